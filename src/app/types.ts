@@ -1,0 +1,110 @@
+import type { Backoff } from '../lib/backoff.ts'
+import type { Clock, Random } from '../lib/clock.ts'
+import type { CommandType, Envelope, EventType } from '../core/message.ts'
+import type { OutboxStorage, Waker } from '../core/outbox.ts'
+import type { IncomingStep, OutgoingStep } from '../core/pipeline.ts'
+import type { Serializer } from '../core/serializer.ts'
+import type { Store, UnitOfWork } from '../core/store.ts'
+import type { Logger } from '../core/telemetry.ts'
+import type { MessageTracker } from '../core/tracker.ts'
+import type { Transport } from '../core/transport.ts'
+import type { RelayOptions } from '../outbox/options.ts'
+
+export interface SendOptions {
+  /** Messages with the same key leave in the order of their commits. 1 to 255 bytes. */
+  readonly partitionKey?: string
+  /** Not before this many milliseconds after the commit; at most a year. */
+  readonly delayMs?: number
+  /** Text values only. Names that Mersal sets itself are refused. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** Sends messages within one transaction (or directly, for `app.direct`). Await every call. Each resolves to the id of the message. */
+export interface Sender {
+  /** To the one owner of the command: the route in `routes`, or this app if it handles it. */
+  send<Body>(type: CommandType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
+  /** To this app's own queue. */
+  sendLocal<Body>(type: CommandType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
+  /** To every subscriber of the event. */
+  publish<Body>(type: EventType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
+}
+
+/** What a handler gets besides the body. Its methods may be taken off the object. */
+export interface HandlerContext<Tx> extends Sender {
+  /** The transaction of this attempt: the library's own handle. Undefined when the app has no store. */
+  readonly tx: Tx
+  readonly message: Envelope
+  /** Counts tries of this message, from 1. */
+  readonly attempt: number
+  /** With `onDuplicate: 'flag'`: this message has been handled before. */
+  readonly duplicate: boolean
+  /** Aborts when the handler's time is up or the app is stopped by force. */
+  readonly signal: AbortSignal
+}
+
+export type Handler<Body, Tx> = (body: Body, context: HandlerContext<Tx>) => Promise<void> | void
+
+/** Configuration of the outbox, for those who do not give a whole `store`. */
+export interface OutboxConfig<Tx> {
+  /** Default: the outbox of the store. */
+  readonly storage?: OutboxStorage<Tx>
+  readonly relay?: RelayOptions
+  /** False: rows are written here, and a relay elsewhere publishes them. Default true. */
+  readonly runRelay?: boolean
+  /** More hints for the relay, besides those of the store. */
+  readonly wakers?: readonly Waker[]
+}
+
+export interface IdempotencyConfig<Tx> {
+  /** Default: the tracker of the store. */
+  readonly tracker?: MessageTracker<Tx>
+  /** `skip`: a duplicate is acknowledged without calling the handler. `flag`: it is called with `duplicate: true`. Default 'skip'. */
+  readonly onDuplicate?: 'skip' | 'flag'
+  /** Records are kept this long; longer than the longest redelivery. Default 7 days. */
+  readonly retentionMs?: number
+}
+
+export interface ReceiveOptions {
+  /** Messages handled at one time. Default 10. */
+  readonly concurrency?: number
+  /** A handler that takes longer has failed, and its `signal` aborts. Default 30000. */
+  readonly handlerTimeoutMs?: number
+  /** Tries again at once, each in a fresh transaction, before the message goes back. Default 1. */
+  readonly immediateRetries?: number
+  /** Deliveries before the message becomes a dead letter. Default 5. */
+  readonly maxDeliveries?: number
+  /** Waiting time between deliveries. Default 1 s, doubling, at most 5 minutes, with jitter. */
+  readonly backoff?: Backoff
+}
+
+/** A queue name, or where a type goes: another queue, another transport. */
+export type Route = string | { readonly queue?: string; readonly transport?: string }
+
+export interface MersalOptions<Tx> {
+  /** Name of the app and of its input queue. */
+  readonly name: string
+  readonly transport: Transport
+  /** Database: gives unit of work, outbox and message tracker. Without it, sends go out directly. */
+  readonly store?: Store<Tx>
+  /** Parts of a store, for those who have no whole one. */
+  readonly unitOfWork?: UnitOfWork<Tx>
+  readonly outbox?: OutboxConfig<Tx>
+  readonly idempotency?: IdempotencyConfig<Tx>
+  /** Message type name → where it goes. */
+  readonly routes?: Readonly<Record<string, Route>>
+  /** Further transports by name; a route chooses one. The main one is called 'default'. */
+  readonly bridges?: Readonly<Record<string, Transport>>
+  /** True: no input queue, no handlers; it only sends. */
+  readonly sendOnly?: boolean
+  readonly receive?: ReceiveOptions
+  /** `stop()` waits this long for handlers and the relay. Default 10000. */
+  readonly stopGraceMs?: number
+  readonly incoming?: readonly IncomingStep[]
+  readonly outgoing?: readonly OutgoingStep[]
+  readonly serializer?: Serializer
+  /** Default: warnings and errors as JSON lines on standard error. `false`: silence. */
+  readonly logger?: Logger | false
+  /** For tests. */
+  readonly clock?: Clock
+  readonly random?: Random
+}

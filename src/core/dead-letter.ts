@@ -1,0 +1,60 @@
+/** Why a message was given up. */
+export type DeadReason =
+  | 'refused' // the broker refused it until the attempts were used up, or for good
+  | 'unroutable' // no queue takes it
+  | 'too-large' // above the limit of the transport
+  | 'kills-relay' // whoever publishes it dies
+  | 'kills-handler' // whoever handles it dies
+  | 'undecodable' // the bytes are not what the content type says
+  | 'malformed' // no id or no type
+  | 'unknown-type' // no handler for this type
+  | 'invalid' // refused by the schema
+  | 'rejected' // the handler threw reject()
+  | 'handler-failed' // the handler failed until the attempts were used up
+
+/** A message that was given up, with everything that is needed to understand it and to send it again. */
+export interface DeadLetter {
+  /** Handle for `retry` and `discard`; unique in its store or transport. */
+  readonly key: string
+  readonly direction: 'outgoing' | 'incoming'
+  /** Id of the message; empty when it came without one. */
+  readonly id: string
+  readonly type: string
+  readonly headers: Readonly<Record<string, string>>
+  /** The bytes as they were, never re-encoded. */
+  readonly body: Uint8Array
+  /** Outgoing: the key of its destination. Incoming: the name of the queue. */
+  readonly place: string
+  readonly partitionKey?: string
+  readonly reason: DeadReason
+  /** Text of the last error, at most 2,000 characters. */
+  readonly error: string
+  readonly attempts: number
+  /** Milliseconds since the Unix epoch. */
+  readonly diedAt: number
+  /** An attempt ended without an answer, so the broker may hold it after all. */
+  readonly maybePublished: boolean
+  /** It still holds back the later messages of its key (`onDead: 'block-key'`). */
+  readonly blocksKey: boolean
+}
+
+/** Dead letters of one place, for people and tools. */
+export interface DeadLetterBox {
+  /** Oldest first. `after` is the `key` of the last one seen. `limit` 1–1000, default 100. */
+  list(query?: { readonly limit?: number; readonly after?: string }): Promise<readonly DeadLetter[]>
+  /** Puts them back, with the same message id, due at once and with no attempts used. Returns how many. */
+  retry(keys: readonly string[]): Promise<number>
+  /** Removes them for good. Returns how many. */
+  discard(keys: readonly string[]): Promise<number>
+}
+
+/** Cuts the text of an error so that it can be stored anywhere: no NUL, no lone surrogate, at most 2,000 characters. */
+export function errorText(error: unknown): string {
+  let text: string
+  try {
+    text = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  } catch {
+    text = 'an error that cannot be shown'
+  }
+  return text.slice(0, 2000).toWellFormed().replaceAll('\0', '\uFFFD')
+}

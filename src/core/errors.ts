@@ -1,0 +1,74 @@
+/** Every code that a `MersalError` can carry. Each is explained in `docs/errors.md`; a test compares the two. */
+export const errorCodes = [
+  // start-up and configuration
+  'MERSAL_INVALID_OPTIONS',
+  'MERSAL_DUPLICATE_HANDLER',
+  'MERSAL_STORE_UNSAFE',
+  'MERSAL_NOT_A_DATABASE',
+  'MERSAL_SCHEMA_TOO_NEW',
+  'MERSAL_SCHEMA_MISSING',
+  // sending
+  'MERSAL_NO_TRANSACTION',
+  'MERSAL_NOT_A_TRANSACTION',
+  'MERSAL_UNIT_ENDED',
+  'MERSAL_NOT_AWAITED',
+  'MERSAL_NO_ROUTE',
+  'MERSAL_INVALID_MESSAGE',
+  'MERSAL_INVALID_BODY',
+  'MERSAL_ENCODE',
+  'MERSAL_TOO_LARGE',
+  'MERSAL_APP_STOPPED',
+  // committing
+  'MERSAL_ROLLED_BACK',
+  'MERSAL_COMMIT_UNKNOWN',
+  'MERSAL_STORE_CONFLICT',
+  'MERSAL_STORE_BUSY',
+  'MERSAL_STORE_FAILED',
+  // publishing
+  'MERSAL_UNROUTABLE',
+  'MERSAL_REFUSED',
+  'MERSAL_UNAVAILABLE',
+  'MERSAL_UNKNOWN_OUTCOME',
+  // receiving
+  'MERSAL_DECODE',
+  'MERSAL_UNKNOWN_TYPE',
+  'MERSAL_HANDLER_TIMEOUT',
+  'MERSAL_HANDLER_FAILED',
+  'MERSAL_REJECTED',
+  'MERSAL_RETRY_LATER',
+  'MERSAL_STOP_TIMEOUT',
+] as const
+
+export type ErrorCode = (typeof errorCodes)[number]
+
+export interface MersalErrorOptions {
+  readonly cause?: unknown
+  /** Facts for programs: the name of the field, the message id. Never a secret. */
+  readonly details?: Readonly<Record<string, unknown>>
+}
+
+/** Marks the class across two installed copies of the package, where `instanceof` fails. */
+const brand = Symbol.for('mersal.error')
+
+/**
+ * Every error that Mersal throws. `code` is stable; the text is for people and may change.
+ * The text says what is wrong, names the field, and says what to do.
+ */
+export class MersalError extends Error {
+  readonly code: ErrorCode
+  readonly details: Readonly<Record<string, unknown>>
+
+  constructor(code: ErrorCode, message: string, options: MersalErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'MersalError'
+    this.code = code
+    this.details = options.details ?? {}
+    Object.defineProperty(this, brand, { value: true })
+  }
+}
+
+/** True for a `MersalError` of any installed copy, optionally only with this code. */
+export function isMersalError(value: unknown, code?: ErrorCode): value is MersalError {
+  if (typeof value !== 'object' || value === null || !(brand in value)) return false
+  return code === undefined || (value as { code?: unknown }).code === code
+}

@@ -1,0 +1,60 @@
+import type { StandardSchema } from './schema.ts'
+
+/**
+ * The definition of a command or an event: its stable name and, if given, the schema of its body.
+ * The name is what travels and what is stored, so a class may be renamed without breaking rows.
+ */
+export interface MessageType<Kind extends 'command' | 'event' = 'command' | 'event', Body = unknown> {
+  readonly kind: Kind
+  readonly name: string
+  readonly schema?: StandardSchema<unknown, Body>
+  /** Only for the compiler: the type of the body. Never set. */
+  readonly _body?: Body
+}
+
+/** A command has one owner: it is sent to that owner's queue. */
+export type CommandType<Body> = MessageType<'command', Body>
+/** An event has subscribers: it is published to the topic that carries its name. */
+export type EventType<Body> = MessageType<'event', Body>
+
+/** What travels. Header names are lower case; values are text. The body is never opened on the way. */
+export interface Envelope {
+  /** UUID, version 7, fixed when the message is captured. */
+  readonly id: string
+  /** Name of the message type. */
+  readonly type: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+}
+
+/** Where a message goes: one queue, or a topic and through it every subscribed queue. */
+export interface Destination {
+  /** Name of the transport, as given in the options of the app. */
+  readonly transport: string
+  readonly kind: 'queue' | 'topic'
+  readonly name: string
+}
+
+export interface OutgoingMessage extends Envelope {
+  readonly to: Destination
+  /** Messages with the same key leave in the order of their commits. */
+  readonly partitionKey?: string
+  /** Not before this many milliseconds after the commit. A delayed message holds up later ones of its key. */
+  readonly delayMs?: number
+}
+
+/** One text per destination, for breakers, pauses and metrics: `transport/kind/name`. */
+export function destinationKey(destination: Destination): string {
+  return `${destination.transport}/${destination.kind}/${destination.name}`
+}
+
+/** Names of the headers that Mersal sets itself. A sender may not set those in `reservedHeaders`. */
+export const headerNames = {
+  correlationId: 'correlation-id',
+  causationId: 'causation-id',
+  sentAt: 'sent-at',
+  contentType: 'content-type',
+  traceparent: 'traceparent',
+  partitionKey: 'partition-key',
+  sender: 'sender',
+} as const

@@ -1,0 +1,105 @@
+import type { DeadReason } from './dead-letter.ts'
+import type { OutgoingMessage } from './message.ts'
+
+/**
+ * Where outgoing messages wait until the broker has confirmed them: the heart of the outbox, three
+ * verbs on one table. An implementation passes the outbox suite of `mersal/testing`.
+ *
+ * `Tx` is the handle of a transaction: whatever the database library hands to its users.
+ */
+export interface OutboxStorage<Tx> {
+  /**
+   * Adds the messages inside the caller's transaction. They exist if and only if it commits.
+   *
+   * For messages of one key, the order of positions is the order of commits: the key is locked
+   * before its position is drawn and until the transaction ends (locks taken in sorted order).
+   * A handle that is not an open transaction throws `MERSAL_NOT_A_TRANSACTION`.
+   */
+  save(tx: Tx, messages: readonly OutgoingMessage[], options?: SaveOptions): Promise<readonly SavedMessage[]>
+  /**
+   * Takes due rows in the order of their positions, and commits that durably before it returns.
+   * A row of a key comes only together with every earlier open row of its key, so that one claim
+   * holds an unbroken run from the first one. Rows held by others are passed over, never waited for.
+   */
+  claim(request: ClaimRequest): Promise<readonly ClaimedMessage[]>
+  /**
+   * Records what became of claimed messages. Each change is fenced by position and token: a former
+   * owner changes nothing and is counted as stale. Repeating a settlement is harmless.
+   */
+  settle(settlements: readonly Settlement[]): Promise<SettleResult>
+  /** Removes kept rows whose retention is over, at most `limit` of them; returns how many. */
+  prune(options: { readonly limit: number }): Promise<number>
+}
+
+export interface SaveOptions {
+  /**
+   * Asks that the rows be *born claimed* with this token for `graceMs`, so that the writer itself
+   * can publish them after its commit. The storage declines (per row) when an open row of the same
+   * key exists, when the message is delayed, or when the commit would not be durable.
+   */
+  readonly express?: { readonly token: string; readonly graceMs: number }
+}
+
+export interface SavedMessage {
+  readonly position: bigint
+  /** True if the row was born claimed with the token that was asked for. */
+  readonly express: boolean
+}
+
+export interface ClaimRequest {
+  readonly limit: number
+  /** How long nobody else may take the rows, in milliseconds. */
+  readonly claimMs: number
+  /** Random; fences every later change of these rows. */
+  readonly token: string
+  /** Skip rows below this position. Only a saving: order and completeness never depend on it. */
+  readonly fromPosition?: bigint
+  /** Keys of destinations (`destinationKey`) whose rows are left alone; they still hold back later rows of their key. */
+  readonly exceptDestinations?: readonly string[]
+}
+
+export interface ClaimedMessage {
+  readonly message: OutgoingMessage
+  readonly position: bigint
+  /**
+   * Refusals so far, plus claims that were never given back, this one included: 1 for a first
+   * claim, 0 for a message in the express lane.
+   */
+  readonly attempt: number
+  readonly token: string
+}
+
+/**
+ * What became of a claimed message.
+ *
+ * - `sent`: confirmed. The row goes (or is kept for the retention of the storage).
+ * - `retry`: refused. Due again after `delayMs`; the attempt stays counted.
+ * - `release`: given back unharmed, due after `delayMs` (default at once); the attempt is not counted.
+ * - `dead`: given up. `skip` moves it to the dead letters; `block-key` keeps it in its place as a
+ *   dead letter that holds back its key until it is retried or discarded (unkeyed: as `skip`).
+ */
+export type Settlement = { readonly position: bigint; readonly token: string } & (
+  | { readonly kind: 'sent' }
+  | { readonly kind: 'retry'; readonly delayMs: number; readonly error: Error }
+  | { readonly kind: 'release'; readonly delayMs?: number }
+  | {
+      readonly kind: 'dead'
+      readonly reason: DeadReason
+      readonly error: Error
+      readonly onDead: OnDead
+      readonly maybePublished: boolean
+    }
+)
+
+export type OnDead = 'block-key' | 'skip'
+
+export interface SettleResult {
+  /** Settlements that changed no row, because the claim had been lost or was settled before. */
+  readonly stale: number
+}
+
+/**
+ * A hint that there may be rows to claim; never a promise. Calls `wake` as often as it likes and
+ * resolves once the signal has aborted. It mends its own connections; the relay polls besides.
+ */
+export type Waker = (wake: () => void, options: { readonly signal: AbortSignal }) => Promise<void>

@@ -1,0 +1,40 @@
+import type { DeadLetterBox } from './dead-letter.ts'
+import type { OutboxStorage, Waker } from './outbox.ts'
+import type { MessageTracker } from './tracker.ts'
+
+/**
+ * Runs the function in one database transaction: commits when it resolves, rolls back when it
+ * throws, and then throws the same error. Resolves only if the commit really happened; a commit
+ * whose answer was lost throws `MERSAL_COMMIT_UNKNOWN` and is never repeated.
+ */
+export type UnitOfWork<Tx> = <Result>(work: (tx: Tx) => Promise<Result>, options?: { readonly signal?: AbortSignal }) => Promise<Result>
+
+/** One database as Mersal sees it. */
+export interface Store<Tx> extends AsyncDisposable {
+  /** Shown in logs and errors, such as `sqlite` or `postgres`; no path, no secret. */
+  readonly name: string
+  readonly unitOfWork: UnitOfWork<Tx>
+  readonly outbox: OutboxStorage<Tx>
+  readonly tracker: MessageTracker<Tx>
+  readonly admin: OutboxAdmin
+  /** Hints from this database that there may be rows. */
+  readonly wakers: readonly Waker[]
+  /** Opens the database and brings its tables up to date. Repeating it changes nothing. */
+  open(): Promise<void>
+}
+
+/** What operators ask of an outbox. */
+export interface OutboxAdmin {
+  readonly deadLetters: DeadLetterBox
+  stats(): Promise<OutboxStats>
+}
+
+export interface OutboxStats {
+  /** Open rows: due, claimed, waiting for a retry or a delay. Without dead letters. */
+  readonly pending: number
+  /** Of these, rows that a relay or a writer holds at this moment. */
+  readonly claimed: number
+  readonly dead: number
+  /** Age of the oldest row that is due and not claimed, in milliseconds; 0 if there is none. */
+  readonly oldestDueMs: number
+}

@@ -1,0 +1,71 @@
+import { channel, type Channel } from 'node:diagnostics_channel'
+
+type LogMethod = (fields: Readonly<Record<string, unknown>>, message: string) => void
+
+/** The part of pino's logger that Mersal calls: fields first, then the text. */
+export interface Logger {
+  readonly debug: LogMethod
+  readonly info: LogMethod
+  readonly warn: LogMethod
+  readonly error: LogMethod
+}
+
+const ignore: LogMethod = () => {}
+
+/** Says nothing. */
+export const silentLogger: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore }
+
+function toStderr(level: string): LogMethod {
+  return (fields, message) => {
+    const line = { level, time: new Date().toISOString(), message, ...fields }
+    process.stderr.write(`${JSON.stringify(line, (_, value: unknown) => plain(value))}\n`)
+  }
+}
+
+function plain(value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString()
+  if (value instanceof Error) return { name: value.name, message: value.message, code: (value as { code?: unknown }).code }
+  return value
+}
+
+/** Warnings and errors to standard error, one JSON object per line: the default. */
+export const stderrLogger: Logger = { debug: ignore, info: ignore, warn: toStderr('warn'), error: toStderr('error') }
+
+/**
+ * What happened, for anyone who subscribes to the channel of the same name in
+ * `node:diagnostics_channel`. Nothing is computed when nobody listens.
+ */
+export interface Events {
+  /** A message was captured in a unit of work or sent directly. */
+  'mersal:send': { readonly app: string; readonly id: string; readonly type: string; readonly to: string; readonly direct: boolean }
+  /** A unit of work with messages has committed. */
+  'mersal:commit': { readonly app: string; readonly messages: number; readonly express: number }
+  'mersal:claim': { readonly app: string; readonly messages: number }
+  'mersal:publish': { readonly app: string; readonly id: string; readonly to: string; readonly outcome: string; readonly attempt: number }
+  'mersal:settle': { readonly app: string; readonly messages: number; readonly stale: number }
+  'mersal:dead': { readonly app: string; readonly id: string; readonly to: string; readonly reason: string }
+  'mersal:breaker': { readonly app: string; readonly destination: string; readonly state: string }
+  /** A delivery has been handled, skipped or given up. `duration` in milliseconds. */
+  'mersal:handle': {
+    readonly app: string
+    readonly id: string
+    readonly type: string
+    readonly attempt: number
+    readonly outcome: string
+    readonly duration: number
+  }
+}
+
+export type EventName = keyof Events
+
+const channels = new Map<EventName, Channel>()
+
+/** Publishes an event; the function that makes it runs only if somebody listens. */
+export function emit<Name extends EventName>(name: Name, event: () => Events[Name]): void {
+  let target = channels.get(name)
+  if (target === undefined) {
+    target = channel(name)
+    channels.set(name, target)
+  }
+  if (target.hasSubscribers) target.publish(event())
+}

@@ -1,0 +1,95 @@
+import type { DeadReason } from './dead-letter.ts'
+import type { Envelope, OutgoingMessage } from './message.ts'
+
+/**
+ * The answer to one published message.
+ *
+ * - `confirmed`: the broker holds it durably.
+ * - `refused`: a fault of this message (too large, unroutable, not accepted). The attempt counts.
+ *   `permanent` means that trying again is useless.
+ * - `unavailable`: a fault of the destination, and the broker certainly does not hold the message.
+ * - `unknown`: it may or may not be with the broker (timeout, lost connection after the write).
+ */
+export type PublishOutcome =
+  | { readonly kind: 'confirmed' }
+  | {
+      readonly kind: 'refused'
+      readonly reason: Extract<DeadReason, 'refused' | 'unroutable' | 'too-large'>
+      readonly error: Error
+      readonly permanent: boolean
+    }
+  | { readonly kind: 'unavailable'; readonly error: Error }
+  | { readonly kind: 'unknown'; readonly error: Error }
+
+export interface PublishOptions {
+  /** Aborts the waiting, not the message: what was already written answers `unknown`. */
+  readonly signal?: AbortSignal
+}
+
+export interface TransportFeatures {
+  /**
+   * `per-key`: of the messages of one key in one `publish` call, a later one is confirmed only if
+   * every earlier one is; so the relay may hand over a whole run at once. `none`: the relay keeps
+   * at most one unconfirmed message per key.
+   */
+  readonly ordering: 'none' | 'per-key'
+  /** Largest body plus headers, in bytes, that a message may have. Checked when it is sent. */
+  readonly maxMessageBytes: number
+}
+
+/** What arrived. `id` and `type` are empty when the message came without them. */
+export interface Delivery {
+  readonly message: Envelope
+  readonly queue: string
+  /** Counts deliveries of this message to this queue, from 1, over all consumers and restarts. */
+  readonly attempt: number
+  /** Aborts when the transport has lost its hold on the message, or is being closed by force. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * What the transport does with a delivery.
+ *
+ * - `ack`: remove it.
+ * - `retry`: deliver it again after `delayMs`, with the next attempt number; durable.
+ * - `release`: deliver it again at once; the attempt does not count if the transport can tell.
+ * - `reject`: move it to the dead letters with its bytes and the reason.
+ */
+export type Disposition =
+  | { readonly kind: 'ack' }
+  | { readonly kind: 'retry'; readonly delayMs: number; readonly error: Error }
+  | { readonly kind: 'release' }
+  | { readonly kind: 'reject'; readonly reason: DeadReason; readonly error: Error }
+
+export interface Consumption {
+  readonly queue: string
+  /** Most deliveries in the hands of the callback at one time. */
+  readonly concurrency: number
+}
+
+/**
+ * A broker. Everything that it keeps is durable, unless its documentation says so loudly.
+ *
+ * An implementation passes the transport suite of `mersal/testing`.
+ */
+export interface Transport extends AsyncDisposable {
+  readonly name: string
+  readonly features: TransportFeatures
+  /**
+   * One promise per message, in the same order; none of them ever rejects. Messages of one call
+   * that have no key may be sent in any order. A message to a queue that nobody declared, or to a
+   * topic without subscribers, is refused as `unroutable`.
+   */
+  publish(messages: readonly OutgoingMessage[], options?: PublishOptions): readonly Promise<PublishOutcome>[]
+  /**
+   * Declares the queue and makes each of these topics deliver into it, durably; with no topics it
+   * only declares. Repeating it changes nothing. `remove` takes topics back, again durably.
+   */
+  subscribe(queue: string, topics: readonly string[], options?: { readonly remove?: boolean }): Promise<void>
+  /**
+   * Hands every message of the queue to the callback and settles what it returns; a callback that
+   * throws counts as `retry` at once. Disposing stops fetching, then waits for the callbacks in
+   * progress. Several consumers of one queue share its messages.
+   */
+  consume(consumption: Consumption, onDelivery: (delivery: Delivery) => Promise<Disposition>): Promise<AsyncDisposable>
+}

@@ -1,0 +1,70 @@
+import { byteLength, hasControlCharacters, printable } from '../lib/text.ts'
+import { MersalError } from './errors.ts'
+import { headerNames } from './message.ts'
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$/
+const HEADER = /^[a-z0-9][a-z0-9._-]{0,127}$/
+const MAX_HEADERS = 100
+const MAX_HEADER_BYTES = 8 * 1024
+const MAX_HEADERS_BYTES = 48 * 1024
+const MAX_KEY_BYTES = 255
+const reserved = new Set<string>(Object.values(headerNames).filter((name) => name !== headerNames.traceparent))
+
+function invalid(field: string, text: string): MersalError {
+  return new MersalError('MERSAL_INVALID_MESSAGE', `${field}: ${text}`, { details: { field } })
+}
+
+/** Whether this can name a message type, an app, a queue or a topic everywhere: in tables, routing keys, logs. */
+export function isName(value: unknown): value is string {
+  return typeof value === 'string' && NAME.test(value)
+}
+
+/** What `isName` wants, in words. */
+export const nameRule = "1 to 200 letters, digits, '.', '_', ':', '/' or '-', beginning with a letter or a digit"
+
+/** Throws unless the key can be stored everywhere: 1 to 255 bytes of well-formed text without control characters. */
+export function checkPartitionKey(key: unknown): void {
+  if (typeof key !== 'string') throw invalid('partitionKey', `expected text, got ${typeof key}; convert it with String()`)
+  if (key === '' || byteLength(key) > MAX_KEY_BYTES) throw invalid('partitionKey', `must have 1 to ${MAX_KEY_BYTES} bytes as UTF-8`)
+  if (!key.isWellFormed() || hasControlCharacters(key)) {
+    throw invalid('partitionKey', 'must be well-formed text without control characters')
+  }
+}
+
+/** Throws unless these headers of a sender can travel through any broker. Returns them with lower-case names. */
+export function checkHeaders(headers: Readonly<Record<string, unknown>>): Record<string, string> {
+  const names = Object.keys(headers)
+  if (names.length > MAX_HEADERS) throw invalid('headers', `at most ${MAX_HEADERS} are allowed, got ${names.length}`)
+  const checked: Record<string, string> = Object.create(null) as Record<string, string>
+  let total = 0
+  for (const given of names) {
+    const name = given.toLowerCase()
+    const field = `headers['${printable(given, 60)}']`
+    if (!HEADER.test(name)) throw invalid(field, "a name has 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit")
+    if (reserved.has(name)) throw invalid(field, 'this header is set by Mersal itself; choose another name')
+    if (name in checked) throw invalid(field, 'the name is given twice, in different case')
+    const value = headers[given]
+    checked[name] = checkHeaderValue(field, value)
+    total += name.length + byteLength(checked[name])
+  }
+  if (total > MAX_HEADERS_BYTES)
+    throw invalid('headers', `all of them together must stay below ${MAX_HEADERS_BYTES} bytes; put large values into the body`)
+  return checked
+}
+
+function checkHeaderValue(field: string, value: unknown): string {
+  if (typeof value !== 'string')
+    throw invalid(field, `expected text, got ${value === null ? 'null' : typeof value}; convert it with String()`)
+  if (byteLength(value) > MAX_HEADER_BYTES)
+    throw invalid(field, `must stay below ${MAX_HEADER_BYTES} bytes; put large values into the body`)
+  if (!value.isWellFormed() || hasControlCharacters(value)) throw invalid(field, 'must be well-formed text without control characters')
+  return value
+}
+
+/** Throws unless this is a delay in milliseconds of at most a year. */
+export function checkDelay(delayMs: unknown): void {
+  const year = 365 * 24 * 3600 * 1000
+  if (typeof delayMs !== 'number' || !Number.isFinite(delayMs) || delayMs < 0 || delayMs > year) {
+    throw invalid('delayMs', `expected milliseconds from 0 to ${year} (a year)`)
+  }
+}

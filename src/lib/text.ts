@@ -1,0 +1,20 @@
+/** Control characters of C0 and C1, and the ones that reorder text (bidirectional marks). */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the purpose
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]/u
+
+export function hasControlCharacters(text: string): boolean {
+  return CONTROL.test(text)
+}
+
+/** Length in bytes as UTF-8. */
+export function byteLength(text: string): number {
+  return Buffer.byteLength(text, 'utf8')
+}
+
+/** Safe to print in an error or on a terminal: escapes what is not printable, and cuts at `longest` characters. */
+export function printable(text: string, longest = 100): string {
+  const cut = text.length > longest ? `${text.slice(0, longest)}…` : text
+  return JSON.stringify(cut)
+    .slice(1, -1)
+    .replace(new RegExp(CONTROL, 'gu'), (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}

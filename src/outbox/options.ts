@@ -1,0 +1,74 @@
+import type { Backoff } from '../lib/backoff.ts'
+import { checkChoice, checkNumber, checkOptions } from '../core/options.ts'
+import type { OnDead } from '../core/outbox.ts'
+
+/** How the relay works. Every field has a default. Times are in milliseconds. */
+export interface RelayOptions {
+  /** Safety net: the relay looks at least this often. Default 1000. */
+  readonly pollIntervalMs?: number
+  /** Rows taken by one claim. Default 500. */
+  readonly batchSize?: number
+  /** Most messages in the hands of this relay. Default 1000. */
+  readonly window?: number
+  /** How long a claim holds. A killed relay's work is taken over after it. Default 15000. */
+  readonly claimMs?: number
+  /** A message that the broker refuses this often becomes a dead letter. Default 10. */
+  readonly maxAttempts?: number
+  /** Waiting time after a refusal. Default 1 s, doubling, at most 5 minutes, with jitter. */
+  readonly retry?: Backoff
+  /** Waiting time of the breaker of a destination that does not answer. Default 1 s, doubling, at most 30 s, with jitter. */
+  readonly breaker?: Backoff
+  /** What happens to the later messages of a key when one of them is given up. Default 'block-key'. */
+  readonly onDead?: OnDead
+  /** Whether the process that committed a message publishes it itself at once. Default true. */
+  readonly express?: boolean
+  /** How long a message in the express lane is left alone by the other relays. Default 10000. */
+  readonly expressGraceMs?: number
+}
+
+export interface RelaySettings {
+  readonly pollIntervalMs: number
+  readonly batchSize: number
+  readonly window: number
+  readonly claimMs: number
+  readonly maxAttempts: number
+  readonly retry: Backoff
+  readonly breaker: Backoff
+  readonly onDead: OnDead
+  readonly express: boolean
+  readonly expressGraceMs: number
+}
+
+const known = ['pollIntervalMs', 'batchSize', 'window', 'claimMs', 'maxAttempts', 'retry', 'breaker', 'onDead', 'express', 'expressGraceMs']
+
+function checkBackoff(field: string, given: Backoff | undefined, preset: Backoff): Backoff {
+  if (given === undefined) return preset
+  checkOptions(field, given, ['firstMs', 'longestMs', 'factor'])
+  const firstMs = checkNumber(`${field}.firstMs`, given.firstMs, { default: preset.firstMs, min: 1, max: 86_400_000 })
+  const longestMs = checkNumber(`${field}.longestMs`, given.longestMs, {
+    default: Math.max(preset.longestMs, firstMs),
+    min: firstMs,
+    max: 86_400_000,
+  })
+  const factor = checkNumber(`${field}.factor`, given.factor, { default: 2, min: 1, max: 100, integer: false })
+  return { firstMs, longestMs, factor }
+}
+
+/** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
+export function relaySettings(given: RelayOptions = {}, where = 'outbox.relay'): RelaySettings {
+  checkOptions(where, given, known)
+  const batchSize = checkNumber(`${where}.batchSize`, given.batchSize, { default: 500, min: 1, max: 10_000 })
+  const claimMs = checkNumber(`${where}.claimMs`, given.claimMs, { default: 15_000, min: 100, max: 3_600_000 })
+  return {
+    pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, given.pollIntervalMs, { default: 1000, min: 1, max: 3_600_000 }),
+    batchSize,
+    window: checkNumber(`${where}.window`, given.window, { default: Math.max(1000, batchSize), min: batchSize, max: 100_000 }),
+    claimMs,
+    maxAttempts: checkNumber(`${where}.maxAttempts`, given.maxAttempts, { default: 10, min: 1, max: 10_000 }),
+    retry: checkBackoff(`${where}.retry`, given.retry, { firstMs: 1000, longestMs: 300_000 }),
+    breaker: checkBackoff(`${where}.breaker`, given.breaker, { firstMs: 1000, longestMs: 30_000 }),
+    onDead: checkChoice(`${where}.onDead`, given.onDead, ['block-key', 'skip'] as const, 'block-key'),
+    express: given.express ?? true,
+    expressGraceMs: checkNumber(`${where}.expressGraceMs`, given.expressGraceMs, { default: 10_000, min: 100, max: 3_600_000 }),
+  }
+}

@@ -1,0 +1,51 @@
+import type { Logger } from '../core/telemetry.ts'
+import type { ClaimedMessage, OutboxStorage, Waker } from '../core/outbox.ts'
+import type { Transport } from '../core/transport.ts'
+import type { Clock, Random } from '../lib/clock.ts'
+import type { RelayOptions } from './options.ts'
+
+/** What the relay works with; everything that touches the world is a port. */
+export interface RelayPorts {
+  /** Shown in events and logs. */
+  readonly app: string
+  readonly storage: Pick<OutboxStorage<never>, 'claim' | 'settle'>
+  /** By the name of the transport in the destination. */
+  readonly transports: ReadonlyMap<string, Transport>
+  readonly wakers?: readonly Waker[]
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly random: Random
+  /** Makes a token that nobody else makes. */
+  readonly newToken: () => string
+  readonly options?: RelayOptions
+}
+
+/** Moves outbox rows to the broker. */
+export interface Relay extends AsyncDisposable {
+  readonly state: 'idle' | 'running' | 'stopping' | 'stopped'
+  start(): void
+  /** There may be rows: look soon. Cheap, may be called at any time and as often as one likes. */
+  wake(): void
+  /**
+   * Asks whether a unit that is about to be flushed may use the express lane; undefined when the
+   * relay does not run, is full, is slow or is stopping. Call it before the rows are written.
+   */
+  express(): ExpressOffer | undefined
+  /** Resolves when nothing that is due and reachable is left and nothing is in flight. */
+  drain(options?: { readonly signal?: AbortSignal }): Promise<void>
+  /**
+   * No new claims; what is in flight is confirmed and settled, the rest is given back. After
+   * `graceMs` the waiting ends and the rest is left to expire. Returns whether all was settled.
+   */
+  stop(options?: { readonly graceMs?: number }): Promise<boolean>
+}
+
+/** Permission to have rows born claimed, and the way to hand them over after a durable commit. */
+export interface ExpressOffer {
+  readonly token: string
+  readonly graceMs: number
+  /** Publishes these rows, born claimed with the token of this offer. Never throws, never waits. */
+  dispatch(messages: readonly ClaimedMessage[]): void
+  /** The unit was rolled back, or its commit is unknown: forget the offer. */
+  cancel(): void
+}
