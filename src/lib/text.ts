@@ -1,6 +1,5 @@
-/** Control characters of C0 and C1, and the ones that reorder text (bidirectional marks). */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the purpose
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]/u
+/** Control characters (Cc: C0, DEL and C1), and the ones that reorder or break text. */
+const CONTROL = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]/u
 
 export function hasControlCharacters(text: string): boolean {
   return CONTROL.test(text)
