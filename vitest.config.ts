@@ -3,9 +3,13 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts', 'examples/**/*.test.ts', 'demo/**/*.test.ts'],
+    // Many tests start processes of their own: one fork per file keeps them apart, and two at a
+    // time keep the timing tests honest on a machine with two cores.
     pool: 'forks',
+    maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     restoreMocks: true,
+    retry: 0,
   },
 })
