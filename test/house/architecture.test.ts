@@ -1,0 +1,101 @@
+import { describe, expect, test } from 'vitest'
+import { forbiddenImports, foreignPackages, hiddenWorld, portedFolders } from './rules.ts'
+import { places, sourceOf, sourcesIn } from './sources.ts'
+
+const sources = sourcesIn('src')
+
+describe('the sources', () => {
+  test('are found at all', () => {
+    expect(sources.length).toBeGreaterThan(20)
+    expect(sources.flatMap(({ imports }) => imports).length).toBeGreaterThan(50)
+  })
+
+  test('import only what their folder may import', () => {
+    expect(sources.flatMap(forbiddenImports)).toEqual([])
+  })
+
+  test('name a package only in the folder of its adapter', () => {
+    expect(sources.flatMap(foreignPackages)).toEqual([])
+  })
+
+  test('have at most 300 lines per file', () => {
+    const long = sources.filter(({ text }) => text.trimEnd().split('\n').length > 300)
+    expect(long.map(({ path, text }) => `${path}: ${text.trimEnd().split('\n').length} lines`)).toEqual([])
+  })
+
+  test('say their relative imports with the ending .ts', () => {
+    const wrong = sources.flatMap(({ path, imports }) =>
+      imports.filter(({ target }) => target !== undefined && !target.endsWith('.ts')).map(({ specifier }) => `${path}: ${specifier}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  test('contain no any', () => {
+    const any = /(?::|\bas|<|\||&|,|=>|=)\s*any\b(?!\s*[:(.])|\bany\[\]/
+    expect(sources.flatMap((source) => places(source, any))).toEqual([])
+  })
+
+  test('contain no enum, no namespace and no decorator', () => {
+    expect(
+      sources.flatMap((source) =>
+        places(source, /^\s*(?:export\s+)?(?:declare\s+)?(?:const\s+)?enum\s|^\s*(?:export\s+)?namespace\s|^\s*@\w/),
+      ),
+    ).toEqual([])
+  })
+
+  test('contain no open task and no console', () => {
+    expect(sources.flatMap((source) => places(source, /\b(?:TODO|FIXME|XXX|HACK)\b/, 'text'))).toEqual([])
+    expect(sources.flatMap((source) => places(source, /\bconsole\s*\./))).toEqual([])
+  })
+
+  test('switch off no rule of the linter or the compiler without a reason', () => {
+    const silent = /(?:oxlint|eslint)-disable(?!.*--\s*\S)|@ts-(?:ignore|nocheck)|@ts-expect-error\s*$/
+    expect(sources.flatMap((source) => places(source, silent, 'text'))).toEqual([])
+  })
+
+  test('reach clock, timers and randomness only through the ports', () => {
+    const ported = sources.filter(({ path }) => portedFolders.some((folder) => path.startsWith(`${folder}/`)))
+    expect(ported.flatMap((source) => places(source, hiddenWorld))).toEqual([])
+  })
+})
+
+/** The checks above pass on good sources; these show that they do not pass on bad ones. */
+describe('the checks', () => {
+  const forbidden: readonly (readonly [string, string])[] = [
+    ['src/lib/a.ts', "import { MersalError } from '../core/errors.ts'"],
+    ['src/core/a.ts', "import type { Relay } from '../outbox/types.ts'"],
+    ['src/outbox/a.ts', "export * from '../app/mersal.ts'"],
+    ['src/stores/sqlite/a.ts', "import { pool } from '../postgres/pool.ts'"],
+    ['src/stores/memory.ts', "import { x } from './sqlite/store.ts'"],
+    ['src/transports/rabbitmq/a.ts', "import { x } from '../sqlite/queue.ts'"],
+    ['src/transports/rabbitmq/b.ts', "import { x } from '../../stores/sqlite/database.ts'"],
+    ['src/app/a.ts', "const late = await import('../stores/memory.ts')"],
+    ['src/testing/a.ts', "import {\n  x,\n} from '../stores/sqlite/store.ts'"],
+    ['src/index.ts', "export { memory } from './stores/memory.ts'"],
+    ['src/helpers/a.ts', ''],
+  ]
+  test.each(forbidden)('refuse an import in %s', (path, text) => {
+    expect(forbiddenImports(sourceOf(path, text))).toHaveLength(1)
+  })
+
+  test.each([
+    ['src/transports/sqlite/a.ts', "import { open } from '../../stores/sqlite/database.ts'"],
+    ['src/testing/a.ts', "import { memory } from '../stores/memory.ts'"],
+    ['src/stores/sqlite/a.ts', "import { b } from './b.ts'"],
+    ['src/app/a.ts', "// import { x } from '../stores/memory.ts'"],
+  ])('allow an import in %s', (path, text) => {
+    expect(forbiddenImports(sourceOf(path, text))).toEqual([])
+  })
+
+  test('tell a package from a node module, and a client from its adapter', () => {
+    expect(foreignPackages(sourceOf('src/app/a.ts', "import { z } from 'zod'"))).toHaveLength(1)
+    expect(foreignPackages(sourceOf('src/app/a.ts', "import 'pg'\nimport fs from 'node:fs'"))).toHaveLength(1)
+    expect(foreignPackages(sourceOf('src/app/a.ts', "import type { Pool } from 'pg'"))).toHaveLength(1)
+    expect(foreignPackages(sourceOf('src/stores/postgres/a.ts', "import { Pool } from 'pg'"))).toEqual([])
+  })
+
+  test('see through comments and strings', () => {
+    const source = sourceOf('src/app/a.ts', "const a = 'Date.now' // Date.now\nconst b = `${Date.now()} setTimeout`\n")
+    expect(places(source, hiddenWorld)).toEqual(['src/app/a.ts:2: const b = `${Date.now()} setTimeout`'])
+  })
+})
