@@ -1,0 +1,30 @@
+import type { UnitOfWork } from '../core/store.ts'
+
+/**
+ * Runs one statement inside a transaction that a database library has opened. Statements of one
+ * transaction are never run in parallel: each is awaited before the next one is sent.
+ */
+export interface SqlExecutor {
+  /**
+   * `text` has the placeholders of the database (`$1`, `$2` for PostgreSQL). `values` are only text,
+   * numbers, booleans, null and `Uint8Array` (bytes); no arrays, no dates, so that every library
+   * passes them on unchanged. Rows are plain objects by column name; a store asks only for text,
+   * booleans and bytes, since libraries disagree about every other type.
+   */
+  query(text: string, values?: readonly SqlValue[]): Promise<{ readonly rows: readonly Record<string, unknown>[] }>
+}
+
+export type SqlValue = string | number | boolean | null | Uint8Array
+
+/**
+ * How a store works inside the transactions of one database library. `Tx` is what the library
+ * itself hands to its users inside a transaction.
+ */
+export interface Session<Tx> {
+  /** Name of the library, for errors. */
+  readonly name: string
+  /** Throws `MERSAL_NOT_A_TRANSACTION` for anything but the handle of an open transaction, such as the root handle of the library. */
+  executor(tx: Tx): SqlExecutor
+  /** Opens transactions with the library itself, so that handlers get its own handle. */
+  readonly unitOfWork?: UnitOfWork<Tx>
+}
