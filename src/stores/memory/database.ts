@@ -1,0 +1,75 @@
+import { type Clock, systemClock } from '../../lib/clock.ts'
+import { BusinessData } from './business-data.ts'
+import type { DeadRows } from './dead-letters.ts'
+import { Locks } from './locks.ts'
+import { OutboxTable } from './outbox-table.ts'
+
+/** What the store is about to do when it calls `pause`. */
+export type MemoryStep = 'begin' | 'save' | 'track' | 'commit' | 'rollback' | 'claim' | 'settle' | 'prune' | 'read' | 'retry'
+
+export interface MemoryDatabaseOptions {
+  /** Time of the database. Default: that of the system. */
+  readonly clock?: Clock
+  /** How long a transaction waits for another one that holds a partition key or an inbox record, in milliseconds. Then `MERSAL_STORE_BUSY`. Default 5000. */
+  readonly lockWaitMs?: number
+  /**
+   * For simulations: awaited before every step, where a database on a network would take its time.
+   * Each step itself is one atomic piece. An error thrown here fails the step before it did anything.
+   */
+  readonly pause?: (step: MemoryStep) => Promise<void>
+}
+
+/** The rows that several stores of one process may share, as they would a database server. */
+export interface MemoryDatabase {
+  readonly name: 'memory'
+}
+
+/** The inside of a `MemoryDatabase`. */
+export interface DatabaseState {
+  readonly clock: Clock
+  readonly lockWaitMs: number
+  readonly pause: (step: MemoryStep) => Promise<void>
+  readonly locks: Locks
+  readonly data: BusinessData
+  readonly outbox: OutboxTable
+  readonly dead: DeadRows
+  /** Number of the last dead letter. */
+  deaths: number
+  /** Consumer and message id → when it was handled, oldest first. */
+  readonly tracked: Map<string, number>
+  /** Called after a commit that brought rows, and when dead letters were put back. */
+  readonly listeners: Set<() => void>
+}
+
+const states = new WeakMap<MemoryDatabase, DatabaseState>()
+
+/** A claim goes around the event loop, as with any real database, so that a busy relay starves nobody. */
+function pauseShortly(step: MemoryStep): Promise<void> {
+  return step === 'claim' ? new Promise((resolve) => setImmediate(resolve)) : Promise.resolve()
+}
+
+export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatabase {
+  const clock = options.clock ?? systemClock
+  const database: MemoryDatabase = { name: 'memory' }
+  states.set(database, {
+    clock,
+    lockWaitMs: options.lockWaitMs ?? 5000,
+    pause: options.pause ?? pauseShortly,
+    locks: new Locks(clock),
+    data: new BusinessData(),
+    outbox: new OutboxTable(),
+    dead: new Map(),
+    deaths: 0,
+    tracked: new Map(),
+    listeners: new Set(),
+  })
+  return database
+}
+
+export function stateOfDatabase(database: MemoryDatabase): DatabaseState | undefined {
+  return states.get(database)
+}
+
+export function wakeAll(database: DatabaseState): void {
+  for (const wake of [...database.listeners]) wake()
+}

@@ -1,0 +1,107 @@
+import { destinationKey } from '../../core/message.ts'
+import type { ClaimedMessage, ClaimRequest, OutboxStorage, Settlement, SettleResult } from '../../core/outbox.ts'
+import type { DatabaseState } from './database.ts'
+import { type Death, makeDeadRow } from './dead-letters.ts'
+import type { OutboxRow } from './outbox-table.ts'
+import { copyOf, save } from './save.ts'
+import type { MemoryTransaction } from './transaction.ts'
+
+export function memoryOutbox(database: DatabaseState, keepSentMs: number): OutboxStorage<MemoryTransaction> {
+  return {
+    save: (tx, messages, options) => save(database, tx, messages, options),
+    claim: async (request) => {
+      await database.pause('claim')
+      return claim(database, request)
+    },
+    settle: async (settlements) => {
+      await database.pause('settle')
+      return settle(database, settlements, keepSentMs)
+    },
+    prune: async ({ limit }) => {
+      await database.pause('prune')
+      return prune(database, limit, keepSentMs)
+    },
+  }
+}
+
+/**
+ * One scan in the order of positions. A keyed row is taken only if the row before it in its key has
+ * been taken by this very claim, so what is taken of a key is an unbroken run from its first open row.
+ */
+function claim(database: DatabaseState, request: ClaimRequest): readonly ClaimedMessage[] {
+  const now = database.clock.now()
+  const except = new Set(request.exceptDestinations)
+  const taken = new Set<OutboxRow>()
+  if (request.limit <= 0) return []
+  for (const row of database.outbox.rows.from(Number(request.fromPosition ?? 0n))) {
+    if (row.visibleAt > now) continue
+    if (row.previous !== undefined && !taken.has(row.previous)) continue
+    if (except.size > 0 && except.has(destinationKey(row.message.to))) continue
+    taken.add(row)
+    if (taken.size >= request.limit) break
+  }
+  return [...taken].map((row) => take(row, request, now))
+}
+
+function take(row: OutboxRow, request: ClaimRequest, now: number): ClaimedMessage {
+  row.visibleAt = now + request.claimMs
+  row.token = request.token
+  row.attempts++
+  return { message: copyOf(row.message), position: BigInt(row.position), attempt: row.attempts, token: request.token }
+}
+
+function settle(database: DatabaseState, settlements: readonly Settlement[], keepSentMs: number): SettleResult {
+  const now = database.clock.now()
+  let stale = 0
+  for (const settlement of settlements) {
+    const row = database.outbox.rows.get(Number(settlement.position))
+    if (row === undefined || row.token !== settlement.token) stale++
+    else settleOne(database, row, settlement, { now, keepSentMs })
+  }
+  return { stale }
+}
+
+function settleOne(
+  database: DatabaseState,
+  row: OutboxRow,
+  settlement: Settlement,
+  { now, keepSentMs }: { readonly now: number; readonly keepSentMs: number },
+): void {
+  row.token = undefined
+  switch (settlement.kind) {
+    case 'sent':
+      database.outbox.remove(row)
+      if (keepSentMs > 0) database.outbox.kept.push({ position: row.position, message: row.message, sentAt: now })
+      return
+    case 'retry':
+      row.visibleAt = now + Math.max(settlement.delayMs, 0)
+      return
+    case 'release':
+      row.visibleAt = now + Math.max(settlement.delayMs ?? 0, 0)
+      row.attempts = Math.max(row.attempts - 1, 0)
+      return
+    case 'dead':
+      bury(database, row, settlement, now)
+  }
+}
+
+function bury(database: DatabaseState, row: OutboxRow, death: Death, now: number): void {
+  const number = ++database.deaths
+  const dead = makeDeadRow(number, row, death, now)
+  database.dead.set(number, dead)
+  if (dead.row === undefined) {
+    database.outbox.remove(row)
+    return
+  }
+  row.dead = number
+  row.visibleAt = Number.POSITIVE_INFINITY
+}
+
+function prune(database: DatabaseState, limit: number, keepSentMs: number): number {
+  const { kept } = database.outbox
+  const before = database.clock.now() - keepSentMs
+  let count = 0
+  while (count < limit && count < kept.length && (kept[count]?.sentAt ?? 0) <= before) count++
+  kept.splice(0, count)
+  return count
+}

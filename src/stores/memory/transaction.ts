@@ -1,0 +1,169 @@
+import { MersalError } from '../../core/errors.ts'
+import type { OutgoingMessage } from '../../core/message.ts'
+import { DELETED, type DataView } from './business-data.ts'
+import { type DatabaseState, wakeAll } from './database.ts'
+
+/**
+ * The handle of a transaction: a small key-value table for business data. Values are copied on the
+ * way in and out (`structuredClone`), and seen as they were when the transaction began. A call throws
+ * `MERSAL_STORE_CONFLICT` when another commit has changed what it would have to show, and
+ * `MERSAL_NOT_A_TRANSACTION` after the end of the transaction.
+ */
+export interface MemoryTransaction {
+  get<Value = unknown>(key: string): Value | undefined
+  /** `undefined` as the value deletes the key. */
+  set(key: string, value: unknown): void
+  delete(key: string): void
+  /** Sorted by key; only keys that begin with the prefix, default all. */
+  entries<Value = unknown>(prefix?: string): readonly (readonly [key: string, value: Value])[]
+}
+
+/** A row that the transaction will add when it commits. */
+export interface PendingRow {
+  readonly position: number
+  readonly message: OutgoingMessage
+  readonly delayMs: number
+  readonly express: { readonly token: string; readonly until: number } | undefined
+}
+
+/** The inside of a `MemoryTransaction`. */
+export interface TransactionState {
+  readonly database: DatabaseState
+  readonly signal: AbortSignal | undefined
+  readonly view: DataView
+  readonly rows: PendingRow[]
+  /** Partition key → the token that all of its rows in this transaction were born claimed with; undefined if one was not. */
+  readonly keyTokens: Map<string, string | undefined>
+  readonly tracked: Set<string>
+  /** Names of the locks that it holds. */
+  readonly held: Set<string>
+  /** Why it can only be rolled back. */
+  doomed: Error | undefined
+  open: boolean
+}
+
+const states = new WeakMap<object, TransactionState>()
+
+/** The inside of an open transaction on this database; throws `MERSAL_NOT_A_TRANSACTION` for anything else. */
+export function openTransaction(database: DatabaseState, tx: unknown): TransactionState {
+  const state = typeof tx === 'object' && tx !== null ? states.get(tx) : undefined
+  if (state === undefined || state.database !== database) {
+    throw new MersalError(
+      'MERSAL_NOT_A_TRANSACTION',
+      'expected a transaction of this memory store: the handle that its unit of work passes to the function',
+    )
+  }
+  assertOpen(state)
+  return state
+}
+
+export function assertOpen(state: TransactionState): void {
+  if (state.open) return
+  throw new MersalError(
+    'MERSAL_NOT_A_TRANSACTION',
+    'this transaction has ended: use its handle only inside the function, and await every call',
+  )
+}
+
+export function begin(database: DatabaseState, signal: AbortSignal | undefined): { tx: MemoryTransaction; state: TransactionState } {
+  const state: TransactionState = {
+    database,
+    signal,
+    view: database.data.begin(),
+    rows: [],
+    keyTokens: new Map(),
+    tracked: new Set(),
+    held: new Set(),
+    doomed: undefined,
+    open: true,
+  }
+  const tx = makeHandle(state)
+  states.set(tx, state)
+  return { tx, state }
+}
+
+function makeHandle(state: TransactionState): MemoryTransaction {
+  const { data } = state.database
+  const write = (key: string, value: unknown): void => {
+    assertOpen(state)
+    state.view.written.set(key, value)
+  }
+  return {
+    get: <Value>(key: string) => {
+      assertOpen(state)
+      return structuredClone(data.get(state.view, key)) as Value | undefined
+    },
+    set: (key, value) => write(key, value === undefined ? DELETED : structuredClone(value)),
+    delete: (key) => write(key, DELETED),
+    entries: <Value>(prefix = '') => {
+      assertOpen(state)
+      return structuredClone(data.entries(state.view, prefix)) as (readonly [string, Value])[]
+    },
+  }
+}
+
+/** Takes a lock until the end of the transaction. A wait that was in vain dooms the transaction, as in a database. */
+export async function lock(state: TransactionState, name: string): Promise<void> {
+  const { locks, lockWaitMs } = state.database
+  const granted = await locks.acquire(state, name, lockWaitMs, state.signal)
+  if (granted && state.open) {
+    state.held.add(name)
+    return
+  }
+  if (granted) locks.release(state, name)
+  assertOpen(state)
+  const text = `another transaction holds what this one needs, and did not end within ${lockWaitMs} ms; keep transactions short`
+  state.doomed = new MersalError('MERSAL_STORE_BUSY', text)
+  throw state.doomed
+}
+
+/** Everything becomes visible in one step, or nothing does and the error says why. */
+export async function commit(state: TransactionState): Promise<void> {
+  const { database, view, rows } = state
+  state.open = false
+  try {
+    await database.pause('commit')
+    if (state.doomed !== undefined) {
+      throw new MersalError('MERSAL_ROLLED_BACK', 'nothing was stored, since an error in this transaction was swallowed', {
+        cause: state.doomed,
+      })
+    }
+    if (view.written.size + rows.length + state.tracked.size > 0) database.data.validate(view)
+    database.data.apply(view)
+    const now = database.clock.now()
+    for (const key of state.tracked) database.tracked.set(key, now)
+    for (const row of rows) addRow(database, row, now)
+  } finally {
+    end(state)
+  }
+  if (rows.length > 0) wakeAll(database)
+}
+
+function addRow(database: DatabaseState, row: PendingRow, now: number): void {
+  database.outbox.add({
+    position: row.position,
+    message: row.message,
+    visibleAt: row.express?.until ?? now + row.delayMs,
+    token: row.express?.token,
+    attempts: 0,
+    dead: undefined,
+    previous: undefined,
+    next: undefined,
+  })
+}
+
+export async function rollback(state: TransactionState): Promise<void> {
+  state.open = false
+  try {
+    await state.database.pause('rollback')
+  } finally {
+    end(state)
+  }
+}
+
+function end(state: TransactionState): void {
+  const { database } = state
+  database.data.end()
+  for (const name of state.held) database.locks.release(state, name)
+  state.held.clear()
+}
