@@ -1,0 +1,82 @@
+import { MersalError } from '../../core/errors.ts'
+import { checkChoice, checkNumber, checkOptions } from '../../core/options.ts'
+import type { Random } from '../../lib/clock.ts'
+import { type Clock, systemClock } from '../../lib/clock.ts'
+import { isSqliteDatabase, type SqliteDatabase } from './database.ts'
+import type { MigrateMode } from './migrate.ts'
+
+/** What the store and the queue have in common. */
+export interface SqliteConnectionOptions {
+  /**
+   * `full`: a commit survives a loss of power. `normal`: the last commits may be lost with the power,
+   * always together with their messages; nothing is published before it is on the disk. Default 'full'.
+   */
+  readonly synchronous?: 'full' | 'normal'
+  /** How long to wait for other processes that write, in milliseconds. Then `MERSAL_STORE_BUSY`. Default 5000. */
+  readonly busyTimeoutMs?: number
+  /** `auto`: create and update the tables. `check`: throw unless they are up to date. `off`: trust. Default 'auto'. */
+  readonly migrate?: MigrateMode
+  /** For tests. */
+  readonly clock?: Clock
+  /** For tests. */
+  readonly random?: Random
+}
+
+/** A path of a file (or `:memory:`), opened with `node:sqlite` and closed with its owner. */
+export interface SqlitePath {
+  readonly path: string
+}
+
+/** A handle that stays yours: Mersal neither opens nor closes it. Give the same one to the store and to the queue, or one each. */
+export interface SqliteHandle<Database extends SqliteDatabase> {
+  readonly database: Database
+}
+
+export interface ConnectionSettings {
+  readonly source: { readonly path: string } | { readonly database: SqliteDatabase }
+  readonly synchronous: 'full' | 'normal'
+  readonly busyTimeoutMs: number
+  readonly migrate: MigrateMode
+  readonly clock: Clock
+  readonly random: Random
+}
+
+export const connectionOptions: readonly string[] = [
+  'path',
+  'database',
+  'synchronous',
+  'busyTimeoutMs',
+  'migrate',
+  'clock',
+  'random',
+] satisfies (keyof SqliteConnectionOptions | 'path' | 'database')[]
+
+function checkSource(where: string, given: { readonly path?: unknown; readonly database?: unknown }): ConnectionSettings['source'] {
+  const refuse = (field: string, text: string): MersalError =>
+    new MersalError('MERSAL_INVALID_OPTIONS', `${where}.${field}: ${text}`, { details: { field: `${where}.${field}` } })
+  if (given.path !== undefined && given.database !== undefined) throw refuse('path', "give either 'path' or 'database', not both")
+  if (given.database !== undefined) {
+    if (!isSqliteDatabase(given.database)) {
+      throw refuse('database', 'expected a DatabaseSync of node:sqlite or a Database of better-sqlite3 >= 13')
+    }
+    return { database: given.database }
+  }
+  if (typeof given.path !== 'string' || given.path === '' || given.path.includes('\0')) {
+    throw refuse('path', "expected the path of a database file, or ':memory:'")
+  }
+  return { path: given.path }
+}
+
+/** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
+export function connectionSettings(where: string, given: object, further: readonly string[]): ConnectionSettings {
+  checkOptions(where, given, [...connectionOptions, ...further])
+  const options = given as SqliteConnectionOptions & { readonly path?: unknown; readonly database?: unknown }
+  return {
+    source: checkSource(where, options),
+    synchronous: checkChoice(`${where}.synchronous`, options.synchronous, ['full', 'normal'] as const, 'full'),
+    busyTimeoutMs: checkNumber(`${where}.busyTimeoutMs`, options.busyTimeoutMs, { default: 5000, min: 0, max: 600_000 }),
+    migrate: checkChoice(`${where}.migrate`, options.migrate, ['auto', 'check', 'off'] as const, 'auto'),
+    clock: options.clock ?? systemClock,
+    random: options.random ?? Math.random,
+  }
+}

@@ -1,0 +1,122 @@
+import { errorText } from '../../core/dead-letter.ts'
+import type { ClaimedMessage, ClaimRequest, OutboxStorage, SavedMessage, SaveOptions, Settlement, SettleResult } from '../../core/outbox.ts'
+import type { OutgoingMessage } from '../../core/message.ts'
+import type { Connection } from './connection.ts'
+import type { Handle, SqliteDatabase } from './database.ts'
+import { storeError } from './failure.ts'
+import { claimedMessage, type ClaimedRow } from './rows.ts'
+import { NEVER, outboxSql } from './statements.ts'
+import { openTransaction } from './transaction.ts'
+
+/** The outbox table. `keepSentMs` 0: confirmed rows are deleted at once. */
+export function sqliteOutbox(connection: Connection, keepSentMs: number): OutboxStorage<SqliteDatabase> {
+  const { clock } = connection.settings
+  return {
+    async save(tx, messages, options = {}) {
+      const handle = await openTransaction(connection, tx)
+      try {
+        const saved = insertAll(handle, messages, options, clock.now())
+        connection.announceAfterCommit(handle, 'outbox')
+        return saved
+      } catch (error) {
+        throw storeError('saving messages', error)
+      }
+    },
+    async claim(request) {
+      await connection.open()
+      // A look outside any transaction spares the writers of all processes an idle relay's lock.
+      const from = { from: request.fromPosition ?? 0n, now: clock.now() }
+      const due = connection.peek((handle) => handle.get(outboxSql.anyDue, from) !== undefined)
+      if (due === false) return []
+      return connection.write((handle) => claimRows(handle, request, clock.now()))
+    },
+    settle: (settlements) =>
+      connection.write((handle): SettleResult => {
+        let stale = 0
+        for (const settlement of settlements) if (!settleOne(handle, settlement, clock.now(), keepSentMs)) stale++
+        return { stale }
+      }),
+    prune: ({ limit }) => connection.write((handle) => handle.run(outboxSql.prune, { before: clock.now() - keepSentMs, limit }).changes),
+  }
+}
+
+function insertAll(handle: Handle, messages: readonly OutgoingMessage[], options: SaveOptions, now: number): SavedMessage[] {
+  const { express } = options
+  const mayClaim = express === undefined ? () => false : expressRule(handle)
+  return messages.map((message) => {
+    const free = now + (message.delayMs ?? 0)
+    const claimed = mayClaim(message)
+    const { position } = handle.run(outboxSql.insert, {
+      visibleAt: Math.ceil(claimed && express !== undefined ? now + express.graceMs : free),
+      token: claimed && express !== undefined ? express.token : null,
+      id: message.id,
+      type: message.type,
+      transport: message.to.transport,
+      kind: message.to.kind,
+      name: message.to.name,
+      partitionKey: message.partitionKey ?? null,
+      now: Math.trunc(now),
+      headers: JSON.stringify(message.headers),
+      body: message.body,
+    })
+    return { position, express: claimed }
+  })
+}
+
+/** Which rows of one call may be born claimed: those whose key has no open row but such ones of this call. */
+function expressRule(handle: Handle): (message: OutgoingMessage) => boolean {
+  const durable = (handle.get<{ synchronous: number }>('PRAGMA synchronous')?.synchronous ?? 0) >= 2
+  const freeKeys = new Map<string, boolean>()
+  return ({ partitionKey, delayMs }) => {
+    const now = durable && (delayMs ?? 0) === 0
+    if (partitionKey === undefined) return now
+    const free = freeKeys.get(partitionKey) ?? handle.get(outboxSql.openRowOfKey, { partitionKey }) === undefined
+    freeKeys.set(partitionKey, free && now)
+    return free && now
+  }
+}
+
+function claimRows(handle: Handle, request: ClaimRequest, now: number): ClaimedMessage[] {
+  const rows = handle.all<ClaimedRow>(outboxSql.claim, {
+    from: request.fromPosition ?? 0n,
+    now: Math.trunc(now),
+    until: Math.ceil(now + request.claimMs),
+    except: JSON.stringify(request.exceptDestinations ?? []),
+    limit: request.limit,
+    token: request.token,
+  })
+  // RETURNING promises no order.
+  return rows.sort((left, right) => left.position - right.position).map((row) => claimedMessage(row, request.token))
+}
+
+/** Returns whether a row was changed. */
+function settleOne(handle: Handle, settlement: Settlement, now: number, keepSentMs: number): boolean {
+  const fence = { position: settlement.position, token: settlement.token }
+  switch (settlement.kind) {
+    case 'sent':
+      if (keepSentMs > 0) handle.run(outboxSql.keepSent, { ...fence, now: Math.trunc(now) })
+      return handle.run(outboxSql.remove, fence).changes > 0
+    case 'retry':
+      return handle.run(outboxSql.retry, { ...fence, visibleAt: Math.ceil(now + settlement.delayMs) }).changes > 0
+    case 'release':
+      return handle.run(outboxSql.release, { ...fence, visibleAt: Math.ceil(now + (settlement.delayMs ?? 0)) }).changes > 0
+    case 'dead':
+      return bury(handle, settlement, now)
+  }
+}
+
+function bury(handle: Handle, settlement: Settlement & { readonly kind: 'dead' }, now: number): boolean {
+  const fence = { position: settlement.position, token: settlement.token }
+  const buried = handle.all<{ blocks: number }>(outboxSql.bury, {
+    ...fence,
+    block: settlement.onDead === 'block-key' ? 1 : 0,
+    reason: settlement.reason,
+    error: errorText(settlement.error),
+    maybePublished: settlement.maybePublished ? 1 : 0,
+    now: Math.trunc(now),
+  })[0]
+  if (buried === undefined) return false
+  if (buried.blocks === 1) handle.run(outboxSql.block, { ...fence, never: NEVER })
+  else handle.run(outboxSql.remove, fence)
+  return true
+}

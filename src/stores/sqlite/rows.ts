@@ -1,0 +1,73 @@
+import type { ClaimedMessage } from '../../core/outbox.ts'
+import type { DeadLetter, DeadReason } from '../../core/dead-letter.ts'
+import { destinationKey, type OutgoingMessage } from '../../core/message.ts'
+
+interface MessageRow {
+  readonly id: string
+  readonly type: string
+  readonly transport: string
+  readonly kind: 'queue' | 'topic'
+  readonly name: string
+  readonly partition_key: string | null
+  readonly headers: string
+  readonly body: Uint8Array
+}
+
+export interface ClaimedRow extends MessageRow {
+  readonly position: number
+  readonly attempts: number
+}
+
+export interface DeadRow extends MessageRow {
+  readonly key: number
+  readonly blocks: number
+  readonly reason: DeadReason
+  readonly error: string
+  readonly maybe_published: number
+  readonly died_at: number
+  readonly attempts: number
+}
+
+export function parseHeaders(text: string): Record<string, string> {
+  return JSON.parse(text) as Record<string, string>
+}
+
+/** Both libraries hand out bytes, one of them as a `Buffer`. */
+export function bytes(body: Uint8Array): Uint8Array {
+  return new Uint8Array(body.buffer, body.byteOffset, body.byteLength)
+}
+
+function outgoing(row: MessageRow): OutgoingMessage {
+  return {
+    id: row.id,
+    type: row.type,
+    headers: parseHeaders(row.headers),
+    body: bytes(row.body),
+    to: { transport: row.transport, kind: row.kind, name: row.name },
+    ...(row.partition_key === null ? {} : { partitionKey: row.partition_key }),
+  }
+}
+
+export function claimedMessage(row: ClaimedRow, token: string): ClaimedMessage {
+  return { message: outgoing(row), position: BigInt(row.position), attempt: row.attempts, token }
+}
+
+export function deadLetter(row: DeadRow): DeadLetter {
+  const message = outgoing(row)
+  return {
+    key: String(row.key),
+    direction: 'outgoing',
+    id: row.id,
+    type: row.type,
+    headers: message.headers,
+    body: message.body,
+    place: destinationKey(message.to),
+    ...(row.partition_key === null ? {} : { partitionKey: row.partition_key }),
+    reason: row.reason,
+    error: row.error,
+    attempts: row.attempts,
+    diedAt: row.died_at,
+    maybePublished: row.maybe_published === 1,
+    blocksKey: row.blocks === 1,
+  }
+}

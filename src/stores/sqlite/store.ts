@@ -1,0 +1,44 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { checkNumber } from '../../core/options.ts'
+import type { Store } from '../../core/store.ts'
+import { sqliteAdmin } from './admin.ts'
+import { Connection } from './connection.ts'
+import type { SqliteDatabase } from './database.ts'
+import { connectionSettings, type SqliteConnectionOptions, type SqliteHandle, type SqlitePath } from './options.ts'
+import { sqliteOutbox } from './outbox.ts'
+import { storeSchema } from './statements.ts'
+import { sqliteTracker } from './tracker.ts'
+import { watch } from './watch.ts'
+
+export interface SqliteStoreOptions extends SqliteConnectionOptions {
+  /** Confirmed messages are kept this long in `mersal_sent`, in milliseconds. Default 0: deleted at once. */
+  readonly keepSentMs?: number
+}
+
+const YEAR_MS = 366 * 24 * 3600 * 1000
+
+/**
+ * A store on one SQLite database file. `tx` in a unit of work is the handle itself.
+ *
+ * SQLite has one writer, so a unit of work has the file for itself from its beginning to its commit:
+ * keep units short, and wait for nothing slow inside. Throws `MERSAL_INVALID_OPTIONS`.
+ */
+export function sqlite(options: SqliteStoreOptions & SqlitePath): Store<DatabaseSync>
+export function sqlite<Database extends SqliteDatabase>(options: SqliteStoreOptions & SqliteHandle<Database>): Store<Database>
+export function sqlite(options: SqliteStoreOptions & (SqlitePath | SqliteHandle<SqliteDatabase>)): Store<never> {
+  const connection = new Connection('sqlite', connectionSettings('sqlite', options, ['keepSentMs']), storeSchema)
+  const keepSentMs = checkNumber('sqlite.keepSentMs', options.keepSentMs, { default: 0, min: 0, max: 10 * YEAR_MS })
+  const store: Store<SqliteDatabase> = {
+    name: 'sqlite',
+    unitOfWork: (work, { signal } = {}) => connection.unit(work, signal),
+    outbox: sqliteOutbox(connection, keepSentMs),
+    tracker: sqliteTracker(connection),
+    admin: sqliteAdmin(connection),
+    wakers: [(wake, { signal }) => watch(connection, 'outbox', wake, signal)],
+    open: async () => {
+      await connection.open()
+    },
+    [Symbol.asyncDispose]: () => connection.close(),
+  }
+  return store as unknown as Store<never>
+}
