@@ -1,0 +1,47 @@
+import type { ClaimedMessage, Settlement } from '../core/outbox.ts'
+import type { Transport } from '../core/transport.ts'
+import type { Clock, Random } from '../lib/clock.ts'
+import type { Breakers } from './breaker.ts'
+import type { Collector } from './hands.ts'
+import type { RelaySettings } from './options.ts'
+import type { Run } from './run.ts'
+import type { Settler } from './settler.ts'
+import type { Unknowns } from './unknowns.ts'
+
+/** Until when something may be done with the rows of a batch; monotonic milliseconds. */
+export interface Terms {
+  /** Nothing is handed to a transport at or after this time. */
+  readonly publishUntil: number
+  /** The claim, or the grace of the express lane, ends. */
+  readonly keepUntil: number
+  readonly express: boolean
+}
+
+/** Rows of one claim, or of one unit in the express lane. */
+export interface Batch {
+  readonly terms: Terms
+  readonly runs: readonly Run[]
+  /** Runs that have not ended. */
+  open: number
+  /** Aborts the waiting of the transports. */
+  readonly controller: AbortController
+  readonly hands: Collector
+  /** Runs that wait to be published again. */
+  readonly later: Run[]
+  pausing: boolean
+}
+
+/** What the publisher works with. */
+export interface PublisherPorts {
+  readonly app: string
+  readonly transports: ReadonlyMap<string, Transport>
+  readonly breakers: Breakers
+  readonly settler: Settler
+  readonly unknowns: Unknowns
+  readonly settings: RelaySettings
+  readonly clock: Clock
+  readonly random: Random
+  /** How often the deadlines of batches are looked at while there are any. */
+  readonly tickMs: number
+  readonly onDead: (row: ClaimedMessage, settlement: Extract<Settlement, { kind: 'dead' }>) => void
+}

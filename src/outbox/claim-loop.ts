@@ -1,0 +1,130 @@
+import type { ClaimedMessage, OutboxStorage } from '../core/outbox.ts'
+import { emit, type Logger } from '../core/telemetry.ts'
+import { backoffMs } from '../lib/backoff.ts'
+import type { Clock, Random } from '../lib/clock.ts'
+import type { Agenda } from './agenda.ts'
+import type { Terms } from './batch.ts'
+import type { Bell } from './bell.ts'
+import type { Breakers } from './breaker.ts'
+import { describe } from './describe.ts'
+import type { RelaySettings } from './options.ts'
+import type { Scan } from './scan.ts'
+import { EXTRA_ATTEMPTS, type SlowMode } from './slow-mode.ts'
+
+export interface ClaimLoopPorts {
+  readonly app: string
+  readonly storage: Pick<OutboxStorage<never>, 'claim'>
+  readonly settings: RelaySettings
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly newToken: () => string
+  readonly bell: Bell
+  readonly scan: Scan
+  readonly agenda: Agenda
+  readonly breakers: Breakers
+  readonly slow: SlowMode
+  readonly running: () => boolean
+  /** Aborts when the relay stops. */
+  readonly stopping: AbortSignal
+  /** Rows in the hands of this relay. */
+  readonly held: () => number
+  readonly publish: (rows: readonly ClaimedMessage[], terms: Terms) => void
+  readonly release: (rows: readonly ClaimedMessage[], terms: Terms) => void
+  readonly giveUp: (row: ClaimedMessage, terms: Terms) => void
+  /** A claim has been answered and its rows are in hand. */
+  readonly onClaim: (claim: { readonly number: number; readonly fullScan: boolean; readonly messages: number }) => void
+  /** Gives each claim its number when it is sent. */
+  readonly nextNumber: () => number
+}
+
+/** This share of a claim is kept free at its end for settling and for clocks that do not agree. */
+const MARGIN = 0.2
+const ERROR_BACKOFF = { firstMs: 100, longestMs: 5000 }
+
+/** Claims whenever there may be rows and there is room, one claim at a time, until the relay stops. */
+export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
+  const { bell, clock, scan, settings, slow } = ports
+  let more = true
+  let lookedAt = -Infinity
+  let failures = 0
+
+  const nextLook = (): number =>
+    Math.min(
+      lookedAt + settings.pollIntervalMs,
+      scan.fullAt,
+      ports.agenda.next,
+      ports.breakers.troubled ? ports.breakers.nextProbeAt : Infinity,
+    )
+  const hasRoom = (): boolean => (slow.on ? ports.held() === 0 : ports.held() + settings.batchSize <= settings.window)
+
+  /** Waits until there is a reason to look, and room. False: the relay stops. */
+  async function reason(): Promise<boolean> {
+    while (ports.running()) {
+      const now = clock.monotonic()
+      const due = more || bell.hinted || now >= nextLook()
+      if (due && hasRoom()) return true
+      if (due) await bell.rest(settings.pollIntervalMs)
+      else await bell.wait(nextLook() - now)
+    }
+    return false
+  }
+
+  async function claim(): Promise<void> {
+    bell.clear()
+    const number = ports.nextNumber()
+    const startedAt = clock.monotonic()
+    lookedAt = startedAt
+    if (ports.agenda.take(startedAt)) scan.wantFull()
+    const limit = slow.on ? 1 : settings.batchSize
+    const exceptDestinations = ports.breakers.troubled ? ports.breakers.excepted() : []
+    const from = scan.plan(startedAt)
+    const rows = await ports.storage.claim({
+      limit,
+      claimMs: settings.claimMs,
+      token: ports.newToken(),
+      ...(from === undefined ? {} : { fromPosition: from }),
+      ...(exceptDestinations.length === 0 ? {} : { exceptDestinations }),
+    })
+    const full = rows.length >= limit
+    more = full
+    scan.found({ from, startedAt, endedAt: clock.monotonic(), highest: rows.at(-1)?.position, full })
+    emit('mersal:claim', () => ({ app: ports.app, messages: rows.length }))
+    dispatch(rows, { publishUntil: startedAt + settings.claimMs * (1 - MARGIN), keepUntil: startedAt + settings.claimMs, express: false })
+    ports.onClaim({ number, fullScan: from === undefined, messages: rows.length })
+  }
+
+  function dispatch(rows: readonly ClaimedMessage[], terms: Terms): void {
+    const suspect = rows.some((row) => row.attempt > settings.maxAttempts)
+    if (suspect && !slow.on) {
+      slow.enter()
+      // Its neighbours, and what else is in hand, must not be charged for what it may do.
+      if (rows.length > 1 || ports.held() > 0) {
+        more = true
+        return ports.release(rows, terms)
+      }
+    }
+    slow.saw(suspect)
+    const [first] = rows
+    if (first === undefined) return
+    if (!ports.running()) ports.release(rows, terms)
+    else if (rows.length === 1 && slow.on && first.attempt > settings.maxAttempts + EXTRA_ATTEMPTS) ports.giveUp(first, terms)
+    else ports.publish(rows, terms)
+  }
+
+  while (await reason()) {
+    try {
+      await claim()
+      if (failures > 0) ports.logger.info({ app: ports.app }, 'the outbox storage can be claimed from again')
+      failures = 0
+    } catch (thrown) {
+      failures++
+      more = true
+      scan.forceFull()
+      const fields = { app: ports.app, ...describe(thrown) }
+      if (failures === 1) ports.logger.error(fields, 'claiming from the outbox storage failed; trying again with backoff')
+      else ports.logger.debug({ ...fields, failures }, 'claiming from the outbox storage still fails')
+      await clock.sleep(backoffMs(ERROR_BACKOFF, failures, ports.random), ports.stopping)
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import type { Clock } from '../lib/clock.ts'
+import type { Batch } from './batch.ts'
+
+/** One timer for the deadlines of all batches, and none while there are no batches. */
+export interface Deadlines {
+  /** There is a batch. */
+  watch(): void
+  halt(): void
+}
+
+export interface DeadlinePorts {
+  readonly clock: Clock
+  readonly batches: ReadonlySet<Batch>
+  readonly tickMs: number
+  /** The time of the batch is over and some of it is still unanswered. */
+  readonly onExpired: (batch: Batch) => void
+}
+
+export function watchDeadlines({ clock, batches, tickMs, onExpired }: DeadlinePorts): Deadlines {
+  const halted = new AbortController()
+  let watching = false
+
+  function sweep(): void {
+    const now = clock.monotonic()
+    for (const batch of batches) {
+      if (now >= batch.terms.publishUntil && !batch.controller.signal.aborted) batch.controller.abort()
+      if (now >= batch.terms.keepUntil) onExpired(batch)
+    }
+  }
+
+  async function loop(): Promise<void> {
+    while (batches.size > 0 && !halted.signal.aborted) {
+      await clock.sleep(tickMs, halted.signal)
+      if (!halted.signal.aborted) sweep()
+    }
+    watching = false
+  }
+
+  return {
+    watch() {
+      if (watching || halted.signal.aborted) return
+      watching = true
+      void loop()
+    },
+    halt: () => halted.abort(),
+  }
+}

@@ -1,0 +1,81 @@
+import type { OutboxStorage } from '../core/outbox.ts'
+import { checkNumber, checkOptions } from '../core/options.ts'
+import type { Logger } from '../core/telemetry.ts'
+import type { MessageTracker } from '../core/tracker.ts'
+import type { Clock } from '../lib/clock.ts'
+import { describe } from './describe.ts'
+
+/** How the janitor works. Times are in milliseconds. */
+export interface JanitorOptions {
+  /** Time between two rounds. Default 60000. */
+  readonly intervalMs?: number
+  /** Rows removed by one statement. Default 1000. */
+  readonly batchSize?: number
+}
+
+export interface JanitorPorts {
+  readonly app: string
+  readonly storage?: Pick<OutboxStorage<never>, 'prune'> | undefined
+  /** The tracker, and how long its records are kept. */
+  readonly inbox?: { readonly tracker: Pick<MessageTracker<never>, 'prune'>; readonly retentionMs: number } | undefined
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly options?: JanitorOptions
+}
+
+type Prune = (limit: number) => Promise<number>
+
+/**
+ * Removes kept outbox rows and inbox records whose retention is over, in bounded batches, once at
+ * the start and then in every interval. Resolves when the signal has aborted and the statement in
+ * progress is done; never rejects. Throws `MERSAL_INVALID_OPTIONS` at once on bad options.
+ */
+export function runJanitor(ports: JanitorPorts, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+  const options = ports.options ?? {}
+  checkOptions('janitor', options, ['intervalMs', 'batchSize'])
+  const intervalMs = checkNumber('janitor.intervalMs', options.intervalMs, { default: 60_000, min: 100, max: 86_400_000 })
+  const limit = checkNumber('janitor.batchSize', options.batchSize, { default: 1000, min: 1, max: 100_000 })
+  const { storage, inbox } = ports
+  const tasks: [string, Prune][] = []
+  if (storage !== undefined) tasks.push(['outbox', (limit) => storage.prune({ limit })])
+  if (inbox !== undefined) tasks.push(['inbox', (limit) => inbox.tracker.prune({ olderThanMs: inbox.retentionMs, limit })])
+  return loop(ports, tasks, { intervalMs, limit, signal })
+}
+
+interface Rounds {
+  readonly intervalMs: number
+  readonly limit: number
+  readonly signal: AbortSignal
+}
+
+async function loop(ports: JanitorPorts, tasks: readonly [string, Prune][], rounds: Rounds): Promise<void> {
+  const failing = new Set<string>()
+  while (!rounds.signal.aborted) {
+    for (const [table, prune] of tasks) {
+      try {
+        const removed = await sweep(prune, rounds)
+        if (removed > 0) ports.logger.debug({ app: ports.app, table, removed }, 'rows whose retention is over were removed')
+        if (failing.delete(table)) ports.logger.info({ app: ports.app, table }, 'rows whose retention is over can be removed again')
+      } catch (thrown) {
+        if (!failing.has(table))
+          ports.logger.warn(
+            { app: ports.app, table, ...describe(thrown) },
+            'removing rows whose retention is over failed; it is tried again in the next round',
+          )
+        failing.add(table)
+      }
+    }
+    await ports.clock.sleep(rounds.intervalMs, rounds.signal)
+  }
+}
+
+/** Removes batch after batch until one comes back short. */
+async function sweep(prune: Prune, { limit, signal }: Rounds): Promise<number> {
+  let total = 0
+  while (!signal.aborted) {
+    const removed = await prune(limit)
+    total += removed
+    if (removed < limit) break
+  }
+  return total
+}

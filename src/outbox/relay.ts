@@ -1,0 +1,204 @@
+import { MersalError } from '../core/errors.ts'
+import type { ClaimedMessage } from '../core/outbox.ts'
+import { checkOptions } from '../core/options.ts'
+import { createAgenda } from './agenda.ts'
+import type { Terms } from './batch.ts'
+import { createBell } from './bell.ts'
+import { createBreakers } from './breaker.ts'
+import { runClaimLoop } from './claim-loop.ts'
+import { createDrains } from './drains.ts'
+import { createExpressLane } from './express-lane.ts'
+import { relaySettings } from './options.ts'
+import { createPublisher } from './publisher.ts'
+import { createReports } from './reports.ts'
+import { createScan } from './scan.ts'
+import { createSettler, type Entry } from './settler.ts'
+import { killsRelay } from './settle-policy.ts'
+import { createSlowMode } from './slow-mode.ts'
+import type { Relay, RelayPorts } from './types.ts'
+import { createUnknowns } from './unknowns.ts'
+
+/** `stop()` waits this long unless told otherwise. */
+const STOP_GRACE_MS = 10_000
+
+/**
+ * The relay: claims rows of the outbox, publishes them, settles them. It starts nothing by itself;
+ * call `start()`. Throws `MERSAL_INVALID_OPTIONS` on options that are not as documented.
+ */
+export function createRelay(ports: RelayPorts): Relay {
+  const { app, clock, logger, random, newToken } = ports
+  const settings = relaySettings(ports.options)
+  const reports = createReports(app, logger)
+  const bell = createBell(clock)
+  const scan = createScan()
+  const agenda = createAgenda()
+  const drains = createDrains()
+  const slow = createSlowMode(reports.slowMode)
+  const breakers = createBreakers({ backoff: settings.breaker, clock, random, onChange: reports.breaker })
+  const settler = createSettler({ app, storage: ports.storage, clock, random, logger, onGone: gone })
+  const publisher = createPublisher({
+    app,
+    transports: ports.transports,
+    breakers,
+    settler,
+    unknowns: createUnknowns(),
+    settings,
+    clock,
+    random,
+    tickMs: Math.max(5, Math.min(settings.claimMs / 5, settings.expressGraceMs / 2) / 4),
+    onDead: reports.dead,
+  })
+
+  let state: Relay['state'] = 'idle'
+  let held = 0
+  let claims = 0
+  let onIdle: (() => void) | undefined
+  const stopping = new AbortController()
+  let loop: Promise<unknown> = Promise.resolve()
+  let stopped: Promise<boolean> | undefined
+  const running = (): boolean => state === 'running'
+
+  /** Rows that are settled, or whose claim has ended: they leave the hands of the relay. */
+  function gone(entries: readonly Entry[], how: 'settled' | 'dropped'): void {
+    held -= entries.length
+    const now = clock.monotonic()
+    for (const { settlement, keepUntil, unblocks } of entries) {
+      const delayMs = settlement.kind === 'retry' || settlement.kind === 'release' ? (settlement.delayMs ?? 0) : undefined
+      if (how === 'dropped') agenda.add(keepUntil)
+      else if (delayMs !== undefined && delayMs > 0) agenda.add(now + delayMs)
+      else if (unblocks || delayMs === 0) scan.wantFull()
+    }
+    if (held === 0) {
+      onIdle?.()
+      if (drains.size > 0) {
+        scan.forceFull()
+        bell.hint()
+      }
+    }
+    bell.nudge()
+  }
+
+  function publish(rows: readonly ClaimedMessage[], terms: Terms): void {
+    held += rows.length
+    publisher.take(rows, terms)
+  }
+
+  function release(rows: readonly ClaimedMessage[], terms: Terms): void {
+    if (state === 'stopped') return // they fall due by themselves
+    held += rows.length
+    for (const { position, token } of rows) {
+      settler.add({ settlement: { kind: 'release', position, token }, keepUntil: terms.keepUntil, unblocks: false })
+    }
+  }
+
+  function giveUp(row: ClaimedMessage, terms: Terms): void {
+    held++
+    const settlement = killsRelay(row, settings)
+    const done = settlement.kind === 'dead' ? () => reports.dead(row, settlement) : undefined
+    settler.add({ settlement, keepUntil: terms.keepUntil, unblocks: true, done })
+  }
+
+  function startWakers(): Promise<unknown> {
+    return Promise.all(
+      (ports.wakers ?? []).map(async (waker) => {
+        try {
+          await waker(() => bell.hint(), { signal: stopping.signal })
+        } catch (thrown) {
+          reports.waker(thrown)
+        }
+      }),
+    )
+  }
+
+  function startLoop(): Promise<void> {
+    return runClaimLoop({
+      app,
+      storage: ports.storage,
+      settings,
+      clock,
+      random,
+      logger,
+      newToken,
+      bell,
+      scan,
+      agenda,
+      breakers,
+      slow,
+      running,
+      stopping: stopping.signal,
+      held: () => held,
+      publish,
+      release,
+      giveUp,
+      nextNumber: () => ++claims,
+      onClaim({ number, fullScan, messages }) {
+        if (fullScan && messages === 0 && held === 0) drains.empty(number)
+      },
+    })
+  }
+
+  async function settleRest(): Promise<void> {
+    await loop
+    if (held > 0) await new Promise<void>((resolve) => (onIdle = resolve))
+  }
+
+  async function shutDown(graceMs: number): Promise<boolean> {
+    const dropped = settler.dropped
+    if (state === 'running') {
+      state = 'stopping'
+      stopping.abort()
+      bell.nudge()
+      publisher.close()
+      const over = new AbortController()
+      await Promise.race([settleRest(), clock.sleep(graceMs, over.signal)])
+      over.abort()
+    }
+    state = 'stopped'
+    publisher.halt()
+    settler.halt()
+    drains.fail()
+    if (held > 0)
+      logger.warn({ app, messages: held }, 'the relay stopped before everything was settled; the rest falls due when its claims end')
+    return held === 0 && settler.dropped === dropped
+  }
+
+  const relay: Relay = {
+    get state() {
+      return state
+    },
+    start() {
+      if (state === 'running') return
+      if (state !== 'idle') throw new MersalError('MERSAL_APP_STOPPED', 'this relay has been stopped; create a new one')
+      state = 'running'
+      loop = Promise.all([startLoop(), startWakers()])
+    },
+    wake: () => bell.hint(),
+    express: createExpressLane({
+      app,
+      clock,
+      logger,
+      newToken,
+      graceMs: settings.expressGraceMs,
+      open: () => settings.express && state === 'running' && !slow.on && held < settings.window,
+      room: () => settings.window - held,
+      publish,
+      release,
+    }),
+    async drain(options = {}) {
+      checkOptions('drain', options, ['signal'])
+      if (!running()) throw new MersalError('MERSAL_APP_STOPPED', `the relay is ${state}, so nothing drains the outbox; start it first`)
+      const drained = drains.wait(claims, options.signal)
+      scan.forceFull()
+      bell.hint()
+      await drained
+    },
+    stop(options = {}) {
+      stopped ??= shutDown(options.graceMs ?? STOP_GRACE_MS)
+      return stopped
+    },
+    async [Symbol.asyncDispose]() {
+      await relay.stop()
+    },
+  }
+  return relay
+}

@@ -1,0 +1,40 @@
+import { destinationKey } from '../core/message.ts'
+import type { ClaimedMessage, Settlement } from '../core/outbox.ts'
+import { emit, type Logger } from '../core/telemetry.ts'
+import type { BreakerState } from './breaker.ts'
+import { describe } from './describe.ts'
+
+/** What the relay tells people and programs about its changes of state. */
+export interface Reports {
+  readonly breaker: (destination: string, state: BreakerState, error: Error | undefined) => void
+  readonly slowMode: (on: boolean) => void
+  readonly dead: (row: ClaimedMessage, settlement: Extract<Settlement, { kind: 'dead' }>) => void
+  readonly waker: (thrown: unknown) => void
+}
+
+export function createReports(app: string, logger: Logger): Reports {
+  return {
+    breaker(destination, state, error) {
+      emit('mersal:breaker', () => ({ app, destination, state }))
+      if (state === 'open') {
+        logger.warn(
+          { app, destination, ...describe(error) },
+          'the destination does not answer; its messages wait in the outbox, no attempt is charged',
+        )
+      } else if (state === 'closed') logger.info({ app, destination }, 'the destination answers again')
+    },
+    slowMode(on) {
+      if (on) logger.warn({ app }, 'a message seems to kill its relay; messages go one by one until the suspects are past')
+      else logger.info({ app }, 'the suspects are past; messages go in batches again')
+    },
+    dead({ message, attempt }, { reason, error, onDead, maybePublished }) {
+      const to = destinationKey(message.to)
+      emit('mersal:dead', () => ({ app, id: message.id, to, reason }))
+      const fields = { app, id: message.id, type: message.type, to, reason, attempt, onDead, maybePublished, ...describe(error) }
+      logger.error(fields, 'a message was given up; it is a dead letter now')
+    },
+    waker(thrown) {
+      logger.warn({ app, ...describe(thrown) }, 'a waker failed; the relay goes on with its other wakers and the poll timer')
+    },
+  }
+}
