@@ -1,0 +1,75 @@
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+// Packs the package, looks at the tarball as publint and attw do, and installs it into an empty
+// folder, offline and without any peer, to see that everything that must work there does.
+
+const root = resolve(fileURLToPath(new URL('..', import.meta.url)))
+/** Sub-paths that work without any package besides. */
+const bare = ['mersal', 'mersal/memory', 'mersal/sqlite', 'mersal/testing']
+const largestBytes = 1_500_000
+
+function run(what: string, command: string, args: readonly string[], folder: string): string {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: folder, encoding: 'utf8' })
+  if (error !== undefined) throw new Error(`${what}: ${error.message}`)
+  if (status === 0) return stdout
+  process.stderr.write(`${stdout}\n${stderr}\n`)
+  throw new Error(`${what} failed`)
+}
+
+const tool = (name: string): string => join(root, 'node_modules/.bin', name)
+
+function pack(folder: string): string {
+  run('npm pack', 'npm', ['pack', '--ignore-scripts', '--pack-destination', folder], root)
+  const name = readdirSync(folder).find((file) => file.endsWith('.tgz'))
+  if (name === undefined) throw new Error('npm pack made no tarball')
+  return join(folder, name)
+}
+
+function listing(tarball: string): { readonly files: number; readonly bytes: number } {
+  const names = run('tar', 'tar', ['-tzf', tarball], root).trim().split('\n')
+  const odd = names.filter((name) => !/^package\/(?:dist\/|docs\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(name))
+  if (odd.length > 0) throw new Error(`the tarball holds what it should not: ${odd.join(', ')}`)
+  const bytes = readFileSync(tarball).length
+  if (bytes > largestBytes) throw new Error(`the tarball has ${bytes} bytes, more than ${largestBytes}`)
+  return { files: names.length, bytes }
+}
+
+/** Every sub-path without a client can be imported, and has names. */
+function importEverything(folder: string): string {
+  const program = `
+    for (const name of ${JSON.stringify(bare)}) {
+      const names = Object.keys(await import(name))
+      if (names.length === 0) throw new Error(name + ' exports nothing')
+      console.log(name + ': ' + names.length + ' names')
+    }`
+  writeFileSync(join(folder, 'import.mjs'), program)
+  return run('importing the installed package', process.execPath, ['import.mjs'], folder)
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'mersal-package-'))
+try {
+  const tarball = pack(folder)
+  const { files, bytes } = listing(tarball)
+  process.stdout.write(`tarball: ${files} files, ${bytes} bytes\n`)
+  run('publint', tool('publint'), ['--strict', tarball], root)
+  process.stdout.write('publint: nothing to complain about\n')
+  run('attw', tool('attw'), [tarball, '--profile', 'esm-only', '--no-emoji'], root)
+  process.stdout.write('attw: the types fit the modules\n')
+
+  const empty = join(folder, 'empty')
+  mkdirSync(empty)
+  writeFileSync(join(empty, 'package.json'), '{ "private": true }')
+  run('npm install', 'npm', ['install', '--offline', '--no-audit', '--no-fund', tarball], empty)
+  const installed = readdirSync(join(empty, 'node_modules')).filter((name) => !name.startsWith('.'))
+  if (installed.join() !== 'mersal') throw new Error(`installing brings more than the package: ${installed.join(', ')}`)
+  process.stdout.write(importEverything(empty))
+} catch (error) {
+  process.stderr.write(`${(error as Error).message}\n`)
+  process.exitCode = 1
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}

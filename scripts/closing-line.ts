@@ -1,0 +1,38 @@
+import { readFileSync } from 'node:fs'
+
+// Reads vitest's JSON report and the exit codes of the steps, and prints the last line of a run:
+// `N passed, N failed, N skipped`. A file that could not even be loaded, and a step that failed
+// without a failed test (the checks of the house, a crashed runner), count as one failure each.
+
+interface Report {
+  readonly numPassedTests: number
+  readonly numFailedTests: number
+  readonly numPendingTests: number
+  readonly numTodoTests: number
+  readonly testResults: readonly { readonly status: string; readonly assertionResults: readonly { readonly status: string }[] }[]
+}
+
+function counts(file: string): { passed: number; failed: number; skipped: number } {
+  let report: Report
+  try {
+    report = JSON.parse(readFileSync(file, 'utf8')) as Report
+  } catch {
+    return { passed: 0, failed: 0, skipped: 0 }
+  }
+  const unloaded = report.testResults.filter(
+    ({ status, assertionResults }) => status === 'failed' && !assertionResults.some((result) => result.status === 'failed'),
+  )
+  return {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests + unloaded.length,
+    skipped: report.numPendingTests + report.numTodoTests,
+  }
+}
+
+const [file = '', testsCode = '1', checkCode = '1'] = process.argv.slice(2)
+const { passed, failed, skipped } = counts(file)
+const silentTests = testsCode !== '0' && failed === 0 ? 1 : 0
+const brokenCheck = checkCode === '0' ? 0 : 1
+const failures = failed + silentTests + brokenCheck
+process.stdout.write(`${passed} passed, ${failures} failed, ${skipped} skipped\n`)
+process.exitCode = failures > 0 || passed === 0 ? 1 : 0

@@ -1,0 +1,95 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { entries } from '../../scripts/public-api.ts'
+import { root } from './sources.ts'
+
+interface Example {
+  readonly page: string
+  readonly line: number
+  /** First block of its page: a whole program. */
+  readonly whole: boolean
+  readonly code: string
+}
+
+/** The `ts` blocks of a page. A block marked `ts sketch` is read by people only. */
+function examplesOf(page: string): Example[] {
+  const text = readFileSync(join(root, page), 'utf8')
+  const blocks = [...text.matchAll(/^```ts(?<mark>[^\n]*)\n(?<code>[\s\S]*?)^```$/gm)]
+  return blocks
+    .filter((block) => block.groups!['mark']!.trim() !== 'sketch')
+    .map((block, index) => ({
+      page,
+      line: text.slice(0, block.index).split('\n').length,
+      whole: index === 0,
+      code: block.groups!['code']!,
+    }))
+}
+
+const examples = ['README.md', 'docs/errors.md', 'docs/writing-a-store.md', 'docs/writing-a-transport.md'].flatMap(examplesOf)
+const first = examples[0]!
+
+/** What an example may use without declaring it: the names of the first example of the README. */
+const given = readFileSync(join(root, 'test/house/readme-context.ts.txt'), 'utf8')
+
+let folder: string
+beforeAll(() => {
+  mkdirSync(join(root, '.tmp'), { recursive: true })
+  folder = mkdtempSync(join(root, '.tmp/readme-'))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** The sources in place of the built package. */
+function sourcePaths(): Record<string, string[]> {
+  const up = relative(folder, root)
+  return Object.fromEntries([...entries()].map(([path, file]) => [`mersal${path.slice(1)}`, [`${up}/src/${file.replace('.d.ts', '.ts')}`]]))
+}
+
+/** Compiles the texts as modules of a strict project; returns what the compiler says. */
+function compile(files: Readonly<Record<string, string>>): string {
+  const project = mkdtempSync(join(folder, 'project-'))
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text)
+  const paths = Object.fromEntries(Object.entries(sourcePaths()).map(([name, [path]]) => [name, [`../${path!}`]]))
+  const options = { noEmit: true, isolatedDeclarations: false, declaration: false, rewriteRelativeImportExtensions: false, paths }
+  const config = { extends: relative(project, join(root, 'tsconfig.json')), compilerOptions: options, include: ['*.ts'] }
+  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(config))
+  const { stdout, status } = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', project], { encoding: 'utf8', cwd: project })
+  return status === 0 ? '' : stdout || 'the compiler failed without a word'
+}
+
+describe('the examples of the pages', () => {
+  test('compile, each as it stands there', () => {
+    expect(examples.length).toBeGreaterThan(5)
+    const files: Record<string, string> = {}
+    for (const { page, line, whole, code } of examples) {
+      const name = `${page.replaceAll(/[^a-zA-Z]/g, '-')}-${line}.ts`
+      files[name] = whole && page === 'README.md' ? code : withContext(code)
+    }
+    expect(compile(files)).toBe('')
+  })
+
+  test('would not pass with a body that does not fit its type', () => {
+    const broken = first.code.replace(/studentId: [^,}]+/, 'studentId: Symbol()')
+    expect(broken).not.toBe(first.code)
+    expect(compile({ 'broken.ts': broken })).toContain('error TS')
+  })
+})
+
+/** Imports first, then the names that the page takes as given, then the block. Its own names win. */
+function withContext(code: string): string {
+  return `${given}\nexport async function example(): Promise<void> {\n${code.replaceAll(/^import .*$/gm, '')}\n}\n${(code.match(/^import .*$/gm) ?? []).join('\n')}\n`
+}
+
+describe('the first example of the README', () => {
+  test('runs, and prints what the page says', () => {
+    const page = readFileSync(join(root, 'README.md'), 'utf8')
+    const promised = /^```text output\n([\s\S]*?)^```$/m.exec(page)?.[1]
+    expect(promised).toBeDefined()
+    let code = first.code
+    for (const [name, [path]] of Object.entries(sourcePaths())) code = code.replaceAll(`from '${name}'`, `from '${path!}'`)
+    writeFileSync(join(folder, 'first.ts'), code)
+    const printed = execFileSync(process.execPath, ['first.ts'], { cwd: folder, encoding: 'utf8', timeout: 20_000 })
+    expect(printed).toBe(promised)
+  })
+})
