@@ -1,0 +1,6 @@
+export type { ContractCase, HarnessTime } from './contract.ts'
+export * from './crash-points.ts'
+export { type ManualClock, manualClock } from './manual-clock.ts'
+export { type OutboxHarness, type OutboxParts, type RetentionHarness, outboxContract, outboxRetentionContract } from './outbox-contract.ts'
+export { type TrackerHarness, type TrackerParts, trackerContract } from './tracker-contract.ts'
+export { type WakerHarness, wakerContract } from './waker-contract.ts'
