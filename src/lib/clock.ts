@@ -16,6 +16,8 @@ export interface Clock {
 /** Uniformly distributed in [0, 1). */
 export type Random = () => number
 
+export const systemRandom: Random = Math.random
+
 /** Node fires a timer at once when its delay is above this (a signed 32-bit number). */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 

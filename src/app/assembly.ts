@@ -1,0 +1,105 @@
+import { MersalError } from '../core/errors.ts'
+import type { Envelope } from '../core/message.ts'
+import { linkAbort } from '../lib/linked-abort.ts'
+import { outgoingPipeline } from '../pipeline/outgoing.ts'
+import { type Ambient, createAmbient } from './ambient.ts'
+import { Handlers } from './handlers.ts'
+import type { InvokePorts } from './invoke.ts'
+import { Machinery } from './machinery.ts'
+import { OpenUnits } from './open-units.ts'
+import { Receiver } from './receiver.ts'
+import type { RoutingFacts } from './routing.ts'
+import type { SendCall } from './sender.ts'
+import { type SenderPorts, callName, directCall, unitCall } from './senders.ts'
+import type { Settings } from './settings.ts'
+import { Subscriptions } from './subscriptions.ts'
+import { type RunUnit, unitRunner } from './units.ts'
+import { wakeHints } from './wake-hints.ts'
+
+/** The parts of an app, put together. */
+export interface Assembly<Tx> {
+  readonly ambient: Ambient<Tx>
+  readonly handlers: Handlers<Tx>
+  readonly senders: SenderPorts<Tx>
+  readonly subscriptions: Subscriptions
+  readonly receiver: Receiver<Tx>
+  readonly machinery: Machinery<Tx>
+  /** Undefined without a database. */
+  readonly runUnit: RunUnit<Tx> | undefined
+  /** Opens the store, once. */
+  readonly open: () => Promise<void>
+  /** What a send outside of any unit means: to the broker without an outbox, else `MERSAL_NO_TRANSACTION`. */
+  readonly looseCall: (cause: Envelope | undefined) => SendCall
+  readonly invoking: InvokePorts<Tx>
+}
+
+/** Puts the parts of an app together; nothing runs yet. */
+export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
+  const ambient = createAmbient<Tx>()
+  const handlers = new Handlers<Tx>()
+  const units = new OpenUnits()
+  const queue = settings.sendOnly ? undefined : settings.name
+  const routing = { ownQueue: queue, routes: settings.routes, handles: (type: string) => handlers.get(type) !== undefined }
+  const subscriptions = new Subscriptions({ queue, transports: settings.transports, routing, handlers })
+  const senders = senderPorts(settings, routing, () => hint())
+  const looseCall = (cause: Envelope | undefined): SendCall => (settings.storage === undefined ? directCall(senders, cause) : noTransaction)
+  const runUnit = countedUnits(settings, ambient, units, () => machinery.relay)
+  const invoking: InvokePorts<Tx> = { settings, ambient, runUnit, unitCall: (unit) => unitCall(senders, unit), looseCall }
+  const receiver = new Receiver({ ...invoking, handlers })
+  const open = once(async () => settings.store?.open())
+  const machinery = new Machinery<Tx>({
+    settings,
+    subscriptions,
+    open,
+    deliver: (delivery) => receiver.deliver(delivery),
+    idle: async () => {
+      await receiver.idle()
+      await units.idle()
+    },
+    abort: (reason) => {
+      receiver.abort(reason)
+      units.abort(reason)
+    },
+  })
+  const hint = wakeHints(settings.clock, () => machinery.relay?.wake(), machinery.closing)
+  return { ambient, handlers, senders, subscriptions, receiver, machinery, runUnit, open, looseCall, invoking }
+}
+
+function senderPorts<Tx>(settings: Settings<Tx>, routing: RoutingFacts, onForeignRows: () => void): SenderPorts<Tx> {
+  const { name: app, transports, storage, clock, serializer, outgoing: steps } = settings
+  const limitOf = (transport: string): number => transports.get(transport)?.features.maxMessageBytes ?? 0
+  return { app, transports, storage, routing, onForeignRows, outgoing: outgoingPipeline({ app, clock, serializer, steps, limitOf }) }
+}
+
+/** Units of this app, counted, and given up when the app is stopped by force. */
+function countedUnits<Tx>(
+  { name: app, storage, unitOfWork, logger }: Settings<Tx>,
+  ambient: Ambient<Tx>,
+  units: OpenUnits,
+  relay: () => Machinery<Tx>['relay'],
+): RunUnit<Tx> | undefined {
+  if (storage === undefined || unitOfWork === undefined) return undefined
+  const run = unitRunner({ app, ambient, unitOfWork, storage, relay, logger })
+  return (request) =>
+    units.run(async () => {
+      using link = linkAbort(request.signal, units.signal)
+      return await run({ ...request, signal: link.signal })
+    })
+}
+
+const noTransaction: SendCall = (verb, type) => {
+  const remedies = 'send within app.transaction(), or app.within(tx) for a transaction of your own, or app.direct to go past the outbox'
+  return Promise.reject(new MersalError('MERSAL_NO_TRANSACTION', `${callName(verb, type)} outside of any transaction: ${remedies}`))
+}
+
+/** Runs at most one time successfully; a failure is tried again by the next caller. */
+function once(work: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined
+  return () => {
+    running ??= work().catch((error: unknown) => {
+      running = undefined
+      throw error
+    })
+    return running
+  }
+}

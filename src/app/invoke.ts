@@ -1,0 +1,92 @@
+import { errorText } from '../core/dead-letter.ts'
+import { MersalError } from '../core/errors.ts'
+import type { IncomingContext } from '../core/pipeline.ts'
+import type { Disposition } from '../core/transport.ts'
+import { type TimeLimit, withTimeLimit } from '../pipeline/time-limit.ts'
+import type { Ambient } from './ambient.ts'
+import type { Registration } from './handlers.ts'
+import { type SendCall, createSender } from './sender.ts'
+import { callName } from './senders.ts'
+import type { Settings } from './settings.ts'
+import { type Unit, unitEnded } from './unit.ts'
+import type { RunUnit } from './units.ts'
+
+/** One attempt to handle one delivery. */
+export interface Reception<Tx> extends IncomingContext {
+  readonly registration: Registration<Tx>
+  /** Counts tries over all deliveries, from 1. */
+  readonly attempt: number
+  readonly signal: AbortSignal
+  readonly onSkipped: () => void
+}
+
+export interface InvokePorts<Tx> {
+  readonly settings: Settings<Tx>
+  readonly ambient: Ambient<Tx>
+  /** Undefined for an app without a database. */
+  readonly runUnit: RunUnit<Tx> | undefined
+  readonly unitCall: (unit: Unit<Tx>) => SendCall
+  /** What sends in a handler mean when there is no unit: directly, or a refusal. */
+  readonly looseCall: (cause: Reception<Tx>['delivery']['message']) => SendCall
+}
+
+const ack: Disposition = { kind: 'ack' }
+
+/** The inside of the incoming pipeline: unit of work, message tracker, handler, flush, commit. */
+export async function invoke<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>): Promise<Disposition> {
+  if (ports.runUnit === undefined) await invokeLoose(ports, context)
+  else {
+    await ports.runUnit({
+      cause: context.delivery.message,
+      signal: context.signal,
+      limit: limitOf(ports, context),
+      work: (unit, signal) => handleInUnit(ports, context, unit, signal),
+    })
+  }
+  return ack
+}
+
+async function handleInUnit<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
+  const { tracker, onDuplicate, name } = ports.settings
+  const { message } = context.delivery
+  const known = (await tracker?.track(unit.tx, { consumer: name, messageId: message.id })) === 'duplicate'
+  if (known && onDuplicate === 'skip') return context.onSkipped()
+  await callHandler(context, { tx: unit.tx, duplicate: known, signal, call: ports.unitCall(unit) })
+}
+
+async function invokeLoose<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>): Promise<void> {
+  const { message } = context.delivery
+  const call = ports.looseCall(message)
+  let over = false
+  const guarded: SendCall = (...given) => (over ? Promise.reject(unitEnded(callName(given[0], given[1]))) : call(...given))
+  const work = (signal: AbortSignal): Promise<void> =>
+    ports.ambient.run({ unit: undefined, cause: message }, () =>
+      callHandler(context, { tx: undefined as Tx, duplicate: false, signal, call: guarded }),
+    )
+  try {
+    await withTimeLimit(limitOf(ports, context), context.signal, work, (error) => {
+      const { logger, name } = ports.settings
+      logger.debug({ app: name, id: message.id, error: errorText(error) }, 'a handler that had been given up failed later')
+    })
+  } finally {
+    over = true
+  }
+}
+
+interface Call<Tx> {
+  readonly tx: Tx
+  readonly duplicate: boolean
+  readonly signal: AbortSignal
+  readonly call: SendCall
+}
+
+async function callHandler<Tx>(context: Reception<Tx>, { tx, duplicate, signal, call }: Call<Tx>): Promise<void> {
+  const { registration, delivery, attempt, body } = context
+  await registration.handler(body, { ...createSender(call), tx, message: delivery.message, attempt, duplicate, signal })
+}
+
+function limitOf<Tx>({ settings }: InvokePorts<Tx>, { registration }: Reception<Tx>): TimeLimit {
+  const ms = settings.receive.handlerTimeoutMs
+  const text = `the handler of '${registration.type.name}' took longer than ${ms} ms: raise receive.handlerTimeoutMs, or do less at a time`
+  return { ms, clock: settings.clock, error: () => new MersalError('MERSAL_HANDLER_TIMEOUT', text) }
+}

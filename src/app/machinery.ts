@@ -1,0 +1,151 @@
+import { errorText } from '../core/dead-letter.ts'
+import { MersalError } from '../core/errors.ts'
+import type { Delivery, Disposition, Transport } from '../core/transport.ts'
+import { toError } from '../lib/abort.ts'
+import { abortable } from '../lib/linked-abort.ts'
+import { uuidv7 } from '../lib/uuid.ts'
+import { runJanitor } from '../outbox/janitor.ts'
+import { createRelay } from '../outbox/relay.ts'
+import type { Relay } from '../outbox/types.ts'
+import type { Settings } from './settings.ts'
+import type { Subscriptions } from './subscriptions.ts'
+
+export interface MachineryPorts<Tx> {
+  readonly settings: Settings<Tx>
+  readonly subscriptions: Subscriptions
+  readonly open: () => Promise<void>
+  readonly deliver: (delivery: Delivery) => Promise<Disposition>
+  /** Resolves when no handler and no unit of ours is in progress. */
+  readonly idle: () => Promise<void>
+  /** Gives up handlers and units in progress. */
+  readonly abort: (reason: Error) => void
+}
+
+/** How long, after the grace period, each closing may still take before it is left behind, in milliseconds. */
+const LAST_MS = 2000
+
+/** What runs in an app: consumers, relay, janitor; and the order in which they start and stop. */
+export class Machinery<Tx> {
+  readonly #ports: MachineryPorts<Tx>
+  readonly #consumers: AsyncDisposable[] = []
+  readonly #closing = new AbortController()
+  #relay: Relay | undefined
+  #janitor: Promise<void> = Promise.resolve()
+  #closed = false
+
+  constructor(ports: MachineryPorts<Tx>) {
+    this.#ports = ports
+  }
+
+  get relay(): Relay | undefined {
+    return this.#relay
+  }
+
+  /** Aborts when the app closes. */
+  get closing(): AbortSignal {
+    return this.#closing.signal
+  }
+
+  /** Database, subscriptions, relay, janitor, and consumers last: what arrives finds everything ready. */
+  async begin(signal: AbortSignal): Promise<void> {
+    const { settings, subscriptions, open } = this.#ports
+    await abortable(signal, open)
+    await abortable(signal, () => subscriptions.declare())
+    this.#startRelay()
+    this.#startJanitor()
+    for (const transport of subscriptions.inputs()) {
+      const consuming = this.#consume(settings.name, transport)
+      await abortable(signal, () => consuming)
+    }
+  }
+
+  async #consume(queue: string, transport: Transport): Promise<void> {
+    const { settings, deliver } = this.#ports
+    const consumer = await transport.consume({ queue, concurrency: settings.receive.concurrency }, deliver)
+    if (this.#closed) await consumer[Symbol.asyncDispose]()
+    else this.#consumers.push(consumer)
+  }
+
+  #startRelay(): void {
+    const { storage, runRelay, name, transports, wakers, logger, clock, random, relay } = this.#ports.settings
+    if (storage === undefined || !runRelay) return
+    this.#relay = createRelay({
+      app: name,
+      storage,
+      transports,
+      wakers,
+      logger,
+      clock,
+      random,
+      newToken: () => uuidv7(clock.now()),
+      options: relay,
+    })
+    this.#relay.start()
+  }
+
+  #startJanitor(): void {
+    const { storage, tracker, retentionMs, name, clock, logger } = this.#ports.settings
+    if (storage === undefined && tracker === undefined) return
+    const inbox = tracker === undefined ? undefined : { tracker, retentionMs }
+    this.#janitor = runJanitor({ app: name, storage, inbox, clock, logger }, { signal: this.#closing.signal })
+  }
+
+  /**
+   * No new deliveries; handlers, units and the relay finish within the grace period; the rest is
+   * given up; then everything is closed. Throws `MERSAL_STOP_TIMEOUT` after that, if anything was given up.
+   */
+  async end(graceMs: number): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    const { settings, idle, abort } = this.#ports
+    const deadline = settings.clock.monotonic() + graceMs
+    const leftMs = (): number => Math.max(0, deadline - settings.clock.monotonic())
+    const consumers = this.#consumers.map((consumer) => consumer[Symbol.asyncDispose]())
+    const handled = (async () => {
+      await this.#all(consumers, 'closing a consumer')
+      await idle()
+    })()
+    const inTime = await this.#within(leftMs(), handled)
+    if (!inTime) {
+      abort(stopTimeout(settings.name, graceMs, 'handlers or transactions were still at work; they were rolled back'))
+      await this.#within(LAST_MS, handled)
+    }
+    const settled = (await this.#relay?.stop({ graceMs: leftMs() })) ?? true
+    this.#closing.abort()
+    await this.#within(LAST_MS, this.#janitor)
+    await this.#close()
+    if (!inTime) throw stopTimeout(settings.name, graceMs, 'handlers or transactions were still at work; they were rolled back')
+    if (!settled) throw stopTimeout(settings.name, graceMs, 'published messages were not settled; a relay takes them up again')
+  }
+
+  /** Transports and store last, since everything else uses them. */
+  async #close(): Promise<void> {
+    const { transports, store } = this.#ports.settings
+    const closing = [...transports.values()].map((transport) => transport[Symbol.asyncDispose]())
+    await this.#within(LAST_MS, this.#all(closing, 'closing a transport'))
+    if (store !== undefined) await this.#within(LAST_MS, this.#all([store[Symbol.asyncDispose]()], 'closing the store'))
+  }
+
+  /** Waits for all of them; what fails is logged, since there is nothing left to be done about it. */
+  async #all(promises: readonly PromiseLike<void>[], what: string): Promise<void> {
+    const { logger, name } = this.#ports.settings
+    for (const result of await Promise.allSettled(promises)) {
+      if (result.status === 'rejected') logger.error({ app: name, error: errorText(toError(result.reason)) }, `${what} failed`)
+    }
+  }
+
+  /** Whether the promise settled in time. */
+  async #within(ms: number, promise: Promise<void>): Promise<boolean> {
+    const done = new AbortController()
+    const finished = promise.then(() => true)
+    try {
+      return await Promise.race([finished, this.#ports.settings.clock.sleep(ms, done.signal).then(() => false)])
+    } finally {
+      done.abort()
+    }
+  }
+}
+
+function stopTimeout(app: string, graceMs: number, what: string): MersalError {
+  return new MersalError('MERSAL_STOP_TIMEOUT', `the app '${app}' did not stop within ${graceMs} ms: ${what}`)
+}

@@ -1,0 +1,130 @@
+import { errorText } from '../core/dead-letter.ts'
+import { MersalError, isMersalError } from '../core/errors.ts'
+import { emit } from '../core/telemetry.ts'
+import type { Delivery, Disposition } from '../core/transport.ts'
+import { printable } from '../lib/text.ts'
+import { linkAbort } from '../lib/linked-abort.ts'
+import { compose } from '../pipeline/compose.ts'
+import { decode } from '../pipeline/decode.ts'
+import { withRetries } from '../pipeline/retry.ts'
+import type { Ambient } from './ambient.ts'
+import type { Handlers } from './handlers.ts'
+import { type InvokePorts, type Reception, invoke } from './invoke.ts'
+import type { Settings } from './settings.ts'
+
+export interface ReceiverPorts<Tx> extends InvokePorts<Tx> {
+  readonly settings: Settings<Tx>
+  readonly ambient: Ambient<Tx>
+  readonly handlers: Handlers<Tx>
+}
+
+/** Handles deliveries: retries around decoding, the steps of the user, the unit of work and the handler. */
+export class Receiver<Tx> {
+  readonly #ports: ReceiverPorts<Tx>
+  readonly #run: (context: Reception<Tx>) => Promise<Disposition>
+  readonly #forced = new AbortController()
+  #inFlight = 0
+  #handled = 0
+  #idle = Promise.withResolvers<void>()
+
+  constructor(ports: ReceiverPorts<Tx>) {
+    this.#ports = ports
+    this.#run = compose<Reception<Tx>, Disposition>(ports.settings.incoming, (context) => invoke(ports, context))
+    this.#idle.resolve()
+  }
+
+  /** Deliveries that are being handled at this moment. */
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /** Deliveries whose handling has ended, however. */
+  get handled(): number {
+    return this.#handled
+  }
+
+  /** Resolves when no delivery is being handled. */
+  idle(): Promise<void> {
+    return this.#idle.promise
+  }
+
+  /** Gives up what is being handled: it is rolled back and goes back to the queue. */
+  abort(reason: Error): void {
+    this.#forced.abort(reason)
+  }
+
+  /** Never throws. Runs outside of whatever transaction the caller is in. */
+  async deliver(delivery: Delivery): Promise<Disposition> {
+    if (this.#inFlight++ === 0) this.#idle = Promise.withResolvers()
+    try {
+      return await this.#ports.ambient.run(undefined, () => this.#handle(delivery))
+    } finally {
+      this.#handled++
+      if (--this.#inFlight === 0) this.#idle.resolve()
+    }
+  }
+
+  async #handle(delivery: Delivery): Promise<Disposition> {
+    const { settings } = this.#ports
+    const began = settings.clock.monotonic()
+    using link = linkAbort(delivery.signal, this.#forced.signal)
+    const state = { attempt: 0, skipped: false }
+    const policy = { ...settings.receive, random: settings.random }
+    const disposition = await withRetries(
+      policy,
+      delivery,
+      () => link.signal.aborted,
+      (attempt) => {
+        state.attempt = attempt
+        return this.#attempt(delivery, link.signal, state)
+      },
+    )
+    this.#report(delivery, disposition, { ...state, duration: settings.clock.monotonic() - began })
+    return disposition
+  }
+
+  async #attempt(delivery: Delivery, signal: AbortSignal, state: { attempt: number; skipped: boolean }): Promise<Disposition> {
+    signal.throwIfAborted()
+    const { settings, handlers } = this.#ports
+    const registration = handlers.get(delivery.message.type)
+    const decoded = await decode(delivery, registration?.type, settings.serializer)
+    if (decoded.kind === 'reject' || registration === undefined) return decoded as Disposition
+    const context: Reception<Tx> = {
+      delivery,
+      body: decoded.body,
+      registration,
+      attempt: state.attempt,
+      signal,
+      onSkipped: () => {
+        state.skipped = true
+      },
+    }
+    return checked(await this.#run(context))
+  }
+
+  #report(delivery: Delivery, disposition: Disposition, facts: { attempt: number; skipped: boolean; duration: number }): void {
+    const { settings } = this.#ports
+    const { id, type } = delivery.message
+    const outcome = outcomeOf(disposition, facts.skipped)
+    emit('mersal:handle', () => ({ app: settings.name, id, type, attempt: facts.attempt, outcome, duration: facts.duration }))
+    if (disposition.kind !== 'retry' && disposition.kind !== 'reject') return
+    const { error } = disposition
+    const fields = { app: settings.name, id: printable(id), type: printable(type), delivery: delivery.attempt, error: errorText(error) }
+    const more = isMersalError(error) ? { ...fields, code: error.code } : fields
+    if (disposition.kind === 'reject') settings.logger.error({ ...more, reason: disposition.reason }, 'message became a dead letter')
+    else settings.logger.warn({ ...more, delayMs: disposition.delayMs }, 'handler failed; the message comes again')
+  }
+}
+
+function outcomeOf(disposition: Disposition, skipped: boolean): string {
+  if (disposition.kind === 'reject') return disposition.reason
+  if (disposition.kind === 'ack') return skipped ? 'duplicate' : 'handled'
+  return disposition.kind
+}
+
+const kinds = new Set(['ack', 'retry', 'release', 'reject'])
+
+function checked(disposition: Disposition): Disposition {
+  if (kinds.has((disposition as Partial<Disposition> | undefined)?.kind as string)) return disposition
+  throw new MersalError('MERSAL_INVALID_OPTIONS', 'an incoming step must return the disposition that next() gave it, or one of its own')
+}

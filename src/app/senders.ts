@@ -1,0 +1,133 @@
+import { MersalError } from '../core/errors.ts'
+import { type Destination, type Envelope, type MessageType, type OutgoingMessage, destinationKey } from '../core/message.ts'
+import { checkOptions } from '../core/options.ts'
+import type { OutboxStorage } from '../core/outbox.ts'
+import { emit } from '../core/telemetry.ts'
+import type { TransactionContext } from '../core/transaction.ts'
+import type { PublishOutcome, Transport } from '../core/transport.ts'
+import { Mutex } from '../lib/mutex.ts'
+import { printable } from '../lib/text.ts'
+import type { OutgoingRequest } from '../pipeline/outgoing.ts'
+import { checkMessageType } from './messages.ts'
+import { type RoutingFacts, ownQueueOf, ownerOf, topicOf } from './routing.ts'
+import type { SendCall, Verb } from './sender.ts'
+import type { SendOptions } from './types.ts'
+import type { Unit } from './unit.ts'
+
+export interface SenderPorts<Tx> {
+  readonly app: string
+  readonly transports: ReadonlyMap<string, Transport>
+  readonly storage: OutboxStorage<Tx> | undefined
+  readonly routing: RoutingFacts
+  readonly outgoing: (request: OutgoingRequest) => Promise<OutgoingMessage>
+  /** Called when rows were written whose commit we cannot see. */
+  readonly onForeignRows: () => void
+}
+
+interface Origin {
+  readonly cause: Envelope | undefined
+  readonly transaction: TransactionContext<unknown> | undefined
+  readonly direct: boolean
+}
+
+/** How a call is named in errors: `publish('students.registered')`. */
+export function callName(verb: Verb, type: MessageType): string {
+  const name: unknown = (type as Partial<MessageType> | null | undefined)?.name
+  return `${verb}(${typeof name === 'string' ? `'${printable(name)}'` : ''})`
+}
+
+const destinations: Readonly<Record<Verb, (facts: RoutingFacts, type: MessageType) => Destination>> = {
+  send: ownerOf,
+  sendLocal: ownQueueOf,
+  publish: topicOf,
+}
+
+async function make<Tx>(
+  ports: SenderPorts<Tx>,
+  origin: Origin,
+  [verb, type, body, options = {}]: Parameters<SendCall>,
+): Promise<OutgoingMessage> {
+  checkMessageType(`${verb}()`, type, verb === 'publish' ? 'event' : 'command')
+  checkOptions(callName(verb, type), options, ['partitionKey', 'delayMs', 'headers'] satisfies (keyof SendOptions)[])
+  if (options.headers !== undefined) checkOptions('headers', options.headers, Object.keys(options.headers))
+  const to = destinations[verb](ports.routing, type)
+  const { partitionKey, delayMs, headers } = options
+  const { cause, transaction } = origin
+  const message = await ports.outgoing({ type, body, to, partitionKey, delayMs, headers, cause, transaction })
+  const { id } = message
+  emit('mersal:send', () => ({ app: ports.app, id, type: type.name, to: destinationKey(to), direct: origin.direct }))
+  return message
+}
+
+/** Into a unit of ours: kept in memory until the unit flushes. */
+export function unitCall<Tx>(ports: SenderPorts<Tx>, unit: Unit<Tx>): SendCall {
+  const origin = { cause: unit.cause, transaction: unit, direct: false }
+  return (...call) => unit.add(callName(call[0], call[1]), () => make(ports, origin, call))
+}
+
+/** One after another per transaction, so that rows are written in the order of the calls. */
+const writing = new WeakMap<object, Mutex>()
+
+function mutexOf(tx: unknown): Mutex {
+  if (typeof tx !== 'object' || tx === null) return new Mutex()
+  let mutex = writing.get(tx)
+  if (mutex === undefined) {
+    mutex = new Mutex()
+    writing.set(tx, mutex)
+  }
+  return mutex
+}
+
+/** Into a transaction that somebody else owns: written at once, since we do not see its end. */
+export function foreignCall<Tx>(ports: SenderPorts<Tx>, storage: OutboxStorage<Tx>, tx: Tx, cause: Envelope | undefined): SendCall {
+  const origin = { cause, transaction: { tx, cause }, direct: false }
+  const mutex = mutexOf(tx)
+  return async (...call) => {
+    const making = make(ports, origin, call)
+    making.catch(() => {}) // looked at below, after the calls before this one
+    return mutex.run(async () => {
+      const message = await making
+      await storage.save(tx, [message])
+      ports.onForeignRows()
+      return message.id
+    })
+  }
+}
+
+/** To the broker at once, past any outbox; resolves when the broker holds the message. */
+export function directCall<Tx>(ports: SenderPorts<Tx>, cause: Envelope | undefined): SendCall {
+  const origin = { cause, transaction: undefined, direct: true }
+  return async (...call) => {
+    const message = await make(ports, origin, call)
+    if (message.delayMs !== undefined) {
+      throw new MersalError('MERSAL_INVALID_MESSAGE', 'delayMs: only the outbox can delay a message; send it within a transaction')
+    }
+    const [answer] = (ports.transports.get(message.to.transport) as Transport).publish([message])
+    if (answer === undefined) throw new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the transport gave no answer')
+    throwUnlessConfirmed(message, await answer)
+    return message.id
+  }
+}
+
+function throwUnlessConfirmed(message: OutgoingMessage, outcome: PublishOutcome): void {
+  const what = `'${message.type}' to ${destinationKey(message.to)}`
+  const details = { id: message.id, to: destinationKey(message.to) }
+  switch (outcome.kind) {
+    case 'confirmed':
+      return
+    case 'refused': {
+      const codes = { unroutable: 'MERSAL_UNROUTABLE', 'too-large': 'MERSAL_TOO_LARGE', refused: 'MERSAL_REFUSED' } as const
+      throw new MersalError(codes[outcome.reason], `the broker refused ${what}: ${outcome.error.message}`, {
+        cause: outcome.error,
+        details,
+      })
+    }
+    case 'unavailable':
+      throw new MersalError('MERSAL_UNAVAILABLE', `${what} was not sent: ${outcome.error.message}`, { cause: outcome.error, details })
+    case 'unknown':
+      throw new MersalError('MERSAL_UNKNOWN_OUTCOME', `${what} may or may not have been sent: ${outcome.error.message}`, {
+        cause: outcome.error,
+        details,
+      })
+  }
+}

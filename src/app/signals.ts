@@ -1,0 +1,73 @@
+import type { Mersal } from './mersal.ts'
+
+type StopSignal = 'SIGTERM' | 'SIGINT'
+
+export interface SignalOptions {
+  /** Default SIGTERM and SIGINT. */
+  readonly signals?: readonly StopSignal[]
+  /** What stop() may take; default the option `stopGraceMs` of the app. */
+  readonly graceMs?: number
+  /** For tests: the process. */
+  readonly host?: SignalHost
+}
+
+/** The part of `process` that is used. */
+export interface SignalHost {
+  on(signal: StopSignal, listener: () => void): unknown
+  off(signal: StopSignal, listener: () => void): unknown
+  exit(code: number): void
+  exitCode?: number | string | null | undefined
+}
+
+const numbers: Readonly<Record<StopSignal, number>> = { SIGINT: 2, SIGTERM: 15 }
+
+type Stoppable = Pick<Mersal<never>, 'start' | 'stop'>
+
+/**
+ * Starts the app and keeps it until a signal comes; then stops it gracefully. Resolves to the exit
+ * code and sets it: 0 after a graceful stop, 1 if the grace period was not enough or stopping
+ * failed. A second signal ends the process at once with 128 + its number. Throws what `start` throws.
+ */
+export async function runUntilSignal(app: Stoppable, options: SignalOptions = {}): Promise<number> {
+  using stopping = stopOnSignals(app, options)
+  await app.start()
+  return await stopping.stopped
+}
+
+export interface SignalStop extends Disposable {
+  /** Resolves to the exit code after a signal has come and the app has stopped. */
+  readonly stopped: Promise<number>
+}
+
+/** Stops the app when a signal comes, as `runUntilSignal` does, without starting it. Disposing takes the listeners away. */
+export function stopOnSignals(app: Pick<Stoppable, 'stop'>, options: SignalOptions = {}): SignalStop {
+  const { signals = ['SIGTERM', 'SIGINT'], host = process, graceMs } = options
+  const { promise, resolve } = Promise.withResolvers<number>()
+  let asked = false
+  const stop = async (): Promise<void> => {
+    let code = 0
+    try {
+      await app.stop(graceMs === undefined ? {} : { graceMs })
+    } catch (error) {
+      code = 1
+      process.stderr.write(`${error instanceof Error ? error.message : 'stopping failed'}\n`)
+    }
+    host.exitCode = code
+    resolve(code)
+  }
+  const listeners = signals.map((signal) => {
+    const listener = (): void => {
+      if (asked) return host.exit(128 + numbers[signal])
+      asked = true
+      void stop()
+    }
+    host.on(signal, listener)
+    return { signal, listener }
+  })
+  return {
+    stopped: promise,
+    [Symbol.dispose]: () => {
+      for (const { signal, listener } of listeners) host.off(signal, listener)
+    },
+  }
+}

@@ -1,0 +1,123 @@
+import { MersalError } from '../core/errors.ts'
+import type { Envelope, OutgoingMessage } from '../core/message.ts'
+import type { OutboxStorage, SavedMessage } from '../core/outbox.ts'
+import type { UnitOfWork } from '../core/store.ts'
+import { type Logger, emit } from '../core/telemetry.ts'
+import type { ExpressOffer, Relay } from '../outbox/types.ts'
+import { errorText } from '../core/dead-letter.ts'
+import { type TimeLimit, withTimeLimit } from '../pipeline/time-limit.ts'
+import type { Ambient } from './ambient.ts'
+import { Unit } from './unit.ts'
+
+export interface UnitPorts<Tx> {
+  readonly app: string
+  readonly ambient: Ambient<Tx>
+  readonly unitOfWork: UnitOfWork<Tx>
+  readonly storage: OutboxStorage<Tx>
+  /** Undefined while no relay runs in this app. */
+  readonly relay: () => Relay | undefined
+  readonly logger: Logger
+}
+
+export interface UnitRequest<Tx, Result> {
+  /** The message that is being handled. */
+  readonly cause?: Envelope | undefined
+  readonly signal?: AbortSignal | undefined
+  /** For the work and the saving of its messages; not for waiting for the database, nor for the commit. */
+  readonly limit?: TimeLimit | undefined
+  readonly work: (unit: Unit<Tx>, signal: AbortSignal) => Promise<Result>
+}
+
+export type RunUnit<Tx> = <Result>(request: UnitRequest<Tx, Result>) => Promise<Result>
+
+/** Messages that were written, and the permission to publish them from memory after the commit. */
+interface Flushed {
+  readonly messages: readonly OutgoingMessage[]
+  readonly saved: readonly SavedMessage[]
+  readonly offer: ExpressOffer | undefined
+}
+
+const nothing: Flushed = { messages: [], saved: [], offer: undefined }
+
+/**
+ * Runs units of work: the work, then its messages as the last statement of the same transaction,
+ * then the commit, then the hand-over to the relay. Handed over is only what is certainly
+ * committed; after an unknown commit the relay finds the rows by itself, if they exist.
+ */
+export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
+  return async (request) => {
+    const state: Attempt<Awaited<ReturnType<typeof request.work>>> = { flushed: nothing, outcome: undefined }
+    const options = request.signal === undefined ? {} : { signal: request.signal }
+    try {
+      await ports.unitOfWork((tx) => perform(ports, request, tx, state), options)
+    } catch (error) {
+      state.flushed.offer?.cancel()
+      throw error
+    }
+    const value = committed(state)
+    handOver(ports, state.flushed)
+    return value
+  }
+}
+
+interface Attempt<Result> {
+  flushed: Flushed
+  outcome: { readonly kind: 'done'; readonly value: Result } | { readonly kind: 'failed'; readonly error: unknown } | undefined
+}
+
+async function perform<Tx, Result>(ports: UnitPorts<Tx>, request: UnitRequest<Tx, Result>, tx: Tx, state: Attempt<Result>): Promise<void> {
+  if (state.outcome !== undefined) {
+    throw new MersalError('MERSAL_STORE_FAILED', 'the unit of work called its function twice: a unit is never repeated behind our back')
+  }
+  const unit = new Unit(tx, request.cause)
+  const onLate = (error: unknown): void => {
+    ports.logger.debug({ app: ports.app, id: request.cause?.id, error: errorText(error) }, 'work that had been given up failed later')
+  }
+  try {
+    const work = async (signal: AbortSignal): Promise<Result> => {
+      const value = await ports.ambient.run({ unit, cause: request.cause }, () => request.work(unit, signal))
+      state.flushed = await flush(ports, tx, unit.close(), signal)
+      return value
+    }
+    state.outcome = { kind: 'done', value: await withTimeLimit(request.limit, request.signal, work, onLate) }
+  } catch (error) {
+    state.outcome = { kind: 'failed', error }
+    throw error
+  } finally {
+    unit.end()
+  }
+}
+
+async function flush<Tx>(ports: UnitPorts<Tx>, tx: Tx, messages: readonly OutgoingMessage[], signal: AbortSignal): Promise<Flushed> {
+  if (messages.length === 0) return nothing
+  const offer = ports.relay()?.express()
+  const express = offer === undefined ? {} : { express: { token: offer.token, graceMs: offer.graceMs } }
+  try {
+    const saved = await ports.storage.save(tx, messages, express)
+    signal.throwIfAborted()
+    return { messages, saved, offer }
+  } catch (error) {
+    offer?.cancel()
+    throw error
+  }
+}
+
+/** The result, if and only if the work ran to its end: a unit of work that hides a failure must not look like a commit. */
+function committed<Result>({ outcome }: Attempt<Result>): Result {
+  if (outcome?.kind === 'done') return outcome.value
+  if (outcome === undefined) throw new MersalError('MERSAL_STORE_FAILED', 'the unit of work resolved without having called its function')
+  throw new MersalError('MERSAL_ROLLED_BACK', 'the work failed, but the unit of work resolved as if it had not', { cause: outcome.error })
+}
+
+function handOver<Tx>(ports: UnitPorts<Tx>, { messages, saved, offer }: Flushed): void {
+  if (messages.length === 0) return
+  const express = messages.flatMap((message, index) => {
+    const row = saved[index]
+    if (offer === undefined || row === undefined || !row.express) return []
+    return { message, position: row.position, attempt: 0, token: offer.token }
+  })
+  emit('mersal:commit', () => ({ app: ports.app, messages: messages.length, express: express.length }))
+  if (express.length > 0) offer?.dispatch(express)
+  else offer?.cancel()
+  if (express.length < messages.length) ports.relay()?.wake()
+}

@@ -1,0 +1,44 @@
+export { Mersal } from './app/mersal.ts'
+export { command, event } from './app/messages.ts'
+export { reject, retryLater } from './pipeline/steer.ts'
+export { runUntilSignal, stopOnSignals, type SignalOptions, type SignalStop } from './app/signals.ts'
+export type { AppState } from './app/lifecycle.ts'
+export type {
+  Handler,
+  HandlerContext,
+  IdempotencyConfig,
+  MersalOptions,
+  OutboxConfig,
+  ReceiveOptions,
+  Route,
+  SendOptions,
+  Sender,
+} from './app/types.ts'
+
+// For everyone who writes a store, a transport, a step or a serializer.
+export { MersalError, isMersalError, type ErrorCode } from './core/errors.ts'
+export { destinationKey, headerNames } from './core/message.ts'
+export type { CommandType, Destination, Envelope, EventType, MessageType, OutgoingMessage } from './core/message.ts'
+export type {
+  ClaimRequest,
+  ClaimedMessage,
+  OnDead,
+  OutboxStorage,
+  SaveOptions,
+  SavedMessage,
+  SettleResult,
+  Settlement,
+  Waker,
+} from './core/outbox.ts'
+export type { DeadLetter, DeadLetterBox, DeadReason } from './core/dead-letter.ts'
+export type { IncomingContext, IncomingStep, OutgoingContext, OutgoingStep, Step } from './core/pipeline.ts'
+export type { OutboxAdmin, OutboxStats, Store, UnitOfWork } from './core/store.ts'
+export type { MessageTracker, TrackerKey } from './core/tracker.ts'
+export type { TransactionContext } from './core/transaction.ts'
+export type { Consumption, Delivery, Disposition, PublishOptions, PublishOutcome, Transport, TransportFeatures } from './core/transport.ts'
+export { jsonSerializer, type Serializer } from './core/serializer.ts'
+export { silentLogger, stderrLogger, type EventName, type Events, type Logger } from './core/telemetry.ts'
+export type { SchemaIssue, SchemaResult, StandardSchema } from './core/schema.ts'
+export type { RelayOptions } from './outbox/options.ts'
+export type { Backoff } from './lib/backoff.ts'
+export type { Clock, Random } from './lib/clock.ts'

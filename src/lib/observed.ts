@@ -1,0 +1,36 @@
+/**
+ * A promise that knows whether anybody has asked for its result: by `await`, `then`, `catch`,
+ * `finally`, `Promise.all` or by returning it from an async function. (`await` of a subclass goes
+ * through `then`, unlike `await` of a plain promise.) What these derive are plain promises.
+ */
+export class ObservedPromise<Value> extends Promise<Value> {
+  #observed = false
+
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise
+  }
+
+  get observed(): boolean {
+    return this.#observed
+  }
+
+  override then<Result = Value, Failure = never>(
+    onFulfilled?: ((value: Value) => Result | PromiseLike<Result>) | null,
+    onRejected?: ((reason: unknown) => Failure | PromiseLike<Failure>) | null,
+  ): Promise<Result | Failure> {
+    this.#observed = true
+    return super.then(onFulfilled, onRejected)
+  }
+
+  /** Keeps a rejection that nobody looks at from ending the process. Does not count as looking. */
+  quieten(): void {
+    super.then(undefined, () => {})
+  }
+}
+
+/** The same result, as a promise that knows whether it was looked at. */
+export function observe<Value>(promise: Promise<Value>): ObservedPromise<Value> {
+  return new ObservedPromise((resolve, reject) => {
+    promise.then(resolve, reject)
+  })
+}

@@ -1,0 +1,95 @@
+import { MersalError } from '../core/errors.ts'
+import type { Destination, Envelope, MessageType, OutgoingMessage } from '../core/message.ts'
+import type { OutgoingContext, OutgoingStep } from '../core/pipeline.ts'
+import type { Serializer } from '../core/serializer.ts'
+import type { TransactionContext } from '../core/transaction.ts'
+import { checkDelay, checkPartitionKey } from '../core/validation.ts'
+import type { Clock } from '../lib/clock.ts'
+import { byteLength } from '../lib/text.ts'
+import { uuidv7 } from '../lib/uuid.ts'
+import { encodeBody, isPromise, validateBody } from './body.ts'
+import { compose } from './compose.ts'
+import { outgoingHeaders, travelling } from './headers.ts'
+
+export interface OutgoingPorts {
+  readonly app: string
+  readonly clock: Clock
+  readonly serializer: Serializer
+  /** Steps of the user: after the headers are set, before the body is validated and encoded. */
+  readonly steps: readonly OutgoingStep[]
+  /** `maxMessageBytes` of the transport with this name. */
+  readonly limitOf: (transport: string) => number
+}
+
+export interface OutgoingRequest {
+  readonly type: MessageType
+  readonly body: unknown
+  readonly to: Destination
+  readonly partitionKey?: string | undefined
+  readonly delayMs?: number | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly cause: Envelope | undefined
+  readonly transaction: TransactionContext<unknown> | undefined
+}
+
+/**
+ * Makes the message that will be stored or sent: id, headers, steps of the user, validation,
+ * encoding, size. Without a waiting step or schema the body is encoded in the same tick, so that
+ * a later change of the object does not reach the message.
+ */
+export function outgoingPipeline(ports: OutgoingPorts): (request: OutgoingRequest) => Promise<OutgoingMessage> {
+  const run = compose(ports.steps, (context) => finish(ports, context))
+  return async (request) => {
+    const context = begin(ports, request)
+    const message = await run(context)
+    if (message?.id === context.id && message.body instanceof Uint8Array) return message
+    throw new MersalError('MERSAL_INVALID_MESSAGE', 'an outgoing step must return the message that next() gave it, with the same id')
+  }
+}
+
+function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext {
+  if (request.partitionKey !== undefined) checkPartitionKey(request.partitionKey)
+  if (request.delayMs !== undefined) checkDelay(request.delayMs)
+  const now = ports.clock.now()
+  const id = uuidv7(now)
+  const facts = { app: ports.app, id, now, contentType: ports.serializer.contentType }
+  return {
+    type: request.type,
+    id,
+    to: request.to,
+    partitionKey: request.partitionKey,
+    delayMs: request.delayMs === 0 ? undefined : request.delayMs,
+    body: request.body,
+    headers: outgoingHeaders(request.headers, { ...facts, partitionKey: request.partitionKey, cause: request.cause }),
+    transaction: request.transaction,
+  }
+}
+
+async function finish(ports: OutgoingPorts, context: OutgoingContext): Promise<OutgoingMessage> {
+  const { id, type, to, partitionKey, delayMs } = context
+  const checked = validateBody(type, context.body)
+  const valid = isPromise(checked) ? await checked : checked
+  const headers = travelling(context.headers)
+  const body = encodeBody(ports.serializer, type, valid)
+  checkSize(ports.limitOf(to.transport), type, headers, body)
+  return {
+    id,
+    type: type.name,
+    headers,
+    body,
+    to,
+    ...(partitionKey === undefined ? {} : { partitionKey }),
+    ...(delayMs === undefined ? {} : { delayMs }),
+  }
+}
+
+function checkSize(limit: number, type: MessageType, headers: Readonly<Record<string, string>>, body: Uint8Array): void {
+  let size = body.byteLength
+  for (const [name, value] of Object.entries(headers)) size += byteLength(name) + byteLength(value)
+  if (size <= limit) return
+  throw new MersalError(
+    'MERSAL_TOO_LARGE',
+    `'${type.name}' has ${size} bytes (body and headers), the transport takes at most ${limit}: put the content elsewhere and send where it is`,
+    { details: { type: type.name, size, limit } },
+  )
+}

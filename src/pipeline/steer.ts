@@ -1,0 +1,34 @@
+import { MersalError, isMersalError } from '../core/errors.ts'
+
+/**
+ * Ends this attempt of a handler and asks for the message again after `ms` milliseconds, without
+ * immediate retries. It counts as a delivery. Throws `MERSAL_RETRY_LATER`, so nothing after it runs.
+ */
+export function retryLater(ms: number, cause?: unknown): never {
+  if (!Number.isFinite(ms) || ms < 0) throw new MersalError('MERSAL_INVALID_OPTIONS', 'retryLater: expected milliseconds from 0 on')
+  throw new MersalError('MERSAL_RETRY_LATER', `the handler asked for the message again in ${ms} ms${because(cause)}`, {
+    ...(cause === undefined ? {} : { cause }),
+    details: { delayMs: ms },
+  })
+}
+
+/**
+ * Ends the handling of this message for good: it becomes a dead letter with the reason `rejected`.
+ * Throws `MERSAL_REJECTED`, so nothing after it runs.
+ */
+export function reject(cause?: unknown): never {
+  throw new MersalError('MERSAL_REJECTED', `the handler rejected the message${because(cause)}`, cause === undefined ? {} : { cause })
+}
+
+function because(cause: unknown): string {
+  if (cause === undefined) return ''
+  if (cause instanceof Error) return `: ${cause.message}`
+  return typeof cause === 'string' ? `: ${cause}` : ''
+}
+
+/** The delay in milliseconds that `retryLater` asked for; undefined for every other error. */
+export function requestedDelay(error: unknown): number | undefined {
+  if (!isMersalError(error, 'MERSAL_RETRY_LATER')) return undefined
+  const delay = error.details['delayMs']
+  return typeof delay === 'number' ? delay : 0
+}
