@@ -38,12 +38,12 @@ function deadLetterBox(connection: Connection): DeadLetterBox {
       }),
     retry: async (keys) => {
       const retried = await connection.write((handle) => countEach(keys, (key) => retry(handle, key, Math.trunc(clock.now()))))
-      if (retried > 0) (await connection.open()).notify('outbox')
+      if (retried > 0) connection.notify('outbox')
       return retried
     },
     discard: async (keys) => {
       const discarded = await connection.write((handle) => countEach(keys, (key) => discard(handle, key)))
-      if (discarded > 0) (await connection.open()).notify('outbox')
+      if (discarded > 0) connection.notify('outbox')
       return discarded
     },
   }

@@ -1,25 +1,12 @@
 import { DatabaseSync } from 'node:sqlite'
 import { MersalError } from '../../core/errors.ts'
-import { systemClock } from '../../lib/clock.ts'
 import { type Handle, handleOf, type SqliteDatabase } from './database.ts'
-import { isBusy, isDiskFault, storeError } from './failure.ts'
+import { isDiskFault, storeError } from './failure.ts'
 import { type FileLock, lockOf, type Topic } from './file-lock.ts'
+import { GroupCommit, type Job } from './group-commit.ts'
 import { applyMigrations, isOutdated, requireSchema, type Schema } from './migrate.ts'
 import type { ConnectionSettings } from './options.ts'
-
-/** A piece of work inside a write transaction. It may run again after a rollback, so it changes nothing but the database. */
-export type Job<Result> = (handle: Handle) => Result
-
-interface WaitingJob {
-  readonly job: Job<unknown>
-  readonly resolve: (result: never) => void
-  readonly reject: (error: unknown) => void
-}
-
-/** Jobs that share one commit take the thread at most about this long, in milliseconds. */
-const GROUP_MS = 20
-/** Waits for another process grow to this, in milliseconds. */
-const LONGEST_WAIT_MS = 16
+import { ForeignTransaction, patiently, rollBack, setSynchronous, withoutWaiting } from './waiting.ts'
 
 /**
  * One connection to one database file: opens it, runs units of work and groups of small jobs, each
@@ -29,8 +16,7 @@ export class Connection {
   readonly settings: ConnectionSettings
   readonly #schema: Schema
   readonly #name: string
-  readonly #jobs: WaitingJob[] = []
-  #grouping = false
+  readonly #group: GroupCommit
   #handle: Handle | undefined
   #lock: FileLock | undefined
   #opening: Promise<FileLock> | undefined
@@ -41,6 +27,7 @@ export class Connection {
     this.#name = name
     this.settings = settings
     this.#schema = schema
+    this.#group = new GroupCommit(name, { begin: () => this.#begin('full'), commit: (handle) => this.#commit(handle) })
   }
 
   /** Opens the file and brings the tables up to date, once; tries again if it failed. Resolves to the lock of the file. */
@@ -71,10 +58,7 @@ export class Connection {
   async write<Result>(job: Job<Result>): Promise<Result> {
     const lock = await this.open()
     lock.refuseInsideUnit()
-    return new Promise<Result>((resolve, reject) => {
-      this.#jobs.push({ job, resolve, reject })
-      if (!this.#grouping) void this.#runGroups(lock)
-    })
+    return this.#group.run(lock, job)
   }
 
   /** Reads outside any transaction, at once; undefined while that is impossible. Never throws. */
@@ -101,6 +85,11 @@ export class Connection {
   /** Notes that an open transaction holds something that others wait for; they are told after its commit. */
   announceAfterCommit(handle: Handle, topic: Topic): void {
     if (handle === this.#handle) this.#unannounced = topic
+  }
+
+  /** Tells waiting loops of this process at once. */
+  notify(topic: Topic): void {
+    this.#lock?.notify(topic)
   }
 
   /** Tells waiting loops of this process about a transaction that its owner has ended himself. */
@@ -143,9 +132,9 @@ export class Connection {
   }
 
   async #prepare(handle: Handle): Promise<void> {
-    await this.#patiently(undefined, () => this.#setUp(handle))
+    await this.#patiently(() => this.#setUp(handle))
     if (this.settings.migrate === 'off') return
-    const outdated = await this.#patiently(undefined, () => isOutdated(handle, this.#schema))
+    const outdated = await this.#patiently(() => isOutdated(handle, this.#schema))
     if (!outdated) return
     if (this.settings.migrate === 'check') return requireSchema(handle, this.#schema)
     await this.#begin('full')
@@ -212,61 +201,22 @@ export class Connection {
     }
   }
 
-  async #runGroups(lock: FileLock): Promise<void> {
-    this.#grouping = true
-    while (this.#jobs.length > 0) {
-      try {
-        await lock.run(() => this.#runGroup())
-      } catch (error) {
-        for (const { reject } of this.#jobs.splice(0)) reject(storeError(`${this.#name}: writing`, error))
-      }
-    }
-    this.#grouping = false
-  }
-
-  async #runGroup(): Promise<void> {
-    const handle = await this.#begin('full')
-    const started = performance.now()
-    const done: { readonly entry: WaitingJob; readonly result: unknown }[] = []
-    let entry: WaitingJob | undefined
-    try {
-      while (performance.now() - started < GROUP_MS && (entry = this.#jobs.shift()) !== undefined) {
-        done.push({ entry, result: entry.job(handle) })
-      }
-      entry = undefined
-      this.#commit(handle)
-    } catch (error) {
-      rollBack(handle)
-      return this.#afterFailure(
-        done.map((each) => each.entry),
-        entry,
-        error,
-      )
-    }
-    for (const { entry, result } of done) entry.resolve(result as never)
-  }
-
-  /** The one that threw gets its error. If the commit failed, all do; else the others get another try, without it. */
-  #afterFailure(others: readonly WaitingJob[], failed: WaitingJob | undefined, error: unknown): void {
-    const known = storeError(`${this.#name}: writing`, error)
-    if (failed === undefined) for (const { reject } of others) reject(known)
-    else {
-      failed.reject(known)
-      this.#jobs.unshift(...others)
-    }
-  }
-
   /** What Mersal itself writes is durable before anything is made of it; only units of work may be told to be less strict. */
   #begin(level: 'full' | 'normal', signal?: AbortSignal): Promise<Handle> {
-    return this.#patiently(signal, () => {
+    return this.#patiently(() => {
       const handle = this.#usable()
-      if (handle.inTransaction) throw new Busy()
+      if (handle.inTransaction) throw new ForeignTransaction()
       withoutWaiting(handle, () => {
         if (this.settings.synchronous === 'normal') setSynchronous(handle, level)
         handle.exec('BEGIN IMMEDIATE')
       })
       return handle
-    })
+    }, signal)
+  }
+
+  #patiently<Result>(attempt: () => Result, signal?: AbortSignal): Promise<Result> {
+    const { busyTimeoutMs, random } = this.settings
+    return patiently(this.#name, { busyTimeoutMs, random, signal }, attempt)
   }
 
   #usable(): Handle {
@@ -276,21 +226,6 @@ export class Connection {
       setSynchronous(this.#handle, this.settings.synchronous)
     }
     return this.#handle
-  }
-
-  /** Repeats the attempt while another connection is in the way, without blocking the thread. Always in real time. */
-  async #patiently<Result>(signal: AbortSignal | undefined, attempt: () => Result): Promise<Result> {
-    const deadline = performance.now() + this.settings.busyTimeoutMs
-    for (let wait = 1; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
-      signal?.throwIfAborted()
-      try {
-        return attempt()
-      } catch (error) {
-        const busy = error instanceof Busy || isBusy(error)
-        if (!busy || performance.now() >= deadline) throw busyError(this.#name, this.settings.busyTimeoutMs, busy, error)
-      }
-      await systemClock.sleep(wait / 2 + (wait / 2) * this.settings.random(), signal)
-    }
   }
 
   #commit(handle: Handle): void {
@@ -314,35 +249,5 @@ export class Connection {
     const topic = this.#unannounced
     this.#unannounced = undefined
     if (topic !== undefined) lock.notify(topic)
-  }
-}
-
-/** The handle is inside a transaction that its owner began. */
-class Busy extends Error {}
-
-function busyError(name: string, ms: number, busy: boolean, cause: unknown): MersalError {
-  if (!busy) return storeError(`${name}: beginning a transaction`, cause)
-  return new MersalError('MERSAL_STORE_BUSY', `${name}: other writers held the database for more than ${ms} ms; keep transactions short`, {
-    cause,
-  })
-}
-
-function rollBack(handle: Handle): void {
-  if (handle.inTransaction) handle.exec('ROLLBACK')
-}
-
-function setSynchronous(handle: Handle, level: 'full' | 'normal'): void {
-  handle.exec(`PRAGMA synchronous = ${level === 'full' ? 'FULL' : 'NORMAL'}`)
-}
-
-/** SQLite's own waiting would block the thread, so it is off for this call; the owner of the handle keeps his setting. */
-function withoutWaiting(handle: Handle, call: () => void): void {
-  const before = handle.get<{ timeout: number }>('PRAGMA busy_timeout')?.timeout ?? 0
-  if (before === 0) return call()
-  handle.exec('PRAGMA busy_timeout = 0')
-  try {
-    call()
-  } finally {
-    handle.exec(`PRAGMA busy_timeout = ${before}`)
   }
 }

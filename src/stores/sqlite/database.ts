@@ -20,7 +20,6 @@ export type SqlValues = Readonly<Record<string, SqlValue>>
 
 interface Statement {
   all(values?: SqlValues): unknown[]
-  get(values?: SqlValues): unknown
   run(values?: SqlValues): { readonly changes: number | bigint; readonly lastInsertRowid: number | bigint }
   // node:sqlite
   setReadBigInts?(enabled: boolean): unknown
@@ -82,9 +81,10 @@ export class Handle {
     return (values === undefined ? statement.all() : statement.all(values)) as Row[]
   }
 
+  /** The first row, if any. */
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- rows have no type of their own, as in `all`
   get<Row>(sql: string, values?: SqlValues): Row | undefined {
-    const statement = this.#statement(sql)
-    return (values === undefined ? statement.get() : statement.get(values)) as Row | undefined
+    return this.all<Row>(sql, values)[0]
   }
 
   /** Returns how many rows the statement changed, and the last position that was given out. */

@@ -28,6 +28,13 @@ function primaryCode(error: unknown): number | undefined {
   return byName.get(code.split('_').slice(0, 2).join('_'))
 }
 
+/** An error that SQLite itself reported, through either library. */
+export function isSqliteError(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false
+  const { errcode, code } = error as { errcode?: unknown; code?: unknown }
+  return typeof errcode === 'number' || (typeof code === 'string' && code.startsWith('SQLITE_'))
+}
+
 /** Somebody else holds a lock that this needs; it may go well later. */
 export function isBusy(error: unknown): boolean {
   const code = primaryCode(error)

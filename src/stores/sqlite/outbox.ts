@@ -102,6 +102,8 @@ function settleOne(handle: Handle, settlement: Settlement, now: number, keepSent
       return handle.run(outboxSql.release, { ...fence, visibleAt: Math.ceil(now + (settlement.delayMs ?? 0)) }).changes > 0
     case 'dead':
       return bury(handle, settlement, now)
+    default:
+      return settlement satisfies never
   }
 }
 

@@ -1,0 +1,85 @@
+import type { Handle } from './database.ts'
+import { storeError } from './failure.ts'
+import type { FileLock } from './file-lock.ts'
+import { rollBack } from './waiting.ts'
+
+/** A piece of work inside a write transaction. It may run again after a rollback, so it changes nothing but the database. */
+export type Job<Result> = (handle: Handle) => Result
+
+interface WaitingJob {
+  readonly job: Job<unknown>
+  readonly resolve: (result: never) => void
+  readonly reject: (error: unknown) => void
+}
+
+interface Transaction {
+  begin(): Promise<Handle>
+  commit(handle: Handle): void
+}
+
+/** Jobs that share one commit take the thread at most about this long, in milliseconds. */
+const GROUP_MS = 20
+
+/** Puts jobs that wait at the same time into one transaction, since what costs is the flush to the disk. */
+export class GroupCommit {
+  readonly #name: string
+  readonly #transaction: Transaction
+  readonly #jobs: WaitingJob[] = []
+  #running = false
+
+  constructor(name: string, transaction: Transaction) {
+    this.#name = name
+    this.#transaction = transaction
+  }
+
+  /** Resolves when the job has been committed. One that throws fails alone. */
+  run<Result>(lock: FileLock, job: Job<Result>): Promise<Result> {
+    return new Promise<Result>((resolve, reject) => {
+      this.#jobs.push({ job, resolve, reject })
+      if (!this.#running) void this.#runAll(lock)
+    })
+  }
+
+  async #runAll(lock: FileLock): Promise<void> {
+    this.#running = true
+    while (this.#jobs.length > 0) {
+      try {
+        await lock.run(() => this.#runGroup())
+      } catch (error) {
+        this.#rejectAll(this.#jobs.splice(0), error)
+      }
+    }
+    this.#running = false
+  }
+
+  async #runGroup(): Promise<void> {
+    const handle = await this.#transaction.begin()
+    const done: WaitingJob[] = []
+    const results: unknown[] = []
+    let current: WaitingJob | undefined
+    try {
+      const started = performance.now()
+      while (performance.now() - started < GROUP_MS && (current = this.#jobs.shift()) !== undefined) {
+        results.push(current.job(handle))
+        done.push(current)
+      }
+      current = undefined
+      this.#transaction.commit(handle)
+    } catch (error) {
+      rollBack(handle)
+      return this.#afterFailure(done, current, error)
+    }
+    for (const [index, { resolve }] of done.entries()) resolve(results[index] as never)
+  }
+
+  /** The one that threw gets its error, the others get another try without it. If the commit failed, it failed for all. */
+  #afterFailure(others: readonly WaitingJob[], failed: WaitingJob | undefined, error: unknown): void {
+    if (failed === undefined) return this.#rejectAll(others, error)
+    this.#rejectAll([failed], error)
+    this.#jobs.unshift(...others)
+  }
+
+  #rejectAll(jobs: readonly WaitingJob[], error: unknown): void {
+    for (const { reject } of jobs) reject(storeError(`${this.#name}: writing`, error))
+  }
+}

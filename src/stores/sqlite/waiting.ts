@@ -1,0 +1,58 @@
+import { MersalError } from '../../core/errors.ts'
+import { type Random, systemClock } from '../../lib/clock.ts'
+import type { Handle } from './database.ts'
+import { isBusy, storeError } from './failure.ts'
+
+/** Waits for another process grow to this, in milliseconds. */
+const LONGEST_WAIT_MS = 16
+
+/** The handle is inside a transaction that its owner began: as good as a lock of somebody else. */
+export class ForeignTransaction extends Error {}
+
+interface Patience {
+  readonly busyTimeoutMs: number
+  readonly random: Random
+  readonly signal: AbortSignal | undefined
+}
+
+/**
+ * Repeats the attempt while another connection is in the way, without blocking the thread. Always in
+ * real time, since other processes run in it. Throws `MERSAL_STORE_BUSY` when the time is up.
+ */
+export async function patiently<Result>(name: string, patience: Patience, attempt: () => Result): Promise<Result> {
+  const { busyTimeoutMs, random, signal } = patience
+  const deadline = performance.now() + busyTimeoutMs
+  for (let wait = 1; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
+    signal?.throwIfAborted()
+    try {
+      return attempt()
+    } catch (cause) {
+      if (!(cause instanceof ForeignTransaction) && !isBusy(cause)) throw storeError(`${name}: beginning a transaction`, cause)
+      if (performance.now() >= deadline) {
+        const text = `${name}: other writers held the database for more than ${busyTimeoutMs} ms; keep transactions short`
+        throw new MersalError('MERSAL_STORE_BUSY', text, { cause })
+      }
+    }
+    await systemClock.sleep(wait / 2 + (wait / 2) * random(), signal)
+  }
+}
+
+export function rollBack(handle: Handle): void {
+  if (handle.inTransaction) handle.exec('ROLLBACK')
+}
+
+export function setSynchronous(handle: Handle, level: 'full' | 'normal'): void {
+  handle.exec(`PRAGMA synchronous = ${level === 'full' ? 'FULL' : 'NORMAL'}`)
+}
+
+/** SQLite's own waiting would block the thread, so it is off for this call; the owner of the handle keeps his setting. */
+export function withoutWaiting(handle: Handle, call: () => void): void {
+  const before = handle.get<{ timeout: number }>('PRAGMA busy_timeout')?.timeout ?? 0
+  if (before === 0) return call()
+  handle.exec('PRAGMA busy_timeout = 0')
+  try {
+    call()
+  } finally {
+    handle.exec(`PRAGMA busy_timeout = ${before}`)
+  }
+}

@@ -1,0 +1,190 @@
+import { randomUUID } from 'node:crypto'
+import type { Logger } from '../../core/telemetry.ts'
+import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
+import { toError } from '../../lib/abort.ts'
+import type { Connection } from '../../stores/sqlite/connection.ts'
+import { bytes, parseHeaders } from '../../stores/sqlite/rows.ts'
+import { watch } from '../../stores/sqlite/watch.ts'
+import { type Hold, settleDelivery } from './settle.ts'
+import { queueSql } from './statements.ts'
+
+export interface ConsumerPorts {
+  readonly connection: Connection
+  readonly visibilityMs: number
+  readonly pollIntervalMs: number
+  readonly logger: Logger
+}
+
+interface TakenRow {
+  readonly position: number
+  readonly attempts: number
+  readonly id: string
+  readonly type: string
+  readonly headers: string
+  readonly body: Uint8Array
+}
+
+/** A message in the hands of the callback. */
+interface Held extends Hold {
+  readonly controller: AbortController
+}
+
+/** After a failure of the database, in milliseconds. */
+const PAUSE_MS = 250
+
+/** Fetches messages of one queue and hands them to the callback, until it is disposed. */
+export class Consumer implements AsyncDisposable {
+  readonly #ports: ConsumerPorts
+  readonly #consumption: Consumption
+  readonly #onDelivery: (delivery: Delivery) => Promise<Disposition>
+  readonly #held = new Set<Held>()
+  readonly #running = new Set<Promise<void>>()
+  readonly #fetching = new AbortController()
+  readonly #closing = new AbortController()
+  readonly #loops: Promise<unknown>[]
+  #rung = Promise.withResolvers<void>()
+
+  constructor(ports: ConsumerPorts, consumption: Consumption, onDelivery: (delivery: Delivery) => Promise<Disposition>) {
+    this.#ports = ports
+    this.#consumption = consumption
+    this.#onDelivery = onDelivery
+    this.#loops = [this.#fetchAll(), watch(ports.connection, 'queue', () => this.#ring(), this.#fetching.signal), this.#renewAll()]
+  }
+
+  /** Stops fetching, then waits for the callbacks in progress and for what they decided to be recorded. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#fetching.abort()
+    this.#ring()
+    await this.#loops[0]
+    while (this.#running.size > 0) await Promise.all(this.#running)
+    this.#closing.abort()
+    await Promise.all(this.#loops)
+  }
+
+  /** Aborts the signals of all deliveries and waits for nothing but the loops; the messages come again after their time. */
+  async breakOff(): Promise<void> {
+    this.#fetching.abort()
+    this.#closing.abort()
+    this.#ring()
+    for (const held of this.#held) held.controller.abort()
+    await Promise.all(this.#loops)
+  }
+
+  #ring(): void {
+    this.#rung.resolve()
+  }
+
+  async #fetchAll(): Promise<void> {
+    const { signal } = this.#fetching
+    while (!signal.aborted) {
+      this.#rung = Promise.withResolvers()
+      const free = this.#consumption.concurrency - this.#held.size
+      try {
+        const taken = free > 0 ? await this.#take(free) : 0
+        if (taken < free || free <= 0) await this.#rest(free > 0)
+      } catch (error) {
+        this.#failed('fetching messages', error)
+        await this.#ports.connection.settings.clock.sleep(PAUSE_MS, signal)
+      }
+    }
+  }
+
+  /** Until somebody rings, a message falls due, or the poll interval has passed; with full hands only until somebody rings. */
+  async #rest(untilDue: boolean): Promise<void> {
+    if (!untilDue) return this.#rung.promise
+    const { connection, pollIntervalMs } = this.#ports
+    const { clock } = connection.settings
+    const { queue } = this.#consumption
+    const next = connection.peek((handle) => handle.get<{ at: number | null }>(queueSql.nextDue, { queue })?.at)
+    const wait = Math.min(Math.max((next ?? Number.MAX_SAFE_INTEGER) - clock.now(), 1), pollIntervalMs)
+    const timer = new AbortController()
+    await Promise.race([this.#rung.promise, clock.sleep(wait, timer.signal)])
+    timer.abort()
+  }
+
+  async #take(limit: number): Promise<number> {
+    const { connection, visibilityMs } = this.#ports
+    const { clock } = connection.settings
+    const { queue } = this.#consumption
+    const due = connection.peek((handle) => handle.get(queueSql.anyDue, { queue, now: clock.now() }) !== undefined)
+    if (due === false) return 0
+    const token = randomUUID()
+    const rows = await connection.write((handle) => {
+      const now = clock.now()
+      return handle.all<TakenRow>(queueSql.take, { queue, now, until: Math.ceil(now + visibilityMs), token, limit })
+    })
+    for (const row of rows.sort((left, right) => left.position - right.position)) this.#hold(row, token)
+    return rows.length
+  }
+
+  #hold(row: TakenRow, token: string): void {
+    const held: Held = { position: row.position, token, controller: new AbortController() }
+    this.#held.add(held)
+    const run = this.#deliver(row, held).finally(() => this.#running.delete(run))
+    this.#running.add(run)
+  }
+
+  async #deliver(row: TakenRow, held: Held): Promise<void> {
+    const disposition: Disposition = this.#fetching.signal.aborted ? { kind: 'release' } : await this.#call(row, held)
+    // The hands are free, so the next fetch can share the commit of this settlement.
+    const settled = this.#settle(held, disposition)
+    this.#ring()
+    await settled
+  }
+
+  async #call(row: TakenRow, held: Held): Promise<Disposition> {
+    const message = { id: row.id, type: row.type, headers: parseHeaders(row.headers), body: bytes(row.body) }
+    const { queue } = this.#consumption
+    try {
+      return await this.#onDelivery({ message, queue, attempt: row.attempts, signal: held.controller.signal })
+    } catch (error) {
+      return { kind: 'retry', delayMs: 0, error: toError(error) }
+    }
+  }
+
+  /** Tries until it is recorded, or the message is lost, or the consumer is closed by force. */
+  async #settle(held: Held, disposition: Disposition): Promise<void> {
+    const { connection } = this.#ports
+    const { clock } = connection.settings
+    this.#held.delete(held)
+    while (!this.#closing.signal.aborted) {
+      try {
+        const more = await connection.write((handle) => settleDelivery(handle, held, disposition, clock.now()))
+        if (more) connection.notify('queue')
+        return
+      } catch (error) {
+        this.#failed('recording what became of a message', error)
+        await clock.sleep(PAUSE_MS, this.#closing.signal)
+      }
+    }
+  }
+
+  async #renewAll(): Promise<void> {
+    const { connection, visibilityMs } = this.#ports
+    const { signal } = this.#closing
+    for (;;) {
+      await connection.settings.clock.sleep(visibilityMs / 3, signal)
+      if (signal.aborted) return
+      if (this.#held.size > 0) await this.#renew([...this.#held])
+    }
+  }
+
+  /** A message is lost only if another consumer has taken it. One whose time ran out unnoticed is still ours. */
+  async #renew(all: readonly Held[]): Promise<void> {
+    const { connection, visibilityMs } = this.#ports
+    try {
+      const lost = await connection.write((handle) => {
+        const until = Math.ceil(connection.settings.clock.now() + visibilityMs)
+        return all.filter(({ position, token }) => handle.run(queueSql.renew, { position, token, until }).changes === 0)
+      })
+      for (const held of lost) if (this.#held.has(held)) held.controller.abort()
+    } catch (error) {
+      this.#failed('keeping hold of messages', error)
+    }
+  }
+
+  #failed(doing: string, error: unknown): void {
+    const { code, message } = toError(error) as Error & { readonly code?: unknown }
+    this.#ports.logger.warn({ queue: this.#consumption.queue, code, error: message }, `sqlite queue: ${doing} failed, trying again`)
+  }
+}

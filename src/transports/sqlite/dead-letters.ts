@@ -1,0 +1,71 @@
+import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-letter.ts'
+import type { Connection } from '../../stores/sqlite/connection.ts'
+import type { Handle } from '../../stores/sqlite/database.ts'
+import { letterNumber } from '../../stores/sqlite/letter-number.ts'
+import { bytes, parseHeaders } from '../../stores/sqlite/rows.ts'
+import { insertInto } from './publish.ts'
+import { queueSql } from './statements.ts'
+
+interface DeadRow {
+  readonly key: number
+  readonly queue: string
+  readonly reason: DeadReason
+  readonly error: string
+  readonly died_at: number
+  readonly attempts: number
+  readonly id: string
+  readonly type: string
+  readonly partition_key: string | null
+  readonly headers: string
+  readonly body: Uint8Array
+}
+
+/** Messages that their consumers have given up, of all queues. */
+export function queueDeadLetters(connection: Connection): DeadLetterBox {
+  const { clock } = connection.settings
+  return {
+    list: ({ limit = 100, after } = {}) =>
+      connection.write((handle) => {
+        const from = after === undefined ? 0 : letterNumber(after)
+        return from === undefined ? [] : handle.all<DeadRow>(queueSql.listDead, { after: from, limit }).map(deadLetter)
+      }),
+    retry: async (keys) => {
+      const retried = await connection.write((handle) => countEach(keys, (key) => retry(handle, key, clock.now())))
+      if (retried > 0) connection.notify('queue')
+      return retried
+    },
+    discard: (keys) => connection.write((handle) => countEach(keys, (key) => handle.run(queueSql.removeDead, { key }).changes > 0)),
+  }
+}
+
+/** How many of the keys the change applied to. A key that names nothing counts as none. */
+function countEach(keys: readonly string[], change: (key: number) => boolean): number {
+  return keys.map(letterNumber).filter((key) => key !== undefined && change(key)).length
+}
+
+function retry(handle: Handle, key: number, now: number): boolean {
+  const row = handle.all<DeadRow>(queueSql.findDead, { key })[0]
+  if (row === undefined) return false
+  insertInto(handle, row.queue, deadLetter(row), now)
+  handle.run(queueSql.removeDead, { key })
+  return true
+}
+
+function deadLetter(row: DeadRow): DeadLetter {
+  return {
+    key: String(row.key),
+    direction: 'incoming',
+    id: row.id,
+    type: row.type,
+    headers: parseHeaders(row.headers),
+    body: bytes(row.body),
+    place: row.queue,
+    ...(row.partition_key === null ? {} : { partitionKey: row.partition_key }),
+    reason: row.reason,
+    error: row.error,
+    attempts: row.attempts,
+    diedAt: row.died_at,
+    maybePublished: false,
+    blocksKey: false,
+  }
+}

@@ -1,0 +1,140 @@
+import { isMersalError, MersalError } from '../../core/errors.ts'
+import { destinationKey, type OutgoingMessage } from '../../core/message.ts'
+import type { PublishOutcome } from '../../core/transport.ts'
+import { toError } from '../../lib/abort.ts'
+import { byteLength } from '../../lib/text.ts'
+import type { Connection } from '../../stores/sqlite/connection.ts'
+import type { Handle } from '../../stores/sqlite/database.ts'
+import { isSqliteError } from '../../stores/sqlite/failure.ts'
+import { queueSql } from './statements.ts'
+
+export interface PublishRules {
+  readonly maxMessageBytes: number
+  readonly eventsWithoutSubscribers: 'refuse' | 'discard'
+}
+
+const confirmed: PublishOutcome = { kind: 'confirmed' }
+
+/** Writes all messages of the call in one transaction, shared with other calls of the moment. Never rejects. */
+export function publishAll(
+  connection: Connection,
+  rules: PublishRules,
+  messages: readonly OutgoingMessage[],
+  signal: AbortSignal | undefined,
+): Promise<PublishOutcome>[] {
+  if (messages.length === 0) return []
+  const answers = write(connection, rules, messages, signal)
+  return messages.map(async (_, index) => (await answers)[index] as PublishOutcome)
+}
+
+async function write(
+  connection: Connection,
+  rules: PublishRules,
+  messages: readonly OutgoingMessage[],
+  signal: AbortSignal | undefined,
+): Promise<readonly PublishOutcome[]> {
+  const all = (outcome: PublishOutcome): PublishOutcome[] => messages.map(() => outcome)
+  const givenUp = (): PublishOutcome[] =>
+    all({ kind: 'unavailable', error: new MersalError('MERSAL_UNAVAILABLE', 'the publishing was given up before it began') })
+  const written = connection
+    .write((handle) => (signal?.aborted === true ? givenUp() : insertAll(handle, rules, messages, connection.settings.clock.now())))
+    .catch((error: unknown) => all(failure(error)))
+  return signal === undefined ? written : untilAborted(written, signal, givenUp)
+}
+
+/** What is written, is written within one tick: an abort finds the messages either committed or not begun. */
+async function untilAborted<Answer>(written: Promise<Answer>, signal: AbortSignal, givenUp: () => Answer): Promise<Answer> {
+  if (signal.aborted) return givenUp()
+  const { promise, resolve } = Promise.withResolvers<Answer>()
+  const giveUp = (): void => resolve(givenUp())
+  signal.addEventListener('abort', giveUp, { once: true })
+  try {
+    return await Promise.race([written, promise])
+  } finally {
+    signal.removeEventListener('abort', giveUp)
+  }
+}
+
+function failure(error: unknown): PublishOutcome {
+  const kind = isMersalError(error, 'MERSAL_COMMIT_UNKNOWN') ? 'unknown' : 'unavailable'
+  return { kind, error: toError(error) }
+}
+
+function insertAll(handle: Handle, rules: PublishRules, messages: readonly OutgoingMessage[], now: number): PublishOutcome[] {
+  const queues = new Map<string, readonly string[]>()
+  const refusedKeys = new Set<string>()
+  return messages.map((message) => {
+    const { partitionKey } = message
+    if (partitionKey !== undefined && refusedKeys.has(partitionKey)) return heldBack()
+    const outcome = insert(handle, rules, queuesOf(handle, message, queues), message, now)
+    if (outcome.kind !== 'confirmed' && partitionKey !== undefined) refusedKeys.add(partitionKey)
+    return outcome
+  })
+}
+
+function queuesOf(handle: Handle, { to }: OutgoingMessage, known: Map<string, readonly string[]>): readonly string[] {
+  const key = destinationKey(to)
+  let names = known.get(key)
+  if (names === undefined) {
+    const sql = to.kind === 'queue' ? queueSql.queue : queueSql.subscribers
+    names = handle.all<{ name: string }>(sql, { name: to.name }).map((row) => row.name)
+    known.set(key, names)
+  }
+  return names
+}
+
+function insert(handle: Handle, rules: PublishRules, queues: readonly string[], message: OutgoingMessage, now: number): PublishOutcome {
+  const size = sizeOf(message)
+  if (size > rules.maxMessageBytes) {
+    const text = `body and headers have ${size} bytes, this queue takes at most ${rules.maxMessageBytes}: send a reference instead`
+    return { kind: 'refused', reason: 'too-large', error: new MersalError('MERSAL_TOO_LARGE', text), permanent: true }
+  }
+  if (queues.length === 0) return unroutable(message, rules)
+  try {
+    for (const queue of queues) insertInto(handle, queue, message, now)
+    return confirmed
+  } catch (error) {
+    if (isSqliteError(error)) throw error
+    // A field that is no text or no bytes: the fault of this message, not of the database.
+    const text = `the message cannot be stored: ${toError(error).message}`
+    return { kind: 'refused', reason: 'refused', error: new MersalError('MERSAL_REFUSED', text, { cause: error }), permanent: true }
+  }
+}
+
+/** Puts one message at the end of the queue. */
+export function insertInto(
+  handle: Handle,
+  queue: string,
+  message: Pick<OutgoingMessage, 'id' | 'type' | 'headers' | 'body' | 'partitionKey'>,
+  now: number,
+): void {
+  handle.run(queueSql.insert, {
+    queue,
+    dueAt: Math.trunc(now),
+    id: message.id,
+    type: message.type,
+    partitionKey: message.partitionKey ?? null,
+    headers: JSON.stringify(message.headers),
+    body: message.body,
+  })
+}
+
+function unroutable({ to }: OutgoingMessage, rules: PublishRules): PublishOutcome {
+  if (to.kind === 'topic' && rules.eventsWithoutSubscribers === 'discard') return confirmed
+  const text =
+    to.kind === 'queue'
+      ? `nobody has declared the queue '${to.name}': start its app once, or check the route`
+      : `no queue is subscribed to '${to.name}': start a subscriber once, or set eventsWithoutSubscribers: 'discard'`
+  return { kind: 'refused', reason: 'unroutable', error: new MersalError('MERSAL_UNROUTABLE', text), permanent: false }
+}
+
+function heldBack(): PublishOutcome {
+  const error = new MersalError('MERSAL_REFUSED', 'held back, because an earlier message of the same key was refused')
+  return { kind: 'refused', reason: 'refused', error, permanent: false }
+}
+
+function sizeOf({ body, headers }: OutgoingMessage): number {
+  let size = body.byteLength
+  for (const [name, value] of Object.entries(headers)) size += byteLength(name) + byteLength(value)
+  return size
+}

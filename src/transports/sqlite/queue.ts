@@ -1,0 +1,112 @@
+import type { DeadLetterBox } from '../../core/dead-letter.ts'
+import { MersalError } from '../../core/errors.ts'
+import { checkChoice, checkNumber, checkShape } from '../../core/options.ts'
+import { type Logger, stderrLogger } from '../../core/telemetry.ts'
+import type { Transport } from '../../core/transport.ts'
+import { isName, nameRule } from '../../core/validation.ts'
+import { Connection } from '../../stores/sqlite/connection.ts'
+import type { SqliteDatabase } from '../../stores/sqlite/database.ts'
+import { connectionSettings, type SqliteConnectionOptions, type SqliteHandle, type SqlitePath } from '../../stores/sqlite/options.ts'
+import { Consumer } from './consumer.ts'
+import { queueDeadLetters } from './dead-letters.ts'
+import { publishAll } from './publish.ts'
+import { queueSchema, queueSql } from './statements.ts'
+
+export interface SqliteQueueOptions extends SqliteConnectionOptions {
+  /** Largest body plus headers, in bytes. Default 16 MiB. */
+  readonly maxMessageBytes?: number
+  /** `refuse`: an event that no queue is subscribed to is unroutable. `discard`: it is confirmed and dropped. Default 'refuse'. */
+  readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
+  /** A message whose consumer has died is delivered again after this time, in milliseconds. Renewed while the consumer lives. Default 30000. */
+  readonly visibilityMs?: number
+  /** Safety net: consumers look at least this often, in milliseconds. Default 1000. */
+  readonly pollIntervalMs?: number
+  /** Gets a warning when the database fails while consuming. Default: JSON lines on standard error. */
+  readonly logger?: Logger
+}
+
+/** A broker in a file: durable queues, subscriptions and dead letters, shared by the processes of one machine. */
+export interface SqliteQueue extends Transport {
+  readonly deadLetters: DeadLetterBox
+}
+
+const further = ['maxMessageBytes', 'eventsWithoutSubscribers', 'visibilityMs', 'pollIntervalMs', 'logger']
+
+/**
+ * A transport whose broker is a database file; the file of the store or another one.
+ *
+ * Messages of one key arrive in the order of their publishing: the next one is delivered when the one
+ * before has been acknowledged or rejected. Throws `MERSAL_INVALID_OPTIONS`.
+ */
+export function sqliteQueue(options: SqliteQueueOptions & (SqlitePath | SqliteHandle<SqliteDatabase>)): SqliteQueue {
+  const where = 'sqliteQueue'
+  const connection = new Connection('sqlite queue', connectionSettings(where, options, further), queueSchema)
+  const rules = {
+    maxMessageBytes: checkNumber(`${where}.maxMessageBytes`, options.maxMessageBytes, {
+      default: 16 * 1024 * 1024,
+      min: 1,
+      max: 500_000_000,
+    }),
+    eventsWithoutSubscribers: checkChoice(
+      `${where}.eventsWithoutSubscribers`,
+      options.eventsWithoutSubscribers,
+      ['refuse', 'discard'] as const,
+      'refuse',
+    ),
+  }
+  const ports = {
+    connection,
+    visibilityMs: checkNumber(`${where}.visibilityMs`, options.visibilityMs, { default: 30_000, min: 30, max: 86_400_000 }),
+    pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, options.pollIntervalMs, { default: 1000, min: 1, max: 3_600_000 }),
+    logger: options.logger ?? stderrLogger,
+  }
+  checkShape(`${where}.logger`, ports.logger, ['debug', 'info', 'warn', 'error'])
+  const consumers = new Set<Consumer>()
+  return {
+    name: 'sqlite',
+    features: { ordering: 'per-key', maxMessageBytes: rules.maxMessageBytes },
+    deadLetters: queueDeadLetters(connection),
+    publish(messages, { signal } = {}) {
+      const answers = publishAll(connection, rules, messages, signal)
+      void announce(connection, answers[0])
+      return answers
+    },
+    subscribe: (queue, topics, { remove = false } = {}) => subscribe(connection, queue, topics, remove),
+    async consume(consumption, onDelivery) {
+      await subscribe(connection, consumption.queue, [], false)
+      checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
+      const consumer = new Consumer(ports, consumption, onDelivery)
+      consumers.add(consumer)
+      return {
+        [Symbol.asyncDispose]: async () => {
+          await consumer[Symbol.asyncDispose]()
+          consumers.delete(consumer)
+        },
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all([...consumers].map((consumer) => consumer.breakOff()))
+      consumers.clear()
+      await connection.close()
+    },
+  }
+}
+
+/** Rings for the consumers of this process once the call has been committed. */
+async function announce(connection: Connection, first: Promise<unknown> | undefined): Promise<void> {
+  if (first === undefined) return
+  await first
+  connection.notify('queue')
+}
+
+async function subscribe(connection: Connection, queue: string, topics: readonly string[], remove: boolean): Promise<void> {
+  for (const name of [queue, ...topics]) {
+    if (!isName(name))
+      throw new MersalError('MERSAL_INVALID_OPTIONS', `a queue or topic needs a name with ${nameRule}`, { details: { field: 'queue' } })
+  }
+  await connection.write((handle) => {
+    handle.run(queueSql.declare, { queue })
+    const sql = remove ? queueSql.unsubscribe : queueSql.subscribe
+    for (const topic of topics) handle.run(sql, { topic, queue })
+  })
+}

@@ -1,0 +1,116 @@
+import type { Schema } from '../../stores/sqlite/migrate.ts'
+
+// 9007199254740991 is the `visible_at` of a message that waits for an earlier one of its key: the largest
+// whole number that is exact everywhere.
+
+/** The tables of the queue. Times are milliseconds since the Unix epoch. */
+export const queueSchema: Schema = {
+  component: 'queue',
+  migrations: [
+    {
+      id: 1,
+      name: 'queues, subscriptions, messages and dead letters',
+      sql: `
+        CREATE TABLE mersal_queues (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE mersal_subscriptions (
+          topic TEXT NOT NULL,
+          queue TEXT NOT NULL,
+          PRIMARY KEY (topic, queue)
+        ) STRICT, WITHOUT ROWID;
+
+        -- Of each key, only the first message of a queue can be taken; the others have the largest
+        -- visible_at, and each gets its own due_at as soon as it is the first.
+        CREATE TABLE mersal_queue_messages (
+          position INTEGER PRIMARY KEY AUTOINCREMENT,
+          queue TEXT NOT NULL,
+          visible_at INTEGER NOT NULL,                -- nobody may take the message before
+          due_at INTEGER NOT NULL,
+          token TEXT,                                 -- of the present holder
+          attempts INTEGER NOT NULL DEFAULT 0,
+          id TEXT NOT NULL,
+          type TEXT NOT NULL,
+          partition_key TEXT,
+          headers TEXT NOT NULL,                      -- JSON object of texts
+          body BLOB NOT NULL
+        ) STRICT;
+        CREATE INDEX mersal_queue_messages_due ON mersal_queue_messages (queue, visible_at, position);
+        CREATE INDEX mersal_queue_messages_key ON mersal_queue_messages (queue, partition_key, position)
+          WHERE partition_key IS NOT NULL;
+
+        CREATE TABLE mersal_queue_dead_letters (
+          key INTEGER PRIMARY KEY AUTOINCREMENT,
+          queue TEXT NOT NULL,
+          reason TEXT NOT NULL,
+          error TEXT NOT NULL,
+          died_at INTEGER NOT NULL,
+          attempts INTEGER NOT NULL,
+          id TEXT NOT NULL,
+          type TEXT NOT NULL,
+          partition_key TEXT,
+          headers TEXT NOT NULL,
+          body BLOB NOT NULL
+        ) STRICT;
+      `,
+    },
+  ],
+}
+
+export const queueSql = {
+  declare: 'INSERT INTO mersal_queues (name) VALUES (:queue) ON CONFLICT DO NOTHING',
+  subscribe: 'INSERT INTO mersal_subscriptions (topic, queue) VALUES (:topic, :queue) ON CONFLICT DO NOTHING',
+  unsubscribe: 'DELETE FROM mersal_subscriptions WHERE topic = :topic AND queue = :queue',
+
+  queue: 'SELECT name FROM mersal_queues WHERE name = :name',
+  subscribers: 'SELECT queue AS name FROM mersal_subscriptions WHERE topic = :name ORDER BY queue',
+
+  insert: `
+    INSERT INTO mersal_queue_messages (queue, visible_at, due_at, id, type, partition_key, headers, body)
+    VALUES (
+      :queue,
+      CASE WHEN EXISTS (
+        SELECT 1 FROM mersal_queue_messages WHERE queue = :queue AND partition_key = :partitionKey
+      ) THEN 9007199254740991 ELSE :dueAt END,
+      :dueAt, :id, :type, :partitionKey, :headers, :body)`,
+
+  anyDue: 'SELECT 1 AS found FROM mersal_queue_messages WHERE queue = :queue AND visible_at <= :now LIMIT 1',
+  nextDue: 'SELECT min(visible_at) AS at FROM mersal_queue_messages WHERE queue = :queue',
+
+  take: `
+    UPDATE mersal_queue_messages
+    SET visible_at = :until, token = :token, attempts = attempts + 1
+    WHERE position IN (
+      SELECT position FROM mersal_queue_messages
+      WHERE queue = :queue AND visible_at <= :now
+      ORDER BY visible_at, position
+      LIMIT :limit)
+    RETURNING position, attempts, due_at, id, type, headers, body`,
+
+  renew: 'UPDATE mersal_queue_messages SET visible_at = :until WHERE position = :position AND token = :token',
+  retry: 'UPDATE mersal_queue_messages SET visible_at = :visibleAt, token = NULL WHERE position = :position AND token = :token',
+  release: `
+    UPDATE mersal_queue_messages SET visible_at = :visibleAt, token = NULL, attempts = max(attempts - 1, 0)
+    WHERE position = :position AND token = :token`,
+
+  remove: `
+    DELETE FROM mersal_queue_messages WHERE position = :position AND token = :token
+    RETURNING queue, partition_key AS partitionKey`,
+
+  /** After a message of a key has gone, the next one of that key takes its turn. */
+  promote: `
+    UPDATE mersal_queue_messages SET visible_at = due_at
+    WHERE visible_at = 9007199254740991 AND position = (
+      SELECT position FROM mersal_queue_messages
+      WHERE queue = :queue AND partition_key = :partitionKey
+      ORDER BY position
+      LIMIT 1)`,
+
+  bury: `
+    INSERT INTO mersal_queue_dead_letters (queue, reason, error, died_at, attempts, id, type, partition_key, headers, body)
+    SELECT queue, :reason, :error, :now, attempts, id, type, partition_key, headers, body
+    FROM mersal_queue_messages WHERE position = :position AND token = :token`,
+
+  listDead: 'SELECT * FROM mersal_queue_dead_letters WHERE key > :after ORDER BY key LIMIT :limit',
+  findDead: 'SELECT * FROM mersal_queue_dead_letters WHERE key = :key',
+  removeDead: 'DELETE FROM mersal_queue_dead_letters WHERE key = :key',
+} as const
