@@ -51,8 +51,8 @@ export interface CrashPointsOptions<Tx> {
   readonly at: AtCrashPoint
 }
 
-/** True while a delivery is handled: the same unit of work is then the consumer's. */
-const handling = new AsyncLocalStorage<boolean>()
+/** Whose code runs: the ports are the same for the producer, the consumer and the relay. */
+const phase = new AsyncLocalStorage<'delivery' | 'producer' | 'consumer' | 'relay'>()
 
 /**
  * Wraps the ports of an app so that `at` is called at the points of `crashPointList`. The code of
@@ -78,14 +78,19 @@ export function storeWithPoints<Tx>(store: Store<Tx>, at: AtCrashPoint): Store<T
 
 /**
  * Wraps a handle of `node:sqlite` or better-sqlite3 so that `at` is called right after a COMMIT has
- * been executed: P5, or C6 while a delivery is handled. The database is synchronous, so `at` must
- * end the process, block, or throw; what it returns is not waited for.
+ * been executed by a unit of work of a store that has its points too: P5, or C6 while a delivery is
+ * handled. The database is synchronous, so `at` must end the process, block, or throw; what it
+ * returns is not waited for.
  */
 export function commitPoints<Database extends { exec(sql: string): unknown; prepare(sql: string): object }>(
   database: Database,
   at: (point: CrashPoint) => void,
 ): Database {
-  const reached = (): void => at(handling.getStore() === true ? 'C6' : 'P5')
+  const reached = (): void => {
+    const current = phase.getStore()
+    if (current === 'producer') at('P5')
+    else if (current === 'consumer') at('C6')
+  }
   const isCommit = (sql: string): boolean => /^\s*(?:commit|end)\b/i.test(sql)
   return overlay(database, {
     exec: (sql: string): unknown => {
@@ -127,14 +132,15 @@ function overlay<Target extends object>(target: Target, members: Partial<Target>
 
 function unitOfWorkWithPoints<Tx>(inner: UnitOfWork<Tx>, at: AtCrashPoint): UnitOfWork<Tx> {
   return async (work, options) => {
-    const consumer = handling.getStore() === true
+    const consumer = phase.getStore() === 'delivery'
     if (!consumer) await at('P1')
-    const result = await inner(async (tx) => {
+    const workWithPoints: typeof work = async (tx) => {
       await at(consumer ? 'C2' : 'P2')
       const value = await work(tx)
       if (!consumer) await at('P4')
       return value
-    }, options)
+    }
+    const result = await phase.run(consumer ? 'consumer' : 'producer', () => inner(workWithPoints, options))
     if (!consumer) await at('P6')
     return result
   }
@@ -143,7 +149,7 @@ function unitOfWorkWithPoints<Tx>(inner: UnitOfWork<Tx>, at: AtCrashPoint): Unit
 function outboxWithPoints<Tx>(inner: OutboxStorage<Tx>, at: AtCrashPoint): Partial<OutboxStorage<Tx>> {
   return {
     save: async (tx, messages, options) => {
-      const consumer = handling.getStore() === true
+      const consumer = phase.getStore() === 'consumer'
       if (!consumer) await at('P3')
       const saved = await inner.save(tx, messages, options)
       if (consumer && messages.length > 0) await at('C5')
@@ -151,14 +157,14 @@ function outboxWithPoints<Tx>(inner: OutboxStorage<Tx>, at: AtCrashPoint): Parti
     },
     claim: async (request) => {
       await at('R1')
-      const answer = inner.claim(request)
+      const answer = phase.run('relay', () => inner.claim(request))
       await pointBefore(answer, 'R2', at)
       return await answer
     },
     settle: async (settlements) => {
       const sent = settlements.some(({ kind }) => kind === 'sent')
       if (sent) await at('R7')
-      const answer = inner.settle(settlements)
+      const answer = phase.run('relay', () => inner.settle(settlements))
       if (sent) await pointBefore(answer, 'R8', at)
       const result = await answer
       if (sent) await at('R9')
@@ -259,7 +265,7 @@ async function deliverWithPoints(
   at: AtCrashPoint,
 ): Promise<Disposition> {
   await at('C1')
-  const disposition = await handling.run(true, () => onDelivery(delivery))
+  const disposition = await phase.run('delivery', () => onDelivery(delivery))
   if (disposition.kind !== 'ack') return disposition
   await at('C7')
   setImmediate(() => void at('C8'))
