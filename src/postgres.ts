@@ -1,0 +1,6 @@
+export type { PostgresClient, PostgresPool, PostgresPoolClient, PostgresResult } from './stores/postgres/client.ts'
+export type { Isolation } from './stores/postgres/client-session.ts'
+export { type MigrateMode, postgresMigrationSql } from './stores/postgres/migrate.ts'
+export type { PostgresOptions } from './stores/postgres/options.ts'
+export { postgres, type PostgresStore } from './stores/postgres/store.ts'
+export type { Session, SqlExecutor, SqlValue } from './sql/session.ts'

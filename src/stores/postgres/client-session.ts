@@ -1,0 +1,118 @@
+import { MersalError } from '../../core/errors.ts'
+import type { UnitOfWork } from '../../core/store.ts'
+import type { Session, SqlExecutor } from '../../sql/session.ts'
+import type { PostgresClient, PostgresPool, PostgresPoolClient } from './client.ts'
+import { isConflict, refusedCommit } from './failure.ts'
+
+export type Isolation = 'read committed' | 'repeatable read' | 'serializable'
+
+interface UnitSettings {
+  /** Undefined: the default of the server. */
+  readonly isolation: Isolation | undefined
+  /** How often the work is run again after a serialization failure or a deadlock. */
+  readonly retrySerialization: number
+  /** Id of the transaction of this handle, if a statement of ours has learnt it. */
+  readonly transactionId: (tx: object) => string | undefined
+}
+
+/** Transactions of `pg` itself: `tx` is its client. */
+export function clientSession(
+  pool: PostgresPool,
+  settings: UnitSettings,
+): Session<PostgresClient> & { readonly unitOfWork: UnitOfWork<PostgresClient> } {
+  return { name: 'pg', executor: clientExecutor, unitOfWork: unitOfWork(pool, settings) }
+}
+
+function clientExecutor(tx: PostgresClient): SqlExecutor {
+  const status = typeof tx?.getTransactionStatus === 'function' ? tx.getTransactionStatus() : undefined
+  if (status !== 'T' && status !== 'E') {
+    throw new MersalError(
+      'MERSAL_NOT_A_TRANSACTION',
+      status === undefined
+        ? "pg: expected a client of 'pg' 8.20 or newer, inside a transaction; a pool has no transaction of its own"
+        : 'pg: this client is not inside a transaction: run BEGIN and await it before, or use app.transaction()',
+    )
+  }
+  return { query: (text, values) => tx.query(text, values === undefined ? [] : [...values]) }
+}
+
+function unitOfWork(pool: PostgresPool, settings: UnitSettings): UnitOfWork<PostgresClient> {
+  return async (work, options) => {
+    for (let repeats = 0; ; repeats++) {
+      options?.signal?.throwIfAborted()
+      try {
+        return await oneTransaction(pool, settings, work)
+      } catch (error) {
+        if (repeats >= settings.retrySerialization || !isConflict(error)) throw error
+      }
+    }
+  }
+}
+
+async function oneTransaction<Result>(
+  pool: PostgresPool,
+  settings: UnitSettings,
+  work: (tx: PostgresClient) => Promise<Result>,
+): Promise<Result> {
+  const client = await connect(pool)
+  let broken: Error | undefined
+  // Without a listener, a connection that dies while the work waits for something else ends the process.
+  const onError = (error: Error): void => {
+    broken ??= error
+  }
+  client.on('error', onError)
+  try {
+    await client.query(settings.isolation === undefined ? 'begin' : `begin isolation level ${settings.isolation}`)
+    let result: Result
+    try {
+      result = await work(client)
+    } catch (error) {
+      await client.query('rollback').catch(onError)
+      throw error
+    }
+    await commit(client, settings, onError)
+    return result
+  } finally {
+    client.off('error', onError)
+    // A connection in the middle of something must not be lent again.
+    client.release(broken ?? client.getTransactionStatus() !== 'I')
+  }
+}
+
+async function connect(pool: PostgresPool): Promise<PostgresPoolClient> {
+  try {
+    return await pool.connect()
+  } catch (cause) {
+    throw new MersalError('MERSAL_STORE_BUSY', 'postgres: the pool gave no connection', { cause })
+  }
+}
+
+/** Resolves only if the server said that it has committed. */
+async function commit(client: PostgresPoolClient, settings: UnitSettings, broke: (error: Error) => void): Promise<void> {
+  if (client.getTransactionStatus() === 'I') {
+    throw new MersalError(
+      'MERSAL_UNIT_ENDED',
+      'postgres: the transaction was ended by the work itself; leave COMMIT and ROLLBACK to the unit',
+    )
+  }
+  let command: string
+  try {
+    command = (await client.query('commit')).command
+  } catch (cause) {
+    // The error of the server stays as it is: a deferred constraint, a serialization failure.
+    if (refusedCommit(cause)) throw cause
+    broke(cause instanceof Error ? cause : new Error('the commit was not answered', { cause }))
+    const transactionId = settings.transactionId(client)
+    throw new MersalError(
+      'MERSAL_COMMIT_UNKNOWN',
+      'postgres: the answer to COMMIT was lost, so the transaction may or may not have happened; it was not repeated. Ask commitStatus() with details.transactionId',
+      { cause, details: transactionId === undefined ? {} : { transactionId } },
+    )
+  }
+  if (command !== 'COMMIT') {
+    throw new MersalError(
+      'MERSAL_ROLLED_BACK',
+      'postgres: a statement of this transaction had failed and its error was caught, so the server rolled back at COMMIT. Let the error through, or use a savepoint',
+    )
+  }
+}

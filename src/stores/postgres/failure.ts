@@ -1,0 +1,59 @@
+import { MersalError } from '../../core/errors.ts'
+
+/** The five characters of an error that the server sent, or undefined. */
+export function sqlState(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null) return undefined
+  const { code, severity } = error as { code?: unknown; severity?: unknown }
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && severity !== undefined ? code : undefined
+}
+
+/** The server aborted the transaction because of others: 40001 serialization failure, 40P01 deadlock. */
+export function isConflict(error: unknown): boolean {
+  const state = sqlState(error)
+  return state === '40001' || state === '40P01'
+}
+
+/**
+ * Whether the server itself refused the COMMIT. Without its answer, and when it was being shut down
+ * or the connection was lost (classes 57P and 08), nobody knows.
+ */
+export function refusedCommit(error: unknown): boolean {
+  const state = sqlState(error)
+  return state !== undefined && !state.startsWith('57P') && !state.startsWith('08')
+}
+
+/** Classes of the missing schema, table or function. */
+const MISSING = new Set(['3F000', '42P01', '42883', '42703'])
+
+function missing(schema: string, cause: unknown): MersalError {
+  return new MersalError(
+    'MERSAL_SCHEMA_MISSING',
+    `postgres: the tables of mersal are not in schema '${schema}', or are not the ones this version needs: open the store with migrate: 'auto', or run 'mersal migrate'`,
+    { cause, details: { schema } },
+  )
+}
+
+/** For statements inside the user's transaction: his own errors stay as they are, a missing schema is explained. */
+export function explain(schema: string, error: unknown): unknown {
+  return MISSING.has(sqlState(error) ?? '') ? missing(schema, error) : error
+}
+
+/** For statements on Mersal's own connections: always a `MersalError`, with the error of the driver as its cause. */
+export function storeFailure(schema: string, doing: string, error: unknown): MersalError {
+  if (error instanceof MersalError) return error
+  const state = sqlState(error)
+  if (MISSING.has(state ?? '')) return missing(schema, error)
+  if (isConflict(error))
+    return new MersalError('MERSAL_STORE_CONFLICT', `postgres: ${doing} met a conflicting transaction`, { cause: error })
+  if (state === '55P03' || state === '57014' || state === '53300' || isPoolTimeout(error)) {
+    return new MersalError('MERSAL_STORE_BUSY', `postgres: ${doing} took too long or found no free connection`, { cause: error })
+  }
+  return new MersalError('MERSAL_STORE_FAILED', `postgres: ${doing} failed`, {
+    cause: error,
+    details: state === undefined ? {} : { sqlState: state },
+  })
+}
+
+function isPoolTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('timeout exceeded when trying to connect')
+}

@@ -1,0 +1,84 @@
+import type { Waker } from '../../core/outbox.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import { aborted } from '../../lib/abort.ts'
+import { backoffMs } from '../../lib/backoff.ts'
+import type { Clock, Random } from '../../lib/clock.ts'
+import { quoteIdentifier } from '../../sql/identifiers.ts'
+import type { Own } from './pool.ts'
+import { sharesConnections } from './pooler.ts'
+
+export interface ListenPorts {
+  readonly own: Own
+  readonly channel: string
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly random: Random
+  /** A dead connection is noticed after at most twice this. */
+  readonly heartbeatMs: number
+}
+
+const RECONNECT = { firstMs: 200, longestMs: 10_000 }
+
+/**
+ * Wakes on every `NOTIFY` of this schema, over a connection of its own. It asks the server for an
+ * answer again and again, since a half-open connection reports nothing; reconnects with backoff and
+ * jitter, and wakes after every (re)connection, because notifications in between are lost. Behind a
+ * pooler that lends connections per transaction it warns once and leaves the work to polling.
+ */
+export function listen(ports: ListenPorts): Waker {
+  return async (wake, { signal }) => {
+    let failures = 0
+    while (!signal.aborted) {
+      try {
+        if (await sharesConnections(ports.own)) {
+          ports.logger.warn(
+            { channel: ports.channel },
+            'postgres: a pooler in transaction mode is in between, so that notifications do not arrive; the relay polls. Give relayPool a direct connection',
+          )
+          return await aborted(signal)
+        }
+        await listenOnce(ports, wake, signal, () => {
+          failures = 0
+        })
+      } catch (error) {
+        failures++
+        if (failures === 1 && !signal.aborted) {
+          const { code } = error as { code?: unknown }
+          ports.logger.warn(
+            { channel: ports.channel, code },
+            'postgres: the connection that listens was lost; trying again, and polling meanwhile',
+          )
+        }
+        await ports.clock.sleep(backoffMs(RECONNECT, failures, ports.random), signal)
+      }
+    }
+  }
+}
+
+async function listenOnce(ports: ListenPorts, wake: () => void, signal: AbortSignal, listening: () => void): Promise<void> {
+  await ports.own.connection(async (query, client) => {
+    const lost = Promise.withResolvers<never>()
+    lost.promise.catch(() => {})
+    const onEnd = (): void => lost.reject(new Error('the connection that listens has ended'))
+    const onNotification = (): void => {
+      if (!signal.aborted) wake()
+    }
+    client.on('notification', onNotification)
+    client.on('end', onEnd)
+    client.on('error', lost.reject)
+    try {
+      await query(`listen ${quoteIdentifier(ports.channel)}`)
+      listening()
+      if (!signal.aborted) wake()
+      while (!signal.aborted) {
+        await Promise.race([ports.clock.sleep(ports.heartbeatMs, signal), lost.promise])
+        if (!signal.aborted) await query.within(ports.heartbeatMs, 'select 1')
+      }
+      await query(`unlisten *`)
+    } finally {
+      client.off('notification', onNotification)
+      client.off('end', onEnd)
+      client.off('error', lost.reject)
+    }
+  })
+}

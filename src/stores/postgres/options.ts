@@ -1,0 +1,80 @@
+import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
+import { type Logger, stderrLogger } from '../../core/telemetry.ts'
+import { type Clock, type Random, systemClock } from '../../lib/clock.ts'
+import { checkIdentifier } from '../../sql/identifiers.ts'
+import type { Session } from '../../sql/session.ts'
+import type { PostgresClient, PostgresPool } from './client.ts'
+import type { Isolation } from './client-session.ts'
+import type { MigrateMode } from './migrate.ts'
+
+export interface PostgresOptions<Tx = PostgresClient> {
+  /** A pool of `pg` 8. Units of work take their connections from it; it stays yours. */
+  readonly pool: PostgresPool
+  /** How to work in the transactions of another library. Default: clients of `pg`. */
+  readonly session?: Session<Tx>
+  /**
+   * A pool for the relay, the janitor and `LISTEN`, with at least 3 connections; it stays yours. Give
+   * one with a direct connection when `pool` goes through a pooler. Default: 4 connections with the settings of `pool`.
+   */
+  readonly relayPool?: PostgresPool
+  /** Schema of the tables: 1 to 48 letters, digits or '_'. Default 'mersal'. */
+  readonly schema?: string
+  /** `auto`: create and update the tables. `check`: throw unless they are up to date. `off`: trust. Default 'auto'. */
+  readonly migrate?: MigrateMode
+  /** Confirmed messages are kept this long, in milliseconds, in daily partitions of the table `sent`. Default 0: deleted at once. */
+  readonly keepSentMs?: number
+  /** Isolation of our own units of work. Default: that of the server. Not 'read committed': keyed messages take the express lane no more. */
+  readonly isolation?: Isolation
+  /** How often a unit of work is run again, as a whole, after a serialization failure or a deadlock. Default 0. */
+  readonly retrySerialization?: number
+  /** The connection that listens is asked for an answer this often, in milliseconds. Default 5000. */
+  readonly heartbeatMs?: number
+  /** Default: warnings as JSON lines on standard error. */
+  readonly logger?: Logger
+  /** For tests. */
+  readonly clock?: Clock
+  /** For tests. */
+  readonly random?: Random
+}
+
+export interface PostgresSettings {
+  readonly schema: string
+  readonly migrate: MigrateMode
+  readonly keepSentMs: number
+  readonly isolation: Isolation | undefined
+  readonly retrySerialization: number
+  readonly heartbeatMs: number
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly random: Random
+}
+
+const known = [
+  ...['pool', 'session', 'relayPool', 'schema', 'migrate', 'keepSentMs', 'isolation'],
+  ...['retrySerialization', 'heartbeatMs', 'logger', 'clock', 'random'],
+]
+const TEN_YEARS_MS = 3_660 * 86_400_000
+
+/** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
+export function postgresSettings<Tx>(given: PostgresOptions<Tx>): PostgresSettings {
+  checkOptions('postgres', given, known)
+  checkShape('postgres.pool', given.pool, ['connect', 'on', 'off', 'end'])
+  if (given.relayPool !== undefined) checkShape('postgres.relayPool', given.relayPool, ['connect', 'on', 'off', 'end'])
+  if (given.session !== undefined) checkShape('postgres.session', given.session, ['executor'])
+  if (given.logger !== undefined) checkShape('postgres.logger', given.logger, ['debug', 'info', 'warn', 'error'])
+  const { isolation } = given
+  return {
+    schema: checkIdentifier('postgres.schema', given.schema ?? 'mersal'),
+    migrate: checkChoice('postgres.migrate', given.migrate, ['auto', 'check', 'off'] as const, 'auto'),
+    keepSentMs: checkNumber('postgres.keepSentMs', given.keepSentMs, { default: 0, min: 0, max: TEN_YEARS_MS }),
+    isolation:
+      isolation === undefined
+        ? undefined
+        : checkChoice('postgres.isolation', isolation, ['read committed', 'repeatable read', 'serializable'] as const, isolation),
+    retrySerialization: checkNumber('postgres.retrySerialization', given.retrySerialization, { default: 0, min: 0, max: 100 }),
+    heartbeatMs: checkNumber('postgres.heartbeatMs', given.heartbeatMs, { default: 5000, min: 100, max: 60_000 }),
+    logger: given.logger ?? stderrLogger,
+    clock: given.clock ?? systemClock,
+    random: given.random ?? Math.random,
+  }
+}

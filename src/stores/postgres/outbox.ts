@@ -1,0 +1,102 @@
+import type { ClaimedMessage, ClaimRequest, OutboxStorage, SavedMessage } from '../../core/outbox.ts'
+import type { OutgoingMessage } from '../../core/message.ts'
+import type { Session } from '../../sql/session.ts'
+import { explain } from './failure.ts'
+import type { Own } from './pool.ts'
+import { decodeClaimed, encodeMessages, type MessageRow, tokenUuid } from './rows.ts'
+import { settle } from './settle.ts'
+import type { Statements } from './statements.ts'
+import type { UnitNotes } from './unit-notes.ts'
+
+/** One claim carries at most this many bytes of bodies (but always one row), so that memory stays bounded. */
+const CLAIM_BYTES = 32 * 1024 * 1024
+/** Most rows of one insert: bounds the JSON text and the memory of the server. */
+const SAVE_ROWS = 5000
+const DAY_MS = 86_400_000
+
+export interface OutboxPorts<Tx> {
+  readonly schema: string
+  readonly sql: Statements
+  readonly own: Own
+  readonly session: Session<Tx>
+  readonly notes: UnitNotes
+  /** 0: confirmed rows are deleted at once. */
+  readonly keepSentMs: number
+}
+
+export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
+  const { own, sql, keepSentMs } = ports
+  return {
+    save: (tx, messages, options = {}) => save(ports, tx, messages, options.express),
+    claim: (request) => claim(ports, request),
+    settle: (settlements) => settle(settlements, { own, sql, keepSent: keepSentMs > 0 }),
+    prune: ({ limit }) => prune(ports, limit),
+  }
+}
+
+async function save<Tx>(
+  ports: OutboxPorts<Tx>,
+  tx: Tx,
+  messages: readonly OutgoingMessage[],
+  express: { readonly token: string; readonly graceMs: number } | undefined,
+): Promise<SavedMessage[]> {
+  const executor = ports.session.executor(tx)
+  const saved: SavedMessage[] = []
+  for (let start = 0; start < messages.length; start += SAVE_ROWS) {
+    const { json, bodies } = encodeMessages(messages.slice(start, start + SAVE_ROWS))
+    let rows: readonly Record<string, unknown>[]
+    try {
+      const token = express === undefined ? null : tokenUuid(express.token)
+      rows = (await executor.query(ports.sql.save, [json, bodies, token, express?.graceMs ?? 0])).rows
+    } catch (error) {
+      throw explain(ports.schema, error)
+    }
+    const some = rows.map((row) => ({ position: BigInt(row['saved_position'] as string), express: row['born_claimed'] === true }))
+    // Positions are drawn in the order of the messages, but the answer need not come in it.
+    saved.push(...some.sort((a, b) => (a.position < b.position ? -1 : 1)))
+    ports.notes.saved(
+      tx,
+      rows[0]?.['transaction_id'] as string | undefined,
+      some.some((row) => !row.express),
+    )
+  }
+  return saved
+}
+
+async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise<ClaimedMessage[]> {
+  const token = tokenUuid(request.token)
+  const from = (request.fromPosition ?? 0n).toString()
+  const values = [request.limit, request.claimMs, token, from, request.exceptDestinations ?? [], CLAIM_BYTES]
+  const { rows } = await ports.own.run<MessageRow>('claiming messages', ports.sql.claim, values)
+  const claimed: ClaimedMessage[] = []
+  const damaged: MessageRow[] = []
+  for (const row of rows) {
+    const message = decodeClaimed(row, request.token)
+    if (message === undefined) damaged.push(row)
+    else claimed.push(message)
+  }
+  if (damaged.length > 0) await bury(ports, damaged, request.token)
+  return claimed.sort((a, b) => (a.position < b.position ? -1 : 1))
+}
+
+/** Rows that somebody has changed into something that is no message must not stop the others. */
+async function bury<Tx>(ports: OutboxPorts<Tx>, rows: readonly MessageRow[], token: string): Promise<void> {
+  const error = new Error('the headers of this row are no JSON object of texts')
+  const settlements = rows.map((row) => ({
+    ...({ kind: 'dead', position: BigInt(row.position), token, reason: 'malformed', error } as const),
+    ...({ onDead: 'skip', maybePublished: false } as const),
+  }))
+  await settle(settlements, { own: ports.own, sql: ports.sql, keepSent: false })
+}
+
+/** Days that are over go as whole partitions; rows one by one only if they are kept for less than a day. */
+async function prune<Tx>(ports: OutboxPorts<Tx>, limit: number): Promise<number> {
+  const { keepSentMs, own, sql } = ports
+  if (keepSentMs === 0) return 0
+  return await own.transaction('pruning kept messages', async (query) => {
+    await query(sql.partitions)
+    const dropped = await query<{ dropped: string }>(sql.dropPartitions, [keepSentMs])
+    const deleted = keepSentMs < DAY_MS ? await query(sql.pruneSent, [keepSentMs, limit]) : { rowCount: 0 }
+    return Number(dropped.rows[0]?.dropped ?? 0) + (deleted.rowCount ?? 0)
+  })
+}

@@ -1,0 +1,101 @@
+import { MersalError } from '../../core/errors.ts'
+import type { PostgresPool, PostgresPoolClient, PostgresResult } from './client.ts'
+import { storeFailure } from './failure.ts'
+
+/** Most connections of Mersal's own pool: claim, settle, listen, and one for the janitor and for people. */
+const OWN_CONNECTIONS = 4
+/** The server gives up a statement of the relay after this, and the client a little later, in case the server is out of reach. */
+const STATEMENT_MS = 10_000
+const ANSWER_MS = 15_000
+
+/**
+ * A small pool of Mersal's own with the settings of the given one, so that the relay goes on when
+ * the application has used up its connections. See ADR 0040.
+ */
+export function ownPool(given: PostgresPool): PostgresPool {
+  const { options, constructor } = given as unknown as { options?: object; constructor: new (options: object) => PostgresPool }
+  if (typeof options !== 'object' || options === null) {
+    throw new MersalError('MERSAL_INVALID_OPTIONS', "pool: this is no pool of 'pg' whose settings can be read; give 'relayPool' as well", {
+      details: { field: 'pool' },
+    })
+  }
+  // pg hides the password from enumeration, so a copy has to name it.
+  const { password, connectionTimeoutMillis } = options as { password?: unknown; connectionTimeoutMillis?: number }
+  const own = { ...options, max: OWN_CONNECTIONS, min: 0, keepAlive: true, connectionTimeoutMillis: connectionTimeoutMillis ?? ANSWER_MS }
+  return new constructor(password === undefined ? own : { ...own, password })
+}
+
+export interface Own {
+  /** Runs one statement in a transaction of its own with the settings of the relay. `doing` names it in errors. */
+  run<Row>(doing: string, text: string, values: readonly unknown[]): Promise<PostgresResult<Row>>
+  /** Runs several statements in one such transaction. */
+  transaction<Result>(doing: string, work: (query: Query) => Promise<Result>): Promise<Result>
+  /** Lends a connection without a transaction; it is closed afterwards if the work threw. */
+  connection<Result>(work: (query: Query, client: PostgresPoolClient) => Promise<Result>): Promise<Result>
+}
+
+export interface Query {
+  <Row = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<PostgresResult<Row>>
+  /** Several statements in one text, without parameters. */
+  script(text: string): Promise<unknown>
+  /** One statement that must be answered within this time. */
+  within(ms: number, text: string): Promise<unknown>
+}
+
+/**
+ * The settings of the relay travel with each transaction, so that they also hold behind a pooler:
+ * snapshots per statement, a commit that is flushed before it is answered, a plan that does not turn
+ * quadratic when it was made on an empty table, an end to every statement.
+ */
+const BEGIN = `begin isolation level read committed;
+set local synchronous_commit = on; set local enable_seqscan = off; set local jit = off;
+set local statement_timeout = ${STATEMENT_MS}; set local lock_timeout = ${STATEMENT_MS / 2}`
+
+function queryOn(client: PostgresPoolClient): Query {
+  const run = client.query.bind(client) as unknown as (config: object) => Promise<PostgresResult<never>>
+  const query = async (text: string, values: readonly unknown[] = []): Promise<PostgresResult<never>> =>
+    await run({ text, values, query_timeout: ANSWER_MS })
+  return Object.assign(query, {
+    script: (text: string) => run({ text, query_timeout: ANSWER_MS }),
+    within: (ms: number, text: string) => run({ text, query_timeout: ms }),
+  })
+}
+
+export function own(pool: PostgresPool, schema: string): Own {
+  async function connection<Result>(work: (query: Query, client: PostgresPoolClient) => Promise<Result>): Promise<Result> {
+    const client = await pool.connect()
+    let broken: Error | undefined
+    const onError = (error: Error): void => {
+      broken = error
+    }
+    client.on('error', onError)
+    try {
+      return await work(queryOn(client), client)
+    } catch (error) {
+      broken ??= error instanceof Error ? error : new Error('a statement failed', { cause: error })
+      throw error
+    } finally {
+      client.off('error', onError)
+      client.release(broken)
+    }
+  }
+
+  async function transaction<Result>(doing: string, work: (query: Query) => Promise<Result>): Promise<Result> {
+    try {
+      return await connection(async (query) => {
+        await query.script(BEGIN)
+        const result = await work(query)
+        await query.script('commit')
+        return result
+      })
+    } catch (error) {
+      throw storeFailure(schema, doing, error)
+    }
+  }
+
+  return {
+    connection,
+    transaction,
+    run: <Row>(doing: string, text: string, values: readonly unknown[]) => transaction(doing, (query) => query<Row>(text, values)),
+  }
+}

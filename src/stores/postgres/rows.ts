@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto'
+import type { DeadLetter, DeadReason } from '../../core/dead-letter.ts'
+import { MersalError } from '../../core/errors.ts'
+import type { OutgoingMessage } from '../../core/message.ts'
+import type { ClaimedMessage } from '../../core/outbox.ts'
+import { isUuid } from '../../lib/uuid.ts'
+
+/** A message as the tables hold it. */
+export interface MessageRow {
+  readonly position: string
+  readonly id: string
+  readonly key: string | null
+  readonly attempts: number
+  readonly type: string
+  readonly transport: string
+  readonly kind: 'queue' | 'topic'
+  readonly name: string
+  readonly headers: string
+  readonly body: Uint8Array
+}
+
+export interface DeadRow extends MessageRow {
+  readonly error: string
+  readonly dead_reason: string
+  readonly maybe_published: boolean
+  readonly blocks: boolean
+  readonly died_ms: string
+}
+
+function refuse(field: string, text: string): never {
+  throw new MersalError('MERSAL_INVALID_MESSAGE', `${field}: ${text}`, { details: { field } })
+}
+
+/** PostgreSQL stores no NUL and no lone surrogate; refused before a statement could fail and spoil the user's transaction. */
+function storable(field: string, text: string): string {
+  if (text.includes('\0') || !text.isWellFormed()) refuse(field, 'must be well-formed text without NUL')
+  return text
+}
+
+/** The messages as one JSON array, and their bodies in one piece: two plain parameters that every database library passes on unchanged. */
+export function encodeMessages(messages: readonly OutgoingMessage[]): { readonly json: string; readonly bodies: Uint8Array } {
+  let start = 0
+  const rows = messages.map((message, n) => {
+    if (!isUuid(message.id)) refuse('id', 'must be a UUID')
+    for (const [name, value] of Object.entries(message.headers)) storable(`headers['${name.slice(0, 60)}']`, name + value)
+    const row = {
+      n,
+      id: message.id,
+      key: message.partitionKey === undefined ? null : storable('partitionKey', message.partitionKey),
+      delay: message.delayMs ?? 0,
+      type: storable('type', message.type),
+      transport: storable('to.transport', message.to.transport),
+      kind: message.to.kind,
+      name: storable('to.name', message.to.name),
+      headers: JSON.stringify(message.headers),
+      start,
+      length: message.body.byteLength,
+    }
+    start += message.body.byteLength
+    return row
+  })
+  const only = messages.length === 1 ? messages[0] : undefined
+  return { json: JSON.stringify(rows), bodies: only === undefined ? Buffer.concat(messages.map((message) => message.body)) : only.body }
+}
+
+/** Headers of a row, or undefined if somebody has changed them into something else. */
+function decodeHeaders(text: string): Record<string, string> | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
+  return Object.values(value).every((item) => typeof item === 'string') ? (value as Record<string, string>) : undefined
+}
+
+function messageOf(row: MessageRow, headers: Record<string, string>): OutgoingMessage {
+  return {
+    id: row.id,
+    type: row.type,
+    headers,
+    body: row.body,
+    to: { transport: row.transport, kind: row.kind, name: row.name },
+    ...(row.key === null ? {} : { partitionKey: row.key }),
+  }
+}
+
+/** Undefined if the row is damaged. */
+export function decodeClaimed(row: MessageRow, token: string): ClaimedMessage | undefined {
+  const headers = decodeHeaders(row.headers)
+  if (headers === undefined) return undefined
+  return { message: messageOf(row, headers), position: BigInt(row.position), attempt: row.attempts, token }
+}
+
+export function decodeDead(row: DeadRow): DeadLetter {
+  return {
+    key: row.position,
+    direction: 'outgoing',
+    id: row.id,
+    type: row.type,
+    headers: decodeHeaders(row.headers) ?? {},
+    body: row.body,
+    place: `${row.transport}/${row.kind}/${row.name}`,
+    ...(row.key === null ? {} : { partitionKey: row.key }),
+    reason: row.dead_reason as DeadReason,
+    error: row.error,
+    attempts: row.attempts,
+    diedAt: Math.round(Number(row.died_ms)),
+    maybePublished: row.maybe_published,
+    blocksKey: row.blocks,
+  }
+}
+
+/** The column is a uuid, 16 bytes instead of any text; a token of another form is represented by a hash of it. */
+export function tokenUuid(token: string): string {
+  if (isUuid(token)) return token
+  const hex = createHash('sha256').update(token).digest('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`
+}

@@ -1,0 +1,86 @@
+import { errorText } from '../../core/dead-letter.ts'
+import type { Settlement, SettleResult } from '../../core/outbox.ts'
+import type { Own, Query } from './pool.ts'
+import { tokenUuid } from './rows.ts'
+import type { Statements } from './statements.ts'
+
+type Kind<Name extends Settlement['kind']> = Extract<Settlement, { kind: Name }>
+
+interface Group {
+  readonly token: string
+  readonly sent: Kind<'sent'>[]
+  readonly retry: Kind<'retry'>[]
+  readonly release: Kind<'release'>[]
+  readonly dead: Kind<'dead'>[]
+}
+
+/** By token: one statement per kind and token. Sorted by position, so that two of them lock rows in the same order. */
+function groups(settlements: readonly Settlement[]): Group[] {
+  const byToken = new Map<string, Group>()
+  const sorted = [...settlements].sort((a, b) => (a.position < b.position ? -1 : a.position > b.position ? 1 : 0))
+  for (const settlement of sorted) {
+    let group = byToken.get(settlement.token)
+    if (group === undefined) {
+      group = { token: tokenUuid(settlement.token), sent: [], retry: [], release: [], dead: [] }
+      byToken.set(settlement.token, group)
+    }
+    ;(group[settlement.kind] as Settlement[]).push(settlement)
+  }
+  return [...byToken.values()]
+}
+
+const positions = (settlements: readonly Settlement[]): string[] => settlements.map(({ position }) => position.toString())
+
+export interface SettlePorts {
+  readonly own: Own
+  readonly sql: Statements
+  readonly keepSent: boolean
+}
+
+async function settleGroup(group: Group, sql: Statements, keepSent: boolean, query: Query): Promise<number> {
+  let changed = 0
+  const run = async (text: string, rows: readonly Settlement[], ...values: readonly unknown[]): Promise<void> => {
+    if (rows.length > 0) changed += (await query(text, [positions(rows), group.token, ...values])).rowCount ?? 0
+  }
+  const { sent, retry, release, dead } = group
+  await run(keepSent ? sql.sentKept : sql.sent, sent)
+  await run(
+    sql.retry,
+    retry,
+    retry.map(({ delayMs }) => delayMs),
+    retry.map(({ error }) => errorText(error)),
+  )
+  await run(
+    sql.release,
+    release,
+    release.map(({ delayMs }) => delayMs ?? 0),
+  )
+  const deadValues = [
+    dead.map(({ reason }) => reason),
+    dead.map(({ error }) => errorText(error)),
+    dead.map(({ maybePublished }) => maybePublished),
+    dead.map(({ onDead }) => onDead === 'skip'),
+  ]
+  await run(sql.deadMove, dead, ...deadValues)
+  if (dead.some(({ onDead }) => onDead === 'block-key')) await run(sql.deadBlock, dead, ...deadValues)
+  return changed
+}
+
+/** Everything of one call in one transaction, fenced row by row; repeating it changes nothing more. */
+export async function settle(settlements: readonly Settlement[], ports: SettlePorts): Promise<SettleResult> {
+  if (settlements.length === 0) return { stale: 0 }
+  const attempt = (prepare: boolean): Promise<number> =>
+    ports.own.transaction('settling messages', async (query) => {
+      if (prepare) await query(ports.sql.partitions)
+      let changed = 0
+      for (const group of groups(settlements)) changed += await settleGroup(group, ports.sql, ports.keepSent, query)
+      return changed
+    })
+  try {
+    return { stale: settlements.length - (await attempt(false)) }
+  } catch (error) {
+    // 23514 with kept rows: the partition of this day does not exist yet.
+    if (!ports.keepSent || (error as { details?: { sqlState?: unknown } }).details?.sqlState !== '23514') throw error
+    return { stale: settlements.length - (await attempt(true)) }
+  }
+}

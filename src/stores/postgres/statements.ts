@@ -1,0 +1,159 @@
+import { quoteIdentifier } from '../../sql/identifiers.ts'
+
+/** Every statement on the tables of one schema, one per purpose. The tables themselves are in `schema.ts`. */
+export interface Statements {
+  readonly save: string
+  readonly claim: string
+  readonly sent: string
+  readonly sentKept: string
+  readonly retry: string
+  readonly release: string
+  readonly deadMove: string
+  readonly deadBlock: string
+  readonly partitions: string
+  readonly dropPartitions: string
+  readonly pruneSent: string
+  readonly track: string
+  readonly pruneInbox: string
+  readonly deadList: string
+  readonly deadRetry: string
+  readonly deadDiscard: string
+  readonly deadDiscardBlocking: string
+  readonly stats: string
+}
+
+const columns = (alias: string): string =>
+  ['id', 'key', 'attempts', 'type', 'transport', 'kind', 'name', 'headers', 'body'].map((name) => `${alias}.${name}`).join(', ')
+
+const destination = (alias: string): string => `${alias}.transport || '/' || ${alias}.kind || '/' || ${alias}.name`
+
+/**
+ * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 destinations to leave alone, $6 most bytes.
+ *
+ * `c` takes due rows in position order. Its head test (the first open row of the key is due and may
+ * go) keeps rows that cannot go out of the window. `g` finds for every key the first earlier row
+ * that is not in `c`; only rows before that gap are claimed. The order per key rests on `g` alone.
+ */
+const claim = (S: string): string => `
+with c as materialized (
+  select o.position, o.key, octet_length(o.body) as bytes
+  from ${S}.outbox o
+  left join lateral (
+    select h.visible_at, ${destination('h')} = any ($5::text[]) as closed
+    from ${S}.outbox h where h.key = o.key order by h.position limit 1
+  ) h on true
+  where o.position >= $4::bigint
+    and o.visible_at <= statement_timestamp()
+    and not ${destination('o')} = any ($5::text[])
+    and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))
+  order by o.position limit $1::integer
+  for update of o skip locked
+),
+g as materialized (
+  select k.key, e.position as gap
+  from (select key, max(position) as last from c where key is not null group by key) k
+  cross join lateral (
+    select e.position from ${S}.outbox e
+    where e.key = k.key and e.position < k.last and e.position not in (select position from c)
+    order by e.position limit 1
+  ) e
+),
+fits as materialized (
+  select c.position, c.key, sum(c.bytes) over (order by c.position) - c.bytes as before from c
+)
+update ${S}.outbox o
+set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',
+  token = $3::uuid,
+  attempts = least(greatest(o.attempts, 0), 1000000) + 1
+where o.position = any (array(
+  select f.position from fits f left join g on g.key = f.key
+  where (g.gap is null or f.position < g.gap) and f.before < $6::bigint
+))
+returning o.position::text, ${columns('o')}`
+
+/** $1 positions, $2 token, $3 reasons, $4 errors, $5 whether the broker may hold it, $6 whether it may be moved although it has a key. */
+const deadMove = (S: string): string => `
+with given as (
+  select * from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
+),
+gone as (
+  delete from ${S}.outbox o using given u
+  where o.position = u.position and o.token = $2::uuid and (u.skip or o.key is null)
+  returning o.*, u.reason, u.error as last_error, u.maybe
+)
+insert into ${S}.dead (position, ${columns('').replaceAll('.', '')}, added_at, error, died_at, dead_reason, maybe_published)
+select g.position, ${columns('g')}, g.added_at, g.last_error, clock_timestamp(), g.reason, g.maybe from gone g`
+
+/** Parameters as of `deadMove`. The row stays as a dead letter that nobody may take, and so holds back its key. */
+const deadBlock = (S: string): string => `
+update ${S}.outbox o
+set visible_at = 'infinity', token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe
+from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
+where o.position = u.position and o.token = $2::uuid and not u.skip and o.key is not null`
+
+const deadColumns = (alias: string, blocks: boolean): string =>
+  `${alias}.position, ${columns(alias)}, coalesce(${alias}.error, '') as error, ${alias}.dead_reason, ${alias}.maybe_published, ${blocks} as blocks,
+    case when isfinite(${alias}.died_at) then extract(epoch from ${alias}.died_at) * 1000 else 0 end as died_ms`
+
+/** $1 most rows, $2 after this position. */
+const deadList = (S: string): string => `
+select q.position::text, ${columns('q')}, q.error, q.dead_reason, q.maybe_published, q.blocks, q.died_ms::float8::text as died_ms
+from (
+  (select ${deadColumns('d', false)} from ${S}.dead d where d.position > $2::bigint order by d.position limit $1::integer)
+  union all
+  (select ${deadColumns('o', true)} from ${S}.outbox o where o.died_at is not null and o.position > $2::bigint order by o.position limit $1::integer)
+) q
+order by q.position limit $1::integer`
+
+const stats = (S: string): string => `
+select
+  count(*) filter (where o.died_at is null)::text as pending,
+  count(*) filter (where o.died_at is null and o.token is not null and o.visible_at > statement_timestamp())::text as claimed,
+  ((select count(*) from ${S}.dead) + count(*) filter (where o.died_at is not null))::text as dead,
+  coalesce(extract(epoch from statement_timestamp() - min(o.visible_at) filter (
+    where o.died_at is null and o.visible_at <= statement_timestamp() and isfinite(o.visible_at))) * 1000, 0)::float8::text as oldest_due_ms
+from ${S}.outbox o`
+
+export function statements(schema: string): Statements {
+  const S = quoteIdentifier(schema)
+  return {
+    save: `select s.saved_position, s.born_claimed, s.transaction_id from ${S}.outbox_save($1::text, $2::bytea, $3::uuid, $4::float8) s`,
+    claim: claim(S),
+    sent: `delete from ${S}.outbox where position = any ($1::bigint[]) and token = $2::uuid`,
+    sentKept: `
+with gone as (
+  delete from ${S}.outbox o where o.position = any ($1::bigint[]) and o.token = $2::uuid
+  returning o.position, o.id, o.key, o.type, o.transport, o.kind, o.name, o.headers, o.body, o.added_at
+)
+insert into ${S}.sent select g.*, clock_timestamp() from gone g`,
+    retry: `
+update ${S}.outbox o
+set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, error = u.error
+from unnest($1::bigint[], $3::float8[], $4::text[]) as u(position, delay, error)
+where o.position = u.position and o.token = $2::uuid`,
+    release: `
+update ${S}.outbox o
+set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, attempts = greatest(o.attempts - 1, 0)
+from unnest($1::bigint[], $3::float8[]) as u(position, delay)
+where o.position = u.position and o.token = $2::uuid`,
+    deadMove: deadMove(S),
+    deadBlock: deadBlock(S),
+    partitions: `select ${S}.sent_partitions()`,
+    dropPartitions: `select ${S}.sent_drop($1::float8)::text as dropped`,
+    pruneSent: `
+delete from ${S}.sent s
+using (select e.tableoid, e.ctid from ${S}.sent e where e.sent_at < clock_timestamp() - $1::float8 * interval '1 millisecond' limit $2::integer) old
+where s.tableoid = old.tableoid and s.ctid = old.ctid`,
+    track: `insert into ${S}.inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning consumer, pg_current_xact_id()::text as transaction_id`,
+    pruneInbox: `
+delete from ${S}.inbox i
+using (select e.consumer, e.message_id from ${S}.inbox e
+  where e.handled_at < clock_timestamp() - $1::float8 * interval '1 millisecond' order by e.handled_at limit $2::integer) old
+where i.consumer = old.consumer and i.message_id = old.message_id`,
+    deadList: deadList(S),
+    deadRetry: `select ${S}.dead_retry($1::bigint[])::text as retried`,
+    deadDiscard: `delete from ${S}.dead where position = any ($1::bigint[])`,
+    deadDiscardBlocking: `delete from ${S}.outbox where position = any ($1::bigint[]) and died_at is not null`,
+    stats: stats(S),
+  }
+}

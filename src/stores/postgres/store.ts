@@ -1,0 +1,116 @@
+import { MersalError } from '../../core/errors.ts'
+import type { Store, UnitOfWork } from '../../core/store.ts'
+import type { Session } from '../../sql/session.ts'
+import { postgresAdmin } from './admin.ts'
+import type { PostgresClient, PostgresPool } from './client.ts'
+import { clientSession } from './client-session.ts'
+import { listen } from './listen.ts'
+import { migrate } from './migrate.ts'
+import { notifier } from './notifier.ts'
+import { type PostgresOptions, postgresSettings } from './options.ts'
+import { postgresOutbox } from './outbox.ts'
+import { own as ownOn, type Own, ownPool } from './pool.ts'
+import { statements } from './statements.ts'
+import { postgresTracker } from './tracker.ts'
+import { unitNotes, type UnitNotes } from './unit-notes.ts'
+
+/** A store on PostgreSQL 15 or newer, with what only this database can tell. */
+export interface PostgresStore<Tx> extends Store<Tx> {
+  /**
+   * What became of a transaction whose commit was not answered; `transactionId` is in the details of
+   * `MERSAL_COMMIT_UNKNOWN`. `in progress`: ask again. `forgotten`: too long ago for the server.
+   */
+  commitStatus(transactionId: string): Promise<'committed' | 'aborted' | 'in progress' | 'forgotten'>
+}
+
+/**
+ * A store on PostgreSQL over a pool of `pg` 8. `tx` in a unit of work is the client of `pg`, or what
+ * the given session says. Throws `MERSAL_INVALID_OPTIONS`.
+ */
+export function postgres(options: PostgresOptions<PostgresClient>): PostgresStore<PostgresClient>
+export function postgres<Tx>(options: PostgresOptions<Tx> & { readonly session: Session<Tx> }): PostgresStore<Tx>
+export function postgres(options: PostgresOptions<unknown>): PostgresStore<unknown> {
+  const settings = postgresSettings(options)
+  const { schema, clock } = settings
+  const relayPool = options.relayPool ?? ownPool(options.pool)
+  const own = ownOn(relayPool, schema)
+  const sql = statements(schema)
+  const notes = unitNotes()
+  const clients = clientSession(options.pool, { ...settings, transactionId: (tx) => notes.transactionId(tx) })
+  const session = (options.session ?? clients) as Session<unknown>
+  const channel = `${schema}_outbox`
+  const bell = notifier(() => own.connection((query) => query('select pg_catalog.pg_notify($1::text, $2::text)', [channel, ''])), clock)
+  const closing = new AbortController()
+  const listener = listen({ ...settings, own, channel })
+  const ports = { schema, sql, own, session, notes }
+  const forget = watchIdle([options.pool, relayPool])
+  let closed: Promise<void> | undefined
+
+  async function close(): Promise<void> {
+    closing.abort()
+    await bell[Symbol.asyncDispose]()
+    if (relayPool !== options.relayPool) await relayPool.end()
+    forget()
+  }
+
+  return {
+    name: 'postgres',
+    unitOfWork: ringing(session.unitOfWork ?? noUnits(session), notes, () => bell.notify()),
+    outbox: postgresOutbox({ ...ports, keepSentMs: settings.keepSentMs }),
+    tracker: postgresTracker(ports),
+    admin: postgresAdmin(own, sql, () => bell.notify()),
+    wakers: [(wake, { signal }) => listener(wake, { signal: AbortSignal.any([signal, closing.signal]) })],
+    open: () => migrate(own, schema, settings.migrate),
+    commitStatus: (transactionId) => commitStatus(own, transactionId),
+    [Symbol.asyncDispose]: () => (closed ??= close()),
+  }
+}
+
+/** Notifies the relays after the commit: inside the transaction it would take a lock of the whole cluster. */
+function ringing<Tx>(unit: UnitOfWork<Tx>, notes: UnitNotes, ring: () => void): UnitOfWork<Tx> {
+  return async (work, options) => {
+    let handle: Tx | undefined
+    const result = await unit((tx) => {
+      handle = tx
+      return work(tx)
+    }, options)
+    if (notes.take(handle)) ring()
+    return result
+  }
+}
+
+function noUnits(session: Session<unknown>): UnitOfWork<unknown> {
+  return () =>
+    Promise.reject(
+      new MersalError(
+        'MERSAL_INVALID_OPTIONS',
+        `session: '${session.name}' cannot open transactions; use within(tx) with those of the library`,
+        {
+          details: { field: 'session' },
+        },
+      ),
+    )
+}
+
+/** An idle connection that dies is an event of its pool, and without a listener the end of the process. The pool has dropped it by then. */
+function watchIdle(pools: readonly PostgresPool[]): () => void {
+  const dropped = (): void => {}
+  for (const pool of pools) pool.on('error', dropped)
+  return () => {
+    for (const pool of pools) pool.off('error', dropped)
+  }
+}
+
+async function commitStatus(own: Own, transactionId: string): Promise<'committed' | 'aborted' | 'in progress' | 'forgotten'> {
+  if (!/^\d{1,20}$/.test(transactionId)) {
+    throw new MersalError('MERSAL_INVALID_OPTIONS', 'transactionId: expected the digits of MERSAL_COMMIT_UNKNOWN', {
+      details: { field: 'transactionId' },
+    })
+  }
+  const { rows } = await own.run<{ status: 'committed' | 'aborted' | 'in progress' | null }>(
+    'asking what became of a transaction',
+    'select pg_catalog.pg_xact_status($1::text::xid8) as status',
+    [transactionId],
+  )
+  return rows[0]?.status ?? 'forgotten'
+}

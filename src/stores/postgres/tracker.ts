@@ -1,0 +1,38 @@
+import type { MessageTracker } from '../../core/tracker.ts'
+import type { Session } from '../../sql/session.ts'
+import { explain } from './failure.ts'
+import type { Own } from './pool.ts'
+import { lockClass } from './schema.ts'
+import type { Statements } from './statements.ts'
+import type { UnitNotes } from './unit-notes.ts'
+
+export interface TrackerPorts<Tx> {
+  readonly schema: string
+  readonly sql: Statements
+  readonly own: Own
+  readonly session: Session<Tx>
+  readonly notes: UnitNotes
+}
+
+export function postgresTracker<Tx>({ schema, sql, own, session, notes }: TrackerPorts<Tx>): MessageTracker<Tx> {
+  const mayPrune = `select pg_catalog.pg_try_advisory_xact_lock(${lockClass(schema)}, 2002) as mine`
+  return {
+    async track(tx, { consumer, messageId }) {
+      const executor = session.executor(tx)
+      try {
+        const { rows } = await executor.query(sql.track, [consumer, messageId])
+        notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, false)
+        return rows.length === 1 ? 'first' : 'duplicate'
+      } catch (error) {
+        throw explain(schema, error)
+      }
+    },
+    /** One node at a time: the others return 0 at once. */
+    prune: ({ olderThanMs, limit }) =>
+      own.transaction('pruning the inbox', async (query) => {
+        const { rows } = await query<{ mine: boolean }>(mayPrune)
+        if (rows[0]?.mine !== true) return 0
+        return (await query(sql.pruneInbox, [olderThanMs, limit])).rowCount ?? 0
+      }),
+  }
+}
