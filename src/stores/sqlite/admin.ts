@@ -2,7 +2,7 @@ import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import type { OutboxAdmin, OutboxStats } from '../../core/store.ts'
 import type { Connection } from './connection.ts'
 import type { Handle } from './database.ts'
-import { letterNumber } from './letter-number.ts'
+import { countEach, listRange } from './dead-letter-keys.ts'
 import { type DeadRow, deadLetter } from './rows.ts'
 import { adminSql } from './statements.ts'
 
@@ -31,11 +31,11 @@ export function sqliteAdmin(connection: Connection): OutboxAdmin {
 function deadLetterBox(connection: Connection): DeadLetterBox {
   const { clock } = connection.settings
   return {
-    list: ({ limit = 100, after } = {}) =>
-      connection.write((handle) => {
-        const from = after === undefined ? 0 : letterNumber(after)
-        return from === undefined ? [] : handle.all<DeadRow>(adminSql.list, { after: from, limit }).map(deadLetter)
-      }),
+    list: async (query = {}) => {
+      const range = listRange(query)
+      if (range === undefined) return []
+      return connection.write((handle) => handle.all<DeadRow>(adminSql.list, range).map(deadLetter))
+    },
     retry: async (keys) => {
       const retried = await connection.write((handle) => countEach(keys, (key) => retry(handle, key, Math.trunc(clock.now()))))
       if (retried > 0) connection.notify('outbox')
@@ -47,11 +47,6 @@ function deadLetterBox(connection: Connection): DeadLetterBox {
       return discarded
     },
   }
-}
-
-/** How many of the keys the change applied to. A key that names nothing counts as none. */
-function countEach(keys: readonly string[], change: (key: number) => boolean): number {
-  return keys.map(letterNumber).filter((key) => key !== undefined && change(key)).length
 }
 
 interface Found {

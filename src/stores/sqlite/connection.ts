@@ -27,7 +27,10 @@ export class Connection {
     this.#name = name
     this.settings = settings
     this.#schema = schema
-    this.#group = new GroupCommit(name, { begin: () => this.#begin('full'), commit: (handle) => this.#commit(handle) })
+    this.#group = new GroupCommit(name, settings.busyTimeoutMs, {
+      begin: () => this.#begin('full'),
+      commit: (handle) => this.#commit(handle),
+    })
   }
 
   /** Opens the file and brings the tables up to date, once; tries again if it failed. Resolves to the lock of the file. */
@@ -57,7 +60,6 @@ export class Connection {
    */
   async write<Result>(job: Job<Result>): Promise<Result> {
     const lock = await this.open()
-    lock.refuseInsideUnit()
     return this.#group.run(lock, job)
   }
 
@@ -76,7 +78,8 @@ export class Connection {
   /** One transaction around the function. See `UnitOfWork`. */
   async unit<Result>(work: (tx: SqliteDatabase) => Promise<Result>, signal?: AbortSignal): Promise<Result> {
     const lock = await this.open()
-    const options = signal === undefined ? { unit: true } : { unit: true, signal }
+    const { busyTimeoutMs: patienceMs } = this.settings
+    const options = { patienceMs, unit: true, ...(signal === undefined ? {} : { signal }) }
     const result = await lock.run(() => this.#unit(work, signal), options)
     this.#announce(lock)
     return result
@@ -105,10 +108,13 @@ export class Connection {
     // A connection that could not be opened has nothing to close, and whoever opened it knows why.
     const lock = await opening?.catch(() => undefined)
     if (lock === undefined) return
-    await lock.run(async () => {
-      if ('path' in this.settings.source) this.#handle?.native.close()
-      this.#handle = undefined
-    })
+    await lock.run(
+      async () => {
+        if ('path' in this.settings.source) this.#handle?.native.close()
+        this.#handle = undefined
+      },
+      { patienceMs: this.settings.busyTimeoutMs },
+    )
   }
 
   async #open(): Promise<FileLock> {
@@ -116,7 +122,7 @@ export class Connection {
     try {
       const lock = lockOf(handle)
       this.#handle = handle
-      await lock.run(() => this.#prepare(handle))
+      await lock.run(() => this.#prepare(handle), { patienceMs: this.settings.busyTimeoutMs })
       this.#lock = lock
       return lock
     } catch (error) {

@@ -13,6 +13,27 @@ interface Turn {
 /** Which unit of work the current code runs in. Only to tell a deadlock from a wait. */
 const current = new AsyncLocalStorage<readonly Turn[]>()
 
+export interface LockOptions {
+  readonly patienceMs: number
+  /** The task is a unit of work: code that it calls runs inside. */
+  readonly unit?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** What is called inside a unit of work and does not go on before the unit has ended. */
+export function waitsForItself(patienceMs: number): MersalError {
+  return new MersalError(
+    'MERSAL_STORE_BUSY',
+    `waited ${patienceMs} ms inside a unit of work on the same database file, probably for that very unit: ` +
+      'use the transaction of the unit, or do it after the unit has ended',
+  )
+}
+
+/** Runs the function as if it had not been called inside any unit of work. */
+export function outsideUnits<Result>(task: () => Result): Result {
+  return current.run([], task)
+}
+
 export type Topic = 'outbox' | 'queue'
 
 /**
@@ -31,24 +52,17 @@ export class FileLock {
     this.library = library
   }
 
-  /** Throws `MERSAL_STORE_BUSY` inside a unit of work on this file, where waiting would never end. */
-  refuseInsideUnit(): void {
-    const inside = current.getStore()?.some((turn) => turn.active && turn.lock === this) ?? false
-    if (!inside) return
-    throw new MersalError(
-      'MERSAL_STORE_BUSY',
-      'this was called inside a unit of work on the same database file and would wait for itself: ' +
-        'use the transaction of that unit, or call it after the unit has ended',
-    )
+  /** True inside a unit of work on this file, where whoever waits for the lock may be waiting for himself. */
+  get inside(): boolean {
+    return current.getStore()?.some((turn) => turn.active && turn.lock === this) ?? false
   }
 
-  /** Runs the task alone, in the order of asking. A signal that aborts while it waits throws its reason. */
-  async run<Result>(
-    task: () => Promise<Result>,
-    options: { readonly unit?: boolean; readonly signal?: AbortSignal } = {},
-  ): Promise<Result> {
-    this.refuseInsideUnit()
-    await this.#acquire(options.signal)
+  /**
+   * Runs the task alone, in the order of asking. A signal that aborts while it waits throws its reason.
+   * Inside a unit of work on the same file the waiting is bounded by `patienceMs`, then `MERSAL_STORE_BUSY`.
+   */
+  async run<Result>(task: () => Promise<Result>, options: LockOptions): Promise<Result> {
+    await (this.inside ? this.#acquireInside(options) : this.#acquire(options.signal))
     const turn: Turn = { lock: this, active: true }
     try {
       const outer = current.getStore()?.filter((other) => other.active) ?? []
@@ -61,12 +75,24 @@ export class FileLock {
 
   /** Calls the listener after a commit of this process that concerns the topic. Returns how to end that. */
   listen(topic: Topic, listener: () => void): () => void {
-    this.#listeners[topic].add(listener)
-    return () => this.#listeners[topic].delete(listener)
+    // A function of its own, since the same listener may be given twice.
+    const own = (): void => listener()
+    this.#listeners[topic].add(own)
+    return () => this.#listeners[topic].delete(own)
   }
 
   notify(topic: Topic): void {
     for (const listener of this.#listeners[topic]) listener()
+  }
+
+  async #acquireInside({ signal, patienceMs }: LockOptions): Promise<void> {
+    const impatience = new AbortController()
+    const timer = setTimeout(() => impatience.abort(waitsForItself(patienceMs)), patienceMs)
+    try {
+      await this.#acquire(signal === undefined ? impatience.signal : AbortSignal.any([signal, impatience.signal]))
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   #acquire(signal: AbortSignal | undefined): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Handle } from './database.ts'
 import { storeError } from './failure.ts'
-import type { FileLock } from './file-lock.ts'
+import { type FileLock, outsideUnits, waitsForItself } from './file-lock.ts'
 import { rollBack } from './waiting.ts'
 
 /** A piece of work inside a write transaction. It may run again after a rollback, so it changes nothing but the database. */
@@ -23,28 +23,40 @@ const GROUP_MS = 20
 /** Puts jobs that wait at the same time into one transaction, since what costs is the flush to the disk. */
 export class GroupCommit {
   readonly #name: string
+  readonly #patienceMs: number
   readonly #transaction: Transaction
   readonly #jobs: WaitingJob[] = []
   #running = false
 
-  constructor(name: string, transaction: Transaction) {
+  constructor(name: string, patienceMs: number, transaction: Transaction) {
     this.#name = name
+    this.#patienceMs = patienceMs
     this.#transaction = transaction
   }
 
   /** Resolves when the job has been committed. One that throws fails alone. */
   run<Result>(lock: FileLock, job: Job<Result>): Promise<Result> {
     return new Promise<Result>((resolve, reject) => {
-      this.#jobs.push({ job, resolve, reject })
-      if (!this.#running) void this.#runAll(lock)
+      const waiting = { job, resolve, reject }
+      this.#jobs.push(waiting)
+      if (lock.inside) setTimeout(() => this.#giveUp(waiting), this.#patienceMs)
+      if (!this.#running) void outsideUnits(() => this.#runAll(lock))
     })
+  }
+
+  /** A job that was asked for inside a unit of work and has not begun. */
+  #giveUp(waiting: WaitingJob): void {
+    const index = this.#jobs.indexOf(waiting)
+    if (index < 0) return
+    this.#jobs.splice(index, 1)
+    waiting.reject(waitsForItself(this.#patienceMs))
   }
 
   async #runAll(lock: FileLock): Promise<void> {
     this.#running = true
     while (this.#jobs.length > 0) {
       try {
-        await lock.run(() => this.#runGroup())
+        await lock.run(() => this.#runGroup(), { patienceMs: this.#patienceMs })
       } catch (error) {
         this.#rejectAll(this.#jobs.splice(0), error)
       }

@@ -193,5 +193,5 @@ export const adminSql = {
       (SELECT count(*) FROM mersal_outbox) - (SELECT count(*) FROM mersal_dead_letters WHERE blocks = 1) AS pending,
       (SELECT count(*) FROM mersal_outbox WHERE token IS NOT NULL AND visible_at > :now) AS claimed,
       (SELECT count(*) FROM mersal_dead_letters) AS dead,
-      (SELECT created_at FROM mersal_outbox WHERE visible_at <= :now ORDER BY position LIMIT 1) AS oldest_due`,
+      (SELECT min(visible_at) FROM mersal_outbox WHERE visible_at <= :now) AS oldest_due`,
 } as const

@@ -7,7 +7,8 @@ import { type Handle, handleOf, isSqliteDatabase } from './database.ts'
  * it. Throws `MERSAL_NOT_A_TRANSACTION` otherwise.
  */
 export async function openTransaction(connection: Connection, tx: unknown): Promise<Handle> {
-  await connection.open()
+  // A unit that runs or waits while the store is being closed may still end well.
+  if (connection.handle === undefined) await connection.open()
   const refuse = (text: string): MersalError => new MersalError('MERSAL_NOT_A_TRANSACTION', text)
   if (!isSqliteDatabase(tx))
     throw refuse('expected the handle of an SQLite database (node:sqlite or better-sqlite3) with an open transaction')

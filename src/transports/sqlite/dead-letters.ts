@@ -1,7 +1,7 @@
 import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-letter.ts'
 import type { Connection } from '../../stores/sqlite/connection.ts'
 import type { Handle } from '../../stores/sqlite/database.ts'
-import { letterNumber } from '../../stores/sqlite/letter-number.ts'
+import { countEach, listRange } from '../../stores/sqlite/dead-letter-keys.ts'
 import { bytes, parseHeaders } from '../../stores/sqlite/rows.ts'
 import { insertInto } from './publish.ts'
 import { queueSql } from './statements.ts'
@@ -24,11 +24,11 @@ interface DeadRow {
 export function queueDeadLetters(connection: Connection): DeadLetterBox {
   const { clock } = connection.settings
   return {
-    list: ({ limit = 100, after } = {}) =>
-      connection.write((handle) => {
-        const from = after === undefined ? 0 : letterNumber(after)
-        return from === undefined ? [] : handle.all<DeadRow>(queueSql.listDead, { after: from, limit }).map(deadLetter)
-      }),
+    list: async (query = {}) => {
+      const range = listRange(query)
+      if (range === undefined) return []
+      return connection.write((handle) => handle.all<DeadRow>(queueSql.listDead, range).map(deadLetter))
+    },
     retry: async (keys) => {
       const retried = await connection.write((handle) => countEach(keys, (key) => retry(handle, key, clock.now())))
       if (retried > 0) connection.notify('queue')
@@ -36,11 +36,6 @@ export function queueDeadLetters(connection: Connection): DeadLetterBox {
     },
     discard: (keys) => connection.write((handle) => countEach(keys, (key) => handle.run(queueSql.removeDead, { key }).changes > 0)),
   }
-}
-
-/** How many of the keys the change applied to. A key that names nothing counts as none. */
-function countEach(keys: readonly string[], change: (key: number) => boolean): number {
-  return keys.map(letterNumber).filter((key) => key !== undefined && change(key)).length
 }
 
 function retry(handle: Handle, key: number, now: number): boolean {
