@@ -1,0 +1,108 @@
+/** One process of the crash matrix: `node worker.ts '<WorkerPlan as JSON>'`. */
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { Mersal, event } from '../../../src/index.ts'
+import type { MessageTracker } from '../../../src/core/tracker.ts'
+import type { Store } from '../../../src/core/store.ts'
+import type { Transport } from '../../../src/core/transport.ts'
+import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
+import { type CrashPoint, commitPoints, crashPoints } from '../../../src/testing/crash-points.ts'
+import { HOLD_MS, TRANSACTIONS, type WorkerPlan, files, isRolledBack, keysOf, queues } from './plan.ts'
+
+interface Part {
+  readonly number: number
+  readonly part: number
+}
+
+const Registered = event<Part>('students.registered')
+const Billed = event<Part>('students.billed')
+
+const plan = JSON.parse(process.argv[2] ?? '') as WorkerPlan
+let reached = 0
+
+function at(point: CrashPoint): void {
+  if (plan.crash?.point !== point) return
+  reached += 1
+  if (reached === plan.crash.nth) process.kill(process.pid, 'SIGKILL')
+}
+
+const relay = {
+  claimMs: HOLD_MS,
+  expressGraceMs: HOLD_MS,
+  pollIntervalMs: 50,
+  retry: { firstMs: 20, longestMs: 100 },
+  express: plan.lane === 'express',
+}
+
+function open(file: string): { database: DatabaseSync; store: Store<DatabaseSync>; transport: Transport } {
+  const database = commitPoints(new DatabaseSync(join(plan.folder, file)), at)
+  const transport = sqliteQueue({ path: join(plan.folder, files.broker), visibilityMs: HOLD_MS, pollIntervalMs: 50 })
+  return { database, ...crashPoints({ store: sqlite({ database }), transport, at }) }
+}
+
+class Undo extends Error {}
+
+async function produce(): Promise<void> {
+  const { database, store, transport } = open(files.registrar)
+  const runRelay = plan.lane === 'express'
+  const app = new Mersal({ name: 'registrar', store, transport, sendOnly: true, outbox: { relay, runRelay } })
+  await app.start()
+  for (let number = 0; number < TRANSACTIONS; number += 1) {
+    const done = database.prepare('SELECT 1 FROM students WHERE number = ?').get(number) !== undefined
+    if (done) continue
+    const withOutbox = plan.bug === undefined || plan.bug === 'no inbox'
+    const publishBoth = async (publish: typeof app.direct.publish): Promise<void> => {
+      for (const [part, partitionKey] of keysOf(number).entries()) await publish(Registered, { number, part }, { partitionKey })
+    }
+    const unit = app.transaction(async (tx, { publish }) => {
+      tx.prepare('INSERT INTO students (number) VALUES (?)').run(number)
+      if (plan.bug === 'publish before commit') await publishBoth(app.direct.publish)
+      if (withOutbox) await publishBoth(publish)
+      if (isRolledBack(number)) throw new Undo()
+    })
+    const committed = await unit.then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof Undo) return false
+        throw error
+      },
+    )
+    if (committed && plan.bug === 'publish after commit without outbox') await publishBoth(app.direct.publish)
+  }
+  // A row that the killed process held comes free after its grace, so this one stays until all is drained.
+  await untilTold(() => app.stop())
+}
+
+async function relayRows(): Promise<void> {
+  const { store, transport } = open(files.registrar)
+  const app = new Mersal({ name: 'registrar', store, transport, sendOnly: true, outbox: { relay } })
+  await app.start()
+  await untilTold(() => app.stop())
+}
+
+const forgetful: MessageTracker<DatabaseSync> = { track: async () => 'first', prune: async () => 0 }
+
+async function handleInFinance(): Promise<void> {
+  const { store, transport } = open(files.finance)
+  const idempotency = plan.bug === 'no inbox' ? { idempotency: { tracker: forgetful } } : {}
+  const app = new Mersal({ name: queues.finance, store, transport, outbox: { relay }, receive: { concurrency: 4 }, ...idempotency })
+  app.handle(Registered, async ({ number, part }, { tx, publish }) => {
+    tx.prepare('INSERT INTO effects (number, part) VALUES (?, ?)').run(number, part)
+    at('C4')
+    await publish(Billed, { number, part }, { partitionKey: `bill${number % 2}` })
+  })
+  await app.start()
+  await untilTold(() => app.stop())
+}
+
+/** The harness closes standard input when it is done. */
+async function untilTold(stop: () => Promise<void>): Promise<void> {
+  process.stdin.resume()
+  await new Promise((resolve) => process.stdin.once('end', resolve))
+  await stop()
+}
+
+const roles = { producer: produce, relay: relayRows, finance: handleInFinance }
+await roles[plan.role]()
+// Whatever the handles still hold open, this process has done its work.
+process.exit(0)
