@@ -1,0 +1,124 @@
+import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { PublishOutcome, Transport } from '../../src/core/transport.ts'
+import type { Ledger, Record } from './ledger.ts'
+import type { Owner, Scheduler } from './scheduler.ts'
+
+export interface BrokerFaults {
+  refuse: number
+  unknownLost: number
+  unknownAccepted: number
+  /** The frame arrives long after the answer was given up, but less than one claim time later. */
+  late: number
+  unavailable: number
+}
+
+export interface Broker {
+  readonly faults: BrokerFaults
+  /** Destination names that do not answer now. */
+  readonly down: Set<string>
+  transportFor(owner: Owner, crash: () => void): Transport
+}
+
+const unsure = (text: string): PublishOutcome => ({ kind: 'unknown', error: new Error(text) })
+
+/** Most milliseconds between a publish and its late acceptance. */
+export const LATEST_FRAME_MS = 700
+
+export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'none' | 'per-key'): Broker {
+  const faults: BrokerFaults = { refuse: 0, unknownLost: 0, unknownAccepted: 0, late: 0, unavailable: 0 }
+  const down = new Set<string>()
+
+  function accept(record: Record): void {
+    if (!record.committed) ledger.violations.push(`phantom: ${record.id} was accepted but not committed`)
+    record.accepted.push(ledger.nextNumber())
+    ledger.write(`accept ${record.id}`)
+  }
+
+  function chooseAnswer(record: Record): 'confirm' | 'refuse' | 'lost' | 'unsure' | 'late' | 'unavailable' {
+    if (down.has(record.to)) return scheduler.chance(0.7) ? 'unavailable' : 'lost'
+    if (record.nature === 'poison') return 'refuse'
+    let dice = scheduler.random()
+    if ((dice -= faults.refuse) < 0) return 'refuse'
+    if ((dice -= faults.unknownLost) < 0) return 'lost'
+    if ((dice -= faults.unknownAccepted) < 0) return 'unsure'
+    if ((dice -= faults.late) < 0) return 'late'
+    if ((dice -= faults.unavailable) < 0) return 'unavailable'
+    return 'confirm'
+  }
+
+  /** Whether the broker deals with it now, and what it answers when. */
+  function handle(record: Record): { readonly outcome: PublishOutcome; readonly afterMs: number } {
+    const answer = chooseAnswer(record)
+    const latency = scheduler.between(1, 15)
+    if (answer !== 'confirm') {
+      record.faults++
+      ledger.write(`${answer} ${record.id}`)
+    }
+    switch (answer) {
+      case 'confirm':
+        accept(record)
+        return { outcome: { kind: 'confirmed' }, afterMs: latency }
+      case 'refuse':
+        record.refusals++
+        return { outcome: { kind: 'refused', reason: 'refused', error: new Error('no'), permanent: false }, afterMs: latency }
+      case 'unsure':
+        accept(record)
+        return { outcome: unsure('no answer'), afterMs: scheduler.between(40, 120) }
+      case 'late':
+        scheduler.after(scheduler.between(150, LATEST_FRAME_MS), undefined, () => accept(record))
+        return { outcome: unsure('no answer'), afterMs: scheduler.between(40, 120) }
+      case 'lost':
+        return { outcome: unsure('no answer'), afterMs: scheduler.between(40, 120) }
+      default:
+        return { outcome: { kind: 'unavailable', error: new Error('connection refused') }, afterMs: latency }
+    }
+  }
+
+  function transportFor(owner: Owner, crash: () => void): Transport {
+    /** With `per-key`, what comes after a message that was not confirmed does not reach the broker. */
+    function send(record: Record, broken: Set<string>, latency: number): Promise<PublishOutcome> {
+      return new Promise((resolve) => {
+        scheduler.after(latency, undefined, () => {
+          if (ordering === 'per-key' && record.key !== undefined && broken.has(record.key)) {
+            record.faults++
+            scheduler.after(5, owner, () => resolve(unsure('an earlier message of the key failed')))
+            return
+          }
+          const { outcome, afterMs } = handle(record)
+          if (outcome.kind !== 'confirmed' && record.key !== undefined) broken.add(record.key)
+          scheduler.after(afterMs, owner, () => resolve(outcome))
+        })
+      })
+    }
+
+    function publish(messages: readonly OutgoingMessage[]): Promise<PublishOutcome>[] {
+      const broken = new Set<string>()
+      // Frames of one call travel together where keys keep their order, else in any order.
+      const together = scheduler.between(1, 15)
+      let step = 0
+      return messages.map(({ id }) => {
+        const record = ledger.records.get(id)
+        if (record === undefined) throw new Error(`nobody wrote ${id}`)
+        if (!owner.alive) return new Promise(() => {})
+        record.publishes++
+        ledger.write(`publish ${id} by ${owner.name}`)
+        if (record.nature === 'killer') {
+          crash()
+          return new Promise(() => {})
+        }
+        return send(record, broken, ordering === 'per-key' ? together + 0.001 * step++ : scheduler.between(1, 15))
+      })
+    }
+
+    return {
+      name: 'broker',
+      features: { ordering, maxMessageBytes: 1000 },
+      publish,
+      subscribe: () => Promise.reject(new Error('not simulated')),
+      consume: () => Promise.reject(new Error('not simulated')),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    }
+  }
+
+  return { faults, down, transportFor }
+}

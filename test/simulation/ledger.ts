@@ -1,0 +1,40 @@
+/** What an all-knowing observer writes down about one message. */
+export interface Record {
+  readonly id: string
+  readonly key: string | undefined
+  readonly to: string
+  readonly nature: 'plain' | 'poison' | 'killer'
+  position: bigint | undefined
+  committed: boolean
+  /** Frames that a relay wrote. */
+  publishes: number
+  /** Virtual times at which the broker accepted it, with a number that orders them. */
+  readonly accepted: number[]
+  refusals: number
+  /** Answers other than a confirm. */
+  faults: number
+  /** Claims, settlements and processes that were lost, paused or failed while they held it. */
+  losses: number
+}
+
+export interface Ledger {
+  readonly records: Map<string, Record>
+  /** Everything that happened, for comparing two runs of one seed. */
+  readonly trace: string[]
+  /** Violations that are seen at the moment they happen. */
+  readonly violations: string[]
+  write(line: string): void
+  nextNumber(): number
+}
+
+export function createLedger(now: () => number): Ledger {
+  const trace: string[] = []
+  let number = 0
+  return {
+    records: new Map(),
+    trace,
+    violations: [],
+    write: (line) => trace.push(`${now().toFixed(3)} ${line}`),
+    nextNumber: () => ++number,
+  }
+}

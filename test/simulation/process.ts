@@ -1,0 +1,170 @@
+import type { ClaimedMessage, OutboxStorage } from '../../src/core/outbox.ts'
+import { silentLogger } from '../../src/core/telemetry.ts'
+import type { createRelay as CreateRelay } from '../../src/outbox/relay.ts'
+import type { RelayOptions } from '../../src/outbox/options.ts'
+import type { Relay } from '../../src/outbox/types.ts'
+import type { Broker } from './broker.ts'
+import type { Ledger, Record } from './ledger.ts'
+import type { Owner, Scheduler } from './scheduler.ts'
+
+/** Faults between a process and the database; probabilities. */
+export interface StoreFaults {
+  claimFails: number
+  claimReplyLost: number
+  settleFails: number
+  settleReplyLost: number
+}
+
+/** One run of a program with a relay in it. A restart makes a new one. */
+export interface Process {
+  readonly owner: Owner
+  readonly relay: Relay
+  crash(): void
+  pause(ms: number): void
+}
+
+export interface ProcessPorts {
+  readonly createRelay: typeof CreateRelay
+  readonly scheduler: Scheduler
+  readonly ledger: Ledger
+  readonly broker: Broker
+  readonly storage: OutboxStorage<never>
+  readonly faults: StoreFaults
+  readonly options: RelayOptions
+}
+
+export function startProcess(name: string, ports: ProcessPorts, onCrash: () => void): Process {
+  const { scheduler, ledger, broker, faults } = ports
+  /** Messages that this process holds by a claim or in the express lane. */
+  const held = new Map<bigint, Record>()
+  const owner: Owner = { name, alive: true, pausedUntil: 0 }
+
+  function charge(): void {
+    for (const record of held.values()) record.losses++
+  }
+
+  function crash(): void {
+    if (!owner.alive) return
+    owner.alive = false
+    ledger.write(`crash ${name}`)
+    charge()
+    onCrash()
+  }
+
+  /** A call to the database: the request travels, it happens, the answer travels. Whoever has died learns nothing. */
+  function call<Result>(action: () => Promise<Result>, fails: number, replyLost: (result: Result) => void, lost: number): Promise<Result> {
+    if (!owner.alive) return new Promise(() => {})
+    return new Promise((resolve, reject) => {
+      const answer = (act: () => void): unknown => scheduler.after(scheduler.between(1, 6), owner, act)
+      scheduler.after(scheduler.between(1, 6), undefined, () => {
+        if (scheduler.chance(fails)) return void answer(() => reject(new Error('the database is away')))
+        action().then(
+          (result) => {
+            if (!scheduler.chance(lost)) return answer(() => resolve(result))
+            replyLost(result)
+            return answer(() => reject(new Error('the answer was lost')))
+          },
+          (error: Error) => answer(() => reject(error)),
+        )
+      })
+    })
+  }
+
+  function hold(rows: readonly ClaimedMessage[]): void {
+    for (const { message, position } of rows) {
+      const record = ledger.records.get(message.id)
+      if (record !== undefined) held.set(position, record)
+    }
+  }
+
+  const storage: Pick<OutboxStorage<never>, 'claim' | 'settle'> = {
+    claim: (request) =>
+      call(
+        async () => {
+          const rows = await ports.storage.claim(request)
+          if (rows.length > 0) ledger.write(`claim ${rows.map((row) => row.message.id).join(',')} by ${name}`)
+          if (owner.alive) hold(rows)
+          else for (const { message } of rows) (ledger.records.get(message.id) as Record).losses++
+          return rows
+        },
+        faults.claimFails,
+        (rows) => {
+          for (const { message, position } of rows) {
+            held.delete(position)
+            ;(ledger.records.get(message.id) as Record).losses++
+          }
+        },
+        faults.claimReplyLost,
+      ),
+    settle: (settlements) => {
+      const touched = settlements.map(({ position }) => held.get(position)).filter((record) => record !== undefined)
+      const chargeAll = (): void => {
+        for (const record of touched) record.losses++
+      }
+      return call(
+        async () => {
+          const result = await ports.storage.settle(settlements)
+          ledger.write(
+            `settle ${settlements.map(({ position, kind }) => `${position} ${kind}`).join(',')} by ${name}, ${result.stale} stale`,
+          )
+          for (const { position } of settlements) held.delete(position)
+          return result
+        },
+        faults.settleFails,
+        chargeAll,
+        faults.settleReplyLost,
+      ).catch((error: unknown) => {
+        chargeAll()
+        throw error
+      })
+    },
+  }
+
+  const relay = ports.createRelay({
+    app: name,
+    storage,
+    transports: new Map([['default', broker.transportFor(owner, crash)]]),
+    logger: silentLogger,
+    clock: scheduler.clockOf(owner, scheduler.between(0, 1_000_000)),
+    random: scheduler.random,
+    newToken: () => `${name}-${scheduler.random()}`,
+    options: ports.options,
+  })
+  relay.start()
+
+  return {
+    owner,
+    relay: watched(relay, hold),
+    crash,
+    pause(ms) {
+      owner.pausedUntil = scheduler.now + ms
+      ledger.write(`pause ${name} for ${ms}`)
+      charge()
+    },
+  }
+}
+
+/** Notes what enters the express lane. */
+function watched(relay: Relay, hold: (rows: readonly ClaimedMessage[]) => void): Relay {
+  return {
+    get state() {
+      return relay.state
+    },
+    start: () => relay.start(),
+    wake: () => relay.wake(),
+    drain: (options) => relay.drain(options),
+    stop: (options) => relay.stop(options),
+    [Symbol.asyncDispose]: () => relay[Symbol.asyncDispose](),
+    express() {
+      const offer = relay.express()
+      if (offer === undefined) return undefined
+      return {
+        ...offer,
+        dispatch(rows) {
+          hold(rows)
+          offer.dispatch(rows)
+        },
+      }
+    },
+  }
+}
