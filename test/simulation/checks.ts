@@ -24,7 +24,7 @@ export function violationsOf({ ledger, dead, pending, faultFree, maxAttempts }: 
     found.push(...judge(record, letter, { faultFree, maxAttempts }))
     if (blocker !== undefined) {
       waiting++
-      if (record.publishes > 0) found.push(`inversion: ${record.id} passed ${blocker.id}, which blocks its key`)
+      if (record.accepted.length > 0) found.push(`inversion: ${record.id} passed ${blocker.id}, which blocks its key`)
       continue
     }
     if (letter !== undefined) {
