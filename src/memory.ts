@@ -1,1 +1,2 @@
 export * from './stores/memory.ts'
+export * from './transports/memory.ts'

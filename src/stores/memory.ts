@@ -105,7 +105,7 @@ function unitOfWork(database: DatabaseState, assertStoreOpen: () => void): UnitO
 /** The relay's calls fail once the store is closed; a transaction that is still open may end in peace. */
 function guarded(outbox: OutboxStorage<MemoryTransaction>, assertOpen: () => void): OutboxStorage<MemoryTransaction> {
   return {
-    save: outbox.save,
+    save: (tx, messages, options) => outbox.save(tx, messages, options),
     claim: async (request) => {
       assertOpen()
       return outbox.claim(request)

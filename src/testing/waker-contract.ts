@@ -11,15 +11,13 @@ export interface WakerHarness extends AsyncDisposable {
 
 /** Makes it happen again and again until the waker has said so: a hint may be late, or miss the very first. */
 async function untilWoken(harness: WakerHarness, woken: Promise<void>): Promise<void> {
-  let heard = false
-  void woken.then(() => {
-    heard = true
-  })
-  for (let round = 0; round < 100 && !heard; round++) {
+  const answered = woken.then(() => true)
+  for (let round = 0; round < 100; round++) {
     await harness.cause()
-    await Promise.race([woken, new Promise((resolve) => setTimeout(resolve, 100).unref())])
+    const pause = new Promise<false>((resolve) => setTimeout(resolve, 100, false).unref())
+    if (await Promise.race([answered, pause])) return
   }
-  assert.ok(heard, 'the waker has not called within 100 causes')
+  assert.fail('the waker has not called within 100 causes')
 }
 
 /** What every waker must do. */

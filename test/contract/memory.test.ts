@@ -1,12 +1,15 @@
 import { describe, test } from 'vitest'
 import type { MemoryTransaction } from '../../src/stores/memory.ts'
 import { memoryDatabase, memoryStore } from '../../src/stores/memory.ts'
+import { memoryNetwork } from '../../src/transports/memory.ts'
 import {
   manualClock,
   outboxContract,
   outboxRetentionContract,
   type RetentionHarness,
   trackerContract,
+  type TransportHarness,
+  transportContract,
   wakerContract,
 } from '../../src/testing/index.ts'
 
@@ -19,7 +22,7 @@ function storeHarness() {
     open,
     openKeeping: (keepSentMs) => Promise.resolve(memoryStore({ database, keepSentMs })),
     write: (tx, text) => Promise.resolve(tx.set(`row ${rows++}`, text)),
-    read: async () => (await open()).unitOfWork((tx) => Promise.resolve(tx.entries<string>().map(([, text]) => text))),
+    read: async () => (await open()).unitOfWork((tx) => Promise.resolve(tx.entries().map(([, text]) => String(text)))),
     elapse: (ms) => clock.advance(ms),
     strangers: [memoryStore(), database],
     [Symbol.asyncDispose]: () => Promise.resolve(),
@@ -56,4 +59,21 @@ describe('memory store: waker', () => {
       })
     })
   }
+})
+
+function transportHarness(): TransportHarness {
+  const clock = manualClock()
+  const network = memoryNetwork({ clock, maxMessageBytes: 2_000_000 })
+  return {
+    open: () => Promise.resolve(network.transport()),
+    name: (label) => label,
+    elapse: (ms) => clock.advance(ms),
+    crash: (transport) => Promise.resolve(transport[Symbol.asyncDispose]()),
+    deadLetters: () => network.deadLetters,
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  }
+}
+
+describe('memory transport', () => {
+  for (const item of transportContract) test(item.name, () => item.run(transportHarness()))
 })

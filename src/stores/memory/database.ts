@@ -71,5 +71,5 @@ export function stateOfDatabase(database: MemoryDatabase): DatabaseState | undef
 }
 
 export function wakeAll(database: DatabaseState): void {
-  for (const wake of [...database.listeners]) wake()
+  for (const wake of database.listeners) wake()
 }

@@ -70,7 +70,7 @@ export class PositionIndex<Value> {
   }
 
   #addChunk(number: number): Chunk<Value> {
-    const chunk: Chunk<Value> = { number, values: new Array<Value | undefined>(CHUNK).fill(undefined), count: 0 }
+    const chunk: Chunk<Value> = { number, values: Array.from<undefined>({ length: CHUNK }), count: 0 }
     this.#byNumber.set(number, chunk)
     this.#chunks.splice(this.#find(number), 0, chunk)
     return chunk

@@ -10,12 +10,13 @@ import { type DatabaseState, wakeAll } from './database.ts'
  * `MERSAL_NOT_A_TRANSACTION` after the end of the transaction.
  */
 export interface MemoryTransaction {
-  get<Value = unknown>(key: string): Value | undefined
+  /** `undefined` if there is none. */
+  get(key: string): unknown
   /** `undefined` as the value deletes the key. */
   set(key: string, value: unknown): void
   delete(key: string): void
   /** Sorted by key; only keys that begin with the prefix, default all. */
-  entries<Value = unknown>(prefix?: string): readonly (readonly [key: string, value: Value])[]
+  entries(prefix?: string): readonly (readonly [key: string, value: unknown])[]
 }
 
 /** A row that the transaction will add when it commits. */
@@ -89,15 +90,15 @@ function makeHandle(state: TransactionState): MemoryTransaction {
     state.view.written.set(key, value)
   }
   return {
-    get: <Value>(key: string) => {
+    get: (key) => {
       assertOpen(state)
-      return structuredClone(data.get(state.view, key)) as Value | undefined
+      return structuredClone(data.get(state.view, key))
     },
     set: (key, value) => write(key, value === undefined ? DELETED : structuredClone(value)),
     delete: (key) => write(key, DELETED),
-    entries: <Value>(prefix = '') => {
+    entries: (prefix = '') => {
       assertOpen(state)
-      return structuredClone(data.entries(state.view, prefix)) as (readonly [string, Value])[]
+      return structuredClone(data.entries(state.view, prefix))
     },
   }
 }

@@ -1,0 +1,101 @@
+import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
+import { toError } from '../../lib/abort.ts'
+import type { MemoryQueue, QueueEntry, Rejection } from './queue.ts'
+
+/** What a consumer reports besides: messages that were given up. */
+export type OnRejected = (rejection: Rejection) => void
+
+/** A running consumption. Disposing waits for the callbacks; `breakOff` takes their messages away from them. */
+export interface Consumer extends AsyncDisposable {
+  breakOff(reason: Error): void
+}
+
+interface Hold {
+  readonly entry: QueueEntry
+  readonly controller: AbortController
+}
+
+/** After this many deliveries in a row the event loop gets a turn, so that a long queue starves nobody. */
+const DELIVERIES_PER_TURN = 100
+
+export function startConsumer(
+  queue: MemoryQueue,
+  { concurrency }: Consumption,
+  onDelivery: (delivery: Delivery) => Promise<Disposition>,
+  onRejected: OnRejected,
+): Consumer {
+  const stop = new AbortController()
+  const holds = new Set<Hold>()
+  const handling = new Set<Promise<void>>()
+  const broken = Promise.withResolvers<void>()
+  let slotFreed = Promise.withResolvers<void>()
+  const fetching = fetch()
+
+  async function fetch(): Promise<void> {
+    for (let count = 1; !stop.signal.aborted; count++) {
+      if (count % DELIVERIES_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve))
+      else await queue.changed(stop.signal)
+      if (handling.size >= concurrency) await slotFreed.promise
+      const entry = stop.signal.aborted ? undefined : queue.take()
+      if (entry === undefined) continue
+      const task: Promise<void> = handle(entry).finally(() => {
+        handling.delete(task)
+        slotFreed.resolve()
+        slotFreed = Promise.withResolvers()
+      })
+      handling.add(task)
+    }
+  }
+
+  async function handle(entry: QueueEntry): Promise<void> {
+    const hold: Hold = { entry, controller: new AbortController() }
+    holds.add(hold)
+    entry.attempts++
+    const disposition = await ask(hold)
+    // After breakOff the message belongs to somebody else: what this callback says no longer counts.
+    if (holds.delete(hold)) settle(entry, disposition)
+  }
+
+  async function ask({ entry, controller }: Hold): Promise<Disposition> {
+    const { message, attempts } = entry
+    const copy = { ...message, headers: { ...message.headers }, body: message.body.slice() }
+    try {
+      return await onDelivery({ message: copy, queue: queue.name, attempt: attempts, signal: controller.signal })
+    } catch (thrown) {
+      return { kind: 'retry', delayMs: 0, error: toError(thrown) }
+    }
+  }
+
+  function settle(entry: QueueEntry, disposition: Disposition): void {
+    switch (disposition.kind) {
+      case 'ack':
+        return
+      case 'retry':
+        return queue.addLater(entry, disposition.delayMs)
+      case 'release':
+        entry.attempts--
+        return queue.giveBack(entry)
+      case 'reject':
+        return onRejected({ entry, queue, reason: disposition.reason, error: disposition.error })
+    }
+  }
+
+  return {
+    breakOff(reason) {
+      stop.abort()
+      slotFreed.resolve()
+      // Each goes to the front, so the last one first keeps their order.
+      for (const { entry } of [...holds].toReversed()) queue.giveBack(entry)
+      const lost = [...holds]
+      holds.clear()
+      for (const { controller } of lost) controller.abort(reason)
+      broken.resolve()
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      slotFreed.resolve()
+      await fetching
+      while (holds.size > 0) await Promise.race([...handling, broken.promise])
+    },
+  }
+}

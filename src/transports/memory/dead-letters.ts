@@ -1,0 +1,78 @@
+import { errorText, type DeadLetter, type DeadLetterBox } from '../../core/dead-letter.ts'
+import { checkNumber } from '../../core/options.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Rejection } from './queue.ts'
+
+/** The dead letters of a network, and the way into it. */
+export interface MemoryDeadLetters {
+  readonly box: DeadLetterBox
+  add(rejection: Rejection): void
+}
+
+interface Buried {
+  readonly letter: DeadLetter
+  readonly rejection: Rejection
+}
+
+export function memoryDeadLetters(clock: Clock): MemoryDeadLetters {
+  const buried = new Map<number, Buried>()
+  let last = 0
+
+  /** Takes the named ones out, in the order in which they died. */
+  function takeOut(keys: readonly string[]): Rejection[] {
+    const numbers = [...new Set(keys)].map(Number).filter((number) => buried.has(number))
+    return numbers
+      .toSorted((left, right) => left - right)
+      .map((number) => {
+        const { rejection } = buried.get(number) as Buried
+        buried.delete(number)
+        return rejection
+      })
+  }
+
+  return {
+    add(rejection) {
+      const number = ++last
+      buried.set(number, { letter: makeLetter(String(number), rejection, clock.now()), rejection })
+    },
+    box: {
+      list: async ({ limit, after } = {}) => {
+        await Promise.resolve()
+        const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
+        const from = after === undefined ? 0 : Number(after)
+        const letters = [...buried].filter(([number]) => number > from).slice(0, most)
+        return letters.map(([, { letter }]) => ({ ...letter, body: letter.body.slice() }))
+      },
+      retry: async (keys) => {
+        await Promise.resolve()
+        const taken = takeOut(keys)
+        for (const { entry, queue } of taken) queue.add({ ...entry, attempts: 0 })
+        return taken.length
+      },
+      discard: async (keys) => {
+        await Promise.resolve()
+        return takeOut(keys).length
+      },
+    },
+  }
+}
+
+function makeLetter(key: string, { entry, queue, reason, error }: Rejection, diedAt: number): DeadLetter {
+  const { message, attempts, partitionKey } = entry
+  return {
+    key,
+    direction: 'incoming',
+    id: message.id,
+    type: message.type,
+    headers: message.headers,
+    body: message.body,
+    place: queue.name,
+    ...(partitionKey === undefined ? {} : { partitionKey }),
+    reason,
+    error: errorText(error),
+    attempts,
+    diedAt,
+    maybePublished: false,
+    blocksKey: false,
+  }
+}

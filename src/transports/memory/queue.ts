@@ -1,0 +1,111 @@
+import type { DeadReason } from '../../core/dead-letter.ts'
+import type { Envelope } from '../../core/message.ts'
+import type { Clock } from '../../lib/clock.ts'
+
+/** One message in one queue. */
+export interface QueueEntry {
+  readonly message: Envelope
+  readonly partitionKey: string | undefined
+  /** Deliveries so far. */
+  attempts: number
+}
+
+/** What became of an entry that was given up. */
+export interface Rejection {
+  readonly entry: QueueEntry
+  readonly queue: MemoryQueue
+  readonly reason: DeadReason
+  readonly error: Error
+}
+
+interface Delayed {
+  readonly entry: QueueEntry
+  /** By the monotonic clock. */
+  readonly dueAt: number
+}
+
+/** Messages that wait, in the order in which they became due. Each is given to one consumer at a time. */
+export class MemoryQueue {
+  readonly name: string
+  readonly #clock: Clock
+  /** From `#head` on. */
+  #ready: QueueEntry[] = []
+  #head = 0
+  /** Sorted by time. */
+  readonly #delayed: Delayed[] = []
+  readonly #waiting = new Set<() => void>()
+
+  constructor(name: string, clock: Clock) {
+    this.name = name
+    this.#clock = clock
+  }
+
+  /** Messages that are due now. */
+  get ready(): number {
+    this.#admitDue()
+    return this.#ready.length - this.#head
+  }
+
+  add(entry: QueueEntry): void {
+    this.#ready.push(entry)
+    this.#wakeConsumers()
+  }
+
+  /** To the front, as if it had never been taken. */
+  giveBack(entry: QueueEntry): void {
+    if (this.#head > 0) this.#ready[--this.#head] = entry
+    else this.#ready.unshift(entry)
+    this.#wakeConsumers()
+  }
+
+  addLater(entry: QueueEntry, delayMs: number): void {
+    if (!(delayMs > 0)) return this.add(entry)
+    const dueAt = this.#clock.monotonic() + delayMs
+    const earlier = this.#delayed.findLastIndex((other) => other.dueAt <= dueAt)
+    this.#delayed.splice(earlier + 1, 0, { entry, dueAt })
+    this.#wakeConsumers()
+  }
+
+  take(): QueueEntry | undefined {
+    if (this.ready === 0) return undefined
+    const entry = this.#ready[this.#head] as QueueEntry
+    this.#head++
+    if (this.#head > 1024 && this.#head * 2 > this.#ready.length) {
+      this.#ready = this.#ready.slice(this.#head)
+      this.#head = 0
+    }
+    return entry
+  }
+
+  /** Resolves when there may be something to take, or when the signal aborts. */
+  async changed(signal: AbortSignal): Promise<void> {
+    if (signal.aborted || this.ready > 0) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const awake = new AbortController()
+    const wake = (): void => {
+      awake.abort()
+      resolve()
+    }
+    this.#waiting.add(wake)
+    signal.addEventListener('abort', wake, { once: true })
+    const next = this.#delayed[0]
+    if (next !== undefined) void this.#clock.sleep(next.dueAt - this.#clock.monotonic(), awake.signal).then(wake)
+    try {
+      await promise
+    } finally {
+      this.#waiting.delete(wake)
+      signal.removeEventListener('abort', wake)
+    }
+  }
+
+  #admitDue(): void {
+    const now = this.#clock.monotonic()
+    while (this.#delayed[0] !== undefined && this.#delayed[0].dueAt <= now) {
+      this.#ready.push((this.#delayed.shift() as Delayed).entry)
+    }
+  }
+
+  #wakeConsumers(): void {
+    for (const wake of this.#waiting) wake()
+  }
+}
