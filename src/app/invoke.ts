@@ -46,7 +46,8 @@ export async function invoke<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>)
   return ack
 }
 
-async function handleInUnit<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
+/** One attempt inside an open unit: the inbox row first, then the handler. */
+export async function handleInUnit<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
   const { tracker, onDuplicate, name } = ports.settings
   const { message } = context.delivery
   const known = (await tracker?.track(unit.tx, { consumer: name, messageId: message.id })) === 'duplicate'

@@ -45,8 +45,9 @@ function checkRoute(field: string, given: Route, transports: ReadonlyMap<string,
   const { queue, transport } = typeof given === 'string' ? { queue: given, transport: undefined } : given
   if (queue === undefined && transport === undefined) throw invalid(field, 'names neither a queue nor a transport')
   if (queue !== undefined && !isName(queue)) throw invalid(`${field}.queue`, `expected ${nameRule}`)
+  if (transport !== undefined && typeof transport !== 'string') throw invalid(`${field}.transport`, 'expected the name of a transport')
   if (transport !== undefined && !transports.has(transport)) {
-    const near = suggest(`${transport}`, [...transports.keys()])
+    const near = suggest(transport, [...transports.keys()])
     const remedy = near === undefined ? `add it to bridges; known are ${[...transports.keys()].join(', ')}` : `did you mean '${near}'?`
     throw invalid(`${field}.transport`, `there is no transport of that name; ${remedy}`)
   }

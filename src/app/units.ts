@@ -76,6 +76,7 @@ async function perform<Tx, Result>(ports: UnitPorts<Tx>, request: UnitRequest<Tx
   try {
     const work = async (signal: AbortSignal): Promise<Result> => {
       const value = await ports.ambient.run({ unit, cause: request.cause }, () => request.work(unit, signal))
+      signal.throwIfAborted() // given up meanwhile: the transaction is over, so nothing may be written any more
       state.flushed = await flush(ports, tx, unit.close(), signal)
       return value
     }

@@ -14,6 +14,7 @@ export class ObservedPromise<Value> extends Promise<Value> {
     return this.#observed
   }
 
+  // oxlint-disable-next-line unicorn/no-thenable -- the point of the class
   override then<Result = Value, Failure = never>(
     onFulfilled?: ((value: Value) => Result | PromiseLike<Result>) | null,
     onRejected?: ((reason: unknown) => Failure | PromiseLike<Failure>) | null,

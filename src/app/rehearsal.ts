@@ -1,0 +1,59 @@
+import { MersalError } from '../core/errors.ts'
+import { type MessageType, type OutgoingMessage, headerNames } from '../core/message.ts'
+import type { Delivery } from '../core/transport.ts'
+import { uuidv7 } from '../lib/uuid.ts'
+import { encodeBody } from '../pipeline/body.ts'
+import { decode } from '../pipeline/decode.ts'
+import type { Assembly } from './assembly.ts'
+import { handleInUnit } from './invoke.ts'
+import type { Unit } from './unit.ts'
+
+/** Runs the work in a real unit, with every check that comes before a commit, then rolls back; returns what it would have stored. */
+export async function rehearse<Tx>(
+  parts: Assembly<Tx>,
+  work: (unit: Unit<Tx>, signal: AbortSignal) => Promise<void>,
+  delivery?: Delivery,
+): Promise<readonly OutgoingMessage[]> {
+  const { runUnit, open } = parts
+  if (runUnit === undefined) throw new MersalError('MERSAL_INVALID_OPTIONS', 'the app has no unit of work that could be rolled back')
+  await open()
+  const rollback = new Error('a rehearsal is rolled back')
+  let messages: readonly OutgoingMessage[] = []
+  try {
+    await runUnit({
+      cause: delivery?.message,
+      work: async (unit, signal) => {
+        await work(unit, signal)
+        messages = unit.close()
+        throw rollback
+      },
+    })
+  } catch (error) {
+    if (error !== rollback) throw error
+  }
+  return messages
+}
+
+/** Rehearses one try of a handler, as if this body had arrived. */
+export async function rehearseHandler<Tx>(
+  parts: Assembly<Tx>,
+  type: MessageType,
+  body: unknown,
+  headers: Readonly<Record<string, string>>,
+): Promise<readonly OutgoingMessage[]> {
+  const delivery = deliveryOf(parts, type, body, headers)
+  const registration = parts.handlers.get(type.name)
+  const decoded = await decode(delivery, registration?.type, parts.invoking.settings.serializer)
+  if (decoded.kind === 'reject') throw decoded.error
+  if (registration === undefined) throw new MersalError('MERSAL_UNKNOWN_TYPE', `no handler for '${type.name}'`)
+  const context = { delivery, body: decoded.body, registration, attempt: 1, signal: delivery.signal, onSkipped: () => {} }
+  return rehearse(parts, (unit, signal) => handleInUnit(parts.invoking, context, unit, signal), delivery)
+}
+
+function deliveryOf<Tx>(parts: Assembly<Tx>, type: MessageType, body: unknown, headers: Readonly<Record<string, string>>): Delivery {
+  const { serializer, clock, name } = parts.invoking.settings
+  const id = uuidv7(clock.now())
+  const own = { [headerNames.contentType]: serializer.contentType, [headerNames.correlationId]: id }
+  const message = { id, type: type.name, headers: { ...own, ...headers }, body: encodeBody(serializer, type, body) }
+  return { message, queue: name, attempt: 1, signal: new AbortController().signal }
+}

@@ -1,0 +1,54 @@
+import { internalsOf } from '../app/internals.ts'
+import type { Mersal } from '../app/mersal.ts'
+import { rehearse, rehearseHandler } from '../app/rehearsal.ts'
+import { createSender } from '../app/sender.ts'
+import type { Sender } from '../app/types.ts'
+import type { Destination, MessageType, OutgoingMessage } from '../core/message.ts'
+import type { Serializer } from '../core/serializer.ts'
+
+/** A message that a unit would have sent. */
+export interface CapturedMessage {
+  readonly id: string
+  readonly type: string
+  /** As a receiver would see it: encoded and decoded again. */
+  readonly body: unknown
+  readonly headers: Readonly<Record<string, string>>
+  readonly to: Destination
+  readonly partitionKey: string | undefined
+  readonly delayMs: number | undefined
+}
+
+export interface Capture<Tx> {
+  /** Runs the work in a real transaction, checks it as before a commit, rolls it back; returns what it would have sent. */
+  transaction(work: (tx: Tx, sender: Sender) => Promise<unknown>): Promise<readonly CapturedMessage[]>
+  /** The same for the handler of this type, called with this body as if it had arrived. Throws what the handler throws; one try. */
+  handle<Body>(
+    type: MessageType<'command' | 'event', Body>,
+    body: NoInfer<Body>,
+    options?: { readonly headers?: Readonly<Record<string, string>> },
+  ): Promise<readonly CapturedMessage[]>
+}
+
+/**
+ * Shows what units of the app would send, for tests. Everything is rolled back: nothing is stored,
+ * published or remembered as handled. The app needs a unit of work (else
+ * `MERSAL_INVALID_OPTIONS`), and need not be started.
+ */
+export function capture<Tx>(app: Mersal<Tx>): Capture<Tx> {
+  const parts = internalsOf<Tx>(app)
+  const { serializer } = parts.invoking.settings
+  const shown = (messages: readonly OutgoingMessage[]): readonly CapturedMessage[] => messages.map((message) => show(message, serializer))
+  return {
+    transaction: async (work) =>
+      shown(
+        await rehearse(parts, async (unit) => {
+          await work(unit.tx, createSender(parts.invoking.unitCall(unit)))
+        }),
+      ),
+    handle: async (type, body, { headers = {} } = {}) => shown(await rehearseHandler(parts, type, body, headers)),
+  }
+}
+
+function show({ id, type, headers, to, body, partitionKey, delayMs }: OutgoingMessage, serializer: Serializer): CapturedMessage {
+  return { id, type, headers, to, body: serializer.decode(body), partitionKey, delayMs }
+}

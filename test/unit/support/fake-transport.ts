@@ -1,0 +1,72 @@
+import type { Envelope, OutgoingMessage } from '../../../src/core/message.ts'
+import type { Consumption, Delivery, Disposition, PublishOutcome, Transport } from '../../../src/core/transport.ts'
+
+export interface FakeTransport extends Transport {
+  /** Everything that was handed to `publish`. */
+  readonly published: OutgoingMessage[]
+  /** Each call of `subscribe`, as `queue+topic` or `queue-topic`; `queue` for one without topics. */
+  readonly subscriptions: string[]
+  readonly disposed: boolean
+  /** What the next publishes answer. Default confirmed. */
+  answer: (message: OutgoingMessage) => Promise<PublishOutcome> | PublishOutcome
+  /** Hands a message to the consumer of the queue, as the broker would. */
+  deliver(queue: string, message: Partial<Envelope>, options?: { attempt?: number; signal?: AbortSignal }): Promise<Disposition>
+  /** Called by `subscribe` and `consume`; may wait or throw. */
+  onCall: (call: 'subscribe' | 'consume') => Promise<void> | void
+}
+
+let ids = 0
+
+/** A broker in the hands of the test: keeps what is published, delivers what the test says. */
+export function fakeTransport(options: { maxMessageBytes?: number } = {}): FakeTransport {
+  const consumers = new Map<string, (delivery: Delivery) => Promise<Disposition>>()
+  const running = new Set<Promise<Disposition>>()
+  const transport = {
+    name: 'fake',
+    features: { ordering: 'none' as const, maxMessageBytes: options.maxMessageBytes ?? 10_000 },
+    published: [] as OutgoingMessage[],
+    subscriptions: [] as string[],
+    disposed: false,
+    answer: (): Promise<PublishOutcome> | PublishOutcome => ({ kind: 'confirmed' }),
+    onCall: (): Promise<void> | void => {},
+    publish(messages: readonly OutgoingMessage[]): Promise<PublishOutcome>[] {
+      transport.published.push(...messages)
+      return messages.map(async (message) => (transport as FakeTransport).answer(message))
+    },
+    async subscribe(queue: string, topics: readonly string[], { remove = false }: { readonly remove?: boolean } = {}): Promise<void> {
+      await (transport as FakeTransport).onCall('subscribe')
+      if (topics.length === 0) transport.subscriptions.push(queue)
+      for (const topic of topics) transport.subscriptions.push(`${queue}${remove ? '-' : '+'}${topic}`)
+    },
+    async consume({ queue }: Consumption, onDelivery: (delivery: Delivery) => Promise<Disposition>): Promise<AsyncDisposable> {
+      await (transport as FakeTransport).onCall('consume')
+      consumers.set(queue, onDelivery)
+      return {
+        [Symbol.asyncDispose]: async () => {
+          consumers.delete(queue)
+          await Promise.all(running)
+        },
+      }
+    },
+    deliver(queue: string, message: Partial<Envelope>, more: { attempt?: number; signal?: AbortSignal } = {}): Promise<Disposition> {
+      const consumer = consumers.get(queue)
+      if (consumer === undefined) return Promise.reject(new Error(`nobody consumes ${queue}`))
+      const envelope = { id: `id-${++ids}`, type: '', headers: {}, body: new Uint8Array(), ...message }
+      const { attempt = 1, signal = new AbortController().signal } = more
+      const handling = consumer({ message: envelope, queue, attempt, signal })
+      running.add(handling)
+      void handling.finally(() => running.delete(handling))
+      return handling
+    },
+    [Symbol.asyncDispose](): Promise<void> {
+      transport.disposed = true
+      return Promise.resolve()
+    },
+  }
+  return transport
+}
+
+/** A body as it travels. */
+export function json(value: unknown): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value))
+}
