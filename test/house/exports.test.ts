@@ -44,11 +44,33 @@ describe('package.json', () => {
   })
 })
 
-test('the lockfile names no address of a registry, so that any mirror serves', () => {
-  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
-    packages: Record<string, { resolved?: string; integrity?: string; link?: boolean }>
+describe('package-lock.json', () => {
+  interface Entry {
+    readonly resolved?: string
+    readonly integrity?: string
+    readonly optional?: boolean
+    readonly os?: readonly string[]
+    readonly optionalDependencies?: Readonly<Record<string, string>>
   }
+  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, Entry> }
   const packages = Object.entries(lock.packages).filter(([path]) => path !== '')
-  expect(packages.filter(([, { resolved }]) => resolved !== undefined).map(([path]) => path)).toEqual([])
-  expect(packages.filter(([, { integrity, link }]) => integrity === undefined && link !== true).map(([path]) => path)).toEqual([])
+
+  test('names no address of a registry, so that any mirror serves', () => {
+    expect(packages.filter(([, { resolved }]) => resolved !== undefined).map(([path]) => path)).toEqual([])
+  })
+
+  test('has the hash of every package but the binaries of other platforms', () => {
+    const unknown = packages.filter(
+      ([, { integrity, optional, os }]) => integrity === undefined && !(optional === true && os !== undefined),
+    )
+    expect(unknown.map(([path]) => path)).toEqual([])
+  })
+
+  test('has an entry for every platform, else npm ci refuses it (scripts/complete-lockfile.ts adds them)', () => {
+    const wanted = packages.flatMap(([path, { optionalDependencies = {} }]) =>
+      Object.keys(optionalDependencies).map((name) => [`${path}/node_modules/${name}`, `node_modules/${name}`]),
+    )
+    expect(wanted.length).toBeGreaterThan(50)
+    expect(wanted.filter((paths) => !paths.some((path) => path in lock.packages)).map(([, path]) => path)).toEqual([])
+  })
 })
