@@ -17,8 +17,8 @@ function run(name: string, cases: readonly ContractCase<StoreHarness>[]): void {
   })
 }
 
-run('outbox', [...outboxContract, ...outboxRetentionContract] as ContractCase<StoreHarness>[])
-run('tracker', trackerContract as ContractCase<StoreHarness>[])
+run('outbox', [...outboxContract, ...outboxRetentionContract])
+run('tracker', trackerContract)
 
 describe.skipIf(!present)('postgres store: waker', () => {
   for (const item of wakerContract) {

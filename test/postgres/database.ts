@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import pg from 'pg'
+import { Client, Pool, type PoolConfig } from 'pg'
 
 /** The server that the tests use; each test has a schema of its own on it. */
 export const serverUrl: string = process.env['MERSAL_TEST_POSTGRES_URL'] ?? 'postgres://postgres@127.0.0.1:5432/test'
 
 async function reach(): Promise<string | undefined> {
-  const client = new pg.Client({ connectionString: serverUrl, connectionTimeoutMillis: 3000 })
+  const client = new Client({ connectionString: serverUrl, connectionTimeoutMillis: 3000 })
   try {
     await client.connect()
     await client.end()
@@ -31,17 +31,17 @@ export async function serverAnswers(): Promise<boolean> {
 /** A schema of its own, a pool whose `search_path` begins with it, and a table for business rows. */
 export interface TestDatabase extends AsyncDisposable {
   readonly schema: string
-  readonly pool: pg.Pool
+  readonly pool: Pool
   /** Another pool like it, as another process would have. Closed with the database. */
-  newPool(options?: pg.PoolConfig): pg.Pool
+  newPool(options?: PoolConfig): Pool
   query(text: string, values?: unknown[]): Promise<Record<string, unknown>[]>
 }
 
 export async function testDatabase(url: string = serverUrl): Promise<TestDatabase> {
   const schema = `mersal_test_${randomBytes(6).toString('hex')}`
-  const pools: pg.Pool[] = []
-  const newPool = (options: pg.PoolConfig = {}): pg.Pool => {
-    const pool = new pg.Pool({ connectionString: url, max: 6, options: `-c client_min_messages=warning`, ...options })
+  const pools: Pool[] = []
+  const newPool = (options: PoolConfig = {}): Pool => {
+    const pool = new Pool({ connectionString: url, max: 6, application_name: schema, ...options })
     pool.on('error', () => {})
     pools.push(pool)
     return pool

@@ -92,15 +92,10 @@ end $$;
 `
 
 /** How a body of this SQL type becomes bytes. Text must be JSON, unless another content type is named. */
-function bytesOf(body: BodyType): string {
-  switch (body) {
-    case 'bytea':
-      return 'body'
-    case 'jsonb':
-      return `convert_to(body::text, 'UTF8')`
-    case 'text':
-      return `convert_to(case when content_type = 'application/json' then body::json::text else body end, 'UTF8')`
-  }
+const bytesOf: Readonly<Record<BodyType, string>> = {
+  bytea: 'body',
+  jsonb: `convert_to(body::text, 'UTF8')`,
+  text: `convert_to(case when content_type = 'application/json' then body::json::text else body end, 'UTF8')`,
 }
 
 const options = (body: BodyType): string => `partition_key text default null, headers jsonb default null,
@@ -112,7 +107,7 @@ const publish = (S: string, body: BodyType): string => `
 -- Publishes an event to the topic of its type.
 create function ${S}.publish(type text, body ${body}, ${options(body)}) returns uuid
 language sql volatile ${settings} as $$
-  select ${S}.add_message('topic', type, type, ${bytesOf(body)}, ${contentType(body)}, partition_key, headers, delay, transport, id)
+  select ${S}.add_message('topic', type, type, ${bytesOf[body]}, ${contentType(body)}, partition_key, headers, delay, transport, id)
 $$;
 `
 
@@ -120,6 +115,6 @@ const send = (S: string, body: BodyType): string => `
 -- Sends a command to a queue.
 create function ${S}.send(queue text, type text, body ${body}, ${options(body)}) returns uuid
 language sql volatile ${settings} as $$
-  select ${S}.add_message('queue', queue, type, ${bytesOf(body)}, ${contentType(body)}, partition_key, headers, delay, transport, id)
+  select ${S}.add_message('queue', queue, type, ${bytesOf[body]}, ${contentType(body)}, partition_key, headers, delay, transport, id)
 $$;
 `

@@ -27,7 +27,7 @@ export interface PostgresStore<Tx> extends Store<Tx> {
  * A store on PostgreSQL over a pool of `pg` 8. `tx` in a unit of work is the client of `pg`, or what
  * the given session says. Throws `MERSAL_INVALID_OPTIONS`.
  */
-export function postgres(options: PostgresOptions<PostgresClient>): PostgresStore<PostgresClient>
+export function postgres(options: PostgresOptions): PostgresStore<PostgresClient>
 export function postgres<Tx>(options: PostgresOptions<Tx> & { readonly session: Session<Tx> }): PostgresStore<Tx>
 export function postgres(options: PostgresOptions<unknown>): PostgresStore<unknown> {
   const settings = postgresSettings(options)
@@ -37,7 +37,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   const sql = statements(schema)
   const notes = unitNotes()
   const clients = clientSession(options.pool, { ...settings, transactionId: (tx) => notes.transactionId(tx) })
-  const session = (options.session ?? clients) as Session<unknown>
+  const session: Session<unknown> = options.session ?? clients
   const channel = `${schema}_outbox`
   const bell = notifier(() => own.connection((query) => query('select pg_catalog.pg_notify($1::text, $2::text)', [channel, ''])), clock)
   const closing = new AbortController()

@@ -1,0 +1,30 @@
+import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { ClaimedMessage, ClaimRequest, Settlement } from '../../src/core/outbox.ts'
+import { uuidv7 } from '../../src/lib/uuid.ts'
+import type { PostgresClient, PostgresStore } from '../../src/postgres.ts'
+
+/** A small event whose type ends with this label. */
+export function message(label: string, partitionKey?: string): OutgoingMessage {
+  return {
+    id: uuidv7(Date.now()),
+    type: `test.${label}`,
+    headers: { 'content-type': 'application/json' },
+    body: new TextEncoder().encode(JSON.stringify({ label })),
+    to: { transport: 'default', kind: 'topic', name: `test.${label}` },
+    ...(partitionKey === undefined ? {} : { partitionKey }),
+  }
+}
+
+export const labelOf = (row: ClaimedMessage): string => row.message.type.replace('test.', '')
+
+export const newToken = (): string => uuidv7(Date.now())
+
+export const sent = ({ position, token }: ClaimedMessage): Settlement => ({ kind: 'sent', position, token })
+
+export async function claim(store: PostgresStore<PostgresClient>, request: Partial<ClaimRequest> = {}): Promise<readonly ClaimedMessage[]> {
+  return await store.outbox.claim({ limit: 100, claimMs: 600_000, token: newToken(), ...request })
+}
+
+export async function labels(store: PostgresStore<PostgresClient>): Promise<string[]> {
+  return (await claim(store)).map(labelOf)
+}
