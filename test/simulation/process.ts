@@ -36,7 +36,8 @@ export interface ProcessPorts {
 export function startProcess(name: string, ports: ProcessPorts, onCrash: () => void): Process {
   const { scheduler, ledger, broker, faults } = ports
   /** Messages that this process holds by a claim or in the express lane. */
-  const held = new Map<bigint, Record>()
+  const held = new Map<string, Record>()
+  const claimOf = ({ position, token }: { readonly position: bigint; readonly token: string }): string => `${position} ${token}`
   const owner: Owner = { name, alive: true, pausedUntil: 0 }
 
   function charge(): void {
@@ -71,9 +72,9 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
   }
 
   function hold(rows: readonly ClaimedMessage[]): void {
-    for (const { message, position } of rows) {
-      const record = ledger.records.get(message.id)
-      if (record !== undefined) held.set(position, record)
+    for (const row of rows) {
+      const record = ledger.records.get(row.message.id)
+      if (record !== undefined) held.set(claimOf(row), record)
     }
   }
 
@@ -84,39 +85,43 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
           const rows = await ports.storage.claim(request)
           if (rows.length > 0) ledger.write(`claim ${rows.map((row) => row.message.id).join(',')} by ${name}`)
           if (owner.alive) hold(rows)
-          else for (const { message } of rows) (ledger.records.get(message.id) as Record).losses++
+          // Whoever is dead or stands still when it gets them may not be back in time.
+          if (!owner.alive || owner.pausedUntil > scheduler.now)
+            for (const { message } of rows) (ledger.records.get(message.id) as Record).losses++
           return rows
         },
         faults.claimFails,
         (rows) => {
-          for (const { message, position } of rows) {
-            held.delete(position)
-            ;(ledger.records.get(message.id) as Record).losses++
+          for (const row of rows) {
+            held.delete(claimOf(row))
+            ;(ledger.records.get(row.message.id) as Record).losses++
           }
         },
         faults.claimReplyLost,
       ),
     settle: (settlements) => {
-      const touched = settlements.map(({ position }) => held.get(position)).filter((record) => record !== undefined)
-      const chargeAll = (): void => {
-        for (const record of touched) record.losses++
-      }
       return call(
         async () => {
           const result = await ports.storage.settle(settlements)
           ledger.write(
             `settle ${settlements.map(({ position, kind }) => `${position} ${kind}`).join(',')} by ${name}, ${result.stale} stale`,
           )
-          for (const { position } of settlements) held.delete(position)
           return result
         },
         faults.settleFails,
-        chargeAll,
+        () => {},
         faults.settleReplyLost,
-      ).catch((error: unknown) => {
-        chargeAll()
-        throw error
-      })
+      ).then(
+        (result) => {
+          for (const settlement of settlements) held.delete(claimOf(settlement))
+          return result
+        },
+        (error: unknown) => {
+          // Also what waits for the next settle may wait too long now.
+          charge()
+          throw error
+        },
+      )
     },
   }
 
@@ -137,7 +142,7 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
     relay: watched(relay, hold),
     crash,
     pause(ms) {
-      owner.pausedUntil = scheduler.now + ms
+      owner.pausedUntil = Math.max(owner.pausedUntil, scheduler.now + ms)
       ledger.write(`pause ${name} for ${ms}`)
       charge()
     },

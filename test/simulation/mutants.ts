@@ -1,0 +1,116 @@
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { Subject } from './simulate.ts'
+
+/** A deliberate bug: one place in the source, and what stands there instead. */
+export interface Mutant {
+  readonly name: string
+  readonly file: string
+  readonly from: string
+  readonly to: string
+  /** Names of the checks that may see it. */
+  readonly seenBy: readonly string[]
+}
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: 'a settlement is not fenced by its token',
+    file: 'stores/memory/outbox.ts',
+    from: 'row === undefined || row.token !== settlement.token',
+    to: 'row === undefined',
+    seenBy: ['lost', 'duplicates', 'inversion', 'budget'],
+  },
+  {
+    name: 'a keyed message takes the express lane past an open row of its key',
+    file: 'stores/memory/save.ts',
+    from: 'if (state.database.outbox.hasOpenRow(key)) return false',
+    to: '',
+    seenBy: ['inversion'],
+  },
+  {
+    name: 'a claim takes a row whose predecessor in the key is not in it',
+    file: 'stores/memory/outbox.ts',
+    from: 'if (row.previous !== undefined && !taken.has(row.previous)) continue',
+    to: '',
+    seenBy: ['inversion'],
+  },
+  {
+    name: 'several messages of a key are unconfirmed at one time',
+    file: 'outbox/publisher.ts',
+    from: "transport.features.ordering === 'per-key' && run.probe === undefined",
+    to: 'run.probe === undefined',
+    seenBy: ['inversion'],
+  },
+  {
+    name: 'a relay goes on publishing after its claim has ended',
+    file: 'outbox/publisher.ts',
+    from: 'if (closed || clock.monotonic() >= batch.terms.publishUntil) return end(batch, run)',
+    to: 'if (closed) return end(batch, run)',
+    seenBy: ['duplicates', 'inversion'],
+  },
+  {
+    name: 'the later rows of a key go on after a refusal',
+    file: 'outbox/publisher.ts',
+    from: 'end(batch, run, settlement)',
+    to: 'settle(batch, settlement, false); run.next++; run.next < run.rows.length ? (run.handed <= run.next ? hand(batch, run) : undefined) : (run.ended = true, finish(batch))',
+    seenBy: ['inversion'],
+  },
+  {
+    name: 'an outage is charged to the messages',
+    file: 'outbox/settle-policy.ts',
+    from: "return { kind: 'release', position, token, delayMs: backoffMs(circumstances.settings.breaker, 1, circumstances.random) }",
+    to: "return { kind: 'retry', position, token, delayMs: 50, error: outcome.error }",
+    seenBy: ['innocent', 'budget', 'stuck'],
+  },
+  {
+    name: 'no slow mode: suspects are published in batches for ever',
+    file: 'outbox/claim-loop.ts',
+    from: 'if (suspect && !slow.on) {',
+    to: 'if (suspect && slow.on) {',
+    seenBy: ['stuck', 'lost', 'innocent'],
+  },
+  {
+    name: 'no answer counts as a confirm',
+    file: 'outbox/publisher.ts',
+    from: "if (outcome.kind === 'confirmed') return confirmed(batch, run, row)",
+    to: "if (outcome.kind === 'confirmed' || outcome.kind === 'unknown') return confirmed(batch, run, row)",
+    seenBy: ['lost', 'inversion'],
+  },
+  {
+    name: 'the express lane ignores how much of the grace has passed',
+    file: 'outbox/express-lane.ts',
+    from: 'publishUntil: offeredAt + ports.graceMs / 2',
+    to: 'publishUntil: Number.POSITIVE_INFINITY',
+    seenBy: ['duplicates', 'inversion'],
+  },
+]
+
+/** Copies the source, puts the bug into the copy, and hands over what the copy exports. */
+export async function withMutant<Result>(mutant: Mutant | undefined, use: (subject: Subject) => Promise<Result>): Promise<Result> {
+  const folder = await mkdtemp(join(tmpdir(), 'mersal-mutant-'))
+  try {
+    for (const part of ['core', 'lib', 'outbox', 'stores/memory', 'stores/memory.ts']) {
+      await cp(join(import.meta.dirname, '../../src', part), join(folder, part), { recursive: true })
+    }
+    await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
+    if (mutant !== undefined) await plant(mutant, join(folder, mutant.file))
+    const load = async (path: string): Promise<unknown> => import(/* @vite-ignore */ pathToFileURL(join(folder, path)).href)
+    const relay = (await load('outbox/relay.ts')) as Pick<Subject, 'createRelay'>
+    const store = (await load('stores/memory.ts')) as Pick<Subject, 'memoryStore'>
+    return await use({ createRelay: relay.createRelay, memoryStore: store.memoryStore })
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
+async function plant({ name, from, to }: Mutant, path: string): Promise<void> {
+  const source = await readFile(path, 'utf8')
+  if (source.split(from).length !== 2)
+    throw new Error(`mutant '${name}': its place occurs ${source.split(from).length - 1} times in ${path}`)
+  await writeFile(
+    path,
+    source.replace(from, () => to),
+  )
+}
