@@ -19,14 +19,17 @@ export interface SendOptions {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** Sends messages within one transaction (or directly, for `app.direct`). Await every call. Each resolves to the id of the message. */
+/**
+ * Sends messages within one transaction (or directly, for `app.direct`). Await every call. Each
+ * resolves to the id of the message. The functions may be taken off the object.
+ */
 export interface Sender {
   /** To the one owner of the command: the route in `routes`, or this app if it handles it. */
-  send<Body>(type: CommandType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
+  send<Body>(this: void, type: CommandType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
   /** To this app's own queue. */
-  sendLocal<Body>(type: CommandType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
+  sendLocal<Body>(this: void, type: CommandType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
   /** To every subscriber of the event. */
-  publish<Body>(type: EventType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
+  publish<Body>(this: void, type: EventType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
 }
 
 /** What a handler gets besides the body. Its methods may be taken off the object. */
