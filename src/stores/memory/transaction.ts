@@ -113,6 +113,8 @@ export async function lock(state: TransactionState, name: string): Promise<void>
   }
   if (granted) locks.release(state, name)
   assertOpen(state)
+  // Whatever the function makes of it, the unit of work ends with this reason.
+  state.signal?.throwIfAborted()
   const text = `another transaction holds what this one needs, and did not end within ${lockWaitMs} ms; keep transactions short`
   state.doomed = new MersalError('MERSAL_STORE_BUSY', text)
   throw state.doomed
