@@ -1,3 +1,4 @@
+import { toError } from '../lib/abort.ts'
 import type { Mersal } from './mersal.ts'
 
 type StopSignal = 'SIGTERM' | 'SIGINT'
@@ -9,6 +10,8 @@ export interface SignalOptions {
   readonly graceMs?: number
   /** For tests: the process. */
   readonly host?: SignalHost
+  /** Where the failure of a stop is told. Default: a line on standard error. */
+  readonly report?: (text: string) => void
 }
 
 /** The part of `process` that is used. */
@@ -17,6 +20,10 @@ export interface SignalHost {
   off(signal: StopSignal, listener: () => void): unknown
   exit(code: number): void
   exitCode?: number | string | null | undefined
+}
+
+function toStderr(text: string): void {
+  process.stderr.write(`${text}\n`)
 }
 
 const numbers: Readonly<Record<StopSignal, number>> = { SIGINT: 2, SIGTERM: 15 }
@@ -41,7 +48,7 @@ export interface SignalStop extends Disposable {
 
 /** Stops the app when a signal comes, as `runUntilSignal` does, without starting it. Disposing takes the listeners away. */
 export function stopOnSignals(app: Pick<Stoppable, 'stop'>, options: SignalOptions = {}): SignalStop {
-  const { signals = ['SIGTERM', 'SIGINT'], host = process, graceMs } = options
+  const { signals = ['SIGTERM', 'SIGINT'], host = process, graceMs, report = toStderr } = options
   const { promise, resolve } = Promise.withResolvers<number>()
   let asked = false
   const stop = async (): Promise<void> => {
@@ -50,7 +57,7 @@ export function stopOnSignals(app: Pick<Stoppable, 'stop'>, options: SignalOptio
       await app.stop(graceMs === undefined ? {} : { graceMs })
     } catch (error) {
       code = 1
-      process.stderr.write(`${error instanceof Error ? error.message : 'stopping failed'}\n`)
+      report(toError(error).message)
     }
     host.exitCode = code
     resolve(code)
