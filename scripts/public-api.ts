@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**
@@ -50,40 +50,73 @@ function listed(text: string): { readonly from: string; readonly as: string }[] 
 
 const resolved = (file: string, specifier: string): string => join(dirname(file), specifier.replace(/\.[jt]s$/, '.d.ts'))
 
-/** Every name that a declaration file exports, followed to the place where it is declared. */
-function exportsOf(file: string): Map<string, Exported> {
+/** What a declaration file declares, and what it takes from other files, by the name that it has there. */
+function declaredIn(file: string): Map<string, Exported> {
   if (!existsSync(file)) throw new Error(`no declarations at ${file}`)
   const found = new Map<string, Exported>()
-  const local = new Map<string, Exported>()
-  const bring = (specifier: string, from: string): Exported => {
-    if (!specifier.startsWith('.')) return { file, text: `import { ${from} } from '${specifier}'` }
-    const target = exportsOf(resolved(file, specifier)).get(from)
-    if (target === undefined) throw new Error(`${file} takes ${from} from ${specifier}, which does not export it`)
-    return target
-  }
-  const parts = statements(readFileSync(file, 'utf8'))
-  for (const text of parts) {
+  for (const text of statements(readFileSync(file, 'utf8'))) {
     const name = declaration.exec(text)?.[1]
-    if (name !== undefined) {
-      const before = local.get(name)
-      local.set(name, { file, text: before === undefined ? text : `${before.text}\n${text}` })
-      if (text.startsWith('export')) found.set(name, local.get(name)!)
-    }
+    // Overloads of a function are several statements.
+    if (name !== undefined) found.set(name, { file, text: found.has(name) ? `${found.get(name)!.text}\n${text}` : text })
     const imported = names.exec(text)
-    if (imported?.[1] === 'import') for (const { from, as } of listed(imported[2]!)) local.set(as, bring(imported[3]!, from))
+    if (imported?.[1] === 'import') for (const { from, as } of listed(imported[2]!)) found.set(as, bring(file, imported[3]!, from))
   }
-  for (const text of parts) {
+  return found
+}
+
+function bring(file: string, specifier: string, from: string): Exported {
+  if (!specifier.startsWith('.')) return { file, text: `import { ${from} } from '${specifier}'` }
+  const target = exportsOf(resolved(file, specifier)).get(from)
+  if (target === undefined) throw new Error(`${file} takes ${from} from ${specifier}, which does not export it`)
+  return target
+}
+
+/** Every name that a declaration file exports, followed to the place where it is declared. */
+function exportsOf(file: string): Map<string, Exported> {
+  const declared = declaredIn(file)
+  const found = new Map([...declared].filter(([, exported]) => exported.file === file && exported.text.startsWith('export')))
+  for (const text of statements(readFileSync(file, 'utf8'))) {
     const all = star.exec(text)?.[1]
     if (all !== undefined) for (const [name, exported] of exportsOf(resolved(file, all))) found.set(name, exported)
     const given = names.exec(text)
     if (given?.[1] !== 'export') continue
     for (const { from, as } of listed(given[2]!)) {
-      const exported = given[3] === undefined ? local.get(from) : bring(given[3], from)
+      const exported = given[3] === undefined ? declared.get(from) : bring(file, given[3], from)
       if (exported === undefined) throw new Error(`${file} exports ${from}, which is not declared in it`)
       found.set(as, exported)
     }
   }
   return found
+}
+
+/** Declarations that the given ones refer to and that no page has shown yet; changing them changes the API all the same. */
+function hiddenBehind(shown: readonly Exported[], seen: Set<string>): Map<string, Exported> {
+  for (const { file, text } of shown) seen.add(file + text)
+  const found = new Map<string, Exported>()
+  const visit = ({ file, text }: Exported): void => {
+    const words = new Set(text.match(/[A-Za-z_$][\w$]*/g) ?? [])
+    for (const [name, exported] of declaredIn(file)) {
+      if (!words.has(name) || seen.has(exported.file + exported.text)) continue
+      seen.add(exported.file + exported.text)
+      found.set(`${name} of ${basename(exported.file)}`, exported)
+      visit(exported)
+    }
+  }
+  for (const exported of shown) visit(exported)
+  return found
+}
+
+const byName = <Value>(entries: Iterable<[string, Value]>): [string, Value][] => [...entries].sort(([a], [b]) => (a < b ? -1 : 1))
+
+function pageOf(path: string, file: string, seen: Set<string>): string {
+  const shown = exportsOf(file)
+  const listedNames = byName(shown).map(([name, { text }]) => {
+    const plain = text.replaceAll(/^export (?:declare )?/gm, '')
+    return declaration.exec(text)?.[1] === name ? plain : `${name} = ${plain}`
+  })
+  const hidden = byName(hiddenBehind([...shown.values()], seen)).map(([, { text }]) => text.replaceAll(/^(?:export )?(?:declare )?/gm, ''))
+  const behind = hidden.length === 0 ? [] : [`--- without a public name, behind mersal${path.slice(1)}`, ...hidden]
+  return [`=== mersal${path.slice(1)}`, ...listedNames, ...behind].join('\n\n')
 }
 
 /** Sub-paths of the package that have declarations: `.` → `index.d.ts`. */
@@ -105,14 +138,8 @@ export function publicApi(): string {
       cwd: root,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    const pages = [...entries()].map(([path, file]) => {
-      const found = [...exportsOf(join(folder, file))].sort(([a], [b]) => (a < b ? -1 : 1))
-      const lines = found.map(([name, { text }]) => {
-        const shown = text.replaceAll(/^export (?:declare )?/gm, '')
-        return declaration.exec(text)?.[1] === name ? shown : `${name} = ${shown}`
-      })
-      return [`=== mersal${path.slice(1)}`, ...lines].join('\n\n')
-    })
+    const seen = new Set<string>()
+    const pages = [...entries()].map(([path, file]) => pageOf(path, join(folder, file), seen))
     return `${pages.join('\n\n')}\n`
   } finally {
     rmSync(folder, { recursive: true, force: true })

@@ -34,7 +34,7 @@ export const crashPointList = [
   { name: 'C6', reachedBy: 'database', meaning: 'COMMIT of the handler has been executed, its answer has not been heard' },
   { name: 'C7', reachedBy: 'transport', meaning: 'the handler has committed, its message is not acknowledged' },
   { name: 'C8', reachedBy: 'transport', meaning: 'the acknowledgement is in the hands of the transport' },
-] as const satisfies readonly { name: string; reachedBy: 'store' | 'transport' | 'database' | 'test'; meaning: string }[]
+] as const
 
 export type CrashPoint = (typeof crashPointList)[number]['name']
 

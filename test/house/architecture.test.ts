@@ -30,9 +30,16 @@ describe('the sources', () => {
     expect(wrong).toEqual([])
   })
 
-  test('contain no any', () => {
+  test('contain no any, except where a comment gives the reason', () => {
     const any = /(?::|\bas|<|\||&|,|=>|=)\s*any\b(?!\s*[:(.])|\bany\[\]/
-    expect(sources.flatMap((source) => places(source, any))).toEqual([])
+    const excused = /oxlint-disable-next-line typescript\/no-explicit-any -- \S+/
+    const found = sources.flatMap((source) =>
+      places(source, any).filter((place) => {
+        const line = Number(place.split(':')[1])
+        return !excused.test(source.text.split('\n')[line - 2] ?? '')
+      }),
+    )
+    expect(found).toEqual([])
   })
 
   test('contain no enum, no namespace and no decorator', () => {

@@ -13,8 +13,4 @@ describe('the public API', () => {
     const page = api.split(/^=== /m).find((part) => part.startsWith(`mersal${path.slice(1)}\n`))
     expect(page?.trim().split('\n').length).toBeGreaterThan(3)
   })
-
-  test('has no any', () => {
-    expect(api.split('\n').filter((line) => /[:<|&,=>]\s*any\b(?!\s*:)|\bany\[\]/.test(line))).toEqual([])
-  })
 })
