@@ -12,11 +12,18 @@ export interface BrokerFaults {
   unavailable: number
 }
 
+/** What a process wants to know of its own publishes. */
+export interface Occasions {
+  readonly published: (record: Record) => void
+  /** It published a killer. */
+  readonly crash: () => void
+}
+
 export interface Broker {
   readonly faults: BrokerFaults
   /** Destination names that do not answer now. */
   readonly down: Set<string>
-  transportFor(owner: Owner, crash: () => void): Transport
+  transportFor(owner: Owner, on: Occasions): Transport
 }
 
 const unsure = (text: string): PublishOutcome => ({ kind: 'unknown', error: new Error(text) })
@@ -69,12 +76,13 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
         return { outcome: unsure('no answer'), afterMs: scheduler.between(40, 120) }
       case 'lost':
         return { outcome: unsure('no answer'), afterMs: scheduler.between(40, 120) }
+      case 'unavailable':
       default:
         return { outcome: { kind: 'unavailable', error: new Error('connection refused') }, afterMs: latency }
     }
   }
 
-  function transportFor(owner: Owner, crash: () => void): Transport {
+  function transportFor(owner: Owner, on: Occasions): Transport {
     /** With `per-key`, what comes after a message that was not confirmed does not reach the broker. */
     function send(record: Record, broken: Set<string>, latency: number): Promise<PublishOutcome> {
       return new Promise((resolve) => {
@@ -101,9 +109,10 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
         if (record === undefined) throw new Error(`nobody wrote ${id}`)
         if (!owner.alive) return new Promise(() => {})
         record.publishes++
+        on.published(record)
         ledger.write(`publish ${id} by ${owner.name}`)
         if (record.nature === 'killer') {
-          crash()
+          on.crash()
           return new Promise(() => {})
         }
         return send(record, broken, ordering === 'per-key' ? together + 0.001 * step++ : scheduler.between(1, 15))

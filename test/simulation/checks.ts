@@ -50,7 +50,7 @@ export function violationsOf({ ledger, dead, pending, faultFree, maxAttempts }: 
 
 function judge(record: Record, letter: DeadLetter | undefined, limits: Pick<Ending, 'faultFree' | 'maxAttempts'>): string[] {
   const found: string[] = []
-  const bound = 1 + record.faults + record.losses
+  const bound = 1 + record.faults + record.hits
   if (record.publishes > bound) found.push(`duplicates: ${record.id} was published ${record.publishes} times, its faults allow ${bound}`)
   if (limits.faultFree && record.publishes !== 1)
     found.push(`duplicates: ${record.id} was published ${record.publishes} times without a fault`)

@@ -36,12 +36,22 @@ export interface ProcessPorts {
 export function startProcess(name: string, ports: ProcessPorts, onCrash: () => void): Process {
   const { scheduler, ledger, broker, faults } = ports
   /** Messages that this process holds by a claim or in the express lane. */
-  const held = new Map<string, Record>()
+  const held = new Map<string, { readonly record: Record; published: boolean }>()
+  /** A settle failed and none has succeeded since: what is published now may wait too long as well. */
+  let troubled = false
   const claimOf = ({ position, token }: { readonly position: bigint; readonly token: string }): string => `${position} ${token}`
   const owner: Owner = { name, alive: true, pausedUntil: 0 }
 
   function charge(): void {
-    for (const record of held.values()) record.losses++
+    for (const { record, published } of held.values()) {
+      record.losses++
+      if (published) record.hits++
+    }
+  }
+
+  function published(record: Record): void {
+    if (troubled) record.hits++
+    for (const entry of held.values()) if (entry.record === record) entry.published = true
   }
 
   function crash(): void {
@@ -58,7 +68,10 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
     return new Promise((resolve, reject) => {
       const answer = (act: () => void): unknown => scheduler.after(scheduler.between(1, 6), owner, act)
       scheduler.after(scheduler.between(1, 6), undefined, () => {
-        if (scheduler.chance(fails)) return void answer(() => reject(new Error('the database is away')))
+        if (scheduler.chance(fails)) {
+          answer(() => reject(new Error('the database is away')))
+          return
+        }
         action().then(
           (result) => {
             if (!scheduler.chance(lost)) return answer(() => resolve(result))
@@ -74,7 +87,7 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
   function hold(rows: readonly ClaimedMessage[]): void {
     for (const row of rows) {
       const record = ledger.records.get(row.message.id)
-      if (record !== undefined) held.set(claimOf(row), record)
+      if (record !== undefined) held.set(claimOf(row), { record, published: false })
     }
   }
 
@@ -113,11 +126,13 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
         faults.settleReplyLost,
       ).then(
         (result) => {
+          troubled = false
           for (const settlement of settlements) held.delete(claimOf(settlement))
           return result
         },
         (error: unknown) => {
           // Also what waits for the next settle may wait too long now.
+          troubled = true
           charge()
           throw error
         },
@@ -128,7 +143,7 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
   const relay = ports.createRelay({
     app: name,
     storage,
-    transports: new Map([['default', broker.transportFor(owner, crash)]]),
+    transports: new Map([['default', broker.transportFor(owner, { crash, published })]]),
     logger: silentLogger,
     clock: scheduler.clockOf(owner, scheduler.between(0, 1_000_000)),
     random: scheduler.random,

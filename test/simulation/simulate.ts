@@ -75,7 +75,7 @@ export async function simulate(seed: number, { createRelay, memoryStore }: Subje
     const name = `p${slot}.${generation}`
     world.processes[slot] = startProcess(
       name,
-      { createRelay, scheduler, ledger, broker, storage: store.outbox as never, faults: storeFaults, options },
+      { createRelay, scheduler, ledger, broker, storage: store.outbox, faults: storeFaults, options },
       () => {
         world.crashes++
         scheduler.after(scheduler.between(20, 300), undefined, () => launch(slot, generation + 1))

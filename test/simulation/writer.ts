@@ -97,6 +97,7 @@ function makeRecords(name: string, scheduler: Scheduler, plan: WriterPlan): Reco
       refusals: 0,
       faults: 0,
       losses: 0,
+      hits: 0,
     }
   })
 }
