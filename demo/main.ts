@@ -1,0 +1,95 @@
+/** The demo: `npm run demo -- --help`. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Input, readInput } from './input.ts'
+import { naivePart } from './naive/part.ts'
+import { type DemoOptions, help, readOptions } from './options.ts'
+import { outboxPart } from './outbox/part.ts'
+import { seededRandom } from './random.ts'
+import { type Reconciliation, brokenPromises } from './reconcile.ts'
+import { type View, createView, shown } from './view.ts'
+
+/** The naive part shows enough with a few hundred. */
+const NAIVE_COMMANDS = 300
+
+const rows: readonly [keyof Reconciliation, string][] = [
+  ['commands', 'commands'],
+  ['students', 'students'],
+  ['events', 'events'],
+  ['financial', 'financial registrations'],
+  ['lost', 'lost events'],
+  ['phantom', 'phantom events'],
+  ['duplicateEffects', 'duplicate effects'],
+  ['unfinished', 'unfinished registrations'],
+  ['garbled', 'garbled names'],
+  ['repeatedEvents', 'events published again'],
+  ['deadLetters', 'dead letters'],
+  ['waiting', 'still waiting'],
+]
+
+function table(columns: readonly (readonly [string, Reconciliation])[]): string {
+  const lines = rows.map(
+    ([name, label]) => `  ${label.padEnd(26)}${columns.map(([, numbers]) => String(numbers[name]).padStart(10)).join('')}`,
+  )
+  return [`  ${''.padEnd(26)}${columns.map(([title]) => title.padStart(10)).join('')}`, ...lines].join('\n')
+}
+
+function report(input: Input, view: View): void {
+  view.say(`${input.registrations.length} commands, ${input.malformed.length} malformed lines`)
+  for (const { line, problem } of input.malformed.slice(0, 20)) view.say(`  line ${line}: ${shown(problem, 100)}`)
+  if (input.malformed.length > 20) view.say(`  and ${input.malformed.length - 20} more`)
+}
+
+/** Returns the exit code. */
+async function run(options: DemoOptions, input: Input, folder: string): Promise<number> {
+  const view = createView(process.stdout)
+  report(input, view)
+  const columns: [string, Reconciliation][] = []
+  const common = { random: seededRandom(options.seed), view }
+  if (options.part !== 'outbox') {
+    view.say('\nThe naive way: write, then publish (and publish, then commit)')
+    const commands = input.registrations.slice(0, NAIVE_COMMANDS)
+    columns.push(['naive', await naivePart({ ...common, commands, folder: join(folder, 'naive') })])
+    view.end()
+  }
+  let broken: string[] = []
+  if (options.part !== 'naive') {
+    view.say('\nWith the outbox: the same kills, and more')
+    const commands = input.registrations
+    const { numbers, expectedDeadLetters, missed } = await outboxPart({ ...common, commands, folder: join(folder, 'outbox') })
+    columns.push(['outbox', numbers])
+    broken = brokenPromises(numbers, expectedDeadLetters)
+    for (const text of missed) view.say(`  not reached with so few commands: SIGKILL ${text}`)
+    view.end()
+  }
+  view.say(`\nReconciliation, read from the database files with plain SQL\n${table(columns)}\n`)
+  for (const text of broken) view.say(`BROKEN: ${text}`)
+  if (options.part !== 'naive' && broken.length === 0) view.say('Every promise of the outbox was kept.')
+  return broken.length === 0 ? 0 : 1
+}
+
+async function main(): Promise<number> {
+  let options: DemoOptions | undefined
+  let input: Input
+  try {
+    options = readOptions(process.argv.slice(2))
+    if (options === undefined) {
+      process.stdout.write(help)
+      return 0
+    }
+    input = await readInput(options.input)
+  } catch (error) {
+    process.stderr.write(`${shown(error instanceof Error ? error.message : String(error), 500)}\nTry --help.\n`)
+    return 2
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'mersal-demo-'))
+  try {
+    return await run(options, input, folder)
+  } finally {
+    if (options.keep) process.stdout.write(`The files are in ${folder}\n`)
+    else rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+process.exitCode = await main()

@@ -1,0 +1,41 @@
+import { HOLD_MS } from '../child.ts'
+import { Program, type Stop } from '../processes.ts'
+import { type Reconciliation, reconcile } from '../reconcile.ts'
+import { type Scene, between, prepare, watch } from '../scene.ts'
+
+/** Runs the naive programs under kills, and counts. */
+export async function naivePart(scene: Scene): Promise<Reconciliation> {
+  const { folder, commands, random, view } = scene
+  await prepare(scene, false)
+  const say = (text: string): void => view.say(`  ${text}`)
+  const some = (): number => between(random, 1, Math.max(1, Math.floor(commands.length / 8)))
+  const plan = { folder, failsTwice: commands[Math.floor(commands.length / 3)]?.line ?? 0, failsAlways: 0 }
+  const registrarStops: Stop[] = [
+    { point: 'R3', nth: some(), where: 'after the write, before the publish' },
+    { point: 'R3', nth: some(), where: 'after the write, before the publish' },
+    // From the middle on, the other habit: this one counts past the first half.
+    { point: 'R5', nth: Math.ceil(commands.length / 2) + some(), where: 'after the publish, before the commit' },
+    { point: 'R5', nth: some(), where: 'after the publish, before the commit' },
+  ]
+  const financeStops: Stop[] = [
+    { point: 'C7', nth: some(), where: 'after its work, before the acknowledgement' },
+    { point: 'C7', nth: some(), where: 'after its work, before the acknowledgement' },
+  ]
+  const registrar = new Program({ name: 'registrar', file: 'naive/registrar.ts', plan, stops: registrarStops, say })
+  const finance = new Program({ name: 'finance', file: 'naive/finance.ts', plan, stops: financeStops, say })
+  finance.start()
+  registrar.start()
+  try {
+    await registrar.finished
+    await watch(scene, {
+      until: ({ waiting }) => waiting === 0,
+      deadline: performance.now() + 10 * HOLD_MS,
+      failure: finance.finished,
+    })
+    await finance.stop()
+  } finally {
+    registrar.abandon()
+    finance.abandon()
+  }
+  return reconcile(folder, commands.length)
+}
