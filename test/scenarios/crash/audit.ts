@@ -25,7 +25,7 @@ interface Arrival extends Part {
 }
 
 function read<Row>(folder: string, file: string, sql: string, ...values: string[]): Row[] {
-  const database = new DatabaseSync(join(folder, file), { readOnly: true })
+  const database = new DatabaseSync(join(folder, file), { readOnly: true, timeout: 5000 })
   try {
     return database.prepare(sql).all(...values) as Row[]
   } finally {

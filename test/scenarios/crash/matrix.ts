@@ -1,0 +1,26 @@
+import { expect, test } from 'vitest'
+import { type CrashPoint, crashPointList } from '../../../src/testing/crash-points.ts'
+import { type CrashRun, runCrash } from './run.ts'
+
+/** Runs of each point: `CRASH_RUNS=20` for a thorough look. */
+const RUNS = Number(process.env['CRASH_RUNS'] ?? 2)
+
+/** A relay reaches these once per batch, and there are few batches; everything else happens once per message. */
+function nthOf(lane: CrashRun['lane'], point: CrashPoint, run: number): number {
+  if (/^R[3-9]$/.test(point)) return 1 + (run % (lane === 'express' ? 5 : 2))
+  return 1 + ((run * 7) % 20)
+}
+
+/** One test for each crash point. A run counts only if its crash happened: `runCrash` throws otherwise. */
+export function testEveryCrashPoint(lane: CrashRun['lane']): void {
+  test.for(crashPointList)('killed at $name: $meaning', { timeout: 30_000 * RUNS }, async ({ name: point }) => {
+    for (let run = 0; run < RUNS; run += 1) {
+      const nth = nthOf(lane, point, run)
+      const findings = await runCrash({ lane, point, nth })
+      const label = `${point} #${nth}`
+      expect({ label, ...findings }).toMatchObject({ label, lost: 0, phantom: 0, duplicateEffects: 0, missingEffects: 0, inversions: 0 })
+      // Once without a fault, and once more for the one crash.
+      expect(findings.publishes, `${label}: publishes of one message`).toBeLessThanOrEqual(2)
+    }
+  })
+}
