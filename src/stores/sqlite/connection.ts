@@ -227,7 +227,8 @@ export class Connection {
 
   #usable(): Handle {
     if (this.#closed && this.#handle === undefined) throw new MersalError('MERSAL_STORE_FAILED', `${this.#name}: it has been closed`)
-    if (this.#handle === undefined) {
+    if (this.#handle?.isOpen !== true) {
+      // It was closed under the hands of a unit that was given up.
       this.#handle = this.#connect()
       setSynchronous(this.#handle, this.settings.synchronous)
     }

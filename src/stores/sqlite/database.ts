@@ -7,8 +7,10 @@ export interface SqliteDatabase {
   prepare(sql: string): object
   close(): unknown
   /** `node:sqlite`. */
+  readonly isOpen?: boolean
   readonly isTransaction?: boolean
   /** better-sqlite3. */
+  readonly open?: unknown
   readonly inTransaction?: boolean
 }
 
@@ -35,7 +37,7 @@ export function isSqliteDatabase(value: unknown): value is SqliteDatabase {
   if (typeof value !== 'object' || value === null) return false
   const given = value as Partial<SqliteDatabase>
   if (typeof given.exec !== 'function' || typeof given.prepare !== 'function' || typeof given.close !== 'function') return false
-  return typeof given.isTransaction === 'boolean' || typeof given.inTransaction === 'boolean'
+  return 'isTransaction' in given || 'inTransaction' in given
 }
 
 /** Whatever the defaults of the handle are, rows come as objects with plain numbers. */
@@ -59,10 +61,15 @@ export class Handle {
 
   constructor(native: SqliteDatabase) {
     this.native = native
-    this.library = typeof native.isTransaction === 'boolean' ? 'node:sqlite' : 'better-sqlite3'
+    this.library = 'isTransaction' in native ? 'node:sqlite' : 'better-sqlite3'
+  }
+
+  get isOpen(): boolean {
+    return (this.native.isOpen ?? this.native.open) === true
   }
 
   get inTransaction(): boolean {
+    if (!this.isOpen) return false
     return (this.native.isTransaction ?? this.native.inTransaction) === true
   }
 
