@@ -34,7 +34,7 @@ export interface TestDatabase extends AsyncDisposable {
   readonly pool: Pool
   /** Another pool like it, as another process would have. Closed with the database. */
   newPool(options?: PoolConfig): Pool
-  query(text: string, values?: unknown[]): Promise<Record<string, unknown>[]>
+  readonly query: (text: string, values?: unknown[]) => Promise<Record<string, unknown>[]>
 }
 
 export async function testDatabase(url: string = serverUrl): Promise<TestDatabase> {

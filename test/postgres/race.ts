@@ -1,0 +1,126 @@
+import type { ClaimedMessage } from '../../src/core/outbox.ts'
+import type { PostgresClient, PostgresStore } from '../../src/postgres.ts'
+import { message, newToken } from './messages.ts'
+
+/** Where a race writes down what left, in which order, and what its rules say. */
+export interface Ledger {
+  /** What left, in this order. */
+  readonly left: { readonly key: string; readonly position: bigint }[]
+  /** Keys in hands at this moment. */
+  readonly held: Map<string, number>
+  overlaps: number
+}
+
+export const newLedger = (): Ledger => ({ left: [], held: new Map(), overlaps: 0 })
+
+const keyOf = (row: ClaimedMessage): string => row.message.partitionKey ?? row.message.id
+
+/** Takes rows into the ledger as a publisher would: one after the other, noting keys that two hold at once. */
+export async function publishAll(ledger: Ledger, rows: readonly ClaimedMessage[], pause: () => Promise<unknown>): Promise<void> {
+  const keys = new Set(rows.map(keyOf))
+  for (const key of keys) {
+    if ((ledger.held.get(key) ?? 0) > 0) ledger.overlaps++
+    ledger.held.set(key, (ledger.held.get(key) ?? 0) + 1)
+  }
+  await pause()
+  for (const row of rows) ledger.left.push({ key: keyOf(row), position: row.position })
+  await pause()
+  for (const key of keys) ledger.held.set(key, (ledger.held.get(key) ?? 1) - 1)
+}
+
+/** Claims, publishes and settles until told to stop and nothing is left. Some rows are given back or refused. */
+export async function claimer(
+  store: PostgresStore<PostgresClient>,
+  ledger: Ledger,
+  options: { readonly limit: number; readonly ended: () => boolean; readonly random: () => number },
+): Promise<void> {
+  for (;;) {
+    const ended = options.ended()
+    const rows = await store.outbox.claim({ limit: options.limit, claimMs: 60_000, token: newToken() })
+    if (rows.length === 0) {
+      if (ended && (await store.admin.stats()).pending === 0) return
+      await nextTurn()
+      continue
+    }
+    // A suffix of the claim goes back: of each key only later rows than those that left.
+    const cut = options.random() < 0.3 ? Math.floor(options.random() * rows.length) : rows.length
+    await publishAll(ledger, rows.slice(0, cut), nextTurn)
+    await store.outbox.settle(
+      rows.map((row, index) =>
+        index < cut
+          ? { kind: 'sent', position: row.position, token: row.token }
+          : { kind: 'release', position: row.position, token: row.token },
+      ),
+    )
+  }
+}
+
+export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+export interface WriterOptions {
+  readonly keys: number
+  readonly units: number
+  readonly random: () => number
+  /** Messages of the unit are asked to be born claimed, and then published by the writer. */
+  readonly express?: Ledger
+}
+
+/**
+ * Writes units with one to three messages of random keys. One in five rolls back, one in five waits
+ * before its commit, with its messages written.
+ */
+export async function writer(store: PostgresStore<PostgresClient>, options: WriterOptions): Promise<number> {
+  const { random } = options
+  let committed = 0
+  for (let unit = 0; unit < options.units; unit++) {
+    const keys = Array.from({ length: 1 + Math.floor(random() * 3) }, () => Math.floor(random() * options.keys))
+    const token = newToken()
+    const fate = random()
+    const express: ClaimedMessage[] = []
+    try {
+      await store.unitOfWork(async (tx) => {
+        const messages = keys.map((key) => message('race', `key ${key}`))
+        const saved = await store.outbox.save(tx, messages, options.express === undefined ? {} : { express: { token, graceMs: 60_000 } })
+        for (const [index, row] of saved.entries()) {
+          const given = messages[index]
+          if (row.express && given !== undefined) express.push({ message: given, position: row.position, attempt: 0, token })
+        }
+        if (fate < 0.2) throw new Rollback()
+        if (fate < 0.4) await tx.query('select pg_sleep(0.003)')
+      })
+      committed += keys.length
+      if (options.express !== undefined && express.length > 0) {
+        await publishAll(options.express, express, nextTurn)
+        await store.outbox.settle(express.map(({ position }) => ({ kind: 'sent', position, token })))
+      }
+    } catch (error) {
+      if (!(error instanceof Rollback)) throw error
+    }
+  }
+  return committed
+}
+
+class Rollback extends Error {}
+
+/** Messages that left after a later one of their key. */
+export function inversions(left: Ledger['left']): number {
+  const last = new Map<string, bigint>()
+  let count = 0
+  for (const { key, position } of left) {
+    const highest = last.get(key) ?? -1n
+    if (position <= highest) count++
+    else last.set(key, position)
+  }
+  return count
+}
+
+/** Random numbers that a seed repeats (mulberry32). */
+export function seeded(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let value = Math.imul(state ^ (state >>> 15), 1 | state)
+    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value
+    return ((value ^ (value >>> 14)) >>> 0) / 4294967296
+  }
+}
