@@ -40,7 +40,7 @@ describe('package.json', () => {
   })
 
   test('pins development packages to one version each', () => {
-    expect(Object.entries(manifest.devDependencies).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
+    expect(Object.entries(manifest.devDependencies).filter(([, version]) => !/^(?:npm:[\w@/-]+@)?\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))).toEqual([])
   })
 })
 
