@@ -15,6 +15,7 @@ function invalid(field: string, text: string): MersalError {
 /** Throws unless this is a transport whose features can be relied on. */
 export function checkTransport(field: string, transport: Transport): Transport {
   checkShape(field, transport, ['publish', 'subscribe', 'consume'])
+  checkDisposable(field, transport)
   checkShape(`${field}.features`, transport.features, [])
   if (transport.features.maxMessageBytes === undefined) throw invalid(`${field}.features.maxMessageBytes`, 'is missing')
   const limits = { default: 0, min: 1, max: Number.MAX_SAFE_INTEGER }
@@ -22,6 +23,11 @@ export function checkTransport(field: string, transport: Transport): Transport {
     checkNumber(`${field}.features.maxMessageBytes`, transport.features.maxMessageBytes, limits)
   }
   return transport
+}
+
+/** Throws unless the app can close it. */
+export function checkDisposable(field: string, given: AsyncDisposable): void {
+  if (typeof given[Symbol.asyncDispose] !== 'function') throw invalid(field, 'has no method [Symbol.asyncDispose]')
 }
 
 /** Message type name → where it goes; every transport must be known. */

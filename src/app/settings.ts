@@ -13,7 +13,7 @@ import { type Clock, type Random, systemClock, systemRandom } from '../lib/clock
 import { type RelaySettings, relaySettings } from '../outbox/options.ts'
 import { longestRedeliveryMs } from '../pipeline/retry.ts'
 import { type RouteEntry, mainTransport } from './routing.ts'
-import { checkRoutes, checkSteps, checkTransport } from './settings-parts.ts'
+import { checkDisposable, checkRoutes, checkSteps, checkTransport } from './settings-parts.ts'
 import type { MersalOptions, ReceiveOptions } from './types.ts'
 
 /** Options with every default filled in. */
@@ -116,6 +116,7 @@ type DatabaseParts<Tx> = Pick<Settings<Tx>, 'store' | 'unitOfWork' | 'storage' |
 function databaseParts<Tx>({ store, unitOfWork, outbox = {} }: MersalOptions<Tx>): DatabaseParts<Tx> {
   if (store !== undefined) {
     checkShape('store', store, ['unitOfWork', 'open'])
+    checkDisposable('store', store)
     checkShape('store.outbox', store.outbox, ['save', 'claim', 'settle', 'prune'])
     checkShape('store.tracker', store.tracker, ['track', 'prune'])
   }

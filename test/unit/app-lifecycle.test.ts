@@ -223,9 +223,8 @@ describe('stopping', () => {
     const consuming = Promise.withResolvers<void>()
     const asked = Promise.withResolvers<void>()
     transport.onCall = (call) => {
-      if (call !== 'consume') return
-      asked.resolve()
-      return consuming.promise
+      if (call === 'consume') asked.resolve()
+      return call === 'consume' ? consuming.promise : undefined
     }
     const starting = rejection(app.start(), 'MERSAL_APP_STOPPED')
     await asked.promise
@@ -334,7 +333,10 @@ describe('signals of the process', () => {
   test('a stop that was not graceful is exit code 1', async () => {
     const { host, raise } = fakeHost()
     const written: string[] = []
-    using stopping = stopOnSignals({ stop: () => Promise.reject(new Error('too slow')) }, { host, report: (text) => void written.push(text) })
+    using stopping = stopOnSignals(
+      { stop: () => Promise.reject(new Error('too slow')) },
+      { host, report: (text) => void written.push(text) },
+    )
     raise('SIGINT')
     expect(await stopping.stopped).toBe(1)
     expect(host.exitCode).toBe(1)
