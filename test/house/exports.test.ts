@@ -40,7 +40,9 @@ describe('package.json', () => {
   })
 
   test('pins development packages to one version each', () => {
-    expect(Object.entries(manifest.devDependencies).filter(([, version]) => !/^(?:npm:[\w@/-]+@)?\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))).toEqual([])
+    expect(
+      Object.entries(manifest.devDependencies).filter(([, version]) => !/^(?:npm:[\w@/-]+@)?\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version)),
+    ).toEqual([])
   })
 })
 

@@ -23,7 +23,7 @@ describe('docs/guarantees.md', () => {
     expect(promises.filter((promise) => !rows.some((row) => row.promises.includes(promise)))).toEqual([])
   })
 
-  test.each(rows)('$promises: $file has the test that the page names', ({ file, link, says }) => {
+  test.each(rows)('$promises.0: $file says “$says”', ({ file, link, says }) => {
     expect(link).toBe(file)
     expect(existsSync(join(root, file))).toBe(true)
     expect(readFileSync(join(root, file), 'utf8')).toContain(says)
