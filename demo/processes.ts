@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { CrashPoint } from '../src/testing/crash-points.ts'
-import { type ChildPlan, REPORT_FD } from './child.ts'
+import { type ChildPlan, REPORT_FD } from './plan.ts'
 
 /** One planned death: where, and how to say it. */
 export interface Stop {

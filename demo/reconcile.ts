@@ -22,6 +22,7 @@ export interface Reconciliation {
   readonly garbled: number
   /** Events that were published more than once under the same id: allowed, once per fault. */
   readonly repeatedEvents: number
+  /** Messages that were given up, by id: a copy of one dies too. */
   readonly deadLetters: number
   /** Outgoing or incoming messages that still wait. */
   readonly waiting: number
@@ -52,7 +53,7 @@ const counts = {
     SELECT count(*) FROM students JOIN finance.financial_registrations f ON f.student_id = students.id
     WHERE CAST(f.name AS BLOB) <> CAST(students.name AS BLOB)`,
   repeatedEvents: 'SELECT count(*) - count(DISTINCT id) FROM events',
-  deadLetters: 'SELECT count(*) FROM broker.mersal_queue_dead_letters',
+  deadLetters: 'SELECT count(DISTINCT id) FROM broker.mersal_queue_dead_letters',
 } as const
 
 /** Reads the files of one part of the demo. `commands` is how many valid lines the input had. */

@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import { Mersal, runUntilSignal } from '../../src/index.ts'
 import { sqliteQueue } from '../../src/sqlite.ts'
 import { transportWithPoints } from '../../src/testing/crash-points.ts'
-import { HOLD_MS, endWithParent, openDatabase, plan, stopHere } from '../child.ts'
+import { endWithParent, openDatabase, plan, stopHere } from '../child.ts'
 import { StudentRegistered } from '../messages.ts'
+import { HOLD_MS } from '../plan.ts'
 
 endWithParent()
 const database = openDatabase('finance.db')

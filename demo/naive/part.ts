@@ -1,4 +1,4 @@
-import { HOLD_MS } from '../child.ts'
+import { HOLD_MS } from '../plan.ts'
 import { Program, type Stop } from '../processes.ts'
 import { type Reconciliation, reconcile } from '../reconcile.ts'
 import { type Scene, between, prepare, watch } from '../scene.ts'

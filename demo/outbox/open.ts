@@ -3,7 +3,8 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { MersalOptions } from '../../src/index.ts'
 import { sqlite, sqliteQueue } from '../../src/sqlite.ts'
 import { crashPoints } from '../../src/testing/crash-points.ts'
-import { HOLD_MS, plan, stopHere } from '../child.ts'
+import { plan, stopHere } from '../child.ts'
+import { HOLD_MS } from '../plan.ts'
 
 /** Store, broker and short times for one app of the demo. */
 export function parts(file: string): Pick<MersalOptions<DatabaseSync>, 'store' | 'transport' | 'outbox' | 'receive' | 'logger'> {
