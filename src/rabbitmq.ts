@@ -1,0 +1,2 @@
+export { rabbitmq, type RabbitTransport } from './transports/rabbitmq/transport.ts'
+export type { Connect as RabbitConnect, RabbitOptions } from './transports/rabbitmq/options.ts'

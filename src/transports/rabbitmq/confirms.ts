@@ -1,0 +1,193 @@
+import type { ConfirmChannel, Message, Options } from 'amqplib'
+import { MersalError } from '../../core/errors.ts'
+import type { PublishOutcome } from '../../core/transport.ts'
+import { systemClock } from '../../lib/clock.ts'
+import { type Describe, replyCode } from './address.ts'
+
+/** What is written for one message. */
+export interface Parcel {
+  readonly exchange: string
+  readonly routingKey: string
+  readonly content: Buffer
+  readonly properties: Options.Publish
+}
+
+/**
+ * The answer to one parcel. `not-taken`: the channel was closed because of an earlier parcel, and the
+ * broker ignores whatever follows on a closed channel; so it may be written again at once.
+ */
+export type Answer = PublishOutcome | { readonly kind: 'not-taken' }
+
+/** The content itself is not kept: what was written belongs to the socket. */
+interface Pending {
+  readonly route: string
+  readonly routingKey: string
+  readonly bytes: number
+  readonly deadline: number
+  readonly copy: number
+  readonly settle: (answer: Answer) => void
+  returned: MersalError | undefined
+  expired: boolean
+}
+
+/** Tells apart two copies of one message that are on the way at the same time; only then is it set. */
+export const COPY_HEADER = 'x-mersal-copy'
+
+const confirmed: PublishOutcome = { kind: 'confirmed' }
+
+function unknown(text: string): PublishOutcome {
+  return { kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', text) }
+}
+
+function routeOf(messageId: unknown, exchange: string, routingKey: string): string {
+  return JSON.stringify([messageId, exchange, routingKey])
+}
+
+/** Text of RabbitMQ's refusal of a body above `max_message_size` (rabbit_channel.erl, `check_msg_size`). */
+const TOO_LARGE = /message size \d+ is larger than (?:configured )?max size (\d+)/
+
+/**
+ * One channel in confirm mode with a record of its own of what is unanswered, since a client library
+ * may lose confirms. Delivery tags count from 1 in the order of writing.
+ */
+export class ConfirmLane {
+  readonly #channel: ConfirmChannel
+  readonly #timeoutMs: number
+  readonly #describe: Describe
+  readonly #pending = new Map<number, Pending>()
+  readonly #routes = new Map<string, Pending[]>()
+  #lastTag = 0
+  #timer: NodeJS.Timeout | undefined
+  #problem: unknown
+  #open = true
+
+  /** `onClose` hears of the end of the channel, and of the broker's size limit if that was broken. */
+  constructor(channel: ConfirmChannel, timeoutMs: number, describe: Describe, onClose: (brokerLimit: number | undefined) => void) {
+    this.#channel = channel
+    this.#timeoutMs = timeoutMs
+    this.#describe = describe
+    channel.on('ack', ({ deliveryTag, multiple }) => this.#answer(deliveryTag, multiple, true))
+    channel.on('nack', ({ deliveryTag, multiple }) => this.#answer(deliveryTag, multiple, false))
+    channel.on('return', (message) => this.#returned(message))
+    channel.on('error', (error) => {
+      this.#problem = error
+    })
+    channel.on('close', () => onClose(this.#closed()))
+  }
+
+  get open(): boolean {
+    return this.#open
+  }
+
+  /** Writes the parcel. Throws, without having written anything, if it cannot be encoded. */
+  write(parcel: Parcel, settle: (answer: Answer) => void): void {
+    const route = routeOf(parcel.properties.messageId, parcel.exchange, parcel.routingKey)
+    const sameRoute = this.#routes.get(route) ?? []
+    const copy = (sameRoute.at(-1)?.copy ?? -1) + 1
+    const properties = { ...parcel.properties, mandatory: true, persistent: true }
+    if (copy > 0) properties.headers = { ...(properties.headers as object), [COPY_HEADER]: copy }
+    this.#channel.publish(parcel.exchange, parcel.routingKey, parcel.content, properties)
+    const pending: Pending = {
+      route,
+      routingKey: parcel.routingKey,
+      bytes: parcel.content.length,
+      deadline: systemClock.monotonic() + this.#timeoutMs,
+      copy,
+      settle,
+      returned: undefined,
+      expired: false,
+    }
+    this.#pending.set(++this.#lastTag, pending)
+    sameRoute.push(pending)
+    this.#routes.set(route, sameRoute)
+    this.#timer ??= setTimeout(() => this.#expire(), this.#timeoutMs)
+  }
+
+  async close(): Promise<void> {
+    if (this.#open) await this.#channel.close()
+  }
+
+  #answer(tag: number, multiple: boolean, positive: boolean): void {
+    for (const each of multiple ? this.#tagsUpTo(tag) : [tag]) {
+      const pending = this.#take(each)
+      if (pending === undefined) continue
+      if (pending.returned !== undefined) {
+        pending.settle({ kind: 'refused', reason: 'unroutable', error: pending.returned, permanent: false })
+      } else if (positive) {
+        pending.settle(confirmed)
+      } else {
+        const error = new MersalError('MERSAL_REFUSED', `RabbitMQ refused the message for '${pending.routingKey}' (nack)`)
+        pending.settle({ kind: 'refused', reason: 'refused', error, permanent: false })
+      }
+    }
+  }
+
+  /** RabbitMQ returns an unroutable message first and acknowledges it afterwards, as if nothing had happened. */
+  #returned({ fields, properties }: Message): void {
+    const copies = this.#routes.get(routeOf(properties.messageId, fields.exchange, fields.routingKey))
+    const copy = Number(properties.headers?.[COPY_HEADER] ?? 0)
+    const pending = copies?.find((each) => each.copy === copy)
+    if (pending === undefined) return
+    const place = fields.exchange === '' ? `there is no queue '${fields.routingKey}'` : `no queue takes '${fields.routingKey}'`
+    pending.returned = new MersalError('MERSAL_UNROUTABLE', `${place}: RabbitMQ returned the message`)
+  }
+
+  #tagsUpTo(last: number): number[] {
+    const tags: number[] = []
+    for (const tag of this.#pending.keys()) {
+      if (tag > last) break
+      tags.push(tag)
+    }
+    return tags
+  }
+
+  #take(tag: number): Pending | undefined {
+    const pending = this.#pending.get(tag)
+    if (pending === undefined) return undefined
+    this.#pending.delete(tag)
+    const rest = (this.#routes.get(pending.route) ?? []).filter((each) => each !== pending)
+    if (rest.length === 0) this.#routes.delete(pending.route)
+    else this.#routes.set(pending.route, rest)
+    return pending
+  }
+
+  /** Answers what has waited too long; it stays on record, so that a late return still finds its own copy. */
+  #expire(): void {
+    this.#timer = undefined
+    const now = systemClock.monotonic()
+    for (const pending of this.#pending.values()) {
+      if (pending.expired) continue
+      if (pending.deadline > now) {
+        this.#timer = setTimeout(() => this.#expire(), Math.ceil(pending.deadline - now))
+        return
+      }
+      pending.expired = true
+      pending.settle(unknown(`RabbitMQ did not confirm the message within ${this.#timeoutMs} ms`))
+    }
+  }
+
+  #closed(): number | undefined {
+    this.#open = false
+    clearTimeout(this.#timer)
+    const text = this.#problem === undefined ? 'the channel was closed' : this.#describe(this.#problem)
+    const limit = replyCode(this.#problem) === 406 ? TOO_LARGE.exec(text)?.[1] : undefined
+    const culprit = limit === undefined ? undefined : this.#firstAbove(Number(limit))
+    for (const tag of this.#tagsUpTo(Number.POSITIVE_INFINITY)) {
+      const pending = this.#take(tag)
+      if (culprit !== undefined && tag === culprit) pending?.settle(tooLarge(pending.bytes, Number(limit)))
+      else if (culprit !== undefined && tag > culprit) pending?.settle({ kind: 'not-taken' })
+      else pending?.settle(unknown(`the channel was closed before RabbitMQ confirmed the message: ${text}`))
+    }
+    return limit === undefined ? undefined : Number(limit)
+  }
+
+  #firstAbove(limit: number): number | undefined {
+    for (const [tag, { bytes }] of this.#pending) if (bytes > limit) return tag
+    return undefined
+  }
+}
+
+export function tooLarge(bytes: number, limit: number): PublishOutcome {
+  const error = new MersalError('MERSAL_TOO_LARGE', `the message has ${bytes} bytes; the limit is ${limit}`, { details: { bytes, limit } })
+  return { kind: 'refused', reason: 'too-large', error, permanent: true }
+}

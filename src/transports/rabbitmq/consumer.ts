@@ -1,0 +1,154 @@
+import type { Channel, ConsumeMessage } from 'amqplib'
+import { MersalError } from '../../core/errors.ts'
+import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
+import { toError } from '../../lib/abort.ts'
+import { backoffMs } from '../../lib/backoff.ts'
+import { systemClock } from '../../lib/clock.ts'
+import { linkAbort } from '../../lib/linked-abort.ts'
+import type { Describe } from './address.ts'
+import { attemptOf, toEnvelope } from './envelope.ts'
+import { closeQuietly, type Link, within } from './link.ts'
+import type { RabbitSettings } from './options.ts'
+import type { Hold, Settler } from './settle.ts'
+
+const backoff = { firstMs: 500, longestMs: 3000 }
+
+export type OnDelivery = (delivery: Delivery) => Promise<Disposition>
+
+export interface ConsumerParts {
+  readonly link: Link
+  readonly settler: Settler
+  readonly settings: RabbitSettings
+  readonly describe: Describe
+  /** Makes the queue and its bindings again, or looks whether they are there. */
+  readonly prepare: () => Promise<void>
+}
+
+/** Receives from one queue, on a channel of its own that is made anew when it is lost. */
+export class Consumer implements AsyncDisposable {
+  readonly #parts: ConsumerParts
+  readonly #consumption: Consumption
+  readonly #onDelivery: OnDelivery
+  readonly #stopping = new AbortController()
+  readonly #forced = new AbortController()
+  readonly #inHand = new Set<Promise<void>>()
+  #current: { readonly channel: Channel; readonly consumerTag: string } | undefined
+  #resuming: Promise<void> | undefined
+  #disposing: Promise<void> | undefined
+
+  constructor(parts: ConsumerParts, consumption: Consumption, onDelivery: OnDelivery) {
+    this.#parts = parts
+    this.#consumption = consumption
+    this.#onDelivery = onDelivery
+  }
+
+  /** Rejects if the first try fails; afterwards it mends itself. */
+  async start(): Promise<void> {
+    const { link, prepare, describe, settings } = this.#parts
+    const { queue, concurrency } = this.#consumption
+    await prepare()
+    const { model } = await link.connection()
+    const channel = await within(settings.connectTimeoutMs, 'RabbitMQ', model.createChannel())
+    const lost = new AbortController()
+    let problem: unknown
+    channel.on('error', (error) => {
+      problem = error
+    })
+    channel.on('close', () => {
+      const text = problem === undefined ? 'the channel was closed' : describe(problem)
+      lost.abort(new MersalError('MERSAL_UNAVAILABLE', `queue '${queue}': ${text}`))
+      this.#lost(channel, text)
+    })
+    try {
+      await within(settings.connectTimeoutMs, 'RabbitMQ', this.#listen(channel, concurrency, lost.signal))
+    } catch (error) {
+      await closeQuietly(channel)
+      throw new MersalError('MERSAL_UNAVAILABLE', `queue '${queue}' cannot be consumed: ${describe(problem ?? error)}`)
+    }
+    if (lost.signal.aborted) throw lost.signal.reason
+  }
+
+  /** Tells the handlers that their messages are lost; the connection is about to be closed. */
+  force(reason: Error): void {
+    this.#stopping.abort(reason)
+    this.#forced.abort(reason)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await (this.#disposing ??= this.#dispose())
+  }
+
+  async #dispose(): Promise<void> {
+    this.#stopping.abort(new MersalError('MERSAL_APP_STOPPED', 'the consumer stops'))
+    await this.#resuming
+    const current = this.#current
+    if (current !== undefined) {
+      try {
+        await within(this.#parts.settings.connectTimeoutMs, 'RabbitMQ', current.channel.cancel(current.consumerTag))
+      } catch {
+        // The channel is lost, and so nothing more comes through it.
+      }
+    }
+    while (this.#inHand.size > 0) await Promise.all(this.#inHand)
+    this.#current = undefined
+    if (current !== undefined) await within(this.#parts.settings.connectTimeoutMs, 'RabbitMQ', closeQuietly(current.channel))
+  }
+
+  async #listen(channel: Channel, concurrency: number, lost: AbortSignal): Promise<void> {
+    await channel.prefetch(concurrency)
+    const receive = (message: ConsumeMessage | null): void => {
+      // The broker cancelled: the queue was deleted or moved. Closing leads to a new beginning.
+      if (message === null) void closeQuietly(channel)
+      else this.#receive({ channel, message, queue: this.#consumption.queue, lost, stopping: this.#stopping.signal })
+    }
+    const { consumerTag } = await channel.consume(this.#consumption.queue, receive)
+    this.#current = { channel, consumerTag }
+  }
+
+  #receive(hold: Hold): void {
+    const work = this.#handle(hold)
+    this.#inHand.add(work)
+    void work.finally(() => this.#inHand.delete(work))
+  }
+
+  async #handle(hold: Hold): Promise<void> {
+    const { settler } = this.#parts
+    // Came after the stop: not begun, so it goes back.
+    if (this.#stopping.signal.aborted) return settler.settle(hold, { kind: 'release' })
+    if (settler.waitOf(hold) > 0) return settler.waitAgain(hold)
+    return settler.settle(hold, await this.#ask(hold))
+  }
+
+  async #ask({ message, queue, lost }: Hold): Promise<Disposition> {
+    using linked = linkAbort(lost, this.#forced.signal)
+    try {
+      return await this.#onDelivery({ message: toEnvelope(message), queue, attempt: attemptOf(message), signal: linked.signal })
+    } catch (thrown) {
+      return { kind: 'retry', delayMs: 0, error: toError(thrown) }
+    }
+  }
+
+  #lost(channel: Channel, text: string): void {
+    if (this.#current?.channel !== channel) return
+    this.#current = undefined
+    if (this.#stopping.signal.aborted) return
+    this.#parts.settings.logger.warn({ queue: this.#consumption.queue, error: text }, 'lost the hold on a queue; beginning again')
+    this.#resuming ??= this.#resume()
+  }
+
+  async #resume(): Promise<void> {
+    const { signal } = this.#stopping
+    for (let failures = 1; !signal.aborted; failures++) {
+      // The first try comes soon, too: a queue that vanishes at once again must not make a busy loop.
+      await systemClock.sleep(backoffMs(backoff, failures, Math.random), signal)
+      if (signal.aborted) break
+      try {
+        await this.start()
+        break
+      } catch (error) {
+        this.#parts.settings.logger.warn({ queue: this.#consumption.queue, error }, 'a queue cannot be consumed yet')
+      }
+    }
+    this.#resuming = undefined
+  }
+}

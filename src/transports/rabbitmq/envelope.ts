@@ -1,0 +1,99 @@
+import type { Message, MessageProperties, Options } from 'amqplib'
+import { type Envelope, headerNames } from '../../core/message.ts'
+import { byteLength } from '../../lib/text.ts'
+
+/** Headers with this beginning belong to this transport and never reach a handler. */
+const OWN = 'x-mersal-'
+export const ownHeaders = {
+  /** Number of the next delivery. */
+  attempt: 'x-mersal-attempt',
+  /** Milliseconds to wait after this retry queue, for delays above the longest one. */
+  wait: 'x-mersal-wait',
+  deadKey: 'x-mersal-dead-key',
+  reason: 'x-mersal-reason',
+  error: 'x-mersal-error',
+  attempts: 'x-mersal-attempts',
+  diedAt: 'x-mersal-died-at',
+  /** JSON: the last ten failures, oldest first. */
+  history: 'x-mersal-history',
+} as const
+
+/** Set by RabbitMQ when it moves or redelivers a message. */
+const OF_THE_BROKER = /^x-(?:death|first-death-\w+|last-death-\w+|delivery-count|acquired-count|opt-\w+)$/
+
+export type HeaderTable = Readonly<Record<string, unknown>>
+
+function transient(name: string): boolean {
+  return name.startsWith(OWN) || OF_THE_BROKER.test(name)
+}
+
+export function headerTable(message: { readonly properties: Pick<MessageProperties, 'headers'> }): HeaderTable {
+  return message.properties.headers ?? {}
+}
+
+function textOf(value: unknown): string {
+  if (typeof value === 'string') return value
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  return Buffer.isBuffer(value) ? value.toString('utf8') : (JSON.stringify(value) ?? '')
+}
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '')
+
+/** Whatever came, as an envelope. Headers of other types become text; a missing id or type is empty. */
+export function toEnvelope(message: Message): Envelope {
+  const { messageId, type, contentType } = message.properties
+  const entries = Object.entries(headerTable(message)).filter(([name]) => !transient(name))
+  // `fromEntries` makes own fields, so that a header named __proto__ is only a header.
+  const headers = Object.fromEntries(entries.map(([name, value]) => [name.toLowerCase(), textOf(value)]))
+  if (headers[headerNames.contentType] === undefined && text(contentType) !== '') headers[headerNames.contentType] = text(contentType)
+  return { id: text(messageId), type: text(type), headers, body: new Uint8Array(message.content) }
+}
+
+/** Properties of a new message. The content type is a property for others, and a header as all the rest. */
+export function toProperties({ id, type, headers }: Envelope): Options.Publish {
+  const contentType = headers[headerNames.contentType]
+  return {
+    messageId: id,
+    type,
+    headers: { ...headers },
+    ...(contentType !== undefined && byteLength(contentType) < 256 ? { contentType } : {}),
+  }
+}
+
+/**
+ * Properties of a copy of a message that came: all of its own, without what would make the broker
+ * drop (`expiration`) or refuse (`userId`) the copy, and without the traces of its way.
+ */
+export function copyProperties(message: Message, extra: HeaderTable): Options.Publish {
+  const { expiration: _, userId: __, clusterId: ___, deliveryMode: ____, headers: _____, ...kept } = message.properties
+  const given = Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined))
+  const headers = Object.fromEntries(Object.entries(headerTable(message)).filter(([name]) => !transient(name)))
+  return { ...given, headers: { ...headers, ...extra } }
+}
+
+export function toBuffer(body: Uint8Array): Buffer {
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+}
+
+/** A whole number of at least `least` in a header that anybody may have written; else the preset. */
+export function numberIn(headers: HeaderTable, name: string, least: number, preset: number): number {
+  const value = Number(headers[name])
+  return headers[name] !== undefined && Number.isSafeInteger(value) && value >= least ? value : preset
+}
+
+/**
+ * Counts deliveries from 1: what the header of the last retry says, plus what the broker counted
+ * since. A quorum queue counts exactly; a classic queue only tells that there was one before.
+ */
+export function attemptOf(message: Message): number {
+  const headers = headerTable(message)
+  const base = numberIn(headers, ownHeaders.attempt, 1, 1)
+  return base + numberIn(headers, 'x-delivery-count', 0, message.fields.redelivered ? 1 : 0)
+}
+
+/** Bytes of body and headers, as `maxMessageBytes` counts them. */
+export function sizeOf({ headers, body }: Envelope): number {
+  let bytes = body.byteLength
+  for (const [name, value] of Object.entries(headers)) bytes += byteLength(name) + byteLength(value)
+  return bytes
+}

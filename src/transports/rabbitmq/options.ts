@@ -1,0 +1,133 @@
+import type { ConnectionOptions } from 'node:tls'
+import type { ChannelModel, Options } from 'amqplib'
+import { MersalError } from '../../core/errors.ts'
+import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
+import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
+import { isName, nameRule } from '../../core/validation.ts'
+import { parseAddress } from './address.ts'
+import { checkQueueArguments } from './audit.ts'
+
+/** Opens a connection with amqplib; called again whenever one was lost, at most once a second. */
+export type Connect = () => Promise<ChannelModel>
+
+export interface RabbitOptions {
+  /** `amqp://user:password@host:port/vhost`, or `amqps://`. Give this or `connect`. */
+  readonly url?: string
+  /** For connections that a URL cannot express. Set `noDelay`, a heartbeat and a timeout yourself. */
+  readonly connect?: Connect
+  /** Certificates and the like, for `amqps://`. */
+  readonly tls?: ConnectionOptions
+  /**
+   * `declare`: queues, exchanges and bindings are made when they are needed. `check`: they must
+   * exist; a missing one is an error. Default 'declare'.
+   */
+  readonly topology?: 'declare' | 'check'
+  /** Default 'quorum'. */
+  readonly queueType?: 'quorum' | 'classic'
+  /** Further `x-` arguments of the app queues. Those that lose messages are refused. */
+  readonly queueArguments?: Readonly<Record<string, string | number | boolean>>
+  /** Only one consumer at a time gets messages of a queue; another takes over when it goes. Default false. */
+  readonly singleActiveConsumer?: boolean
+  /** Topic exchange of all events. Default 'mersal.events'. */
+  readonly eventsExchange?: string
+  /** What becomes of an event that no queue takes: `refuse` answers `unroutable`, `discard` answers `confirmed`. Default 'refuse'. */
+  readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
+  /** Largest body plus headers, in bytes. Not above `max_message_size` of the broker. Default 16 MiB. */
+  readonly maxMessageBytes?: number
+  /** A publish that is not answered for so long is `unknown`. Default 10000. */
+  readonly confirmTimeoutMs?: number
+  /** For the connection, the handshake and every declaration. Default 10000. */
+  readonly connectTimeoutMs?: number
+  /** A dead connection is noticed within three of these. Default 6. Not used with `connect`. */
+  readonly heartbeatSeconds?: number
+  /** Default: warnings and errors as JSON lines on standard error. `false`: silence. */
+  readonly logger?: Logger | false
+}
+
+export interface RabbitSettings {
+  readonly source: { readonly address: Options.Connect; readonly tls: ConnectionOptions } | { readonly connect: Connect }
+  readonly topology: 'declare' | 'check'
+  readonly queueType: 'quorum' | 'classic'
+  readonly queueArguments: Readonly<Record<string, string | number | boolean>>
+  readonly singleActiveConsumer: boolean
+  readonly eventsExchange: string
+  readonly discardUnroutedEvents: boolean
+  readonly maxMessageBytes: number
+  readonly confirmTimeoutMs: number
+  readonly connectTimeoutMs: number
+  readonly heartbeatSeconds: number
+  readonly logger: Logger
+}
+
+const known = [
+  'url',
+  'connect',
+  'tls',
+  'topology',
+  'queueType',
+  'queueArguments',
+  'singleActiveConsumer',
+  'eventsExchange',
+  'eventsWithoutSubscribers',
+  'maxMessageBytes',
+  'confirmTimeoutMs',
+  'connectTimeoutMs',
+  'heartbeatSeconds',
+  'logger',
+] satisfies (keyof RabbitOptions)[]
+
+function invalid(field: string, text: string): MersalError {
+  return new MersalError('MERSAL_INVALID_OPTIONS', `rabbitmq.${field}: ${text}`, { details: { field: `rabbitmq.${field}` } })
+}
+
+function checkSource({ url, connect, tls = {} }: RabbitOptions): RabbitSettings['source'] {
+  if ((url === undefined) === (connect === undefined)) throw invalid('url', "give either 'url' or 'connect'")
+  if (connect === undefined) return { address: parseAddress(url), tls }
+  if (typeof connect !== 'function') throw invalid('connect', 'expected a function that opens a connection with amqplib')
+  return { connect }
+}
+
+function checkBoolean(field: string, given: unknown): boolean {
+  if (given !== undefined && typeof given !== 'boolean') throw invalid(field, 'expected true or false')
+  return given ?? false
+}
+
+function checkExchange(given: unknown = 'mersal.events'): string {
+  if (!isName(given)) throw invalid('eventsExchange', `expected ${nameRule}`)
+  if (given.startsWith('amq.')) throw invalid('eventsExchange', "names that begin with 'amq.' belong to the broker")
+  return given
+}
+
+function checkLogger(given: Logger | false | undefined): Logger {
+  if (given === false) return silentLogger
+  if (given === undefined) return stderrLogger
+  checkShape('rabbitmq.logger', given, ['debug', 'info', 'warn', 'error'])
+  return given
+}
+
+/** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
+export function rabbitSettings(given: RabbitOptions): RabbitSettings {
+  checkOptions('rabbitmq', given, known)
+  const unrouted = checkChoice(
+    'rabbitmq.eventsWithoutSubscribers',
+    given.eventsWithoutSubscribers,
+    ['refuse', 'discard'] as const,
+    'refuse',
+  )
+  const time = (field: 'confirmTimeoutMs' | 'connectTimeoutMs'): number =>
+    checkNumber(`rabbitmq.${field}`, given[field], { default: 10_000, min: 10, max: 600_000 })
+  return {
+    source: checkSource(given),
+    topology: checkChoice('rabbitmq.topology', given.topology, ['declare', 'check'] as const, 'declare'),
+    queueType: checkChoice('rabbitmq.queueType', given.queueType, ['quorum', 'classic'] as const, 'quorum'),
+    queueArguments: checkQueueArguments(given.queueArguments),
+    singleActiveConsumer: checkBoolean('singleActiveConsumer', given.singleActiveConsumer),
+    eventsExchange: checkExchange(given.eventsExchange),
+    discardUnroutedEvents: unrouted === 'discard',
+    maxMessageBytes: checkNumber('rabbitmq.maxMessageBytes', given.maxMessageBytes, { default: 16 << 20, min: 1024, max: 512 << 20 }),
+    confirmTimeoutMs: time('confirmTimeoutMs'),
+    connectTimeoutMs: time('connectTimeoutMs'),
+    heartbeatSeconds: checkNumber('rabbitmq.heartbeatSeconds', given.heartbeatSeconds, { default: 6, min: 1, max: 60 }),
+    logger: checkLogger(given.logger),
+  }
+}

@@ -1,0 +1,157 @@
+import { MersalError } from '../../core/errors.ts'
+import { destinationKey, type OutgoingMessage } from '../../core/message.ts'
+import type { PublishOptions, PublishOutcome } from '../../core/transport.ts'
+import { abortable } from '../../lib/linked-abort.ts'
+import { byteLength } from '../../lib/text.ts'
+import type { Describe } from './address.ts'
+import { type Answer, ConfirmLane, type Parcel, tooLarge } from './confirms.ts'
+import { sizeOf, toBuffer, toProperties } from './envelope.ts'
+import { type Link, within } from './link.ts'
+import type { RabbitSettings } from './options.ts'
+import { LONGEST_NAME_BYTES, nameProblem, type Topology } from './topology.ts'
+
+function refusedForGood(text: string): PublishOutcome {
+  return { kind: 'refused', reason: 'refused', error: new MersalError('MERSAL_REFUSED', text), permanent: true }
+}
+
+/** Publishes with confirms over one channel, which is made anew when the broker closes it. */
+export class Publisher {
+  readonly #link: Link
+  readonly #topology: Topology
+  readonly #settings: RabbitSettings
+  readonly #describe: Describe
+  #lane: ConfirmLane | undefined
+  #opening: Promise<ConfirmLane> | undefined
+  /** Whether the events exchange exists, asked once per channel, when the first event goes out. */
+  #exchange: Promise<PublishOutcome | undefined> | undefined
+  /** Of the broker, learned from its refusal. */
+  #brokerLimit = Number.POSITIVE_INFINITY
+
+  constructor(link: Link, topology: Topology, settings: RabbitSettings, describe: Describe) {
+    this.#link = link
+    this.#topology = topology
+    this.#settings = settings
+    this.#describe = describe
+  }
+
+  publish(messages: readonly OutgoingMessage[], { signal }: PublishOptions = {}): readonly Promise<PublishOutcome>[] {
+    return messages.map((message) => this.#publish(message, signal))
+  }
+
+  /** Never rejects. */
+  async send(parcel: Parcel, signal?: AbortSignal): Promise<PublishOutcome> {
+    if (parcel.content.length > this.#brokerLimit) return tooLarge(parcel.content.length, this.#brokerLimit)
+    let answer: Answer = { kind: 'not-taken' }
+    // Each turn, the channel was closed because of one other message that is refused for good.
+    while (answer.kind === 'not-taken') {
+      const lane = await this.#open(signal)
+      if (!(lane instanceof ConfirmLane)) return lane
+      answer = await this.#write(lane, parcel, signal)
+    }
+    return answer
+  }
+
+  async close(): Promise<void> {
+    await this.#lane?.close()
+  }
+
+  async #publish(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<PublishOutcome> {
+    const problem = this.#problem(message)
+    if (problem !== undefined) return problem
+    const topic = message.to.kind === 'topic'
+    if (topic) {
+      const missing = await this.#checkExchange(signal)
+      if (missing !== undefined) return missing
+    }
+    const parcel: Parcel = {
+      exchange: topic ? this.#settings.eventsExchange : '',
+      routingKey: message.to.name,
+      content: toBuffer(message.body),
+      properties: toProperties(message),
+    }
+    const outcome = await this.send(parcel, signal)
+    const discard = topic && this.#settings.discardUnroutedEvents && outcome.kind === 'refused' && outcome.reason === 'unroutable'
+    return discard ? { kind: 'confirmed' } : outcome
+  }
+
+  #problem(message: OutgoingMessage): PublishOutcome | undefined {
+    const bytes = sizeOf(message)
+    if (bytes > this.#settings.maxMessageBytes) return tooLarge(bytes, this.#settings.maxMessageBytes)
+    const name = nameProblem(message.to.name)
+    if (name !== undefined) return refusedForGood(`${destinationKey(message.to).slice(0, 100)}: ${name}`)
+    for (const field of ['id', 'type'] as const) {
+      if (byteLength(message[field]) > LONGEST_NAME_BYTES) return refusedForGood(`the ${field} has more than ${LONGEST_NAME_BYTES} bytes`)
+    }
+    return undefined
+  }
+
+  async #open(signal: AbortSignal | undefined): Promise<ConfirmLane | PublishOutcome> {
+    try {
+      signal?.throwIfAborted()
+      if (this.#link.down !== undefined) throw this.#link.down
+      if (this.#link.blocked) throw new MersalError('MERSAL_UNAVAILABLE', 'RabbitMQ takes no messages because of a memory or disk alarm')
+      if (this.#lane?.open === true) return this.#lane
+      return await abortable(signal, () => (this.#opening ??= this.#openLane()))
+    } catch (error) {
+      return this.#unavailable(error)
+    }
+  }
+
+  #unavailable(error: unknown): PublishOutcome {
+    const known = error instanceof MersalError ? error : new MersalError('MERSAL_UNAVAILABLE', this.#describe(error))
+    return { kind: 'unavailable', error: known }
+  }
+
+  async #openLane(): Promise<ConfirmLane> {
+    try {
+      const { model } = await this.#link.connection()
+      this.#exchange = undefined
+      const channel = await within(this.#settings.connectTimeoutMs, 'RabbitMQ', model.createConfirmChannel())
+      const lane = new ConfirmLane(channel, this.#settings.confirmTimeoutMs, this.#describe, (limit) => {
+        // It may have been closed because the exchange is gone.
+        this.#exchange = undefined
+        if (limit !== undefined) this.#brokerLimit = limit
+      })
+      this.#lane = lane
+      return lane
+    } finally {
+      this.#opening = undefined
+    }
+  }
+
+  async #checkExchange(signal: AbortSignal | undefined): Promise<PublishOutcome | undefined> {
+    const lane = await this.#open(signal)
+    if (!(lane instanceof ConfirmLane)) return lane
+    this.#exchange ??= this.#askForExchange()
+    return this.#exchange
+  }
+
+  async #askForExchange(): Promise<PublishOutcome | undefined> {
+    try {
+      await this.#topology.eventsExchange(this.#link)
+      return undefined
+    } catch (error) {
+      this.#exchange = undefined
+      // Publishing to a missing exchange would close the channel under all other messages.
+      const missing = error instanceof MersalError && error.details['replyCode'] === 404
+      return missing ? { kind: 'refused', reason: 'unroutable', error, permanent: false } : this.#unavailable(error)
+    }
+  }
+
+  #write(lane: ConfirmLane, parcel: Parcel, signal: AbortSignal | undefined): Promise<Answer> {
+    return new Promise((resolve) => {
+      const stop = (): void =>
+        settle({ kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the waiting for the confirm was aborted') })
+      const settle = (answer: Answer): void => {
+        signal?.removeEventListener('abort', stop)
+        resolve(answer)
+      }
+      try {
+        lane.write(parcel, settle)
+        signal?.addEventListener('abort', stop, { once: true })
+      } catch (error) {
+        settle(lane.open ? refusedForGood(`the message cannot be written as AMQP: ${this.#describe(error)}`) : this.#unavailable(error))
+      }
+    })
+  }
+}

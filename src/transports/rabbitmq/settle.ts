@@ -1,0 +1,214 @@
+import { randomUUID } from 'node:crypto'
+import type { Channel, ConsumeMessage } from 'amqplib'
+import { errorText } from '../../core/dead-letter.ts'
+import type { Disposition } from '../../core/transport.ts'
+import { backoffMs } from '../../lib/backoff.ts'
+import { systemClock } from '../../lib/clock.ts'
+import type { Parcel } from './confirms.ts'
+import { attemptOf, copyProperties, type HeaderTable, headerTable, numberIn, ownHeaders } from './envelope.ts'
+import type { Publisher } from './publisher.ts'
+import type { RabbitSettings } from './options.ts'
+import { deadQueueOf, retryQueueOf, type Topology } from './topology.ts'
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+
+/**
+ * Each retry queue has one waiting time for all its messages, since RabbitMQ expires messages only at
+ * the head of a queue. A delay is rounded up to the next of these, by at most half of itself from 200 ms on.
+ */
+export const retryDelaysMs: readonly number[] = [
+  100,
+  200,
+  300,
+  450,
+  700,
+  ...[1, 1.5, 2, 3, 4, 6, 8, 12, 18, 27, 40].map((seconds) => seconds * SECOND),
+  ...[1, 1.5, 2, 3, 4, 6, 9, 13, 20, 30, 45].map((minutes) => minutes * MINUTE),
+  ...[1, 1.5, 2, 3, 4, 6, 9, 13, 18, 24].map((hours) => hours * HOUR),
+]
+
+const pause = { firstMs: 250, longestMs: 5000 }
+const HISTORY_LENGTH = 10
+
+/** A delivery that is in hand. */
+export interface Hold {
+  readonly channel: Channel
+  readonly queue: string
+  readonly message: ConsumeMessage
+  /** Aborts when the channel is gone, and the broker delivers the message again. */
+  readonly lost: AbortSignal
+  /** Aborts when the consumer stops: then nothing is tried a second time. */
+  readonly stopping: AbortSignal
+}
+
+interface Move {
+  readonly target: string
+  readonly headers: HeaderTable
+  readonly prepare: () => Promise<void>
+  readonly dead: boolean
+  /** Give the message back when the first try fails. */
+  readonly once?: boolean
+}
+
+const nothing = (): Promise<void> => Promise.resolve()
+
+function history(message: ConsumeMessage, error: Error): string {
+  let earlier: unknown[] = []
+  try {
+    const given = headerTable(message)[ownHeaders.history]
+    const parsed: unknown = JSON.parse(typeof given === 'string' ? given : '[]')
+    if (Array.isArray(parsed)) earlier = parsed
+  } catch {
+    // A foreign header of that name: the history begins here.
+  }
+  const entry = { attempt: attemptOf(message), at: systemClock.now(), error: errorText(error).slice(0, 300) }
+  return JSON.stringify([...earlier.slice(1 - HISTORY_LENGTH), entry])
+}
+
+function unchanged({ message }: Hold): HeaderTable {
+  const { [ownHeaders.history]: past } = headerTable(message)
+  return { [ownHeaders.attempt]: attemptOf(message), ...(past === undefined ? {} : { [ownHeaders.history]: past }) }
+}
+
+/** Does what the handler's side decided. A message leaves its queue only after its copy has been confirmed elsewhere. */
+export class Settler {
+  readonly #publisher: Publisher
+  readonly #topology: Topology
+  readonly #settings: RabbitSettings
+  readonly #retryQueues = new Set<string>()
+
+  constructor(publisher: Publisher, topology: Topology, settings: RabbitSettings) {
+    this.#publisher = publisher
+    this.#topology = topology
+    this.#settings = settings
+  }
+
+  /** Never rejects. */
+  async settle(hold: Hold, disposition: Disposition): Promise<void> {
+    switch (disposition.kind) {
+      case 'ack':
+        return answer(hold, 'ack')
+      case 'release':
+        return this.#release(hold)
+      case 'retry':
+        return this.#move(hold, this.#retry(hold, disposition))
+      case 'reject':
+        return this.#move(hold, this.#reject(hold, disposition))
+      default:
+        return disposition satisfies never
+    }
+  }
+
+  /** Milliseconds that this message still has to wait, because its delay is longer than the longest retry queue. */
+  waitOf({ message }: Hold): number {
+    return numberIn(headerTable(message), ownHeaders.wait, 1, 0)
+  }
+
+  async waitAgain(hold: Hold): Promise<void> {
+    return this.#move(hold, this.#after(hold.queue, this.waitOf(hold), unchanged(hold)))
+  }
+
+  /**
+   * RabbitMQ counts what is given back as a delivery, so a copy with the old count takes its place at
+   * the end of the queue. Where the order matters more, the message keeps its place and is counted.
+   */
+  async #release(hold: Hold): Promise<void> {
+    if (this.#settings.singleActiveConsumer) return answer(hold, 'requeue')
+    return this.#move(hold, { target: hold.queue, headers: unchanged(hold), prepare: nothing, dead: false, once: true })
+  }
+
+  #retry({ message, queue }: Hold, { delayMs, error }: Extract<Disposition, { kind: 'retry' }>): Move {
+    const headers = { [ownHeaders.attempt]: attemptOf(message) + 1, [ownHeaders.history]: history(message, error) }
+    return this.#after(queue, delayMs, headers)
+  }
+
+  #after(queue: string, delayMs: number, headers: HeaderTable): Move {
+    if (!(delayMs > 0)) return { target: queue, headers, prepare: nothing, dead: false }
+    const longest = retryDelaysMs.at(-1) as number
+    const step = retryDelaysMs.find((each) => each >= delayMs) ?? longest
+    const rest = Math.ceil(delayMs - step)
+    return {
+      target: retryQueueOf(queue, step),
+      headers: rest > 0 ? { ...headers, [ownHeaders.wait]: rest } : headers,
+      prepare: () => this.#prepareRetryQueue(queue, step),
+      dead: false,
+    }
+  }
+
+  async #prepareRetryQueue(queue: string, delayMs: number): Promise<void> {
+    const name = retryQueueOf(queue, delayMs)
+    if (this.#retryQueues.has(name)) return
+    await this.#topology.retryQueue(queue, delayMs)
+    this.#retryQueues.add(name)
+  }
+
+  #reject({ message, queue }: Hold, { reason, error }: Extract<Disposition, { kind: 'reject' }>): Move {
+    const headers = {
+      [ownHeaders.deadKey]: randomUUID(),
+      [ownHeaders.reason]: reason,
+      [ownHeaders.error]: errorText(error),
+      [ownHeaders.attempts]: attemptOf(message),
+      [ownHeaders.diedAt]: String(systemClock.now()),
+      [ownHeaders.history]: history(message, error),
+    }
+    return { target: deadQueueOf(queue), headers, prepare: nothing, dead: true }
+  }
+
+  /** Tries until the copy is confirmed, the message is lost to another consumer, or the consumer stops. */
+  async #move(hold: Hold, move: Move): Promise<void> {
+    for (let failures = 1; !hold.lost.aborted; failures++) {
+      const result = await this.#attempt(hold, move)
+      if (result === 'moved') return answer(hold, 'ack')
+      if (result === 'impossible') return answer(hold, this.#lastResort(move))
+      if (move.once === true) return answer(hold, 'requeue')
+      this.#settings.logger.warn({ queue: hold.queue, target: move.target, error: result }, 'a message could not be moved yet')
+      if (!hold.stopping.aborted)
+        await systemClock.sleep(backoffMs(pause, failures, Math.random), AbortSignal.any([hold.lost, hold.stopping]))
+      if (hold.stopping.aborted) return answer(hold, 'requeue')
+    }
+  }
+
+  async #attempt({ message, lost }: Hold, move: Move): Promise<'moved' | 'impossible' | Error> {
+    const properties = copyProperties(message, move.headers)
+    const parcel: Parcel = { exchange: '', routingKey: move.target, content: message.content, properties }
+    try {
+      await move.prepare()
+    } catch (error) {
+      return error as Error
+    }
+    const outcome = await this.#publisher.send(parcel, lost)
+    if (outcome.kind === 'confirmed') return 'moved'
+    if (outcome.kind !== 'refused') return outcome.error
+    if (outcome.permanent) return 'impossible'
+    if (outcome.reason === 'unroutable') await this.#mend(move)
+    return outcome.error
+  }
+
+  /** Somebody deleted the queue: it is made again if it is ours to make. */
+  async #mend(move: Move): Promise<void> {
+    this.#retryQueues.delete(move.target)
+    if (!move.dead) return
+    try {
+      await this.#topology.queue(move.target.slice(0, -deadQueueOf('').length))
+    } catch (error) {
+      this.#settings.logger.warn({ error }, 'the dead-letter queue could not be made')
+    }
+  }
+
+  /** The copy cannot even be written, so the broker itself moves the message to the dead letters, if we know that it will. */
+  #lastResort({ dead }: Move): 'requeue' | 'pass-on' {
+    return dead && this.#settings.topology === 'declare' ? 'pass-on' : 'requeue'
+  }
+}
+
+function answer({ channel, message, lost }: Hold, how: 'ack' | 'requeue' | 'pass-on'): void {
+  if (lost.aborted) return
+  try {
+    if (how === 'ack') channel.ack(message)
+    else channel.nack(message, false, how === 'requeue')
+  } catch {
+    // The channel has just been closed: the broker delivers the message again.
+  }
+}

@@ -1,0 +1,131 @@
+import { checkNumber } from '../../core/options.ts'
+import { MersalError } from '../../core/errors.ts'
+import type { DeadLetterBox } from '../../core/dead-letter.ts'
+import type { OutgoingMessage } from '../../core/message.ts'
+import type { Consumption, PublishOptions, PublishOutcome, Transport, TransportFeatures } from '../../core/transport.ts'
+import { type Describe, describer } from './address.ts'
+import { Consumer, type OnDelivery } from './consumer.ts'
+import { RabbitDeadLetters } from './dead-letters.ts'
+import { Link, opener, Pace } from './link.ts'
+import { type RabbitOptions, rabbitSettings, type RabbitSettings } from './options.ts'
+import { Publisher } from './publisher.ts'
+import { Settler } from './settle.ts'
+import { checkQueueName, Topology } from './topology.ts'
+
+/** RabbitMQ as a transport. */
+export interface RabbitTransport extends Transport {
+  /** Dead letters of every queue that this transport has subscribed or consumed. */
+  readonly deadLetters: DeadLetterBox
+  /** Dead letters of one queue. */
+  deadLettersOf(queue: string): DeadLetterBox
+}
+
+function secretsOf({ source }: RabbitSettings): string[] {
+  return 'address' in source && source.address.password !== undefined ? [source.address.password] : []
+}
+
+/**
+ * Publishing and receiving have a connection each: under an alarm RabbitMQ stops reading from the
+ * connections that publish, and acknowledgements must still get through.
+ */
+class RabbitmqTransport implements RabbitTransport {
+  readonly name = 'rabbitmq'
+  readonly features: TransportFeatures
+  readonly deadLetters: DeadLetterBox
+  readonly #settings: RabbitSettings
+  readonly #describe: Describe
+  readonly #receiving: Link
+  readonly #sending: Link
+  readonly #topology: Topology
+  readonly #publisher: Publisher
+  readonly #settler: Settler
+  readonly #consumers = new Set<Consumer>()
+  /** Queue → its topics, to make them again when somebody deleted them. */
+  readonly #subscriptions = new Map<string, Set<string>>()
+  #disposing: Promise<void> | undefined
+
+  constructor(settings: RabbitSettings) {
+    this.#settings = settings
+    this.features = { ordering: 'none', maxMessageBytes: settings.maxMessageBytes }
+    this.#describe = describer(secretsOf(settings))
+    const shared = {
+      open: opener(settings),
+      pace: new Pace(),
+      timeoutMs: settings.connectTimeoutMs,
+      describe: this.#describe,
+      logger: settings.logger,
+    }
+    this.#receiving = new Link({ ...shared, purpose: 'receiving' })
+    this.#sending = new Link({ ...shared, purpose: 'publishing' })
+    this.#topology = new Topology(this.#receiving, settings, this.#describe)
+    this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe)
+    this.#settler = new Settler(this.#publisher, this.#topology, settings)
+    this.deadLetters = new RabbitDeadLetters(this.#receiving, this.#publisher, () => [...this.#subscriptions.keys()])
+  }
+
+  publish(messages: readonly OutgoingMessage[], options?: PublishOptions): readonly Promise<PublishOutcome>[] {
+    return this.#publisher.publish(messages, options)
+  }
+
+  async subscribe(queue: string, topics: readonly string[], { remove = false }: { readonly remove?: boolean } = {}): Promise<void> {
+    await this.#topology.queue(queue)
+    await this.#topology.bind(queue, topics, remove)
+    const known = this.#topicsOf(queue)
+    for (const topic of topics) {
+      if (remove) known.delete(topic)
+      else known.add(topic)
+    }
+  }
+
+  async consume(consumption: Consumption, onDelivery: OnDelivery): Promise<AsyncDisposable> {
+    checkQueueName(consumption.queue)
+    checkNumber('concurrency', consumption.concurrency, { default: 10, min: 1, max: 65_535 })
+    if (this.#disposing !== undefined) throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
+    const prepare = async (): Promise<void> => {
+      await this.#topology.queue(consumption.queue)
+      await this.#topology.bind(consumption.queue, [...this.#topicsOf(consumption.queue)], false)
+    }
+    const parts = { link: this.#receiving, settler: this.#settler, settings: this.#settings, describe: this.#describe, prepare }
+    const consumer = new Consumer(parts, consumption, onDelivery)
+    await consumer.start()
+    this.#consumers.add(consumer)
+    return {
+      [Symbol.asyncDispose]: async () => {
+        await consumer[Symbol.asyncDispose]()
+        this.#consumers.delete(consumer)
+      },
+    }
+  }
+
+  deadLettersOf(queue: string): DeadLetterBox {
+    checkQueueName(queue)
+    return new RabbitDeadLetters(this.#receiving, this.#publisher, () => [queue])
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await (this.#disposing ??= this.#dispose())
+  }
+
+  async #dispose(): Promise<void> {
+    const reason = new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
+    for (const consumer of this.#consumers) consumer.force(reason)
+    await Promise.all([this.#receiving[Symbol.asyncDispose](), this.#sending[Symbol.asyncDispose]()])
+  }
+
+  #topicsOf(queue: string): Set<string> {
+    let topics = this.#subscriptions.get(queue)
+    if (topics === undefined) {
+      topics = new Set()
+      this.#subscriptions.set(queue, topics)
+    }
+    return topics
+  }
+}
+
+/**
+ * A transport over RabbitMQ 3.10 or later, with amqplib. Connects at the first use. Throws
+ * `MERSAL_INVALID_OPTIONS` on anything else than documented; no error shows the URL.
+ */
+export function rabbitmq(options: RabbitOptions): RabbitTransport {
+  return new RabbitmqTransport(rabbitSettings(options))
+}

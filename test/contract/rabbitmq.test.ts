@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as wait } from 'node:timers/promises'
+import { type ChannelModel, connect } from 'amqplib'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Transport } from '../../src/core/transport.ts'
+import { rabbitmq, type RabbitOptions, type RabbitTransport } from '../../src/rabbitmq.ts'
+import { type TransportHarness, transportContract } from '../../src/testing/index.ts'
+import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { cut, plainClient } from '../rabbitmq/plain-client.ts'
+
+const here = await rabbitIsHere()
+let place: Awaited<ReturnType<typeof openVhost>>
+
+beforeAll(async () => {
+  if (here) place = await openVhost()
+})
+afterAll(async () => {
+  if (here) await place[Symbol.asyncDispose]()
+})
+
+function harness(options: RabbitOptions = {}): TransportHarness {
+  const prefix = randomUUID().slice(0, 8)
+  const transports = new Map<Transport, ChannelModel[]>()
+  const open = (): RabbitTransport => {
+    const models: ChannelModel[] = []
+    const transport = rabbitmq({
+      connect: async () => {
+        const model = await connect(place.url, { noDelay: true })
+        models.push(model)
+        return model
+      },
+      eventsExchange: `${prefix}.events`,
+      maxMessageBytes: 2_000_000,
+      logger: false,
+      ...options,
+    })
+    transports.set(transport, models)
+    return transport
+  }
+  return {
+    open: () => Promise.resolve(open()),
+    name: (label) => `${prefix}.${label}`,
+    elapse: (ms) => wait(ms),
+    crash: async (transport) => {
+      transports.get(transport)?.forEach(cut)
+      await transport[Symbol.asyncDispose]()
+    },
+    deadLetters: (queue) => open().deadLettersOf(queue),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([...transports.keys()].map((transport) => transport[Symbol.asyncDispose]()))
+    },
+  }
+}
+
+describe.skipIf(!here)('RabbitMQ transport', () => {
+  for (const item of transportContract) {
+    test(item.name, async () => {
+      await using opened = harness()
+      await item.run(opened)
+    })
+  }
+
+  test('a plain client finds every confirmed message, with the same bytes, headers and properties', async () => {
+    await using opened = harness()
+    await using plain = await plainClient(place.url)
+    const transport = await opened.open()
+    const queue = opened.name('read-back')
+    const topic = opened.name('read-back-event')
+    await transport.subscribe(queue, [topic])
+    const messages = Array.from({ length: 200 }, (_, index) => ({
+      id: randomUUID(),
+      type: `test.${index}`,
+      headers: { 'content-type': 'application/octet-stream', number: String(index) },
+      body: Uint8Array.from({ length: index * 97 }, (_byte, at) => (at * 31 + index) % 256),
+      to:
+        index % 2 === 0
+          ? ({ transport: 'default', kind: 'queue', name: queue } as const)
+          : ({ transport: 'default', kind: 'topic', name: topic } as const),
+    }))
+    const outcomes = await Promise.all(transport.publish(messages))
+    expect(outcomes.filter(({ kind }) => kind !== 'confirmed')).toEqual([])
+    const found = new Map((await plain.drain(queue)).map((message) => [message.properties.messageId as string, message]))
+    expect(found.size).toBe(messages.length)
+    for (const { id, type, headers, body } of messages) {
+      const message = found.get(id)
+      expect(message?.content.equals(body)).toBe(true)
+      expect(message?.properties).toMatchObject({ type, headers, contentType: 'application/octet-stream', deliveryMode: 2 })
+      // A quorum queue shows its own count of deliveries as one more header.
+      const names = Object.keys(message?.properties.headers ?? {}).filter((name) => name !== 'x-delivery-count')
+      expect(names.toSorted()).toEqual(Object.keys(headers).toSorted())
+    }
+  })
+})
+
+describe.skipIf(!here)('RabbitMQ transport on classic queues', () => {
+  for (const item of transportContract) {
+    test(item.name, async () => {
+      await using opened = harness({ queueType: 'classic' })
+      await item.run(opened)
+    })
+  }
+})
