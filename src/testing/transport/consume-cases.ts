@@ -168,23 +168,26 @@ export const consumeCases: readonly ContractCase<TransportHarness>[] = [
     },
   },
   {
-    name: 'what a killed consumer held comes to another one with the next attempt, and its late answer changes nothing',
+    name: 'what a killed consumer held comes to another one with the next attempt, and its late answers change nothing',
     async run(harness) {
       await using transport = await harness.open()
       const victim = await harness.open()
-      const queue = await filled(harness, transport, '1')
-      const dying = await listen(victim, queue)
-      const lost = await dying.next()
+      const queue = await filled(harness, transport, '1', '2', '3')
+      const lost = await take(await listen(victim, queue), 3)
       await harness.crash(victim)
       await using inbox = await listen(transport, queue)
-      const received = await inbox.next()
-      assert.deepEqual([received.label, received.delivery.attempt], ['1', 2])
-      lost.answer({ kind: 'ack' })
+      const held = await take(inbox, 3)
+      assert.deepEqual(held.map(({ label, delivery }) => `${label} ${delivery.attempt}`).toSorted(), ['1 2', '2 2', '3 2'])
+      lost[0]?.answer({ kind: 'ack' })
+      lost[1]?.answer({ kind: 'retry', delayMs: 0, error: new Error('too late') })
+      lost[2]?.answer({ kind: 'reject', reason: 'rejected', error: new Error('too late') })
       await moment()
-      received.answer({ kind: 'retry', delayMs: 0, error: new Error('once more') })
-      const again = await inbox.next()
-      again.answer({ kind: 'ack' })
-      assert.deepEqual([again.label, again.delivery.attempt], ['1', 3])
+      assert.equal(inbox.untaken, 0)
+      assert.deepEqual(await harness.deadLetters(queue).list(), [])
+      for (const { answer } of held) answer({ kind: 'retry', delayMs: 0, error: new Error('once more') })
+      const again = await take(inbox, 3)
+      for (const { answer } of again) answer({ kind: 'ack' })
+      assert.deepEqual(again.map(({ label, delivery }) => `${label} ${delivery.attempt}`).toSorted(), ['1 3', '2 3', '3 3'])
     },
   },
   {
