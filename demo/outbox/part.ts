@@ -79,10 +79,10 @@ function startAll({ commands, random, view }: Scene, plan: ChildPlan): [Program,
 async function faults(scene: Scene, programs: readonly Program[], failure: Promise<unknown>, deadline: number): Promise<void> {
   const { commands, view } = scene
   const finance = programs[2]
-  await watch(scene, { until: ({ financial }) => financial >= commands.length / 4, deadline, failure })
+  await watch(scene, { until: ({ financial }) => financial >= Math.floor(commands.length / 4), deadline, failure })
   const copies = await disturb(scene.folder)
   view.say(`  a message that is no JSON, and ${copies} copies of messages that were delivered before, are put into the queue`)
-  await watch(scene, { until: ({ financial }) => financial >= commands.length / 2, deadline, failure })
+  await watch(scene, { until: ({ financial }) => financial >= Math.floor(commands.length / 2), deadline, failure })
   view.say('  finance is stopped (SIGTERM) and stays down')
   await finance?.stop()
   await watch(scene, { until: ({ students }) => students >= commands.length * 0.9, deadline, failure })

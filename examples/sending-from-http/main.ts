@@ -1,0 +1,54 @@
+/**
+ * A web server that registers students. Row and event are written in one transaction, so the answer
+ * 201 means that both exist, also if this process is killed right after it.
+ */
+import { type IncomingMessage, type Server, createServer } from 'node:http'
+import { text } from 'node:stream/consumers'
+import type { DatabaseSync } from 'node:sqlite'
+import { Mersal, event } from '../../src/index.ts' // in your program: 'mersal'
+import { sqlite, sqliteQueue } from '../../src/sqlite.ts' // 'mersal/sqlite'
+
+export const StudentRegistered = event<{ studentId: number; name: string }>('students.registered')
+
+export async function openRegistrar(folder: string): Promise<Mersal<DatabaseSync>> {
+  const app = new Mersal({
+    name: 'registrar',
+    store: sqlite({ path: `${folder}/registrar.db` }),
+    transport: sqliteQueue({ path: `${folder}/broker.db` }),
+    sendOnly: true,
+  })
+  await app.start()
+  await app.transaction(async (tx) => tx.exec('CREATE TABLE IF NOT EXISTS students (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)'))
+  return app
+}
+
+/** `POST /` with `{ "name": "..." }`: 201 with the id, 400 for a bad body, 409 for a name that is taken. */
+export function createRegistrarServer(app: Mersal<DatabaseSync>): Server {
+  return createServer((request, response) => {
+    answer(app, request).then(
+      ({ status, body }) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body)),
+      () => response.writeHead(500).end(),
+    )
+  })
+}
+
+async function answer(app: Mersal<DatabaseSync>, request: IncomingMessage): Promise<{ status: number; body: object }> {
+  const name = await readName(request)
+  if (name === undefined) return { status: 400, body: { error: 'expected { "name": "..." }' } }
+  return await app.transaction(async (tx, { publish }) => {
+    const row = tx.prepare('INSERT INTO students (name) VALUES (?) ON CONFLICT DO NOTHING RETURNING id').get(name)
+    if (row === undefined) return { status: 409, body: { error: 'this name is taken' } }
+    const studentId = Number(row['id'])
+    await publish(StudentRegistered, { studentId, name }, { partitionKey: String(studentId) })
+    return { status: 201, body: { studentId } }
+  })
+}
+
+async function readName(request: IncomingMessage): Promise<string | undefined> {
+  try {
+    const { name } = JSON.parse(await text(request)) as { name?: unknown }
+    return typeof name === 'string' && name !== '' ? name : undefined
+  } catch {
+    return undefined // no JSON object: the caller answers 400
+  }
+}
