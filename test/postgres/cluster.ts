@@ -18,6 +18,8 @@ export interface PrivateCluster extends AsyncDisposable {
   kill(): Promise<void>
   /** Starts it again; resolves when it answers. */
   start(): Promise<void>
+  /** Stops the process that writes asynchronous commits to the disk, until the next start. */
+  holdWalWriter(): Promise<void>
 }
 
 /** Whether the server's programs are on this machine; if not, says so loudly, and fails in CI. */
@@ -113,12 +115,21 @@ export async function privateCluster(settings: Readonly<Record<string, string>> 
     while (pids.some(alive)) await new Promise((resolve) => setTimeout(resolve, 5))
   }
 
+  async function holdWalWriter(): Promise<void> {
+    const pid = Number((await readFile(join(data, 'postmaster.pid'), 'utf8')).split('\n')[0])
+    for (const child of await childrenOf(pid)) {
+      if ((await readFile(`/proc/${child}/cmdline`, 'utf8')).includes('walwriter')) return void process.kill(child, 'SIGSTOP')
+    }
+    throw new Error('this server has no WAL writer')
+  }
+
   await start()
   return {
     url,
     port,
     kill,
     start,
+    holdWalWriter,
     async [Symbol.asyncDispose]() {
       await run(join(BINARIES, 'pg_ctl'), ['-D', data, '-w', '-m', 'immediate', 'stop'], options).catch(() => {})
       await rm(folder, { recursive: true, force: true })

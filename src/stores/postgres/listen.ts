@@ -30,7 +30,7 @@ export function listen(ports: ListenPorts): Waker {
     let failures = 0
     while (!signal.aborted) {
       try {
-        if (await sharesConnections(ports.own)) {
+        if (await sharesConnections(ports.own, ports.heartbeatMs)) {
           ports.logger.warn(
             { channel: ports.channel },
             'postgres: a pooler in transaction mode is in between, so that notifications do not arrive; the relay polls. Give relayPool a direct connection',
@@ -67,7 +67,7 @@ async function listenOnce(ports: ListenPorts, wake: () => void, signal: AbortSig
     client.on('end', onEnd)
     client.on('error', lost.reject)
     try {
-      await query(`listen ${quoteIdentifier(ports.channel)}`)
+      await query.within(ports.heartbeatMs, `listen ${quoteIdentifier(ports.channel)}`)
       listening()
       if (!signal.aborted) wake()
       while (!signal.aborted) {

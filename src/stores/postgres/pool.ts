@@ -39,7 +39,7 @@ export interface Query {
   /** Several statements in one text, without parameters. */
   script(text: string): Promise<unknown>
   /** One statement that must be answered within this time. */
-  within(ms: number, text: string): Promise<unknown>
+  within<Row = Record<string, unknown>>(ms: number, text: string): Promise<PostgresResult<Row>>
 }
 
 /**

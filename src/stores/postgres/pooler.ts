@@ -2,24 +2,25 @@ import type { Own, Query } from './pool.ts'
 
 const ROUNDS = 4
 
-async function backend(query: Query): Promise<string | undefined> {
-  return (await query<{ pid: string }>('select pg_catalog.pg_backend_pid()::text as pid')).rows[0]?.pid
+async function backend(query: Query, answerMs: number): Promise<string | undefined> {
+  return (await query.within<{ pid: string }>(answerMs, 'select pg_catalog.pg_backend_pid()::text as pid')).rows[0]?.pid
 }
 
 /**
  * Whether something in between lends the server's connections per transaction, as pgbouncer does in
  * transaction mode: then two clients meet in one server process, or one client meets two. While one
- * of them holds a transaction, the pooler cannot give the other the same connection again.
+ * of them holds a transaction, the pooler cannot give the other the same connection again. Throws
+ * when a connection does not answer in time: it may have been half-open.
  */
-export async function sharesConnections(own: Own): Promise<boolean> {
+export async function sharesConnections(own: Own, answerMs: number): Promise<boolean> {
   return await own.connection((first) =>
     own.connection(async (second) => {
-      const mine = await backend(first)
+      const mine = await backend(first, answerMs)
       for (let round = 0; round < ROUNDS; round++) {
-        await second('begin')
-        const other = await backend(second)
-        const again = await backend(first)
-        await second('commit')
+        await second.within(answerMs, 'begin')
+        const other = await backend(second, answerMs)
+        const again = await backend(first, answerMs)
+        await second.within(answerMs, 'commit')
         if (other === mine || again !== mine) return true
       }
       return false

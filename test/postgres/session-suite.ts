@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'vitest'
+import { command, isMersalError, Mersal } from '../../src/index.ts'
+import { memoryTransport } from '../../src/memory.ts'
+import { postgres, type Session } from '../../src/postgres.ts'
+import { serverAnswers, serverUrl, testDatabase, type TestDatabase } from './database.ts'
+
+/** What a library has to be told for its tests; `Tx` is its own handle. */
+export interface LibraryUnderTest<Tx> {
+  readonly session: Session<Tx>
+  /** Opens a transaction with the library itself, as its users do. */
+  transaction(work: (tx: Tx) => Promise<void>): Promise<void>
+  /** Adds a business row with the library itself. */
+  insert(tx: Tx, text: string): Promise<void>
+  /** Runs the work in a savepoint of the library. */
+  savepoint(tx: Tx, work: (inner: Tx) => Promise<void>): Promise<void>
+  /** Fails in the database, and the transaction with it. */
+  fail(tx: Tx): Promise<void>
+  /** Handles that are no transaction. */
+  readonly roots: readonly unknown[]
+  close(): Promise<void>
+}
+
+const Order = command<{ n: number }>('orders.place')
+const present = await serverAnswers()
+
+interface World<Tx> extends AsyncDisposable {
+  readonly app: Mersal<Tx>
+  readonly library: LibraryUnderTest<Tx>
+  readonly database: TestDatabase
+  readonly business: () => Promise<string[]>
+  /** Bodies of the messages in the outbox, in the order of their positions. */
+  readonly messages: () => Promise<string[]>
+}
+
+async function world<Tx>(connect: (database: TestDatabase, url: string) => Promise<LibraryUnderTest<Tx>>): Promise<World<Tx>> {
+  const database = await testDatabase()
+  const library = await connect(database, serverUrl)
+  const store = postgres({ pool: database.pool, schema: database.schema, session: library.session })
+  const app = new Mersal<Tx>({
+    name: 'shop',
+    store,
+    transport: memoryTransport(),
+    routes: { 'orders.place': 'warehouse' },
+    outbox: { runRelay: false },
+    sendOnly: true,
+    logger: false,
+  })
+  await app.start()
+  return {
+    app,
+    library,
+    database,
+    business: async () =>
+      (await database.query(`select text from ${database.schema}.business order by text`)).map((row) => String(row['text'])),
+    messages: async () =>
+      (await database.query(`select convert_from(body, 'UTF8') as body from ${database.schema}.outbox order by position`)).map((row) =>
+        String(row['body']),
+      ),
+    async [Symbol.asyncDispose]() {
+      await app.stop()
+      await store[Symbol.asyncDispose]()
+      await library.close()
+      await database[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Every session adapter passes these, with the real library on a real server. */
+export function sessionSuite<Tx>(name: string, connect: (database: TestDatabase, url: string) => Promise<LibraryUnderTest<Tx>>): void {
+  const scenario = (title: string, run: (world: World<Tx>) => Promise<void>): void => {
+    test(title, async () => {
+      await using here = await world(connect)
+      await run(here)
+    })
+  }
+
+  describe.skipIf(!present)(`session of ${name}`, () => {
+    scenario(
+      'a unit of work commits the row and the message, with the handle of the library',
+      async ({ app, library, business, messages }) => {
+        await app.transaction(async (tx, { send }) => {
+          await library.insert(tx, 'one')
+          await send(Order, { n: 1 }, { partitionKey: 'a' })
+        })
+        assert.deepEqual([await business(), await messages()], [['one'], ['{"n":1}']])
+      },
+    )
+
+    scenario('a unit of work that throws leaves neither', async ({ app, library, business, messages }) => {
+      const failure = new Error('on purpose')
+      const unit = app.transaction(async (tx, { send }) => {
+        await library.insert(tx, 'one')
+        await send(Order, { n: 1 })
+        throw failure
+      })
+      await assert.rejects(unit, (error) => error === failure)
+      assert.deepEqual([await business(), await messages()], [[], []])
+    })
+
+    scenario('a message joins the transaction that the library opened itself', async ({ app, library, business, messages }) => {
+      await library.transaction(async (tx) => {
+        await library.insert(tx, 'one')
+        await app.within(tx).send(Order, { n: 1 }, { headers: { note: 'what? $1 ?? :x' } })
+        assert.deepEqual(await messages(), [], 'nobody sees it before the commit')
+      })
+      assert.deepEqual([await business(), await messages()], [['one'], ['{"n":1}']])
+    })
+
+    scenario('a transaction of the library that throws leaves neither', async ({ app, library, business, messages }) => {
+      const attempt = library.transaction(async (tx) => {
+        await library.insert(tx, 'one')
+        await app.within(tx).send(Order, { n: 1 })
+        throw new Error('on purpose')
+      })
+      await assert.rejects(attempt, /on purpose/)
+      assert.deepEqual([await business(), await messages()], [[], []])
+    })
+
+    scenario('a handle that is no transaction is refused and nothing is stored', async ({ app, library, messages }) => {
+      for (const root of [...library.roots, undefined, null, 1, 'text', {}]) {
+        const attempt = async (): Promise<unknown> => app.within(root as Tx).send(Order, { n: 1 })
+        await assert.rejects(attempt, (error) => isMersalError(error, 'MERSAL_NOT_A_TRANSACTION'))
+      }
+      assert.deepEqual(await messages(), [])
+    })
+
+    scenario('a savepoint that is rolled back takes what was sent inside it along', async ({ app, library, business, messages }) => {
+      await library.transaction(async (tx) => {
+        await library.insert(tx, 'kept')
+        await app.within(tx).send(Order, { n: 1 })
+        const inner = library.savepoint(tx, async (savepoint) => {
+          await library.insert(savepoint, 'dropped')
+          await app.within(savepoint).send(Order, { n: 2 })
+          throw new Error('on purpose')
+        })
+        await assert.rejects(inner, /on purpose/)
+        await app.within(tx).send(Order, { n: 3 })
+      })
+      assert.deepEqual([await business(), await messages()], [['kept'], ['{"n":1}', '{"n":3}']])
+    })
+
+    scenario('messages keep the order in which they were sent', async ({ app, messages }) => {
+      const expected = Array.from({ length: 60 }, (_, n) => JSON.stringify({ n }))
+      await app.transaction(async (_tx, { send }) => {
+        for (let n = 0; n < 30; n++) await send(Order, { n }, { partitionKey: `key-${n % 3}` })
+      })
+      await app.transaction(async (_tx, { send }) => {
+        for (let n = 30; n < 60; n++) await send(Order, { n }, { partitionKey: `key-${n % 3}` })
+      })
+      assert.deepEqual(await messages(), expected)
+    })
+
+    scenario('a swallowed error of the database is no commit', async ({ app, library, business, messages }) => {
+      const unit = app.transaction(async (tx) => {
+        await library.insert(tx, 'one')
+        await library.fail(tx).catch(() => {})
+      })
+      await assert.rejects(unit, (error) => isMersalError(error, 'MERSAL_ROLLED_BACK'))
+      assert.deepEqual([await business(), await messages()], [[], []])
+    })
+  })
+}

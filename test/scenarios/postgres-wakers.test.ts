@@ -1,0 +1,71 @@
+import { describe, expect, test } from 'vitest'
+import { silentLogger } from '../../src/core/telemetry.ts'
+import { cuttingProxy } from '../postgres/cutting-proxy.ts'
+import { serverAnswers, serverUrl } from '../postgres/database.ts'
+import { message } from '../postgres/messages.ts'
+import { storeHarness } from '../postgres/store-harness.ts'
+
+const present = await serverAnswers()
+
+describe.skipIf(!present)('notifications on PostgreSQL', () => {
+  test('half-open: a connection that listens and gets no answer any more is replaced, with a catch-up wake', async () => {
+    await using harness = await storeHarness()
+    const url = new URL(serverUrl)
+    await using proxy = await cuttingProxy(url.hostname, Number(url.port || 5432))
+    url.port = String(proxy.port)
+    await using store = await harness.open({
+      relayPool: harness.database.newPool({ connectionString: url.href }),
+      heartbeatMs: 200,
+      logger: silentLogger,
+    })
+    const stop = new AbortController()
+    let woken = Promise.withResolvers<void>()
+    const listening = store.wakers[0]?.(() => woken.resolve(), { signal: stop.signal })
+    await woken.promise
+    const before = proxy.accepted
+    woken = Promise.withResolvers<void>()
+    const startedAt = performance.now()
+    proxy.freeze()
+    await woken.promise
+    // Twice the heartbeat, the wait before the next try, and the answers of the server.
+    expect(performance.now() - startedAt).toBeLessThan(5000)
+    expect(proxy.accepted).toBeGreaterThan(before)
+    stop.abort()
+    await listening
+  })
+
+  test('a burst of commits notifies few times, and a rolled-back unit not at all', async () => {
+    await using harness = await storeHarness()
+    await using store = await harness.open()
+    const listener = await harness.database.pool.connect()
+    const heard: unknown[] = []
+    listener.on('notification', (notification) => heard.push(notification))
+    await listener.query(`listen "${harness.database.schema}_outbox"`)
+    await expect(
+      store.unitOfWork(async (tx) => {
+        await store.outbox.save(tx, [message('gone')])
+        throw new Error('rolled back')
+      }),
+    ).rejects.toThrow('rolled back')
+    await listener.query('select 1')
+    expect(heard).toEqual([])
+    await Promise.all(Array.from({ length: 50 }, (_, index) => store.unitOfWork((tx) => store.outbox.save(tx, [message(`${index}`)]))))
+    while (heard.length === 0) await listener.query('select 1')
+    expect(heard.length).toBeLessThan(25)
+    await listener.query('unlisten *')
+    listener.release()
+  })
+
+  test('the business transaction itself holds no notification', async () => {
+    await using harness = await storeHarness()
+    await using store = await harness.open()
+    const { schema, query } = harness.database
+    const functions = await query(`select prosrc from pg_proc where pronamespace = '${schema}'::regnamespace`)
+    expect(functions.length).toBeGreaterThan(8)
+    for (const { prosrc } of functions) expect(String(prosrc)).not.toMatch(/notify/i)
+    expect(
+      await query(`select 1 from pg_trigger t join pg_class c on c.oid = t.tgrelid where c.relnamespace = '${schema}'::regnamespace`),
+    ).toEqual([])
+    await store.open()
+  })
+})
