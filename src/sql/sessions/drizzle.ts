@@ -1,0 +1,40 @@
+import type { Session } from '../session.ts'
+import { hasMethod, notATransaction, rowsOf, splitPlaceholders, unitOfWork } from './handles.ts'
+
+/** The part of a Drizzle transaction on PostgreSQL that is used. The root has no `rollback`. */
+export interface DrizzleTransaction {
+  execute(query: never): PromiseLike<unknown>
+  rollback(): never
+}
+
+/** The `sql` of the drizzle-orm that made the database, so that its objects are recognised. */
+export interface DrizzleSql {
+  raw(text: string): unknown
+  param(value: unknown): unknown
+  join(parts: never): unknown
+}
+
+/**
+ * Transactions of Drizzle 0.45 and 1.0 with any of its drivers for PostgreSQL:
+ * `postgres({ pool, session: drizzle(db, { sql }) })` with `import { sql } from 'drizzle-orm'`.
+ */
+export function drizzle<Tx extends DrizzleTransaction>(
+  db: { transaction<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> },
+  { sql }: { readonly sql: DrizzleSql },
+): Session<Tx> {
+  const executor: Session<Tx>['executor'] = (tx) => {
+    if (!hasMethod(tx, 'rollback') || !hasMethod(tx, 'execute')) {
+      throw notATransaction('drizzle', 'give the `tx` that db.transaction() passes to its callback')
+    }
+    return {
+      async query(text, values = []) {
+        const split = splitPlaceholders(text, values)
+        const parts = split.texts.flatMap((part, index) =>
+          index < split.values.length ? [sql.raw(part), sql.param(split.values[index])] : [sql.raw(part)],
+        )
+        return { rows: rowsOf(await tx.execute(sql.join(parts as never) as never)) }
+      },
+    }
+  }
+  return { name: 'drizzle', executor, unitOfWork: unitOfWork('drizzle', executor, (work) => db.transaction(work)) }
+}

@@ -1,0 +1,69 @@
+import { MersalError } from '../../core/errors.ts'
+import type { UnitOfWork } from '../../core/store.ts'
+import type { Session, SqlExecutor, SqlValue } from '../session.ts'
+
+/** The refusal of a handle that is not an open transaction. `how` says how to get one. */
+export function notATransaction(library: string, how: string): MersalError {
+  return new MersalError('MERSAL_NOT_A_TRANSACTION', `${library}: this is no open transaction; ${how}`, { details: { library } })
+}
+
+/** True for an object whose member of this name is a function. */
+export function hasMethod(value: unknown, name: string): boolean {
+  return typeof value === 'object' && value !== null && typeof (value as Record<string, unknown>)[name] === 'function'
+}
+
+/** Some libraries hand out functions with members; this says no more than that it is one. */
+export function isFunction(value: unknown): boolean {
+  return typeof value === 'function'
+}
+
+/** Rows, whether the driver answers with an array of them or with an object that has them. */
+export function rowsOf(answer: unknown): readonly Record<string, unknown>[] {
+  if (Array.isArray(answer)) return answer as Record<string, unknown>[]
+  return ((answer as { rows?: Record<string, unknown>[] } | undefined)?.rows ?? []) as Record<string, unknown>[]
+}
+
+/** Bytes as the `Buffer` that older drivers insist on; the memory is shared, not copied. */
+export function withBuffers(values: readonly SqlValue[]): SqlValue[] {
+  return values.map((value) => (value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value))
+}
+
+/** A statement cut at its placeholders: `texts` has one part more than `values`. */
+export function splitPlaceholders(text: string, values: readonly SqlValue[]): { readonly texts: string[]; readonly values: SqlValue[] } {
+  const pieces = text.split(/\$(\d+)/)
+  const texts = pieces.filter((_, index) => index % 2 === 0)
+  const numbers = pieces.filter((_, index) => index % 2 === 1)
+  return { texts, values: numbers.map((number) => values[Number(number) - 1] ?? null) }
+}
+
+/**
+ * Transactions that the library opens. These libraries do not look at the answer to COMMIT: after a
+ * failed statement whose error was caught, PostgreSQL rolls back and they report success. So one
+ * more statement is run before the commit, which fails in such a transaction, and rolls it back aloud.
+ */
+export function unitOfWork<Tx>(
+  library: string,
+  executor: Session<Tx>['executor'],
+  open: <Result>(work: (tx: Tx) => Promise<Result>) => Promise<Result>,
+): UnitOfWork<Tx> {
+  return async (work, options) => {
+    options?.signal?.throwIfAborted()
+    return open(async (tx) => {
+      const result = await work(tx)
+      await proveAlive(library, executor(tx))
+      return result
+    })
+  }
+}
+
+async function proveAlive(library: string, executor: SqlExecutor): Promise<void> {
+  try {
+    await executor.query('select true as alive')
+  } catch (cause) {
+    throw new MersalError(
+      'MERSAL_ROLLED_BACK',
+      `${library}: a statement of this transaction had failed and its error was caught, so the server cannot commit it. Let the error through, or use a savepoint`,
+      { cause },
+    )
+  }
+}

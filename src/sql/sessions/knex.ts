@@ -1,0 +1,28 @@
+import type { Session } from '../session.ts'
+import { isFunction, notATransaction, rowsOf, splitPlaceholders, unitOfWork, withBuffers } from './handles.ts'
+
+/** The part of Knex's `Transaction` that is used. */
+export interface KnexTransaction {
+  raw(text: string, values: never): PromiseLike<unknown>
+  readonly isTransaction?: boolean
+  isCompleted(): boolean
+}
+
+/** Transactions of Knex 3: `postgres({ pool, session: knex(db) })`. */
+export function knex<Tx extends KnexTransaction>(db: {
+  transaction<Result>(work: (trx: Tx) => Promise<Result>): Promise<Result>
+}): Session<Tx> {
+  const executor: Session<Tx>['executor'] = (trx) => {
+    if (!isFunction(trx) || trx.isTransaction !== true || trx.isCompleted()) {
+      throw notATransaction('knex', 'give the `trx` of knex.transaction() while it is open')
+    }
+    return {
+      async query(text, values = []) {
+        const split = splitPlaceholders(text, values)
+        const parts = split.texts.map((part) => part.replaceAll('?', '\\?'))
+        return { rows: rowsOf(await trx.raw(parts.join('?'), withBuffers(split.values) as never)) }
+      },
+    }
+  }
+  return { name: 'knex', executor, unitOfWork: unitOfWork('knex', executor, (work) => db.transaction(work)) }
+}

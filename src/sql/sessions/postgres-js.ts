@@ -1,0 +1,30 @@
+import type { Session } from '../session.ts'
+import { isFunction, notATransaction, rowsOf, unitOfWork } from './handles.ts'
+
+/** What `sql.begin` of postgres.js 3 hands to its callback. The root has no `savepoint`. */
+export interface PostgresJsTransaction {
+  // oxlint-disable-next-line typescript/no-explicit-any -- the library's own type of parameters is not exported in a form that a narrower one matches
+  unsafe(text: string, values?: any[]): PromiseLike<readonly object[]>
+  savepoint: unknown
+}
+
+/** Transactions of postgres.js 3: `postgres({ pool, session: postgresJs(sql) })`. */
+export function postgresJs<Tx extends PostgresJsTransaction>(sql: {
+  begin(work: (tx: Tx) => Promise<unknown>): Promise<unknown>
+}): Session<Tx> {
+  const executor: Session<Tx>['executor'] = (tx) => {
+    if (!isFunction(tx) || !isFunction(tx.savepoint)) {
+      throw notATransaction('postgres.js', 'give the `sql` that sql.begin() passes to its callback')
+    }
+    return { query: async (text, values = []) => ({ rows: rowsOf(await tx.unsafe(text, [...values])) }) }
+  }
+  const open = async <Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> => {
+    let result: Result | undefined
+    // postgres.js changes what the callback returns if that is an array.
+    await sql.begin(async (tx) => {
+      result = await work(tx)
+    })
+    return result as Result
+  }
+  return { name: 'postgres.js', executor, unitOfWork: unitOfWork('postgres.js', executor, open) }
+}

@@ -1,0 +1,17 @@
+import connectKnex, { type Knex } from 'knex'
+import { knex } from '../../src/sql/sessions/knex.ts'
+import { sessionSuite } from '../postgres/session-suite.ts'
+
+sessionSuite<Knex.Transaction>('Knex 3', async ({ schema }, url) => {
+  const db = connectKnex({ client: 'pg', connection: url, pool: { min: 0, max: 3 } })
+  const ended = await db.transaction((trx) => Promise.resolve(() => trx))
+  return {
+    session: knex<Knex.Transaction>(db),
+    transaction: (work) => db.transaction(work),
+    insert: async (trx, text) => void (await trx(`${schema}.business`).insert({ text })),
+    savepoint: (trx, work) => trx.transaction((inner) => work(inner)),
+    fail: async (trx) => void (await trx.raw('select 1 / 0')),
+    roots: [db, ended()],
+    close: () => db.destroy(),
+  }
+})

@@ -1,0 +1,17 @@
+import postgresLibrary, { type TransactionSql } from 'postgres'
+import { postgresJs } from '../../src/sql/sessions/postgres-js.ts'
+import { sessionSuite } from '../postgres/session-suite.ts'
+
+sessionSuite<TransactionSql>('postgres.js 3', async ({ schema }, url) => {
+  const sql = postgresLibrary(url, { max: 3, onnotice: () => {} })
+  const table = sql(`${schema}.business`)
+  return {
+    session: postgresJs<TransactionSql>(sql),
+    transaction: async (work) => void (await sql.begin(work)),
+    insert: async (tx, text) => void (await tx`insert into ${table} values (${text})`),
+    savepoint: async (tx, work) => void (await tx.savepoint((inner) => work(inner))),
+    fail: async (tx) => void (await tx`select 1 / 0`),
+    roots: [sql],
+    close: () => sql.end(),
+  }
+})
