@@ -195,6 +195,27 @@ describe('stopping', () => {
     expect((await store.admin.stats()).pending).toBe(0)
   })
 
+  test('after the grace period a transaction is given up, too', async () => {
+    const clock = manualClock()
+    const { app, store } = setUp({ clock, stopGraceMs: 3000 })
+    await app.start()
+    const began = Promise.withResolvers<void>()
+    const working = rejection(
+      app.transaction(async (tx, { publish }) => {
+        tx.set('order', 1)
+        await publish(Placed, { id: 1 })
+        began.resolve()
+        await new Promise(() => {})
+      }),
+      'MERSAL_STOP_TIMEOUT',
+    )
+    await began.promise
+    const stopping = rejection(app.stop(), 'MERSAL_STOP_TIMEOUT')
+    await clock.advance(3000)
+    await Promise.all([working, stopping])
+    expect((await store.admin.stats()).pending).toBe(0)
+  })
+
   test('stopping twice, at the same time, and before the start', async () => {
     const { app, transport } = setUp()
     await Promise.all([app.stop(), app.stop()])
@@ -256,9 +277,11 @@ describe('the relay of the app', () => {
     await app.stop()
   })
 
-  test('finds what was written within a foreign transaction', async () => {
-    const { app, transport, store } = setUp()
+  test('finds what was written within a foreign transaction, without waiting for its poll timer', async () => {
+    const store = { ...memoryStore(), wakers: [] }
+    const { app, transport } = setUp({ store, outbox: { relay: { pollIntervalMs: 3_600_000 } } })
     await app.start()
+    await app.drain()
     const published = Promise.withResolvers<void>()
     transport.answer = () => {
       published.resolve()

@@ -340,6 +340,18 @@ describe('the time of a handler', () => {
     await app.stop()
   })
 
+  test('a handler that ends in time leaves no timer behind', async () => {
+    const clock = manualClock()
+    const { app, place } = setUp({ clock })
+    app.handle(Place, () => {})
+    await app.start()
+    await place()
+    const before = clock.sleeping
+    for (let delivery = 0; delivery < 10; delivery++) await place()
+    expect(clock.sleeping).toBe(before)
+    await app.stop()
+  })
+
   test('a delivery that the transport has lost is released, whatever the handler does', async () => {
     const { app, place } = setUp()
     const lost = new AbortController()
@@ -378,7 +390,7 @@ describe('steps of the user', () => {
       if (attempt === 1) throw new Error('once')
     })
     await app.start()
-    await place()
+    await app.transaction(async () => void (await place())) // as a broker in the same process might
     const around = [{ id: 1 }, 'MERSAL_NO_TRANSACTION', { id: 7 }]
     expect(seen).toEqual([...around, ...around, 'ack'])
     await app.stop()

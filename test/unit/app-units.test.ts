@@ -95,6 +95,32 @@ describe('P3: sending fails closed', () => {
     expect(await rows()).toEqual([])
   })
 
+  test('a send while the messages of its unit are being saved is refused: it would be left out', async () => {
+    const saving = Promise.withResolvers<void>()
+    const goOn = Promise.withResolvers<void>()
+    const { app, rows } = setUp((store) => ({
+      ...store,
+      outbox: {
+        ...store.outbox,
+        save: async (...given) => {
+          saving.resolve()
+          await goOn.promise
+          return store.outbox.save(...given)
+        },
+      },
+    }))
+    let late: (() => Promise<string>) | undefined
+    const working = app.transaction(async (_tx, { publish }) => {
+      late = () => publish(Placed, { id: 2 })
+      await publish(Placed, { id: 1 })
+    })
+    await saving.promise
+    await rejection(late!(), 'MERSAL_UNIT_ENDED')
+    goOn.resolve()
+    await working
+    expect(await rows()).toHaveLength(1)
+  })
+
   test('code that outlives its transaction is told so, but may open a new one', async () => {
     const { app, rows } = setUp()
     const ended = Promise.withResolvers<void>()
@@ -326,6 +352,33 @@ describe('within(tx)', () => {
     const bodies = [1, 2, 3, 4].map((id) => ({ id }))
     await store.unitOfWork((tx) => Promise.all(bodies.map((body) => app.within(tx).publish(Placed, body, { partitionKey: 'k' }))))
     expect((await rows()).map((row) => JSON.parse(new TextDecoder().decode(row.message.body)))).toEqual(bodies)
+  })
+
+  test('a slow schema of the first call does not let the second one overtake', async () => {
+    const first = Promise.withResolvers<void>()
+    const validate = async (value: unknown) => {
+      if ((value as { id: number }).id === 1) await first.promise
+      return { value: value as { id: number } }
+    }
+    const Slow = event<{ id: number }>('slow', { '~standard': { version: 1, vendor: 'test', validate } })
+    const { app, store, rows } = setUp()
+    await store.unitOfWork(async (tx) => {
+      const sending = [app.within(tx).publish(Slow, { id: 1 }), app.within(tx).publish(Slow, { id: 2 })]
+      setImmediate(first.resolve)
+      await Promise.all(sending)
+    })
+    expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual(['{"id":1}', '{"id":2}'])
+  })
+
+  test('a call that fails does not hold up the next one', async () => {
+    const { app, store, rows } = setUp()
+    await store.unitOfWork(async (tx) => {
+      const sender = app.within(tx)
+      const [failing, sending] = [sender.publish(Placed, { id: 1n } as never), sender.publish(Placed, { id: 2 })]
+      await rejection(failing, 'MERSAL_ENCODE')
+      await sending
+    })
+    expect(await rows()).toHaveLength(1)
   })
 
   test('the own transaction of the app is recognised: its messages keep their order', async () => {

@@ -19,7 +19,7 @@ describe('a promise that knows whether it was looked at', () => {
     'then()': (promise) => promise.then(() => {}),
     catch: (promise) => promise.catch(() => {}),
     finally: (promise) => promise.finally(() => {}),
-    'Promise.all': (promise) => Promise.all([promise, 2]),
+    'Promise.all': (promise) => Promise.all([promise, Promise.resolve(2)]),
     'Promise.allSettled': (promise) => Promise.allSettled([promise]),
     'Promise.race': (promise) => Promise.race([promise, new Promise(() => {})]),
     'Promise.resolve': (promise) => Promise.resolve(promise).then(() => {}),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { Mersal, command, event } from '../../src/index.ts'
-import { memoryStore, memoryTransport } from '../../src/memory.ts'
+import { memoryNetwork, memoryStore, memoryTransport } from '../../src/memory.ts'
 import { capture, drain } from '../../src/testing/index.ts'
 import { rejection } from './support/errors.ts'
 
@@ -30,6 +30,35 @@ describe('drain', () => {
     expect(handled).toHaveLength(21)
     expect((await store.admin.stats()).pending).toBe(0)
     await app.stop()
+  })
+
+  test('waits for messages that go back and forth between apps, whichever it asks first', async () => {
+    const network = memoryNetwork()
+    const seen: string[] = []
+    const make = (name: string, other: string) => {
+      const own = command<{ left: number }>(`${name}.play`)
+      const next = command<{ left: number }>(`${other}.play`)
+      const routes = { [own.name]: name, [next.name]: other }
+      const app = new Mersal({ name, store: memoryStore(), transport: network.transport(), routes, logger: false })
+      app.handle(own, async ({ left }, { send }) => {
+        seen.push(name)
+        await new Promise((resolve) => setImmediate(resolve))
+        if (left > 0) await send(next, { left: left - 1 })
+      })
+      return { app, own }
+    }
+    const [ping, pong] = [make('ping', 'pong'), make('pong', 'ping')]
+    await Promise.all([ping.app.start(), pong.app.start()])
+    for (const apps of [
+      [ping.app, pong.app],
+      [pong.app, ping.app],
+    ]) {
+      seen.length = 0
+      await ping.app.transaction(async (_tx, { send }) => send(ping.own, { left: 9 }))
+      await drain(apps)
+      expect(seen).toHaveLength(10)
+    }
+    await Promise.all([ping.app.stop(), pong.app.stop()])
   })
 
   test('ends at once when there is nothing to do, again and again', async () => {
