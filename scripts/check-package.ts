@@ -8,8 +8,12 @@ import { fileURLToPath } from 'node:url'
 // folder, offline and without any peer, to see that everything that must work there does.
 
 const root = resolve(fileURLToPath(new URL('..', import.meta.url)))
-/** Sub-paths that work without any package besides. */
-const bare = ['mersal', 'mersal/memory', 'mersal/sqlite', 'mersal/testing']
+const { exports: subPaths } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: Record<string, unknown> }
+/** Only these need a package besides; everything else must work without any. */
+const withPeer = ['./rabbitmq', './package.json']
+const bare = Object.keys(subPaths)
+  .filter((path) => !withPeer.includes(path))
+  .map((path) => `mersal${path.slice(1)}`)
 const largestBytes = 1_500_000
 
 function run(what: string, command: string, args: readonly string[], folder: string): string {
