@@ -20,7 +20,7 @@ export function isFunction(value: unknown): boolean {
 /** Rows, whether the driver answers with an array of them or with an object that has them. */
 export function rowsOf(answer: unknown): readonly Record<string, unknown>[] {
   if (Array.isArray(answer)) return answer as Record<string, unknown>[]
-  return ((answer as { rows?: Record<string, unknown>[] } | undefined)?.rows ?? []) as Record<string, unknown>[]
+  return (answer as { rows?: Record<string, unknown>[] } | undefined)?.rows ?? []
 }
 
 /** Bytes as the `Buffer` that older drivers insist on; the memory is shared, not copied. */
