@@ -70,7 +70,7 @@ export function crashPoints<Tx>(options: CrashPointsOptions<Tx>): { readonly sto
 /** Only the points of the store. */
 export function storeWithPoints<Tx>(store: Store<Tx>, at: AtCrashPoint): Store<Tx> {
   return overlay(store, {
-    unitOfWork: unitOfWorkWithPoints(store.unitOfWork.bind(store) as UnitOfWork<Tx>, at),
+    unitOfWork: unitOfWorkWithPoints((work, options) => store.unitOfWork(work, options), at),
     outbox: overlay(store.outbox, outboxWithPoints(store.outbox, at)),
     tracker: overlay(store.tracker, trackerWithPoints(store.tracker, at)),
   })

@@ -5,8 +5,9 @@ import { sessionSuite } from '../postgres/session-suite.ts'
 
 type Tx = Parameters<Parameters<NodePgDatabase['transaction']>[0]>[0]
 
-sessionSuite<Tx>('Drizzle 0.45', async ({ schema, newPool }) => {
-  const db: NodePgDatabase = connectDrizzle({ client: newPool() })
+sessionSuite<Tx>('Drizzle 0.45', async (database) => {
+  const { schema } = database
+  const db: NodePgDatabase = connectDrizzle({ client: database.newPool() })
   return {
     session: drizzle<Tx>(db, { sql }),
     transaction: (work) => db.transaction(work),

@@ -4,9 +4,10 @@ import { sessionSuite } from '../postgres/session-suite.ts'
 
 type Tx = Transaction<Record<string, { text: string }>>
 
-sessionSuite<Tx>('Kysely 0.29', async ({ schema, newPool }) => {
+sessionSuite<Tx>('Kysely 0.29', async (database) => {
+  const { schema } = database
   const db = new Kysely<Record<string, { text: string }>>({
-    dialect: new PostgresDialect({ pool: newPool() }),
+    dialect: new PostgresDialect({ pool: database.newPool() }),
     plugins: [new CamelCasePlugin()],
   })
   const ended = await db.transaction().execute((trx) => Promise.resolve(trx))

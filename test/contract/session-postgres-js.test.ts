@@ -7,9 +7,13 @@ sessionSuite<TransactionSql>('postgres.js 3', async ({ schema }, url) => {
   const table = sql(`${schema}.business`)
   return {
     session: postgresJs<TransactionSql>(sql),
-    transaction: async (work) => void (await sql.begin(work)),
+    transaction: async (work) => {
+      await sql.begin(work)
+    },
     insert: async (tx, text) => void (await tx`insert into ${table} values (${text})`),
-    savepoint: async (tx, work) => void (await tx.savepoint((inner) => work(inner))),
+    savepoint: async (tx, work) => {
+      await tx.savepoint((inner) => work(inner))
+    },
     fail: async (tx) => void (await tx`select 1 / 0`),
     roots: [sql],
     close: () => sql.end(),
