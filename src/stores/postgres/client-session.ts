@@ -1,4 +1,5 @@
-import { MersalError } from '../../core/errors.ts'
+import { isMersalError, MersalError } from '../../core/errors.ts'
+import { toError } from '../../lib/abort.ts'
 import type { UnitOfWork } from '../../core/store.ts'
 import type { Session, SqlExecutor } from '../../sql/session.ts'
 import type { PostgresClient, PostgresPool, PostgresPoolClient } from './client.ts'
@@ -41,7 +42,7 @@ function unitOfWork(pool: PostgresPool, settings: UnitSettings): UnitOfWork<Post
     for (let repeats = 0; ; repeats++) {
       options?.signal?.throwIfAborted()
       try {
-        return await oneTransaction(pool, settings, work)
+        return await oneTransaction(pool, settings, work, options?.signal)
       } catch (error) {
         if (repeats >= settings.retrySerialization || !isConflict(error)) throw error
       }
@@ -53,6 +54,7 @@ async function oneTransaction<Result>(
   pool: PostgresPool,
   settings: UnitSettings,
   work: (tx: PostgresClient) => Promise<Result>,
+  signal: AbortSignal | undefined,
 ): Promise<Result> {
   const client = await connect(pool)
   let broken: Error | undefined
@@ -67,7 +69,10 @@ async function oneTransaction<Result>(
     try {
       result = await work(client)
     } catch (error) {
-      await client.query('rollback').catch(onError)
+      // Work that was given up may still hold this client, and would go on in the transaction of its next
+      // borrower: such a connection is closed, and the server rolls back.
+      if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT') || signal?.aborted === true) onError(toError(error))
+      else await client.query('rollback').catch(onError)
       throw error
     }
     await commit(client, settings, onError)
