@@ -13,15 +13,18 @@ export interface Reports {
 }
 
 export function createReports(app: string, logger: Logger): Reports {
+  /** Destinations that have been reported as away; a probe that fails is no news. */
+  const away = new Set<string>()
   return {
     breaker(destination, state, error) {
       emit('mersal:breaker', () => ({ app, destination, state }))
-      if (state === 'open') {
+      if (state === 'open' && !away.has(destination)) {
+        away.add(destination)
         logger.warn(
           { app, destination, ...describe(error) },
           'the destination does not answer; its messages wait in the outbox, no attempt is charged',
         )
-      } else if (state === 'closed') logger.info({ app, destination }, 'the destination answers again')
+      } else if (state === 'closed' && away.delete(destination)) logger.info({ app, destination }, 'the destination answers again')
     },
     slowMode(on) {
       if (on) logger.warn({ app }, 'a message seems to kill its relay; messages go one by one until the suspects are past')

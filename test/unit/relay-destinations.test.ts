@@ -5,7 +5,7 @@ const { start } = relays()
 
 describe('destinations', () => {
   test('a destination that does not answer holds up only itself, and no attempt is charged', async () => {
-    const { add, claims, clock, store, transport, sent } = start({ maxAttempts: 1, pollIntervalMs: 100 })
+    const { add, claims, clock, log, store, transport, sent } = start({ maxAttempts: 1, pollIntervalMs: 100 })
     let down = true
     transport.behaviour = ({ to }) => (down && to.name === 'down' ? unavailable : confirmed)
     await add(...ids(5).map((id) => message(id, { to: 'down' })))
@@ -17,6 +17,7 @@ describe('destinations', () => {
     await clock.advance(60_000)
     const tries = transport.published.filter(({ message }) => message.to.name === 'down').length
     expect(tries).toBeLessThan(20) // five at first, then one probe each time, up to 30 s apart
+    expect(log.filter(({ level }) => level === 'warn')).toHaveLength(1)
     down = false
     await pass(
       clock,
