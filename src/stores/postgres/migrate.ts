@@ -11,7 +11,12 @@ const latest = (steps: readonly Migration[]): number => steps.at(-1)?.version ??
 /** The version of the tables, or 0 when there are none. */
 async function currentVersion(query: Query, schema: string): Promise<number> {
   const S = quoteIdentifier(schema)
-  const exists = await query<{ found: boolean }>(`select pg_catalog.to_regclass($1::text) is not null as found`, [`${S}.migration`])
+  // Not to_regclass(): it answers from a cache that a session refreshes only now and then.
+  const exists = await query<{ found: boolean }>(
+    `select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = $1::text and c.relname = 'migration') as found`,
+    [schema],
+  )
   if (exists.rows[0]?.found !== true) return 0
   const { rows } = await query<{ version: number | null }>(`select max(version)::int4 as version from ${S}.migration`)
   return rows[0]?.version ?? 0

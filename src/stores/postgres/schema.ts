@@ -150,7 +150,8 @@ declare
 begin
   perform pg_advisory_xact_lock(${lockClass(schema)}, 2001);
   for ahead in 0..1 loop
-    if to_regclass(format('%I.%I', '${schema}', 'sent_' || to_char(today + ahead, 'YYYYMMDD'))) is null then
+    if not exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = '${schema}' and c.relname = 'sent_' || to_char(today + ahead, 'YYYYMMDD')) then
       execute format('create table %I.%I partition of ${S}.sent for values from (%L) to (%L)', '${schema}',
         'sent_' || to_char(today + ahead, 'YYYYMMDD'),
         (today + ahead)::timestamp at time zone 'UTC', (today + ahead + 1)::timestamp at time zone 'UTC');

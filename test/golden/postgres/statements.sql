@@ -1,0 +1,128 @@
+-- save
+select s.saved_position, s.born_claimed, s.transaction_id from "mersal".outbox_save($1::text, $2::bytea, $3::uuid, $4::float8) s;
+
+-- claim
+with c as materialized (
+  select o.position, o.key, octet_length(o.body) as bytes
+  from "mersal".outbox o
+  left join lateral (
+    select h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($5::text[]) as closed
+    from "mersal".outbox h where h.key = o.key order by h.position limit 1
+  ) h on true
+  where o.position >= $4::bigint
+    and o.visible_at <= statement_timestamp()
+    and not o.transport || '/' || o.kind || '/' || o.name = any ($5::text[])
+    and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))
+  order by o.position limit $1::integer
+  for update of o skip locked
+),
+g as materialized (
+  select k.key, e.position as gap
+  from (select key, max(position) as last from c where key is not null group by key) k
+  cross join lateral (
+    select e.position from "mersal".outbox e
+    where e.key = k.key and e.position < k.last and e.position not in (select position from c)
+    order by e.position limit 1
+  ) e
+),
+fits as materialized (
+  select c.position, c.key, sum(c.bytes) over (order by c.position) - c.bytes as before from c
+)
+update "mersal".outbox o
+set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',
+  token = $3::uuid,
+  attempts = least(greatest(o.attempts, 0), 1000000) + 1
+where o.position = any (array(
+  select f.position from fits f left join g on g.key = f.key
+  where (g.gap is null or f.position < g.gap) and f.before < $6::bigint
+))
+returning o.position::text, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body;
+
+-- sent
+delete from "mersal".outbox where position = any ($1::bigint[]) and token = $2::uuid;
+
+-- sentKept
+with gone as (
+  delete from "mersal".outbox o where o.position = any ($1::bigint[]) and o.token = $2::uuid
+  returning o.position, o.id, o.key, o.type, o.transport, o.kind, o.name, o.headers, o.body, o.added_at
+)
+insert into "mersal".sent select g.*, clock_timestamp() from gone g;
+
+-- retry
+update "mersal".outbox o
+set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, error = u.error
+from unnest($1::bigint[], $3::float8[], $4::text[]) as u(position, delay, error)
+where o.position = u.position and o.token = $2::uuid;
+
+-- release
+update "mersal".outbox o
+set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, attempts = greatest(o.attempts - 1, 0)
+from unnest($1::bigint[], $3::float8[]) as u(position, delay)
+where o.position = u.position and o.token = $2::uuid;
+
+-- deadMove
+with given as (
+  select * from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
+),
+gone as (
+  delete from "mersal".outbox o using given u
+  where o.position = u.position and o.token = $2::uuid and (u.skip or o.key is null)
+  returning o.*, u.reason, u.error as last_error, u.maybe
+)
+insert into "mersal".dead (position, id, key, attempts, type, transport, kind, name, headers, body, added_at, error, died_at, dead_reason, maybe_published)
+select g.position, g.id, g.key, g.attempts, g.type, g.transport, g.kind, g.name, g.headers, g.body, g.added_at, g.last_error, clock_timestamp(), g.reason, g.maybe from gone g;
+
+-- deadBlock
+update "mersal".outbox o
+set visible_at = 'infinity', token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe
+from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
+where o.position = u.position and o.token = $2::uuid and not u.skip and o.key is not null;
+
+-- partitions
+select "mersal".sent_partitions();
+
+-- dropPartitions
+select "mersal".sent_drop($1::float8)::text as dropped;
+
+-- pruneSent
+delete from "mersal".sent s
+using (select e.tableoid, e.ctid from "mersal".sent e where e.sent_at < clock_timestamp() - $1::float8 * interval '1 millisecond' limit $2::integer) old
+where s.tableoid = old.tableoid and s.ctid = old.ctid;
+
+-- track
+insert into "mersal".inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning consumer, pg_current_xact_id()::text as transaction_id;
+
+-- pruneInbox
+delete from "mersal".inbox i
+using (select e.consumer, e.message_id from "mersal".inbox e
+  where e.handled_at < clock_timestamp() - $1::float8 * interval '1 millisecond' order by e.handled_at limit $2::integer) old
+where i.consumer = old.consumer and i.message_id = old.message_id;
+
+-- deadList
+select q.position::text, q.id, q.key, q.attempts, q.type, q.transport, q.kind, q.name, q.headers, q.body, q.error, q.dead_reason, q.maybe_published, q.blocks, q.died_ms::float8::text as died_ms
+from (
+  (select d.position, d.id, d.key, d.attempts, d.type, d.transport, d.kind, d.name, d.headers, d.body, coalesce(d.error, '') as error, d.dead_reason, d.maybe_published, false as blocks,
+    case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end as died_ms from "mersal".dead d where d.position > $2::bigint order by d.position limit $1::integer)
+  union all
+  (select o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, coalesce(o.error, '') as error, o.dead_reason, o.maybe_published, true as blocks,
+    case when isfinite(o.died_at) then extract(epoch from o.died_at) * 1000 else 0 end as died_ms from "mersal".outbox o where o.died_at is not null and o.position > $2::bigint order by o.position limit $1::integer)
+) q
+order by q.position limit $1::integer;
+
+-- deadRetry
+select "mersal".dead_retry($1::bigint[])::text as retried;
+
+-- deadDiscard
+delete from "mersal".dead where position = any ($1::bigint[]);
+
+-- deadDiscardBlocking
+delete from "mersal".outbox where position = any ($1::bigint[]) and died_at is not null;
+
+-- stats
+select
+  count(*) filter (where o.died_at is null)::text as pending,
+  count(*) filter (where o.died_at is null and o.token is not null and o.visible_at > statement_timestamp())::text as claimed,
+  ((select count(*) from "mersal".dead) + count(*) filter (where o.died_at is not null))::text as dead,
+  coalesce(extract(epoch from statement_timestamp() - min(o.visible_at) filter (
+    where o.died_at is null and o.visible_at <= statement_timestamp() and isfinite(o.visible_at))) * 1000, 0)::float8::text as oldest_due_ms
+from "mersal".outbox o;

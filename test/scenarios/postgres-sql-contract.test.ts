@@ -1,0 +1,111 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import { serverAnswers, serverUrl } from '../postgres/database.ts'
+import { claim } from '../postgres/messages.ts'
+import { storeHarness } from '../postgres/store-harness.ts'
+
+const present = await serverAnswers()
+const run = promisify(execFile)
+
+function psqlAvailable(): boolean {
+  const found = (process.env['PATH'] ?? '').split(':').some((folder) => existsSync(`${folder}/psql`))
+  if (found) return true
+  if (process.env['CI'] === 'true') throw new Error('NO PSQL in the PATH')
+  process.stderr.write('\n*** NO PSQL in the PATH: the SQL contract is tested through the driver only. ***\n')
+  return false
+}
+
+/** What psql prints, or its error. */
+async function psql(sql: string): Promise<string> {
+  const child = run('psql', [serverUrl, '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-c', sql])
+  try {
+    return (await child).stdout.trim()
+  } catch (error) {
+    return (error as { stderr: string }).stderr.trim()
+  }
+}
+
+const text = new TextDecoder()
+
+describe.skipIf(!present)('the SQL functions for other languages', () => {
+  test.skipIf(!psqlAvailable())('the example of docs/sql-contract.md, run by psql, commits the order and its messages', async () => {
+    await using harness = await storeHarness()
+    await using store = await harness.open()
+    const { schema, query } = harness.database
+    const document = await readFile(new URL('../../docs/sql-contract.md', import.meta.url), 'utf8')
+    const example = /```sql\n-- example\n([\s\S]*?)```/.exec(document)?.[1]
+    if (example === undefined) throw new Error('the document has no example')
+    await query(`create table ${schema}.orders (id int primary key, customer text not null)`)
+    const output = await psql(example.replaceAll('mersal.', `${schema}.`).replaceAll('shop.', `${schema}.`))
+    expect(output).not.toMatch(/ERROR/)
+    expect((await query(`select count(*)::int as n from ${schema}.orders`))[0]).toEqual({ n: 1 })
+    const rows = await claim(store)
+    expect(rows.map(({ message }) => [message.to, message.type, message.partitionKey])).toEqual([
+      [{ transport: 'default', kind: 'topic', name: 'orders.placed' }, 'orders.placed', '42'],
+      [{ transport: 'default', kind: 'queue', name: 'billing' }, 'billing.charge', undefined],
+    ])
+    expect(JSON.parse(text.decode(rows[0]?.message.body))).toEqual({ orderId: 42, customer: 'Zoë' })
+    expect(rows[0]?.message.headers).toMatchObject({ 'content-type': 'application/json', sender: 'sql', tenant: 'north' })
+    expect(rows[0]?.message.headers['correlation-id']).toBe(rows[0]?.message.id)
+    expect(rows[0]?.message.id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+  })
+
+  test('text stays as it was written, bytes are bytes, and a transaction that rolls back sends nothing', async () => {
+    await using harness = await storeHarness()
+    await using store = await harness.open()
+    const { schema, query } = harness.database
+    await query(`select ${schema}.publish('a.b', '{"b":  1, "a": 2}')`)
+    await query(`select ${schema}.publish('a.b', '\\x00ff'::bytea, content_type => 'application/octet-stream')`)
+    await query(`select ${schema}.publish('a.b', 'plain', content_type => 'text/plain', id => '018f0000-0000-7000-8000-000000000001')`)
+    await store.unitOfWork(async (tx) => {
+      await tx.query('savepoint s')
+      await tx.query(`select ${schema}.publish('a.b', '1'::jsonb)`)
+      await tx.query('rollback to savepoint s')
+    })
+    const rows = await claim(store)
+    expect(rows.map(({ message }) => Buffer.from(message.body).toString('latin1'))).toEqual(['{"b":  1, "a": 2}', '\x00\xff', 'plain'])
+    expect(rows[2]?.message.id).toBe('018f0000-0000-7000-8000-000000000001')
+  })
+
+  test('an interval delays, and a uuid version 7 carries the time', async () => {
+    await using harness = await storeHarness()
+    await using store = await harness.open()
+    const { schema, query } = harness.database
+    const before = Date.now()
+    const [row] = await query(`select ${schema}.send('q', 'a.b', '{}', delay => interval '1 hour') as id`)
+    const ms = Number.parseInt(String(row?.['id']).replaceAll('-', '').slice(0, 12), 16)
+    expect(Math.abs(ms - before)).toBeLessThan(60_000)
+    expect(await claim(store)).toEqual([])
+    expect(await store.admin.stats()).toMatchObject({ pending: 1, claimed: 0 })
+  })
+
+  test.each([
+    ['no type', `publish(null, '{}')`, '22023', /type is not a name/],
+    ['a type with blanks', `publish('a b', '{}')`, '22023', /type is not a name/],
+    ['a queue with a quote', `send('q''', 'a.b', '{}')`, '22023', /queue is not a name/],
+    ['no body', `publish('a.b', null::jsonb)`, '22004', /body is null/],
+    ['a text that is no JSON', `publish('a.b', '{')`, '22P02', /json/],
+    ['a key that is empty', `publish('a.b', '{}', partition_key => '')`, '22023', /partition_key/],
+    ['a key that is too long', `publish('a.b', '{}', partition_key => repeat('k', 256))`, '22023', /partition_key/],
+    ['a key with a newline', `publish('a.b', '{}', partition_key => E'a\\nb')`, '22023', /partition_key/],
+    ['headers that are a list', `publish('a.b', '{}', headers => '[]')`, '22023', /headers must be/],
+    ['a header that is a number', `publish('a.b', '{}', headers => '{"a": 1}')`, '22023', /header a must be text/],
+    ['a header that is null', `publish('a.b', '{}', headers => '{"a": null}')`, '22023', /header a must be text/],
+    ['a header with a newline', `publish('a.b', '{}', headers => '{"a": "x\\ny"}')`, '22023', /header a must be text/],
+    ['a header name with a blank', `publish('a.b', '{}', headers => '{"a b": "x"}')`, '22023', /header name/],
+    ['a header twice', `publish('a.b', '{}', headers => '{"a": "x", "A": "y"}')`, '22023', /twice/],
+    ['a header of mersal', `publish('a.b', '{}', headers => '{"Sender": "x"}')`, '22023', /set by mersal/],
+    ['a negative delay', `publish('a.b', '{}', delay => interval '-1 second')`, '22023', /delay/],
+    ['a delay of two years', `publish('a.b', '{}', delay => interval '2 years')`, '22023', /delay/],
+    ['an id that is no uuid', `publish('a.b', '{}', id => 'one')`, '22P02', /uuid/],
+  ])('%s gets a clear SQL error', async (_name, call, code, text) => {
+    await using harness = await storeHarness()
+    await using store = await harness.open()
+    const failed = harness.database.query(`select ${harness.database.schema}.${call}`)
+    await expect(failed).rejects.toMatchObject({ code, message: expect.stringMatching(text) })
+    expect(await claim(store)).toEqual([])
+  })
+})
