@@ -1,4 +1,5 @@
 /** Reads the files of a finished run with plain SQL and counts what must not be. */
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { files, keysOf, queues } from './plan.ts'
@@ -10,8 +11,10 @@ export interface Findings {
   readonly missingEffects: number
   /** First arrivals in the log, or first effects, of one key against the order of the commits. */
   readonly inversions: number
-  /** Most times that one message was published. */
+  /** Most times that one message was published, not counting once for each claim of it that ran out. */
   readonly publishes: number
+  /** Claims that ran out while their owner was alive. */
+  readonly lostClaims: number
   readonly students: number
 }
 
@@ -57,7 +60,8 @@ export function students(folder: string): number[] {
 
 const name = ({ number, part }: Part): string => `${number}/${part}`
 
-export function audit(folder: string): Findings {
+export function audit(folder: string, killed?: number): Findings {
+  const lost = lostClaims(folder, killed)
   const committed = students(folder).flatMap((number) => keysOf(number).map((key, part) => ({ number, part, key })))
   const order = new Map(committed.map((message, index) => [name(message), { index, key: message.key }]))
   const handled = read<Part>(folder, files.finance, 'SELECT number, part FROM effects ORDER BY rowid')
@@ -67,13 +71,14 @@ export function audit(folder: string): Findings {
   const arrived = new Set(log.map(name))
   const billed = new Set(ledger.map(name))
   return {
+    lostClaims: [...lost.values()].reduce((sum, each) => sum + each, 0),
     students: order.size / 2,
     lost: [...order.keys()].filter((each) => !arrived.has(each)).length + [...new Set(effects)].filter((each) => !billed.has(each)).length,
     phantom: [...arrived].filter((each) => !order.has(each)).length + [...billed].filter((each) => !effects.includes(each)).length,
     duplicateEffects: effects.length - new Set(effects).size,
     missingEffects: [...order.keys()].filter((each) => !effects.includes(each)).length,
     inversions: inversions(log, order) + inversions(handled, order),
-    publishes: Math.max(0, ...[...counts([...log, ...ledger].map(({ id }) => id)).values()]),
+    publishes: Math.max(0, ...[...counts([...log, ...ledger].map(({ id }) => id))].map(([id, times]) => times - (lost.get(id) ?? 0))),
   }
 }
 
@@ -87,6 +92,24 @@ function inversions(arrived: readonly Part[], order: ReadonlyMap<string, { index
     last.set(place.key, Math.max(place.index, last.get(place.key) ?? -1))
   }
   return found
+}
+
+/**
+ * For each message, how often its row was taken over from an owner who was alive: a fault of a slow
+ * machine, not of the crash. What the dead process held does not count.
+ */
+function lostClaims(folder: string, killed: number | undefined): Map<string, number> {
+  const path = join(folder, files.taken)
+  const lost = new Map<string, number>()
+  const owner = new Map<string, number>()
+  for (const line of existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n') : []) {
+    const [pid = '', id = ''] = line.split(' ')
+    const former = owner.get(id)
+    const byCrash = former === killed && Number(pid) !== killed
+    if (former !== undefined && !byCrash) lost.set(id, (lost.get(id) ?? 0) + 1)
+    owner.set(id, Number(pid))
+  }
+  return lost
 }
 
 function counts(values: readonly string[]): Map<string, number> {

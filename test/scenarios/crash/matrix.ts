@@ -5,9 +5,9 @@ import { type CrashRun, runCrash } from './run.ts'
 /** Runs of each point: `CRASH_RUNS=20` for a thorough look. */
 const RUNS = Number(process.env['CRASH_RUNS'] ?? 2)
 
-/** A relay reaches these once per batch, and there are few batches; everything else happens once per message. */
+/** R3 to R9 come once per batch: a relay of its own may take everything in one. The others come once per message or more. */
 function nthOf(lane: CrashRun['lane'], point: CrashPoint, run: number): number {
-  if (/^R[3-9]$/.test(point)) return 1 + (run % (lane === 'express' ? 5 : 2))
+  if (/^R[3-9]$/.test(point)) return lane === 'express' ? 1 + (run % 5) : 1
   return 1 + ((run * 7) % 20)
 }
 

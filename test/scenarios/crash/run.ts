@@ -35,7 +35,7 @@ export async function runCrash(run: CrashRun): Promise<Findings> {
   try {
     await prepare(folder)
     await processes.runAll()
-    return audit(folder)
+    return audit(folder, processes.victim)
   } finally {
     await processes.end()
     await rm(folder, { recursive: true, force: true })
@@ -64,10 +64,16 @@ class Processes {
   readonly #run: CrashRun
   readonly #alive = new Set<ChildProcess>()
   #failure: Error | undefined
+  #victim: number | undefined
 
   constructor(folder: string, run: CrashRun) {
     this.#folder = folder
     this.#run = run
+  }
+
+  /** Process id of the one that was killed. */
+  get victim(): number | undefined {
+    return this.#victim
   }
 
   async runAll(): Promise<void> {
@@ -86,6 +92,7 @@ class Processes {
     const victim = victimOf(this.#run) === role
     const child = this.#start(role, victim)
     if (!victim) return
+    this.#victim = child.pid
     await this.#killed(child, role)
     this.#start(role, false)
   }

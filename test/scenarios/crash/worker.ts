@@ -1,4 +1,5 @@
 /** One process of the crash matrix: `node worker.ts '<WorkerPlan as JSON>'`. */
+import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Mersal, event } from '../../../src/index.ts'
@@ -26,6 +27,27 @@ function at(point: CrashPoint): void {
   if (reached === plan.crash.nth) process.kill(process.pid, 'SIGKILL')
 }
 
+/** Notes who takes which row, and when, so that the audit can tell a crash from a claim that ran out on a slow machine. */
+function noted(store: Store<DatabaseSync>): Store<DatabaseSync> {
+  const note = (ids: readonly string[]): void => {
+    if (ids.length > 0) appendFileSync(join(plan.folder, files.taken), ids.map((id) => `${process.pid} ${id}\n`).join(''))
+  }
+  const outbox: typeof store.outbox = {
+    ...store.outbox,
+    save: async (tx, messages, options) => {
+      const saved = await store.outbox.save(tx, messages, options)
+      note(messages.filter((_, index) => saved[index]?.express === true).map(({ id }) => id))
+      return saved
+    },
+    claim: async (request) => {
+      const claimed = await store.outbox.claim(request)
+      note(claimed.map(({ message }) => message.id))
+      return claimed
+    },
+  }
+  return { ...store, outbox }
+}
+
 const relay = {
   claimMs: HOLD_MS,
   expressGraceMs: HOLD_MS,
@@ -37,7 +59,7 @@ const relay = {
 function open(file: string): { database: DatabaseSync; store: Store<DatabaseSync>; transport: Transport } {
   const database = commitPoints(new DatabaseSync(join(plan.folder, file)), at)
   const transport = sqliteQueue({ path: join(plan.folder, files.broker), visibilityMs: HOLD_MS, pollIntervalMs: 50 })
-  return { database, ...crashPoints({ store: sqlite({ database }), transport, at }) }
+  return { database, ...crashPoints({ store: noted(sqlite({ database })), transport, at }) }
 }
 
 class Undo extends Error {}
