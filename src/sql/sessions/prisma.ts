@@ -6,19 +6,38 @@ export interface PrismaTransaction {
   $queryRawUnsafe(text: string, ...values: never[]): PromiseLike<unknown>
 }
 
+/** Prisma's code for a transaction that is over: committed, rolled back, or ended by its timeout. Nothing was sent then. */
+const TRANSACTION_OVER = 'P2028'
+
 /**
- * Interactive transactions of Prisma 6 and 7: `postgres({ pool, session: prisma(client) })`. Prisma
- * ends them after 5 s unless `timeout` (milliseconds) says otherwise.
+ * Interactive transactions of Prisma 7: `postgres({ pool, session: prisma(client) })`. Prisma ends
+ * them after 5 s unless `timeout` (milliseconds) says otherwise, and waits 2 s for a connection
+ * unless `maxWait` (milliseconds) does. An array of queries given to `$transaction` has no handle,
+ * and so nothing that a message could join.
  */
 export function prisma<Tx extends PrismaTransaction>(
   client: { $transaction<Result>(work: (tx: Tx) => Promise<Result>, options?: { maxWait?: number; timeout?: number }): Promise<Result> },
   options: { readonly maxWait?: number; readonly timeout?: number } = {},
 ): Session<Tx> {
+  const refused = (cause?: unknown): Error => {
+    const error = notATransaction(
+      'prisma',
+      'give the `tx` that prisma.$transaction(async (tx) => ...) passes to its callback, before the transaction ends or its `timeout` is over',
+    )
+    if (cause !== undefined) error.cause = cause
+    return error
+  }
   const executor: Session<Tx>['executor'] = (tx) => {
-    if (!hasMethod(tx, '$queryRawUnsafe') || '$connect' in tx) {
-      throw notATransaction('prisma', 'give the `tx` that prisma.$transaction(async (tx) => ...) passes to its callback')
+    if (!hasMethod(tx, '$queryRawUnsafe') || '$connect' in tx) throw refused()
+    return {
+      async query(text, values = []) {
+        try {
+          return { rows: rowsOf(await tx.$queryRawUnsafe(text, ...(values as never[]))) }
+        } catch (error) {
+          throw (error as { code?: unknown } | null)?.code === TRANSACTION_OVER ? refused(error) : error
+        }
+      },
     }
-    return { query: async (text, values = []) => ({ rows: rowsOf(await tx.$queryRawUnsafe(text, ...(values as never[]))) }) }
   }
   return { name: 'prisma', executor, unitOfWork: unitOfWork('prisma', executor, (work) => client.$transaction(work, options)) }
 }
