@@ -1,5 +1,6 @@
 import type { Options } from 'amqplib'
 import { MersalError } from '../../core/errors.ts'
+import { printable } from '../../lib/text.ts'
 
 const FIELD = 'rabbitmq.url'
 
@@ -55,13 +56,19 @@ function messageOf(error: unknown): string {
   return typeof code === 'string' ? code : error.name
 }
 
+/** What amqplib makes of the broker's answer when the vhost is missing or not allowed; the broker's own text is lost. */
+const VHOST_REFUSED = 'Expected ConnectionOpenOk; got <ConnectionClose'
+
 /** `secrets` are hidden in every form in which a URL or a library may repeat them. */
-export function describer(secrets: readonly string[]): Describe {
+export function describer(secrets: readonly string[], vhost?: string): Describe {
+  const place = vhost === undefined ? 'the vhost' : `the vhost '${printable(decodeURIComponent(vhost))}'`
   const hidden = secrets
     .filter((secret) => secret.length > 2)
     .flatMap((secret) => [secret, encodeURIComponent(secret), Buffer.from(secret).toString('base64'), JSON.stringify(secret).slice(1, -1)])
   return (error) => {
-    let text = messageOf(error).replace(/\/\/[^\s/]*@/g, '//***@')
+    let text = messageOf(error)
+    if (text.startsWith(VHOST_REFUSED)) text = `the broker refused ${place}: it does not exist, or the user may not use it`
+    text = text.replace(/\/\/[^\s/]*@/g, '//***@')
     for (const secret of hidden) text = text.replaceAll(secret, '***')
     return text.slice(0, 500)
   }

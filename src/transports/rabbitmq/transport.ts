@@ -47,7 +47,7 @@ class RabbitmqTransport implements RabbitTransport {
   constructor(settings: RabbitSettings) {
     this.#settings = settings
     this.features = { ordering: 'none', maxMessageBytes: settings.maxMessageBytes }
-    this.#describe = describer(secretsOf(settings))
+    this.#describe = describer(secretsOf(settings), 'address' in settings.source ? settings.source.address.vhost : undefined)
     const shared = {
       open: opener(settings),
       pace: new Pace(),
