@@ -4,7 +4,7 @@ import type { OutgoingMessage } from '../../core/message.ts'
 import type { Connection } from './connection.ts'
 import type { Handle, SqliteDatabase } from './database.ts'
 import { storeError } from './failure.ts'
-import { claimedMessage, type ClaimedRow } from './rows.ts'
+import { claimedMessage, type ClaimedRow, damagedHeaders } from './rows.ts'
 import { NEVER, outboxSql } from './statements.ts'
 import { openTransaction } from './transaction.ts'
 
@@ -85,8 +85,20 @@ function claimRows(handle: Handle, request: ClaimRequest, now: number): ClaimedM
     limit: request.limit,
     token: request.token,
   })
+  const claimed: ClaimedMessage[] = []
   // RETURNING promises no order.
-  return rows.sort((left, right) => left.position - right.position).map((row) => claimedMessage(row, request.token))
+  for (const row of rows.sort((left, right) => left.position - right.position)) {
+    const message = claimedMessage(row, request.token)
+    if (message === undefined) buryDamaged(handle, BigInt(row.position), request.token, now)
+    else claimed.push(message)
+  }
+  return claimed
+}
+
+/** A row that somebody has changed into something that is no message must not stop the others. */
+function buryDamaged(handle: Handle, position: bigint, token: string, now: number): void {
+  const error = damagedHeaders()
+  bury(handle, { kind: 'dead', position, token, reason: 'malformed', error, onDead: 'skip', maybePublished: false }, now)
 }
 
 /** Returns whether a row was changed. */

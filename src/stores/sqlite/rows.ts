@@ -1,5 +1,6 @@
 import type { ClaimedMessage } from '../../core/outbox.ts'
 import type { DeadLetter, DeadReason } from '../../core/dead-letter.ts'
+import { MersalError } from '../../core/errors.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/message.ts'
 
 interface MessageRow {
@@ -28,8 +29,21 @@ export interface DeadRow extends MessageRow {
   readonly attempts: number
 }
 
-export function parseHeaders(text: string): Record<string, string> {
-  return JSON.parse(text) as Record<string, string>
+/** Headers of a row, or undefined if somebody has changed them into something else. */
+export function decodeHeaders(text: string): Record<string, string> | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
+  return Object.values(value).every((item) => typeof item === 'string') ? (value as Record<string, string>) : undefined
+}
+
+/** What is wrong with a row whose headers cannot be decoded. */
+export function damagedHeaders(): MersalError {
+  return new MersalError('MERSAL_INVALID_MESSAGE', 'the headers of this row are no JSON object of texts')
 }
 
 /** Both libraries hand out bytes, one of them as a `Buffer`. */
@@ -37,23 +51,26 @@ export function bytes(body: Uint8Array): Uint8Array {
   return new Uint8Array(body.buffer, body.byteOffset, body.byteLength)
 }
 
-function outgoing(row: MessageRow): OutgoingMessage {
+function outgoing(row: MessageRow, headers: Record<string, string>): OutgoingMessage {
   return {
     id: row.id,
     type: row.type,
-    headers: parseHeaders(row.headers),
+    headers,
     body: bytes(row.body),
     to: { transport: row.transport, kind: row.kind, name: row.name },
     ...(row.partition_key === null ? {} : { partitionKey: row.partition_key }),
   }
 }
 
-export function claimedMessage(row: ClaimedRow, token: string): ClaimedMessage {
-  return { message: outgoing(row), position: BigInt(row.position), attempt: row.attempts, token }
+/** Undefined if the row is damaged. */
+export function claimedMessage(row: ClaimedRow, token: string): ClaimedMessage | undefined {
+  const headers = decodeHeaders(row.headers)
+  if (headers === undefined) return undefined
+  return { message: outgoing(row, headers), position: BigInt(row.position), attempt: row.attempts, token }
 }
 
 export function deadLetter(row: DeadRow): DeadLetter {
-  const message = outgoing(row)
+  const message = outgoing(row, decodeHeaders(row.headers) ?? {})
   return {
     key: String(row.key),
     direction: 'outgoing',

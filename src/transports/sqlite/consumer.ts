@@ -3,7 +3,7 @@ import type { Logger } from '../../core/telemetry.ts'
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
 import { toError } from '../../lib/abort.ts'
 import type { Connection } from '../../stores/sqlite/connection.ts'
-import { bytes, parseHeaders } from '../../stores/sqlite/rows.ts'
+import { bytes, damagedHeaders, decodeHeaders } from '../../stores/sqlite/rows.ts'
 import { watch } from '../../stores/sqlite/watch.ts'
 import { type Hold, settleDelivery } from './settle.ts'
 import { queueSql } from './statements.ts'
@@ -133,7 +133,9 @@ export class Consumer implements AsyncDisposable {
   }
 
   async #call(row: TakenRow, held: Held): Promise<Disposition> {
-    const message = { id: row.id, type: row.type, headers: parseHeaders(row.headers), body: bytes(row.body) }
+    const headers = decodeHeaders(row.headers)
+    if (headers === undefined) return { kind: 'reject', reason: 'malformed', error: damagedHeaders() }
+    const message = { id: row.id, type: row.type, headers, body: bytes(row.body) }
     const { queue } = this.#consumption
     try {
       return await this.#onDelivery({ message, queue, attempt: row.attempts, signal: held.controller.signal })

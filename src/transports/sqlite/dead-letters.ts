@@ -2,7 +2,7 @@ import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-lett
 import type { Connection } from '../../stores/sqlite/connection.ts'
 import type { Handle } from '../../stores/sqlite/database.ts'
 import { countEach, listRange } from '../../stores/sqlite/dead-letter-keys.ts'
-import { bytes, parseHeaders } from '../../stores/sqlite/rows.ts'
+import { bytes, decodeHeaders } from '../../stores/sqlite/rows.ts'
 import { insertInto } from './publish.ts'
 import { queueSql } from './statements.ts'
 
@@ -52,7 +52,7 @@ function deadLetter(row: DeadRow): DeadLetter {
     direction: 'incoming',
     id: row.id,
     type: row.type,
-    headers: parseHeaders(row.headers),
+    headers: decodeHeaders(row.headers) ?? {},
     body: bytes(row.body),
     place: row.queue,
     ...(row.partition_key === null ? {} : { partitionKey: row.partition_key }),

@@ -78,13 +78,13 @@ export const queueSql = {
 
   take: `
     UPDATE mersal_queue_messages
-    SET visible_at = :until, token = :token, attempts = attempts + 1
+    SET visible_at = :until, token = :token, attempts = min(attempts, 1000000000) + 1
     WHERE position IN (
       SELECT position FROM mersal_queue_messages
       WHERE queue = :queue AND visible_at <= :now
       ORDER BY visible_at, position
       LIMIT :limit)
-    RETURNING position, attempts, due_at, id, type, headers, body`,
+    RETURNING position, attempts, id, type, headers, body`,
 
   renew: 'UPDATE mersal_queue_messages SET visible_at = :until WHERE position = :position AND token = :token',
   retry: 'UPDATE mersal_queue_messages SET visible_at = :visibleAt, token = NULL WHERE position = :position AND token = :token',
