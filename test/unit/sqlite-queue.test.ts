@@ -266,7 +266,12 @@ describe('SQLite queue: consuming', () => {
     await held.done
     await running.advance(4000)
     const { promise: second, resolve: finish } = Promise.withResolvers<Disposition>()
-    const taken = collector(1, () => second)
+    const { promise: third, resolve: comesAgain } = Promise.withResolvers<void>()
+    const taken = collector(1, ({ attempt }) => {
+      if (attempt === 2) return second
+      comesAgain()
+      return { kind: 'ack' }
+    })
     const other = await quick.consume({ queue: 'q', concurrency: 1 }, taken.onDelivery)
     await taken.done
     expect(taken.deliveries[0]?.attempt).toBe(2)
@@ -276,8 +281,25 @@ describe('SQLite queue: consuming', () => {
     resolve({ kind: 'reject', reason: 'rejected', error: new Error('too late') })
     await first[Symbol.asyncDispose]()
     expect(await quick.deadLetters.list()).toEqual([])
-    finish({ kind: 'ack' })
+    finish({ kind: 'retry', delayMs: 0, error: new Error('not yet') })
+    await third
     await other[Symbol.asyncDispose]()
+    expect(taken.deliveries.map((delivery) => delivery.attempt)).toEqual([2, 3])
+  })
+
+  test('what was being fetched while the consumer was stopped is given back, and the attempt does not count', async () => {
+    using folder = temporaryFolder()
+    await using queue = await newQueue(folder)
+    await publish(queue, message('1'))
+    const none = collector(1)
+    const stopped = await queue.consume({ queue: 'q', concurrency: 1 }, none.onDelivery)
+    await stopped[Symbol.asyncDispose]()
+    const one = collector(1)
+    const next = await queue.consume({ queue: 'q', concurrency: 1 }, one.onDelivery)
+    await one.done
+    await next[Symbol.asyncDispose]()
+    expect(none.deliveries).toEqual([])
+    expect(one.deliveries[0]?.attempt).toBe(1)
   })
 
   test('a consumer that lives keeps its message beyond the visibility time', async () => {

@@ -190,8 +190,9 @@ export const adminSql = {
 
   stats: `
     SELECT
-      (SELECT count(*) FROM mersal_outbox) - (SELECT count(*) FROM mersal_dead_letters WHERE blocks = 1) AS pending,
-      (SELECT count(*) FROM mersal_outbox WHERE token IS NOT NULL AND visible_at > :now) AS claimed,
+      count(*) - (SELECT count(*) FROM mersal_dead_letters WHERE blocks = 1) AS pending,
+      count(*) FILTER (WHERE token IS NOT NULL AND visible_at > :now) AS claimed,
       (SELECT count(*) FROM mersal_dead_letters) AS dead,
-      (SELECT min(visible_at) FROM mersal_outbox WHERE visible_at <= :now) AS oldest_due`,
+      min(visible_at) FILTER (WHERE visible_at <= :now) AS oldest_due
+    FROM mersal_outbox`,
 } as const

@@ -1,5 +1,9 @@
+import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
 import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
+import { handleOf } from '../../../src/stores/sqlite/database.ts'
+import { applyMigrations } from '../../../src/stores/sqlite/migrate.ts'
+import { storeSchema } from '../../../src/stores/sqlite/statements.ts'
 import { temporaryFolder } from '../../contract/sqlite-harness.ts'
 import { createBusinessTable, inspect, startWorker, type Worker } from './processes.ts'
 import type { Held } from './worker.ts'
@@ -24,7 +28,7 @@ test('P2 P5: four claimers and three writers on hot keys lose nothing, hold no k
   expect(held.every(({ rows }) => rows.every((row) => row.attempt === 1))).toBe(true)
   for (const key of ['k0', 'k1', 'k2', 'k3']) expectOrder(held, key)
   expect(inspect(path, 'SELECT * FROM mersal_outbox')).toEqual([])
-})
+}, 60_000)
 
 function expectOrder(held: readonly Held[], key: string): void {
   const spans = held
@@ -49,7 +53,7 @@ test('twenty processes that open a new file at the same time all succeed, and ea
     { component: 'queue', id: 1 },
     { component: 'store', id: 1 },
   ])
-})
+}, 60_000)
 
 test('P1: a process that is killed in the middle of its writes leaves each unit whole or not at all', async () => {
   using folder = temporaryFolder()
@@ -70,13 +74,30 @@ test('P1: a process that is killed in the middle of its writes leaves each unit 
   expect(messages.map((row) => row.type)).toEqual(business)
   expect(new Set(messages.map((row) => row.number))).toEqual(new Set([3]))
   expect(inspect(path, 'PRAGMA integrity_check')).toMatchObject([{ integrity_check: 'ok' }])
+}, 60_000)
+
+test('a process that finds the tables missing and has to wait for the lock finds them made by the one before, and goes on', async () => {
+  using folder = temporaryFolder()
+  const path = folder.file('app.db')
+  createBusinessTable(path)
+  using first = new DatabaseSync(path)
+  first.exec('BEGIN IMMEDIATE')
+  await using second = sqlite({ path })
+  const opening = second.open()
+  // By the next turn the second one has looked and waits for the lock.
+  await new Promise((resolve) => setImmediate(resolve))
+  applyMigrations(handleOf(first), storeSchema, 0)
+  first.exec('COMMIT')
+  await opening
+  expect(inspect(path, 'SELECT id, applied_at FROM mersal_migrations')).toEqual([expect.objectContaining({ id: 1, applied_at: 0 })])
 })
 
 test('a lock of another process makes a unit wait without blocking the thread, and fail as busy when its time is up', async () => {
   using folder = temporaryFolder()
   const path = folder.file('app.db')
   createBusinessTable(path)
-  await using impatient = sqlite({ path, busyTimeoutMs: 150 })
+  using database = new DatabaseSync(path, { timeout: 20_000 })
+  await using impatient = sqlite({ database, busyTimeoutMs: 150 })
   await using patient = sqlite({ path, busyTimeoutMs: 60_000 })
   await impatient.open()
   await patient.open()
