@@ -107,8 +107,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     slow.saw(suspect)
     const [first] = rows
     if (first === undefined) return
-    if (!ports.running()) ports.release(rows, terms)
-    else if (rows.length === 1 && slow.on && first.attempt > settings.maxAttempts + EXTRA_ATTEMPTS) ports.giveUp(first, terms)
+    if (rows.length === 1 && slow.on && first.attempt > settings.maxAttempts + EXTRA_ATTEMPTS) ports.giveUp(first, terms)
     else ports.publish(rows, terms)
   }
 

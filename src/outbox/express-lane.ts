@@ -38,8 +38,7 @@ export function createExpressLane(ports: ExpressPorts): () => ExpressOffer | und
           )
         used = true
         if (messages.length === 0) return
-        const late = ports.clock.monotonic() >= terms.publishUntil
-        if (late || !ports.open() || messages.length > ports.room()) ports.release(messages, terms)
+        if (!ports.open() || messages.length > ports.room()) ports.release(messages, terms)
         else ports.publish(messages, terms)
       },
       cancel() {

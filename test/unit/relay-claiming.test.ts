@@ -53,6 +53,27 @@ describe('claiming', () => {
     await until(() => transport.published.length === 40, 'the next batch')
   })
 
+  test('while it drains, the next batch does not wait for the rest between two full scans', async () => {
+    const { add, clock, hooks, transport } = start({ batchSize: 10, window: 100, pollIntervalMs: 10_000 })
+    await calm()
+    hooks.beforeClaim = () => clock.sleep(100)
+    await add(...ids(40).map((id) => message(id)))
+    const waited = await pass(clock, () => transport.published.length === 40, 5000, 'all of them')
+    expect(waited).toBe(400)
+  })
+
+  test('a row that waits behind an earlier one of its key goes as soon as that one is settled', async () => {
+    const { add, transport } = start()
+    transport.behaviour = undefined
+    await add(message('a', { key: 'k' }))
+    await until(() => transport.published.length === 1, 'the first')
+    await add(message('b', { key: 'k' }))
+    await calm()
+    expect(transport.published).toHaveLength(1)
+    transport.published[0]?.answer(confirmed)
+    await until(() => transport.published.length === 2, 'the second, without the clock moving')
+  })
+
   test('a database that fails is tried again with backoff, and reported once', async () => {
     const { add, claims, clock, hooks, log, sent } = start({}, { wakers: [] })
     await calm()
