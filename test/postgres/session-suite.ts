@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'vitest'
 import { command, isMersalError, Mersal } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
-import { postgres, type Session } from '../../src/postgres.ts'
+import { postgres, type PostgresPool, type Session } from '../../src/postgres.ts'
 import { serverAnswers, serverUrl, testDatabase, type TestDatabase } from './database.ts'
 
 /** What a library has to be told for its tests; `Tx` is its own handle. */
@@ -19,6 +19,15 @@ export interface LibraryUnderTest<Tx> {
   /** Handles that are no transaction. */
   readonly roots: readonly unknown[]
   close(): Promise<void>
+  /** The database has one connection, so that nobody can look into it while a transaction is open. */
+  readonly oneConnection?: true
+}
+
+/** Where the suite runs. */
+export interface SuiteDatabase extends AsyncDisposable, Pick<TestDatabase, 'schema' | 'query'> {
+  readonly pool: PostgresPool
+  /** Default: one of the store's own. */
+  readonly relayPool?: PostgresPool
 }
 
 const Order = command<{ n: number }>('orders.place')
@@ -27,16 +36,15 @@ const present = await serverAnswers()
 interface World<Tx> extends AsyncDisposable {
   readonly app: Mersal<Tx>
   readonly library: LibraryUnderTest<Tx>
-  readonly database: TestDatabase
+  readonly database: SuiteDatabase
   readonly business: () => Promise<string[]>
   /** Bodies of the messages in the outbox, in the order of their positions. */
   readonly messages: () => Promise<string[]>
 }
 
-async function world<Tx>(connect: (database: TestDatabase, url: string) => Promise<LibraryUnderTest<Tx>>): Promise<World<Tx>> {
-  const database = await testDatabase()
-  const library = await connect(database, serverUrl)
-  const store = postgres({ pool: database.pool, schema: database.schema, session: library.session })
+async function world<Tx>(database: SuiteDatabase, library: LibraryUnderTest<Tx>): Promise<World<Tx>> {
+  const { pool, relayPool, schema } = database
+  const store = postgres({ pool, schema, session: library.session, ...(relayPool === undefined ? {} : { relayPool }) })
   const app = new Mersal<Tx>({
     name: 'shop',
     store,
@@ -68,96 +76,105 @@ async function world<Tx>(connect: (database: TestDatabase, url: string) => Promi
 
 /** Every session adapter passes these, with the real library on a real server. */
 export function sessionSuite<Tx>(name: string, connect: (database: TestDatabase, url: string) => Promise<LibraryUnderTest<Tx>>): void {
+  describe.skipIf(!present)(`session of ${name}`, () => {
+    sessionScenarios(async () => {
+      const database = await testDatabase()
+      return { database, library: await connect(database, serverUrl) }
+    })
+  })
+}
+
+/** The same, on whatever database. */
+export function sessionScenarios<Tx>(open: () => Promise<{ database: SuiteDatabase; library: LibraryUnderTest<Tx> }>): void {
   const scenario = (title: string, run: (world: World<Tx>) => Promise<void>): void => {
     test(title, async () => {
-      await using here = await world(connect)
+      const { database, library } = await open()
+      await using here = await world(database, library)
       await run(here)
     })
   }
 
-  describe.skipIf(!present)(`session of ${name}`, () => {
-    scenario(
-      'a unit of work commits the row and the message, with the handle of the library',
-      async ({ app, library, business, messages }) => {
-        await app.transaction(async (tx, { send }) => {
-          await library.insert(tx, 'one')
-          await send(Order, { n: 1 }, { partitionKey: 'a' })
-        })
-        assert.deepEqual([await business(), await messages()], [['one'], ['{"n":1}']])
-      },
-    )
-
-    scenario('a unit of work that throws leaves neither', async ({ app, library, business, messages }) => {
-      const failure = new Error('on purpose')
-      const unit = app.transaction(async (tx, { send }) => {
+  scenario(
+    'a unit of work commits the row and the message, with the handle of the library',
+    async ({ app, library, business, messages }) => {
+      await app.transaction(async (tx, { send }) => {
         await library.insert(tx, 'one')
-        await send(Order, { n: 1 })
-        throw failure
-      })
-      await assert.rejects(unit, (error) => error === failure)
-      assert.deepEqual([await business(), await messages()], [[], []])
-    })
-
-    scenario('a message joins the transaction that the library opened itself', async ({ app, library, business, messages }) => {
-      await library.transaction(async (tx) => {
-        await library.insert(tx, 'one')
-        await app.within(tx).send(Order, { n: 1 }, { headers: { note: 'what? $1 ?? :x' } })
-        assert.deepEqual(await messages(), [], 'nobody sees it before the commit')
+        await send(Order, { n: 1 }, { partitionKey: 'a' })
       })
       assert.deepEqual([await business(), await messages()], [['one'], ['{"n":1}']])
-    })
+    },
+  )
 
-    scenario('a transaction of the library that throws leaves neither', async ({ app, library, business, messages }) => {
-      const attempt = library.transaction(async (tx) => {
-        await library.insert(tx, 'one')
-        await app.within(tx).send(Order, { n: 1 })
+  scenario('a unit of work that throws leaves neither', async ({ app, library, business, messages }) => {
+    const failure = new Error('on purpose')
+    const unit = app.transaction(async (tx, { send }) => {
+      await library.insert(tx, 'one')
+      await send(Order, { n: 1 })
+      throw failure
+    })
+    await assert.rejects(unit, (error) => error === failure)
+    assert.deepEqual([await business(), await messages()], [[], []])
+  })
+
+  scenario('a message joins the transaction that the library opened itself', async ({ app, library, business, messages }) => {
+    await library.transaction(async (tx) => {
+      await library.insert(tx, 'one')
+      await app.within(tx).send(Order, { n: 1 }, { headers: { note: 'what? $1 ?? :x' } })
+      if (library.oneConnection !== true) assert.deepEqual(await messages(), [], 'nobody sees it before the commit')
+    })
+    assert.deepEqual([await business(), await messages()], [['one'], ['{"n":1}']])
+  })
+
+  scenario('a transaction of the library that throws leaves neither', async ({ app, library, business, messages }) => {
+    const attempt = library.transaction(async (tx) => {
+      await library.insert(tx, 'one')
+      await app.within(tx).send(Order, { n: 1 })
+      throw new Error('on purpose')
+    })
+    await assert.rejects(attempt, /on purpose/)
+    assert.deepEqual([await business(), await messages()], [[], []])
+  })
+
+  scenario('a handle that is no transaction is refused and nothing is stored', async ({ app, library, messages }) => {
+    for (const root of [...library.roots, undefined, null, 1, 'text', {}]) {
+      const attempt = async (): Promise<unknown> => app.within(root as Tx).send(Order, { n: 1 })
+      await assert.rejects(attempt, (error) => isMersalError(error, 'MERSAL_NOT_A_TRANSACTION'))
+    }
+    assert.deepEqual(await messages(), [])
+  })
+
+  scenario('a savepoint that is rolled back takes what was sent inside it along', async ({ app, library, business, messages }) => {
+    await library.transaction(async (tx) => {
+      await library.insert(tx, 'kept')
+      await app.within(tx).send(Order, { n: 1 })
+      const inner = library.savepoint(tx, async (savepoint) => {
+        await library.insert(savepoint, 'dropped')
+        await app.within(savepoint).send(Order, { n: 2 })
         throw new Error('on purpose')
       })
-      await assert.rejects(attempt, /on purpose/)
-      assert.deepEqual([await business(), await messages()], [[], []])
+      await assert.rejects(inner, /on purpose/)
+      await app.within(tx).send(Order, { n: 3 })
     })
+    assert.deepEqual([await business(), await messages()], [['kept'], ['{"n":1}', '{"n":3}']])
+  })
 
-    scenario('a handle that is no transaction is refused and nothing is stored', async ({ app, library, messages }) => {
-      for (const root of [...library.roots, undefined, null, 1, 'text', {}]) {
-        const attempt = async (): Promise<unknown> => app.within(root as Tx).send(Order, { n: 1 })
-        await assert.rejects(attempt, (error) => isMersalError(error, 'MERSAL_NOT_A_TRANSACTION'))
-      }
-      assert.deepEqual(await messages(), [])
+  scenario('messages keep the order in which they were sent', async ({ app, messages }) => {
+    const expected = Array.from({ length: 60 }, (_, n) => JSON.stringify({ n }))
+    await app.transaction(async (_tx, { send }) => {
+      for (let n = 0; n < 30; n++) await send(Order, { n }, { partitionKey: `key-${n % 3}` })
     })
+    await app.transaction(async (_tx, { send }) => {
+      for (let n = 30; n < 60; n++) await send(Order, { n }, { partitionKey: `key-${n % 3}` })
+    })
+    assert.deepEqual(await messages(), expected)
+  })
 
-    scenario('a savepoint that is rolled back takes what was sent inside it along', async ({ app, library, business, messages }) => {
-      await library.transaction(async (tx) => {
-        await library.insert(tx, 'kept')
-        await app.within(tx).send(Order, { n: 1 })
-        const inner = library.savepoint(tx, async (savepoint) => {
-          await library.insert(savepoint, 'dropped')
-          await app.within(savepoint).send(Order, { n: 2 })
-          throw new Error('on purpose')
-        })
-        await assert.rejects(inner, /on purpose/)
-        await app.within(tx).send(Order, { n: 3 })
-      })
-      assert.deepEqual([await business(), await messages()], [['kept'], ['{"n":1}', '{"n":3}']])
+  scenario('a swallowed error of the database is no commit', async ({ app, library, business, messages }) => {
+    const unit = app.transaction(async (tx) => {
+      await library.insert(tx, 'one')
+      await library.fail(tx).catch(() => {})
     })
-
-    scenario('messages keep the order in which they were sent', async ({ app, messages }) => {
-      const expected = Array.from({ length: 60 }, (_, n) => JSON.stringify({ n }))
-      await app.transaction(async (_tx, { send }) => {
-        for (let n = 0; n < 30; n++) await send(Order, { n }, { partitionKey: `key-${n % 3}` })
-      })
-      await app.transaction(async (_tx, { send }) => {
-        for (let n = 30; n < 60; n++) await send(Order, { n }, { partitionKey: `key-${n % 3}` })
-      })
-      assert.deepEqual(await messages(), expected)
-    })
-
-    scenario('a swallowed error of the database is no commit', async ({ app, library, business, messages }) => {
-      const unit = app.transaction(async (tx) => {
-        await library.insert(tx, 'one')
-        await library.fail(tx).catch(() => {})
-      })
-      await assert.rejects(unit, (error) => isMersalError(error, 'MERSAL_ROLLED_BACK'))
-      assert.deepEqual([await business(), await messages()], [[], []])
-    })
+    await assert.rejects(unit, (error) => isMersalError(error, 'MERSAL_ROLLED_BACK'))
+    assert.deepEqual([await business(), await messages()], [[], []])
   })
 }

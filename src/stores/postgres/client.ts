@@ -26,6 +26,8 @@ export interface PostgresPoolClient extends PostgresClient, Pick<EventEmitter, '
 
 /** The part of a `pg` 8 pool that Mersal uses. */
 export interface PostgresPool extends Pick<EventEmitter, 'on' | 'off'> {
+  /** Known to have no pooler in between, so that nobody needs to find out. Default: not known. */
+  readonly direct?: true
   connect(): Promise<PostgresPoolClient>
   end(): Promise<void>
 }

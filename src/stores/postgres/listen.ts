@@ -30,7 +30,7 @@ export function listen(ports: ListenPorts): Waker {
     let failures = 0
     while (!signal.aborted) {
       try {
-        if (await sharesConnections(ports.own, ports.heartbeatMs)) {
+        if (!ports.own.direct && (await sharesConnections(ports.own, ports.heartbeatMs))) {
           ports.logger.warn(
             { channel: ports.channel },
             'postgres: a pooler in transaction mode is in between, so that notifications do not arrive; the relay polls. Give relayPool a direct connection',

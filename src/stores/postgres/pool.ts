@@ -26,6 +26,8 @@ export function ownPool(given: PostgresPool): PostgresPool {
 }
 
 export interface Own {
+  /** No pooler is in between. False: not known. */
+  readonly direct: boolean
   /** Runs one statement in a transaction of its own with the settings of the relay. `doing` names it in errors. */
   run<Row>(doing: string, text: string, values: readonly unknown[]): Promise<PostgresResult<Row>>
   /** Runs several statements in one such transaction. */
@@ -94,6 +96,7 @@ export function own(pool: PostgresPool, schema: string): Own {
   }
 
   return {
+    direct: pool.direct === true,
     connection,
     transaction,
     run: <Row>(doing: string, text: string, values: readonly unknown[]) => transaction(doing, (query) => query<Row>(text, values)),

@@ -1,0 +1,26 @@
+import type { Session } from '../session.ts'
+import { hasMethod, notATransaction, rowsOf, unitOfWork } from './handles.ts'
+
+/** What `db.transaction` of PGlite hands to its callback. The root has no `rollback`. */
+export interface PgliteTransaction {
+  // oxlint-disable-next-line typescript/no-explicit-any -- the library's own type of parameters, which a narrower one would not match
+  query(text: string, values?: any[]): Promise<{ readonly rows: unknown[] }>
+  rollback(): Promise<void>
+  readonly closed: boolean
+}
+
+/**
+ * Transactions of PGlite 0.5. PGlite has one connection and no pool of `pg`, so the store needs
+ * `pglitePool` as well: `postgres({ pool, relayPool: pool, session: pglite(db) })`.
+ */
+export function pglite<Tx extends PgliteTransaction>(db: {
+  transaction<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result>
+}): Session<Tx> {
+  const executor: Session<Tx>['executor'] = (tx) => {
+    if (!hasMethod(tx, 'query') || !hasMethod(tx, 'rollback') || tx.closed) {
+      throw notATransaction('pglite', 'give the `tx` that db.transaction() passes to its callback, before it ends')
+    }
+    return { query: async (text, values = []) => ({ rows: rowsOf(await tx.query(text, [...values])) }) }
+  }
+  return { name: 'pglite', executor, unitOfWork: unitOfWork('pglite', executor, (work) => db.transaction(work)) }
+}
