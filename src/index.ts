@@ -32,7 +32,7 @@ export type {
 } from './core/outbox.ts'
 export type { DeadLetter, DeadLetterBox, DeadReason } from './core/dead-letter.ts'
 export type { IncomingContext, IncomingStep, OutgoingContext, OutgoingStep, Step } from './core/pipeline.ts'
-export type { OutboxAdmin, OutboxStats, Store, UnitOfWork } from './core/store.ts'
+export type { OutboxAdmin, OutboxStats, Store, UnitOfWork, UnitOptions } from './core/store.ts'
 export type { MessageTracker, TrackerKey } from './core/tracker.ts'
 export type { TransactionContext } from './core/transaction.ts'
 export type { Consumption, Delivery, Disposition, PublishOptions, PublishOutcome, Transport, TransportFeatures } from './core/transport.ts'

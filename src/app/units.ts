@@ -6,6 +6,7 @@ import { type Logger, emit } from '../core/telemetry.ts'
 import type { ExpressOffer, Relay } from '../outbox/types.ts'
 import { errorText } from '../core/dead-letter.ts'
 import { type TimeLimit, withTimeLimit } from '../pipeline/time-limit.ts'
+import { type LinkedAbort, linkAbort } from '../lib/linked-abort.ts'
 import type { Ambient } from './ambient.ts'
 import { Unit } from './unit.ts'
 
@@ -46,10 +47,12 @@ const nothing: Flushed = { messages: [], saved: [], offer: undefined }
  */
 export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
   return async (request) => {
-    const state: Attempt<Awaited<ReturnType<typeof request.work>>> = { flushed: nothing, outcome: undefined }
-    const options = request.signal === undefined ? {} : { signal: request.signal }
+    // The store hears of every giving up, also of a time limit: what the work does later must reach no other transaction.
+    using link = linkAbort(request.signal)
+    const ended = Promise.withResolvers<void>()
+    const state: Attempt<Awaited<ReturnType<typeof request.work>>> = { flushed: nothing, outcome: undefined, link, ended }
     try {
-      await ports.unitOfWork((tx) => perform(ports, request, tx, state), options)
+      await ports.unitOfWork((tx) => perform(ports, request, tx, state), { signal: link.signal, ended: state.ended.promise })
     } catch (error) {
       state.flushed.offer?.cancel()
       throw error
@@ -61,6 +64,9 @@ export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
 }
 
 interface Attempt<Result> {
+  readonly link: LinkedAbort
+  /** Resolved once nothing of the work runs any more. */
+  readonly ended: PromiseWithResolvers<void>
   flushed: Flushed
   outcome: { readonly kind: 'done'; readonly value: Result } | { readonly kind: 'failed'; readonly error: unknown } | undefined
 }
@@ -73,19 +79,27 @@ async function perform<Tx, Result>(ports: UnitPorts<Tx>, request: UnitRequest<Tx
   const onLate = (error: unknown): void => {
     ports.logger.debug({ app: ports.app, id: request.cause?.id, error: errorText(error) }, 'work that had been given up failed later')
   }
+  let begun = false
   try {
     const work = async (signal: AbortSignal): Promise<Result> => {
-      const value = await ports.ambient.run({ unit, cause: request.cause }, () => request.work(unit, signal))
-      signal.throwIfAborted() // given up meanwhile: the transaction is over, so nothing may be written any more
-      state.flushed = await flush(ports, tx, unit.close(), signal)
-      return value
+      begun = true
+      signal.addEventListener('abort', () => state.link.abort(signal.reason), { once: true })
+      try {
+        const value = await ports.ambient.run({ unit, cause: request.cause }, () => request.work(unit, signal))
+        signal.throwIfAborted() // given up meanwhile: the transaction is over, so nothing may be written any more
+        state.flushed = await flush(ports, tx, unit.close(), signal)
+        return value
+      } finally {
+        state.ended.resolve()
+      }
     }
-    state.outcome = { kind: 'done', value: await withTimeLimit(request.limit, request.signal, work, onLate) }
+    state.outcome = { kind: 'done', value: await withTimeLimit(request.limit, state.link.signal, work, onLate) }
   } catch (error) {
     state.outcome = { kind: 'failed', error }
     throw error
   } finally {
     unit.end()
+    if (!begun) state.ended.resolve()
   }
 }
 

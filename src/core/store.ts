@@ -7,7 +7,17 @@ import type { MessageTracker } from './tracker.ts'
  * throws, and then throws the same error. Resolves only if the commit really happened; a commit
  * whose answer was lost throws `MERSAL_COMMIT_UNKNOWN` and is never repeated.
  */
-export type UnitOfWork<Tx> = <Result>(work: (tx: Tx) => Promise<Result>, options?: { readonly signal?: AbortSignal }) => Promise<Result>
+export type UnitOfWork<Tx> = <Result>(work: (tx: Tx) => Promise<Result>, options?: UnitOptions) => Promise<Result>
+
+export interface UnitOptions {
+  /** Gives the unit up: it is rolled back. What its function does later must reach no other transaction. */
+  readonly signal?: AbortSignal
+  /**
+   * Resolves when nothing of the function runs any more, which may be long after it was given up. For
+   * a store that cannot take the handle away from it: until then nobody else may use that handle.
+   */
+  readonly ended?: Promise<void>
+}
 
 /** One database as Mersal sees it. */
 export interface Store<Tx> extends AsyncDisposable {

@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises'
+import { DatabaseSync } from 'node:sqlite'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -77,4 +78,43 @@ test('a handler that ignores its signal holds up nobody: its transaction is roll
   const rows = await app.transaction(async (tx) => tx.prepare('select name from students').all())
   expect(rows.map((row) => ({ ...row }))).toEqual([{ name: 'stuck' }])
   expect(await late).toMatchObject({ code: 'MERSAL_UNIT_ENDED' })
+})
+
+test.each(['a path', 'a handle'])('P1: what a handler on %s writes after its time was up reaches no other transaction', async (source) => {
+  const path = join(folder, 'late.db')
+  const database = source === 'a handle' ? new DatabaseSync(path) : undefined
+  const late = Promise.withResolvers<void>()
+  const wrote = Promise.withResolvers<unknown>()
+  const logger = { debug: () => {}, info: () => {}, warn: () => late.resolve(), error: () => {} }
+  await using app = new Mersal({
+    name: 'registrar',
+    store: database === undefined ? sqlite({ path }) : sqlite({ database }),
+    transport: sqliteQueue({ path: join(folder, 'queue.db') }),
+    logger,
+    receive: { handlerTimeoutMs: 20, immediateRetries: 0, backoff: { firstMs: 1, longestMs: 1 } },
+  })
+  const again = Promise.withResolvers<void>()
+  app.handle(Register, async ({ name }, { tx, attempt, signal }) => {
+    if (attempt > 1) return again.resolve()
+    await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    // The next turn of the loop: by now a unit that had let go of the handle would be over.
+    await new Promise((resolve) => setImmediate(resolve))
+    try {
+      wrote.resolve(tx.prepare('insert into students (name) values (?)').run(name))
+    } catch (error) {
+      wrote.resolve(error)
+    }
+  })
+  await app.start()
+  await app.transaction(async (tx, { sendLocal }) => {
+    tx.exec('create table students (name text)')
+    await sendLocal(Register, { name: 'late' })
+  })
+  await wrote.promise
+  await late.promise
+  await again.promise
+  const rows = await app.transaction(async (tx) => tx.prepare('select name from students').all())
+  expect(rows).toEqual([])
+  await app.stop()
+  database?.close()
 })

@@ -1,5 +1,6 @@
 import { DatabaseSync } from 'node:sqlite'
 import { MersalError } from '../../core/errors.ts'
+import type { UnitOptions } from '../../core/store.ts'
 import { type Handle, handleOf, type SqliteDatabase } from './database.ts'
 import { isDiskFault, storeError } from './failure.ts'
 import { type FileLock, lockOf, type Topic } from './file-lock.ts'
@@ -76,11 +77,12 @@ export class Connection {
   }
 
   /** One transaction around the function. See `UnitOfWork`. */
-  async unit<Result>(work: (tx: SqliteDatabase) => Promise<Result>, signal?: AbortSignal): Promise<Result> {
+  async unit<Result>(work: (tx: SqliteDatabase) => Promise<Result>, given: UnitOptions = {}): Promise<Result> {
     const lock = await this.open()
     const { busyTimeoutMs: patienceMs } = this.settings
+    const { signal } = given
     const options = { patienceMs, unit: true, ...(signal === undefined ? {} : { signal }) }
-    const result = await lock.run(() => this.#unit(work, signal), options)
+    const result = await lock.run(() => this.#unit(work, given), options)
     this.#announce(lock)
     return result
   }
@@ -170,7 +172,7 @@ export class Connection {
     })
   }
 
-  async #unit<Result>(work: (tx: SqliteDatabase) => Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+  async #unit<Result>(work: (tx: SqliteDatabase) => Promise<Result>, { signal, ended }: UnitOptions): Promise<Result> {
     const handle = await this.#begin(this.settings.synchronous, signal)
     try {
       const result = await this.#untilAborted(handle, work(handle.native), signal)
@@ -179,7 +181,9 @@ export class Connection {
       return result
     } catch (error) {
       this.#unannounced = undefined
-      if (handle === this.#handle) rollBack(handle)
+      if (handle !== this.#handle) throw error
+      if (signal?.aborted === true) await ended
+      rollBack(handle)
       throw error
     }
   }

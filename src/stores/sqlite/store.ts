@@ -30,7 +30,7 @@ export function sqlite(options: SqliteStoreOptions & (SqlitePath | SqliteHandle<
   const keepSentMs = checkNumber('sqlite.keepSentMs', options.keepSentMs, { default: 0, min: 0, max: 10 * YEAR_MS })
   const store: Store<SqliteDatabase> = {
     name: 'sqlite',
-    unitOfWork: (work, { signal } = {}) => connection.unit(work, signal),
+    unitOfWork: (work, options) => connection.unit(work, options),
     outbox: sqliteOutbox(connection, keepSentMs),
     tracker: sqliteTracker(connection),
     admin: sqliteAdmin(connection),
