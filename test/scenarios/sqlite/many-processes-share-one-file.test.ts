@@ -138,3 +138,20 @@ test('P8: a message that kills the process of its handler is counted each time, 
   expect(await promise).toBe(3)
   await consumption[Symbol.asyncDispose]()
 })
+
+test('a relay hears of a commit of another process, without polling the outbox', async () => {
+  using folder = temporaryFolder()
+  const path = folder.file('app.db')
+  createBusinessTable(path)
+  await using store = sqlite({ path })
+  await store.open()
+  const stop = new AbortController()
+  const { promise: woken, resolve: wake } = Promise.withResolvers<void>()
+  const watching = Promise.all(store.wakers.map((waker) => waker(wake, { signal: stop.signal })))
+  await using writer = startWorker({ role: 'write', path, name: 'w', keys: 1, units: 1 })
+  await woken
+  expect(await writer.ended).toBe(0)
+  stop.abort()
+  await watching
+  expect(await store.outbox.claim({ limit: 10, claimMs: 1000, token: 't' })).toHaveLength(3)
+})
