@@ -2,9 +2,18 @@ import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PGlite, type Transaction } from '@electric-sql/pglite'
 import { afterAll, beforeAll, describe, test } from 'vitest'
+import { command, Mersal } from '../../src/index.ts'
 import { uuidv7 } from '../../src/lib/uuid.ts'
+import { memoryTransport } from '../../src/memory.ts'
 import { pglite, pglitePool } from '../../src/pglite.ts'
-import { postgres, type PostgresClient, type PostgresOptions, type PostgresStore } from '../../src/postgres.ts'
+import {
+  postgres,
+  type PostgresClient,
+  type PostgresOptions,
+  type PostgresPool,
+  type PostgresPoolClient,
+  type PostgresStore,
+} from '../../src/postgres.ts'
 import {
   type ContractCase,
   outboxContract,
@@ -104,10 +113,36 @@ describe('postgres store on PGlite: waker', () => {
   }
 })
 
+test('an app on PGlite relays what a transaction sent, and handles it in the transactions of the library', async () => {
+  await using database = await pgliteSchema(db)
+  const { pool, relayPool, schema, query } = database
+  const Place = command<{ text: string }>('orders.place')
+  const store = postgres({ pool, relayPool, schema, session: pglite<Transaction>(db) })
+  const app = new Mersal<Transaction>({ name: 'shop', store, transport: memoryTransport(), logger: false })
+  const handled = Promise.withResolvers<void>()
+  app.handle(Place, async ({ text }, { tx }) => {
+    await tx.query(`insert into ${schema}.business values ($1)`, [text])
+    handled.resolve()
+  })
+  await app.start()
+  await db.transaction((tx) => app.within(tx).sendLocal(Place, { text: 'one' }))
+  await handled.promise
+  await app.stop()
+  assert.deepEqual(await query(`select text from ${schema}.business`), [{ text: 'one' }])
+  assert.deepEqual(await query(`select count(*)::int4 as waiting from ${schema}.outbox`), [{ waiting: 0 }])
+})
+
+/** Given back in any case, since a client in a transaction would keep the other tests waiting. */
+async function borrow(pool: PostgresPool): Promise<PostgresPoolClient & Disposable> {
+  const client = await pool.connect()
+  return Object.assign(client, { [Symbol.dispose]: () => client.release() })
+}
+
 describe('a pool over PGlite', () => {
   test('a client that began a transaction keeps the others waiting until it commits', async () => {
     await using database = await pgliteSchema(db)
-    const [first, second] = [await database.pool.connect(), await database.pool.connect()]
+    using first = await borrow(database.pool)
+    using second = await borrow(database.pool)
     await first.query('begin isolation level repeatable read')
     const { rows } = await first.query('show transaction_isolation')
     assert.deepEqual([rows, first.getTransactionStatus()], [[{ transaction_isolation: 'repeatable read' }], 'T'])
@@ -119,7 +154,7 @@ describe('a pool over PGlite', () => {
 
   test('the commit of a failed transaction is answered with ROLLBACK, unless a savepoint took the failure back', async () => {
     await using database = await pgliteSchema(db)
-    const client = await database.pool.connect()
+    using client = await borrow(database.pool)
     await client.query('begin')
     await client.query(`insert into ${database.schema}.business values ('lost')`)
     await assert.rejects(client.query('select 1 / 0'), { code: '22012' })
@@ -137,7 +172,7 @@ describe('a pool over PGlite', () => {
 
   test('a client that is given back in the middle of a transaction loses it, and can do nothing more', async () => {
     await using database = await pgliteSchema(db)
-    const client = await database.pool.connect()
+    using client = await borrow(database.pool)
     await client.query('begin')
     await client.query(`insert into ${database.schema}.business values ('lost')`)
     client.release()
@@ -148,7 +183,7 @@ describe('a pool over PGlite', () => {
   test('a client that stops to listen leaves the listeners of the program alone', async () => {
     const heard: string[] = []
     const stop = await db.listen('mersal_test', (payload) => void heard.push(payload))
-    const client = await pglitePool(db).connect()
+    using client = await borrow(pglitePool(db))
     client.on('notification', () => heard.push('client'))
     await client.query('listen "mersal_test"')
     await client.query(`notify mersal_test, 'one'`)
@@ -160,7 +195,7 @@ describe('a pool over PGlite', () => {
   })
 
   test('values are read as pg reads them', async () => {
-    const client = await pglitePool(db).connect()
+    using client = await borrow(pglitePool(db))
     const { rows, rowCount } = await client.query(`select 9007199254740993::int8 as big, '\\x00ff'::bytea as bytes, $1::text[] as texts`, [
       ['a', 'b'],
     ])
