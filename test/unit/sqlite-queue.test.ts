@@ -363,3 +363,24 @@ describe('SQLite queue: consuming', () => {
     expect(await kinds(queue, message('2'))).toEqual(['unavailable'])
   })
 })
+
+test('a backlog is worked off without keeping timers and sockets from their turns', async () => {
+  using folder = temporaryFolder()
+  await using queue = await newQueue(folder)
+  const count = 2000
+  await publish(queue, ...Array.from({ length: count }, (_, index) => message(String(index))))
+  const { onDelivery, done } = collector(count)
+  let working = true
+  let turns = 0
+  const turn = (): void => {
+    turns++
+    if (working) setImmediate(turn)
+  }
+  setImmediate(turn)
+  const began = performance.now()
+  const consumer = await queue.consume({ queue: 'q', concurrency: 5 }, onDelivery)
+  await done
+  working = false
+  expect(turns).toBeGreaterThan((performance.now() - began) / 100)
+  await consumer[Symbol.asyncDispose]()
+})

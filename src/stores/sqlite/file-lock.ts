@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { MersalError } from '../../core/errors.ts'
 import type { Handle, SqliteLibrary } from './database.ts'
 
@@ -34,6 +35,17 @@ export function outsideUnits<Result>(task: () => Result): Result {
   return current.run([], task)
 }
 
+/** SQLite answers at once, so a chain of transactions would never let timers and sockets have their turn. In milliseconds. */
+const LONGEST_CHAIN_MS = 10
+
+let lastTurn = 0
+
+async function letOthersRun(): Promise<void> {
+  if (performance.now() - lastTurn < LONGEST_CHAIN_MS) return
+  await turnOfTheLoop()
+  lastTurn = performance.now()
+}
+
 export type Topic = 'outbox' | 'queue'
 
 /**
@@ -65,6 +77,7 @@ export class FileLock {
     await (this.inside ? this.#acquireInside(options) : this.#acquire(options.signal))
     const turn: Turn = { lock: this, active: true }
     try {
+      await letOthersRun()
       const outer = current.getStore()?.filter((other) => other.active) ?? []
       return await (options.unit === true ? current.run([...outer, turn], task) : task())
     } finally {
