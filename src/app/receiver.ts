@@ -2,6 +2,7 @@ import { errorText } from '../core/dead-letter.ts'
 import { MersalError, isMersalError } from '../core/errors.ts'
 import { emit } from '../core/telemetry.ts'
 import type { Delivery, Disposition } from '../core/transport.ts'
+import { isDelay } from '../core/validation.ts'
 import { printable } from '../lib/text.ts'
 import { linkAbort } from '../lib/linked-abort.ts'
 import { compose } from '../pipeline/compose.ts'
@@ -122,9 +123,22 @@ function outcomeOf(disposition: Disposition, skipped: boolean): string {
   return disposition.kind
 }
 
-const kinds = new Set(['ack', 'retry', 'release', 'reject'])
+/** A transport could not record anything else, however often it tried. */
+function isDisposition(given: Disposition | undefined): boolean {
+  switch (given?.kind) {
+    case 'ack':
+    case 'release':
+      return true
+    case 'retry':
+      return isDelay(given.delayMs)
+    case 'reject':
+      return typeof given.reason === 'string'
+    default:
+      return false
+  }
+}
 
 function checked(disposition: Disposition): Disposition {
-  if (kinds.has((disposition as Partial<Disposition> | undefined)?.kind as string)) return disposition
+  if (isDisposition(disposition)) return disposition
   throw new MersalError('MERSAL_INVALID_OPTIONS', 'an incoming step must return the disposition that next() gave it, or one of its own')
 }

@@ -49,7 +49,7 @@ async function make<Tx>(
 ): Promise<OutgoingMessage> {
   checkMessageType(`${verb}()`, type, verb === 'publish' ? 'event' : 'command')
   checkOptions(callName(verb, type), options, ['partitionKey', 'delayMs', 'headers'] satisfies (keyof SendOptions)[])
-  if (options.headers !== undefined) checkOptions('headers', options.headers, Object.keys(options.headers))
+  if (options.headers !== undefined) checkOptions('headers', options.headers, Object.keys(options.headers ?? {}))
   const to = destinations[verb](ports.routing, type)
   const { partitionKey, delayMs, headers } = options
   const { cause, transaction } = origin

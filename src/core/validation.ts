@@ -33,6 +33,7 @@ export function checkPartitionKey(key: unknown): void {
 
 /** Throws unless these headers of a sender can travel through any broker. Returns them with lower-case names. */
 export function checkHeaders(headers: Readonly<Record<string, unknown>>): Record<string, string> {
+  if (Symbol.iterator in headers) throw invalid('headers', 'expected a plain object; make one with Object.fromEntries()')
   const names = Object.keys(headers)
   if (names.length > MAX_HEADERS) throw invalid('headers', `at most ${MAX_HEADERS} are allowed, got ${names.length}`)
   const checked: Record<string, string> = Object.create(null) as Record<string, string>
@@ -61,10 +62,19 @@ function checkHeaderValue(field: string, value: unknown): string {
   return value
 }
 
+/** Whether the value of a header that came from elsewhere can travel on. */
+export function isHeaderValue(value: unknown): value is string {
+  return typeof value === 'string' && byteLength(value) <= MAX_HEADER_BYTES && value.isWellFormed() && !hasControlCharacters(value)
+}
+
+/** A year. Every store and transport can add it to the time of now. */
+export const LONGEST_DELAY_MS: number = 365 * 24 * 3600 * 1000
+
+export function isDelay(value: unknown): value is number {
+  return typeof value === 'number' && value >= 0 && value <= LONGEST_DELAY_MS
+}
+
 /** Throws unless this is a delay in milliseconds of at most a year. */
 export function checkDelay(delayMs: unknown): void {
-  const year = 365 * 24 * 3600 * 1000
-  if (typeof delayMs !== 'number' || !Number.isFinite(delayMs) || delayMs < 0 || delayMs > year) {
-    throw invalid('delayMs', `expected milliseconds from 0 to ${year} (a year)`)
-  }
+  if (!isDelay(delayMs)) throw invalid('delayMs', `expected milliseconds from 0 to ${LONGEST_DELAY_MS} (a year)`)
 }

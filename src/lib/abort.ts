@@ -6,9 +6,10 @@ export function aborted(signal: AbortSignal): Promise<void> {
 
 /** The error inside whatever was thrown. */
 export function toError(thrown: unknown): Error {
-  if (thrown instanceof Error) return thrown
   let text: string
   try {
+    // The message of a strange one may be no text, or throw when it is read.
+    if (thrown instanceof Error && typeof thrown.message === 'string') return thrown
     text = String(thrown)
   } catch {
     text = 'a value that cannot be shown'

@@ -1,6 +1,6 @@
 import { MersalError } from '../core/errors.ts'
 import { type Envelope, headerNames } from '../core/message.ts'
-import { checkHeaders } from '../core/validation.ts'
+import { checkHeaders, isHeaderValue } from '../core/validation.ts'
 
 export interface HeaderFacts {
   readonly app: string
@@ -17,15 +17,21 @@ export interface HeaderFacts {
 export function outgoingHeaders(given: Readonly<Record<string, string>> | undefined, facts: HeaderFacts): Record<string, string> {
   const headers = given === undefined ? (Object.create(null) as Record<string, string>) : checkHeaders(given)
   const { cause } = facts
-  headers[headerNames.correlationId] = cause === undefined ? facts.id : (cause.headers[headerNames.correlationId] ?? cause.id)
+  headers[headerNames.correlationId] = cause === undefined ? facts.id : (inherited(cause, headerNames.correlationId) ?? cause.id)
   if (cause !== undefined) headers[headerNames.causationId] = cause.id
   headers[headerNames.sentAt] = new Date(facts.now).toISOString()
   headers[headerNames.contentType] = facts.contentType
   headers[headerNames.sender] = facts.app
   if (facts.partitionKey !== undefined) headers[headerNames.partitionKey] = facts.partitionKey
-  const trace = headers[headerNames.traceparent] ?? cause?.headers[headerNames.traceparent]
+  const trace = headers[headerNames.traceparent] ?? inherited(cause, headerNames.traceparent)
   if (trace !== undefined) headers[headerNames.traceparent] = trace
   return headers
+}
+
+/** A header of the message that is being handled; what cannot travel on must not fail whoever handles it. */
+function inherited(cause: Envelope | undefined, name: string): string | undefined {
+  const value = cause?.headers[name]
+  return isHeaderValue(value) ? value : undefined
 }
 
 const own = new Set<string>(Object.values(headerNames).filter((name) => name !== headerNames.traceparent))

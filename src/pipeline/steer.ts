@@ -1,11 +1,13 @@
 import { MersalError, isMersalError } from '../core/errors.ts'
+import { LONGEST_DELAY_MS, isDelay } from '../core/validation.ts'
 
 /**
  * Ends this attempt of a handler and asks for the message again after `ms` milliseconds, without
- * immediate retries. It counts as a delivery. Throws `MERSAL_RETRY_LATER`, so nothing after it runs.
+ * immediate retries; at most a year. It counts as a delivery. Throws `MERSAL_RETRY_LATER`, so nothing after it runs.
  */
 export function retryLater(ms: number, cause?: unknown): never {
-  if (!Number.isFinite(ms) || ms < 0) throw new MersalError('MERSAL_INVALID_OPTIONS', 'retryLater: expected milliseconds from 0 on')
+  if (!isDelay(ms))
+    throw new MersalError('MERSAL_INVALID_OPTIONS', `retryLater: expected milliseconds from 0 to ${LONGEST_DELAY_MS} (a year)`)
   throw new MersalError('MERSAL_RETRY_LATER', `the handler asked for the message again in ${ms} ms${because(cause)}`, {
     ...(cause === undefined ? {} : { cause }),
     details: { delayMs: ms },

@@ -176,7 +176,7 @@ describe('retries', () => {
   })
 
   test('a delay that is no delay is a mistake of the handler', () => {
-    for (const ms of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+    for (const ms of [-1, Number.NaN, Number.POSITIVE_INFINITY, 1e308, Number.MAX_SAFE_INTEGER]) {
       expect(() => retryLater(ms)).toThrow(expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS' }))
     }
   })
@@ -403,6 +403,25 @@ describe('steps of the user', () => {
     expect(await place()).toMatchObject({ kind: 'retry', error: { code: 'MERSAL_INVALID_OPTIONS' } })
     await app.stop()
   })
+})
+
+test.each([{ kind: 'retry' }, { kind: 'retry', delayMs: Number.NaN }, { kind: 'retry', delayMs: 1e308 }, { kind: 'reject' }])(
+  'a step that returns %o, which no transport could record, is a failure',
+  async (disposition) => {
+    const { app, place } = setUp({ incoming: [{ name: 'own', run: () => Promise.resolve(disposition as never) }] })
+    app.handle(Place, () => {})
+    await app.start()
+    expect(await place()).toMatchObject({ kind: 'retry', delayMs: expect.any(Number) as number, error: { code: 'MERSAL_INVALID_OPTIONS' } })
+    await app.stop()
+  },
+)
+
+test('an error whose message cannot be read fails its message like any other', async () => {
+  const { app, place } = setUp({ receive: { maxDeliveries: 1 } })
+  app.handle(Place, () => Promise.reject(Object.assign(new Error(), { message: Symbol('no text') })))
+  await app.start()
+  expect(await place()).toMatchObject({ kind: 'reject', reason: 'handler-failed' })
+  await app.stop()
 })
 
 describe('what is told to the world', () => {

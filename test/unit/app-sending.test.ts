@@ -53,6 +53,18 @@ describe('headers', () => {
     await app.stop()
   })
 
+  test('a correlation or trace that could not travel on is left behind, and fails nobody who handles it', async () => {
+    const { app, transport, messages } = setUp()
+    app.handle(Place, async (_, { publish }) => void (await publish(Placed, { id: 2 })))
+    await app.start()
+    const headers = { 'correlation-id': 5 as never, traceparent: 'a\0b' }
+    expect(await transport.deliver('shop', { id: 'first', type: 'orders.place', headers, body: json({ id: 1 }) })).toEqual({ kind: 'ack' })
+    const [sent] = await messages()
+    expect(sent?.headers).toMatchObject({ 'correlation-id': 'first', 'causation-id': 'first' })
+    expect(sent?.headers).not.toHaveProperty('traceparent')
+    await app.stop()
+  })
+
   test('a message without correlation starts one with its own id', async () => {
     const { app, transport, messages } = setUp()
     app.handle(Place, async () => void (await app.publish(Placed, { id: 2 })))
@@ -172,6 +184,8 @@ describe('bad input is refused at the send, and nothing is stored', () => {
     'a header that is no text': [{}, { headers: { a: 1 } }, 'MERSAL_INVALID_MESSAGE'],
     'a header with a line break': [{}, { headers: { a: 'b\r\nc: d' } }, 'MERSAL_INVALID_MESSAGE'],
     'a header that Mersal sets itself': [{}, { headers: { sender: 'me' } }, 'MERSAL_INVALID_MESSAGE'],
+    'headers that are null': [{}, { headers: null }, 'MERSAL_INVALID_OPTIONS'],
+    'headers in a Map, which would be lost': [{}, { headers: new Map([['a', 'b']]) }, 'MERSAL_INVALID_MESSAGE'],
     'headers that are no object': [{}, { headers: 'a=b' }, 'MERSAL_INVALID_OPTIONS'],
     'a partition key that is no text': [{}, { partitionKey: 1 }, 'MERSAL_INVALID_MESSAGE'],
     'an empty partition key': [{}, { partitionKey: '' }, 'MERSAL_INVALID_MESSAGE'],
