@@ -32,6 +32,8 @@ function harness(options: RabbitOptions = {}): TransportHarness {
       eventsExchange: `${prefix}.events`,
       maxMessageBytes: 2_000_000,
       logger: false,
+      // No broker is killed here.
+      newQueuePauseMs: 0,
       ...options,
     })
     transports.set(transport, models)

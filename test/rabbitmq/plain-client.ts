@@ -8,7 +8,7 @@ export interface PlainClient extends AsyncDisposable {
 }
 
 export async function plainClient(url: string): Promise<PlainClient> {
-  const model: ChannelModel = await connect(url)
+  const model: ChannelModel = await connect(url, { noDelay: true })
   model.on('error', () => {})
   const channel = await model.createChannel()
   channel.on('error', () => {})
@@ -16,10 +16,8 @@ export async function plainClient(url: string): Promise<PlainClient> {
     channel,
     async drain(queue) {
       const messages: GetMessage[] = []
-      for (let next = await channel.get(queue); next !== false; next = await channel.get(queue)) {
-        channel.ack(next)
-        messages.push(next)
-      }
+      const take = (): Promise<GetMessage | false> => channel.get(queue, { noAck: true })
+      for (let next = await take(); next !== false; next = await take()) messages.push(next)
       return messages
     },
     [Symbol.asyncDispose]: () => model.close(),

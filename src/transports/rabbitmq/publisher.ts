@@ -40,10 +40,10 @@ export class Publisher {
 
   /** Never rejects. */
   async send(parcel: Parcel, signal?: AbortSignal): Promise<PublishOutcome> {
-    if (parcel.content.length > this.#brokerLimit) return tooLarge(parcel.content.length, this.#brokerLimit)
     let answer: Answer = { kind: 'not-taken' }
     // Each turn, the channel was closed because of one other message that is refused for good.
     while (answer.kind === 'not-taken') {
+      if (parcel.content.length > this.#brokerLimit) return tooLarge(parcel.content.length, this.#brokerLimit)
       const lane = await this.#open(signal)
       if (!(lane instanceof ConfirmLane)) return lane
       answer = await this.#write(lane, parcel, signal)

@@ -1,5 +1,6 @@
 import type { Channel } from 'amqplib'
 import { MersalError } from '../../core/errors.ts'
+import { systemClock } from '../../lib/clock.ts'
 import { byteLength } from '../../lib/text.ts'
 import { type Describe, replyCode } from './address.ts'
 import type { Link } from './link.ts'
@@ -75,12 +76,14 @@ export class Topology {
   /** The queue with its dead-letter queue. */
   async queue(queue: string): Promise<void> {
     checkQueueName(queue)
-    await this.#declare(deadQueueOf(queue), deadQueueArguments(this.#settings))
-    await this.#declare(queue, appQueueArguments(queue, this.#settings))
+    const dead = await this.#declare(deadQueueOf(queue), deadQueueArguments(this.#settings))
+    const made = await this.#declare(queue, appQueueArguments(queue, this.#settings))
+    if (dead || made) await systemClock.sleep(this.#settings.newQueuePauseMs)
   }
 
   async retryQueue(queue: string, delayMs: number): Promise<void> {
-    await this.#declare(retryQueueOf(queue, delayMs), retryQueueArguments(queue, delayMs, this.#settings))
+    const made = await this.#declare(retryQueueOf(queue, delayMs), retryQueueArguments(queue, delayMs, this.#settings))
+    if (made) await systemClock.sleep(this.#settings.newQueuePauseMs)
   }
 
   async bind(queue: string, topics: readonly string[], remove: boolean): Promise<void> {
@@ -104,16 +107,31 @@ export class Topology {
     })
   }
 
-  async #declare(queue: string, args: Arguments): Promise<void> {
-    await this.#on(this.#link, `queue '${queue}'`, async (channel) => {
-      await (this.#settings.topology === 'check'
-        ? channel.checkQueue(queue)
-        : channel.assertQueue(queue, { durable: true, arguments: args }))
-    })
+  /** True if a quorum queue was made now, and must be left alone for a moment. */
+  async #declare(queue: string, args: Arguments): Promise<boolean> {
+    const what = `queue '${queue}'`
+    const { topology, queueType, newQueuePauseMs } = this.#settings
+    if (topology === 'check') {
+      await this.#on(this.#link, what, (channel) => channel.checkQueue(queue))
+      return false
+    }
+    const isNew = queueType === 'quorum' && newQueuePauseMs > 0 && !(await this.#exists(queue))
+    await this.#on(this.#link, what, (channel) => channel.assertQueue(queue, { durable: true, arguments: args }))
+    return isNew
+  }
+
+  async #exists(queue: string): Promise<boolean> {
+    try {
+      await this.#link.withChannel((channel) => channel.checkQueue(queue))
+      return true
+    } catch (error) {
+      if (replyCode(error) === 404) return false
+      throw topologyError(`queue '${queue}'`, error, this.#describe)
+    }
   }
 
   /** One channel per question: a refusal closes the channel on which it was asked. */
-  async #on(link: Link, what: string, task: (channel: Channel) => Promise<void>): Promise<void> {
+  async #on(link: Link, what: string, task: (channel: Channel) => Promise<unknown>): Promise<void> {
     try {
       await link.withChannel(task)
     } catch (error) {
