@@ -59,7 +59,8 @@ export class Lifecycle {
       signal?.removeEventListener('abort', cancel)
     }
     this.#state = 'running'
-    signal?.addEventListener('abort', () => this.#stopBehind(), { once: true })
+    // The signal may outlive the app, so it must not hold on to it.
+    signal?.addEventListener('abort', () => this.#stopBehind(), { once: true, signal: this.#ending.signal })
   }
 
   async #stop(graceMs: number): Promise<void> {

@@ -133,6 +133,7 @@ function isDisposition(given: Disposition | undefined): boolean {
       return isDelay(given.delayMs)
     case 'reject':
       return typeof given.reason === 'string'
+    case undefined:
     default:
       return false
   }

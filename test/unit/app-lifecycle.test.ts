@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { Mersal, type MersalOptions, command, event, runUntilSignal, stopOnSignals } from '../../src/index.ts'
 import { type MemoryTransaction, memoryStore } from '../../src/memory.ts'
@@ -86,6 +87,15 @@ describe('starting', () => {
     controller.abort(new Error('changed my mind'))
     await expect(starting).rejects.toThrow('changed my mind')
     expect(app.state).toBe('stopped')
+  })
+
+  test('a signal that outlives the app keeps nothing of it', async () => {
+    const { app } = setUp()
+    const controller = new AbortController()
+    await app.start({ signal: controller.signal })
+    expect(getEventListeners(controller.signal, 'abort')).toHaveLength(1)
+    await app.stop()
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([])
   })
 
   test('a signal that aborts later stops the app', async () => {

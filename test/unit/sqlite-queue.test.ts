@@ -384,3 +384,13 @@ test('a backlog is worked off without keeping timers and sockets from their turn
   expect(turns).toBeGreaterThan((performance.now() - began) / 100)
   await consumer[Symbol.asyncDispose]()
 })
+
+test('a consumer that comes while the queue is being closed is refused', async () => {
+  using folder = temporaryFolder()
+  const queue = await newQueue(folder)
+  const consuming = queue.consume({ queue: 'q', concurrency: 1 }, () => Promise.resolve({ kind: 'ack' }))
+  await Promise.resolve()
+  const closing = queue[Symbol.asyncDispose]()
+  await expect(consuming).rejects.toMatchObject({ code: 'MERSAL_STORE_FAILED' })
+  await closing
+})

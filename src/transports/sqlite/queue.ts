@@ -62,6 +62,7 @@ export function sqliteQueue(options: SqliteQueueOptions & (SqlitePath | SqliteHa
   }
   checkShape(`${where}.logger`, ports.logger, ['debug', 'info', 'warn', 'error'])
   const consumers = new Set<Consumer>()
+  let closed = false
   return {
     name: 'sqlite',
     features: { ordering: 'per-key', maxMessageBytes: rules.maxMessageBytes },
@@ -74,6 +75,7 @@ export function sqliteQueue(options: SqliteQueueOptions & (SqlitePath | SqliteHa
     subscribe: (queue, topics, { remove = false } = {}) => subscribe(connection, queue, topics, remove),
     async consume(consumption, onDelivery) {
       await subscribe(connection, consumption.queue, [], false)
+      if (closed) throw new MersalError('MERSAL_STORE_FAILED', 'sqlite queue: it has been closed')
       checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
       const consumer = new Consumer(ports, consumption, onDelivery)
       consumers.add(consumer)
@@ -85,6 +87,7 @@ export function sqliteQueue(options: SqliteQueueOptions & (SqlitePath | SqliteHa
       }
     },
     async [Symbol.asyncDispose]() {
+      closed = true
       await Promise.all([...consumers].map((consumer) => consumer.breakOff()))
       consumers.clear()
       await connection.close()
