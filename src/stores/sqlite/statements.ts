@@ -124,7 +124,7 @@ export const outboxSql = {
       FROM run
     )
     UPDATE mersal_outbox
-    SET visible_at = :until, token = :token, attempts = attempts + 1
+    SET visible_at = :until, token = :token, attempts = min(attempts, 1000000000) + 1
     WHERE position IN (
       SELECT taken.position
       FROM taken LEFT JOIN gap ON gap.partition_key = taken.partition_key
