@@ -83,8 +83,9 @@ begin
 end $$;
 
 -- Adds messages: "messages" is a JSON array, "bodies" the bodies one after the other. The keys are
--- locked before positions are drawn. The insert is a statement of its own in a volatile function, so
--- that its snapshot (READ COMMITTED) is younger than the locks when it asks whether a key has open rows.
+-- locked before positions are drawn. Each insert is a statement of its own in a volatile function, so
+-- that its snapshot (READ COMMITTED) is younger than the locks when it asks whether a key has open
+-- rows. Row by row, because one statement for all of them costs a single message three times as much.
 create function "mersal".outbox_save(messages text, bodies bytea, express_token uuid, grace_ms double precision)
 returns table (saved_position text, born_claimed boolean, transaction_id text)
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
@@ -93,23 +94,35 @@ declare
   allowed boolean := express_token is not null
     and current_setting('transaction_isolation') = 'read committed'
     and current_setting('synchronous_commit') in ('on', 'remote_apply');
+  m record;
+  express boolean;
+  first bigint;
+  saved bigint;
+  keys text[] := array(select k.key from json_to_recordset(given) as k(key text) where k.key is not null);
 begin
-  perform "mersal".lock_keys(array(select m.key from json_to_recordset(given) as m(key text) where m.key is not null));
-  return query
-  insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
-  select r.id, r.key,
-    clock_timestamp() + case when r.express then grace_ms else r.delay end * interval '1 millisecond',
-    case when r.express then express_token end,
-    r.type, r.transport, r.kind, r.name, r.headers, substring(bodies from r.start + 1 for r.length)
-  from (
-    select m.*, allowed and m.delay = 0 and (m.key is null or (
-      not bool_or(m.delay > 0) over (partition by m.key order by m.n)
-      and not exists (select from "mersal".outbox e where e.key = m.key))) as express
-    from json_to_recordset(given) as m(n integer, id uuid, key text, delay double precision, type text,
-      transport text, kind text, name text, headers text, start integer, length integer)
-  ) r
-  order by r.n
-  returning outbox.position::text, outbox.token is not null, pg_current_xact_id()::text;
+  if cardinality(keys) > 0 then
+    perform "mersal".lock_keys(keys);
+  end if;
+  for m in select r.* from json_to_recordset(given) as r(n integer, id uuid, key text, delay double precision, type text,
+    transport text, kind text, name text, headers text, start integer, length integer) order by r.n
+  loop
+    express := allowed and m.delay = 0;
+    if express and m.key is not null then
+      -- Rows of this call that are born claimed do not count: they leave in order with this one.
+      perform from "mersal".outbox e
+      where e.key = m.key and (first is null or e.position < first or e.token is distinct from express_token) limit 1;
+      express := not found;
+    end if;
+    insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
+    values (m.id, m.key, clock_timestamp() + case when express then grace_ms else m.delay end * interval '1 millisecond',
+      case when express then express_token end, m.type, m.transport, m.kind, m.name, m.headers, substring(bodies from m.start + 1 for m.length))
+    returning outbox.position into saved;
+    first := coalesce(first, saved);
+    saved_position := saved::text;
+    born_claimed := express;
+    transaction_id := pg_current_xact_id()::text;
+    return next;
+  end loop;
 end $$;
 
 -- Puts dead letters back: moved ones behind everything else of their key, blocking ones in their place.
