@@ -5,6 +5,10 @@ import { sessionSuite } from '../postgres/session-suite.ts'
 sessionSuite<TransactionSql>('postgres.js 3', async ({ schema }, url) => {
   const sql = postgresLibrary(url, { max: 3, onnotice: () => {} })
   const table = sql(`${schema}.business`)
+  const ended: TransactionSql[] = []
+  await sql.begin((tx) => {
+    ended.push(tx)
+  })
   return {
     session: postgresJs<TransactionSql>(sql),
     transaction: async (work) => {
@@ -15,7 +19,7 @@ sessionSuite<TransactionSql>('postgres.js 3', async ({ schema }, url) => {
       await tx.savepoint((inner) => work(inner))
     },
     fail: async (tx) => void (await tx`select 1 / 0`),
-    roots: [sql],
+    roots: [sql, ...ended],
     close: () => sql.end(),
   }
 })

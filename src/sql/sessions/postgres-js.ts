@@ -1,5 +1,6 @@
+import type { MersalError } from '../../core/errors.ts'
 import type { Session } from '../session.ts'
-import { isFunction, notATransaction, rowsOf, unitOfWork } from './handles.ts'
+import { insideTransaction, isFunction, notATransaction, rowsOf, unitOfWork } from './handles.ts'
 
 /** What `sql.begin` of postgres.js 3 hands to its callback. The root has no `savepoint`. */
 export interface PostgresJsTransaction {
@@ -13,10 +14,10 @@ export function postgresJs<Tx extends PostgresJsTransaction>(sql: {
   begin(work: (tx: Tx) => Promise<unknown>): Promise<unknown>
 }): Session<Tx> {
   const executor: Session<Tx>['executor'] = (tx) => {
-    if (!isFunction(tx) || !isFunction(tx.savepoint)) {
-      throw notATransaction('postgres.js', 'give the `sql` that sql.begin() passes to its callback')
-    }
-    return { query: async (text, values = []) => ({ rows: rowsOf(await tx.unsafe(text, [...values])) }) }
+    const refusal = (): MersalError =>
+      notATransaction('postgres.js', 'give the `sql` that sql.begin() passes to its callback, while its transaction is open')
+    if (!isFunction(tx) || !isFunction(tx.savepoint)) throw refusal()
+    return insideTransaction({ query: async (text, values = []) => ({ rows: rowsOf(await tx.unsafe(text, [...values])) }) }, refusal)
   }
   const open = async <Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> => {
     let result: Result | undefined
