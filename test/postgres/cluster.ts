@@ -65,6 +65,15 @@ function alive(pid: number): boolean {
   }
 }
 
+/** A process may end by itself between the look and the kill. */
+function killIfAlive(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
 async function answers(url: string): Promise<boolean> {
   const client = new Client({ connectionString: url, connectionTimeoutMillis: 2000 })
   client.on('error', () => {})
@@ -75,6 +84,24 @@ async function answers(url: string): Promise<boolean> {
   } catch {
     return false
   }
+}
+
+/**
+ * Whether a commit can be flushed. It cannot if the WAL writer was stopped while it held the lock of
+ * the log; then it is let go, so that this commit ends as well.
+ */
+async function flushes(url: string, letGo: () => void): Promise<boolean> {
+  const client = new Client({ connectionString: url })
+  await client.connect()
+  let held = false
+  const timer = setTimeout(() => {
+    held = true
+    letGo()
+  }, 3000)
+  await client.query(`select pg_logical_emit_message(true, 'mersal test', '')`)
+  clearTimeout(timer)
+  await client.end()
+  return !held
 }
 
 /** `settings`: lines for its configuration. */
@@ -111,16 +138,24 @@ export async function privateCluster(settings: Readonly<Record<string, string>> 
     // Stopped first, so that it starts no new process while its children are looked up.
     process.kill(pid, 'SIGSTOP')
     const pids = [...(await childrenOf(pid)), pid]
-    for (const one of pids) if (alive(one)) process.kill(one, 'SIGKILL')
+    for (const one of pids) killIfAlive(one)
     while (pids.some(alive)) await new Promise((resolve) => setTimeout(resolve, 5))
   }
 
-  async function holdWalWriter(): Promise<void> {
+  async function walWriter(): Promise<number> {
     const pid = Number((await readFile(join(data, 'postmaster.pid'), 'utf8')).split('\n')[0])
     for (const child of await childrenOf(pid)) {
-      if ((await readFile(`/proc/${child}/cmdline`, 'utf8')).includes('walwriter')) return void process.kill(child, 'SIGSTOP')
+      if ((await readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => '')).includes('walwriter')) return child
     }
     throw new Error('this server has no WAL writer')
+  }
+
+  async function holdWalWriter(): Promise<void> {
+    const pid = await walWriter()
+    for (;;) {
+      process.kill(pid, 'SIGSTOP')
+      if (await flushes(url, () => process.kill(pid, 'SIGCONT'))) return
+    }
   }
 
   await start()

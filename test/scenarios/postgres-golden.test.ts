@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { statements } from '../../src/stores/postgres/statements.ts'
 import { postgresMigrationSql } from '../../src/postgres.ts'
 
-/** Every statement and the schema, as they are sent: a change shows in review. `vitest -u` writes the files anew. */
+/** Every statement and the schema, as they are sent: a change shows in review. `vitest run test/scenarios/postgres-golden.test.ts --update` writes the files anew. */
 const golden = (name: string): string => `../golden/postgres/${name}.sql`
 
 test('the printed migration is the one of the golden file', async () => {
