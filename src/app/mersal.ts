@@ -1,7 +1,6 @@
 import { MersalError } from '../core/errors.ts'
 import type { CommandType, Envelope, EventType, MessageType } from '../core/message.ts'
 import { checkNumber, checkOptions } from '../core/options.ts'
-import { abortable } from '../lib/linked-abort.ts'
 import { type Assembly, assemble } from './assembly.ts'
 import { rememberInternals } from './internals.ts'
 import { type AppState, Lifecycle, appStopped } from './lifecycle.ts'
@@ -80,7 +79,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   /**
    * Runs the work in one transaction: what it writes and what it sends is committed together, or
    * nothing is. Inside a transaction of this app it joins that one; if it then fails, the whole
-   * transaction does, even if the failure is caught.
+   * transaction does, even if the failure is caught; an aborted signal then fails it once the work has ended.
    *
    * Rolls back and throws the error of the work, or `MERSAL_NOT_AWAITED`, or `MERSAL_ROLLED_BACK`
    * (a send or nested transaction failed, even if caught), or the signal's reason.
@@ -92,7 +91,11 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     if (current?.open !== true) return this.#newUnit(work, options)
     return current.join(async () => {
       checkOptions('transaction()', options, ['signal'])
-      return abortable(options.signal, () => work(current.tx, createSender(unitCall(senders, current))))
+      options.signal?.throwIfAborted()
+      const result = await work(current.tx, createSender(unitCall(senders, current)))
+      // Only now: work that were left behind here could write through the handle after the unit has ended.
+      options.signal?.throwIfAborted()
+      return result
     })
   }
 

@@ -72,9 +72,10 @@ interface Attempt<Result> {
 }
 
 async function perform<Tx, Result>(ports: UnitPorts<Tx>, request: UnitRequest<Tx, Result>, tx: Tx, state: Attempt<Result>): Promise<void> {
-  if (state.outcome !== undefined) {
-    throw new MersalError('MERSAL_STORE_FAILED', 'the unit of work called its function twice: a unit is never repeated behind our back')
-  }
+  // Repeated by the store after a rollback: nothing of the earlier run counts.
+  state.flushed.offer?.cancel()
+  state.flushed = nothing
+  state.outcome = undefined
   const unit = new Unit(tx, request.cause)
   const onLate = (error: unknown): void => {
     ports.logger.debug({ app: ports.app, id: request.cause?.id, error: errorText(error) }, 'work that had been given up failed later')

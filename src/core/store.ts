@@ -5,7 +5,8 @@ import type { MessageTracker } from './tracker.ts'
 /**
  * Runs the function in one database transaction: commits when it resolves, rolls back when it
  * throws, and then throws the same error. Resolves only if the commit really happened; a commit
- * whose answer was lost throws `MERSAL_COMMIT_UNKNOWN` and is never repeated.
+ * whose answer was lost throws `MERSAL_COMMIT_UNKNOWN` and is never repeated. The function may run
+ * again only after a certain rollback, and only if the user asked the store for that.
  */
 export type UnitOfWork<Tx> = <Result>(work: (tx: Tx) => Promise<Result>, options?: UnitOptions) => Promise<Result>
 

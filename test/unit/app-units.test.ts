@@ -319,19 +319,45 @@ describe('P13: only what happened is reported', () => {
     )
   })
 
-  test('a unit of work that calls its function twice is stopped', async () => {
+  test('of a unit that the store repeats after a rollback, only the last run counts', async () => {
     const { app, rows } = setUp((store) => ({
       ...store,
       unitOfWork: async (work) => {
-        await store.unitOfWork(work)
+        await expect(
+          store.unitOfWork(async (tx) => {
+            await work(tx)
+            throw new Error('could not serialize')
+          }),
+        ).rejects.toThrow('could not serialize')
         return store.unitOfWork(work)
       },
     }))
-    await rejection(
-      app.transaction(async (_tx, { publish }) => publish(Placed, { id: 1 })),
-      'MERSAL_STORE_FAILED',
-    )
-    expect(await rows()).toHaveLength(1)
+    let run = 0
+    const result = await app.transaction(async (_tx, { publish }) => {
+      await publish(Placed, { id: ++run })
+      return run
+    })
+    expect(result).toBe(2)
+    expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual(['{"id":2}'])
+  })
+
+  test('a nested transaction whose signal aborts fails the unit only when its work has ended', async () => {
+    const { app, rows } = setUp()
+    const abort = new AbortController()
+    const steps: string[] = []
+    const unit = app.transaction(async (_tx, { publish }) => {
+      await publish(Placed, { id: 1 })
+      const work = async (): Promise<void> => {
+        abort.abort(new Error('given up'))
+        await Promise.resolve()
+        steps.push('nested work ended')
+      }
+      await app.transaction(work, { signal: abort.signal })
+    })
+    await expect(unit).rejects.toThrow('given up')
+    steps.push('unit ended')
+    expect(steps).toEqual(['nested work ended', 'unit ended'])
+    expect(await rows()).toEqual([])
   })
 })
 
