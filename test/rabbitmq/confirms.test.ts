@@ -1,0 +1,84 @@
+import { EventEmitter } from 'node:events'
+import type { ConfirmChannel, Options } from 'amqplib'
+import { describe, expect, test } from 'vitest'
+import { describer } from '../../src/transports/rabbitmq/address.ts'
+import { type Answer, ConfirmLane } from '../../src/transports/rabbitmq/confirms.ts'
+
+/** A channel that keeps what is written and answers when it is told to. */
+function lane(timeoutMs = 60_000) {
+  const channel = new EventEmitter()
+  const written: { exchange: string; routingKey: string; content: Buffer; options: Options.Publish }[] = []
+  const publish = (exchange: string, routingKey: string, content: Buffer, options: Options.Publish): boolean =>
+    written.push({ exchange, routingKey, content, options }) > 0
+  const limits: (number | undefined)[] = []
+  const confirms = new ConfirmLane(Object.assign(channel, { publish }) as unknown as ConfirmChannel, timeoutMs, describer([]), (limit) =>
+    limits.push(limit),
+  )
+  const write = (messageId: string, bytes = 1): Promise<Answer> =>
+    new Promise((resolve) => {
+      confirms.write({ exchange: '', routingKey: 'q', content: Buffer.alloc(bytes), properties: { messageId } }, resolve)
+    })
+  const give = (index: number): void => {
+    const { exchange, routingKey, options } = written[index]!
+    channel.emit('return', { fields: { exchange, routingKey }, properties: { messageId: options.messageId, headers: options.headers } })
+  }
+  return { channel, write, give, limits, written }
+}
+
+describe('the record of unanswered publishes', () => {
+  test('of two copies of one message on the way at once, only the returned one is refused', async () => {
+    const { channel, write, give } = lane()
+    const answers = [write('m'), write('m'), write('m')]
+    give(1)
+    channel.emit('ack', { deliveryTag: 3, multiple: true })
+    expect((await Promise.all(answers)).map(({ kind }) => kind)).toEqual(['confirmed', 'refused', 'confirmed'])
+  })
+
+  test('a message that is alone carries no header of ours', () => {
+    const { write, written } = lane()
+    void write('m')
+    void write('n')
+    expect(written.map(({ options }) => options.headers)).toEqual([undefined, undefined])
+    expect(written.map(({ options }) => [options.mandatory, options.persistent])).toEqual([
+      [true, true],
+      [true, true],
+    ])
+  })
+
+  test('single answers out of order find their own message', async () => {
+    const { channel, write } = lane()
+    const answers = [write('a'), write('b'), write('c')]
+    channel.emit('ack', { deliveryTag: 2, multiple: false })
+    channel.emit('nack', { deliveryTag: 3, multiple: false, requeue: false })
+    channel.emit('ack', { deliveryTag: 1, multiple: false })
+    expect((await Promise.all(answers)).map(({ kind }) => kind)).toEqual(['confirmed', 'confirmed', 'refused'])
+  })
+
+  test('what is not answered in time is unknown, and a late return of it does not touch its second copy', async () => {
+    const { channel, write, give } = lane(20)
+    expect((await write('m')).kind).toBe('unknown')
+    const second = write('m')
+    give(0)
+    channel.emit('ack', { deliveryTag: 2, multiple: true })
+    expect((await second).kind).toBe('confirmed')
+  })
+
+  test('a size limit of the broker refuses the first message above it, leaves the later ones untaken and the earlier ones unknown', async () => {
+    const { channel, write, limits } = lane()
+    const answers = [write('a', 10), write('b', 200), write('c', 10), write('d', 300)]
+    const text =
+      'Channel closed by server: 406 (PRECONDITION-FAILED) with message "PRECONDITION_FAILED - message size 200 is larger than configured max size 100"'
+    channel.emit('error', Object.assign(new Error(text), { code: 406 }))
+    channel.emit('close')
+    expect((await Promise.all(answers)).map(({ kind }) => kind)).toEqual(['unknown', 'refused', 'not-taken', 'not-taken'])
+    expect(limits).toEqual([100])
+  })
+
+  test('any other end of the channel leaves everything unknown', async () => {
+    const { channel, write, limits } = lane()
+    const answers = [write('a'), write('b')]
+    channel.emit('close')
+    expect((await Promise.all(answers)).map(({ kind }) => kind)).toEqual(['unknown', 'unknown'])
+    expect(limits).toEqual([undefined])
+  })
+})
