@@ -27,7 +27,9 @@ function examplesOf(page: string): Example[] {
     }))
 }
 
-const examples = ['README.md', 'docs/errors.md', 'docs/writing-a-store.md', 'docs/writing-a-transport.md'].flatMap(examplesOf)
+const examples = ['README.md', 'docs/errors.md', 'docs/libraries.md', 'docs/writing-a-store.md', 'docs/writing-a-transport.md'].flatMap(
+  examplesOf,
+)
 const first = examples[0]!
 
 /** What an example may use without declaring it: the names of the first example of the README. */
@@ -64,7 +66,7 @@ describe('the examples of the pages', () => {
     const files: Record<string, string> = {}
     for (const { page, line, whole, code } of examples) {
       const name = `${page.replaceAll(/[^a-zA-Z]/g, '-')}-${line}.ts`
-      files[name] = whole && page === 'README.md' ? code : withContext(code)
+      files[name] = whole && (page === 'README.md' || page === 'docs/libraries.md') ? code : withContext(code)
     }
     expect(compile(files)).toBe('')
   })
