@@ -19,7 +19,7 @@ describe.skipIf(!(await serverAnswers()))('a handler whose time is up', () => {
       name: 'shop',
       store,
       transport: memoryTransport(),
-      receive: { handlerTimeoutMs: 50, immediateRetries: 0, maxDeliveries: 1 },
+      receive: { handlerTimeoutMs: 500, immediateRetries: 0, maxDeliveries: 1 },
       logger: false,
     })
     const write = (tx: PostgresClient, text: string) => tx.query(`insert into ${schema}.business values ($1)`, [text])

@@ -30,7 +30,7 @@ function clientExecutor(tx: PostgresClient): SqlExecutor {
     throw new MersalError(
       'MERSAL_NOT_A_TRANSACTION',
       status === undefined
-        ? "pg: expected a client of 'pg' that tells its transaction status (getTransactionStatus, pg 8.20); a pool has no transaction of its own"
+        ? "pg: expected a client of 'pg' that tells its transaction status (getTransactionStatus, pg 8.21); a pool has no transaction of its own"
         : 'pg: this client is not inside a transaction: run BEGIN and await it before, or use app.transaction()',
     )
   }

@@ -24,7 +24,7 @@ export interface PostgresStore<Tx> extends Store<Tx> {
 }
 
 /**
- * A store on PostgreSQL over a pool of `pg` 8. `tx` in a unit of work is the client of `pg`, or what
+ * A store on PostgreSQL over a pool of `pg` 8.21 or newer. `tx` in a unit of work is the client of `pg`, or what
  * the given session says. Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function postgres(options: PostgresOptions): PostgresStore<PostgresClient>
