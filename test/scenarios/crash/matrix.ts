@@ -5,9 +5,14 @@ import { type CrashRun, runCrash } from './run.ts'
 /** Runs of each point: `CRASH_RUNS=20` for a thorough look. */
 const RUNS = Number(process.env['CRASH_RUNS'] ?? 2)
 
-/** R3 to R9 come once per batch: a relay of its own may take everything in one. The others come once per message or more. */
+/**
+ * R3 to R9 come once per batch, R4 and R6 only for batches of two: a relay of its own may take
+ * everything in one, and a slow machine makes larger batches of the express lane. The others come
+ * once per message or more.
+ */
 function nthOf(lane: CrashRun['lane'], point: CrashPoint, run: number): number {
-  if (/^R[3-9]$/.test(point)) return lane === 'express' ? 1 + (run % 5) : 1
+  if (point === 'R4' || point === 'R6') return 1
+  if (/^R[3-9]$/.test(point)) return lane === 'express' ? 1 + (run % 3) : 1
   return 1 + ((run * 7) % 20)
 }
 
