@@ -52,7 +52,10 @@ export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
     const ended = Promise.withResolvers<void>()
     const state: Attempt<Awaited<ReturnType<typeof request.work>>> = { flushed: nothing, outcome: undefined, link, ended }
     try {
-      await ports.unitOfWork((tx) => perform(ports, request, tx, state), { signal: link.signal, ended: state.ended.promise })
+      await ports.unitOfWork((tx, repeat) => perform(ports, request, { tx, repeat }, state), {
+        signal: link.signal,
+        ended: state.ended.promise,
+      })
     } catch (error) {
       state.flushed.offer?.cancel()
       throw error
@@ -71,7 +74,15 @@ interface Attempt<Result> {
   outcome: { readonly kind: 'done'; readonly value: Result } | { readonly kind: 'failed'; readonly error: unknown } | undefined
 }
 
-async function perform<Tx, Result>(ports: UnitPorts<Tx>, request: UnitRequest<Tx, Result>, tx: Tx, state: Attempt<Result>): Promise<void> {
+async function perform<Tx, Result>(
+  ports: UnitPorts<Tx>,
+  request: UnitRequest<Tx, Result>,
+  { tx, repeat }: { readonly tx: Tx; readonly repeat: 'after rollback' | undefined },
+  state: Attempt<Result>,
+): Promise<void> {
+  if (state.outcome !== undefined && repeat === undefined) {
+    throw new MersalError('MERSAL_STORE_FAILED', 'the unit of work called its function twice: a unit is never repeated behind our back')
+  }
   // Repeated by the store after a rollback: nothing of the earlier run counts.
   state.flushed.offer?.cancel()
   state.flushed = nothing

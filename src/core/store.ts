@@ -6,9 +6,13 @@ import type { MessageTracker } from './tracker.ts'
  * Runs the function in one database transaction: commits when it resolves, rolls back when it
  * throws, and then throws the same error. Resolves only if the commit really happened; a commit
  * whose answer was lost throws `MERSAL_COMMIT_UNKNOWN` and is never repeated. The function may run
- * again only after a certain rollback, and only if the user asked the store for that.
+ * again only after a certain rollback, and only if the user asked the store for that; the store then
+ * says so with the second argument, and a repeat without it is refused.
  */
-export type UnitOfWork<Tx> = <Result>(work: (tx: Tx) => Promise<Result>, options?: UnitOptions) => Promise<Result>
+export type UnitOfWork<Tx> = <Result>(
+  work: (tx: Tx, repeat?: 'after rollback') => Promise<Result>,
+  options?: UnitOptions,
+) => Promise<Result>
 
 export interface UnitOptions {
   /** Gives the unit up: it is rolled back. What its function does later must reach no other transaction. */

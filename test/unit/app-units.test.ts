@@ -319,7 +319,22 @@ describe('P13: only what happened is reported', () => {
     )
   })
 
-  test('of a unit that the store repeats after a rollback, only the last run counts', async () => {
+  test('a unit of work that calls its function twice is stopped', async () => {
+    const { app, rows } = setUp((store) => ({
+      ...store,
+      unitOfWork: async (work) => {
+        await store.unitOfWork(work)
+        return store.unitOfWork(work)
+      },
+    }))
+    await rejection(
+      app.transaction(async (_tx, { publish }) => publish(Placed, { id: 1 })),
+      'MERSAL_STORE_FAILED',
+    )
+    expect(await rows()).toHaveLength(1)
+  })
+
+  test('of a unit that the store says it repeats after a rollback, only the last run counts', async () => {
     const { app, rows } = setUp((store) => ({
       ...store,
       unitOfWork: async (work) => {
@@ -329,7 +344,7 @@ describe('P13: only what happened is reported', () => {
             throw new Error('could not serialize')
           }),
         ).rejects.toThrow('could not serialize')
-        return store.unitOfWork(work)
+        return store.unitOfWork((tx) => work(tx, 'after rollback'))
       },
     }))
     let run = 0

@@ -42,7 +42,8 @@ function unitOfWork(pool: PostgresPool, settings: UnitSettings): UnitOfWork<Post
     for (let repeats = 0; ; repeats++) {
       options?.signal?.throwIfAborted()
       try {
-        return await oneTransaction(pool, settings, work, options?.signal)
+        const again = repeats === 0 ? undefined : 'after rollback'
+        return await oneTransaction(pool, settings, (tx) => work(tx, again), options?.signal)
       } catch (error) {
         if (repeats >= settings.retrySerialization || !isConflict(error)) throw error
       }

@@ -70,9 +70,9 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
 function ringing<Tx>(unit: UnitOfWork<Tx>, notes: UnitNotes, ring: () => void): UnitOfWork<Tx> {
   return async (work, options) => {
     let handle: Tx | undefined
-    const result = await unit((tx) => {
+    const result = await unit((tx, repeat) => {
       handle = tx
-      return work(tx)
+      return work(tx, repeat)
     }, options)
     if (notes.take(handle)) ring()
     return result

@@ -7,8 +7,8 @@ import { serverAnswers, testDatabase } from '../postgres/database.ts'
 
 const Slow = command<{ n: number }>('orders.slow')
 
-describe.skipIf(!(await serverAnswers()))('a handler whose time is up', () => {
-  test('writes nothing more through its client, in no transaction of anyone', async () => {
+describe.skipIf(!(await serverAnswers()))('a unit of an app on PostgreSQL', () => {
+  test('of a handler whose time is up writes nothing more through its client, in no transaction of anyone', async () => {
     await using database = await testDatabase()
     const { schema } = database
     const pool = database.newPool({ max: 1 })
@@ -42,5 +42,25 @@ describe.skipIf(!(await serverAnswers()))('a handler whose time is up', () => {
       assert.ok((await late.promise) instanceof Error, 'the late write is refused')
     })
     assert.deepEqual(await database.query(`select text from ${schema}.business`), [{ text: 'the next one' }])
+  })
+
+  test('a unit of an app is run again after a serialization failure when the store was asked to', async () => {
+    await using database = await testDatabase()
+    const { schema } = database
+    const store = postgres({ pool: database.pool, schema, isolation: 'repeatable read', retrySerialization: 1 })
+    await using app = new Mersal({ name: 'shop', store, transport: memoryTransport(), outbox: { runRelay: false }, logger: false })
+    await app.start()
+    await database.query(`insert into ${schema}.business values ('before')`)
+    let runs = 0
+    await app.transaction(async (tx, { sendLocal }) => {
+      runs++
+      await sendLocal(Slow, { n: runs })
+      await tx.query(`select * from ${schema}.business`)
+      if (runs === 1) await database.query(`update ${schema}.business set text = 'meanwhile'`)
+      await tx.query(`update ${schema}.business set text = 'after'`)
+    })
+    assert.equal(runs, 2)
+    const rows = await database.query(`select convert_from(body, 'UTF8') as body from ${schema}.outbox`)
+    assert.deepEqual(rows, [{ body: '{"n":2}' }])
   })
 })
