@@ -31,10 +31,10 @@ export function clusterAvailable(): boolean {
   return false
 }
 
-/** The server refuses to run as root; then its own user does, as Debian's package makes it. */
+/** The server refuses to run as root; then the user of Debian's package does, or else `nobody`. */
 async function userOfServer(): Promise<{ uid: number; gid: number } | undefined> {
   if (process.getuid?.() !== 0) return undefined
-  const { stdout } = await run('id', ['postgres'])
+  const { stdout } = await run('id', ['postgres']).catch(() => run('id', ['nobody']))
   return { uid: Number(/uid=(\d+)/.exec(stdout)?.[1]), gid: Number(/gid=(\d+)/.exec(stdout)?.[1]) }
 }
 
@@ -104,8 +104,8 @@ async function flushes(url: string, letGo: () => void): Promise<boolean> {
   return !held
 }
 
-/** `settings`: lines for its configuration. */
-export async function privateCluster(settings: Readonly<Record<string, string>> = {}): Promise<PrivateCluster> {
+/** `settings`: lines for its configuration. `programs`: folder of `initdb`, `postgres` and `pg_ctl`. */
+export async function privateCluster(settings: Readonly<Record<string, string>> = {}, programs = BINARIES): Promise<PrivateCluster> {
   const folder = await mkdtemp(join(tmpdir(), 'mersal-postgres-'))
   const user = await userOfServer()
   await chmod(folder, 0o755)
@@ -114,7 +114,7 @@ export async function privateCluster(settings: Readonly<Record<string, string>> 
   const options = { ...user, cwd: folder }
   const port = await freePort()
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`
-  await run(join(BINARIES, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync', '-E', 'UTF8', '--locale=C'], options)
+  await run(join(programs, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync', '-E', 'UTF8', '--locale=C'], options)
   const lines = { listen_addresses: '127.0.0.1', port: String(port), unix_socket_directories: folder, max_connections: '50', ...settings }
   const text = Object.entries(lines).map(([name, value]) => `${name} = '${value}'\n`)
   await writeFile(join(data, 'mersal.conf'), text)
@@ -124,7 +124,7 @@ export async function privateCluster(settings: Readonly<Record<string, string>> 
     // After a kill, the shared memory is free only when the last process has gone; until then the start fails.
     for (let tries = 0; ; tries++) {
       try {
-        await run(join(BINARIES, 'pg_ctl'), ['-D', data, '-w', '-t', '30', '-l', join(folder, 'log'), 'start'], options)
+        await run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-t', '30', '-l', join(folder, 'log'), 'start'], options)
         break
       } catch (error) {
         if (tries >= 10) throw error
@@ -166,7 +166,7 @@ export async function privateCluster(settings: Readonly<Record<string, string>> 
     start,
     holdWalWriter,
     async [Symbol.asyncDispose]() {
-      await run(join(BINARIES, 'pg_ctl'), ['-D', data, '-w', '-m', 'immediate', 'stop'], options).catch(() => {})
+      await run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-m', 'immediate', 'stop'], options).catch(() => {})
       await rm(folder, { recursive: true, force: true })
     },
   }

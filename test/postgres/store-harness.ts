@@ -8,9 +8,9 @@ export interface StoreHarness extends RetentionHarness<PostgresClient> {
   open(options?: Partial<PostgresOptions>): Promise<PostgresStore<PostgresClient>>
 }
 
-/** Opens stores on one schema of its own, each with a pool of its own. */
-export async function storeHarness(): Promise<StoreHarness> {
-  const database = await testDatabase()
+/** Opens stores on one schema of its own, each with a pool of its own. `url`: of the server. */
+export async function storeHarness(url?: string): Promise<StoreHarness> {
+  const database = await testDatabase(url)
   const { schema } = database
   const open = async (options: Partial<PostgresOptions> = {}): Promise<PostgresStore<PostgresClient>> => {
     const store = postgres({ pool: database.newPool(), schema, ...options })
