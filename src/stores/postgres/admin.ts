@@ -1,5 +1,5 @@
 import type { OutboxAdmin } from '../../core/store.ts'
-import type { Own } from './pool.ts'
+import type { Own } from '../../sql/postgres/pool.ts'
 import { decodeDead, type DeadRow } from './rows.ts'
 import type { Statements } from './statements.ts'
 

@@ -2,8 +2,8 @@ import { isMersalError, MersalError } from '../../core/errors.ts'
 import { toError } from '../../lib/abort.ts'
 import type { UnitOfWork } from '../../core/store.ts'
 import type { Session, SqlExecutor } from '../../sql/session.ts'
-import type { PostgresClient, PostgresPool, PostgresPoolClient } from './client.ts'
-import { isConflict, refusedCommit } from './failure.ts'
+import type { PostgresClient, PostgresPool, PostgresPoolClient } from '../../sql/postgres/client.ts'
+import { isConflict, refusedCommit } from '../../sql/postgres/failure.ts'
 
 export type Isolation = 'read committed' | 'repeatable read' | 'serializable'
 

@@ -3,9 +3,9 @@ import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import { type Clock, type Random, systemClock } from '../../lib/clock.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import type { Session } from '../../sql/session.ts'
-import type { PostgresClient, PostgresPool } from './client.ts'
+import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
 import type { Isolation } from './client-session.ts'
-import type { MigrateMode } from './migrate.ts'
+import type { MigrateMode } from '../../sql/postgres/migrate.ts'
 
 export interface PostgresOptions<Tx = PostgresClient> {
   /** A pool of `pg` 8. Units of work take their connections from it; it stays yours. */

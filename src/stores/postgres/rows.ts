@@ -4,6 +4,7 @@ import { MersalError } from '../../core/errors.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { ClaimedMessage } from '../../core/outbox.ts'
 import { isUuid } from '../../lib/uuid.ts'
+import { decodeHeaders } from '../../sql/postgres/headers.ts'
 
 /** A message as the tables hold it. */
 export interface MessageRow {
@@ -61,18 +62,6 @@ export function encodeMessages(messages: readonly OutgoingMessage[]): { readonly
   })
   const only = messages.length === 1 ? messages[0] : undefined
   return { json: JSON.stringify(rows), bodies: only === undefined ? Buffer.concat(messages.map((message) => message.body)) : only.body }
-}
-
-/** Headers of a row, or undefined if somebody has changed them into something else. */
-function decodeHeaders(text: string): Record<string, string> | undefined {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    return undefined
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
-  return Object.values(value).every((item) => typeof item === 'string') ? (value as Record<string, string>) : undefined
 }
 
 function messageOf(row: MessageRow, headers: Record<string, string>): OutgoingMessage {

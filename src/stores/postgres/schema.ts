@@ -1,17 +1,7 @@
-import { quoteIdentifier } from '../../sql/identifiers.ts'
+import { checkIdentifier, quoteIdentifier } from '../../sql/identifiers.ts'
+import { lockClass } from '../../sql/postgres/locks.ts'
+import { type Component, type Migration, migrationSql } from '../../sql/postgres/migrate.ts'
 import { contractFunctions } from './contract-functions.ts'
-
-/** One step of the schema. The list below only ever grows: what has been released is never changed. */
-export interface Migration {
-  readonly version: number
-  readonly name: string
-  readonly sql: string
-}
-
-/** First part of every advisory lock of this schema, so that two schemas in one database do not share their keys. */
-export function lockClass(schema: string): string {
-  return `pg_catalog.hashtext('mersal.${schema}')`
-}
 
 const tables = (S: string): string => `
 -- Messages that are not yet confirmed. A row may be taken by whoever comes after visible_at; the
@@ -195,11 +185,21 @@ end $$;
 `
 
 /** Every step, in order. `schema` has passed `checkIdentifier`. */
-export function migrations(schema: string): readonly Migration[] {
+function migrations(schema: string): readonly Migration[] {
   const S = quoteIdentifier(schema)
   return [
     { version: 1, name: 'tables', sql: tables(S) },
     { version: 2, name: 'functions', sql: functions(S, schema) },
     { version: 3, name: 'functions for other languages', sql: contractFunctions(S) },
   ]
+}
+
+/** The tables of the store in this schema. */
+export function storeTables(schema: string): Component {
+  return { name: 'postgres', schema, table: 'migration', steps: migrations(schema) }
+}
+
+/** Everything as plain SQL, for those who run migrations with tools of their own. `from`: the version that is already there. */
+export function postgresMigrationSql(options: { readonly schema?: string; readonly from?: number } = {}): string {
+  return migrationSql(storeTables(checkIdentifier('schema', options.schema ?? 'mersal')), options.from ?? 0)
 }

@@ -1,6 +1,6 @@
 import { errorText } from '../../core/dead-letter.ts'
 import type { Settlement, SettleResult } from '../../core/outbox.ts'
-import type { Own, Query } from './pool.ts'
+import type { Own, Query } from '../../sql/postgres/pool.ts'
 import { tokenUuid } from './rows.ts'
 import type { Statements } from './statements.ts'
 

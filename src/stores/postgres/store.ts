@@ -2,14 +2,15 @@ import { MersalError } from '../../core/errors.ts'
 import type { Store, UnitOfWork } from '../../core/store.ts'
 import type { Session } from '../../sql/session.ts'
 import { postgresAdmin } from './admin.ts'
-import type { PostgresClient, PostgresPool } from './client.ts'
+import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
 import { clientSession } from './client-session.ts'
-import { listen } from './listen.ts'
-import { migrate } from './migrate.ts'
-import { notifier } from './notifier.ts'
+import { listen } from '../../sql/postgres/listen.ts'
+import { migrate } from '../../sql/postgres/migrate.ts'
+import { notifier } from '../../sql/postgres/notifier.ts'
 import { type PostgresOptions, postgresSettings } from './options.ts'
 import { postgresOutbox } from './outbox.ts'
-import { own as ownOn, type Own, ownPool } from './pool.ts'
+import { own as ownOn, type Own, ownPool } from '../../sql/postgres/pool.ts'
+import { storeTables } from './schema.ts'
 import { statements } from './statements.ts'
 import { postgresTracker } from './tracker.ts'
 import { unitNotes, type UnitNotes } from './unit-notes.ts'
@@ -32,7 +33,7 @@ export function postgres<Tx>(options: PostgresOptions<Tx> & { readonly session: 
 export function postgres(options: PostgresOptions<unknown>): PostgresStore<unknown> {
   const settings = postgresSettings(options)
   const { schema, clock } = settings
-  const relayPool = options.relayPool ?? ownPool(options.pool)
+  const relayPool = options.relayPool ?? ownPool(options.pool, { most: 4, instead: 'relayPool' })
   const own = ownOn(relayPool, schema)
   const sql = statements(schema)
   const notes = unitNotes()
@@ -41,7 +42,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   const channel = `${schema}_outbox`
   const bell = notifier(() => own.connection((query) => query('select pg_catalog.pg_notify($1::text, $2::text)', [channel, ''])), clock)
   const closing = new AbortController()
-  const listener = listen({ ...settings, own, channel })
+  const listener = listen({ ...settings, own, channel, otherwise: 'the relay polls. Give relayPool a direct connection' })
   const ports = { schema, sql, own, session, notes }
   const forget = watchIdle([options.pool, relayPool])
   let closed: Promise<void> | undefined
@@ -59,8 +60,8 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     outbox: postgresOutbox({ ...ports, keepSentMs: settings.keepSentMs }),
     tracker: postgresTracker(ports),
     admin: postgresAdmin(own, sql, () => bell.notify()),
-    wakers: [(wake, { signal }) => listener(wake, { signal: AbortSignal.any([signal, closing.signal]) })],
-    open: () => migrate(own, schema, settings.migrate),
+    wakers: [(wake, { signal }) => listener(() => wake(), { signal: AbortSignal.any([signal, closing.signal]) })],
+    open: () => migrate(own, storeTables(schema), settings.migrate),
     commitStatus: (transactionId) => commitStatus(own, transactionId),
     [Symbol.asyncDispose]: () => (closed ??= close()),
   }

@@ -1,8 +1,8 @@
 import type { MessageTracker } from '../../core/tracker.ts'
 import type { Session } from '../../sql/session.ts'
-import { explain } from './failure.ts'
-import type { Own } from './pool.ts'
-import { lockClass } from './schema.ts'
+import { explain } from '../../sql/postgres/failure.ts'
+import type { Own } from '../../sql/postgres/pool.ts'
+import { lockClass } from '../../sql/postgres/locks.ts'
 import type { Statements } from './statements.ts'
 import type { UnitNotes } from './unit-notes.ts'
 

@@ -1,9 +1,8 @@
-import type { Waker } from '../../core/outbox.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import { aborted } from '../../lib/abort.ts'
 import { backoffMs } from '../../lib/backoff.ts'
 import type { Clock, Random } from '../../lib/clock.ts'
-import { quoteIdentifier } from '../../sql/identifiers.ts'
+import { quoteIdentifier } from '../identifiers.ts'
 import type { Own } from './pool.ts'
 import { sharesConnections } from './pooler.ts'
 
@@ -15,7 +14,12 @@ export interface ListenPorts {
   readonly random: Random
   /** A dead connection is noticed after at most twice this. */
   readonly heartbeatMs: number
+  /** What is done without notifications, and what helps: for the warning. */
+  readonly otherwise: string
 }
+
+/** A waker that passes on the payload of each notification; after a (re)connection there is none. */
+export type Listener = (wake: (payload?: string) => void, options: { readonly signal: AbortSignal }) => Promise<void>
 
 const RECONNECT = { firstMs: 200, longestMs: 10_000 }
 
@@ -25,7 +29,7 @@ const RECONNECT = { firstMs: 200, longestMs: 10_000 }
  * jitter, and wakes after every (re)connection, because notifications in between are lost. Behind a
  * pooler that lends connections per transaction it warns once and leaves the work to polling.
  */
-export function listen(ports: ListenPorts): Waker {
+export function listen(ports: ListenPorts): Listener {
   return async (wake, { signal }) => {
     let failures = 0
     while (!signal.aborted) {
@@ -33,7 +37,7 @@ export function listen(ports: ListenPorts): Waker {
         if (!ports.own.direct && (await sharesConnections(ports.own, ports.heartbeatMs))) {
           ports.logger.warn(
             { channel: ports.channel },
-            'postgres: a pooler in transaction mode is in between, so that notifications do not arrive; the relay polls. Give relayPool a direct connection',
+            `postgres: a pooler in transaction mode is in between, so that notifications do not arrive; ${ports.otherwise}`,
           )
           return await aborted(signal)
         }
@@ -55,13 +59,13 @@ export function listen(ports: ListenPorts): Waker {
   }
 }
 
-async function listenOnce(ports: ListenPorts, wake: () => void, signal: AbortSignal, listening: () => void): Promise<void> {
+async function listenOnce(ports: ListenPorts, wake: (payload?: string) => void, signal: AbortSignal, listening: () => void): Promise<void> {
   await ports.own.connection(async (query, client) => {
     const lost = Promise.withResolvers<never>()
     lost.promise.catch(() => {})
     const onEnd = (): void => lost.reject(new Error('the connection that listens has ended'))
-    const onNotification = (): void => {
-      if (!signal.aborted) wake()
+    const onNotification = ({ payload }: { readonly payload?: string }): void => {
+      if (!signal.aborted) wake(payload)
     }
     client.on('notification', onNotification)
     client.on('end', onEnd)

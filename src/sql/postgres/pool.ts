@@ -2,26 +2,24 @@ import { MersalError } from '../../core/errors.ts'
 import type { PostgresPool, PostgresPoolClient, PostgresResult } from './client.ts'
 import { storeFailure } from './failure.ts'
 
-/** Most connections of Mersal's own pool: claim, settle, listen, and one for the janitor and for people. */
-const OWN_CONNECTIONS = 4
-/** The server gives up a statement of the relay after this, and the client a little later, in case the server is out of reach. */
+/** The server gives up a statement of ours after this, and the client a little later, in case the server is out of reach. */
 const STATEMENT_MS = 10_000
 const ANSWER_MS = 15_000
 
 /**
- * A small pool of Mersal's own with the settings of the given one, so that the relay goes on when
- * the application has used up its connections. See ADR 0040.
+ * A small pool of Mersal's own with the settings of the given one, so that its work goes on when
+ * the application has used up its connections. See ADR 0040. `instead`: the option that replaces it.
  */
-export function ownPool(given: PostgresPool): PostgresPool {
+export function ownPool(given: PostgresPool, { most, instead }: { readonly most: number; readonly instead: string }): PostgresPool {
   const { options, constructor } = given as unknown as { options?: object; constructor: new (options: object) => PostgresPool }
   if (typeof options !== 'object' || options === null) {
-    throw new MersalError('MERSAL_INVALID_OPTIONS', "pool: this is no pool of 'pg' whose settings can be read; give 'relayPool' as well", {
+    throw new MersalError('MERSAL_INVALID_OPTIONS', `pool: this is no pool of 'pg' whose settings can be read; give '${instead}' as well`, {
       details: { field: 'pool' },
     })
   }
   // pg hides the password from enumeration, so a copy has to name it.
   const { password, connectionTimeoutMillis } = options as { password?: unknown; connectionTimeoutMillis?: number }
-  const own = { ...options, max: OWN_CONNECTIONS, min: 0, keepAlive: true, connectionTimeoutMillis: connectionTimeoutMillis ?? ANSWER_MS }
+  const own = { ...options, max: most, min: 0, keepAlive: true, connectionTimeoutMillis: connectionTimeoutMillis ?? ANSWER_MS }
   return new constructor(password === undefined ? own : { ...own, password })
 }
 

@@ -1,0 +1,120 @@
+import { MersalError } from '../../core/errors.ts'
+import { quoteIdentifier } from '../identifiers.ts'
+import { sqlState } from './failure.ts'
+import { lockClass } from './locks.ts'
+import type { Own, Query } from './pool.ts'
+
+export type MigrateMode = 'auto' | 'check' | 'off'
+
+/** One step of a component. Lists of steps only ever grow: what has been released is never changed. */
+export interface Migration {
+  readonly version: number
+  readonly name: string
+  readonly sql: string
+}
+
+/** Tables that live and grow together, and the table that says how far they are. Several components may share a schema. */
+export interface Component {
+  /** Begins the texts of errors. */
+  readonly name: string
+  readonly schema: string
+  /** Name of the table of steps that have been done. */
+  readonly table: string
+  readonly steps: readonly Migration[]
+}
+
+const latest = ({ steps }: Component): number => steps.at(-1)?.version ?? 0
+
+const doneTable = (S: string, table: string): string =>
+  `create table if not exists ${S}.${table} (version integer primary key, name text not null, applied_at timestamptz not null default now())`
+
+/** The version of the tables, or 0 when there are none. */
+async function currentVersion(query: Query, { schema, table }: Component): Promise<number> {
+  const S = quoteIdentifier(schema)
+  // Not to_regclass(): it answers from a cache that a session refreshes only now and then.
+  const exists = await query<{ found: boolean }>(
+    `select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = $1::text and c.relname = $2::text) as found`,
+    [schema, table],
+  )
+  if (exists.rows[0]?.found !== true) return 0
+  const { rows } = await query<{ version: number | null }>(`select max(version)::int4 as version from ${S}.${table}`)
+  return rows[0]?.version ?? 0
+}
+
+function tooNew({ name, schema }: Component, found: number, known: number): MersalError {
+  return new MersalError(
+    'MERSAL_SCHEMA_TOO_NEW',
+    `${name}: schema '${schema}' has version ${found}, and this version of mersal knows only ${known}: upgrade mersal here, or give this program a schema of its own`,
+    { details: { schema, found, known } },
+  )
+}
+
+/**
+ * Brings the tables up to date, or checks that they are. Any number of nodes may do so at once: the
+ * first one takes the lock, the others wait and find nothing to do. All steps are one transaction, so
+ * that a node that is killed leaves what was there before.
+ */
+export async function migrate(own: Own, component: Component, mode: MigrateMode): Promise<void> {
+  if (mode === 'off') return
+  const { name, schema } = component
+  const needed = latest(component)
+  // Most nodes find everything done, and need neither the lock nor the right to create anything.
+  const found = await own.transaction('reading the version of the schema', (query) => currentVersion(query, component))
+  if (found > needed) throw tooNew(component, found, needed)
+  if (found === needed) return
+  if (mode === 'check') {
+    throw new MersalError(
+      'MERSAL_SCHEMA_MISSING',
+      `${name}: schema '${schema}' has version ${found} of ${needed}: run 'mersal migrate', or open it once with migrate: 'auto' as a role that may create it`,
+      { details: { schema, found, needed } },
+    )
+  }
+  await own.transaction('migrating the schema', (query) => bringUpToDate(query, component))
+}
+
+async function bringUpToDate(query: Query, component: Component): Promise<void> {
+  const { schema, table, steps } = component
+  const S = quoteIdentifier(schema)
+  // Nobody waits longer than it takes another node to run all steps.
+  await query(`set local lock_timeout = '60s'`)
+  await query(`set local statement_timeout = '60s'`)
+  await query(`select pg_catalog.pg_advisory_xact_lock(${lockClass(schema)}, 2000)`)
+  const found = await currentVersion(query, component)
+  if (found > latest(component)) throw tooNew(component, found, latest(component))
+  if (found === 0) {
+    await createSchema(query, S)
+    await query(doneTable(S, table))
+  }
+  for (const { version, name, sql } of steps) {
+    if (version <= found) continue
+    // Without parameters, so that one call may hold several statements.
+    await query.script(sql)
+    await query(`insert into ${S}.${table} (version, name) values ($1, $2)`, [version, name])
+  }
+}
+
+async function createSchema(query: Query, S: string): Promise<void> {
+  try {
+    await query('savepoint mersal_schema')
+    await query(`create schema if not exists ${S}`)
+  } catch (error) {
+    // 42501: the role may not create schemas, but somebody may have made this one for it.
+    if (sqlState(error) !== '42501') throw error
+    await query('rollback to savepoint mersal_schema')
+  }
+}
+
+/** Everything as plain SQL, for those who run migrations with tools of their own. `from`: the version that is already there. */
+export function migrationSql({ schema, table, steps }: Component, from: number): string {
+  const S = quoteIdentifier(schema)
+  const head = [
+    'begin;',
+    `select pg_catalog.pg_advisory_xact_lock(${lockClass(schema)}, 2000);`,
+    ...(from > 0 ? [] : [`create schema if not exists ${S};`, `${doneTable(S, table)};`]),
+  ]
+  const open = steps
+    .filter(({ version }) => version > from)
+    .map(({ version, name, sql }) => `${sql}\ninsert into ${S}.${table} (version, name) values (${version}, '${name}');`)
+  return [...head, ...open, 'commit;', ''].join('\n')
+}
