@@ -7,6 +7,7 @@ import { uuidv7 } from '../lib/uuid.ts'
 import { runJanitor } from '../outbox/janitor.ts'
 import { createRelay } from '../outbox/relay.ts'
 import type { Relay } from '../outbox/types.ts'
+import { Intake } from './intake.ts'
 import type { Settings } from './settings.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
@@ -27,7 +28,7 @@ const LAST_MS = 2000
 /** What runs in an app: consumers, relay, janitor; and the order in which they start and stop. */
 export class Machinery<Tx> {
   readonly #ports: MachineryPorts<Tx>
-  readonly #consumers: AsyncDisposable[] = []
+  #intakes: readonly Intake[] = []
   readonly #closing = new AbortController()
   #relay: Relay | undefined
   #janitor: Promise<void> = Promise.resolve()
@@ -48,22 +49,22 @@ export class Machinery<Tx> {
 
   /** Database, subscriptions, relay, janitor, and consumers last: what arrives finds everything ready. */
   async begin(signal: AbortSignal): Promise<void> {
-    const { settings, subscriptions, open } = this.#ports
+    const { subscriptions, open } = this.#ports
     await abortable(signal, open)
-    await abortable(signal, () => subscriptions.declare())
+    this.#intakes = subscriptions.places().map((place) => this.#intake(place))
+    for (const intake of this.#intakes) await abortable(signal, () => intake.declare())
     this.#startRelay()
     this.#startJanitor()
-    for (const transport of subscriptions.inputs()) {
-      const consuming = this.#consume(settings.name, transport)
-      await abortable(signal, () => consuming)
-    }
+    for (const intake of this.#intakes) await abortable(signal, () => intake.consume())
   }
 
-  async #consume(queue: string, transport: Transport): Promise<void> {
-    const { settings, deliver } = this.#ports
-    const consumer = await transport.consume({ queue, concurrency: settings.receive.concurrency }, deliver)
-    if (this.#closed) await consumer[Symbol.asyncDispose]()
-    else this.#consumers.push(consumer)
+  #intake({ transport, read }: { readonly transport: string; readonly read: boolean }): Intake {
+    const { settings, subscriptions, deliver } = this.#ports
+    const { name: app, logger, clock, random, transports, receive } = settings
+    const consumption = { queue: app, concurrency: receive.concurrency }
+    const consume = (): Promise<AsyncDisposable> => (transports.get(transport) as Transport).consume(consumption, deliver)
+    const declare = (): Promise<void> => subscriptions.declare(transport)
+    return new Intake({ app, transport, logger, clock, random, declare, consume: read ? consume : undefined })
   }
 
   #startRelay(): void {
@@ -100,7 +101,7 @@ export class Machinery<Tx> {
     const { settings, idle, abort } = this.#ports
     const deadline = settings.clock.monotonic() + graceMs
     const leftMs = (): number => Math.max(0, deadline - settings.clock.monotonic())
-    const consumers = this.#consumers.map((consumer) => consumer[Symbol.asyncDispose]())
+    const consumers = this.#intakes.map((intake) => intake[Symbol.asyncDispose]())
     const handled = (async () => {
       await this.#all(consumers, 'closing a consumer')
       await idle()

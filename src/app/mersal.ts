@@ -115,7 +115,10 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     return createSender((...given) => this.#guarded(given, call))
   }
 
-  /** Makes the event deliver into the input queue, durably. Noted before `start()`, done at once afterwards. */
+  /**
+   * Makes the event deliver into the input queue, durably. Noted before `start()`, done at once
+   * afterwards: then it throws `MERSAL_UNAVAILABLE` while the broker is away.
+   */
   subscribe(type: EventType<unknown>): Promise<void> {
     return this.#parts.subscriptions.change('subscribe()', type, true)
   }
@@ -126,8 +129,11 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   }
 
   /**
-   * Opens the database, declares queue and subscriptions, starts relay and consumers. A start that
-   * fails closes everything again. When the signal aborts, the app stops. Repeated calls share one start.
+   * Opens the database, declares queue and subscriptions, starts relay and consumers. A broker that
+   * cannot be reached is no failure: there is one warning, and the app receives as soon as the broker
+   * is there. What only a person can mend (a wrong password, a queue with other properties) rejects.
+   * A start that fails closes everything again. When the signal aborts, the app stops. Repeated calls
+   * share one start.
    */
   async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkOptions('start()', options, ['signal'])

@@ -1,6 +1,7 @@
 import { MersalError } from '../core/errors.ts'
 import type { EventType } from '../core/message.ts'
 import type { Transport } from '../core/transport.ts'
+import { Mutex } from '../lib/mutex.ts'
 import type { Handlers } from './handlers.ts'
 import { checkMessageType } from './messages.ts'
 import { type RoutingFacts, mainTransport, topicOf } from './routing.ts'
@@ -18,15 +19,21 @@ export class Subscriptions {
   readonly #ports: SubscriptionPorts
   /** Wanted (true) or not (false), by topic; the asked-for wins over the handlers. */
   readonly #asked = new Map<string, { readonly type: EventType<unknown>; readonly wanted: boolean }>()
+  readonly #mutex = new Mutex()
   #declared = false
 
   constructor(ports: SubscriptionPorts) {
     this.#ports = ports
   }
 
-  /** Transports that the input queue is read from: the main one, and those that a subscribed event comes from. */
-  inputs(): readonly Transport[] {
-    return [...this.#topics(true).keys()].map((name) => this.#transport(name))
+  /**
+   * Names of the transports on which something is declared. The input queue is read from the main
+   * one and from those that a subscribed event comes from; from the others only topics are taken back.
+   */
+  places(): readonly { readonly transport: string; readonly read: boolean }[] {
+    const read = [...this.#topics(true).keys()]
+    const others = [...this.#topics(false).keys()].filter((name) => !read.includes(name))
+    return [...read.map((transport) => ({ transport, read: true })), ...others.map((transport) => ({ transport, read: false }))]
   }
 
   async change(call: string, type: EventType<unknown>, wanted: boolean): Promise<void> {
@@ -36,18 +43,21 @@ export class Subscriptions {
     const topic = topicOf(routing, type)
     this.#asked.set(type.name, { type, wanted })
     if (!this.#declared) return
-    await this.#transport(topic.transport).subscribe(queue, [topic.name], wanted ? {} : { remove: true })
+    // Not between the lines of a declaration that is repeated because the broker was away: the later word counts.
+    await this.#mutex.run(() => this.#transport(topic.transport).subscribe(queue, [topic.name], wanted ? {} : { remove: true }))
   }
 
-  /** Declares the input queue with its topics, and takes back the ones that are no longer wanted. */
-  async declare(): Promise<void> {
+  /** Declares the input queue with its topics on one transport, and takes back the ones that are no longer wanted. May be repeated. */
+  async declare(transport: string): Promise<void> {
     const { queue } = this.#ports
     if (queue === undefined) return
     this.#declared = true
-    for (const [name, topics] of this.#topics(true)) await this.#transport(name).subscribe(queue, topics)
-    for (const [name, topics] of this.#topics(false)) {
-      if (topics.length > 0) await this.#transport(name).subscribe(queue, topics, { remove: true })
-    }
+    await this.#mutex.run(async () => {
+      const wanted = this.#topics(true).get(transport)
+      const unwanted = this.#topics(false).get(transport) ?? []
+      if (wanted !== undefined) await this.#transport(transport).subscribe(queue, wanted)
+      if (unwanted.length > 0) await this.#transport(transport).subscribe(queue, unwanted, { remove: true })
+    })
   }
 
   /** Topics by the name of their transport. */

@@ -8,6 +8,8 @@ import type { Envelope, OutgoingMessage } from './message.ts'
  * - `refused`: a fault of this message (too large, unroutable, not accepted). The attempt counts.
  *   `permanent` means that trying again is useless.
  * - `unavailable`: a fault of the destination, and the broker certainly does not hold the message.
+ *   `back`, if the transport can tell, resolves when it is worth trying again, and never rejects;
+ *   without it the destination is probed now and then.
  * - `unknown`: it may or may not be with the broker (timeout, lost connection after the write).
  */
 export type PublishOutcome =
@@ -18,7 +20,7 @@ export type PublishOutcome =
       readonly error: Error
       readonly permanent: boolean
     }
-  | { readonly kind: 'unavailable'; readonly error: Error }
+  | { readonly kind: 'unavailable'; readonly error: Error; readonly back?: Promise<void> }
   | { readonly kind: 'unknown'; readonly error: Error }
 
 export interface PublishOptions {
@@ -83,13 +85,16 @@ export interface Transport extends AsyncDisposable {
   publish(messages: readonly OutgoingMessage[], options?: PublishOptions): readonly Promise<PublishOutcome>[]
   /**
    * Declares the queue and makes each of these topics deliver into it, durably; with no topics it
-   * only declares. Repeating it changes nothing. `remove` takes topics back, again durably.
+   * only declares. Repeating it changes nothing. `remove` takes topics back, again durably. Rejects
+   * with `MERSAL_UNAVAILABLE` when the broker cannot be reached, so that the app tries again; with
+   * anything else when only a person can mend it.
    */
   subscribe(queue: string, topics: readonly string[], options?: { readonly remove?: boolean }): Promise<void>
   /**
    * Hands every message of the queue to the callback and settles what it returns; a callback that
    * throws counts as `retry` at once. Disposing stops fetching, then waits for the callbacks in
-   * progress. Several consumers of one queue share its messages.
+   * progress. Several consumers of one queue share its messages. Rejects as `subscribe` does; once it
+   * has resolved, it mends itself.
    */
   consume(consumption: Consumption, onDelivery: (delivery: Delivery) => Promise<Disposition>): Promise<AsyncDisposable>
 }

@@ -12,6 +12,9 @@ interface Breaker {
   /** How often it has opened since it was last closed. */
   openings: number
   openUntil: number
+  /** Not probed before this time, whatever the transport says. */
+  restUntil: number
+  back: Promise<void> | undefined
 }
 
 /** `yes`: publish. `probe`: publish this one message, and report with `probe: true`. `no`: give it back. */
@@ -29,7 +32,8 @@ export interface Breakers {
   isClosed(destination: string): boolean
   /** The destination answered: it holds or refuses the message. */
   succeeded(destination: string): void
-  failed(destination: string, error: Error, options?: { readonly probe?: boolean }): void
+  /** `back` resolves when the transport thinks that the destination answers again: then the probe comes at once. */
+  failed(destination: string, error: Error, options?: { readonly probe?: boolean; readonly back?: Promise<void> | undefined }): void
   /** The probe was given back unpublished. */
   abandoned(destination: string): void
   /** Destinations whose rows a claim leaves alone. Lets those whose time is over become half-open. */
@@ -43,9 +47,11 @@ export interface BreakerPorts {
   readonly clock: Clock
   readonly random: Random
   readonly onChange: (destination: string, state: BreakerState, error: Error | undefined) => void
+  /** The next probe has become due earlier than planned. */
+  readonly onSooner: () => void
 }
 
-export function createBreakers({ backoff, clock, random, onChange }: BreakerPorts): Breakers {
+export function createBreakers({ backoff, clock, random, onChange, onSooner }: BreakerPorts): Breakers {
   const breakers = new Map<string, Breaker>()
 
   function enter(destination: string, breaker: Breaker, state: BreakerState, error?: Error): void {
@@ -55,8 +61,22 @@ export function createBreakers({ backoff, clock, random, onChange }: BreakerPort
 
   function open(destination: string, breaker: Breaker, error: Error): void {
     breaker.openings++
-    breaker.openUntil = clock.monotonic() + backoffMs(backoff, breaker.openings, random)
+    const now = clock.monotonic()
+    breaker.openUntil = now + backoffMs(backoff, breaker.openings, random)
+    breaker.restUntil = now + backoff.firstMs / 2
     enter(destination, breaker, 'open', error)
+  }
+
+  /** A transport that is wrong again and again brings about two probes per first step of the backoff, not a busy loop. */
+  async function followBack(breaker: Breaker, back: Promise<void>): Promise<void> {
+    breaker.back = back
+    // A transport that breaks its promise and rejects has said nothing more than one that resolves.
+    await Promise.allSettled([back])
+    if (breaker.back !== back) return
+    breaker.back = undefined
+    if (breaker.state !== 'open') return
+    breaker.openUntil = Math.min(breaker.openUntil, Math.max(breaker.restUntil, clock.monotonic()))
+    onSooner()
   }
 
   return {
@@ -88,11 +108,20 @@ export function createBreakers({ backoff, clock, random, onChange }: BreakerPort
       if (breaker.state !== 'closed') onChange(destination, 'closed', undefined)
     },
     failed(destination, error, options) {
-      const breaker = breakers.get(destination) ?? { state: 'closed', failures: 0, openings: 0, openUntil: 0 }
+      const breaker = breakers.get(destination) ?? {
+        state: 'closed',
+        failures: 0,
+        openings: 0,
+        openUntil: 0,
+        restUntil: 0,
+        back: undefined,
+      }
       breakers.set(destination, breaker)
       const probe = options?.probe ?? false
       if (breaker.state === 'closed') breaker.failures++
       if (probe || (breaker.state === 'closed' && breaker.failures >= FAILURES_TO_OPEN)) open(destination, breaker, error)
+      const back = options?.back
+      if (breaker.state === 'open' && back !== undefined && back !== breaker.back) void followBack(breaker, back)
     },
     abandoned(destination) {
       const breaker = breakers.get(destination)

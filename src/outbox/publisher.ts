@@ -129,7 +129,8 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     }))
     if (outcome.kind === 'unknown') unknowns.note(row.position, clock.monotonic())
     if (outcome.kind === 'unknown' || outcome.kind === 'unavailable') {
-      breakers.failed(destinationKey(message.to), outcome.error, { probe: run.probe !== undefined })
+      const back = outcome.kind === 'unavailable' ? outcome.back : undefined
+      breakers.failed(destinationKey(message.to), outcome.error, { probe: run.probe !== undefined, back })
       run.probe = undefined
     } else if (breakers.troubled) {
       breakers.succeeded(destinationKey(message.to))

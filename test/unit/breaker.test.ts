@@ -4,17 +4,19 @@ import { type ManualClock, manualClock } from '../../src/testing/manual-clock.ts
 
 const away = new Error('away')
 
-function make(random = 1): { breakers: Breakers; clock: ManualClock; changes: string[] } {
+function make(random = 1): { breakers: Breakers; clock: ManualClock; changes: string[]; sooner: () => number } {
   const clock = manualClock()
   const changes: string[] = []
+  let sooner = 0
   const backoff = { firstMs: 1000, longestMs: 30_000 }
   const breakers = createBreakers({
     backoff,
     clock,
     random: () => random,
     onChange: (destination, state) => changes.push(`${destination} ${state}`),
+    onSooner: () => void sooner++,
   })
-  return { breakers, clock, changes }
+  return { breakers, clock, changes, sooner: () => sooner }
 }
 
 function open(breakers: Breakers, destination = 'd'): void {
@@ -105,4 +107,54 @@ test('a probe that was given back unpublished leaves room for another', async ()
   breakers.abandoned('d')
   expect(breakers.excepted()).toEqual([])
   expect(breakers.admit('d')).toBe('probe')
+})
+
+/** Opens it so often that the next probe is 30 s away, and lets 20 s of them pass. */
+async function openForLong(breakers: Breakers, clock: ManualClock, back: Promise<void>): Promise<void> {
+  open(breakers)
+  for (let probe = 0; probe < 7; probe++) {
+    await clock.advance(breakers.nextProbeAt - clock.monotonic())
+    breakers.excepted()
+    breakers.admit('d')
+    breakers.failed('d', away, { probe: true, back })
+  }
+  await clock.advance(20_000)
+}
+
+test('when the transport says that the destination is back, the probe comes at once and not after the backoff', async () => {
+  const { breakers, clock, sooner } = make()
+  const { promise: back, resolve } = Promise.withResolvers<void>()
+  await openForLong(breakers, clock, back)
+  expect([breakers.excepted(), sooner()]).toEqual([['d'], 0])
+  resolve()
+  await clock.advance(0)
+  expect([breakers.excepted(), sooner()]).toEqual([[], 1])
+  expect(breakers.admit('d')).toBe('probe')
+})
+
+test('a transport that says so too early does not bring about a busy loop, and one that rejects breaks nothing', async () => {
+  const { breakers, clock } = make()
+  let probes = 0
+  open(breakers)
+  for (let passed = 0; passed < 10_000; passed += 50) {
+    breakers.excepted()
+    if (breakers.admit('d') === 'probe') {
+      probes++
+      breakers.failed('d', away, { probe: true, back: probes % 2 === 0 ? Promise.resolve() : Promise.reject(away) })
+    }
+    await clock.advance(50)
+  }
+  expect(probes).toBeLessThanOrEqual(20)
+})
+
+test('an earlier word of the transport says nothing about a later outage', async () => {
+  const { breakers, clock } = make()
+  const { promise: back, resolve } = Promise.withResolvers<void>()
+  await openForLong(breakers, clock, back)
+  breakers.succeeded('d')
+  open(breakers)
+  const due = breakers.nextProbeAt
+  resolve()
+  await clock.advance(0)
+  expect(breakers.nextProbeAt).toBe(due)
 })

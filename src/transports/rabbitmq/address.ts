@@ -59,6 +59,11 @@ function messageOf(error: unknown): string {
 /** What amqplib makes of the broker's answer when the vhost is missing or not allowed; the broker's own text is lost. */
 const VHOST_REFUSED = 'Expected ConnectionOpenOk; got <ConnectionClose'
 
+/** The broker has answered that it does not want this user, this password or this vhost: waiting does not help. */
+export function refusesLogin(error: unknown): boolean {
+  return error instanceof Error && (error.message.startsWith(VHOST_REFUSED) || /^Handshake terminated by server: 403\b/.test(error.message))
+}
+
 /** `secrets` are hidden in every form in which a URL or a library may repeat them. */
 export function describer(secrets: readonly string[], vhost?: string): Describe {
   const place = vhost === undefined ? 'the vhost' : `the vhost '${printable(decodeURIComponent(vhost))}'`
@@ -67,7 +72,8 @@ export function describer(secrets: readonly string[], vhost?: string): Describe 
     .flatMap((secret) => [secret, encodeURIComponent(secret), Buffer.from(secret).toString('base64'), JSON.stringify(secret).slice(1, -1)])
   return (error) => {
     let text = messageOf(error)
-    if (text.startsWith(VHOST_REFUSED)) text = `the broker refused ${place}: it does not exist, or the user may not use it`
+    if (text.startsWith(VHOST_REFUSED))
+      text = `the broker refused ${place}: it does not exist, the user may not use it, or its limit of connections is reached`
     text = text.replace(/\/\/[^\s/]*@/g, '//***@')
     for (const secret of hidden) text = text.replaceAll(secret, '***')
     return text.slice(0, 500)

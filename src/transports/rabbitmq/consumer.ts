@@ -138,6 +138,7 @@ export class Consumer implements AsyncDisposable {
 
   async #resume(): Promise<void> {
     const { signal } = this.#stopping
+    let said = ''
     for (let failures = 1; !signal.aborted; failures++) {
       // The first try comes soon, too: a queue that vanishes at once again must not make a busy loop.
       await systemClock.sleep(backoffMs(backoff, failures, Math.random), signal)
@@ -146,7 +147,11 @@ export class Consumer implements AsyncDisposable {
         await this.start()
         break
       } catch (error) {
-        this.#parts.settings.logger.warn({ queue: this.#consumption.queue, error }, 'a queue cannot be consumed yet')
+        // An outage of an hour is one line, and not a thousand.
+        const { message } = toError(error)
+        const level = message === said ? 'debug' : 'warn'
+        said = message
+        this.#parts.settings.logger[level]({ queue: this.#consumption.queue, error }, 'a queue cannot be consumed yet')
       }
     }
     this.#resuming = undefined

@@ -4,7 +4,7 @@ import type { Logger } from '../../core/telemetry.ts'
 import { backoffMs } from '../../lib/backoff.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { Mutex } from '../../lib/mutex.ts'
-import type { Describe } from './address.ts'
+import { type Describe, refusesLogin } from './address.ts'
 import type { Connect, RabbitSettings } from './options.ts'
 
 /** Longest wait between two tries, so that work resumes within seconds of the broker's return. */
@@ -64,6 +64,9 @@ interface Live {
   blocked: boolean
 }
 
+/** A promise that other code resolves. */
+type Signal = ReturnType<typeof Promise.withResolvers<void>>
+
 /** The result of the promise, or a rejection with `MERSAL_UNAVAILABLE` after the time. */
 export async function within<Result>(ms: number, what: string, promise: Promise<Result>): Promise<Result> {
   const late = Promise.withResolvers<never>()
@@ -99,6 +102,10 @@ export class Link implements AsyncDisposable {
   #connecting: Promise<Live> | undefined
   #lastError: MersalError | undefined
   #restoring = false
+  /** Of the trouble that there is now. */
+  #back: Signal = Promise.withResolvers()
+  /** What the broker said when it refused the connection, so that the same is said once. */
+  #refusal: string | undefined
 
   constructor(options: LinkOptions) {
     this.#options = options
@@ -114,7 +121,15 @@ export class Link implements AsyncDisposable {
     return this.#live === undefined ? this.#lastError : undefined
   }
 
-  /** The connection, and the signal that aborts when it is lost. Rejects when a try fails. */
+  /** Resolves when there is a connection again and no alarm; undefined without trouble. */
+  get back(): Promise<void> | undefined {
+    return this.down !== undefined || this.blocked ? this.#back.promise : undefined
+  }
+
+  /**
+   * The connection, and the signal that aborts when it is lost. Rejects when a try fails: with
+   * `MERSAL_INVALID_OPTIONS` if the broker refused user, password or vhost, else with `MERSAL_UNAVAILABLE`.
+   */
   async connection(): Promise<{ readonly model: ChannelModel; readonly lost: AbortSignal }> {
     const live = this.#live ?? (await (this.#connecting ??= this.#connect()))
     return { model: live.model, lost: live.lost.signal }
@@ -151,18 +166,31 @@ export class Link implements AsyncDisposable {
   }
 
   async #connect(): Promise<Live> {
-    const { pace, purpose, describe } = this.#options
+    const { pace } = this.#options
     try {
       const model = await pace.run(() => this.#open(), this.#closing.signal)
       return this.#adopt(model)
     } catch (error) {
       if (this.#closing.signal.aborted) throw this.#closing.signal.reason
-      this.#lastError = new MersalError('MERSAL_UNAVAILABLE', `no connection to RabbitMQ for ${purpose}: ${describe(error)}`)
+      this.#lastError = this.#failure(error)
       void this.#restore()
       throw this.#lastError
     } finally {
       this.#connecting = undefined
     }
+  }
+
+  /** Why a try failed. A refusal is a mistake that somebody has to mend, so it is said aloud. */
+  #failure(error: unknown): MersalError {
+    const { purpose, describe, logger } = this.#options
+    const text = describe(error)
+    if (!refusesLogin(error)) return new MersalError('MERSAL_UNAVAILABLE', `no connection to RabbitMQ for ${purpose}: ${text}`)
+    const field = 'rabbitmq.url'
+    const refusal = new MersalError('MERSAL_INVALID_OPTIONS', `${field}: RabbitMQ refuses the connection: ${text}`, { details: { field } })
+    if (this.#refusal !== text)
+      logger.error({ purpose, error: text }, 'RabbitMQ refuses the connection; it is tried again until that is mended')
+    this.#refusal = text
+    return refusal
   }
 
   async #open(): Promise<ChannelModel> {
@@ -188,6 +216,7 @@ export class Link implements AsyncDisposable {
     })
     model.on('unblocked', () => {
       live.blocked = false
+      this.#recovered()
       this.#options.logger.info({}, 'RabbitMQ takes messages again')
     })
     if (this.#closing.signal.aborted) {
@@ -196,7 +225,14 @@ export class Link implements AsyncDisposable {
     }
     this.#live = live
     this.#lastError = undefined
+    this.#refusal = undefined
+    this.#recovered()
     return live
+  }
+
+  #recovered(): void {
+    this.#back.resolve()
+    this.#back = Promise.withResolvers()
   }
 
   #lose(live: Live, problem: unknown): void {

@@ -99,7 +99,8 @@ export class Publisher {
 
   #unavailable(error: unknown): PublishOutcome {
     const known = error instanceof MersalError ? error : new MersalError('MERSAL_UNAVAILABLE', this.#describe(error))
-    return { kind: 'unavailable', error: known }
+    const { back } = this.#link
+    return { kind: 'unavailable', error: known, ...(back === undefined ? {} : { back }) }
   }
 
   async #openLane(): Promise<ConfirmLane> {
