@@ -33,6 +33,21 @@ export type {
 export type { DeadLetter, DeadLetterBox, DeadReason } from './core/dead-letter.ts'
 export type { IncomingContext, IncomingStep, OutgoingContext, OutgoingStep, Step } from './core/pipeline.ts'
 export type { OutboxAdmin, OutboxStats, Store, UnitOfWork, UnitOptions } from './core/store.ts'
+export type {
+  DestinationOverview,
+  Examinable,
+  Finding,
+  KeptFilter,
+  KeptMessages,
+  KeyOverview,
+  OutboxOverview,
+  Pause,
+  PauseBoard,
+  PauseTarget,
+  SchemaControl,
+  SchemaVersion,
+  StoreOperations,
+} from './core/operations.ts'
 export type { MessageTracker, TrackerKey } from './core/tracker.ts'
 export type { TransactionContext } from './core/transaction.ts'
 export type { Consumption, Delivery, Disposition, PublishOptions, PublishOutcome, Transport, TransportFeatures } from './core/transport.ts'

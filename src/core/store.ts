@@ -1,4 +1,5 @@
 import type { DeadLetterBox } from './dead-letter.ts'
+import type { StoreOperations } from './operations.ts'
 import type { OutboxStorage, Waker } from './outbox.ts'
 import type { MessageTracker } from './tracker.ts'
 
@@ -34,6 +35,8 @@ export interface Store<Tx> extends AsyncDisposable {
   readonly admin: OutboxAdmin
   /** Hints from this database that there may be rows. */
   readonly wakers: readonly Waker[]
+  /** For tools of operators. */
+  readonly operations?: StoreOperations
   /** Opens the database and brings its tables up to date. Repeating it changes nothing. */
   open(): Promise<void>
 }

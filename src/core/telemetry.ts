@@ -41,6 +41,10 @@ export interface Events {
   /** A unit of work with messages has committed. */
   'mersal:commit': { readonly app: string; readonly messages: number; readonly express: number }
   'mersal:claim': { readonly app: string; readonly messages: number }
+  /** The outbox could not be claimed from; it is tried again. `code` is that of the error, or 'none'. */
+  'mersal:claim-failed': { readonly app: string; readonly code: string }
+  /** Somebody said that there may be rows: a waker of the store, or a call of `wake()`. */
+  'mersal:wake': { readonly app: string; readonly by: 'waker' | 'call' }
   'mersal:publish': { readonly app: string; readonly id: string; readonly to: string; readonly outcome: string; readonly attempt: number }
   'mersal:settle': { readonly app: string; readonly messages: number; readonly stale: number }
   'mersal:dead': { readonly app: string; readonly id: string; readonly to: string; readonly reason: string }

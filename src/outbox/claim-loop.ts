@@ -121,6 +121,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       more = true
       scan.forceFull()
       const fields = { app: ports.app, ...describe(thrown) }
+      emit('mersal:claim-failed', () => ({ app: ports.app, code: fields.code }))
       if (failures === 1) ports.logger.error(fields, 'claiming from the outbox storage failed; trying again with backoff')
       else ports.logger.debug({ ...fields, failures }, 'claiming from the outbox storage still fails')
       await clock.sleep(backoffMs(ERROR_BACKOFF, failures, ports.random), ports.stopping)

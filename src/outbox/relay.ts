@@ -1,6 +1,7 @@
 import { MersalError } from '../core/errors.ts'
 import type { ClaimedMessage } from '../core/outbox.ts'
 import { checkOptions } from '../core/options.ts'
+import { emit } from '../core/telemetry.ts'
 import { createAgenda } from './agenda.ts'
 import type { Terms } from './batch.ts'
 import { createBell } from './bell.ts'
@@ -98,11 +99,16 @@ export function createRelay(ports: RelayPorts): Relay {
     settler.add({ settlement, keepUntil: terms.keepUntil, unblocks: true, done })
   }
 
+  function hint(by: 'waker' | 'call'): void {
+    emit('mersal:wake', () => ({ app, by }))
+    bell.hint()
+  }
+
   function startWakers(): Promise<unknown> {
     return Promise.all(
       (ports.wakers ?? []).map(async (waker) => {
         try {
-          await waker(() => bell.hint(), { signal: stopping.signal })
+          await waker(() => hint('waker'), { signal: stopping.signal })
         } catch (thrown) {
           reports.waker(thrown)
         }
@@ -166,13 +172,16 @@ export function createRelay(ports: RelayPorts): Relay {
     get state() {
       return state
     },
+    get held() {
+      return held
+    },
     start() {
       if (state === 'running') return
       if (state !== 'idle') throw new MersalError('MERSAL_APP_STOPPED', 'this relay has been stopped; create a new one')
       state = 'running'
       loop = Promise.all([startLoop(), startWakers()])
     },
-    wake: () => bell.hint(),
+    wake: () => hint('call'),
     express: createExpressLane({
       app,
       clock,

@@ -23,6 +23,8 @@ export interface RelayPorts {
 /** Moves outbox rows to the broker. */
 export interface Relay extends AsyncDisposable {
   readonly state: 'idle' | 'running' | 'stopping' | 'stopped'
+  /** Messages in its hands. */
+  readonly held: number
   start(): void
   /** There may be rows: look soon. Cheap, may be called at any time and as often as one likes. */
   wake(): void

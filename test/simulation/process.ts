@@ -170,6 +170,9 @@ function watched(relay: Relay, hold: (rows: readonly ClaimedMessage[]) => void):
     get state() {
       return relay.state
     },
+    get held() {
+      return relay.held
+    },
     start: () => relay.start(),
     wake: () => relay.wake(),
     drain: (options) => relay.drain(options),

@@ -1,4 +1,5 @@
 import { MersalError } from '../../core/errors.ts'
+import type { SchemaControl } from '../../core/operations.ts'
 import { quoteIdentifier } from '../identifiers.ts'
 import { sqlState } from './failure.ts'
 import { lockClass } from './locks.ts'
@@ -102,6 +103,22 @@ async function createSchema(query: Query, S: string): Promise<void> {
     // 42501: the role may not create schemas, but somebody may have made this one for it.
     if (sqlState(error) !== '42501') throw error
     await query('rollback to savepoint mersal_schema')
+  }
+}
+
+/** The tables for tools of operators, whatever the option `migrate` says. */
+export function schemaControl(own: Own, component: Component): SchemaControl {
+  const { name, schema } = component
+  return {
+    name: `${name} tables in schema '${schema}'`,
+    async version() {
+      const newest = latest(component)
+      const current = await own.transaction('reading the version of the schema', (query) => currentVersion(query, component))
+      if (current > newest) throw tooNew(component, current, newest)
+      return { current, newest }
+    },
+    upgrade: () => migrate(own, component, 'auto'),
+    sql: (from) => migrationSql(component, from),
   }
 }
 

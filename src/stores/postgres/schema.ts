@@ -184,6 +184,31 @@ begin
 end $$;
 `
 
+const pauses = (S: string): string => `
+-- What operators have paused; relays read it at least once a second and leave such rows alone.
+create table ${S}.pause (
+  kind text not null check (kind in ('destination', 'key')),
+  name text not null,
+  reason text not null default '',
+  paused_at timestamptz not null default clock_timestamp(),
+  primary key (kind, name)
+);
+
+-- Whoever has rights on the outbox has the same on this table.
+do $$
+declare
+  given record;
+begin
+  for given in
+    select a.privilege_type, case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as grantee
+    from pg_class c cross join lateral aclexplode(c.relacl) a
+    where c.oid = '${S}.outbox'::regclass and a.grantee <> c.relowner and a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+  loop
+    execute format('grant %s on ${S}.pause to %s', given.privilege_type, given.grantee);
+  end loop;
+end $$;
+`
+
 /** Every step, in order. `schema` has passed `checkIdentifier`. */
 function migrations(schema: string): readonly Migration[] {
   const S = quoteIdentifier(schema)
@@ -191,6 +216,7 @@ function migrations(schema: string): readonly Migration[] {
     { version: 1, name: 'tables', sql: tables(S) },
     { version: 2, name: 'functions', sql: functions(S, schema) },
     { version: 3, name: 'functions for other languages', sql: contractFunctions(S) },
+    { version: 4, name: 'pauses', sql: pauses(S) },
   ]
 }
 

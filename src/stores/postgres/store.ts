@@ -7,6 +7,7 @@ import { clientSession } from './client-session.ts'
 import { listen } from '../../sql/postgres/listen.ts'
 import { migrate } from '../../sql/postgres/migrate.ts'
 import { notifier } from '../../sql/postgres/notifier.ts'
+import { postgresOperations } from './operations.ts'
 import { type PostgresOptions, postgresSettings } from './options.ts'
 import { postgresOutbox } from './outbox.ts'
 import { own as ownOn, type Own, ownPool } from '../../sql/postgres/pool.ts'
@@ -60,6 +61,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     outbox: postgresOutbox({ ...ports, keepSentMs: settings.keepSentMs }),
     tracker: postgresTracker(ports),
     admin: postgresAdmin(own, sql, () => bell.notify()),
+    operations: postgresOperations({ own, schema, keepSentMs: settings.keepSentMs, changed: () => bell.notify() }),
     wakers: [(wake, { signal }) => listener(() => wake(), { signal: AbortSignal.any([signal, closing.signal]) })],
     open: () => migrate(own, storeTables(schema), settings.migrate),
     commitStatus: (transactionId) => commitStatus(own, transactionId),

@@ -1,4 +1,5 @@
 import { MersalError } from '../../core/errors.ts'
+import type { SchemaVersion } from '../../core/operations.ts'
 import type { Handle } from './database.ts'
 
 /** One step of a schema. Steps are only ever appended, with ids 1, 2, 3, ... */
@@ -37,6 +38,23 @@ function newest(schema: Schema): number {
 function versionOf(handle: Handle, schema: Schema): number {
   if (handle.get(sql.exists) === undefined) return 0
   return handle.get<{ version: number }>(sql.version, { component: schema.component })?.version ?? 0
+}
+
+/** Steps that have been applied, and all there are. Throws `MERSAL_SCHEMA_TOO_NEW`. */
+export function schemaVersion(handle: Handle, schema: Schema): SchemaVersion {
+  isOutdated(handle, schema)
+  return { current: versionOf(handle, schema), newest: newest(schema) }
+}
+
+/** The steps after a version as plain SQL. */
+export function migrationSql(schema: Schema, from: number): string {
+  const steps = schema.migrations
+    .filter(({ id }) => id > from)
+    .map(
+      ({ id, name, sql: step }) =>
+        `${step}\nINSERT INTO mersal_migrations (component, id, name, applied_at) VALUES ('${schema.component}', ${id}, '${name.replaceAll("'", "''")}', unixepoch() * 1000);`,
+    )
+  return ['BEGIN IMMEDIATE;', `${sql.create};`, ...steps, 'COMMIT;', ''].join('\n')
 }
 
 /** Whether steps are missing. Throws `MERSAL_SCHEMA_TOO_NEW` if a newer Mersal has been here. */

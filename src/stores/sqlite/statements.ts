@@ -76,6 +76,19 @@ export const storeSchema: Schema = {
         CREATE INDEX mersal_sent_age ON mersal_sent (sent_at);
       `,
     },
+    {
+      id: 2,
+      name: 'pauses',
+      sql: `
+        CREATE TABLE mersal_pauses (                  -- what operators have paused; relays leave such rows alone
+          kind TEXT NOT NULL CHECK (kind IN ('destination', 'key')),
+          name TEXT NOT NULL,
+          reason TEXT NOT NULL,
+          paused_at INTEGER NOT NULL,
+          PRIMARY KEY (kind, name)
+        ) STRICT, WITHOUT ROWID;
+      `,
+    },
   ],
 }
 

@@ -4,6 +4,7 @@ import type { Store } from '../../core/store.ts'
 import { sqliteAdmin } from './admin.ts'
 import { Connection } from './connection.ts'
 import type { SqliteDatabase } from './database.ts'
+import { sqliteOperations } from './operations.ts'
 import { connectionSettings, type SqliteConnectionOptions, type SqliteHandle, type SqlitePath } from './options.ts'
 import { sqliteOutbox } from './outbox.ts'
 import { storeSchema } from './statements.ts'
@@ -34,6 +35,7 @@ export function sqlite(options: SqliteStoreOptions & (SqlitePath | SqliteHandle<
     outbox: sqliteOutbox(connection, keepSentMs),
     tracker: sqliteTracker(connection),
     admin: sqliteAdmin(connection),
+    operations: sqliteOperations(connection),
     wakers: [(wake, { signal }) => watch(connection, 'outbox', wake, signal)],
     open: async () => {
       await connection.open()

@@ -1,5 +1,6 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors.ts'
+import type { SchemaControl } from '../../core/operations.ts'
 import { checkChoice, checkNumber, checkShape } from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import type { Transport } from '../../core/transport.ts'
@@ -7,6 +8,7 @@ import { isName, nameRule } from '../../core/validation.ts'
 import { Connection } from '../../stores/sqlite/connection.ts'
 import type { SqliteDatabase } from '../../stores/sqlite/database.ts'
 import { connectionSettings, type SqliteConnectionOptions, type SqliteHandle, type SqlitePath } from '../../stores/sqlite/options.ts'
+import { schemaControl } from '../../stores/sqlite/schema-control.ts'
 import { Consumer } from './consumer.ts'
 import { queueDeadLetters } from './dead-letters.ts'
 import { publishAll } from './publish.ts'
@@ -28,6 +30,8 @@ export interface SqliteQueueOptions extends SqliteConnectionOptions {
 /** A broker in a file: durable queues, subscriptions and dead letters, shared by the processes of one machine. */
 export interface SqliteQueue extends Transport {
   readonly deadLetters: DeadLetterBox
+  /** Its tables, for tools of operators. */
+  readonly schema: SchemaControl
 }
 
 const further = ['maxMessageBytes', 'eventsWithoutSubscribers', 'visibilityMs', 'pollIntervalMs', 'logger']
@@ -67,6 +71,7 @@ export function sqliteQueue(options: SqliteQueueOptions & (SqlitePath | SqliteHa
     name: 'sqlite',
     features: { ordering: 'per-key', maxMessageBytes: rules.maxMessageBytes },
     deadLetters: queueDeadLetters(connection),
+    schema: schemaControl(connection, queueSchema),
     publish(messages, { signal } = {}) {
       const answers = publishAll(connection, rules, messages, signal)
       void announce(connection, answers[0])

@@ -1,0 +1,1 @@
+export { type ConfigSource, defineConfig, type MersalConfig } from './config.ts'

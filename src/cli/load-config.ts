@@ -1,0 +1,89 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { Transport } from '../core/transport.ts'
+import { toError } from '../lib/abort.ts'
+import { checkConfig, type ConfigSource, type MersalConfig, transportsOf } from './config.ts'
+import { configOfEnv, envHasStore } from './env-config.ts'
+import { CommandError } from './exit.ts'
+import { oneLine } from './safe.ts'
+
+/** The configuration of this call, and what is made of it. */
+export interface Loaded {
+  readonly config: MersalConfig
+  readonly transports: ReadonlyMap<string, Transport>
+  /** Where it came from: a file, or `the environment`. */
+  readonly source: string
+}
+
+const names = ['ts', 'mts', 'js', 'mjs'].map((ending) => `mersal.config.${ending}`)
+
+/** The nearest `mersal.config.*`, in the folder or above it. */
+export function findConfig(cwd: string): string | undefined {
+  for (let folder = resolve(cwd); ; folder = dirname(folder)) {
+    const found = names.map((name) => join(folder, name)).find((path) => existsSync(path))
+    if (found !== undefined || folder === dirname(folder)) return found
+  }
+}
+
+export interface LoadOptions {
+  /** `--config`. */
+  readonly path: string | undefined
+  readonly cwd: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Told every text that may hold a secret. */
+  readonly hide: (text: string) => void
+}
+
+/** A file that was named or found, else the environment. */
+export async function loadConfig({ path, cwd, env, hide }: LoadOptions): Promise<Loaded> {
+  const file = path === undefined ? findConfig(cwd) : resolve(cwd, path)
+  if (file === undefined) {
+    if (!envHasStore(env)) {
+      throw new CommandError(
+        `no configuration: there is no ${names[0]} (or .mts, .js, .mjs) here or above, and DATABASE_URL is not set; 'mersal init' writes one`,
+      )
+    }
+    const config = checkConfig(await configOfEnv(env, cwd))
+    return { config, transports: transportsOf(config), source: 'the environment' }
+  }
+  if (!existsSync(file)) throw new CommandError(`there is no file ${file}`)
+  // A password may stand in the file itself.
+  for (const [url] of readFileSync(file, 'utf8').matchAll(/[a-z][a-z0-9+.-]*:\/\/[^\s'"`]+/gi)) hide(url)
+  const config = checkConfig(await configIn(file))
+  return { config, transports: transportsOf(config), source: file }
+}
+
+async function configIn(file: string): Promise<unknown> {
+  let loaded: { readonly default?: ConfigSource }
+  try {
+    loaded = (await import(pathToFileURL(file).href)) as { readonly default?: ConfigSource }
+  } catch (thrown) {
+    throw new CommandError(`${file} cannot be loaded: ${explain(toError(thrown))}`)
+  }
+  if (loaded.default === undefined) throw new CommandError(`${file} has no default export; write: export default defineConfig({ … })`)
+  try {
+    return typeof loaded.default === 'function' ? await loaded.default() : loaded.default
+  } catch (thrown) {
+    throw new CommandError(`the function in ${file} failed: ${explain(toError(thrown))}`)
+  }
+}
+
+function explain(error: Error): string {
+  const { code } = error as { code?: unknown }
+  const text = oneLine(error.message.split('\n')[0] ?? '')
+  if (code === 'ERR_MODULE_NOT_FOUND' && /'mersal/.test(text)) return `${text}; install the package next to it: npm install mersal`
+  if (code === 'ERR_MODULE_NOT_FOUND') return `${text}; install what it imports`
+  return `${error.name}: ${text}`
+}
+
+/** Closes what the configuration has opened; problems are told, since the work is done. */
+export async function closeConfig({ config, transports }: Loaded, told: (text: string) => void): Promise<void> {
+  for (const close of [...[...transports.values(), config.store].map((part) => async () => part[Symbol.asyncDispose]()), config.close]) {
+    try {
+      await close?.()
+    } catch (thrown) {
+      told(`closing failed: ${toError(thrown).message}`)
+    }
+  }
+}

@@ -1,0 +1,127 @@
+import { readFileSync } from 'node:fs'
+import { isMersalError } from '../core/errors.ts'
+import { toError } from '../lib/abort.ts'
+import { suggest } from '../lib/suggest.ts'
+import { parseArguments } from './arguments.ts'
+import { CommandError, exitCodes, UsageError } from './exit.ts'
+import { commonOptions, programHelp, verbHelp } from './help.ts'
+import { closeConfig, type Loaded, loadConfig } from './load-config.ts'
+import type { Output } from './output.ts'
+import type { Verb } from './verb.ts'
+import { verbs } from './verbs.ts'
+
+export interface Surroundings {
+  readonly out: Output
+  readonly cwd: string
+  readonly env: NodeJS.ProcessEnv
+}
+
+/** Runs one command line. Resolves to the exit code; never rejects. */
+export async function runProgram(args: readonly string[], world: Surroundings): Promise<number> {
+  try {
+    return await dispatch(args, world)
+  } catch (thrown) {
+    return tell(thrown, world.out)
+  }
+}
+
+async function dispatch(args: readonly string[], world: Surroundings): Promise<number> {
+  const [name, ...rest] = args
+  if (name === undefined || name === 'help' || name === '--help' || name === '-h') return await help(rest, name === undefined, world.out)
+  if (name === '--version' || name === '-v' || name === 'version') {
+    world.out.line(version())
+    return exitCodes.ok
+  }
+  const verb = await findVerb(name)
+  if (rest.includes('--help') || rest.includes('-h')) {
+    world.out.page(verbHelp(verb))
+    return exitCodes.ok
+  }
+  return await runVerb(verb, rest, world)
+}
+
+async function help([name]: readonly string[], wrong: boolean, out: Output): Promise<number> {
+  if (name !== undefined && !name.startsWith('-')) {
+    out.page(verbHelp(await findVerb(name)))
+    return exitCodes.ok
+  }
+  out.page(programHelp(await Promise.all(Object.values(verbs).map((load) => load()))))
+  return wrong ? exitCodes.usage : exitCodes.ok
+}
+
+async function findVerb(name: string): Promise<Verb> {
+  const load = Object.hasOwn(verbs, name) ? verbs[name] : undefined
+  if (load !== undefined) return await load()
+  const near = suggest(name, Object.keys(verbs))
+  throw new UsageError(
+    `there is no verb '${name.slice(0, 60)}'; ${near === undefined ? "'mersal --help' lists them" : `did you mean 'mersal ${near}'?`}`,
+  )
+}
+
+async function runVerb(verb: Verb, rest: readonly string[], { out, cwd, env }: Surroundings): Promise<number> {
+  const args = parseArguments(rest, { ...verb.options, ...commonOptions }, Date.now())
+  checkAction(verb, args.positionals[0])
+  readEnvFile(args.text('env-file'), { out, cwd, env })
+  let loading: Promise<Loaded> | undefined
+  const load = (): Promise<Loaded> => (loading ??= loadConfig({ path: args.text('config'), cwd, env, hide: (text) => out.hide(text) }))
+  try {
+    return await verb.run({ args, out, cwd, env, load })
+  } finally {
+    const loaded = await loading?.catch(() => undefined)
+    if (loaded !== undefined) await closeConfig(loaded, (text) => out.note(`mersal: ${text}`))
+  }
+}
+
+function checkAction({ name, actions }: Verb, given: string | undefined): void {
+  if (actions === undefined || (given !== undefined && actions.includes(given))) return
+  if (given === undefined) throw new UsageError(`say what to do: mersal ${name} ${actions.join('|')}`)
+  const near = suggest(given, actions)
+  throw new UsageError(
+    `'${given.slice(0, 60)}' is nothing that 'mersal ${name}' does; ${near === undefined ? `it does ${actions.join(', ')}` : `did you mean '${near}'?`}`,
+  )
+}
+
+/** Variables that are set already win. */
+function readEnvFile(path: string | undefined, { out, env }: Surroundings): void {
+  if (path === undefined) return
+  try {
+    process.loadEnvFile(path)
+  } catch (thrown) {
+    throw new CommandError(`--env-file: ${toError(thrown).message}`)
+  }
+  for (const [name, value] of Object.entries(env)) if (value !== undefined) out.hide(value, name)
+}
+
+export function version(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  return manifest.version
+}
+
+/** One line for people: what is wrong, why, and what to do. */
+function tell(thrown: unknown, out: Output): number {
+  const error = toError(thrown)
+  if (error instanceof UsageError) {
+    out.note(`mersal: ${error.message}`)
+    return exitCodes.usage
+  }
+  if (error instanceof CommandError) out.note(`mersal: ${error.message}`)
+  else out.note(`mersal: ${describeError(error)}`)
+  return exitCodes.failed
+}
+
+/** The message with those of its causes, since the reason of a failed connection is in the cause. */
+export function describeError(error: Error): string {
+  const parts: string[] = []
+  let current: unknown = error
+  for (let depth = 0; current instanceof Error && depth < 4; depth++) {
+    const { code } = current as { code?: unknown }
+    const own =
+      current instanceof AggregateError && current.message === ''
+        ? current.errors.map((inner) => toError(inner).message).join(', ')
+        : current.message
+    const text = own === '' ? (typeof code === 'string' ? code : current.name) : own
+    if (!parts.some((part) => part.includes(text))) parts.push(text)
+    current = current.cause
+  }
+  return `${parts.join(': ')}${isMersalError(error) ? ` (${error.code})` : ''}`
+}

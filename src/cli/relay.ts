@@ -1,0 +1,94 @@
+import { relaySettings } from '../outbox/options.ts'
+import type { Context, Verb } from './verb.ts'
+import { noMore } from './access.ts'
+import { CommandError, exitCodes } from './exit.ts'
+import type { Loaded } from './load-config.ts'
+import { relayLogger } from './relay-logger.ts'
+import { openMonitor } from './monitor.ts'
+import { monitorParts } from './relay-health.ts'
+import { createRelayMetrics } from './relay-metrics.ts'
+import { startRelay } from './relay-process.ts'
+
+/** The port that Prometheus exporters of OpenTelemetry use. */
+const PORT = 9464
+/** Below the ten seconds that Docker gives. */
+const GRACE_MS = 8000
+
+export const relay: Verb = {
+  name: 'relay',
+  summary: 'run a relay: move messages from the outbox to the broker',
+  usage: ['relay [--port N] [--host NAME] [--grace-ms N]'],
+  text: `Any number of relays may run on one outbox; the apps may run theirs besides, or leave it all to these (outbox.runRelay: false).
+SIGTERM and SIGINT stop it gracefully: no new claims, what is in flight is confirmed and recorded, the rest is given back, exit
+code 0. A second signal ends it at once. Logs are JSON lines on standard error.
+
+/healthz says that the process lives, /readyz whether it reaches the database, /metrics has figures for Prometheus.`,
+  options: {
+    port: {
+      kind: 'number',
+      value: 'N',
+      max: 65_535,
+      text: `port of /healthz, /readyz and /metrics; default ${PORT}, or any free one if that is taken`,
+    },
+    host: { kind: 'text', value: 'NAME', text: 'address to listen on; default 127.0.0.1' },
+    'no-http': { kind: 'flag', text: 'do not listen' },
+    'grace-ms': { kind: 'number', value: 'N', max: 3_600_000, text: `how long a stop may take, in milliseconds; default ${GRACE_MS}` },
+    verbose: { kind: 'flag', text: 'log more' },
+  },
+  examples: ['mersal relay', 'mersal relay --host 0.0.0.0 --port 8080', 'mersal relay --env-file .env --grace-ms 25000'],
+  run,
+}
+
+async function run({ args, out, load }: Context): Promise<number> {
+  noMore(args.positionals, 0)
+  const loaded = await load()
+  if (loaded.transports.size === 0) throw new CommandError("a relay needs a broker: give 'transport' in the configuration, or set AMQP_URL")
+  const name = loaded.config.name ?? 'relay'
+  const logger = relayLogger(out, args.flag('verbose'))
+  // From the beginning, so that a signal during the start stops as well.
+  const stop = stopSignal()
+  using metrics = createRelayMetrics(() => performance.now())
+  await loaded.config.store.open()
+  const running = startRelay(loaded, { name, logger })
+  const { pollIntervalMs, claimMs } = relaySettings(loaded.config.relay)
+  const parts = monitorParts({
+    relay: running.relay,
+    metrics,
+    store: loaded.config.store,
+    patienceMs: pollIntervalMs + claimMs + 5000,
+    name,
+  })
+  const place = { host: args.text('host') ?? '127.0.0.1', port: args.number('port') ?? PORT, elsewhere: args.text('port') === undefined }
+  try {
+    const monitor = args.flag('no-http') ? undefined : await openMonitor(parts, place)
+    out.line(`relay '${name}' runs: ${describe(loaded)}${monitor === undefined ? '' : `; ${monitor.address}/metrics`}`)
+    const signal = await stop
+    logger.info({ app: name, signal }, 'stopping')
+    const settled = await running.stop(args.number('grace-ms') ?? GRACE_MS)
+    await monitor?.[Symbol.asyncDispose]()
+    out.line(settled ? 'relay stopped; everything was settled' : 'relay stopped; what was not settled falls due by itself')
+    return settled ? exitCodes.ok : exitCodes.failed
+  } finally {
+    await running.stop(0)
+  }
+}
+
+function describe({ config, transports, source }: Loaded): string {
+  return `${config.store.name} to ${[...transports].map(([name, { name: kind }]) => `${name} (${kind})`).join(', ')}, by ${source}`
+}
+
+const numbers = { SIGINT: 2, SIGTERM: 15 } as const
+
+/** Resolves with the first signal; the second one ends the process. */
+function stopSignal(): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>()
+  let asked = false
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(name, () => {
+      if (asked) process.exit(128 + numbers[name])
+      asked = true
+      resolve(name)
+    })
+  }
+  return promise
+}

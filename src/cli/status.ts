@@ -1,0 +1,140 @@
+import type { OutboxOverview, Pause, StoreOperations } from '../core/operations.ts'
+import { systemClock } from '../lib/clock.ts'
+import { noMore, openStore, operation } from './access.ts'
+import { exitCodes } from './exit.ts'
+import { jsonOption } from './help.ts'
+import { duration, isoTime, type Output, table } from './output.ts'
+import type { Context, Verb } from './verb.ts'
+
+export const status: Verb = {
+  name: 'status',
+  summary: 'what waits in the outbox, for how long, and how fast it moves',
+  usage: ['status [--json] [--watch]'],
+  text: `'oldest' is the age of the oldest message that has not been confirmed, 'overdue' how long the oldest one that may
+leave has been waiting for a relay. Rates come from two looks, one second apart. It counts the whole table.`,
+  options: {
+    ...jsonOption,
+    watch: { kind: 'flag', short: 'w', text: 'look again and again until Ctrl-C; with --json one object per line' },
+    interval: { kind: 'number', value: 'SECONDS', min: 1, max: 3600, text: 'time between two looks of --watch; default 2' },
+    keys: { kind: 'number', value: 'N', max: 1000, text: 'show so many keys, blocked ones and the oldest first; default 10' },
+    quick: { kind: 'flag', text: 'one look only, without rates' },
+  },
+  examples: ['mersal status', 'mersal status --json --quick | jq .pending', 'mersal status --watch --interval 5'],
+  run,
+}
+
+/** One look, by the monotonic clock. */
+interface Look {
+  readonly at: number
+  readonly overview: OutboxOverview
+}
+
+/** Messages per second between two looks. */
+interface Rates {
+  readonly added: number
+  readonly left: number
+}
+
+interface Report {
+  readonly at: string
+  readonly store: string
+  readonly overview: OutboxOverview
+  readonly rates: Rates | undefined
+  readonly pauses: readonly Pause[]
+}
+
+async function run({ args, out, load }: Context): Promise<number> {
+  noMore(args.positionals, 0)
+  const loaded = await load()
+  const overview = operation(loaded.config.store, 'overview', 'status')
+  const store = await openStore(loaded)
+  const look = async (): Promise<Look> => ({ at: systemClock.monotonic(), overview: await overview({ keys: args.number('keys') ?? 10 }) })
+  const stop = new AbortController()
+  const onSignal = (): void => stop.abort()
+  process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
+  const watch = args.flag('watch')
+  const intervalMs = watch ? (args.number('interval') ?? 2) * 1000 : 1000
+  let before: Look | undefined
+  if (!args.flag('quick') && !watch) {
+    before = await look()
+    await systemClock.sleep(intervalMs, stop.signal)
+  }
+  for (;;) {
+    const now = await look()
+    const report = {
+      at: new Date().toISOString(),
+      store: store.name,
+      overview: now.overview,
+      rates: ratesOf(before, now),
+      pauses: await pausesOf(store.operations),
+    }
+    show(report, out, { json: args.flag('json'), watch })
+    before = now
+    if (watch) await systemClock.sleep(intervalMs, stop.signal)
+    if (!watch || stop.signal.aborted) return exitCodes.ok
+  }
+}
+
+async function pausesOf(operations: StoreOperations | undefined): Promise<readonly Pause[]> {
+  return (await operations?.pauses?.list()) ?? []
+}
+
+function ratesOf(before: Look | undefined, { at, overview }: Look): Rates | undefined {
+  if (before === undefined || overview.added === undefined || before.overview.added === undefined) return undefined
+  const seconds = Math.max((at - before.at) / 1000, 0.001)
+  const added = overview.added - before.overview.added
+  const grown = overview.pending + overview.dead - before.overview.pending - before.overview.dead
+  const round = (count: number): number => Math.round((Math.max(0, count) / seconds) * 10) / 10
+  return { added: round(added), left: round(added - grown) }
+}
+
+function show(report: Report, out: Output, { json, watch }: { readonly json: boolean; readonly watch: boolean }): void {
+  if (json) return out.json(jsonOf(report))
+  if (watch) out.clear()
+  const { at, store, overview, rates, pauses } = report
+  const { pending, due, claimed, dead, kept } = overview
+  out.line(`${store}, ${at}`)
+  out.line(`pending ${pending} (due ${due}, claimed ${claimed}), dead ${dead}, kept ${kept}`)
+  out.line(
+    `oldest ${duration(overview.oldestMs)}, overdue ${duration(overview.oldestDueMs)}${rates === undefined ? '' : `, added ${rates.added}/s, left ${rates.left}/s`}`,
+  )
+  showDestinations(overview, pauses, out)
+  showKeys(overview, pauses, out)
+  for (const { kind, name, since, reason } of pauses) {
+    out.line(`paused ${kind} ${name} since ${isoTime(since)}${reason === '' ? '' : `: ${reason}`}`)
+  }
+}
+
+function showDestinations({ destinations }: OutboxOverview, pauses: readonly Pause[], out: Output): void {
+  if (destinations.length === 0) return
+  const head = ['destination', 'pending', 'due', 'claimed', 'dead', 'oldest', 'overdue', '']
+  const rows = destinations.map((row) => [
+    row.destination,
+    ...[row.pending, row.due, row.claimed, row.dead].map(String),
+    duration(row.oldestMs),
+    duration(row.oldestDueMs),
+    pauses.some(({ kind, name }) => kind === 'destination' && name === row.destination) ? 'paused' : '',
+  ])
+  out.line()
+  for (const line of table([head, ...rows], [1, 2, 3, 4, 5, 6])) out.line(line)
+}
+
+function showKeys({ keys }: OutboxOverview, pauses: readonly Pause[], out: Output): void {
+  if (keys.length === 0) return
+  const rows = keys.map(({ key, pending, oldestMs, blocked }) => {
+    const paused = pauses.some(({ kind, name }) => kind === 'key' && name === key)
+    return [
+      key,
+      String(pending),
+      duration(oldestMs),
+      [blocked ? 'blocked by a dead letter' : '', paused ? 'paused' : ''].filter(Boolean).join(', '),
+    ]
+  })
+  out.line()
+  for (const line of table([['key', 'pending', 'oldest', ''], ...rows], [1, 2])) out.line(line)
+}
+
+function jsonOf({ at, store, overview, rates, pauses }: Report): object {
+  const { pending, due, claimed, dead, kept, oldestDueMs, oldestMs, destinations, keys } = overview
+  return { at, store, pending, due, claimed, dead, kept, oldestDueMs, oldestMs, rates: rates ?? null, destinations, keys, pauses }
+}

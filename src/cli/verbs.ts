@@ -1,0 +1,9 @@
+import type { Verb } from './verb.ts'
+
+/** Each verb is loaded only when it is asked for. */
+export const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
+  migrate: async () => (await import('./migrate.ts')).migrate,
+  relay: async () => (await import('./relay.ts')).relay,
+  status: async () => (await import('./status.ts')).status,
+  dead: async () => (await import('./dead.ts')).dead,
+}

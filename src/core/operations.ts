@@ -1,0 +1,129 @@
+/**
+ * What tools for operators ask of a store, beyond counting and dead letters. Each part is optional: a
+ * tool says clearly when a store leaves one out.
+ */
+export interface StoreOperations {
+  readonly schema?: SchemaControl
+  readonly pauses?: PauseBoard
+  readonly kept?: KeptMessages
+  /** Counts by destination, and the keys that have waited longest (at most so many). Reads the whole table. */
+  readonly overview?: (options: { readonly keys: number }) => Promise<OutboxOverview>
+  readonly examine?: () => Promise<readonly Finding[]>
+}
+
+/** The tables of a store or a transport, without opening it. */
+export interface SchemaControl {
+  /** Shown to people, such as `postgres schema 'mersal'`. */
+  readonly name: string
+  /** Steps that have been applied, and all that this version knows. Throws `MERSAL_SCHEMA_TOO_NEW`. */
+  version(): Promise<SchemaVersion>
+  /** Applies the missing steps, whatever the option `migrate` of the store says. */
+  upgrade(): Promise<void>
+  /** The steps after this version as plain SQL. */
+  sql(from: number): string
+}
+
+export interface SchemaVersion {
+  /** 0: there are no tables. */
+  readonly current: number
+  readonly newest: number
+}
+
+/** What a pause holds up: all messages to one destination (`destinationKey`), or all of one partition key. */
+export interface PauseTarget {
+  readonly kind: 'destination' | 'key'
+  readonly name: string
+}
+
+export interface Pause extends PauseTarget {
+  /** Milliseconds since the Unix epoch. */
+  readonly since: number
+  readonly reason: string
+}
+
+/** Pauses, stored in the database. Every relay reads them at least once a second. */
+export interface PauseBoard {
+  list(): Promise<readonly Pause[]>
+  /** Returns false if it was paused before; then only the reason changes. */
+  pause(target: PauseTarget, reason: string): Promise<boolean>
+  /** Returns false if it was not paused. Wakes the relays. */
+  resume(target: PauseTarget): Promise<boolean>
+}
+
+/** Which kept messages; every condition must hold. Times are milliseconds since the Unix epoch. */
+export interface KeptFilter {
+  /** Confirmed at or after this time. */
+  readonly since?: number
+  /** Confirmed before this time. */
+  readonly until?: number
+  readonly type?: string
+  readonly partitionKey?: string
+  /** As `destinationKey` writes it. */
+  readonly destination?: string
+  readonly id?: string
+}
+
+/** Messages that were confirmed and kept. */
+export interface KeptMessages {
+  count(filter: KeptFilter): Promise<number>
+  /**
+   * Moves at most `limit` of them, the earliest positions first, back into the outbox, behind what is open there,
+   * due at once. They keep their ids unless `newIds`. Returns how many; fewer than `limit` means that none is left.
+   */
+  replay(filter: KeptFilter, options: { readonly limit: number; readonly newIds: boolean }): Promise<number>
+}
+
+/** `OutboxStats` and more. */
+export interface OutboxOverview {
+  /** Open rows: due, claimed, waiting for a retry or a delay. Without dead letters. */
+  readonly pending: number
+  /** Of these, rows that a relay or a writer holds at this moment. */
+  readonly claimed: number
+  readonly dead: number
+  /** Age of the oldest row that is due and not claimed, in milliseconds; 0 if there is none. */
+  readonly oldestDueMs: number
+  /** Rows that a relay may take now, as far as their own time says. */
+  readonly due: number
+  /** Age of the oldest open row since it was added, in milliseconds; 0 if there is none. */
+  readonly oldestMs: number
+  /** Messages that were confirmed and kept; estimated where counting is dear. */
+  readonly kept: number
+  /** Counts every message ever added, if the store can tell; differences give a rate. */
+  readonly added?: number
+  readonly destinations: readonly DestinationOverview[]
+  readonly keys: readonly KeyOverview[]
+}
+
+export interface DestinationOverview {
+  /** As `destinationKey` writes it. */
+  readonly destination: string
+  readonly pending: number
+  readonly due: number
+  readonly claimed: number
+  readonly dead: number
+  readonly oldestDueMs: number
+  readonly oldestMs: number
+}
+
+export interface KeyOverview {
+  readonly key: string
+  readonly pending: number
+  readonly oldestMs: number
+  /** A dead letter holds it back. */
+  readonly blocked: boolean
+}
+
+/** One answer of an examination. `warning`: it works, but look at it. */
+export interface Finding {
+  readonly level: 'ok' | 'warning' | 'fault'
+  /** What was looked at, such as `postgres version`. */
+  readonly subject: string
+  readonly text: string
+  /** How to mend it. */
+  readonly remedy?: string
+}
+
+/** A transport that can be examined. Queues are those that it is expected to have. */
+export interface Examinable {
+  examine(options: { readonly queues: readonly string[] }): Promise<readonly Finding[]>
+}

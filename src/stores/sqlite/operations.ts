@@ -1,0 +1,112 @@
+import type { KeptFilter, KeptMessages, OutboxOverview, PauseBoard, PauseTarget, StoreOperations } from '../../core/operations.ts'
+import { uuidv7 } from '../../lib/uuid.ts'
+import type { Connection } from './connection.ts'
+import type { Handle, SqlValues } from './database.ts'
+import { operatorSql } from './operator-statements.ts'
+import { schemaControl } from './schema-control.ts'
+import { storeSchema } from './statements.ts'
+
+export function sqliteOperations(connection: Connection): StoreOperations {
+  return {
+    schema: schemaControl(connection, storeSchema),
+    pauses: pauseBoard(connection),
+    kept: keptMessages(connection),
+    overview: ({ keys }) => connection.write((handle) => overview(handle, connection.settings.clock.now(), keys)),
+  }
+}
+
+interface Numbers {
+  readonly pending: number
+  readonly due: number
+  readonly claimed: number
+  readonly oldest_due: number | null
+  readonly oldest: number | null
+}
+
+function overview(handle: Handle, now: number, most: number): OutboxOverview {
+  const age = (at: number | null): number => (at === null ? 0 : Math.max(0, now - at))
+  const common = ({
+    pending,
+    due,
+    claimed,
+    oldest_due,
+    oldest,
+  }: Numbers): Omit<Numbers, 'oldest_due' | 'oldest'> & {
+    oldestDueMs: number
+    oldestMs: number
+  } => ({ pending, due, claimed, oldestDueMs: age(oldest_due), oldestMs: age(oldest) })
+  const counts = handle.get<Numbers & { dead: number; kept: number; added: number }>(operatorSql.counts, { now })!
+  const destinations = handle.all<Numbers & { destination: string; dead: number }>(operatorSql.destinations, { now })
+  const keys = handle.all<{ key: string; pending: number; oldest: number | null; blocked: number }>(operatorSql.keys, { limit: most })
+  return {
+    ...common(counts),
+    dead: counts.dead,
+    kept: counts.kept,
+    added: counts.added,
+    destinations: destinations.map((row) => ({ destination: row.destination, dead: row.dead, ...common(row) })),
+    keys: keys.map(({ key, pending, oldest, blocked }) => ({ key, pending, oldestMs: age(oldest), blocked: blocked === 1 })),
+  }
+}
+
+interface PauseRow extends PauseTarget {
+  readonly reason: string
+  readonly since: number
+}
+
+function pauseBoard(connection: Connection): PauseBoard {
+  const { clock } = connection.settings
+  return {
+    async list() {
+      await connection.open()
+      // Outside any transaction, since every relay asks once a second; when that is impossible, inside one.
+      const read = (handle: Handle): PauseRow[] => handle.all<PauseRow>(operatorSql.pauses)
+      const rows = connection.peek(read) ?? (await connection.write(read))
+      return rows.map(({ kind, name, reason, since }) => ({ kind, name, reason, since }))
+    },
+    async pause({ kind, name }, reason) {
+      const added = await connection.write((handle) => {
+        if (handle.run(operatorSql.pause, { kind, name, reason, now: Math.trunc(clock.now()) }).changes > 0) return true
+        handle.run(operatorSql.explain, { kind, name, reason })
+        return false
+      })
+      connection.notify('outbox')
+      return added
+    },
+    async resume({ kind, name }) {
+      const changes = await connection.write((handle) => handle.run(operatorSql.resume, { kind, name }).changes)
+      connection.notify('outbox')
+      return changes > 0
+    },
+  }
+}
+
+function valuesOf({ since, until, type, partitionKey, destination, id }: KeptFilter): SqlValues {
+  return {
+    since: since ?? null,
+    until: until ?? null,
+    type: type ?? null,
+    partitionKey: partitionKey ?? null,
+    destination: destination ?? null,
+    id: id ?? null,
+  }
+}
+
+function keptMessages(connection: Connection): KeptMessages {
+  const { clock } = connection.settings
+  return {
+    count: (filter) => connection.write((handle) => handle.get<{ count: number }>(operatorSql.countKept, valuesOf(filter))?.count ?? 0),
+    async replay(filter, { limit, newIds }) {
+      const moved = await connection.write((handle) => {
+        const rows = handle.all<{ position: number }>(operatorSql.pickKept, { ...valuesOf(filter), limit })
+        for (const { position } of rows) {
+          const now = Math.trunc(clock.now())
+          handle.run(operatorSql.putBack, { now, newId: newIds ? uuidv7(now) : null, position })
+          handle.run(operatorSql.removeKept, { position })
+        }
+        return rows.length
+      })
+      if (moved > 0) connection.notify('outbox')
+      return moved
+    },
+  }
+}

@@ -1,0 +1,74 @@
+/** What tools of operators run; the statements of the running system are in `statements.ts`. */
+
+const blocking = 'EXISTS (SELECT 1 FROM mersal_dead_letters d WHERE d.blocks = 1 AND d.position = o.position)'
+
+/** The rows of the outbox, each with whether it is a dead letter that kept its place. */
+const rows = `
+  SELECT o.partition_key, o.transport || '/' || o.kind || '/' || o.name AS destination, o.visible_at, o.token, o.created_at, ${blocking} AS blocking
+  FROM mersal_outbox o`
+
+const numbers = `
+  count(*) FILTER (WHERE NOT blocking) AS pending,
+  count(*) FILTER (WHERE NOT blocking AND visible_at <= :now) AS due,
+  count(*) FILTER (WHERE NOT blocking AND token IS NOT NULL AND visible_at > :now) AS claimed,
+  min(visible_at) FILTER (WHERE NOT blocking AND visible_at <= :now) AS oldest_due,
+  min(created_at) FILTER (WHERE NOT blocking) AS oldest`
+
+const filter = `
+  (:since IS NULL OR sent_at >= :since) AND (:until IS NULL OR sent_at < :until) AND (:type IS NULL OR type = :type)
+  AND (:partitionKey IS NULL OR partition_key = :partitionKey) AND (:id IS NULL OR id = :id)
+  AND (:destination IS NULL OR transport || '/' || kind || '/' || name = :destination)`
+
+type Purpose =
+  | 'counts'
+  | 'destinations'
+  | 'keys'
+  | 'pauses'
+  | 'pause'
+  | 'explain'
+  | 'resume'
+  | 'countKept'
+  | 'pickKept'
+  | 'putBack'
+  | 'removeKept'
+
+export const operatorSql: Readonly<Record<Purpose, string>> = {
+  counts: `
+    SELECT ${numbers}, (SELECT count(*) FROM mersal_dead_letters) AS dead, (SELECT count(*) FROM mersal_sent) AS kept,
+      coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'mersal_outbox'), 0) AS added
+    FROM (${rows})`,
+
+  destinations: `
+    SELECT destination, sum(pending) AS pending, sum(due) AS due, sum(claimed) AS claimed, sum(dead) AS dead,
+      min(oldest_due) AS oldest_due, min(oldest) AS oldest
+    FROM (
+      SELECT destination, ${numbers}, 0 AS dead FROM (${rows}) GROUP BY destination
+      UNION ALL
+      SELECT transport || '/' || kind || '/' || name, 0, 0, 0, NULL, NULL, count(*) FROM mersal_dead_letters GROUP BY 1)
+    GROUP BY destination ORDER BY destination`,
+
+  keys: `
+    SELECT partition_key AS key, count(*) FILTER (WHERE NOT blocking) AS pending,
+      min(created_at) FILTER (WHERE NOT blocking) AS oldest, max(blocking) AS blocked
+    FROM (${rows}) WHERE partition_key IS NOT NULL GROUP BY partition_key
+    ORDER BY max(blocking) DESC, min(created_at) LIMIT :limit`,
+
+  pauses: 'SELECT kind, name, reason, paused_at AS since FROM mersal_pauses ORDER BY kind, name',
+
+  pause: 'INSERT INTO mersal_pauses (kind, name, reason, paused_at) VALUES (:kind, :name, :reason, :now) ON CONFLICT DO NOTHING',
+
+  explain: 'UPDATE mersal_pauses SET reason = :reason WHERE kind = :kind AND name = :name',
+
+  resume: 'DELETE FROM mersal_pauses WHERE kind = :kind AND name = :name',
+
+  countKept: `SELECT count(*) AS count FROM mersal_sent WHERE ${filter}`,
+
+  pickKept: `SELECT position FROM mersal_sent WHERE ${filter} ORDER BY position LIMIT :limit`,
+
+  putBack: `
+    INSERT INTO mersal_outbox (visible_at, id, type, transport, kind, name, partition_key, created_at, headers, body)
+    SELECT :now, coalesce(:newId, id), type, transport, kind, name, partition_key, created_at, headers, body
+    FROM mersal_sent WHERE position = :position`,
+
+  removeKept: 'DELETE FROM mersal_sent WHERE position = :position',
+}
