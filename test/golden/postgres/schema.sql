@@ -310,4 +310,29 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
 $$;
 
 insert into "mersal".migration (version, name) values (3, 'functions for other languages');
+
+-- What operators have paused; relays read it at least once a second and leave such rows alone.
+create table "mersal".pause (
+  kind text not null check (kind in ('destination', 'key')),
+  name text not null,
+  reason text not null default '',
+  paused_at timestamptz not null default clock_timestamp(),
+  primary key (kind, name)
+);
+
+-- Whoever has rights on the outbox has the same on this table.
+do $$
+declare
+  given record;
+begin
+  for given in
+    select a.privilege_type, case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as grantee
+    from pg_class c cross join lateral aclexplode(c.relacl) a
+    where c.oid = '"mersal".outbox'::regclass and a.grantee <> c.relowner and a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+  loop
+    execute format('grant %s on "mersal".pause to %s', given.privilege_type, given.grantee);
+  end loop;
+end $$;
+
+insert into "mersal".migration (version, name) values (4, 'pauses');
 commit;
