@@ -14,7 +14,7 @@ import { type SenderPorts, callName, directCall, unitCall } from './senders.ts'
 import type { Settings } from './settings.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { type RunUnit, unitRunner } from './units.ts'
-import { wakeHints } from './wake-hints.ts'
+import { wakeHints } from '../lib/wake-hints.ts'
 
 /** The parts of an app, put together. */
 export interface Assembly<Tx> {

@@ -41,6 +41,12 @@ export function checkNumber(
   return given
 }
 
+/** The value, undefined if it was not given. Throws unless it is true or false. */
+export function checkBoolean(field: string, given: unknown): boolean | undefined {
+  if (given !== undefined && typeof given !== 'boolean') throw invalid(field, `expected true or false, got ${kindOf(given)}`)
+  return given
+}
+
 /** The value, or the default when it is undefined. Throws unless it is one of the choices. */
 export function checkChoice<Choice extends string>(field: string, given: unknown, choices: readonly Choice[], preset: Choice): Choice {
   if (given === undefined) return preset

@@ -7,13 +7,20 @@ export interface PostgresResult<Row = Record<string, unknown>> {
   readonly command: string
 }
 
+/** A statement that the client prepares under this name at its first use on a connection. */
+export interface PreparedQuery {
+  readonly name: string
+  readonly text: string
+  readonly values: unknown[]
+}
+
 /**
  * The part of a `pg` 8 client that Mersal uses, and the type of `tx` in handlers. A pool has no
  * `getTransactionStatus`, so that giving one to `within()` is a compile error.
  */
 export interface PostgresClient {
   // oxlint-disable-next-line typescript/no-explicit-any -- the same type of a row as in `pg`, which any narrower one would refuse
-  query<Row extends Record<string, any> = Record<string, unknown>>(text: string, values?: unknown[]): Promise<PostgresResult<Row>>
+  query<Row extends Record<string, any> = Record<string, unknown>>(text: string | PreparedQuery, values?: unknown[]): Promise<PostgresResult<Row>>
   /** `I` idle, `T` in a transaction, `E` in a failed one, null before the first answer. */
   getTransactionStatus(): 'I' | 'T' | 'E' | null
 }

@@ -14,6 +14,8 @@ interface UnitSettings {
   readonly retrySerialization: number
   /** Id of the transaction of this handle, if a statement of ours has learnt it. */
   readonly transactionId: (tx: object) => string | undefined
+  /** Whether statements may be prepared under a name, which a pooler in transaction mode may not allow. */
+  readonly prepares: () => boolean
 }
 
 /** Transactions of `pg` itself: `tx` is its client. */
@@ -21,10 +23,10 @@ export function clientSession(
   pool: PostgresPool,
   settings: UnitSettings,
 ): Session<PostgresClient> & { readonly unitOfWork: UnitOfWork<PostgresClient> } {
-  return { name: 'pg', executor: clientExecutor, unitOfWork: unitOfWork(pool, settings) }
+  return { name: 'pg', executor: (tx) => clientExecutor(tx, settings.prepares()), unitOfWork: unitOfWork(pool, settings) }
 }
 
-function clientExecutor(tx: PostgresClient): SqlExecutor {
+function clientExecutor(tx: PostgresClient, prepares: boolean): SqlExecutor {
   const status = typeof tx?.getTransactionStatus === 'function' ? tx.getTransactionStatus() : undefined
   if (status !== 'T' && status !== 'E') {
     throw new MersalError(
@@ -34,7 +36,10 @@ function clientExecutor(tx: PostgresClient): SqlExecutor {
         : 'pg: this client is not inside a transaction: run BEGIN and await it before, or use app.transaction()',
     )
   }
-  return { query: (text, values) => tx.query(text, values === undefined ? [] : [...values]) }
+  return {
+    query: (text, values = [], name) =>
+      prepares && name !== undefined ? tx.query({ name, text, values: [...values] }) : tx.query(text, [...values]),
+  }
 }
 
 function unitOfWork(pool: PostgresPool, settings: UnitSettings): UnitOfWork<PostgresClient> {

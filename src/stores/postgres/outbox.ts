@@ -1,9 +1,9 @@
 import type { ClaimedMessage, ClaimRequest, OutboxStorage, SavedMessage } from '../../core/outbox.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
-import type { Session } from '../../sql/session.ts'
+import type { Session, SqlExecutor } from '../../sql/session.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Own } from '../../sql/postgres/pool.ts'
-import { decodeClaimed, encodeMessages, type MessageRow, tokenUuid } from './rows.ts'
+import { decodeClaimed, encodeMessage, encodeMessages, type MessageRow, tokenUuid } from './rows.ts'
 import { settle } from './settle.ts'
 import type { Statements } from './statements.ts'
 import type { UnitNotes } from './unit-notes.ts'
@@ -41,16 +41,11 @@ async function save<Tx>(
   express: { readonly token: string; readonly graceMs: number } | undefined,
 ): Promise<SavedMessage[]> {
   const executor = ports.session.executor(tx)
+  const token = express === undefined ? null : tokenUuid(express.token)
+  const graceMs = express?.graceMs ?? 0
   const saved: SavedMessage[] = []
   for (let start = 0; start < messages.length; start += SAVE_ROWS) {
-    const { json, bodies } = encodeMessages(messages.slice(start, start + SAVE_ROWS))
-    let rows: readonly Record<string, unknown>[]
-    try {
-      const token = express === undefined ? null : tokenUuid(express.token)
-      rows = (await executor.query(ports.sql.save, [json, bodies, token, express?.graceMs ?? 0])).rows
-    } catch (error) {
-      throw explain(ports.schema, error)
-    }
+    const rows = await insert(ports, executor, messages.slice(start, start + SAVE_ROWS), { token, graceMs })
     const some = rows.map((row) => ({ position: BigInt(row['saved_position'] as string), express: row['born_claimed'] === true }))
     // Positions are drawn in the order of the messages, but the answer need not come in it.
     saved.push(...some.sort((a, b) => (a.position < b.position ? -1 : 1)))
@@ -61,6 +56,23 @@ async function save<Tx>(
     )
   }
   return saved
+}
+
+async function insert<Tx>(
+  { sql, schema }: OutboxPorts<Tx>,
+  executor: SqlExecutor,
+  messages: readonly OutgoingMessage[],
+  { token, graceMs }: { readonly token: string | null; readonly graceMs: number },
+): Promise<readonly Record<string, unknown>[]> {
+  const [first] = messages
+  if (first === undefined) return []
+  try {
+    if (messages.length === 1) return (await executor.query(sql.saveOne, encodeMessage(first, token, graceMs), `mersal_${schema}_save`)).rows
+    const { json, bodies } = encodeMessages(messages)
+    return (await executor.query(sql.saveMany, [json, bodies, token, graceMs], `mersal_${schema}_many`)).rows
+  } catch (error) {
+    throw explain(schema, error)
+  }
 }
 
 async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise<ClaimedMessage[]> {

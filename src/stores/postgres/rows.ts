@@ -4,6 +4,7 @@ import { MersalError } from '../../core/errors.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { ClaimedMessage } from '../../core/outbox.ts'
 import { isUuid } from '../../lib/uuid.ts'
+import type { SqlValue } from '../../sql/session.ts'
 import { decodeHeaders } from '../../sql/postgres/headers.ts'
 
 /** A message as the tables hold it. */
@@ -38,30 +39,53 @@ function storable(field: string, text: string): string {
   return text
 }
 
-/** The messages as one JSON array, and their bodies in one piece: two plain parameters that every database library passes on unchanged. */
+/** What a row holds besides its body, as text and numbers that every database library passes on unchanged. */
+interface Texts {
+  readonly id: string
+  readonly key: string | null
+  readonly delay: number
+  readonly type: string
+  readonly transport: string
+  readonly kind: 'queue' | 'topic'
+  readonly name: string
+  readonly headers: string
+}
+
+function textsOf(message: OutgoingMessage): Texts {
+  if (!isUuid(message.id)) refuse('id', 'must be a UUID')
+  for (const [name, value] of Object.entries(message.headers)) storable(`headers['${name.slice(0, 60)}']`, name + value)
+  return {
+    id: message.id,
+    key: message.partitionKey === undefined ? null : storable('partitionKey', message.partitionKey),
+    delay: message.delayMs ?? 0,
+    type: storable('type', message.type),
+    transport: storable('to.transport', message.to.transport),
+    kind: message.to.kind,
+    name: storable('to.name', message.to.name),
+    headers: JSON.stringify(message.headers),
+  }
+}
+
+/** The parameters of `saveOne`. */
+export function encodeMessage(message: OutgoingMessage, token: string | null, graceMs: number): SqlValue[] {
+  const { id, key, delay, type, transport, kind, name, headers } = textsOf(message)
+  return [id, key, token, graceMs, delay, type, transport, kind, name, headers, message.body]
+}
+
+/** The messages as one JSON array, and their bodies in one piece: the first two parameters of `saveMany`. */
 export function encodeMessages(messages: readonly OutgoingMessage[]): { readonly json: string; readonly bodies: Uint8Array } {
+  const delayed = new Set<string>()
   let start = 0
   const rows = messages.map((message, n) => {
-    if (!isUuid(message.id)) refuse('id', 'must be a UUID')
-    for (const [name, value] of Object.entries(message.headers)) storable(`headers['${name.slice(0, 60)}']`, name + value)
-    const row = {
-      n,
-      id: message.id,
-      key: message.partitionKey === undefined ? null : storable('partitionKey', message.partitionKey),
-      delay: message.delayMs ?? 0,
-      type: storable('type', message.type),
-      transport: storable('to.transport', message.to.transport),
-      kind: message.to.kind,
-      name: storable('to.name', message.to.name),
-      headers: JSON.stringify(message.headers),
-      start,
-      length: message.body.byteLength,
-    }
+    const texts = textsOf(message)
+    // A delayed message holds back the later ones of its key.
+    if (texts.delay !== 0 && texts.key !== null) delayed.add(texts.key)
+    const express = texts.delay === 0 && (texts.key === null || !delayed.has(texts.key))
+    const row = { n, ...texts, express, start, length: message.body.byteLength }
     start += message.body.byteLength
     return row
   })
-  const only = messages.length === 1 ? messages[0] : undefined
-  return { json: JSON.stringify(rows), bodies: only === undefined ? Buffer.concat(messages.map((message) => message.body)) : only.body }
+  return { json: JSON.stringify(rows), bodies: Buffer.concat(messages.map((message) => message.body)) }
 }
 
 function messageOf(row: MessageRow, headers: Record<string, string>): OutgoingMessage {

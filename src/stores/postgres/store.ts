@@ -1,5 +1,7 @@
 import { MersalError } from '../../core/errors.ts'
 import type { Store, UnitOfWork } from '../../core/store.ts'
+import { wakeHints } from '../../lib/wake-hints.ts'
+import { sharesConnections } from '../../sql/postgres/pooler.ts'
 import type { Session } from '../../sql/session.ts'
 import { postgresAdmin } from './admin.ts'
 import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
@@ -37,12 +39,13 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   const relayPool = options.relayPool ?? ownPool(options.pool, { most: 4, instead: 'relayPool' })
   const own = ownOn(relayPool, schema)
   const sql = statements(schema)
-  const notes = unitNotes()
-  const clients = clientSession(options.pool, { ...settings, transactionId: (tx) => notes.transactionId(tx) })
-  const session: Session<unknown> = options.session ?? clients
   const channel = `${schema}_outbox`
   const bell = notifier(() => own.connection((query) => query('select pg_catalog.pg_notify($1::text, $2::text)', [channel, ''])), clock)
   const closing = new AbortController()
+  const notes = unitNotes(wakeHints(clock, () => bell.notify(), closing.signal))
+  let prepares = settings.prepare ?? false
+  const clients = clientSession(options.pool, { ...settings, transactionId: (tx) => notes.transactionId(tx), prepares: () => prepares })
+  const session: Session<unknown> = options.session ?? clients
   const listener = listen({ ...settings, own, channel, otherwise: 'the relay polls. Give relayPool a direct connection' })
   const ports = { schema, sql, own, session, notes }
   const forget = watchIdle([options.pool, relayPool])
@@ -63,9 +66,22 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     admin: postgresAdmin(own, sql, () => bell.notify()),
     operations: postgresOperations({ own, schema, keepSentMs: settings.keepSentMs, changed: () => bell.notify() }),
     wakers: [(wake, { signal }) => listener(() => wake(), { signal: AbortSignal.any([signal, closing.signal]) })],
-    open: () => migrate(own, storeTables(schema), settings.migrate),
+    async open() {
+      await migrate(own, storeTables(schema), settings.migrate)
+      prepares = settings.prepare ?? (options.relayPool === undefined && (await isDirect(own, settings.heartbeatMs)))
+    },
     commitStatus: (transactionId) => commitStatus(own, transactionId),
     [Symbol.asyncDispose]: () => (closed ??= close()),
+  }
+}
+
+/** Whether no pooler is in between. A check that fails says no: the answer only saves time. */
+async function isDirect(own: Own, answerMs: number): Promise<boolean> {
+  if (own.direct) return true
+  try {
+    return !(await sharesConnections(own, answerMs))
+  } catch {
+    return false
   }
 }
 
@@ -73,12 +89,18 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
 function ringing<Tx>(unit: UnitOfWork<Tx>, notes: UnitNotes, ring: () => void): UnitOfWork<Tx> {
   return async (work, options) => {
     let handle: Tx | undefined
-    const result = await unit((tx, repeat) => {
-      handle = tx
-      return work(tx, repeat)
-    }, options)
-    if (notes.take(handle)) ring()
-    return result
+    let committed = false
+    try {
+      const result = await unit((tx, repeat) => {
+        handle = tx
+        notes.begin(tx)
+        return work(tx, repeat)
+      }, options)
+      committed = true
+      return result
+    } finally {
+      if (notes.end(handle) && committed) ring()
+    }
   }
 }
 

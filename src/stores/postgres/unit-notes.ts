@@ -3,29 +3,38 @@ interface Note {
   waiting: boolean
 }
 
-/** What our own statements have learnt about a transaction that is still open. Holds no handle longer than its owner does. */
+/** What our own statements have learnt about transactions that are still open. Holds no handle longer than its owner does. */
 export interface UnitNotes {
+  /** This transaction is a unit of ours, whose end we shall see. */
+  begin(tx: unknown): void
   /** `waiting`: rows were written that no express lane takes, so that a relay has to look. */
   saved(tx: unknown, transactionId: string | undefined, waiting: boolean): void
   transactionId(tx: unknown): string | undefined
-  /** Whether a relay has to look after the commit of this transaction; forgets it. */
-  take(tx: unknown): boolean
+  /** Whether a relay has to look after the commit of this unit; forgets it. */
+  end(tx: unknown): boolean
 }
 
-export function unitNotes(): UnitNotes {
+/** `unseen` is called for rows in transactions of somebody else, whose commit we shall not see. */
+export function unitNotes(unseen: () => void): UnitNotes {
   const notes = new WeakMap<object, Note>()
-  const noteOf = (tx: unknown): Note | undefined => (typeof tx === 'object' && tx !== null ? notes.get(tx) : undefined)
+  const noteOf = (tx: unknown): Note | undefined => (isHandle(tx) ? notes.get(tx) : undefined)
   return {
+    begin(tx) {
+      if (isHandle(tx)) notes.set(tx, { transactionId: undefined, waiting: false })
+    },
     saved(tx, transactionId, waiting) {
-      if ((typeof tx !== 'object' && typeof tx !== 'function') || tx === null) return
-      const note = notes.get(tx) ?? { transactionId, waiting: false }
-      notes.set(tx, { transactionId: transactionId ?? note.transactionId, waiting: note.waiting || waiting })
+      const note = noteOf(tx)
+      if (note === undefined) return waiting ? unseen() : undefined
+      note.transactionId = transactionId ?? note.transactionId
+      note.waiting ||= waiting
     },
     transactionId: (tx) => noteOf(tx)?.transactionId,
-    take(tx) {
+    end(tx) {
       const waiting = noteOf(tx)?.waiting ?? false
-      if (typeof tx === 'object' && tx !== null) notes.delete(tx)
+      if (isHandle(tx)) notes.delete(tx)
       return waiting
     },
   }
 }
+
+const isHandle = (tx: unknown): tx is object => (typeof tx === 'object' || typeof tx === 'function') && tx !== null

@@ -1,4 +1,4 @@
-import type { Clock } from '../lib/clock.ts'
+import type { Clock } from './clock.ts'
 
 /** Milliseconds after a write at which its transaction has probably committed. The poll timer is the net. */
 const delays = [5, 20, 75, 300]
