@@ -1,0 +1,91 @@
+import { readdirSync, readFileSync } from 'node:fs'
+
+/** What one run of a candidate gives. */
+export interface Sample {
+  /** Units of work, or messages, per second: the section says which. */
+  readonly rate: number
+  /** CPU seconds per 100,000 of them: this process, and the processes of the servers. */
+  readonly cpu: Readonly<Record<string, number>>
+  /** What is wrong with what was written or read back; empty: nothing. */
+  readonly faults: readonly string[]
+}
+
+export interface Candidate {
+  readonly name: string
+  run(): Promise<Sample>
+}
+
+export interface Result {
+  readonly name: string
+  readonly rate: number
+  readonly range: readonly [number, number]
+  /** Median of the ratios to the first candidate, each taken inside one round. */
+  readonly ratio: number
+  readonly ratioRange: readonly [number, number]
+  readonly cpu: Readonly<Record<string, number>>
+  readonly faults: readonly string[]
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  const upper = sorted[middle] ?? Number.NaN
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
+}
+
+const range = (values: readonly number[]): readonly [number, number] => [Math.min(...values), Math.max(...values)]
+
+/** Runs A B C, A B C, ...: what the machine does besides hits all alike. One round before warms up and does not count. */
+export async function interleave(candidates: readonly Candidate[], rounds: number): Promise<Result[]> {
+  const samples = candidates.map((): Sample[] => [])
+  for (let round = 0; round <= rounds; round++) {
+    for (const [index, candidate] of candidates.entries()) {
+      const sample = await candidate.run()
+      if (round > 0 || sample.faults.length > 0) samples[index]?.push(sample)
+    }
+  }
+  const base = samples[0]?.map(({ rate }) => rate) ?? []
+  return candidates.map(({ name }, index) => summary(name, samples[index] ?? [], base))
+}
+
+function summary(name: string, samples: readonly Sample[], base: readonly number[]): Result {
+  const rates = samples.map(({ rate }) => rate)
+  const ratios = rates.map((rate, round) => rate / (base[round] ?? Number.NaN))
+  const parts = Object.keys(samples[0]?.cpu ?? {})
+  return {
+    name,
+    rate: median(rates),
+    range: range(rates),
+    ratio: median(ratios),
+    ratioRange: range(ratios),
+    cpu: Object.fromEntries(parts.map((part) => [part, median(samples.map(({ cpu }) => cpu[part] ?? Number.NaN))])),
+    faults: samples.flatMap(({ faults }) => faults),
+  }
+}
+
+/** CPU seconds of a process and of all its descendants, those included that have ended and were waited for. */
+export function cpuSeconds(root: number): number {
+  const children = new Map<number, number[]>()
+  const ticks = new Map<number, number>()
+  for (const entry of readdirSync('/proc')) {
+    const fields = /^\d+$/.test(entry) ? fieldsOf(entry) : undefined
+    if (fields === undefined) continue
+    const pid = Number(entry)
+    const parent = Number(fields[1])
+    children.set(parent, [...(children.get(parent) ?? []), pid])
+    // utime, stime, cutime, cstime: proc(5)
+    ticks.set(pid, Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14]))
+  }
+  const sum = (pid: number): number => (ticks.get(pid) ?? 0) + (children.get(pid) ?? []).reduce((total, child) => total + sum(child), 0)
+  return sum(root) / 100
+}
+
+/** The fields after the name of the program; undefined if the process has gone. */
+function fieldsOf(pid: string): string[] | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  } catch {
+    return undefined
+  }
+}
