@@ -59,7 +59,12 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
       })
   }
   return [
-    candidate('business row alone', 0, 'bench.plain', floor(async () => {})),
+    candidate(
+      'business row alone',
+      0,
+      'bench.plain',
+      floor(async () => {}),
+    ),
     candidate('+ 1 message, plain insert', 1, 'bench.plain', floor(plain)),
     candidate('+ 1 message, Mersal', 1, outbox, through(1, false)),
     candidate('+ 1 keyed message, Mersal', 1, outbox, through(1, true)),

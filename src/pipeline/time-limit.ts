@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts'
-import { abortable, linkAbort } from '../lib/linked-abort.ts'
+import { abortable, type LinkedAbort, linkAbort } from '../lib/linked-abort.ts'
 
 export interface TimeLimit {
   readonly ms: number
@@ -19,15 +19,15 @@ export async function withTimeLimit<Result>(
   onLate: (error: unknown) => void,
 ): Promise<Result> {
   using link = linkAbort(signal)
+  using _timer = limit === undefined ? undefined : abortAfter(limit, link)
+  return await abortable(link.signal, () => work(link.signal), onLate)
+}
+
+function abortAfter(limit: TimeLimit, link: LinkedAbort): Disposable {
   const done = new AbortController()
-  if (limit !== undefined) {
-    void limit.clock.sleep(limit.ms, done.signal).then(() => {
-      if (!done.signal.aborted) link.abort(limit.error())
-    })
-  }
-  try {
-    return await abortable(link.signal, () => work(link.signal), onLate)
-  } finally {
-    done.abort()
-  }
+  void limit.clock.sleep(limit.ms, done.signal).then(() => {
+    if (!done.signal.aborted) link.abort(limit.error())
+  })
+  // With a reason, since making the default one, an error with a stack, costs more than the rest.
+  return { [Symbol.dispose]: () => done.abort('done') }
 }

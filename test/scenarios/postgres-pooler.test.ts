@@ -44,6 +44,26 @@ describe.skipIf(!present)('a pooler in transaction mode (pgbouncer)', () => {
     expect(woken).toBe(0)
   })
 
+  test('statements are prepared under names on a direct connection, and not behind the pooler unless asked', async () => {
+    await using pooler = await pgbouncer(serverUrl)
+    await using harness = await storeHarness()
+    const names = async (options: { readonly url: string; readonly prepare?: boolean }): Promise<unknown[]> => {
+      const pool = harness.database.newPool({ connectionString: options.url, max: 1 })
+      await using store = await harness.open({ pool, ...(options.prepare === undefined ? {} : { prepare: options.prepare }) })
+      return await store.unitOfWork(async (tx) => {
+        await store.outbox.save(tx, [message('one')])
+        const { rows } = await tx.query('select name from pg_prepared_statements where name like $1', [
+          `mersal_${harness.database.schema}%`,
+        ])
+        return rows.map((row) => row['name'])
+      })
+    }
+    const prepared = [`mersal_${harness.database.schema}_save`]
+    expect(await names({ url: serverUrl })).toEqual(prepared)
+    expect(await names({ url: serverUrl, prepare: false })).toEqual([])
+    expect(await names({ url: pooler.url })).toEqual([])
+  })
+
   test('with a relay pool of direct connections, notifications arrive', async () => {
     await using pooler = await pgbouncer(serverUrl)
     await using harness = await storeHarness()

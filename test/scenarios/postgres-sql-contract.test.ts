@@ -82,6 +82,27 @@ describe.skipIf(!present)('the SQL functions for other languages', () => {
     expect(await store.admin.stats()).toMatchObject({ pending: 1, claimed: 0 })
   })
 
+  test('a role with no more than the rights that are documented may send', async () => {
+    await using harness = await storeHarness()
+    await using store = await harness.open()
+    const { pool, schema } = harness.database
+    const role = `${schema}_sender`
+    const client = await pool.connect()
+    try {
+      await client.query(
+        `create role ${role}; grant usage on schema ${schema} to ${role}; grant insert, select on ${schema}.outbox to ${role}`,
+      )
+      await client.query(`set role ${role}`)
+      await client.query(`select ${schema}.publish('a.b', '{}', partition_key => 'k'), ${schema}.send('q', 'a.b', '{}')`)
+      await expect(client.query(`delete from ${schema}.outbox`)).rejects.toMatchObject({ code: '42501' })
+    } finally {
+      await client.query('reset role')
+      await client.query(`drop owned by ${role}; drop role ${role}`)
+      client.release()
+    }
+    expect(await claim(store)).toHaveLength(2)
+  })
+
   test.each([
     ['no type', `publish(null, '{}')`, '22023', /type is not a name/],
     ['a type with blanks', `publish('a b', '{}')`, '22023', /type is not a name/],

@@ -56,6 +56,23 @@ describe.skipIf(!present)('notifications on PostgreSQL', () => {
     listener.release()
   })
 
+  test('rows of a transaction that is not ours notify soon after, though its commit is not seen', async () => {
+    await using harness = await storeHarness()
+    await using store = await harness.open()
+    const { pool, schema } = harness.database
+    const [listener, writer] = [await pool.connect(), await pool.connect()]
+    const heard: unknown[] = []
+    listener.on('notification', (notification) => heard.push(notification))
+    await listener.query(`listen "${schema}_outbox"`)
+    await writer.query('begin')
+    await store.outbox.save(writer, [message('one')])
+    await writer.query('commit')
+    const notifiedBeforeCommit = heard.length
+    while (heard.length === notifiedBeforeCommit) await listener.query('select 1')
+    await listener.query('unlisten *')
+    for (const client of [listener, writer]) client.release()
+  })
+
   test('the business transaction itself holds no notification', async () => {
     await using harness = await storeHarness()
     await using store = await harness.open()

@@ -20,7 +20,10 @@ export interface PreparedQuery {
  */
 export interface PostgresClient {
   // oxlint-disable-next-line typescript/no-explicit-any -- the same type of a row as in `pg`, which any narrower one would refuse
-  query<Row extends Record<string, any> = Record<string, unknown>>(text: string | PreparedQuery, values?: unknown[]): Promise<PostgresResult<Row>>
+  query<Row extends Record<string, any> = Record<string, unknown>>(
+    text: string | PreparedQuery,
+    values?: unknown[],
+  ): Promise<PostgresResult<Row>>
   /** `I` idle, `T` in a transaction, `E` in a failed one, null before the first answer. */
   getTransactionStatus(): 'I' | 'T' | 'E' | null
 }

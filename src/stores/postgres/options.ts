@@ -55,7 +55,9 @@ export interface PostgresSettings {
   readonly random: Random
 }
 
-const known = 'pool session relayPool schema migrate keepSentMs isolation retrySerialization prepare heartbeatMs logger clock random'.split(' ')
+const known = 'pool session relayPool schema migrate keepSentMs isolation retrySerialization prepare heartbeatMs logger clock random'.split(
+  ' ',
+)
 const TEN_YEARS_MS = 3_660 * 86_400_000
 
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */

@@ -67,7 +67,8 @@ async function insert<Tx>(
   const [first] = messages
   if (first === undefined) return []
   try {
-    if (messages.length === 1) return (await executor.query(sql.saveOne, encodeMessage(first, token, graceMs), `mersal_${schema}_save`)).rows
+    if (messages.length === 1)
+      return (await executor.query(sql.saveOne, encodeMessage(first, token, graceMs), `mersal_${schema}_save`)).rows
     const { json, bodies } = encodeMessages(messages)
     return (await executor.query(sql.saveMany, [json, bodies, token, graceMs], `mersal_${schema}_many`)).rows
   } catch (error) {

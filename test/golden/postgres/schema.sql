@@ -82,47 +82,46 @@ begin
   from (select distinct hashtext(k) & 1023 as bucket from unnest(keys) k where k is not null order by 1 offset 0) b;
 end $$;
 
+-- Locks a key as above, and tells whether it has open rows: a statement of its own in a volatile
+-- function, so that its snapshot (READ COMMITTED) is younger than the lock.
+create function "mersal".key_open(given text) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+begin
+  perform pg_advisory_xact_lock(pg_catalog.hashtext('mersal.mersal'), hashtext(given) & 1023);
+  return exists (select from "mersal".outbox e where e.key = given);
+end $$;
+
 -- Adds messages: "messages" is a JSON array, "bodies" the bodies one after the other. The keys are
--- locked before positions are drawn. Each insert is a statement of its own in a volatile function, so
--- that its snapshot (READ COMMITTED) is younger than the locks when it asks whether a key has open
--- rows. Row by row, because one statement for all of them costs a single message three times as much.
+-- locked before positions are drawn, and whether a key has open rows is asked in a later statement,
+-- for the reason above. "express": the writer would take it, if nothing else of its key is open.
 create function "mersal".outbox_save(messages text, bodies bytea, express_token uuid, grace_ms double precision)
 returns table (saved_position text, born_claimed boolean, transaction_id text)
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
   given json := messages::json;
-  allowed boolean := express_token is not null
-    and current_setting('transaction_isolation') = 'read committed'
-    and current_setting('synchronous_commit') in ('on', 'remote_apply');
-  m record;
-  express boolean;
-  first bigint;
-  saved bigint;
-  keys text[] := array(select k.key from json_to_recordset(given) as k(key text) where k.key is not null);
+  allowed boolean := express_token is not null and current_setting('synchronous_commit') in ('on', 'remote_apply');
+  fresh boolean := current_setting('transaction_isolation') = 'read committed';
+  keys text[] := array(select distinct k.key from json_to_recordset(given) as k(key text) where k.key is not null);
+  waiting text[] := '{}';
 begin
   if cardinality(keys) > 0 then
     perform "mersal".lock_keys(keys);
-  end if;
-  for m in select r.* from json_to_recordset(given) as r(n integer, id uuid, key text, delay double precision, type text,
-    transport text, kind text, name text, headers text, start integer, length integer) order by r.n
-  loop
-    express := allowed and m.delay = 0;
-    if express and m.key is not null then
-      -- Rows of this call that are born claimed do not count: they leave in order with this one.
-      perform from "mersal".outbox e
-      where e.key = m.key and (first is null or e.position < first or e.token is distinct from express_token) limit 1;
-      express := not found;
+    if allowed then
+      waiting := array(select k from unnest(keys) k where not fresh or exists (select from "mersal".outbox e where e.key = k));
     end if;
-    insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
-    values (m.id, m.key, clock_timestamp() + case when express then grace_ms else m.delay end * interval '1 millisecond',
-      case when express then express_token end, m.type, m.transport, m.kind, m.name, m.headers, substring(bodies from m.start + 1 for m.length))
-    returning outbox.position into saved;
-    first := coalesce(first, saved);
-    saved_position := saved::text;
-    born_claimed := express;
-    transaction_id := pg_current_xact_id()::text;
-    return next;
-  end loop;
+  end if;
+  return query
+  insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
+  select m.id, m.key, clock_timestamp() + case when m.born then grace_ms else m.delay end * interval '1 millisecond',
+    case when m.born then express_token end, m.type, m.transport, m.kind, m.name, m.headers, substring(bodies from m.start + 1 for m.length)
+  from (
+    select r.*, coalesce(allowed and r.express and w.key is null, false) as born
+    from json_to_recordset(given) as r(n integer, id uuid, key text, delay double precision, express boolean, type text,
+      transport text, kind text, name text, headers text, start integer, length integer)
+    left join unnest(waiting) as w(key) on w.key = r.key
+    order by r.n offset 0
+  ) m
+  returning outbox.position::text, outbox.token is not null, pg_current_xact_id()::text;
 end $$;
 
 -- Puts dead letters back: moved ones behind everything else of their key, blocking ones in their place.

@@ -1,4 +1,15 @@
--- save
+-- saveOne
+insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
+select $1::uuid, $2::text, clock_timestamp() + case when e.born then $4::float8 else $5::float8 end * interval '1 millisecond',
+  case when e.born then $3::uuid end, $6::text, $7::text, $8::text, $9::text, $10::text, $11::bytea
+from (
+  select not k.open and ($2::text is null or current_setting('transaction_isolation') = 'read committed')
+    and $3::uuid is not null and $5::float8 = 0 and current_setting('synchronous_commit') in ('on', 'remote_apply') as born
+  from (select case when $2::text is null then false else "mersal".key_open($2::text) end as open offset 0) k
+) e
+returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+
+-- saveMany
 select s.saved_position, s.born_claimed, s.transaction_id from "mersal".outbox_save($1::text, $2::bytea, $3::uuid, $4::float8) s;
 
 -- claim
