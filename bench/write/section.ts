@@ -1,6 +1,6 @@
 import { Pool } from 'pg'
 import { interleave } from '../measure.ts'
-import type { Table } from '../report.ts'
+import { type Table, tableOf } from '../report.ts'
 import { benchPostgres } from '../servers.ts'
 import { writers } from './writers.ts'
 
@@ -13,7 +13,7 @@ export async function write({ runs, seconds }: { readonly runs: number; readonly
     const newPool = (): Pool => stack.adopt(new Pool({ connectionString: server.url, max: connections }), (pool) => pool.end())
     const candidates = await writers({ newPool, connections, seconds, serverPid: server.pid, stack })
     const results = await interleave(candidates, runs)
-    tables.push({ title: `Write, ${connections} connections, ${server.version}`, unit: 'transactions/s', results })
+    tables.push(tableOf(`Write, ${connections} connections, ${server.version}`, 'transactions/s', results))
   }
   return tables
 }

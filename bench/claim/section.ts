@@ -1,0 +1,132 @@
+import { Client, Pool } from 'pg'
+import { statements } from '../../src/stores/postgres/statements.ts'
+import { postgres } from '../../src/postgres.ts'
+import { median } from '../measure.ts'
+import type { Table } from '../report.ts'
+import { benchPostgres } from '../servers.ts'
+
+const LIMIT = 500
+const MANY = 1_000_000
+const CHURNED = 300_000
+
+/** What one claim costs the server, whatever else the tables hold: time and pages read, by EXPLAIN (ANALYZE, BUFFERS). */
+export async function claim({ runs }: { readonly runs: number }): Promise<Table[]> {
+  await using server = await benchPostgres()
+  await using stack = new AsyncDisposableStack()
+  const pool = stack.adopt(new Pool({ connectionString: server.url }), (opened) => opened.end())
+  const store = stack.use(postgres({ pool, schema: 'bench', keepSentMs: 3_600_000 }))
+  await store.open()
+  await store.outbox.prune({ limit: 1 })
+  const client = new Client({ connectionString: server.url })
+  await client.connect()
+  stack.adopt(client, (opened) => opened.end())
+  const reader = await snapshotReader(server.url, stack)
+  const figures: Figure[] = []
+  const look = async (name: string, from = 0): Promise<void> => {
+    figures.push({ name, ...(await explain(client, from, runs * 2 + 1)) })
+  }
+
+  await look('an empty table')
+  await insert(client, 'outbox', 1000)
+  await look('1,000 due rows')
+  await insert(client, 'dead', MANY)
+  await insert(client, 'sent', MANY)
+  await look('and 1,000,000 dead letters and 1,000,000 kept rows')
+  await client.query(`update bench.outbox set visible_at = 'infinity', died_at = clock_timestamp() where key is not null`)
+  await insert(client, 'outbox', 1000, 'blocked')
+  await look('1,000 due rows behind 750 dead letters that block their keys')
+  await client.query('truncate bench.outbox')
+  await insert(client, 'outbox', MANY)
+  await look('1,000,000 due rows')
+  await client.query('truncate bench.outbox')
+  await reader.hold()
+  await insert(client, 'outbox', CHURNED)
+  const { rows } = await client.query<{ last: string }>('select max(position)::text as last from bench.outbox')
+  await client.query('delete from bench.outbox')
+  await insert(client, 'outbox', 1000)
+  await look(`1,000 due rows after ${CHURNED.toLocaleString('en-US')} that came and went under an open snapshot`)
+  await look('the same from the last position seen', Number(rows[0]?.last))
+  await reader.release()
+  await client.query('vacuum bench.outbox')
+  await look('the same after the snapshot ended and a vacuum')
+  return [tableFor(figures, server.version)]
+}
+
+interface Figure {
+  readonly name: string
+  readonly claimed: number
+  readonly ms: number
+  readonly buffers: number
+}
+
+function tableFor(figures: readonly Figure[], version: string): Table {
+  const base = figures[1]
+  return {
+    title: `Claim of up to ${LIMIT} rows, ${version}`,
+    head: ['the outbox holds', 'claimed', 'ms', 'shared buffers', 'ms to 1,000 rows'],
+    rows: figures.map(({ name, claimed, ms, buffers }) => [
+      name,
+      String(claimed),
+      ms.toFixed(1),
+      buffers.toLocaleString('en-US'),
+      (ms / (base?.ms ?? Number.NaN)).toFixed(1),
+    ]),
+    faults: figures.slice(1).flatMap(({ name, claimed }) => (claimed === LIMIT ? [] : [`${name}: ${claimed} rows claimed of ${LIMIT}`])),
+    data: figures,
+  }
+}
+
+/** The claim as the relay runs it, its settings included, and taken back each time. Medians. */
+async function explain(client: Client, from: number, times: number): Promise<Omit<Figure, 'name'>> {
+  const plans: { ms: number; buffers: number; claimed: number }[] = []
+  for (let time = 0; time < times; time++) {
+    await client.query('begin; set local enable_seqscan = off; set local jit = off')
+    const token = '00000000-0000-7000-8000-000000000001'
+    const text = `explain (analyze, buffers, format json) ${statements('bench').claim}`
+    const { rows } = await client.query<{ 'QUERY PLAN': Explained[] }>(text, [LIMIT, 15_000, token, from, [], 32 * 1024 * 1024])
+    await client.query('rollback')
+    const [explained] = rows[0]?.['QUERY PLAN'] ?? []
+    if (explained === undefined) throw new Error('EXPLAIN gave no plan')
+    const { Plan: plan, 'Execution Time': ms } = explained
+    plans.push({ ms, buffers: plan['Shared Hit Blocks'] + plan['Shared Read Blocks'], claimed: plan['Actual Rows'] })
+  }
+  return {
+    ms: median(plans.map(({ ms }) => ms)),
+    buffers: median(plans.map(({ buffers }) => buffers)),
+    claimed: Math.min(...plans.map(({ claimed }) => claimed)),
+  }
+}
+
+interface Explained {
+  readonly Plan: { readonly 'Shared Hit Blocks': number; readonly 'Shared Read Blocks': number; readonly 'Actual Rows': number }
+  readonly 'Execution Time': number
+}
+
+/** Three of four rows have one of 10,000 keys. */
+async function insert(client: Client, table: 'outbox' | 'dead' | 'sent', rows: number, prefix = 'key'): Promise<void> {
+  const common = `gen_random_uuid(), case when n % 4 = 0 then null else '${prefix} ' || n % 10000 end, 'orders.placed', 'default', 'topic', 'orders.placed', '{}', convert_to(repeat('x', 250), 'UTF8')`
+  const into = {
+    outbox: `bench.outbox (id, key, type, transport, kind, name, headers, body) select ${common}`,
+    dead: `bench.dead (id, key, type, transport, kind, name, headers, body, position, attempts, added_at, error, died_at, dead_reason, maybe_published)
+      select ${common}, -n, 10, now(), 'refused', now(), 'refused', false`,
+    sent: `bench.sent (id, key, type, transport, kind, name, headers, body, position, added_at, sent_at) select ${common}, -n, now(), now()`,
+  }
+  await client.query(`insert into ${into[table]} from generate_series(1, ${rows}) n`)
+  await client.query(`analyze bench.${table}`)
+}
+
+/** Another session that reads once and then stays in its transaction. */
+async function snapshotReader(url: string, stack: AsyncDisposableStack): Promise<{ hold(): Promise<void>; release(): Promise<void> }> {
+  const other = new Client({ connectionString: url })
+  await other.connect()
+  stack.adopt(other, (opened) => opened.end())
+  return {
+    async hold() {
+      await other.query('begin isolation level repeatable read')
+      await other.query('select count(*) from bench.outbox')
+    },
+    async release() {
+      await other.query('commit')
+    },
+  }
+}
