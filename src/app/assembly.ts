@@ -12,6 +12,7 @@ import type { RoutingFacts } from './routing.ts'
 import type { SendCall } from './sender.ts'
 import { type SenderPorts, callName, directCall, unitCall } from './senders.ts'
 import type { Settings } from './settings.ts'
+import { type StraightOutbox, straightOutbox } from './straight.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { type RunUnit, unitRunner } from './units.ts'
 import { wakeHints } from '../lib/wake-hints.ts'
@@ -41,12 +42,16 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const queue = settings.sendOnly ? undefined : settings.name
   const routing = { ownQueue: queue, routes: settings.routes, handles: (type: string) => handlers.get(type) !== undefined }
   const subscriptions = new Subscriptions({ queue, transports: settings.transports, routing, handlers })
-  const senders = senderPorts(settings, routing, () => hint())
+  const outbox = settings.storage === undefined ? undefined : straightOutbox(settings.storage, settings)
+  const senders = senderPorts(settings, outbox, routing, () => hint())
   const looseCall = (cause: Envelope | undefined): SendCall => (settings.storage === undefined ? directCall(senders, cause) : noTransaction)
-  const runUnit = countedUnits(settings, ambient, units, () => machinery.relay)
+  const runUnit = countedUnits(settings, outbox, ambient, units, () => machinery.relay)
   const invoking: InvokePorts<Tx> = { settings, ambient, runUnit, unitCall: (unit) => unitCall(senders, unit), looseCall }
   const receiver = new Receiver({ ...invoking, handlers })
-  const open = once(async () => settings.store?.open())
+  const open = once(async () => {
+    await settings.store?.open()
+    await outbox?.link()
+  })
   const machinery = new Machinery<Tx>({
     settings,
     subscriptions,
@@ -61,25 +66,46 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
       units.abort(reason)
     },
   })
-  const hint = wakeHints(settings.clock, () => machinery.relay?.wake(), machinery.closing)
+  const wake = (): void => {
+    machinery.relay?.wake()
+    outbox?.remind()
+  }
+  const hint = wakeHints(settings.clock, wake, machinery.closing)
   return { ambient, handlers, senders, subscriptions, receiver, machinery, runUnit, open, looseCall, invoking }
 }
 
-function senderPorts<Tx>(settings: Settings<Tx>, routing: RoutingFacts, onForeignRows: () => void): SenderPorts<Tx> {
-  const { name: app, transports, storage, clock, serializer, outgoing: steps } = settings
+function senderPorts<Tx>(
+  settings: Settings<Tx>,
+  outbox: StraightOutbox<Tx> | undefined,
+  routing: RoutingFacts,
+  hint: () => void,
+): SenderPorts<Tx> {
+  const { name: app, transports, clock, serializer, outgoing: steps } = settings
   const limitOf = (transport: string): number => transports.get(transport)?.features.maxMessageBytes ?? 0
-  return { app, transports, storage, routing, onForeignRows, outgoing: outgoingPipeline({ app, clock, serializer, steps, limitOf }) }
+  const onForeignRows: SenderPorts<Tx>['onForeignRows'] = (messages, saved) => {
+    outbox?.written(messages, saved)
+    hint()
+  }
+  return {
+    app,
+    transports,
+    storage: outbox?.storage,
+    routing,
+    onForeignRows,
+    outgoing: outgoingPipeline({ app, clock, serializer, steps, limitOf }),
+  }
 }
 
 /** Units of this app, counted, and given up when the app is stopped by force. */
 function countedUnits<Tx>(
-  { name: app, storage, unitOfWork, logger }: Settings<Tx>,
+  { name: app, unitOfWork, logger }: Settings<Tx>,
+  outbox: StraightOutbox<Tx> | undefined,
   ambient: Ambient<Tx>,
   units: OpenUnits,
   relay: () => Machinery<Tx>['relay'],
 ): RunUnit<Tx> | undefined {
-  if (storage === undefined || unitOfWork === undefined) return undefined
-  const run = unitRunner({ app, ambient, unitOfWork, storage, relay, logger })
+  if (outbox === undefined || unitOfWork === undefined) return undefined
+  const run = unitRunner({ app, ambient, unitOfWork, outbox, relay, logger })
   return (request) =>
     units.run(async () => {
       using link = linkAbort(request.signal, units.signal)

@@ -104,7 +104,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * understands. Each message is written at once; it exists if and only if that transaction commits.
    */
   within(tx: Tx): Sender {
-    const { storage } = this.#settings
+    const { storage } = this.#parts.senders
     if (storage === undefined) throw misuse('within()', 'this app has no outbox: give it a store, or outbox.storage')
     if (tx === undefined || tx === null) {
       throw new MersalError('MERSAL_NOT_A_TRANSACTION', `within(): expected the handle of an open transaction, got ${String(tx)}`)

@@ -1,7 +1,7 @@
 import { MersalError } from '../core/errors.ts'
 import { type Destination, type Envelope, type MessageType, type OutgoingMessage, destinationKey } from '../core/message.ts'
 import { checkOptions } from '../core/options.ts'
-import type { OutboxStorage } from '../core/outbox.ts'
+import type { OutboxStorage, SavedMessage } from '../core/outbox.ts'
 import { emit } from '../core/telemetry.ts'
 import type { TransactionContext } from '../core/transaction.ts'
 import type { PublishOutcome, Transport } from '../core/transport.ts'
@@ -21,7 +21,7 @@ export interface SenderPorts<Tx> {
   readonly routing: RoutingFacts
   readonly outgoing: (request: OutgoingRequest) => Promise<OutgoingMessage>
   /** Called when rows were written whose commit we cannot see. */
-  readonly onForeignRows: () => void
+  readonly onForeignRows: (messages: readonly OutgoingMessage[], saved: readonly SavedMessage[]) => void
 }
 
 interface Origin {
@@ -87,8 +87,8 @@ export function foreignCall<Tx>(ports: SenderPorts<Tx>, storage: OutboxStorage<T
     making.catch(() => {}) // looked at below, after the calls before this one
     return mutex.run(async () => {
       const message = await making
-      await storage.save(tx, [message])
-      ports.onForeignRows()
+      const messages = [message]
+      ports.onForeignRows(messages, await storage.save(tx, messages))
       return message.id
     })
   }

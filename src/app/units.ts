@@ -1,6 +1,6 @@
 import { MersalError } from '../core/errors.ts'
 import type { Envelope, OutgoingMessage } from '../core/message.ts'
-import type { OutboxStorage, SavedMessage } from '../core/outbox.ts'
+import type { SavedMessage } from '../core/outbox.ts'
 import type { UnitOfWork } from '../core/store.ts'
 import { type Logger, emit } from '../core/telemetry.ts'
 import type { ExpressOffer, Relay } from '../outbox/types.ts'
@@ -8,13 +8,14 @@ import { errorText } from '../core/dead-letter.ts'
 import { type TimeLimit, withTimeLimit } from '../pipeline/time-limit.ts'
 import { type LinkedAbort, linkAbort } from '../lib/linked-abort.ts'
 import type { Ambient } from './ambient.ts'
+import type { StraightOutbox } from './straight.ts'
 import { Unit } from './unit.ts'
 
 export interface UnitPorts<Tx> {
   readonly app: string
   readonly ambient: Ambient<Tx>
   readonly unitOfWork: UnitOfWork<Tx>
-  readonly storage: OutboxStorage<Tx>
+  readonly outbox: Pick<StraightOutbox<Tx>, 'storage' | 'committed'>
   /** Undefined while no relay runs in this app. */
   readonly relay: () => Relay | undefined
   readonly logger: Logger
@@ -120,7 +121,7 @@ async function flush<Tx>(ports: UnitPorts<Tx>, tx: Tx, messages: readonly Outgoi
   const offer = ports.relay()?.express()
   const express = offer === undefined ? {} : { express: { token: offer.token, graceMs: offer.graceMs } }
   try {
-    const saved = await ports.storage.save(tx, messages, express)
+    const saved = await ports.outbox.storage.save(tx, messages, express)
     signal.throwIfAborted()
     return { messages, saved, offer }
   } catch (error) {
@@ -138,6 +139,7 @@ function committed<Result>({ outcome }: Attempt<Result>): Result {
 
 function handOver<Tx>(ports: UnitPorts<Tx>, { messages, saved, offer }: Flushed): void {
   if (messages.length === 0) return
+  const straight = ports.outbox.committed(messages, saved)
   const express = messages.flatMap((message, index) => {
     const row = saved[index]
     if (offer === undefined || row === undefined || !row.express) return []
@@ -146,5 +148,5 @@ function handOver<Tx>(ports: UnitPorts<Tx>, { messages, saved, offer }: Flushed)
   emit('mersal:commit', () => ({ app: ports.app, messages: messages.length, express: express.length }))
   if (express.length > 0) offer?.dispatch(express)
   else offer?.cancel()
-  if (express.length < messages.length) ports.relay()?.wake()
+  if (express.length + straight < messages.length) ports.relay()?.wake()
 }

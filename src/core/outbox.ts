@@ -1,5 +1,6 @@
 import type { DeadReason } from './dead-letter.ts'
 import type { OutgoingMessage } from './message.ts'
+import type { OpenToQueue } from './straight.ts'
 
 /**
  * Where outgoing messages wait until the broker has confirmed them: the heart of the outbox, three
@@ -8,6 +9,8 @@ import type { OutgoingMessage } from './message.ts'
  * `Tx` is the handle of a transaction: whatever the database library hands to its users.
  */
 export interface OutboxStorage<Tx> {
+  /** Only where a queue may live in the same database: lets it write in the same transaction. */
+  readonly openToQueue?: OpenToQueue<Tx>
   /**
    * Adds the messages inside the caller's transaction. They exist if and only if it commits.
    *

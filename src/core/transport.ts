@@ -1,5 +1,6 @@
 import type { DeadReason } from './dead-letter.ts'
 import type { Envelope, OutgoingMessage } from './message.ts'
+import type { StraightRoad } from './straight.ts'
 
 /**
  * The answer to one published message.
@@ -77,6 +78,8 @@ export interface Consumption {
 export interface Transport extends AsyncDisposable {
   readonly name: string
   readonly features: TransportFeatures
+  /** Only of queues in a database: the way into them inside the transaction of an outbox in the same place. */
+  readonly straight?: StraightRoad
   /**
    * One promise per message, in the same order; none of them ever rejects. Messages of one call
    * that have no key may be sent in any order. A message to a queue that nobody declared, or to a

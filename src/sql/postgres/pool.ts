@@ -28,8 +28,8 @@ export interface Own {
   readonly direct: boolean
   /** Runs one statement in a transaction of its own with the settings of the relay. `doing` names it in errors. */
   run<Row>(doing: string, text: string, values: readonly unknown[]): Promise<PostgresResult<Row>>
-  /** Runs several statements in one such transaction. */
-  transaction<Result>(doing: string, work: (query: Query) => Promise<Result>): Promise<Result>
+  /** Runs several statements in one such transaction. Not durable: the answer does not wait for the disk, so a crash may lose it as a whole. */
+  transaction<Result>(doing: string, work: (query: Query) => Promise<Result>, options?: { readonly durable?: boolean }): Promise<Result>
   /** Lends a connection without a transaction; it is closed afterwards if the work threw. */
   connection<Result>(work: (query: Query, client: PostgresPoolClient) => Promise<Result>): Promise<Result>
 }
@@ -47,8 +47,8 @@ export interface Query {
  * snapshots per statement, a commit that is flushed before it is answered, a plan that does not turn
  * quadratic when it was made on an empty table, an end to every statement.
  */
-const BEGIN = `begin isolation level read committed;
-set local synchronous_commit = on; set local enable_seqscan = off; set local jit = off;
+const begin = (synchronousCommit: 'on' | 'off'): string => `begin isolation level read committed;
+set local synchronous_commit = ${synchronousCommit}; set local enable_seqscan = off; set local jit = off;
 set local statement_timeout = ${STATEMENT_MS}; set local lock_timeout = ${STATEMENT_MS / 2}`
 
 function queryOn(client: PostgresPoolClient): Query {
@@ -80,10 +80,14 @@ export function own(pool: PostgresPool, schema: string): Own {
     }
   }
 
-  async function transaction<Result>(doing: string, work: (query: Query) => Promise<Result>): Promise<Result> {
+  async function transaction<Result>(
+    doing: string,
+    work: (query: Query) => Promise<Result>,
+    { durable = true }: { readonly durable?: boolean } = {},
+  ): Promise<Result> {
     try {
       return await connection(async (query) => {
-        await query.script(BEGIN)
+        await query.script(begin(durable ? 'on' : 'off'))
         const result = await work(query)
         await query.script('commit')
         return result

@@ -1,5 +1,7 @@
 import type { ClaimedMessage, ClaimRequest, OutboxStorage, SavedMessage } from '../../core/outbox.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
+import type { OpenToQueue } from '../../core/straight.ts'
+import { placeOf } from '../../sql/postgres/place.ts'
 import type { Session, SqlExecutor } from '../../sql/session.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Own } from '../../sql/postgres/pool.ts'
@@ -27,10 +29,27 @@ export interface OutboxPorts<Tx> {
 export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
   const { own, sql, keepSentMs } = ports
   return {
+    openToQueue: openToQueue(ports),
     save: (tx, messages, options = {}) => save(ports, tx, messages, options.express),
     claim: (request) => claim(ports, request),
     settle: (settlements) => settle(settlements, { own, sql, keepSent: keepSentMs > 0 }),
     prune: ({ limit }) => prune(ports, limit),
+  }
+}
+
+/** A queue in this schema may write in the transactions of the outbox. */
+function openToQueue<Tx>({ own, schema, session, notes }: OutboxPorts<Tx>): OpenToQueue<Tx> {
+  return {
+    place: () => placeOf(own, schema),
+    async query(tx, text, values) {
+      try {
+        const result = await session.executor(tx).query(text, values)
+        notes.saved(tx, result.rows[0]?.['transaction_id'] as string | undefined, false)
+        return result
+      } catch (error) {
+        throw explain(schema, error)
+      }
+    },
   }
 }
 

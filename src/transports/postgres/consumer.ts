@@ -1,0 +1,219 @@
+import { randomUUID } from 'node:crypto'
+import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
+import { toError } from '../../lib/abort.ts'
+import { backoffMs } from '../../lib/backoff.ts'
+import { decodeHeaders } from '../../sql/postgres/headers.ts'
+import type { Connection } from './connection.ts'
+import { delayOf } from './encode.ts'
+import { type Hold, Settler } from './settler.ts'
+
+interface TakenRow {
+  readonly position: string
+  readonly attempts: number
+  readonly id: string
+  readonly type: string
+  readonly keyed: boolean
+  readonly headers: string
+  readonly body: Uint8Array
+}
+
+/** A message in the hands of the callback. */
+interface Held extends Hold {
+  readonly controller: AbortController
+  readonly keyed: boolean
+  /** Until when the database keeps it for us, by our monotonic clock. */
+  until: number
+}
+
+type Callback = (delivery: Delivery) => Promise<Disposition>
+
+/** After failures of the database. */
+const PAUSE = { firstMs: 250, longestMs: 10_000 }
+/** One fetch carries at most this many bytes of bodies (but always one message), so that memory stays bounded. */
+const TAKE_BYTES = 32 * 1024 * 1024
+
+/** Fetches messages of one queue and hands them to the callback, until it is disposed. */
+export class Consumer implements AsyncDisposable {
+  readonly #connection: Connection
+  readonly #consumption: Consumption
+  /** Number of the queue in its table. */
+  readonly #queue: number
+  readonly #onDelivery: Callback
+  readonly #held = new Set<Held>()
+  readonly #running = new Set<Promise<void>>()
+  readonly #fetching = new AbortController()
+  readonly #closing = new AbortController()
+  readonly #settler: Settler
+  readonly #loops: Promise<unknown>[]
+  readonly #deaf: () => void
+  #rung = Promise.withResolvers<void>()
+  /** When the next retry of ours falls due, by our monotonic clock. Everything else is found by ring or poll. */
+  #nextDue = Infinity
+  #failures = 0
+
+  constructor(connection: Connection, queue: number, consumption: Consumption, onDelivery: Callback) {
+    this.#connection = connection
+    this.#queue = queue
+    this.#consumption = consumption
+    this.#onDelivery = onDelivery
+    this.#settler = new Settler(connection, queue, {
+      failed: (error) => this.#failed('recording what became of messages', error, this.#closing.signal),
+      signal: this.#closing.signal,
+    })
+    this.#deaf = connection.onRing((rung) => {
+      if (rung === undefined || rung === queue) this.#ring()
+    })
+    this.#loops = [this.#fetchAll(), this.#renewAll()]
+  }
+
+  /** Stops fetching, then waits for the callbacks in progress and for what they decided to be recorded. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopFetching()
+    await this.#loops[0]
+    while (this.#running.size > 0) await Promise.all(this.#running)
+    this.#closing.abort()
+    await Promise.all(this.#loops)
+  }
+
+  /** Aborts the signals of all deliveries and waits for nothing but the loops; the messages come again after their time. */
+  async breakOff(): Promise<void> {
+    this.#stopFetching()
+    this.#closing.abort()
+    for (const held of this.#held) held.controller.abort()
+    await Promise.all(this.#loops)
+  }
+
+  #stopFetching(): void {
+    this.#fetching.abort()
+    this.#deaf()
+    this.#ring()
+  }
+
+  #ring(): void {
+    this.#rung.resolve()
+  }
+
+  get #now(): number {
+    return this.#connection.settings.clock.monotonic()
+  }
+
+  async #fetchAll(): Promise<void> {
+    const { signal } = this.#fetching
+    while (!signal.aborted) {
+      this.#rung = Promise.withResolvers()
+      const free = this.#consumption.concurrency - this.#held.size
+      try {
+        const taken = free > 0 ? await this.#take(free) : 0
+        if (free > 0) this.#failures = 0
+        if (taken < free || free <= 0) await this.#rest(free > 0)
+      } catch (error) {
+        await this.#failed('fetching messages', error, signal)
+      }
+    }
+  }
+
+  /** Until somebody rings, a retry falls due, or the poll interval has passed; with full hands only until somebody rings. */
+  async #rest(untilDue: boolean): Promise<void> {
+    if (!untilDue) return this.#rung.promise
+    const { clock, pollIntervalMs } = this.#connection.settings
+    const wait = Math.min(Math.max(this.#nextDue - this.#now, 1), pollIntervalMs)
+    const timer = new AbortController()
+    await Promise.race([this.#rung.promise, clock.sleep(wait, timer.signal)])
+    timer.abort()
+    if (this.#nextDue <= this.#now) this.#nextDue = Infinity
+  }
+
+  async #take(limit: number): Promise<number> {
+    const { own, sql, settings } = this.#connection
+    const token = randomUUID()
+    const until = this.#now + settings.visibilityMs
+    const values = [this.#queue, limit, settings.visibilityMs, token, TAKE_BYTES]
+    const { rows } = await own.run<TakenRow>('fetching messages', sql.take, values)
+    for (const row of rows.sort((left, right) => (BigInt(left.position) < BigInt(right.position) ? -1 : 1))) this.#hold(row, token, until)
+    return rows.length
+  }
+
+  #hold(row: TakenRow, token: string, until: number): void {
+    const held: Held = { position: row.position, token, keyed: row.keyed, until, controller: new AbortController() }
+    this.#held.add(held)
+    const run = this.#deliver(row, held).finally(() => this.#running.delete(run))
+    this.#running.add(run)
+  }
+
+  async #deliver(row: TakenRow, held: Held): Promise<void> {
+    const disposition: Disposition = this.#fetching.signal.aborted ? { kind: 'release' } : await this.#call(row, held)
+    // The hands are free, so the next fetch need not wait for this settlement.
+    this.#held.delete(held)
+    const settled = this.#settler.settle(held, disposition)
+    this.#ring()
+    await settled
+    this.#afterwards(held, disposition)
+  }
+
+  async #call(row: TakenRow, held: Held): Promise<Disposition> {
+    const headers = decodeHeaders(row.headers)
+    if (headers === undefined)
+      return { kind: 'reject', reason: 'malformed', error: new Error('the headers of this row are no JSON object of texts') }
+    const message = { id: row.id, type: row.type, headers, body: row.body }
+    const { queue } = this.#consumption
+    try {
+      return await this.#onDelivery({ message, queue, attempt: row.attempts, signal: held.controller.signal })
+    } catch (error) {
+      return { kind: 'retry', delayMs: 0, error: toError(error) }
+    }
+  }
+
+  /** Something may be due now: this message again, or the next one of its key. Whoever stops leaves it to others. */
+  #afterwards(held: Held, disposition: Disposition): void {
+    const delayMs = disposition.kind === 'retry' ? delayOf(disposition.delayMs) : 0
+    if (delayMs > 0) this.#nextDue = Math.min(this.#nextDue, this.#now + delayMs + 1)
+    else if (!held.keyed && (disposition.kind === 'ack' || disposition.kind === 'reject')) return
+    else if (this.#fetching.signal.aborted) this.#connection.ring([this.#queue])
+    this.#ring()
+  }
+
+  async #renewAll(): Promise<void> {
+    const { clock, visibilityMs } = this.#connection.settings
+    const { signal } = this.#closing
+    for (;;) {
+      await clock.sleep(visibilityMs / 3, signal)
+      if (signal.aborted) return
+      if (this.#held.size > 0) await this.#renew([...this.#held])
+    }
+  }
+
+  /** A message is lost if another consumer has taken it, or if the database could not be told in time that we still hold it. */
+  async #renew(all: readonly Held[]): Promise<void> {
+    const { own, sql, settings } = this.#connection
+    const until = this.#now + settings.visibilityMs
+    let kept = new Set<string>()
+    try {
+      const values = [this.#queue, all.map(({ position }) => position), all.map(({ token }) => token), settings.visibilityMs]
+      const { rows } = await own.run<{ position: string }>('keeping hold of messages', sql.renew, values)
+      kept = new Set(rows.map(({ position }) => position))
+    } catch (error) {
+      this.#warn('keeping hold of messages', error)
+      kept = new Set(all.filter((held) => held.until > this.#now).map(({ position }) => position))
+      for (const held of all) if (!kept.has(held.position)) held.controller.abort()
+      return
+    }
+    for (const held of all) {
+      if (kept.has(held.position)) held.until = until
+      else if (this.#held.has(held)) held.controller.abort()
+    }
+  }
+
+  async #failed(doing: string, error: unknown, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return
+    this.#warn(doing, error)
+    this.#failures++
+    const { clock, random } = this.#connection.settings
+    await clock.sleep(backoffMs(PAUSE, this.#failures, random), signal)
+  }
+
+  #warn(doing: string, error: unknown): void {
+    const { code, message } = toError(error) as Error & { readonly code?: unknown }
+    const fields = { queue: this.#consumption.queue, code, error: message }
+    this.#connection.settings.logger.warn(fields, `postgres queue: ${doing} failed, trying again`)
+  }
+}

@@ -1,0 +1,65 @@
+import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-letter.ts'
+import { decodeHeaders } from '../../sql/postgres/headers.ts'
+import type { Connection } from './connection.ts'
+import { idsOf } from './publish.ts'
+
+interface DeadRow {
+  readonly number: string
+  readonly queue: string
+  readonly reason: string
+  readonly error: string
+  readonly died_ms: string
+  readonly attempts: number
+  readonly id: string
+  readonly type: string
+  readonly key: string | null
+  readonly headers: string
+  readonly body: Uint8Array
+}
+
+/** Only what can be a number of a dead letter; anything else names none. */
+function numbers(keys: readonly string[]): string[] {
+  return keys.filter((key) => /^\d{1,18}$/.test(key))
+}
+
+/** Messages that their consumers have given up, of all queues. */
+export function queueDeadLetters(connection: Connection): DeadLetterBox {
+  const { own, sql } = connection
+  return {
+    async list({ limit = 100, after } = {}) {
+      await connection.ready()
+      const from = after === undefined || numbers([after]).length === 0 ? '-1' : after
+      const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [Math.min(Math.max(limit, 1), 1000), from])
+      return rows.map(deadLetter)
+    },
+    async retry(keys) {
+      await connection.ready()
+      const { rows } = await own.run<{ retried: string; queue_ids: string }>('retrying dead letters', sql.deadRetry, [numbers(keys)])
+      connection.ring(idsOf(rows[0]?.queue_ids))
+      return Number(rows[0]?.retried ?? 0)
+    },
+    async discard(keys) {
+      await connection.ready()
+      return (await own.run('discarding dead letters', sql.deadDiscard, [numbers(keys)])).rowCount ?? 0
+    },
+  }
+}
+
+function deadLetter(row: DeadRow): DeadLetter {
+  return {
+    key: row.number,
+    direction: 'incoming',
+    id: row.id,
+    type: row.type,
+    headers: decodeHeaders(row.headers) ?? {},
+    body: row.body,
+    place: row.queue,
+    ...(row.key === null ? {} : { partitionKey: row.key }),
+    reason: row.reason as DeadReason,
+    error: row.error,
+    attempts: row.attempts,
+    diedAt: Math.round(Number(row.died_ms)),
+    maybePublished: false,
+    blocksKey: false,
+  }
+}

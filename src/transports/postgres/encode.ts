@@ -1,0 +1,50 @@
+import { MersalError } from '../../core/errors.ts'
+import type { OutgoingMessage } from '../../core/message.ts'
+import { LONGEST_DELAY_MS } from '../../core/validation.ts'
+import { byteLength } from '../../lib/text.ts'
+
+/** Bytes of body and headers. */
+export function sizeOf({ body, headers }: OutgoingMessage): number {
+  let size = body.byteLength
+  for (const [name, value] of Object.entries(headers)) size += byteLength(name) + byteLength(value)
+  return size
+}
+
+/** Why PostgreSQL could not store this message, or undefined. It takes neither NUL nor lone surrogates. */
+export function unstorable(message: OutgoingMessage): MersalError | undefined {
+  const { id, type, headers, to, partitionKey = '', body } = message
+  const texts: readonly unknown[] = [id, type, to.name, partitionKey, ...Object.keys(headers), ...Object.values(headers)]
+  if (!texts.every((text) => typeof text === 'string' && !text.includes('\0') && text.isWellFormed())) {
+    return new MersalError('MERSAL_REFUSED', 'the message cannot be stored: id, type, key and headers must be well-formed text without NUL')
+  }
+  if (body instanceof Uint8Array) return undefined
+  return new MersalError('MERSAL_REFUSED', 'the message cannot be stored: its body is no Uint8Array')
+}
+
+/** As parameters of `queue_put`: the facts as one JSON array, and the bodies in one piece. */
+export function encode(messages: readonly OutgoingMessage[], delayed: boolean): { readonly json: string; readonly bodies: Uint8Array } {
+  let start = 0
+  const rows = messages.map((message, n) => {
+    const row = {
+      n,
+      id: message.id,
+      key: message.partitionKey ?? null,
+      delay: delayed ? delayOf(message.delayMs) : 0,
+      type: message.type,
+      kind: message.to.kind,
+      name: message.to.name,
+      headers: JSON.stringify(message.headers),
+      start,
+      length: message.body.byteLength,
+    }
+    start += message.body.byteLength
+    return row
+  })
+  const only = messages.length === 1 ? messages[0] : undefined
+  return { json: JSON.stringify(rows), bodies: only?.body ?? Buffer.concat(messages.map(({ body }) => body)) }
+}
+
+/** Milliseconds that can be added to the time of the database, whatever was given. */
+export function delayOf(given: number | undefined): number {
+  return Math.min(Math.max(Number(given) || 0, 0), LONGEST_DELAY_MS)
+}

@@ -1,0 +1,103 @@
+import { MersalError } from '../../core/errors.ts'
+import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
+import { type Logger, stderrLogger } from '../../core/telemetry.ts'
+import { type Clock, type Random, systemClock } from '../../lib/clock.ts'
+import { checkIdentifier } from '../../sql/identifiers.ts'
+import type { PostgresPool } from '../../sql/postgres/client.ts'
+import type { MigrateMode } from '../../sql/postgres/migrate.ts'
+
+export interface PostgresQueueOptions {
+  /** A pool of `pg` 8, whose settings the queue uses for a few connections of its own; it stays yours. */
+  readonly pool: PostgresPool
+  /**
+   * A pool for everything that the queue does, with at least 3 connections; it stays yours. Give one with
+   * direct connections when `pool` goes through a pooler. Default: 5 connections with the settings of `pool`.
+   */
+  readonly queuePool?: PostgresPool
+  /** Schema of the tables: 1 to 48 letters, digits or '_'. May be that of the store. Default 'mersal'. */
+  readonly schema?: string
+  /** `auto`: create and update the tables. `check`: throw unless they are up to date. `off`: trust. Default 'auto'. */
+  readonly migrate?: MigrateMode
+  /** Largest body plus headers, in bytes. Default 16 MiB. */
+  readonly maxMessageBytes?: number
+  /** `refuse`: an event that no queue is subscribed to is unroutable. `discard`: it is confirmed and dropped. Default 'refuse'. */
+  readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
+  /** A message whose consumer has died is delivered again after this time, in milliseconds. Renewed while the consumer lives. Default 30000. */
+  readonly visibilityMs?: number
+  /** Safety net: consumers look at least this often, in milliseconds. Default 1000. */
+  readonly pollIntervalMs?: number
+  /** The connection that listens is asked for an answer this often, in milliseconds. Default 5000. */
+  readonly heartbeatMs?: number
+  /**
+   * False: messages of an app whose store is in the same schema of the same database take the way over outbox and
+   * relay, as with any other transport. Default true: they go straight into the queue, in the transaction of the sender.
+   */
+  readonly straight?: boolean
+  /** Default: warnings as JSON lines on standard error. */
+  readonly logger?: Logger
+  /** For tests. */
+  readonly clock?: Clock
+  /** For tests. */
+  readonly random?: Random
+}
+
+export interface QueueSettings {
+  readonly pool: PostgresPool
+  readonly queuePool: PostgresPool | undefined
+  readonly schema: string
+  readonly migrate: MigrateMode
+  readonly maxMessageBytes: number
+  readonly eventsWithoutSubscribers: 'refuse' | 'discard'
+  readonly visibilityMs: number
+  readonly pollIntervalMs: number
+  readonly heartbeatMs: number
+  readonly straight: boolean
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly random: Random
+}
+
+const known = [
+  ...['pool', 'queuePool', 'schema', 'migrate', 'maxMessageBytes', 'eventsWithoutSubscribers'],
+  ...['visibilityMs', 'pollIntervalMs', 'heartbeatMs', 'straight', 'logger', 'clock', 'random'],
+]
+const where = 'postgresQueue'
+/** One message must fit into one value of the protocol, with room for its fan-out in one statement. */
+const LARGEST_BYTES = 256 * 1024 * 1024
+
+/** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
+export function queueSettings(given: PostgresQueueOptions): QueueSettings {
+  checkOptions(where, given, known)
+  checkShape(`${where}.pool`, given.pool, ['connect', 'on', 'off', 'end'])
+  if (given.queuePool !== undefined) checkShape(`${where}.queuePool`, given.queuePool, ['connect', 'on', 'off', 'end'])
+  if (given.logger !== undefined) checkShape(`${where}.logger`, given.logger, ['debug', 'info', 'warn', 'error'])
+  return {
+    pool: given.pool,
+    queuePool: given.queuePool,
+    schema: checkIdentifier(`${where}.schema`, given.schema ?? 'mersal'),
+    migrate: checkChoice(`${where}.migrate`, given.migrate, ['auto', 'check', 'off'] as const, 'auto'),
+    maxMessageBytes: checkNumber(`${where}.maxMessageBytes`, given.maxMessageBytes, {
+      default: 16 * 1024 * 1024,
+      min: 1,
+      max: LARGEST_BYTES,
+    }),
+    eventsWithoutSubscribers: checkChoice(
+      `${where}.eventsWithoutSubscribers`,
+      given.eventsWithoutSubscribers,
+      ['refuse', 'discard'] as const,
+      'refuse',
+    ),
+    visibilityMs: checkNumber(`${where}.visibilityMs`, given.visibilityMs, { default: 30_000, min: 30, max: 86_400_000 }),
+    pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, given.pollIntervalMs, { default: 1000, min: 1, max: 3_600_000 }),
+    heartbeatMs: checkNumber(`${where}.heartbeatMs`, given.heartbeatMs, { default: 5000, min: 100, max: 60_000 }),
+    straight: flag(`${where}.straight`, given.straight),
+    logger: given.logger ?? stderrLogger,
+    clock: given.clock ?? systemClock,
+    random: given.random ?? Math.random,
+  }
+}
+
+function flag(field: string, given: unknown): boolean {
+  if (given === undefined || typeof given === 'boolean') return given ?? true
+  throw new MersalError('MERSAL_INVALID_OPTIONS', `${field}: expected true or false`, { details: { field } })
+}

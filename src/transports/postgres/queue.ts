@@ -1,0 +1,76 @@
+import type { DeadLetterBox } from '../../core/dead-letter.ts'
+import { MersalError } from '../../core/errors.ts'
+import { checkNumber } from '../../core/options.ts'
+import type { Transport } from '../../core/transport.ts'
+import { isName, nameRule } from '../../core/validation.ts'
+import { Connection } from './connection.ts'
+import { Consumer } from './consumer.ts'
+import { queueDeadLetters } from './dead-letters.ts'
+import { type PostgresQueueOptions, queueSettings } from './options.ts'
+import { publishAll } from './publish.ts'
+import { straightRoad } from './straight.ts'
+
+/** A broker in a database: durable queues, subscriptions and dead letters, shared by everybody who reaches it. */
+export interface PostgresQueue extends Transport {
+  readonly deadLetters: DeadLetterBox
+}
+
+/**
+ * A transport whose broker is a PostgreSQL database; the one of the store or another one.
+ *
+ * Messages of one key arrive in the order of their publishing: the next one is delivered when the one
+ * before has been acknowledged or rejected. An app whose store is in the same schema of the same
+ * database puts its messages into the queue in its own transactions. Throws `MERSAL_INVALID_OPTIONS`.
+ */
+export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
+  const settings = queueSettings(options)
+  const connection = new Connection(settings)
+  const consumers = new Set<Consumer>()
+  return {
+    name: 'postgres',
+    features: { ordering: 'per-key', maxMessageBytes: settings.maxMessageBytes },
+    ...(settings.straight ? { straight: straightRoad(connection) } : {}),
+    deadLetters: queueDeadLetters(connection),
+    publish: (messages, { signal } = {}) => publishAll(connection, messages, signal),
+    subscribe: async (queue, topics, { remove = false } = {}) => void (await subscribe(connection, queue, topics, remove)),
+    async consume(consumption, onDelivery) {
+      checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
+      const queue = await subscribe(connection, consumption.queue, [], false)
+      await connection.ready() // closed meanwhile?
+      const consumer = new Consumer(connection, queue, consumption, onDelivery)
+      consumers.add(consumer)
+      return {
+        [Symbol.asyncDispose]: async () => {
+          await consumer[Symbol.asyncDispose]()
+          consumers.delete(consumer)
+        },
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      const closing = connection.close()
+      await Promise.all([...consumers].map((consumer) => consumer.breakOff()))
+      consumers.clear()
+      await closing
+    },
+  }
+}
+
+/** Returns the number of the queue. */
+async function subscribe(connection: Connection, queue: string, topics: readonly string[], remove: boolean): Promise<number> {
+  for (const name of [queue, ...topics]) {
+    if (!isName(name))
+      throw new MersalError('MERSAL_INVALID_OPTIONS', `a queue or topic needs a name with ${nameRule}`, { details: { field: 'queue' } })
+  }
+  await connection.ready()
+  const { own, sql } = connection
+  return await own.transaction('declaring a queue', async (query) => {
+    const find = async (): Promise<number | undefined> => (await query<{ id: number }>(sql.find, [queue])).rows[0]?.id
+    let id = await find()
+    if (id === undefined) {
+      await query(sql.declare, [queue])
+      id = (await find()) as number
+    }
+    if (topics.length > 0) await query(remove ? sql.unsubscribe : sql.subscribe, [topics, id])
+    return id
+  })
+}

@@ -1,0 +1,89 @@
+import { errorText } from '../../core/dead-letter.ts'
+import type { Disposition } from '../../core/transport.ts'
+import type { Query } from '../../sql/postgres/pool.ts'
+import type { Connection } from './connection.ts'
+import { delayOf } from './encode.ts'
+import type { QueueStatements } from './statements.ts'
+
+/** Which row, and the proof that it is still ours. */
+export interface Hold {
+  readonly position: string
+  readonly token: string
+}
+
+interface Waiting {
+  readonly hold: Hold
+  readonly disposition: Disposition
+  readonly done: () => void
+}
+
+type Kind<Name extends Disposition['kind']> = Extract<Disposition, { kind: Name }>
+
+/** Most settlements of one transaction. */
+const MOST = 1000
+
+/**
+ * Records what became of deliveries: those that come while a transaction is under way share the next
+ * one. Not flushed to the disk before it is answered: what a crash of the server undoes comes again,
+ * as after any crash between handling and settling.
+ */
+export class Settler {
+  readonly #connection: Connection
+  readonly #queue: number
+  readonly #failed: (error: unknown) => Promise<void>
+  readonly #signal: AbortSignal
+  #waiting: Waiting[] = []
+  #running = false
+
+  /** `failed` is called, and awaited, before the next try. After `signal` nothing is tried any more. */
+  constructor(connection: Connection, queue: number, options: { failed: (error: unknown) => Promise<void>; signal: AbortSignal }) {
+    this.#connection = connection
+    this.#queue = queue
+    this.#failed = options.failed
+    this.#signal = options.signal
+  }
+
+  /** Resolves when it is recorded, or turned out to be no longer ours, or is given up. Never rejects. */
+  settle(hold: Hold, disposition: Disposition): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#waiting.push({ hold, disposition, done: resolve })
+    if (!this.#running) void this.#run()
+    return promise
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, MOST)
+      while (!this.#signal.aborted) {
+        try {
+          await this.#connection.own.transaction('settling messages', (query) => this.#record(query, batch), { durable: false })
+          break
+        } catch (error) {
+          await this.#failed(error)
+        }
+      }
+      for (const { done } of batch) done()
+    }
+    this.#running = false
+  }
+
+  /** One statement per kind; a former holder changes nothing. */
+  async #record(query: Query, batch: readonly Waiting[]): Promise<void> {
+    const { sql } = this.#connection
+    const of = <Name extends Disposition['kind']>(kind: Name): Kind<Name>[] =>
+      batch.flatMap(({ disposition }) => (disposition.kind === kind ? [disposition as Kind<Name>] : []))
+    const run = async (kind: Disposition['kind'], text: keyof QueueStatements, ...more: readonly unknown[][]): Promise<void> => {
+      const holds = batch.filter(({ disposition }) => disposition.kind === kind).map(({ hold }) => hold)
+      if (holds.length === 0) return
+      await query(sql[text], [this.#queue, holds.map(({ position }) => position), holds.map(({ token }) => token), ...more])
+    }
+    const rejected = of('reject')
+    await run('ack', 'ack')
+    const delays = of('retry').map(({ delayMs }) => delayOf(delayMs))
+    await run('retry', 'retry', delays)
+    await run('release', 'release')
+    const [reasons, errors] = [rejected.map(({ reason }) => errorText(reason)), rejected.map(({ error }) => errorText(error))]
+    await run('reject', 'reject', reasons, errors)
+  }
+}

@@ -1,0 +1,88 @@
+import { quoteIdentifier } from '../../sql/identifiers.ts'
+
+/** Every statement on the tables of one schema. The tables themselves are in `schema.ts`. */
+export interface QueueStatements {
+  readonly declare: string
+  readonly find: string
+  readonly subscribe: string
+  readonly unsubscribe: string
+  readonly put: string
+  readonly take: string
+  readonly renew: string
+  readonly ack: string
+  readonly retry: string
+  readonly release: string
+  readonly reject: string
+  readonly deadList: string
+  readonly deadRetry: string
+  readonly deadDiscard: string
+}
+
+/**
+ * $1 queue, $2 most rows, $3 hold time in ms, $4 token, $5 most bytes.
+ *
+ * Of a key only the first row is looked at twice: who inserts holds the lock of the key until the
+ * commit, so that a row is never seen without those before it.
+ */
+const take = (S: string): string => `
+with c as materialized (
+  select m.position, octet_length(m.body) as bytes
+  from ${S}.queue_message m
+  left join lateral (
+    select h.position from ${S}.queue_message h where h.queue = m.queue and h.key = m.key order by h.position limit 1
+  ) h on true
+  where m.queue = $1::integer and m.visible_at <= statement_timestamp() and (m.key is null or h.position = m.position)
+  order by m.position limit $2::integer
+  for update of m skip locked
+),
+fits as materialized (
+  select c.position, sum(c.bytes) over (order by c.position) - c.bytes as before from c
+)
+update ${S}.queue_message m
+set visible_at = statement_timestamp() + $3::float8 * interval '1 millisecond',
+  token = $4::uuid,
+  attempts = least(greatest(m.attempts, 0), 1000000) + 1
+where m.queue = $1::integer and m.position = any (array(select f.position from fits f where f.before < $5::bigint))
+returning m.position::text, m.attempts, m.id, m.type, m.key is not null as keyed, m.headers, m.body`
+
+/** $1 queue, $2 positions, $3 tokens, and what else is named. */
+const given = (more = '', names = ''): string =>
+  `unnest($2::bigint[], $3::uuid[]${more}) as u(position, token${names}) where m.queue = $1::integer and m.position = u.position and m.token = u.token`
+
+const reject = (S: string): string => `
+with gone as (
+  delete from ${S}.queue_message m using ${given(', $4::text[], $5::text[]', ', reason, error')}
+  returning m.*, u.reason, u.error
+)
+insert into ${S}.queue_dead (queue, reason, error, attempts, id, type, key, headers, body)
+select g.queue, g.reason, g.error, g.attempts, g.id, g.type, g.key, g.headers, g.body from gone g order by g.position`
+
+export function queueStatements(schema: string): QueueStatements {
+  const S = quoteIdentifier(schema)
+  return {
+    declare: `insert into ${S}.queue (name) values ($1::text) on conflict do nothing`,
+    find: `select id from ${S}.queue where name = $1::text`,
+    subscribe: `insert into ${S}.queue_subscription (topic, queue) select t, $2::integer from unnest($1::text[]) t on conflict do nothing`,
+    unsubscribe: `delete from ${S}.queue_subscription where topic = any ($1::text[]) and queue = $2::integer`,
+    put: `select p.answer, p.queue_ids, p.transaction_id from ${S}.queue_put($1::text, $2::bytea, $3::text, $4::boolean, $5::boolean) p`,
+    take: take(S),
+    renew: `
+update ${S}.queue_message m set visible_at = clock_timestamp() + $4::float8 * interval '1 millisecond'
+from ${given()} returning m.position::text`,
+    ack: `delete from ${S}.queue_message m using ${given()}`,
+    retry: `
+update ${S}.queue_message m set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null
+from ${given(', $4::float8[]', ', delay')}`,
+    release: `
+update ${S}.queue_message m set visible_at = clock_timestamp(), token = null, attempts = greatest(m.attempts - 1, 0)
+from ${given()}`,
+    reject: reject(S),
+    deadList: `
+select d.number::text, q.name as queue, d.reason, d.error, d.attempts, d.id, d.type, d.key, d.headers, d.body,
+  case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end::float8::text as died_ms
+from ${S}.queue_dead d join ${S}.queue q on q.id = d.queue
+where d.number > $2::bigint order by d.number limit $1::integer`,
+    deadRetry: `select r.retried, r.queue_ids from ${S}.queue_dead_retry($1::bigint[]) r`,
+    deadDiscard: `delete from ${S}.queue_dead where number = any ($1::bigint[])`,
+  }
+}

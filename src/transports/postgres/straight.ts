@@ -1,0 +1,50 @@
+import type { OutgoingMessage } from '../../core/message.ts'
+import type { StatementResult, StatementValue, StraightRoad } from '../../core/straight.ts'
+import { placeOf } from '../../sql/postgres/place.ts'
+import type { Connection } from './connection.ts'
+import { encode, unstorable } from './encode.ts'
+import { idsOf, PUT_MESSAGES } from './publish.ts'
+
+type StatementRunner = (text: string, values: readonly StatementValue[]) => Promise<StatementResult>
+
+/** Into the queue inside the transaction of an outbox in the same schema. See ADR 0061. */
+export function straightRoad(connection: Connection): StraightRoad {
+  /** Where each message went, for as long as somebody holds it. */
+  const queuesOf = new WeakMap<OutgoingMessage, readonly number[]>()
+  return {
+    async place() {
+      await connection.ready()
+      return placeOf(connection.own, connection.settings.schema)
+    },
+    async put(query, messages, keys) {
+      const taken = new Set<OutgoingMessage>()
+      const held = new Set<string>()
+      for (let start = 0; start < messages.length; start += PUT_MESSAGES) {
+        const part = messages.slice(start, start + PUT_MESSAGES)
+        const some = part.filter((message) => !held.has(message.partitionKey ?? '') && unstorable(message) === undefined)
+        const rows = await putSome(connection, query, some, keys)
+        for (const [n, message] of some.entries()) {
+          const { answer, queues } = rows[n] ?? { answer: undefined, queues: [] }
+          queuesOf.set(message, queues)
+          if (answer === 'put' || answer === 'discarded') taken.add(message)
+        }
+        for (const message of part) if (!taken.has(message) && message.partitionKey !== undefined) held.add(message.partitionKey)
+      }
+      return messages.map((message) => taken.has(message))
+    },
+    committed: (messages) => connection.ring([...new Set(messages.flatMap((message) => queuesOf.get(message) ?? []))]),
+  }
+}
+
+async function putSome(
+  { sql, settings }: Connection,
+  query: StatementRunner,
+  messages: readonly OutgoingMessage[],
+  keys: readonly string[],
+): Promise<readonly { readonly answer: unknown; readonly queues: readonly number[] }[]> {
+  if (messages.length === 0) return []
+  const { json, bodies } = encode(messages, true)
+  const discard = settings.eventsWithoutSubscribers === 'discard'
+  const { rows } = await query(sql.put, [json, bodies, JSON.stringify(keys), true, discard])
+  return rows.map((row) => ({ answer: row['answer'], queues: idsOf(row['queue_ids'] as string) }))
+}
