@@ -26,6 +26,8 @@ interface Road {
 
 /** What `save` answers for a message that is in its queue: no row, and nothing for the express lane. */
 const inItsQueue: SavedMessage = { position: 0n, express: false }
+/** A transport that is out of reach holds nobody up longer than this. */
+const LINK_MS = 2000
 /** So long a transaction that we do not see is expected to commit; after that the poll of the consumers finds it. */
 const EXPECTED_MS = 1000
 
@@ -53,7 +55,10 @@ export function straightOutbox<Tx>(
       prune: (options) => storage.prune(options),
     },
     async link() {
-      linked ??= await find(openToQueue, roads, logger)
+      const timer = new AbortController()
+      const finding = find(openToQueue, roads, logger).then((found) => void (linked ??= found))
+      await Promise.race([finding, clock.sleep(LINK_MS, timer.signal)])
+      timer.abort()
     },
     committed(messages, saved) {
       const straight = inQueues(messages, saved)

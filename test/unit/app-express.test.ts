@@ -52,7 +52,8 @@ function setUp(script: { born?: readonly boolean[]; offer?: boolean; commit?: ()
     settle: () => Promise.resolve({ stale: 0 }),
     prune: () => Promise.resolve(0),
   }
-  const run = unitRunner({ app: 'a', ambient: createAmbient<object>(), unitOfWork, storage, relay: () => relay, logger: silentLogger })
+  const outbox = { storage, committed: () => 0 }
+  const run = unitRunner({ app: 'a', ambient: createAmbient<object>(), unitOfWork, outbox, relay: () => relay, logger: silentLogger })
   const add = (...ids: string[]) =>
     run({ work: (unit: Unit<object>) => Promise.all(ids.map((id) => unit.add('a send', () => Promise.resolve(message(id))))) })
   return { log, dispatched, add, run }

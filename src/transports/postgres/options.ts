@@ -57,10 +57,10 @@ export interface QueueSettings {
   readonly random: Random
 }
 
-const known = [
-  ...['pool', 'queuePool', 'schema', 'migrate', 'maxMessageBytes', 'eventsWithoutSubscribers'],
-  ...['visibilityMs', 'pollIntervalMs', 'heartbeatMs', 'straight', 'logger', 'clock', 'random'],
-]
+const known =
+  'pool queuePool schema migrate maxMessageBytes eventsWithoutSubscribers visibilityMs pollIntervalMs heartbeatMs straight logger clock random'.split(
+    ' ',
+  )
 const where = 'postgresQueue'
 /** One message must fit into one value of the protocol, with room for its fan-out in one statement. */
 const LARGEST_BYTES = 256 * 1024 * 1024
