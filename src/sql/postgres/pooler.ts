@@ -1,6 +1,7 @@
 import type { Own, Query } from './pool.ts'
 
-const ROUNDS = 4
+/** Among other traffic, a round may by chance find what it would find without a pooler. */
+const ROUNDS = 16
 
 async function backend(query: Query, answerMs: number): Promise<string | undefined> {
   return (await query.within<{ pid: string }>(answerMs, 'select pg_catalog.pg_backend_pid()::text as pid')).rows[0]?.pid

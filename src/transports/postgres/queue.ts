@@ -1,8 +1,9 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
-import { MersalError } from '../../core/errors.ts'
+import { isMersalError, MersalError } from '../../core/errors.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { Transport } from '../../core/transport.ts'
 import { isName, nameRule } from '../../core/validation.ts'
+import { sqlState } from '../../sql/postgres/failure.ts'
 import { Connection } from './connection.ts'
 import { Consumer } from './consumer.ts'
 import { queueDeadLetters } from './dead-letters.ts'
@@ -32,7 +33,9 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
     ...(settings.straight ? { straight: straightRoad(connection) } : {}),
     deadLetters: queueDeadLetters(connection),
     publish: (messages, { signal } = {}) => publishAll(connection, messages, signal),
-    subscribe: async (queue, topics, { remove = false } = {}) => void (await subscribe(connection, queue, topics, remove)),
+    subscribe: async (queue, topics, { remove = false } = {}) => {
+      await subscribe(connection, queue, topics, remove)
+    },
     async consume(consumption, onDelivery) {
       checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
       const queue = await subscribe(connection, consumption.queue, [], false)
@@ -61,6 +64,16 @@ async function subscribe(connection: Connection, queue: string, topics: readonly
     if (!isName(name))
       throw new MersalError('MERSAL_INVALID_OPTIONS', `a queue or topic needs a name with ${nameRule}`, { details: { field: 'queue' } })
   }
+  try {
+    return await declare(connection, queue, topics, remove)
+  } catch (error) {
+    throw outOfReach(error)
+      ? new MersalError('MERSAL_UNAVAILABLE', 'postgres queue: the database cannot be reached', { cause: error })
+      : error
+  }
+}
+
+async function declare(connection: Connection, queue: string, topics: readonly string[], remove: boolean): Promise<number> {
   await connection.ready()
   const { own, sql } = connection
   return await own.transaction('declaring a queue', async (query) => {
@@ -73,4 +86,12 @@ async function subscribe(connection: Connection, queue: string, topics: readonly
     if (topics.length > 0) await query(remove ? sql.unsubscribe : sql.subscribe, [topics, id])
     return id
   })
+}
+
+/** No answer, no connection, or a server that starts or stops: it may be well soon. Everything else needs a person. */
+function outOfReach(error: unknown): boolean {
+  if (isMersalError(error, 'MERSAL_STORE_BUSY')) return true
+  if (!isMersalError(error, 'MERSAL_STORE_FAILED') || error.cause === undefined) return false
+  const state = sqlState(error.cause)
+  return state === undefined || ['08', '53', '57'].includes(state.slice(0, 2))
 }
