@@ -35,7 +35,7 @@ export function createRelay(ports: RelayPorts): Relay {
   const agenda = createAgenda()
   const drains = createDrains()
   const slow = createSlowMode(reports.slowMode)
-  const breakers = createBreakers({ backoff: settings.breaker, clock, random, onChange: reports.breaker, onSooner: bell.nudge })
+  const breakers = createBreakers({ backoff: settings.breaker, clock, random, onChange: reports.breaker, onSooner: () => bell.nudge() })
   const settler = createSettler({ app, storage: ports.storage, clock, random, logger, onGone: gone })
   const publisher = createPublisher({
     app,

@@ -1,5 +1,4 @@
-import { MersalError } from '../../core/errors.ts'
-import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
+import { checkBoolean, checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import { type Clock, type Random, systemClock } from '../../lib/clock.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
@@ -90,14 +89,9 @@ export function queueSettings(given: PostgresQueueOptions): QueueSettings {
     visibilityMs: checkNumber(`${where}.visibilityMs`, given.visibilityMs, { default: 30_000, min: 30, max: 86_400_000 }),
     pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, given.pollIntervalMs, { default: 1000, min: 1, max: 3_600_000 }),
     heartbeatMs: checkNumber(`${where}.heartbeatMs`, given.heartbeatMs, { default: 5000, min: 100, max: 60_000 }),
-    straight: flag(`${where}.straight`, given.straight),
+    straight: checkBoolean(`${where}.straight`, given.straight) ?? true,
     logger: given.logger ?? stderrLogger,
     clock: given.clock ?? systemClock,
     random: given.random ?? Math.random,
   }
-}
-
-function flag(field: string, given: unknown): boolean {
-  if (given === undefined || typeof given === 'boolean') return given ?? true
-  throw new MersalError('MERSAL_INVALID_OPTIONS', `${field}: expected true or false`, { details: { field } })
 }

@@ -1,19 +1,24 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { isMersalError, MersalError } from '../../core/errors.ts'
+import type { SchemaControl } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { Transport } from '../../core/transport.ts'
 import { isName, nameRule } from '../../core/validation.ts'
+import { schemaControl } from '../../sql/postgres/migrate.ts'
 import { sqlState } from '../../sql/postgres/failure.ts'
 import { Connection } from './connection.ts'
 import { Consumer } from './consumer.ts'
 import { queueDeadLetters } from './dead-letters.ts'
 import { type PostgresQueueOptions, queueSettings } from './options.ts'
 import { publishAll } from './publish.ts'
+import { queueTables } from './schema.ts'
 import { straightRoad } from './straight.ts'
 
 /** A broker in a database: durable queues, subscriptions and dead letters, shared by everybody who reaches it. */
 export interface PostgresQueue extends Transport {
   readonly deadLetters: DeadLetterBox
+  /** Its tables, for `mersal migrate`. */
+  readonly schema: SchemaControl
 }
 
 /**
@@ -32,6 +37,7 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
     features: { ordering: 'per-key', maxMessageBytes: settings.maxMessageBytes },
     ...(settings.straight ? { straight: straightRoad(connection) } : {}),
     deadLetters: queueDeadLetters(connection),
+    schema: schemaControl(connection.own, queueTables(settings.schema)),
     publish: (messages, { signal } = {}) => publishAll(connection, messages, signal),
     subscribe: async (queue, topics, { remove = false } = {}) => {
       await subscribe(connection, queue, topics, remove)

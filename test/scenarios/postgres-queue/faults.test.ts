@@ -198,7 +198,7 @@ describe.skipIf(!present)('faults around a PostgreSQL queue', () => {
     [{ schema: 'a-b' }, 'schema'],
     [{ visibilityMs: 1 }, 'visibilityMs'],
     [{ straight: 'no' as unknown as boolean }, 'straight'],
-    [{ poll: 1 } as object, 'poll'],
+    [{ poll: 1 }, 'poll'],
     [{ pool: {} as never }, 'pool'],
     [{ migrate: 'yes' as never }, 'migrate'],
   ])('the options %j are refused, naming the field', (given, field) => {

@@ -31,8 +31,11 @@ async function writer(harness: QueueHarness, name: string, { isolation, straight
     try {
       await app.transaction(async (tx, { send }) => {
         for (const key of some) {
-          const { rows } = await tx.query(`update ${schema}.counter set number = number + 1 where key = $1 returning number`, [key])
-          await send(Work, { label: `${key}/${rows[0]?.['number']}` }, { partitionKey: key })
+          const { rows } = await tx.query<{ number: number }>(
+            `update ${schema}.counter set number = number + 1 where key = $1 returning number`,
+            [key],
+          )
+          await send(Work, { label: `${key}/${rows[0]?.number}` }, { partitionKey: key })
         }
         if (fate < 0.2) throw new Error('rolled back')
         if (fate < 0.3) await tx.query('select pg_sleep(0.003)')
