@@ -1,12 +1,12 @@
 /** What the child processes of the demo have in common. */
 import { readFileSync, writeSync } from 'node:fs'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { createInterface } from 'node:readline'
+import { type Mersal, runUntilSignal } from '../src/index.ts'
 import type { CrashPoint } from '../src/testing/crash-points.ts'
 import type { Registration } from './messages.ts'
-import { type ChildPlan, REPORT_FD } from './plan.ts'
+import { type ChildPlan, PLAN_VARIABLE, REPORT_FD } from './plan.ts'
 
-export const plan: ChildPlan = JSON.parse(process.argv[2] ?? '{}') as ChildPlan
+export const plan: ChildPlan = JSON.parse(process.env[PLAN_VARIABLE] ?? '{}') as ChildPlan
 let reached = 0
 
 /** Stands still at the planned point, so that the parent can kill this process exactly there. */
@@ -19,15 +19,31 @@ export function stopHere(point: CrashPoint): void {
   process.exit(70) // nobody came: the parent is gone
 }
 
-export function openDatabase(name: string): DatabaseSync {
-  return new DatabaseSync(join(plan.folder, name), { timeout: 5000 })
-}
-
 export function readCommands(): Registration[] {
-  return JSON.parse(readFileSync(join(plan.folder, 'commands.json'), 'utf8')) as Registration[]
+  return JSON.parse(readFileSync(plan.commands, 'utf8')) as Registration[]
 }
 
-/** Ends with the parent, even when that was killed: then the pipe to it closes. */
-export function endWithParent(): void {
-  process.stdin.once('end', () => process.exit(0)).resume()
+/**
+ * Ends with the parent, even when that was killed: then the pipe to it closes. `onLine` gets what the
+ * parent writes.
+ */
+export function endWithParent(onLine: (line: string) => void = () => {}): void {
+  createInterface({ input: process.stdin })
+    .on('line', onLine)
+    .once('close', () => process.exit(0))
+}
+
+/** The whole life of a program that is an app; exits with 1 and one line if the app cannot start. */
+export async function live(app: Pick<Mersal<never>, 'start' | 'stop'>): Promise<never> {
+  try {
+    process.exit(await runUntilSignal(app))
+  } catch (error) {
+    endBecause(error)
+  }
+}
+
+/** One line instead of a stack: that a server is away is a part of the story. */
+export function endBecause(error: unknown): never {
+  process.stderr.write(`  ${error instanceof Error ? error.message.split('\n')[0] : String(error)}\n`)
+  process.exit(1)
 }

@@ -1,26 +1,5 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-
-const main = fileURLToPath(new URL('main.ts', import.meta.url))
-
-async function demo(args: readonly string[], input = ''): Promise<{ code: number | null; out: string; err: string }> {
-  const child = spawn(process.execPath, ['--no-warnings', main, ...args], { stdio: 'pipe' })
-  child.stdin.end(input)
-  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
-  return { code: code as number | null, out, err }
-}
-
-/** Value of a row of the table, by column. */
-function row(out: string, label: string): number[] {
-  const line = out.split('\n').find((each) => each.trim().startsWith(label)) ?? ''
-  return (line.match(/\d+/g) ?? []).map(Number)
-}
-
-const names = ['Anna', '', "O'Brien", 'محمد', '長'.repeat(2000), '\u001b[31mred', 'Anna', 'nul\u0000inside']
-const lines = Array.from({ length: 160 }, (_, index) => JSON.stringify({ name: names[index % names.length], programme: 'Law' }))
+import { demo, lines, row } from './run-demo.ts'
 
 describe('the demo', { timeout: 60_000 }, () => {
   test('keeps every promise with the outbox and breaks some without', async () => {

@@ -8,10 +8,13 @@ import { type DemoOptions, help, readOptions } from './options.ts'
 import { outboxPart } from './outbox/part.ts'
 import { seededRandom } from './random.ts'
 import { type Reconciliation, brokenPromises } from './reconcile.ts'
+import { type Servers, openServers } from './servers.ts'
 import { type View, createView, shown } from './view.ts'
 
 /** The naive part shows enough with a few hundred. */
 const NAIVE_COMMANDS = 300
+/** With fewer, some faults find no place, and that breaks no promise. */
+const COMMANDS_FOR_ALL_FAULTS = 100
 
 const rows: readonly [keyof Reconciliation, string][] = [
   ['commands', 'commands'],
@@ -41,12 +44,19 @@ function report(input: Input, view: View): void {
   if (input.malformed.length > 20) view.say(`  and ${input.malformed.length - 20} more`)
 }
 
+interface Run {
+  readonly options: DemoOptions
+  readonly input: Input
+  readonly folder: string
+  readonly view: View
+  readonly servers: Servers
+}
+
 /** Returns the exit code. */
-async function run(options: DemoOptions, input: Input, folder: string): Promise<number> {
-  const view = createView(process.stdout)
+async function run({ options, input, folder, view, servers }: Run): Promise<number> {
   report(input, view)
   const columns: [string, Reconciliation][] = []
-  const common = { random: seededRandom(options.seed), view }
+  const common = { random: seededRandom(options.seed), view, servers }
   if (options.part !== 'outbox') {
     view.say('\nThe naive way: write, then publish (and publish, then commit)')
     const commands = input.registrations.slice(0, NAIVE_COMMANDS)
@@ -60,13 +70,39 @@ async function run(options: DemoOptions, input: Input, folder: string): Promise<
     const { numbers, expectedDeadLetters, missed } = await outboxPart({ ...common, commands, folder: join(folder, 'outbox') })
     columns.push(['outbox', numbers])
     broken = brokenPromises(numbers, expectedDeadLetters)
-    for (const text of missed) view.say(`  not reached with so few commands: SIGKILL ${text}`)
+    for (const text of missed) view.say(`  a planned fault did not happen: ${text}`)
+    if (missed.length > 0 && commands.length >= COMMANDS_FOR_ALL_FAULTS) broken.push(`${missed.length} planned faults did not happen`)
     view.end()
   }
-  view.say(`\nReconciliation, read from the database files with plain SQL\n${table(columns)}\n`)
+  view.say(`\nReconciliation, read from the databases and the broker with nothing of the bus\n${table(columns)}\n`)
   for (const text of broken) view.say(`BROKEN: ${text}`)
   if (options.part !== 'naive' && broken.length === 0) view.say('Every promise of the outbox was kept.')
   return broken.length === 0 ? 0 : 1
+}
+
+function complain(error: unknown): number {
+  process.stderr.write(`${shown(error instanceof Error ? error.message : String(error), 500)}\nTry --help.\n`)
+  return 2
+}
+
+/**
+ * Servers and files are removed also when somebody ends the demo, or closes the pipe that it writes to. The
+ * signal aborts at that moment: what fails from then on is nobody's concern.
+ */
+function removeWhenEnded(stack: AsyncDisposableStack): AbortSignal {
+  const ended = new AbortController()
+  const end = (code: number): void => {
+    ended.abort()
+    void stack.disposeAsync().finally(() => process.exit(code))
+  }
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    process.once(signal, () => end(code))
+  }
+  process.stdout.once('error', () => end(141))
+  return ended.signal
 }
 
 async function main(): Promise<number> {
@@ -80,15 +116,31 @@ async function main(): Promise<number> {
     }
     input = await readInput(options.input)
   } catch (error) {
-    process.stderr.write(`${shown(error instanceof Error ? error.message : String(error), 500)}\nTry --help.\n`)
-    return 2
+    return complain(error)
   }
+  const { keep } = options
+  const view = createView(process.stdout)
+  await using stack = new AsyncDisposableStack()
+  const ended = removeWhenEnded(stack)
   const folder = mkdtempSync(join(tmpdir(), 'mersal-demo-'))
-  try {
-    return await run(options, input, folder)
-  } finally {
-    if (options.keep) process.stdout.write(`The files are in ${folder}\n`)
+  stack.defer(() => {
+    if (keep) process.stdout.write(`The files are in ${folder}\n`)
     else rmSync(folder, { recursive: true, force: true })
+  })
+  const opening = openServers(options, view)
+  // Known before they are open, so that a signal meanwhile leaves none behind.
+  stack.defer(async () => (await opening.catch(() => undefined))?.[Symbol.asyncDispose]())
+  let servers: Servers
+  try {
+    servers = await opening
+  } catch (error) {
+    return complain(error)
+  }
+  try {
+    return await run({ options, input, folder, view, servers })
+  } catch (error) {
+    if (ended.aborted) await new Promise(() => {}) // the process ends when everything has been removed
+    throw error
   }
 }
 

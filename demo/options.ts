@@ -6,21 +6,36 @@ export interface DemoOptions {
   readonly seed: number
   readonly part: 'both' | 'naive' | 'outbox'
   readonly keep: boolean
+  /** Undefined: SQLite. */
+  readonly postgres: ServerChoice | undefined
+  /** Undefined: the queue in SQLite. */
+  readonly rabbitmq: ServerChoice | undefined
+}
+
+export interface ServerChoice {
+  /** Undefined: a private server. */
+  readonly url: string | undefined
 }
 
 export const help = `npm run demo -- [options]
 
 Registers students in one process and completes their financial registration in another, while
-both are being killed: first the naive way (write, then publish), then with the outbox.
+both are being killed: first the naive way (write, then publish), then with the outbox. By default over
+SQLite, which needs no server.
 
   --input <file>   Commands as NDJSON, one {"name": "...", "programme": "..."} per line;
                    '-' reads standard input. Default: demo/registrations.ndjson
   --seed <number>  Decides where the processes are killed. Default: 1
   --part <part>    'naive', 'outbox' or 'both'. Default: both
+  --postgres       Rows are in PostgreSQL: a private server is started, killed and started again
+  --rabbitmq       Messages go over RabbitMQ: the same
+  --postgres-url <url>   A server that is there already; it is not killed
+  --rabbitmq-url <url>   The same
   --keep           Leave the database files in place and say where they are
   --help           This text
 
-Exit code: 0 if every promise of the outbox was kept, 1 if one was broken, 2 for a wrong option or input.
+Exit code: 0 if every promise of the outbox was kept, 1 if one was broken or (with 100 commands or more)
+a planned fault did not happen, 2 for a wrong option or input.
 `
 
 /** Throws an `Error` with a text for the user. Returns undefined when help is asked for. */
@@ -33,6 +48,10 @@ export function readOptions(args: readonly string[]): DemoOptions | undefined {
       input: { type: 'string' },
       seed: { type: 'string', default: '1' },
       part: { type: 'string', default: 'both' },
+      postgres: { type: 'boolean', default: false },
+      rabbitmq: { type: 'boolean', default: false },
+      'postgres-url': { type: 'string' },
+      'rabbitmq-url': { type: 'string' },
       keep: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -46,5 +65,13 @@ export function readOptions(args: readonly string[]): DemoOptions | undefined {
     seed: Number(values.seed),
     part,
     keep: values.keep,
+    postgres: serverChoice('postgres-url', values.postgres, values['postgres-url'], /^postgres(ql)?:/),
+    rabbitmq: serverChoice('rabbitmq-url', values.rabbitmq, values['rabbitmq-url'], /^amqps?:/),
   }
+}
+
+/** The text of an error shows no address: it may have a password. */
+function serverChoice(option: string, wanted: boolean, url: string | undefined, scheme: RegExp): ServerChoice | undefined {
+  if (url !== undefined && !scheme.test(url)) throw new Error(`--${option} expects an address that matches ${scheme.source}`)
+  return wanted || url !== undefined ? { url } : undefined
 }

@@ -1,8 +1,21 @@
 import type { CrashPoint } from '../src/testing/crash-points.ts'
 
-/** The only argument of a child, as JSON. */
+/** Where an app keeps its rows: a file of SQLite, or a schema of PostgreSQL, each named after the app. */
+export type DatabasePlace =
+  | { readonly kind: 'sqlite'; readonly folder: string }
+  | { readonly kind: 'postgres'; readonly url: string; readonly prefix: string }
+
+/** Where messages go. The names of apps and queues begin with the prefix. */
+export type BrokerPlace =
+  | { readonly kind: 'sqlite'; readonly path: string; readonly prefix: '' }
+  | { readonly kind: 'rabbitmq'; readonly url: string; readonly prefix: string }
+
+/** What a child is told, as JSON in its environment: there nobody else sees the addresses of the servers. */
 export interface ChildPlan {
-  readonly folder: string
+  /** File with the commands. */
+  readonly commands: string
+  readonly database: DatabasePlace
+  readonly broker: BrokerPlace
   /** Stop there and wait to be killed. */
   readonly stop?: { readonly point: CrashPoint; readonly nth: number }
   /** Lines whose handler in finance fails twice, and always. */
@@ -10,7 +23,15 @@ export interface ChildPlan {
   readonly failsAlways: number
 }
 
+export const PLAN_VARIABLE = 'MERSAL_DEMO_PLAN'
 /** File descriptor on which a child says that it has reached its point. */
 export const REPORT_FD = 3
 /** How long a claim, a grace or a delivery is held by a dead process. The defaults are 15 s, 10 s and 30 s. */
 export const HOLD_MS = 1200
+
+export type AppName = 'registrar' | 'finance' | 'desk'
+export type QueueName = 'registrar' | 'finance' | 'audit'
+
+export function eventsExchange(prefix: string): string {
+  return `${prefix}events`
+}

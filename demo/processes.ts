@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { CrashPoint } from '../src/testing/crash-points.ts'
-import { type ChildPlan, REPORT_FD } from './plan.ts'
+import { type ChildPlan, PLAN_VARIABLE, REPORT_FD } from './plan.ts'
 
 /** One planned death: where, and how to say it. */
 export interface Stop {
@@ -18,15 +18,22 @@ export interface ProgramOptions {
   readonly plan: ChildPlan
   /** One per life; the last life has none. */
   readonly stops: readonly Stop[]
+  /** Starts it again also after it failed, as a supervisor would: a server may be away. Default false. */
+  readonly supervised?: boolean
   readonly say: (text: string) => void
 }
+
+const MOST_FAILURES = 40
+const FAILURE_PAUSE_MS = 500
 
 /** A program that is killed at the planned places and started again each time. */
 export class Program {
   readonly #options: ProgramOptions
   #child: ChildProcess | undefined
   #life = 0
+  #failures = 0
   #ending = false
+  #lastLine = ''
   #finished = Promise.withResolvers<void>()
 
   constructor(options: ProgramOptions) {
@@ -57,12 +64,21 @@ export class Program {
     const stop = stops[this.#life]
     const given: ChildPlan = stop === undefined ? plan : { ...plan, stop: { point: stop.point, nth: stop.nth } }
     const program = fileURLToPath(new URL(file, import.meta.url))
-    const child = spawn(process.execPath, ['--no-warnings', program, JSON.stringify(given)], {
+    const child = spawn(process.execPath, ['--no-warnings', program], {
+      env: { ...process.env, [PLAN_VARIABLE]: JSON.stringify(given) },
       stdio: ['pipe', 'ignore', 'inherit', 'pipe'],
     })
     child.stdio[REPORT_FD]?.once('data', () => this.#kill(child, stop))
     child.once('exit', (code, signal) => this.#onExit(code, signal))
+    child.stdin?.on('error', () => {}) // it may be dead already
     this.#child = child
+    if (this.#lastLine !== '') child.stdin?.write(this.#lastLine)
+  }
+
+  /** Writes a line to its standard input, and again at the beginning of every later life. */
+  tell(line: string): void {
+    this.#lastLine = `${line}\n`
+    this.#child?.stdin?.write(this.#lastLine)
   }
 
   /** SIGTERM, as an operator would; resolves when the process has ended. */
@@ -91,6 +107,15 @@ export class Program {
       this.#life += 1
       this.start()
     } else if (code === 0) this.#finished.resolve()
+    else if (this.#options.supervised === true && this.#failures < MOST_FAILURES) this.#startLater()
     else this.#finished.reject(new Error(`${this.#options.name} ended with ${signal ?? `code ${code}`}`))
+  }
+
+  #startLater(): void {
+    this.#failures += 1
+    this.#options.say(`${this.name} ended by itself and is started again`)
+    setTimeout(() => {
+      if (!this.#ending) this.start()
+    }, FAILURE_PAUSE_MS)
   }
 }

@@ -1,9 +1,6 @@
-/**
- * Counts what is in the files, with plain SQL and nothing of the bus. The queue `audit` is subscribed
- * to the event and read by nobody, so it holds everything that was ever published.
- */
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+/** Compares what the databases and the broker hold at the end, read with nothing of the bus. */
+import type { BrokerMessage } from './brokers/broker.ts'
+import type { FinancialRow, StudentRow } from './databases/database.ts'
 
 export interface Reconciliation {
   readonly commands: number
@@ -28,59 +25,36 @@ export interface Reconciliation {
   readonly waiting: number
 }
 
-const views = `
-  CREATE TEMP VIEW events AS
-    SELECT id, json_extract(CAST(body AS TEXT), '$.studentId') AS student_id FROM broker.mersal_queue_messages WHERE queue = 'audit';
-  CREATE TEMP VIEW dead AS
-    SELECT json_extract(CAST(body AS TEXT), '$.studentId') AS student_id FROM broker.mersal_queue_dead_letters
-    WHERE json_valid(CAST(body AS TEXT));`
-
-const counts = {
-  students: 'SELECT count(*) FROM students',
-  events: 'SELECT count(DISTINCT id) FROM events',
-  financial: 'SELECT count(*) FROM finance.financial_registrations',
-  lost: 'SELECT count(*) FROM (SELECT id FROM students EXCEPT SELECT student_id FROM events)',
-  phantom: 'SELECT count(*) FROM (SELECT student_id FROM events EXCEPT SELECT id FROM students)',
-  duplicateEffects: `
-    SELECT (SELECT count(*) - count(DISTINCT line) FROM students)
-      + (SELECT count(*) - count(DISTINCT student_id) FROM finance.financial_registrations)`,
-  unfinished: `
-    SELECT count(*) FROM (
-      SELECT student_id FROM events
-      EXCEPT SELECT student_id FROM finance.financial_registrations
-      EXCEPT SELECT student_id FROM dead)`,
-  garbled: `
-    SELECT count(*) FROM students JOIN finance.financial_registrations f ON f.student_id = students.id
-    WHERE CAST(f.name AS BLOB) <> CAST(students.name AS BLOB)`,
-  repeatedEvents: 'SELECT count(*) - count(DISTINCT id) FROM events',
-  deadLetters: 'SELECT count(DISTINCT id) FROM broker.mersal_queue_dead_letters',
-} as const
-
-/** Reads the files of one part of the demo. `commands` is how many valid lines the input had. */
-export function reconcile(folder: string, commands: number): Reconciliation {
-  const database = new DatabaseSync(join(folder, 'registrar.db'), { readOnly: true, timeout: 5000 })
-  try {
-    for (const name of ['finance', 'broker', 'desk']) database.prepare(`ATTACH ? AS ${name}`).run(join(folder, `${name}.db`))
-    database.exec(views)
-    const number = (sql: string): number => Number(Object.values(database.prepare(sql).get() ?? {})[0] ?? 0)
-    const found = Object.fromEntries(Object.entries(counts).map(([name, sql]) => [name, number(sql)])) as Record<
-      keyof typeof counts,
-      number
-    >
-    return { commands, ...found, waiting: waiting(database, number) }
-  } finally {
-    database.close()
-  }
+export interface Findings {
+  /** How many valid lines the input had. */
+  readonly commands: number
+  readonly students: readonly StudentRow[]
+  readonly financial: readonly FinancialRow[]
+  readonly events: readonly BrokerMessage[]
+  readonly deadLetters: readonly BrokerMessage[]
+  readonly waiting: number
 }
 
-/** The naive files have no outbox. */
-function waiting(database: DatabaseSync, number: (sql: string) => number): number {
-  let total = number("SELECT count(*) FROM broker.mersal_queue_messages WHERE queue <> 'audit'")
-  for (const schema of ['main', 'finance', 'desk']) {
-    const tables = database.prepare(`SELECT name FROM ${schema}.sqlite_master WHERE name IN ('mersal_outbox', 'mersal_dead_letters')`).all()
-    for (const { name } of tables) total += number(`SELECT count(*) FROM ${schema}.${String(name)}`)
+export function reconcile({ commands, students, financial, events, deadLetters, waiting }: Findings): Reconciliation {
+  const names = new Map(students.map(({ id, name }) => [id, name]))
+  const told = new Set(events.map(({ studentId }) => studentId))
+  const billed = new Set(financial.map(({ studentId }) => studentId))
+  const dead = new Set(deadLetters.map(({ studentId }) => studentId))
+  const ids = new Set(events.map(({ id }) => id))
+  return {
+    commands,
+    students: students.length,
+    events: ids.size,
+    financial: financial.length,
+    lost: students.filter(({ id }) => !told.has(id)).length,
+    phantom: [...told].filter((id) => id === undefined || !names.has(id)).length,
+    duplicateEffects: students.length - new Set(students.map(({ line }) => line)).size + financial.length - billed.size,
+    unfinished: [...told].filter((id) => id !== undefined && !billed.has(id) && !dead.has(id)).length,
+    garbled: financial.filter(({ studentId, name }) => names.has(studentId) && names.get(studentId) !== name).length,
+    repeatedEvents: events.length - ids.size,
+    deadLetters: new Set(deadLetters.map(({ id }) => id)).size,
+    waiting,
   }
-  return total
 }
 
 /** Which promises of the outbox these numbers break; none if the list is empty. */

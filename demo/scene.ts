@@ -1,69 +1,118 @@
-/** What both parts of the demo need: a folder with files, the counts for the view, waiting for a state. */
+/** What both parts of the demo need: places for rows and messages, the counts for the view, waiting for a state. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { sqlite, sqliteQueue } from '../src/sqlite.ts'
+import type { BrokerCounts, DemoBroker } from './brokers/broker.ts'
+import { openRabbitmq } from './brokers/rabbitmq.ts'
+import { openSqliteQueue } from './brokers/sqlite.ts'
+import type { DatabaseCounts, DemoDatabase } from './databases/database.ts'
+import { openPostgres } from './databases/postgres.ts'
+import { openSqlite } from './databases/sqlite.ts'
 import type { Registration } from './messages.ts'
-import { StudentRegistered } from './messages.ts'
+import type { ChildPlan } from './plan.ts'
 import { type Reconciliation, reconcile } from './reconcile.ts'
+import type { Server, Servers } from './servers.ts'
 import type { View } from './view.ts'
 
-export interface Scene {
+export interface Part {
   readonly folder: string
+  readonly servers: Servers
   readonly commands: readonly Registration[]
   readonly random: () => number
   readonly view: View
 }
 
-const tables = {
-  registrar: 'CREATE TABLE students (id TEXT NOT NULL, line INTEGER NOT NULL, name TEXT NOT NULL, programme TEXT NOT NULL)',
-  finance: 'CREATE TABLE financial_registrations (student_id TEXT NOT NULL, line INTEGER NOT NULL, name TEXT NOT NULL)',
-  desk: 'CREATE TABLE handed_in (line INTEGER PRIMARY KEY)',
-} as const
+export interface Scene extends Part, AsyncDisposable {
+  readonly database: DemoDatabase
+  readonly broker: DemoBroker
+  readonly plan: Pick<ChildPlan, 'commands' | 'database' | 'broker'>
+}
 
-/** Empty files. There is no unique constraint on purpose: an effect that happens twice must show. */
-export async function prepare({ folder, commands }: Scene, withOutbox: boolean): Promise<void> {
+/** Empty databases and queues. */
+export async function prepare(part: Part, withOutbox: boolean): Promise<Scene> {
+  const { folder, servers, commands } = part
+  await using opened = new AsyncDisposableStack()
   mkdirSync(folder, { recursive: true })
-  writeFileSync(join(folder, 'commands.json'), JSON.stringify(commands))
-  for (const [name, sql] of Object.entries(tables)) {
-    const path = join(folder, `${name}.db`)
-    const database = new DatabaseSync(path)
-    database.exec('PRAGMA journal_mode = WAL')
-    database.exec(sql)
-    database.close()
-    if (!withOutbox) continue
-    await using store = sqlite({ path })
-    await store.open()
-  }
-  await using broker = sqliteQueue({ path: join(folder, 'broker.db') })
-  await broker.subscribe('registrar', [])
-  await broker.subscribe('finance', [StudentRegistered.name])
-  await broker.subscribe('audit', [StudentRegistered.name])
+  const file = join(folder, 'commands.json')
+  writeFileSync(file, JSON.stringify(commands))
+  const { postgres, rabbitmq } = servers
+  const database = opened.use(postgres === undefined ? await openSqlite(folder, withOutbox) : await openPostgres(postgres.url, withOutbox))
+  const broker = opened.use(rabbitmq === undefined ? await openSqliteQueue(folder) : await openRabbitmq(rabbitmq.url))
+  const all = opened.move()
+  const plan = { commands: file, database: database.place, broker: broker.place }
+  return { ...part, database, broker, plan, [Symbol.asyncDispose]: () => all.disposeAsync() }
+}
+
+export type Counts = Omit<DatabaseCounts, 'waiting'> & Omit<BrokerCounts, 'waiting'> & { readonly waiting: number }
+
+export async function count({ database, broker }: Scene): Promise<Counts> {
+  const [rows, messages] = await Promise.all([database.counts(), broker.counts()])
+  return { ...rows, ...messages, waiting: rows.waiting + messages.waiting }
+}
+
+/** To be read when nothing runs any more: it may take the messages out of the queues. */
+export async function findings(scene: Scene): Promise<Reconciliation> {
+  const { commands, database, broker } = scene
+  const { waiting } = await count(scene)
+  const [students, financial, events, deadLetters] = await Promise.all([
+    database.students(),
+    database.financial(),
+    broker.events(),
+    broker.deadLetters(),
+  ])
+  return reconcile({ commands: commands.length, students, financial, events, deadLetters, waiting })
 }
 
 export interface Waiting {
-  readonly until: (numbers: Reconciliation) => boolean
+  readonly until: (counts: Counts) => boolean
+  /** The condition has to hold for so long. Default 0. */
+  readonly steadyMs?: number
   readonly deadline: number
   /** Rejects when something failed meanwhile. */
   readonly failure: Promise<unknown>
 }
 
-/** Looks at the files until the condition holds; false if the deadline came first. */
-export async function watch({ folder, commands, view }: Scene, { until, deadline, failure }: Waiting): Promise<boolean> {
+/** Counts until the condition holds; false if the deadline came first. */
+export async function watch(scene: Scene, { until, steadyMs = 0, deadline, failure }: Waiting): Promise<boolean> {
   const failed = failure.then(() => new Promise<never>(() => {}))
+  let since: number | undefined
   for (;;) {
-    const numbers = reconcile(folder, commands.length)
-    const total = commands.length
-    view.progress([
-      { label: 'students', done: numbers.students, total },
-      { label: 'events published', done: numbers.events, total },
-      { label: 'financial registrations', done: numbers.financial, total },
-    ])
-    if (until(numbers)) return true
-    if (performance.now() > deadline) return false
+    const counts = await Promise.race([count(scene), failed])
+    show(scene, counts)
+    const now = performance.now()
+    since = until(counts) ? (since ?? now) : undefined
+    if (since !== undefined && now - since >= steadyMs) return true
+    if (now > deadline) return false
     await Promise.race([sleep(150), failed])
   }
+}
+
+function show({ commands, view }: Scene, { students, events, financial }: Counts): void {
+  const total = commands.length
+  view.progress([
+    { label: 'students', done: students, total },
+    { label: 'events published', done: Math.min(events, total), total },
+    { label: 'financial registrations', done: financial, total },
+  ])
+}
+
+/** Kills the server and starts it again; resolves when it answers. Nothing happens to a given server. */
+export async function restart(scene: Scene, server: Server): Promise<void> {
+  if (server.restart === undefined) return
+  scene.view.say(`  SIGKILL ${server.name}, all its processes`)
+  await server.restart()
+  const deadline = performance.now() + 30_000
+  for (;;) {
+    try {
+      await count(scene)
+      break
+    } catch (error) {
+      // Its port may be open before it can answer.
+      if (performance.now() > deadline) throw error
+      await sleep(200)
+    }
+  }
+  scene.view.say(`  ${server.name} is back`)
 }
 
 /** A whole number from `low` to `high`. */

@@ -1,15 +1,15 @@
 import { HOLD_MS } from '../plan.ts'
 import { Program, type Stop } from '../processes.ts'
-import { type Reconciliation, reconcile } from '../reconcile.ts'
-import { type Scene, between, prepare, watch } from '../scene.ts'
+import type { Reconciliation } from '../reconcile.ts'
+import { type Part, between, findings, prepare, watch } from '../scene.ts'
 
 /** Runs the naive programs under kills, and counts. */
-export async function naivePart(scene: Scene): Promise<Reconciliation> {
-  const { folder, commands, random, view } = scene
-  await prepare(scene, false)
+export async function naivePart(part: Part): Promise<Reconciliation> {
+  await using scene = await prepare(part, false)
+  const { commands, random, view } = scene
   const say = (text: string): void => view.say(`  ${text}`)
   const some = (): number => between(random, 1, Math.max(1, Math.floor(commands.length / 8)))
-  const plan = { folder, failsTwice: commands[Math.floor(commands.length / 3)]?.line ?? 0, failsAlways: 0 }
+  const plan = { ...scene.plan, failsTwice: commands[Math.floor(commands.length / 3)]?.line ?? 0, failsAlways: 0 }
   const registrarStops: Stop[] = [
     { point: 'R3', nth: some(), where: 'after the write, before the publish' },
     { point: 'R3', nth: some(), where: 'after the write, before the publish' },
@@ -29,6 +29,8 @@ export async function naivePart(scene: Scene): Promise<Reconciliation> {
     await registrar.finished
     await watch(scene, {
       until: ({ waiting }) => waiting === 0,
+      // What waits for a retry is in another queue of RabbitMQ.
+      steadyMs: scene.broker.place.kind === 'rabbitmq' ? 3000 : 0,
       deadline: performance.now() + 10 * HOLD_MS,
       failure: finance.finished,
     })
@@ -37,5 +39,5 @@ export async function naivePart(scene: Scene): Promise<Reconciliation> {
     registrar.abandon()
     finance.abandon()
   }
-  return reconcile(folder, commands.length)
+  return await findings(scene)
 }

@@ -1,14 +1,10 @@
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
-import type { OutgoingMessage } from '../../src/index.ts'
-import { sqliteQueue } from '../../src/sqlite.ts'
 import type { ChildPlan } from '../plan.ts'
 import { Program, type Stop } from '../processes.ts'
-import { type Reconciliation, reconcile } from '../reconcile.ts'
-import { type Scene, between, prepare, watch } from '../scene.ts'
+import type { Reconciliation } from '../reconcile.ts'
+import { type Counts, type Part, type Scene, between, count, findings, prepare, watch } from '../scene.ts'
+import { type Story, faults } from './faults.ts'
 
-const DEADLINE_MS = 45_000
-const DUPLICATES = 25
+const DEADLINE_MS = { alone: 45_000, withServers: 120_000 } as const
 
 export interface OutboxResult {
   readonly numbers: Reconciliation
@@ -18,28 +14,46 @@ export interface OutboxResult {
 }
 
 /** Runs the same story with the outbox, under more kills and faults. */
-export async function outboxPart(scene: Scene): Promise<OutboxResult> {
-  const { folder, commands, view } = scene
-  await prepare(scene, true)
-  const failsTwice = commands[Math.floor(commands.length / 3)]?.line ?? 0
-  const failsAlways = commands[Math.floor(commands.length / 2)]?.line ?? 0
-  const plan = { folder, failsTwice, failsAlways }
-  const programs = startAll(scene, plan)
+export async function outboxPart(part: Part): Promise<OutboxResult> {
+  await using scene = await prepare(part, true)
+  const { commands, view } = scene
+  // Both in the part that is handed in after RabbitMQ was killed (see faults.ts).
+  const failsTwice = commands[Math.floor(commands.length * 0.55)]?.line ?? 0
+  const failsAlways = commands[Math.floor(commands.length * 0.6)]?.line ?? 0
+  const programs = startAll(scene, { ...scene.plan, failsTwice, failsAlways })
+  const [desk, , finance] = programs
   const failure = Promise.all(programs.map(({ finished }) => finished))
-  const deadline = performance.now() + DEADLINE_MS
+  const deadline = performance.now() + (withServers(scene) ? DEADLINE_MS.withServers : DEADLINE_MS.alone)
+  const story: Story = { scene, desk, finance, failure, deadline, missed: [] }
   try {
     view.say(`  the handler of line ${failsTwice} will fail twice, the one of line ${failsAlways} always`)
-    await faults(scene, programs, failure, deadline)
-    const total = commands.length
-    await watch(scene, { until: (now) => now.students >= total && now.financial >= total - 1 && now.waiting === 0, deadline, failure })
-    for (const program of programs) await program.stop()
+    await faults(story)
+    await comeToRest(story, programs)
   } finally {
     for (const program of programs) program.abandon()
   }
   return {
-    numbers: reconcile(folder, commands.length),
+    numbers: await findings(scene),
     expectedDeadLetters: deadLettersFor(commands.length),
-    missed: programs.flatMap(missedStops),
+    missed: [...programs.flatMap(missedStops), ...story.missed],
+  }
+}
+
+function withServers({ servers }: Scene): boolean {
+  return servers.postgres !== undefined || servers.rabbitmq !== undefined
+}
+
+/** Waits until everything is done and stops. What an app held back at that moment is seen only now: then it goes on. */
+async function comeToRest({ scene, failure, deadline }: Story, programs: readonly Program[]): Promise<void> {
+  const total = scene.commands.length
+  const until = (now: Counts): boolean =>
+    now.students >= total && now.financial >= total - 1 && now.deadLetters >= deadLettersFor(total) && now.waiting === 0
+  for (;;) {
+    const atRest = await watch(scene, { until, deadline, failure })
+    if (!atRest) scene.view.say(`  not at rest in time: ${JSON.stringify(await count(scene))}`)
+    for (const program of programs) await program.stop()
+    if (!atRest || (await count(scene)).waiting === 0) return
+    for (const program of programs) program.start()
   }
 }
 
@@ -49,11 +63,12 @@ function deadLettersFor(commands: number): number {
 }
 
 function missedStops(program: Program): string[] {
-  return program.planned.slice(program.kills).map(({ where }) => `${program.name} ${where}`)
+  return program.planned.slice(program.kills).map(({ where }) => `SIGKILL ${program.name} ${where}`)
 }
 
-function startAll({ commands, random, view }: Scene, plan: ChildPlan): [Program, Program, Program] {
-  const say = (text: string): void => view.say(`  ${text}`)
+function startAll(scene: Scene, plan: ChildPlan): [Program, Program, Program] {
+  const { commands, random, view } = scene
+  const common = { plan, supervised: withServers(scene), say: (text: string): void => view.say(`  ${text}`) }
   // Batches are fewer than messages, so points that come once per batch are set earlier.
   const message = (): number => between(random, 1, Math.floor(commands.length / 8))
   const batch = (): number => between(random, 1, Math.floor(commands.length / 200))
@@ -62,53 +77,14 @@ function startAll({ commands, random, view }: Scene, plan: ChildPlan): [Program,
   const insideHandler = (): Stop => ({ point: 'C4', nth: message(), where: 'inside a handler' })
   const beforeAck = (): Stop => ({ point: 'C7', nth: message(), where: 'between commit and acknowledgement' })
   const desk = new Program({
+    ...common,
     name: 'desk',
     file: 'outbox/desk.ts',
-    plan,
     stops: [betweenPublishAndSettle(), betweenCommitAndPublish()],
-    say,
   })
   const stops = [betweenCommitAndPublish(), betweenPublishAndSettle(), insideHandler(), beforeAck(), betweenCommitAndPublish()]
-  const registrar = new Program({ name: 'registrar', file: 'outbox/registrar.ts', plan, stops, say })
-  const finance = new Program({ name: 'finance', file: 'outbox/finance.ts', plan, stops: [insideHandler(), beforeAck(), beforeAck()], say })
+  const registrar = new Program({ ...common, name: 'registrar', file: 'outbox/registrar.ts', stops })
+  const finance = new Program({ ...common, name: 'finance', file: 'outbox/finance.ts', stops: [insideHandler(), beforeAck(), beforeAck()] })
   for (const program of [finance, registrar, desk]) program.start()
   return [desk, registrar, finance]
-}
-
-/** A poison message and duplicates on the queue, then finance down while the registrar goes on. */
-async function faults(scene: Scene, programs: readonly Program[], failure: Promise<unknown>, deadline: number): Promise<void> {
-  const { commands, view } = scene
-  const finance = programs[2]
-  await watch(scene, { until: ({ financial }) => financial >= Math.floor(commands.length / 4), deadline, failure })
-  const copies = await disturb(scene.folder)
-  view.say(`  a message that is no JSON, and ${copies} copies of messages that were delivered before, are put into the queue`)
-  await watch(scene, { until: ({ financial }) => financial >= Math.floor(commands.length / 2), deadline, failure })
-  view.say('  finance is stopped (SIGTERM) and stays down')
-  await finance?.stop()
-  await watch(scene, { until: ({ students }) => students >= commands.length * 0.9, deadline, failure })
-  view.say('  finance is back')
-  finance?.start()
-}
-
-async function disturb(folder: string): Promise<number> {
-  const path = join(folder, 'broker.db')
-  await using broker = sqliteQueue({ path })
-  const to = { transport: 'default', kind: 'queue', name: 'finance' } as const
-  const poison: OutgoingMessage = { id: 'poison', type: 'students.registered', headers: {}, body: Buffer.from([0xff, 0x7b, 0x00]), to }
-  const copies = deliveredBefore(path).map((message) => ({ ...message, to }))
-  const outcomes = await Promise.all(broker.publish([poison, ...copies]))
-  const refused = outcomes.find(({ kind }) => kind !== 'confirmed')
-  if (refused !== undefined) throw new Error(`the queue answered '${refused.kind}' to a message of the demo`)
-  return copies.length
-}
-
-function deliveredBefore(path: string): Omit<OutgoingMessage, 'to'>[] {
-  const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 })
-  try {
-    const sql = "SELECT id, type, headers, body FROM mersal_queue_messages WHERE queue = 'audit' ORDER BY position LIMIT ?"
-    const rows = database.prepare(sql).all(DUPLICATES) as { id: string; type: string; headers: string; body: Uint8Array }[]
-    return rows.map(({ headers, ...row }) => ({ ...row, headers: JSON.parse(headers) as Record<string, string> }))
-  } finally {
-    database.close()
-  }
 }

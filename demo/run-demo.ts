@@ -1,0 +1,23 @@
+/** Runs the demo as a program, for its tests. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+
+const main = fileURLToPath(new URL('main.ts', import.meta.url))
+
+export async function demo(args: readonly string[], input = ''): Promise<{ code: number | null; out: string; err: string }> {
+  const child = spawn(process.execPath, ['--no-warnings', main, ...args], { stdio: 'pipe' })
+  child.stdin.end(input)
+  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
+  return { code: code as number | null, out, err }
+}
+
+/** Value of a row of the table, by column. */
+export function row(out: string, label: string): number[] {
+  const line = out.split('\n').find((each) => each.trim().startsWith(label)) ?? ''
+  return (line.match(/\d+/g) ?? []).map(Number)
+}
+
+const names = ['Anna', '', "O'Brien", 'محمد', '長'.repeat(2000), '\u001b[31mred', 'Anna', 'nul\u0000inside']
+export const lines = Array.from({ length: 160 }, (_, index) => JSON.stringify({ name: names[index % names.length], programme: 'Law' }))

@@ -1,0 +1,71 @@
+import { Client } from 'pg'
+import { describe, expect, test } from 'vitest'
+import { brokerProblem } from '../scripts/servers/rabbitmq.ts'
+import { clusterAvailable } from '../test/postgres/cluster.ts'
+import { serverAnswers, serverUrl } from '../test/postgres/database.ts'
+import { openVhost, rabbitIsHere } from '../test/rabbitmq/broker.ts'
+import { demo, lines, row } from './run-demo.ts'
+
+const rabbitHere = await rabbitIsHere()
+const privateServers = clusterAvailable() && rabbitHere && brokerProblem() === undefined
+const givenServers = (await serverAnswers()) && rabbitHere
+const input = lines.slice(0, 120).join('\n')
+
+describe('the demo on real servers', { timeout: 240_000 }, () => {
+  test.runIf(privateServers)(
+    'keeps every promise while PostgreSQL and RabbitMQ are killed, and breaks some without the outbox',
+    async () => {
+      const { code, out } = await demo(['--postgres', '--rabbitmq', '--input', '-', '--seed', '5'], input)
+      expect(out).toContain('SIGKILL PostgreSQL, all its processes')
+      expect(out).toContain('SIGKILL RabbitMQ, all its processes')
+      expect(out).not.toContain('a planned fault did not happen')
+      expect(out).toContain('Every promise of the outbox was kept.')
+      for (const label of ['lost events', 'phantom events', 'duplicate effects']) {
+        const [naive, outbox] = row(out, label)
+        expect(naive, `${label}, naive`).toBeGreaterThan(0)
+        expect(outbox, `${label}, outbox`).toBe(0)
+      }
+      expect(row(out, 'dead letters')[1]).toBe(2)
+      expect(code).toBe(0)
+    },
+  )
+
+  test.runIf(privateServers).for([
+    ['--postgres', 'PostgreSQL', 'RabbitMQ'],
+    ['--rabbitmq', 'RabbitMQ', 'PostgreSQL'],
+  ] as const)('keeps every promise with %s alone', async ([flag, used, unused]) => {
+    const { code, out } = await demo([flag, '--part', 'outbox', '--input', '-'], input)
+    expect(out).toContain(`SIGKILL ${used}`)
+    expect(out).not.toContain(unused)
+    expect(out).toContain('Every promise of the outbox was kept.')
+    expect(code).toBe(0)
+  })
+
+  test.runIf(givenServers)('leaves given servers running, says so, and leaves nothing behind', async ({ onTestFinished }) => {
+    await using vhost = await openVhost()
+    const database = new Client({ connectionString: serverUrl })
+    await database.connect()
+    onTestFinished(() => database.end())
+    const schemas = async (): Promise<unknown[]> =>
+      (await database.query("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'mersal\\_demo\\_%'")).rows
+    const before = await schemas()
+
+    const { code, out } = await demo(['--postgres-url', serverUrl, '--rabbitmq-url', vhost.url, '--part', 'outbox', '--input', '-'], input)
+
+    expect(out).toContain('PostgreSQL: a given server. It is not restarted')
+    expect(out).toContain('RabbitMQ: a given server. It is not restarted')
+    expect(out).not.toMatch(/SIGKILL (?:PostgreSQL|RabbitMQ)/)
+    expect(out).toContain('Every promise of the outbox was kept.')
+    expect(code).toBe(0)
+    expect(await schemas()).toEqual(before)
+    expect((await vhost.ctl('list_queues', '-p', vhost.vhost, 'name')).trim()).toBe('')
+    expect(await vhost.ctl('list_exchanges', '-p', vhost.vhost, 'name')).not.toContain('mersal-demo')
+  })
+
+  test('shows no address when one is refused', async () => {
+    const { code, err } = await demo(['--postgres-url', 'mysql://me:secret@host/db'])
+    expect(code).toBe(2)
+    expect(err).toContain('--postgres-url expects an address')
+    expect(err).not.toContain('secret')
+  })
+})

@@ -1,0 +1,88 @@
+/** The real servers of the demo: private ones, which may be killed, or given ones, which may not. */
+import { clusterProblem, privateCluster } from '../scripts/servers/postgres.ts'
+import { brokerProblem, openPrivateBroker } from '../scripts/servers/rabbitmq.ts'
+import type { DemoOptions, ServerChoice } from './options.ts'
+import type { View } from './view.ts'
+
+export interface Server {
+  readonly name: 'PostgreSQL' | 'RabbitMQ'
+  readonly url: string
+  /** SIGKILL and start. Undefined for a server that others use as well. */
+  readonly restart?: () => Promise<void>
+}
+
+export interface Servers extends AsyncDisposable {
+  readonly postgres: Server | undefined
+  readonly rabbitmq: Server | undefined
+}
+
+interface Kind {
+  readonly name: Server['name']
+  readonly problem: string | undefined
+  /** Names a server to use where none can be started. */
+  readonly variable: string
+  readonly option: string
+  readonly open: () => Promise<Required<Server> & AsyncDisposable>
+}
+
+const postgres: Kind = {
+  name: 'PostgreSQL',
+  problem: clusterProblem(),
+  variable: 'MERSAL_TEST_POSTGRES_URL',
+  option: '--postgres-url',
+  open: async () => {
+    const cluster = await privateCluster({ max_connections: '100' })
+    const restart = async (): Promise<void> => {
+      await cluster.kill()
+      await cluster.start()
+    }
+    return { name: 'PostgreSQL', url: cluster.url, restart, [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose]() }
+  },
+}
+
+const rabbitmq: Kind = {
+  name: 'RabbitMQ',
+  problem: brokerProblem(),
+  variable: 'MERSAL_TEST_RABBITMQ_URL',
+  option: '--rabbitmq-url',
+  open: async () => {
+    const broker = await openPrivateBroker()
+    const restart = async (): Promise<void> => {
+      await broker.signal('SIGKILL')
+      await broker.start()
+    }
+    return { name: 'RabbitMQ', url: broker.url, restart, [Symbol.asyncDispose]: () => broker[Symbol.asyncDispose]() }
+  },
+}
+
+/** Throws an `Error` with a text for the user when a server that was asked for can neither be started nor is given. */
+export async function openServers(options: DemoOptions, view: View): Promise<Servers> {
+  await using opened = new AsyncDisposableStack()
+  const one = async (kind: Kind, choice: ServerChoice | undefined): Promise<Server | undefined> => {
+    if (choice === undefined) return undefined
+    const url = givenUrl(kind, choice)
+    if (url !== undefined) {
+      view.say(
+        `${kind.name}: a given server. It is not restarted, since others may use it; what the demo makes there is removed at the end.`,
+      )
+      return { name: kind.name, url }
+    }
+    view.say(`${kind.name}: starting a private server`)
+    return opened.use(await kind.open())
+  }
+  // Settled first, so that whichever was opened is closed when the other failed.
+  const both = await Promise.allSettled([one(postgres, options.postgres), one(rabbitmq, options.rabbitmq)])
+  const [first, second] = both.map((result) => {
+    if (result.status === 'rejected') throw result.reason
+    return result.value
+  })
+  const all = opened.move()
+  return { postgres: first, rabbitmq: second, [Symbol.asyncDispose]: () => all.disposeAsync() }
+}
+
+function givenUrl({ problem, variable, option }: Kind, { url }: ServerChoice): string | undefined {
+  if (url !== undefined || problem === undefined) return url
+  const fallback = process.env[variable]
+  if (fallback === undefined) throw new Error(`${problem}. Give a server with ${option}, or set ${variable}.`)
+  return fallback
+}

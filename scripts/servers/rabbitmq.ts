@@ -1,0 +1,106 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { userInfo } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { freePort } from './postgres.ts'
+
+const run = promisify(execFile)
+const SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server'
+
+/** One place on a broker that belongs to one user. */
+export interface Place {
+  readonly url: string
+  readonly vhost: string
+  /** Runs rabbitmqctl against the node of this place. */
+  ctl(...args: readonly string[]): Promise<string>
+}
+
+/** What keeps a private broker from running on this machine, or undefined. */
+export function brokerProblem(): string | undefined {
+  return existsSync(SERVER) ? undefined : `no RabbitMQ programs: ${SERVER} does not exist`
+}
+
+/** A whole broker of its own, that may be killed, stopped, starved and started again. */
+export interface PrivateBroker extends Place, AsyncDisposable {
+  start(): Promise<void>
+  /** Sends a signal to the server process. With SIGKILL it resolves when the process is gone. */
+  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void>
+  /** Ends the server in good order. */
+  stop(): Promise<void>
+}
+
+/** `config` are lines of rabbitmq.conf. */
+export async function openPrivateBroker(config: readonly string[] = []): Promise<PrivateBroker> {
+  const folder = mkdtempSync('/tmp/mersal-rabbit-')
+  const port = await freePort()
+  const distribution = await freePort()
+  const node = `mersal${process.pid}x${port}@localhost`
+  const lines = [`listeners.tcp.1 = 127.0.0.1:${port}`, ...config]
+  writeFileSync(join(folder, 'rabbitmq.conf'), `${lines.join('\n')}\n`)
+  writeFileSync(join(folder, 'plugins'), '[].\n')
+  chmodSync(folder, 0o777)
+  const environment = {
+    PATH: process.env['PATH'] ?? '',
+    RABBITMQ_NODENAME: node,
+    RABBITMQ_NODE_PORT: String(port),
+    RABBITMQ_DIST_PORT: String(distribution),
+    RABBITMQ_MNESIA_BASE: join(folder, 'mnesia'),
+    RABBITMQ_LOG_BASE: join(folder, 'log'),
+    RABBITMQ_CONFIG_FILE: join(folder, 'rabbitmq.conf'),
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'plugins'),
+    RABBITMQ_PID_FILE: join(folder, 'pid'),
+    HOME: '/var/lib/rabbitmq',
+  }
+  const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
+  const asRabbit = (command: readonly string[]): readonly [string, string[]] =>
+    userInfo().uid === 0 ? ['runuser', ['-u', 'rabbitmq', '--', 'env', ...variables, ...command]] : ['env', [...variables, ...command]]
+  const ctl = async (...args: readonly string[]): Promise<string> => {
+    const [file, rest] = asRabbit(['rabbitmqctl', '-q', '-n', node, ...args])
+    return (await run(file, rest, { cwd: folder })).stdout
+  }
+  const pid = (): number => Number(readFileSync(join(folder, 'pid'), 'utf8').trim())
+  let ended: Promise<unknown> = Promise.resolve()
+  let running = false
+  const start = async (): Promise<void> => {
+    rmSync(join(folder, 'pid'), { force: true })
+    const [file, rest] = asRabbit([SERVER])
+    // A group of its own: Ctrl+C at the terminal is for the program that started it.
+    const child = spawn(file, rest, { cwd: folder, stdio: 'ignore', detached: true })
+    ended = once(child, 'exit')
+    running = true
+    await ctl('wait', '--timeout', '60', join(folder, 'pid'))
+    await ctl('await_startup')
+  }
+  const signal = async (name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void> => {
+    process.kill(pid(), name)
+    if (name !== 'SIGKILL') return
+    running = false
+    await ended
+  }
+  const stop = async (): Promise<void> => {
+    await ctl('stop', join(folder, 'pid'))
+    running = false
+    await ended
+  }
+  const end = async (): Promise<void> => {
+    if (running && existsSync(join(folder, 'pid'))) await signal('SIGKILL').catch(() => {}) // it may have ended by itself
+    rmSync(folder, { recursive: true, force: true })
+  }
+  try {
+    await start()
+  } catch (error) {
+    await end()
+    throw error
+  }
+  return {
+    url: `amqp://guest:guest@127.0.0.1:${port}/`,
+    vhost: '/',
+    ctl,
+    start,
+    signal,
+    stop,
+    [Symbol.asyncDispose]: end,
+  }
+}
