@@ -68,13 +68,14 @@ export class Machinery<Tx> {
   }
 
   #startRelay(): void {
-    const { storage, runRelay, name, transports, wakers, logger, clock, random, relay } = this.#ports.settings
+    const { store, storage, runRelay, name, transports, wakers, logger, clock, random, relay } = this.#ports.settings
     if (storage === undefined || !runRelay) return
     this.#relay = createRelay({
       app: name,
       storage,
       transports,
       wakers,
+      pauses: storage === store?.outbox ? store?.operations?.pauses : undefined,
       logger,
       clock,
       random,

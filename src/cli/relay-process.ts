@@ -26,6 +26,7 @@ export function startRelay(
     ...common,
     transports,
     wakers: store.wakers,
+    pauses: store.operations?.pauses,
     random: systemRandom,
     newToken: () => uuidv7(systemClock.now()),
     // Nobody commits in this process, so there is nothing for an express lane.

@@ -5,5 +5,8 @@ export const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   migrate: async () => (await import('./migrate.ts')).migrate,
   relay: async () => (await import('./relay.ts')).relay,
   status: async () => (await import('./status.ts')).status,
+  pause: async () => (await import('./pause.ts')).pause,
+  resume: async () => (await import('./pause.ts')).resume,
+  replay: async () => (await import('./replay.ts')).replay,
   dead: async () => (await import('./dead.ts')).dead,
 }

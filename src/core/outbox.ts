@@ -59,6 +59,8 @@ export interface ClaimRequest {
   readonly fromPosition?: bigint
   /** Keys of destinations (`destinationKey`) whose rows are left alone; they still hold back later rows of their key. */
   readonly exceptDestinations?: readonly string[]
+  /** Partition keys whose rows are left alone. */
+  readonly exceptKeys?: readonly string[]
 }
 
 export interface ClaimedMessage {

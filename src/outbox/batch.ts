@@ -4,6 +4,7 @@ import type { Clock, Random } from '../lib/clock.ts'
 import type { Breakers } from './breaker.ts'
 import type { Collector } from './hands.ts'
 import type { RelaySettings } from './options.ts'
+import type { Pauses } from './pauses.ts'
 import type { Run } from './run.ts'
 import type { Settler } from './settler.ts'
 import type { Unknowns } from './unknowns.ts'
@@ -36,6 +37,7 @@ export interface PublisherPorts {
   readonly app: string
   readonly transports: ReadonlyMap<string, Transport>
   readonly breakers: Breakers
+  readonly pauses: Pick<Pauses, 'some' | 'covers'>
   readonly settler: Settler
   readonly unknowns: Unknowns
   readonly settings: RelaySettings

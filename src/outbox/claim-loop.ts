@@ -1,4 +1,4 @@
-import type { ClaimedMessage, OutboxStorage } from '../core/outbox.ts'
+import type { ClaimedMessage, ClaimRequest, OutboxStorage } from '../core/outbox.ts'
 import { emit, type Logger } from '../core/telemetry.ts'
 import { backoffMs } from '../lib/backoff.ts'
 import type { Clock, Random } from '../lib/clock.ts'
@@ -8,6 +8,7 @@ import type { Bell } from './bell.ts'
 import type { Breakers } from './breaker.ts'
 import { describe } from './describe.ts'
 import type { RelaySettings } from './options.ts'
+import type { Pauses } from './pauses.ts'
 import type { Scan } from './scan.ts'
 import { EXTRA_ATTEMPTS, type SlowMode } from './slow-mode.ts'
 
@@ -23,6 +24,7 @@ export interface ClaimLoopPorts {
   readonly scan: Scan
   readonly agenda: Agenda
   readonly breakers: Breakers
+  readonly pauses: Pauses
   readonly slow: SlowMode
   readonly running: () => boolean
   /** Aborts when the relay stops. */
@@ -70,21 +72,33 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     return false
   }
 
+  /** What this claim leaves alone. */
+  function exceptions(): Pick<ClaimRequest, 'exceptDestinations' | 'exceptKeys'> {
+    const open = ports.breakers.troubled ? ports.breakers.excepted() : []
+    const exceptDestinations = ports.pauses.some ? [...new Set([...open, ...ports.pauses.destinations])] : open
+    const exceptKeys = ports.pauses.keys
+    return {
+      ...(exceptDestinations.length === 0 ? {} : { exceptDestinations }),
+      ...(exceptKeys.length === 0 ? {} : { exceptKeys }),
+    }
+  }
+
   async function claim(): Promise<void> {
+    // Before the hint is taken as followed: if this fails, it is kept.
+    await ports.pauses.refresh()
     bell.clear()
     const number = ports.nextNumber()
     const startedAt = clock.monotonic()
     lookedAt = startedAt
     if (ports.agenda.take(startedAt)) scan.wantFull()
     const limit = slow.on ? 1 : settings.batchSize
-    const exceptDestinations = ports.breakers.troubled ? ports.breakers.excepted() : []
     const from = scan.plan(startedAt)
     const rows = await ports.storage.claim({
       limit,
       claimMs: settings.claimMs,
       token: ports.newToken(),
       ...(from === undefined ? {} : { fromPosition: from }),
-      ...(exceptDestinations.length === 0 ? {} : { exceptDestinations }),
+      ...exceptions(),
     })
     const full = rows.length >= limit
     more = full

@@ -25,7 +25,7 @@ export interface Publisher {
 const AGAIN = { firstMs: 100, longestMs: 2000 }
 
 export function createPublisher(ports: PublisherPorts): Publisher {
-  const { breakers, clock, random, settings, settler, unknowns } = ports
+  const { breakers, pauses, clock, random, settings, settler, unknowns } = ports
   const batches = new Set<Batch>()
   let closed = false
   let halted = false
@@ -60,6 +60,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
   function hand(batch: Batch, run: Run): void {
     const row = run.rows[run.next] as ClaimedMessage
     if (closed || clock.monotonic() >= batch.terms.publishUntil) return end(batch, run)
+    if (pauses.some && pauses.covers(row.message)) return end(batch, run)
     if (breakers.troubled && !admitted(batch, run, row)) return end(batch, run)
     const transport = ports.transports.get(row.message.to.transport)
     if (transport === undefined) return answerUnknownTransport(batch, run, row)
@@ -77,14 +78,15 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     return admission !== 'no'
   }
 
-  /** How many rows from `next` on go to the same transport, none of them to a destination in trouble. */
+  /** How many rows from `next` on go to the same transport, none of them paused or to a destination in trouble. */
   function stretchOf(run: Run): number {
     const name = run.rows[run.next]?.message.to.transport
     let index = run.next + 1
     for (; index < run.rows.length; index++) {
-      const to = run.rows[index]?.message.to
-      if (to === undefined || to.transport !== name) break
-      if (breakers.troubled && !breakers.isClosed(destinationKey(to))) break
+      const message = run.rows[index]?.message
+      if (message === undefined || message.to.transport !== name) break
+      if (pauses.some && pauses.covers(message)) break
+      if (breakers.troubled && !breakers.isClosed(destinationKey(message.to))) break
     }
     return index - run.next
   }

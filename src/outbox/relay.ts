@@ -10,6 +10,7 @@ import { runClaimLoop } from './claim-loop.ts'
 import { createDrains } from './drains.ts'
 import { createExpressLane } from './express-lane.ts'
 import { relaySettings } from './options.ts'
+import { createPauses } from './pauses.ts'
 import { createPublisher } from './publisher.ts'
 import { createReports } from './reports.ts'
 import { createScan } from './scan.ts'
@@ -36,11 +37,13 @@ export function createRelay(ports: RelayPorts): Relay {
   const drains = createDrains()
   const slow = createSlowMode(reports.slowMode)
   const breakers = createBreakers({ backoff: settings.breaker, clock, random, onChange: reports.breaker, onSooner: () => bell.nudge() })
+  const pauses = createPauses({ board: ports.pauses, clock, onChange: pausesChanged })
   const settler = createSettler({ app, storage: ports.storage, clock, random, logger, onGone: gone })
   const publisher = createPublisher({
     app,
     transports: ports.transports,
     breakers,
+    pauses,
     settler,
     unknowns: createUnknowns(),
     settings,
@@ -104,6 +107,12 @@ export function createRelay(ports: RelayPorts): Relay {
     bell.hint()
   }
 
+  /** What was left alone may go now; and what is in hand meets the new list when its turn comes. */
+  function pausesChanged(): void {
+    scan.forceFull()
+    bell.hint()
+  }
+
   function startWakers(): Promise<unknown> {
     return Promise.all(
       (ports.wakers ?? []).map(async (waker) => {
@@ -129,6 +138,7 @@ export function createRelay(ports: RelayPorts): Relay {
       scan,
       agenda,
       breakers,
+      pauses,
       slow,
       running,
       stopping: stopping.signal,
@@ -179,7 +189,7 @@ export function createRelay(ports: RelayPorts): Relay {
       if (state === 'running') return
       if (state !== 'idle') throw new MersalError('MERSAL_APP_STOPPED', 'this relay has been stopped; create a new one')
       state = 'running'
-      loop = Promise.all([startLoop(), startWakers()])
+      loop = Promise.all([startLoop(), startWakers(), pauses.watch(stopping.signal)])
     },
     wake: () => hint('call'),
     express: createExpressLane({
@@ -188,7 +198,7 @@ export function createRelay(ports: RelayPorts): Relay {
       logger,
       newToken,
       graceMs: settings.expressGraceMs,
-      open: () => settings.express && state === 'running' && !slow.on && held < settings.window,
+      open: () => settings.express && state === 'running' && pauses.known && !slow.on && held < settings.window,
       room: () => settings.window - held,
       publish,
       release,

@@ -1,3 +1,4 @@
+import type { PauseBoard } from '../core/operations.ts'
 import type { Logger } from '../core/telemetry.ts'
 import type { ClaimedMessage, OutboxStorage, Waker } from '../core/outbox.ts'
 import type { Transport } from '../core/transport.ts'
@@ -12,6 +13,8 @@ export interface RelayPorts {
   /** By the name of the transport in the destination. */
   readonly transports: ReadonlyMap<string, Transport>
   readonly wakers?: readonly Waker[]
+  /** What operators have paused. Without it nothing ever is. */
+  readonly pauses?: Pick<PauseBoard, 'list'> | undefined
   readonly logger: Logger
   readonly clock: Clock
   readonly random: Random

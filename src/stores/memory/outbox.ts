@@ -31,12 +31,14 @@ export function memoryOutbox(database: DatabaseState, keepSentMs: number): Outbo
 function claim(database: DatabaseState, request: ClaimRequest): readonly ClaimedMessage[] {
   const now = database.clock.now()
   const except = new Set(request.exceptDestinations)
+  const exceptKeys = new Set(request.exceptKeys)
   const taken = new Set<OutboxRow>()
   if (request.limit <= 0) return []
   for (const row of database.outbox.rows.from(Number(request.fromPosition ?? 0n))) {
     if (row.visibleAt > now) continue
     if (row.previous !== undefined && !taken.has(row.previous)) continue
     if (except.size > 0 && except.has(destinationKey(row.message.to))) continue
+    if (row.message.partitionKey !== undefined && exceptKeys.has(row.message.partitionKey)) continue
     taken.add(row)
     if (taken.size >= request.limit) break
   }

@@ -98,7 +98,7 @@ async function insert<Tx>(
 async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise<ClaimedMessage[]> {
   const token = tokenUuid(request.token)
   const from = (request.fromPosition ?? 0n).toString()
-  const values = [request.limit, request.claimMs, token, from, request.exceptDestinations ?? [], CLAIM_BYTES]
+  const values = [request.limit, request.claimMs, token, from, request.exceptDestinations ?? [], CLAIM_BYTES, request.exceptKeys ?? []]
   const { rows } = await ports.own.run<MessageRow>('claiming messages', ports.sql.claim, values)
   const claimed: ClaimedMessage[] = []
   const damaged: MessageRow[] = []

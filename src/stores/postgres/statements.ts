@@ -47,7 +47,7 @@ from (
 returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id`
 
 /**
- * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 destinations to leave alone, $6 most bytes.
+ * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 destinations to leave alone, $6 most bytes, $7 keys to leave alone.
  *
  * `c` takes due rows in position order. Its head test (the first open row of the key is due and may
  * go) keeps rows that cannot go out of the window. `g` finds for every key the first earlier row
@@ -64,6 +64,7 @@ with c as materialized (
   where o.position >= $4::bigint
     and o.visible_at <= statement_timestamp()
     and not ${destination('o')} = any ($5::text[])
+    and (o.key is null or o.key <> all ($7::text[]))
     and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))
   order by o.position limit $1::integer
   for update of o skip locked

@@ -82,6 +82,7 @@ function claimRows(handle: Handle, request: ClaimRequest, now: number): ClaimedM
     now: Math.trunc(now),
     until: Math.ceil(now + request.claimMs),
     except: JSON.stringify(request.exceptDestinations ?? []),
+    exceptKeys: JSON.stringify(request.exceptKeys ?? []),
     limit: request.limit,
     token: request.token,
   })

@@ -113,6 +113,7 @@ export const outboxSql = {
       WHERE o.position >= :from
         AND o.visible_at <= :now
         AND (:except = '[]' OR o.transport || '/' || o.kind || '/' || o.name NOT IN (SELECT value FROM json_each(:except)))
+        AND (o.partition_key IS NULL OR :exceptKeys = '[]' OR o.partition_key NOT IN (SELECT value FROM json_each(:exceptKeys)))
         AND (o.partition_key IS NULL OR (
           SELECT head.position >= :from
             AND head.visible_at <= :now

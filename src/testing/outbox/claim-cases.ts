@@ -168,6 +168,19 @@ export const claimCases: readonly ContractCase<OutboxHarness>[] = [
     },
   },
   {
+    name: 'keys that are left alone are not claimed at all, and hold up no other key',
+    async run(harness) {
+      await using store = await harness.open()
+      await commit(store, [...keyed('k', 'k1'), ...keyed('l', 'l1'), ...keyed('k', 'k2'), message('free')])
+      const held = await claim(store, { exceptKeys: ['k', 'another'] })
+      assert.deepEqual(labels(held), ['l1', 'free'])
+      assert.deepEqual(await claim(store, { exceptKeys: ['k'] }), [])
+      const rest = await claim(store)
+      assert.deepEqual(labels(rest), ['k1', 'k2'])
+      assert.ok(rest.every(({ attempt }) => attempt === 1))
+    },
+  },
+  {
     name: 'a delayed message is claimed when it is due, and not before',
     async run(harness) {
       await using store = await harness.open()

@@ -23,6 +23,7 @@ with c as materialized (
   where o.position >= $4::bigint
     and o.visible_at <= statement_timestamp()
     and not o.transport || '/' || o.kind || '/' || o.name = any ($5::text[])
+    and (o.key is null or o.key <> all ($7::text[]))
     and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))
   order by o.position limit $1::integer
   for update of o skip locked

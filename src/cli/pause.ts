@@ -1,0 +1,102 @@
+import type { PauseTarget } from '../core/operations.ts'
+import { checkPartitionKey } from '../core/validation.ts'
+import { toError } from '../lib/abort.ts'
+import { noMore, openStore, operation } from './access.ts'
+import { exitCodes, UsageError } from './exit.ts'
+import { jsonOption } from './help.ts'
+import { isoTime, table } from './output.ts'
+import type { Context, Verb } from './verb.ts'
+
+const text = `A pause is stored in the database. Every relay, and every app that publishes what it commits, obeys within about a second and
+also after a restart; what is on its way to the broker at that moment still arrives. Paused messages wait in the outbox: none is
+lost, no attempt is charged, and later messages of their keys wait behind them, also those to other destinations.`
+
+export const pause: Verb = {
+  name: 'pause',
+  summary: 'hold up a destination or a partition key, in all relays',
+  usage: ['pause destination TRANSPORT/queue|topic/NAME [--reason TEXT]', 'pause key KEY [--reason TEXT]', 'pause list [--json]'],
+  text,
+  options: { ...jsonOption, reason: { kind: 'text', value: 'TEXT', text: 'shown by status; at most 500 characters' } },
+  examples: [
+    "mersal pause destination default/queue/billing --reason 'until the migration is done'",
+    'mersal pause key customer-42',
+    'mersal pause list',
+  ],
+  actions: ['destination', 'key', 'list'],
+  run: (context) => (context.args.positionals[0] === 'list' ? list(context) : set(context)),
+}
+
+export const resume: Verb = {
+  name: 'resume',
+  summary: 'take a pause back',
+  usage: ['resume destination TRANSPORT/queue|topic/NAME', 'resume key KEY'],
+  text: 'What has waited leaves within about a second, each key in its order.',
+  options: jsonOption,
+  examples: ['mersal resume destination default/queue/billing', 'mersal resume key customer-42'],
+  actions: ['destination', 'key'],
+  run: takeBack,
+}
+
+function targetOf({ args }: Context, verb: string): PauseTarget {
+  const [kind, name] = args.positionals
+  if (name === undefined) throw new UsageError(`say which: mersal ${verb} ${kind ?? ''} ${kind === 'key' ? 'KEY' : 'TRANSPORT/queue/NAME'}`)
+  noMore(args.positionals, 2)
+  if (kind === 'key') {
+    try {
+      checkPartitionKey(name)
+    } catch (thrown) {
+      throw new UsageError(toError(thrown).message)
+    }
+    return { kind, name }
+  }
+  if (!/^[^/]+\/(?:queue|topic)\/.+$/.test(name)) {
+    throw new UsageError(
+      `a destination is TRANSPORT/queue/NAME or TRANSPORT/topic/NAME; did you mean default/queue/${name} or default/topic/${name}?`,
+    )
+  }
+  return { kind: 'destination', name }
+}
+
+async function set(context: Context): Promise<number> {
+  const target = targetOf(context, 'pause')
+  const { args, out, load } = context
+  const reason = args.text('reason') ?? ''
+  if (reason.length > 500 || !reason.isWellFormed() || reason.includes('\0'))
+    throw new UsageError('--reason: at most 500 characters of well-formed text')
+  const loaded = await load()
+  const board = operation(loaded.config.store, 'pauses', 'pause')
+  await openStore(loaded)
+  const changed = await board.pause(target, reason)
+  if (args.flag('json')) out.json({ ...target, changed })
+  else out.line(`${target.kind} ${target.name} ${changed ? 'is paused; relays obey within about a second' : 'was paused already'}`)
+  return exitCodes.ok
+}
+
+async function takeBack(context: Context): Promise<number> {
+  const target = targetOf(context, 'resume')
+  const { args, out, load } = context
+  const loaded = await load()
+  const board = operation(loaded.config.store, 'pauses', 'resume')
+  await openStore(loaded)
+  const changed = await board.resume(target)
+  if (args.flag('json')) out.json({ ...target, changed })
+  else out.line(`${target.kind} ${target.name} ${changed ? 'goes on' : 'was not paused'}`)
+  return exitCodes.ok
+}
+
+async function list({ args, out, load }: Context): Promise<number> {
+  noMore(args.positionals, 1)
+  const loaded = await load()
+  const board = operation(loaded.config.store, 'pauses', 'pause')
+  await openStore(loaded)
+  const pauses = await board.list()
+  if (args.flag('json')) out.json(pauses.map(({ since, ...rest }) => ({ ...rest, since: isoTime(since) })))
+  else if (pauses.length === 0) out.line('nothing is paused')
+  else
+    for (const line of table([
+      ['kind', 'name', 'since', 'reason'],
+      ...pauses.map(({ kind, name, since, reason }) => [kind, name, isoTime(since), reason]),
+    ]))
+      out.line(line)
+  return exitCodes.ok
+}
