@@ -1,4 +1,4 @@
-import { Pool } from 'pg'
+import { Pool, type PoolConfig } from 'pg'
 import { interleave } from '../measure.ts'
 import { type Table, tableOf } from '../report.ts'
 import { benchPostgres } from '../servers.ts'
@@ -10,7 +10,8 @@ export async function write({ runs, seconds }: { readonly runs: number; readonly
   const tables: Table[] = []
   for (const connections of [1, 8, 32]) {
     await using stack = new AsyncDisposableStack()
-    const newPool = (): Pool => stack.adopt(new Pool({ connectionString: server.url, max: connections }), (pool) => pool.end())
+    const newPool = (options: PoolConfig = {}): Pool =>
+      stack.adopt(new Pool({ connectionString: server.url, max: connections, ...options }), (pool) => pool.end())
     const candidates = await writers({ newPool, connections, seconds, serverPid: server.pid, stack })
     const results = await interleave(candidates, runs)
     tables.push(tableOf(`Write, ${connections} connections, ${server.version}`, 'transactions/s', results))

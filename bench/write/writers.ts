@@ -1,11 +1,11 @@
-import type { Pool, PoolClient } from 'pg'
+import type { Pool, PoolClient, PoolConfig } from 'pg'
 import { Mersal, event } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
-import { postgres } from '../../src/postgres.ts'
+import { postgres, type PostgresClient } from '../../src/postgres.ts'
 import { type Candidate, cpuSeconds, type Sample } from '../measure.ts'
 
 export interface Scene {
-  readonly newPool: () => Pool
+  readonly newPool: (options?: PoolConfig) => Pool
   readonly connections: number
   readonly seconds: number
   readonly serverPid: number
@@ -48,10 +48,12 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
     name,
     run: () => run(scene, pool, { messages, table, transact }),
   })
-  const { app, outbox } = await mersal(scene)
-  const through = (messages: number, keyed: boolean): Transact => {
+  const outbox = 'bench.outbox'
+  const app = await mersal(scene, {})
+  const oneFlight = await mersal(scene, { pipeline: true })
+  const through = (messages: number, keyed: boolean, by = app): Transact => {
     return (number) =>
-      app.transaction(async (tx, { publish }) => {
+      by.transaction(async (tx, { publish }) => {
         await tx.query('insert into bench.business (text) values ($1)', ['a business row'])
         for (let index = 0; index < messages; index++) {
           await publish(Placed, BODY, keyed ? { partitionKey: `key ${(number + index) % 10_000}` } : {})
@@ -68,19 +70,21 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
     candidate('+ 1 message, plain insert', 1, 'bench.plain', floor(plain)),
     candidate('+ 1 message, Mersal', 1, outbox, through(1, false)),
     candidate('+ 1 keyed message, Mersal', 1, outbox, through(1, true)),
+    candidate('+ 1 message, Mersal, one flight', 1, outbox, through(1, false, oneFlight)),
+    candidate('+ 1 keyed message, Mersal, one flight', 1, outbox, through(1, true, oneFlight)),
     candidate('+ 10 messages, plain inserts', 10, 'bench.plain', floor(ten)),
     candidate('+ 10 messages, one insert', 10, 'bench.plain', floor(tenAtOnce)),
     candidate('+ 10 messages, Mersal', 10, outbox, through(10, false)),
+    candidate('+ 10 messages, Mersal, one flight', 10, outbox, through(10, false, oneFlight)),
     candidate('+ 10 keyed messages, Mersal', 10, outbox, through(10, true)),
   ]
 }
 
 /** An app that writes and does not relay, as in an architecture with relays of their own. */
-async function mersal({ newPool, stack }: Scene) {
-  const store = postgres({ pool: newPool(), schema: 'bench' })
+async function mersal({ newPool, stack }: Scene, options: PoolConfig): Promise<Mersal<PostgresClient>> {
+  const store = postgres({ pool: newPool(options), schema: 'bench' })
   await store.open()
-  const app = stack.use(new Mersal({ name: 'writer', store, transport: memoryTransport() }))
-  return { app, outbox: 'bench.outbox' }
+  return stack.use(new Mersal({ name: 'writer', store, transport: memoryTransport() }))
 }
 
 interface Work {

@@ -50,6 +50,10 @@ export function straightOutbox<Tx>(
       openToQueue,
       save: (tx, messages, options) =>
         linked === undefined ? storage.save(tx, messages, options) : save({ storage, openToQueue, linked }, tx, messages, options),
+      saveLast: (tx, messages, options) =>
+        linked === undefined || beforeOthersOfTheirKey(messages, linked.to).length === 0
+          ? storage.saveLast?.(tx, messages, options)
+          : undefined,
       claim: (request) => storage.claim(request),
       settle: (settlements) => storage.settle(settlements),
       prune: (options) => storage.prune(options),

@@ -35,7 +35,8 @@ export type RunUnit<Tx> = <Result>(request: UnitRequest<Tx, Result>) => Promise<
 /** Messages that were written, and the permission to publish them from memory after the commit. */
 interface Flushed {
   readonly messages: readonly OutgoingMessage[]
-  readonly saved: readonly SavedMessage[]
+  /** A promise: they are being written in one flight with the commit. */
+  readonly saved: readonly SavedMessage[] | Promise<readonly SavedMessage[]>
   readonly offer: ExpressOffer | undefined
 }
 
@@ -62,7 +63,7 @@ export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
       throw error
     }
     const value = committed(state)
-    handOver(ports, state.flushed)
+    await handOver(ports, state.flushed)
     return value
   }
 }
@@ -121,7 +122,9 @@ async function flush<Tx>(ports: UnitPorts<Tx>, tx: Tx, messages: readonly Outgoi
   const offer = ports.relay()?.express()
   const express = offer === undefined ? {} : { express: { token: offer.token, graceMs: offer.graceMs } }
   try {
-    const saved = await ports.outbox.storage.save(tx, messages, express)
+    const { storage } = ports.outbox
+    const later = storage.saveLast?.(tx, messages, express)
+    const saved = later === undefined ? await storage.save(tx, messages, express) : later.saved
     signal.throwIfAborted()
     return { messages, saved, offer }
   } catch (error) {
@@ -137,8 +140,10 @@ function committed<Result>({ outcome }: Attempt<Result>): Result {
   throw new MersalError('MERSAL_ROLLED_BACK', 'the work failed, but the unit of work resolved as if it had not', { cause: outcome.error })
 }
 
-function handOver<Tx>(ports: UnitPorts<Tx>, { messages, saved, offer }: Flushed): void {
+async function handOver<Tx>(ports: UnitPorts<Tx>, flushed: Flushed): Promise<void> {
+  const { messages, offer } = flushed
   if (messages.length === 0) return
+  const saved = await flushed.saved
   const straight = ports.outbox.committed(messages, saved)
   const express = messages.flatMap((message, index) => {
     const row = saved[index]

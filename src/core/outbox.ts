@@ -20,6 +20,12 @@ export interface OutboxStorage<Tx> {
    */
   save(tx: Tx, messages: readonly OutgoingMessage[], options?: SaveOptions): Promise<readonly SavedMessage[]>
   /**
+   * As `save`, for the last statement of a unit of work of the same store, but without waiting for the
+   * database: the unit of work sends its commit in the same flight, and fails if the rows could not be
+   * written. Undefined where that is not possible; then `save` is used.
+   */
+  saveLast?(tx: Tx, messages: readonly OutgoingMessage[], options?: SaveOptions): SavedLater | undefined
+  /**
    * Takes due rows in the order of their positions, and commits that durably before it returns.
    * A row of a key comes only together with every earlier open row of its key, so that one claim
    * holds an unbroken run from the first one. Rows held by others are passed over, never waited for.
@@ -41,6 +47,11 @@ export interface SaveOptions {
    * key exists, when the message is delayed, or when the commit would not be durable.
    */
   readonly express?: { readonly token: string; readonly graceMs: number }
+}
+
+/** Settles before the unit of work does. */
+export interface SavedLater {
+  readonly saved: Promise<readonly SavedMessage[]>
 }
 
 export interface SavedMessage {

@@ -9,10 +9,14 @@ export interface SqlExecutor {
    * `text` has the placeholders of the database (`$1`, `$2` for PostgreSQL). `values` are only text,
    * numbers, booleans, null and `Uint8Array` (bytes); no arrays, no dates, so that every library
    * passes them on unchanged. Rows are plain objects by column name; a store asks only for text,
-   * booleans and bytes, since libraries disagree about every other type. `name`: the text is always the
-   * same and comes often, so that a library which knows prepared statements may prepare it under this name.
+   * booleans and bytes, since libraries disagree about every other type. `often`: this text
+   * comes again and again, so that a library which knows prepared statements may prepare it.
    */
-  query(text: string, values?: readonly SqlValue[], name?: string): Promise<{ readonly rows: readonly Record<string, unknown>[] }>
+  query(
+    text: string,
+    values?: readonly SqlValue[],
+    options?: { readonly often: boolean },
+  ): Promise<{ readonly rows: readonly Record<string, unknown>[] }>
 }
 
 export type SqlValue = string | number | boolean | null | Uint8Array

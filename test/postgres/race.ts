@@ -1,4 +1,4 @@
-import type { ClaimedMessage } from '../../src/core/outbox.ts'
+import type { ClaimedMessage, SavedMessage } from '../../src/core/outbox.ts'
 import type { PostgresClient, PostgresStore } from '../../src/postgres.ts'
 import { message, newToken } from './messages.ts'
 
@@ -80,13 +80,19 @@ export async function writer(store: PostgresStore<PostgresClient>, options: Writ
     try {
       await store.unitOfWork(async (tx) => {
         const messages = keys.map((key) => message('race', `key ${key}`))
-        const saved = await store.outbox.save(tx, messages, options.express === undefined ? {} : { express: { token, graceMs: 60_000 } })
-        for (const [index, row] of saved.entries()) {
-          const given = messages[index]
-          if (row.express && given !== undefined) express.push({ message: given, position: row.position, attempt: 0, token })
+        const terms = options.express === undefined ? {} : { express: { token, graceMs: 60_000 } }
+        const delayed = fate >= 0.2 && fate < 0.4
+        const later = delayed ? undefined : store.outbox.saveLast?.(tx, messages, terms)
+        const taken = (saved: readonly SavedMessage[]): void => {
+          for (const [index, row] of saved.entries()) {
+            const given = messages[index]
+            if (row.express && given !== undefined) express.push({ message: given, position: row.position, attempt: 0, token })
+          }
         }
+        if (later === undefined) taken(await store.outbox.save(tx, messages, terms))
+        else void later.saved.then(taken)
         if (fate < 0.2) throw new Rollback()
-        if (fate < 0.4) await tx.query('select pg_sleep(0.003)')
+        if (delayed) await tx.query('select pg_sleep(0.003)')
       })
       committed += keys.length
       if (options.express !== undefined && express.length > 0) {

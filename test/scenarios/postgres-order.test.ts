@@ -12,15 +12,20 @@ interface Race {
   readonly limit: number
   readonly express: boolean
   readonly isolation?: Isolation
+  /** Messages are written in one flight with the commit. */
+  readonly pipeline?: boolean
 }
 
-async function race({ keys, limit, express, isolation }: Race): Promise<void> {
+async function race({ keys, limit, express, isolation, pipeline = false }: Race): Promise<void> {
   await using harness = await storeHarness()
   const random = seeded(7 * keys + limit)
   const ledger = newLedger()
   let ended = false
   await using stack = new AsyncDisposableStack()
-  const open = async () => stack.use(await harness.open(isolation === undefined ? {} : { isolation, retrySerialization: 100 }))
+  const open = async () => {
+    const pool = harness.database.newPool({ pipeline })
+    return stack.use(await harness.open({ pool, ...(isolation === undefined ? {} : { isolation, retrySerialization: 100 }) }))
+  }
   const claimers = []
   for (let index = 0; index < 4; index++) claimers.push(claimer(await open(), ledger, { limit, random, ended: () => ended }))
   const writers = []
@@ -43,6 +48,8 @@ describe.skipIf(!present)('order per key on PostgreSQL', () => {
 
   test('express race: writers publish what was born claimed, next to 4 claimers, 4 hot keys', () =>
     race({ keys: 4, limit: 5, express: true }))
+
+  test('express race: messages are written in one flight with the commit', () => race({ keys: 4, limit: 5, express: true, pipeline: true }))
 
   test('express race: 12 keys', () => race({ keys: 12, limit: 20, express: true }))
 

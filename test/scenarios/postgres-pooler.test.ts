@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { statements } from '../../src/stores/postgres/statements.ts'
 import type { Logger } from '../../src/core/telemetry.ts'
 import { serverAnswers, serverUrl } from '../postgres/database.ts'
 import { claim, labelOf, message, sent } from '../postgres/messages.ts'
@@ -52,13 +53,11 @@ describe.skipIf(!present)('a pooler in transaction mode (pgbouncer)', () => {
       await using store = await harness.open({ pool, ...(options.prepare === undefined ? {} : { prepare: options.prepare }) })
       return await store.unitOfWork(async (tx) => {
         await store.outbox.save(tx, [message('one')])
-        const { rows } = await tx.query('select name from pg_prepared_statements where name like $1', [
-          `mersal_${harness.database.schema}%`,
-        ])
-        return rows.map((row) => row['name'])
+        const { rows } = await tx.query('select statement from pg_prepared_statements where name like $1', ['mersal_%'])
+        return rows.map((row) => row['statement'])
       })
     }
-    const prepared = [`mersal_${harness.database.schema}_save`]
+    const prepared = [statements(harness.database.schema).saveOne]
     expect(await names({ url: serverUrl })).toEqual(prepared)
     expect(await names({ url: serverUrl, prepare: false })).toEqual([])
     expect(await names({ url: pooler.url })).toEqual([])

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { isMersalError, MersalError } from '../../core/errors.ts'
 import { toError } from '../../lib/abort.ts'
 import type { UnitOfWork } from '../../core/store.ts'
@@ -14,6 +15,8 @@ interface UnitSettings {
   readonly retrySerialization: number
   /** Id of the transaction of this handle, if a statement of ours has learnt it. */
   readonly transactionId: (tx: object) => string | undefined
+  /** A statement of this unit that was sent and not yet answered. */
+  readonly last: (tx: object) => Promise<unknown> | undefined
   /** Whether statements may be prepared under a name, which a pooler in transaction mode may not allow. */
   readonly prepares: () => boolean
 }
@@ -37,9 +40,21 @@ function clientExecutor(tx: PostgresClient, prepares: boolean): SqlExecutor {
     )
   }
   return {
-    query: (text, values = [], name) =>
-      prepares && name !== undefined ? tx.query({ name, text, values: [...values] }) : tx.query(text, [...values]),
+    query: (text, values = [], options) =>
+      prepares && options?.often === true ? tx.query({ name: nameOf(text), text, values: [...values] }) : tx.query(text, [...values]),
   }
+}
+
+const names = new Map<string, string>()
+
+/** One text, one name, whoever uses the connection: `pg` refuses a name that stands for another text, without sending anything. */
+function nameOf(text: string): string {
+  let name = names.get(text)
+  if (name === undefined) {
+    name = `mersal_${createHash('sha256').update(text).digest('hex').slice(0, 32)}`
+    names.set(text, name)
+  }
+  return name
 }
 
 function unitOfWork(pool: PostgresPool, settings: UnitSettings): UnitOfWork<PostgresClient> {
@@ -107,8 +122,13 @@ async function commit(client: PostgresPoolClient, settings: UnitSettings, broke:
     )
   }
   let command: string
+  let failed: { readonly error: unknown } | undefined
   try {
-    command = (await client.query('commit')).command
+    const last = settings.last(client)
+    const committing = client.query('commit')
+    // With a statement before it in the same flight, the commit of a transaction that this has failed is a rollback.
+    if (last !== undefined) await Promise.allSettled([committing, last.catch((error: unknown) => (failed = { error }))])
+    command = (await committing).command
   } catch (cause) {
     // The error of the server stays as it is: a deferred constraint, a serialization failure.
     if (refusedCommit(cause)) throw cause
@@ -120,6 +140,7 @@ async function commit(client: PostgresPoolClient, settings: UnitSettings, broke:
       { cause, details: transactionId === undefined ? {} : { transactionId } },
     )
   }
+  if (failed !== undefined) throw failed.error
   if (command !== 'COMMIT') {
     throw new MersalError(
       'MERSAL_ROLLED_BACK',

@@ -1,8 +1,8 @@
-import type { ClaimedMessage, ClaimRequest, OutboxStorage, SavedMessage } from '../../core/outbox.ts'
+import type { ClaimedMessage, ClaimRequest, OutboxStorage, SavedLater, SavedMessage } from '../../core/outbox.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { OpenToQueue } from '../../core/straight.ts'
 import { placeOf } from '../../sql/postgres/place.ts'
-import type { Session, SqlExecutor } from '../../sql/session.ts'
+import type { Session, SqlExecutor, SqlValue } from '../../sql/session.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Own } from '../../sql/postgres/pool.ts'
 import { decodeClaimed, encodeMessage, encodeMessages, type MessageRow, tokenUuid } from './rows.ts'
@@ -31,6 +31,7 @@ export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
   return {
     openToQueue: openToQueue(ports),
     save: (tx, messages, options = {}) => save(ports, tx, messages, options.express),
+    saveLast: (tx, messages, options = {}) => saveLast(ports, tx, messages, options.express),
     claim: (request) => claim(ports, request),
     settle: (settlements) => settle(settlements, { own, sql, keepSent: keepSentMs > 0 }),
     prune: ({ limit }) => prune(ports, limit),
@@ -53,43 +54,80 @@ function openToQueue<Tx>({ own, schema, session, notes }: OutboxPorts<Tx>): Open
   }
 }
 
+interface Express {
+  readonly token: string
+  readonly graceMs: number
+}
+
 async function save<Tx>(
   ports: OutboxPorts<Tx>,
   tx: Tx,
   messages: readonly OutgoingMessage[],
-  express: { readonly token: string; readonly graceMs: number } | undefined,
+  express: Express | undefined,
 ): Promise<SavedMessage[]> {
   const executor = ports.session.executor(tx)
-  const token = express === undefined ? null : tokenUuid(express.token)
-  const graceMs = express?.graceMs ?? 0
   const saved: SavedMessage[] = []
   for (let start = 0; start < messages.length; start += SAVE_ROWS) {
-    const rows = await insert(ports, executor, messages.slice(start, start + SAVE_ROWS), { token, graceMs })
-    const some = rows.map((row) => ({ position: BigInt(row['saved_position'] as string), express: row['born_claimed'] === true }))
-    // Positions are drawn in the order of the messages, but the answer need not come in it.
-    saved.push(...some.sort((a, b) => (a.position < b.position ? -1 : 1)))
-    ports.notes.saved(
-      tx,
-      rows[0]?.['transaction_id'] as string | undefined,
-      some.some((row) => !row.express),
-    )
+    const some = insertion(ports, messages.slice(start, start + SAVE_ROWS), express)
+    saved.push(...(await run(ports, tx, executor, some)))
   }
   return saved
 }
 
-async function insert<Tx>(
-  { sql, schema }: OutboxPorts<Tx>,
-  executor: SqlExecutor,
+/**
+ * Everything that can fail without the server happens before the statement is sent: once it is on its way,
+ * the commit follows, and must find it there.
+ */
+function saveLast<Tx>(
+  ports: OutboxPorts<Tx>,
+  tx: Tx,
   messages: readonly OutgoingMessage[],
-  { token, graceMs }: { readonly token: string | null; readonly graceMs: number },
-): Promise<readonly Record<string, unknown>[]> {
+  express: Express | undefined,
+): SavedLater | undefined {
+  if (!isPipelining(tx) || messages.length === 0 || messages.length > SAVE_ROWS) return undefined
+  const executor = ports.session.executor(tx)
+  const statement = insertion(ports, messages, express)
+  const saved = Promise.withResolvers<SavedMessage[]>()
+  const send = (): Promise<unknown> => {
+    saved.resolve(run(ports, tx, executor, statement))
+    return saved.promise
+  }
+  return ports.notes.sendLast(tx, send) ? { saved: saved.promise } : undefined
+}
+
+/** A client of `pg` that sends a statement before the last one is answered (`pipeline: true`). */
+const isPipelining = (tx: unknown): boolean => typeof tx === 'object' && tx !== null && (tx as { pipeline?: unknown }).pipeline === true
+
+interface Insertion {
+  readonly text: string
+  readonly values: SqlValue[]
+}
+
+function insertion<Tx>({ sql }: OutboxPorts<Tx>, messages: readonly OutgoingMessage[], express: Express | undefined): Insertion {
+  const token = express === undefined ? null : tokenUuid(express.token)
+  const graceMs = express?.graceMs ?? 0
   const [first] = messages
-  if (first === undefined) return []
+  if (first !== undefined && messages.length === 1) return { text: sql.saveOne, values: encodeMessage(first, token, graceMs) }
+  const { json, bodies } = encodeMessages(messages)
+  return { text: sql.saveMany, values: [json, bodies, token, graceMs] }
+}
+
+async function run<Tx>(
+  { schema, notes }: OutboxPorts<Tx>,
+  tx: Tx,
+  executor: SqlExecutor,
+  { text, values }: Insertion,
+): Promise<SavedMessage[]> {
   try {
-    if (messages.length === 1)
-      return (await executor.query(sql.saveOne, encodeMessage(first, token, graceMs), `mersal_${schema}_save`)).rows
-    const { json, bodies } = encodeMessages(messages)
-    return (await executor.query(sql.saveMany, [json, bodies, token, graceMs], `mersal_${schema}_many`)).rows
+    const { rows } = await executor.query(text, values, { often: true })
+    const saved = rows.map((row) => ({ position: BigInt(row['saved_position'] as string), express: row['born_claimed'] === true }))
+    notes.saved(
+      tx,
+      rows[0]?.['transaction_id'] as string | undefined,
+      saved.some((row) => !row.express),
+    )
+    // Positions are drawn in the order of the messages, but the answer need not come in it.
+    return saved.sort((a, b) => (a.position < b.position ? -1 : 1))
   } catch (error) {
     throw explain(schema, error)
   }

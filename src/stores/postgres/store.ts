@@ -44,7 +44,12 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   const closing = new AbortController()
   const notes = unitNotes(wakeHints(clock, () => bell.notify(), closing.signal))
   let prepares = settings.prepare ?? false
-  const clients = clientSession(options.pool, { ...settings, transactionId: (tx) => notes.transactionId(tx), prepares: () => prepares })
+  const clients = clientSession(options.pool, {
+    ...settings,
+    transactionId: (tx) => notes.transactionId(tx),
+    last: (tx) => notes.last(tx),
+    prepares: () => prepares,
+  })
   const session: Session<unknown> = options.session ?? clients
   const listener = listen({ ...settings, own, channel, otherwise: 'the relay polls. Give relayPool a direct connection' })
   const ports = { schema, sql, own, session, notes }

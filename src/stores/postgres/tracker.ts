@@ -20,7 +20,7 @@ export function postgresTracker<Tx>({ schema, sql, own, session, notes }: Tracke
     async track(tx, { consumer, messageId }) {
       const executor = session.executor(tx)
       try {
-        const { rows } = await executor.query(sql.track, [consumer, messageId], `mersal_${schema}_track`)
+        const { rows } = await executor.query(sql.track, [consumer, messageId], { often: true })
         notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, false)
         return rows.length === 1 ? 'first' : 'duplicate'
       } catch (error) {

@@ -1,6 +1,8 @@
 interface Note {
   transactionId: string | undefined
   waiting: boolean
+  /** Rows on their way to the server, with the commit behind them. */
+  last: Promise<unknown> | undefined
 }
 
 /** What our own statements have learnt about transactions that are still open. Holds no handle longer than its owner does. */
@@ -10,6 +12,9 @@ export interface UnitNotes {
   /** `waiting`: rows were written that no express lane takes, so that a relay has to look. */
   saved(tx: unknown, transactionId: string | undefined, waiting: boolean): void
   transactionId(tx: unknown): string | undefined
+  /** The statement that the commit need not wait for. False: this is no unit of ours. */
+  sendLast(tx: unknown, statement: () => Promise<unknown>): boolean
+  last(tx: unknown): Promise<unknown> | undefined
   /** Whether a relay has to look after the commit of this unit; forgets it. */
   end(tx: unknown): boolean
 }
@@ -20,7 +25,7 @@ export function unitNotes(unseen: () => void): UnitNotes {
   const noteOf = (tx: unknown): Note | undefined => (isHandle(tx) ? notes.get(tx) : undefined)
   return {
     begin(tx) {
-      if (isHandle(tx)) notes.set(tx, { transactionId: undefined, waiting: false })
+      if (isHandle(tx)) notes.set(tx, { transactionId: undefined, waiting: false, last: undefined })
     },
     saved(tx, transactionId, waiting) {
       const note = noteOf(tx)
@@ -29,6 +34,15 @@ export function unitNotes(unseen: () => void): UnitNotes {
       note.waiting ||= waiting
     },
     transactionId: (tx) => noteOf(tx)?.transactionId,
+    sendLast(tx, statement) {
+      const note = noteOf(tx)
+      if (note === undefined) return false
+      note.last = statement()
+      // The unit of work reports its failure.
+      note.last.catch(() => {})
+      return true
+    },
+    last: (tx) => noteOf(tx)?.last,
     end(tx) {
       const waiting = noteOf(tx)?.waiting ?? false
       if (isHandle(tx)) notes.delete(tx)
