@@ -2,7 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { command, Mersal, type Store } from '../../src/index.ts'
 import { sqliteQueue } from '../../src/sqlite.ts'
-import { serverAnswers } from '../postgres/database.ts'
+import { postgres, postgresQueue } from '../../src/postgres.ts'
+import { serverAnswers, serverUrl, testDatabase } from '../postgres/database.ts'
+import { openProject, postgresConfig } from './project.ts'
 import { type Bench, type Kind, message, openBench } from './stores.ts'
 
 const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
@@ -159,5 +161,50 @@ describe.each(kinds)('mersal pause on %s', { timeout: 120_000 }, (kind) => {
       stderr: expect.stringContaining('did you mean default/queue/billing') as string,
     })
     expect(await mersal(['pause', 'key'])).toMatchObject({ code: 2 })
+  })
+})
+
+describe.runIf(kinds.includes('postgres'))('mersal pause with a queue beside the outbox', { timeout: 120_000 }, () => {
+  test('sends what is paused, and what is behind it, into the outbox instead of straight into the queue', async () => {
+    await using database = await testDatabase()
+    const { pool, schema } = database
+    const store = postgres({ pool, schema })
+    const Place = command<{ n: number }>('orders.place')
+    const transport = postgresQueue({ pool, schema })
+    await transport.subscribe('orders', [])
+    const app = new Mersal({
+      name: 'shop',
+      store,
+      transport,
+      routes: { 'orders.place': 'orders' },
+      sendOnly: true,
+      outbox: { runRelay: false },
+    })
+    await app.start()
+    await using project = openProject(postgresConfig(serverUrl, schema))
+    const send = (n: number, partitionKey?: string): Promise<unknown> =>
+      app.transaction((_tx, { send }) => send(Place, { n }, partitionKey === undefined ? {} : { partitionKey }))
+    const rows = async (table: string): Promise<unknown> =>
+      (await database.query(`select count(*)::int as n from ${schema}.${table}`))[0]?.['n']
+    try {
+      await send(1, 'k')
+      expect([await rows('queue_message'), await rows('outbox')]).toEqual([1, 0])
+      await project.mersal(['pause', 'key', 'k'])
+      await send(2, 'k')
+      await send(3, 'l')
+      expect([await rows('queue_message'), await rows('outbox')]).toEqual([2, 1])
+      await project.mersal(['pause', 'destination', 'default/queue/orders'])
+      await send(4, 'l')
+      await send(5)
+      expect([await rows('queue_message'), await rows('outbox')]).toEqual([2, 3])
+      await project.mersal(['resume', 'key', 'k'])
+      await project.mersal(['resume', 'destination', 'default/queue/orders'])
+      // Nobody has moved the earlier ones yet, so these wait behind them; a new key does not.
+      await send(6, 'k')
+      await send(7, 'm')
+      expect([await rows('queue_message'), await rows('outbox')]).toEqual([3, 4])
+    } finally {
+      await app.stop()
+    }
   })
 })

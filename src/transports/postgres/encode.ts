@@ -13,7 +13,7 @@ export function sizeOf({ body, headers }: OutgoingMessage): number {
 /** Why PostgreSQL could not store this message, or undefined. It takes neither NUL nor lone surrogates. */
 export function unstorable(message: OutgoingMessage): MersalError | undefined {
   const { id, type, headers, to, partitionKey = '', body } = message
-  const texts: readonly unknown[] = [id, type, to.name, partitionKey, ...Object.keys(headers), ...Object.values(headers)]
+  const texts: readonly unknown[] = [id, type, to.transport, to.name, partitionKey, ...Object.keys(headers), ...Object.values(headers)]
   if (!texts.every((text) => typeof text === 'string' && !text.includes('\0') && text.isWellFormed())) {
     return new MersalError('MERSAL_REFUSED', 'the message cannot be stored: id, type, key and headers must be well-formed text without NUL')
   }
@@ -31,6 +31,7 @@ export function encode(messages: readonly OutgoingMessage[], delayed: boolean): 
       key: message.partitionKey ?? null,
       delay: delayed ? delayOf(message.delayMs) : 0,
       type: message.type,
+      transport: message.to.transport,
       kind: message.to.kind,
       name: message.to.name,
       headers: JSON.stringify(message.headers),
