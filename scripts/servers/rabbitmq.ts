@@ -31,13 +31,26 @@ export interface PrivateBroker extends Place, AsyncDisposable {
   stop(): Promise<void>
 }
 
+export interface BrokerOptions {
+  /** Default true. With false there is only a place for a broker, and `start` is up to you. */
+  readonly started?: boolean
+  /** The only user. Default guest. */
+  readonly user?: { readonly name: string; readonly password: string }
+}
+
+const guest = { name: 'guest', password: 'guest' }
+
 /** `config` are lines of rabbitmq.conf. */
-export async function openPrivateBroker(config: readonly string[] = []): Promise<PrivateBroker> {
+export async function openPrivateBroker(
+  config: readonly string[] = [],
+  { started = true, user = guest }: BrokerOptions = {},
+): Promise<PrivateBroker> {
   const folder = mkdtempSync('/tmp/mersal-rabbit-')
   const port = await freePort()
   const distribution = await freePort()
   const node = `mersal${process.pid}x${port}@localhost`
-  const lines = [`listeners.tcp.1 = 127.0.0.1:${port}`, ...config]
+  const login = [`default_user = ${user.name}`, `default_pass = ${user.password}`]
+  const lines = [`listeners.tcp.1 = 127.0.0.1:${port}`, ...login, ...config]
   writeFileSync(join(folder, 'rabbitmq.conf'), `${lines.join('\n')}\n`)
   writeFileSync(join(folder, 'plugins'), '[].\n')
   chmodSync(folder, 0o777)
@@ -89,13 +102,13 @@ export async function openPrivateBroker(config: readonly string[] = []): Promise
     rmSync(folder, { recursive: true, force: true })
   }
   try {
-    await start()
+    if (started) await start()
   } catch (error) {
     await end()
     throw error
   }
   return {
-    url: `amqp://guest:guest@127.0.0.1:${port}/`,
+    url: `amqp://${user.name}:${user.password}@127.0.0.1:${port}/`,
     vhost: '/',
     ctl,
     start,

@@ -7,6 +7,9 @@ export { openPrivateBroker, type Place, type PrivateBroker } from '../../scripts
 
 const run = promisify(execFile)
 
+/** A user of a private broker, whose password must never be seen anywhere. */
+export const canary = { name: 'shop', password: 'canary-s3cret' }
+
 function canConnect(port: number): Promise<boolean> {
   const socket = connectSocket({ host: '127.0.0.1', port })
   return new Promise((resolve) => {

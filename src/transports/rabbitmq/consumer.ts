@@ -42,6 +42,10 @@ export class Consumer implements AsyncDisposable {
     this.#onDelivery = onDelivery
   }
 
+  get queue(): string {
+    return this.#consumption.queue
+  }
+
   /** Rejects if the first try fails; afterwards it mends itself. */
   async start(): Promise<void> {
     const { link, prepare, describe, settings } = this.#parts

@@ -14,12 +14,20 @@ function refusedForGood(text: string): PublishOutcome {
   return { kind: 'refused', reason: 'refused', error: new MersalError('MERSAL_REFUSED', text), permanent: true }
 }
 
+function isUnroutable(outcome: PublishOutcome): outcome is Extract<PublishOutcome, { kind: 'refused' }> {
+  return outcome.kind === 'refused' && outcome.reason === 'unroutable'
+}
+
+/** For a destination that this transport itself has to make and has not made yet, or not again: resolves when it has. */
+export type Preparing = (to: OutgoingMessage['to']) => Promise<void> | undefined
+
 /** Publishes with confirms over one channel, which is made anew when the broker closes it. */
 export class Publisher {
   readonly #link: Link
   readonly #topology: Topology
   readonly #settings: RabbitSettings
   readonly #describe: Describe
+  readonly #preparing: Preparing
   #lane: ConfirmLane | undefined
   #opening: Promise<ConfirmLane> | undefined
   /** Whether the events exchange exists, asked once per channel, when the first event goes out. */
@@ -27,7 +35,8 @@ export class Publisher {
   /** Of the broker, learned from its refusal. */
   #brokerLimit = Number.POSITIVE_INFINITY
 
-  constructor(link: Link, topology: Topology, settings: RabbitSettings, describe: Describe) {
+  constructor(link: Link, topology: Topology, settings: RabbitSettings, describe: Describe, preparing: Preparing) {
+    this.#preparing = preparing
     this.#link = link
     this.#topology = topology
     this.#settings = settings
@@ -70,7 +79,10 @@ export class Publisher {
       properties: toProperties(message),
     }
     const outcome = await this.send(parcel, signal)
-    const discard = topic && this.#settings.discardUnroutedEvents && outcome.kind === 'refused' && outcome.reason === 'unroutable'
+    // Nobody's mistake: what takes this message is about to be made again by this transport itself.
+    const back = isUnroutable(outcome) ? this.#preparing(message.to) : undefined
+    if (isUnroutable(outcome) && back !== undefined) return { kind: 'unavailable', error: outcome.error, back }
+    const discard = topic && this.#settings.discardUnroutedEvents && isUnroutable(outcome)
     return discard ? { kind: 'confirmed' } : outcome
   }
 

@@ -8,6 +8,7 @@ import { Consumer, type OnDelivery } from './consumer.ts'
 import { RabbitDeadLetters } from './dead-letters.ts'
 import { Link, opener, Pace } from './link.ts'
 import { type RabbitOptions, rabbitSettings, type RabbitSettings } from './options.ts'
+import { OwnQueues } from './own-queues.ts'
 import { Publisher } from './publisher.ts'
 import { Settler } from './settle.ts'
 import { checkQueueName, Topology } from './topology.ts'
@@ -40,8 +41,7 @@ class RabbitmqTransport implements RabbitTransport {
   readonly #publisher: Publisher
   readonly #settler: Settler
   readonly #consumers = new Set<Consumer>()
-  /** Queue → its topics, to make them again when somebody deleted them. */
-  readonly #subscriptions = new Map<string, Set<string>>()
+  readonly #own: OwnQueues
   #disposing: Promise<void> | undefined
 
   constructor(settings: RabbitSettings) {
@@ -58,9 +58,10 @@ class RabbitmqTransport implements RabbitTransport {
     this.#receiving = new Link({ ...shared, purpose: 'receiving' })
     this.#sending = new Link({ ...shared, purpose: 'publishing' })
     this.#topology = new Topology(this.#receiving, settings, this.#describe)
-    this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe)
+    this.#own = new OwnQueues(this.#topology, settings)
+    this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe, (to) => this.#own.missing(to))
     this.#settler = new Settler(this.#publisher, this.#topology, settings)
-    this.deadLetters = new RabbitDeadLetters(this.#receiving, this.#publisher, () => [...this.#subscriptions.keys()])
+    this.deadLetters = new RabbitDeadLetters(this.#receiving, this.#publisher, () => this.#own.names())
   }
 
   publish(messages: readonly OutgoingMessage[], options?: PublishOptions): readonly Promise<PublishOutcome>[] {
@@ -68,31 +69,24 @@ class RabbitmqTransport implements RabbitTransport {
   }
 
   async subscribe(queue: string, topics: readonly string[], { remove = false }: { readonly remove?: boolean } = {}): Promise<void> {
-    await this.#topology.queue(queue)
-    await this.#topology.bind(queue, topics, remove)
-    const known = this.#topicsOf(queue)
-    for (const topic of topics) {
-      if (remove) known.delete(topic)
-      else known.add(topic)
-    }
+    await this.#own.subscribe(queue, topics, remove)
   }
 
   async consume(consumption: Consumption, onDelivery: OnDelivery): Promise<AsyncDisposable> {
     checkQueueName(consumption.queue)
     checkNumber('concurrency', consumption.concurrency, { default: 10, min: 1, max: 65_535 })
     if (this.#disposing !== undefined) throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
-    const prepare = async (): Promise<void> => {
-      await this.#topology.queue(consumption.queue)
-      await this.#topology.bind(consumption.queue, [...this.#topicsOf(consumption.queue)], false)
-    }
+    const prepare = (): Promise<void> => this.#own.prepare(consumption.queue)
     const parts = { link: this.#receiving, settler: this.#settler, settings: this.#settings, describe: this.#describe, prepare }
     const consumer = new Consumer(parts, consumption, onDelivery)
     await consumer.start()
     this.#consumers.add(consumer)
+    this.#own.want(consumption.queue)
     return {
       [Symbol.asyncDispose]: async () => {
-        await consumer[Symbol.asyncDispose]()
         this.#consumers.delete(consumer)
+        if (![...this.#consumers].some(({ queue }) => queue === consumption.queue)) this.#own.unwant(consumption.queue)
+        await consumer[Symbol.asyncDispose]()
       },
     }
   }
@@ -108,17 +102,9 @@ class RabbitmqTransport implements RabbitTransport {
 
   async #dispose(): Promise<void> {
     const reason = new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
+    this.#own.close()
     for (const consumer of this.#consumers) consumer.force(reason)
     await Promise.all([this.#receiving[Symbol.asyncDispose](), this.#sending[Symbol.asyncDispose]()])
-  }
-
-  #topicsOf(queue: string): Set<string> {
-    let topics = this.#subscriptions.get(queue)
-    if (topics === undefined) {
-      topics = new Set()
-      this.#subscriptions.set(queue, topics)
-    }
-    return topics
   }
 }
 

@@ -1,0 +1,105 @@
+import { isMersalError } from '../../core/errors.ts'
+import type { OutgoingMessage } from '../../core/message.ts'
+import { backoffMs } from '../../lib/backoff.ts'
+import { systemClock } from '../../lib/clock.ts'
+import type { RabbitSettings } from './options.ts'
+import type { Topology } from './topology.ts'
+
+const pause = { firstMs: 1000, longestMs: 3000 }
+
+/**
+ * The queues that this transport makes and reads, with their topics. While such a queue or binding is
+ * missing (the broker is new, was wiped, or somebody deleted it), that is no fault of a message to it.
+ */
+export class OwnQueues {
+  readonly #topology: Topology
+  readonly #settings: RabbitSettings
+  readonly #topics = new Map<string, Set<string>>()
+  /** Queues that somebody reads, or wants to as soon as the broker is there. */
+  readonly #wanted = new Set<string>()
+  readonly #mending = new Map<string, Promise<void>>()
+  readonly #closing = new AbortController()
+
+  constructor(topology: Topology, settings: RabbitSettings) {
+    this.#topology = topology
+    this.#settings = settings
+  }
+
+  names(): readonly string[] {
+    return [...this.#topics.keys()]
+  }
+
+  /** Notes what is wanted before it is made, so that whatever makes it later makes all of it. */
+  async subscribe(queue: string, topics: readonly string[], remove: boolean): Promise<void> {
+    const known = this.#topicsOf(queue)
+    const news = remove ? [] : topics.filter((topic) => !known.has(topic))
+    for (const topic of topics) {
+      if (remove) known.delete(topic)
+      else known.add(topic)
+    }
+    try {
+      await this.#topology.queue(queue)
+      await this.#topology.bind(queue, topics, remove)
+    } catch (error) {
+      if (isMersalError(error, 'MERSAL_UNAVAILABLE')) this.#wanted.add(queue)
+      // A topic that can never be bound must not fail every later try.
+      else for (const topic of news) known.delete(topic)
+      throw error
+    }
+  }
+
+  async prepare(queue: string): Promise<void> {
+    await this.#topology.queue(queue)
+    await this.#topology.bind(queue, [...this.#topicsOf(queue)], false)
+  }
+
+  want(queue: string): void {
+    this.#wanted.add(queue)
+  }
+
+  unwant(queue: string): void {
+    this.#wanted.delete(queue)
+  }
+
+  /**
+   * For a message that no queue took: if that is because something of ours is missing, makes it again
+   * and resolves when it is there. With `check` it is not ours to make.
+   */
+  missing({ kind, name }: OutgoingMessage['to']): Promise<void> | undefined {
+    if (this.#settings.topology === 'check') return undefined
+    const queue = [...this.#wanted].find((each) => (kind === 'queue' ? each === name : this.#topicsOf(each).has(name)))
+    if (queue === undefined) return undefined
+    let mending = this.#mending.get(queue)
+    if (mending === undefined) {
+      mending = this.#mend(queue).finally(() => this.#mending.delete(queue))
+      this.#mending.set(queue, mending)
+    }
+    return mending
+  }
+
+  close(): void {
+    this.#closing.abort()
+  }
+
+  async #mend(queue: string): Promise<void> {
+    const { signal } = this.#closing
+    for (let failures = 1; this.#wanted.has(queue) && !signal.aborted; failures++) {
+      try {
+        return await this.prepare(queue)
+      } catch (error) {
+        // Whoever reads the queue meets the same trouble, and says it aloud.
+        this.#settings.logger.debug({ queue, error }, 'a queue cannot be made again yet')
+      }
+      await systemClock.sleep(backoffMs(pause, failures, Math.random), signal)
+    }
+  }
+
+  #topicsOf(queue: string): Set<string> {
+    let topics = this.#topics.get(queue)
+    if (topics === undefined) {
+      topics = new Set()
+      this.#topics.set(queue, topics)
+    }
+    return topics
+  }
+}
