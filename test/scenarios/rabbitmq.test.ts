@@ -153,6 +153,41 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
     expect(arrived.delivery.message.id).toBe(message.id)
   })
 
+  test('an own queue or binding that is missing is no fault of the message: it is made again, and no attempt is charged', async () => {
+    await using transport = open()
+    await using plain = await plainClient(place.url)
+    const [queue, topic] = [unique(), unique()]
+    await transport.subscribe(queue, [topic])
+    await using inbox = await deliveries(transport, queue, 5)
+    await plain.channel.unbindQueue(queue, 'mersal.events', topic)
+    const event = toTopic(topic)
+    const first = await publishOne(transport, event)
+    expect(first).toMatchObject({ kind: 'unavailable', error: { code: 'MERSAL_UNROUTABLE' } })
+    if (first.kind === 'unavailable') await first.back
+    expect(await publishOne(transport, event)).toEqual({ kind: 'confirmed' })
+    const arrived = await inbox.next()
+    arrived.answer({ kind: 'ack' })
+    expect(arrived.delivery.message.id).toBe(event.id)
+  })
+
+  test('a consumer gets the messages of the successor of its queue, also when a publish finds first that the queue is gone', async () => {
+    await using transport = open()
+    await using plain = await plainClient(place.url)
+    const kinds = new Set<string>()
+    for (let round = 0; round < 5; round++) {
+      const queue = unique()
+      await transport.subscribe(queue, [])
+      await using inbox = await deliveries(transport, queue)
+      await plain.channel.deleteQueue(queue)
+      const message = toQueue(queue)
+      for (const { kind } of await publishUntilConfirmed(transport, message)) kinds.add(kind)
+      const { delivery, answer } = await inbox.next()
+      answer({ kind: 'ack' })
+      expect(delivery.message.id).toBe(message.id)
+    }
+    expect([...kinds].toSorted()).toEqual(['confirmed', 'unavailable'])
+  })
+
   test('a foreign message without id and type arrives with its headers as text', async () => {
     await using transport = open()
     await using plain = await plainClient(place.url)

@@ -72,6 +72,11 @@ export class Consumer implements AsyncDisposable {
     if (lost.signal.aborted) throw lost.signal.reason
   }
 
+  /** Gives up the channel, and begins again as after any loss. */
+  async letGo(): Promise<void> {
+    if (this.#current !== undefined) await closeQuietly(this.#current.channel)
+  }
+
   /** Tells the handlers that their messages are lost; the connection is about to be closed. */
   force(reason: Error): void {
     this.#stopping.abort(reason)

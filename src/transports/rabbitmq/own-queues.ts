@@ -14,15 +14,18 @@ const pause = { firstMs: 1000, longestMs: 3000 }
 export class OwnQueues {
   readonly #topology: Topology
   readonly #settings: RabbitSettings
+  readonly #letGo: (queue: string) => Promise<void>
   readonly #topics = new Map<string, Set<string>>()
   /** Queues that somebody reads, or wants to as soon as the broker is there. */
   readonly #wanted = new Set<string>()
   readonly #mending = new Map<string, Promise<void>>()
   readonly #closing = new AbortController()
 
-  constructor(topology: Topology, settings: RabbitSettings) {
+  /** `letGo` makes the consumers of a queue close their channels; they begin again by themselves. */
+  constructor(topology: Topology, settings: RabbitSettings, letGo: (queue: string) => Promise<void>) {
     this.#topology = topology
     this.#settings = settings
+    this.#letGo = letGo
   }
 
   names(): readonly string[] {
@@ -81,16 +84,23 @@ export class OwnQueues {
     this.#closing.abort()
   }
 
+  /**
+   * The first try is not made at once. A quorum queue that is deleted and made again within the same
+   * moment keeps the consumers of the old one without telling them, and sends them its messages into the void
+   * (RabbitMQ 3.10.8). So consumers hear of the end of a queue before it has a successor.
+   */
   async #mend(queue: string): Promise<void> {
     const { signal } = this.#closing
-    for (let failures = 1; this.#wanted.has(queue) && !signal.aborted; failures++) {
+    for (let failures = 1; ; failures++) {
+      await systemClock.sleep(backoffMs(pause, failures, Math.random), signal)
+      if (!this.#wanted.has(queue) || signal.aborted) return
       try {
+        if (!(await this.#topology.exists(queue))) await this.#letGo(queue)
         return await this.prepare(queue)
       } catch (error) {
         // Whoever reads the queue meets the same trouble, and says it aloud.
         this.#settings.logger.debug({ queue, error }, 'a queue cannot be made again yet')
       }
-      await systemClock.sleep(backoffMs(pause, failures, Math.random), signal)
     }
   }
 

@@ -115,12 +115,13 @@ export class Topology {
       await this.#on(this.#link, what, (channel) => channel.checkQueue(queue))
       return false
     }
-    const isNew = queueType === 'quorum' && newQueuePauseMs > 0 && !(await this.#exists(queue))
+    const isNew = queueType === 'quorum' && newQueuePauseMs > 0 && !(await this.exists(queue))
     await this.#on(this.#link, what, (channel) => channel.assertQueue(queue, { durable: true, arguments: args }))
     return isNew
   }
 
-  async #exists(queue: string): Promise<boolean> {
+  /** Asks on a channel of its own, because the answer 404 closes it. */
+  async exists(queue: string): Promise<boolean> {
     try {
       await this.#link.withChannel((channel) => channel.checkQueue(queue))
       return true

@@ -58,7 +58,7 @@ class RabbitmqTransport implements RabbitTransport {
     this.#receiving = new Link({ ...shared, purpose: 'receiving' })
     this.#sending = new Link({ ...shared, purpose: 'publishing' })
     this.#topology = new Topology(this.#receiving, settings, this.#describe)
-    this.#own = new OwnQueues(this.#topology, settings)
+    this.#own = new OwnQueues(this.#topology, settings, (queue) => this.#letGo(queue))
     this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe, (to) => this.#own.missing(to))
     this.#settler = new Settler(this.#publisher, this.#topology, settings)
     this.deadLetters = new RabbitDeadLetters(this.#receiving, this.#publisher, () => this.#own.names())
@@ -98,6 +98,10 @@ class RabbitmqTransport implements RabbitTransport {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await (this.#disposing ??= this.#dispose())
+  }
+
+  async #letGo(queue: string): Promise<void> {
+    await Promise.all([...this.#consumers].filter((consumer) => consumer.queue === queue).map((consumer) => consumer.letGo()))
   }
 
   async #dispose(): Promise<void> {

@@ -104,7 +104,11 @@ export function ordeal(shop: Shop, tap: Tap): { run(fault: Fault): Promise<Row> 
     before += orders.length
     await until(`an empty outbox after '${fault.name}'`, () => shop.pending() === 0, log)
     const missing = (): readonly number[] => orders.filter((n) => !shop.effects().has(n) && !wiped(fault, shop.ids(n).booked, healed))
-    await until(`the effects of all orders after '${fault.name}'`, () => missing().length === 0, () => `${missing().length} missing: ${missing().slice(0, 20).join(' ')}\n${log()}`)
+    await until(
+      `the effects of all orders after '${fault.name}'`,
+      () => missing().length === 0,
+      () => `${missing().length} missing: ${missing().slice(0, 20).join(' ')}\n${log()}`,
+    )
     const effects = shop.effects()
     const arrived = (await tap.drain()).map(published)
     const copies = Map.groupBy(arrived, ({ n }) => n)

@@ -49,18 +49,27 @@ export function openShop(name: string, url: string, transport: RabbitOptions = {
   const write =
     (level: string) =>
     (fields: object, text: string): void => {
-      const plain = (_: string, value: unknown): unknown => (value instanceof Error ? { message: value.message, stack: value.stack } : value)
+      const plain = (_: string, value: unknown): unknown =>
+        value instanceof Error ? { message: value.message, stack: value.stack } : value
       log.push({ level, text, all: `${text} ${JSON.stringify(fields, plain)}`, at: performance.now() })
     }
   const logger = { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
   // The machine does not fail here, only the broker does; so nobody has to wait for the disk.
   const store = sqlite({ path, synchronous: 'normal' })
-  const app = new Mersal<DatabaseSync>({ name, store, transport: rabbitmq({ url, logger, heartbeatSeconds: 1, ...transport }), logger, ...more })
+  const app = new Mersal<DatabaseSync>({
+    name,
+    store,
+    transport: rabbitmq({ url, logger, heartbeatSeconds: 1, ...transport }),
+    logger,
+    ...more,
+  })
   const book = ({ n }: Order, { tx }: { readonly tx: DatabaseSync }): void => {
     tx.prepare('insert into effects (n) values (?)').run(n)
   }
-  app.handle(Book, book)
-  app.handle(Noted, book)
+  if (more.sendOnly !== true) {
+    app.handle(Book, book)
+    app.handle(Noted, book)
+  }
   const tables = new DatabaseSync(path)
   tables.exec('pragma journal_mode = wal; create table orders (n integer primary key); create table effects (n integer)')
   const numbers = (sql: string): Record<string, number>[] => tables.prepare(sql).all() as Record<string, number>[]
@@ -72,7 +81,7 @@ export function openShop(name: string, url: string, transport: RabbitOptions = {
     const work = app.transaction(async (tx, { publish, sendLocal }) => {
       tx.prepare('insert into orders (n) values (?)').run(n)
       const placed = await publish(Placed, { n }, { partitionKey: keyOf(n) })
-      const booked = await (n % 2 === 0 ? publish(Noted, { n }) : sendLocal(Book, { n }))
+      const booked = await (more.sendOnly === true || n % 2 === 0 ? publish(Noted, { n }) : sendLocal(Book, { n }))
       ids.set(n, { placed, booked })
       if (n % 10 === 9) throw new Error('rolled back')
     })
@@ -86,7 +95,8 @@ export function openShop(name: string, url: string, transport: RabbitOptions = {
     store,
     log,
     committed: () => numbers('select n from orders order by n').map(({ n }) => n as number),
-    effects: () => new Map(numbers('select n, count(*) as times from effects group by n').map(({ n, times }) => [n as number, times as number])),
+    effects: () =>
+      new Map(numbers('select n, count(*) as times from effects group by n').map(({ n, times }) => [n as number, times as number])),
     deadLetters: () => numbers('select count(*) as times from mersal_dead_letters')[0]!['times']!,
     pending: () => numbers('select count(*) as times from mersal_outbox')[0]!['times']!,
     write() {

@@ -45,7 +45,8 @@ export function openTap(url: string, queue: string, exchange: string): Tap {
     bind: (topics) =>
       plainly(url, async (channel) => {
         await channel.assertExchange(exchange, 'topic', { durable: true })
-        await channel.assertQueue(queue, { durable: true })
+        // So that a policy with a length makes it refuse, and never drop, messages.
+        await channel.assertQueue(queue, { durable: true, arguments: { 'x-overflow': 'reject-publish' } })
         for (const topic of topics) await channel.bindQueue(queue, exchange, topic)
       }),
     drain: () => drainQueue(url, queue),

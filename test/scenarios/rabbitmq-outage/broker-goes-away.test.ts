@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openPrivateBroker, type PrivateBroker, rabbitIsHere } from '../../rabbitmq/broker.ts'
+import { canary, openPrivateBroker, type PrivateBroker, rabbitIsHere } from '../../rabbitmq/broker.ts'
 import { ordeal } from '../../rabbitmq/outage/run.ts'
 import { openShop, type Shop } from '../../rabbitmq/outage/shop.ts'
 import { accepts, openTap, type Tap } from '../../rabbitmq/outage/tap.ts'
@@ -7,22 +7,19 @@ import { accepts, openTap, type Tap } from '../../rabbitmq/outage/tap.ts'
 const here = await rabbitIsHere()
 
 describe.skipIf(!here)('the broker goes away while an app writes without a pause', () => {
+  const opened = new AsyncDisposableStack()
   let broker: PrivateBroker
   let shop: Shop
   let tap: Tap
   let trial: ReturnType<typeof ordeal>
 
   beforeAll(async () => {
-    broker = await openPrivateBroker([], { started: false })
-    shop = openShop('shop-away', broker.url)
+    broker = opened.use(await openPrivateBroker([], { started: false, user: canary }))
+    shop = opened.use(openShop('shop-away', broker.url))
     tap = openTap(broker.url, 'tap', 'mersal.events')
-    trial = ordeal(shop, tap)
+    trial = opened.use(ordeal(shop, tap))
   })
-  afterAll(async () => {
-    trial[Symbol.dispose]()
-    await shop[Symbol.asyncDispose]()
-    await broker[Symbol.asyncDispose]()
-  })
+  afterAll(() => opened.disposeAsync())
 
   /** Starts the broker; the fault ends when it takes connections, which is before its tool says so. */
   async function comesBack(): Promise<number> {
