@@ -15,7 +15,7 @@ export interface Configuration {
 const twoMessages = { MESSAGES: 2, KEYS: 1, FAULTS: 0, DATABASE_CRASHES: 0 }
 const faultFree = { COUNT: true, FAULTS: 0, DATABASE_CRASHES: 0, LOSSES: 0, UNKNOWNS: 0 } as const
 
-/** The shipped protocol. Every state is visited. */
+/** The shipped protocol, and what is safe besides. Every state is visited. */
 export const positive: readonly Configuration[] = [
   { name: 'one-key', says: '3 messages of one key, all faults', flags: { KEYS: 1 }, breaks: [] },
   { name: 'two-keys', says: '3 messages, 2 keys, no database crash', flags: { KEYS: 2, DATABASE_CRASHES: 0 }, breaks: [] },
@@ -47,6 +47,12 @@ export const positive: readonly Configuration[] = [
     name: 'settle-relaxed',
     says: 'settled with synchronous_commit = off',
     flags: { MESSAGES: 2, KEYS: 2, FAULTS: 2, SETTLE_RELAXED: true },
+    breaks: [],
+  },
+  {
+    name: 'without-token',
+    says: 'no token, and nobody minds: only the other promises',
+    flags: { KEYS: 1, DATABASE_CRASHES: 0, NO_TOKEN: true, FENCE_IGNORED: true },
     breaks: [],
   },
   { name: 'copies', says: 'deadlines; copies counted against faults', flags: { COUNT: true, KEYS: 1, DATABASE_CRASHES: 0 }, breaks: [] },
