@@ -173,8 +173,9 @@ inline settle(r) {
     fi
   }
 #ifndef SETTLE_RELAXED
-  flush()
+  flush();
 #endif
+  i = 0
 }
 
 inline settled(r) {

@@ -26,7 +26,7 @@ export interface Verdict {
 const MEMORY_MIB = 1500
 const LONGEST_PATH = 100_000
 /** A counterexample is searched for within so many steps first: short ones can be read. */
-const DEPTHS = [15, 20, 30, 45, 70, 1000, LONGEST_PATH]
+const DEPTHS = [8, 10, 12, 14, 16, 20, 30, 50, 1000, LONGEST_PATH]
 
 const source = fileURLToPath(new URL('outbox.pml', import.meta.url))
 
@@ -96,7 +96,7 @@ function read(text: string, seconds: number): Verdict {
     incomplete: broken === undefined ? reasonOfIncompleteness(text) : undefined,
     states: number(/^\s*([\d.e+]+) states, stored/m),
     unreached: [...text.matchAll(/state \d+, "(?!-end-)/g)].length,
-    depth: number(/depth reached (\d+)/),
+    depth: number(broken === undefined ? /depth reached (\d+)/ : /at depth (\d+)/),
     memoryMiB: Math.round(number(/^\s*([\d.]+)\s+total actual memory usage/m)),
     seconds,
     trail: undefined,

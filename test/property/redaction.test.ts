@@ -1,0 +1,41 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { describer, parseAddress } from '../../src/transports/rabbitmq/address.ts'
+import { holdsFor } from './check.ts'
+
+/** Long enough not to stand in an error by chance. */
+const passwords = fc.string({ unit: 'binary', minLength: 12, maxLength: 30 }).filter((text) => text.isWellFormed() && text.trim() !== '')
+const broken = fc.constantFrom('amqp://', 'http://', 'amqp:/', 'amqp://host:99999', '', 'amqps://[', 'amqp://h?x=', 'amqp://h/%zz')
+
+test('the error of a wrong URL shows nothing of the password', async () => {
+  await holdsFor([passwords, broken, fc.boolean()], (password, beginning, encoded) => {
+    const secret = encoded ? encodeURIComponent(password) : password
+    try {
+      parseAddress(`${beginning}user:${secret}@host/vhost`)
+    } catch (error) {
+      const shown = `${(error as Error).message} ${JSON.stringify(error)} ${String((error as Error).cause)}`
+      expect(shown).not.toContain(password)
+      expect(shown).not.toContain(secret)
+    }
+  })
+})
+
+test('user, password and host of a URL come out as they went in', async () => {
+  await holdsFor([passwords, passwords], (user, password) => {
+    const parts = parseAddress(`amqp://${encodeURIComponent(user)}:${encodeURIComponent(password)}@host:1234/v`)
+    expect(parts).toMatchObject({ username: user, password, hostname: 'host', port: 1234, vhost: 'v' })
+  })
+})
+
+test('an error of the client is shown without the secret, in whatever form it repeats it', async () => {
+  const forms = [
+    (text: string): string => text,
+    encodeURIComponent,
+    (text: string): string => Buffer.from(text).toString('base64'),
+    (text: string): string => JSON.stringify(text),
+  ]
+  await holdsFor([passwords, fc.constantFrom(...forms), fc.lorem()], (secret, form, words) => {
+    const shown = describer([secret])(new Error(`${words} ${form(secret)} ${words} amqp://user:${encodeURIComponent(secret)}@host`))
+    for (const other of forms) expect(shown).not.toContain(other(secret))
+  })
+})

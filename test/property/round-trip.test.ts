@@ -1,0 +1,63 @@
+import fc from 'fast-check'
+import type { Message } from 'amqplib'
+import { expect, test } from 'vitest'
+import type { OutgoingMessage } from '../../src/core/message.ts'
+import { jsonSerializer } from '../../src/core/serializer.ts'
+import type { Store } from '../../src/core/store.ts'
+import { memoryStore } from '../../src/memory.ts'
+import { sqlite } from '../../src/sqlite.ts'
+import { decodeClaimed, encodeMessages, type MessageRow } from '../../src/stores/postgres/rows.ts'
+import { toBuffer, toEnvelope, toProperties } from '../../src/transports/rabbitmq/envelope.ts'
+import { temporaryFolder } from '../contract/sqlite-harness.ts'
+import { messages } from './arbitraries.ts'
+import { holdsFor } from './check.ts'
+
+const several = fc.array(messages, { minLength: 1, maxLength: 5 })
+
+/** Plain fields, so that a body of one class equals the same bytes of another. */
+const plain = ({ body, ...rest }: OutgoingMessage): unknown => ({ ...rest, headers: { ...rest.headers }, body: [...body] })
+
+async function throughStore<Tx>(store: Store<Tx>, sent: readonly OutgoingMessage[]): Promise<OutgoingMessage[]> {
+  await store.unitOfWork(async (tx) => void (await store.outbox.save(tx, sent)))
+  const claimed = await store.outbox.claim({ limit: 100, claimMs: 60_000, token: 'token' })
+  await store.outbox.settle(claimed.map(({ position, token }) => ({ kind: 'sent', position, token })))
+  return claimed.map(({ message }) => message)
+}
+
+test('a message leaves the memory store as it went in', async () => {
+  await using store = memoryStore()
+  await holdsFor([several], async (sent) => expect((await throughStore(store, sent)).map(plain)).toEqual(sent.map(plain)))
+})
+
+test('a message leaves the SQLite store as it went in', async () => {
+  using folder = temporaryFolder()
+  await using store = sqlite({ path: folder.file('outbox.db') })
+  await store.open()
+  await holdsFor([several], async (sent) => expect((await throughStore(store, sent)).map(plain)).toEqual(sent.map(plain)), 100)
+})
+
+test('a message leaves the rows of the PostgreSQL store as it went in', async () => {
+  await holdsFor([several], (sent) => {
+    const { json, bodies } = encodeMessages(sent)
+    const rows = JSON.parse(json) as (Omit<MessageRow, 'body'> & { n: number; start: number; length: number })[]
+    const decoded = rows.map(({ n, start, length, ...row }) => {
+      const body = bodies.subarray(start, start + length)
+      return decodeClaimed({ ...row, position: String(n), attempts: 1, body }, 'token')
+    })
+    expect(decoded.map((row) => row && plain(row.message))).toEqual(sent.map(plain))
+  })
+})
+
+test('an envelope comes out of the properties and the content of RabbitMQ as it went in', async () => {
+  await holdsFor([messages], ({ id, type, headers, body }) => {
+    const properties = toProperties({ id, type, headers, body })
+    const came = toEnvelope({ properties, content: toBuffer(body) } as unknown as Message)
+    expect({ ...came, body: [...came.body] }).toEqual({ id, type, headers: { ...headers }, body: [...body] })
+  })
+})
+
+test('what JSON can say comes out of the serializer as JSON would give it back', async () => {
+  await holdsFor([fc.jsonValue({ noUnicodeString: false })], (value) => {
+    expect(jsonSerializer.decode(jsonSerializer.encode(value))).toEqual(JSON.parse(JSON.stringify(value)))
+  })
+})
