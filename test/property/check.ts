@@ -11,7 +11,7 @@ export async function holdsFor<Values extends [unknown, ...unknown[]]>(
 ): Promise<void> {
   await fc.assert(
     fc.asyncProperty(...arbitraries, async (...values) => {
-      await predicate(...(values as Values))
+      await predicate(...values)
     }),
     { seed, numRuns },
   )
