@@ -24,7 +24,7 @@ export interface MersalConfig<Tx = unknown> {
 export type ConfigSource<Tx = unknown> = MersalConfig<Tx> | (() => MersalConfig<Tx> | Promise<MersalConfig<Tx>>)
 
 /** For the default export of `mersal.config.ts`. Returns what it is given; it is there for the types. */
-export function defineConfig<Source extends ConfigSource<never>>(config: Source): Source {
+export function defineConfig<Tx>(config: ConfigSource<Tx>): ConfigSource<Tx> {
   return config
 }
 
