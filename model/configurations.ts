@@ -68,6 +68,12 @@ export const negative: readonly Configuration[] = [
     flags: { ...twoMessages, FENCE_BEFORE_LOCK: true },
     breaks: ['unfenced'],
   },
+  {
+    name: 'silence-is-sent',
+    says: 'no answer taken for a confirm',
+    flags: { ...twoMessages, SILENCE_IS_CONFIRMED: true },
+    breaks: ['lost'],
+  },
   { name: 'cursor', says: 'id > cursor, without full scans', flags: { ...twoMessages, CURSOR: true }, breaks: ['stuck'] },
   { name: 'no-key-lock', says: 'no lock on the key', flags: { ...twoMessages, NO_KEY_LOCK: true }, breaks: ['inversion'] },
   {

@@ -7,5 +7,6 @@
 #include "world.pml"
 #include "table.pml"
 #include "writer.pml"
+#include "claim.pml"
 #include "relay.pml"
 #include "faults.pml"
