@@ -1,20 +1,25 @@
-/**
- * `npm run bench [-- section ...] [--runs 3] [--seconds 2] [--json]`: measures, with servers that it
- * starts itself, and writes `bench/results/<section>.json`. A run that lost or doubled something ends with 1.
- */
+/** `npm run bench -- --help` */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { parseArgs } from 'node:util'
-import { claim } from './claim/section.ts'
-import { markdown, type Table } from './report.ts'
-import { write } from './write/section.ts'
+import type { Effort, Size } from './effort.ts'
+import { installPeers, peerVersions } from './peers/load.ts'
+import { markdown } from './report.ts'
+import { sections } from './sections.ts'
+import { benchServers } from './servers.ts'
 
-interface Effort {
-  readonly runs: number
-  readonly seconds: number
-}
+const help = `npm run bench [-- section ...] [options]: measures, with servers that it starts itself.
 
-const sections: Readonly<Record<string, (effort: Effort) => Promise<Table[]>>> = { write, claim }
+Sections: ${Object.keys(sections).join(', ')}. Default: all.
+  --runs 3          rounds; the figures are their medians
+  --seconds 2       of the sections that work for a time
+  --short           smaller backlogs: minutes instead of an hour
+  --tiny            only whether everything works, with one set of servers and nothing to warm up
+  --without-peers   leaves out the other libraries, which else are installed in bench/peers
+  --json            one line of JSON per section instead of tables
+
+Each section writes bench/results/<section>.json (not with --tiny). A run that loses, doubles or reorders something ends with 1.
+`
 
 function positive(name: string, text: string): number {
   const value = Number(text)
@@ -24,21 +29,47 @@ function positive(name: string, text: string): number {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { runs: { type: 'string', default: '3' }, seconds: { type: 'string', default: '2' }, json: { type: 'boolean', default: false } },
+  options: {
+    runs: { type: 'string', default: '3' },
+    seconds: { type: 'string' },
+    short: { type: 'boolean', default: false },
+    tiny: { type: 'boolean', default: false },
+    'without-peers': { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
 })
-const effort = { runs: positive('runs', values.runs), seconds: positive('seconds', values.seconds) }
-const wanted = positionals.length === 0 ? Object.keys(sections) : positionals
-const machine = `${availableParallelism()} × ${cpus()[0]?.model.trim()}, Node ${process.version}`
-if (!values.json) process.stdout.write(`${machine}; ${effort.runs} rounds\n\n`)
-let faulty = false
-mkdirSync(new URL('results/', import.meta.url), { recursive: true })
-for (const name of wanted) {
-  const section = sections[name]
-  if (section === undefined) throw new Error(`there is no section '${name}'; there are ${Object.keys(sections).join(', ')}`)
-  const tables = await section(effort)
-  const result = { section: name, machine, ...effort, at: new Date().toISOString(), tables }
-  writeFileSync(new URL(`results/${name}.json`, import.meta.url), `${JSON.stringify(result, undefined, 2)}\n`)
-  process.stdout.write(values.json ? `${JSON.stringify(result)}\n` : `${tables.map(markdown).join('\n')}\n`)
-  faulty ||= tables.some(({ faults }) => faults.length > 0)
+
+/** Returns the exit code. */
+async function main(): Promise<number> {
+  const size: Size = values.tiny ? 'tiny' : values.short ? 'short' : 'full'
+  const seconds = positive('seconds', values.seconds ?? { full: '4', short: '2', tiny: '0.2' }[size])
+  const runs = positive('runs', values.runs)
+  const peers = !values['without-peers']
+  const wanted = positionals.length === 0 ? Object.keys(sections) : positionals
+  const unknown = wanted.find((name) => sections[name] === undefined)
+  if (unknown !== undefined) throw new Error(`there is no section '${unknown}'; there are ${Object.keys(sections).join(', ')}`)
+  if (peers) await installPeers()
+  const machine = `${availableParallelism()} × ${cpus()[0]?.model.trim()}, Node ${process.version}`
+  const say = (text: string): void => void (values.json || process.stdout.write(`${text}\n`))
+  say(`${machine}; ${runs} rounds\n${peers ? '' : 'Without the other libraries (--without-peers).\n'}`)
+  mkdirSync(new URL('results/', import.meta.url), { recursive: true })
+  await using shared = benchServers()
+  let faulty = false
+  for (const name of wanted) {
+    // Servers of its own for each section, so that none finds what the one before has left.
+    await using own = size === 'tiny' ? undefined : benchServers()
+    const effort: Effort = { runs, seconds, size, peers, servers: own ?? shared }
+    const tables = (await sections[name]?.(effort)) ?? []
+    const versions = peers ? peerVersions() : {}
+    const result = { section: name, machine, runs, seconds, size, versions, at: new Date().toISOString(), tables }
+    if (size !== 'tiny') writeFileSync(new URL(`results/${name}.json`, import.meta.url), `${JSON.stringify(result, undefined, 2)}\n`)
+    say(tables.map(markdown).join('\n'))
+    if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`)
+    faulty ||= tables.some(({ faults }) => faults.length > 0)
+  }
+  return faulty ? 1 : 0
 }
-process.exitCode = faulty ? 1 : 0
+
+if (values.help) process.stdout.write(help)
+else process.exitCode = await main()

@@ -6,6 +6,8 @@ export interface Sample {
   readonly rate: number
   /** CPU seconds per 100,000 of them: this process, and the processes of the servers. */
   readonly cpu: Readonly<Record<string, number>>
+  /** Further figures, such as milliseconds or megabytes, by the heading of their column. */
+  readonly figures?: Readonly<Record<string, number>>
   /** What is wrong with what was written or read back; empty: nothing. */
   readonly faults: readonly string[]
 }
@@ -23,7 +25,10 @@ export interface Result {
   readonly ratio: number
   readonly ratioRange: readonly [number, number]
   readonly cpu: Readonly<Record<string, number>>
+  readonly figures: Readonly<Record<string, number>>
   readonly faults: readonly string[]
+  /** Round by round, so that any two candidates can be compared inside a round. */
+  readonly samples: readonly Sample[]
 }
 
 export function median(values: readonly number[]): number {
@@ -35,10 +40,13 @@ export function median(values: readonly number[]): number {
 
 const range = (values: readonly number[]): readonly [number, number] => [Math.min(...values), Math.max(...values)]
 
-/** Runs A B C, A B C, ...: what the machine does besides hits all alike. One round before warms up and does not count. */
-export async function interleave(candidates: readonly Candidate[], rounds: number): Promise<Result[]> {
+/**
+ * Runs A B C, A B C, ...: what the machine does besides hits all alike. One round before warms up and
+ * does not count; `warmUp: false` leaves it out, where every run has processes of its own.
+ */
+export async function interleave(candidates: readonly Candidate[], rounds: number, { warmUp = true } = {}): Promise<Result[]> {
   const samples = candidates.map((): Sample[] => [])
-  for (let round = 0; round <= rounds; round++) {
+  for (let round = warmUp ? 0 : 1; round <= rounds; round++) {
     for (const [index, candidate] of candidates.entries()) {
       const sample = await candidate.run()
       if (round > 0 || sample.faults.length > 0) samples[index]?.push(sample)
@@ -51,16 +59,27 @@ export async function interleave(candidates: readonly Candidate[], rounds: numbe
 function summary(name: string, samples: readonly Sample[], base: readonly number[]): Result {
   const rates = samples.map(({ rate }) => rate)
   const ratios = rates.map((rate, round) => rate / (base[round] ?? Number.NaN))
-  const parts = Object.keys(samples[0]?.cpu ?? {})
   return {
     name,
     rate: median(rates),
     range: range(rates),
     ratio: median(ratios),
     ratioRange: range(ratios),
-    cpu: Object.fromEntries(parts.map((part) => [part, median(samples.map(({ cpu }) => cpu[part] ?? Number.NaN))])),
+    cpu: medians(samples.map(({ cpu }) => cpu)),
+    figures: medians(samples.map(({ figures = {} }) => figures)),
     faults: samples.flatMap(({ faults }) => faults),
+    samples,
   }
+}
+
+function medians(records: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const names = Object.keys(records[0] ?? {})
+  return Object.fromEntries(names.map((name) => [name, median(records.map((record) => record[name] ?? Number.NaN))]))
+}
+
+/** Most memory that the process has had in RAM, in MB. */
+export function peakMegabytes(pid: number): number {
+  return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
 }
 
 /** CPU seconds of a process and of all its descendants, those included that have ended and were waited for. */

@@ -2,11 +2,15 @@ import type { Result } from './measure.ts'
 
 /** A table of one section. */
 export interface Table {
+  /** Short and stable: the goals find the table by it. */
+  readonly id: string
   readonly title: string
   readonly head: readonly string[]
   readonly rows: readonly (readonly string[])[]
   /** What was lost, doubled or out of order, and so makes the run worthless. */
   readonly faults: readonly string[]
+  /** What a reader has to know besides, such as what was left out. */
+  readonly notes?: readonly string[]
   /** The figures behind the rows. */
   readonly data: unknown
 }
@@ -14,23 +18,35 @@ export interface Table {
 const whole = (value: number): string => Math.round(value).toLocaleString('en-US')
 const two = (value: number): string => value.toFixed(2)
 
-/** `unit`: what the rate counts, such as `transactions/s`. The ratios are those to the first candidate. */
-export function tableOf(title: string, unit: string, results: readonly Result[]): Table {
-  const parts = Object.keys(results[0]?.cpu ?? {})
+export interface Heading {
+  readonly id: string
+  readonly title: string
+  /** What the rate counts, such as `transactions/s`. */
+  readonly unit: string
+  readonly notes?: readonly string[]
+}
+
+/** The ratios are those to the first candidate. */
+export function tableOf({ id, title, unit, notes = [] }: Heading, results: readonly Result[]): Table {
+  const parts = [...new Set(results.flatMap(({ cpu }) => Object.keys(cpu)))]
+  const figures = [...new Set(results.flatMap((result) => Object.keys(result.figures)))]
+  const cell = (value: number | undefined): string => (value === undefined ? '–' : two(value))
   const rows = results.map((result) => [
     result.name,
     whole(result.rate),
     `${whole(result.range[0])}–${whole(result.range[1])}`,
     two(result.ratio),
     `${two(result.ratioRange[0])}–${two(result.ratioRange[1])}`,
-    ...parts.map((part) => two(result.cpu[part] ?? Number.NaN)),
+    ...figures.map((name) => cell(result.figures[name])),
+    ...parts.map((part) => cell(result.cpu[part])),
     result.faults.length === 0 ? 'ok' : `**${result.faults.join('; ')}**`,
   ])
-  const head = ['candidate', unit, 'range', 'ratio', 'range', ...parts.map((part) => `CPU s/100k ${part}`), 'check']
-  return { title, head, rows, faults: results.flatMap(({ faults }) => faults), data: results }
+  const head = ['candidate', unit, 'range', 'ratio', 'range', ...figures, ...parts.map((part) => `CPU s/100k ${part}`), 'check']
+  return { id, title, head, rows, notes, faults: results.flatMap(({ faults }) => faults), data: results }
 }
 
-export function markdown({ title, head, rows }: Table): string {
+export function markdown({ title, head, rows, notes = [] }: Table): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
-  return [`### ${title}`, '', line(head), line(head.map((_, index) => (index === 0 ? '---' : '---:'))), ...rows.map(line), ''].join('\n')
+  const table = [line(head), line(head.map((_, index) => (index === 0 ? '---' : '---:'))), ...rows.map(line), '']
+  return [`### ${title}`, '', ...table, ...notes.flatMap((note) => [note, ''])].join('\n')
 }

@@ -1,22 +1,42 @@
+import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { promisify } from 'node:util'
 import { Client } from 'pg'
 import { privateCluster } from '../test/postgres/cluster.ts'
+import { openPrivateBroker } from '../test/rabbitmq/broker.ts'
 
-/** A PostgreSQL server that only the benchmark uses. */
-export interface BenchPostgres extends AsyncDisposable {
+/** A server that only the benchmark uses. */
+export interface BenchServer {
   readonly url: string
   readonly version: string
   /** The process whose descendants are the server. */
   readonly pid: number
 }
 
-export async function benchPostgres(): Promise<BenchPostgres> {
-  const cluster = await privateCluster({
-    max_connections: '100',
-    shared_buffers: '1GB',
-    max_wal_size: '8GB',
-    wal_level: 'logical',
-  })
+/** Started when they are first asked for, once. */
+export interface BenchServers extends AsyncDisposable {
+  postgres(): Promise<BenchServer>
+  rabbit(): Promise<BenchServer>
+}
+
+export function benchServers(): BenchServers {
+  const stack = new AsyncDisposableStack()
+  let postgres: Promise<BenchServer> | undefined
+  let rabbit: Promise<BenchServer> | undefined
+  return {
+    postgres: () => (postgres ??= startPostgres(stack)),
+    rabbit: () => (rabbit ??= startRabbit(stack)),
+    async [Symbol.asyncDispose]() {
+      await Promise.allSettled([postgres, rabbit])
+      await stack.disposeAsync()
+    },
+  }
+}
+
+async function startPostgres(stack: AsyncDisposableStack): Promise<BenchServer> {
+  const cluster = stack.use(
+    await privateCluster({ max_connections: '100', shared_buffers: '1GB', max_wal_size: '8GB', wal_level: 'logical' }),
+  )
   const client = new Client({ connectionString: cluster.url })
   await client.connect()
   const { rows } = await client.query<{ folder: string; version: string }>(
@@ -24,10 +44,12 @@ export async function benchPostgres(): Promise<BenchPostgres> {
   )
   await client.end()
   const pid = Number(readFileSync(`${rows[0]?.folder}/postmaster.pid`, 'utf8').split('\n')[0])
-  return {
-    url: cluster.url,
-    version: `PostgreSQL ${rows[0]?.version}`,
-    pid,
-    [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
-  }
+  return { url: cluster.url, version: `PostgreSQL ${rows[0]?.version}`, pid }
+}
+
+async function startRabbit(stack: AsyncDisposableStack): Promise<BenchServer> {
+  const broker = stack.use(await openPrivateBroker())
+  const pid = Number(/\d+/.exec(await broker.ctl('eval', 'os:getpid().'))?.[0])
+  const { stdout } = await promisify(execFile)('rabbitmqctl', ['version'])
+  return { url: broker.url, version: `RabbitMQ ${stdout.trim()}`, pid }
 }

@@ -3,17 +3,19 @@ import { statements } from '../../src/stores/postgres/statements.ts'
 import { postgres } from '../../src/postgres.ts'
 import { median } from '../measure.ts'
 import type { Table } from '../report.ts'
-import { benchPostgres } from '../servers.ts'
+import { amount, type Effort } from '../effort.ts'
 
 const LIMIT = 500
-const MANY = 1_000_000
-const CHURNED = 300_000
 
 /** What one claim costs the server, whatever else the tables hold: time and pages read, by EXPLAIN (ANALYZE, BUFFERS). */
-export async function claim({ runs }: { readonly runs: number }): Promise<Table[]> {
-  await using server = await benchPostgres()
+export async function claim(effort: Effort): Promise<Table[]> {
+  const { runs } = effort
+  const many = Math.max(LIMIT, amount(effort, 1_000_000, 50_000))
+  const churned = amount(effort, 300_000, 30_000)
+  const server = await effort.servers.postgres()
   await using stack = new AsyncDisposableStack()
   const pool = stack.adopt(new Pool({ connectionString: server.url }), (opened) => opened.end())
+  await pool.query('drop schema if exists bench cascade')
   const store = stack.use(postgres({ pool, schema: 'bench', keepSentMs: 3_600_000 }))
   await store.open()
   await store.outbox.prune({ limit: 1 })
@@ -29,22 +31,22 @@ export async function claim({ runs }: { readonly runs: number }): Promise<Table[
   await look('an empty table')
   await insert(client, 'outbox', 1000)
   await look('1,000 due rows')
-  await insert(client, 'dead', MANY)
-  await insert(client, 'sent', MANY)
-  await look('and 1,000,000 dead letters and 1,000,000 kept rows')
+  await insert(client, 'dead', many)
+  await insert(client, 'sent', many)
+  await look(`and ${many.toLocaleString('en-US')} dead letters and as many kept rows`)
   await client.query(`update bench.outbox set visible_at = 'infinity', died_at = clock_timestamp() where key is not null`)
   await insert(client, 'outbox', 1000, 'blocked')
   await look('1,000 due rows behind 750 dead letters that block their keys')
   await client.query('truncate bench.outbox')
-  await insert(client, 'outbox', MANY)
-  await look('1,000,000 due rows')
+  await insert(client, 'outbox', many)
+  await look(`${many.toLocaleString('en-US')} due rows`)
   await client.query('truncate bench.outbox')
   await reader.hold()
-  await insert(client, 'outbox', CHURNED)
+  await insert(client, 'outbox', churned)
   const { rows } = await client.query<{ last: string }>('select max(position)::text as last from bench.outbox')
   await client.query('delete from bench.outbox')
   await insert(client, 'outbox', 1000)
-  await look(`1,000 due rows after ${CHURNED.toLocaleString('en-US')} that came and went under an open snapshot`)
+  await look(`1,000 due rows after ${churned.toLocaleString('en-US')} that came and went under an open snapshot`)
   await look('the same from the last position seen', Number(rows[0]?.last))
   await reader.release()
   await client.query('vacuum bench.outbox')
@@ -62,6 +64,7 @@ interface Figure {
 function tableFor(figures: readonly Figure[], version: string): Table {
   const base = figures[1]
   return {
+    id: 'claim',
     title: `Claim of up to ${LIMIT} rows, ${version}`,
     head: ['the outbox holds', 'claimed', 'ms', 'shared buffers', 'ms to 1,000 rows'],
     rows: figures.map(({ name, claimed, ms, buffers }) => [

@@ -1,0 +1,103 @@
+import { Client } from 'pg'
+import { fillOutbox, fillPlain } from './backlog.ts'
+import { cpuSeconds, type Sample } from './measure.ts'
+import { evenKeys, type Keys, noKeys } from './messages.ts'
+import { fillGraphile } from './peers/graphile-worker.ts'
+import { fillBoss } from './peers/pg-boss.ts'
+import { faultsOf, openQueue, type QueueType } from './queue.ts'
+import type { RelayJob, RelayKind } from './relays/job.ts'
+import { startRelay } from './relays/process.ts'
+import { promisesOrder } from './relays/sink.ts'
+import type { BenchServer } from './servers.ts'
+
+/** A backlog that is moved by relay processes. */
+export interface Backlog {
+  readonly kind: RelayKind
+  readonly count: number
+  /** 0: messages without a key. */
+  readonly keys?: number
+  /** Another spread of the keys than an even one. */
+  readonly spread?: Keys
+  /** Without a broker, messages are confirmed at once. */
+  readonly rabbit?: BenchServer
+  readonly queueType?: QueueType
+  readonly relays?: number
+}
+
+/** Fills the table, lets the relays move everything, and reads it back. */
+export async function moveBacklog(postgres: BenchServer, backlog: Backlog): Promise<Sample> {
+  const { kind, count, keys = 1000, rabbit, queueType = 'classic', relays = 1 } = backlog
+  const spread = backlog.spread ?? (keys === 0 ? noKeys : evenKeys(keys))
+  await using stack = new AsyncDisposableStack()
+  const client = stack.adopt(new Client({ connectionString: postgres.url }), (opened) => opened.end())
+  await client.connect()
+  const queue = rabbit === undefined ? undefined : stack.use(await openQueue(rabbit.url, queueType))
+  await fill(client, postgres.url, { kind, count, keys: spread, queue: queue?.name ?? 'bench' })
+  const job: RelayJob = {
+    kind,
+    postgres: postgres.url,
+    expected: count,
+    keys,
+    ...(rabbit === undefined || queue === undefined ? {} : { rabbit: { url: rabbit.url, queue: queue.name, type: queueType } }),
+  }
+  const processes = await Promise.all(Array.from({ length: relays }, () => startRelay(job)))
+  for (const process of processes) stack.use(process)
+  const servers = { postgres, ...(rabbit === undefined ? {} : { rabbitmq: rabbit }) }
+  const before = Object.entries(servers).map(([name, { pid }]) => [name, cpuSeconds(pid)] as const)
+  const started = performance.now()
+  const done = await Promise.all(processes.map((process) => process.drain()))
+  const seconds = relays === 1 ? (done[0]?.seconds ?? Number.NaN) : (performance.now() - started) / 1000
+  const per100k = 100_000 / count
+  const cpu = { relay: done.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0) * per100k }
+  for (const [name, then] of before) Object.assign(cpu, { [name]: (cpuSeconds(servers[name as 'postgres'].pid) - then) * per100k })
+  const peak = Math.max(...processes.map(({ peakMegabytes }) => peakMegabytes))
+  for (const process of processes) await process[Symbol.asyncDispose]()
+  const faults =
+    queue === undefined ? done.flatMap(({ faults }) => faults) : faultsOf(await queue.readBack(spread), count, promisesOrder(kind))
+  faults.push(...(await leftOver(client, kind)))
+  return { rate: count / seconds, cpu, figures: { messages: count, 'peak MB': peak }, faults }
+}
+
+interface Filling {
+  readonly kind: RelayKind
+  readonly count: number
+  readonly keys: Keys
+  readonly queue: string
+}
+
+async function fill(client: Client, url: string, { kind, count, keys, queue }: Filling): Promise<void> {
+  switch (kind) {
+    case 'bare publishing':
+    case 'bare publishing, with properties':
+      return
+    case 'floor delete':
+    case 'floor claimed':
+    case 'floor overlap':
+      return await fillPlain(client, count)
+    case 'mersal':
+      return await fillOutbox(client, count, { queue, keys })
+    case 'pg-boss':
+      return await fillBoss(client, url, count)
+    case 'graphile-worker':
+      return await fillGraphile(client, url, count)
+    default:
+      throw new Error(`there is no relay '${String(kind satisfies never)}'`)
+  }
+}
+
+const tables: Readonly<Partial<Record<RelayKind, string>>> = {
+  'floor delete': 'bench.plain',
+  'floor claimed': 'bench.plain',
+  'floor overlap': 'bench.plain',
+  mersal: 'bench.outbox',
+  'pg-boss': `pgboss.job where state <> 'completed' and name = 'bench'`,
+  'graphile-worker': 'graphile_worker._private_jobs',
+}
+
+/** Rows that are still to be moved although the relay has said that it is done. */
+async function leftOver(client: Client, kind: RelayKind): Promise<string[]> {
+  const table = tables[kind]
+  if (table === undefined) return []
+  const { rows } = await client.query<{ count: string }>(`select count(*)::text as count from ${table}`)
+  return rows[0]?.count === '0' ? [] : [`${rows[0]?.count} rows left in the table`]
+}

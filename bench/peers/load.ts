@@ -1,0 +1,27 @@
+import { execFile } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
+
+// Also right in a bundle in bench/results.
+const folder = fileURLToPath(new URL('../peers/', import.meta.url))
+const require = createRequire(`${folder}package.json`)
+
+/** Installs what `package-lock.json` of this folder says, unless it is there. */
+export async function installPeers(): Promise<void> {
+  if (existsSync(`${folder}node_modules`)) return
+  process.stderr.write('installing the libraries to compare with (npm ci in bench/peers)\n')
+  await promisify(execFile)('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: folder })
+}
+
+/** Name → version, of those that are installed for comparison. */
+export function peerVersions(): Readonly<Record<string, string>> {
+  const { dependencies } = JSON.parse(readFileSync(`${folder}package.json`, 'utf8')) as { dependencies: Record<string, string> }
+  return dependencies
+}
+
+/** The caller says what it needs of the library: its types are not there when the project is checked. */
+export async function loadPeer<Library>(name: string): Promise<Library> {
+  return (await import(pathToFileURL(require.resolve(name)).href)) as Library
+}

@@ -1,0 +1,38 @@
+import { amount, type Effort } from '../effort.ts'
+import { makeTables } from '../backlog.ts'
+import { type Backlog, moveBacklog } from '../backlog-run.ts'
+import { type Candidate, interleave } from '../measure.ts'
+import type { QueueType } from '../queue.ts'
+import { type Table, tableOf } from '../report.ts'
+
+/** A backlog that is published with confirms, to a classic and to a quorum queue. */
+export async function relay(effort: Effort): Promise<Table[]> {
+  const tables: Table[] = []
+  for (const queueType of ['classic', 'quorum'] as const) tables.push(await relayTo(queueType, effort))
+  return tables
+}
+
+async function relayTo(queueType: QueueType, effort: Effort): Promise<Table> {
+  const { servers, peers, runs } = effort
+  const [postgres, rabbit] = await Promise.all([servers.postgres(), servers.rabbit()])
+  await makeTables(postgres.url)
+  const many = amount(effort, 100_000, 10_000)
+  const some = amount(effort, 30_000, 5000)
+  const candidate = (name: string, backlog: Backlog): Candidate => ({
+    name,
+    run: () => moveBacklog(postgres, { ...backlog, rabbit, queueType }),
+  })
+  const candidates = [
+    candidate('bare publishing', { kind: 'bare publishing', count: many }),
+    candidate('bare publishing, with properties', { kind: 'bare publishing, with properties', count: many }),
+    candidate('hand-written, one reader', { kind: 'floor overlap', count: many }),
+    candidate('hand-written, claim then delete', { kind: 'floor claimed', count: many }),
+    candidate('Mersal, 1,000 keys', { kind: 'mersal', count: many }),
+    candidate('Mersal, no keys', { kind: 'mersal', count: many, keys: 0 }),
+    ...(peers ? [candidate('pg-boss', { kind: 'pg-boss', count: some })] : []),
+    ...(peers ? [candidate('graphile-worker', { kind: 'graphile-worker', count: some })] : []),
+  ]
+  const results = await interleave(candidates, runs, { warmUp: false })
+  const title = `Drained and published, ${queueType} queue, ${postgres.version}, ${rabbit.version}`
+  return tableOf({ id: `relay ${queueType}`, title, unit: 'messages/s' }, results)
+}

@@ -1,0 +1,54 @@
+import type { QueueType } from '../queue.ts'
+
+export type RelayKind =
+  | 'bare publishing'
+  | 'bare publishing, with properties'
+  | 'floor delete'
+  | 'floor claimed'
+  | 'floor overlap'
+  | 'mersal'
+  | 'pg-boss'
+  | 'graphile-worker'
+
+/** What a relay process is started with. */
+export interface RelayJob {
+  readonly kind: RelayKind
+  readonly postgres: string
+  /** Where the messages go; without it they are confirmed at once and only counted. */
+  readonly rabbit?: { readonly url: string; readonly queue: string; readonly type: QueueType }
+  /** How many messages there are to move, if that is known. */
+  readonly expected?: number
+  /** How many keys the messages have, to check their order where no broker can be read. 0: none. */
+  readonly keys: number
+}
+
+/** A relay of any make. */
+export interface BenchRelay extends AsyncDisposable {
+  /** Moves messages from now on. */
+  start(): Promise<void>
+  /** Resolves when what was there is published and retired. */
+  drained(): Promise<void>
+}
+
+export type OpenRelay = (job: RelayJob, sink: Sink) => Promise<BenchRelay>
+
+/** Where a hand-written relay or a peer puts the bodies. */
+export interface Sink extends AsyncDisposable {
+  /** Resolves when all are confirmed; in order. */
+  publish(bodies: readonly Buffer[]): Promise<void>
+  /** Resolves when `expected` messages have been confirmed. */
+  readonly all: Promise<void>
+  /** What was wrong with what came; undefined if the broker has to be read. */
+  faults(): string[] | undefined
+}
+
+export const toParent = {
+  ready: 'ready',
+  done: 'done',
+} as const
+
+export interface Done {
+  readonly seconds: number
+  readonly cpuSeconds: number
+  readonly faults: readonly string[]
+}

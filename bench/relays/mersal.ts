@@ -1,0 +1,56 @@
+import { Pool } from 'pg'
+import type { PublishOutcome, Transport } from '../../src/core/transport.ts'
+import { silentLogger, stderrLogger } from '../../src/core/telemetry.ts'
+import { systemClock, systemRandom } from '../../src/lib/clock.ts'
+import { uuidv7 } from '../../src/lib/uuid.ts'
+import { createRelay } from '../../src/outbox/relay.ts'
+import { postgres } from '../../src/postgres.ts'
+import { rabbitmq } from '../../src/rabbitmq.ts'
+import type { OpenRelay, RelayJob, Sink } from './job.ts'
+
+/** The relay as `mersal relay` runs it. */
+export const mersal: OpenRelay = async (job, sink) => {
+  const pool = new Pool({ connectionString: job.postgres })
+  const store = postgres({ pool, schema: 'bench', migrate: 'check' })
+  await store.open()
+  const transport = transportFor(job, sink)
+  const relay = createRelay({
+    app: 'relay',
+    storage: store.outbox,
+    transports: new Map([['default', transport]]),
+    wakers: store.wakers ?? [],
+    logger: stderrLogger,
+    clock: systemClock,
+    random: systemRandom,
+    newToken: () => uuidv7(systemClock.now()),
+    options: { express: false },
+  })
+  return {
+    async start() {
+      relay.start()
+    },
+    drained: () => relay.drain(),
+    async [Symbol.asyncDispose]() {
+      await relay.stop()
+      await transport[Symbol.asyncDispose]()
+      await store[Symbol.asyncDispose]()
+      await pool.end()
+    },
+  }
+}
+
+function transportFor({ rabbit }: RelayJob, sink: Sink): Transport {
+  if (rabbit !== undefined) return rabbitmq({ url: rabbit.url, queueType: rabbit.type, logger: silentLogger })
+  const confirmed: Promise<PublishOutcome> = Promise.resolve({ kind: 'confirmed' })
+  return {
+    name: 'counting',
+    features: { ordering: 'per-key', maxMessageBytes: 1 << 20 },
+    publish(messages) {
+      void sink.publish(messages.map(({ body }) => Buffer.from(body.buffer, body.byteOffset, body.byteLength)))
+      return messages.map(() => confirmed)
+    },
+    subscribe: () => Promise.resolve(),
+    consume: () => Promise.reject(new Error('nobody consumes here')),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  }
+}

@@ -1,0 +1,67 @@
+import { connect } from 'amqplib'
+import { createCheck, upTo } from '../check.ts'
+import { evenKeys, noKeys, numberOf } from '../messages.ts'
+import type { RelayJob, Sink } from './job.ts'
+
+export async function openSink(job: RelayJob): Promise<Sink> {
+  return job.rabbit === undefined ? countingSink(job) : await rabbitSink(job.rabbit, job.expected)
+}
+
+function arrival(expected: number | undefined): { readonly all: Promise<void>; readonly came: (count: number) => void } {
+  const all = Promise.withResolvers<void>()
+  let confirmed = 0
+  return {
+    all: all.promise,
+    came(count) {
+      confirmed += count
+      if (confirmed === expected) all.resolve()
+    },
+  }
+}
+
+/** Confirms at once. */
+function countingSink({ keys, expected = 0, kind }: RelayJob): Sink {
+  const check = createCheck(keys === 0 ? noKeys : evenKeys(keys))
+  const { all, came } = arrival(expected)
+  return {
+    all,
+    async publish(bodies) {
+      for (const body of bodies) check.saw(numberOf(body))
+      came(bodies.length)
+    },
+    faults: () => check.faults(upTo(expected), { ordered: promisesOrder(kind) }),
+    async [Symbol.asyncDispose]() {},
+  }
+}
+
+/** The peers hand out jobs in no promised order. */
+export function promisesOrder(kind: RelayJob['kind']): boolean {
+  return !['pg-boss', 'graphile-worker'].includes(kind)
+}
+
+/** Persistent, with confirms, with amqplib. */
+async function rabbitSink({ url, queue }: NonNullable<RelayJob['rabbit']>, expected: number | undefined): Promise<Sink> {
+  const model = await connect(url, { noDelay: true })
+  const channel = await model.createConfirmChannel()
+  const { all, came } = arrival(expected)
+  return {
+    all,
+    publish(bodies) {
+      if (bodies.length === 0) return Promise.resolve()
+      return new Promise((resolve, reject) => {
+        let open = bodies.length
+        const confirmed = (error: unknown): void => {
+          if (error !== null && error !== undefined) return reject(error)
+          came(1)
+          open--
+          if (open === 0) resolve()
+        }
+        for (const body of bodies) channel.publish('', queue, body, { persistent: true, mandatory: true }, confirmed)
+      })
+    },
+    faults: () => undefined,
+    async [Symbol.asyncDispose]() {
+      await model.close()
+    },
+  }
+}

@@ -1,0 +1,25 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+import { clusterAvailable } from '../postgres/cluster.ts'
+import { rabbitIsHere } from '../rabbitmq/broker.ts'
+
+const here = clusterAvailable() && (await rabbitIsHere())
+const main = fileURLToPath(new URL('../../bench/main.ts', import.meta.url))
+
+interface Outcome {
+  readonly section: string
+  readonly tables: readonly { readonly rows: readonly (readonly string[])[]; readonly faults: readonly string[] }[]
+}
+
+test.runIf(here)('every section of the benchmark runs, and finds nothing lost, doubled or out of order', { timeout: 120_000 }, async () => {
+  const { stdout } = await promisify(execFile)(process.execPath, [main, '--tiny', '--runs', '1', '--without-peers', '--json'])
+  const outcomes = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Outcome)
+  expect(outcomes.map(({ section }) => section)).toEqual(['write', 'claim', 'drain', 'relay'])
+  expect(outcomes.flatMap(({ tables }) => tables.flatMap(({ faults }) => faults))).toEqual([])
+  expect(outcomes.filter(({ tables }) => tables.some(({ rows }) => rows.length < 2))).toEqual([])
+})
