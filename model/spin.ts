@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Broken, Configuration } from './configurations.ts'
+import { readable } from './trail.ts'
 
 /** What Spin found out about one configuration. */
 export interface Verdict {
@@ -71,7 +72,10 @@ export function verify(
     for (const depth of searchesShort ? DEPTHS : [LONGEST_PATH]) {
       const verdict = read(run('./pan', [`-m${depth}`]), (performance.now() - started) / 1000)
       if (verdict.broken === undefined && depth < LONGEST_PATH && searchesShort) continue
-      const steps = trail && verdict.broken !== undefined ? run('spin', [...defines, '-t', '-p', '-g', source]) : undefined
+      const steps =
+        trail && verdict.broken !== undefined
+          ? readable(run('spin', [...defines, '-k', 'outbox.pml.trail', '-t', '-p', '-g', source]))
+          : undefined
       return { ...verdict, trail: steps }
     }
     throw new Error('unreachable: the last depth always answers')

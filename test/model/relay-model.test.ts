@@ -25,7 +25,9 @@ describe.skipIf(!spinAvailable())('the model of the relay protocol', () => {
   })
 
   test.each(mutants)('breaks a promise: $says', { timeout: 60_000 }, (configuration) => {
-    expect(configuration.breaks).toContain(verify(configuration).broken)
+    const { broken, trail } = verify(configuration, { trail: true })
+    expect(configuration.breaks).toContain(broken)
+    expect(trail).toMatch(/^ {2}1 Writer 0: .*keyOf\[0\] = 1/)
   })
 })
 
