@@ -3,6 +3,7 @@ import type { PrivateCluster } from '../postgres/cluster.ts'
 import { storeContract } from '../postgres/contract-suite.ts'
 import { testDatabase } from '../postgres/database.ts'
 import { EMBEDDED_VERSION, embeddedAvailable, embeddedCluster } from '../postgres/embedded.ts'
+import { queueContract } from '../postgres/queue-contract.ts'
 
 const present = embeddedAvailable()
 let cluster: PrivateCluster | undefined
@@ -27,3 +28,4 @@ test.skipIf(!present)('the embedded server is the PostgreSQL that these tests ar
 })
 
 storeContract(`postgres store on PostgreSQL ${EMBEDDED_VERSION}`, { present, url })
+queueContract(`PostgreSQL queue on PostgreSQL ${EMBEDDED_VERSION}`, { present, url })

@@ -1,43 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, test } from 'vitest'
-import { silentLogger } from '../../src/core/telemetry.ts'
-import { postgresQueue, type PostgresQueue } from '../../src/postgres.ts'
-import { type TransportHarness, transportContract } from '../../src/testing/index.ts'
-import { serverAnswers, testDatabase } from '../postgres/database.ts'
+import { serverAnswers } from '../postgres/database.ts'
+import { queueContract } from '../postgres/queue-contract.ts'
 
-const present = await serverAnswers()
-
-async function harness(): Promise<TransportHarness> {
-  const database = await testDatabase()
-  const { schema } = database
-  const queues: PostgresQueue[] = []
-  const open = (): PostgresQueue => {
-    const queue = postgresQueue({ pool: database.pool, schema, maxMessageBytes: 2_000_000, logger: silentLogger })
-    queues.push(queue)
-    return queue
-  }
-  return {
-    open: () => Promise.resolve(open()),
-    name: (label) => label,
-    elapse: (ms) => sleep(ms),
-    crash: async (transport) => {
-      await transport[Symbol.asyncDispose]()
-      // The time of its holds is over, by the clock of the database.
-      await database.query(`update ${schema}.queue_message set visible_at = now() where token is not null`)
-    },
-    deadLetters: () => open().deadLetters,
-    [Symbol.asyncDispose]: async () => {
-      for (const queue of queues) await queue[Symbol.asyncDispose]()
-      await database[Symbol.asyncDispose]()
-    },
-  }
-}
-
-describe.skipIf(!present)('PostgreSQL queue', () => {
-  for (const item of transportContract) {
-    test(item.name, async () => {
-      await using own = await harness()
-      await item.run(own)
-    })
-  }
-})
+queueContract('PostgreSQL queue', { present: await serverAnswers() })
