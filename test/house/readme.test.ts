@@ -2,30 +2,8 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { entries } from '../../scripts/public-api.ts'
+import { examplesOf, onSources, sourcePaths } from './examples.ts'
 import { root } from './sources.ts'
-
-interface Example {
-  readonly page: string
-  readonly line: number
-  /** First block of its page: a whole program. */
-  readonly whole: boolean
-  readonly code: string
-}
-
-/** The `ts` blocks of a page. A block marked `ts sketch` is read by people only. */
-function examplesOf(page: string): Example[] {
-  const text = readFileSync(join(root, page), 'utf8')
-  const blocks = [...text.matchAll(/^```ts(?<mark>[^\n]*)\n(?<code>[\s\S]*?)^```$/gm)]
-  return blocks
-    .filter((block) => block.groups!['mark']!.trim() !== 'sketch')
-    .map((block, index) => ({
-      page,
-      line: text.slice(0, block.index).split('\n').length,
-      whole: index === 0,
-      code: block.groups!['code']!,
-    }))
-}
 
 const examples = ['README.md', 'docs/errors.md', 'docs/libraries.md', 'docs/writing-a-store.md', 'docs/writing-a-transport.md'].flatMap(
   examplesOf,
@@ -42,17 +20,11 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** The sources in place of the built package. */
-function sourcePaths(): Record<string, string[]> {
-  const up = relative(folder, root)
-  return Object.fromEntries([...entries()].map(([path, file]) => [`mersal${path.slice(1)}`, [`${up}/src/${file.replace('.d.ts', '.ts')}`]]))
-}
-
 /** Compiles the texts as modules of a strict project; returns what the compiler says. */
 function compile(files: Readonly<Record<string, string>>): string {
   const project = mkdtempSync(join(folder, 'project-'))
   for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text)
-  const paths = Object.fromEntries(Object.entries(sourcePaths()).map(([name, [path]]) => [name, [`../${path!}`]]))
+  const paths = Object.fromEntries(Object.entries(sourcePaths(folder)).map(([name, [path]]) => [name, [`../${path!}`]]))
   const options = { noEmit: true, isolatedDeclarations: false, declaration: false, rewriteRelativeImportExtensions: false, paths }
   const config = { extends: relative(project, join(root, 'tsconfig.json')), compilerOptions: options, include: ['*.ts'] }
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(config))
@@ -88,9 +60,7 @@ describe('the first example of the README', () => {
     const page = readFileSync(join(root, 'README.md'), 'utf8')
     const promised = /^```text output\n([\s\S]*?)^```$/m.exec(page)?.[1]
     expect(promised).toBeDefined()
-    let code = first.code
-    for (const [name, [path]] of Object.entries(sourcePaths())) code = code.replaceAll(`from '${name}'`, `from '${path!}'`)
-    writeFileSync(join(folder, 'first.ts'), code)
+    writeFileSync(join(folder, 'first.ts'), onSources(first.code, folder))
     const printed = execFileSync(process.execPath, ['first.ts'], { cwd: folder, encoding: 'utf8', timeout: 20_000 })
     expect(printed).toBe(promised)
   })
