@@ -24,7 +24,11 @@ export interface MersalConfig<Tx = unknown> {
 export type ConfigSource<Tx = unknown> = MersalConfig<Tx> | (() => MersalConfig<Tx> | Promise<MersalConfig<Tx>>)
 
 /** For the default export of `mersal.config.ts`. Returns what it is given; it is there for the types. */
-export function defineConfig<Tx>(config: ConfigSource<Tx>): ConfigSource<Tx> {
+export function defineConfig<Tx, Config extends MersalConfig<Tx>>(config: Config & MersalConfig<Tx>): Config
+export function defineConfig<Tx, Config extends MersalConfig<Tx>>(
+  config: () => (Config & MersalConfig<Tx>) | Promise<Config & MersalConfig<Tx>>,
+): () => Config | Promise<Config>
+export function defineConfig(config: unknown): unknown {
   return config
 }
 

@@ -1,3 +1,5 @@
+import { oneLine } from './safe.ts'
+
 /** One value with its labels. */
 export interface Sample {
   readonly labels: Readonly<Record<string, string>>
@@ -11,14 +13,9 @@ export interface Metric {
   readonly samples: readonly Sample[]
 }
 
-/** Labels: `\`, `"` and line breaks are escaped, as the text format 0.0.4 of Prometheus says; other control characters are replaced. */
+/** The text format 0.0.4 of Prometheus escapes `\\` and `"` in labels; what no terminal should meet is escaped before, each to something of its own. */
 function label(text: string): string {
-  return text
-    .toWellFormed()
-    .replaceAll('\\', '\\\\')
-    .replaceAll('"', '\\"')
-    .replaceAll('\n', '\\n')
-    .replace(/\p{Cc}/gu, '\uFFFD')
+  return oneLine(text.replaceAll('\t', '\\u{9}')).replaceAll('\\', '\\\\').replaceAll('"', '\\"')
 }
 
 function line(name: string, { labels, value }: Sample): string {

@@ -1,6 +1,7 @@
 import type { OptionSpec } from './arguments.ts'
 import type { Verb } from './verb.ts'
 
+// Not --env-file: Node takes that one for itself, also behind the name of the program.
 export const commonOptions: Readonly<Record<string, OptionSpec>> = {
   config: {
     kind: 'text',
@@ -8,7 +9,7 @@ export const commonOptions: Readonly<Record<string, OptionSpec>> = {
     short: 'c',
     text: 'the configuration; default: the nearest mersal.config.ts, .mts, .js or .mjs, here or above',
   },
-  'env-file': { kind: 'text', value: 'FILE', text: 'read variables from this file first; those that are set already win' },
+  env: { kind: 'text', value: 'FILE', text: 'read variables from this file first; those that are set already win' },
   help: { kind: 'flag', short: 'h', text: 'show this help' },
 }
 

@@ -1,11 +1,11 @@
-import { readFileSync } from 'node:fs'
-import { isMersalError } from '../core/errors.ts'
 import { toError } from '../lib/abort.ts'
 import { suggest } from '../lib/suggest.ts'
 import { parseArguments } from './arguments.ts'
+import { describeError } from './errors.ts'
 import { CommandError, exitCodes, UsageError } from './exit.ts'
 import { commonOptions, programHelp, verbHelp } from './help.ts'
 import { closeConfig, type Loaded, loadConfig } from './load-config.ts'
+import { manifest } from './manifest.ts'
 import type { Output } from './output.ts'
 import type { Verb } from './verb.ts'
 import { verbs } from './verbs.ts'
@@ -18,6 +18,8 @@ export interface Surroundings {
 
 /** Runs one command line. Resolves to the exit code; never rejects. */
 export async function runProgram(args: readonly string[], world: Surroundings): Promise<number> {
+  // Nothing secret belongs there; if it is there all the same, it must not be repeated.
+  for (const arg of args) world.out.hide(arg)
   try {
     return await dispatch(args, world)
   } catch (thrown) {
@@ -29,7 +31,7 @@ async function dispatch(args: readonly string[], world: Surroundings): Promise<n
   const [name, ...rest] = args
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') return await help(rest, name === undefined, world.out)
   if (name === '--version' || name === '-v' || name === 'version') {
-    world.out.line(version())
+    world.out.line(manifest().version)
     return exitCodes.ok
   }
   const verb = await findVerb(name)
@@ -61,7 +63,7 @@ async function findVerb(name: string): Promise<Verb> {
 async function runVerb(verb: Verb, rest: readonly string[], { out, cwd, env }: Surroundings): Promise<number> {
   const args = parseArguments(rest, { ...verb.options, ...commonOptions }, Date.now())
   checkAction(verb, args.positionals[0])
-  readEnvFile(args.text('env-file'), { out, cwd, env })
+  readEnvFile(args.text('env'), { out, cwd, env })
   let loading: Promise<Loaded> | undefined
   const load = (): Promise<Loaded> => (loading ??= loadConfig({ path: args.text('config'), cwd, env, hide: (text) => out.hide(text) }))
   try {
@@ -87,14 +89,9 @@ function readEnvFile(path: string | undefined, { out, env }: Surroundings): void
   try {
     process.loadEnvFile(path)
   } catch (thrown) {
-    throw new CommandError(`--env-file: ${toError(thrown).message}`)
+    throw new CommandError(`--env: ${toError(thrown).message}`)
   }
   for (const [name, value] of Object.entries(env)) if (value !== undefined) out.hide(value, name)
-}
-
-export function version(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-  return manifest.version
 }
 
 /** One line for people: what is wrong, why, and what to do. */
@@ -107,21 +104,4 @@ function tell(thrown: unknown, out: Output): number {
   if (error instanceof CommandError) out.note(`mersal: ${error.message}`)
   else out.note(`mersal: ${describeError(error)}`)
   return exitCodes.failed
-}
-
-/** The message with those of its causes, since the reason of a failed connection is in the cause. */
-export function describeError(error: Error): string {
-  const parts: string[] = []
-  let current: unknown = error
-  for (let depth = 0; current instanceof Error && depth < 4; depth++) {
-    const { code } = current as { code?: unknown }
-    const own =
-      current instanceof AggregateError && current.message === ''
-        ? current.errors.map((inner) => toError(inner).message).join(', ')
-        : current.message
-    const text = own === '' ? (typeof code === 'string' ? code : current.name) : own
-    if (!parts.some((part) => part.includes(text))) parts.push(text)
-    current = current.cause
-  }
-  return `${parts.join(': ')}${isMersalError(error) ? ` (${error.code})` : ''}`
 }

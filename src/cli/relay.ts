@@ -35,7 +35,7 @@ code 0. A second signal ends it at once. Logs are JSON lines on standard error.
     'grace-ms': { kind: 'number', value: 'N', max: 3_600_000, text: `how long a stop may take, in milliseconds; default ${GRACE_MS}` },
     verbose: { kind: 'flag', text: 'log more' },
   },
-  examples: ['mersal relay', 'mersal relay --host 0.0.0.0 --port 8080', 'mersal relay --env-file .env --grace-ms 25000'],
+  examples: ['mersal relay', 'mersal relay --host 0.0.0.0 --port 8080', 'mersal relay --env .env --grace-ms 25000'],
   run,
 }
 

@@ -2,6 +2,7 @@ import type { Verb } from './verb.ts'
 
 /** Each verb is loaded only when it is asked for. */
 export const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
+  init: async () => (await import('./init.ts')).init,
   migrate: async () => (await import('./migrate.ts')).migrate,
   relay: async () => (await import('./relay.ts')).relay,
   status: async () => (await import('./status.ts')).status,
@@ -9,4 +10,5 @@ export const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   resume: async () => (await import('./pause.ts')).resume,
   replay: async () => (await import('./replay.ts')).replay,
   dead: async () => (await import('./dead.ts')).dead,
+  doctor: async () => (await import('./doctor.ts')).doctor,
 }

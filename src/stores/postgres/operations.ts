@@ -1,6 +1,7 @@
 import type { DestinationOverview, KeptMessages, KeyOverview, OutboxOverview, PauseBoard, StoreOperations } from '../../core/operations.ts'
 import { schemaControl } from '../../sql/postgres/migrate.ts'
 import type { Own, Query } from '../../sql/postgres/pool.ts'
+import { examine } from './examine.ts'
 import { type OperatorStatements, operatorStatements } from './operator-statements.ts'
 import { storeTables } from './schema.ts'
 
@@ -19,6 +20,7 @@ export function postgresOperations(ports: OperationsPorts): StoreOperations {
     schema: schemaControl(own, storeTables(schema)),
     pauses: pauseBoard(ports, sql),
     kept: keptMessages(ports, sql),
+    examine: () => examine(ports, sql),
     overview: ({ keys }) => reading(own, 'counting messages', (query) => overview(query, sql, keys)),
   }
 }

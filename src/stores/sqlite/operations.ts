@@ -2,6 +2,7 @@ import type { KeptFilter, KeptMessages, OutboxOverview, PauseBoard, PauseTarget,
 import { uuidv7 } from '../../lib/uuid.ts'
 import type { Connection } from './connection.ts'
 import type { Handle, SqlValues } from './database.ts'
+import { examine } from './examine.ts'
 import { operatorSql } from './operator-statements.ts'
 import { schemaControl } from './schema-control.ts'
 import { storeSchema } from './statements.ts'
@@ -11,6 +12,7 @@ export function sqliteOperations(connection: Connection): StoreOperations {
     schema: schemaControl(connection, storeSchema),
     pauses: pauseBoard(connection),
     kept: keptMessages(connection),
+    examine: () => examine(connection),
     overview: ({ keys }) => connection.write((handle) => overview(handle, connection.settings.clock.now(), keys)),
   }
 }

@@ -1,32 +1,32 @@
 import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
-import type { SchemaControl, SchemaVersion } from '../../core/operations.ts'
+import type { SchemaControl } from '../../core/operations.ts'
 import { Connection } from './connection.ts'
-import { handleOf } from './database.ts'
+import { type Handle, handleOf } from './database.ts'
 import { storeError } from './failure.ts'
 import { migrationSql, type Schema, schemaVersion } from './migrate.ts'
+import type { ConnectionSettings } from './options.ts'
 
-/** The tables of one component, without opening the connection, which would bring them up to date. */
-export function schemaControl({ settings }: Connection, schema: Schema): SchemaControl {
-  const { source, busyTimeoutMs } = settings
-  const newest = schema.migrations.at(-1)?.id ?? 0
-
-  function version(): SchemaVersion {
-    if ('database' in source) return schemaVersion(handleOf(source.database), schema)
-    if (!existsSync(source.path)) return { current: 0, newest }
-    const database = new DatabaseSync(source.path, { timeout: busyTimeoutMs })
-    try {
-      return schemaVersion(handleOf(database), schema)
-    } finally {
-      database.close()
-    }
+/** Reads through a handle of its own, since opening the connection would bring the tables up to date. Undefined: there is no file. */
+export function readBeside<Result>({ source, busyTimeoutMs }: ConnectionSettings, read: (handle: Handle) => Result): Result | undefined {
+  if ('database' in source) return read(handleOf(source.database))
+  if (!existsSync(source.path)) return undefined
+  const database = new DatabaseSync(source.path, { timeout: busyTimeoutMs })
+  try {
+    return read(handleOf(database))
+  } finally {
+    database.close()
   }
+}
 
+/** The tables of one component, without opening the connection. */
+export function schemaControl({ settings }: Connection, schema: Schema): SchemaControl {
+  const newest = schema.migrations.at(-1)?.id ?? 0
   return {
     name: `sqlite tables of the ${schema.component}`,
     async version() {
       try {
-        return version()
+        return readBeside(settings, (handle) => schemaVersion(handle, schema)) ?? { current: 0, newest }
       } catch (error) {
         throw storeError('sqlite: reading the version of the tables', error)
       }

@@ -1,11 +1,13 @@
 import { checkNumber } from '../../core/options.ts'
 import { MersalError } from '../../core/errors.ts'
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
+import type { Examinable, Finding } from '../../core/operations.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { Consumption, PublishOptions, PublishOutcome, Transport, TransportFeatures } from '../../core/transport.ts'
 import { type Describe, describer } from './address.ts'
 import { Consumer, type OnDelivery } from './consumer.ts'
 import { RabbitDeadLetters } from './dead-letters.ts'
+import { examine } from './examine.ts'
 import { Link, opener, Pace } from './link.ts'
 import { type RabbitOptions, rabbitSettings, type RabbitSettings } from './options.ts'
 import { OwnQueues } from './own-queues.ts'
@@ -14,7 +16,7 @@ import { Settler } from './settle.ts'
 import { checkQueueName, Topology } from './topology.ts'
 
 /** RabbitMQ as a transport. */
-export interface RabbitTransport extends Transport {
+export interface RabbitTransport extends Transport, Examinable {
   /** Dead letters of every queue that this transport has subscribed or consumed. */
   readonly deadLetters: DeadLetterBox
   /** Dead letters of one queue. */
@@ -94,6 +96,10 @@ class RabbitmqTransport implements RabbitTransport {
   deadLettersOf(queue: string): DeadLetterBox {
     checkQueueName(queue)
     return new RabbitDeadLetters(this.#receiving, this.#publisher, () => [queue])
+  }
+
+  examine({ queues }: { readonly queues: readonly string[] }): Promise<readonly Finding[]> {
+    return examine({ link: this.#receiving, settings: this.#settings, describe: this.#describe }, queues)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,53 @@
+import type { Finding } from '../core/operations.ts'
+import { findPackage } from './clients.ts'
+import type { Loaded } from './load-config.ts'
+import { manifest } from './manifest.ts'
+
+/** The first version that fits a range of package.json such as `^8.21.0` or `>=22.18`. */
+function lowest(range: string): readonly number[] {
+  return (/\d+(?:\.\d+)*/.exec(range)?.[0] ?? '0').split('.').map(Number)
+}
+
+function atLeast(version: string, least: readonly number[]): boolean {
+  const parts = version.replace(/^v/, '').split('.').map(Number.parseFloat)
+  for (const [index, wanted] of least.entries()) {
+    const part = parts[index] ?? 0
+    if (part !== wanted) return part > wanted
+  }
+  return true
+}
+
+/** Versions of Node and of the clients that this configuration needs. */
+export function examinePackages({ config, transports }: Loaded, folder: string): readonly Finding[] {
+  const { engines, peerDependencies } = manifest()
+  const needed = new Set<string>()
+  if (config.store.name === 'postgres') needed.add('pg')
+  for (const { name } of transports.values()) {
+    if (name === 'rabbitmq') needed.add('amqplib')
+    if (name === 'postgres') needed.add('pg')
+  }
+  return [node(engines.node), ...[...needed].map((name) => client(name, peerDependencies[name] ?? '', folder))]
+}
+
+function node(range: string): Finding {
+  const text = process.version
+  if (atLeast(text, lowest(range))) return { level: 'ok', subject: 'node', text }
+  return { level: 'fault', subject: 'node', text: `${text} does not fit ${range}`, remedy: 'install a newer Node' }
+}
+
+function client(name: string, range: string, folder: string): Finding {
+  const found = findPackage(name, folder)
+  const subject = `package ${name}`
+  // Another library, or PGlite, may have brought the connection.
+  if (found === undefined)
+    return {
+      level: 'warning',
+      subject,
+      text: 'is not installed here',
+      remedy: `npm install ${name}@${range.replace('^', '')}, unless another client is used`,
+    }
+  const least = lowest(range)
+  const fits = atLeast(found.version, least) && Number.parseFloat(found.version) < (least[0] ?? 0) + 1
+  if (fits) return { level: 'ok', subject, text: found.version }
+  return { level: 'fault', subject, text: `${found.version} does not fit ${range}`, remedy: `npm install ${name}@${range}` }
+}

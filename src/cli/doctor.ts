@@ -1,0 +1,132 @@
+import { dirname } from 'node:path'
+import type { Examinable, Finding } from '../core/operations.ts'
+import type { Transport } from '../core/transport.ts'
+import { toError } from '../lib/abort.ts'
+import { noMore, schemasOf } from './access.ts'
+import { examinePackages } from './doctor-packages.ts'
+import { describeError } from './errors.ts'
+import { exitCodes } from './exit.ts'
+import { jsonOption } from './help.ts'
+import type { Loaded } from './load-config.ts'
+import type { Output } from './output.ts'
+import type { Context, Verb } from './verb.ts'
+
+export const doctor: Verb = {
+  name: 'doctor',
+  summary: 'examine Node, clients, database and broker, and say how to mend what is wrong',
+  usage: ['doctor [--queue NAMES] [--json]'],
+  text: `It changes nothing. Exit code 3 if something is at fault; warnings leave it at 0. Queues are those for which messages wait, and those
+that you name.`,
+  options: {
+    ...jsonOption,
+    queue: { kind: 'text', value: 'NAMES', text: 'queues that must exist on the main transport, with commas in between' },
+  },
+  examples: [
+    'mersal doctor',
+    'mersal doctor --queue billing,shipping',
+    'mersal doctor --json | jq \'.findings[] | select(.level == "fault")\'',
+  ],
+  run,
+}
+
+async function run({ args, out, cwd, load }: Context): Promise<number> {
+  noMore(args.positionals, 0)
+  const loaded = await load()
+  const base = loaded.source === 'the environment' ? cwd : dirname(loaded.source)
+  const asked = (args.text('queue') ?? '').split(',').filter(Boolean)
+  const findings = [...examinePackages(loaded, base)]
+  // The store first: what waits there says which queues are needed.
+  findings.push(
+    ...(await tables(loaded)),
+    ...(await attempt(loaded.config.store.name, async () => (await loaded.config.store.operations?.examine?.()) ?? [])),
+  )
+  const waiting = await destinations(loaded)
+  for (const [name, transport] of loaded.transports) findings.push(...(await broker(name, transport, { asked, waiting })))
+  if (loaded.transports.size === 0)
+    findings.push({ level: 'warning', subject: 'broker', text: 'the configuration has none', remedy: "give 'transport', or set AMQP_URL" })
+  for (const place of waiting.filter((one) => !loaded.transports.has(one.transport))) {
+    findings.push({
+      level: 'fault',
+      subject: `transport '${place.transport}'`,
+      text: 'messages wait for it, and the configuration does not know it',
+      remedy: "give it in 'bridges'",
+    })
+  }
+  show(findings, out, args.flag('json'))
+  return findings.some(({ level }) => level === 'fault') ? exitCodes.checkSaysNo : exitCodes.ok
+}
+
+/** What an examination answers; one that throws is a fault itself. */
+async function attempt(subject: string, examine: () => Promise<readonly Finding[]>): Promise<readonly Finding[]> {
+  try {
+    return await examine()
+  } catch (thrown) {
+    return [
+      {
+        level: 'fault',
+        subject,
+        text: describeError(toError(thrown)),
+        remedy: 'check address, user, password and network; nothing else could be examined there',
+      },
+    ]
+  }
+}
+
+async function tables(loaded: Loaded): Promise<readonly Finding[]> {
+  const found = await Promise.all(
+    schemasOf(loaded).map((schema) =>
+      attempt(schema.name, async () => {
+        const { current, newest } = await schema.version()
+        if (current === newest) return [{ level: 'ok', subject: schema.name, text: `up to date (version ${current})` }]
+        return [{ level: 'fault', subject: schema.name, text: `version ${current} of ${newest}`, remedy: "run 'mersal migrate'" }]
+      }),
+    ),
+  )
+  return found.flat()
+}
+
+interface Place {
+  readonly transport: string
+  readonly kind: string
+  readonly name: string
+}
+
+/** Where messages wait to go; nothing if that cannot be told, which another finding says. */
+async function destinations({ config }: Loaded): Promise<readonly Place[]> {
+  const { schema, overview } = config.store.operations ?? {}
+  try {
+    const version = await schema?.version()
+    if (overview === undefined || version?.current !== version?.newest) return []
+    const { destinations } = await overview({ keys: 0 })
+    return destinations.map(({ destination }) => {
+      const [transport = '', kind = '', ...name] = destination.split('/')
+      return { transport, kind, name: name.join('/') }
+    })
+  } catch {
+    return []
+  }
+}
+
+interface Expected {
+  readonly asked: readonly string[]
+  readonly waiting: readonly Place[]
+}
+
+async function broker(name: string, transport: Transport, { asked, waiting }: Expected): Promise<readonly Finding[]> {
+  if (!('examine' in transport)) return []
+  const needed = waiting.filter((place) => place.transport === name && place.kind === 'queue').map((place) => place.name)
+  const queues = [...new Set([...(name === 'default' ? asked : []), ...needed])]
+  return await attempt(`transport '${name}' (${transport.name})`, () => (transport as Transport & Examinable).examine({ queues }))
+}
+
+const marks = { ok: 'ok     ', warning: 'WARNING', fault: 'FAULT  ' } as const
+
+function show(findings: readonly Finding[], out: Output, json: boolean): void {
+  const count = (level: Finding['level']): number => findings.filter((finding) => finding.level === level).length
+  if (json) return out.json({ healthy: count('fault') === 0, faults: count('fault'), warnings: count('warning'), findings })
+  for (const { level, subject, text, remedy } of findings) {
+    out.line(`${marks[level]}  ${subject}: ${text}`)
+    if (remedy !== undefined) out.line(`         → ${remedy}`)
+  }
+  out.line(`${count('fault')} faults, ${count('warning')} warnings`)
+}

@@ -1,0 +1,71 @@
+import type { Finding } from '../../core/operations.ts'
+import type { Connection } from './connection.ts'
+import type { Handle } from './database.ts'
+import { storeError } from './failure.ts'
+import { readBeside } from './schema-control.ts'
+
+/** Whether the file is one that this store can work on. */
+export async function examine({ settings }: Connection): Promise<readonly Finding[]> {
+  try {
+    const found = readBeside(settings, look)
+    if (found !== undefined) return found
+  } catch (error) {
+    throw storeError('sqlite: examining the database', error)
+  }
+  return [
+    {
+      level: 'warning',
+      subject: 'sqlite file',
+      text: 'there is no file yet',
+      remedy: "run 'mersal migrate', in the folder in which the apps run",
+    },
+  ]
+}
+
+function look(handle: Handle): readonly Finding[] {
+  return [library(handle), journal(handle), writable(handle), sound(handle)]
+}
+
+function library(handle: Handle): Finding {
+  const version = handle.get<{ version: string }>('SELECT sqlite_version() AS version')?.version ?? '?'
+  return { level: 'ok', subject: 'sqlite version', text: `${version} in ${handle.library}` }
+}
+
+function journal(handle: Handle): Finding {
+  const mode = handle.get<{ journal_mode: string }>('PRAGMA journal_mode')?.journal_mode ?? '?'
+  if (mode === 'wal' || mode === 'memory') return { level: 'ok', subject: 'sqlite journal', text: mode }
+  return {
+    level: 'warning',
+    subject: 'sqlite journal',
+    text: `${mode}; the store turns on the write-ahead log when it opens the file`,
+    remedy: 'nothing, if the file is on a local disk',
+  }
+}
+
+function writable(handle: Handle): Finding {
+  if (handle.inTransaction) return { level: 'ok', subject: 'sqlite writes', text: 'a transaction is open' }
+  try {
+    handle.exec('BEGIN IMMEDIATE')
+    handle.exec('ROLLBACK')
+    return { level: 'ok', subject: 'sqlite writes', text: 'the file can be written' }
+  } catch (error) {
+    const { message } = storeError('writing', error)
+    return {
+      level: 'fault',
+      subject: 'sqlite writes',
+      text: message,
+      remedy: 'give this user the right to write the file and its folder; end a program that holds a transaction open',
+    }
+  }
+}
+
+function sound(handle: Handle): Finding {
+  const answer = Object.values(handle.get<Record<string, unknown>>('PRAGMA quick_check(1)') ?? {})[0]
+  if (answer === 'ok') return { level: 'ok', subject: 'sqlite file', text: 'quick_check finds nothing' }
+  return {
+    level: 'fault',
+    subject: 'sqlite file',
+    text: `damaged: ${String(answer).slice(0, 200)}`,
+    remedy: "stop everything, keep a copy, restore a backup or rescue what is left with '.recover' of the sqlite3 shell",
+  }
+}

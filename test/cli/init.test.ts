@@ -1,0 +1,151 @@
+import { execFile, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import { entries } from '../../scripts/public-api.ts'
+import { root } from '../house/sources.ts'
+import { serverAnswers, serverUrl, testDatabase } from '../postgres/database.ts'
+import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { openProject, type Project, sourceUrl } from './project.ts'
+
+const run = promisify(execFile)
+const present = { postgres: await serverAnswers(), rabbitmq: await rabbitIsHere() }
+
+/** `mersal` as it would be installed, made of the sources; and whichever clients. */
+function install(project: Project, ...clients: readonly string[]): void {
+  // Without it, 'mersal' would be this repository, in which the project lies.
+  project.write('package.json', '{ "private": true }')
+  const folder = project.file('node_modules/mersal')
+  mkdirSync(folder, { recursive: true })
+  const exports: Record<string, string> = {}
+  for (const [path, file] of entries()) {
+    const name = `${path.slice(2) || 'index'}.js`
+    exports[path] = `./${name}`
+    writeFileSync(join(folder, name), `export * from '${sourceUrl(file.replace(/\.d\.ts$/, '.ts'))}'\n`)
+  }
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'mersal', version: '0.0.0', type: 'module', exports }))
+  for (const client of clients) symlinkSync(join(root, 'node_modules', client), project.file(`node_modules/${client}`))
+}
+
+/** The steps that `init` tells, up to the app itself. */
+async function follow(project: Project, ending: string, env: Readonly<Record<string, string>> = {}): Promise<string> {
+  expect(await project.mersal(['migrate'], env)).toMatchObject({ code: 0 })
+  const { stdout } = await run(process.execPath, [`app.${ending}`], {
+    cwd: project.folder,
+    env: { ...process.env, ...env },
+    timeout: 60_000,
+  })
+  expect(await project.mersal(['status', '--quick'], env)).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('pending 0') as string,
+  })
+  return stdout
+}
+
+describe('mersal init', { timeout: 120_000 }, () => {
+  test('in an empty folder writes JavaScript on SQLite that runs as it is', async () => {
+    await using project = openProject()
+    install(project)
+    const { code, stdout } = await project.mersal(['init'])
+    expect(code).toBe(0)
+    expect(stdout).toContain('Database: sqlite. Broker: sqlite.')
+    expect(stdout).toContain('node app.mjs')
+    expect(await follow(project, 'mjs')).toBe('an order for tea was placed\n')
+  })
+
+  test('in a TypeScript project writes TypeScript that compiles and runs', async () => {
+    await using project = openProject()
+    install(project)
+    project.write('package.json', JSON.stringify({ type: 'module', devDependencies: { typescript: '*' } }))
+    expect((await project.mersal(['init'])).code).toBe(0)
+    expect(await follow(project, 'ts')).toBe('an order for tea was placed\n')
+    expect(compile(project)).toBe('')
+  })
+
+  test('writes a .mts file where a .ts file would not be a module', async () => {
+    await using project = openProject()
+    install(project)
+    project.write('package.json', JSON.stringify({ type: 'commonjs' }))
+    project.write('tsconfig.json', '{}')
+    expect((await project.mersal(['init'])).stdout).toContain('wrote mersal.config.mts')
+    expect(await follow(project, 'mts')).toBe('an order for tea was placed\n')
+  })
+
+  test('uses better-sqlite3 where the project has it', async () => {
+    await using project = openProject()
+    install(project, 'better-sqlite3')
+    project.write('package.json', JSON.stringify({ type: 'module', dependencies: { 'better-sqlite3': '*' } }))
+    await project.mersal(['init'])
+    expect(readFileSync(project.file('mersal.config.js'), 'utf8')).toContain(`new Database('app.db')`)
+    expect(await follow(project, 'js')).toBe('an order for tea was placed\n')
+  })
+
+  test('overwrites nothing without --force, and then writes neither file', async () => {
+    await using project = openProject()
+    project.write('app.mjs', 'mine')
+    expect(await project.mersal(['init'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('app.mjs exists already; nothing was written') as string,
+    })
+    expect(existsSync(project.file('mersal.config.mjs'))).toBe(false)
+    expect(readFileSync(project.file('app.mjs'), 'utf8')).toBe('mine')
+    expect((await project.mersal(['init', '--force'])).code).toBe(0)
+    expect(readFileSync(project.file('app.mjs'), 'utf8')).toContain('new Mersal')
+  })
+
+  test('says what is missing, and refuses what it does not know', async () => {
+    await using project = openProject()
+    const { stdout } = await project.mersal(['init', '--store', 'postgres', '--transport', 'rabbitmq'])
+    expect(stdout).toMatch(/set DATABASE_URL in the environment/)
+    expect(stdout).toMatch(/set AMQP_URL in the environment/)
+    expect(await project.mersal(['init', '--store', 'mongo'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('expected sqlite or postgres') as string,
+    })
+  })
+})
+
+describe.runIf(present.postgres)('mersal init with PostgreSQL', { timeout: 120_000 }, () => {
+  test('finds the database in the environment and writes an app whose queue is there as well', async () => {
+    await using database = await testDatabase()
+    await using project = openProject()
+    install(project, 'pg')
+    const env = { DATABASE_URL: `${serverUrl}?options=-csearch_path%3D${database.schema}` }
+    expect((await project.mersal(['init'], env)).stdout).toContain('Database: postgres. Broker: postgres.')
+    // In a schema of the test, not in that of everybody.
+    for (const name of ['postgres({ pool })', 'postgresQueue({ pool })'])
+      replaceIn(project, name, name.replace('pool', `pool, schema: '${database.schema}'`))
+    expect(await follow(project, 'mjs', env)).toBe('an order for tea was placed\n')
+  })
+
+  test.runIf(present.rabbitmq)('finds RabbitMQ by its package, and the name of its variable', async () => {
+    await using database = await testDatabase()
+    await using place = await openVhost()
+    await using project = openProject()
+    install(project, 'pg', 'amqplib')
+    const env = { DATABASE_URL: serverUrl, RABBITMQ_URL: place.url }
+    expect((await project.mersal(['init'], env)).stdout).toContain('Database: postgres. Broker: rabbitmq.')
+    expect(readFileSync(project.file('mersal.config.mjs'), 'utf8')).toContain(`required('RABBITMQ_URL')`)
+    replaceIn(project, 'postgres({ pool })', `postgres({ pool, schema: '${database.schema}' })`)
+    expect(await follow(project, 'mjs', env)).toBe('an order for tea was placed\n')
+  })
+})
+
+function replaceIn(project: Project, text: string, by: string): void {
+  const before = readFileSync(project.file('mersal.config.mjs'), 'utf8')
+  expect(before).toContain(text)
+  project.write('mersal.config.mjs', before.replace(text, by))
+}
+
+/** What the compiler says about the files, under the options of this house. */
+function compile(project: Project): string {
+  const up = relative(project.folder, root)
+  const paths = Object.fromEntries(
+    [...entries()].map(([path, file]) => [`mersal${path.slice(1)}`, [`${up}/src/${file.replace('.d.ts', '.ts')}`]]),
+  )
+  const compilerOptions = { noEmit: true, isolatedDeclarations: false, declaration: false, rewriteRelativeImportExtensions: false, paths }
+  project.write('tsconfig.json', JSON.stringify({ extends: `${up}/tsconfig.json`, compilerOptions, include: ['*.ts'] }))
+  const { stdout, status } = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', '.'], { encoding: 'utf8', cwd: project.folder })
+  return status === 0 ? '' : stdout
+}
