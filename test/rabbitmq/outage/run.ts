@@ -30,8 +30,9 @@ const PATIENCE_MS = 20_000
 const HEALED_WITHIN_MS = 15_000
 
 async function until(what: string, condition: () => boolean, log: () => string = () => ''): Promise<void> {
-  for (const began = performance.now(); !condition(); await pause(10)) {
-    if (performance.now() - began > PATIENCE_MS) throw new Error(`waited in vain for: ${what}\n${log()}`)
+  for (const began = performance.now(); !condition(); await pause(25)) {
+    if (performance.now() - began > PATIENCE_MS)
+      throw new Error(`waited in vain for: ${what} (at ${Math.round(performance.now())})\n${log()}`)
   }
 }
 
@@ -70,7 +71,7 @@ export function ordeal(shop: Shop, tap: Tap): { run(fault: Fault): Promise<Row> 
     const log = (): string =>
       shop.log
         .slice(lines)
-        .map(({ level, all }) => `${level} ${all}`)
+        .map(({ level, all, at }) => `${Math.round(at)} ${level} ${all.slice(0, 500)}`)
         .join('\n')
     const stop = shop.write()
     await until('some orders before the fault', () => shop.committed().length > before + 20)
@@ -94,16 +95,21 @@ export function ordeal(shop: Shop, tap: Tap): { run(fault: Fault): Promise<Row> 
     return row
   }
 
-  /** Whether the broker had it, and somebody took it away there. */
-  function wiped(fault: Fault, id: string, healed: number): boolean {
-    return fault.wipes === true && record.all.some((each) => each.id === id && each.outcome === 'confirmed' && each.at < healed)
+  /** Ids of messages that the broker had, and that somebody may have taken away there. */
+  function wiped(fault: Fault, healed: number): ReadonlySet<string> {
+    if (fault.wipes !== true) return new Set()
+    return new Set(record.all.filter((each) => each.outcome === 'confirmed' && each.at < healed).map(({ id }) => id))
   }
 
   async function count(fault: Fault, healed: number, log: () => string): Promise<Row> {
     const orders = shop.committed().slice(before)
     before += orders.length
     await until(`an empty outbox after '${fault.name}'`, () => shop.pending() === 0, log)
-    const missing = (): readonly number[] => orders.filter((n) => !shop.effects().has(n) && !wiped(fault, shop.ids(n).booked, healed))
+    const gone = wiped(fault, healed)
+    const missing = (): readonly number[] => {
+      const effects = shop.effects()
+      return orders.filter((n) => !effects.has(n) && !gone.has(shop.ids(n).booked))
+    }
     await until(
       `the effects of all orders after '${fault.name}'`,
       () => missing().length === 0,
@@ -114,7 +120,7 @@ export function ordeal(shop: Shop, tap: Tap): { run(fault: Fault): Promise<Row> 
     const copies = Map.groupBy(arrived, ({ n }) => n)
     const known = new Set(orders)
     const absent = orders.filter((n) => !copies.has(n))
-    const lost = absent.filter((n) => !wiped(fault, shop.ids(n).placed, healed))
+    const lost = absent.filter((n) => !gone.has(shop.ids(n).placed))
     const phantom = [...copies.keys(), ...effects.keys()].filter((n) => n >= orders[0]! && !known.has(n))
     const repeated = [...copies.values()].filter((each) => each.length > 1)
     const unexplained = repeated.filter((each) => each.length - 1 > record.of(each[0]!.id, 'unknown'))
