@@ -16,8 +16,8 @@ const bare = Object.keys(subPaths)
   .map((path) => `mersal${path.slice(1)}`)
 const largestBytes = 1_500_000
 
-function run(what: string, command: string, args: readonly string[], folder: string): string {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: folder, encoding: 'utf8' })
+function run(what: string, command: string, args: readonly string[], folder: string, env: NodeJS.ProcessEnv = process.env): string {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: folder, encoding: 'utf8', env })
   if (error !== undefined) throw new Error(`${what}: ${error.message}`)
   if (status === 0) return stdout
   process.stderr.write(`${stdout}\n${stderr}\n`)
@@ -54,6 +54,17 @@ function importEverything(folder: string): string {
   return run('importing the installed package', process.execPath, ['import.mjs'], folder)
 }
 
+/** The program runs as npx would run it, with nothing else installed. */
+function runProgram(folder: string): string {
+  const help = run('npx mersal --help', 'npx', ['--no-install', 'mersal', '--help'], folder)
+  if (!help.includes('mersal VERB')) throw new Error('mersal --help says nothing of verbs')
+  const env = { ...process.env, DATABASE_URL: 'sqlite:./outbox.db' }
+  for (const verb of [['migrate'], ['migrate', '--check'], ['status', '--quick']]) {
+    run(`npx mersal ${verb.join(' ')}`, 'npx', ['--no-install', 'mersal', ...verb], folder, env)
+  }
+  return `mersal: ${help.split('\n').length} lines of help; it makes and checks tables on SQLite\n`
+}
+
 const folder = mkdtempSync(join(tmpdir(), 'mersal-package-'))
 try {
   const tarball = pack(folder)
@@ -71,6 +82,7 @@ try {
   const installed = readdirSync(join(empty, 'node_modules')).filter((name) => !name.startsWith('.'))
   if (installed.join() !== 'mersal') throw new Error(`installing brings more than the package: ${installed.join(', ')}`)
   process.stdout.write(importEverything(empty))
+  process.stdout.write(runProgram(empty))
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`)
   process.exitCode = 1

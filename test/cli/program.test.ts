@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { manifest } from '../../src/cli/manifest.ts'
 import { verbs } from '../../src/cli/verbs.ts'
+import { root } from '../house/sources.ts'
 import { openProject, sourceUrl, sqliteConfig } from './project.ts'
 
 describe('the program mersal', { timeout: 120_000 }, () => {
@@ -21,6 +24,16 @@ describe('the program mersal', { timeout: 120_000 }, () => {
     for (const option of [...Object.keys(verb.options), 'config', 'env', 'help']) expect(stdout).toMatch(new RegExp(`--${option}\\b.* \\S`))
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(140)
     expect(await project.mersal(['help', name])).toMatchObject({ code: 0, stdout })
+  })
+
+  test('is described in docs/cli.md, with every verb, option and action', async () => {
+    const page = readFileSync(join(root, 'docs/cli.md'), 'utf8')
+    for (const [name, load] of Object.entries(verbs)) {
+      const { options, actions = [] } = await load()
+      expect(page).toMatch(new RegExp(`^## .*\\bmersal ${name}\\b`, 'm'))
+      for (const option of Object.keys(options)) expect(page, `--${option} of ${name}`).toContain(`--${option}`)
+      for (const action of actions) expect(page, `${name} ${action}`).toMatch(new RegExp(`mersal ${name} [^\\n]*\\b${action}\\b`))
+    }
   })
 
   test.each([
