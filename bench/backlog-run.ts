@@ -95,7 +95,7 @@ const tables: Readonly<Partial<Record<RelayKind, string>>> = {
 }
 
 /** Rows that are still to be moved although the relay has said that it is done. */
-async function leftOver(client: Client, kind: RelayKind): Promise<string[]> {
+export async function leftOver(client: Client, kind: RelayKind): Promise<string[]> {
   const table = tables[kind]
   if (table === undefined) return []
   const { rows } = await client.query<{ count: string }>(`select count(*)::text as count from ${table}`)
