@@ -30,7 +30,7 @@ export interface Heading {
 export function tableOf({ id, title, unit, notes = [] }: Heading, results: readonly Result[]): Table {
   const parts = [...new Set(results.flatMap(({ cpu }) => Object.keys(cpu)))]
   const figures = [...new Set(results.flatMap((result) => Object.keys(result.figures)))]
-  const cell = (value: number | undefined): string => (value === undefined ? '–' : two(value))
+  const cell = (value: number | undefined): string => (value === undefined ? '–' : value >= 1000 ? whole(value) : two(value))
   const rows = results.map((result) => [
     result.name,
     whole(result.rate),

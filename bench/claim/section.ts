@@ -25,7 +25,7 @@ export async function claim(effort: Effort): Promise<Table[]> {
   const reader = await snapshotReader(server.url, stack)
   const figures: Figure[] = []
   const look = async (name: string, from = 0): Promise<void> => {
-    figures.push({ name, ...(await explain(client, from, runs * 2 + 1)) })
+    figures.push({ name, ...(await explainClaim(client, from, runs * 2 + 1)) })
   }
 
   await look('an empty table')
@@ -54,7 +54,7 @@ export async function claim(effort: Effort): Promise<Table[]> {
   return [tableFor(figures, server.version)]
 }
 
-interface Figure {
+export interface Figure {
   readonly name: string
   readonly claimed: number
   readonly ms: number
@@ -80,13 +80,13 @@ function tableFor(figures: readonly Figure[], version: string): Table {
 }
 
 /** The claim as the relay runs it, its settings included, and taken back each time. Medians. */
-async function explain(client: Client, from: number, times: number): Promise<Omit<Figure, 'name'>> {
+export async function explainClaim(client: Client, from: number, times: number): Promise<Omit<Figure, 'name'>> {
   const plans: { ms: number; buffers: number; claimed: number }[] = []
   for (let time = 0; time < times; time++) {
     await client.query('begin; set local enable_seqscan = off; set local jit = off')
     const token = '00000000-0000-7000-8000-000000000001'
     const text = `explain (analyze, buffers, format json) ${statements('bench').claim}`
-    const { rows } = await client.query<{ 'QUERY PLAN': Explained[] }>(text, [LIMIT, 15_000, token, from, [], 32 * 1024 * 1024])
+    const { rows } = await client.query<{ 'QUERY PLAN': Explained[] }>(text, [LIMIT, 15_000, token, from, [], 32 * 1024 * 1024, []])
     await client.query('rollback')
     const [explained] = rows[0]?.['QUERY PLAN'] ?? []
     if (explained === undefined) throw new Error('EXPLAIN gave no plan')

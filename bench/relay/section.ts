@@ -8,7 +8,8 @@ import { type Table, tableOf } from '../report.ts'
 /** A backlog that is published with confirms, to a classic and to a quorum queue. */
 export async function relay(effort: Effort): Promise<Table[]> {
   const tables: Table[] = []
-  for (const queueType of ['classic', 'quorum'] as const) tables.push(await relayTo(queueType, effort))
+  for (const queueType of effort.size === 'tiny' ? (['quorum'] as const) : (['classic', 'quorum'] as const))
+    tables.push(await relayTo(queueType, effort))
   return tables
 }
 

@@ -18,6 +18,8 @@ export interface RelayJob {
   readonly rabbit?: { readonly url: string; readonly queue: string; readonly type: QueueType }
   /** How many messages there are to move, if that is known. */
   readonly expected?: number
+  /** Whether they are written while the relay works, so that an empty table is not the end. Default false. */
+  readonly arriving?: boolean
   /** How many keys the messages have, to check their order where no broker can be read. 0: none. */
   readonly keys: number
 }

@@ -29,6 +29,7 @@ const cpu = process.cpuUsage()
 const started = performance.now()
 await relay.start()
 if (job.expected !== undefined) {
+  if (job.arriving) await sink.all
   await relay.drained()
   const seconds = (performance.now() - started) / 1000
   const { user, system } = process.cpuUsage(cpu)

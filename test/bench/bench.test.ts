@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { sections } from '../../bench/sections.ts'
 import { clusterAvailable } from '../postgres/cluster.ts'
 import { rabbitIsHere } from '../rabbitmq/broker.ts'
 
@@ -19,7 +20,7 @@ test.runIf(here)('every section of the benchmark runs, and finds nothing lost, d
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as Outcome)
-  expect(outcomes.map(({ section }) => section)).toEqual(['write', 'claim', 'drain', 'relay'])
+  expect(outcomes.map(({ section }) => section)).toEqual(Object.keys(sections))
   expect(outcomes.flatMap(({ tables }) => tables.flatMap(({ faults }) => faults))).toEqual([])
   expect(outcomes.filter(({ tables }) => tables.some(({ rows }) => rows.length < 2))).toEqual([])
 })

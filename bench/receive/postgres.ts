@@ -1,0 +1,104 @@
+import { Client, Pool } from 'pg'
+import { Mersal } from '../../src/index.ts'
+import { postgres as postgresStore, type PostgresClient, postgresQueue } from '../../src/postgres.ts'
+import { fillPlain, Happened, makeTables } from '../backlog.ts'
+import { amount, type Effort } from '../effort.ts'
+import type { Candidate, Sample } from '../measure.ts'
+import { jsonOf, numberOf, thousandKeys } from '../messages.ts'
+import type { BenchServer } from '../servers.ts'
+import { CONCURRENCY, handled, INSERT, makeReceived } from './handled.ts'
+
+interface Scene {
+  readonly postgres: BenchServer
+  readonly pool: Pool
+  readonly count: number
+  readonly stack: AsyncDisposableStack
+}
+
+/** Makes everything ready, and returns what handles all messages. */
+type Prepare = (scene: Scene) => Promise<() => Promise<void>>
+
+export function fromPostgres(effort: Effort, postgres: BenchServer): Candidate[] {
+  const count = amount(effort, 20_000, 3000)
+  const candidate = (name: string, prepare: Prepare): Candidate => ({ name, run: () => run(postgres, count, prepare) })
+  return [
+    candidate('take, write, commit', bare),
+    candidate('Mersal, 1,000 keys', mersal(true)),
+    candidate('Mersal, no keys', mersal(false)),
+  ]
+}
+
+async function run(postgres: BenchServer, count: number, prepare: Prepare): Promise<Sample> {
+  await makeTables(postgres.url)
+  await using stack = new AsyncDisposableStack()
+  const pool = stack.adopt(new Pool({ connectionString: postgres.url, max: CONCURRENCY }), (opened) => opened.end())
+  await makeReceived(pool)
+  const work = await prepare({ postgres, pool, count, stack })
+  return await handled({ pool, count, servers: { postgres }, work })
+}
+
+/** One row after the other, each in the transaction of its business row, on ten connections. */
+const bare: Prepare = async ({ postgres, pool, count }) => {
+  const client = new Client({ connectionString: postgres.url })
+  await client.connect()
+  await fillPlain(client, count)
+  await client.end()
+  const take = 'delete from bench.plain where id = (select id from bench.plain order by id limit 1 for update skip locked) returning body'
+  const worker = async (): Promise<void> => {
+    const client = await pool.connect()
+    for (let more = true; more; ) {
+      await client.query('begin')
+      const { rows } = await client.query<{ body: Buffer }>(take)
+      const [row] = rows
+      if (row !== undefined) await client.query(INSERT, [numberOf(row.body)])
+      await client.query('commit')
+      more = row !== undefined
+    }
+    client.release()
+  }
+  return async () => void (await Promise.all(Array.from({ length: CONCURRENCY }, worker)))
+}
+
+function mersal(keyed: boolean): Prepare {
+  return async ({ pool, count, stack }) => {
+    const queue = 'bench-receive'
+    const open = (name: string) =>
+      stack.use(
+        new Mersal({
+          name,
+          store: postgresStore({ pool, schema: 'bench' }),
+          transport: postgresQueue({ pool, schema: 'bench' }),
+          receive: { concurrency: CONCURRENCY },
+          routes: { [Happened.name]: queue },
+        }),
+      )
+    const declaring = open(queue)
+    await declaring.start()
+    await declaring.stop()
+    await sendAll(open('bench-sender'), count, keyed)
+    const app = open(queue)
+    const all = Promise.withResolvers<void>()
+    let done = 0
+    app.handle(Happened, async ({ n }, { tx }) => {
+      await tx.query(INSERT, [Number(n)])
+      if (++done === count) all.resolve()
+    })
+    return async () => {
+      await app.start()
+      await all.promise
+      await app.stop()
+    }
+  }
+}
+
+async function sendAll(app: Mersal<PostgresClient>, count: number, keyed: boolean): Promise<void> {
+  for (let first = 1; first <= count; first += 500) {
+    await app.transaction(async (_, { send }) => {
+      for (let number = first; number <= Math.min(count, first + 499); number++) {
+        const partitionKey = keyed ? thousandKeys.of(number) : undefined
+        await send(Happened, jsonOf(number), partitionKey === undefined ? {} : { partitionKey })
+      }
+    })
+  }
+  await app.stop()
+}

@@ -1,0 +1,111 @@
+import { type Channel, connect, type ConsumeMessage } from 'amqplib'
+import { Pool, type PoolClient } from 'pg'
+import { Mersal } from '../../src/index.ts'
+import { postgres as postgresStore } from '../../src/postgres.ts'
+import { rabbitmq } from '../../src/rabbitmq.ts'
+import { Happened, makeTables } from '../backlog.ts'
+import { amount, type Effort } from '../effort.ts'
+import type { Candidate, Sample } from '../measure.ts'
+import { bodyOf, numberOf } from '../messages.ts'
+import { mersalProperties } from '../relays/bare.ts'
+import type { BenchServer } from '../servers.ts'
+import { CONCURRENCY, handled, INSERT, makeReceived } from './handled.ts'
+
+interface Scene {
+  readonly pool: Pool
+  readonly rabbit: BenchServer
+  readonly queue: string
+  readonly count: number
+}
+
+/** Handles the messages of a queue, and resolves when all have been handled. */
+type Receive = (scene: Scene, stack: AsyncDisposableStack) => Promise<void>
+
+export function fromRabbit(effort: Effort, postgres: BenchServer, rabbit: BenchServer): Candidate[] {
+  const count = amount(effort, 20_000, 3000)
+  const candidate = (name: string, receive: Receive): Candidate => ({ name, run: () => run({ postgres, rabbit, count }, receive) })
+  return [
+    candidate('consumer with a business row', bareConsumer(business)),
+    candidate('consumer with an inbox row and a business row', bareConsumer(inboxed)),
+    candidate('Mersal', mersalConsumer),
+  ]
+}
+
+let queues = 0
+
+async function run(
+  { postgres, rabbit, count }: { postgres: BenchServer; rabbit: BenchServer; count: number },
+  receive: Receive,
+): Promise<Sample> {
+  await makeTables(postgres.url)
+  await using stack = new AsyncDisposableStack()
+  const pool = stack.adopt(new Pool({ connectionString: postgres.url, max: CONCURRENCY }), (opened) => opened.end())
+  await makeReceived(pool)
+  const queue = `bench-receive-${process.pid}-${++queues}`
+  await using declaring = rabbitmq({ url: rabbit.url })
+  await declaring.subscribe(queue, [])
+  await fill(rabbit.url, queue, count)
+  const scene = { pool, rabbit, queue, count }
+  return await handled({ pool, count, servers: { postgres, rabbitmq: rabbit }, work: () => receive(scene, stack) })
+}
+
+async function fill(url: string, queue: string, count: number): Promise<void> {
+  const model = await connect(url)
+  const channel = await model.createConfirmChannel()
+  for (let number = 1; number <= count; number++) channel.publish('', queue, bodyOf(number), mersalProperties(number))
+  await channel.waitForConfirms()
+  await model.close()
+}
+
+type Write = (client: PoolClient, message: ConsumeMessage) => Promise<unknown>
+
+const business: Write = (client, { content }) => client.query(INSERT, [numberOf(content)])
+const inboxed: Write = async (client, message) => {
+  const text = 'insert into bench.plain_inbox (consumer, message_id) values ($1, $2) on conflict do nothing'
+  await client.query(text, ['bench', message.properties.messageId])
+  await business(client, message)
+}
+
+/** Begin, write, commit, acknowledge. */
+function bareConsumer(write: Write): Receive {
+  return async ({ pool, rabbit, queue, count }, stack) => {
+    const model = stack.adopt(await connect(rabbit.url, { noDelay: true }), (opened) => opened.close())
+    const channel: Channel = await model.createChannel()
+    await channel.prefetch(CONCURRENCY)
+    const all = Promise.withResolvers<void>()
+    let done = 0
+    const onMessage = async (message: ConsumeMessage): Promise<void> => {
+      const client = await pool.connect()
+      await client.query('begin')
+      await write(client, message)
+      await client.query('commit')
+      client.release()
+      channel.ack(message)
+      if (++done === count) all.resolve()
+    }
+    await channel.consume(queue, (message) => {
+      if (message !== null) onMessage(message).catch(all.reject)
+    })
+    await all.promise
+  }
+}
+
+const mersalConsumer: Receive = async ({ pool, rabbit, queue, count }, stack) => {
+  const all = Promise.withResolvers<void>()
+  const app = stack.use(
+    new Mersal({
+      name: queue,
+      store: postgresStore({ pool, schema: 'bench', migrate: 'check' }),
+      transport: rabbitmq({ url: rabbit.url }),
+      receive: { concurrency: CONCURRENCY },
+    }),
+  )
+  let done = 0
+  app.handle(Happened, async ({ n }, { tx }) => {
+    await tx.query(INSERT, [Number(n)])
+    if (++done === count) all.resolve()
+  })
+  await app.start()
+  await all.promise
+  await app.stop()
+}
