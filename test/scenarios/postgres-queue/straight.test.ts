@@ -38,7 +38,7 @@ describe.skipIf(!present)('straight into the queue, where outbox and queue are i
     const [here, there] = ['desk', 'office'].map((name) => harness.app(name, { queue: { pollIntervalMs: NEVER }, app: silentRelay }))
     await here?.app.start()
     await there?.app.start()
-    // The second one may still be about to listen; from its first message on it does.
+    // One that is still about to listen looks as soon as it does.
     for (const label of ['1', '2', '3']) {
       await here?.app.transaction((_tx, { publish }) => publish(Happened, { label }))
       await here?.seen(Number(label))
@@ -103,6 +103,27 @@ describe.skipIf(!present)('straight into the queue, where outbox and queue are i
       await send(Work, { label: 'free' })
     })
     expect([await harness.rows('queue_message'), await harness.rows('outbox')]).toEqual([['free'], ['keyed']])
+  })
+
+  test('P5: whoever sends with a key waits for the transaction that has sent with it before, in whatever order they commit', async () => {
+    await using harness = await queueHarness()
+    const { app } = harness.app('desk', { app: { ...silentRelay, ...toOffice, sendOnly: true } })
+    await harness.queue().subscribe('office', [])
+    await app.start()
+    const first = await harness.database.pool.connect()
+    await first.query('begin')
+    await app.within(first).send(Work, { label: 'first' }, { partitionKey: 'k' })
+    const second = (partitionKey: string): Promise<string> =>
+      app.transaction(async (tx, { send }) => {
+        await tx.query(`set local lock_timeout = '100ms'`)
+        return await send(Work, { label: partitionKey }, { partitionKey })
+      })
+    await expect(second('k')).rejects.toMatchObject({ code: '55P03' })
+    await second('other')
+    await first.query('commit')
+    first.release()
+    await second('k')
+    expect(await harness.rows('queue_message')).toEqual(['first', 'other', 'k'])
   })
 
   test('a delayed message is not delivered before its time, and holds back its key', async () => {
