@@ -112,7 +112,7 @@ async function save<Tx>(
   const candidates = beforeOthersOfTheirKey(messages, linked.to)
   if (candidates.length === 0) return storage.save(tx, messages, options)
   const keys = [...new Set(messages.flatMap(({ partitionKey }) => partitionKey ?? []))]
-  const taken = await linked.road.put((text, values) => openToQueue.query(tx, text, values), candidates, keys)
+  const taken = await linked.road.put((...statement) => openToQueue.query(tx, ...statement), candidates, keys)
   const straight = new Set(candidates.filter((_, index) => taken[index] === true))
   const rest = messages.filter((message) => !straight.has(message))
   const saved = rest.length === 0 ? [] : await storage.save(tx, rest, options)

@@ -17,9 +17,9 @@ create table ${S}.queue_subscription (
 -- Messages that nobody has acknowledged yet. A row may be taken by whoever comes after visible_at; the
 -- token fences a former holder. Of a key, only the first row of a queue may be taken. No index on
 -- visible_at or token: updates must stay heap-only, for which half of each page is left free. Rows
--- live shortly, so the table is vacuumed early.
+-- live shortly, so the table is vacuumed early. No foreign key: every insert would lock the row of its queue.
 create table ${S}.queue_message (
-  queue integer not null references ${S}.queue,
+  queue integer not null,
   position bigint generated always as identity (cache 1),
   visible_at timestamptz not null,
   token uuid,
@@ -49,33 +49,45 @@ create table ${S}.queue_dead (
 );
 `
 
-/** What operators have paused goes into the outbox, and waits there. */
-const pauseParts = (S: string): Readonly<Record<'declare' | 'look' | 'column' | 'check', string>> => ({
-  declare: `  pauses boolean := false;\n`,
-  look: `  if straight then
-    pauses := exists (select from ${S}.pause);
-  end if;\n`,
-  column: `transport text, `,
-  check: `    if answer is null and pauses then
-      perform from ${S}.pause p where (p.kind = 'key' and p.name = m.key)
-        or (p.kind = 'destination' and p.name = m.transport || '/' || m.kind || '/' || m.name);
-      if found then answer := 'outbox'; end if;
-    end if;\n`,
-})
+const functions = (S: string, schema: string): string => `
+-- Locks these keys until the transaction ends, with the numbers of the outbox and in their order.
+-- Patient: waits for all of them. Else: returns the keys that others hold, and waits for none.
+create function ${S}.queue_lock(keys text[], patient boolean) returns text[]
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  bucket integer;
+  taken integer[] := '{}';
+begin
+  for bucket in select distinct hashtext(k) & 1023 from unnest(keys) k where k is not null order by 1 loop
+    if patient then
+      perform pg_advisory_xact_lock(${lockClass(schema)}, bucket);
+    elsif not pg_try_advisory_xact_lock(${lockClass(schema)}, bucket) then
+      taken := taken || bucket;
+    end if;
+  end loop;
+  return array(select k from unnest(keys) k where hashtext(k) & 1023 = any (taken));
+end $$;
 
-const nothing = { declare: '', look: '', column: '', check: '' }
+-- Locks the key until the transaction ends. Returns whether nothing of it is in the outbox of this schema, which can
+-- be told only at READ COMMITTED, where the second statement has a younger snapshot than the lock.
+create function ${S}.queue_key_free(given text) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+begin
+  perform pg_advisory_xact_lock(${lockClass(schema)}, hashtext(given) & 1023);
+  if current_setting('transaction_isolation') <> 'read committed' then return false; end if;
+  perform from ${S}.outbox e where e.key = given limit 1;
+  return not found;
+end $$;
 
-const queuePut = (S: string, verb: 'create' | 'create or replace', { looksAtPauses }: { readonly looksAtPauses: boolean }): string => {
-  const pauses = looksAtPauses ? pauseParts(S) : nothing
-  return `-- Puts messages into their queues: "messages" is a JSON array, "bodies" the bodies one after the
+-- Puts messages into their queues: "messages" is a JSON array, "bodies" the bodies one after the
 -- other, "keys" a JSON array of the keys to lock before positions are drawn. Answers one row per
 -- message: put (with the queues), discarded, unroutable, held (behind one of its key that was not
 -- put), busy (somebody holds its key), outbox.
 --
 -- Straight: inside a transaction of the outbox in this schema. A keyed message whose key has rows in
--- the outbox must queue up behind them. Each statement of a volatile function has a snapshot of its
+-- the outbox must queue up behind them; what operators have paused goes there, too. Each statement of a volatile function has a snapshot of its
 -- own (READ COMMITTED), younger than the locks; above that level nobody can look behind the lock.
-${verb} function ${S}.queue_put(messages text, bodies bytea, keys text, straight boolean, discard boolean)
+create function ${S}.queue_put(messages text, bodies bytea, keys text, straight boolean, discard boolean)
 returns table (answer text, queue_ids text, transaction_id text)
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
@@ -83,15 +95,19 @@ declare
   looks boolean := straight and current_setting('transaction_isolation') = 'read committed';
   busy text[] := '{}';
   held text[] := '{}';
+  pauses boolean := false;
   targets integer[];
   m record;
-${pauses.declare}begin
+begin
   transaction_id := pg_current_xact_id()::text;
   if cardinality(given_keys) > 0 then
     busy := ${S}.queue_lock(given_keys, straight);
   end if;
-${pauses.look}  for m in select r.* from json_to_recordset(messages::json) as r(n integer, id text, key text, delay double precision, type text,
-    ${pauses.column}kind text, name text, headers text, start integer, length integer) order by r.n
+  if straight then
+    pauses := exists (select from ${S}.pause);
+  end if;
+  for m in select r.* from json_to_recordset(messages::json) as r(n integer, id text, key text, delay double precision, type text,
+    transport text, kind text, name text, headers text, start integer, length integer) order by r.n
   loop
     queue_ids := '';
     answer := case
@@ -104,7 +120,12 @@ ${pauses.look}  for m in select r.* from json_to_recordset(messages::json) as r(
       perform from ${S}.outbox e where e.key = m.key limit 1;
       if found then answer := 'outbox'; end if;
     end if;
-${pauses.check}    if answer is null then
+    if answer is null and pauses then
+      perform from ${S}.pause p where (p.kind = 'key' and p.name = m.key)
+        or (p.kind = 'destination' and p.name = m.transport || '/' || m.kind || '/' || m.name);
+      if found then answer := 'outbox'; end if;
+    end if;
+    if answer is null then
       if m.kind = 'queue' then
         targets := array(select q.id from ${S}.queue q where q.name = m.name);
       else
@@ -126,29 +147,7 @@ ${pauses.check}    if answer is null then
     return next;
   end loop;
 end $$;
-`
-}
 
-const functions = (S: string, schema: string): string => `
--- Locks these keys until the transaction ends, with the numbers of the outbox and in their order.
--- Patient: waits for all of them. Else: returns the keys that others hold, and waits for none.
-create function ${S}.queue_lock(keys text[], patient boolean) returns text[]
-language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-declare
-  bucket integer;
-  taken integer[] := '{}';
-begin
-  for bucket in select distinct hashtext(k) & 1023 from unnest(keys) k where k is not null order by 1 loop
-    if patient then
-      perform pg_advisory_xact_lock(${lockClass(schema)}, bucket);
-    elsif not pg_try_advisory_xact_lock(${lockClass(schema)}, bucket) then
-      taken := taken || bucket;
-    end if;
-  end loop;
-  return array(select k from unnest(keys) k where hashtext(k) & 1023 = any (taken));
-end $$;
-
-${queuePut(S, 'create', { looksAtPauses: false })}
 -- Puts dead letters back behind everything else of their queues and keys. Returns how many, and which queues.
 create function ${S}.queue_dead_retry(numbers bigint[]) returns table (retried text, queue_ids text)
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
@@ -171,7 +170,6 @@ export function queueTables(schema: string): Component {
   const steps = [
     { version: 1, name: 'tables', sql: tables(S) },
     { version: 2, name: 'functions', sql: functions(S, schema) },
-    { version: 3, name: 'pauses', sql: queuePut(S, 'create or replace', { looksAtPauses: true }) },
   ]
   return { name: 'postgres queue', schema, table: 'queue_migration', steps }
 }

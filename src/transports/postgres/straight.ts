@@ -2,10 +2,10 @@ import type { OutgoingMessage } from '../../core/message.ts'
 import type { StatementResult, StatementValue, StraightRoad } from '../../core/straight.ts'
 import { placeOf } from '../../sql/postgres/place.ts'
 import type { Connection } from './connection.ts'
-import { encode, unstorable } from './encode.ts'
+import { delayOf, encode, unstorable } from './encode.ts'
 import { idsOf, PUT_MESSAGES } from './publish.ts'
 
-type StatementRunner = (text: string, values: readonly StatementValue[]) => Promise<StatementResult>
+type StatementRunner = (text: string, values: readonly StatementValue[], name?: string) => Promise<StatementResult>
 
 /** Into the queue inside the transaction of an outbox in the same schema. See ADR 0061. */
 export function straightRoad(connection: Connection): StraightRoad {
@@ -22,7 +22,7 @@ export function straightRoad(connection: Connection): StraightRoad {
       for (let start = 0; start < messages.length; start += PUT_MESSAGES) {
         const part = messages.slice(start, start + PUT_MESSAGES)
         const some = part.filter((message) => !held.has(message.partitionKey ?? '') && unstorable(message) === undefined)
-        const rows = await putSome(connection, query, some, keys)
+        const rows = (await putOne(connection, query, some, keys)) ?? (await putSome(connection, query, some, keys))
         for (const [n, message] of some.entries()) {
           const { answer, queues } = rows[n] ?? { answer: undefined, queues: [] }
           queuesOf.set(message, queues)
@@ -36,12 +36,32 @@ export function straightRoad(connection: Connection): StraightRoad {
   }
 }
 
+interface Put {
+  readonly answer: unknown
+  readonly queues: readonly number[]
+}
+
+/** The usual case, one message and its key alone. Undefined: it is another case, or the function for many has to say why not. */
+async function putOne(
+  { sql, settings }: Connection,
+  query: StatementRunner,
+  messages: readonly OutgoingMessage[],
+  keys: readonly string[],
+): Promise<readonly Put[] | undefined> {
+  const [only] = messages
+  if (only === undefined || messages.length > 1 || keys.some((key) => key !== only.partitionKey)) return undefined
+  const { id, partitionKey = null, delayMs, type, to, headers, body } = only
+  const values = [id, partitionKey, delayOf(delayMs), type, to.kind, to.name, JSON.stringify(headers), body]
+  const { rows } = await query(sql.putOne, values, `mersal_${settings.schema}_put`)
+  return rows.length === 0 ? undefined : [{ answer: 'put', queues: rows.map((row) => Number(row['queue_id'])) }]
+}
+
 async function putSome(
   { sql, settings }: Connection,
   query: StatementRunner,
   messages: readonly OutgoingMessage[],
   keys: readonly string[],
-): Promise<readonly { readonly answer: unknown; readonly queues: readonly number[] }[]> {
+): Promise<readonly Put[]> {
   if (messages.length === 0) return []
   const { json, bodies } = encode(messages, true)
   const discard = settings.eventsWithoutSubscribers === 'discard'
