@@ -28,10 +28,17 @@ export interface Own {
   readonly direct: boolean
   /** Runs one statement in a transaction of its own with the settings of the relay. `doing` names it in errors. */
   run<Row>(doing: string, text: string, values: readonly unknown[]): Promise<PostgresResult<Row>>
-  /** Runs several statements in one such transaction. Not durable: the answer does not wait for the disk, so a crash may lose it as a whole. */
-  transaction<Result>(doing: string, work: (query: Query) => Promise<Result>, options?: { readonly durable?: boolean }): Promise<Result>
+  /** Runs several statements in one such transaction. */
+  transaction<Result>(doing: string, work: (query: Query) => Promise<Result>, options?: TransactionOptions): Promise<Result>
   /** Lends a connection without a transaction; it is closed afterwards if the work threw. */
   connection<Result>(work: (query: Query, client: PostgresPoolClient) => Promise<Result>): Promise<Result>
+}
+
+export interface TransactionOptions {
+  /** False: the answer does not wait for the disk, so that a crash may lose the transaction as a whole. Default true. */
+  readonly durable?: boolean
+  /** Rows are read in the order of an index, and only as many as are wanted, whatever the planner expects of its conditions. */
+  readonly inOrder?: boolean
 }
 
 export interface Query {
@@ -47,8 +54,8 @@ export interface Query {
  * snapshots per statement, a commit that is flushed before it is answered, a plan that does not turn
  * quadratic when it was made on an empty table, an end to every statement.
  */
-const begin = (synchronousCommit: 'on' | 'off'): string => `begin isolation level read committed;
-set local synchronous_commit = ${synchronousCommit}; set local enable_seqscan = off; set local jit = off;
+const begin = ({ durable = true, inOrder = false }: TransactionOptions): string => `begin isolation level read committed;
+set local synchronous_commit = ${durable ? 'on' : 'off'};${inOrder ? ' set local enable_bitmapscan = off; set local enable_sort = off;' : ''} set local enable_seqscan = off; set local jit = off;
 set local statement_timeout = ${STATEMENT_MS}; set local lock_timeout = ${STATEMENT_MS / 2}`
 
 function queryOn(client: PostgresPoolClient): Query {
@@ -83,11 +90,11 @@ export function own(pool: PostgresPool, schema: string): Own {
   async function transaction<Result>(
     doing: string,
     work: (query: Query) => Promise<Result>,
-    { durable = true }: { readonly durable?: boolean } = {},
+    options: TransactionOptions = {},
   ): Promise<Result> {
     try {
       return await connection(async (query) => {
-        await query.script(begin(durable ? 'on' : 'off'))
+        await query.script(begin(options))
         const result = await work(query)
         await query.script('commit')
         return result

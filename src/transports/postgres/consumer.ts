@@ -5,14 +5,15 @@ import { backoffMs } from '../../lib/backoff.ts'
 import { decodeHeaders } from '../../sql/postgres/headers.ts'
 import type { Connection } from './connection.ts'
 import { delayOf } from './encode.ts'
+import type { Query } from '../../sql/postgres/pool.ts'
 import { type Hold, Settler } from './settler.ts'
+import { Window } from './window.ts'
 
 interface TakenRow {
   readonly position: string
   readonly attempts: number
   readonly id: string
   readonly type: string
-  readonly keyed: boolean
   readonly headers: string
   readonly body: Uint8Array
 }
@@ -20,7 +21,6 @@ interface TakenRow {
 /** A message in the hands of the callback. */
 interface Held extends Hold {
   readonly controller: AbortController
-  readonly keyed: boolean
   /** Until when the database keeps it for us, by our monotonic clock. */
   until: number
 }
@@ -50,6 +50,10 @@ export class Consumer implements AsyncDisposable {
   /** When the next retry of ours falls due, by our monotonic clock. Everything else is found by ring or poll. */
   #nextDue = Infinity
   #failures = 0
+  readonly #window = new Window()
+  /** Positions that are probably first of their key and due: taken without looking for them. */
+  readonly #next = new Set<string>()
+  #turn = 0
 
   constructor(connection: Connection, queue: number, consumption: Consumption, onDelivery: Callback) {
     this.#connection = connection
@@ -59,6 +63,7 @@ export class Consumer implements AsyncDisposable {
     this.#settler = new Settler(connection, queue, {
       failed: (error) => this.#failed('recording what became of messages', error, this.#closing.signal),
       signal: this.#closing.signal,
+      onNext: (positions) => this.#follow(positions),
     })
     this.#deaf = connection.onRing((rung) => {
       if (rung === undefined || rung === queue) this.#ring()
@@ -105,7 +110,7 @@ export class Consumer implements AsyncDisposable {
       try {
         const taken = free > 0 ? await this.#take(free) : 0
         if (free > 0) this.#failures = 0
-        if (taken < free || free <= 0) await this.#rest(free > 0)
+        if (free <= 0 || (taken < free && this.#next.size === 0)) await this.#rest(free > 0)
       } catch (error) {
         await this.#failed('fetching messages', error, signal)
       }
@@ -116,25 +121,63 @@ export class Consumer implements AsyncDisposable {
   async #rest(untilDue: boolean): Promise<void> {
     if (!untilDue) return this.#rung.promise
     const { clock, pollIntervalMs } = this.#connection.settings
-    const wait = Math.min(Math.max(this.#nextDue - this.#now, 1), pollIntervalMs)
+    const wait = Math.min(Math.max(Math.min(this.#nextDue, this.#window.fullAt) - this.#now, 1), pollIntervalMs)
     const timer = new AbortController()
     await Promise.race([this.#rung.promise, clock.sleep(wait, timer.signal)])
     timer.abort()
-    if (this.#nextDue <= this.#now) this.#nextDue = Infinity
+    if (this.#nextDue > this.#now) return
+    this.#nextDue = Infinity
+    this.#window.wantFull()
   }
 
+  /** First what is known to come next, but so that it cannot keep the hands full for ever; then what a look finds. */
   async #take(limit: number): Promise<number> {
-    const { own, sql, settings } = this.#connection
     const token = randomUUID()
-    const until = this.#now + settings.visibilityMs
-    const values = [this.#queue, limit, settings.visibilityMs, token, TAKE_BYTES]
-    const { rows } = await own.run<TakenRow>('fetching messages', sql.take, values)
+    const until = this.#now + this.#connection.settings.visibilityMs
+    const share = limit > 1 ? Math.ceil(limit / 2) : this.#turn++ % 2
+    const known = [...this.#next].slice(0, share)
+    for (const position of known) this.#next.delete(position)
+    const fetch = async (query: Query): Promise<TakenRow[]> => {
+      const first = known.length === 0 ? [] : await this.#rows(query, 'takeThese', known.length, token, known)
+      return [...first, ...(await this.#look(query, limit - first.length, token))]
+    }
+    const rows = await this.#connection.own.transaction('fetching messages', fetch, { inOrder: true })
     for (const row of rows.sort((left, right) => (BigInt(left.position) < BigInt(right.position) ? -1 : 1))) this.#hold(row, token, until)
     return rows.length
   }
 
+  async #look(query: Query, limit: number, token: string): Promise<readonly TakenRow[]> {
+    const startedAt = this.#now
+    const from = this.#window.plan(startedAt)
+    const end = (await query<{ position: string }>(this.#connection.sql.end, [this.#queue])).rows[0]?.position ?? '0'
+    if (limit === 0 || BigInt(end) < from) return []
+    const rows = await this.#rows(query, 'takeFrom', limit, token, from.toString())
+    const positions = rows.map(({ position }) => BigInt(position))
+    const highest = rows.length < limit ? undefined : positions.reduce((left, right) => (left > right ? left : right), 0n)
+    this.#window.looked({ from, end: BigInt(end), highest, startedAt, endedAt: this.#now })
+    return rows
+  }
+
+  async #rows(
+    query: Query,
+    statement: 'takeFrom' | 'takeThese',
+    limit: number,
+    token: string,
+    which: string | readonly string[],
+  ): Promise<TakenRow[]> {
+    const { sql, settings } = this.#connection
+    return (await query<TakenRow>(sql[statement], [this.#queue, limit, settings.visibilityMs, token, TAKE_BYTES, which])).rows
+  }
+
+  #follow(positions: readonly string[]): void {
+    if (positions.length === 0) return
+    for (const position of positions) this.#next.add(position)
+    if (this.#fetching.signal.aborted) this.#connection.ring([this.#queue])
+    this.#ring()
+  }
+
   #hold(row: TakenRow, token: string, until: number): void {
-    const held: Held = { position: row.position, token, keyed: row.keyed, until, controller: new AbortController() }
+    const held: Held = { position: row.position, token, until, controller: new AbortController() }
     this.#held.add(held)
     const run = this.#deliver(row, held).finally(() => this.#running.delete(run))
     this.#running.add(run)
@@ -163,12 +206,12 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** Something may be due now: this message again, or the next one of its key. Whoever stops leaves it to others. */
-  #afterwards(held: Held, disposition: Disposition): void {
+  /** The message may come again, soon or later. */
+  #afterwards({ position }: Held, disposition: Disposition): void {
+    if (disposition.kind !== 'retry' && disposition.kind !== 'release') return
     const delayMs = disposition.kind === 'retry' ? delayOf(disposition.delayMs) : 0
-    if (delayMs > 0) this.#nextDue = Math.min(this.#nextDue, this.#now + delayMs + 1)
-    else if (!held.keyed && (disposition.kind === 'ack' || disposition.kind === 'reject')) return
-    else if (this.#fetching.signal.aborted) this.#connection.ring([this.#queue])
+    if (delayMs === 0) return this.#follow([position])
+    this.#nextDue = Math.min(this.#nextDue, this.#now + delayMs + 1)
     this.#ring()
   }
 

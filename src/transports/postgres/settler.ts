@@ -3,7 +3,6 @@ import type { Disposition } from '../../core/transport.ts'
 import type { Query } from '../../sql/postgres/pool.ts'
 import type { Connection } from './connection.ts'
 import { delayOf } from './encode.ts'
-import type { QueueStatements } from './statements.ts'
 
 /** Which row, and the proof that it is still ours. */
 export interface Hold {
@@ -15,6 +14,15 @@ interface Waiting {
   readonly hold: Hold
   readonly disposition: Disposition
   readonly done: () => void
+}
+
+export interface SettlerOptions {
+  /** Called, and awaited, before the next try. */
+  readonly failed: (error: unknown) => Promise<void>
+  /** After this nothing is tried any more. */
+  readonly signal: AbortSignal
+  /** Positions that may be the first ones of their keys now. */
+  readonly onNext: (positions: readonly string[]) => void
 }
 
 type Kind<Name extends Disposition['kind']> = Extract<Disposition, { kind: Name }>
@@ -31,15 +39,16 @@ export class Settler {
   readonly #connection: Connection
   readonly #queue: number
   readonly #failed: (error: unknown) => Promise<void>
+  readonly #onNext: (positions: readonly string[]) => void
   readonly #signal: AbortSignal
   #waiting: Waiting[] = []
   #running = false
 
-  /** `failed` is called, and awaited, before the next try. After `signal` nothing is tried any more. */
-  constructor(connection: Connection, queue: number, options: { failed: (error: unknown) => Promise<void>; signal: AbortSignal }) {
+  constructor(connection: Connection, queue: number, options: SettlerOptions) {
     this.#connection = connection
     this.#queue = queue
     this.#failed = options.failed
+    this.#onNext = options.onNext
     this.#signal = options.signal
   }
 
@@ -57,7 +66,8 @@ export class Settler {
       const batch = this.#waiting.splice(0, MOST)
       while (!this.#signal.aborted) {
         try {
-          await this.#connection.own.transaction('settling messages', (query) => this.#record(query, batch), { durable: false })
+          const record = (query: Query): Promise<readonly string[]> => this.#record(query, batch)
+          this.#onNext(await this.#connection.own.transaction('settling messages', record, { durable: false }))
           break
         } catch (error) {
           await this.#failed(error)
@@ -68,22 +78,30 @@ export class Settler {
     this.#running = false
   }
 
-  /** One statement per kind; a former holder changes nothing. */
-  async #record(query: Query, batch: readonly Waiting[]): Promise<void> {
+  /** One statement per kind; a former holder changes nothing. Returns what comes next of the keys. */
+  async #record(query: Query, batch: readonly Waiting[]): Promise<readonly string[]> {
     const { sql } = this.#connection
     const of = <Name extends Disposition['kind']>(kind: Name): Kind<Name>[] =>
       batch.flatMap(({ disposition }) => (disposition.kind === kind ? [disposition as Kind<Name>] : []))
-    const run = async (kind: Disposition['kind'], text: keyof QueueStatements, ...more: readonly unknown[][]): Promise<void> => {
+    const next: string[] = []
+    const run = async (kind: Disposition['kind'], ...more: readonly unknown[][]): Promise<void> => {
       const holds = batch.filter(({ disposition }) => disposition.kind === kind).map(({ hold }) => hold)
       if (holds.length === 0) return
-      await query(sql[text], [this.#queue, holds.map(({ position }) => position), holds.map(({ token }) => token), ...more])
+      const values = [this.#queue, holds.map(({ position }) => position), holds.map(({ token }) => token), ...more]
+      next.push(...(await query<{ position: string }>(sql[kind], values)).rows.map(({ position }) => position))
     }
-    const rejected = of('reject')
-    await run('ack', 'ack')
-    const delays = of('retry').map(({ delayMs }) => delayOf(delayMs))
-    await run('retry', 'retry', delays)
-    await run('release', 'release')
-    const [reasons, errors] = [rejected.map(({ reason }) => errorText(reason)), rejected.map(({ error }) => errorText(error))]
-    await run('reject', 'reject', reasons, errors)
+    const [retried, rejected] = [of('retry'), of('reject')]
+    await run('ack')
+    await run(
+      'retry',
+      retried.map(({ delayMs }) => delayOf(delayMs)),
+    )
+    await run('release')
+    await run(
+      'reject',
+      rejected.map(({ reason }) => errorText(reason)),
+      rejected.map(({ error }) => errorText(error)),
+    )
+    return next
   }
 }

@@ -8,7 +8,9 @@ export interface QueueStatements {
   readonly unsubscribe: string
   readonly put: string
   readonly putOne: string
-  readonly take: string
+  readonly end: string
+  readonly takeFrom: string
+  readonly takeThese: string
   readonly renew: string
   readonly ack: string
   readonly retry: string
@@ -20,20 +22,20 @@ export interface QueueStatements {
 }
 
 /**
- * $1 queue, $2 most rows, $3 hold time in ms, $4 token, $5 most bytes.
+ * $1 queue, $2 most rows, $3 hold time in ms, $4 token, $5 most bytes, $6 which positions.
  *
  * Of a key only the first row is looked at twice: who inserts holds the lock of the key until the
  * commit, so that a row is never seen without those before it.
  */
-const take = (S: string): string => `
+const take = (S: string, which: string, order: string): string => `
 with c as materialized (
   select m.position, octet_length(m.body) as bytes
   from ${S}.queue_message m
   left join lateral (
     select h.position from ${S}.queue_message h where h.queue = m.queue and h.key = m.key order by h.position limit 1
   ) h on true
-  where m.queue = $1::integer and m.visible_at <= statement_timestamp() and (m.key is null or h.position = m.position)
-  order by m.position limit $2::integer
+  where m.queue = $1::integer and m.position ${which} and m.visible_at <= statement_timestamp() and (m.key is null or h.position = m.position)
+  ${order} limit $2::integer
   for update of m skip locked
 ),
 fits as materialized (
@@ -44,19 +46,26 @@ set visible_at = statement_timestamp() + $3::float8 * interval '1 millisecond',
   token = $4::uuid,
   attempts = least(greatest(m.attempts, 0), 1000000) + 1
 where m.queue = $1::integer and m.position = any (array(select f.position from fits f where f.before < $5::bigint))
-returning m.position::text, m.attempts, m.id, m.type, m.key is not null as keyed, m.headers, m.body`
+returning m.position::text, m.attempts, m.id, m.type, m.headers, m.body`
 
 /** $1 queue, $2 positions, $3 tokens, and what else is named. */
 const given = (more = '', names = ''): string =>
   `unnest($2::bigint[], $3::uuid[]${more}) as u(position, token${names}) where m.queue = $1::integer and m.position = u.position and m.token = u.token`
 
+/** Of those that have gone, the next ones of their keys. */
+const next = (S: string): string => `
+select n.position::text from gone g cross join lateral (
+  select h.position from ${S}.queue_message h where h.queue = $1::integer and h.key = g.key and h.position > g.position order by h.position limit 1
+) n`
+
 const reject = (S: string): string => `
 with gone as (
   delete from ${S}.queue_message m using ${given(', $4::text[], $5::text[]', ', reason, error')}
   returning m.*, u.reason, u.error
-)
-insert into ${S}.queue_dead (queue, reason, error, attempts, id, type, key, headers, body)
-select g.queue, g.reason, g.error, g.attempts, g.id, g.type, g.key, g.headers, g.body from gone g order by g.position`
+),
+buried as (insert into ${S}.queue_dead (queue, reason, error, attempts, id, type, key, headers, body)
+select g.queue, g.reason, g.error, g.attempts, g.id, g.type, g.key, g.headers, g.body from gone g order by g.position)
+${next(S)}`
 
 /**
  * $1 id, $2 key, $3 delay in ms, $4 type, $5 kind and $6 name of the destination, $7 headers, $8 body.
@@ -86,11 +95,13 @@ export function queueStatements(schema: string): QueueStatements {
     unsubscribe: `delete from ${S}.queue_subscription where topic = any ($1::text[]) and queue = $2::integer`,
     put: `select p.answer, p.queue_ids, p.transaction_id from ${S}.queue_put($1::text, $2::bytea, $3::text, $4::boolean, $5::boolean) p`,
     putOne: putOne(S),
-    take: take(S),
+    end: `select coalesce(max(position), 0)::text as position from ${S}.queue_message where queue = $1::integer`,
+    takeFrom: take(S, '>= $6::bigint', 'order by m.position'),
+    takeThese: take(S, '= any ($6::bigint[])', ''),
     renew: `
 update ${S}.queue_message m set visible_at = clock_timestamp() + $4::float8 * interval '1 millisecond'
 from ${given()} returning m.position::text`,
-    ack: `delete from ${S}.queue_message m using ${given()}`,
+    ack: `with gone as (delete from ${S}.queue_message m using ${given()} returning m.key, m.position) ${next(S)}`,
     retry: `
 update ${S}.queue_message m set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null
 from ${given(', $4::float8[]', ', delay')}`,
