@@ -13,8 +13,8 @@ export interface StatementResult {
 export interface OpenToQueue<Tx> {
   /** Which tables these are; equal texts are the same place: server, database, schema. Asks the database. */
   place(): Promise<string>
-  /** Runs one statement of the queue inside this transaction; throws as `save` does. `name`: it comes often, and may be prepared. */
-  query(tx: Tx, text: string, values: readonly StatementValue[], name?: string): Promise<StatementResult>
+  /** Runs one statement of the queue inside this transaction; throws as `save` does. `often`: the text comes again and again, and may be prepared. */
+  query(tx: Tx, text: string, values: readonly StatementValue[], options?: { readonly often: boolean }): Promise<StatementResult>
 }
 
 /**
@@ -30,7 +30,7 @@ export interface StraightRoad {
    * one of its key.
    */
   put(
-    query: (text: string, values: readonly StatementValue[], name?: string) => Promise<StatementResult>,
+    query: (text: string, values: readonly StatementValue[], options?: { readonly often: boolean }) => Promise<StatementResult>,
     messages: readonly OutgoingMessage[],
     keys: readonly string[],
   ): Promise<readonly boolean[]>

@@ -42,9 +42,9 @@ export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
 function openToQueue<Tx>({ own, schema, session, notes }: OutboxPorts<Tx>): OpenToQueue<Tx> {
   return {
     place: () => placeOf(own, schema),
-    async query(tx, text, values, name) {
+    async query(tx, text, values, options) {
       try {
-        const result = await session.executor(tx).query(text, values, name)
+        const result = await session.executor(tx).query(text, values, options)
         notes.saved(tx, result.rows[0]?.['transaction_id'] as string | undefined, false)
         return result
       } catch (error) {

@@ -68,7 +68,8 @@ select g.queue, g.reason, g.error, g.attempts, g.id, g.type, g.key, g.headers, g
 ${next(S)}`
 
 /**
- * $1 id, $2 key, $3 delay in ms, $4 type, $5 kind and $6 name of the destination, $7 headers, $8 body.
+ * $1 id, $2 key, $3 delay in ms, $4 type, $5 kind and $6 name of the destination, $7 headers, $8 body,
+ * $9 name of the transport.
  *
  * One message straight into its queues, for a third of what the function for many costs the server. No
  * row: ask that function why. The lock of the key must come before the position and must not depend on
@@ -83,7 +84,10 @@ cross join lateral (
   union all
   select s.queue from ${S}.queue_subscription s where $5::text = 'topic' and s.topic = $6::text
 ) t
-where k.free
+where k.free and not exists (
+  select from ${S}.pause p where (p.kind = 'key' and p.name = $2::text)
+    or (p.kind = 'destination' and p.name = $9::text || '/' || $5::text || '/' || $6::text)
+)
 returning queue::text as queue_id, pg_catalog.pg_current_xact_id()::text as transaction_id`
 
 export function queueStatements(schema: string): QueueStatements {

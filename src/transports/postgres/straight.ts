@@ -5,7 +5,7 @@ import type { Connection } from './connection.ts'
 import { delayOf, encode, unstorable } from './encode.ts'
 import { idsOf, PUT_MESSAGES } from './publish.ts'
 
-type StatementRunner = (text: string, values: readonly StatementValue[], name?: string) => Promise<StatementResult>
+type StatementRunner = (text: string, values: readonly StatementValue[], options?: { readonly often: boolean }) => Promise<StatementResult>
 
 /** Into the queue inside the transaction of an outbox in the same schema. See ADR 0061. */
 export function straightRoad(connection: Connection): StraightRoad {
@@ -43,7 +43,7 @@ interface Put {
 
 /** The usual case, one message and its key alone. Undefined: it is another case, or the function for many has to say why not. */
 async function putOne(
-  { sql, settings }: Connection,
+  { sql }: Connection,
   query: StatementRunner,
   messages: readonly OutgoingMessage[],
   keys: readonly string[],
@@ -51,8 +51,8 @@ async function putOne(
   const [only] = messages
   if (only === undefined || messages.length > 1 || keys.some((key) => key !== only.partitionKey)) return undefined
   const { id, partitionKey = null, delayMs, type, to, headers, body } = only
-  const values = [id, partitionKey, delayOf(delayMs), type, to.kind, to.name, JSON.stringify(headers), body]
-  const { rows } = await query(sql.putOne, values, `mersal_${settings.schema}_put`)
+  const values = [id, partitionKey, delayOf(delayMs), type, to.kind, to.name, JSON.stringify(headers), body, to.transport]
+  const { rows } = await query(sql.putOne, values, { often: true })
   return rows.length === 0 ? undefined : [{ answer: 'put', queues: rows.map((row) => Number(row['queue_id'])) }]
 }
 
