@@ -3,6 +3,7 @@ import { claim } from './claim/section.ts'
 import { drain } from './drain/section.ts'
 import type { Effort } from './effort.ts'
 import { latency } from './latency/section.ts'
+import { queue } from './queue/section.ts'
 import { receive } from './receive/section.ts'
 import { relay } from './relay/section.ts'
 import type { Table } from './report.ts'
@@ -21,6 +22,7 @@ export const sections: Readonly<Record<string, (effort: Effort) => Promise<Table
   sustained,
   churn,
   receive,
+  queue,
   scale,
   sqlite,
 }

@@ -3,7 +3,8 @@ import { command, Mersal } from '../../src/index.ts'
 import { postgres, type PostgresClient, postgresQueue } from '../../src/postgres.ts'
 import { type Candidate, cpuSeconds, interleave, type Sample } from '../measure.ts'
 import { type Table, tableOf } from '../report.ts'
-import { type BenchPostgres, benchPostgres } from '../servers.ts'
+import type { BenchServer } from '../servers.ts'
+import type { Effort } from '../effort.ts'
 
 const Work = command<{ number: number; text: string }>('bench.work')
 const WRITERS = 16
@@ -13,19 +14,20 @@ const text = 'x'.repeat(250)
  * The queue in PostgreSQL: a business row and one message per transaction, straight into the queue against outbox and
  * relay. First the senders alone, then from the transaction to the end of its handler, everything in one process.
  */
-export async function queue({ runs, seconds }: { readonly runs: number; readonly seconds: number }): Promise<Table[]> {
-  await using server = await benchPostgres()
+export async function queue({ runs, seconds, size, servers }: Effort): Promise<Table[]> {
+  const server = await servers.postgres()
+  const options = { warmUp: size !== 'tiny' }
   const tables: Table[] = []
   for (const keyed of [false, true]) {
     const what = keyed ? 'with 1,000 keys' : 'without keys'
-    const senders = [
-      row(server, seconds),
-      sender(server, seconds, { straight: false, keyed }),
-      sender(server, seconds, { straight: true, keyed }),
-    ]
-    tables.push(tableOf(`Senders alone, ${WRITERS} at once, ${what}, ${server.version}`, 'transactions/s', await interleave(senders, runs)))
-    const roads = [handled(server, seconds, { straight: false, keyed }), handled(server, seconds, { straight: true, keyed })]
-    tables.push(tableOf(`From the transaction to its handler, ${what}, ${server.version}`, 'transactions/s', await interleave(roads, runs)))
+    const [outbox, straight] = [false, true].map((way) => ({ straight: way, keyed })) as [Road, Road]
+    const alone = [row(server, seconds), sender(server, seconds, outbox), sender(server, seconds, straight)]
+    const unit = 'transactions/s'
+    const title = `Senders alone, ${WRITERS} at once, ${what}, ${server.version}`
+    tables.push(tableOf({ id: `queue senders ${what}`, title, unit }, await interleave(alone, runs, options)))
+    const whole = [handled(server, seconds, outbox), handled(server, seconds, straight)]
+    const end = `From the transaction to its handler, ${what}, ${server.version}`
+    tables.push(tableOf({ id: `queue handled ${what}`, title: end, unit }, await interleave(whole, runs, options)))
   }
   return tables
 }
@@ -50,7 +52,7 @@ async function repeat(seconds: number, work: (number: number) => Promise<unknown
 
 /** One measured run on a schema of its own. */
 async function measured(
-  server: BenchPostgres,
+  server: BenchServer,
   work: (pool: Pool, schema: string) => Promise<{ readonly count: number; readonly faults: readonly string[]; readonly elapsedMs: number }>,
 ): Promise<Sample> {
   const schema = 'bench_queue'
@@ -69,7 +71,7 @@ async function measured(
 const insert = (tx: Pick<PostgresClient, 'query'>, schema: string, number: number): Promise<unknown> =>
   tx.query(`insert into ${schema}.business values ($1)`, [number])
 
-function row(server: BenchPostgres, seconds: number): Candidate {
+function row(server: BenchServer, seconds: number): Candidate {
   return {
     name: 'the business row alone',
     run: () =>
@@ -102,7 +104,7 @@ function send(app: Mersal<PostgresClient>, schema: string, { keyed }: Road): (nu
     })
 }
 
-function sender(server: BenchPostgres, seconds: number, road: Road): Candidate {
+function sender(server: BenchServer, seconds: number, road: Road): Candidate {
   return {
     name: nameOf(road),
     run: () =>
@@ -121,7 +123,7 @@ function sender(server: BenchPostgres, seconds: number, road: Road): Candidate {
   }
 }
 
-function handled(server: BenchPostgres, seconds: number, road: Road): Candidate {
+function handled(server: BenchServer, seconds: number, road: Road): Candidate {
   return {
     name: nameOf(road),
     run: () =>
