@@ -147,10 +147,11 @@ export class Consumer implements AsyncDisposable {
   }
 
   async #look(query: Query, limit: number, token: string): Promise<readonly TakenRow[]> {
+    if (limit === 0) return []
     const startedAt = this.#now
     const from = this.#window.plan(startedAt)
     const end = (await query<{ position: string }>(this.#connection.sql.end, [this.#queue])).rows[0]?.position ?? '0'
-    if (limit === 0 || BigInt(end) < from) return []
+    if (BigInt(end) < from) return []
     const rows = await this.#rows(query, 'takeFrom', limit, token, from.toString())
     const positions = rows.map(({ position }) => BigInt(position))
     const highest = rows.length < limit ? undefined : positions.reduce((left, right) => (left > right ? left : right), 0n)

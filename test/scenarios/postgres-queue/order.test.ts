@@ -110,5 +110,32 @@ describe.skipIf(!present)(
     test('writers of both kinds, and one over outbox and relay, on the same keys', { timeout: 60_000 }, () =>
       race([committed, committed, serializable, { isolation: 'read committed', straight: false }], 3),
     )
+
+    test('behind 20,000 messages that wait for one key, others are delivered, and the key keeps its order', {
+      timeout: 60_000,
+    }, async () => {
+      await using harness = await queueHarness()
+      const { schema } = harness.database
+      const queue = harness.queue({ pollIntervalMs: 50 })
+      await queue.subscribe('hot', [])
+      await harness.database.query(
+        `insert into ${schema}.queue_message (queue, visible_at, id, type, key, headers, body)
+       select q.id, now(), n::text, 't', case when n <= 20000 then 'one' else 'other ' || n end, '{}', ''
+       from ${schema}.queue q, generate_series(1, 20020) g(n) order by g.n`,
+      )
+      const hot: number[] = []
+      const others = new Set<number>()
+      const seen = Promise.withResolvers<void>()
+      const consumption = await queue.consume({ queue: 'hot', concurrency: 2 }, ({ message }) => {
+        const number = Number(message.id)
+        if (number <= 20_000) hot.push(number)
+        else others.add(number)
+        if (others.size === 20 && hot.length > 50) seen.resolve()
+        return Promise.resolve({ kind: 'ack' })
+      })
+      await seen.promise
+      await consumption[Symbol.asyncDispose]()
+      expect(hot).toEqual(hot.map((_, index) => index + 1))
+    })
   },
 )
