@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Transport } from '../core/transport.ts'
 import { toError } from '../lib/abort.ts'
+import { systemClock } from '../lib/clock.ts'
 import { checkConfig, type ConfigSource, type MersalConfig, transportsOf } from './config.ts'
 import { configOfEnv, envHasStore } from './env-config.ts'
 import { CommandError } from './exit.ts'
@@ -77,11 +78,15 @@ function explain(error: Error): string {
   return `${error.name}: ${text}`
 }
 
+/** A server that does not answer must not keep the program; it ends anyway. */
+const LONGEST_CLOSE_MS = 3000
+
 /** Closes what the configuration has opened; problems are told, since the work is done. */
 export async function closeConfig({ config, transports }: Loaded, told: (text: string) => void): Promise<void> {
   for (const close of [...[...transports.values(), config.store].map((part) => async () => part[Symbol.asyncDispose]()), config.close]) {
     try {
-      await close?.()
+      if (close === undefined) continue
+      await Promise.race([close(), systemClock.sleep(LONGEST_CLOSE_MS)])
     } catch (thrown) {
       told(`closing failed: ${toError(thrown).message}`)
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { createOutput } from './output.ts'
+import { createOutput, type OutputStream } from './output.ts'
 import { runProgram } from './program.ts'
 
 // Node tells of experimental parts (SQLite) on every start; people who run a program cannot do anything about it.
@@ -7,7 +7,19 @@ process.removeAllListeners('warning')
 process.on('warning', (warning) => {
   if (warning.name !== 'ExperimentalWarning') out.note(`${warning.name}: ${warning.message}`)
 })
-const out = createOutput(process.stdout, process.stderr, process.env)
+const own = (stream: NodeJS.WriteStream): OutputStream => ({
+  write: stream.write.bind(stream) as OutputStream['write'],
+  isTTY: stream.isTTY,
+  columns: stream.columns,
+})
+const out = createOutput(own(process.stdout), own(process.stderr), process.env)
+
+// Loggers of transports and whatever the configuration prints take the same way out.
+for (const stream of [process.stdout, process.stderr]) {
+  const write = stream.write.bind(stream) as (text: string, ...rest: unknown[]) => boolean
+  stream.write = (chunk: string | Uint8Array, ...rest: unknown[]) =>
+    write(out.foreign(typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString()), ...rest)
+}
 
 // A reader such as `head` that has seen enough is no failure.
 for (const stream of [process.stdout, process.stderr]) {

@@ -1,6 +1,6 @@
-import { oneLine, redactor, safeJson, secretsIn } from './safe.ts'
+import { oneLine, redactor, safeJson, safeLines, secretsIn } from './safe.ts'
 
-interface Stream {
+export interface OutputStream {
   write(text: string, done?: (error?: Error | null) => void): unknown
   readonly isTTY?: boolean
   readonly columns?: number
@@ -22,13 +22,14 @@ export interface Output {
   clear(): void
   /** From now on hidden everywhere. */
   hide(value: string, name?: string): void
-  redact(text: string): string
+  /** What somebody else prints: a logger of a transport, the configuration. */
+  foreign(text: string): string
   readonly width: number
   /** Resolves when everything has left the process. */
   flush(): Promise<void>
 }
 
-export function createOutput(stdout: Stream, stderr: Stream, env: Readonly<Record<string, string | undefined>>): Output {
+export function createOutput(stdout: OutputStream, stderr: OutputStream, env: Readonly<Record<string, string | undefined>>): Output {
   const secrets = new Set<string>()
   const hide = (value: string, name?: string): void => {
     for (const secret of secretsIn(value, name)) secrets.add(secret)
@@ -38,16 +39,16 @@ export function createOutput(stdout: Stream, stderr: Stream, env: Readonly<Recor
   // Secrets first: escaping could hide one from the search.
   const safe = (text: string): string => oneLine(redact(text))
   let moving = false
-  const print = (stream: Stream, text: string): void => {
+  const print = (stream: OutputStream, text: string): void => {
     if (moving) stderr.write('\r\u001b[K')
     moving = false
     stream.write(`${text}\n`)
   }
   return {
     line: (text = '') => print(stdout, safe(text)),
-    json: (value, indent) => print(stdout, redact(safeJson(value, indent))),
+    json: (value, indent) => print(stdout, safeJson(value, redact, indent)),
     note: (text) => print(stderr, safe(text)),
-    log: (fields) => print(stderr, redact(safeJson(fields))),
+    log: (fields) => print(stderr, safeJson(fields, redact)),
     progress(text) {
       if (stderr.isTTY !== true) return
       moving = true
@@ -58,7 +59,7 @@ export function createOutput(stdout: Stream, stderr: Stream, env: Readonly<Recor
     },
     clear: () => void (stdout.isTTY === true && stdout.write('\u001b[2J\u001b[H')),
     hide,
-    redact,
+    foreign: (text) => safeLines(redact(text)),
     width: stdout.columns ?? 120,
     flush: async () => {
       await Promise.all([stdout, stderr].map((stream) => new Promise<void>((resolve) => stream.write('', () => resolve()))))

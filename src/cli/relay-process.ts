@@ -6,6 +6,8 @@ import { createRelay } from '../outbox/relay.ts'
 import type { Relay } from '../outbox/types.ts'
 import type { Loaded } from './load-config.ts'
 
+const LONGEST_STATEMENT_MS = 1000
+
 export interface RunningRelay {
   readonly relay: Relay
   /** Whether everything was settled. Repeated calls share one stop. */
@@ -42,7 +44,8 @@ export function startRelay(
       stopped ??= (async () => {
         closing.abort()
         const settled = await relay.stop({ graceMs })
-        await janitor
+        // Its statement may wait for a database that does not answer; what it has not removed is removed later.
+        await Promise.race([janitor, systemClock.sleep(LONGEST_STATEMENT_MS)])
         return settled
       })()
       return stopped

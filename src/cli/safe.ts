@@ -10,16 +10,27 @@ export function oneLine(text: string): string {
   return text.replace(UNSAFE, escaped)
 }
 
-/** JSON with every character of these kinds escaped; it parses to the same value. */
-export function safeJson(value: unknown, indent?: number): string {
-  const text = JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? item.toString() : item), indent)
-  return text.replace(UNSAFE, (char) => {
-    if (char === '\n') return char // only between values; inside of texts JSON has escaped it
-    return char
+/** With escapes of JSON, four digits for each unit. */
+function escapedForJson(text: string): string {
+  return text.replace(UNSAFE, (char) =>
+    char
       .split('')
       .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
-      .join('')
-  })
+      .join(''),
+  )
+}
+
+/** JSON in which every character of these kinds is escaped, so that it parses to the same value, except for what `redact` changes in its texts. */
+export function safeJson(value: unknown, redact: (text: string) => string, indent?: number): string {
+  const plain = (_: string, item: unknown): unknown =>
+    typeof item === 'bigint' ? item.toString() : typeof item === 'string' ? redact(item) : item
+  // Line breaks stand only between values; inside of texts JSON has escaped them.
+  return safeLines(JSON.stringify(value, plain, indent))
+}
+
+/** Text of others, which may be lines of JSON: everything but line breaks is made safe. */
+export function safeLines(text: string): string {
+  return text.split('\n').map(escapedForJson).join('\n')
 }
 
 /** Shorter than this, a secret would hide half of the output. */
@@ -42,17 +53,22 @@ function decoded(text: string): string {
 
 const SECRET_NAME = /PASS|SECRET|TOKEN|CREDENTIAL|PRIVATE/i
 
+/** Of a variable whose name tells, so that a word such as `true` is not taken for one. */
+const SHORTEST_NAMED = 8
+
 /** The secrets in one value of the environment, or in a URL. */
 export function secretsIn(value: string, name = ''): string[] {
   const found: string[] = []
   const info = userInfo(value)
-  if (info !== undefined) {
-    const password = info.includes(':') ? info.slice(info.indexOf(':') + 1) : ''
-    found.push(password, decoded(password))
+  if (info?.includes(':') === true) {
+    const user = info.slice(0, info.indexOf(':'))
+    const password = info.slice(user.length + 1)
+    // Hiding the word `postgres` or `guest` wherever it stands would hide nothing but the output.
+    if (password !== user) found.push(password, decoded(password))
   }
   const query = /[?&](?:password|sslpassword)=([^&#\s]+)/i.exec(value)?.[1]
   if (query !== undefined) found.push(query, decoded(query))
-  if (SECRET_NAME.test(name)) found.push(value)
+  if (SECRET_NAME.test(name) && value.length >= SHORTEST_NAMED) found.push(value)
   return found.filter((secret) => secret.length >= SHORTEST)
 }
 

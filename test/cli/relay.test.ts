@@ -1,6 +1,9 @@
+import { Pool } from 'pg'
 import { describe, expect, test } from 'vitest'
+import { sqliteQueue } from '../../src/sqlite.ts'
+import { clusterAvailable, privateCluster } from '../postgres/cluster.ts'
 import { serverAnswers } from '../postgres/database.ts'
-import type { Running } from './project.ts'
+import { openProject, postgresConfig, type Running, sqliteConfig } from './project.ts'
 import { type Kind, message, openBench } from './stores.ts'
 
 const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
@@ -99,10 +102,81 @@ describe('mersal relay', { timeout: 120_000 }, () => {
 
   test('says that it needs a broker', async () => {
     await using bench = await openBench('sqlite')
-    bench.project.write('mersal.config.ts', (await import('./project.ts')).sqliteConfig().replace(/transport: .*/, ''))
+    bench.project.write('mersal.config.ts', sqliteConfig().replace(/transport: .*/, ''))
     expect(await bench.project.mersal(['relay'])).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('a relay needs a broker') as string,
     })
+  })
+})
+
+describe.runIf(kinds.includes('postgres') && clusterAvailable())('mersal relay and a database that goes away', { timeout: 120_000 }, () => {
+  test('is not ready while the database is down, and goes on by itself when it is back', async () => {
+    await using cluster = await privateCluster()
+    await using project = openProject(postgresConfig(cluster.url, 'mersal', '', 'relay: { pollIntervalMs: 100, claimMs: 1000 },'))
+    expect(await project.mersal(['migrate'])).toMatchObject({ code: 0 })
+    await using broker = sqliteQueue({ path: project.file('queue.db') })
+    await broker.subscribe('orders', [])
+    const relay = project.start(['relay', '--port', '0'])
+    const address = await addressOf(relay)
+    await until(async () => (await get(`${address}/readyz`)).status === 200)
+    await cluster.kill()
+    await until(async () => (await get(`${address}/readyz`)).status === 503)
+    expect((await get(`${address}/readyz`)).text).toMatch(/^the database has not answered for \d+ s\n$/)
+    expect((await get(`${address}/healthz`)).status).toBe(200)
+    const { status, text } = await get(`${address}/metrics`)
+    expect(status).toBe(200)
+    expect(text).toMatch(/^mersal_relay_claim_failures_total [1-9]/m)
+    expect(text).not.toContain('mersal_outbox_pending')
+    await cluster.start()
+    const pool = new Pool({ connectionString: cluster.url })
+    pool.on('error', () => {})
+    await pool.query(`select mersal.send('orders', 'orders.placed', '{}')`)
+    await until(async () => (await get(`${address}/readyz`)).status === 200)
+    await until(async () => (await pool.query('select from mersal.outbox')).rowCount === 0)
+    await pool.end()
+    const { code, stderr } = await relay.signal('SIGTERM')
+    expect(code).toBe(0)
+    expect(stderr).toContain('the outbox storage can be claimed from again')
+  })
+
+  test('stops within its grace although the database does not answer', async () => {
+    await using cluster = await privateCluster()
+    await using project = openProject(postgresConfig(cluster.url, 'mersal'))
+    await project.mersal(['migrate'])
+    const relay = project.start(['relay', '--port', '0', '--grace-ms', '1000'])
+    await addressOf(relay)
+    await cluster.kill()
+    await relay.says(/claiming from the outbox storage failed/)
+    expect((await relay.signal('SIGTERM')).code).toBe(0)
+  })
+
+  test('fails at once when there is no database at the start', async () => {
+    await using project = openProject(postgresConfig('postgres://app@127.0.0.1:1/shop', 'mersal'))
+    expect(await project.mersal(['relay', '--port', '0'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('ECONNREFUSED') as string,
+    })
+  })
+})
+
+describe('mersal relay and a broker that does not answer', { timeout: 120_000 }, () => {
+  test('gives up at the end of its grace, says so with its exit code, and leaves the message to the next relay', async () => {
+    await using bench = await openBench('sqlite')
+    bench.project.write(
+      'mersal.config.ts',
+      sqliteConfig().replace(
+        /transport: .*/,
+        `transport: { ...sqliteQueue({ path: 'queue.db' }), publish: (list) => list.map(() => new Promise(() => {})) } as never,`,
+      ),
+    )
+    await bench.send(message('a'))
+    const relay = bench.project.start(['relay', '--port', '0', '--grace-ms', '500'])
+    const address = await addressOf(relay)
+    await until(async () => (await get(`${address}/metrics`)).text.includes('mersal_relay_held_messages 1'))
+    const { code, stdout } = await relay.signal('SIGTERM')
+    expect(code).toBe(1)
+    expect(stdout).toContain('falls due by itself')
+    expect(await bench.store.admin.stats()).toMatchObject({ pending: 1, dead: 0 })
   })
 })

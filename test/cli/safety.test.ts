@@ -93,6 +93,26 @@ describe('no password is printed', { timeout: 180_000 }, () => {
     expectNoSecret(await project.mersal(['status', `--url=postgres://app:${ENCODED}@db/shop`]))
   })
 
+  test('by what the configuration or a logger prints past the program', async () => {
+    await using project = openProject(
+      `console.log('to', process.env.DATABASE_URL, '\\u001b[31m')\nprocess.stderr.write(Buffer.from(process.env.DATABASE_URL!))\n${sqliteConfig()}`,
+    )
+    const ended = await project.mersal(['migrate'], { DATABASE_URL: `postgres://app:${ENCODED}@db/shop` })
+    expect(ended).toMatchObject({ code: 0, stdout: expect.stringContaining('to postgres://***@db/shop') as string })
+    expectNoSecret(ended)
+    expect(ended.stdout).not.toMatch(UNSAFE)
+  })
+
+  test('and JSON stays JSON, whatever the password looks like', async () => {
+    await using bench = await openBench('sqlite')
+    await bench.send(...Array.from({ length: 12 }, () => message('a')))
+    for (const password of ['pending', 'store', '1212', '"}]']) {
+      const env = { SOME_URL: `amqp://app:${password}@127.0.0.1/`, OTHER_URL: 'x://pending:pending@h/' }
+      const { stdout } = await bench.project.mersal(['status', '--json', '--quick'], env)
+      expect(JSON.parse(stdout)).toMatchObject({ pending: 12, store: 'sqlite' })
+    }
+  })
+
   test('from the error of a dead letter', async () => {
     await using bench = await openBench('sqlite')
     await bench.send(message('a'))
