@@ -64,13 +64,20 @@ async function quiet({ pool }: Scene, relay: string): Promise<void> {
   })
 }
 
-/** Stops the process in the middle of a batch: some of it is settled, and some it still holds. */
+/** A process that is stopped inside a transaction keeps its row locks, and nobody gets past them until it goes on. */
+async function inTransaction({ pool }: Scene, relay: string): Promise<boolean> {
+  const { rows } = await pool.query(`select from pg_stat_activity where application_name = $1 and state like 'idle in%' limit 1`, [relay])
+  return rows.length > 0
+}
+
+/** Stops the process in the middle of a batch, between two transactions: some of it is settled, and some it still holds. */
 async function stopInBatch(scene: Scene, worker: Worker): Promise<readonly HeldRow[]> {
   return await until(`a moment when ${worker.name} is in the middle of a batch`, PATIENCE_MS, async () => {
     worker.signal('SIGSTOP')
     await quiet(scene, worker.name)
     const held = await heldBy(scene.pool, scene.schema, worker.name)
-    if ((await known(scene.pool, scene.schema, held)) >= HELD) return held
+    const between = !(await inTransaction(scene, worker.name))
+    if (between && (await known(scene.pool, scene.schema, held)) >= HELD) return held
     worker.signal('SIGCONT')
     await sleep(50 * Math.random())
     return undefined
