@@ -1,9 +1,11 @@
 /** `npm run bench -- --help` */
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { availableParallelism, cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import type { Effort, Size } from './effort.ts'
-import { installPeers, peerVersions } from './peers/load.ts'
+import { writePage } from './document.ts'
+import { machine, versions } from './machine.ts'
+import type { Outcome } from './outcome.ts'
+import { installPeers } from './peers/load.ts'
 import { markdown } from './report.ts'
 import { sections } from './sections.ts'
 import { benchServers } from './servers.ts'
@@ -17,6 +19,7 @@ Sections: ${Object.keys(sections).join(', ')}. Default: all.
   --tiny            only whether everything works, with one set of servers and nothing to warm up
   --without-peers   leaves out the other libraries, which else are installed in bench/peers
   --json            one line of JSON per section instead of tables
+  --document        makes the results the reference (bench/reference), and writes docs/performance.md from it
 
 Each section writes bench/results/<section>.json (not with --tiny). A run that loses, doubles or reorders something ends with 1.
 `
@@ -36,6 +39,7 @@ const { values, positionals } = parseArgs({
     tiny: { type: 'boolean', default: false },
     'without-peers': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    document: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 })
@@ -50,9 +54,8 @@ async function main(): Promise<number> {
   const unknown = wanted.find((name) => sections[name] === undefined)
   if (unknown !== undefined) throw new Error(`there is no section '${unknown}'; there are ${Object.keys(sections).join(', ')}`)
   if (peers) await installPeers()
-  const machine = `${availableParallelism()} × ${cpus()[0]?.model.trim()}, Node ${process.version}`
   const say = (text: string): void => void (values.json || process.stdout.write(`${text}\n`))
-  say(`${machine}; ${runs} rounds\n${peers ? '' : 'Without the other libraries (--without-peers).\n'}`)
+  say(`${machine()}; ${runs} rounds\n${peers ? '' : 'Without the other libraries (--without-peers).\n'}`)
   mkdirSync(new URL('results/', import.meta.url), { recursive: true })
   await using shared = benchServers()
   let faulty = false
@@ -61,13 +64,22 @@ async function main(): Promise<number> {
     await using own = size === 'tiny' ? undefined : benchServers()
     const effort: Effort = { runs, seconds, size, peers, servers: own ?? shared }
     const tables = (await sections[name]?.(effort)) ?? []
-    const versions = peers ? peerVersions() : {}
-    const result = { section: name, machine, runs, seconds, size, versions, at: new Date().toISOString(), tables }
-    if (size !== 'tiny') writeFileSync(new URL(`results/${name}.json`, import.meta.url), `${JSON.stringify(result, undefined, 2)}\n`)
+    const outcome: Outcome = {
+      section: name,
+      machine: machine(),
+      versions: versions(peers),
+      runs,
+      seconds,
+      size,
+      at: new Date().toISOString(),
+      tables,
+    }
+    if (size !== 'tiny') writeFileSync(new URL(`results/${name}.json`, import.meta.url), `${JSON.stringify(outcome, undefined, 1)}\n`)
     say(tables.map(markdown).join('\n'))
-    if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`)
+    if (values.json) process.stdout.write(`${JSON.stringify(outcome)}\n`)
     faulty ||= tables.some(({ faults }) => faults.length > 0)
   }
+  if (values.document && !faulty) writePage({ adoptResults: true })
   return faulty ? 1 : 0
 }
 

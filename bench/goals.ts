@@ -1,0 +1,151 @@
+import { median, type Result, type Sample } from './measure.ts'
+import type { Table } from './report.ts'
+
+/** The tables of a run by their ids. */
+export type Tables = ReadonlyMap<string, Table>
+
+/** What we want of a figure; all of them compare candidates inside the rounds of one run. */
+export interface Goal {
+  readonly section: string
+  readonly text: string
+  /** From which the figure is; undefined where the run has no such table or candidate. */
+  readonly value: (tables: Tables) => number | undefined
+  readonly least?: number
+  readonly most?: number
+}
+
+const peers = ['pg-boss', 'graphile-worker']
+const rate = (sample: Sample): number => sample.rate
+const figure =
+  (name: string) =>
+  (sample: Sample): number =>
+    sample.figures?.[name] ?? Number.NaN
+
+function samplesOf(tables: Tables, id: string, candidate: string): readonly Sample[] | undefined {
+  const results = tables.get(id)?.data as readonly Result[] | undefined
+  return results?.find(({ name }) => name === candidate)?.samples
+}
+
+/** Median of the quotients, each inside one round. */
+function quotient(id: string, [above, below]: readonly [string, string], of = rate): Goal['value'] {
+  return (tables) => {
+    const [first, second] = [samplesOf(tables, id, above), samplesOf(tables, id, below)]
+    if (first === undefined || second === undefined) return undefined
+    return median(first.map((sample, round) => of(sample) / of(second[round] ?? sample)))
+  }
+}
+
+/** The quotient to whichever of the other libraries comes closest. */
+function toBestPeer(id: string, candidate: string): Goal['value'] {
+  return (tables) => {
+    const values = peers.map((peer) => quotient(id, [candidate, peer])(tables)).filter((value) => value !== undefined)
+    return values.length === 0 ? undefined : Math.min(...values)
+  }
+}
+
+function medianOf(id: string, candidate: string, of: (sample: Sample) => number): Goal['value'] {
+  return (tables) => {
+    const samples = samplesOf(tables, id, candidate)
+    return samples === undefined ? undefined : median(samples.map(of))
+  }
+}
+
+const keyed = 'Mersal, 1,000 keys'
+const express = 'Mersal, express lane'
+const separate = 'Mersal, separate relay'
+const oneFlight = 'Mersal, express lane, one flight'
+const bare = 'bare publishing'
+const relayAndDatabase = ({ cpu }: Sample): number => (cpu['relay'] ?? Number.NaN) + (cpu['postgres'] ?? Number.NaN)
+
+function faults(tables: Tables): number | undefined {
+  return tables.size === 0 ? undefined : [...tables.values()].reduce((sum, table) => sum + table.faults.length, 0)
+}
+
+export const goals: readonly Goal[] = [
+  {
+    section: 'write',
+    text: '1 message in a transaction, 8 connections: of the bare business transactions/s',
+    value: quotient('write 8', ['+ 1 message, Mersal', 'business row alone']),
+    least: 0.85,
+  },
+  {
+    section: 'write',
+    text: '1 message in a transaction, in one flight: of the bare business transactions/s',
+    value: quotient('write 8', ['+ 1 message, Mersal, one flight', 'business row alone']),
+    least: 0.85,
+  },
+  {
+    section: 'write',
+    text: '10 messages in a transaction: of the bare business transactions/s',
+    value: quotient('write 8', ['+ 10 messages, Mersal', 'business row alone']),
+    least: 0.6,
+  },
+  {
+    section: 'write',
+    text: '10 messages in a transaction: of a loop of inserts',
+    value: quotient('write 8', ['+ 10 messages, Mersal', '+ 10 messages, plain inserts']),
+    least: 1.8,
+  },
+  { section: 'drain', text: 'draining: of the best peer', value: toBestPeer('drain', keyed), least: 1.5 },
+  { section: 'relay', text: 'classic queue: of bare publishing', value: quotient('relay classic', [keyed, bare]), least: 0.95 },
+  {
+    section: 'relay',
+    text: 'quorum queue: of a hand-written relay without claims',
+    value: quotient('relay quorum', [keyed, 'hand-written, one reader']),
+    least: 0.95,
+  },
+  {
+    section: 'relay',
+    text: 'CPU seconds of relay and PostgreSQL per 100,000 messages',
+    value: medianOf('relay classic', keyed, relayAndDatabase),
+    most: 2.5,
+  },
+  { section: 'relay', text: 'peak memory of the relay, MB', value: medianOf('relay classic', keyed, figure('peak MB')), most: 150 },
+  {
+    section: 'latency',
+    text: 'express lane at 200/s: p50 of that of bare publishing',
+    value: quotient('latency 200', [express, bare], figure('p50 ms')),
+    most: 1.2,
+  },
+  {
+    section: 'latency',
+    text: 'express lane at 200/s: p99 of that of bare publishing',
+    value: quotient('latency 200', [express, bare], figure('p99 ms')),
+    most: 1.5,
+  },
+  {
+    section: 'latency',
+    text: 'separate relay at 200/s: p50 of that of bare publishing',
+    value: quotient('latency 200', [separate, bare], figure('p50 ms')),
+    most: 2,
+  },
+  {
+    section: 'latency',
+    text: 'separate relay at 200/s: p99 of that of bare publishing',
+    value: quotient('latency 200', [separate, bare], figure('p99 ms')),
+    most: 3,
+  },
+  {
+    section: 'sustained',
+    text: 'delivered/s, in one flight: of “commit, then publish and hope”',
+    value: quotient('sustained', [oneFlight, 'commit, then publish and hope']),
+    least: 1,
+  },
+  { section: 'sustained', text: 'delivered/s, in one flight: of the best peer', value: toBestPeer('sustained', oneFlight), least: 4 },
+  { section: 'scale', text: '4 relays: of one', value: quotient('scale relays', ['4 relays', '1 relay']), least: 0.95 },
+  {
+    section: 'scale',
+    text: 'a backlog of 1,000,000 rows: of the rate of 1,000',
+    value: quotient('scale backlog', ['large', 'small']),
+    least: 0.95,
+  },
+  { section: 'scale', text: 'all messages with one key, messages/s', value: medianOf('scale keys', 'one key', rate), least: 2000 },
+  { section: 'all', text: 'findings of something lost, doubled or out of order', value: faults, most: 0 },
+]
+
+export type Verdict = 'reached' | 'missed' | 'not measured'
+
+export function verdict({ least = -Infinity, most = Infinity }: Goal, value: number | undefined): Verdict {
+  if (value === undefined || Number.isNaN(value)) return 'not measured'
+  return value >= least && value <= most ? 'reached' : 'missed'
+}
