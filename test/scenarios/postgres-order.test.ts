@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Isolation } from '../../src/postgres.ts'
+import { own } from '../../src/sql/postgres/pool.ts'
 import { serverAnswers, type TestDatabase } from '../postgres/database.ts'
 import { claim, labels, message, sent } from '../postgres/messages.ts'
 import { claimer, inversions, newLedger, seeded, writer } from '../postgres/race.ts'
@@ -69,6 +70,32 @@ describe.skipIf(!present)('order per key on PostgreSQL', () => {
     }
     const [granted] = await store.unitOfWork((tx) => store.outbox.save(tx, [message('claimed', 'k')], { express }))
     expect(granted?.express).toBe(true)
+  })
+
+  test('rows that a frozen relay has locked are free again when the server has ended its transaction', async () => {
+    await using harness = await storeHarness()
+    await using store = await harness.open()
+    const { pool, schema } = harness.database
+    await store.unitOfWork((tx) => store.outbox.save(tx, [message('one', 'k')]))
+    const frozen = Promise.withResolvers<void>()
+    const locked = Promise.withResolvers<void>()
+    const relay = own(pool, schema).transaction('claiming messages', async (query) => {
+      await query(`select from ${schema}.outbox for update`)
+      locked.resolve()
+      await frozen.promise
+      await query('select 1')
+    })
+    const ended = expect(relay).rejects.toMatchObject({ code: 'MERSAL_STORE_FAILED' })
+    await locked.promise
+    expect(await claim(store)).toEqual([])
+    let rows = await claim(store)
+    while (rows.length === 0) {
+      await pool.query('select pg_sleep(0.05)')
+      rows = await claim(store)
+    }
+    expect(rows).toHaveLength(1)
+    frozen.resolve()
+    await ended
   })
 
   test('a former owner whose settlement waits while the row is being taken over changes nothing', async () => {

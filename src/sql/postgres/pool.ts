@@ -5,6 +5,11 @@ import { storeFailure } from './failure.ts'
 /** The server gives up a statement of ours after this, and the client a little later, in case the server is out of reach. */
 const STATEMENT_MS = 10_000
 const ANSWER_MS = 15_000
+/**
+ * The server ends a transaction of ours that says nothing for so long. Our statements follow each other at
+ * once, so that its process is frozen; and nobody else can claim the rows that it has locked.
+ */
+const SILENCE_MS = 5000
 
 /**
  * A small pool of Mersal's own with the settings of the given one, so that its work goes on when
@@ -56,7 +61,7 @@ export interface Query {
  */
 const begin = ({ durable = true, inOrder = false }: TransactionOptions): string => `begin isolation level read committed;
 set local synchronous_commit = ${durable ? 'on' : 'off'};${inOrder ? ' set local enable_bitmapscan = off; set local enable_sort = off;' : ''} set local enable_seqscan = off; set local jit = off;
-set local statement_timeout = ${STATEMENT_MS}; set local lock_timeout = ${STATEMENT_MS / 2}`
+set local statement_timeout = ${STATEMENT_MS}; set local lock_timeout = ${STATEMENT_MS / 2}; set local idle_in_transaction_session_timeout = ${SILENCE_MS}`
 
 function queryOn(client: PostgresPoolClient): Query {
   const run = client.query.bind(client) as unknown as (config: object) => Promise<PostgresResult<never>>
