@@ -1,6 +1,10 @@
 import { describe, expect, test } from 'vitest'
+import type { Delivery, Disposition } from '../../src/index.ts'
+import { rabbitmq } from '../../src/rabbitmq.ts'
 import { sqliteQueue } from '../../src/sqlite.ts'
 import { serverAnswers } from '../postgres/database.ts'
+import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { sourceUrl, sqliteConfig } from './project.ts'
 import { type Bench, type Kind, message, openBench } from './stores.ts'
 
 const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
@@ -110,5 +114,45 @@ describe('mersal dead --queue', { timeout: 120_000 }, () => {
     })
     expect(await bench.received('orders')).toEqual(['a'])
     expect(await letters(bench, '--queue', 'billing')).toHaveLength(1)
+  })
+})
+
+describe.runIf(await rabbitIsHere())('mersal dead --queue on RabbitMQ', { timeout: 120_000 }, () => {
+  test('lists, shows, retries and discards what consumers have given up', async () => {
+    await using place = await openVhost()
+    await using bench = await openBench('sqlite')
+    bench.project.write(
+      'mersal.config.ts',
+      `import { rabbitmq } from '${sourceUrl('rabbitmq.ts')}'\n${sqliteConfig().replace(/transport: .*/, `transport: rabbitmq({ url: '${place.url}', newQueuePauseMs: 0 }),`)}`,
+    )
+    await using broker = rabbitmq({ url: place.url, newQueuePauseMs: 0 })
+    await broker.subscribe('orders', [])
+    const got: string[] = []
+    const reject = async (delivery: Delivery): Promise<Disposition> => {
+      got.push(Buffer.from(delivery.message.body).toString())
+      return await Promise.resolve({ kind: 'reject', reason: 'rejected', error: new Error('unwanted') })
+    }
+    const consume = async (bodies: number): Promise<void> => {
+      await using consumer = await broker.consume({ queue: 'orders', concurrency: 1 }, reject)
+      while (got.length < bodies) await new Promise((resolve) => setTimeout(resolve, 20))
+      void consumer
+    }
+    await Promise.all(broker.publish([message('a'), message('b')]))
+    await consume(2)
+    const found = await letters(bench, '--queue', 'orders')
+    expect(found).toMatchObject([
+      { direction: 'incoming', place: 'orders', reason: 'rejected' },
+      { direction: 'incoming', place: 'orders', reason: 'rejected' },
+    ])
+    const [first, second] = found.map((letter) => letter['key'] as string)
+    const shown = await bench.project.mersal(['dead', 'show', first!, '--queue', 'orders', '--body'])
+    expect(shown).toMatchObject({ code: 0, stdout: expect.stringMatching(/error +Error: unwanted/) as string })
+    expect(await bench.project.mersal(['dead', 'discard', second!, '--queue', 'orders', '--yes'])).toMatchObject({ code: 0 })
+    expect(await bench.project.mersal(['dead', 'retry', first!, '--queue', 'orders'])).toMatchObject({
+      code: 0,
+      stdout: 'retried 1 of 1\n',
+    })
+    await consume(3)
+    expect(got).toEqual(['a', 'b', 'a'])
   })
 })

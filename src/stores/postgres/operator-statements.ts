@@ -47,7 +47,7 @@ const numbers = `
 const counts = (S: string): string => `
 select ${numbers},
   (select count(*) from ${S}.dead)::text as moved,
-  (select sum(greatest(c.reltuples, 0))::bigint from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
+  (select sum(greatest(c.reltuples::bigint, pg_stat_get_live_tuples(c.oid), 0))::bigint from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
     where i.inhparent = '${S}.sent'::regclass)::text as kept,
   (select case when has_sequence_privilege(q.s, 'USAGE, SELECT') then coalesce(pg_sequence_last_value(q.s), 0) end
     from (select pg_get_serial_sequence('${S}.outbox', 'position')::regclass as s) q)::text as added
