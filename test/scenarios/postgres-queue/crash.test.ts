@@ -1,3 +1,4 @@
+import { Pool } from 'pg'
 import { describe, expect, test } from 'vitest'
 import { silentLogger } from '../../../src/core/telemetry.ts'
 import { Mersal } from '../../../src/index.ts'
@@ -63,6 +64,45 @@ describe.skipIf(!present)('a PostgreSQL server that loses its power, with queue 
     }
     // The test is worth something only if the server really lost commits that had been answered.
     expect(lost).toBeGreaterThan(0)
+  })
+
+  test('P10: while the server is away nothing is confirmed; when it is back, consumers go on by themselves', {
+    timeout: 120_000,
+  }, async () => {
+    await using cluster = await privateCluster()
+    const newPool = (): Pool => {
+      const pool = new Pool({ connectionString: cluster.url, max: 4, connectionTimeoutMillis: 5000 })
+      pool.on('error', () => {})
+      return pool
+    }
+    const pool = newPool()
+    const options = { pool, logger: silentLogger, pollIntervalMs: 100 }
+    await using reader = postgresQueue(options)
+    await using writer = postgresQueue(options)
+    const delivered: string[] = []
+    let changed = Promise.withResolvers<void>()
+    await reader.consume({ queue: 'q', concurrency: 5 }, ({ message }) => {
+      delivered.push(message.id)
+      changed.resolve()
+      changed = Promise.withResolvers()
+      return Promise.resolve({ kind: 'ack' })
+    })
+    const to = { transport: 'default', kind: 'queue', name: 'q' } as const
+    const send = async (id: string): Promise<string | undefined> =>
+      (await Promise.all(writer.publish([{ id, type: 't', headers: {}, body: new Uint8Array(), to, partitionKey: 'k' }])))[0]?.kind
+    for (const round of [1, 2]) {
+      expect(await send(`before ${round}`)).toBe('confirmed')
+      while (!delivered.includes(`before ${round}`)) await changed.promise
+      await cluster.kill()
+      expect(['unavailable', 'unknown']).toContain(await send(`lost ${round}`))
+      await using late = postgresQueue({ ...options, queuePool: newPool() })
+      await expect(late.subscribe('q', [])).rejects.toMatchObject({ code: 'MERSAL_UNAVAILABLE' })
+      await cluster.start()
+      while ((await send(`after ${round}`)) !== 'confirmed');
+      while (!delivered.includes(`after ${round}`)) await changed.promise
+    }
+    expect(delivered).toEqual(['before 1', 'after 1', 'before 2', 'after 2'])
+    await pool.end()
   })
 })
 
