@@ -1,19 +1,27 @@
 import { EventEmitter } from 'node:events'
 import type { ConfirmChannel, Options } from 'amqplib'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { describer } from '../../src/transports/rabbitmq/address.ts'
 import { type Answer, ConfirmLane } from '../../src/transports/rabbitmq/confirms.ts'
 
 /** A channel that keeps what is written and answers when it is told to. */
-function lane(timeoutMs = 60_000) {
+function lane(timeoutMs = 60_000, endsWhenSilent = false) {
   const channel = new EventEmitter()
   const written: { exchange: string; routingKey: string; content: Buffer; options: Options.Publish }[] = []
   const publish = (exchange: string, routingKey: string, content: Buffer, options: Options.Publish): boolean =>
     written.push({ exchange, routingKey, content, options }) > 0
   const limits: (number | undefined)[] = []
-  const confirms = new ConfirmLane(Object.assign(channel, { publish }) as unknown as ConfirmChannel, timeoutMs, describer([]), (limit) =>
-    limits.push(limit),
-  )
+  const closed = { times: 0 }
+  const close = async (): Promise<void> => {
+    closed.times += 1
+    channel.emit('close')
+  }
+  const confirms = new ConfirmLane(Object.assign(channel, { publish, close }) as unknown as ConfirmChannel, {
+    timeoutMs,
+    describe: describer([]),
+    endsWhenSilent,
+    onClose: (limit) => limits.push(limit),
+  })
   const write = (messageId: string, bytes = 1): Promise<Answer> =>
     new Promise((resolve) => {
       confirms.write({ exchange: '', routingKey: 'q', content: Buffer.alloc(bytes), properties: { messageId } }, resolve)
@@ -22,7 +30,7 @@ function lane(timeoutMs = 60_000) {
     const { exchange, routingKey, options } = written[index]!
     channel.emit('return', { fields: { exchange, routingKey }, properties: { messageId: options.messageId, headers: options.headers } })
   }
-  return { channel, write, give, limits, written }
+  return { channel, confirms, closed, write, give, limits, written }
 }
 
 describe('the record of unanswered publishes', () => {
@@ -80,5 +88,28 @@ describe('the record of unanswered publishes', () => {
     channel.emit('close')
     expect((await Promise.all(answers)).map(({ kind }) => kind)).toEqual(['unknown', 'unknown'])
     expect(limits).toEqual([undefined])
+  })
+
+  test('after a silence, a channel that may be left is left, and closed when nobody waits for an answer any more', async ({
+    onTestFinished,
+  }) => {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    const { channel, confirms, closed, write } = lane(100, true)
+    const first = write('a')
+    vi.advanceTimersByTime(50)
+    const second = write('b')
+    vi.advanceTimersByTime(51)
+    expect((await first).kind).toBe('unknown')
+    expect([confirms.open, closed.times]).toEqual([false, 0])
+    channel.emit('ack', { deliveryTag: 2, multiple: false })
+    expect((await second).kind).toBe('confirmed')
+    expect(closed.times).toBe(1)
+  })
+
+  test('after a silence, another channel is kept, since what waits in it must not be overtaken', async () => {
+    const { confirms, closed, write } = lane(20)
+    expect((await write('a')).kind).toBe('unknown')
+    expect([confirms.open, closed.times]).toEqual([true, 0])
   })
 })

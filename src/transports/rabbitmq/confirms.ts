@@ -3,6 +3,7 @@ import { MersalError } from '../../core/errors.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { type Describe, replyCode } from './address.ts'
+import { closeQuietly } from './link.ts'
 
 /** What is written for one message. */
 export interface Parcel {
@@ -46,6 +47,15 @@ function routeOf(messageId: unknown, exchange: string, routingKey: string): stri
 /** Text of RabbitMQ's refusal of a body above `max_message_size` (rabbit_channel.erl, `check_msg_size`). */
 const TOO_LARGE = /message size \d+ is larger than (?:configured )?max size (\d+)/
 
+export interface LaneOptions {
+  readonly timeoutMs: number
+  readonly describe: Describe
+  /** Takes nothing more after a confirm that did not come in time, and closes when nobody waits for an answer any more. */
+  readonly endsWhenSilent: boolean
+  /** Hears of the end of the channel, and of the broker's size limit if that was broken. */
+  readonly onClose: (brokerLimit: number | undefined) => void
+}
+
 /**
  * One channel in confirm mode with a record of its own of what is unanswered, since a client library
  * may lose confirms. Delivery tags count from 1 in the order of writing.
@@ -54,18 +64,20 @@ export class ConfirmLane {
   readonly #channel: ConfirmChannel
   readonly #timeoutMs: number
   readonly #describe: Describe
+  readonly #endsWhenSilent: boolean
   readonly #pending = new Map<number, Pending>()
   readonly #routes = new Map<string, Pending[]>()
   #lastTag = 0
   #timer: NodeJS.Timeout | undefined
   #problem: unknown
   #open = true
+  #silent = false
 
-  /** `onClose` hears of the end of the channel, and of the broker's size limit if that was broken. */
-  constructor(channel: ConfirmChannel, timeoutMs: number, describe: Describe, onClose: (brokerLimit: number | undefined) => void) {
+  constructor(channel: ConfirmChannel, { timeoutMs, describe, endsWhenSilent, onClose }: LaneOptions) {
     this.#channel = channel
     this.#timeoutMs = timeoutMs
     this.#describe = describe
+    this.#endsWhenSilent = endsWhenSilent
     channel.on('ack', ({ deliveryTag, multiple }) => this.#answer(deliveryTag, multiple, true))
     channel.on('nack', ({ deliveryTag, multiple }) => this.#answer(deliveryTag, multiple, false))
     channel.on('return', (message) => this.#returned(message))
@@ -76,7 +88,7 @@ export class ConfirmLane {
   }
 
   get open(): boolean {
-    return this.#open
+    return this.#open && !this.#silent
   }
 
   /** Writes the parcel. Throws, without having written anything, if it cannot be encoded. */
@@ -120,6 +132,7 @@ export class ConfirmLane {
         pending.settle({ kind: 'refused', reason: 'refused', error, permanent: false })
       }
     }
+    this.#endIfDone()
   }
 
   /** RabbitMQ returns an unroutable message first and acknowledges it afterwards, as if nothing had happened. */
@@ -162,8 +175,16 @@ export class ConfirmLane {
         return
       }
       pending.expired = true
+      this.#silent = this.#endsWhenSilent
       pending.settle(unknown(`RabbitMQ did not confirm the message within ${this.#timeoutMs} ms`))
     }
+    this.#endIfDone()
+  }
+
+  #endIfDone(): void {
+    if (!this.#silent || !this.#open) return
+    for (const { expired } of this.#pending.values()) if (!expired) return
+    void closeQuietly(this.#channel)
   }
 
   #closed(): number | undefined {

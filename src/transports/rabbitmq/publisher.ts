@@ -21,13 +21,23 @@ function isUnroutable(outcome: PublishOutcome): outcome is Extract<PublishOutcom
 /** For a destination that this transport itself has to make and has not made yet, or not again: resolves when it has. */
 export type Preparing = (to: OutgoingMessage['to']) => Promise<void> | undefined
 
+export interface PublisherOptions {
+  readonly preparing?: Preparing
+  /**
+   * Goes on with a new channel after a confirm that did not come in time: RabbitMQ lets a channel wait for a
+   * queue without a leader, and with it everything that is written behind. What was written before may then
+   * arrive after what is written later, so this is not for messages whose order counts. Default false.
+   */
+  readonly leavesSilentChannels?: boolean
+}
+
 /** Publishes with confirms over one channel, which is made anew when the broker closes it. */
 export class Publisher {
   readonly #link: Link
   readonly #topology: Topology
   readonly #settings: RabbitSettings
   readonly #describe: Describe
-  readonly #preparing: Preparing
+  readonly #options: PublisherOptions
   #lane: ConfirmLane | undefined
   #opening: Promise<ConfirmLane> | undefined
   /** Whether the events exchange exists, asked once per channel, when the first event goes out. */
@@ -35,8 +45,8 @@ export class Publisher {
   /** Of the broker, learned from its refusal. */
   #brokerLimit = Number.POSITIVE_INFINITY
 
-  constructor(link: Link, topology: Topology, settings: RabbitSettings, describe: Describe, preparing: Preparing) {
-    this.#preparing = preparing
+  constructor(link: Link, topology: Topology, settings: RabbitSettings, describe: Describe, options: PublisherOptions = {}) {
+    this.#options = options
     this.#link = link
     this.#topology = topology
     this.#settings = settings
@@ -80,7 +90,7 @@ export class Publisher {
     }
     const outcome = await this.send(parcel, signal)
     // Nobody's mistake: what takes this message is about to be made again by this transport itself.
-    const back = isUnroutable(outcome) ? this.#preparing(message.to) : undefined
+    const back = isUnroutable(outcome) ? this.#options.preparing?.(message.to) : undefined
     if (isUnroutable(outcome) && back !== undefined) return { kind: 'unavailable', error: outcome.error, back }
     const discard = topic && this.#settings.discardUnroutedEvents && isUnroutable(outcome)
     return discard ? { kind: 'confirmed' } : outcome
@@ -120,10 +130,15 @@ export class Publisher {
       const { model } = await this.#link.connection()
       this.#exchange = undefined
       const channel = await within(this.#settings.connectTimeoutMs, 'RabbitMQ', model.createConfirmChannel())
-      const lane = new ConfirmLane(channel, this.#settings.confirmTimeoutMs, this.#describe, (limit) => {
-        // It may have been closed because the exchange is gone.
-        this.#exchange = undefined
-        if (limit !== undefined) this.#brokerLimit = limit
+      const lane = new ConfirmLane(channel, {
+        timeoutMs: this.#settings.confirmTimeoutMs,
+        describe: this.#describe,
+        endsWhenSilent: this.#options.leavesSilentChannels ?? false,
+        onClose: (limit) => {
+          // It may have been closed because the exchange is gone.
+          this.#exchange = undefined
+          if (limit !== undefined) this.#brokerLimit = limit
+        },
       })
       this.#lane = lane
       return lane

@@ -8,26 +8,8 @@ import type { Parcel } from './confirms.ts'
 import { attemptOf, copyProperties, type HeaderTable, headerTable, numberIn, ownHeaders } from './envelope.ts'
 import type { Publisher } from './publisher.ts'
 import type { RabbitSettings } from './options.ts'
+import { RetryLadder } from './retry-ladder.ts'
 import { deadQueueOf, retryQueueOf, type Topology } from './topology.ts'
-
-const SECOND = 1000
-const MINUTE = 60 * SECOND
-const HOUR = 60 * MINUTE
-
-/**
- * Each retry queue has one waiting time for all its messages, since RabbitMQ expires messages only at
- * the head of a queue. A delay is rounded up to the next of these, by at most half of itself from 200 ms on.
- */
-export const retryDelaysMs: readonly number[] = [
-  100,
-  200,
-  300,
-  450,
-  700,
-  ...[1, 1.5, 2, 3, 4, 6, 8, 12, 18, 27, 40].map((seconds) => seconds * SECOND),
-  ...[1, 1.5, 2, 3, 4, 6, 9, 13, 20, 30, 45].map((minutes) => minutes * MINUTE),
-  ...[1, 1.5, 2, 3, 4, 6, 9, 13, 18, 24].map((hours) => hours * HOUR),
-]
 
 const pause = { firstMs: 250, longestMs: 5000 }
 const HISTORY_LENGTH = 10
@@ -77,6 +59,7 @@ export class Settler {
   readonly #publisher: Publisher
   readonly #topology: Topology
   readonly #settings: RabbitSettings
+  readonly #ladder = new RetryLadder()
   readonly #retryQueues = new Set<string>()
 
   constructor(publisher: Publisher, topology: Topology, settings: RabbitSettings) {
@@ -93,9 +76,11 @@ export class Settler {
       case 'release':
         return this.#release(hold)
       case 'retry':
-        return this.#move(hold, this.#retry(hold, disposition))
-      case 'reject':
-        return this.#move(hold, this.#reject(hold, disposition))
+        return this.#retry(hold, disposition)
+      case 'reject': {
+        const move = this.#reject(hold, disposition)
+        return this.#move(hold, () => move)
+      }
       default:
         return disposition satisfies never
     }
@@ -107,7 +92,7 @@ export class Settler {
   }
 
   async waitAgain(hold: Hold): Promise<void> {
-    return this.#move(hold, this.#after(hold.queue, this.waitOf(hold), unchanged(hold)))
+    return this.#move(hold, () => this.#after(hold.queue, this.waitOf(hold), unchanged(hold)))
   }
 
   /**
@@ -116,18 +101,18 @@ export class Settler {
    */
   async #release(hold: Hold): Promise<void> {
     if (this.#settings.singleActiveConsumer) return answer(hold, 'requeue')
-    return this.#move(hold, { target: hold.queue, headers: unchanged(hold), prepare: nothing, dead: false, once: true })
+    return this.#move(hold, () => ({ target: hold.queue, headers: unchanged(hold), prepare: nothing, dead: false, once: true }))
   }
 
-  #retry({ message, queue }: Hold, { delayMs, error }: Extract<Disposition, { kind: 'retry' }>): Move {
+  #retry(hold: Hold, { delayMs, error }: Extract<Disposition, { kind: 'retry' }>): Promise<void> {
+    const { message, queue } = hold
     const headers = { [ownHeaders.attempt]: attemptOf(message) + 1, [ownHeaders.history]: history(message, error) }
-    return this.#after(queue, delayMs, headers)
+    return this.#move(hold, () => this.#after(queue, delayMs, headers))
   }
 
   #after(queue: string, delayMs: number, headers: HeaderTable): Move {
     if (!(delayMs > 0)) return { target: queue, headers, prepare: nothing, dead: false }
-    const longest = retryDelaysMs.at(-1) as number
-    const step = retryDelaysMs.find((each) => each >= delayMs) ?? longest
+    const step = this.#ladder.stepFor(queue, delayMs)
     const rest = Math.ceil(delayMs - step)
     return {
       target: retryQueueOf(queue, step),
@@ -156,9 +141,10 @@ export class Settler {
     return { target: deadQueueOf(queue), headers, prepare: nothing, dead: true }
   }
 
-  /** Tries until the copy is confirmed, the message is lost to another consumer, or the consumer stops. */
-  async #move(hold: Hold, move: Move): Promise<void> {
+  /** Tries until the copy is confirmed, the message is lost to another consumer, or the consumer stops. Each try may have another target. */
+  async #move(hold: Hold, next: () => Move): Promise<void> {
     for (let failures = 1; !hold.lost.aborted; failures++) {
+      const move = next()
       const result = await this.#attempt(hold, move)
       if (result === 'moved') return answer(hold, 'ack')
       if (result === 'impossible') return answer(hold, this.#lastResort(move))
@@ -178,8 +164,15 @@ export class Settler {
     } catch (error) {
       return error as Error
     }
+    const began = systemClock.monotonic()
     const outcome = await this.#publisher.send(parcel, lost)
-    if (outcome.kind === 'confirmed') return 'moved'
+    if (outcome.kind === 'confirmed') {
+      this.#ladder.confirmed(move.target)
+      return 'moved'
+    }
+    // A lost connection answers earlier; a timer may be early by a millisecond.
+    const waited = systemClock.monotonic() - began
+    if (outcome.kind === 'unknown' && waited >= this.#settings.confirmTimeoutMs - 1) this.#ladder.silent(move.target)
     if (outcome.kind !== 'refused') return outcome.error
     if (outcome.permanent) return 'impossible'
     if (outcome.reason === 'unroutable') await this.#mend(move)

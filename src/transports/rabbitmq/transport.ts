@@ -61,8 +61,11 @@ class RabbitmqTransport implements RabbitTransport {
     this.#sending = new Link({ ...shared, purpose: 'publishing' })
     this.#topology = new Topology(this.#receiving, settings, this.#describe)
     this.#own = new OwnQueues(this.#topology, settings, (queue) => this.#letGo(queue))
-    this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe, (to) => this.#own.missing(to))
-    this.#settler = new Settler(this.#publisher, this.#topology, settings)
+    const preparing = (to: OutgoingMessage['to']): Promise<void> | undefined => this.#own.missing(to)
+    this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe, { preparing })
+    // A channel of their own for retries and dead letters: a retry queue that answers nothing must not hold up what is published.
+    const moves = new Publisher(this.#sending, this.#topology, settings, this.#describe, { leavesSilentChannels: true })
+    this.#settler = new Settler(moves, this.#topology, settings)
     this.deadLetters = new RabbitDeadLetters(this.#receiving, this.#publisher, () => this.#own.names())
   }
 
