@@ -52,14 +52,19 @@ const range = (values: readonly number[]): readonly [number, number] => [Math.mi
  */
 export async function interleave(candidates: readonly Candidate[], rounds: number, { warmUp = true } = {}): Promise<Result[]> {
   const samples = candidates.map((): Sample[] => [])
+  const warmUpFaults = candidates.map((): string[] => [])
   for (let round = warmUp ? 0 : 1; round <= rounds; round++) {
     for (const [index, candidate] of candidates.entries()) {
       const sample = await candidate.run()
-      if (round > 0 || sample.faults.length > 0) samples[index]?.push(sample)
+      if (round > 0) samples[index]?.push(sample)
+      else warmUpFaults[index]?.push(...sample.faults)
     }
   }
   const base = samples[0]?.map(({ rate }) => rate) ?? []
-  return candidates.map(({ name }, index) => summary(name, samples[index] ?? [], base))
+  return candidates.map(({ name }, index) => {
+    const result = summary(name, samples[index] ?? [], base)
+    return { ...result, faults: [...(warmUpFaults[index] ?? []), ...result.faults] }
+  })
 }
 
 function summary(name: string, samples: readonly Sample[], base: readonly number[]): Result {

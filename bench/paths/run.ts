@@ -46,16 +46,27 @@ export async function travel(scene: Omit<Scene, 'queue'>, { open, ordered, drive
   while (check.count < committed.size && performance.now() - sentAll < PATIENCE_MS) await sleep(5)
   const seconds = (performance.now() - started) / 1000
   const after = cpuOf(scene, path)
-  // Whatever is doubled gets a moment to arrive, too; and what was delivered, to be retired.
-  await sleep(200)
+  const left = await retired(path)
+  // Whatever is doubled gets a moment to arrive, too.
+  await sleep(100)
   const per100k = 100_000 / committed.size
   const cpu = Object.fromEntries(Object.entries(after).map(([part, value]) => [part, (value - (before[part] ?? 0)) * per100k]))
   const times = [...committed].flatMap(([number, at]) => {
     const arrival = arrived.get(number)
     return arrival === undefined ? [] : [{ committed: at, arrived: arrival }]
   })
-  const faults = [...check.faults(committed.keys(), { ordered }), ...(await path.leftOver())]
+  const faults = [...check.faults(committed.keys(), { ordered }), ...left]
   return { rate: times.length / seconds, cpu, figures: figures(times), faults }
+}
+
+/** What was delivered gets its time to be retired; what is left then stays. */
+async function retired(path: Path): Promise<string[]> {
+  const since = performance.now()
+  for (;;) {
+    const left = await path.leftOver()
+    if (left.length === 0 || performance.now() - since > PATIENCE_MS) return left
+    await sleep(50)
+  }
 }
 
 function cpuOf({ postgres, rabbit }: Omit<Scene, 'queue'>, { relay }: Path): Record<string, number> {
