@@ -11,7 +11,7 @@ const privateServers = clusterAvailable() && rabbitHere && brokerProblem() === u
 const givenServers = (await serverAnswers()) && rabbitHere
 const input = lines.slice(0, 120).join('\n')
 
-describe('the demo on real servers', { timeout: 240_000 }, () => {
+describe('the demo on real servers', { timeout: 300_000 }, () => {
   test.runIf(privateServers)(
     'keeps every promise while PostgreSQL and RabbitMQ are killed, and breaks some without the outbox',
     async () => {

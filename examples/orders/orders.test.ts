@@ -16,7 +16,7 @@ interface Answer {
   readonly orderId: string
 }
 
-describe.skipIf(!here)('the services of the orders example', { timeout: 120_000 }, () => {
+describe.skipIf(!here)('the services of the orders example', { timeout: 240_000 }, () => {
   const prefix = `mersal_orders_${randomBytes(4).toString('hex')}`
   const running: Service[] = []
   let server: Client
