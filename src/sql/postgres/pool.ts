@@ -63,6 +63,21 @@ const begin = ({ durable = true, inOrder = false }: TransactionOptions): string 
 set local synchronous_commit = ${durable ? 'on' : 'off'};${inOrder ? ' set local enable_bitmapscan = off; set local enable_sort = off;' : ''} set local enable_seqscan = off; set local jit = off;
 set local statement_timeout = ${STATEMENT_MS}; set local lock_timeout = ${STATEMENT_MS / 2}; set local idle_in_transaction_session_timeout = ${SILENCE_MS}`
 
+/**
+ * Keeps connections that die from ending the process: an `error` that nobody listens to does. An idle one
+ * is an event of its pool, which has dropped it by then. One that dies in the very moment it is lent is
+ * nobody's: the pool has stopped listening and the borrower has not begun, so each gets a listener for life;
+ * what it was lent for fails by itself. Returns what takes the listeners of the pools away.
+ */
+export function watchConnections(pools: readonly PostgresPool[]): () => void {
+  const dropped = (): void => {}
+  const connected = (client: PostgresPoolClient): void => void client.on('error', dropped)
+  for (const pool of pools) pool.on('error', dropped).on('connect', connected)
+  return () => {
+    for (const pool of pools) pool.off('error', dropped).off('connect', connected)
+  }
+}
+
 function queryOn(client: PostgresPoolClient): Query {
   const run = client.query.bind(client) as unknown as (config: object) => Promise<PostgresResult<never>>
   const query = async (text: string, values: readonly unknown[] = []): Promise<PostgresResult<never>> =>

@@ -4,7 +4,7 @@ import { wakeHints } from '../../lib/wake-hints.ts'
 import { sharesConnections } from '../../sql/postgres/pooler.ts'
 import type { Session } from '../../sql/session.ts'
 import { postgresAdmin } from './admin.ts'
-import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
+import type { PostgresClient } from '../../sql/postgres/client.ts'
 import { clientSession } from './client-session.ts'
 import { listen } from '../../sql/postgres/listen.ts'
 import { migrate } from '../../sql/postgres/migrate.ts'
@@ -12,7 +12,7 @@ import { notifier } from '../../sql/postgres/notifier.ts'
 import { postgresOperations } from './operations.ts'
 import { type PostgresOptions, postgresSettings } from './options.ts'
 import { postgresOutbox } from './outbox.ts'
-import { own as ownOn, type Own, ownPool } from '../../sql/postgres/pool.ts'
+import { own as ownOn, type Own, ownPool, watchConnections } from '../../sql/postgres/pool.ts'
 import { storeTables } from './schema.ts'
 import { statements } from './statements.ts'
 import { postgresTracker } from './tracker.ts'
@@ -53,7 +53,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   const session: Session<unknown> = options.session ?? clients
   const listener = listen({ ...settings, own, channel, otherwise: 'the relay polls. Give relayPool a direct connection' })
   const ports = { schema, sql, own, session, notes }
-  const forget = watchIdle([options.pool, relayPool])
+  const forget = watchConnections([options.pool, relayPool])
   let closed: Promise<void> | undefined
 
   async function close(): Promise<void> {
@@ -120,15 +120,6 @@ function noUnits(session: Session<unknown>): UnitOfWork<unknown> {
         },
       ),
     )
-}
-
-/** An idle connection that dies is an event of its pool, and without a listener the end of the process. The pool has dropped it by then. */
-function watchIdle(pools: readonly PostgresPool[]): () => void {
-  const dropped = (): void => {}
-  for (const pool of pools) pool.on('error', dropped)
-  return () => {
-    for (const pool of pools) pool.off('error', dropped)
-  }
 }
 
 async function commitStatus(own: Own, transactionId: string): Promise<'committed' | 'aborted' | 'in progress' | 'forgotten'> {

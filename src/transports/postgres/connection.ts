@@ -2,7 +2,7 @@ import { MersalError } from '../../core/errors.ts'
 import { listen } from '../../sql/postgres/listen.ts'
 import { migrate } from '../../sql/postgres/migrate.ts'
 import { type Notifier, notifier } from '../../sql/postgres/notifier.ts'
-import { own, type Own, ownPool } from '../../sql/postgres/pool.ts'
+import { own, type Own, ownPool, watchConnections } from '../../sql/postgres/pool.ts'
 import type { PostgresPool } from '../../sql/postgres/client.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import type { QueueSettings } from './options.ts'
@@ -18,6 +18,7 @@ export class Connection {
   readonly sql: QueueStatements
   readonly own: Own
   readonly #pool: PostgresPool
+  readonly #forget: () => void
   readonly #listeners = new Set<(queue: number | undefined) => void>()
   readonly #rung = new Set<number>()
   readonly #bell: Notifier
@@ -31,7 +32,7 @@ export class Connection {
     this.settings = settings
     const { schema, pool, queuePool, clock } = settings
     this.#pool = queuePool ?? ownPool(pool, { most: CONNECTIONS, instead: 'queuePool' })
-    this.#pool.on('error', dropped)
+    this.#forget = watchConnections([this.#pool])
     this.own = own(this.#pool, schema)
     this.sql = queueStatements(schema)
     this.#me = uuidv7(clock.now())
@@ -79,7 +80,7 @@ export class Connection {
     await this.#bell[Symbol.asyncDispose]()
     await this.#listening
     if (this.#pool !== this.settings.queuePool) await this.#pool.end()
-    this.#pool.off('error', dropped)
+    this.#forget()
   }
 
   get #channel(): string {
@@ -111,6 +112,3 @@ export class Connection {
     for (const queue of queues.split(',')) this.#tell(Number(queue))
   }
 }
-
-/** An idle connection that dies is an event of its pool, and without a listener the end of the process. The pool has dropped it by then. */
-function dropped(): void {}

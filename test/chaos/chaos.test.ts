@@ -1,0 +1,29 @@
+/** A small form of `npm run chaos`: one seed and a few faults for each store. */
+import { expect, test } from 'vitest'
+import { brokerProblem } from '../../scripts/servers/rabbitmq.ts'
+import { clusterAvailable } from '../postgres/cluster.ts'
+import { run, type Settings } from './run.ts'
+
+function brokerAvailable(): boolean {
+  const problem = brokerProblem()
+  if (problem === undefined) return true
+  if (process.env['CI'] === 'true') throw new Error(problem)
+  process.stderr.write(`\n*** ${problem.toUpperCase()}: the chaos run with a broker of its own is SKIPPED. ***\n`)
+  return false
+}
+
+async function small(settings: Pick<Settings, 'store' | 'seed' | 'nemeses'>): Promise<void> {
+  const { verdict, reasons, findings, kept } = await run({ seconds: 3, least: 0, ...settings })
+  const violations = findings.filter(({ count }) => count > 0)
+  expect({ verdict, reasons, violations, kept }).toMatchObject({ verdict: 'green', reasons: [], violations: [] })
+}
+
+test.concurrent('on SQLite, no fault of processes breaks a promise', { timeout: 180_000 }, () =>
+  small({ store: 'sqlite', seed: 3, nemeses: ['crash', 'kill', 'pause'] }),
+)
+
+test.concurrent.skipIf(!clusterAvailable() || !brokerAvailable())(
+  'on PostgreSQL and RabbitMQ, no fault of processes, servers and network breaks a promise',
+  { timeout: 300_000 },
+  () => small({ store: 'postgres', seed: 4, nemeses: ['crash', 'terminate', 'reset', 'database-crash'] }),
+)

@@ -1,0 +1,111 @@
+/** Checkers of what became of the messages: the database against the tap. */
+import { topics } from '../plan.ts'
+import { NOTE } from '../producer.ts'
+import type { Evidence } from './evidence.ts'
+import type { Checker } from './finding.ts'
+
+const lost: Checker = {
+  check: 'lost',
+  says: 'committed, and neither on the broker nor a dead letter; or delivered and never handled',
+  find({ truth, copies, wiped }) {
+    const effects = new Set(truth.effects.map(({ id }) => id))
+    return truth.committed.flatMap(({ id, topic }) => {
+      if (truth.dead.has(id)) return []
+      if (!copies.has(id) && !effects.has(id)) return [`${id} was never published`]
+      return topic === topics.booked && !effects.has(id) && !wiped.has(id) ? [`${id} has no effect`] : []
+    })
+  },
+}
+
+const undone = ({ transactions }: Evidence): ReadonlySet<string> =>
+  new Set(transactions.filter(({ outcome }) => outcome === 'fail').flatMap(({ ids }) => ids))
+
+const strangers = ({ truth, copies }: Evidence): string[] => {
+  const committed = new Set(truth.committed.map(({ id }) => id))
+  return [...copies.keys()].filter((id) => !committed.has(id))
+}
+
+const phantom: Checker = {
+  check: 'phantom',
+  says: 'on the broker, and in no transaction that is still there',
+  find(evidence) {
+    const known = undone(evidence)
+    return strangers(evidence).filter((id) => !known.has(id))
+  },
+}
+
+const rolledBackLeak: Checker = {
+  check: 'rolledBackLeak',
+  says: 'published although its transaction was rolled back',
+  find(evidence) {
+    const known = undone(evidence)
+    return strangers(evidence).filter((id) => known.has(id))
+  },
+}
+
+const torn: Checker = {
+  check: 'torn',
+  says: 'a business row without its outbox row in the same transaction, or the other way round',
+  find: ({ truth }) => truth.torn,
+}
+
+const honesty: Checker = {
+  check: 'honesty',
+  says: 'the answer to a transaction, or to a publish, was not what happened',
+  find({ transactions, truth, lines, copies, publishes }) {
+    const committed = new Set(truth.committed.map(({ id }) => id))
+    // Relaxed commits may be lost with the server, as a whole; phantom sees them if they were published.
+    const crashed = lines.some((line) => line.op === 'fault' && line.phase === 'ok' && /crash/.test(line.name))
+    const wrong = transactions.flatMap(({ ids, outcome, proc, kind }): string[] => {
+      const there = ids.filter((id) => committed.has(id)).length
+      const relaxed = proc === 'producer-2' && crashed
+      if (there > 0 && there < ids.length) return [`${proc} (${kind}): ${there} of ${ids.length} messages are there`]
+      if (outcome === 'ok' && there < ids.length && !relaxed) return [`${proc} (${kind}): said committed, is not there: ${ids[0]}`]
+      return outcome === 'fail' && there > 0 ? [`${proc} (${kind}): said rolled back, is there: ${ids[0]}`] : []
+    })
+    const denied = [...copies].flatMap(([id, all]) =>
+      all
+        .filter(({ publish }) => publishes.get(publish)?.answer?.kind === 'unavailable')
+        .map(() => `${id} arrived, but was called unavailable`),
+    )
+    return [...wrong, ...denied]
+  },
+}
+
+const early: Checker = {
+  check: 'early',
+  says: 'published before its transaction was committed',
+  find({ transactions, truth, copies, publishes }) {
+    const earliest = new Map(transactions.flatMap(({ ids, at }) => ids.map((id) => [id, at] as const)))
+    for (const { id, at } of truth.committed) if (at !== undefined) earliest.set(id, at - CLOCKS_AGREE_MS)
+    return [...copies].flatMap(([id, all]) =>
+      all.flatMap(({ publish }) => {
+        const at = publishes.get(publish)?.at
+        const limit = earliest.get(id)
+        return at !== undefined && limit !== undefined && at < limit ? [`${id}: ${(limit - at).toFixed(1)} ms`] : []
+      }),
+    )
+  },
+}
+
+/** The server gives wall time; the harness turns it into monotonic time. */
+const CLOCKS_AGREE_MS = 20
+
+const fidelity: Checker = {
+  check: 'fidelity',
+  says: 'body or headers arrived otherwise than they were sent',
+  find({ truth }) {
+    const sent = new Map(truth.committed.map(({ id, digest }) => [id, digest]))
+    const changed = (where: string, id: string, digest: string): string[] =>
+      sent.has(id) && sent.get(id) !== digest ? [`${id}: body at ${where}`] : []
+    return [
+      ...truth.arrivals.flatMap(({ id, digest, topic, note }) => [
+        ...changed('the tap', id, digest),
+        ...(topic === topics.booked && note !== NOTE ? [`${id}: header is '${note}'`] : []),
+      ]),
+      ...truth.effects.flatMap(({ id, digest }) => changed('the handler', id, digest)),
+    ]
+  },
+}
+
+export const messageCheckers: readonly Checker[] = [lost, phantom, rolledBackLeak, torn, honesty, early, fidelity]

@@ -1,0 +1,129 @@
+/** Checkers of how the processes behave. */
+import type { Evidence, FaultLine } from './evidence.ts'
+import { lifeOf } from './evidence.ts'
+import type { Checker } from './finding.ts'
+
+const MIB = 2 ** 20
+/** A process may need so much more than after its first seconds. */
+const RSS_GROWTH = 150 * MIB
+/** The tables after the drain and a VACUUM; rows of SQLite. */
+const SIZE_LIMIT = 8 * MIB
+
+const stuck: Checker = {
+  check: 'stuck',
+  says: 'not drained in time after everything had been healed',
+  find: ({ stuck: found }) => found,
+}
+
+const overlaps = (one: FaultLine, faults: readonly FaultLine[]): boolean =>
+  faults.some((other) => other !== one && other.from < one.to && other.to > one.from - 3000)
+
+const claimLeak: Checker = {
+  check: 'claimLeak',
+  says: 'a claim was taken or changed by somebody else, or outlived the good order of its owner',
+  find({ truth, faults }) {
+    const left = faults.flatMap((fault) => {
+      const held = fault.name === 'term' ? Number(/exit 0, (\d+) rows/.exec(fault.detail)?.[1] ?? 0) : 0
+      return held > 0 && !overlaps(fault, faults) ? [fault.detail] : []
+    })
+    return [...truth.intrusions, ...left]
+  },
+}
+
+const stop: Checker = {
+  check: 'stop',
+  says: 'SIGTERM without any other fault did not end in exit 0 within the grace',
+  find: ({ faults }) =>
+    faults.flatMap((fault) =>
+      fault.name === 'term' && !fault.detail.includes('exit 0') && !overlaps(fault, faults) ? [fault.detail] : [],
+    ),
+}
+
+const died: Checker = {
+  check: 'died',
+  says: 'a process ended although nobody had ended it',
+  find: ({ lines }) =>
+    lines.flatMap((line) => (line.op === 'exit' && line.phase === 'fail' ? [`${line.of}#${line.ofLife}: ${line.how}`] : [])),
+}
+
+export interface Memory {
+  readonly mostMiB: number
+  readonly mostGrowthMiB: number
+}
+
+function samples({ lines }: Pick<Evidence, 'lines'>): ReadonlyMap<string, readonly number[]> {
+  const found = new Map<string, number[]>()
+  for (const line of lines) {
+    if (line.op !== 'rss') continue
+    const list = found.get(lifeOf(line)) ?? []
+    list.push(line.bytes)
+    found.set(lifeOf(line), list)
+  }
+  return found
+}
+
+const growthOf = (list: readonly number[]): number => Math.max(...list) - (list[Math.min(4, list.length - 1)] ?? 0)
+
+export function memory(evidence: Pick<Evidence, 'lines'>): Memory {
+  const all = [...samples(evidence).values()]
+  const mib = (bytes: number): number => Math.round(bytes / MIB)
+  return { mostMiB: mib(Math.max(0, ...all.flat())), mostGrowthMiB: mib(Math.max(0, ...all.map(growthOf))) }
+}
+
+const rss: Checker = {
+  check: 'rss',
+  says: 'the memory of a process grew by more than 150 MiB',
+  find: (evidence) =>
+    [...samples(evidence)].flatMap(([life, list]) =>
+      growthOf(list) > RSS_GROWTH ? [`${life}: ${Math.round(growthOf(list) / MIB)} MiB`] : [],
+    ),
+}
+
+const growth: Checker = {
+  check: 'growth',
+  says: 'the outbox did not shrink after the drain',
+  find: ({ truth, store }) => {
+    const size = truth.sizes['outbox'] ?? 0
+    return size > (store === 'postgres' ? SIZE_LIMIT : 0) ? [`outbox: ${size}`] : []
+  },
+}
+
+const secretCanary: Checker = {
+  check: 'secretCanary',
+  says: 'a password stood in an output',
+  skipped: ({ store }) => (store === 'sqlite' ? 'a file has no password' : undefined),
+  find: ({ leaks }) => leaks,
+}
+
+export interface Recovery {
+  readonly medianMs: number
+  readonly mostMs: number
+  readonly faults: number
+}
+
+/** From each healed fault to the first confirmed publish after it. */
+function recoveries({ faults, lines }: Evidence): { readonly name: string; readonly ms: number }[] {
+  const confirms = lines.flatMap((line) => (line.op === 'publish' && line.phase === 'ok' ? [line.t] : []))
+  return faults.flatMap(({ name, to, landed }) => {
+    const first = confirms.find((at) => at >= to)
+    return first === undefined || !landed ? [] : [{ name, ms: first - to }]
+  })
+}
+
+export function recovery(evidence: Evidence): Recovery {
+  const sorted = recoveries(evidence)
+    .map(({ ms }) => Math.round(ms))
+    .sort((a, b) => a - b)
+  return { medianMs: sorted[Math.floor(sorted.length / 2)] ?? 0, mostMs: sorted.at(-1) ?? 0, faults: sorted.length }
+}
+
+/** Promised are seconds; this much is red on any machine. */
+const RECOVERY_MS = 16_000
+
+const recovered: Checker = {
+  check: 'recovery',
+  says: `no publish was confirmed for ${RECOVERY_MS / 1000} s after a fault was healed`,
+  find: (evidence) => recoveries(evidence).flatMap(({ name, ms }) => (ms > RECOVERY_MS ? [`${name}: ${Math.round(ms)} ms`] : [])),
+}
+
+export const processCheckers: readonly Checker[] = [stuck, claimLeak, stop, died, recovered, rss, growth, secretCanary]

@@ -1,0 +1,98 @@
+import { Pool, type PoolClient } from 'pg'
+import type { Logger } from '../../../src/index.ts'
+import type { PostgresClient } from '../../../src/postgres.ts'
+import type { CrashPoint } from '../../../src/testing/crash-points.ts'
+import { SAID } from '../../scenarios/postgres-relays/witness.ts'
+import type { PostgresAddress, WorkerPlan } from '../plan.ts'
+import type { Source } from '../source.ts'
+import type { Desk } from './desk.ts'
+
+interface Statement {
+  readonly text: string
+  readonly values: readonly unknown[]
+}
+
+const isStatement = (given: unknown): given is Statement => typeof given === 'object' && given !== null && 'values' in given
+/** Also with the bug that makes the token worthless. */
+const settles = /token = \$2::uuid|\$2::uuid is not null/
+
+/** Tells the witness which token each settle says it has. */
+function sayToken(client: PoolClient): void {
+  const query = client.query.bind(client) as (...given: readonly unknown[]) => Promise<unknown>
+  const said = async (given: unknown, ...rest: readonly unknown[]): Promise<unknown> => {
+    if (isStatement(given) && settles.test(given.text)) {
+      await query(`select set_config('${SAID}', $1::uuid::text, true)`, [given.values[1]])
+    }
+    return await query(given, ...rest)
+  }
+  client.query = said as typeof client.query
+}
+
+/** Reaches the point when the server has executed a COMMIT and nobody has been told. */
+function commitPoint(client: PoolClient, reached: () => void): void {
+  const query = client.query.bind(client) as (...given: readonly unknown[]) => Promise<unknown>
+  const watched = async (...given: readonly unknown[]): Promise<unknown> => {
+    const answer = await query(...given)
+    if (given[0] === 'commit') reached()
+    return answer
+  }
+  const pass = (...given: readonly unknown[]): Promise<unknown> => (given[0] === 'commit' ? watched(...given) : query(...given))
+  client.query = pass as typeof client.query
+}
+
+export function openPostgres(
+  source: Source,
+  plan: WorkerPlan & { readonly address: PostgresAddress },
+  at: (point: CrashPoint) => void,
+  logger: Logger,
+): Desk<PostgresClient> {
+  const { database, schema, broker } = plan.address
+  const common = { connectionString: database, application_name: plan.name, keepAlive: true, connectionTimeoutMillis: 5000 }
+  const options = plan.asyncCommit ? { options: '-c synchronous_commit=off' } : {}
+  const pool = new Pool({ ...common, ...options, max: 5 })
+  const relayPool = new Pool({ ...common, ...options, max: 4 })
+  for (const each of [pool, relayPool]) each.on('error', () => {})
+  pool.on('connect', (client) => commitPoint(client, () => at(plan.role === 'consumer' ? 'C6' : 'P5')))
+  relayPool.on('connect', sayToken)
+  const store = source.postgres.postgres({ pool, relayPool, schema, migrate: 'check', prepare: true, logger })
+  const transport = source.rabbitmq.rabbitmq({
+    url: broker,
+    heartbeatSeconds: 2,
+    confirmTimeoutMs: 1500,
+    connectTimeoutMs: 5000,
+    logger,
+  })
+  return {
+    store,
+    transport,
+    async business(tx, rows) {
+      const list = <Value>(pick: (row: (typeof rows)[number]) => Value): Value[] => rows.map(pick)
+      await tx.query(
+        `insert into ${schema}.business (id, topic, key, digest)
+         select u.id, u.topic, u.key, u.digest from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) as u(id, topic, key, digest)`,
+        [list(({ id }) => id), list(({ topic }) => topic), list(({ key }) => key ?? null), list(({ digest }) => digest)],
+      )
+    },
+    async effect(tx, id, digest) {
+      await tx.query(`insert into ${schema}.effects (id, digest) values ($1::uuid, $2)`, [id, digest])
+    },
+    async foreign(work) {
+      const client = await pool.connect()
+      const ignore = (): void => {} // the statement that runs fails by itself
+      client.on('error', ignore)
+      let broken = true
+      try {
+        await client.query('begin')
+        await work(client)
+        await client.query('commit')
+        broken = false
+      } finally {
+        client.off('error', ignore)
+        client.release(broken)
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all([pool.end(), relayPool.end()])
+    },
+  }
+}

@@ -1,0 +1,32 @@
+import { DatabaseSync } from 'node:sqlite'
+import type { Logger } from '../../../src/index.ts'
+import { commitPoints, type CrashPoint } from '../../../src/testing/crash-points.ts'
+import { CLAIM_MS, type SqliteAddress, type WorkerPlan } from '../plan.ts'
+import type { Source } from '../source.ts'
+import type { Desk } from './desk.ts'
+
+export function openSqlite(
+  source: Source,
+  plan: WorkerPlan & { readonly address: SqliteAddress },
+  at: (point: CrashPoint) => void,
+  logger: Logger,
+): Desk<DatabaseSync> {
+  const database = commitPoints(new DatabaseSync(plan.address.store), at)
+  const store = source.sqlite.sqlite({ database, migrate: 'check' })
+  const transport = source.sqlite.sqliteQueue({ path: plan.address.broker, visibilityMs: CLAIM_MS, pollIntervalMs: 100, logger })
+  return {
+    store,
+    transport,
+    async business(tx, rows) {
+      const insert = tx.prepare('INSERT INTO business (id, topic, key, digest) VALUES (?, ?, ?, ?)')
+      for (const { id, topic, key, digest } of rows) insert.run(id, topic, key ?? null, digest)
+    },
+    async effect(tx, id, digest) {
+      tx.prepare('INSERT INTO effects (id, digest) VALUES (?, ?)').run(id, digest)
+    },
+    foreign: undefined,
+    async [Symbol.asyncDispose]() {
+      database.close()
+    },
+  }
+}

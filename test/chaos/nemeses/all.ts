@@ -1,0 +1,19 @@
+import type { StoreKind } from '../plan.ts'
+import { brokerFaults } from './broker.ts'
+import { databaseFaults } from './database.ts'
+import type { Nemesis } from './nemesis.ts'
+import { networkFaults } from './network.ts'
+import { processFaults } from './processes.ts'
+
+export const nemeses: readonly Nemesis[] = [...processFaults, ...databaseFaults, ...brokerFaults, ...networkFaults]
+
+/** Those with these names, on this kind of store; throws on a name that does not exist there. */
+export function nemesesFor(store: StoreKind, names?: readonly string[]): readonly Nemesis[] {
+  const here = nemeses.filter(({ on }) => on.includes(store))
+  if (names === undefined) return here
+  return names.map((name) => {
+    const found = here.find((nemesis) => nemesis.name === name)
+    if (found === undefined) throw new Error(`no nemesis '${name}' on ${store}; there are ${here.map((each) => each.name).join(', ')}`)
+    return found
+  })
+}

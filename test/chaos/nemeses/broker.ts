@@ -1,0 +1,118 @@
+/** Faults of the broker. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connect } from 'amqplib'
+import { plainly } from '../../rabbitmq/outage/tap.ts'
+import { now, readHistory } from '../history.ts'
+import { CONSUMER, TAP, topics } from '../plan.ts'
+import { type Nemesis, onPostgres, type PostgresScene, upTo } from './nemesis.ts'
+
+const brokerRestart = onPostgres({
+  name: 'broker-restart',
+  says: 'RabbitMQ is stopped in good order and started again',
+  touches: 'broker',
+  async inject({ place, random }) {
+    await place.broker.stop()
+    await sleep(upTo(random, 0, 1500))
+    await place.broker.start()
+    return 'restarted'
+  },
+})
+
+const brokerCrash = onPostgres({
+  name: 'broker-crash',
+  says: 'SIGKILL to RabbitMQ',
+  touches: 'broker',
+  async inject({ place, random }) {
+    await place.broker.signal('SIGKILL')
+    await sleep(upTo(random, 0, 1500))
+    await place.broker.start()
+    return 'killed'
+  },
+})
+
+const brokerPause = onPostgres({
+  name: 'broker-pause',
+  says: 'RabbitMQ stands still (SIGSTOP) for longer than a confirm may take, and goes on',
+  touches: 'broker',
+  async inject({ place, random }) {
+    const ms = upTo(random, 2500, 5000)
+    await place.broker.signal('SIGSTOP')
+    await sleep(ms)
+    await place.broker.signal('SIGCONT')
+    return `${Math.round(ms)} ms`
+  },
+})
+
+/** A connection that publishes learns of the alarm; this one is not ours. */
+async function blocked(url: string): Promise<boolean> {
+  const model = await connect(url)
+  model.on('error', () => {})
+  const heard = new Promise<boolean>((resolve) => model.once('blocked', () => resolve(true)))
+  try {
+    const channel = await model.createChannel()
+    channel.on('error', () => {})
+    channel.publish('', 'nowhere', Buffer.from('x'))
+    return await Promise.race([heard, sleep(5000, false)])
+  } finally {
+    await Promise.race([model.close(), sleep(1000)]).catch(() => {})
+  }
+}
+
+const alarm = onPostgres({
+  name: 'alarm',
+  says: 'the memory alarm of RabbitMQ: it takes messages and answers nothing',
+  touches: 'broker',
+  async inject({ place, random }) {
+    await place.broker.ctl('set_vm_memory_high_watermark', 'absolute', '1MB')
+    const landed = await blocked(place.broker.url)
+    await sleep(upTo(random, 2000, 4000))
+    await place.broker.ctl('set_vm_memory_high_watermark', '0.4')
+    if (!landed) throw new Error('no connection was blocked')
+    return 'blocked'
+  },
+})
+
+/** How the publishes since then were answered. */
+function answers({ folder }: PostgresScene, since: number, kind: string): number {
+  return readHistory(folder).filter((line) => line.t > since && line.op === 'publish' && line.phase !== 'invoke' && line.kind === kind)
+    .length
+}
+
+const nack = onPostgres({
+  name: 'nack',
+  says: 'a queue with a limit and reject-publish refuses messages',
+  touches: 'broker',
+  async inject(scene) {
+    const { place, random } = scene
+    const since = now()
+    await place.broker.ctl('set_policy', '--apply-to', 'queues', 'full', `^${TAP}$`, '{"max-length":1}')
+    await sleep(upTo(random, 1500, 3000))
+    await place.broker.ctl('clear_policy', 'full')
+    const refused = answers(scene, since, 'refused')
+    if (refused === 0) throw new Error('no publish was refused')
+    return `${refused} refused`
+  },
+})
+
+const queueGone = onPostgres({
+  name: 'queue-removed',
+  says: "an operator deletes the consumer's queue; it has to come back, with its bindings",
+  touches: 'broker',
+  async inject({ place, wiped, history }) {
+    await plainly(place.broker.url, (channel) => channel.deleteQueue(CONSUMER))
+    for (let tries = 0; ; tries += 1) {
+      const bindings = await place.broker.ctl('list_bindings', 'source_name', 'routing_key', 'destination_name')
+      if (bindings.split('\n').some((line) => line.split('\t').join(' ') === `mersal.events ${topics.booked} ${CONSUMER}`)) break
+      if (tries > 40) throw new Error('the queue did not come back')
+    }
+    // What was in the queue, or came while it was away, is the operator's loss: it has no effect and nobody sends it again.
+    const rows = await place.query<{ id: string }>(
+      'select id::text from chaos.business b where not exists (select from chaos.effects e where e.id = b.id)',
+    )
+    for (const { id } of rows) wiped.add(id)
+    history.note({ op: 'fault', phase: 'ok', name: 'wiped', detail: String(rows.length) })
+    return `${rows.length} messages may have been in it`
+  },
+})
+
+export const brokerFaults: readonly Nemesis[] = [brokerRestart, brokerCrash, brokerPause, alarm, nack, queueGone]

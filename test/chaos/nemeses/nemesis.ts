@@ -1,0 +1,52 @@
+import type { History } from '../history.ts'
+import type { StoreKind } from '../plan.ts'
+import type { PostgresPlace } from '../places/postgres.ts'
+import type { SqlitePlace } from '../places/sqlite.ts'
+import type { Program } from '../programs.ts'
+
+export type AnyPlace = ({ readonly kind: 'postgres' } & PostgresPlace) | ({ readonly kind: 'sqlite' } & SqlitePlace)
+
+export interface Scene {
+  readonly place: AnyPlace
+  readonly programs: readonly Program[]
+  readonly history: History
+  readonly folder: string
+  readonly random: () => number
+  /** Messages that a fault takes out of the consumer's queue: operators lose those, not Mersal. */
+  readonly wiped: Set<string>
+}
+
+export type PostgresScene = Scene & { readonly place: { readonly kind: 'postgres' } & PostgresPlace }
+export type SqliteScene = Scene & { readonly place: { readonly kind: 'sqlite' } & SqlitePlace }
+
+/**
+ * A fault: injects it, sees that it has landed, and heals it. Resolves to what it did; throws if the
+ * fault did not land, and leaves everything healed then as well.
+ */
+interface Fault<Where extends Scene> {
+  readonly name: string
+  readonly says: string
+  /** Two faults at one time touch different things. */
+  readonly touches: 'process' | 'database' | 'broker' | 'network'
+  readonly on: readonly StoreKind[]
+  inject(scene: Where): Promise<string>
+}
+
+export type Nemesis = Fault<Scene>
+
+/** A fault that only makes sense on one kind of place. */
+export function onPostgres(fault: Omit<Fault<PostgresScene>, 'on'>): Nemesis {
+  return { ...fault, on: ['postgres'], inject: (scene) => fault.inject(scene as PostgresScene) }
+}
+
+export function onSqlite(fault: Omit<Fault<SqliteScene>, 'on'>): Nemesis {
+  return { ...fault, on: ['sqlite'], inject: (scene) => fault.inject(scene as SqliteScene) }
+}
+
+export function pick<Item>(random: () => number, items: readonly Item[]): Item {
+  const item = items[Math.floor(random() * items.length)]
+  if (item === undefined) throw new Error('nothing to pick from')
+  return item
+}
+
+export const upTo = (random: () => number, from: number, to: number): number => from + random() * (to - from)

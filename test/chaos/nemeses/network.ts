@@ -1,0 +1,54 @@
+/** Faults of the network, in the proxies between the processes and the servers. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Nemesis, onPostgres, pick, type PostgresScene, upTo } from './nemesis.ts'
+
+function someLine({ place, random }: PostgresScene): readonly [string, PostgresScene['place']['databaseProxy']] {
+  return pick(random, [['database', place.databaseProxy] as const, ['broker', place.brokerProxy] as const])
+}
+
+const reset = onPostgres({
+  name: 'reset',
+  says: 'every connection to one server is reset',
+  touches: 'network',
+  async inject(scene) {
+    const [name, proxy] = someLine(scene)
+    const count = proxy.reset()
+    if (count === 0) throw new Error(`no connection to the ${name}`)
+    return `${count} to the ${name}`
+  },
+})
+
+const blackHole = onPostgres({
+  name: 'black-hole',
+  says: 'nothing reaches one server and nothing comes back, without a word; then everything arrives late, or is reset',
+  touches: 'network',
+  async inject(scene) {
+    const [name, proxy] = someLine(scene)
+    const before = proxy.troubled
+    proxy.weather({ kind: 'black hole' })
+    await sleep(upTo(scene.random, 2000, 5000))
+    const late = scene.random() < 0.5
+    if (!late) proxy.reset()
+    proxy.weather({ kind: 'fair' })
+    if (proxy.troubled === before) throw new Error(`nothing was sent to the ${name}`)
+    return `${name}, then ${late ? 'late' : 'reset'}`
+  },
+})
+
+const slow = onPostgres({
+  name: 'slow',
+  says: 'everything to and from one server is late and comes in pieces of 1 to 100 bytes',
+  touches: 'network',
+  async inject(scene) {
+    const [name, proxy] = someLine(scene)
+    const before = proxy.troubled
+    const chunk = Math.floor(upTo(scene.random, 1, 100))
+    proxy.weather({ kind: 'slow', delayMs: upTo(scene.random, 5, 60), chunk })
+    await sleep(upTo(scene.random, 2000, 4000))
+    proxy.weather({ kind: 'fair' })
+    if (proxy.troubled === before) throw new Error(`nothing was sent to the ${name}`)
+    return `${name}, ${chunk} bytes at a time`
+  },
+})
+
+export const networkFaults: readonly Nemesis[] = [reset, blackHole, slow]

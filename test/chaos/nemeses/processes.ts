@@ -1,0 +1,139 @@
+/** Faults of processes. */
+import { existsSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { CrashPoint } from '../../../src/testing/crash-points.ts'
+import { historyFile, readHistory } from '../history.ts'
+import { CLAIM_MS, type Role } from '../plan.ts'
+import type { Program } from '../programs.ts'
+import { type Nemesis, onPostgres, pick, type Scene, upTo } from './nemesis.ts'
+
+const everywhere = ['postgres', 'sqlite'] as const
+const PATIENCE_MS = 10_000
+const STOP_MS = 15_000
+const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1'
+
+/** Whoever relays passes the points of a relay. */
+const points: Readonly<Record<Role, readonly CrashPoint[]>> = {
+  producer: ['P1', 'P2', 'P3', 'P4', 'P5', 'P6'],
+  relay: ['R1', 'R2', 'R3', 'R4', 'R5', 'R6', 'R7', 'R8', 'R9'],
+  consumer: ['C1', 'C2', 'C3', 'C4', 'C5', 'C6', 'C7', 'C8'],
+}
+
+const kill: Nemesis = {
+  name: 'kill',
+  says: 'SIGKILL to a process at any moment; it is started again after a while',
+  touches: 'process',
+  on: everywhere,
+  async inject({ programs, random }) {
+    const program = pick(random, programs)
+    await killNow(program)
+    await sleep(upTo(random, 0, 1500))
+    await program.start()
+    return program.name
+  },
+}
+
+async function killNow(program: Program): Promise<void> {
+  program.signal('SIGKILL')
+  const how = await program.ended
+  if (how !== 'SIGKILL') throw new Error(`${program.name} was not killed: ${how}`)
+}
+
+const crash: Nemesis = {
+  name: 'crash',
+  says: 'SIGKILL at a named point between two actions',
+  touches: 'process',
+  on: everywhere,
+  async inject({ programs, random }) {
+    const program = pick(random, programs)
+    const point = pick(random, points[program.role])
+    if (!(await program.reaches(point, 'kill', PATIENCE_MS))) throw new Error(`${program.name} did not reach ${point}`)
+    await program.start()
+    return `${program.name} at ${point}`
+  },
+}
+
+const term: Nemesis = {
+  name: 'term',
+  says: 'SIGTERM to a process, which has to stop in good order',
+  touches: 'process',
+  on: everywhere,
+  async inject(scene) {
+    const program = pick(scene.random, scene.programs)
+    const how = await program.stop(STOP_MS)
+    const held = how === 'exit 0' ? await stillHeld(scene, program) : 0
+    await program.start()
+    return `${program.name}: ${how}, ${held} rows still held`
+  },
+}
+
+/** Rows under claims that a process took in its present life. */
+async function stillHeld({ folder, place }: Scene, { name, life }: Program): Promise<number> {
+  if (!existsSync(historyFile(folder, name))) return 0
+  const tokens = readHistory(folder).flatMap((line) => {
+    if (line.proc !== name || line.life !== life || (line.op !== 'claim' && line.op !== 'save') || line.phase !== 'ok') return []
+    return line.rows.map(([, , token]) => token)
+  })
+  return await place.heldBy([...new Set(tokens)])
+}
+
+const pause: Nemesis = {
+  name: 'pause',
+  says: 'a relay stops with messages in its hands (SIGSTOP), until its claims are over, and goes on (SIGCONT)',
+  touches: 'process',
+  on: everywhere,
+  async inject({ programs, random }) {
+    const program = pick(
+      random,
+      programs.filter(({ role }) => role === 'relay'),
+    )
+    const point = pick(random, ['R3', 'R5', 'R7'] as const)
+    if (!(await program.reaches(point, 'stop', PATIENCE_MS))) throw new Error(`${program.name} did not reach ${point}`)
+    await sleep(CLAIM_MS * upTo(random, 1.2, 1.6))
+    program.signal('SIGCONT')
+    return `${program.name} at ${point}`
+  },
+}
+
+const hang: Nemesis = {
+  name: 'hang',
+  says: 'a consumer stops in the middle of its work (SIGSTOP) until the broker gives it up, and goes on',
+  touches: 'process',
+  on: everywhere,
+  async inject({ programs, random }) {
+    const program = pick(
+      random,
+      programs.filter(({ role }) => role === 'consumer'),
+    )
+    const point = pick(random, ['C3', 'C4', 'C7'] as const)
+    if (!(await program.reaches(point, 'stop', PATIENCE_MS))) throw new Error(`${program.name} did not reach ${point}`)
+    // More than three heartbeats of two seconds, and more than the hold on a message of the SQLite queue.
+    await sleep(upTo(random, 6500, 8000))
+    program.signal('SIGCONT')
+    return `${program.name} at ${point}`
+  },
+}
+
+const skew = onPostgres({
+  name: 'skew',
+  says: 'a process whose wall clock is an hour or ten years off',
+  touches: 'process',
+  async inject({ programs, random }) {
+    if (!existsSync(FAKETIME)) throw new Error(`libfaketime is not installed (apt-get install faketime): no ${FAKETIME}`)
+    const program = pick(random, programs)
+    const by = pick(random, ['-1h', '+1h', '+10y'])
+    await program.stop(STOP_MS)
+    program.within({ LD_PRELOAD: FAKETIME, FAKETIME: by, FAKETIME_DONT_FAKE_MONOTONIC: '1', DONT_FAKE_MONOTONIC: '1' })
+    await program.start()
+    program.within({})
+    const [ready] = program.reports
+    const off = ready?.kind === 'ready' ? ready.wall - Date.now() : 0
+    await sleep(upTo(random, 2000, 4000))
+    await program.stop(STOP_MS)
+    await program.start()
+    if (Math.abs(off) < 3_000_000) throw new Error(`the clock of ${program.name} was only ${off} ms off`)
+    return `${program.name} ${by}`
+  },
+})
+
+export const processFaults: readonly Nemesis[] = [kill, crash, term, pause, hang, skew]

@@ -1,0 +1,125 @@
+/** The ports of an app, with every action in the history. */
+import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutboxStorage, SavedMessage } from '../../src/core/outbox.ts'
+import type { Store } from '../../src/core/store.ts'
+import type { Delivery, PublishOutcome, Transport } from '../../src/core/transport.ts'
+import { errorText, type Held, type History } from './history.ts'
+import { headers } from './plan.ts'
+
+/** Under which claim this process holds a message, by the id of the message. */
+type Holdings = Map<string, Held>
+
+export interface Noted<Tx> {
+  readonly store: Store<Tx>
+  readonly transport: Transport
+}
+
+export function noted<Tx>(store: Store<Tx>, transport: Transport, history: History, life: string): Noted<Tx> {
+  const holdings: Holdings = new Map()
+  return {
+    store: { ...store, outbox: notedOutbox(store.outbox, history, holdings), tracker: notedTracker(store.tracker, history) },
+    transport: notedTransport(transport, history, holdings, life),
+  }
+}
+
+function notedOutbox<Tx>(outbox: OutboxStorage<Tx>, history: History, holdings: Holdings): OutboxStorage<Tx> {
+  let calls = 0
+  const saved = (messages: readonly OutgoingMessage[], rows: readonly SavedMessage[], token: string | undefined): void => {
+    const held = rows.flatMap(({ position, express }, index): Held[] =>
+      express ? [[messages[index]?.id ?? '', position.toString(), token ?? '']] : [],
+    )
+    for (const each of held) holdings.set(each[0], each)
+    if (held.length > 0) history.note({ op: 'save', phase: 'ok', rows: held })
+  }
+  const noteLast: OutboxStorage<Tx>['saveLast'] = (tx, messages, options) => {
+    const later = outbox.saveLast?.(tx, messages, options)
+    return later && { saved: later.saved.then((rows) => (saved(messages, rows, options?.express?.token), rows)) }
+  }
+  return {
+    ...outbox,
+    ...(outbox.saveLast === undefined ? {} : { saveLast: noteLast }),
+    async save(tx, messages, options) {
+      const rows = await outbox.save(tx, messages, options)
+      saved(messages, rows, options?.express?.token)
+      return rows
+    },
+    async claim(request) {
+      const { token } = request
+      try {
+        const claimed = await outbox.claim(request)
+        const held = claimed.map(({ message, position }): Held => [message.id, position.toString(), token])
+        for (const each of held) holdings.set(each[0], each)
+        if (held.length > 0) history.note({ op: 'claim', phase: 'ok', rows: held })
+        return claimed
+      } catch (error) {
+        history.note({ op: 'claim', phase: 'fail', token, error: errorText(error) })
+        throw error
+      }
+    },
+    async settle(settlements) {
+      const call = ++calls
+      const rows = settlements.map(({ kind, position, token }) => [kind, position.toString(), token] as const)
+      history.note({ op: 'settle', phase: 'invoke', call, rows })
+      try {
+        const result = await outbox.settle(settlements)
+        history.note({ op: 'settle', phase: 'ok', call, stale: result.stale })
+        return result
+      } catch (error) {
+        history.note({ op: 'settle', phase: 'fail', call, stale: 0, error: errorText(error) })
+        throw error
+      }
+    },
+  }
+}
+
+function notedTracker<Tx>(tracker: Store<Tx>['tracker'], history: History): Store<Tx>['tracker'] {
+  return {
+    async track(tx, key) {
+      const outcome = await tracker.track(tx, key)
+      history.note({ op: 'track', phase: 'ok', id: key.messageId, outcome })
+      return outcome
+    },
+    prune: (options) => tracker.prune(options),
+  }
+}
+
+const phases = { confirmed: 'ok', refused: 'fail', unavailable: 'fail', unknown: 'info' } as const
+
+/** Every publish gets a number of its own, which travels with the message. */
+function notedTransport(transport: Transport, history: History, holdings: Holdings, life: string): Transport {
+  let publishes = 0
+  const publish: Transport['publish'] = (messages, options) => {
+    const numbers = messages.map(() => `${life}.${++publishes}`)
+    const signed = messages.map((message, index) => ({
+      ...message,
+      headers: { ...message.headers, [headers.publish]: numbers[index] ?? '' },
+    }))
+    for (const [index, { id }] of messages.entries()) {
+      const held = holdings.get(id) ?? ([id, '', ''] as const)
+      history.note({ op: 'publish', phase: 'invoke', publish: numbers[index] ?? '', held })
+    }
+    return transport.publish(signed, options).map((answer, index) => answered(answer, numbers[index] ?? ''))
+  }
+  const answered = async (answer: Promise<PublishOutcome>, number: string): Promise<PublishOutcome> => {
+    const outcome = await answer
+    const error = outcome.kind === 'confirmed' ? {} : { error: errorText(outcome.error) }
+    history.note({ op: 'publish', phase: phases[outcome.kind], publish: number, kind: outcome.kind, ...error })
+    return outcome
+  }
+  return {
+    name: transport.name,
+    features: transport.features,
+    publish,
+    subscribe: (...given) => transport.subscribe(...given),
+    consume: (consumption, onDelivery) =>
+      transport.consume(consumption, async (delivery: Delivery) => {
+        const { id } = delivery.message
+        history.note({ op: 'handle', phase: 'invoke', id, attempt: delivery.attempt })
+        const disposition = await onDelivery(delivery)
+        const error = 'error' in disposition ? { error: errorText(disposition.error) } : {}
+        history.note({ op: 'handle', phase: 'ok', id, disposition: disposition.kind, ...error })
+        return disposition
+      }),
+    [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+  }
+}

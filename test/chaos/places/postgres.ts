@@ -1,0 +1,210 @@
+import { randomBytes } from 'node:crypto'
+import { Pool } from 'pg'
+import { privateCluster, type PrivateCluster } from '../../postgres/cluster.ts'
+import { openPrivateBroker, type PrivateBroker } from '../../rabbitmq/broker.ts'
+import { drainQueue, openTap } from '../../rabbitmq/outage/tap.ts'
+import { earlyClaims, witnessTables } from '../../scenarios/postgres-relays/witness.ts'
+import { now } from '../history.ts'
+import { CONSUMER, headers, TAP, topics } from '../plan.ts'
+import { digestOf } from '../producer.ts'
+import { openProxy, type Proxy } from '../proxy.ts'
+import type { Arrival, Committed, Effect, Place, Truth, Waiting } from './place.ts'
+
+export const SCHEMA = 'chaos'
+const SLOT = 'oracle'
+
+export interface PostgresPlace extends Place {
+  readonly cluster: PrivateCluster
+  readonly broker: PrivateBroker
+  readonly databaseProxy: Proxy
+  readonly brokerProxy: Proxy
+  /** Past the proxy; repeats what fails because the server is coming back. */
+  query<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>
+}
+
+const tables = `
+create table ${SCHEMA}.business (place bigint generated always as identity, id uuid not null, topic text not null, key text, digest text not null);
+create table ${SCHEMA}.effects (place bigint generated always as identity, id uuid not null, digest text not null);
+`
+
+const settings = {
+  wal_level: 'logical',
+  max_replication_slots: '2',
+  max_wal_senders: '2',
+  track_commit_timestamp: 'on',
+  max_connections: '80',
+  synchronous_commit: 'on',
+}
+
+const effectsMissing = `select b.id::text from ${SCHEMA}.business b where b.topic = '${topics.booked}'
+  and not exists (select from ${SCHEMA}.effects e where e.id = b.id)`
+
+export async function openPostgresPlace(): Promise<PostgresPlace> {
+  const stack = new AsyncDisposableStack()
+  try {
+    const password = `canary-${randomBytes(8).toString('hex')}`
+    const cluster = stack.use(await privateCluster(settings))
+    const broker = stack.use(await openPrivateBroker([], { user: { name: 'chaos', password: `${password}-mq` } }))
+    const databaseProxy = stack.use(await openProxy(cluster.port))
+    const brokerProxy = stack.use(await openProxy(Number(new URL(broker.url).port)))
+    const pool = new Pool({ connectionString: cluster.url, max: 2, application_name: 'harness', connectionTimeoutMillis: 5000 })
+    pool.on('error', () => {})
+    stack.defer(() => pool.end())
+    const url = (address: string, port: number, login: string): string => {
+      const at = new URL(address)
+      return `${at.protocol}//${login}@127.0.0.1:${port}${at.pathname}`
+    }
+    const place = {
+      cluster,
+      broker,
+      databaseProxy,
+      brokerProxy,
+      secrets: [`${password}-db`, `${password}-mq`],
+      query: <Row extends object>(text: string, values: readonly unknown[] = []) => persistently<Row>(pool, text, values),
+    }
+    const address = {
+      kind: 'postgres',
+      database: url(cluster.url, databaseProxy.port, `postgres:${password}-db`),
+      schema: SCHEMA,
+      broker: url(broker.url, brokerProxy.port, `chaos:${password}-mq`),
+    } as const
+    return {
+      ...place,
+      address,
+      async prepare({ postgres, rabbitmq }) {
+        const own = new Pool({ connectionString: cluster.url })
+        await using store = postgres.postgres({ pool: own, schema: SCHEMA })
+        await store.open()
+        await place.query(tables)
+        // Kept through a crash of the server.
+        await place.query(witnessTables(SCHEMA).replaceAll('unlogged ', ''))
+        await place.query(`select pg_create_logical_replication_slot('${SLOT}', 'test_decoding')`)
+        await openTap(broker.url, TAP, 'mersal.events').bind(Object.values(topics))
+        await using transport = rabbitmq.rabbitmq({ url: broker.url })
+        await transport.subscribe(CONSUMER, [topics.booked])
+        stack.defer(() => own.end())
+      },
+      waiting: (wiped) => waiting(place, wiped),
+      async heldBy(tokens) {
+        const sql = `select count(*)::int as n from ${SCHEMA}.outbox where token = any ($1::uuid[]) and visible_at > clock_timestamp()`
+        return (await place.query<{ n: number }>(sql, [tokens]))[0]?.n ?? 0
+      },
+      truth: () => truth(place),
+      [Symbol.asyncDispose]: () => stack.disposeAsync(),
+    }
+  } catch (error) {
+    await stack.disposeAsync()
+    throw error
+  }
+}
+
+/** Settlements that changed a row of another claim than their own. A row that was born claimed has no relay in the witness. */
+const staleSettles = `
+select count(*)::int as n from ${SCHEMA}.witness_change c left join ${SCHEMA}.witness_token w on w.token = c.old_token
+where c.new_token is null and (c.said is distinct from c.old_token::text or w.relay <> c.relay)`
+
+type Servers = Pick<PostgresPlace, 'query' | 'broker'>
+
+async function persistently<Row extends object>(pool: Pool, text: string, values: readonly unknown[]): Promise<Row[]> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return (await pool.query<Row>(text, [...values])).rows
+    } catch (error) {
+      // The pool finds out one by one that its connections are dead.
+      const { code, severity } = error as { code?: string; severity?: string }
+      const gone = severity === undefined || severity === 'FATAL' || code?.startsWith('57P') === true
+      if (!gone || tries >= 20) throw error
+      await new Promise((resolve) => setTimeout(resolve, 250))
+    }
+  }
+}
+
+async function waiting({ query }: Servers, wiped: ReadonlySet<string>): Promise<Waiting> {
+  const rows = await query<{ outbox: number; missing: string[]; sample: string | null }>(
+    `select (select count(*)::int from ${SCHEMA}.outbox where died_at is null) as outbox, array(${effectsMissing}) as missing,
+      (select string_agg(s::text, '; ') from (select position, key, visible_at, token, attempts, type, error from ${SCHEMA}.outbox order by position limit 5) s) as sample`,
+  )
+  const { outbox = 0, missing = [], sample } = rows[0] ?? {}
+  return {
+    outbox,
+    effects: missing.filter((id) => !wiped.has(id)).length,
+    detail: `${sample ?? 'outbox empty'}; without effect: ${missing.slice(0, 5).join(' ')}`,
+  }
+}
+
+async function truth({ query, broker }: Servers): Promise<Truth> {
+  const { committed, torn } = await commits(query)
+  const count = async (sql: string): Promise<number> => (await query<{ n: number }>(sql))[0]?.n ?? 0
+  const intrusions = [
+    ...Array.from({ length: await count(earlyClaims(SCHEMA)) }, () => 'a row was claimed while its claim held'),
+    ...Array.from({ length: await count(staleSettles) }, () => 'a former owner changed a row'),
+  ]
+  const dead = await query<{ id: string; error: string }>(
+    `select id::text, error from ${SCHEMA}.dead union all select id::text, coalesce(error, '') from ${SCHEMA}.outbox where died_at is not null`,
+  )
+  const given = await drainQueue(broker.url, `${CONSUMER}.dead`).catch(() => [])
+  await query(`vacuum ${SCHEMA}.outbox`)
+  const sizes = await query<{ name: string; bytes: string }>(
+    `select relname as name, pg_total_relation_size(oid)::text as bytes from pg_class where relname in ('outbox', 'inbox', 'dead') and relnamespace = '${SCHEMA}'::regnamespace`,
+  )
+  const [version] = await query<{ server_version: string }>('show server_version')
+  return {
+    committed,
+    torn,
+    arrivals: await arrivals(broker.url),
+    effects: await query<Effect>(`select id::text, digest from ${SCHEMA}.effects order by place`),
+    dead: new Set([...dead.map(({ id }) => id), ...given.map(({ properties }) => String(properties.messageId))]),
+    intrusions,
+    sizes: Object.fromEntries(sizes.map(({ name, bytes }) => [name, Number(bytes)])),
+    versions: { PostgreSQL: version?.server_version.split(' ')[0] ?? '?', RabbitMQ: (await broker.ctl('version')).trim() },
+    texts: [...dead.map(({ error }) => error), ...given.map(({ properties }) => JSON.stringify(properties))],
+  }
+}
+
+/** From the log of the database, by a decoder that is not ours: what was committed, and in which order. */
+async function commits(query: Servers['query']): Promise<Pick<Truth, 'committed' | 'torn'>> {
+  const wall = Date.now()
+  const offset = now() - wall
+  const rows = await query<{ id: string; topic: string; key: string | null; digest: string; table: string; at: string | null }>(
+    `with changes as (
+       select row_number() over () as n, xid::text, substring(data from '^table ${SCHEMA}\\.(business|outbox): INSERT') as tab,
+         substring(data from '[ ]id\\[uuid\\]:''([0-9a-f-]{36})''') as id,
+         substring(data from '^COMMIT .*\\(at ([^)]+)\\)') as at
+       from pg_logical_slot_peek_changes('${SLOT}', null, null, 'include-timestamp', 'on', 'skip-empty-xacts', 'on')
+     ), ends as (select xid, (extract(epoch from at::timestamptz) * 1000)::text as at from changes where at is not null)
+     select c.id, b.topic, b.key, b.digest, c.tab as table, e.at from changes c left join ends e on e.xid = c.xid
+     left join ${SCHEMA}.business b on b.id = c.id::uuid where c.tab is not null order by c.n`,
+  )
+  const tables = (table: string): Map<string, (typeof rows)[number]> =>
+    new Map(rows.filter((row) => row.table === table).map((row) => [row.id, row]))
+  const [business, outbox] = [tables('business'), tables('outbox')]
+  const torn = [...business.keys()].filter((id) => !outbox.has(id)).concat([...outbox.keys()].filter((id) => !business.has(id)))
+  const committed = [...business.values()].map(
+    ({ id, topic, key, digest, at }): Committed => ({
+      id,
+      topic,
+      key: key ?? undefined,
+      digest,
+      at: at === null ? undefined : Number(at) + offset,
+    }),
+  )
+  // What the log says must still be there.
+  const vanished = [...business.values()].filter(({ topic }) => topic === null).map(({ id }) => id)
+  return { committed, torn: [...torn, ...vanished] }
+}
+
+/** Plainly with amqplib, from a queue of its own. */
+async function arrivals(url: string): Promise<readonly Arrival[]> {
+  const messages = await drainQueue(url, TAP)
+  return messages.map(({ content, properties, fields }): Arrival => {
+    const table = properties.headers ?? {}
+    const text = (JSON.parse(content.toString()) as { text: string }).text
+    return {
+      id: String(properties.messageId),
+      topic: fields.routingKey,
+      publish: String(table[headers.publish]),
+      digest: digestOf(text),
+      note: String(table[headers.note] ?? ''),
+    }
+  })
+}

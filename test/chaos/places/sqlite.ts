@@ -1,0 +1,111 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { CONSUMER, headers, TAP, topics } from '../plan.ts'
+import { digestOf } from '../producer.ts'
+import type { Arrival, Committed, Effect, Place, Truth } from './place.ts'
+
+export interface SqlitePlace extends Place {
+  /** Takes the lock of writers for so long. */
+  holdLock(ms: number): Promise<void>
+}
+
+const tables = `
+CREATE TABLE business (place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, topic TEXT NOT NULL, key TEXT, digest TEXT NOT NULL);
+CREATE TABLE effects (place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, digest TEXT NOT NULL);
+CREATE TABLE audit (id TEXT NOT NULL);
+CREATE TRIGGER audit AFTER INSERT ON mersal_outbox BEGIN INSERT INTO audit (id) VALUES (new.id); END;
+`
+
+export function openSqlitePlace(): SqlitePlace {
+  const folder = mkdtempSync(join(tmpdir(), 'mersal-chaos-sqlite-'))
+  const address = { kind: 'sqlite', store: join(folder, 'store.db'), broker: join(folder, 'broker.db') } as const
+  function read<Row>(file: string, sql: string, ...values: string[]): Row[] {
+    const database = new DatabaseSync(file, { timeout: 10_000 })
+    try {
+      return database.prepare(sql).all(...values) as Row[]
+    } finally {
+      database.close()
+    }
+  }
+  return {
+    address,
+    secrets: [],
+    async prepare({ sqlite }) {
+      await using store = sqlite.sqlite({ path: address.store })
+      await store.open()
+      await using queue = sqlite.sqliteQueue({ path: address.broker })
+      await queue.subscribe(CONSUMER, [topics.booked])
+      await queue.subscribe(TAP, Object.values(topics))
+      const database = new DatabaseSync(address.store, { timeout: 10_000 })
+      database.exec(tables)
+      database.close()
+    },
+    async waiting() {
+      const [outbox] = read<{ n: number }>(address.store, 'SELECT count(*) AS n FROM mersal_outbox')
+      const [left] = read<{ n: number }>(
+        address.store,
+        `SELECT count(*) AS n FROM business WHERE topic = '${topics.booked}' AND id NOT IN (SELECT id FROM effects)`,
+      )
+      const rows = read(address.store, 'SELECT position, partition_key, visible_at, token, attempts FROM mersal_outbox LIMIT 5')
+      return { outbox: outbox?.n ?? 0, effects: left?.n ?? 0, detail: JSON.stringify(rows) }
+    },
+    async heldBy(tokens) {
+      const sql = 'SELECT count(*) AS n FROM mersal_outbox WHERE token IN (SELECT value FROM json_each(?)) AND visible_at > ?'
+      return read<{ n: number }>(address.store, sql, JSON.stringify(tokens), String(Date.now()))[0]?.n ?? 0
+    },
+    async truth() {
+      return truth((file, sql, ...values) => read(address[file], sql, ...values))
+    },
+    async holdLock(ms) {
+      const database = new DatabaseSync(address.store, { timeout: 10_000 })
+      database.exec('BEGIN IMMEDIATE')
+      await new Promise((resolve) => setTimeout(resolve, ms))
+      database.exec('COMMIT')
+      database.close()
+    },
+    async [Symbol.asyncDispose]() {
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+type Read = <Row>(file: 'store' | 'broker', sql: string, ...values: string[]) => Row[]
+
+function truth(read: Read): Truth {
+  const committed = read<Omit<Committed, 'at'> & { key: string | null }>(
+    'store',
+    'SELECT id, topic, key, digest FROM business ORDER BY place',
+  )
+  const torn = read<{ id: string }>(
+    'store',
+    `SELECT id FROM business WHERE id NOT IN (SELECT id FROM audit) UNION ALL SELECT id FROM audit WHERE id NOT IN (SELECT id FROM business)`,
+  )
+  const dead = [
+    ...read<{ id: string }>('store', 'SELECT id FROM mersal_dead_letters'),
+    ...read<{ id: string }>('broker', 'SELECT id FROM mersal_queue_dead_letters'),
+  ]
+  const [pages] = read<{ n: number }>('store', 'SELECT count(*) AS n FROM mersal_outbox')
+  return {
+    committed: committed.map((row) => ({ ...row, key: row.key ?? undefined, at: undefined })),
+    torn: torn.map(({ id }) => id),
+    arrivals: arrivals(read),
+    effects: read<Effect>('store', 'SELECT id, digest FROM effects ORDER BY place'),
+    dead: new Set(dead.map(({ id }) => id)),
+    intrusions: [],
+    sizes: { outbox: pages?.n ?? 0 },
+    versions: { SQLite: read<{ v: string }>('store', 'SELECT sqlite_version() AS v')[0]?.v ?? '?' },
+    texts: [],
+  }
+}
+
+/** Plain SQL on the file of the queue: nobody consumes the tap. */
+function arrivals(read: Read): Arrival[] {
+  const sql = 'SELECT id, type, headers, CAST(body AS TEXT) AS body FROM mersal_queue_messages WHERE queue = ? ORDER BY position'
+  return read<{ id: string; type: string; headers: string; body: string }>('broker', sql, TAP).map((row) => {
+    const table = JSON.parse(row.headers) as Record<string, string>
+    const { text } = JSON.parse(row.body) as { text: string }
+    return { id: row.id, topic: row.type, publish: table[headers.publish] ?? '', digest: digestOf(text), note: table[headers.note] ?? '' }
+  })
+}

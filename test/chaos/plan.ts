@@ -1,0 +1,61 @@
+/** What the harness and its processes tell each other. */
+import type { CrashPoint } from '../../src/testing/crash-points.ts'
+
+export type Role = 'producer' | 'relay' | 'consumer'
+export type StoreKind = 'postgres' | 'sqlite'
+
+export interface PostgresAddress {
+  readonly kind: 'postgres'
+  readonly database: string
+  readonly schema: string
+  readonly broker: string
+}
+
+export interface SqliteAddress {
+  readonly kind: 'sqlite'
+  readonly store: string
+  readonly broker: string
+}
+
+export type Address = PostgresAddress | SqliteAddress
+
+export interface WorkerPlan {
+  /** Also the `application_name` of its connections. */
+  readonly name: string
+  readonly role: Role
+  /** Counts the starts of this program. */
+  readonly life: number
+  readonly seed: number
+  /** Folder of the source under test: `src`, or a copy of it with a bug. */
+  readonly source: string
+  /** File that gets the history of this process. */
+  readonly history: string
+  readonly address: Address
+  /** Its business transactions run with `synchronous_commit = off`. */
+  readonly asyncCommit: boolean
+  /** Whether it relays what it writes itself. */
+  readonly express: boolean
+}
+
+/** `at`: end or stop at this point, when it is reached next. `quiet`: write nothing more. */
+export type Order =
+  | { readonly kind: 'at'; readonly point: CrashPoint; readonly action: 'kill' | 'stop' }
+  | { readonly kind: 'forget' }
+  | { readonly kind: 'quiet' }
+
+export type Report = { readonly kind: 'ready'; readonly wall: number } | { readonly kind: 'quiet' }
+
+export const CLAIM_MS = 2500
+export const GRACE_MS = 2000
+export const KEYS = 12
+export const topics = { booked: 'chaos.booked', billed: 'chaos.billed' } as const
+/** Name of the consuming app and of its queue. */
+export const CONSUMER = 'ledger'
+export const TAP = 'tap'
+/** Headers by which the tap knows who published a message, and what it should contain. */
+export const headers = { publish: 'chaos-publish', note: 'chaos-note' } as const
+
+/** The body of every message of the harness. */
+export interface Body {
+  readonly text: string
+}

@@ -1,0 +1,193 @@
+/** One run: servers, processes, faults, healing, draining, checking. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { seeded } from '../postgres/race.ts'
+import { copyCheckers, duplicates } from './checkers/copies.ts'
+import { type Evidence, faultsIn, lifeOf, publishesIn, settlementsIn, transactionsIn } from './checkers/evidence.ts'
+import { type Finding, findingOf } from './checkers/finding.ts'
+import { messageCheckers } from './checkers/messages.ts'
+import { memory, type Memory, processCheckers, recovery, type Recovery } from './checkers/processes.ts'
+import { historyFile, openHistory, readHistory } from './history.ts'
+import { nemesesFor } from './nemeses/all.ts'
+import type { AnyPlace, Scene } from './nemeses/nemesis.ts'
+import type { StoreKind } from './plan.ts'
+import { openPostgresPlace } from './places/postgres.ts'
+import { openSqlitePlace } from './places/sqlite.ts'
+import { Program, type ProgramPlan } from './programs.ts'
+import { rage } from './schedule.ts'
+import { loadSource, ownSource } from './source.ts'
+
+export interface Settings {
+  readonly store: StoreKind
+  readonly seed: number
+  /** How long faults are injected; longer, until each of them has landed. */
+  readonly seconds: number
+  /** Names; default all that exist for the store. */
+  readonly nemeses?: readonly string[]
+  /** Default `src`. */
+  readonly source?: string
+  /** Unknown outcomes and redeliveries that a run must have seen. Default 1, and 10 from 5 minutes on. */
+  readonly least?: number
+  readonly drainSeconds?: number
+  readonly say?: (text: string) => void
+}
+
+export interface Outcome {
+  /** `invalid`: nothing was found, but the run proves nothing. */
+  readonly verdict: 'green' | 'red' | 'invalid'
+  readonly reasons: readonly string[]
+  readonly findings: readonly Finding[]
+  readonly faults: Readonly<Record<string, { readonly landed: number; readonly missed: number }>>
+  readonly counts: {
+    readonly committed: number
+    readonly rolledBack: number
+    readonly commitsUnknown: number
+    readonly published: number
+    readonly unknown: number
+    readonly redeliveries: number
+    readonly effects: number
+    readonly deadLetters: number
+  }
+  readonly duplicates: ReturnType<typeof duplicates>
+  readonly recovery: Recovery
+  readonly memory: Memory
+  readonly versions: Readonly<Record<string, string>>
+  readonly seconds: number
+  /** Where the history is, if it was kept. */
+  readonly kept?: string
+}
+
+const QUIET_START_MS = 2000
+
+export async function run(settings: Settings): Promise<Outcome> {
+  const began = performance.now()
+  const folder = mkdtempSync(join(tmpdir(), 'mersal-chaos-'))
+  const say = settings.say ?? (() => {})
+  const planned = nemesesFor(settings.store, settings.nemeses)
+  await using stack = new AsyncDisposableStack()
+  const place: AnyPlace =
+    settings.store === 'postgres'
+      ? { kind: 'postgres', ...stack.use(await openPostgresPlace()) }
+      : { kind: 'sqlite', ...stack.use(openSqlitePlace()) }
+  const history = stack.use(openHistory(historyFile(folder, 'harness'), 'harness', 1))
+  const source = settings.source ?? ownSource
+  await place.prepare(await loadSource(source))
+  const programs = plans(settings, place, source).map((plan) => new Program({ plan, folder, history }))
+  stack.defer(async () => void (await Promise.all(programs.map((program) => program.abandon()))))
+  await Promise.all(programs.map((program) => program.start()))
+  const scene: Scene = { place, programs, history, folder, random: seeded(settings.seed), wiped: new Set() }
+  await sleep(QUIET_START_MS)
+  const missing = await rage(scene, planned, settings.seconds * 1000, say)
+  say('all is healed; draining')
+  const stuck = await drain(scene, (settings.drainSeconds ?? 90) * 1000)
+  const ends = await Promise.all(programs.map(async (program) => ({ name: program.name, how: await program.stop(20_000) })))
+  for (const { name, how } of ends) if (how !== 'exit 0') stuck.push(`${name} did not stop at the end: ${how}`)
+  const evidence = await gather(scene, folder, stuck)
+  const outcome = judge(settings, evidence, missing, (performance.now() - began) / 1000)
+  if (outcome.verdict === 'green') rmSync(folder, { recursive: true })
+  return outcome.verdict === 'green' ? outcome : { ...outcome, kept: folder }
+}
+
+function plans({ seed }: Settings, { address }: AnyPlace, source: string): ProgramPlan[] {
+  const common = { source, address, asyncCommit: false, express: false }
+  return [
+    { ...common, name: 'producer-1', role: 'producer', seed: seed * 10 + 1, express: true },
+    { ...common, name: 'producer-2', role: 'producer', seed: seed * 10 + 2, asyncCommit: address.kind === 'postgres' },
+    { ...common, name: 'relay-1', role: 'relay', seed },
+    { ...common, name: 'relay-2', role: 'relay', seed },
+    { ...common, name: 'consumer-1', role: 'consumer', seed, express: true },
+    { ...common, name: 'consumer-2', role: 'consumer', seed },
+  ]
+}
+
+/** Nothing is left to do: no open row, and an effect of every message. */
+async function drain({ place, programs, wiped }: Scene, patienceMs: number): Promise<string[]> {
+  const producers = programs.filter(({ role }) => role === 'producer')
+  const late = performance.now() + patienceMs
+  for (const producer of producers) producer.quiet()
+  while (performance.now() < late) {
+    const quiet = producers.every(({ reports }) => reports.some(({ kind }) => kind === 'quiet'))
+    const { outbox, effects } = await place.waiting(wiped)
+    if (quiet && outbox === 0 && effects === 0) return []
+    await sleep(200)
+  }
+  const { outbox, effects, detail } = await place.waiting(wiped)
+  const quiet = producers.filter(({ reports }) => !reports.some(({ kind }) => kind === 'quiet')).map(({ name }) => `${name} still writes`)
+  return [`${outbox} rows in the outbox, ${effects} messages without effect: ${detail}`, ...quiet]
+}
+
+async function gather({ place, wiped }: Scene, folder: string, stuck: readonly string[]): Promise<Evidence> {
+  const truth = await place.truth()
+  const lines = readHistory(folder)
+  const settled = settlementsIn(lines).flatMap(({ rows, outcome }) =>
+    outcome === 'ok' ? rows.flatMap(([kind, position, token]) => (kind === 'sent' ? [`${position} ${token}`] : [])) : [],
+  )
+  const files = readdirSync(folder).filter((name) => !name.endsWith('.plan.json'))
+  const texts = [
+    ...truth.texts.map((text) => ['a dead letter', text] as const),
+    ...files.map((name) => [name, readFileSync(join(folder, name), 'latin1')] as const),
+  ]
+  const forms = place.secrets.flatMap((secret) => [secret, Buffer.from(secret).toString('base64').replace(/=+$/, '')])
+  return {
+    store: place.kind,
+    truth,
+    lines,
+    stuck,
+    wiped,
+    faults: faultsIn(lines),
+    publishes: publishesIn(lines),
+    transactions: transactionsIn(lines),
+    settled: new Set(settled),
+    ended: new Set(
+      lines.flatMap((line) => (line.op === 'exit' && line.how !== 'exit 0' ? [lifeOf({ proc: line.of, life: line.ofLife })] : [])),
+    ),
+    leaks: texts.flatMap(([name, text]) => (forms.some((form) => text.includes(form)) ? [name] : [])),
+    copies: Map.groupBy(truth.arrivals, ({ id }) => id),
+  }
+}
+
+function judge(settings: Settings, evidence: Evidence, missing: readonly string[], seconds: number): Outcome {
+  const { truth, lines, transactions, publishes } = evidence
+  const findings = [...messageCheckers, ...copyCheckers, ...processCheckers].map((checker) => findingOf(checker, evidence))
+  const unknown = [...publishes.values()].filter(({ answer }) => answer === undefined || answer.kind === 'unknown').length
+  const commitsUnknown = transactions.filter(({ outcome }) => outcome === 'info').length
+  const tracks = lines.filter((line) => line.op === 'track' && line.outcome === 'duplicate').length
+  const again = lines.filter((line) => line.op === 'handle' && line.phase === 'invoke' && line.attempt > 1).length
+  const counts = {
+    committed: truth.committed.length,
+    rolledBack: transactions.filter(({ outcome }) => outcome === 'fail').length,
+    commitsUnknown,
+    published: truth.arrivals.length,
+    unknown,
+    redeliveries: tracks + again,
+    effects: truth.effects.length,
+    deadLetters: truth.dead.size,
+  }
+  const least = settings.least ?? (settings.seconds >= 300 ? 10 : 1)
+  const vacuous = [
+    ...missing.map((name) => `'${name}' never landed`),
+    ...(unknown + commitsUnknown < least ? [`only ${unknown + commitsUnknown} unknown outcomes`] : []),
+    ...(counts.redeliveries < least ? [`only ${counts.redeliveries} redeliveries`] : []),
+    ...(truth.arrivals.length === 0 ? ['the tap is empty'] : []),
+  ]
+  const red = findings.filter(({ count, limit }) => count > limit)
+  const faults: Record<string, { landed: number; missed: number }> = {}
+  for (const { name, landed } of evidence.faults) {
+    const entry = (faults[name] ??= { landed: 0, missed: 0 })
+    entry[landed ? 'landed' : 'missed'] += 1
+  }
+  return {
+    verdict: red.length > 0 ? 'red' : vacuous.length > 0 ? 'invalid' : 'green',
+    reasons: [...red.map(({ check, count }) => `${check}: ${count}`), ...vacuous],
+    findings,
+    faults,
+    counts,
+    duplicates: duplicates(evidence),
+    recovery: recovery(evidence),
+    memory: memory(evidence),
+    versions: { Node: process.versions.node, ...truth.versions },
+    seconds: Math.round(seconds),
+  }
+}

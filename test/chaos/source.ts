@@ -1,0 +1,22 @@
+/** The source under test: `src`, or a copy of it with a bug. */
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type * as Core from '../../src/index.ts'
+import type * as Postgres from '../../src/postgres.ts'
+import type * as Rabbit from '../../src/rabbitmq.ts'
+import type * as Sqlite from '../../src/sqlite.ts'
+
+export interface Source {
+  readonly core: typeof Core
+  readonly postgres: typeof Postgres
+  readonly rabbitmq: typeof Rabbit
+  readonly sqlite: typeof Sqlite
+}
+
+export const ownSource: string = join(import.meta.dirname, '../../src')
+
+export async function loadSource(folder: string): Promise<Source> {
+  const load = async (file: string): Promise<unknown> => import(/* @vite-ignore */ pathToFileURL(join(folder, file)).href)
+  const [core, postgres, rabbitmq, sqlite] = await Promise.all(['index.ts', 'postgres.ts', 'rabbitmq.ts', 'sqlite.ts'].map(load))
+  return { core, postgres, rabbitmq, sqlite } as Source
+}

@@ -1,0 +1,108 @@
+/** One process of a run: `node worker.ts FILE` with its plan as JSON in the file, and a channel to the harness. */
+import { readFileSync } from 'node:fs'
+import type { Logger, Mersal } from '../../src/index.ts'
+import { crashPoints, type CrashPoint } from '../../src/testing/crash-points.ts'
+import type { Desk } from './desks/desk.ts'
+import { openPostgres } from './desks/postgres.ts'
+import { openSqlite } from './desks/sqlite.ts'
+import { errorText, openHistory } from './history.ts'
+import { noted } from './noted.ts'
+import { type Body, CLAIM_MS, CONSUMER, GRACE_MS, type Order, type Report, topics, type WorkerPlan } from './plan.ts'
+import { digestOf, produce } from './producer.ts'
+import { loadSource } from './source.ts'
+
+const plan = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as WorkerPlan
+const history = openHistory(plan.history, plan.name, plan.life)
+const source = await loadSource(plan.source)
+const enough = new AbortController()
+let trap: Extract<Order, { kind: 'at' }> | undefined
+
+const tell = (report: Report): void => {
+  if (process.connected) process.send?.(report)
+}
+
+function at(point: CrashPoint): void {
+  if (trap?.point !== point) return
+  const { action } = trap
+  trap = undefined
+  process.kill(process.pid, action === 'kill' ? 'SIGKILL' : 'SIGSTOP')
+}
+
+const plain = (_: string, value: unknown): unknown =>
+  value instanceof Error ? errorText(value) : typeof value === 'bigint' ? String(value) : value
+const write = (level: string) => (fields: object, text: string) =>
+  history.note({ op: 'log', phase: 'ok', level, text: `${text} ${JSON.stringify(fields, plain)}`.slice(0, 600) })
+const logger: Logger = { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
+
+/** Short, so that the work of a killed process is taken over soon; patient, so that an outage makes no dead letters. */
+const relay = {
+  claimMs: CLAIM_MS,
+  expressGraceMs: GRACE_MS,
+  pollIntervalMs: 200,
+  batchSize: 50,
+  retry: { firstMs: 100, longestMs: 1000 },
+  breaker: { firstMs: 100, longestMs: 1000 },
+  maxAttempts: 200,
+}
+
+/** Whether the first delivery of this message fails. */
+const failsFirst = (id: string): boolean => Number.parseInt(id.slice(-2), 16) < 8
+
+function consume<Tx>(app: Mersal<Tx>, desk: Desk<Tx>): void {
+  const booked = source.core.event<Body>(topics.booked)
+  const billed = source.core.event<Body>(topics.billed)
+  app.handle(booked, async ({ text }, { tx, publish, message, attempt }) => {
+    await desk.effect(tx, message.id, digestOf(text))
+    at('C4')
+    if (attempt === 1 && failsFirst(message.id)) throw new Error('the first delivery of this message fails')
+    if (Number.parseInt(message.id.slice(-4, -2), 16) >= 64) return
+    const key = `bill ${message.id.slice(-1)}`
+    const id = await publish(billed, { text: message.id }, { partitionKey: key })
+    await desk.business(tx, [{ id, topic: topics.billed, key, digest: digestOf(message.id) }])
+  })
+}
+
+async function run<Tx>(desk: Desk<Tx>): Promise<void> {
+  const ports = noted(desk.store, desk.transport, history, `${plan.name}#${plan.life}`)
+  const consumer = plan.role === 'consumer'
+  const app = new source.core.Mersal<Tx>({
+    name: consumer ? CONSUMER : plan.name,
+    ...crashPoints({ ...ports, at }),
+    sendOnly: !consumer,
+    outbox: { relay: { ...relay, express: plan.express }, runRelay: plan.role === 'relay' || plan.express },
+    receive: {
+      concurrency: 4,
+      immediateRetries: 0,
+      maxDeliveries: 200,
+      backoff: { firstMs: 400, longestMs: 400 },
+      handlerTimeoutMs: 10_000,
+    },
+    stopGraceMs: 5000,
+    logger,
+  })
+  if (consumer) consume(app, desk)
+  const { stopped } = source.core.stopOnSignals(app)
+  const ended = stopped.then((code) => process.exit(code))
+  await app.start()
+  tell({ kind: 'ready', wall: Date.now() })
+  if (plan.role === 'producer') {
+    const booked = source.core.event<Body>(topics.booked)
+    await produce({ desk, app, booked, history, seed: plan.seed, enough: enough.signal })
+    tell({ kind: 'quiet' })
+  }
+  await ended
+}
+
+process.on('disconnect', () => process.exit(1))
+process.on('SIGTERM', () => enough.abort())
+process.on('message', (order: Order) => {
+  if (order.kind === 'at') trap = order
+  else if (order.kind === 'forget') trap = undefined
+  else enough.abort()
+})
+const sample = (): void => history.note({ op: 'rss', phase: 'ok', bytes: process.memoryUsage.rss() })
+setInterval(sample, 1000).unref()
+
+const { address } = plan
+if (address.kind === 'postgres') await run(openPostgres(source, { ...plan, address }, at, logger))
+else await run(openSqlite(source, { ...plan, address }, at, logger))
