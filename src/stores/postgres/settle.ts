@@ -37,13 +37,23 @@ export interface SettlePorts {
   readonly keepSent: boolean
 }
 
-async function settleGroup(group: Group, sql: Statements, keepSent: boolean, query: Query): Promise<number> {
+/** One statement, however many tokens there are: units in the express lane have one each. */
+async function settleSent(all: readonly Group[], { sql, keepSent }: SettlePorts, query: Query): Promise<number> {
+  const [first, ...others] = all.filter(({ sent }) => sent.length > 0)
+  if (first === undefined) return 0
+  if (others.length === 0) return (await query(keepSent ? sql.sentKept : sql.sent, [positions(first.sent), first.token])).rowCount ?? 0
+  const rows = [first, ...others]
+  const tokens = rows.flatMap(({ sent, token }) => sent.map(() => token))
+  const values = [positions(rows.flatMap(({ sent }) => sent)), tokens]
+  return (await query(keepSent ? sql.sentManyKept : sql.sentMany, values)).rowCount ?? 0
+}
+
+async function settleGroup(group: Group, sql: Statements, query: Query): Promise<number> {
   let changed = 0
   const run = async (text: string, rows: readonly Settlement[], ...values: readonly unknown[]): Promise<void> => {
     if (rows.length > 0) changed += (await query(text, [positions(rows), group.token, ...values])).rowCount ?? 0
   }
-  const { sent, retry, release, dead } = group
-  await run(keepSent ? sql.sentKept : sql.sent, sent)
+  const { retry, release, dead } = group
   await run(
     sql.retry,
     retry,
@@ -72,8 +82,9 @@ export async function settle(settlements: readonly Settlement[], ports: SettlePo
   const attempt = (prepare: boolean): Promise<number> =>
     ports.own.transaction('settling messages', async (query) => {
       if (prepare) await query(ports.sql.partitions)
-      let changed = 0
-      for (const group of groups(settlements)) changed += await settleGroup(group, ports.sql, ports.keepSent, query)
+      const all = groups(settlements)
+      let changed = await settleSent(all, ports, query)
+      for (const group of all) changed += await settleGroup(group, ports.sql, query)
       return changed
     })
   try {

@@ -7,6 +7,8 @@ export interface Statements {
   readonly claim: string
   readonly sent: string
   readonly sentKept: string
+  readonly sentMany: string
+  readonly sentManyKept: string
   readonly retry: string
   readonly release: string
   readonly deadMove: string
@@ -111,6 +113,19 @@ set visible_at = 'infinity', token = null, error = u.error, died_at = clock_time
 from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
 where o.position = u.position and o.token = $2::uuid and not u.skip and o.key is not null`
 
+/** $1 positions, $2 the token of each: in the express lane every unit has its own. */
+const sentMany = (S: string): string => `
+delete from ${S}.outbox o using unnest($1::bigint[], $2::uuid[]) as u(position, token)
+where o.position = u.position and o.token = u.token`
+
+/** What the statement deletes goes into the table of kept messages. */
+const keeping = (S: string, deleting: string): string => `
+with gone as (
+  ${deleting}
+  returning o.position, o.id, o.key, o.type, o.transport, o.kind, o.name, o.headers, o.body, o.added_at
+)
+insert into ${S}.sent select g.*, clock_timestamp() from gone g`
+
 const deadColumns = (alias: string, blocks: boolean): string =>
   `${alias}.position, ${columns(alias)}, coalesce(${alias}.error, '') as error, ${alias}.dead_reason, ${alias}.maybe_published, ${blocks} as blocks,
     case when isfinite(${alias}.died_at) then extract(epoch from ${alias}.died_at) * 1000 else 0 end as died_ms`
@@ -141,12 +156,9 @@ export function statements(schema: string): Statements {
     saveMany: `select s.saved_position, s.born_claimed, s.transaction_id from ${S}.outbox_save($1::text, $2::bytea, $3::uuid, $4::float8) s`,
     claim: claim(S),
     sent: `delete from ${S}.outbox where position = any ($1::bigint[]) and token = $2::uuid`,
-    sentKept: `
-with gone as (
-  delete from ${S}.outbox o where o.position = any ($1::bigint[]) and o.token = $2::uuid
-  returning o.position, o.id, o.key, o.type, o.transport, o.kind, o.name, o.headers, o.body, o.added_at
-)
-insert into ${S}.sent select g.*, clock_timestamp() from gone g`,
+    sentKept: keeping(S, `delete from ${S}.outbox o where o.position = any ($1::bigint[]) and o.token = $2::uuid`),
+    sentMany: sentMany(S),
+    sentManyKept: keeping(S, sentMany(S)),
     retry: `
 update ${S}.outbox o
 set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, error = u.error
