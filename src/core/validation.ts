@@ -8,6 +8,8 @@ const MAX_HEADERS = 100
 const MAX_HEADER_BYTES = 8 * 1024
 const MAX_HEADERS_BYTES = 48 * 1024
 const MAX_KEY_BYTES = 255
+/** Of our transports and of RabbitMQ, which count deliveries and tell the way of a message in them. */
+const OF_TRANSPORTS = /^x-(?:mersal-.*|death|(?:first|last)-death-.*|delivery-count|acquired-count|opt-.*)$/
 const reserved = new Set<string>(Object.values(headerNames).filter((name) => name !== headerNames.traceparent))
 
 function invalid(field: string, text: string): MersalError {
@@ -43,6 +45,7 @@ export function checkHeaders(headers: Readonly<Record<string, unknown>>): Record
     const field = `headers['${printable(given, 60)}']`
     if (!HEADER.test(name)) throw invalid(field, "a name has 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit")
     if (reserved.has(name)) throw invalid(field, 'this header is set by Mersal itself; choose another name')
+    if (OF_TRANSPORTS.test(name)) throw invalid(field, 'this header belongs to the transports; choose another name')
     if (name in checked) throw invalid(field, 'the name is given twice, in different case')
     const value = headers[given]
     checked[name] = checkHeaderValue(field, value)

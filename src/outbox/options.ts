@@ -1,5 +1,5 @@
 import type { Backoff } from '../lib/backoff.ts'
-import { checkChoice, checkNumber, checkOptions } from '../core/options.ts'
+import { checkBoolean, checkChoice, checkNumber, checkOptions } from '../core/options.ts'
 import type { OnDead } from '../core/outbox.ts'
 
 /** How the relay works. Every field has a default. Times are in milliseconds. */
@@ -68,7 +68,7 @@ export function relaySettings(given: RelayOptions = {}, where = 'outbox.relay'):
     retry: checkBackoff(`${where}.retry`, given.retry, { firstMs: 1000, longestMs: 300_000 }),
     breaker: checkBackoff(`${where}.breaker`, given.breaker, { firstMs: 1000, longestMs: 30_000 }),
     onDead: checkChoice(`${where}.onDead`, given.onDead, ['block-key', 'skip'] as const, 'block-key'),
-    express: given.express ?? true,
+    express: checkBoolean(`${where}.express`, given.express) ?? true,
     expressGraceMs: checkNumber(`${where}.expressGraceMs`, given.expressGraceMs, { default: 10_000, min: 100, max: 3_600_000 }),
   }
 }

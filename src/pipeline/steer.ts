@@ -6,8 +6,10 @@ import { LONGEST_DELAY_MS, isDelay } from '../core/validation.ts'
  * immediate retries; at most a year. It counts as a delivery. Throws `MERSAL_RETRY_LATER`, so nothing after it runs.
  */
 export function retryLater(ms: number, cause?: unknown): never {
-  if (!isDelay(ms))
-    throw new MersalError('MERSAL_INVALID_OPTIONS', `retryLater: expected milliseconds from 0 to ${LONGEST_DELAY_MS} (a year)`)
+  if (!isDelay(ms)) {
+    const text = `retryLater: expected milliseconds from 0 to ${LONGEST_DELAY_MS} (a year)`
+    throw new MersalError('MERSAL_INVALID_OPTIONS', text, { details: { field: 'retryLater' } })
+  }
   throw new MersalError('MERSAL_RETRY_LATER', `the handler asked for the message again in ${ms} ms${because(cause)}`, {
     ...(cause === undefined ? {} : { cause }),
     details: { delayMs: ms },

@@ -11,7 +11,8 @@ export function memoryAdmin(database: DatabaseState): OutboxAdmin {
     list: async ({ limit, after } = {}) => {
       await database.pause('read')
       const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
-      return list(database, most, after === undefined ? 0 : Number(after))
+      const from = after === undefined ? 0 : /^\d+$/.test(after) ? Number(after) : Number.POSITIVE_INFINITY
+      return list(database, most, from)
     },
     retry: (keys) => retry(database, keys),
     discard: async (keys) => {

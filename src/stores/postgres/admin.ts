@@ -1,3 +1,4 @@
+import { checkNumber } from '../../core/options.ts'
 import type { OutboxAdmin } from '../../core/store.ts'
 import type { Own } from '../../sql/postgres/pool.ts'
 import { decodeDead, type DeadRow } from './rows.ts'
@@ -12,9 +13,10 @@ function positions(keys: readonly string[]): string[] {
 export function postgresAdmin(own: Own, sql: Statements, changed: () => void): OutboxAdmin {
   return {
     deadLetters: {
-      async list({ limit = 100, after } = {}) {
-        const from = after === undefined || positions([after]).length === 0 ? '-1' : after
-        const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [Math.min(Math.max(limit, 1), 1000), from])
+      async list({ limit, after } = {}) {
+        const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
+        if (after !== undefined && positions([after]).length === 0) return []
+        const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [most, after ?? '-1'])
         return rows.map(decodeDead)
       },
       async retry(keys) {

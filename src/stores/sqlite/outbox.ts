@@ -4,7 +4,7 @@ import type { OutgoingMessage } from '../../core/message.ts'
 import type { Connection } from './connection.ts'
 import type { Handle, SqliteDatabase } from './database.ts'
 import { storeError } from './failure.ts'
-import { claimedMessage, type ClaimedRow, damagedHeaders } from './rows.ts'
+import { checkStorable, claimedMessage, type ClaimedRow, damagedHeaders } from './rows.ts'
 import { NEVER, outboxSql } from './statements.ts'
 import { openTransaction } from './transaction.ts'
 
@@ -42,6 +42,7 @@ export function sqliteOutbox(connection: Connection, keepSentMs: number): Outbox
 
 function insertAll(handle: Handle, messages: readonly OutgoingMessage[], options: SaveOptions, now: number): SavedMessage[] {
   const { express } = options
+  for (const message of messages) checkStorable(message)
   const mayClaim = express === undefined ? () => false : expressRule(handle)
   return messages.map((message) => {
     const free = now + (message.delayMs ?? 0)

@@ -29,6 +29,14 @@ export interface DeadRow extends MessageRow {
   readonly attempts: number
 }
 
+/** SQLite would store a lone surrogate as another character. Throws `MERSAL_INVALID_MESSAGE`. */
+export function checkStorable({ id, type, to, partitionKey = '' }: OutgoingMessage): void {
+  for (const [field, text] of Object.entries({ id, type, partitionKey, 'to.transport': to.transport, 'to.name': to.name })) {
+    if (text.isWellFormed()) continue
+    throw new MersalError('MERSAL_INVALID_MESSAGE', `${field}: must be well-formed text`, { details: { field } })
+  }
+}
+
 /** Headers of a row, or undefined if somebody has changed them into something else. */
 export function decodeHeaders(text: string): Record<string, string> | undefined {
   let value: unknown

@@ -20,7 +20,7 @@ export function memoryDeadLetters(clock: Clock): MemoryDeadLetters {
 
   /** Takes the named ones out, in the order in which they died. */
   function takeOut(keys: readonly string[]): Rejection[] {
-    const numbers = [...new Set(keys)].map(Number).filter((number) => buried.has(number))
+    const numbers = [...new Set(keys)].map(Number).filter((number) => keys.includes(String(number)) && buried.has(number))
     return numbers
       .toSorted((left, right) => left - right)
       .map((number) => {
@@ -39,7 +39,7 @@ export function memoryDeadLetters(clock: Clock): MemoryDeadLetters {
       list: async ({ limit, after } = {}) => {
         await Promise.resolve()
         const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
-        const from = after === undefined ? 0 : Number(after)
+        const from = after === undefined ? 0 : /^\d+$/.test(after) ? Number(after) : Number.POSITIVE_INFINITY
         const letters = [...buried].filter(([number]) => number > from).slice(0, most)
         return letters.map(([, { letter }]) => ({ ...letter, body: letter.body.slice() }))
       },

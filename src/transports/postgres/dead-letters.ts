@@ -1,4 +1,5 @@
 import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-letter.ts'
+import { checkNumber } from '../../core/options.ts'
 import { decodeHeaders } from '../../sql/postgres/headers.ts'
 import type { Connection } from './connection.ts'
 import { idsOf } from './publish.ts'
@@ -26,10 +27,11 @@ function numbers(keys: readonly string[]): string[] {
 export function queueDeadLetters(connection: Connection): DeadLetterBox {
   const { own, sql } = connection
   return {
-    async list({ limit = 100, after } = {}) {
+    async list({ limit, after } = {}) {
+      const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
+      if (after !== undefined && numbers([after]).length === 0) return []
       await connection.ready()
-      const from = after === undefined || numbers([after]).length === 0 ? '-1' : after
-      const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [Math.min(Math.max(limit, 1), 1000), from])
+      const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [most, after ?? '-1'])
       return rows.map(deadLetter)
     },
     async retry(keys) {

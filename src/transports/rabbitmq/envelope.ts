@@ -1,6 +1,6 @@
 import type { Message, MessageProperties, Options } from 'amqplib'
 import { type Envelope, headerNames } from '../../core/message.ts'
-import { byteLength } from '../../lib/text.ts'
+import { byteLength, printable } from '../../lib/text.ts'
 
 /** Headers with this beginning belong to this transport and never reach a handler. */
 const OWN = 'x-mersal-'
@@ -58,6 +58,16 @@ export function toProperties({ id, type, headers }: Envelope): Options.Publish {
     headers: { ...headers },
     ...(contentType !== undefined && byteLength(contentType) < 256 ? { contentType } : {}),
   }
+}
+
+/** Why these headers cannot arrive as they are: the consumer would take them for its own, the client would lose them, or one would win. */
+export function headerProblem(headers: Envelope['headers']): string | undefined {
+  for (const name of Object.keys(headers)) {
+    const lower = name.toLowerCase()
+    if (transient(lower) || name === '__proto__') return `the header '${printable(name, 60)}' belongs to the transport`
+    if (lower !== name && Object.hasOwn(headers, lower)) return `the header '${printable(lower, 60)}' is given twice, in different case`
+  }
+  return undefined
 }
 
 /**

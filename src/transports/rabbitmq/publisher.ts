@@ -5,7 +5,7 @@ import { abortable } from '../../lib/linked-abort.ts'
 import { byteLength } from '../../lib/text.ts'
 import type { Describe } from './address.ts'
 import { type Answer, ConfirmLane, type Parcel, tooLarge } from './confirms.ts'
-import { sizeOf, toBuffer, toProperties } from './envelope.ts'
+import { headerProblem, sizeOf, toBuffer, toProperties } from './envelope.ts'
 import { type Link, within } from './link.ts'
 import type { RabbitSettings } from './options.ts'
 import { LONGEST_NAME_BYTES, nameProblem, type Topology } from './topology.ts'
@@ -101,6 +101,8 @@ export class Publisher {
     if (bytes > this.#settings.maxMessageBytes) return tooLarge(bytes, this.#settings.maxMessageBytes)
     const name = nameProblem(message.to.name)
     if (name !== undefined) return refusedForGood(`${destinationKey(message.to).slice(0, 100)}: ${name}`)
+    const header = headerProblem(message.headers)
+    if (header !== undefined) return refusedForGood(header)
     for (const field of ['id', 'type'] as const) {
       if (byteLength(message[field]) > LONGEST_NAME_BYTES) return refusedForGood(`the ${field} has more than ${LONGEST_NAME_BYTES} bytes`)
     }
