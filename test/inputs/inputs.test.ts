@@ -51,7 +51,7 @@ async function sound(adapters: readonly Adapter[], flags?: readonly string[]): P
   for (const [generator, ms] of Object.entries(longest)) delays[generator] = Math.max(delays[generator] ?? 0, ms)
 }
 
-describe('every bad input is refused with a code and a field, or comes back byte for byte', { timeout: 300_000 }, () => {
+describe.concurrent('every bad input is refused with a code and a field, or comes back byte for byte', { timeout: 300_000 }, () => {
   test('with store and queue in memory, and with SQLite', () => sound(['memory', 'sqlite']))
 
   test('with Node as hard as it gets: no __proto__, no code from strings', () =>

@@ -55,6 +55,7 @@ export function openPlace(adapter: Adapter): Promise<Place> {
     case 'postgres straight':
       return postgresPlace(adapter)
     case 'rabbitmq':
+    default:
       return rabbitPlace()
   }
 }
@@ -85,7 +86,7 @@ function sqlitePlace(): Place {
   const store = sqlite({ path, synchronous: 'normal' })
   return {
     adapter: 'sqlite',
-    store: store as unknown as Store<unknown>,
+    store,
     transport,
     incoming: () => transport.deadLetters,
     note: async (tx, label) => void (tx as DatabaseSync).prepare('insert into business (text) values (?)').run(label),
@@ -131,7 +132,7 @@ async function openDatabase(): Promise<Database> {
 
 function postgresParts({ pool, schema }: Database): Pick<Place, 'store' | 'note' | 'noted' | 'tamper' | 'tables'> {
   return {
-    store: postgres({ pool, schema, logger }) as Store<unknown>,
+    store: postgres({ pool, schema, logger }),
     note: async (tx, label) => void (await (tx as PostgresClient).query(`insert into ${schema}.business (text) values ($1)`, [label])),
     noted: async () => new Set((await pool.query<{ text: string }>(`select text from ${schema}.business`)).rows.map(({ text }) => text)),
     tamper: async (sql, ...values) => (await pool.query(sql, [...values])).rows as unknown[],
