@@ -1,6 +1,6 @@
 import { configOfEnv } from '../../src/cli/env-config.ts'
 import { createOutput } from '../../src/cli/output.ts'
-import { describeError } from '../../src/cli/program.ts'
+import { describeError } from '../../src/cli/errors.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
 import { parseAddress } from '../../src/transports/rabbitmq/address.ts'
 import { toError } from '../../src/lib/abort.ts'
