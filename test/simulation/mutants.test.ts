@@ -1,17 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { mutants, withMutant } from './mutants.ts'
-import { simulate, type Subject } from './simulate.ts'
-
-const MOST_SEEDS = 2000
-
-/** The first seed that shows the bug, and what the checks say. */
-async function hunt(subject: Subject): Promise<{ readonly seed: number; readonly violations: readonly string[] } | undefined> {
-  for (let seed = 1; seed <= MOST_SEEDS; seed++) {
-    const { violations } = await simulate(seed, subject)
-    if (violations.length > 0) return { seed, violations }
-  }
-  return undefined
-}
+import { hunt, mutants, withMutant } from './mutants.ts'
+import { simulate } from './simulate.ts'
 
 describe('the random test sees every deliberate bug', { timeout: 240_000 }, () => {
   test('the copied source without a bug passes', async () => {

@@ -2,7 +2,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { Subject } from './simulate.ts'
+import { simulate, type Subject } from './simulate.ts'
 
 /** A deliberate bug: one place in the source, and what stands there instead. */
 export interface Mutant {
@@ -113,4 +113,15 @@ async function plant({ name, from, to }: Mutant, path: string): Promise<void> {
     path,
     source.replace(from, () => to),
   )
+}
+
+const MOST_SEEDS = 2000
+
+/** The first seed that shows the bug, and what the checks say. */
+export async function hunt(subject: Subject): Promise<{ readonly seed: number; readonly violations: readonly string[] } | undefined> {
+  for (let seed = 1; seed <= MOST_SEEDS; seed++) {
+    const { violations } = await simulate(seed, subject)
+    if (violations.length > 0) return { seed, violations }
+  }
+  return undefined
 }

@@ -5,7 +5,7 @@ import { simulate } from './simulate.ts'
 
 const subject = { createRelay, memoryStore }
 const FIRST_SEED = Number(process.env['MERSAL_SEED'] ?? 1)
-const SCHEDULES = Number(process.env['MERSAL_SCHEDULES'] ?? 5000)
+const SCHEDULES = Number(process.env['MERSAL_SCHEDULES'] ?? 1000)
 
 test(`the promises of the relay hold in ${SCHEDULES} random schedules with crashes, pauses and faults`, { timeout: 600_000 }, async () => {
   const bad: string[] = []
