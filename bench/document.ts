@@ -1,29 +1,14 @@
-/** `node bench/document.ts`: writes docs/performance.md from bench/reference/*.json. With `--adopt`, bench/results/*.json becomes the reference first. */
+/** `node bench/document.ts`: writes docs/performance.md from bench/reference/*.json, which `npm run bench -- --document` makes. */
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Goal, goals, type Tables, verdict } from './goals.ts'
 import type { Outcome } from './outcome.ts'
 import { markdown } from './report.ts'
-import { sections } from './sections.ts'
+import { introductions, sections } from './sections.ts'
 
 const reference = fileURLToPath(new URL('reference/', import.meta.url))
 const results = fileURLToPath(new URL('results/', import.meta.url))
 export const page: string = fileURLToPath(new URL('../docs/performance.md', import.meta.url))
-
-const introductions: Readonly<Record<string, string>> = {
-  write: 'What an outbox costs the writer: the same business transaction, with and without messages, closed loop.',
-  claim: 'What one claim costs the server, whatever else the tables hold; medians of EXPLAIN ANALYZE.',
-  drain: 'A backlog of rows, and a transport that confirms at once: only claiming and settling count.',
-  relay:
-    'A backlog of rows, published with confirms to a queue without a consumer. *Bare publishing* has no database: it is what the same client can do, with 1000 messages unconfirmed.',
-  latency: 'From the moment at which the producer knows of the commit to the callback of the consumer, at a steady rate.',
-  sustained: 'Producers in a closed loop, relay, broker, database and consumer all on the same machine.',
-  churn: 'What very many messages leave behind in the table, and what they cost the write-ahead log.',
-  receive:
-    'The consumer: one transaction per message, ten at a time. Mersal writes an inbox row besides the business row, and so handles redeliveries once.',
-  scale: 'More relays, more rows, more or fewer keys.',
-  sqlite: 'The whole way in one process, with files in place of servers.',
-}
 
 /** In the order of a whole run. */
 export function readOutcomes(folder = reference): Outcome[] {
@@ -82,7 +67,7 @@ function commandOf({ runs, size }: Outcome): string {
 }
 
 function chapter({ section, tables }: Outcome): string[] {
-  return [`## ${section}`, '', introductions[section] ?? '', '', ...tables.map(markdown)]
+  return [`## ${section}`, '', (introductions as Readonly<Record<string, string>>)[section] ?? '', '', ...tables.map(markdown)]
 }
 
 const reading = [
@@ -97,14 +82,11 @@ const reading = [
   '',
 ]
 
-function adopt(): void {
+/** Writes the page, after the results of these sections have become part of the reference. */
+export function writePage(adopted: readonly string[] = []): void {
   mkdirSync(reference, { recursive: true })
-  for (const name of readdirSync(results)) if (name.endsWith('.json')) copyFileSync(`${results}${name}`, `${reference}${name}`)
-}
-
-export function writePage({ adoptResults }: { readonly adoptResults: boolean }): void {
-  if (adoptResults) adopt()
+  for (const name of adopted) copyFileSync(`${results}${name}.json`, `${reference}${name}.json`)
   writeFileSync(page, document(readOutcomes()))
 }
 
-if (import.meta.main) writePage({ adoptResults: process.argv.includes('--adopt') })
+if (import.meta.main) writePage()

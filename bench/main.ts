@@ -79,7 +79,7 @@ async function main(): Promise<number> {
     if (values.json) process.stdout.write(`${JSON.stringify(outcome)}\n`)
     faulty ||= tables.some(({ faults }) => faults.length > 0)
   }
-  if (values.document && !faulty) writePage({ adoptResults: true })
+  if (values.document && !faulty) writePage(wanted)
   return faulty ? 1 : 0
 }
 

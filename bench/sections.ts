@@ -12,8 +12,9 @@ import { sqlite } from './sqlite/section.ts'
 import { sustained } from './sustained/section.ts'
 import { write } from './write/section.ts'
 
-/** In the order in which a whole run takes them. */
-export const sections: Readonly<Record<string, (effort: Effort) => Promise<Table[]>>> = {
+type Section = (effort: Effort) => Promise<Table[]>
+
+const all = {
   write,
   claim,
   drain,
@@ -25,4 +26,24 @@ export const sections: Readonly<Record<string, (effort: Effort) => Promise<Table
   queue,
   scale,
   sqlite,
+} satisfies Readonly<Record<string, Section>>
+
+/** In the order in which a whole run takes them. */
+export const sections: Readonly<Record<string, Section>> = all
+
+/** What a reader of docs/performance.md has to know of each. */
+export const introductions: Readonly<Record<keyof typeof all, string>> = {
+  write: 'What an outbox costs the writer: the same business transaction, with and without messages, closed loop.',
+  claim: 'What one claim costs the server, whatever else the tables hold; medians of EXPLAIN ANALYZE.',
+  drain: 'A backlog of rows, and a transport that confirms at once: only claiming and settling count.',
+  relay:
+    'A backlog of rows, published with confirms to a queue without a consumer. *Bare publishing* has no database: it is what the same client can do, with 1000 messages unconfirmed.',
+  latency: 'From the moment at which the producer knows of the commit to the callback of the consumer, at a steady rate.',
+  sustained: 'Producers in a closed loop, relay, broker, database and consumer all on the same machine.',
+  churn: 'What very many messages leave behind in the table, and what they cost the write-ahead log.',
+  receive:
+    'The consumer: one transaction per message, ten at a time. Mersal writes an inbox row besides the business row, and so handles redeliveries once.',
+  queue: 'The queue in PostgreSQL: a message straight into it, in the transaction of its sender, against outbox and relay.',
+  scale: 'More relays, more rows, more or fewer keys.',
+  sqlite: 'The whole way in one process, with files in place of servers.',
 }

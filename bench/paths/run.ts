@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createCheck } from '../check.ts'
 import { cpuSeconds, type Sample } from '../measure.ts'
 import { numberOf, thousandKeys } from '../messages.ts'
-import { openQueue } from '../queue.ts'
+import { openQueue } from '../rabbit-queue.ts'
 import type { OpenPath, Path, Scene } from './path.ts'
 
 /** How long what was committed may take to arrive before it counts as lost. */

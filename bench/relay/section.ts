@@ -2,7 +2,7 @@ import { amount, type Effort } from '../effort.ts'
 import { makeTables } from '../backlog.ts'
 import { type Backlog, moveBacklog } from '../backlog-run.ts'
 import { type Candidate, interleave } from '../measure.ts'
-import type { QueueType } from '../queue.ts'
+import type { QueueType } from '../rabbit-queue.ts'
 import { type Table, tableOf } from '../report.ts'
 
 /** A backlog that is published with confirms, to a classic and to a quorum queue. */

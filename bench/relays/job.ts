@@ -1,4 +1,4 @@
-import type { QueueType } from '../queue.ts'
+import type { QueueType } from '../rabbit-queue.ts'
 
 export type RelayKind =
   | 'bare publishing'

@@ -14,7 +14,7 @@ interface Outcome {
   readonly tables: readonly { readonly rows: readonly (readonly string[])[]; readonly faults: readonly string[] }[]
 }
 
-test.runIf(here)('every section of the benchmark runs, and finds nothing lost, doubled or out of order', { timeout: 120_000 }, async () => {
+test.runIf(here)('every section of the benchmark runs, and finds nothing lost, doubled or out of order', { timeout: 300_000 }, async () => {
   const { stdout } = await promisify(execFile)(process.execPath, [main, '--tiny', '--runs', '1', '--without-peers', '--json'])
   const outcomes = stdout
     .trim()
