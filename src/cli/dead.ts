@@ -131,10 +131,15 @@ async function list(box: DeadLetterBox, filter: LetterFilter, { args, out }: Con
     out.json(letters.map((letter) => jsonOf(letter, args.flag('body'))))
     return exitCodes.ok
   }
-  if (letters.length === 0) out.line('no dead letters')
+  if (letters.length === 0) out.line(`no dead letters${elsewhere(args)}`)
   else showTable(letters, out)
   if (letters.length === most) out.note(`there may be more: --after ${letters.at(-1)?.key ?? ''}, or a higher --limit`)
   return exitCodes.ok
+}
+
+/** Most dead letters of a beginner are incoming ones, which the verb shows only when it is asked for a queue. */
+function elsewhere(args: Arguments): string {
+  return args.text('queue') === undefined ? ' among the outgoing messages; --queue NAME shows the incoming ones of a queue' : ''
 }
 
 function showTable(letters: readonly DeadLetter[], out: Output): void {
@@ -163,7 +168,7 @@ function jsonOf(letter: DeadLetter, body: boolean): object {
 }
 
 async function show(box: DeadLetterBox, key: string, { args, out }: Context): Promise<number> {
-  const letter = await find(box, key)
+  const letter = await find(box, key, args)
   if (args.flag('json')) {
     out.json(jsonOf(letter, args.flag('body')), 2)
     return exitCodes.ok
@@ -199,13 +204,13 @@ function bodyText(body: Uint8Array): string {
   }
 }
 
-async function find(box: DeadLetterBox, key: string): Promise<DeadLetter> {
+async function find(box: DeadLetterBox, key: string, args: Arguments): Promise<DeadLetter> {
   // Most keys are numbers in order: then the one before leads to it at once.
   const before = /^\d{1,15}$/.test(key) && Number(key) > 1 ? String(Number(key) - 1) : undefined
   const [guess] = before === undefined ? [] : await box.list({ limit: 1, after: before })
   if (guess?.key === key) return guess
   for await (const letter of allLetters(box, {}, undefined)) if (letter.key === key) return letter
-  throw new CommandError(`there is no dead letter '${key.slice(0, 100)}'`)
+  throw new CommandError(`there is no dead letter '${key.slice(0, 100)}'${elsewhere(args)}`)
 }
 
 async function change(
@@ -229,6 +234,7 @@ async function change(
   const done = verb === 'retry' ? 'retried' : 'discarded'
   if (args.flag('json')) out.json({ [done]: result.changed, asked: result.asked })
   else out.line(`${done} ${result.changed} of ${result.asked}`)
+  if (!all && result.changed < result.asked) out.note(`mersal: ${result.asked - result.changed} not found${elsewhere(args)}`)
   // With --all, somebody else may have been faster; with keys, the operator named something that is not there.
   return !all && result.changed < result.asked ? exitCodes.failed : exitCodes.ok
 }

@@ -2,20 +2,7 @@ import type { Finding } from '../core/operations.ts'
 import { findPackage } from './clients.ts'
 import type { Loaded } from './load-config.ts'
 import { manifest } from './manifest.ts'
-
-/** The first version that fits a range of package.json such as `^8.21.0` or `>=22.18`. */
-function lowest(range: string): readonly number[] {
-  return (/\d+(?:\.\d+)*/.exec(range)?.[0] ?? '0').split('.').map(Number)
-}
-
-function atLeast(version: string, least: readonly number[]): boolean {
-  const parts = version.replace(/^v/, '').split('.').map(Number.parseFloat)
-  for (const [index, wanted] of least.entries()) {
-    const part = parts[index] ?? 0
-    if (part !== wanted) return part > wanted
-  }
-  return true
-}
+import { atLeast, lowest } from './versions.ts'
 
 /** Versions of Node and of the clients that this configuration needs. */
 export function examinePackages({ config, transports }: Loaded, folder: string): readonly Finding[] {

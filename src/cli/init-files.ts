@@ -6,7 +6,7 @@ function required(names: readonly string[], typescript: boolean): string {
   return `
 function required(name${typescript ? ': string' : ''})${typescript ? ': string' : ''} {
   const value = process.env[name]
-  if (!value) throw new Error(\`the environment variable \${name} is not set\`)
+  if (!value) throw new Error(\`the environment variable \${name} is not set; from a file: node --env-file=.env …, npx mersal VERB --env .env\`)
   return value
 }
 `
@@ -83,7 +83,7 @@ await app.transaction(async (_tx, { sendLocal }) => {
   await sendLocal(PlaceOrder, { item: 'tea' })
 })
 
-// A real app goes on until it is told to stop: import { runUntilSignal } from 'mersal', and await runUntilSignal(app).
+// A real app goes on until SIGINT or SIGTERM: in place of the next two lines, await runUntilSignal(app), imported from 'mersal'.
 await seen.promise
 await app.stop()
 await config.close()

@@ -51,20 +51,24 @@ async function run({ args, out, cwd, env }: Context): Promise<number> {
     writeFileSync(join(cwd, name), text)
     out.line(`wrote ${name}`)
   }
-  tellSteps(found, out)
+  tellSteps(found, args.text('env'), out)
   return await Promise.resolve(exitCodes.ok)
 }
 
-function tellSteps({ missing, store, transport, ending, unset, typescript }: Found, out: Output): void {
+/** Every step as it is to be typed. Variables come from a file where one was named, or where some are not set yet. */
+function tellSteps({ missing, store, transport, ending, unset, typescript }: Found, named: string | undefined, out: Output): void {
+  const file = named ?? (unset.length === 0 ? undefined : '.env')
+  const mersal = file === undefined ? '' : ` --env ${file}`
   const steps = [
     ...(missing.length === 0 ? [] : [`npm install ${missing.join(' ')}`]),
-    ...unset.map((name) => `set ${name} in the environment, or in a file .env: mersal --env .env …, node --env-file=.env app.${ending}`),
-    'npx mersal migrate',
-    `node app.${ending}`,
-    'npx mersal status',
+    ...unset.map((name) => `write into ${file}: ${name}=${name === 'DATABASE_URL' ? 'postgres' : 'amqp'}://…`),
+    `npx mersal migrate${mersal}`,
+    `node ${file === undefined ? '' : `--env-file=${file} `}app.${ending}`,
+    `npx mersal status${mersal}`,
   ]
   out.line()
   out.line(`Database: ${store}. Broker: ${transport}. Next:`)
   for (const [index, step] of steps.entries()) out.line(`  ${index + 1}. ${step}`)
+  if (unset.length > 0) out.line(`Keep ${file} out of git. With the variables in the environment, leave out --env and --env-file.`)
   if (typescript) out.line("tsc wants 'allowImportingTsExtensions' and 'noEmit' for an import of a .ts file; node runs it as it is.")
 }

@@ -9,6 +9,7 @@ import { manifest } from './manifest.ts'
 import type { Output } from './output.ts'
 import type { Verb } from './verb.ts'
 import { verbs } from './verbs.ts'
+import { checkNode } from './versions.ts'
 
 export interface Surroundings {
   readonly out: Output
@@ -34,11 +35,14 @@ async function dispatch(args: readonly string[], world: Surroundings): Promise<n
     world.out.line(manifest().version)
     return exitCodes.ok
   }
+  if (name.startsWith('-'))
+    throw new UsageError(`options stand behind the verb: mersal VERB ${name.slice(0, 60)}; 'mersal --help' lists the verbs`)
   const verb = await findVerb(name)
   if (rest.includes('--help') || rest.includes('-h')) {
     world.out.page(verbHelp(verb))
     return exitCodes.ok
   }
+  checkNode(process.version, manifest().engines.node)
   return await runVerb(verb, rest, world)
 }
 

@@ -94,11 +94,39 @@ describe('mersal init', { timeout: 120_000 }, () => {
     expect(readFileSync(project.file('app.mjs'), 'utf8')).toContain('new Mersal')
   })
 
+  test('prints steps that work as they are typed, with variables in a file', async () => {
+    await using project = openProject()
+    install(project)
+    const told = (await project.mersal(['init', '--store', 'postgres', '--transport', 'rabbitmq'])).stdout
+    const commands = [...told.matchAll(/^ +\d\. npx mersal (.*)$/gm)].map(([, line]) => line!.split(' '))
+    expect(commands).toEqual([
+      ['migrate', '--env', '.env'],
+      ['status', '--env', '.env'],
+    ])
+    expect(told).toContain('node --env-file=.env app.mjs')
+    // The same lines against SQLite: the program must take the option where the step has put it.
+    project.write(
+      'mersal.config.mjs',
+      `import { sqlite } from 'mersal/sqlite'\nexport default { store: sqlite({ path: process.env.FILE }) }\n`,
+    )
+    project.write('.env', 'FILE=steps.db\n')
+    for (const command of commands) expect(await project.mersal(command)).toMatchObject({ code: 0 })
+    expect(existsSync(project.file('steps.db'))).toBe(true)
+  })
+
+  test('names in its steps the file that it was given itself', async () => {
+    await using project = openProject()
+    project.write('local.env', 'DATABASE_URL=postgres://127.0.0.1/test\n')
+    const { stdout } = await project.mersal(['init', '--env', 'local.env'])
+    expect(stdout).toContain('npx mersal migrate --env local.env')
+    expect(stdout).not.toContain('write into')
+  })
+
   test('says what is missing, and refuses what it does not know', async () => {
     await using project = openProject()
     const { stdout } = await project.mersal(['init', '--store', 'postgres', '--transport', 'rabbitmq'])
-    expect(stdout).toMatch(/set DATABASE_URL in the environment/)
-    expect(stdout).toMatch(/set AMQP_URL in the environment/)
+    expect(stdout).toContain('write into .env: DATABASE_URL=postgres://')
+    expect(stdout).toContain('write into .env: AMQP_URL=amqp://')
     expect(await project.mersal(['init', '--store', 'mongo'])).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('expected sqlite or postgres') as string,

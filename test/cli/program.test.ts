@@ -39,6 +39,7 @@ describe('the program mersal', { timeout: 120_000 }, () => {
   test.each([
     [['statsu'], "there is no verb 'statsu'; did you mean 'mersal status'?"],
     [['frobnicate'], "'mersal --help' lists them"],
+    [['--env', '.env', 'status'], 'options stand behind the verb: mersal VERB --env'],
     [['status', '--jsno'], 'there is no option --jsno; did you mean --json?'],
     [['status', '--json=yes'], '--json takes no value'],
     [['status', '--keys'], '--keys needs a value: --keys N'],

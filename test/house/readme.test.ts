@@ -38,7 +38,9 @@ describe('the examples of the pages', () => {
     const files: Record<string, string> = {}
     for (const { page, line, whole, code } of examples) {
       const name = `${page.replaceAll(/[^a-zA-Z]/g, '-')}-${line}.ts`
-      files[name] = whole && (page === 'README.md' || page === 'docs/libraries.md') ? code : withContext(code)
+      // Who imports Mersal itself means a program of its own.
+      const alone = (whole && (page === 'README.md' || page === 'docs/libraries.md')) || /^import \{[^}]*\bMersal\b/m.test(code)
+      files[name] = alone ? code : withContext(code)
     }
     expect(compile(files)).toBe('')
   })
@@ -60,8 +62,8 @@ describe('the first example of the README', () => {
     const page = readFileSync(join(root, 'README.md'), 'utf8')
     const promised = /^```text output\n([\s\S]*?)^```$/m.exec(page)?.[1]
     expect(promised).toBeDefined()
-    writeFileSync(join(folder, 'first.ts'), onSources(first.code, folder))
-    const printed = execFileSync(process.execPath, ['first.ts'], { cwd: folder, encoding: 'utf8', timeout: 20_000 })
+    writeFileSync(join(folder, 'first.mts'), onSources(first.code, folder))
+    const printed = execFileSync(process.execPath, ['first.mts'], { cwd: folder, encoding: 'utf8', timeout: 20_000 })
     expect(printed).toBe(promised)
   })
 })
