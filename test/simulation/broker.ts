@@ -1,5 +1,5 @@
 import type { OutgoingMessage } from '../../src/core/message.ts'
-import type { PublishOutcome, Transport } from '../../src/core/transport.ts'
+import type { PublishOptions, PublishOutcome, Transport } from '../../src/core/transport.ts'
 import type { Ledger, Record } from './ledger.ts'
 import type { Owner, Scheduler } from './scheduler.ts'
 
@@ -28,10 +28,18 @@ export interface Broker {
 
 const unsure = (text: string): PublishOutcome => ({ kind: 'unknown', error: new Error(text) })
 
+const gone = (text: string): PublishOutcome => ({ kind: 'unavailable', error: new Error(text) })
+
+/** Where a message goes that the broker takes; it may still be refused there. */
+export type Queues = (message: OutgoingMessage) => PublishOutcome
+
+/** The schedules need no queues: what is accepted is only written down. */
+const nowhere: Queues = () => ({ kind: 'confirmed' })
+
 /** Most milliseconds between a publish and its late acceptance. */
 export const LATEST_FRAME_MS = 700
 
-export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'none' | 'per-key'): Broker {
+export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'none' | 'per-key', queues: Queues = nowhere): Broker {
   const faults: BrokerFaults = { refuse: 0, unknownLost: 0, unknownAccepted: 0, late: 0, unavailable: 0 }
   const down = new Set<string>()
 
@@ -54,7 +62,7 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
   }
 
   /** Whether the broker deals with it now, and what it answers when. */
-  function handle(record: Record): { readonly outcome: PublishOutcome; readonly afterMs: number } {
+  function handle(record: Record, message: OutgoingMessage): { readonly outcome: PublishOutcome; readonly afterMs: number } {
     const answer = chooseAnswer(record)
     const latency = scheduler.between(1, 15)
     if (answer !== 'confirm') {
@@ -62,9 +70,11 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
       ledger.write(`${answer} ${record.id}`)
     }
     switch (answer) {
-      case 'confirm':
-        accept(record)
-        return { outcome: { kind: 'confirmed' }, afterMs: latency }
+      case 'confirm': {
+        const outcome = queues(message)
+        if (outcome.kind === 'confirmed') accept(record)
+        return { outcome, afterMs: latency }
+      }
       case 'refuse':
         record.refusals++
         return { outcome: { kind: 'refused', reason: 'refused', error: new Error('no'), permanent: false }, afterMs: latency }
@@ -83,8 +93,10 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
   }
 
   function transportFor(owner: Owner, on: Occasions): Transport {
+    let closed = false
+
     /** With `per-key`, what comes after a message that was not confirmed does not reach the broker. */
-    function send(record: Record, broken: Set<string>, latency: number): Promise<PublishOutcome> {
+    function send(message: OutgoingMessage, record: Record, broken: Set<string>, latency: number): Promise<PublishOutcome> {
       return new Promise((resolve) => {
         scheduler.after(latency, undefined, () => {
           if (ordering === 'per-key' && record.key !== undefined && broken.has(record.key)) {
@@ -92,22 +104,25 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
             scheduler.after(5, owner, () => resolve(unsure('an earlier message of the key failed')))
             return
           }
-          const { outcome, afterMs } = handle(record)
+          const { outcome, afterMs } = handle(record, message)
           if (outcome.kind !== 'confirmed' && record.key !== undefined) broken.add(record.key)
           scheduler.after(afterMs, owner, () => resolve(outcome))
         })
       })
     }
 
-    function publish(messages: readonly OutgoingMessage[]): Promise<PublishOutcome>[] {
+    function publish(messages: readonly OutgoingMessage[], { signal }: PublishOptions = {}): Promise<PublishOutcome>[] {
       const broken = new Set<string>()
       // Frames of one call travel together where keys keep their order, else in any order.
       const together = scheduler.between(1, 15)
       let step = 0
-      return messages.map(({ id }) => {
+      return messages.map((message) => {
+        const { id } = message
         const record = ledger.records.get(id)
         if (record === undefined) throw new Error(`nobody wrote ${id}`)
+        if (closed) return Promise.resolve(gone('the transport is closed'))
         if (!owner.alive) return new Promise(() => {})
+        if (signal?.aborted === true) return Promise.resolve(gone('given up before it was sent'))
         record.publishes++
         on.published(record)
         ledger.write(`publish ${id} by ${owner.name}`)
@@ -115,19 +130,38 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
           on.crash()
           return new Promise(() => {})
         }
-        return send(record, broken, ordering === 'per-key' ? together + 0.001 * step++ : scheduler.between(1, 15))
+        const sending = send(message, record, broken, ordering === 'per-key' ? together + 0.001 * step++ : scheduler.between(1, 15))
+        return signal === undefined ? sending : unlessAborted(sending, signal, record)
       })
     }
 
     return {
       name: 'broker',
-      features: { ordering, maxMessageBytes: 1000 },
+      features: { ordering, maxMessageBytes: 2_000_000 },
       publish,
       subscribe: () => Promise.reject(new Error('not simulated')),
       consume: () => Promise.reject(new Error('not simulated')),
-      [Symbol.asyncDispose]: () => Promise.resolve(),
+      [Symbol.asyncDispose]: () => {
+        closed = true
+        return Promise.resolve()
+      },
     }
   }
 
   return { faults, down, transportFor }
+}
+
+/** An abort ends the waiting, not the message: what was written may still arrive. */
+function unlessAborted(sending: Promise<PublishOutcome>, signal: AbortSignal, record: Record): Promise<PublishOutcome> {
+  return new Promise((resolve) => {
+    const abort = (): void => {
+      record.faults++
+      resolve(unsure('the waiting was given up'))
+    }
+    signal.addEventListener('abort', abort, { once: true })
+    void sending.then((outcome) => {
+      signal.removeEventListener('abort', abort)
+      resolve(outcome)
+    })
+  })
 }

@@ -1,0 +1,89 @@
+import type { DeadLetterBox } from '../../core/dead-letter.ts'
+import { MersalError } from '../../core/errors.ts'
+import type { OutgoingMessage } from '../../core/message.ts'
+import { checkNumber } from '../../core/options.ts'
+import type { PublishOptions, PublishOutcome, Transport } from '../../core/transport.ts'
+import { type Consumer, startConsumer } from './consumer.ts'
+import { bindTopics, type NetworkState, route } from './network.ts'
+
+/** A transport of a memory network. */
+export interface MemoryTransport extends Transport {
+  /** Messages that consumers have rejected, of the whole network. */
+  readonly deadLetters: DeadLetterBox
+}
+
+/** A connection to the network. */
+export function connect(network: NetworkState): MemoryTransport {
+  const consumers = new Set<Consumer>()
+  let closed = false
+  const assertOpen = (): void => {
+    if (closed) throw unavailable()
+  }
+  return {
+    name: 'memory',
+    features: { ordering: 'per-key', maxMessageBytes: network.maxMessageBytes },
+    deadLetters: network.dead.box,
+    publish: (messages, options) => publish(network, messages, () => closed, options),
+    async subscribe(queue, topics, { remove = false } = {}) {
+      await Promise.resolve()
+      assertOpen()
+      bindTopics(network, queue, topics, remove)
+    },
+    async consume(consumption, onDelivery) {
+      const concurrency = checkNumber('consume.concurrency', consumption.concurrency, { default: 1, min: 1, max: 1_000_000 })
+      await Promise.resolve()
+      assertOpen()
+      const queue = network.queues.get(consumption.queue)
+      if (queue === undefined)
+        throw new MersalError('MERSAL_UNROUTABLE', `no queue '${consumption.queue}' has been declared: call subscribe first`)
+      const consumer = startConsumer(queue, { ...consumption, concurrency }, onDelivery, (rejection) => network.dead.add(rejection))
+      consumers.add(consumer)
+      return {
+        async [Symbol.asyncDispose]() {
+          await consumer[Symbol.asyncDispose]()
+          consumers.delete(consumer)
+        },
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      closed = true
+      const running = [...consumers]
+      consumers.clear()
+      for (const consumer of running) consumer.breakOff(unavailable())
+      await Promise.all(running.map((consumer) => consumer[Symbol.asyncDispose]()))
+    },
+  }
+}
+
+function unavailable(): MersalError {
+  return new MersalError('MERSAL_UNAVAILABLE', 'this memory transport has been closed')
+}
+
+/** All messages of a call are put into their queues in one step, a moment after the call. */
+function publish(
+  network: NetworkState,
+  messages: readonly OutgoingMessage[],
+  isClosed: () => boolean,
+  { signal }: PublishOptions = {},
+): readonly Promise<PublishOutcome>[] {
+  const turn = Promise.resolve()
+  const failedKeys = new Set<string>()
+  return messages.map(async (message) => {
+    await turn
+    const outcome = isClosed() || signal?.aborted === true ? notSent(signal) : routeInOrder(network, message, failedKeys)
+    if (outcome.kind !== 'confirmed' && message.partitionKey !== undefined) failedKeys.add(message.partitionKey)
+    return outcome
+  })
+}
+
+function notSent(signal: AbortSignal | undefined): PublishOutcome {
+  const error =
+    signal?.aborted === true ? new MersalError('MERSAL_UNAVAILABLE', 'the publish was aborted before the message was sent') : unavailable()
+  return { kind: 'unavailable', error }
+}
+
+function routeInOrder(network: NetworkState, message: OutgoingMessage, failedKeys: ReadonlySet<string>): PublishOutcome {
+  if (message.partitionKey === undefined || !failedKeys.has(message.partitionKey)) return route(network, message)
+  const error = new MersalError('MERSAL_REFUSED', 'an earlier message of the same key was not confirmed, so this one was not sent')
+  return { kind: 'refused', reason: 'refused', permanent: false, error }
+}
