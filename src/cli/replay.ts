@@ -47,6 +47,7 @@ async function run({ args, out, load }: Context): Promise<number> {
   await openStore(loaded)
   const found = await kept.count(filter)
   const wanted = Math.min(found, args.number('limit') ?? found)
+  if (found === 0) out.note("mersal: no kept message matches; confirmed messages are kept only with 'keepSentMs' of the store")
   if (!args.flag('yes')) {
     throw new UsageError(`this would replay ${wanted} of ${found} kept messages that match; add --yes to do it`)
   }

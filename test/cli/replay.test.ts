@@ -34,6 +34,10 @@ describe.each(kinds)('mersal replay on %s', { timeout: 120_000 }, (kind) => {
       message('d', { partitionKey: 'k' }),
     )
     const { mersal, start } = bench.project
+    expect(await mersal(['replay', '--key', 'nobody'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^mersal: no kept message matches; confirmed messages are kept only with 'keepSentMs'/) as string,
+    })
     expect(await mersal(['replay', '--key', 'k', '--destination', 'default/queue/orders'])).toMatchObject({
       code: 2,
       stderr: 'mersal: this would replay 2 of 2 kept messages that match; add --yes to do it\n',
