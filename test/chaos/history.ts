@@ -10,12 +10,11 @@ export function now(): number {
 /** `id`, `position`, `token` of a message under one claim. */
 export type Held = readonly [id: string, position: string, token: string]
 
-/** `invoke`: about to happen. `ok`, `fail`: it did, it did not. `info`: nobody knows. */
+/** `from`: when the claim was asked for. `invoke`: about to happen. `ok`, `fail`: it did, it did not. `info`: nobody knows. */
 export type Event =
   | { readonly op: 'tx'; readonly phase: 'invoke'; readonly tx: number; readonly kind: string; readonly ids: readonly string[] }
   | { readonly op: 'tx'; readonly phase: 'ok' | 'fail' | 'info'; readonly tx: number; readonly error?: string }
-  | { readonly op: 'save'; readonly phase: 'ok'; readonly rows: readonly Held[] }
-  | { readonly op: 'claim'; readonly phase: 'ok'; readonly rows: readonly Held[] }
+  | { readonly op: 'save' | 'claim'; readonly phase: 'ok'; readonly from: number; readonly rows: readonly Held[] }
   | { readonly op: 'claim'; readonly phase: 'invoke' | 'fail'; readonly token: string; readonly error?: string }
   | { readonly op: 'publish'; readonly phase: 'invoke'; readonly publish: string; readonly held: Held }
   | {

@@ -3,7 +3,7 @@ import type { OutgoingMessage } from '../../src/core/message.ts'
 import type { OutboxStorage, SavedMessage } from '../../src/core/outbox.ts'
 import type { Store } from '../../src/core/store.ts'
 import type { Delivery, PublishOutcome, Transport } from '../../src/core/transport.ts'
-import { errorText, type Held, type History } from './history.ts'
+import { errorText, type Held, type History, now } from './history.ts'
 import { headers } from './plan.ts'
 
 /** Under which claim this process holds a message, by the id of the message. */
@@ -24,32 +24,35 @@ export function noted<Tx>(store: Store<Tx>, transport: Transport, history: Histo
 
 function notedOutbox<Tx>(outbox: OutboxStorage<Tx>, history: History, holdings: Holdings): OutboxStorage<Tx> {
   let calls = 0
-  const saved = (messages: readonly OutgoingMessage[], rows: readonly SavedMessage[], token: string | undefined): void => {
+  const saved = (messages: readonly OutgoingMessage[], rows: readonly SavedMessage[], from: number, token: string | undefined): void => {
     const held = rows.flatMap(({ position, express }, index): Held[] =>
       express ? [[messages[index]?.id ?? '', position.toString(), token ?? '']] : [],
     )
     for (const each of held) holdings.set(each[0], each)
-    if (held.length > 0) history.note({ op: 'save', phase: 'ok', rows: held })
+    if (held.length > 0) history.note({ op: 'save', phase: 'ok', from, rows: held })
   }
   const noteLast: OutboxStorage<Tx>['saveLast'] = (tx, messages, options) => {
+    const from = now()
     const later = outbox.saveLast?.(tx, messages, options)
-    return later && { saved: later.saved.then((rows) => (saved(messages, rows, options?.express?.token), rows)) }
+    return later && { saved: later.saved.then((rows) => (saved(messages, rows, from, options?.express?.token), rows)) }
   }
   return {
     ...outbox,
     ...(outbox.saveLast === undefined ? {} : { saveLast: noteLast }),
     async save(tx, messages, options) {
+      const from = now()
       const rows = await outbox.save(tx, messages, options)
-      saved(messages, rows, options?.express?.token)
+      saved(messages, rows, from, options?.express?.token)
       return rows
     },
     async claim(request) {
       const { token } = request
+      const from = now()
       try {
         const claimed = await outbox.claim(request)
         const held = claimed.map(({ message, position }): Held => [message.id, position.toString(), token])
         for (const each of held) holdings.set(each[0], each)
-        if (held.length > 0) history.note({ op: 'claim', phase: 'ok', rows: held })
+        if (held.length > 0) history.note({ op: 'claim', phase: 'ok', from, rows: held })
         return claimed
       } catch (error) {
         history.note({ op: 'claim', phase: 'fail', token, error: errorText(error) })

@@ -29,6 +29,7 @@ export async function rage(scene: Scene, planned: readonly Nemesis[], ms: number
     else if (missing.has(nemesis.name)) missing.set(nemesis.name, (missing.get(nemesis.name) ?? 0) - 1)
   }
 
+  if (planned.length === 0) await sleep(ms)
   while (planned.length > 0 && (performance.now() < late || hopeful())) {
     if (bag.length === 0) {
       const over = performance.now() >= late

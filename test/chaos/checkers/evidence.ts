@@ -19,6 +19,8 @@ export interface Transaction {
   /** When its messages had been given to Mersal; the commit came after it. */
   readonly at: number
   readonly outcome: 'ok' | 'fail' | 'info'
+  /** What earlier runs of the same work wrote. */
+  readonly before: readonly string[]
 }
 
 export interface FaultLine {
@@ -71,7 +73,9 @@ export function transactionsIn(lines: readonly Line[]): readonly Transaction[] {
     if (line.op !== 'tx') continue
     const name = `${lifeOf(line)} ${line.tx}`
     if (line.phase === 'invoke') {
-      found.set(name, { life: lifeOf(line), proc: line.proc, kind: line.kind, ids: line.ids, at: line.t, outcome: 'info' })
+      const earlier = found.get(name)
+      const before = earlier === undefined ? [] : [...earlier.before, ...earlier.ids]
+      found.set(name, { life: lifeOf(line), proc: line.proc, kind: line.kind, ids: line.ids, at: line.t, outcome: 'info', before })
     } else {
       const transaction = found.get(name)
       if (transaction !== undefined) found.set(name, { ...transaction, outcome: line.phase })

@@ -56,8 +56,9 @@ const honesty: Checker = {
     const committed = new Set(truth.committed.map(({ id }) => id))
     // Relaxed commits may be lost with the server, as a whole; phantom sees them if they were published.
     const crashed = lines.some((line) => line.op === 'fault' && line.phase === 'ok' && /crash/.test(line.name))
-    const wrong = transactions.flatMap(({ ids, outcome, proc, kind }): string[] => {
+    const wrong = transactions.flatMap(({ ids, before, outcome, proc, kind }): string[] => {
       const there = ids.filter((id) => committed.has(id)).length
+      if (before.some((id) => committed.has(id)) && there > 0) return [`${proc} (${kind}): committed twice: ${before[0]}, ${ids[0]}`]
       const relaxed = proc === 'producer-2' && crashed
       if (there > 0 && there < ids.length) return [`${proc} (${kind}): ${there} of ${ids.length} messages are there`]
       if (outcome === 'ok' && there < ids.length && !relaxed) return [`${proc} (${kind}): said committed, is not there: ${ids[0]}`]

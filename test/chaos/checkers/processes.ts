@@ -1,6 +1,7 @@
 /** Checkers of how the processes behave. */
 import type { Evidence, FaultLine } from './evidence.ts'
-import { lifeOf } from './evidence.ts'
+import { CLAIM_MS, GRACE_MS } from '../plan.ts'
+import { lifeOf, settlementsIn } from './evidence.ts'
 import type { Checker } from './finding.ts'
 
 const MIB = 2 ** 20
@@ -18,15 +19,44 @@ const stuck: Checker = {
 const overlaps = (one: FaultLine, faults: readonly FaultLine[]): boolean =>
   faults.some((other) => other !== one && other.from < one.to && other.to > one.from - 3000)
 
+/** A millisecond clock in the database, and two clocks that need not agree to the last digit. */
+const CLOCKS_MS = 5
+
+/** Claims that began before the one of somebody else was over, or given back. */
+function early({ lines }: Evidence): string[] {
+  const givenBack = new Map<string, number>()
+  for (const { rows, at } of settlementsIn(lines)) {
+    for (const [kind, position, token] of rows) {
+      const claim = `${position} ${token}`
+      if (kind !== 'sent') givenBack.set(claim, Math.min(at, givenBack.get(claim) ?? Infinity))
+    }
+  }
+  const held = new Map<string, { readonly token: string; readonly until: number; readonly life: string }>()
+  const found: string[] = []
+  for (const line of lines) {
+    if ((line.op !== 'claim' && line.op !== 'save') || line.phase !== 'ok') continue
+    const until = line.from + (line.op === 'save' ? GRACE_MS : CLAIM_MS) - CLOCKS_MS
+    for (const [id, position, token] of line.rows) {
+      const before = held.get(position)
+      const free = before === undefined ? 0 : Math.min(before.until, givenBack.get(`${position} ${before.token}`) ?? Infinity)
+      if (before !== undefined && line.t < free)
+        found.push(`${id}: ${lifeOf(line)} took it ${Math.round(free - line.t)} ms too early from ${before.life}`)
+      held.set(position, { token, until, life: lifeOf(line) })
+    }
+  }
+  return found
+}
+
 const claimLeak: Checker = {
   check: 'claimLeak',
   says: 'a claim was taken or changed by somebody else, or outlived the good order of its owner',
-  find({ truth, faults }) {
+  find(evidence) {
+    const { truth, faults } = evidence
     const left = faults.flatMap((fault) => {
       const held = fault.name === 'term' ? Number(/exit 0, (\d+) rows/.exec(fault.detail)?.[1] ?? 0) : 0
       return held > 0 && !overlaps(fault, faults) ? [fault.detail] : []
     })
-    return [...truth.intrusions, ...left]
+    return [...truth.intrusions, ...early(evidence), ...left]
   },
 }
 

@@ -67,15 +67,17 @@ const asyncCrash = onPostgres({
   says: 'PostgreSQL is killed while commits with synchronous_commit = off are not on the disk',
   touches: 'database',
   async inject(scene) {
-    const { place, programs } = scene
-    // Everybody else flushes the log for them, so those have to hold still.
-    const others = programs.filter(({ name }) => name !== 'producer-2')
+    const { place, programs, random } = scene
+    // Everybody else flushes the log for them, so those have to hold still; at times without the relays, which must flush it.
+    const relays = random() < 0.5
+    const others = programs.filter(({ name, role }) => name !== 'producer-2' && !(relays && role === 'relay'))
+    const enough = relays ? 1 : 2000
     await place.cluster.holdWalWriter()
     let bytes = 0
     try {
       for (const program of others) program.signal('SIGSTOP')
-      for (let tries = 0; tries < 60 && bytes < 2000; tries += 1) {
-        await sleep(50)
+      for (let tries = 0; tries < 60 && bytes < enough; tries += 1) {
+        await sleep(relays ? 400 : 50)
         bytes = await unflushed(scene)
       }
       await place.cluster.kill()
@@ -83,8 +85,8 @@ const asyncCrash = onPostgres({
       for (const program of others) program.signal('SIGCONT')
     }
     await place.cluster.start()
-    if (bytes < 2000) throw new Error(`only ${bytes} bytes of the log were not flushed`)
-    return `${bytes} bytes lost`
+    if (bytes < enough) throw new Error(`only ${bytes} bytes of the log were not flushed`)
+    return `${bytes} bytes lost, ${relays ? 'with' : 'without'} relays`
   },
 })
 

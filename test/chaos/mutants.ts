@@ -1,0 +1,237 @@
+/** Bugs that the harness must see: each is one change of the source, and where somebody has to notice. */
+
+interface Change {
+  readonly file: string
+  readonly from: string
+  readonly to: string
+}
+
+export interface Mutant {
+  /** As in the list of well-known bugs of outboxes. */
+  readonly name: string
+  readonly says: string
+  /** Where the well-known bug has no place in this protocol: what stands for it. */
+  readonly instead?: string
+  readonly changes: readonly Change[]
+  /** Faults of the run, or the file of the contract suite that has to fail. */
+  readonly under:
+    | { readonly store: 'postgres' | 'sqlite'; readonly nemeses: readonly string[]; readonly seconds: number }
+    | { readonly suite: string }
+}
+
+const statements = 'stores/postgres/statements.ts'
+const quietly = (seconds: number) => ({ store: 'postgres', nemeses: [], seconds }) as const
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: 'X1',
+    says: 'a row is recorded as sent before its confirm',
+    changes: [
+      {
+        file: 'outbox/publisher.ts',
+        from: 'if (answer === undefined) answered(batch, run, index, broken(transport, thrown))',
+        to: "if (answer !== undefined) answered(batch, run, index, { kind: 'confirmed' })\n      if (answer === undefined) answered(batch, run, index, broken(transport, thrown))",
+      },
+    ],
+    under: { store: 'sqlite', nemeses: ['kill'], seconds: 3 },
+  },
+  {
+    name: 'X2',
+    says: "messages are published without 'mandatory'",
+    changes: [{ file: 'transports/rabbitmq/confirms.ts', from: 'mandatory: true', to: 'mandatory: false' }],
+    under: { suite: 'test/contract/rabbitmq.test.ts' },
+  },
+  {
+    name: 'X3',
+    says: 'a relay never looks behind the last position that it has seen',
+    changes: [
+      {
+        file: 'outbox/scan.ts',
+        from: 'if (cursor !== undefined && !forced && now < notBefore) return cursor',
+        to: 'if (cursor !== undefined) return cursor',
+      },
+    ],
+    under: quietly(6),
+  },
+  {
+    name: 'X4',
+    says: 'a delivery is acknowledged before it is handled',
+    changes: [
+      {
+        file: 'transports/rabbitmq/consumer.ts',
+        from: 'return settler.settle(hold, await this.#ask(hold))',
+        to: "await settler.settle(hold, { kind: 'ack' })\n    await this.#ask(hold)",
+      },
+    ],
+    under: quietly(6),
+  },
+  {
+    name: 'X5',
+    says: 'the inbox has no unique key',
+    changes: [{ file: 'stores/postgres/schema.ts', from: ',\n  primary key (consumer, message_id)\n);', to: '\n);' }],
+    under: { store: 'postgres', nemeses: ['hang', 'reset'], seconds: 15 },
+  },
+  {
+    name: 'X6',
+    says: 'settling is not fenced by the token',
+    changes: [
+      {
+        file: statements,
+        from: 'where position = any ($1::bigint[]) and token = $2::uuid`,\n    sentKept',
+        to: 'where position = any ($1::bigint[]) and $2::uuid is not null`,\n    sentKept',
+      },
+    ],
+    under: { store: 'postgres', nemeses: ['pause'], seconds: 15 },
+  },
+  {
+    name: 'X7',
+    says: 'SKIP LOCKED without the run rule: a row is claimed although an earlier one of its key is open',
+    changes: [
+      { file: statements, from: '(g.gap is null or f.position < g.gap) and ', to: '' },
+      { file: statements, from: 'and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))', to: '' },
+    ],
+    under: { store: 'postgres', nemeses: ['kill'], seconds: 8 },
+  },
+  {
+    name: 'X8',
+    says: 'a claim is not durable, so that a relay publishes what a crash of the database takes back',
+    changes: [
+      {
+        file: 'sql/postgres/pool.ts',
+        from: "synchronous_commit = ${durable ? 'on' : 'off'}",
+        to: "synchronous_commit = ${durable ? 'off' : 'off'}",
+      },
+    ],
+    under: { store: 'postgres', nemeses: ['async-crash'], seconds: 25 },
+  },
+  {
+    name: 'X9',
+    says: 'inbox records are pruned before the last redelivery',
+    changes: [
+      { file: 'outbox/janitor.ts', from: 'olderThanMs: inbox.retentionMs', to: 'olderThanMs: 0' },
+      { file: 'outbox/janitor.ts', from: 'default: 60_000, min: 100', to: 'default: 200, min: 100' },
+    ],
+    under: { store: 'sqlite', nemeses: ['hang', 'crash'], seconds: 20 },
+  },
+  {
+    name: 'X10',
+    says: 'cleaning up goes by age: settling removes older rows as well',
+    changes: [
+      {
+        file: statements,
+        from: 'where position = any ($1::bigint[]) and token = $2::uuid`,\n    sentKept',
+        to: 'where position <= any ($1::bigint[]) and $2::uuid is not null`,\n    sentKept',
+      },
+    ],
+    under: quietly(6),
+  },
+  {
+    name: 'X11',
+    says: 'a relay relies on hints and never looks by itself',
+    instead: 'there is no scan after LISTEN to forget that the poll would not make up for, so the poll goes as well',
+    changes: [
+      {
+        file: 'outbox/claim-loop.ts',
+        from: 'lookedAt + settings.pollIntervalMs,\n      scan.fullAt,\n      ports.agenda.next,',
+        to: 'Infinity,',
+      },
+    ],
+    under: { store: 'postgres', nemeses: ['kill', 'crash'], seconds: 3 },
+  },
+  {
+    name: 'X12',
+    says: 'a message counts as handled before its handler has committed',
+    instead: 'there is no log position to acknowledge on receipt; the inbox row is the nearest thing, here in a transaction of its own',
+    changes: [
+      {
+        file: 'stores/postgres/tracker.ts',
+        from: 'await executor.query(sql.track, [consumer, messageId], { often: true })',
+        to: "await own.run('tracking', sql.track, [consumer, messageId])",
+      },
+    ],
+    under: quietly(6),
+  },
+  {
+    name: 'X13',
+    says: 'COMMIT answered with ROLLBACK counts as committed',
+    changes: [{ file: 'stores/postgres/client-session.ts', from: "if (command !== 'COMMIT')", to: "if (command === 'never')" }],
+    under: quietly(6),
+  },
+  {
+    name: 'X14',
+    says: 'a transaction whose commit was not answered is run again',
+    changes: [
+      {
+        file: 'stores/postgres/client-session.ts',
+        from: 'if (repeats >= settings.retrySerialization || !isConflict(error)) throw error',
+        to: "if (repeats > 3 || !isMersalError(error, 'MERSAL_COMMIT_UNKNOWN')) throw error",
+      },
+    ],
+    under: { store: 'postgres', nemeses: ['reset', 'terminate', 'black-hole'], seconds: 40 },
+  },
+  {
+    name: 'X15',
+    says: 'the wall clock of the relay says how long a claim lasts',
+    changes: [
+      {
+        file: statements,
+        from: "set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',",
+        to: 'set visible_at = to_timestamp($2::float8 / 1000),',
+      },
+      {
+        file: 'stores/postgres/outbox.ts',
+        from: 'const values = [request.limit, request.claimMs,',
+        to: 'const values = [request.limit, Date.now() + request.claimMs,',
+      },
+    ],
+    under: { store: 'postgres', nemeses: ['skew'], seconds: 25 },
+  },
+  {
+    name: 'X16',
+    says: 'claims are not given back on SIGTERM',
+    changes: [{ file: 'outbox/relay.ts', from: 'await Promise.race([settleRest(), clock.sleep(graceMs, over.signal)])', to: 'held = 0' }],
+    under: { store: 'sqlite', nemeses: ['term'], seconds: 25 },
+  },
+  {
+    name: 'X17',
+    says: 'dead letters hold the body as text that was made anew',
+    changes: [
+      {
+        file: statements,
+        from: "select g.position, ${columns('g')}, g.added_at, g.last_error",
+        to: "select g.position, ${columns('g').replace('g.body', `convert_to(encode(g.body, 'escape'), 'UTF8')`)}, g.added_at, g.last_error",
+      },
+    ],
+    under: { suite: 'test/contract/postgres.test.ts' },
+  },
+  {
+    name: 'X18',
+    says: 'a nack counts as a confirm',
+    changes: [
+      {
+        file: 'transports/rabbitmq/confirms.ts',
+        from: "channel.on('nack', ({ deliveryTag, multiple }) => this.#answer(deliveryTag, multiple, false))",
+        to: "channel.on('nack', ({ deliveryTag, multiple }) => this.#answer(deliveryTag, multiple, true))",
+      },
+    ],
+    under: { store: 'postgres', nemeses: ['nack'], seconds: 6 },
+  },
+  {
+    name: 'X19',
+    says: 'a publish without an answer is a failure, and goes out again under a new id',
+    changes: [
+      {
+        file: statements,
+        from: 'token = null, attempts = greatest(o.attempts - 1, 0)',
+        to: 'token = null, id = gen_random_uuid(), attempts = greatest(o.attempts - 1, 0)',
+      },
+    ],
+    under: { store: 'postgres', nemeses: ['broker-pause'], seconds: 10 },
+  },
+  {
+    name: 'X20',
+    says: 'attempts are not counted in the row',
+    changes: [{ file: statements, from: 'attempts = least(greatest(o.attempts, 0), 1000000) + 1', to: 'attempts = 1' }],
+    under: { suite: 'test/contract/postgres.test.ts' },
+  },
+]
