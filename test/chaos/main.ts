@@ -35,7 +35,9 @@ async function main(): Promise<number> {
   const command = `npm run chaos -- --store ${store} --minutes ${values.minutes} --seed ${seed}${names === undefined ? '' : ` --nemesis ${names.join(',')}`}`
   const say = (text: string): void => void process.stderr.write(`  ${text}\n`)
   say(command)
-  const outcome = await run({ store, seed, seconds, say, ...(names === undefined ? {} : { nemeses: names }) })
+  const interrupted = new AbortController()
+  process.once('SIGINT', () => interrupted.abort(new Error('interrupted')))
+  const outcome = await run({ store, seed, seconds, say, signal: interrupted.signal, ...(names === undefined ? {} : { nemeses: names }) })
   const result = { command, store, seed, date: new Date().toISOString().slice(0, 10), ...outcome }
   process.stdout.write(values.json ? `${JSON.stringify(result, null, 2)}\n` : report(result))
   return outcome.verdict === 'green' ? 0 : 1

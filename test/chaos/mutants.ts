@@ -81,7 +81,7 @@ export const mutants: readonly Mutant[] = [
         to: 'where position = any ($1::bigint[]) and $2::uuid is not null`,\n    sentKept',
       },
     ],
-    under: { store: 'postgres', nemeses: ['pause'], seconds: 15 },
+    under: { store: 'postgres', nemeses: ['stolen'], seconds: 10 },
   },
   {
     name: 'X7',
@@ -136,7 +136,7 @@ export const mutants: readonly Mutant[] = [
         to: 'Infinity,',
       },
     ],
-    under: { store: 'postgres', nemeses: ['kill', 'crash'], seconds: 3 },
+    under: quietly(3),
   },
   {
     name: 'X12',
@@ -155,7 +155,7 @@ export const mutants: readonly Mutant[] = [
     name: 'X13',
     says: 'COMMIT answered with ROLLBACK counts as committed',
     changes: [{ file: 'stores/postgres/client-session.ts', from: "if (command !== 'COMMIT')", to: "if (command === 'never')" }],
-    under: quietly(6),
+    under: { suite: 'test/scenarios/postgres-commits.test.ts' },
   },
   {
     name: 'X14',

@@ -32,6 +32,8 @@ export interface Settings {
   readonly least?: number
   readonly drainSeconds?: number
   readonly say?: (text: string) => void
+  /** Gives the run up: everything that it started is ended. */
+  readonly signal?: AbortSignal
 }
 
 export interface Outcome {
@@ -79,9 +81,12 @@ export async function run(settings: Settings): Promise<Outcome> {
   await Promise.all(programs.map((program) => program.start()))
   const scene: Scene = { place, programs, history, folder, random: seeded(settings.seed), wiped: new Set() }
   await sleep(QUIET_START_MS)
-  const missing = await rage(scene, planned, settings.seconds * 1000, say)
+  const missing = await rage(scene, planned, { ms: settings.seconds * 1000, say, signal: settings.signal })
+  settings.signal?.throwIfAborted()
   say('all is healed; draining')
+  const widow = await lastAct(scene)
   const stuck = await drain(scene, (settings.drainSeconds ?? 90) * 1000)
+  await widow?.start()
   const ends = await Promise.all(programs.map(async (program) => ({ name: program.name, how: await program.stop(20_000) })))
   for (const { name, how } of ends) if (how !== 'exit 0') stuck.push(`${name} did not stop at the end: ${how}`)
   const evidence = await gather(scene, folder, stuck)
@@ -100,6 +105,19 @@ function plans({ seed }: Settings, { address }: AnyPlace, source: string): Progr
     { ...common, name: 'consumer-1', role: 'consumer', seed, express: true },
     { ...common, name: 'consumer-2', role: 'consumer', seed },
   ]
+}
+
+/** A relay dies with messages in its hands when nobody writes any more: no hint tells the others. It comes back after the drain. */
+async function lastAct({ programs, history }: Scene): Promise<Program | undefined> {
+  const victim = programs.find(({ role }) => role === 'relay')
+  const dead = (await victim?.reaches('R3', 'kill', 5000)) === true
+  history.note({
+    op: 'log',
+    phase: 'ok',
+    level: 'info',
+    text: dead ? 'the last act: a relay was killed' : 'the last act did not come about',
+  })
+  return dead ? victim : undefined
 }
 
 /** Nothing is left to do: no open row, and an effect of every message. */

@@ -15,8 +15,15 @@ function shuffled<Item>(items: readonly Item[], random: () => number): Item[] {
   return result
 }
 
+export interface Rage {
+  readonly ms: number
+  readonly say: (text: string) => void
+  /** No fault is begun after it. */
+  readonly signal: AbortSignal | undefined
+}
+
 /** Injects faults for so long, and until each has landed. Returns the names of those that never did. */
-export async function rage(scene: Scene, planned: readonly Nemesis[], ms: number, say: (text: string) => void): Promise<readonly string[]> {
+export async function rage(scene: Scene, planned: readonly Nemesis[], { ms, say, signal }: Rage): Promise<readonly string[]> {
   const { random } = scene
   const missing = new Map(planned.map(({ name }) => [name, TRIES]))
   const late = performance.now() + ms
@@ -30,7 +37,7 @@ export async function rage(scene: Scene, planned: readonly Nemesis[], ms: number
   }
 
   if (planned.length === 0) await sleep(ms)
-  while (planned.length > 0 && (performance.now() < late || hopeful())) {
+  while (planned.length > 0 && signal?.aborted !== true && (performance.now() < late || hopeful())) {
     if (bag.length === 0) {
       const over = performance.now() >= late
       bag = shuffled(over ? planned.filter(({ name }) => missing.has(name)) : planned, random)

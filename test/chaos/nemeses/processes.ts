@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
-import { historyFile, readHistory } from '../history.ts'
+import { historyFile, now, readHistory } from '../history.ts'
 import { CLAIM_MS, type Role } from '../plan.ts'
 import type { Program } from '../programs.ts'
 import { type Nemesis, onPostgres, pick, type Scene, upTo } from './nemesis.ts'
@@ -95,6 +95,46 @@ const pause: Nemesis = {
   },
 }
 
+/** Positions that a process has claimed since then. */
+function claimed(folder: string, name: string, since: number): ReadonlySet<string> {
+  const positions = readHistory(folder).flatMap((line) =>
+    line.proc === name && line.t >= since && line.op === 'claim' && line.phase === 'ok' ? line.rows.map(([, position]) => position) : [],
+  )
+  return new Set(positions)
+}
+
+const stolen = onPostgres({
+  name: 'stolen',
+  says: 'a relay stops until another one has its rows, and goes on while that one holds them',
+  touches: 'process',
+  async inject({ programs, random, folder }) {
+    const relays = programs.filter(({ role }) => role === 'relay')
+    const former = pick(random, relays)
+    const latter = pick(
+      random,
+      relays.filter((relay) => relay !== former),
+    )
+    // Whoever else relays must not be quicker.
+    const rivals = programs.filter(({ role }) => role !== 'relay')
+    const since = now() - 3000
+    try {
+      if (!(await former.reaches('R7', 'stop', PATIENCE_MS))) throw new Error(`${former.name} did not reach R7`)
+      for (const rival of rivals) rival.signal('SIGSTOP')
+      const before = claimed(folder, former.name, since)
+      await sleep(CLAIM_MS)
+      const lost = now()
+      if (!(await latter.reaches('R5', 'stop', PATIENCE_MS))) throw new Error(`${latter.name} did not reach R5`)
+      const both = [...claimed(folder, latter.name, lost - 50)].filter((position) => before.has(position)).length
+      former.signal('SIGCONT')
+      await sleep(700)
+      if (both === 0) throw new Error(`${latter.name} took nothing that ${former.name} had held`)
+      return `${both} rows of ${former.name} by ${latter.name}`
+    } finally {
+      for (const program of programs) program.signal('SIGCONT')
+    }
+  },
+})
+
 const hang: Nemesis = {
   name: 'hang',
   says: 'a consumer stops in the middle of its work (SIGSTOP) until the broker gives it up, and goes on',
@@ -136,4 +176,4 @@ const skew = onPostgres({
   },
 })
 
-export const processFaults: readonly Nemesis[] = [kill, crash, term, pause, hang, skew]
+export const processFaults: readonly Nemesis[] = [kill, crash, term, pause, stolen, hang, skew]
