@@ -156,11 +156,11 @@ const hang: Nemesis = {
 
 const skew = onPostgres({
   name: 'skew',
-  says: 'a process whose wall clock is an hour or ten years off',
+  says: 'a process whose wall clock is an hour or ten years off, and which dies with messages in its hands if it is a relay',
   touches: 'process',
   async inject({ programs, random }) {
     if (!existsSync(FAKETIME)) throw new Error(`libfaketime is not installed (apt-get install faketime): no ${FAKETIME}`)
-    const program = pick(random, programs)
+    const program = pick(random, random() < 0.5 ? programs.filter(({ role }) => role === 'relay') : programs)
     const by = pick(random, ['-1h', '+1h', '+10y'])
     await program.stop(STOP_MS)
     program.within({ LD_PRELOAD: FAKETIME, FAKETIME: by, FAKETIME_DONT_FAKE_MONOTONIC: '1', DONT_FAKE_MONOTONIC: '1' })
@@ -169,7 +169,9 @@ const skew = onPostgres({
     const [ready] = program.reports
     const off = ready?.kind === 'ready' ? ready.wall - Date.now() : 0
     await sleep(upTo(random, 2000, 4000))
-    await program.stop(STOP_MS)
+    // What it held must come free as if its clock had been right.
+    const dies = program.role === 'relay' && (await program.reaches('R5', 'kill', PATIENCE_MS))
+    if (!dies) await program.stop(STOP_MS)
     await program.start()
     if (Math.abs(off) < 3_000_000) throw new Error(`the clock of ${program.name} was only ${off} ms off`)
     return `${program.name} ${by}`
