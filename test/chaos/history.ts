@@ -56,15 +56,16 @@ export function openHistory(path: string, proc: string, life: number): History {
 
 export const historyFile = (folder: string, proc: string): string => join(folder, `${proc}.ndjson`)
 
-/** All lines of all processes, in the order of their times. A killed process may leave a last line without its end. */
+/** A killed process may leave a last line without its end. */
+export function linesOf(path: string): readonly Line[] {
+  const texts = readFileSync(path, 'utf8').split('\n')
+  return texts.filter((text) => text.endsWith('}')).map((text) => JSON.parse(text) as Line)
+}
+
+/** All lines of all processes, in the order of their times. */
 export function readHistory(folder: string): readonly Line[] {
-  const lines: Line[] = []
-  for (const file of readdirSync(folder).filter((name) => name.endsWith('.ndjson'))) {
-    for (const text of readFileSync(join(folder, file), 'utf8').split('\n')) {
-      if (text.endsWith('}')) lines.push(JSON.parse(text) as Line)
-    }
-  }
-  return lines.sort((a, b) => a.t - b.t)
+  const files = readdirSync(folder).filter((name) => name.endsWith('.ndjson'))
+  return files.flatMap((file) => linesOf(join(folder, file))).sort((a, b) => a.t - b.t)
 }
 
 export function errorText(thrown: unknown): string {

@@ -44,6 +44,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X3',
     says: 'a relay never looks behind the last position that it has seen',
+    instead: 'no cursor decides what is taken; the position where a scan begins is the nearest thing, and here full scans never come',
     changes: [
       {
         file: 'outbox/scan.ts',
@@ -95,6 +96,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X8',
     says: 'a claim is not durable, so that a relay publishes what a crash of the database takes back',
+    instead: 'a relay never publishes what it has only selected; here the claim before the publish is not flushed',
     changes: [
       {
         file: 'sql/postgres/pool.ts',
@@ -116,6 +118,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X10',
     says: 'cleaning up goes by age: settling removes older rows as well',
+    instead: 'nothing is removed by age but what was kept; settling is what removes open rows',
     changes: [
       {
         file: statements,
@@ -219,6 +222,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X19',
     says: 'a publish without an answer is a failure, and goes out again under a new id',
+    instead: 'the id is in the row, so giving the row back changes it there',
     changes: [
       {
         file: statements,

@@ -29,6 +29,7 @@ export async function rage(scene: Scene, planned: readonly Nemesis[], { ms, say,
   const late = performance.now() + ms
   let bag: Nemesis[] = []
   const hopeful = (): boolean => [...missing.values()].some((tries) => tries > 0)
+  const goesOn = (): boolean => signal?.aborted !== true && (performance.now() < late || hopeful())
 
   async function strike(nemesis: Nemesis): Promise<void> {
     const landed = await inject(scene, nemesis, say)
@@ -37,7 +38,7 @@ export async function rage(scene: Scene, planned: readonly Nemesis[], { ms, say,
   }
 
   if (planned.length === 0) await sleep(ms)
-  while (planned.length > 0 && signal?.aborted !== true && (performance.now() < late || hopeful())) {
+  while (planned.length > 0 && goesOn()) {
     if (bag.length === 0) {
       const over = performance.now() >= late
       bag = shuffled(over ? planned.filter(({ name }) => missing.has(name)) : planned, random)

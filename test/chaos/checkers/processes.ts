@@ -22,8 +22,19 @@ const overlaps = (one: FaultLine, faults: readonly FaultLine[]): boolean =>
 /** A millisecond clock in the database, and two clocks that need not agree to the last digit. */
 const CLOCKS_MS = 5
 
-/** Claims that began before the one of somebody else was over, or given back. */
-function early({ lines }: Evidence): string[] {
+interface Claim {
+  readonly id: string
+  readonly token: string
+  readonly life: string
+  /** It was made between these. */
+  readonly from: number
+  readonly to: number
+  /** From then on anybody may take the row: the time is over, or it was given back. */
+  readonly free: number
+}
+
+/** By position, in the order of their answers. */
+function claimsIn({ lines }: Evidence): ReadonlyMap<string, readonly Claim[]> {
   const givenBack = new Map<string, number>()
   for (const { rows, at } of settlementsIn(lines)) {
     for (const [kind, position, token] of rows) {
@@ -31,20 +42,29 @@ function early({ lines }: Evidence): string[] {
       if (kind !== 'sent') givenBack.set(claim, Math.min(at, givenBack.get(claim) ?? Infinity))
     }
   }
-  const held = new Map<string, { readonly token: string; readonly until: number; readonly life: string }>()
-  const found: string[] = []
+  const found = new Map<string, Claim[]>()
   for (const line of lines) {
     if ((line.op !== 'claim' && line.op !== 'save') || line.phase !== 'ok') continue
-    const until = line.from + (line.op === 'save' ? GRACE_MS : CLAIM_MS) - CLOCKS_MS
+    const over = line.from + (line.op === 'save' ? GRACE_MS : CLAIM_MS) - CLOCKS_MS
     for (const [id, position, token] of line.rows) {
-      const before = held.get(position)
-      const free = before === undefined ? 0 : Math.min(before.until, givenBack.get(`${position} ${before.token}`) ?? Infinity)
-      if (before !== undefined && line.t < free)
-        found.push(`${id}: ${lifeOf(line)} took it ${Math.round(free - line.t)} ms too early from ${before.life}`)
-      held.set(position, { token, until, life: lifeOf(line) })
+      const free = Math.min(over, givenBack.get(`${position} ${token}`) ?? Infinity)
+      const list = found.get(position) ?? []
+      list.push({ id, token, life: lifeOf(line), from: line.from, to: line.t, free })
+      found.set(position, list)
     }
   }
   return found
+}
+
+/** Two claims of one row at one time. Which of them came first is not known: both orders have to be impossible. */
+function early(evidence: Evidence): string[] {
+  return [...claimsIn(evidence).values()].flatMap((claims) =>
+    claims.slice(1).flatMap((claim, index) => {
+      const before = claims[index]
+      if (before === undefined || claim.to >= before.free || before.to >= claim.free) return []
+      return [`${claim.id}: ${claim.life} took it ${Math.round(before.free - claim.to)} ms too early from ${before.life}`]
+    }),
+  )
 }
 
 const claimLeak: Checker = {

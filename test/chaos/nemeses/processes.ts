@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
-import { historyFile, now, readHistory } from '../history.ts'
+import { historyFile, linesOf, now } from '../history.ts'
 import { CLAIM_MS, type Role } from '../plan.ts'
 import type { Program } from '../programs.ts'
 import { type Nemesis, onPostgres, pick, type Scene, upTo } from './nemesis.ts'
@@ -70,7 +70,7 @@ const term: Nemesis = {
 /** Rows under claims that a process took in its present life. */
 async function stillHeld({ folder, place }: Scene, { name, life }: Program): Promise<number> {
   if (!existsSync(historyFile(folder, name))) return 0
-  const tokens = readHistory(folder).flatMap((line) => {
+  const tokens = linesOf(historyFile(folder, name)).flatMap((line) => {
     if (line.proc !== name || line.life !== life || (line.op !== 'claim' && line.op !== 'save') || line.phase !== 'ok') return []
     return line.rows.map(([, , token]) => token)
   })
@@ -95,12 +95,24 @@ const pause: Nemesis = {
   },
 }
 
-/** Positions that a process has claimed since then. */
-function claimed(folder: string, name: string, since: number): ReadonlySet<string> {
-  const positions = readHistory(folder).flatMap((line) =>
-    line.proc === name && line.t >= since && line.op === 'claim' && line.phase === 'ok' ? line.rows.map(([, position]) => position) : [],
-  )
-  return new Set(positions)
+/** Positions that a process claimed in this time. */
+function claimed(path: string, from: number, to: number): ReadonlySet<string> {
+  const lines = linesOf(path).filter((line) => line.t >= from && line.t <= to && line.op === 'claim' && line.phase === 'ok')
+  return new Set(lines.flatMap((line) => ('rows' in line ? line.rows.map(([, position]) => position) : [])))
+}
+
+/** Stops the former at R7 and the latter once it has come by rows; meanwhile nobody else may be quicker. */
+async function steal(former: Program, latter: Program, rivals: readonly Program[]): Promise<readonly [from: number, lost: number]> {
+  const from = now() - 2 * CLAIM_MS
+  if (!(await former.reaches('R7', 'stop', PATIENCE_MS))) throw new Error(`${former.name} did not reach R7`)
+  const lost = now()
+  for (const rival of rivals) rival.signal('SIGSTOP')
+  // By then the latter has worked off what is free, and the next that it gets is what the former held.
+  await sleep(CLAIM_MS - 700)
+  if (!(await latter.reaches('R5', 'stop', PATIENCE_MS))) throw new Error(`${latter.name} did not reach R5`)
+  former.signal('SIGCONT')
+  await sleep(700)
+  return [from, lost]
 }
 
 const stolen = onPostgres({
@@ -114,19 +126,14 @@ const stolen = onPostgres({
       random,
       relays.filter((relay) => relay !== former),
     )
-    // Whoever else relays must not be quicker.
-    const rivals = programs.filter(({ role }) => role !== 'relay')
-    const since = now() - 3000
     try {
-      if (!(await former.reaches('R7', 'stop', PATIENCE_MS))) throw new Error(`${former.name} did not reach R7`)
-      for (const rival of rivals) rival.signal('SIGSTOP')
-      const before = claimed(folder, former.name, since)
-      await sleep(CLAIM_MS)
-      const lost = now()
-      if (!(await latter.reaches('R5', 'stop', PATIENCE_MS))) throw new Error(`${latter.name} did not reach R5`)
-      const both = [...claimed(folder, latter.name, lost - 50)].filter((position) => before.has(position)).length
-      former.signal('SIGCONT')
-      await sleep(700)
+      const [from, lost] = await steal(
+        former,
+        latter,
+        programs.filter(({ role }) => role !== 'relay'),
+      )
+      const before = claimed(historyFile(folder, former.name), from, lost)
+      const both = [...claimed(historyFile(folder, latter.name), lost, now())].filter((position) => before.has(position)).length
       if (both === 0) throw new Error(`${latter.name} took nothing that ${former.name} had held`)
       return `${both} rows of ${former.name} by ${latter.name}`
     } finally {
