@@ -65,7 +65,9 @@ interface Many {
 async function many({ from, count, processes, updates }: Many): Promise<boolean> {
   const begun = performance.now()
   let told = begun
+  let shown = 0
   const progress = (tally: Tally): void => {
+    for (; shown < tally.violations.length; shown++) process.stderr.write(`${tally.violations[shown] ?? ''}\n`)
     if (performance.now() - told < 10_000) return
     told = performance.now()
     process.stderr.write(`${tally.seeds} of ${count} seeds, ${tally.violations.length} violations\n`)

@@ -16,6 +16,11 @@ export interface DeadlinePorts {
   readonly onExpired: (batch: Batch) => void
 }
 
+/** What was handed over at the last moment must still have time for its answer, or it would be published twice without any fault. */
+function waitUntil({ publishUntil, keepUntil }: Batch['terms']): number {
+  return (publishUntil + keepUntil) / 2
+}
+
 export function watchDeadlines({ clock, batches, tickMs, onExpired }: DeadlinePorts): Deadlines {
   const halted = new AbortController()
   let watching = false
@@ -23,7 +28,7 @@ export function watchDeadlines({ clock, batches, tickMs, onExpired }: DeadlinePo
   function sweep(): void {
     const now = clock.monotonic()
     for (const batch of batches) {
-      if (now >= batch.terms.publishUntil && !batch.controller.signal.aborted) batch.controller.abort()
+      if (now >= waitUntil(batch.terms) && !batch.controller.signal.aborted) batch.controller.abort()
       if (now >= batch.terms.keepUntil) onExpired(batch)
     }
   }

@@ -47,6 +47,22 @@ describe('the express lane', () => {
     expect(settlements[0]).toMatchObject([{ kind: 'release' }])
   })
 
+  test('P6: what is handed over at the last moment still has time for its answer, and is not published twice', async () => {
+    const { addExpress, clock, relay, settlements, transport } = start({ expressGraceMs: 1000 }, { wakers: [] })
+    transport.behaviour = () => undefined
+    const offer = relay.express()
+    const rows = await addExpress(offer?.token ?? '', offer?.graceMs ?? 0, message('a'))
+    await clock.advance(490)
+    offer?.dispatch(rows)
+    await until(() => transport.published.length === 1, 'the publish')
+    await clock.advance(150)
+    await calm()
+    expect(transport.published[0]?.signal?.aborted).toBe(false)
+    transport.published[0]?.answer(confirmed)
+    await until(() => settlements.length > 0, 'the settle')
+    expect(settlements[0]).toMatchObject([{ kind: 'sent' }])
+  })
+
   test('a unit that does not fit into the window is given back', async () => {
     const { addExpress, relay, settlements } = start({ batchSize: 2, window: 2 }, { wakers: [] })
     await calm()
