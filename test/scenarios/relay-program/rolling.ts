@@ -19,8 +19,6 @@ export interface Stop extends Caught {
   readonly ms: number
 }
 
-/** A relay gets the signal while it says that it has as many messages in hand. */
-const HELD = 10
 /** A stop that finds the hands of its relay empty proves nothing; then its successor is stopped as well. */
 const TRIES = 8
 
@@ -28,7 +26,7 @@ const TRIES = 8
 async function whenBusy({ address }: RelayProcess): Promise<void> {
   for (;;) {
     const text = await (await fetch(`${address}/metrics`)).text()
-    if (Number(/^mersal_relay_held_messages (\d+)$/m.exec(text)?.[1]) >= HELD) return
+    if (Number(/^mersal_relay_held_messages (\d+)$/m.exec(text)?.[1]) > 0) return
     await sleep(2)
   }
 }

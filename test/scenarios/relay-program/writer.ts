@@ -5,6 +5,8 @@ import { startPsql } from './psql.ts'
 const KEYS = 24
 /** Messages of one `generate_series`. */
 const SERIES = KEYS * 5
+/** One in so many transactions is followed by a hint: more of them, and the relays never have their hands full. */
+const NOTIFY_EVERY = 8
 
 /**
  * `turn` says in which order the transactions of a key were committed, whatever Mersal does: it is drawn
@@ -91,7 +93,7 @@ export async function write(work: Work): Promise<Written> {
     const body = many
       ? series(work, first, unit % 80 === 20)
       : single(work, first, size, unit % 6 === 5 ? undefined : `key ${(unit * 7) % KEYS}`)
-    await psql.write(`begin;\n${body}\n${undone ? 'rollback' : 'commit'};\n${work.notifies ? `notify ${work.schema}_outbox;\n` : ''}`)
+    await psql.write(`begin;\n${body}\n${undone ? 'rollback' : 'commit'};\n${work.notifies && unit % NOTIFY_EVERY === 0 ? `notify ${work.schema}_outbox;\n` : ''}`)
     if (many) count.series += 1
     if (undone) count.rolledBack += 1
     else messages += size
