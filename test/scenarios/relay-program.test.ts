@@ -87,7 +87,10 @@ describe.skipIf(!present)('mersal relay as a program, at scale', () => {
     const relays = await Promise.all([1, 2, 3].map((number) => startRelay(place, `relay ${number}`)))
     let share = 0
     // Spread over the whole run, with messages under way all the time.
-    const pace = (): Promise<void> => until(place, 'business', (count) => count >= (MESSAGES * ++share) / 8)
+    const pace = async (): Promise<void> => {
+      share += 1
+      await until(place, 'business', (count) => count >= (MESSAGES * share) / 8)
+    }
     const stops: Stop[] = [...(await restartEach(place, relays, pace)), ...(await restartEach(place, relays, pace))]
     restarted = true
     const written = await writing

@@ -93,7 +93,9 @@ export async function write(work: Work): Promise<Written> {
     const body = many
       ? series(work, first, unit % 80 === 20)
       : single(work, first, size, unit % 6 === 5 ? undefined : `key ${(unit * 7) % KEYS}`)
-    await psql.write(`begin;\n${body}\n${undone ? 'rollback' : 'commit'};\n${work.notifies && unit % NOTIFY_EVERY === 0 ? `notify ${work.schema}_outbox;\n` : ''}`)
+    await psql.write(
+      `begin;\n${body}\n${undone ? 'rollback' : 'commit'};\n${work.notifies && unit % NOTIFY_EVERY === 0 ? `notify ${work.schema}_outbox;\n` : ''}`,
+    )
     if (many) count.series += 1
     if (undone) count.rolledBack += 1
     else messages += size
