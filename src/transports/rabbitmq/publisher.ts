@@ -1,6 +1,7 @@
 import { MersalError } from '../../core/errors.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/message.ts'
 import type { PublishOptions, PublishOutcome } from '../../core/transport.ts'
+import { type Followers, followersOf } from '../../lib/abort.ts'
 import { abortable } from '../../lib/linked-abort.ts'
 import { byteLength } from '../../lib/text.ts'
 import type { Describe } from './address.ts'
@@ -16,6 +17,16 @@ function refusedForGood(text: string): PublishOutcome {
 
 function isUnroutable(outcome: PublishOutcome): outcome is Extract<PublishOutcome, { kind: 'refused' }> {
   return outcome.kind === 'refused' && outcome.reason === 'unroutable'
+}
+
+/** What ends the waiting for confirms. */
+export interface Stop {
+  readonly signal: AbortSignal
+  readonly followers: Followers
+}
+
+export function stopOn(signal: AbortSignal | undefined): Stop | undefined {
+  return signal === undefined ? undefined : { signal, followers: followersOf(signal) }
 }
 
 /** For a destination that this transport itself has to make and has not made yet, or not again: resolves when it has. */
@@ -42,6 +53,7 @@ export class Publisher {
   #opening: Promise<ConfirmLane> | undefined
   /** Whether the events exchange exists, asked once per channel, when the first event goes out. */
   #exchange: Promise<PublishOutcome | undefined> | undefined
+  #exchangeExists = false
   /** Of the broker, learned from its refusal. */
   #brokerLimit = Number.POSITIVE_INFINITY
 
@@ -54,18 +66,22 @@ export class Publisher {
   }
 
   publish(messages: readonly OutgoingMessage[], { signal }: PublishOptions = {}): readonly Promise<PublishOutcome>[] {
-    return messages.map((message) => this.#publish(message, signal))
+    const stop = stopOn(signal)
+    return messages.map((message) => this.#publish(message, stop))
   }
 
-  /** Never rejects. */
-  async send(parcel: Parcel, signal?: AbortSignal): Promise<PublishOutcome> {
+  /** Never rejects. Has been written when this returns, if the channel is open. */
+  async send(parcel: Parcel, stop?: Stop): Promise<PublishOutcome> {
+    const { signal } = stop ?? {}
+    const ready = this.#ready(signal)
     let answer: Answer = { kind: 'not-taken' }
+    if (ready !== undefined && parcel.content.length <= this.#brokerLimit) answer = await this.#write(ready, parcel, stop)
     // Each turn, the channel was closed because of one other message that is refused for good.
     while (answer.kind === 'not-taken') {
       if (parcel.content.length > this.#brokerLimit) return tooLarge(parcel.content.length, this.#brokerLimit)
       const lane = await this.#open(signal)
       if (!(lane instanceof ConfirmLane)) return lane
-      answer = await this.#write(lane, parcel, signal)
+      answer = await this.#write(lane, parcel, stop)
     }
     return answer
   }
@@ -74,12 +90,12 @@ export class Publisher {
     await this.#lane?.close()
   }
 
-  async #publish(message: OutgoingMessage, signal: AbortSignal | undefined): Promise<PublishOutcome> {
+  async #publish(message: OutgoingMessage, stop: Stop | undefined): Promise<PublishOutcome> {
     const problem = this.#problem(message)
     if (problem !== undefined) return problem
     const topic = message.to.kind === 'topic'
-    if (topic) {
-      const missing = await this.#checkExchange(signal)
+    if (topic && !this.#exchangeExists) {
+      const missing = await this.#checkExchange(stop?.signal)
       if (missing !== undefined) return missing
     }
     const parcel: Parcel = {
@@ -88,7 +104,7 @@ export class Publisher {
       content: toBuffer(message.body),
       properties: toProperties(message),
     }
-    const outcome = await this.send(parcel, signal)
+    const outcome = await this.send(parcel, stop)
     // Nobody's mistake: what takes this message is about to be made again by this transport itself.
     const back = isUnroutable(outcome) ? this.#options.preparing?.(message.to) : undefined
     if (isUnroutable(outcome) && back !== undefined) return { kind: 'unavailable', error: outcome.error, back }
@@ -107,6 +123,12 @@ export class Publisher {
       if (byteLength(message[field]) > LONGEST_NAME_BYTES) return refusedForGood(`the ${field} has more than ${LONGEST_NAME_BYTES} bytes`)
     }
     return undefined
+  }
+
+  /** The open channel, if nothing is in the way of writing at once. */
+  #ready(signal: AbortSignal | undefined): ConfirmLane | undefined {
+    if (signal?.aborted === true || this.#link.down !== undefined || this.#link.blocked) return undefined
+    return this.#lane?.open === true ? this.#lane : undefined
   }
 
   async #open(signal: AbortSignal | undefined): Promise<ConfirmLane | PublishOutcome> {
@@ -130,7 +152,7 @@ export class Publisher {
   async #openLane(): Promise<ConfirmLane> {
     try {
       const { model } = await this.#link.connection()
-      this.#exchange = undefined
+      this.#forgetExchange()
       const channel = await within(this.#settings.connectTimeoutMs, 'RabbitMQ', model.createConfirmChannel())
       const lane = new ConfirmLane(channel, {
         timeoutMs: this.#settings.confirmTimeoutMs,
@@ -138,7 +160,7 @@ export class Publisher {
         endsWhenSilent: this.#options.leavesSilentChannels ?? false,
         onClose: (limit) => {
           // It may have been closed because the exchange is gone.
-          this.#exchange = undefined
+          this.#forgetExchange()
           if (limit !== undefined) this.#brokerLimit = limit
         },
       })
@@ -152,8 +174,10 @@ export class Publisher {
   async #checkExchange(signal: AbortSignal | undefined): Promise<PublishOutcome | undefined> {
     const lane = await this.#open(signal)
     if (!(lane instanceof ConfirmLane)) return lane
-    this.#exchange ??= this.#askForExchange()
-    return this.#exchange
+    const asking = (this.#exchange ??= this.#askForExchange())
+    const missing = await asking
+    if (missing === undefined && this.#exchange === asking) this.#exchangeExists = true
+    return missing
   }
 
   async #askForExchange(): Promise<PublishOutcome | undefined> {
@@ -161,24 +185,29 @@ export class Publisher {
       await this.#topology.eventsExchange(this.#link)
       return undefined
     } catch (error) {
-      this.#exchange = undefined
+      this.#forgetExchange()
       // Publishing to a missing exchange would close the channel under all other messages.
       const missing = error instanceof MersalError && error.details['replyCode'] === 404
       return missing ? { kind: 'refused', reason: 'unroutable', error, permanent: false } : this.#unavailable(error)
     }
   }
 
-  #write(lane: ConfirmLane, parcel: Parcel, signal: AbortSignal | undefined): Promise<Answer> {
+  #forgetExchange(): void {
+    this.#exchange = undefined
+    this.#exchangeExists = false
+  }
+
+  #write(lane: ConfirmLane, parcel: Parcel, stop: Stop | undefined): Promise<Answer> {
     return new Promise((resolve) => {
-      const stop = (): void =>
+      const giveUp = (): void =>
         settle({ kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the waiting for the confirm was aborted') })
       const settle = (answer: Answer): void => {
-        signal?.removeEventListener('abort', stop)
+        stop?.followers.delete(giveUp)
         resolve(answer)
       }
       try {
         lane.write(parcel, settle)
-        signal?.addEventListener('abort', stop, { once: true })
+        stop?.followers.add(giveUp)
       } catch (error) {
         settle(lane.open ? refusedForGood(`the message cannot be written as AMQP: ${this.#describe(error)}`) : this.#unavailable(error))
       }

@@ -6,7 +6,7 @@ import { backoffMs } from '../../lib/backoff.ts'
 import { systemClock } from '../../lib/clock.ts'
 import type { Parcel } from './confirms.ts'
 import { attemptOf, copyProperties, type HeaderTable, headerTable, numberIn, ownHeaders } from './envelope.ts'
-import type { Publisher } from './publisher.ts'
+import { type Publisher, stopOn } from './publisher.ts'
 import type { RabbitSettings } from './options.ts'
 import { RetryLadder } from './retry-ladder.ts'
 import { deadQueueOf, retryQueueOf, type Topology } from './topology.ts'
@@ -165,7 +165,7 @@ export class Settler {
       return error as Error
     }
     const began = systemClock.monotonic()
-    const outcome = await this.#publisher.send(parcel, lost)
+    const outcome = await this.#publisher.send(parcel, stopOn(lost))
     if (outcome.kind === 'confirmed') {
       this.#ladder.confirmed(move.target)
       return 'moved'
