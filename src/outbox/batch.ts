@@ -46,4 +46,5 @@ export interface PublisherPorts {
   /** How often the deadlines of batches are looked at while there are any. */
   readonly tickMs: number
   readonly onDead: (row: ClaimedMessage, settlement: Extract<Settlement, { kind: 'dead' }>) => void
+  readonly onRefused: (row: ClaimedMessage, settlement: Extract<Settlement, { kind: 'retry' }>) => void
 }

@@ -148,6 +148,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     const unansweredForMs = last === undefined ? undefined : clock.monotonic() - last
     const settlement = settlementOf(row, outcome, { settings, random, express: batch.terms.express, unansweredForMs })
     if (settlement.kind === 'dead') unknowns.forget(row.position)
+    if (settlement.kind === 'retry') ports.onRefused(row, settlement)
     end(batch, run, settlement)
   }
 

@@ -30,7 +30,7 @@ const STOP_GRACE_MS = 10_000
 export function createRelay(ports: RelayPorts): Relay {
   const { app, clock, logger, random, newToken } = ports
   const settings = relaySettings(ports.options)
-  const reports = createReports(app, logger)
+  const reports = createReports(app, logger, clock)
   const bell = createBell(clock)
   const scan = createScan()
   const agenda = createAgenda()
@@ -51,6 +51,7 @@ export function createRelay(ports: RelayPorts): Relay {
     random,
     tickMs: Math.max(5, Math.min(settings.claimMs / 5, settings.expressGraceMs / 2) / 4),
     onDead: reports.dead,
+    onRefused: reports.refused,
   })
 
   let state: Relay['state'] = 'idle'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { calm, confirmed, ids, message, pass, relays, unavailable, until } from './relay-support.ts'
+import { calm, confirmed, ids, message, pass, refusedOnce, relays, unavailable, until } from './relay-support.ts'
 
 const { start } = relays()
 
@@ -27,6 +27,20 @@ describe('destinations', () => {
     )
     await calm()
     expect(await store.admin.stats()).toMatchObject({ pending: 0, dead: 0 })
+  })
+
+  test('a refusal is said when it happens, with its cause and when it is tried again, and once a minute for each destination', async () => {
+    const { add, clock, log, transport } = start({ maxAttempts: 100, pollIntervalMs: 100, retry: { firstMs: 1000, longestMs: 1000 } })
+    transport.behaviour = ({ to }) => (to.name === 'good' ? confirmed : refusedOnce)
+    await add(message('a', { to: 'bad' }), message('b', { to: 'worse' }), message('c', { to: 'good' }))
+    await clock.advance(50_000)
+    const warnings = log.filter(({ level }) => level === 'warn').map(({ fields }) => fields)
+    expect(warnings).toMatchObject([
+      { id: 'a', to: 'default/queue/bad', attempt: 1, error: 'not now', againInMs: expect.any(Number) },
+      { id: 'b', to: 'default/queue/worse', attempt: 1 },
+    ])
+    await clock.advance(20_000)
+    expect(log.filter(({ level }) => level === 'warn')).toHaveLength(4)
   })
 
   test('a half-open destination gets one probe; the others wait in the outbox', async () => {
