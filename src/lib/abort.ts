@@ -14,7 +14,7 @@ export interface Followers {
 export function followersOf(signal: AbortSignal): Followers {
   const stops = new Set<() => void>()
   const abort = (): void => {
-    for (const stop of [...stops]) stop()
+    for (const stop of stops) stop()
   }
   return {
     add(stop) {

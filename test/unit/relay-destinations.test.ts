@@ -36,7 +36,7 @@ describe('destinations', () => {
     await clock.advance(50_000)
     const warnings = log.filter(({ level }) => level === 'warn').map(({ fields }) => fields)
     expect(warnings).toMatchObject([
-      { id: 'a', to: 'default/queue/bad', attempt: 1, error: 'not now', againInMs: expect.any(Number) },
+      { id: 'a', to: 'default/queue/bad', attempt: 1, error: 'Error: not now', againInMs: expect.any(Number) },
       { id: 'b', to: 'default/queue/worse', attempt: 1 },
     ])
     await clock.advance(20_000)
