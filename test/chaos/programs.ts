@@ -90,7 +90,15 @@ export class Program {
   async #watch(life: number): Promise<void> {
     const how = await this.#ended
     const wanted = this.#expected
-    this.#options.history.note({ op: 'exit', phase: wanted ? 'ok' : 'fail', how, of: this.name, ofLife: life })
+    // Without its database an app does not start, says so, and is started again.
+    const begun = this.#reports.length > 0
+    this.#options.history.note({
+      op: 'exit',
+      phase: wanted || !begun ? 'ok' : 'fail',
+      how: begun ? how : `${how} at the start`,
+      of: this.name,
+      ofLife: life,
+    })
     if (!wanted && !this.#abandoned && this.#lives === life) await this.start().catch(() => {})
   }
 

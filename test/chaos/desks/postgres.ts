@@ -14,14 +14,14 @@ interface Statement {
 
 const isStatement = (given: unknown): given is Statement => typeof given === 'object' && given !== null && 'values' in given
 /** Also with the bug that makes the token worthless. */
-const settles = /token = \$2::uuid|\$2::uuid is not null/
+const settles = /token = \$2::uuid|\$2::uuid is not null|\$2::uuid\[\]\) as u\(position, token\)/
 
-/** Tells the witness which token each settle says it has. */
+/** Tells the witness which token each settle says it has, or which tokens. */
 function sayToken(client: PoolClient): void {
   const query = client.query.bind(client) as (...given: readonly unknown[]) => Promise<unknown>
   const said = async (given: unknown, ...rest: readonly unknown[]): Promise<unknown> => {
     if (isStatement(given) && settles.test(given.text)) {
-      await query(`select set_config('${SAID}', $1::uuid::text, true)`, [given.values[1]])
+      await query(`select set_config('${SAID}', $1, true)`, [String(given.values[1])])
     }
     return await query(given, ...rest)
   }

@@ -101,7 +101,7 @@ export async function openPostgresPlace(): Promise<PostgresPlace> {
 /** Settlements that changed a row of another claim than their own. A row that was born claimed has no relay in the witness. */
 const staleSettles = `
 select count(*)::int as n from ${SCHEMA}.witness_change c left join ${SCHEMA}.witness_token w on w.token = c.old_token
-where c.new_token is null and (c.said is distinct from c.old_token::text or w.relay <> c.relay)`
+where c.new_token is null and (coalesce(strpos(c.said, c.old_token::text), 0) = 0 or w.relay <> c.relay)`
 
 type Servers = Pick<PostgresPlace, 'query' | 'broker'>
 
