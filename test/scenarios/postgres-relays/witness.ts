@@ -71,12 +71,12 @@ export async function takenOver(pool: Pool, S: string, held: readonly HeldRow[],
 }
 
 /**
- * Settle statements that changed a row of another claim than their own: they said another token than
+ * Settle statements that changed a row of another claim than their own: they said other tokens than
  * the row had, or another relay had taken that token. A claim always writes a token, a settle never does.
  */
 export const staleSettles = (S: string): string => `
 select count(*)::int as n from ${S}.witness_change c left join ${S}.witness_token w on w.token = c.old_token
-where c.new_token is null and (c.said is distinct from c.old_token::text or w.relay is distinct from c.relay)`
+where c.new_token is null and (coalesce(strpos(c.said, c.old_token::text), 0) = 0 or w.relay is distinct from c.relay)`
 
 /** Claims of rows whose former claim had not ended. */
 export const earlyClaims = (S: string): string => `
