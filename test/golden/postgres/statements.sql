@@ -60,6 +60,19 @@ with gone as (
 )
 insert into "mersal".sent select g.*, clock_timestamp() from gone g;
 
+-- sentMany
+delete from "mersal".outbox o using unnest($1::bigint[], $2::uuid[]) as u(position, token)
+where o.position = u.position and o.token = u.token;
+
+-- sentManyKept
+with gone as (
+  
+delete from "mersal".outbox o using unnest($1::bigint[], $2::uuid[]) as u(position, token)
+where o.position = u.position and o.token = u.token
+  returning o.position, o.id, o.key, o.type, o.transport, o.kind, o.name, o.headers, o.body, o.added_at
+)
+insert into "mersal".sent select g.*, clock_timestamp() from gone g;
+
 -- retry
 update "mersal".outbox o
 set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, error = u.error
