@@ -6,7 +6,7 @@ export interface Notifier extends AsyncDisposable {
 }
 
 /** `send` may fail: the notification is a hint, and the relays poll besides. */
-export function notifier(send: () => Promise<unknown>, clock: Clock, quietMs = 10): Notifier {
+export function notifier(send: () => Promise<unknown>, clock: Clock, quietMs = 2): Notifier {
   const stopping = new AbortController()
   let wanted = false
   let running: Promise<void> | undefined
