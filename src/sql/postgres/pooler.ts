@@ -10,8 +10,10 @@ async function backend(query: Query, answerMs: number): Promise<string | undefin
 /**
  * Whether something in between lends the server's connections per transaction, as pgbouncer does in
  * transaction mode: then two clients meet in one server process, or one client meets two. While one
- * of them holds a transaction, the pooler cannot give the other the same connection again. Throws
- * when a connection does not answer in time: it may have been half-open.
+ * of them holds a transaction, the pooler cannot give the other the same connection again; and the first
+ * one is asked also right after that transaction, since a pooler that lends what came back last may
+ * otherwise give each of the two its own, round after round. Throws when a connection does not answer in
+ * time: it may have been half-open.
  */
 export async function sharesConnections(own: Own, answerMs: number): Promise<boolean> {
   return await own.connection((first) =>
@@ -22,7 +24,8 @@ export async function sharesConnections(own: Own, answerMs: number): Promise<boo
         const other = await backend(second, answerMs)
         const again = await backend(first, answerMs)
         await second.within(answerMs, 'commit')
-        if (other === mine || again !== mine) return true
+        const after = await backend(first, answerMs)
+        if (other === mine || again !== mine || after !== mine) return true
       }
       return false
     }),
