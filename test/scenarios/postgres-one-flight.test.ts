@@ -43,7 +43,7 @@ describe.skipIf(!present)('a unit over a pool with pipeline: true', () => {
     expect(await business(harness)).toEqual([{ text: 'order 1' }])
   })
 
-  test('has committed nothing when its messages could not be written, and throws why', async () => {
+  test('P1: has committed nothing when its messages could not be written, and throws why', async () => {
     await using harness = await storeHarness()
     const { app, store } = await openApp(harness)
     await using _app = app
@@ -87,7 +87,7 @@ describe.skipIf(!present)('a unit over a pool with pipeline: true', () => {
     expect(await labels(store)).toEqual([])
   })
 
-  test('throws MERSAL_COMMIT_UNKNOWN when the answers are lost, and then both or neither are there', async () => {
+  test('P13: throws MERSAL_COMMIT_UNKNOWN when the answers are lost, and then both or neither are there', async () => {
     await using harness = await storeHarness()
     const url = new URL(serverUrl)
     await using proxy = await cuttingProxy(url.hostname, Number(url.port))

@@ -50,7 +50,8 @@ describe.skipIf(!present)('order per key on PostgreSQL', () => {
   test('express race: writers publish what was born claimed, next to 4 claimers, 4 hot keys', () =>
     race({ keys: 4, limit: 5, express: true }))
 
-  test('express race: messages are written in one flight with the commit', () => race({ keys: 4, limit: 5, express: true, pipeline: true }))
+  test('P5: express race: messages are written in one flight with the commit', () =>
+    race({ keys: 4, limit: 5, express: true, pipeline: true }))
 
   test('express race: 12 keys', () => race({ keys: 12, limit: 20, express: true }))
 
@@ -72,7 +73,7 @@ describe.skipIf(!present)('order per key on PostgreSQL', () => {
     expect(granted?.express).toBe(true)
   })
 
-  test('rows that a frozen relay has locked are free again when the server has ended its transaction', async () => {
+  test('P10: rows that a frozen relay has locked are free again when the server has ended its transaction', async () => {
     await using harness = await storeHarness()
     await using store = await harness.open()
     const { pool, schema } = harness.database

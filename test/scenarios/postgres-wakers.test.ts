@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { silentLogger } from '../../src/core/telemetry.ts'
+import type { PostgresClient } from '../../src/postgres.ts'
+import type { Session } from '../../src/sql/session.ts'
 import { manualClock } from '../../src/testing/manual-clock.ts'
 import { cuttingProxy } from '../postgres/cutting-proxy.ts'
 import { serverAnswers, serverUrl } from '../postgres/database.ts'
@@ -80,6 +82,33 @@ describe.skipIf(!present)('notifications on PostgreSQL', () => {
     while (heard.length === notifiedBeforeCommit) await listener.query('select 1')
     await listener.query('unlisten *')
     for (const client of [listener, writer]) client.release()
+  })
+
+  test('after a unit was run again on another connection, foreign transactions on the first one notify as others do', async () => {
+    await using harness = await storeHarness()
+    const { pool, schema } = harness.database
+    const [first, second, listener] = [await pool.connect(), await pool.connect(), await pool.connect()]
+    const session: Session<PostgresClient> = {
+      name: 'two connections',
+      executor: (tx) => ({ query: (text, values = []) => tx.query(text, [...values]) }),
+      unitOfWork: async (work) => {
+        await work(first).catch(() => {})
+        return await work(second, 'after rollback')
+      },
+    }
+    await using store = await harness.open({ session })
+    let runs = 0
+    await store.unitOfWork(() => (++runs === 1 ? Promise.reject(new Error('a conflict')) : Promise.resolve()))
+    const heard: unknown[] = []
+    listener.on('notification', (notification) => heard.push(notification))
+    await listener.query(`listen "${schema}_outbox"`)
+    await first.query('begin')
+    await store.outbox.save(first, [message('one')])
+    await first.query('commit')
+    while (heard.length === 0) await listener.query('select 1')
+    expect(runs).toBe(2)
+    await listener.query('unlisten *')
+    for (const client of [first, second, listener]) client.release()
   })
 
   test('the business transaction itself holds no notification', async () => {

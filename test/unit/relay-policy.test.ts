@@ -61,6 +61,16 @@ test('attempts above the limit are claims that nobody gave back, so the broker m
   expect(decide(refusedOnce, { attempt: 4 })).toMatchObject({ kind: 'dead', maybePublished: true })
 })
 
+test('P10: however slow a full scan is, the next one may run a second later, since only it finds the rows of a dead relay', () => {
+  const scan = createScan()
+  scan.found({ from: undefined, startedAt: 0, endedAt: 2000, highest: 5n, full: false })
+  scan.wantFull()
+  expect(scan.fullAt).toBe(3000)
+  scan.found({ from: undefined, startedAt: 3000, endedAt: 3010, highest: 5n, full: false })
+  scan.wantFull()
+  expect(scan.fullAt).toBe(3100)
+})
+
 test('a scan starts at the highest position seen, and from the bottom for at most a tenth of the time', () => {
   const scan = createScan()
   expect(scan.plan(0)).toBeUndefined()

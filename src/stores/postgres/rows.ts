@@ -5,7 +5,7 @@ import type { OutgoingMessage } from '../../core/message.ts'
 import type { ClaimedMessage } from '../../core/outbox.ts'
 import { isUuid } from '../../lib/uuid.ts'
 import type { SqlValue } from '../../sql/session.ts'
-import { decodeHeaders } from '../../sql/postgres/headers.ts'
+import { decodeHeaders } from '../../sql/headers.ts'
 
 /** A message as the tables hold it. */
 export interface MessageRow {

@@ -97,6 +97,8 @@ function ringing<Tx>(unit: UnitOfWork<Tx>, notes: UnitNotes, ring: () => void): 
     let committed = false
     try {
       const result = await unit((tx, repeat) => {
+        // Run again, perhaps on another connection: what was noted of the first one is over.
+        notes.end(handle)
         handle = tx
         notes.begin(tx)
         return work(tx, repeat)

@@ -2,6 +2,7 @@ import type { ClaimedMessage } from '../../core/outbox.ts'
 import type { DeadLetter, DeadReason } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/message.ts'
+import { decodeHeaders } from '../../sql/headers.ts'
 
 interface MessageRow {
   readonly id: string
@@ -35,18 +36,6 @@ export function checkStorable({ id, type, to, partitionKey = '' }: OutgoingMessa
     if (text.isWellFormed()) continue
     throw new MersalError('MERSAL_INVALID_MESSAGE', `${field}: must be well-formed text`, { details: { field } })
   }
-}
-
-/** Headers of a row, or undefined if somebody has changed them into something else. */
-export function decodeHeaders(text: string): Record<string, string> | undefined {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    return undefined
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
-  return Object.values(value).every((item) => typeof item === 'string') ? (value as Record<string, string>) : undefined
 }
 
 /** What is wrong with a row whose headers cannot be decoded. */

@@ -1,6 +1,6 @@
 import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-letter.ts'
 import { checkNumber } from '../../core/options.ts'
-import { decodeHeaders } from '../../sql/postgres/headers.ts'
+import { decodeHeaders } from '../../sql/headers.ts'
 import type { Connection } from './connection.ts'
 import { idsOf } from './publish.ts'
 

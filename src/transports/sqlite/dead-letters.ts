@@ -2,7 +2,8 @@ import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-lett
 import type { Connection } from '../../stores/sqlite/connection.ts'
 import type { Handle } from '../../stores/sqlite/database.ts'
 import { countEach, listRange } from '../../stores/sqlite/dead-letter-keys.ts'
-import { bytes, decodeHeaders } from '../../stores/sqlite/rows.ts'
+import { bytes } from '../../stores/sqlite/rows.ts'
+import { decodeHeaders } from '../../sql/headers.ts'
 import { insertInto } from './publish.ts'
 import { queueSql } from './statements.ts'
 
