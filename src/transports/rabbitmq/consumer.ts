@@ -9,7 +9,7 @@ import type { Describe } from './address.ts'
 import { attemptOf, toEnvelope } from './envelope.ts'
 import { closeQuietly, type Link, within } from './link.ts'
 import type { RabbitSettings } from './options.ts'
-import type { Hold, Settler } from './settle.ts'
+import type { Answer, Hold, Settler } from './settle.ts'
 
 const backoff = { firstMs: 500, longestMs: 3000 }
 
@@ -108,10 +108,23 @@ export class Consumer implements AsyncDisposable {
     const receive = (message: ConsumeMessage | null): void => {
       // The broker cancelled: the queue was deleted or moved. Closing leads to a new beginning.
       if (message === null) void closeQuietly(channel)
-      else this.#receive({ channel, message, queue: this.#consumption.queue, lost, stopping: this.#stopping.signal })
+      else this.#receive(this.#holdOf(message, channel, lost))
     }
     const { consumerTag } = await channel.consume(this.#consumption.queue, receive)
     this.#current = { channel, consumerTag }
+  }
+
+  #holdOf(message: ConsumeMessage, channel: Channel, lost: AbortSignal): Hold {
+    const answer = (how: Answer): void => {
+      if (lost.aborted) return
+      try {
+        if (how === 'ack') channel.ack(message)
+        else channel.nack(message, false, how === 'requeue')
+      } catch {
+        // The channel has just been closed: the broker delivers the message again.
+      }
+    }
+    return { message, queue: this.#consumption.queue, lost, stopping: this.#stopping.signal, answer }
   }
 
   #receive(hold: Hold): void {

@@ -67,7 +67,7 @@ export class Publisher {
 
   publish(messages: readonly OutgoingMessage[], { signal }: PublishOptions = {}): readonly Promise<PublishOutcome>[] {
     const stop = stopOn(signal)
-    return messages.map((message) => this.#publish(message, stop))
+    return messages.map((message) => this.one(message, stop))
   }
 
   /** Never rejects. Has been written when this returns, if the channel is open. */
@@ -90,29 +90,30 @@ export class Publisher {
     await this.#lane?.close()
   }
 
-  async #publish(message: OutgoingMessage, stop: Stop | undefined): Promise<PublishOutcome> {
-    const problem = this.#problem(message)
+  /** One message on its own. Never rejects. */
+  async one(message: OutgoingMessage, stop: Stop | undefined): Promise<PublishOutcome> {
+    const problem = this.problem(message)
     if (problem !== undefined) return problem
-    const topic = message.to.kind === 'topic'
+    return this.deliver(message.to, { content: toBuffer(message.body), properties: toProperties(message) }, stop)
+  }
+
+  /** Never rejects. Has been written when this returns, if the channel is open and, for a topic, the exchange has been seen. */
+  async deliver(to: OutgoingMessage['to'], what: Pick<Parcel, 'content' | 'properties'>, stop: Stop | undefined): Promise<PublishOutcome> {
+    const topic = to.kind === 'topic'
     if (topic && !this.#exchangeExists) {
       const missing = await this.#checkExchange(stop?.signal)
       if (missing !== undefined) return missing
     }
-    const parcel: Parcel = {
-      exchange: topic ? this.#settings.eventsExchange : '',
-      routingKey: message.to.name,
-      content: toBuffer(message.body),
-      properties: toProperties(message),
-    }
-    const outcome = await this.send(parcel, stop)
+    const outcome = await this.send({ exchange: topic ? this.#settings.eventsExchange : '', routingKey: to.name, ...what }, stop)
     // Nobody's mistake: what takes this message is about to be made again by this transport itself.
-    const back = isUnroutable(outcome) ? this.#options.preparing?.(message.to) : undefined
+    const back = isUnroutable(outcome) ? this.#options.preparing?.(to) : undefined
     if (isUnroutable(outcome) && back !== undefined) return { kind: 'unavailable', error: outcome.error, back }
     const discard = topic && this.#settings.discardUnroutedEvents && isUnroutable(outcome)
     return discard ? { kind: 'confirmed' } : outcome
   }
 
-  #problem(message: OutgoingMessage): PublishOutcome | undefined {
+  /** Why this message can never be sent, or undefined. */
+  problem(message: OutgoingMessage): PublishOutcome | undefined {
     const bytes = sizeOf(message)
     if (bytes > this.#settings.maxMessageBytes) return tooLarge(bytes, this.#settings.maxMessageBytes)
     const name = nameProblem(message.to.name)

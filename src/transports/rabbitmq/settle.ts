@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Channel, ConsumeMessage } from 'amqplib'
+import type { ConsumeMessage } from 'amqplib'
 import { errorText } from '../../core/dead-letter.ts'
 import type { Disposition } from '../../core/transport.ts'
 import { backoffMs } from '../../lib/backoff.ts'
@@ -14,11 +14,15 @@ import { deadQueueOf, retryQueueOf, type Topology } from './topology.ts'
 const pause = { firstMs: 250, longestMs: 5000 }
 const HISTORY_LENGTH = 10
 
+/** What the broker is told about a delivery: it may go, it stays in the queue, it goes to the dead letters as it is. */
+export type Answer = 'ack' | 'requeue' | 'pass-on'
+
 /** A delivery that is in hand. */
 export interface Hold {
-  readonly channel: Channel
   readonly queue: string
   readonly message: ConsumeMessage
+  /** Called once, at the end. */
+  readonly answer: (how: Answer) => void
   /** Aborts when the channel is gone, and the broker delivers the message again. */
   readonly lost: AbortSignal
   /** Aborts when the consumer stops: then nothing is tried a second time. */
@@ -72,7 +76,7 @@ export class Settler {
   async settle(hold: Hold, disposition: Disposition): Promise<void> {
     switch (disposition.kind) {
       case 'ack':
-        return answer(hold, 'ack')
+        return hold.answer('ack')
       case 'release':
         return this.#release(hold)
       case 'retry':
@@ -100,7 +104,7 @@ export class Settler {
    * the end of the queue. Where the order matters more, the message keeps its place and is counted.
    */
   async #release(hold: Hold): Promise<void> {
-    if (this.#settings.singleActiveConsumer) return answer(hold, 'requeue')
+    if (this.#settings.singleActiveConsumer) return hold.answer('requeue')
     return this.#move(hold, () => ({ target: hold.queue, headers: unchanged(hold), prepare: nothing, dead: false, once: true }))
   }
 
@@ -146,13 +150,13 @@ export class Settler {
     for (let failures = 1; !hold.lost.aborted; failures++) {
       const move = next()
       const result = await this.#attempt(hold, move)
-      if (result === 'moved') return answer(hold, 'ack')
-      if (result === 'impossible') return answer(hold, this.#lastResort(move))
-      if (move.once === true) return answer(hold, 'requeue')
+      if (result === 'moved') return hold.answer('ack')
+      if (result === 'impossible') return hold.answer(this.#lastResort(move))
+      if (move.once === true) return hold.answer('requeue')
       this.#settings.logger.warn({ queue: hold.queue, target: move.target, error: result }, 'a message could not be moved yet')
       if (!hold.stopping.aborted)
         await systemClock.sleep(backoffMs(pause, failures, Math.random), AbortSignal.any([hold.lost, hold.stopping]))
-      if (hold.stopping.aborted) return answer(hold, 'requeue')
+      if (hold.stopping.aborted) return hold.answer('requeue')
     }
   }
 
@@ -191,17 +195,7 @@ export class Settler {
   }
 
   /** The copy cannot even be written, so the broker itself moves the message to the dead letters, if we know that it will. */
-  #lastResort({ dead }: Move): 'requeue' | 'pass-on' {
+  #lastResort({ dead }: Move): Answer {
     return dead && this.#settings.topology === 'declare' ? 'pass-on' : 'requeue'
-  }
-}
-
-function answer({ channel, message, lost }: Hold, how: 'ack' | 'requeue' | 'pass-on'): void {
-  if (lost.aborted) return
-  try {
-    if (how === 'ack') channel.ack(message)
-    else channel.nack(message, false, how === 'requeue')
-  } catch {
-    // The channel has just been closed: the broker delivers the message again.
   }
 }
