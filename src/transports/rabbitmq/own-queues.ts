@@ -6,6 +6,8 @@ import type { RabbitSettings } from './options.ts'
 import type { Topology } from './topology.ts'
 
 const pause = { firstMs: 1000, longestMs: 3000 }
+/** Between two times at which the bindings of a queue that is read are made again. */
+const BINDINGS_EVERY_MS = 10_000
 
 /**
  * The queues that this transport makes and reads, with their topics. While such a queue or binding is
@@ -20,6 +22,7 @@ export class OwnQueues {
   readonly #wanted = new Set<string>()
   readonly #mending = new Map<string, Promise<void>>()
   readonly #closing = new AbortController()
+  #keeping = false
 
   /** `letGo` makes the consumers of a queue close their channels; they begin again by themselves. */
   constructor(topology: Topology, settings: RabbitSettings, letGo: (queue: string) => Promise<void>) {
@@ -58,6 +61,7 @@ export class OwnQueues {
 
   want(queue: string): void {
     this.#wanted.add(queue)
+    if (!this.#keeping && this.#settings.topology === 'declare') void this.#keepBindings()
   }
 
   unwant(queue: string): void {
@@ -102,6 +106,31 @@ export class OwnQueues {
         this.#settings.logger.debug({ queue, error }, 'a queue cannot be made again yet')
       }
     }
+  }
+
+  /**
+   * Somebody who deletes the exchange takes all bindings with it, and nobody tells the consumers. The next
+   * publish makes the exchange again, in whatever process, and events would pass by this queue for ever.
+   */
+  async #keepBindings(): Promise<void> {
+    this.#keeping = true
+    const { signal } = this.#closing
+    for (;;) {
+      await systemClock.sleep(BINDINGS_EVERY_MS * (0.75 + Math.random() / 2), signal)
+      if (signal.aborted || this.#wanted.size === 0) break
+      for (const queue of this.#wanted) {
+        // The queue may be gone or the broker away; whoever reads the queue sees to that.
+        await this.#rebind(queue).catch((error: unknown) => this.#settings.logger.debug({ queue, error }, 'bindings were not looked after'))
+      }
+    }
+    this.#keeping = false
+  }
+
+  async #rebind(queue: string): Promise<void> {
+    const topics = [...this.#topicsOf(queue)]
+    await this.#topology.bind(queue, topics, false)
+    const unwanted = topics.filter((topic) => !this.#topicsOf(queue).has(topic))
+    await this.#topology.bind(queue, unwanted, true)
   }
 
   #topicsOf(queue: string): Set<string> {
