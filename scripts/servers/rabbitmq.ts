@@ -18,8 +18,13 @@ export interface Place {
 }
 
 /** What keeps a private broker from running on this machine, or undefined. */
-export function brokerProblem(): string | undefined {
-  return existsSync(SERVER) ? undefined : `no RabbitMQ programs: ${SERVER} does not exist`
+export function brokerProblem(environment: NodeJS.ProcessEnv = process.env): string | undefined {
+  if (!existsSync(SERVER)) return `no RabbitMQ programs: ${SERVER} does not exist`
+  const folders = (environment['PATH'] ?? '').split(':')
+  // The server does not run as root, so root hands it over to the user of the package.
+  const needed = userInfo().uid === 0 ? ['rabbitmqctl', 'runuser'] : ['rabbitmqctl']
+  const missing = needed.find((program) => !folders.some((folder) => existsSync(join(folder, program))))
+  return missing === undefined ? undefined : `no ${missing} in PATH (${folders.join(':')}); it is often in /usr/sbin or /sbin`
 }
 
 /** A whole broker of its own, that may be killed, stopped, starved and started again. */
