@@ -4,6 +4,7 @@ import { cpuSeconds, type Sample } from './measure.ts'
 import { evenKeys, type Keys, noKeys } from './messages.ts'
 import { fillGraphile } from './peers/graphile-worker.ts'
 import { fillBoss } from './peers/pg-boss.ts'
+import { fillTransactional, unprocessed } from './peers/pg-transactional-outbox.ts'
 import { faultsOf, openQueue, type QueueType } from './rabbit-queue.ts'
 import type { RelayJob, RelayKind } from './relays/job.ts'
 import { startRelay } from './relays/process.ts'
@@ -22,6 +23,8 @@ export interface Backlog {
   readonly rabbit?: BenchServer
   readonly queueType?: QueueType
   readonly relays?: number
+  /** Options of Mersal's store. */
+  readonly store?: RelayJob['store']
 }
 
 /** Fills the table, lets the relays move everything, and reads it back. */
@@ -38,6 +41,7 @@ export async function moveBacklog(postgres: BenchServer, backlog: Backlog): Prom
     postgres: postgres.url,
     expected: count,
     keys,
+    ...(backlog.store && { store: backlog.store }),
     ...(rabbit === undefined || queue === undefined ? {} : { rabbit: { url: rabbit.url, queue: queue.name, type: queueType } }),
   }
   const processes = await Promise.all(Array.from({ length: relays }, () => startRelay(job)))
@@ -80,6 +84,8 @@ async function fill(client: Client, url: string, { kind, count, keys, queue }: F
       return await fillBoss(client, url, count)
     case 'graphile-worker':
       return await fillGraphile(client, url, count)
+    case 'pg-transactional-outbox':
+      return await fillTransactional(client, count)
     default:
       throw new Error(`there is no relay '${String(kind satisfies never)}'`)
   }
@@ -92,6 +98,7 @@ const tables: Readonly<Partial<Record<RelayKind, string>>> = {
   mersal: 'bench.outbox',
   'pg-boss': `pgboss.job where state <> 'completed' and name = 'bench'`,
   'graphile-worker': 'graphile_worker._private_jobs',
+  'pg-transactional-outbox': unprocessed,
 }
 
 /** Rows that are still to be moved although the relay has said that it is done. */

@@ -7,15 +7,15 @@ import { machine, versions } from './machine.ts'
 import type { Outcome } from './outcome.ts'
 import { installPeers } from './peers/load.ts'
 import { markdown } from './report.ts'
-import { sections } from './sections.ts'
+import { occasional, sections } from './sections.ts'
 import { benchServers } from './servers.ts'
 
 const help = `npm run bench [-- section ...] [options]: measures, with servers that it starts itself.
 
-Sections: ${Object.keys(sections).join(', ')}. Default: all.
+Sections: ${Object.keys(sections).join(', ')}. Default: all but ${occasional.join(', ')}.
   --runs 3          rounds; the figures are their medians
   --seconds 2       of the sections that work for a time
-  --short           smaller backlogs: minutes instead of an hour
+  --short           smaller backlogs and shorter runs: about a third of the time
   --tiny            only whether everything works, with one set of servers and nothing to warm up
   --without-peers   leaves out the other libraries, which else are installed in bench/peers
   --json            one line of JSON per section instead of tables
@@ -47,10 +47,11 @@ const { values, positionals } = parseArgs({
 /** Returns the exit code. */
 async function main(): Promise<number> {
   const size: Size = values.tiny ? 'tiny' : values.short ? 'short' : 'full'
-  const seconds = positive('seconds', values.seconds ?? { full: '4', short: '2', tiny: '0.2' }[size])
+  const seconds = positive('seconds', values.seconds ?? { full: '2', short: '1', tiny: '0.2' }[size])
   const runs = positive('runs', values.runs)
   const peers = !values['without-peers']
-  const wanted = positionals.length === 0 ? Object.keys(sections) : positionals
+  const usual = Object.keys(sections).filter((name) => size === 'tiny' || !occasional.includes(name))
+  const wanted = positionals.length === 0 ? usual : positionals
   const unknown = wanted.find((name) => sections[name] === undefined)
   if (unknown !== undefined) throw new Error(`there is no section '${unknown}'; there are ${Object.keys(sections).join(', ')}`)
   if (peers) await installPeers()
@@ -63,7 +64,9 @@ async function main(): Promise<number> {
     // Servers of its own for each section, so that none finds what the one before has left.
     await using own = size === 'tiny' ? undefined : benchServers()
     const effort: Effort = { runs, seconds, size, peers, servers: own ?? shared }
+    const started = performance.now()
     const tables = (await sections[name]?.(effort)) ?? []
+    const tookSeconds = Math.round((performance.now() - started) / 1000)
     const outcome: Outcome = {
       section: name,
       machine: machine(),
@@ -72,10 +75,11 @@ async function main(): Promise<number> {
       seconds,
       size,
       at: new Date().toISOString(),
+      tookSeconds,
       tables,
     }
     if (size !== 'tiny') writeFileSync(new URL(`results/${name}.json`, import.meta.url), `${JSON.stringify(outcome, undefined, 1)}\n`)
-    say(tables.map(markdown).join('\n'))
+    say(`${tables.map(markdown).join('\n')}(${name}: ${tookSeconds} s)\n`)
     if (values.json) process.stdout.write(`${JSON.stringify(outcome)}\n`)
     faulty ||= tables.some(({ faults }) => faults.length > 0)
   }

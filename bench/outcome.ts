@@ -11,5 +11,7 @@ export interface Outcome {
   readonly seconds: number
   readonly size: Size
   readonly at: string
+  /** How long the section took, rounds, filling and servers included. */
+  readonly tookSeconds?: number
   readonly tables: readonly Table[]
 }

@@ -1,3 +1,4 @@
+import { growth } from './churn/growth.ts'
 import { churn } from './churn/section.ts'
 import { claim } from './claim/section.ts'
 import { drain } from './drain/section.ts'
@@ -26,10 +27,14 @@ const all = {
   queue,
   scale,
   sqlite,
+  growth,
 } satisfies Readonly<Record<string, Section>>
 
 /** In the order in which a whole run takes them. */
 export const sections: Readonly<Record<string, Section>> = all
+
+/** Takes longer than all others together, so only when it is named. */
+export const occasional: readonly string[] = ['growth']
 
 /** What a reader of docs/performance.md has to know of each. */
 export const introductions: Readonly<Record<keyof typeof all, string>> = {
@@ -40,10 +45,12 @@ export const introductions: Readonly<Record<keyof typeof all, string>> = {
     'A backlog of rows, published with confirms to a queue without a consumer. *Bare publishing* has no database: it is what the same client can do, with 1000 messages unconfirmed.',
   latency: 'From the moment at which the producer knows of the commit to the callback of the consumer, at a steady rate.',
   sustained: 'Producers in a closed loop, relay, broker, database and consumer all on the same machine.',
-  churn: 'What very many messages leave behind in the table, and what they cost the write-ahead log.',
+  churn:
+    'What very many messages leave behind in the table, and what they cost the write-ahead log, beside a plain table with default settings. Writers insert in SQL and pause while 20,000 messages are open.',
   receive:
     'The consumer: one transaction per message, ten at a time. Mersal writes an inbox row besides the business row, and so handles redeliveries once.',
   queue: 'The queue in PostgreSQL: a message straight into it, in the transaction of its sender, against outbox and relay.',
   scale: 'More relays, more rows, more or fewer keys.',
   sqlite: 'The whole way in one process, with files in place of servers.',
+  growth: 'The writers and the relay of `churn` for ten million messages. Not part of a whole run: `npm run bench -- growth`.',
 }

@@ -4,6 +4,7 @@ import { promisify } from 'node:util'
 import { Client } from 'pg'
 import { privateCluster } from '../test/postgres/cluster.ts'
 import { openPrivateBroker } from '../test/rabbitmq/broker.ts'
+import { startRedis } from './redis.ts'
 
 /** A server that only the benchmark uses. */
 export interface BenchServer {
@@ -17,17 +18,21 @@ export interface BenchServer {
 export interface BenchServers extends AsyncDisposable {
   postgres(): Promise<BenchServer>
   rabbit(): Promise<BenchServer>
+  /** Undefined where there is no `redis-server`. */
+  redis(): Promise<BenchServer | undefined>
 }
 
 export function benchServers(): BenchServers {
   const stack = new AsyncDisposableStack()
   let postgres: Promise<BenchServer> | undefined
   let rabbit: Promise<BenchServer> | undefined
+  let redis: Promise<BenchServer | undefined> | undefined
   return {
     postgres: () => (postgres ??= startPostgres(stack)),
     rabbit: () => (rabbit ??= startRabbit(stack)),
+    redis: () => (redis ??= startRedis(stack)),
     async [Symbol.asyncDispose]() {
-      await Promise.allSettled([postgres, rabbit])
+      await Promise.allSettled([postgres, rabbit, redis])
       await stack.disposeAsync()
     },
   }

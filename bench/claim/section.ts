@@ -80,17 +80,25 @@ function tableFor(figures: readonly Figure[], version: string): Table {
 }
 
 /** The claim as the relay runs it, its settings included, and taken back each time. Medians. */
-export async function explainClaim(client: Client, from: number, times: number): Promise<Omit<Figure, 'name'>> {
+export function explainClaim(client: Client, from: number, times: number): Promise<Omit<Figure, 'name'>> {
+  const token = '00000000-0000-7000-8000-000000000001'
+  return explained(client, { text: statements('bench').claim, values: [LIMIT, 15_000, token, from, [], 32 * 1024 * 1024, []] }, times)
+}
+
+/** What a statement of a relay costs the server. It is taken back each time. Medians. */
+export async function explained(
+  client: Client,
+  { text, values }: { readonly text: string; readonly values: readonly unknown[] },
+  times: number,
+): Promise<Omit<Figure, 'name'>> {
   const plans: { ms: number; buffers: number; claimed: number }[] = []
   for (let time = 0; time < times; time++) {
     await client.query('begin; set local enable_seqscan = off; set local jit = off')
-    const token = '00000000-0000-7000-8000-000000000001'
-    const text = `explain (analyze, buffers, format json) ${statements('bench').claim}`
-    const { rows } = await client.query<{ 'QUERY PLAN': Explained[] }>(text, [LIMIT, 15_000, token, from, [], 32 * 1024 * 1024, []])
+    const { rows } = await client.query<{ 'QUERY PLAN': Explained[] }>(`explain (analyze, buffers, format json) ${text}`, [...values])
     await client.query('rollback')
-    const [explained] = rows[0]?.['QUERY PLAN'] ?? []
-    if (explained === undefined) throw new Error('EXPLAIN gave no plan')
-    const { Plan: plan, 'Execution Time': ms } = explained
+    const [answer] = rows[0]?.['QUERY PLAN'] ?? []
+    if (answer === undefined) throw new Error('EXPLAIN gave no plan')
+    const { Plan: plan, 'Execution Time': ms } = answer
     plans.push({ ms, buffers: plan['Shared Hit Blocks'] + plan['Shared Read Blocks'], claimed: plan['Actual Rows'] })
   }
   return {

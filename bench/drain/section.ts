@@ -10,6 +10,7 @@ export async function drain(effort: Effort): Promise<Table[]> {
   await makeTables(postgres.url)
   const many = amount(effort, 200_000, 20_000)
   const some = amount(effort, 50_000, 10_000)
+  const few = amount(effort, 5000, 1000)
   const candidate = (name: string, backlog: Backlog): Candidate => ({ name, run: () => moveBacklog(postgres, backlog) })
   const candidates = [
     candidate('hand-written, delete', { kind: 'floor delete', count: many }),
@@ -18,6 +19,7 @@ export async function drain(effort: Effort): Promise<Table[]> {
     candidate('Mersal, no keys', { kind: 'mersal', count: many, keys: 0 }),
     ...(effort.peers ? [candidate('pg-boss', { kind: 'pg-boss', count: some })] : []),
     ...(effort.peers ? [candidate('graphile-worker', { kind: 'graphile-worker', count: some })] : []),
+    ...(effort.peers ? [candidate('pg-transactional-outbox', { kind: 'pg-transactional-outbox', count: few })] : []),
   ]
   const results = await interleave(candidates, effort.runs, { warmUp: false })
   return [tableOf({ id: 'drain', title: `Drain, nothing published, ${postgres.version}`, unit: 'messages/s' }, results)]

@@ -4,7 +4,7 @@ import type { Effort } from '../effort.ts'
 import { type Candidate, interleave, quantile } from '../measure.ts'
 import { mersal } from '../paths/mersal.ts'
 import type { OpenPath, Path } from '../paths/path.ts'
-import { graphilePath, pgBossPath } from '../paths/peers.ts'
+import { peerPaths } from '../paths/peers.ts'
 import { type Drive, type Times, travel } from '../paths/run.ts'
 import { barePublish } from '../paths/unsafe.ts'
 import { type Table, tableOf } from '../report.ts'
@@ -14,20 +14,23 @@ const CONNECTIONS = 8
 /** From the moment at which the producer knows of the commit to the callback of the consumer, at a steady rate. */
 export async function latency(effort: Effort): Promise<Table[]> {
   const { servers, size } = effort
-  const [postgres, rabbit] = await Promise.all([servers.postgres(), servers.rabbit()])
+  const [postgres, rabbit, redis] = await Promise.all([servers.postgres(), servers.rabbit(), effort.peers ? servers.redis() : undefined])
   await makeTables(postgres.url)
   const tables: Table[] = []
   for (const rate of size === 'tiny' ? [200] : [200, 1000]) {
     const candidate = (name: string, open: OpenPath, ordered = true): Candidate => ({
       name,
       run: () =>
-        travel({ postgres, rabbit, connections: CONNECTIONS }, { open, ordered, drive: steadily(rate, effort), figures: spread(effort) }),
+        travel(
+          { postgres, rabbit, redis, connections: CONNECTIONS },
+          { open, ordered, drive: steadily(rate, effort), figures: spread(effort) },
+        ),
     })
     const candidates = [
       candidate('bare publishing', barePublish),
       candidate('Mersal, express lane', mersal({ express: true })),
       candidate('Mersal, separate relay', mersal({ express: false })),
-      ...(effort.peers ? [candidate('pg-boss', pgBossPath, false), candidate('graphile-worker', graphilePath, false)] : []),
+      ...(effort.peers ? peerPaths(redis !== undefined).map(({ name, open }) => candidate(name, open, false)) : []),
     ]
     const results = await interleave(candidates, effort.runs, { warmUp: false })
     const title = `Commit to consumer at ${rate} messages/s, ${postgres.version}, ${rabbit.version}, classic queue`

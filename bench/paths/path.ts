@@ -7,6 +7,8 @@ export interface Path extends AsyncDisposable {
   send(number: number): Promise<number>
   /** If it works in a process of its own. */
   readonly relay?: RelayProcess
+  /** If messages arrive elsewhere than in the queue of the scene. */
+  readonly consume?: (onBody: (body: Buffer) => void) => Promise<void>
   /** What is left in its tables. */
   leftOver(): Promise<string[]>
 }
@@ -14,6 +16,7 @@ export interface Path extends AsyncDisposable {
 export interface Scene {
   readonly postgres: BenchServer
   readonly rabbit: BenchServer
+  readonly redis?: BenchServer | undefined
   /** The queue that the messages shall reach. */
   readonly queue: string
   readonly connections: number

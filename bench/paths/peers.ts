@@ -2,11 +2,13 @@ import { Client, Pool, type PoolClient } from 'pg'
 import { leftOver } from '../backlog-run.ts'
 import { fillGraphile, sendGraphile } from '../peers/graphile-worker.ts'
 import { fillBoss, openBoss, sendBoss } from '../peers/pg-boss.ts'
+import { fillTransactional, sendTransactional } from '../peers/pg-transactional-outbox.ts'
 import { startRelay } from '../relays/process.ts'
 import { INSERT } from './business.ts'
+import { bullPath, busPath } from './dual-writes.ts'
 import type { OpenPath, Scene } from './path.ts'
 
-type Kind = 'pg-boss' | 'graphile-worker'
+type Kind = 'pg-boss' | 'graphile-worker' | 'pg-transactional-outbox'
 
 /** The message as a job in the same transaction, and a worker in a process of its own that publishes it. */
 function peer(
@@ -50,14 +52,30 @@ async function withClient<Result>(url: string, work: (client: Client) => Promise
   }
 }
 
-export const pgBossPath: OpenPath = peer('pg-boss', async ({ postgres }, stack) => {
+const pgBossPath: OpenPath = peer('pg-boss', async ({ postgres }, stack) => {
   await withClient(postgres.url, (client) => fillBoss(client, postgres.url, 0))
   const boss = await openBoss(postgres.url, false)
   stack.defer(() => boss.stop({ graceful: false }))
   return (client, number) => sendBoss(boss, client, number)
 })
 
-export const graphilePath: OpenPath = peer('graphile-worker', async ({ postgres }) => {
+const graphilePath: OpenPath = peer('graphile-worker', async ({ postgres }) => {
   await withClient(postgres.url, (client) => fillGraphile(client, postgres.url, 0))
   return sendGraphile
 })
+
+const transactionalPath: OpenPath = peer('pg-transactional-outbox', async ({ postgres }) => {
+  await withClient(postgres.url, (client) => fillTransactional(client, 0))
+  return await sendTransactional()
+})
+
+/** BullMQ needs a Redis. The last two are no outboxes: a crash after the commit loses the message. */
+export function peerPaths(redis: boolean): readonly { readonly name: string; readonly open: OpenPath }[] {
+  return [
+    { name: 'pg-boss', open: pgBossPath },
+    { name: 'graphile-worker', open: graphilePath },
+    { name: 'pg-transactional-outbox', open: transactionalPath },
+    ...(redis ? [{ name: 'commit, then BullMQ (unsafe)', open: bullPath }] : []),
+    { name: 'commit, then @node-ts/bus-core (unsafe)', open: busPath },
+  ]
+}

@@ -33,7 +33,8 @@ export async function travel(scene: Omit<Scene, 'queue'>, { open, ordered, drive
   await using path = await open({ ...scene, queue: queue.name })
   const check = createCheck(thousandKeys)
   const arrived = new Map<number, number>()
-  await queue.consume((body) => {
+  const consume = path.consume ?? ((onBody) => queue.consume(onBody))
+  await consume((body) => {
     const number = numberOf(body)
     arrived.set(number, performance.now())
     check.saw(number)
@@ -69,12 +70,13 @@ async function retired(path: Path): Promise<string[]> {
   }
 }
 
-function cpuOf({ postgres, rabbit }: Omit<Scene, 'queue'>, { relay }: Path): Record<string, number> {
+function cpuOf({ postgres, rabbit, redis }: Omit<Scene, 'queue'>, { relay }: Path): Record<string, number> {
   const { user, system } = process.cpuUsage()
   return {
     'producer + consumer': (user + system) / 1e6,
     ...(relay === undefined ? { relay: 0 } : { relay: cpuSeconds(relay.pid) }),
     postgres: cpuSeconds(postgres.pid),
     rabbitmq: cpuSeconds(rabbit.pid),
+    ...(redis === undefined ? {} : { redis: cpuSeconds(redis.pid) }),
   }
 }

@@ -8,11 +8,16 @@ import { promisify } from 'node:util'
 const folder = fileURLToPath(new URL('../peers/', import.meta.url))
 const require = createRequire(`${folder}package.json`)
 
-/** Installs what `package-lock.json` of this folder says, unless it is there. */
+/** Installs what `package-lock.json` of this folder says, unless all of it is there. */
 export async function installPeers(): Promise<void> {
-  if (existsSync(`${folder}node_modules`)) return
+  if (Object.entries(peerVersions()).every(([name, version]) => installedVersion(name) === version)) return
   process.stderr.write('installing the libraries to compare with (npm ci in bench/peers)\n')
   await promisify(execFile)('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: folder })
+}
+
+function installedVersion(name: string): string | undefined {
+  const manifest = `${folder}node_modules/${name}/package.json`
+  return existsSync(manifest) ? (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version : undefined
 }
 
 /** Name → version, of those that are installed for comparison. */

@@ -19,6 +19,7 @@ async function relayTo(queueType: QueueType, effort: Effort): Promise<Table> {
   await makeTables(postgres.url)
   const many = amount(effort, 100_000, 10_000)
   const some = amount(effort, 30_000, 5000)
+  const few = amount(effort, 5000, 1000)
   const candidate = (name: string, backlog: Backlog): Candidate => ({
     name,
     run: () => moveBacklog(postgres, { ...backlog, rabbit, queueType }),
@@ -32,6 +33,7 @@ async function relayTo(queueType: QueueType, effort: Effort): Promise<Table> {
     candidate('Mersal, no keys', { kind: 'mersal', count: many, keys: 0 }),
     ...(peers ? [candidate('pg-boss', { kind: 'pg-boss', count: some })] : []),
     ...(peers ? [candidate('graphile-worker', { kind: 'graphile-worker', count: some })] : []),
+    ...(peers ? [candidate('pg-transactional-outbox', { kind: 'pg-transactional-outbox', count: few })] : []),
   ]
   const results = await interleave(candidates, runs, { warmUp: false })
   const title = `Drained and published, ${queueType} queue, ${postgres.version}, ${rabbit.version}`

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import type { BenchRelay, OpenRelay, Sink } from './job.ts'
 
@@ -19,9 +20,9 @@ interface Floor {
 
 const byId = (rows: readonly Row[]): readonly Row[] => [...rows].sort((a, b) => (BigInt(a.id) < BigInt(b.id) ? -1 : 1))
 
-/** `work` moves everything that is there, and nothing that comes later. */
+/** `work` moves everything that is there, and nothing that comes later; if more is to come, it begins again. */
 function floor(work: (parts: Floor) => Promise<void>): OpenRelay {
-  return async ({ postgres }, sink): Promise<BenchRelay> => {
+  return async ({ postgres, arriving = false }, sink): Promise<BenchRelay> => {
     const [client, retiring] = [new Client({ connectionString: postgres }), new Client({ connectionString: postgres })]
     for (const each of [client, retiring]) {
       await each.connect()
@@ -31,7 +32,7 @@ function floor(work: (parts: Floor) => Promise<void>): OpenRelay {
     let working: Promise<void> = Promise.resolve()
     return {
       async start() {
-        working = work({ client, retiring, sink })
+        working = arriving ? again(sink, () => work({ client, retiring, sink })) : work({ client, retiring, sink })
       },
       drained: () => working,
       async [Symbol.asyncDispose]() {
@@ -41,13 +42,21 @@ function floor(work: (parts: Floor) => Promise<void>): OpenRelay {
   }
 }
 
+async function again(sink: Sink, work: () => Promise<void>): Promise<void> {
+  const over = sink.all.then(() => true)
+  for (;;) {
+    await work()
+    if (await Promise.race([over, sleep(1)])) return
+  }
+}
+
+export const takeAndDelete = `delete from bench.plain where id = any (array(
+  select id from bench.plain order by id limit ${BATCH} for update skip locked)) returning id, body`
+
 /** The least that can be done: one statement takes and deletes. What it has taken is lost with the process. */
 export const floorDelete: OpenRelay = floor(async ({ client, sink }) => {
   for (;;) {
-    const { rows } = await client.query<Row>({
-      name: 'take',
-      text: `delete from bench.plain where id in (select id from bench.plain order by id limit ${BATCH} for update skip locked) returning id, body`,
-    })
+    const { rows } = await client.query<Row>({ name: 'take', text: takeAndDelete })
     if (rows.length === 0) return
     await sink.publish(byId(rows).map(({ body }) => body))
   }

@@ -9,6 +9,7 @@ export type RelayKind =
   | 'mersal'
   | 'pg-boss'
   | 'graphile-worker'
+  | 'pg-transactional-outbox'
 
 /** What a relay process is started with. */
 export interface RelayJob {
@@ -20,6 +21,8 @@ export interface RelayJob {
   readonly expected?: number
   /** Whether they are written while the relay works, so that an empty table is not the end. Default false. */
   readonly arriving?: boolean
+  /** Options of Mersal's store. */
+  readonly store?: { readonly keepSentMs?: number; readonly vacuumRows?: number }
   /** How many keys the messages have, to check their order where no broker can be read. 0: none. */
   readonly keys: number
 }
@@ -40,6 +43,8 @@ export interface Sink extends AsyncDisposable {
   publish(bodies: readonly Buffer[]): Promise<void>
   /** Resolves when `expected` messages have been confirmed. */
   readonly all: Promise<void>
+  /** How many have been confirmed. */
+  readonly moved: number
   /** What was wrong with what came; undefined if the broker has to be read. */
   faults(): string[] | undefined
 }
@@ -48,6 +53,11 @@ export const toParent = {
   ready: 'ready',
   done: 'done',
 } as const
+
+/** Now and then, of a job whose messages are arriving. */
+export interface Progress {
+  readonly moved: number
+}
 
 export interface Done {
   readonly seconds: number

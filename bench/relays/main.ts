@@ -3,9 +3,10 @@ import { once } from 'node:events'
 import { bare, mersalProperties, plainProperties } from './bare.ts'
 import { floorClaimed, floorDelete, floorOverlap } from './floors.ts'
 import { graphileWorker } from './graphile-worker.ts'
-import type { Done, OpenRelay, RelayJob, RelayKind } from './job.ts'
+import type { Done, OpenRelay, Progress, RelayJob, RelayKind } from './job.ts'
 import { mersal } from './mersal.ts'
 import { pgBoss } from './pg-boss.ts'
+import { pgTransactionalOutbox } from './pg-transactional-outbox.ts'
 import { openSink } from './sink.ts'
 
 const relays: Readonly<Record<RelayKind, OpenRelay>> = {
@@ -17,6 +18,7 @@ const relays: Readonly<Record<RelayKind, OpenRelay>> = {
   mersal,
   'pg-boss': pgBoss,
   'graphile-worker': graphileWorker,
+  'pg-transactional-outbox': pgTransactionalOutbox,
 }
 
 const job = JSON.parse(process.argv[2] ?? '') as RelayJob
@@ -28,9 +30,11 @@ await once(process, 'message')
 const cpu = process.cpuUsage()
 const started = performance.now()
 await relay.start()
+const telling = job.arriving ? setInterval(() => process.send?.({ moved: sink.moved } satisfies Progress), 5) : undefined
 if (job.expected !== undefined) {
   if (job.arriving) await sink.all
   await relay.drained()
+  clearInterval(telling)
   const seconds = (performance.now() - started) / 1000
   const { user, system } = process.cpuUsage(cpu)
   const done: Done = { seconds, cpuSeconds: (user + system) / 1e6, faults: sink.faults() ?? [] }

@@ -11,7 +11,7 @@ import type { OpenRelay, RelayJob, Sink } from './job.ts'
 /** The relay as `mersal relay` runs it. */
 export const mersal: OpenRelay = async (job, sink) => {
   const pool = new Pool({ connectionString: job.postgres })
-  const store = postgres({ pool, schema: 'bench', migrate: 'check' })
+  const store = postgres({ pool, schema: 'bench', migrate: 'check', ...job.store })
   await store.open()
   const transport = transportFor(job, sink)
   const relay = createRelay({

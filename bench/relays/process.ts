@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { peakMegabytes } from '../measure.ts'
-import type { Done, RelayJob } from './job.ts'
+import type { Done, Progress, RelayJob } from './job.ts'
 
 /** A relay in a process of its own, so that its memory and its CPU can be told from the rest. */
 export interface RelayProcess extends AsyncDisposable {
@@ -13,6 +13,8 @@ export interface RelayProcess extends AsyncDisposable {
   /** Lets it begin, and returns when it has. */
   follow(): Promise<void>
   readonly peakMegabytes: number
+  /** How many messages it has moved, of a job whose messages are arriving. */
+  readonly moved: number
 }
 
 /** With `MERSAL_BENCH_CPU_PROFILE=<folder>` each relay process leaves a profile there. */
@@ -29,11 +31,18 @@ async function bundle(): Promise<string> {
   return outfile
 }
 
+/** A relay that neither finishes nor fails ends the run as well. */
+const LONGEST_SILENCE_MS = 300_000
+
 let bundled: Promise<string> | undefined
 
 export async function startRelay(job: RelayJob): Promise<RelayProcess> {
   const child = fork(await (bundled ??= bundle()), [JSON.stringify(job)], { execArgv: nodeOptions() })
   const exited = once(child, 'exit')
+  let moved = 0
+  child.on('message', (message) => {
+    if (isProgress(message)) ({ moved } = message)
+  })
   await answer(child, job)
   const pid = child.pid as number
   const go = async (): Promise<unknown> => {
@@ -44,6 +53,9 @@ export async function startRelay(job: RelayJob): Promise<RelayProcess> {
     pid,
     drain: async () => (await go()) as Done,
     follow: async () => void (await go()),
+    get moved() {
+      return moved
+    },
     get peakMegabytes() {
       return peakMegabytes(pid)
     },
@@ -54,17 +66,30 @@ export async function startRelay(job: RelayJob): Promise<RelayProcess> {
   }
 }
 
-/** The next message of the child; its end is an error. */
-async function answer(child: ChildProcess, job: RelayJob): Promise<unknown> {
-  const over = new AbortController()
-  const ended = once(child, 'exit', { signal: over.signal }).then(([code]: unknown[]) => {
-    throw new Error(`the relay '${job.kind}' ended with ${String(code)}`)
+const isProgress = (message: unknown): message is Progress => typeof message === 'object' && message !== null && 'moved' in message
+
+/** The next answer of the child; its end is an error. */
+function answer(child: ChildProcess, job: RelayJob): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const onMessage = (message: unknown): void => {
+      if (isProgress(message)) return void silence.refresh()
+      end()
+      resolve(message)
+    }
+    const onExit = (code: number | null): void => {
+      end()
+      reject(new Error(`the relay '${job.kind}' ended with ${String(code)}`))
+    }
+    const onSilence = (): void => {
+      end()
+      child.kill()
+      reject(new Error(`the relay '${job.kind}' has said nothing for ${LONGEST_SILENCE_MS / 60_000} minutes`))
+    }
+    const silence = setTimeout(onSilence, LONGEST_SILENCE_MS)
+    const end = (): void => {
+      clearTimeout(silence)
+      child.off('message', onMessage).off('exit', onExit)
+    }
+    child.on('message', onMessage).on('exit', onExit)
   })
-  try {
-    const [message] = (await Promise.race([once(child, 'message', { signal: over.signal }), ended])) as unknown[]
-    return message
-  } finally {
-    over.abort()
-    ended.catch(() => {})
-  }
 }

@@ -7,11 +7,20 @@ export async function openSink(job: RelayJob): Promise<Sink> {
   return job.rabbit === undefined ? countingSink(job) : await rabbitSink(job.rabbit, job.expected)
 }
 
-function arrival(expected: number | undefined): { readonly all: Promise<void>; readonly came: (count: number) => void } {
+interface Arrival {
+  readonly all: Promise<void>
+  readonly moved: number
+  readonly came: (count: number) => void
+}
+
+function arrival(expected: number | undefined): Arrival {
   const all = Promise.withResolvers<void>()
   let confirmed = 0
   return {
     all: all.promise,
+    get moved() {
+      return confirmed
+    },
     came(count) {
       confirmed += count
       if (confirmed === expected) all.resolve()
@@ -22,12 +31,15 @@ function arrival(expected: number | undefined): { readonly all: Promise<void>; r
 /** Confirms at once. */
 function countingSink({ keys, expected = 0, kind }: RelayJob): Sink {
   const check = createCheck(keys === 0 ? noKeys : evenKeys(keys))
-  const { all, came } = arrival(expected)
+  const arrived = arrival(expected)
   return {
-    all,
+    all: arrived.all,
+    get moved() {
+      return arrived.moved
+    },
     async publish(bodies) {
       for (const body of bodies) check.saw(numberOf(body))
-      came(bodies.length)
+      arrived.came(bodies.length)
     },
     faults: () => check.faults(upTo(expected), { ordered: promisesOrder(kind) }),
     async [Symbol.asyncDispose]() {},
@@ -36,23 +48,26 @@ function countingSink({ keys, expected = 0, kind }: RelayJob): Sink {
 
 /** The peers hand out jobs in no promised order. */
 export function promisesOrder(kind: RelayJob['kind']): boolean {
-  return !['pg-boss', 'graphile-worker'].includes(kind)
+  return !['pg-boss', 'graphile-worker', 'pg-transactional-outbox'].includes(kind)
 }
 
 /** Persistent, with confirms, with amqplib. */
 async function rabbitSink({ url, queue }: NonNullable<RelayJob['rabbit']>, expected: number | undefined): Promise<Sink> {
   const model = await connect(url, { noDelay: true })
   const channel = await model.createConfirmChannel()
-  const { all, came } = arrival(expected)
+  const arrived = arrival(expected)
   return {
-    all,
+    all: arrived.all,
+    get moved() {
+      return arrived.moved
+    },
     publish(bodies) {
       if (bodies.length === 0) return Promise.resolve()
       return new Promise((resolve, reject) => {
         let open = bodies.length
         const confirmed = (error: unknown): void => {
           if (error !== null && error !== undefined) return reject(error)
-          came(1)
+          arrived.came(1)
           open--
           if (open === 0) resolve()
         }

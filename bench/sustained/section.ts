@@ -3,7 +3,7 @@ import type { Effort } from '../effort.ts'
 import { type Candidate, interleave } from '../measure.ts'
 import { mersal } from '../paths/mersal.ts'
 import type { OpenPath } from '../paths/path.ts'
-import { graphilePath, pgBossPath } from '../paths/peers.ts'
+import { peerPaths } from '../paths/peers.ts'
 import { type Drive, type Times, travel } from '../paths/run.ts'
 import { commitThenPublish } from '../paths/unsafe.ts'
 import { type Table, tableOf } from '../report.ts'
@@ -13,11 +13,11 @@ const PRODUCERS = 8
 /** Eight producers, each with one transaction after the other: a business row and a message. Relay, broker and consumer share the machine. */
 export async function sustained(effort: Effort): Promise<Table[]> {
   const { servers, peers, runs, seconds, size } = effort
-  const [postgres, rabbit] = await Promise.all([servers.postgres(), servers.rabbit()])
+  const [postgres, rabbit, redis] = await Promise.all([servers.postgres(), servers.rabbit(), peers ? servers.redis() : undefined])
   await makeTables(postgres.url)
   const candidate = (name: string, open: OpenPath, ordered = true): Candidate => ({
     name,
-    run: () => travel({ postgres, rabbit, connections: PRODUCERS }, { open, ordered, drive: producers(seconds), figures: behind }),
+    run: () => travel({ postgres, rabbit, redis, connections: PRODUCERS }, { open, ordered, drive: producers(seconds), figures: behind }),
   })
   const oneFlight = { pipeline: true }
   const candidates = [
@@ -26,7 +26,7 @@ export async function sustained(effort: Effort): Promise<Table[]> {
     candidate('Mersal, express lane, one flight', mersal({ express: true, pool: oneFlight })),
     candidate('Mersal, express lane, one flight, no keys', mersal({ express: true, keyed: false, pool: oneFlight }), false),
     candidate('Mersal, separate relay, one flight', mersal({ express: false, pool: oneFlight })),
-    ...(peers ? [candidate('pg-boss', pgBossPath, false), candidate('graphile-worker', graphilePath, false)] : []),
+    ...(peers ? peerPaths(redis !== undefined).map(({ name, open }) => candidate(name, open, false)) : []),
   ]
   const results = await interleave(candidates, runs, { warmUp: size !== 'tiny' })
   const title = `Delivered, ${PRODUCERS} producers, ${postgres.version}, ${rabbit.version}, classic queue`

@@ -23,6 +23,11 @@ export interface PostgresOptions<Tx = PostgresClient> {
   readonly migrate?: MigrateMode
   /** Confirmed messages are kept this long, in milliseconds, in daily partitions of the table `sent`. Default 0: deleted at once. */
   readonly keepSentMs?: number
+  /**
+   * The outbox is vacuumed when so many of its rows were settled since the last time, and sooner when nothing is due, by whoever settles
+   * them, if its role owns the table. 0: never, which leaves it to autovacuum. Default 20000.
+   */
+  readonly vacuumRows?: number
   /** Isolation of our own units of work. Default: that of the server. Not 'read committed': keyed messages take the express lane no more. */
   readonly isolation?: Isolation
   /** How often a unit of work is run again, as a whole, after a serialization failure or a deadlock. Default 0. */
@@ -46,6 +51,7 @@ export interface PostgresSettings {
   readonly schema: string
   readonly migrate: MigrateMode
   readonly keepSentMs: number
+  readonly vacuumRows: number
   readonly isolation: Isolation | undefined
   readonly retrySerialization: number
   readonly prepare: boolean | undefined
@@ -55,9 +61,10 @@ export interface PostgresSettings {
   readonly random: Random
 }
 
-const known = 'pool session relayPool schema migrate keepSentMs isolation retrySerialization prepare heartbeatMs logger clock random'.split(
-  ' ',
-)
+const known =
+  'pool session relayPool schema migrate keepSentMs vacuumRows isolation retrySerialization prepare heartbeatMs logger clock random'.split(
+    ' ',
+  )
 const TEN_YEARS_MS = 3_660 * 86_400_000
 
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
@@ -72,6 +79,7 @@ export function postgresSettings<Tx>(given: PostgresOptions<Tx>): PostgresSettin
     schema: checkIdentifier('postgres.schema', given.schema ?? 'mersal'),
     migrate: checkChoice('postgres.migrate', given.migrate, ['auto', 'check', 'off'] as const, 'auto'),
     keepSentMs: checkNumber('postgres.keepSentMs', given.keepSentMs, { default: 0, min: 0, max: TEN_YEARS_MS }),
+    vacuumRows: checkNumber('postgres.vacuumRows', given.vacuumRows, { default: 20_000, min: 0, max: 100_000_000 }),
     isolation:
       isolation === undefined
         ? undefined

@@ -9,6 +9,7 @@ import { decodeClaimed, encodeMessage, encodeMessages, type MessageRow, tokenUui
 import { settle } from './settle.ts'
 import type { Statements } from './statements.ts'
 import type { UnitNotes } from './unit-notes.ts'
+import type { Vacuum } from './vacuum.ts'
 
 /** One claim carries at most this many bytes of bodies (but always one row), so that memory stays bounded. */
 const CLAIM_BYTES = 32 * 1024 * 1024
@@ -22,18 +23,23 @@ export interface OutboxPorts<Tx> {
   readonly own: Own
   readonly session: Session<Tx>
   readonly notes: UnitNotes
+  readonly vacuum: Pick<Vacuum, 'deleted' | 'idle'>
   /** 0: confirmed rows are deleted at once. */
   readonly keepSentMs: number
 }
 
 export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
-  const { own, sql, keepSentMs } = ports
+  const { own, sql, keepSentMs, vacuum } = ports
   return {
     openToQueue: openToQueue(ports),
     save: (tx, messages, options = {}) => save(ports, tx, messages, options.express),
     saveLast: (tx, messages, options = {}) => saveLast(ports, tx, messages, options.express),
     claim: (request) => claim(ports, request),
-    settle: (settlements) => settle(settlements, { own, sql, keepSent: keepSentMs > 0 }),
+    async settle(settlements) {
+      const result = await settle(settlements, { own, sql, keepSent: keepSentMs > 0 })
+      vacuum.deleted(settlements.length - result.stale)
+      return result
+    },
     prune: ({ limit }) => prune(ports, limit),
   }
 }
@@ -138,6 +144,7 @@ async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise
   const from = (request.fromPosition ?? 0n).toString()
   const values = [request.limit, request.claimMs, token, from, request.exceptDestinations ?? [], CLAIM_BYTES, request.exceptKeys ?? []]
   const { rows } = await ports.own.run<MessageRow>('claiming messages', ports.sql.claim, values)
+  if (rows.length === 0) ports.vacuum.idle()
   const claimed: ClaimedMessage[] = []
   const damaged: MessageRow[] = []
   for (const row of rows) {

@@ -208,6 +208,17 @@ begin
 end $$;
 `
 
+const autovacuum = (S: string): string => `
+-- Rows live shortly, and dead ones lie where every claim begins to read. Where no relay may vacuum, the
+-- server does so by these: whenever it looks, unless next to nothing has changed, and without pauses.
+-- Rows that were only inserted are no reason, since they are about to go.
+alter table ${S}.outbox set (
+  autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+  autovacuum_vacuum_insert_threshold = -1,
+  toast.autovacuum_vacuum_threshold = 2000, toast.autovacuum_vacuum_scale_factor = 0.02, toast.autovacuum_vacuum_cost_delay = 0
+);
+`
+
 /** Every step, in order. `schema` has passed `checkIdentifier`. */
 function migrations(schema: string): readonly Migration[] {
   const S = quoteIdentifier(schema)
@@ -216,6 +227,7 @@ function migrations(schema: string): readonly Migration[] {
     { version: 2, name: 'functions', sql: functions(S, schema) },
     { version: 3, name: 'functions for other languages', sql: contractFunctions(S) },
     { version: 4, name: 'pauses', sql: pauses(S) },
+    { version: 5, name: 'autovacuum', sql: autovacuum(S) },
   ]
 }
 

@@ -17,6 +17,7 @@ import { storeTables } from './schema.ts'
 import { statements } from './statements.ts'
 import { postgresTracker } from './tracker.ts'
 import { unitNotes, type UnitNotes } from './unit-notes.ts'
+import { vacuum as vacuumOf } from './vacuum.ts'
 
 /** A store on PostgreSQL 15 or newer, with what only this database can tell. */
 export interface PostgresStore<Tx> extends Store<Tx> {
@@ -52,6 +53,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   })
   const session: Session<unknown> = options.session ?? clients
   const listener = listen({ ...settings, own, channel, otherwise: 'the relay polls. Give relayPool a direct connection' })
+  const vacuum = vacuumOf({ own, schema, clock, logger: settings.logger, rows: settings.vacuumRows })
   const ports = { schema, sql, own, session, notes }
   const forget = watchConnections([options.pool, relayPool])
   let closed: Promise<void> | undefined
@@ -59,6 +61,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   async function close(): Promise<void> {
     closing.abort()
     await bell[Symbol.asyncDispose]()
+    await vacuum[Symbol.asyncDispose]()
     if (relayPool !== options.relayPool) await relayPool.end()
     forget()
   }
@@ -66,7 +69,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   return {
     name: 'postgres',
     unitOfWork: ringing(session.unitOfWork ?? noUnits(session), notes, () => bell.notify()),
-    outbox: postgresOutbox({ ...ports, keepSentMs: settings.keepSentMs }),
+    outbox: postgresOutbox({ ...ports, vacuum, keepSentMs: settings.keepSentMs }),
     tracker: postgresTracker(ports),
     admin: postgresAdmin(own, sql, () => bell.notify()),
     operations: postgresOperations({ own, schema, keepSentMs: settings.keepSentMs, changed: () => bell.notify() }),
