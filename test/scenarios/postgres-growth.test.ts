@@ -75,8 +75,9 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
     await query(`create role stranger login; grant usage on schema ${schema} to stranger;
       grant select, insert, update, delete on all tables in schema ${schema} to stranger`)
     const { logger, warnings } = collecting()
+    const url = Object.assign(new URL(cluster?.url ?? ''), { username: 'stranger' })
     await using store = await harness.open({
-      pool: harness.database.newPool({ user: 'stranger' }),
+      pool: harness.database.newPool({ connectionString: url.href }),
       migrate: 'check',
       vacuumRows: 100,
       logger,
