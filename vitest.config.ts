@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts', 'examples/**/*.test.ts', 'demo/**/*.test.ts'],
+    // Fails whatever prints a secret.
+    setupFiles: ['test/house/outlet.ts'],
     // Many tests start processes of their own: one fork per file keeps them apart, and two at a
     // time keep the timing tests honest on a machine with two cores.
     pool: 'forks',

@@ -91,7 +91,7 @@ describe.runIf(present.postgres)('mersal doctor on PostgreSQL', { timeout: 120_0
       `create role ${role} login; grant usage on schema ${schema} to ${role}; grant select on all tables in schema ${schema} to ${role}`,
     )
     try {
-      project.write('mersal.config.ts', postgresConfig(serverUrl.replace('postgres@', `${role}@`), schema))
+      project.write('mersal.config.ts', postgresConfig(Object.assign(new URL(serverUrl), { username: role }).href, schema))
       const { code, findings } = await examine(project)
       expect(code).toBe(3)
       const rights = findings.filter(({ subject, level }) => subject === 'postgres privileges' && level === 'fault')

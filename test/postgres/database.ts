@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { Client, Pool, type PoolConfig } from 'pg'
+import { canaryPassword } from '../house/canaries.ts'
 
-/** The server that the tests use; each test has a schema of its own on it. */
-export const serverUrl: string = process.env['MERSAL_TEST_POSTGRES_URL'] ?? 'postgres://postgres@127.0.0.1:5432/test'
+/** The server that the tests use; each test has a schema of its own on it. Its password may never be printed. */
+export const serverUrl: string = process.env['MERSAL_TEST_POSTGRES_URL'] ?? `postgres://postgres:${canaryPassword}@127.0.0.1:5432/test`
 
 async function reach(): Promise<string | undefined> {
   const client = new Client({ connectionString: serverUrl, connectionTimeoutMillis: 3000 })

@@ -1,11 +1,14 @@
 import { execFile } from 'node:child_process'
 import { connect as connectSocket } from 'node:net'
 import { promisify } from 'node:util'
+import { canaryPassword } from '../house/canaries.ts'
 import type { Place } from '../../scripts/servers/rabbitmq.ts'
 
 export { openPrivateBroker, type Place, type PrivateBroker } from '../../scripts/servers/rabbitmq.ts'
 
 const run = promisify(execFile)
+/** The user of the tests on the broker of this machine; it is made when it is missing. */
+const TESTER = 'mersal-tests'
 
 /** A user of a private broker, whose password must never be seen anywhere. */
 export const canary = { name: 'shop', password: 'canary-s3cret' }
@@ -40,10 +43,12 @@ export async function rabbitIsHere(): Promise<boolean> {
 export async function openVhost(): Promise<Place & AsyncDisposable> {
   const vhost = `mersal-${process.pid}-${Date.now()}`
   const ctl = async (...args: readonly string[]): Promise<string> => (await run('rabbitmqctl', ['-q', ...args])).stdout
+  const permit = (): Promise<string> => ctl('set_permissions', '-p', vhost, TESTER, '.*', '.*', '.*')
   await ctl('add_vhost', vhost)
-  await ctl('set_permissions', '-p', vhost, 'guest', '.*', '.*', '.*')
+  // Another file of tests may make the user at the same moment.
+  await permit().catch(() => ctl('add_user', TESTER, canaryPassword).then(permit, permit))
   return {
-    url: `amqp://guest:guest@127.0.0.1:5672/${vhost}`,
+    url: `amqp://${TESTER}:${canaryPassword}@127.0.0.1:5672/${vhost}`,
     vhost,
     ctl,
     [Symbol.asyncDispose]: async () => {
