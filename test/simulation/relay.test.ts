@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { createRelay } from '../../src/outbox/relay.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
+import seedsThatFailed from './seeds-that-failed.json' with { type: 'json' }
 import { simulate } from './simulate.ts'
 
 const subject = { createRelay, memoryStore }
@@ -20,6 +21,11 @@ test(`the promises of the relay hold in ${SCHEDULES} random schedules with crash
   }
   process.stderr.write(`${SCHEDULES} schedules, ${faultFree} without faults: ${JSON.stringify(totals)}\n`)
   expect(bad).toEqual([])
+})
+
+test.each(seedsThatFailed)('the promises hold with seed $seed, which once found: $found', async ({ seed }) => {
+  const { violations, counts } = await simulate(seed, subject)
+  expect({ violations, published: counts.publishes > 0 }).toEqual({ violations: [], published: true })
 })
 
 test('a seed replays to the same trace', async () => {
