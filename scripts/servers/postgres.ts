@@ -20,6 +20,20 @@ export interface PrivateCluster extends AsyncDisposable {
   start(): Promise<void>
   /** Stops the process that writes asynchronous commits to the disk, until the next start. */
   holdWalWriter(): Promise<void>
+  /** Whether its first process is there. */
+  running(): Promise<boolean>
+  /** What the server has written to its log. */
+  log(): Promise<string>
+}
+
+export interface ClusterPlace {
+  /** Folder of `initdb`, `postgres` and `pg_ctl`. */
+  readonly programs?: string
+  /** Folders that exist, are empty and get the data, and the log of writes; by default made in a temporary folder. */
+  readonly data?: string
+  readonly wal?: string
+  /** More options of `initdb`. */
+  readonly init?: readonly string[]
 }
 
 /** What keeps a private server from running on this machine, or undefined. */
@@ -100,17 +114,22 @@ async function flushes(url: string, letGo: () => void): Promise<boolean> {
   return !held
 }
 
-/** `settings`: lines for its configuration. `programs`: folder of `initdb`, `postgres` and `pg_ctl`. */
-export async function privateCluster(settings: Readonly<Record<string, string>> = {}, programs = BINARIES): Promise<PrivateCluster> {
+/** `settings`: lines for its configuration. */
+export async function privateCluster(settings: Readonly<Record<string, string>> = {}, place: ClusterPlace = {}): Promise<PrivateCluster> {
+  const { programs = BINARIES, init = [] } = place
   const folder = await mkdtemp(join(tmpdir(), 'mersal-postgres-'))
   const user = await userOfServer()
   await chmod(folder, 0o755)
-  if (user !== undefined) await chown(folder, user.uid, user.gid)
-  const data = join(folder, 'data')
+  const data = place.data ?? join(folder, 'data')
+  for (const each of [folder, place.data, place.wal]) {
+    if (user !== undefined && each !== undefined) await chown(each, user.uid, user.gid)
+  }
+  const wal = place.wal === undefined ? [] : ['-X', place.wal]
   const options = { ...user, cwd: folder }
   const port = await freePort()
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`
-  await run(join(programs, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync', '-E', 'UTF8', '--locale=C'], options)
+  const ways = ['-U', 'postgres', '-A', 'trust', '--no-sync', '-E', 'UTF8', '--locale=C']
+  await run(join(programs, 'initdb'), ['-D', data, ...wal, ...ways, ...init], options)
   const lines = { listen_addresses: '127.0.0.1', port: String(port), unix_socket_directories: folder, max_connections: '50', ...settings }
   const text = Object.entries(lines).map(([name, value]) => `${name} = '${value}'\n`)
   await writeFile(join(data, 'mersal.conf'), text)
@@ -161,6 +180,11 @@ export async function privateCluster(settings: Readonly<Record<string, string>> 
     kill,
     start,
     holdWalWriter,
+    async running() {
+      const text = await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '')
+      return text !== '' && alive(Number(text.split('\n')[0]))
+    },
+    log: () => readFile(join(folder, 'log'), 'utf8'),
     async [Symbol.asyncDispose]() {
       await run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-m', 'immediate', 'stop'], options).catch(() => {})
       await rm(folder, { recursive: true, force: true })

@@ -1,7 +1,11 @@
-/** A small form of `npm run chaos`: one seed and a few faults for each store. */
+/** A small form of `npm run chaos`: one seed and a few faults for each store, and the plans that once failed. */
 import { describe, expect, test } from 'vitest'
 import { brokerProblem } from '../../scripts/servers/rabbitmq.ts'
 import { clusterAvailable } from '../postgres/cluster.ts'
+import { previousBuild } from './builds.ts'
+import { errorText } from './history.ts'
+import { openDisk } from './places/disk.ts'
+import plansThatFailed from './plans-that-failed.json' with { type: 'json' }
 import { run, type Settings } from './run.ts'
 
 function brokerAvailable(): boolean {
@@ -18,13 +22,34 @@ async function small(settings: Pick<Settings, 'store' | 'seed' | 'nemeses'>): Pr
   expect({ verdict, reasons, violations, kept }).toMatchObject({ verdict: 'green', reasons: [], violations: [] })
 }
 
+/** Whether this can be had here; if not, says aloud what is left out. */
+async function available(what: string, open: () => Promise<AsyncDisposable>): Promise<boolean> {
+  try {
+    await (await open())[Symbol.asyncDispose]()
+    return true
+  } catch (error) {
+    process.stderr.write(`\n*** ${what} SKIPPED: ${errorText(error)} ***\n`)
+    return false
+  }
+}
+
 const present = clusterAvailable() && brokerAvailable()
+const disks = await available('THE PLANS WITH FULL DISKS ARE', () => openDisk('try', 1))
+const builds = await available('TWO BUILDS IN ONE RUN ARE', previousBuild)
 
 // At the same time: most of it is waiting for servers and claims.
 describe.concurrent('under faults, no promise is broken', () => {
   test('by processes on SQLite', { timeout: 180_000 }, () => small({ store: 'sqlite', seed: 3, nemeses: ['crash', 'kill', 'pause'] }))
 
   test.skipIf(!present)('by processes on PostgreSQL and RabbitMQ', { timeout: 300_000 }, () =>
-    small({ store: 'postgres', seed: 4, nemeses: ['crash', 'terminate', 'reset', 'database-crash'] }),
+    small({ store: 'postgres', seed: 4, nemeses: [...(builds ? ['version-mix'] : []), 'crash', 'terminate', 'reset', 'database-crash'] }),
   )
+
+  for (const { store, seed, nemeses, found } of plansThatFailed) {
+    test.skipIf(!disks || (store === 'postgres' && !present))(
+      `with the plan of ${store} that once failed: ${found}`,
+      { timeout: 300_000 },
+      () => small({ store: store === 'postgres' ? store : 'sqlite', seed, nemeses }),
+    )
+  }
 })

@@ -34,7 +34,12 @@ export type Event =
   | { readonly op: 'track'; readonly phase: 'ok'; readonly id: string; readonly outcome: string }
   | { readonly op: 'handle'; readonly phase: 'invoke'; readonly id: string; readonly attempt: number }
   | { readonly op: 'handle'; readonly phase: 'ok'; readonly id: string; readonly disposition: string; readonly error?: string }
-  | { readonly op: 'rss'; readonly phase: 'ok'; readonly bytes: number }
+  /** `wall`: what the process takes for the time of day. */
+  | { readonly op: 'rss'; readonly phase: 'ok'; readonly bytes: number; readonly wall: number }
+  /** Bytes after a full collection of garbage: what is really held. `buffers` is a part of `external`. */
+  | { readonly op: 'live'; readonly phase: 'ok'; readonly heap: number; readonly external: number; readonly buffers: number }
+  /** What a process had counted when it ended in good order. */
+  | { readonly op: 'meters'; readonly phase: 'ok'; readonly readings: Readonly<Record<string, number>> }
   | { readonly op: 'fault'; readonly phase: 'invoke' | 'ok' | 'fail'; readonly name: string; readonly detail: string }
   | { readonly op: 'exit'; readonly phase: 'ok' | 'fail'; readonly how: string; readonly of: string; readonly ofLife: number }
   | { readonly op: 'log'; readonly phase: 'ok'; readonly level: string; readonly text: string }

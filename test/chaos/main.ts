@@ -1,10 +1,10 @@
-/** `npm run chaos [-- --minutes 10 --seed N --nemesis a,b --store postgres|sqlite --json]` */
+/** `npm run chaos [-- --minutes 10 --seed N --nemesis a,b --store postgres|sqlite --keep --json]` */
 import { parseArgs } from 'node:util'
 import { nemeses, nemesesFor } from './nemeses/all.ts'
 import { report } from './report.ts'
 import { run } from './run.ts'
 
-const usage = `usage: npm run chaos -- [--store postgres|sqlite] [--minutes N] [--seed N] [--nemesis a,b] [--json]
+const usage = `usage: npm run chaos -- [--store postgres|sqlite] [--minutes N] [--seed N] [--nemesis a,b] [--keep] [--json]
 ${nemeses.map(({ name, says, on }) => `  ${name.padEnd(18)} ${says} (${on.join(', ')})`).join('\n')}\n`
 
 function complain(code = 2): number {
@@ -20,6 +20,7 @@ async function main(): Promise<number> {
       seed: { type: 'string' },
       nemesis: { type: 'string' },
       json: { type: 'boolean', default: false },
+      keep: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
@@ -37,7 +38,8 @@ async function main(): Promise<number> {
   say(command)
   const interrupted = new AbortController()
   process.once('SIGINT', () => interrupted.abort(new Error('interrupted')))
-  const outcome = await run({ store, seed, seconds, say, signal: interrupted.signal, ...(names === undefined ? {} : { nemeses: names }) })
+  const { signal } = interrupted
+  const outcome = await run({ store, seed, seconds, say, signal, keep: values.keep, ...(names === undefined ? {} : { nemeses: names }) })
   const result = { command, store, seed, date: new Date().toISOString().slice(0, 10), ...outcome }
   process.stdout.write(values.json ? `${JSON.stringify(result, null, 2)}\n` : report(result))
   return outcome.verdict === 'green' ? 0 : 1

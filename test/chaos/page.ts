@@ -1,37 +1,22 @@
-/** Makes docs/reliability.md from the results in docs/reliability: `node test/chaos/page.ts`. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+/** Makes docs/reliability.md, and the table in the README, from the results in docs/reliability: `node test/chaos/page.ts`. */
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { nemeses } from './nemeses/all.ts'
+import { promises, read, results, root, type Store, stores, sum, table, whole } from './page-parts.ts'
+import { readme, readmePath } from './readme-table.ts'
 import type { Result } from './report.ts'
 
-const root = join(import.meta.dirname, '../..')
 export const pagePath = join(root, 'docs/reliability.md')
-
-/** Which checkers look after which promise. */
-const promises: readonly { readonly name: string; readonly checks: readonly string[] }[] = [
-  { name: 'P1 Atomic', checks: ['torn', 'phantom', 'rolledBackLeak', 'early'] },
-  { name: 'P2 No loss', checks: ['lost', 'unconfirmed', 'stuck'] },
-  { name: 'P4 Effectively once', checks: ['dupEffect'] },
-  { name: 'P5 Order per key', checks: ['reorderTap', 'reorderEffect'] },
-  { name: 'P6 Bounded duplicates', checks: ['dupBound'] },
-  { name: 'P7 Fenced', checks: ['claimLeak'] },
-  { name: 'P9 Bounded', checks: ['rss', 'growth'] },
-  { name: 'P10 Self-healing', checks: ['recovery', 'died'] },
-  { name: 'P11 Graceful stop', checks: ['stop'] },
-  { name: 'P12 Fidelity', checks: ['fidelity'] },
-  { name: 'P13 Honest results', checks: ['honesty'] },
-  { name: 'P14 No secret leaves', checks: ['secretCanary'] },
-]
 
 /** What no run of this kind has ever tried. */
 const never: readonly string[] = [
   'Loss of power: a killed server keeps what the operating system has in its memory. What is not flushed is lost only for `synchronous_commit = off`.',
   'Failover to a standby, and brokers of more than one node.',
-  'A full disk, a disk that stands still, and a machine without memory or file descriptors.',
-  'Two versions of Mersal, or of its tables, at one time.',
+  'A disk that stands still, and a machine without memory or file descriptors.',
+  'More than two versions of Mersal at one time; the older one is the build that a constant in test/chaos/builds.ts names.',
   'Loss of single packets. A connection is reset, silent, slow or cut into pieces, but TCP hides the rest.',
-  'A wall clock that jumps while a process runs. It is wrong from the start to the end of a process.',
-  'The exchange of the events removed by an operator.',
+  'The wall clock of the database server. Only those of the processes of Mersal are wrong, and on SQLite, where they are all one clock, none.',
+  'A leak of less than 3 MiB in the life of one process, which is some hundred bytes for each message of a run of ten minutes.',
   'The order of handling on RabbitMQ, which is not promised, and PostgreSQL as the queue, which has tests of its own.',
   'P3 and P8 have tests of their own, and days of running have not been tried.',
 ]
@@ -46,14 +31,6 @@ interface Mutants {
     readonly runs: number
   }[]
 }
-
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [head, head.map((_, index) => (index === 0 ? '---' : '---:')), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
-
-const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0)
-const whole = (value: number): string => value.toLocaleString('en-US')
-const stores = { postgres: 'PostgreSQL and RabbitMQ', sqlite: 'SQLite and its queue' } as const
-type Store = keyof typeof stores
 
 function promiseRows(results: readonly Result[]): string[][] {
   return promises.map(({ name, checks }) => {
@@ -124,14 +101,9 @@ ${table(['bug', 'noticed by', 'runs until then'], rows)}
 
 /** The page as it should be. */
 export function page(): string {
-  const folder = join(root, 'docs/reliability')
-  const read = (name: string): unknown => JSON.parse(readFileSync(join(folder, name), 'utf8'))
-  const files = readdirSync(folder)
-    .filter((name) => name.endsWith('.json'))
-    .sort()
-  const results = files.filter((name) => name !== 'mutants.json').map((name) => read(name) as Result)
+  const all = results()
   const parts = (['postgres', 'sqlite'] as const).flatMap((store) => {
-    const own = results.filter((result) => result.store === store)
+    const own = all.filter((result) => result.store === store)
     return own.length === 0 ? [] : [section(own, store)]
   })
   return `<!-- Made by test/chaos/page.ts from docs/reliability/*.json. Do not edit. -->
@@ -144,11 +116,14 @@ order, heals everything, waits until nothing is left, and compares three things 
 after every action. The promises are those of [guarantees](guarantees.md). A run in which a planned fault did not land is *invalid*, and counts for nothing.
 
 ${parts.join('\n')}
-${files.includes('mutants.json') ? mutantSection(read('mutants.json') as Mutants) : ''}
+${mutantSection(read('mutants.json') as Mutants)}
 ## What was not tried
 
 ${never.map((text) => `- ${text}`).join('\n')}
 `
 }
 
-if (import.meta.main) writeFileSync(pagePath, page())
+if (import.meta.main) {
+  writeFileSync(pagePath, page())
+  writeFileSync(readmePath, readme(readFileSync(readmePath, 'utf8'), results()))
+}

@@ -5,19 +5,22 @@ import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CrashPoint } from '../../src/testing/crash-points.ts'
+import type { Build } from './builds.ts'
 import { historyFile, type History } from './history.ts'
 import type { Order, Report, WorkerPlan } from './plan.ts'
 
-export type ProgramPlan = Pick<WorkerPlan, 'name' | 'role' | 'seed' | 'source' | 'address' | 'asyncCommit' | 'express'>
+export type ProgramPlan = Pick<WorkerPlan, 'name' | 'role' | 'seed' | 'address' | 'asyncCommit' | 'express'>
 
 export interface ProgramOptions {
   readonly plan: ProgramPlan
+  readonly build: Build
   /** Gets plans, histories and outputs. */
   readonly folder: string
   readonly history: History
 }
 
-const READY_MS = 60_000
+/** Only against waiting for ever: six processes start at once, on a machine that may be busy. */
+const READY_MS = 180_000
 
 export class Program {
   readonly #options: ProgramOptions
@@ -29,9 +32,13 @@ export class Program {
   #reports: Report[] = []
   #environment: NodeJS.ProcessEnv = {}
   #quiet = false
+  #build: Build
+  /** The build of each life. */
+  readonly #builds = new Map<number, Build>()
 
   constructor(options: ProgramOptions) {
     this.#options = options
+    this.#build = options.build
   }
 
   get name(): string {
@@ -50,6 +57,16 @@ export class Program {
     return this.#child?.pid ?? 0
   }
 
+  /** The build of the process with this number. */
+  buildOf(life: number): Build['name'] | undefined {
+    return this.#builds.get(life)?.name
+  }
+
+  /** The processes that are started from now on are of this build. */
+  use(build: Build): void {
+    this.#build = build
+  }
+
   /** How the present process ended: `SIGKILL`, or `exit 0`. */
   get ended(): Promise<string> {
     return this.#ended
@@ -64,9 +81,12 @@ export class Program {
     const { plan, folder } = this.#options
     const life = ++this.#lives
     const file = join(folder, `${plan.name}.plan.json`)
-    writeFileSync(file, JSON.stringify({ ...plan, life, seed: plan.seed * 1000 + life, history: historyFile(folder, plan.name) }))
-    const child = fork(join(import.meta.dirname, 'worker.ts'), [file], {
-      execArgv: ['--disable-warning=ExperimentalWarning'],
+    const { source, worker } = this.#build
+    this.#builds.set(life, this.#build)
+    const given = { ...plan, source, life, seed: plan.seed * 1000 + life, history: historyFile(folder, plan.name) }
+    writeFileSync(file, JSON.stringify(given satisfies WorkerPlan))
+    const child = fork(worker, [file], {
+      execArgv: ['--disable-warning=ExperimentalWarning', '--expose-gc'],
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env: { ...process.env, ...this.#environment },
     })

@@ -29,7 +29,7 @@ ${findings.join('\n')}
   history    ${counts.rolledBack} rolled back, ${counts.commitsUnknown} commits and ${counts.unknown} publishes unknown, ${counts.redeliveries} redeliveries
   duplicates ${duplicates.surplus} copies too many; copies with a cause: ${causes.join(', ') || 'none'}
   recovery   median ${recovery.medianMs} ms, longest ${recovery.mostMs} ms, after ${recovery.faults} faults
-  memory     at most ${memory.mostMiB} MiB in a process, growth ${memory.mostGrowthMiB} MiB
+  memory     at most ${memory.mostMiB} MiB in a process, growth ${memory.mostGrowthMiB} MiB; after collecting garbage ${memory.mostLiveMiB} MiB, growth ${memory.mostLiveGrowthMiB} MiB
   versions   ${Object.entries(result.versions)
     .map(([name, version]) => `${name} ${version}`)
     .join(', ')}

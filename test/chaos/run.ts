@@ -7,11 +7,14 @@ import { seeded } from '../postgres/race.ts'
 import { copyCheckers, duplicates } from './checkers/copies.ts'
 import { type Evidence, faultsIn, lifeOf, publishesIn, settlementsIn, transactionsIn } from './checkers/evidence.ts'
 import { type Finding, findingOf } from './checkers/finding.ts'
+import { memory, memoryCheckers, type Memory } from './checkers/memory.ts'
+import { metricsTruth } from './checkers/meters.ts'
 import { messageCheckers } from './checkers/messages.ts'
-import { memory, type Memory, processCheckers, recovery, type Recovery } from './checkers/processes.ts'
-import { historyFile, openHistory, readHistory } from './history.ts'
+import { processCheckers, recovery, type Recovery } from './checkers/processes.ts'
+import { presentBuild, previousBuild } from './builds.ts'
+import { errorText, historyFile, openHistory, readHistory } from './history.ts'
 import { nemesesFor } from './nemeses/all.ts'
-import type { AnyPlace, Scene } from './nemeses/nemesis.ts'
+import type { AnyPlace, Builds, Nemesis, Scene } from './nemeses/nemesis.ts'
 import type { StoreKind } from './plan.ts'
 import { openPostgresPlace } from './places/postgres.ts'
 import { openSqlitePlace } from './places/sqlite.ts'
@@ -31,6 +34,8 @@ export interface Settings {
   /** Unknown outcomes and redeliveries that a run must have seen. Default 1, and 10 from 5 minutes on. */
   readonly least?: number
   readonly drainSeconds?: number
+  /** Keeps the history of a green run as well. */
+  readonly keep?: boolean
   readonly say?: (text: string) => void
   /** Gives the run up: everything that it started is ended. */
   readonly signal?: AbortSignal
@@ -69,17 +74,15 @@ export async function run(settings: Settings): Promise<Outcome> {
   const say = settings.say ?? (() => {})
   const planned = nemesesFor(settings.store, settings.nemeses)
   await using stack = new AsyncDisposableStack()
-  const place: AnyPlace =
-    settings.store === 'postgres'
-      ? { kind: 'postgres', ...stack.use(await openPostgresPlace()) }
-      : { kind: 'sqlite', ...stack.use(openSqlitePlace()) }
+  const place = await openPlace(settings.store, planned, stack)
   const history = stack.use(openHistory(historyFile(folder, 'harness'), 'harness', 1))
-  const source = settings.source ?? ownSource
-  await place.prepare(await loadSource(source))
-  const programs = plans(settings, place, source).map((plan) => new Program({ plan, folder, history }))
+  const builds = await openBuilds(settings, planned, stack)
+  const first = typeof builds.previous === 'object' ? builds.previous.first : builds.present
+  await place.prepare(await loadSource(first.source))
+  const programs = plans(settings, place).map((plan) => new Program({ plan, folder, history, build: first }))
   stack.defer(async () => void (await Promise.all(programs.map((program) => program.abandon()))))
   await Promise.all(programs.map((program) => program.start()))
-  const scene: Scene = { place, programs, history, folder, random: seeded(settings.seed), wiped: new Set() }
+  const scene: Scene = { place, programs, history, folder, random: seeded(settings.seed), wiped: new Set(), builds }
   await sleep(QUIET_START_MS)
   const missing = await rage(scene, planned, { ms: settings.seconds * 1000, say, signal: settings.signal })
   settings.signal?.throwIfAborted()
@@ -91,12 +94,33 @@ export async function run(settings: Settings): Promise<Outcome> {
   for (const { name, how } of ends) if (how !== 'exit 0') stuck.push(`${name} did not stop at the end: ${how}`)
   const evidence = await gather(scene, folder, stuck)
   const outcome = judge(settings, evidence, missing, (performance.now() - began) / 1000)
-  if (outcome.verdict === 'green') rmSync(folder, { recursive: true })
-  return outcome.verdict === 'green' ? outcome : { ...outcome, kept: folder }
+  if (outcome.verdict !== 'green' || settings.keep === true) return { ...outcome, kept: folder }
+  rmSync(folder, { recursive: true })
+  return outcome
 }
 
-function plans({ seed }: Settings, { address }: AnyPlace, source: string): ProgramPlan[] {
-  const common = { source, address, asyncCommit: false, express: false }
+async function openPlace(store: StoreKind, planned: readonly Nemesis[], stack: AsyncDisposableStack): Promise<AnyPlace> {
+  const options = { ownDisks: planned.some(({ needs }) => needs === 'own disks') }
+  return store === 'postgres'
+    ? { kind: store, ...stack.use(await openPostgresPlace(options)) }
+    : { kind: store, ...stack.use(await openSqlitePlace(options)) }
+}
+
+/** A run with the fault of two builds begins with the previous one. Where there is none, the run is invalid. */
+async function openBuilds(settings: Settings, planned: readonly Nemesis[], stack: AsyncDisposableStack): Promise<Builds> {
+  const present = presentBuild(settings.source ?? ownSource)
+  if (!planned.some(({ needs }) => needs === 'previous build')) return { present, previous: undefined }
+  try {
+    return { present, previous: stack.use(await previousBuild()) }
+  } catch (error) {
+    const text = errorText(error)
+    process.stderr.write(`\n*** NO RUN WITH TWO BUILDS, AND SO AN INVALID ONE: ${text} ***\n\n`)
+    return { present, previous: text }
+  }
+}
+
+function plans({ seed }: Settings, { address }: AnyPlace): ProgramPlan[] {
+  const common = { address, asyncCommit: false, express: false }
   return [
     { ...common, name: 'producer-1', role: 'producer', seed: seed * 10 + 1, express: true },
     { ...common, name: 'producer-2', role: 'producer', seed: seed * 10 + 2, asyncCommit: address.kind === 'postgres' },
@@ -136,8 +160,8 @@ async function drain({ place, programs, wiped }: Scene, patienceMs: number): Pro
   return [`${outbox} rows in the outbox, ${effects} messages without effect: ${detail}`, ...quiet]
 }
 
-async function gather({ place, wiped }: Scene, folder: string, stuck: readonly string[]): Promise<Evidence> {
-  const truth = await place.truth()
+async function gather({ place, wiped, builds }: Scene, folder: string, stuck: readonly string[]): Promise<Evidence> {
+  const truth = await place.truth(await loadSource(builds.present.source))
   const lines = readHistory(folder)
   const settled = settlementsIn(lines).flatMap(({ rows, outcome }) =>
     outcome === 'ok' ? rows.flatMap(([kind, position, token]) => (kind === 'sent' ? [`${position} ${token}`] : [])) : [],
@@ -168,7 +192,9 @@ async function gather({ place, wiped }: Scene, folder: string, stuck: readonly s
 
 function judge(settings: Settings, evidence: Evidence, missing: readonly string[], seconds: number): Outcome {
   const { truth, lines, transactions, publishes } = evidence
-  const findings = [...messageCheckers, ...copyCheckers, ...processCheckers].map((checker) => findingOf(checker, evidence))
+  const findings = [...messageCheckers, ...copyCheckers, ...processCheckers, ...memoryCheckers, metricsTruth].map((checker) =>
+    findingOf(checker, evidence),
+  )
   const unknown = [...publishes.values()].filter(({ answer }) => answer === undefined || answer.kind === 'unknown').length
   const commitsUnknown = transactions.filter(({ outcome }) => outcome === 'info').length
   const tracks = lines.filter((line) => line.op === 'track' && line.outcome === 'duplicate').length

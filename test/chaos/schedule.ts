@@ -28,6 +28,8 @@ export async function rage(scene: Scene, planned: readonly Nemesis[], { ms, say,
   const missing = new Map(planned.map(({ name }) => [name, TRIES]))
   const late = performance.now() + ms
   let bag: Nemesis[] = []
+  // A run with two builds begins with the previous one, and the other faults are for the present one.
+  let firstly = planned.filter(({ needs }) => needs === 'previous build')
   const hopeful = (): boolean => [...missing.values()].some((tries) => tries > 0)
   const goesOn = (): boolean => signal?.aborted !== true && (performance.now() < late || hopeful())
 
@@ -42,6 +44,8 @@ export async function rage(scene: Scene, planned: readonly Nemesis[], { ms, say,
     if (bag.length === 0) {
       const over = performance.now() >= late
       bag = shuffled(over ? planned.filter(({ name }) => missing.has(name)) : planned, random)
+      bag = [...firstly, ...bag.filter((nemesis) => !firstly.includes(nemesis))]
+      firstly = []
     }
     const [first] = bag.splice(0, 1)
     if (first === undefined) break

@@ -6,6 +6,8 @@ import type { Desk } from './desks/desk.ts'
 import { openPostgres } from './desks/postgres.ts'
 import { openSqlite } from './desks/sqlite.ts'
 import { errorText, openHistory } from './history.ts'
+import { watchMemory } from './memory.ts'
+import { openMeters } from './meters.ts'
 import { noted } from './noted.ts'
 import { type Body, CLAIM_MS, CONSUMER, GRACE_MS, type Order, type Report, topics, type WorkerPlan } from './plan.ts'
 import { digestOf, produce } from './producer.ts'
@@ -14,6 +16,7 @@ import { loadSource } from './source.ts'
 const plan = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as WorkerPlan
 const history = openHistory(plan.history, plan.name, plan.life)
 const source = await loadSource(plan.source)
+const meters = openMeters(source)
 const enough = new AbortController()
 let trap: Extract<Order, { kind: 'at' }> | undefined
 
@@ -82,7 +85,10 @@ async function run<Tx>(desk: Desk<Tx>): Promise<void> {
   })
   if (consumer) consume(app, desk)
   const { stopped } = source.core.stopOnSignals(app)
-  const ended = stopped.then((code) => process.exit(code))
+  const ended = stopped.then((code) => {
+    history.note({ op: 'meters', phase: 'ok', readings: meters() })
+    process.exit(code)
+  })
   await app.start()
   tell({ kind: 'ready', wall: Date.now() })
   if (plan.role === 'producer') {
@@ -100,8 +106,7 @@ process.on('message', (order: Order) => {
   else if (order.kind === 'forget') trap = undefined
   else enough.abort()
 })
-const sample = (): void => history.note({ op: 'rss', phase: 'ok', bytes: process.memoryUsage.rss() })
-setInterval(sample, 1000).unref()
+watchMemory(history)
 
 const { address } = plan
 if (address.kind === 'postgres') await run(openPostgres(source, { ...plan, address }, at, logger))

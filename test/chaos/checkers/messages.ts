@@ -55,7 +55,7 @@ const honesty: Checker = {
   find({ transactions, truth, lines, copies, publishes }) {
     const committed = new Set(truth.committed.map(({ id }) => id))
     // Relaxed commits may be lost with the server, as a whole; phantom sees them if they were published.
-    const crashed = lines.some((line) => line.op === 'fault' && line.phase === 'ok' && /crash/.test(line.name))
+    const crashed = lines.some((line) => line.op === 'fault' && /crash|wal-full|failover/.test(line.name))
     const wrong = transactions.flatMap(({ ids, before, outcome, proc, kind }): string[] => {
       const there = ids.filter((id) => committed.has(id)).length
       if (before.some((id) => committed.has(id)) && there > 0) return [`${proc} (${kind}): committed twice: ${before[0]}, ${ids[0]}`]

@@ -5,8 +5,6 @@ import { lifeOf, settlementsIn } from './evidence.ts'
 import type { Checker } from './finding.ts'
 
 const MIB = 2 ** 20
-/** A process may need so much more than after its first seconds. */
-const RSS_GROWTH = 150 * MIB
 /** The tables after the drain and a VACUUM; rows of SQLite. */
 const SIZE_LIMIT = 8 * MIB
 
@@ -33,7 +31,7 @@ interface Claim {
   readonly free: number
 }
 
-/** By position, in the order of their answers. */
+/** By row, in the order of their answers. A position that was rolled back may belong to another message later. */
 function claimsIn({ lines }: Evidence): ReadonlyMap<string, readonly Claim[]> {
   const givenBack = new Map<string, number>()
   for (const { rows, at } of settlementsIn(lines)) {
@@ -48,9 +46,10 @@ function claimsIn({ lines }: Evidence): ReadonlyMap<string, readonly Claim[]> {
     const over = line.from + (line.op === 'save' ? GRACE_MS : CLAIM_MS) - CLOCKS_MS
     for (const [id, position, token] of line.rows) {
       const free = Math.min(over, givenBack.get(`${position} ${token}`) ?? Infinity)
-      const list = found.get(position) ?? []
+      const row = `${position} ${id}`
+      const list = found.get(row) ?? []
       list.push({ id, token, life: lifeOf(line), from: line.from, to: line.t, free })
-      found.set(position, list)
+      found.set(row, list)
     }
   }
   return found
@@ -94,39 +93,6 @@ const died: Checker = {
   says: 'a process ended although nobody had ended it',
   find: ({ lines }) =>
     lines.flatMap((line) => (line.op === 'exit' && line.phase === 'fail' ? [`${line.of}#${line.ofLife}: ${line.how}`] : [])),
-}
-
-export interface Memory {
-  readonly mostMiB: number
-  readonly mostGrowthMiB: number
-}
-
-function samples({ lines }: Pick<Evidence, 'lines'>): ReadonlyMap<string, readonly number[]> {
-  const found = new Map<string, number[]>()
-  for (const line of lines) {
-    if (line.op !== 'rss') continue
-    const list = found.get(lifeOf(line)) ?? []
-    list.push(line.bytes)
-    found.set(lifeOf(line), list)
-  }
-  return found
-}
-
-const growthOf = (list: readonly number[]): number => Math.max(...list) - (list[Math.min(4, list.length - 1)] ?? 0)
-
-export function memory(evidence: Pick<Evidence, 'lines'>): Memory {
-  const all = [...samples(evidence).values()]
-  const mib = (bytes: number): number => Math.round(bytes / MIB)
-  return { mostMiB: mib(Math.max(0, ...all.flat())), mostGrowthMiB: mib(Math.max(0, ...all.map(growthOf))) }
-}
-
-const rss: Checker = {
-  check: 'rss',
-  says: 'the memory of a process grew by more than 150 MiB',
-  find: (evidence) =>
-    [...samples(evidence)].flatMap(([life, list]) =>
-      growthOf(list) > RSS_GROWTH ? [`${life}: ${Math.round(growthOf(list) / MIB)} MiB`] : [],
-    ),
 }
 
 const growth: Checker = {
@@ -176,4 +142,4 @@ const recovered: Checker = {
   find: (evidence) => recoveries(evidence).flatMap(({ name, ms }) => (ms > RECOVERY_MS ? [`${name}: ${Math.round(ms)} ms`] : [])),
 }
 
-export const processCheckers: readonly Checker[] = [stuck, claimLeak, stop, died, recovered, rss, growth, secretCanary]
+export const processCheckers: readonly Checker[] = [stuck, claimLeak, stop, died, recovered, growth, secretCanary]

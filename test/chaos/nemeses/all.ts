@@ -1,11 +1,22 @@
 import type { StoreKind } from '../plan.ts'
 import { brokerFaults } from './broker.ts'
+import { clockFaults } from './clocks.ts'
 import { databaseFaults } from './database.ts'
+import { diskFaults } from './disk.ts'
 import type { Nemesis } from './nemesis.ts'
 import { networkFaults } from './network.ts'
 import { processFaults } from './processes.ts'
+import { versionFaults } from './versions.ts'
 
-export const nemeses: readonly Nemesis[] = [...processFaults, ...databaseFaults, ...brokerFaults, ...networkFaults]
+export const nemeses: readonly Nemesis[] = [
+  ...versionFaults,
+  ...processFaults,
+  ...clockFaults,
+  ...databaseFaults,
+  ...diskFaults,
+  ...brokerFaults,
+  ...networkFaults,
+]
 
 /** Those with these names, on this kind of store; throws on a name that does not exist there. */
 export function nemesesFor(store: StoreKind, names?: readonly string[]): readonly Nemesis[] {

@@ -1,10 +1,12 @@
 /** Faults of the broker. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from 'amqplib'
-import { plainly } from '../../rabbitmq/outage/tap.ts'
+import { openTap, plainly } from '../../rabbitmq/outage/tap.ts'
 import { now, readHistory } from '../history.ts'
 import { CONSUMER, TAP, topics } from '../plan.ts'
 import { type Nemesis, onPostgres, type PostgresScene, upTo } from './nemesis.ts'
+
+const EXCHANGE = 'mersal.events'
 
 const brokerRestart = onPostgres({
   name: 'broker-restart',
@@ -98,21 +100,50 @@ const queueGone = onPostgres({
   name: 'queue-removed',
   says: "an operator deletes the consumer's queue; it has to come back, with its bindings",
   touches: 'broker',
-  async inject({ place, wiped, history }) {
-    await plainly(place.broker.url, (channel) => channel.deleteQueue(CONSUMER))
-    for (let tries = 0; ; tries += 1) {
-      const bindings = await place.broker.ctl('list_bindings', 'source_name', 'routing_key', 'destination_name')
-      if (bindings.split('\n').some((line) => line.split('\t').join(' ') === `mersal.events ${topics.booked} ${CONSUMER}`)) break
-      if (tries > 40) throw new Error('the queue did not come back')
-    }
-    // What was in the queue, or came while it was away, is the operator's loss: it has no effect and nobody sends it again.
-    const rows = await place.query<{ id: string }>(
-      'select id::text from chaos.business b where not exists (select from chaos.effects e where e.id = b.id)',
-    )
-    for (const { id } of rows) wiped.add(id)
-    history.note({ op: 'fault', phase: 'ok', name: 'wiped', detail: String(rows.length) })
-    return `${rows.length} messages may have been in it`
+  async inject(scene) {
+    await plainly(scene.place.broker.url, (channel) => channel.deleteQueue(CONSUMER))
+    if (!(await bound(scene, PATIENCE_MS))) throw new Error('the queue did not come back')
+    return `${await written(scene)} messages may have been in it`
   },
 })
 
-export const brokerFaults: readonly Nemesis[] = [brokerRestart, brokerCrash, brokerPause, alarm, nack, queueGone]
+const PATIENCE_MS = 30_000
+
+/** Whether the queue of the consumers gets the events that it has to get, within a time. */
+async function bound({ place }: PostgresScene, withinMs: number): Promise<boolean> {
+  for (const late = performance.now() + withinMs; performance.now() < late; ) {
+    const bindings = await place.broker.ctl('list_bindings', 'source_name', 'routing_key', 'destination_name')
+    if (bindings.split('\n').some((line) => line.split('\t').join(' ') === `${EXCHANGE} ${topics.booked} ${CONSUMER}`)) return true
+  }
+  return false
+}
+
+/** What was in the queue, or came while it was away, is the operator's loss: it has no effect and nobody sends it again. */
+async function written({ place, wiped, history }: PostgresScene): Promise<number> {
+  const rows = await place.query<{ id: string }>(
+    'select id::text from chaos.business b where not exists (select from chaos.effects e where e.id = b.id)',
+  )
+  for (const { id } of rows) wiped.add(id)
+  history.note({ op: 'fault', phase: 'ok', name: 'wiped', detail: String(rows.length) })
+  return rows.length
+}
+
+const exchangeGone = onPostgres({
+  name: 'exchange-removed',
+  says: 'an operator deletes the exchange of the events, and with it all bindings; both have to come back',
+  touches: 'broker',
+  async inject(scene) {
+    const { url } = scene.place.broker
+    await plainly(url, (channel) => channel.deleteExchange(EXCHANGE))
+    // Made by whoever publishes next; the binding of the tap is the harness's own business.
+    for (const late = performance.now() + PATIENCE_MS; ; await sleep(20)) {
+      if ((await scene.place.broker.ctl('list_exchanges', 'name')).split('\n').includes(EXCHANGE)) break
+      if (performance.now() > late) throw new Error('nobody made the exchange again')
+    }
+    await openTap(url, TAP, EXCHANGE).bind(Object.values(topics))
+    if (!(await bound(scene, PATIENCE_MS))) throw new Error('the binding of the consumers did not come back')
+    return `${await written(scene)} messages may have missed the queue`
+  },
+})
+
+export const brokerFaults: readonly Nemesis[] = [brokerRestart, brokerCrash, brokerPause, alarm, nack, queueGone, exchangeGone]

@@ -1,3 +1,4 @@
+import type { Build, PreviousBuild } from '../builds.ts'
 import type { History } from '../history.ts'
 import type { StoreKind } from '../plan.ts'
 import type { PostgresPlace } from '../places/postgres.ts'
@@ -14,6 +15,13 @@ export interface Scene {
   readonly random: () => number
   /** Messages that a fault takes out of the consumer's queue: operators lose those, not Mersal. */
   readonly wiped: Set<string>
+  readonly builds: Builds
+}
+
+export interface Builds {
+  readonly present: Build
+  /** Undefined if no fault of the run needs it; a text says why there is none. */
+  readonly previous: PreviousBuild | string | undefined
 }
 
 export type PostgresScene = Scene & { readonly place: { readonly kind: 'postgres' } & PostgresPlace }
@@ -29,6 +37,8 @@ interface Fault<Where extends Scene> {
   /** Two faults at one time touch different things. */
   readonly touches: 'process' | 'database' | 'broker' | 'network'
   readonly on: readonly StoreKind[]
+  /** What the run has to have from its start. */
+  readonly needs?: 'own disks' | 'previous build'
   inject(scene: Where): Promise<string>
 }
 

@@ -10,7 +10,6 @@ import { type Nemesis, onPostgres, pick, type Scene, upTo } from './nemesis.ts'
 const everywhere = ['postgres', 'sqlite'] as const
 const PATIENCE_MS = 10_000
 const STOP_MS = 15_000
-const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1'
 
 /** Whoever relays passes the points of a relay. */
 const points: Readonly<Record<Role, readonly CrashPoint[]>> = {
@@ -161,28 +160,4 @@ const hang: Nemesis = {
   },
 }
 
-const skew = onPostgres({
-  name: 'skew',
-  says: 'a process whose wall clock is an hour or ten years off, and which dies with messages in its hands if it is a relay',
-  touches: 'process',
-  async inject({ programs, random }) {
-    if (!existsSync(FAKETIME)) throw new Error(`libfaketime is not installed (apt-get install faketime): no ${FAKETIME}`)
-    const program = pick(random, random() < 0.5 ? programs.filter(({ role }) => role === 'relay') : programs)
-    const by = pick(random, ['-1h', '+1h', '+10y'])
-    await program.stop(STOP_MS)
-    program.within({ LD_PRELOAD: FAKETIME, FAKETIME: by, FAKETIME_DONT_FAKE_MONOTONIC: '1', DONT_FAKE_MONOTONIC: '1' })
-    await program.start()
-    program.within({})
-    const [ready] = program.reports
-    const off = ready?.kind === 'ready' ? ready.wall - Date.now() : 0
-    await sleep(upTo(random, 2000, 4000))
-    // What it held must come free as if its clock had been right.
-    const dies = program.role === 'relay' && (await program.reaches('R5', 'kill', PATIENCE_MS))
-    if (!dies) await program.stop(STOP_MS)
-    await program.start()
-    if (Math.abs(off) < 3_000_000) throw new Error(`the clock of ${program.name} was only ${off} ms off`)
-    return `${program.name} ${by}`
-  },
-})
-
-export const processFaults: readonly Nemesis[] = [kill, crash, term, pause, stolen, hang, skew]
+export const processFaults: readonly Nemesis[] = [kill, crash, term, pause, stolen, hang]

@@ -1,4 +1,6 @@
 /** The servers of a run, and what an independent look at them tells. */
+import type { SchemaControl } from '../../../src/core/operations.ts'
+import type { Store } from '../../../src/core/store.ts'
 import type { Address } from '../plan.ts'
 import type { Source } from '../source.ts'
 
@@ -40,6 +42,8 @@ export interface Truth {
   readonly intrusions: readonly string[]
   readonly sizes: Readonly<Record<string, number>>
   readonly versions: Readonly<Record<string, string>>
+  /** Gauges of the outbox that say something else than plain SQL. */
+  readonly gauges: readonly string[]
   /** Texts in which no secret may be, besides the files of the run. */
   readonly texts: readonly string[]
 }
@@ -51,14 +55,39 @@ export interface Waiting {
   readonly detail: string
 }
 
+/** Through the tool for operators that the store has. */
+export async function upgrade(control: SchemaControl | undefined): Promise<string> {
+  if (control === undefined) throw new Error('this store has no schema control')
+  const { current, newest } = await control.version()
+  await control.upgrade()
+  return `tables ${current} to ${newest}`
+}
+
+/** What the shipped gauges of `/metrics` say about the outbox, against numbers that plain SQL gave. */
+export async function wrongGauges<Tx>(
+  store: Store<Tx>,
+  { metrics }: Source,
+  expected: { readonly pending: number; readonly dead: number },
+): Promise<string[]> {
+  const overview = await store.operations?.overview?.({ keys: 1 })
+  if (overview === undefined) throw new Error('this store has no overview')
+  const gauges = metrics.outboxMetrics(overview, [])
+  return Object.entries(expected).flatMap(([name, value]) => {
+    const said = gauges.find((metric) => metric.name === `mersal_outbox_${name}`)?.samples[0]?.value
+    return said === value ? [] : [`mersal_outbox_${name} is ${said}, but there are ${value}`]
+  })
+}
+
 export interface Place extends AsyncDisposable {
   readonly address: Address
   /** Secrets that must appear nowhere. */
   readonly secrets: readonly string[]
   prepare(source: Source): Promise<void>
+  /** Brings the tables to the version of this source; tells from which version they came, and to which. */
+  migrate(source: Source): Promise<string>
   /** What is not done. `wiped`: messages that a fault took out of the consumer's queue. */
   waiting(wiped: ReadonlySet<string>): Promise<Waiting>
   /** Rows that these tokens hold at this moment. */
   heldBy(tokens: readonly string[]): Promise<number>
-  truth(): Promise<Truth>
+  truth(source: Source): Promise<Truth>
 }

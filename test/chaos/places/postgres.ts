@@ -5,19 +5,28 @@ import { openPrivateBroker, type PrivateBroker } from '../../rabbitmq/broker.ts'
 import { drainQueue, openTap } from '../../rabbitmq/outage/tap.ts'
 import { earlyClaims, witnessTables } from '../../scenarios/postgres-relays/witness.ts'
 import { now } from '../history.ts'
+import type { Source } from '../source.ts'
 import { CONSUMER, headers, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
 import { openProxy, type Proxy } from '../proxy.ts'
-import type { Arrival, Committed, Effect, Place, Truth, Waiting } from './place.ts'
+import { type Disk, openDisk } from './disk.ts'
+import { type Arrival, type Committed, type Effect, type Place, type Truth, upgrade, type Waiting, wrongGauges } from './place.ts'
 
 export const SCHEMA = 'chaos'
 const SLOT = 'oracle'
+
+interface Disks {
+  readonly data: Disk
+  readonly wal: Disk
+}
 
 export interface PostgresPlace extends Place {
   readonly cluster: PrivateCluster
   readonly broker: PrivateBroker
   readonly databaseProxy: Proxy
   readonly brokerProxy: Proxy
+  /** Of the database; undefined unless asked for. */
+  readonly disks: Disks | undefined
   /** Past the proxy; repeats what fails because the server is coming back. */
   query<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>
 }
@@ -39,11 +48,22 @@ const settings = {
 const effectsMissing = `select b.id::text from ${SCHEMA}.business b where b.topic = '${topics.booked}'
   and not exists (select from ${SCHEMA}.effects e where e.id = b.id)`
 
-export async function openPostgresPlace(): Promise<PostgresPlace> {
+/** Of this size once everything has been written: the slot of the oracle keeps the whole log. */
+const DISK_MIB = 4096
+
+async function openDisks(stack: AsyncDisposableStack): Promise<Disks> {
+  return { data: stack.use(await openDisk('data', DISK_MIB)), wal: stack.use(await openDisk('wal', DISK_MIB)) }
+}
+
+/** `ownDisks`: its disks can be full. */
+export async function openPostgresPlace({ ownDisks }: { readonly ownDisks: boolean }): Promise<PostgresPlace> {
   const stack = new AsyncDisposableStack()
   try {
     const password = `canary-${randomBytes(8).toString('hex')}`
-    const cluster = stack.use(await privateCluster(settings))
+    const disks = ownDisks ? await openDisks(stack) : undefined
+    // Small files of the log, so that a full disk is noticed soon.
+    const where = disks === undefined ? {} : { data: disks.data.folder, wal: disks.wal.folder, init: ['--wal-segsize=1'] }
+    const cluster = stack.use(await privateCluster({ ...settings, min_wal_size: disks === undefined ? '80MB' : '2MB' }, where))
     const broker = stack.use(await openPrivateBroker([], { user: { name: 'chaos', password: `${password}-mq` } }))
     const databaseProxy = stack.use(await openProxy(cluster.port))
     const brokerProxy = stack.use(await openProxy(Number(new URL(broker.url).port)))
@@ -59,6 +79,7 @@ export async function openPostgresPlace(): Promise<PostgresPlace> {
       broker,
       databaseProxy,
       brokerProxy,
+      disks,
       secrets: [`${password}-db`, `${password}-mq`],
       query: <Row extends object>(text: string, values: readonly unknown[] = []) => persistently<Row>(pool, text, values),
     }
@@ -84,12 +105,15 @@ export async function openPostgresPlace(): Promise<PostgresPlace> {
         await transport.subscribe(CONSUMER, [topics.booked])
         stack.defer(() => own.end())
       },
+      async migrate({ postgres }) {
+        return await onStore(cluster.url, postgres, (store) => upgrade(store.operations?.schema))
+      },
       waiting: (wiped) => waiting(place, wiped),
       async heldBy(tokens) {
         const sql = `select count(*)::int as n from ${SCHEMA}.outbox where token = any ($1::uuid[]) and visible_at > clock_timestamp()`
         return (await place.query<{ n: number }>(sql, [tokens]))[0]?.n ?? 0
       },
-      truth: () => truth(place),
+      truth: (source) => truth(place, source),
       [Symbol.asyncDispose]: () => stack.disposeAsync(),
     }
   } catch (error) {
@@ -103,7 +127,7 @@ const staleSettles = `
 select count(*)::int as n from ${SCHEMA}.witness_change c left join ${SCHEMA}.witness_token w on w.token = c.old_token
 where c.new_token is null and (coalesce(strpos(c.said, c.old_token::text), 0) = 0 or w.relay <> c.relay)`
 
-type Servers = Pick<PostgresPlace, 'query' | 'broker'>
+type Servers = Pick<PostgresPlace, 'query' | 'broker' | 'cluster'>
 
 async function persistently<Row extends object>(pool: Pool, text: string, values: readonly unknown[]): Promise<Row[]> {
   for (let tries = 0; ; tries += 1) {
@@ -132,7 +156,23 @@ async function waiting({ query }: Servers, wiped: ReadonlySet<string>): Promise<
   }
 }
 
-async function truth({ query, broker }: Servers): Promise<Truth> {
+/** A store of this source, straight on the server. */
+async function onStore<Result>(
+  url: string,
+  { postgres }: Source['postgres'],
+  work: (store: ReturnType<typeof postgres>) => Promise<Result>,
+): Promise<Result> {
+  const own = new Pool({ connectionString: url, max: 2 })
+  own.on('error', () => {})
+  try {
+    await using store = postgres({ pool: own, schema: SCHEMA, migrate: 'off' })
+    return await work(store)
+  } finally {
+    await own.end()
+  }
+}
+
+async function truth({ query, broker, cluster }: Servers, source: Source): Promise<Truth> {
   const { committed, torn } = await commits(query)
   const count = async (sql: string): Promise<number> => (await query<{ n: number }>(sql))[0]?.n ?? 0
   const intrusions = [
@@ -142,6 +182,8 @@ async function truth({ query, broker }: Servers): Promise<Truth> {
   const dead = await query<{ id: string; error: string }>(
     `select id::text, error from ${SCHEMA}.dead union all select id::text, coalesce(error, '') from ${SCHEMA}.outbox where died_at is not null`,
   )
+  const pending = await count(`select count(*)::int as n from ${SCHEMA}.outbox where died_at is null`)
+  const gauges = await onStore(cluster.url, source.postgres, (store) => wrongGauges(store, source, { pending, dead: dead.length }))
   const given = await drainQueue(broker.url, `${CONSUMER}.dead`).catch(() => [])
   await query(`vacuum ${SCHEMA}.outbox`)
   const sizes = await query<{ name: string; bytes: string }>(
@@ -155,6 +197,7 @@ async function truth({ query, broker }: Servers): Promise<Truth> {
     effects: await query<Effect>(`select id::text, digest from ${SCHEMA}.effects order by place`),
     dead: new Set([...dead.map(({ id }) => id), ...given.map(({ properties }) => String(properties.messageId))]),
     intrusions,
+    gauges,
     sizes: Object.fromEntries(sizes.map(({ name, bytes }) => [name, Number(bytes)])),
     versions: { PostgreSQL: version?.server_version.split(' ')[0] ?? '?', RabbitMQ: (await broker.ctl('version')).trim() },
     texts: [...dead.map(({ error }) => error), ...given.map(({ properties }) => JSON.stringify(properties))],

@@ -4,11 +4,14 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { CONSUMER, headers, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
-import type { Arrival, Committed, Effect, Place, Truth } from './place.ts'
+import { type Disk, openDisk } from './disk.ts'
+import { type Arrival, type Committed, type Effect, type Place, type Truth, upgrade, wrongGauges } from './place.ts'
 
 export interface SqlitePlace extends Place {
   /** Takes the lock of writers for so long. */
   holdLock(ms: number): Promise<void>
+  /** Where both files are; undefined unless asked for. */
+  readonly disk: Disk | undefined
 }
 
 const tables = `
@@ -18,8 +21,12 @@ CREATE TABLE audit (id TEXT NOT NULL);
 CREATE TRIGGER audit AFTER INSERT ON mersal_outbox BEGIN INSERT INTO audit (id) VALUES (new.id); END;
 `
 
-export function openSqlitePlace(): SqlitePlace {
-  const folder = mkdtempSync(join(tmpdir(), 'mersal-chaos-sqlite-'))
+const DISK_MIB = 2048
+
+/** `ownDisks`: its disk can be full. */
+export async function openSqlitePlace({ ownDisks }: { readonly ownDisks: boolean }): Promise<SqlitePlace> {
+  const disk = ownDisks ? await openDisk('sqlite', DISK_MIB) : undefined
+  const folder = disk?.folder ?? mkdtempSync(join(tmpdir(), 'mersal-chaos-sqlite-'))
   const address = { kind: 'sqlite', store: join(folder, 'store.db'), broker: join(folder, 'broker.db') } as const
   function read<Row>(file: string, sql: string, ...values: string[]): Row[] {
     const database = new DatabaseSync(file, { timeout: 10_000 })
@@ -32,6 +39,7 @@ export function openSqlitePlace(): SqlitePlace {
   return {
     address,
     secrets: [],
+    disk,
     async prepare({ sqlite }) {
       await using store = sqlite.sqlite({ path: address.store })
       await store.open()
@@ -41,6 +49,10 @@ export function openSqlitePlace(): SqlitePlace {
       const database = new DatabaseSync(address.store, { timeout: 10_000 })
       database.exec(tables)
       database.close()
+    },
+    async migrate({ sqlite }) {
+      await using store = sqlite.sqlite({ path: address.store, migrate: 'off' })
+      return await upgrade(store.operations?.schema)
     },
     async waiting() {
       const [outbox] = read<{ n: number }>(address.store, 'SELECT count(*) AS n FROM mersal_outbox')
@@ -55,8 +67,12 @@ export function openSqlitePlace(): SqlitePlace {
       const sql = 'SELECT count(*) AS n FROM mersal_outbox WHERE token IN (SELECT value FROM json_each(?)) AND visible_at > ?'
       return read<{ n: number }>(address.store, sql, JSON.stringify(tokens), String(Date.now()))[0]?.n ?? 0
     },
-    async truth() {
-      return truth((file, sql, ...values) => read(address[file], sql, ...values))
+    async truth(source) {
+      const found = truth((file, sql, ...values) => read(address[file], sql, ...values))
+      const count = (table: string): number => read<{ n: number }>(address.store, `SELECT count(*) AS n FROM ${table}`)[0]?.n ?? 0
+      await using store = source.sqlite.sqlite({ path: address.store, migrate: 'off' })
+      const expected = { pending: count('mersal_outbox'), dead: count('mersal_dead_letters') }
+      return { ...found, gauges: await wrongGauges(store, source, expected) }
     },
     async holdLock(ms) {
       const database = new DatabaseSync(address.store, { timeout: 10_000 })
@@ -66,14 +82,15 @@ export function openSqlitePlace(): SqlitePlace {
       database.close()
     },
     async [Symbol.asyncDispose]() {
-      rmSync(folder, { recursive: true, force: true })
+      if (disk === undefined) rmSync(folder, { recursive: true, force: true })
+      await disk?.[Symbol.asyncDispose]()
     },
   }
 }
 
 type Read = <Row>(file: 'store' | 'broker', sql: string, ...values: string[]) => Row[]
 
-function truth(read: Read): Truth {
+function truth(read: Read): Omit<Truth, 'gauges'> {
   const committed = read<Omit<Committed, 'at'> & { key: string | null }>(
     'store',
     'SELECT id, topic, key, digest FROM business ORDER BY place',

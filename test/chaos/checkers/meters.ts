@@ -1,0 +1,74 @@
+/** Whether what the processes say about themselves is what the history says about them. */
+import type { Line } from '../history.ts'
+import type { Readings } from '../meters.ts'
+import type { Evidence } from './evidence.ts'
+import { lifeOf, settlementsIn } from './evidence.ts'
+import type { Checker } from './finding.ts'
+
+type Counts = Map<string, Map<string, number>>
+
+function count(counts: Counts, life: string, name: string, by: number): void {
+  const own = counts.get(life) ?? new Map<string, number>()
+  counts.set(life, own.set(name, (own.get(name) ?? 0) + by))
+}
+
+function counted(line: Line): readonly [name: string, by: number] | undefined {
+  if (line.op === 'publish' && line.phase !== 'invoke') return [`published ${line.kind}`, 1]
+  if (line.op === 'claim' && line.phase === 'ok') return ['claimed', line.rows.length]
+  if (line.op === 'settle' && line.phase === 'ok') return ['settled too late', line.stale]
+  if (line.op === 'handle' && line.phase === 'ok') return ['delivered', 1]
+  return undefined
+}
+
+/** The same names as the readings have. */
+function history({ lines }: Evidence): Counts {
+  const counts: Counts = new Map()
+  for (const line of lines) {
+    const found = counted(line)
+    if (found !== undefined) count(counts, lifeOf(line), ...found)
+  }
+  for (const { life, rows, outcome } of settlementsIn(lines)) {
+    if (outcome === 'ok' || outcome === 'stale') count(counts, life, 'settled', rows.length)
+  }
+  for (const [, own] of counts) own.set('settled', (own.get('settled') ?? 0) - (own.get('settled too late') ?? 0))
+  return counts
+}
+
+/** Names whose readings the history knows as well. */
+const compared = ['claimed', 'settled', 'settled too late', 'delivered']
+
+/** What does not fit, as text. */
+function wrong(readings: Readings, own: ReadonlyMap<string, number>): string[] {
+  const happened = (name: string): number => own.get(name) ?? 0
+  const said = (name: string): number => readings[name] ?? 0
+  const differ = compared.flatMap((name) =>
+    said(name) === happened(name) ? [] : [`'${name}' is ${said(name)}, but there were ${happened(name)}`],
+  )
+  // A relay that gave up waiting counts an answer as unknown, whatever came later.
+  const tooMany = ['published confirmed', 'published refused'].flatMap((name) =>
+    said(name) <= happened(name) ? [] : [`'${name}' is ${said(name)}, but there were only ${happened(name)}`],
+  )
+  const answers = (count: (name: string) => number): number =>
+    count('published confirmed') + count('published refused') + count('published unknown')
+  const missing = answers(happened) - answers(said)
+  return [...differ, ...tooMany, ...(missing > 0 ? [`${missing} answers of the broker were not counted`] : [])]
+}
+
+export const metricsTruth: Checker = {
+  check: 'metricsTruth',
+  says: 'the counters of a process, or the gauges of the outbox at rest, are not what happened',
+  find(evidence) {
+    const { lines, truth } = evidence
+    const known = history(evidence)
+    // Whoever was forced to stop has given up what it would have counted.
+    const orderly = new Set(
+      lines.flatMap((line) => (line.op === 'exit' && line.how === 'exit 0' ? [lifeOf({ proc: line.of, life: line.ofLife })] : [])),
+    )
+    const found = lines.flatMap((line) => {
+      const life = lifeOf(line)
+      if (line.op !== 'meters' || !orderly.has(life)) return []
+      return wrong(line.readings, known.get(life) ?? new Map<string, number>()).map((text) => `${life}: ${text}`)
+    })
+    return [...found, ...truth.gauges]
+  },
+}
