@@ -4,7 +4,7 @@ import { now, readHistory } from '../history.ts'
 import type { Disk } from '../places/disk.ts'
 import { type Nemesis, onPostgres, onSqlite, type PostgresScene, type Scene, upTo } from './nemesis.ts'
 
-const PATIENCE_MS = 15_000
+const PATIENCE_MS = 30_000
 /** `53100`: PostgreSQL. `SQLITE_FULL`: 13; or a file beside the database could not grow. */
 const full = /53100|No space left on device|database or disk is full|disk I\/O error/
 
