@@ -1,2 +1,3 @@
+export type { BundleOptions as RabbitBundleOptions } from './transports/rabbitmq/bundle-options.ts'
 export { rabbitmq, type RabbitTransport } from './transports/rabbitmq/transport.ts'
 export type { Connect as RabbitConnect, RabbitOptions } from './transports/rabbitmq/options.ts'

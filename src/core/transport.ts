@@ -36,6 +36,11 @@ export interface TransportFeatures {
    * at most one unconfirmed message per key.
    */
   readonly ordering: 'none' | 'per-key'
+  /**
+   * For a transport without that promise which sends several messages as one: for how many of these
+   * messages of one key, counted from the first, it holds all the same when they come in one call.
+   */
+  readonly together?: (messages: readonly OutgoingMessage[]) => number
   /** Largest body plus headers, in bytes, that a message may have. Checked when it is sent. */
   readonly maxMessageBytes: number
 }

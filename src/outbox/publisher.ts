@@ -8,6 +8,7 @@ import { backoffMs } from '../lib/backoff.ts'
 import { createHands, type Hands } from './hands.ts'
 import type { Batch, PublisherPorts, Terms } from './batch.ts'
 import { toRuns, type Run } from './run.ts'
+import { togetherOf } from './together.ts'
 import { settlementOf } from './settle-policy.ts'
 import { watchDeadlines } from './deadlines.ts'
 
@@ -64,7 +65,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     if (breakers.troubled && !admitted(batch, run, row)) return end(batch, run)
     const transport = ports.transports.get(row.message.to.transport)
     if (transport === undefined) return answerUnknownTransport(batch, run, row)
-    const stretch = transport.features.ordering === 'per-key' && run.probe === undefined ? stretchOf(run) : 1
+    const stretch = transport.features.ordering === 'per-key' && run.probe === undefined ? stretchOf(run) : togetherOnly(run, transport)
     run.handed = run.next + stretch
     run.unanswered = stretch
     for (let index = run.next; index < run.handed; index++) batch.hands.add(transport, run, index)
@@ -76,6 +77,11 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     const admission = breakers.admit(destination)
     if (admission === 'probe') run.probe = destination
     return admission !== 'no'
+  }
+
+  function togetherOnly(run: Run, transport: Transport): number {
+    if (transport.features.together === undefined || run.probe !== undefined) return 1
+    return togetherOf(transport, run.rows.slice(run.next, run.next + stretchOf(run)))
   }
 
   /** How many rows from `next` on go to the same transport, none of them paused or to a destination in trouble. */

@@ -1,12 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as wait } from 'node:timers/promises'
-import { type ChannelModel, connect } from 'amqplib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Transport } from '../../src/core/transport.ts'
-import { rabbitmq, type RabbitOptions, type RabbitTransport } from '../../src/rabbitmq.ts'
+import type { RabbitOptions } from '../../src/rabbitmq.ts'
 import { type TransportHarness, transportContract } from '../../src/testing/index.ts'
 import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
-import { cut, plainClient } from '../rabbitmq/plain-client.ts'
+import { rabbitHarness } from '../rabbitmq/contract-harness.ts'
+import { plainClient } from '../rabbitmq/plain-client.ts'
 
 const here = await rabbitIsHere()
 let place: Awaited<ReturnType<typeof openVhost>>
@@ -18,41 +16,7 @@ afterAll(async () => {
   if (here) await place[Symbol.asyncDispose]()
 })
 
-function harness(options: RabbitOptions = {}): TransportHarness {
-  const prefix = randomUUID().slice(0, 8)
-  const transports = new Map<Transport, ChannelModel[]>()
-  const open = (): RabbitTransport => {
-    const models: ChannelModel[] = []
-    const transport = rabbitmq({
-      connect: async () => {
-        const model = await connect(place.url, { noDelay: true })
-        models.push(model)
-        return model
-      },
-      eventsExchange: `${prefix}.events`,
-      maxMessageBytes: 2_000_000,
-      logger: false,
-      // No broker is killed here.
-      newQueuePauseMs: 0,
-      ...options,
-    })
-    transports.set(transport, models)
-    return transport
-  }
-  return {
-    open: () => Promise.resolve(open()),
-    name: (label) => `${prefix}.${label}`,
-    elapse: (ms) => wait(ms),
-    crash: async (transport) => {
-      transports.get(transport)?.forEach(cut)
-      await transport[Symbol.asyncDispose]()
-    },
-    deadLetters: (queue) => open().deadLettersOf(queue),
-    [Symbol.asyncDispose]: async () => {
-      await Promise.all([...transports.keys()].map((transport) => transport[Symbol.asyncDispose]()))
-    },
-  }
-}
+const harness = (options: RabbitOptions = {}): TransportHarness => rabbitHarness(place.url, options)
 
 describe.skipIf(!here)('RabbitMQ transport', () => {
   for (const item of transportContract) {

@@ -22,6 +22,25 @@ describe('publishing', () => {
     expect(transport.calls).toEqual([['a1', 'a2', 'a3']])
   })
 
+  test('a transport that sends several as one gets so many of a key, and the next when those are confirmed', async () => {
+    const bundling = testTransport()
+    bundling.features = {
+      ...bundling.features,
+      together: (messages) => messages.findLastIndex(({ id }) => id <= 'a2') + 1 || messages.length,
+    }
+    const { add, transport } = start({}, { transport: bundling })
+    transport.behaviour = undefined
+    await add(message('a1', { key: 'a' }), message('a2', { key: 'a' }), message('a3', { key: 'a' }), message('a4', { key: 'a' }))
+    await until(() => transport.calls.length > 0, 'the publish')
+    expect(transport.calls).toEqual([['a1', 'a2']])
+    transport.published[0]?.answer(confirmed)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(transport.calls).toHaveLength(1)
+    transport.published[1]?.answer(confirmed)
+    await until(() => transport.calls.length === 2, 'the next of the key')
+    expect(transport.calls[1]).toEqual(['a3', 'a4'])
+  })
+
   test('a refusal is tried again later, and the later rows of its key are given back in the same settle', async () => {
     const { add, clock, settlements, transport, sent } = start({ retry: { firstMs: 1000, longestMs: 1000 } })
     transport.behaviour = ({ id }, time) => (id === 'a1' && time === 1 ? refusedOnce : confirmed)

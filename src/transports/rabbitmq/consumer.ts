@@ -8,8 +8,10 @@ import { linkAbort } from '../../lib/linked-abort.ts'
 import type { Describe } from './address.ts'
 import { attemptOf, toEnvelope } from './envelope.ts'
 import { closeQuietly, type Link, within } from './link.ts'
+import { handleBundle, isBundle } from './opened.ts'
 import type { RabbitSettings } from './options.ts'
 import type { Answer, Hold, Settler } from './settle.ts'
+import { createSlots, type Slots } from './slots.ts'
 
 const backoff = { firstMs: 500, longestMs: 3000 }
 
@@ -105,10 +107,11 @@ export class Consumer implements AsyncDisposable {
 
   async #listen(channel: Channel, concurrency: number, lost: AbortSignal): Promise<void> {
     await channel.prefetch(concurrency)
+    const slots = createSlots(concurrency, lost, this.#stopping.signal)
     const receive = (message: ConsumeMessage | null): void => {
       // The broker cancelled: the queue was deleted or moved. Closing leads to a new beginning.
       if (message === null) void closeQuietly(channel)
-      else this.#receive(this.#holdOf(message, channel, lost))
+      else this.#receive(this.#holdOf(message, channel, lost), slots)
     }
     const { consumerTag } = await channel.consume(this.#consumption.queue, receive)
     this.#current = { channel, consumerTag }
@@ -127,18 +130,35 @@ export class Consumer implements AsyncDisposable {
     return { message, queue: this.#consumption.queue, lost, stopping: this.#stopping.signal, answer }
   }
 
-  #receive(hold: Hold): void {
-    const work = this.#handle(hold)
+  #receive(hold: Hold, slots: Slots): void {
+    const work = this.#handle(hold, slots)
     this.#inHand.add(work)
     void work.finally(() => this.#inHand.delete(work))
   }
 
-  async #handle(hold: Hold): Promise<void> {
-    const { settler } = this.#parts
+  async #handle(hold: Hold, slots: Slots): Promise<void> {
+    const { settler, settings } = this.#parts
     // Came after the stop: not begun, so it goes back.
     if (this.#stopping.signal.aborted) return settler.settle(hold, { kind: 'release' })
     if (settler.waitOf(hold) > 0) return settler.waitAgain(hold)
-    return settler.settle(hold, await this.#ask(hold))
+    if (!isBundle(hold.message)) return this.#inTurn(hold, slots)
+    // Separate messages go to the end of the queue. Where the order matters more, a lost connection must not do that.
+    const apartAfter = settings.singleActiveConsumer ? 2 : 1
+    return handleBundle(hold, { settler, inTurn: (member) => this.#inTurn(member, slots), apartAfter })
+  }
+
+  /** The prefetch counts bundles, so the messages in them wait here. */
+  async #inTurn(hold: Hold, slots: Slots): Promise<void> {
+    const turn = slots.take()
+    if (turn !== undefined) await turn
+    try {
+      // The broker delivers it again.
+      if (hold.lost.aborted) return
+      const disposition: Disposition = this.#stopping.signal.aborted ? { kind: 'release' } : await this.#ask(hold)
+      await this.#parts.settler.settle(hold, disposition)
+    } finally {
+      slots.give()
+    }
   }
 
   async #ask({ message, queue, lost }: Hold): Promise<Disposition> {

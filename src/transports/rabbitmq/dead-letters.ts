@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto'
 import type { Channel, GetMessage } from 'amqplib'
 import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-letter.ts'
 import { checkNumber } from '../../core/options.ts'
-import { attemptOf, copyProperties, headerTable, numberIn, ownHeaders, toEnvelope } from './envelope.ts'
+import { attemptOf, copyProperties, type HeaderTable, headerTable, numberIn, ownHeaders, toEnvelope } from './envelope.ts'
 import { systemClock } from '../../lib/clock.ts'
 import type { Link } from './link.ts'
 import type { Publisher } from './publisher.ts'
+import { membersOf } from './opened.ts'
 import { deadQueueOf } from './topology.ts'
 
 const reasons: ReadonlySet<string> = new Set<DeadReason>([
@@ -58,6 +59,18 @@ function toDeadLetter(queue: string, message: GetMessage): DeadLetter {
   }
 }
 
+/** A bundle that was given up as a whole stands for its messages. */
+function lettersIn(message: GetMessage): readonly GetMessage[] {
+  const { [ownHeaders.reason]: reason, [ownHeaders.error]: error, [ownHeaders.diedAt]: diedAt, ...rest } = headerTable(message)
+  const own = {
+    ...(reason === undefined ? {} : { [ownHeaders.reason]: reason }),
+    ...(diedAt === undefined ? {} : { [ownHeaders.diedAt]: diedAt }),
+    [ownHeaders.error]: error ?? brokerReason(message),
+    [ownHeaders.attempts]: numberIn(rest, ownHeaders.attempts, 0, attemptOf(message)),
+  }
+  return membersOf(message, own) ?? [message]
+}
+
 type Seen = 'seen' | 'removed' | 'stop'
 type Visit = (queue: string, message: GetMessage, channel: Channel) => Promise<Seen>
 
@@ -82,19 +95,18 @@ export class RabbitDeadLetters implements DeadLetterBox {
     const letters: DeadLetter[] = []
     let begun = query.after === undefined
     await this.#visit(async (queue, message) => {
-      if (begun) letters.push(toDeadLetter(queue, message))
-      else begun = keyOf(queue, message) === query.after
-      return letters.length < limit ? 'seen' : 'stop'
+      for (const letter of lettersIn(message)) {
+        if (begun) letters.push(toDeadLetter(queue, letter))
+        else begun = keyOf(queue, letter) === query.after
+        if (letters.length === limit) return 'stop'
+      }
+      return 'seen'
     })
     return letters
   }
 
   async retry(keys: readonly string[]): Promise<number> {
-    return this.#remove(keys, async (queue, message) => {
-      const parcel = { exchange: '', routingKey: queue, content: message.content, properties: copyProperties(message, {}) }
-      const outcome = await this.#publisher.send(parcel)
-      if (outcome.kind !== 'confirmed') throw outcome.error
-    })
+    return this.#remove(keys, (queue, message) => this.#put(queue, message, {}))
   }
 
   async discard(keys: readonly string[]): Promise<number> {
@@ -106,13 +118,25 @@ export class RabbitDeadLetters implements DeadLetterBox {
     let removed = 0
     if (wanted.size === 0) return 0
     await this.#visit(async (queue, message, channel) => {
-      if (!wanted.has(keyOf(queue, message))) return 'seen'
-      await before(queue, message)
+      const letters = lettersIn(message)
+      const mine = letters.filter((letter) => wanted.has(keyOf(queue, letter)))
+      if (mine.length === 0) return 'seen'
+      // The others of a bundle stay, each by itself.
+      for (const letter of letters) {
+        if (mine.includes(letter)) await before(queue, letter)
+        else await this.#put(deadQueueOf(queue), letter, headerTable(letter))
+      }
       channel.ack(message)
-      removed++
+      removed += mine.length
       return 'removed'
     })
     return removed
+  }
+
+  async #put(queue: string, message: GetMessage, headers: HeaderTable): Promise<void> {
+    const parcel = { exchange: '', routingKey: queue, content: message.content, properties: copyProperties(message, headers) }
+    const outcome = await this.#publisher.send(parcel)
+    if (outcome.kind !== 'confirmed') throw outcome.error
   }
 
   async #visit(visit: Visit): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Message, MessageProperties, Options } from 'amqplib'
 import { type Envelope, headerNames } from '../../core/message.ts'
 import { byteLength, printable } from '../../lib/text.ts'
+import { BUNDLE_CONTENT_TYPE } from './bundle-format.ts'
 
 /** Headers with this beginning belong to this transport and never reach a handler. */
 const OWN = 'x-mersal-'
@@ -25,6 +26,11 @@ export type HeaderTable = Readonly<Record<string, unknown>>
 
 function transient(name: string): boolean {
   return name.startsWith(OWN) || OF_THE_BROKER.test(name)
+}
+
+/** Without what belongs to the transport and to the broker. */
+export function withoutTransient(headers: HeaderTable): HeaderTable {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !transient(name)))
 }
 
 export function headerTable(message: { readonly properties: Pick<MessageProperties, 'headers'> }): HeaderTable {
@@ -64,6 +70,8 @@ export function toProperties({ id, type, headers }: Envelope): Options.Publish {
 export function headerProblem(headers: Envelope['headers']): string | undefined {
   for (const name of Object.keys(headers)) {
     const lower = name.toLowerCase()
+    if (lower === headerNames.contentType && headers[name] === BUNDLE_CONTENT_TYPE)
+      return `the content type '${BUNDLE_CONTENT_TYPE}' belongs to the transport`
     if (transient(lower) || name === '__proto__') return `the header '${printable(name, 60)}' belongs to the transport`
     if (lower !== name && Object.hasOwn(headers, lower)) return `the header '${printable(lower, 60)}' is given twice, in different case`
   }
@@ -77,8 +85,7 @@ export function headerProblem(headers: Envelope['headers']): string | undefined 
 export function copyProperties(message: Message, extra: HeaderTable): Options.Publish {
   const { expiration: _, userId: __, clusterId: ___, deliveryMode: ____, headers: _____, ...kept } = message.properties
   const given = Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined))
-  const headers = Object.fromEntries(Object.entries(headerTable(message)).filter(([name]) => !transient(name)))
-  return { ...given, headers: { ...headers, ...extra } }
+  return { ...given, headers: { ...withoutTransient(headerTable(message)), ...extra } }
 }
 
 export function toBuffer(body: Uint8Array): Buffer {

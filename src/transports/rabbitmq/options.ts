@@ -6,6 +6,7 @@ import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts
 import { isName, nameRule } from '../../core/validation.ts'
 import { parseAddress } from './address.ts'
 import { checkQueueArguments } from './audit.ts'
+import { type BundleOptions, type BundleSettings, checkBundles } from './bundle-options.ts'
 
 /** Opens a connection with amqplib; called again whenever one was lost, at most once a second. */
 export type Connect = () => Promise<ChannelModel>
@@ -37,6 +38,8 @@ export interface RabbitOptions {
   readonly eventsExchange?: string
   /** What becomes of an event that no queue takes: `refuse` answers `unroutable`, `discard` answers `confirmed`. Default 'refuse'. */
   readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
+  /** Publishes several messages to one queue in one broker message. Default: each in one of its own. Bundles are opened with and without it. */
+  readonly bundles?: BundleOptions
   /** Largest body plus headers, in bytes. Not above `max_message_size` of the broker. Default 16 MiB. */
   readonly maxMessageBytes?: number
   /** A publish that is not answered for so long is `unknown`. Default 10000. */
@@ -58,6 +61,7 @@ export interface RabbitSettings {
   readonly singleActiveConsumer: boolean
   readonly eventsExchange: string
   readonly discardUnroutedEvents: boolean
+  readonly bundles: BundleSettings | undefined
   readonly maxMessageBytes: number
   readonly confirmTimeoutMs: number
   readonly connectTimeoutMs: number
@@ -76,6 +80,7 @@ const known = [
   'singleActiveConsumer',
   'eventsExchange',
   'eventsWithoutSubscribers',
+  'bundles',
   'maxMessageBytes',
   'confirmTimeoutMs',
   'connectTimeoutMs',
@@ -121,6 +126,7 @@ export function rabbitSettings(given: RabbitOptions): RabbitSettings {
     ['refuse', 'discard'] as const,
     'refuse',
   )
+  const maxMessageBytes = checkNumber('rabbitmq.maxMessageBytes', given.maxMessageBytes, { default: 16 << 20, min: 1024, max: 512 << 20 })
   const time = (field: 'confirmTimeoutMs' | 'connectTimeoutMs'): number =>
     checkNumber(`rabbitmq.${field}`, given[field], { default: 10_000, min: 10, max: 600_000 })
   return {
@@ -132,7 +138,8 @@ export function rabbitSettings(given: RabbitOptions): RabbitSettings {
     singleActiveConsumer: checkBoolean('singleActiveConsumer', given.singleActiveConsumer),
     eventsExchange: checkExchange(given.eventsExchange),
     discardUnroutedEvents: unrouted === 'discard',
-    maxMessageBytes: checkNumber('rabbitmq.maxMessageBytes', given.maxMessageBytes, { default: 16 << 20, min: 1024, max: 512 << 20 }),
+    bundles: checkBundles(given.bundles, maxMessageBytes),
+    maxMessageBytes,
     confirmTimeoutMs: time('confirmTimeoutMs'),
     connectTimeoutMs: time('connectTimeoutMs'),
     heartbeatSeconds: checkNumber('rabbitmq.heartbeatSeconds', given.heartbeatSeconds, { default: 6, min: 1, max: 60 }),

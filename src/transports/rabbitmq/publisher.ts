@@ -65,6 +65,11 @@ export class Publisher {
     this.#describe = describe
   }
 
+  /** Largest body that the broker takes, as far as it is known. */
+  get brokerLimit(): number {
+    return this.#brokerLimit
+  }
+
   publish(messages: readonly OutgoingMessage[], { signal }: PublishOptions = {}): readonly Promise<PublishOutcome>[] {
     const stop = stopOn(signal)
     return messages.map((message) => this.one(message, stop))

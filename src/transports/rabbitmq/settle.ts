@@ -108,6 +108,14 @@ export class Settler {
     return this.#move(hold, () => ({ target: hold.queue, headers: unchanged(hold), prepare: nothing, dead: false, once: true }))
   }
 
+  /** Puts a message of a bundle at the end of the queue by itself, with the same attempt. False if that could not be done now. */
+  async moveApart(hold: Hold): Promise<boolean> {
+    const moved = await this.#attempt(hold, { target: hold.queue, headers: unchanged(hold), prepare: nothing, dead: false })
+    if (moved !== 'moved') return false
+    hold.answer('ack')
+    return true
+  }
+
   #retry(hold: Hold, { delayMs, error }: Extract<Disposition, { kind: 'retry' }>): Promise<void> {
     const { message, queue } = hold
     const headers = { [ownHeaders.attempt]: attemptOf(message) + 1, [ownHeaders.history]: history(message, error) }

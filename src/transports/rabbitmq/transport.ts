@@ -5,13 +5,14 @@ import type { Examinable, Finding } from '../../core/operations.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { Consumption, PublishOptions, PublishOutcome, Transport, TransportFeatures } from '../../core/transport.ts'
 import { type Describe, describer } from './address.ts'
+import { Bundler } from './bundler.ts'
 import { Consumer, type OnDelivery } from './consumer.ts'
 import { RabbitDeadLetters } from './dead-letters.ts'
 import { examine } from './examine.ts'
 import { Link, opener, Pace } from './link.ts'
 import { type RabbitOptions, rabbitSettings, type RabbitSettings } from './options.ts'
 import { OwnQueues } from './own-queues.ts'
-import { Publisher } from './publisher.ts'
+import { Publisher, stopOn } from './publisher.ts'
 import { Settler } from './settle.ts'
 import { checkQueueName, Topology } from './topology.ts'
 
@@ -41,6 +42,7 @@ class RabbitmqTransport implements RabbitTransport {
   readonly #sending: Link
   readonly #topology: Topology
   readonly #publisher: Publisher
+  readonly #bundler: Bundler | undefined
   readonly #settler: Settler
   readonly #consumers = new Set<Consumer>()
   readonly #own: OwnQueues
@@ -48,7 +50,6 @@ class RabbitmqTransport implements RabbitTransport {
 
   constructor(settings: RabbitSettings) {
     this.#settings = settings
-    this.features = { ordering: 'none', maxMessageBytes: settings.maxMessageBytes }
     this.#describe = describer(secretsOf(settings), 'address' in settings.source ? settings.source.address.vhost : undefined)
     const shared = {
       open: opener(settings),
@@ -63,6 +64,13 @@ class RabbitmqTransport implements RabbitTransport {
     this.#own = new OwnQueues(this.#topology, settings, (queue) => this.#letGo(queue))
     const preparing = (to: OutgoingMessage['to']): Promise<void> | undefined => this.#own.missing(to)
     this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe, { preparing })
+    const bundler = settings.bundles === undefined ? undefined : new Bundler(this.#publisher, settings.bundles)
+    this.#bundler = bundler
+    this.features = {
+      ordering: 'none',
+      maxMessageBytes: settings.maxMessageBytes,
+      ...(bundler === undefined ? {} : { together: (messages) => bundler.together(messages) }),
+    }
     // A channel of their own for retries and dead letters: a retry queue that answers nothing must not hold up what is published.
     const moves = new Publisher(this.#sending, this.#topology, settings, this.#describe, { leavesSilentChannels: true })
     this.#settler = new Settler(moves, this.#topology, settings)
@@ -70,7 +78,9 @@ class RabbitmqTransport implements RabbitTransport {
   }
 
   publish(messages: readonly OutgoingMessage[], options?: PublishOptions): readonly Promise<PublishOutcome>[] {
-    return this.#publisher.publish(messages, options)
+    return this.#bundler === undefined
+      ? this.#publisher.publish(messages, options)
+      : this.#bundler.publish(messages, stopOn(options?.signal))
   }
 
   async subscribe(queue: string, topics: readonly string[], { remove = false }: { readonly remove?: boolean } = {}): Promise<void> {

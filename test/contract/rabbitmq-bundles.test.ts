@@ -1,0 +1,73 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { Transport } from '../../src/core/transport.ts'
+import type { RabbitTransport } from '../../src/rabbitmq.ts'
+import { transportContract } from '../../src/testing/index.ts'
+import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { rabbitHarness } from '../rabbitmq/contract-harness.ts'
+
+const here = await rabbitIsHere()
+let place: Awaited<ReturnType<typeof openVhost>>
+
+beforeAll(async () => {
+  if (here) place = await openVhost()
+})
+afterAll(async () => {
+  if (here) await place[Symbol.asyncDispose]()
+})
+
+const COMPANION = 'companion'
+let bundled = 0
+
+/** Nobody travels alone: each message has one before and one behind it in the same call, which only this wrapper sees. */
+function accompanied(transport: RabbitTransport): Transport {
+  const companion = ({ to }: OutgoingMessage): OutgoingMessage => ({
+    id: randomUUID(),
+    type: COMPANION,
+    headers: {},
+    body: Buffer.of(),
+    to,
+  })
+  return {
+    name: transport.name,
+    features: transport.features,
+    publish: (messages, options) =>
+      transport
+        .publish(
+          messages.flatMap((message) => [companion(message), message, companion(message)]),
+          options,
+        )
+        .filter((_, index) => index % 3 === 1),
+    subscribe: (queue, topics, options) => transport.subscribe(queue, topics, options),
+    consume: (consumption, onDelivery) =>
+      transport.consume(consumption, (delivery) => {
+        if (delivery.message.type !== COMPANION) return onDelivery(delivery)
+        bundled++
+        return Promise.resolve({ kind: 'ack' })
+      }),
+    [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+  }
+}
+
+describe.skipIf(!here)('RabbitMQ transport with bundles', () => {
+  for (const item of transportContract) {
+    test(item.name, async () => {
+      await using opened = rabbitHarness(place.url, { bundles: { events: true } })
+      await item.run(opened)
+    })
+  }
+})
+
+describe.skipIf(!here)('RabbitMQ transport on classic queues, every message in a bundle', () => {
+  for (const item of transportContract) {
+    test(item.name, async () => {
+      await using opened = rabbitHarness(place.url, { queueType: 'classic', bundles: { events: true } }, accompanied)
+      await item.run(opened)
+    })
+  }
+
+  test('in which companions came, so there were bundles', () => {
+    expect(bundled).toBeGreaterThan(1000)
+  })
+})
