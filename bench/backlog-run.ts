@@ -77,8 +77,10 @@ async function fill(client: Client, url: string, { kind, count, keys, queue }: F
     case 'floor delete':
     case 'floor claimed':
     case 'floor overlap':
+    case 'floor overlap, tens':
       return await fillPlain(client, count)
     case 'mersal':
+    case 'mersal, bundles':
       return await fillOutbox(client, count, { queue, keys })
     case 'pg-boss':
       return await fillBoss(client, url, count)
@@ -95,7 +97,9 @@ const tables: Readonly<Partial<Record<RelayKind, string>>> = {
   'floor delete': 'bench.plain',
   'floor claimed': 'bench.plain',
   'floor overlap': 'bench.plain',
+  'floor overlap, tens': 'bench.plain',
   mersal: 'bench.outbox',
+  'mersal, bundles': 'bench.outbox',
   'pg-boss': `pgboss.job where state <> 'completed' and name = 'bench'`,
   'graphile-worker': 'graphile_worker._private_jobs',
   'pg-transactional-outbox': unprocessed,

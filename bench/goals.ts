@@ -120,6 +120,12 @@ export const goals: readonly Goal[] = [
     value: quotient('relay quorum', [keyed, 'hand-written, one reader']),
     least: 0.95,
   },
+  ...(['classic', 'quorum'] as const).map((type) => ({
+    section: 'relay',
+    text: `${type} queue, bundles of ten: of one by one`,
+    value: quotient(`relay ${type}`, ['Mersal, bundles of ten', keyed]),
+    least: 4,
+  })),
   {
     section: 'relay',
     text: 'CPU seconds of relay and PostgreSQL per 100,000 messages',

@@ -15,6 +15,8 @@ export function jsonOf(number: number): Body {
   return { n: String(number).padStart(DIGITS, '0'), text: TEXT }
 }
 
+export const BODY_BYTES = 256
+
 export function bodyOf(number: number): Buffer {
   return Buffer.from(JSON.stringify(jsonOf(number)))
 }

@@ -1,7 +1,9 @@
 import { type Channel, type ConsumeMessage, connect } from 'amqplib'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Check, createCheck, upTo } from './check.ts'
-import { type Keys, numberOf } from './messages.ts'
+import { BODY_BYTES, type Keys, numberOf } from './messages.ts'
+import { decodeBundle } from '../src/transports/rabbitmq/bundle-format.ts'
+import { isBundle } from '../src/transports/rabbitmq/opened.ts'
 
 export type QueueType = 'classic' | 'quorum'
 
@@ -12,6 +14,16 @@ export interface BenchQueue extends AsyncDisposable {
   readBack(keys: Keys): Promise<Check>
   /** Calls back for each message that arrives from now on. */
   consume(onBody: (body: Buffer) => void): Promise<void>
+}
+
+/** Content type of several bodies in one message, without anything between them, from a hand-written relay. */
+export const BODIES_IN_ONE = 'application/x-bench-bodies'
+
+/** The numbers of what is in one broker message. */
+export function numbersIn({ content, properties }: Pick<ConsumeMessage, 'content' | 'properties'>): number[] {
+  if (isBundle({ properties })) return decodeBundle(content).map(({ body }) => numberOf(body))
+  if (properties.contentType !== BODIES_IN_ONE) return [numberOf(content)]
+  return Array.from({ length: Math.ceil(content.length / BODY_BYTES) }, (_, index) => numberOf(content.subarray(index * BODY_BYTES)))
 }
 
 let queues = 0
@@ -41,7 +53,7 @@ async function readBack(channel: Channel, queue: string, keys: Keys): Promise<Ch
   await channel.prefetch(2000)
   const onMessage = (message: ConsumeMessage | null): void => {
     if (message === null) return
-    check.saw(numberOf(message.content))
+    for (const number of numbersIn(message)) check.saw(number)
     channel.ack(message)
   }
   const { consumerTag } = await channel.consume(queue, onMessage)

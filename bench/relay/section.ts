@@ -31,6 +31,8 @@ async function relayTo(queueType: QueueType, effort: Effort): Promise<Table> {
     candidate('hand-written, claim then delete', { kind: 'floor claimed', count: many }),
     candidate('Mersal, 1,000 keys', { kind: 'mersal', count: many }),
     candidate('Mersal, no keys', { kind: 'mersal', count: many, keys: 0 }),
+    candidate('hand-written, one reader, ten in one', { kind: 'floor overlap, tens', count: many }),
+    candidate('Mersal, bundles of ten', { kind: 'mersal, bundles', count: many }),
     ...(peers ? [candidate('pg-boss', { kind: 'pg-boss', count: some })] : []),
     ...(peers ? [candidate('graphile-worker', { kind: 'graphile-worker', count: some })] : []),
     ...(peers ? [candidate('pg-transactional-outbox', { kind: 'pg-transactional-outbox', count: few })] : []),

@@ -39,8 +39,11 @@ export const mersal: OpenRelay = async (job, sink) => {
   }
 }
 
-function transportFor({ rabbit }: RelayJob, sink: Sink): Transport {
-  if (rabbit !== undefined) return rabbitmq({ url: rabbit.url, queueType: rabbit.type, logger: silentLogger })
+function transportFor({ rabbit, kind }: RelayJob, sink: Sink): Transport {
+  if (rabbit !== undefined) {
+    const bundles = kind === 'mersal, bundles' ? { bundles: { messages: 10 } } : {}
+    return rabbitmq({ url: rabbit.url, queueType: rabbit.type, logger: silentLogger, ...bundles })
+  }
   const confirmed: Promise<PublishOutcome> = Promise.resolve({ kind: 'confirmed' })
   return {
     name: 'counting',

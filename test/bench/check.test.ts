@@ -1,6 +1,9 @@
+import type { MessageProperties } from 'amqplib'
 import { expect, test } from 'vitest'
 import { createCheck, upTo } from '../../bench/check.ts'
 import { bodyOf, evenKeys, numberOf } from '../../bench/messages.ts'
+import { BODIES_IN_ONE, numbersIn } from '../../bench/rabbit-queue.ts'
+import { BUNDLE_CONTENT_TYPE, bytesInBundle, EMPTY_BUNDLE_BYTES, encodeBundle } from '../../src/transports/rabbitmq/bundle-format.ts'
 
 function faultsOf(numbers: readonly number[], ordered = true): string[] {
   const check = createCheck(evenKeys(2))
@@ -28,4 +31,18 @@ test('the order does not matter where none is promised', () => {
 test('a body has 256 bytes and its number in it', () => {
   expect(bodyOf(1_234_567)).toHaveLength(256)
   expect(numberOf(bodyOf(1_234_567))).toBe(1_234_567)
+})
+
+test('several bodies in one broker message are read as several, from a bundle and from a hand-written relay', () => {
+  const bodies = [3, 1, 2].map(bodyOf)
+  const envelopes = bodies.map((body, index) => ({ id: `${index}`, type: 't', headers: {}, body }))
+  const sizes = envelopes.map((envelope) => bytesInBundle(envelope) ?? 0)
+  const bundle = encodeBundle(
+    envelopes,
+    sizes.reduce((sum, size) => sum + size, EMPTY_BUNDLE_BYTES),
+  )
+  const read = (content: Buffer, contentType?: string): number[] => numbersIn({ content, properties: { contentType } as MessageProperties })
+  expect(read(bundle, BUNDLE_CONTENT_TYPE)).toEqual([3, 1, 2])
+  expect(read(Buffer.concat(bodies), BODIES_IN_ONE)).toEqual([3, 1, 2])
+  expect(read(bodyOf(7))).toEqual([7])
 })
