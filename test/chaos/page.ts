@@ -1,12 +1,17 @@
 /** Makes docs/reliability.md, and the table in the README, from the results in docs/reliability: `node test/chaos/page.ts`. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { MatrixResult } from '../crash-matrix/matrix.ts'
+import { matrixSection } from '../crash-matrix/table.ts'
 import { nemeses } from './nemeses/all.ts'
 import { promises, read, results, root, type Store, stores, sum, table, whole } from './page-parts.ts'
 import { readme, readmePath } from './readme-table.ts'
 import type { Result } from './report.ts'
 
 export const pagePath = join(root, 'docs/reliability.md')
+
+/** What `npm run crash-matrix -- --json` has printed. */
+const matrixFile = 'crash-matrix.json'
 
 /** What no run of this kind has ever tried. */
 const never: readonly string[] = [
@@ -116,7 +121,7 @@ order, heals everything, waits until nothing is left, and compares three things 
 after every action. The promises are those of [guarantees](guarantees.md). A run in which a planned fault did not land is *invalid*, and counts for nothing.
 
 ${parts.join('\n')}
-${mutantSection(read('mutants.json') as Mutants)}
+${existsSync(join(root, 'docs/reliability', matrixFile)) ? `${matrixSection(read(matrixFile) as MatrixResult)}\n` : ''}${mutantSection(read('mutants.json') as Mutants)}
 ## What was not tried
 
 ${never.map((text) => `- ${text}`).join('\n')}

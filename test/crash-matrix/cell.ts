@@ -1,0 +1,202 @@
+/** One cell of the matrix: real processes, one of them killed at the point, then drained and audited. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { postgresMigrationSql, postgresQueueMigrationSql } from '../../src/postgres.ts'
+import { rabbitmq } from '../../src/rabbitmq.ts'
+import { audit, type Counts, type Findings } from './audit.ts'
+import type { Place } from './place.ts'
+import { committed, goesNowhere, isPoison, keysOf, type Role, type Step, topics } from './plan.ts'
+import type { CellRun } from './points.ts'
+import { Processes } from './processes.ts'
+import { bindTap, cleanUp, incomingLetters, progressOf, putRight, remainsOf, type Site, waitingFor } from './remains.ts'
+import { oldRows, ownTables, straightQueues } from './tables.ts'
+import { unknownsIn } from './unknowns.ts'
+
+export interface Outcome {
+  readonly findings: Findings
+  readonly counts: Counts
+  readonly crashes: number
+  readonly seconds: number
+}
+
+const DEADLINE_MS = 120_000
+/** The last moments of all come right after the drain. */
+const LATE_MS = 5000
+let sites = 0
+
+/** Throws if a crash did not happen: such a run proves nothing. */
+export async function runCell(place: Place, run: CellRun): Promise<Outcome> {
+  const number = ++sites
+  const name = `m${process.pid}_${number}`
+  const site: Site = { place, schema: name, queue: name, exchange: `${name}.events`, straight: run.kind.road === 'straight' }
+  const folder = await mkdtemp(join(tmpdir(), 'mersal-matrix-'))
+  const processes = new Processes(site, run, folder)
+  const began = performance.now()
+  try {
+    await new Show(site, run, processes).play()
+    const { findings, counts } = audit(await remainsOf(site), {
+      straight: site.straight,
+      unknown: unknownsIn(folder),
+      victims: processes.victims,
+      outgoingLetters: run.trap.operator?.of !== 'outbox',
+      incomingLetters: incomingAfter(run),
+    })
+    return { findings, counts, crashes: processes.victims.length, seconds: (performance.now() - began) / 1000 }
+  } finally {
+    await processes.end()
+    await cleanUp(site)
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+function incomingAfter({ trap }: CellRun): 'there' | 'handled' | 'discarded' {
+  if (trap.operator?.of !== 'queue') return 'there'
+  return trap.operator.command[1] === 'retry' ? 'handled' : 'discarded'
+}
+
+/** What happens in a cell, one after the other. */
+class Show {
+  readonly #site: Site
+  readonly #run: CellRun
+  readonly #processes: Processes
+
+  constructor(site: Site, run: CellRun, processes: Processes) {
+    this.#site = site
+    this.#run = run
+    this.#processes = processes
+  }
+
+  async play(): Promise<void> {
+    const { trap } = this.#run
+    if (trap.victim === 'migrator') await this.#migrateAndDie()
+    await this.#prepare()
+    const crashed = this.#start()
+    await Promise.race([crashed, this.#quietWithoutCrash()])
+    await this.#quiet()
+    if (trap.operator !== undefined) await this.#operate(trap.operator)
+    await this.#processes.stop()
+    await this.#handOutTheRest()
+  }
+
+  /** A copy of a message that cannot be handled may have been in the hands of the consumer when it stopped. */
+  async #handOutTheRest(): Promise<void> {
+    for (let rounds = 0; rounds < 5 && (await waitingFor(this.#site)) > 0; rounds += 1) {
+      this.#processes.start('finance')
+      await this.#until(async () => ((await waitingFor(this.#site)) > 0 ? 'messages for the consumer' : undefined))
+      await this.#processes.stop()
+    }
+  }
+
+  async #migrateAndDie(): Promise<void> {
+    await this.#processes.dying('migrator', [this.#steps()])
+    const { rows } = await this.#site.place.pool.query<{ tables: number }>(
+      `select count(*)::int as tables from pg_tables where schemaname = $1 and tablename in ('outbox', 'inbox', 'sent', 'dead', 'pause', 'migration')`,
+      [this.#site.schema],
+    )
+    const tables = rows[0]?.tables ?? 0
+    if (tables !== 0 && tables !== 6) throw new Error(`a migration that was killed left ${tables} of 6 tables`)
+    await this.#processes.toTheEnd('migrator')
+  }
+
+  async #prepare(): Promise<void> {
+    const { site, options } = { site: this.#site, options: this.#run.trap.options }
+    const { schema, place, queue } = site
+    const migrated = this.#run.trap.victim === 'migrator'
+    const sql = [
+      ...(migrated ? [] : [postgresMigrationSql({ schema }), ...(site.straight ? [postgresQueueMigrationSql({ schema })] : [])]),
+      ownTables(schema),
+      oldRows(schema),
+    ]
+    for (const text of sql) await place.pool.query(text)
+    if (site.straight) {
+      if (migrated) await place.pool.query(`delete from ${schema}.queue`)
+      await place.pool.query(straightQueues(schema, queue))
+    } else {
+      await bindTap(site)
+      await using transport = rabbitmq({ url: place.broker, eventsExchange: site.exchange, newQueuePauseMs: 0, logger: false })
+      await transport.subscribe(queue, [topics.registered])
+    }
+    if (options?.kept !== true) await place.pool.query(`delete from ${schema}.sent`)
+  }
+
+  #steps(): readonly Step[] {
+    const { trap, later = 0 } = this.#run
+    return trap.steps.map((step, index) => (index === trap.steps.length - 1 ? { ...step, nth: (step.nth ?? 1) + later } : step))
+  }
+
+  /** Resolves when all deaths of the cell have happened and the last life is up. */
+  async #start(): Promise<void> {
+    const { kind, trap } = this.#run
+    const roles: readonly Role[] = kind.road === 'relay' ? ['finance', 'writer', 'relay'] : ['finance', 'writer']
+    const lives = trap.again === undefined ? [this.#steps()] : [this.#steps(), trap.again]
+    const deaths = roles.map(async (role) => {
+      // It finds something to claim at its first look.
+      if (role === 'relay' && trap.victim === 'relay') await this.#someAreWaiting()
+      if (role === trap.victim) await this.#processes.dying(role, lives)
+      this.#processes.start(role)
+    })
+    await Promise.all(deaths)
+  }
+
+  async #someAreWaiting(): Promise<void> {
+    while ((await progressOf(this.#site)).students < committed.length / 2) {
+      this.#processes.check()
+      await sleep(10)
+    }
+  }
+
+  async #isQuiet(): Promise<string | undefined> {
+    const progress = await progressOf(this.#site)
+    const poison = committed.filter(isPoison).length
+    const effects = committed.flatMap(keysOf).length - poison
+    const { kind, trap } = this.#run
+    const kept = trap.options?.kept === true && kind.road !== 'straight'
+    if (progress.students < committed.length || progress.outbox > 0 || progress.effects < effects) return JSON.stringify(progress)
+    if (progress.dead < committed.filter(goesNowhere).length) return 'no dead letter yet'
+    if (progress.old_inbox > 0 || (kept && progress.old_sent > 0)) return `old rows are still there: ${JSON.stringify(progress)}`
+    const letters = await incomingLetters(this.#site)
+    if (letters < poison) return `${letters} dead letters of the consumer`
+    return (await waitingFor(this.#site)) > 0 ? 'messages for the consumer' : undefined
+  }
+
+  async #quiet(): Promise<void> {
+    await this.#until(() => this.#isQuiet())
+  }
+
+  async #until(waiting: () => Promise<string | undefined>): Promise<void> {
+    const deadline = performance.now() + DEADLINE_MS
+    for (;;) {
+      const why = await waiting()
+      if (why === undefined) return
+      this.#processes.check()
+      if (performance.now() > deadline) throw new Error(`not quiet after ${DEADLINE_MS} ms: ${why}`)
+      await sleep(25)
+    }
+  }
+
+  async #quietWithoutCrash(): Promise<void> {
+    const { trap } = this.#run
+    if (trap.victim === 'operator' || trap.victim === 'migrator') return await this.#quiet()
+    await this.#quiet()
+    await sleep(LATE_MS, undefined, { ref: false })
+    const last = trap.steps.at(-1)
+    throw new Error(`invalid run: everything is drained, and the ${trap.victim} has not died at '${last?.moment}'`)
+  }
+
+  async #operate({ command, of }: { readonly command: readonly string[]; readonly of: 'outbox' | 'queue' }): Promise<void> {
+    if (command[1] === 'retry') await putRight(this.#site)
+    const args = of === 'queue' ? [...command.slice(0, 2), '--queue', this.#site.queue, ...command.slice(2)] : command
+    await this.#processes.dying('operator', [this.#steps()], args)
+    await this.#processes.toTheEnd('operator', args)
+    const effects = committed.flatMap(keysOf).length
+    await this.#until(async () => {
+      const progress = await progressOf(this.#site)
+      if (progress.outbox > 0 || (of === 'outbox' && progress.dead > 0)) return JSON.stringify(progress)
+      if (of !== 'queue') return undefined
+      if (command[1] === 'retry' && progress.effects < effects) return JSON.stringify(progress)
+      return (await incomingLetters(this.#site)) > 0 ? 'letters are still there' : undefined
+    })
+  }
+}

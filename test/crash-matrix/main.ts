@@ -1,0 +1,36 @@
+/** `npm run crash-matrix [-- --rounds N --at-once N --point P1,R4 --kind straight --json]` */
+import { parseArgs } from 'node:util'
+import { runMatrix, violations } from './matrix.ts'
+import { openPlace } from './place.ts'
+import { cells } from './points.ts'
+import { matrixTables } from './table.ts'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '1' },
+    'at-once': { type: 'string', default: '3' },
+    point: { type: 'string' },
+    kind: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  },
+})
+const chosen = cells.filter(
+  ({ point, kind }) =>
+    (values.point === undefined || values.point.split(',').includes(point.name)) &&
+    (values.kind === undefined || values.kind.split(';').includes(kind.name)),
+)
+const say = (text: string): void => void process.stderr.write(`  ${text}\n`)
+const enough = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => enough.abort())
+await using place = await openPlace()
+const result = await runMatrix(place, {
+  cells: chosen,
+  rounds: Number(values.rounds),
+  atOnce: Number(values['at-once']),
+  say,
+  enough: enough.signal,
+})
+process.stdout.write(values.json ? `${JSON.stringify(result, null, 2)}\n` : `${matrixTables(result)}\n`)
+const red = result.points.flatMap(({ results }) => Object.values(results)).filter((each) => violations(each) > 0)
+say(`${chosen.length} cells, ${red.length} red, ${result.seconds} s`)
+process.exitCode = enough.signal.aborted || red.length > 0 || chosen.length === 0 ? 1 : 0

@@ -1,0 +1,153 @@
+/** One process of a cell: `node worker.js` with its plan as JSON in the environment. The relay is `mersal relay`. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Pool, type PoolClient } from 'pg'
+import { command, event, Mersal, stopOnSignals } from '../../src/index.ts'
+import type { MessageTracker } from '../../src/core/tracker.ts'
+import type { Transport } from '../../src/core/transport.ts'
+import { postgres, postgresQueue, type PostgresClient } from '../../src/postgres.ts'
+import { rabbitmq } from '../../src/rabbitmq.ts'
+import {
+  failsFirst,
+  goesNowhere,
+  HOLD_MS,
+  isForeign,
+  isPoison,
+  isRolledBack,
+  keysOf,
+  NOWHERE,
+  type Part,
+  relay,
+  topics,
+  TRANSACTIONS,
+  type WorkerPlan,
+} from './plan.ts'
+import { notingUnknowns, withPublish } from './unknowns.ts'
+
+const plan = JSON.parse(process.env['CRASH_MATRIX_PLAN'] ?? '') as WorkerPlan
+const { kind, schema, role } = plan
+const Registered = event<Part>(topics.registered)
+const Billed = event<Part>(topics.billed)
+const Nowhere = command<Part>(topics.nowhere)
+
+const at = (moment: string): void => (globalThis as { crashMatrixAt?: (moment: string) => void }).crashMatrixAt?.(moment)
+
+const connection = { connectionString: plan.database, application_name: plan.name, ...(kind.pipeline ? { pipeline: true } : {}) }
+const pool = new Pool({ ...connection, max: 5 })
+const direct = Object.assign(new Pool({ ...connection, max: 8 }), { direct: true as const })
+for (const each of [pool, direct]) each.on('error', () => {})
+
+const migrate = role === 'migrator' ? 'auto' : 'check'
+const keepSentMs = plan.options.kept === true ? 3_600_000 : 0
+const store = postgres({ pool, relayPool: direct, schema, migrate, prepare: true, keepSentMs })
+
+function openTransport(): Transport {
+  if (kind.road === 'straight')
+    return postgresQueue({ pool, queuePool: direct, schema, migrate, visibilityMs: HOLD_MS, pollIntervalMs: 100 })
+  return rabbitmq({ url: plan.broker, eventsExchange: plan.exchange, newQueuePauseMs: 0, logger: false })
+}
+
+/** A bug: the answer comes before the broker's. */
+function hasty(transport: Transport): Transport {
+  const publish: Transport['publish'] = (messages, options) => {
+    setTimeout(() => void transport.publish(messages, options), 100)
+    return messages.map(() => Promise.resolve({ kind: 'confirmed' as const }))
+  }
+  return withPublish(transport, publish)
+}
+
+const forgetful: MessageTracker<PostgresClient> = { track: () => Promise.resolve('first'), prune: () => Promise.resolve(0) }
+
+const relays = kind.road !== 'relay' && !(role === 'finance' && plan.options.oneRelay === true)
+const transport = plan.bug === 'settle before confirm' ? hasty(openTransport()) : notingUnknowns(openTransport(), process.cwd())
+const app = new Mersal<PostgresClient>({
+  name: role === 'finance' ? plan.queue : 'registrar',
+  store,
+  transport,
+  sendOnly: role !== 'finance',
+  routes: { [topics.nowhere]: { queue: `${plan.queue}.${NOWHERE}` } },
+  outbox: { relay: { ...relay(plan.options), express: relays }, runRelay: relays },
+  receive: { concurrency: 4, immediateRetries: 0, maxDeliveries: 6, backoff: { firstMs: 30, longestMs: 30 } },
+  stopGraceMs: 30_000,
+  ...(plan.bug === 'no inbox' ? { idempotency: { tracker: forgetful } } : {}),
+})
+
+class Undo extends Error {}
+const UNIQUE = '23505'
+
+async function write(number: number, tx: PostgresClient, publish: typeof app.direct.publish, mark = ''): Promise<void> {
+  await tx.query(`insert into ${schema}.students (number) values ($1) ${mark}`, [number])
+  for (const [part, partitionKey] of keysOf(number).entries()) {
+    await publish(Registered, { number, part }, partitionKey === undefined ? {} : { partitionKey })
+  }
+}
+
+async function foreign(number: number): Promise<void> {
+  const client: PoolClient = await pool.connect()
+  let broken = true
+  try {
+    await client.query('begin')
+    await write(number, client, app.within(client).publish, '/* host */')
+    await client.query(isRolledBack(number) ? 'rollback' : 'commit')
+    broken = false
+  } finally {
+    client.release(broken)
+  }
+}
+
+async function own(number: number): Promise<void> {
+  await app.transaction(async (tx, { publish, send }) => {
+    if (plan.bug === 'publish before commit') await write(number, tx, app.direct.publish)
+    else await write(number, tx, publish)
+    if (goesNowhere(number)) await send(Nowhere, { number, part: 2 })
+    if (isRolledBack(number)) throw new Undo()
+  })
+}
+
+/** What the killed process has committed may become visible only now. */
+async function once(number: number): Promise<void> {
+  const { rows } = await pool.query(`select from ${schema}.students where number = $1`, [number])
+  if (rows.length > 0) return
+  try {
+    await (isForeign(number) ? foreign(number) : own(number))
+  } catch (error) {
+    if (!(error instanceof Undo) && (error as { code?: unknown }).code !== UNIQUE) throw error
+  }
+}
+
+async function produce(): Promise<void> {
+  let next = 0
+  const lane = async (): Promise<void> => {
+    while (next < TRANSACTIONS) await once(next++)
+  }
+  await Promise.all([lane(), lane(), lane()])
+}
+
+function handle(): void {
+  const tried = new Set<string>()
+  app.handle(Registered, async ({ number, part }, { tx, publish, message }) => {
+    await tx.query(`insert into ${schema}.effects (number, part, message) values ($1, $2, $3)`, [number, part, message.id])
+    at('handler')
+    if (plan.options.slowHandlers === true && number === 2) await sleep(HOLD_MS * 0.6)
+    if (isPoison(number) && part === 0) {
+      const { rows } = await tx.query(`select from ${schema}.put_right`)
+      if (rows.length === 0) throw new Error('nobody can handle this')
+    }
+    if (failsFirst(number) && part === 0 && !tried.has(message.id)) {
+      tried.add(message.id)
+      throw new Error('the first try fails')
+    }
+    await publish(Billed, { number, part }, { partitionKey: `bill${number % 2}` })
+  })
+}
+
+if (role === 'migrator') {
+  await store.open()
+  if (kind.road === 'straight') await transport.subscribe(plan.queue, [])
+  process.exit(0)
+}
+if (role === 'finance') handle()
+const { stopped } = stopOnSignals(app)
+await app.start()
+process.stdout.write('ready\n')
+if (role === 'writer') await produce()
+process.exit(await stopped)
