@@ -136,8 +136,12 @@ const exchangeGone = onPostgres({
     const { url } = scene.place.broker
     await plainly(url, (channel) => channel.deleteExchange(EXCHANGE))
     // Made by whoever publishes next; the binding of the tap is the harness's own business.
-    for (const late = performance.now() + PATIENCE_MS; ; await sleep(20)) {
-      if ((await scene.place.broker.ctl('list_exchanges', 'name')).split('\n').includes(EXCHANGE)) break
+    const there = (): Promise<boolean> =>
+      plainly(url, (channel) => channel.checkExchange(EXCHANGE)).then(
+        () => true,
+        () => false,
+      )
+    for (const late = performance.now() + PATIENCE_MS; !(await there()); await sleep(20)) {
       if (performance.now() > late) throw new Error('nobody made the exchange again')
     }
     await openTap(url, TAP, EXCHANGE).bind(Object.values(topics))
