@@ -77,7 +77,8 @@ const reading = [
   '- CPU seconds are those of process trees in `/proc`, per 100,000 messages or transactions. On a shared machine they are steadier than rates.',
   '- Relays run in processes of their own, as plain JavaScript; their peak memory is what the kernel reports (`VmHWM`).',
   '- The hand-written relays do the least that moves rows: no retries, no order across relays, no dead letters. They are floors, not rivals.',
-  '- The other libraries are job queues, used as relays: their worker publishes to RabbitMQ and completes the job. They are set up after their documentation for high throughput, and get smaller backlogs where they are slower. They promise no order per key, and none is asked of them.',
+  '- pg-boss and graphile-worker are job queues, used as relays: their worker publishes to RabbitMQ and completes the job. pg-transactional-outbox is an outbox, with its polling listener. They are set up after their documentation for high throughput, and get smaller backlogs where they are slower. They promise no order per key here, and none is asked of them.',
+  '- BullMQ and @node-ts/bus-core are marked as unsafe: they know nothing of the transaction, so a crash between the commit and the message loses it, which no run without crashes shows. They deliver to consumers of their own, BullMQ through a Redis with its log of changes on.',
   '- One machine, loopback, and a disk with a cheap fsync: where commits or round trips cost more, designs with fewer of them gain.',
   '',
 ]

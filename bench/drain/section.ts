@@ -8,7 +8,7 @@ import { type Table, tableOf } from '../report.ts'
 export async function drain(effort: Effort): Promise<Table[]> {
   const postgres = await effort.servers.postgres()
   await makeTables(postgres.url)
-  const many = amount(effort, 200_000, 20_000)
+  const many = amount(effort, 100_000, 20_000)
   const some = amount(effort, 50_000, 10_000)
   const few = amount(effort, 5000, 1000)
   const candidate = (name: string, backlog: Backlog): Candidate => ({ name, run: () => moveBacklog(postgres, backlog) })

@@ -30,7 +30,11 @@ export async function latency(effort: Effort): Promise<Table[]> {
       candidate('bare publishing', barePublish),
       candidate('Mersal, express lane', mersal({ express: true })),
       candidate('Mersal, separate relay', mersal({ express: false })),
-      ...(effort.peers ? peerPaths(redis !== undefined).map(({ name, open }) => candidate(name, open, false)) : []),
+      ...(effort.peers
+        ? peerPaths(redis !== undefined)
+            .filter(({ most }) => rate <= most)
+            .map(({ name, open }) => candidate(name, open, false))
+        : []),
     ]
     const results = await interleave(candidates, effort.runs, { warmUp: false })
     const title = `Commit to consumer at ${rate} messages/s, ${postgres.version}, ${rabbit.version}, classic queue`

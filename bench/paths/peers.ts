@@ -69,13 +69,20 @@ const transactionalPath: OpenPath = peer('pg-transactional-outbox', async ({ pos
   return await sendTransactional()
 })
 
+interface PeerPath {
+  readonly name: string
+  readonly open: OpenPath
+  /** Messages per second above which the way is sure to fall behind, so that its latency would be that of its backlog. */
+  readonly most: number
+}
+
 /** BullMQ needs a Redis. The last two are no outboxes: a crash after the commit loses the message. */
-export function peerPaths(redis: boolean): readonly { readonly name: string; readonly open: OpenPath }[] {
+export function peerPaths(redis: boolean): readonly PeerPath[] {
   return [
-    { name: 'pg-boss', open: pgBossPath },
-    { name: 'graphile-worker', open: graphilePath },
-    { name: 'pg-transactional-outbox', open: transactionalPath },
-    ...(redis ? [{ name: 'commit, then BullMQ (unsafe)', open: bullPath }] : []),
-    { name: 'commit, then @node-ts/bus-core (unsafe)', open: busPath },
+    { name: 'pg-boss', open: pgBossPath, most: 10_000 },
+    { name: 'graphile-worker', open: graphilePath, most: 10_000 },
+    { name: 'pg-transactional-outbox', open: transactionalPath, most: 500 },
+    ...(redis ? [{ name: 'commit, then BullMQ (unsafe)', open: bullPath, most: 10_000 }] : []),
+    { name: 'commit, then @node-ts/bus-core (unsafe)', open: busPath, most: 10_000 },
   ]
 }

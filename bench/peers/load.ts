@@ -28,5 +28,7 @@ export function peerVersions(): Readonly<Record<string, string>> {
 
 /** The caller says what it needs of the library: its types are not there when the project is checked. */
 export async function loadPeer<Library>(name: string): Promise<Library> {
-  return (await import(pathToFileURL(require.resolve(name)).href)) as Library
+  const loaded = (await import(pathToFileURL(require.resolve(name)).href)) as Library & { readonly default?: object }
+  // Of some CommonJS modules Node cannot tell the names.
+  return { ...loaded.default, ...loaded }
 }

@@ -17,9 +17,9 @@ async function relayTo(queueType: QueueType, effort: Effort): Promise<Table> {
   const { servers, peers, runs } = effort
   const [postgres, rabbit] = await Promise.all([servers.postgres(), servers.rabbit()])
   await makeTables(postgres.url)
-  const many = amount(effort, 100_000, 10_000)
-  const some = amount(effort, 30_000, 5000)
-  const few = amount(effort, 5000, 1000)
+  const many = amount(effort, 60_000, 10_000)
+  const some = amount(effort, 20_000, 5000)
+  const few = amount(effort, 3000, 1000)
   const candidate = (name: string, backlog: Backlog): Candidate => ({
     name,
     run: () => moveBacklog(postgres, { ...backlog, rabbit, queueType }),

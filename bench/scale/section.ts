@@ -18,8 +18,8 @@ export async function scale(effort: Effort): Promise<Table[]> {
     return tableOf({ id, title: `${title}, ${postgres.version}`, unit: 'messages/s' }, results)
   }
   const broker = { rabbit, queueType: 'quorum' } as const
-  const count = amount(effort, 60_000, 6000)
-  const few = amount(effort, 12_000, 2000)
+  const count = amount(effort, 40_000, 6000)
+  const few = amount(effort, 10_000, 2000)
   const hot = { spread: hotKey(1000), count: few, ...broker }
   if (effort.size === 'tiny')
     return [await table('scale relays', 'Relays on one backlog', { '1 relay': hot, '2 relays': { ...hot, relays: 2 } })]

@@ -13,7 +13,7 @@ export async function write({ runs, seconds, size, servers }: Effort): Promise<T
     const newPool = (options: PoolConfig = {}): Pool =>
       stack.adopt(new Pool({ connectionString: server.url, max: connections, ...options }), (pool) => pool.end())
     const candidates = await writers({ newPool, connections, seconds, serverPid: server.pid, stack })
-    const results = await interleave(candidates, runs, { warmUp: size !== 'tiny' })
+    const results = await interleave(candidates, runs, { warmUp: size !== 'tiny' && tables.length === 0 })
     const title = `Write, ${connections} connections, ${server.version}`
     tables.push(tableOf({ id: `write ${connections}`, title, unit: 'transactions/s' }, results))
   }

@@ -83,7 +83,7 @@ describe('vacuuming the outbox', () => {
 
   test('takes fewer rows when nothing is due, and gives pages back only after many', async () => {
     const { vacuum, statements, settled, pass, end } = scene()
-    vacuum.deleted(ROWS / 20 - 1)
+    vacuum.deleted(ROWS / 100 - 1)
     vacuum.idle()
     await settled()
     expect(statements).toEqual([])

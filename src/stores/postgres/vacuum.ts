@@ -25,13 +25,13 @@ export interface VacuumPorts {
 }
 
 /** In an idle moment so many times fewer rows are worth it. */
-const IDLE_SHARE = 20
+const IDLE_SHARE = 100
 /**
  * After a vacuum nine times its duration goes by: it takes at most a tenth of the time, even when an old
  * snapshot keeps it from removing anything and each one has more to walk over.
  */
 const REST_FACTOR = 9
-const SHORTEST_REST_MS = 200
+const SHORTEST_REST_MS = 1000
 const LONGEST_REST_MS = 600_000
 /** After a vacuum that failed, or that we may not do. */
 const FAILED_REST_MS = 60_000
