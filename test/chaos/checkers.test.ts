@@ -56,12 +56,12 @@ const held = (count: number, mib: (sample: number) => number): Event[] =>
 
 test.each([
   ['nothing', 'of a process that holds as much as ever, whatever is in flight', held(40, () => 15), []],
-  ['nothing', 'of a process that warms up', held(40, (sample) => 12 + Math.min(sample, 3) * 2), []],
+  ['nothing', 'of a process that warms up', held(40, (sample) => 12 + Math.min(sample, 15) / 5), []],
   ['nothing', 'of a process that lived too shortly to tell', held(13, (sample) => 15 + sample), []],
   [
     'a leak',
     'of a process that holds a little more at each sample',
-    held(40, (sample) => 15 + sample / 8),
+    held(40, (sample) => 15 + sample / 6),
     [expect.stringMatching(/^relay-1#1/)],
   ],
 ])('leak finds %s %s', (_, __, events, expected) => {

@@ -60,8 +60,13 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'transports/rabbitmq/consumer.ts',
-        from: 'return settler.settle(hold, await this.#ask(hold))',
-        to: "await settler.settle(hold, { kind: 'ack' })\n    await this.#ask(hold)",
+        from: 'await this.#parts.settler.settle(hold, disposition)',
+        to: '',
+      },
+      {
+        file: 'transports/rabbitmq/consumer.ts',
+        from: 'const disposition: Disposition = this.#stopping',
+        to: "await this.#parts.settler.settle(hold, { kind: 'ack' })\n      const _: Disposition = this.#stopping",
       },
     ],
     under: quietly(6),

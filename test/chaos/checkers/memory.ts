@@ -7,10 +7,11 @@ import type { Checker } from './finding.ts'
 const MIB = 2 ** 20
 /** Resident memory may be so much more than after the first seconds: garbage that nobody had to collect yet. */
 const RSS_GROWTH = 150 * MIB
-/** What is left after a collection may grow by so much: what is in flight, and code that is compiled late. Seen was at most 1. */
-const LIVE_GROWTH = 3 * MIB
-/** Samples before these are of a process that still warms up. */
+/** What is left after a collection may grow by so much in the last three fifths of a life. Seen was at most 0.5. */
+const LIVE_GROWTH = 2 * MIB
+/** Samples before these are of a process that still warms up: code is compiled for minutes, more and more seldom. */
 const WARM = 4
+const WARM_SHARE = 0.4
 /** As many at the beginning and at the end are taken together, so that what was in flight at one moment does not count. */
 const WINDOW = 5
 
@@ -47,7 +48,8 @@ const floor = (list: readonly number[]): number => Math.min(...list)
 /** 0 for a process that did not live long enough to tell. */
 function liveGrowthOf(list: readonly number[]): number {
   if (list.length < WARM + 2 * WINDOW) return 0
-  return floor(list.slice(-WINDOW)) - floor(list.slice(WARM, WARM + WINDOW))
+  const start = Math.max(WARM, Math.floor(list.length * WARM_SHARE))
+  return floor(list.slice(-WINDOW)) - floor(list.slice(start, start + WINDOW))
 }
 
 const most = (all: Samples, of: (list: readonly number[]) => number): number =>
@@ -74,7 +76,7 @@ const rss: Checker = {
 
 const leak: Checker = {
   check: 'leak',
-  says: 'a process held more and more: what was left after collecting garbage grew by more than 3 MiB',
+  says: 'a process held more and more: what was left after collecting garbage grew by more than 2 MiB',
   find: (evidence) =>
     [...samples(evidence, live)].flatMap(([life, list]) =>
       liveGrowthOf(list) > LIVE_GROWTH ? [`${life}: ${(liveGrowthOf(list) / MIB).toFixed(1)} MiB in ${list.length} samples`] : [],

@@ -52,7 +52,7 @@ const dataFull = onPostgres({
     const { place, random } = scene
     const disk = owned(place.disks?.data)
     const since = now()
-    await disk.fill(upTo(random, 0, 100_000))
+    await disk.fill(0)
     const landed = await until(() => refusals(scene, since) > 0, upTo(random, 1000, 4000))
     await disk.free()
     await revive(scene)
@@ -94,7 +94,7 @@ const diskFull = onSqlite({
     const { place, random } = scene
     const disk = owned(place.disk)
     const since = now()
-    await disk.fill(upTo(random, 0, 100_000))
+    await disk.fill(0)
     const landed = await until(() => refusals(scene, since) > 0, upTo(random, 1000, 4000))
     await disk.free()
     if (!landed) throw new Error('nobody noticed the full disk')
