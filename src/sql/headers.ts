@@ -7,5 +7,7 @@ export function decodeHeaders(text: string): Record<string, string> | undefined 
     return undefined
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
-  return Object.values(value).every((item) => typeof item === 'string') ? (value as Record<string, string>) : undefined
+  const headers = value as Record<string, unknown>
+  for (const name of Object.keys(headers)) if (typeof headers[name] !== 'string') return undefined
+  return headers as Record<string, string>
 }

@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
 import { isMersalError, MersalError } from '../../core/errors.ts'
 import { toError } from '../../lib/abort.ts'
 import type { UnitOfWork } from '../../core/store.ts'
 import type { Session, SqlExecutor } from '../../sql/session.ts'
 import type { PostgresClient, PostgresPool, PostgresPoolClient } from '../../sql/postgres/client.ts'
 import { isConflict, refusedCommit } from '../../sql/postgres/failure.ts'
+import { statementName } from '../../sql/postgres/statement-name.ts'
 
 export type Isolation = 'read committed' | 'repeatable read' | 'serializable'
 
@@ -41,20 +41,10 @@ function clientExecutor(tx: PostgresClient, prepares: boolean): SqlExecutor {
   }
   return {
     query: (text, values = [], options) =>
-      prepares && options?.often === true ? tx.query({ name: nameOf(text), text, values: [...values] }) : tx.query(text, [...values]),
+      prepares && options?.often === true
+        ? tx.query({ name: statementName(text), text, values: [...values] })
+        : tx.query(text, [...values]),
   }
-}
-
-const names = new Map<string, string>()
-
-/** One text, one name, whoever uses the connection: `pg` refuses a name that stands for another text, without sending anything. */
-function nameOf(text: string): string {
-  let name = names.get(text)
-  if (name === undefined) {
-    name = `mersal_${createHash('sha256').update(text).digest('hex').slice(0, 32)}`
-    names.set(text, name)
-  }
-  return name
 }
 
 function unitOfWork(pool: PostgresPool, settings: UnitSettings): UnitOfWork<PostgresClient> {

@@ -143,7 +143,7 @@ async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise
   const token = tokenUuid(request.token)
   const from = (request.fromPosition ?? 0n).toString()
   const values = [request.limit, request.claimMs, token, from, request.exceptDestinations ?? [], CLAIM_BYTES, request.exceptKeys ?? []]
-  const { rows } = await ports.own.run<MessageRow>('claiming messages', ports.sql.claim, values)
+  const { rows } = await ports.own.run<MessageRow>('claiming messages', ports.sql.claim, values, { often: true })
   if (rows.length === 0) ports.vacuum.idle()
   const claimed: ClaimedMessage[] = []
   const damaged: MessageRow[] = []

@@ -89,14 +89,9 @@ export function encodeMessages(messages: readonly OutgoingMessage[]): { readonly
 }
 
 function messageOf(row: MessageRow, headers: Record<string, string>): OutgoingMessage {
-  return {
-    id: row.id,
-    type: row.type,
-    headers,
-    body: row.body,
-    to: { transport: row.transport, kind: row.kind, name: row.name },
-    ...(row.key === null ? {} : { partitionKey: row.key }),
-  }
+  const { id, type, body, transport, kind, name, key } = row
+  const to = { transport, kind, name }
+  return key === null ? { id, type, headers, body, to } : { id, type, headers, body, to, partitionKey: key }
 }
 
 /** Undefined if the row is damaged. */

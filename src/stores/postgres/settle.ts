@@ -38,14 +38,16 @@ export interface SettlePorts {
 }
 
 /** One statement, however many tokens there are: units in the express lane have one each. */
-async function settleSent(all: readonly Group[], { sql, keepSent }: SettlePorts, query: Query): Promise<number> {
+function sentStatement(
+  all: readonly Group[],
+  { sql, keepSent }: SettlePorts,
+): { readonly text: string; readonly values: unknown[] } | undefined {
   const [first, ...others] = all.filter(({ sent }) => sent.length > 0)
-  if (first === undefined) return 0
-  if (others.length === 0) return (await query(keepSent ? sql.sentKept : sql.sent, [positions(first.sent), first.token])).rowCount ?? 0
+  if (first === undefined) return undefined
+  if (others.length === 0) return { text: keepSent ? sql.sentKept : sql.sent, values: [positions(first.sent), first.token] }
   const rows = [first, ...others]
   const tokens = rows.flatMap(({ sent, token }) => sent.map(() => token))
-  const values = [positions(rows.flatMap(({ sent }) => sent)), tokens]
-  return (await query(keepSent ? sql.sentManyKept : sql.sentMany, values)).rowCount ?? 0
+  return { text: keepSent ? sql.sentManyKept : sql.sentMany, values: [positions(rows.flatMap(({ sent }) => sent)), tokens] }
 }
 
 async function settleGroup(group: Group, sql: Statements, query: Query): Promise<number> {
@@ -79,19 +81,28 @@ async function settleGroup(group: Group, sql: Statements, query: Query): Promise
 /** Everything of one call in one transaction, fenced row by row; repeating it changes nothing more. */
 export async function settle(settlements: readonly Settlement[], ports: SettlePorts): Promise<SettleResult> {
   if (settlements.length === 0) return { stale: 0 }
-  const attempt = (prepare: boolean): Promise<number> =>
-    ports.own.transaction('settling messages', async (query) => {
-      if (prepare) await query(ports.sql.partitions)
-      const all = groups(settlements)
-      let changed = await settleSent(all, ports, query)
-      for (const group of all) changed += await settleGroup(group, ports.sql, query)
-      return changed
-    })
+  const all = groups(settlements)
   try {
-    return { stale: settlements.length - (await attempt(false)) }
+    return { stale: settlements.length - (await record(all, ports)) }
   } catch (error) {
     // 23514 with kept rows: the partition of this day does not exist yet.
     if (!ports.keepSent || (error as { details?: { sqlState?: unknown } }).details?.sqlState !== '23514') throw error
-    return { stale: settlements.length - (await attempt(true)) }
+    await ports.own.run(DOING, ports.sql.partitions, [])
+    return { stale: settlements.length - (await record(all, ports)) }
   }
+}
+
+const DOING = 'settling messages'
+
+/** Returns how many rows were changed. */
+async function record(all: readonly Group[], ports: SettlePorts): Promise<number> {
+  const { own, sql } = ports
+  const sent = sentStatement(all, ports)
+  if (sent !== undefined && all.every(({ retry, release, dead }) => retry.length + release.length + dead.length === 0))
+    return (await own.run(DOING, sent.text, sent.values, { often: true })).rowCount ?? 0
+  return await own.transaction(DOING, async (query) => {
+    let changed = sent === undefined ? 0 : ((await query(sent.text, sent.values)).rowCount ?? 0)
+    for (const group of all) changed += await settleGroup(group, sql, query)
+    return changed
+  })
 }

@@ -1,4 +1,5 @@
 import { quoteIdentifier } from '../../sql/identifiers.ts'
+import { intact } from '../../sql/postgres/pool.ts'
 
 /** Every statement on the tables of one schema, one per purpose. The tables themselves are in `schema.ts`. */
 export interface Statements {
@@ -53,17 +54,19 @@ returning position::text as saved_position, token is not null as born_claimed, p
  *
  * `c` takes due rows in position order. Its head test (the first open row of the key is due and may
  * go) keeps rows that cannot go out of the window. `g` finds for every key the first earlier row
- * that is not in `c`; only rows before that gap are claimed. The order per key rests on `g` alone.
+ * that is not in `c`; only rows before that gap are claimed. The order per key rests on `g` alone; keys of
+ * which `c` holds nothing but the first open row, in the same snapshot, can have no gap and are not looked up.
  */
 const claim = (S: string): string => `
 with c as materialized (
-  select o.position, o.key, octet_length(o.body) as bytes
+  select o.position, o.key, octet_length(o.body) as bytes, o.key is null or o.position = h.position as first
   from ${S}.outbox o
   left join lateral (
-    select h.visible_at, ${destination('h')} = any ($5::text[]) as closed
+    select h.position, h.visible_at, ${destination('h')} = any ($5::text[]) as closed
     from ${S}.outbox h where h.key = o.key order by h.position limit 1
   ) h on true
-  where o.position >= $4::bigint
+  where ${intact}
+    and o.position >= $4::bigint
     and o.visible_at <= statement_timestamp()
     and not ${destination('o')} = any ($5::text[])
     and (o.key is null or o.key <> all ($7::text[]))
@@ -73,7 +76,7 @@ with c as materialized (
 ),
 g as materialized (
   select k.key, e.position as gap
-  from (select key, max(position) as last from c where key is not null group by key) k
+  from (select key, max(position) as last from c where not first group by key) k
   cross join lateral (
     select e.position from ${S}.outbox e
     where e.key = k.key and e.position < k.last and e.position not in (select position from c)

@@ -38,7 +38,8 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   const settings = postgresSettings(options)
   const { schema, clock } = settings
   const relayPool = options.relayPool ?? ownPool(options.pool, { most: 4, instead: 'relayPool' })
-  const own = ownOn(relayPool, schema)
+  let direct = false
+  const own = ownOn(relayPool, schema, { keeps: () => direct })
   const sql = statements(schema)
   const channel = `${schema}_outbox`
   const bell = notifier(() => own.connection((query) => query('select pg_catalog.pg_notify($1::text, $2::text)', [channel, ''])), clock)
@@ -76,7 +77,8 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     wakers: [(wake, { signal }) => listener(() => wake(), { signal: AbortSignal.any([signal, closing.signal]) })],
     async open() {
       await migrate(own, storeTables(schema), settings.migrate)
-      prepares = settings.prepare ?? (options.relayPool === undefined && (await isDirect(own, settings.heartbeatMs)))
+      direct = options.relayPool === undefined && settings.prepare !== false && (await isDirect(own, settings.heartbeatMs))
+      prepares = settings.prepare ?? direct
     },
     commitStatus: (transactionId) => commitStatus(own, transactionId),
     [Symbol.asyncDispose]: () => (closed ??= close()),
