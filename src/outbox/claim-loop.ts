@@ -84,8 +84,10 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
   }
 
   async function claim(): Promise<void> {
-    // Before the hint is taken as followed: if this fails, it is kept.
-    await ports.pauses.refresh()
+    // The list of pauses is read beside the claim; only the very first one has to be waited for.
+    const pauses = ports.pauses.refresh()
+    if (!ports.pauses.known) await pauses
+    pauses.catch(() => {}) // it is looked at below
     bell.clear()
     const number = ports.nextNumber()
     const startedAt = clock.monotonic()
@@ -104,7 +106,19 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     more = full
     scan.found({ from, startedAt, endedAt: clock.monotonic(), highest: rows.at(-1)?.position, full })
     emit('mersal:claim', () => ({ app: ports.app, messages: rows.length }))
-    dispatch(rows, { publishUntil: startedAt + settings.claimMs * (1 - MARGIN), keepUntil: startedAt + settings.claimMs, express: false })
+    const terms: Terms = {
+      publishUntil: startedAt + settings.claimMs * (1 - MARGIN),
+      keepUntil: startedAt + settings.claimMs,
+      express: false,
+    }
+    try {
+      // What has been paused meanwhile is given back when its turn comes.
+      await pauses
+    } catch (thrown) {
+      ports.release(rows, terms)
+      throw thrown
+    }
+    dispatch(rows, terms)
     ports.onClaim({ number, fullScan: from === undefined, messages: rows.length })
   }
 

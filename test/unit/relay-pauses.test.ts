@@ -113,6 +113,21 @@ describe('pauses', () => {
     expect(relay.express()).toBeDefined()
   })
 
+  test('what was claimed while the list could not be read is given back uncharged, and goes when it can', async () => {
+    const pauses = board()
+    const { add, clock, relay, sent, settlements } = start({ pollIntervalMs: 3_600_000 }, { pauses, wakers: [] })
+    await calm()
+    await clock.advance(300)
+    pauses.broken = true
+    await add(message('a', { key: 'k' }))
+    relay.wake()
+    await pass(clock, () => settlements.length > 0, 1000, 'the release')
+    expect(settlements[0]).toMatchObject([{ kind: 'release' }])
+    expect(sent()).toEqual([])
+    pauses.broken = false
+    await pass(clock, () => sent().length === 1, 6000, 'the message')
+  })
+
   test('the express lane gives back what is paused', async () => {
     const pauses = board()
     const { addExpress, clock, relay, store, transport } = start({ pollIntervalMs: 100 }, { pauses })
