@@ -33,7 +33,8 @@ export function createPublisher(ports: PublisherPorts): Publisher {
   const deadlines = watchDeadlines({ clock, batches, tickMs: ports.tickMs, onExpired: giveUp })
 
   function settle(batch: Batch, settlement: Settlement, unblocks: boolean, done?: () => void): void {
-    settler.add({ settlement, keepUntil: batch.terms.keepUntil, unblocks, done })
+    const lingers = batch.terms.express && settlement.kind === 'sent' && !closed
+    settler.add({ settlement, keepUntil: batch.terms.keepUntil, unblocks, lingers, done })
   }
 
   /** Ends a run: what `first` says about the row at `next`, and the later ones are given back. */

@@ -10,6 +10,8 @@ export interface Entry {
   readonly keepUntil: number
   /** Later rows of its key may have waited for this one. */
   readonly unblocks: boolean
+  /** Nothing hurries: it may wait a moment for others to go along. */
+  readonly lingers?: boolean | undefined
   /** Called once the storage has recorded it. */
   readonly done?: (() => void) | undefined
 }
@@ -33,12 +35,19 @@ export interface SettlerPorts {
   readonly onGone: (entries: readonly Entry[], how: 'settled' | 'dropped') => void
 }
 
+/**
+ * How long a settlement that does not hurry waits. Long enough for the process to deal first with what has
+ * arrived meanwhile, and for a few others to go along; short against the time in which a crash would make a
+ * message be published again.
+ */
+const LINGER_MS = 2
 const RETRY = { firstMs: 100, longestMs: 2000 }
 /** After this many failures in a row smaller parts are tried, so that one bad settlement does not hold back the rest. */
 const FAILURES_TO_SPLIT = 3
 
 export function createSettler(ports: SettlerPorts): Settler {
   const halted = new AbortController()
+  let hurry: AbortController | undefined
   let queue: Entry[] = []
   let working = false
   let failures = 0
@@ -83,8 +92,17 @@ export function createSettler(ports: SettlerPorts): Settler {
     await ports.clock.sleep(backoffMs(RETRY, failures, ports.random), halted.signal)
   }
 
-  async function work(): Promise<void> {
-    await Promise.resolve() // what is confirmed in this very moment goes along
+  /** A moment, or less if something comes that hurries. */
+  async function linger(): Promise<void> {
+    const over = new AbortController()
+    hurry = over
+    await ports.clock.sleep(LINGER_MS, over.signal)
+    hurry = undefined
+  }
+
+  async function work(lingers: boolean): Promise<void> {
+    if (lingers) await linger()
+    else await Promise.resolve() // what is confirmed in this very moment goes along
     while (queue.length > 0 && !halted.signal.aborted) {
       const part = takePart()
       try {
@@ -103,10 +121,15 @@ export function createSettler(ports: SettlerPorts): Settler {
     add(entry) {
       if (halted.signal.aborted) return
       queue.push(entry)
+      const lingers = entry.lingers === true
+      if (!lingers) hurry?.abort()
       if (working) return
       working = true
-      void work()
+      void work(lingers)
     },
-    halt: () => halted.abort(),
+    halt() {
+      halted.abort()
+      hurry?.abort()
+    },
   }
 }

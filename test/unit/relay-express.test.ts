@@ -5,7 +5,7 @@ const { start } = relays()
 
 describe('the express lane', () => {
   test('publishes from memory without a claim', async () => {
-    const { addExpress, claims, relay, settlements, store, transport } = start({}, { wakers: [] })
+    const { addExpress, claims, clock, relay, settlements, store, transport } = start({}, { wakers: [] })
     await calm()
     const before = claims.length
     const offer = relay.express()
@@ -18,7 +18,7 @@ describe('the express lane', () => {
     )
     expect(rows).toHaveLength(3)
     offer?.dispatch(rows)
-    await until(() => settlements.flat().length === 3, 'the settlements')
+    await pass(clock, () => settlements.flat().length === 3, 10, 'the settlements')
     await calm()
     expect(transport.calls).toEqual([['a', 'c'], ['b']])
     expect(settlements.flat().every(({ kind, token }) => kind === 'sent' && token === offer?.token)).toBe(true)
@@ -59,8 +59,27 @@ describe('the express lane', () => {
     await calm()
     expect(transport.published[0]?.signal?.aborted).toBe(false)
     transport.published[0]?.answer(confirmed)
-    await until(() => settlements.length > 0, 'the settle')
+    await pass(clock, () => settlements.length > 0, 10, 'the settle')
     expect(settlements[0]).toMatchObject([{ kind: 'sent' }])
+  })
+
+  test('confirmed messages are settled together a moment later, and at once when something hurries', async () => {
+    const { addExpress, clock, relay, settlements, transport } = start({}, { wakers: [] })
+    const send = async (id: string): Promise<void> => {
+      const offer = relay.express()
+      offer?.dispatch(await addExpress(offer.token, offer.graceMs, message(id)))
+      await calm()
+    }
+    await send('a')
+    await send('b')
+    expect(settlements).toEqual([])
+    await clock.advance(2)
+    await until(() => settlements.length === 1, 'the settle')
+    expect(settlements[0]).toMatchObject([{ kind: 'sent' }, { kind: 'sent' }])
+    await send('c')
+    transport.behaviour = () => refusedOnce
+    await send('d')
+    expect(settlements[1]).toMatchObject([{ kind: 'sent' }, { kind: 'release' }])
   })
 
   test('a unit that does not fit into the window is given back', async () => {
