@@ -21,8 +21,11 @@ export type Answer = PublishOutcome | { readonly kind: 'not-taken' }
 
 /** The content itself is not kept: what was written belongs to the socket. */
 interface Pending {
-  readonly route: string
+  readonly id: string
+  readonly exchange: string
   readonly routingKey: string
+  /** Written before, with the same id, and unanswered. */
+  earlier: Pending | undefined
   readonly bytes: number
   readonly deadline: number
   readonly copy: number
@@ -40,9 +43,18 @@ function unknown(text: string): PublishOutcome {
   return { kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', text) }
 }
 
-function routeOf(messageId: unknown, exchange: string, routingKey: string): string {
-  return JSON.stringify([messageId, exchange, routingKey])
+/** The last one, from this one back, of which that is true. */
+function findBack(last: Pending | undefined, isIt: (pending: Pending) => boolean): Pending | undefined {
+  for (let pending = last; pending !== undefined; pending = pending.earlier) if (isIt(pending)) return pending
+  return undefined
 }
+
+function unlink(last: Pending | undefined, gone: Pending): void {
+  const later = findBack(last, ({ earlier }) => earlier === gone)
+  if (later !== undefined) later.earlier = gone.earlier
+}
+
+const idOf = ({ messageId }: { readonly messageId?: unknown }): string => (typeof messageId === 'string' ? messageId : '')
 
 /** Text of RabbitMQ's refusal of a body above `max_message_size` (rabbit_channel.erl, `check_msg_size`). */
 const TOO_LARGE = /message size \d+ is larger than (?:configured )?max size (\d+)/
@@ -66,7 +78,8 @@ export class ConfirmLane {
   readonly #describe: Describe
   readonly #endsWhenSilent: boolean
   readonly #pending = new Map<number, Pending>()
-  readonly #routes = new Map<string, Pending[]>()
+  /** The last one written of each message id. */
+  readonly #byId = new Map<string, Pending>()
   #lastTag = 0
   #timer: NodeJS.Timeout | undefined
   #problem: unknown
@@ -93,25 +106,19 @@ export class ConfirmLane {
 
   /** Writes the parcel. Throws, without having written anything, if it cannot be encoded. */
   write(parcel: Parcel, settle: (answer: Answer) => void): void {
-    const route = routeOf(parcel.properties.messageId, parcel.exchange, parcel.routingKey)
-    const sameRoute = this.#routes.get(route) ?? []
-    const copy = (sameRoute.at(-1)?.copy ?? -1) + 1
+    const { exchange, routingKey, content } = parcel
+    const id = idOf(parcel.properties)
+    const earlier = this.#byId.get(id)
+    const same = findBack(earlier, (pending) => pending.exchange === exchange && pending.routingKey === routingKey)
+    const copy = (same?.copy ?? -1) + 1
     const properties = { ...parcel.properties, mandatory: true, persistent: true }
     if (copy > 0) properties.headers = { ...(properties.headers as object), [COPY_HEADER]: copy }
-    this.#channel.publish(parcel.exchange, parcel.routingKey, parcel.content, properties)
-    const pending: Pending = {
-      route,
-      routingKey: parcel.routingKey,
-      bytes: parcel.content.length,
-      deadline: systemClock.monotonic() + this.#timeoutMs,
-      copy,
-      settle,
-      returned: undefined,
-      expired: false,
-    }
+    this.#channel.publish(exchange, routingKey, content, properties)
+    const deadline = systemClock.monotonic() + this.#timeoutMs
+    const bytes = content.length
+    const pending: Pending = { id, exchange, routingKey, earlier, bytes, deadline, copy, settle, returned: undefined, expired: false }
     this.#pending.set(++this.#lastTag, pending)
-    sameRoute.push(pending)
-    this.#routes.set(route, sameRoute)
+    this.#byId.set(id, pending)
     this.#timer ??= setTimeout(() => this.#expire(), this.#timeoutMs)
   }
 
@@ -137,9 +144,11 @@ export class ConfirmLane {
 
   /** RabbitMQ returns an unroutable message first and acknowledges it afterwards, as if nothing had happened. */
   #returned({ fields, properties }: Message): void {
-    const copies = this.#routes.get(routeOf(properties.messageId, fields.exchange, fields.routingKey))
     const copy = Number(properties.headers?.[COPY_HEADER] ?? 0)
-    const pending = copies?.find((each) => each.copy === copy)
+    const pending = findBack(
+      this.#byId.get(idOf(properties)),
+      (each) => each.exchange === fields.exchange && each.routingKey === fields.routingKey && each.copy === copy,
+    )
     if (pending === undefined) return
     const place = fields.exchange === '' ? `there is no queue '${fields.routingKey}'` : `no queue takes '${fields.routingKey}'`
     pending.returned = new MersalError('MERSAL_UNROUTABLE', `${place}: RabbitMQ returned the message`)
@@ -158,9 +167,10 @@ export class ConfirmLane {
     const pending = this.#pending.get(tag)
     if (pending === undefined) return undefined
     this.#pending.delete(tag)
-    const rest = (this.#routes.get(pending.route) ?? []).filter((each) => each !== pending)
-    if (rest.length === 0) this.#routes.delete(pending.route)
-    else this.#routes.set(pending.route, rest)
+    const last = this.#byId.get(pending.id)
+    if (last !== pending) unlink(last, pending)
+    else if (pending.earlier === undefined) this.#byId.delete(pending.id)
+    else this.#byId.set(pending.id, pending.earlier)
     return pending
   }
 

@@ -42,10 +42,13 @@ export class Pace {
   }
 }
 
+/** So much may wait in the socket before amqplib holds messages back. Above it they would leave one by one again. */
+const SOCKET_BYTES = 1024 * 1024
+
 export function opener({ source, heartbeatSeconds, connectTimeoutMs }: RabbitSettings): Connect {
   if ('connect' in source) return source.connect
   // Nagle's algorithm would hold back small acknowledgements for 40 ms.
-  const socket = { ...source.tls, noDelay: true, keepAlive: true, timeout: connectTimeoutMs }
+  const socket = { ...source.tls, noDelay: true, keepAlive: true, timeout: connectTimeoutMs, writableHighWaterMark: SOCKET_BYTES }
   return () => amqpConnect({ ...source.address, heartbeat: heartbeatSeconds }, socket)
 }
 
@@ -79,10 +82,20 @@ export async function within<Result>(ms: number, what: string, promise: Promise<
   }
 }
 
+interface Socket {
+  readonly destroy?: () => void
+  readonly cork?: () => void
+  readonly uncork?: () => void
+}
+
+/** amqplib shows its socket only so. */
+function socketOf(model: ChannelModel): Socket | undefined {
+  return (model.connection as { readonly stream?: Socket }).stream
+}
+
 /** Ends the socket even if the other side no longer answers; amqplib offers no call for this. */
 function destroySocket(model: ChannelModel): void {
-  const { stream } = model.connection as { readonly stream?: { readonly destroy?: () => void } }
-  stream?.destroy?.()
+  socketOf(model)?.destroy?.()
 }
 
 /** Closes a channel that the broker may have closed already. */
@@ -124,6 +137,18 @@ export class Link implements AsyncDisposable {
   /** Resolves when there is a connection again and no alarm; undefined without trouble. */
   get back(): Promise<void> | undefined {
     return this.down !== undefined || this.blocked ? this.#back.promise : undefined
+  }
+
+  /**
+   * Lets what was just written leave in one piece. amqplib hands its socket every message by itself, in the next turn of
+   * the event loop: a system call for each, and a packet that the broker wakes up for.
+   */
+  gather(): void {
+    const socket = this.#live === undefined ? undefined : socketOf(this.#live.model)
+    if (socket?.cork === undefined || socket.uncork === undefined) return
+    socket.cork()
+    // Behind the turn that amqplib has asked for.
+    process.nextTick(() => setImmediate(() => socket.uncork?.()))
   }
 
   /**

@@ -19,6 +19,10 @@ function isUnroutable(outcome: PublishOutcome): outcome is Extract<PublishOutcom
   return outcome.kind === 'refused' && outcome.reason === 'unroutable'
 }
 
+type Judge = (outcome: PublishOutcome) => PublishOutcome
+
+const asItIs: Judge = (outcome) => outcome
+
 /** What ends the waiting for confirms. */
 export interface Stop {
   readonly signal: AbortSignal
@@ -72,23 +76,32 @@ export class Publisher {
 
   publish(messages: readonly OutgoingMessage[], { signal }: PublishOptions = {}): readonly Promise<PublishOutcome>[] {
     const stop = stopOn(signal)
-    return messages.map((message) => this.one(message, stop))
+    const outcomes = messages.map((message) => this.one(message, stop))
+    if (messages.length > 1) this.#link.gather()
+    return outcomes
   }
 
-  /** Never rejects. Has been written when this returns, if the channel is open. */
-  async send(parcel: Parcel, stop?: Stop): Promise<PublishOutcome> {
-    const { signal } = stop ?? {}
-    const ready = this.#ready(signal)
-    let answer: Answer = { kind: 'not-taken' }
-    if (ready !== undefined && parcel.content.length <= this.#brokerLimit) answer = await this.#write(ready, parcel, stop)
-    // Each turn, the channel was closed because of one other message that is refused for good.
-    while (answer.kind === 'not-taken') {
-      if (parcel.content.length > this.#brokerLimit) return tooLarge(parcel.content.length, this.#brokerLimit)
-      const lane = await this.#open(signal)
-      if (!(lane instanceof ConfirmLane)) return lane
-      answer = await this.#write(lane, parcel, stop)
+  /** Never rejects. Has been written when this returns, if the channel is open. `judge` may make another outcome of it. */
+  send(parcel: Parcel, stop?: Stop, judge: Judge = asItIs): Promise<PublishOutcome> {
+    const ready = parcel.content.length <= this.#brokerLimit ? this.#ready(stop?.signal) : undefined
+    if (ready === undefined) return this.#sendLater(parcel, stop, judge)
+    // One promise for each message, and none in between: at full speed they are what a message costs here.
+    return new Promise((resolve) => {
+      this.#write(ready, parcel, stop, (answer) =>
+        resolve(answer.kind === 'not-taken' ? this.#sendLater(parcel, stop, judge) : judge(answer)),
+      )
+    })
+  }
+
+  /** Each turn, the channel was closed because of one other message that is refused for good. */
+  async #sendLater(parcel: Parcel, stop: Stop | undefined, judge: Judge): Promise<PublishOutcome> {
+    for (;;) {
+      if (parcel.content.length > this.#brokerLimit) return judge(tooLarge(parcel.content.length, this.#brokerLimit))
+      const lane = await this.#open(stop?.signal)
+      if (!(lane instanceof ConfirmLane)) return judge(lane)
+      const answer = await new Promise<Answer>((resolve) => this.#write(lane, parcel, stop, resolve))
+      if (answer.kind !== 'not-taken') return judge(answer)
     }
-    return answer
   }
 
   async close(): Promise<void> {
@@ -96,25 +109,36 @@ export class Publisher {
   }
 
   /** One message on its own. Never rejects. */
-  async one(message: OutgoingMessage, stop: Stop | undefined): Promise<PublishOutcome> {
+  one(message: OutgoingMessage, stop: Stop | undefined): Promise<PublishOutcome> {
     const problem = this.problem(message)
-    if (problem !== undefined) return problem
+    if (problem !== undefined) return Promise.resolve(problem)
     return this.deliver(message.to, { content: toBuffer(message.body), properties: toProperties(message) }, stop)
   }
 
   /** Never rejects. Has been written when this returns, if the channel is open and, for a topic, the exchange has been seen. */
-  async deliver(to: OutgoingMessage['to'], what: Pick<Parcel, 'content' | 'properties'>, stop: Stop | undefined): Promise<PublishOutcome> {
-    const topic = to.kind === 'topic'
-    if (topic && !this.#exchangeExists) {
-      const missing = await this.#checkExchange(stop?.signal)
-      if (missing !== undefined) return missing
-    }
-    const outcome = await this.send({ exchange: topic ? this.#settings.eventsExchange : '', routingKey: to.name, ...what }, stop)
+  deliver(to: OutgoingMessage['to'], what: Pick<Parcel, 'content' | 'properties'>, stop: Stop | undefined): Promise<PublishOutcome> {
+    if (to.kind === 'topic' && !this.#exchangeExists) return this.#deliverLater(to, what, stop)
+    const parcel = { exchange: to.kind === 'topic' ? this.#settings.eventsExchange : '', routingKey: to.name, ...what }
+    return this.send(parcel, stop, (outcome) => (outcome.kind === 'confirmed' ? outcome : this.#judge(to, outcome)))
+  }
+
+  async #deliverLater(
+    to: OutgoingMessage['to'],
+    what: Pick<Parcel, 'content' | 'properties'>,
+    stop: Stop | undefined,
+  ): Promise<PublishOutcome> {
+    const missing = await this.#checkExchange(stop?.signal)
+    if (missing !== undefined) return missing
+    const parcel = { exchange: this.#settings.eventsExchange, routingKey: to.name, ...what }
+    return await this.send(parcel, stop, (outcome) => this.#judge(to, outcome))
+  }
+
+  #judge(to: OutgoingMessage['to'], outcome: PublishOutcome): PublishOutcome {
+    if (!isUnroutable(outcome)) return outcome
     // Nobody's mistake: what takes this message is about to be made again by this transport itself.
-    const back = isUnroutable(outcome) ? this.#options.preparing?.(to) : undefined
-    if (isUnroutable(outcome) && back !== undefined) return { kind: 'unavailable', error: outcome.error, back }
-    const discard = topic && this.#settings.discardUnroutedEvents && isUnroutable(outcome)
-    return discard ? { kind: 'confirmed' } : outcome
+    const back = this.#options.preparing?.(to)
+    if (back !== undefined) return { kind: 'unavailable', error: outcome.error, back }
+    return to.kind === 'topic' && this.#settings.discardUnroutedEvents ? { kind: 'confirmed' } : outcome
   }
 
   /** Why this message can never be sent, or undefined. */
@@ -203,20 +227,18 @@ export class Publisher {
     this.#exchangeExists = false
   }
 
-  #write(lane: ConfirmLane, parcel: Parcel, stop: Stop | undefined): Promise<Answer> {
-    return new Promise((resolve) => {
-      const giveUp = (): void =>
-        settle({ kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the waiting for the confirm was aborted') })
-      const settle = (answer: Answer): void => {
-        stop?.followers.delete(giveUp)
-        resolve(answer)
-      }
-      try {
-        lane.write(parcel, settle)
-        stop?.followers.add(giveUp)
-      } catch (error) {
-        settle(lane.open ? refusedForGood(`the message cannot be written as AMQP: ${this.#describe(error)}`) : this.#unavailable(error))
-      }
-    })
+  #write(lane: ConfirmLane, parcel: Parcel, stop: Stop | undefined, settled: (answer: Answer) => void): void {
+    const giveUp = (): void =>
+      settle({ kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the waiting for the confirm was aborted') })
+    const settle = (answer: Answer): void => {
+      stop?.followers.delete(giveUp)
+      settled(answer)
+    }
+    try {
+      lane.write(parcel, settle)
+      stop?.followers.add(giveUp)
+    } catch (error) {
+      settle(lane.open ? refusedForGood(`the message cannot be written as AMQP: ${this.#describe(error)}`) : this.#unavailable(error))
+    }
   }
 }
