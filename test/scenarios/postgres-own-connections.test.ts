@@ -1,5 +1,5 @@
 import { Client, Pool, type PoolConfig } from 'pg'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { serverAnswers, serverUrl } from '../postgres/database.ts'
 import { claim, labelOf, message, sent } from '../postgres/messages.ts'
 import { type StoreHarness, storeHarness } from '../postgres/store-harness.ts'
@@ -26,7 +26,7 @@ function watchedPool(schema: string, before: (client: Client) => Promise<unknown
   }
   class WatchedPool extends Pool {
     constructor(options?: PoolConfig) {
-      super({ ...options, Client: Watched } as PoolConfig)
+      super({ ...options, Client: Watched })
     }
   }
   const pool = new WatchedPool({ connectionString: serverUrl, max: 4, application_name: schema })
@@ -63,9 +63,7 @@ describe.skipIf(!present)('the connections of the store', () => {
   test('P1: under other settings a claim fails and takes nothing, and from then on they travel with the transaction', async () => {
     await using harness = await storeHarness()
     // As behind a pooler that came later: the statement meets a connection that knows nothing of the settings.
-    const { pool, seen } = watchedPool(harness.database.schema, (client) =>
-      Client.prototype.query.call(client, 'set synchronous_commit = off'),
-    )
+    const { pool, seen } = watchedPool(harness.database.schema, (client) => client.query('set synchronous_commit = off'))
     await using _ended = { [Symbol.asyncDispose]: () => pool.end() }
     await using store = await harness.open({ pool })
     await add(harness, store, 'a')
@@ -77,6 +75,23 @@ describe.skipIf(!present)('the connections of the store', () => {
     const rows = await claim(store)
     expect(rows.map(({ attempt }) => attempt)).toEqual([1])
     expect(seen).toEqual(['begin isolation', 'with c', 'commit'])
+  })
+
+  test('a vacuum has no time limit, though its connection had one', async () => {
+    await using harness = await storeHarness()
+    const { pool, seen } = watchedPool(harness.database.schema)
+    await using _ended = { [Symbol.asyncDispose]: () => pool.end() }
+    await using store = await harness.open({ pool, vacuumRows: 1 })
+    await add(harness, store, 'a')
+    const rows = await claim(store)
+    await store.outbox.settle(rows.map(sent))
+    await vi.waitFor(() => expect(seen.some((line) => line.startsWith('vacuum'))).toBe(true), { timeout: 20_000 })
+    expect(seen.slice(seen.indexOf('prepared delete'))).toEqual([
+      'prepared delete',
+      'reset all',
+      expect.any(String),
+      expect.stringContaining('vacuum'),
+    ])
   })
 
   test('nothing of theirs is prepared with prepare: false', async () => {

@@ -37,7 +37,12 @@ export interface Own {
   /** Runs several statements in one such transaction. */
   transaction<Result>(doing: string, work: (query: Query) => Promise<Result>, options?: TransactionOptions): Promise<Result>
   /** Lends a connection without a transaction; it is closed afterwards if the work threw. */
-  connection<Result>(work: (query: Query, client: PostgresPoolClient) => Promise<Result>): Promise<Result>
+  connection<Result>(work: (query: Query, client: PostgresPoolClient) => Promise<Result>, options?: ConnectionOptions): Promise<Result>
+}
+
+export interface ConnectionOptions {
+  /** With the settings of the server and the user, in particular without the time limits of the relay. */
+  readonly bare?: boolean
 }
 
 export interface RunOptions {
@@ -138,7 +143,10 @@ export function own(pool: PostgresPool, schema: string, { keeps = () => false }:
   const set = new WeakSet<PostgresPoolClient>()
   let strange = false
 
-  async function connection<Result>(work: (query: Query, client: PostgresPoolClient) => Promise<Result>): Promise<Result> {
+  async function connection<Result>(
+    work: (query: Query, client: PostgresPoolClient) => Promise<Result>,
+    { bare = false }: ConnectionOptions = {},
+  ): Promise<Result> {
     const client = await pool.connect()
     let broken: Error | undefined
     const onError = (error: Error): void => {
@@ -146,7 +154,9 @@ export function own(pool: PostgresPool, schema: string, { keeps = () => false }:
     }
     client.on('error', onError)
     try {
-      return await work(queryOn(client), client)
+      const query = queryOn(client)
+      if (bare && set.delete(client)) await query.script('reset all')
+      return await work(query, client)
     } catch (error) {
       broken ??= error instanceof Error ? error : new Error('a statement failed', { cause: error })
       throw error

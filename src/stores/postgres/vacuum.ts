@@ -69,12 +69,15 @@ export function vacuum({ own, schema, clock, logger, rows }: VacuumPorts): Vacuu
     const started = clock.monotonic()
     const counted = dead
     try {
-      const done = await own.connection(async (query) => {
-        const { rows: found } = await query<{ allowed: boolean }>(allowedSql(schema))
-        if (found[0]?.allowed !== true) return false
-        await untilClosed(query.within(ANSWER_MS, vacuumSql(schema, shrink)))
-        return true
-      })
+      const done = await own.connection(
+        async (query) => {
+          const { rows: found } = await query<{ allowed: boolean }>(allowedSql(schema))
+          if (found[0]?.allowed !== true) return false
+          await untilClosed(query.within(ANSWER_MS, vacuumSql(schema, shrink)))
+          return true
+        },
+        { bare: true },
+      )
       dead -= counted
       if (shrink) sinceShrunk = 0
       const took = clock.monotonic() - started
