@@ -148,6 +148,6 @@ if (role === 'migrator') {
 if (role === 'finance') handle()
 const { stopped } = stopOnSignals(app)
 await app.start()
-process.stdout.write('ready\n')
 if (role === 'writer') await produce()
+process.stdout.write('ready\n')
 process.exit(await stopped)
