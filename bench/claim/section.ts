@@ -82,7 +82,7 @@ function tableFor(figures: readonly Figure[], version: string): Table {
 /** The claim as the relay runs it, its settings included, and taken back each time. Medians. */
 export function explainClaim(client: Client, from: number, times: number): Promise<Omit<Figure, 'name'>> {
   const token = '00000000-0000-7000-8000-000000000001'
-  return explained(client, { text: statements('bench').claim, values: [LIMIT, 15_000, token, from, [], 32 * 1024 * 1024, []] }, times)
+  return explained(client, { text: statements('bench').claim, values: [LIMIT, 15_000, token, from, 32 * 1024 * 1024] }, times)
 }
 
 /** What a statement of a relay costs the server. It is taken back each time. Medians. */

@@ -82,7 +82,7 @@ interface PauseRow {
 function pauseBoard({ own, changed }: OperationsPorts, sql: OperatorStatements): PauseBoard {
   return {
     async list() {
-      const { rows } = await own.run<PauseRow>('reading pauses', sql.pauses, [])
+      const { rows } = await own.run<PauseRow>('reading pauses', sql.pauses, [], { often: true })
       return rows.map(({ kind, name, reason, since }) => ({ kind, name, reason, since: Math.round(Number(since)) }))
     },
     async pause({ kind, name }, reason) {

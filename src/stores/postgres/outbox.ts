@@ -142,8 +142,15 @@ async function run<Tx>(
 async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise<ClaimedMessage[]> {
   const token = tokenUuid(request.token)
   const from = (request.fromPosition ?? 0n).toString()
-  const values = [request.limit, request.claimMs, token, from, request.exceptDestinations ?? [], CLAIM_BYTES, request.exceptKeys ?? []]
-  const { rows } = await ports.own.run<MessageRow>('claiming messages', ports.sql.claim, values, { often: true })
+  const { exceptDestinations = [], exceptKeys = [] } = request
+  const values = [request.limit, request.claimMs, token, from, CLAIM_BYTES]
+  const except = exceptDestinations.length + exceptKeys.length > 0
+  const { rows } = await ports.own.run<MessageRow>(
+    'claiming messages',
+    except ? ports.sql.claimExcept : ports.sql.claim,
+    except ? [...values, exceptDestinations, exceptKeys] : values,
+    { often: true },
+  )
   if (rows.length === 0) ports.vacuum.idle()
   const claimed: ClaimedMessage[] = []
   const damaged: MessageRow[] = []

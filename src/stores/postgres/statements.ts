@@ -6,6 +6,8 @@ export interface Statements {
   readonly saveOne: string
   readonly saveMany: string
   readonly claim: string
+  /** As `claim`, with what it leaves alone. */
+  readonly claimExcept: string
   readonly sent: string
   readonly sentKept: string
   readonly sentMany: string
@@ -50,27 +52,27 @@ from (
 returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id`
 
 /**
- * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 destinations to leave alone, $6 most bytes, $7 keys to leave alone.
+ * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 most bytes; and for the form with exceptions $6 destinations and
+ * $7 keys to leave alone. They are two forms because a plan that is kept would test every row against lists that are nearly always empty.
  *
  * `c` takes due rows in position order. Its head test (the first open row of the key is due and may
  * go) keeps rows that cannot go out of the window. `g` finds for every key the first earlier row
  * that is not in `c`; only rows before that gap are claimed. The order per key rests on `g` alone; keys of
  * which `c` holds nothing but the first open row, in the same snapshot, can have no gap and are not looked up.
  */
-const claim = (S: string): string => `
+const claim = (S: string, except: boolean): string => `
 with c as materialized (
   select o.position, o.key, octet_length(o.body) as bytes, o.key is null or o.position = h.position as first
   from ${S}.outbox o
   left join lateral (
-    select h.position, h.visible_at, ${destination('h')} = any ($5::text[]) as closed
+    select h.position, h.visible_at${except ? `, ${destination('h')} = any ($6::text[]) as closed` : ''}
     from ${S}.outbox h where h.key = o.key order by h.position limit 1
   ) h on true
   where ${intact}
     and o.position >= $4::bigint
     and o.visible_at <= statement_timestamp()
-    and not ${destination('o')} = any ($5::text[])
-    and (o.key is null or o.key <> all ($7::text[]))
-    and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))
+    ${except ? `and not ${destination('o')} = any ($6::text[]) and (o.key is null or o.key <> all ($7::text[]))` : ''}
+    and (o.key is null or (h.visible_at <= statement_timestamp()${except ? ' and not h.closed' : ''}))
   order by o.position limit $1::integer
   for update of o skip locked
 ),
@@ -92,7 +94,7 @@ set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',
   attempts = least(greatest(o.attempts, 0), 1000000) + 1
 where o.position = any (array(
   select f.position from fits f left join g on g.key = f.key
-  where (g.gap is null or f.position < g.gap) and f.before < $6::bigint
+  where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
 ))
 returning o.position::text, ${columns('o')}`
 
@@ -157,7 +159,8 @@ export function statements(schema: string): Statements {
   return {
     saveOne: saveOne(S),
     saveMany: `select s.saved_position, s.born_claimed, s.transaction_id from ${S}.outbox_save($1::text, $2::bytea, $3::uuid, $4::float8) s`,
-    claim: claim(S),
+    claim: claim(S, false),
+    claimExcept: claim(S, true),
     sent: `delete from ${S}.outbox where position = any ($1::bigint[]) and token = $2::uuid`,
     sentKept: keeping(S, `delete from ${S}.outbox o where o.position = any ($1::bigint[]) and o.token = $2::uuid`),
     sentMany: sentMany(S),

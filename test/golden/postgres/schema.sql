@@ -334,4 +334,15 @@ begin
 end $$;
 
 insert into "mersal".migration (version, name) values (4, 'pauses');
+
+-- Rows live shortly, and dead ones lie where every claim begins to read. Where no relay may vacuum, the
+-- server does so by these: whenever it looks, unless next to nothing has changed, and without pauses.
+-- Rows that were only inserted are no reason, since they are about to go.
+alter table "mersal".outbox set (
+  autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+  autovacuum_vacuum_insert_threshold = -1,
+  toast.autovacuum_vacuum_threshold = 2000, toast.autovacuum_vacuum_scale_factor = 0.02, toast.autovacuum_vacuum_cost_delay = 0
+);
+
+insert into "mersal".migration (version, name) values (5, 'autovacuum');
 commit;

@@ -14,23 +14,24 @@ select s.saved_position, s.born_claimed, s.transaction_id from "mersal".outbox_s
 
 -- claim
 with c as materialized (
-  select o.position, o.key, octet_length(o.body) as bytes
+  select o.position, o.key, octet_length(o.body) as bytes, o.key is null or o.position = h.position as first
   from "mersal".outbox o
   left join lateral (
-    select h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($5::text[]) as closed
+    select h.position, h.visible_at
     from "mersal".outbox h where h.key = o.key order by h.position limit 1
   ) h on true
-  where o.position >= $4::bigint
+  where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
+    else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
+    and o.position >= $4::bigint
     and o.visible_at <= statement_timestamp()
-    and not o.transport || '/' || o.kind || '/' || o.name = any ($5::text[])
-    and (o.key is null or o.key <> all ($7::text[]))
-    and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))
+    
+    and (o.key is null or (h.visible_at <= statement_timestamp()))
   order by o.position limit $1::integer
   for update of o skip locked
 ),
 g as materialized (
   select k.key, e.position as gap
-  from (select key, max(position) as last from c where key is not null group by key) k
+  from (select key, max(position) as last from c where not first group by key) k
   cross join lateral (
     select e.position from "mersal".outbox e
     where e.key = k.key and e.position < k.last and e.position not in (select position from c)
@@ -46,7 +47,46 @@ set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',
   attempts = least(greatest(o.attempts, 0), 1000000) + 1
 where o.position = any (array(
   select f.position from fits f left join g on g.key = f.key
-  where (g.gap is null or f.position < g.gap) and f.before < $6::bigint
+  where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
+))
+returning o.position::text, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body;
+
+-- claimExcept
+with c as materialized (
+  select o.position, o.key, octet_length(o.body) as bytes, o.key is null or o.position = h.position as first
+  from "mersal".outbox o
+  left join lateral (
+    select h.position, h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($6::text[]) as closed
+    from "mersal".outbox h where h.key = o.key order by h.position limit 1
+  ) h on true
+  where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
+    else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
+    and o.position >= $4::bigint
+    and o.visible_at <= statement_timestamp()
+    and not o.transport || '/' || o.kind || '/' || o.name = any ($6::text[]) and (o.key is null or o.key <> all ($7::text[]))
+    and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))
+  order by o.position limit $1::integer
+  for update of o skip locked
+),
+g as materialized (
+  select k.key, e.position as gap
+  from (select key, max(position) as last from c where not first group by key) k
+  cross join lateral (
+    select e.position from "mersal".outbox e
+    where e.key = k.key and e.position < k.last and e.position not in (select position from c)
+    order by e.position limit 1
+  ) e
+),
+fits as materialized (
+  select c.position, c.key, sum(c.bytes) over (order by c.position) - c.bytes as before from c
+)
+update "mersal".outbox o
+set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',
+  token = $3::uuid,
+  attempts = least(greatest(o.attempts, 0), 1000000) + 1
+where o.position = any (array(
+  select f.position from fits f left join g on g.key = f.key
+  where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
 ))
 returning o.position::text, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body;
 
