@@ -25,6 +25,7 @@ function bundler({ onBundle = () => confirmed, onOne = () => confirmed, brokerLi
   const made = new Bundler(
     {
       brokerLimit,
+      gather: () => {},
       problem: ({ type }) => (type === 'impossible' ? refused : undefined),
       one: ({ type }) => {
         came.push(type)

@@ -6,7 +6,7 @@ import { BUNDLE_CONTENT_TYPE, BUNDLE_TYPE, bytesInBundle, EMPTY_BUNDLE_BYTES, en
 import type { BundleSettings } from './bundle-options.ts'
 import type { Publisher, Stop } from './publisher.ts'
 
-type Publishing = Pick<Publisher, 'one' | 'deliver' | 'problem' | 'brokerLimit'>
+type Publishing = Pick<Publisher, 'one' | 'deliver' | 'problem' | 'brokerLimit' | 'gather'>
 
 /** Messages to one destination that have been collected for one bundle. */
 interface Collection {
@@ -79,6 +79,7 @@ export class Bundler {
       open.set(place, current)
     })
     for (const rest of open.values()) send(rest)
+    if (messages.length > 1) this.#publisher.gather()
     return answers
   }
 

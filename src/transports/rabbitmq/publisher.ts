@@ -77,8 +77,13 @@ export class Publisher {
   publish(messages: readonly OutgoingMessage[], { signal }: PublishOptions = {}): readonly Promise<PublishOutcome>[] {
     const stop = stopOn(signal)
     const outcomes = messages.map((message) => this.one(message, stop))
-    if (messages.length > 1) this.#link.gather()
+    if (messages.length > 1) this.gather()
     return outcomes
+  }
+
+  /** Lets what was just written leave in one piece. */
+  gather(): void {
+    this.#link.gather()
   }
 
   /** Never rejects. Has been written when this returns, if the channel is open. `judge` may make another outcome of it. */
