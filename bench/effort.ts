@@ -12,6 +12,10 @@ export interface Effort {
   /** Whether the libraries in `bench/peers` take part. */
   readonly peers: boolean
   readonly servers: BenchServers
+  /** Of the section `write`: only candidates with this text in their names, besides the first one, which all are compared with. */
+  readonly only?: string
+  /** Of the section `write`: with so many only. */
+  readonly connections?: number
 }
 
 /** A number of messages by the size of the run; a tiny run takes at most 300. */

@@ -112,6 +112,12 @@ export const goals: readonly Goal[] = [
     value: quotient('write 8', ['+ 10 messages, Mersal', '+ 10 messages, plain inserts']),
     least: 1.8,
   },
+  {
+    section: 'write',
+    text: '1 message in a transaction, with NOTIFY and a relay that listens: of the same without',
+    value: quotient('write 8', ['+ 1 message, Mersal, a relay listens', '+ 1 message, Mersal, without NOTIFY']),
+    least: 0.97,
+  },
   { section: 'drain', text: 'draining: of the best peer', value: toBestPeer('drain', keyed), least: 1.5 },
   { section: 'relay', text: 'classic queue: of bare publishing', value: quotient('relay classic', [keyed, bare]), least: 0.95 },
   {

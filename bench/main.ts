@@ -17,6 +17,8 @@ Sections: ${Object.keys(sections).join(', ')}. Default: all but ${occasional.joi
   --seconds 2       of the sections that work for a time
   --short           smaller backlogs and shorter runs: about a third of the time
   --tiny            only whether everything works, with one set of servers and nothing to warm up
+  --only text       of the write section: the candidates with this text in their names, and the first one
+  --connections 8   of the write section: instead of 1, 8 and 32
   --without-peers   leaves out the other libraries, which else are installed in bench/peers
   --json            one line of JSON per section instead of tables
   --document        makes the results the reference (bench/reference), and writes docs/performance.md from it
@@ -37,12 +39,25 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string' },
     short: { type: 'boolean', default: false },
     tiny: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    connections: { type: 'string' },
     'without-peers': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     document: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 })
+
+/** A part of a section is no reference: nothing is kept of it. */
+const narrow = values.only !== undefined || values.connections !== undefined
+
+function narrowed(): Pick<Effort, 'only' | 'connections'> {
+  const { only, connections } = values
+  return {
+    ...(only === undefined ? {} : { only }),
+    ...(connections === undefined ? {} : { connections: positive('connections', connections) }),
+  }
+}
 
 /** Returns the exit code. */
 async function main(): Promise<number> {
@@ -63,7 +78,7 @@ async function main(): Promise<number> {
   for (const name of wanted) {
     // Servers of its own for each section, so that none finds what the one before has left.
     await using own = size === 'tiny' ? undefined : benchServers()
-    const effort: Effort = { runs, seconds, size, peers, servers: own ?? shared }
+    const effort: Effort = { runs, seconds, size, peers, servers: own ?? shared, ...narrowed() }
     const started = performance.now()
     const tables = (await sections[name]?.(effort)) ?? []
     const tookSeconds = Math.round((performance.now() - started) / 1000)
@@ -78,12 +93,13 @@ async function main(): Promise<number> {
       tookSeconds,
       tables,
     }
-    if (size !== 'tiny') writeFileSync(new URL(`results/${name}.json`, import.meta.url), `${JSON.stringify(outcome, undefined, 1)}\n`)
+    if (size !== 'tiny' && !narrow)
+      writeFileSync(new URL(`results/${name}.json`, import.meta.url), `${JSON.stringify(outcome, undefined, 1)}\n`)
     say(`${tables.map(markdown).join('\n')}(${name}: ${tookSeconds} s)\n`)
     if (values.json) process.stdout.write(`${JSON.stringify(outcome)}\n`)
     faulty ||= tables.some(({ faults }) => faults.length > 0)
   }
-  if (values.document && !faulty) writePage(wanted)
+  if (values.document && !faulty && !narrow) writePage(wanted)
   return faulty ? 1 : 0
 }
 

@@ -51,15 +51,25 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
   const outbox = 'bench.outbox'
   const app = await mersal(scene, {})
   const oneFlight = await mersal(scene, { pipeline: true })
-  const through = (messages: number, keyed: boolean, by = app): Transact => {
+  const unheard = await mersal(scene, {}, withoutNotify(scene.newPool()))
+  const listening = async (work: () => Promise<Sample>): Promise<Sample> => {
+    const listener = await pool.connect()
+    await listener.query('listen bench_outbox')
+    const sample = await work()
+    await listener.query('unlisten *')
+    listener.release()
+    return sample
+  }
+  const through = (messages: number, keyed: boolean, by = app, step = 1): Transact => {
     return (number) =>
       by.transaction(async (tx, { publish }) => {
         await tx.query('insert into bench.business (text) values ($1)', ['a business row'])
         for (let index = 0; index < messages; index++) {
-          await publish(Placed, BODY, keyed ? { partitionKey: `key ${(number + index) % 10_000}` } : {})
+          await publish(Placed, BODY, keyed ? { partitionKey: `key ${(number * step + index) % 10_000}` } : {})
         }
       })
   }
+  const single: Work = { messages: 1, table: outbox, transact: through(1, false) }
   return [
     candidate(
       'business row alone',
@@ -69,6 +79,8 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
     ),
     candidate('+ 1 message, plain insert', 1, 'bench.plain', floor(plain)),
     candidate('+ 1 message, Mersal', 1, outbox, through(1, false)),
+    { name: '+ 1 message, Mersal, a relay listens', run: () => listening(() => run(scene, pool, single)) },
+    candidate('+ 1 message, Mersal, without NOTIFY', 1, outbox, through(1, false, unheard)),
     candidate('+ 1 keyed message, Mersal', 1, outbox, through(1, true)),
     candidate('+ 1 message, Mersal, one flight', 1, outbox, through(1, false, oneFlight)),
     candidate('+ 1 keyed message, Mersal, one flight', 1, outbox, through(1, true, oneFlight)),
@@ -76,13 +88,14 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
     candidate('+ 10 messages, one insert', 10, 'bench.plain', floor(tenAtOnce)),
     candidate('+ 10 messages, Mersal', 10, outbox, through(10, false)),
     candidate('+ 10 messages, Mersal, one flight', 10, outbox, through(10, false, oneFlight)),
-    candidate('+ 10 keyed messages, Mersal', 10, outbox, through(10, true)),
+    candidate('+ 10 keyed messages, Mersal', 10, outbox, through(10, true, app, 10)),
+    candidate('+ 10 keyed messages, nine keys shared with the next, Mersal', 10, outbox, through(10, true)),
   ]
 }
 
 /** An app that writes and does not relay, as in an architecture with relays of their own. */
-async function mersal({ newPool, stack }: Scene, options: PoolConfig): Promise<Mersal<PostgresClient>> {
-  const store = postgres({ pool: newPool(options), schema: 'bench' })
+async function mersal({ newPool, stack }: Scene, options: PoolConfig, relayPool?: Pool): Promise<Mersal<PostgresClient>> {
+  const store = postgres({ pool: newPool(options), schema: 'bench', prepare: true, ...(relayPool === undefined ? {} : { relayPool }) })
   await store.open()
   return stack.use(new Mersal({ name: 'writer', store, transport: memoryTransport() }))
 }
@@ -116,4 +129,14 @@ async function run(scene: Scene, pool: Pool, { messages, table, transact }: Work
   if (rows[0]?.business !== String(done)) faults.push(`${rows[0]?.business} business rows of ${done}`)
   if (rows[0]?.messages !== String(done * messages)) faults.push(`${rows[0]?.messages} messages of ${done * messages}`)
   return { rate: done / seconds, cpu, faults }
+}
+
+/** A pool for the relay on which nobody is woken: what is left is the price of writing alone. */
+function withoutNotify(pool: Pool): Pool {
+  pool.on('connect', (client) => {
+    const query = client.query.bind(client) as (...given: unknown[]) => unknown
+    const isNotify = ([first]: unknown[]): boolean => JSON.stringify(first).includes('pg_notify')
+    Object.assign(client, { query: (...given: unknown[]) => (isNotify(given) ? Promise.resolve({ rows: [] }) : query(...given)) })
+  })
+  return pool
 }

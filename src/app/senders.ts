@@ -30,8 +30,17 @@ interface Origin {
   readonly direct: boolean
 }
 
-/** How a call is named in errors: `publish('students.registered')`. */
+const callNames = new WeakMap<MessageType, Partial<Record<Verb, string>>>()
+
+/** How a call is named in errors: `publish('students.registered')`. Every call has one, in case it fails; they differ by type only. */
 export function callName(verb: Verb, type: MessageType): string {
+  if (typeof type !== 'object' || type === null) return newCallName(verb, type)
+  let names = callNames.get(type)
+  if (names === undefined) callNames.set(type, (names = {}))
+  return (names[verb] ??= newCallName(verb, type))
+}
+
+function newCallName(verb: Verb, type: MessageType): string {
   const name: unknown = (type as Partial<MessageType> | null | undefined)?.name
   return `${verb}(${typeof name === 'string' ? `'${printable(name)}'` : ''})`
 }

@@ -20,9 +20,9 @@ export interface OutboxStorage<Tx> {
    */
   save(tx: Tx, messages: readonly OutgoingMessage[], options?: SaveOptions): Promise<readonly SavedMessage[]>
   /**
-   * As `save`, for the last statement of a unit of work of the same store, but without waiting for the
-   * database: the unit of work sends its commit in the same flight, and fails if the rows could not be
-   * written. Undefined where that is not possible; then `save` is used.
+   * As `save`, for the last statement of a unit of work of the same store, but without sending it: the
+   * unit of work sends it in the flight of its commit, and fails if the rows could not be written.
+   * Undefined where that is not possible; then `save` is used.
    */
   saveLast?(tx: Tx, messages: readonly OutgoingMessage[], options?: SaveOptions): SavedLater | undefined
   /**
@@ -49,7 +49,7 @@ export interface SaveOptions {
   readonly express?: { readonly token: string; readonly graceMs: number }
 }
 
-/** Settles before the unit of work does. */
+/** Resolves before the unit of work does, if that commits. */
 export interface SavedLater {
   readonly saved: Promise<readonly SavedMessage[]>
 }

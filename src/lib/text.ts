@@ -1,5 +1,6 @@
 /** Control characters (Cc: C0, DEL and C1), and the ones that reorder or break text. */
 const CONTROL = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]/u
+const ALL_CONTROL = new RegExp(CONTROL, 'gu')
 
 export function hasControlCharacters(text: string): boolean {
   return CONTROL.test(text)
@@ -15,5 +16,5 @@ export function printable(text: string, longest = 100): string {
   const cut = text.length > longest ? `${text.slice(0, longest)}…` : text
   return JSON.stringify(cut)
     .slice(1, -1)
-    .replace(new RegExp(CONTROL, 'gu'), (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    .replace(ALL_CONTROL, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }

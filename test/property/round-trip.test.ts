@@ -36,13 +36,32 @@ test('a message leaves the SQLite store as it went in', async () => {
   await holdsFor([several], async (sent) => expect((await throughStore(store, sent)).map(plain)).toEqual(sent.map(plain)), 100)
 })
 
+/** What PostgreSQL makes of the text of an array. */
+function arrayOf(text: string): (string | null)[] {
+  const elements = text.slice(1, -1).matchAll(/"((?:[^"\\]|\\.)*)"|([^,"]+)/gs)
+  return [...elements].map(([, quoted, plain]) => quoted?.replaceAll(/\\(.)/gs, '$1') ?? (plain === 'NULL' ? null : (plain ?? null)))
+}
+
 test('a message leaves the rows of the PostgreSQL store as it went in', async () => {
   await holdsFor([several], (sent) => {
-    const { json, bodies } = encodeMessages(sent)
-    const rows = JSON.parse(json) as (Omit<MessageRow, 'body'> & { n: number; start: number; length: number })[]
-    const decoded = rows.map(({ n, start, length, ...row }) => {
-      const body = bodies.subarray(start, start + length)
-      return decodeClaimed({ ...row, position: String(n), attempts: 1, body }, 'token')
+    const [ids, , , , , types, transports, kinds, names, headers, starts, lengths, bodies, keys] = encodeMessages(sent, null, 0)
+    const columns = {
+      id: ids,
+      type: types,
+      transport: transports,
+      kind: kinds,
+      name: names,
+      headers,
+      start: starts,
+      length: lengths,
+      key: keys,
+    }
+    const arrays = Object.entries(columns).map(([name, text]) => [name, text === undefined ? [] : arrayOf(text as string)] as const)
+    const decoded = sent.map((_, n) => {
+      const row = Object.fromEntries(arrays.map(([name, values]) => [name, values[n] ?? null])) as Record<string, string>
+      const start = Number(row['start']) - 1
+      const body = (bodies as Uint8Array).subarray(start, start + Number(row['length']))
+      return decodeClaimed({ ...(row as unknown as MessageRow), position: String(n), attempts: 1, body }, 'token')
     })
     expect(decoded.map((row) => row && plain(row.message))).toEqual(sent.map(plain))
   })

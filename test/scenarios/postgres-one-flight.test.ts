@@ -1,4 +1,4 @@
-import type { Client } from 'pg'
+import type { Pool } from 'pg'
 import { describe, expect, test } from 'vitest'
 import { isMersalError, Mersal, event } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
@@ -11,8 +11,8 @@ import { type StoreHarness, storeHarness } from '../postgres/store-harness.ts'
 const present = await serverAnswers()
 const Placed = event<{ readonly order: number }>('orders.placed')
 
-async function openApp(harness: StoreHarness, url = serverUrl) {
-  const pool = harness.database.newPool({ connectionString: url, pipeline: true })
+async function openApp(harness: StoreHarness, { url = serverUrl, pipeline = false } = {}) {
+  const pool = harness.database.newPool({ connectionString: url, pipeline })
   const store = await harness.open({ pool, relayPool: harness.database.newPool() })
   const app = new Mersal<PostgresClient>({ name: 'shop', store, transport: memoryTransport() })
   return { app, store, pool }
@@ -21,31 +21,36 @@ async function openApp(harness: StoreHarness, url = serverUrl) {
 const business = (harness: StoreHarness): Promise<Record<string, unknown>[]> =>
   harness.database.query(`select text from ${harness.database.schema}.business`)
 
-describe.skipIf(!present)('a unit over a pool with pipeline: true', () => {
-  test('sends its messages and the commit in one flight, before either is answered', async () => {
+describe.skipIf(!present).each([false, true])('a unit over a pool with pipeline: %s', (pipeline) => {
+  test('takes two flights: BEGIN with its first statement, its messages with COMMIT', async () => {
     await using harness = await storeHarness()
-    const { app, store, pool } = await openApp(harness)
+    const { app, store, pool } = await openApp(harness, { pipeline })
     await using _app = app
-    const seen: string[] = []
-    pool.on('connect', (client) => spy(client as Client, seen))
+    const seen = flightsOf(pool)
     await app.transaction(async (tx, { publish }) => {
       await harness.write(tx, 'order 1')
       await publish(Placed, { order: 1 }, { partitionKey: '1' })
     })
-    const insert = seen.findIndex((line) => line.startsWith('sent insert into') && line.includes('.outbox'))
-    expect(seen.slice(insert).map((line) => line.split(' ').slice(0, 2).join(' '))).toEqual([
-      'sent insert',
-      'sent commit',
-      'answered insert',
-      'answered commit',
-    ])
+    expect(seen).toEqual(['begin', 'insert business', 'sync', 'insert outbox', 'commit', 'sync'])
     expect(await labels(store)).toHaveLength(1)
     expect(await business(harness)).toEqual([{ text: 'order 1' }])
   })
 
+  test('takes one flight when it has only messages, and none when it sends nothing', async () => {
+    await using harness = await storeHarness()
+    const { app, store, pool } = await openApp(harness, { pipeline })
+    await using _app = app
+    const seen = flightsOf(pool)
+    await app.transaction((_, { publish }) => publish(Placed, { order: 1 }))
+    expect(seen.splice(0)).toEqual(['begin', 'insert outbox', 'commit', 'sync'])
+    expect(await labels(store)).toHaveLength(1)
+    await app.transaction(() => Promise.resolve())
+    expect(seen).toEqual([])
+  })
+
   test('P1: has committed nothing when its messages could not be written, and throws why', async () => {
     await using harness = await storeHarness()
-    const { app, store } = await openApp(harness)
+    const { app, store } = await openApp(harness, { pipeline })
     await using _app = app
     const { schema } = harness.database
     await app.transaction((tx) => tx.query('select 1'))
@@ -63,7 +68,7 @@ describe.skipIf(!present)('a unit over a pool with pipeline: true', () => {
 
   test('sends no commit when its messages could not even be sent', async () => {
     await using harness = await storeHarness()
-    const { store } = await openApp(harness)
+    const { store } = await openApp(harness, { pipeline })
     const unit = store.unitOfWork(async (tx) => {
       await harness.write(tx, 'order 1')
       return store.outbox.saveLast?.(tx, [{ ...message('one'), headers: { tenant: 'a lone \ud800' } }])
@@ -74,7 +79,7 @@ describe.skipIf(!present)('a unit over a pool with pipeline: true', () => {
 
   test('passes on what the server says against the commit itself', async () => {
     await using harness = await storeHarness()
-    const { app, store } = await openApp(harness)
+    const { app, store } = await openApp(harness, { pipeline })
     await using _app = app
     await app.transaction((tx) => tx.query('select 1'))
     await harness.database.query(`alter table ${harness.database.schema}.business add unique (text) deferrable initially deferred`)
@@ -92,7 +97,7 @@ describe.skipIf(!present)('a unit over a pool with pipeline: true', () => {
     const url = new URL(serverUrl)
     await using proxy = await cuttingProxy(url.hostname, Number(url.port))
     url.port = String(proxy.port)
-    const { app } = await openApp(harness, url.href)
+    const { app } = await openApp(harness, { url: url.href, pipeline })
     await using _app = app
     const error: unknown = await app
       .transaction(async (tx, { publish }) => {
@@ -109,9 +114,9 @@ describe.skipIf(!present)('a unit over a pool with pipeline: true', () => {
     expect(both).toEqual({ agree: true })
   })
 
-  test('is rolled back, and its connection closed, when its time is up while its messages are on their way', async () => {
+  test('is rolled back, and its connection closed, when its time is up before its messages are sent', async () => {
     await using harness = await storeHarness()
-    const { store } = await openApp(harness)
+    const { store } = await openApp(harness, { pipeline })
     const stop = new AbortController()
     const unit = store.unitOfWork(
       (tx) => {
@@ -126,21 +131,26 @@ describe.skipIf(!present)('a unit over a pool with pipeline: true', () => {
   })
 })
 
-/** Notes when a statement is sent, and when its answer has come. */
-function spy(client: Client, seen: string[]): void {
-  const query = client.query.bind(client) as (...given: unknown[]) => unknown
-  const spied = (...given: unknown[]): unknown => {
-    const [first] = given
-    const text = (typeof first === 'string' ? first : (first as { text: string }).text).trim().replaceAll(/\s+/g, ' ')
-    seen.push(`sent ${text}`)
-    const answer = query(...given)
-    if (answer instanceof Promise) {
-      void answer.then(
-        () => seen.push(`answered ${text}`),
-        () => seen.push(`refused ${text}`),
-      )
+/** What connections of this pool send from now on. */
+function flightsOf(pool: Pool): string[] {
+  const seen: string[] = []
+  pool.on('connect', (client) => {
+    const { connection } = client as unknown as { connection: Record<'parse' | 'query' | 'sync', (given: unknown) => void> }
+    const note = (name: 'parse' | 'query' | 'sync', said: (given: unknown) => string): void => {
+      const call = connection[name].bind(connection)
+      connection[name] = (given) => {
+        seen.push(said(given))
+        call(given)
+      }
     }
-    return answer
-  }
-  Object.assign(client, { query: spied })
+    note('parse', (statement) => brief((statement as { text: string }).text))
+    note('query', (text) => brief(text as string))
+    note('sync', () => 'sync')
+  })
+  return seen
+}
+
+const brief = (text: string): string => {
+  const table = /^\s*insert into \S*\.(\w+)/.exec(text)?.[1]
+  return table === undefined ? text.trim() : `insert ${table}`
 }

@@ -3,8 +3,11 @@ import { toError } from '../../lib/abort.ts'
 import type { UnitOfWork } from '../../core/store.ts'
 import type { Session, SqlExecutor } from '../../sql/session.ts'
 import type { PostgresClient, PostgresPool, PostgresPoolClient } from '../../sql/postgres/client.ts'
-import { isConflict, refusedCommit } from '../../sql/postgres/failure.ts'
+import { joins } from '../../sql/postgres/flight.ts'
+import { isConflict } from '../../sql/postgres/failure.ts'
 import { statementName } from '../../sql/postgres/statement-name.ts'
+import { joinedTransaction, plainTransaction } from './transaction.ts'
+import type { UnitNotes } from './unit-notes.ts'
 
 export type Isolation = 'read committed' | 'repeatable read' | 'serializable'
 
@@ -13,10 +16,8 @@ interface UnitSettings {
   readonly isolation: Isolation | undefined
   /** How often the work is run again after a serialization failure or a deadlock. */
   readonly retrySerialization: number
-  /** Id of the transaction of this handle, if a statement of ours has learnt it. */
-  readonly transactionId: (tx: object) => string | undefined
-  /** A statement of this unit that was sent and not yet answered. */
-  readonly last: (tx: object) => Promise<unknown> | undefined
+  readonly schema: string
+  readonly notes: UnitNotes
   /** Whether statements may be prepared under a name, which a pooler in transaction mode may not allow. */
   readonly prepares: () => boolean
 }
@@ -74,8 +75,9 @@ async function oneTransaction<Result>(
     broken ??= error
   }
   client.on('error', onError)
+  const begin = settings.isolation === undefined ? 'begin' : `begin isolation level ${settings.isolation}`
   try {
-    await client.query(settings.isolation === undefined ? 'begin' : `begin isolation level ${settings.isolation}`)
+    using transaction = joins(client) ? joinedTransaction(client, begin, settings) : await plainTransaction(client, begin, settings)
     let result: Result
     try {
       result = await work(client)
@@ -83,10 +85,10 @@ async function oneTransaction<Result>(
       // Work that was given up may still hold this client, and would go on in the transaction of its next
       // borrower: such a connection is closed, and the server rolls back.
       if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT') || signal?.aborted === true) onError(toError(error))
-      else await client.query('rollback').catch(onError)
+      else await transaction.rollback().catch(onError)
       throw error
     }
-    await commit(client, settings, onError)
+    await transaction.commit(onError)
     return result
   } finally {
     client.off('error', onError)
@@ -100,41 +102,5 @@ async function connect(pool: PostgresPool): Promise<PostgresPoolClient> {
     return await pool.connect()
   } catch (cause) {
     throw new MersalError('MERSAL_STORE_BUSY', 'postgres: the pool gave no connection', { cause })
-  }
-}
-
-/** Resolves only if the server said that it has committed. */
-async function commit(client: PostgresPoolClient, settings: UnitSettings, broke: (error: Error) => void): Promise<void> {
-  if (client.getTransactionStatus() === 'I') {
-    throw new MersalError(
-      'MERSAL_UNIT_ENDED',
-      'postgres: the transaction was ended by the work itself; leave COMMIT and ROLLBACK to the unit',
-    )
-  }
-  let command: string
-  let failed: { readonly error: unknown } | undefined
-  try {
-    const last = settings.last(client)
-    const committing = client.query('commit')
-    // With a statement before it in the same flight, the commit of a transaction that this has failed is a rollback.
-    if (last !== undefined) await Promise.allSettled([committing, last.catch((error: unknown) => (failed = { error }))])
-    command = (await committing).command
-  } catch (cause) {
-    // The error of the server stays as it is: a deferred constraint, a serialization failure.
-    if (refusedCommit(cause)) throw cause
-    broke(cause instanceof Error ? cause : new Error('the commit was not answered', { cause }))
-    const transactionId = settings.transactionId(client)
-    throw new MersalError(
-      'MERSAL_COMMIT_UNKNOWN',
-      'postgres: the answer to COMMIT was lost, so the transaction may or may not have happened; it was not repeated. Ask commitStatus() with details.transactionId',
-      { cause, details: transactionId === undefined ? {} : { transactionId } },
-    )
-  }
-  if (failed !== undefined) throw failed.error
-  if (command !== 'COMMIT') {
-    throw new MersalError(
-      'MERSAL_ROLLED_BACK',
-      'postgres: a statement of this transaction had failed and its error was caught, so the server rolled back at COMMIT. Let the error through, or use a savepoint',
-    )
   }
 }

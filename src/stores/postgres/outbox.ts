@@ -13,7 +13,7 @@ import type { Vacuum } from './vacuum.ts'
 
 /** One claim carries at most this many bytes of bodies (but always one row), so that memory stays bounded. */
 const CLAIM_BYTES = 32 * 1024 * 1024
-/** Most rows of one insert: bounds the JSON text and the memory of the server. */
+/** Most rows of one insert: bounds the texts and the memory of the server. */
 const SAVE_ROWS = 5000
 const DAY_MS = 86_400_000
 
@@ -81,8 +81,8 @@ async function save<Tx>(
 }
 
 /**
- * Everything that can fail without the server happens before the statement is sent: once it is on its way,
- * the commit follows, and must find it there.
+ * Everything that can fail without the server fails here. What is left behind goes with the commit, if
+ * the unit gets that far.
  */
 function saveLast<Tx>(
   ports: OutboxPorts<Tx>,
@@ -90,19 +90,15 @@ function saveLast<Tx>(
   messages: readonly OutgoingMessage[],
   express: Express | undefined,
 ): SavedLater | undefined {
-  if (!isPipelining(tx) || messages.length === 0 || messages.length > SAVE_ROWS) return undefined
-  const executor = ports.session.executor(tx)
-  const statement = insertion(ports, messages, express)
+  if (messages.length === 0 || messages.length > SAVE_ROWS) return undefined
+  ports.session.executor(tx)
   const saved = Promise.withResolvers<SavedMessage[]>()
-  const send = (): Promise<unknown> => {
-    saved.resolve(run(ports, tx, executor, statement))
-    return saved.promise
-  }
-  return ports.notes.sendLast(tx, send) ? { saved: saved.promise } : undefined
+  const left = ports.notes.leave(tx, {
+    ...insertion(ports, messages, express),
+    answered: (rows) => saved.resolve(note(ports, tx, rows)),
+  })
+  return left ? { saved: saved.promise } : undefined
 }
-
-/** A client of `pg` that sends a statement before the last one is answered (`pipeline: true`). */
-const isPipelining = (tx: unknown): boolean => typeof tx === 'object' && tx !== null && (tx as { pipeline?: unknown }).pipeline === true
 
 interface Insertion {
   readonly text: string
@@ -113,30 +109,29 @@ function insertion<Tx>({ sql }: OutboxPorts<Tx>, messages: readonly OutgoingMess
   const token = express === undefined ? null : tokenUuid(express.token)
   const graceMs = express?.graceMs ?? 0
   const [first] = messages
-  if (first !== undefined && messages.length === 1) return { text: sql.saveOne, values: encodeMessage(first, token, graceMs) }
-  const { json, bodies } = encodeMessages(messages)
-  return { text: sql.saveMany, values: [json, bodies, token, graceMs] }
+  const keyed = messages.some(({ partitionKey }) => partitionKey !== undefined)
+  if (first !== undefined && messages.length === 1) {
+    return { text: keyed ? sql.saveOneKeyed : sql.saveOne, values: encodeMessage(first, token, graceMs) }
+  }
+  return { text: keyed ? sql.saveManyKeyed : sql.saveMany, values: encodeMessages(messages, token, graceMs) }
 }
 
-async function run<Tx>(
-  { schema, notes }: OutboxPorts<Tx>,
-  tx: Tx,
-  executor: SqlExecutor,
-  { text, values }: Insertion,
-): Promise<SavedMessage[]> {
+async function run<Tx>(ports: OutboxPorts<Tx>, tx: Tx, executor: SqlExecutor, { text, values }: Insertion): Promise<SavedMessage[]> {
   try {
     const { rows } = await executor.query(text, values, { often: true })
-    const saved = rows.map((row) => ({ position: BigInt(row['saved_position'] as string), express: row['born_claimed'] === true }))
-    notes.saved(
-      tx,
-      rows[0]?.['transaction_id'] as string | undefined,
-      saved.some((row) => !row.express),
-    )
-    // Positions are drawn in the order of the messages, but the answer need not come in it.
-    return saved.sort((a, b) => (a.position < b.position ? -1 : 1))
+    return note(ports, tx, rows)
   } catch (error) {
-    throw explain(schema, error)
+    throw explain(ports.schema, error)
   }
+}
+
+/** What the statements that save answer. */
+function note<Tx>({ notes }: OutboxPorts<Tx>, tx: Tx, rows: readonly Record<string, unknown>[]): SavedMessage[] {
+  const saved = rows.map((row) => ({ position: BigInt(row['saved_position'] as string), express: row['born_claimed'] === true }))
+  const waiting = saved.some((row) => !row.express)
+  notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, waiting)
+  // Positions are drawn in the order of the messages, but the answer need not come in it.
+  return saved.sort((a, b) => (a.position < b.position ? -1 : 1))
 }
 
 async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise<ClaimedMessage[]> {

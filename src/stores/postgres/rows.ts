@@ -53,7 +53,6 @@ interface Texts {
 
 function textsOf(message: OutgoingMessage): Texts {
   if (!isUuid(message.id)) refuse('id', 'must be a UUID')
-  for (const [name, value] of Object.entries(message.headers)) storable(`headers['${name.slice(0, 60)}']`, name + value)
   return {
     id: message.id,
     key: message.partitionKey === undefined ? null : storable('partitionKey', message.partitionKey),
@@ -62,30 +61,52 @@ function textsOf(message: OutgoingMessage): Texts {
     transport: storable('to.transport', message.to.transport),
     kind: message.to.kind,
     name: storable('to.name', message.to.name),
-    headers: JSON.stringify(message.headers),
+    headers: encodeHeaders(message.headers),
   }
 }
 
-/** The parameters of `saveOne`. */
-export function encodeMessage(message: OutgoingMessage, token: string | null, graceMs: number): SqlValue[] {
-  const { id, key, delay, type, transport, kind, name, headers } = textsOf(message)
-  return [id, key, token, graceMs, delay, type, transport, kind, name, headers, message.body]
+function encodeHeaders(headers: Readonly<Record<string, string>>): string {
+  const json = JSON.stringify(headers)
+  // What PostgreSQL does not store, JSON writes as an escape: only then is it worth a look at each of them.
+  if (json.includes('\\u')) for (const [name, value] of Object.entries(headers)) storable(`headers['${name.slice(0, 60)}']`, name + value)
+  return json
 }
 
-/** The messages as one JSON array, and their bodies in one piece: the first two parameters of `saveMany`. */
-export function encodeMessages(messages: readonly OutgoingMessage[]): { readonly json: string; readonly bodies: Uint8Array } {
+/** The parameters of `saveOne` and `saveOneKeyed`. */
+export function encodeMessage(message: OutgoingMessage, token: string | null, graceMs: number): SqlValue[] {
+  const { id, key, delay, type, transport, kind, name, headers } = textsOf(message)
+  const others = [id, token, graceMs, delay, type, transport, kind, name, headers, message.body]
+  return key === null ? others : [...others, key]
+}
+
+/** The parameters of `saveMany`, and with the last two those of `saveManyKeyed`: arrays as text, the bodies in one piece. */
+export function encodeMessages(messages: readonly OutgoingMessage[], token: string | null, graceMs: number): SqlValue[] {
+  const rows = messages.map(textsOf)
+  const keys = new Set<string>()
   const delayed = new Set<string>()
-  let start = 0
-  const rows = messages.map((message, n) => {
-    const texts = textsOf(message)
+  let next = 1
+  const starts: number[] = []
+  const born: boolean[] = []
+  for (const [index, { key, delay }] of rows.entries()) {
+    if (key !== null) keys.add(key)
     // A delayed message holds back the later ones of its key.
-    if (texts.delay !== 0 && texts.key !== null) delayed.add(texts.key)
-    const express = texts.delay === 0 && (texts.key === null || !delayed.has(texts.key))
-    const row = { n, ...texts, express, start, length: message.body.byteLength }
-    start += message.body.byteLength
-    return row
-  })
-  return { json: JSON.stringify(rows), bodies: Buffer.concat(messages.map((message) => message.body)) }
+    if (delay !== 0 && key !== null) delayed.add(key)
+    born.push(delay === 0 && (key === null || !delayed.has(key)))
+    starts.push(next)
+    next += (messages[index] as OutgoingMessage).body.byteLength
+  }
+  const texts = (column: 'type' | 'transport' | 'name' | 'headers' | 'key'): string => textArray(rows.map((row) => row[column]))
+  const plain = (values: readonly (string | number | boolean)[]): string => `{${values.join(',')}}`
+  const lane = [token, graceMs, plain(rows.map(({ delay }) => delay)), plain(born)]
+  const destinations = [texts('transport'), plain(rows.map(({ kind }) => kind)), texts('name')]
+  const bodies = [plain(starts), plain(messages.map(({ body }) => body.byteLength)), Buffer.concat(messages.map(({ body }) => body))]
+  const values = [plain(rows.map(({ id }) => id)), ...lane, texts('type'), ...destinations, texts('headers'), ...bodies]
+  return keys.size === 0 ? values : [...values, texts('key'), textArray([...keys])]
+}
+
+/** An array of PostgreSQL as text. */
+function textArray(values: readonly (string | null)[]): string {
+  return `{${values.map((value) => (value === null ? 'NULL' : `"${value.replaceAll(/["\\]/g, '\\$&')}"`)).join(',')}}`
 }
 
 function messageOf(row: MessageRow, headers: Record<string, string>): OutgoingMessage {

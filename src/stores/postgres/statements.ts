@@ -1,10 +1,13 @@
 import { quoteIdentifier } from '../../sql/identifiers.ts'
 import { intact } from '../../sql/postgres/pool.ts'
+import { savingStatements } from './saving-statements.ts'
 
 /** Every statement on the tables of one schema, one per purpose. The tables themselves are in `schema.ts`. */
 export interface Statements {
   readonly saveOne: string
+  readonly saveOneKeyed: string
   readonly saveMany: string
+  readonly saveManyKeyed: string
   readonly claim: string
   /** As `claim`, with what it leaves alone. */
   readonly claimExcept: string
@@ -32,24 +35,6 @@ const columns = (alias: string): string =>
   ['id', 'key', 'attempts', 'type', 'transport', 'kind', 'name', 'headers', 'body'].map((name) => `${alias}.${name}`).join(', ')
 
 const destination = (alias: string): string => `${alias}.transport || '/' || ${alias}.kind || '/' || ${alias}.name`
-
-/**
- * $1 id, $2 key, $3 token for the express lane, $4 its grace and $5 the delay in ms, $6 type, $7 to $9 destination, $10 headers, $11 body.
- *
- * The lock of the key must come before the position and must not depend on anything that the planner may
- * know to be false: hence a sub-select of its own (offset 0) with nothing else in it. For one message this
- * costs the server half of what the function for many does.
- */
-const saveOne = (S: string): string => `
-insert into ${S}.outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
-select $1::uuid, $2::text, clock_timestamp() + case when e.born then $4::float8 else $5::float8 end * interval '1 millisecond',
-  case when e.born then $3::uuid end, $6::text, $7::text, $8::text, $9::text, $10::text, $11::bytea
-from (
-  select not k.open and ($2::text is null or current_setting('transaction_isolation') = 'read committed')
-    and $3::uuid is not null and $5::float8 = 0 and current_setting('synchronous_commit') in ('on', 'remote_apply') as born
-  from (select case when $2::text is null then false else ${S}.key_open($2::text) end as open offset 0) k
-) e
-returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id`
 
 /**
  * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 most bytes; and for the form with exceptions $6 destinations and
@@ -157,8 +142,7 @@ from ${S}.outbox o`
 export function statements(schema: string): Statements {
   const S = quoteIdentifier(schema)
   return {
-    saveOne: saveOne(S),
-    saveMany: `select s.saved_position, s.born_claimed, s.transaction_id from ${S}.outbox_save($1::text, $2::bytea, $3::uuid, $4::float8) s`,
+    ...savingStatements(S),
     claim: claim(S, false),
     claimExcept: claim(S, true),
     sent: `delete from ${S}.outbox where position = any ($1::bigint[]) and token = $2::uuid`,

@@ -48,8 +48,8 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   let prepares = settings.prepare ?? false
   const clients = clientSession(options.pool, {
     ...settings,
-    transactionId: (tx) => notes.transactionId(tx),
-    last: (tx) => notes.last(tx),
+    notes,
+    schema,
     prepares: () => prepares,
   })
   const session: Session<unknown> = options.session ?? clients

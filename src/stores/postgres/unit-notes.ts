@@ -1,8 +1,15 @@
+/** A statement that a unit sends together with its commit. */
+export interface LastStatement {
+  readonly text: string
+  readonly values: unknown[]
+  /** Called after the commit. */
+  readonly answered: (rows: readonly Record<string, unknown>[]) => void
+}
+
 interface Note {
   transactionId: string | undefined
   waiting: boolean
-  /** Rows on their way to the server, with the commit behind them. */
-  last: Promise<unknown> | undefined
+  last: LastStatement | undefined
 }
 
 /** What our own statements have learnt about transactions that are still open. Holds no handle longer than its owner does. */
@@ -12,9 +19,11 @@ export interface UnitNotes {
   /** `waiting`: rows were written that no express lane takes, so that a relay has to look. */
   saved(tx: unknown, transactionId: string | undefined, waiting: boolean): void
   transactionId(tx: unknown): string | undefined
-  /** The statement that the commit need not wait for. False: this is no unit of ours. */
-  sendLast(tx: unknown, statement: () => Promise<unknown>): boolean
-  last(tx: unknown): Promise<unknown> | undefined
+  /** Whether the end of the unit on this handle takes a last statement into the flight of its commit. */
+  takesLast(tx: object, does: boolean): void
+  /** Leaves the statement to the end of the unit. False: it does not take any, so that nothing would send it. */
+  leave(tx: unknown, last: LastStatement): boolean
+  last(tx: unknown): LastStatement | undefined
   /** Whether a relay has to look after the commit of this unit; forgets it. */
   end(tx: unknown): boolean
 }
@@ -22,6 +31,7 @@ export interface UnitNotes {
 /** `unseen` is called for rows in transactions of somebody else, whose commit we shall not see. */
 export function unitNotes(unseen: () => void): UnitNotes {
   const notes = new WeakMap<object, Note>()
+  const takers = new WeakSet<object>()
   const noteOf = (tx: unknown): Note | undefined => (isHandle(tx) ? notes.get(tx) : undefined)
   return {
     begin(tx) {
@@ -34,12 +44,11 @@ export function unitNotes(unseen: () => void): UnitNotes {
       note.waiting ||= waiting
     },
     transactionId: (tx) => noteOf(tx)?.transactionId,
-    sendLast(tx, statement) {
+    takesLast: (tx, does) => void (does ? takers.add(tx) : takers.delete(tx)),
+    leave(tx, last) {
       const note = noteOf(tx)
-      if (note === undefined) return false
-      note.last = statement()
-      // The unit of work reports its failure.
-      note.last.catch(() => {})
+      if (note === undefined || note.last !== undefined || !takers.has(tx as object)) return false
+      note.last = last
       return true
     },
     last: (tx) => noteOf(tx)?.last,

@@ -1,16 +1,48 @@
 -- saveOne
+insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body)
+select $1::uuid, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
+  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea
+from (select case when $2::uuid is null or $4::float8 <> 0 then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as born offset 0) e
+returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+
+-- saveOneKeyed
 insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
-select $1::uuid, $2::text, clock_timestamp() + case when e.born then $4::float8 else $5::float8 end * interval '1 millisecond',
-  case when e.born then $3::uuid end, $6::text, $7::text, $8::text, $9::text, $10::text, $11::bytea
+select $1::uuid, $11::text, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
+  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea
 from (
-  select not k.open and ($2::text is null or current_setting('transaction_isolation') = 'read committed')
-    and $3::uuid is not null and $5::float8 = 0 and current_setting('synchronous_commit') in ('on', 'remote_apply') as born
-  from (select case when $2::text is null then false else "mersal".key_open($2::text) end as open offset 0) k
+  select not k.open and $2::uuid is not null and $4::float8 = 0 and current_setting('transaction_isolation') = 'read committed' and current_setting('synchronous_commit') in ('on', 'remote_apply') as born
+  from (select "mersal".key_open($11::text) as open offset 0) k
 ) e
 returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
 
 -- saveMany
-select s.saved_position, s.born_claimed, s.transaction_id from "mersal".outbox_save($1::text, $2::bytea, $3::uuid, $4::float8) s;
+insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body)
+select r.id, clock_timestamp() + case when e.born and r.express then $3::float8 else r.delay end * interval '1 millisecond', case when e.born and r.express then $2::uuid end,
+  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length)
+from (select case when $2::uuid is null then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as born offset 0) e
+cross join unnest($1::text::uuid[], $4::text::float8[], $5::text::boolean[], $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::integer[], $12::text::integer[]) as r(id, delay, express, type, transport, kind, name, headers, start, length)
+returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+
+-- saveManyKeyed
+with locked as materialized (
+  select "mersal".lock_keys($15::text::text[])::text as done
+),
+lane as materialized (
+  select case when $2::uuid is null then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as durable, current_setting('transaction_isolation') = 'read committed' as fresh,
+    array(
+      select k from unnest($15::text::text[]) k
+      where l.done is not null and case when $2::uuid is null then false else "mersal".key_open(k) end
+    ) as waiting
+  from locked l
+)
+insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
+select r.id, r.key, clock_timestamp() + case when r.born then $3::float8 else r.delay end * interval '1 millisecond', case when r.born then $2::uuid end,
+  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length)
+from (
+  select r.*, e.durable and r.express and (r.key is null or (e.fresh and r.key <> all (e.waiting))) as born
+  from lane e cross join unnest($1::text::uuid[], $4::text::float8[], $5::text::boolean[], $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::integer[], $12::text::integer[], $14::text::text[]) as r(id, delay, express, type, transport, kind, name, headers, start, length, key) offset 0
+) r
+returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
 
 -- claim
 with c as materialized (

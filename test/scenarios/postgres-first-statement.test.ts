@@ -1,0 +1,159 @@
+import { type PoolClient, Query } from 'pg'
+import { describe, expect, test } from 'vitest'
+import { Mersal, event } from '../../src/index.ts'
+import { memoryTransport } from '../../src/memory.ts'
+import type { PostgresClient } from '../../src/postgres.ts'
+import { openWithFirst } from '../../src/stores/postgres/opening.ts'
+import type { JoiningClient } from '../../src/sql/postgres/flight.ts'
+import { serverAnswers } from '../postgres/database.ts'
+import { labels } from '../postgres/messages.ts'
+import { type StoreHarness, storeHarness } from '../postgres/store-harness.ts'
+
+const present = await serverAnswers()
+const Placed = event<{ readonly order: number }>('orders.placed')
+
+async function openStore(harness: StoreHarness, pipeline: boolean, max = 1) {
+  const pool = harness.database.newPool({ pipeline, max })
+  const store = await harness.open({ pool, relayPool: harness.database.newPool() })
+  return { pool, store, table: `${harness.database.schema}.business` }
+}
+
+const texts = async (harness: StoreHarness): Promise<unknown[]> =>
+  (await harness.database.query(`select text from ${harness.database.schema}.business order by text`)).map((row) => row['text'])
+
+const code = (error: unknown): unknown => (error as { code?: unknown }).code
+
+describe.skipIf(!present).each([false, true])('BEGIN in the flight of the first statement, pipeline: %s', (pipeline) => {
+  test('P1: when BEGIN fails, neither the first statement nor any other one runs', async () => {
+    await using harness = await storeHarness()
+    const { pool, table } = await openStore(harness, pipeline)
+    const client: PoolClient = await pool.connect()
+    const opening = openWithFirst(client as unknown as JoiningClient, 'begin isolation level nonsense')
+    const insert = (text: string) => client.query(`insert into ${table} values ($1)`, [text])
+    const simple = client.query(`insert into ${table} values ('simple')`)
+    const together = await Promise.allSettled([simple, insert('beside it')])
+    const later = await Promise.allSettled([insert('later')])
+    expect([...together, ...later].map((result) => result.status === 'rejected' && code(result.reason))).toEqual([
+      '42601',
+      '42601',
+      '42601',
+    ])
+    expect(opening.state).toBe('failed')
+    opening[Symbol.dispose]()
+    client.release(true)
+    expect(await texts(harness)).toEqual([])
+  })
+
+  test('P1: what came while BEGIN was on its way is rolled back with the rest when the work fails', async () => {
+    await using harness = await storeHarness()
+    const { store, table } = await openStore(harness, pipeline)
+    const settled: Promise<unknown>[] = []
+    const unit = store.unitOfWork((tx) => {
+      for (const text of ['one', 'two', 'three']) settled.push(tx.query(`insert into ${table} values ($1)`, [text]).catch(code))
+      return Promise.reject(new Error('the work fails'))
+    })
+    await expect(unit).rejects.toThrow('the work fails')
+    await Promise.all(settled)
+    expect(await texts(harness)).toEqual([])
+  })
+
+  test('statements that are sent together run in their order', async () => {
+    await using harness = await storeHarness()
+    const { store, table } = await openStore(harness, pipeline)
+    await store.unitOfWork((tx) =>
+      Promise.all([
+        tx.query(`insert into ${table} values ($1)`, ['one']),
+        tx.query(`update ${table} set text = 'two' where text = $1`, ['one']),
+        tx.query(`update ${table} set text = 'three' where text = $1`, ['two']),
+      ]),
+    )
+    expect(await texts(harness)).toEqual(['three'])
+  })
+
+  test('a first statement that fails is the error of the unit, and its connection is used again', async () => {
+    await using harness = await storeHarness()
+    const { pool, store, table } = await openStore(harness, pipeline)
+    const pid = async (tx: PostgresClient): Promise<unknown> => (await tx.query('select pg_backend_pid() as pid')).rows[0]?.['pid']
+    const before = await store.unitOfWork(pid)
+    await expect(store.unitOfWork((tx) => tx.query(`insert into ${table} values (1 / $1::int)`, [0]))).rejects.toMatchObject({
+      code: '22012',
+    })
+    expect(await store.unitOfWork(pid)).toBe(before)
+    expect(pool.totalCount).toBe(1)
+    expect(await texts(harness)).toEqual([])
+  })
+
+  test('P13: a first statement whose error was caught makes the unit fail', async () => {
+    await using harness = await storeHarness()
+    const { store } = await openStore(harness, pipeline)
+    const unit = store.unitOfWork((tx) => tx.query('select 1 / 0').catch(() => 'caught'))
+    await expect(unit).rejects.toMatchObject({ code: 'MERSAL_ROLLED_BACK' })
+  })
+
+  test('a prepared statement that failed as the first one is prepared again', async () => {
+    await using harness = await storeHarness()
+    const { store, table } = await openStore(harness, pipeline)
+    const count = { name: 'count', text: `select count(*)::int as count from ${table}_more`, values: [] }
+    const read = (): Promise<unknown> => store.unitOfWork(async (tx) => (await tx.query(count)).rows)
+    await expect(read()).rejects.toMatchObject({ code: '42P01' })
+    await harness.database.query(`create table ${table}_more ()`)
+    expect(await read()).toEqual([{ count: 0 }])
+    expect(await read()).toEqual([{ count: 0 }])
+  })
+
+  test('a callback and a query object get their answers as ever', async () => {
+    await using harness = await storeHarness()
+    const { store } = await openStore(harness, pipeline)
+    const answers = await store.unitOfWork((given) => {
+      const tx = given as unknown as PoolClient
+      return Promise.all([
+        new Promise((resolve) => tx.query('select $1::int as n', [1], (error, result) => resolve(error ?? result.rows))),
+        new Promise((resolve) => tx.query({ text: 'select 2 as n', rowMode: 'array' }, (error, result) => resolve(error ?? result.rows))),
+      ])
+    })
+    expect(answers).toEqual([[{ n: 1 }], [[2]]])
+    const row = await store.unitOfWork(async (given) => {
+      const query = (given as unknown as PoolClient).query(new Query('select 3 as n'))
+      return new Promise((resolve, reject) => query.on('row', resolve).on('error', reject))
+    })
+    expect(row).toEqual({ n: 3 })
+  })
+
+  test('the client says that it is in a transaction, so that another app may send within it, even before anything was sent', async () => {
+    await using harness = await storeHarness()
+    const { store } = await openStore(harness, pipeline)
+    await using other = new Mersal<PostgresClient>({
+      name: 'other',
+      store: await harness.open({ pool: harness.database.newPool() }),
+      transport: memoryTransport(),
+    })
+    await store.unitOfWork(async (tx) => {
+      expect(tx.getTransactionStatus()).toBe('T')
+      await other.within(tx).publish(Placed, { order: 1 })
+    })
+    expect(await labels(store)).toHaveLength(1)
+    const failed = store.unitOfWork((tx) =>
+      other
+        .within(tx)
+        .publish(Placed, { order: 2 })
+        .then(() => Promise.reject(new Error('no'))),
+    )
+    await expect(failed).rejects.toThrow('no')
+    expect(await labels(store)).toHaveLength(0)
+  })
+
+  test('the client is given back as it was', async () => {
+    await using harness = await storeHarness()
+    const { pool, store } = await openStore(harness, pipeline)
+    const own = (client: object): string[] =>
+      Object.getOwnPropertyNames(client).filter((name) => /^(?:query|getTransactionStatus)$/.test(name))
+    const seen: object[] = []
+    await store.unitOfWork((tx) => Promise.resolve(seen.push(tx)))
+    await store.unitOfWork((tx) => tx.query('select 1'))
+    await expect(store.unitOfWork((tx) => tx.query('select 1 / 0'))).rejects.toThrow()
+    const client = await pool.connect()
+    expect(seen).toEqual([client])
+    expect(own(client)).toEqual([])
+    client.release()
+  })
+})
