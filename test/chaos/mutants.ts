@@ -162,7 +162,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X13',
     says: 'COMMIT answered with ROLLBACK counts as committed',
-    changes: [{ file: 'stores/postgres/client-session.ts', from: "if (command !== 'COMMIT')", to: "if (command === 'never')" }],
+    changes: [{ file: 'stores/postgres/transaction.ts', from: "if (command === 'COMMIT') return", to: "if (command !== 'never') return" }],
     under: { suite: 'test/scenarios/postgres-commits.test.ts' },
   },
   {

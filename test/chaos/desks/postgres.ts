@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import { Pool, type PoolClient } from 'pg'
 import type { Logger } from '../../../src/index.ts'
 import type { PostgresClient } from '../../../src/postgres.ts'
@@ -30,14 +31,10 @@ function sayToken(client: PoolClient): void {
 
 /** Reaches the point when the server has executed a COMMIT and nobody has been told. */
 function commitPoint(client: PoolClient, reached: () => void): void {
-  const query = client.query.bind(client) as (...given: readonly unknown[]) => Promise<unknown>
-  const watched = async (...given: readonly unknown[]): Promise<unknown> => {
-    const answer = await query(...given)
-    if (given[0] === 'commit') reached()
-    return answer
-  }
-  const pass = (...given: readonly unknown[]): Promise<unknown> => (given[0] === 'commit' ? watched(...given) : query(...given))
-  client.query = pass as typeof client.query
+  const { connection } = client as unknown as { readonly connection: EventEmitter }
+  connection.prependListener('commandComplete', ({ text }: { readonly text: string }) => {
+    if (text === 'COMMIT') reached()
+  })
 }
 
 export function openPostgres(
