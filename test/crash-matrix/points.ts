@@ -66,8 +66,8 @@ const producer: readonly CrashPoint[] = [
   point(
     'F1',
     'rows and COMMIT in one flight: the rows are answered, COMMIT is not',
-    ({ pipeline, road }) => (pipeline && road !== 'straight' ? one('writer', 'save in flight:answered', 3) : undefined),
-    'only a pool with `pipeline: true` sends both in one flight',
+    ({ road }) => (road === 'straight' ? undefined : one('writer', 'save in flight:answered', 3)),
+    'straight: the queue is written before the COMMIT is sent',
   ),
   point(
     'W1',
@@ -172,8 +172,8 @@ const consumer: readonly CrashPoint[] = [
   point('C2', 'the transaction of the handler is open', everywhere('finance', 'begin:answered', 4)),
   point('C3', 'the inbox row is written', everywhere('finance', 'track:answered', 5)),
   point('C4', 'in the middle of the handler', everywhere('finance', 'handler', 6)),
-  point('C5', 'the outgoing rows of the handler are written', ({ pipeline }) =>
-    one('finance', pipeline ? 'save:sent' : 'save:answered', 4),
+  point('C5', 'the outgoing rows of the handler are written', ({ road }) =>
+    one('finance', road === 'straight' ? 'save:answered' : 'save in flight:answered', 4),
   ),
   point('C6', 'the COMMIT of the handler is sent, not answered', everywhere('finance', 'commit(track):sent', 5)),
   point('C6b', 'the COMMIT of the handler has been executed, nobody has been told', everywhere('finance', 'commit(track):answered', 4)),

@@ -37,9 +37,6 @@ process.on('SIGTERM', () => void setImmediate(() => at('stop asked')))
 interface Watched {
   /** Statements of the transaction that is open. */
   done: Set<string>
-  /** Messages have been sent, and are not answered; COMMIT has been sent behind them. */
-  saving: boolean
-  inFlight: boolean
   /** Statements of the transaction that was committed last. */
   committed: Set<string>
 }
@@ -47,7 +44,7 @@ interface Watched {
 const watched = new WeakMap<object, Watched>()
 
 function watchedOf(client: object): Watched {
-  const known = watched.get(client) ?? { done: new Set(), saving: false, inFlight: false, committed: new Set() }
+  const known = watched.get(client) ?? { done: new Set(), committed: new Set() }
   watched.set(client, known)
   return known
 }
@@ -65,12 +62,54 @@ function answered(client: object, name: string): void {
   state.done = new Set()
 }
 
+interface Flight {
+  readonly text?: string
+  callback?: (error: unknown, ...given: unknown[]) => void
+  submit(connection: { parse(statement: { readonly text: string }): void }): unknown
+  handleCommandComplete(message: { readonly text: string }, ...given: unknown[]): void
+}
+
+const isFlight = (first: unknown): first is Flight => typeof first === 'object' && first !== null && 'submit' in first
+
+/** A query in whose flight BEGIN or COMMIT may travel: the moments of these, which no call of `query` tells. */
+function watchFlight(flight: Flight, state: Watched): void {
+  const own = flight.text === undefined ? undefined : statementName(flight.text)
+  const { callback } = flight
+  const submit = flight.submit.bind(flight)
+  const complete = flight.handleCommandComplete.bind(flight)
+  let moments: readonly string[] = []
+  flight.submit = (connection) => {
+    const parse = (statement: { readonly text: string }): void => {
+      const name = statementName(statement.text)
+      if (name === 'begin') Object.assign(state, { committed: new Set(), done: new Set(own === undefined ? [] : [own]) })
+      if (name === 'commit') moments = momentsOf(name, [], state)
+      for (const moment of name === 'commit' ? moments : []) at(`${moment}:before`)
+      connection.parse(statement)
+    }
+    const result = submit(Object.assign(Object.create(connection) as typeof connection, { parse }))
+    for (const moment of moments) at(`${moment}:sent`)
+    return result
+  }
+  flight.handleCommandComplete = (message, ...given) => {
+    if (moments.length > 0 && own === 'save' && message.text.startsWith('INSERT')) at('save in flight:answered')
+    complete(message, ...given)
+  }
+  flight.callback = (error, ...given) => {
+    if (moments.length > 0 && !error) {
+      Object.assign(state, { committed: state.done, done: new Set() })
+      for (const moment of moments) at(`${moment}:answered`)
+    } else if (own !== undefined && !error) at(`${own}:answered`)
+    callback?.(error, ...given)
+  }
+}
+
 type Query = (this: object, ...given: readonly unknown[]) => unknown
 const client = pg.Client.prototype as unknown as { query: Query; emit: Query }
 const { query, emit } = client
 
 client.query = function watch(this: object, ...given) {
   const [first] = given
+  if (isFlight(first)) watchFlight(first, watchedOf(this))
   const config = (typeof first === 'string' ? { text: first } : first) as { text?: unknown; values?: readonly unknown[] }
   const name = typeof config.text === 'string' ? statementName(config.text) : undefined
   if (name === undefined) return query.apply(this, [...given])
@@ -82,15 +121,11 @@ client.query = function watch(this: object, ...given) {
     for (const moment of moments) at(`${moment}:${when}`)
   }
   tell('before')
-  if (name === 'save') Object.assign(state, { saving: true, inFlight: false })
-  if (name === 'commit') state.inFlight = state.saving
   const answer = query.apply(this, [...given])
   tell('sent')
   if (!(answer instanceof Promise)) return answer
   return answer.then((result: { rows?: readonly unknown[] }) => {
     answered(this, name)
-    if (name === 'save' && state.inFlight) at('save in flight:answered')
-    if (name === 'save') state.saving = false
     const takes = name === 'claim' || name === 'take'
     if (takes && result.rows?.length === 0) return result
     if (takes) state.done.add(name)
