@@ -97,7 +97,7 @@ export class ConfirmLane {
     channel.on('error', (error) => {
       this.#problem = error
     })
-    channel.on('close', () => onClose(this.#closed()))
+    channel.on('close', () => this.#closed(onClose))
   }
 
   get open(): boolean {
@@ -197,19 +197,20 @@ export class ConfirmLane {
     void closeQuietly(this.#channel)
   }
 
-  #closed(): number | undefined {
+  #closed(onClose: LaneOptions['onClose']): void {
     this.#open = false
     clearTimeout(this.#timer)
     const text = this.#problem === undefined ? 'the channel was closed' : this.#describe(this.#problem)
     const limit = replyCode(this.#problem) === 406 ? TOO_LARGE.exec(text)?.[1] : undefined
     const culprit = limit === undefined ? undefined : this.#firstAbove(Number(limit))
+    // Before the answers: what was not taken is sent again at once, and by then the limit must be known.
+    onClose(limit === undefined ? undefined : Number(limit))
     for (const tag of this.#tagsUpTo(Number.POSITIVE_INFINITY)) {
       const pending = this.#take(tag)
       if (culprit !== undefined && tag === culprit) pending?.settle(tooLarge(pending.bytes, Number(limit)))
       else if (culprit !== undefined && tag > culprit) pending?.settle({ kind: 'not-taken' })
       else pending?.settle(unknown(`the channel was closed before RabbitMQ confirmed the message: ${text}`))
     }
-    return limit === undefined ? undefined : Number(limit)
   }
 
   #firstAbove(limit: number): number | undefined {
