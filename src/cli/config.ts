@@ -2,12 +2,18 @@ import { MersalError } from '../core/errors.ts'
 import { checkOptions, checkShape } from '../core/options.ts'
 import type { Store } from '../core/store.ts'
 import type { Transport } from '../core/transport.ts'
-import { type RelayOptions, relaySettings } from '../outbox/options.ts'
+import type { RelayOptions } from '../outbox/options.ts'
+import { checkStore, type RelayStore, type ServedStore, servedStores, sharedWindow, type Stores } from '../outbox/relays-options.ts'
+
+/** What the program asks of a store; every `Store` is one. */
+export type ToolStore = RelayStore & Pick<Store<unknown>, 'admin'>
 
 /** What the program `mersal` works with: the same store and transports as the apps. */
 export interface MersalConfig<Tx = unknown> {
   /** The database with the outbox. */
-  readonly store: Store<Tx>
+  readonly store?: Store<Tx>
+  /** In place of `store`: several databases by name, all served by one `mersal relay`; other verbs choose with `--store`. */
+  readonly stores?: Stores<ToolStore>
   /** The broker; `default` in destinations. Not needed by verbs that only look at the database. */
   readonly transport?: Transport
   /** Further transports by name, as in the options of the apps. */
@@ -32,35 +38,34 @@ export function defineConfig(config: unknown): unknown {
   return config
 }
 
-const known = ['store', 'transport', 'bridges', 'relay', 'name', 'close'] as const satisfies readonly (keyof MersalConfig)[]
+const known = ['store', 'stores', 'transport', 'bridges', 'relay', 'name', 'close'] as const satisfies readonly (keyof MersalConfig)[]
 
 function invalid(field: string, text: string): MersalError {
   return new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${text}`, { details: { field } })
 }
 
-/** Throws `MERSAL_INVALID_OPTIONS` unless this is a configuration. */
-export function checkConfig(given: unknown): MersalConfig {
-  checkOptions('config', given, known)
-  const config = given as MersalConfig
-  if (config.store === undefined)
-    throw invalid('config.store', 'is missing: give postgres() of mersal/postgres or sqlite() of mersal/sqlite')
-  checkShape('config.store', config.store, ['unitOfWork', 'open'])
-  checkShape('config.store.outbox', config.store.outbox, ['claim', 'settle', 'prune'])
-  if (config.transport !== undefined) checkShape('config.transport', config.transport, ['publish', 'subscribe'])
-  if (config.bridges !== undefined) {
-    checkOptions('config.bridges', config.bridges, Object.keys(config.bridges))
-    for (const [name, bridge] of Object.entries(config.bridges)) checkShape(`config.bridges.${name}`, bridge, ['publish', 'subscribe'])
-    if ('default' in config.bridges) throw invalid('config.bridges.default', "this name belongs to 'transport'")
-  }
-  if (config.name !== undefined && typeof config.name !== 'string') throw invalid('config.name', 'expected text')
-  if (config.close !== undefined && typeof config.close !== 'function') throw invalid('config.close', 'expected a function')
-  relaySettings(config.relay, 'config.relay')
-  return config
+/** A configuration that has been checked. */
+export interface CheckedConfig {
+  readonly config: MersalConfig
+  /** Its stores with what each needs; a single one has the name `default`. */
+  readonly served: readonly ServedStore<ToolStore>[]
 }
 
-/** By the name in destinations. */
-export function transportsOf({ transport, bridges }: MersalConfig): ReadonlyMap<string, Transport> {
-  const transports = new Map<string, Transport>(Object.entries(bridges ?? {}))
-  if (transport !== undefined) transports.set('default', transport)
-  return transports
+/** Throws `MERSAL_INVALID_OPTIONS` unless this is a configuration. */
+export function checkConfig(given: unknown): CheckedConfig {
+  checkOptions('config', given, known)
+  const config = given as MersalConfig
+  const { store, stores } = config
+  if (store !== undefined && stores !== undefined)
+    throw invalid('config.stores', "give either 'store', for one database, or 'stores', for several")
+  if (store !== undefined) {
+    checkShape('config.store', store, ['unitOfWork', 'open'])
+    checkStore('config.store', store)
+  } else if (stores === undefined)
+    throw invalid('config.store', 'is missing: give postgres() of mersal/postgres or sqlite() of mersal/sqlite')
+  if (config.name !== undefined && typeof config.name !== 'string') throw invalid('config.name', 'expected text')
+  if (config.close !== undefined && typeof config.close !== 'function') throw invalid('config.close', 'expected a function')
+  const served = servedStores<ToolStore>(stores ?? { default: store as ToolStore }, config, 'config')
+  sharedWindow(served, config, 'config')
+  return { config, served }
 }

@@ -1,6 +1,6 @@
 import type { DeadLetter, DeadLetterBox } from '../core/dead-letter.ts'
 import type { Transport } from '../core/transport.ts'
-import { openStore } from './access.ts'
+import { chosenStore, openStore, storeOption } from './access.ts'
 import type { Arguments } from './arguments.ts'
 import { allLetters, changeLetters, type LetterFilter } from './dead-letters.ts'
 import { CommandError, exitCodes, UsageError } from './exit.ts'
@@ -27,6 +27,7 @@ what is open of their key.`,
   options: {
     ...jsonOption,
     ...yesOption,
+    ...storeOption,
     all: { kind: 'flag', text: 'every dead letter that the filter lets through' },
     queue: { kind: 'text', value: 'NAME', text: 'the incoming dead letters of this queue' },
     transport: { kind: 'text', value: 'NAME', text: "with --queue: the transport; default 'default'" },
@@ -90,9 +91,10 @@ interface WithDeadLetters {
 
 async function boxOf(loaded: Loaded, args: Arguments): Promise<DeadLetterBox> {
   const queue = args.text('queue')
-  if (queue === undefined) return (await openStore(loaded)).admin.deadLetters
+  const served = chosenStore(loaded, args)
+  if (queue === undefined) return (await openStore(served)).admin.deadLetters
   const name = args.text('transport') ?? 'default'
-  const transport = loaded.transports.get(name)
+  const transport = served.transports.get(name)
   if (transport === undefined) throw new CommandError(`the configuration has no transport '${name}'`)
   return incoming(transport, queue)
 }

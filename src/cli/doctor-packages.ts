@@ -5,11 +5,11 @@ import { manifest } from './manifest.ts'
 import { atLeast, lowest } from './versions.ts'
 
 /** Versions of Node and of the clients that this configuration needs. */
-export function examinePackages({ config, transports }: Loaded, folder: string): readonly Finding[] {
+export function examinePackages({ served }: Loaded, folder: string): readonly Finding[] {
   const { engines, peerDependencies } = manifest()
   const needed = new Set<string>()
-  if (config.store.name === 'postgres') needed.add('pg')
-  for (const { name } of transports.values()) {
+  if (served.some(({ store }) => store.name === 'postgres')) needed.add('pg')
+  for (const { name } of served.flatMap(({ transports }) => [...transports.values()])) {
     if (name === 'rabbitmq') needed.add('amqplib')
     if (name === 'postgres') needed.add('pg')
   }

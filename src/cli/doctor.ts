@@ -2,7 +2,7 @@ import { dirname } from 'node:path'
 import type { Examinable, Finding } from '../core/operations.ts'
 import type { Transport } from '../core/transport.ts'
 import { toError } from '../lib/abort.ts'
-import { noMore, schemasOf } from './access.ts'
+import { chosenStores, labelOf, noMore, schemasOf, type Served, storeOption } from './access.ts'
 import { examinePackages } from './doctor-packages.ts'
 import { describeError } from './errors.ts'
 import { exitCodes } from './exit.ts'
@@ -19,6 +19,7 @@ export const doctor: Verb = {
 that you name.`,
   options: {
     ...jsonOption,
+    ...storeOption,
     queue: { kind: 'text', value: 'NAMES', text: 'queues that must exist on the main transport, with commas in between' },
   },
   examples: [
@@ -34,26 +35,43 @@ async function run({ args, out, cwd, load }: Context): Promise<number> {
   const loaded = await load()
   const base = loaded.source === 'the environment' ? cwd : dirname(loaded.source)
   const asked = (args.text('queue') ?? '').split(',').filter(Boolean)
-  const findings = [...examinePackages(loaded, base)]
-  // The store first: what waits there says which queues are needed.
-  findings.push(
-    ...(await tables(loaded)),
-    ...(await attempt(loaded.config.store.name, async () => (await loaded.config.store.operations?.examine?.()) ?? [])),
-  )
-  const waiting = await destinations(loaded)
-  for (const [name, transport] of loaded.transports) findings.push(...(await broker(name, transport, { asked, waiting })))
-  if (loaded.transports.size === 0)
-    findings.push({ level: 'warning', subject: 'broker', text: 'the configuration has none', remedy: "give 'transport', or set AMQP_URL" })
-  for (const place of waiting.filter((one) => !loaded.transports.has(one.transport))) {
+  const chosen = chosenStores(loaded, args)
+  const findings = [...examinePackages(loaded, base), ...(await tables(loaded, chosen))]
+  const waiting: Waiting = new Map()
+  for (const one of chosen) findings.push(...(await examineStore(loaded, one, waiting)))
+  for (const [transport, { name, places }] of waiting) findings.push(...(await broker(name, transport, { asked, waiting: places })))
+  show(findings, out, args.flag('json'))
+  return findings.some(({ level }) => level === 'fault') ? exitCodes.checkSaysNo : exitCodes.ok
+}
+
+/** The store first: what waits there says which queues its transports need. */
+async function examineStore(loaded: Loaded, served: Served, waiting: Waiting): Promise<readonly Finding[]> {
+  const { store, transports } = served
+  const label = labelOf(loaded, served)
+  const found = await attempt(store.name, async () => (await store.operations?.examine?.()) ?? [])
+  const findings: Finding[] = found.map((finding) => ({ ...finding, subject: `${label}${finding.subject}` }))
+  const places = await destinations(served)
+  for (const [name, transport] of transports) {
+    const known = waiting.get(transport) ?? { name, places: [] }
+    known.places.push(...places)
+    waiting.set(transport, known)
+  }
+  if (transports.size === 0)
+    findings.push({
+      level: 'warning',
+      subject: `${label}broker`,
+      text: 'the configuration has none',
+      remedy: "give 'transport', or set AMQP_URL",
+    })
+  for (const place of places.filter((one) => !transports.has(one.transport))) {
     findings.push({
       level: 'fault',
-      subject: `transport '${place.transport}'`,
+      subject: `${label}transport '${place.transport}'`,
       text: 'messages wait for it, and the configuration does not know it',
       remedy: "give it in 'bridges'",
     })
   }
-  show(findings, out, args.flag('json'))
-  return findings.some(({ level }) => level === 'fault') ? exitCodes.checkSaysNo : exitCodes.ok
+  return findings
 }
 
 /** What an examination answers; one that throws is a fault itself. */
@@ -72,9 +90,9 @@ async function attempt(subject: string, examine: () => Promise<readonly Finding[
   }
 }
 
-async function tables(loaded: Loaded): Promise<readonly Finding[]> {
+async function tables(loaded: Loaded, chosen: readonly Served[]): Promise<readonly Finding[]> {
   const found = await Promise.all(
-    schemasOf(loaded).map((schema) =>
+    schemasOf(loaded, chosen).map((schema) =>
       attempt(schema.name, async () => {
         const { current, newest } = await schema.version()
         if (current === newest) return [{ level: 'ok', subject: schema.name, text: `up to date (version ${current})` }]
@@ -85,6 +103,8 @@ async function tables(loaded: Loaded): Promise<readonly Finding[]> {
   return found.flat()
 }
 
+type Waiting = Map<Transport, { readonly name: string; readonly places: Place[] }>
+
 interface Place {
   readonly transport: string
   readonly kind: string
@@ -92,8 +112,8 @@ interface Place {
 }
 
 /** Where messages wait to go; nothing if that cannot be told, which another finding says. */
-async function destinations({ config }: Loaded): Promise<readonly Place[]> {
-  const { schema, overview } = config.store.operations ?? {}
+async function destinations({ store }: Served): Promise<readonly Place[]> {
+  const { schema, overview } = store.operations ?? {}
   try {
     const version = await schema?.version()
     if (overview === undefined || version?.current !== version?.newest) return []

@@ -1,18 +1,15 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { Transport } from '../core/transport.ts'
 import { toError } from '../lib/abort.ts'
 import { systemClock } from '../lib/clock.ts'
-import { checkConfig, type ConfigSource, type MersalConfig, transportsOf } from './config.ts'
+import { type CheckedConfig, checkConfig, type ConfigSource } from './config.ts'
 import { configOfEnv, envHasStore } from './env-config.ts'
 import { CommandError } from './exit.ts'
 import { oneLine } from './safe.ts'
 
 /** The configuration of this call, and what is made of it. */
-export interface Loaded {
-  readonly config: MersalConfig
-  readonly transports: ReadonlyMap<string, Transport>
+export interface Loaded extends CheckedConfig {
   /** Where it came from: a file, or `the environment`. */
   readonly source: string
 }
@@ -45,14 +42,12 @@ export async function loadConfig({ path, cwd, env, hide }: LoadOptions): Promise
         `no configuration: there is no ${names[0]} (or .mts, .js, .mjs) here or above, and DATABASE_URL is not set; 'mersal init' writes one`,
       )
     }
-    const config = checkConfig(await configOfEnv(env, cwd))
-    return { config, transports: transportsOf(config), source: 'the environment' }
+    return { ...checkConfig(await configOfEnv(env, cwd)), source: 'the environment' }
   }
   if (!existsSync(file)) throw new CommandError(`there is no file ${file}`)
   // A password may stand in the file itself. Without the scheme: looking for its beginning takes quadratic time in a long word.
   for (const [rest] of readFileSync(file, 'utf8').matchAll(/:\/\/[^\s'"`]+/g)) hide(`url${rest}`)
-  const config = checkConfig(await configIn(file))
-  return { config, transports: transportsOf(config), source: file }
+  return { ...checkConfig(await configIn(file)), source: file }
 }
 
 async function configIn(file: string): Promise<unknown> {
@@ -82,13 +77,19 @@ function explain(error: Error): string {
 const LONGEST_CLOSE_MS = 3000
 
 /** Closes what the configuration has opened; problems are told, since the work is done. */
-export async function closeConfig({ config, transports }: Loaded, told: (text: string) => void): Promise<void> {
-  for (const close of [...[...transports.values(), config.store].map((part) => async () => part[Symbol.asyncDispose]()), config.close]) {
-    try {
-      if (close === undefined) continue
-      await Promise.race([close(), systemClock.sleep(LONGEST_CLOSE_MS)])
-    } catch (thrown) {
-      told(`closing failed: ${toError(thrown).message}`)
-    }
+export async function closeConfig({ config, served }: Loaded, told: (text: string) => void): Promise<void> {
+  const transports = new Set(served.flatMap((one) => [...one.transports.values()]))
+  const closeAll = async (closes: readonly (() => unknown)[]): Promise<void> => {
+    const ends = await Promise.allSettled(closes.map(async (close) => await Promise.race([close(), systemClock.sleep(LONGEST_CLOSE_MS)])))
+    for (const end of ends) if (end.status === 'rejected') told(`closing failed: ${toError(end.reason).message}`)
   }
+  await closeAll([...transports].map((part) => async () => part[Symbol.asyncDispose]()))
+  await closeAll(
+    served.map(
+      ({ store }) =>
+        async () =>
+          store[Symbol.asyncDispose](),
+    ),
+  )
+  if (config.close !== undefined) await closeAll([config.close])
 }

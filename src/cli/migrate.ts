@@ -1,5 +1,5 @@
 import type { SchemaControl } from '../core/operations.ts'
-import { noMore, schemasOf } from './access.ts'
+import { chosenStores, noMore, schemasOf, storeOption } from './access.ts'
 import { exitCodes, UsageError } from './exit.ts'
 import type { Output } from './output.ts'
 import type { Context, Verb } from './verb.ts'
@@ -15,6 +15,7 @@ export const migrate: Verb = {
     print: { kind: 'flag', text: 'print the steps as SQL instead of running them' },
     from: { kind: 'number', value: 'N', text: 'with --print: only the steps after this version' },
     json: { kind: 'flag', text: 'print JSON instead of text' },
+    ...storeOption,
   },
   examples: ['mersal migrate', 'mersal migrate --check || mersal migrate', 'mersal migrate --print > outbox.sql'],
   run,
@@ -24,7 +25,8 @@ async function run({ args, out, load }: Context): Promise<number> {
   noMore(args.positionals, 0)
   if (args.flag('check') && args.flag('print')) throw new UsageError('give either --check or --print')
   if (args.text('from') !== undefined && !args.flag('print')) throw new UsageError('--from goes with --print')
-  const schemas = schemasOf(await load())
+  const loaded = await load()
+  const schemas = schemasOf(loaded, chosenStores(loaded, args))
   if (args.flag('print')) {
     for (const schema of schemas) out.page(`-- ${schema.name}\n${schema.sql(args.number('from') ?? 0)}`)
     return exitCodes.ok

@@ -2,10 +2,16 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { CommandError } from './exit.ts'
 
+export interface Readiness {
+  readonly ready: boolean
+  /** `ready`, or why not; one line or several. */
+  readonly text: string
+}
+
 /** Answers for the three paths. */
 export interface MonitorParts {
-  /** Undefined: ready; else why not. */
-  readonly notReady: () => string | undefined
+  /** Of one store, or of the whole process; undefined: there is no such store. */
+  readonly readiness: (store: string | undefined) => Readiness | undefined
   readonly metrics: () => Promise<string>
 }
 
@@ -59,14 +65,15 @@ function send(response: ServerResponse, status: number, type: string, text: stri
   response.end(text)
 }
 
-async function answer({ notReady, metrics }: MonitorParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer({ readiness, metrics }: MonitorParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const plain = 'text/plain; charset=utf-8'
   if (request.method !== 'GET' && request.method !== 'HEAD') return send(response, 405, plain, 'only GET\n')
-  const path = (request.url ?? '').split('?')[0]
+  const [path, query] = (request.url ?? '').split('?', 2)
   if (path === '/healthz') return send(response, 200, plain, 'alive\n')
   if (path === '/readyz') {
-    const reason = notReady()
-    return send(response, reason === undefined ? 200 : 503, plain, `${reason ?? 'ready'}\n`)
+    const found = readiness(new URLSearchParams(query).get('store') ?? undefined)
+    if (found === undefined) return send(response, 404, plain, 'there is no such store\n')
+    return send(response, found.ready ? 200 : 503, plain, `${found.text}\n`)
   }
   if (path !== '/metrics') return send(response, 404, plain, 'there are /healthz, /readyz and /metrics\n')
   try {

@@ -1,7 +1,7 @@
 import type { PauseTarget } from '../core/operations.ts'
 import { checkPartitionKey } from '../core/validation.ts'
 import { toError } from '../lib/abort.ts'
-import { noMore, openStore, operation } from './access.ts'
+import { chosenStore, noMore, openStore, operation, storeOption } from './access.ts'
 import { exitCodes, UsageError } from './exit.ts'
 import { jsonOption } from './help.ts'
 import { isoTime, table } from './output.ts'
@@ -16,7 +16,7 @@ export const pause: Verb = {
   summary: 'hold up a destination or a partition key, in all relays',
   usage: ['pause destination TRANSPORT/queue|topic/NAME [--reason TEXT]', 'pause key KEY [--reason TEXT]', 'pause list [--json]'],
   text,
-  options: { ...jsonOption, reason: { kind: 'text', value: 'TEXT', text: 'shown by status; at most 500 characters' } },
+  options: { ...jsonOption, ...storeOption, reason: { kind: 'text', value: 'TEXT', text: 'shown by status; at most 500 characters' } },
   examples: [
     "mersal pause destination default/queue/billing --reason 'until the migration is done'",
     'mersal pause key customer-42',
@@ -31,7 +31,7 @@ export const resume: Verb = {
   summary: 'take a pause back',
   usage: ['resume destination TRANSPORT/queue|topic/NAME', 'resume key KEY'],
   text: 'What has waited leaves within about a second, each key in its order.',
-  options: jsonOption,
+  options: { ...jsonOption, ...storeOption },
   examples: ['mersal resume destination default/queue/billing', 'mersal resume key customer-42'],
   actions: ['destination', 'key'],
   run: takeBack,
@@ -63,9 +63,9 @@ async function set(context: Context): Promise<number> {
   const reason = args.text('reason') ?? ''
   if (reason.length > 500 || !reason.isWellFormed() || reason.includes('\0'))
     throw new UsageError('--reason: at most 500 characters of well-formed text')
-  const loaded = await load()
-  const board = operation(loaded.config.store, 'pauses', 'pause')
-  await openStore(loaded)
+  const served = chosenStore(await load(), args)
+  const board = operation(served.store, 'pauses', 'pause')
+  await openStore(served)
   const changed = await board.pause(target, reason)
   if (args.flag('json')) out.json({ ...target, changed })
   else out.line(`${target.kind} ${target.name} ${changed ? 'is paused; relays obey within about a second' : 'was paused already'}`)
@@ -75,9 +75,9 @@ async function set(context: Context): Promise<number> {
 async function takeBack(context: Context): Promise<number> {
   const target = targetOf(context, 'resume')
   const { args, out, load } = context
-  const loaded = await load()
-  const board = operation(loaded.config.store, 'pauses', 'resume')
-  await openStore(loaded)
+  const served = chosenStore(await load(), args)
+  const board = operation(served.store, 'pauses', 'resume')
+  await openStore(served)
   const changed = await board.resume(target)
   if (args.flag('json')) out.json({ ...target, changed })
   else out.line(`${target.kind} ${target.name} ${changed ? 'goes on' : 'was not paused'}`)
@@ -86,9 +86,9 @@ async function takeBack(context: Context): Promise<number> {
 
 async function list({ args, out, load }: Context): Promise<number> {
   noMore(args.positionals, 1)
-  const loaded = await load()
-  const board = operation(loaded.config.store, 'pauses', 'pause')
-  await openStore(loaded)
+  const served = chosenStore(await load(), args)
+  const board = operation(served.store, 'pauses', 'pause')
+  await openStore(served)
   const pauses = await board.list()
   if (args.flag('json')) out.json(pauses.map(({ since, ...rest }) => ({ ...rest, since: isoTime(since) })))
   else if (pauses.length === 0) out.line('nothing is paused')

@@ -1,17 +1,24 @@
 import type { Store } from '../core/store.ts'
 import { systemClock } from '../lib/clock.ts'
-import type { Relay } from '../outbox/types.ts'
-import { exposition, type Metric } from './exposition.ts'
-import type { MonitorParts } from './monitor.ts'
-import { outboxMetrics, type RelayMetrics } from './relay-metrics.ts'
+import type { ServedRelay } from '../outbox/relays.ts'
+import { exposition, type Metric, type Sample } from './exposition.ts'
+import type { MonitorParts, Readiness } from './monitor.ts'
+import { mergedMetrics, outboxMetrics, type RelayMetrics } from './relay-metrics.ts'
+
+/** One relay, and what tells how it is. */
+export interface Watched {
+  readonly relay: ServedRelay
+  /** Of its metrics: the name of its store, where there are several. */
+  readonly labels: Readonly<Record<string, string>>
+  readonly store: Pick<Store<unknown>, 'operations'>
+  /** The database must have answered a claim within this time. */
+  readonly patienceMs: number
+}
 
 export interface HealthPorts {
   readonly name: string
-  readonly relay: Relay
   readonly metrics: RelayMetrics
-  readonly store: Store<unknown>
-  /** The database must have answered a claim within this time. */
-  readonly patienceMs: number
+  readonly watched: readonly Watched[]
 }
 
 /** The whole table is counted at most this often, and at most a tenth of the time. */
@@ -19,39 +26,85 @@ const SHORTEST_MS = 5000
 const REST_FACTOR = 10
 /** Whoever collects metrics does not wait for ever. */
 const LONGEST_WAIT_MS = 3000
+/** Of those in trouble, so many are named to whoever asks for all. */
+const MOST_NAMED = 20
 
 export function monitorParts(ports: HealthPorts): MonitorParts {
-  const outbox = countedNowAndThen(ports.store)
+  const outboxes = ports.watched.map(countedNowAndThen)
   return {
-    notReady: () => notReady(ports),
-    metrics: async () => exposition([...processMetrics(ports), ...ports.metrics.metrics(), ...(await outbox())]),
+    readiness: (store) => readiness(ports, store),
+    metrics: async () =>
+      exposition([
+        ...processMetrics(ports),
+        ...ports.metrics.metrics(),
+        ...mergedMetrics(await Promise.all(outboxes.map((count) => count()))),
+      ]),
   }
 }
 
-function notReady({ relay, metrics, patienceMs }: HealthPorts): string | undefined {
+/**
+ * Of one store, or of all. With several, the process is ready as long as it serves one of them: that one database is away is no
+ * reason to hold up a deployment of the others.
+ */
+function readiness({ watched, metrics }: HealthPorts, store: string | undefined): Readiness | undefined {
+  if (store !== undefined) {
+    const one = watched.find(({ relay }) => relay.name === store)
+    return one === undefined ? undefined : verdict(trouble(one, metrics))
+  }
+  const [first] = watched
+  if (first !== undefined && watched.length === 1) return verdict(trouble(first, metrics))
+  const troubles = watched.flatMap((one) => {
+    const reason = trouble(one, metrics)
+    return reason === undefined ? [] : [`${one.relay.name}: ${reason}`]
+  })
+  const lines = [...troubles.slice(0, MOST_NAMED), ...(troubles.length > MOST_NAMED ? [`and ${troubles.length - MOST_NAMED} more`] : [])]
+  const ready = troubles.length < watched.length
+  return { ready, text: [ready ? 'ready' : 'no store is served', ...lines].join('\n') }
+}
+
+const verdict = (reason: string | undefined): Readiness => ({ ready: reason === undefined, text: reason ?? 'ready' })
+
+function trouble({ relay, patienceMs }: Watched, metrics: RelayMetrics): string | undefined {
+  if (relay.state === 'opening') return 'the store cannot be opened'
   if (relay.state !== 'running') return `the relay is ${relay.state}`
-  if (metrics.claimedAt === undefined) return 'the database has not answered yet'
-  const silentMs = systemClock.monotonic() - metrics.claimedAt
+  const claimedAt = metrics.claimedAt(relay.app)
+  if (claimedAt === undefined) return 'the database has not answered yet'
+  const silentMs = systemClock.monotonic() - claimedAt
   return silentMs > patienceMs ? `the database has not answered for ${Math.round(silentMs / 1000)} s` : undefined
 }
 
-function processMetrics({ relay, name }: HealthPorts): readonly Metric[] {
-  const gauge = (metric: string, help: string, value: number, labels = {}): Metric => ({
-    name: metric,
-    kind: 'gauge',
-    help,
-    samples: [{ labels, value }],
-  })
+function processMetrics({ watched, metrics, name }: HealthPorts): readonly Metric[] {
+  const gauge = (metric: string, help: string, samples: readonly Sample[]): Metric => ({ name: metric, kind: 'gauge', help, samples })
+  const each = (value: (one: Watched) => number): readonly Sample[] => watched.map((one) => ({ labels: one.labels, value: value(one) }))
+  const one = (value: number): readonly Sample[] => [{ labels: {}, value }]
+  const running = each(({ relay }) => (relay.state === 'running' ? 1 : 0))
   return [
-    gauge('mersal_relay_running', 'Whether the relay runs.', relay.state === 'running' ? 1 : 0, { relay: name }),
-    gauge('mersal_relay_held_messages', 'Messages in the hands of this relay.', relay.held),
-    gauge('process_resident_memory_bytes', 'Resident memory.', process.memoryUsage.rss()),
-    gauge('process_start_time_seconds', 'Start of the process since the Unix epoch.', Math.round(Date.now() / 1000 - process.uptime())),
+    gauge(
+      'mersal_relay_running',
+      'Whether the relay runs.',
+      running.map(({ labels, value }) => ({ labels: { relay: name, ...labels }, value })),
+    ),
+    gauge(
+      'mersal_relay_ready',
+      'Whether the relay runs and its database answers.',
+      each((each) => (trouble(each, metrics) === undefined ? 1 : 0)),
+    ),
+    gauge(
+      'mersal_relay_held_messages',
+      'Messages in the hands of this relay.',
+      each(({ relay }) => relay.held),
+    ),
+    gauge('process_resident_memory_bytes', 'Resident memory.', one(process.memoryUsage.rss())),
+    gauge(
+      'process_start_time_seconds',
+      'Start of the process since the Unix epoch.',
+      one(Math.round(Date.now() / 1000 - process.uptime())),
+    ),
   ]
 }
 
 /** Remembers the last answer, so that frequent questions cost the database nothing. */
-function countedNowAndThen({ operations }: Store<unknown>): () => Promise<readonly Metric[]> {
+function countedNowAndThen({ store: { operations }, relay, labels }: Watched): () => Promise<readonly Metric[]> {
   let known: readonly Metric[] = []
   let notBefore = 0
   let counting: Promise<void> | undefined
@@ -59,12 +112,14 @@ function countedNowAndThen({ operations }: Store<unknown>): () => Promise<readon
   async function count(): Promise<void> {
     const begun = systemClock.monotonic()
     const [overview, pauses] = await Promise.all([operations?.overview?.({ keys: 0 }), operations?.pauses?.list() ?? []])
-    known = overview === undefined ? [] : outboxMetrics(overview, pauses)
+    known = overview === undefined ? [] : outboxMetrics(overview, pauses, labels)
     const took = systemClock.monotonic() - begun
     notBefore = systemClock.monotonic() + Math.max(SHORTEST_MS, took * REST_FACTOR)
   }
 
   return async () => {
+    // A store that cannot be opened has nothing to count.
+    if (relay.state === 'opening') return []
     if (systemClock.monotonic() >= notBefore) {
       counting ??= count().finally(() => {
         counting = undefined

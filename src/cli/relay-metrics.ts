@@ -5,8 +5,8 @@ import type { Metric, Sample } from './exposition.ts'
 
 /** Counts what the relay of this process does, from its events. */
 export interface RelayMetrics extends Disposable {
-  /** Monotonic milliseconds of the last claim that was answered, or undefined. */
-  readonly claimedAt: number | undefined
+  /** Monotonic milliseconds of the last claim of this app that was answered, or undefined. */
+  claimedAt(app: string): number | undefined
   metrics(): readonly Metric[]
 }
 
@@ -21,15 +21,15 @@ class Counter {
     else known.value += by
   }
 
-  /** A counter without labels is there from the beginning, as 0. */
-  samples(zero = false): readonly Sample[] {
-    return zero && this.#values.size === 0 ? [{ labels: {}, value: 0 }] : [...this.#values.values()]
+  samples(): readonly Sample[] {
+    return [...this.#values.values()]
   }
 }
 
 const breakerStates = ['closed', 'open', 'half-open', 'probing']
 
-export function createRelayMetrics(monotonic: () => number): RelayMetrics {
+/** `labels`: by the name of each app whose relay runs here, such as that of its store. */
+export function createRelayMetrics(monotonic: () => number, labels: ReadonlyMap<string, Readonly<Record<string, string>>>): RelayMetrics {
   const counters = {
     published: new Counter(),
     claims: new Counter(),
@@ -40,8 +40,8 @@ export function createRelayMetrics(monotonic: () => number): RelayMetrics {
     dead: new Counter(),
     wakes: new Counter(),
   }
-  const breakers = new Map<string, string>()
-  let claimedAt: number | undefined
+  const breakers = new Map<string, { readonly labels: Readonly<Record<string, string>>; readonly state: string }>()
+  const claimedAt = new Map<string, number>()
   const undo: (() => void)[] = []
 
   function on<Name extends EventName>(name: Name, listener: (event: Events[Name]) => void): void {
@@ -51,43 +51,51 @@ export function createRelayMetrics(monotonic: () => number): RelayMetrics {
     undo.push(() => target.unsubscribe(subscriber))
   }
 
-  on('mersal:publish', ({ to, outcome }) => counters.published.add({ destination: to, outcome }))
-  on('mersal:claim', ({ messages }) => {
-    claimedAt = monotonic()
-    counters.claims.add()
-    counters.claimed.add({}, messages)
+  const of = (app: string): Readonly<Record<string, string>> => labels.get(app) ?? {}
+  // Those without further labels are there from the beginning, as 0.
+  for (const own of labels.values()) {
+    for (const counter of [counters.claims, counters.claimed, counters.claimFailures, counters.settled, counters.lost, counters.wakes]) {
+      counter.add(own, 0)
+    }
+  }
+
+  on('mersal:publish', ({ app, to, outcome }) => counters.published.add({ ...of(app), destination: to, outcome }))
+  on('mersal:claim', ({ app, messages }) => {
+    claimedAt.set(app, monotonic())
+    counters.claims.add(of(app))
+    counters.claimed.add(of(app), messages)
   })
-  on('mersal:claim-failed', () => counters.claimFailures.add())
-  on('mersal:settle', ({ messages, stale }) => {
-    counters.settled.add({}, messages - stale)
-    counters.lost.add({}, stale)
+  on('mersal:claim-failed', ({ app }) => counters.claimFailures.add(of(app)))
+  on('mersal:settle', ({ app, messages, stale }) => {
+    counters.settled.add(of(app), messages - stale)
+    counters.lost.add(of(app), stale)
   })
-  on('mersal:dead', ({ to, reason }) => counters.dead.add({ destination: to, reason }))
-  on('mersal:wake', () => counters.wakes.add())
-  on('mersal:breaker', ({ destination, state }) => breakers.set(destination, state))
+  on('mersal:dead', ({ app, to, reason }) => counters.dead.add({ ...of(app), destination: to, reason }))
+  on('mersal:wake', ({ app }) => counters.wakes.add(of(app)))
+  on('mersal:breaker', ({ app, destination, state }) =>
+    breakers.set(JSON.stringify([app, destination]), { labels: { ...of(app), destination }, state }),
+  )
 
   return {
-    get claimedAt() {
-      return claimedAt
-    },
+    claimedAt: (app) => claimedAt.get(app),
     metrics() {
-      const counter = (name: string, help: string, counted: Counter, zero = true): Metric => ({
+      const counter = (name: string, help: string, counted: Counter): Metric => ({
         name: `mersal_relay_${name}_total`,
         kind: 'counter',
         help,
-        samples: counted.samples(zero),
+        samples: counted.samples(),
       })
-      const states = [...breakers].flatMap(([destination, current]) =>
-        breakerStates.map((state) => ({ labels: { destination, state }, value: state === current ? 1 : 0 })),
+      const states = [...breakers.values()].flatMap(({ labels, state: current }) =>
+        breakerStates.map((state) => ({ labels: { ...labels, state }, value: state === current ? 1 : 0 })),
       )
       return [
-        counter('published', 'Answers of brokers to published messages, by outcome.', counters.published, false),
+        counter('published', 'Answers of brokers to published messages, by outcome.', counters.published),
         counter('claims', 'Claims that the database answered.', counters.claims),
         counter('claimed_messages', 'Messages taken by claims.', counters.claimed),
         counter('claim_failures', 'Claims that failed.', counters.claimFailures),
         counter('settled', 'Settlements recorded.', counters.settled),
         counter('lost_claims', 'Settlements that changed nothing, because the claim had been lost.', counters.lost),
-        counter('dead', 'Messages that this relay gave up.', counters.dead, false),
+        counter('dead', 'Messages that this relay gave up.', counters.dead),
         counter('wakes', 'Hints that there may be messages.', counters.wakes),
         {
           name: 'mersal_relay_breaker',
@@ -103,13 +111,27 @@ export function createRelayMetrics(monotonic: () => number): RelayMetrics {
   }
 }
 
+/** The same metrics of several stores, as one each. */
+export function mergedMetrics(parts: readonly (readonly Metric[])[]): readonly Metric[] {
+  const merged = new Map<string, Metric>()
+  for (const metric of parts.flat()) {
+    const known = merged.get(metric.name)
+    merged.set(metric.name, known === undefined ? metric : { ...known, samples: [...known.samples, ...metric.samples] })
+  }
+  return [...merged.values()]
+}
+
 /** Gauges of what the database holds, the same from every relay. */
-export function outboxMetrics(overview: OutboxOverview, pauses: readonly Pause[]): readonly Metric[] {
+export function outboxMetrics(
+  overview: OutboxOverview,
+  pauses: readonly Pause[],
+  labels: Readonly<Record<string, string>>,
+): readonly Metric[] {
   const gauge = (name: string, help: string, samples: readonly Sample[]): Metric => ({
     name: `mersal_outbox_${name}`,
     kind: 'gauge',
     help,
-    samples,
+    samples: samples.map((sample) => ({ ...sample, labels: { ...labels, ...sample.labels } })),
   })
   const one = (name: string, help: string, value: number): Metric => gauge(name, help, [{ labels: {}, value }])
   const each = (name: string, help: string, of: (row: OutboxOverview['destinations'][number]) => number): Metric =>

@@ -1,13 +1,13 @@
-import { relaySettings } from '../outbox/options.ts'
+import { relaysOf, type ServedRelay } from '../outbox/relays.ts'
+import { sharedWindow } from '../outbox/relays-options.ts'
 import type { Context, Verb } from './verb.ts'
-import { noMore } from './access.ts'
+import { chosenStores, noMore, type Served } from './access.ts'
 import { CommandError, exitCodes } from './exit.ts'
 import type { Loaded } from './load-config.ts'
 import { relayLogger } from './relay-logger.ts'
 import { openMonitor } from './monitor.ts'
-import { monitorParts } from './relay-health.ts'
+import { monitorParts, type Watched } from './relay-health.ts'
 import { createRelayMetrics } from './relay-metrics.ts'
-import { startRelay } from './relay-process.ts'
 
 /** The port that Prometheus exporters of OpenTelemetry use. */
 const PORT = 9464
@@ -17,12 +17,15 @@ const GRACE_MS = 8000
 export const relay: Verb = {
   name: 'relay',
   summary: 'run a relay: move messages from the outbox to the broker',
-  usage: ['relay [--port N] [--host NAME] [--grace-ms N]'],
+  usage: ['relay [--store NAMES] [--port N] [--host NAME] [--grace-ms N]'],
   text: `Any number of relays may run on one outbox; the apps may run theirs besides, or leave it all to these (outbox.runRelay: false).
 SIGTERM and SIGINT stop it gracefully: no new claims, what is in flight is confirmed and recorded, the rest is given back, exit
 code 0. A second signal ends it at once. Logs are JSON lines on standard error.
 
-/healthz says that the process lives, /readyz whether it reaches the database, /metrics has figures for Prometheus.`,
+/healthz says that the process lives, /readyz whether it reaches the database, /metrics has figures for Prometheus.
+
+Where the configuration has 'stores', one process serves all of them, or those that --store names. It is ready as long as it reaches
+one of them; /readyz?store=NAME tells of one.`,
   options: {
     port: {
       kind: 'number',
@@ -31,6 +34,7 @@ code 0. A second signal ends it at once. Logs are JSON lines on standard error.
       text: `port of /healthz, /readyz and /metrics; default ${PORT}, or any free one if that is taken`,
     },
     host: { kind: 'text', value: 'NAME', text: 'address to listen on; default 127.0.0.1' },
+    store: { kind: 'text', value: 'NAMES', text: 'of several stores only these, with commas in between' },
     'no-http': { kind: 'flag', text: 'do not listen' },
     'grace-ms': { kind: 'number', value: 'N', max: 3_600_000, text: `how long a stop may take, in milliseconds; default ${GRACE_MS}` },
     verbose: { kind: 'flag', text: 'log more' },
@@ -42,39 +46,49 @@ code 0. A second signal ends it at once. Logs are JSON lines on standard error.
 async function run({ args, out, load }: Context): Promise<number> {
   noMore(args.positionals, 0)
   const loaded = await load()
-  if (loaded.transports.size === 0) throw new CommandError("a relay needs a broker: give 'transport' in the configuration, or set AMQP_URL")
+  const served = chosenStores(loaded, args)
+  checkBrokers(loaded, served)
   const name = loaded.config.name ?? 'relay'
   const logger = relayLogger(out, args.flag('verbose'))
   // From the beginning, so that a signal during the start stops as well.
   const stop = stopSignal()
-  using metrics = createRelayMetrics(() => performance.now())
-  await loaded.config.store.open()
-  const running = startRelay(loaded, { name, logger })
-  const { pollIntervalMs, claimMs } = relaySettings(loaded.config.relay)
-  const parts = monitorParts({
-    relay: running.relay,
-    metrics,
-    store: loaded.config.store,
-    patienceMs: pollIntervalMs + claimMs + 5000,
-    name,
-  })
+  await using relays = relaysOf(served, { name, logger }, sharedWindow(served, loaded.config, 'config'))
+  const watched = served.map(
+    ({ store, settings: { pollIntervalMs, claimMs }, name: of }, index): Watched => ({
+      relay: relays.served[index] as ServedRelay,
+      labels: loaded.config.stores === undefined ? {} : { store: of },
+      store,
+      patienceMs: pollIntervalMs + claimMs + 5000,
+    }),
+  )
+  using metrics = createRelayMetrics(() => performance.now(), new Map(watched.map(({ relay, labels }) => [relay.app, labels])))
+  await relays.start()
   const place = { host: args.text('host') ?? '127.0.0.1', port: args.number('port') ?? PORT, elsewhere: args.text('port') === undefined }
-  try {
-    const monitor = args.flag('no-http') ? undefined : await openMonitor(parts, place)
-    out.line(`relay '${name}' runs: ${describe(loaded)}${monitor === undefined ? '' : `; ${monitor.address}/metrics`}`)
-    const signal = await stop
-    logger.info({ app: name, signal }, 'stopping')
-    const settled = await running.stop(args.number('grace-ms') ?? GRACE_MS)
-    await monitor?.[Symbol.asyncDispose]()
-    out.line(settled ? 'relay stopped; everything was settled' : 'relay stopped; what was not settled falls due by itself')
-    return settled ? exitCodes.ok : exitCodes.failed
-  } finally {
-    await running.stop(0)
-  }
+  const monitor = args.flag('no-http') ? undefined : await openMonitor(monitorParts({ name, metrics, watched }), place)
+  out.line(`relay '${name}' runs: ${describe(loaded, served)}${monitor === undefined ? '' : `; ${monitor.address}/metrics`}`)
+  const signal = await stop
+  logger.info({ app: name, signal }, 'stopping')
+  const settled = await relays.stop({ graceMs: args.number('grace-ms') ?? GRACE_MS })
+  await monitor?.[Symbol.asyncDispose]()
+  out.line(settled ? 'relay stopped; everything was settled' : 'relay stopped; what was not settled falls due by itself')
+  return settled ? exitCodes.ok : exitCodes.failed
 }
 
-function describe({ config, transports, source }: Loaded): string {
-  return `${config.store.name} to ${[...transports].map(([name, { name: kind }]) => `${name} (${kind})`).join(', ')}, by ${source}`
+function checkBrokers({ config }: Loaded, served: readonly Served[]): void {
+  const without = served.find(({ transports }) => transports.size === 0)
+  if (without === undefined) return
+  const remedy = "give 'transport' in the configuration, or set AMQP_URL"
+  throw new CommandError(
+    config.stores === undefined ? `a relay needs a broker: ${remedy}` : `the store '${without.name}' needs a broker: ${remedy}`,
+  )
+}
+
+function describe({ config, source }: Loaded, served: readonly Served[]): string {
+  const transports = new Map(
+    served.flatMap((one) => [...one.transports].map(([name, { name: kind }]) => [`${name} (${kind})`, true] as const)),
+  )
+  const from = config.stores === undefined ? (served[0]?.store.name ?? '') : `${served.length} stores`
+  return `${from} to ${[...transports.keys()].join(', ')}, by ${source}`
 }
 
 const numbers = { SIGINT: 2, SIGTERM: 15 } as const

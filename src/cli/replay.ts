@@ -1,6 +1,6 @@
 import type { KeptFilter, KeptMessages } from '../core/operations.ts'
 import { isUuid } from '../lib/uuid.ts'
-import { noMore, openStore, operation } from './access.ts'
+import { chosenStore, noMore, openStore, operation, storeOption } from './access.ts'
 import type { Arguments } from './arguments.ts'
 import { exitCodes, UsageError } from './exit.ts'
 import { jsonOption, yesOption } from './help.ts'
@@ -21,6 +21,7 @@ the messages again.`,
   options: {
     ...jsonOption,
     ...yesOption,
+    ...storeOption,
     since: { kind: 'time', text: 'confirmed at or after: 2026-11-23T14:30Z, 2026-11-23 (UTC), or an age such as 90m, 24h, 7d' },
     until: { kind: 'time', text: 'confirmed before' },
     type: { kind: 'text', value: 'NAME', text: 'type of the message' },
@@ -42,9 +43,9 @@ the messages again.`,
 async function run({ args, out, load }: Context): Promise<number> {
   noMore(args.positionals, 0)
   const filter = filterOf(args)
-  const loaded = await load()
-  const kept = operation(loaded.config.store, 'kept', 'replay')
-  await openStore(loaded)
+  const served = chosenStore(await load(), args)
+  const kept = operation(served.store, 'kept', 'replay')
+  await openStore(served)
   const found = await kept.count(filter)
   const wanted = Math.min(found, args.number('limit') ?? found)
   if (found === 0) out.note("mersal: no kept message matches; confirmed messages are kept only with 'keepSentMs' of the store")

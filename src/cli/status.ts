@@ -1,19 +1,22 @@
 import type { OutboxOverview, Pause, StoreOperations } from '../core/operations.ts'
 import { systemClock } from '../lib/clock.ts'
-import { noMore, openStore, operation } from './access.ts'
+import { chosenStore, noMore, openStore, operation, storeOption } from './access.ts'
 import { exitCodes } from './exit.ts'
 import { jsonOption } from './help.ts'
 import { duration, isoTime, type Output, table } from './output.ts'
+import { statusOfStores } from './status-stores.ts'
 import type { Context, Verb } from './verb.ts'
 
 export const status: Verb = {
   name: 'status',
   summary: 'what waits in the outbox, for how long, and how fast it moves',
-  usage: ['status [--json] [--watch]'],
+  usage: ['status [--store NAME] [--json] [--watch]'],
   text: `'oldest' is the age of the oldest message that has not been confirmed, 'overdue' how long the oldest one that may
-leave has been waiting for a relay. Rates come from two looks, one second apart. It counts the whole table.`,
+leave has been waiting for a relay. Rates come from two looks, one second apart. It counts the whole table.
+Of several stores, without --store, it shows one line each.`,
   options: {
     ...jsonOption,
+    ...storeOption,
     watch: { kind: 'flag', short: 'w', text: 'look again and again until Ctrl-C; with --json one object per line' },
     interval: { kind: 'number', value: 'SECONDS', min: 1, max: 3600, text: 'time between two looks of --watch; default 2' },
     keys: { kind: 'number', value: 'N', max: 1000, text: 'show so many keys, blocked ones and the oldest first; default 10' },
@@ -43,11 +46,14 @@ interface Report {
   readonly pauses: readonly Pause[]
 }
 
-async function run({ args, out, load }: Context): Promise<number> {
+async function run(context: Context): Promise<number> {
+  const { args, out, load } = context
   noMore(args.positionals, 0)
   const loaded = await load()
-  const overview = operation(loaded.config.store, 'overview', 'status')
-  const store = await openStore(loaded)
+  if (loaded.served.length > 1 && args.text('store') === undefined) return await statusOfStores(loaded.served, context)
+  const served = chosenStore(loaded, args)
+  const overview = operation(served.store, 'overview', 'status')
+  const store = await openStore(served)
   const look = async (): Promise<Look> => ({ at: systemClock.monotonic(), overview: await overview({ keys: args.number('keys') ?? 10 }) })
   const stop = new AbortController()
   const onSignal = (): void => stop.abort()

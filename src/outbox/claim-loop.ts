@@ -31,6 +31,10 @@ export interface ClaimLoopPorts {
   readonly stopping: AbortSignal
   /** Rows in the hands of this relay. */
   readonly held: () => number
+  /** Rows that the next claim may take, at most so many; 0 as long as there is no room. */
+  readonly room: (batchSize: number) => number
+  /** Keeps room for what the claim under way may bring; 0 when it is over. */
+  readonly reserve: (rows: number) => void
   readonly publish: (rows: readonly ClaimedMessage[], terms: Terms) => void
   readonly release: (rows: readonly ClaimedMessage[], terms: Terms) => void
   readonly giveUp: (row: ClaimedMessage, terms: Terms) => void
@@ -58,18 +62,22 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       ports.agenda.next,
       ports.breakers.troubled ? ports.breakers.nextProbeAt : Infinity,
     )
-  const hasRoom = (): boolean => (slow.on ? ports.held() === 0 : ports.held() + settings.batchSize <= settings.window)
+  const room = (): number => (slow.on ? (ports.held() === 0 ? 1 : 0) : ports.room(settings.batchSize))
 
-  /** Waits until there is a reason to look, and room. False: the relay stops. */
-  async function reason(): Promise<boolean> {
+  /** Waits until there is a reason to look, and room, and keeps it. Returns how many rows to take; 0: the relay stops. */
+  async function reason(): Promise<number> {
     while (ports.running()) {
       const now = clock.monotonic()
       const due = more || bell.hinted || now >= nextLook()
-      if (due && hasRoom()) return true
+      const limit = due ? room() : 0
+      if (limit > 0) {
+        ports.reserve(limit)
+        return limit
+      }
       if (due) await bell.rest(settings.pollIntervalMs)
       else await bell.wait(nextLook() - now)
     }
-    return false
+    return 0
   }
 
   /** What this claim leaves alone. */
@@ -83,7 +91,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     }
   }
 
-  async function claim(): Promise<void> {
+  async function claim(limit: number): Promise<void> {
     // The list of pauses is read beside the claim; only the very first one has to be waited for.
     const pauses = ports.pauses.refresh()
     if (!ports.pauses.known) await pauses
@@ -93,7 +101,6 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     const startedAt = clock.monotonic()
     lookedAt = startedAt
     if (ports.agenda.take(startedAt)) scan.wantFull()
-    const limit = slow.on ? 1 : settings.batchSize
     const from = scan.plan(startedAt)
     const rows = await ports.storage.claim({
       limit,
@@ -139,12 +146,14 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     else ports.publish(rows, terms)
   }
 
-  while (await reason()) {
+  for (let limit = await reason(); limit > 0; limit = await reason()) {
     try {
-      await claim()
+      await claim(limit)
+      ports.reserve(0)
       if (failures > 0) ports.logger.info({ app: ports.app }, 'the outbox storage can be claimed from again')
       failures = 0
     } catch (thrown) {
+      ports.reserve(0)
       failures++
       more = true
       scan.forceFull()

@@ -13,6 +13,7 @@ import { relaySettings } from './options.ts'
 import { createPauses } from './pauses.ts'
 import { createPublisher } from './publisher.ts'
 import { createReports } from './reports.ts'
+import { roomAlone } from './room.ts'
 import { createScan } from './scan.ts'
 import { createSettler, type Entry } from './settler.ts'
 import { killsRelay } from './settle-policy.ts'
@@ -32,6 +33,7 @@ export function createRelay(ports: RelayPorts): Relay {
   const settings = relaySettings(ports.options)
   const reports = createReports(app, logger, clock)
   const bell = createBell(clock)
+  const room = ports.room?.join(() => bell.nudge()) ?? roomAlone(settings.window)
   const scan = createScan()
   const agenda = createAgenda()
   const drains = createDrains()
@@ -56,6 +58,7 @@ export function createRelay(ports: RelayPorts): Relay {
 
   let state: Relay['state'] = 'idle'
   let held = 0
+  let reserved = 0
   let claims = 0
   let onIdle: (() => void) | undefined
   const stopping = new AbortController()
@@ -63,9 +66,14 @@ export function createRelay(ports: RelayPorts): Relay {
   let stopped: Promise<boolean> | undefined
   const running = (): boolean => state === 'running'
 
+  function hold(by: number): void {
+    held += by
+    room.holds(held + reserved)
+  }
+
   /** Rows that are settled, or whose claim has ended: they leave the hands of the relay. */
   function gone(entries: readonly Entry[], how: 'settled' | 'dropped'): void {
-    held -= entries.length
+    hold(-entries.length)
     const now = clock.monotonic()
     for (const { settlement, keepUntil, unblocks } of entries) {
       const delayMs = settlement.kind === 'retry' || settlement.kind === 'release' ? (settlement.delayMs ?? 0) : undefined
@@ -84,20 +92,20 @@ export function createRelay(ports: RelayPorts): Relay {
   }
 
   function publish(rows: readonly ClaimedMessage[], terms: Terms): void {
-    held += rows.length
+    hold(rows.length)
     publisher.take(rows, terms)
   }
 
   function release(rows: readonly ClaimedMessage[], terms: Terms): void {
     if (state === 'stopped') return // they fall due by themselves
-    held += rows.length
+    hold(rows.length)
     for (const { position, token } of rows) {
       settler.add({ settlement: { kind: 'release', position, token }, keepUntil: terms.keepUntil, unblocks: false })
     }
   }
 
   function giveUp(row: ClaimedMessage, terms: Terms): void {
-    held++
+    hold(1)
     const settlement = killsRelay(row, settings)
     const done = settlement.kind === 'dead' ? () => reports.dead(row, settlement) : undefined
     settler.add({ settlement, keepUntil: terms.keepUntil, unblocks: true, done })
@@ -144,6 +152,11 @@ export function createRelay(ports: RelayPorts): Relay {
       running,
       stopping: stopping.signal,
       held: () => held,
+      room: (batchSize) => room.next(batchSize),
+      reserve(rows) {
+        reserved = rows
+        hold(0)
+      },
       publish,
       release,
       giveUp,

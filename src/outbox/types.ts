@@ -4,6 +4,7 @@ import type { ClaimedMessage, OutboxStorage, Waker } from '../core/outbox.ts'
 import type { Transport } from '../core/transport.ts'
 import type { Clock, Random } from '../lib/clock.ts'
 import type { RelayOptions } from './options.ts'
+import type { SharedRoom } from './room.ts'
 
 /** What the relay works with; everything that touches the world is a port. */
 export interface RelayPorts {
@@ -21,6 +22,8 @@ export interface RelayPorts {
   /** Makes a token that nobody else makes. */
   readonly newToken: () => string
   readonly options?: RelayOptions
+  /** Where it may claim into, if it shares that with other relays; by default its own `window`. Such a relay has no express lane. */
+  readonly room?: Pick<SharedRoom, 'join'>
 }
 
 /** Moves outbox rows to the broker. */

@@ -89,7 +89,7 @@ export async function openBench(
 }
 
 /** Reads the queue until nothing has come for a moment. */
-async function drainQueue(path: string, queue: string): Promise<string[]> {
+export async function drainQueue(path: string, queue: string): Promise<string[]> {
   await using broker = sqliteQueue({ path, pollIntervalMs: 20 })
   const bodies: string[] = []
   let last = performance.now()

@@ -1,5 +1,6 @@
 import type { DeadLetter } from '../../src/core/dead-letter.ts'
 import { parseArguments } from '../../src/cli/arguments.ts'
+import { checkConfig } from '../../src/cli/config.ts'
 import { commonOptions } from '../../src/cli/help.ts'
 import { createOutput } from '../../src/cli/output.ts'
 import { verbs } from '../../src/cli/verbs.ts'
@@ -21,14 +22,13 @@ export async function dead(place: Place, args: readonly string[]): Promise<strin
     columns: 200,
   })
   const out = createOutput(stream('out'), stream('note'), {})
-  const transports = new Map([['default', place.transport]])
-  const config = { store: place.store, transport: place.transport }
+  const checked = checkConfig({ store: place.store, transport: place.transport })
   await verb.run({
     args: parseArguments(args, { ...verb.options, ...commonOptions }, Date.now()),
     out,
     cwd: process.cwd(),
     env: {},
-    load: () => Promise.resolve({ config, transports, source: 'test' }),
+    load: () => Promise.resolve({ ...checked, source: 'test' }),
   })
   hear(written.note)
   hear(written.out)

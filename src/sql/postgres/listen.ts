@@ -8,6 +8,8 @@ import { sharesConnections } from './pooler.ts'
 
 export interface ListenPorts {
   readonly own: Own
+  /** Where the connection that listens comes from, if not from `own`. */
+  readonly line?: Own
   readonly channel: string
   readonly logger: Logger
   readonly clock: Clock
@@ -60,7 +62,7 @@ export function listen(ports: ListenPorts): Listener {
 }
 
 async function listenOnce(ports: ListenPorts, wake: (payload?: string) => void, signal: AbortSignal, listening: () => void): Promise<void> {
-  await ports.own.connection(async (query, client) => {
+  await (ports.line ?? ports.own).connection(async (query, client) => {
     const lost = Promise.withResolvers<never>()
     lost.promise.catch(() => {})
     const onEnd = (): void => lost.reject(new Error('the connection that listens has ended'))

@@ -1,9 +1,11 @@
+import { MersalError } from '../../core/errors.ts'
 import { checkBoolean, checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import { type Clock, type Random, systemClock } from '../../lib/clock.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import type { Session } from '../../sql/session.ts'
 import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
+import type { ConnectionBudget } from '../../sql/postgres/connection-budget.ts'
 import type { Isolation } from './client-session.ts'
 import type { MigrateMode } from '../../sql/postgres/migrate.ts'
 
@@ -17,6 +19,16 @@ export interface PostgresOptions<Tx = PostgresClient> {
    * one with a direct connection when `pool` goes through a pooler. Default: 4 connections with the settings of `pool`.
    */
   readonly relayPool?: PostgresPool
+  /**
+   * Bounds the connections of several stores together, in place of the 4 of each; from `connectionBudget({ most })`, the same for all.
+   * Not with `relayPool`.
+   */
+  readonly connections?: ConnectionBudget
+  /**
+   * Whether a connection listens for notifications. Without it the relay only polls, which costs an idle database
+   * less and a message up to `pollIntervalMs` more. Default true.
+   */
+  readonly listen?: boolean
   /** Schema of the tables: 1 to 48 letters, digits or '_'. Default 'mersal'. */
   readonly schema?: string
   /** `auto`: create and update the tables. `check`: throw unless they are up to date. `off`: trust. Default 'auto'. */
@@ -55,6 +67,7 @@ export interface PostgresSettings {
   readonly isolation: Isolation | undefined
   readonly retrySerialization: number
   readonly prepare: boolean | undefined
+  readonly listen: boolean
   readonly heartbeatMs: number
   readonly logger: Logger
   readonly clock: Clock
@@ -62,7 +75,7 @@ export interface PostgresSettings {
 }
 
 const known =
-  'pool session relayPool schema migrate keepSentMs vacuumRows isolation retrySerialization prepare heartbeatMs logger clock random'.split(
+  'pool session relayPool connections listen schema migrate keepSentMs vacuumRows isolation retrySerialization prepare heartbeatMs logger clock random'.split(
     ' ',
   )
 const TEN_YEARS_MS = 3_660 * 86_400_000
@@ -72,6 +85,14 @@ export function postgresSettings<Tx>(given: PostgresOptions<Tx>): PostgresSettin
   checkOptions('postgres', given, known)
   checkShape('postgres.pool', given.pool, ['connect', 'on', 'off', 'end'])
   if (given.relayPool !== undefined) checkShape('postgres.relayPool', given.relayPool, ['connect', 'on', 'off', 'end'])
+  if (given.connections !== undefined) {
+    checkShape('postgres.connections', given.connections, ['join'])
+    if (given.relayPool !== undefined) {
+      throw new MersalError('MERSAL_INVALID_OPTIONS', "postgres.connections: the budget makes its own connections; leave out 'relayPool'", {
+        details: { field: 'postgres.connections' },
+      })
+    }
+  }
   if (given.session !== undefined) checkShape('postgres.session', given.session, ['executor'])
   if (given.logger !== undefined) checkShape('postgres.logger', given.logger, ['debug', 'info', 'warn', 'error'])
   const { isolation } = given
@@ -86,6 +107,7 @@ export function postgresSettings<Tx>(given: PostgresOptions<Tx>): PostgresSettin
         : checkChoice('postgres.isolation', isolation, ['read committed', 'repeatable read', 'serializable'] as const, isolation),
     retrySerialization: checkNumber('postgres.retrySerialization', given.retrySerialization, { default: 0, min: 0, max: 100 }),
     prepare: checkBoolean('postgres.prepare', given.prepare),
+    listen: checkBoolean('postgres.listen', given.listen) ?? true,
     heartbeatMs: checkNumber('postgres.heartbeatMs', given.heartbeatMs, { default: 5000, min: 100, max: 60_000 }),
     logger: given.logger ?? stderrLogger,
     clock: given.clock ?? systemClock,

@@ -12,6 +12,7 @@ import { notifier } from '../../sql/postgres/notifier.ts'
 import { postgresOperations } from './operations.ts'
 import { type PostgresOptions, postgresSettings } from './options.ts'
 import { postgresOutbox } from './outbox.ts'
+import { budgetedPool } from '../../sql/postgres/budgeted-pool.ts'
 import { own as ownOn, type Own, ownPool, watchConnections } from '../../sql/postgres/pool.ts'
 import { storeTables } from './schema.ts'
 import { statements } from './statements.ts'
@@ -37,7 +38,9 @@ export function postgres<Tx>(options: PostgresOptions<Tx> & { readonly session: 
 export function postgres(options: PostgresOptions<unknown>): PostgresStore<unknown> {
   const settings = postgresSettings(options)
   const { schema, clock } = settings
-  const relayPool = options.relayPool ?? ownPool(options.pool, { most: 4, instead: 'relayPool' })
+  const made = options.relayPool ?? ownPool(options.pool, { most: 4, instead: 'relayPool' })
+  const budgeted = options.connections === undefined ? undefined : budgetedPool(made, options.connections)
+  const relayPool = budgeted ?? made
   let direct = false
   const own = ownOn(relayPool, schema, { keeps: () => direct })
   const sql = statements(schema)
@@ -53,11 +56,22 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     prepares: () => prepares,
   })
   const session: Session<unknown> = options.session ?? clients
-  const listener = listen({ ...settings, own, channel, otherwise: 'the relay polls. Give relayPool a direct connection' })
+  const line = budgeted === undefined ? own : ownOn(budgeted.listening, schema)
+  const listener = listen({ ...settings, own, line, channel, otherwise: 'the relay polls. Give relayPool a direct connection' })
   const vacuum = vacuumOf({ own, schema, clock, logger: settings.logger, rows: settings.vacuumRows })
   const ports = { schema, sql, own, session, notes }
   const forget = watchConnections([options.pool, relayPool])
   let closed: Promise<void> | undefined
+
+  async function follow(wake: () => void, signal: AbortSignal): Promise<void> {
+    if (budgeted === undefined) return await listener(() => wake(), { signal })
+    if (!(await budgeted.mayListen(signal))) return
+    try {
+      await listener(() => wake(), { signal })
+    } finally {
+      budgeted.mayListenNoMore()
+    }
+  }
 
   async function close(): Promise<void> {
     closing.abort()
@@ -74,7 +88,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     tracker: postgresTracker(ports),
     admin: postgresAdmin(own, sql, () => bell.notify()),
     operations: postgresOperations({ own, schema, keepSentMs: settings.keepSentMs, changed: () => bell.notify() }),
-    wakers: [(wake, { signal }) => listener(() => wake(), { signal: AbortSignal.any([signal, closing.signal]) })],
+    wakers: settings.listen ? [(wake, { signal }) => follow(wake, AbortSignal.any([signal, closing.signal]))] : [],
     async open() {
       await migrate(own, storeTables(schema), settings.migrate)
       direct = options.relayPool === undefined && settings.prepare !== false && (await isDirect(own, settings.heartbeatMs))

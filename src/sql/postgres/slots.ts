@@ -1,0 +1,41 @@
+import { aborted } from '../../lib/abort.ts'
+
+/** A number of places, given in the order in which they are asked for. */
+export interface Slots {
+  readonly taken: number
+  /** Resolves to true with a place, to false when the signal aborts before there is one. */
+  take(signal: AbortSignal): Promise<boolean>
+  giveBack(): void
+}
+
+export function slots(most: number): Slots {
+  const line: (() => void)[] = []
+  let taken = 0
+  return {
+    get taken() {
+      return taken
+    },
+    async take(signal) {
+      if (signal.aborted) return false
+      if (taken < most) {
+        taken++
+        return true
+      }
+      const { promise, resolve } = Promise.withResolvers<boolean>()
+      const granted = (): void => resolve(true)
+      line.push(granted)
+      void aborted(signal).then(() => {
+        const index = line.indexOf(granted)
+        if (index < 0) return
+        line.splice(index, 1)
+        resolve(false)
+      })
+      return await promise
+    },
+    giveBack() {
+      const next = line.shift()
+      if (next === undefined) taken--
+      else next()
+    },
+  }
+}
