@@ -7,6 +7,7 @@ import { machine, versions } from './machine.ts'
 import type { Outcome } from './outcome.ts'
 import { installPeers } from './peers/load.ts'
 import { markdown } from './report.ts'
+import { writeScalingPage } from './scaling/main.ts'
 import { occasional, sections } from './sections.ts'
 import { benchServers } from './servers.ts'
 
@@ -21,7 +22,7 @@ Sections: ${Object.keys(sections).join(', ')}. Default: all but ${occasional.joi
   --connections 8   of the write section: instead of 1, 8 and 32
   --without-peers   leaves out the other libraries, which else are installed in bench/peers
   --json            one line of JSON per section instead of tables
-  --document        makes the results the reference (bench/reference), and writes docs/performance.md from it
+  --document        makes the results the reference (bench/reference), and writes docs/performance.md and docs/scaling.md from it
 
 Each section writes bench/results/<section>.json (not with --tiny). A run that loses, doubles or reorders something ends with 1.
 `
@@ -99,7 +100,10 @@ async function main(): Promise<number> {
     if (values.json) process.stdout.write(`${JSON.stringify(outcome)}\n`)
     faulty ||= tables.some(({ faults }) => faults.length > 0)
   }
-  if (values.document && !faulty && !narrow) writePage(wanted)
+  if (values.document && !faulty && !narrow) {
+    writePage(wanted)
+    writeScalingPage()
+  }
   return faulty ? 1 : 0
 }
 

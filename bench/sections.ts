@@ -3,6 +3,7 @@ import { churn } from './churn/section.ts'
 import { claim } from './claim/section.ts'
 import { drain } from './drain/section.ts'
 import type { Effort } from './effort.ts'
+import { idle } from './idle/section.ts'
 import { latency } from './latency/section.ts'
 import { queue } from './queue/section.ts'
 import { receive } from './receive/section.ts'
@@ -26,6 +27,7 @@ const all = {
   receive,
   queue,
   scale,
+  idle,
   sqlite,
   growth,
 } satisfies Readonly<Record<string, Section>>
@@ -51,6 +53,7 @@ export const introductions: Readonly<Record<keyof typeof all, string>> = {
     'The consumer: one transaction per message, ten at a time. Mersal writes an inbox row besides the business row, and so handles redeliveries once.',
   queue: 'The queue in PostgreSQL: a message straight into it, in the transaction of its sender, against outbox and relay.',
   scale: 'More relays, more rows, more or fewer keys.',
+  idle: 'One relay process for many databases in which nothing happens: what looking costs.',
   sqlite: 'The whole way in one process, with files in place of servers.',
   growth: 'The writers and the relay of `churn` for ten million messages. Not part of a whole run: `npm run bench -- growth`.',
 }

@@ -41,7 +41,7 @@ export interface Pause extends PauseTarget {
   readonly reason: string
 }
 
-/** Pauses, stored in the database. Every relay reads them at least once a second. */
+/** Pauses, stored in the database. Every relay reads them before it claims, and at least once a second while it has something in hand. */
 export interface PauseBoard {
   list(): Promise<readonly Pause[]>
   /** Returns false if it was paused before; then only the reason changes. */

@@ -26,6 +26,8 @@ export interface PausesPorts {
   readonly clock: Clock
   /** Rows that were left alone may be taken now, or the other way round. */
   readonly onChange: () => void
+  /** Whether there is, or may be at once, something in hand that a pause could hold up. Else it is enough to read before claims. */
+  readonly needed: () => boolean
 }
 
 const nothing: Pauses = {
@@ -38,15 +40,15 @@ const nothing: Pauses = {
   watch: () => Promise.resolve(),
 }
 
-export function createPauses({ board, clock, onChange }: PausesPorts): Pauses {
-  return board === undefined ? nothing : followBoard(board, clock, onChange)
+export function createPauses({ board, ...ports }: PausesPorts): Pauses {
+  return board === undefined ? nothing : followBoard(board, ports)
 }
 
 function alike(left: ReadonlySet<string>, right: ReadonlySet<string>): boolean {
   return left.size === right.size && [...left].every((name) => right.has(name))
 }
 
-function followBoard(board: Pick<PauseBoard, 'list'>, clock: Clock, onChange: () => void): Pauses {
+function followBoard(board: Pick<PauseBoard, 'list'>, { clock, onChange, needed }: Omit<PausesPorts, 'board'>): Pauses {
   let destinations = new Set<string>()
   let keys = new Set<string>()
   let readAt = -Infinity
@@ -96,7 +98,7 @@ function followBoard(board: Pick<PauseBoard, 'list'>, clock: Clock, onChange: ()
     async watch(signal) {
       while (!signal.aborted) {
         await clock.sleep(Math.max(readAt + OLDEST_MS - clock.monotonic(), FRESH_MS), signal)
-        if (signal.aborted || clock.monotonic() - readAt < OLDEST_MS) continue
+        if (signal.aborted || clock.monotonic() - readAt < OLDEST_MS || !needed()) continue
         // A failed claim is told; this reading would only say the same a second time.
         await refresh().catch(() => {})
       }

@@ -39,7 +39,7 @@ export function createRelay(ports: RelayPorts): Relay {
   const drains = createDrains()
   const slow = createSlowMode(reports.slowMode)
   const breakers = createBreakers({ backoff: settings.breaker, clock, random, onChange: reports.breaker, onSooner: () => bell.nudge() })
-  const pauses = createPauses({ board: ports.pauses, clock, onChange: pausesChanged })
+  const pauses = createPauses({ board: ports.pauses, clock, onChange: pausesChanged, needed: () => settings.express || held > 0 })
   const settler = createSettler({ app, storage: ports.storage, clock, random, logger, onGone: gone })
   const publisher = createPublisher({
     app,

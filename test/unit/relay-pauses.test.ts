@@ -44,6 +44,20 @@ describe('pauses', () => {
     expect(await store.admin.stats()).toMatchObject({ pending: 0 })
   })
 
+  test('an idle relay without an express lane reads the list only when it looks for rows, and a busy one every second', async () => {
+    const pauses = board()
+    const { add, clock, transport } = start({ pollIntervalMs: 60_000, express: false }, { pauses, transport: testTransport() })
+    await calm()
+    await clock.advance(50_000)
+    expect(pauses.reads).toBe(1)
+    transport.behaviour = () => undefined
+    await add(message('a'))
+    await pass(clock, () => transport.published.length === 1, 15_000, 'it is on its way')
+    const before = pauses.reads
+    await clock.advance(5000)
+    expect(pauses.reads).toBeGreaterThanOrEqual(before + 4)
+  })
+
   test('a pause is known within a second, however seldom the relay looks for rows', async () => {
     const pauses = board()
     const { add, clock, relay, sent } = start({ pollIntervalMs: 3_600_000 }, { pauses })
