@@ -102,7 +102,7 @@ function servedStore<Kind extends RelayStore>(
     throw invalid(field, "a store is called by 1 to 100 letters, digits, '.', '_' or '-', the first one a letter or digit")
   }
   const alone = typeof given === 'object' && given !== null && 'outbox' in given
-  const entry: StoreEntry<Kind> = alone ? { store: given } : (given as StoreEntry<Kind>)
+  const entry: StoreEntry<Kind> = alone ? { store: given } : given
   if (!alone) {
     checkOptions(field, entry, ['store', 'transport', 'bridges', 'relay'])
     if (entry.store === undefined)

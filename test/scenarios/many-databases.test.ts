@@ -58,11 +58,11 @@ async function until(check: () => Promise<boolean>): Promise<void> {
 /** Looks again and again how many connections there are, until it is told to stop; returns the most. */
 function watchConnections(url: string): () => Promise<number> {
   let most = 0
-  let stopped = false
+  const stop = new AbortController()
   const watching = (async () => {
     const client = new Client({ connectionString: url })
     await client.connect()
-    while (!stopped) {
+    while (!stop.signal.aborted) {
       const { rows } = await client.query<{ count: number }>(
         `select count(*)::int as count from pg_stat_activity where application_name = '${APPLICATION}'`,
       )
@@ -71,7 +71,7 @@ function watchConnections(url: string): () => Promise<number> {
     await client.end()
   })()
   return async () => {
-    stopped = true
+    stop.abort()
     await watching
     return most
   }

@@ -40,8 +40,8 @@ export function budgetedPool(pool: PostgresPool, budget: ConnectionBudget): Budg
   } as unknown as Omit<PostgresPool, 'connect'>
   return {
     ...facade,
-    mayListen: member.mayListen,
-    mayListenNoMore: member.mayListenNoMore,
+    mayListen: (signal) => member.mayListen(signal),
+    mayListenNoMore: () => member.mayListenNoMore(),
     connect: async () => lend(pool, member, await member.take()),
     listening: { ...facade, connect: () => lendListening(pool, member) },
   }

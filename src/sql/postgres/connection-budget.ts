@@ -79,7 +79,7 @@ interface Request {
  * The rules, in the order in which somebody waits, but nobody waits behind another one who cannot go on:
  * a store works with at most two connections; the last one is left to stores that have one already, since they may need the
  * second to finish; and stores whose database is in trouble (a failure, or more than a second of work) have
- * a third of the connections between them. What is kept open but not used is closed when another needs its place.
+ * half of the turns between them. What is kept open but not used is closed when another needs its place.
  */
 export function connectionBudget(options: ConnectionBudgetOptions): ConnectionBudget {
   checkOptions('connectionBudget', options, ['most', 'listeners', 'clock'])
@@ -112,7 +112,7 @@ function createBudget({ most, listeners, clock }: Required<ConnectionBudgetOptio
     if (working >= all - 1) return false
     if (!inTrouble(member)) return true
     const troubled = [...busy].filter(inTrouble).reduce((sum, one) => sum + one.working.size, 0)
-    return troubled < Math.max(1, Math.floor((all - 1) / 3))
+    return troubled < Math.max(1, all >> 1)
   }
 
   /** Grants what can be granted, and makes place for what needs a new connection. */
@@ -131,7 +131,7 @@ function createBudget({ most, listeners, clock }: Required<ConnectionBudgetOptio
       line.delete(request)
       request.grant(kept)
     }
-    while (wanted > closing && evict());
+    for (let missing = wanted - closing; missing > 0; missing--) if (!evict()) return
   }
 
   function evict(): boolean {
