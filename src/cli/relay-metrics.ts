@@ -28,8 +28,11 @@ class Counter {
 
 const breakerStates = ['closed', 'open', 'half-open', 'probing']
 
-/** `labels`: by the name of each app whose relay runs here, such as that of its store. */
-export function createRelayMetrics(monotonic: () => number, labels: ReadonlyMap<string, Readonly<Record<string, string>>>): RelayMetrics {
+/** `labels`: by the name of each app whose relay runs here, such as that of its store. Default: none. */
+export function createRelayMetrics(
+  monotonic: () => number,
+  labels: ReadonlyMap<string, Readonly<Record<string, string>>> = new Map(),
+): RelayMetrics {
   const counters = {
     published: new Counter(),
     claims: new Counter(),
@@ -53,7 +56,7 @@ export function createRelayMetrics(monotonic: () => number, labels: ReadonlyMap<
 
   const of = (app: string): Readonly<Record<string, string>> => labels.get(app) ?? {}
   // Those without further labels are there from the beginning, as 0.
-  for (const own of labels.values()) {
+  for (const own of labels.size === 0 ? [{}] : labels.values()) {
     for (const counter of [counters.claims, counters.claimed, counters.claimFailures, counters.settled, counters.lost, counters.wakes]) {
       counter.add(own, 0)
     }
@@ -125,7 +128,7 @@ export function mergedMetrics(parts: readonly (readonly Metric[])[]): readonly M
 export function outboxMetrics(
   overview: OutboxOverview,
   pauses: readonly Pause[],
-  labels: Readonly<Record<string, string>>,
+  labels: Readonly<Record<string, string>> = {},
 ): readonly Metric[] {
   const gauge = (name: string, help: string, samples: readonly Sample[]): Metric => ({
     name: `mersal_outbox_${name}`,

@@ -87,7 +87,7 @@ function describe({ config, source }: Loaded, served: readonly Served[]): string
   const transports = new Map(
     served.flatMap((one) => [...one.transports].map(([name, { name: kind }]) => [`${name} (${kind})`, true] as const)),
   )
-  const from = config.stores === undefined ? (served[0]?.store.name ?? '') : `${served.length} stores`
+  const from = config.stores === undefined ? (served[0]?.store.name ?? '') : `${served.length} ${served.length === 1 ? 'store' : 'stores'}`
   return `${from} to ${[...transports.keys()].join(', ')}, by ${source}`
 }
 
