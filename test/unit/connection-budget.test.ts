@@ -150,21 +150,26 @@ describe('a budget of connections', () => {
     expect(turns.filter((turn) => turn !== undefined).length).toBe(3)
   })
 
-  test('closes what a store keeps when it leaves, and refuses who waits for it', async () => {
+  test('closes what a store keeps when it leaves, also what comes back later, and refuses who waits for it', async () => {
     const { made, connect } = server()
     const { shared } = budget(4, 0)
     const member = shared.join()
     const [first, second] = [await member.take(), await member.take()]
-    const waiting = expect(member.take()).rejects.toMatchObject({ code: 'MERSAL_APP_STOPPED' })
     first.over(connect(), { failed: false })
-    await settle()
+    const third = await member.take()
+    expect(third.kept).toBeDefined()
+    const waiting = expect(member.take()).rejects.toMatchObject({ code: 'MERSAL_APP_STOPPED' })
     await member.leave()
-    await waiting.catch(() => {})
+    await waiting
     second.over(connect(), { failed: false })
+    third.over(third.kept, { failed: false })
     await settle()
-    expect(made.open).toBe(0)
-    expect(shared.open).toBe(0)
+    expect([made.open, shared.open]).toEqual([0, 0])
     await expect(member.take()).rejects.toMatchObject({ code: 'MERSAL_APP_STOPPED' })
+    const other = shared.join()
+    ;(await other.take()).over(connect(), { failed: false })
+    await other.leave()
+    expect([made.open, shared.open]).toEqual([0, 0])
   })
 
   test('is never exceeded, and everybody gets a turn at last, whatever they do', async () => {
