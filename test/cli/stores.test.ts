@@ -124,6 +124,7 @@ describe('mersal with several stores', { timeout: 120_000 }, () => {
 
   test('pauses, lists and examines the one that --store names, and asks for a name where it is needed', async () => {
     await using project = threeStores()
+    await declare(project)
     for (const name of ['eu', 'us']) await send(project, name, 'a')
     expect(await project.mersal(['pause', 'key', 'k', '--store', 'us'])).toMatchObject({ code: 0 })
     expect((await project.mersal(['pause', 'list', '--store', 'us'])).stdout).toContain('key')

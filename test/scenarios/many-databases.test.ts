@@ -8,8 +8,8 @@ import { openProject, type Project, sourceUrl } from '../cli/project.ts'
 import { clusterAvailable, freePort, privateCluster } from '../postgres/cluster.ts'
 
 const APPLICATION = 'mersal_many'
-const MOST = 8
-const BACKLOG = 30_000
+const MOST = 12
+const BACKLOG = 10_000
 
 /** Tenants by name, with the address of the database of each. */
 type Tenants = Readonly<Record<string, string>>
@@ -97,7 +97,7 @@ describe.runIf(clusterAvailable())('one relay process and many databases', { tim
       ...Object.fromEntries(names.map((name) => [name, of(name)])),
     }
     for (const name of names) await run(cluster.url, `create database ${name}`)
-    await using project = projectOf(tenants, '{ pollIntervalMs: 500 }')
+    await using project = projectOf(tenants, '{ pollIntervalMs: 2000 }')
     expect(await project.mersal(['migrate', '--store', names.join(',')])).toMatchObject({ code: 0 })
     {
       await using broker = sqliteQueue({ path: project.file('queue.db') })
