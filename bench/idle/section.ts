@@ -41,9 +41,10 @@ export async function idle({ servers, size, seconds }: Effort): Promise<Table[]>
   const count = size === 'tiny' ? 2 : 20
   const urls = await makeDatabases(server, count)
   const span = size === 'tiny' ? 0.2 : Math.max(10, seconds * 5)
+  const settleMs = size === 'tiny' ? 0 : SETTLE_MS
   const found: Seen[] = []
   for (const each of size === 'tiny' ? cases.slice(-1) : cases) {
-    found.push(await look(server, { ...each, urls }, { span, settleMs: size === 'tiny' ? 0 : SETTLE_MS }))
+    found.push(await look(server, { ...each, urls }, { span, settleMs }))
   }
   const perHour = (cpu: number): string => ((cpu / span / count) * 3600).toFixed(1)
   return [
@@ -52,7 +53,9 @@ export async function idle({ servers, size, seconds }: Effort): Promise<Table[]>
       title: `${count} databases in which nothing happens, one relay process, ${server.version}`,
       head: ['each database', 'connections in all', 'CPU s per hour and database: relay', 'PostgreSQL'],
       rows: found.map(({ name, connections, relay, server }) => [name, String(connections), perHour(relay), perHour(server)]),
-      notes: [`Over ${span} s, after ${SETTLE_MS / 1000} s to settle.`],
+      notes: [
+        `Over ${span} s, after ${settleMs / 1000} s to settle. Connections are those at the end of it; where they are few, each look opens some, and they may all be on their way.`,
+      ],
       faults: [],
       data: found,
     },
