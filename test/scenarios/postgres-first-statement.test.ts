@@ -1,4 +1,4 @@
-import { type PoolClient, Query } from 'pg'
+import { Client, type PoolClient, Query } from 'pg'
 import { describe, expect, test } from 'vitest'
 import { Mersal, event } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
@@ -140,6 +140,59 @@ describe.skipIf(!present).each([false, true])('BEGIN in the flight of the first 
     )
     await expect(failed).rejects.toThrow('no')
     expect(await labels(store)).toHaveLength(0)
+  })
+
+  test('P1: a client that asks something of its own before each statement has both in the transaction', async () => {
+    await using harness = await storeHarness()
+    // As those do that set the tenant for row-level security.
+    class Asking extends Client {
+      override query(...given: unknown[]): never {
+        const send = (): unknown => (super.query as (...all: unknown[]) => unknown)(...given)
+        const [first] = given
+        const text = typeof first === 'string' ? first : (first as { text?: string }).text
+        if (text?.startsWith('insert') !== true) return send() as never
+        return Promise.resolve()
+          .then(() => this.query("select set_config('application_name', 'tenant', true)"))
+          .then(send) as never
+      }
+    }
+    const pool = harness.database.newPool({ pipeline, max: 1, Client: Asking })
+    const store = await harness.open({ pool, relayPool: harness.database.newPool() })
+    const table = `${harness.database.schema}.business`
+    const insert = (tx: PostgresClient, text: string) =>
+      tx.query(`insert into ${table} values ($1 || current_setting('application_name'))`, [text])
+    await store.unitOfWork((tx) => insert(tx, 'kept by '))
+    const failing = store.unitOfWork(async (tx) => {
+      await insert(tx, 'lost by ')
+      throw new Error('no')
+    })
+    await expect(failing).rejects.toThrow('no')
+    expect(await texts(harness)).toEqual(['kept by tenant'])
+  })
+
+  test('P3: a statement that a wrapped client sends after the unit has ended does not run', async () => {
+    await using harness = await storeHarness()
+    const gate = Promise.withResolvers<void>()
+    class Late extends Client {
+      override query(...given: unknown[]): never {
+        const send = (): unknown => (super.query as (...all: unknown[]) => unknown)(...given)
+        const [first] = given
+        const text = typeof first === 'string' ? first : (first as { text?: string }).text
+        return (text?.startsWith('insert') === true ? gate.promise.then(send) : send()) as never
+      }
+    }
+    const store = await harness.open({
+      pool: harness.database.newPool({ pipeline, max: 1, Client: Late }),
+      relayPool: harness.database.newPool(),
+    })
+    const { promise: late, resolve } = Promise.withResolvers<unknown>()
+    await store.unitOfWork((tx) => {
+      tx.query(`insert into ${harness.database.schema}.business values ($1)`, ['late']).then(resolve, (error) => resolve(code(error)))
+      return Promise.resolve()
+    })
+    gate.resolve()
+    expect(await late).toBe('MERSAL_UNIT_ENDED')
+    expect(await texts(harness)).toEqual([])
   })
 
   test('the client is given back as it was', async () => {

@@ -2,7 +2,7 @@ import { MersalError } from '../../core/errors.ts'
 import { join, type JoiningClient, type Submittable } from '../../sql/postgres/flight.ts'
 
 /**
- * - `unsent`: nobody has sent a statement yet, so no transaction is open.
+ * - `unsent`: no statement is on its way yet, so no transaction is open.
  * - `sent`: BEGIN and the first statement are on their way.
  * - `begun`: the server has begun the transaction.
  * - `failed`: it has not, and never will.
@@ -23,6 +23,9 @@ interface Held {
   readonly go: () => void
   readonly fail: (error: Error) => void
 }
+
+const unitEnded = (): MersalError =>
+  new MersalError('MERSAL_UNIT_ENDED', 'postgres: the unit ended before this statement was sent: await it')
 
 /**
  * Takes the place of `query` on this client until the server has begun the transaction. A statement
@@ -45,6 +48,7 @@ class FirstStatement implements Opening {
   readonly #restore: () => void
   #held: Held[] = []
   #answered: PromiseWithResolvers<void> | undefined
+  #over = false
 
   constructor(client: JoiningClient, begin: string) {
     this.#client = client
@@ -70,8 +74,9 @@ class FirstStatement implements Opening {
   }
 
   [Symbol.dispose](): void {
+    this.#over = true
     this.#restore()
-    const error = this.error ?? new MersalError('MERSAL_UNIT_ENDED', 'postgres: the unit ended before this statement was sent: await it')
+    const error = this.error ?? unitEnded()
     for (const { fail } of this.#held.splice(0)) fail(error)
   }
 
@@ -104,7 +109,33 @@ class FirstStatement implements Opening {
     return sendQuery(query, () => this.#query(query))
   }
 
+  /**
+   * Whatever is written first carries BEGIN, which need not be what was asked for first: a client whose `query`
+   * is wrapped may ask something of its own before, and waits for the answer to that.
+   */
   #joinTo(query: Submittable): void {
+    const submit = query.submit.bind(query)
+    query.submit = (wire) => {
+      query.submit = submit
+      if (this.#over) return unitEnded()
+      switch (this.state) {
+        case 'unsent':
+          this.#carry(query)
+          return query.submit(wire)
+        case 'begun':
+          return submit(wire)
+        case 'failed':
+          return this.error ?? new Error('BEGIN failed')
+        case 'sent':
+          return new MersalError(
+            'MERSAL_STORE_FAILED',
+            'postgres: this statement would overtake the answer to BEGIN: await the one before it',
+          )
+      }
+    }
+  }
+
+  #carry(query: Submittable): void {
     this.state = 'sent'
     join(query, {
       before: this.#begin,
