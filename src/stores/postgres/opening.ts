@@ -117,22 +117,19 @@ class FirstStatement implements Opening {
     const submit = query.submit.bind(query)
     query.submit = (wire) => {
       query.submit = submit
-      if (this.#over) return unitEnded()
-      switch (this.state) {
-        case 'unsent':
-          this.#carry(query)
-          return query.submit(wire)
-        case 'begun':
-          return submit(wire)
-        case 'failed':
-          return this.error ?? new Error('BEGIN failed')
-        case 'sent':
-          return new MersalError(
-            'MERSAL_STORE_FAILED',
-            'postgres: this statement would overtake the answer to BEGIN: await the one before it',
-          )
-      }
+      const problem = this.#problem()
+      if (problem !== undefined) return problem
+      if (this.state === 'unsent') this.#carry(query)
+      return query.submit(wire)
     }
+  }
+
+  /** Why a statement must not be written now. */
+  #problem(): Error | undefined {
+    if (this.#over) return unitEnded()
+    if (this.state === 'failed') return this.error ?? new Error('BEGIN failed')
+    if (this.state !== 'sent') return undefined
+    return new MersalError('MERSAL_STORE_FAILED', 'postgres: this statement would overtake the answer to BEGIN: await the one before it')
   }
 
   #carry(query: Submittable): void {
