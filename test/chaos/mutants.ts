@@ -94,7 +94,11 @@ export const mutants: readonly Mutant[] = [
     says: 'SKIP LOCKED without the run rule: a row is claimed although an earlier one of its key is open',
     changes: [
       { file: statements, from: '(g.gap is null or f.position < g.gap) and ', to: '' },
-      { file: statements, from: 'and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))', to: '' },
+      {
+        file: statements,
+        from: "and (o.key is null or (h.visible_at <= statement_timestamp()${except ? ' and not h.closed' : ''}))",
+        to: '',
+      },
     ],
     under: { store: 'postgres', nemeses: ['kill'], seconds: 8 },
   },
@@ -108,6 +112,8 @@ export const mutants: readonly Mutant[] = [
         from: "synchronous_commit = ${durable ? 'on' : 'off'}",
         to: "synchronous_commit = ${durable ? 'off' : 'off'}",
       },
+      { file: 'sql/postgres/pool.ts', from: 'set synchronous_commit = on;', to: 'set synchronous_commit = off;' },
+      { file: 'sql/postgres/pool.ts', from: "current_setting('synchronous_commit') = 'on' and", to: '' },
     ],
     under: { store: 'postgres', nemeses: ['async-crash'], seconds: 25 },
   },
