@@ -198,9 +198,14 @@ function heal({ broker, storeFaults, ledger }: World): void {
   ledger.write('healed')
 }
 
-/** Everybody stops: within the grace, with everything settled, and without leaving a timer. */
+/**
+ * Everybody stops: within the grace, with everything settled, and without leaving a timer. To stand still is a fault too,
+ * so that whoever does wakes up before: it may learn only then that an answer was lost, and that its claim is over.
+ */
 async function finish({ scheduler, processes }: World): Promise<string[]> {
   const found: string[] = []
+  const awake = Math.max(scheduler.now, ...processes.map(({ owner }) => owner.pausedUntil)) + 20
+  await scheduler.run(awake, () => false)
   let open = processes.length
   for (const { owner, relay } of processes) {
     void relay.stop({ graceMs: 5000 }).then((clean) => {
