@@ -170,6 +170,24 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
     expect(arrived.delivery.message.id).toBe(event.id)
   })
 
+  test('a queue that RabbitMQ shows before it can store anything costs a message no attempt', async () => {
+    await using transport = open()
+    await using plain = await plainClient(place.url)
+    const once = async (): Promise<readonly string[]> => {
+      const queue = unique()
+      await transport.subscribe(queue, [])
+      await using _ = await transport.consume({ queue, concurrency: 1 }, async () => ({ kind: 'ack' }))
+      await plain.channel.deleteQueue(queue)
+      return (await publishUntilConfirmed(transport, toQueue(queue))).map(({ kind }) => kind)
+    }
+    // Many at a time, so that the broker is slow to make them.
+    const kinds = new Set<string>()
+    for (let round = 0; round < 3; round++) {
+      for (const seen of await Promise.all(Array.from({ length: 40 }, once))) for (const kind of seen) kinds.add(kind)
+    }
+    expect([...kinds].toSorted()).toEqual(['confirmed', 'unavailable'])
+  })
+
   test('a consumer gets the messages of the successor of its queue, also when a publish finds first that the queue is gone', async () => {
     await using transport = open()
     await using plain = await plainClient(place.url)

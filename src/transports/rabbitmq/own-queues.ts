@@ -21,6 +21,8 @@ export class OwnQueues {
   /** Queues that somebody reads, or wants to as soon as the broker is there. */
   readonly #wanted = new Set<string>()
   readonly #mending = new Map<string, Promise<void>>()
+  /** Queues that are being declared at this moment. The promises do not reject. */
+  readonly #making = new Map<string, Promise<void>>()
   readonly #closing = new AbortController()
   #keeping = false
 
@@ -55,8 +57,15 @@ export class OwnQueues {
   }
 
   async prepare(queue: string): Promise<void> {
-    await this.#topology.queue(queue)
-    await this.#topology.bind(queue, [...this.#topicsOf(queue)], false)
+    const made = Promise.withResolvers<void>()
+    this.#making.set(queue, made.promise)
+    try {
+      await this.#topology.queue(queue)
+      await this.#topology.bind(queue, [...this.#topicsOf(queue)], false)
+    } finally {
+      made.resolve()
+      if (this.#making.get(queue) === made.promise) this.#making.delete(queue)
+    }
   }
 
   want(queue: string): void {
@@ -72,9 +81,9 @@ export class OwnQueues {
    * For a message that no queue took: if that is because something of ours is missing, makes it again
    * and resolves when it is there. With `check` it is not ours to make.
    */
-  missing({ kind, name }: OutgoingMessage['to']): Promise<void> | undefined {
+  missing(to: OutgoingMessage['to']): Promise<void> | undefined {
     if (this.#settings.topology === 'check') return undefined
-    const queue = [...this.#wanted].find((each) => (kind === 'queue' ? each === name : this.#topicsOf(each).has(name)))
+    const queue = [...this.#wanted].find((each) => this.#takes(each, to))
     if (queue === undefined) return undefined
     let mending = this.#mending.get(queue)
     if (mending === undefined) {
@@ -84,8 +93,23 @@ export class OwnQueues {
     return mending
   }
 
+  /**
+   * When what takes this message is being made at this moment: resolves when it has been. RabbitMQ shows a
+   * quorum queue some milliseconds before it can store anything, and refuses until then what is routed to it.
+   */
+  beingMade(to: OutgoingMessage['to']): Promise<void> | undefined {
+    for (const queues of [this.#mending, this.#making]) {
+      for (const [queue, made] of queues) if (this.#takes(queue, to)) return made
+    }
+    return undefined
+  }
+
   close(): void {
     this.#closing.abort()
+  }
+
+  #takes(queue: string, { kind, name }: OutgoingMessage['to']): boolean {
+    return kind === 'queue' ? queue === name : this.#topicsOf(queue).has(name)
   }
 
   /**

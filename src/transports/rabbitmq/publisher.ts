@@ -15,10 +15,6 @@ function refusedForGood(text: string): PublishOutcome {
   return { kind: 'refused', reason: 'refused', error: new MersalError('MERSAL_REFUSED', text), permanent: true }
 }
 
-function isUnroutable(outcome: PublishOutcome): outcome is Extract<PublishOutcome, { kind: 'refused' }> {
-  return outcome.kind === 'refused' && outcome.reason === 'unroutable'
-}
-
 type Judge = (outcome: PublishOutcome) => PublishOutcome
 
 const asItIs: Judge = (outcome) => outcome
@@ -33,11 +29,16 @@ export function stopOn(signal: AbortSignal | undefined): Stop | undefined {
   return signal === undefined ? undefined : { signal, followers: followersOf(signal) }
 }
 
-/** For a destination that this transport itself has to make and has not made yet, or not again: resolves when it has. */
-export type Preparing = (to: OutgoingMessage['to']) => Promise<void> | undefined
+/** What this transport itself makes, asked about a destination. Both resolve when it is there. */
+export interface Own {
+  /** For a destination that is not there, if it is ours to make. */
+  missing(to: OutgoingMessage['to']): Promise<void> | undefined
+  /** If it is being made at this moment. */
+  beingMade(to: OutgoingMessage['to']): Promise<void> | undefined
+}
 
 export interface PublisherOptions {
-  readonly preparing?: Preparing
+  readonly own?: Own
   /**
    * Goes on with a new channel after a confirm that did not come in time: RabbitMQ lets a channel wait for a
    * queue without a leader, and with it everything that is written behind. What was written before may then
@@ -124,7 +125,8 @@ export class Publisher {
   deliver(to: OutgoingMessage['to'], what: Pick<Parcel, 'content' | 'properties'>, stop: Stop | undefined): Promise<PublishOutcome> {
     if (to.kind === 'topic' && !this.#exchangeExists) return this.#deliverLater(to, what, stop)
     const parcel = { exchange: to.kind === 'topic' ? this.#settings.eventsExchange : '', routingKey: to.name, ...what }
-    return this.send(parcel, stop, (outcome) => (outcome.kind === 'confirmed' ? outcome : this.#judge(to, outcome)))
+    const making = this.#options.own?.beingMade(to)
+    return this.send(parcel, stop, (outcome) => (outcome.kind === 'confirmed' ? outcome : this.#judge(to, outcome, making)))
   }
 
   async #deliverLater(
@@ -135,15 +137,19 @@ export class Publisher {
     const missing = await this.#checkExchange(stop?.signal)
     if (missing !== undefined) return missing
     const parcel = { exchange: this.#settings.eventsExchange, routingKey: to.name, ...what }
-    return await this.send(parcel, stop, (outcome) => this.#judge(to, outcome))
+    const making = this.#options.own?.beingMade(to)
+    return await this.send(parcel, stop, (outcome) => this.#judge(to, outcome, making))
   }
 
-  #judge(to: OutgoingMessage['to'], outcome: PublishOutcome): PublishOutcome {
-    if (!isUnroutable(outcome)) return outcome
+  /** `making`: the destination was being made when the message was written. */
+  #judge(to: OutgoingMessage['to'], outcome: PublishOutcome, making: Promise<void> | undefined): PublishOutcome {
+    if (outcome.kind !== 'refused' || outcome.permanent) return outcome
+    const { own } = this.#options
+    const unroutable = outcome.reason === 'unroutable'
     // Nobody's mistake: what takes this message is about to be made again by this transport itself.
-    const back = this.#options.preparing?.(to)
+    const back = unroutable ? own?.missing(to) : (making ?? own?.beingMade(to))
     if (back !== undefined) return { kind: 'unavailable', error: outcome.error, back }
-    return to.kind === 'topic' && this.#settings.discardUnroutedEvents ? { kind: 'confirmed' } : outcome
+    return unroutable && to.kind === 'topic' && this.#settings.discardUnroutedEvents ? { kind: 'confirmed' } : outcome
   }
 
   /** Why this message can never be sent, or undefined. */

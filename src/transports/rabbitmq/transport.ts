@@ -62,8 +62,7 @@ class RabbitmqTransport implements RabbitTransport {
     this.#sending = new Link({ ...shared, purpose: 'publishing' })
     this.#topology = new Topology(this.#receiving, settings, this.#describe)
     this.#own = new OwnQueues(this.#topology, settings, (queue) => this.#letGo(queue))
-    const preparing = (to: OutgoingMessage['to']): Promise<void> | undefined => this.#own.missing(to)
-    this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe, { preparing })
+    this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe, { own: this.#own })
     const bundler = settings.bundles === undefined ? undefined : new Bundler(this.#publisher, settings.bundles)
     this.#bundler = bundler
     this.features = {
