@@ -52,8 +52,10 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
   const app = await mersal(scene, {})
   const oneFlight = await mersal(scene, { pipeline: true })
   const unheard = await mersal(scene, {}, withoutNotify(scene.newPool()))
+  const listeners = scene.newPool()
   const listening = async (work: () => Promise<Sample>): Promise<Sample> => {
-    const listener = await pool.connect()
+    // Not of the pool: with one connection it would wait for itself.
+    const listener = await listeners.connect()
     await listener.query('listen bench_outbox')
     const sample = await work()
     await listener.query('unlisten *')
