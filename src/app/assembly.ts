@@ -1,6 +1,5 @@
 import { MersalError } from '../core/errors.ts'
 import type { Envelope } from '../core/message.ts'
-import { linkAbort } from '../lib/linked-abort.ts'
 import { outgoingPipeline } from '../pipeline/outgoing.ts'
 import { type Ambient, createAmbient } from './ambient.ts'
 import { Handlers } from './handlers.ts'
@@ -105,12 +104,7 @@ function countedUnits<Tx>(
   relay: () => Machinery<Tx>['relay'],
 ): RunUnit<Tx> | undefined {
   if (outbox === undefined || unitOfWork === undefined) return undefined
-  const run = unitRunner({ app, ambient, unitOfWork, outbox, relay, logger })
-  return (request) =>
-    units.run(async () => {
-      using link = linkAbort(request.signal, units.signal)
-      return await run({ ...request, signal: link.signal })
-    })
+  return unitRunner({ app, ambient, unitOfWork, outbox, relay, units, logger })
 }
 
 const noTransaction: SendCall = (verb, type) => {

@@ -1,24 +1,26 @@
+import { type LinkedAbort, linkAbort } from '../lib/linked-abort.ts'
+
 /** Counts the units of work in progress, and can give them all up. */
 export class OpenUnits {
-  readonly #forced = new AbortController()
-  #count = 0
+  readonly #open = new Set<LinkedAbort>()
+  #forced: Error | undefined
   #idle = Promise.withResolvers<void>()
 
   constructor() {
     this.#idle.resolve()
   }
 
-  /** Aborts when the app is stopped by force. */
-  get signal(): AbortSignal {
-    return this.#forced.signal
-  }
-
-  async run<Result>(work: () => Promise<Result>): Promise<Result> {
-    if (this.#count++ === 0) this.#idle = Promise.withResolvers()
+  /** The link aborts with the signal, and when the app is stopped by force. */
+  async run<Result>(signal: AbortSignal | undefined, work: (link: LinkedAbort) => Promise<Result>): Promise<Result> {
+    using link = linkAbort(signal)
+    if (this.#forced !== undefined) link.abort(this.#forced)
+    if (this.#open.size === 0) this.#idle = Promise.withResolvers()
+    this.#open.add(link)
     try {
-      return await work()
+      return await work(link)
     } finally {
-      if (--this.#count === 0) this.#idle.resolve()
+      this.#open.delete(link)
+      if (this.#open.size === 0) this.#idle.resolve()
     }
   }
 
@@ -28,6 +30,7 @@ export class OpenUnits {
   }
 
   abort(reason: Error): void {
-    this.#forced.abort(reason)
+    this.#forced ??= reason
+    for (const link of this.#open) link.abort(reason)
   }
 }

@@ -6,8 +6,9 @@ import { type Logger, emit } from '../core/telemetry.ts'
 import type { ExpressOffer, Relay } from '../outbox/types.ts'
 import { errorText } from '../core/dead-letter.ts'
 import { type TimeLimit, withTimeLimit } from '../pipeline/time-limit.ts'
-import { type LinkedAbort, linkAbort } from '../lib/linked-abort.ts'
+import type { LinkedAbort } from '../lib/linked-abort.ts'
 import type { Ambient } from './ambient.ts'
+import type { OpenUnits } from './open-units.ts'
 import type { StraightOutbox } from './straight.ts'
 import { Unit } from './unit.ts'
 
@@ -18,6 +19,7 @@ export interface UnitPorts<Tx> {
   readonly outbox: Pick<StraightOutbox<Tx>, 'storage' | 'committed'>
   /** Undefined while no relay runs in this app. */
   readonly relay: () => Relay | undefined
+  readonly units: OpenUnits
   readonly logger: Logger
 }
 
@@ -48,24 +50,24 @@ const nothing: Flushed = { messages: [], saved: [], offer: undefined }
  * committed; after an unknown commit the relay finds the rows by itself, if they exist.
  */
 export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
-  return async (request) => {
+  return (request) =>
     // The store hears of every giving up, also of a time limit: what the work does later must reach no other transaction.
-    using link = linkAbort(request.signal)
-    const ended = Promise.withResolvers<void>()
-    const state: Attempt<Awaited<ReturnType<typeof request.work>>> = { flushed: nothing, outcome: undefined, link, ended }
-    try {
-      await ports.unitOfWork((tx, repeat) => perform(ports, request, { tx, repeat }, state), {
-        signal: link.signal,
-        ended: state.ended.promise,
-      })
-    } catch (error) {
-      state.flushed.offer?.cancel()
-      throw error
-    }
-    const value = committed(state)
-    await handOver(ports, state.flushed)
-    return value
-  }
+    ports.units.run(request.signal, async (link) => {
+      const ended = Promise.withResolvers<void>()
+      const state: Attempt<Awaited<ReturnType<typeof request.work>>> = { flushed: nothing, outcome: undefined, link, ended }
+      try {
+        await ports.unitOfWork((tx, repeat) => perform(ports, request, { tx, repeat }, state), {
+          signal: link.signal,
+          ended: state.ended.promise,
+        })
+      } catch (error) {
+        state.flushed.offer?.cancel()
+        throw error
+      }
+      const value = committed(state)
+      await handOver(ports, state.flushed)
+      return value
+    })
 }
 
 interface Attempt<Result> {
@@ -97,7 +99,7 @@ async function perform<Tx, Result>(
   try {
     const work = async (signal: AbortSignal): Promise<Result> => {
       begun = true
-      signal.addEventListener('abort', () => state.link.abort(signal.reason), { once: true })
+      if (signal !== state.link.signal) signal.addEventListener('abort', () => state.link.abort(signal.reason), { once: true })
       try {
         const value = await ports.ambient.run({ unit, cause: request.cause }, () => request.work(unit, signal))
         signal.throwIfAborted() // given up meanwhile: the transaction is over, so nothing may be written any more

@@ -15,7 +15,8 @@ export interface HeaderFacts {
 
 /** The sender's own headers and those that Mersal sets: who, when, what for, because of what. */
 export function outgoingHeaders(given: Readonly<Record<string, string>> | undefined, facts: HeaderFacts): Record<string, string> {
-  const headers = given === undefined ? (Object.create(null) as Record<string, string>) : checkHeaders(given)
+  // Names of somebody else need an object without a prototype, which is several times slower.
+  const headers: Record<string, string> = given === undefined ? {} : checkHeaders(given)
   const { cause } = facts
   headers[headerNames.correlationId] = cause === undefined ? facts.id : (inherited(cause, headerNames.correlationId) ?? cause.id)
   if (cause !== undefined) headers[headerNames.causationId] = cause.id

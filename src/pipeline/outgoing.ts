@@ -53,6 +53,7 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
   const now = ports.clock.now()
   const id = uuidv7(now)
   const facts = { app: ports.app, id, now, contentType: ports.serializer.contentType }
+  const given = request.headers ?? (ports.steps.length === 0 ? undefined : {})
   return {
     type: request.type,
     id,
@@ -60,7 +61,7 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
     partitionKey: request.partitionKey,
     delayMs: request.delayMs === 0 ? undefined : request.delayMs,
     body: request.body,
-    headers: outgoingHeaders(request.headers, { ...facts, partitionKey: request.partitionKey, cause: request.cause }),
+    headers: outgoingHeaders(given, { ...facts, partitionKey: request.partitionKey, cause: request.cause }),
     transaction: request.transaction,
   }
 }
@@ -70,7 +71,7 @@ async function finish(ports: OutgoingPorts, context: OutgoingContext): Promise<O
   const checked = validateBody(type, context.body)
   const valid = isPromise(checked) ? await checked : checked
   // Only a step of the user can have put in what was not checked before.
-  const headers = ports.steps.length === 0 ? { ...context.headers } : travelling(context.headers)
+  const headers = ports.steps.length === 0 ? withPrototype(context.headers) : travelling(context.headers)
   const body = encodeBody(ports.serializer, type, valid)
   checkSize(ports.limitOf(to.transport), type, headers, body)
   return {
@@ -82,6 +83,10 @@ async function finish(ports: OutgoingPorts, context: OutgoingContext): Promise<O
     ...(partitionKey === undefined ? {} : { partitionKey }),
     ...(delayMs === undefined ? {} : { delayMs }),
   }
+}
+
+function withPrototype(headers: Record<string, string>): Record<string, string> {
+  return Object.getPrototypeOf(headers) === null ? { ...headers } : headers
 }
 
 function checkSize(limit: number, type: MessageType, headers: Readonly<Record<string, string>>, body: Uint8Array): void {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { createAmbient } from '../../src/app/ambient.ts'
 import { createSender } from '../../src/app/sender.ts'
 import type { Unit } from '../../src/app/unit.ts'
+import { OpenUnits } from '../../src/app/open-units.ts'
 import { unitRunner } from '../../src/app/units.ts'
 import { MersalError, silentLogger } from '../../src/index.ts'
 import type { ClaimedMessage, OutgoingMessage, SaveOptions, UnitOfWork } from '../../src/index.ts'
@@ -53,7 +54,15 @@ function setUp(script: { born?: readonly boolean[]; offer?: boolean; commit?: ()
     prune: () => Promise.resolve(0),
   }
   const outbox = { storage, committed: () => 0 }
-  const run = unitRunner({ app: 'a', ambient: createAmbient<object>(), unitOfWork, outbox, relay: () => relay, logger: silentLogger })
+  const run = unitRunner({
+    app: 'a',
+    ambient: createAmbient<object>(),
+    unitOfWork,
+    outbox,
+    relay: () => relay,
+    units: new OpenUnits(),
+    logger: silentLogger,
+  })
   const add = (...ids: string[]) =>
     run({ work: (unit: Unit<object>) => Promise.all(ids.map((id) => unit.add('a send', () => Promise.resolve(message(id))))) })
   return { log, dispatched, add, run }

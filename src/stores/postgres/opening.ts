@@ -76,6 +76,7 @@ class FirstStatement implements Opening {
   [Symbol.dispose](): void {
     this.#over = true
     this.#restore()
+    if (this.#held.length === 0) return
     const error = this.error ?? unitEnded()
     for (const { fail } of this.#held.splice(0)) fail(error)
   }

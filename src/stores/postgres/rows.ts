@@ -95,18 +95,32 @@ export function encodeMessages(messages: readonly OutgoingMessage[], token: stri
     starts.push(next)
     next += (messages[index] as OutgoingMessage).body.byteLength
   }
-  const texts = (column: 'type' | 'transport' | 'name' | 'headers' | 'key'): string => textArray(rows.map((row) => row[column]))
+  const texts = (column: 'type' | 'transport' | 'name' | 'key'): string => textArray(rows.map((row) => row[column]))
   const plain = (values: readonly (string | number | boolean)[]): string => `{${values.join(',')}}`
   const lane = [token, graceMs, plain(rows.map(({ delay }) => delay)), plain(born)]
   const destinations = [texts('transport'), plain(rows.map(({ kind }) => kind)), texts('name')]
   const bodies = [plain(starts), plain(messages.map(({ body }) => body.byteLength)), Buffer.concat(messages.map(({ body }) => body))]
-  const values = [plain(rows.map(({ id }) => id)), ...lane, texts('type'), ...destinations, texts('headers'), ...bodies]
+  const values = [
+    plain(rows.map(({ id }) => id)),
+    ...lane,
+    texts('type'),
+    ...destinations,
+    jsonArray(rows.map(({ headers }) => headers)),
+    ...bodies,
+  ]
   return keys.size === 0 ? values : [...values, texts('key'), textArray([...keys])]
 }
 
+const SPECIAL = /["\\]/
+
 /** An array of PostgreSQL as text. */
 function textArray(values: readonly (string | null)[]): string {
-  return `{${values.map((value) => (value === null ? 'NULL' : `"${value.replaceAll(/["\\]/g, '\\$&')}"`)).join(',')}}`
+  return `{${values.map((value) => (value === null ? 'NULL' : `"${SPECIAL.test(value) ? value.replaceAll(/["\\]/g, '\\$&') : value}"`)).join(',')}}`
+}
+
+/** The same for texts of JSON, which hold no control characters: all else JSON escapes as PostgreSQL does, and much faster. */
+function jsonArray(values: readonly string[]): string {
+  return `{${JSON.stringify(values).slice(1, -1)}}`
 }
 
 function messageOf(row: MessageRow, headers: Record<string, string>): OutgoingMessage {
