@@ -43,12 +43,7 @@ export const plainProperties = (): Options.Publish => ({ persistent: true, manda
 
 export function mersalProperties(number: number): Options.Publish {
   const id = `0190a1b2-c3d4-7e5f-8a6b-${String(number).padStart(12, '0')}`
-  const headers = {
-    'content-type': 'application/json',
-    'correlation-id': id,
-    'sent-at': '2026-01-01T00:00:00.000Z',
-    sender: 'bench',
-    'partition-key': `key ${number % 1000}`,
-  }
-  return { ...plainProperties(), messageId: id, type: 'bench.happened', contentType: 'application/json', headers }
+  const headers = { 'sent-at': '2026-01-01T00:00:00.000Z', 'partition-key': `key ${number % 1000}` }
+  const properties = { messageId: id, type: 'bench.happened', contentType: 'application/json', correlationId: id, appId: 'bench' }
+  return { ...plainProperties(), ...properties, headers }
 }

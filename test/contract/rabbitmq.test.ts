@@ -36,7 +36,11 @@ describe.skipIf(!here)('RabbitMQ transport', () => {
     const messages = Array.from({ length: 200 }, (_, index) => ({
       id: randomUUID(),
       type: `test.${index}`,
-      headers: { 'content-type': 'application/octet-stream', number: String(index) },
+      headers: {
+        ...{ 'content-type': 'application/octet-stream', 'correlation-id': `correlation ${index}`, number: String(index) },
+        // Too long for a property of AMQP, every other time.
+        sender: 'ü'.repeat(index % 2 === 0 ? 127 : 128),
+      },
       body: Uint8Array.from({ length: index * 97 }, (_byte, at) => (at * 31 + index) % 256),
       to:
         index % 2 === 0
@@ -47,10 +51,13 @@ describe.skipIf(!here)('RabbitMQ transport', () => {
     expect(outcomes.filter(({ kind }) => kind !== 'confirmed')).toEqual([])
     const found = new Map((await plain.drain(queue)).map((message) => [message.properties.messageId as string, message]))
     expect(found.size).toBe(messages.length)
-    for (const { id, type, headers, body } of messages) {
+    for (const [index, { id, type, headers: given, body }] of messages.entries()) {
       const message = found.get(id)
       expect(message?.content.equals(body)).toBe(true)
-      expect(message?.properties).toMatchObject({ type, headers, contentType: 'application/octet-stream', deliveryMode: 2 })
+      const { 'content-type': contentType, 'correlation-id': correlationId, sender, ...others } = given
+      const headers = index % 2 === 0 ? others : { ...others, sender }
+      const appId = index % 2 === 0 ? sender : undefined
+      expect(message?.properties).toMatchObject({ type, headers, contentType, correlationId, appId, deliveryMode: 2 })
       // A quorum queue shows its own count of deliveries as one more header.
       const names = Object.keys(message?.properties.headers ?? {}).filter((name) => name !== 'x-delivery-count')
       expect(names.toSorted()).toEqual(Object.keys(headers).toSorted())

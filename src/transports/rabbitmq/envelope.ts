@@ -45,25 +45,43 @@ function textOf(value: unknown): string {
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '')
 
+type TextProperty = 'correlationId' | 'contentType' | 'appId'
+
+/** Headers for which AMQP has a property, which costs the broker and the client a fraction of an entry in the table of headers. */
+const asProperties: readonly (readonly [header: string, property: TextProperty])[] = [
+  [headerNames.correlationId, 'correlationId'],
+  [headerNames.contentType, 'contentType'],
+  [headerNames.sender, 'appId'],
+]
+const propertyNames: ReadonlyMap<string, TextProperty> = new Map(asProperties)
+
 /** Whatever came, as an envelope. Headers of other types become text; a missing id or type is empty. */
 export function toEnvelope(message: Message): Envelope {
-  const { messageId, type, contentType } = message.properties
+  const { messageId, type } = message.properties
   const entries = Object.entries(headerTable(message)).filter(([name]) => !transient(name))
   // `fromEntries` makes own fields, so that a header named __proto__ is only a header.
   const headers = Object.fromEntries(entries.map(([name, value]) => [name.toLowerCase(), textOf(value)]))
-  if (headers[headerNames.contentType] === undefined && text(contentType) !== '') headers[headerNames.contentType] = text(contentType)
+  for (const [header, property] of asProperties) {
+    const value = text(message.properties[property])
+    if (headers[header] === undefined && value !== '') headers[header] = value
+  }
   return { id: text(messageId), type: text(type), headers, body: new Uint8Array(message.content) }
 }
 
-/** Properties of a new message. The content type is a property for others, and a header as all the rest. */
+/** A short string of AMQP has at most 255 bytes. An empty one would not be told from none. */
+const fitsProperty = (value: string): boolean => value !== '' && (value.length <= 85 || byteLength(value) <= 255)
+
+/** Properties of a new message: its headers, each as a property if there is one and it fits, or else in the table of headers. */
 export function toProperties({ id, type, headers }: Envelope): Options.Publish {
-  const contentType = headers[headerNames.contentType]
-  return {
-    messageId: id,
-    type,
-    headers: { ...headers },
-    ...(contentType !== undefined && byteLength(contentType) < 256 ? { contentType } : {}),
+  const table: Record<string, string> = {}
+  const properties: Options.Publish = { messageId: id, type, headers: table }
+  for (const name in headers) {
+    const value = headers[name] as string
+    const property = propertyNames.get(name)
+    if (property !== undefined && fitsProperty(value)) properties[property] = value
+    else table[name] = value
   }
+  return properties
 }
 
 /** Why these headers cannot arrive as they are: the consumer would take them for its own, the client would lose them, or one would win. */

@@ -33,12 +33,13 @@ const SENT_AT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 function difference(row: Committed, log: string, { content, properties }: Message): string | undefined {
   const { body, contentType, headers } = contentOf(row.number, row.series)
   const { 'sent-at': sentAt, ...rest } = (properties.headers ?? {}) as Readonly<Record<string, unknown>>
-  const expected = { ...headers, 'content-type': contentType, 'correlation-id': row.id, sender: 'sql' }
   const sorted = (table: object): string => JSON.stringify(Object.entries(table).toSorted(([a], [b]) => (a < b ? -1 : 1)))
   if (!content.equals(body)) return `message ${row.number}: body ${content.toString('latin1').slice(0, 80)}`
-  if (sorted(rest) !== sorted(expected)) return `message ${row.number}: headers ${sorted(rest)}, not ${sorted(expected)}`
+  if (sorted(rest) !== sorted(headers)) return `message ${row.number}: headers ${sorted(rest)}, not ${sorted(headers)}`
   if (typeof sentAt !== 'string' || !SENT_AT.test(sentAt)) return `message ${row.number}: sent-at ${String(sentAt)}`
-  if (properties.type !== log || properties.contentType !== contentType) return `message ${row.number}: type or content type`
+  const { type, contentType: ofContent, correlationId, appId } = properties
+  const found = JSON.stringify([type, ofContent, correlationId, appId])
+  if (found !== JSON.stringify([log, contentType, row.id, 'sql'])) return `message ${row.number}: properties ${found}`
   return undefined
 }
 
