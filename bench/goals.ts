@@ -1,3 +1,4 @@
+import { rivals } from './peers/names.ts'
 import { median, type Result, type Sample } from './measure.ts'
 import type { Table } from './report.ts'
 
@@ -14,7 +15,6 @@ export interface Goal {
   readonly most?: number
 }
 
-const peers = ['pg-boss', 'graphile-worker', 'pg-transactional-outbox']
 const rate = (sample: Sample): number => sample.rate
 const figure =
   (name: string) =>
@@ -38,7 +38,7 @@ function quotient(id: string, [above, below]: readonly [string, string], of = ra
 /** The quotient to whichever of the other libraries comes closest. */
 function toBestPeer(id: string, candidate: string): Goal['value'] {
   return (tables) => {
-    const values = peers.map((peer) => quotient(id, [candidate, peer])(tables)).filter((value) => value !== undefined)
+    const values = rivals.map((peer) => quotient(id, [candidate, peer])(tables)).filter((value) => value !== undefined)
     return values.length === 0 ? undefined : Math.min(...values)
   }
 }

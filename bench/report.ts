@@ -1,4 +1,5 @@
 import type { Result } from './measure.ts'
+import { isPeer } from './peers/names.ts'
 
 /** A table of one section. */
 export interface Table {
@@ -7,7 +8,7 @@ export interface Table {
   readonly title: string
   readonly head: readonly string[]
   readonly rows: readonly (readonly string[])[]
-  /** What was lost, doubled or out of order, and so makes the run worthless. */
+  /** What was lost, doubled or out of order, and so makes the run worthless. Not of other libraries: that is a finding about them. */
   readonly faults: readonly string[]
   /** What a reader has to know besides, such as what was left out. */
   readonly notes?: readonly string[]
@@ -42,7 +43,7 @@ export function tableOf({ id, title, unit, notes = [] }: Heading, results: reado
     result.faults.length === 0 ? 'ok' : `**${result.faults.join('; ')}**`,
   ])
   const head = ['candidate', unit, 'range', 'ratio', 'range', ...figures, ...parts.map((part) => `CPU s/100k ${part}`), 'check']
-  return { id, title, head, rows, notes, faults: results.flatMap(({ faults }) => faults), data: results }
+  return { id, title, head, rows, notes, faults: results.flatMap(({ name, faults }) => (isPeer(name) ? [] : faults)), data: results }
 }
 
 export function markdown({ title, head, rows, notes = [] }: Table): string {

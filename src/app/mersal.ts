@@ -157,7 +157,10 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     this.#parts.machinery.relay?.wake()
   }
 
-  /** Resolves when the outbox holds nothing that is due and can be delivered. Needs a started app that runs a relay, or has no outbox. */
+  /**
+   * Resolves when the outbox holds nothing that is due and that the relay of this app can deliver; what another relay has claimed, and what
+   * waits behind it, is not waited for. Needs a started app that runs a relay, or has no outbox.
+   */
   async drain(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     if (this.#settings.storage === undefined) return
     const { relay } = this.#parts.machinery

@@ -62,7 +62,7 @@ export function straightOutbox<Tx>(
       const timer = new AbortController()
       const finding = find(openToQueue, roads, logger).then((found) => void (linked ??= found))
       await Promise.race([finding, clock.sleep(LINK_MS, timer.signal)])
-      timer.abort()
+      timer.abort('done')
     },
     committed(messages, saved) {
       const straight = inQueues(messages, saved)

@@ -15,6 +15,7 @@ export interface Bell {
   rest(ms: number): Promise<void>
 }
 
+/** Aborted with reasons throughout the relay where it is frequent: the default one is an error with a stack, dearer than all the rest of it. */
 export function createBell(clock: Clock): Bell {
   let hinted = false
   let resting = false
@@ -31,9 +32,9 @@ export function createBell(clock: Clock): Bell {
     },
     hint() {
       hinted = true
-      if (!resting) waiting?.abort()
+      if (!resting) waiting?.abort('rung')
     },
-    nudge: () => waiting?.abort(),
+    nudge: () => waiting?.abort('rung'),
     clear() {
       hinted = false
     },

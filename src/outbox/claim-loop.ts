@@ -39,9 +39,17 @@ export interface ClaimLoopPorts {
   readonly release: (rows: readonly ClaimedMessage[], terms: Terms) => void
   readonly giveUp: (row: ClaimedMessage, terms: Terms) => void
   /** A claim has been answered and its rows are in hand. */
-  readonly onClaim: (claim: { readonly number: number; readonly fullScan: boolean; readonly messages: number }) => void
+  readonly onClaim: (claim: Claimed) => void
   /** Gives each claim its number when it is sent. */
   readonly nextNumber: () => number
+}
+
+interface Claimed {
+  readonly number: number
+  readonly fullScan: boolean
+  readonly messages: number
+  /** Rows in hand when the claim was sent: later ones of their keys were not to be had then. */
+  readonly heldBefore: number
 }
 
 /** This share of a claim is kept free at its end for settling and for clocks that do not agree. */
@@ -100,6 +108,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     const number = ports.nextNumber()
     const startedAt = clock.monotonic()
     lookedAt = startedAt
+    const heldBefore = ports.held()
     if (ports.agenda.take(startedAt)) scan.wantFull()
     const from = scan.plan(startedAt)
     const rows = await ports.storage.claim({
@@ -126,7 +135,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       throw thrown
     }
     dispatch(rows, terms)
-    ports.onClaim({ number, fullScan: from === undefined, messages: rows.length })
+    ports.onClaim({ number, fullScan: from === undefined, messages: rows.length, heldBefore })
   }
 
   function dispatch(rows: readonly ClaimedMessage[], terms: Terms): void {

@@ -161,8 +161,8 @@ export function createRelay(ports: RelayPorts): Relay {
       release,
       giveUp,
       nextNumber: () => ++claims,
-      onClaim({ number, fullScan, messages }) {
-        if (fullScan && messages === 0 && held === 0) drains.empty(number)
+      onClaim({ number, fullScan, messages, heldBefore }) {
+        if (fullScan && messages === 0 && heldBefore === 0 && held === 0) drains.empty(number)
       },
     })
   }

@@ -122,14 +122,14 @@ export function createSettler(ports: SettlerPorts): Settler {
       if (halted.signal.aborted) return
       queue.push(entry)
       const lingers = entry.lingers === true
-      if (!lingers) hurry?.abort()
+      if (!lingers) hurry?.abort('hurry')
       if (working) return
       working = true
       void work(lingers)
     },
     halt() {
       halted.abort()
-      hurry?.abort()
+      hurry?.abort('hurry')
     },
   }
 }

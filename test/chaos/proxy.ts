@@ -11,13 +11,16 @@ export type Weather =
 export interface Proxy extends AsyncDisposable {
   readonly port: number
   weather(weather: Weather): void
+  /** New connections go to this port from now on. */
+  leadTo(port: number): void
   /** Resets every open connection; returns how many there were. */
   reset(): number
   /** Bytes that were held back by a black hole, or sent late. */
   readonly troubled: number
 }
 
-export async function openProxy(port: number): Promise<Proxy> {
+export async function openProxy(first: number): Promise<Proxy> {
+  let port = first
   const pairs = new Set<readonly [Socket, Socket]>()
   let weather: Weather = { kind: 'fair' }
   let troubled = 0
@@ -70,6 +73,9 @@ export async function openProxy(port: number): Promise<Proxy> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
     port: (server.address() as AddressInfo).port,
+    leadTo(next) {
+      port = next
+    },
     weather(next) {
       weather = next
       for (const heal of heals) heal()

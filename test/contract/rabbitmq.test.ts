@@ -37,7 +37,9 @@ describe.skipIf(!here)('RabbitMQ transport', () => {
       id: randomUUID(),
       type: `test.${index}`,
       headers: {
-        ...{ 'content-type': 'application/octet-stream', 'correlation-id': `correlation ${index}`, number: String(index) },
+        'content-type': 'application/octet-stream',
+        'correlation-id': `correlation ${index}`,
+        number: String(index),
         // Too long for a property of AMQP, every other time.
         sender: 'ü'.repeat(index % 2 === 0 ? 127 : 128),
       },

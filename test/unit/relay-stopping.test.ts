@@ -94,6 +94,31 @@ describe('draining', () => {
     await draining
   })
 
+  test('is not over because a claim found nothing while the row that held back the others was still in hand', async () => {
+    const { add, hooks, relay, sent, transport } = start({ batchSize: 1, window: 4 })
+    transport.behaviour = undefined
+    await add(message('first', { key: 'k' }), message('second', { key: 'k' }))
+    await until(() => transport.published.length === 1, 'the first')
+    await calm()
+    const gate = Promise.withResolvers<void>()
+    let found = false
+    hooks.afterClaim = () => {
+      found = true
+      return gate.promise
+    }
+    let drained = false
+    const draining = relay.drain().then(() => (drained = true))
+    await until(() => found, 'a claim that finds nothing')
+    transport.published[0]?.answer(confirmed)
+    await until(() => relay.held === 0, 'the settlement')
+    gate.resolve()
+    await until(() => transport.published.length === 2, 'the second')
+    expect(drained).toBe(false)
+    transport.published[1]?.answer(confirmed)
+    await draining
+    expect(sent()).toEqual(['first', 'second'])
+  })
+
   test('can be given up, and fails when the relay stops or does not run', async () => {
     const { add, relay, transport } = start()
     transport.behaviour = undefined

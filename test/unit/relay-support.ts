@@ -83,7 +83,11 @@ export interface Setup {
   readonly log: LogLine[]
   readonly relay: Relay
   /** May be replaced: what the relay calls. */
-  readonly hooks: { beforeClaim?: () => Promise<void> | void; beforeSettle?: () => Promise<void> | void }
+  readonly hooks: {
+    beforeClaim?: () => Promise<void> | void
+    afterClaim?: () => Promise<void> | void
+    beforeSettle?: () => Promise<void> | void
+  }
   readonly add: (...messages: readonly OutgoingMessage[]) => Promise<void>
   /** A unit in the express lane, up to its commit. */
   readonly addExpress: (token: string, graceMs: number, ...messages: readonly OutgoingMessage[]) => Promise<readonly ClaimedMessage[]>
@@ -102,7 +106,9 @@ export function setup(options: RelayOptions = {}, more: Partial<RelayPorts> & { 
     claim: async (request) => {
       claims.push(request)
       await hooks.beforeClaim?.()
-      return store.outbox.claim(request)
+      const claimed = await store.outbox.claim(request)
+      await hooks.afterClaim?.()
+      return claimed
     },
     settle: async (list) => {
       settlements.push(list)

@@ -83,7 +83,7 @@ export class MemoryQueue {
     const { promise, resolve } = Promise.withResolvers<void>()
     const awake = new AbortController()
     const wake = (): void => {
-      awake.abort()
+      awake.abort('awake')
       resolve()
     }
     this.#waiting.add(wake)

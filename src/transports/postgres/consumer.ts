@@ -124,7 +124,7 @@ export class Consumer implements AsyncDisposable {
     const wait = Math.min(Math.max(Math.min(this.#nextDue, this.#window.fullAt) - this.#now, 1), pollIntervalMs)
     const timer = new AbortController()
     await Promise.race([this.#rung.promise, clock.sleep(wait, timer.signal)])
-    timer.abort()
+    timer.abort('done')
     if (this.#nextDue > this.#now) return
     this.#nextDue = Infinity
     this.#window.wantFull()

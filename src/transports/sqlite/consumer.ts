@@ -100,7 +100,7 @@ export class Consumer implements AsyncDisposable {
     const wait = Math.min(Math.max((next ?? Number.MAX_SAFE_INTEGER) - clock.now(), 1), pollIntervalMs)
     const timer = new AbortController()
     await Promise.race([this.#rung.promise, clock.sleep(wait, timer.signal)])
-    timer.abort()
+    timer.abort('done')
   }
 
   async #take(limit: number): Promise<number> {
