@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { postgresMigrationSql, postgresQueueMigrationSql } from '../../src/postgres.ts'
+import { aborted } from '../../src/lib/abort.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
 import { audit, type Counts, type Findings } from './audit.ts'
 import type { Place } from './place.ts'
@@ -61,6 +62,7 @@ class Show {
   readonly #site: Site
   readonly #run: CellRun
   readonly #processes: Processes
+  readonly #crashed = new AbortController()
 
   constructor(site: Site, run: CellRun, processes: Processes) {
     this.#site = site
@@ -73,7 +75,11 @@ class Show {
     if (trap.victim === 'migrator') await this.#migrateAndDie()
     await this.#prepare()
     const crashed = this.#start()
-    await Promise.race([crashed, this.#quietWithoutCrash()])
+    const late = this.#quietWithoutCrash()
+    await Promise.race([crashed, late])
+    // Nobody else may look into the queues from here on: a look holds what it finds.
+    this.#crashed.abort()
+    await late
     await this.#quiet()
     if (trap.operator !== undefined) await this.#operate(trap.operator)
     await this.#processes.stop()
@@ -161,13 +167,13 @@ class Show {
     return (await waitingFor(this.#site)) > 0 ? 'messages for the consumer' : undefined
   }
 
-  async #quiet(): Promise<void> {
-    await this.#until(() => this.#isQuiet())
+  async #quiet(signal?: AbortSignal): Promise<void> {
+    await this.#until(() => this.#isQuiet(), signal)
   }
 
-  async #until(waiting: () => Promise<string | undefined>): Promise<void> {
+  async #until(waiting: () => Promise<string | undefined>, signal?: AbortSignal): Promise<void> {
     const deadline = performance.now() + DEADLINE_MS
-    for (;;) {
+    while (signal?.aborted !== true) {
       const why = await waiting()
       if (why === undefined) return
       this.#processes.check()
@@ -178,9 +184,11 @@ class Show {
 
   async #quietWithoutCrash(): Promise<void> {
     const { trap } = this.#run
-    if (trap.victim === 'operator' || trap.victim === 'migrator') return await this.#quiet()
-    await this.#quiet()
-    await sleep(LATE_MS, undefined, { ref: false })
+    const { signal } = this.#crashed
+    await this.#quiet(signal)
+    if (trap.victim === 'operator' || trap.victim === 'migrator' || signal.aborted) return
+    await Promise.race([aborted(signal), sleep(LATE_MS, undefined, { ref: false })])
+    if (signal.aborted) return
     const last = trap.steps.at(-1)
     throw new Error(`invalid run: everything is drained, and the ${trap.victim} has not died at '${last?.moment}'`)
   }

@@ -57,7 +57,7 @@ const queueOnly = 'RabbitMQ keeps what a consumer holds; only the PostgreSQL que
 
 const producer: readonly CrashPoint[] = [
   point('P1', 'the writer is about to begin its transaction', everywhere('writer', 'begin:before', 5)),
-  point('P2', 'the transaction is open, nothing is written', everywhere('writer', 'begin:answered', 4)),
+  point('P2', 'BEGIN has been answered, what travels with it has not', everywhere('writer', 'begin:answered', 4)),
   point('P3', 'business rows are written, outbox rows are not', everywhere('writer', 'save:before', 6)),
   point('P4', 'everything is written, COMMIT is not sent', everywhere('writer', 'commit(save):before', 5)),
   point('P5', 'COMMIT is sent, not answered', everywhere('writer', 'commit(save):sent', 4)),
@@ -169,7 +169,7 @@ const relayPoints: readonly CrashPoint[] = [
 
 const consumer: readonly CrashPoint[] = [
   point('C1', 'a message has been received', ({ road }) => one('finance', road === 'straight' ? 'commit(take):answered' : 'deliver', 3)),
-  point('C2', 'the transaction of the handler is open', everywhere('finance', 'begin:answered', 4)),
+  point('C2', 'BEGIN of the handler has been answered, what travels with it has not', everywhere('finance', 'begin:answered', 4)),
   point('C3', 'the inbox row is written', everywhere('finance', 'track:answered', 5)),
   point('C4', 'in the middle of the handler', everywhere('finance', 'handler', 6)),
   point('C5', 'the outgoing rows of the handler are written', ({ road }) =>

@@ -56,12 +56,15 @@ export async function incomingLetters(site: Site): Promise<number> {
   if (site.straight) return await count(site, `select count(distinct id)::int as n from ${site.schema}.queue_dead`)
   return await site.place.plainly(async (channel) => {
     const ids = new Set<unknown>()
-    // Closing the channel gives them back.
     for (;;) {
       const message = await channel.get(`${site.queue}.dead`)
-      if (message === false) return ids.size
+      if (message === false) break
       ids.add(message.properties.messageId)
     }
+    // Given back by hand and waited for: closing the channel does it after its answer, too late for whoever looks next.
+    channel.nackAll(true)
+    await channel.checkQueue(`${site.queue}.dead`)
+    return ids.size
   })
 }
 

@@ -62,10 +62,15 @@ function answered(client: object, name: string): void {
   state.done = new Set()
 }
 
+interface Wire {
+  parse(statement: { readonly text: string }): void
+  once(event: 'commandComplete', listener: (message: { readonly text: string }) => void): unknown
+}
+
 interface Flight {
   readonly text?: string
   callback?: (error: unknown, ...given: unknown[]) => void
-  submit(connection: { parse(statement: { readonly text: string }): void }): unknown
+  submit(connection: Wire): unknown
   handleCommandComplete(message: { readonly text: string }, ...given: unknown[]): void
 }
 
@@ -81,7 +86,11 @@ function watchFlight(flight: Flight, state: Watched): void {
   flight.submit = (connection) => {
     const parse = (statement: { readonly text: string }): void => {
       const name = statementName(statement.text)
-      if (name === 'begin') Object.assign(state, { committed: new Set(), done: new Set(own === undefined ? [] : [own]) })
+      if (name === 'begin') {
+        Object.assign(state, { committed: new Set(), done: new Set(own === undefined ? [] : [own]) })
+        at('begin:before')
+        connection.once('commandComplete', ({ text }) => text === 'BEGIN' && at('begin:answered'))
+      }
       if (name === 'commit') moments = momentsOf(name, [], state)
       for (const moment of name === 'commit' ? moments : []) at(`${moment}:before`)
       connection.parse(statement)
@@ -281,9 +290,8 @@ prototype.sendOrEnqueue = function asked(method, fields, reply) {
 const { emit: emitOfConnection, open } = Connection.prototype
 Connection.prototype.emit = function emitted(name, ...given) {
   const result = emitOfConnection.call(this, name, ...given)
-  if (name !== 'close') return result
-  unconfirmed = 0
-  at('broker lost')
+  if (name === 'close') unconfirmed = 0
+  if (name === 'close') at('broker lost')
   return result
 }
 Connection.prototype.open = function opened(...given) {
