@@ -173,7 +173,8 @@ class Show {
 
   async #until(waiting: () => Promise<string | undefined>, signal?: AbortSignal): Promise<void> {
     const deadline = performance.now() + DEADLINE_MS
-    while (signal?.aborted !== true) {
+    for (;;) {
+      if (signal?.aborted === true) return
       const why = await waiting()
       if (why === undefined) return
       this.#processes.check()
