@@ -13,7 +13,7 @@ import type { Step } from './plan.ts'
 const { steps, proof } = JSON.parse(process.env['CRASH_MATRIX_TRAP'] ?? '') as { steps: readonly Step[]; proof: string }
 let current = 0
 let seen = 0
-const connections = new Set<{ readonly stream: { destroy(): void } }>()
+const connections = new Set<{ readonly stream: { destroy(error: Error): void } }>()
 
 export function at(moment: string): void {
   const step = steps[current]
@@ -22,7 +22,7 @@ export function at(moment: string): void {
   if (seen < (step.nth ?? 1)) return
   current += 1
   seen = 0
-  if (step.do === 'reset') for (const { stream } of connections) stream.destroy()
+  if (step.do === 'reset') for (const { stream } of connections) stream.destroy(new Error('read ECONNRESET'))
   else if (step.do === 'term') process.kill(process.pid, 'SIGTERM')
   else if (current === steps.length) {
     writeFileSync(proof, JSON.stringify({ pid: process.pid, moment }))
@@ -158,7 +158,7 @@ pool.emit = function released(this: object, ...given) {
 // ---- The broker ----
 
 interface Model {
-  readonly stream: { destroy(): void; write(bytes: unknown): boolean }
+  readonly stream: { destroy(error: Error): void; write(bytes: unknown): boolean }
   readonly channels: readonly { readonly buffer: { read(): unknown } }[]
 }
 interface AmqpChannel {
