@@ -98,7 +98,10 @@ async function remains(database: TestDatabase, tap: Tap) {
   return { orders, effects, arrived }
 }
 
-const without = (all: Iterable<string>, others: Iterable<string>): string[] => [...new Set(all).difference(new Set(others))]
+function without(all: readonly string[], others: readonly string[]): string[] {
+  const known = new Set(others)
+  return [...new Set(all)].filter((each) => !known.has(each))
+}
 
 describe.skipIf(!present)('P1 P2 P4 P5 P6: failover to a synchronous standby', () => {
   test('the primary is lost while it commits, relays and handles; the standby has every commit, and nothing else was published', {

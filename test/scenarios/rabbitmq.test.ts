@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { isMersalError } from '../../src/index.ts'
 import type { Delivery, Disposition } from '../../src/core/transport.ts'
 import { rabbitmq, type RabbitOptions, type RabbitTransport } from '../../src/rabbitmq.ts'
 import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
@@ -182,7 +183,8 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
     // Until the queue, which takes two messages at most, refuses one when it has long been made.
     while (seen.at(-1) !== 'refused') {
       const outcome = await publishOne(transport, toQueue(queue))
-      seen.push(outcome.kind === 'unavailable' ? `unavailable: ${outcome.error.code}` : outcome.kind)
+      const code = outcome.kind === 'unavailable' && isMersalError(outcome.error) ? `: ${outcome.error.code}` : ''
+      seen.push(`${outcome.kind}${code}`)
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
     const inOrder = seen.filter((kind, index) => kind !== 'confirmed' && kind !== seen[index - 1])
