@@ -30,9 +30,10 @@ export type Plan = RelayPlan | WriterPlan
 
 /**
  * What the harness tells a process. `hold`: a relay keeps these back from the broker until `let go`.
+ * `dawdle`: a relay hears of each answer of the broker a little later, each at its own time, so that its batches are long half done.
  * `stop`: a relay stops in good order, a writer goes on only until it has written what was asked for.
  */
-export type Order = { readonly kind: 'hold'; readonly ids: readonly string[] } | { readonly kind: 'let go' } | { readonly kind: 'stop' }
+export type Order = { readonly kind: 'hold'; readonly ids: readonly string[] } | { readonly kind: 'let go' | 'dawdle' | 'stop' }
 
 /** A row under one claim. */
 export interface Claimed {

@@ -1,4 +1,5 @@
 /** A relay process: an app that only relays, with notes on what it publishes and settles. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool, type PoolClient } from 'pg'
 import { Mersal } from '../../../src/index.ts'
 import type { OutgoingMessage } from '../../../src/core/message.ts'
@@ -90,6 +91,7 @@ function newGate(ids: readonly string[] = []): Gate {
 }
 
 let gate = newGate()
+let longestDawdleMs = 0
 
 /** Signs each message with who published it and when, and keeps back what the harness wants to be late. */
 function notedTransport(transport: Transport, relay: string): Transport {
@@ -99,6 +101,7 @@ function notedTransport(transport: Transport, relay: string): Transport {
   })
   const noted = async (message: OutgoingMessage, outcome: Promise<PublishOutcome>): Promise<PublishOutcome> => {
     const answer = await outcome
+    if (longestDawdleMs > 0) await sleep(Math.random() * longestDawdleMs)
     if (answer.kind === 'unknown') tell({ kind: 'unknown', id: message.id, token: message.headers[headers.token] ?? '' })
     return answer
   }
@@ -140,7 +143,8 @@ export async function relay(plan: RelayPlan): Promise<void> {
       else if (order.kind === 'let go') {
         gate.letGo()
         gate = newGate()
-      } else resolve()
+      } else if (order.kind === 'dawdle') longestDawdleMs = 200
+      else resolve()
     })
   })
   await app.start()

@@ -111,6 +111,7 @@ async function strike(scene: Scene, relays: readonly Worker[], writers: readonly
   await reached(messages * BEFORE_TERMINATION, () => rows(scene, 'published'))
   const termination = await terminateBackend(scene, third)
   await reached(messages * BEFORE_KILL_AND_STOP, () => rows(scene, 'published'))
+  for (const victim of [first, second]) victim.order({ kind: 'dawdle' })
   const [killed, stopped] = await Promise.all([kill(scene, first), stop(scene, second, [third, fourth])])
   for (const writer of writers) writer.order({ kind: 'stop' })
   return { kill: killed, stop: await loseClaim(scene, second, stopped, [third, fourth]), termination }
