@@ -55,6 +55,8 @@ function hasty(transport: Transport): Transport {
   return withPublish(transport, publish)
 }
 
+/** Whoever prunes keeps the others from it; that must be the consumer, which may have to die there. */
+const tidiedByOthers: MessageTracker<PostgresClient> = { ...store.tracker, prune: () => Promise.resolve(0) }
 const forgetful: MessageTracker<PostgresClient> = { track: () => Promise.resolve('first'), prune: () => Promise.resolve(0) }
 
 const relays = kind.road !== 'relay' && !(role === 'finance' && plan.options.oneRelay === true)
@@ -69,6 +71,7 @@ const app = new Mersal<PostgresClient>({
   receive: { concurrency: 4, immediateRetries: 0, maxDeliveries: 6, backoff: { firstMs: 30, longestMs: 30 } },
   stopGraceMs: 30_000,
   ...(plan.bug === 'no inbox' ? { idempotency: { tracker: forgetful } } : {}),
+  ...(role === 'finance' ? {} : { idempotency: { tracker: tidiedByOthers } }),
 })
 
 class Undo extends Error {}
