@@ -1,6 +1,6 @@
 import { rivals } from './peers/names.ts'
 import { median, type Result, type Sample } from './measure.ts'
-import type { Table } from './report.ts'
+import { ownFaults, type Table } from './report.ts'
 
 /** The tables of a run by their ids. */
 export type Tables = ReadonlyMap<string, Table>
@@ -84,7 +84,7 @@ function expressCpu(tables: Tables): number | undefined {
 }
 
 function faults(tables: Tables): number | undefined {
-  return tables.size === 0 ? undefined : [...tables.values()].reduce((sum, table) => sum + table.faults.length, 0)
+  return tables.size === 0 ? undefined : [...tables.values()].reduce((sum, table) => sum + ownFaults(table), 0)
 }
 
 export const goals: readonly Goal[] = [
@@ -196,7 +196,7 @@ export const goals: readonly Goal[] = [
     least: 0.95,
   },
   { section: 'scale', text: 'all messages with one key, messages/s', value: medianOf('scale keys', 'one key', rate), least: 2000 },
-  { section: 'all', text: 'findings of something lost, doubled or out of order', value: faults, most: 0 },
+  { section: 'all', text: 'findings of something lost, doubled or out of order, but for those of other libraries', value: faults, most: 0 },
 ]
 
 export type Verdict = 'reached' | 'missed' | 'not measured'

@@ -6,7 +6,7 @@ import { writePage } from './document.ts'
 import { machine, versions } from './machine.ts'
 import type { Outcome } from './outcome.ts'
 import { installPeers } from './peers/load.ts'
-import { markdown } from './report.ts'
+import { markdown, ownFaults } from './report.ts'
 import { writeScalingPage } from './scaling/main.ts'
 import { occasional, sections } from './sections.ts'
 import { benchServers } from './servers.ts'
@@ -75,7 +75,7 @@ async function main(): Promise<number> {
   say(`${machine()}; ${runs} rounds\n${peers ? '' : 'Without the other libraries (--without-peers).\n'}`)
   mkdirSync(new URL('results/', import.meta.url), { recursive: true })
   await using shared = benchServers()
-  let faulty = false
+  let [faulty, worthless] = [false, false]
   for (const name of wanted) {
     // Servers of its own for each section, so that none finds what the one before has left.
     await using own = size === 'tiny' ? undefined : benchServers()
@@ -99,8 +99,9 @@ async function main(): Promise<number> {
     say(`${tables.map(markdown).join('\n')}(${name}: ${tookSeconds} s)\n`)
     if (values.json) process.stdout.write(`${JSON.stringify(outcome)}\n`)
     faulty ||= tables.some(({ faults }) => faults.length > 0)
+    worthless ||= tables.some((table) => ownFaults(table) > 0)
   }
-  if (values.document && !faulty && !narrow) {
+  if (values.document && !worthless && !narrow) {
     writePage(wanted)
     writeScalingPage()
   }

@@ -8,8 +8,10 @@ export interface Table {
   readonly title: string
   readonly head: readonly string[]
   readonly rows: readonly (readonly string[])[]
-  /** What was lost, doubled or out of order, and so makes the run worthless. Not of other libraries: that is a finding about them. */
+  /** What was lost, doubled or out of order, by anybody: the run ends with 1. */
   readonly faults: readonly string[]
+  /** Those of `faults` that are another library's: a finding about it, which does not make the rest worthless. */
+  readonly peerFaults?: readonly string[]
   /** What a reader has to know besides, such as what was left out. */
   readonly notes?: readonly string[]
   /** The figures behind the rows. */
@@ -43,8 +45,22 @@ export function tableOf({ id, title, unit, notes = [] }: Heading, results: reado
     result.faults.length === 0 ? 'ok' : `**${result.faults.join('; ')}**`,
   ])
   const head = ['candidate', unit, 'range', 'ratio', 'range', ...figures, ...parts.map((part) => `CPU s/100k ${part}`), 'check']
-  return { id, title, head, rows, notes, faults: results.flatMap(({ name, faults }) => (isPeer(name) ? [] : faults)), data: results }
+  return {
+    id,
+    title,
+    head,
+    rows,
+    notes,
+    faults: faultsOf(results),
+    peerFaults: faultsOf(results.filter(({ name }) => isPeer(name))),
+    data: results,
+  }
 }
+
+const faultsOf = (results: readonly Result[]): string[] => results.flatMap(({ faults }) => faults)
+
+/** How many of the faults are not another library's. */
+export const ownFaults = ({ faults, peerFaults = [] }: Table): number => faults.length - peerFaults.length
 
 export function markdown({ title, head, rows, notes = [] }: Table): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`

@@ -131,12 +131,14 @@ export async function privateCluster(settings: Readonly<Record<string, string>> 
   const port = await freePort()
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`
   const ways = ['-U', 'postgres', '-A', 'trust', '--no-sync', '-E', 'UTF8', '--locale=C']
-  if (place.standbyOf === undefined) await run(join(programs, 'initdb'), ['-D', data, ...wal, ...ways, ...init], options)
-  else await run(join(programs, 'pg_basebackup'), ['-D', data, '-R', '-c', 'fast', '-X', 'stream', '-d', place.standbyOf], options)
+  const { standbyOf } = place
+  if (standbyOf === undefined) {
+    await run(join(programs, 'initdb'), ['-D', data, ...wal, ...ways, ...init], options)
+    await run('sh', ['-c', `echo "include 'mersal.conf'" >> ${join(data, 'postgresql.conf')}`], options)
+  } else await run(join(programs, 'pg_basebackup'), ['-D', data, '-R', '-c', 'fast', '-X', 'stream', '-d', standbyOf], options)
   const lines = { listen_addresses: '127.0.0.1', port: String(port), unix_socket_directories: folder, max_connections: '50', ...settings }
   const text = Object.entries(lines).map(([name, value]) => `${name} = '${value}'\n`)
   await writeFile(join(data, 'mersal.conf'), text)
-  if (place.standbyOf === undefined) await run('sh', ['-c', `echo "include 'mersal.conf'" >> ${join(data, 'postgresql.conf')}`], options)
 
   async function start(): Promise<void> {
     // After a kill, the shared memory is free only when the last process has gone; until then the start fails.

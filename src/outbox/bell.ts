@@ -15,10 +15,10 @@ export interface Bell {
   rest(ms: number): Promise<void>
 }
 
-/** Aborted with reasons throughout the relay where it is frequent: the default one is an error with a stack, dearer than all the rest of it. */
 export function createBell(clock: Clock): Bell {
   let hinted = false
   let resting = false
+  /** Aborted with a reason of ours: the default one is an error with a stack, for every look of a busy relay. */
   let waiting: AbortController | undefined
   const sleep = async (ms: number): Promise<void> => {
     const controller = new AbortController()

@@ -61,7 +61,7 @@ export async function incomingLetters(site: Site): Promise<number> {
       if (message === false) break
       ids.add(message.properties.messageId)
     }
-    // Given back by hand and waited for: closing the channel does it after its answer, too late for whoever looks next.
+    // By hand, so that it does not depend on when the broker does it for a channel that is closed.
     channel.nackAll(true)
     await channel.checkQueue(`${site.queue}.dead`)
     return ids.size

@@ -59,6 +59,11 @@ function hasty(transport: Transport): Transport {
 const tidiedByOthers: MessageTracker<PostgresClient> = { ...store.tracker, prune: () => Promise.resolve(0) }
 const forgetful: MessageTracker<PostgresClient> = { track: () => Promise.resolve('first'), prune: () => Promise.resolve(0) }
 
+function trackerOf(): MessageTracker<PostgresClient> {
+  if (role !== 'finance') return tidiedByOthers
+  return plan.bug === 'no inbox' ? forgetful : store.tracker
+}
+
 const relays = kind.road !== 'relay' && !(role === 'finance' && plan.options.oneRelay === true)
 const transport = plan.bug === 'settle before confirm' ? hasty(openTransport()) : notingUnknowns(openTransport(), process.cwd())
 const app = new Mersal<PostgresClient>({
@@ -70,8 +75,7 @@ const app = new Mersal<PostgresClient>({
   outbox: { relay: { ...relay(plan.options), express: relays }, runRelay: relays },
   receive: { concurrency: 4, immediateRetries: 0, maxDeliveries: 6, backoff: { firstMs: 30, longestMs: 30 } },
   stopGraceMs: 30_000,
-  ...(plan.bug === 'no inbox' ? { idempotency: { tracker: forgetful } } : {}),
-  ...(role === 'finance' ? {} : { idempotency: { tracker: tidiedByOthers } }),
+  idempotency: { tracker: trackerOf() },
 })
 
 class Undo extends Error {}

@@ -171,24 +171,38 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
     expect(arrived.delivery.message.id).toBe(event.id)
   })
 
-  test('what a queue refuses while it is being made again costs a message no attempt', async () => {
-    const queueArguments = { 'x-max-length': 1, 'x-overflow': 'reject-publish' }
-    await using transport = open({ newQueuePauseMs: 1500, queueArguments })
+  /** Publishes until the queue, which takes two messages at most, refuses one when it has long been made. Tells what came, each kind in its turn. */
+  async function untilRefused(transport: RabbitTransport, queue: string): Promise<readonly string[]> {
+    const seen: string[] = []
+    while (!seen.at(-1)?.startsWith('refused: MERSAL_REFUSED')) {
+      const outcome = await publishOne(transport, toQueue(queue))
+      const code = outcome.kind === 'confirmed' || !isMersalError(outcome.error) ? '' : `: ${outcome.error.code}`
+      seen.push(`${outcome.kind}${code}`)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    return seen.filter((kind, index) => kind !== 'confirmed' && kind !== seen[index - 1])
+  }
+
+  const full = { newQueuePauseMs: 1500, queueArguments: { 'x-max-length': 1, 'x-overflow': 'reject-publish' } }
+
+  test('P8: what a queue refuses while it is being made costs a message no attempt', async () => {
+    await using transport = open(full)
+    const queue = unique()
+    const made = transport.subscribe(queue, [])
+    await publishUntilConfirmed(transport, toQueue(queue))
+    expect(await untilRefused(transport, queue)).toEqual(['unavailable: MERSAL_REFUSED', 'refused: MERSAL_REFUSED'])
+    await made
+  })
+
+  test('P8: what a queue refuses while it is being made again costs a message no attempt', async () => {
+    await using transport = open(full)
     await using plain = await plainClient(place.url)
     const queue = unique()
     await transport.subscribe(queue, [])
     await using _ = await deliveries(transport, queue)
     await plain.channel.deleteQueue(queue)
-    const seen: string[] = []
-    // Until the queue, which takes two messages at most, refuses one when it has long been made.
-    while (seen.at(-1) !== 'refused') {
-      const outcome = await publishOne(transport, toQueue(queue))
-      const code = outcome.kind === 'unavailable' && isMersalError(outcome.error) ? `: ${outcome.error.code}` : ''
-      seen.push(`${outcome.kind}${code}`)
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
-    const inOrder = seen.filter((kind, index) => kind !== 'confirmed' && kind !== seen[index - 1])
-    expect(inOrder).toEqual(['unavailable: MERSAL_UNROUTABLE', 'unavailable: MERSAL_REFUSED', 'refused'])
+    const seen = await untilRefused(transport, queue)
+    expect(seen).toEqual(['unavailable: MERSAL_UNROUTABLE', 'unavailable: MERSAL_REFUSED', 'refused: MERSAL_REFUSED'])
   })
 
   test('a consumer gets the messages of the successor of its queue, also when a publish finds first that the queue is gone', async () => {

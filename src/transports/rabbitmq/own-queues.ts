@@ -46,8 +46,7 @@ export class OwnQueues {
       else known.add(topic)
     }
     try {
-      await this.#topology.queue(queue)
-      await this.#topology.bind(queue, topics, remove)
+      await this.#make(queue, topics, remove)
     } catch (error) {
       if (isMersalError(error, 'MERSAL_UNAVAILABLE')) this.#wanted.add(queue)
       // A topic that can never be bound must not fail every later try.
@@ -56,16 +55,8 @@ export class OwnQueues {
     }
   }
 
-  async prepare(queue: string): Promise<void> {
-    const made = Promise.withResolvers<void>()
-    this.#making.set(queue, made.promise)
-    try {
-      await this.#topology.queue(queue)
-      await this.#topology.bind(queue, [...this.#topicsOf(queue)], false)
-    } finally {
-      made.resolve()
-      if (this.#making.get(queue) === made.promise) this.#making.delete(queue)
-    }
+  prepare(queue: string): Promise<void> {
+    return this.#make(queue, [...this.#topicsOf(queue)], false)
   }
 
   want(queue: string): void {
@@ -106,6 +97,18 @@ export class OwnQueues {
 
   close(): void {
     this.#closing.abort()
+  }
+
+  async #make(queue: string, topics: readonly string[], remove: boolean): Promise<void> {
+    const made = Promise.withResolvers<void>()
+    this.#making.set(queue, made.promise)
+    try {
+      await this.#topology.queue(queue)
+      await this.#topology.bind(queue, topics, remove)
+    } finally {
+      made.resolve()
+      if (this.#making.get(queue) === made.promise) this.#making.delete(queue)
+    }
   }
 
   #takes(queue: string, { kind, name }: OutgoingMessage['to']): boolean {

@@ -4,6 +4,7 @@ import { expect } from 'vitest'
 import { canary } from '../broker.ts'
 import { addRow, type Row } from './fault-table.ts'
 import { handledOf } from './handled.ts'
+import { inversions } from './inversions.ts'
 import { recordOf, type Record } from './record.ts'
 import { keyOf, type Shop } from './shop.ts'
 import type { Tap } from './tap.ts'
@@ -43,20 +44,6 @@ interface Published {
 
 function published({ content, properties }: ConsumeMessage): Published {
   return { n: (JSON.parse(content.toString()) as { n: number }).n, id: properties.messageId as string }
-}
-
-/** Pairs of events of one key whose first copies came in the wrong order. */
-function inversions(arrived: readonly Published[]): number {
-  const last = new Map<string, number>()
-  const seen = new Set<number>()
-  let wrong = 0
-  for (const { n } of arrived) {
-    if (seen.has(n)) continue
-    seen.add(n)
-    if (n < (last.get(keyOf(n)) ?? -1)) wrong++
-    last.set(keyOf(n), n)
-  }
-  return wrong
 }
 
 /** Puts the app through one fault while it writes, and compares what was committed with what arrived. */
@@ -128,7 +115,7 @@ export function ordeal(shop: Shop, tap: Tap): { run(fault: Fault): Promise<Row> 
       lost,
       phantom,
       unexplained,
-      inversions: inversions(arrived),
+      inversions: inversions(arrived.map(({ n }) => ({ key: keyOf(n), n }))),
       effectsTwice: [...effects].filter(([, times]) => times > 1),
       dead: shop.deadLetters(),
     }).toEqual({ lost: [], phantom: [], unexplained: [], inversions: 0, effectsTwice: [], dead: fault.dead ?? 0 })

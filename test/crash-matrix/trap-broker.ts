@@ -1,0 +1,153 @@
+/** Watches the client of the broker. */
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { at, awaited, connections } from './trap-steps.ts'
+
+interface Model {
+  readonly stream: { destroy(error: Error): void; write(bytes: unknown): boolean }
+  readonly channels: readonly { readonly buffer: { read(): unknown } }[]
+}
+interface AmqpChannel {
+  readonly ch: number
+  readonly connection: Model
+}
+interface ChannelPrototype {
+  publish: (this: AmqpChannel, exchange: string, key: string, content: Buffer, options?: { messageId?: string }) => unknown
+  ack: (this: AmqpChannel, message: { properties: { messageId?: string } }) => unknown
+  emit: (this: AmqpChannel, name: string, ...given: unknown[]) => boolean
+  dispatchMessage: (this: AmqpChannel, fields: unknown, message: unknown) => unknown
+  sendOrEnqueue: (this: AmqpChannel, method: number, fields: object, reply: unknown) => unknown
+}
+
+interface ConnectionPrototype {
+  emit: (this: object, name: string, ...given: unknown[]) => boolean
+  open: (this: object, ...given: unknown[]) => unknown
+}
+
+const require = createRequire(import.meta.url)
+const library = dirname(require.resolve('amqplib'))
+const { Channel } = require(join(library, 'lib/channel_model.js')) as { Channel: { prototype: ChannelPrototype } }
+const { Connection } = require(join(library, 'lib/connection.js')) as { Connection: { prototype: ConnectionPrototype } }
+const defs = require(join(library, 'lib/defs.js')) as Record<string, number>
+const declarations = new Set([defs['QueueDeclare'], defs['QueueBind'], defs['ExchangeDeclare']])
+
+/** The client of the broker writes a little later: here and now instead, so that the broker has it if the process dies. */
+function flush({ connection, ch }: AmqpChannel): void {
+  for (;;) {
+    const bytes = connection.channels[ch]?.buffer.read()
+    if (bytes === null || bytes === undefined) return
+    connection.stream.write(bytes)
+  }
+}
+
+/** A moment at which the broker has what has been written so far. */
+function here(channel: AmqpChannel, moment: string): void {
+  if (awaited(moment)) flush(channel)
+  at(moment)
+}
+
+type Written = 'publish' | 'move'
+interface Lane {
+  tag: number
+  readonly open: Map<number, Written>
+}
+const lanes = new WeakMap<object, Lane>()
+function laneOf(channel: object): Lane {
+  const lane = lanes.get(channel) ?? { tag: 0, open: new Map() }
+  lanes.set(channel, lane)
+  return lane
+}
+let unconfirmed = 0
+let confirms = 0
+/** What copies of deliveries have been written for, by the id of the message. */
+const moved = new Map<string, 'retry' | 'dead' | 'back'>()
+
+function moveOf(exchange: string, key: string): 'retry' | 'dead' | undefined {
+  if (exchange !== '') return undefined
+  if (key.endsWith('.dead')) return 'dead'
+  return /\.retry\.\d+$/.test(key) ? 'retry' : undefined
+}
+
+const prototype = Channel.prototype
+const original = { publish: prototype.publish, ack: prototype.ack, emit: prototype.emit, dispatchMessage: prototype.dispatchMessage }
+const { sendOrEnqueue } = prototype
+
+/** What can be written at once is written in one go, so that afterwards all of it is. */
+function published(channel: AmqpChannel): void {
+  if (unconfirmed === 0) {
+    confirms = 0
+    setImmediate(() => {
+      if (confirms === 0 && unconfirmed > 0) here(channel, 'publish all:written')
+    })
+  }
+  unconfirmed += 1
+}
+
+const channel: ChannelPrototype = {
+  publish(exchange, key, content, options) {
+    connections.add(this.connection)
+    const move = moveOf(exchange, key)
+    const name = move === undefined ? 'publish' : `move(${move})`
+    if (move !== undefined) moved.set(options?.messageId ?? '', move)
+    else if (unconfirmed > 0) here(this, 'publish next:before')
+    at(`${name}:before`)
+    const result = original.publish.call(this, exchange, key, content, options)
+    const lane = laneOf(this)
+    lane.open.set(++lane.tag, move === undefined ? 'publish' : 'move')
+    if (move === undefined) published(this)
+    else here(this, `${name}:written`)
+    return result
+  },
+  emit(name, ...given) {
+    if (name !== 'ack' && name !== 'nack') return original.emit.call(this, name, ...given)
+    const { deliveryTag, multiple } = given[0] as { deliveryTag: number; multiple: boolean }
+    const lane = laneOf(this)
+    const tags = multiple ? [...lane.open.keys()].filter((tag) => tag <= deliveryTag) : [deliveryTag]
+    const publishes = tags.filter((tag) => lane.open.get(tag) === 'publish').length
+    for (const tag of tags) lane.open.delete(tag)
+    unconfirmed = Math.max(0, unconfirmed - publishes)
+    confirms += publishes
+    const result = original.emit.call(this, name, ...given)
+    if (publishes > 0 && unconfirmed > 0) at('confirm some')
+    return result
+  },
+  dispatchMessage(fields, message) {
+    at('deliver')
+    return original.dispatchMessage.call(this, fields, message)
+  },
+  ack(message) {
+    const id = message.properties.messageId ?? ''
+    const name = moved.has(id) ? `ack(${moved.get(id)})` : 'ack'
+    moved.delete(id)
+    at(`${name}:before`)
+    const result = original.ack.call(this, message)
+    at(`${name}:buffered`)
+    here(this, `${name}:written`)
+    return result
+  },
+  sendOrEnqueue(method, fields, reply) {
+    const result = sendOrEnqueue.call(this, method, fields, reply)
+    if (declarations.has(method)) here(this, 'declare:written')
+    return result
+  },
+}
+
+const { emit: emitOfConnection, open } = Connection.prototype
+const connection: ConnectionPrototype = {
+  emit(name, ...given) {
+    const result = emitOfConnection.call(this, name, ...given)
+    if (name !== 'close') return result
+    unconfirmed = 0
+    at('broker lost')
+    return result
+  },
+  open(...given) {
+    at('connect')
+    return open.apply(this, given)
+  },
+}
+
+export function watchBroker(): void {
+  Object.assign(prototype, channel)
+  Object.assign(Connection.prototype, connection)
+}

@@ -1,0 +1,133 @@
+/** Watches the clients of the database. */
+import pg from 'pg'
+import { statementName } from './moments.ts'
+import { at } from './trap-steps.ts'
+
+interface Watched {
+  /** Statements of the transaction that is open. */
+  done: Set<string>
+  /** Statements of the transaction that was committed last. */
+  committed: Set<string>
+}
+
+const watched = new WeakMap<object, Watched>()
+
+function watchedOf(client: object): Watched {
+  const known = watched.get(client) ?? { done: new Set(), committed: new Set() }
+  watched.set(client, known)
+  return known
+}
+
+function momentsOf(name: string, values: readonly unknown[], state: Watched): readonly string[] {
+  if (name === 'commit') return [...state.done].map((each) => `commit(${each})`)
+  return name === 'settle' && Array.isArray(values[0]) && values[0].length > 1 ? ['settle', 'settle many'] : [name]
+}
+
+function answered(client: object, name: string): void {
+  const state = watchedOf(client)
+  if (name === 'begin' || name === 'own begin') state.committed = new Set()
+  else if (name === 'commit') state.committed = state.done
+  else return
+  state.done = new Set()
+}
+
+interface Wire {
+  parse(statement: { readonly text: string }): void
+  once(event: 'commandComplete', listener: (message: { readonly text: string }) => void): unknown
+}
+
+interface Flight {
+  readonly text?: string
+  callback?: (error: unknown, ...given: unknown[]) => void
+  submit(connection: Wire): unknown
+  handleCommandComplete(message: { readonly text: string }, ...given: unknown[]): void
+}
+
+const isFlight = (first: unknown): first is Flight => typeof first === 'object' && first !== null && 'submit' in first
+
+/** A query in whose flight BEGIN or COMMIT may travel: the moments of these, which no call of `query` tells. */
+function watchFlight(flight: Flight, state: Watched): void {
+  const own = flight.text === undefined ? undefined : statementName(flight.text)
+  const { callback } = flight
+  const submit = flight.submit.bind(flight)
+  const complete = flight.handleCommandComplete.bind(flight)
+  let moments: readonly string[] = []
+  flight.submit = (connection) => {
+    const parse = (statement: { readonly text: string }): void => {
+      const name = statementName(statement.text)
+      if (name === 'begin') {
+        Object.assign(state, { committed: new Set(), done: new Set(own === undefined ? [] : [own]) })
+        at('begin:before')
+        // BEGIN comes first in its flight, so the first answer is its own.
+        connection.once('commandComplete', ({ text }) => text === 'BEGIN' && at('begin:answered'))
+      }
+      if (name === 'commit') moments = momentsOf(name, [], state)
+      for (const moment of name === 'commit' ? moments : []) at(`${moment}:before`)
+      connection.parse(statement)
+    }
+    const result = submit(Object.assign(Object.create(connection) as typeof connection, { parse }))
+    for (const moment of moments) at(`${moment}:sent`)
+    return result
+  }
+  flight.handleCommandComplete = (message, ...given) => {
+    if (moments.length > 0 && own === 'save' && message.text.startsWith('INSERT')) at('save in flight:answered')
+    complete(message, ...given)
+  }
+  flight.callback = (error, ...given) => {
+    if (moments.length > 0 && !error) {
+      Object.assign(state, { committed: state.done, done: new Set() })
+      for (const moment of moments) at(`${moment}:answered`)
+    } else if (own !== undefined && !error) at(`${own}:answered`)
+    callback?.(error, ...given)
+  }
+}
+
+type Query = (this: object, ...given: readonly unknown[]) => unknown
+const client = pg.Client.prototype as unknown as { query: Query; emit: Query }
+const { query, emit } = client
+
+const pool = pg.Pool.prototype as unknown as { emit: Query }
+const emitOfPool = pool.emit
+
+export function watchDatabase(): void {
+  client.query = watch
+  client.emit = heard
+  pool.emit = released
+}
+
+function watch(this: object, ...given: readonly unknown[]): unknown {
+  const [first] = given
+  if (isFlight(first)) watchFlight(first, watchedOf(this))
+  const config = (typeof first === 'string' ? { text: first } : first) as { text?: unknown; values?: readonly unknown[] }
+  const name = typeof config.text === 'string' ? statementName(config.text) : undefined
+  if (name === undefined) return query.apply(this, [...given])
+  const state = watchedOf(this)
+  // An empty claim is none: nothing would be at stake. Only its answer tells.
+  if (!['begin', 'own begin', 'commit', 'rollback', 'claim', 'take'].includes(name)) state.done.add(name)
+  const moments = momentsOf(name, config.values ?? (given[1] as readonly unknown[] | undefined) ?? [], state)
+  const tell = (when: string): void => {
+    for (const moment of moments) at(`${moment}:${when}`)
+  }
+  tell('before')
+  const answer = query.apply(this, [...given])
+  tell('sent')
+  if (!(answer instanceof Promise)) return answer
+  return answer.then((result: { rows?: readonly unknown[] }) => {
+    answered(this, name)
+    const takes = name === 'claim' || name === 'take'
+    if (takes && result.rows?.length === 0) return result
+    if (takes) state.done.add(name)
+    tell('answered')
+    return result
+  })
+}
+
+function heard(this: object, ...given: readonly unknown[]): unknown {
+  if (given[0] === 'notification') at('notification')
+  return emit.apply(this, [...given])
+}
+
+function released(this: object, ...given: readonly unknown[]): unknown {
+  if (given[0] === 'release') for (const each of watchedOf(given[2] as object).committed) at(`given back(${each})`)
+  return emitOfPool.apply(this, [...given])
+}
