@@ -1,4 +1,4 @@
-/** `npm run crash-matrix [-- --rounds N --at-once N --point P1,R4 --kind straight --json]` */
+/** `npm run crash-matrix [-- --rounds N --at-once N --listed --point P1,R4 --kind straight --json]` */
 import { parseArgs } from 'node:util'
 import { runMatrix, violations } from './matrix.ts'
 import { openPlace } from './place.ts'
@@ -9,6 +9,8 @@ const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '1' },
     'at-once': { type: 'string', default: '3' },
+    /** Only the 37 points of the list, without those that we added. */
+    listed: { type: 'boolean', default: false },
     point: { type: 'string' },
     kind: { type: 'string' },
     json: { type: 'boolean', default: false },
@@ -16,6 +18,7 @@ const { values } = parseArgs({
 })
 const chosen = cells.filter(
   ({ point, kind }) =>
+    (!values.listed || point.listed) &&
     (values.point === undefined || values.point.split(',').includes(point.name)) &&
     (values.kind === undefined || values.kind.split(';').includes(kind.name)),
 )

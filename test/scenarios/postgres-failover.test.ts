@@ -18,11 +18,10 @@ interface Order {
 const Placed = event<Order>('orders.placed')
 const KEYS = ['a', 'b', 'c', 'd']
 const name = ({ key, n }: Order): string => `${key} ${n}`
-/** What a unit may fail with then: no connection, an answer that was lost, a server that starts or ends, a statement of its own that was cut off (in pg's words). */
-const OF_A_FAILOVER = [
-  ...['MERSAL_STORE_BUSY', 'MERSAL_COMMIT_UNKNOWN', 'MERSAL_STORE_FAILED', 'ECONNRESET', '57P01', '57P02', '57P03'],
-  'Error: Connection terminated unexpectedly',
-]
+/** What a unit may fail with then: no connection, an answer that was lost, a statement that was cut off, a server that starts or ends. */
+const CODES = ['MERSAL_STORE_BUSY', 'MERSAL_COMMIT_UNKNOWN', 'MERSAL_STORE_FAILED', 'ECONNRESET', '57P01', '57P02', '57P03']
+/** The last in the words of pg, for a statement of the unit itself. */
+const OF_A_FAILOVER = [...CODES, 'Error: Connection terminated unexpectedly']
 const present = clusterAvailable() && (await rabbitIsHere())
 
 /** Asks the server itself, past the proxy. */

@@ -23,6 +23,9 @@ export class OwnQueues {
   readonly #mending = new Map<string, Promise<void>>()
   /** Queues that are being declared at this moment. The promises do not reject. */
   readonly #making = new Map<string, Promise<void>>()
+  /** When each queue was made last, as the number of that time. */
+  readonly #made = new Map<string, number>()
+  #times = 0
   readonly #closing = new AbortController()
   #keeping = false
 
@@ -84,14 +87,21 @@ export class OwnQueues {
     return mending
   }
 
+  /** This moment, for `madeSince`. */
+  now(): number {
+    return this.#times
+  }
+
   /**
-   * When what takes this message is being made at this moment: resolves when it has been. RabbitMQ shows a
-   * quorum queue some milliseconds before it can store anything, and refuses until then what is routed to it.
+   * When what takes this message is being made, or has been since that moment: resolves when it has been. RabbitMQ
+   * shows a quorum queue some milliseconds before it can store anything, and refuses until then what is routed to
+   * it. Such a refusal may come after the answer to the declaration, which takes another way.
    */
-  beingMade(to: OutgoingMessage['to']): Promise<void> | undefined {
+  madeSince(moment: number, to: OutgoingMessage['to']): Promise<void> | undefined {
     for (const queues of [this.#mending, this.#making]) {
       for (const [queue, made] of queues) if (this.#takes(queue, to)) return made
     }
+    for (const [queue, time] of this.#made) if (time > moment && this.#takes(queue, to)) return Promise.resolve()
     return undefined
   }
 
@@ -107,6 +117,7 @@ export class OwnQueues {
       await this.#topology.bind(queue, topics, remove)
     } finally {
       made.resolve()
+      this.#made.set(queue, ++this.#times)
       if (this.#making.get(queue) === made.promise) this.#making.delete(queue)
     }
   }

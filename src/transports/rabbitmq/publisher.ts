@@ -29,12 +29,13 @@ export function stopOn(signal: AbortSignal | undefined): Stop | undefined {
   return signal === undefined ? undefined : { signal, followers: followersOf(signal) }
 }
 
-/** What this transport itself makes, asked about a destination. Both resolve when it is there. */
+/** What this transport itself makes, asked about a destination. Both promises resolve when it is there. */
 export interface Own {
   /** For a destination that is not there, if it is ours to make. */
   missing(to: OutgoingMessage['to']): Promise<void> | undefined
-  /** If it is being made at this moment. */
-  beingMade(to: OutgoingMessage['to']): Promise<void> | undefined
+  now(): number
+  /** If it is being made, or has been since that `now`. */
+  madeSince(moment: number, to: OutgoingMessage['to']): Promise<void> | undefined
 }
 
 export interface PublisherOptions {
@@ -125,8 +126,8 @@ export class Publisher {
   deliver(to: OutgoingMessage['to'], what: Pick<Parcel, 'content' | 'properties'>, stop: Stop | undefined): Promise<PublishOutcome> {
     if (to.kind === 'topic' && !this.#exchangeExists) return this.#deliverLater(to, what, stop)
     const parcel = { exchange: to.kind === 'topic' ? this.#settings.eventsExchange : '', routingKey: to.name, ...what }
-    const making = this.#options.own?.beingMade(to)
-    return this.send(parcel, stop, (outcome) => (outcome.kind === 'confirmed' ? outcome : this.#judge(to, outcome, making)))
+    const written = this.#options.own?.now()
+    return this.send(parcel, stop, (outcome) => (outcome.kind === 'confirmed' ? outcome : this.#judge(to, outcome, written)))
   }
 
   async #deliverLater(
@@ -137,17 +138,17 @@ export class Publisher {
     const missing = await this.#checkExchange(stop?.signal)
     if (missing !== undefined) return missing
     const parcel = { exchange: this.#settings.eventsExchange, routingKey: to.name, ...what }
-    const making = this.#options.own?.beingMade(to)
-    return await this.send(parcel, stop, (outcome) => this.#judge(to, outcome, making))
+    const written = this.#options.own?.now()
+    return await this.send(parcel, stop, (outcome) => this.#judge(to, outcome, written))
   }
 
-  /** `making`: the destination was being made when the message was written. */
-  #judge(to: OutgoingMessage['to'], outcome: PublishOutcome, making: Promise<void> | undefined): PublishOutcome {
+  /** `written`: when the message was, as `own.now()` told. */
+  #judge(to: OutgoingMessage['to'], outcome: PublishOutcome, written = 0): PublishOutcome {
     if (outcome.kind !== 'refused' || outcome.permanent) return outcome
     const { own } = this.#options
     const unroutable = outcome.reason === 'unroutable'
     // Nobody's mistake: what takes this message is about to be made again by this transport itself.
-    const back = unroutable ? own?.missing(to) : (making ?? own?.beingMade(to))
+    const back = unroutable ? own?.missing(to) : own?.madeSince(written, to)
     if (back !== undefined) return { kind: 'unavailable', error: outcome.error, back }
     return unroutable && to.kind === 'topic' && this.#settings.discardUnroutedEvents ? { kind: 'confirmed' } : outcome
   }
