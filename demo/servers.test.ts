@@ -10,6 +10,7 @@ const rabbitHere = await rabbitIsHere()
 const privateServers = clusterAvailable() && rabbitHere && brokerProblem() === undefined
 const givenServers = (await serverAnswers()) && rabbitHere
 const input = lines.slice(0, 120).join('\n')
+const few = lines.slice(0, 40).join('\n')
 
 describe('the demo on real servers', { timeout: 300_000 }, () => {
   test.runIf(privateServers)(
@@ -34,7 +35,7 @@ describe('the demo on real servers', { timeout: 300_000 }, () => {
     ['--postgres', 'PostgreSQL', 'RabbitMQ'],
     ['--rabbitmq', 'RabbitMQ', 'PostgreSQL'],
   ] as const)('keeps every promise with %s alone', async ([flag, used, unused]) => {
-    const { code, out } = await demo([flag, '--part', 'outbox', '--input', '-'], input)
+    const { code, out } = await demo([flag, '--part', 'outbox', '--input', '-'], few)
     expect(out).toContain(`SIGKILL ${used}`)
     expect(out).not.toContain(unused)
     expect(out).toContain('Every promise of the outbox was kept.')
@@ -50,7 +51,7 @@ describe('the demo on real servers', { timeout: 300_000 }, () => {
       (await database.query("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'mersal\\_demo\\_%'")).rows
     const before = await schemas()
 
-    const { code, out } = await demo(['--postgres-url', serverUrl, '--rabbitmq-url', vhost.url, '--part', 'outbox', '--input', '-'], input)
+    const { code, out } = await demo(['--postgres-url', serverUrl, '--rabbitmq-url', vhost.url, '--part', 'outbox', '--input', '-'], few)
 
     expect(out).toContain('PostgreSQL: a given server. It is not restarted')
     expect(out).toContain('RabbitMQ: a given server. It is not restarted')

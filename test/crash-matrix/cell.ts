@@ -179,7 +179,7 @@ class Show {
       if (why === undefined) return
       this.#processes.check()
       if (performance.now() > deadline) throw new Error(`not quiet after ${DEADLINE_MS} ms: ${why}`)
-      await sleep(25)
+      await sleep(100)
     }
   }
 
