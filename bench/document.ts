@@ -53,7 +53,7 @@ function about(outcomes: readonly Outcome[]): string[] {
   if (first === undefined) return ['There is no reference run yet. `npm run bench -- --document` makes one and writes this page.', '']
   const versions = Object.entries(Object.assign({}, ...outcomes.map(({ versions }) => versions)) as Record<string, string>)
   return [
-    `Measured on ${first.at.slice(0, 10)}: ${first.machine}. ${versions.map(([name, version]) => `${name} ${version}`).join(', ')}.`,
+    `Measured with ${versions.map(([name, version]) => `${name} ${version}`).join(', ')}; each section says when, and on which machine.`,
     'Servers are in the headings; they run on the same machine, over loopback, with nothing tuned but memory and `max_wal_size`.',
     '',
     `To repeat it: \`${commandOf(first)}\`. Every run counts what arrives, and ends with 1 if something is lost, doubled or out of order.`,
@@ -66,8 +66,10 @@ function commandOf({ runs, size }: Outcome): string {
   return ['npm run bench', ...(options.length === 0 ? [] : ['--', ...options])].join(' ')
 }
 
-function chapter({ section, tables }: Outcome): string[] {
-  return [`## ${section}`, '', (introductions as Readonly<Record<string, string>>)[section] ?? '', '', ...tables.map(markdown)]
+function chapter({ section, tables, at, machine }: Outcome): string[] {
+  const introduction = (introductions as Readonly<Record<string, string>>)[section] ?? ''
+  const when = `${at.slice(0, 10)} ${at.slice(11, 16)} UTC`
+  return [`## ${section}`, '', introduction, `Measured on ${when}: ${machine}.`, '', ...tables.map(markdown)]
 }
 
 const reading = [
@@ -75,6 +77,7 @@ const reading = [
   '',
   '- Candidates take turns, A B C A B C, and a figure is the median of its rounds; *ratio* is the median of the quotients to the first candidate, each inside one round.',
   '- CPU seconds are those of process trees in `/proc`, per 100,000 messages or transactions. On a shared machine they are steadier than rates.',
+  '- Sections are measured hours or days apart, and the virtual machines of different days are not equally fast: by up to 2.6 times so far. So compare inside a section, not across them.',
   '- Relays run in processes of their own, as plain JavaScript; their peak memory is what the kernel reports (`VmHWM`).',
   '- The hand-written relays do the least that moves rows: no retries, no order across relays, no dead letters. They are floors, not rivals.',
   '- pg-boss and graphile-worker are job queues, used as relays: their worker publishes to RabbitMQ and completes the job. pg-transactional-outbox is an outbox, with its polling listener. They are set up after their documentation for high throughput, and get smaller backlogs where they are slower. They promise no order per key here, and none is asked of them.',
