@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 
 // Reads vitest's JSON report and the exit codes of the steps, and prints the last line of a run:
 // `N passed, N failed, N skipped`. A file that could not even be loaded, and a step that failed
-// without a failed test (the checks of the house, the simulation, a crashed runner), count as one failure each.
+// without a failed test (the checks of the house, the simulation, the crash matrix, a crashed runner), count as one failure each.
 
 interface Report {
   readonly numPassedTests: number

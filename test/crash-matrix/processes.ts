@@ -105,7 +105,6 @@ export class Processes {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         PATH: process.env['PATH'],
-        NODE_COMPILE_CACHE: join(place.programs, '../cache'),
         CRASH_MATRIX_PLAN: JSON.stringify(plan),
         ...(trap === undefined ? {} : { CRASH_MATRIX_TRAP: JSON.stringify({ steps: trap.steps, proof: trap.proof }) }),
       },

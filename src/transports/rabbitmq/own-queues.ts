@@ -23,7 +23,7 @@ export class OwnQueues {
   readonly #mending = new Map<string, Promise<void>>()
   /** Queues that are being declared at this moment. The promises do not reject. */
   readonly #making = new Map<string, Promise<void>>()
-  /** When each queue was made last, as the number of that time. */
+  /** When each queue was made last, or was tried to be, as the number of that time: part of it may be there even then. */
   readonly #made = new Map<string, number>()
   #times = 0
   readonly #closing = new AbortController()
