@@ -12,8 +12,8 @@ export interface Effort {
   /** Whether the libraries in `bench/peers` take part. */
   readonly peers: boolean
   readonly servers: BenchServers
-  /** Of the section `write`: only candidates with this text in their names, besides the first one, which all are compared with. */
-  readonly only?: string
+  /** Only candidates with one of these texts in their names, besides the first one, which all are compared with. */
+  readonly only?: readonly string[]
   /** Of the section `write`: with so many only. */
   readonly connections?: number
 }

@@ -18,7 +18,7 @@ Sections: ${Object.keys(sections).join(', ')}. Default: all but ${occasional.joi
   --seconds 2       of the sections that work for a time
   --short           smaller backlogs and shorter runs: about a third of the time
   --tiny            only whether everything works, with one set of servers and nothing to warm up
-  --only text       of the write section: the candidates with this text in their names, and the first one
+  --only 'a, b'     the candidates with one of these texts in their names, and the first one of each table
   --connections 8   of the write section: instead of 1, 8 and 32
   --without-peers   leaves out the other libraries, which else are installed in bench/peers
   --json            one line of JSON per section instead of tables
@@ -55,7 +55,7 @@ const narrow = values.only !== undefined || values.connections !== undefined
 function narrowed(): Pick<Effort, 'only' | 'connections'> {
   const { only, connections } = values
   return {
-    ...(only === undefined ? {} : { only }),
+    ...(only === undefined ? {} : { only: only.split(',').map((text) => text.trim()) }),
     ...(connections === undefined ? {} : { connections: positive('connections', connections) }),
   }
 }

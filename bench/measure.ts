@@ -48,9 +48,14 @@ const range = (values: readonly number[]): readonly [number, number] => [Math.mi
 
 /**
  * Runs A B C, A B C, ...: what the machine does besides hits all alike. One round before warms up and
- * does not count; `warmUp: false` leaves it out, where every run has processes of its own.
+ * does not count; `warmUp: false` leaves it out, where every run has processes of its own. `only`: as the effort says.
  */
-export async function interleave(candidates: readonly Candidate[], rounds: number, { warmUp = true } = {}): Promise<Result[]> {
+export async function interleave(
+  all: readonly Candidate[],
+  rounds: number,
+  { warmUp = true, only }: { readonly warmUp?: boolean; readonly only?: readonly string[] | undefined } = {},
+): Promise<Result[]> {
+  const candidates = all.filter(({ name }, index) => index === 0 || only === undefined || only.some((text) => name.includes(text)))
   const samples = candidates.map((): Sample[] => [])
   const warmUpFaults = candidates.map((): string[] => [])
   for (let round = warmUp ? 0 : 1; round <= rounds; round++) {

@@ -22,7 +22,7 @@ export async function keeping(effort: Effort, postgres: BenchServer): Promise<Ta
     { name: 'kept', run: kept(0) },
     { name: `kept, beside ${many.toLocaleString('en-US')} older ones`, run: kept(many) },
   ]
-  const results = await interleave(candidates, effort.runs, { warmUp: false })
+  const results = await interleave(candidates, effort.runs, { warmUp: false, only: effort.only })
   return tableOf(
     { id: 'churn kept', title: `Drain into the kept messages, nothing published, ${postgres.version}`, unit: 'messages/s' },
     results,

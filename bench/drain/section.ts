@@ -21,6 +21,6 @@ export async function drain(effort: Effort): Promise<Table[]> {
     ...(effort.peers ? [candidate('graphile-worker', { kind: 'graphile-worker', count: some })] : []),
     ...(effort.peers ? [candidate('pg-transactional-outbox', { kind: 'pg-transactional-outbox', count: few })] : []),
   ]
-  const results = await interleave(candidates, effort.runs, { warmUp: false })
+  const results = await interleave(candidates, effort.runs, { warmUp: false, only: effort.only })
   return [tableOf({ id: 'drain', title: `Drain, nothing published, ${postgres.version}`, unit: 'messages/s' }, results)]
 }

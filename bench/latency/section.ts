@@ -36,7 +36,7 @@ export async function latency(effort: Effort): Promise<Table[]> {
             .map(({ name, open }) => candidate(name, open, false))
         : []),
     ]
-    const results = await interleave(candidates, effort.runs, { warmUp: false })
+    const results = await interleave(candidates, effort.runs, { warmUp: false, only: effort.only })
     const title = `Commit to consumer at ${rate} messages/s, ${postgres.version}, ${rabbit.version}, classic queue`
     tables.push(tableOf({ id: `latency ${rate}`, title, unit: 'messages/s' }, results))
   }

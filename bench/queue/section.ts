@@ -14,9 +14,9 @@ const text = 'x'.repeat(250)
  * The queue in PostgreSQL: a business row and one message per transaction, straight into the queue against outbox and
  * relay. First the senders alone, then from the transaction to the end of its handler, everything in one process.
  */
-export async function queue({ runs, seconds, size, servers }: Effort): Promise<Table[]> {
+export async function queue({ runs, seconds, size, servers, only }: Effort): Promise<Table[]> {
   const server = await servers.postgres()
-  const options = { warmUp: size !== 'tiny' }
+  const options = { warmUp: size !== 'tiny', only }
   const tables: Table[] = []
   for (const keyed of [false, true]) {
     const what = keyed ? 'with 1,000 keys' : 'without keys'

@@ -9,7 +9,7 @@ import { fromSqlite } from './sqlite.ts'
 export async function receive(effort: Effort): Promise<Table[]> {
   const { runs, size, servers } = effort
   const [postgres, rabbit] = await Promise.all([servers.postgres(), servers.rabbit()])
-  const options = { warmUp: size !== 'tiny' }
+  const options = { warmUp: size !== 'tiny', only: effort.only }
   const unit = 'messages/s'
   const title = `Received and handled, 10 at a time, ${postgres.version}`
   return [

@@ -37,7 +37,7 @@ async function relayTo(queueType: QueueType, effort: Effort): Promise<Table> {
     ...(peers ? [candidate('graphile-worker', { kind: 'graphile-worker', count: some })] : []),
     ...(peers ? [candidate('pg-transactional-outbox', { kind: 'pg-transactional-outbox', count: few })] : []),
   ]
-  const results = await interleave(candidates, runs, { warmUp: false })
+  const results = await interleave(candidates, runs, { warmUp: false, only: effort.only })
   const title = `Drained and published, ${queueType} queue, ${postgres.version}, ${rabbit.version}`
   return tableOf({ id: `relay ${queueType}`, title, unit: 'messages/s' }, results)
 }

@@ -14,7 +14,7 @@ export async function scale(effort: Effort): Promise<Table[]> {
     const candidates = Object.entries(backlogs).map(
       ([name, backlog]): Candidate => ({ name, run: () => moveBacklog(postgres, { kind: 'mersal', ...backlog }) }),
     )
-    const results = await interleave(candidates, runs, { warmUp: false })
+    const results = await interleave(candidates, runs, { warmUp: false, only: effort.only })
     return tableOf({ id, title: `${title}, ${postgres.version}`, unit: 'messages/s' }, results)
   }
   const broker = { rabbit, queueType: 'quorum' } as const

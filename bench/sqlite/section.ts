@@ -20,7 +20,7 @@ export async function sqlite(effort: Effort): Promise<Table[]> {
     const count = amount(effort, 10_000, 2000)
     const candidate = (name: string, transfer: Transfer): Candidate => ({ name, run: () => run(transfer, count, perTransaction) })
     const candidates = [candidate('hand-written', handWritten), candidate('Mersal, 1,000 keys', mersal)]
-    const results = await interleave(candidates, effort.runs, { warmUp: effort.size !== 'tiny' })
+    const results = await interleave(candidates, effort.runs, { warmUp: effort.size !== 'tiny', only: effort.only })
     const title = `Sent, relayed, handled on SQLite ${process.versions['sqlite']}, ${perTransaction} per transaction`
     tables.push(tableOf({ id: `sqlite ${perTransaction}`, title, unit: 'messages/s' }, results))
   }

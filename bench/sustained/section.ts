@@ -28,7 +28,7 @@ export async function sustained(effort: Effort): Promise<Table[]> {
     candidate('Mersal, separate relay, one flight', mersal({ express: false, pool: oneFlight })),
     ...(peers ? peerPaths(redis !== undefined).map(({ name, open }) => candidate(name, open, false)) : []),
   ]
-  const results = await interleave(candidates, runs, { warmUp: size !== 'tiny' })
+  const results = await interleave(candidates, runs, { warmUp: size !== 'tiny', only: effort.only })
   const title = `Delivered, ${PRODUCERS} producers, ${postgres.version}, ${rabbit.version}, classic queue`
   return [tableOf({ id: 'sustained', title, unit: 'messages/s' }, results)]
 }

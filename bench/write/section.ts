@@ -5,7 +5,7 @@ import { type Table, tableOf } from '../report.ts'
 import { writers } from './writers.ts'
 
 /** What an outbox costs the writer: the same business transaction with and without messages, on 1, 8 and 32 connections. */
-export async function write({ runs, seconds, size, servers, only = '', connections: many }: Effort): Promise<Table[]> {
+export async function write({ runs, seconds, size, servers, only, connections: many }: Effort): Promise<Table[]> {
   const server = await servers.postgres()
   const tables: Table[] = []
   for (const connections of many === undefined ? (size === 'tiny' ? [2] : [1, 8, 32]) : [many]) {
@@ -13,8 +13,7 @@ export async function write({ runs, seconds, size, servers, only = '', connectio
     const newPool = (options: PoolConfig = {}): Pool =>
       stack.adopt(new Pool({ connectionString: server.url, max: connections, ...options }), (pool) => pool.end())
     const candidates = await writers({ newPool, connections, seconds, serverPid: server.pid, stack })
-    const wanted = candidates.filter(({ name }, index) => index === 0 || name.includes(only))
-    const results = await interleave(wanted, runs, { warmUp: size !== 'tiny' && tables.length === 0 })
+    const results = await interleave(candidates, runs, { only, warmUp: size !== 'tiny' && tables.length === 0 })
     const title = `Write, ${connections} connections, ${server.version}`
     tables.push(tableOf({ id: `write ${connections}`, title, unit: 'transactions/s' }, results))
   }

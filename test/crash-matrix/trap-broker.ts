@@ -1,6 +1,7 @@
 /** Watches the client of the broker. */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { Wire } from '../../src/transports/rabbitmq/wire.ts'
 import { at, awaited, connections } from './trap-steps.ts'
 
 interface Model {
@@ -12,7 +13,7 @@ interface AmqpChannel {
   readonly connection: Model
 }
 interface ChannelPrototype {
-  publish: (this: AmqpChannel, exchange: string, key: string, content: Buffer, options?: { messageId?: string }) => unknown
+  pushConfirmCallback: (this: AmqpChannel, callback: unknown) => void
   ack: (this: AmqpChannel, message: { properties: { messageId?: string } }) => unknown
   emit: (this: AmqpChannel, name: string, ...given: unknown[]) => boolean
   dispatchMessage: (this: AmqpChannel, fields: unknown, message: unknown) => unknown
@@ -69,7 +70,12 @@ function moveOf(exchange: string, key: string): 'retry' | 'dead' | undefined {
 }
 
 const prototype = Channel.prototype
-const original = { publish: prototype.publish, ack: prototype.ack, emit: prototype.emit, dispatchMessage: prototype.dispatchMessage }
+const original = {
+  pushConfirmCallback: prototype.pushConfirmCallback,
+  ack: prototype.ack,
+  emit: prototype.emit,
+  dispatchMessage: prototype.dispatchMessage,
+}
 const { sendOrEnqueue } = prototype
 
 /** What can be written at once is written in one go, so that afterwards all of it is. */
@@ -83,20 +89,39 @@ function published(channel: AmqpChannel): void {
   unconfirmed += 1
 }
 
+/** The channel of each wire, known from its first message on. */
+const channels = new WeakMap<Wire, AmqpChannel>()
+let writing: AmqpChannel | undefined
+const { write } = Wire.prototype
+
+/** What has been written on it so far is with the broker. */
+function hereOn(wire: Wire, moment: string): void {
+  const known = channels.get(wire)
+  if (known === undefined) return at(moment)
+  if (awaited(moment)) wire.flush()
+  here(known, moment)
+}
+
+const writeOne: Wire['write'] = function (this: Wire, place, content, properties) {
+  const move = moveOf(place.exchange, place.routingKey)
+  const name = move === undefined ? 'publish' : `move(${move})`
+  if (move !== undefined) moved.set(properties.messageId ?? '', move)
+  else if (unconfirmed > 0) hereOn(this, 'publish next:before')
+  at(`${name}:before`)
+  write.call(this, place, content, properties)
+  if (writing === undefined) throw new Error('a message was written on no channel')
+  channels.set(this, writing)
+  connections.add(writing.connection)
+  const lane = laneOf(writing)
+  lane.open.set(++lane.tag, move === undefined ? 'publish' : 'move')
+  if (move === undefined) published(writing)
+  else hereOn(this, `${name}:written`)
+}
+
 const channel: ChannelPrototype = {
-  publish(exchange, key, content, options) {
-    connections.add(this.connection)
-    const move = moveOf(exchange, key)
-    const name = move === undefined ? 'publish' : `move(${move})`
-    if (move !== undefined) moved.set(options?.messageId ?? '', move)
-    else if (unconfirmed > 0) here(this, 'publish next:before')
-    at(`${name}:before`)
-    const result = original.publish.call(this, exchange, key, content, options)
-    const lane = laneOf(this)
-    lane.open.set(++lane.tag, move === undefined ? 'publish' : 'move')
-    if (move === undefined) published(this)
-    else here(this, `${name}:written`)
-    return result
+  pushConfirmCallback(callback) {
+    writing = this
+    original.pushConfirmCallback.call(this, callback)
   },
   emit(name, ...given) {
     if (name !== 'ack' && name !== 'nack') return original.emit.call(this, name, ...given)
@@ -149,5 +174,6 @@ const connection: ConnectionPrototype = {
 
 export function watchBroker(): void {
   Object.assign(prototype, channel)
+  Wire.prototype.write = writeOne
   Object.assign(Connection.prototype, connection)
 }

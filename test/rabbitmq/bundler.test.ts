@@ -25,7 +25,7 @@ function bundler({ onBundle = () => confirmed, onOne = () => confirmed, brokerLi
   const made = new Bundler(
     {
       brokerLimit,
-      gather: () => {},
+      together: (work) => work(),
       problem: ({ type }) => (type === 'impossible' ? refused : undefined),
       one: ({ type }) => {
         came.push(type)

@@ -6,7 +6,7 @@ import { BUNDLE_CONTENT_TYPE, BUNDLE_TYPE, bytesInBundle, EMPTY_BUNDLE_BYTES, en
 import type { BundleSettings } from './bundle-options.ts'
 import type { Publisher, Stop } from './publisher.ts'
 
-type Publishing = Pick<Publisher, 'one' | 'deliver' | 'problem' | 'brokerLimit' | 'gather'>
+type Publishing = Pick<Publisher, 'one' | 'deliver' | 'problem' | 'brokerLimit' | 'together'>
 
 /** Messages to one destination that have been collected for one bundle. */
 interface Collection {
@@ -54,6 +54,10 @@ export class Bundler {
   }
 
   publish(messages: readonly OutgoingMessage[], stop: Stop | undefined): readonly Promise<PublishOutcome>[] {
+    return this.#publisher.together(() => this.#bundled(messages, stop))
+  }
+
+  #bundled(messages: readonly OutgoingMessage[], stop: Stop | undefined): readonly Promise<PublishOutcome>[] {
     const answers: Promise<PublishOutcome>[] = []
     const open = new Map<string, Collection>()
     const send = (ready: Collection): void => this.#send(ready, stop, answers)
@@ -79,7 +83,6 @@ export class Bundler {
       open.set(place, current)
     })
     for (const rest of open.values()) send(rest)
-    if (messages.length > 1) this.#publisher.gather()
     return answers
   }
 

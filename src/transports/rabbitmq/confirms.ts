@@ -4,6 +4,7 @@ import type { PublishOutcome } from '../../core/transport.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { type Describe, replyCode } from './address.ts'
 import { closeQuietly } from './link.ts'
+import { Wire } from './wire.ts'
 
 /** What is written for one message. */
 export interface Parcel {
@@ -74,6 +75,7 @@ export interface LaneOptions {
  */
 export class ConfirmLane {
   readonly #channel: ConfirmChannel
+  readonly #wire: Wire
   readonly #timeoutMs: number
   readonly #describe: Describe
   readonly #endsWhenSilent: boolean
@@ -88,6 +90,7 @@ export class ConfirmLane {
 
   constructor(channel: ConfirmChannel, { timeoutMs, describe, endsWhenSilent, onClose }: LaneOptions) {
     this.#channel = channel
+    this.#wire = new Wire(channel)
     this.#timeoutMs = timeoutMs
     this.#describe = describe
     this.#endsWhenSilent = endsWhenSilent
@@ -111,15 +114,20 @@ export class ConfirmLane {
     const earlier = this.#byId.get(id)
     const same = findBack(earlier, (pending) => pending.exchange === exchange && pending.routingKey === routingKey)
     const copy = (same?.copy ?? -1) + 1
-    const properties = { ...parcel.properties, mandatory: true, persistent: true }
-    if (copy > 0) properties.headers = { ...(properties.headers as object), [COPY_HEADER]: copy }
-    this.#channel.publish(exchange, routingKey, content, properties)
+    const { properties } = parcel
+    const marked = copy > 0 ? { ...properties, headers: { ...(properties.headers as object), [COPY_HEADER]: copy } } : properties
+    this.#wire.write(parcel, content, marked)
     const deadline = systemClock.monotonic() + this.#timeoutMs
     const bytes = content.length
     const pending: Pending = { id, exchange, routingKey, earlier, bytes, deadline, copy, settle, returned: undefined, expired: false }
     this.#pending.set(++this.#lastTag, pending)
     this.#byId.set(id, pending)
     this.#timer ??= setTimeout(() => this.#expire(), this.#timeoutMs)
+  }
+
+  /** What `work` writes leaves in one piece. */
+  together<Result>(work: () => Result): Result {
+    return this.#wire.together(work)
   }
 
   async close(): Promise<void> {

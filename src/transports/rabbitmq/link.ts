@@ -84,8 +84,6 @@ export async function within<Result>(ms: number, what: string, promise: Promise<
 
 interface Socket {
   readonly destroy?: () => void
-  readonly cork?: () => void
-  readonly uncork?: () => void
 }
 
 /** amqplib shows its socket only so. */
@@ -137,18 +135,6 @@ export class Link implements AsyncDisposable {
   /** Resolves when there is a connection again and no alarm; undefined without trouble. */
   get back(): Promise<void> | undefined {
     return this.down !== undefined || this.blocked ? this.#back.promise : undefined
-  }
-
-  /**
-   * Lets what was just written leave in one piece. amqplib hands its socket every message by itself, in the next turn of
-   * the event loop: a system call for each, and a packet that the broker wakes up for.
-   */
-  gather(): void {
-    const socket = this.#live === undefined ? undefined : socketOf(this.#live.model)
-    if (socket?.cork === undefined || socket.uncork === undefined) return
-    socket.cork()
-    // Behind the turn that amqplib has asked for.
-    process.nextTick(() => setImmediate(() => socket.uncork?.()))
   }
 
   /**

@@ -78,14 +78,12 @@ export class Publisher {
 
   publish(messages: readonly OutgoingMessage[], { signal }: PublishOptions = {}): readonly Promise<PublishOutcome>[] {
     const stop = stopOn(signal)
-    const outcomes = messages.map((message) => this.one(message, stop))
-    if (messages.length > 1) this.gather()
-    return outcomes
+    return this.together(() => messages.map((message) => this.one(message, stop)))
   }
 
-  /** Lets what was just written leave in one piece. */
-  gather(): void {
-    this.#link.gather()
+  /** What `work` writes leaves in one piece. */
+  together<Result>(work: () => Result): Result {
+    return this.#lane === undefined ? work() : this.#lane.together(work)
   }
 
   /** Never rejects. Has been written when this returns, if the channel is open. `judge` may make another outcome of it. */

@@ -1,0 +1,129 @@
+import type { ConfirmChannel, Options } from 'amqplib'
+import { boundOf, FRAME_OVERHEAD, methodFrame, putMessage } from './frames.ts'
+
+/** What is written to one place, beside the content. */
+export interface Place {
+  readonly exchange: string
+  readonly routingKey: string
+}
+
+/** The part of amqplib's channel that it uses itself to write, and that its types do not show. */
+interface Inside {
+  readonly ch: number
+  readonly sendMessage: unknown
+  /** Keeps its own record of confirms in step; it has no other use here. */
+  pushConfirmCallback(callback: undefined): void
+  readonly connection: {
+    readonly sendMessage: unknown
+    readonly frameMax?: unknown
+    readonly channels: readonly ({ readonly buffer: { write(bytes: Buffer): boolean } } | null)[]
+    sentSinceLastCheck: boolean
+  }
+}
+
+/** Messages of one call go in pieces of this size. */
+const PIECE_BYTES = 65_536
+/** Above this a message costs so much that how it is written does not matter. */
+const LARGEST_BODY = 16_384
+const MOST_PLACES = 1000
+
+/** Undefined if this client is built in another way, or if somebody watches its `publish`, as OpenTelemetry does: then that writes. */
+function insideOf(channel: ConfirmChannel): Inside | undefined {
+  if ('__wrapped' in channel.publish) return undefined
+  const { ch, connection, pushConfirmCallback: push } = channel as unknown as Partial<Inside>
+  const known = typeof ch === 'number' && typeof push === 'function' && typeof connection === 'object' && Array.isArray(connection.channels)
+  return known && typeof connection.channels[ch]?.buffer?.write === 'function' ? (channel as unknown as Inside) : undefined
+}
+
+/**
+ * Writes messages on one channel, each persistent and `mandatory`, in the order of the calls. Those of the plain form are encoded
+ * here, and all that are written `together` leave in one piece; others go through the client's `publish`. See ADR 0137.
+ */
+export class Wire {
+  readonly #channel: ConfirmChannel
+  readonly #inside: Inside | undefined
+  readonly #sendOfChannel: unknown
+  readonly #sendOfConnection: unknown
+  readonly #largestBody: number
+  /** The frame with the method is the same for all messages to one place. */
+  readonly #methods = new Map<string, Map<string, Buffer>>()
+  #places = 0
+  #depth = 0
+  #piece: Buffer | undefined
+  #used = 0
+
+  constructor(channel: ConfirmChannel) {
+    this.#channel = channel
+    this.#inside = insideOf(channel)
+    this.#sendOfChannel = this.#inside?.sendMessage
+    this.#sendOfConnection = this.#inside?.connection.sendMessage
+    const { frameMax } = this.#inside?.connection ?? {}
+    this.#largestBody = Math.min(LARGEST_BODY, (typeof frameMax === 'number' ? frameMax : 4096) - FRAME_OVERHEAD)
+  }
+
+  /** Throws, without having written anything, if the message cannot be encoded or the channel is closed. */
+  write({ exchange, routingKey }: Place, content: Buffer, properties: Options.Publish): void {
+    const bound = this.#open() && content.length <= this.#largestBody ? boundOf(properties) : undefined
+    const method = bound === undefined ? undefined : this.#method(exchange, routingKey)
+    if (bound === undefined || method === undefined) {
+      this.flush()
+      this.#channel.publish(exchange, routingKey, content, { ...properties, mandatory: true, persistent: true })
+      return
+    }
+    const inside = this.#inside as Inside
+    const piece = this.#room(method.length + bound + content.length + 3 * FRAME_OVERHEAD)
+    this.#used = putMessage(piece, this.#used, { method, channel: inside.ch, properties, content })
+    inside.pushConfirmCallback(undefined)
+    if (this.#depth === 0) this.flush()
+  }
+
+  /** What `work` writes leaves in one piece. */
+  together<Result>(work: () => Result): Result {
+    this.#depth++
+    try {
+      return work()
+    } finally {
+      this.#depth--
+      if (this.#depth === 0) this.flush()
+    }
+  }
+
+  /** Hands over what has been written so far. */
+  flush(): void {
+    const [piece, used] = [this.#piece, this.#used]
+    if (piece === undefined) return
+    this.#piece = undefined
+    this.#used = 0
+    // On a channel that has been closed meanwhile the broker would take frames for a violation of the protocol.
+    if (used === 0 || this.#inside === undefined || !this.#open()) return
+    const { ch, connection } = this.#inside
+    connection.channels[ch]?.buffer.write(piece.subarray(0, used))
+    connection.sentSinceLastCheck = true
+  }
+
+  /** amqplib replaces these functions when the channel, or the connection, begins to close. */
+  #open(): boolean {
+    const inside = this.#inside
+    if (inside === undefined || inside.sendMessage !== this.#sendOfChannel) return false
+    return inside.connection.sendMessage === this.#sendOfConnection && inside.connection.channels[inside.ch] != null
+  }
+
+  #room(bytes: number): Buffer {
+    if (this.#piece !== undefined && this.#used + bytes > this.#piece.length) this.flush()
+    this.#piece ??= this.#depth === 0 ? Buffer.allocUnsafe(bytes) : Buffer.allocUnsafeSlow(Math.max(PIECE_BYTES, bytes))
+    return this.#piece
+  }
+
+  #method(exchange: string, routingKey: string): Buffer | undefined {
+    const known = this.#methods.get(exchange)?.get(routingKey)
+    if (known !== undefined) return known
+    const made = methodFrame(this.#inside?.ch as number, exchange, routingKey)
+    if (made === undefined) return undefined
+    if (++this.#places > MOST_PLACES) this.#methods.clear()
+    if (this.#places > MOST_PLACES) this.#places = 1
+    let ofExchange = this.#methods.get(exchange)
+    if (ofExchange === undefined) this.#methods.set(exchange, (ofExchange = new Map()))
+    ofExchange.set(routingKey, made)
+    return made
+  }
+}
