@@ -78,7 +78,7 @@ const reading = [
   '- Candidates take turns, A B C A B C, and a figure is the median of its rounds; *ratio* is the median of the quotients to the first candidate, each inside one round.',
   '- CPU seconds are those of process trees in `/proc`, per 100,000 messages or transactions. On a shared machine they are steadier than rates.',
   '- Sections are measured hours or days apart, and the virtual machines of different days are not equally fast: by up to 2.6 times so far. So compare inside a section, not across them.',
-  '- Relays run in processes of their own, as plain JavaScript; their peak memory is what the kernel reports (`VmHWM`).',
+  '- Relays run in processes of their own, as plain JavaScript; their peak memory is what the kernel reports (`VmHWM`). All of them, of every make, run with `--max-semi-space-size=8`, as [relay.md](relay.md) advises where memory is short; without it ours came to 230 MB at the same rate.',
   '- The hand-written relays do the least that moves rows: no retries, no order across relays, no dead letters. They are floors, not rivals.',
   '- pg-boss and graphile-worker are job queues, used as relays: their worker publishes to RabbitMQ and completes the job. pg-transactional-outbox is an outbox, with its polling listener. They are set up after their documentation for high throughput, and get smaller backlogs where they are slower. They promise no order per key here, and none is asked of them.',
   '- BullMQ and @node-ts/bus-core are marked as unsafe: they know nothing of the transaction, so a crash between the commit and the message loses it, which no run without crashes shows. They deliver to consumers of their own, BullMQ through a Redis with its log of changes on.',

@@ -54,5 +54,5 @@ export const mersalOutbox: Design = {
     return `insert into bench.outbox (id, key, type, transport, kind, name, headers, body)
       select gen_random_uuid(), ${thousandKeys.sql}, ${rows[0]?.columns}, convert_to(${bodySql}, 'UTF8') from ${numbers} order by n`
   },
-  poll: (client, times) => explainClaim(client, 0, times),
+  poll: (client, times) => explainClaim(client, { from: 0, times }),
 }

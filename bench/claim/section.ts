@@ -24,8 +24,8 @@ export async function claim(effort: Effort): Promise<Table[]> {
   stack.adopt(client, (opened) => opened.end())
   const reader = await snapshotReader(server.url, stack)
   const figures: Figure[] = []
-  const look = async (name: string, from = 0): Promise<void> => {
-    figures.push({ name, ...(await explainClaim(client, from, runs * 2 + 1)) })
+  const look = async (name: string, from = 0, reach: number | null = null): Promise<void> => {
+    figures.push({ name, ...(await explainClaim(client, { from, reach, times: runs * 2 + 1 })) })
   }
 
   await look('an empty table')
@@ -40,6 +40,15 @@ export async function claim(effort: Effort): Promise<Table[]> {
   await client.query('truncate bench.outbox')
   await insert(client, 'outbox', many)
   await look(`${many.toLocaleString('en-US')} due rows`)
+  await client.query('truncate bench.outbox')
+  await insert(client, 'outbox', churned)
+  await client.query(`delete from bench.outbox where key is null`)
+  await client.query(
+    `update bench.outbox set visible_at = 'infinity' where position in (select min(position) from bench.outbox group by key)`,
+  )
+  const waiting = `${churned.toLocaleString('en-US')} rows, all of whose keys are in hand`
+  await look(`about ${waiting}: a full scan`)
+  await look('the same: a look at the first 2,000', 0, 2000)
   await client.query('truncate bench.outbox')
   await reader.hold()
   await insert(client, 'outbox', churned)
@@ -80,9 +89,12 @@ function tableFor(figures: readonly Figure[], version: string): Table {
 }
 
 /** The claim as the relay runs it, its settings included, and taken back each time. Medians. */
-export function explainClaim(client: Client, from: number, times: number): Promise<Omit<Figure, 'name'>> {
+export function explainClaim(
+  client: Client,
+  { from, reach = null, times }: { readonly from: number; readonly reach?: number | null; readonly times: number },
+): Promise<Omit<Figure, 'name'>> {
   const token = '00000000-0000-7000-8000-000000000001'
-  return explained(client, { text: statements('bench').claim, values: [LIMIT, 15_000, token, from, 32 * 1024 * 1024] }, times)
+  return explained(client, { text: statements('bench').claim, values: [LIMIT, 15_000, token, from, 32 * 1024 * 1024, reach] }, times)
 }
 
 /** What a statement of a relay costs the server. It is taken back each time. Medians. */

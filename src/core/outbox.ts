@@ -68,6 +68,11 @@ export interface ClaimRequest {
   readonly token: string
   /** Skip rows below this position. Only a saving: order and completeness never depend on it. */
   readonly fromPosition?: bigint
+  /**
+   * Look at no more than about so many due rows, free or not. A claim that took fewer than `limit` may then have left free ones
+   * behind them. Only a saving, as `fromPosition`: a storage may look further. Default: at all of them.
+   */
+  readonly reach?: number
   /** Keys of destinations (`destinationKey`) whose rows are left alone; they still hold back later rows of their key. */
   readonly exceptDestinations?: readonly string[]
   /** Partition keys whose rows are left alone. */

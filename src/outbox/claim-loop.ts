@@ -54,6 +54,8 @@ interface Claimed {
 
 /** This share of a claim is kept free at its end for settling and for clocks that do not agree. */
 const MARGIN = 0.2
+/** A claim that does not look at everything looks at so many due rows for each that it may take. */
+const REACH_FACTOR = 4
 const ERROR_BACKOFF = { firstMs: 100, longestMs: 5000 }
 
 /** Claims whenever there may be rows and there is room, one claim at a time, until the relay stops. */
@@ -66,7 +68,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
   const nextLook = (): number =>
     Math.min(
       lookedAt + settings.pollIntervalMs,
-      scan.fullAt,
+      scan.nextAt,
       ports.agenda.next,
       ports.breakers.troubled ? ports.breakers.nextProbeAt : Infinity,
     )
@@ -110,17 +112,17 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     lookedAt = startedAt
     const heldBefore = ports.held()
     if (ports.agenda.take(startedAt)) scan.wantFull()
-    const from = scan.plan(startedAt)
+    const look = scan.plan(startedAt)
     const rows = await ports.storage.claim({
       limit,
       claimMs: settings.claimMs,
       token: ports.newToken(),
-      ...(from === undefined ? {} : { fromPosition: from }),
+      ...(look.from === undefined ? {} : { fromPosition: look.from, reach: REACH_FACTOR * settings.batchSize }),
       ...exceptions(),
     })
     const full = rows.length >= limit
     more = full
-    scan.found({ from, startedAt, endedAt: clock.monotonic(), highest: rows.at(-1)?.position, full })
+    scan.found({ look, startedAt, endedAt: clock.monotonic(), lowest: rows[0]?.position, highest: rows.at(-1)?.position, full })
     emit('mersal:claim', () => ({ app: ports.app, messages: rows.length }))
     const terms: Terms = {
       publishUntil: startedAt + settings.claimMs * (1 - MARGIN),
@@ -135,7 +137,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       throw thrown
     }
     dispatch(rows, terms)
-    ports.onClaim({ number, fullScan: from === undefined, messages: rows.length, heldBefore })
+    ports.onClaim({ number, fullScan: look.kind === 'full', messages: rows.length, heldBefore })
   }
 
   function dispatch(rows: readonly ClaimedMessage[], terms: Terms): void {

@@ -38,7 +38,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X2',
     says: "messages are published without 'mandatory'",
-    changes: [{ file: 'transports/rabbitmq/confirms.ts', from: 'mandatory: true', to: 'mandatory: false' }],
+    changes: [{ file: 'transports/rabbitmq/frames.ts', from: 'frame[at] = MANDATORY', to: 'frame[at] = 0' }],
     under: { suite: 'test/contract/rabbitmq.test.ts' },
   },
   {
@@ -48,9 +48,10 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'outbox/scan.ts',
-        from: 'if (cursor !== undefined && !forced && now < notBefore) return cursor',
-        to: 'if (cursor !== undefined) return cursor',
+        from: 'if (high === undefined || forced || now >= fullFrom) {',
+        to: 'if (high === undefined) {',
       },
+      { file: 'outbox/scan.ts', from: 'if (frontWanted && now >= frontFrom) {', to: 'if (false) {' },
     ],
     under: quietly(6),
   },
@@ -146,7 +147,7 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'outbox/claim-loop.ts',
-        from: 'lookedAt + settings.pollIntervalMs,\n      scan.fullAt,\n      ports.agenda.next,',
+        from: 'lookedAt + settings.pollIntervalMs,\n      scan.nextAt,\n      ports.agenda.next,',
         to: 'Infinity,',
       },
     ],

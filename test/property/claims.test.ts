@@ -7,13 +7,18 @@ import { holdsFor } from './check.ts'
 
 type Step =
   | { readonly kind: 'save'; readonly key: number; readonly express: boolean }
-  | { readonly kind: 'claim'; readonly limit: number; readonly from: number }
+  | { readonly kind: 'claim'; readonly limit: number; readonly from: number; readonly reach: number }
   | { readonly kind: 'settle'; readonly batch: number; readonly as: 'sent' | 'retry' | 'release' }
   | { readonly kind: 'wait'; readonly ms: number }
 
 const steps: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constant('save' as const), key: fc.nat(2), express: fc.boolean() }),
-  fc.record({ kind: fc.constant('claim' as const), limit: fc.integer({ min: 1, max: 4 }), from: fc.nat(6) }),
+  fc.record({
+    kind: fc.constant('claim' as const),
+    limit: fc.integer({ min: 1, max: 4 }),
+    from: fc.nat(6),
+    reach: fc.integer({ min: 1, max: 6 }),
+  }),
   fc.record({
     kind: fc.constant('settle' as const),
     batch: fc.nat(3),
@@ -70,9 +75,9 @@ function createRun() {
     if (mayBeExpress && saved !== undefined) batches.push([{ message, position: saved.position, attempt: 0, token }])
   }
 
-  async function claim(limit: number, from: number): Promise<void> {
+  async function claim(limit: number, from: number, reach: number): Promise<void> {
     const token = `token-${++tokens}`
-    const claimed = await store.outbox.claim({ limit, claimMs: CLAIM_MS, token, fromPosition: BigInt(from) })
+    const claimed = await store.outbox.claim({ limit, claimMs: CLAIM_MS, token, fromPosition: BigInt(from), reach })
     batches.push(claimed)
     expect(claimed.length).toBeLessThanOrEqual(limit)
     const taken = new Set(claimed.map(({ position }) => position))
@@ -106,7 +111,7 @@ function createRun() {
   return {
     async take(step: Step): Promise<void> {
       if (step.kind === 'save') await save(step.key, step.express)
-      else if (step.kind === 'claim') await claim(step.limit, step.from)
+      else if (step.kind === 'claim') await claim(step.limit, step.from, step.reach)
       else if (step.kind === 'settle') await settle(step.batch, step.as)
       else now += step.ms
     },
@@ -115,7 +120,7 @@ function createRun() {
       now += CLAIM_MS
       while (rows.length > 0) {
         const before = rows.length
-        await claim(2, 0)
+        await claim(2, 0, Number.POSITIVE_INFINITY)
         await settle(0, 'sent')
         expect(rows.length).toBeLessThan(before)
       }

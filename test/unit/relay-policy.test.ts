@@ -1,9 +1,9 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { ClaimedMessage } from '../../src/core/outbox.ts'
 import type { PublishOutcome } from '../../src/core/transport.ts'
 import { createAgenda } from '../../src/outbox/agenda.ts'
 import { relaySettings } from '../../src/outbox/options.ts'
-import { createScan } from '../../src/outbox/scan.ts'
+import { createScan, type Found, type Look } from '../../src/outbox/scan.ts'
 import { type Circumstances, settlementOf } from '../../src/outbox/settle-policy.ts'
 import { createUnknowns } from '../../src/outbox/unknowns.ts'
 import { confirmed, message, refusedForGood, refusedOnce, unavailable, unknown } from './relay-support.ts'
@@ -61,31 +61,70 @@ test('attempts above the limit are claims that nobody gave back, so the broker m
   expect(decide(refusedOnce, { attempt: 4 })).toMatchObject({ kind: 'dead', maybePublished: true })
 })
 
-test('P10: however slow a full scan is, the next one may run a second later, since only it finds the rows of a dead relay', () => {
-  const scan = createScan()
-  scan.found({ from: undefined, startedAt: 0, endedAt: 2000, highest: 5n, full: false })
-  scan.wantFull()
-  expect(scan.fullAt).toBe(3000)
-  scan.found({ from: undefined, startedAt: 3000, endedAt: 3010, highest: 5n, full: false })
-  scan.wantFull()
-  expect(scan.fullAt).toBe(3100)
+/** What a claim found, without what does not matter. */
+const found = (look: Look, startedAt: number, endedAt: number, rows: readonly bigint[] = [], full = false): Found => ({
+  look,
+  startedAt,
+  endedAt,
+  lowest: rows[0],
+  highest: rows.at(-1),
+  full,
 })
+const everything: Look = { kind: 'full' }
 
-test('a scan starts at the highest position seen, and from the bottom for at most a tenth of the time', () => {
-  const scan = createScan()
-  expect(scan.plan(0)).toBeUndefined()
-  scan.found({ from: undefined, startedAt: 0, endedAt: 10, highest: 500n, full: true })
-  expect(scan.plan(10)).toBe(500n)
-  scan.found({ from: 500n, startedAt: 10, endedAt: 12, highest: 700n, full: false })
-  expect(scan.fullAt).toBe(100)
-  expect(scan.plan(50)).toBe(700n)
-  expect(scan.plan(100)).toBeUndefined()
-  scan.found({ from: undefined, startedAt: 100, endedAt: 110, highest: undefined, full: false })
-  expect(scan.fullAt).toBe(Infinity)
-  scan.forceFull()
-  expect(scan.plan(111)).toBeUndefined()
-  scan.wantFull()
-  expect(scan.fullAt).toBe(200)
+describe('where a claim looks', () => {
+  test('P10: however slow a full scan is, the next one may run four seconds later, since only it finds the rows of a dead relay', () => {
+    const scan = createScan()
+    scan.found(found(everything, 0, 2000, [5n]))
+    scan.wantFull()
+    expect(scan.plan(5999).kind).not.toBe('full')
+    expect(scan.plan(6000)).toEqual(everything)
+    scan.found(found(everything, 6000, 6010, [5n]))
+    expect(scan.plan(6100)).toEqual(everything)
+  })
+
+  test('is everything for at most a tenth of the time; else it is where new rows come', () => {
+    const scan = createScan()
+    expect(scan.plan(0)).toEqual(everything)
+    scan.found(found(everything, 0, 10, [1n, 500n]))
+    expect(scan.nextAt).toBe(Infinity)
+    expect(scan.plan(10)).toEqual({ kind: 'tail', from: 500n })
+    scan.found(found({ kind: 'tail', from: 500n }, 10, 12, [600n, 700n]))
+    expect(scan.nextAt).toBe(100) // it saw a stretch only
+    expect(scan.plan(50)).toEqual({ kind: 'tail', from: 700n })
+    expect(scan.plan(100)).toEqual(everything)
+    scan.found(found(everything, 100, 110))
+    expect(scan.nextAt).toBe(Infinity)
+    scan.forceFull()
+    expect(scan.plan(111)).toEqual(everything)
+  })
+
+  test('is behind the claim before if that one was full, wherever it was', () => {
+    const scan = createScan()
+    scan.found(found(everything, 0, 10, [1n, 500n], true))
+    expect(scan.plan(11)).toEqual({ kind: 'on', from: 500n })
+    scan.found(found({ kind: 'on', from: 500n }, 11, 12, [501n, 900n], true))
+    expect(scan.plan(13)).toEqual({ kind: 'on', from: 900n })
+    scan.found(found({ kind: 'on', from: 900n }, 13, 14))
+    expect(scan.plan(15)).toEqual({ kind: 'tail', from: 900n })
+  })
+
+  test('is where rows were free lately, when rows have been settled that held back others, for at most a quarter of the time', () => {
+    const scan = createScan()
+    scan.found(found(everything, 0, 100, [40n, 500n]))
+    scan.wantFull()
+    expect(scan.nextAt).toBe(0)
+    const front: Look = { kind: 'front', from: 40n }
+    expect(scan.plan(110)).toEqual(front)
+    scan.found(found(front, 110, 114, [41n, 90n]))
+    scan.wantFull()
+    expect(scan.nextAt).toBe(126)
+    expect(scan.plan(125)).toEqual({ kind: 'tail', from: 500n }) // a low row does not take it back
+    expect(scan.plan(126)).toEqual(front)
+    // As long as it is full it goes on there at once: the rows before it are gone or in hand.
+    scan.found(found(front, 126, 130, [91n, 95n], true))
+    expect(scan.plan(130)).toEqual(front)
+  })
 })
 
 test('the agenda names the earliest time, and forgets those that have passed', () => {

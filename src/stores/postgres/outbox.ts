@@ -138,7 +138,7 @@ async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise
   const token = tokenUuid(request.token)
   const from = (request.fromPosition ?? 0n).toString()
   const { exceptDestinations = [], exceptKeys = [] } = request
-  const values = [request.limit, request.claimMs, token, from, CLAIM_BYTES]
+  const values = [request.limit, request.claimMs, token, from, CLAIM_BYTES, request.reach ?? null]
   const except = exceptDestinations.length + exceptKeys.length > 0
   const { rows } = await ports.own.run<MessageRow>(
     'claiming messages',

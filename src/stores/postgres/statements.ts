@@ -37,8 +37,8 @@ const columns = (alias: string): string =>
 const destination = (alias: string): string => `${alias}.transport || '/' || ${alias}.kind || '/' || ${alias}.name`
 
 /**
- * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 most bytes; and for the form with exceptions $6 destinations and
- * $7 keys to leave alone. They are two forms because a plan that is kept would test every row against lists that are nearly always empty.
+ * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 most bytes, $6 most due rows to look at; and for the form with exceptions $7 destinations and
+ * $8 keys to leave alone. They are two forms because a plan that is kept would test every row against lists that are nearly always empty.
  *
  * `c` takes due rows in position order. Its head test (the first open row of the key is due and may
  * go) keeps rows that cannot go out of the window. `g` finds for every key the first earlier row
@@ -50,13 +50,18 @@ with c as materialized (
   select o.position, o.key, octet_length(o.body) as bytes, o.key is null or o.position = h.position as first
   from ${S}.outbox o
   left join lateral (
-    select h.position, h.visible_at${except ? `, ${destination('h')} = any ($6::text[]) as closed` : ''}
+    select h.position, h.visible_at${except ? `, ${destination('h')} = any ($7::text[]) as closed` : ''}
     from ${S}.outbox h where h.key = o.key order by h.position limit 1
   ) h on true
   where ${intact}
     and o.position >= $4::bigint
+    and o.position < coalesce((
+      select f.position from ${S}.outbox f
+      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp()
+      order by f.position offset $6::integer limit 1
+    ), 9223372036854775807)
     and o.visible_at <= statement_timestamp()
-    ${except ? `and not ${destination('o')} = any ($6::text[]) and (o.key is null or o.key <> all ($7::text[]))` : ''}
+    ${except ? `and not ${destination('o')} = any ($7::text[]) and (o.key is null or o.key <> all ($8::text[]))` : ''}
     and (o.key is null or (h.visible_at <= statement_timestamp()${except ? ' and not h.closed' : ''}))
   order by o.position limit $1::integer
   for update of o skip locked

@@ -80,6 +80,7 @@ function expressRule(handle: Handle): (message: OutgoingMessage) => boolean {
 function claimRows(handle: Handle, request: ClaimRequest, now: number): ClaimedMessage[] {
   const rows = handle.all<ClaimedRow>(outboxSql.claim, {
     from: request.fromPosition ?? 0n,
+    reach: request.reach ?? -1,
     now: Math.trunc(now),
     until: Math.ceil(now + request.claimMs),
     except: JSON.stringify(request.exceptDestinations ?? []),

@@ -111,6 +111,12 @@ export const outboxSql = {
       SELECT o.position, o.partition_key
       FROM mersal_outbox o
       WHERE o.position >= :from
+        AND o.position < coalesce((
+          SELECT far.position
+          FROM mersal_outbox far
+          WHERE :reach >= 0 AND far.position >= :from AND far.visible_at <= :now
+          ORDER BY far.position
+          LIMIT 1 OFFSET max(:reach, 0)), 9223372036854775807)
         AND o.visible_at <= :now
         AND (:except = '[]' OR o.transport || '/' || o.kind || '/' || o.name NOT IN (SELECT value FROM json_each(:except)))
         AND (o.partition_key IS NULL OR :exceptKeys = '[]' OR o.partition_key NOT IN (SELECT value FROM json_each(:exceptKeys)))

@@ -55,6 +55,11 @@ with c as materialized (
   where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
     else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
     and o.position >= $4::bigint
+    and o.position < coalesce((
+      select f.position from "mersal".outbox f
+      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp()
+      order by f.position offset $6::integer limit 1
+    ), 9223372036854775807)
     and o.visible_at <= statement_timestamp()
     
     and (o.key is null or (h.visible_at <= statement_timestamp()))
@@ -88,14 +93,19 @@ with c as materialized (
   select o.position, o.key, octet_length(o.body) as bytes, o.key is null or o.position = h.position as first
   from "mersal".outbox o
   left join lateral (
-    select h.position, h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($6::text[]) as closed
+    select h.position, h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($7::text[]) as closed
     from "mersal".outbox h where h.key = o.key order by h.position limit 1
   ) h on true
   where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
     else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
     and o.position >= $4::bigint
+    and o.position < coalesce((
+      select f.position from "mersal".outbox f
+      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp()
+      order by f.position offset $6::integer limit 1
+    ), 9223372036854775807)
     and o.visible_at <= statement_timestamp()
-    and not o.transport || '/' || o.kind || '/' || o.name = any ($6::text[]) and (o.key is null or o.key <> all ($7::text[]))
+    and not o.transport || '/' || o.kind || '/' || o.name = any ($7::text[]) and (o.key is null or o.key <> all ($8::text[]))
     and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))
   order by o.position limit $1::integer
   for update of o skip locked
