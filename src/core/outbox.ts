@@ -69,8 +69,8 @@ export interface ClaimRequest {
   /** Skip rows below this position. Only a saving: order and completeness never depend on it. */
   readonly fromPosition?: bigint
   /**
-   * Look at no more than about so many due rows, free or not. A claim that took fewer than `limit` may then have left free ones
-   * behind them. Only a saving, as `fromPosition`: a storage may look further. Default: at all of them.
+   * Look at no more than about so many due rows that are not excepted, free or not. A claim that took fewer than `limit` may then
+   * have left free ones behind them. Only a saving, as `fromPosition`: a storage may look further. Default: at all of them.
    */
   readonly reach?: number
   /** Keys of destinations (`destinationKey`) whose rows are left alone; they still hold back later rows of their key. */

@@ -25,7 +25,7 @@ function bundler({ onBundle = () => confirmed, onOne = () => confirmed, brokerLi
   const made = new Bundler(
     {
       brokerLimit,
-      together: (work) => work(),
+      together: (_, work) => work(),
       problem: ({ type }) => (type === 'impossible' ? refused : undefined),
       one: ({ type }) => {
         came.push(type)

@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PostgresClient, PostgresStore } from '../../src/postgres.ts'
+import { statements } from '../../src/stores/postgres/statements.ts'
 import { clusterAvailable, privateCluster, type PrivateCluster } from '../postgres/cluster.ts'
 import { claim, sent } from '../postgres/messages.ts'
 import { storeHarness, type StoreHarness } from '../postgres/store-harness.ts'
@@ -66,6 +68,38 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
       }
     }
     expect(Math.max(...sizes)).toBeLessThan(3 * (sizes[0] ?? 0))
+  })
+
+  test('P9: however many rows wait for a key in hand, a look at a stretch of them reads no more pages', { timeout: 120_000 }, async () => {
+    await using harness = await storeHarness(cluster?.url)
+    await using store = await harness.open()
+    const { pool, schema, query } = harness.database
+    const pages = async (reach: number | null): Promise<number> => {
+      const client = await pool.connect()
+      try {
+        await client.query('begin; set local enable_seqscan = off')
+        const values = [500, 15_000, randomUUID(), 0, 1_000_000, reach]
+        const { rows } = await client.query(`explain (analyze, buffers, format json) ${statements(schema).claim}`, values)
+        const [{ Plan: plan }] = rows[0]['QUERY PLAN']
+        return plan['Shared Hit Blocks'] + plan['Shared Read Blocks']
+      } finally {
+        await client.query('rollback')
+        client.release()
+      }
+    }
+    await fill(harness, 1)
+    await query(`update ${schema}.outbox set key = 'k'`)
+    expect(await claim(store)).toHaveLength(1)
+    const read: { stretch: number; everything: number }[] = []
+    for (const count of [1000, 9000]) {
+      await fill(harness, count)
+      await query(`update ${schema}.outbox set key = 'k' where key is null`)
+      await query(`vacuum analyze ${schema}.outbox`)
+      read.push({ stretch: await pages(200), everything: await pages(null) })
+    }
+    const [few, many] = read as [(typeof read)[0], (typeof read)[0]]
+    expect(many.everything).toBeGreaterThan(5 * few.everything)
+    expect(many.stretch).toBeLessThan(1.5 * few.stretch)
   })
 
   test('is left to autovacuum by a role that does not own it, without a word', { timeout: 120_000 }, async () => {

@@ -37,10 +37,10 @@ function claim(database: DatabaseState, request: ClaimRequest): readonly Claimed
   if (request.limit <= 0) return []
   for (const row of database.outbox.rows.from(Number(request.fromPosition ?? 0n))) {
     if (row.visibleAt > now) continue
-    if (reach-- <= 0) break
-    if (row.previous !== undefined && !taken.has(row.previous)) continue
     if (except.size > 0 && except.has(destinationKey(row.message.to))) continue
     if (row.message.partitionKey !== undefined && exceptKeys.has(row.message.partitionKey)) continue
+    if (reach-- <= 0) break
+    if (row.previous !== undefined && !taken.has(row.previous)) continue
     taken.add(row)
     if (taken.size >= request.limit) break
   }

@@ -37,15 +37,18 @@ const columns = (alias: string): string =>
 const destination = (alias: string): string => `${alias}.transport || '/' || ${alias}.kind || '/' || ${alias}.name`
 
 /**
- * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 most bytes, $6 most due rows to look at; and for the form with exceptions $7 destinations and
- * $8 keys to leave alone. They are two forms because a plan that is kept would test every row against lists that are nearly always empty.
+ * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 most bytes, $6 most due rows to look at; and for the form with
+ * exceptions $7 destinations and $8 keys to leave alone. They are two forms because a plan that is kept would test every row against lists that are nearly always empty.
  *
  * `c` takes due rows in position order. Its head test (the first open row of the key is due and may
  * go) keeps rows that cannot go out of the window. `g` finds for every key the first earlier row
  * that is not in `c`; only rows before that gap are claimed. The order per key rests on `g` alone; keys of
  * which `c` holds nothing but the first open row, in the same snapshot, can have no gap and are not looked up.
  */
-const claim = (S: string, except: boolean): string => `
+const claim = (S: string, except: boolean): string => {
+  const mayGo = (row: string): string =>
+    except ? `and not ${destination(row)} = any ($7::text[]) and (${row}.key is null or ${row}.key <> all ($8::text[]))` : ''
+  return `
 with c as materialized (
   select o.position, o.key, octet_length(o.body) as bytes, o.key is null or o.position = h.position as first
   from ${S}.outbox o
@@ -57,11 +60,11 @@ with c as materialized (
     and o.position >= $4::bigint
     and o.position < coalesce((
       select f.position from ${S}.outbox f
-      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp()
+      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp() ${mayGo('f')}
       order by f.position offset $6::integer limit 1
     ), 9223372036854775807)
     and o.visible_at <= statement_timestamp()
-    ${except ? `and not ${destination('o')} = any ($7::text[]) and (o.key is null or o.key <> all ($8::text[]))` : ''}
+    ${mayGo('o')}
     and (o.key is null or (h.visible_at <= statement_timestamp()${except ? ' and not h.closed' : ''}))
   order by o.position limit $1::integer
   for update of o skip locked
@@ -87,6 +90,7 @@ where o.position = any (array(
   where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
 ))
 returning o.position::text, ${columns('o')}`
+}
 
 /** $1 positions, $2 token, $3 reasons, $4 errors, $5 whether the broker may hold it, $6 whether it may be moved although it has a key. */
 const deadMove = (S: string): string => `

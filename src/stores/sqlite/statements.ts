@@ -115,6 +115,8 @@ export const outboxSql = {
           SELECT far.position
           FROM mersal_outbox far
           WHERE :reach >= 0 AND far.position >= :from AND far.visible_at <= :now
+            AND (:except = '[]' OR far.transport || '/' || far.kind || '/' || far.name NOT IN (SELECT value FROM json_each(:except)))
+            AND (far.partition_key IS NULL OR :exceptKeys = '[]' OR far.partition_key NOT IN (SELECT value FROM json_each(:exceptKeys)))
           ORDER BY far.position
           LIMIT 1 OFFSET max(:reach, 0)), 9223372036854775807)
         AND o.visible_at <= :now

@@ -158,6 +158,15 @@ export const claimCases: readonly ContractCase<OutboxHarness>[] = [
     },
   },
   {
+    name: 'the reach of a claim does not count rows of excepted destinations',
+    async run(harness) {
+      await using store = await harness.open()
+      const broken = { transport: 'default', kind: 'topic', name: 'broken' } as const
+      await commit(store, [...[1, 2, 3, 4, 5].map((number) => message(`broken ${number}`, { to: broken })), message('one'), message('two')])
+      assert.deepEqual(labels(await claim(store, { reach: 2, exceptDestinations: ['default/topic/broken'] })), ['one', 'two'])
+    },
+  },
+  {
     name: 'rows of excepted destinations are left alone and hold back later rows of their key',
     async run(harness) {
       await using store = await harness.open()

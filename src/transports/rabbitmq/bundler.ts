@@ -54,7 +54,7 @@ export class Bundler {
   }
 
   publish(messages: readonly OutgoingMessage[], stop: Stop | undefined): readonly Promise<PublishOutcome>[] {
-    return this.#publisher.together(() => this.#bundled(messages, stop))
+    return this.#publisher.together(messages.length, () => this.#bundled(messages, stop))
   }
 
   #bundled(messages: readonly OutgoingMessage[], stop: Stop | undefined): readonly Promise<PublishOutcome>[] {

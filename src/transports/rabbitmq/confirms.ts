@@ -125,9 +125,9 @@ export class ConfirmLane {
     this.#timer ??= setTimeout(() => this.#expire(), this.#timeoutMs)
   }
 
-  /** What `work` writes leaves in one piece. */
-  together<Result>(work: () => Result): Result {
-    return this.#wire.together(work)
+  /** What `work` writes, about `count` messages, leaves in one piece. */
+  together<Result>(count: number, work: () => Result): Result {
+    return this.#wire.together(count, work)
   }
 
   async close(): Promise<void> {

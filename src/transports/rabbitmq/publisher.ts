@@ -78,12 +78,12 @@ export class Publisher {
 
   publish(messages: readonly OutgoingMessage[], { signal }: PublishOptions = {}): readonly Promise<PublishOutcome>[] {
     const stop = stopOn(signal)
-    return this.together(() => messages.map((message) => this.one(message, stop)))
+    return this.together(messages.length, () => messages.map((message) => this.one(message, stop)))
   }
 
-  /** What `work` writes leaves in one piece. */
-  together<Result>(work: () => Result): Result {
-    return this.#lane === undefined ? work() : this.#lane.together(work)
+  /** What `work` writes, about `count` messages, leaves in one piece. */
+  together<Result>(count: number, work: () => Result): Result {
+    return this.#lane === undefined ? work() : this.#lane.together(count, work)
   }
 
   /** Never rejects. Has been written when this returns, if the channel is open. `judge` may make another outcome of it. */

@@ -48,7 +48,8 @@ export class Wire {
   /** The frame with the method is the same for all messages to one place. */
   readonly #methods = new Map<string, Map<string, Buffer>>()
   #places = 0
-  #depth = 0
+  /** Messages that are about to be written together; 0: each by itself. */
+  #expected = 0
   #piece: Buffer | undefined
   #used = 0
 
@@ -74,17 +75,17 @@ export class Wire {
     const piece = this.#room(method.length + bound + content.length + 3 * FRAME_OVERHEAD)
     this.#used = putMessage(piece, this.#used, { method, channel: inside.ch, properties, content })
     inside.pushConfirmCallback(undefined)
-    if (this.#depth === 0) this.flush()
+    if (this.#expected === 0) this.flush()
   }
 
-  /** What `work` writes leaves in one piece. */
-  together<Result>(work: () => Result): Result {
-    this.#depth++
+  /** What `work` writes, about `count` messages, leaves in one piece. */
+  together<Result>(count: number, work: () => Result): Result {
+    this.#expected = count
     try {
       return work()
     } finally {
-      this.#depth--
-      if (this.#depth === 0) this.flush()
+      this.#expected = 0
+      this.flush()
     }
   }
 
@@ -110,7 +111,8 @@ export class Wire {
 
   #room(bytes: number): Buffer {
     if (this.#piece !== undefined && this.#used + bytes > this.#piece.length) this.flush()
-    this.#piece ??= this.#depth === 0 ? Buffer.allocUnsafe(bytes) : Buffer.allocUnsafeSlow(Math.max(PIECE_BYTES, bytes))
+    // As large as needed: a message by itself must not cost a whole piece.
+    this.#piece ??= Buffer.allocUnsafe(Math.max(bytes, Math.min(PIECE_BYTES, bytes * this.#expected)))
     return this.#piece
   }
 

@@ -57,7 +57,7 @@ with c as materialized (
     and o.position >= $4::bigint
     and o.position < coalesce((
       select f.position from "mersal".outbox f
-      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp()
+      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp() 
       order by f.position offset $6::integer limit 1
     ), 9223372036854775807)
     and o.visible_at <= statement_timestamp()
@@ -101,7 +101,7 @@ with c as materialized (
     and o.position >= $4::bigint
     and o.position < coalesce((
       select f.position from "mersal".outbox f
-      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp()
+      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp() and not f.transport || '/' || f.kind || '/' || f.name = any ($7::text[]) and (f.key is null or f.key <> all ($8::text[]))
       order by f.position offset $6::integer limit 1
     ), 9223372036854775807)
     and o.visible_at <= statement_timestamp()
