@@ -43,6 +43,8 @@ const FULL_REST_FACTOR = 9
 const LONGEST_REST_MS = 4000
 /** Looks at the front that found less than they could have taken: at most a quarter of the time. */
 const FRONT_REST_FACTOR = 3
+/** If full scans are as frequent as this, they find soon enough what has become free at the front. */
+const SHORT_REST_MS = 25
 
 export function createScan(): Scan {
   /** Of the last full scan that found something. */
@@ -52,9 +54,12 @@ export function createScan(): Scan {
   let goesOn: Look | undefined
   let [fullWanted, frontWanted, forced] = [false, false, false]
   let [fullFrom, frontFrom] = [0, 0]
+  let shortRest = true
 
   function foundByFull({ startedAt, endedAt, lowest, highest, full }: Found): void {
-    fullFrom = endedAt + Math.min((endedAt - startedAt) * FULL_REST_FACTOR, LONGEST_REST_MS)
+    const restMs = Math.min((endedAt - startedAt) * FULL_REST_FACTOR, LONGEST_REST_MS)
+    fullFrom = endedAt + restMs
+    shortRest = restMs < SHORT_REST_MS
     low = lowest ?? low
     if (!full) return
     fullWanted = true
@@ -93,7 +98,7 @@ export function createScan(): Scan {
     },
     wantFull() {
       fullWanted = true
-      frontWanted = true
+      frontWanted = !shortRest
     },
     forceFull() {
       forced = true

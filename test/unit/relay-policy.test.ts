@@ -125,6 +125,14 @@ describe('where a claim looks', () => {
     scan.found(found(front, 126, 130, [91n, 95n], true))
     expect(scan.plan(130)).toEqual(front)
   })
+
+  test('is everything when full scans are quick: another look in between would only cost', () => {
+    const scan = createScan()
+    scan.found(found(everything, 0, 2, [40n, 500n]))
+    scan.wantFull()
+    expect(scan.nextAt).toBe(20)
+    expect(scan.plan(20)).toEqual(everything)
+  })
 })
 
 test('the agenda names the earliest time, and forgets those that have passed', () => {
