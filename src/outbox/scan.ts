@@ -37,7 +37,7 @@ export interface Found {
 /**
  * Full scans take at most a tenth of the time: after one, nine times its duration goes by; but never more
  * than this, since only they are sure to find the rows of a relay that has died. More than the shortest such time,
- * 1 s, it is only behind 50,000 rows that wait for their keys.
+ * 1 s, it is only behind some 150,000 rows that wait for their keys.
  */
 const FULL_REST_FACTOR = 9
 const LONGEST_REST_MS = 4000
