@@ -92,7 +92,8 @@ function published(channel: AmqpChannel): void {
 /** The channel of each wire, known from its first message on. */
 const channels = new WeakMap<Wire, AmqpChannel>()
 let writing: AmqpChannel | undefined
-const { write } = Wire.prototype
+type Write = (this: Wire, ...given: Parameters<Wire['write']>) => void
+const { write } = Wire.prototype as { readonly write: Write }
 
 /** What has been written on it so far is with the broker. */
 function hereOn(wire: Wire, moment: string): void {
@@ -102,7 +103,7 @@ function hereOn(wire: Wire, moment: string): void {
   here(known, moment)
 }
 
-const writeOne: Wire['write'] = function (this: Wire, place, content, properties) {
+const writeOne: Write = function (place, content, properties) {
   const move = moveOf(place.exchange, place.routingKey)
   const name = move === undefined ? 'publish' : `move(${move})`
   if (move !== undefined) moved.set(properties.messageId ?? '', move)
@@ -118,9 +119,13 @@ const writeOne: Wire['write'] = function (this: Wire, place, content, properties
   else hereOn(this, `${name}:written`)
 }
 
+function seen(on: AmqpChannel): void {
+  writing = on
+}
+
 const channel: ChannelPrototype = {
   pushConfirmCallback(callback) {
-    writing = this
+    seen(this)
     original.pushConfirmCallback.call(this, callback)
   },
   emit(name, ...given) {

@@ -29,9 +29,11 @@ const MOST_PLACES = 1000
 
 /** Undefined if this client is built in another way, or if somebody watches its `publish`, as OpenTelemetry does: then that writes. */
 function insideOf(channel: ConfirmChannel): Inside | undefined {
-  if ('__wrapped' in channel.publish) return undefined
-  const { ch, connection, pushConfirmCallback: push } = channel as unknown as Partial<Inside>
-  const known = typeof ch === 'number' && typeof push === 'function' && typeof connection === 'object' && Array.isArray(connection.channels)
+  const { publish } = channel as unknown as { readonly publish: object }
+  if ('__wrapped' in publish) return undefined
+  const { ch, connection } = channel as unknown as Partial<Inside>
+  const keepsRecord = 'pushConfirmCallback' in channel && typeof channel.pushConfirmCallback === 'function'
+  const known = typeof ch === 'number' && keepsRecord && typeof connection === 'object' && Array.isArray(connection.channels)
   return known && typeof connection.channels[ch]?.buffer?.write === 'function' ? (channel as unknown as Inside) : undefined
 }
 
