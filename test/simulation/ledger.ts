@@ -8,6 +8,10 @@ export interface Record {
   committed: boolean
   /** Frames that a relay wrote. */
   publishes: number
+  /** The number of the last of them. */
+  lastPublish?: number
+  /** When it became a dead letter that blocks its key, if the answer left no doubt. */
+  blockedSince?: number
   /** Virtual times at which the broker accepted it, with a number that orders them. */
   readonly accepted: number[]
   refusals: number
