@@ -36,11 +36,10 @@ export interface Found {
 
 /**
  * Full scans take at most a tenth of the time: after one, nine times its duration goes by; but never more
- * than this, since only they are sure to find the rows of a relay that has died. More than the shortest such time,
- * 1 s, it is only behind some 150,000 rows that wait for their keys.
+ * than this, since only they are sure to find the rows of a relay that has died, in 16 s at the most.
  */
 const FULL_REST_FACTOR = 9
-const LONGEST_REST_MS = 4000
+const LONGEST_REST_MS = 1000
 /** Looks at the front that found less than they could have taken: at most a quarter of the time. */
 const FRONT_REST_FACTOR = 3
 /** If full scans are as frequent as this, they find soon enough what has become free at the front. */

@@ -42,7 +42,7 @@ export class Pace {
   }
 }
 
-/** So much may wait in the socket before amqplib holds messages back. Above it they would leave one by one again. */
+/** So much may wait in the socket before amqplib holds messages back. */
 const SOCKET_BYTES = 1024 * 1024
 
 export function opener({ source, heartbeatSeconds, connectTimeoutMs }: RabbitSettings): Connect {

@@ -123,8 +123,11 @@ export class Wire {
     if (known !== undefined) return known
     const made = methodFrame(this.#inside?.ch as number, exchange, routingKey)
     if (made === undefined) return undefined
-    if (++this.#places > MOST_PLACES) this.#methods.clear()
-    if (this.#places > MOST_PLACES) this.#places = 1
+    if (this.#places === MOST_PLACES) {
+      this.#methods.clear()
+      this.#places = 0
+    }
+    this.#places++
     let ofExchange = this.#methods.get(exchange)
     if (ofExchange === undefined) this.#methods.set(exchange, (ofExchange = new Map()))
     ofExchange.set(routingKey, made)
