@@ -124,7 +124,7 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
         if (!owner.alive) return new Promise(() => {})
         if (signal?.aborted === true) return Promise.resolve(gone('given up before it was sent'))
         record.publishes++
-        record.lastPublish = ledger.nextNumber()
+        record.lastPublishAt = ledger.now()
         on.published(record)
         ledger.write(`publish ${id} by ${owner.name}`)
         if (record.nature === 'killer') {

@@ -9,13 +9,19 @@ export interface Ending {
   readonly maxAttempts: number
 }
 
+/** A dead letter that blocks its key. */
+interface Blocker {
+  readonly record: Record
+  readonly diedAt: number
+}
+
 /** The promises that must hold once everything has healed. Each violation begins with its name. */
 export function violationsOf({ ledger, dead, pending, faultFree, maxAttempts }: Ending): string[] {
   const found = [...ledger.violations]
   const deadById = new Map(dead.map((letter) => [letter.id, letter]))
   const committed = [...ledger.records.values()].filter((record) => record.committed)
   committed.sort((left, right) => Number((left.position as bigint) - (right.position as bigint)))
-  const blockedKeys = new Map<string, Record>()
+  const blockedKeys = new Map<string, Blocker>()
   const lastFirst = new Map<string, { readonly first: number; readonly id: string }>()
   let waiting = 0
   for (const record of committed) {
@@ -24,12 +30,12 @@ export function violationsOf({ ledger, dead, pending, faultFree, maxAttempts }: 
     found.push(...judge(record, letter, { faultFree, maxAttempts }))
     if (blocker !== undefined) {
       waiting++
-      if (passed(record, blocker)) found.push(`inversion: ${record.id} passed ${blocker.id}, which blocks its key`)
+      if (passed(record, blocker)) found.push(`inversion: ${record.id} passed ${blocker.record.id}, which blocks its key`)
       continue
     }
     if (letter !== undefined) {
       if (letter.blocksKey && record.key !== undefined) {
-        blockedKeys.set(record.key, record)
+        blockedKeys.set(record.key, { record, diedAt: letter.diedAt })
         waiting++
       }
       continue
@@ -52,10 +58,9 @@ export function violationsOf({ ledger, dead, pending, faultFree, maxAttempts }: 
  * The broker has it without the one that blocks its key, or it was published when that was a dead letter already. If the broker had
  * taken that one before, and only the relay that took over did not know, nothing was passed.
  */
-function passed(record: Record, blocker: Record): boolean {
-  const [first = Infinity] = record.accepted
-  if (first < (blocker.accepted[0] ?? Infinity)) return true
-  return (record.lastPublish ?? 0) > (blocker.blockedSince ?? Infinity)
+function passed({ accepted, lastPublishAt = 0 }: Record, { record: blocker, diedAt }: Blocker): boolean {
+  const [first = Infinity] = accepted
+  return first < (blocker.accepted[0] ?? Infinity) || lastPublishAt > diedAt
 }
 
 function judge(record: Record, letter: DeadLetter | undefined, limits: Pick<Ending, 'faultFree' | 'maxAttempts'>): string[] {

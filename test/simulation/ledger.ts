@@ -8,10 +8,8 @@ export interface Record {
   committed: boolean
   /** Frames that a relay wrote. */
   publishes: number
-  /** The number of the last of them. */
-  lastPublish?: number
-  /** When it became a dead letter that blocks its key, if the answer left no doubt. */
-  blockedSince?: number
+  /** Virtual time of the last of them. */
+  lastPublishAt?: number
   /** Virtual times at which the broker accepted it, with a number that orders them. */
   readonly accepted: number[]
   refusals: number
@@ -31,6 +29,8 @@ export interface Ledger {
   readonly violations: string[]
   write(line: string): void
   nextNumber(): number
+  /** Virtual time. */
+  now(): number
 }
 
 export function createLedger(now: () => number): Ledger {
@@ -42,5 +42,6 @@ export function createLedger(now: () => number): Ledger {
     violations: [],
     write: (line) => trace.push(`${now().toFixed(3)} ${line}`),
     nextNumber: () => ++number,
+    now,
   }
 }

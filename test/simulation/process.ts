@@ -1,4 +1,4 @@
-import type { ClaimedMessage, OutboxStorage, Settlement } from '../../src/core/outbox.ts'
+import type { ClaimedMessage, OutboxStorage } from '../../src/core/outbox.ts'
 import { silentLogger } from '../../src/core/telemetry.ts'
 import type { createRelay as CreateRelay } from '../../src/outbox/relay.ts'
 import type { RelayOptions } from '../../src/outbox/options.ts'
@@ -119,7 +119,6 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
           ledger.write(
             `settle ${settlements.map(({ position, kind }) => `${position} ${kind}`).join(',')} by ${name}, ${result.stale} stale`,
           )
-          if (result.stale === 0) noteBlocks(ledger, settlements)
           return result
         },
         faults.settleFails,
@@ -190,13 +189,5 @@ function watched(relay: Relay, hold: (rows: readonly ClaimedMessage[]) => void):
         },
       }
     },
-  }
-}
-
-function noteBlocks(ledger: Ledger, settlements: readonly Settlement[]): void {
-  for (const settlement of settlements) {
-    if (settlement.kind !== 'dead' || settlement.onDead !== 'block-key') continue
-    const record = [...ledger.records.values()].find(({ position }) => position === settlement.position)
-    if (record?.key !== undefined) record.blockedSince = ledger.nextNumber()
   }
 }
