@@ -4,6 +4,7 @@ export { reject, retryLater } from './pipeline/steer.ts'
 export { runUntilSignal, stopOnSignals, type SignalOptions, type SignalStop } from './app/signals.ts'
 export type { AppState } from './app/lifecycle.ts'
 export type {
+  HandleOptions,
   Handler,
   HandlerContext,
   IdempotencyConfig,
@@ -48,7 +49,7 @@ export type {
   SchemaVersion,
   StoreOperations,
 } from './core/operations.ts'
-export type { MessageTracker, TrackerKey } from './core/tracker.ts'
+export type { MessageTracker, TrackerKey, TrackerKeys } from './core/tracker.ts'
 export type { TransactionContext } from './core/transaction.ts'
 export type { Consumption, Delivery, Disposition, PublishOptions, PublishOutcome, Transport, TransportFeatures } from './core/transport.ts'
 export { jsonSerializer, type Serializer } from './core/serializer.ts'

@@ -36,7 +36,7 @@ export interface Assembly<Tx> {
 /** Puts the parts of an app together; nothing runs yet. */
 export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const ambient = createAmbient<Tx>()
-  const handlers = new Handlers<Tx>()
+  const handlers = new Handlers<Tx>(settings)
   const units = new OpenUnits()
   const queue = settings.sendOnly ? undefined : settings.name
   const routing = { ownQueue: queue, routes: settings.routes, handles: (type: string) => handlers.get(type) !== undefined }

@@ -1,19 +1,34 @@
 import { MersalError } from '../core/errors.ts'
 import type { EventType, MessageType } from '../core/message.ts'
+import { checkNumber, checkOptions } from '../core/options.ts'
 import { printable } from '../lib/text.ts'
 import { checkMessageType } from './messages.ts'
-import type { Handler } from './types.ts'
+import type { HandleOptions, Handler } from './types.ts'
 
 export interface Registration<Tx> {
   readonly type: MessageType
   readonly handler: Handler<unknown, Tx>
+  /** Most messages that share one transaction. */
+  readonly batch: number
+}
+
+/** What the option `batch` depends on. */
+export interface BatchFacts {
+  readonly receive: { readonly concurrency: number }
+  /** Undefined for an app without a database. */
+  readonly unitOfWork: unknown
 }
 
 /** The handlers of one app: at most one per message type. */
 export class Handlers<Tx> {
   readonly #byName = new Map<string, Registration<Tx>>()
+  readonly #facts: BatchFacts
 
-  add(type: MessageType, handler: Handler<never, Tx>): void {
+  constructor(facts: BatchFacts) {
+    this.#facts = facts
+  }
+
+  add(type: MessageType, handler: Handler<never, Tx>, options: HandleOptions): void {
     checkMessageType('handle()', type)
     if (typeof handler !== 'function') {
       throw new MersalError('MERSAL_INVALID_OPTIONS', `handle('${type.name}'): the handler must be a function, got ${typeof handler}`)
@@ -22,7 +37,8 @@ export class Handlers<Tx> {
       const remedy = 'call both functions from one handler, or give the second one an app of its own'
       throw new MersalError('MERSAL_DUPLICATE_HANDLER', `'${printable(type.name)}' has a handler already: ${remedy}`)
     }
-    this.#byName.set(type.name, { type, handler: handler as Handler<unknown, Tx> })
+    const batch = batchOf(`handle('${type.name}')`, options, this.#facts)
+    this.#byName.set(type.name, { type, handler: handler as Handler<unknown, Tx>, batch })
   }
 
   get(name: string): Registration<Tx> | undefined {
@@ -33,4 +49,18 @@ export class Handlers<Tx> {
   events(): readonly EventType<unknown>[] {
     return [...this.#byName.values()].map(({ type }) => type).filter((type): type is EventType<unknown> => type.kind === 'event')
   }
+}
+
+function batchOf(call: string, options: HandleOptions, { receive, unitOfWork }: BatchFacts): number {
+  checkOptions(call, options, ['batch'])
+  const field = `${call}.batch`
+  const batch = checkNumber(field, options.batch, { default: 1, min: 1, max: 10_000 })
+  const remedy =
+    batch > receive.concurrency
+      ? `${batch} is more than the ${receive.concurrency} messages that are in hand at one time: raise receive.concurrency, or lower it`
+      : 'several messages in one transaction need one: give the app a store, or leave it out'
+  if (batch > receive.concurrency || (batch > 1 && unitOfWork === undefined)) {
+    throw new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${remedy}`, { details: { field } })
+  }
+  return batch
 }

@@ -30,20 +30,23 @@ export interface InvokePorts<Tx> {
   readonly looseCall: (cause: Reception<Tx>['delivery']['message']) => SendCall
 }
 
-const ack: Disposition = { kind: 'ack' }
+export const ack: Disposition = { kind: 'ack' }
 
 /** The inside of the incoming pipeline: unit of work, message tracker, handler, flush, commit. */
 export async function invoke<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>): Promise<Disposition> {
   if (ports.runUnit === undefined) await invokeLoose(ports, context)
-  else {
-    await ports.runUnit({
-      cause: context.delivery.message,
-      signal: context.signal,
-      limit: limitOf(ports, context),
-      work: (unit, signal) => handleInUnit(ports, context, unit, signal),
-    })
-  }
+  else await invokeInUnit(ports, ports.runUnit, context)
   return ack
+}
+
+/** One attempt in a unit of its own. */
+export function invokeInUnit<Tx>(ports: InvokePorts<Tx>, runUnit: RunUnit<Tx>, context: Reception<Tx>): Promise<void> {
+  return runUnit({
+    cause: context.delivery.message,
+    signal: context.signal,
+    limit: limitOf(ports, context),
+    work: (unit, signal) => handleInUnit(ports, context, unit, signal),
+  })
 }
 
 /** One attempt inside an open unit: the inbox row first, then the handler. */
@@ -74,19 +77,21 @@ async function invokeLoose<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>): 
   }
 }
 
-interface Call<Tx> {
+export interface Call<Tx> {
   readonly tx: Tx
   readonly duplicate: boolean
   readonly signal: AbortSignal
   readonly call: SendCall
 }
 
-async function callHandler<Tx>(context: Reception<Tx>, { tx, duplicate, signal, call }: Call<Tx>): Promise<void> {
+/** What a handler of this attempt gets, given the transaction. */
+export async function callHandler<Tx>(context: Reception<Tx>, { tx, duplicate, signal, call }: Call<Tx>): Promise<void> {
   const { registration, delivery, attempt, body } = context
   await registration.handler(body, { ...createSender(call), tx, message: delivery.message, attempt, duplicate, signal })
 }
 
-function limitOf<Tx>({ settings }: InvokePorts<Tx>, { registration }: Reception<Tx>): TimeLimit {
+/** The time that one handler may take. */
+export function limitOf<Tx>({ settings }: InvokePorts<Tx>, { registration }: Reception<Tx>): TimeLimit {
   const ms = settings.receive.handlerTimeoutMs
   const text = `the handler of '${registration.type.name}' took longer than ${ms} ms: raise receive.handlerTimeoutMs, or do less at a time`
   return { ms, clock: settings.clock, error: () => new MersalError('MERSAL_HANDLER_TIMEOUT', text) }

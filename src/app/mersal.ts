@@ -7,7 +7,7 @@ import { type AppState, Lifecycle, appStopped } from './lifecycle.ts'
 import { type SendCall, createSender } from './sender.ts'
 import { callName, directCall, foreignCall, unitCall } from './senders.ts'
 import { type Settings, appSettings } from './settings.ts'
-import type { Handler, MersalOptions, SendOptions, Sender } from './types.ts'
+import type { HandleOptions, Handler, MersalOptions, SendOptions, Sender } from './types.ts'
 
 /**
  * An app: a name, an input queue of that name, handlers, and the ways to send.
@@ -55,10 +55,10 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * together) or several apps (each with its own queue, transactions and retries).
    * Throws `MERSAL_DUPLICATE_HANDLER`.
    */
-  handle<Body>(type: MessageType<'command' | 'event', Body>, handler: Handler<NoInfer<Body>, Tx>): void {
+  handle<Body>(type: MessageType<'command' | 'event', Body>, handler: Handler<NoInfer<Body>, Tx>, options: HandleOptions = {}): void {
     if (this.#settings.sendOnly) throw misuse('handle()', 'this app only sends: leave out sendOnly to give it an input queue')
     if (this.state !== 'idle') throw misuse('handle()', 'register every handler before start(), or messages would find none')
-    this.#parts.handlers.add(type, handler)
+    this.#parts.handlers.add(type, handler, options)
   }
 
   /** `Sender.send` in the transaction that the current code runs in; without one `MERSAL_NO_TRANSACTION`. Without an outbox: directly. */

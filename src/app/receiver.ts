@@ -9,8 +9,9 @@ import { compose } from '../pipeline/compose.ts'
 import { decode } from '../pipeline/decode.ts'
 import { withRetries } from '../pipeline/retry.ts'
 import type { Ambient } from './ambient.ts'
+import { Batches } from './batches.ts'
 import type { Handlers } from './handlers.ts'
-import { type InvokePorts, type Reception, invoke } from './invoke.ts'
+import { type InvokePorts, type Reception, ack, invoke } from './invoke.ts'
 import type { Settings } from './settings.ts'
 
 export interface ReceiverPorts<Tx> extends InvokePorts<Tx> {
@@ -30,7 +31,13 @@ export class Receiver<Tx> {
 
   constructor(ports: ReceiverPorts<Tx>) {
     this.#ports = ports
-    this.#run = compose<Reception<Tx>, Disposition>(ports.settings.incoming, (context) => invoke(ports, context))
+    const batches = ports.runUnit === undefined ? undefined : new Batches(ports, ports.runUnit)
+    const inside = async (context: Reception<Tx>): Promise<Disposition> => {
+      if (batches?.takes(context) !== true) return invoke(ports, context)
+      await batches.handle(context)
+      return ack
+    }
+    this.#run = compose<Reception<Tx>, Disposition>(ports.settings.incoming, inside)
     this.#idle.resolve()
   }
 

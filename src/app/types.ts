@@ -47,6 +47,18 @@ export interface HandlerContext<Tx> extends Sender {
 
 export type Handler<Body, Tx> = (body: Body, context: HandlerContext<Tx>) => Promise<void> | void
 
+export interface HandleOptions {
+  /**
+   * Up to so many messages of this type that are in hand at the same time share one transaction: one
+   * inbox statement, the handlers one after the other, one commit. If one fails, all is rolled back
+   * and done again, the failing one apart; so what a handler does outside its transaction may be
+   * repeated more often, and a message is visible to the next handlers before it is committed.
+   * Together they have `receive.handlerTimeoutMs`. At most `receive.concurrency`; the transactions
+   * at one time are `concurrency` / `batch`. Default 1.
+   */
+  readonly batch?: number
+}
+
 /** Configuration of the outbox, for those who do not give a whole `store`. */
 export interface OutboxConfig<Tx> {
   /** Default: the outbox of the store. */

@@ -21,31 +21,41 @@ interface Slot {
 export class Unit<Tx> implements TransactionContext<Tx> {
   readonly tx: Tx
   readonly cause: Envelope | undefined
+  readonly #whole: Unit<Tx> | undefined
   #open = true
   #failure: { readonly what: string; readonly error: unknown } | undefined
   readonly #steps: Step[] = []
   readonly #slots: Slot[] = []
 
-  constructor(tx: Tx, cause: Envelope | undefined) {
+  /** `whole`: the unit that this one is a part of; once that has ended, so has this. */
+  constructor(tx: Tx, cause: Envelope | undefined, whole?: Unit<Tx>) {
     this.tx = tx
     this.cause = cause
+    this.#whole = whole
   }
 
   get open(): boolean {
-    return this.#open
+    return this.#open && this.#whole?.open !== false
   }
 
   /** Takes a message, in the order of the calls. Resolves to its id. */
   add(what: string, capture: () => Promise<OutgoingMessage>): Promise<string> {
-    if (!this.#open) return Promise.reject(unitEnded(what))
+    if (!this.open) return Promise.reject(unitEnded(what))
     const slot: Slot = { message: undefined }
     this.#slots.push(slot)
     return this.#follow(what, async () => {
       const message = await capture()
-      if (!this.#open) throw unitEnded(what)
+      if (!this.open) throw unitEnded(what)
       slot.message = message
       return message.id
     })
+  }
+
+  /** Closes a part of this unit and takes over its messages. Throws what is amiss in the part. */
+  adopt(part: Unit<Tx>): void {
+    const messages = part.close()
+    if (!this.open) throw unitEnded('a handler')
+    for (const message of messages) this.#slots.push({ message })
   }
 
   /** Runs nested work in this unit: if it fails, the whole unit does, even if the failure is caught. */

@@ -194,6 +194,15 @@ function trackerWithPoints<Tx>(inner: MessageTracker<Tx>, at: AtCrashPoint): Par
       await at('C3')
       return outcome
     },
+    ...(inner.trackMany === undefined
+      ? {}
+      : {
+          trackMany: async (tx, keys) => {
+            const outcomes = (await inner.trackMany?.(tx, keys)) ?? []
+            await at('C3')
+            return outcomes
+          },
+        }),
   }
 }
 

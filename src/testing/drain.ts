@@ -39,7 +39,7 @@ function handled(apps: readonly DrainableApp[]): number {
 async function readToEnd(app: DrainableApp, signal: AbortSignal | undefined): Promise<boolean> {
   const { handlers, invoking } = internalsOf<unknown>(app)
   if (invoking.settings.sendOnly) return false
-  if (handlers.get(Probe.name) === undefined) handlers.add(Probe, ({ number }: { readonly number: number }) => waiting.get(number)?.())
+  if (handlers.get(Probe.name) === undefined) handlers.add(Probe, ({ number }: { readonly number: number }) => waiting.get(number)?.(), {})
   signal?.throwIfAborted()
   const number = ++probes
   const arrived = Promise.withResolvers<void>()

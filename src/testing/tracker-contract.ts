@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { isMersalError } from '../core/errors.ts'
 import type { Store } from '../core/store.ts'
+import { trackAll } from '../core/tracker.ts'
 import type { ContractCase, HarnessTime } from './contract.ts'
 import { headStart } from './outbox/harness.ts'
 
@@ -17,6 +18,10 @@ type Answer = 'first' | 'duplicate'
 
 function track(store: TrackerParts, messageId: string, consumer = 'finance'): Promise<Answer> {
   return store.unitOfWork((tx) => store.tracker.track(tx, { consumer, messageId }))
+}
+
+function trackTogether(store: TrackerParts, messageIds: readonly string[], consumer = 'finance'): Promise<readonly Answer[]> {
+  return store.unitOfWork((tx) => trackAll(store.tracker, tx, { consumer, messageIds }))
 }
 
 /** Tracks `m1` in a transaction of `first`, and meanwhile in one of `second`. Returns what the second one was told. */
@@ -114,6 +119,46 @@ export const trackerContract: readonly ContractCase<TrackerHarness>[] = [
     },
   },
   {
+    name: 'several ids at once: one answer for each, in their order, and each is recorded',
+    async run(harness) {
+      await using store = await harness.open()
+      assert.equal(await track(store, 'm2'), 'first')
+      const ids = ['m3', 'm2', 'b"r{a},c\\e', 'null', ' m1 ', 'm1', '\u00e4\u{1f980}']
+      assert.deepEqual(
+        await trackTogether(store, ids),
+        ids.map((id) => (id === 'm2' ? 'duplicate' : 'first')),
+      )
+      assert.deepEqual(
+        await trackTogether(store, ids),
+        ids.map(() => 'duplicate'),
+      )
+      assert.deepEqual(await trackTogether(store, ['m1'], 'mail'), ['first'])
+      for (const id of ids) assert.equal(await track(store, id), 'duplicate', id)
+    },
+  },
+  {
+    name: 'two transactions with the same ids in other orders never wait in a circle, and each id is the first in exactly one',
+    async run(harness) {
+      await using store = await harness.open()
+      await using other = await harness.open()
+      const ids = ['m1', 'm2', 'm3', 'm4', 'm5']
+      const firstOnes = async (parts: TrackerParts, mine: readonly string[]): Promise<readonly string[]> => {
+        const answers = await trackTogether(parts, mine)
+        return mine.filter((_, index) => answers[index] === 'first')
+      }
+      let rivals: Promise<readonly string[]>[] = []
+      // While the one in the middle is held, each has recorded all that it asked for before it.
+      const held = store.unitOfWork(async (tx) => {
+        await store.tracker.track(tx, { consumer: 'finance', messageId: 'm3' })
+        rivals = [firstOnes(other, ids), firstOnes(other, ids.toReversed())]
+        await headStart(Promise.all(rivals))
+        throw new Error('rolled back')
+      })
+      await assert.rejects(held, { message: 'rolled back' })
+      assert.deepEqual((await Promise.all(rivals)).flat().toSorted(), ids)
+    },
+  },
+  {
     name: 'what is no open transaction is refused, and never taken for a duplicate',
     async run(harness) {
       await using store = await harness.open()
@@ -121,6 +166,8 @@ export const trackerContract: readonly ContractCase<TrackerHarness>[] = [
       for (const [index, stranger] of [undefined, {}, tx, ...(harness.strangers ?? [])].entries()) {
         const refused = Promise.resolve().then(() => store.tracker.track(stranger, { consumer: 'finance', messageId: 'm1' }))
         await assert.rejects(refused, (error) => isMersalError(error, 'MERSAL_NOT_A_TRANSACTION'), `stranger number ${index}`)
+        const several = Promise.resolve().then(() => trackAll(store.tracker, stranger, { consumer: 'finance', messageIds: ['m1', 'm2'] }))
+        await assert.rejects(several, (error) => isMersalError(error, 'MERSAL_NOT_A_TRANSACTION'), `several, stranger number ${index}`)
       }
       assert.equal(await track(store, 'm1'), 'first')
     },

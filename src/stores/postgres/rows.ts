@@ -114,7 +114,7 @@ export function encodeMessages(messages: readonly OutgoingMessage[], token: stri
 const SPECIAL = /["\\]/
 
 /** An array of PostgreSQL as text. */
-function textArray(values: readonly (string | null)[]): string {
+export function textArray(values: readonly (string | null)[]): string {
   return `{${values.map((value) => (value === null ? 'NULL' : `"${SPECIAL.test(value) ? value.replaceAll(/["\\]/g, '\\$&') : value}"`)).join(',')}}`
 }
 

@@ -23,6 +23,7 @@ export interface Statements {
   readonly dropPartitions: string
   readonly pruneSent: string
   readonly track: string
+  readonly trackMany: string
   readonly pruneInbox: string
   readonly deadList: string
   readonly deadRetry: string
@@ -177,6 +178,14 @@ delete from ${S}.sent s
 using (select e.tableoid, e.ctid from ${S}.sent e where e.sent_at < clock_timestamp() - $1::float8 * interval '1 millisecond' limit $2::integer) old
 where s.tableoid = old.tableoid and s.ctid = old.ctid`,
     track: `insert into ${S}.inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning consumer, pg_current_xact_id()::text as transaction_id`,
+    // In the order of the ids, so that two of these never wait for each other in a circle.
+    trackMany: `
+with given as materialized (select id, n from unnest($2::text::text[]) with ordinality u(id, n)),
+recorded as (
+  insert into ${S}.inbox (consumer, message_id) select $1::text, id from given order by id on conflict do nothing
+  returning message_id
+)
+select n::text, pg_current_xact_id()::text as transaction_id from given join recorded on message_id = id`,
     pruneInbox: `
 delete from ${S}.inbox i
 using (select e.consumer, e.message_id from ${S}.inbox e

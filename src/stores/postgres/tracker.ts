@@ -3,6 +3,7 @@ import type { Session } from '../../sql/session.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Own } from '../../sql/postgres/pool.ts'
 import { lockClass } from '../../sql/postgres/locks.ts'
+import { textArray } from './rows.ts'
 import type { Statements } from './statements.ts'
 import type { UnitNotes } from './unit-notes.ts'
 
@@ -23,6 +24,17 @@ export function postgresTracker<Tx>({ schema, sql, own, session, notes }: Tracke
         const { rows } = await executor.query(sql.track, [consumer, messageId], { often: true })
         notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, false)
         return rows.length === 1 ? 'first' : 'duplicate'
+      } catch (error) {
+        throw explain(schema, error)
+      }
+    },
+    async trackMany(tx, { consumer, messageIds }) {
+      const executor = session.executor(tx)
+      try {
+        const { rows } = await executor.query(sql.trackMany, [consumer, textArray(messageIds)], { often: true })
+        notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, false)
+        const recorded = new Set(rows.map((row) => Number(row['n'])))
+        return messageIds.map((_, index) => (recorded.has(index + 1) ? 'first' : 'duplicate'))
       } catch (error) {
         throw explain(schema, error)
       }
