@@ -3,6 +3,8 @@ import { cpuSeconds, type Sample } from '../measure.ts'
 import type { BenchServer } from '../servers.ts'
 
 export const CONCURRENCY = 10
+/** Of the candidates whose handler takes several messages in one transaction: four transactions at a time. */
+export const TOGETHER = { concurrency: 100, batch: 25 }
 export const INSERT = 'insert into bench.received (number) values ($1)'
 
 export async function makeReceived(pool: Pool): Promise<void> {

@@ -6,7 +6,7 @@ import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
 import { jsonOf, numberOf, thousandKeys } from '../messages.ts'
 import type { BenchServer } from '../servers.ts'
-import { CONCURRENCY, handled, INSERT, makeReceived } from './handled.ts'
+import { CONCURRENCY, handled, INSERT, makeReceived, TOGETHER } from './handled.ts'
 
 interface Scene {
   readonly postgres: BenchServer
@@ -25,6 +25,7 @@ export function fromPostgres(effort: Effort, postgres: BenchServer): Candidate[]
     candidate('take, write, commit', bare),
     candidate('Mersal, 1,000 keys', mersal(true)),
     candidate('Mersal, no keys', mersal(false)),
+    candidate('Mersal, no keys, up to 25 in each of 4 transactions', mersal(false, TOGETHER)),
   ]
 }
 
@@ -59,7 +60,7 @@ const bare: Prepare = async ({ postgres, pool, count }) => {
   return async () => void (await Promise.all(Array.from({ length: CONCURRENCY }, worker)))
 }
 
-function mersal(keyed: boolean): Prepare {
+function mersal(keyed: boolean, { concurrency, batch } = { concurrency: CONCURRENCY, batch: 1 }): Prepare {
   return async ({ pool, count, stack }) => {
     const queue = 'bench-receive'
     const open = (name: string) =>
@@ -68,7 +69,7 @@ function mersal(keyed: boolean): Prepare {
           name,
           store: postgresStore({ pool, schema: 'bench' }),
           transport: postgresQueue({ pool, schema: 'bench' }),
-          receive: { concurrency: CONCURRENCY },
+          receive: { concurrency },
           routes: { [Happened.name]: queue },
         }),
       )
@@ -79,10 +80,14 @@ function mersal(keyed: boolean): Prepare {
     const app = open(queue)
     const all = Promise.withResolvers<void>()
     let done = 0
-    app.handle(Happened, async ({ n }, { tx }) => {
-      await tx.query(INSERT, [Number(n)])
-      if (++done === count) all.resolve()
-    })
+    app.handle(
+      Happened,
+      async ({ n }, { tx }) => {
+        await tx.query(INSERT, [Number(n)])
+        if (++done === count) all.resolve()
+      },
+      { batch },
+    )
     return async () => {
       await app.start()
       await all.promise

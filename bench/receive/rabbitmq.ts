@@ -9,7 +9,7 @@ import type { Candidate, Sample } from '../measure.ts'
 import { bodyOf, numberOf } from '../messages.ts'
 import { mersalProperties } from '../relays/bare.ts'
 import type { BenchServer } from '../servers.ts'
-import { CONCURRENCY, handled, INSERT, makeReceived } from './handled.ts'
+import { CONCURRENCY, handled, INSERT, makeReceived, TOGETHER } from './handled.ts'
 
 interface Scene {
   readonly pool: Pool
@@ -27,7 +27,8 @@ export function fromRabbit(effort: Effort, postgres: BenchServer, rabbit: BenchS
   return [
     candidate('consumer with a business row', bareConsumer(business)),
     candidate('consumer with an inbox row and a business row', bareConsumer(inboxed)),
-    candidate('Mersal', mersalConsumer),
+    candidate('Mersal', mersalConsumer({ concurrency: CONCURRENCY, batch: 1 })),
+    candidate('Mersal, up to 25 in each of 4 transactions', mersalConsumer(TOGETHER)),
   ]
 }
 
@@ -90,22 +91,28 @@ function bareConsumer(write: Write): Receive {
   }
 }
 
-const mersalConsumer: Receive = async ({ pool, rabbit, queue, count }, stack) => {
-  const all = Promise.withResolvers<void>()
-  const app = stack.use(
-    new Mersal({
-      name: queue,
-      store: postgresStore({ pool, schema: 'bench', migrate: 'check' }),
-      transport: rabbitmq({ url: rabbit.url }),
-      receive: { concurrency: CONCURRENCY },
-    }),
-  )
-  let done = 0
-  app.handle(Happened, async ({ n }, { tx }) => {
-    await tx.query(INSERT, [Number(n)])
-    if (++done === count) all.resolve()
-  })
-  await app.start()
-  await all.promise
-  await app.stop()
+function mersalConsumer({ concurrency, batch }: { concurrency: number; batch: number }): Receive {
+  return async ({ pool, rabbit, queue, count }, stack) => {
+    const all = Promise.withResolvers<void>()
+    const app = stack.use(
+      new Mersal({
+        name: queue,
+        store: postgresStore({ pool, schema: 'bench', migrate: 'check' }),
+        transport: rabbitmq({ url: rabbit.url }),
+        receive: { concurrency },
+      }),
+    )
+    let done = 0
+    app.handle(
+      Happened,
+      async ({ n }, { tx }) => {
+        await tx.query(INSERT, [Number(n)])
+        if (++done === count) all.resolve()
+      },
+      { batch },
+    )
+    await app.start()
+    await all.promise
+    await app.stop()
+  }
 }

@@ -7,7 +7,7 @@ import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
 import { bodyOf, jsonOf, numberOf, thousandKeys } from '../messages.ts'
 import { ownCpu, temporaryFolder } from '../sqlite/folder.ts'
-import { CONCURRENCY, countFaults } from './handled.ts'
+import { CONCURRENCY, countFaults, TOGETHER } from './handled.ts'
 
 /** Makes everything ready in the folder, and returns what handles all messages. Business rows go to `received` in `business.db`. */
 type Prepare = (folder: string, count: number) => Promise<() => Promise<void>>
@@ -18,7 +18,11 @@ const INSERT = 'insert into received (number) values (?)'
 export function fromSqlite(effort: Effort): Candidate[] {
   const count = amount(effort, 20_000, 3000)
   const candidate = (name: string, prepare: Prepare): Candidate => ({ name, run: () => run(count, prepare) })
-  return [candidate('take, write, commit', bare), candidate('Mersal, 1,000 keys', mersal)]
+  return [
+    candidate('take, write, commit', bare),
+    candidate('Mersal, 1,000 keys', mersal()),
+    candidate('Mersal, 1,000 keys, up to 25 in each of 4 transactions', mersal(TOGETHER)),
+  ]
 }
 
 async function run(count: number, prepare: Prepare): Promise<Sample> {
@@ -57,28 +61,34 @@ const bare: Prepare = async (folder, count) => {
   }
 }
 
-const mersal: Prepare = async (folder, count) => {
-  const open = (name: string): Mersal<DatabaseSync> =>
-    new Mersal({
-      name,
-      store: sqlite({ path: join(folder, `${name}.db`) }),
-      transport: sqliteQueue({ path: join(folder, 'queue.db') }),
-      receive: { concurrency: CONCURRENCY },
-      routes: { [Happened.name]: 'business' },
-    })
-  await fill(open, count)
-  const app = open('business')
-  await app.transaction(async (tx) => tx.exec(CREATE))
-  const all = Promise.withResolvers<void>()
-  let done = 0
-  app.handle(Happened, ({ n }, { tx }) => {
-    tx.prepare(INSERT).run(Number(n))
-    if (++done === count) all.resolve()
-  })
-  return async () => {
-    await app.start()
-    await all.promise
-    await app.stop()
+function mersal({ concurrency, batch } = { concurrency: CONCURRENCY, batch: 1 }): Prepare {
+  return async (folder, count) => {
+    const open = (name: string): Mersal<DatabaseSync> =>
+      new Mersal({
+        name,
+        store: sqlite({ path: join(folder, `${name}.db`) }),
+        transport: sqliteQueue({ path: join(folder, 'queue.db') }),
+        receive: { concurrency },
+        routes: { [Happened.name]: 'business' },
+      })
+    await fill(open, count)
+    const app = open('business')
+    await app.transaction(async (tx) => tx.exec(CREATE))
+    const all = Promise.withResolvers<void>()
+    let done = 0
+    app.handle(
+      Happened,
+      ({ n }, { tx }) => {
+        tx.prepare(INSERT).run(Number(n))
+        if (++done === count) all.resolve()
+      },
+      { batch },
+    )
+    return async () => {
+      await app.start()
+      await all.promise
+      await app.stop()
+    }
   }
 }
 

@@ -46,7 +46,7 @@ export class Batches<Tx> {
     const { registration } = context
     let line = this.#lines.get(registration)
     if (line === undefined) this.#lines.set(registration, (line = { waiting: [], running: 0, scheduled: false }))
-    const within = AsyncResource.bind(<Result>(work: () => Result) => work()) as Part<Tx>['within']
+    const within = AsyncResource.bind(<Result>(work: () => Result): Result => work())
     const done = Promise.withResolvers<void>()
     line.waiting.push({ context, within, done })
     this.#schedule(registration, line)
