@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { OutgoingMessage } from '../core/message.ts'
 import type { OutboxStorage } from '../core/outbox.ts'
 import type { Store, UnitOfWork } from '../core/store.ts'
-import type { MessageTracker } from '../core/tracker.ts'
+import { type MessageTracker, trackAll } from '../core/tracker.ts'
 import type { Delivery, Disposition, PublishOutcome, Transport } from '../core/transport.ts'
 
 /**
@@ -194,15 +194,11 @@ function trackerWithPoints<Tx>(inner: MessageTracker<Tx>, at: AtCrashPoint): Par
       await at('C3')
       return outcome
     },
-    ...(inner.trackMany === undefined
-      ? {}
-      : {
-          trackMany: async (tx, keys) => {
-            const outcomes = (await inner.trackMany?.(tx, keys)) ?? []
-            await at('C3')
-            return outcomes
-          },
-        }),
+    trackMany: async (tx, keys) => {
+      const outcomes = await trackAll(inner, tx, keys)
+      await at('C3')
+      return outcomes
+    },
   }
 }
 

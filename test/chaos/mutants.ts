@@ -163,6 +163,11 @@ export const mutants: readonly Mutant[] = [
         from: 'await executor.query(sql.track, [consumer, messageId], { often: true })',
         to: "await own.run('tracking', sql.track, [consumer, messageId])",
       },
+      {
+        file: 'stores/postgres/tracker.ts',
+        from: 'await executor.query(sql.trackMany, [consumer, textArray(messageIds)], { often: true })',
+        to: "await own.run('tracking', sql.trackMany, [consumer, textArray(messageIds)])",
+      },
     ],
     under: quietly(6),
   },

@@ -2,6 +2,7 @@
 import type { OutgoingMessage } from '../../src/core/message.ts'
 import type { OutboxStorage, SavedMessage } from '../../src/core/outbox.ts'
 import type { Store } from '../../src/core/store.ts'
+import { trackAll } from '../../src/core/tracker.ts'
 import type { Delivery, PublishOutcome, Transport } from '../../src/core/transport.ts'
 import { errorText, type Held, type History, now } from './history.ts'
 import { headers } from './plan.ts'
@@ -84,6 +85,11 @@ function notedTracker<Tx>(tracker: Store<Tx>['tracker'], history: History): Stor
       const outcome = await tracker.track(tx, key)
       history.note({ op: 'track', phase: 'ok', id: key.messageId, outcome })
       return outcome
+    },
+    async trackMany(tx, keys) {
+      const outcomes = await trackAll(tracker, tx, keys)
+      outcomes.forEach((outcome, index) => history.note({ op: 'track', phase: 'ok', id: keys.messageIds[index] as string, outcome }))
+      return outcomes
     },
     prune: (options) => tracker.prune(options),
   }

@@ -35,6 +35,8 @@ export interface WorkerPlan {
   readonly asyncCommit: boolean
   /** Whether it relays what it writes itself. */
   readonly express: boolean
+  /** Most messages that a handler takes in one transaction. */
+  readonly batch: number
 }
 
 /** `at`: end or stop at this point, when it is reached next. `quiet`: write nothing more. */

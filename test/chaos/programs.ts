@@ -9,7 +9,7 @@ import type { Build } from './builds.ts'
 import { historyFile, type History } from './history.ts'
 import type { Order, Report, WorkerPlan } from './plan.ts'
 
-export type ProgramPlan = Pick<WorkerPlan, 'name' | 'role' | 'seed' | 'address' | 'asyncCommit' | 'express'>
+export type ProgramPlan = Pick<WorkerPlan, 'name' | 'role' | 'seed' | 'address' | 'asyncCommit' | 'express' | 'batch'>
 
 export interface ProgramOptions {
   readonly plan: ProgramPlan

@@ -120,14 +120,14 @@ async function openBuilds(settings: Settings, planned: readonly Nemesis[], stack
 }
 
 function plans({ seed }: Settings, { address }: AnyPlace): ProgramPlan[] {
-  const common = { address, asyncCommit: false, express: false }
+  const common = { address, asyncCommit: false, express: false, batch: 1 }
   return [
     { ...common, name: 'producer-1', role: 'producer', seed: seed * 10 + 1, express: true },
     { ...common, name: 'producer-2', role: 'producer', seed: seed * 10 + 2, asyncCommit: address.kind === 'postgres' },
     { ...common, name: 'relay-1', role: 'relay', seed },
     { ...common, name: 'relay-2', role: 'relay', seed },
     { ...common, name: 'consumer-1', role: 'consumer', seed, express: true },
-    { ...common, name: 'consumer-2', role: 'consumer', seed },
+    { ...common, name: 'consumer-2', role: 'consumer', seed, batch: 4 },
   ]
 }
 

@@ -54,15 +54,19 @@ const failsFirst = (id: string): boolean => Number.parseInt(id.slice(-2), 16) < 
 function consume<Tx>(app: Mersal<Tx>, desk: Desk<Tx>): void {
   const booked = source.core.event<Body>(topics.booked)
   const billed = source.core.event<Body>(topics.billed)
-  app.handle(booked, async ({ text }, { tx, publish, message, attempt }) => {
-    await desk.effect(tx, message.id, digestOf(text))
-    at('C4')
-    if (attempt === 1 && failsFirst(message.id)) throw new Error('the first delivery of this message fails')
-    if (Number.parseInt(message.id.slice(-4, -2), 16) >= 64) return
-    const key = `bill ${message.id.slice(-1)}`
-    const id = await publish(billed, { text: message.id }, { partitionKey: key })
-    await desk.business(tx, [{ id, topic: topics.billed, key, digest: digestOf(message.id) }])
-  })
+  app.handle(
+    booked,
+    async ({ text }, { tx, publish, message, attempt }) => {
+      await desk.effect(tx, message.id, digestOf(text))
+      at('C4')
+      if (attempt === 1 && failsFirst(message.id)) throw new Error('the first delivery of this message fails')
+      if (Number.parseInt(message.id.slice(-4, -2), 16) >= 64) return
+      const key = `bill ${message.id.slice(-1)}`
+      const id = await publish(billed, { text: message.id }, { partitionKey: key })
+      await desk.business(tx, [{ id, topic: topics.billed, key, digest: digestOf(message.id) }])
+    },
+    { batch: plan.batch },
+  )
 }
 
 async function run<Tx>(desk: Desk<Tx>): Promise<void> {
@@ -74,7 +78,7 @@ async function run<Tx>(desk: Desk<Tx>): Promise<void> {
     sendOnly: !consumer,
     outbox: { relay: { ...relay, express: plan.express }, runRelay: plan.role === 'relay' || plan.express },
     receive: {
-      concurrency: 4,
+      concurrency: Math.max(4, 2 * plan.batch),
       immediateRetries: 0,
       maxDeliveries: 200,
       backoff: { firstMs: 400, longestMs: 400 },

@@ -3,7 +3,7 @@ import { testEveryCrashPoint } from './crash/matrix.ts'
 import { runCrash } from './crash/run.ts'
 
 describe('P1 P2 P4 P5 P6: with the express lane, a killed process loses, invents and repeats nothing', () => {
-  testEveryCrashPoint('express')
+  testEveryCrashPoint({ lane: 'express' })
 })
 
 describe('the same checks notice a bus with a bug', () => {

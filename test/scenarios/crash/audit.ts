@@ -16,6 +16,8 @@ export interface Findings {
   /** Claims that ran out while their owner was alive. */
   readonly lostClaims: number
   readonly students: number
+  /** Most messages that a handler has committed in one transaction; 0 where none may take several. */
+  readonly largestBatch: number
 }
 
 interface Part {
@@ -73,6 +75,7 @@ export function audit(folder: string, killed?: number): Findings {
   return {
     lostClaims: [...lost.values()].reduce((sum, each) => sum + each, 0),
     students: order.size / 2,
+    largestBatch: largestBatch(folder),
     lost: [...order.keys()].filter((each) => !arrived.has(each)).length + [...new Set(effects)].filter((each) => !billed.has(each)).length,
     phantom: [...arrived].filter((each) => !order.has(each)).length + [...billed].filter((each) => !effects.includes(each)).length,
     duplicateEffects: effects.length - new Set(effects).size,
@@ -116,4 +119,9 @@ function counts(values: readonly string[]): Map<string, number> {
   const result = new Map<string, number>()
   for (const value of values) result.set(value, (result.get(value) ?? 0) + 1)
   return result
+}
+
+function largestBatch(folder: string): number {
+  const file = join(folder, files.batches)
+  return existsSync(file) ? Math.max(...readFileSync(file, 'utf8').trim().split('\n').map(Number)) : 0
 }

@@ -13,6 +13,8 @@ export interface WorkerPlan {
   /** The process kills itself when it reaches the point for the n-th time. */
   readonly crash?: { readonly point: CrashPoint; readonly nth: number }
   readonly bug?: Bug
+  /** Most messages that the handler takes in one transaction. */
+  readonly batch?: number
 }
 
 /** Transactions that the producer runs; each has two messages. Every seventh is rolled back. */
@@ -24,5 +26,5 @@ export const keysOf = (number: number): readonly [string, string] => [`a${number
 /** Short, so that the work of a killed process is taken over soon. */
 export const HOLD_MS = 800
 
-export const files = { registrar: 'registrar.db', finance: 'finance.db', broker: 'broker.db', taken: 'taken' } as const
+export const files = { registrar: 'registrar.db', finance: 'finance.db', broker: 'broker.db', taken: 'taken', batches: 'batches' } as const
 export const queues = { finance: 'finance', log: 'log', ledger: 'ledger' } as const

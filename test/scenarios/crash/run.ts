@@ -17,6 +17,8 @@ export interface CrashRun {
   readonly point: CrashPoint
   readonly nth: number
   readonly bug?: Bug
+  /** Most messages that the handler takes in one transaction; default 1. */
+  readonly batch?: number
 }
 
 const worker = fileURLToPath(new URL('worker.ts', import.meta.url))
@@ -104,13 +106,14 @@ class Processes {
   }
 
   #start(role: Role, crash: boolean): ChildProcess {
-    const { lane, point, nth, bug } = this.#run
+    const { lane, point, nth, bug, batch } = this.#run
     const plan: WorkerPlan = {
       role,
       folder: this.#folder,
       lane,
       ...(crash ? { crash: { point, nth } } : {}),
       ...(bug === undefined ? {} : { bug }),
+      ...(batch === undefined ? {} : { batch }),
     }
     const child = spawn(process.execPath, ['--no-warnings', worker, JSON.stringify(plan)], { stdio: ['pipe', 'ignore', 'pipe'] })
     let errors = ''

@@ -1,8 +1,9 @@
 /** One process of the crash matrix: `node worker.ts '<WorkerPlan as JSON>'`. */
 import { appendFileSync } from 'node:fs'
+import { subscribe } from 'node:diagnostics_channel'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { Mersal, event } from '../../../src/index.ts'
+import { type Events, Mersal, event } from '../../../src/index.ts'
 import type { MessageTracker } from '../../../src/core/tracker.ts'
 import type { Store } from '../../../src/core/store.ts'
 import type { Transport } from '../../../src/core/transport.ts'
@@ -108,10 +109,18 @@ async function handleInFinance(): Promise<void> {
   const { store, transport } = open(files.finance)
   const idempotency = plan.bug === 'no inbox' ? { idempotency: { tracker: forgetful } } : {}
   const app = new Mersal({ name: queues.finance, store, transport, outbox: { relay }, receive: { concurrency: 4 }, ...idempotency })
-  app.handle(Registered, async ({ number, part }, { tx, publish }) => {
-    tx.prepare('INSERT INTO effects (number, part) VALUES (?, ?)').run(number, part)
-    at('C4')
-    await publish(Billed, { number, part }, { partitionKey: `bill${number % 2}` })
+  app.handle(
+    Registered,
+    async ({ number, part }, { tx, publish }) => {
+      tx.prepare('INSERT INTO effects (number, part) VALUES (?, ?)').run(number, part)
+      at('C4')
+      await publish(Billed, { number, part }, { partitionKey: `bill${number % 2}` })
+    },
+    { batch: plan.batch ?? 1 },
+  )
+  subscribe('mersal:batch', (event) => {
+    const { messages, outcome } = event as Events['mersal:batch']
+    if (outcome === 'handled') appendFileSync(join(plan.folder, files.batches), `${messages}\n`)
   })
   await app.start()
   await untilTold(() => app.stop())
