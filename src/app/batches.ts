@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import { errorText } from '../core/dead-letter.ts'
 import { isMersalError } from '../core/errors.ts'
+import { nextTurn } from '../lib/turn.ts'
 import type { Registration } from './handlers.ts'
 import { type InvokePorts, type Reception, invokeInUnit } from './invoke.ts'
 import { type Part, type SharedOutcome, runShared } from './shared-unit.ts'
@@ -57,7 +58,7 @@ export class Batches<Tx> {
   #schedule(registration: Registration<Tx>, line: Line<Tx>): void {
     if (line.scheduled || line.waiting.length === 0 || line.running >= this.#mostAtOnce(registration)) return
     line.scheduled = true
-    setImmediate(() => {
+    void nextTurn().then(() => {
       line.scheduled = false
       while (line.waiting.length > 0 && line.running < this.#mostAtOnce(registration)) void this.#begin(registration, line)
     })
