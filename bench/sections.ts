@@ -6,7 +6,7 @@ import type { Effort } from './effort.ts'
 import { idle } from './idle/section.ts'
 import { latency } from './latency/section.ts'
 import { queue } from './queue/section.ts'
-import { receive } from './receive/section.ts'
+import { batches, receive } from './receive/section.ts'
 import { relay } from './relay/section.ts'
 import type { Table } from './report.ts'
 import { scale } from './scale/section.ts'
@@ -25,6 +25,7 @@ const all = {
   sustained,
   churn,
   receive,
+  batches,
   queue,
   scale,
   idle,
@@ -51,6 +52,8 @@ export const introductions: Readonly<Record<keyof typeof all, string>> = {
     'What very many messages leave behind in the table, and what they cost the write-ahead log, beside a plain table with default settings. Writers insert in SQL and pause while 20,000 messages are open.',
   receive:
     'The consumer: one transaction per message, ten at a time. Mersal writes an inbox row besides the business row, and so handles redeliveries once.',
+  batches:
+    'Handlers that let several messages share one transaction (`batch`), beside the candidates of `receive`: each message has its inbox row and its business row all the same.',
   queue: 'The queue in PostgreSQL: a message straight into it, in the transaction of its sender, against outbox and relay.',
   scale: 'More relays, more rows, more or fewer keys.',
   idle: 'One relay process for many databases in which nothing happens: what looking costs.',

@@ -18,14 +18,14 @@ interface Scene {
 /** Makes everything ready, and returns what handles all messages. */
 type Prepare = (scene: Scene) => Promise<() => Promise<void>>
 
-export function fromPostgres(effort: Effort, postgres: BenchServer): Candidate[] {
+export function fromPostgres(effort: Effort, postgres: BenchServer, together: boolean): Candidate[] {
   const count = amount(effort, 20_000, 3000)
   const candidate = (name: string, prepare: Prepare): Candidate => ({ name, run: () => run(postgres, count, prepare) })
   return [
     candidate('take, write, commit', bare),
     candidate('Mersal, 1,000 keys', mersal(true)),
     candidate('Mersal, no keys', mersal(false)),
-    candidate('Mersal, no keys, up to 25 in each of 4 transactions', mersal(false, TOGETHER)),
+    ...(together ? [candidate('Mersal, no keys, up to 25 in each of 4 transactions', mersal(false, TOGETHER))] : []),
   ]
 }
 

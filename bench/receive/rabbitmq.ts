@@ -21,14 +21,14 @@ interface Scene {
 /** Handles the messages of a queue, and resolves when all have been handled. */
 type Receive = (scene: Scene, stack: AsyncDisposableStack) => Promise<void>
 
-export function fromRabbit(effort: Effort, postgres: BenchServer, rabbit: BenchServer): Candidate[] {
+export function fromRabbit(effort: Effort, postgres: BenchServer, rabbit: BenchServer, together: boolean): Candidate[] {
   const count = amount(effort, 20_000, 3000)
   const candidate = (name: string, receive: Receive): Candidate => ({ name, run: () => run({ postgres, rabbit, count }, receive) })
   return [
     candidate('consumer with a business row', bareConsumer(business)),
     candidate('consumer with an inbox row and a business row', bareConsumer(inboxed)),
     candidate('Mersal', mersalConsumer({ concurrency: CONCURRENCY, batch: 1 })),
-    candidate('Mersal, up to 25 in each of 4 transactions', mersalConsumer(TOGETHER)),
+    ...(together ? [candidate('Mersal, up to 25 in each of 4 transactions', mersalConsumer(TOGETHER))] : []),
   ]
 }
 

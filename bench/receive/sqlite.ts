@@ -15,13 +15,13 @@ type Prepare = (folder: string, count: number) => Promise<() => Promise<void>>
 const CREATE = 'create table received (position integer primary key, number integer not null)'
 const INSERT = 'insert into received (number) values (?)'
 
-export function fromSqlite(effort: Effort): Candidate[] {
+export function fromSqlite(effort: Effort, together: boolean): Candidate[] {
   const count = amount(effort, 20_000, 3000)
   const candidate = (name: string, prepare: Prepare): Candidate => ({ name, run: () => run(count, prepare) })
   return [
     candidate('take, write, commit', bare),
     candidate('Mersal, 1,000 keys', mersal()),
-    candidate('Mersal, 1,000 keys, up to 25 in each of 4 transactions', mersal(TOGETHER)),
+    ...(together ? [candidate('Mersal, 1,000 keys, up to 25 in each of 4 transactions', mersal(TOGETHER))] : []),
   ]
 }
 
