@@ -33,7 +33,7 @@ export type {
 } from './core/outbox.ts'
 export type { DeadLetter, DeadLetterBox, DeadReason } from './core/dead-letter.ts'
 export type { IncomingContext, IncomingStep, OutgoingContext, OutgoingStep, Step } from './core/pipeline.ts'
-export type { OutboxAdmin, OutboxStats, Store, UnitOfWork, UnitOptions } from './core/store.ts'
+export type { OutboxAdmin, OutboxStats, SharedUnits, Store, UnitOfWork, UnitOptions } from './core/store.ts'
 export type {
   DestinationOverview,
   Examinable,

@@ -3,9 +3,9 @@ import { errorText } from '../core/dead-letter.ts'
 import { isMersalError } from '../core/errors.ts'
 import { nextTurn } from '../lib/turn.ts'
 import type { Registration } from './handlers.ts'
-import { type InvokePorts, type Reception, invokeInUnit } from './invoke.ts'
-import { type Part, type SharedOutcome, runShared } from './shared-unit.ts'
-import type { RunUnit } from './units.ts'
+import { type Reception, invokeInUnit } from './invoke.ts'
+import { type Handling, type Part, type SharedOutcome, type SharedPorts, runShared, typeOf } from './shared-unit.ts'
+import { undone } from './sharing.ts'
 
 interface Waiting<Tx> extends Part<Tx> {
   readonly done: PromiseWithResolvers<void>
@@ -19,39 +19,70 @@ interface Line<Tx> {
   scheduled: boolean
 }
 
+/** A message whose neighbours fail shares once more; then it is handled alone, so that no run of failures holds it up. */
+const MOST_SHARED_TRIES = 2
+
 /**
  * Handles deliveries of a type whose handler allows it together, in one transaction: whatever is in
- * hand when a transaction is free, up to `batch`; nothing is waited for. If one fails, everything is
- * rolled back and it is taken apart until each has committed, or has failed alone.
+ * hand when a transaction is free, up to `batch`; nothing is waited for. If it fails, everything is
+ * rolled back and each delivery is handled again, at once and beside the others: the one that failed
+ * alone, the others together once more, or alone if nobody knows whose fault it was.
  */
 export class Batches<Tx> {
-  readonly #ports: InvokePorts<Tx>
-  readonly #runUnit: RunUnit<Tx>
+  readonly #ports: SharedPorts<Tx>
   readonly #lines = new Map<Registration<Tx>, Line<Tx>>()
+  #inHand = 0
+  #idle = Promise.withResolvers<void>()
 
-  constructor(ports: InvokePorts<Tx>, runUnit: RunUnit<Tx>) {
+  constructor(ports: SharedPorts<Tx>) {
     this.#ports = ports
-    this.#runUnit = runUnit
+    this.#idle.resolve()
   }
 
   /**
    * Whether this try may share a transaction. Only a first one does: a message that comes again has
    * failed, or was in hand when a process died, and must not take others with it.
    */
-  takes({ registration, attempt }: Reception<Tx>): boolean {
-    return registration.batch > 1 && attempt === 1
+  takes({ registration, attempt, sharing }: Reception<Tx>): boolean {
+    return registration.batch > 1 && attempt === 1 && !sharing.alone
   }
 
-  /** Resolves when the transaction of the delivery has committed; rejects with its own failure. */
-  handle(context: Reception<Tx>): Promise<void> {
-    const { registration } = context
+  /**
+   * Resolves when the transaction of the delivery has committed; rejects with its own failure, or, when
+   * `sharing.again` says so, because it has to be handled again.
+   */
+  async handle(context: Reception<Tx>): Promise<void> {
+    const { registration, signal } = context
+    signal.throwIfAborted()
     let line = this.#lines.get(registration)
     if (line === undefined) this.#lines.set(registration, (line = { waiting: [], running: 0, scheduled: false }))
+    const { waiting } = line
     const within = AsyncResource.bind(<Result>(work: () => Result): Result => work())
-    const done = Promise.withResolvers<void>()
-    line.waiting.push({ context, within, done })
+    const entry: Waiting<Tx> = { context, within, done: Promise.withResolvers<void>() }
+    const leave = (): void => {
+      const place = waiting.indexOf(entry)
+      if (place >= 0) waiting.splice(place, 1)[0]?.done.reject(signal.reason)
+    }
+    signal.addEventListener('abort', leave, { once: true })
+    if (this.#inHand++ === 0) this.#idle = Promise.withResolvers()
+    waiting.push(entry)
     this.#schedule(registration, line)
-    return done.promise
+    try {
+      await entry.done.promise
+    } finally {
+      signal.removeEventListener('abort', leave)
+      if (--this.#inHand === 0) this.#idle.resolve()
+    }
+  }
+
+  /** Resolves when nothing waits and nothing is being handled here. */
+  idle(): Promise<void> {
+    return this.#idle.promise
+  }
+
+  /** Gives up what waits. What is being handled is given up with its unit. */
+  abort(reason: Error): void {
+    for (const { waiting } of this.#lines.values()) for (const { done } of waiting.splice(0)) done.reject(reason)
   }
 
   /** A turn later, so that what comes out of one read of the network is taken together. */
@@ -71,63 +102,87 @@ export class Batches<Tx> {
   async #begin(registration: Registration<Tx>, line: Line<Tx>): Promise<void> {
     const group = takeGroup(line.waiting, registration.batch)
     line.running++
-    await this.#handleGroup(group)
-    line.running--
-    this.#schedule(registration, line)
-  }
-
-  /** Never rejects; settles each of them. */
-  async #handleGroup(all: readonly Waiting<Tx>[]): Promise<void> {
-    const group = all.filter(({ context, done }) => {
-      if (context.signal.aborted) done.reject(context.signal.reason)
-      return !context.signal.aborted
-    })
-    const [first] = group
-    if (first === undefined) return
-    if (group.length === 1) return this.#handleAlone(first)
-    const outcome = await first.within(() => runShared(this.#ports, this.#runUnit, group))
-    if (outcome.failure === undefined) for (const { done } of group) done.resolve()
-    else await this.#takeApart(group, outcome, outcome.failure.error)
-  }
-
-  async #handleAlone({ context, within, done }: Waiting<Tx>): Promise<void> {
     try {
-      await within(() => invokeInUnit(this.#ports, this.#runUnit, context))
-      done.resolve()
+      const [first] = group
+      if (first === undefined) return
+      if (group.length === 1) await first.within(() => invokeInUnit(this.#ports, this.#ports.runUnit, first.context))
+      else await this.#share(first, group)
+      for (const { done } of group) done.resolve()
     } catch (error) {
-      done.reject(error)
+      // Those that have been told already hear nothing of it.
+      for (const { done } of group) done.reject(error)
+    } finally {
+      line.running--
+      this.#schedule(registration, line)
     }
   }
 
-  async #takeApart(group: readonly Waiting<Tx>[], { progress }: SharedOutcome, error: unknown): Promise<void> {
-    this.#say(group, error)
+  async #share(first: Part<Tx>, group: readonly Waiting<Tx>[]): Promise<void> {
+    for (const { context } of group) context.sharing.tries++
+    const outcome = await first.within(() => runShared(this.#ports, group))
+    if (outcome.failure === undefined) return
+    this.#judge(group, outcome, outcome.failure.error)
+    this.#say(group, outcome, outcome.failure.error)
+  }
+
+  #judge(group: readonly Waiting<Tx>[], { progress, over }: SharedOutcome, error: unknown): void {
     switch (progress.stage) {
       case 'opening':
         // No fault of any message: the database is away, or the app is being stopped.
-        for (const { done } of group) done.reject(error)
-        return
+        return rejectAll(group, error)
       case 'handling':
-        await this.#handleGroup(group.slice(0, progress.index))
-        await this.#handleGroup(group.slice(progress.index, progress.index + 1))
-        return this.#handleGroup(group.slice(progress.index + 1))
+        if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT')) return this.#judgeLate(group, progress, error)
+        for (const [index, { context }] of group.entries()) {
+          context.sharing.alone = over || index === progress.index || context.sharing.tries >= MOST_SHARED_TRIES
+          context.sharing.unhandled = over && index > progress.index
+        }
+        return repeatAll(group, error)
       case 'recording':
-      case 'committing': {
-        const half = Math.ceil(group.length / 2)
-        await this.#handleGroup(group.slice(0, half))
-        return this.#handleGroup(group.slice(half))
-      }
+      case 'committing':
+        for (const { context } of group) context.sharing.alone = true
+        return repeatAll(group, error)
       default:
         return progress satisfies never
     }
   }
 
-  #say(group: readonly Waiting<Tx>[], error: unknown): void {
+  /** Their time was up together. It was the fault of the one that was being handled only if nobody came before it. */
+  #judgeLate(group: readonly Waiting<Tx>[], { index, first, ended }: Handling, error: unknown): void {
+    const late = group[index] as Waiting<Tx>
+    for (const { context } of group) context.sharing.alone = true
+    if (first) late.done.reject(error)
+    else late.context.sharing.ghost = this.#atMostItsTime(ended)
+    repeatAll(first ? group.filter((part) => part !== late) : group, error)
+  }
+
+  /** Its handler may go on although it was given up; it should not run twice at the same time. */
+  async #atMostItsTime(ended: Promise<unknown>): Promise<void> {
+    const { clock, receive } = this.#ports.settings
+    const enough = new AbortController()
+    void ended.then(() => enough.abort('ended'))
+    await clock.sleep(receive.handlerTimeoutMs, enough.signal)
+  }
+
+  #say(group: readonly Waiting<Tx>[], { progress, over }: SharedOutcome, error: unknown): void {
     const { logger, name: app } = this.#ports.settings
-    const fields = { app, type: group[0]?.context.registration.type.name, messages: group.length, error: errorText(error) }
-    const text = 'messages that were handled in one transaction are handled again, apart'
-    // A failure of one message is told when it fails alone; that they take too long together is told nowhere else.
-    if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT')) logger.warn(fields, text)
+    const { code } = isMersalError(error) ? error : { code: undefined }
+    const fields = { app, type: typeOf(group), messages: group.length, stage: progress.stage, code, error: errorText(error) }
+    const text = 'a transaction that messages shared was undone'
+    if (over) logger.error(fields, `${text}, since a handler ended it: leave COMMIT and ROLLBACK to the unit`)
+    // A failure of one message is told when it fails alone; these are told nowhere else.
+    else if (code === 'MERSAL_HANDLER_TIMEOUT' || code === 'MERSAL_COMMIT_UNKNOWN') logger.warn(fields, text)
     else logger.debug(fields, text)
+  }
+}
+
+function rejectAll<Tx>(group: readonly Waiting<Tx>[], error: unknown): void {
+  for (const { done } of group) done.reject(error)
+}
+
+function repeatAll<Tx>(group: readonly Waiting<Tx>[], error: unknown): void {
+  for (const { context, done } of group) {
+    context.sharing.again = true
+    done.reject(undone(error))
   }
 }
 

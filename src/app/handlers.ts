@@ -15,8 +15,8 @@ export interface Registration<Tx> {
 /** What the option `batch` depends on. */
 export interface BatchFacts {
   readonly receive: { readonly concurrency: number }
-  /** Undefined for an app without a database. */
-  readonly unitOfWork: unknown
+  /** Undefined where messages cannot share a transaction. */
+  readonly sharing: unknown
 }
 
 /** The handlers of one app: at most one per message type. */
@@ -51,15 +51,15 @@ export class Handlers<Tx> {
   }
 }
 
-function batchOf(call: string, options: HandleOptions, { receive, unitOfWork }: BatchFacts): number {
+function batchOf(call: string, options: HandleOptions, { receive, sharing }: BatchFacts): number {
   checkOptions(call, options, ['batch'])
   const field = `${call}.batch`
   const batch = checkNumber(field, options.batch, { default: 1, min: 1, max: 10_000 })
   const remedy =
     batch > receive.concurrency
       ? `${batch} is more than the ${receive.concurrency} messages that are in hand at one time: raise receive.concurrency, or lower it`
-      : 'several messages in one transaction need one: give the app a store, or leave it out'
-  if (batch > receive.concurrency || (batch > 1 && unitOfWork === undefined)) {
+      : 'messages share transactions of postgres({ pool }), sqlite() and memoryStore() only, not those of another library or of your own unitOfWork: leave it out'
+  if (batch > receive.concurrency || (batch > 1 && sharing === undefined)) {
     throw new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${remedy}`, { details: { field } })
   }
   return batch

@@ -8,6 +8,7 @@ import type { Registration } from './handlers.ts'
 import { type SendCall, createSender } from './sender.ts'
 import { callName } from './senders.ts'
 import type { Settings } from './settings.ts'
+import type { Sharing } from './sharing.ts'
 import { type Unit, unitEnded } from './unit.ts'
 import type { RunUnit } from './units.ts'
 
@@ -16,6 +17,7 @@ export interface Reception<Tx> extends IncomingContext {
   readonly registration: Registration<Tx>
   /** Counts tries over all deliveries, from 1. */
   readonly attempt: number
+  readonly sharing: Sharing
   readonly signal: AbortSignal
   readonly onSkipped: () => void
 }
@@ -53,7 +55,8 @@ export function invokeInUnit<Tx>(ports: InvokePorts<Tx>, runUnit: RunUnit<Tx>, c
 export async function handleInUnit<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
   const { tracker, onDuplicate, name } = ports.settings
   const { message } = context.delivery
-  const known = (await tracker?.track(unit.tx, { consumer: name, messageId: message.id })) === 'duplicate'
+  const recorded = (await tracker?.track(unit.tx, { consumer: name, messageId: message.id })) === 'duplicate'
+  const known = recorded && !context.sharing.unhandled
   if (known && onDuplicate === 'skip') return context.onSkipped()
   await callHandler(context, { tx: unit.tx, duplicate: known, signal, call: ports.unitCall(unit) })
 }

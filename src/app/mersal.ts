@@ -7,6 +7,7 @@ import { type AppState, Lifecycle, appStopped } from './lifecycle.ts'
 import { type SendCall, createSender } from './sender.ts'
 import { callName, directCall, foreignCall, unitCall } from './senders.ts'
 import { type Settings, appSettings } from './settings.ts'
+import { unitEnded } from './unit.ts'
 import type { HandleOptions, Handler, MersalOptions, SendOptions, Sender } from './types.ts'
 
 /**
@@ -110,6 +111,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
       throw new MersalError('MERSAL_NOT_A_TRANSACTION', `within(): expected the handle of an open transaction, got ${String(tx)}`)
     }
     const unit = this.#parts.ambient.getStore()?.unit
+    if (unit?.late === true && unit.tx === tx) return createSender((verb, type) => Promise.reject(unitEnded(callName(verb, type))))
     const ours = unit?.open === true && unit.tx === tx
     const call = ours ? unitCall(this.#parts.senders, unit) : foreignCall(this.#parts.senders, storage, tx, this.#cause())
     return createSender((...given) => this.#guarded(given, call))

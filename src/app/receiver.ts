@@ -4,7 +4,7 @@ import { emit } from '../core/telemetry.ts'
 import type { Delivery, Disposition } from '../core/transport.ts'
 import { isDelay } from '../core/validation.ts'
 import { printable } from '../lib/text.ts'
-import { linkAbort } from '../lib/linked-abort.ts'
+import { abortable, linkAbort } from '../lib/linked-abort.ts'
 import { compose } from '../pipeline/compose.ts'
 import { decode } from '../pipeline/decode.ts'
 import { withRetries } from '../pipeline/retry.ts'
@@ -13,6 +13,7 @@ import { Batches } from './batches.ts'
 import type { Handlers } from './handlers.ts'
 import { type InvokePorts, type Reception, ack, invoke } from './invoke.ts'
 import type { Settings } from './settings.ts'
+import { type Sharing, newSharing } from './sharing.ts'
 
 export interface ReceiverPorts<Tx> extends InvokePorts<Tx> {
   readonly settings: Settings<Tx>
@@ -24,6 +25,7 @@ export interface ReceiverPorts<Tx> extends InvokePorts<Tx> {
 export class Receiver<Tx> {
   readonly #ports: ReceiverPorts<Tx>
   readonly #run: (context: Reception<Tx>) => Promise<Disposition>
+  readonly #batches: Batches<Tx> | undefined
   readonly #forced = new AbortController()
   #inFlight = 0
   #handled = 0
@@ -31,12 +33,15 @@ export class Receiver<Tx> {
 
   constructor(ports: ReceiverPorts<Tx>) {
     this.#ports = ports
-    const batches = ports.runUnit === undefined ? undefined : new Batches(ports, ports.runUnit)
+    const { runUnit } = ports
+    const { sharing } = ports.settings
+    const batches = runUnit === undefined || sharing === undefined ? undefined : new Batches({ ...ports, runUnit, sharing })
     const inside = async (context: Reception<Tx>): Promise<Disposition> => {
       if (batches?.takes(context) !== true) return invoke(ports, context)
       await batches.handle(context)
       return ack
     }
+    this.#batches = batches
     this.#run = compose<Reception<Tx>, Disposition>(ports.settings.incoming, inside)
     this.#idle.resolve()
   }
@@ -52,13 +57,15 @@ export class Receiver<Tx> {
   }
 
   /** Resolves when no delivery is being handled. */
-  idle(): Promise<void> {
-    return this.#idle.promise
+  async idle(): Promise<void> {
+    await this.#idle.promise
+    await this.#batches?.idle()
   }
 
   /** Gives up what is being handled: it is rolled back and goes back to the queue. */
   abort(reason: Error): void {
     this.#forced.abort(reason)
+    this.#batches?.abort(reason)
   }
 
   /** Never throws. Runs outside of whatever transaction the caller is in. */
@@ -91,7 +98,29 @@ export class Receiver<Tx> {
     return disposition
   }
 
+  /** One try; several if it shares its transaction with others which fail. */
   async #attempt(delivery: Delivery, signal: AbortSignal, state: { attempt: number; skipped: boolean }): Promise<Disposition> {
+    const sharing = newSharing()
+    for (;;) {
+      try {
+        const disposition = await this.#handleOnce(delivery, signal, state, sharing)
+        if (!sharing.again) return disposition
+      } catch (error) {
+        if (!sharing.again) throw error
+      }
+      sharing.again = false
+      const { ghost } = sharing
+      if (ghost !== undefined) await abortable(signal, () => ghost)
+    }
+  }
+
+  /** With a body of its own, since a handler may have changed the one before. */
+  async #handleOnce(
+    delivery: Delivery,
+    signal: AbortSignal,
+    state: { attempt: number; skipped: boolean },
+    sharing: Sharing,
+  ): Promise<Disposition> {
     signal.throwIfAborted()
     const { settings, handlers } = this.#ports
     const registration = handlers.get(delivery.message.type)
@@ -102,6 +131,7 @@ export class Receiver<Tx> {
       body: decoded.body,
       registration,
       attempt: state.attempt,
+      sharing,
       signal,
       onSkipped: () => {
         state.skipped = true

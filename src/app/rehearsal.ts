@@ -6,6 +6,7 @@ import { encodeBody } from '../pipeline/body.ts'
 import { decode } from '../pipeline/decode.ts'
 import type { Assembly } from './assembly.ts'
 import { handleInUnit } from './invoke.ts'
+import { newSharing } from './sharing.ts'
 import type { Unit } from './unit.ts'
 
 /** Runs the work in a real unit, with every check that comes before a commit, then rolls back; returns what it would have stored. */
@@ -46,7 +47,15 @@ export async function rehearseHandler<Tx>(
   const decoded = await decode(delivery, registration?.type, parts.invoking.settings.serializer)
   if (decoded.kind === 'reject') throw decoded.error
   if (registration === undefined) throw new MersalError('MERSAL_UNKNOWN_TYPE', `no handler for '${type.name}'`)
-  const context = { delivery, body: decoded.body, registration, attempt: 1, signal: delivery.signal, onSkipped: () => {} }
+  const context = {
+    delivery,
+    body: decoded.body,
+    registration,
+    attempt: 1,
+    sharing: newSharing(),
+    signal: delivery.signal,
+    onSkipped: () => {},
+  }
   return rehearse(parts, (unit, signal) => handleInUnit(parts.invoking, context, unit, signal), delivery)
 }
 

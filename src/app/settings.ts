@@ -3,7 +3,7 @@ import { checkChoice, checkNumber, checkOptions, checkShape } from '../core/opti
 import type { OutboxStorage, Waker } from '../core/outbox.ts'
 import type { IncomingStep, OutgoingStep } from '../core/pipeline.ts'
 import { type Serializer, jsonSerializer } from '../core/serializer.ts'
-import type { Store, UnitOfWork } from '../core/store.ts'
+import type { SharedUnits, Store, UnitOfWork } from '../core/store.ts'
 import { type Logger, silentLogger, stderrLogger } from '../core/telemetry.ts'
 import type { MessageTracker } from '../core/tracker.ts'
 import type { Transport } from '../core/transport.ts'
@@ -25,6 +25,7 @@ export interface Settings<Tx> {
   readonly routes: ReadonlyMap<string, RouteEntry>
   readonly store: Store<Tx> | undefined
   readonly unitOfWork: UnitOfWork<Tx> | undefined
+  readonly sharing: SharedUnits<Tx> | undefined
   readonly storage: OutboxStorage<Tx> | undefined
   readonly tracker: MessageTracker<Tx> | undefined
   readonly onDuplicate: 'skip' | 'flag'
@@ -111,7 +112,7 @@ function transportsOf<Tx>({ transport, bridges }: MersalOptions<Tx>): ReadonlyMa
   return transports
 }
 
-type DatabaseParts<Tx> = Pick<Settings<Tx>, 'store' | 'unitOfWork' | 'storage' | 'relay' | 'runRelay' | 'wakers'>
+type DatabaseParts<Tx> = Pick<Settings<Tx>, 'store' | 'unitOfWork' | 'sharing' | 'storage' | 'relay' | 'runRelay' | 'wakers'>
 
 function databaseParts<Tx>({ store, unitOfWork, outbox = {} }: MersalOptions<Tx>): DatabaseParts<Tx> {
   if (store !== undefined) {
@@ -131,6 +132,7 @@ function databaseParts<Tx>({ store, unitOfWork, outbox = {} }: MersalOptions<Tx>
   return {
     store,
     unitOfWork: unitOfWork ?? store?.unitOfWork,
+    sharing: unitOfWork === undefined ? store?.sharing : undefined,
     storage,
     relay: relaySettings(outbox.relay),
     runRelay: flag('outbox.runRelay', outbox.runRelay, true),

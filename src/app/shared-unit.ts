@@ -1,7 +1,8 @@
-import { emit } from '../core/telemetry.ts'
+import type { SharedUnits } from '../core/store.ts'
 import { MersalError } from '../core/errors.ts'
+import { emit } from '../core/telemetry.ts'
 import { trackAll } from '../core/tracker.ts'
-import { linkAbort } from '../lib/linked-abort.ts'
+import { linkAbortOfAll } from '../lib/linked-abort.ts'
 import { type InvokePorts, type Reception, callHandler, limitOf } from './invoke.ts'
 import { Unit } from './unit.ts'
 import type { RunUnit } from './units.ts'
@@ -9,78 +10,116 @@ import type { RunUnit } from './units.ts'
 /** A delivery in a shared unit. */
 export interface Part<Tx> {
   readonly context: Reception<Tx>
-  /** Runs a function in the asynchronous context in which the delivery came, which may hold the trace of its sender. */
+  /** Runs a function in the asynchronous context in which the delivery came: with the trace, the tenant, whatever a step has put there. */
   readonly within: <Result>(work: () => Result) => Result
 }
 
 /** How far a shared unit has come. */
-export type Progress =
-  | { readonly stage: 'opening' }
-  | { readonly stage: 'recording' }
-  /** `index`: of the delivery whose handler was called last. */
-  | { readonly stage: 'handling'; readonly index: number }
-  | { readonly stage: 'committing' }
+export type Progress = { readonly stage: 'opening' } | { readonly stage: 'recording' } | Handling | { readonly stage: 'committing' }
+
+export interface Handling {
+  readonly stage: 'handling'
+  /** Of the delivery whose handler was called last. */
+  readonly index: number
+  /** No handler had been called before it. */
+  readonly first: boolean
+  /** Its handler; never rejects. */
+  readonly ended: Promise<unknown>
+}
 
 export interface SharedOutcome {
   readonly progress: Progress
+  /** The transaction ended before the unit did. */
+  readonly over: boolean
   /** Undefined: it has committed. */
   readonly failure: { readonly error: unknown } | undefined
 }
 
+export interface SharedPorts<Tx> extends InvokePorts<Tx> {
+  readonly runUnit: RunUnit<Tx>
+  readonly sharing: SharedUnits<Tx>
+}
+
+interface Shared<Tx> {
+  readonly ports: SharedPorts<Tx>
+  readonly parts: readonly Part<Tx>[]
+  readonly skipped: Part<Tx>[]
+  progress: Progress
+  over: boolean
+}
+
 /**
  * Handles several deliveries of one type in one transaction: all inbox rows in one statement, then
- * the handlers, one after the other, then all of their messages and the commit. Never rejects.
+ * the handlers, one after the other, then all of their messages and the commit. It goes on as long
+ * as the transport still holds one of them: of one that it has lost, the inbox will know. Never rejects.
  */
-export async function runShared<Tx>(ports: InvokePorts<Tx>, runUnit: RunUnit<Tx>, parts: readonly Part<Tx>[]): Promise<SharedOutcome> {
-  using link = linkAbort(...parts.map(({ context }) => context.signal))
-  const shared: Shared<Tx> = { ports, parts, progress: { stage: 'opening' }, skipped: [] }
+export async function runShared<Tx>(ports: SharedPorts<Tx>, parts: readonly Part<Tx>[]): Promise<SharedOutcome> {
+  using link = linkAbortOfAll(parts.map(({ context }) => context.signal))
+  const shared: Shared<Tx> = { ports, parts, skipped: [], progress: { stage: 'opening' }, over: false }
   let failure: SharedOutcome['failure']
   try {
-    await runUnit({ signal: link.signal, limit: sharedLimit(ports, parts), work: (unit, signal) => handleAll(shared, unit, signal) })
+    await ports.runUnit({ signal: link.signal, limit: sharedLimit(ports, parts), work: (unit, signal) => handleAll(shared, unit, signal) })
     for (const { context } of shared.skipped) context.onSkipped()
   } catch (error) {
     failure = { error }
   }
   const { name: app } = ports.settings
-  const type = parts[0]?.context.registration.type.name ?? ''
-  emit('mersal:batch', () => ({ app, type, messages: parts.length, outcome: failure === undefined ? 'handled' : 'split' }))
-  return { progress: shared.progress, failure }
+  emit('mersal:batch', () => ({ app, type: typeOf(parts), messages: parts.length, outcome: failure === undefined ? 'handled' : 'undone' }))
+  return { progress: shared.progress, over: shared.over, failure }
 }
 
-interface Shared<Tx> {
-  readonly ports: InvokePorts<Tx>
-  readonly parts: readonly Part<Tx>[]
-  progress: Progress
-  skipped: Part<Tx>[]
+export function typeOf<Tx>(parts: readonly Part<Tx>[]): string {
+  return parts[0]?.context.registration.type.name ?? ''
 }
 
 async function handleAll<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
+  // A store that repeats its work would call the handlers with bodies that they may have changed.
+  if (shared.progress.stage !== 'opening') throw new MersalError('MERSAL_STORE_FAILED', 'a shared transaction is not repeated')
   const { ports, parts } = shared
-  // Anew if the store repeats the work after a rollback.
-  shared.skipped = []
   shared.progress = { stage: 'recording' }
   const known = await knownOnes(ports, unit.tx, parts)
+  const carried = ports.sharing.carry()
+  let first = true
   for (const [index, part] of parts.entries()) {
     signal.throwIfAborted()
-    shared.progress = { stage: 'handling', index }
-    if (known[index] === true && ports.settings.onDuplicate === 'skip') shared.skipped.push(part)
-    else await handlePart(ports, unit, part, { duplicate: known[index] === true, signal })
+    const duplicate = known[index] === true
+    if (duplicate && ports.settings.onDuplicate === 'skip') {
+      shared.skipped.push(part)
+      continue
+    }
+    const running = part.within(() => carried(() => handlePart(ports, unit, part, { duplicate, signal })))
+    shared.progress = { stage: 'handling', index, first, ended: running.catch(() => {}) }
+    first = false
+    await running.catch((error: unknown) => {
+      shared.over = ports.sharing.state(unit.tx) === 'over'
+      throw error
+    })
+    demandOpen(shared, unit.tx)
   }
   shared.progress = { stage: 'committing' }
+}
+
+/** Nobody may go on in a transaction that a handler has ended, or in which a statement has failed. */
+function demandOpen<Tx>(shared: Shared<Tx>, tx: Tx): void {
+  const state = shared.ports.sharing.state(tx)
+  if (state === 'open') return
+  shared.over = state === 'over'
+  const why = shared.over ? 'ended the transaction, or let a failure end it' : 'caught the error of a statement that had failed'
+  throw new MersalError('MERSAL_ROLLED_BACK', `a handler ${why}`)
 }
 
 /** In a unit of its own on the same transaction, so that what it sends carries its message as the cause. */
 async function handlePart<Tx>(
   ports: InvokePorts<Tx>,
   whole: Unit<Tx>,
-  { context, within }: Part<Tx>,
+  { context }: Part<Tx>,
   { duplicate, signal }: { readonly duplicate: boolean; readonly signal: AbortSignal },
 ): Promise<void> {
   const { message } = context.delivery
   const unit = new Unit(whole.tx, message, whole)
   try {
     const call = ports.unitCall(unit)
-    await within(() => ports.ambient.run({ unit, cause: message }, () => callHandler(context, { tx: whole.tx, duplicate, signal, call })))
+    await ports.ambient.run({ unit, cause: message }, () => callHandler(context, { tx: whole.tx, duplicate, signal, call }))
     whole.adopt(unit)
   } finally {
     unit.end()
@@ -96,8 +135,7 @@ async function knownOnes<Tx>({ settings }: InvokePorts<Tx>, tx: Tx, parts: reado
 }
 
 function sharedLimit<Tx>(ports: InvokePorts<Tx>, parts: readonly Part<Tx>[]): ReturnType<typeof limitOf<Tx>> {
-  const context = parts[0]?.context
-  const one = limitOf(ports, context as Reception<Tx>)
-  const text = `${parts.length} messages of '${context?.registration.type.name}' in one transaction took longer than ${one.ms} ms: lower batch in handle(), or raise receive.handlerTimeoutMs`
+  const one = limitOf(ports, parts[0]?.context as Reception<Tx>)
+  const text = `${parts.length} messages of '${typeOf(parts)}' in one transaction took longer than ${one.ms} ms: lower batch in handle(), or raise receive.handlerTimeoutMs`
   return { ...one, error: () => new MersalError('MERSAL_HANDLER_TIMEOUT', text) }
 }

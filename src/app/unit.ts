@@ -38,6 +38,11 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     return this.#open && this.#whole?.open !== false
   }
 
+  /** A part that has ended, while the transaction goes on with others. */
+  get late(): boolean {
+    return !this.#open && this.#whole?.open === true
+  }
+
   /** Takes a message, in the order of the calls. Resolves to its id. */
   add(what: string, capture: () => Promise<OutgoingMessage>): Promise<string> {
     if (!this.open) return Promise.reject(unitEnded(what))

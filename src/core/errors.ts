@@ -20,6 +20,7 @@ export const errorCodes = [
   'MERSAL_APP_STOPPED',
   // committing
   'MERSAL_ROLLED_BACK',
+  'MERSAL_SHARED_UNDONE',
   'MERSAL_COMMIT_UNKNOWN',
   'MERSAL_STORE_CONFLICT',
   'MERSAL_STORE_BUSY',

@@ -37,8 +37,21 @@ export interface Store<Tx> extends AsyncDisposable {
   readonly wakers: readonly Waker[]
   /** For tools of operators. */
   readonly operations?: StoreOperations
+  /** Offers that several messages share one unit of work; without it no handler may take several. */
+  readonly sharing?: SharedUnits<Tx>
   /** Opens the database and brings its tables up to date. Repeating it changes nothing. */
   open(): Promise<void>
+}
+
+/** For a store whose unit of work runs one handler after the other in the same transaction. */
+export interface SharedUnits<Tx> {
+  /** What is known of the transaction without asking the database; `failed`: it can only be rolled back. Asked after each handler. */
+  state(tx: Tx): 'open' | 'failed' | 'over'
+  /**
+   * Called inside the unit: takes what the store has put into the asynchronous context, and gives it to work that
+   * runs in another one. A unit of work that keeps more there, such as a library's current transaction, cannot be shared.
+   */
+  carry(): <Result>(work: () => Result) => Result
 }
 
 /** What operators ask of an outbox. */

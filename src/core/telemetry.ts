@@ -49,8 +49,8 @@ export interface Events {
   'mersal:settle': { readonly app: string; readonly messages: number; readonly stale: number }
   'mersal:dead': { readonly app: string; readonly id: string; readonly to: string; readonly reason: string }
   'mersal:breaker': { readonly app: string; readonly destination: string; readonly state: string }
-  /** Messages were handled in one transaction, or are handled again, apart, since that failed. */
-  'mersal:batch': { readonly app: string; readonly type: string; readonly messages: number; readonly outcome: 'handled' | 'split' }
+  /** Messages were handled in one transaction, or are handled again, since that failed. */
+  'mersal:batch': { readonly app: string; readonly type: string; readonly messages: number; readonly outcome: 'handled' | 'undone' }
   /** A delivery has been handled, skipped or given up. `duration` in milliseconds. */
   'mersal:handle': {
     readonly app: string

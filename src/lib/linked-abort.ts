@@ -27,6 +27,27 @@ export function linkAbort(...signals: readonly (AbortSignal | undefined)[]): Lin
   }
 }
 
+/** Aborts when all of the signals have, with the reason of the last one. */
+export function linkAbortOfAll(signals: readonly AbortSignal[]): LinkedAbort {
+  const controller = new AbortController()
+  let left = signals.length
+  const followed = signals.map((signal) => {
+    const follow = (): void => {
+      if (--left === 0) controller.abort(signal.reason)
+    }
+    if (signal.aborted) follow()
+    else signal.addEventListener('abort', follow, { once: true })
+    return () => signal.removeEventListener('abort', follow)
+  })
+  return {
+    signal: controller.signal,
+    abort: (reason) => controller.abort(reason),
+    [Symbol.dispose]: () => {
+      for (const release of followed) release()
+    },
+  }
+}
+
 /**
  * The result of the work, or a rejection with the signal's reason as soon as it aborts; the work
  * itself goes on, and `onLate` hears of its failure, if any. Work is not begun under an aborted signal.

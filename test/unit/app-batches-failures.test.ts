@@ -1,19 +1,68 @@
 import { describe, expect, test, vi } from 'vitest'
-import { MersalError, type Store, reject } from '../../src/index.ts'
-import type { MemoryTransaction } from '../../src/memory.ts'
+import { type Disposition, Mersal, MersalError, type Store, command, reject } from '../../src/index.ts'
+import { type MemoryTransaction, memoryStore } from '../../src/memory.ts'
 import { manualClock } from '../../src/testing/index.ts'
 import { Placed, acks, around, batchShop, numbers } from './support/batch-shop.ts'
+import { fakeTransport, json } from './support/fake-transport.ts'
 
 describe('a failure costs nobody else anything', () => {
-  test('the message whose handler fails is handled apart, and the others without it', async () => {
+  test('the message whose handler fails is handled alone, and the others together without it', async () => {
     const failure = new Error('no stock')
     const shop = await batchShop({}, (id, { attempt }) => {
       if (id === 3) throw attempt === 1 ? failure : new Error('a later try')
     })
     const outcomes = await shop.placeAll(numbers(5))
     expect(outcomes).toEqual([...acks(2), { kind: 'retry', delayMs: 1000, error: failure }, ...acks(2)])
-    expect(shop.units()).toEqual([[1, 2, 3], [1, 2], [3], [4, 5]])
+    expect(shop.units()).toEqual([[1, 2, 3], [3], [1, 2, 4, 5]])
     expect((await shop.orders()).toSorted()).toEqual([1, 2, 4, 5].map((id) => `order ${id}`))
+    await shop.app.stop()
+  })
+
+  test('after a second failure among them each is handled alone, beside the others', async () => {
+    const shop = await batchShop({}, (id) => {
+      if (id === 2 || id === 4) throw new Error('no stock')
+    })
+    const outcomes = await shop.placeAll(numbers(5))
+    expect(outcomes.map(({ kind }) => kind)).toEqual(['ack', 'retry', 'ack', 'retry', 'ack'])
+    expect(shop.units().map((ids) => ids.length)).toEqual([2, 1, 3, 1, 1, 1, 1])
+    await shop.app.stop()
+  })
+
+  test('a handler that changes its body gets it anew, whole', async () => {
+    const transport = fakeTransport()
+    const Lines = command<{ lines: string[] }>('orders.lines')
+    const seen: string[][] = []
+    const app = new Mersal<MemoryTransaction>({ name: 'lines', store: memoryStore(), transport, logger: false })
+    let broken = true
+    app.handle(
+      Lines,
+      ({ lines }) => {
+        seen.push(lines.splice(0))
+        if (seen.length !== 2 || !broken) return
+        broken = false
+        throw new Error('the second one fails once')
+      },
+      { batch: 3 },
+    )
+    await app.start()
+    const send = (id: string) => transport.deliver('lines', { id, type: Lines.name, body: json({ lines: [id, 'x'] }) })
+    expect(await Promise.all(['a', 'b', 'c'].map(send))).toEqual(acks(3))
+    expect(seen.every((lines) => lines.length === 2)).toBe(true)
+    await app.stop()
+  })
+
+  test('a step that makes something of the undone transaction charges nobody for it', async () => {
+    const swallow = async (_: unknown, next: () => Promise<Disposition>): Promise<Disposition> => {
+      try {
+        return await next()
+      } catch (error) {
+        return { kind: 'retry', delayMs: 5, error: error as Error }
+      }
+    }
+    const shop = await batchShop({ incoming: [{ name: 'swallow', run: swallow }] }, (id) => {
+      if (id === 2) throw new Error('no stock')
+    })
+    expect((await shop.placeAll([1, 2, 3])).map(({ kind }) => kind)).toEqual(['ack', 'retry', 'ack'])
     await shop.app.stop()
   })
 
@@ -52,7 +101,7 @@ describe('a failure costs nobody else anything', () => {
     await shop.app.stop()
   })
 
-  test('a transaction that cannot be committed is halved until the one that spoils it is alone', async () => {
+  test('if only the commit fails, nobody knows whose fault it was, and each is handled alone', async () => {
     let spoiled: () => boolean = () => false
     const failure = new Error('a deferred constraint')
     const change = (store: Store<MemoryTransaction>): Store<MemoryTransaction> => ({
@@ -65,10 +114,10 @@ describe('a failure costs nobody else anything', () => {
         }, options),
     })
     const shop = await batchShop({ change }, () => {})
-    spoiled = () => shop.units().at(-1)?.includes(4) === true
-    const outcomes = await shop.placeAll(numbers(5))
-    expect(outcomes).toEqual([...acks(3), { kind: 'retry', delayMs: 1000, error: failure }, { kind: 'ack' }])
-    expect(shop.units()).toEqual([[1, 2, 3, 4, 5], [1, 2, 3], [4, 5], [4], [5]])
+    spoiled = () => shop.units().some((ids) => ids.includes(4) && (ids.length === 1 || shop.units().length === 1))
+    const outcomes = await shop.placeAll([4, 5])
+    expect(outcomes[0]).toEqual({ kind: 'retry', delayMs: 1000, error: failure })
+    expect(shop.units()).toEqual([[4, 5], [4], [5]])
     await shop.app.stop()
   })
 
@@ -93,48 +142,126 @@ describe('a failure costs nobody else anything', () => {
     await shop.app.stop()
   })
 
-  test('a delivery that the transport has lost is released, and the others are handled', async () => {
+  test('when the transport loses one of them, the others go on, and the inbox knows of it', async () => {
     const lost = new AbortController()
-    const shop = await batchShop({}, (id) => {
-      if (id === 2 && !lost.signal.aborted) lost.abort(new Error('lost'))
-    })
+    const shop = await batchShop(
+      {
+        change: around((unit) => {
+          lost.abort(new Error('lost'))
+          return unit()
+        }),
+      },
+      (_, { signal }) => expect(signal.aborted).toBe(false),
+    )
     const all = [shop.place(1, { signal: lost.signal }), shop.place(2), shop.place(3)]
-    expect(await Promise.all(all)).toEqual([{ kind: 'release' }, ...acks(2)])
-    expect((await shop.orders()).toSorted()).toEqual(['order 2', 'order 3'])
+    expect(await Promise.all(all)).toEqual(acks(3))
+    expect(shop.units()).toEqual([[1, 2, 3]])
+    expect(await shop.place(1, { attempt: 2 })).toEqual({ kind: 'ack' })
+    expect(shop.units()).toEqual([[1, 2, 3]])
     await shop.app.stop()
   })
 
-  test('those that take too long together are handled apart, with a warning that names the remedy', async () => {
+  test('when it loses all of them, they are rolled back and released', async () => {
+    const lost = [new AbortController(), new AbortController()]
+    const shop = await batchShop({}, async () => {
+      for (const each of lost) each.abort(new Error('lost'))
+      await new Promise(() => {})
+    })
+    const all = lost.map(({ signal }, index) => shop.place(index + 1, { signal }))
+    expect(await Promise.all(all)).toEqual([{ kind: 'release' }, { kind: 'release' }])
+    expect(await shop.orders()).toEqual([])
+  })
+
+  test('one that is lost while it waits for its turn is released at once', async () => {
+    const lost = new AbortController()
+    const open = Promise.withResolvers<void>()
+    const shop = await batchShop({ batch: 2, receive: { concurrency: 2 } }, () => open.promise)
+    const first = shop.placeAll([1, 2])
+    await vi.waitFor(() => expect(shop.units()).toHaveLength(1))
+    const third = shop.place(3, { signal: lost.signal })
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    lost.abort(new Error('lost'))
+    expect(await third).toEqual({ kind: 'release' })
+    open.resolve()
+    expect(await first).toEqual(acks(2))
+    await shop.app.stop()
+  })
+
+  test('a logger that throws leaves nobody waiting', async () => {
+    const broken = (): never => {
+      throw new Error('the disk of the log is full')
+    }
+    const logger = { debug: broken, info: () => {}, warn: () => {}, error: () => {} }
+    const shop = await batchShop({ logger }, (id) => {
+      if (id === 2) throw new Error('no stock')
+    })
+    expect((await shop.placeAll([1, 2, 3])).map(({ kind }) => kind)).toEqual(['ack', 'retry', 'ack'])
+    expect(await shop.place(4)).toEqual({ kind: 'ack' })
+    await shop.app.stop()
+  })
+
+  test('what a handler sends after its end is refused in each way, although its transaction goes on', async () => {
+    const refused: unknown[] = []
+    const gone = Promise.withResolvers<void>()
+    const shop = await batchShop({}, async (id, { tx, publish }) => {
+      if (id === 2) return await gone.promise
+      void vi
+        .waitFor(() => expect(shop.units()[0]).toEqual([1, 2]))
+        .then(async () => {
+          for (const late of [publish, shop.app.publish.bind(shop.app), shop.app.within(tx).publish]) {
+            refused.push(await late(Placed, { id }).catch((error: unknown) => error))
+          }
+          gone.resolve()
+        })
+    })
+    expect(await shop.placeAll([1, 2])).toEqual(acks(2))
+    const ended: unknown = expect.objectContaining({ code: 'MERSAL_UNIT_ENDED' })
+    expect(refused).toEqual([ended, ended, ended])
+    expect(await shop.rows()).toEqual([])
+    await shop.app.stop()
+  })
+
+  test('those that take too long together are handled alone, with a warning that names the remedy', async () => {
     const clock = manualClock()
     const warnings: unknown[] = []
     const logger = { debug: () => {}, info: () => {}, error: () => {}, warn: (fields: object) => void warnings.push(fields) }
-    const shop = await batchShop({ clock, logger, receive: { handlerTimeoutMs: 1000 } }, () => clock.sleep(400))
+    let atOnce = 0
+    const shop = await batchShop({ clock, logger, receive: { handlerTimeoutMs: 1000 } }, async (id) => {
+      if (id !== 3) return await clock.sleep(400)
+      expect(++atOnce).toBe(1)
+      await clock.sleep(400)
+      atOnce--
+    })
     const all = shop.placeAll([1, 2, 3])
     await vi.waitFor(() => expect(shop.units()).toHaveLength(1))
-    // 1,000 ms until they are given up, 800 for the first two, 400 for the third.
-    for (let elapsed = 0; elapsed < 2200; elapsed += 100) await clock.advance(100)
+    // 1,000 ms until they are given up, 200 more until the third has noticed, 400 for it alone.
+    for (let elapsed = 0; elapsed < 1600; elapsed += 100) await clock.advance(100)
     expect(await all).toEqual(acks(3))
-    expect(shop.units()).toEqual([[1, 2, 3], [1, 2], [3]])
-    expect(warnings).toEqual([{ app: 'shop', type: 'orders.place', messages: 3, error: expect.stringContaining('lower batch') as string }])
+    expect(shop.units()).toEqual([[1, 2, 3], [1], [2], [3]])
+    expect(warnings).toEqual([expect.objectContaining({ messages: 3, error: expect.stringContaining('lower batch') as string })])
     await shop.app.stop()
   })
 
-  test('a handler that goes on after its time is up writes and sends nothing any more', async () => {
+  test('one that takes all the time by itself has failed as it would have alone, and is not called again at once', async () => {
     const clock = manualClock()
-    const goOn = Promise.withResolvers<void>()
     const late = Promise.withResolvers<unknown>()
+    const goOn = Promise.withResolvers<void>()
     let calls = 0
-    const shop = await batchShop({ clock, receive: { handlerTimeoutMs: 1000 } }, async (id, { publish }) => {
-      if (id !== 2 || ++calls > 1) return
+    const shop = await batchShop({ clock, receive: { handlerTimeoutMs: 1000, immediateRetries: 3 } }, async (id, { publish }) => {
+      if (id !== 1) return
+      calls++
       await goOn.promise
       await publish(Placed, { id }).catch(late.resolve)
     })
     const all = shop.placeAll([1, 2])
     await vi.waitFor(() => expect(calls).toBe(1))
     await clock.advance(1000)
-    expect(await all).toEqual(acks(2))
+    const [first, second] = await all
+    expect(first).toMatchObject({ kind: 'retry', error: { code: 'MERSAL_HANDLER_TIMEOUT' } })
+    expect(second).toEqual({ kind: 'ack' })
     goOn.resolve()
     expect(await late.promise).toMatchObject({ code: 'MERSAL_UNIT_ENDED' })
+    expect(calls).toBe(1)
     expect(await shop.rows()).toEqual([])
     await shop.app.stop()
   })

@@ -194,7 +194,7 @@ describe('the option is checked', () => {
 
   test('without a database there is no transaction to share', () => {
     const loose = new Mersal({ name: 'tiny', transport: fakeTransport(), logger: false })
-    expect(() => loose.handle(Place, () => {}, { batch: 2 })).toThrow(/give the app a store/)
+    expect(() => loose.handle(Place, () => {}, { batch: 2 })).toThrow(/messages share transactions of postgres/)
     loose.handle(Place, () => {}, { batch: 1 })
   })
 })

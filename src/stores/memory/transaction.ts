@@ -58,6 +58,11 @@ export function openTransaction(database: DatabaseState, tx: unknown): Transacti
   return state
 }
 
+/** Whether this is the handle of a transaction that goes on. */
+export function isOpen(tx: MemoryTransaction): boolean {
+  return states.get(tx)?.open === true
+}
+
 export function assertOpen(state: TransactionState): void {
   if (state.open) return
   throw new MersalError(

@@ -30,6 +30,14 @@ export function clientSession(
   return { name: 'pg', executor: (tx) => clientExecutor(tx, settings.prepares()), unitOfWork: unitOfWork(pool, settings) }
 }
 
+const states = { T: 'open', E: 'failed', I: 'over' } as const
+
+/** What the client knows of its transaction. One whose connection is lost can only be rolled back. */
+export function transactionState(tx: unknown): 'open' | 'failed' | 'over' {
+  const status = (tx as PostgresClient).getTransactionStatus()
+  return status === null ? 'failed' : states[status]
+}
+
 function clientExecutor(tx: PostgresClient, prepares: boolean): SqlExecutor {
   const status = typeof tx?.getTransactionStatus === 'function' ? tx.getTransactionStatus() : undefined
   if (status !== 'T' && status !== 'E') {

@@ -5,7 +5,7 @@ import { sharesConnections } from '../../sql/postgres/pooler.ts'
 import type { Session } from '../../sql/session.ts'
 import { postgresAdmin } from './admin.ts'
 import type { PostgresClient } from '../../sql/postgres/client.ts'
-import { clientSession } from './client-session.ts'
+import { clientSession, transactionState } from './client-session.ts'
 import { listen } from '../../sql/postgres/listen.ts'
 import { migrate } from '../../sql/postgres/migrate.ts'
 import { notifier } from '../../sql/postgres/notifier.ts'
@@ -84,6 +84,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   return {
     name: 'postgres',
     unitOfWork: ringing(session.unitOfWork ?? noUnits(session), notes, () => bell.notify()),
+    ...(options.session === undefined ? { sharing: { state: transactionState, carry: () => (work) => work() } } : {}),
     outbox: postgresOutbox({ ...ports, vacuum, keepSentMs: settings.keepSentMs }),
     tracker: postgresTracker(ports),
     admin: postgresAdmin(own, sql, () => bell.notify()),

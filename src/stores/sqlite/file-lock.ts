@@ -35,6 +35,12 @@ export function outsideUnits<Result>(task: () => Result): Result {
   return current.run([], task)
 }
 
+/** Takes the record of the units that the current code runs in to work in another asynchronous context. */
+export function carryUnits(): <Result>(work: () => Result) => Result {
+  const turns = current.getStore() ?? []
+  return (work) => current.run(turns, work)
+}
+
 /** SQLite answers at once, so a chain of transactions would never let timers and sockets have their turn. In milliseconds. */
 const LONGEST_CHAIN_MS = 10
 

@@ -3,7 +3,8 @@ import { checkNumber } from '../../core/options.ts'
 import type { Store } from '../../core/store.ts'
 import { sqliteAdmin } from './admin.ts'
 import { Connection } from './connection.ts'
-import type { SqliteDatabase } from './database.ts'
+import { handleOf, type SqliteDatabase } from './database.ts'
+import { carryUnits } from './file-lock.ts'
 import { sqliteOperations } from './operations.ts'
 import { connectionSettings, type SqliteConnectionOptions, type SqliteHandle, type SqlitePath } from './options.ts'
 import { sqliteOutbox } from './outbox.ts'
@@ -32,6 +33,7 @@ export function sqlite(options: SqliteStoreOptions & (SqlitePath | SqliteHandle<
   const store: Store<SqliteDatabase> = {
     name: 'sqlite',
     unitOfWork: (work, options) => connection.unit(work, options),
+    sharing: { state: (tx) => (handleOf(tx).inTransaction ? 'open' : 'over'), carry: carryUnits },
     outbox: sqliteOutbox(connection, keepSentMs),
     tracker: sqliteTracker(connection),
     admin: sqliteAdmin(connection),

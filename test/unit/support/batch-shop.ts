@@ -46,6 +46,7 @@ export async function batchShop(
   return {
     app,
     store,
+    transport,
     place,
     placeAll: (ids: readonly number[]) => Promise.all(ids.map((id) => place(id))),
     units: () => [...units.values()],
