@@ -121,8 +121,30 @@ export class Batches<Tx> {
     for (const { context } of group) context.sharing.tries++
     const outcome = await first.within(() => runShared(this.#ports, group))
     if (outcome.failure === undefined) return
+    if (outcome.over && outcome.progress.stage === 'handling') await this.#forget(group.slice(outcome.progress.index + 1))
     this.#judge(group, outcome, outcome.failure.error)
     this.#say(group, outcome, outcome.failure.error)
+  }
+
+  /**
+   * If a handler has committed by itself, the inbox holds records of messages whose turn had not come, and which would
+   * be taken for handled. Rejects if they cannot be removed.
+   */
+  async #forget(unhandled: readonly Waiting<Tx>[]): Promise<void> {
+    const { settings, runUnit } = this.#ports
+    const { many } = settings.tracker ?? {}
+    if (many === undefined || unhandled.length === 0) return
+    const messageIds = unhandled.map(({ context }) => context.delivery.message.id)
+    try {
+      await runUnit({ work: (unit) => many.forget(unit.tx, { consumer: settings.name, messageIds }) })
+    } catch (error) {
+      const fields = { app: settings.name, messageIds, error: errorText(error) }
+      settings.logger.error(
+        fields,
+        'a handler has committed the transaction that it shared, and messages that were not handled cannot be taken out of the inbox',
+      )
+      throw error
+    }
   }
 
   #judge(group: readonly Waiting<Tx>[], { progress, over }: SharedOutcome, error: unknown): void {
@@ -134,7 +156,6 @@ export class Batches<Tx> {
         if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT')) return this.#judgeLate(group, progress, error)
         for (const [index, { context }] of group.entries()) {
           context.sharing.alone = over || index === progress.index || context.sharing.tries >= MOST_SHARED_TRIES
-          context.sharing.unhandled = over && index > progress.index
         }
         return repeatAll(group, error)
       case 'recording':

@@ -55,8 +55,7 @@ export function invokeInUnit<Tx>(ports: InvokePorts<Tx>, runUnit: RunUnit<Tx>, c
 export async function handleInUnit<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
   const { tracker, onDuplicate, name } = ports.settings
   const { message } = context.delivery
-  const recorded = (await tracker?.track(unit.tx, { consumer: name, messageId: message.id })) === 'duplicate'
-  const known = recorded && !context.sharing.unhandled
+  const known = (await tracker?.track(unit.tx, { consumer: name, messageId: message.id })) === 'duplicate'
   if (known && onDuplicate === 'skip') return context.onSkipped()
   await callHandler(context, { tx: unit.tx, duplicate: known, signal, call: ports.unitCall(unit) })
 }

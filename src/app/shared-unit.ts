@@ -1,7 +1,6 @@
 import type { SharedUnits } from '../core/store.ts'
 import { MersalError } from '../core/errors.ts'
 import { emit } from '../core/telemetry.ts'
-import { trackAll } from '../core/tracker.ts'
 import { linkAbortOfAll } from '../lib/linked-abort.ts'
 import { type InvokePorts, type Reception, callHandler, limitOf } from './invoke.ts'
 import { Unit } from './unit.ts'
@@ -49,8 +48,8 @@ interface Shared<Tx> {
 }
 
 /**
- * Handles several deliveries of one type in one transaction: all inbox rows in one statement, then
- * the handlers, one after the other, then all of their messages and the commit. It goes on as long
+ * Handles several deliveries of one type in one transaction: all inbox rows in one statement where
+ * the tracker can, the handlers one after the other, then all of their messages and the commit. It goes on as long
  * as the transport still holds one of them: of one that it has lost, the inbox will know. Never rejects.
  */
 export async function runShared<Tx>(ports: SharedPorts<Tx>, parts: readonly Part<Tx>[]): Promise<SharedOutcome> {
@@ -77,12 +76,12 @@ async function handleAll<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortSi
   if (shared.progress.stage !== 'opening') throw new MersalError('MERSAL_STORE_FAILED', 'a shared transaction is not repeated')
   const { ports, parts } = shared
   shared.progress = { stage: 'recording' }
-  const known = await knownOnes(ports, unit.tx, parts)
+  const isKnown = await inbox(ports, unit.tx, parts)
   const carried = ports.sharing.carry()
   let first = true
   for (const [index, part] of parts.entries()) {
     signal.throwIfAborted()
-    const duplicate = known[index] === true
+    const duplicate = await isKnown(index)
     if (duplicate && ports.settings.onDuplicate === 'skip') {
       shared.skipped.push(part)
       continue
@@ -126,12 +125,20 @@ async function handlePart<Tx>(
   }
 }
 
-/** Whether each of the messages, no two of which have the same id, has been handled before. */
-async function knownOnes<Tx>({ settings }: InvokePorts<Tx>, tx: Tx, parts: readonly Part<Tx>[]): Promise<readonly boolean[]> {
+/** Whether each of the messages, no two of which have the same id, has been handled before: all at once where the tracker can, else each before its turn. */
+async function inbox<Tx>({ settings }: InvokePorts<Tx>, tx: Tx, parts: readonly Part<Tx>[]): Promise<(index: number) => Promise<boolean>> {
   const { tracker, name: consumer } = settings
-  if (tracker === undefined) return parts.map(() => false)
-  const answers = await trackAll(tracker, tx, { consumer, messageIds: parts.map(({ context }) => context.delivery.message.id) })
-  return answers.map((answer) => answer === 'duplicate')
+  const messageIds = parts.map(({ context }) => context.delivery.message.id)
+  if (tracker === undefined) return () => Promise.resolve(false)
+  if (tracker.many === undefined) {
+    return async (index) => (await tracker.track(tx, { consumer, messageId: messageIds[index] as string })) === 'duplicate'
+  }
+  const answers = await tracker.many.track(tx, { consumer, messageIds })
+  if (answers.length !== messageIds.length) {
+    const text = `the tracker gave ${answers.length} answers for ${messageIds.length} ids: give one for each, in their order`
+    throw new MersalError('MERSAL_STORE_FAILED', text)
+  }
+  return (index) => Promise.resolve(answers[index] === 'duplicate')
 }
 
 function sharedLimit<Tx>(ports: InvokePorts<Tx>, parts: readonly Part<Tx>[]): ReturnType<typeof limitOf<Tx>> {

@@ -8,14 +8,12 @@ export interface Sharing {
   alone: boolean
   /** The last try was undone through no fault of this message: it is handled again at once, and nothing is judged. */
   again: boolean
-  /** A neighbour ended the transaction before this one's turn, perhaps with a COMMIT: a record of the inbox proves nothing. */
-  unhandled: boolean
   /** Resolves when the handler that was given up with the transaction has ended, or has had time enough. */
   ghost: Promise<void> | undefined
 }
 
 export function newSharing(): Sharing {
-  return { tries: 0, alone: false, again: false, unhandled: false, ghost: undefined }
+  return { tries: 0, alone: false, again: false, ghost: undefined }
 }
 
 /** What steps around such a try see. */

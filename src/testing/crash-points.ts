@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { OutgoingMessage } from '../core/message.ts'
 import type { OutboxStorage } from '../core/outbox.ts'
 import type { Store, UnitOfWork } from '../core/store.ts'
-import { type MessageTracker, trackAll } from '../core/tracker.ts'
+import type { ManyTracker, MessageTracker } from '../core/tracker.ts'
 import type { Delivery, Disposition, PublishOutcome, Transport } from '../core/transport.ts'
 
 /**
@@ -194,11 +194,18 @@ function trackerWithPoints<Tx>(inner: MessageTracker<Tx>, at: AtCrashPoint): Par
       await at('C3')
       return outcome
     },
-    trackMany: async (tx, keys) => {
-      const outcomes = await trackAll(inner, tx, keys)
+    ...(inner.many === undefined ? {} : { many: manyWithPoints(inner.many, at) }),
+  }
+}
+
+function manyWithPoints<Tx>(inner: ManyTracker<Tx>, at: AtCrashPoint): ManyTracker<Tx> {
+  return {
+    track: async (tx, keys) => {
+      const outcomes = await inner.track(tx, keys)
       await at('C3')
       return outcomes
     },
+    forget: (tx, keys) => inner.forget(tx, keys),
   }
 }
 

@@ -2,7 +2,7 @@
 import type { OutgoingMessage } from '../../src/core/message.ts'
 import type { OutboxStorage, SavedMessage } from '../../src/core/outbox.ts'
 import type { Store } from '../../src/core/store.ts'
-import { trackAll } from '../../src/core/tracker.ts'
+import type { ManyTracker } from '../../src/core/tracker.ts'
 import type { Delivery, PublishOutcome, Transport } from '../../src/core/transport.ts'
 import { errorText, type Held, type History, now } from './history.ts'
 import { headers } from './plan.ts'
@@ -86,12 +86,19 @@ function notedTracker<Tx>(tracker: Store<Tx>['tracker'], history: History): Stor
       history.note({ op: 'track', phase: 'ok', id: key.messageId, outcome })
       return outcome
     },
-    async trackMany(tx, keys) {
-      const outcomes = await trackAll(tracker, tx, keys)
+    ...(tracker.many === undefined ? {} : { many: notedMany(tracker.many, history) }),
+    prune: (options) => tracker.prune(options),
+  }
+}
+
+function notedMany<Tx>(many: ManyTracker<Tx>, history: History): ManyTracker<Tx> {
+  return {
+    async track(tx, keys) {
+      const outcomes = await many.track(tx, keys)
       outcomes.forEach((outcome, index) => history.note({ op: 'track', phase: 'ok', id: keys.messageIds[index] as string, outcome }))
       return outcomes
     },
-    prune: (options) => tracker.prune(options),
+    forget: (tx, keys) => many.forget(tx, keys),
   }
 }
 

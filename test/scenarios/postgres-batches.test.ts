@@ -27,8 +27,14 @@ async function handleAll(database: TestDatabase, work: Work, { batch = 10, concu
   const placed: number[] = []
   app.handle(Placed, ({ n }) => void placed.push(n))
   const batches: Events['mersal:batch'][] = []
+  const retried: string[] = []
   const hear = (told: unknown): void => void batches.push(told as Events['mersal:batch'])
+  const hearOne = (told: unknown): void => {
+    const { id, outcome } = told as Events['mersal:handle']
+    if (outcome !== 'handled') retried.push(id)
+  }
   subscribe('mersal:batch', hear)
+  subscribe('mersal:handle', hearOne)
   try {
     await app.transaction(async (_, { sendLocal }) => {
       for (let n = 1; n <= COUNT; n++) await sendLocal(Place, { n })
@@ -39,9 +45,10 @@ async function handleAll(database: TestDatabase, work: Work, { batch = 10, concu
   } finally {
     await app.stop()
     unsubscribe('mersal:batch', hear)
+    unsubscribe('mersal:handle', hearOne)
   }
   expect(batches.some(({ messages }) => messages > 1)).toBe(true)
-  return { batches, placed }
+  return { batches, placed, notHandled: new Set(retried).size }
 }
 
 async function tracked({ schema, query }: TestDatabase): Promise<number> {
@@ -70,10 +77,11 @@ describe.skipIf(!(await serverAnswers()))('P4 P8: several messages in one transa
 
   test('one whose statement fails, and which hides that, spoils the transaction for nobody else', async () => {
     await using database = await testDatabase()
-    await handleAll(database, async (n, { tx }, write) => {
+    const { notHandled } = await handleAll(database, async (n, { tx }, write) => {
       await write()
       if (n === 3) await tx.query('select 1 / 0').catch(() => {})
     })
+    expect(notHandled).toBe(1)
     expect((await orders(database)).toSorted()).toEqual(expected(3).toSorted())
   })
 
@@ -82,10 +90,11 @@ describe.skipIf(!(await serverAnswers()))('P4 P8: several messages in one transa
     const { schema } = database
     await database.query(`create table ${schema}.parent (n integer primary key)`)
     await database.query(`create table ${schema}.child (n integer references ${schema}.parent deferrable initially deferred)`)
-    await handleAll(database, async (n, { tx }, write) => {
+    const { notHandled } = await handleAll(database, async (n, { tx }, write) => {
       await write()
       if (n === 7) await tx.query(`insert into ${schema}.child values ($1)`, [n])
     })
+    expect(notHandled).toBe(1)
     expect((await orders(database)).toSorted()).toEqual(expected(7).toSorted())
   })
 
@@ -106,6 +115,21 @@ describe.skipIf(!(await serverAnswers()))('P4 P8: several messages in one transa
     expect(batches.some(({ outcome }) => outcome === 'undone')).toBe(true)
     expect((await orders(database)).toSorted()).toEqual(expected().toSorted())
     expect(await database.query(`select sum(taken)::integer as taken from ${schema}.stock`)).toEqual([{ taken: COUNT }])
+  })
+
+  test('one that commits by itself, against the rules, costs no message behind it its handling', async () => {
+    await using database = await testDatabase()
+    const failed = new Set<number>()
+    await handleAll(database, async (n, { tx }, write) => {
+      if (n === 6 && !failed.has(n)) {
+        failed.add(n)
+        throw new Error('the first try fails')
+      }
+      await write()
+      if (n === 4) await tx.query('commit')
+    })
+    // The fourth and those before it are committed with its COMMIT, and known to the inbox.
+    expect((await orders(database)).toSorted()).toEqual(expected().toSorted())
   })
 
   test('when the connection is cut in the middle, each still has its effect once', async () => {

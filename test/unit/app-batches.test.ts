@@ -133,34 +133,27 @@ describe('P4: effectively once, in a shared transaction', () => {
     await shop.app.stop()
   })
 
-  test('a tracker that cannot record several at once is asked one by one', async () => {
-    const asked: string[] = []
-    const shop = await batchShop(
-      {
-        change: (store) => ({
-          ...store,
-          tracker: {
-            prune: (options) => store.tracker.prune(options),
-            track: (tx, key) => {
-              asked.push(key.messageId)
-              return store.tracker.track(tx, key)
-            },
-          },
-        }),
+  test('a tracker that cannot record several at once is asked one by one, each before its handler', async () => {
+    const told: string[] = []
+    const change = (store: Store<MemoryTransaction>): Store<MemoryTransaction> => ({
+      ...store,
+      tracker: {
+        prune: (options) => store.tracker.prune(options),
+        track: (tx, key) => {
+          told.push(key.messageId)
+          return store.tracker.track(tx, key)
+        },
       },
-      () => {},
-    )
+    })
+    const shop = await batchShop({ change }, (id) => void told.push(`handler ${id}`))
     await shop.placeAll([2, 1])
-    expect(asked).toEqual(['m1', 'm2'])
-    expect(shop.units()).toEqual([[2, 1]])
+    expect(told).toEqual(['m2', 'handler 2', 'm1', 'handler 1'])
     await shop.app.stop()
   })
 
   test('a tracker that gives too few answers is never taken to know the rest', async () => {
-    const change = (store: Store<MemoryTransaction>): Store<MemoryTransaction> => ({
-      ...store,
-      tracker: { ...store.tracker, trackMany: () => Promise.resolve(['duplicate' as const]) },
-    })
+    const many = { track: () => Promise.resolve(['duplicate' as const]), forget: () => Promise.resolve() }
+    const change = (store: Store<MemoryTransaction>): Store<MemoryTransaction> => ({ ...store, tracker: { ...store.tracker, many } })
     const shop = await batchShop({ change }, () => {})
     expect(await shop.placeAll([1, 2])).toEqual(acks(2))
     expect(shop.units()).toEqual([[1], [2]])

@@ -24,6 +24,7 @@ export interface Statements {
   readonly pruneSent: string
   readonly track: string
   readonly trackMany: string
+  readonly forget: string
   readonly pruneInbox: string
   readonly deadList: string
   readonly deadRetry: string
@@ -186,6 +187,7 @@ recorded as (
   returning message_id
 )
 select n::text, pg_current_xact_id()::text as transaction_id from given join recorded on message_id = id`,
+    forget: `delete from ${S}.inbox where consumer = $1::text and message_id = any ($2::text::text[])`,
     pruneInbox: `
 delete from ${S}.inbox i
 using (select e.consumer, e.message_id from ${S}.inbox e

@@ -28,16 +28,21 @@ export function postgresTracker<Tx>({ schema, sql, own, session, notes }: Tracke
         throw explain(schema, error)
       }
     },
-    async trackMany(tx, { consumer, messageIds }) {
-      const executor = session.executor(tx)
-      try {
-        const { rows } = await executor.query(sql.trackMany, [consumer, textArray(messageIds)], { often: true })
-        notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, false)
-        const recorded = new Set(rows.map((row) => Number(row['n'])))
-        return messageIds.map((_, index) => (recorded.has(index + 1) ? 'first' : 'duplicate'))
-      } catch (error) {
-        throw explain(schema, error)
-      }
+    many: {
+      async track(tx, { consumer, messageIds }) {
+        const executor = session.executor(tx)
+        try {
+          const { rows } = await executor.query(sql.trackMany, [consumer, textArray(messageIds)], { often: true })
+          notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, false)
+          const recorded = new Set(rows.map((row) => Number(row['n'])))
+          return messageIds.map((_, index) => (recorded.has(index + 1) ? 'first' : 'duplicate'))
+        } catch (error) {
+          throw explain(schema, error)
+        }
+      },
+      async forget(tx, { consumer, messageIds }) {
+        await session.executor(tx).query(sql.forget, [consumer, textArray(messageIds)])
+      },
     },
     /** One node at a time: the others return 0 at once. */
     prune: ({ olderThanMs, limit }) =>
