@@ -37,7 +37,7 @@ export interface HandlerContext<Tx> extends Sender {
   /** The transaction of this attempt: the library's own handle. Undefined when the app has no store. */
   readonly tx: Tx
   readonly message: Envelope
-  /** Counts tries of this message, from 1. */
+  /** Counts tries of this message, from 1; one in a shared transaction that was undone does not count. */
   readonly attempt: number
   /** With `onDuplicate: 'flag'`: this message has been handled before. */
   readonly duplicate: boolean
@@ -49,12 +49,14 @@ export type Handler<Body, Tx> = (body: Body, context: HandlerContext<Tx>) => Pro
 
 export interface HandleOptions {
   /**
-   * Up to so many messages of this type that are in hand at the same time share one transaction: one
-   * inbox statement, the handlers one after the other, one commit. If one fails, all is rolled back
-   * and done again, the failing one apart; so what a handler does outside its transaction may be
-   * repeated more often, and a message is visible to the next handlers before it is committed.
-   * Together they have `receive.handlerTimeoutMs`. At most `receive.concurrency`; the transactions
-   * at one time are `concurrency` / `batch`. Default 1.
+   * Up to so many messages of this type that are in hand at the same time share one transaction: their
+   * inbox rows, the handlers one after the other, one commit. If one fails, all is rolled back, and each is
+   * handled again at once: what a handler does outside its transaction may be repeated more often.
+   *
+   * What belongs to a transaction reaches the next handlers: uncommitted rows, locks, `set local`, `now()`.
+   * Do not set a tenant or a role there. Together they have `receive.handlerTimeoutMs`. At most
+   * `receive.concurrency`; first tries take up to `concurrency` / `batch` transactions at a time. Only with
+   * the transactions of `postgres({ pool })`, `sqlite()` and `memoryStore()`. Default 1.
    */
   readonly batch?: number
 }
