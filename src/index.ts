@@ -49,7 +49,7 @@ export type {
   SchemaVersion,
   StoreOperations,
 } from './core/operations.ts'
-export type { ManyTracker, MessageTracker, TrackerKey, TrackerKeys } from './core/tracker.ts'
+export type { ManyTracker, MessageTracker, Tracked, TrackerKey, TrackerKeys } from './core/tracker.ts'
 export type { TransactionContext } from './core/transaction.ts'
 export type { Consumption, Delivery, Disposition, PublishOptions, PublishOutcome, Transport, TransportFeatures } from './core/transport.ts'
 export { jsonSerializer, type Serializer } from './core/serializer.ts'

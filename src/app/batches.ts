@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import { errorText } from '../core/dead-letter.ts'
 import { isMersalError } from '../core/errors.ts'
+import { linkAbort } from '../lib/linked-abort.ts'
 import { nextTurn } from '../lib/turn.ts'
 import type { Registration } from './handlers.ts'
 import { type Reception, invokeInUnit } from './invoke.ts'
@@ -19,6 +20,8 @@ interface Line<Tx> {
   scheduled: boolean
 }
 
+/** A handler that was given up with its neighbours had this share of the time at least, if it is to blame. */
+const ITS_OWN_FAULT = 0.9
 /** A message whose neighbours fail shares once more; then it is handled alone, so that no run of failures holds it up. */
 const MOST_SHARED_TRIES = 2
 
@@ -121,39 +124,18 @@ export class Batches<Tx> {
     for (const { context } of group) context.sharing.tries++
     const outcome = await first.within(() => runShared(this.#ports, group))
     if (outcome.failure === undefined) return
-    if (outcome.over && outcome.progress.stage === 'handling') await this.#forget(group.slice(outcome.progress.index + 1))
     this.#judge(group, outcome, outcome.failure.error)
     this.#say(group, outcome, outcome.failure.error)
   }
 
-  /**
-   * If a handler has committed by itself, the inbox holds records of messages whose turn had not come, and which would
-   * be taken for handled. Rejects if they cannot be removed.
-   */
-  async #forget(unhandled: readonly Waiting<Tx>[]): Promise<void> {
-    const { settings, runUnit } = this.#ports
-    const { many } = settings.tracker ?? {}
-    if (many === undefined || unhandled.length === 0) return
-    const messageIds = unhandled.map(({ context }) => context.delivery.message.id)
-    try {
-      await runUnit({ work: (unit) => many.forget(unit.tx, { consumer: settings.name, messageIds }) })
-    } catch (error) {
-      const fields = { app: settings.name, messageIds, error: errorText(error) }
-      settings.logger.error(
-        fields,
-        'a handler has committed the transaction that it shared, and messages that were not handled cannot be taken out of the inbox',
-      )
-      throw error
-    }
-  }
-
-  #judge(group: readonly Waiting<Tx>[], { progress, over }: SharedOutcome, error: unknown): void {
+  #judge(group: readonly Waiting<Tx>[], outcome: SharedOutcome, error: unknown): void {
+    const { progress, over } = outcome
     switch (progress.stage) {
       case 'opening':
         // No fault of any message: the database is away, or the app is being stopped.
         return rejectAll(group, error)
       case 'handling':
-        if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT')) return this.#judgeLate(group, progress, error)
+        if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT')) return this.#judgeLate(group, progress, outcome.givenUpAt, error)
         for (const [index, { context }] of group.entries()) {
           context.sharing.alone = over || index === progress.index || context.sharing.tries >= MOST_SHARED_TRIES
         }
@@ -167,19 +149,20 @@ export class Batches<Tx> {
     }
   }
 
-  /** Their time was up together. It was the fault of the one that was being handled only if nobody came before it. */
-  #judgeLate(group: readonly Waiting<Tx>[], { index, first, ended }: Handling, error: unknown): void {
+  /** Their time was up together. It was the fault of the one that was being handled only if it has had (nearly) all of it. */
+  #judgeLate(group: readonly Waiting<Tx>[], { index, beganAt, ended }: Handling, givenUpAt: number | undefined, error: unknown): void {
     const late = group[index] as Waiting<Tx>
     for (const { context } of group) context.sharing.alone = true
-    if (first) late.done.reject(error)
-    else late.context.sharing.ghost = this.#atMostItsTime(ended)
-    repeatAll(first ? group.filter((part) => part !== late) : group, error)
+    const guilty = givenUpAt !== undefined && givenUpAt - beganAt >= ITS_OWN_FAULT * this.#ports.settings.receive.handlerTimeoutMs
+    if (guilty) late.done.reject(error)
+    else late.context.sharing.ghost = this.#atMostItsTime(ended, late.context.signal)
+    repeatAll(guilty ? group.filter((part) => part !== late) : group, error)
   }
 
   /** Its handler may go on although it was given up; it should not run twice at the same time. */
-  async #atMostItsTime(ended: Promise<unknown>): Promise<void> {
+  async #atMostItsTime(ended: Promise<unknown>, signal: AbortSignal): Promise<void> {
     const { clock, receive } = this.#ports.settings
-    const enough = new AbortController()
+    using enough = linkAbort(signal)
     void ended.then(() => enough.abort('ended'))
     await clock.sleep(receive.handlerTimeoutMs, enough.signal)
   }
@@ -187,11 +170,13 @@ export class Batches<Tx> {
   #say(group: readonly Waiting<Tx>[], { progress, over }: SharedOutcome, error: unknown): void {
     const { logger, name: app } = this.#ports.settings
     const { code } = isMersalError(error) ? error : { code: undefined }
-    const fields = { app, type: typeOf(group), messages: group.length, stage: progress.stage, code, error: errorText(error) }
+    const id = progress.stage === 'handling' ? group[progress.index]?.context.delivery.message.id : undefined
+    const fields = { app, type: typeOf(group), messages: group.length, stage: progress.stage, id, code, error: errorText(error) }
     const text = 'a transaction that messages shared was undone'
-    if (over) logger.error(fields, `${text}, since a handler ended it: leave COMMIT and ROLLBACK to the unit`)
-    // A failure of one message is told when it fails alone; these are told nowhere else.
-    else if (code === 'MERSAL_HANDLER_TIMEOUT' || code === 'MERSAL_COMMIT_UNKNOWN') logger.warn(fields, text)
+    if (over)
+      logger.error(fields, `${text}, since its handler, or a failure that it caused, had ended it: leave COMMIT and ROLLBACK to the unit`)
+    // A failure of one message is told when it fails alone; these may be told nowhere else.
+    else if (progress.stage !== 'handling' || code === 'MERSAL_HANDLER_TIMEOUT') logger.warn(fields, text)
     else logger.debug(fields, text)
   }
 }

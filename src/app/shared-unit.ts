@@ -1,6 +1,8 @@
 import type { SharedUnits } from '../core/store.ts'
+import { errorText } from '../core/dead-letter.ts'
 import { MersalError } from '../core/errors.ts'
 import { emit } from '../core/telemetry.ts'
+import { backoffMs } from '../lib/backoff.ts'
 import { linkAbortOfAll } from '../lib/linked-abort.ts'
 import { type InvokePorts, type Reception, callHandler, limitOf } from './invoke.ts'
 import { Unit } from './unit.ts'
@@ -20,8 +22,8 @@ export interface Handling {
   readonly stage: 'handling'
   /** Of the delivery whose handler was called last. */
   readonly index: number
-  /** No handler had been called before it. */
-  readonly first: boolean
+  /** Monotonic milliseconds. */
+  readonly beganAt: number
   /** Its handler; never rejects. */
   readonly ended: Promise<unknown>
 }
@@ -30,6 +32,8 @@ export interface SharedOutcome {
   readonly progress: Progress
   /** The transaction ended before the unit did. */
   readonly over: boolean
+  /** When the unit was given up, in monotonic milliseconds. */
+  readonly givenUpAt: number | undefined
   /** Undefined: it has committed. */
   readonly failure: { readonly error: unknown } | undefined
 }
@@ -45,7 +49,13 @@ interface Shared<Tx> {
   readonly skipped: Part<Tx>[]
   progress: Progress
   over: boolean
+  givenUpAt: number | undefined
+  transaction: string | undefined
+  answers: readonly ('first' | 'duplicate')[]
+  firstFailure: { readonly error: unknown } | undefined
 }
+
+const nothingYet = { over: false, givenUpAt: undefined, transaction: undefined, answers: [], firstFailure: undefined }
 
 /**
  * Handles several deliveries of one type in one transaction: all inbox rows in one statement where
@@ -54,17 +64,18 @@ interface Shared<Tx> {
  */
 export async function runShared<Tx>(ports: SharedPorts<Tx>, parts: readonly Part<Tx>[]): Promise<SharedOutcome> {
   using link = linkAbortOfAll(parts.map(({ context }) => context.signal))
-  const shared: Shared<Tx> = { ports, parts, skipped: [], progress: { stage: 'opening' }, over: false }
+  const shared: Shared<Tx> = { ports, parts, skipped: [], progress: { stage: 'opening' }, ...nothingYet }
   let failure: SharedOutcome['failure']
   try {
     await ports.runUnit({ signal: link.signal, limit: sharedLimit(ports, parts), work: (unit, signal) => handleAll(shared, unit, signal) })
     for (const { context } of shared.skipped) context.onSkipped()
   } catch (error) {
     failure = { error }
+    await forgetUnhandled(shared)
   }
   const { name: app } = ports.settings
   emit('mersal:batch', () => ({ app, type: typeOf(parts), messages: parts.length, outcome: failure === undefined ? 'handled' : 'undone' }))
-  return { progress: shared.progress, over: shared.over, failure }
+  return { progress: shared.progress, over: shared.over, givenUpAt: shared.givenUpAt, failure }
 }
 
 export function typeOf<Tx>(parts: readonly Part<Tx>[]): string {
@@ -73,22 +84,34 @@ export function typeOf<Tx>(parts: readonly Part<Tx>[]): string {
 
 async function handleAll<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
   // A store that repeats its work would call the handlers with bodies that they may have changed.
-  if (shared.progress.stage !== 'opening') throw new MersalError('MERSAL_STORE_FAILED', 'a shared transaction is not repeated')
+  if (shared.progress.stage !== 'opening') {
+    throw shared.firstFailure?.error ?? new MersalError('MERSAL_STORE_CONFLICT', 'a shared transaction is not repeated; its messages are')
+  }
+  const { clock } = shared.ports.settings
+  signal.addEventListener('abort', () => void (shared.givenUpAt = clock.monotonic()), { once: true })
+  try {
+    await handleEach(shared, unit, signal)
+  } catch (error) {
+    shared.firstFailure = { error }
+    throw error
+  }
+}
+
+async function handleEach<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
   const { ports, parts } = shared
   shared.progress = { stage: 'recording' }
-  const isKnown = await inbox(ports, unit.tx, parts)
+  const isKnown = await inbox(shared, unit.tx)
   const carried = ports.sharing.carry()
-  let first = true
   for (const [index, part] of parts.entries()) {
     signal.throwIfAborted()
+    if (ports.settings.tracker?.many === undefined) shared.progress = { stage: 'recording' }
     const duplicate = await isKnown(index)
     if (duplicate && ports.settings.onDuplicate === 'skip') {
       shared.skipped.push(part)
       continue
     }
     const running = part.within(() => carried(() => handlePart(ports, unit, part, { duplicate, signal })))
-    shared.progress = { stage: 'handling', index, first, ended: running.catch(() => {}) }
-    first = false
+    shared.progress = { stage: 'handling', index, beganAt: ports.settings.clock.monotonic(), ended: running.catch(() => {}) }
     await running.catch((error: unknown) => {
       shared.over = ports.sharing.state(unit.tx) === 'over'
       throw error
@@ -126,19 +149,48 @@ async function handlePart<Tx>(
 }
 
 /** Whether each of the messages, no two of which have the same id, has been handled before: all at once where the tracker can, else each before its turn. */
-async function inbox<Tx>({ settings }: InvokePorts<Tx>, tx: Tx, parts: readonly Part<Tx>[]): Promise<(index: number) => Promise<boolean>> {
-  const { tracker, name: consumer } = settings
-  const messageIds = parts.map(({ context }) => context.delivery.message.id)
+async function inbox<Tx>(shared: Shared<Tx>, tx: Tx): Promise<(index: number) => Promise<boolean>> {
+  const { tracker, name: consumer } = shared.ports.settings
+  const messageIds = idsOf(shared.parts)
   if (tracker === undefined) return () => Promise.resolve(false)
   if (tracker.many === undefined) {
     return async (index) => (await tracker.track(tx, { consumer, messageId: messageIds[index] as string })) === 'duplicate'
   }
-  const answers = await tracker.many.track(tx, { consumer, messageIds })
+  const { answers, transaction } = await tracker.many.track(tx, { consumer, messageIds })
+  shared.answers = answers
+  shared.transaction = transaction
   if (answers.length !== messageIds.length) {
     const text = `the tracker gave ${answers.length} answers for ${messageIds.length} ids: give one for each, in their order`
     throw new MersalError('MERSAL_STORE_FAILED', text)
   }
   return (index) => Promise.resolve(answers[index] === 'duplicate')
+}
+
+const idsOf = <Tx>(parts: readonly Part<Tx>[]): string[] => parts.map(({ context }) => context.delivery.message.id)
+
+const FORGET_BACKOFF = { firstMs: 50, longestMs: 2000 }
+
+/**
+ * The unit has failed. If a handler had committed its transaction all the same, which the client does not always tell, the
+ * inbox holds records of messages whose turn had not come, and which would be taken for handled. So the
+ * database is asked, for as long as it takes and somebody holds one of them.
+ */
+async function forgetUnhandled<Tx>({ ports, parts, progress, transaction, answers }: Shared<Tx>): Promise<void> {
+  const { tracker, name: consumer, clock, random, logger } = ports.settings
+  if (progress.stage !== 'handling' || transaction === undefined || tracker?.many === undefined) return
+  const unhandled = parts.filter((_, index) => index > progress.index && answers[index] === 'first')
+  const messageIds = idsOf(unhandled)
+  if (messageIds.length === 0) return
+  using link = linkAbortOfAll(unhandled.map(({ context }) => context.signal))
+  for (let failures = 1; !link.signal.aborted; failures++) {
+    try {
+      return await tracker.many.forget(transaction, { consumer, messageIds })
+    } catch (error) {
+      const fields = { app: consumer, error: errorText(error) }
+      if (failures === 2) logger.warn(fields, 'messages wait until the inbox can be asked about an undone transaction')
+      await clock.sleep(backoffMs(FORGET_BACKOFF, failures, random), link.signal)
+    }
+  }
 }
 
 function sharedLimit<Tx>(ports: InvokePorts<Tx>, parts: readonly Part<Tx>[]): ReturnType<typeof limitOf<Tx>> {

@@ -17,12 +17,22 @@ export interface MessageTracker<Tx> {
 
 export interface ManyTracker<Tx> {
   /**
-   * As `track`, for several ids, of which no two are the same: one answer for each, in their order. Two
-   * calls with ids in common wait for each other, whatever the order of the ids, and never in a circle.
+   * As `track`, for several ids, of which no two are the same. Two calls with ids in common wait for each
+   * other, whatever the order of the ids, and never in a circle.
    */
-  track(tx: Tx, keys: TrackerKeys): Promise<readonly ('first' | 'duplicate')[]>
-  /** Removes the records: a transaction that should have been rolled back was committed by a handler before their turn. */
-  forget(tx: Tx, keys: TrackerKeys): Promise<void>
+  track(tx: Tx, keys: TrackerKeys): Promise<Tracked>
+  /**
+   * Removes those of the records that this very transaction has made, if it was committed against the
+   * will of its unit: by a handler, before their turn. Records of other transactions stay. Works by itself, in no transaction of the caller.
+   */
+  forget(transaction: string, keys: TrackerKeys): Promise<void>
+}
+
+export interface Tracked {
+  /** One for each id, in their order. */
+  readonly answers: readonly ('first' | 'duplicate')[]
+  /** Names the transaction, for `forget`. */
+  readonly transaction: string
 }
 
 export interface TrackerKeys {

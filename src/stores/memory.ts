@@ -7,7 +7,7 @@ import { memoryAdmin } from './memory/admin.ts'
 import { type DatabaseState, type MemoryDatabase, memoryDatabase, type MemoryDatabaseOptions, stateOfDatabase } from './memory/database.ts'
 import { memoryOutbox } from './memory/outbox.ts'
 import { memoryTracker } from './memory/tracker.ts'
-import { begin, commit, isOpen, type MemoryTransaction, rollback } from './memory/transaction.ts'
+import { begin, commit, stateOf, type MemoryTransaction, rollback } from './memory/transaction.ts'
 
 export { type MemoryDatabase, memoryDatabase, type MemoryDatabaseOptions, type MemoryStep } from './memory/database.ts'
 export type { MemoryTransaction } from './memory/transaction.ts'
@@ -43,7 +43,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store<MemoryTrans
   return {
     name: 'memory',
     unitOfWork: unitOfWork(database, assertOpen),
-    sharing: { state: (tx) => (isOpen(tx) ? 'open' : 'over'), carry: () => (work) => work() },
+    sharing: { state: stateOf, carry: () => (work) => work() },
     outbox: guarded(memoryOutbox(database, keepSentMs), assertOpen),
     tracker: memoryTracker(database),
     admin: memoryAdmin(database),

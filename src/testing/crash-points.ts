@@ -205,7 +205,7 @@ function manyWithPoints<Tx>(inner: ManyTracker<Tx>, at: AtCrashPoint): ManyTrack
       await at('C3')
       return outcomes
     },
-    forget: (tx, keys) => inner.forget(tx, keys),
+    forget: (transaction, keys) => inner.forget(transaction, keys),
   }
 }
 

@@ -94,11 +94,11 @@ function notedTracker<Tx>(tracker: Store<Tx>['tracker'], history: History): Stor
 function notedMany<Tx>(many: ManyTracker<Tx>, history: History): ManyTracker<Tx> {
   return {
     async track(tx, keys) {
-      const outcomes = await many.track(tx, keys)
-      outcomes.forEach((outcome, index) => history.note({ op: 'track', phase: 'ok', id: keys.messageIds[index] as string, outcome }))
-      return outcomes
+      const tracked = await many.track(tx, keys)
+      tracked.answers.forEach((outcome, index) => history.note({ op: 'track', phase: 'ok', id: keys.messageIds[index] as string, outcome }))
+      return tracked
     },
-    forget: (tx, keys) => many.forget(tx, keys),
+    forget: (transaction, keys) => many.forget(transaction, keys),
   }
 }
 

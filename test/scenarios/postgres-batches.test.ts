@@ -13,13 +13,13 @@ const COUNT = 20
 type Work = (n: number, context: HandlerContext<PostgresClient>, write: () => Promise<unknown>) => Promise<unknown>
 
 /** Sends twenty commands to an app that handles up to ten in one transaction, and waits until all has been worked off. */
-async function handleAll(database: TestDatabase, work: Work, { batch = 10, concurrency = 10 } = {}) {
+async function handleAll(database: TestDatabase, work: Work, { batch = 10, concurrency = 10, handlerTimeoutMs = 30_000 } = {}) {
   const { schema } = database
   const app = new Mersal({
     name: 'shop',
     store: postgres({ pool: database.pool, schema }),
     transport: memoryTransport(),
-    receive: { concurrency, immediateRetries: 0, maxDeliveries: 3, backoff: { firstMs: 10, longestMs: 10 } },
+    receive: { concurrency, handlerTimeoutMs, immediateRetries: 0, maxDeliveries: 3, backoff: { firstMs: 10, longestMs: 10 } },
     logger: false,
   })
   const write = (tx: PostgresClient, n: number) => tx.query(`insert into ${schema}.business values ($1)`, [`order ${n}`])
@@ -129,6 +129,18 @@ describe.skipIf(!(await serverAnswers()))('P4 P8: several messages in one transa
       if (n === 4) await tx.query('commit')
     })
     // The fourth and those before it are committed with its COMMIT, and known to the inbox.
+    expect((await orders(database)).toSorted()).toEqual(expected().toSorted())
+  })
+
+  test('nor does one that commits by itself and then takes too long', async () => {
+    await using database = await testDatabase()
+    const place: Work = async (n, { tx, signal }, write) => {
+      await write()
+      if (n !== 4) return
+      await tx.query('commit')
+      await new Promise((_, reject) => signal.addEventListener('abort', reject))
+    }
+    await handleAll(database, place, { handlerTimeoutMs: 500 })
     expect((await orders(database)).toSorted()).toEqual(expected().toSorted())
   })
 

@@ -266,6 +266,84 @@ describe('a failure costs nobody else anything', () => {
     await shop.app.stop()
   })
 
+  test('time that the inbox has taken is charged to nobody', async () => {
+    const clock = manualClock()
+    let slow = true
+    const answers = ['first' as const, 'first' as const]
+    const many = {
+      track: async () => {
+        await clock.sleep(900)
+        return { answers, transaction: '1' }
+      },
+      forget: () => Promise.resolve(),
+    }
+    const change = (store: Store<MemoryTransaction>): Store<MemoryTransaction> => ({ ...store, tracker: { ...store.tracker, many } })
+    const shop = await batchShop({ clock, change, receive: { handlerTimeoutMs: 1000, maxDeliveries: 1 } }, async () => {
+      if (slow) await clock.sleep(300)
+    })
+    const all = shop.placeAll([1, 2])
+    for (let elapsed = 0; elapsed < 1200; elapsed += 100) await clock.advance(100)
+    slow = false
+    await clock.advance(400)
+    expect(await all).toEqual(acks(2))
+    expect(shop.units()[0]).toEqual([1])
+    await shop.app.stop()
+  })
+
+  test('time that the record of the next one takes is not charged to the one before, whose handler has ended', async () => {
+    const clock = manualClock()
+    const change = (store: Store<MemoryTransaction>): Store<MemoryTransaction> => ({
+      ...store,
+      tracker: {
+        ...store.tracker,
+        track: async (tx, key) => {
+          if (key.messageId === 'm2' && clock.monotonic() < 1000) await clock.sleep(5000)
+          return store.tracker.track(tx, key)
+        },
+      },
+    })
+    const shop = await batchShop({ clock, change, receive: { handlerTimeoutMs: 1000, maxDeliveries: 1 } }, () => {})
+    const all = shop.placeAll([1, 2])
+    await vi.waitFor(() => expect(shop.units()).toHaveLength(1))
+    await clock.advance(1000)
+    expect(await all).toEqual(acks(2))
+    await shop.app.stop()
+  })
+
+  test('while the inbox cannot be asked about a transaction that was undone, nobody behind it is judged', async () => {
+    let away = true
+    const forgotten: string[][] = []
+    const change = (store: Store<MemoryTransaction>): Store<MemoryTransaction> => ({
+      ...store,
+      tracker: {
+        ...store.tracker,
+        many: {
+          track: async (tx, { consumer, messageIds }) => {
+            const answers: ('first' | 'duplicate')[] = []
+            for (const messageId of messageIds) answers.push(await store.tracker.track(tx, { consumer, messageId }))
+            return { answers, transaction: '7' }
+          },
+          forget: (_, { messageIds }) => {
+            if (away) return Promise.reject(new Error('no connection'))
+            forgotten.push([...messageIds])
+            return Promise.resolve()
+          },
+        },
+      },
+    })
+    const shop = await batchShop({ change }, (id) => {
+      if (id === 3) throw new Error('no stock')
+    })
+    await shop.place(4)
+    const all = shop.placeAll([2, 3, 4, 5])
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    away = false
+    expect((await all).map(({ kind }) => kind)).toEqual(['ack', 'retry', 'ack', 'ack'])
+    // Not of the fourth, which had been handled before.
+    expect(forgotten).toEqual([['m5']])
+    await shop.app.stop()
+  })
+
   test('a stop by force rolls everything back, and every message goes back to its queue', async () => {
     const shop = await batchShop({ receive: { concurrency: 2 }, batch: 2 }, () => new Promise(() => {}))
     const all = shop.placeAll([1, 2, 3])

@@ -58,9 +58,10 @@ export function openTransaction(database: DatabaseState, tx: unknown): Transacti
   return state
 }
 
-/** Whether this is the handle of a transaction that goes on. */
-export function isOpen(tx: MemoryTransaction): boolean {
-  return states.get(tx)?.open === true
+export function stateOf(tx: MemoryTransaction): 'open' | 'failed' | 'over' {
+  const state = states.get(tx)
+  if (state?.open !== true) return 'over'
+  return state.doomed === undefined ? 'open' : 'failed'
 }
 
 export function assertOpen(state: TransactionState): void {

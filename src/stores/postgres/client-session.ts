@@ -32,7 +32,7 @@ export function clientSession(
 
 const states = { T: 'open', E: 'failed', I: 'over' } as const
 
-/** What the client knows of its transaction. One whose connection is lost can only be rolled back. */
+/** What the client has heard of its transaction; of a connection that was lost it has heard nothing, and its next statement fails. */
 export function transactionState(tx: unknown): 'open' | 'failed' | 'over' {
   const status = (tx as PostgresClient).getTransactionStatus()
   return status === null ? 'failed' : states[status]

@@ -187,7 +187,8 @@ recorded as (
   returning message_id
 )
 select n::text, pg_current_xact_id()::text as transaction_id from given join recorded on message_id = id`,
-    forget: `delete from ${S}.inbox where consumer = $1::text and message_id = any ($2::text::text[])`,
+    // Rows of a transaction that was rolled back nobody sees, and those of others have another xmin.
+    forget: `delete from ${S}.inbox where consumer = $1::text and message_id = any ($2::text::text[]) and xmin = $3::text::xid8::xid`,
     pruneInbox: `
 delete from ${S}.inbox i
 using (select e.consumer, e.message_id from ${S}.inbox e

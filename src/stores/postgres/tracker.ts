@@ -33,15 +33,18 @@ export function postgresTracker<Tx>({ schema, sql, own, session, notes }: Tracke
         const executor = session.executor(tx)
         try {
           const { rows } = await executor.query(sql.trackMany, [consumer, textArray(messageIds)], { often: true })
-          notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, false)
+          const transaction = rows[0]?.['transaction_id'] as string | undefined
+          notes.saved(tx, transaction, false)
           const recorded = new Set(rows.map((row) => Number(row['n'])))
-          return messageIds.map((_, index) => (recorded.has(index + 1) ? 'first' : 'duplicate'))
+          const answers = messageIds.map((_, index) => (recorded.has(index + 1) ? ('first' as const) : ('duplicate' as const)))
+          return { answers, transaction: transaction ?? '0' }
         } catch (error) {
           throw explain(schema, error)
         }
       },
-      async forget(tx, { consumer, messageIds }) {
-        await session.executor(tx).query(sql.forget, [consumer, textArray(messageIds)])
+      async forget(transaction, { consumer, messageIds }) {
+        const values = [consumer, textArray(messageIds), transaction]
+        await own.transaction('taking records out of the inbox', (query) => query(sql.forget, values))
       },
     },
     /** One node at a time: the others return 0 at once. */
