@@ -54,7 +54,7 @@ export interface HandleOptions {
    * handled again at once: what a handler does outside its transaction may be repeated more often.
    *
    * What belongs to a transaction reaches the next handlers: uncommitted rows, locks, `set local`, `now()`.
-   * Do not set a tenant or a role there. Together they have `receive.handlerTimeoutMs`. At most
+   * Do not set a tenant or a role there, and leave COMMIT to the unit. Together they have `receive.handlerTimeoutMs`. At most
    * `receive.concurrency`; first tries take up to `concurrency` / `batch` transactions at a time. Only with
    * the transactions of `postgres({ pool })`, `sqlite()` and `memoryStore()`. Default 1.
    */
