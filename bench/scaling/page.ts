@@ -85,6 +85,8 @@ function costChapter(costs: Costs): string[] {
     ),
     `Write-ahead log per message, until it is settled: ${walBytes === undefined ? 'not measured yet' : `${between(walBytes)} bytes`}. One relay process with a quorum queue moved ${measuredText(relay?.rate)} messages/s while client, database and broker shared the two cores; one quorum queue took ${measuredText(queue)} from a client without a database.`,
     '',
+    'Handling is counted with a transaction for each message. Short handlers that share transactions (`batch`) need about a third of that: section `batches` of [the measurements](performance.md).',
+    '',
   ]
 }
 
