@@ -199,6 +199,17 @@ where s.tableoid = old.tableoid and s.ctid = old.ctid;
 -- track
 insert into "mersal".inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning consumer, pg_current_xact_id()::text as transaction_id;
 
+-- trackMany
+with given as materialized (select id, n from unnest($2::text::text[]) with ordinality u(id, n)),
+recorded as (
+  insert into "mersal".inbox (consumer, message_id) select $1::text, id from given order by id on conflict do nothing
+  returning message_id
+)
+select n::text, pg_current_xact_id()::text as transaction_id from given join recorded on message_id = id;
+
+-- forget
+delete from "mersal".inbox where consumer = $1::text and message_id = any ($2::text::text[]) and xmin = $3::text::xid8::xid;
+
 -- pruneInbox
 delete from "mersal".inbox i
 using (select e.consumer, e.message_id from "mersal".inbox e
