@@ -108,12 +108,12 @@ export class Batches<Tx> {
     try {
       const [first] = group
       if (first === undefined) return
-      if (group.length === 1) await first.within(() => invokeInUnit(this.#ports, this.#ports.runUnit, first.context))
-      else await this.#share(first, group)
-      for (const { done } of group) done.resolve()
+      if (group.length > 1) return await this.#share(first, group)
+      await first.within(() => invokeInUnit(this.#ports, this.#ports.runUnit, first.context))
+      first.done.resolve()
     } catch (error) {
       // Those that have been told already hear nothing of it.
-      for (const { done } of group) done.reject(error)
+      rejectAll(group, error)
     } finally {
       line.running--
       this.#schedule(registration, line)
@@ -123,7 +123,7 @@ export class Batches<Tx> {
   async #share(first: Part<Tx>, group: readonly Waiting<Tx>[]): Promise<void> {
     for (const { context } of group) context.sharing.tries++
     const outcome = await first.within(() => runShared(this.#ports, group))
-    if (outcome.failure === undefined) return
+    if (outcome.failure === undefined) return group.forEach(({ done }) => done.resolve())
     this.#judge(group, outcome, outcome.failure.error)
     this.#say(group, outcome, outcome.failure.error)
   }
@@ -173,8 +173,7 @@ export class Batches<Tx> {
     const id = progress.stage === 'handling' ? group[progress.index]?.context.delivery.message.id : undefined
     const fields = { app, type: typeOf(group), messages: group.length, stage: progress.stage, id, code, error: errorText(error) }
     const text = 'a transaction that messages shared was undone'
-    if (over)
-      logger.error(fields, `${text}, since its handler, or a failure that it caused, had ended it: leave COMMIT and ROLLBACK to the unit`)
+    if (over) logger.error(fields, `${text}, since a handler, or its failure, had ended it: leave COMMIT and ROLLBACK to the unit`)
     // A failure of one message is told when it fails alone; these may be told nowhere else.
     else if (progress.stage !== 'handling' || code === 'MERSAL_HANDLER_TIMEOUT') logger.warn(fields, text)
     else logger.debug(fields, text)

@@ -57,8 +57,8 @@ function batchOf(call: string, options: HandleOptions, { receive, sharing }: Bat
   const batch = checkNumber(field, options.batch, { default: 1, min: 1, max: 10_000 })
   const remedy =
     batch > receive.concurrency
-      ? `${batch} is more than the ${receive.concurrency} messages that are in hand at one time: raise receive.concurrency, or lower it`
-      : 'messages share transactions of postgres({ pool }), sqlite() and memoryStore() only, not those of another library or of your own unitOfWork: leave it out'
+      ? `${batch} is more than the ${receive.concurrency} messages in hand at a time: raise receive.concurrency, or lower it`
+      : 'messages share transactions of postgres({ pool }), sqlite() and memoryStore() only: leave it out'
   if (batch > receive.concurrency || (batch > 1 && sharing === undefined)) {
     throw new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${remedy}`, { details: { field } })
   }

@@ -3,7 +3,7 @@ import { errorText } from '../core/dead-letter.ts'
 import { MersalError } from '../core/errors.ts'
 import { emit } from '../core/telemetry.ts'
 import { backoffMs } from '../lib/backoff.ts'
-import { linkAbortOfAll } from '../lib/linked-abort.ts'
+import { abortable, linkAbortOfAll } from '../lib/linked-abort.ts'
 import { type InvokePorts, type Reception, callHandler, limitOf } from './invoke.ts'
 import { Unit } from './unit.ts'
 import type { RunUnit } from './units.ts'
@@ -52,10 +52,11 @@ interface Shared<Tx> {
   givenUpAt: number | undefined
   transaction: string | undefined
   answers: readonly ('first' | 'duplicate')[]
-  firstFailure: { readonly error: unknown } | undefined
+  /** What the handlers, or the check after them, have failed with. */
+  reason: unknown
 }
 
-const nothingYet = { over: false, givenUpAt: undefined, transaction: undefined, answers: [], firstFailure: undefined }
+const nothingYet = { over: false, givenUpAt: undefined, transaction: undefined, answers: [], reason: undefined }
 
 /**
  * Handles several deliveries of one type in one transaction: all inbox rows in one statement where
@@ -65,17 +66,28 @@ const nothingYet = { over: false, givenUpAt: undefined, transaction: undefined, 
 export async function runShared<Tx>(ports: SharedPorts<Tx>, parts: readonly Part<Tx>[]): Promise<SharedOutcome> {
   using link = linkAbortOfAll(parts.map(({ context }) => context.signal))
   const shared: Shared<Tx> = { ports, parts, skipped: [], progress: { stage: 'opening' }, ...nothingYet }
-  let failure: SharedOutcome['failure']
+  let outcome: SharedOutcome
   try {
     await ports.runUnit({ signal: link.signal, limit: sharedLimit(ports, parts), work: (unit, signal) => handleAll(shared, unit, signal) })
     for (const { context } of shared.skipped) context.onSkipped()
+    outcome = outcomeOf(shared)
   } catch (error) {
-    failure = { error }
+    // At this moment: a handler that was given up may go on, and change it.
+    outcome = outcomeOf(shared, { error })
     await forgetUnhandled(shared)
   }
   const { name: app } = ports.settings
-  emit('mersal:batch', () => ({ app, type: typeOf(parts), messages: parts.length, outcome: failure === undefined ? 'handled' : 'undone' }))
-  return { progress: shared.progress, over: shared.over, givenUpAt: shared.givenUpAt, failure }
+  emit('mersal:batch', () => ({
+    app,
+    type: typeOf(parts),
+    messages: parts.length,
+    outcome: outcome.failure === undefined ? 'handled' : 'undone',
+  }))
+  return outcome
+}
+
+function outcomeOf<Tx>({ progress, over, givenUpAt }: Shared<Tx>, failure?: { readonly error: unknown }): SharedOutcome {
+  return { progress, over, givenUpAt, failure }
 }
 
 export function typeOf<Tx>(parts: readonly Part<Tx>[]): string {
@@ -83,22 +95,10 @@ export function typeOf<Tx>(parts: readonly Part<Tx>[]): string {
 }
 
 async function handleAll<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
-  // A store that repeats its work would call the handlers with bodies that they may have changed.
-  if (shared.progress.stage !== 'opening') {
-    throw shared.firstFailure?.error ?? new MersalError('MERSAL_STORE_CONFLICT', 'a shared transaction is not repeated; its messages are')
-  }
-  const { clock } = shared.ports.settings
-  signal.addEventListener('abort', () => void (shared.givenUpAt = clock.monotonic()), { once: true })
-  try {
-    await handleEach(shared, unit, signal)
-  } catch (error) {
-    shared.firstFailure = { error }
-    throw error
-  }
-}
-
-async function handleEach<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
   const { ports, parts } = shared
+  // A store that repeats its work would call the handlers with bodies that they may have changed.
+  if (shared.progress.stage !== 'opening') throw shared.reason ?? new MersalError('MERSAL_STORE_CONFLICT', 'a shared unit is not repeated')
+  signal.addEventListener('abort', () => void (shared.givenUpAt = ports.settings.clock.monotonic()), { once: true })
   shared.progress = { stage: 'recording' }
   const isKnown = await inbox(shared, unit.tx)
   const carried = ports.sharing.carry()
@@ -112,21 +112,22 @@ async function handleEach<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortS
     }
     const running = part.within(() => carried(() => handlePart(ports, unit, part, { duplicate, signal })))
     shared.progress = { stage: 'handling', index, beganAt: ports.settings.clock.monotonic(), ended: running.catch(() => {}) }
-    await running.catch((error: unknown) => {
+    try {
+      await running
+      demandOpen(ports.sharing.state(unit.tx))
+    } catch (error) {
+      shared.reason = error
       shared.over = ports.sharing.state(unit.tx) === 'over'
       throw error
-    })
-    demandOpen(shared, unit.tx)
+    }
   }
   shared.progress = { stage: 'committing' }
 }
 
 /** Nobody may go on in a transaction that a handler has ended, or in which a statement has failed. */
-function demandOpen<Tx>(shared: Shared<Tx>, tx: Tx): void {
-  const state = shared.ports.sharing.state(tx)
+function demandOpen(state: ReturnType<SharedUnits<never>['state']>): void {
   if (state === 'open') return
-  shared.over = state === 'over'
-  const why = shared.over ? 'ended the transaction, or let a failure end it' : 'caught the error of a statement that had failed'
+  const why = state === 'over' ? 'ended the transaction, or let a failure end it' : 'caught the error of a statement that had failed'
   throw new MersalError('MERSAL_ROLLED_BACK', `a handler ${why}`)
 }
 
@@ -177,17 +178,18 @@ const FORGET_BACKOFF = { firstMs: 50, longestMs: 2000 }
  */
 async function forgetUnhandled<Tx>({ ports, parts, progress, transaction, answers }: Shared<Tx>): Promise<void> {
   const { tracker, name: consumer, clock, random, logger } = ports.settings
-  if (progress.stage !== 'handling' || transaction === undefined || tracker?.many === undefined) return
+  const many = tracker?.many
+  if (progress.stage !== 'handling' || transaction === undefined || many === undefined) return
   const unhandled = parts.filter((_, index) => index > progress.index && answers[index] === 'first')
   const messageIds = idsOf(unhandled)
   if (messageIds.length === 0) return
   using link = linkAbortOfAll(unhandled.map(({ context }) => context.signal))
   for (let failures = 1; !link.signal.aborted; failures++) {
     try {
-      return await tracker.many.forget(transaction, { consumer, messageIds })
+      return await abortable(link.signal, () => many.forget(transaction, { consumer, messageIds }))
     } catch (error) {
       const fields = { app: consumer, error: errorText(error) }
-      if (failures === 2) logger.warn(fields, 'messages wait until the inbox can be asked about an undone transaction')
+      if (failures === 2) logger.warn(fields, 'messages wait until the inbox can be asked')
       await clock.sleep(backoffMs(FORGET_BACKOFF, failures, random), link.signal)
     }
   }

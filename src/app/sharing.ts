@@ -18,6 +18,6 @@ export function newSharing(): Sharing {
 
 /** What steps around such a try see. */
 export function undone(cause: unknown): MersalError {
-  const text = 'the transaction that this message shared with others was undone; it is handled again at once, whatever a step makes of this'
+  const text = 'the transaction that this message shared was undone; it is handled again at once'
   return new MersalError('MERSAL_SHARED_UNDONE', text, { cause })
 }

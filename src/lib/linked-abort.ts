@@ -9,36 +9,27 @@ export interface LinkedAbort extends Disposable {
  * of, so that a long-lived signal does not collect followers.
  */
 export function linkAbort(...signals: readonly (AbortSignal | undefined)[]): LinkedAbort {
-  const controller = new AbortController()
-  const followed: (() => void)[] = []
-  for (const signal of signals) {
-    if (signal === undefined) continue
-    if (signal.aborted) controller.abort(signal.reason)
-    const follow = (): void => controller.abort(signal.reason)
-    signal.addEventListener('abort', follow, { once: true })
-    followed.push(() => signal.removeEventListener('abort', follow))
-  }
-  return {
-    signal: controller.signal,
-    abort: (reason) => controller.abort(reason),
-    [Symbol.dispose]: () => {
-      for (const release of followed) release()
-    },
-  }
+  return link(signals, 1)
 }
 
 /** Aborts when all of the signals have, with the reason of the last one. */
 export function linkAbortOfAll(signals: readonly AbortSignal[]): LinkedAbort {
+  return link(signals, signals.length)
+}
+
+function link(signals: readonly (AbortSignal | undefined)[], wanted: number): LinkedAbort {
   const controller = new AbortController()
-  let left = signals.length
-  const followed = signals.map((signal) => {
+  const followed: (() => void)[] = []
+  let left = wanted
+  for (const signal of signals) {
+    if (signal === undefined) continue
     const follow = (): void => {
       if (--left === 0) controller.abort(signal.reason)
     }
     if (signal.aborted) follow()
-    else signal.addEventListener('abort', follow, { once: true })
-    return () => signal.removeEventListener('abort', follow)
-  })
+    signal.addEventListener('abort', follow, { once: true })
+    followed.push(() => signal.removeEventListener('abort', follow))
+  }
   return {
     signal: controller.signal,
     abort: (reason) => controller.abort(reason),

@@ -4,6 +4,7 @@ import type { OutboxStorage } from '../core/outbox.ts'
 import type { Store, UnitOfWork } from '../core/store.ts'
 import type { ManyTracker, MessageTracker } from '../core/tracker.ts'
 import type { Delivery, Disposition, PublishOutcome, Transport } from '../core/transport.ts'
+import { nextTurn } from '../lib/turn.ts'
 
 /**
  * The places on the way of a message where a crash is told apart from a crash at its neighbours.
@@ -240,6 +241,7 @@ async function publishWithPoints(
     await at('R5')
     first.forEach((outcome, index) => answer(index, outcome))
     if (half > 0) {
+      // Everybody who waits for an answer runs before the next point.
       await nextTurn()
       await at('R6')
     }
@@ -264,11 +266,6 @@ async function publishRest(
   const outcomes = new Map((await publish(free)).map((outcome, index) => [free[index], outcome]))
   const error = new Error('an earlier message of the same key was not confirmed')
   return messages.map((message) => outcomes.get(message) ?? { kind: 'unavailable', error })
-}
-
-/** Lets everybody who waits for an answer run before the next point. */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }
 
 async function deliverWithPoints(

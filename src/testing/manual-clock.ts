@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.ts'
+import { nextTurn } from '../lib/turn.ts'
 
 /** A clock for tests: time stands still until `advance` moves it. */
 export interface ManualClock extends Clock {
@@ -16,8 +17,6 @@ interface Sleeper {
   readonly dueAt: number
   readonly wake: () => void
 }
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** A `ManualClock`. `startAt` is what its wall clock shows first: milliseconds since the Unix epoch, default 1 January 2026 UTC. */
 export function manualClock(options: { readonly startAt?: number } = {}): ManualClock {
@@ -43,11 +42,11 @@ export function manualClock(options: { readonly startAt?: number } = {}): Manual
   }
 
   async function moveTo(end: number): Promise<void> {
-    await turn()
+    await nextTurn()
     for (let next = sleepers[0]; next !== undefined && next.dueAt <= end; next = sleepers[0]) {
       elapsed = Math.max(elapsed, next.dueAt)
       next.wake()
-      await turn()
+      await nextTurn()
     }
     elapsed = end
   }

@@ -344,6 +344,21 @@ describe('a failure costs nobody else anything', () => {
     await shop.app.stop()
   })
 
+  test('P11: a stop waits for what is still in the line, although a step around it has settled early', async () => {
+    const open = Promise.withResolvers<void>()
+    const early = async (_: unknown, next: () => Promise<Disposition>): Promise<Disposition> => {
+      void next()
+      return await Promise.resolve({ kind: 'ack' })
+    }
+    const shop = await batchShop({ batch: 2, receive: { concurrency: 2 }, incoming: [{ name: 'early', run: early }] }, () => open.promise)
+    expect(await shop.placeAll([1, 2, 3])).toEqual(acks(3))
+    await vi.waitFor(() => expect(shop.units()).toEqual([[1]]))
+    const stopping = shop.app.stop()
+    open.resolve()
+    await stopping
+    expect(shop.units()).toEqual([[1, 2], [3]])
+  })
+
   test('a stop by force rolls everything back, and every message goes back to its queue', async () => {
     const shop = await batchShop({ receive: { concurrency: 2 }, batch: 2 }, () => new Promise(() => {}))
     const all = shop.placeAll([1, 2, 3])

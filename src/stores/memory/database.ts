@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from '../../lib/clock.ts'
+import { nextTurn } from '../../lib/turn.ts'
 import { BusinessData } from './business-data.ts'
 import type { DeadRows } from './dead-letters.ts'
 import { Locks } from './locks.ts'
@@ -45,7 +46,7 @@ const states = new WeakMap<MemoryDatabase, DatabaseState>()
 
 /** A claim goes around the event loop, as with any real database, so that a busy relay starves nobody. */
 function pauseShortly(step: MemoryStep): Promise<void> {
-  return step === 'claim' ? new Promise((resolve) => setImmediate(resolve)) : Promise.resolve()
+  return step === 'claim' ? nextTurn() : Promise.resolve()
 }
 
 export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatabase {

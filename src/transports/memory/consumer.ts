@@ -1,5 +1,6 @@
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
 import { toError } from '../../lib/abort.ts'
+import { nextTurn } from '../../lib/turn.ts'
 import type { MemoryQueue, QueueEntry, Rejection } from './queue.ts'
 
 /** What a consumer reports besides: messages that were given up. */
@@ -33,7 +34,7 @@ export function startConsumer(
 
   async function fetch(): Promise<void> {
     for (let count = 1; !stop.signal.aborted; count++) {
-      if (count % DELIVERIES_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve))
+      if (count % DELIVERIES_PER_TURN === 0) await nextTurn()
       else await queue.changed(stop.signal)
       if (handling.size >= concurrency) await slotFreed.promise
       const entry = stop.signal.aborted ? undefined : queue.take()
