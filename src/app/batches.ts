@@ -173,7 +173,7 @@ export class Batches<Tx> {
     const id = progress.stage === 'handling' ? group[progress.index]?.context.delivery.message.id : undefined
     const fields = { app, type: typeOf(group), messages: group.length, stage: progress.stage, id, code, error: errorText(error) }
     const text = 'a transaction that messages shared was undone'
-    if (over) logger.error(fields, `${text}, since a handler, or its failure, had ended it: leave COMMIT and ROLLBACK to the unit`)
+    if (over) logger.error(fields, `${text}, since a handler, or its failure, had ended it: leave COMMIT to the unit`)
     // A failure of one message is told when it fails alone; these may be told nowhere else.
     else if (progress.stage !== 'handling' || code === 'MERSAL_HANDLER_TIMEOUT') logger.warn(fields, text)
     else logger.debug(fields, text)
