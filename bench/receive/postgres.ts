@@ -6,7 +6,7 @@ import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
 import { jsonOf, numberOf, thousandKeys } from '../messages.ts'
 import type { BenchServer } from '../servers.ts'
-import { CONCURRENCY, handled, INSERT, makeReceived, TOGETHER } from './handled.ts'
+import { CONCURRENCY, handleAll, handled, INSERT, makeReceived, TOGETHER } from './handled.ts'
 
 interface Scene {
   readonly postgres: BenchServer
@@ -78,21 +78,7 @@ function mersal(keyed: boolean, { concurrency, batch } = { concurrency: CONCURRE
     await declaring.stop()
     await sendAll(open('bench-sender'), count, keyed)
     const app = open(queue)
-    const all = Promise.withResolvers<void>()
-    let done = 0
-    app.handle(
-      Happened,
-      async ({ n }, { tx }) => {
-        await tx.query(INSERT, [Number(n)])
-        if (++done === count) all.resolve()
-      },
-      { batch },
-    )
-    return async () => {
-      await app.start()
-      await all.promise
-      await app.stop()
-    }
+    return handleAll(app, { count, batch }, (tx, n) => tx.query(INSERT, [n]))
   }
 }
 

@@ -3,13 +3,13 @@ import { Pool, type PoolClient } from 'pg'
 import { Mersal } from '../../src/index.ts'
 import { postgres as postgresStore } from '../../src/postgres.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
-import { Happened, makeTables } from '../backlog.ts'
+import { makeTables } from '../backlog.ts'
 import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
 import { bodyOf, numberOf } from '../messages.ts'
 import { mersalProperties } from '../relays/bare.ts'
 import type { BenchServer } from '../servers.ts'
-import { CONCURRENCY, handled, INSERT, makeReceived, TOGETHER } from './handled.ts'
+import { CONCURRENCY, handleAll, handled, INSERT, makeReceived, TOGETHER } from './handled.ts'
 
 interface Scene {
   readonly pool: Pool
@@ -93,7 +93,6 @@ function bareConsumer(write: Write): Receive {
 
 function mersalConsumer({ concurrency, batch }: { concurrency: number; batch: number }): Receive {
   return async ({ pool, rabbit, queue, count }, stack) => {
-    const all = Promise.withResolvers<void>()
     const app = stack.use(
       new Mersal({
         name: queue,
@@ -102,17 +101,6 @@ function mersalConsumer({ concurrency, batch }: { concurrency: number; batch: nu
         receive: { concurrency },
       }),
     )
-    let done = 0
-    app.handle(
-      Happened,
-      async ({ n }, { tx }) => {
-        await tx.query(INSERT, [Number(n)])
-        if (++done === count) all.resolve()
-      },
-      { batch },
-    )
-    await app.start()
-    await all.promise
-    await app.stop()
+    await handleAll(app, { count, batch }, (tx, n) => tx.query(INSERT, [n]))()
   }
 }

@@ -7,7 +7,7 @@ import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
 import { bodyOf, jsonOf, numberOf, thousandKeys } from '../messages.ts'
 import { ownCpu, temporaryFolder } from '../sqlite/folder.ts'
-import { CONCURRENCY, countFaults, TOGETHER } from './handled.ts'
+import { CONCURRENCY, countFaults, handleAll, TOGETHER } from './handled.ts'
 
 /** Makes everything ready in the folder, and returns what handles all messages. Business rows go to `received` in `business.db`. */
 type Prepare = (folder: string, count: number) => Promise<() => Promise<void>>
@@ -74,21 +74,7 @@ function mersal({ concurrency, batch } = { concurrency: CONCURRENCY, batch: 1 })
     await fill(open, count)
     const app = open('business')
     await app.transaction(async (tx) => tx.exec(CREATE))
-    const all = Promise.withResolvers<void>()
-    let done = 0
-    app.handle(
-      Happened,
-      ({ n }, { tx }) => {
-        tx.prepare(INSERT).run(Number(n))
-        if (++done === count) all.resolve()
-      },
-      { batch },
-    )
-    return async () => {
-      await app.start()
-      await all.promise
-      await app.stop()
-    }
+    return handleAll(app, { count, batch }, (tx, n) => tx.prepare(INSERT).run(n))
   }
 }
 

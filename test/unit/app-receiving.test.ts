@@ -1,32 +1,18 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
-import { type Events, Mersal, type MersalOptions, MersalError, type Store, command, event, reject, retryLater } from '../../src/index.ts'
-import { type MemoryTransaction, memoryStore } from '../../src/memory.ts'
+import { type Events, Mersal, MersalError, command, event, reject, retryLater } from '../../src/index.ts'
+import type { MemoryTransaction } from '../../src/memory.ts'
 import { manualClock } from '../../src/testing/index.ts'
 import { fakeTransport, json } from './support/fake-transport.ts'
+import { type ShopOptions, openShop } from './support/shop.ts'
 
 const Place = command<{ id: number }>('orders.place')
 const Placed = event<{ id: number }>('orders.placed')
 const Checked = command('orders.check', z.object({ name: z.string() }))
 
-type Options = Partial<MersalOptions<MemoryTransaction>> & { change?: (store: Store<MemoryTransaction>) => Store<MemoryTransaction> }
-
-function setUp({ change = (store) => store, ...options }: Options = {}) {
-  const store = change(memoryStore())
-  const transport = fakeTransport()
-  const app = new Mersal<MemoryTransaction>({
-    name: 'shop',
-    store,
-    transport,
-    outbox: { runRelay: false },
-    logger: false,
-    random: () => 1,
-    ...options,
-    receive: { immediateRetries: 0, ...options.receive },
-  })
-  const rows = async () => (await store.outbox.claim({ limit: 100, claimMs: 60_000, token: 'test' })).map((row) => row.message)
-  const data = () => store.unitOfWork(async (tx) => tx.entries().map(([key]) => key))
+function setUp(options: ShopOptions = {}) {
+  const { app, store, transport, rows, data } = openShop(options)
   const place = (more: { id?: string; attempt?: number; signal?: AbortSignal } = {}) => {
     const { id, ...delivery } = more
     return transport.deliver('shop', { type: 'orders.place', body: json({ id: 1 }), ...(id === undefined ? {} : { id }) }, delivery)

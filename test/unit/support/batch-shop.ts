@@ -1,33 +1,17 @@
-import { type Disposition, type HandlerContext, Mersal, type MersalOptions, type Store, command, event } from '../../../src/index.ts'
-import { type MemoryTransaction, memoryStore } from '../../../src/memory.ts'
-import { fakeTransport, json } from './fake-transport.ts'
+import { type Disposition, type HandlerContext, type Store, command, event } from '../../../src/index.ts'
+import type { MemoryTransaction } from '../../../src/memory.ts'
+import { json } from './fake-transport.ts'
+import { type ShopOptions, openShop } from './shop.ts'
 
 export const Place = command<{ id: number }>('orders.place')
 export const Placed = event<{ id: number }>('orders.placed')
 
 type Context = HandlerContext<MemoryTransaction>
-type Options = Partial<MersalOptions<MemoryTransaction>> & {
-  batch?: number
-  change?: (store: Store<MemoryTransaction>) => Store<MemoryTransaction>
-}
+type Options = ShopOptions & { batch?: number }
 
 /** An app whose handler notes what it is called with, in a list per transaction, and then does `work`. */
-export async function batchShop(
-  { change = (store) => store, batch = 10, ...options }: Options,
-  work: (id: number, context: Context) => unknown,
-) {
-  const store = change(memoryStore())
-  const transport = fakeTransport()
-  const app = new Mersal<MemoryTransaction>({
-    name: 'shop',
-    store,
-    transport,
-    outbox: { runRelay: false },
-    logger: false,
-    random: () => 1,
-    ...options,
-    receive: { immediateRetries: 0, ...options.receive },
-  })
+export async function batchShop({ batch = 10, ...options }: Options, work: (id: number, context: Context) => unknown) {
+  const { app, store, transport, rows, data } = openShop(options)
   const units = new Map<MemoryTransaction, number[]>()
   app.handle(
     Place,
@@ -50,8 +34,8 @@ export async function batchShop(
     place,
     placeAll: (ids: readonly number[]) => Promise.all(ids.map((id) => place(id))),
     units: () => [...units.values()],
-    orders: () => store.unitOfWork(async (tx) => tx.entries().map(([key]) => key)),
-    rows: async () => (await store.outbox.claim({ limit: 100, claimMs: 60_000, token: 'test' })).map((row) => row.message),
+    orders: data,
+    rows,
   }
 }
 
