@@ -1,5 +1,5 @@
 import { AsyncResource } from 'node:async_hooks'
-import { errorText } from '../core/dead-letter.ts'
+import { errorText } from '../core/error-text.ts'
 import { isMersalError } from '../core/errors.ts'
 import { linkAbort } from '../lib/linked-abort.ts'
 import { nextTurn } from '../lib/turn.ts'

@@ -1,4 +1,4 @@
-import { errorText } from '../core/dead-letter.ts'
+import { errorText } from '../core/error-text.ts'
 import { MersalError, isMersalError } from '../core/errors.ts'
 import type { Logger } from '../core/telemetry.ts'
 import { toError } from '../lib/abort.ts'

@@ -1,4 +1,4 @@
-import { errorText } from '../core/dead-letter.ts'
+import { errorText } from '../core/error-text.ts'
 import { MersalError } from '../core/errors.ts'
 import type { IncomingContext } from '../core/pipeline.ts'
 import type { Disposition } from '../core/transport.ts'

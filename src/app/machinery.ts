@@ -1,4 +1,4 @@
-import { errorText } from '../core/dead-letter.ts'
+import { errorText } from '../core/error-text.ts'
 import { MersalError } from '../core/errors.ts'
 import type { Delivery, Disposition, Transport } from '../core/transport.ts'
 import { toError } from '../lib/abort.ts'

@@ -1,5 +1,5 @@
-import { errorText } from '../core/dead-letter.ts'
-import { MersalError, isMersalError } from '../core/errors.ts'
+import { errorFields, stackOf } from '../core/error-text.ts'
+import { MersalError } from '../core/errors.ts'
 import { emit } from '../core/telemetry.ts'
 import type { Delivery, Disposition } from '../core/transport.ts'
 import { isDelay } from '../core/validation.ts'
@@ -147,8 +147,8 @@ export class Receiver<Tx> {
     emit('mersal:handle', () => ({ app: settings.name, id, type, attempt: facts.attempt, outcome, duration: facts.duration }))
     if (disposition.kind !== 'retry' && disposition.kind !== 'reject') return
     const { error } = disposition
-    const fields = { app: settings.name, id: printable(id), type: printable(type), delivery: delivery.attempt, error: errorText(error) }
-    const more = isMersalError(error) ? { ...fields, code: error.code } : fields
+    const given = { app: settings.name, id: printable(id), type: printable(type), delivery: delivery.attempt }
+    const more = { ...given, ...errorFields(error), stack: stackOf(error) }
     if (disposition.kind === 'reject') settings.logger.error({ ...more, reason: disposition.reason }, 'message became a dead letter')
     else settings.logger.warn({ ...more, delayMs: disposition.delayMs }, 'handler failed; the message comes again')
   }

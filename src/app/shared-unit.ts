@@ -1,5 +1,5 @@
 import type { SharedUnits } from '../core/store.ts'
-import { errorText } from '../core/dead-letter.ts'
+import { errorText } from '../core/error-text.ts'
 import { MersalError } from '../core/errors.ts'
 import { emit } from '../core/telemetry.ts'
 import { backoffMs } from '../lib/backoff.ts'

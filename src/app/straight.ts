@@ -1,7 +1,7 @@
 import { destinationKey, type OutgoingMessage } from '../core/message.ts'
 import type { OutboxStorage, SavedMessage, SaveOptions } from '../core/outbox.ts'
 import type { OpenToQueue, StraightRoad } from '../core/straight.ts'
-import { errorText } from '../core/dead-letter.ts'
+import { errorText } from '../core/error-text.ts'
 import type { Logger } from '../core/telemetry.ts'
 import type { Settings } from './settings.ts'
 

@@ -154,7 +154,7 @@ function showTable(letters: readonly DeadLetter[], out: Output): void {
     letter.partitionKey === undefined ? '' : `${letter.partitionKey}${letter.blocksKey ? ' (blocked)' : ''}`,
     letter.reason,
     String(letter.attempts),
-    letter.error.slice(0, 80),
+    (letter.error.split('\n')[0] ?? '').slice(0, 80),
   ])
   for (const line of table([head, ...rows], [6])) out.line(line)
 }
@@ -185,7 +185,7 @@ async function show(box: DeadLetterBox, key: string, { args, out }: Context): Pr
     ['partition key', letter.partitionKey ?? '-'],
     ['holds back its key', letter.blocksKey ? 'yes' : 'no'],
     ['reason', letter.reason],
-    ['error', letter.error],
+    ...letter.error.split('\n').map((line, index) => [index === 0 ? 'error' : '', line.trim()] as const),
     ['attempts', String(letter.attempts)],
     ['died', isoTime(letter.diedAt)],
     ['maybe published', letter.maybePublished ? 'yes: an attempt ended without an answer' : 'no'],

@@ -1,11 +1,10 @@
 import type { Logger } from '../core/telemetry.ts'
-import { toError } from '../lib/abort.ts'
+import { errorValue } from '../core/error-text.ts'
 import type { Output } from './output.ts'
 
 function plain(value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString()
-  if (!(value instanceof Error)) return value
-  return { name: value.name, message: toError(value).message, code: (value as { code?: unknown }).code }
+  return value instanceof Error ? errorValue(value) : value
 }
 
 /** JSON lines on standard error: information, warnings, errors; with `verbose` also the rest. */

@@ -27,7 +27,7 @@ export interface DeadLetter {
   readonly place: string
   readonly partitionKey?: string
   readonly reason: DeadReason
-  /** Text of the last error, at most 2,000 characters. */
+  /** The last error with its causes, at most 2,000 characters. Incoming: below it, where it was thrown. Secrets are hidden. */
   readonly error: string
   readonly attempts: number
   /** Milliseconds since the Unix epoch. */
@@ -46,15 +46,4 @@ export interface DeadLetterBox {
   retry(keys: readonly string[]): Promise<number>
   /** Removes them for good. Returns how many. */
   discard(keys: readonly string[]): Promise<number>
-}
-
-/** Cuts the text of an error so that it can be stored anywhere: no NUL, no lone surrogate, at most 2,000 characters. */
-export function errorText(error: unknown): string {
-  let text: string
-  try {
-    text = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
-  } catch {
-    text = 'an error that cannot be shown'
-  }
-  return text.slice(0, 2000).toWellFormed().replaceAll('\0', '\uFFFD')
 }

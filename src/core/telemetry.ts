@@ -1,3 +1,4 @@
+import { errorValue } from './error-text.ts'
 import { channel, type Channel } from 'node:diagnostics_channel'
 
 type LogMethod = (fields: Readonly<Record<string, unknown>>, message: string) => void
@@ -24,8 +25,7 @@ function toStderr(level: string): LogMethod {
 
 function plain(value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString()
-  if (value instanceof Error) return { name: value.name, message: value.message, code: (value as { code?: unknown }).code }
-  return value
+  return value instanceof Error ? errorValue(value) : value
 }
 
 /** Warnings and errors to standard error, one JSON object per line: the default. */

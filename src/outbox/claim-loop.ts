@@ -6,7 +6,7 @@ import type { Agenda } from './agenda.ts'
 import type { Terms } from './batch.ts'
 import type { Bell } from './bell.ts'
 import type { Breakers } from './breaker.ts'
-import { describe } from './describe.ts'
+import { errorFields } from '../core/error-text.ts'
 import type { RelaySettings } from './options.ts'
 import type { Pauses } from './pauses.ts'
 import type { Scan } from './scan.ts'
@@ -168,7 +168,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       failures++
       more = true
       scan.forceFull()
-      const fields = { app: ports.app, ...describe(thrown) }
+      const fields = { app: ports.app, ...errorFields(thrown) }
       emit('mersal:claim-failed', () => ({ app: ports.app, code: fields.code }))
       if (failures === 1) ports.logger.error(fields, 'claiming from the outbox storage failed; trying again with backoff')
       else ports.logger.debug({ ...fields, failures }, 'claiming from the outbox storage still fails')

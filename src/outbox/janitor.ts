@@ -3,7 +3,7 @@ import { checkNumber, checkOptions } from '../core/options.ts'
 import type { Logger } from '../core/telemetry.ts'
 import type { MessageTracker } from '../core/tracker.ts'
 import type { Clock } from '../lib/clock.ts'
-import { describe } from './describe.ts'
+import { errorFields } from '../core/error-text.ts'
 
 /** How the janitor works. Times are in milliseconds. */
 export interface JanitorOptions {
@@ -59,7 +59,7 @@ async function loop(ports: JanitorPorts, tasks: readonly [string, Prune][], roun
       } catch (thrown) {
         if (!failing.has(table))
           ports.logger.warn(
-            { app: ports.app, table, ...describe(thrown) },
+            { app: ports.app, table, ...errorFields(thrown) },
             'removing rows whose retention is over failed; it is tried again in the next round',
           )
         failing.add(table)

@@ -4,7 +4,7 @@ import { type Logger, stderrLogger } from '../core/telemetry.ts'
 import { backoffMs } from '../lib/backoff.ts'
 import { type Clock, type Random, systemClock, systemRandom } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/uuid.ts'
-import { describe } from './describe.ts'
+import { errorFields } from '../core/error-text.ts'
 import { runJanitor } from './janitor.ts'
 import { createRelay } from './relay.ts'
 import { type RelayStore, servedStores, type ServedStore, type SharedOptions, sharedWindow, type Stores } from './relays-options.ts'
@@ -170,7 +170,7 @@ function serve({ name, store, transports, relay: options }: ServedStore, surroun
       const problem = await tryToOpen(store)
       if (problem === undefined) return run()
       if (alone) throw problem
-      logger.error({ app, store: name, ...describe(problem) }, 'the store could not be opened; trying again, and serving the others')
+      logger.error({ app, store: name, ...errorFields(problem) }, 'the store could not be opened; trying again, and serving the others')
       void openLater()
       throw problem
     },

@@ -3,7 +3,7 @@ import type { ClaimedMessage, Settlement } from '../core/outbox.ts'
 import { emit, type Logger } from '../core/telemetry.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { BreakerState } from './breaker.ts'
-import { describe } from './describe.ts'
+import { errorFields } from '../core/error-text.ts'
 
 /** What the relay tells people and programs about its changes of state. */
 export interface Reports {
@@ -27,7 +27,7 @@ export function createReports(app: string, logger: Logger, clock: Clock): Report
       if (state === 'open' && !away.has(destination)) {
         away.add(destination)
         logger.warn(
-          { app, destination, ...describe(error) },
+          { app, destination, ...errorFields(error) },
           'the destination does not answer; its messages wait in the outbox, no attempt is charged',
         )
       } else if (state === 'closed' && away.delete(destination)) logger.info({ app, destination }, 'the destination answers again')
@@ -41,17 +41,17 @@ export function createReports(app: string, logger: Logger, clock: Clock): Report
       const now = clock.monotonic()
       if (now - (toldAt.get(to) ?? -Infinity) < QUIET_MS) return
       toldAt.set(to, now)
-      const fields = { app, id: message.id, type: message.type, to, attempt, againInMs: Math.round(delayMs), ...describe(error) }
+      const fields = { app, id: message.id, type: message.type, to, attempt, againInMs: Math.round(delayMs), ...errorFields(error) }
       logger.warn(fields, 'the destination refused a message; it is tried again later')
     },
     dead({ message, attempt }, { reason, error, onDead, maybePublished }) {
       const to = destinationKey(message.to)
       emit('mersal:dead', () => ({ app, id: message.id, to, reason }))
-      const fields = { app, id: message.id, type: message.type, to, reason, attempt, onDead, maybePublished, ...describe(error) }
+      const fields = { app, id: message.id, type: message.type, to, reason, attempt, onDead, maybePublished, ...errorFields(error) }
       logger.error(fields, 'a message was given up; it is a dead letter now')
     },
     waker(thrown) {
-      logger.warn({ app, ...describe(thrown) }, 'a waker failed; the relay goes on with its other wakers and the poll timer')
+      logger.warn({ app, ...errorFields(thrown) }, 'a waker failed; the relay goes on with its other wakers and the poll timer')
     },
   }
 }

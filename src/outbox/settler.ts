@@ -2,7 +2,7 @@ import type { OutboxStorage, Settlement } from '../core/outbox.ts'
 import { emit, type Logger } from '../core/telemetry.ts'
 import { backoffMs } from '../lib/backoff.ts'
 import type { Clock, Random } from '../lib/clock.ts'
-import { describe } from './describe.ts'
+import { errorFields } from '../core/error-text.ts'
 
 export interface Entry {
   readonly settlement: Settlement
@@ -76,7 +76,7 @@ export function createSettler(ports: SettlerPorts): Settler {
   async function failed(part: readonly Entry[], thrown: unknown): Promise<void> {
     if (halted.signal.aborted) return
     failures++
-    const fields = { app: ports.app, messages: part.length, ...describe(thrown) }
+    const fields = { app: ports.app, messages: part.length, ...errorFields(thrown) }
     if (failures === 1) ports.logger.warn(fields, 'settling published messages failed; it is tried again while their claims hold')
     const now = ports.clock.monotonic()
     const lost = part.filter((entry) => entry.keepUntil <= now)

@@ -1,4 +1,5 @@
 import type { Logger } from '../../core/telemetry.ts'
+import { errorFields } from '../../core/error-text.ts'
 import { aborted } from '../../lib/abort.ts'
 import { backoffMs } from '../../lib/backoff.ts'
 import type { Clock, Random } from '../../lib/clock.ts'
@@ -49,9 +50,8 @@ export function listen(ports: ListenPorts): Listener {
       } catch (error) {
         failures++
         if (failures === 1 && !signal.aborted) {
-          const { code } = error as { code?: unknown }
           ports.logger.warn(
-            { channel: ports.channel, code },
+            { channel: ports.channel, ...errorFields(error) },
             'postgres: the connection that listens was lost; trying again, and polling meanwhile',
           )
         }

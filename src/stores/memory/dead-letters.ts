@@ -1,4 +1,5 @@
-import { errorText, type DeadLetter } from '../../core/dead-letter.ts'
+import { type DeadLetter } from '../../core/dead-letter.ts'
+import { errorText } from '../../core/error-text.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/message.ts'
 import type { Settlement } from '../../core/outbox.ts'
 import type { OutboxRow } from './outbox-table.ts'

@@ -1,4 +1,4 @@
-import { errorText } from '../../core/dead-letter.ts'
+import { errorText } from '../../core/error-text.ts'
 import type { Settlement, SettleResult } from '../../core/outbox.ts'
 import type { Own, Query } from '../../sql/postgres/pool.ts'
 import { tokenUuid } from './rows.ts'

@@ -1,3 +1,4 @@
+import { errorFields } from '../../core/error-text.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { quoteIdentifier } from '../../sql/identifiers.ts'
@@ -106,8 +107,9 @@ export function vacuum({ own, schema, clock, logger, rows }: VacuumPorts): Vacuu
   }
 
   function failed(cause: unknown): void {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    if (!failing) logger.warn({ schema, reason }, 'vacuuming the outbox failed; it is tried again, and the server does it besides')
+    if (!failing) {
+      logger.warn({ schema, ...errorFields(cause) }, 'vacuuming the outbox failed; it is tried again, and the server does it besides')
+    }
     failing = true
     rest(FAILED_REST_MS)
   }

@@ -1,4 +1,4 @@
-import { errorText } from '../../core/dead-letter.ts'
+import { errorText } from '../../core/error-text.ts'
 import type { ClaimedMessage, ClaimRequest, OutboxStorage, SavedMessage, SaveOptions, Settlement, SettleResult } from '../../core/outbox.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { Connection } from './connection.ts'

@@ -1,4 +1,5 @@
-import { errorText, type DeadLetter, type DeadLetterBox } from '../../core/dead-letter.ts'
+import { type DeadLetter, type DeadLetterBox } from '../../core/dead-letter.ts'
+import { errorTextWithStack } from '../../core/error-text.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Rejection } from './queue.ts'
@@ -69,7 +70,7 @@ function makeLetter(key: string, { entry, queue, reason, error }: Rejection, die
     place: queue.name,
     ...(partitionKey === undefined ? {} : { partitionKey }),
     reason,
-    error: errorText(error),
+    error: errorTextWithStack(error),
     attempts,
     diedAt,
     maybePublished: false,

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
+import { errorFields } from '../../core/error-text.ts'
 import { toError } from '../../lib/abort.ts'
 import { backoffMs } from '../../lib/backoff.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
@@ -256,8 +257,7 @@ export class Consumer implements AsyncDisposable {
   }
 
   #warn(doing: string, error: unknown): void {
-    const { code, message } = toError(error) as Error & { readonly code?: unknown }
-    const fields = { queue: this.#consumption.queue, code, error: message }
+    const fields = { queue: this.#consumption.queue, ...errorFields(error) }
     this.#connection.settings.logger.warn(fields, `postgres queue: ${doing} failed, trying again`)
   }
 }

@@ -1,4 +1,4 @@
-import { errorText } from '../../core/dead-letter.ts'
+import { errorText, errorTextWithStack } from '../../core/error-text.ts'
 import type { Disposition } from '../../core/transport.ts'
 import type { Query } from '../../sql/postgres/pool.ts'
 import type { Connection } from './connection.ts'
@@ -100,7 +100,7 @@ export class Settler {
     await run(
       'reject',
       rejected.map(({ reason }) => errorText(reason)),
-      rejected.map(({ error }) => errorText(error)),
+      rejected.map(({ error }) => errorTextWithStack(error)),
     )
     return next
   }

@@ -1,5 +1,6 @@
 import type { Channel, ConsumeMessage } from 'amqplib'
 import { MersalError } from '../../core/errors.ts'
+import { errorFields } from '../../core/error-text.ts'
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
 import { toError } from '../../lib/abort.ts'
 import { backoffMs } from '../../lib/backoff.ts'
@@ -193,7 +194,7 @@ export class Consumer implements AsyncDisposable {
         const { message } = toError(error)
         const level = message === said ? 'debug' : 'warn'
         said = message
-        this.#parts.settings.logger[level]({ queue: this.#consumption.queue, error }, 'a queue cannot be consumed yet')
+        this.#parts.settings.logger[level]({ queue: this.#consumption.queue, ...errorFields(error) }, 'a queue cannot be consumed yet')
       }
     }
     this.#resuming = undefined

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { ConsumeMessage } from 'amqplib'
-import { errorText } from '../../core/dead-letter.ts'
+import { errorFields, errorText, errorTextWithStack } from '../../core/error-text.ts'
 import type { Disposition } from '../../core/transport.ts'
 import { backoffMs } from '../../lib/backoff.ts'
 import { systemClock } from '../../lib/clock.ts'
@@ -145,7 +145,7 @@ export class Settler {
     const headers = {
       [ownHeaders.deadKey]: randomUUID(),
       [ownHeaders.reason]: reason,
-      [ownHeaders.error]: errorText(error),
+      [ownHeaders.error]: errorTextWithStack(error),
       [ownHeaders.attempts]: attemptOf(message),
       [ownHeaders.diedAt]: String(systemClock.now()),
       [ownHeaders.history]: history(message, error),
@@ -161,7 +161,7 @@ export class Settler {
       if (result === 'moved') return hold.answer('ack')
       if (result === 'impossible') return hold.answer(this.#lastResort(move))
       if (move.once === true) return hold.answer('requeue')
-      this.#settings.logger.warn({ queue: hold.queue, target: move.target, error: result }, 'a message could not be moved yet')
+      this.#settings.logger.warn({ queue: hold.queue, target: move.target, ...errorFields(result) }, 'a message could not be moved yet')
       if (!hold.stopping.aborted)
         await systemClock.sleep(backoffMs(pause, failures, Math.random), AbortSignal.any([hold.lost, hold.stopping]))
       if (hold.stopping.aborted) return hold.answer('requeue')
@@ -198,7 +198,7 @@ export class Settler {
     try {
       await this.#topology.queue(move.target.slice(0, -deadQueueOf('').length))
     } catch (error) {
-      this.#settings.logger.warn({ error }, 'the dead-letter queue could not be made')
+      this.#settings.logger.warn(errorFields(error), 'the dead-letter queue could not be made')
     }
   }
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { errorFields } from '../../core/error-text.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
 import { toError } from '../../lib/abort.ts'
@@ -187,7 +188,6 @@ export class Consumer implements AsyncDisposable {
   }
 
   #failed(doing: string, error: unknown): void {
-    const { code, message } = toError(error) as Error & { readonly code?: unknown }
-    this.#ports.logger.warn({ queue: this.#consumption.queue, code, error: message }, `sqlite queue: ${doing} failed, trying again`)
+    this.#ports.logger.warn({ queue: this.#consumption.queue, ...errorFields(error) }, `sqlite queue: ${doing} failed, trying again`)
   }
 }

@@ -1,4 +1,4 @@
-import { errorText } from '../../core/dead-letter.ts'
+import { errorTextWithStack } from '../../core/error-text.ts'
 import type { Disposition } from '../../core/transport.ts'
 import type { Handle } from '../../stores/sqlite/database.ts'
 import { queueSql } from './statements.ts'
@@ -23,7 +23,7 @@ export function settleDelivery(handle: Handle, { position, token }: Hold, dispos
       return handle.run(queueSql.release, { ...hold, visibleAt: Math.trunc(now) }).changes > 0
     case 'reject': {
       const { reason, error } = disposition
-      handle.run(queueSql.bury, { ...hold, reason, error: errorText(error), now: Math.trunc(now) })
+      handle.run(queueSql.bury, { ...hold, reason, error: errorTextWithStack(error), now: Math.trunc(now) })
       return removeMessage(handle, hold)
     }
     default:
