@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { CommandError } from './exit.ts'
+import { distrust } from './trusted-file.ts'
 
 /** A package as it is installed for the project, or undefined. Found from the folder, not from where this program is. */
 export function findPackage(name: string, cwd: string): { readonly file: string; readonly version: string } | undefined {
@@ -30,5 +31,10 @@ function versionOf(name: string, file: string): string {
 export async function loadPackage(name: string, cwd: string): Promise<Readonly<Record<string, unknown>>> {
   const found = findPackage(name, cwd)
   if (found === undefined) throw new CommandError(`the package '${name}' is not installed here: npm install ${name}`)
+  const doubt = distrust(found.file)
+  if (doubt !== undefined)
+    throw new CommandError(
+      `the package '${name}' was found and not run, since ${doubt}; install it here, or write a configuration that imports it and name it: --config FILE`,
+    )
   return (await import(pathToFileURL(found.file).href)) as Readonly<Record<string, unknown>>
 }

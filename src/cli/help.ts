@@ -7,7 +7,7 @@ export const commonOptions: Readonly<Record<string, OptionSpec>> = {
     kind: 'text',
     value: 'FILE',
     short: 'c',
-    text: 'the configuration; default: the nearest mersal.config.ts, .mts, .js or .mjs, here or above',
+    text: 'the configuration; default: the nearest mersal.config.ts, .mts, .js or .mjs, here or above in the project',
   },
   env: { kind: 'text', value: 'FILE', text: 'read variables from this file first; those that are set already win' },
   help: { kind: 'flag', short: 'h', text: 'show this help' },

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { toError } from '../lib/abort.ts'
@@ -7,6 +8,7 @@ import { type CheckedConfig, checkConfig, type ConfigSource } from './config.ts'
 import { configOfEnv, envHasStore } from './env-config.ts'
 import { CommandError } from './exit.ts'
 import { oneLine } from './safe.ts'
+import { distrust } from './trusted-file.ts'
 
 /** The configuration of this call, and what is made of it. */
 export interface Loaded extends CheckedConfig {
@@ -16,12 +18,25 @@ export interface Loaded extends CheckedConfig {
 
 const names = ['ts', 'mts', 'js', 'mjs'].map((ending) => `mersal.config.${ending}`)
 
-/** The nearest `mersal.config.*`, in the folder or above it. */
-export function findConfig(cwd: string): string | undefined {
+/** What marks the root of a project. */
+const marks = ['package.json', '.git']
+
+/** From this folder up to the root of the project: the nearest one with a mark, or the home. In no project only the folder itself. */
+function foldersUpToRoot(cwd: string): readonly string[] {
+  const folders: string[] = []
   for (let folder = resolve(cwd); ; folder = dirname(folder)) {
-    const found = names.map((name) => join(folder, name)).find((path) => existsSync(path))
-    if (found !== undefined || folder === dirname(folder)) return found
+    folders.push(folder)
+    if (folder === homedir() || marks.some((mark) => existsSync(join(folder, mark)))) return folders
+    // Whoever may write above, such as into /tmp, must not decide what is run here.
+    if (folder === dirname(folder)) return folders.slice(0, 1)
   }
+}
+
+/** The nearest `mersal.config.*`, in the folder or above it, but not above the root of the project. */
+export function findConfig(cwd: string): string | undefined {
+  return foldersUpToRoot(cwd)
+    .flatMap((folder) => names.map((name) => join(folder, name)))
+    .find((path) => existsSync(path))
 }
 
 export interface LoadOptions {
@@ -39,12 +54,16 @@ export async function loadConfig({ path, cwd, env, hide }: LoadOptions): Promise
   if (file === undefined) {
     if (!envHasStore(env)) {
       throw new CommandError(
-        `no configuration: there is no ${names[0]} (or .mts, .js, .mjs) here or above, and DATABASE_URL is not set; 'mersal init' writes one`,
+        `no configuration: there is no ${names[0]} (or .mts, .js, .mjs) here or above in the project, and DATABASE_URL is not set; 'mersal init' writes one`,
       )
     }
     return { ...checkConfig(await configOfEnv(env, cwd)), source: 'the environment' }
   }
   if (!existsSync(file)) throw new CommandError(`there is no file ${file}`)
+  // A file that was named is trusted.
+  const doubt = path === undefined ? distrust(file) : undefined
+  if (doubt !== undefined)
+    throw new CommandError(`${file} was found and not run, since ${doubt}; if it is yours, name it: --config ${file}`)
   // A password may stand in the file itself. Without the scheme: looking for its beginning takes quadratic time in a long word.
   for (const [rest] of readFileSync(file, 'utf8').matchAll(/:\/\/[^\s'"`]+/g)) hide(`url${rest}`)
   return { ...checkConfig(await configIn(file)), source: file }

@@ -1,6 +1,8 @@
 import { channel } from 'node:diagnostics_channel'
 import type { OutboxOverview, Pause } from '../core/operations.ts'
 import type { EventName, Events } from '../core/telemetry.ts'
+import { boundedSamples, heaviest, largest, MOST_DESTINATIONS, OTHER, sum } from './bounded-labels.ts'
+import { BreakerMetrics } from './breaker-metrics.ts'
 import type { Metric, Sample } from './exposition.ts'
 
 /** Counts what the relay of this process does, from its events. */
@@ -13,8 +15,10 @@ export interface RelayMetrics extends Disposable {
 /** Counters by their labels. */
 class Counter {
   readonly #values = new Map<string, { readonly labels: Readonly<Record<string, string>>; value: number }>()
+  readonly #destinations = new Set<string>()
 
-  add(labels: Readonly<Record<string, string>> = {}, by = 1): void {
+  add(given: Readonly<Record<string, string>> = {}, by = 1): void {
+    const labels = this.#bounded(given)
     const key = JSON.stringify(labels)
     const known = this.#values.get(key)
     if (known === undefined) this.#values.set(key, { labels, value: by })
@@ -24,9 +28,16 @@ class Counter {
   samples(): readonly Sample[] {
     return [...this.#values.values()]
   }
-}
 
-const breakerStates = ['closed', 'open', 'half-open', 'probing']
+  /** A counter may not change its labels, so the first destinations keep theirs, and all later ones share one. */
+  #bounded(labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+    const { destination } = labels
+    if (destination === undefined || this.#destinations.has(destination)) return labels
+    if (this.#destinations.size >= MOST_DESTINATIONS) return { ...labels, destination: OTHER }
+    this.#destinations.add(destination)
+    return labels
+  }
+}
 
 /** `labels`: by the name of each app whose relay runs here, such as that of its store. Default: none. */
 export function createRelayMetrics(
@@ -43,7 +54,7 @@ export function createRelayMetrics(
     dead: new Counter(),
     wakes: new Counter(),
   }
-  const breakers = new Map<string, { readonly labels: Readonly<Record<string, string>>; readonly state: string }>()
+  const breakers = new BreakerMetrics()
   const claimedAt = new Map<string, number>()
   const undo: (() => void)[] = []
 
@@ -75,9 +86,7 @@ export function createRelayMetrics(
   })
   on('mersal:dead', ({ app, to, reason }) => counters.dead.add({ ...of(app), destination: to, reason }))
   on('mersal:wake', ({ app }) => counters.wakes.add(of(app)))
-  on('mersal:breaker', ({ app, destination, state }) =>
-    breakers.set(JSON.stringify([app, destination]), { labels: { ...of(app), destination }, state }),
-  )
+  on('mersal:breaker', ({ app, destination, state }) => breakers.changed(app, of(app), destination, state))
 
   return {
     claimedAt: (app) => claimedAt.get(app),
@@ -88,9 +97,6 @@ export function createRelayMetrics(
         help,
         samples: counted.samples(),
       })
-      const states = [...breakers.values()].flatMap(({ labels, state: current }) =>
-        breakerStates.map((state) => ({ labels: { ...labels, state }, value: state === current ? 1 : 0 })),
-      )
       return [
         counter('published', 'Answers of brokers to published messages, by outcome.', counters.published),
         counter('claims', 'Claims that the database answered.', counters.claims),
@@ -100,12 +106,7 @@ export function createRelayMetrics(
         counter('lost_claims', 'Settlements that changed nothing, because the claim had been lost.', counters.lost),
         counter('dead', 'Messages that this relay gave up.', counters.dead),
         counter('wakes', 'Hints that there may be messages.', counters.wakes),
-        {
-          name: 'mersal_relay_breaker',
-          kind: 'gauge',
-          help: 'State of the breaker of a destination; 1 for the present one.',
-          samples: states,
-        },
+        breakers.metric(),
       ]
     },
     [Symbol.dispose]: () => {
@@ -137,11 +138,13 @@ export function outboxMetrics(
     samples: samples.map((sample) => ({ ...sample, labels: { ...labels, ...sample.labels } })),
   })
   const one = (name: string, help: string, value: number): Metric => gauge(name, help, [{ labels: {}, value }])
-  const each = (name: string, help: string, of: (row: OutboxOverview['destinations'][number]) => number): Metric =>
+  const rows = heaviest(overview.destinations, ({ pending, dead }) => pending + dead)
+  type Row = OutboxOverview['destinations'][number]
+  const each = (name: string, help: string, of: (row: Row) => number, together: typeof sum = sum): Metric =>
     gauge(
       `destination_${name}`,
       help,
-      overview.destinations.map((row) => ({ labels: { destination: row.destination }, value: of(row) })),
+      boundedSamples(rows, (row) => ({ destination: row?.destination ?? OTHER }), of, together),
     )
   return [
     one('pending', 'Messages that are not confirmed, without dead letters.', overview.pending),
@@ -152,11 +155,17 @@ export function outboxMetrics(
     one('overdue_seconds', 'How long the oldest message that may leave has been waiting.', overview.oldestDueMs / 1000),
     each('pending', 'Messages that are not confirmed, by destination.', ({ pending }) => pending),
     each('dead', 'Dead letters, by destination.', ({ dead }) => dead),
-    each('oldest_seconds', 'Age of the oldest message that is not confirmed, by destination.', ({ oldestMs }) => oldestMs / 1000),
-    gauge(
-      'paused',
-      'What operators have paused.',
-      pauses.map(({ kind, name }) => ({ labels: { kind, name }, value: 1 })),
-    ),
+    each('oldest_seconds', 'Age of the oldest message that is not confirmed, by destination.', ({ oldestMs }) => oldestMs / 1000, largest),
+    gauge('paused', 'What operators have paused.', pausedSamples(pauses)),
   ]
+}
+
+function pausedSamples(pauses: readonly Pause[]): readonly Sample[] {
+  const rows = heaviest(pauses, ({ since }) => -since)
+  return boundedSamples(
+    rows,
+    (pause) => ({ kind: pause?.kind ?? OTHER, name: pause?.name ?? OTHER }),
+    () => 1,
+    sum,
+  )
 }

@@ -187,6 +187,7 @@ export function createRelay(ports: RelayPorts): Relay {
     publisher.halt()
     settler.halt()
     drains.fail()
+    reports.close()
     if (held > 0)
       logger.warn({ app, messages: held }, 'the relay stopped before everything was settled; the rest falls due when its claims end')
     return held === 0 && settler.dropped === dropped

@@ -76,10 +76,10 @@ function launch(folder: string, args: readonly string[], env: Env): Running {
   return { child, says, ended, signal }
 }
 
-/** `config` is the text of mersal.config.ts, if any. */
-export function openProject(config?: string): Project {
-  mkdirSync(join(root, '.tmp'), { recursive: true })
-  const folder = mkdtempSync(join(root, '.tmp/cli-'))
+/** `config` is the text of mersal.config.ts, if any. `within`: the folder in which that of the project is made. */
+export function openProject(config?: string, within = join(root, '.tmp')): Project {
+  mkdirSync(within, { recursive: true })
+  const folder = mkdtempSync(join(within, 'cli-'))
   const file = (name: string): string => join(folder, name)
   const running = new Set<Running>()
   const start = (args: readonly string[], env: Env = {}): Running => {

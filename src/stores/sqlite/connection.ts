@@ -7,6 +7,7 @@ import { type FileLock, lockOf, type Topic } from './file-lock.ts'
 import { GroupCommit, type Job } from './group-commit.ts'
 import { applyMigrations, isOutdated, requireSchema, type Schema } from './migrate.ts'
 import type { ConnectionSettings } from './options.ts'
+import { makePrivate } from './private-file.ts'
 import { ForeignTransaction, patiently, rollBack, setSynchronous, withoutWaiting } from './waiting.ts'
 
 /**
@@ -136,7 +137,9 @@ export class Connection {
 
   #connect(): Handle {
     const { source } = this.settings
-    return handleOf('database' in source ? source.database : new DatabaseSync(source.path, { timeout: 0 }))
+    if ('database' in source) return handleOf(source.database)
+    makePrivate(source.path)
+    return handleOf(new DatabaseSync(source.path, { timeout: 0 }))
   }
 
   async #prepare(handle: Handle): Promise<void> {
