@@ -14,6 +14,7 @@ export type {
   Route,
   SendOptions,
   Sender,
+  TransactionOptions,
 } from './app/types.ts'
 
 // For everyone who writes a store, a transport, a step or a serializer.

@@ -9,10 +9,12 @@ import { OpenUnits } from './open-units.ts'
 import { Receiver } from './receiver.ts'
 import type { RoutingFacts } from './routing.ts'
 import type { SendCall } from './sender.ts'
-import { type SenderPorts, callName, directCall, unitCall } from './senders.ts'
+import { type SenderPorts, callName, directCall } from './senders.ts'
 import type { Settings } from './settings.ts'
 import { type StraightOutbox, straightOutbox } from './straight.ts'
 import { Subscriptions } from './subscriptions.ts'
+import { type UnitSenders, unitSenders } from './unit-senders.ts'
+import type { Unit } from './unit.ts'
 import { type RunUnit, unitRunner } from './units.ts'
 import { wakeHints } from '../lib/wake-hints.ts'
 
@@ -21,6 +23,10 @@ export interface Assembly<Tx> {
   readonly ambient: Ambient<Tx>
   readonly handlers: Handlers<Tx>
   readonly senders: SenderPorts<Tx>
+  readonly unitSenders: UnitSenders<Tx>
+  readonly units: OpenUnits<Tx>
+  /** Units that will be rolled back whatever they come to. */
+  readonly rehearsed: WeakSet<Unit<Tx>>
   readonly subscriptions: Subscriptions
   readonly receiver: Receiver<Tx>
   readonly machinery: Machinery<Tx>
@@ -37,7 +43,7 @@ export interface Assembly<Tx> {
 export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const ambient = createAmbient<Tx>()
   const handlers = new Handlers<Tx>(settings)
-  const units = new OpenUnits()
+  const units = new OpenUnits<Tx>()
   const queue = settings.sendOnly ? undefined : settings.name
   const routing = { ownQueue: queue, routes: settings.routes, handles: (type: string) => handlers.get(type) !== undefined }
   const subscriptions = new Subscriptions({ queue, transports: settings.transports, routing, handlers })
@@ -45,7 +51,7 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const senders = senderPorts(settings, outbox, routing, () => hint())
   const looseCall = (cause: Envelope | undefined): SendCall => (settings.storage === undefined ? directCall(senders, cause) : noTransaction)
   const runUnit = countedUnits(settings, outbox, ambient, units, () => machinery.relay)
-  const invoking: InvokePorts<Tx> = { settings, ambient, runUnit, unitCall: (unit) => unitCall(senders, unit), looseCall }
+  const invoking: InvokePorts<Tx> = { settings, ambient, runUnit, senders: unitSenders(senders), looseCall }
   const receiver = new Receiver({ ...invoking, handlers })
   const open = once(async () => {
     await settings.store?.open()
@@ -70,7 +76,18 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
     outbox?.remind()
   }
   const hint = wakeHints(settings.clock, wake, machinery.closing)
-  return { ambient, handlers, senders, subscriptions, receiver, machinery, runUnit, open, looseCall, invoking }
+  const made = {
+    ambient,
+    handlers,
+    senders,
+    unitSenders: invoking.senders,
+    units,
+    rehearsed: new WeakSet<Unit<Tx>>(),
+    subscriptions,
+    receiver,
+    machinery,
+  }
+  return { ...made, runUnit, open, looseCall, invoking }
 }
 
 function senderPorts<Tx>(
@@ -97,18 +114,19 @@ function senderPorts<Tx>(
 
 /** Units of this app, counted, and given up when the app is stopped by force. */
 function countedUnits<Tx>(
-  { name: app, unitOfWork, logger }: Settings<Tx>,
+  { name: app, unitOfWork, logger, clock }: Settings<Tx>,
   outbox: StraightOutbox<Tx> | undefined,
   ambient: Ambient<Tx>,
-  units: OpenUnits,
+  units: OpenUnits<Tx>,
   relay: () => Machinery<Tx>['relay'],
 ): RunUnit<Tx> | undefined {
   if (outbox === undefined || unitOfWork === undefined) return undefined
-  return unitRunner({ app, ambient, unitOfWork, outbox, relay, units, logger })
+  return unitRunner({ app, ambient, unitOfWork, outbox, relay, units, logger, clock })
 }
 
-const noTransaction: SendCall = (verb, type) => {
-  const remedies = 'send within app.transaction(), or app.within(tx) for a transaction of your own, or app.direct to go past the outbox'
+export const noTransaction: SendCall = (verb, type) => {
+  const remedies =
+    'send with the sender of app.transaction() or the context of a handler, or app.within(tx) for a transaction of your own, or app.direct to go past the outbox'
   return Promise.reject(new MersalError('MERSAL_NO_TRANSACTION', `${callName(verb, type)} outside of any transaction: ${remedies}`))
 }
 

@@ -9,7 +9,9 @@ import { type SendCall, createSender } from './sender.ts'
 import { callName } from './senders.ts'
 import type { Settings } from './settings.ts'
 import type { Sharing } from './sharing.ts'
+import type { Sender } from './types.ts'
 import { type Unit, unitEnded } from './unit.ts'
+import type { UnitSenders } from './unit-senders.ts'
 import type { RunUnit } from './units.ts'
 
 /** One attempt to handle one delivery. */
@@ -27,7 +29,7 @@ export interface InvokePorts<Tx> {
   readonly ambient: Ambient<Tx>
   /** Undefined for an app without a database. */
   readonly runUnit: RunUnit<Tx> | undefined
-  readonly unitCall: (unit: Unit<Tx>) => SendCall
+  readonly senders: UnitSenders<Tx>
   /** What sends in a handler mean when there is no unit: directly, or a refusal. */
   readonly looseCall: (cause: Reception<Tx>['delivery']['message']) => SendCall
 }
@@ -57,7 +59,7 @@ export async function handleInUnit<Tx>(ports: InvokePorts<Tx>, context: Receptio
   const { message } = context.delivery
   const known = (await tracker?.track(unit.tx, { consumer: name, messageId: message.id })) === 'duplicate'
   if (known && onDuplicate === 'skip') return context.onSkipped()
-  await callHandler(context, { tx: unit.tx, duplicate: known, signal, call: ports.unitCall(unit) })
+  await callHandler(context, { tx: unit.tx, duplicate: known, signal, give: (fields) => ports.senders.make(unit, fields) })
 }
 
 async function invokeLoose<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>): Promise<void> {
@@ -67,7 +69,7 @@ async function invokeLoose<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>): 
   const guarded: SendCall = (...given) => (over ? Promise.reject(unitEnded(callName(given[0], given[1]))) : call(...given))
   const work = (signal: AbortSignal): Promise<void> =>
     ports.ambient.run({ unit: undefined, cause: message }, () =>
-      callHandler(context, { tx: undefined as Tx, duplicate: false, signal, call: guarded }),
+      callHandler(context, { tx: undefined as Tx, duplicate: false, signal, give: (fields) => ({ ...createSender(guarded), ...fields }) }),
     )
   try {
     await withTimeLimit(limitOf(ports, context), context.signal, work, (error) => {
@@ -83,13 +85,14 @@ export interface Call<Tx> {
   readonly tx: Tx
   readonly duplicate: boolean
   readonly signal: AbortSignal
-  readonly call: SendCall
+  /** Puts a sender beside the fields. */
+  readonly give: <Fields extends object>(fields: Fields) => Fields & Sender
 }
 
 /** What a handler of this attempt gets, given the transaction. */
-export async function callHandler<Tx>(context: Reception<Tx>, { tx, duplicate, signal, call }: Call<Tx>): Promise<void> {
+export async function callHandler<Tx>(context: Reception<Tx>, { tx, duplicate, signal, give }: Call<Tx>): Promise<void> {
   const { registration, delivery, attempt, body } = context
-  await registration.handler(body, { ...createSender(call), tx, message: delivery.message, attempt, duplicate, signal })
+  await registration.handler(body, give({ tx, message: delivery.message, attempt, duplicate, signal }))
 }
 
 /** The time that one handler may take. */

@@ -1,14 +1,16 @@
 import { MersalError } from '../core/errors.ts'
 import type { CommandType, Envelope, EventType, MessageType } from '../core/message.ts'
 import { checkNumber, checkOptions } from '../core/options.ts'
-import { type Assembly, assemble } from './assembly.ts'
+import { linkAbort } from '../lib/linked-abort.ts'
+import { type Assembly, assemble, noTransaction } from './assembly.ts'
+import { boundedInside } from './inside.ts'
 import { rememberInternals } from './internals.ts'
 import { type AppState, Lifecycle, appStopped } from './lifecycle.ts'
 import { type SendCall, createSender } from './sender.ts'
 import { callName, directCall, foreignCall, unitCall } from './senders.ts'
 import { type Settings, appSettings } from './settings.ts'
-import { unitEnded } from './unit.ts'
-import type { HandleOptions, Handler, MersalOptions, SendOptions, Sender } from './types.ts'
+import { type Unit, unitEnded } from './unit.ts'
+import type { HandleOptions, Handler, MersalOptions, SendOptions, Sender, TransactionOptions } from './types.ts'
 
 /**
  * An app: a name, an input queue of that name, handlers, and the ways to send.
@@ -28,6 +30,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   readonly #parts: Assembly<Tx>
   readonly #lifecycle: Lifecycle
   readonly #ambientSender: Sender
+  #toldOfNesting = false
 
   /** Throws `MERSAL_INVALID_OPTIONS`, naming the field and the remedy. Touches neither database nor broker. */
   constructor(options: MersalOptions<Tx>) {
@@ -79,25 +82,25 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
 
   /**
    * Runs the work in one transaction: what it writes and what it sends is committed together, or
-   * nothing is. Inside a transaction of this app it joins that one; if it then fails, the whole
-   * transaction does, even if the failure is caught; an aborted signal then fails it once the work has ended.
+   * nothing is. Always in a transaction of its own, also inside another one. With `join`, given the
+   * sender of an open one, as a part of that one: if it then fails, the whole transaction does, even if
+   * the failure is caught; an aborted signal then fails it once the work has ended.
    *
    * Rolls back and throws the error of the work, or `MERSAL_NOT_AWAITED`, or `MERSAL_ROLLED_BACK`
    * (a send or nested transaction failed, even if caught), or the signal's reason.
    * `MERSAL_COMMIT_UNKNOWN`: the answer of the database was lost; it may have committed.
+   * `MERSAL_UNIT_ENDED`: the transaction to join has ended. `MERSAL_STORE_BUSY`: inside another one,
+   * it waited in vain for what that one probably holds.
    */
-  transaction<Result>(work: (tx: Tx, sender: Sender) => Promise<Result>, options: { readonly signal?: AbortSignal } = {}): Promise<Result> {
-    const { ambient, senders } = this.#parts
-    const current = ambient.getStore()?.unit
-    if (current?.open !== true) return this.#newUnit(work, options)
-    return current.join(async () => {
-      checkOptions('transaction()', options, ['signal'])
-      options.signal?.throwIfAborted()
-      const result = await work(current.tx, createSender(unitCall(senders, current)))
-      // Only now: work that were left behind here could write through the handle after the unit has ended.
-      options.signal?.throwIfAborted()
-      return result
-    })
+  transaction<Result>(work: (tx: Tx, sender: Sender) => Promise<Result>, options: TransactionOptions = {}): Promise<Result> {
+    const { join } = options
+    if (join === undefined || join === false) return this.#newUnit(work, options)
+    try {
+      checkOptions('transaction()', options, ['signal', 'join'])
+      return this.#joined(this.#parts.unitSenders.unitOf(join), work, options.signal)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /**
@@ -110,10 +113,13 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     if (tx === undefined || tx === null) {
       throw new MersalError('MERSAL_NOT_A_TRANSACTION', `within(): expected the handle of an open transaction, got ${String(tx)}`)
     }
-    const unit = this.#parts.ambient.getStore()?.unit
+    const { ambient, units, unitSenders, senders } = this.#parts
+    const unit = ambient.getStore()?.unit
     if (unit?.late === true && unit.tx === tx) return createSender((verb, type) => Promise.reject(unitEnded(callName(verb, type))))
-    const ours = unit?.open === true && unit.tx === tx
-    const call = ours ? unitCall(this.#parts.senders, unit) : foreignCall(this.#parts.senders, storage, tx, this.#cause())
+    // By the handle, not by the context: a queue in this process may have carried the call into that of another unit.
+    const ours = unit?.open === true && unit.tx === tx ? unit : units.ofHandle(tx)
+    if (ours !== undefined) return unitSenders.make(ours, {})
+    const call = foreignCall(senders, storage, tx, this.#cause())
     return createSender((...given) => this.#guarded(given, call))
   }
 
@@ -139,7 +145,8 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    */
   async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkOptions('start()', options, ['signal'])
-    return this.#lifecycle.start(options.signal)
+    // Called inside a unit, what runs for as long as the app does must not carry that unit along.
+    return this.#parts.ambient.run(undefined, () => this.#lifecycle.start(options.signal))
   }
 
   /**
@@ -162,30 +169,68 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   /**
    * Resolves when the outbox holds nothing that is due and that the relay of this app can deliver; what another relay has claimed, and what
    * waits behind it, is not waited for. Needs a started app that runs a relay, or has no outbox.
+   * Throws `MERSAL_STORE_BUSY` if it waited in vain inside an open transaction, which may hold the only writer.
    */
   async drain(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     if (this.#settings.storage === undefined) return
     const { relay } = this.#parts.machinery
     if (relay === undefined) throw misuse('drain()', 'no relay runs in this app: start() it, without outbox.runRelay: false')
-    await relay.drain(options)
+    using link = linkAbort(options.signal)
+    const inside = { what: 'drain()', clock: this.#settings.clock, outer: this.#outer(), abort: (reason: Error) => link.abort(reason) }
+    await boundedInside(inside, () => relay.drain({ signal: link.signal }))
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
   }
 
-  async #newUnit<Result>(work: (tx: Tx, sender: Sender) => Promise<Result>, options: { readonly signal?: AbortSignal }): Promise<Result> {
-    checkOptions('transaction()', options, ['signal'])
-    const { ambient, runUnit, senders, open } = this.#parts
+  #joined<Result>(unit: Unit<Tx>, work: (tx: Tx, sender: Sender) => Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+    const { ambient, unitSenders } = this.#parts
+    return unit.join(async () => {
+      signal?.throwIfAborted()
+      const result = await ambient.run({ unit, cause: unit.cause }, () => work(unit.tx, unitSenders.make(unit, {})))
+      // Only now: work that were left behind here could write through the handle after the unit has ended.
+      signal?.throwIfAborted()
+      return result
+    })
+  }
+
+  async #newUnit<Result>(work: (tx: Tx, sender: Sender) => Promise<Result>, options: TransactionOptions): Promise<Result> {
+    checkOptions('transaction()', options, ['signal', 'join'])
+    const { ambient, runUnit, unitSenders, open } = this.#parts
     if (this.state === 'stopping' || this.state === 'stopped') throw appStopped(this.name, 'transaction()')
     if (runUnit === undefined)
       throw misuse('transaction()', 'this app has no unit of work: give it a store, or unitOfWork with outbox.storage')
+    const outer = this.#outer()
+    if (outer !== undefined) this.#nested(outer, options)
     await open()
     return runUnit({
       cause: ambient.getStore()?.cause,
       signal: options.signal,
-      work: async (unit) => work(unit.tx, createSender(unitCall(senders, unit))),
+      outer,
+      work: async (unit) => work(unit.tx, unitSenders.make(unit, {})),
     })
+  }
+
+  /** The unit that is open in this asynchronous context; perhaps that of another request. */
+  #outer(): Unit<Tx> | undefined {
+    const unit = this.#parts.ambient.getStore()?.unit
+    return unit?.open === true ? unit : undefined
+  }
+
+  /** Tells once that what looks nested is not. */
+  #nested(outer: Unit<Tx>, { join }: TransactionOptions): void {
+    if (this.#parts.rehearsed.has(outer)) {
+      throw misuse('transaction()', 'inside capture() it would be committed: pass { join: sender } to make it part of what is rolled back')
+    }
+    if (join === false || this.#toldOfNesting) return
+    this.#toldOfNesting = true
+    this.#settings.logger.warn(
+      { app: this.name },
+      'app.transaction() was called inside an open transaction of this app, and is a transaction of its own, which commits or fails by itself: ' +
+        'pass { join: sender }, with the sender of the outer callback or the context of the handler, to be part of that one, ' +
+        'or { join: false } to say that it is meant to be separate (said once)',
+    )
   }
 
   #cause(): Envelope | undefined {
@@ -194,6 +239,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
 
   #ambientCall(): SendCall {
     const scope = this.#parts.ambient.getStore()
+    if (!this.#settings.ambientSends && (scope !== undefined || this.#settings.storage !== undefined)) return noTransaction
     return scope?.unit === undefined ? this.#parts.looseCall(scope?.cause) : unitCall(this.#parts.senders, scope.unit)
   }
 

@@ -1,7 +1,9 @@
 import { type LinkedAbort, linkAbort } from '../lib/linked-abort.ts'
+import type { Unit } from './unit.ts'
 
-/** Counts the units of work in progress, and can give them all up. */
-export class OpenUnits {
+/** Counts the units of work in progress, knows them by their handles, and can give them all up. */
+export class OpenUnits<Tx> {
+  readonly #byHandle = new WeakMap<object, Unit<Tx>>()
   readonly #open = new Set<LinkedAbort>()
   #forced: Error | undefined
   #idle = Promise.withResolvers<void>()
@@ -22,6 +24,16 @@ export class OpenUnits {
       this.#open.delete(link)
       if (this.#open.size === 0) this.#idle.resolve()
     }
+  }
+
+  /** The open unit whose handle this is. */
+  ofHandle(tx: Tx): Unit<Tx> | undefined {
+    const unit = typeof tx === 'object' && tx !== null ? this.#byHandle.get(tx) : undefined
+    return unit?.open === true ? unit : undefined
+  }
+
+  note(unit: Unit<Tx>): void {
+    if (typeof unit.tx === 'object' && unit.tx !== null) this.#byHandle.set(unit.tx, unit)
   }
 
   /** Resolves when none is in progress. */

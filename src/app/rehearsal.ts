@@ -24,6 +24,7 @@ export async function rehearse<Tx>(
     await runUnit({
       cause: delivery?.message,
       work: async (unit, signal) => {
+        parts.rehearsed.add(unit)
         await work(unit, signal)
         messages = unit.close()
         throw rollback

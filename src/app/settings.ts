@@ -20,6 +20,7 @@ import type { MersalOptions, ReceiveOptions } from './types.ts'
 export interface Settings<Tx> {
   readonly name: string
   readonly sendOnly: boolean
+  readonly ambientSends: boolean
   /** By name; the main one is called `default`. */
   readonly transports: ReadonlyMap<string, Transport>
   readonly routes: ReadonlyMap<string, RouteEntry>
@@ -60,6 +61,7 @@ const known = [
   'idempotency',
   'routes',
   'bridges',
+  'ambientSends',
   'sendOnly',
   'receive',
   'stopGraceMs',
@@ -86,6 +88,7 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
   return {
     name: options.name,
     sendOnly: flag('sendOnly', options.sendOnly, false),
+    ambientSends: flag('ambientSends', options.ambientSends, true),
     transports,
     routes: checkRoutes(options.routes, transports),
     ...databaseParts(options),

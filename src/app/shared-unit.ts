@@ -4,7 +4,7 @@ import { MersalError } from '../core/errors.ts'
 import { emit } from '../core/telemetry.ts'
 import { backoffMs } from '../lib/backoff.ts'
 import { abortable, linkAbortOfAll } from '../lib/linked-abort.ts'
-import { type InvokePorts, type Reception, callHandler, limitOf } from './invoke.ts'
+import { type Call, type InvokePorts, type Reception, callHandler, limitOf } from './invoke.ts'
 import { Unit } from './unit.ts'
 import type { RunUnit } from './units.ts'
 
@@ -141,8 +141,8 @@ async function handlePart<Tx>(
   const { message } = context.delivery
   const unit = new Unit(whole.tx, message, whole)
   try {
-    const call = ports.unitCall(unit)
-    await ports.ambient.run({ unit, cause: message }, () => callHandler(context, { tx: whole.tx, duplicate, signal, call }))
+    const give: Call<Tx>['give'] = (fields) => ports.senders.make(unit, fields)
+    await ports.ambient.run({ unit, cause: message }, () => callHandler(context, { tx: whole.tx, duplicate, signal, give }))
     whole.adopt(unit)
   } finally {
     unit.end()

@@ -61,6 +61,17 @@ export interface HandleOptions {
   readonly batch?: number
 }
 
+export interface TransactionOptions {
+  /** Gives the transaction up: it is rolled back. */
+  readonly signal?: AbortSignal
+  /**
+   * The sender that the callback of an open `transaction()`, or a handler as its context, was given: the
+   * very object. Then this is a part of that transaction. Otherwise it is a transaction of its own, always;
+   * `false` says that this is meant, where it is called inside another one.
+   */
+  readonly join?: Sender | false | undefined
+}
+
 /** Configuration of the outbox, for those who do not give a whole `store`. */
 export interface OutboxConfig<Tx> {
   /** Default: the outbox of the store. */
@@ -111,6 +122,12 @@ export interface MersalOptions<Tx> {
   readonly routes?: Readonly<Record<string, Route>>
   /** Further transports by name; a route chooses one. The main one is called 'default'. */
   readonly bridges?: Readonly<Record<string, Transport>>
+  /**
+   * False: `app.send`, `app.sendLocal` and `app.publish` never use the transaction that the current code
+   * runs in; they throw `MERSAL_NO_TRANSACTION` where it would matter. For programs that share queues, limiters or
+   * batch loaders between requests, which may carry a call into the transaction of another one. Default true.
+   */
+  readonly ambientSends?: boolean
   /** True: no input queue, no handlers; it only sends. */
   readonly sendOnly?: boolean
   readonly receive?: ReceiveOptions

@@ -65,7 +65,14 @@ export class Unit<Tx> implements TransactionContext<Tx> {
 
   /** Runs nested work in this unit: if it fails, the whole unit does, even if the failure is caught. */
   join<Result>(work: () => Promise<Result>): Promise<Result> {
-    return this.#follow('a nested transaction()', work)
+    const what = 'a nested transaction()'
+    if (!this.open) return Promise.reject(unitEnded(what))
+    return this.#follow(what, async () => {
+      const result = await work()
+      // It was left behind, so the unit was rolled back: its result must not look like a success.
+      if (!this.open) throw unitEnded(what)
+      return result
+    })
   }
 
   /** Ends the taking, and returns what is to be stored. Throws if something is amiss: then nothing may be committed. */

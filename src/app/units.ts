@@ -7,7 +7,9 @@ import type { ExpressOffer, Relay } from '../outbox/types.ts'
 import { errorText } from '../core/error-text.ts'
 import { type TimeLimit, withTimeLimit } from '../pipeline/time-limit.ts'
 import type { LinkedAbort } from '../lib/linked-abort.ts'
+import type { Clock } from '../lib/clock.ts'
 import type { Ambient } from './ambient.ts'
+import { boundedInside } from './inside.ts'
 import type { OpenUnits } from './open-units.ts'
 import type { StraightOutbox } from './straight.ts'
 import { Unit } from './unit.ts'
@@ -19,14 +21,17 @@ export interface UnitPorts<Tx> {
   readonly outbox: Pick<StraightOutbox<Tx>, 'storage' | 'committed'>
   /** Undefined while no relay runs in this app. */
   readonly relay: () => Relay | undefined
-  readonly units: OpenUnits
+  readonly units: OpenUnits<Tx>
   readonly logger: Logger
+  readonly clock: Clock
 }
 
 export interface UnitRequest<Tx, Result> {
   /** The message that is being handled. */
   readonly cause?: Envelope | undefined
   readonly signal?: AbortSignal | undefined
+  /** The unit that is open where this one was asked for: it may hold what this one waits for. */
+  readonly outer?: Unit<Tx> | undefined
   /** For the work and the saving of its messages; not for waiting for the database, nor for the commit. */
   readonly limit?: TimeLimit | undefined
   readonly work: (unit: Unit<Tx>, signal: AbortSignal) => Promise<Result>
@@ -56,10 +61,16 @@ export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
       const ended = Promise.withResolvers<void>()
       const state: Attempt<Awaited<ReturnType<typeof request.work>>> = { flushed: nothing, outcome: undefined, link, ended }
       try {
-        await ports.unitOfWork((tx, repeat) => perform(ports, request, { tx, repeat }, state), {
-          signal: link.signal,
-          ended: state.ended.promise,
-        })
+        const inside = { what: 'transaction()', clock: ports.clock, outer: request.outer, abort: (reason: Error) => link.abort(reason) }
+        await boundedInside(inside, (begun) =>
+          ports.unitOfWork(
+            (tx, repeat) => {
+              begun()
+              return perform(ports, request, { tx, repeat }, state)
+            },
+            { signal: link.signal, ended: state.ended.promise },
+          ),
+        )
       } catch (error) {
         state.flushed.offer?.cancel()
         throw error
@@ -92,6 +103,7 @@ async function perform<Tx, Result>(
   state.flushed = nothing
   state.outcome = undefined
   const unit = new Unit(tx, request.cause)
+  ports.units.note(unit)
   const onLate = (error: unknown): void => {
     ports.logger.debug({ app: ports.app, id: request.cause?.id, error: errorText(error) }, 'work that had been given up failed later')
   }

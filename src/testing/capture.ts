@@ -1,7 +1,6 @@
 import { internalsOf } from '../app/internals.ts'
 import type { Mersal } from '../app/mersal.ts'
 import { rehearse, rehearseHandler } from '../app/rehearsal.ts'
-import { createSender } from '../app/sender.ts'
 import type { Sender } from '../app/types.ts'
 import type { Destination, MessageType, OutgoingMessage } from '../core/message.ts'
 import type { Serializer } from '../core/serializer.ts'
@@ -42,7 +41,7 @@ export function capture<Tx>(app: Mersal<Tx>): Capture<Tx> {
     transaction: async (work) =>
       shown(
         await rehearse(parts, async (unit) => {
-          await work(unit.tx, createSender(parts.invoking.unitCall(unit)))
+          await work(unit.tx, parts.unitSenders.make(unit, {}))
         }),
       ),
     handle: async (type, body, { headers = {} } = {}) => shown(await rehearseHandler(parts, type, body, headers)),

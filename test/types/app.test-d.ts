@@ -106,3 +106,11 @@ void (() => new Mersal<MemoryTransaction>({ name: 'x', transport: memoryTranspor
 void capture(app).handle(Register, { name: 'Ada' })
 // @ts-expect-error a wrong body
 void capture(app).handle(Register, { name: 5 })
+
+// A part of an open transaction is shown by its sender.
+void app.transaction((_tx, sender) => app.transaction(async () => 1, { join: sender }))
+void app.transaction(async () => 1, { join: false })
+// @ts-expect-error true says nothing about which one
+void app.transaction(async () => 1, { join: true })
+// @ts-expect-error a handle is no sender
+void app.transaction((tx) => app.transaction(async () => 1, { join: tx }))

@@ -40,10 +40,10 @@ describe('messages that are in hand at one time share a transaction', () => {
   })
 
   test('what each of them sends has its own message as the cause, and leaves in the order of the handlers', async () => {
-    const shop = await batchShop({}, async (id, { publish }) => {
-      await publish(Placed, { id })
+    const shop = await batchShop({}, async (id, context) => {
+      await context.publish(Placed, { id })
       await shop.app.publish(Placed, { id: id * 10 })
-      await shop.app.transaction((_, sender) => sender.publish(Placed, { id: id * 100 }))
+      await shop.app.transaction((_, sender) => sender.publish(Placed, { id: id * 100 }), { join: context })
     })
     expect(await shop.placeAll([1, 2])).toEqual(acks(2))
     const sent = (await shop.rows()).map(({ headers, body }) => [headers['causation-id'], new TextDecoder().decode(body)])

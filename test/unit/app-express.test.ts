@@ -7,6 +7,7 @@ import { unitRunner } from '../../src/app/units.ts'
 import { MersalError, silentLogger } from '../../src/index.ts'
 import type { ClaimedMessage, OutgoingMessage, SaveOptions, UnitOfWork } from '../../src/index.ts'
 import type { Relay } from '../../src/outbox/types.ts'
+import { manualClock } from '../../src/testing/index.ts'
 import { rejection } from './support/errors.ts'
 
 const message = (id: string): OutgoingMessage => ({
@@ -60,7 +61,8 @@ function setUp(script: { born?: readonly boolean[]; offer?: boolean; commit?: ()
     unitOfWork,
     outbox,
     relay: () => relay,
-    units: new OpenUnits(),
+    units: new OpenUnits<object>(),
+    clock: manualClock(),
     logger: silentLogger,
   })
   const add = (...ids: string[]) =>

@@ -212,14 +212,15 @@ describe('P3: sending fails closed', () => {
 })
 
 describe('nested transactions', () => {
-  test('a nested one joins the unit: one transaction, one commit', async () => {
+  test('one that is given the sender of the unit joins it: one transaction, one commit', async () => {
     const { app, rows } = setUp()
-    await app.transaction(async (outer) => {
+    await app.transaction(async (outer, sender) => {
       await app.publish(Placed, { id: 1 })
-      await app.transaction(async (inner, { publish }) => {
+      const inside = async (inner: MemoryTransaction, { publish }: typeof sender) => {
         expect(inner).toBe(outer)
         await publish(Placed, { id: 2 })
-      })
+      }
+      await app.transaction(inside, { join: sender })
       expect(await rows()).toEqual([])
     })
     expect(await rows()).toHaveLength(2)
@@ -228,9 +229,9 @@ describe('nested transactions', () => {
   test('one that fails takes the whole unit with it, even if the failure is caught', async () => {
     const { app, rows, data } = setUp()
     const failure = new Error('inner')
-    const failing = app.transaction(async (tx) => {
+    const failing = app.transaction(async (tx, sender) => {
       tx.set('order', 1)
-      await app.transaction(() => Promise.reject(failure)).catch(() => {})
+      await app.transaction(() => Promise.reject(failure), { join: sender }).catch(() => {})
       await app.publish(Placed, { id: 1 })
     })
     expect((await rejection(failing, 'MERSAL_ROLLED_BACK')).cause).toBe(failure)
@@ -240,7 +241,7 @@ describe('nested transactions', () => {
 
   test('one that is not awaited rolls the unit back', async () => {
     const { app } = setUp()
-    const failing = app.transaction(async () => void app.transaction(async () => {}))
+    const failing = app.transaction(async (_, sender) => void app.transaction(async () => {}, { join: sender }))
     await rejection(failing, 'MERSAL_NOT_AWAITED')
   })
 
@@ -356,18 +357,18 @@ describe('P13: only what happened is reported', () => {
     expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual(['{"id":2}'])
   })
 
-  test('a nested transaction whose signal aborts fails the unit only when its work has ended', async () => {
+  test('a joined transaction whose signal aborts fails the unit only when its work has ended', async () => {
     const { app, rows } = setUp()
     const abort = new AbortController()
     const steps: string[] = []
-    const unit = app.transaction(async (_tx, { publish }) => {
-      await publish(Placed, { id: 1 })
+    const unit = app.transaction(async (_tx, sender) => {
+      await sender.publish(Placed, { id: 1 })
       const work = async (): Promise<void> => {
         abort.abort(new Error('given up'))
         await Promise.resolve()
         steps.push('nested work ended')
       }
-      await app.transaction(work, { signal: abort.signal })
+      await app.transaction(work, { signal: abort.signal, join: sender })
     })
     await expect(unit).rejects.toThrow('given up')
     steps.push('unit ended')

@@ -25,8 +25,8 @@ export interface LockOptions {
 export function waitsForItself(patienceMs: number): MersalError {
   return new MersalError(
     'MERSAL_STORE_BUSY',
-    `waited ${patienceMs} ms inside a unit of work on the same database file, probably for that very unit: ` +
-      'use the transaction of the unit, or do it after the unit has ended',
+    `waited ${patienceMs} ms inside an open unit of work on the same database file, probably for that very unit: ` +
+      'pass { join: sender } to app.transaction() to be part of it, or do it after the unit has ended',
   )
 }
 
