@@ -12,7 +12,7 @@ function matches(letter: DeadLetter, filter: LetterFilter): boolean {
   return (['type', 'partitionKey', 'place', 'reason'] as const).every((name) => filter[name] === undefined || letter[name] === filter[name])
 }
 
-/** Bodies come along, so a page bounds the memory. */
+/** Bodies come along. A page may hold fewer if they are large, so that only an empty one is the end. */
 const PAGE = 100
 
 /** The dead letters of a box, oldest first, page by page. */
@@ -21,7 +21,7 @@ export async function* allLetters(box: DeadLetterBox, filter: LetterFilter, afte
     const page = await box.list({ limit: PAGE, ...(last === undefined ? {} : { after: last }) })
     for (const letter of page) if (matches(letter, filter)) yield letter
     last = page.at(-1)?.key
-    if (page.length < PAGE) return
+    if (last === undefined) return
   }
 }
 

@@ -117,7 +117,7 @@ async function listOf(
     const page = await box.list({ limit: 1000, ...(last === undefined ? {} : { after: last }) })
     found.push(...page.filter(({ place }) => place === queue))
     last = page.at(-1)?.key
-    if (page.length < 1000) break
+    if (last === undefined) break
   }
   return found.slice(0, limit)
 }
@@ -160,12 +160,12 @@ function showTable(letters: readonly DeadLetter[], out: Output): void {
 }
 
 function jsonOf(letter: DeadLetter, body: boolean): object {
-  const { body: bytes, diedAt, ...rest } = letter
+  const { body: bytes, diedAt, withheldBytes, ...rest } = letter
   return {
     ...rest,
     diedAt: isoTime(diedAt),
-    bodyBytes: bytes.byteLength,
-    ...(body ? { bodyBase64: Buffer.from(bytes).toString('base64') } : {}),
+    ...(withheldBytes === undefined ? { bodyBytes: bytes.byteLength } : { withheldBytes }),
+    ...(body && withheldBytes === undefined ? { bodyBase64: Buffer.from(bytes).toString('base64') } : {}),
   }
 }
 
@@ -190,11 +190,16 @@ async function show(box: DeadLetterBox, key: string, { args, out }: Context): Pr
     ['died', isoTime(letter.diedAt)],
     ['maybe published', letter.maybePublished ? 'yes: an attempt ended without an answer' : 'no'],
     ...Object.entries(headers).map(([name, value]) => [`header ${name}`, value] as const),
-    ['body', `${body.byteLength} bytes${args.flag('body') ? '' : ' (--body shows them)'}`],
+    ['body', sizeText(letter, args.flag('body'))],
   ]
   for (const line of table(facts)) out.line(line)
-  if (args.flag('body')) out.line(bodyText(body))
+  if (args.flag('body') && letter.withheldBytes === undefined) out.line(bodyText(body))
   return exitCodes.ok
+}
+
+function sizeText({ body, withheldBytes }: DeadLetter, shown: boolean): string {
+  if (withheldBytes !== undefined) return `too large to be read: body, headers and type have ${withheldBytes} bytes`
+  return `${body.byteLength} bytes${shown ? '' : ' (--body shows them)'}`
 }
 
 /** Text if it is well-formed UTF-8, else base64. */

@@ -36,11 +36,19 @@ export interface DeadLetter {
   readonly maybePublished: boolean
   /** It still holds back the later messages of its key (`onDead: 'block-key'`). */
   readonly blocksKey: boolean
+  /**
+   * Set if the message is too large to be shown: it has this many bytes. They are kept, but `headers`
+   * and `body` are empty here and the type is shortened.
+   */
+  readonly withheldBytes?: number
 }
 
 /** Dead letters of one place, for people and tools. */
 export interface DeadLetterBox {
-  /** Oldest first. `after` is the `key` of the last one seen. `limit` 1–1000, default 100. */
+  /**
+   * Oldest first. `after` is the `key` of the last one seen. `limit` 1–1000, default 100. A page may
+   * hold fewer than `limit` when its bodies are large; the end is an empty page.
+   */
   list(query?: { readonly limit?: number; readonly after?: string }): Promise<readonly DeadLetter[]>
   /** Puts them back, with the same message id, due at once and with no attempts used. Returns how many. */
   retry(keys: readonly string[]): Promise<number>

@@ -77,6 +77,16 @@ export interface ClaimRequest {
   readonly exceptDestinations?: readonly string[]
   /** Partition keys whose rows are left alone. */
   readonly exceptKeys?: readonly string[]
+  /**
+   * End the claim with the row that brings it to this many bytes: bodies, headers and names.
+   * So a claim has at most this many bytes and one row more. Default 32 MiB.
+   */
+  readonly maxBytes?: number
+  /**
+   * A row with more bytes than this comes as `withheldBytes`, without its content. A storage that
+   * cannot read rows as large as this takes a lower bound. Default 64 MiB.
+   */
+  readonly largestBytes?: number
 }
 
 export interface ClaimedMessage {
@@ -88,6 +98,11 @@ export interface ClaimedMessage {
    */
   readonly attempt: number
   readonly token: string
+  /**
+   * Set if the row has more bytes than the claim asked for: so many. Its content was not read:
+   * headers and body are empty, the type is shortened. Such a message is never published.
+   */
+  readonly withheldBytes?: number
 }
 
 /**

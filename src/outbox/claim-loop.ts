@@ -29,6 +29,8 @@ export interface ClaimLoopPorts {
   readonly running: () => boolean
   /** Aborts when the relay stops. */
   readonly stopping: AbortSignal
+  /** Rows with more bytes are not read. */
+  readonly largestBytes: number
   /** Rows in the hands of this relay. */
   readonly held: () => number
   /** Rows that the next claim may take, at most so many; 0 as long as there is no room. */
@@ -117,6 +119,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       limit,
       claimMs: settings.claimMs,
       token: ports.newToken(),
+      largestBytes: ports.largestBytes,
       ...(look.from === undefined ? {} : { fromPosition: look.from, reach: REACH_FACTOR * settings.batchSize }),
       ...exceptions(),
     })
@@ -141,7 +144,8 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
   }
 
   function dispatch(rows: readonly ClaimedMessage[], terms: Terms): void {
-    const suspect = rows.some((row) => row.attempt > settings.maxAttempts)
+    // What was not read kills nobody any more.
+    const suspect = rows.some((row) => row.attempt > settings.maxAttempts && row.withheldBytes === undefined)
     if (suspect && !slow.on) {
       slow.enter()
       // Its neighbours, and what else is in hand, must not be charged for what it may do.
@@ -153,7 +157,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     slow.saw(suspect)
     const [first] = rows
     if (first === undefined) return
-    if (rows.length === 1 && slow.on && first.attempt > settings.maxAttempts + EXTRA_ATTEMPTS) ports.giveUp(first, terms)
+    if (suspect && rows.length === 1 && slow.on && first.attempt > settings.maxAttempts + EXTRA_ATTEMPTS) ports.giveUp(first, terms)
     else ports.publish(rows, terms)
   }
 

@@ -9,7 +9,7 @@ import { createHands, type Hands } from './hands.ts'
 import type { Batch, PublisherPorts, Terms } from './batch.ts'
 import { toRuns, type Run } from './run.ts'
 import { togetherOf } from './together.ts'
-import { settlementOf } from './settle-policy.ts'
+import { settlementOf, tooLarge } from './settle-policy.ts'
 import { watchDeadlines } from './deadlines.ts'
 
 /** Publishes batches of claimed rows and hands their settlements on. */
@@ -63,6 +63,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     const row = run.rows[run.next] as ClaimedMessage
     if (closed || clock.monotonic() >= batch.terms.publishUntil) return end(batch, run)
     if (pauses.some && pauses.covers(row.message)) return end(batch, run)
+    if (row.withheldBytes !== undefined) return deal(batch, run, row, tooLarge(row.withheldBytes))
     if (breakers.troubled && !admitted(batch, run, row)) return end(batch, run)
     const transport = ports.transports.get(row.message.to.transport)
     if (transport === undefined) return answerUnknownTransport(batch, run, row)
@@ -90,8 +91,8 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     const name = run.rows[run.next]?.message.to.transport
     let index = run.next + 1
     for (; index < run.rows.length; index++) {
-      const message = run.rows[index]?.message
-      if (message === undefined || message.to.transport !== name) break
+      const { message, withheldBytes } = run.rows[index] as ClaimedMessage
+      if (withheldBytes !== undefined || message.to.transport !== name) break
       if (pauses.some && pauses.covers(message)) break
       if (breakers.troubled && !breakers.isClosed(destinationKey(message.to))) break
     }

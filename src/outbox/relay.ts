@@ -18,6 +18,7 @@ import { createScan } from './scan.ts'
 import { createSettler, type Entry } from './settler.ts'
 import { killsRelay } from './settle-policy.ts'
 import { createSlowMode } from './slow-mode.ts'
+import { largestBytes } from './largest-bytes.ts'
 import type { Relay, RelayPorts } from './types.ts'
 import { createUnknowns } from './unknowns.ts'
 
@@ -151,6 +152,7 @@ export function createRelay(ports: RelayPorts): Relay {
       slow,
       running,
       stopping: stopping.signal,
+      largestBytes: largestBytes(ports.transports.values()),
       held: () => held,
       room: (batchSize) => room.next(batchSize),
       reserve(rows) {

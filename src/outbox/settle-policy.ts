@@ -50,6 +50,16 @@ function refused(row: ClaimedMessage, outcome: Refusal, { settings, random, unan
   return { kind: 'dead', position, token, reason: outcome.reason, error: outcome.error, onDead, maybePublished }
 }
 
+/** For a row whose content was not read. */
+export function tooLarge(bytes: number): Refusal {
+  const error = new MersalError(
+    'MERSAL_TOO_LARGE',
+    `the row has ${bytes} bytes and was not read: no transport here takes as much. Its bytes are kept; put them elsewhere and send where they are`,
+    { details: { bytes } },
+  )
+  return { kind: 'refused', reason: 'too-large', error, permanent: true }
+}
+
 /** For a message that was taken this often and never given back: given up without publishing it. */
 export function killsRelay(row: ClaimedMessage, settings: RelaySettings): Settlement {
   const error = new MersalError(

@@ -1,4 +1,5 @@
 import type { ContractCase } from './contract.ts'
+import { byteCases } from './outbox/byte-cases.ts'
 import { claimCases } from './outbox/claim-cases.ts'
 import { deadLetterCases } from './outbox/dead-letter-cases.ts'
 import { expressCases } from './outbox/express-cases.ts'
@@ -18,6 +19,7 @@ export type { OutboxHarness, OutboxParts, RetentionHarness } from './outbox/harn
 export const outboxContract: readonly ContractCase<OutboxHarness>[] = [
   ...saveCases,
   ...claimCases,
+  ...byteCases,
   ...settleCases,
   ...expressCases,
   ...deadLetterCases,

@@ -78,7 +78,7 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
       const client = await pool.connect()
       try {
         await client.query('begin; set local enable_seqscan = off')
-        const values = [500, 15_000, randomUUID(), 0, 1_000_000, reach]
+        const values = [500, 15_000, randomUUID(), 0, 1_000_000, reach, 1_000_000]
         const { rows } = await client.query(`explain (analyze, buffers, format json) ${statements(schema).claim}`, values)
         const [{ Plan: plan }] = rows[0]['QUERY PLAN']
         return plan['Shared Hit Blocks'] + plan['Shared Read Blocks']

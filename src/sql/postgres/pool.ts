@@ -75,7 +75,7 @@ export interface Query {
   /** Prepares the statement at its first use on this connection. */
   named(text: string, values: readonly unknown[]): Promise<PostgresResult>
   /** One statement that must be answered within this time. */
-  within<Row = Record<string, unknown>>(ms: number, text: string): Promise<PostgresResult<Row>>
+  within<Row = Record<string, unknown>>(ms: number, text: string, values?: readonly unknown[]): Promise<PostgresResult<Row>>
 }
 
 /**
@@ -134,7 +134,7 @@ function queryOn(client: PostgresPoolClient): Query {
   return Object.assign(query, {
     script: (text: string) => run({ text, query_timeout: ANSWER_MS }),
     named: (text: string, values: readonly unknown[]) => run({ name: statementName(text), text, values, query_timeout: ANSWER_MS }),
-    within: (ms: number, text: string) => run({ text, query_timeout: ms }),
+    within: (ms: number, text: string, values: readonly unknown[] = []) => run({ text, values, query_timeout: ms }),
   })
 }
 

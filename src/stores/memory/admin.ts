@@ -1,3 +1,4 @@
+import { CLAIM_BYTES } from '../../core/bytes.ts'
 import { MersalError } from '../../core/errors.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { DeadLetter, DeadLetterBox } from '../../core/dead-letter.ts'
@@ -31,10 +32,12 @@ export function memoryAdmin(database: DatabaseState): OutboxAdmin {
 
 function list(database: DatabaseState, limit: number, after: number): readonly DeadLetter[] {
   const found: DeadLetter[] = []
+  let bytes = 0
   for (const [number, { letter }] of database.dead) {
     if (number <= after) continue
     found.push({ ...letter, body: letter.body.slice() })
-    if (found.length === limit) break
+    bytes += letter.body.byteLength
+    if (found.length === limit || bytes >= CLAIM_BYTES) break
   }
   return found
 }

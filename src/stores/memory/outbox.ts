@@ -1,8 +1,10 @@
+import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import { destinationKey } from '../../core/message.ts'
 import type { ClaimedMessage, ClaimRequest, OutboxStorage, Settlement, SettleResult } from '../../core/outbox.ts'
 import type { DatabaseState } from './database.ts'
 import { type Death, makeDeadRow } from './dead-letters.ts'
 import type { OutboxRow } from './outbox-table.ts'
+import { sizeOf, withoutContent } from './row-size.ts'
 import { copyOf, save } from './save.ts'
 import type { MemoryTransaction } from './transaction.ts'
 
@@ -33,6 +35,8 @@ function claim(database: DatabaseState, request: ClaimRequest): readonly Claimed
   const except = new Set(request.exceptDestinations)
   const exceptKeys = new Set(request.exceptKeys)
   const taken = new Set<OutboxRow>()
+  const { maxBytes = CLAIM_BYTES, largestBytes = LARGEST_ROW_BYTES } = request
+  let bytes = 0
   let reach = request.reach ?? Number.POSITIVE_INFINITY
   if (request.limit <= 0) return []
   for (const row of database.outbox.rows.from(Number(request.fromPosition ?? 0n))) {
@@ -42,16 +46,21 @@ function claim(database: DatabaseState, request: ClaimRequest): readonly Claimed
     if (reach-- <= 0) break
     if (row.previous !== undefined && !taken.has(row.previous)) continue
     taken.add(row)
-    if (taken.size >= request.limit) break
+    const size = sizeOf(row.message)
+    if (size <= largestBytes) bytes += size
+    if (taken.size >= request.limit || bytes >= maxBytes) break
   }
-  return [...taken].map((row) => take(row, request, now))
+  return [...taken].map((row) => take(row, request, now, largestBytes))
 }
 
-function take(row: OutboxRow, request: ClaimRequest, now: number): ClaimedMessage {
+function take(row: OutboxRow, request: ClaimRequest, now: number, largestBytes: number): ClaimedMessage {
   row.visibleAt = now + request.claimMs
   row.token = request.token
   row.attempts++
-  return { message: copyOf(row.message), position: BigInt(row.position), attempt: row.attempts, token: request.token }
+  const claimed = { position: BigInt(row.position), attempt: row.attempts, token: request.token }
+  const size = sizeOf(row.message)
+  if (size <= largestBytes) return { ...claimed, message: copyOf(row.message) }
+  return { ...claimed, message: copyOf(withoutContent(row.message)), withheldBytes: size }
 }
 
 function settle(database: DatabaseState, settlements: readonly Settlement[], keepSentMs: number): SettleResult {

@@ -53,10 +53,13 @@ select ${numbers},
     from (select pg_get_serial_sequence('${S}.outbox', 'position')::regclass as s) q)::text as added
 from ${S}.outbox o`
 
+/** No name is longer, but somebody may have written one. */
+const place = `left(transport, 200) || '/' || kind || '/' || left(name, 200)`
+
 const destinations = (S: string): string => `
 select coalesce(o.place, d.place) as destination, o.*, coalesce(d.moved, 0)::text as moved
-from (select transport || '/' || kind || '/' || name as place, ${numbers} from ${S}.outbox o group by 1) o
-full join (select transport || '/' || kind || '/' || name as place, count(*) as moved from ${S}.dead group by 1) d
+from (select ${place} as place, ${numbers} from ${S}.outbox o group by 1) o
+full join (select ${place} as place, count(*) as moved from ${S}.dead group by 1) d
   on d.place = o.place
 order by 1`
 

@@ -1,7 +1,9 @@
+import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import type { ClaimedMessage, ClaimRequest, OutboxStorage, SavedLater, SavedMessage } from '../../core/outbox.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { OpenToQueue } from '../../core/straight.ts'
 import { placeOf } from '../../sql/postgres/place.ts'
+import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { Session, SqlExecutor, SqlValue } from '../../sql/session.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Own } from '../../sql/postgres/pool.ts'
@@ -11,8 +13,6 @@ import type { Statements } from './statements.ts'
 import type { UnitNotes } from './unit-notes.ts'
 import type { Vacuum } from './vacuum.ts'
 
-/** One claim carries at most this many bytes of bodies (but always one row), so that memory stays bounded. */
-const CLAIM_BYTES = 32 * 1024 * 1024
 /** Most rows of one insert: bounds the texts and the memory of the server. */
 const SAVE_ROWS = 5000
 const DAY_MS = 86_400_000
@@ -137,8 +137,9 @@ function note<Tx>({ notes }: OutboxPorts<Tx>, tx: Tx, rows: readonly Record<stri
 async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise<ClaimedMessage[]> {
   const token = tokenUuid(request.token)
   const from = (request.fromPosition ?? 0n).toString()
-  const { exceptDestinations = [], exceptKeys = [] } = request
-  const values = [request.limit, request.claimMs, token, from, CLAIM_BYTES, request.reach ?? null]
+  const { exceptDestinations = [], exceptKeys = [], maxBytes = CLAIM_BYTES, largestBytes = LARGEST_ROW_BYTES } = request
+  const largest = Math.min(largestBytes, MOST_FETCHED_BYTES)
+  const values = [request.limit, request.claimMs, token, from, maxBytes, request.reach ?? null, largest]
   const except = exceptDestinations.length + exceptKeys.length > 0
   const { rows } = await ports.own.run<MessageRow>(
     'claiming messages',

@@ -4,6 +4,7 @@ import { MersalError } from '../../core/errors.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { ClaimedMessage } from '../../core/outbox.ts'
 import { isUuid } from '../../lib/uuid.ts'
+import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { SqlValue } from '../../sql/session.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
 
@@ -19,6 +20,8 @@ export interface MessageRow {
   readonly name: string
   readonly headers: string
   readonly body: Uint8Array
+  /** Set if headers and body were not read. */
+  readonly withheld_bytes: string | null
 }
 
 export interface DeadRow extends MessageRow {
@@ -39,6 +42,9 @@ function storable(field: string, text: string): string {
   return text
 }
 
+/** Room for headers and names. */
+const AROUND_BYTES = 1024 * 1024
+
 /** What a row holds besides its body, as text and numbers that every database library passes on unchanged. */
 interface Texts {
   readonly id: string
@@ -52,6 +58,11 @@ interface Texts {
 }
 
 function textsOf(message: OutgoingMessage): Texts {
+  const size = message.body.byteLength
+  if (size > MOST_FETCHED_BYTES - AROUND_BYTES) {
+    const text = `body: has ${size} bytes, and the relay can read at most ${MOST_FETCHED_BYTES - AROUND_BYTES} from PostgreSQL: put the content elsewhere and send where it is`
+    throw new MersalError('MERSAL_TOO_LARGE', text, { details: { field: 'body', size } })
+  }
   if (!isUuid(message.id)) refuse('id', 'must be a UUID')
   return {
     id: message.id,
@@ -129,11 +140,14 @@ function messageOf(row: MessageRow, headers: Record<string, string>): OutgoingMe
   return key === null ? { id, type, headers, body, to } : { id, type, headers, body, to, partitionKey: key }
 }
 
+const withheld = ({ withheld_bytes: bytes }: MessageRow): { readonly withheldBytes?: number } =>
+  bytes === null ? {} : { withheldBytes: Number(bytes) }
+
 /** Undefined if the row is damaged. */
 export function decodeClaimed(row: MessageRow, token: string): ClaimedMessage | undefined {
   const headers = decodeHeaders(row.headers)
   if (headers === undefined) return undefined
-  return { message: messageOf(row, headers), position: BigInt(row.position), attempt: row.attempts, token }
+  return { message: messageOf(row, headers), position: BigInt(row.position), attempt: row.attempts, token, ...withheld(row) }
 }
 
 export function decodeDead(row: DeadRow): DeadLetter {
@@ -152,6 +166,7 @@ export function decodeDead(row: DeadRow): DeadLetter {
     diedAt: Math.round(Number(row.died_ms)),
     maybePublished: row.maybe_published,
     blocksKey: row.blocks,
+    ...withheld(row),
   }
 }
 

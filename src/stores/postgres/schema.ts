@@ -219,6 +219,45 @@ alter table ${S}.outbox set (
 );
 `
 
+const largeDeadLetters = (S: string): string => `
+-- Large dead letters that shall not hold back their key stay in the outbox and lay their key aside here.
+alter table ${S}.outbox add column dead_key text;
+
+-- Puts dead letters back, in the order of their positions: those that hold back their key in their place, the
+-- others behind everything else of their key. Those that stayed in the outbox are not copied.
+create or replace function ${S}.dead_retry(positions bigint[]) returns bigint
+language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+declare
+  letter record;
+  retried bigint := 0;
+begin
+  perform ${S}.lock_keys(array(select d.key from ${S}.dead d where d.position = any (positions)
+    union all select o.dead_key from ${S}.outbox o where o.position = any (positions) and o.died_at is not null));
+  for letter in
+    select d.position, true as moved, false as behind from ${S}.dead d where d.position = any (positions)
+    union all
+    select o.position, false, o.dead_key is not null from ${S}.outbox o where o.position = any (positions) and o.died_at is not null
+    order by 1
+  loop
+    if letter.moved then
+      with gone as (delete from ${S}.dead d where d.position = letter.position returning d.*)
+      insert into ${S}.outbox (id, key, type, transport, kind, name, headers, body, added_at)
+      select g.id, g.key, g.type, g.transport, g.kind, g.name, g.headers, g.body, g.added_at from gone g;
+    else
+      if letter.behind then
+        update ${S}.outbox o set position = default, key = o.dead_key, dead_key = null
+        where o.position = letter.position and o.died_at is not null returning o.position into letter.position;
+      end if;
+      update ${S}.outbox o
+      set visible_at = clock_timestamp(), token = null, attempts = 0, error = null, died_at = null, dead_reason = null, maybe_published = false
+      where o.position = letter.position and o.died_at is not null;
+    end if;
+    retried := retried + case when found then 1 else 0 end;
+  end loop;
+  return retried;
+end $$;
+`
+
 /** Every step, in order. `schema` has passed `checkIdentifier`. */
 function migrations(schema: string): readonly Migration[] {
   const S = quoteIdentifier(schema)
@@ -228,6 +267,7 @@ function migrations(schema: string): readonly Migration[] {
     { version: 3, name: 'functions for other languages', sql: contractFunctions(S) },
     { version: 4, name: 'pauses', sql: pauses(S) },
     { version: 5, name: 'autovacuum', sql: autovacuum(S) },
+    { version: 6, name: 'large dead letters', sql: largeDeadLetters(S) },
   ]
 }
 

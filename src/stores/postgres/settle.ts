@@ -73,8 +73,10 @@ async function settleGroup(group: Group, sql: Statements, query: Query): Promise
     dead.map(({ maybePublished }) => maybePublished),
     dead.map(({ onDead }) => onDead === 'skip'),
   ]
+  const before = changed
   await run(sql.deadMove, dead, ...deadValues)
-  if (dead.some(({ onDead }) => onDead === 'block-key')) await run(sql.deadBlock, dead, ...deadValues)
+  // The others block their key, are too large to be moved, or are not ours any more.
+  if (changed - before < dead.length) await run(sql.deadBlock, dead, ...deadValues)
   return changed
 }
 

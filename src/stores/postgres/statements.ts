@@ -1,5 +1,6 @@
+import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import { quoteIdentifier } from '../../sql/identifiers.ts'
-import { intact } from '../../sql/postgres/pool.ts'
+import { bytesOf, claim, columns, shown } from './claim-statement.ts'
 import { savingStatements } from './saving-statements.ts'
 
 /** Every statement on the tables of one schema, one per purpose. The tables themselves are in `schema.ts`. */
@@ -33,66 +34,11 @@ export interface Statements {
   readonly stats: string
 }
 
-const columns = (alias: string): string =>
-  ['id', 'key', 'attempts', 'type', 'transport', 'kind', 'name', 'headers', 'body'].map((name) => `${alias}.${name}`).join(', ')
-
-const destination = (alias: string): string => `${alias}.transport || '/' || ${alias}.kind || '/' || ${alias}.name`
-
 /**
- * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 most bytes, $6 most due rows to look at; and for the form with
- * exceptions $7 destinations and $8 keys to leave alone. They are two forms because a plan that is kept would test every row against lists that are nearly always empty.
- *
- * `c` takes due rows in position order. Its head test (the first open row of the key is due and may
- * go) keeps rows that cannot go out of the window. `g` finds for every key the first earlier row
- * that is not in `c`; only rows before that gap are claimed. The order per key rests on `g` alone; keys of
- * which `c` holds nothing but the first open row, in the same snapshot, can have no gap and are not looked up.
+ * A dead letter with more bytes than this stays where it is: to move it would copy its bytes, which may
+ * take longer than the claim of the settlement lasts.
  */
-const claim = (S: string, except: boolean): string => {
-  const mayGo = (row: string): string =>
-    except ? `and not ${destination(row)} = any ($7::text[]) and (${row}.key is null or ${row}.key <> all ($8::text[]))` : ''
-  return `
-with c as materialized (
-  select o.position, o.key, octet_length(o.body) as bytes, o.key is null or o.position = h.position as first
-  from ${S}.outbox o
-  left join lateral (
-    select h.position, h.visible_at${except ? `, ${destination('h')} = any ($7::text[]) as closed` : ''}
-    from ${S}.outbox h where h.key = o.key order by h.position limit 1
-  ) h on true
-  where ${intact}
-    and o.position >= $4::bigint
-    and o.position < coalesce((
-      select f.position from ${S}.outbox f
-      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp() ${mayGo('f')}
-      order by f.position offset $6::integer limit 1
-    ), 9223372036854775807)
-    and o.visible_at <= statement_timestamp()
-    ${mayGo('o')}
-    and (o.key is null or (h.visible_at <= statement_timestamp()${except ? ' and not h.closed' : ''}))
-  order by o.position limit $1::integer
-  for update of o skip locked
-),
-g as materialized (
-  select k.key, e.position as gap
-  from (select key, max(position) as last from c where not first group by key) k
-  cross join lateral (
-    select e.position from ${S}.outbox e
-    where e.key = k.key and e.position < k.last and e.position not in (select position from c)
-    order by e.position limit 1
-  ) e
-),
-fits as materialized (
-  select c.position, c.key, sum(c.bytes) over (order by c.position) - c.bytes as before from c
-)
-update ${S}.outbox o
-set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',
-  token = $3::uuid,
-  attempts = least(greatest(o.attempts, 0), 1000000) + 1
-where o.position = any (array(
-  select f.position from fits f left join g on g.key = f.key
-  where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
-))
-returning o.position::text, ${columns('o')}`
-}
+const MOST_MOVED_BYTES = 16 * 1024 * 1024
 
 /** $1 positions, $2 token, $3 reasons, $4 errors, $5 whether the broker may hold it, $6 whether it may be moved although it has a key. */
 const deadMove = (S: string): string => `
@@ -101,18 +47,23 @@ with given as (
 ),
 gone as (
   delete from ${S}.outbox o using given u
-  where o.position = u.position and o.token = $2::uuid and (u.skip or o.key is null)
+  where o.position = u.position and o.token = $2::uuid and (u.skip or o.key is null) and ${bytesOf('o')} <= ${MOST_MOVED_BYTES}
   returning o.*, u.reason, u.error as last_error, u.maybe
 )
 insert into ${S}.dead (position, ${columns('').replaceAll('.', '')}, added_at, error, died_at, dead_reason, maybe_published)
 select g.position, ${columns('g')}, g.added_at, g.last_error, clock_timestamp(), g.reason, g.maybe from gone g`
 
-/** Parameters as of `deadMove`. The row stays as a dead letter that nobody may take, and so holds back its key. */
+/**
+ * Parameters as of `deadMove`. The row stays as a dead letter that nobody may take, and so holds back its
+ * key; a large one that shall not do so lays its key aside.
+ */
 const deadBlock = (S: string): string => `
 update ${S}.outbox o
-set visible_at = 'infinity', token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe
+set key = case when u.skip then null else o.key end, dead_key = case when u.skip then o.key end,
+  visible_at = 'infinity', token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe
 from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
-where o.position = u.position and o.token = $2::uuid and not u.skip and o.key is not null`
+where o.position = u.position and o.token = $2::uuid
+  and ((not u.skip and o.key is not null) or ${bytesOf('o')} > ${MOST_MOVED_BYTES})`
 
 /** $1 positions, $2 the token of each: in the express lane every unit has its own. */
 const sentMany = (S: string): string => `
@@ -127,19 +78,25 @@ with gone as (
 )
 insert into ${S}.sent select g.*, clock_timestamp() from gone g`
 
-const deadColumns = (alias: string, blocks: boolean): string =>
-  `${alias}.position, ${columns(alias)}, coalesce(${alias}.error, '') as error, ${alias}.dead_reason, ${alias}.maybe_published, ${blocks} as blocks,
-    case when isfinite(${alias}.died_at) then extract(epoch from ${alias}.died_at) * 1000 else 0 end as died_ms`
+const deadColumns = (alias: string, key: string, blocks: string): string =>
+  `${alias}.position, ${columns(alias).replace(`${alias}.key`, `${key} as key`)}, coalesce(${alias}.error, '') as error, ${alias}.dead_reason, ${alias}.maybe_published, ${blocks} as blocks,
+    ${bytesOf(alias)} as bytes, case when isfinite(${alias}.died_at) then extract(epoch from ${alias}.died_at) * 1000 else 0 end as died_ms`
 
-/** $1 most rows, $2 after this position. */
+/** $1 most rows, $2 after this position. The bytes of one page are bounded, and the bytes of a letter that is too large are not read. */
 const deadList = (S: string): string => `
-select q.position::text, ${columns('q')}, q.error, q.dead_reason, q.maybe_published, q.blocks, q.died_ms::float8::text as died_ms
+select p.position::text, ${shown('p', String(LARGEST_ROW_BYTES))}, p.error, p.dead_reason, p.maybe_published, p.blocks, p.died_ms::float8::text as died_ms
 from (
-  (select ${deadColumns('d', false)} from ${S}.dead d where d.position > $2::bigint order by d.position limit $1::integer)
-  union all
-  (select ${deadColumns('o', true)} from ${S}.outbox o where o.died_at is not null and o.position > $2::bigint order by o.position limit $1::integer)
-) q
-order by q.position limit $1::integer`
+  select q.*, sum(case when q.bytes > ${LARGEST_ROW_BYTES} then 0 else q.bytes end) over (order by q.position) - q.bytes as before
+  from (
+    (select ${deadColumns('d', 'd.key', 'false')} from ${S}.dead d where d.position > $2::bigint order by d.position limit $1::integer)
+    union all
+    (select ${deadColumns('o', 'coalesce(o.key, o.dead_key)', 'o.key is not null')}
+      from ${S}.outbox o where o.died_at is not null and o.position > $2::bigint order by o.position limit $1::integer)
+  ) q
+  order by q.position limit $1::integer
+) p
+where p.before < ${CLAIM_BYTES}
+order by p.position`
 
 const stats = (S: string): string => `
 select

@@ -2,9 +2,12 @@
 
 const blocking = 'EXISTS (SELECT 1 FROM mersal_dead_letters d WHERE d.blocks = 1 AND d.position = o.position)'
 
+/** No name is longer, but somebody may have written one. */
+const place = (row: string): string => `substr(${row}transport, 1, 200) || '/' || ${row}kind || '/' || substr(${row}name, 1, 200)`
+
 /** The rows of the outbox, each with whether it is a dead letter that kept its place. */
 const rows = `
-  SELECT o.partition_key, o.transport || '/' || o.kind || '/' || o.name AS destination, o.visible_at, o.token, o.created_at, ${blocking} AS blocking
+  SELECT o.partition_key, ${place('o.')} AS destination, o.visible_at, o.token, o.created_at, ${blocking} AS blocking
   FROM mersal_outbox o`
 
 const numbers = `
@@ -44,7 +47,7 @@ export const operatorSql: Readonly<Record<Purpose, string>> = {
     FROM (
       SELECT destination, ${numbers}, 0 AS dead FROM (${rows}) GROUP BY destination
       UNION ALL
-      SELECT transport || '/' || kind || '/' || name, 0, 0, 0, NULL, NULL, count(*) FROM mersal_dead_letters GROUP BY 1)
+      SELECT ${place('')}, 0, 0, 0, NULL, NULL, count(*) FROM mersal_dead_letters GROUP BY 1)
     GROUP BY destination ORDER BY destination`,
 
   keys: `

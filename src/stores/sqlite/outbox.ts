@@ -1,3 +1,4 @@
+import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import { errorText } from '../../core/error-text.ts'
 import type { ClaimedMessage, ClaimRequest, OutboxStorage, SavedMessage, SaveOptions, Settlement, SettleResult } from '../../core/outbox.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
@@ -86,6 +87,8 @@ function claimRows(handle: Handle, request: ClaimRequest, now: number): ClaimedM
     except: JSON.stringify(request.exceptDestinations ?? []),
     exceptKeys: JSON.stringify(request.exceptKeys ?? []),
     limit: request.limit,
+    maxBytes: request.maxBytes ?? CLAIM_BYTES,
+    largest: request.largestBytes ?? LARGEST_ROW_BYTES,
     token: request.token,
   })
   const claimed: ClaimedMessage[] = []

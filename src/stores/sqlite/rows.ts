@@ -13,6 +13,8 @@ interface MessageRow {
   readonly partition_key: string | null
   readonly headers: string
   readonly body: Uint8Array
+  /** Set if headers and body were not read. */
+  readonly withheld_bytes: number | null
 }
 
 export interface ClaimedRow extends MessageRow {
@@ -59,11 +61,14 @@ function outgoing(row: MessageRow, headers: Record<string, string>): OutgoingMes
   }
 }
 
+export const withheld = ({ withheld_bytes: bytes }: { readonly withheld_bytes: number | null }): { readonly withheldBytes?: number } =>
+  bytes === null ? {} : { withheldBytes: bytes }
+
 /** Undefined if the row is damaged. */
 export function claimedMessage(row: ClaimedRow, token: string): ClaimedMessage | undefined {
   const headers = decodeHeaders(row.headers)
   if (headers === undefined) return undefined
-  return { message: outgoing(row, headers), position: BigInt(row.position), attempt: row.attempts, token }
+  return { message: outgoing(row, headers), position: BigInt(row.position), attempt: row.attempts, token, ...withheld(row) }
 }
 
 export function deadLetter(row: DeadRow): DeadLetter {
@@ -83,5 +88,6 @@ export function deadLetter(row: DeadRow): DeadLetter {
     diedAt: row.died_at,
     maybePublished: row.maybe_published === 1,
     blocksKey: row.blocks === 1,
+    ...withheld(row),
   }
 }

@@ -1,3 +1,5 @@
+import { listing } from './bytes.ts'
+import { claim } from './claim-statement.ts'
 import type { Schema } from './migrate.ts'
 
 /** `visible_at` of a row that nobody takes before it is put right: the largest whole number that is exact everywhere. */
@@ -92,7 +94,9 @@ export const storeSchema: Schema = {
   ],
 }
 
-export const outboxSql = {
+export const outboxSql: Readonly<
+  Record<'insert' | 'openRowOfKey' | 'anyDue' | 'claim' | 'keepSent' | 'remove' | 'retry' | 'release' | 'bury' | 'block' | 'prune', string>
+> = {
   insert: `
     INSERT INTO mersal_outbox (visible_at, token, id, type, transport, kind, name, partition_key, created_at, headers, body)
     VALUES (:visibleAt, :token, :id, :type, :transport, :kind, :name, :partitionKey, :now, :headers, :body)`,
@@ -101,57 +105,7 @@ export const outboxSql = {
 
   anyDue: 'SELECT 1 AS found FROM mersal_outbox WHERE position >= :from AND visible_at <= :now LIMIT 1',
 
-  /**
-   * `taken` has the head test: the first open row of the key must be takeable by this claim, else rows
-   * behind a blocked one would fill the limit for ever. `gap` finds, per key, the first earlier row that
-   * is not taken; rows behind it stay. Only one connection writes at a time, so nothing moves meanwhile.
-   */
-  claim: `
-    WITH taken AS MATERIALIZED (
-      SELECT o.position, o.partition_key
-      FROM mersal_outbox o
-      WHERE o.position >= :from
-        AND o.position < coalesce((
-          SELECT far.position
-          FROM mersal_outbox far
-          WHERE :reach >= 0 AND far.position >= :from AND far.visible_at <= :now
-            AND (:except = '[]' OR far.transport || '/' || far.kind || '/' || far.name NOT IN (SELECT value FROM json_each(:except)))
-            AND (far.partition_key IS NULL OR :exceptKeys = '[]' OR far.partition_key NOT IN (SELECT value FROM json_each(:exceptKeys)))
-          ORDER BY far.position
-          LIMIT 1 OFFSET max(:reach, 0)), 9223372036854775807)
-        AND o.visible_at <= :now
-        AND (:except = '[]' OR o.transport || '/' || o.kind || '/' || o.name NOT IN (SELECT value FROM json_each(:except)))
-        AND (o.partition_key IS NULL OR :exceptKeys = '[]' OR o.partition_key NOT IN (SELECT value FROM json_each(:exceptKeys)))
-        AND (o.partition_key IS NULL OR (
-          SELECT head.position >= :from
-            AND head.visible_at <= :now
-            AND (:except = '[]' OR head.transport || '/' || head.kind || '/' || head.name NOT IN (SELECT value FROM json_each(:except)))
-          FROM mersal_outbox head
-          WHERE head.partition_key = o.partition_key
-          ORDER BY head.position
-          LIMIT 1))
-      ORDER BY o.position
-      LIMIT :limit
-    ), run AS MATERIALIZED (
-      SELECT partition_key, max(position) AS last FROM taken WHERE partition_key IS NOT NULL GROUP BY partition_key
-    ), gap AS MATERIALIZED (
-      SELECT run.partition_key, (
-        SELECT earlier.position
-        FROM mersal_outbox earlier
-        WHERE earlier.partition_key = run.partition_key
-          AND earlier.position < run.last
-          AND earlier.position NOT IN (SELECT position FROM taken)
-        ORDER BY earlier.position
-        LIMIT 1) AS position
-      FROM run
-    )
-    UPDATE mersal_outbox
-    SET visible_at = :until, token = :token, attempts = min(attempts, 1000000000) + 1
-    WHERE position IN (
-      SELECT taken.position
-      FROM taken LEFT JOIN gap ON gap.partition_key = taken.partition_key
-      WHERE gap.position IS NULL OR taken.position < gap.position)
-    RETURNING position, attempts, id, type, transport, kind, name, partition_key, headers, body`,
+  claim,
 
   keepSent: `
     INSERT INTO mersal_sent (position, sent_at, id, type, transport, kind, name, partition_key, created_at, headers, body)
@@ -179,7 +133,7 @@ export const outboxSql = {
   prune: `
     DELETE FROM mersal_sent
     WHERE position IN (SELECT position FROM mersal_sent WHERE sent_at <= :before ORDER BY sent_at LIMIT :limit)`,
-} as const
+}
 
 export const inboxSql = {
   track: `
@@ -192,8 +146,9 @@ export const inboxSql = {
       SELECT consumer, message_id FROM mersal_inbox WHERE handled_at < :before ORDER BY handled_at LIMIT :limit)`,
 } as const
 
-export const adminSql = {
-  list: 'SELECT * FROM mersal_dead_letters WHERE key > :after ORDER BY key LIMIT :limit',
+export const adminSql: Readonly<Record<'list' | 'reinsert' | 'unblock' | 'removeBlocking' | 'find' | 'remove' | 'stats', string>> = {
+  /** The bytes of one page are bounded, and the bytes of a letter that is too large are not read. */
+  list: listing('mersal_dead_letters', 'transport, kind, name, blocks, maybe_published'),
 
   /** A dead letter that left its place comes back at the end, with a new position. */
   reinsert: `
@@ -217,4 +172,4 @@ export const adminSql = {
       (SELECT count(*) FROM mersal_dead_letters) AS dead,
       min(visible_at) FILTER (WHERE visible_at <= :now) AS oldest_due
     FROM mersal_outbox`,
-} as const
+}

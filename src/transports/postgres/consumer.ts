@@ -1,23 +1,18 @@
 import { randomUUID } from 'node:crypto'
+import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
 import { errorFields } from '../../core/error-text.ts'
 import { toError } from '../../lib/abort.ts'
 import { backoffMs } from '../../lib/backoff.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
+import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { Connection } from './connection.ts'
+import { buryLarge } from './bury-large.ts'
 import { delayOf } from './encode.ts'
 import type { Query } from '../../sql/postgres/pool.ts'
 import { type Hold, Settler } from './settler.ts'
+import { type Bounds, bytesOf, type Taken, type TakenRow } from './taken.ts'
 import { Window } from './window.ts'
-
-interface TakenRow {
-  readonly position: string
-  readonly attempts: number
-  readonly id: string
-  readonly type: string
-  readonly headers: string
-  readonly body: Uint8Array
-}
 
 /** A message in the hands of the callback. */
 interface Held extends Hold {
@@ -30,8 +25,6 @@ type Callback = (delivery: Delivery) => Promise<Disposition>
 
 /** After failures of the database. */
 const PAUSE = { firstMs: 250, longestMs: 10_000 }
-/** One fetch carries at most this many bytes of bodies (but always one message), so that memory stays bounded. */
-const TAKE_BYTES = 32 * 1024 * 1024
 
 /** Fetches messages of one queue and hands them to the callback, until it is disposed. */
 export class Consumer implements AsyncDisposable {
@@ -109,9 +102,9 @@ export class Consumer implements AsyncDisposable {
       this.#rung = Promise.withResolvers()
       const free = this.#consumption.concurrency - this.#held.size
       try {
-        const taken = free > 0 ? await this.#take(free) : 0
+        const more = free > 0 && (await this.#take(free))
         if (free > 0) this.#failures = 0
-        if (free <= 0 || (taken < free && this.#next.size === 0)) await this.#rest(free > 0)
+        if (free <= 0 || (!more && this.#next.size === 0)) await this.#rest(free > 0)
       } catch (error) {
         await this.#failed('fetching messages', error, signal)
       }
@@ -131,44 +124,54 @@ export class Consumer implements AsyncDisposable {
     this.#window.wantFull()
   }
 
-  /** First what is known to come next, but so that it cannot keep the hands full for ever; then what a look finds. */
-  async #take(limit: number): Promise<number> {
+  /**
+   * First what is known to come next, but so that it cannot keep the hands full for ever; then what a look finds.
+   * Returns whether there may be more.
+   */
+  async #take(limit: number): Promise<boolean> {
     const token = randomUUID()
     const until = this.#now + this.#connection.settings.visibilityMs
     const share = limit > 1 ? Math.ceil(limit / 2) : this.#turn++ % 2
     const known = [...this.#next].slice(0, share)
     for (const position of known) this.#next.delete(position)
-    const fetch = async (query: Query): Promise<TakenRow[]> => {
-      const first = known.length === 0 ? [] : await this.#rows(query, 'takeThese', known.length, token, known)
-      return [...first, ...(await this.#look(query, limit - first.length, token))]
+    const fetch = async (query: Query): Promise<Taken> => {
+      const bounds = { limit: known.length, token, bytes: CLAIM_BYTES }
+      const first = known.length === 0 ? [] : await this.#rows(query, 'takeThese', bounds, known)
+      const left = new Set(known)
+      for (const { position } of first) left.delete(position)
+      if (bytesOf(first) >= CLAIM_BYTES) for (const position of left) this.#next.add(position)
+      const rest = await this.#look(query, { limit: limit - first.length, token, bytes: CLAIM_BYTES - bytesOf(first) })
+      return { rows: [...first, ...rest.rows], more: rest.more }
     }
-    const rows = await this.#connection.own.transaction('fetching messages', fetch, { inOrder: true })
-    for (const row of rows.sort((left, right) => (BigInt(left.position) < BigInt(right.position) ? -1 : 1))) this.#hold(row, token, until)
-    return rows.length
+    const { rows, more } = await this.#connection.own.transaction('fetching messages', fetch, { inOrder: true })
+    for (const row of rows.toSorted((left, right) => (BigInt(left.position) < BigInt(right.position) ? -1 : 1)))
+      this.#hold(row, token, until)
+    return more
   }
 
-  async #look(query: Query, limit: number, token: string): Promise<readonly TakenRow[]> {
-    if (limit === 0) return []
+  async #look(query: Query, bounds: Bounds): Promise<Taken> {
+    if (bounds.limit <= 0 || bounds.bytes <= 0) return { rows: [], more: true }
     const startedAt = this.#now
     const from = this.#window.plan(startedAt)
     const end = (await query<{ position: string }>(this.#connection.sql.end, [this.#queue])).rows[0]?.position ?? '0'
-    if (BigInt(end) < from) return []
-    const rows = await this.#rows(query, 'takeFrom', limit, token, from.toString())
+    if (BigInt(end) < from) return { rows: [], more: false }
+    const rows = await this.#rows(query, 'takeFrom', bounds, from.toString())
     const positions = rows.map(({ position }) => BigInt(position))
-    const highest = rows.length < limit ? undefined : positions.reduce((left, right) => (left > right ? left : right), 0n)
+    const more = rows.length >= bounds.limit || bytesOf(rows) >= bounds.bytes
+    const highest = !more ? undefined : positions.reduce((left, right) => (left > right ? left : right), 0n)
     this.#window.looked({ from, end: BigInt(end), highest, startedAt, endedAt: this.#now })
-    return rows
+    return { rows, more }
   }
 
   async #rows(
     query: Query,
     statement: 'takeFrom' | 'takeThese',
-    limit: number,
-    token: string,
+    { limit, token, bytes }: Bounds,
     which: string | readonly string[],
   ): Promise<TakenRow[]> {
     const { sql, settings } = this.#connection
-    return (await query<TakenRow>(sql[statement], [this.#queue, limit, settings.visibilityMs, token, TAKE_BYTES, which])).rows
+    const largest = Math.min(Math.max(LARGEST_ROW_BYTES, settings.maxMessageBytes), MOST_FETCHED_BYTES)
+    return (await query<TakenRow>(sql[statement], [this.#queue, limit, settings.visibilityMs, token, bytes, which, largest])).rows
   }
 
   #follow(positions: readonly string[]): void {
@@ -186,6 +189,7 @@ export class Consumer implements AsyncDisposable {
   }
 
   async #deliver(row: TakenRow, held: Held): Promise<void> {
+    if (row.withheld_bytes !== null) return await this.#bury(held, row.withheld_bytes)
     const disposition: Disposition = this.#fetching.signal.aborted ? { kind: 'release' } : await this.#call(row, held)
     // The hands are free, so the next fetch need not wait for this settlement.
     this.#held.delete(held)
@@ -193,6 +197,20 @@ export class Consumer implements AsyncDisposable {
     this.#ring()
     await settled
     this.#afterwards(held, disposition)
+  }
+
+  /**
+   * A message that was too large to be read. To move it may take longer than everything else: in a transaction
+   * of its own, and not renewed meanwhile, since the row is locked. Should that fail, it comes again.
+   */
+  async #bury(held: Held, bytes: string): Promise<void> {
+    this.#held.delete(held)
+    this.#ring()
+    try {
+      this.#follow(await buryLarge(this.#connection, this.#queue, held, bytes))
+    } catch (error) {
+      this.#warn('giving up a message that is too large', error)
+    }
   }
 
   async #call(row: TakenRow, held: Held): Promise<Disposition> {

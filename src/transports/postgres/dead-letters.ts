@@ -16,6 +16,7 @@ interface DeadRow {
   readonly key: string | null
   readonly headers: string
   readonly body: Uint8Array
+  readonly withheld_bytes: string | null
 }
 
 /** Only what can be a number of a dead letter; anything else names none. */
@@ -63,5 +64,6 @@ function deadLetter(row: DeadRow): DeadLetter {
     diedAt: Math.round(Number(row.died_ms)),
     maybePublished: false,
     blocksKey: false,
+    ...(row.withheld_bytes === null ? {} : { withheldBytes: Number(row.withheld_bytes) }),
   }
 }

@@ -2,6 +2,7 @@ import { checkBoolean, checkChoice, checkNumber, checkOptions, checkShape } from
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import { type Clock, type Random, systemClock } from '../../lib/clock.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
+import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { PostgresPool } from '../../sql/postgres/client.ts'
 import type { MigrateMode } from '../../sql/postgres/migrate.ts'
 
@@ -17,7 +18,7 @@ export interface PostgresQueueOptions {
   readonly schema?: string
   /** `auto`: create and update the tables. `check`: throw unless they are up to date. `off`: trust. Default 'auto'. */
   readonly migrate?: MigrateMode
-  /** Largest body plus headers, in bytes. Default 16 MiB. */
+  /** Largest body plus headers, in bytes. At most 224 MiB. Default 16 MiB. */
   readonly maxMessageBytes?: number
   /** `refuse`: an event that no queue is subscribed to is unroutable. `discard`: it is confirmed and dropped. Default 'refuse'. */
   readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
@@ -61,8 +62,8 @@ const known =
     ' ',
   )
 const where = 'postgresQueue'
-/** One message must fit into one value of the protocol, with room for its fan-out in one statement. */
-const LARGEST_BYTES = 256 * 1024 * 1024
+/** A message that is stored must be readable as well, with the quotes around its headers. */
+const LARGEST_BYTES = MOST_FETCHED_BYTES - 16 * 1024 * 1024
 
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
 export function queueSettings(given: PostgresQueueOptions): QueueSettings {

@@ -1,3 +1,4 @@
+import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import { quoteIdentifier } from '../../sql/identifiers.ts'
 
 /** Every statement on the tables of one schema. The tables themselves are in `schema.ts`. */
@@ -21,15 +22,27 @@ export interface QueueStatements {
   readonly deadDiscard: string
 }
 
+/** How large a row is. The lengths are known without reading the values. (A key fits into its index.) */
+const bytesOf = (row: string): string =>
+  `(${['body', 'headers', 'type', 'id'].map((name) => `octet_length(${row}.${name})::bigint`).join(' + ')})`
+
+/** Headers and body of `row`, which has a column `bytes`: empty if that is larger than `most`. */
+const shown = (row: string, most: string): string => {
+  const large = `case when ${row}.bytes > ${most}`
+  return `${large} then '{}' else ${row}.headers end as headers, ${large} then ''::bytea else ${row}.body end as body,
+  ${large} then ${row}.bytes end::text as withheld_bytes`
+}
+
 /**
- * $1 queue, $2 most rows, $3 hold time in ms, $4 token, $5 most bytes, $6 which positions.
+ * $1 queue, $2 most rows, $3 hold time in ms, $4 token, $5 most bytes, $6 which positions, $7 bytes of the
+ * largest row that is read.
  *
  * Of a key only the first row is looked at twice: who inserts holds the lock of the key until the
  * commit, so that a row is never seen without those before it.
  */
 const take = (S: string, which: string, order: string): string => `
 with c as materialized (
-  select m.position, octet_length(m.body) as bytes
+  select m.position, ${bytesOf('m')} as bytes
   from ${S}.queue_message m
   left join lateral (
     select h.position from ${S}.queue_message h where h.queue = m.queue and h.key = m.key order by h.position limit 1
@@ -39,14 +52,18 @@ with c as materialized (
   for update of m skip locked
 ),
 fits as materialized (
-  select c.position, sum(c.bytes) over (order by c.position) - c.bytes as before from c
-)
+  select s.position, sum(s.bytes) over (order by s.position) - s.bytes as before
+  from (select c.position, case when c.bytes > $7::bigint then 0 else c.bytes end as bytes from c) s
+),
+t as (
 update ${S}.queue_message m
 set visible_at = statement_timestamp() + $3::float8 * interval '1 millisecond',
   token = $4::uuid,
   attempts = least(greatest(m.attempts, 0), 1000000) + 1
 where m.queue = $1::integer and m.position = any (array(select f.position from fits f where f.before < $5::bigint))
-returning m.position::text, m.attempts, m.id, m.type, m.headers, m.body`
+returning m.position, m.attempts, m.id, m.type, m.headers, m.body, ${bytesOf('m')} as bytes
+)
+select t.position::text, t.attempts, left(t.id, 200) as id, left(t.type, 200) as type, t.bytes::text as bytes, ${shown('t', '$7::bigint')} from t`
 
 /** $1 queue, $2 positions, $3 tokens, and what else is named. */
 const given = (more = '', names = ''): string =>
@@ -114,10 +131,14 @@ update ${S}.queue_message m set visible_at = clock_timestamp(), token = null, at
 from ${given()}`,
     reject: reject(S),
     deadList: `
-select d.number::text, q.name as queue, d.reason, d.error, d.attempts, d.id, d.type, d.key, d.headers, d.body,
+select d.number::text, q.name as queue, d.reason, d.error, d.attempts, left(d.id, 200) as id, left(d.type, 200) as type, d.key,
+  ${shown('d', String(LARGEST_ROW_BYTES))},
   case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end::float8::text as died_ms
-from ${S}.queue_dead d join ${S}.queue q on q.id = d.queue
-where d.number > $2::bigint order by d.number limit $1::integer`,
+from (
+  select r.*, sum(case when r.bytes > ${LARGEST_ROW_BYTES} then 0 else r.bytes end) over (order by r.number) - r.bytes as before
+  from (select e.*, ${bytesOf('e')} as bytes from ${S}.queue_dead e where e.number > $2::bigint order by e.number limit $1::integer) r
+) d join ${S}.queue q on q.id = d.queue
+where d.before < ${CLAIM_BYTES} order by d.number`,
     deadRetry: `select r.retried, r.queue_ids from ${S}.queue_dead_retry($1::bigint[]) r`,
     deadDiscard: `delete from ${S}.queue_dead where number = any ($1::bigint[])`,
   }

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import { errorFields } from '../../core/error-text.ts'
+import { MersalError } from '../../core/errors.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
 import { toError } from '../../lib/abort.ts'
@@ -13,6 +15,7 @@ import { queueSql } from './statements.ts'
 export interface ConsumerPorts {
   readonly connection: Connection
   readonly visibilityMs: number
+  readonly maxMessageBytes: number
   readonly pollIntervalMs: number
   readonly logger: Logger
 }
@@ -22,6 +25,7 @@ interface TakenRow {
   readonly attempts: number
   readonly id: string
   readonly type: string
+  readonly bytes: number
   readonly headers: string
   readonly body: Uint8Array
 }
@@ -29,6 +33,11 @@ interface TakenRow {
 /** A message in the hands of the callback. */
 interface Held extends Hold {
   readonly controller: AbortController
+}
+
+function tooLarge(bytes: number): MersalError {
+  const text = `the row has ${bytes} bytes: this queue hands out no message as large. Its bytes are kept`
+  return new MersalError('MERSAL_TOO_LARGE', text, { details: { bytes } })
 }
 
 /** After a failure of the database, in milliseconds. */
@@ -76,14 +85,19 @@ export class Consumer implements AsyncDisposable {
     this.#rung.resolve()
   }
 
+  /** Messages with more bytes are not handed out. */
+  get #largest(): number {
+    return Math.max(LARGEST_ROW_BYTES, this.#ports.maxMessageBytes)
+  }
+
   async #fetchAll(): Promise<void> {
     const { signal } = this.#fetching
     while (!signal.aborted) {
       this.#rung = Promise.withResolvers()
       const free = this.#consumption.concurrency - this.#held.size
       try {
-        const taken = free > 0 ? await this.#take(free) : 0
-        if (taken < free || free <= 0) await this.#rest(free > 0)
+        const more = free > 0 && (await this.#take(free))
+        if (!more) await this.#rest(free > 0)
       } catch (error) {
         this.#failed('fetching messages', error)
         await this.#ports.connection.settings.clock.sleep(PAUSE_MS, signal)
@@ -104,19 +118,22 @@ export class Consumer implements AsyncDisposable {
     timer.abort('done')
   }
 
-  async #take(limit: number): Promise<number> {
+  /** Returns whether there may be more that is due: hands or bytes came to their end before the queue did. */
+  async #take(limit: number): Promise<boolean> {
     const { connection, visibilityMs } = this.#ports
     const { clock } = connection.settings
     const { queue } = this.#consumption
     const due = connection.peek((handle) => handle.get(queueSql.anyDue, { queue, now: clock.now() }) !== undefined)
-    if (due === false) return 0
+    if (due === false) return false
     const token = randomUUID()
+    const largest = this.#largest
     const rows = await connection.write((handle) => {
       const now = clock.now()
-      return handle.all<TakenRow>(queueSql.take, { queue, now, until: Math.ceil(now + visibilityMs), token, limit })
+      return handle.all<TakenRow>(queueSql.take, { queue, now, until: Math.ceil(now + visibilityMs), token, limit, largest })
     })
-    for (const row of rows.sort((left, right) => left.position - right.position)) this.#hold(row, token)
-    return rows.length
+    for (const row of rows.toSorted((left, right) => left.position - right.position)) this.#hold(row, token)
+    const read = rows.reduce((sum, { bytes }) => sum + (bytes > largest ? 0 : bytes), 0)
+    return rows.length >= limit || read >= CLAIM_BYTES
   }
 
   #hold(row: TakenRow, token: string): void {
@@ -135,6 +152,7 @@ export class Consumer implements AsyncDisposable {
   }
 
   async #call(row: TakenRow, held: Held): Promise<Disposition> {
+    if (row.bytes > this.#largest) return { kind: 'reject', reason: 'too-large', error: tooLarge(row.bytes) }
     const headers = decodeHeaders(row.headers)
     if (headers === undefined) return { kind: 'reject', reason: 'malformed', error: damagedHeaders() }
     const message = { id: row.id, type: row.type, headers, body: bytes(row.body) }

@@ -2,9 +2,8 @@ import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-lett
 import type { Connection } from '../../stores/sqlite/connection.ts'
 import type { Handle } from '../../stores/sqlite/database.ts'
 import { countEach, listRange } from '../../stores/sqlite/dead-letter-keys.ts'
-import { bytes } from '../../stores/sqlite/rows.ts'
+import { bytes, withheld } from '../../stores/sqlite/rows.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
-import { insertInto } from './publish.ts'
 import { queueSql } from './statements.ts'
 
 interface DeadRow {
@@ -19,6 +18,7 @@ interface DeadRow {
   readonly partition_key: string | null
   readonly headers: string
   readonly body: Uint8Array
+  readonly withheld_bytes: number | null
 }
 
 /** Messages that their consumers have given up, of all queues. */
@@ -40,9 +40,7 @@ export function queueDeadLetters(connection: Connection): DeadLetterBox {
 }
 
 function retry(handle: Handle, key: number, now: number): boolean {
-  const row = handle.all<DeadRow>(queueSql.findDead, { key })[0]
-  if (row === undefined) return false
-  insertInto(handle, row.queue, deadLetter(row), now)
+  if (handle.run(queueSql.retryDead, { key, now: Math.trunc(now) }).changes === 0) return false
   handle.run(queueSql.removeDead, { key })
   return true
 }
@@ -63,5 +61,6 @@ function deadLetter(row: DeadRow): DeadLetter {
     diedAt: row.died_at,
     maybePublished: false,
     blocksKey: false,
+    ...withheld(row),
   }
 }

@@ -102,7 +102,7 @@ function insert(handle: Handle, rules: PublishRules, queues: readonly string[], 
 }
 
 /** Puts one message at the end of the queue. */
-export function insertInto(
+function insertInto(
   handle: Handle,
   queue: string,
   message: Pick<OutgoingMessage, 'id' | 'type' | 'headers' | 'body' | 'partitionKey'>,

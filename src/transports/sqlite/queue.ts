@@ -60,6 +60,7 @@ export function sqliteQueue(options: SqliteQueueOptions & (SqlitePath | SqliteHa
   }
   const ports = {
     connection,
+    maxMessageBytes: rules.maxMessageBytes,
     visibilityMs: checkNumber(`${where}.visibilityMs`, options.visibilityMs, { default: 30_000, min: 30, max: 86_400_000 }),
     pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, options.pollIntervalMs, { default: 1000, min: 1, max: 3_600_000 }),
     logger: options.logger ?? stderrLogger,

@@ -1,3 +1,5 @@
+import { CLAIM_BYTES } from '../../core/bytes.ts'
+import { bytesOf, listing } from '../../stores/sqlite/bytes.ts'
 import type { Schema } from '../../stores/sqlite/migrate.ts'
 
 // 9007199254740991 is the `visible_at` of a message that waits for an earlier one of its key: the largest
@@ -56,7 +58,29 @@ export const queueSchema: Schema = {
   ],
 }
 
-export const queueSql = {
+export const queueSql: Readonly<
+  Record<
+    | 'declare'
+    | 'subscribe'
+    | 'unsubscribe'
+    | 'queue'
+    | 'subscribers'
+    | 'insert'
+    | 'anyDue'
+    | 'nextDue'
+    | 'take'
+    | 'renew'
+    | 'retry'
+    | 'release'
+    | 'remove'
+    | 'promote'
+    | 'bury'
+    | 'listDead'
+    | 'retryDead'
+    | 'removeDead',
+    string
+  >
+> = {
   declare: 'INSERT INTO mersal_queues (name) VALUES (:queue) ON CONFLICT DO NOTHING',
   subscribe: 'INSERT INTO mersal_subscriptions (topic, queue) VALUES (:topic, :queue) ON CONFLICT DO NOTHING',
   unsubscribe: 'DELETE FROM mersal_subscriptions WHERE topic = :topic AND queue = :queue',
@@ -76,15 +100,23 @@ export const queueSql = {
   anyDue: 'SELECT 1 AS found FROM mersal_queue_messages WHERE queue = :queue AND visible_at <= :now LIMIT 1',
   nextDue: 'SELECT min(visible_at) AS at FROM mersal_queue_messages WHERE queue = :queue',
 
+  /** Its bytes are bounded: `before` counts those of earlier rows. The content of a row that is too large is not handed out. */
   take: `
-    UPDATE mersal_queue_messages
-    SET visible_at = :until, token = :token, attempts = min(attempts, 1000000000) + 1
-    WHERE position IN (
-      SELECT position FROM mersal_queue_messages
+    WITH due AS MATERIALIZED (
+      SELECT position, visible_at, iif(${bytesOf('m')} > :largest, 0, ${bytesOf('m')}) AS bytes
+      FROM mersal_queue_messages m
       WHERE queue = :queue AND visible_at <= :now
       ORDER BY visible_at, position
-      LIMIT :limit)
-    RETURNING position, attempts, id, type, headers, body`,
+      LIMIT :limit
+    ), fits AS MATERIALIZED (
+      SELECT position, sum(bytes) OVER (ORDER BY visible_at, position) - bytes AS before FROM due
+    )
+    UPDATE mersal_queue_messages
+    SET visible_at = :until, token = :token, attempts = min(attempts, 1000000000) + 1
+    WHERE position IN (SELECT position FROM fits WHERE before < ${CLAIM_BYTES})
+    RETURNING position, attempts, id, substr(type, 1, 200) AS type, ${bytesOf('mersal_queue_messages')} AS bytes,
+      iif(${bytesOf('mersal_queue_messages')} > :largest, '{}', headers) AS headers,
+      iif(${bytesOf('mersal_queue_messages')} > :largest, x'', body) AS body`,
 
   renew: 'UPDATE mersal_queue_messages SET visible_at = :until WHERE position = :position AND token = :token',
   retry: 'UPDATE mersal_queue_messages SET visible_at = :visibleAt, token = NULL WHERE position = :position AND token = :token',
@@ -110,7 +142,15 @@ export const queueSql = {
     SELECT queue, :reason, :error, :now, attempts, id, type, partition_key, headers, body
     FROM mersal_queue_messages WHERE position = :position AND token = :token`,
 
-  listDead: 'SELECT * FROM mersal_queue_dead_letters WHERE key > :after ORDER BY key LIMIT :limit',
-  findDead: 'SELECT * FROM mersal_queue_dead_letters WHERE key = :key',
+  listDead: listing('mersal_queue_dead_letters', 'queue'),
+  /** Puts a dead letter back behind everything else of its queue and key, without reading its bytes. */
+  retryDead: `
+    INSERT INTO mersal_queue_messages (queue, visible_at, due_at, id, type, partition_key, headers, body)
+    SELECT queue,
+      CASE WHEN EXISTS (
+        SELECT 1 FROM mersal_queue_messages m WHERE m.queue = d.queue AND m.partition_key = d.partition_key
+      ) THEN 9007199254740991 ELSE :now END,
+      :now, id, type, partition_key, headers, body
+    FROM mersal_queue_dead_letters d WHERE key = :key`,
   removeDead: 'DELETE FROM mersal_queue_dead_letters WHERE key = :key',
-} as const
+}

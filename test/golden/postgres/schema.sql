@@ -345,4 +345,43 @@ alter table "mersal".outbox set (
 );
 
 insert into "mersal".migration (version, name) values (5, 'autovacuum');
+
+-- Large dead letters that shall not hold back their key stay in the outbox and lay their key aside here.
+alter table "mersal".outbox add column dead_key text;
+
+-- Puts dead letters back, in the order of their positions: those that hold back their key in their place, the
+-- others behind everything else of their key. Those that stayed in the outbox are not copied.
+create or replace function "mersal".dead_retry(positions bigint[]) returns bigint
+language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+declare
+  letter record;
+  retried bigint := 0;
+begin
+  perform "mersal".lock_keys(array(select d.key from "mersal".dead d where d.position = any (positions)
+    union all select o.dead_key from "mersal".outbox o where o.position = any (positions) and o.died_at is not null));
+  for letter in
+    select d.position, true as moved, false as behind from "mersal".dead d where d.position = any (positions)
+    union all
+    select o.position, false, o.dead_key is not null from "mersal".outbox o where o.position = any (positions) and o.died_at is not null
+    order by 1
+  loop
+    if letter.moved then
+      with gone as (delete from "mersal".dead d where d.position = letter.position returning d.*)
+      insert into "mersal".outbox (id, key, type, transport, kind, name, headers, body, added_at)
+      select g.id, g.key, g.type, g.transport, g.kind, g.name, g.headers, g.body, g.added_at from gone g;
+    else
+      if letter.behind then
+        update "mersal".outbox o set position = default, key = o.dead_key, dead_key = null
+        where o.position = letter.position and o.died_at is not null returning o.position into letter.position;
+      end if;
+      update "mersal".outbox o
+      set visible_at = clock_timestamp(), token = null, attempts = 0, error = null, died_at = null, dead_reason = null, maybe_published = false
+      where o.position = letter.position and o.died_at is not null;
+    end if;
+    retried := retried + case when found then 1 else 0 end;
+  end loop;
+  return retried;
+end $$;
+
+insert into "mersal".migration (version, name) values (6, 'large dead letters');
 commit;

@@ -46,7 +46,7 @@ returning position::text as saved_position, token is not null as born_claimed, p
 
 -- claim
 with c as materialized (
-  select o.position, o.key, octet_length(o.body) as bytes, o.key is null or o.position = h.position as first
+  select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, o.key is null or o.position = h.position as first
   from "mersal".outbox o
   left join lateral (
     select h.position, h.visible_at
@@ -75,25 +75,31 @@ g as materialized (
     order by e.position limit 1
   ) e
 ),
+sized as materialized (select c.position, c.key, case when c.bytes > $7::bigint then 0 else c.bytes end as bytes from c),
 fits as materialized (
-  select c.position, c.key, sum(c.bytes) over (order by c.position) - c.bytes as before from c
+  select s.position, s.key, sum(s.bytes) over (order by s.position) - s.bytes as before from sized s
+),
+t as (
+  update "mersal".outbox o
+  set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',
+    token = $3::uuid,
+    attempts = least(greatest(o.attempts, 0), 1000000) + 1
+  where o.position = any (array(
+    select f.position from fits f left join g on g.key = f.key
+    where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
+  ))
+  returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
 )
-update "mersal".outbox o
-set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',
-  token = $3::uuid,
-  attempts = least(greatest(o.attempts, 0), 1000000) + 1
-where o.position = any (array(
-  select f.position from fits f left join g on g.key = f.key
-  where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
-))
-returning o.position::text, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body;
+select t.position::text, t.id, t.key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
+  case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
+  case when t.bytes > $7::bigint then t.bytes end::text as withheld_bytes from t;
 
 -- claimExcept
 with c as materialized (
-  select o.position, o.key, octet_length(o.body) as bytes, o.key is null or o.position = h.position as first
+  select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, o.key is null or o.position = h.position as first
   from "mersal".outbox o
   left join lateral (
-    select h.position, h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($7::text[]) as closed
+    select h.position, h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($8::text[]) as closed
     from "mersal".outbox h where h.key = o.key order by h.position limit 1
   ) h on true
   where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
@@ -101,11 +107,11 @@ with c as materialized (
     and o.position >= $4::bigint
     and o.position < coalesce((
       select f.position from "mersal".outbox f
-      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp() and not f.transport || '/' || f.kind || '/' || f.name = any ($7::text[]) and (f.key is null or f.key <> all ($8::text[]))
+      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp() and not f.transport || '/' || f.kind || '/' || f.name = any ($8::text[]) and (f.key is null or f.key <> all ($9::text[]))
       order by f.position offset $6::integer limit 1
     ), 9223372036854775807)
     and o.visible_at <= statement_timestamp()
-    and not o.transport || '/' || o.kind || '/' || o.name = any ($7::text[]) and (o.key is null or o.key <> all ($8::text[]))
+    and not o.transport || '/' || o.kind || '/' || o.name = any ($8::text[]) and (o.key is null or o.key <> all ($9::text[]))
     and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))
   order by o.position limit $1::integer
   for update of o skip locked
@@ -119,18 +125,24 @@ g as materialized (
     order by e.position limit 1
   ) e
 ),
+sized as materialized (select c.position, c.key, case when c.bytes > $7::bigint then 0 else c.bytes end as bytes from c),
 fits as materialized (
-  select c.position, c.key, sum(c.bytes) over (order by c.position) - c.bytes as before from c
+  select s.position, s.key, sum(s.bytes) over (order by s.position) - s.bytes as before from sized s
+),
+t as (
+  update "mersal".outbox o
+  set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',
+    token = $3::uuid,
+    attempts = least(greatest(o.attempts, 0), 1000000) + 1
+  where o.position = any (array(
+    select f.position from fits f left join g on g.key = f.key
+    where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
+  ))
+  returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
 )
-update "mersal".outbox o
-set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',
-  token = $3::uuid,
-  attempts = least(greatest(o.attempts, 0), 1000000) + 1
-where o.position = any (array(
-  select f.position from fits f left join g on g.key = f.key
-  where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
-))
-returning o.position::text, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body;
+select t.position::text, t.id, t.key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
+  case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
+  case when t.bytes > $7::bigint then t.bytes end::text as withheld_bytes from t;
 
 -- sent
 delete from "mersal".outbox where position = any ($1::bigint[]) and token = $2::uuid;
@@ -173,7 +185,7 @@ with given as (
 ),
 gone as (
   delete from "mersal".outbox o using given u
-  where o.position = u.position and o.token = $2::uuid and (u.skip or o.key is null)
+  where o.position = u.position and o.token = $2::uuid and (u.skip or o.key is null) and (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) <= 16777216
   returning o.*, u.reason, u.error as last_error, u.maybe
 )
 insert into "mersal".dead (position, id, key, attempts, type, transport, kind, name, headers, body, added_at, error, died_at, dead_reason, maybe_published)
@@ -181,9 +193,11 @@ select g.position, g.id, g.key, g.attempts, g.type, g.transport, g.kind, g.name,
 
 -- deadBlock
 update "mersal".outbox o
-set visible_at = 'infinity', token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe
+set key = case when u.skip then null else o.key end, dead_key = case when u.skip then o.key end,
+  visible_at = 'infinity', token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe
 from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
-where o.position = u.position and o.token = $2::uuid and not u.skip and o.key is not null;
+where o.position = u.position and o.token = $2::uuid
+  and ((not u.skip and o.key is not null) or (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) > 16777216);
 
 -- partitions
 select "mersal".sent_partitions();
@@ -217,15 +231,23 @@ using (select e.consumer, e.message_id from "mersal".inbox e
 where i.consumer = old.consumer and i.message_id = old.message_id;
 
 -- deadList
-select q.position::text, q.id, q.key, q.attempts, q.type, q.transport, q.kind, q.name, q.headers, q.body, q.error, q.dead_reason, q.maybe_published, q.blocks, q.died_ms::float8::text as died_ms
+select p.position::text, p.id, p.key, p.attempts, case when p.bytes > 67108864 then left(p.type, 200) else p.type end as type, case when p.bytes > 67108864 then left(p.transport, 200) else p.transport end as transport, p.kind, case when p.bytes > 67108864 then left(p.name, 200) else p.name end as name,
+  case when p.bytes > 67108864 then '{}' else p.headers end as headers, case when p.bytes > 67108864 then ''::bytea else p.body end as body,
+  case when p.bytes > 67108864 then p.bytes end::text as withheld_bytes, p.error, p.dead_reason, p.maybe_published, p.blocks, p.died_ms::float8::text as died_ms
 from (
-  (select d.position, d.id, d.key, d.attempts, d.type, d.transport, d.kind, d.name, d.headers, d.body, coalesce(d.error, '') as error, d.dead_reason, d.maybe_published, false as blocks,
-    case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end as died_ms from "mersal".dead d where d.position > $2::bigint order by d.position limit $1::integer)
-  union all
-  (select o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, coalesce(o.error, '') as error, o.dead_reason, o.maybe_published, true as blocks,
-    case when isfinite(o.died_at) then extract(epoch from o.died_at) * 1000 else 0 end as died_ms from "mersal".outbox o where o.died_at is not null and o.position > $2::bigint order by o.position limit $1::integer)
-) q
-order by q.position limit $1::integer;
+  select q.*, sum(case when q.bytes > 67108864 then 0 else q.bytes end) over (order by q.position) - q.bytes as before
+  from (
+    (select d.position, d.id, d.key as key, d.attempts, d.type, d.transport, d.kind, d.name, d.headers, d.body, coalesce(d.error, '') as error, d.dead_reason, d.maybe_published, false as blocks,
+    (octet_length(d.body)::bigint + octet_length(d.headers)::bigint + octet_length(d.type)::bigint + octet_length(d.transport)::bigint + octet_length(d.name)::bigint) as bytes, case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end as died_ms from "mersal".dead d where d.position > $2::bigint order by d.position limit $1::integer)
+    union all
+    (select o.position, o.id, coalesce(o.key, o.dead_key) as key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, coalesce(o.error, '') as error, o.dead_reason, o.maybe_published, o.key is not null as blocks,
+    (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, case when isfinite(o.died_at) then extract(epoch from o.died_at) * 1000 else 0 end as died_ms
+      from "mersal".outbox o where o.died_at is not null and o.position > $2::bigint order by o.position limit $1::integer)
+  ) q
+  order by q.position limit $1::integer
+) p
+where p.before < 33554432
+order by p.position;
 
 -- deadRetry
 select "mersal".dead_retry($1::bigint[])::text as retried;
