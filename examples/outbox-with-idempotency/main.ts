@@ -10,6 +10,7 @@ export const InvoicePaid = event<{ account: string; cents: number }>('billing.in
 
 export interface Ledger {
   readonly app: Mersal<DatabaseSync>
+  /** For reading; the handlers have a connection of their own. */
   readonly database: DatabaseSync
 }
 
@@ -18,7 +19,7 @@ export async function openLedger(folder: string): Promise<Ledger> {
   database.exec('CREATE TABLE entries (account TEXT NOT NULL, cents INTEGER NOT NULL)')
   const app = new Mersal({
     name: 'ledger',
-    store: sqlite({ database }),
+    store: sqlite({ path: `${folder}/ledger.db` }),
     transport: sqliteQueue({ path: `${folder}/broker.db`, pollIntervalMs: 10 }),
     // Records are kept for 7 days by default: longer than the longest redelivery.
     idempotency: { onDuplicate: 'skip', retentionMs: 14 * 24 * 3600 * 1000 },

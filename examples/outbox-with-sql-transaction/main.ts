@@ -9,13 +9,14 @@ import { sqlite, sqliteQueue } from '../../src/sqlite.ts' // 'mersal/sqlite'
 export const OrderPlaced = event<{ orderId: number; item: string }>('shop.order-placed')
 
 export async function openShop(folder: string): Promise<Shop> {
+  // Yours. The app opens a connection of its own to the same file, for its relay.
   const database = new DatabaseSync(`${folder}/shop.db`)
   database.exec(
     'CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, item TEXT NOT NULL, amount INTEGER NOT NULL CHECK (amount > 0))',
   )
   const app = new Mersal({
     name: 'shop',
-    store: sqlite({ database }),
+    store: sqlite({ path: `${folder}/shop.db` }),
     transport: sqliteQueue({ path: `${folder}/broker.db` }),
     sendOnly: true,
   })

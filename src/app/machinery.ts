@@ -51,11 +51,17 @@ export class Machinery<Tx> {
   async begin(signal: AbortSignal): Promise<void> {
     const { subscriptions, open } = this.#ports
     await abortable(signal, open)
+    this.#warn()
     this.#intakes = subscriptions.places().map((place) => this.#intake(place))
     for (const intake of this.#intakes) await abortable(signal, () => intake.declare())
     this.#startRelay()
     this.#startJanitor()
     for (const intake of this.#intakes) await abortable(signal, () => intake.consume())
+  }
+
+  #warn(): void {
+    const { store, logger, name: app } = this.#ports.settings
+    for (const text of store?.warnings ?? []) logger.warn({ app, store: store?.name }, text)
   }
 
   #intake({ transport, read }: { readonly transport: string; readonly read: boolean }): Intake {

@@ -14,7 +14,7 @@ function required(name${typescript ? ': string' : ''})${typescript ? ': string' 
 
 const storeLines: Readonly<Record<'sqlite' | 'better-sqlite3' | 'postgres', string>> = {
   sqlite: `sqlite({ path: 'app.db' })`,
-  'better-sqlite3': `sqlite({ database: new Database('app.db') })`,
+  'better-sqlite3': `sqlite({ open: () => new Database('app.db') })`,
   postgres: 'postgres({ pool })',
 }
 

@@ -35,6 +35,8 @@ export interface Store<Tx> extends AsyncDisposable {
   readonly admin: OutboxAdmin
   /** Hints from this database that there may be rows. */
   readonly wakers: readonly Waker[]
+  /** What an app that uses it is told once when it starts, as warnings. */
+  readonly warnings?: readonly string[]
   /** For tools of operators. */
   readonly operations?: StoreOperations
   /** Offers that several messages share one unit of work; without it no handler may take several. */

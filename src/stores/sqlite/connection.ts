@@ -1,14 +1,15 @@
-import { DatabaseSync } from 'node:sqlite'
 import { MersalError } from '../../core/errors.ts'
 import type { UnitOptions } from '../../core/store.ts'
-import { type Handle, handleOf, type SqliteDatabase } from './database.ts'
+import type { Handle, SqliteDatabase } from './database.ts'
 import { isDiskFault, storeError } from './failure.ts'
 import { type FileLock, lockOf, type Topic } from './file-lock.ts'
 import { GroupCommit, type Job } from './group-commit.ts'
 import { applyMigrations, isOutdated, requireSchema, type Schema } from './migrate.ts'
+import { closeOwn, closeUnderHands, connect } from './connect.ts'
 import type { ConnectionSettings } from './options.ts'
-import { makePrivate } from './private-file.ts'
 import { ForeignTransaction, patiently, rollBack, setSynchronous, withoutWaiting } from './waiting.ts'
+
+type Given = { readonly [Field in keyof UnitOptions]: UnitOptions[Field] | undefined }
 
 /**
  * One connection to one database file: opens it, runs units of work and groups of small jobs, each
@@ -113,7 +114,7 @@ export class Connection {
     if (lock === undefined) return
     await lock.run(
       async () => {
-        if ('path' in this.settings.source) this.#handle?.native.close()
+        if (this.#handle !== undefined) closeOwn(this.settings.source, this.#handle)
         this.#handle = undefined
       },
       { patienceMs: this.settings.busyTimeoutMs },
@@ -121,7 +122,7 @@ export class Connection {
   }
 
   async #open(): Promise<FileLock> {
-    const handle = this.#connect()
+    const handle = connect(this.#name, this.settings.source)
     try {
       const lock = lockOf(handle)
       this.#handle = handle
@@ -130,16 +131,9 @@ export class Connection {
       return lock
     } catch (error) {
       this.#handle = undefined
-      if ('path' in this.settings.source) handle.native.close()
+      closeOwn(this.settings.source, handle)
       throw error
     }
-  }
-
-  #connect(): Handle {
-    const { source } = this.settings
-    if ('database' in source) return handleOf(source.database)
-    makePrivate(source.path)
-    return handleOf(new DatabaseSync(source.path, { timeout: 0 }))
   }
 
   async #prepare(handle: Handle): Promise<void> {
@@ -178,7 +172,7 @@ export class Connection {
   async #unit<Result>(work: (tx: SqliteDatabase) => Promise<Result>, { signal, ended }: UnitOptions): Promise<Result> {
     const handle = await this.#begin(this.settings.synchronous, signal)
     try {
-      const result = await this.#untilAborted(handle, work(handle.native), signal)
+      const result = await this.#untilAborted(handle, work(handle.native), { signal, ended })
       signal?.throwIfAborted()
       this.#commit(handle)
       return result
@@ -196,13 +190,13 @@ export class Connection {
    * own handle is closed under its hands. A handle of somebody else cannot be: there the transaction
    * stays open until the function has ended, and is rolled back then.
    */
-  async #untilAborted<Result>(handle: Handle, work: Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
-    if (signal === undefined || !('path' in this.settings.source) || handle.place === '') return work
+  async #untilAborted<Result>(handle: Handle, work: Promise<Result>, { signal, ended }: Given): Promise<Result> {
+    if (signal === undefined || 'database' in this.settings.source || handle.place === '') return work
     const { promise, reject } = Promise.withResolvers<never>()
     const giveUp = (): void => {
       // Closing rolls back. The next transaction connects again.
       this.#handle = undefined
-      handle.native.close()
+      closeUnderHands(handle, ended)
       reject(signal.reason)
     }
     if (signal.aborted) giveUp()
@@ -215,7 +209,7 @@ export class Connection {
   }
 
   /** What Mersal itself writes is durable before anything is made of it; only units of work may be told to be less strict. */
-  #begin(level: 'full' | 'normal', signal?: AbortSignal): Promise<Handle> {
+  #begin(level: 'full' | 'normal', signal?: AbortSignal): Handle | Promise<Handle> {
     return this.#patiently(() => {
       const handle = this.#usable()
       if (handle.inTransaction) throw new ForeignTransaction()
@@ -227,7 +221,7 @@ export class Connection {
     }, signal)
   }
 
-  #patiently<Result>(attempt: () => Result, signal?: AbortSignal): Promise<Result> {
+  #patiently<Result>(attempt: () => Result, signal?: AbortSignal): Result | Promise<Result> {
     const { busyTimeoutMs, random } = this.settings
     return patiently(this.#name, { busyTimeoutMs, random, signal }, attempt)
   }
@@ -236,7 +230,7 @@ export class Connection {
     if (this.#closed && this.#handle === undefined) throw new MersalError('MERSAL_STORE_FAILED', `${this.#name}: it has been closed`)
     if (this.#handle?.isOpen !== true) {
       // It was closed under the hands of a unit that was given up.
-      this.#handle = this.#connect()
+      this.#handle = connect(this.#name, this.settings.source)
       setSynchronous(this.#handle, this.settings.synchronous)
     }
     return this.#handle

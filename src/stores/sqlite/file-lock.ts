@@ -173,7 +173,7 @@ export function lockOf(handle: Handle): FileLock {
     throw new MersalError(
       'MERSAL_STORE_UNSAFE',
       `this process has already opened the database file with ${lock.library}; opening it with ${handle.library} as well can corrupt it: ` +
-        `use one library per file, and hand its handle over as 'database'`,
+        `use one library per file, for the store and the queue as well: open: () => new Database(path)`,
     )
   }
   return lock

@@ -13,7 +13,7 @@ interface WaitingJob {
 }
 
 interface Transaction {
-  begin(): Promise<Handle>
+  begin(): Handle | Promise<Handle>
   commit(handle: Handle): void
 }
 
@@ -65,7 +65,9 @@ export class GroupCommit {
   }
 
   async #runGroup(): Promise<void> {
-    const handle = await this.#transaction.begin()
+    const begun = this.#transaction.begin()
+    // No turn between BEGIN and COMMIT where it can be helped: whatever else runs in this process would find the file locked.
+    const handle = begun instanceof Promise ? await begun : begun
     const done: WaitingJob[] = []
     const results: unknown[] = []
     let current: WaitingJob | undefined

@@ -27,13 +27,25 @@ export interface SqlitePath {
   readonly path: string
 }
 
-/** A handle that stays yours: Mersal neither opens nor closes it. Give the same one to the store and to the queue, or one each. */
+/**
+ * Makes a connection with a library of yours, such as `() => new Database('app.db')` of better-sqlite3: a new one at each
+ * call, for Mersal alone, which closes it. It is called again when a unit that was given up had to be cut off.
+ */
+export interface SqliteOpener<Database extends SqliteDatabase> {
+  readonly open: () => Database
+}
+
+/**
+ * A handle that stays yours: Mersal neither opens nor closes it. Everything that uses it meanwhile is part of the
+ * transaction that a unit has open on it: reads what is not committed, and loses what it writes when the unit is rolled
+ * back. Nothing can tell. Prefer `path` or `open`.
+ */
 export interface SqliteHandle<Database extends SqliteDatabase> {
   readonly database: Database
 }
 
 export interface ConnectionSettings {
-  readonly source: { readonly path: string } | { readonly database: SqliteDatabase }
+  readonly source: SqlitePath | SqliteOpener<SqliteDatabase> | SqliteHandle<SqliteDatabase>
   readonly synchronous: 'full' | 'normal'
   readonly busyTimeoutMs: number
   readonly migrate: MigrateMode
@@ -43,18 +55,30 @@ export interface ConnectionSettings {
 
 export const connectionOptions: readonly string[] = [
   'path',
+  'open',
   'database',
   'synchronous',
   'busyTimeoutMs',
   'migrate',
   'clock',
   'random',
-] satisfies (keyof SqliteConnectionOptions | 'path' | 'database')[]
+] satisfies (keyof SqliteConnectionOptions | 'path' | 'open' | 'database')[]
 
-function checkSource(where: string, given: { readonly path?: unknown; readonly database?: unknown }): ConnectionSettings['source'] {
+interface GivenSource {
+  readonly path?: unknown
+  readonly open?: unknown
+  readonly database?: unknown
+}
+
+function checkSource(where: string, given: GivenSource): ConnectionSettings['source'] {
   const refuse = (field: string, text: string): MersalError =>
     new MersalError('MERSAL_INVALID_OPTIONS', `${where}.${field}: ${text}`, { details: { field: `${where}.${field}` } })
-  if (given.path !== undefined && given.database !== undefined) throw refuse('path', "give either 'path' or 'database', not both")
+  const fields = (['path', 'open', 'database'] as const).filter((field) => given[field] !== undefined)
+  if (fields.length > 1) throw refuse(fields[0] ?? 'path', "give one of 'path', 'open' and 'database', not both")
+  if (given.open !== undefined) {
+    if (typeof given.open !== 'function') throw refuse('open', 'expected a function that opens a connection')
+    return { open: given.open as () => SqliteDatabase }
+  }
   if (given.database !== undefined) {
     if (!isSqliteDatabase(given.database)) {
       throw refuse('database', 'expected a DatabaseSync of node:sqlite or a Database of better-sqlite3 >= 13')
@@ -70,7 +94,7 @@ function checkSource(where: string, given: { readonly path?: unknown; readonly d
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
 export function connectionSettings(where: string, given: object, further: readonly string[]): ConnectionSettings {
   checkOptions(where, given, [...connectionOptions, ...further])
-  const options = given as SqliteConnectionOptions & { readonly path?: unknown; readonly database?: unknown }
+  const options = given as SqliteConnectionOptions & GivenSource
   return {
     source: checkSource(where, options),
     synchronous: checkChoice(`${where}.synchronous`, options.synchronous, ['full', 'normal'] as const, 'full'),

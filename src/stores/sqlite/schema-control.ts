@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
 import type { SchemaControl } from '../../core/operations.ts'
 import { Connection } from './connection.ts'
+import { connect } from './connect.ts'
 import { type Handle, handleOf } from './database.ts'
 import { storeError } from './failure.ts'
 import { migrationSql, type Schema, schemaVersion } from './migrate.ts'
@@ -10,12 +10,13 @@ import type { ConnectionSettings } from './options.ts'
 /** Reads through a handle of its own, since opening the connection would bring the tables up to date. Undefined: there is no file. */
 export function readBeside<Result>({ source, busyTimeoutMs }: ConnectionSettings, read: (handle: Handle) => Result): Result | undefined {
   if ('database' in source) return read(handleOf(source.database))
-  if (!existsSync(source.path)) return undefined
-  const database = new DatabaseSync(source.path, { timeout: busyTimeoutMs })
+  if ('path' in source && !existsSync(source.path)) return undefined
+  const handle = connect('sqlite', source)
   try {
-    return read(handleOf(database))
+    handle.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
+    return read(handle)
   } finally {
-    database.close()
+    handle.native.close()
   }
 }
 

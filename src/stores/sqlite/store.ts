@@ -3,10 +3,11 @@ import { checkNumber } from '../../core/options.ts'
 import type { Store } from '../../core/store.ts'
 import { sqliteAdmin } from './admin.ts'
 import { Connection } from './connection.ts'
+import { sharedHandleWarning } from './connect.ts'
 import { handleOf, type SqliteDatabase } from './database.ts'
 import { carryUnits } from './file-lock.ts'
 import { sqliteOperations } from './operations.ts'
-import { connectionSettings, type SqliteConnectionOptions, type SqliteHandle, type SqlitePath } from './options.ts'
+import { connectionSettings, type SqliteConnectionOptions, type SqliteHandle, type SqliteOpener, type SqlitePath } from './options.ts'
 import { sqliteOutbox } from './outbox.ts'
 import { storeSchema } from './statements.ts'
 import { sqliteTracker } from './tracker.ts'
@@ -20,18 +21,24 @@ export interface SqliteStoreOptions extends SqliteConnectionOptions {
 const YEAR_MS = 366 * 24 * 3600 * 1000
 
 /**
- * A store on one SQLite database file. `tx` in a unit of work is the handle itself.
+ * A store on one SQLite database file. `tx` in a unit of work is the connection of the store: with `path` or
+ * `open` one of its own, on which nothing but units and the relay of the app works.
  *
  * SQLite has one writer, so a unit of work has the file for itself from its beginning to its commit:
  * keep units short, and wait for nothing slow inside. Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function sqlite(options: SqliteStoreOptions & SqlitePath): Store<DatabaseSync>
-export function sqlite<Database extends SqliteDatabase>(options: SqliteStoreOptions & SqliteHandle<Database>): Store<Database>
-export function sqlite(options: SqliteStoreOptions & (SqlitePath | SqliteHandle<SqliteDatabase>)): Store<never> {
+export function sqlite<Database extends SqliteDatabase>(
+  options: SqliteStoreOptions & (SqliteOpener<Database> | SqliteHandle<Database>),
+): Store<Database>
+export function sqlite(
+  options: SqliteStoreOptions & (SqlitePath | SqliteOpener<SqliteDatabase> | SqliteHandle<SqliteDatabase>),
+): Store<never> {
   const connection = new Connection('sqlite', connectionSettings('sqlite', options, ['keepSentMs']), storeSchema)
   const keepSentMs = checkNumber('sqlite.keepSentMs', options.keepSentMs, { default: 0, min: 0, max: 10 * YEAR_MS })
   const store: Store<SqliteDatabase> = {
     name: 'sqlite',
+    warnings: 'database' in connection.settings.source ? [sharedHandleWarning] : [],
     unitOfWork: (work, options) => connection.unit(work, options),
     sharing: { state: (tx) => (handleOf(tx).inTransaction ? 'open' : 'over'), carry: carryUnits },
     outbox: sqliteOutbox(connection, keepSentMs),

@@ -16,24 +16,44 @@ interface Patience {
 }
 
 /**
- * Repeats the attempt while another connection is in the way, without blocking the thread. Always in
- * real time, since other processes run in it. Throws `MERSAL_STORE_BUSY` when the time is up.
+ * Repeats the attempt while another connection is in the way, without blocking the thread; the first
+ * time at once, so that nothing else runs between what the caller did before and the attempt, or between it and what it does next.
+ * Always in real time, since other processes run in it. Throws `MERSAL_STORE_BUSY` when the time is up.
  */
-export async function patiently<Result>(name: string, patience: Patience, attempt: () => Result): Promise<Result> {
-  const { busyTimeoutMs, random, signal } = patience
-  const deadline = performance.now() + busyTimeoutMs
+export function patiently<Result>(name: string, patience: Patience, attempt: () => Result): Result | Promise<Result> {
+  const deadline = performance.now() + patience.busyTimeoutMs
+  const first = oneTry(name, patience.signal, attempt)
+  return 'result' in first ? first.result : again({ name, ...patience, deadline }, attempt, first.cause)
+}
+
+type Tried<Result> = { readonly result: Result } | { readonly cause: unknown }
+
+function oneTry<Result>(name: string, signal: AbortSignal | undefined, attempt: () => Result): Tried<Result> {
+  signal?.throwIfAborted()
+  try {
+    return { result: attempt() }
+  } catch (cause) {
+    if (!(cause instanceof ForeignTransaction) && !isBusy(cause)) throw storeError(`${name}: beginning a transaction`, cause)
+    return { cause }
+  }
+}
+
+async function again<Result>(
+  patience: Patience & { readonly name: string; readonly deadline: number },
+  attempt: () => Result,
+  failed: unknown,
+): Promise<Result> {
+  const { name, busyTimeoutMs, random, signal, deadline } = patience
+  let cause = failed
   for (let wait = 1; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
-    signal?.throwIfAborted()
-    try {
-      return attempt()
-    } catch (cause) {
-      if (!(cause instanceof ForeignTransaction) && !isBusy(cause)) throw storeError(`${name}: beginning a transaction`, cause)
-      if (performance.now() >= deadline) {
-        const text = `${name}: other writers held the database for more than ${busyTimeoutMs} ms; keep transactions short`
-        throw new MersalError('MERSAL_STORE_BUSY', text, { cause })
-      }
+    if (performance.now() >= deadline) {
+      const text = `${name}: other writers held the database for more than ${busyTimeoutMs} ms; keep transactions short`
+      throw new MersalError('MERSAL_STORE_BUSY', text, { cause })
     }
     await systemClock.sleep(wait / 2 + (wait / 2) * random(), signal)
+    const tried = oneTry(name, signal, attempt)
+    if ('result' in tried) return tried.result
+    cause = tried.cause
   }
 }
 

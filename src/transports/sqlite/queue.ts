@@ -7,7 +7,13 @@ import type { Transport } from '../../core/transport.ts'
 import { isName, nameRule } from '../../core/validation.ts'
 import { Connection } from '../../stores/sqlite/connection.ts'
 import type { SqliteDatabase } from '../../stores/sqlite/database.ts'
-import { connectionSettings, type SqliteConnectionOptions, type SqliteHandle, type SqlitePath } from '../../stores/sqlite/options.ts'
+import {
+  connectionSettings,
+  type SqliteConnectionOptions,
+  type SqliteHandle,
+  type SqliteOpener,
+  type SqlitePath,
+} from '../../stores/sqlite/options.ts'
 import { schemaControl } from '../../stores/sqlite/schema-control.ts'
 import { Consumer } from './consumer.ts'
 import { queueDeadLetters } from './dead-letters.ts'
@@ -42,7 +48,9 @@ const further = ['maxMessageBytes', 'eventsWithoutSubscribers', 'visibilityMs', 
  * Messages of one key arrive in the order of their publishing: the next one is delivered when the one
  * before has been acknowledged or rejected. Throws `MERSAL_INVALID_OPTIONS`.
  */
-export function sqliteQueue(options: SqliteQueueOptions & (SqlitePath | SqliteHandle<SqliteDatabase>)): SqliteQueue {
+export function sqliteQueue(
+  options: SqliteQueueOptions & (SqlitePath | SqliteOpener<SqliteDatabase> | SqliteHandle<SqliteDatabase>),
+): SqliteQueue {
   const where = 'sqliteQueue'
   const connection = new Connection('sqlite queue', connectionSettings(where, options, further), queueSchema)
   const rules = {
