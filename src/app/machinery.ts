@@ -4,6 +4,7 @@ import type { Delivery, Disposition, Transport } from '../core/transport.ts'
 import { toError } from '../lib/abort.ts'
 import { abortable } from '../lib/linked-abort.ts'
 import { uuidv7 } from '../lib/uuid.ts'
+import { fulfilledWithin } from '../lib/within.ts'
 import { runJanitor } from '../outbox/janitor.ts'
 import { createRelay } from '../outbox/relay.ts'
 import type { Relay } from '../outbox/types.ts'
@@ -22,8 +23,13 @@ export interface MachineryPorts<Tx> {
   readonly abort: (reason: Error) => void
 }
 
-/** How long, after the grace period, each closing may still take before it is left behind, in milliseconds. */
-const LAST_MS = 2000
+/**
+ * How long, after the grace period, each of the last steps may take before it is left behind, in
+ * milliseconds. There are three at most, so that the default grace period ends below ten seconds.
+ */
+const LAST_MS = 500
+/** The store ends its statements and its connections by itself. */
+const STORE_MS = 1000
 
 /** What runs in an app: consumers, relay, janitor; and the order in which they start and stop. */
 export class Machinery<Tx> {
@@ -120,7 +126,6 @@ export class Machinery<Tx> {
     }
     const settled = (await this.#relay?.stop({ graceMs: leftMs() })) ?? true
     this.#closing.abort()
-    await this.#within(LAST_MS, this.#janitor)
     await this.#close()
     if (!inTime) throw stopTimeout(settings.name, graceMs, 'handlers or transactions were still at work; they were rolled back')
     if (!settled) throw stopTimeout(settings.name, graceMs, 'published messages were not settled; a relay takes them up again')
@@ -130,8 +135,9 @@ export class Machinery<Tx> {
   async #close(): Promise<void> {
     const { transports, store } = this.#ports.settings
     const closing = [...transports.values()].map((transport) => transport[Symbol.asyncDispose]())
-    await this.#within(LAST_MS, this.#all(closing, 'closing a transport'))
-    if (store !== undefined) await this.#within(LAST_MS, this.#all([store[Symbol.asyncDispose]()], 'closing the store'))
+    const closed = Promise.all([this.#janitor, this.#all(closing, 'closing a transport')])
+    await this.#within(LAST_MS, closed)
+    if (store !== undefined) await this.#within(STORE_MS, this.#all([store[Symbol.asyncDispose]()], 'closing the store'))
   }
 
   /** Waits for all of them; what fails is logged, since there is nothing left to be done about it. */
@@ -143,14 +149,8 @@ export class Machinery<Tx> {
   }
 
   /** Whether the promise settled in time. */
-  async #within(ms: number, promise: Promise<void>): Promise<boolean> {
-    const done = new AbortController()
-    const finished = promise.then(() => true)
-    try {
-      return await Promise.race([finished, this.#ports.settings.clock.sleep(ms, done.signal).then(() => false)])
-    } finally {
-      done.abort()
-    }
+  #within(ms: number, promise: Promise<unknown>): Promise<boolean> {
+    return fulfilledWithin(this.#ports.settings.clock, ms, promise)
   }
 }
 

@@ -158,6 +158,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   async stop(options: { readonly graceMs?: number } = {}): Promise<void> {
     checkOptions('stop()', options, ['graceMs'])
     const preset = this.#settings.stopGraceMs
+    if (this.#parts.ambient.getStore() !== undefined) this.#warnOfWaitingForItself()
     return this.#lifecycle.stop(checkNumber('stop().graceMs', options.graceMs, { default: preset, min: 0, max: 3_600_000 }))
   }
 
@@ -231,6 +232,12 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
         'pass { join: sender }, with the sender of the outer callback or the context of the handler, to be part of that one, ' +
         'or { join: false } to say that it is meant to be separate (said once)',
     )
+  }
+
+  #warnOfWaitingForItself(): void {
+    const { logger, name } = this.#settings
+    const text = 'stop() was called inside a handler or a transaction of this app and waits for it: do not await it there'
+    logger.warn({ app: name }, text)
   }
 
   #cause(): Envelope | undefined {

@@ -94,7 +94,7 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
     ...databaseParts(options),
     ...idempotencyParts(options, receive),
     receive,
-    stopGraceMs: checkNumber('stopGraceMs', options.stopGraceMs, { default: 10_000, min: 0, max: 3_600_000 }),
+    stopGraceMs: checkNumber('stopGraceMs', options.stopGraceMs, { default: 8000, min: 0, max: 3_600_000 }),
     incoming: checkSteps('incoming', options.incoming),
     outgoing: checkSteps('outgoing', options.outgoing),
     ...tools(options),

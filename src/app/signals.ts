@@ -1,3 +1,4 @@
+import { isMersalError } from '../core/errors.ts'
 import { toError } from '../lib/abort.ts'
 import type { Mersal } from './mersal.ts'
 
@@ -33,17 +34,25 @@ type Stoppable = Pick<Mersal<never>, 'start' | 'stop'>
 /**
  * Starts the app and keeps it until a signal comes; then stops it gracefully. Resolves to the exit
  * code and sets it: 0 after a graceful stop, 1 if the grace period was not enough or stopping
- * failed. A second signal ends the process at once with 128 + its number. Throws what `start` throws.
+ * failed. A second signal ends the process at once with 128 + its number. Throws what `start`
+ * throws, unless a signal came first.
  */
 export async function runUntilSignal(app: Stoppable, options: SignalOptions = {}): Promise<number> {
   using stopping = stopOnSignals(app, options)
-  await app.start()
+  try {
+    await app.start()
+  } catch (error) {
+    // A signal that came during the start has stopped the app, which is no failure of the start.
+    if (!stopping.asked || !isMersalError(error, 'MERSAL_APP_STOPPED')) throw error
+  }
   return await stopping.stopped
 }
 
 export interface SignalStop extends Disposable {
   /** Resolves to the exit code after a signal has come and the app has stopped. */
   readonly stopped: Promise<number>
+  /** A signal has come. */
+  readonly asked: boolean
 }
 
 /** Stops the app when a signal comes, as `runUntilSignal` does, without starting it. Disposing takes the listeners away. */
@@ -73,6 +82,9 @@ export function stopOnSignals(app: Pick<Stoppable, 'stop'>, options: SignalOptio
   })
   return {
     stopped: promise,
+    get asked() {
+      return asked
+    },
     [Symbol.dispose]: () => {
       for (const { signal, listener } of listeners) host.off(signal, listener)
     },

@@ -131,7 +131,10 @@ export interface MersalOptions<Tx> {
   /** True: no input queue, no handlers; it only sends. */
   readonly sendOnly?: boolean
   readonly receive?: ReceiveOptions
-  /** `stop()` waits this long for handlers and the relay. Default 10000. */
+  /**
+   * `stop()` waits this long for handlers and the relay, in milliseconds, and then up to two seconds
+   * for connections. Default 8000: below the ten seconds after which Docker kills.
+   */
   readonly stopGraceMs?: number
   readonly incoming?: readonly IncomingStep[]
   readonly outgoing?: readonly OutgoingStep[]

@@ -5,6 +5,7 @@ import type { UnitOfWork } from '../core/store.ts'
 import { type Logger, emit } from '../core/telemetry.ts'
 import type { ExpressOffer, Relay } from '../outbox/types.ts'
 import { errorText } from '../core/error-text.ts'
+import { toError } from '../lib/abort.ts'
 import { type TimeLimit, withTimeLimit } from '../pipeline/time-limit.ts'
 import type { LinkedAbort } from '../lib/linked-abort.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -62,15 +63,14 @@ export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
       const state: Attempt<Awaited<ReturnType<typeof request.work>>> = { flushed: nothing, outcome: undefined, link, ended }
       try {
         const inside = { what: 'transaction()', clock: ports.clock, outer: request.outer, abort: (reason: Error) => link.abort(reason) }
-        await boundedInside(inside, (begun) =>
-          ports.unitOfWork(
-            (tx, repeat) => {
-              begun()
-              return perform(ports, request, { tx, repeat }, state)
-            },
-            { signal: link.signal, ended: state.ended.promise },
-          ),
-        )
+        await boundedInside(inside, (begun) => {
+          const work = (tx: Tx, repeat?: 'after rollback'): Promise<void> => {
+            begun()
+            return perform(ports, request, { tx, repeat }, state)
+          }
+          const unit = ports.unitOfWork(work, { signal: link.signal, ended: state.ended.promise })
+          return unlessGivenUp(ports, unit, link.signal, state)
+        })
       } catch (error) {
         state.flushed.offer?.cancel()
         throw error
@@ -79,6 +79,53 @@ export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
       await handOver(ports, state.flushed)
       return value
     })
+}
+
+/** A store that obeys the signal has ended by then. */
+const LAST_ANSWER_MS = 1000
+
+/**
+ * The end of the unit; or, a second after the signal has aborted, a rejection: with the reason of the
+ * signal, or with `MERSAL_COMMIT_UNKNOWN` if the work had ended and the store was about to commit.
+ */
+async function unlessGivenUp<Tx, Result>(
+  ports: UnitPorts<Tx>,
+  unit: Promise<void>,
+  signal: AbortSignal,
+  state: Attempt<Result>,
+): Promise<void> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  let over: AbortController | undefined
+  const onAbort = (): void => {
+    over = new AbortController()
+    void giveUpLater(ports, unit, over.signal, () => reject(givenUp(signal, state)))
+  }
+  if (signal.aborted) onAbort()
+  else signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    await Promise.race([unit, late])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    over?.abort('over')
+  }
+}
+
+async function giveUpLater<Tx>(
+  { clock, logger, app }: UnitPorts<Tx>,
+  unit: Promise<void>,
+  over: AbortSignal,
+  giveUp: () => void,
+): Promise<void> {
+  await clock.sleep(LAST_ANSWER_MS, over)
+  if (over.aborted) return
+  unit.catch((error: unknown) => logger.debug({ app, error: errorText(error) }, 'a unit that had been given up failed later'))
+  giveUp()
+}
+
+function givenUp<Result>(signal: AbortSignal, { outcome }: Attempt<Result>): Error {
+  if (outcome?.kind !== 'done') return toError(signal.reason)
+  const text = 'the unit was given up while the database had not answered to its commit: it may or may not have happened'
+  return new MersalError('MERSAL_COMMIT_UNKNOWN', text, { cause: signal.reason })
 }
 
 interface Attempt<Result> {

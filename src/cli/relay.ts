@@ -62,7 +62,8 @@ async function run({ args, out, load }: Context): Promise<number> {
     }),
   )
   using metrics = createRelayMetrics(() => performance.now(), new Map(watched.map(({ relay, labels }) => [relay.app, labels])))
-  await relays.start()
+  // A database that does not answer keeps no signal waiting.
+  await Promise.race([relays.start(), stop])
   const place = { host: args.text('host') ?? '127.0.0.1', port: args.number('port') ?? PORT, elsewhere: args.text('port') === undefined }
   const monitor = args.flag('no-http') ? undefined : await openMonitor(monitorParts({ name, metrics, watched }), place)
   out.line(`relay '${name}' runs: ${describe(loaded, served)}${monitor === undefined ? '' : `; ${monitor.address}/metrics`}`)

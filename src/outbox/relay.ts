@@ -23,7 +23,7 @@ import type { Relay, RelayPorts } from './types.ts'
 import { createUnknowns } from './unknowns.ts'
 
 /** `stop()` waits this long unless told otherwise. */
-const STOP_GRACE_MS = 10_000
+const STOP_GRACE_MS = 8000
 
 /**
  * The relay: claims rows of the outbox, publishes them, settles them. It starts nothing by itself;

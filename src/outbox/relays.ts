@@ -5,6 +5,7 @@ import { backoffMs } from '../lib/backoff.ts'
 import { type Clock, type Random, systemClock, systemRandom } from '../lib/clock.ts'
 import { uuidv7 } from '../lib/uuid.ts'
 import { errorFields } from '../core/error-text.ts'
+import { fulfilledWithin } from '../lib/within.ts'
 import { runJanitor } from './janitor.ts'
 import { createRelay } from './relay.ts'
 import { type RelayStore, servedStores, type ServedStore, type SharedOptions, sharedWindow, type Stores } from './relays-options.ts'
@@ -55,8 +56,9 @@ export interface Relays extends AsyncDisposable {
 const known = ['stores', 'transport', 'bridges', 'relay', 'name', 'logger', 'clock', 'random']
 /** Between two attempts to open a store. */
 const REOPEN = { firstMs: 1000, longestMs: 30_000 }
-const LONGEST_STATEMENT_MS = 1000
-const STOP_GRACE_MS = 10_000
+/** After the grace period, for the last statement of a janitor. */
+const LAST_MS = 500
+const STOP_GRACE_MS = 8000
 
 /**
  * One relay per store, all in one process, with one bound on what they hold together: `relay.window`, by default 1000
@@ -178,7 +180,7 @@ function serve({ name, store, transports, relay: options }: ServedStore, surroun
       closing.abort()
       const settled = await relay.stop({ graceMs })
       // Its statement may wait for a database that does not answer; what it has not removed is removed later.
-      await Promise.race([janitor, clock.sleep(LONGEST_STATEMENT_MS)])
+      await fulfilledWithin(clock, LAST_MS, janitor)
       return settled
     },
   }

@@ -7,6 +7,10 @@ export interface CuttingProxy extends AsyncDisposable {
   cutAfter(text: string): void
   /** From now on, nothing passes on the connections that are open, and nobody is told. */
   freeze(): void
+  /** From now on, a connection on which the client sends this text is frozen; the text does not pass. */
+  freezeAt(text: string): void
+  /** From now on, nothing passes on any connection, open or new, and nobody is told: a server that stands still. */
+  freezeAll(): void
   /** Connections that have been accepted so far. */
   readonly accepted: number
 }
@@ -16,6 +20,8 @@ export async function cuttingProxy(host: string, port: number): Promise<CuttingP
   const frozen = new Set<Socket>()
   let trigger: string | undefined
   let accepted = 0
+  let freezer: string | undefined
+  let still = false
   const server = createServer((client) => {
     accepted++
     const upstream = connect(port, host)
@@ -26,7 +32,8 @@ export async function cuttingProxy(host: string, port: number): Promise<CuttingP
       socket.on('close', () => sockets.delete(socket))
     }
     client.on('data', (chunk) => {
-      if (frozen.has(client)) return
+      if (freezer !== undefined && chunk.toString('latin1').toLowerCase().includes(freezer)) frozen.add(client)
+      if (still || frozen.has(client)) return
       if (trigger !== undefined && chunk.toString('latin1').toLowerCase().includes(trigger)) {
         cut = true
         trigger = undefined
@@ -37,11 +44,11 @@ export async function cuttingProxy(host: string, port: number): Promise<CuttingP
       if (cut) {
         client.destroy()
         upstream.destroy()
-      } else if (!frozen.has(client)) client.write(chunk)
+      } else if (!still && !frozen.has(client)) client.write(chunk)
     })
     client.on('close', () => upstream.destroy())
     upstream.on('close', () => {
-      if (!frozen.has(client)) client.destroy()
+      if (!still && !frozen.has(client)) client.destroy()
     })
   })
   server.listen(0, '127.0.0.1')
@@ -53,6 +60,12 @@ export async function cuttingProxy(host: string, port: number): Promise<CuttingP
     },
     freeze: () => {
       for (const socket of sockets) frozen.add(socket)
+    },
+    freezeAt: (text) => {
+      freezer = text.toLowerCase()
+    },
+    freezeAll: () => {
+      still = true
     },
     get accepted() {
       return accepted

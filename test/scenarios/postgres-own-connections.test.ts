@@ -1,4 +1,4 @@
-import { Client, Pool, type PoolConfig } from 'pg'
+import { Client, Pool } from 'pg'
 import { describe, expect, test, vi } from 'vitest'
 import { serverAnswers, serverUrl } from '../postgres/database.ts'
 import { claim, labelOf, message, sent } from '../postgres/messages.ts'
@@ -24,12 +24,7 @@ function watchedPool(schema: string, before: (client: Client) => Promise<unknown
       }) as never
     }
   }
-  class WatchedPool extends Pool {
-    constructor(options?: PoolConfig) {
-      super({ ...options, Client: Watched })
-    }
-  }
-  const pool = new WatchedPool({ connectionString: serverUrl, max: 4, application_name: schema })
+  const pool = new Pool({ connectionString: serverUrl, max: 4, application_name: schema, Client: Watched })
   pool.on('error', () => {})
   return { pool, seen }
 }

@@ -1,4 +1,3 @@
-import { MersalError } from '../../core/errors.ts'
 import type { PostgresPool, PostgresPoolClient, PostgresResult } from './client.ts'
 import { sqlState, storeFailure } from './failure.ts'
 import { statementName } from './statement-name.ts'
@@ -11,23 +10,6 @@ const ANSWER_MS = 15_000
  * once, so that its process is frozen; and nobody else can claim the rows that it has locked.
  */
 const SILENCE_MS = 5000
-
-/**
- * A small pool of Mersal's own with the settings of the given one, so that its work goes on when
- * the application has used up its connections. See ADR 0040. `instead`: the option that replaces it.
- */
-export function ownPool(given: PostgresPool, { most, instead }: { readonly most: number; readonly instead: string }): PostgresPool {
-  const { options, constructor } = given as unknown as { options?: object; constructor: new (options: object) => PostgresPool }
-  if (typeof options !== 'object' || options === null) {
-    throw new MersalError('MERSAL_INVALID_OPTIONS', `pool: this is no pool of 'pg' whose settings can be read; give '${instead}' as well`, {
-      details: { field: 'pool' },
-    })
-  }
-  // pg hides the password from enumeration, so a copy has to name it.
-  const { password, connectionTimeoutMillis } = options as { password?: unknown; connectionTimeoutMillis?: number }
-  const own = { ...options, max: most, min: 0, keepAlive: true, connectionTimeoutMillis: connectionTimeoutMillis ?? ANSWER_MS }
-  return new constructor(password === undefined ? own : { ...own, password })
-}
 
 export interface Own {
   /** No pooler is in between. False: not known. */
@@ -111,21 +93,6 @@ export const intact = `case when current_setting('synchronous_commit') = 'on' an
 
 /** What such a statement fails with: of `intact`, and because it was never prepared on this connection. */
 const STRANGE = new Set(['22P02', '26000'])
-
-/**
- * Keeps connections that die from ending the process: an `error` that nobody listens to does. An idle one
- * is an event of its pool, which has dropped it by then. One that dies in the very moment it is lent is
- * nobody's: the pool has stopped listening and the borrower has not begun, so each gets a listener for life;
- * what it was lent for fails by itself. Returns what takes the listeners of the pools away.
- */
-export function watchConnections(pools: readonly PostgresPool[]): () => void {
-  const dropped = (): void => {}
-  const connected = (client: PostgresPoolClient): void => void client.on('error', dropped)
-  for (const pool of pools) pool.on('error', dropped).on('connect', connected)
-  return () => {
-    for (const pool of pools) pool.off('error', dropped).off('connect', connected)
-  }
-}
 
 function queryOn(client: PostgresPoolClient): Query {
   const run = client.query.bind(client) as unknown as (config: object) => Promise<PostgresResult<never>>

@@ -1,11 +1,13 @@
 import { isMersalError, MersalError } from '../../core/errors.ts'
 import { toError } from '../../lib/abort.ts'
+import { abortable } from '../../lib/linked-abort.ts'
 import type { UnitOfWork } from '../../core/store.ts'
 import type { Session, SqlExecutor } from '../../sql/session.ts'
 import type { PostgresClient, PostgresPool, PostgresPoolClient } from '../../sql/postgres/client.ts'
 import { joins } from '../../sql/postgres/flight.ts'
 import { isConflict } from '../../sql/postgres/failure.ts'
 import { statementName } from '../../sql/postgres/statement-name.ts'
+import { cutOff } from '../../sql/postgres/cut-off.ts'
 import { joinedTransaction, plainTransaction } from './transaction.ts'
 import type { UnitNotes } from './unit-notes.ts'
 
@@ -76,7 +78,7 @@ async function oneTransaction<Result>(
   work: (tx: PostgresClient) => Promise<Result>,
   signal: AbortSignal | undefined,
 ): Promise<Result> {
-  const client = await connect(pool)
+  const client = await connect(pool, signal)
   let broken: Error | undefined
   // Without a listener, a connection that dies while the work waits for something else ends the process.
   const onError = (error: Error): void => {
@@ -85,6 +87,7 @@ async function oneTransaction<Result>(
   client.on('error', onError)
   const begin = settings.isolation === undefined ? 'begin' : `begin isolation level ${settings.isolation}`
   try {
+    using _cut = cutOff(client, signal)
     using transaction = joins(client) ? joinedTransaction(client, begin, settings) : await plainTransaction(client, begin, settings)
     let result: Result
     try {
@@ -105,10 +108,15 @@ async function oneTransaction<Result>(
   }
 }
 
-async function connect(pool: PostgresPool): Promise<PostgresPoolClient> {
-  try {
-    return await pool.connect()
-  } catch (cause) {
+/** Waits for a connection no longer than the signal lets it; one that comes later goes back. */
+async function connect(pool: PostgresPool, signal: AbortSignal | undefined): Promise<PostgresPoolClient> {
+  const connecting = pool.connect().catch((cause: unknown) => {
     throw new MersalError('MERSAL_STORE_BUSY', 'postgres: the pool gave no connection', { cause })
+  })
+  try {
+    return await abortable(signal, () => connecting)
+  } catch (error) {
+    connecting.then((client) => client.release()).catch(() => {})
+    throw error
   }
 }

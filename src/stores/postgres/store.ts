@@ -1,6 +1,7 @@
 import { MersalError } from '../../core/errors.ts'
 import type { Store, UnitOfWork } from '../../core/store.ts'
 import { wakeHints } from '../../lib/wake-hints.ts'
+import { fulfilledWithin } from '../../lib/within.ts'
 import { sharesConnections } from '../../sql/postgres/pooler.ts'
 import type { Session } from '../../sql/session.ts'
 import { postgresAdmin } from './admin.ts'
@@ -13,12 +14,17 @@ import { postgresOperations } from './operations.ts'
 import { type PostgresOptions, postgresSettings } from './options.ts'
 import { postgresOutbox } from './outbox.ts'
 import { budgetedPool } from '../../sql/postgres/budgeted-pool.ts'
-import { own as ownOn, type Own, ownPool, watchConnections } from '../../sql/postgres/pool.ts'
+import { ownPool } from '../../sql/postgres/own-pool.ts'
+import { own as ownOn, type Own } from '../../sql/postgres/pool.ts'
+import { watchConnections } from '../../sql/postgres/watch-connections.ts'
 import { storeTables } from './schema.ts'
 import { statements } from './statements.ts'
 import { postgresTracker } from './tracker.ts'
 import { unitNotes, type UnitNotes } from './unit-notes.ts'
 import { vacuum as vacuumOf } from './vacuum.ts'
+
+/** When the store closes, statements under way have this long; then their connections are destroyed. */
+const LAST_STATEMENTS_MS = 500
 
 /** A store on PostgreSQL 15 or newer, with what only this database can tell. */
 export interface PostgresStore<Tx> extends Store<Tx> {
@@ -75,8 +81,8 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
 
   async function close(): Promise<void> {
     closing.abort()
-    await bell[Symbol.asyncDispose]()
-    await vacuum[Symbol.asyncDispose]()
+    const quiet = Promise.all([bell[Symbol.asyncDispose](), vacuum[Symbol.asyncDispose]()])
+    await fulfilledWithin(clock, LAST_STATEMENTS_MS, quiet)
     if (relayPool !== options.relayPool) await relayPool.end()
     forget()
   }

@@ -2,15 +2,20 @@ import { MersalError } from '../../core/errors.ts'
 import { listen } from '../../sql/postgres/listen.ts'
 import { migrate } from '../../sql/postgres/migrate.ts'
 import { type Notifier, notifier } from '../../sql/postgres/notifier.ts'
-import { own, type Own, ownPool, watchConnections } from '../../sql/postgres/pool.ts'
+import { ownPool } from '../../sql/postgres/own-pool.ts'
+import { own, type Own } from '../../sql/postgres/pool.ts'
+import { watchConnections } from '../../sql/postgres/watch-connections.ts'
 import type { PostgresPool } from '../../sql/postgres/client.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
+import { fulfilledWithin } from '../../lib/within.ts'
 import type { QueueSettings } from './options.ts'
 import { queueTables } from './schema.ts'
 import { type QueueStatements, queueStatements } from './statements.ts'
 
 /** Listen, take, settle, and two for publishing and for people. */
 const CONNECTIONS = 5
+/** When the queue closes, statements under way have this long; then their connections are destroyed. */
+const LAST_STATEMENTS_MS = 500
 
 /** The database of one transport: its connections, its tables, and the bell that rings for consumers. */
 export class Connection {
@@ -77,8 +82,8 @@ export class Connection {
   }
 
   async #close(): Promise<void> {
-    await this.#bell[Symbol.asyncDispose]()
-    await this.#listening
+    const quiet = Promise.all([this.#bell[Symbol.asyncDispose](), this.#listening])
+    await fulfilledWithin(this.settings.clock, LAST_STATEMENTS_MS, quiet)
     if (this.#pool !== this.settings.queuePool) await this.#pool.end()
     this.#forget()
   }
