@@ -16,14 +16,14 @@ class Tenants extends Pool {
 
 /** A pool that logs, without a constructor of its own. */
 class Logged extends Pool {
-  override connect(...given: never[]): never {
-    return super.connect(...given) as never
+  override connect(): never {
+    return super.connect() as never
   }
 }
 
 class BoundPool extends Pool {
-  override connect(...given: never[]): never {
-    return super.connect(...given) as never
+  override connect(): never {
+    return super.connect() as never
   }
 }
 
