@@ -2,6 +2,7 @@ import { MersalError } from '../core/errors.ts'
 import type { Envelope } from '../core/message.ts'
 import { outgoingPipeline } from '../pipeline/outgoing.ts'
 import { type Ambient, createAmbient } from './ambient.ts'
+import { handlerUnits, mostHandlerUnits } from './handler-units.ts'
 import { Handlers } from './handlers.ts'
 import type { InvokePorts } from './invoke.ts'
 import { Machinery } from './machinery.ts'
@@ -51,7 +52,8 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const senders = senderPorts(settings, outbox, routing, () => hint())
   const looseCall = (cause: Envelope | undefined): SendCall => (settings.storage === undefined ? directCall(senders, cause) : noTransaction)
   const runUnit = countedUnits(settings, outbox, ambient, units, () => machinery.relay)
-  const invoking: InvokePorts<Tx> = { settings, ambient, runUnit, senders: unitSenders(senders), looseCall }
+  const handling = runUnit && handlerUnits(runUnit, mostHandlerUnits(settings.units))
+  const invoking: InvokePorts<Tx> = { settings, ambient, runUnit: handling, senders: unitSenders(senders), looseCall }
   const receiver = new Receiver({ ...invoking, handlers })
   const open = once(async () => {
     await settings.store?.open()

@@ -99,5 +99,9 @@ export async function callHandler<Tx>(context: Reception<Tx>, { tx, duplicate, s
 export function limitOf<Tx>({ settings }: InvokePorts<Tx>, { registration }: Reception<Tx>): TimeLimit {
   const ms = settings.receive.handlerTimeoutMs
   const text = `the handler of '${registration.type.name}' took longer than ${ms} ms: raise receive.handlerTimeoutMs, or do less at a time`
-  return { ms, clock: settings.clock, error: () => new MersalError('MERSAL_HANDLER_TIMEOUT', text) }
+  const error = (): MersalError => {
+    const shortage = settings.units?.shortage()
+    return new MersalError('MERSAL_HANDLER_TIMEOUT', shortage === undefined ? text : `${text}. ${shortage}`)
+  }
+  return { ms, clock: settings.clock, error }
 }

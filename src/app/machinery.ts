@@ -8,6 +8,7 @@ import { fulfilledWithin } from '../lib/within.ts'
 import { runJanitor } from '../outbox/janitor.ts'
 import { createRelay } from '../outbox/relay.ts'
 import type { Relay } from '../outbox/types.ts'
+import { warnOfFewConnections } from './handler-units.ts'
 import { Intake } from './intake.ts'
 import type { Settings } from './settings.ts'
 import type { Subscriptions } from './subscriptions.ts'
@@ -55,9 +56,11 @@ export class Machinery<Tx> {
 
   /** Database, subscriptions, relay, janitor, and consumers last: what arrives finds everything ready. */
   async begin(signal: AbortSignal): Promise<void> {
-    const { subscriptions, open } = this.#ports
+    const { subscriptions, open, settings } = this.#ports
     await abortable(signal, open)
     this.#warn()
+    const { name: app, receive, logger } = settings
+    warnOfFewConnections({ app, concurrency: receive.asked, logger }, settings.units)
     this.#intakes = subscriptions.places().map((place) => this.#intake(place))
     for (const intake of this.#intakes) await abortable(signal, () => intake.declare())
     this.#startRelay()

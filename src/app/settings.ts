@@ -3,7 +3,7 @@ import { checkChoice, checkNumber, checkOptions, checkShape } from '../core/opti
 import type { OutboxStorage, Waker } from '../core/outbox.ts'
 import type { IncomingStep, OutgoingStep } from '../core/pipeline.ts'
 import { type Serializer, jsonSerializer } from '../core/serializer.ts'
-import type { SharedUnits, Store, UnitOfWork } from '../core/store.ts'
+import type { SharedUnits, Store, UnitCapacity, UnitOfWork } from '../core/store.ts'
 import { type Logger, silentLogger, stderrLogger } from '../core/telemetry.ts'
 import type { MessageTracker } from '../core/tracker.ts'
 import type { Transport } from '../core/transport.ts'
@@ -27,6 +27,8 @@ export interface Settings<Tx> {
   readonly store: Store<Tx> | undefined
   readonly unitOfWork: UnitOfWork<Tx> | undefined
   readonly sharing: SharedUnits<Tx> | undefined
+  /** Undefined where units of work are those of the user, or take no connections. */
+  readonly units: UnitCapacity | undefined
   readonly storage: OutboxStorage<Tx> | undefined
   readonly tracker: MessageTracker<Tx> | undefined
   readonly onDuplicate: 'skip' | 'flag'
@@ -46,6 +48,8 @@ export interface Settings<Tx> {
 
 export interface ReceiveSettings {
   readonly concurrency: number
+  /** The concurrency that the user asked for. */
+  readonly asked: number | undefined
   readonly handlerTimeoutMs: number
   readonly immediateRetries: number
   readonly maxDeliveries: number
@@ -115,7 +119,7 @@ function transportsOf<Tx>({ transport, bridges }: MersalOptions<Tx>): ReadonlyMa
   return transports
 }
 
-type DatabaseParts<Tx> = Pick<Settings<Tx>, 'store' | 'unitOfWork' | 'sharing' | 'storage' | 'relay' | 'runRelay' | 'wakers'>
+type DatabaseParts<Tx> = Pick<Settings<Tx>, 'store' | 'unitOfWork' | 'sharing' | 'units' | 'storage' | 'relay' | 'runRelay' | 'wakers'>
 
 function databaseParts<Tx>({ store, unitOfWork, outbox = {} }: MersalOptions<Tx>): DatabaseParts<Tx> {
   if (store !== undefined) {
@@ -136,6 +140,7 @@ function databaseParts<Tx>({ store, unitOfWork, outbox = {} }: MersalOptions<Tx>
     store,
     unitOfWork: unitOfWork ?? store?.unitOfWork,
     sharing: unitOfWork === undefined ? store?.sharing : undefined,
+    units: unitOfWork === undefined ? store?.units : undefined,
     storage,
     relay: relaySettings(outbox.relay),
     runRelay: flag('outbox.runRelay', outbox.runRelay, true),
@@ -169,6 +174,7 @@ function receiveSettings(given: ReceiveOptions = {}): ReceiveSettings {
   checkOptions('receive.backoff', backoff, ['firstMs', 'longestMs', 'factor'])
   const firstMs = checkNumber('receive.backoff.firstMs', backoff.firstMs, { default: 1000, min: 0, max: DAY })
   return {
+    asked: given.concurrency,
     concurrency: checkNumber('receive.concurrency', given.concurrency, { default: 10, min: 1, max: 10_000 }),
     handlerTimeoutMs: checkNumber('receive.handlerTimeoutMs', given.handlerTimeoutMs, { default: 30_000, min: 1, max: DAY }),
     immediateRetries: checkNumber('receive.immediateRetries', given.immediateRetries, { default: 1, min: 0, max: 100 }),

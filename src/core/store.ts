@@ -41,6 +41,8 @@ export interface Store<Tx> extends AsyncDisposable {
   readonly operations?: StoreOperations
   /** Offers that several messages share one unit of work; without it no handler may take several. */
   readonly sharing?: SharedUnits<Tx>
+  /** Where units of work take their connections from a pool of bounded size. */
+  readonly units?: UnitCapacity
   /** Opens the database and brings its tables up to date. Repeating it changes nothing. */
   open(): Promise<void>
 }
@@ -54,6 +56,14 @@ export interface SharedUnits<Tx> {
    * runs in another one. A unit of work that keeps more there, such as a library's current transaction, cannot be shared.
    */
   carry(): <Result>(work: () => Result) => Result
+}
+
+/** What a store knows of the connections that its units of work take. */
+export interface UnitCapacity {
+  /** Most units that can be open at a time; undefined if that is not known. */
+  readonly most: number | undefined
+  /** Why units may wait for ever, in words: they hold every connection, and more are asked for. */
+  shortage(): string | undefined
 }
 
 /** What operators ask of an outbox. */

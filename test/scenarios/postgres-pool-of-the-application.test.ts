@@ -41,7 +41,7 @@ const foreign = {
 describe.skipIf(!present)('the pool of an application', () => {
   for (const [what, make] of Object.entries(foreign)) {
     test(`${what} is never copied by guess: the store and the queue ask for a second pool`, async () => {
-      const pool = make() as Pool
+      const pool = make()
       const field = { code: 'MERSAL_INVALID_OPTIONS', details: { field: 'pool' } }
       expect(() => postgres({ pool })).toThrow(expect.objectContaining({ ...field, message: expect.stringContaining("give 'relayPool'") }))
       expect(() => postgresQueue({ pool })).toThrow(

@@ -1,7 +1,7 @@
 import { MersalError } from '../../core/errors.ts'
 import { checkNumber, checkOptions } from '../../core/options.ts'
 import { type Clock, systemClock } from '../../lib/clock.ts'
-import { slots } from './slots.ts'
+import { slots } from '../../lib/slots.ts'
 
 /** Several stores may have so many connections together. Give the same one to each: `postgres({ pool, connections })`. */
 export interface ConnectionBudget {

@@ -2,6 +2,7 @@ import { isMersalError, MersalError } from '../../core/errors.ts'
 import { toError } from '../../lib/abort.ts'
 import { abortable } from '../../lib/linked-abort.ts'
 import type { UnitOfWork } from '../../core/store.ts'
+import type { Logger } from '../../core/telemetry.ts'
 import type { Session, SqlExecutor } from '../../sql/session.ts'
 import type { PostgresClient, PostgresPool, PostgresPoolClient } from '../../sql/postgres/client.ts'
 import { joins } from '../../sql/postgres/flight.ts'
@@ -9,6 +10,7 @@ import { isConflict } from '../../sql/postgres/failure.ts'
 import { statementName } from '../../sql/postgres/statement-name.ts'
 import { cutOff } from '../../sql/postgres/cut-off.ts'
 import { joinedTransaction, plainTransaction } from './transaction.ts'
+import { capacityOf, hasIdle, holding } from './unit-capacity.ts'
 import type { UnitNotes } from './unit-notes.ts'
 
 export type Isolation = 'read committed' | 'repeatable read' | 'serializable'
@@ -20,6 +22,7 @@ interface UnitSettings {
   readonly retrySerialization: number
   readonly schema: string
   readonly notes: UnitNotes
+  readonly logger: Logger
   /** Whether statements may be prepared under a name, which a pooler in transaction mode may not allow. */
   readonly prepares: () => boolean
 }
@@ -78,7 +81,8 @@ async function oneTransaction<Result>(
   work: (tx: PostgresClient) => Promise<Result>,
   signal: AbortSignal | undefined,
 ): Promise<Result> {
-  const client = await connect(pool, signal)
+  const client = await connect(pool, settings, signal)
+  using _held = holding(pool)
   let broken: Error | undefined
   // Without a listener, a connection that dies while the work waits for something else ends the process.
   const onError = (error: Error): void => {
@@ -108,15 +112,29 @@ async function oneTransaction<Result>(
   }
 }
 
+/** Whoever waits for a connection for longer is told why. */
+const PATIENCE_MS = 5000
+
 /** Waits for a connection no longer than the signal lets it; one that comes later goes back. */
-async function connect(pool: PostgresPool, signal: AbortSignal | undefined): Promise<PostgresPoolClient> {
+async function connect(pool: PostgresPool, { logger }: UnitSettings, signal: AbortSignal | undefined): Promise<PostgresPoolClient> {
+  const { shortage } = capacityOf(pool)
   const connecting = pool.connect().catch((cause: unknown) => {
-    throw new MersalError('MERSAL_STORE_BUSY', 'postgres: the pool gave no connection', { cause })
+    const why = shortage()
+    const text = `postgres: the pool gave no connection${why === undefined ? '' : `. ${why}`}`
+    throw new MersalError('MERSAL_STORE_BUSY', text, { cause })
   })
+  // The usual case costs nothing more.
+  if (hasIdle(pool)) return await connecting
+  const late = setTimeout(() => {
+    const why = shortage()
+    if (why !== undefined) logger.warn({ waitedMs: PATIENCE_MS }, `postgres: a transaction waits for a connection. ${why}`)
+  }, PATIENCE_MS)
   try {
     return await abortable(signal, () => connecting)
   } catch (error) {
     connecting.then((client) => client.release()).catch(() => {})
     throw error
+  } finally {
+    clearTimeout(late)
   }
 }

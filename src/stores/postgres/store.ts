@@ -20,6 +20,7 @@ import { watchConnections } from '../../sql/postgres/watch-connections.ts'
 import { storeTables } from './schema.ts'
 import { statements } from './statements.ts'
 import { postgresTracker } from './tracker.ts'
+import { capacityOf } from './unit-capacity.ts'
 import { unitNotes, type UnitNotes } from './unit-notes.ts'
 import { vacuum as vacuumOf } from './vacuum.ts'
 
@@ -91,6 +92,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     name: 'postgres',
     unitOfWork: ringing(session.unitOfWork ?? noUnits(session), notes, () => bell.notify()),
     ...(options.session === undefined ? { sharing: { state: transactionState, carry: () => (work) => work() } } : {}),
+    ...(options.session === undefined ? { units: capacityOf(options.pool) } : {}),
     outbox: postgresOutbox({ ...ports, vacuum, keepSentMs: settings.keepSentMs }),
     tracker: postgresTracker(ports),
     admin: postgresAdmin(own, sql, () => bell.notify()),

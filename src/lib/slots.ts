@@ -1,4 +1,4 @@
-import { aborted } from '../../lib/abort.ts'
+import { aborted } from './abort.ts'
 
 /** A number of places, given in the order in which they are asked for. */
 export interface Slots {
