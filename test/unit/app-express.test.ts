@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { systemClock } from '../../src/lib/clock.ts'
 import { createAmbient } from '../../src/app/ambient.ts'
 import { createSender } from '../../src/app/sender.ts'
 import type { Unit } from '../../src/app/unit.ts'

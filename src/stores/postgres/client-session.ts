@@ -117,16 +117,16 @@ const PATIENCE_MS = 5000
 
 /** Waits for a connection no longer than the signal lets it; one that comes later goes back. */
 async function connect(pool: PostgresPool, { logger }: UnitSettings, signal: AbortSignal | undefined): Promise<PostgresPoolClient> {
-  const { shortage } = capacityOf(pool)
+  const capacity = capacityOf(pool)
   const connecting = pool.connect().catch((cause: unknown) => {
-    const why = shortage()
+    const why = capacity.shortage()
     const text = `postgres: the pool gave no connection${why === undefined ? '' : `. ${why}`}`
     throw new MersalError('MERSAL_STORE_BUSY', text, { cause })
   })
   // The usual case costs nothing more.
   if (hasIdle(pool)) return await connecting
   const late = setTimeout(() => {
-    const why = shortage()
+    const why = capacity.shortage()
     if (why !== undefined) logger.warn({ waitedMs: PATIENCE_MS }, `postgres: a transaction waits for a connection. ${why}`)
   }, PATIENCE_MS)
   try {
