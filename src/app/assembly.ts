@@ -7,6 +7,7 @@ import { Handlers } from './handlers.ts'
 import type { InvokePorts } from './invoke.ts'
 import { Machinery } from './machinery.ts'
 import { OpenUnits } from './open-units.ts'
+import { storeGate } from './receive/probe.ts'
 import { Receiver } from './receiver.ts'
 import type { RoutingFacts } from './routing.ts'
 import type { SendCall } from './sender.ts'
@@ -54,7 +55,8 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const runUnit = countedUnits(settings, outbox, ambient, units, () => machinery.relay)
   const handling = runUnit && handlerUnits(runUnit, mostHandlerUnits(settings.units))
   const invoking: InvokePorts<Tx> = { settings, ambient, runUnit: handling, senders: unitSenders(senders), looseCall }
-  const receiver = new Receiver({ ...invoking, handlers })
+  const gate = storeGate(settings)
+  const receiver = new Receiver({ ...invoking, handlers, gate })
   const open = once(async () => {
     await settings.store?.open()
     await outbox?.link()
@@ -68,6 +70,7 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
       await receiver.idle()
       await units.idle()
     },
+    stopWaiting: () => receiver.stopWaiting(),
     abort: (reason) => {
       receiver.abort(reason)
       units.abort(reason)

@@ -44,10 +44,10 @@ export class Batches<Tx> {
 
   /**
    * Whether this try may share a transaction. Only a first one does: a message that comes again has
-   * failed, or was in hand when a process died, and must not take others with it.
+   * failed, asked to come later, or was in hand when a process died, and must not take others with it.
    */
-  takes({ registration, attempt, sharing }: Reception<Tx>): boolean {
-    return registration.batch > 1 && attempt === 1 && !sharing.alone
+  takes({ registration, attempt, sharing, delivery }: Reception<Tx>): boolean {
+    return registration.batch > 1 && attempt === 1 && delivery.postponedSince === undefined && !sharing.alone
   }
 
   /**

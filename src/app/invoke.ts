@@ -7,6 +7,7 @@ import type { Ambient } from './ambient.ts'
 import type { Registration } from './handlers.ts'
 import { type SendCall, createSender } from './sender.ts'
 import { callName } from './senders.ts'
+import type { Stage } from './receive/excuse.ts'
 import type { Settings } from './settings.ts'
 import type { Sharing } from './sharing.ts'
 import type { Sender } from './types.ts'
@@ -22,6 +23,8 @@ export interface Reception<Tx> extends IncomingContext {
   readonly sharing: Sharing
   readonly signal: AbortSignal
   readonly onSkipped: () => void
+  /** How far this try has come. */
+  readonly reached: { stage: Stage }
 }
 
 export interface InvokePorts<Tx> {
@@ -44,22 +47,27 @@ export async function invoke<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>)
 }
 
 /** One attempt in a unit of its own. */
-export function invokeInUnit<Tx>(ports: InvokePorts<Tx>, runUnit: RunUnit<Tx>, context: Reception<Tx>): Promise<void> {
-  return runUnit({
+export async function invokeInUnit<Tx>(ports: InvokePorts<Tx>, runUnit: RunUnit<Tx>, context: Reception<Tx>): Promise<void> {
+  context.reached.stage = 'opening'
+  await runUnit({
     cause: context.delivery.message,
     signal: context.signal,
     limit: limitOf(ports, context),
     work: (unit, signal) => handleInUnit(ports, context, unit, signal),
   })
+  context.reached.stage = 'done'
 }
 
 /** One attempt inside an open unit: the inbox row first, then the handler. */
 export async function handleInUnit<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
   const { tracker, onDuplicate, name } = ports.settings
   const { message } = context.delivery
+  context.reached.stage = 'recording'
   const known = (await tracker?.track(unit.tx, { consumer: name, messageId: message.id })) === 'duplicate'
   if (known && onDuplicate === 'skip') return context.onSkipped()
+  context.reached.stage = 'handling'
   await callHandler(context, { tx: unit.tx, duplicate: known, signal, give: (fields) => ports.senders.make(unit, fields) })
+  context.reached.stage = 'committing'
 }
 
 async function invokeLoose<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>): Promise<void> {

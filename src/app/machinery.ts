@@ -20,6 +20,8 @@ export interface MachineryPorts<Tx> {
   readonly deliver: (delivery: Delivery) => Promise<Disposition>
   /** Resolves when no handler and no unit of ours is in progress. */
   readonly idle: () => Promise<void>
+  /** Lets go of deliveries that wait for the store. */
+  readonly stopWaiting: () => void
   /** Gives up handlers and units in progress. */
   readonly abort: (reason: Error) => void
 }
@@ -114,7 +116,8 @@ export class Machinery<Tx> {
   async end(graceMs: number): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    const { settings, idle, abort } = this.#ports
+    const { settings, idle, abort, stopWaiting } = this.#ports
+    stopWaiting()
     const deadline = settings.clock.monotonic() + graceMs
     const leftMs = (): number => Math.max(0, deadline - settings.clock.monotonic())
     const consumers = this.#intakes.map((intake) => intake[Symbol.asyncDispose]())

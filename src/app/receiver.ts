@@ -12,13 +12,25 @@ import type { Ambient } from './ambient.ts'
 import { Batches } from './batches.ts'
 import type { Handlers } from './handlers.ts'
 import { type InvokePorts, type Reception, ack, invoke } from './invoke.ts'
+import { LONGEST_HOLD_MS, type Stage, excuses } from './receive/excuse.ts'
+import type { StoreGate } from './receive/store-gate.ts'
 import type { Settings } from './settings.ts'
 import { type Sharing, newSharing } from './sharing.ts'
+
+/** What is known of a delivery in hand. */
+interface InHand {
+  attempt: number
+  skipped: boolean
+  /** How far the present try has come. */
+  readonly reached: { stage: Stage }
+}
 
 export interface ReceiverPorts<Tx> extends InvokePorts<Tx> {
   readonly settings: Settings<Tx>
   readonly ambient: Ambient<Tx>
   readonly handlers: Handlers<Tx>
+  /** Undefined for an app without a database. */
+  readonly gate: StoreGate | undefined
 }
 
 /** Handles deliveries: retries around decoding, the steps of the user, the unit of work and the handler. */
@@ -62,6 +74,11 @@ export class Receiver<Tx> {
     await this.#batches?.idle()
   }
 
+  /** What waits for the store goes back to the queue. */
+  stopWaiting(): void {
+    this.#ports.gate?.stop()
+  }
+
   /** Gives up what is being handled: it is rolled back and goes back to the queue. */
   abort(reason: Error): void {
     this.#forced.abort(reason)
@@ -80,26 +97,29 @@ export class Receiver<Tx> {
   }
 
   async #handle(delivery: Delivery): Promise<Disposition> {
-    const { settings } = this.#ports
+    const { settings, gate } = this.#ports
     const began = settings.clock.monotonic()
     using link = linkAbort(delivery.signal, this.#forced.signal)
-    const state = { attempt: 0, skipped: false }
+    const { signal } = link
+    if (gate?.open === false && !(await gate.passes(signal, LONGEST_HOLD_MS))) return { kind: 'release' }
+    const state: InHand = { attempt: 0, skipped: false, reached: { stage: 'before' } }
     const policy = { ...settings.receive, random: settings.random }
-    const disposition = await withRetries(
-      policy,
-      delivery,
-      () => link.signal.aborted,
-      (attempt) => {
-        state.attempt = attempt
-        return this.#attempt(delivery, link.signal, state)
-      },
-    )
+    const excusing = gate === undefined ? undefined : excuses(gate, settings.random)
+    const ports = {
+      isGivenUp: () => signal.aborted,
+      excuse: async (error: unknown) => (await excusing?.hear({ error, stage: state.reached.stage, signal })) ?? 'charge',
+      clock: settings.clock,
+    }
+    const disposition = await withRetries(policy, delivery, ports, (attempt) => {
+      state.attempt = attempt
+      return this.#attempt(delivery, signal, state)
+    })
     this.#report(delivery, disposition, { ...state, duration: settings.clock.monotonic() - began })
     return disposition
   }
 
   /** One try; several if it shares its transaction with others which fail. */
-  async #attempt(delivery: Delivery, signal: AbortSignal, state: { attempt: number; skipped: boolean }): Promise<Disposition> {
+  async #attempt(delivery: Delivery, signal: AbortSignal, state: InHand): Promise<Disposition> {
     const sharing = newSharing()
     for (;;) {
       try {
@@ -115,13 +135,9 @@ export class Receiver<Tx> {
   }
 
   /** With a body of its own, since a handler may have changed the one before. */
-  async #handleOnce(
-    delivery: Delivery,
-    signal: AbortSignal,
-    state: { attempt: number; skipped: boolean },
-    sharing: Sharing,
-  ): Promise<Disposition> {
+  async #handleOnce(delivery: Delivery, signal: AbortSignal, state: InHand, sharing: Sharing): Promise<Disposition> {
     signal.throwIfAborted()
+    state.reached.stage = 'before'
     const { settings, handlers } = this.#ports
     const registration = handlers.get(delivery.message.type)
     const decoded = await decode(delivery, registration?.type, settings.serializer)
@@ -133,6 +149,7 @@ export class Receiver<Tx> {
       attempt: state.attempt,
       sharing,
       signal,
+      reached: state.reached,
       onSkipped: () => {
         state.skipped = true
       },
@@ -150,14 +167,16 @@ export class Receiver<Tx> {
     const given = { app: settings.name, id: printable(id), type: printable(type), delivery: delivery.attempt }
     const more = { ...given, ...errorFields(error), stack: stackOf(error) }
     if (disposition.kind === 'reject') settings.logger.error({ ...more, reason: disposition.reason }, 'message became a dead letter')
-    else settings.logger.warn({ ...more, delayMs: disposition.delayMs }, 'handler failed; the message comes again')
+    else if (disposition.postponedSince !== undefined) {
+      settings.logger.debug({ ...more, delayMs: disposition.delayMs }, 'the handler asked for the message again later')
+    } else settings.logger.warn({ ...more, delayMs: disposition.delayMs }, 'handler failed; the message comes again')
   }
 }
 
 function outcomeOf(disposition: Disposition, skipped: boolean): string {
   if (disposition.kind === 'reject') return disposition.reason
   if (disposition.kind === 'ack') return skipped ? 'duplicate' : 'handled'
-  return disposition.kind
+  return disposition.kind === 'retry' && disposition.postponedSince !== undefined ? 'postponed' : disposition.kind
 }
 
 /** A transport could not record anything else, however often it tried. */
@@ -167,7 +186,7 @@ function isDisposition(given: Disposition | undefined): boolean {
     case 'release':
       return true
     case 'retry':
-      return isDelay(given.delayMs)
+      return isDelay(given.delayMs) && (given.postponedSince === undefined || Number.isFinite(given.postponedSince))
     case 'reject':
       return typeof given.reason === 'string'
     case undefined:

@@ -56,6 +56,7 @@ export async function rehearseHandler<Tx>(
     sharing: newSharing(),
     signal: delivery.signal,
     onSkipped: () => {},
+    reached: { stage: 'before' as const },
   }
   return rehearse(parts, (unit, signal) => handleInUnit(parts.invoking, context, unit, signal), delivery)
 }

@@ -11,7 +11,7 @@ import { isName, nameRule } from '../core/validation.ts'
 import type { Backoff } from '../lib/backoff.ts'
 import { type Clock, type Random, systemClock, systemRandom } from '../lib/clock.ts'
 import { type RelaySettings, relaySettings } from '../outbox/options.ts'
-import { longestRedeliveryMs } from '../pipeline/retry.ts'
+import { longestRetriesMs } from '../pipeline/retry.ts'
 import { type RouteEntry, mainTransport } from './routing.ts'
 import { checkDisposable, checkRoutes, checkSteps, checkTransport } from './settings-parts.ts'
 import type { MersalOptions, ReceiveOptions } from './types.ts'
@@ -54,6 +54,7 @@ export interface ReceiveSettings {
   readonly immediateRetries: number
   readonly maxDeliveries: number
   readonly backoff: Backoff
+  readonly giveUpAfterMs: number
 }
 
 const known = [
@@ -88,7 +89,8 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
   checkOptions('options', options, known)
   if (!isName(options.name)) throw invalidOption('name', `expected ${nameRule}; it also names the input queue`)
   const transports = transportsOf(options)
-  const receive = receiveSettings(options.receive)
+  const given = receiveSettings(options.receive)
+  const { receive, ...inbox } = idempotencyParts(options, given)
   return {
     name: options.name,
     sendOnly: flag('sendOnly', options.sendOnly, false),
@@ -96,7 +98,7 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
     transports,
     routes: checkRoutes(options.routes, transports),
     ...databaseParts(options),
-    ...idempotencyParts(options, receive),
+    ...inbox,
     receive,
     stopGraceMs: checkNumber('stopGraceMs', options.stopGraceMs, { default: 8000, min: 0, max: 3_600_000 }),
     incoming: checkSteps('incoming', options.incoming),
@@ -148,9 +150,9 @@ function databaseParts<Tx>({ store, unitOfWork, outbox = {} }: MersalOptions<Tx>
   }
 }
 
-type IdempotencyParts<Tx> = Pick<Settings<Tx>, 'tracker' | 'onDuplicate' | 'retentionMs'>
+type IdempotencyParts<Tx> = Pick<Settings<Tx>, 'tracker' | 'onDuplicate' | 'retentionMs' | 'receive'>
 
-function idempotencyParts<Tx>(options: MersalOptions<Tx>, receive: ReceiveSettings): IdempotencyParts<Tx> {
+function idempotencyParts<Tx>(options: MersalOptions<Tx>, given: GivenReceive): IdempotencyParts<Tx> {
   const { idempotency, store, unitOfWork } = options
   if (idempotency !== undefined) checkOptions('idempotency', idempotency, ['tracker', 'onDuplicate', 'retentionMs'])
   const tracker = idempotency?.tracker ?? store?.tracker
@@ -160,16 +162,24 @@ function idempotencyParts<Tx>(options: MersalOptions<Tx>, receive: ReceiveSettin
     throw invalidOption('idempotency.tracker', 'needs unitOfWork (or a store): its record belongs to the transaction of the handler')
   }
   const retentionMs = checkNumber('idempotency.retentionMs', idempotency?.retentionMs, { default: 7 * DAY, min: 1, max: 3650 * DAY })
-  const longest = longestRedeliveryMs(receive, receive.handlerTimeoutMs)
-  if (tracker !== undefined && retentionMs < longest) {
-    const text = `${retentionMs} ms is shorter than the longest redelivery (${Math.ceil(longest)} ms by the options in 'receive'): a duplicate could be handled twice`
-    throw invalidOption('idempotency.retentionMs', text)
-  }
-  return { tracker, onDuplicate: checkChoice('idempotency.onDuplicate', idempotency?.onDuplicate, ['skip', 'flag'], 'skip'), retentionMs }
+  const onDuplicate = checkChoice('idempotency.onDuplicate', idempotency?.onDuplicate, ['skip', 'flag'], 'skip')
+  const limit = tracker === undefined ? Number.POSITIVE_INFINITY : retentionMs
+  return { tracker, onDuplicate, retentionMs, receive: { ...given, giveUpAfterMs: giveUpAfterMs(given, limit) } }
 }
 
-function receiveSettings(given: ReceiveOptions = {}): ReceiveSettings {
-  checkOptions('receive', given, ['concurrency', 'handlerTimeoutMs', 'immediateRetries', 'maxDeliveries', 'backoff'])
+/** A duplicate that comes later than the inbox remembers would be handled twice. */
+function giveUpAfterMs(given: GivenReceive, retentionMs: number): number {
+  const retries = Math.ceil(longestRetriesMs(given, given.handlerTimeoutMs))
+  const wishes = given.giveUpAfterMs ?? Math.max(0, Math.min(7 * DAY, retentionMs - retries))
+  if (retentionMs >= retries + wishes) return wishes
+  const text = `${retentionMs} ms is shorter than the longest redelivery (${retries + wishes} ms by the options in 'receive'): a duplicate could be handled twice`
+  throw invalidOption('idempotency.retentionMs', text)
+}
+
+type GivenReceive = Omit<ReceiveSettings, 'giveUpAfterMs'> & { readonly giveUpAfterMs: number | undefined }
+
+function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
+  checkOptions('receive', given, ['concurrency', 'handlerTimeoutMs', 'immediateRetries', 'maxDeliveries', 'backoff', 'giveUpAfterMs'])
   const backoff = given.backoff ?? { firstMs: 1000, longestMs: 300_000 }
   checkOptions('receive.backoff', backoff, ['firstMs', 'longestMs', 'factor'])
   const firstMs = checkNumber('receive.backoff.firstMs', backoff.firstMs, { default: 1000, min: 0, max: DAY })
@@ -179,6 +189,10 @@ function receiveSettings(given: ReceiveOptions = {}): ReceiveSettings {
     handlerTimeoutMs: checkNumber('receive.handlerTimeoutMs', given.handlerTimeoutMs, { default: 30_000, min: 1, max: DAY }),
     immediateRetries: checkNumber('receive.immediateRetries', given.immediateRetries, { default: 1, min: 0, max: 100 }),
     maxDeliveries: checkNumber('receive.maxDeliveries', given.maxDeliveries, { default: 5, min: 1, max: 10_000 }),
+    giveUpAfterMs:
+      given.giveUpAfterMs === undefined
+        ? undefined
+        : checkNumber('receive.giveUpAfterMs', given.giveUpAfterMs, { default: 0, min: 0, max: 3650 * DAY }),
     backoff: {
       firstMs,
       longestMs: checkNumber('receive.backoff.longestMs', backoff.longestMs, {

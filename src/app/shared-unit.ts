@@ -65,6 +65,7 @@ const nothingYet = { over: false, givenUpAt: undefined, transaction: undefined, 
  */
 export async function runShared<Tx>(ports: SharedPorts<Tx>, parts: readonly Part<Tx>[]): Promise<SharedOutcome> {
   using link = linkAbortOfAll(parts.map(({ context }) => context.signal))
+  for (const { context } of parts) context.reached.stage = 'opening'
   const shared: Shared<Tx> = { ports, parts, skipped: [], progress: { stage: 'opening' }, ...nothingYet }
   let outcome: SharedOutcome
   try {
@@ -110,6 +111,7 @@ async function handleAll<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortSi
       shared.skipped.push(part)
       continue
     }
+    part.context.reached.stage = 'handling'
     const running = part.within(() => carried(() => handlePart(ports, unit, part, { duplicate, signal })))
     shared.progress = { stage: 'handling', index, beganAt: ports.settings.clock.monotonic(), ended: running.catch(() => {}) }
     try {

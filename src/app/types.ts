@@ -37,7 +37,10 @@ export interface HandlerContext<Tx> extends Sender {
   /** The transaction of this attempt: the library's own handle. Undefined when the app has no store. */
   readonly tx: Tx
   readonly message: Envelope
-  /** Counts tries of this message, from 1; one in a shared transaction that was undone does not count. */
+  /**
+   * Counts tries of this message, from 1. Not counted: one in a shared transaction that was undone, one that
+   * failed because the database was away, and those that ended with `retryLater`.
+   */
   readonly attempt: number
   /** With `onDuplicate: 'flag'`: this message has been handled before. */
   readonly duplicate: boolean
@@ -103,6 +106,11 @@ export interface ReceiveOptions {
   readonly maxDeliveries?: number
   /** Waiting time between deliveries. Default 1 s, doubling, at most 5 minutes, with jitter. */
   readonly backoff?: Backoff
+  /**
+   * A message whose handler asks for it again with `retryLater` becomes a dead letter so long after the first
+   * such wish, in milliseconds. Default 7 days, or less if the inbox forgets earlier (`idempotency.retentionMs`).
+   */
+  readonly giveUpAfterMs?: number
 }
 
 /** A queue name, or where a type goes: another queue, another transport. */

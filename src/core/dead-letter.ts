@@ -11,6 +11,7 @@ export type DeadReason =
   | 'invalid' // refused by the schema
   | 'rejected' // the handler threw reject()
   | 'handler-failed' // the handler failed until the attempts were used up
+  | 'postponed-too-long' // the handler asked for it again later until its time was up
 
 /** A message that was given up, with everything that is needed to understand it and to send it again. */
 export interface DeadLetter {

@@ -39,6 +39,11 @@ export interface Store<Tx> extends AsyncDisposable {
   readonly warnings?: readonly string[]
   /** For tools of operators. */
   readonly operations?: StoreOperations
+  /**
+   * Resolves if the database can be reached and written to at this moment, which a small write shows that nobody
+   * sees; rejects if not. Without it a record of the inbox is made in a unit of work and rolled back.
+   */
+  probe?(options: { readonly signal: AbortSignal }): Promise<void>
   /** Offers that several messages share one unit of work; without it no handler may take several. */
   readonly sharing?: SharedUnits<Tx>
   /** Where units of work take their connections from a pool of bounded size. */

@@ -51,6 +51,8 @@ export interface Delivery {
   readonly queue: string
   /** Counts deliveries of this message to this queue, from 1, over all consumers and restarts. */
   readonly attempt: number
+  /** What the last `retry` with a `postponedSince` said; kept over all deliveries of this message. */
+  readonly postponedSince?: number
   /** Aborts when the transport has lost its hold on the message, or is being closed by force. */
   readonly signal: AbortSignal
 }
@@ -59,13 +61,15 @@ export interface Delivery {
  * What the transport does with a delivery.
  *
  * - `ack`: remove it.
- * - `retry`: deliver it again after `delayMs`, with the next attempt number; durable.
+ * - `retry`: deliver it again after `delayMs`, with the next attempt number; durable. With `postponedSince`
+ *   it is no failure but a wish of the handler: the attempt does not count, and every later delivery
+ *   carries that number (milliseconds since the Unix epoch).
  * - `release`: deliver it again at once; the attempt does not count if the transport can tell.
  * - `reject`: move it to the dead letters with its bytes and the reason.
  */
 export type Disposition =
   | { readonly kind: 'ack' }
-  | { readonly kind: 'retry'; readonly delayMs: number; readonly error: Error }
+  | { readonly kind: 'retry'; readonly delayMs: number; readonly error: Error; readonly postponedSince?: number }
   | { readonly kind: 'release' }
   | { readonly kind: 'reject'; readonly reason: DeadReason; readonly error: Error }
 

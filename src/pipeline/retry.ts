@@ -2,7 +2,7 @@ import { MersalError, isMersalError } from '../core/errors.ts'
 import type { Delivery, Disposition } from '../core/transport.ts'
 import { toError } from '../lib/abort.ts'
 import { type Backoff, backoffMs } from '../lib/backoff.ts'
-import type { Random } from '../lib/clock.ts'
+import type { Clock, Random } from '../lib/clock.ts'
 import { requestedDelay } from './steer.ts'
 
 export interface RetryPolicy {
@@ -11,29 +11,42 @@ export interface RetryPolicy {
   /** Deliveries before the message is given up. */
   readonly maxDeliveries: number
   readonly backoff: Backoff
+  /** How long a handler may go on asking for the message again later, from its first wish on. */
+  readonly giveUpAfterMs: number
   readonly random: Random
+}
+
+/** What a try that failed means for the message. */
+export interface RetryPorts {
+  /** The transport has lost the message or the app is stopped by force: then nothing is judged. */
+  readonly isGivenUp: () => boolean
+  /** Whether the failure is one of the message at all: `again` and `release` charge nothing. */
+  readonly excuse: (error: unknown) => Promise<'charge' | 'again' | 'release'>
+  readonly clock: Clock
 }
 
 /**
  * Tries to handle a delivery: a few times at once, then again later, at last as a dead letter.
- * `attempt` gets the number of the try, counted over all deliveries. `given up` means that the
- * transport has lost the message or the app is stopped by force: then nothing is judged.
+ * `attempt` gets the number of the try, counted over all deliveries.
  */
 export async function withRetries(
   policy: RetryPolicy,
   delivery: Delivery,
-  isGivenUp: () => boolean,
+  ports: RetryPorts,
   attempt: (number: number) => Promise<Disposition>,
 ): Promise<Disposition> {
   if (delivery.attempt > policy.maxDeliveries) return killsHandler(policy, delivery)
   const first = (delivery.attempt - 1) * (policy.immediateRetries + 1) + 1
-  for (let retry = 0; ; retry++) {
+  for (let retry = 0; ; ) {
     try {
       return await attempt(first + retry)
     } catch (error) {
-      if (isGivenUp()) return { kind: 'release' }
-      if (retry < policy.immediateRetries && worthAnotherTry(error)) continue
-      return judge(policy, delivery, error)
+      if (ports.isGivenUp()) return { kind: 'release' }
+      const verdict = await ports.excuse(error)
+      if (verdict === 'release' || ports.isGivenUp()) return { kind: 'release' }
+      if (verdict === 'again') continue
+      if (retry === policy.immediateRetries || !worthAnotherTry(error)) return judge(policy, delivery, error, ports.clock.now())
+      retry++
     }
   }
 }
@@ -43,14 +56,32 @@ function worthAnotherTry(error: unknown): boolean {
   return !steering.some((code) => isMersalError(error, code))
 }
 
-function judge(policy: RetryPolicy, delivery: Delivery, thrown: unknown): Disposition {
+function judge(policy: RetryPolicy, delivery: Delivery, thrown: unknown, now: number): Disposition {
   const error = toError(thrown)
   if (isMersalError(thrown, 'MERSAL_REJECTED')) return { kind: 'reject', reason: 'rejected', error }
+  const wished = requestedDelay(thrown)
+  if (wished !== undefined) return postpone(policy, { since: delivery.postponedSince ?? now, now, wished }, error)
   if (delivery.attempt >= policy.maxDeliveries) {
     const text = `the handler failed on the last of ${policy.maxDeliveries} deliveries: ${error.message}`
     return { kind: 'reject', reason: 'handler-failed', error: new MersalError('MERSAL_HANDLER_FAILED', text, { cause: error }) }
   }
-  return { kind: 'retry', delayMs: requestedDelay(thrown) ?? backoffMs(policy.backoff, delivery.attempt, policy.random), error }
+  return { kind: 'retry', delayMs: backoffMs(policy.backoff, delivery.attempt, policy.random), error }
+}
+
+interface Wish {
+  /** When the first wish of this message was made, and this one, in milliseconds since the Unix epoch. */
+  readonly since: number
+  readonly now: number
+  readonly wished: number
+}
+
+/** A wish charges nothing, and is granted until its time is up; the last one comes at that very moment. */
+function postpone({ giveUpAfterMs }: RetryPolicy, { since, now, wished }: Wish, error: Error): Disposition {
+  // A clock that went back, or another process with a wrong one, must not make it wait longer.
+  const left = giveUpAfterMs - Math.max(0, now - since)
+  if (left > 0) return { kind: 'retry', delayMs: Math.min(wished, left), error, postponedSince: Math.min(since, now) }
+  const text = `the handler asked for the message again and again for ${giveUpAfterMs} ms (receive.giveUpAfterMs): ${error.message}`
+  return { kind: 'reject', reason: 'postponed-too-long', error: new MersalError('MERSAL_HANDLER_FAILED', text, { cause: error }) }
 }
 
 function killsHandler(policy: RetryPolicy, delivery: Delivery): Disposition {
@@ -58,8 +89,8 @@ function killsHandler(policy: RetryPolicy, delivery: Delivery): Disposition {
   return { kind: 'reject', reason: 'kills-handler', error: new MersalError('MERSAL_HANDLER_FAILED', text) }
 }
 
-/** The longest time between the first delivery and the end of the last one, in milliseconds. */
-export function longestRedeliveryMs(policy: Omit<RetryPolicy, 'random'>, handlerTimeoutMs: number): number {
+/** The longest time between the first delivery and the end of the last one, in milliseconds, without the wishes of the handler. */
+export function longestRetriesMs(policy: Omit<RetryPolicy, 'random' | 'giveUpAfterMs'>, handlerTimeoutMs: number): number {
   let total = policy.maxDeliveries * (policy.immediateRetries + 1) * handlerTimeoutMs
   for (let delivery = 1; delivery < policy.maxDeliveries; delivery++) total += backoffMs(policy.backoff, delivery, () => 1)
   return total

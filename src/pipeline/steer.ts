@@ -3,7 +3,7 @@ import { LONGEST_DELAY_MS, isDelay } from '../core/validation.ts'
 
 /**
  * Ends this attempt of a handler and asks for the message again after `ms` milliseconds, without
- * immediate retries; at most a year. It counts as a delivery. Throws `MERSAL_RETRY_LATER`, so nothing after it runs.
+ * immediate retries; at most a year. It is no failure: no delivery is charged, until `receive.giveUpAfterMs` after the first wish. Throws `MERSAL_RETRY_LATER`, so nothing after it runs.
  */
 export function retryLater(ms: number, cause?: unknown): never {
   if (!isDelay(ms)) {

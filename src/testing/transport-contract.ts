@@ -3,8 +3,9 @@ import { consumeCases } from './transport/consume-cases.ts'
 import type { TransportHarness } from './transport/harness.ts'
 import { publishCases } from './transport/publish-cases.ts'
 import { topicCases } from './transport/topic-cases.ts'
+import { wishCases } from './transport/wish-cases.ts'
 
 export type { TransportHarness } from './transport/harness.ts'
 
 /** What every transport must do. Where a feature is declared, its case tests it; where it is not, the opposite. */
-export const transportContract: readonly ContractCase<TransportHarness>[] = [...publishCases, ...topicCases, ...consumeCases]
+export const transportContract: readonly ContractCase<TransportHarness>[] = [...publishCases, ...topicCases, ...consumeCases, ...wishCases]

@@ -8,9 +8,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/outbox': ['src/core', 'src/lib'],
   'src/sql': ['src/core', 'src/lib'],
   'src/stores': ['src/core', 'src/lib', 'src/sql'],
-  'src/transports': ['src/core', 'src/lib', 'src/sql'],
+  'src/transports': ['src/core', 'src/lib', 'src/sql', 'src/transports/shared'],
+  'src/transports/shared': ['src/core', 'src/lib'],
   // The durable queue shares the file, and so the plumbing, of the SQLite store.
-  'src/transports/sqlite': ['src/core', 'src/lib', 'src/sql', 'src/stores/sqlite'],
+  'src/transports/sqlite': ['src/core', 'src/lib', 'src/sql', 'src/stores/sqlite', 'src/transports/shared'],
   'src/app': ['src/core', 'src/lib', 'src/pipeline', 'src/outbox', 'src/sql'],
   'src/testing': ['src/core', 'src/lib', 'src/app', 'src/outbox', 'src/stores/memory', 'src/transports/memory'],
   'src/otel': ['src/core', 'src/lib'],

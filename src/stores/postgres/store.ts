@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto'
 import { MersalError } from '../../core/errors.ts'
 import type { Store, UnitOfWork } from '../../core/store.ts'
 import { wakeHints } from '../../lib/wake-hints.ts'
 import { fulfilledWithin } from '../../lib/within.ts'
 import { sharesConnections } from '../../sql/postgres/pooler.ts'
+import { quoteIdentifier } from '../../sql/identifiers.ts'
 import type { Session } from '../../sql/session.ts'
 import { postgresAdmin } from './admin.ts'
 import type { PostgresClient } from '../../sql/postgres/client.ts'
@@ -103,9 +105,20 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
       direct = options.relayPool === undefined && settings.prepare !== false && (await isDirect(own, settings.heartbeatMs))
       prepares = settings.prepare ?? direct
     },
+    probe: () => probe(own, schema),
     commitStatus: (transactionId) => commitStatus(own, transactionId),
     [Symbol.asyncDispose]: () => (closed ??= close()),
   }
+}
+
+/** A write with its commit, which shows a read-only server and a disk that takes nothing more. */
+async function probe(own: Own, schema: string): Promise<void> {
+  const record = ['mersal probe', randomUUID()]
+  const inbox = `${quoteIdentifier(schema)}.inbox`
+  await own.transaction('probing', async (query) => {
+    await query(`insert into ${inbox} (consumer, message_id) values ($1::text, $2::text)`, record)
+    await query(`delete from ${inbox} where consumer = $1::text and message_id = $2::text`, record)
+  })
 }
 
 /** Whether no pooler is in between. A check that fails says no: the answer only saves time. */

@@ -58,10 +58,11 @@ export function startConsumer(
   }
 
   async function ask({ entry, controller }: Hold): Promise<Disposition> {
-    const { message, attempts } = entry
+    const { message, attempts, postponedSince } = entry
+    const postponed = postponedSince === undefined ? {} : { postponedSince }
     const copy = { ...message, headers: { ...message.headers }, body: message.body.slice() }
     try {
-      return await onDelivery({ message: copy, queue: queue.name, attempt: attempts, signal: controller.signal })
+      return await onDelivery({ message: copy, queue: queue.name, attempt: attempts, ...postponed, signal: controller.signal })
     } catch (thrown) {
       return { kind: 'retry', delayMs: 0, error: toError(thrown) }
     }
@@ -72,6 +73,10 @@ export function startConsumer(
       case 'ack':
         return
       case 'retry':
+        if (disposition.postponedSince !== undefined) {
+          entry.postponedSince = disposition.postponedSince
+          entry.attempts--
+        }
         return queue.addLater(entry, disposition.delayMs)
       case 'release':
         entry.attempts--

@@ -47,7 +47,7 @@ export function memoryDeadLetters(clock: Clock): MemoryDeadLetters {
       retry: async (keys) => {
         await Promise.resolve()
         const taken = takeOut(keys)
-        for (const { entry, queue } of taken) queue.add({ ...entry, attempts: 0 })
+        for (const { entry, queue } of taken) queue.add({ message: entry.message, partitionKey: entry.partitionKey, attempts: 0 })
         return taken.length
       },
       discard: async (keys) => {

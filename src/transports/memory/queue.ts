@@ -8,6 +8,8 @@ export interface QueueEntry {
   readonly partitionKey: string | undefined
   /** Deliveries so far. */
   attempts: number
+  /** Since when its handler has been asking for it again later. */
+  postponedSince?: number
 }
 
 /** What became of an entry that was given up. */

@@ -2,16 +2,17 @@ import { randomUUID } from 'node:crypto'
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
 import { errorFields } from '../../core/error-text.ts'
-import { toError } from '../../lib/abort.ts'
+import { aborted, toError } from '../../lib/abort.ts'
 import { backoffMs } from '../../lib/backoff.ts'
-import { decodeHeaders } from '../../sql/headers.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { Connection } from './connection.ts'
 import { buryLarge } from './bury-large.ts'
 import { delayOf } from './encode.ts'
 import type { Query } from '../../sql/postgres/pool.ts'
+import { seldom } from '../../lib/seldom.ts'
+import { cannotBury } from '../shared/aside.ts'
 import { type Hold, Settler } from './settler.ts'
-import { type Bounds, bytesOf, type Taken, type TakenRow } from './taken.ts'
+import { type Bounds, bytesOf, deliveryOf, type Taken, type TakenRow } from './taken.ts'
 import { Window } from './window.ts'
 
 /** A message in the hands of the callback. */
@@ -45,6 +46,8 @@ export class Consumer implements AsyncDisposable {
   #nextDue = Infinity
   #failures = 0
   readonly #window = new Window()
+  /** An outage of an hour is sixty lines, and not thousands. */
+  readonly #isNews: (text: string) => boolean
   /** Positions that are probably first of their key and due: taken without looking for them. */
   readonly #next = new Set<string>()
   #turn = 0
@@ -54,9 +57,12 @@ export class Consumer implements AsyncDisposable {
     this.#queue = queue
     this.#consumption = consumption
     this.#onDelivery = onDelivery
+    this.#isNews = seldom(connection.settings.clock, 60_000)
     this.#settler = new Settler(connection, queue, {
       failed: (error) => this.#failed('recording what became of messages', error, this.#closing.signal),
+      refused: (error, count) => this.#refused(error, count),
       signal: this.#closing.signal,
+      stopping: this.#fetching.signal,
       onNext: (positions) => this.#follow(positions),
     })
     this.#deaf = connection.onRing((rung) => {
@@ -101,6 +107,11 @@ export class Consumer implements AsyncDisposable {
     while (!signal.aborted) {
       this.#rung = Promise.withResolvers()
       const free = this.#consumption.concurrency - this.#held.size
+      const { behind } = this.#settler
+      if (behind !== undefined) {
+        await Promise.race([behind, aborted(signal)])
+        continue
+      }
       try {
         const more = free > 0 && (await this.#take(free))
         if (free > 0) this.#failures = 0
@@ -214,13 +225,10 @@ export class Consumer implements AsyncDisposable {
   }
 
   async #call(row: TakenRow, held: Held): Promise<Disposition> {
-    const headers = decodeHeaders(row.headers)
-    if (headers === undefined)
-      return { kind: 'reject', reason: 'malformed', error: new Error('the headers of this row are no JSON object of texts') }
-    const message = { id: row.id, type: row.type, headers, body: row.body }
-    const { queue } = this.#consumption
+    const delivery = deliveryOf(row, this.#consumption.queue, held.controller.signal)
+    if ('kind' in delivery) return delivery
     try {
-      return await this.#onDelivery({ message, queue, attempt: row.attempts, signal: held.controller.signal })
+      return await this.#onDelivery(delivery)
     } catch (error) {
       return { kind: 'retry', delayMs: 0, error: toError(error) }
     }
@@ -276,6 +284,13 @@ export class Consumer implements AsyncDisposable {
 
   #warn(doing: string, error: unknown): void {
     const fields = { queue: this.#consumption.queue, ...errorFields(error) }
-    this.#connection.settings.logger.warn(fields, `postgres queue: ${doing} failed, trying again`)
+    const level = this.#isNews(`${doing} ${fields.code}`) ? 'warn' : 'debug'
+    this.#connection.settings.logger[level](fields, `postgres queue: ${doing} failed, trying again`)
+  }
+
+  #refused(error: unknown, messages: number): void {
+    if (!this.#isNews('refused')) return
+    const fields = { queue: this.#consumption.queue, messages, ...errorFields(error) }
+    this.#connection.settings.logger.error(fields, `postgres queue: ${cannotBury}`)
   }
 }

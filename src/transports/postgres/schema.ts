@@ -164,12 +164,21 @@ begin
 end $$;
 `
 
+/** What handlers asked to come later keeps since when; what should be a dead letter and cannot be stored as one keeps why. */
+const waiting = (S: string): string => `
+alter table ${S}.queue_message
+  add column postponed_since bigint,
+  add column dead_reason text,
+  add column dead_error text;
+`
+
 /** The tables of the queue in this schema. */
 export function queueTables(schema: string): Component {
   const S = quoteIdentifier(schema)
   const steps = [
     { version: 1, name: 'tables', sql: tables(S) },
     { version: 2, name: 'functions', sql: functions(S, schema) },
+    { version: 3, name: 'waiting', sql: waiting(S) },
   ]
   return { name: 'postgres queue', schema, table: 'queue_migration', steps }
 }

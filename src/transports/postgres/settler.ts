@@ -1,6 +1,8 @@
 import { errorText, errorTextWithStack } from '../../core/error-text.ts'
+import { driverFaultOf } from '../../core/store-faults.ts'
 import type { Disposition } from '../../core/transport.ts'
 import type { Query } from '../../sql/postgres/pool.ts'
+import { asideMs, asideText } from '../shared/aside.ts'
 import type { Connection } from './connection.ts'
 import { delayOf } from './encode.ts'
 
@@ -19,8 +21,12 @@ interface Waiting {
 export interface SettlerOptions {
   /** Called, and awaited, before the next try. */
   readonly failed: (error: unknown) => Promise<void>
+  /** So many messages could not be stored as dead letters, and have been set aside. */
+  readonly refused: (error: unknown, messages: number) => void
   /** After this nothing is tried any more. */
   readonly signal: AbortSignal
+  /** After this, what only gives messages back is not tried a second time. */
+  readonly stopping: AbortSignal
   /** Positions that may be the first ones of their keys now. */
   readonly onNext: (positions: readonly string[]) => void
 }
@@ -29,6 +35,8 @@ type Kind<Name extends Disposition['kind']> = Extract<Disposition, { kind: Name 
 
 /** Most settlements of one transaction. */
 const MOST = 1000
+/** After so many refused dead letters in a row, the rest of them is not tried now. */
+const MOST_REFUSALS = 3
 
 /**
  * Records what became of deliveries: those that come while a transaction is under way share the next
@@ -38,18 +46,24 @@ const MOST = 1000
 export class Settler {
   readonly #connection: Connection
   readonly #queue: number
-  readonly #failed: (error: unknown) => Promise<void>
-  readonly #onNext: (positions: readonly string[]) => void
-  readonly #signal: AbortSignal
+  readonly #options: SettlerOptions
   #waiting: Waiting[] = []
   #running = false
+  /** While settlements fail. */
+  #behind: PromiseWithResolvers<void> | undefined
 
   constructor(connection: Connection, queue: number, options: SettlerOptions) {
     this.#connection = connection
     this.#queue = queue
-    this.#failed = options.failed
-    this.#onNext = options.onNext
-    this.#signal = options.signal
+    this.#options = options
+  }
+
+  /**
+   * While settlements fail; resolves when they go well again. What is fetched before would count as one more
+   * delivery of what is about to be given back.
+   */
+  get behind(): Promise<void> | undefined {
+    return this.#behind?.promise
   }
 
   /** Resolves when it is recorded, or turned out to be no longer ours, or is given up. Never rejects. */
@@ -62,20 +76,58 @@ export class Settler {
 
   async #run(): Promise<void> {
     this.#running = true
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, MOST)
-      while (!this.#signal.aborted) {
-        try {
-          const record = (query: Query): Promise<readonly string[]> => this.#record(query, batch)
-          this.#onNext(await this.#connection.own.transaction('settling messages', record, { durable: false }))
-          break
-        } catch (error) {
-          await this.#failed(error)
-        }
-      }
-      for (const { done } of batch) done()
-    }
+    while (this.#waiting.length > 0) await this.#settleAll(this.#waiting.splice(0, MOST))
     this.#running = false
+  }
+
+  async #settleAll(batch: readonly Waiting[]): Promise<void> {
+    if ((await this.#persist(batch)) === undefined) return
+    // One that cannot become a dead letter must not hold up the others.
+    const letters = batch.filter(({ disposition }) => disposition.kind === 'reject')
+    await this.#persist(batch.filter((one) => !letters.includes(one)))
+    const refused: Waiting[] = []
+    let refusal: { readonly error: unknown } | undefined
+    for (const letter of letters) {
+      const answer = refusal !== undefined && refused.length >= MOST_REFUSALS ? refusal : await this.#persist([letter])
+      if (answer === undefined) continue
+      refusal = answer
+      refused.push(letter)
+    }
+    if (refusal === undefined) return
+    this.#options.refused(refusal.error, refused.length)
+    await this.#persist(refused, (query) => this.#putAside(query, refused))
+  }
+
+  /**
+   * Tries until it is recorded or given up. Returns why dead letters among them were refused; that is no
+   * matter of the database as a whole, such as a missing grant.
+   */
+  async #persist(
+    given: readonly Waiting[],
+    record?: (query: Query) => Promise<readonly string[]>,
+  ): Promise<{ readonly error: unknown } | undefined> {
+    const { signal, stopping, failed, onNext } = this.#options
+    let batch = given
+    while (batch.length > 0 && !signal.aborted) {
+      try {
+        const all = batch
+        onNext(
+          await this.#connection.own.transaction('settling messages', record ?? ((query) => this.#record(query, all)), { durable: false }),
+        )
+        break
+      } catch (error) {
+        const burying = record === undefined && batch.some(({ disposition }) => disposition.kind === 'reject')
+        if (burying && driverFaultOf(error) === undefined) return { error }
+        this.#behind ??= Promise.withResolvers()
+        await failed(error)
+        // They come again by themselves, after their time.
+        if (stopping.aborted) batch = batch.filter(({ disposition }) => disposition.kind !== 'release')
+      }
+    }
+    this.#behind?.resolve()
+    this.#behind = undefined
+    for (const { done } of given) done()
+    return undefined
   }
 
   /** One statement per kind; a former holder changes nothing. Returns what comes next of the keys. */
@@ -95,13 +147,26 @@ export class Settler {
     await run(
       'retry',
       retried.map(({ delayMs }) => delayOf(delayMs)),
+      retried.map(({ postponedSince }) => (postponedSince === undefined ? null : Math.round(postponedSince))),
     )
     await run('release')
-    await run(
-      'reject',
-      rejected.map(({ reason }) => errorText(reason)),
-      rejected.map(({ error }) => errorTextWithStack(error)),
-    )
+    await run('reject', ...reasonsOf(rejected))
     return next
   }
+
+  async #putAside(query: Query, refused: readonly Waiting[]): Promise<readonly string[]> {
+    const rejected = refused.map(({ disposition }) => disposition as Kind<'reject'>)
+    await query(this.#connection.sql.aside, [
+      this.#queue,
+      refused.map(({ hold }) => hold.position),
+      refused.map(({ hold }) => hold.token),
+      rejected.map(({ error }) => asideMs(asideText(error) !== undefined)),
+      ...reasonsOf(rejected),
+    ])
+    return []
+  }
+}
+
+function reasonsOf(rejected: readonly Kind<'reject'>[]): unknown[][] {
+  return [rejected.map(({ reason }) => errorText(reason)), rejected.map(({ error }) => asideText(error) ?? errorTextWithStack(error))]
 }

@@ -15,6 +15,7 @@ export interface QueueStatements {
   readonly renew: string
   readonly ack: string
   readonly retry: string
+  readonly aside: string
   readonly release: string
   readonly reject: string
   readonly deadList: string
@@ -61,9 +62,11 @@ set visible_at = statement_timestamp() + $3::float8 * interval '1 millisecond',
   token = $4::uuid,
   attempts = least(greatest(m.attempts, 0), 1000000) + 1
 where m.queue = $1::integer and m.position = any (array(select f.position from fits f where f.before < $5::bigint))
-returning m.position, m.attempts, m.id, m.type, m.headers, m.body, ${bytesOf('m')} as bytes
+returning m.position, m.attempts, m.id, m.type, m.headers, m.body, ${bytesOf('m')} as bytes,
+  m.postponed_since, m.dead_reason, m.dead_error
 )
-select t.position::text, t.attempts, left(t.id, 200) as id, left(t.type, 200) as type, t.bytes::text as bytes, ${shown('t', '$7::bigint')} from t`
+select t.position::text, t.attempts, left(t.id, 200) as id, left(t.type, 200) as type, t.bytes::text as bytes,
+  t.postponed_since::text, t.dead_reason, t.dead_error, ${shown('t', '$7::bigint')} from t`
 
 /** $1 queue, $2 positions, $3 tokens, and what else is named. */
 const given = (more = '', names = ''): string =>
@@ -124,8 +127,14 @@ update ${S}.queue_message m set visible_at = clock_timestamp() + $4::float8 * in
 from ${given()} returning m.position::text`,
     ack: `with gone as (delete from ${S}.queue_message m using ${given()} returning m.key, m.position) ${next(S)}`,
     retry: `
-update ${S}.queue_message m set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null
-from ${given(', $4::float8[]', ', delay')}`,
+update ${S}.queue_message m set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null,
+  postponed_since = coalesce(u.since, m.postponed_since),
+  attempts = case when u.since is null then m.attempts else greatest(m.attempts - 1, 0) end
+from ${given(', $4::float8[], $5::bigint[]', ', delay, since')}`,
+    aside: `
+update ${S}.queue_message m set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null,
+  attempts = greatest(m.attempts - 1, 0), dead_reason = u.reason, dead_error = u.error
+from ${given(', $4::float8[], $5::text[], $6::text[]', ', delay, reason, error')}`,
     release: `
 update ${S}.queue_message m set visible_at = clock_timestamp(), token = null, attempts = greatest(m.attempts - 1, 0)
 from ${given()}`,

@@ -1,3 +1,7 @@
+import type { Delivery, Disposition } from '../../core/transport.ts'
+import { decodeHeaders } from '../../sql/headers.ts'
+import { setAside } from '../shared/aside.ts'
+
 /** A row as a fetch answers it. */
 export interface TakenRow {
   readonly position: string
@@ -9,6 +13,10 @@ export interface TakenRow {
   readonly bytes: string
   /** Set if headers and body were not read, because the row is too large. */
   readonly withheld_bytes: string | null
+  readonly postponed_since: string | null
+  /** It was set aside, since it could not be stored as a dead letter. */
+  readonly dead_reason: string | null
+  readonly dead_error: string | null
 }
 
 export interface Bounds {
@@ -26,4 +34,16 @@ export interface Taken {
 /** As the statement counts them: what was not read costs nothing. */
 export function bytesOf(rows: readonly TakenRow[]): number {
   return rows.reduce((sum, row) => sum + (row.withheld_bytes === null ? Number(row.bytes) : 0), 0)
+}
+
+/** What the handler's side is asked; or what is to be done without asking it. */
+export function deliveryOf(row: TakenRow, queue: string, signal: AbortSignal): Delivery | Extract<Disposition, { kind: 'reject' }> {
+  // Given up before: only its dead letter is missing.
+  if (row.dead_reason !== null) return setAside(row.dead_reason, row.dead_error)
+  const headers = decodeHeaders(row.headers)
+  if (headers === undefined)
+    return { kind: 'reject', reason: 'malformed', error: new Error('the headers of this row are no JSON object of texts') }
+  const message = { id: row.id, type: row.type, headers, body: row.body }
+  const postponed = row.postponed_since === null ? {} : { postponedSince: Number(row.postponed_since) }
+  return { message, queue, attempt: row.attempts, ...postponed, signal }
 }

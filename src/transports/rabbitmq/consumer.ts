@@ -2,17 +2,25 @@ import type { Channel, ConsumeMessage } from 'amqplib'
 import { MersalError } from '../../core/errors.ts'
 import { errorFields } from '../../core/error-text.ts'
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
-import { toError } from '../../lib/abort.ts'
+import { aborted, toError } from '../../lib/abort.ts'
 import { backoffMs } from '../../lib/backoff.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { linkAbort } from '../../lib/linked-abort.ts'
 import type { Describe } from './address.ts'
-import { attemptOf, toEnvelope } from './envelope.ts'
+import { headerTable, numberIn, ownHeaders, toEnvelope } from './envelope.ts'
+import { arrivalOf, passing } from './known.ts'
 import { closeQuietly, type Link, within } from './link.ts'
 import { handleBundle, isBundle } from './opened.ts'
 import type { RabbitSettings } from './options.ts'
+import { setAside } from '../shared/aside.ts'
 import type { Answer, Hold, Settler } from './settle.ts'
 import { createSlots, type Slots } from './slots.ts'
+
+/** It could not be stored as a dead letter when it was given up; with what had been decided then. */
+function asideOf(message: ConsumeMessage): Disposition | undefined {
+  const { [ownHeaders.aside]: aside, [ownHeaders.reason]: reason, [ownHeaders.error]: error } = headerTable(message)
+  return aside === undefined || typeof reason !== 'string' ? undefined : setAside(reason, typeof error === 'string' ? error : null)
+}
 
 const backoff = { firstMs: 500, longestMs: 3000 }
 
@@ -128,7 +136,9 @@ export class Consumer implements AsyncDisposable {
         // The channel has just been closed: the broker delivers the message again.
       }
     }
-    return { message, queue: this.#consumption.queue, lost, stopping: this.#stopping.signal, answer }
+    const { queue } = this.#consumption
+    const arrival = arrivalOf(queue, message)
+    return { message, arrival, known: passing(arrival), queue, lost, stopping: this.#stopping.signal, answer }
   }
 
   #receive(hold: Hold, slots: Slots): void {
@@ -142,7 +152,9 @@ export class Consumer implements AsyncDisposable {
     // Came after the stop: not begun, so it goes back.
     if (this.#stopping.signal.aborted) return settler.settle(hold, { kind: 'release' })
     if (settler.waitOf(hold) > 0) return settler.waitAgain(hold)
-    if (!isBundle(hold.message)) return this.#inTurn(hold, slots)
+    const aside = asideOf(hold.message)
+    if (aside !== undefined) return settler.settle(hold, aside)
+    if (!isBundle(hold.message)) return this.#inTurn({ ...hold, known: settler.deliveries.meet(hold.arrival) }, slots)
     // Separate messages go to the end of the queue. Where the order matters more, a lost connection must not do that.
     const apartAfter = settings.singleActiveConsumer ? 2 : 1
     return handleBundle(hold, { settler, inTurn: (member) => this.#inTurn(member, slots), apartAfter })
@@ -153,19 +165,49 @@ export class Consumer implements AsyncDisposable {
     const turn = slots.take()
     if (turn !== undefined) await turn
     try {
-      // The broker delivers it again.
-      if (hold.lost.aborted) return
-      const disposition: Disposition = this.#stopping.signal.aborted ? { kind: 'release' } : await this.#ask(hold)
-      await this.#parts.settler.settle(hold, disposition)
+      await this.#once(hold)
     } finally {
       slots.give()
     }
   }
 
-  async #ask({ message, queue, lost }: Hold): Promise<Disposition> {
+  /** What is in hand already, as another copy or from the channel before, is not handled beside itself. */
+  async #once(hold: Hold): Promise<void> {
+    const { known, lost, stopping } = hold
+    while (known.inHand !== undefined && !lost.aborted && !stopping.aborted) {
+      await Promise.race([known.inHand.promise, aborted(lost), aborted(stopping)])
+    }
+    // The broker delivers it again.
+    if (lost.aborted) return
+    if (known.settled) return hold.answer('ack')
+    if (known.inHand !== undefined) return hold.answer('requeue')
+    known.inHand = Promise.withResolvers()
+    try {
+      await this.#decideAndSettle(hold)
+    } finally {
+      known.inHand.resolve()
+      known.inHand = undefined
+    }
+  }
+
+  /** What has been decided before its channel was lost is only recorded. */
+  async #decideAndSettle(hold: Hold): Promise<void> {
+    const { settler } = this.#parts
+    const { known } = hold
+    const disposition: Disposition = known.decided ?? (this.#stopping.signal.aborted ? { kind: 'release' } : await this.#ask(hold))
+    if (disposition.kind !== 'release') known.decided = disposition
+    await settler.settle(hold, disposition)
+    if (disposition.kind !== 'ack') return
+    known.settled = true
+    if (!hold.lost.aborted) settler.deliveries.forget(hold.arrival, known)
+  }
+
+  async #ask({ message, queue, lost, known: { attempt } }: Hold): Promise<Disposition> {
+    const since = numberIn(headerTable(message), ownHeaders.postponedSince, 0, -1)
+    const postponed = since < 0 ? {} : { postponedSince: since }
     using linked = linkAbort(lost, this.#forced.signal)
     try {
-      return await this.#onDelivery({ message: toEnvelope(message), queue, attempt: attemptOf(message), signal: linked.signal })
+      return await this.#onDelivery({ message: toEnvelope(message), queue, attempt, ...postponed, signal: linked.signal })
     } catch (thrown) {
       return { kind: 'retry', delayMs: 0, error: toError(thrown) }
     }

@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto'
 import type { Channel, GetMessage } from 'amqplib'
 import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-letter.ts'
 import { checkNumber } from '../../core/options.ts'
-import { attemptOf, copyProperties, type HeaderTable, headerTable, numberIn, ownHeaders, toEnvelope } from './envelope.ts'
+import { attemptOf, contentKey, copyProperties, type HeaderTable, headerTable, numberIn, ownHeaders, toEnvelope } from './envelope.ts'
 import { systemClock } from '../../lib/clock.ts'
 import type { Link } from './link.ts'
 import type { Publisher } from './publisher.ts'
@@ -21,6 +20,7 @@ const reasons: ReadonlySet<string> = new Set<DeadReason>([
   'invalid',
   'rejected',
   'handler-failed',
+  'postponed-too-long',
 ])
 
 /** A visit touches every dead letter of a queue, so it may take longer than other calls. */
@@ -36,8 +36,7 @@ function brokerReason(message: GetMessage): string {
 function keyOf(queue: string, message: GetMessage): string {
   const own = headerTable(message)[ownHeaders.deadKey]
   if (typeof own === 'string' && own.length <= 64) return `${queue}/${own}`
-  const hash = createHash('sha256').update(String(message.properties.messageId)).update('\0').update(message.content).digest('hex')
-  return `${queue}/sha256-${hash.slice(0, 32)}`
+  return `${queue}/${contentKey(message.properties.messageId, message.content)}`
 }
 
 function toDeadLetter(queue: string, message: GetMessage): DeadLetter {
@@ -94,10 +93,15 @@ export class RabbitDeadLetters implements DeadLetterBox {
     const limit = checkNumber('limit', query.limit, { default: 100, min: 1, max: 1000 })
     const letters: DeadLetter[] = []
     let begun = query.after === undefined
+    // A letter that the broker did not confirm was put there again.
+    const seen = new Set<string>()
     await this.#visit(async (queue, message) => {
       for (const letter of lettersIn(message)) {
+        const key = keyOf(queue, letter)
+        if (seen.has(key)) continue
+        seen.add(key)
         if (begun) letters.push(toDeadLetter(queue, letter))
-        else begun = keyOf(queue, letter) === query.after
+        else begun = key === query.after
         if (letters.length === limit) return 'stop'
       }
       return 'seen'
@@ -115,22 +119,26 @@ export class RabbitDeadLetters implements DeadLetterBox {
 
   async #remove(keys: readonly string[], before: (queue: string, message: GetMessage) => Promise<void>): Promise<number> {
     const wanted = new Set(keys)
-    let removed = 0
+    const removed = new Set<string>()
     if (wanted.size === 0) return 0
+    const once = async (queue: string, letter: GetMessage): Promise<void> => {
+      const key = keyOf(queue, letter)
+      if (!removed.has(key)) await before(queue, letter)
+      removed.add(key)
+    }
     await this.#visit(async (queue, message, channel) => {
       const letters = lettersIn(message)
       const mine = letters.filter((letter) => wanted.has(keyOf(queue, letter)))
       if (mine.length === 0) return 'seen'
       // The others of a bundle stay, each by itself.
       for (const letter of letters) {
-        if (mine.includes(letter)) await before(queue, letter)
+        if (mine.includes(letter)) await once(queue, letter)
         else await this.#put(deadQueueOf(queue), letter, headerTable(letter))
       }
       channel.ack(message)
-      removed += mine.length
       return 'removed'
     })
-    return removed
+    return removed.size
   }
 
   async #put(queue: string, message: GetMessage, headers: HeaderTable): Promise<void> {

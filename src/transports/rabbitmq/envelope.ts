@@ -1,3 +1,4 @@
+import { createHash, randomUUID } from 'node:crypto'
 import type { Message, MessageProperties, Options } from 'amqplib'
 import { type Envelope, headerNames } from '../../core/message.ts'
 import { byteLength, printable } from '../../lib/text.ts'
@@ -15,6 +16,12 @@ export const ownHeaders = {
   error: 'x-mersal-error',
   attempts: 'x-mersal-attempts',
   diedAt: 'x-mersal-died-at',
+  /** The same for all copies of one message, from its first retry on. */
+  lineage: 'x-mersal-lineage',
+  /** Milliseconds since the Unix epoch: since when the handler has been asking for it again later. */
+  postponedSince: 'x-mersal-postponed-since',
+  /** How often its dead letter could not be stored; with its reason and error. */
+  aside: 'x-mersal-aside',
   /** JSON: the last ten failures, oldest first. */
   history: 'x-mersal-history',
 } as const
@@ -124,6 +131,17 @@ export function attemptOf(message: Message): number {
   const headers = headerTable(message)
   const base = numberIn(headers, ownHeaders.attempt, 1, 1)
   return base + numberIn(headers, 'x-delivery-count', 0, message.fields.redelivered ? 1 : 0)
+}
+
+/** Copies of one message share the key of their dead letter, so that they are one letter; what has no id is never one with another. */
+export function deadKeyOf({ properties, content }: Pick<Message, 'properties' | 'content'>): string {
+  if (typeof properties.messageId !== 'string' || properties.messageId === '') return randomUUID()
+  return contentKey(properties.messageId, content)
+}
+
+export function contentKey(id: unknown, content: Buffer): string {
+  const hash = createHash('sha256').update(String(id)).update('\0').update(content).digest('hex')
+  return `sha256-${hash.slice(0, 32)}`
 }
 
 /** Bytes of body and headers, as `maxMessageBytes` counts them. */

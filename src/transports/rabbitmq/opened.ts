@@ -2,7 +2,7 @@ import type { Message } from 'amqplib'
 import { toError } from '../../lib/abort.ts'
 import type { Envelope } from '../../core/message.ts'
 import { BUNDLE_CONTENT_TYPE, decodeBundle } from './bundle-format.ts'
-import { attemptOf, headerTable, numberIn, ownHeaders, toProperties, withoutTransient } from './envelope.ts'
+import { ownHeaders, toProperties, withoutTransient } from './envelope.ts'
 import type { Answer, Hold, Settler } from './settle.ts'
 
 export function isBundle({ properties }: Pick<Message, 'properties'>): boolean {
@@ -48,12 +48,14 @@ export async function handleBundle(whole: Hold, { settler, inTurn, apartAfter }:
   } catch (thrown) {
     return settler.settle(whole, { kind: 'reject', reason: 'undecodable', error: toError(thrown) })
   }
-  const attempt = attemptOf(whole.message)
+  const { base, again, counted: attempt } = whole.arrival
   const ended = endOf(whole, envelopes.length)
   const members = envelopes.map((envelope): Hold => {
-    return { ...whole, message: memberMessage(whole.message, envelope, { [ownHeaders.attempt]: attempt }), answer: ended }
+    const message = memberMessage(whole.message, envelope, { [ownHeaders.attempt]: attempt })
+    const arrival = { queue: whole.queue, message, again, base, counted: attempt }
+    return { ...whole, message, arrival, known: settler.deliveries.meet(arrival), answer: ended }
   })
-  const unended = attempt - numberIn(headerTable(whole.message), ownHeaders.attempt, 1, 1)
+  const unended = attempt - base
   // One of them may be what ends the process each time; its neighbours must not be charged for it.
   const left = unended < apartAfter ? members : await notMoved(members, settler)
   await Promise.all(left.map(inTurn))

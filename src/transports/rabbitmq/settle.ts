@@ -1,11 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import type { ConsumeMessage } from 'amqplib'
 import { errorFields, errorText, errorTextWithStack } from '../../core/error-text.ts'
+import { isMersalError } from '../../core/errors.ts'
 import type { Disposition } from '../../core/transport.ts'
 import { backoffMs } from '../../lib/backoff.ts'
 import { systemClock } from '../../lib/clock.ts'
+import { seldom } from '../../lib/seldom.ts'
+import { asideMs, asideText, cannotBury } from '../shared/aside.ts'
 import type { Parcel } from './confirms.ts'
-import { attemptOf, copyProperties, type HeaderTable, headerTable, numberIn, ownHeaders } from './envelope.ts'
+import { copyProperties, deadKeyOf, type HeaderTable, headerTable, numberIn, ownHeaders } from './envelope.ts'
+import { type Arrival, type Known, KnownDeliveries } from './known.ts'
 import { type Publisher, stopOn } from './publisher.ts'
 import type { RabbitSettings } from './options.ts'
 import { RetryLadder } from './retry-ladder.ts'
@@ -13,6 +17,8 @@ import { deadQueueOf, retryQueueOf, type Topology } from './topology.ts'
 
 const pause = { firstMs: 250, longestMs: 5000 }
 const HISTORY_LENGTH = 10
+/** After so many refusals of the dead-letter queue a message is set aside. */
+const MOST_REFUSALS = 2
 
 /** What the broker is told about a delivery: it may go, it stays in the queue, it goes to the dead letters as it is. */
 export type Answer = 'ack' | 'requeue' | 'pass-on'
@@ -21,6 +27,8 @@ export type Answer = 'ack' | 'requeue' | 'pass-on'
 export interface Hold {
   readonly queue: string
   readonly message: ConsumeMessage
+  readonly arrival: Arrival
+  readonly known: Known
   /** Called once, at the end. */
   readonly answer: (how: Answer) => void
   /** Aborts when the channel is gone, and the broker delivers the message again. */
@@ -38,9 +46,11 @@ interface Move {
   readonly once?: boolean
 }
 
+type Kind<Name extends Disposition['kind']> = Extract<Disposition, { kind: Name }>
+
 const nothing = (): Promise<void> => Promise.resolve()
 
-function history(message: ConsumeMessage, error: Error): string {
+function history({ message, known }: Hold, error: Error): string {
   let earlier: unknown[] = []
   try {
     const given = headerTable(message)[ownHeaders.history]
@@ -49,13 +59,20 @@ function history(message: ConsumeMessage, error: Error): string {
   } catch {
     // A foreign header of that name: the history begins here.
   }
-  const entry = { attempt: attemptOf(message), at: systemClock.now(), error: errorText(error).slice(0, 300) }
+  const entry = { attempt: known.attempt, at: systemClock.now(), error: errorText(error).slice(0, 300) }
   return JSON.stringify([...earlier.slice(1 - HISTORY_LENGTH), entry])
 }
 
-function unchanged({ message }: Hold): HeaderTable {
-  const { [ownHeaders.history]: past } = headerTable(message)
-  return { [ownHeaders.attempt]: attemptOf(message), ...(past === undefined ? {} : { [ownHeaders.history]: past }) }
+const KEPT = [ownHeaders.history, ownHeaders.postponedSince, ownHeaders.aside, ownHeaders.reason, ownHeaders.error]
+
+function unchanged({ message, known }: Hold): HeaderTable {
+  const given = headerTable(message)
+  const kept = KEPT.filter((name) => given[name] !== undefined).map((name) => [name, given[name]])
+  return { ...Object.fromEntries(kept), ...marks(known, known.attempt) }
+}
+
+function marks({ lineage }: Known, attempt: number): HeaderTable {
+  return { [ownHeaders.attempt]: attempt, [ownHeaders.lineage]: lineage }
 }
 
 /** Does what the handler's side decided. A message leaves its queue only after its copy has been confirmed elsewhere. */
@@ -65,6 +82,9 @@ export class Settler {
   readonly #settings: RabbitSettings
   readonly #ladder = new RetryLadder()
   readonly #retryQueues = new Set<string>()
+  /** Of all queues. */
+  readonly deliveries: KnownDeliveries = new KnownDeliveries()
+  readonly #isNews = seldom(systemClock, 60_000)
 
   constructor(publisher: Publisher, topology: Topology, settings: RabbitSettings) {
     this.#publisher = publisher
@@ -104,7 +124,9 @@ export class Settler {
    * the end of the queue. Where the order matters more, the message keeps its place and is counted.
    */
   async #release(hold: Hold): Promise<void> {
+    hold.known.givenBack = true
     if (this.#settings.singleActiveConsumer) return hold.answer('requeue')
+    this.deliveries.copied(hold.known)
     return this.#move(hold, () => ({ target: hold.queue, headers: unchanged(hold), prepare: nothing, dead: false, once: true }))
   }
 
@@ -116,9 +138,14 @@ export class Settler {
     return true
   }
 
-  #retry(hold: Hold, { delayMs, error }: Extract<Disposition, { kind: 'retry' }>): Promise<void> {
-    const { message, queue } = hold
-    const headers = { [ownHeaders.attempt]: attemptOf(message) + 1, [ownHeaders.history]: history(message, error) }
+  #retry(hold: Hold, { delayMs, error, postponedSince }: Kind<'retry'>): Promise<void> {
+    const { known, queue } = hold
+    const wish = postponedSince !== undefined
+    const since = wish ? { [ownHeaders.postponedSince]: String(Math.round(postponedSince)) } : {}
+    const past = wish ? {} : { [ownHeaders.history]: history(hold, error) }
+    // A wish keeps its number, but the next delivery is another step.
+    const lineage = wish ? { [ownHeaders.lineage]: (known.next ??= randomUUID()) } : {}
+    const headers = { ...unchanged(hold), ...marks(known, known.attempt + (wish ? 0 : 1)), ...since, ...past, ...lineage }
     return this.#move(hold, () => this.#after(queue, delayMs, headers))
   }
 
@@ -141,34 +168,57 @@ export class Settler {
     this.#retryQueues.add(name)
   }
 
-  #reject({ message, queue }: Hold, { reason, error }: Extract<Disposition, { kind: 'reject' }>): Move {
+  #reject(hold: Hold, { reason, error }: Kind<'reject'>): Move {
+    const { message, queue, known } = hold
     const headers = {
-      [ownHeaders.deadKey]: randomUUID(),
+      [ownHeaders.deadKey]: deadKeyOf(message),
       [ownHeaders.reason]: reason,
-      [ownHeaders.error]: errorTextWithStack(error),
-      [ownHeaders.attempts]: attemptOf(message),
+      [ownHeaders.error]: asideText(error) ?? errorTextWithStack(error),
+      [ownHeaders.attempts]: known.attempt,
       [ownHeaders.diedAt]: String(systemClock.now()),
-      [ownHeaders.history]: history(message, error),
+      [ownHeaders.history]: history(hold, error),
     }
     return { target: deadQueueOf(queue), headers, prepare: nothing, dead: true }
   }
 
+  /** The dead letters take nothing: it waits with its reason, so that it holds up nobody. */
+  #aside(hold: Hold, { headers: given }: Move): Move {
+    const times = numberIn(headerTable(hold.message), ownHeaders.aside, 1, 0)
+    const kept = [ownHeaders.reason, ownHeaders.error, ownHeaders.history].map((name) => [name, given[name]])
+    const headers = { ...unchanged(hold), ...Object.fromEntries(kept), [ownHeaders.aside]: times + 1 }
+    return this.#after(hold.queue, asideMs(times > 0), headers)
+  }
+
   /** Tries until the copy is confirmed, the message is lost to another consumer, or the consumer stops. Each try may have another target. */
   async #move(hold: Hold, next: () => Move): Promise<void> {
+    let refusals = 0
     for (let failures = 1; !hold.lost.aborted; failures++) {
-      const move = next()
+      const wanted = next()
+      const move = wanted.dead && refusals >= MOST_REFUSALS ? this.#aside(hold, wanted) : wanted
       const result = await this.#attempt(hold, move)
-      if (result === 'moved') return hold.answer('ack')
+      if (result === 'moved') {
+        if (hold.known.decided !== undefined) hold.known.settled = true
+        return hold.answer('ack')
+      }
       if (result === 'impossible') return hold.answer(this.#lastResort(move))
       if (move.once === true) return hold.answer('requeue')
-      this.#settings.logger.warn({ queue: hold.queue, target: move.target, ...errorFields(result) }, 'a message could not be moved yet')
+      if (move.dead && (isMersalError(result, 'MERSAL_UNROUTABLE') || isMersalError(result, 'MERSAL_REFUSED'))) refusals++
+      this.#tell(hold, move, result)
+      if (refusals === MOST_REFUSALS && move.dead) continue
       if (!hold.stopping.aborted)
         await systemClock.sleep(backoffMs(pause, failures, Math.random), AbortSignal.any([hold.lost, hold.stopping]))
       if (hold.stopping.aborted) return hold.answer('requeue')
     }
   }
 
-  async #attempt({ message, lost }: Hold, move: Move): Promise<'moved' | 'impossible' | Error> {
+  #tell({ queue }: Hold, { target, dead }: Move, error: Error): void {
+    const { logger } = this.#settings
+    const fields = { queue, target, ...errorFields(error) }
+    const level = this.#isNews(`${target} ${fields.code}`) ? (dead ? 'error' : 'warn') : 'debug'
+    logger[level](fields, dead ? cannotBury : 'a message could not be moved yet')
+  }
+
+  async #attempt({ message, lost, known }: Hold, move: Move): Promise<'moved' | 'impossible' | Error> {
     const properties = copyProperties(message, move.headers)
     const parcel: Parcel = { exchange: '', routingKey: move.target, content: message.content, properties }
     try {
@@ -185,6 +235,7 @@ export class Settler {
     // A lost connection answers earlier; a timer may be early by a millisecond.
     const waited = systemClock.monotonic() - began
     if (outcome.kind === 'unknown' && waited >= this.#settings.confirmTimeoutMs - 1) this.#ladder.silent(move.target)
+    if (outcome.kind === 'unknown') known.doubled = true
     if (outcome.kind !== 'refused') return outcome.error
     if (outcome.permanent) return 'impossible'
     if (outcome.reason === 'unroutable') await this.#mend(move)

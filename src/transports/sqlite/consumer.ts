@@ -9,7 +9,10 @@ import type { Connection } from '../../stores/sqlite/connection.ts'
 import { bytes, damagedHeaders } from '../../stores/sqlite/rows.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
 import { watch } from '../../stores/sqlite/watch.ts'
-import { type Hold, settleDelivery } from './settle.ts'
+import { driverFaultOf } from '../../core/store-faults.ts'
+import { seldom } from '../../lib/seldom.ts'
+import { cannotBury, setAside } from '../shared/aside.ts'
+import { type Hold, putAside, settleDelivery } from './settle.ts'
 import { queueSql } from './statements.ts'
 
 export interface ConsumerPorts {
@@ -28,6 +31,10 @@ interface TakenRow {
   readonly bytes: number
   readonly headers: string
   readonly body: Uint8Array
+  readonly postponed_since: number | null
+  /** It was set aside, since it could not be stored as a dead letter. */
+  readonly dead_reason: string | null
+  readonly dead_error: string | null
 }
 
 /** A message in the hands of the callback. */
@@ -53,12 +60,15 @@ export class Consumer implements AsyncDisposable {
   readonly #fetching = new AbortController()
   readonly #closing = new AbortController()
   readonly #loops: Promise<unknown>[]
+  /** An outage of an hour is sixty lines, and not thousands. */
+  readonly #isNews: (text: string) => boolean
   #rung = Promise.withResolvers<void>()
 
   constructor(ports: ConsumerPorts, consumption: Consumption, onDelivery: (delivery: Delivery) => Promise<Disposition>) {
     this.#ports = ports
     this.#consumption = consumption
     this.#onDelivery = onDelivery
+    this.#isNews = seldom(ports.connection.settings.clock, 60_000)
     this.#loops = [this.#fetchAll(), watch(ports.connection, 'queue', () => this.#ring(), this.#fetching.signal), this.#renewAll()]
   }
 
@@ -152,13 +162,16 @@ export class Consumer implements AsyncDisposable {
   }
 
   async #call(row: TakenRow, held: Held): Promise<Disposition> {
+    // Given up before: only its dead letter is missing.
+    if (row.dead_reason !== null) return setAside(row.dead_reason, row.dead_error)
     if (row.bytes > this.#largest) return { kind: 'reject', reason: 'too-large', error: tooLarge(row.bytes) }
     const headers = decodeHeaders(row.headers)
     if (headers === undefined) return { kind: 'reject', reason: 'malformed', error: damagedHeaders() }
     const message = { id: row.id, type: row.type, headers, body: bytes(row.body) }
     const { queue } = this.#consumption
+    const postponed = row.postponed_since === null ? {} : { postponedSince: row.postponed_since }
     try {
-      return await this.#onDelivery({ message, queue, attempt: row.attempts, signal: held.controller.signal })
+      return await this.#onDelivery({ message, queue, attempt: row.attempts, ...postponed, signal: held.controller.signal })
     } catch (error) {
       return { kind: 'retry', delayMs: 0, error: toError(error) }
     }
@@ -175,8 +188,25 @@ export class Consumer implements AsyncDisposable {
         if (more) connection.notify('queue')
         return
       } catch (error) {
+        if (disposition.kind === 'reject' && driverFaultOf(error) === undefined) return this.#putAside(held, disposition, error)
         this.#failed('recording what became of a message', error)
+        // It comes again by itself, after its time.
+        if (disposition.kind === 'release' && this.#fetching.signal.aborted) return
         await clock.sleep(PAUSE_MS, this.#closing.signal)
+      }
+    }
+  }
+
+  /** Its dead letter is refused, which is no matter of the file as a whole, such as a trigger. */
+  async #putAside(held: Held, disposition: Disposition & { kind: 'reject' }, refusal: unknown): Promise<void> {
+    const { connection, logger } = this.#ports
+    if (this.#isNews('refused')) logger.error({ queue: this.#consumption.queue, ...errorFields(refusal) }, `sqlite queue: ${cannotBury}`)
+    while (!this.#closing.signal.aborted) {
+      try {
+        return await connection.write((handle) => putAside(handle, held, disposition, connection.settings.clock.now()))
+      } catch (error) {
+        this.#failed('setting a message aside', error)
+        await connection.settings.clock.sleep(PAUSE_MS, this.#closing.signal)
       }
     }
   }
@@ -206,6 +236,7 @@ export class Consumer implements AsyncDisposable {
   }
 
   #failed(doing: string, error: unknown): void {
-    this.#ports.logger.warn({ queue: this.#consumption.queue, ...errorFields(error) }, `sqlite queue: ${doing} failed, trying again`)
+    const fields = { queue: this.#consumption.queue, ...errorFields(error) }
+    this.#ports.logger[this.#isNews(`${doing} ${fields.code}`) ? 'warn' : 'debug'](fields, `sqlite queue: ${doing} failed, trying again`)
   }
 }

@@ -1,6 +1,7 @@
 import { errorTextWithStack } from '../../core/error-text.ts'
 import type { Disposition } from '../../core/transport.ts'
 import type { Handle } from '../../stores/sqlite/database.ts'
+import { asideMs, asideText } from '../shared/aside.ts'
 import { queueSql } from './statements.ts'
 
 /** Which row, and the proof that it is still ours. */
@@ -17,18 +18,35 @@ export function settleDelivery(handle: Handle, { position, token }: Hold, dispos
       return removeMessage(handle, hold)
     case 'retry': {
       const visibleAt = Math.ceil(now + disposition.delayMs)
-      return handle.run(queueSql.retry, { ...hold, visibleAt }).changes > 0
+      const { postponedSince } = disposition
+      if (postponedSince === undefined) return handle.run(queueSql.retry, { ...hold, visibleAt }).changes > 0
+      return handle.run(queueSql.postpone, { ...hold, visibleAt, since: Math.round(postponedSince) }).changes > 0
     }
     case 'release':
       return handle.run(queueSql.release, { ...hold, visibleAt: Math.trunc(now) }).changes > 0
     case 'reject': {
       const { reason, error } = disposition
-      handle.run(queueSql.bury, { ...hold, reason, error: errorTextWithStack(error), now: Math.trunc(now) })
+      handle.run(queueSql.bury, { ...hold, reason, error: textOf(error), now: Math.trunc(now) })
       return removeMessage(handle, hold)
     }
     default:
       return disposition satisfies never
   }
+}
+
+/** What cannot be stored as a dead letter waits with its reason, so that it stops nobody. */
+export function putAside(
+  handle: Handle,
+  { position, token }: Hold,
+  { reason, error }: Disposition & { kind: 'reject' },
+  now: number,
+): void {
+  const visibleAt = Math.ceil(now + asideMs(asideText(error) !== undefined))
+  handle.run(queueSql.aside, { position, token, reason, error: textOf(error), visibleAt })
+}
+
+function textOf(error: Error): string {
+  return asideText(error) ?? errorTextWithStack(error)
 }
 
 function removeMessage(handle: Handle, hold: { readonly position: number; readonly token: string }): boolean {

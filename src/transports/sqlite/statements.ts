@@ -55,12 +55,24 @@ export const queueSchema: Schema = {
         ) STRICT;
       `,
     },
+    {
+      id: 2,
+      name: 'messages that wait',
+      sql: `
+        -- Since when a handler has been asking for the message again later; and why it should be a dead letter, if it could not be stored as one.
+        ALTER TABLE mersal_queue_messages ADD COLUMN postponed_since INTEGER;
+        ALTER TABLE mersal_queue_messages ADD COLUMN dead_reason TEXT;
+        ALTER TABLE mersal_queue_messages ADD COLUMN dead_error TEXT;
+      `,
+    },
   ],
 }
 
 export const queueSql: Readonly<
   Record<
     | 'declare'
+    | 'postpone'
+    | 'aside'
     | 'subscribe'
     | 'unsubscribe'
     | 'queue'
@@ -116,10 +128,18 @@ export const queueSql: Readonly<
     WHERE position IN (SELECT position FROM fits WHERE before < ${CLAIM_BYTES})
     RETURNING position, attempts, id, substr(type, 1, 200) AS type, ${bytesOf('mersal_queue_messages')} AS bytes,
       iif(${bytesOf('mersal_queue_messages')} > :largest, '{}', headers) AS headers,
-      iif(${bytesOf('mersal_queue_messages')} > :largest, x'', body) AS body`,
+      iif(${bytesOf('mersal_queue_messages')} > :largest, x'', body) AS body,
+      postponed_since, dead_reason, dead_error`,
 
   renew: 'UPDATE mersal_queue_messages SET visible_at = :until WHERE position = :position AND token = :token',
   retry: 'UPDATE mersal_queue_messages SET visible_at = :visibleAt, token = NULL WHERE position = :position AND token = :token',
+  postpone: `
+    UPDATE mersal_queue_messages SET visible_at = :visibleAt, token = NULL, attempts = max(attempts - 1, 0), postponed_since = :since
+    WHERE position = :position AND token = :token`,
+  aside: `
+    UPDATE mersal_queue_messages
+    SET visible_at = :visibleAt, token = NULL, attempts = max(attempts - 1, 0), dead_reason = :reason, dead_error = :error
+    WHERE position = :position AND token = :token`,
   release: `
     UPDATE mersal_queue_messages SET visible_at = :visibleAt, token = NULL, attempts = max(attempts - 1, 0)
     WHERE position = :position AND token = :token`,

@@ -10,7 +10,7 @@ export interface FakeTransport extends Transport {
   /** What the next publishes answer. Default confirmed. */
   answer: (message: OutgoingMessage) => Promise<PublishOutcome> | PublishOutcome
   /** Hands a message to the consumer of the queue, as the broker would. */
-  deliver(queue: string, message: Partial<Envelope>, options?: { attempt?: number; signal?: AbortSignal }): Promise<Disposition>
+  deliver(queue: string, message: Partial<Envelope>, options?: Partial<Omit<Delivery, 'message' | 'queue'>>): Promise<Disposition>
   /** Called by `subscribe` and `consume`; may wait or throw. */
   onCall: (call: 'subscribe' | 'consume') => Promise<void> | void
 }
@@ -48,12 +48,12 @@ export function fakeTransport(options: { maxMessageBytes?: number } = {}): FakeT
         },
       }
     },
-    deliver(queue: string, message: Partial<Envelope>, more: { attempt?: number; signal?: AbortSignal } = {}): Promise<Disposition> {
+    deliver(queue: string, message: Partial<Envelope>, more: Partial<Omit<Delivery, 'message' | 'queue'>> = {}): Promise<Disposition> {
       const consumer = consumers.get(queue)
       if (consumer === undefined) return Promise.reject(new Error(`nobody consumes ${queue}`))
       const envelope = { id: `id-${++ids}`, type: '', headers: {}, body: new Uint8Array(), ...message }
-      const { attempt = 1, signal = new AbortController().signal } = more
-      const handling = consumer({ message: envelope, queue, attempt, signal })
+      const { attempt = 1, signal = new AbortController().signal, ...rest } = more
+      const handling = consumer({ message: envelope, queue, attempt, signal, ...rest })
       running.add(handling)
       void handling.finally(() => running.delete(handling))
       return handling
