@@ -56,6 +56,7 @@ export function straightOutbox<Tx>(
           : undefined,
       claim: (request) => storage.claim(request),
       settle: (settlements) => storage.settle(settlements),
+      ...(storage.renew === undefined ? {} : { renew: (claims, options) => storage.renew?.(claims, options) ?? Promise.resolve() }),
       prune: (options) => storage.prune(options),
     },
     async link() {

@@ -36,6 +36,11 @@ export interface OutboxStorage<Tx> {
    * owner changes nothing and is counted as stale. Repeating a settlement is harmless.
    */
   settle(settlements: readonly Settlement[]): Promise<SettleResult>
+  /**
+   * Lets these claims hold for `claimMs` from now on, fenced as a settlement: a former owner changes nothing. Durable
+   * before it returns. Optional; without it a message that is longer on its way than its claim holds is published again.
+   */
+  renew?(claims: readonly Claim[], options: { readonly claimMs: number }): Promise<void>
   /** Removes kept rows whose retention is over, at most `limit` of them; returns how many. */
   prune(options: { readonly limit: number }): Promise<number>
 }
@@ -87,6 +92,12 @@ export interface ClaimRequest {
    * cannot read rows as large as this takes a lower bound. Default 64 MiB.
    */
   readonly largestBytes?: number
+}
+
+/** What proves that a row has been claimed. */
+export interface Claim {
+  readonly position: bigint
+  readonly token: string
 }
 
 export interface ClaimedMessage {

@@ -10,7 +10,8 @@ import type { StraightRoad } from './straight.ts'
  *   `permanent` means that trying again is useless.
  * - `unavailable`: a fault of the destination, and the broker certainly does not hold the message.
  *   `back`, if the transport can tell, resolves when it is worth trying again, and never rejects;
- *   without it the destination is probed now and then.
+ *   without it the destination is probed now and then. `withdrawn`: nothing is wrong with the
+ *   destination; the message was taken back before its turn came.
  * - `unknown`: it may or may not be with the broker (timeout, lost connection after the write).
  */
 export type PublishOutcome =
@@ -21,12 +22,14 @@ export type PublishOutcome =
       readonly error: Error
       readonly permanent: boolean
     }
-  | { readonly kind: 'unavailable'; readonly error: Error; readonly back?: Promise<void> }
+  | { readonly kind: 'unavailable'; readonly error: Error; readonly back?: Promise<void>; readonly withdrawn?: boolean }
   | { readonly kind: 'unknown'; readonly error: Error }
 
 export interface PublishOptions {
   /** Aborts the waiting, not the message: what was already written answers `unknown`. */
   readonly signal?: AbortSignal
+  /** What has not been written when it aborts is not written any more, and answers `unavailable`, `withdrawn`. */
+  readonly withdraw?: AbortSignal
 }
 
 export interface TransportFeatures {
@@ -41,6 +44,11 @@ export interface TransportFeatures {
    * messages of one key, counted from the first, it holds all the same when they come in one call.
    */
   readonly together?: (messages: readonly OutgoingMessage[]) => number
+  /**
+   * Every publish is answered in the end, and not before it is known what became of the message, however long a
+   * slow or busy link takes. So the relay renews the claims of what is on its way. Default false.
+   */
+  readonly patient?: boolean
   /** Largest body plus headers, in bytes, that a message may have. Checked when it is sent. */
   readonly maxMessageBytes: number
 }

@@ -5,25 +5,38 @@ import type { Breakers } from './breaker.ts'
 import type { Collector } from './hands.ts'
 import type { RelaySettings } from './options.ts'
 import type { Pauses } from './pauses.ts'
+import type { Renewals } from './renewals.ts'
 import type { Run } from './run.ts'
 import type { Settler } from './settler.ts'
 import type { Unknowns } from './unknowns.ts'
 
-/** Until when something may be done with the rows of a batch; monotonic milliseconds. */
+/** Until when something may be done with the rows of a batch; monotonic milliseconds. A renewal moves them. */
 export interface Terms {
+  startedAt: number
   /** Nothing is handed to a transport at or after this time. */
-  readonly publishUntil: number
+  publishUntil: number
   /** The claim, or the grace of the express lane, ends. */
-  readonly keepUntil: number
+  keepUntil: number
   readonly express: boolean
+}
+
+/** This share of a claim is kept free at its end for settling and for clocks that do not agree. */
+const MARGIN = 0.2
+
+/** Those of a claim that was asked for, or renewed, at this moment. */
+export function termsFrom(startedAt: number, claimMs: number): Pick<Terms, 'startedAt' | 'publishUntil' | 'keepUntil'> {
+  return { startedAt, publishUntil: startedAt + claimMs * (1 - MARGIN), keepUntil: startedAt + claimMs }
 }
 
 /** Rows of one claim, or of one unit in the express lane. */
 export interface Batch {
   readonly terms: Terms
-  readonly runs: readonly Run[]
-  /** Runs that have not ended. */
-  open: number
+  /** Those that have not ended. */
+  readonly runs: Set<Run>
+  /** A message without an answer is published again before this time only, whatever is renewed. */
+  readonly againUntil: number
+  /** Takes back what the transports have not written. */
+  readonly withdrawal: AbortController
   /** Aborts the waiting of the transports. */
   readonly controller: AbortController
   readonly hands: Collector
@@ -40,6 +53,7 @@ export interface PublisherPorts {
   readonly pauses: Pick<Pauses, 'some' | 'covers'>
   readonly settler: Settler
   readonly unknowns: Unknowns
+  readonly renewals: Renewals
   readonly settings: RelaySettings
   readonly clock: Clock
   readonly random: Random

@@ -3,10 +3,11 @@ import { emit, type Logger } from '../core/telemetry.ts'
 import { backoffMs } from '../lib/backoff.ts'
 import type { Clock, Random } from '../lib/clock.ts'
 import type { Agenda } from './agenda.ts'
-import type { Terms } from './batch.ts'
+import { type Terms, termsFrom } from './batch.ts'
 import type { Bell } from './bell.ts'
 import type { Breakers } from './breaker.ts'
 import { errorFields } from '../core/error-text.ts'
+import { bytesOf } from './in-hand.ts'
 import type { RelaySettings } from './options.ts'
 import type { Pauses } from './pauses.ts'
 import type { Scan } from './scan.ts'
@@ -35,6 +36,8 @@ export interface ClaimLoopPorts {
   readonly held: () => number
   /** Rows that the next claim may take, at most so many; 0 as long as there is no room. */
   readonly room: (batchSize: number) => number
+  /** Bytes that the next claim may take. */
+  readonly bytesRoom: () => number
   /** Keeps room for what the claim under way may bring; 0 when it is over. */
   readonly reserve: (rows: number) => void
   readonly publish: (rows: readonly ClaimedMessage[], terms: Terms) => void
@@ -54,8 +57,6 @@ interface Claimed {
   readonly heldBefore: number
 }
 
-/** This share of a claim is kept free at its end for settling and for clocks that do not agree. */
-const MARGIN = 0.2
 /** A claim that does not look at everything looks at so many due rows for each that it may take. */
 const REACH_FACTOR = 4
 const ERROR_BACKOFF = { firstMs: 100, longestMs: 5000 }
@@ -115,23 +116,21 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     const heldBefore = ports.held()
     if (ports.agenda.take(startedAt)) scan.wantFull()
     const look = scan.plan(startedAt)
+    const maxBytes = ports.bytesRoom()
     const rows = await ports.storage.claim({
       limit,
+      maxBytes,
       claimMs: settings.claimMs,
       token: ports.newToken(),
       largestBytes: ports.largestBytes,
       ...(look.from === undefined ? {} : { fromPosition: look.from, reach: REACH_FACTOR * settings.batchSize }),
       ...exceptions(),
     })
-    const full = rows.length >= limit
+    const full = rows.length >= limit || rows.reduce((sum, row) => sum + bytesOf(row), 0) >= maxBytes
     more = full
     scan.found({ look, startedAt, endedAt: clock.monotonic(), lowest: rows[0]?.position, highest: rows.at(-1)?.position, full })
     emit('mersal:claim', () => ({ app: ports.app, messages: rows.length }))
-    const terms: Terms = {
-      publishUntil: startedAt + settings.claimMs * (1 - MARGIN),
-      keepUntil: startedAt + settings.claimMs,
-      express: false,
-    }
+    const terms: Terms = { ...termsFrom(startedAt, settings.claimMs), express: false }
     try {
       // What has been paused meanwhile is given back when its turn comes.
       await pauses

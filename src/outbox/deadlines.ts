@@ -14,6 +14,7 @@ export interface DeadlinePorts {
   readonly tickMs: number
   /** The time of the batch is over and some of it is still unanswered. */
   readonly onExpired: (batch: Batch) => void
+  readonly onTick: (batch: Batch, now: number) => void
 }
 
 /** What was handed over at the last moment must still have time for its answer, or it would be published twice without any fault. */
@@ -21,13 +22,15 @@ function waitUntil({ publishUntil, keepUntil }: Batch['terms']): number {
   return (publishUntil + keepUntil) / 2
 }
 
-export function watchDeadlines({ clock, batches, tickMs, onExpired }: DeadlinePorts): Deadlines {
+export function watchDeadlines({ clock, batches, tickMs, onExpired, onTick }: DeadlinePorts): Deadlines {
   const halted = new AbortController()
   let watching = false
 
   function sweep(): void {
     const now = clock.monotonic()
     for (const batch of batches) {
+      onTick(batch, now)
+      if (now >= batch.terms.publishUntil && !batch.withdrawal.signal.aborted) batch.withdrawal.abort('late')
       if (now >= waitUntil(batch.terms) && !batch.controller.signal.aborted) batch.controller.abort()
       if (now >= batch.terms.keepUntil) onExpired(batch)
     }

@@ -12,8 +12,8 @@ export interface ExpressPorts {
   readonly graceMs: number
   /** Whether units may use the lane now: running, not slow, not full. */
   readonly open: () => boolean
-  /** How many messages there is room for. */
-  readonly room: () => number
+  /** Whether there is room for all of these. */
+  readonly hasRoom: (rows: readonly ClaimedMessage[]) => boolean
   readonly publish: (rows: readonly ClaimedMessage[], terms: Terms) => void
   /** Gives the rows back, so that the claim road takes them. */
   readonly release: (rows: readonly ClaimedMessage[], terms: Terms) => void
@@ -25,7 +25,8 @@ export function createExpressLane(ports: ExpressPorts): () => ExpressOffer | und
     if (!ports.open()) return undefined
     // From before the insert is sent, so that the row's own time is later than ours in any case.
     const offeredAt = ports.clock.monotonic()
-    const terms: Terms = { publishUntil: offeredAt + ports.graceMs / 2, keepUntil: offeredAt + ports.graceMs, express: true }
+    const { graceMs } = ports
+    const terms: Terms = { startedAt: offeredAt, publishUntil: offeredAt + graceMs / 2, keepUntil: offeredAt + graceMs, express: true }
     let used = false
     return {
       token: ports.newToken(),
@@ -38,7 +39,7 @@ export function createExpressLane(ports: ExpressPorts): () => ExpressOffer | und
           )
         used = true
         if (messages.length === 0) return
-        if (!ports.open() || messages.length > ports.room()) ports.release(messages, terms)
+        if (!ports.open() || !ports.hasRoom(messages)) ports.release(messages, terms)
         else ports.publish(messages, terms)
       },
       cancel() {

@@ -10,6 +10,8 @@ export interface RelayOptions {
   readonly batchSize?: number
   /** Most messages in the hands of this relay. Default 1000. */
   readonly window?: number
+  /** Most bytes in the hands of this relay, and one message more. Default 32 MiB; several stores in one process share it. */
+  readonly windowBytes?: number
   /** How long a claim holds. A killed relay's work is taken over after it. Default 15000. */
   readonly claimMs?: number
   /** A message that the broker refuses this often becomes a dead letter. Default 10. */
@@ -30,6 +32,7 @@ export interface RelaySettings {
   readonly pollIntervalMs: number
   readonly batchSize: number
   readonly window: number
+  readonly windowBytes: number
   readonly claimMs: number
   readonly maxAttempts: number
   readonly retry: Backoff
@@ -39,7 +42,21 @@ export interface RelaySettings {
   readonly expressGraceMs: number
 }
 
-const known = ['pollIntervalMs', 'batchSize', 'window', 'claimMs', 'maxAttempts', 'retry', 'breaker', 'onDead', 'express', 'expressGraceMs']
+const known = [
+  'pollIntervalMs',
+  'batchSize',
+  'window',
+  'windowBytes',
+  'claimMs',
+  'maxAttempts',
+  'retry',
+  'breaker',
+  'onDead',
+  'express',
+  'expressGraceMs',
+]
+
+export const LEAST_WINDOW_BYTES: number = 1 << 20
 
 function checkBackoff(field: string, given: Backoff | undefined, preset: Backoff): Backoff {
   if (given === undefined) return preset
@@ -63,6 +80,7 @@ export function relaySettings(given: RelayOptions = {}, where = 'outbox.relay'):
     pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, given.pollIntervalMs, { default: 1000, min: 1, max: 3_600_000 }),
     batchSize,
     window: checkNumber(`${where}.window`, given.window, { default: Math.max(1000, batchSize), min: batchSize, max: 100_000 }),
+    windowBytes: checkNumber(`${where}.windowBytes`, given.windowBytes, { default: 32 << 20, min: LEAST_WINDOW_BYTES, max: 1 << 30 }),
     claimMs,
     maxAttempts: checkNumber(`${where}.maxAttempts`, given.maxAttempts, { default: 10, min: 1, max: 10_000 }),
     retry: checkBackoff(`${where}.retry`, given.retry, { firstMs: 1000, longestMs: 300_000 }),

@@ -1,10 +1,9 @@
-import { MersalError } from '../core/errors.ts'
 import { destinationKey } from '../core/message.ts'
 import type { ClaimedMessage, Settlement } from '../core/outbox.ts'
 import { emit } from '../core/telemetry.ts'
 import type { PublishOutcome, Transport } from '../core/transport.ts'
-import { toError } from '../lib/abort.ts'
 import { backoffMs } from '../lib/backoff.ts'
+import { brokenAnswer, isWithdrawn, noAnswer, noSuchTransport } from './answers.ts'
 import { createHands, type Hands } from './hands.ts'
 import type { Batch, PublisherPorts, Terms } from './batch.ts'
 import { toRuns, type Run } from './run.ts'
@@ -16,6 +15,8 @@ import { watchDeadlines } from './deadlines.ts'
 export interface Publisher {
   /** Takes the rows over; every one of them ends in a settlement, or is left to expire after `halt`. */
   take(rows: readonly ClaimedMessage[], terms: Terms): void
+  /** Takes back what the transports have not written yet, and gives it back. */
+  withdraw(): void
   /** Publishes nothing more; what is with the transports goes on, the rest is given back. */
   close(): void
   /** Gives up what is unanswered. No timer is left. */
@@ -30,11 +31,11 @@ export function createPublisher(ports: PublisherPorts): Publisher {
   const batches = new Set<Batch>()
   let closed = false
   let halted = false
-  const deadlines = watchDeadlines({ clock, batches, tickMs: ports.tickMs, onExpired: giveUp })
+  const deadlines = watchDeadlines({ clock, batches, tickMs: ports.tickMs, onExpired: giveUp, onTick: ports.renewals.look })
 
-  function settle(batch: Batch, settlement: Settlement, unblocks: boolean, done?: () => void): void {
+  function settle(batch: Batch, row: ClaimedMessage, settlement: Settlement, unblocks: boolean, done?: () => void): void {
     const lingers = batch.terms.express && settlement.kind === 'sent' && !closed
-    settler.add({ settlement, keepUntil: batch.terms.keepUntil, unblocks, lingers, done })
+    settler.add({ row, settlement, keepUntil: batch.terms.keepUntil, unblocks, lingers, done })
   }
 
   /** Ends a run: what `first` says about the row at `next`, and the later ones are given back. */
@@ -46,14 +47,14 @@ export function createPublisher(ports: PublisherPorts): Publisher {
       const row = run.rows[index] as ClaimedMessage
       const given = index === run.next ? first : undefined
       const done = given?.kind === 'dead' ? () => ports.onDead(row, given) : undefined
-      settle(batch, given ?? { kind: 'release', position: row.position, token: row.token }, false, done)
+      settle(batch, row, given ?? { kind: 'release', position: row.position, token: row.token }, false, done)
     }
-    finish(batch)
+    finish(batch, run)
   }
 
-  function finish(batch: Batch): void {
-    batch.open--
-    if (batch.open > 0) return
+  function finish(batch: Batch, run: Run): void {
+    batch.runs.delete(run)
+    if (batch.runs.size > 0) return
     batches.delete(batch)
     if (batch.pausing) batch.controller.abort()
   }
@@ -70,6 +71,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     const stretch = transport.features.ordering === 'per-key' && run.probe === undefined ? stretchOf(run) : togetherOnly(run, transport)
     run.handed = run.next + stretch
     run.unanswered = stretch
+    run.patient = transport.features.patient === true
     for (let index = run.next; index < run.handed; index++) batch.hands.add(transport, run, index)
   }
 
@@ -83,7 +85,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
 
   function togetherOnly(run: Run, transport: Transport): number {
     if (transport.features.together === undefined || run.probe !== undefined) return 1
-    return togetherOf(transport, run.rows.slice(run.next, run.next + stretchOf(run)))
+    return togetherOf(transport, run.rows.slice(run.next, run.next + stretchOf(run)) as ClaimedMessage[])
   }
 
   /** How many rows from `next` on go to the same transport, none of them paused or to a destination in trouble. */
@@ -100,11 +102,10 @@ export function createPublisher(ports: PublisherPorts): Publisher {
   }
 
   function answerUnknownTransport(batch: Batch, run: Run, row: ClaimedMessage): void {
-    const { transport } = row.message.to
-    const text = `there is no transport called '${transport}' here; give it in 'bridges', or run the relay where it is known`
     run.handed = run.next + 1
     run.unanswered = 1
-    answered(batch, run, run.next, { kind: 'unavailable', error: new MersalError('MERSAL_UNAVAILABLE', text, { details: { transport } }) })
+    run.patient = false
+    answered(batch, run, run.next, noSuchTransport(row.message.to.transport))
   }
 
   /** An answer arrived. Those of one run are dealt with in the order of its rows. */
@@ -138,6 +139,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
       attempt: row.attempt,
     }))
     if (outcome.kind === 'unknown') unknowns.note(row.position, clock.monotonic())
+    if (isWithdrawn(outcome)) return
     if (outcome.kind === 'unknown' || outcome.kind === 'unavailable') {
       const back = outcome.kind === 'unavailable' ? outcome.back : undefined
       breakers.failed(destinationKey(message.to), outcome.error, { probe: run.probe !== undefined, back })
@@ -151,6 +153,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
   /** Deals with the answer for the row at `next`. */
   function deal(batch: Batch, run: Run, row: ClaimedMessage, outcome: PublishOutcome): void {
     if (outcome.kind === 'confirmed') return confirmed(batch, run, row)
+    if (isWithdrawn(outcome)) return end(batch, run)
     if (outcome.kind === 'unknown' && mayGoAgain(batch, row)) return again(batch, run)
     const last = unknowns.last(row.position)
     const unansweredForMs = last === undefined ? undefined : clock.monotonic() - last
@@ -162,20 +165,21 @@ export function createPublisher(ports: PublisherPorts): Publisher {
 
   function confirmed(batch: Batch, run: Run, row: ClaimedMessage): void {
     unknowns.forget(row.position)
+    run.rows[run.next] = undefined
     run.next++
     run.failures = 0
     const over = run.next === run.rows.length
-    settle(batch, { kind: 'sent', position: row.position, token: row.token }, over && run.keyed)
+    settle(batch, row, { kind: 'sent', position: row.position, token: row.token }, over && run.keyed)
     if (over) {
       run.ended = true
-      finish(batch)
+      finish(batch, run)
     } else if (run.next === run.handed) {
       hand(batch, run)
     }
   }
 
   function mayGoAgain(batch: Batch, row: ClaimedMessage): boolean {
-    if (closed || batch.terms.express || clock.monotonic() >= batch.terms.publishUntil) return false
+    if (closed || batch.terms.express || clock.monotonic() >= batch.againUntil) return false
     return !breakers.troubled || breakers.isClosed(destinationKey(row.message.to))
   }
 
@@ -198,12 +202,11 @@ export function createPublisher(ports: PublisherPorts): Publisher {
 
   /** The claim is over and the transport still owes answers: counts as no answer. */
   function giveUp(batch: Batch): void {
-    const error = new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the transport gave no answer until the claim ended')
     for (const run of batch.runs) {
       while (!run.ended) {
         const index = run.answers === undefined ? run.next : firstHole(run)
         if (run.unanswered === 0 || index >= run.handed) end(batch, run)
-        else answered(batch, run, index, { kind: 'unknown', error })
+        else answered(batch, run, index, noAnswer())
       }
     }
   }
@@ -220,7 +223,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     let answers: readonly Promise<PublishOutcome>[] = []
     let thrown: unknown
     try {
-      answers = transport.publish(messages, { signal: batch.controller.signal })
+      answers = transport.publish(messages, { signal: batch.controller.signal, withdraw: batch.withdrawal.signal })
     } catch (error) {
       thrown = error
     }
@@ -228,22 +231,13 @@ export function createPublisher(ports: PublisherPorts): Publisher {
       const run = runs[at] as Run
       const index = indexes[at] as number
       const answer = answers[at]
-      if (answer === undefined) answered(batch, run, index, broken(transport, thrown))
+      if (answer === undefined) answered(batch, run, index, brokenAnswer(transport, thrown))
       else {
         answer.then(
           (outcome) => answered(batch, run, index, outcome),
-          (error: unknown) => answered(batch, run, index, broken(transport, error)),
+          (error: unknown) => answered(batch, run, index, brokenAnswer(transport, error)),
         )
       }
-    }
-  }
-
-  /** A transport that throws or rejects breaks its contract; nobody knows what it did with the message. */
-  function broken(transport: Transport, thrown: unknown): PublishOutcome {
-    const text = `transport '${transport.name}' answered a publish with an error or not at all`
-    return {
-      kind: 'unknown',
-      error: new MersalError('MERSAL_UNKNOWN_OUTCOME', text, { cause: thrown === undefined ? undefined : toError(thrown) }),
     }
   }
 
@@ -252,8 +246,9 @@ export function createPublisher(ports: PublisherPorts): Publisher {
       const runs = toRuns(rows)
       const batch: Batch = {
         terms,
-        runs,
-        open: runs.length,
+        runs: new Set(runs),
+        againUntil: terms.publishUntil,
+        withdrawal: new AbortController(),
         controller: new AbortController(),
         hands: createHands((transport, hands) => publish(batch, transport, hands)),
         later: [],
@@ -265,7 +260,13 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     },
     close() {
       closed = true
-      for (const batch of batches) for (const run of batch.later.splice(0)) if (!run.ended) end(batch, run)
+      for (const batch of batches) {
+        for (const run of batch.later.splice(0)) if (!run.ended) end(batch, run)
+        batch.withdrawal.abort('closed')
+      }
+    },
+    withdraw() {
+      for (const batch of batches) batch.withdrawal.abort('withdrawn')
     },
     halt() {
       closed = true

@@ -9,10 +9,12 @@ import { createBreakers } from './breaker.ts'
 import { runClaimLoop } from './claim-loop.ts'
 import { createDrains } from './drains.ts'
 import { createExpressLane } from './express-lane.ts'
+import { bytesOf, createInHand } from './in-hand.ts'
 import { relaySettings } from './options.ts'
 import { createPauses } from './pauses.ts'
 import { createPublisher } from './publisher.ts'
 import { createReports } from './reports.ts'
+import { createRenewals } from './renewals.ts'
 import { roomAlone } from './room.ts'
 import { createScan } from './scan.ts'
 import { createSettler, type Entry } from './settler.ts'
@@ -40,7 +42,8 @@ export function createRelay(ports: RelayPorts): Relay {
   const drains = createDrains()
   const slow = createSlowMode(reports.slowMode)
   const breakers = createBreakers({ backoff: settings.breaker, clock, random, onChange: reports.breaker, onSooner: () => bell.nudge() })
-  const pauses = createPauses({ board: ports.pauses, clock, onChange: pausesChanged, needed: () => settings.express || held > 0 })
+  const pauses = createPauses({ board: ports.pauses, clock, onChange: pausesChanged, needed: () => settings.express || inHand.rows > 0 })
+  const inHand = createInHand(() => room.holds(inHand.rows + reserved))
   const settler = createSettler({ app, storage: ports.storage, clock, random, logger, onGone: gone })
   const publisher = createPublisher({
     app,
@@ -49,6 +52,7 @@ export function createRelay(ports: RelayPorts): Relay {
     pauses,
     settler,
     unknowns: createUnknowns(),
+    renewals: createRenewals({ app, storage: ports.storage, claimMs: settings.claimMs, clock, logger }),
     settings,
     clock,
     random,
@@ -58,7 +62,6 @@ export function createRelay(ports: RelayPorts): Relay {
   })
 
   let state: Relay['state'] = 'idle'
-  let held = 0
   let reserved = 0
   let claims = 0
   let onIdle: (() => void) | undefined
@@ -67,14 +70,10 @@ export function createRelay(ports: RelayPorts): Relay {
   let stopped: Promise<boolean> | undefined
   const running = (): boolean => state === 'running'
 
-  function hold(by: number): void {
-    held += by
-    room.holds(held + reserved)
-  }
-
   /** Rows that are settled, or whose claim has ended: they leave the hands of the relay. */
   function gone(entries: readonly Entry[], how: 'settled' | 'dropped'): void {
-    hold(-entries.length)
+    for (const { row } of entries) inHand.remove(row)
+    room.holds(inHand.rows + reserved)
     const now = clock.monotonic()
     for (const { settlement, keepUntil, unblocks } of entries) {
       const delayMs = settlement.kind === 'retry' || settlement.kind === 'release' ? (settlement.delayMs ?? 0) : undefined
@@ -82,7 +81,7 @@ export function createRelay(ports: RelayPorts): Relay {
       else if (delayMs !== undefined && delayMs > 0) agenda.add(now + delayMs)
       else if (unblocks || delayMs === 0) scan.wantFull()
     }
-    if (held === 0) {
+    if (inHand.rows === 0) {
       onIdle?.()
       if (drains.size > 0) {
         scan.forceFull()
@@ -93,23 +92,24 @@ export function createRelay(ports: RelayPorts): Relay {
   }
 
   function publish(rows: readonly ClaimedMessage[], terms: Terms): void {
-    hold(rows.length)
+    inHand.add(rows)
     publisher.take(rows, terms)
   }
 
   function release(rows: readonly ClaimedMessage[], terms: Terms): void {
     if (state === 'stopped') return // they fall due by themselves
-    hold(rows.length)
-    for (const { position, token } of rows) {
-      settler.add({ settlement: { kind: 'release', position, token }, keepUntil: terms.keepUntil, unblocks: false })
+    inHand.add(rows)
+    for (const row of rows) {
+      const { position, token } = row
+      settler.add({ row, settlement: { kind: 'release', position, token }, keepUntil: terms.keepUntil, unblocks: false })
     }
   }
 
   function giveUp(row: ClaimedMessage, terms: Terms): void {
-    hold(1)
+    inHand.add([row])
     const settlement = killsRelay(row, settings)
     const done = settlement.kind === 'dead' ? () => reports.dead(row, settlement) : undefined
-    settler.add({ settlement, keepUntil: terms.keepUntil, unblocks: true, done })
+    settler.add({ row, settlement, keepUntil: terms.keepUntil, unblocks: true, done })
   }
 
   function hint(by: 'waker' | 'call'): void {
@@ -119,6 +119,7 @@ export function createRelay(ports: RelayPorts): Relay {
 
   /** What was left alone may go now; and what is in hand meets the new list when its turn comes. */
   function pausesChanged(): void {
+    publisher.withdraw()
     scan.forceFull()
     bell.hint()
   }
@@ -153,25 +154,26 @@ export function createRelay(ports: RelayPorts): Relay {
       running,
       stopping: stopping.signal,
       largestBytes: largestBytes(ports.transports.values()),
-      held: () => held,
-      room: (batchSize) => room.next(batchSize),
+      held: () => inHand.rows,
+      room: (batchSize) => (inHand.bytes * 2 <= settings.windowBytes ? room.next(batchSize) : 0),
+      bytesRoom: () => settings.windowBytes - inHand.bytes,
       reserve(rows) {
         reserved = rows
-        hold(0)
+        room.holds(inHand.rows + reserved)
       },
       publish,
       release,
       giveUp,
       nextNumber: () => ++claims,
       onClaim({ number, fullScan, messages, heldBefore }) {
-        if (fullScan && messages === 0 && heldBefore === 0 && held === 0) drains.empty(number)
+        if (fullScan && messages === 0 && heldBefore === 0 && inHand.rows === 0) drains.empty(number)
       },
     })
   }
 
   async function settleRest(): Promise<void> {
     await loop
-    if (held > 0) await new Promise<void>((resolve) => (onIdle = resolve))
+    if (inHand.rows > 0) await new Promise<void>((resolve) => (onIdle = resolve))
   }
 
   async function shutDown(graceMs: number): Promise<boolean> {
@@ -190,9 +192,9 @@ export function createRelay(ports: RelayPorts): Relay {
     settler.halt()
     drains.fail()
     reports.close()
-    if (held > 0)
-      logger.warn({ app, messages: held }, 'the relay stopped before everything was settled; the rest falls due when its claims end')
-    return held === 0 && settler.dropped === dropped
+    if (inHand.rows > 0)
+      logger.warn({ app, messages: inHand.rows }, 'the relay stopped before everything was settled; the rest falls due when its claims end')
+    return inHand.rows === 0 && settler.dropped === dropped
   }
 
   const relay: Relay = {
@@ -200,7 +202,7 @@ export function createRelay(ports: RelayPorts): Relay {
       return state
     },
     get held() {
-      return held
+      return inHand.rows
     },
     start() {
       if (state === 'running') return
@@ -215,8 +217,10 @@ export function createRelay(ports: RelayPorts): Relay {
       logger,
       newToken,
       graceMs: settings.expressGraceMs,
-      open: () => settings.express && state === 'running' && pauses.known && !slow.on && held < settings.window,
-      room: () => settings.window - held,
+      open: () => settings.express && state === 'running' && pauses.known && !slow.on && inHand.rows < settings.window,
+      hasRoom: (rows) =>
+        inHand.rows + rows.length <= settings.window &&
+        inHand.bytes + rows.reduce((sum, row) => sum + bytesOf(row), 0) <= settings.windowBytes,
       publish,
       release,
     }),

@@ -7,6 +7,7 @@ import { uuidv7 } from '../lib/uuid.ts'
 import { errorFields } from '../core/error-text.ts'
 import { fulfilledWithin } from '../lib/within.ts'
 import { runJanitor } from './janitor.ts'
+import { LEAST_WINDOW_BYTES } from './options.ts'
 import { createRelay } from './relay.ts'
 import { type RelayStore, servedStores, type ServedStore, type SharedOptions, sharedWindow, type Stores } from './relays-options.ts'
 import { type SharedRoom, shareRoom } from './room.ts'
@@ -78,7 +79,11 @@ type Ports = Pick<RelaysOptions, 'name' | 'logger' | 'clock' | 'random'>
 /** The same of stores that have been checked. A single one is called by `name` alone. */
 export function relaysOf(served: readonly ServedStore[], ports: Ports, window: number): Relays {
   const room = served.length === 1 ? undefined : shareRoom({ window, relays: served.length })
-  const parts = served.map((one) => serve(one, { ...filledIn(ports), room, alone: served.length === 1 }))
+  const alone = served.length === 1
+  const parts = served.map((one) => {
+    const windowBytes = Math.max(LEAST_WINDOW_BYTES, Math.floor(one.settings.windowBytes / served.length))
+    return serve(one, { ...filledIn(ports), room, alone, windowBytes })
+  })
   let stopped: Promise<boolean> | undefined
   const relays: Relays = {
     served: parts.map(({ relay }) => relay),
@@ -109,6 +114,7 @@ function filledIn({ name = 'relay', logger = stderrLogger, clock = systemClock, 
 interface Surroundings extends Required<Ports> {
   readonly room: SharedRoom | undefined
   readonly alone: boolean
+  readonly windowBytes: number
 }
 
 interface Part {
@@ -119,7 +125,7 @@ interface Part {
 }
 
 function serve({ name, store, transports, relay: options }: ServedStore, surroundings: Surroundings): Part {
-  const { logger, clock, random, room, alone } = surroundings
+  const { logger, clock, random, room, alone, windowBytes } = surroundings
   const app = alone ? surroundings.name : `${surroundings.name}/${name}`
   const common = { app, storage: store.outbox, clock, logger }
   const relay = createRelay({
@@ -130,7 +136,7 @@ function serve({ name, store, transports, relay: options }: ServedStore, surroun
     random,
     newToken: () => uuidv7(clock.now()),
     // Nobody commits in this process, so there is nothing for an express lane.
-    options: { ...options, express: false },
+    options: { ...options, express: false, windowBytes },
     ...(room === undefined ? {} : { room }),
   })
   const closing = new AbortController()

@@ -3,7 +3,8 @@ import type { PublishOutcome } from '../core/transport.ts'
 
 /** The rows of one key in one batch, in the order of their positions; or a single row without a key. */
 export interface Run {
-  readonly rows: ClaimedMessage[]
+  /** Those before `next` are gone: their bytes must not stay as long as the last row of the run. */
+  readonly rows: (ClaimedMessage | undefined)[]
   readonly keyed: boolean
   /** The first row that is not confirmed. */
   next: number
@@ -18,10 +19,23 @@ export interface Run {
   /** The destination whose breaker waits for this row. */
   probe: string | undefined
   ended: boolean
+  /** What is unanswered is with a transport that answers in the end, however long that takes. */
+  patient: boolean
 }
 
 function createRun(row: ClaimedMessage, keyed: boolean): Run {
-  return { rows: [row], keyed, next: 0, handed: 0, answers: undefined, unanswered: 0, failures: 0, probe: undefined, ended: false }
+  return {
+    rows: [row],
+    keyed,
+    next: 0,
+    handed: 0,
+    answers: undefined,
+    unanswered: 0,
+    failures: 0,
+    probe: undefined,
+    ended: false,
+    patient: false,
+  }
 }
 
 /** Splits a batch into its runs. */

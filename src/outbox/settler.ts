@@ -1,10 +1,11 @@
-import type { OutboxStorage, Settlement } from '../core/outbox.ts'
+import type { ClaimedMessage, OutboxStorage, Settlement } from '../core/outbox.ts'
 import { emit, type Logger } from '../core/telemetry.ts'
 import { backoffMs } from '../lib/backoff.ts'
 import type { Clock, Random } from '../lib/clock.ts'
 import { errorFields } from '../core/error-text.ts'
 
 export interface Entry {
+  readonly row: ClaimedMessage
   readonly settlement: Settlement
   /** End of the claim (monotonic): a settlement that fails after it is dropped, the row falls due by itself. */
   readonly keepUntil: number

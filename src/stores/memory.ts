@@ -115,6 +115,10 @@ function guarded(outbox: OutboxStorage<MemoryTransaction>, assertOpen: () => voi
       assertOpen()
       return outbox.settle(settlements)
     },
+    renew: async (claims, options) => {
+      assertOpen()
+      await outbox.renew?.(claims, options)
+    },
     prune: async (options) => {
       assertOpen()
       return outbox.prune(options)

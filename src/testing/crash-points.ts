@@ -171,6 +171,9 @@ function outboxWithPoints<Tx>(inner: OutboxStorage<Tx>, at: AtCrashPoint): Parti
       if (sent) await at('R9')
       return result
     },
+    ...(inner.renew === undefined
+      ? {}
+      : { renew: (claims, options) => phase.run('relay', () => inner.renew?.(claims, options) ?? Promise.resolve()) }),
   }
 }
 

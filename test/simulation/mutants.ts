@@ -54,7 +54,7 @@ export const mutants: readonly Mutant[] = [
     name: 'the later rows of a key go on after a refusal',
     file: 'outbox/publisher.ts',
     from: 'end(batch, run, settlement)',
-    to: 'settle(batch, settlement, false); run.next++; run.next < run.rows.length ? (run.handed <= run.next ? hand(batch, run) : undefined) : (run.ended = true, finish(batch))',
+    to: 'settle(batch, row, settlement, false); run.next++; run.next < run.rows.length ? (run.handed <= run.next ? hand(batch, run) : undefined) : (run.ended = true, finish(batch, run))',
     seenBy: ['inversion'],
   },
   {

@@ -19,6 +19,7 @@ export const refusedForGood: PublishOutcome = { kind: 'refused', reason: 'unrout
 export interface Published {
   readonly message: OutgoingMessage
   readonly signal: AbortSignal | undefined
+  readonly withdraw: AbortSignal | undefined
   answered: boolean
   readonly answer: (outcome: PublishOutcome) => void
 }
@@ -47,6 +48,7 @@ export function testTransport(ordering: 'none' | 'per-key' = 'none'): TestTransp
         const entry: Published = {
           message,
           signal: options?.signal,
+          withdraw: options?.withdraw,
           answered: false,
           answer(outcome) {
             entry.answered = true
@@ -87,6 +89,7 @@ export interface Setup {
     beforeClaim?: () => Promise<void> | void
     afterClaim?: () => Promise<void> | void
     beforeSettle?: () => Promise<void> | void
+    beforeRenew?: () => Promise<void> | void
   }
   readonly add: (...messages: readonly OutgoingMessage[]) => Promise<void>
   /** A unit in the express lane, up to its commit. */
@@ -102,7 +105,7 @@ export function setup(options: RelayOptions = {}, more: Partial<RelayPorts> & { 
   const settlements: (readonly Settlement[])[] = []
   const log: LogLine[] = []
   const hooks: Setup['hooks'] = {}
-  const storage: Pick<OutboxStorage<never>, 'claim' | 'settle'> = {
+  const storage: Pick<OutboxStorage<never>, 'claim' | 'settle' | 'renew'> = {
     claim: async (request) => {
       claims.push(request)
       await hooks.beforeClaim?.()
@@ -114,6 +117,10 @@ export function setup(options: RelayOptions = {}, more: Partial<RelayPorts> & { 
       settlements.push(list)
       await hooks.beforeSettle?.()
       return store.outbox.settle(list)
+    },
+    renew: async (claims, options) => {
+      await hooks.beforeRenew?.()
+      await store.outbox.renew?.(claims, options)
     },
   }
   let tokens = 0

@@ -19,6 +19,14 @@ export function memoryOutbox(database: DatabaseState, keepSentMs: number): Outbo
       await database.pause('settle')
       return settle(database, settlements, keepSentMs)
     },
+    renew: async (claims, { claimMs }) => {
+      await database.pause('settle')
+      const until = database.clock.now() + claimMs
+      for (const { position, token } of claims) {
+        const row = database.outbox.rows.get(Number(position))
+        if (row?.token === token) row.visibleAt = until
+      }
+    },
     prune: async ({ limit }) => {
       await database.pause('prune')
       return prune(database, limit, keepSentMs)

@@ -40,6 +40,12 @@ export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
       vacuum.deleted(settlements.length - result.stale)
       return result
     },
+    async renew(claims, { claimMs }) {
+      // Sorted, so that two of these lock rows in the same order.
+      const sorted = [...claims].sort((a, b) => (a.position < b.position ? -1 : 1))
+      const values = [sorted.map(({ position }) => position.toString()), sorted.map(({ token }) => tokenUuid(token)), claimMs]
+      await own.run('renewing claims', sql.renew, values)
+    },
     prune: ({ limit }) => prune(ports, limit),
   }
 }

@@ -18,6 +18,7 @@ export interface Statements {
   readonly sentManyKept: string
   readonly retry: string
   readonly release: string
+  readonly renew: string
   readonly deadMove: string
   readonly deadBlock: string
   readonly partitions: string
@@ -127,6 +128,11 @@ update ${S}.outbox o
 set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, attempts = greatest(o.attempts - 1, 0)
 from unnest($1::bigint[], $3::float8[]) as u(position, delay)
 where o.position = u.position and o.token = $2::uuid`,
+    // $1 positions, $2 the token of each, $3 milliseconds.
+    renew: `
+update ${S}.outbox o set visible_at = clock_timestamp() + $3::float8 * interval '1 millisecond'
+from unnest($1::bigint[], $2::uuid[]) as u(position, token)
+where o.position = u.position and o.token = u.token`,
     deadMove: deadMove(S),
     deadBlock: deadBlock(S),
     partitions: `select ${S}.sent_partitions()`,

@@ -37,6 +37,11 @@ export function sqliteOutbox(connection: Connection, keepSentMs: number): Outbox
         for (const settlement of settlements) if (!settleOne(handle, settlement, clock.now(), keepSentMs)) stale++
         return { stale }
       }),
+    renew: (claims, { claimMs }) =>
+      connection.write((handle) => {
+        const visibleAt = Math.ceil(clock.now() + claimMs)
+        for (const { position, token } of claims) handle.run(outboxSql.renew, { position, token, visibleAt })
+      }),
     prune: ({ limit }) => connection.write((handle) => handle.run(outboxSql.prune, { before: clock.now() - keepSentMs, limit }).changes),
   }
 }

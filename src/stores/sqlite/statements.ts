@@ -120,6 +120,8 @@ export const outboxSql: Readonly<
     UPDATE mersal_outbox SET visible_at = :visibleAt, token = NULL, attempts = max(attempts - 1, 0)
     WHERE position = :position AND token = :token`,
 
+  renew: 'UPDATE mersal_outbox SET visible_at = :visibleAt WHERE position = :position AND token = :token',
+
   bury: `
     INSERT INTO mersal_dead_letters
       (position, blocks, reason, error, maybe_published, died_at, attempts, id, type, transport, kind, name, partition_key, headers, body)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { destinationKey } from '../../core/message.ts'
+import type { ClaimedMessage } from '../../core/outbox.ts'
 import type { ContractCase } from '../contract.ts'
 import {
   claim,
@@ -200,6 +201,23 @@ export const claimCases: readonly ContractCase<OutboxHarness>[] = [
       const rest = await claim(store)
       assert.deepEqual(labels(rest), ['k1', 'k2'])
       assert.ok(rest.every(({ attempt }) => attempt === 1))
+    },
+  },
+  {
+    name: 'a claim that is renewed holds longer, and only for its owner',
+    async run(harness) {
+      await using store = await harness.open()
+      await commit(store, [message('kept'), message('left'), message('stolen')])
+      const rows = await claim(store, { claimMs: SHORT_MS })
+      if (store.outbox.renew === undefined) return
+      const [kept, , stolen] = rows as [ClaimedMessage, ClaimedMessage, ClaimedMessage]
+      await store.outbox.renew([kept, { ...stolen, token: newToken() }], { claimMs: LONG_MS })
+      await harness.elapse(PASSED_MS)
+      const later = await claim(store)
+      assert.deepEqual(labels(later), ['left', 'stolen'])
+      await store.outbox.renew([stolen], { claimMs: 0 })
+      assert.deepEqual(labels(await claim(store)), [])
+      assert.deepEqual(await store.outbox.settle([sent(kept), ...later.map(sent)]), { stale: 0 })
     },
   },
   {

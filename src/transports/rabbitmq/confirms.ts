@@ -4,6 +4,7 @@ import type { PublishOutcome } from '../../core/transport.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { type Describe, replyCode } from './address.ts'
 import { closeQuietly } from './link.ts'
+import { createPassage, type Passage } from './passage.ts'
 import { Wire } from './wire.ts'
 
 /** What is written for one message. */
@@ -28,11 +29,19 @@ interface Pending {
   /** Written before, with the same id, and unanswered. */
   earlier: Pending | undefined
   readonly bytes: number
-  readonly deadline: number
+  readonly writtenAt: number
+  /** How far the channel had been written with it. */
+  readonly end: number
   readonly copy: number
   readonly settle: (answer: Answer) => void
   returned: MersalError | undefined
   expired: boolean
+}
+
+/** A parcel that is not written yet, because enough is on the way. */
+export interface Waiting {
+  readonly parcel: Parcel
+  readonly settle: (answer: Answer) => void
 }
 
 /** Tells apart two copies of one message that are on the way at the same time; only then is it set. */
@@ -42,6 +51,12 @@ const confirmed: PublishOutcome = { kind: 'confirmed' }
 
 function unknown(text: string): PublishOutcome {
   return { kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', text) }
+}
+
+/** Certainly not with the broker. */
+export function withdrawn(): PublishOutcome {
+  const error = new MersalError('MERSAL_UNAVAILABLE', 'not sent: the link was busy with earlier messages until it was taken back')
+  return { kind: 'unavailable', error, withdrawn: true }
 }
 
 /** The last one, from this one back, of which that is true. */
@@ -60,9 +75,22 @@ const idOf = ({ messageId }: { readonly messageId?: unknown }): string => (typeo
 /** Text of RabbitMQ's refusal of a body above `max_message_size` (rabbit_channel.erl, `check_msg_size`). */
 const TOO_LARGE = /message size \d+ is larger than (?:configured )?max size (\d+)/
 
+/** So often within the time for a confirm it is looked whether the message has reached the broker. */
+const CHECKS = 10
+const LONGEST_CHECK_MS = 1000
+/** Moments that are closer than this part of the time for a confirm are one. */
+const GRAINS = 50
+/** Without any movement on the link for so many times the time for a confirm, what is on the way is given up. */
+const STALLED_AFTER = 6
+
 export interface LaneOptions {
+  /** Counts from when the broker has read the message. */
   readonly timeoutMs: number
   readonly describe: Describe
+  /** Resolves when the broker has read all that was written before. Without it, what is written counts as read. */
+  readonly question?: () => Promise<unknown>
+  /** What fills the buffers of the connection. */
+  readonly buffered?: () => number
   /** Takes nothing more after a confirm that did not come in time, and closes when nobody waits for an answer any more. */
   readonly endsWhenSilent: boolean
   /** Hears of the end of the channel, and of the broker's size limit if that was broken. */
@@ -74,6 +102,9 @@ export interface LaneOptions {
  * may lose confirms. Delivery tags count from 1 in the order of writing.
  */
 export class ConfirmLane {
+  readonly #passage: Passage
+  readonly #waiting = new Set<Waiting>()
+  readonly #checkMs: number
   readonly #channel: ConfirmChannel
   readonly #wire: Wire
   readonly #timeoutMs: number
@@ -88,8 +119,11 @@ export class ConfirmLane {
   #open = true
   #silent = false
 
-  constructor(channel: ConfirmChannel, { timeoutMs, describe, endsWhenSilent, onClose }: LaneOptions) {
+  constructor(channel: ConfirmChannel, { timeoutMs, describe, endsWhenSilent, onClose, question, buffered = () => 0 }: LaneOptions) {
     this.#channel = channel
+    this.#checkMs = Math.max(5, Math.min(timeoutMs / CHECKS, LONGEST_CHECK_MS))
+    const grainMs = timeoutMs / GRAINS
+    this.#passage = createPassage({ question, grainMs, waiting: buffered, onRoom: () => this.#goOn() })
     this.#wire = new Wire(channel)
     this.#timeoutMs = timeoutMs
     this.#describe = describe
@@ -107,8 +141,33 @@ export class ConfirmLane {
     return this.#open && !this.#silent
   }
 
-  /** Writes the parcel. Throws, without having written anything, if it cannot be encoded. */
-  write(parcel: Parcel, settle: (answer: Answer) => void): void {
+  /**
+   * Writes the parcel, or answers how it waits until there is room on the way. Throws, without having written anything, if it
+   * cannot be encoded.
+   */
+  write(parcel: Parcel, settle: (answer: Answer) => void): Waiting | undefined {
+    if (this.#waiting.size > 0 || this.#passage.full) {
+      const waiting = { parcel, settle }
+      this.#waiting.add(waiting)
+      return waiting
+    }
+    this.#writeNow(parcel, settle)
+    return undefined
+  }
+
+  /** True if it was still waiting: then it is never written. */
+  takeBack(waiting: Waiting): boolean {
+    return this.#waiting.delete(waiting)
+  }
+
+  /** What waits goes elsewhere. */
+  turnAway(): void {
+    const all = [...this.#waiting]
+    this.#waiting.clear()
+    for (const { settle } of all) settle({ kind: 'not-taken' })
+  }
+
+  #writeNow(parcel: Parcel, settle: (answer: Answer) => void): void {
     const { exchange, routingKey, content } = parcel
     const id = idOf(parcel.properties)
     const earlier = this.#byId.get(id)
@@ -117,12 +176,28 @@ export class ConfirmLane {
     const { properties } = parcel
     const marked = copy > 0 ? { ...properties, headers: { ...(properties.headers as object), [COPY_HEADER]: copy } } : properties
     this.#wire.write(parcel, content, marked)
-    const deadline = systemClock.monotonic() + this.#timeoutMs
-    const bytes = content.length
-    const pending: Pending = { id, exchange, routingKey, earlier, bytes, deadline, copy, settle, returned: undefined, expired: false }
-    this.#pending.set(++this.#lastTag, pending)
-    this.#byId.set(id, pending)
-    this.#timer ??= setTimeout(() => this.#expire(), this.#timeoutMs)
+    const tag = ++this.#lastTag
+    const [bytes, writtenAt] = [content.length, systemClock.monotonic()]
+    const end = this.#passage.wrote(tag, bytes)
+    this.#pending.set(tag, { id, exchange, routingKey, earlier, bytes, writtenAt, end, copy, settle, returned: undefined, expired: false })
+    this.#byId.set(id, this.#pending.get(tag) as Pending)
+    this.#timer ??= setTimeout(() => this.#expire(), this.#checkMs)
+  }
+
+  /** There is room on the way. */
+  #goOn(): void {
+    if (this.#waiting.size === 0 || !this.#open) return
+    this.#wire.together(this.#waiting.size, () => {
+      for (const waiting of this.#waiting) {
+        if (this.#passage.full) return
+        this.#waiting.delete(waiting)
+        try {
+          this.#writeNow(waiting.parcel, waiting.settle)
+        } catch (error) {
+          waiting.settle(this.#open ? notEncoded(this.#describe(error)) : { kind: 'not-taken' })
+        }
+      }
+    })
   }
 
   /** What `work` writes, about `count` messages, leaves in one piece. */
@@ -138,6 +213,7 @@ export class ConfirmLane {
     for (const each of multiple ? this.#tagsUpTo(tag) : [tag]) {
       const pending = this.#take(each)
       if (pending === undefined) continue
+      this.#passage.reached(each, pending.end)
       if (pending.returned !== undefined) {
         pending.settle({ kind: 'refused', reason: 'unroutable', error: pending.returned, permanent: false })
       } else if (positive) {
@@ -147,6 +223,7 @@ export class ConfirmLane {
         pending.settle({ kind: 'refused', reason: 'refused', error, permanent: false })
       }
     }
+    this.#goOn()
     this.#endIfDone()
   }
 
@@ -186,17 +263,33 @@ export class ConfirmLane {
   #expire(): void {
     this.#timer = undefined
     const now = systemClock.monotonic()
-    for (const pending of this.#pending.values()) {
+    this.#passage.forget(now - 2 * this.#timeoutMs)
+    for (const [tag, pending] of this.#pending) {
       if (pending.expired) continue
-      if (pending.deadline > now) {
-        this.#timer = setTimeout(() => this.#expire(), Math.ceil(pending.deadline - now))
+      const restMs = this.#restOf(tag, pending, now)
+      if (restMs > 0) {
+        this.#timer = setTimeout(() => this.#expire(), Math.ceil(restMs))
         return
       }
       pending.expired = true
+      // It no longer counts as on the way, or it would hold up others.
+      this.#passage.reached(tag, pending.end)
       this.#silent = this.#endsWhenSilent
       pending.settle(unknown(`RabbitMQ did not confirm the message within ${this.#timeoutMs} ms`))
     }
+    this.#goOn()
     this.#endIfDone()
+  }
+
+  /** How long this message may go on without an answer. While it is on its way, that is until something must have moved. */
+  #restOf(tag: number, { writtenAt }: Pending, now: number): number {
+    const reachedAt = this.#passage.reachedAt(tag)
+    if (reachedAt !== undefined) return reachedAt + this.#timeoutMs - now
+    const untilCheck = writtenAt + this.#checkMs - now
+    if (untilCheck > 0) return untilCheck
+    this.#passage.ask()
+    const stalledAt = Math.max(writtenAt, this.#passage.movedAt) + STALLED_AFTER * this.#timeoutMs
+    return Math.min(stalledAt - now, this.#checkMs)
   }
 
   #endIfDone(): void {
@@ -219,6 +312,7 @@ export class ConfirmLane {
       else if (culprit !== undefined && tag > culprit) pending?.settle({ kind: 'not-taken' })
       else pending?.settle(unknown(`the channel was closed before RabbitMQ confirmed the message: ${text}`))
     }
+    this.turnAway()
   }
 
   #firstAbove(limit: number): number | undefined {
@@ -230,4 +324,9 @@ export class ConfirmLane {
 export function tooLarge(bytes: number, limit: number): PublishOutcome {
   const error = new MersalError('MERSAL_TOO_LARGE', `the message has ${bytes} bytes; the limit is ${limit}`, { details: { bytes, limit } })
   return { kind: 'refused', reason: 'too-large', error, permanent: true }
+}
+
+export function notEncoded(why: string): PublishOutcome {
+  const error = new MersalError('MERSAL_REFUSED', `the message cannot be written as AMQP: ${why}`)
+  return { kind: 'refused', reason: 'refused', error, permanent: true }
 }

@@ -84,11 +84,17 @@ export async function within<Result>(ms: number, what: string, promise: Promise<
 
 interface Socket {
   readonly destroy?: () => void
+  readonly writableLength?: number
 }
 
 /** amqplib shows its socket only so. */
 function socketOf(model: ChannelModel): Socket | undefined {
   return (model.connection as { readonly stream?: Socket }).stream
+}
+
+/** Bytes that wait in the process, as far as the client shows them. */
+export function bufferedIn(model: ChannelModel): number {
+  return socketOf(model)?.writableLength ?? 0
 }
 
 /** Ends the socket even if the other side no longer answers; amqplib offers no call for this. */

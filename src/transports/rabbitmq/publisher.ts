@@ -5,10 +5,11 @@ import { type Followers, followersOf } from '../../lib/abort.ts'
 import { abortable } from '../../lib/linked-abort.ts'
 import { byteLength } from '../../lib/text.ts'
 import type { Describe } from './address.ts'
-import { type Answer, ConfirmLane, type Parcel, tooLarge } from './confirms.ts'
+import { type Answer, ConfirmLane, notEncoded, type Parcel, tooLarge, type Waiting, withdrawn } from './confirms.ts'
 import { headerProblem, sizeOf, toBuffer, toProperties } from './envelope.ts'
-import { type Link, within } from './link.ts'
+import { bufferedIn, closeQuietly, type Link, within } from './link.ts'
 import type { RabbitSettings } from './options.ts'
+import { questionBehind } from './question.ts'
 import { LONGEST_NAME_BYTES, nameProblem, type Topology } from './topology.ts'
 
 function refusedForGood(text: string): PublishOutcome {
@@ -23,9 +24,17 @@ const asItIs: Judge = (outcome) => outcome
 export interface Stop {
   readonly signal: AbortSignal
   readonly followers: Followers
+  /** Ends it only for what has not been written. */
+  readonly withdraw?: Stop
 }
 
-export function stopOn(signal: AbortSignal | undefined): Stop | undefined {
+export function stopOn(signal: AbortSignal | undefined, withdraw?: AbortSignal): Stop | undefined {
+  const before = following(withdraw)
+  const whole = following(signal ?? (before === undefined ? undefined : new AbortController().signal))
+  return whole === undefined || before === undefined ? whole : { ...whole, withdraw: before }
+}
+
+function following(signal: AbortSignal | undefined): Stop | undefined {
   return signal === undefined ? undefined : { signal, followers: followersOf(signal) }
 }
 
@@ -76,8 +85,8 @@ export class Publisher {
     return this.#brokerLimit
   }
 
-  publish(messages: readonly OutgoingMessage[], { signal }: PublishOptions = {}): readonly Promise<PublishOutcome>[] {
-    const stop = stopOn(signal)
+  publish(messages: readonly OutgoingMessage[], { signal, withdraw }: PublishOptions = {}): readonly Promise<PublishOutcome>[] {
+    const stop = stopOn(signal, withdraw)
     return this.together(messages.length, () => messages.map((message) => this.one(message, stop)))
   }
 
@@ -101,6 +110,7 @@ export class Publisher {
   /** Each turn, the channel was closed because of one other message that is refused for good. */
   async #sendLater(parcel: Parcel, stop: Stop | undefined, judge: Judge): Promise<PublishOutcome> {
     for (;;) {
+      if (stop?.withdraw?.signal.aborted === true) return judge(withdrawn())
       if (parcel.content.length > this.#brokerLimit) return judge(tooLarge(parcel.content.length, this.#brokerLimit))
       const lane = await this.#open(stop?.signal)
       if (!(lane instanceof ConfirmLane)) return judge(lane)
@@ -193,12 +203,21 @@ export class Publisher {
     try {
       const { model } = await this.#link.connection()
       this.#forgetExchange()
-      const channel = await within(this.#settings.connectTimeoutMs, 'RabbitMQ', model.createConfirmChannel())
+      const opening = Promise.all([model.createConfirmChannel(), model.createChannel()])
+      const [channel, asking] = await within(this.#settings.connectTimeoutMs, 'RabbitMQ', opening)
+      // What it says is said by the other one, or by the question that fails.
+      asking.on('error', () => {})
+      const turnAway = (): void => lane.turnAway()
+      model.on('blocked', turnAway)
       const lane = new ConfirmLane(channel, {
         timeoutMs: this.#settings.confirmTimeoutMs,
+        question: questionBehind(channel, asking),
+        buffered: () => bufferedIn(model),
         describe: this.#describe,
         endsWhenSilent: this.#options.leavesSilentChannels ?? false,
         onClose: (limit) => {
+          model.off('blocked', turnAway)
+          void closeQuietly(asking)
           // It may have been closed because the exchange is gone.
           this.#forgetExchange()
           if (limit !== undefined) this.#brokerLimit = limit
@@ -238,17 +257,26 @@ export class Publisher {
   }
 
   #write(lane: ConfirmLane, parcel: Parcel, stop: Stop | undefined, settled: (answer: Answer) => void): void {
-    const giveUp = (): void =>
-      settle({ kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the waiting for the confirm was aborted') })
+    const giveUp = (): void => settle(waiting !== undefined && lane.takeBack(waiting) ? withdrawn() : givenUp())
     const settle = (answer: Answer): void => {
       stop?.followers.delete(giveUp)
+      if (waiting !== undefined) stop?.withdraw?.followers.delete(takeBack)
       settled(answer)
     }
+    const takeBack = (): void => {
+      if (waiting !== undefined && lane.takeBack(waiting)) settle(withdrawn())
+    }
+    let waiting: Waiting | undefined
     try {
-      lane.write(parcel, settle)
+      waiting = lane.write(parcel, settle)
       stop?.followers.add(giveUp)
+      if (waiting !== undefined) stop?.withdraw?.followers.add(takeBack)
     } catch (error) {
-      settle(lane.open ? refusedForGood(`the message cannot be written as AMQP: ${this.#describe(error)}`) : this.#unavailable(error))
+      settle(lane.open ? notEncoded(this.#describe(error)) : this.#unavailable(error))
     }
   }
+}
+
+function givenUp(): PublishOutcome {
+  return { kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the waiting for the confirm was aborted') }
 }

@@ -67,6 +67,7 @@ class RabbitmqTransport implements RabbitTransport {
     this.#bundler = bundler
     this.features = {
       ordering: 'none',
+      patient: true,
       maxMessageBytes: settings.maxMessageBytes,
       ...(bundler === undefined ? {} : { together: (messages) => bundler.together(messages) }),
     }
@@ -79,7 +80,7 @@ class RabbitmqTransport implements RabbitTransport {
   publish(messages: readonly OutgoingMessage[], options?: PublishOptions): readonly Promise<PublishOutcome>[] {
     return this.#bundler === undefined
       ? this.#publisher.publish(messages, options)
-      : this.#bundler.publish(messages, stopOn(options?.signal))
+      : this.#bundler.publish(messages, stopOn(options?.signal, options?.withdraw))
   }
 
   async subscribe(queue: string, topics: readonly string[], { remove = false }: { readonly remove?: boolean } = {}): Promise<void> {
