@@ -4,6 +4,7 @@ import type { PublishOutcome } from '../../core/transport.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { type Describe, replyCode } from './address.ts'
 import { closeQuietly } from './link.ts'
+import { notEncoded, tooLarge, unknown } from './outcomes.ts'
 import { createPassage, type Passage } from './passage.ts'
 import { Wire } from './wire.ts'
 
@@ -48,16 +49,6 @@ export interface Waiting {
 export const COPY_HEADER = 'x-mersal-copy'
 
 const confirmed: PublishOutcome = { kind: 'confirmed' }
-
-function unknown(text: string): PublishOutcome {
-  return { kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', text) }
-}
-
-/** Certainly not with the broker. */
-export function withdrawn(): PublishOutcome {
-  const error = new MersalError('MERSAL_UNAVAILABLE', 'not sent: the link was busy with earlier messages until it was taken back')
-  return { kind: 'unavailable', error, withdrawn: true }
-}
 
 /** The last one, from this one back, of which that is true. */
 function findBack(last: Pending | undefined, isIt: (pending: Pending) => boolean): Pending | undefined {
@@ -319,14 +310,4 @@ export class ConfirmLane {
     for (const [tag, { bytes }] of this.#pending) if (bytes > limit) return tag
     return undefined
   }
-}
-
-export function tooLarge(bytes: number, limit: number): PublishOutcome {
-  const error = new MersalError('MERSAL_TOO_LARGE', `the message has ${bytes} bytes; the limit is ${limit}`, { details: { bytes, limit } })
-  return { kind: 'refused', reason: 'too-large', error, permanent: true }
-}
-
-export function notEncoded(why: string): PublishOutcome {
-  const error = new MersalError('MERSAL_REFUSED', `the message cannot be written as AMQP: ${why}`)
-  return { kind: 'refused', reason: 'refused', error, permanent: true }
 }

@@ -5,10 +5,11 @@ import { type Followers, followersOf } from '../../lib/abort.ts'
 import { abortable } from '../../lib/linked-abort.ts'
 import { byteLength } from '../../lib/text.ts'
 import type { Describe } from './address.ts'
-import { type Answer, ConfirmLane, notEncoded, type Parcel, tooLarge, type Waiting, withdrawn } from './confirms.ts'
+import { type Answer, ConfirmLane, type Parcel, type Waiting } from './confirms.ts'
 import { headerProblem, sizeOf, toBuffer, toProperties } from './envelope.ts'
 import { bufferedIn, closeQuietly, type Link, within } from './link.ts'
 import type { RabbitSettings } from './options.ts'
+import { notEncoded, tooLarge, unknown, withdrawn } from './outcomes.ts'
 import { questionBehind } from './question.ts'
 import { LONGEST_NAME_BYTES, nameProblem, type Topology } from './topology.ts'
 
@@ -257,7 +258,8 @@ export class Publisher {
   }
 
   #write(lane: ConfirmLane, parcel: Parcel, stop: Stop | undefined, settled: (answer: Answer) => void): void {
-    const giveUp = (): void => settle(waiting !== undefined && lane.takeBack(waiting) ? withdrawn() : givenUp())
+    const giveUp = (): void =>
+      settle(waiting !== undefined && lane.takeBack(waiting) ? withdrawn() : unknown('the waiting for the confirm was aborted'))
     const settle = (answer: Answer): void => {
       stop?.followers.delete(giveUp)
       if (waiting !== undefined) stop?.withdraw?.followers.delete(takeBack)
@@ -275,8 +277,4 @@ export class Publisher {
       settle(lane.open ? notEncoded(this.#describe(error)) : this.#unavailable(error))
     }
   }
-}
-
-function givenUp(): PublishOutcome {
-  return { kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the waiting for the confirm was aborted') }
 }

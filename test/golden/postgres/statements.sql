@@ -179,6 +179,11 @@ set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token =
 from unnest($1::bigint[], $3::float8[]) as u(position, delay)
 where o.position = u.position and o.token = $2::uuid;
 
+-- renew
+update "mersal".outbox o set visible_at = clock_timestamp() + $3::float8 * interval '1 millisecond'
+from unnest($1::bigint[], $2::uuid[]) as u(position, token)
+where o.position = u.position and o.token = u.token;
+
 -- deadMove
 with given as (
   select * from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)

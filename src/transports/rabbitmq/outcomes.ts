@@ -1,0 +1,22 @@
+import { MersalError } from '../../core/errors.ts'
+import type { PublishOutcome } from '../../core/transport.ts'
+
+export function unknown(text: string): PublishOutcome {
+  return { kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', text) }
+}
+
+/** Certainly not with the broker. */
+export function withdrawn(): PublishOutcome {
+  const error = new MersalError('MERSAL_UNAVAILABLE', 'not sent: the link was busy with earlier messages until it was taken back')
+  return { kind: 'unavailable', error, withdrawn: true }
+}
+
+export function tooLarge(bytes: number, limit: number): PublishOutcome {
+  const error = new MersalError('MERSAL_TOO_LARGE', `the message has ${bytes} bytes; the limit is ${limit}`, { details: { bytes, limit } })
+  return { kind: 'refused', reason: 'too-large', error, permanent: true }
+}
+
+export function notEncoded(why: string): PublishOutcome {
+  const error = new MersalError('MERSAL_REFUSED', `the message cannot be written as AMQP: ${why}`)
+  return { kind: 'refused', reason: 'refused', error, permanent: true }
+}
