@@ -4,8 +4,9 @@ import type { PublishOutcome } from '../../core/transport.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { type Describe, replyCode } from './address.ts'
 import { closeQuietly } from './link.ts'
-import { notEncoded, tooLarge, unknown } from './outcomes.ts'
+import { type Answer, notEncoded, tooLarge, unknown } from './outcomes.ts'
 import { createPassage, type Passage } from './passage.ts'
+import { findBack, idOf, type Pending, unlink } from './pending.ts'
 import { Wire } from './wire.ts'
 
 /** What is written for one message. */
@@ -14,29 +15,6 @@ export interface Parcel {
   readonly routingKey: string
   readonly content: Buffer
   readonly properties: Options.Publish
-}
-
-/**
- * The answer to one parcel. `not-taken`: the channel was closed because of an earlier parcel, and the
- * broker ignores whatever follows on a closed channel; so it may be written again at once.
- */
-export type Answer = PublishOutcome | { readonly kind: 'not-taken' }
-
-/** The content itself is not kept: what was written belongs to the socket. */
-interface Pending {
-  readonly id: string
-  readonly exchange: string
-  readonly routingKey: string
-  /** Written before, with the same id, and unanswered. */
-  earlier: Pending | undefined
-  readonly bytes: number
-  readonly writtenAt: number
-  /** How far the channel had been written with it. */
-  readonly end: number
-  readonly copy: number
-  readonly settle: (answer: Answer) => void
-  returned: MersalError | undefined
-  expired: boolean
 }
 
 /** A parcel that is not written yet, because enough is on the way. */
@@ -49,19 +27,6 @@ export interface Waiting {
 export const COPY_HEADER = 'x-mersal-copy'
 
 const confirmed: PublishOutcome = { kind: 'confirmed' }
-
-/** The last one, from this one back, of which that is true. */
-function findBack(last: Pending | undefined, isIt: (pending: Pending) => boolean): Pending | undefined {
-  for (let pending = last; pending !== undefined; pending = pending.earlier) if (isIt(pending)) return pending
-  return undefined
-}
-
-function unlink(last: Pending | undefined, gone: Pending): void {
-  const later = findBack(last, ({ earlier }) => earlier === gone)
-  if (later !== undefined) later.earlier = gone.earlier
-}
-
-const idOf = ({ messageId }: { readonly messageId?: unknown }): string => (typeof messageId === 'string' ? messageId : '')
 
 /** Text of RabbitMQ's refusal of a body above `max_message_size` (rabbit_channel.erl, `check_msg_size`). */
 const TOO_LARGE = /message size \d+ is larger than (?:configured )?max size (\d+)/

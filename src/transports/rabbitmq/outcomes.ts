@@ -1,6 +1,12 @@
 import { MersalError } from '../../core/errors.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 
+/**
+ * The answer to one parcel. `not-taken`: the channel was closed because of an earlier parcel, and the
+ * broker ignores whatever follows on a closed channel; so it may be written again at once.
+ */
+export type Answer = PublishOutcome | { readonly kind: 'not-taken' }
+
 export function unknown(text: string): PublishOutcome {
   return { kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', text) }
 }
