@@ -2,7 +2,7 @@ import type { Claim, OutboxStorage } from '../core/outbox.ts'
 import type { Logger } from '../core/telemetry.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Batch, termsFrom } from './batch.ts'
-import { describe } from './describe.ts'
+import { errorFields } from '../core/error-text.ts'
 
 /** Renews the claims of messages that are still on their way, so that nobody publishes them a second time meanwhile. */
 export interface Renewals {
@@ -44,7 +44,7 @@ export function createRenewals({ app, storage, claimMs, clock, logger }: Renewal
       Object.assign(batch.terms, termsFrom(startedAt, claimMs))
       failing = false
     } catch (thrown) {
-      const fields = { app, messages: claims.length, ...describe(thrown) }
+      const fields = { app, messages: claims.length, ...errorFields(thrown) }
       if (!failing) logger.warn(fields, 'renewing the claims of messages on their way failed; it is tried again while they hold')
       failing = true
     }

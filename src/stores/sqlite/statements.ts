@@ -95,7 +95,10 @@ export const storeSchema: Schema = {
 }
 
 export const outboxSql: Readonly<
-  Record<'insert' | 'openRowOfKey' | 'anyDue' | 'claim' | 'keepSent' | 'remove' | 'retry' | 'release' | 'bury' | 'block' | 'prune', string>
+  Record<
+    'insert' | 'openRowOfKey' | 'anyDue' | 'claim' | 'keepSent' | 'remove' | 'retry' | 'release' | 'renew' | 'bury' | 'block' | 'prune',
+    string
+  >
 > = {
   insert: `
     INSERT INTO mersal_outbox (visible_at, token, id, type, transport, kind, name, partition_key, created_at, headers, body)
