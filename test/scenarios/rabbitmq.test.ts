@@ -172,15 +172,21 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
   })
 
   /** Publishes until the queue, which takes two messages at most, refuses one when it has long been made. Tells what came, each kind in its turn. */
-  async function untilRefused(transport: RabbitTransport, queue: string): Promise<readonly string[]> {
+  async function untilRefused(
+    transport: RabbitTransport,
+    queue: string,
+    onOutcome = (_kind: string): unknown => _kind,
+  ): Promise<readonly string[]> {
     const seen: string[] = []
     while (!seen.at(-1)?.startsWith('refused: MERSAL_REFUSED')) {
       const outcome = await publishOne(transport, toQueue(queue))
       const code = outcome.kind === 'confirmed' || !isMersalError(outcome.error) ? '' : `: ${outcome.error.code}`
       seen.push(`${outcome.kind}${code}`)
+      await onOutcome(outcome.kind)
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
-    return seen.filter((kind, index) => kind !== 'confirmed' && kind !== seen[index - 1])
+    // A consumer that takes the message in between makes room for another one that is confirmed.
+    return seen.filter((kind) => kind !== 'confirmed').filter((kind, index, all) => kind !== all[index - 1])
   }
 
   const full = { newQueuePauseMs: 1500, queueArguments: { 'x-max-length': 1, 'x-overflow': 'reject-publish' } }
@@ -191,6 +197,22 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
     const made = transport.subscribe(queue, [])
     await publishUntilConfirmed(transport, toQueue(queue))
     expect(await untilRefused(transport, queue)).toEqual(['unavailable: MERSAL_REFUSED', 'refused: MERSAL_REFUSED'])
+    await made
+  })
+
+  test('P8: nor when a consumer that comes late makes room between two refusals', async () => {
+    await using transport = open(full)
+    await using plain = await plainClient(place.url)
+    const queue = unique()
+    const made = transport.subscribe(queue, [])
+    await publishUntilConfirmed(transport, toQueue(queue))
+    const kinds: string[] = []
+    const seen = await untilRefused(transport, queue, async (kind) => {
+      if (kind === 'unavailable' && !kinds.includes(kind)) while (await plain.channel.get(queue, { noAck: true }));
+      kinds.push(kind)
+    })
+    expect(kinds.slice(kinds.indexOf('unavailable'))).toContain('confirmed')
+    expect(seen).toEqual(['unavailable: MERSAL_REFUSED', 'refused: MERSAL_REFUSED'])
     await made
   })
 
