@@ -32,7 +32,7 @@ export type {
   Settlement,
   Waker,
 } from './core/outbox.ts'
-export type { DeadLetter, DeadLetterBox, DeadReason } from './core/dead-letter.ts'
+export type { DeadLetter, DeadLetterBox, DeadLetterFate, DeadLetterPass, DeadReason } from './core/dead-letter.ts'
 export type { IncomingContext, IncomingStep, OutgoingContext, OutgoingStep, Step } from './core/pipeline.ts'
 export type { OutboxAdmin, OutboxStats, SharedUnits, Store, UnitOfWork, UnitOptions } from './core/store.ts'
 export type {
@@ -46,6 +46,8 @@ export type {
   Pause,
   PauseBoard,
   PauseTarget,
+  QueueBoard,
+  QueueOverview,
   SchemaControl,
   SchemaVersion,
   StoreOperations,

@@ -1,5 +1,6 @@
 import { MersalError } from '../core/errors.ts'
 import { checkOptions, checkShape } from '../core/options.ts'
+import { isName, nameRule } from '../core/validation.ts'
 import type { Store } from '../core/store.ts'
 import type { Transport } from '../core/transport.ts'
 import type { RelayOptions } from '../outbox/options.ts'
@@ -18,6 +19,11 @@ export interface MersalConfig<Tx = unknown> {
   readonly transport?: Transport
   /** Further transports by name, as in the options of the apps. */
   readonly bridges?: Readonly<Record<string, Transport>>
+  /**
+   * Queues of consumers on `transport`, so that their dead letters are counted and named. A queue in a database, or one that
+   * the inbox of the store knows, need not be listed.
+   */
+  readonly queues?: readonly string[]
   /** Options of `mersal relay`. */
   readonly relay?: RelayOptions
   /** Shown in logs and metrics of `mersal relay`. Default 'relay'. */
@@ -38,7 +44,16 @@ export function defineConfig(config: unknown): unknown {
   return config
 }
 
-const known = ['store', 'stores', 'transport', 'bridges', 'relay', 'name', 'close'] as const satisfies readonly (keyof MersalConfig)[]
+const known = [
+  'store',
+  'stores',
+  'transport',
+  'bridges',
+  'queues',
+  'relay',
+  'name',
+  'close',
+] as const satisfies readonly (keyof MersalConfig)[]
 
 function invalid(field: string, text: string): MersalError {
   return new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${text}`, { details: { field } })
@@ -64,6 +79,9 @@ export function checkConfig(given: unknown): CheckedConfig {
   } else if (stores === undefined)
     throw invalid('config.store', 'is missing: give postgres() of mersal/postgres or sqlite() of mersal/sqlite')
   if (config.name !== undefined && typeof config.name !== 'string') throw invalid('config.name', 'expected text')
+  const { queues = [] } = config
+  if (!Array.isArray(queues) || !queues.every((queue) => isName(queue)))
+    throw invalid('config.queues', `expected a list of names of queues, each with ${nameRule}`)
   if (config.close !== undefined && typeof config.close !== 'function') throw invalid('config.close', 'expected a function')
   const served = servedStores<ToolStore>(stores ?? { default: store as ToolStore }, config, 'config')
   sharedWindow(served, config, 'config')

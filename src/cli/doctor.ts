@@ -8,7 +8,7 @@ import { describeError } from './errors.ts'
 import { exitCodes } from './exit.ts'
 import { jsonOption } from './help.ts'
 import type { Loaded } from './load-config.ts'
-import type { Output } from './output.ts'
+import { countOf, type Output } from './output.ts'
 import type { Context, Verb } from './verb.ts'
 
 export const doctor: Verb = {
@@ -148,5 +148,5 @@ function show(findings: readonly Finding[], out: Output, json: boolean): void {
     out.line(`${marks[level]}  ${subject}: ${text}`)
     if (remedy !== undefined) out.line(`         → ${remedy}`)
   }
-  out.line(`${count('fault')} faults, ${count('warning')} warnings`)
+  out.line(`${countOf(count('fault'), 'fault')}, ${countOf(count('warning'), 'warning')}`)
 }

@@ -15,11 +15,12 @@ export function envHasStore(env: Env): boolean {
   return (env['DATABASE_URL'] ?? '') !== ''
 }
 
-/** The configuration that the environment describes: DATABASE_URL, MERSAL_SCHEMA, AMQP_URL or RABBITMQ_URL. */
+/** The configuration that the environment describes: DATABASE_URL, MERSAL_SCHEMA, AMQP_URL or RABBITMQ_URL, MERSAL_QUEUES. */
 export async function configOfEnv(env: Env, cwd: string): Promise<MersalConfig> {
   const url = env['DATABASE_URL'] ?? ''
   const transport = await transportOfEnv(env, cwd)
-  const given = transport === undefined ? {} : { transport }
+  const queues = (env['MERSAL_QUEUES'] ?? '').split(',').flatMap((name) => name.trim() || [])
+  const given = { queues, ...(transport === undefined ? {} : { transport }) }
   if (/^postgres(?:ql)?:\/\//.test(url)) {
     const pool = await poolOf(url, cwd)
     const store = await postgresStore(pool, env['MERSAL_SCHEMA'])

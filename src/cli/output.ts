@@ -11,6 +11,8 @@ export interface Output {
   /** Results, to standard output. */
   line(text?: string): void
   json(value: unknown, indent?: number): void
+  /** One JSON array, written item by item: nothing of it has to be kept. */
+  jsonArray(): { readonly item: (value: unknown) => void; readonly end: () => void }
   /** Progress and trouble, to standard error. */
   note(text: string): void
   /** A log line, as JSON, to standard error. */
@@ -47,6 +49,16 @@ export function createOutput(stdout: OutputStream, stderr: OutputStream, env: Re
   return {
     line: (text = '') => print(stdout, safe(text)),
     json: (value, indent) => print(stdout, safeJson(value, redact, indent)),
+    jsonArray() {
+      let before = '['
+      return {
+        item(value) {
+          print(stdout, `${before}${safeJson(value, redact)}`)
+          before = ','
+        },
+        end: () => print(stdout, before === '[' ? '[]' : ']'),
+      }
+    },
     note: (text) => print(stderr, safe(text)),
     log: (fields) => print(stderr, safeJson(fields, redact)),
     progress(text) {
@@ -90,4 +102,9 @@ export function duration(ms: number): string {
 
 export function isoTime(ms: number): string {
   return Number.isFinite(ms) && Math.abs(ms) < 8.64e15 ? new Date(ms).toISOString() : '?'
+}
+
+/** `1 fault`, `2 faults`. */
+export function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }

@@ -44,6 +44,16 @@ export interface DeadLetter {
   readonly withheldBytes?: number
 }
 
+/** What becomes of a dead letter in a pass. `stop`: it stays, and the pass ends. */
+export type DeadLetterFate = 'keep' | 'retry' | 'discard' | 'stop'
+
+export interface DeadLetterPass {
+  /** Asked once about each. */
+  readonly decide: (letter: DeadLetter) => DeadLetterFate | Promise<DeadLetterFate>
+  /** Told how many have been retried or discarded so far. */
+  readonly progress?: (changed: number) => void
+}
+
 /** Dead letters of one place, for people and tools. */
 export interface DeadLetterBox {
   /**
@@ -55,4 +65,9 @@ export interface DeadLetterBox {
   retry(keys: readonly string[]): Promise<number>
   /** Removes them for good. Returns how many. */
   discard(keys: readonly string[]): Promise<number>
+  /**
+   * One pass, oldest first, over what is there when it begins: for places that cannot be read from the
+   * middle, where every `list` and `retry` is a walk from the start. If it rejects, what `progress` was told has been done.
+   */
+  pass?(pass: DeadLetterPass): Promise<void>
 }

@@ -9,6 +9,8 @@ export interface StoreOperations {
   /** Counts by destination, and the keys that have waited longest (at most so many). Reads the whole table. */
   readonly overview?: (options: { readonly keys: number }) => Promise<OutboxOverview>
   readonly examine?: () => Promise<readonly Finding[]>
+  /** Names of the consumers that the inbox knows, which are those of their queues; at most so many. */
+  readonly consumers?: (options: { readonly limit: number }) => Promise<readonly string[]>
 }
 
 /** The tables of a store or a transport, without opening it. */
@@ -86,7 +88,11 @@ export interface OutboxOverview {
   readonly due: number
   /** Age of the oldest open row since it was added, in milliseconds; 0 if there is none. */
   readonly oldestMs: number
-  /** Messages that were confirmed and kept; estimated where counting is dear. */
+  /** As `oldestDueMs`, of what is neither paused nor behind an earlier message of its key: how far the relays are behind. */
+  readonly waitingMs?: number
+  /** Open rows that were tried in vain and wait for another try. */
+  readonly refused?: number
+  /** Messages that were confirmed and kept; estimated where counting is expensive. */
   readonly kept: number
   /** Counts every message ever added, if the store can tell; differences give a rate. */
   readonly added?: number
@@ -103,6 +109,10 @@ export interface DestinationOverview {
   readonly dead: number
   readonly oldestDueMs: number
   readonly oldestMs: number
+  readonly waitingMs?: number
+  readonly refused?: number
+  /** Of one of the refused rows, where the store keeps it. */
+  readonly lastError?: string
 }
 
 export interface KeyOverview {
@@ -126,4 +136,21 @@ export interface Finding {
 /** A transport that can be examined. Queues are those that it is expected to have. */
 export interface Examinable {
   examine(options: { readonly queues: readonly string[] }): Promise<readonly Finding[]>
+}
+
+/** A queue of consumers, as its broker sees it. */
+export interface QueueOverview {
+  readonly queue: string
+  /** Messages that its consumers have given up. */
+  readonly dead: number
+  /** Messages that wait for a consumer; those in the hands of one may be among them. */
+  readonly waiting: number
+  /** Consumers at this moment, where the broker knows them. */
+  readonly consumers?: number
+}
+
+/** A transport that can tell of queues and their dead letters. */
+export interface QueueBoard {
+  /** Every queue that it can find by itself, and those of `names` that exist. */
+  queues(options: { readonly names: readonly string[] }): Promise<readonly QueueOverview[]>
 }

@@ -21,6 +21,10 @@ export function postgresOperations(ports: OperationsPorts): StoreOperations {
     pauses: pauseBoard(ports, sql),
     kept: keptMessages(ports, sql),
     examine: () => examine(ports, sql),
+    async consumers({ limit }) {
+      const { rows } = await own.run<{ name: string }>('reading the consumers of the inbox', sql.consumers, [limit])
+      return rows.map(({ name }) => name)
+    },
     overview: ({ keys }) => reading(own, 'counting messages', (query) => overview(query, sql, keys)),
   }
 }
@@ -49,6 +53,8 @@ async function overview(query: Query, sql: OperatorStatements, most: number): Pr
     dead: number(counts, 'moved') + number(counts, 'blocking'),
     oldestDueMs: number(counts, 'oldest_due_ms'),
     oldestMs: number(counts, 'oldest_ms'),
+    waitingMs: number(counts, 'waiting_ms'),
+    refused: number(counts, 'refused'),
     kept: number(counts, 'kept'),
     ...(added === undefined ? {} : { added: Number(added) }),
     destinations: destinations.map(destinationOverview),
@@ -57,6 +63,7 @@ async function overview(query: Query, sql: OperatorStatements, most: number): Pr
 }
 
 function destinationOverview(row: Row): DestinationOverview {
+  const lastError = row['last_error'] ?? undefined
   return {
     destination: row['destination'] ?? '',
     pending: number(row, 'pending'),
@@ -65,6 +72,9 @@ function destinationOverview(row: Row): DestinationOverview {
     dead: number(row, 'moved') + number(row, 'blocking'),
     oldestDueMs: number(row, 'oldest_due_ms'),
     oldestMs: number(row, 'oldest_ms'),
+    waitingMs: number(row, 'waiting_ms'),
+    refused: number(row, 'refused'),
+    ...(lastError === undefined ? {} : { lastError }),
   }
 }
 

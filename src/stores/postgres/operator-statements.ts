@@ -19,6 +19,8 @@ export interface OperatorStatements {
   readonly lockKeys: string
   /** $1 tables, $2 places in them, $3 whether the ids are new. */
   readonly moveKept: string
+  /** $1 most names. */
+  readonly consumers: string
   readonly server: string
   /** $1 schema. */
   readonly privileges: string
@@ -35,17 +37,26 @@ const age = (column: string, condition: string): string =>
 
 const open = 'o.died_at is null'
 const due = `${open} and o.visible_at <= statement_timestamp()`
-const numbers = `
+/** A row that a relay could take: neither paused nor behind another one of its key. */
+const free = (S: string): string => `${due}
+    and (o.key is null or o.position = (select min(h.position) from ${S}.outbox h where h.key = o.key))
+    and (o.key is null or o.key <> all (array(select p.name from ${S}.pause p where p.kind = 'key')))
+    and left(o.transport, 200) || '/' || o.kind || '/' || left(o.name, 200) <> all (array(select p.name from ${S}.pause p where p.kind = 'destination'))`
+const refused = `${open} and o.attempts > 0 and o.token is null`
+const numbers = (S: string): string => `
   count(*) filter (where ${open})::text as pending,
   count(*) filter (where ${due})::text as due,
   count(*) filter (where ${open} and o.token is not null and o.visible_at > statement_timestamp())::text as claimed,
   count(*) filter (where o.died_at is not null)::text as blocking,
   ${age('o.visible_at', due)} as oldest_due_ms,
+  ${age('o.visible_at', free(S))} as waiting_ms,
+  count(*) filter (where ${refused})::text as refused,
+  max(o.error) filter (where ${refused}) as last_error,
   ${age('o.added_at', open)} as oldest_ms`
 
 /** The sequence may be kept from the role; then nobody knows how many messages there ever were. */
 const counts = (S: string): string => `
-select ${numbers},
+select ${numbers(S)},
   (select count(*) from ${S}.dead)::text as moved,
   (select sum(greatest(c.reltuples::bigint, pg_stat_get_live_tuples(c.oid), 0))::bigint from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
     where i.inhparent = '${S}.sent'::regclass)::text as kept,
@@ -58,7 +69,7 @@ const place = `left(transport, 200) || '/' || kind || '/' || left(name, 200)`
 
 const destinations = (S: string): string => `
 select coalesce(o.place, d.place) as destination, o.*, coalesce(d.moved, 0)::text as moved
-from (select ${place} as place, ${numbers} from ${S}.outbox o group by 1) o
+from (select ${place} as place, ${numbers(S)} from ${S}.outbox o group by 1) o
 full join (select ${place} as place, count(*) as moved from ${S}.dead group by 1) d
   on d.place = o.place
 order by 1`
@@ -115,6 +126,14 @@ with gone as (
 )
 insert into ${S}.outbox (${columns})
 select case when $3::boolean then ${S}.uuidv7() else g.id end, ${columns.replace('id, ', '').replaceAll(/(\w+)/g, 'g.$1')} from gone g order by g.position`,
+    // From one name to the next by the index of the primary key, however many records there are.
+    consumers: `
+with recursive c(name) as (
+  (select i.consumer from ${S}.inbox i order by i.consumer limit 1)
+  union all
+  select (select i.consumer from ${S}.inbox i where i.consumer > c.name order by i.consumer limit 1) from c where c.name is not null
+)
+select c.name from c where c.name is not null limit $1::integer`,
     server: `
 select current_setting('server_version_num')::text as version, current_setting('server_version') as version_name,
   pg_is_in_recovery() as standby, current_setting('synchronous_commit') as synchronous_commit, current_setting('fsync') as fsync,

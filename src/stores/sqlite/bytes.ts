@@ -7,9 +7,9 @@ export const bytesOf = (row: string): string => `(octet_length(${row}.body) + oc
  * A page of dead letters, from `:after` on, at most `:limit`. Its bytes are bounded, and the content of a
  * letter that is too large is not read. `more`: the columns that only this table has.
  */
-export const listing = (table: string, more: string): string => `
+export const listing = (table: string, more: string, which = ''): string => `
     WITH sized AS MATERIALIZED (
-      SELECT key, ${bytesOf(table)} AS bytes FROM ${table} WHERE key > :after ORDER BY key LIMIT :limit
+      SELECT key, ${bytesOf(table)} AS bytes FROM ${table} WHERE key > :after ${which} ORDER BY key LIMIT :limit
     ), fits AS MATERIALIZED (
       SELECT key, bytes, sum(iif(bytes > ${LARGEST_ROW_BYTES}, 0, bytes)) OVER (ORDER BY key) - bytes AS before FROM sized
     )

@@ -13,6 +13,8 @@ export function sqliteOperations(connection: Connection): StoreOperations {
     pauses: pauseBoard(connection),
     kept: keptMessages(connection),
     examine: () => examine(connection),
+    consumers: ({ limit }) =>
+      connection.write((handle) => handle.all<{ name: string }>(operatorSql.consumers, { limit }).map(({ name }) => name)),
     overview: ({ keys }) => connection.write((handle) => overview(handle, connection.settings.clock.now(), keys)),
   }
 }
@@ -22,21 +24,27 @@ interface Numbers {
   readonly due: number
   readonly claimed: number
   readonly oldest_due: number | null
+  readonly waiting: number | null
+  readonly refused: number
   readonly oldest: number | null
+}
+
+type Common = Pick<OutboxOverview, 'pending' | 'due' | 'claimed' | 'oldestDueMs' | 'oldestMs'> & {
+  readonly waitingMs: number
+  readonly refused: number
 }
 
 function overview(handle: Handle, now: number, most: number): OutboxOverview {
   const age = (at: number | null): number => (at === null ? 0 : Math.max(0, now - at))
-  const common = ({
+  const common = ({ pending, due, claimed, refused, ...at }: Numbers): Common => ({
     pending,
     due,
     claimed,
-    oldest_due,
-    oldest,
-  }: Numbers): Omit<Numbers, 'oldest_due' | 'oldest'> & {
-    oldestDueMs: number
-    oldestMs: number
-  } => ({ pending, due, claimed, oldestDueMs: age(oldest_due), oldestMs: age(oldest) })
+    refused,
+    oldestDueMs: age(at.oldest_due),
+    oldestMs: age(at.oldest),
+    waitingMs: age(at.waiting),
+  })
   const counts = handle.get<Numbers & { dead: number; kept: number; added: number }>(operatorSql.counts, { now })!
   const destinations = handle.all<Numbers & { destination: string; dead: number }>(operatorSql.destinations, { now })
   const keys = handle.all<{ key: string; pending: number; oldest: number | null; blocked: number }>(operatorSql.keys, { limit: most })

@@ -5,9 +5,17 @@ const blocking = 'EXISTS (SELECT 1 FROM mersal_dead_letters d WHERE d.blocks = 1
 /** No name is longer, but somebody may have written one. */
 const place = (row: string): string => `substr(${row}transport, 1, 200) || '/' || ${row}kind || '/' || substr(${row}name, 1, 200)`
 
+/** A relay could take it: it is neither paused nor behind another one of its key. */
+const free = `
+  (o.partition_key IS NULL OR NOT EXISTS (
+    SELECT 1 FROM mersal_outbox h WHERE h.partition_key = o.partition_key AND h.position < o.position))
+  AND NOT EXISTS (SELECT 1 FROM mersal_pauses p WHERE p.kind = 'key' AND p.name = o.partition_key)
+  AND NOT EXISTS (SELECT 1 FROM mersal_pauses p WHERE p.kind = 'destination' AND p.name = ${place('o.')})`
+
 /** The rows of the outbox, each with whether it is a dead letter that kept its place. */
 const rows = `
-  SELECT o.partition_key, ${place('o.')} AS destination, o.visible_at, o.token, o.created_at, ${blocking} AS blocking
+  SELECT o.partition_key, ${place('o.')} AS destination, o.visible_at, o.token, o.attempts, o.created_at,
+    ${blocking} AS blocking, ${free} AS free
   FROM mersal_outbox o`
 
 const numbers = `
@@ -15,6 +23,8 @@ const numbers = `
   count(*) FILTER (WHERE NOT blocking AND visible_at <= :now) AS due,
   count(*) FILTER (WHERE NOT blocking AND token IS NOT NULL AND visible_at > :now) AS claimed,
   min(visible_at) FILTER (WHERE NOT blocking AND visible_at <= :now) AS oldest_due,
+  min(visible_at) FILTER (WHERE NOT blocking AND visible_at <= :now AND free) AS waiting,
+  count(*) FILTER (WHERE NOT blocking AND attempts > 0 AND token IS NULL) AS refused,
   min(created_at) FILTER (WHERE NOT blocking) AS oldest`
 
 const filter = `
@@ -23,6 +33,7 @@ const filter = `
   AND (:destination IS NULL OR transport || '/' || kind || '/' || name = :destination)`
 
 type Purpose =
+  | 'consumers'
   | 'counts'
   | 'destinations'
   | 'keys'
@@ -36,6 +47,14 @@ type Purpose =
   | 'removeKept'
 
 export const operatorSql: Readonly<Record<Purpose, string>> = {
+  // From one name to the next by the index, however many records there are.
+  consumers: `
+    WITH RECURSIVE c(name) AS (
+      SELECT min(consumer) FROM mersal_inbox
+      UNION ALL
+      SELECT (SELECT min(i.consumer) FROM mersal_inbox i WHERE i.consumer > c.name) FROM c WHERE c.name IS NOT NULL)
+    SELECT name FROM c WHERE name IS NOT NULL LIMIT :limit`,
+
   counts: `
     SELECT ${numbers}, (SELECT count(*) FROM mersal_dead_letters) AS dead, (SELECT count(*) FROM mersal_sent) AS kept,
       coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'mersal_outbox'), 0) AS added
@@ -43,11 +62,11 @@ export const operatorSql: Readonly<Record<Purpose, string>> = {
 
   destinations: `
     SELECT destination, sum(pending) AS pending, sum(due) AS due, sum(claimed) AS claimed, sum(dead) AS dead,
-      min(oldest_due) AS oldest_due, min(oldest) AS oldest
+      min(oldest_due) AS oldest_due, min(waiting) AS waiting, sum(refused) AS refused, min(oldest) AS oldest
     FROM (
       SELECT destination, ${numbers}, 0 AS dead FROM (${rows}) GROUP BY destination
       UNION ALL
-      SELECT ${place('')}, 0, 0, 0, NULL, NULL, count(*) FROM mersal_dead_letters GROUP BY 1)
+      SELECT ${place('')}, 0, 0, 0, NULL, NULL, 0, NULL, count(*) FROM mersal_dead_letters GROUP BY 1)
     GROUP BY destination ORDER BY destination`,
 
   keys: `

@@ -1,4 +1,5 @@
 import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-letter.ts'
+import type { QueueOverview } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
 import type { Connection } from './connection.ts'
@@ -24,15 +25,15 @@ function numbers(keys: readonly string[]): string[] {
   return keys.filter((key) => /^\d{1,18}$/.test(key))
 }
 
-/** Messages that their consumers have given up, of all queues. */
-export function queueDeadLetters(connection: Connection): DeadLetterBox {
+/** Messages that their consumers have given up, of one queue or of all. */
+export function queueDeadLetters(connection: Connection, queue?: string): DeadLetterBox {
   const { own, sql } = connection
   return {
     async list({ limit, after } = {}) {
       const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
       if (after !== undefined && numbers([after]).length === 0) return []
       await connection.ready()
-      const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [most, after ?? '-1'])
+      const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [most, after ?? '-1', queue ?? null])
       return rows.map(deadLetter)
     },
     async retry(keys) {
@@ -66,4 +67,12 @@ function deadLetter(row: DeadRow): DeadLetter {
     blocksKey: false,
     ...(row.withheld_bytes === null ? {} : { withheldBytes: Number(row.withheld_bytes) }),
   }
+}
+
+/** Every queue with what waits in it. Counts whole tables. */
+export async function queueOverviews(connection: Connection): Promise<readonly QueueOverview[]> {
+  await connection.ready()
+  const { own, sql } = connection
+  const { rows } = await own.run<{ queue: string; dead: string; waiting: string }>('counting queues', sql.overview, [])
+  return rows.map(({ queue, dead, waiting }) => ({ queue, dead: Number(dead), waiting: Number(waiting) }))
 }

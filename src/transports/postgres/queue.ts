@@ -1,6 +1,6 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { isMersalError, MersalError } from '../../core/errors.ts'
-import type { SchemaControl } from '../../core/operations.ts'
+import type { QueueBoard, SchemaControl } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { Transport } from '../../core/transport.ts'
 import { isName, nameRule } from '../../core/validation.ts'
@@ -8,15 +8,17 @@ import { schemaControl } from '../../sql/postgres/migrate.ts'
 import { sqlState } from '../../sql/postgres/failure.ts'
 import { Connection } from './connection.ts'
 import { Consumer } from './consumer.ts'
-import { queueDeadLetters } from './dead-letters.ts'
+import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { type PostgresQueueOptions, queueSettings } from './options.ts'
 import { publishAll } from './publish.ts'
 import { queueTables } from './schema.ts'
 import { straightRoad } from './straight.ts'
 
 /** A broker in a database: durable queues, subscriptions and dead letters, shared by everybody who reaches it. */
-export interface PostgresQueue extends Transport {
+export interface PostgresQueue extends Transport, QueueBoard {
   readonly deadLetters: DeadLetterBox
+  /** Dead letters of one queue. */
+  deadLettersOf(queue: string): DeadLetterBox
   /** Its tables, for `mersal migrate`. */
   readonly schema: SchemaControl
 }
@@ -37,6 +39,8 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
     features: { ordering: 'per-key', maxMessageBytes: settings.maxMessageBytes },
     ...(settings.straight ? { straight: straightRoad(connection) } : {}),
     deadLetters: queueDeadLetters(connection),
+    deadLettersOf: (queue) => queueDeadLetters(connection, queue),
+    queues: () => queueOverviews(connection),
     schema: schemaControl(connection.own, queueTables(settings.schema)),
     publish: (messages, { signal } = {}) => publishAll(connection, messages, signal),
     subscribe: async (queue, topics, { remove = false } = {}) => {

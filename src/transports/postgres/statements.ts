@@ -21,6 +21,7 @@ export interface QueueStatements {
   readonly deadList: string
   readonly deadRetry: string
   readonly deadDiscard: string
+  readonly overview: string
 }
 
 /** How large a row is. The lengths are known without reading the values. (A key fits into its index.) */
@@ -145,10 +146,17 @@ select d.number::text, q.name as queue, d.reason, d.error, d.attempts, left(d.id
   case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end::float8::text as died_ms
 from (
   select r.*, sum(case when r.bytes > ${LARGEST_ROW_BYTES} then 0 else r.bytes end) over (order by r.number) - r.bytes as before
-  from (select e.*, ${bytesOf('e')} as bytes from ${S}.queue_dead e where e.number > $2::bigint order by e.number limit $1::integer) r
+  from (select e.*, ${bytesOf('e')} as bytes from ${S}.queue_dead e where e.number > $2::bigint
+    and ($3::text is null or e.queue = (select n.id from ${S}.queue n where n.name = $3::text)) order by e.number limit $1::integer) r
 ) d join ${S}.queue q on q.id = d.queue
 where d.before < ${CLAIM_BYTES} order by d.number`,
     deadRetry: `select r.retried, r.queue_ids from ${S}.queue_dead_retry($1::bigint[]) r`,
     deadDiscard: `delete from ${S}.queue_dead where number = any ($1::bigint[])`,
+    overview: `
+select q.name as queue, coalesce(d.count, 0)::text as dead, coalesce(m.count, 0)::text as waiting
+from ${S}.queue q
+left join (select queue, count(*) from ${S}.queue_dead group by 1) d on d.queue = q.id
+left join (select queue, count(*) from ${S}.queue_message group by 1) m on m.queue = q.id
+order by 1`,
   }
 }

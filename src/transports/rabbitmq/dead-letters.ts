@@ -1,8 +1,8 @@
-import type { Channel, GetMessage } from 'amqplib'
-import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-letter.ts'
+import type { GetMessage } from 'amqplib'
+import type { DeadLetter, DeadLetterBox, DeadLetterFate, DeadLetterPass, DeadReason } from '../../core/dead-letter.ts'
 import { checkNumber } from '../../core/options.ts'
 import { attemptOf, contentKey, copyProperties, type HeaderTable, headerTable, numberIn, ownHeaders, toEnvelope } from './envelope.ts'
-import { systemClock } from '../../lib/clock.ts'
+import { passOver, type Verdict } from './dead-letter-pass.ts'
 import type { Link } from './link.ts'
 import type { Publisher } from './publisher.ts'
 import { membersOf } from './opened.ts'
@@ -23,8 +23,8 @@ const reasons: ReadonlySet<string> = new Set<DeadReason>([
   'postponed-too-long',
 ])
 
-/** A visit touches every dead letter of a queue, so it may take longer than other calls. */
-const LONGEST_VISIT_MS = 300_000
+/** A pass touches every dead letter of a queue. Each answer in it has a limit of its own; this is the longest timer that Node has. */
+const LONGEST_PASS_MS = 2 ** 31 - 1
 
 /** The broker moved it itself: its delivery limit was reached, or a foreign consumer rejected it. */
 function brokerReason(message: GetMessage): string {
@@ -70,9 +70,6 @@ function lettersIn(message: GetMessage): readonly GetMessage[] {
   return membersOf(message, own) ?? [message]
 }
 
-type Seen = 'seen' | 'removed' | 'stop'
-type Visit = (queue: string, message: GetMessage, channel: Channel) => Promise<Seen>
-
 /**
  * The dead letters of queues. RabbitMQ cannot look into a queue, so they are fetched without being
  * acknowledged, and given back in their order when the channel is closed. While one call looks,
@@ -93,52 +90,66 @@ export class RabbitDeadLetters implements DeadLetterBox {
     const limit = checkNumber('limit', query.limit, { default: 100, min: 1, max: 1000 })
     const letters: DeadLetter[] = []
     let begun = query.after === undefined
-    // A letter that the broker did not confirm was put there again.
-    const seen = new Set<string>()
-    await this.#visit(async (queue, message) => {
-      for (const letter of lettersIn(message)) {
-        const key = keyOf(queue, letter)
-        if (seen.has(key)) continue
-        seen.add(key)
-        if (begun) letters.push(toDeadLetter(queue, letter))
-        else begun = key === query.after
-        if (letters.length === limit) return 'stop'
-      }
-      return 'seen'
-    })
+    const decide = (letter: DeadLetter): DeadLetterFate => {
+      if (begun) letters.push(letter)
+      else begun = letter.key === query.after
+      return letters.length >= limit ? 'stop' : 'keep'
+    }
+    await this.pass({ decide })
     return letters
   }
 
-  async retry(keys: readonly string[]): Promise<number> {
-    return this.#remove(keys, (queue, message) => this.#put(queue, message, {}))
+  retry(keys: readonly string[]): Promise<number> {
+    return this.#change(keys, 'retry')
   }
 
-  async discard(keys: readonly string[]): Promise<number> {
-    return this.#remove(keys, async () => {})
+  discard(keys: readonly string[]): Promise<number> {
+    return this.#change(keys, 'discard')
   }
 
-  async #remove(keys: readonly string[], before: (queue: string, message: GetMessage) => Promise<void>): Promise<number> {
+  async #change(keys: readonly string[], fate: 'retry' | 'discard'): Promise<number> {
     const wanted = new Set(keys)
-    const removed = new Set<string>()
-    if (wanted.size === 0) return 0
-    const once = async (queue: string, letter: GetMessage): Promise<void> => {
-      const key = keyOf(queue, letter)
-      if (!removed.has(key)) await before(queue, letter)
-      removed.add(key)
-    }
-    await this.#visit(async (queue, message, channel) => {
-      const letters = lettersIn(message)
-      const mine = letters.filter((letter) => wanted.has(keyOf(queue, letter)))
-      if (mine.length === 0) return 'seen'
-      // The others of a bundle stay, each by itself.
-      for (const letter of letters) {
-        if (mine.includes(letter)) await once(queue, letter)
-        else await this.#put(deadQueueOf(queue), letter, headerTable(letter))
+    let changed = 0
+    if (wanted.size > 0)
+      await this.pass({ decide: ({ key }) => (wanted.has(key) ? fate : 'keep'), progress: (count) => void (changed = count) })
+    return changed
+  }
+
+  async pass({ decide, progress = () => {} }: DeadLetterPass): Promise<void> {
+    let changed = 0
+    for (const queue of this.#queues()) {
+      const once = decideOnce(decide)
+      const judge = async (message: GetMessage): Promise<Verdict> => {
+        const { kept, retried, discarded, copies, stop } = await this.#judge(queue, message, once)
+        const mine = retried.length + discarded
+        if (mine + copies === 0) return { stop }
+        // The others of a bundle stay, each by itself.
+        const moved = [
+          ...retried.map((letter) => this.#put(queue, letter, {})),
+          ...kept.map((letter) => this.#put(deadQueueOf(queue), letter, headerTable(letter))),
+        ]
+        return { stop, done: Promise.all(moved).then(() => progress((changed += mine))) }
       }
-      channel.ack(message)
-      return 'removed'
-    })
-    return removed.size
+      // Closing the channel also makes sure that the broker has seen every acknowledgement.
+      if (await this.#link.withChannel((channel) => passOver(channel, deadQueueOf(queue), judge), LONGEST_PASS_MS)) return
+    }
+  }
+
+  async #judge(queue: string, message: GetMessage, decide: DecideOnce): Promise<Fates> {
+    const kept: GetMessage[] = []
+    const retried: GetMessage[] = []
+    let discarded = 0
+    let copies = 0
+    let stop = false
+    for (const letter of lettersIn(message)) {
+      const fate = stop ? 'keep' : await decide(toDeadLetter(queue, letter))
+      if (fate === 'retry') retried.push(letter)
+      else if (fate === 'discard') discarded++
+      else if (fate === 'copy') copies++
+      else kept.push(letter)
+      stop ||= fate === 'stop'
+    }
+    return { kept, retried, discarded, copies, stop }
   }
 
   async #put(queue: string, message: GetMessage, headers: HeaderTable): Promise<void> {
@@ -146,46 +157,28 @@ export class RabbitDeadLetters implements DeadLetterBox {
     const outcome = await this.#publisher.send(parcel)
     if (outcome.kind !== 'confirmed') throw outcome.error
   }
+}
 
-  async #visit(visit: Visit): Promise<void> {
-    for (const queue of this.#queues()) {
-      // Closing the channel also makes sure that the broker has seen every acknowledgement.
-      const result = await this.#link.withChannel((channel) => this.#visitQueue(queue, channel, visit), LONGEST_VISIT_MS)
-      if (result === 'stop') return
-    }
-  }
+/** What becomes of the letters of one message. */
+interface Fates {
+  readonly kept: readonly GetMessage[]
+  readonly retried: readonly GetMessage[]
+  readonly discarded: number
+  /** Of letters that have been retried or discarded: they go with these. */
+  readonly copies: number
+  readonly stop: boolean
+}
 
-  async #visitQueue(queue: string, channel: Channel, visit: Visit): Promise<Seen> {
-    const name = deadQueueOf(queue)
-    const { messageCount } = await channel.checkQueue(name)
-    let result: Seen = 'seen'
-    let left = messageCount
-    let held = 0
-    try {
-      for (let seen = 0; seen < messageCount && result !== 'stop'; seen++) {
-        const message = await channel.get(name, { noAck: false })
-        if (message === false) break
-        left = message.fields.messageCount
-        held++
-        result = await visit(queue, message, channel)
-        if (result === 'removed') held--
-      }
-    } finally {
-      if (held > 0) await this.#giveBack(name, channel, left + held)
-    }
-    return result
-  }
+type DecideOnce = (letter: DeadLetter) => Promise<DeadLetterFate | 'copy'>
 
-  /**
-   * The broker gives messages back some time after it was told to; waits for it, so that the next
-   * look sees them. Not for ever: another tool may have taken them meanwhile.
-   */
-  async #giveBack(name: string, channel: Channel, expected: number): Promise<void> {
-    channel.nackAll(true)
-    for (let turn = 0; turn < 50; turn++) {
-      const { messageCount } = await channel.checkQueue(name)
-      if (messageCount >= expected) return
-      await systemClock.sleep(20)
-    }
+/** A letter that the broker did not confirm was put there again: its copies share its fate, and are not asked about. */
+function decideOnce(decide: DeadLetterPass['decide']): DecideOnce {
+  const fates = new Map<string, DeadLetterFate>()
+  return async (letter) => {
+    const known = fates.get(letter.key)
+    if (known !== undefined) return known === 'retry' || known === 'discard' ? 'copy' : 'keep'
+    const fate = await decide(letter)
+    fates.set(letter.key, fate)
+    return fate
   }
 }

@@ -54,6 +54,11 @@ export function checkQueueName(queue: string): void {
   }
 }
 
+/** Whether this can name such a queue. */
+export function canBeOurs(queue: string): boolean {
+  return queue !== '' && nameProblem(queue + LONGEST_SUFFIX) === undefined
+}
+
 export function nameProblem(name: string): string | undefined {
   const bytes = byteLength(name)
   if (bytes > LONGEST_NAME_BYTES) return `the routing key has ${bytes} bytes, and AMQP allows ${LONGEST_NAME_BYTES}`

@@ -1,7 +1,7 @@
 import { checkNumber } from '../../core/options.ts'
 import { MersalError } from '../../core/errors.ts'
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
-import type { Examinable, Finding } from '../../core/operations.ts'
+import type { Examinable, Finding, QueueBoard, QueueOverview } from '../../core/operations.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { Consumption, PublishOptions, PublishOutcome, Transport, TransportFeatures } from '../../core/transport.ts'
 import { type Describe, describer } from './address.ts'
@@ -10,6 +10,7 @@ import { Consumer, type OnDelivery } from './consumer.ts'
 import { RabbitDeadLetters } from './dead-letters.ts'
 import { examine } from './examine.ts'
 import { Link, opener, Pace } from './link.ts'
+import { queueOverviews } from './queue-overviews.ts'
 import { type RabbitOptions, rabbitSettings, type RabbitSettings } from './options.ts'
 import { OwnQueues } from './own-queues.ts'
 import { Publisher, stopOn } from './publisher.ts'
@@ -17,7 +18,7 @@ import { Settler } from './settle.ts'
 import { checkQueueName, Topology } from './topology.ts'
 
 /** RabbitMQ as a transport. */
-export interface RabbitTransport extends Transport, Examinable {
+export interface RabbitTransport extends Transport, Examinable, QueueBoard {
   /** Dead letters of every queue that this transport has subscribed or consumed. */
   readonly deadLetters: DeadLetterBox
   /** Dead letters of one queue. */
@@ -113,6 +114,10 @@ class RabbitmqTransport implements RabbitTransport {
 
   examine({ queues }: { readonly queues: readonly string[] }): Promise<readonly Finding[]> {
     return examine({ link: this.#receiving, settings: this.#settings, describe: this.#describe }, queues)
+  }
+
+  queues({ names }: { readonly names: readonly string[] }): Promise<readonly QueueOverview[]> {
+    return queueOverviews(this.#receiving, [...new Set([...names, ...this.#own.names()])], this.#describe)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,4 +1,5 @@
 import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-letter.ts'
+import type { QueueOverview } from '../../core/operations.ts'
 import type { Connection } from '../../stores/sqlite/connection.ts'
 import type { Handle } from '../../stores/sqlite/database.ts'
 import { countEach, listRange } from '../../stores/sqlite/dead-letter-keys.ts'
@@ -21,14 +22,14 @@ interface DeadRow {
   readonly withheld_bytes: number | null
 }
 
-/** Messages that their consumers have given up, of all queues. */
-export function queueDeadLetters(connection: Connection): DeadLetterBox {
+/** Messages that their consumers have given up, of one queue or of all. */
+export function queueDeadLetters(connection: Connection, queue?: string): DeadLetterBox {
   const { clock } = connection.settings
   return {
     list: async (query = {}) => {
       const range = listRange(query)
       if (range === undefined) return []
-      return connection.write((handle) => handle.all<DeadRow>(queueSql.listDead, range).map(deadLetter))
+      return connection.write((handle) => handle.all<DeadRow>(queueSql.listDead, { ...range, queue: queue ?? null }).map(deadLetter))
     },
     retry: async (keys) => {
       const retried = await connection.write((handle) => countEach(keys, (key) => retry(handle, key, clock.now())))
@@ -63,4 +64,9 @@ function deadLetter(row: DeadRow): DeadLetter {
     blocksKey: false,
     ...withheld(row),
   }
+}
+
+/** Every queue with what waits in it. */
+export function queueOverviews(connection: Connection): Promise<readonly QueueOverview[]> {
+  return connection.write((handle) => handle.all<{ queue: string; dead: number; waiting: number }>(queueSql.overview))
 }

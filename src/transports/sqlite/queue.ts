@@ -1,6 +1,6 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors.ts'
-import type { SchemaControl } from '../../core/operations.ts'
+import type { QueueBoard, SchemaControl } from '../../core/operations.ts'
 import { checkChoice, checkNumber, checkShape } from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import type { Transport } from '../../core/transport.ts'
@@ -16,7 +16,7 @@ import {
 } from '../../stores/sqlite/options.ts'
 import { schemaControl } from '../../stores/sqlite/schema-control.ts'
 import { Consumer } from './consumer.ts'
-import { queueDeadLetters } from './dead-letters.ts'
+import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { publishAll } from './publish.ts'
 import { queueSchema, queueSql } from './statements.ts'
 
@@ -34,8 +34,10 @@ export interface SqliteQueueOptions extends SqliteConnectionOptions {
 }
 
 /** A broker in a file: durable queues, subscriptions and dead letters, shared by the processes of one machine. */
-export interface SqliteQueue extends Transport {
+export interface SqliteQueue extends Transport, QueueBoard {
   readonly deadLetters: DeadLetterBox
+  /** Dead letters of one queue. */
+  deadLettersOf(queue: string): DeadLetterBox
   /** Its tables, for tools of operators. */
   readonly schema: SchemaControl
 }
@@ -80,6 +82,8 @@ export function sqliteQueue(
     name: 'sqlite',
     features: { ordering: 'per-key', maxMessageBytes: rules.maxMessageBytes },
     deadLetters: queueDeadLetters(connection),
+    deadLettersOf: (queue) => queueDeadLetters(connection, queue),
+    queues: () => queueOverviews(connection),
     schema: schemaControl(connection, queueSchema),
     publish(messages, { signal } = {}) {
       const answers = publishAll(connection, rules, messages, signal)

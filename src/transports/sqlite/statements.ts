@@ -80,6 +80,7 @@ export const queueSql: Readonly<
     | 'insert'
     | 'anyDue'
     | 'nextDue'
+  | 'overview'
     | 'take'
     | 'renew'
     | 'retry'
@@ -162,7 +163,7 @@ export const queueSql: Readonly<
     SELECT queue, :reason, :error, :now, attempts, id, type, partition_key, headers, body
     FROM mersal_queue_messages WHERE position = :position AND token = :token`,
 
-  listDead: listing('mersal_queue_dead_letters', 'queue'),
+  listDead: listing('mersal_queue_dead_letters', 'queue', 'AND (:queue IS NULL OR queue = :queue)'),
   /** Puts a dead letter back behind everything else of its queue and key, without reading its bytes. */
   retryDead: `
     INSERT INTO mersal_queue_messages (queue, visible_at, due_at, id, type, partition_key, headers, body)
@@ -172,5 +173,10 @@ export const queueSql: Readonly<
       ) THEN 9007199254740991 ELSE :now END,
       :now, id, type, partition_key, headers, body
     FROM mersal_queue_dead_letters d WHERE key = :key`,
+  overview: `
+    SELECT name AS queue,
+      (SELECT count(*) FROM mersal_queue_dead_letters d WHERE d.queue = q.name) AS dead,
+      (SELECT count(*) FROM mersal_queue_messages m WHERE m.queue = q.name) AS waiting
+    FROM mersal_queues q ORDER BY name`,
   removeDead: 'DELETE FROM mersal_queue_dead_letters WHERE key = :key',
 }
