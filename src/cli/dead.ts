@@ -12,7 +12,7 @@ import { CommandError, exitCodes, UsageError } from './exit.ts'
 import { jsonOption, yesOption } from './help.ts'
 import type { Loaded } from './load-config.ts'
 import { countOf, type Output, table } from './output.ts'
-import { queuesOf, withDeadLetters } from './queues.ts'
+import { incomingJson, problemLines, queuesOf, withDeadLetters } from './queues.ts'
 import type { Context, Verb } from './verb.ts'
 
 export const dead: Verb = {
@@ -174,8 +174,8 @@ async function listQueues(loaded: Loaded, { args, out }: Context): Promise<numbe
   await openStore(served[0] as Served)
   const found = await queuesOf(loaded.config, served)
   const queues = withDeadLetters(found)
-  const problems = found.flatMap(({ transport, problem }) => (problem === undefined ? [] : [{ transport, problem }]))
-  if (args.flag('json')) out.json({ queues, problems })
+  const problems = problemLines(found)
+  if (args.flag('json')) out.json(incomingJson(found))
   else if (queues.length > 0) {
     const rows = queues.map(({ transport, queue, dead, waiting, consumers }) =>
       [transport, queue, dead, waiting, consumers ?? '?'].map(String),
@@ -183,6 +183,6 @@ async function listQueues(loaded: Loaded, { args, out }: Context): Promise<numbe
     for (const line of table([['transport', 'queue', 'dead', 'waiting', 'consumers'], ...rows], [2, 3, 4])) out.line(line)
   } else if (problems.length === 0)
     out.line(`no dead letters of consumers in ${countOf(found.flatMap(({ queues: all }) => all).length, 'queue')}`)
-  for (const { transport, problem } of problems) out.note(`mersal: the queues of transport '${transport}' cannot be looked at: ${problem}`)
+  for (const problem of problems) out.note(`mersal: ${problem}`)
   return problems.length > 0 ? exitCodes.failed : exitCodes.ok
 }

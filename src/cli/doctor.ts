@@ -1,22 +1,24 @@
 import { dirname } from 'node:path'
-import type { Examinable, Finding } from '../core/operations.ts'
+import type { Examinable, Finding, OutboxOverview } from '../core/operations.ts'
 import type { Transport } from '../core/transport.ts'
 import { toError } from '../lib/abort.ts'
 import { chosenStores, labelOf, noMore, schemasOf, type Served, storeOption } from './access.ts'
+import { examineOutbox, examineQueues } from './doctor-messages.ts'
 import { examinePackages } from './doctor-packages.ts'
 import { describeError } from './errors.ts'
 import { exitCodes } from './exit.ts'
 import { jsonOption } from './help.ts'
 import type { Loaded } from './load-config.ts'
 import { countOf, type Output } from './output.ts'
+import { queuesOf } from './queues.ts'
 import type { Context, Verb } from './verb.ts'
 
 export const doctor: Verb = {
   name: 'doctor',
   summary: 'examine Node, clients, database and broker, and say how to mend what is wrong',
   usage: ['doctor [--queue NAMES] [--json]'],
-  text: `It changes nothing. Exit code 3 if something is at fault; warnings leave it at 0. Queues are those for which messages wait, and those
-that you name.`,
+  text: `It changes nothing. Exit code 3 if something is at fault; warnings leave it at 0. It also tells of messages that do not get
+through: refused ones, dead letters of relays and consumers, keys that these hold back, queues that nobody reads.`,
   options: {
     ...jsonOption,
     ...storeOption,
@@ -40,6 +42,9 @@ async function run({ args, out, cwd, load }: Context): Promise<number> {
   const waiting: Waiting = new Map()
   for (const one of chosen) findings.push(...(await examineStore(loaded, one, waiting)))
   for (const [transport, { name, places }] of waiting) findings.push(...(await broker(name, transport, { asked, waiting: places })))
+  // A broker that does not answer has been told of above.
+  const queues = await queuesOf(loaded.config, chosen, { asked })
+  findings.push(...examineQueues(queues.filter(({ problem }) => problem === undefined)))
   show(findings, out, args.flag('json'))
   return findings.some(({ level }) => level === 'fault') ? exitCodes.checkSaysNo : exitCodes.ok
 }
@@ -50,7 +55,10 @@ async function examineStore(loaded: Loaded, served: Served, waiting: Waiting): P
   const label = labelOf(loaded, served)
   const found = await attempt(store.name, async () => (await store.operations?.examine?.()) ?? [])
   const findings: Finding[] = found.map((finding) => ({ ...finding, subject: `${label}${finding.subject}` }))
-  const places = await destinations(served)
+  const overview = await overviewOf(served)
+  if (overview !== undefined)
+    findings.push(...examineOutbox(overview).map((finding) => ({ ...finding, subject: `${label}${finding.subject}` })))
+  const places = placesOf(overview)
   for (const [name, transport] of transports) {
     const known = waiting.get(transport) ?? { name, places: [] }
     known.places.push(...places)
@@ -103,6 +111,9 @@ async function tables(loaded: Loaded, chosen: readonly Served[]): Promise<readon
   return found.flat()
 }
 
+/** The overview lists blocked keys first. */
+const BLOCKED_KEYS = 100
+
 type Waiting = Map<Transport, { readonly name: string; readonly places: Place[] }>
 
 interface Place {
@@ -111,20 +122,23 @@ interface Place {
   readonly name: string
 }
 
-/** Where messages wait to go; nothing if that cannot be told, which another finding says. */
-async function destinations({ store }: Served): Promise<readonly Place[]> {
+/** What waits; undefined if that cannot be told, which another finding says. */
+async function overviewOf({ store }: Served): Promise<OutboxOverview | undefined> {
   const { schema, overview } = store.operations ?? {}
   try {
     const version = await schema?.version()
-    if (overview === undefined || version?.current !== version?.newest) return []
-    const { destinations } = await overview({ keys: 0 })
-    return destinations.map(({ destination }) => {
-      const [transport = '', kind = '', ...name] = destination.split('/')
-      return { transport, kind, name: name.join('/') }
-    })
+    if (overview === undefined || version?.current !== version?.newest) return undefined
+    return await overview({ keys: BLOCKED_KEYS })
   } catch {
-    return []
+    return undefined
   }
+}
+
+function placesOf(overview: OutboxOverview | undefined): readonly Place[] {
+  return (overview?.destinations ?? []).map(({ destination }) => {
+    const [transport = '', kind = '', ...name] = destination.split('/')
+    return { transport, kind, name: name.join('/') }
+  })
 }
 
 interface Expected {

@@ -1,4 +1,4 @@
-import type { QueueBoard, QueueOverview, SchemaControl } from '../core/operations.ts'
+import type { OutboxOverview, QueueBoard, QueueOverview, SchemaControl } from '../core/operations.ts'
 import type { Transport } from '../core/transport.ts'
 import { toError } from '../lib/abort.ts'
 import { systemClock } from '../lib/clock.ts'
@@ -21,16 +21,16 @@ type Looking = Transport & Partial<QueueBoard> & { readonly schema?: SchemaContr
 
 /**
  * The queues of consumers that can be found: those that a transport lists by itself, that the configuration
- * names, that the inbox knows, and that messages of the outbox go to.
+ * names, that the inbox knows, and that messages of the outbox go to. `counted`: the outbox, if it has just been counted.
  */
 export async function queuesOf(
   config: Pick<MersalConfig, 'queues'>,
   served: readonly Pick<Served, 'store' | 'transports'>[],
-  asked: readonly string[] = [],
+  { asked = [], counted }: { readonly asked?: readonly string[]; readonly counted?: OutboxOverview } = {},
 ): Promise<readonly TransportQueues[]> {
   const names = new Map<Transport, { readonly name: string; readonly queues: Set<string> }>()
   for (const one of served) {
-    const known = await knownTo(one)
+    const known = await knownTo(one, counted)
     for (const [name, transport] of one.transports) {
       const entry = names.get(transport) ?? { name, queues: new Set(name === 'default' ? [...asked, ...(config.queues ?? [])] : []) }
       names.set(transport, entry)
@@ -41,11 +41,16 @@ export async function queuesOf(
 }
 
 /** The names that the database knows, by transport; none if it cannot be asked, which the caller sees elsewhere. */
-async function knownTo({ store }: Pick<Served, 'store'>): Promise<(transport: string) => readonly string[]> {
-  const { consumers, overview } = store.operations ?? {}
+async function knownTo(
+  { store }: Pick<Served, 'store'>,
+  counted: OutboxOverview | undefined,
+): Promise<(transport: string) => readonly string[]> {
+  const { consumers, overview, schema } = store.operations ?? {}
   try {
+    const version = await schema?.version()
+    if (version?.current !== version?.newest) return () => []
     const inbox = (await consumers?.({ limit: MOST_NAMES })) ?? []
-    const places = ((await overview?.({ keys: 0 }))?.destinations ?? []).map(({ destination }) => destination)
+    const places = ((counted ?? (await overview?.({ keys: 0 })))?.destinations ?? []).map(({ destination }) => destination)
     return (transport) => [
       ...(transport === 'default' ? inbox : []),
       ...places.flatMap((place) => (place.startsWith(`${transport}/queue/`) ? [place.slice(transport.length + '/queue/'.length)] : [])),
@@ -79,4 +84,29 @@ export function withDeadLetters(found: readonly TransportQueues[]): readonly (Qu
     .flatMap(({ transport, queues }) => queues.map((queue) => ({ transport, ...queue })))
     .filter(({ dead }) => dead > 0)
     .sort((a, b) => b.dead - a.dead)
+}
+
+/** One line for people; undefined if there is nothing to tell. */
+export function deadLettersLine(found: readonly TransportQueues[]): string | undefined {
+  const queues = withDeadLetters(found)
+  if (queues.length === 0) return undefined
+  const named = queues.slice(0, 5).map(({ queue, dead }) => `${queue} ${dead}`)
+  const total = queues.reduce((sum, { dead }) => sum + dead, 0)
+  return `dead letters of consumers ${total}: ${named.join(', ')}${queues.length > named.length ? ', …' : ''} ('mersal dead list --queue ${queues[0]?.queue}')`
+}
+
+export function problemLines(found: readonly TransportQueues[]): readonly string[] {
+  return found.flatMap(({ transport, problem }) =>
+    problem === undefined ? [] : [`the queues of transport '${transport}' cannot be looked at: ${problem}`],
+  )
+}
+
+/** The same for programs. */
+export function incomingJson(found: readonly TransportQueues[]): object {
+  const queues = withDeadLetters(found)
+  return {
+    dead: queues.reduce((sum, { dead }) => sum + dead, 0),
+    queues,
+    problems: found.flatMap(({ transport, problem }) => (problem === undefined ? [] : [{ transport, problem }])),
+  }
 }

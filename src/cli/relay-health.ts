@@ -3,7 +3,8 @@ import { systemClock } from '../lib/clock.ts'
 import type { ServedRelay } from '../outbox/relays.ts'
 import { exposition, type Metric, type Sample } from './exposition.ts'
 import type { MonitorParts, Readiness } from './monitor.ts'
-import { mergedMetrics, outboxMetrics, type RelayMetrics } from './relay-metrics.ts'
+import type { TransportQueues } from './queues.ts'
+import { mergedMetrics, outboxMetrics, queueMetrics, type RelayMetrics } from './relay-metrics.ts'
 
 /** One relay, and what tells how it is. */
 export interface Watched {
@@ -19,6 +20,8 @@ export interface HealthPorts {
   readonly name: string
   readonly metrics: RelayMetrics
   readonly watched: readonly Watched[]
+  /** Looks at the queues of consumers. */
+  readonly queues: () => Promise<readonly TransportQueues[]>
 }
 
 /** The whole table is counted at most this often, and at most a tenth of the time. */
@@ -31,13 +34,14 @@ const MOST_NAMED = 20
 
 export function monitorParts(ports: HealthPorts): MonitorParts {
   const outboxes = ports.watched.map(countedNowAndThen)
+  const queues = nowAndThen(async () => queueMetrics(await ports.queues()))
   return {
     readiness: (store) => readiness(ports, store),
     metrics: async () =>
       exposition([
         ...processMetrics(ports),
         ...ports.metrics.metrics(),
-        ...mergedMetrics(await Promise.all(outboxes.map((count) => count()))),
+        ...mergedMetrics(await Promise.all([...outboxes.map((count) => count()), queues()])),
       ]),
   }
 }
@@ -103,34 +107,39 @@ function processMetrics({ watched, metrics, name }: HealthPorts): readonly Metri
   ]
 }
 
-/** Remembers the last answer, so that frequent questions cost the database nothing. */
 function countedNowAndThen({ store: { operations }, relay, labels }: Watched): () => Promise<readonly Metric[]> {
+  const count = nowAndThen(async () => {
+    const [overview, pauses] = await Promise.all([operations?.overview?.({ keys: 0 }), operations?.pauses?.list() ?? []])
+    return overview === undefined ? [] : outboxMetrics(overview, pauses, labels)
+  })
+  // A store that cannot be opened has nothing to count.
+  return () => (relay.state === 'opening' ? Promise.resolve([]) : count())
+}
+
+/** Remembers the last answer, so that frequent questions cost the database and the broker nothing. */
+function nowAndThen(count: () => Promise<readonly Metric[]>): () => Promise<readonly Metric[]> {
   let known: readonly Metric[] = []
   let notBefore = 0
   let counting: Promise<void> | undefined
 
-  async function count(): Promise<void> {
+  async function look(): Promise<void> {
     const begun = systemClock.monotonic()
-    const [overview, pauses] = await Promise.all([operations?.overview?.({ keys: 0 }), operations?.pauses?.list() ?? []])
-    known = overview === undefined ? [] : outboxMetrics(overview, pauses, labels)
+    known = await count()
     const took = systemClock.monotonic() - begun
     notBefore = systemClock.monotonic() + Math.max(SHORTEST_MS, took * REST_FACTOR)
   }
 
   return async () => {
-    // A store that cannot be opened has nothing to count.
-    if (relay.state === 'opening') return []
-    if (systemClock.monotonic() >= notBefore) {
-      counting ??= count().finally(() => {
-        counting = undefined
-      })
-      const counted = counting.then(
-        () => true,
-        () => false,
-      )
-      // Without the database the figures of the relay itself are still worth telling; old ones of the outbox are not.
-      if (!(await Promise.race([counted, systemClock.sleep(LONGEST_WAIT_MS).then(() => false)]))) known = []
-    }
+    if (systemClock.monotonic() < notBefore) return known
+    counting ??= look().finally(() => {
+      counting = undefined
+    })
+    const counted = counting.then(
+      () => true,
+      () => false,
+    )
+    // Without an answer the figures of the relay itself are still worth telling; old ones are not.
+    if (!(await Promise.race([counted, systemClock.sleep(LONGEST_WAIT_MS).then(() => false)]))) known = []
     return known
   }
 }

@@ -4,6 +4,7 @@ import type { EventName, Events } from '../core/telemetry.ts'
 import { boundedSamples, heaviest, largest, MOST_DESTINATIONS, OTHER, sum } from './bounded-labels.ts'
 import { BreakerMetrics } from './breaker-metrics.ts'
 import type { Metric, Sample } from './exposition.ts'
+import type { TransportQueues } from './queues.ts'
 
 /** Counts what the relay of this process does, from its events. */
 export interface RelayMetrics extends Disposable {
@@ -152,10 +153,17 @@ export function outboxMetrics(
     one('claimed', 'Messages in the hands of relays and writers.', overview.claimed),
     one('dead', 'Dead letters.', overview.dead),
     one('oldest_seconds', 'Age of the oldest message that is not confirmed.', overview.oldestMs / 1000),
-    one('overdue_seconds', 'How long the oldest message that may leave has been waiting.', overview.oldestDueMs / 1000),
+    one('overdue_seconds', 'How long the oldest message whose time has come has been waiting.', overview.oldestDueMs / 1000),
+    one(
+      'behind_seconds',
+      'The same without messages that are paused or wait for an earlier one of their key: how far the relays are behind.',
+      (overview.waitingMs ?? overview.oldestDueMs) / 1000,
+    ),
+    one('refused', 'Messages that were refused so far and are tried again.', overview.refused ?? 0),
     each('pending', 'Messages that are not confirmed, by destination.', ({ pending }) => pending),
     each('dead', 'Dead letters, by destination.', ({ dead }) => dead),
     each('oldest_seconds', 'Age of the oldest message that is not confirmed, by destination.', ({ oldestMs }) => oldestMs / 1000, largest),
+    each('refused', 'Messages that were refused so far, by destination.', ({ refused = 0 }) => refused),
     gauge('paused', 'What operators have paused.', pausedSamples(pauses)),
   ]
 }
@@ -168,4 +176,21 @@ function pausedSamples(pauses: readonly Pause[]): readonly Sample[] {
     () => 1,
     sum,
   )
+}
+
+/** Gauges of the queues of consumers, the same from every relay. */
+export function queueMetrics(found: readonly TransportQueues[]): readonly Metric[] {
+  const all = found.flatMap(({ transport, queues }) => queues.map((queue) => ({ transport, ...queue })))
+  const rows = heaviest(all, ({ dead, waiting }) => dead * 1e9 + waiting)
+  type Row = (typeof all)[number]
+  const gauge = (name: string, help: string, of: (row: Row) => number): Metric => ({
+    name: `mersal_queue_${name}`,
+    kind: 'gauge',
+    help,
+    samples: boundedSamples(rows, (row) => ({ transport: row?.transport ?? OTHER, queue: row?.queue ?? OTHER }), of, sum),
+  })
+  return [
+    gauge('dead', 'Dead letters of consumers, by queue.', ({ dead }) => dead),
+    gauge('waiting', 'Messages that wait for consumers, by queue.', ({ waiting }) => waiting),
+  ]
 }

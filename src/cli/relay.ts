@@ -7,6 +7,7 @@ import type { Loaded } from './load-config.ts'
 import { relayLogger } from './relay-logger.ts'
 import { openMonitor } from './monitor.ts'
 import { monitorParts, type Watched } from './relay-health.ts'
+import { queuesOf } from './queues.ts'
 import { createRelayMetrics } from './relay-metrics.ts'
 
 /** The port that Prometheus exporters of OpenTelemetry use. */
@@ -65,7 +66,9 @@ async function run({ args, out, load }: Context): Promise<number> {
   // A database that does not answer keeps no signal waiting.
   await Promise.race([relays.start(), stop])
   const place = { host: args.text('host') ?? '127.0.0.1', port: args.number('port') ?? PORT, elsewhere: args.text('port') === undefined }
-  const monitor = args.flag('no-http') ? undefined : await openMonitor(monitorParts({ name, metrics, watched }), place)
+  const monitor = args.flag('no-http')
+    ? undefined
+    : await openMonitor(monitorParts({ name, metrics, watched, queues: () => queuesOf(loaded.config, served) }), place)
   out.line(`relay '${name}' runs: ${describe(loaded, served)}${monitor === undefined ? '' : `; ${monitor.address}/metrics`}`)
   const signal = await stop
   logger.info({ app: name, signal }, 'stopping')

@@ -6,7 +6,9 @@ import { openStore, operation } from './access.ts'
 import type { ToolStore } from './config.ts'
 import { describeError } from './errors.ts'
 import { exitCodes } from './exit.ts'
+import type { Loaded } from './load-config.ts'
 import { duration, type Output, table } from './output.ts'
+import { deadLettersLine, incomingJson, problemLines, queuesOf, type TransportQueues } from './queues.ts'
 import type { Context } from './verb.ts'
 
 interface Line {
@@ -17,15 +19,16 @@ interface Line {
 }
 
 /** One line for each store; one that does not answer says so, and holds up none of the others. Exit code 1 if there was one. */
-export async function statusOfStores(served: readonly ServedStore<ToolStore>[], { args, out }: Context): Promise<number> {
+export async function statusOfStores({ served, config }: Loaded, { args, out }: Context): Promise<number> {
   const stop = new AbortController()
   const onSignal = (): void => stop.abort()
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
   const watch = args.flag('watch')
   for (;;) {
     const lines = await Promise.all(served.map(look))
-    if (args.flag('json')) out.json({ at: new Date().toISOString(), stores: lines.map(jsonOf) })
-    else show(lines, out, watch)
+    const queues = await queuesOf(config, served)
+    if (args.flag('json')) out.json({ at: new Date().toISOString(), stores: lines.map(jsonOf), incoming: incomingJson(queues) })
+    else show(lines, queues, out, watch)
     if (watch) await systemClock.sleep((args.number('interval') ?? 2) * 1000, stop.signal)
     if (!watch || stop.signal.aborted) return lines.some(({ problem }) => problem !== undefined) ? exitCodes.failed : exitCodes.ok
   }
@@ -41,7 +44,7 @@ async function look(served: ServedStore<ToolStore>): Promise<Line> {
   }
 }
 
-function show(lines: readonly Line[], out: Output, watch: boolean): void {
+function show(lines: readonly Line[], queues: readonly TransportQueues[], out: Output, watch: boolean): void {
   if (watch) out.clear()
   const head = ['store', 'pending', 'due', 'claimed', 'dead', 'kept', 'oldest', 'overdue', '']
   const rows = lines.map(({ store, overview, problem = '' }) => {
@@ -50,10 +53,13 @@ function show(lines: readonly Line[], out: Output, watch: boolean): void {
     return [store, ...[pending, due, claimed, dead, kept].map(String), duration(oldestMs), duration(oldestDueMs), '']
   })
   for (const line of table([head, ...rows], [1, 2, 3, 4, 5, 6, 7])) out.line(line)
+  const incoming = deadLettersLine(queues)
+  if (incoming !== undefined) out.line(incoming)
+  for (const problem of problemLines(queues)) out.note(`mersal: ${problem}`)
 }
 
 function jsonOf({ store, overview, problem }: Line): object {
   if (overview === undefined) return { store, error: problem }
-  const { pending, due, claimed, dead, kept, oldestDueMs, oldestMs, destinations } = overview
-  return { store, pending, due, claimed, dead, kept, oldestDueMs, oldestMs, destinations }
+  const { added: _added, keys: _keys, ...counts } = overview
+  return { store, ...counts }
 }

@@ -4,6 +4,7 @@ import { chosenStore, noMore, openStore, operation, storeOption } from './access
 import { exitCodes } from './exit.ts'
 import { jsonOption } from './help.ts'
 import { duration, isoTime, type Output, table } from './output.ts'
+import { deadLettersLine, incomingJson, problemLines, queuesOf, type TransportQueues } from './queues.ts'
 import { statusOfStores } from './status-stores.ts'
 import type { Context, Verb } from './verb.ts'
 
@@ -11,8 +12,8 @@ export const status: Verb = {
   name: 'status',
   summary: 'what waits in the outbox, for how long, and how fast it moves',
   usage: ['status [--store NAME] [--json] [--watch]'],
-  text: `'oldest' is the age of the oldest message that has not been confirmed, 'overdue' how long the oldest one that may
-leave has been waiting for a relay. Rates come from two looks, one second apart. It counts the whole table.
+  text: `'oldest' is the age of the oldest message that has not been confirmed, 'overdue' how long the oldest one whose time
+has come has been waiting, 'behind' the same without what is paused or waits for an earlier message of its key. Rates come from two looks, one second apart. It counts the whole table.
 Of several stores, without --store, it shows one line each.`,
   options: {
     ...jsonOption,
@@ -44,13 +45,15 @@ interface Report {
   readonly overview: OutboxOverview
   readonly rates: Rates | undefined
   readonly pauses: readonly Pause[]
+  /** Queues of consumers. */
+  readonly queues: readonly TransportQueues[]
 }
 
 async function run(context: Context): Promise<number> {
   const { args, out, load } = context
   noMore(args.positionals, 0)
   const loaded = await load()
-  if (loaded.served.length > 1 && args.text('store') === undefined) return await statusOfStores(loaded.served, context)
+  if (loaded.served.length > 1 && args.text('store') === undefined) return await statusOfStores(loaded, context)
   const served = chosenStore(loaded, args)
   const overview = operation(served.store, 'overview', 'status')
   const store = await openStore(served)
@@ -73,6 +76,7 @@ async function run(context: Context): Promise<number> {
       overview: now.overview,
       rates: ratesOf(before, now),
       pauses: await pausesOf(store.operations),
+      queues: await queuesOf(loaded.config, [served], { counted: now.overview }),
     }
     show(report, out, { json: args.flag('json'), watch })
     before = now
@@ -97,12 +101,17 @@ function ratesOf(before: Look | undefined, { at, overview }: Look): Rates | unde
 function show(report: Report, out: Output, { json, watch }: { readonly json: boolean; readonly watch: boolean }): void {
   if (json) return out.json(jsonOf(report))
   if (watch) out.clear()
-  const { at, store, overview, rates, pauses } = report
-  const { pending, due, claimed, dead, kept } = overview
+  const { at, store, overview, rates, pauses, queues } = report
+  const { pending, due, claimed, dead, kept, refused = 0, waitingMs } = overview
   out.line(`${store}, ${at}`)
-  out.line(`pending ${pending} (due ${due}, claimed ${claimed}), dead ${dead}, kept ${kept}`)
+  const tried = refused === 0 ? '' : `, refused so far ${refused}`
+  out.line(`pending ${pending} (due ${due}, claimed ${claimed}${tried}), dead ${dead}, kept ${kept}`)
+  const incoming = deadLettersLine(queues)
+  if (incoming !== undefined) out.line(incoming)
+  for (const problem of problemLines(queues)) out.note(`mersal: ${problem}`)
+  const behind = waitingMs === undefined ? '' : `, behind ${duration(waitingMs)}`
   out.line(
-    `oldest ${duration(overview.oldestMs)}, overdue ${duration(overview.oldestDueMs)}${rates === undefined ? '' : `, added ${rates.added}/s, left ${rates.left}/s`}`,
+    `oldest ${duration(overview.oldestMs)}, overdue ${duration(overview.oldestDueMs)}${behind}${rates === undefined ? '' : `, added ${rates.added}/s, left ${rates.left}/s`}`,
   )
   showDestinations(overview, pauses, out)
   showKeys(overview, pauses, out)
@@ -140,7 +149,7 @@ function showKeys({ keys }: OutboxOverview, pauses: readonly Pause[], out: Outpu
   for (const line of table([['key', 'pending', 'oldest', ''], ...rows], [1, 2])) out.line(line)
 }
 
-function jsonOf({ at, store, overview, rates, pauses }: Report): object {
-  const { pending, due, claimed, dead, kept, oldestDueMs, oldestMs, destinations, keys } = overview
-  return { at, store, pending, due, claimed, dead, kept, oldestDueMs, oldestMs, rates: rates ?? null, destinations, keys, pauses }
+function jsonOf({ at, store, overview, rates, pauses, queues }: Report): object {
+  const { added: _, destinations, keys, ...counts } = overview
+  return { at, store, ...counts, rates: rates ?? null, destinations, keys, pauses, incoming: incomingJson(queues) }
 }
