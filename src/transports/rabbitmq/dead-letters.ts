@@ -142,7 +142,7 @@ export class RabbitDeadLetters implements DeadLetterBox {
     let copies = 0
     let stop = false
     for (const letter of lettersIn(message)) {
-      const fate = stop ? 'keep' : await decide(toDeadLetter(queue, letter))
+      const fate: DeadLetterFate | 'copy' = stop ? 'keep' : await decide(toDeadLetter(queue, letter))
       if (fate === 'retry') retried.push(letter)
       else if (fate === 'discard') discarded++
       else if (fate === 'copy') copies++

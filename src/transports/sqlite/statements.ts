@@ -80,7 +80,7 @@ export const queueSql: Readonly<
     | 'insert'
     | 'anyDue'
     | 'nextDue'
-  | 'overview'
+    | 'overview'
     | 'take'
     | 'renew'
     | 'retry'
