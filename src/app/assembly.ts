@@ -101,7 +101,7 @@ function senderPorts<Tx>(
   routing: RoutingFacts,
   hint: () => void,
 ): SenderPorts<Tx> {
-  const { name: app, transports, clock, serializer, outgoing: steps } = settings
+  const { name: app, logger, transports, clock, serializer, outgoing: steps } = settings
   const limitOf = (transport: string): number => transports.get(transport)?.features.maxMessageBytes ?? 0
   const onForeignRows: SenderPorts<Tx>['onForeignRows'] = (messages, saved) => {
     outbox?.written(messages, saved)
@@ -109,6 +109,7 @@ function senderPorts<Tx>(
   }
   return {
     app,
+    logger,
     transports,
     storage: outbox?.storage,
     routing,

@@ -2,11 +2,14 @@ import { MersalError } from '../core/errors.ts'
 import { type Destination, type Envelope, type MessageType, type OutgoingMessage, destinationKey } from '../core/message.ts'
 import { checkOptions } from '../core/options.ts'
 import type { OutboxStorage, SavedMessage } from '../core/outbox.ts'
-import { emit } from '../core/telemetry.ts'
+import { emit, type Logger } from '../core/telemetry.ts'
 import type { TransactionContext } from '../core/transaction.ts'
 import type { PublishOutcome, Transport } from '../core/transport.ts'
+import { errorText } from '../core/error-text.ts'
 import { Mutex } from '../lib/mutex.ts'
+import { observe } from '../lib/observed.ts'
 import { printable } from '../lib/text.ts'
+import { isPromise } from '../pipeline/body.ts'
 import type { OutgoingRequest } from '../pipeline/outgoing.ts'
 import { checkMessageType } from './messages.ts'
 import { type RoutingFacts, ownQueueOf, ownerOf, topicOf } from './routing.ts'
@@ -16,10 +19,11 @@ import type { Unit } from './unit.ts'
 
 export interface SenderPorts<Tx> {
   readonly app: string
+  readonly logger: Logger
   readonly transports: ReadonlyMap<string, Transport>
   readonly storage: OutboxStorage<Tx> | undefined
   readonly routing: RoutingFacts
-  readonly outgoing: (request: OutgoingRequest) => Promise<OutgoingMessage>
+  readonly outgoing: (request: OutgoingRequest) => OutgoingMessage | Promise<OutgoingMessage>
   /** Called when rows were written whose commit we cannot see. */
   readonly onForeignRows: (messages: readonly OutgoingMessage[], saved: readonly SavedMessage[]) => void
 }
@@ -51,55 +55,74 @@ const destinations: Readonly<Record<Verb, (facts: RoutingFacts, type: MessageTyp
   publish: topicOf,
 }
 
-async function make<Tx>(
+/** In this very tick, unless a step or a schema has to be waited for. */
+function make<Tx>(
   ports: SenderPorts<Tx>,
   origin: Origin,
   [verb, type, body, options = {}]: Parameters<SendCall>,
-): Promise<OutgoingMessage> {
+): OutgoingMessage | Promise<OutgoingMessage> {
   checkMessageType(`${verb}()`, type, verb === 'publish' ? 'event' : 'command')
   checkOptions(callName(verb, type), options, ['partitionKey', 'delayMs', 'headers'] satisfies (keyof SendOptions)[])
   if (options.headers !== undefined) checkOptions('headers', options.headers, Object.keys(options.headers ?? {}))
   const to = destinations[verb](ports.routing, type)
   const { partitionKey, delayMs, headers } = options
   const { cause, transaction } = origin
-  const message = await ports.outgoing({ type, body, to, partitionKey, delayMs, headers, cause, transaction })
-  const { id } = message
-  emit('mersal:send', () => ({ app: ports.app, id, type: type.name, to: destinationKey(to), direct: origin.direct }))
-  return message
+  const made = ports.outgoing({ type, body, to, partitionKey, delayMs, headers, cause, transaction })
+  const tell = (message: OutgoingMessage): OutgoingMessage => {
+    const { id } = message
+    emit('mersal:send', () => ({ app: ports.app, id, type: type.name, to: destinationKey(to), direct: origin.direct }))
+    return message
+  }
+  return isPromise(made) ? made.then(tell) : tell(made)
 }
 
 /** Into a unit of ours: kept in memory until the unit flushes. */
 export function unitCall<Tx>(ports: SenderPorts<Tx>, unit: Unit<Tx>): SendCall {
   const origin = { cause: unit.cause, transaction: unit, direct: false }
-  return (...call) => unit.add(callName(call[0], call[1]), () => make(ports, origin, call))
+  return (...call) => unit.add(callName(call[0], call[1]), async () => make(ports, origin, call))
 }
 
-/** One after another per transaction, so that rows are written in the order of the calls. */
-const writing = new WeakMap<object, Mutex>()
-
-function mutexOf(tx: unknown): Mutex {
-  if (typeof tx !== 'object' || tx === null) return new Mutex()
-  let mutex = writing.get(tx)
-  if (mutex === undefined) {
-    mutex = new Mutex()
-    writing.set(tx, mutex)
-  }
-  return mutex
-}
-
-/** Into a transaction that somebody else owns: written at once, since we do not see its end. */
+/**
+ * Into a transaction that somebody else owns: written at once, since we do not see its end. A call that nobody awaits
+ * and that fails is logged: to end the process would punish a mere rollback.
+ */
 export function foreignCall<Tx>(ports: SenderPorts<Tx>, storage: OutboxStorage<Tx>, tx: Tx, cause: Envelope | undefined): SendCall {
   const origin = { cause, transaction: { tx, cause }, direct: false }
-  const mutex = mutexOf(tx)
-  return async (...call) => {
-    const making = make(ports, origin, call)
-    making.catch(() => {}) // looked at below, after the calls before this one
-    return mutex.run(async () => {
-      const message = await making
-      const messages = [message]
-      ports.onForeignRows(messages, await storage.save(tx, messages))
-      return message.id
-    })
+  const saveWithin = storage.saveWithin ?? inTurn(storage)
+  const save = async (call: Parameters<SendCall>): Promise<string> => {
+    const made = make(ports, origin, call)
+    const messages = isPromise(made) ? made.then((message) => [message]) : [made]
+    if (isPromise(messages)) messages.catch(() => {}) // looked at below, after the calls before this one
+    const saved = await saveWithin(tx, messages)
+    const [message] = await messages
+    ports.onForeignRows([message as OutgoingMessage], saved)
+    return (message as OutgoingMessage).id
+  }
+  return (...call) => watched(ports, callName(call[0], call[1]), save(call))
+}
+
+function watched<Tx>({ app, logger }: SenderPorts<Tx>, call: string, saving: Promise<string>): Promise<string> {
+  const promise = observe(saving)
+  const onFailure = (error: unknown): void => {
+    if (promise.observed) return
+    promise.quieten()
+    logger.error({ app, call, code: 'MERSAL_NOT_AWAITED', error: errorText(error) }, FORGOTTEN)
+  }
+  saving.catch(onFailure)
+  return promise
+}
+
+const FORGOTTEN =
+  'a call of within() failed, and nobody awaited it: if its transaction was committed, this message is missing. Await every call before the transaction ends'
+
+const turns = new WeakMap<object, Mutex>()
+
+/** For a storage that does not tell transactions apart: one after another, so that rows are written in the order of the calls. */
+function inTurn<Tx>(storage: OutboxStorage<Tx>): NonNullable<OutboxStorage<Tx>['saveWithin']> {
+  return async (tx, messages) => {
+    const turn = turns.get(tx as object) ?? new Mutex()
+    if (typeof tx === 'object' || typeof tx === 'function') turns.set(tx as object, turn)
+    return turn.run(async () => storage.save(tx, await messages))
   }
 }
 

@@ -1,5 +1,5 @@
 import { destinationKey, type OutgoingMessage } from '../core/message.ts'
-import type { OutboxStorage, SavedMessage, SaveOptions } from '../core/outbox.ts'
+import type { OutboxStorage, SavedMessage, SaveOptions, Within, WriteWithin } from '../core/outbox.ts'
 import type { OpenToQueue, StraightRoad } from '../core/straight.ts'
 import { errorText } from '../core/error-text.ts'
 import type { Logger } from '../core/telemetry.ts'
@@ -45,15 +45,23 @@ export function straightOutbox<Tx>(
     messages.filter((_, index) => saved[index] === inItsQueue)
   /** One message per destination stands for all of them. */
   const expected = new Map<string, { readonly message: OutgoingMessage; readonly until: number }>()
+  const saveWithin = storage.saveWithin?.bind(storage)
+  const toOutbox = (tx: Tx, options: SaveOptions | undefined): Within => ({
+    run: (...statement) => openToQueue.query(tx, ...statement),
+    save: (messages) => storage.save(tx, messages, options),
+  })
   return {
     storage: {
       openToQueue,
       save: (tx, messages, options) =>
-        linked === undefined ? storage.save(tx, messages, options) : save({ storage, openToQueue, linked }, tx, messages, options),
+        linked === undefined ? storage.save(tx, messages, options) : straightWrite(linked)(toOutbox(tx, options), messages),
       saveLast: (tx, messages, options) =>
         linked === undefined || beforeOthersOfTheirKey(messages, linked.to).length === 0
           ? storage.saveLast?.(tx, messages, options)
           : undefined,
+      ...(saveWithin === undefined
+        ? {}
+        : { saveWithin: (tx, messages) => saveWithin(tx, messages, linked === undefined ? undefined : straightWrite(linked)) }),
       claim: (request) => storage.claim(request),
       settle: (settlements) => storage.settle(settlements),
       ...(storage.renew === undefined ? {} : { renew: (claims, options) => storage.renew?.(claims, options) ?? Promise.resolve() }),
@@ -97,28 +105,19 @@ async function find<Tx>(outbox: OpenToQueue<Tx>, roads: readonly Road[], logger:
   return undefined
 }
 
-interface SavePorts<Tx> {
-  readonly storage: OutboxStorage<Tx>
-  readonly openToQueue: OpenToQueue<Tx>
-  readonly linked: Road
-}
-
 /** What can go straight goes first, since it locks the keys of all; the rest goes to the outbox, in its order. */
-async function save<Tx>(
-  { storage, openToQueue, linked }: SavePorts<Tx>,
-  tx: Tx,
-  messages: readonly OutgoingMessage[],
-  options: SaveOptions | undefined,
-): Promise<readonly SavedMessage[]> {
-  const candidates = beforeOthersOfTheirKey(messages, linked.to)
-  if (candidates.length === 0) return storage.save(tx, messages, options)
-  const keys = [...new Set(messages.flatMap(({ partitionKey }) => partitionKey ?? []))]
-  const taken = await linked.road.put((...statement) => openToQueue.query(tx, ...statement), candidates, keys)
-  const straight = new Set(candidates.filter((_, index) => taken[index] === true))
-  const rest = messages.filter((message) => !straight.has(message))
-  const saved = rest.length === 0 ? [] : await storage.save(tx, rest, options)
-  let next = 0
-  return messages.map((message) => (straight.has(message) ? inItsQueue : (saved[next++] as SavedMessage)))
+function straightWrite({ to, road }: Road): WriteWithin {
+  return async ({ run, save }, messages) => {
+    const candidates = beforeOthersOfTheirKey(messages, to)
+    if (candidates.length === 0) return save(messages)
+    const keys = [...new Set(messages.flatMap(({ partitionKey }) => partitionKey ?? []))]
+    const taken = await road.put(run, candidates, keys)
+    const straight = new Set(candidates.filter((_, index) => taken[index] === true))
+    const rest = messages.filter((message) => !straight.has(message))
+    const saved = rest.length === 0 ? [] : await save(rest)
+    let next = 0
+    return messages.map((message) => (straight.has(message) ? inItsQueue : (saved[next++] as SavedMessage)))
+  }
 }
 
 /** A message whose key has one for another transport before it, in the same call, waits behind that one. */

@@ -1,6 +1,6 @@
 import type { DeadReason } from './dead-letter.ts'
 import type { OutgoingMessage } from './message.ts'
-import type { OpenToQueue } from './straight.ts'
+import type { OpenToQueue, RunStatement } from './straight.ts'
 
 /**
  * Where outgoing messages wait until the broker has confirmed them: the heart of the outbox, three
@@ -26,6 +26,17 @@ export interface OutboxStorage<Tx> {
    */
   saveLast?(tx: Tx, messages: readonly OutgoingMessage[], options?: SaveOptions): SavedLater | undefined
   /**
+   * As `save`, for a transaction of somebody else, whose end nobody tells us. Called in the tick of the send. What is given
+   * is stored in the transaction that is open in this very tick, or refused with `MERSAL_NOT_A_TRANSACTION`: it never goes
+   * alone, nor into a later transaction of the same handle. A promise of messages that are being made holds for them as
+   * well. Calls on one handle keep their order. `write`: puts them elsewhere in the same transaction. Without this method, `save` is used.
+   */
+  saveWithin?(
+    tx: Tx,
+    messages: readonly OutgoingMessage[] | Promise<readonly OutgoingMessage[]>,
+    write?: WriteWithin,
+  ): Promise<readonly SavedMessage[]>
+  /**
    * Takes due rows in the order of their positions, and commits that durably before it returns.
    * A row of a key comes only together with every earlier open row of its key, so that one claim
    * holds an unbroken run from the first one. Rows held by others are passed over, never waited for.
@@ -44,6 +55,14 @@ export interface OutboxStorage<Tx> {
   /** Removes kept rows whose retention is over, at most `limit` of them; returns how many. */
   prune(options: { readonly limit: number }): Promise<number>
 }
+
+/** What may be done within a transaction of somebody else. The first statement must be sent in the tick of the call. */
+export interface Within {
+  readonly run: RunStatement
+  readonly save: (messages: readonly OutgoingMessage[]) => Promise<readonly SavedMessage[]>
+}
+
+export type WriteWithin = (within: Within, messages: readonly OutgoingMessage[]) => Promise<readonly SavedMessage[]>
 
 export interface SaveOptions {
   /**

@@ -26,7 +26,7 @@ export function validateBody(type: MessageType, body: unknown): unknown {
   )
 }
 
-export function isPromise(value: unknown): value is Promise<unknown> {
+export function isPromise<Value>(value: Value | Promise<Value>): value is Promise<Value> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }
 

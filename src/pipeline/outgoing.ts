@@ -35,10 +35,11 @@ export interface OutgoingRequest {
 /**
  * Makes the message that will be stored or sent: id, headers, steps of the user, validation,
  * encoding, size. Without a waiting step or schema the body is encoded in the same tick, so that
- * a later change of the object does not reach the message.
+ * a later change of the object does not reach the message. With neither a step nor a waiting schema it is no promise.
  */
-export function outgoingPipeline(ports: OutgoingPorts): (request: OutgoingRequest) => Promise<OutgoingMessage> {
-  const run = compose(ports.steps, (context) => finish(ports, context))
+export function outgoingPipeline(ports: OutgoingPorts): (request: OutgoingRequest) => OutgoingMessage | Promise<OutgoingMessage> {
+  if (ports.steps.length === 0) return (request) => finish(ports, begin(ports, request))
+  const run = compose(ports.steps, async (context) => finish(ports, context))
   return async (request) => {
     const context = begin(ports, request)
     const message = await run(context)
@@ -66,10 +67,13 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
   }
 }
 
-async function finish(ports: OutgoingPorts, context: OutgoingContext): Promise<OutgoingMessage> {
+function finish(ports: OutgoingPorts, context: OutgoingContext): OutgoingMessage | Promise<OutgoingMessage> {
+  const checked = validateBody(context.type, context.body)
+  return isPromise(checked) ? Promise.resolve(checked).then((valid) => encode(ports, context, valid)) : encode(ports, context, checked)
+}
+
+function encode(ports: OutgoingPorts, context: OutgoingContext, valid: unknown): OutgoingMessage {
   const { id, type, to, partitionKey, delayMs } = context
-  const checked = validateBody(type, context.body)
-  const valid = isPromise(checked) ? await checked : checked
   // Only a step of the user can have put in what was not checked before.
   const headers = ports.steps.length === 0 ? withPrototype(context.headers) : travelling(context.headers)
   const body = encodeBody(ports.serializer, type, valid)

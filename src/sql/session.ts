@@ -30,6 +30,8 @@ export interface Session<Tx> {
   readonly name: string
   /** Throws `MERSAL_NOT_A_TRANSACTION` for anything but the handle of an open transaction, such as the root handle of the library. */
   executor(tx: Tx): SqlExecutor
+  /** What is sent on a handle whose transaction has ended may never be answered, so that a question goes ahead of what comes late. */
+  readonly losesLate?: boolean
   /** Opens transactions with the library itself, so that handlers get its own handle. */
   readonly unitOfWork?: UnitOfWork<Tx>
 }

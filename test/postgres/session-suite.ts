@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'vitest'
-import { command, isMersalError, Mersal } from '../../src/index.ts'
+import { isMersalError, Mersal, type Sender } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { postgres, type PostgresPool, type Session } from '../../src/postgres.ts'
+import { Order, rollback, SlowOrder, ways } from './forgotten.ts'
 import { serverAnswers, serverUrl, testDatabase, type TestDatabase } from './database.ts'
 
 /** What a library has to be told for its tests; `Tx` is its own handle. */
@@ -30,7 +31,6 @@ export interface SuiteDatabase extends AsyncDisposable, Pick<TestDatabase, 'sche
   readonly relayPool?: PostgresPool
 }
 
-const Order = command<{ n: number }>('orders.place')
 const present = await serverAnswers()
 
 interface World<Tx> extends AsyncDisposable {
@@ -177,4 +177,75 @@ export function sessionScenarios<Tx>(open: () => Promise<{ database: SuiteDataba
     await assert.rejects(unit, (error) => isMersalError(error, 'MERSAL_ROLLED_BACK'))
     assert.deepEqual([await business(), await messages()], [[], []])
   })
+
+  for (const { name, type, keyed, many } of ways) {
+    scenario(`${name} that nobody awaits leaves nothing behind a rollback, 20 of 20 times`, async (here) => {
+      const { app, library, business, messages } = here
+      const calls: Promise<string>[] = []
+      const forget = (sender: Sender, n: number): void => {
+        for (let index = 0; index < many; index++) calls.push(sender.send(type, { n }, keyed ? { partitionKey: 'a' } : {}))
+      }
+      for (let n = 0; n < 20; n++) {
+        const forgotten = library.transaction(async (tx) => {
+          if (n % 2 === 0) await library.insert(tx, 'dropped')
+          forget(app.within(tx), n)
+          throw rollback
+        })
+        await assert.rejects(forgotten, (error) => error === rollback)
+        // Whoever gets the connection next must not get the message.
+        await library.transaction(async (tx) => {
+          await library.insert(tx, 'kept')
+          await library.insert(tx, 'kept')
+        })
+      }
+      await Promise.allSettled(calls)
+      assert.deepEqual(await messages(), [])
+      assert.deepEqual(new Set(await business()), new Set(['kept']))
+    })
+  }
+
+  scenario('what nobody awaited is stored with the commit, or its call fails', async ({ app, library, messages }) => {
+    const calls: Promise<string>[] = []
+    for (let n = 0; n < 20; n++) {
+      await library.transaction(async (tx) => {
+        if (n % 2 === 0) await library.insert(tx, 'kept')
+        for (const type of [Order, SlowOrder]) calls.push(app.within(tx).send(type, { n }))
+      })
+    }
+    let stored = 0
+    for (const call of calls) void call.then(() => stored++, assertRefusal)
+    await Promise.allSettled(calls)
+    assert.equal((await messages()).length, stored)
+  })
+
+  scenario('calls that are awaited together are all stored, in their order', async ({ app, library, messages }) => {
+    await library.transaction(async (tx) => {
+      const { send } = app.within(tx)
+      await Promise.all([SlowOrder, Order, Order, SlowOrder, Order].map((type, n) => send(type, { n }, { partitionKey: 'a' })))
+    })
+    assert.deepEqual(
+      await messages(),
+      [0, 1, 2, 3, 4].map((n) => JSON.stringify({ n })),
+    )
+  })
+
+  scenario('a waiting schema in a savepoint that is rolled back meanwhile stores nothing', async ({ app, library, business, messages }) => {
+    const calls: Promise<string>[] = []
+    await library.transaction(async (tx) => {
+      await library.insert(tx, 'kept')
+      const inner = library.savepoint(tx, async (savepoint) => {
+        await library.insert(savepoint, 'dropped')
+        calls.push(app.within(savepoint).send(SlowOrder, { n: 1 }))
+        throw rollback
+      })
+      await assert.rejects(inner, (error) => error === rollback)
+      await Promise.allSettled(calls)
+    })
+    assert.deepEqual([await business(), await messages()], [['kept'], []])
+  })
+}
+
+/** Ours, or that of a library that knows that its transaction has ended. */
+function assertRefusal(error: unknown): void {
+  assert.ok(isMersalError(error, 'MERSAL_NOT_A_TRANSACTION') || error instanceof Error)
 }

@@ -1,6 +1,5 @@
-import type { MersalError } from '../../core/errors.ts'
-import type { Session, SqlExecutor } from '../session.ts'
-import { hasMethod, insideTransaction, notATransaction, rowsOf, splitPlaceholders, unitOfWork } from './handles.ts'
+import type { Session } from '../session.ts'
+import { hasMethod, notATransaction, rowsOf, splitPlaceholders, unitOfWork } from './handles.ts'
 
 /** The part of a Drizzle transaction on PostgreSQL that is used. The root has no `rollback`. */
 export interface DrizzleTransaction {
@@ -24,10 +23,10 @@ export function drizzle<Tx extends DrizzleTransaction>(
   { sql }: { readonly sql: DrizzleSql },
 ): Session<Tx> {
   const executor: Session<Tx>['executor'] = (tx) => {
-    const refusal = (): MersalError =>
-      notATransaction('drizzle', 'give the `tx` that db.transaction() passes to its callback, while its transaction is open')
-    if (!hasMethod(tx, 'rollback') || !hasMethod(tx, 'execute')) throw refusal()
-    const statements: SqlExecutor = {
+    if (!hasMethod(tx, 'rollback') || !hasMethod(tx, 'execute')) {
+      throw notATransaction('drizzle', 'give the `tx` that db.transaction() passes to its callback, while its transaction is open')
+    }
+    return {
       async query(text, values = []) {
         const split = splitPlaceholders(text, values)
         const parts = split.texts.flatMap((part, index) =>
@@ -36,7 +35,8 @@ export function drizzle<Tx extends DrizzleTransaction>(
         return { rows: rowsOf(await tx.execute(sql.join(parts as never) as never)) }
       },
     }
-    return insideTransaction(statements, refusal)
   }
-  return { name: 'drizzle', executor, unitOfWork: unitOfWork('drizzle', executor, (work) => db.transaction(work)) }
+  // That of postgres.js is a function.
+  const losesLate = typeof (db as { readonly $client?: unknown }).$client === 'function'
+  return { name: 'drizzle', losesLate, executor, unitOfWork: unitOfWork('drizzle', executor, (work) => db.transaction(work)) }
 }

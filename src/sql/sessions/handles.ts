@@ -37,25 +37,6 @@ export function splitPlaceholders(text: string, values: readonly SqlValue[]): { 
 }
 
 /**
- * For libraries whose handles do not tell that their transaction has ended, and then run a statement on
- * its own. In a transaction `now()` is the time of BEGIN; in a statement on its own it is that of the
- * statement. So the server is asked once, before the first statement of this executor.
- */
-export function insideTransaction(executor: SqlExecutor, refusal: () => MersalError): SqlExecutor {
-  let proven = false
-  return {
-    async query(text, values) {
-      if (!proven) {
-        const { rows } = await executor.query('select pg_catalog.now() <> pg_catalog.statement_timestamp() as inside')
-        if (rows[0]?.['inside'] !== true) throw refusal()
-        proven = true
-      }
-      return executor.query(text, values)
-    },
-  }
-}
-
-/**
  * Transactions that the library opens. These libraries do not look at the answer to COMMIT: after a
  * failed statement whose error was caught, PostgreSQL rolls back and they report success. So one
  * more statement is run before the commit, which fails in such a transaction, and rolls it back aloud.

@@ -1,6 +1,5 @@
-import type { MersalError } from '../../core/errors.ts'
 import type { Session } from '../session.ts'
-import { insideTransaction, isFunction, notATransaction, rowsOf, unitOfWork } from './handles.ts'
+import { isFunction, notATransaction, rowsOf, unitOfWork } from './handles.ts'
 
 /** What `sql.begin` of postgres.js 3 hands to its callback. The root has no `savepoint`. */
 export interface PostgresJsTransaction {
@@ -14,10 +13,10 @@ export function postgresJs<Tx extends PostgresJsTransaction>(sql: {
   begin(work: (tx: Tx) => Promise<unknown>): Promise<unknown>
 }): Session<Tx> {
   const executor: Session<Tx>['executor'] = (tx) => {
-    const refusal = (): MersalError =>
-      notATransaction('postgres.js', 'give the `sql` that sql.begin() passes to its callback, while its transaction is open')
-    if (!isFunction(tx) || !isFunction(tx.savepoint)) throw refusal()
-    return insideTransaction({ query: async (text, values = []) => ({ rows: rowsOf(await tx.unsafe(text, [...values])) }) }, refusal)
+    if (!isFunction(tx) || !isFunction(tx.savepoint)) {
+      throw notATransaction('postgres.js', 'give the `sql` that sql.begin() passes to its callback, while its transaction is open')
+    }
+    return { query: async (text, values = []) => ({ rows: rowsOf(await tx.unsafe(text, [...values])) }) }
   }
   const open = async <Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> => {
     let result: Result | undefined
@@ -27,5 +26,5 @@ export function postgresJs<Tx extends PostgresJsTransaction>(sql: {
     })
     return result as Result
   }
-  return { name: 'postgres.js', executor, unitOfWork: unitOfWork('postgres.js', executor, open) }
+  return { name: 'postgres.js', losesLate: true, executor, unitOfWork: unitOfWork('postgres.js', executor, open) }
 }

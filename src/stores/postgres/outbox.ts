@@ -1,28 +1,23 @@
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
-import type { ClaimedMessage, ClaimRequest, OutboxStorage, SavedLater, SavedMessage } from '../../core/outbox.ts'
-import type { OutgoingMessage } from '../../core/message.ts'
+import type { ClaimedMessage, ClaimRequest, OutboxStorage } from '../../core/outbox.ts'
 import type { OpenToQueue } from '../../core/straight.ts'
+import { newMark } from '../../sql/lanes.ts'
 import { placeOf } from '../../sql/postgres/place.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
-import type { Session, SqlExecutor, SqlValue } from '../../sql/session.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Own } from '../../sql/postgres/pool.ts'
-import { decodeClaimed, encodeMessage, encodeMessages, type MessageRow, tokenUuid } from './rows.ts'
+import { decodeClaimed, type MessageRow, tokenUuid } from './rows.ts'
+import { save, saveLast, type SavePorts } from './save.ts'
 import { settle } from './settle.ts'
-import type { Statements } from './statements.ts'
-import type { UnitNotes } from './unit-notes.ts'
+import { proving, saveProving, within } from './within.ts'
 import type { Vacuum } from './vacuum.ts'
 
-/** Most rows of one insert: bounds the texts and the memory of the server. */
-const SAVE_ROWS = 5000
 const DAY_MS = 86_400_000
 
-export interface OutboxPorts<Tx> {
-  readonly schema: string
-  readonly sql: Statements
+export interface OutboxPorts<Tx> extends SavePorts<Tx> {
+  /** The library opens our units: what a handler does to their transactions is seen by the server alone. */
+  readonly proves: boolean
   readonly own: Own
-  readonly session: Session<Tx>
-  readonly notes: UnitNotes
   readonly vacuum: Pick<Vacuum, 'deleted' | 'idle'>
   /** 0: confirmed rows are deleted at once. */
   readonly keepSentMs: number
@@ -32,8 +27,10 @@ export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
   const { own, sql, keepSentMs, vacuum } = ports
   return {
     openToQueue: openToQueue(ports),
-    save: (tx, messages, options = {}) => save(ports, tx, messages, options.express),
+    save: (tx, messages, { express } = {}) =>
+      ports.proves ? saveProving(ports, tx, messages, express) : save(ports, tx, messages, express),
     saveLast: (tx, messages, options = {}) => saveLast(ports, tx, messages, options.express),
+    saveWithin: within(ports),
     claim: (request) => claim(ports, request),
     async settle(settlements) {
       const result = await settle(settlements, { own, sql, keepSent: keepSentMs > 0 })
@@ -51,12 +48,14 @@ export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
 }
 
 /** A queue in this schema may write in the transactions of the outbox. */
-function openToQueue<Tx>({ own, schema, session, notes }: OutboxPorts<Tx>): OpenToQueue<Tx> {
+function openToQueue<Tx>(ports: OutboxPorts<Tx>): OpenToQueue<Tx> {
+  const { own, schema, session, notes } = ports
   return {
     place: () => placeOf(own, schema),
     async query(tx, text, values, options) {
+      if (ports.proves) return proving(ports, tx, { mark: newMark(), only: false }).run(text, values, options)
       try {
-        const result = await session.executor(tx).query(text, values, options)
+        const result = await session.executor(tx).query(text, [...values, null, false], options)
         notes.saved(tx, result.rows[0]?.['transaction_id'] as string | undefined, false)
         return result
       } catch (error) {
@@ -64,80 +63,6 @@ function openToQueue<Tx>({ own, schema, session, notes }: OutboxPorts<Tx>): Open
       }
     },
   }
-}
-
-interface Express {
-  readonly token: string
-  readonly graceMs: number
-}
-
-async function save<Tx>(
-  ports: OutboxPorts<Tx>,
-  tx: Tx,
-  messages: readonly OutgoingMessage[],
-  express: Express | undefined,
-): Promise<SavedMessage[]> {
-  const executor = ports.session.executor(tx)
-  const saved: SavedMessage[] = []
-  for (let start = 0; start < messages.length; start += SAVE_ROWS) {
-    const some = insertion(ports, messages.slice(start, start + SAVE_ROWS), express)
-    saved.push(...(await run(ports, tx, executor, some)))
-  }
-  return saved
-}
-
-/**
- * Everything that can fail without the server fails here. What is left behind goes with the commit, if
- * the unit gets that far.
- */
-function saveLast<Tx>(
-  ports: OutboxPorts<Tx>,
-  tx: Tx,
-  messages: readonly OutgoingMessage[],
-  express: Express | undefined,
-): SavedLater | undefined {
-  if (messages.length === 0 || messages.length > SAVE_ROWS) return undefined
-  ports.session.executor(tx)
-  const saved = Promise.withResolvers<SavedMessage[]>()
-  const left = ports.notes.leave(tx, {
-    ...insertion(ports, messages, express),
-    answered: (rows) => saved.resolve(note(ports, tx, rows)),
-  })
-  return left ? { saved: saved.promise } : undefined
-}
-
-interface Insertion {
-  readonly text: string
-  readonly values: SqlValue[]
-}
-
-function insertion<Tx>({ sql }: OutboxPorts<Tx>, messages: readonly OutgoingMessage[], express: Express | undefined): Insertion {
-  const token = express === undefined ? null : tokenUuid(express.token)
-  const graceMs = express?.graceMs ?? 0
-  const [first] = messages
-  const keyed = messages.some(({ partitionKey }) => partitionKey !== undefined)
-  if (first !== undefined && messages.length === 1) {
-    return { text: keyed ? sql.saveOneKeyed : sql.saveOne, values: encodeMessage(first, token, graceMs) }
-  }
-  return { text: keyed ? sql.saveManyKeyed : sql.saveMany, values: encodeMessages(messages, token, graceMs) }
-}
-
-async function run<Tx>(ports: OutboxPorts<Tx>, tx: Tx, executor: SqlExecutor, { text, values }: Insertion): Promise<SavedMessage[]> {
-  try {
-    const { rows } = await executor.query(text, values, { often: true })
-    return note(ports, tx, rows)
-  } catch (error) {
-    throw explain(ports.schema, error)
-  }
-}
-
-/** What the statements that save answer. */
-function note<Tx>({ notes }: OutboxPorts<Tx>, tx: Tx, rows: readonly Record<string, unknown>[]): SavedMessage[] {
-  const saved = rows.map((row) => ({ position: BigInt(row['saved_position'] as string), express: row['born_claimed'] === true }))
-  const waiting = saved.some((row) => !row.express)
-  notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, waiting)
-  // Positions are drawn in the order of the messages, but the answer need not come in it.
-  return saved.sort((a, b) => (a.position < b.position ? -1 : 1))
 }
 
 async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise<ClaimedMessage[]> {

@@ -1,14 +1,10 @@
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import { quoteIdentifier } from '../../sql/identifiers.ts'
 import { bytesOf, claim, columns, shown } from './claim-statement.ts'
-import { savingStatements } from './saving-statements.ts'
+import { savingStatements, type SavingStatements } from './saving-statements.ts'
 
 /** Every statement on the tables of one schema, one per purpose. The tables themselves are in `schema.ts`. */
-export interface Statements {
-  readonly saveOne: string
-  readonly saveOneKeyed: string
-  readonly saveMany: string
-  readonly saveManyKeyed: string
+export interface Statements extends SavingStatements {
   readonly claim: string
   /** As `claim`, with what it leaves alone. */
   readonly claimExcept: string

@@ -95,7 +95,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     unitOfWork: ringing(session.unitOfWork ?? noUnits(session), notes, () => bell.notify()),
     ...(options.session === undefined ? { sharing: { state: transactionState, carry: () => (work) => work() } } : {}),
     ...(options.session === undefined ? { units: capacityOf(options.pool) } : {}),
-    outbox: postgresOutbox({ ...ports, vacuum, keepSentMs: settings.keepSentMs }),
+    outbox: postgresOutbox({ ...ports, proves: options.session !== undefined, vacuum, keepSentMs: settings.keepSentMs }),
     tracker: postgresTracker(ports),
     admin: postgresAdmin(own, sql, () => bell.notify()),
     operations: postgresOperations({ own, schema, keepSentMs: settings.keepSentMs, changed: () => bell.notify() }),

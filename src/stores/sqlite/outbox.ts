@@ -2,26 +2,43 @@ import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import { errorText } from '../../core/error-text.ts'
 import type { ClaimedMessage, ClaimRequest, OutboxStorage, SavedMessage, SaveOptions, Settlement, SettleResult } from '../../core/outbox.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
+import { lanes } from '../../sql/lanes.ts'
 import type { Connection } from './connection.ts'
 import type { Handle, SqliteDatabase } from './database.ts'
 import { storeError } from './failure.ts'
 import { checkStorable, claimedMessage, type ClaimedRow, damagedHeaders } from './rows.ts'
 import { NEVER, outboxSql } from './statements.ts'
-import { openTransaction } from './transaction.ts'
+import { checkTransaction, leaveMark, openTransaction, requireMark, transactionNow } from './transaction.ts'
 
 /** The outbox table. `keepSentMs` 0: confirmed rows are deleted at once. */
 export function sqliteOutbox(connection: Connection, keepSentMs: number): OutboxStorage<SqliteDatabase> {
   const { clock } = connection.settings
+  const lane = lanes()
+  const insert = (handle: Handle, messages: readonly OutgoingMessage[], options: SaveOptions = {}): SavedMessage[] => {
+    try {
+      const saved = insertAll(handle, messages, options, clock.now())
+      connection.announceAfterCommit(handle, 'outbox')
+      return saved
+    } catch (error) {
+      throw storeError('saving messages', error)
+    }
+  }
   return {
-    async save(tx, messages, options = {}) {
-      const handle = await openTransaction(connection, tx)
-      try {
-        const saved = insertAll(handle, messages, options, clock.now())
-        connection.announceAfterCommit(handle, 'outbox')
-        return saved
-      } catch (error) {
-        throw storeError('saving messages', error)
-      }
+    save: async (tx, messages, options) => insert(await openTransaction(connection, tx), messages, options),
+    saveWithin: async (tx, messages) => {
+      const made = 'then' in messages || connection.handle === undefined ? undefined : messages
+      if (made !== undefined && !lane.busy(tx)) return insert(transactionNow(connection, tx), made)
+      checkTransaction(tx)
+      return lane.run(tx, {
+        atOnce: undefined,
+        leave: async (mark) => leaveMark(tx, mark),
+        later: async (mark) => {
+          const ready = await messages
+          const handle = await openTransaction(connection, tx)
+          requireMark(handle, mark)
+          return insert(handle, ready)
+        },
+      })
     },
     async claim(request) {
       await connection.open()

@@ -1,5 +1,6 @@
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import { quoteIdentifier } from '../../sql/identifiers.ts'
+import { proof } from '../../sql/postgres/proof.ts'
 
 /** Every statement on the tables of one schema. The tables themselves are in `schema.ts`. */
 export interface QueueStatements {
@@ -8,6 +9,7 @@ export interface QueueStatements {
   readonly subscribe: string
   readonly unsubscribe: string
   readonly put: string
+  readonly putWithin: string
   readonly putOne: string
   readonly end: string
   readonly takeFrom: string
@@ -90,16 +92,17 @@ ${next(S)}`
 
 /**
  * $1 id, $2 key, $3 delay in ms, $4 type, $5 kind and $6 name of the destination, $7 headers, $8 body,
- * $9 name of the transport.
+ * $9 name of the transport, $10 and $11 those of `proof`.
  *
  * One message straight into its queues, for a third of what the function for many costs the server. No
  * row: ask that function why. The lock of the key must come before the position and must not depend on
  * anything that the planner may know to be false: hence a sub-select of its own (offset 0).
  */
 const putOne = (S: string): string => `
+with ours as materialized (select ${proof('$10', '$11')} as proven)
 insert into ${S}.queue_message (queue, visible_at, id, type, key, headers, body)
 select t.queue, clock_timestamp() + $3::float8 * interval '1 millisecond', $1::text, $4::text, $2::text, $7::text, $8::bytea
-from (select case when $2::text is null then true else ${S}.queue_key_free($2::text) end as free offset 0) k
+from (select case when $2::text is null then true else ${S}.queue_key_free($2::text) end as free from ours where proven offset 0) k
 cross join lateral (
   select q.id as queue from ${S}.queue q where $5::text = 'queue' and q.name = $6::text
   union all
@@ -118,7 +121,13 @@ export function queueStatements(schema: string): QueueStatements {
     find: `select id from ${S}.queue where name = $1::text`,
     subscribe: `insert into ${S}.queue_subscription (topic, queue) select t, $2::integer from unnest($1::text[]) t on conflict do nothing`,
     unsubscribe: `delete from ${S}.queue_subscription where topic = any ($1::text[]) and queue = $2::integer`,
-    put: `select p.answer, p.queue_ids, p.transaction_id from ${S}.queue_put($1::text, $2::bytea, $3::text, $4::boolean, $5::boolean) p`,
+    put: `select p.answer, p.queue_ids from ${S}.queue_put($1::text, $2::bytea, $3::text, $4::boolean, $5::boolean) p`,
+    // Called for each row of `ours`, which is none if nothing is proven.
+    putWithin: `
+with ours as materialized (select ${proof('$6', '$7')} as proven)
+select p.answer, p.queue_ids, p.transaction_id
+from (select $4::boolean as straight from ours where proven offset 0) o
+cross join lateral ${S}.queue_put($1::text, $2::bytea, $3::text, o.straight, $5::boolean) p`,
     putOne: putOne(S),
     end: `select coalesce(max(position), 0)::text as position from ${S}.queue_message where queue = $1::integer`,
     takeFrom: take(S, '>= $6::bigint', 'order by m.position'),

@@ -1,11 +1,9 @@
 import type { OutgoingMessage } from '../../core/message.ts'
-import type { StatementResult, StatementValue, StraightRoad } from '../../core/straight.ts'
+import type { RunStatement, StraightRoad } from '../../core/straight.ts'
 import { placeOf } from '../../sql/postgres/place.ts'
 import type { Connection } from './connection.ts'
 import { delayOf, encode, unstorable } from './encode.ts'
 import { idsOf, PUT_MESSAGES } from './publish.ts'
-
-type StatementRunner = (text: string, values: readonly StatementValue[], options?: { readonly often: boolean }) => Promise<StatementResult>
 
 /** Into the queue inside the transaction of an outbox in the same schema. See ADR 0061. */
 export function straightRoad(connection: Connection): StraightRoad {
@@ -44,7 +42,7 @@ interface Put {
 /** The usual case, one message and its key alone. Undefined: it is another case, or the function for many has to say why not. */
 async function putOne(
   { sql }: Connection,
-  query: StatementRunner,
+  query: RunStatement,
   messages: readonly OutgoingMessage[],
   keys: readonly string[],
 ): Promise<readonly Put[] | undefined> {
@@ -58,13 +56,13 @@ async function putOne(
 
 async function putSome(
   { sql, settings }: Connection,
-  query: StatementRunner,
+  query: RunStatement,
   messages: readonly OutgoingMessage[],
   keys: readonly string[],
 ): Promise<readonly Put[]> {
   if (messages.length === 0) return []
   const { json, bodies } = encode(messages, true)
   const discard = settings.eventsWithoutSubscribers === 'discard'
-  const { rows } = await query(sql.put, [json, bodies, JSON.stringify(keys), true, discard])
+  const { rows } = await query(sql.putWithin, [json, bodies, JSON.stringify(keys), true, discard])
   return rows.map((row) => ({ answer: row['answer'], queues: idsOf(row['queue_ids'] as string) }))
 }

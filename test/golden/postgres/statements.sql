@@ -44,6 +44,77 @@ from (
 ) r
 returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
 
+-- mark
+select pg_catalog.set_config('mersal.within', left($1::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) as marked;
+
+-- marked
+select strpos(coalesce(pg_catalog.current_setting('mersal.within', true), ''), $1::text) > 0 as marked;
+
+-- provenOne
+with ours as materialized (select case
+    when $11::text is null then true
+    when strpos(coalesce(pg_catalog.current_setting('mersal.within', true), ''), $11::text) > 0 then true
+    when $12::boolean then false
+    else pg_catalog.set_config('mersal.within', left($11::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) is not null and pg_catalog.pg_current_xact_id_if_assigned() is not null end as proven)
+insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body)
+select $1::uuid, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
+  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea
+from (select case when $2::uuid is null or $4::float8 <> 0 then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as born from ours where proven offset 0) e
+returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+
+-- provenOneKeyed
+with ours as materialized (select case
+    when $12::text is null then true
+    when strpos(coalesce(pg_catalog.current_setting('mersal.within', true), ''), $12::text) > 0 then true
+    when $13::boolean then false
+    else pg_catalog.set_config('mersal.within', left($12::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) is not null and pg_catalog.pg_current_xact_id_if_assigned() is not null end as proven)
+insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
+select $1::uuid, $11::text, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
+  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea
+from (
+  select not k.open and $2::uuid is not null and $4::float8 = 0 and current_setting('transaction_isolation') = 'read committed' and current_setting('synchronous_commit') in ('on', 'remote_apply') as born
+  from (select "mersal".key_open($11::text) as open from ours where proven offset 0) k
+) e
+returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+
+-- provenMany
+with ours as materialized (select case
+    when $14::text is null then true
+    when strpos(coalesce(pg_catalog.current_setting('mersal.within', true), ''), $14::text) > 0 then true
+    when $15::boolean then false
+    else pg_catalog.set_config('mersal.within', left($14::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) is not null and pg_catalog.pg_current_xact_id_if_assigned() is not null end as proven)
+insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body)
+select r.id, clock_timestamp() + case when e.born and r.express then $3::float8 else r.delay end * interval '1 millisecond', case when e.born and r.express then $2::uuid end,
+  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length)
+from (select case when $2::uuid is null then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as born from ours where proven offset 0) e
+cross join unnest($1::text::uuid[], $4::text::float8[], $5::text::boolean[], $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::integer[], $12::text::integer[]) as r(id, delay, express, type, transport, kind, name, headers, start, length)
+returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+
+-- provenManyKeyed
+with ours as materialized (select case
+    when $16::text is null then true
+    when strpos(coalesce(pg_catalog.current_setting('mersal.within', true), ''), $16::text) > 0 then true
+    when $17::boolean then false
+    else pg_catalog.set_config('mersal.within', left($16::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) is not null and pg_catalog.pg_current_xact_id_if_assigned() is not null end as proven), locked as materialized (
+  select "mersal".lock_keys($15::text::text[])::text as done from ours where proven
+),
+lane as materialized (
+  select case when $2::uuid is null then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as durable, current_setting('transaction_isolation') = 'read committed' as fresh,
+    array(
+      select k from unnest($15::text::text[]) k
+      where l.done is not null and case when $2::uuid is null then false else "mersal".key_open(k) end
+    ) as waiting
+  from locked l
+)
+insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
+select r.id, r.key, clock_timestamp() + case when r.born then $3::float8 else r.delay end * interval '1 millisecond', case when r.born then $2::uuid end,
+  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length)
+from (
+  select r.*, e.durable and r.express and (r.key is null or (e.fresh and r.key <> all (e.waiting))) as born
+  from lane e cross join unnest($1::text::uuid[], $4::text::float8[], $5::text::boolean[], $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::integer[], $12::text::integer[], $14::text::text[]) as r(id, delay, express, type, transport, kind, name, headers, start, length, key) offset 0
+) r
+returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+
 -- claim
 with c as materialized (
   select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, o.key is null or o.position = h.position as first

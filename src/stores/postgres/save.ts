@@ -1,0 +1,100 @@
+import type { OutgoingMessage } from '../../core/message.ts'
+import type { SavedLater, SavedMessage } from '../../core/outbox.ts'
+import { explain } from '../../sql/postgres/failure.ts'
+import type { Session, SqlExecutor, SqlValue } from '../../sql/session.ts'
+import { encodeMessage, encodeMessages, tokenUuid } from './rows.ts'
+import type { Statements } from './statements.ts'
+import type { UnitNotes } from './unit-notes.ts'
+
+/** Most rows of one insert: bounds the texts and the memory of the server. */
+const SAVE_ROWS = 5000
+
+export interface SavePorts<Tx> {
+  readonly schema: string
+  readonly sql: Statements
+  readonly session: Session<Tx>
+  readonly notes: UnitNotes
+}
+
+export interface Express {
+  readonly token: string
+  readonly graceMs: number
+}
+
+export async function save<Tx>(
+  ports: SavePorts<Tx>,
+  tx: Tx,
+  messages: readonly OutgoingMessage[],
+  express: Express | undefined,
+): Promise<SavedMessage[]> {
+  const executor = ports.session.executor(tx)
+  const saved: SavedMessage[] = []
+  for (const some of partsOf(messages)) saved.push(...(await run(ports, tx, executor, insertion(ports, some, express))))
+  return saved
+}
+
+export function partsOf(messages: readonly OutgoingMessage[]): OutgoingMessage[][] {
+  const parts: OutgoingMessage[][] = []
+  for (let start = 0; start < messages.length; start += SAVE_ROWS) parts.push(messages.slice(start, start + SAVE_ROWS))
+  return parts
+}
+
+/**
+ * Everything that can fail without the server fails here. What is left behind goes with the commit, if
+ * the unit gets that far.
+ */
+export function saveLast<Tx>(
+  ports: SavePorts<Tx>,
+  tx: Tx,
+  messages: readonly OutgoingMessage[],
+  express: Express | undefined,
+): SavedLater | undefined {
+  if (messages.length === 0 || messages.length > SAVE_ROWS) return undefined
+  ports.session.executor(tx)
+  const saved = Promise.withResolvers<SavedMessage[]>()
+  const left = ports.notes.leave(tx, {
+    ...insertion(ports, messages, express),
+    answered: (rows) => saved.resolve(note(ports, tx, rows)),
+  })
+  return left ? { saved: saved.promise } : undefined
+}
+
+export interface Insertion {
+  readonly text: string
+  readonly values: SqlValue[]
+}
+
+/** `proof`: the last two parameters of the proven form. */
+export function insertion<Tx>(
+  { sql }: SavePorts<Tx>,
+  messages: readonly OutgoingMessage[],
+  express: Express | undefined,
+  proof?: readonly [mark: string, only: boolean],
+): Insertion {
+  const token = express === undefined ? null : tokenUuid(express.token)
+  const graceMs = express?.graceMs ?? 0
+  const form = proof === undefined ? 'save' : 'proven'
+  const keyed = messages.some(({ partitionKey }) => partitionKey !== undefined) ? 'Keyed' : ''
+  const [first] = messages
+  const one = first !== undefined && messages.length === 1
+  const values = one ? encodeMessage(first, token, graceMs) : encodeMessages(messages, token, graceMs)
+  return { text: sql[`${form}${one ? 'One' : 'Many'}${keyed}`], values: proof === undefined ? values : [...values, ...proof] }
+}
+
+export async function run<Tx>(ports: SavePorts<Tx>, tx: Tx, executor: SqlExecutor, { text, values }: Insertion): Promise<SavedMessage[]> {
+  try {
+    const { rows } = await executor.query(text, values, { often: true })
+    return note(ports, tx, rows)
+  } catch (error) {
+    throw explain(ports.schema, error)
+  }
+}
+
+/** What the statements that save answer. */
+function note<Tx>({ notes }: SavePorts<Tx>, tx: Tx, rows: readonly Record<string, unknown>[]): SavedMessage[] {
+  const saved = rows.map((row) => ({ position: BigInt(row['saved_position'] as string), express: row['born_claimed'] === true }))
+  const waiting = saved.some((row) => !row.express)
+  if (rows.length > 0) notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, waiting)
+  // Positions are drawn in the order of the messages, but the answer need not come in it.
+  return saved.sort((a, b) => (a.position < b.position ? -1 : 1))
+}
