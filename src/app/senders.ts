@@ -88,7 +88,7 @@ export function unitCall<Tx>(ports: SenderPorts<Tx>, unit: Unit<Tx>): SendCall {
  */
 export function foreignCall<Tx>(ports: SenderPorts<Tx>, storage: OutboxStorage<Tx>, tx: Tx, cause: Envelope | undefined): SendCall {
   const origin = { cause, transaction: { tx, cause }, direct: false }
-  const saveWithin = storage.saveWithin ?? inTurn(storage)
+  const saveWithin = storage.saveWithin?.bind(storage) ?? inTurn(storage)
   const save = async (call: Parameters<SendCall>): Promise<string> => {
     const made = make(ports, origin, call)
     const messages = isPromise(made) ? made.then((message) => [message]) : [made]

@@ -1,6 +1,5 @@
 import { DatabaseSync } from 'node:sqlite'
 import { setImmediate } from 'node:timers/promises'
-import Database from 'better-sqlite3'
 import type { PoolConfig } from 'pg'
 import { describe, expect, test } from 'vitest'
 import type { SqliteDatabase } from '../../src/stores/sqlite/database.ts'
@@ -8,6 +7,7 @@ import { type CommandType, isMersalError, Mersal, type Logger } from '../../src/
 import { memoryStore, memoryTransport } from '../../src/memory.ts'
 import { postgres, type PostgresClient, postgresQueue } from '../../src/postgres.ts'
 import { sqlite } from '../../src/sqlite.ts'
+import { libraries, openHandle } from '../contract/sqlite-harness.ts'
 import { serverAnswers, serverUrl, testDatabase, type TestDatabase } from '../postgres/database.ts'
 import { Order, SlowOrder, ways } from '../postgres/forgotten.ts'
 import { pgbouncer, pgbouncerAvailable } from '../postgres/pgbouncer.ts'
@@ -115,19 +115,18 @@ for (const road of roads) {
   })
 }
 
-const handles: readonly { readonly name: string; readonly open: () => SqliteDatabase & { prepare(sql: string): { all(): unknown[] } } }[] =
-  [
-    { name: 'node:sqlite', open: () => new DatabaseSync(':memory:') },
-    { name: 'better-sqlite3', open: () => new Database(':memory:') },
-  ]
-
-for (const { name, open } of handles) {
+for (const name of libraries) {
   describe(`a call of within() that nobody awaits: ${name}`, () => {
     const world = async (): Promise<AsyncDisposable & { app: Mersal<SqliteDatabase>; database: SqliteDatabase; stored: () => number }> => {
-      const database = open()
+      const database = openHandle(name, ':memory:')
       const app = new Mersal<SqliteDatabase>({
-        ...{ name: 'shop', store: sqlite({ database }), transport: memoryTransport(), routes: { 'orders.place': 'shop' } },
-        ...{ outbox: { runRelay: false }, sendOnly: true, logger: false },
+        name: 'shop',
+        store: sqlite({ database }),
+        transport: memoryTransport(),
+        routes: { 'orders.place': 'shop' },
+        outbox: { runRelay: false },
+        sendOnly: true,
+        logger: false,
       })
       await app.start()
       const stored = (): number => (database.prepare('select 1 from mersal_outbox') as { all(): unknown[] }).all().length
