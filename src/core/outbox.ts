@@ -45,6 +45,10 @@ export interface OutboxStorage<Tx> {
   /**
    * Records what became of claimed messages. Each change is fenced by position and token: a former
    * owner changes nothing and is counted as stale. Repeating a settlement is harmless.
+   *
+   * All of them or none: a call that throws has changed nothing. If the storage itself refused one and would
+   * again (a constraint, a missing right), the `MersalError` has `refused: true` in its details; the relay
+   * then settles one by one, so that one refusal holds back nothing else.
    */
   settle(settlements: readonly Settlement[]): Promise<SettleResult>
   /**
@@ -138,16 +142,18 @@ export interface ClaimedMessage {
 /**
  * What became of a claimed message.
  *
- * - `sent`: confirmed. The row goes (or is kept for the retention of the storage).
+ * - `sent`: confirmed. The row goes (or is kept for the retention of the storage). `keep: false`: it goes, and
+ *   no copy is kept, because keeping one was refused.
  * - `retry`: refused. Due again after `delayMs`; the attempt stays counted.
- * - `release`: given back unharmed, due after `delayMs` (default at once); the attempt is not counted.
+ * - `release`: given back unharmed, due after `delayMs` (default at once); the attempt is not counted. `error`:
+ *   why it was set aside; noted with the row if the storage can.
  * - `dead`: given up. `skip` moves it to the dead letters; `block-key` keeps it in its place as a
  *   dead letter that holds back its key until it is retried or discarded (unkeyed: as `skip`).
  */
 export type Settlement = { readonly position: bigint; readonly token: string } & (
-  | { readonly kind: 'sent' }
+  | { readonly kind: 'sent'; readonly keep?: false }
   | { readonly kind: 'retry'; readonly delayMs: number; readonly error: Error }
-  | { readonly kind: 'release'; readonly delayMs?: number }
+  | { readonly kind: 'release'; readonly delayMs?: number; readonly error?: Error }
   | {
       readonly kind: 'dead'
       readonly reason: DeadReason
@@ -156,6 +162,9 @@ export type Settlement = { readonly position: bigint; readonly token: string } &
       readonly maybePublished: boolean
     }
 )
+
+/** Nobody takes a row that was set aside before this time, in milliseconds. Then it is tried again. */
+export const SET_ASIDE_MS = 300_000
 
 export type OnDead = 'block-key' | 'skip'
 

@@ -1,5 +1,5 @@
 import { MersalError } from '../core/errors.ts'
-import type { ClaimedMessage } from '../core/outbox.ts'
+import type { ClaimedMessage, ClaimRequest } from '../core/outbox.ts'
 import { checkOptions } from '../core/options.ts'
 import { emit } from '../core/telemetry.ts'
 import { createAgenda } from './agenda.ts'
@@ -91,6 +91,21 @@ export function createRelay(ports: RelayPorts): Relay {
     bell.nudge()
   }
 
+  /** Rows of messages that the broker has confirmed, while settling failed, are settled and not published again. */
+  async function claim(request: ClaimRequest): Promise<readonly ClaimedMessage[]> {
+    const keepUntil = clock.monotonic() + request.claimMs
+    const rows = await ports.storage.claim(request)
+    const isConfirmed = ({ position, message }: ClaimedMessage): boolean => settler.confirmed(position, message.id)
+    if (!rows.some(isConfirmed)) return rows
+    const again = rows.filter(isConfirmed)
+    inHand.add(again)
+    for (const row of again) {
+      const { position, token } = row
+      settler.add({ row, settlement: { kind: 'sent', position, token }, keepUntil, unblocks: true })
+    }
+    return rows.filter((row) => !isConfirmed(row))
+  }
+
   function publish(rows: readonly ClaimedMessage[], terms: Terms): void {
     inHand.add(rows)
     publisher.take(rows, terms)
@@ -139,7 +154,7 @@ export function createRelay(ports: RelayPorts): Relay {
   function startLoop(): Promise<void> {
     return runClaimLoop({
       app,
-      storage: ports.storage,
+      storage: { claim },
       settings,
       clock,
       random,
@@ -155,7 +170,8 @@ export function createRelay(ports: RelayPorts): Relay {
       stopping: stopping.signal,
       largestBytes: largestBytes(ports.transports.values()),
       held: () => inHand.rows,
-      room: (batchSize) => (inHand.bytes * 2 <= settings.windowBytes ? room.next(batchSize) : 0),
+      // After settling has failed, more would be published that cannot be settled either.
+      room: (batchSize) => (!settler.troubled && inHand.bytes * 2 <= settings.windowBytes ? room.next(batchSize) : 0),
       bytesRoom: () => settings.windowBytes - inHand.bytes,
       reserve(rows) {
         reserved = rows
@@ -177,7 +193,6 @@ export function createRelay(ports: RelayPorts): Relay {
   }
 
   async function shutDown(graceMs: number): Promise<boolean> {
-    const dropped = settler.dropped
     if (state === 'running') {
       state = 'stopping'
       stopping.abort()
@@ -194,7 +209,7 @@ export function createRelay(ports: RelayPorts): Relay {
     reports.close()
     if (inHand.rows > 0)
       logger.warn({ app, messages: inHand.rows }, 'the relay stopped before everything was settled; the rest falls due when its claims end')
-    return inHand.rows === 0 && settler.dropped === dropped
+    return inHand.rows === 0
   }
 
   const relay: Relay = {
@@ -217,7 +232,7 @@ export function createRelay(ports: RelayPorts): Relay {
       logger,
       newToken,
       graceMs: settings.expressGraceMs,
-      open: () => settings.express && state === 'running' && pauses.known && !slow.on && inHand.rows < settings.window,
+      open: () => settings.express && state === 'running' && pauses.known && !slow.on && !settler.troubled && inHand.rows < settings.window,
       hasRoom: (rows) =>
         inHand.rows + rows.length <= settings.window &&
         inHand.bytes + rows.reduce((sum, row) => sum + bytesOf(row), 0) <= settings.windowBytes,

@@ -2,12 +2,14 @@ import type { ClaimedMessage, OutboxStorage, Settlement } from '../core/outbox.t
 import { emit, type Logger } from '../core/telemetry.ts'
 import { backoffMs } from '../lib/backoff.ts'
 import type { Clock, Random } from '../lib/clock.ts'
-import { errorFields } from '../core/error-text.ts'
+import { insteadOf, isRefusal } from './settle-fallback.ts'
+import { createSettleReports } from './settle-reports.ts'
+import { createUnsettled } from './unsettled.ts'
 
 export interface Entry {
   readonly row: ClaimedMessage
   readonly settlement: Settlement
-  /** End of the claim (monotonic): a settlement that fails after it is dropped, the row falls due by itself. */
+  /** End of the claim (monotonic). */
   readonly keepUntil: number
   /** Later rows of its key may have waited for this one. */
   readonly unblocks: boolean
@@ -17,13 +19,19 @@ export interface Entry {
   readonly done?: (() => void) | undefined
 }
 
-/** Records what became of messages: one `settle` at a time; what arrives meanwhile goes with the next. */
+/**
+ * Records what became of messages: one `settle` at a time; what arrives meanwhile goes with the next. A call
+ * that fails is repeated for as long as the relay lives. What the storage refuses is tried alone, so that it
+ * holds back nothing else, and recorded as well as the storage allows.
+ */
 export interface Settler {
   add(entry: Entry): void
+  /** The last call failed and none has succeeded since: nobody should claim and publish more. */
+  readonly troubled: boolean
+  /** Whether this message was confirmed and its row could not be settled. It must not be published again. */
+  confirmed(position: bigint, id: string): boolean
   /** Gives up: nothing more is settled and no timer is left. */
   halt(): void
-  /** Settlements that were dropped so far. */
-  readonly dropped: number
 }
 
 export interface SettlerPorts {
@@ -32,8 +40,16 @@ export interface SettlerPorts {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
-  /** These rows are no longer in the hands of the relay. */
+  /** These rows are no longer in the hands of the relay. `dropped`: they fall due when their claims end. */
   readonly onGone: (entries: readonly Entry[], how: 'settled' | 'dropped') => void
+}
+
+/** A settlement that failed alone, for a reason of its own. */
+interface Stubborn {
+  readonly entry: Entry
+  failures: number
+  /** Monotonic. */
+  notBefore: number
 }
 
 /**
@@ -43,94 +59,152 @@ export interface SettlerPorts {
  */
 const LINGER_MS = 2
 const RETRY = { firstMs: 100, longestMs: 2000 }
-/** After this many failures in a row smaller parts are tried, so that one bad settlement does not hold back the rest. */
-const FAILURES_TO_SPLIT = 3
+const STUBBORN_RETRY = { firstMs: 500, longestMs: 30_000 }
+/** A settlement that failed alone this often is given up for the next best, whatever the storage said. */
+const FAILURES_TO_GIVE_WAY = 6
+/** Those that hurt most when they are late come first. */
+const KINDS = ['sent', 'release', 'retry', 'dead'] as const
 
 export function createSettler(ports: SettlerPorts): Settler {
+  const { clock, random } = ports
   const halted = new AbortController()
-  let hurry: AbortController | undefined
-  let queue: Entry[] = []
+  const reports = createSettleReports(ports)
+  const unsettled = createUnsettled()
+  let pause: AbortController | undefined
+  let fresh: Entry[] = []
+  let stubborn: Stubborn[] = []
   let working = false
+  /** Calls that failed in a row. */
   let failures = 0
-  let dropped = 0
 
-  function takePart(): Entry[] {
-    const size =
-      failures < FAILURES_TO_SPLIT ? queue.length : Math.max(1, Math.floor(queue.length / 2 ** (failures - FAILURES_TO_SPLIT + 1)))
-    if (size < queue.length) return queue.splice(0, size)
-    const part = queue
-    queue = []
-    return part
+  /** Returns what was thrown. `instead`: what is recorded in place of the settlement of the only entry. */
+  async function attempt(part: readonly Entry[], instead?: Settlement): Promise<{ readonly thrown: unknown } | undefined> {
+    try {
+      const { stale } = await ports.storage.settle(instead === undefined ? part.map(({ settlement }) => settlement) : [instead])
+      if (!halted.signal.aborted) succeeded(part, stale, instead)
+      return undefined
+    } catch (thrown) {
+      failures++
+      if (!halted.signal.aborted) reports.failed({ failures, messages: part.length, refused: isRefusal(thrown) }, thrown)
+      return { thrown }
+    }
   }
 
-  async function settle(part: readonly Entry[]): Promise<void> {
-    const { stale } = await ports.storage.settle(part.map((entry) => entry.settlement))
-    if (halted.signal.aborted) return
-    if (failures > 0) ports.logger.info({ app: ports.app }, 'the outbox storage settles again')
+  function succeeded(part: readonly Entry[], stale: number, instead: Settlement | undefined): void {
+    if (failures > 0) reports.again()
     failures = 0
     emit('mersal:settle', () => ({ app: ports.app, messages: part.length, stale }))
-    if (stale > 0) ports.logger.debug({ app: ports.app, stale }, 'some claims were lost before they were settled')
-    for (const entry of part) entry.done?.()
-    ports.onGone(part, 'settled')
-  }
-
-  async function failed(part: readonly Entry[], thrown: unknown): Promise<void> {
-    if (halted.signal.aborted) return
-    failures++
-    const fields = { app: ports.app, messages: part.length, ...errorFields(thrown) }
-    if (failures === 1) ports.logger.warn(fields, 'settling published messages failed; it is tried again while their claims hold')
-    const now = ports.clock.monotonic()
-    const lost = part.filter((entry) => entry.keepUntil <= now)
-    queue.push(...part.filter((entry) => entry.keepUntil > now))
-    if (lost.length > 0) {
-      dropped += lost.length
-      ports.logger.error(
-        { ...fields, messages: lost.length },
-        'claims ended before they could be settled; these messages will be published again',
-      )
-      ports.onGone(lost, 'dropped')
+    reports.stale(stale)
+    // A confirmed message that was only set aside comes back, and is not to be published then.
+    for (const { settlement, done } of part) {
+      if (instead === undefined || instead.kind === 'sent') unsettled.settled(settlement)
+      if (instead === undefined) done?.()
     }
-    await ports.clock.sleep(backoffMs(RETRY, failures, ports.random), halted.signal)
+    const gone = instead === undefined ? part : part.map((entry) => ({ ...entry, settlement: instead }))
+    ports.onGone(gone, 'settled')
   }
 
-  /** A moment, or less if something comes that hurries. */
-  async function linger(): Promise<void> {
+  /** What is new goes in one call. What fails twice is taken apart; a refusal is no outage and waits for nothing. */
+  async function settleFresh(): Promise<void> {
+    const part = fresh
+    fresh = []
+    const failure = await attempt(part)
+    if (failure === undefined || halted.signal.aborted) return
+    if (isRefusal(failure.thrown) || failures > 1) await takeApart(part, failure.thrown)
+    else fresh.unshift(...part)
+    if (failures > 0) await clock.sleep(backoffMs(RETRY, failures, random), halted.signal)
+  }
+
+  async function takeApart(part: readonly Entry[], thrown: unknown): Promise<void> {
+    const groups = KINDS.map((kind) => part.filter(({ settlement }) => settlement.kind === kind)).filter(({ length }) => length > 0)
+    for (const group of groups) {
+      const failure = groups.length === 1 ? { thrown } : await attempt(group)
+      if (failure !== undefined) await oneByOne(group, failure.thrown)
+    }
+  }
+
+  /** Ends with the first that fails for no reason of its own: the storage is away. */
+  async function oneByOne(group: readonly Entry[], thrown: unknown): Promise<void> {
+    for (const [index, entry] of group.entries()) {
+      if (halted.signal.aborted) return
+      const failure = group.length === 1 ? { thrown } : await attempt([entry])
+      if (failure === undefined) continue
+      await failedAlone({ entry, failures: 0, notBefore: 0 }, failure.thrown)
+      if (isRefusal(failure.thrown)) continue
+      fresh.unshift(...group.slice(index + 1))
+      return
+    }
+  }
+
+  async function failedAlone(one: Stubborn, thrown: unknown): Promise<void> {
+    const { entry } = one
+    one.failures++
+    const refused = isRefusal(thrown)
+    if (refused || one.failures >= FAILURES_TO_GIVE_WAY) {
+      for (const instead of insteadOf(entry.settlement, thrown)) {
+        if (instead.kind === 'sent' && !refused) continue
+        if ((await attempt([entry], instead)) === undefined) return reports.refused(entry, instead, thrown)
+      }
+    }
+    if (refused && clock.monotonic() >= entry.keepUntil) return drop(entry, thrown)
+    one.notBefore = clock.monotonic() + backoffMs(refused ? STUBBORN_RETRY : RETRY, one.failures, random)
+    stubborn.push(one)
+  }
+
+  /** Nothing can be recorded of this row, and its claim is over. */
+  function drop(entry: Entry, thrown: unknown): void {
+    reports.dropped(thrown)
+    ports.onGone([entry], 'dropped')
+  }
+
+  async function settleStubborn(): Promise<void> {
+    const now = clock.monotonic()
+    const due = stubborn.filter(({ notBefore }) => notBefore <= now)
+    stubborn = stubborn.filter(({ notBefore }) => notBefore > now)
+    for (const one of due) {
+      if (halted.signal.aborted) return
+      const failure = await attempt([one.entry])
+      if (failure !== undefined) await failedAlone(one, failure.thrown)
+    }
+    if (stubborn.length > 0 && fresh.length === 0) await rest(Math.min(...stubborn.map(({ notBefore }) => notBefore)) - clock.monotonic())
+  }
+
+  /** This long, or less if something comes that hurries. */
+  async function rest(ms: number): Promise<void> {
     const over = new AbortController()
-    hurry = over
-    await ports.clock.sleep(LINGER_MS, over.signal)
-    hurry = undefined
+    pause = over
+    await clock.sleep(Math.max(ms, 0), over.signal)
+    pause = undefined
   }
 
   async function work(lingers: boolean): Promise<void> {
-    if (lingers) await linger()
+    if (lingers) await rest(LINGER_MS)
     else await Promise.resolve() // what is confirmed in this very moment goes along
-    while (queue.length > 0 && !halted.signal.aborted) {
-      const part = takePart()
-      try {
-        await settle(part)
-      } catch (thrown) {
-        await failed(part, thrown)
-      }
+    while (fresh.length + stubborn.length > 0 && !halted.signal.aborted) {
+      if (fresh.length > 0) await settleFresh()
+      else await settleStubborn()
     }
     working = false
   }
 
   return {
-    get dropped() {
-      return dropped
+    get troubled() {
+      return failures > 0
     },
+    confirmed: (position, id) => unsettled.has(position, id),
     add(entry) {
       if (halted.signal.aborted) return
-      queue.push(entry)
+      fresh.push(entry)
+      if (entry.settlement.kind === 'sent') unsettled.note(entry.settlement, entry.row.message.id)
       const lingers = entry.lingers === true
-      if (!lingers) hurry?.abort('hurry')
+      if (!lingers || stubborn.length > 0) pause?.abort('hurry')
       if (working) return
       working = true
       void work(lingers)
     },
     halt() {
       halted.abort()
-      hurry?.abort('hurry')
+      pause?.abort('hurry')
     },
   }
 }

@@ -38,6 +38,7 @@ describe.skipIf(!present)('bad input and damaged rows on PostgreSQL', () => {
       'sound',
     ])
     expect(rows.find((row) => labelOf(row) === 'attempts negative')?.attempt).toBe(1)
+    expect(rows.find((row) => labelOf(row) === 'attempts huge')?.attempt).toBe(1_000_001)
     const letters = await store.admin.deadLetters.list()
     expect(letters.map(({ type, reason }) => [type, reason])).toEqual(
       ['headers no json', 'headers a list', 'headers of numbers', 'headers null'].map((label) => [`test.${label}`, 'malformed']),

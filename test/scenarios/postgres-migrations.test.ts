@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { silentLogger } from '../../src/core/telemetry.ts'
 import { postgres, postgresMigrationSql } from '../../src/postgres.ts'
+import { migrationSql } from '../../src/sql/postgres/migrate.ts'
+import { storeTables } from '../../src/stores/postgres/schema.ts'
 import { serverAnswers, testDatabase, type TestDatabase } from '../postgres/database.ts'
 import { labels, message } from '../postgres/messages.ts'
 
@@ -28,7 +30,7 @@ describe.skipIf(!present)('migrations on PostgreSQL', () => {
     )
     await Promise.all(stores.map((store) => store.open()))
     const versions = await database.query(`select version from ${schema}.migration order by version`)
-    expect(versions.map((row) => row['version'])).toEqual([1, 2, 3, 4, 5, 6])
+    expect(versions.map((row) => row['version'])).toEqual([1, 2, 3, 4, 5, 6, 7])
     const [store] = stores
     if (store === undefined) throw new Error('no store')
     await store.unitOfWork((tx) => store.outbox.save(tx, [message('ready')]))
@@ -60,6 +62,37 @@ describe.skipIf(!present)('migrations on PostgreSQL', () => {
     expect(await shape(printed)).toEqual(await shape(opened))
     await using check = postgres({ pool: printed.newPool(), schema: printed.schema, migrate: 'check' })
     await check.open()
+  })
+
+  test('a program of the version before goes on beside this one: its dead letters are ours, and ours are its own', async () => {
+    await using database = await testDatabase()
+    const { schema, query, pool } = database
+    const tables = storeTables(schema)
+    await pool.query(migrationSql({ ...tables, steps: tables.steps.slice(0, 6) }, 0))
+    const columns =
+      'position, id, attempts, type, transport, kind, name, headers, body, added_at, error, died_at, dead_reason, maybe_published'
+    const bury = (position: number, type: string): Promise<unknown> =>
+      query(
+        `insert into ${schema}.dead (${columns})
+        values ($1, gen_random_uuid(), 1, $2, 'default', 'queue', 'q', '{}', '', now(), '', now(), 'refused', false)`,
+        [position, type],
+      )
+    await bury(901, 'test.before')
+    await using store = postgres({ pool: database.newPool(), schema, logger: silentLogger })
+    await store.open()
+    await bury(902, 'test.beside')
+    await bury(902, 'test.twin')
+    const keys = (await store.admin.deadLetters.list()).map(({ key }) => key)
+    expect(keys).toHaveLength(3)
+    expect(keys[0]).toBe('901.0')
+    expect(await store.admin.deadLetters.retry(keys.slice(0, 2))).toBe(2)
+    expect((await labels(store)).includes('before')).toBe(true)
+    // What the version before sends.
+    const old = await query(`select ${schema}.dead_retry($1::bigint[])::text as retried`, [[902]])
+    expect(old).toEqual([{ retried: '1' }])
+    await bury(903, 'test.gone')
+    expect((await pool.query(`delete from ${schema}.dead where position = any ($1::bigint[])`, [[903]])).rowCount).toBe(1)
+    expect(await store.admin.deadLetters.list()).toEqual([])
   })
 
   test('check refuses a missing schema with the remedy, and any mode but off a newer one', async () => {

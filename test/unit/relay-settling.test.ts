@@ -34,15 +34,33 @@ describe('settling', () => {
     expect(transport.published).toHaveLength(1)
   })
 
-  test('when the claim has ended the row is left to fall due, and published again', async () => {
-    const { add, clock, hooks, log, transport } = start({ claimMs: 1000 })
+  test('P6: when the claim has ended and settling still fails, the message is not published again', async () => {
+    const { add, clock, hooks, store, transport } = start({ claimMs: 1000 })
     hooks.beforeSettle = () => {
       throw new Error('away')
     }
     await add(message('a'))
-    await clock.advance(1200)
-    await pass(clock, () => transport.published.length === 2, 5000, 'the second publish')
+    await pass(clock, () => transport.published.length === 1, 100, 'the publish')
+    for (let seconds = 0; seconds < 30; seconds++) await clock.advance(1000)
     hooks.beforeSettle = () => {}
-    expect(log.some(({ level, message }) => level === 'error' && message.includes('will be published again'))).toBe(true)
+    await clock.advance(3000)
+    await calm()
+    expect(transport.published).toHaveLength(1)
+    expect((await store.admin.stats()).pending).toBe(0)
+  })
+
+  test('P6: a relay that takes its own row again, while the settle is still under way, does not publish it again', async () => {
+    const { add, clock, hooks, settlements, store, transport } = start({ claimMs: 1000 })
+    const gate = Promise.withResolvers<void>()
+    hooks.beforeSettle = () => (settlements.length === 1 ? gate.promise : undefined)
+    await add(message('a'))
+    await pass(clock, () => settlements.length === 1, 100, 'the settle')
+    await clock.advance(5000)
+    await calm()
+    gate.resolve()
+    await clock.advance(3000)
+    await calm()
+    expect(transport.published).toHaveLength(1)
+    expect((await store.admin.stats()).pending).toBe(0)
   })
 })

@@ -22,6 +22,18 @@ export function refusedCommit(error: unknown): boolean {
   return state !== undefined && !state.startsWith('57P') && !state.startsWith('08')
 }
 
+/**
+ * Whether the server refused the statement itself, and would again: what it was given, a constraint, a
+ * missing right or table, a trigger. An outage, a lock or a full disk is something else.
+ */
+export function isRefused(state: string | undefined): boolean {
+  if (state === undefined || state === '55P03' || state === '55P04') return false
+  return REFUSALS.has(state.slice(0, 2))
+}
+
+/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const REFUSALS = new Set(['0A', '21', '22', '23', '2F', '38', '39', '3F', '42', '44', '54', '55', 'P0'])
+
 /** Classes of the missing schema, table or function. */
 const MISSING = new Set(['3F000', '42P01', '42883', '42703'])
 
@@ -29,7 +41,7 @@ function missing(schema: string, cause: unknown): MersalError {
   return new MersalError(
     'MERSAL_SCHEMA_MISSING',
     `postgres: the tables of mersal are not in schema '${schema}', or are not the ones this version needs: open the store with migrate: 'auto', or run 'mersal migrate'`,
-    { cause, details: { schema } },
+    { cause, details: { schema, refused: true } },
   )
 }
 
@@ -50,7 +62,7 @@ export function storeFailure(schema: string, doing: string, error: unknown): Mer
   }
   return new MersalError('MERSAL_STORE_FAILED', `postgres: ${doing} failed`, {
     cause: error,
-    details: state === undefined ? {} : { sqlState: state },
+    details: state === undefined ? {} : { sqlState: state, refused: isRefused(state) },
   })
 }
 

@@ -64,7 +64,7 @@ function claim(database: DatabaseState, request: ClaimRequest): readonly Claimed
 function take(row: OutboxRow, request: ClaimRequest, now: number, largestBytes: number): ClaimedMessage {
   row.visibleAt = now + request.claimMs
   row.token = request.token
-  row.attempts++
+  row.attempts = Math.min(row.attempts, 1_000_000) + 1
   const claimed = { position: BigInt(row.position), attempt: row.attempts, token: request.token }
   const size = sizeOf(row.message)
   if (size <= largestBytes) return { ...claimed, message: copyOf(row.message) }
@@ -92,7 +92,8 @@ function settleOne(
   switch (settlement.kind) {
     case 'sent':
       database.outbox.remove(row)
-      if (keepSentMs > 0) database.outbox.kept.push({ position: row.position, message: row.message, sentAt: now })
+      if (keepSentMs > 0 && settlement.keep !== false)
+        database.outbox.kept.push({ position: row.position, message: row.message, sentAt: now })
       return
     case 'retry':
       row.visibleAt = now + Math.max(settlement.delayMs, 0)

@@ -4,9 +4,31 @@ import type { Own } from '../../sql/postgres/pool.ts'
 import { decodeDead, type DeadRow } from './rows.ts'
 import type { Statements } from './statements.ts'
 
-/** Only what can be a position; anything else names no dead letter. */
-function positions(keys: readonly string[]): string[] {
-  return keys.filter((key) => /^\d{1,18}$/.test(key))
+/** What the key of a dead letter names: its position, and its letter if it was moved. */
+interface Named {
+  readonly position: string
+  /** -1: it stayed in the outbox. */
+  readonly letter: number
+}
+
+/** Only what can be a key; anything else names no dead letter. */
+function named(keys: readonly string[]): Named[] {
+  return keys.flatMap((key) => {
+    const [, position, letter] = /^(\d{1,18})(?:\.(\d{1,10}))?$/.exec(key) ?? []
+    if (position === undefined || Number(letter ?? 0) > 2_147_483_647) return []
+    return { position, letter: letter === undefined ? -1 : Number(letter) }
+  })
+}
+
+/** Positions and letters of those that were moved, and positions of those that stayed in the outbox. */
+function split(keys: readonly string[]): { readonly moved: [string[], number[]]; readonly places: string[] } {
+  const all = named(keys)
+  const moved = all.filter(({ letter }) => letter >= 0)
+  const positions = (some: readonly Named[]): string[] => some.map(({ position }) => position)
+  return {
+    moved: [positions(moved), moved.map(({ letter }) => letter)],
+    places: positions(all.filter(({ letter }) => letter < 0)),
+  }
 }
 
 /** `changed` is called after letters were put back, or no longer hold back their key. */
@@ -15,20 +37,22 @@ export function postgresAdmin(own: Own, sql: Statements, changed: () => void): O
     deadLetters: {
       async list({ limit, after } = {}) {
         const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
-        if (after !== undefined && positions([after]).length === 0) return []
-        const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [most, after ?? '-1'])
+        const from = after === undefined ? { position: '-1', letter: -1 } : named([after])[0]
+        if (from === undefined) return []
+        const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [most, from.position, from.letter])
         return rows.map(decodeDead)
       },
       async retry(keys) {
-        const { rows } = await own.run<{ retried: string }>('retrying dead letters', sql.deadRetry, [positions(keys)])
+        const { moved, places } = split(keys)
+        const { rows } = await own.run<{ retried: string }>('retrying dead letters', sql.deadRetry, [...moved, places])
         changed()
         return Number(rows[0]?.retried ?? 0)
       },
       async discard(keys) {
-        const given = positions(keys)
+        const given = split(keys)
         const gone = await own.transaction('discarding dead letters', async (query) => {
-          const moved = await query(sql.deadDiscard, [given])
-          const blocking = await query(sql.deadDiscardBlocking, [given])
+          const moved = await query(sql.deadDiscard, given.moved)
+          const blocking = await query(sql.deadDiscardBlocking, [given.places])
           return (moved.rowCount ?? 0) + (blocking.rowCount ?? 0)
         })
         changed()

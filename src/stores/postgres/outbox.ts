@@ -1,5 +1,5 @@
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
-import type { ClaimedMessage, ClaimRequest, OutboxStorage } from '../../core/outbox.ts'
+import { type ClaimedMessage, type ClaimRequest, type OutboxStorage, SET_ASIDE_MS } from '../../core/outbox.ts'
 import type { OpenToQueue } from '../../core/straight.ts'
 import { newMark } from '../../sql/lanes.ts'
 import { placeOf } from '../../sql/postgres/place.ts'
@@ -21,6 +21,8 @@ export interface OutboxPorts<Tx> extends SavePorts<Tx> {
   readonly vacuum: Pick<Vacuum, 'deleted' | 'idle'>
   /** 0: confirmed rows are deleted at once. */
   readonly keepSentMs: number
+  /** A damaged row cannot be stored as a dead letter. */
+  readonly cannotBury: (cause: unknown) => void
 }
 
 export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
@@ -97,7 +99,15 @@ async function bury<Tx>(ports: OutboxPorts<Tx>, rows: readonly MessageRow[], tok
     ...({ kind: 'dead', position: BigInt(row.position), token, reason: 'malformed', error } as const),
     ...({ onDead: 'skip', maybePublished: false } as const),
   }))
-  await settle(settlements, { own: ports.own, sql: ports.sql, keepSent: false })
+  const to = { own: ports.own, sql: ports.sql, keepSent: false }
+  try {
+    await settle(settlements, to)
+  } catch (cause) {
+    // What cannot be buried must not stop the others either.
+    ports.cannotBury(cause)
+    const aside = settlements.map(({ position }) => ({ kind: 'release', position, token, delayMs: SET_ASIDE_MS, error }) as const)
+    await settle(aside, to)
+  }
 }
 
 /** Days that are over go as whole partitions; rows one by one only if they are kept for less than a day. */

@@ -25,6 +25,8 @@ export interface MessageRow {
 }
 
 export interface DeadRow extends MessageRow {
+  /** Tells letters of one position apart; -1: it stayed in the outbox. */
+  readonly letter: number
   readonly error: string
   readonly dead_reason: string
   readonly maybe_published: boolean
@@ -152,7 +154,7 @@ export function decodeClaimed(row: MessageRow, token: string): ClaimedMessage | 
 
 export function decodeDead(row: DeadRow): DeadLetter {
   return {
-    key: row.position,
+    key: row.letter < 0 ? row.position : `${row.position}.${row.letter}`,
     direction: 'outgoing',
     id: row.id,
     type: row.type,

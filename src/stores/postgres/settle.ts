@@ -9,6 +9,8 @@ type Kind<Name extends Settlement['kind']> = Extract<Settlement, { kind: Name }>
 interface Group {
   readonly token: string
   readonly sent: Kind<'sent'>[]
+  /** Sent, and not to be kept. */
+  readonly gone: Kind<'sent'>[]
   readonly retry: Kind<'retry'>[]
   readonly release: Kind<'release'>[]
   readonly dead: Kind<'dead'>[]
@@ -21,10 +23,11 @@ function groups(settlements: readonly Settlement[]): Group[] {
   for (const settlement of sorted) {
     let group = byToken.get(settlement.token)
     if (group === undefined) {
-      group = { token: tokenUuid(settlement.token), sent: [], retry: [], release: [], dead: [] }
+      group = { token: tokenUuid(settlement.token), sent: [], gone: [], retry: [], release: [], dead: [] }
       byToken.set(settlement.token, group)
     }
-    ;(group[settlement.kind] as Settlement[]).push(settlement)
+    const kind = settlement.kind === 'sent' && settlement.keep === false ? 'gone' : settlement.kind
+    ;(group[kind] as Settlement[]).push(settlement)
   }
   return [...byToken.values()]
 }
@@ -55,7 +58,8 @@ async function settleGroup(group: Group, sql: Statements, query: Query): Promise
   const run = async (text: string, rows: readonly Settlement[], ...values: readonly unknown[]): Promise<void> => {
     if (rows.length > 0) changed += (await query(text, [positions(rows), group.token, ...values])).rowCount ?? 0
   }
-  const { retry, release, dead } = group
+  const { gone, retry, release, dead } = group
+  await run(sql.sent, gone)
   await run(
     sql.retry,
     retry,
@@ -66,6 +70,7 @@ async function settleGroup(group: Group, sql: Statements, query: Query): Promise
     sql.release,
     release,
     release.map(({ delayMs }) => delayMs ?? 0),
+    release.map(({ error }) => (error === undefined ? null : errorText(error))),
   )
   const deadValues = [
     dead.map(({ reason }) => reason),
@@ -100,7 +105,7 @@ const DOING = 'settling messages'
 async function record(all: readonly Group[], ports: SettlePorts): Promise<number> {
   const { own, sql } = ports
   const sent = sentStatement(all, ports)
-  if (sent !== undefined && all.every(({ retry, release, dead }) => retry.length + release.length + dead.length === 0))
+  if (sent !== undefined && all.every(({ gone, retry, release, dead }) => gone.length + retry.length + release.length + dead.length === 0))
     return (await own.run(DOING, sent.text, sent.values, { often: true })).rowCount ?? 0
   return await own.transaction(DOING, async (query) => {
     let changed = sent === undefined ? 0 : ((await query(sent.text, sent.values)).rowCount ?? 0)

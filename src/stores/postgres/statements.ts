@@ -79,21 +79,23 @@ const deadColumns = (alias: string, key: string, blocks: string): string =>
   `${alias}.position, ${columns(alias).replace(`${alias}.key`, `${key} as key`)}, coalesce(${alias}.error, '') as error, ${alias}.dead_reason, ${alias}.maybe_published, ${blocks} as blocks,
     ${bytesOf(alias)} as bytes, case when isfinite(${alias}.died_at) then extract(epoch from ${alias}.died_at) * 1000 else 0 end as died_ms`
 
-/** $1 most rows, $2 after this position. The bytes of one page are bounded, and the bytes of a letter that is too large are not read. */
+/** $1 most rows, $2 and $3 after this position and letter; -1 is the letter of one that stayed in the outbox. The bytes of one page are bounded, and the bytes of a letter that is too large are not read. */
 const deadList = (S: string): string => `
-select p.position::text, ${shown('p', String(LARGEST_ROW_BYTES))}, p.error, p.dead_reason, p.maybe_published, p.blocks, p.died_ms::float8::text as died_ms
+select p.position::text, p.letter, ${shown('p', String(LARGEST_ROW_BYTES))}, p.error, p.dead_reason, p.maybe_published, p.blocks,
+  p.died_ms::float8::text as died_ms
 from (
-  select q.*, sum(case when q.bytes > ${LARGEST_ROW_BYTES} then 0 else q.bytes end) over (order by q.position) - q.bytes as before
+  select q.*, sum(case when q.bytes > ${LARGEST_ROW_BYTES} then 0 else q.bytes end) over (order by q.position, q.letter) - q.bytes as before
   from (
-    (select ${deadColumns('d', 'd.key', 'false')} from ${S}.dead d where d.position > $2::bigint order by d.position limit $1::integer)
+    (select ${deadColumns('d', 'd.key', 'false')}, d.letter from ${S}.dead d
+      where (d.position, d.letter) > ($2::bigint, $3::integer) order by d.position, d.letter limit $1::integer)
     union all
-    (select ${deadColumns('o', 'coalesce(o.key, o.dead_key)', 'o.key is not null')}
+    (select ${deadColumns('o', 'coalesce(o.key, o.dead_key)', 'o.key is not null')}, -1
       from ${S}.outbox o where o.died_at is not null and o.position > $2::bigint order by o.position limit $1::integer)
   ) q
-  order by q.position limit $1::integer
+  order by q.position, q.letter limit $1::integer
 ) p
 where p.before < ${CLAIM_BYTES}
-order by p.position`
+order by p.position, p.letter`
 
 const stats = (S: string): string => `
 select
@@ -121,8 +123,9 @@ from unnest($1::bigint[], $3::float8[], $4::text[]) as u(position, delay, error)
 where o.position = u.position and o.token = $2::uuid`,
     release: `
 update ${S}.outbox o
-set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, attempts = greatest(o.attempts - 1, 0)
-from unnest($1::bigint[], $3::float8[]) as u(position, delay)
+set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, attempts = greatest(o.attempts - 1, 0),
+  error = coalesce(u.error, o.error)
+from unnest($1::bigint[], $3::float8[], $4::text[]) as u(position, delay, error)
 where o.position = u.position and o.token = $2::uuid`,
     // $1 positions, $2 the token of each, $3 milliseconds.
     renew: `
@@ -154,8 +157,10 @@ using (select e.consumer, e.message_id from ${S}.inbox e
   where e.handled_at < clock_timestamp() - $1::float8 * interval '1 millisecond' order by e.handled_at limit $2::integer) old
 where i.consumer = old.consumer and i.message_id = old.message_id`,
     deadList: deadList(S),
-    deadRetry: `select ${S}.dead_retry($1::bigint[])::text as retried`,
-    deadDiscard: `delete from ${S}.dead where position = any ($1::bigint[])`,
+    deadRetry: `select ${S}.dead_retry($1::bigint[], $2::integer[], $3::bigint[])::text as retried`,
+    deadDiscard: `
+delete from ${S}.dead d using unnest($1::bigint[], $2::integer[]) as u(position, letter)
+where d.position = u.position and d.letter = u.letter`,
     deadDiscardBlocking: `delete from ${S}.outbox where position = any ($1::bigint[]) and died_at is not null`,
     stats: stats(S),
   }

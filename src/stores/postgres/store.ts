@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { MersalError } from '../../core/errors.ts'
 import type { Store, UnitOfWork } from '../../core/store.ts'
+import { errorText } from '../../core/error-text.ts'
+import { seldom } from '../../lib/seldom.ts'
 import { wakeHints } from '../../lib/wake-hints.ts'
 import { fulfilledWithin } from '../../lib/within.ts'
 import { sharesConnections } from '../../sql/postgres/pooler.ts'
@@ -69,6 +71,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   const listener = listen({ ...settings, own, line, channel, otherwise: 'the relay polls. Give relayPool a direct connection' })
   const vacuum = vacuumOf({ own, schema, clock, logger: settings.logger, rows: settings.vacuumRows })
   const ports = { schema, sql, own, session, notes }
+  const mayTell = seldom(clock, 60_000)
   const forget = watchConnections([options.pool, relayPool])
   let closed: Promise<void> | undefined
 
@@ -80,6 +83,11 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     } finally {
       budgeted.mayListenNoMore()
     }
+  }
+
+  function cannotBury(cause: unknown): void {
+    const text = 'a damaged row cannot be stored as a dead letter; it is set aside and tried again later'
+    if (mayTell('bury')) settings.logger.error({ schema, error: errorText(cause) }, text)
   }
 
   async function close(): Promise<void> {
@@ -95,7 +103,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     unitOfWork: ringing(session.unitOfWork ?? noUnits(session), notes, () => bell.notify()),
     ...(options.session === undefined ? { sharing: { state: transactionState, carry: () => (work) => work() } } : {}),
     ...(options.session === undefined ? { units: capacityOf(options.pool) } : {}),
-    outbox: postgresOutbox({ ...ports, proves: options.session !== undefined, vacuum, keepSentMs: settings.keepSentMs }),
+    outbox: postgresOutbox({ ...ports, proves: options.session !== undefined, vacuum, keepSentMs: settings.keepSentMs, cannotBury }),
     tracker: postgresTracker(ports),
     admin: postgresAdmin(own, sql, () => bell.notify()),
     operations: postgresOperations({ own, schema, keepSentMs: settings.keepSentMs, changed: () => bell.notify() }),

@@ -56,7 +56,7 @@ export const claim: string = `
       FROM taken
     )
     UPDATE mersal_outbox
-    SET visible_at = :until, token = :token, attempts = min(attempts, 1000000000) + 1
+    SET visible_at = :until, token = :token, attempts = min(max(attempts, 0), 1000000) + 1
     WHERE position IN (
       SELECT taken.position
       FROM taken JOIN fits ON fits.position = taken.position LEFT JOIN gap ON gap.partition_key = taken.partition_key

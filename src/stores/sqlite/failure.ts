@@ -3,11 +3,19 @@ import { isMersalError, MersalError } from '../../core/errors.ts'
 /** Primary result codes, https://www.sqlite.org/rescode.html */
 const BUSY = 5
 const LOCKED = 6
+const ERROR = 1
 const READONLY = 8
 const IOERR = 10
 const FULL = 13
 const CANTOPEN = 14
+const TOOBIG = 18
+const CONSTRAINT = 19
+const MISMATCH = 20
+const AUTH = 23
 const NOTADB = 26
+
+/** The database refused the statement itself, and would again. */
+const REFUSALS: ReadonlySet<number | undefined> = new Set([ERROR, TOOBIG, CONSTRAINT, MISMATCH, AUTH])
 
 const byName = new Map<string, number>([
   ['SQLITE_BUSY', BUSY],
@@ -17,6 +25,11 @@ const byName = new Map<string, number>([
   ['SQLITE_FULL', FULL],
   ['SQLITE_CANTOPEN', CANTOPEN],
   ['SQLITE_NOTADB', NOTADB],
+  ['SQLITE_ERROR', ERROR],
+  ['SQLITE_TOOBIG', TOOBIG],
+  ['SQLITE_CONSTRAINT', CONSTRAINT],
+  ['SQLITE_MISMATCH', MISMATCH],
+  ['SQLITE_AUTH', AUTH],
 ])
 
 /** The primary result code of an error of either library, or undefined if it is no error of SQLite. */
@@ -62,5 +75,5 @@ export function storeError(doing: string, cause: unknown): MersalError {
     return new MersalError('MERSAL_STORE_BUSY', `${doing}: another connection holds the database; try again`, { cause })
   }
   const reason = (code === undefined ? undefined : reasons.get(code)) ?? 'the database reported an error, see its cause'
-  return new MersalError('MERSAL_STORE_FAILED', `${doing}: ${reason}`, { cause })
+  return new MersalError('MERSAL_STORE_FAILED', `${doing}: ${reason}`, { cause, details: REFUSALS.has(code) ? { refused: true } : {} })
 }

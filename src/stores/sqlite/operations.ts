@@ -107,11 +107,11 @@ function keptMessages(connection: Connection): KeptMessages {
     count: (filter) => connection.write((handle) => handle.get<{ count: number }>(operatorSql.countKept, valuesOf(filter))?.count ?? 0),
     async replay(filter, { limit, newIds }) {
       const moved = await connection.write((handle) => {
-        const rows = handle.all<{ position: number }>(operatorSql.pickKept, { ...valuesOf(filter), limit })
-        for (const { position } of rows) {
+        const rows = handle.all<{ number: number }>(operatorSql.pickKept, { ...valuesOf(filter), limit })
+        for (const { number } of rows) {
           const now = Math.trunc(clock.now())
-          handle.run(operatorSql.putBack, { now, newId: newIds ? uuidv7(now) : null, position })
-          handle.run(operatorSql.removeKept, { position })
+          handle.run(operatorSql.putBack, { now, newId: newIds ? uuidv7(now) : null, number })
+          handle.run(operatorSql.removeKept, { number })
         }
         return rows.length
       })

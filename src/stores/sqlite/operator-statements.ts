@@ -85,12 +85,12 @@ export const operatorSql: Readonly<Record<Purpose, string>> = {
 
   countKept: `SELECT count(*) AS count FROM mersal_sent WHERE ${filter}`,
 
-  pickKept: `SELECT position FROM mersal_sent WHERE ${filter} ORDER BY position LIMIT :limit`,
+  pickKept: `SELECT number FROM mersal_sent WHERE ${filter} ORDER BY position LIMIT :limit`,
 
   putBack: `
     INSERT INTO mersal_outbox (visible_at, id, type, transport, kind, name, partition_key, created_at, headers, body)
     SELECT :now, coalesce(:newId, id), type, transport, kind, name, partition_key, created_at, headers, body
-    FROM mersal_sent WHERE position = :position`,
+    FROM mersal_sent WHERE number = :number`,
 
-  removeKept: 'DELETE FROM mersal_sent WHERE position = :position',
+  removeKept: 'DELETE FROM mersal_sent WHERE number = :number',
 }

@@ -1,8 +1,19 @@
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import { errorText } from '../../core/error-text.ts'
-import type { ClaimedMessage, ClaimRequest, OutboxStorage, SavedMessage, SaveOptions, Settlement, SettleResult } from '../../core/outbox.ts'
+import {
+  type ClaimedMessage,
+  type ClaimRequest,
+  type OutboxStorage,
+  type SavedMessage,
+  type SaveOptions,
+  SET_ASIDE_MS,
+  type Settlement,
+  type SettleResult,
+} from '../../core/outbox.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import { lanes } from '../../sql/lanes.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import { seldom } from '../../lib/seldom.ts'
 import type { Connection } from './connection.ts'
 import type { Handle, SqliteDatabase } from './database.ts'
 import { storeError } from './failure.ts'
@@ -10,8 +21,14 @@ import { checkStorable, claimedMessage, type ClaimedRow, damagedHeaders } from '
 import { NEVER, outboxSql } from './statements.ts'
 import { checkTransaction, leaveMark, openTransaction, requireMark, transactionNow } from './transaction.ts'
 
-/** The outbox table. `keepSentMs` 0: confirmed rows are deleted at once. */
-export function sqliteOutbox(connection: Connection, keepSentMs: number): OutboxStorage<SqliteDatabase> {
+export interface OutboxSettings {
+  /** 0: confirmed rows are deleted at once. */
+  readonly keepSentMs: number
+  readonly logger: Logger
+}
+
+/** The outbox table. */
+export function sqliteOutbox(connection: Connection, { keepSentMs, logger }: OutboxSettings): OutboxStorage<SqliteDatabase> {
   const { clock } = connection.settings
   const lane = lanes()
   const insert = (handle: Handle, messages: readonly OutgoingMessage[], options: SaveOptions = {}): SavedMessage[] => {
@@ -23,6 +40,13 @@ export function sqliteOutbox(connection: Connection, keepSentMs: number): Outbox
       throw storeError('saving messages', error)
     }
   }
+  const mayTell = seldom(clock, 60_000)
+
+  function cannotBury(cause: unknown): void {
+    const text = 'a damaged row cannot be stored as a dead letter; it is set aside and tried again later'
+    if (mayTell('bury')) logger.error({ store: 'sqlite', error: errorText(cause) }, text)
+  }
+
   return {
     save: async (tx, messages, options) => insert(await openTransaction(connection, tx), messages, options),
     saveWithin: async (tx, messages) => {
@@ -46,7 +70,7 @@ export function sqliteOutbox(connection: Connection, keepSentMs: number): Outbox
       const from = { from: request.fromPosition ?? 0n, now: clock.now() }
       const due = connection.peek((handle) => handle.get(outboxSql.anyDue, from) !== undefined)
       if (due === false) return []
-      return connection.write((handle) => claimRows(handle, request, clock.now()))
+      return connection.write((handle) => claimRows(handle, request, { now: clock.now(), cannotBury }))
     },
     settle: (settlements) =>
       connection.write((handle): SettleResult => {
@@ -100,7 +124,13 @@ function expressRule(handle: Handle): (message: OutgoingMessage) => boolean {
   }
 }
 
-function claimRows(handle: Handle, request: ClaimRequest, now: number): ClaimedMessage[] {
+interface Moment {
+  readonly now: number
+  readonly cannotBury: (cause: unknown) => void
+}
+
+function claimRows(handle: Handle, request: ClaimRequest, moment: Moment): ClaimedMessage[] {
+  const { now } = moment
   const rows = handle.all<ClaimedRow>(outboxSql.claim, {
     from: request.fromPosition ?? 0n,
     reach: request.reach ?? -1,
@@ -117,16 +147,23 @@ function claimRows(handle: Handle, request: ClaimRequest, now: number): ClaimedM
   // RETURNING promises no order.
   for (const row of rows.sort((left, right) => left.position - right.position)) {
     const message = claimedMessage(row, request.token)
-    if (message === undefined) buryDamaged(handle, BigInt(row.position), request.token, now)
+    if (message === undefined) buryDamaged(handle, BigInt(row.position), request.token, moment)
     else claimed.push(message)
   }
   return claimed
 }
 
 /** A row that somebody has changed into something that is no message must not stop the others. */
-function buryDamaged(handle: Handle, position: bigint, token: string, now: number): void {
+function buryDamaged(handle: Handle, position: bigint, token: string, { now, cannotBury }: Moment): void {
   const error = damagedHeaders()
-  bury(handle, { kind: 'dead', position, token, reason: 'malformed', error, onDead: 'skip', maybePublished: false }, now)
+  try {
+    bury(handle, { kind: 'dead', position, token, reason: 'malformed', error, onDead: 'skip', maybePublished: false }, now)
+  } catch (cause) {
+    if (!handle.inTransaction) throw cause
+    // What cannot be buried must not stop the others either.
+    handle.run(outboxSql.release, { position, token, visibleAt: Math.ceil(now + SET_ASIDE_MS) })
+    cannotBury(cause)
+  }
 }
 
 /** Returns whether a row was changed. */
@@ -134,7 +171,7 @@ function settleOne(handle: Handle, settlement: Settlement, now: number, keepSent
   const fence = { position: settlement.position, token: settlement.token }
   switch (settlement.kind) {
     case 'sent':
-      if (keepSentMs > 0) handle.run(outboxSql.keepSent, { ...fence, now: Math.trunc(now) })
+      if (keepSentMs > 0 && settlement.keep !== false) handle.run(outboxSql.keepSent, { ...fence, now: Math.trunc(now) })
       return handle.run(outboxSql.remove, fence).changes > 0
     case 'retry':
       return handle.run(outboxSql.retry, { ...fence, visibleAt: Math.ceil(now + settlement.delayMs) }).changes > 0

@@ -91,6 +91,37 @@ export const storeSchema: Schema = {
         ) STRICT, WITHOUT ROWID;
       `,
     },
+    {
+      id: 3,
+      name: 'kept rows with numbers of their own, age of dead letters',
+      sql: `
+        ALTER TABLE mersal_dead_letters ADD COLUMN created_at INTEGER; -- of the outbox row
+
+        -- A position comes again when the file was restored without sqlite_sequence.
+        ALTER TABLE mersal_sent RENAME TO mersal_sent_before;
+        DROP INDEX mersal_sent_age;
+        CREATE TABLE mersal_sent (
+          number INTEGER PRIMARY KEY,
+          position INTEGER NOT NULL,
+          sent_at INTEGER NOT NULL,
+          id TEXT NOT NULL,
+          type TEXT NOT NULL,
+          transport TEXT NOT NULL,
+          kind TEXT NOT NULL,
+          name TEXT NOT NULL,
+          partition_key TEXT,
+          created_at INTEGER NOT NULL,
+          headers TEXT NOT NULL,
+          body BLOB NOT NULL
+        ) STRICT;
+        INSERT INTO mersal_sent (position, sent_at, id, type, transport, kind, name, partition_key, created_at, headers, body)
+        SELECT position, sent_at, id, type, transport, kind, name, partition_key, created_at, headers, body
+        FROM mersal_sent_before ORDER BY position;
+        DROP TABLE mersal_sent_before;
+        CREATE INDEX mersal_sent_age ON mersal_sent (sent_at);
+        CREATE INDEX mersal_sent_position ON mersal_sent (position);
+      `,
+    },
   ],
 }
 
@@ -127,8 +158,8 @@ export const outboxSql: Readonly<
 
   bury: `
     INSERT INTO mersal_dead_letters
-      (position, blocks, reason, error, maybe_published, died_at, attempts, id, type, transport, kind, name, partition_key, headers, body)
-    SELECT position, :block AND partition_key IS NOT NULL, :reason, :error, :maybePublished, :now, attempts,
+      (position, blocks, reason, error, maybe_published, died_at, attempts, created_at, id, type, transport, kind, name, partition_key, headers, body)
+    SELECT position, :block AND partition_key IS NOT NULL, :reason, :error, :maybePublished, :now, attempts, created_at,
       id, type, transport, kind, name, partition_key, headers, body
     FROM mersal_outbox WHERE position = :position AND token = :token
     RETURNING blocks`,
@@ -137,7 +168,7 @@ export const outboxSql: Readonly<
 
   prune: `
     DELETE FROM mersal_sent
-    WHERE position IN (SELECT position FROM mersal_sent WHERE sent_at <= :before ORDER BY sent_at LIMIT :limit)`,
+    WHERE number IN (SELECT number FROM mersal_sent WHERE sent_at <= :before ORDER BY sent_at LIMIT :limit)`,
 }
 
 export const inboxSql = {
@@ -158,7 +189,7 @@ export const adminSql: Readonly<Record<'list' | 'reinsert' | 'unblock' | 'remove
   /** A dead letter that left its place comes back at the end, with a new position. */
   reinsert: `
     INSERT INTO mersal_outbox (visible_at, id, type, transport, kind, name, partition_key, created_at, headers, body)
-    SELECT :now, id, type, transport, kind, name, partition_key, :now, headers, body
+    SELECT :now, id, type, transport, kind, name, partition_key, coalesce(created_at, died_at), headers, body
     FROM mersal_dead_letters WHERE key = :key`,
 
   /** One that kept its place goes on from there. */

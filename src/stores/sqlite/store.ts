@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
-import { checkNumber } from '../../core/options.ts'
+import { checkNumber, checkShape } from '../../core/options.ts'
 import type { Store } from '../../core/store.ts'
+import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import { sqliteAdmin } from './admin.ts'
 import { Connection } from './connection.ts'
 import { sharedHandleWarning } from './connect.ts'
@@ -16,6 +17,8 @@ import { watch } from './watch.ts'
 export interface SqliteStoreOptions extends SqliteConnectionOptions {
   /** Confirmed messages are kept this long in `mersal_sent`, in milliseconds. Default 0: deleted at once. */
   readonly keepSentMs?: number
+  /** Default: warnings as JSON lines on standard error. */
+  readonly logger?: Logger
 }
 
 const YEAR_MS = 366 * 24 * 3600 * 1000
@@ -34,14 +37,15 @@ export function sqlite<Database extends SqliteDatabase>(
 export function sqlite(
   options: SqliteStoreOptions & (SqlitePath | SqliteOpener<SqliteDatabase> | SqliteHandle<SqliteDatabase>),
 ): Store<never> {
-  const connection = new Connection('sqlite', connectionSettings('sqlite', options, ['keepSentMs']), storeSchema)
+  const connection = new Connection('sqlite', connectionSettings('sqlite', options, ['keepSentMs', 'logger']), storeSchema)
   const keepSentMs = checkNumber('sqlite.keepSentMs', options.keepSentMs, { default: 0, min: 0, max: 10 * YEAR_MS })
+  if (options.logger !== undefined) checkShape('sqlite.logger', options.logger, ['debug', 'info', 'warn', 'error'])
   const store: Store<SqliteDatabase> = {
     name: 'sqlite',
     warnings: 'database' in connection.settings.source ? [sharedHandleWarning] : [],
     unitOfWork: (work, options) => connection.unit(work, options),
     sharing: { state: (tx) => (handleOf(tx).inTransaction ? 'open' : 'over'), carry: carryUnits },
-    outbox: sqliteOutbox(connection, keepSentMs),
+    outbox: sqliteOutbox(connection, { keepSentMs, logger: options.logger ?? stderrLogger }),
     tracker: sqliteTracker(connection),
     admin: sqliteAdmin(connection),
     operations: sqliteOperations(connection),

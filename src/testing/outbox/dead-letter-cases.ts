@@ -12,6 +12,7 @@ import {
   only,
   type OutboxHarness,
   type OutboxParts,
+  PASSED_MS,
   retry,
   sent,
 } from './harness.ts'
@@ -164,6 +165,23 @@ export const deadLetterCases: readonly ContractCase<OutboxHarness>[] = [
         [second.id],
       )
       assert.deepEqual(labels(await claim(store)), ['1'])
+    },
+  },
+  {
+    name: 'a dead letter that was retried is as old as its message, for whoever looks at the oldest one',
+    async run(harness) {
+      await using store = await harness.open()
+      const overview = store.operations?.overview
+      if (overview === undefined) return // this store tells no ages
+      await commit(store, [message('free'), ...keyed('k', 'blocking')])
+      for (const label of ['free', 'blocking']) await giveUp(store, label, 'block-key')
+      await harness.elapse(PASSED_MS)
+      for (const { key } of await store.admin.deadLetters.list()) {
+        assert.equal(await store.admin.deadLetters.retry([key]), 1)
+        const { oldestMs } = await overview({ keys: 0 })
+        assert.ok(oldestMs >= PASSED_MS, `the message is at least ${PASSED_MS} ms old, not ${oldestMs}`)
+        await store.outbox.settle((await claim(store)).map(sent))
+      }
     },
   },
   {

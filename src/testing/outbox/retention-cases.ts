@@ -32,6 +32,19 @@ export const retentionCases: readonly ContractCase<RetentionHarness>[] = [
     },
   },
   {
+    name: 'a confirmed message that is not to be kept leaves no copy, beside others of which one is kept',
+    async run(harness) {
+      await using store = await harness.openKeeping(SHORT_MS)
+      await commit(store, [message('1'), message('2'), message('3')])
+      const [first, second, third] = await claim(store)
+      assert.ok(first !== undefined && second !== undefined && third !== undefined)
+      assert.deepEqual(await store.outbox.settle([sent(first), { ...sent(second), kind: 'sent', keep: false }, sent(third)]), { stale: 0 })
+      assert.equal((await store.admin.stats()).pending, 0)
+      await harness.elapse(PASSED_MS)
+      assert.equal(await store.outbox.prune({ limit: 100 }), 2)
+    },
+  },
+  {
     name: 'kept rows are removed when their time is over, at most so many at once; open and dead ones stay',
     async run(harness) {
       await using store = await harness.openKeeping(SHORT_MS)

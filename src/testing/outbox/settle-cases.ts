@@ -98,6 +98,21 @@ export const settleCases: readonly ContractCase<OutboxHarness>[] = [
     },
   },
   {
+    name: 'a row that is set aside with a reason comes again after its delay, with the attempt given back',
+    async run(harness) {
+      await using store = await harness.open()
+      await commit(store, [message('1'), message('2')])
+      const [first, second] = await claim(store)
+      assert.ok(first !== undefined && second !== undefined)
+      const aside = { ...release(first, SHORT_MS), kind: 'release', error: new Error('not now') } as const
+      assert.deepEqual(await store.outbox.settle([aside, release(second, LONG_MS)]), { stale: 0 })
+      await harness.elapse(PASSED_MS)
+      const row = only(await claim(store))
+      assert.deepEqual([labels([row]), row.attempt], [['1'], 1])
+      assert.equal((await store.admin.stats()).dead, 0)
+    },
+  },
+  {
     name: 'a former owner changes nothing, whatever it says, and is counted as stale',
     async run(harness) {
       await using store = await harness.open()

@@ -246,8 +246,9 @@ where o.position = u.position and o.token = $2::uuid;
 
 -- release
 update "mersal".outbox o
-set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, attempts = greatest(o.attempts - 1, 0)
-from unnest($1::bigint[], $3::float8[]) as u(position, delay)
+set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, attempts = greatest(o.attempts - 1, 0),
+  error = coalesce(u.error, o.error)
+from unnest($1::bigint[], $3::float8[], $4::text[]) as u(position, delay, error)
 where o.position = u.position and o.token = $2::uuid;
 
 -- renew
@@ -307,29 +308,32 @@ using (select e.consumer, e.message_id from "mersal".inbox e
 where i.consumer = old.consumer and i.message_id = old.message_id;
 
 -- deadList
-select p.position::text, p.id, p.key, p.attempts, case when p.bytes > 67108864 then left(p.type, 200) else p.type end as type, case when p.bytes > 67108864 then left(p.transport, 200) else p.transport end as transport, p.kind, case when p.bytes > 67108864 then left(p.name, 200) else p.name end as name,
+select p.position::text, p.letter, p.id, p.key, p.attempts, case when p.bytes > 67108864 then left(p.type, 200) else p.type end as type, case when p.bytes > 67108864 then left(p.transport, 200) else p.transport end as transport, p.kind, case when p.bytes > 67108864 then left(p.name, 200) else p.name end as name,
   case when p.bytes > 67108864 then '{}' else p.headers end as headers, case when p.bytes > 67108864 then ''::bytea else p.body end as body,
-  case when p.bytes > 67108864 then p.bytes end::text as withheld_bytes, p.error, p.dead_reason, p.maybe_published, p.blocks, p.died_ms::float8::text as died_ms
+  case when p.bytes > 67108864 then p.bytes end::text as withheld_bytes, p.error, p.dead_reason, p.maybe_published, p.blocks,
+  p.died_ms::float8::text as died_ms
 from (
-  select q.*, sum(case when q.bytes > 67108864 then 0 else q.bytes end) over (order by q.position) - q.bytes as before
+  select q.*, sum(case when q.bytes > 67108864 then 0 else q.bytes end) over (order by q.position, q.letter) - q.bytes as before
   from (
     (select d.position, d.id, d.key as key, d.attempts, d.type, d.transport, d.kind, d.name, d.headers, d.body, coalesce(d.error, '') as error, d.dead_reason, d.maybe_published, false as blocks,
-    (octet_length(d.body)::bigint + octet_length(d.headers)::bigint + octet_length(d.type)::bigint + octet_length(d.transport)::bigint + octet_length(d.name)::bigint) as bytes, case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end as died_ms from "mersal".dead d where d.position > $2::bigint order by d.position limit $1::integer)
+    (octet_length(d.body)::bigint + octet_length(d.headers)::bigint + octet_length(d.type)::bigint + octet_length(d.transport)::bigint + octet_length(d.name)::bigint) as bytes, case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end as died_ms, d.letter from "mersal".dead d
+      where (d.position, d.letter) > ($2::bigint, $3::integer) order by d.position, d.letter limit $1::integer)
     union all
     (select o.position, o.id, coalesce(o.key, o.dead_key) as key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, coalesce(o.error, '') as error, o.dead_reason, o.maybe_published, o.key is not null as blocks,
-    (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, case when isfinite(o.died_at) then extract(epoch from o.died_at) * 1000 else 0 end as died_ms
+    (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, case when isfinite(o.died_at) then extract(epoch from o.died_at) * 1000 else 0 end as died_ms, -1
       from "mersal".outbox o where o.died_at is not null and o.position > $2::bigint order by o.position limit $1::integer)
   ) q
-  order by q.position limit $1::integer
+  order by q.position, q.letter limit $1::integer
 ) p
 where p.before < 33554432
-order by p.position;
+order by p.position, p.letter;
 
 -- deadRetry
-select "mersal".dead_retry($1::bigint[])::text as retried;
+select "mersal".dead_retry($1::bigint[], $2::integer[], $3::bigint[])::text as retried;
 
 -- deadDiscard
-delete from "mersal".dead where position = any ($1::bigint[]);
+delete from "mersal".dead d using unnest($1::bigint[], $2::integer[]) as u(position, letter)
+where d.position = u.position and d.letter = u.letter;
 
 -- deadDiscardBlocking
 delete from "mersal".outbox where position = any ($1::bigint[]) and died_at is not null;

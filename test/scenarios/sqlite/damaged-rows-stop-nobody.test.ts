@@ -23,7 +23,7 @@ test('P8: outbox rows whose headers were damaged become dead letters with their 
   database.exec("UPDATE mersal_outbox SET attempts = 9223372036854775807 WHERE id = 'sound'")
   database.close()
   const rows = await store.outbox.claim({ limit: 100, claimMs: 1000, token: 'a' })
-  expect(rows.map((row) => row.message.id)).toEqual(['sound'])
+  expect(rows.map((row) => [row.message.id, row.attempt])).toEqual([['sound', 1_000_001]])
   const letters = await store.admin.deadLetters.list()
   expect(letters.map(({ id, reason, headers }) => ({ id, reason, headers }))).toEqual(
     damages.map((_, index) => ({ id: String(index), reason: 'malformed', headers: {} })),
