@@ -15,6 +15,7 @@ export type {
   SendOptions,
   Sender,
   TransactionOptions,
+  UnitSender,
 } from './app/types.ts'
 
 // For everyone who writes a store, a transport, a step or a serializer.
@@ -34,7 +35,7 @@ export type {
 } from './core/outbox.ts'
 export type { DeadLetter, DeadLetterBox, DeadLetterFate, DeadLetterPass, DeadReason } from './core/dead-letter.ts'
 export type { IncomingContext, IncomingStep, OutgoingContext, OutgoingStep, Step } from './core/pipeline.ts'
-export type { OutboxAdmin, OutboxStats, SharedUnits, Store, UnitOfWork, UnitOptions } from './core/store.ts'
+export type { OutboxAdmin, OutboxStats, Savepoint, Savepoints, SharedUnits, Store, UnitOfWork, UnitOptions } from './core/store.ts'
 export type {
   DestinationOverview,
   Examinable,
@@ -52,7 +53,7 @@ export type {
   SchemaVersion,
   StoreOperations,
 } from './core/operations.ts'
-export type { ManyTracker, MessageTracker, Tracked, TrackerKey, TrackerKeys } from './core/tracker.ts'
+export type { ManyTracker, MessageTracker, Recorder, TrackedEndings, TrackerKey, TrackerKeys } from './core/tracker.ts'
 export type { TransactionContext } from './core/transaction.ts'
 export type { Consumption, Delivery, Disposition, PublishOptions, PublishOutcome, Transport, TransportFeatures } from './core/transport.ts'
 export { jsonSerializer, type Serializer } from './core/serializer.ts'

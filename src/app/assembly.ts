@@ -54,7 +54,13 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const looseCall = (cause: Envelope | undefined): SendCall => (settings.storage === undefined ? directCall(senders, cause) : noTransaction)
   const runUnit = countedUnits(settings, outbox, ambient, units, () => machinery.relay)
   const handling = runUnit && handlerUnits(runUnit, mostHandlerUnits(settings.units))
-  const invoking: InvokePorts<Tx> = { settings, ambient, runUnit: handling, senders: unitSenders(senders), looseCall }
+  const invoking: InvokePorts<Tx> = {
+    settings,
+    ambient,
+    runUnit: handling,
+    senders: unitSenders(senders, { ambient, savepoints: settings.savepoints }),
+    looseCall,
+  }
   const gate = storeGate(settings)
   const receiver = new Receiver({ ...invoking, handlers, gate })
   const open = once(async () => {
@@ -120,14 +126,14 @@ function senderPorts<Tx>(
 
 /** Units of this app, counted, and given up when the app is stopped by force. */
 function countedUnits<Tx>(
-  { name: app, unitOfWork, logger, clock }: Settings<Tx>,
+  { name: app, unitOfWork, savepoints, logger, clock }: Settings<Tx>,
   outbox: StraightOutbox<Tx> | undefined,
   ambient: Ambient<Tx>,
   units: OpenUnits<Tx>,
   relay: () => Machinery<Tx>['relay'],
 ): RunUnit<Tx> | undefined {
   if (outbox === undefined || unitOfWork === undefined) return undefined
-  return unitRunner({ app, ambient, unitOfWork, outbox, relay, units, logger, clock })
+  return unitRunner({ app, ambient, unitOfWork, savepoints, outbox, relay, units, logger, clock })
 }
 
 export const noTransaction: SendCall = (verb, type) => {

@@ -7,6 +7,7 @@ import type { Registration } from './handlers.ts'
 import { type Reception, invokeInUnit } from './invoke.ts'
 import { type Handling, type Part, type SharedOutcome, type SharedPorts, runShared, typeOf } from './shared-unit.ts'
 import { undone } from './sharing.ts'
+import { endedByHandler } from './taking-back.ts'
 
 interface Waiting<Tx> extends Part<Tx> {
   readonly done: PromiseWithResolvers<void>
@@ -130,6 +131,7 @@ export class Batches<Tx> {
 
   #judge(group: readonly Waiting<Tx>[], outcome: SharedOutcome, error: unknown): void {
     const { progress, over } = outcome
+    if (outcome.committed) return this.#judgeCommitted(group, outcome, error)
     switch (progress.stage) {
       case 'opening':
         // No fault of any message: the database is away, or the app is being stopped.
@@ -147,6 +149,18 @@ export class Batches<Tx> {
       default:
         return progress satisfies never
     }
+  }
+
+  /**
+   * A handler has committed for all: what those before it have written is stored, what they have sent is not, and only a person
+   * can tell what is missing. The others have not had their turn.
+   */
+  #judgeCommitted(group: readonly Waiting<Tx>[], { called }: SharedOutcome, error: unknown): void {
+    for (const { context } of group) context.sharing.alone = true
+    const ended = group.filter((part) => called.has(part))
+    const others = group.filter((part) => !called.has(part))
+    rejectAll(ended, endedByHandler(error))
+    repeatAll(others, error)
   }
 
   /** Their time was up together. It was the fault of the one that was being handled only if it has had (nearly) all of it. */

@@ -1,16 +1,18 @@
 import { errorText } from '../core/error-text.ts'
-import { MersalError } from '../core/errors.ts'
+import { MersalError, isMersalError } from '../core/errors.ts'
 import type { IncomingContext } from '../core/pipeline.ts'
 import type { Disposition } from '../core/transport.ts'
 import { type TimeLimit, withTimeLimit } from '../pipeline/time-limit.ts'
 import type { Ambient } from './ambient.ts'
 import type { Registration } from './handlers.ts'
+import { savepointNowhere } from './savepoints.ts'
 import { type SendCall, createSender } from './sender.ts'
 import { callName } from './senders.ts'
 import type { Stage } from './receive/excuse.ts'
 import type { Settings } from './settings.ts'
 import type { Sharing } from './sharing.ts'
-import type { Sender } from './types.ts'
+import { endedByHandler, takeBack } from './taking-back.ts'
+import type { UnitSender } from './types.ts'
 import { type Unit, unitEnded } from './unit.ts'
 import type { UnitSenders } from './unit-senders.ts'
 import type { RunUnit } from './units.ts'
@@ -48,23 +50,40 @@ export async function invoke<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>)
 
 /** One attempt in a unit of its own. */
 export async function invokeInUnit<Tx>(ports: InvokePorts<Tx>, runUnit: RunUnit<Tx>, context: Reception<Tx>): Promise<void> {
-  context.reached.stage = 'opening'
-  await runUnit({
-    cause: context.delivery.message,
-    signal: context.signal,
-    limit: limitOf(ports, context),
-    work: (unit, signal) => handleInUnit(ports, context, unit, signal),
-  })
-  context.reached.stage = 'done'
+  const { delivery, signal, reached } = context
+  let recorded: Tx | undefined
+  const onRecorded = (tx: Tx): void => {
+    recorded = tx
+  }
+  reached.stage = 'opening'
+  try {
+    await runUnit({
+      cause: delivery.message,
+      signal,
+      limit: limitOf(ports, context),
+      work: (unit, unitSignal) => handleInUnit(ports, { ...context, onRecorded }, unit, unitSignal),
+    })
+  } catch (error) {
+    if (recorded === undefined) throw error
+    const wasCommitted = await takeBack(ports.settings, { tx: recorded, messageIds: [delivery.message.id] }, signal)
+    throw wasCommitted && !isMersalError(error, 'MERSAL_TRANSACTION_ENDED') ? endedByHandler(error) : error
+  }
+  reached.stage = 'done'
 }
 
 /** One attempt inside an open unit: the inbox row first, then the handler. */
-export async function handleInUnit<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
+export async function handleInUnit<Tx>(
+  ports: InvokePorts<Tx>,
+  context: Reception<Tx> & { readonly onRecorded?: (tx: Tx) => void },
+  unit: Unit<Tx>,
+  signal: AbortSignal,
+): Promise<void> {
   const { tracker, onDuplicate, name } = ports.settings
   const { message } = context.delivery
   context.reached.stage = 'recording'
   const known = (await tracker?.track(unit.tx, { consumer: name, messageId: message.id })) === 'duplicate'
   if (known && onDuplicate === 'skip') return context.onSkipped()
+  if (!known) context.onRecorded?.(unit.tx)
   context.reached.stage = 'handling'
   await callHandler(context, { tx: unit.tx, duplicate: known, signal, give: (fields) => ports.senders.make(unit, fields) })
   context.reached.stage = 'committing'
@@ -77,7 +96,12 @@ async function invokeLoose<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>): 
   const guarded: SendCall = (...given) => (over ? Promise.reject(unitEnded(callName(given[0], given[1]))) : call(...given))
   const work = (signal: AbortSignal): Promise<void> =>
     ports.ambient.run({ unit: undefined, cause: message }, () =>
-      callHandler(context, { tx: undefined as Tx, duplicate: false, signal, give: (fields) => ({ ...createSender(guarded), ...fields }) }),
+      callHandler(context, {
+        tx: undefined as Tx,
+        duplicate: false,
+        signal,
+        give: (fields) => ({ ...createSender(guarded), savepoint: savepointNowhere, ...fields }),
+      }),
     )
   try {
     await withTimeLimit(limitOf(ports, context), context.signal, work, (error) => {
@@ -94,7 +118,7 @@ export interface Call<Tx> {
   readonly duplicate: boolean
   readonly signal: AbortSignal
   /** Puts a sender beside the fields. */
-  readonly give: <Fields extends object>(fields: Fields) => Fields & Sender
+  readonly give: <Fields extends object>(fields: Fields) => Fields & UnitSender
 }
 
 /** What a handler of this attempt gets, given the transaction. */

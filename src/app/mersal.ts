@@ -10,7 +10,7 @@ import { type SendCall, createSender } from './sender.ts'
 import { callName, directCall, foreignCall, unitCall } from './senders.ts'
 import { type Settings, appSettings } from './settings.ts'
 import { type Unit, unitEnded } from './unit.ts'
-import type { HandleOptions, Handler, MersalOptions, SendOptions, Sender, TransactionOptions } from './types.ts'
+import type { HandleOptions, Handler, MersalOptions, SendOptions, Sender, TransactionOptions, UnitSender } from './types.ts'
 
 /**
  * An app: a name, an input queue of that name, handlers, and the ways to send.
@@ -92,7 +92,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * `MERSAL_UNIT_ENDED`: the transaction to join has ended. `MERSAL_STORE_BUSY`: inside another one,
    * it waited in vain for what that one probably holds.
    */
-  transaction<Result>(work: (tx: Tx, sender: Sender) => Promise<Result>, options: TransactionOptions = {}): Promise<Result> {
+  transaction<Result>(work: (tx: Tx, sender: UnitSender) => Promise<Result>, options: TransactionOptions = {}): Promise<Result> {
     const { join } = options
     if (join === undefined || join === false) return this.#newUnit(work, options)
     try {
@@ -185,18 +185,20 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     return this.stop()
   }
 
-  #joined<Result>(unit: Unit<Tx>, work: (tx: Tx, sender: Sender) => Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+  #joined<Result>(unit: Unit<Tx>, work: (tx: Tx, sender: UnitSender) => Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
     const { ambient, unitSenders } = this.#parts
     return unit.join(async () => {
       signal?.throwIfAborted()
-      const result = await ambient.run({ unit, cause: unit.cause }, () => work(unit.tx, unitSenders.make(unit, {})))
+      const scope = ambient.getStore()
+      const here = scope?.unit === unit && scope.level !== undefined ? { level: scope.level } : {}
+      const result = await ambient.run({ unit, cause: unit.cause, ...here }, () => work(unit.tx, unitSenders.make(unit, {})))
       // Only now: work that were left behind here could write through the handle after the unit has ended.
       signal?.throwIfAborted()
       return result
     })
   }
 
-  async #newUnit<Result>(work: (tx: Tx, sender: Sender) => Promise<Result>, options: TransactionOptions): Promise<Result> {
+  async #newUnit<Result>(work: (tx: Tx, sender: UnitSender) => Promise<Result>, options: TransactionOptions): Promise<Result> {
     checkOptions('transaction()', options, ['signal', 'join'])
     const { ambient, runUnit, unitSenders, open } = this.#parts
     if (this.state === 'stopping' || this.state === 'stopped') throw appStopped(this.name, 'transaction()')

@@ -6,6 +6,7 @@ import { encodeBody } from '../pipeline/body.ts'
 import { decode } from '../pipeline/decode.ts'
 import type { Assembly } from './assembly.ts'
 import { handleInUnit } from './invoke.ts'
+import { keptMessages } from './savepoints.ts'
 import { newSharing } from './sharing.ts'
 import type { Unit } from './unit.ts'
 
@@ -26,7 +27,7 @@ export async function rehearse<Tx>(
       work: async (unit, signal) => {
         parts.rehearsed.add(unit)
         await work(unit, signal)
-        messages = unit.close()
+        messages = await keptMessages(parts.invoking.settings.savepoints, unit.tx, unit.close())
         throw rollback
       },
     })

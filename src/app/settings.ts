@@ -3,7 +3,7 @@ import { checkChoice, checkNumber, checkOptions, checkShape } from '../core/opti
 import type { OutboxStorage, Waker } from '../core/outbox.ts'
 import type { IncomingStep, OutgoingStep } from '../core/pipeline.ts'
 import { type Serializer, jsonSerializer } from '../core/serializer.ts'
-import type { SharedUnits, Store, UnitCapacity, UnitOfWork } from '../core/store.ts'
+import type { Savepoints, SharedUnits, Store, UnitCapacity, UnitOfWork } from '../core/store.ts'
 import { type Logger, silentLogger, stderrLogger } from '../core/telemetry.ts'
 import type { MessageTracker } from '../core/tracker.ts'
 import type { Transport } from '../core/transport.ts'
@@ -29,6 +29,7 @@ export interface Settings<Tx> {
   readonly sharing: SharedUnits<Tx> | undefined
   /** Undefined where units of work are those of the user, or take no connections. */
   readonly units: UnitCapacity | undefined
+  readonly savepoints: Savepoints<Tx> | undefined
   readonly storage: OutboxStorage<Tx> | undefined
   readonly tracker: MessageTracker<Tx> | undefined
   readonly onDuplicate: 'skip' | 'flag'
@@ -121,7 +122,10 @@ function transportsOf<Tx>({ transport, bridges }: MersalOptions<Tx>): ReadonlyMa
   return transports
 }
 
-type DatabaseParts<Tx> = Pick<Settings<Tx>, 'store' | 'unitOfWork' | 'sharing' | 'units' | 'storage' | 'relay' | 'runRelay' | 'wakers'>
+type DatabaseParts<Tx> = Pick<
+  Settings<Tx>,
+  'store' | 'unitOfWork' | 'sharing' | 'units' | 'savepoints' | 'storage' | 'relay' | 'runRelay' | 'wakers'
+>
 
 function databaseParts<Tx>({ store, unitOfWork, outbox = {} }: MersalOptions<Tx>): DatabaseParts<Tx> {
   if (store !== undefined) {
@@ -143,6 +147,7 @@ function databaseParts<Tx>({ store, unitOfWork, outbox = {} }: MersalOptions<Tx>
     unitOfWork: unitOfWork ?? store?.unitOfWork,
     sharing: unitOfWork === undefined ? store?.sharing : undefined,
     units: unitOfWork === undefined ? store?.units : undefined,
+    savepoints: unitOfWork === undefined ? store?.savepoints : undefined,
     storage,
     relay: relaySettings(outbox.relay),
     runRelay: flag('outbox.runRelay', outbox.runRelay, true),

@@ -1,10 +1,9 @@
 import type { SharedUnits } from '../core/store.ts'
-import { errorText } from '../core/error-text.ts'
 import { MersalError } from '../core/errors.ts'
 import { emit } from '../core/telemetry.ts'
-import { backoffMs } from '../lib/backoff.ts'
-import { abortable, linkAbortOfAll } from '../lib/linked-abort.ts'
+import { linkAbortOfAll } from '../lib/linked-abort.ts'
 import { type Call, type InvokePorts, type Reception, callHandler, limitOf } from './invoke.ts'
+import { takeBack } from './taking-back.ts'
 import { Unit } from './unit.ts'
 import type { RunUnit } from './units.ts'
 
@@ -32,6 +31,10 @@ export interface SharedOutcome {
   readonly progress: Progress
   /** The transaction ended before the unit did. */
   readonly over: boolean
+  /** It was committed by a handler. The inbox has forgotten all of the messages. */
+  readonly committed: boolean
+  /** Those whose handlers have been called. */
+  readonly called: ReadonlySet<unknown>
   /** When the unit was given up, in monotonic milliseconds. */
   readonly givenUpAt: number | undefined
   /** Undefined: it has committed. */
@@ -47,16 +50,17 @@ interface Shared<Tx> {
   readonly ports: SharedPorts<Tx>
   readonly parts: readonly Part<Tx>[]
   readonly skipped: Part<Tx>[]
+  readonly called: Set<Part<Tx>>
   progress: Progress
   over: boolean
   givenUpAt: number | undefined
-  transaction: string | undefined
-  answers: readonly ('first' | 'duplicate')[]
+  tx: Tx | undefined
+  answers: ('first' | 'duplicate')[]
   /** What the handlers, or the check after them, have failed with. */
   reason: unknown
 }
 
-const nothingYet = { over: false, givenUpAt: undefined, transaction: undefined, answers: [], reason: undefined }
+const nothingYet = { over: false, givenUpAt: undefined, tx: undefined, reason: undefined }
 
 /**
  * Handles several deliveries of one type in one transaction: all inbox rows in one statement where
@@ -66,7 +70,7 @@ const nothingYet = { over: false, givenUpAt: undefined, transaction: undefined, 
 export async function runShared<Tx>(ports: SharedPorts<Tx>, parts: readonly Part<Tx>[]): Promise<SharedOutcome> {
   using link = linkAbortOfAll(parts.map(({ context }) => context.signal))
   for (const { context } of parts) context.reached.stage = 'opening'
-  const shared: Shared<Tx> = { ports, parts, skipped: [], progress: { stage: 'opening' }, ...nothingYet }
+  const shared: Shared<Tx> = { ports, parts, skipped: [], called: new Set(), progress: { stage: 'opening' }, answers: [], ...nothingYet }
   let outcome: SharedOutcome
   try {
     await ports.runUnit({ signal: link.signal, limit: sharedLimit(ports, parts), work: (unit, signal) => handleAll(shared, unit, signal) })
@@ -75,7 +79,7 @@ export async function runShared<Tx>(ports: SharedPorts<Tx>, parts: readonly Part
   } catch (error) {
     // At this moment: a handler that was given up may go on, and change it.
     outcome = outcomeOf(shared, { error })
-    await forgetUnhandled(shared)
+    outcome = { ...outcome, committed: await forget(shared) }
   }
   const { name: app } = ports.settings
   emit('mersal:batch', () => ({
@@ -87,8 +91,8 @@ export async function runShared<Tx>(ports: SharedPorts<Tx>, parts: readonly Part
   return outcome
 }
 
-function outcomeOf<Tx>({ progress, over, givenUpAt }: Shared<Tx>, failure?: { readonly error: unknown }): SharedOutcome {
-  return { progress, over, givenUpAt, failure }
+function outcomeOf<Tx>({ progress, over, called, givenUpAt }: Shared<Tx>, failure?: { readonly error: unknown }): SharedOutcome {
+  return { progress, over, called: new Set(called), givenUpAt, failure, committed: false }
 }
 
 export function typeOf<Tx>(parts: readonly Part<Tx>[]): string {
@@ -101,6 +105,7 @@ async function handleAll<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortSi
   if (shared.progress.stage !== 'opening') throw shared.reason ?? new MersalError('MERSAL_STORE_CONFLICT', 'a shared unit is not repeated')
   signal.addEventListener('abort', () => void (shared.givenUpAt = ports.settings.clock.monotonic()), { once: true })
   shared.progress = { stage: 'recording' }
+  shared.tx = unit.tx
   const isKnown = await inbox(shared, unit.tx)
   const carried = ports.sharing.carry()
   for (const [index, part] of parts.entries()) {
@@ -112,6 +117,7 @@ async function handleAll<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortSi
       continue
     }
     part.context.reached.stage = 'handling'
+    shared.called.add(part)
     const running = part.within(() => carried(() => handlePart(ports, unit, part, { duplicate, signal })))
     shared.progress = { stage: 'handling', index, beganAt: ports.settings.clock.monotonic(), ended: running.catch(() => {}) }
     try {
@@ -141,7 +147,7 @@ async function handlePart<Tx>(
   { duplicate, signal }: { readonly duplicate: boolean; readonly signal: AbortSignal },
 ): Promise<void> {
   const { message } = context.delivery
-  const unit = new Unit(whole.tx, message, whole)
+  const unit = new Unit(whole.tx, { cause: message, whole, level: () => ports.ambient.getStore()?.level })
   try {
     const give: Call<Tx>['give'] = (fields) => ports.senders.make(unit, fields)
     await ports.ambient.run({ unit, cause: message }, () => callHandler(context, { tx: whole.tx, duplicate, signal, give }))
@@ -157,11 +163,14 @@ async function inbox<Tx>(shared: Shared<Tx>, tx: Tx): Promise<(index: number) =>
   const messageIds = idsOf(shared.parts)
   if (tracker === undefined) return () => Promise.resolve(false)
   if (tracker.many === undefined) {
-    return async (index) => (await tracker.track(tx, { consumer, messageId: messageIds[index] as string })) === 'duplicate'
+    return async (index) => {
+      const answer = await tracker.track(tx, { consumer, messageId: messageIds[index] as string })
+      shared.answers[index] = answer
+      return answer === 'duplicate'
+    }
   }
-  const { answers, transaction } = await tracker.many.track(tx, { consumer, messageIds })
-  shared.answers = answers
-  shared.transaction = transaction
+  const answers = await tracker.many.track(tx, { consumer, messageIds })
+  shared.answers = [...answers]
   if (answers.length !== messageIds.length) {
     const text = `the tracker gave ${answers.length} answers for ${messageIds.length} ids: give one for each, in their order`
     throw new MersalError('MERSAL_STORE_FAILED', text)
@@ -171,30 +180,12 @@ async function inbox<Tx>(shared: Shared<Tx>, tx: Tx): Promise<(index: number) =>
 
 const idsOf = <Tx>(parts: readonly Part<Tx>[]): string[] => parts.map(({ context }) => context.delivery.message.id)
 
-const FORGET_BACKOFF = { firstMs: 50, longestMs: 2000 }
-
-/**
- * The unit has failed. If a handler had committed its transaction all the same, which the client does not always tell, the
- * inbox holds records of messages whose turn had not come, and which would be taken for handled. So the
- * database is asked, for as long as it takes and somebody holds one of them.
- */
-async function forgetUnhandled<Tx>({ ports, parts, progress, transaction, answers }: Shared<Tx>): Promise<void> {
-  const { tracker, name: consumer, clock, random, logger } = ports.settings
-  const many = tracker?.many
-  if (progress.stage !== 'handling' || transaction === undefined || many === undefined) return
-  const unhandled = parts.filter((_, index) => index > progress.index && answers[index] === 'first')
-  const messageIds = idsOf(unhandled)
-  if (messageIds.length === 0) return
-  using link = linkAbortOfAll(unhandled.map(({ context }) => context.signal))
-  for (let failures = 1; !link.signal.aborted; failures++) {
-    try {
-      return await abortable(link.signal, () => many.forget(transaction, { consumer, messageIds }))
-    } catch (error) {
-      const fields = { app: consumer, error: errorText(error) }
-      if (failures === 2) logger.warn(fields, 'messages wait until the inbox can be asked')
-      await clock.sleep(backoffMs(FORGET_BACKOFF, failures, random), link.signal)
-    }
-  }
+/** If a handler had committed the transaction all the same, which the client does not always tell, nobody's record may stay. */
+async function forget<Tx>({ ports, parts, progress, tx, answers }: Shared<Tx>): Promise<boolean> {
+  if (progress.stage === 'opening' || tx === undefined) return false
+  using link = linkAbortOfAll(parts.map(({ context }) => context.signal))
+  const messageIds = idsOf(parts.filter((_, index) => answers[index] === 'first'))
+  return await takeBack(ports.settings, { tx, messageIds }, link.signal)
 }
 
 function sharedLimit<Tx>(ports: InvokePorts<Tx>, parts: readonly Part<Tx>[]): ReturnType<typeof limitOf<Tx>> {

@@ -32,8 +32,17 @@ export interface Sender {
   publish<Body>(this: void, type: EventType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
 }
 
+/** What a unit of work offers besides. */
+export interface UnitSender extends Sender {
+  /**
+   * Runs the work in a savepoint of the transaction. If it throws, everything since then is undone, also what was sent and what
+   * had failed inside, the error comes through, and the transaction may go on. May be nested; await it before anything else is done.
+   */
+  savepoint<Result>(this: void, work: () => Promise<Result>): Promise<Result>
+}
+
 /** What a handler gets besides the body. Its methods may be taken off the object. */
-export interface HandlerContext<Tx> extends Sender {
+export interface HandlerContext<Tx> extends UnitSender {
   /** The transaction of this attempt: the library's own handle. Undefined when the app has no store. */
   readonly tx: Tx
   readonly message: Envelope

@@ -1,7 +1,8 @@
 import { MersalError } from '../core/errors.ts'
 import { createSender } from './sender.ts'
 import { type SenderPorts, unitCall } from './senders.ts'
-import type { Sender } from './types.ts'
+import { type SavepointPorts, savepointIn } from './savepoints.ts'
+import type { UnitSender } from './types.ts'
 import type { Unit } from './unit.ts'
 
 /**
@@ -11,16 +12,16 @@ import type { Unit } from './unit.ts'
  */
 export interface UnitSenders<Tx> {
   /** A sender into this unit, with these fields beside it. */
-  readonly make: <Fields extends object>(unit: Unit<Tx>, fields: Fields) => Fields & Sender
+  readonly make: <Fields extends object>(unit: Unit<Tx>, fields: Fields) => Fields & UnitSender
   /** The unit of a sender that was made here. Throws `MERSAL_INVALID_OPTIONS` for anything else. */
   readonly unitOf: (sender: unknown) => Unit<Tx>
 }
 
-export function unitSenders<Tx>(ports: SenderPorts<Tx>): UnitSenders<Tx> {
+export function unitSenders<Tx>(ports: SenderPorts<Tx>, nesting: SavepointPorts<Tx>): UnitSenders<Tx> {
   const units = new WeakMap<object, Unit<Tx>>()
   return {
     make(unit, fields) {
-      const sender = Object.assign(createSender(unitCall(ports, unit)), fields)
+      const sender = Object.assign(createSender(unitCall(ports, unit)), { savepoint: savepointIn(nesting, unit) }, fields)
       units.set(sender, unit)
       return sender
     },

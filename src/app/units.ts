@@ -1,7 +1,7 @@
 import { MersalError } from '../core/errors.ts'
 import type { Envelope, OutgoingMessage } from '../core/message.ts'
 import type { SavedMessage } from '../core/outbox.ts'
-import type { UnitOfWork } from '../core/store.ts'
+import type { Savepoints, UnitOfWork } from '../core/store.ts'
 import { type Logger, emit } from '../core/telemetry.ts'
 import type { ExpressOffer, Relay } from '../outbox/types.ts'
 import { errorText } from '../core/error-text.ts'
@@ -13,12 +13,14 @@ import type { Ambient } from './ambient.ts'
 import { boundedInside } from './inside.ts'
 import type { OpenUnits } from './open-units.ts'
 import type { StraightOutbox } from './straight.ts'
-import { Unit } from './unit.ts'
+import { keptMessages } from './savepoints.ts'
+import { type Captured, Unit } from './unit.ts'
 
 export interface UnitPorts<Tx> {
   readonly app: string
   readonly ambient: Ambient<Tx>
   readonly unitOfWork: UnitOfWork<Tx>
+  readonly savepoints: Savepoints<Tx> | undefined
   readonly outbox: Pick<StraightOutbox<Tx>, 'storage' | 'committed'>
   /** Undefined while no relay runs in this app. */
   readonly relay: () => Relay | undefined
@@ -149,7 +151,11 @@ async function perform<Tx, Result>(
   state.flushed.offer?.cancel()
   state.flushed = nothing
   state.outcome = undefined
-  const unit = new Unit(tx, request.cause)
+  const unit = new Unit(tx, {
+    cause: request.cause,
+    mark: (number) => ports.savepoints?.mark(tx, number),
+    level: () => ports.ambient.getStore()?.level,
+  })
   ports.units.note(unit)
   const onLate = (error: unknown): void => {
     ports.logger.debug({ app: ports.app, id: request.cause?.id, error: errorText(error) }, 'work that had been given up failed later')
@@ -178,7 +184,9 @@ async function perform<Tx, Result>(
   }
 }
 
-async function flush<Tx>(ports: UnitPorts<Tx>, tx: Tx, messages: readonly OutgoingMessage[], signal: AbortSignal): Promise<Flushed> {
+async function flush<Tx>(ports: UnitPorts<Tx>, tx: Tx, captured: readonly Captured[], signal: AbortSignal): Promise<Flushed> {
+  const messages = await keptMessages(ports.savepoints, tx, captured)
+  signal.throwIfAborted()
   if (messages.length === 0) return nothing
   const offer = ports.relay()?.express()
   const express = offer === undefined ? {} : { express: { token: offer.token, graceMs: offer.graceMs } }

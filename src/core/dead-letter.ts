@@ -10,6 +10,7 @@ export type DeadReason =
   | 'unknown-type' // no handler for this type
   | 'invalid' // refused by the schema
   | 'rejected' // the handler threw reject()
+  | 'transaction-ended' // the handler ended the transaction of its unit; what it had sent was not stored
   | 'handler-failed' // the handler failed until the attempts were used up
   | 'postponed-too-long' // the handler asked for it again later until its time was up
 

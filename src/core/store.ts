@@ -48,6 +48,8 @@ export interface Store<Tx> extends AsyncDisposable {
   readonly sharing?: SharedUnits<Tx>
   /** Where units of work take their connections from a pool of bounded size. */
   readonly units?: UnitCapacity
+  /** Savepoints in units of work; without it a unit has none, and messages know nothing of those that its work makes. */
+  readonly savepoints?: Savepoints<Tx>
   /** Opens the database and brings its tables up to date. Repeating it changes nothing. */
   open(): Promise<void>
 }
@@ -69,6 +71,29 @@ export interface UnitCapacity {
   readonly most: number | undefined
   /** Why units may wait for ever, in words: they hold every connection, and more are asked for. */
   shortage(): string | undefined
+}
+
+/** Savepoints inside a unit of work. The messages of a unit are numbered from 1, in the order in which they are sent. */
+export interface Savepoints<Tx> {
+  /** Makes a savepoint. At most one is made or ended at a time, the youngest first. */
+  open(tx: Tx): Promise<Savepoint>
+  /**
+   * Called when messages are sent: ties those up to this number, which are not tied yet, to whatever savepoints the work
+   * has open, its own ones too. A promise, if there is one, never rejects, and need not be awaited.
+   */
+  mark(tx: Tx, number: number): Promise<void> | undefined
+  /**
+   * Called before the messages are written: the numbers of those that no rollback to a savepoint has taken along.
+   * Undefined: all of them. Throws `MERSAL_TRANSACTION_ENDED` if this is no longer the transaction of the unit.
+   */
+  kept(tx: Tx): Promise<ReadonlySet<number> | undefined>
+}
+
+export interface Savepoint {
+  /** What was done since then stays. Rejects if the transaction has failed meanwhile: then only a rollback is possible. */
+  release(): Promise<void>
+  /** What was done since then is undone, and the transaction may go on. */
+  rollBack(): Promise<void>
 }
 
 /** What operators ask of an outbox. */

@@ -11,28 +11,35 @@ export interface MessageTracker<Tx> {
   track(tx: Tx, key: TrackerKey): Promise<'first' | 'duplicate'>
   /** For handlers that take several messages in one transaction; without it each record is made before its handler. */
   readonly many?: ManyTracker<Tx>
+  /** For transactions that somebody has ended in the middle of their unit; without it their messages are taken for handled. */
+  readonly endings?: TrackedEndings<Tx>
   /** Removes records older than this, at most `limit` of them; returns how many. */
   prune(options: { readonly olderThanMs: number; readonly limit: number }): Promise<number>
 }
 
 export interface ManyTracker<Tx> {
   /**
-   * As `track`, for several ids, of which no two are the same. Two calls with ids in common wait for each
-   * other, whatever the order of the ids, and never in a circle.
+   * As `track`, for several ids, of which no two are the same: one answer for each, in their order. Two calls with ids
+   * in common wait for each other, whatever the order of the ids, and never in a circle.
    */
-  track(tx: Tx, keys: TrackerKeys): Promise<Tracked>
-  /**
-   * Removes those of the records that this very transaction has made, if it was committed against the
-   * will of its unit: by a handler, before their turn. Records of other transactions stay. Works by itself, in no transaction of the caller.
-   */
-  forget(transaction: string, keys: TrackerKeys): Promise<void>
+  track(tx: Tx, keys: TrackerKeys): Promise<readonly ('first' | 'duplicate')[]>
 }
 
-export interface Tracked {
-  /** One for each id, in their order. */
-  readonly answers: readonly ('first' | 'duplicate')[]
+export interface TrackedEndings<Tx> {
+  /** Which transaction has recorded something with this handle; also asked when it is over. */
+  recorder(tx: Tx): Recorder | undefined
+  /**
+   * Removes those of the records that this very transaction has made, and tells how many: none, if it was rolled back.
+   * Records of other transactions stay. Works by itself, in no transaction of the caller.
+   */
+  forget(transaction: string, keys: TrackerKeys): Promise<number>
+}
+
+export interface Recorder {
   /** Names the transaction, for `forget`. */
   readonly transaction: string
+  /** If its unit has failed, it may have been committed all the same, by the work inside. False: it certainly was not. */
+  readonly suspect: boolean
 }
 
 export interface TrackerKeys {

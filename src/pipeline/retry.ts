@@ -52,12 +52,13 @@ export async function withRetries(
 }
 
 function worthAnotherTry(error: unknown): boolean {
-  const steering = ['MERSAL_REJECTED', 'MERSAL_RETRY_LATER', 'MERSAL_HANDLER_TIMEOUT'] as const
+  const steering = ['MERSAL_TRANSACTION_ENDED', 'MERSAL_REJECTED', 'MERSAL_RETRY_LATER', 'MERSAL_HANDLER_TIMEOUT'] as const
   return !steering.some((code) => isMersalError(error, code))
 }
 
 function judge(policy: RetryPolicy, delivery: Delivery, thrown: unknown, now: number): Disposition {
   const error = toError(thrown)
+  if (isMersalError(thrown, 'MERSAL_TRANSACTION_ENDED')) return { kind: 'reject', reason: 'transaction-ended', error }
   if (isMersalError(thrown, 'MERSAL_REJECTED')) return { kind: 'reject', reason: 'rejected', error }
   const wished = requestedDelay(thrown)
   if (wished !== undefined) return postpone(policy, { since: delivery.postponedSince ?? now, now, wished }, error)

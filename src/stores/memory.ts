@@ -6,6 +6,7 @@ import { aborted } from '../lib/abort.ts'
 import { memoryAdmin } from './memory/admin.ts'
 import { type DatabaseState, type MemoryDatabase, memoryDatabase, type MemoryDatabaseOptions, stateOfDatabase } from './memory/database.ts'
 import { memoryOutbox } from './memory/outbox.ts'
+import { memorySavepoints } from './memory/savepoints.ts'
 import { memoryTracker } from './memory/tracker.ts'
 import { begin, commit, stateOf, type MemoryTransaction, rollback } from './memory/transaction.ts'
 
@@ -43,6 +44,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store<MemoryTrans
   return {
     name: 'memory',
     unitOfWork: unitOfWork(database, assertOpen),
+    savepoints: memorySavepoints(database),
     sharing: { state: stateOf, carry: () => (work) => work() },
     outbox: guarded(memoryOutbox(database, keepSentMs), assertOpen),
     tracker: memoryTracker(database),

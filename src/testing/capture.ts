@@ -1,7 +1,7 @@
 import { internalsOf } from '../app/internals.ts'
 import type { Mersal } from '../app/mersal.ts'
 import { rehearse, rehearseHandler } from '../app/rehearsal.ts'
-import type { Sender } from '../app/types.ts'
+import type { UnitSender } from '../app/types.ts'
 import type { Destination, MessageType, OutgoingMessage } from '../core/message.ts'
 import type { Serializer } from '../core/serializer.ts'
 
@@ -19,7 +19,7 @@ export interface CapturedMessage {
 
 export interface Capture<Tx> {
   /** Runs the work in a real transaction, checks it as before a commit, rolls it back; returns what it would have sent. */
-  transaction(work: (tx: Tx, sender: Sender) => Promise<unknown>): Promise<readonly CapturedMessage[]>
+  transaction(work: (tx: Tx, sender: UnitSender) => Promise<unknown>): Promise<readonly CapturedMessage[]>
   /** The same for the handler of this type, called with this body as if it had arrived. Throws what the handler throws; one try. */
   handle<Body>(
     type: MessageType<'command' | 'event', Body>,

@@ -199,6 +199,7 @@ function trackerWithPoints<Tx>(inner: MessageTracker<Tx>, at: AtCrashPoint): Par
       return outcome
     },
     ...(inner.many === undefined ? {} : { many: manyWithPoints(inner.many, at) }),
+    ...(inner.endings === undefined ? {} : { endings: inner.endings }),
   }
 }
 
@@ -209,7 +210,6 @@ function manyWithPoints<Tx>(inner: ManyTracker<Tx>, at: AtCrashPoint): ManyTrack
       await at('C3')
       return outcomes
     },
-    forget: (transaction, keys) => inner.forget(transaction, keys),
   }
 }
 

@@ -23,7 +23,7 @@ function track(store: TrackerParts, messageId: string, consumer = 'finance'): Pr
 function trackTogether(store: TrackerParts, messageIds: readonly string[], consumer = 'finance'): Promise<readonly Answer[]> | undefined {
   const { many } = store.tracker
   if (many === undefined) return undefined
-  return store.unitOfWork(async (tx) => (await many.track(tx, { consumer, messageIds })).answers)
+  return store.unitOfWork((tx) => many.track(tx, { consumer, messageIds }))
 }
 
 /** Tracks `m1` in a transaction of `first`, and meanwhile in one of `second`. Returns what the second one was told. */
@@ -141,17 +141,23 @@ export const trackerContract: readonly ContractCase<TrackerHarness>[] = [
     },
   },
   {
-    name: 'several ids recorded at once can be forgotten by the name of their transaction, and no record of another one with them',
+    name: 'what a transaction has recorded can be forgotten by its name, and no record of another one with it',
     async run(harness) {
       await using store = await harness.open()
-      const { many } = store.tracker
-      if (many === undefined) return
+      const { many, endings } = store.tracker
+      if (endings === undefined) return
+      const consumer = 'finance'
       assert.equal(await track(store, 'm2'), 'first')
       const messageIds = ['m1', 'm2', 'm3']
-      const { transaction } = await store.unitOfWork((tx) => many.track(tx, { consumer: 'finance', messageIds }))
-      assert.deepEqual(await trackTogether(store, ['m4']), ['first'])
-      await many.forget(transaction, { consumer: 'finance', messageIds: ['m2', 'm3', 'm4'] })
-      const still = await Promise.all(['m1', 'm2', 'm3', 'm4'].map((id) => track(store, id)))
+      const recorder = await store.unitOfWork(async (tx) => {
+        if (many === undefined) for (const messageId of messageIds) await store.tracker.track(tx, { consumer, messageId })
+        else await many.track(tx, { consumer, messageIds })
+        return endings.recorder(tx)
+      })
+      assert.equal(await track(store, 'm4'), 'first')
+      assert.equal(await endings.forget(recorder?.transaction ?? '', { consumer, messageIds: ['m2', 'm3', 'm4'] }), 1)
+      const still: Answer[] = []
+      for (const id of ['m1', 'm2', 'm3', 'm4']) still.push(await track(store, id))
       assert.deepEqual(still, ['duplicate', 'duplicate', 'first', 'duplicate'])
     },
   },

@@ -87,6 +87,7 @@ function notedTracker<Tx>(tracker: Store<Tx>['tracker'], history: History): Stor
       return outcome
     },
     ...(tracker.many === undefined ? {} : { many: notedMany(tracker.many, history) }),
+    ...(tracker.endings === undefined ? {} : { endings: tracker.endings }),
     prune: (options) => tracker.prune(options),
   }
 }
@@ -95,10 +96,9 @@ function notedMany<Tx>(many: ManyTracker<Tx>, history: History): ManyTracker<Tx>
   return {
     async track(tx, keys) {
       const tracked = await many.track(tx, keys)
-      tracked.answers.forEach((outcome, index) => history.note({ op: 'track', phase: 'ok', id: keys.messageIds[index] as string, outcome }))
+      tracked.forEach((outcome, index) => history.note({ op: 'track', phase: 'ok', id: keys.messageIds[index] as string, outcome }))
       return tracked
     },
-    forget: (transaction, keys) => many.forget(transaction, keys),
   }
 }
 

@@ -107,11 +107,17 @@ describe.skipIf(!present)('a commit on PostgreSQL is reported as what it was', (
     expect(await store.commitStatus(id)).toBe('aborted')
   })
 
-  test('a unit whose work has ended the transaction itself throws MERSAL_UNIT_ENDED', async () => {
+  test('a statement that would end the transaction is refused before it is sent, and the unit may go on', async () => {
     await using harness = await storeHarness()
     await using store = await harness.open()
-    const unit = store.unitOfWork((tx) => tx.query('commit'))
-    await expect(unit).rejects.toMatchObject({ code: 'MERSAL_UNIT_ENDED' })
+    const { schema } = harness.database
+    await store.unitOfWork(async (tx) => {
+      await tx.query(`insert into ${schema}.business values ('kept')`)
+      for (const text of ['commit', '/* a */ ; ROLLBACK', 'begin', `insert into ${schema}.business values ('not'); end`]) {
+        await expect(tx.query(text)).rejects.toMatchObject({ code: 'MERSAL_TRANSACTION_IS_OURS' })
+      }
+    })
+    expect(await harness.read()).toEqual(['kept'])
   })
 
   test('a serialization failure surfaces as it is, and the unit is run again only if asked', async () => {

@@ -59,6 +59,7 @@ function setUp(script: { born?: readonly boolean[]; offer?: boolean; commit?: ()
     app: 'a',
     ambient: createAmbient<object>(),
     unitOfWork,
+    savepoints: undefined,
     outbox,
     relay: () => relay,
     units: new OpenUnits<object>(),

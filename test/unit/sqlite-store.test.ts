@@ -35,9 +35,14 @@ describe('options of the SQLite store and queue', () => {
 })
 
 describe('unit of work on SQLite', () => {
-  test('P13: a transaction that was rolled back inside the unit makes the unit fail', async () => {
-    await using store = sqlite({ path: ':memory:' })
-    await expect(store.unitOfWork(async (tx) => tx.exec('ROLLBACK'))).rejects.toMatchObject({ code: 'MERSAL_ROLLED_BACK' })
+  test('P13: a transaction that was rolled back inside the unit, by the handle behind it, makes the unit fail', async () => {
+    const database = openHandle('node:sqlite', ':memory:')
+    await using store = sqlite({ database })
+    const unit = store.unitOfWork(async () => database.exec('ROLLBACK'))
+    await expect(unit).rejects.toMatchObject({ code: 'MERSAL_TRANSACTION_ENDED' })
+    const another = store.unitOfWork(async () => database.exec('ROLLBACK; BEGIN'))
+    await expect(another).rejects.toMatchObject({ code: 'MERSAL_TRANSACTION_ENDED' })
+    database.close()
   })
 
   test('P13: a transaction that SQLite itself rolled back makes the unit fail, also if the error was swallowed', async () => {
@@ -67,7 +72,7 @@ describe('unit of work on SQLite', () => {
     )
     await expect(unit).rejects.toBe(reason)
     const rows = await store.unitOfWork(async (tx) => {
-      expect(() => old?.exec('INSERT INTO t VALUES (2)')).toThrow(/not open/)
+      expect(() => old?.exec('INSERT INTO t VALUES (2)')).toThrow(/unit of this transaction has ended/)
       await expect(store.outbox.save(old as DatabaseSync, [message])).rejects.toMatchObject({ code: 'MERSAL_NOT_A_TRANSACTION' })
       return tx.prepare('SELECT a FROM t').all()
     })
@@ -159,11 +164,10 @@ describe('unit of work on SQLite', () => {
 
   test('a synchronous level that may lose a commit grants no express lane, but makes claims durable', async () => {
     using folder = temporaryFolder()
-    await using store = sqlite({ path: folder.file('app.db'), synchronous: 'normal' })
-    let handle: DatabaseSync | undefined
-    const level = () => handle?.prepare('PRAGMA synchronous').get()
+    const database = new DatabaseSync(folder.file('app.db'))
+    await using store = sqlite({ database, synchronous: 'normal' })
+    const level = () => database.prepare('PRAGMA synchronous').get()
     const [saved] = await store.unitOfWork((tx) => {
-      handle = tx
       expect(level()).toEqual({ synchronous: 1 })
       return store.outbox.save(tx, [message], { express: { token: 'x', graceMs: 1000 } })
     })

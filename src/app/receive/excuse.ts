@@ -44,6 +44,8 @@ export function excuses(gate: StoreGate, random: Random): Excuses {
 
 /** Why the store may be to blame; undefined if it is not. The store itself is asked then. */
 function suspicion(error: unknown, stage: Stage): StoreFault | 'strange' | undefined {
+  // Half of it may have happened, whatever came of that.
+  if (isMersalError(error, 'MERSAL_TRANSACTION_ENDED')) return undefined
   switch (stage) {
     case 'before':
     case 'done':

@@ -6,7 +6,7 @@ import { Locks } from './locks.ts'
 import { OutboxTable } from './outbox-table.ts'
 
 /** What the store is about to do when it calls `pause`. */
-export type MemoryStep = 'begin' | 'save' | 'track' | 'commit' | 'rollback' | 'claim' | 'settle' | 'prune' | 'read' | 'retry'
+export type MemoryStep = 'begin' | 'savepoint' | 'save' | 'track' | 'commit' | 'rollback' | 'claim' | 'settle' | 'prune' | 'read' | 'retry'
 
 export interface MemoryDatabaseOptions {
   /** Time of the database. Default: that of the system. */

@@ -10,7 +10,9 @@ import { isConflict } from '../../sql/postgres/failure.ts'
 import { statementName } from '../../sql/postgres/statement-name.ts'
 import { cutOff } from '../../sql/postgres/cut-off.ts'
 import { joinedTransaction, plainTransaction } from './transaction.ts'
+import { transactionEnded } from '../../sql/units/transaction-words.ts'
 import { capacityOf, hasIdle, holding } from './unit-capacity.ts'
+import { unitHandle, unitHandleOf } from './unit-handle.ts'
 import type { UnitNotes } from './unit-notes.ts'
 
 export type Isolation = 'read committed' | 'repeatable read' | 'serializable'
@@ -39,6 +41,7 @@ const states = { T: 'open', E: 'failed', I: 'over' } as const
 
 /** What the client has heard of its transaction; of a connection that was lost it has heard nothing, and its next statement fails. */
 export function transactionState(tx: unknown): 'open' | 'failed' | 'over' {
+  if (unitHandleOf(tx)?.ended() === true) return 'over'
   const status = (tx as PostgresClient).getTransactionStatus()
   return status === null ? 'failed' : states[status]
 }
@@ -90,22 +93,32 @@ async function oneTransaction<Result>(
   }
   client.on('error', onError)
   const begin = settings.isolation === undefined ? 'begin' : `begin isolation level ${settings.isolation}`
+  const handle = unitHandle(client)
+  const { tx } = handle
   try {
     using _cut = cutOff(client, signal)
-    using transaction = joins(client) ? joinedTransaction(client, begin, settings) : await plainTransaction(client, begin, settings)
+    using transaction = joins(client)
+      ? joinedTransaction(client, { tx, begin }, settings)
+      : await plainTransaction(client, { tx, begin }, settings)
     let result: Result
     try {
-      result = await work(client)
+      result = await work(tx)
     } catch (error) {
-      // Work that was given up may still hold this client, and would go on in the transaction of its next
-      // borrower: such a connection is closed, and the server rolls back.
+      handle.revoke()
+      // A statement of work that was given up may still be under way: the connection is closed, and the server rolls back.
       if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT') || signal?.aborted === true) onError(toError(error))
       else await transaction.rollback().catch(onError)
-      throw error
+      throw handle.ended() ? transactionEnded('postgres', error) : error
+    }
+    handle.revoke()
+    if (handle.ended()) {
+      await transaction.rollback().catch(onError)
+      throw transactionEnded('postgres')
     }
     await transaction.commit(onError)
     return result
   } finally {
+    handle.revoke()
     client.off('error', onError)
     // A connection in the middle of something must not be lent again.
     client.release(broken ?? client.getTransactionStatus() !== 'I')

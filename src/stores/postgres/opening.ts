@@ -88,11 +88,7 @@ class FirstStatement implements Opening {
   }
 
   #refuse(given: unknown[]): unknown {
-    const held: Held[] = []
-    const result = hold(given, this.#client, held, () => undefined)
-    const { error = new Error('BEGIN failed') } = this
-    process.nextTick(() => held[0]?.fail(error))
-    return result
+    return refuse(given, this.#client, this.error ?? new Error('BEGIN failed'))
   }
 
   #first(given: unknown[]): unknown {
@@ -179,6 +175,14 @@ export function sendQuery(query: Submittable, send: () => unknown): unknown {
     if (error instanceof Error) Error.captureStackTrace(error)
     throw error
   })
+}
+
+/** Answers as `query` of a client does, with an error, to what is never sent. */
+export function refuse(given: unknown[], client: JoiningClient, error: Error): unknown {
+  const held: Held[] = []
+  const result = hold(given, client, held, () => undefined)
+  process.nextTick(() => held[0]?.fail(error))
+  return result
 }
 
 /** Answers as `query` of a client does, now, to what is sent later. */

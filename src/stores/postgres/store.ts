@@ -22,9 +22,11 @@ import { ownPool } from '../../sql/postgres/own-pool.ts'
 import { own as ownOn, type Own } from '../../sql/postgres/pool.ts'
 import { watchConnections } from '../../sql/postgres/watch-connections.ts'
 import { storeTables } from './schema.ts'
+import { clientSavepoints } from './savepoints.ts'
 import { statements } from './statements.ts'
 import { postgresTracker } from './tracker.ts'
 import { capacityOf } from './unit-capacity.ts'
+import { unitHandleOf } from './unit-handle.ts'
 import { unitNotes, type UnitNotes } from './unit-notes.ts'
 import { vacuum as vacuumOf } from './vacuum.ts'
 
@@ -101,10 +103,15 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   return {
     name: 'postgres',
     unitOfWork: ringing(session.unitOfWork ?? noUnits(session), notes, () => bell.notify()),
-    ...(options.session === undefined ? { sharing: { state: transactionState, carry: () => (work) => work() } } : {}),
-    ...(options.session === undefined ? { units: capacityOf(options.pool) } : {}),
+    ...(options.session === undefined
+      ? {
+          sharing: { state: transactionState, carry: () => (work) => work() },
+          savepoints: clientSavepoints,
+          units: capacityOf(options.pool),
+        }
+      : {}),
     outbox: postgresOutbox({ ...ports, proves: options.session !== undefined, vacuum, keepSentMs: settings.keepSentMs, cannotBury }),
-    tracker: postgresTracker(ports),
+    tracker: postgresTracker({ ...ports, mayHaveEnded: options.session === undefined ? unitEnded : () => true }),
     admin: postgresAdmin(own, sql, () => bell.notify()),
     operations: postgresOperations({ own, schema, keepSentMs: settings.keepSentMs, changed: () => bell.notify() }),
     wakers: settings.listen ? [(wake, { signal }) => follow(wake, AbortSignal.any([signal, closing.signal]))] : [],
@@ -128,6 +135,7 @@ async function probe(own: Own, schema: string): Promise<void> {
     await query(`delete from ${inbox} where consumer = $1::text and message_id = $2::text`, record)
   })
 }
+const unitEnded = (tx: unknown): boolean => unitHandleOf(tx)?.ended() === true
 
 /** Whether no pooler is in between. A check that fails says no: the answer only saves time. */
 async function isDirect(own: Own, answerMs: number): Promise<boolean> {

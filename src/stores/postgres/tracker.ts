@@ -13,16 +13,26 @@ export interface TrackerPorts<Tx> {
   readonly own: Own
   readonly session: Session<Tx>
   readonly notes: UnitNotes
+  /** Whether a unit on this handle that has failed may have been committed all the same. */
+  readonly mayHaveEnded: (tx: unknown) => boolean
 }
 
-export function postgresTracker<Tx>({ schema, sql, own, session, notes }: TrackerPorts<Tx>): MessageTracker<Tx> {
+export function postgresTracker<Tx>(ports: TrackerPorts<Tx>): MessageTracker<Tx> {
+  const { schema, sql, own, session, notes } = ports
+  /** Which transaction has made the records of a unit. */
+  const recorders = new WeakMap<object, string>()
+  const note = (tx: Tx, rows: readonly Record<string, unknown>[]): void => {
+    const transaction = rows[0]?.['transaction_id'] as string | undefined
+    notes.saved(tx, transaction, false)
+    if (transaction !== undefined) recorders.set(tx as object, transaction)
+  }
   const mayPrune = `select pg_catalog.pg_try_advisory_xact_lock(${lockClass(schema)}, 2002) as mine`
   return {
     async track(tx, { consumer, messageId }) {
       const executor = session.executor(tx)
       try {
         const { rows } = await executor.query(sql.track, [consumer, messageId], { often: true })
-        notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, false)
+        note(tx, rows)
         return rows.length === 1 ? 'first' : 'duplicate'
       } catch (error) {
         throw explain(schema, error)
@@ -33,18 +43,22 @@ export function postgresTracker<Tx>({ schema, sql, own, session, notes }: Tracke
         const executor = session.executor(tx)
         try {
           const { rows } = await executor.query(sql.trackMany, [consumer, textArray(messageIds)], { often: true })
-          const transaction = rows[0]?.['transaction_id'] as string | undefined
-          notes.saved(tx, transaction, false)
+          note(tx, rows)
           const recorded = new Set(rows.map((row) => Number(row['n'])))
-          const answers = messageIds.map((_, index) => (recorded.has(index + 1) ? ('first' as const) : ('duplicate' as const)))
-          return { answers, transaction: transaction ?? '0' }
+          return messageIds.map((_, index) => (recorded.has(index + 1) ? 'first' : 'duplicate'))
         } catch (error) {
           throw explain(schema, error)
         }
       },
-      async forget(transaction, { consumer, messageIds }) {
+    },
+    endings: {
+      recorder(tx) {
+        const transaction = recorders.get(tx as object)
+        return transaction === undefined ? undefined : { transaction, suspect: ports.mayHaveEnded(tx) }
+      },
+      forget(transaction, { consumer, messageIds }) {
         const values = [consumer, textArray(messageIds), transaction]
-        await own.transaction('taking records out of the inbox', (query) => query(sql.forget, values))
+        return own.transaction('taking records out of the inbox', async (query) => (await query(sql.forget, values)).rowCount ?? 0)
       },
     },
     /** One node at a time: the others return 0 at once. */

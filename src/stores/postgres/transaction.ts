@@ -4,6 +4,7 @@ import type { PostgresPoolClient, PostgresResult } from '../../sql/postgres/clie
 import { explain, refusedCommit } from '../../sql/postgres/failure.ts'
 import { join, type JoiningClient } from '../../sql/postgres/flight.ts'
 import { statementName } from '../../sql/postgres/statement-name.ts'
+import { transactionEnded } from '../../sql/units/transaction-words.ts'
 import { type Opening, openWithFirst, sendQuery } from './opening.ts'
 import type { LastStatement, UnitNotes } from './unit-notes.ts'
 
@@ -22,25 +23,31 @@ export interface UnitTransaction extends Disposable {
 
 type Client = PostgresPoolClient & JoiningClient
 
+export interface Beginning {
+  /** What the work has in place of the client. */
+  readonly tx: object
+  readonly begin: string
+}
+
 /** One statement after the other, for clients that `joinedTransaction` does not know. */
 export async function plainTransaction(
   client: PostgresPoolClient,
-  begin: string,
+  { tx, begin }: Beginning,
   { notes }: Pick<TransactionSettings, 'notes'>,
 ): Promise<UnitTransaction> {
   await client.query(begin)
   return {
     rollback: async () => void (await client.query('rollback')),
-    commit: (broke) => commit(client, notes.transactionId(client), broke),
+    commit: (broke) => commit(client, notes.transactionId(tx), broke),
     [Symbol.dispose]: () => {},
   }
 }
 
 /** BEGIN travels with the first statement, whoever sends it, and COMMIT with the messages of the unit, if it has any. */
-export function joinedTransaction(client: Client, begin: string, settings: TransactionSettings): UnitTransaction {
+export function joinedTransaction(client: Client, { tx, begin }: Beginning, settings: TransactionSettings): UnitTransaction {
   const { notes } = settings
   const opening = openWithFirst(client, begin)
-  notes.takesLast(client, true)
+  notes.takesLast(tx, true)
   return {
     async rollback() {
       await opening.answered()
@@ -54,13 +61,14 @@ export function joinedTransaction(client: Client, begin: string, settings: Trans
         broke(error)
         throw error
       }
-      const last = notes.last(client)
-      if (last !== undefined) return commitWith(client, last, opening.state === 'unsent' ? begin : undefined, settings, { opening, broke })
+      const last = notes.last(tx)
+      if (last !== undefined)
+        return commitWith(client, last, opening.state === 'unsent' ? begin : undefined, settings, { tx, opening, broke })
       // What has sent nothing has nothing to commit.
-      if (opening.state === 'begun') await commit(client, notes.transactionId(client), broke)
+      if (opening.state === 'begun') await commit(client, notes.transactionId(tx), broke)
     },
     [Symbol.dispose]() {
-      notes.takesLast(client, false)
+      notes.takesLast(tx, false)
       opening[Symbol.dispose]()
     },
   }
@@ -78,6 +86,7 @@ async function commit(client: PostgresPoolClient, transactionId: string | undefi
 }
 
 interface Ends {
+  readonly tx: object
   readonly opening: Opening
   readonly broke: (error: Error) => void
 }
@@ -91,7 +100,7 @@ async function commitWith(
   last: LastStatement,
   begin: string | undefined,
   { schema, notes, prepares }: TransactionSettings,
-  { opening, broke }: Ends,
+  { tx, opening, broke }: Ends,
 ): Promise<void> {
   if (begin === undefined) throwIfEnded(client)
   // From here on the client is only ours.
@@ -111,7 +120,7 @@ async function commitWith(
   try {
     rows = ((await sendQuery(query, () => client.query(query as never))) as PostgresResult).rows
   } catch (cause) {
-    const error = uncommitted(explain(schema, cause), notes.transactionId(client), broke)
+    const error = uncommitted(explain(schema, cause), notes.transactionId(tx), broke)
     // A transaction that was not begun leaves the question why, and one whose COMMIT was refused is over.
     if (stage === 'unbegun') broke(toError(cause))
     else if (stage === 'begun' && !isMersalError(error, 'MERSAL_COMMIT_UNKNOWN')) await client.query('rollback').catch(broke)
@@ -122,11 +131,7 @@ async function commitWith(
 }
 
 function throwIfEnded(client: PostgresPoolClient): void {
-  if (client.getTransactionStatus() !== 'I') return
-  throw new MersalError(
-    'MERSAL_UNIT_ENDED',
-    'postgres: the transaction was ended by the work itself; leave COMMIT and ROLLBACK to the unit',
-  )
+  if (client.getTransactionStatus() === 'I') throw transactionEnded('postgres')
 }
 
 function throwUnlessCommitted(command: string | undefined): void {

@@ -1,4 +1,4 @@
-import { MersalError } from '../../core/errors.ts'
+import { isMersalError, MersalError } from '../../core/errors.ts'
 import type { UnitOptions } from '../../core/store.ts'
 import type { Handle, SqliteDatabase } from './database.ts'
 import { isDiskFault, storeError } from './failure.ts'
@@ -7,6 +7,8 @@ import { GroupCommit, type Job } from './group-commit.ts'
 import { applyMigrations, isOutdated, requireSchema, type Schema } from './migrate.ts'
 import { closeOwn, closeUnderHands, connect } from './connect.ts'
 import type { ConnectionSettings } from './options.ts'
+import { transactionEnded } from '../../sql/units/transaction-words.ts'
+import { unitHandle } from './unit-handle.ts'
 import { ForeignTransaction, patiently, rollBack, setSynchronous, withoutWaiting } from './waiting.ts'
 
 type Given = { readonly [Field in keyof UnitOptions]: UnitOptions[Field] | undefined }
@@ -171,17 +173,23 @@ export class Connection {
 
   async #unit<Result>(work: (tx: SqliteDatabase) => Promise<Result>, { signal, ended }: UnitOptions): Promise<Result> {
     const handle = await this.#begin(this.settings.synchronous, signal)
+    const unit = unitHandle(handle, { shared: !('path' in this.settings.source) })
     try {
-      const result = await this.#untilAborted(handle, work(handle.native), { signal, ended })
+      const result = await this.#untilAborted(handle, work(unit.tx), { signal, ended })
       signal?.throwIfAborted()
+      unit.revoke()
+      unit.assertWhole()
       this.#commit(handle)
       return result
     } catch (error) {
+      unit.revoke()
       this.#unannounced = undefined
       if (handle !== this.#handle) throw error
-      if (signal?.aborted === true) await ended
+      // Whoever has given us this handle may go on to use it by another name.
+      if (signal?.aborted === true && 'database' in this.settings.source) await ended
+      const thrown = unit.ended && !isMersalError(error, 'MERSAL_TRANSACTION_ENDED') ? transactionEnded(this.#name, error) : error
       rollBack(handle)
-      throw error
+      throw thrown
     }
   }
 

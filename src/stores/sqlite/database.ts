@@ -113,6 +113,11 @@ export class Handle {
 
 const handles = new WeakMap<object, Handle>()
 
+/** The work of a unit has `lent` in its hands, which stands for this handle. */
+export function lendAs(lent: object, handle: Handle): void {
+  handles.set(lent, handle)
+}
+
 /** The face of this handle; the same one every time. */
 export function handleOf(native: SqliteDatabase): Handle {
   let handle = handles.get(native)

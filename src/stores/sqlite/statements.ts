@@ -172,6 +172,9 @@ export const outboxSql: Readonly<
 }
 
 export const inboxSql = {
+  /** A record of somebody else has another time: this unit had the file for itself. */
+  forget: 'DELETE FROM mersal_inbox WHERE consumer = :consumer AND message_id = :messageId AND handled_at = :now',
+
   track: `
     INSERT INTO mersal_inbox (consumer, message_id, handled_at) VALUES (:consumer, :messageId, :now)
     ON CONFLICT (consumer, message_id) DO NOTHING`,

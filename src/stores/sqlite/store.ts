@@ -10,8 +10,10 @@ import { carryUnits } from './file-lock.ts'
 import { sqliteOperations } from './operations.ts'
 import { connectionSettings, type SqliteConnectionOptions, type SqliteHandle, type SqliteOpener, type SqlitePath } from './options.ts'
 import { sqliteOutbox } from './outbox.ts'
+import { sqliteSavepoints } from './savepoints.ts'
 import { storeSchema } from './statements.ts'
 import { sqliteTracker } from './tracker.ts'
+import { unitHandleOf } from './unit-handle.ts'
 import { watch } from './watch.ts'
 
 export interface SqliteStoreOptions extends SqliteConnectionOptions {
@@ -44,7 +46,8 @@ export function sqlite(
     name: 'sqlite',
     warnings: 'database' in connection.settings.source ? [sharedHandleWarning] : [],
     unitOfWork: (work, options) => connection.unit(work, options),
-    sharing: { state: (tx) => (handleOf(tx).inTransaction ? 'open' : 'over'), carry: carryUnits },
+    sharing: { state: (tx) => (handleOf(tx).inTransaction && unitHandleOf(tx)?.ended !== true ? 'open' : 'over'), carry: carryUnits },
+    savepoints: sqliteSavepoints,
     outbox: sqliteOutbox(connection, { keepSentMs, logger: options.logger ?? stderrLogger }),
     tracker: sqliteTracker(connection),
     admin: sqliteAdmin(connection),

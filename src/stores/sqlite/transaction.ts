@@ -27,7 +27,9 @@ export function checkTransaction(tx: unknown): Handle {
     throw refused('expected the handle of an SQLite database (node:sqlite or better-sqlite3) with an open transaction')
   }
   const handle = handleOf(tx)
-  if (!handle.inTransaction) throw refused('the handle has no open transaction: begin one first, or it has already ended')
+  // What a unit has lent says no once the unit has ended, even if the handle behind it works for the next one.
+  const open = handle.inTransaction && (tx.isTransaction ?? tx.inTransaction) === true
+  if (!open) throw refused('the handle has no open transaction: begin one first, or it has already ended')
   return handle
 }
 

@@ -19,6 +19,7 @@ const reasons: ReadonlySet<string> = new Set<DeadReason>([
   'unknown-type',
   'invalid',
   'rejected',
+  'transaction-ended',
   'handler-failed',
   'postponed-too-long',
 ])

@@ -56,7 +56,7 @@ test('a failure that ends the transaction, and that a handler hides, lets no nei
   expect(numbers).toEqual(all.filter((n) => n !== 2))
 })
 
-test('one that commits by itself, against the rules, costs no message behind it its handling', async () => {
+test('one that tries to commit by itself is refused, and costs no other message its handling', async () => {
   let failed = false
   const numbers = await handleTen((n, tx) => {
     if (n === 6 && !failed) {
@@ -64,7 +64,7 @@ test('one that commits by itself, against the rules, costs no message behind it 
       throw new Error('the first try fails')
     }
     write(n, tx)
-    if (n === 4) tx.exec('commit')
+    if (n === 4) expect(() => tx.exec('commit')).toThrow(expect.objectContaining({ code: 'MERSAL_TRANSACTION_IS_OURS' }))
   })
   expect(numbers).toEqual(all)
 })
