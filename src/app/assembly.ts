@@ -1,4 +1,3 @@
-import { MersalError } from '../core/errors.ts'
 import type { Envelope } from '../core/message.ts'
 import { outgoingPipeline } from '../pipeline/outgoing.ts'
 import { type Ambient, createAmbient } from './ambient.ts'
@@ -11,7 +10,7 @@ import { storeGate } from './receive/probe.ts'
 import { Receiver } from './receiver.ts'
 import type { RoutingFacts } from './routing.ts'
 import type { SendCall } from './sender.ts'
-import { type SenderPorts, callName, directCall } from './senders.ts'
+import { type SenderPorts, directCall, noTransaction } from './senders.ts'
 import type { Settings } from './settings.ts'
 import { type StraightOutbox, straightOutbox } from './straight.ts'
 import { Subscriptions } from './subscriptions.ts'
@@ -59,7 +58,6 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
     ambient,
     runUnit: handling,
     senders: unitSenders(senders, { ambient, savepoints: settings.savepoints }),
-    looseCall,
   }
   const gate = storeGate(settings)
   const receiver = new Receiver({ ...invoking, handlers, gate })
@@ -134,12 +132,6 @@ function countedUnits<Tx>(
 ): RunUnit<Tx> | undefined {
   if (outbox === undefined || unitOfWork === undefined) return undefined
   return unitRunner({ app, ambient, unitOfWork, savepoints, outbox, relay, units, logger, clock })
-}
-
-export const noTransaction: SendCall = (verb, type) => {
-  const remedies =
-    'send with the sender of app.transaction() or the context of a handler, or app.within(tx) for a transaction of your own, or app.direct to go past the outbox'
-  return Promise.reject(new MersalError('MERSAL_NO_TRANSACTION', `${callName(verb, type)} outside of any transaction: ${remedies}`))
 }
 
 /** Runs at most one time successfully; a failure is tried again by the next caller. */

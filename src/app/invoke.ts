@@ -1,19 +1,21 @@
 import { errorText } from '../core/error-text.ts'
 import { MersalError, isMersalError } from '../core/errors.ts'
+import type { OutgoingMessage } from '../core/message.ts'
 import type { IncomingContext } from '../core/pipeline.ts'
 import type { Disposition } from '../core/transport.ts'
 import { type TimeLimit, withTimeLimit } from '../pipeline/time-limit.ts'
 import type { Ambient } from './ambient.ts'
 import type { Registration } from './handlers.ts'
+import { publishHeld } from './held-sends.ts'
 import { savepointNowhere } from './savepoints.ts'
-import { type SendCall, createSender } from './sender.ts'
-import { callName } from './senders.ts'
+import { createSender } from './sender.ts'
+import { noTransaction } from './senders.ts'
 import type { Stage } from './receive/excuse.ts'
 import type { Settings } from './settings.ts'
 import type { Sharing } from './sharing.ts'
 import { endedByHandler, takeBack } from './taking-back.ts'
 import type { UnitSender } from './types.ts'
-import { type Unit, unitEnded } from './unit.ts'
+import { Unit } from './unit.ts'
 import type { UnitSenders } from './unit-senders.ts'
 import type { RunUnit } from './units.ts'
 
@@ -35,8 +37,6 @@ export interface InvokePorts<Tx> {
   /** Undefined for an app without a database. */
   readonly runUnit: RunUnit<Tx> | undefined
   readonly senders: UnitSenders<Tx>
-  /** What sends in a handler mean when there is no unit: directly, or a refusal. */
-  readonly looseCall: (cause: Reception<Tx>['delivery']['message']) => SendCall
 }
 
 export const ack: Disposition = { kind: 'ack' }
@@ -89,28 +89,31 @@ export async function handleInUnit<Tx>(
   context.reached.stage = 'committing'
 }
 
+/**
+ * One attempt without a database. Without an outbox, what the handler sends is held until it has
+ * succeeded, then published; only then is the delivery acknowledged. Where there is an outbox, but no
+ * unit of work of ours, the handler sends within a transaction that it opens itself.
+ */
 async function invokeLoose<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>): Promise<void> {
+  const { logger, name: app, storage, transports } = ports.settings
   const { message } = context.delivery
-  const call = ports.looseCall(message)
-  let over = false
-  const guarded: SendCall = (...given) => (over ? Promise.reject(unitEnded(callName(given[0], given[1]))) : call(...given))
+  const unit = storage === undefined ? new Unit<Tx>(undefined as Tx, { cause: message }) : undefined
+  const give: Call<Tx>['give'] = (fields) =>
+    unit === undefined
+      ? { ...createSender(noTransaction), savepoint: savepointNowhere, ...fields }
+      : ports.senders.make(unit, { savepoint: savepointNowhere, ...fields })
   const work = (signal: AbortSignal): Promise<void> =>
-    ports.ambient.run({ unit: undefined, cause: message }, () =>
-      callHandler(context, {
-        tx: undefined as Tx,
-        duplicate: false,
-        signal,
-        give: (fields) => ({ ...createSender(guarded), savepoint: savepointNowhere, ...fields }),
-      }),
-    )
+    ports.ambient.run({ unit, cause: message }, () => callHandler(context, { tx: undefined as Tx, duplicate: false, signal, give }))
+  let held: readonly OutgoingMessage[] = []
   try {
     await withTimeLimit(limitOf(ports, context), context.signal, work, (error) => {
-      const { logger, name } = ports.settings
-      logger.debug({ app: name, id: message.id, error: errorText(error) }, 'a handler that had been given up failed later')
+      logger.debug({ app, id: message.id, error: errorText(error) }, 'a handler that had been given up failed later')
     })
+    held = unit?.close().map((captured) => captured.message) ?? []
   } finally {
-    over = true
+    unit?.end()
   }
+  await publishHeld(transports, held, context.signal)
 }
 
 export interface Call<Tx> {

@@ -2,12 +2,12 @@ import { MersalError } from '../core/errors.ts'
 import type { CommandType, Envelope, EventType, MessageType } from '../core/message.ts'
 import { checkNumber, checkOptions } from '../core/options.ts'
 import { linkAbort } from '../lib/linked-abort.ts'
-import { type Assembly, assemble, noTransaction } from './assembly.ts'
+import { type Assembly, assemble } from './assembly.ts'
 import { boundedInside } from './inside.ts'
 import { rememberInternals } from './internals.ts'
 import { type AppState, Lifecycle, appStopped } from './lifecycle.ts'
 import { type SendCall, createSender } from './sender.ts'
-import { callName, directCall, foreignCall, unitCall } from './senders.ts'
+import { callName, directCall, foreignCall, noTransaction, unitCall } from './senders.ts'
 import { type Settings, appSettings } from './settings.ts'
 import { type Unit, unitEnded } from './unit.ts'
 import type { HandleOptions, Handler, MersalOptions, SendOptions, Sender, TransactionOptions, UnitSender } from './types.ts'
@@ -65,7 +65,10 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     this.#parts.handlers.add(type, handler, options)
   }
 
-  /** `Sender.send` in the transaction that the current code runs in; without one `MERSAL_NO_TRANSACTION`. Without an outbox: directly. */
+  /**
+   * `Sender.send` in the transaction that the current code runs in; without one `MERSAL_NO_TRANSACTION`. Without
+   * an outbox: in a handler when it has succeeded, elsewhere directly.
+   */
   send<Body>(type: CommandType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string> {
     return this.#ambientSender.send(type, body, options)
   }
@@ -94,7 +97,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    */
   transaction<Result>(work: (tx: Tx, sender: UnitSender) => Promise<Result>, options: TransactionOptions = {}): Promise<Result> {
     const { join } = options
-    if (join === undefined || join === false) return this.#newUnit(work, options)
+    if (join === undefined || join === false || this.#parts.runUnit === undefined) return this.#newUnit(work, options)
     try {
       checkOptions('transaction()', options, ['signal', 'join'])
       return this.#joined(this.#parts.unitSenders.unitOf(join), work, options.signal)

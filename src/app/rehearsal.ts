@@ -4,11 +4,12 @@ import type { Delivery } from '../core/transport.ts'
 import { uuidv7 } from '../lib/uuid.ts'
 import { encodeBody } from '../pipeline/body.ts'
 import { decode } from '../pipeline/decode.ts'
+import type { Ambient } from './ambient.ts'
 import type { Assembly } from './assembly.ts'
 import { handleInUnit } from './invoke.ts'
 import { keptMessages } from './savepoints.ts'
 import { newSharing } from './sharing.ts'
-import type { Unit } from './unit.ts'
+import { Unit } from './unit.ts'
 
 /** Runs the work in a real unit, with every check that comes before a commit, then rolls back; returns what it would have stored. */
 export async function rehearse<Tx>(
@@ -16,7 +17,8 @@ export async function rehearse<Tx>(
   work: (unit: Unit<Tx>, signal: AbortSignal) => Promise<void>,
   delivery?: Delivery,
 ): Promise<readonly OutgoingMessage[]> {
-  const { runUnit, open } = parts
+  const { runUnit, open, ambient, senders } = parts
+  if (runUnit === undefined && senders.storage === undefined && delivery !== undefined) return rehearseHeld(ambient, work, delivery)
   if (runUnit === undefined) throw new MersalError('MERSAL_INVALID_OPTIONS', 'the app has no unit of work that could be rolled back')
   await open()
   const rollback = new Error('a rehearsal is rolled back')
@@ -35,6 +37,21 @@ export async function rehearse<Tx>(
     if (error !== rollback) throw error
   }
   return messages
+}
+
+/** Without an outbox nothing is published before the handler has succeeded, and here not afterwards either. */
+async function rehearseHeld<Tx>(
+  ambient: Ambient<Tx>,
+  work: (unit: Unit<Tx>, signal: AbortSignal) => Promise<void>,
+  delivery: Delivery,
+): Promise<readonly OutgoingMessage[]> {
+  const unit = new Unit<Tx>(undefined as Tx, { cause: delivery.message })
+  try {
+    await ambient.run({ unit, cause: delivery.message }, () => work(unit, delivery.signal))
+    return unit.close().map(({ message }) => message)
+  } finally {
+    unit.end()
+  }
 }
 
 /** Rehearses one try of a handler, as if this body had arrived. */

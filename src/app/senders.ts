@@ -34,6 +34,12 @@ interface Origin {
   readonly direct: boolean
 }
 
+export const noTransaction: SendCall = (verb, type) => {
+  const remedies =
+    'send with the sender of app.transaction() or the context of a handler, or app.within(tx) for a transaction of your own, or app.direct to go past the outbox'
+  return Promise.reject(new MersalError('MERSAL_NO_TRANSACTION', `${callName(verb, type)} outside of any transaction: ${remedies}`))
+}
+
 const callNames = new WeakMap<MessageType, Partial<Record<Verb, string>>>()
 
 /** How a call is named in errors: `publish('students.registered')`. Every call has one, in case it fails; they differ by type only. */
@@ -76,10 +82,18 @@ function make<Tx>(
   return isPromise(made) ? made.then(tell) : tell(made)
 }
 
-/** Into a unit of ours: kept in memory until the unit flushes. */
+/** Into a unit of ours: kept in memory until the unit flushes; without an outbox, until its handler has succeeded. */
 export function unitCall<Tx>(ports: SenderPorts<Tx>, unit: Unit<Tx>): SendCall {
-  const origin = { cause: unit.cause, transaction: unit, direct: false }
-  return (...call) => unit.add(callName(call[0], call[1]), async () => make(ports, origin, call))
+  const direct = ports.storage === undefined
+  const origin = { cause: unit.cause, transaction: direct ? undefined : unit, direct }
+  return (...call) =>
+    unit.add(callName(call[0], call[1]), async () => (direct ? makeUndelayed(ports, origin, call) : make(ports, origin, call)))
+}
+
+async function makeUndelayed<Tx>(ports: SenderPorts<Tx>, origin: Origin, call: Parameters<SendCall>): Promise<OutgoingMessage> {
+  const message = await make(ports, origin, call)
+  if (message.delayMs === undefined) return message
+  throw new MersalError('MERSAL_INVALID_MESSAGE', 'delayMs: only the outbox can delay a message; send it within a transaction')
 }
 
 /**
@@ -130,10 +144,7 @@ function inTurn<Tx>(storage: OutboxStorage<Tx>): NonNullable<OutboxStorage<Tx>['
 export function directCall<Tx>(ports: SenderPorts<Tx>, cause: Envelope | undefined): SendCall {
   const origin = { cause, transaction: undefined, direct: true }
   return async (...call) => {
-    const message = await make(ports, origin, call)
-    if (message.delayMs !== undefined) {
-      throw new MersalError('MERSAL_INVALID_MESSAGE', 'delayMs: only the outbox can delay a message; send it within a transaction')
-    }
+    const message = await makeUndelayed(ports, origin, call)
     const [answer] = (ports.transports.get(message.to.transport) as Transport).publish([message])
     if (answer === undefined) throw new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the transport gave no answer')
     throwUnlessConfirmed(message, await answer)
@@ -141,7 +152,8 @@ export function directCall<Tx>(ports: SenderPorts<Tx>, cause: Envelope | undefin
   }
 }
 
-function throwUnlessConfirmed(message: OutgoingMessage, outcome: PublishOutcome): void {
+/** Throws what the answer of the broker means, unless it holds the message. */
+export function throwUnlessConfirmed(message: OutgoingMessage, outcome: PublishOutcome): void {
   const what = `'${message.type}' to ${destinationKey(message.to)}`
   const details = { id: message.id, to: destinationKey(message.to) }
   switch (outcome.kind) {

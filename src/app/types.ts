@@ -129,7 +129,7 @@ export interface MersalOptions<Tx> {
   /** Name of the app and of its input queue. */
   readonly name: string
   readonly transport: Transport
-  /** Database: gives unit of work, outbox and message tracker. Without it, sends go out directly. */
+  /** Database: gives unit of work, outbox and message tracker. Without it, what a handler sends is published when it has succeeded; other sends go out directly. */
   readonly store?: Store<Tx>
   /** Parts of a store, for those who have no whole one. */
   readonly unitOfWork?: UnitOfWork<Tx>

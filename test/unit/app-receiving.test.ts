@@ -81,22 +81,6 @@ describe('handling', () => {
     expect((await rows()).map(({ body }) => new TextDecoder().decode(body))).toEqual(['{"id":2}'])
     await app.stop()
   })
-
-  test('without a store a handler sends directly, and not any more after its end', async () => {
-    const transport = fakeTransport()
-    const app = new Mersal({ name: 'tiny', transport, logger: false })
-    let late: (() => Promise<string>) | undefined
-    app.handle(Place, async (_, { tx, publish }) => {
-      expect(tx).toBeUndefined()
-      await publish(Placed, { id: 1 })
-      late = () => publish(Placed, { id: 2 })
-    })
-    await app.start()
-    expect(await transport.deliver('tiny', { type: 'orders.place', body: json({ id: 1 }) })).toEqual({ kind: 'ack' })
-    await expect(late?.()).rejects.toMatchObject({ code: 'MERSAL_UNIT_ENDED' })
-    expect(transport.published).toHaveLength(1)
-    await app.stop()
-  })
 })
 
 describe('retries', () => {
