@@ -1,10 +1,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
-import { type Events, Mersal, MersalError, command, event, reject, retryLater } from '../../src/index.ts'
+import { type Events, MersalError, command, event, reject, retryLater } from '../../src/index.ts'
 import type { MemoryTransaction } from '../../src/memory.ts'
 import { manualClock } from '../../src/testing/index.ts'
-import { fakeTransport, json } from './support/fake-transport.ts'
+import { json } from './support/fake-transport.ts'
 import { type ShopOptions, openShop } from './support/shop.ts'
 
 const Place = command<{ id: number }>('orders.place')
