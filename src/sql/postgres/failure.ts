@@ -1,11 +1,8 @@
 import { MersalError } from '../../core/errors.ts'
+import { behind, isTaken } from './sequence-errors.ts'
+import { sqlState } from './sql-state.ts'
 
-/** The five characters of an error that the server sent, or undefined. */
-export function sqlState(error: unknown): string | undefined {
-  if (typeof error !== 'object' || error === null) return undefined
-  const { code, severity } = error as { code?: unknown; severity?: unknown }
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && severity !== undefined ? code : undefined
-}
+export { sqlState } from './sql-state.ts'
 
 /** The server aborted the transaction because of others: 40001 serialization failure, 40P01 deadlock. */
 export function isConflict(error: unknown): boolean {
@@ -47,6 +44,7 @@ function missing(schema: string, cause: unknown): MersalError {
 
 /** For statements inside the user's transaction: his own errors stay as they are, a missing schema is explained. */
 export function explain(schema: string, error: unknown): unknown {
+  if (isTaken(error, { schema, table: 'outbox' })) return behind({ schema, table: 'outbox', column: 'position' }, error)
   return MISSING.has(sqlState(error) ?? '') ? missing(schema, error) : error
 }
 
@@ -55,6 +53,7 @@ export function storeFailure(schema: string, doing: string, error: unknown): Mer
   if (error instanceof MersalError) return error
   const state = sqlState(error)
   if (MISSING.has(state ?? '')) return missing(schema, error)
+  if (isTaken(error, { schema, table: 'outbox' })) return behind({ schema, table: 'outbox', column: 'position' }, error)
   if (isConflict(error))
     return new MersalError('MERSAL_STORE_CONFLICT', `postgres: ${doing} met a conflicting transaction`, { cause: error })
   if (state === '55P03' || state === '57014' || state === '53300' || isPoolTimeout(error)) {

@@ -81,6 +81,8 @@ async function bringUpToDate(query: Query, component: Component): Promise<void> 
   await query(`set local lock_timeout = '60s'`)
   await query(`set local statement_timeout = '60s'`)
   await query(`select pg_catalog.pg_advisory_xact_lock(${lockClass(schema)}, 2000)`)
+  // A statement that waits for a table keeps everybody behind it waiting.
+  await query(`set local lock_timeout = '5s'`)
   const found = await currentVersion(query, component)
   if (found > latest(component)) throw tooNew(component, found, latest(component))
   if (found === 0) {
@@ -90,8 +92,19 @@ async function bringUpToDate(query: Query, component: Component): Promise<void> 
   for (const { version, name, sql } of steps) {
     if (version <= found) continue
     // Without parameters, so that one call may hold several statements.
-    await query.script(sql)
+    await inTime(component, query.script(sql))
     await query(`insert into ${S}.${table} (version, name) values ($1, $2)`, [version, name])
+  }
+}
+
+/** 55P03: somebody holds a table for longer than others should have to wait for us. */
+async function inTime({ name, schema }: Component, work: Promise<unknown>): Promise<void> {
+  try {
+    await work
+  } catch (cause) {
+    if (sqlState(cause) !== '55P03') throw cause
+    const text = `${name}: migrating schema '${schema}' waited for more than 5 s for a table that a long transaction holds; nothing was changed. End that transaction (see pg_stat_activity) and try again`
+    throw new MersalError('MERSAL_STORE_BUSY', text, { cause, details: { schema } })
   }
 }
 

@@ -2,6 +2,7 @@ import type { Finding } from '../../core/operations.ts'
 import { systemClock } from '../../lib/clock.ts'
 import type { Own } from '../../sql/postgres/pool.ts'
 import { sharesConnections } from '../../sql/postgres/pooler.ts'
+import { examineTables } from './examine-tables.ts'
 import type { OperatorStatements } from './operator-statements.ts'
 
 export interface ExaminePorts {
@@ -48,6 +49,7 @@ export async function examine({ own, schema, keepSentMs }: ExaminePorts, sql: Op
     clock(Number(server.now), asked, answered),
     connections(server),
     ...(privileges.length === 0 ? [] : rights(privileges, keepSentMs)),
+    ...(await examineTables(own, schema)),
     await pooler(own),
   ]
 }

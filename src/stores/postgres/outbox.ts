@@ -13,6 +13,7 @@ import { proving, saveProving, within } from './within.ts'
 import type { Vacuum } from './vacuum.ts'
 
 const DAY_MS = 86_400_000
+const PRUNING = 'pruning kept messages'
 
 export interface OutboxPorts<Tx> extends SavePorts<Tx> {
   /** The library opens our units: what a handler does to their transactions is seen by the server alone. */
@@ -114,10 +115,9 @@ async function bury<Tx>(ports: OutboxPorts<Tx>, rows: readonly MessageRow[], tok
 async function prune<Tx>(ports: OutboxPorts<Tx>, limit: number): Promise<number> {
   const { keepSentMs, own, sql } = ports
   if (keepSentMs === 0) return 0
-  return await own.transaction('pruning kept messages', async (query) => {
-    await query(sql.partitions)
-    const dropped = await query<{ dropped: string }>(sql.dropPartitions, [keepSentMs])
-    const deleted = keepSentMs < DAY_MS ? await query(sql.pruneSent, [keepSentMs, limit]) : { rowCount: 0 }
-    return Number(dropped.rows[0]?.dropped ?? 0) + (deleted.rowCount ?? 0)
-  })
+  // Each by itself: a dropped partition locks the whole table until its transaction ends.
+  await own.run(PRUNING, sql.partitions, [])
+  const dropped = await own.run<{ dropped: string }>(PRUNING, sql.dropPartitions, [keepSentMs])
+  const deleted = keepSentMs < DAY_MS ? await own.run(PRUNING, sql.pruneSent, [keepSentMs, limit]) : { rowCount: 0 }
+  return Number(dropped.rows[0]?.dropped ?? 0) + (deleted.rowCount ?? 0)
 }

@@ -3,6 +3,7 @@ import { lockClass } from '../../sql/postgres/locks.ts'
 import { type Component, type Migration, migrationSql } from '../../sql/postgres/migrate.ts'
 import { contractFunctions } from './contract-functions.ts'
 import { ownIds } from './steps/own-ids.ts'
+import { shortLocks } from './steps/short-locks.ts'
 
 const tables = (S: string): string => `
 -- Messages that are not yet confirmed. A row may be taken by whoever comes after visible_at; the
@@ -270,6 +271,7 @@ function migrations(schema: string): readonly Migration[] {
     { version: 5, name: 'autovacuum', sql: autovacuum(S) },
     { version: 6, name: 'large dead letters', sql: largeDeadLetters(S) },
     { version: 7, name: 'ids of dead letters', sql: ownIds(S, schema) },
+    { version: 8, name: 'short locks', sql: shortLocks(S, schema) },
   ]
 }
 

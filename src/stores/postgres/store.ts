@@ -23,6 +23,7 @@ import { own as ownOn, type Own } from '../../sql/postgres/pool.ts'
 import { watchConnections } from '../../sql/postgres/watch-connections.ts'
 import { storeTables } from './schema.ts'
 import { clientSavepoints } from './savepoints.ts'
+import { catchUp } from '../../sql/postgres/sequence.ts'
 import { statements } from './statements.ts'
 import { postgresTracker } from './tracker.ts'
 import { capacityOf } from './unit-capacity.ts'
@@ -92,6 +93,13 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     if (mayTell('bury')) settings.logger.error({ schema, error: errorText(cause) }, text)
   }
 
+  async function checkPositions(): Promise<void> {
+    if (settings.migrate === 'off') return
+    const done = await catchUp(own, { schema, table: 'outbox', column: 'position' })
+    if (done === 'set')
+      settings.logger.warn({ schema }, 'the sequence of positions was behind the rows of the outbox; it was set to the highest one')
+  }
+
   async function close(): Promise<void> {
     closing.abort()
     const quiet = Promise.all([bell[Symbol.asyncDispose](), vacuum[Symbol.asyncDispose]()])
@@ -117,6 +125,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     wakers: settings.listen ? [(wake, { signal }) => follow(wake, AbortSignal.any([signal, closing.signal]))] : [],
     async open() {
       await migrate(own, storeTables(schema), settings.migrate)
+      await checkPositions()
       direct = options.relayPool === undefined && settings.prepare !== false && (await isDirect(own, settings.heartbeatMs))
       prepares = settings.prepare ?? direct
     },
