@@ -3,6 +3,7 @@ import type { Store } from '../core/store.ts'
 import type { Transport } from '../core/transport.ts'
 import { loadPackage } from './clients.ts'
 import type { MersalConfig } from './config.ts'
+import { ambiguousUrl, isAmbiguousUrl } from '../lib/ambiguous-url.ts'
 import { CommandError } from './exit.ts'
 
 type Env = Readonly<Record<string, string | undefined>>
@@ -35,6 +36,8 @@ export async function configOfEnv(env: Env, cwd: string): Promise<MersalConfig> 
 }
 
 async function poolOf(url: string, cwd: string): Promise<PostgresPool> {
+  if (isAmbiguousUrl(url)) throw new CommandError(`DATABASE_URL: ${ambiguousUrl}`)
+  if (!URL.canParse(url)) throw new CommandError('DATABASE_URL: not a URL; expected postgres://user:password@host:port/database')
   const loaded = await loadPackage('pg', cwd)
   const { Pool } = (loaded['default'] ?? loaded) as { Pool: new (options: object) => PostgresPool }
   return new Pool({ connectionString: url, max: 2, application_name: 'mersal', connectionTimeoutMillis: 10_000 })

@@ -15,12 +15,12 @@ type Expected = 'refused' | { readonly password: string; readonly host?: string;
 
 const urls: readonly (readonly [name: string, url: unknown, expected: Expected])[] = [
   ['password encoded', `amqp://u:${encodeURIComponent(HARD)}@h/v`, { password: HARD }],
-  ['password with a colon', `amqp://u:a:${SECRET}@h`, { password: `a:${SECRET}` }],
-  ['password with an at sign', `amqp://u:a@${SECRET}@h`, { password: `a@${SECRET}` }],
+  ['password with a colon', `amqp://u:a:${SECRET}@h`, 'refused'],
+  ['password with an at sign', `amqp://u:a@${SECRET}@h`, 'refused'],
   ['password with a slash', `amqp://u:a/${SECRET}@h`, 'refused'],
   ['password with a hash', `amqp://u:a#${SECRET}@h`, 'refused'],
   ['password with a per cent sign', `amqp://u:%${SECRET}%@h`, 'refused'],
-  ['password with a space', `amqp://u:a b${SECRET}@h`, { password: `a b${SECRET}` }],
+  ['password with a space', `amqp://u:a b${SECRET}@h`, 'refused'],
   ['encoded twice', `amqp://u:${encodeURIComponent(encodeURIComponent(HARD))}@h`, { password: encodeURIComponent(HARD) }],
   ['no host', `amqp://u:${SECRET}@`, 'refused'],
   ['space in the host', `amqp://u:${SECRET}@my host/v`, 'refused'],
@@ -40,7 +40,7 @@ const urls: readonly (readonly [name: string, url: unknown, expected: Expected])
   ['an array', [`amqp://u:${SECRET}@h`], 'refused'],
   ['an object', { host: 'h', password: SECRET }, 'refused'],
   ['vhost encoded badly', `amqp://u:${SECRET}@h/%zz`, 'refused'],
-  ['line break', `amqp://u:${SECRET}\r\n@h/v\u001b[2J`, { password: SECRET }],
+  ['line break', `amqp://u:${SECRET}\r\n@h/v\u001b[2J`, 'refused'],
   ['no scheme', `u:${SECRET}@h/v`, 'refused'],
 ]
 

@@ -2,6 +2,7 @@ import { MersalError } from '../../core/errors.ts'
 import { checkBoolean, checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import { type Clock, type Random, systemClock } from '../../lib/clock.ts'
+import { checkAddress } from '../../sql/postgres/pool-address.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import type { Session } from '../../sql/session.ts'
 import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
@@ -84,7 +85,11 @@ const TEN_YEARS_MS = 3_660 * 86_400_000
 export function postgresSettings<Tx>(given: PostgresOptions<Tx>): PostgresSettings {
   checkOptions('postgres', given, known)
   checkShape('postgres.pool', given.pool, ['connect', 'on', 'off', 'end'])
-  if (given.relayPool !== undefined) checkShape('postgres.relayPool', given.relayPool, ['connect', 'on', 'off', 'end'])
+  checkAddress('postgres.pool', given.pool)
+  if (given.relayPool !== undefined) {
+    checkShape('postgres.relayPool', given.relayPool, ['connect', 'on', 'off', 'end'])
+    checkAddress('postgres.relayPool', given.relayPool)
+  }
   if (given.connections !== undefined) {
     checkShape('postgres.connections', given.connections, ['join'])
     if (given.relayPool !== undefined) {

@@ -1,6 +1,7 @@
 import { checkBoolean, checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import { type Clock, type Random, systemClock } from '../../lib/clock.ts'
+import { checkAddress } from '../../sql/postgres/pool-address.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { PostgresPool } from '../../sql/postgres/client.ts'
@@ -69,7 +70,11 @@ const LARGEST_BYTES = MOST_FETCHED_BYTES - 16 * 1024 * 1024
 export function queueSettings(given: PostgresQueueOptions): QueueSettings {
   checkOptions(where, given, known)
   checkShape(`${where}.pool`, given.pool, ['connect', 'on', 'off', 'end'])
-  if (given.queuePool !== undefined) checkShape(`${where}.queuePool`, given.queuePool, ['connect', 'on', 'off', 'end'])
+  checkAddress(`${where}.pool`, given.pool)
+  if (given.queuePool !== undefined) {
+    checkShape(`${where}.queuePool`, given.queuePool, ['connect', 'on', 'off', 'end'])
+    checkAddress(`${where}.queuePool`, given.queuePool)
+  }
   if (given.logger !== undefined) checkShape(`${where}.logger`, given.logger, ['debug', 'info', 'warn', 'error'])
   return {
     pool: given.pool,

@@ -1,5 +1,6 @@
 import type { Options } from 'amqplib'
 import { MersalError } from '../../core/errors.ts'
+import { ambiguousUrl, isAmbiguousUrl } from '../../lib/ambiguous-url.ts'
 import { printable } from '../../lib/text.ts'
 
 const FIELD = 'rabbitmq.url'
@@ -24,6 +25,7 @@ function decoded(part: string, name: string): string {
 export function parseAddress(url: unknown): Options.Connect {
   const form = 'amqp://user:password@host:port/vhost'
   if (typeof url !== 'string' || url === '') throw invalid(`expected text like ${form}`)
+  if (isAmbiguousUrl(url)) throw invalid(ambiguousUrl)
   const parts = URL.parse(url)
   if (parts === null) throw invalid(`not a URL; expected ${form}, user and password encoded with encodeURIComponent()`)
   const protocol = parts.protocol.slice(0, -1)
