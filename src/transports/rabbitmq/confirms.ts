@@ -150,7 +150,7 @@ export class ConfirmLane {
         try {
           this.#writeNow(waiting.parcel, waiting.settle)
         } catch (error) {
-          waiting.settle(this.#open ? notEncoded(this.#describe(error)) : { kind: 'not-taken' })
+          waiting.settle(this.#open ? notEncoded(error, this.#describe(error)) : { kind: 'not-taken' })
         }
       }
     })

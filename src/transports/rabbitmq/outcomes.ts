@@ -22,7 +22,10 @@ export function tooLarge(bytes: number, limit: number): PublishOutcome {
   return { kind: 'refused', reason: 'too-large', error, permanent: true }
 }
 
-export function notEncoded(why: string): PublishOutcome {
+/** Nothing of it has been written. `why`: the text of the error that may be shown. */
+export function notEncoded(thrown: unknown, why: string): PublishOutcome {
+  if (thrown instanceof MersalError && thrown.code === 'MERSAL_TOO_LARGE')
+    return { kind: 'refused', reason: 'too-large', error: thrown, permanent: true }
   const error = new MersalError('MERSAL_REFUSED', `the message cannot be written as AMQP: ${why}`)
   return { kind: 'refused', reason: 'refused', error, permanent: true }
 }

@@ -274,7 +274,7 @@ export class Publisher {
       stop?.followers.add(giveUp)
       if (waiting !== undefined) stop?.withdraw?.followers.add(takeBack)
     } catch (error) {
-      settle(lane.open ? notEncoded(this.#describe(error)) : this.#unavailable(error))
+      settle(lane.open ? notEncoded(error, this.#describe(error)) : this.#unavailable(error))
     }
   }
 }

@@ -2,21 +2,23 @@ import { randomUUID } from 'node:crypto'
 import type { ConsumeMessage } from 'amqplib'
 import { errorFields, errorText, errorTextWithStack } from '../../core/error-text.ts'
 import { isMersalError } from '../../core/errors.ts'
-import type { Disposition } from '../../core/transport.ts'
+import type { Disposition, PublishOutcome } from '../../core/transport.ts'
 import { backoffMs } from '../../lib/backoff.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { seldom } from '../../lib/seldom.ts'
 import { asideMs, asideText, cannotBury } from '../shared/aside.ts'
 import type { Parcel } from './confirms.ts'
-import { copyProperties, deadKeyOf, type HeaderTable, headerTable, numberIn, ownHeaders } from './envelope.ts'
+import { deadKeyOf, type HeaderTable, headerTable, numberIn, ownHeaders } from './envelope.ts'
 import { type Arrival, type Known, KnownDeliveries } from './known.ts'
 import { type Publisher, stopOn } from './publisher.ts'
 import type { RabbitSettings } from './options.ts'
 import { RetryLadder } from './retry-ladder.ts'
+import { doesNotFit, slimmer } from './slimmer.ts'
 import { deadQueueOf, retryQueueOf, type Topology } from './topology.ts'
 
 const pause = { firstMs: 250, longestMs: 5000 }
 const HISTORY_LENGTH = 10
+const noRoom = 'its headers leave no room in a frame of AMQP for the count of its attempts: shorten them, or raise frame_max'
 /** After so many refusals of the dead-letter queue a message is set aside. */
 const MOST_REFUSALS = 2
 
@@ -192,13 +194,19 @@ export class Settler {
   /** Tries until the copy is confirmed, the message is lost to another consumer, or the consumer stops. Each try may have another target. */
   async #move(hold: Hold, next: () => Move): Promise<void> {
     let refusals = 0
+    let grave: Move | undefined
     for (let failures = 1; !hold.lost.aborted; failures++) {
-      const wanted = next()
+      const wanted = grave ?? next()
       const move = wanted.dead && refusals >= MOST_REFUSALS ? this.#aside(hold, wanted) : wanted
       const result = await this.#attempt(hold, move)
       if (result === 'moved') {
         if (hold.known.decided !== undefined) hold.known.settled = true
         return hold.answer('ack')
+      }
+      if (result === 'no-room') {
+        // The count of its attempts cannot travel with it, so it would be tried without end.
+        grave = this.#reject(hold, { kind: 'reject', reason: 'too-large', error: new Error(noRoom) })
+        continue
       }
       if (result === 'impossible') return hold.answer(this.#lastResort(move))
       if (move.once === true) return hold.answer('requeue')
@@ -218,16 +226,26 @@ export class Settler {
     logger[level](fields, dead ? cannotBury : 'a message could not be moved yet')
   }
 
-  async #attempt({ message, lost, known }: Hold, move: Move): Promise<'moved' | 'impossible' | Error> {
-    const properties = copyProperties(message, move.headers)
-    const parcel: Parcel = { exchange: '', routingKey: move.target, content: message.content, properties }
+  /** With as much of the headers as fits into a frame. */
+  async #copy({ message, lost }: Hold, move: Move): Promise<PublishOutcome> {
+    let outcome: PublishOutcome | undefined
+    for (const properties of slimmer(message, move)) {
+      const parcel: Parcel = { exchange: '', routingKey: move.target, content: message.content, properties }
+      outcome = await this.#publisher.send(parcel, stopOn(lost))
+      if (!doesNotFit(outcome)) break
+    }
+    return outcome as PublishOutcome
+  }
+
+  async #attempt(hold: Hold, move: Move): Promise<'moved' | 'impossible' | 'no-room' | Error> {
+    const { known } = hold
     try {
       await move.prepare()
     } catch (error) {
       return error as Error
     }
     const began = systemClock.monotonic()
-    const outcome = await this.#publisher.send(parcel, stopOn(lost))
+    const outcome = await this.#copy(hold, move)
     if (outcome.kind === 'confirmed') {
       this.#ladder.confirmed(move.target)
       return 'moved'
@@ -237,7 +255,7 @@ export class Settler {
     if (outcome.kind === 'unknown' && waited >= this.#settings.confirmTimeoutMs - 1) this.#ladder.silent(move.target)
     if (outcome.kind === 'unknown') known.doubled = true
     if (outcome.kind !== 'refused') return outcome.error
-    if (outcome.permanent) return 'impossible'
+    if (outcome.permanent) return doesNotFit(outcome) && !move.dead ? 'no-room' : 'impossible'
     if (outcome.reason === 'unroutable') await this.#mend(move)
     return outcome.error
   }

@@ -1,5 +1,6 @@
 import type { ConfirmChannel, Options } from 'amqplib'
 import { boundOf, FRAME_OVERHEAD, methodFrame, putMessage } from './frames.ts'
+import { checkHeaderFrame } from './header-size.ts'
 
 /** What is written to one place, beside the content. */
 export interface Place {
@@ -47,6 +48,8 @@ export class Wire {
   readonly #sendOfChannel: unknown
   readonly #sendOfConnection: unknown
   readonly #largestBody: number
+  /** Infinity if the client does not tell. */
+  readonly #frameMax: number
   /** The frame with the method is the same for all messages to one place. */
   readonly #methods = new Map<string, Map<string, Buffer>>()
   #places = 0
@@ -60,7 +63,8 @@ export class Wire {
     this.#inside = insideOf(channel)
     this.#sendOfChannel = this.#inside?.sendMessage
     this.#sendOfConnection = this.#inside?.connection.sendMessage
-    const { frameMax } = this.#inside?.connection ?? {}
+    const { frameMax } = (channel as unknown as Partial<Inside>).connection ?? {}
+    this.#frameMax = typeof frameMax === 'number' ? frameMax : Number.POSITIVE_INFINITY
     this.#largestBody = Math.min(LARGEST_BODY, (typeof frameMax === 'number' ? frameMax : 4096) - FRAME_OVERHEAD)
   }
 
@@ -69,6 +73,7 @@ export class Wire {
     const bound = this.#open() && content.length <= this.#largestBody ? boundOf(properties) : undefined
     const method = bound === undefined ? undefined : this.#method(exchange, routingKey)
     if (bound === undefined || method === undefined) {
+      checkHeaderFrame(properties, this.#frameMax)
       this.flush()
       this.#channel.publish(exchange, routingKey, content, { ...properties, mandatory: true, persistent: true })
       return
