@@ -16,7 +16,8 @@ export function* slimmer(
   const { [ownHeaders.history]: _, ...rest } = headers
   yield copyProperties(message, rest)
   if (!dead) return
-  const short = { ...rest, [ownHeaders.error]: String(rest[ownHeaders.error] ?? '').slice(0, SHORT_ERROR) }
+  const error = rest[ownHeaders.error]
+  const short = { ...rest, [ownHeaders.error]: typeof error === 'string' ? error.slice(0, SHORT_ERROR) : '' }
   yield copyProperties(message, short)
   yield { ...copyProperties(message, short), headers: short }
 }
