@@ -198,8 +198,11 @@ export class Consumer implements AsyncDisposable {
     if (disposition.kind !== 'release') known.decided = disposition
     await settler.settle(hold, disposition)
     if (disposition.kind !== 'ack') return
-    known.settled = true
-    if (!hold.lost.aborted) settler.deliveries.forget(hold.arrival, known)
+    known.settled = !hold.lost.aborted || known.doubled
+    if (known.settled) return settler.deliveries.forget(hold.arrival, known)
+    // It comes again, as delivered before; that it was handled is known to the inbox.
+    known.decided = undefined
+    known.attempt++
   }
 
   async #ask({ message, queue, lost, known: { attempt } }: Hold): Promise<Disposition> {
