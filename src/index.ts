@@ -1,5 +1,6 @@
 export { Mersal } from './app/mersal.ts'
 export { command, event } from './app/messages.ts'
+export type { CheckBodies } from './pipeline/outgoing.ts'
 export { reject, retryLater } from './pipeline/steer.ts'
 export { runUntilSignal, stopOnSignals, type SignalOptions, type SignalStop } from './app/signals.ts'
 export type { AppState } from './app/lifecycle.ts'

@@ -105,7 +105,7 @@ function senderPorts<Tx>(
   routing: RoutingFacts,
   hint: () => void,
 ): SenderPorts<Tx> {
-  const { name: app, logger, transports, clock, serializer, outgoing: steps } = settings
+  const { name: app, logger, transports, clock, serializer, outgoing: steps, checkBodies } = settings
   const limitOf = (transport: string): number => transports.get(transport)?.features.maxMessageBytes ?? 0
   const onForeignRows: SenderPorts<Tx>['onForeignRows'] = (messages, saved) => {
     outbox?.written(messages, saved)
@@ -118,7 +118,7 @@ function senderPorts<Tx>(
     storage: outbox?.storage,
     routing,
     onForeignRows,
-    outgoing: outgoingPipeline({ app, clock, serializer, steps, limitOf }),
+    outgoing: outgoingPipeline({ app, clock, serializer, steps, limitOf, checkBodies }),
   }
 }
 

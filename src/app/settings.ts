@@ -12,6 +12,7 @@ import type { Backoff } from '../lib/backoff.ts'
 import { type Clock, type Random, systemClock, systemRandom } from '../lib/clock.ts'
 import { type RelaySettings, relaySettings } from '../outbox/options.ts'
 import { longestRetriesMs } from '../pipeline/retry.ts'
+import type { CheckBodies } from '../pipeline/outgoing.ts'
 import { type RouteEntry, mainTransport } from './routing.ts'
 import { checkDisposable, checkRoutes, checkSteps, checkTransport } from './settings-parts.ts'
 import type { MersalOptions, ReceiveOptions } from './types.ts'
@@ -42,6 +43,7 @@ export interface Settings<Tx> {
   readonly incoming: readonly IncomingStep[]
   readonly outgoing: readonly OutgoingStep[]
   readonly serializer: Serializer
+  readonly checkBodies: CheckBodies
   readonly logger: Logger
   readonly clock: Clock
   readonly random: Random
@@ -74,6 +76,7 @@ const known = [
   'incoming',
   'outgoing',
   'serializer',
+  'checkBodies',
   'logger',
   'clock',
   'random',
@@ -104,6 +107,7 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
     stopGraceMs: checkNumber('stopGraceMs', options.stopGraceMs, { default: 8000, min: 0, max: 3_600_000 }),
     incoming: checkSteps('incoming', options.incoming),
     outgoing: checkSteps('outgoing', options.outgoing),
+    checkBodies: checkChoice('checkBodies', options.checkBodies, ['always', 'first', 'never'], developing() ? 'first' : 'never'),
     ...tools(options),
   }
 }
@@ -226,6 +230,10 @@ function tools<Tx>({ serializer, logger, clock, random }: MersalOptions<Tx>): To
     clock: clock ?? systemClock,
     random: random ?? systemRandom,
   }
+}
+
+function developing(): boolean {
+  return process.env['NODE_ENV'] !== 'production'
 }
 
 function flag(field: string, given: unknown, preset: boolean): boolean {

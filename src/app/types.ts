@@ -8,6 +8,7 @@ import type { Store, UnitOfWork } from '../core/store.ts'
 import type { Logger } from '../core/telemetry.ts'
 import type { MessageTracker } from '../core/tracker.ts'
 import type { Transport } from '../core/transport.ts'
+import type { CheckBodies } from '../pipeline/outgoing.ts'
 import type { RelayOptions } from '../outbox/options.ts'
 
 export interface SendOptions {
@@ -156,6 +157,12 @@ export interface MersalOptions<Tx> {
   readonly incoming?: readonly IncomingStep[]
   readonly outgoing?: readonly OutgoingStep[]
   readonly serializer?: Serializer
+  /**
+   * Whether a body is opened again before it is sent, as a consumer would: decoded, validated, compared. One that does not
+   * arrive as it was sent (a `Date`, a `Map`, `NaN`) throws `MERSAL_INVALID_BODY`. `first`: only the first body of each type.
+   * Default 'first', and 'never' with `NODE_ENV=production`.
+   */
+  readonly checkBodies?: CheckBodies
   /** Default: warnings and errors as JSON lines on standard error. `false`: silence. */
   readonly logger?: Logger | false
   /** For tests. */

@@ -1,10 +1,11 @@
 import type { DeadReason } from '../core/dead-letter.ts'
 import { MersalError, isMersalError } from '../core/errors.ts'
-import type { MessageType } from '../core/message.ts'
+import { type MessageType, headerNames } from '../core/message.ts'
 import type { Serializer } from '../core/serializer.ts'
 import type { Delivery, Disposition } from '../core/transport.ts'
 import { printable } from '../lib/text.ts'
 import { validateBody } from './body.ts'
+import { reads } from './content-type.ts'
 
 type Rejection = Extract<Disposition, { kind: 'reject' }>
 
@@ -21,9 +22,11 @@ export async function decode(delivery: Delivery, type: MessageType | undefined, 
   const missing = message.id === '' ? 'id' : message.type === '' ? 'type' : undefined
   if (missing !== undefined) return refuse('malformed', new MersalError('MERSAL_INVALID_MESSAGE', `the message came without ${missing}`))
   if (type === undefined) {
-    const text = `no handler for '${printable(message.type)}' at the queue '${queue}': register one before start(), or stop sending it here`
+    const text = `no handler for '${printable(message.type)}' at the queue '${queue}': register one before start(). If it had one that was removed, its subscription is still there: take it back with app.unsubscribe(type)`
     return refuse('unknown-type', new MersalError('MERSAL_UNKNOWN_TYPE', text))
   }
+  const contentType = message.headers[headerNames.contentType]
+  if (!reads(serializer.contentType, contentType)) return refuse('undecodable', foreignContent(type, serializer, contentType))
   let body: unknown
   try {
     body = serializer.decode(message.body)
@@ -36,6 +39,12 @@ export async function decode(delivery: Delivery, type: MessageType | undefined, 
     if (isMersalError(error, 'MERSAL_INVALID_BODY') && error.cause === undefined) return refuse('invalid', error)
     throw error
   }
+}
+
+function foreignContent(type: MessageType, { contentType: own }: Serializer, given: string | undefined): MersalError {
+  const remedy = `let the sender write '${own}', or give this app the serializer of the sender (option 'serializer')`
+  const text = `'${type.name}' came with the content type '${printable(given ?? '')}', and this app reads '${own}': ${remedy}`
+  return new MersalError('MERSAL_DECODE', text, { details: { type: type.name, contentType: given } })
 }
 
 function undecodable(type: MessageType, cause: unknown): MersalError {

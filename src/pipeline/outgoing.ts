@@ -10,6 +10,10 @@ import { uuidv7 } from '../lib/uuid.ts'
 import { encodeBody, isPromise, validateBody } from './body.ts'
 import { compose } from './compose.ts'
 import { outgoingHeaders, travelling } from './headers.ts'
+import { checkRoundTrip } from './round-trip.ts'
+
+/** `first`: the first body of each type. */
+export type CheckBodies = 'always' | 'first' | 'never'
 
 export interface OutgoingPorts {
   readonly app: string
@@ -17,6 +21,8 @@ export interface OutgoingPorts {
   readonly serializer: Serializer
   /** Steps of the user: after the headers are set, before the body is validated and encoded. */
   readonly steps: readonly OutgoingStep[]
+  /** Which bodies are opened again, as a consumer would, before they are sent. */
+  readonly checkBodies: CheckBodies
   /** `maxMessageBytes` of the transport with this name. */
   readonly limitOf: (transport: string) => number
 }
@@ -38,8 +44,12 @@ export interface OutgoingRequest {
  * a later change of the object does not reach the message. With neither a step nor a waiting schema it is no promise.
  */
 export function outgoingPipeline(ports: OutgoingPorts): (request: OutgoingRequest) => OutgoingMessage | Promise<OutgoingMessage> {
-  if (ports.steps.length === 0) return (request) => finish(ports, begin(ports, request))
-  const run = compose(ports.steps, async (context) => finish(ports, context))
+  const checked = new WeakSet<MessageType>()
+  const checks = (type: MessageType): boolean => ports.checkBodies === 'always' || (ports.checkBodies === 'first' && !checked.has(type))
+  const end = (context: OutgoingContext): OutgoingMessage | Promise<OutgoingMessage> =>
+    finish(ports, context, checks(context.type) ? () => void checked.add(context.type) : undefined)
+  if (ports.steps.length === 0) return (request) => end(begin(ports, request))
+  const run = compose(ports.steps, async (context) => end(context))
   return async (request) => {
     const context = begin(ports, request)
     const message = await run(context)
@@ -67,9 +77,20 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
   }
 }
 
-function finish(ports: OutgoingPorts, context: OutgoingContext): OutgoingMessage | Promise<OutgoingMessage> {
+/** `onSound`: the body is opened again, and this is called if it arrives as it is. */
+function finish(ports: OutgoingPorts, context: OutgoingContext, onSound?: () => void): OutgoingMessage | Promise<OutgoingMessage> {
+  const encoded = (valid: unknown): OutgoingMessage | Promise<OutgoingMessage> => {
+    const message = encode(ports, context, valid)
+    if (onSound === undefined) return message
+    const sound = (): OutgoingMessage => {
+      onSound()
+      return message
+    }
+    const checking = checkRoundTrip(ports.serializer, context.type, valid, message.body)
+    return isPromise(checking) ? checking.then(sound) : sound()
+  }
   const checked = validateBody(context.type, context.body)
-  return isPromise(checked) ? Promise.resolve(checked).then((valid) => encode(ports, context, valid)) : encode(ports, context, checked)
+  return isPromise(checked) ? Promise.resolve(checked).then(encoded) : encoded(checked)
 }
 
 function encode(ports: OutgoingPorts, context: OutgoingContext, valid: unknown): OutgoingMessage {

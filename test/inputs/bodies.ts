@@ -12,7 +12,7 @@ const sent = (name: string, body: () => unknown, ends: Travelling['ends'] = 'arr
 /** Bytes in a row that somebody else wrote; most of them are no JSON, and become dead letters as they are. */
 const stored = (name: string, body: Uint8Array, type?: string): Travelling => ({
   name: `stored: ${name}`,
-  stored: { body, headers: { 'content-type': 'application/octet-stream' }, ...(type === undefined ? {} : { type }) },
+  stored: { body, headers: { 'content-type': 'application/json' }, ...(type === undefined ? {} : { type }) },
 })
 
 const nested = (depth: number, open: string, close: string, middle = '1'): Buffer =>

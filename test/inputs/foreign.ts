@@ -57,7 +57,13 @@ const foreign: readonly Foreign[] = [
     ends: 'dead letter',
   },
   { name: 'a history that is no JSON', properties: { headers: { 'x-mersal-history': '{' }, type: 'unknown' }, ends: 'dead letter' },
-  { name: 'a content encoding that is none', properties: { contentEncoding: 'gzip', contentType: 'application/x-bomb' }, ends: 'handled' },
+  { name: 'a content encoding that is none', properties: { contentEncoding: 'gzip' }, ends: 'handled' },
+  { name: 'a content type that nobody reads', properties: { contentType: 'application/x-bomb' }, ends: 'dead letter' },
+  {
+    name: 'two content types',
+    properties: { contentType: 'application/json', headers: { 'content-type': 'application/x-msgpack' } },
+    ends: 'dead letter',
+  },
   {
     name: 'a reply to another host',
     properties: { replyTo: 'amqp://evil.example', correlationId: 'x'.repeat(255), appId: 'a', priority: 255 },

@@ -71,6 +71,10 @@ export function toEnvelope(message: Message): Envelope {
   for (const [header, property] of asProperties) {
     const value = text(message.properties[property])
     if (headers[header] === undefined && value !== '') headers[header] = value
+    // Two that say different things are no content type that anybody reads.
+    else if (header === headerNames.contentType && value !== '' && headers[header]?.toLowerCase() !== value.toLowerCase()) {
+      headers[header] = `${value}, ${headers[header]}`
+    }
   }
   return { id: text(messageId), type: text(type), headers, body: new Uint8Array(message.content) }
 }
