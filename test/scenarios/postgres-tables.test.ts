@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { Client } from 'pg'
 import { describe, expect, test } from 'vitest'
 import { silentLogger } from '../../src/core/telemetry.ts'
-import type { PostgresClient, PostgresStore } from '../../src/postgres.ts'
+import { type PostgresClient, postgresQueue, type PostgresStore } from '../../src/postgres.ts'
 import { serverAnswers, serverUrl } from '../postgres/database.ts'
 import { claim, labelOf, message, sent } from '../postgres/messages.ts'
 import { storeHarness, type StoreHarness } from '../postgres/store-harness.ts'
@@ -88,6 +88,22 @@ describe.skipIf(!present)('the tables on PostgreSQL after others have been there
     } finally {
       await query(`drop owned by ${role}; drop role ${role}`)
     }
+  })
+
+  test('P5: a sequence behind the messages of a queue is set to them when the queue opens', async () => {
+    await using harness = await storeHarness()
+    const { schema, query } = harness.database
+    const put = async (label: string): Promise<unknown> => {
+      await using queue = postgresQueue({ pool: harness.database.newPool(), schema, logger: silentLogger })
+      await queue.subscribe('q', [])
+      return await Promise.all(queue.publish([{ ...message(label, 'k'), to: { transport: 'default', kind: 'queue', name: 'q' } }]))
+    }
+    await put('1')
+    await put('2')
+    await query(`select setval(pg_get_serial_sequence('${schema}.queue_message', 'position'), 1, false)`)
+    expect(await put('3')).toEqual([{ kind: 'confirmed' }])
+    const rows = await query(`select type from ${schema}.queue_message order by position`)
+    expect(rows.map(({ type }) => type)).toEqual(['test.1', 'test.2', 'test.3'])
   })
 
   test.each([

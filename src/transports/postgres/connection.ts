@@ -1,6 +1,7 @@
 import { MersalError } from '../../core/errors.ts'
 import { listen } from '../../sql/postgres/listen.ts'
 import { migrate } from '../../sql/postgres/migrate.ts'
+import { catchUp } from '../../sql/postgres/sequence.ts'
 import { type Notifier, notifier } from '../../sql/postgres/notifier.ts'
 import { ownPool } from '../../sql/postgres/own-pool.ts'
 import { own, type Own } from '../../sql/postgres/pool.ts'
@@ -51,11 +52,20 @@ export class Connection {
   /** Brings the tables up to date, once; a failure is tried again by the next caller. */
   async ready(): Promise<void> {
     if (this.closed) throw new MersalError('MERSAL_STORE_FAILED', 'postgres queue: it has been closed')
-    this.#ready ??= migrate(this.own, queueTables(this.settings.schema), this.settings.migrate).catch((error: unknown) => {
+    this.#ready ??= this.#prepare().catch((error: unknown) => {
       this.#ready = undefined
       throw error
     })
     await this.#ready
+  }
+
+  async #prepare(): Promise<void> {
+    const { schema, migrate: mode } = this.settings
+    await migrate(this.own, queueTables(schema), mode)
+    if (mode === 'off') return
+    // After a restore of the data alone, positions would come again and messages in the wrong order.
+    await catchUp(this.own, { schema, table: 'queue_message', column: 'position' })
+    await catchUp(this.own, { schema, table: 'queue_dead', column: 'number' })
   }
 
   /** Calls back when there may be messages for a queue (undefined: for any), until the returned function is called. */
