@@ -11,6 +11,7 @@ import { bytesOf } from './in-hand.ts'
 import type { RelaySettings } from './options.ts'
 import type { Pauses } from './pauses.ts'
 import type { Scan } from './scan.ts'
+import type { Grant, Shares } from './shares.ts'
 import { EXTRA_ATTEMPTS, type SlowMode } from './slow-mode.ts'
 
 export interface ClaimLoopPorts {
@@ -23,6 +24,9 @@ export interface ClaimLoopPorts {
   readonly newToken: () => string
   readonly bell: Bell
   readonly scan: Scan
+  /** For the claims that leave slow destinations alone: they find something else, and so go on elsewhere. */
+  readonly othersScan: Scan
+  readonly shares: Shares
   readonly agenda: Agenda
   readonly breakers: Breakers
   readonly pauses: Pauses
@@ -36,6 +40,8 @@ export interface ClaimLoopPorts {
   readonly held: () => number
   /** Rows that the next claim may take, at most so many; 0 as long as there is no room. */
   readonly room: (batchSize: number) => number
+  /** Rows that still fit into the window. */
+  readonly free: () => number
   /** Bytes that the next claim may take. */
   readonly bytesRoom: () => number
   /** Keeps room for what the claim under way may bring; 0 when it is over. */
@@ -66,6 +72,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
   const { bell, clock, scan, settings, slow } = ports
   let more = true
   let lookedAt = -Infinity
+  let othersLookedAt = -Infinity
   let failures = 0
 
   const nextLook = (): number =>
@@ -75,28 +82,37 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       ports.agenda.next,
       ports.breakers.troubled ? ports.breakers.nextProbeAt : Infinity,
     )
-  const room = (): number => (slow.on ? (ports.held() === 0 ? 1 : 0) : ports.room(settings.batchSize))
+  const othersDue = (now: number): boolean => now >= Math.min(othersLookedAt + settings.pollIntervalMs, ports.othersScan.nextAt)
 
-  /** Waits until there is a reason to look, and room, and keeps it. Returns how many rows to take; 0: the relay stops. */
-  async function reason(): Promise<number> {
+  function grant(now: number): Grant {
+    if (slow.on) return { turn: 'all', limit: ports.held() === 0 ? 1 : 0, except: [] }
+    const fresh = bell.hinted || othersDue(now)
+    return ports.shares.next({ free: ports.free(), whole: ports.room(settings.batchSize), fresh })
+  }
+
+  /** Waits until there is a reason to look, and room, and keeps it. Returns what to take; undefined: the relay stops. */
+  async function reason(): Promise<Grant | undefined> {
     while (ports.running()) {
       const now = clock.monotonic()
       const due = more || bell.hinted || now >= nextLook()
-      const limit = due ? room() : 0
-      if (limit > 0) {
-        ports.reserve(limit)
-        return limit
+      const granted = due ? grant(now) : undefined
+      if (granted !== undefined && granted.limit > 0) {
+        ports.reserve(granted.limit)
+        return granted
       }
-      if (due) await bell.rest(settings.pollIntervalMs)
+      // A hint cannot make room, but it may be for a destination that there is room for.
+      if (granted !== undefined && (granted.turn === 'all' || bell.hinted)) await bell.rest(settings.pollIntervalMs)
+      else if (granted !== undefined) await bell.wait(Math.min(settings.pollIntervalMs, Math.max(1, ports.othersScan.nextAt - now)))
       else await bell.wait(nextLook() - now)
     }
-    return 0
+    return undefined
   }
 
   /** What this claim leaves alone. */
-  function exceptions(): Pick<ClaimRequest, 'exceptDestinations' | 'exceptKeys'> {
+  function exceptions(slowOnes: readonly string[]): Pick<ClaimRequest, 'exceptDestinations' | 'exceptKeys'> {
     const open = ports.breakers.troubled ? ports.breakers.excepted() : []
-    const exceptDestinations = ports.pauses.some ? [...new Set([...open, ...ports.pauses.destinations])] : open
+    const some = ports.pauses.some || slowOnes.length > 0
+    const exceptDestinations = some ? [...new Set([...open, ...ports.pauses.destinations, ...slowOnes])] : open
     const exceptKeys = ports.pauses.keys
     return {
       ...(exceptDestinations.length === 0 ? {} : { exceptDestinations }),
@@ -104,7 +120,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     }
   }
 
-  async function claim(limit: number): Promise<void> {
+  async function claim({ turn, limit, except }: Grant): Promise<void> {
     // The list of pauses is read beside the claim; only the very first one has to be waited for.
     const pauses = ports.pauses.refresh()
     if (!ports.pauses.known) await pauses
@@ -114,8 +130,10 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     const startedAt = clock.monotonic()
     lookedAt = startedAt
     const heldBefore = ports.held()
-    if (ports.agenda.take(startedAt)) scan.wantFull()
-    const look = scan.plan(startedAt)
+    if (turn === 'others') othersLookedAt = startedAt
+    if (ports.agenda.take(startedAt)) for (const each of [scan, ports.othersScan]) each.wantFull()
+    const looking = turn === 'others' ? ports.othersScan : scan
+    const look = looking.plan(startedAt)
     const maxBytes = ports.bytesRoom()
     const rows = await ports.storage.claim({
       limit,
@@ -124,11 +142,11 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       token: ports.newToken(),
       largestBytes: ports.largestBytes,
       ...(look.from === undefined ? {} : { fromPosition: look.from, reach: REACH_FACTOR * settings.batchSize }),
-      ...exceptions(),
+      ...exceptions(except),
     })
     const full = rows.length >= limit || rows.reduce((sum, row) => sum + bytesOf(row), 0) >= maxBytes
-    more = full
-    scan.found({ look, startedAt, endedAt: clock.monotonic(), lowest: rows[0]?.position, highest: rows.at(-1)?.position, full })
+    more = ports.shares.took(turn, full)
+    looking.found({ look, startedAt, endedAt: clock.monotonic(), lowest: rows[0]?.position, highest: rows.at(-1)?.position, full })
     emit('mersal:claim', () => ({ app: ports.app, messages: rows.length }))
     const terms: Terms = { ...termsFrom(startedAt, settings.claimMs), express: false }
     try {
@@ -139,7 +157,7 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       throw thrown
     }
     dispatch(rows, terms)
-    ports.onClaim({ number, fullScan: look.kind === 'full', messages: rows.length, heldBefore })
+    ports.onClaim({ number, fullScan: look.kind === 'full' && except.length === 0, messages: rows.length, heldBefore })
   }
 
   function dispatch(rows: readonly ClaimedMessage[], terms: Terms): void {
@@ -160,9 +178,9 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     else ports.publish(rows, terms)
   }
 
-  for (let limit = await reason(); limit > 0; limit = await reason()) {
+  for (let granted = await reason(); granted !== undefined; granted = await reason()) {
     try {
-      await claim(limit)
+      await claim(granted)
       ports.reserve(0)
       if (failures > 0) ports.logger.info({ app: ports.app }, 'the outbox storage can be claimed from again')
       failures = 0

@@ -17,6 +17,7 @@ import { createReports } from './reports.ts'
 import { createRenewals } from './renewals.ts'
 import { roomAlone } from './room.ts'
 import { createScan } from './scan.ts'
+import { createShares } from './shares.ts'
 import { createSettler, type Entry } from './settler.ts'
 import { killsRelay } from './settle-policy.ts'
 import { createSlowMode } from './slow-mode.ts'
@@ -38,12 +39,15 @@ export function createRelay(ports: RelayPorts): Relay {
   const bell = createBell(clock)
   const room = ports.room?.join(() => bell.nudge()) ?? roomAlone(settings.window)
   const scan = createScan()
+  const othersScan = createScan()
+  const scans = [scan, othersScan]
   const agenda = createAgenda()
   const drains = createDrains()
   const slow = createSlowMode(reports.slowMode)
   const breakers = createBreakers({ backoff: settings.breaker, clock, random, onChange: reports.breaker, onSooner: () => bell.nudge() })
   const pauses = createPauses({ board: ports.pauses, clock, onChange: pausesChanged, needed: () => settings.express || inHand.rows > 0 })
-  const inHand = createInHand(() => room.holds(inHand.rows + reserved))
+  const inHand = createInHand(clock)
+  const shares = createShares({ ...settings, slow: () => inHand.slow() })
   const settler = createSettler({ app, storage: ports.storage, clock, random, logger, onGone: gone })
   const publisher = createPublisher({
     app,
@@ -79,7 +83,7 @@ export function createRelay(ports: RelayPorts): Relay {
       const delayMs = settlement.kind === 'retry' || settlement.kind === 'release' ? (settlement.delayMs ?? 0) : undefined
       if (how === 'dropped') agenda.add(keepUntil)
       else if (delayMs !== undefined && delayMs > 0) agenda.add(now + delayMs)
-      else if (unblocks || delayMs === 0) scan.wantFull()
+      else if (unblocks || delayMs === 0) for (const each of scans) each.wantFull()
     }
     if (inHand.rows === 0) {
       onIdle?.()
@@ -91,6 +95,13 @@ export function createRelay(ports: RelayPorts): Relay {
     bell.nudge()
   }
 
+  const mayTake = (): boolean => !settler.troubled && inHand.bytes * 2 <= settings.windowBytes
+
+  function hold(rows: readonly ClaimedMessage[]): void {
+    inHand.add(rows)
+    room.holds(inHand.rows + reserved)
+  }
+
   /** Rows of messages that the broker has confirmed, while settling failed, are settled and not published again. */
   async function claim(request: ClaimRequest): Promise<readonly ClaimedMessage[]> {
     const keepUntil = clock.monotonic() + request.claimMs
@@ -98,7 +109,7 @@ export function createRelay(ports: RelayPorts): Relay {
     const isConfirmed = ({ position, message }: ClaimedMessage): boolean => settler.confirmed(position, message.id)
     if (!rows.some(isConfirmed)) return rows
     const again = rows.filter(isConfirmed)
-    inHand.add(again)
+    hold(again)
     for (const row of again) {
       const { position, token } = row
       settler.add({ row, settlement: { kind: 'sent', position, token }, keepUntil, unblocks: true })
@@ -107,13 +118,13 @@ export function createRelay(ports: RelayPorts): Relay {
   }
 
   function publish(rows: readonly ClaimedMessage[], terms: Terms): void {
-    inHand.add(rows)
+    hold(rows)
     publisher.take(rows, terms)
   }
 
   function release(rows: readonly ClaimedMessage[], terms: Terms): void {
     if (state === 'stopped') return // they fall due by themselves
-    inHand.add(rows)
+    hold(rows)
     for (const row of rows) {
       const { position, token } = row
       settler.add({ row, settlement: { kind: 'release', position, token }, keepUntil: terms.keepUntil, unblocks: false })
@@ -121,7 +132,7 @@ export function createRelay(ports: RelayPorts): Relay {
   }
 
   function giveUp(row: ClaimedMessage, terms: Terms): void {
-    inHand.add([row])
+    hold([row])
     const settlement = killsRelay(row, settings)
     const done = settlement.kind === 'dead' ? () => reports.dead(row, settlement) : undefined
     settler.add({ row, settlement, keepUntil: terms.keepUntil, unblocks: true, done })
@@ -135,7 +146,7 @@ export function createRelay(ports: RelayPorts): Relay {
   /** What was left alone may go now; and what is in hand meets the new list when its turn comes. */
   function pausesChanged(): void {
     publisher.withdraw()
-    scan.forceFull()
+    for (const each of scans) each.forceFull()
     bell.hint()
   }
 
@@ -162,6 +173,8 @@ export function createRelay(ports: RelayPorts): Relay {
       newToken,
       bell,
       scan,
+      othersScan,
+      shares,
       agenda,
       breakers,
       pauses,
@@ -171,7 +184,11 @@ export function createRelay(ports: RelayPorts): Relay {
       largestBytes: largestBytes(ports.transports.values()),
       held: () => inHand.rows,
       // After settling has failed, more would be published that cannot be settled either.
-      room: (batchSize) => (!settler.troubled && inHand.bytes * 2 <= settings.windowBytes ? room.next(batchSize) : 0),
+      room: (batchSize) => (mayTake() ? room.next(batchSize) : 0),
+      free: () => {
+        if (!mayTake()) return 0
+        return ports.room === undefined ? settings.window - inHand.rows : room.next(settings.batchSize)
+      },
       bytesRoom: () => settings.windowBytes - inHand.bytes,
       reserve(rows) {
         reserved = rows
@@ -235,6 +252,7 @@ export function createRelay(ports: RelayPorts): Relay {
       open: () => settings.express && state === 'running' && pauses.known && !slow.on && !settler.troubled && inHand.rows < settings.window,
       hasRoom: (rows) =>
         inHand.rows + rows.length <= settings.window &&
+        rows.filter((row) => inHand.isSlow(row)).length <= shares.slowRoom &&
         inHand.bytes + rows.reduce((sum, row) => sum + bytesOf(row), 0) <= settings.windowBytes,
       publish,
       release,
