@@ -81,7 +81,7 @@ describe('a slow destination', () => {
   test('is one of ten, and the fast one still does not wait', async () => {
     const count = 10
     const made = startWith({ batchSize: 100, window: 200 })
-    for (let each = 0; each < count; each++) await made.add(...many(200, `slow${each}`))
+    for (let each = 0; each < count; each++) await made.add(...many(600, `slow${each}`))
     // Each slow one has to show that it is.
     await elapse(made, 5000)
     for (let time = 0; time < 10; time++) {
@@ -89,7 +89,7 @@ describe('a slow destination', () => {
       await elapse(made, 70)
     }
     await elapse(made, 60_000)
-    for (let each = 0; each < count; each++) expect(publishedTo(made, `slow${each}`), `slow${each}`).toBe(200)
+    for (let each = 0; each < count; each++) expect(publishedTo(made, `slow${each}`), `slow${each}`).toBe(600)
   })
 
   test('holds up another one with a window of a few messages for no longer than one of its own takes', async () => {
