@@ -208,3 +208,126 @@ describe.skipIf(!present).each([false, true])('BEGIN in the flight of the first 
     client.release()
   })
 })
+
+/** Reads row by row through a portal that stays open, as a cursor or a stream does. */
+class Cursor {
+  readonly rows: unknown[] = []
+  readonly done: PromiseWithResolvers<unknown[]> = Promise.withResolvers()
+  readonly text: string
+  #failed = false
+
+  constructor(text: string) {
+    this.text = text
+  }
+
+  submit(wire: Wire): void {
+    wire.parse({ text: this.text })
+    wire.bind({})
+    wire.describe({ type: 'P' })
+    wire.flush()
+  }
+
+  handleRowDescription(): void {
+    this.wire?.execute({ rows: 1 })
+    this.wire?.flush()
+  }
+
+  wire: Wire | undefined
+
+  handleDataRow({ fields }: { fields: unknown[] }): void {
+    this.rows.push(fields[0])
+  }
+
+  handlePortalSuspended(wire: Wire): void {
+    wire.execute({ rows: 1 })
+    wire.flush()
+  }
+
+  handleCommandComplete(_message: unknown, wire: Wire): void {
+    wire.sync()
+  }
+
+  handleError(error: Error, wire: Wire): void {
+    if (!this.#failed) wire.sync()
+    this.#failed = true
+    this.done.reject(error)
+  }
+
+  handleReadyForQuery(): void {
+    this.done.resolve(this.rows)
+  }
+}
+
+interface Wire {
+  parse(statement: { text: string }): void
+  bind(portal: object): void
+  describe(portal: { type: 'P' }): void
+  execute(portal: { rows: number }): void
+  flush(): void
+  sync(): void
+}
+
+function cursor(client: PostgresClient, text: string): Promise<unknown[]> {
+  const given = new Cursor(text)
+  given.wire = (client as unknown as { connection: Wire }).connection
+  ;(client.query as unknown as (submittable: Cursor) => unknown)(given)
+  return given.done.promise
+}
+
+describe.skipIf(!present)('the first statement of a unit may be whatever a client of pg takes', () => {
+  test('a cursor: it reads inside the transaction, and what follows is committed', async () => {
+    await using harness = await storeHarness()
+    const { store, table } = await openStore(harness, false)
+    await store.unitOfWork(async (tx) => {
+      expect(await cursor(tx, 'select n::text from generate_series(1, 3) n')).toEqual(['1', '2', '3'])
+      expect(tx.getTransactionStatus()).toBe('T')
+      await tx.query(`insert into ${table} values ('kept')`)
+    })
+    expect(await texts(harness)).toEqual(['kept'])
+  })
+
+  test('a cursor that fails, and work that fails after a cursor: all is rolled back, and the connection serves on', async () => {
+    await using harness = await storeHarness()
+    const { store, table } = await openStore(harness, false)
+    await expect(store.unitOfWork((tx) => cursor(tx, 'select 1 / 0'))).rejects.toMatchObject({ code: '22012' })
+    const unit = store.unitOfWork(async (tx) => {
+      await cursor(tx, 'select 1')
+      await tx.query(`insert into ${table} values ('dropped')`)
+      throw new Error('the work fails')
+    })
+    await expect(unit).rejects.toThrow('the work fails')
+    await store.unitOfWork((tx) => tx.query(`insert into ${table} values ('kept')`))
+    expect(await texts(harness)).toEqual(['kept'])
+  })
+
+  test('a cursor in pipeline mode is refused by pg itself, and the unit fails', async () => {
+    await using harness = await storeHarness()
+    const { store, table } = await openStore(harness, true)
+    await expect(store.unitOfWork((tx) => cursor(tx, 'select 1'))).rejects.toThrow('pipeline')
+    await store.unitOfWork((tx) => tx.query(`insert into ${table} values ('kept')`))
+    expect(await texts(harness)).toEqual(['kept'])
+  })
+
+  test('a query in pieces, one with a callback, a prepared one, one of several statements', async () => {
+    await using harness = await storeHarness()
+    const { store, table } = await openStore(harness, false)
+    const ways: readonly ((tx: PostgresClient) => Promise<unknown>)[] = [
+      (tx) => tx.query({ text: 'select n from generate_series(1, 5) n', values: [], rows: 2 } as never),
+      (tx) =>
+        new Promise((resolve, reject) => {
+          const query = tx.query.bind(tx) as unknown as (text: string, done: (error: Error | null, result: unknown) => void) => void
+          query('select 1', (error, result) => (error ? reject(error) : resolve(result)))
+        }),
+      (tx) => tx.query({ name: 'first', text: 'select $1::int', values: [1] }),
+      (tx) => tx.query('select 1; select 2'),
+      (tx) => (tx.query as unknown as (query: Query) => Promise<unknown>)(new Query('select 1')),
+    ]
+    for (const [index, first] of ways.entries()) {
+      await store.unitOfWork(async (tx) => {
+        void first(tx)
+        await tx.query(`insert into ${table} values ($1)`, [String(index)])
+      })
+    }
+    expect(await texts(harness)).toEqual(['0', '1', '2', '3', '4'])
+  })
+})

@@ -1,4 +1,5 @@
 import type { EventEmitter } from 'node:events'
+import type { ValueTypes } from './types.ts'
 
 /** What a statement answers. `command` is the first word of the command tag, such as `COMMIT` or `ROLLBACK`. */
 export interface PostgresResult<Row = Record<string, unknown>> {
@@ -7,11 +8,13 @@ export interface PostgresResult<Row = Record<string, unknown>> {
   readonly command: string
 }
 
-/** A statement that the client prepares under this name at its first use on a connection. */
+/** A statement; the client prepares it under its name at its first use on a connection. */
 export interface PreparedQuery {
-  readonly name: string
+  /** Left out: it is not prepared. */
+  readonly name?: string
   readonly text: string
   readonly values: unknown[]
+  readonly types?: ValueTypes
 }
 
 /**

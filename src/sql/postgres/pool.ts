@@ -1,6 +1,7 @@
 import type { PostgresPool, PostgresPoolClient, PostgresResult } from './client.ts'
 import { sqlState, storeFailure } from './failure.ts'
 import { statementName } from './statement-name.ts'
+import { ownTypes } from './types.ts'
 
 /** The server gives up a statement of ours after this, and the client a little later, in case the server is out of reach. */
 const STATEMENT_MS = 10_000
@@ -97,11 +98,12 @@ const STRANGE = new Set(['22P02', '26000'])
 function queryOn(client: PostgresPoolClient): Query {
   const run = client.query.bind(client) as unknown as (config: object) => Promise<PostgresResult<never>>
   const query = async (text: string, values: readonly unknown[] = []): Promise<PostgresResult<never>> =>
-    await run({ text, values, query_timeout: ANSWER_MS })
+    await run({ text, values, types: ownTypes, query_timeout: ANSWER_MS })
   return Object.assign(query, {
-    script: (text: string) => run({ text, query_timeout: ANSWER_MS }),
-    named: (text: string, values: readonly unknown[]) => run({ name: statementName(text), text, values, query_timeout: ANSWER_MS }),
-    within: (ms: number, text: string, values: readonly unknown[] = []) => run({ text, values, query_timeout: ms }),
+    script: (text: string) => run({ text, types: ownTypes, query_timeout: ANSWER_MS }),
+    named: (text: string, values: readonly unknown[]) =>
+      run({ name: statementName(text), text, values, types: ownTypes, query_timeout: ANSWER_MS }),
+    within: (ms: number, text: string, values: readonly unknown[] = []) => run({ text, values, types: ownTypes, query_timeout: ms }),
   })
 }
 

@@ -10,8 +10,10 @@ export interface PostgresJsTransaction {
 
 /** Transactions of postgres.js 3: `postgres({ pool, session: postgresJs(sql) })`. */
 export function postgresJs<Tx extends PostgresJsTransaction>(sql: {
-  begin(work: (tx: Tx) => Promise<unknown>): Promise<unknown>
+  /** Of its forms, TypeScript looks at the last one. */
+  begin(options: string, work: (tx: Tx) => unknown): Promise<unknown>
 }): Session<Tx> {
+  const begin = sql.begin.bind(sql) as unknown as (work: (tx: Tx) => Promise<unknown>) => Promise<unknown>
   const executor: Session<Tx>['executor'] = (tx) => {
     if (!isFunction(tx) || !isFunction(tx.savepoint)) {
       throw notATransaction('postgres.js', 'give the `sql` that sql.begin() passes to its callback, while its transaction is open')
@@ -21,7 +23,7 @@ export function postgresJs<Tx extends PostgresJsTransaction>(sql: {
   const open = async <Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> => {
     let result: Result | undefined
     // postgres.js changes what the callback returns if that is an array.
-    await sql.begin(async (tx) => {
+    await begin(async (tx) => {
       result = await work(tx)
     })
     return result as Result

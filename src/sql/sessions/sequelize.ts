@@ -9,9 +9,11 @@ export interface SequelizeTransaction {
 
 /** Transactions of Sequelize 6: `postgres({ pool, session: sequelize(instance) })`. */
 export function sequelize<Tx extends SequelizeTransaction>(instance: {
-  transaction<Result>(work: (transaction: Tx) => PromiseLike<Result>): Promise<Result>
+  /** The form without a callback says what the other one hands out. */
+  transaction(): Promise<Tx>
   query(text: string, options: never): Promise<unknown>
 }): Session<Tx> {
+  const open = instance.transaction.bind(instance) as unknown as <Result>(work: (transaction: Tx) => Promise<Result>) => Promise<Result>
   const executor: Session<Tx>['executor'] = (transaction) => {
     // `finished` is not in the library's types; it is 'commit' or 'rollback' afterwards.
     const state = transaction as { sequelize?: unknown; finished?: unknown; id?: unknown } | null | undefined
@@ -23,10 +25,10 @@ export function sequelize<Tx extends SequelizeTransaction>(instance: {
     }
     return {
       async query(text, values = []) {
-        const options = { bind: withBuffers(values), transaction, type: 'SELECT', raw: true, logging: false }
+        const options = { bind: withBuffers(values), transaction, type: 'SELECT', raw: true, nest: false, plain: false, logging: false }
         return { rows: (await instance.query(text, options as never)) as Record<string, unknown>[] }
       },
     }
   }
-  return { name: 'sequelize', executor, unitOfWork: unitOfWork('sequelize', executor, (work) => instance.transaction(work)) }
+  return { name: 'sequelize', executor, unitOfWork: unitOfWork('sequelize', executor, open) }
 }

@@ -9,13 +9,16 @@ export interface TypeormManager {
 
 /** Transactions of TypeORM 0.3 and 1: `postgres({ pool, session: typeorm(dataSource) })`. */
 export function typeorm<Tx extends TypeormManager>(dataSource: {
-  transaction<Result>(work: (manager: Tx) => Promise<Result>): Promise<Result>
+  /** Of the type of those that transactions hand out. */
+  readonly manager: Tx
+  transaction(work: (manager: Tx) => Promise<unknown>): Promise<unknown>
 }): Session<Tx> {
+  const open = dataSource.transaction.bind(dataSource) as <Result>(work: (manager: Tx) => Promise<Result>) => Promise<Result>
   const executor: Session<Tx>['executor'] = (manager) => {
     if (manager?.queryRunner?.isTransactionActive !== true) {
       throw notATransaction('typeorm', 'give the manager of dataSource.transaction(), or of a query runner after startTransaction()')
     }
     return { query: async (text, values = []) => ({ rows: rowsOf(await manager.query(text, withBuffers(values))) }) }
   }
-  return { name: 'typeorm', executor, unitOfWork: unitOfWork('typeorm', executor, (work) => dataSource.transaction(work)) }
+  return { name: 'typeorm', executor, unitOfWork: unitOfWork('typeorm', executor, open) }
 }

@@ -8,6 +8,7 @@ import type { PostgresClient, PostgresPool, PostgresPoolClient } from '../../sql
 import { joins } from '../../sql/postgres/flight.ts'
 import { isConflict } from '../../sql/postgres/failure.ts'
 import { statementName } from '../../sql/postgres/statement-name.ts'
+import { ownTypes } from '../../sql/postgres/types.ts'
 import { cutOff } from '../../sql/postgres/cut-off.ts'
 import { joinedTransaction, plainTransaction } from './transaction.ts'
 import { transactionEnded } from '../../sql/units/transaction-words.ts'
@@ -58,9 +59,12 @@ function clientExecutor(tx: PostgresClient, prepares: boolean): SqlExecutor {
   }
   return {
     query: (text, values = [], options) =>
-      prepares && options?.often === true
-        ? tx.query({ name: statementName(text), text, values: [...values] })
-        : tx.query(text, [...values]),
+      tx.query({
+        ...(prepares && options?.often === true ? { name: statementName(text) } : {}),
+        text,
+        values: [...values],
+        types: ownTypes,
+      }),
   }
 }
 

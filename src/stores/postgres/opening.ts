@@ -1,4 +1,5 @@
 import { MersalError } from '../../core/errors.ts'
+import { toError } from '../../lib/abort.ts'
 import { join, type JoiningClient, type Submittable } from '../../sql/postgres/flight.ts'
 
 /**
@@ -95,6 +96,8 @@ class FirstStatement implements Opening {
     const [config, values, callback] = given
     if (config === null || config === undefined) return this.#query(...given)
     if (isSubmittable(config)) {
+      // A cursor, a stream, a COPY: nobody knows what it writes and which answers it takes for its own.
+      if (!(config instanceof this.#client.constructor.Query)) return this.#behind(given)
       this.#joinTo(config)
       return this.#query(...given)
     }
@@ -104,6 +107,24 @@ class FirstStatement implements Opening {
     if (query_timeout !== undefined) Object.assign(query, { query_timeout })
     this.#joinTo(query)
     return sendQuery(query, () => this.#query(query))
+  }
+
+  /** BEGIN goes alone; what was given follows its answer. */
+  #behind(given: unknown[]): unknown {
+    const result = hold(given, this.#client, this.#held, () => this.#take(given))
+    this.state = 'sent'
+    const begun = this.#query(this.#begin) as Promise<unknown>
+    begun.then(
+      () => {
+        this.#restore()
+        this.#settle('begun')
+      },
+      (error: unknown) => {
+        this.error = toError(error)
+        this.#settle('failed')
+      },
+    )
+    return result
   }
 
   /**

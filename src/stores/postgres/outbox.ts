@@ -59,7 +59,7 @@ function openToQueue<Tx>(ports: OutboxPorts<Tx>): OpenToQueue<Tx> {
       if (ports.proves) return proving(ports, tx, { mark: newMark(), only: false }).run(text, values, options)
       try {
         const result = await session.executor(tx).query(text, [...values, null, false], options)
-        notes.saved(tx, result.rows[0]?.['transaction_id'] as string | undefined, false)
+        notes.saved(tx, result.rows[0]?.['xact'] as string | undefined, false)
         return result
       } catch (error) {
         throw explain(schema, error)

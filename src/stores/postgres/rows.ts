@@ -5,6 +5,7 @@ import type { OutgoingMessage } from '../../core/message.ts'
 import type { ClaimedMessage } from '../../core/outbox.ts'
 import { isUuid } from '../../lib/uuid.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
+import { checkBodySize } from '../../sql/parts.ts'
 import type { SqlValue } from '../../sql/session.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
 
@@ -66,6 +67,7 @@ function textsOf(message: OutgoingMessage): Texts {
     throw new MersalError('MERSAL_TOO_LARGE', text, { details: { field: 'body', size } })
   }
   if (!isUuid(message.id)) refuse('id', 'must be a UUID')
+  checkBodySize(message)
   return {
     id: message.id,
     key: message.partitionKey === undefined ? null : storable('partitionKey', message.partitionKey),

@@ -1,13 +1,14 @@
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { SavedLater, SavedMessage } from '../../core/outbox.ts'
+import { partsOf } from '../../sql/parts.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Session, SqlExecutor, SqlValue } from '../../sql/session.ts'
 import { encodeMessage, encodeMessages, tokenUuid } from './rows.ts'
 import type { Statements } from './statements.ts'
 import type { UnitNotes } from './unit-notes.ts'
 
-/** Most rows of one insert: bounds the texts and the memory of the server. */
-const SAVE_ROWS = 5000
+/** Most rows of one insert: bounds the texts and the memory of the server, as its bytes are bounded. */
+export const SAVE_ROWS = 5000
 
 export interface SavePorts<Tx> {
   readonly schema: string
@@ -29,14 +30,8 @@ export async function save<Tx>(
 ): Promise<SavedMessage[]> {
   const executor = ports.session.executor(tx)
   const saved: SavedMessage[] = []
-  for (const some of partsOf(messages)) saved.push(...(await run(ports, tx, executor, insertion(ports, some, express))))
+  for (const some of partsOf(messages, SAVE_ROWS)) saved.push(...(await run(ports, tx, executor, insertion(ports, some, express))))
   return saved
-}
-
-export function partsOf(messages: readonly OutgoingMessage[]): OutgoingMessage[][] {
-  const parts: OutgoingMessage[][] = []
-  for (let start = 0; start < messages.length; start += SAVE_ROWS) parts.push(messages.slice(start, start + SAVE_ROWS))
-  return parts
 }
 
 /**
@@ -49,7 +44,7 @@ export function saveLast<Tx>(
   messages: readonly OutgoingMessage[],
   express: Express | undefined,
 ): SavedLater | undefined {
-  if (messages.length === 0 || messages.length > SAVE_ROWS) return undefined
+  if (partsOf(messages, SAVE_ROWS).length !== 1) return undefined
   ports.session.executor(tx)
   const saved = Promise.withResolvers<SavedMessage[]>()
   const left = ports.notes.leave(tx, {
@@ -92,9 +87,9 @@ export async function run<Tx>(ports: SavePorts<Tx>, tx: Tx, executor: SqlExecuto
 
 /** What the statements that save answer. */
 function note<Tx>({ notes }: SavePorts<Tx>, tx: Tx, rows: readonly Record<string, unknown>[]): SavedMessage[] {
-  const saved = rows.map((row) => ({ position: BigInt(row['saved_position'] as string), express: row['born_claimed'] === true }))
+  const saved = rows.map((row) => ({ position: BigInt(row['position'] as string), express: row['born'] === true }))
   const waiting = saved.some((row) => !row.express)
-  if (rows.length > 0) notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, waiting)
+  if (rows.length > 0) notes.saved(tx, rows[0]?.['xact'] as string | undefined, waiting)
   // Positions are drawn in the order of the messages, but the answer need not come in it.
   return saved.sort((a, b) => (a.position < b.position ? -1 : 1))
 }

@@ -6,7 +6,8 @@ const durable = `current_setting('synchronous_commit') in ('on', 'remote_apply')
 /** A later statement of the same transaction has a snapshot of its own. */
 const freshSnapshots = `current_setting('transaction_isolation') = 'read committed'`
 
-const saved = 'position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id'
+/** One word each, in lower case: what turns names of columns into others leaves them alone. */
+const saved = 'position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact'
 
 /**
  * A statement has two forms. The proven one has two parameters more, a mark and whether nothing else counts, and stores

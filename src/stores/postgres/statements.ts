@@ -140,7 +140,7 @@ where o.position = u.position and o.token = u.token`,
 delete from ${S}.sent s
 using (select e.tableoid, e.ctid from ${S}.sent e where e.sent_at < clock_timestamp() - $1::float8 * interval '1 millisecond' limit $2::integer) old
 where s.tableoid = old.tableoid and s.ctid = old.ctid`,
-    track: `insert into ${S}.inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning consumer, pg_current_xact_id()::text as transaction_id`,
+    track: `insert into ${S}.inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning consumer, pg_current_xact_id()::text as xact`,
     // In the order of the ids, so that two of these never wait for each other in a circle.
     trackMany: `
 with given as materialized (select id, n from unnest($2::text::text[]) with ordinality u(id, n)),
@@ -148,7 +148,7 @@ recorded as (
   insert into ${S}.inbox (consumer, message_id) select $1::text, id from given order by id on conflict do nothing
   returning message_id
 )
-select n::text, pg_current_xact_id()::text as transaction_id from given join recorded on message_id = id`,
+select n::text, pg_current_xact_id()::text as xact from given join recorded on message_id = id`,
     // Rows of a transaction that was rolled back nobody sees, and those of others have another xmin.
     forget: `delete from ${S}.inbox where consumer = $1::text and message_id = any ($2::text::text[]) and xmin = $3::text::xid8::xid`,
     pruneInbox: `

@@ -22,7 +22,7 @@ export function postgresTracker<Tx>(ports: TrackerPorts<Tx>): MessageTracker<Tx>
   /** Which transaction has made the records of a unit. */
   const recorders = new WeakMap<object, string>()
   const note = (tx: Tx, rows: readonly Record<string, unknown>[]): void => {
-    const transaction = rows[0]?.['transaction_id'] as string | undefined
+    const transaction = rows[0]?.['xact'] as string | undefined
     notes.saved(tx, transaction, false)
     if (transaction !== undefined) recorders.set(tx as object, transaction)
   }

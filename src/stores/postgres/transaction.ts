@@ -4,6 +4,7 @@ import type { PostgresPoolClient, PostgresResult } from '../../sql/postgres/clie
 import { explain, refusedCommit } from '../../sql/postgres/failure.ts'
 import { join, type JoiningClient } from '../../sql/postgres/flight.ts'
 import { statementName } from '../../sql/postgres/statement-name.ts'
+import { ownTypes } from '../../sql/postgres/types.ts'
 import { transactionEnded } from '../../sql/units/transaction-words.ts'
 import { type Opening, openWithFirst, sendQuery } from './opening.ts'
 import type { LastStatement, UnitNotes } from './unit-notes.ts'
@@ -106,7 +107,7 @@ async function commitWith(
   // From here on the client is only ours.
   opening[Symbol.dispose]()
   const { text, values } = last
-  const query = new client.constructor.Query(prepares() ? { name: statementName(text), text, values } : { text, values })
+  const query = new client.constructor.Query({ ...(prepares() ? { name: statementName(text) } : {}), text, values, types: ownTypes })
   let command: string | undefined
   let stage: 'unbegun' | 'begun' | 'ran' = begin === undefined ? 'begun' : 'unbegun'
   join(query, {

@@ -3,8 +3,9 @@ import { MersalError } from '../../core/errors.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { OutboxStorage, SavedMessage, Within, WriteWithin } from '../../core/outbox.ts'
 import { lanes, newMark } from '../../sql/lanes.ts'
+import { partsOf } from '../../sql/parts.ts'
 import { explain } from '../../sql/postgres/failure.ts'
-import { type Express, insertion, partsOf, run, type SavePorts } from './save.ts'
+import { type Express, insertion, run, SAVE_ROWS, type SavePorts } from './save.ts'
 
 const intoOutbox: WriteWithin = ({ save }, messages) => save(messages)
 
@@ -69,7 +70,7 @@ export function proving<Tx>(ports: SavePorts<Tx>, tx: Tx, { mark, only, express 
     async run(text, values, options) {
       try {
         const rows = await attempt(async (proof) => (await executor.query(text, [...values, ...proof], options)).rows)
-        ports.notes.saved(tx, rows[0]?.['transaction_id'] as string | undefined, false)
+        ports.notes.saved(tx, rows[0]?.['xact'] as string | undefined, false)
         return { rows }
       } catch (error) {
         throw explain(ports.schema, error)
@@ -93,7 +94,7 @@ export async function saveProving<Tx>(
 ): Promise<SavedMessage[]> {
   const { save } = proving(ports, tx, { mark: newMark(), only: false, express })
   const saved: SavedMessage[] = []
-  for (const some of partsOf(messages)) saved.push(...(await save(some)))
+  for (const some of partsOf(messages, SAVE_ROWS)) saved.push(...(await save(some)))
   return saved
 }
 

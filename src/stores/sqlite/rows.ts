@@ -3,6 +3,7 @@ import type { DeadLetter, DeadReason } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/message.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
+import { checkBodySize } from '../../sql/parts.ts'
 
 interface MessageRow {
   readonly id: string
@@ -33,7 +34,9 @@ export interface DeadRow extends MessageRow {
 }
 
 /** SQLite would store a lone surrogate as another character. Throws `MERSAL_INVALID_MESSAGE`. */
-export function checkStorable({ id, type, to, partitionKey = '' }: OutgoingMessage): void {
+export function checkStorable(message: OutgoingMessage): void {
+  const { id, type, to, partitionKey = '' } = message
+  checkBodySize(message)
   for (const [field, text] of Object.entries({ id, type, partitionKey, 'to.transport': to.transport, 'to.name': to.name })) {
     if (text.isWellFormed()) continue
     throw new MersalError('MERSAL_INVALID_MESSAGE', `${field}: must be well-formed text`, { details: { field } })

@@ -2,13 +2,14 @@ import { MersalError } from '../../core/errors.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 import { aborted, toError } from '../../lib/abort.ts'
+import { partsOf } from '../../sql/parts.ts'
 import { sqlState } from '../../sql/postgres/failure.ts'
 import type { Connection } from './connection.ts'
 import { encode, sizeOf, unstorable } from './encode.ts'
 
 interface PutRow {
   readonly answer: 'put' | 'discarded' | 'unroutable' | 'held' | 'busy' | 'outbox'
-  readonly queue_ids: string
+  readonly queues: string
 }
 
 const confirmed: PublishOutcome = { kind: 'confirmed' }
@@ -56,8 +57,11 @@ class Call {
 
   async #work(): Promise<void> {
     await this.#connection.ready()
-    for (let start = 0; start < this.#messages.length; start += PUT_MESSAGES) {
-      const indices = this.#messages.slice(start, start + PUT_MESSAGES).map((_, index) => start + index)
+    let start = 0
+    for (const part of partsOf(this.#messages, PUT_MESSAGES)) {
+      const first = start
+      const indices = part.map((_, index) => first + index)
+      start += part.length
       await this.#write(indices.filter((index) => this.#mayGo(index)))
     }
   }
@@ -121,7 +125,7 @@ class Call {
       const row = rows[n]
       if (row?.answer === 'busy') again.push(index)
       else this.#answer(index, outcomeOf(this.#messages[index] as OutgoingMessage, row?.answer))
-      for (const queue of idsOf(row?.queue_ids)) queues.add(queue)
+      for (const queue of idsOf(row?.queues)) queues.add(queue)
     }
     this.#connection.ring([...queues])
     return again

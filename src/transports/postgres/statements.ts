@@ -112,7 +112,7 @@ where k.free and not exists (
   select from ${S}.pause p where (p.kind = 'key' and p.name = $2::text)
     or (p.kind = 'destination' and p.name = $9::text || '/' || $5::text || '/' || $6::text)
 )
-returning queue::text as queue_id, pg_catalog.pg_current_xact_id()::text as transaction_id`
+returning queue::text as queue, pg_catalog.pg_current_xact_id()::text as xact`
 
 export function queueStatements(schema: string): QueueStatements {
   const S = quoteIdentifier(schema)
@@ -121,11 +121,11 @@ export function queueStatements(schema: string): QueueStatements {
     find: `select id from ${S}.queue where name = $1::text`,
     subscribe: `insert into ${S}.queue_subscription (topic, queue) select t, $2::integer from unnest($1::text[]) t on conflict do nothing`,
     unsubscribe: `delete from ${S}.queue_subscription where topic = any ($1::text[]) and queue = $2::integer`,
-    put: `select p.answer, p.queue_ids from ${S}.queue_put($1::text, $2::bytea, $3::text, $4::boolean, $5::boolean) p`,
+    put: `select p.answer, p.queue_ids as queues from ${S}.queue_put($1::text, $2::bytea, $3::text, $4::boolean, $5::boolean) p`,
     // Called for each row of `ours`, which is none if nothing is proven.
     putWithin: `
 with ours as materialized (select ${proof('$6', '$7')} as proven)
-select p.answer, p.queue_ids, p.transaction_id
+select p.answer, p.queue_ids as queues, p.transaction_id as xact
 from (select $4::boolean as straight from ours where proven offset 0) o
 cross join lateral ${S}.queue_put($1::text, $2::bytea, $3::text, o.straight, $5::boolean) p`,
     putOne: putOne(S),

@@ -1,6 +1,7 @@
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { RunStatement, StraightRoad } from '../../core/straight.ts'
 import { placeOf } from '../../sql/postgres/place.ts'
+import { checkBodySize, partsOf } from '../../sql/parts.ts'
 import type { Connection } from './connection.ts'
 import { delayOf, encode, unstorable } from './encode.ts'
 import { idsOf, PUT_MESSAGES } from './publish.ts'
@@ -17,8 +18,8 @@ export function straightRoad(connection: Connection): StraightRoad {
     async put(query, messages, keys) {
       const taken = new Set<OutgoingMessage>()
       const held = new Set<string>()
-      for (let start = 0; start < messages.length; start += PUT_MESSAGES) {
-        const part = messages.slice(start, start + PUT_MESSAGES)
+      for (const message of messages) checkBodySize(message)
+      for (const part of partsOf(messages, PUT_MESSAGES)) {
         const some = part.filter((message) => !held.has(message.partitionKey ?? '') && unstorable(message) === undefined)
         const rows = (await putOne(connection, query, some, keys)) ?? (await putSome(connection, query, some, keys))
         for (const [n, message] of some.entries()) {
@@ -51,7 +52,7 @@ async function putOne(
   const { id, partitionKey = null, delayMs, type, to, headers, body } = only
   const values = [id, partitionKey, delayOf(delayMs), type, to.kind, to.name, JSON.stringify(headers), body, to.transport]
   const { rows } = await query(sql.putOne, values, { often: true })
-  return rows.length === 0 ? undefined : [{ answer: 'put', queues: rows.map((row) => Number(row['queue_id'])) }]
+  return rows.length === 0 ? undefined : [{ answer: 'put', queues: rows.map((row) => Number(row['queue'])) }]
 }
 
 async function putSome(
@@ -64,5 +65,5 @@ async function putSome(
   const { json, bodies } = encode(messages, true)
   const discard = settings.eventsWithoutSubscribers === 'discard'
   const { rows } = await query(sql.putWithin, [json, bodies, JSON.stringify(keys), true, discard])
-  return rows.map((row) => ({ answer: row['answer'], queues: idsOf(row['queue_ids'] as string) }))
+  return rows.map((row) => ({ answer: row['answer'], queues: idsOf(row['queues'] as string) }))
 }

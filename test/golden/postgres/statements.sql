@@ -3,7 +3,7 @@ insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name,
 select $1::uuid, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
   case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea
 from (select case when $2::uuid is null or $4::float8 <> 0 then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as born offset 0) e
-returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
 -- saveOneKeyed
 insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
@@ -13,7 +13,7 @@ from (
   select not k.open and $2::uuid is not null and $4::float8 = 0 and current_setting('transaction_isolation') = 'read committed' and current_setting('synchronous_commit') in ('on', 'remote_apply') as born
   from (select "mersal".key_open($11::text) as open offset 0) k
 ) e
-returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
 -- saveMany
 insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body)
@@ -21,7 +21,7 @@ select r.id, clock_timestamp() + case when e.born and r.express then $3::float8 
   r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length)
 from (select case when $2::uuid is null then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as born offset 0) e
 cross join unnest($1::text::uuid[], $4::text::float8[], $5::text::boolean[], $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::integer[], $12::text::integer[]) as r(id, delay, express, type, transport, kind, name, headers, start, length)
-returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
 -- saveManyKeyed
 with locked as materialized (
@@ -42,7 +42,7 @@ from (
   select r.*, e.durable and r.express and (r.key is null or (e.fresh and r.key <> all (e.waiting))) as born
   from lane e cross join unnest($1::text::uuid[], $4::text::float8[], $5::text::boolean[], $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::integer[], $12::text::integer[], $14::text::text[]) as r(id, delay, express, type, transport, kind, name, headers, start, length, key) offset 0
 ) r
-returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
 -- mark
 select pg_catalog.set_config('mersal.within', left($1::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) as marked;
@@ -60,7 +60,7 @@ insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name,
 select $1::uuid, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
   case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea
 from (select case when $2::uuid is null or $4::float8 <> 0 then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as born from ours where proven offset 0) e
-returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
 -- provenOneKeyed
 with ours as materialized (select case
@@ -75,7 +75,7 @@ from (
   select not k.open and $2::uuid is not null and $4::float8 = 0 and current_setting('transaction_isolation') = 'read committed' and current_setting('synchronous_commit') in ('on', 'remote_apply') as born
   from (select "mersal".key_open($11::text) as open from ours where proven offset 0) k
 ) e
-returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
 -- provenMany
 with ours as materialized (select case
@@ -88,7 +88,7 @@ select r.id, clock_timestamp() + case when e.born and r.express then $3::float8 
   r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length)
 from (select case when $2::uuid is null then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as born from ours where proven offset 0) e
 cross join unnest($1::text::uuid[], $4::text::float8[], $5::text::boolean[], $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::integer[], $12::text::integer[]) as r(id, delay, express, type, transport, kind, name, headers, start, length)
-returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
 -- provenManyKeyed
 with ours as materialized (select case
@@ -113,7 +113,7 @@ from (
   select r.*, e.durable and r.express and (r.key is null or (e.fresh and r.key <> all (e.waiting))) as born
   from lane e cross join unnest($1::text::uuid[], $4::text::float8[], $5::text::boolean[], $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::integer[], $12::text::integer[], $14::text::text[]) as r(id, delay, express, type, transport, kind, name, headers, start, length, key) offset 0
 ) r
-returning position::text as saved_position, token is not null as born_claimed, pg_catalog.pg_current_xact_id()::text as transaction_id;
+returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
 -- claim
 with c as materialized (
@@ -288,7 +288,7 @@ using (select e.tableoid, e.ctid from "mersal".sent e where e.sent_at < clock_ti
 where s.tableoid = old.tableoid and s.ctid = old.ctid;
 
 -- track
-insert into "mersal".inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning consumer, pg_current_xact_id()::text as transaction_id;
+insert into "mersal".inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning consumer, pg_current_xact_id()::text as xact;
 
 -- trackMany
 with given as materialized (select id, n from unnest($2::text::text[]) with ordinality u(id, n)),
@@ -296,7 +296,7 @@ recorded as (
   insert into "mersal".inbox (consumer, message_id) select $1::text, id from given order by id on conflict do nothing
   returning message_id
 )
-select n::text, pg_current_xact_id()::text as transaction_id from given join recorded on message_id = id;
+select n::text, pg_current_xact_id()::text as xact from given join recorded on message_id = id;
 
 -- forget
 delete from "mersal".inbox where consumer = $1::text and message_id = any ($2::text::text[]) and xmin = $3::text::xid8::xid;
