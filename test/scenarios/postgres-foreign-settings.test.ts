@@ -9,7 +9,7 @@ import { describe, expect, test } from 'vitest'
 import { command, Mersal } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { postgres, postgresQueue, type Session } from '../../src/postgres.ts'
-import { ownTypes } from '../../src/sql/postgres/types.ts'
+import { ownTypes, type ValueTypes } from '../../src/sql/postgres/types.ts'
 import { drizzle } from '../../src/sql/sessions/drizzle.ts'
 import { knex } from '../../src/sql/sessions/knex.ts'
 import { postgresJs } from '../../src/sql/sessions/postgres-js.ts'
@@ -77,7 +77,9 @@ describe.skipIf(!present)('names of columns that a program has turned into other
 
   test('Knex with postProcessResponse and wrapIdentifier', async () => {
     const db = connectKnex({
-      ...{ client: 'pg', connection: serverUrl, pool: { min: 0, max: 2 } },
+      client: 'pg',
+      connection: serverUrl,
+      pool: { min: 0, max: 2 },
       postProcessResponse: (result: { rows?: object[] }) =>
         Array.isArray(result.rows) ? { ...result, rows: result.rows.map(camelRow) } : result,
       wrapIdentifier: (value, wrap) => wrap(value.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)),
@@ -144,7 +146,7 @@ describe.skipIf(!present)('values that a program reads with parsers of its own',
         await done.promise
         await app.stop()
       }
-      expect(handled.toSorted()).toEqual([1, 1, 2, 2, 3, 3, 4, 4])
+      expect(handled.toSorted((a, b) => a - b)).toEqual([1, 1, 2, 2, 3, 3, 4, 4])
       await store.open()
       expect(await store.admin.stats()).toMatchObject({ pending: 0, dead: 0 })
       await store[Symbol.asyncDispose]()
@@ -164,7 +166,9 @@ describe.skipIf(!present)('values that a program reads with parsers of its own',
       [2950, '00000000-0000-7000-8000-000000000001'],
     ]
     for (const [oid, text] of samples) {
-      const [ours, theirs] = [ownTypes, globalTypes].map((types) => (types.getTypeParser(oid, 'text') as (text: string) => unknown)(text))
+      const [ours, theirs] = [ownTypes, globalTypes as ValueTypes].map((types) =>
+        (types.getTypeParser(oid, 'text') as (text: string) => unknown)(text),
+      )
       expect(ours, String(oid)).toEqual(theirs)
     }
   })
