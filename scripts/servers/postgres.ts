@@ -1,13 +1,25 @@
-import { execFile } from 'node:child_process'
+import { execFile, type ExecFileOptions } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { chmod, chown, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { Client } from 'pg'
+import { reasonOf } from './reason.ts'
+import { watchdog } from './watchdog.ts'
 
-const run = promisify(execFile)
+const execute = promisify(execFile)
+
+/** As `execFile`; the error says what the program said. */
+async function run(file: string, args: readonly string[], options: ExecFileOptions = {}): Promise<{ stdout: string }> {
+  try {
+    return { stdout: String((await execute(file, args, options)).stdout) }
+  } catch (error) {
+    throw new Error(`PostgreSQL: ${basename(file)} failed: ${reasonOf(error)}`, { cause: error })
+  }
+}
+
 const BINARIES = process.env['MERSAL_TEST_POSTGRES_BIN'] ?? '/usr/lib/postgresql/15/bin'
 
 /** A PostgreSQL server of one's own, in a temporary folder, that may be killed. */
@@ -36,6 +48,8 @@ export interface ClusterPlace {
   readonly standbyOf?: string
   /** More options of `initdb`. */
   readonly init?: readonly string[]
+  /** Further folders that go when the process that started the server has ended. */
+  readonly remove?: readonly string[]
 }
 
 /** What keeps a private server from running on this machine, or undefined. */
@@ -118,11 +132,12 @@ async function flushes(url: string, letGo: () => void): Promise<boolean> {
 
 /** `settings`: lines for its configuration. */
 export async function privateCluster(settings: Readonly<Record<string, string>> = {}, place: ClusterPlace = {}): Promise<PrivateCluster> {
-  const { programs = BINARIES, init = [] } = place
+  const { programs = BINARIES, init = [], remove = [] } = place
   const folder = await mkdtemp(join(tmpdir(), 'mersal-postgres-'))
   const user = await userOfServer()
   await chmod(folder, 0o755)
   const data = place.data ?? join(folder, 'data')
+  const guard = watchdog({ pidFiles: [join(data, 'postmaster.pid')], signal: 'QUIT', folders: [folder, ...remove] })
   for (const each of [folder, place.data, place.wal]) {
     if (user !== undefined && each !== undefined) await chown(each, user.uid, user.gid)
   }
@@ -193,6 +208,7 @@ export async function privateCluster(settings: Readonly<Record<string, string>> 
     async [Symbol.asyncDispose]() {
       await run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-m', 'immediate', 'stop'], options).catch(() => {})
       await rm(folder, { recursive: true, force: true })
+      await guard[Symbol.asyncDispose]()
     },
   }
 }

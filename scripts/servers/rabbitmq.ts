@@ -1,13 +1,17 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { userInfo } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePort } from './postgres.ts'
+import { reasonOf } from './reason.ts'
+import { watchdog } from './watchdog.ts'
 
 const run = promisify(execFile)
 const SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server'
+/** The program itself: the one in the PATH refuses every user but root and that of the package. */
+const CTL = '/usr/lib/rabbitmq/bin/rabbitmqctl'
 
 /** One place on a broker that belongs to one user. */
 export interface Place {
@@ -22,7 +26,7 @@ export function brokerProblem(environment: NodeJS.ProcessEnv = process.env): str
   if (!existsSync(SERVER)) return `no RabbitMQ programs: ${SERVER} does not exist`
   const folders = (environment['PATH'] ?? '').split(':')
   // The server does not run as root, so root hands it over to the user of the package.
-  const needed = userInfo().uid === 0 ? ['rabbitmqctl', 'runuser'] : ['rabbitmqctl']
+  const needed = [...(existsSync(CTL) ? [] : ['rabbitmqctl']), ...(userInfo().uid === 0 ? ['runuser'] : [])]
   const missing = needed.find((program) => !folders.some((folder) => existsSync(join(folder, program))))
   return missing === undefined ? undefined : `no ${missing} in PATH (${folders.join(':')}); it is often in /usr/sbin or /sbin`
 }
@@ -50,7 +54,7 @@ export async function openPrivateBroker(
   config: readonly string[] = [],
   { started = true, user = guest }: BrokerOptions = {},
 ): Promise<PrivateBroker> {
-  const folder = mkdtempSync('/tmp/mersal-rabbit-')
+  const folder = mkdtempSync(join(tmpdir(), 'mersal-rabbit-'))
   const port = await freePort()
   const distribution = await freePort()
   const node = `mersal${process.pid}x${port}@localhost`
@@ -59,6 +63,7 @@ export async function openPrivateBroker(
   writeFileSync(join(folder, 'rabbitmq.conf'), `${lines.join('\n')}\n`)
   writeFileSync(join(folder, 'plugins'), '[].\n')
   chmodSync(folder, 0o777)
+  const guard = watchdog({ pidFiles: [join(folder, 'pid')], signal: 'KILL', folders: [folder] })
   const environment = {
     PATH: process.env['PATH'] ?? '',
     RABBITMQ_NODENAME: node,
@@ -69,14 +74,19 @@ export async function openPrivateBroker(
     RABBITMQ_CONFIG_FILE: join(folder, 'rabbitmq.conf'),
     RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'plugins'),
     RABBITMQ_PID_FILE: join(folder, 'pid'),
-    HOME: '/var/lib/rabbitmq',
+    // There Erlang keeps its cookie. The one of the package belongs to its user.
+    HOME: userInfo().uid === 0 ? '/var/lib/rabbitmq' : folder,
   }
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
   const asRabbit = (command: readonly string[]): readonly [string, string[]] =>
     userInfo().uid === 0 ? ['runuser', ['-u', 'rabbitmq', '--', 'env', ...variables, ...command]] : ['env', [...variables, ...command]]
   const ctl = async (...args: readonly string[]): Promise<string> => {
-    const [file, rest] = asRabbit(['rabbitmqctl', '-q', '-n', node, ...args])
-    return (await run(file, rest, { cwd: folder })).stdout
+    const [file, rest] = asRabbit([existsSync(CTL) ? CTL : 'rabbitmqctl', '-q', '-n', node, ...args])
+    try {
+      return (await run(file, rest, { cwd: folder })).stdout
+    } catch (error) {
+      throw new Error(`RabbitMQ: rabbitmqctl ${args[0] ?? ''} failed: ${reasonOf(error)}`, { cause: error })
+    }
   }
   const pid = (): number => Number(readFileSync(join(folder, 'pid'), 'utf8').trim())
   let ended: Promise<unknown> = Promise.resolve()
@@ -87,6 +97,7 @@ export async function openPrivateBroker(
     // A group of its own: Ctrl+C at the terminal is for the program that started it.
     const child = spawn(file, rest, { cwd: folder, stdio: 'ignore', detached: true })
     ended = once(child, 'exit')
+    if (child.pid !== undefined) guard.watch(-child.pid)
     running = true
     await ctl('wait', '--timeout', '60', join(folder, 'pid'))
     await ctl('await_startup')
@@ -105,6 +116,7 @@ export async function openPrivateBroker(
   const end = async (): Promise<void> => {
     if (running && existsSync(join(folder, 'pid'))) await signal('SIGKILL').catch(() => {}) // it may have ended by itself
     rmSync(folder, { recursive: true, force: true })
+    await guard[Symbol.asyncDispose]()
   }
   try {
     if (started) await start()

@@ -53,7 +53,7 @@ export async function embeddedCluster(settings: Readonly<Record<string, string>>
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true })
   try {
     await chmod(folder, 0o755)
-    const cluster = await privateCluster(settings, { programs: await copyPrograms(join(folder, 'native')) })
+    const cluster = await privateCluster(settings, { programs: await copyPrograms(join(folder, 'native')), remove: [folder] })
     return {
       ...cluster,
       async [Symbol.asyncDispose]() {

@@ -4,6 +4,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
+import { watchdog } from '../../scripts/servers/watchdog.ts'
 import { freePort } from './cluster.ts'
 
 const BINARY = process.env['MERSAL_TEST_PGBOUNCER'] ?? '/usr/sbin/pgbouncer'
@@ -42,6 +43,8 @@ default_pool_size = 5
   )
   const asRoot = process.getuid?.() === 0
   const child = spawn(BINARY, [...(asRoot ? ['-u', 'postgres'] : []), '-q', join(folder, 'pgbouncer.ini')], { stdio: 'ignore' })
+  const guard = watchdog({ pidFiles: [], signal: 'KILL', folders: [folder] })
+  if (child.pid !== undefined) guard.watch(child.pid)
   const url = new URL(serverUrl)
   url.hostname = '127.0.0.1'
   url.port = String(port)
@@ -53,6 +56,7 @@ default_pool_size = 5
       child.kill('SIGKILL')
       await exited
       await rm(folder, { recursive: true, force: true })
+      await guard[Symbol.asyncDispose]()
     },
   }
 }
