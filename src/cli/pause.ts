@@ -1,10 +1,12 @@
 import type { PauseTarget } from '../core/operations.ts'
 import { checkPartitionKey } from '../core/validation.ts'
 import { toError } from '../lib/abort.ts'
-import { chosenStore, noMore, openStore, operation, storeOption } from './access.ts'
+import { chosenStore, noMore, openStore, operation, type Served, storeOption } from './access.ts'
 import { exitCodes, UsageError } from './exit.ts'
 import { jsonOption } from './help.ts'
-import { isoTime, table } from './output.ts'
+import type { Loaded } from './load-config.ts'
+import { isoTime, type Output, table } from './output.ts'
+import { queuesOf } from './queues.ts'
 import type { Context, Verb } from './verb.ts'
 
 const text = `A pause is stored in the database. Every relay, and every app that publishes what it commits, obeys within about a second and
@@ -16,7 +18,12 @@ export const pause: Verb = {
   summary: 'hold up a destination or a partition key, in all relays',
   usage: ['pause destination TRANSPORT/queue|topic/NAME [--reason TEXT]', 'pause key KEY [--reason TEXT]', 'pause list [--json]'],
   text,
-  options: { ...jsonOption, ...storeOption, reason: { kind: 'text', value: 'TEXT', text: 'shown by status; at most 500 characters' } },
+  options: {
+    ...jsonOption,
+    ...storeOption,
+    force: { kind: 'flag', text: 'also if the configuration does not have the transport' },
+    reason: { kind: 'text', value: 'TEXT', text: 'shown by status; at most 500 characters' },
+  },
   examples: [
     "mersal pause destination default/queue/billing --reason 'until the migration is done'",
     'mersal pause key customer-42',
@@ -63,13 +70,37 @@ async function set(context: Context): Promise<number> {
   const reason = args.text('reason') ?? ''
   if (reason.length > 500 || !reason.isWellFormed() || reason.includes('\0'))
     throw new UsageError('--reason: at most 500 characters of well-formed text')
-  const served = chosenStore(await load(), args)
+  const loaded = await load()
+  const served = chosenStore(loaded, args)
   const board = operation(served.store, 'pauses', 'pause')
+  if (target.kind === 'destination' && !args.flag('force')) checkTransport(target.name, served)
   await openStore(served)
+  if (target.kind === 'destination') await tellIfUnknown(target.name, loaded, served, out)
   const changed = await board.pause(target, reason)
   if (args.flag('json')) out.json({ ...target, changed })
   else out.line(`${target.kind} ${target.name} ${changed ? 'is paused; relays obey within about a second' : 'was paused already'}`)
   return exitCodes.ok
+}
+
+function checkTransport(destination: string, { transports }: Served): void {
+  const transport = destination.slice(0, destination.indexOf('/'))
+  if (transports.size === 0 || transports.has(transport)) return
+  throw new UsageError(
+    `the configuration has no transport '${transport}'; it has ${[...transports.keys()].join(', ')}. To pause it all the same: --force`,
+  )
+}
+
+/** It may be meant for messages to come, so it is not refused; a wrong name would be noticed by nobody. */
+async function tellIfUnknown(destination: string, { config }: Loaded, served: Served, out: Output): Promise<void> {
+  const [transport = '', kind, ...rest] = destination.split('/')
+  const name = rest.join('/')
+  const counted = await served.store.operations?.overview?.({ keys: 0 })
+  if (counted === undefined || counted.destinations.some((row) => row.destination === destination)) return
+  const asked = kind === 'queue' && transport === 'default' ? [name] : []
+  const found = (await queuesOf(config, [served], { asked, counted })).find((one) => one.transport === transport)
+  if (kind === 'queue' && found?.queues.some(({ queue }) => queue === name) === true) return
+  const more = kind === 'queue' && found !== undefined && found.problem === undefined ? `, and no queue '${name}' is known` : ''
+  out.note(`mersal: no message waits for ${destination} now${more}; if the name is wrong: mersal resume destination ${destination}`)
 }
 
 async function takeBack(context: Context): Promise<number> {

@@ -6,6 +6,7 @@ import { CommandError, exitCodes } from './exit.ts'
 import type { Loaded } from './load-config.ts'
 import { relayLogger } from './relay-logger.ts'
 import { openMonitor } from './monitor.ts'
+import { watchParent } from './parent.ts'
 import { monitorParts, type Watched } from './relay-health.ts'
 import { queuesOf } from './queues.ts'
 import { createRelayMetrics } from './relay-metrics.ts'
@@ -21,7 +22,7 @@ export const relay: Verb = {
   usage: ['relay [--store NAMES] [--port N] [--host NAME] [--grace-ms N]'],
   text: `Any number of relays may run on one outbox; the apps may run theirs besides, or leave it all to these (outbox.runRelay: false).
 SIGTERM and SIGINT stop it gracefully: no new claims, what is in flight is confirmed and recorded, the rest is given back, exit
-code 0. A second signal ends it at once. Logs are JSON lines on standard error.
+code 0. A second signal ends it at once. It stops as well when the npm or npx that started it ends. Logs are JSON lines on standard error.
 
 /healthz says that the process lives, /readyz whether it reaches the database, /metrics has figures for Prometheus.
 
@@ -36,6 +37,7 @@ one of them; /readyz?store=NAME tells of one.`,
     },
     host: { kind: 'text', value: 'NAME', text: 'address to listen on; default 127.0.0.1' },
     store: { kind: 'text', value: 'NAMES', text: 'of several stores only these, with commas in between' },
+    'outlive-npm': { kind: 'flag', text: 'go on when the npm or npx that started it has ended' },
     'no-http': { kind: 'flag', text: 'do not listen' },
     'grace-ms': { kind: 'number', value: 'N', max: 3_600_000, text: `how long a stop may take, in milliseconds; default ${GRACE_MS}` },
     verbose: { kind: 'flag', text: 'log more' },
@@ -44,7 +46,7 @@ one of them; /readyz?store=NAME tells of one.`,
   run,
 }
 
-async function run({ args, out, load }: Context): Promise<number> {
+async function run({ args, out, load, env }: Context): Promise<number> {
   noMore(args.positionals, 0)
   const loaded = await load()
   const served = chosenStores(loaded, args)
@@ -52,7 +54,8 @@ async function run({ args, out, load }: Context): Promise<number> {
   const name = loaded.config.name ?? 'relay'
   const logger = relayLogger(out, args.flag('verbose'))
   // From the beginning, so that a signal during the start stops as well.
-  const stop = stopSignal()
+  const { promise: stop, ask } = stopSignal()
+  using _watch = args.flag('outlive-npm') ? undefined : watchParent(env, () => ask('the end of npm'))
   await using relays = relaysOf(served, { name, logger }, sharedWindow(served, loaded.config, 'config'))
   const watched = served.map(
     ({ store, settings: { pollIntervalMs, claimMs }, name: of }, index): Watched => ({
@@ -69,12 +72,15 @@ async function run({ args, out, load }: Context): Promise<number> {
   const monitor = args.flag('no-http')
     ? undefined
     : await openMonitor(monitorParts({ name, metrics, watched, queues: () => queuesOf(loaded.config, served) }), place)
-  out.line(`relay '${name}' runs: ${describe(loaded, served)}${monitor === undefined ? '' : `; ${monitor.address}/metrics`}`)
+  logger.info(
+    { app: name, pid: process.pid, ...(monitor === undefined ? {} : { metrics: `${monitor.address}/metrics` }) },
+    `relay '${name}' runs: ${describe(loaded, served)}`,
+  )
   const signal = await stop
   logger.info({ app: name, signal }, 'stopping')
   const settled = await relays.stop({ graceMs: args.number('grace-ms') ?? GRACE_MS })
   await monitor?.[Symbol.asyncDispose]()
-  out.line(settled ? 'relay stopped; everything was settled' : 'relay stopped; what was not settled falls due by itself')
+  logger.info({ app: name }, settled ? 'relay stopped; everything was settled' : 'relay stopped; what was not settled falls due by itself')
   return settled ? exitCodes.ok : exitCodes.failed
 }
 
@@ -97,8 +103,14 @@ function describe({ config, source }: Loaded, served: readonly Served[]): string
 
 const numbers = { SIGINT: 2, SIGTERM: 15 } as const
 
-/** Resolves with the first signal; the second one ends the process. */
-function stopSignal(): Promise<string> {
+interface Stop {
+  /** Resolves with the first reason. */
+  readonly promise: Promise<string>
+  readonly ask: (reason: string) => void
+}
+
+/** The second signal ends the process. */
+function stopSignal(): Stop {
   const { promise, resolve } = Promise.withResolvers<string>()
   let asked = false
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
@@ -108,5 +120,5 @@ function stopSignal(): Promise<string> {
       resolve(name)
     })
   }
-  return promise
+  return { promise, ask: resolve }
 }

@@ -30,7 +30,8 @@ const doneTable = (S: string, table: string): string =>
   `create table if not exists ${S}.${table} (version integer primary key, name text not null, applied_at timestamptz not null default now())`
 
 /** The version of the tables, or 0 when there are none. */
-async function currentVersion(query: Query, { schema, table }: Component): Promise<number> {
+async function currentVersion(query: Query, component: Component): Promise<number> {
+  const { schema, table } = component
   const S = quoteIdentifier(schema)
   // Not to_regclass(): it answers from a cache that a session refreshes only now and then.
   const exists = await query<{ found: boolean }>(
@@ -39,8 +40,54 @@ async function currentVersion(query: Query, { schema, table }: Component): Promi
     [schema, table],
   )
   if (exists.rows[0]?.found !== true) return 0
+  await checkDoneTable(query, component)
   const { rows } = await query<{ version: number | null }>(`select max(version)::int4 as version from ${S}.${table}`)
-  return rows[0]?.version ?? 0
+  return rows[0]?.version ?? (await nothingDone(query, component))
+}
+
+/** The name may belong to a table of somebody else, or the role may not read it. */
+async function checkDoneTable(query: Query, { name, schema, table }: Component): Promise<void> {
+  const { rows } = await query<{ ours: boolean; readable: boolean; role: string }>(
+    `select has_table_privilege(c.oid, 'SELECT') as readable, current_user::text as role,
+      (select count(*) from pg_catalog.pg_attribute a
+        where a.attrelid = c.oid and a.attname in ('version', 'name', 'applied_at') and not a.attisdropped) = 3 as ours
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = $1::text and c.relname = $2::text`,
+    [schema, table],
+  )
+  const [found] = rows
+  const place = `${quoteIdentifier(schema)}.${quoteIdentifier(table)}`
+  const refuse = (text: string): MersalError =>
+    new MersalError('MERSAL_SCHEMA_MISSING', `${name}: ${text}`, { details: { schema, refused: true } })
+  if (found?.ours === false)
+    throw refuse(`${place} is a table of somebody else, and mersal keeps its versions in one of that name: give mersal a schema of its own`)
+  if (found?.readable === false)
+    throw refuse(
+      `the role ${found.role} may not read ${place}. An administrator runs: grant select on ${place} to ${quoteIdentifier(found.role)}`,
+    )
+}
+
+/** The table of versions is there and empty. With the tables beside it, somebody has emptied it: then no step may run again. */
+async function nothingDone(query: Query, { name, schema, table, steps }: Component): Promise<number> {
+  const first = /create table \S+\.(\w+)/i.exec(steps[0]?.sql ?? '')?.[1]
+  if (first === undefined) return 0
+  const { rows } = await query<{ found: boolean }>(
+    `select exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = $1::text and c.relname = $2::text) as found`,
+    [schema, first],
+  )
+  if (rows[0]?.found !== true) return 0
+  const place = `${quoteIdentifier(schema)}.${quoteIdentifier(table)}`
+  throw new MersalError(
+    'MERSAL_SCHEMA_MISSING',
+    `${name}: ${place} is empty although the tables are there: it was emptied with them. Put its rows back from a backup, or,` +
+      ` if the tables are those of this version: ${filledAgain(place, steps)}`,
+    { details: { schema, refused: true } },
+  )
+}
+
+function filledAgain(place: string, steps: readonly Migration[]): string {
+  return `insert into ${place} (version, name) values ${steps.map(({ version, name }) => `(${version}, '${name.replaceAll("'", "''")}')`).join(', ')}`
 }
 
 function tooNew({ name, schema }: Component, found: number, known: number): MersalError {
@@ -86,7 +133,8 @@ async function bringUpToDate(query: Query, component: Component): Promise<void> 
   const found = await currentVersion(query, component)
   if (found > latest(component)) throw tooNew(component, found, latest(component))
   if (found === 0) {
-    await createSchema(query, S)
+    await createSchema(query, schema)
+    await checkRights(query, schema)
     await query(doneTable(S, table))
   }
   for (const { version, name, sql } of steps) {
@@ -108,7 +156,8 @@ async function inTime({ name, schema }: Component, work: Promise<unknown>): Prom
   }
 }
 
-async function createSchema(query: Query, S: string): Promise<void> {
+async function createSchema(query: Query, schema: string): Promise<void> {
+  const S = quoteIdentifier(schema)
   try {
     await query('savepoint mersal_schema')
     await query(`create schema if not exists ${S}`)
@@ -116,7 +165,35 @@ async function createSchema(query: Query, S: string): Promise<void> {
     // 42501: the role may not create schemas, but somebody may have made this one for it.
     if (sqlState(error) !== '42501') throw error
     await query('rollback to savepoint mersal_schema')
+    await checkRights(query, schema, error)
   }
+}
+
+interface Rights {
+  readonly role: string
+  readonly database: string
+  readonly there: boolean
+  readonly usable: boolean
+  readonly creatable: boolean
+}
+
+/** The role may not create schemas: what else is missing, and what an administrator has to run. */
+async function checkRights(query: Query, schema: string, cause?: unknown): Promise<void> {
+  const { rows } = await query<Rights>(
+    `select current_user::text as role, current_database()::text as database, n.oid is not null as there,
+      coalesce(has_schema_privilege(n.oid, 'USAGE'), false) as usable, coalesce(has_schema_privilege(n.oid, 'CREATE'), false) as creatable
+    from (select 1) one left join pg_catalog.pg_namespace n on n.nspname = $1::text`,
+    [schema],
+  )
+  const [found] = rows
+  if (found === undefined || (found.usable && found.creatable)) return
+  const [S, role, database] = [schema, found.role, found.database].map(quoteIdentifier)
+  const missing = [...(found.usable ? [] : ['usage']), ...(found.creatable ? [] : ['create'])].join(', ')
+  const text = found.there
+    ? `the role ${role} lacks the right ${missing} on schema ${S}. An administrator runs: grant usage, create on schema ${S} to ${role}`
+    : `there is no schema ${S}, and the role ${role} may not create one. An administrator runs: create schema ${S} authorization ${role}` +
+      ` (or: grant create on database ${database} to ${role}). Then run this again`
+  throw new MersalError('MERSAL_SCHEMA_MISSING', `postgres: ${text}`, { cause, details: { schema, refused: true } })
 }
 
 /** The tables for tools of operators, whatever the option `migrate` says. */
