@@ -19,6 +19,7 @@ sessionSuite<TransactionSql>('postgres.js 3', async ({ schema }, url) => {
       await tx.savepoint((inner) => work(inner))
     },
     fail: async (tx) => void (await tx`select 1 / 0`),
+    failsForGood: true,
     roots: [sql, ...ended],
     // Of what it was given too late, some is never answered.
     close: () => sql.end({ timeout: 1 }),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { describe, test } from 'vitest'
+import { describe, test, vi } from 'vitest'
 import { isMersalError, Mersal, type Sender } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { postgres, type PostgresPool, type Session } from '../../src/postgres.ts'
@@ -20,6 +20,8 @@ export interface LibraryUnderTest<Tx> {
   /** Handles that are no transaction. */
   readonly roots: readonly unknown[]
   close(): Promise<void>
+  /** A statement that has failed fails the transaction of the library, also if a savepoint has taken it back. */
+  readonly failsForGood?: true
   /** The database has one connection, so that nobody can look into it while a transaction is open. */
   readonly oneConnection?: true
 }
@@ -167,6 +169,119 @@ export function sessionScenarios<Tx>(open: () => Promise<{ database: SuiteDataba
       for (let n = 30; n < 60; n++) await send(Order, { n }, { partitionKey: `key-${n % 3}` })
     })
     assert.deepEqual(await messages(), expected)
+  })
+
+  scenario('P1: a savepoint of the library that is rolled back in a unit takes along what was sent inside', async (here) => {
+    const { app, library, business, messages } = here
+    await app.transaction(async (tx, { send }) => {
+      await send(Order, { n: 1 })
+      await library.savepoint(tx, async (inner) => {
+        await library.insert(inner, 'kept')
+        await send(Order, { n: 2 })
+      })
+      const failing = library.savepoint(tx, async (inner) => {
+        await library.insert(inner, 'dropped')
+        await send(Order, { n: 3 })
+        await send(Order, { n: 4 })
+        throw new Error('on purpose')
+      })
+      await assert.rejects(failing, /on purpose/)
+      await send(Order, { n: 5 })
+    })
+    assert.deepEqual([await business(), await messages()], [['kept'], ['{"n":1}', '{"n":2}', '{"n":5}']])
+  })
+
+  scenario('P1: savepoint() of a unit takes rows and messages along, also when the database has failed inside', async (here) => {
+    const { app, library, business, messages } = here
+    await app.transaction(async (tx, { send, savepoint }) => {
+      await savepoint(async () => {
+        await library.insert(tx, 'kept')
+        await send(Order, { n: 1 })
+        const inner = savepoint(async () => {
+          await send(Order, { n: 2 })
+          if (library.failsForGood === true) throw new Error('on purpose')
+          await library.fail(tx)
+        })
+        await assert.rejects(inner)
+      })
+      await Promise.all([send(Order, { n: 3 }), send(Order, { n: 4 }), send(Order, { n: 5 })])
+    })
+    assert.deepEqual([await business(), await messages()], [['kept'], ['{"n":1}', '{"n":3}', '{"n":4}', '{"n":5}']])
+  })
+
+  for (const text of ['commit', 'rollback']) {
+    scenario(`P3: a unit whose transaction was ended by '${text}' is refused or fails, and stores none of its messages`, async (here) => {
+      const { app, library, messages } = here
+      const unit = app.transaction(async (tx, { send }) => {
+        await library.insert(tx, 'one')
+        await send(Order, { n: 1 })
+        await library.session.executor(tx).query(text)
+        await send(Order, { n: 2 })
+      })
+      await assert.rejects(unit, (error) =>
+        ['MERSAL_TRANSACTION_ENDED', 'MERSAL_TRANSACTION_IS_OURS'].some((code) => isMersalError(error, code as never)),
+      )
+      assert.deepEqual(await messages(), [])
+    })
+  }
+
+  scenario(
+    'P4: a handler that has ended its transaction becomes a dead letter, never a silent duplicate',
+    async ({ library, database }) => {
+      if (library.oneConnection === true) return
+      const transport = memoryTransport()
+      const { pool, schema } = database
+      const store = postgres({ pool, schema, session: library.session })
+      const app = new Mersal<Tx>({ name: 'shop', store, transport, logger: false, receive: { immediateRetries: 0, maxDeliveries: 2 } })
+      app.handle(Order, async ({ n }, { tx, sendLocal }) => {
+        await sendLocal(Order, { n: n + 1 })
+        await library.session.executor(tx).query('commit')
+        if (n === 2) throw new Error('on purpose')
+      })
+      await app.start()
+      await app.direct.sendLocal(Order, { n: 1 })
+      await app.direct.sendLocal(Order, { n: 2 })
+      await vi.waitFor(async () => assert.equal((await transport.deadLetters.list()).length, 2), { timeout: 15_000 })
+      const reasons = (await transport.deadLetters.list()).map(({ reason }) => reason)
+      assert.equal(
+        reasons.every((reason) => reason === 'transaction-ended' || reason === 'handler-failed'),
+        true,
+      )
+      assert.equal((await database.query(`select count(*)::text as n from ${schema}.inbox`))[0]?.['n'], '0')
+      await app.stop()
+      await store[Symbol.asyncDispose]()
+    },
+  )
+
+  scenario('P1: what goes on after a unit has ended writes nothing, whether it was given up or came to its end', async (here) => {
+    const { app, library, business } = here
+    const given = new AbortController()
+    const late: Promise<unknown>[] = []
+    const goOn = async (tx: Tx, until: Promise<unknown>): Promise<void> => {
+      await until
+      for (let n = 0; n < 3; n++) await library.insert(tx, 'late').catch(() => {})
+    }
+    const gate = Promise.withResolvers<void>()
+    const unit = app.transaction(
+      async (tx) => {
+        await library.insert(tx, 'given up')
+        given.abort(new Error('too slow'))
+        late.push(goOn(tx, gate.promise))
+        await late[0]
+      },
+      { signal: given.signal },
+    )
+    if (library.oneConnection === true) gate.resolve()
+    await assert.rejects(unit, /too slow/)
+    gate.resolve()
+    const end = Promise.withResolvers<void>()
+    await app.transaction(async (tx) => {
+      await library.insert(tx, 'whole')
+      late.push(goOn(tx, end.promise))
+    })
+    end.resolve()
+    await Promise.all(late)
+    assert.deepEqual(await business(), ['whole'])
   })
 
   scenario('a swallowed error of the database is no commit', async ({ app, library, business, messages }) => {

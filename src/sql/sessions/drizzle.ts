@@ -1,4 +1,5 @@
 import type { Session } from '../session.ts'
+import { lendDrizzle } from './drizzle-lent.ts'
 import { hasMethod, notATransaction, rowsOf, splitPlaceholders, unitOfWork } from './handles.ts'
 
 /** The part of a Drizzle transaction on PostgreSQL that is used. The root has no `rollback`. */
@@ -38,5 +39,5 @@ export function drizzle<Tx extends DrizzleTransaction>(
   }
   // That of postgres.js is a function.
   const losesLate = typeof (db as { readonly $client?: unknown }).$client === 'function'
-  return { name: 'drizzle', losesLate, executor, unitOfWork: unitOfWork('drizzle', executor, (work) => db.transaction(work)) }
+  return { name: 'drizzle', losesLate, executor, unitOfWork: unitOfWork('drizzle', executor, (work) => db.transaction(work), lendDrizzle) }
 }

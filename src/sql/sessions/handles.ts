@@ -1,6 +1,8 @@
 import { MersalError } from '../../core/errors.ts'
 import type { UnitOfWork } from '../../core/store.ts'
-import type { Session, SqlExecutor, SqlValue } from '../session.ts'
+import type { Session, SqlValue } from '../session.ts'
+import type { Lent } from './lent.ts'
+import { LibraryUnit, rememberUnit } from '../units/library-unit.ts'
 
 /** The refusal of a handle that is not an open transaction. `how` says how to get one. */
 export function notATransaction(library: string, how: string): MersalError {
@@ -38,32 +40,30 @@ export function splitPlaceholders(text: string, values: readonly SqlValue[]): { 
 
 /**
  * Transactions that the library opens. These libraries do not look at the answer to COMMIT: after a
- * failed statement whose error was caught, PostgreSQL rolls back and they report success. So one
- * more statement is run before the commit, which fails in such a transaction, and rolls it back aloud.
+ * failed statement whose error was caught, PostgreSQL rolls back and they report success. So one more
+ * statement is run before the commit: it fails in such a transaction, which rolls it back aloud, and it
+ * tells whether this is still the transaction that the library has opened.
  */
 export function unitOfWork<Tx>(
   library: string,
   executor: Session<Tx>['executor'],
   open: <Result>(work: (tx: Tx) => Promise<Result>) => Promise<Result>,
+  lend: (tx: Tx) => Lent<Tx> = (tx) => ({ tx, revoke: () => {} }),
 ): UnitOfWork<Tx> {
   return async (work, options) => {
     options?.signal?.throwIfAborted()
-    return open(async (tx) => {
-      const result = await work(tx)
-      await proveAlive(library, executor(tx))
-      return result
+    return open(async (handle) => {
+      const unit = new LibraryUnit(library, executor(handle))
+      await unit.begin()
+      const { tx, revoke } = lend(handle)
+      rememberUnit(tx, unit)
+      try {
+        const result = await work(tx)
+        await unit.assertWhole()
+        return result
+      } finally {
+        revoke()
+      }
     })
-  }
-}
-
-async function proveAlive(library: string, executor: SqlExecutor): Promise<void> {
-  try {
-    await executor.query('select true as alive')
-  } catch (cause) {
-    throw new MersalError(
-      'MERSAL_ROLLED_BACK',
-      `${library}: a statement of this transaction had failed and its error was caught, so the server cannot commit it. Let the error through, or use a savepoint`,
-      { cause },
-    )
   }
 }

@@ -1,4 +1,5 @@
 import type { Session } from '../session.ts'
+import { type Lent, lendWithout } from './lent.ts'
 import { isFunction, notATransaction, rowsOf, splitPlaceholders, unitOfWork, withBuffers } from './handles.ts'
 
 /** The part of Knex's `Transaction` that is used. */
@@ -24,5 +25,6 @@ export function knex<Tx extends KnexTransaction>(db: {
       },
     }
   }
-  return { name: 'knex', executor, unitOfWork: unitOfWork('knex', executor, (work) => db.transaction(work)) }
+  const lend = (trx: Tx): Lent<Tx> => lendWithout('knex', trx, trx, ['commit', 'rollback'])
+  return { name: 'knex', executor, unitOfWork: unitOfWork('knex', executor, (work) => db.transaction(work), lend) }
 }

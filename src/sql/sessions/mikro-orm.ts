@@ -1,4 +1,5 @@
 import type { Session } from '../session.ts'
+import { type Lent, lendWithout } from './lent.ts'
 import { hasMethod, notATransaction, rowsOf, splitPlaceholders, unitOfWork, withBuffers } from './handles.ts'
 
 /** The part of MikroORM's `EntityManager` for SQL databases that is used. */
@@ -31,5 +32,6 @@ export function mikroOrm<Tx extends MikroOrmManager>(em: {
       },
     }
   }
-  return { name: 'mikro-orm', executor, unitOfWork: unitOfWork('mikro-orm', executor, (work) => em.fork().transactional(work)) }
+  const lend = (tx: Tx): Lent<Tx> => lendWithout('mikro-orm', tx, tx, ['begin', 'commit', 'rollback'])
+  return { name: 'mikro-orm', executor, unitOfWork: unitOfWork('mikro-orm', executor, (work) => em.fork().transactional(work), lend) }
 }

@@ -1,4 +1,5 @@
 import type { Session } from '../session.ts'
+import { type Lent, lendWithout } from './lent.ts'
 import { hasMethod, notATransaction, rowsOf, unitOfWork } from './handles.ts'
 
 /** What `db.transaction` of PGlite hands to its callback. The root has no `rollback`. */
@@ -22,5 +23,6 @@ export function pglite<Tx extends PgliteTransaction>(db: {
     }
     return { query: async (text, values = []) => ({ rows: rowsOf(await tx.query(text, [...values])) }) }
   }
-  return { name: 'pglite', executor, unitOfWork: unitOfWork('pglite', executor, (work) => db.transaction(work)) }
+  const lend = (tx: Tx): Lent<Tx> => lendWithout('pglite', tx, tx, ['rollback'])
+  return { name: 'pglite', executor, unitOfWork: unitOfWork('pglite', executor, (work) => db.transaction(work), lend) }
 }

@@ -1,4 +1,5 @@
 import type { Session } from '../session.ts'
+import { lendPostgresJs } from './postgres-js-lent.ts'
 import { isFunction, notATransaction, rowsOf, unitOfWork } from './handles.ts'
 
 /** What `sql.begin` of postgres.js 3 hands to its callback. The root has no `savepoint`. */
@@ -28,5 +29,5 @@ export function postgresJs<Tx extends PostgresJsTransaction>(sql: {
     })
     return result as Result
   }
-  return { name: 'postgres.js', losesLate: true, executor, unitOfWork: unitOfWork('postgres.js', executor, open) }
+  return { name: 'postgres.js', losesLate: true, executor, unitOfWork: unitOfWork('postgres.js', executor, open, lendPostgresJs) }
 }

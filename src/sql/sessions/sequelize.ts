@@ -1,4 +1,5 @@
 import type { Session } from '../session.ts'
+import { type Lent, lendWithout } from './lent.ts'
 import { notATransaction, unitOfWork, withBuffers } from './handles.ts'
 
 /** What `sequelize.transaction` of Sequelize 6 hands to its callback. */
@@ -30,5 +31,6 @@ export function sequelize<Tx extends SequelizeTransaction>(instance: {
       },
     }
   }
-  return { name: 'sequelize', executor, unitOfWork: unitOfWork('sequelize', executor, open) }
+  const lend = (tx: Tx): Lent<Tx> => lendWithout('sequelize', tx, tx, ['commit', 'rollback'])
+  return { name: 'sequelize', executor, unitOfWork: unitOfWork('sequelize', executor, open, lend) }
 }

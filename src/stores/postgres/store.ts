@@ -8,6 +8,7 @@ import { fulfilledWithin } from '../../lib/within.ts'
 import { sharesConnections } from '../../sql/postgres/pooler.ts'
 import { quoteIdentifier } from '../../sql/identifiers.ts'
 import type { Session } from '../../sql/session.ts'
+import { librarySavepoints } from '../../sql/units/library-savepoints.ts'
 import { postgresAdmin } from './admin.ts'
 import type { PostgresClient } from '../../sql/postgres/client.ts'
 import { clientSession, transactionState } from './client-session.ts'
@@ -117,7 +118,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
           savepoints: clientSavepoints,
           units: capacityOf(options.pool),
         }
-      : {}),
+      : { savepoints: librarySavepoints }),
     outbox: postgresOutbox({ ...ports, proves: options.session !== undefined, vacuum, keepSentMs: settings.keepSentMs, cannotBury }),
     tracker: postgresTracker({ ...ports, mayHaveEnded: options.session === undefined ? unitEnded : () => true }),
     admin: postgresAdmin(own, sql, () => bell.notify()),
