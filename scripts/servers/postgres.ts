@@ -50,6 +50,8 @@ export interface ClusterPlace {
   readonly init?: readonly string[]
   /** Further folders that go when the process that started the server has ended. */
   readonly remove?: readonly string[]
+  /** Further variables of its environment. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 /** What keeps a private server from running on this machine, or undefined. */
@@ -132,7 +134,7 @@ async function flushes(url: string, letGo: () => void): Promise<boolean> {
 
 /** `settings`: lines for its configuration. */
 export async function privateCluster(settings: Readonly<Record<string, string>> = {}, place: ClusterPlace = {}): Promise<PrivateCluster> {
-  const { programs = BINARIES, init = [], remove = [] } = place
+  const { programs = BINARIES, init = [], remove = [], environment = {} } = place
   const folder = await mkdtemp(join(tmpdir(), 'mersal-postgres-'))
   const user = await userOfServer()
   await chmod(folder, 0o755)
@@ -159,7 +161,10 @@ export async function privateCluster(settings: Readonly<Record<string, string>> 
     // After a kill, the shared memory is free only when the last process has gone; until then the start fails.
     for (let tries = 0; ; tries++) {
       try {
-        await run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-t', '30', '-l', join(folder, 'log'), 'start'], options)
+        await run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-t', '30', '-l', join(folder, 'log'), 'start'], {
+          ...options,
+          env: { ...process.env, ...environment },
+        })
         break
       } catch (error) {
         if (tries >= 10) throw error

@@ -66,6 +66,7 @@ export function straightOutbox<Tx>(
       settle: (settlements) => storage.settle(settlements),
       ...(storage.renew === undefined ? {} : { renew: (claims, options) => storage.renew?.(claims, options) ?? Promise.resolve() }),
       prune: (options) => storage.prune(options),
+      ...(storage.clock === undefined ? {} : { clock: storage.clock }),
     },
     async link() {
       const timer = new AbortController()

@@ -1,5 +1,6 @@
 import type { DeadReason } from './dead-letter.ts'
 import type { OutgoingMessage } from './message.ts'
+import type { StorageClock } from './storage-clock.ts'
 import type { OpenToQueue, RunStatement } from './straight.ts'
 
 /**
@@ -56,8 +57,13 @@ export interface OutboxStorage<Tx> {
    * before it returns. Optional; without it a message that is longer on its way than its claim holds is published again.
    */
   renew?(claims: readonly Claim[], options: { readonly claimMs: number }): Promise<void>
-  /** Removes kept rows whose retention is over, at most `limit` of them; returns how many. */
-  prune(options: { readonly limit: number }): Promise<number>
+  /**
+   * Removes kept rows whose retention is over, at most `limit` of them; returns how many. `longerMs`: they are kept for so
+   * much longer, because the clock has been set forward.
+   */
+  prune(options: { readonly limit: number; readonly longerMs?: number }): Promise<number>
+  /** Optional; without it a clock that is set back holds up messages until it has caught up. */
+  readonly clock?: StorageClock
 }
 
 /** What may be done within a transaction of somebody else. The first statement must be sent in the tick of the call. */

@@ -15,6 +15,8 @@ export interface MessageTracker<Tx> {
   readonly endings?: TrackedEndings<Tx>
   /** Removes records older than this, at most `limit` of them; returns how many. */
   prune(options: { readonly olderThanMs: number; readonly limit: number }): Promise<number>
+  /** The clock of the records, in milliseconds since the Unix epoch; without it, setting it forward removes records early. */
+  readonly now?: () => Promise<number>
 }
 
 export interface ManyTracker<Tx> {

@@ -4,6 +4,7 @@ import type { Logger } from '../core/telemetry.ts'
 import type { MessageTracker } from '../core/tracker.ts'
 import type { Clock } from '../lib/clock.ts'
 import { errorFields } from '../core/error-text.ts'
+import { offsetOf } from './clock-readings.ts'
 
 /** How the janitor works. Times are in milliseconds. */
 export interface JanitorOptions {
@@ -15,15 +16,22 @@ export interface JanitorOptions {
 
 export interface JanitorPorts {
   readonly app: string
-  readonly storage?: Pick<OutboxStorage<never>, 'prune'> | undefined
+  readonly storage?: Pick<OutboxStorage<never>, 'prune' | 'clock'> | undefined
   /** The tracker, and how long its records are kept. */
-  readonly inbox?: { readonly tracker: Pick<MessageTracker<never>, 'prune'>; readonly retentionMs: number } | undefined
+  readonly inbox?: { readonly tracker: Pick<MessageTracker<never>, 'prune' | 'now'>; readonly retentionMs: number } | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly options?: JanitorOptions
 }
 
-type Prune = (limit: number) => Promise<number>
+type Prune = (limit: number, longerMs: number) => Promise<number>
+
+interface Task {
+  readonly table: string
+  readonly prune: Prune
+  /** The clock of the rows. */
+  readonly read: (() => Promise<number>) | undefined
+}
 
 /**
  * Removes kept outbox rows and inbox records whose retention is over, in bounded batches, once at
@@ -36,9 +44,17 @@ export function runJanitor(ports: JanitorPorts, { signal }: { readonly signal: A
   const intervalMs = checkNumber('janitor.intervalMs', options.intervalMs, { default: 60_000, min: 100, max: 86_400_000 })
   const limit = checkNumber('janitor.batchSize', options.batchSize, { default: 1000, min: 1, max: 100_000 })
   const { storage, inbox } = ports
-  const tasks: [string, Prune][] = []
-  if (storage !== undefined) tasks.push(['outbox', (limit) => storage.prune({ limit })])
-  if (inbox !== undefined) tasks.push(['inbox', (limit) => inbox.tracker.prune({ olderThanMs: inbox.retentionMs, limit })])
+  const tasks: Task[] = []
+  if (storage !== undefined) {
+    const { clock } = storage
+    const prune: Prune = (limit, longerMs) => storage.prune({ limit, ...(longerMs > 0 ? { longerMs } : {}) })
+    tasks.push({ table: 'outbox', prune, read: clock === undefined ? undefined : async () => (await clock.read()).now })
+  }
+  if (inbox !== undefined) {
+    const { tracker, retentionMs } = inbox
+    const prune: Prune = (limit, longerMs) => tracker.prune({ olderThanMs: retentionMs + longerMs, limit })
+    tasks.push({ table: 'inbox', prune, read: tracker.now?.bind(tracker) })
+  }
   return loop(ports, tasks, { intervalMs, limit, signal })
 }
 
@@ -48,12 +64,13 @@ interface Rounds {
   readonly signal: AbortSignal
 }
 
-async function loop(ports: JanitorPorts, tasks: readonly [string, Prune][], rounds: Rounds): Promise<void> {
+async function loop(ports: JanitorPorts, tasks: readonly Task[], rounds: Rounds): Promise<void> {
   const failing = new Set<string>()
+  const timed = tasks.map(({ table, prune, read }) => ({ table, prune, longerMs: forwardOf(ports.clock, read) }))
   while (!rounds.signal.aborted) {
-    for (const [table, prune] of tasks) {
+    for (const { table, prune, longerMs } of timed) {
       try {
-        const removed = await sweep(prune, rounds)
+        const removed = await sweep(async (limit) => prune(limit, await longerMs()), rounds)
         if (removed > 0) ports.logger.debug({ app: ports.app, table, removed }, 'rows whose retention is over were removed')
         if (failing.delete(table)) ports.logger.info({ app: ports.app, table }, 'rows whose retention is over can be removed again')
       } catch (thrown) {
@@ -69,8 +86,22 @@ async function loop(ports: JanitorPorts, tasks: readonly [string, Prune][], roun
   }
 }
 
+/**
+ * How far the clock of the rows has been set forward while this process ran, at least. Rows are kept for so much longer:
+ * they are younger than that clock makes them.
+ */
+function forwardOf(clock: Clock, read: (() => Promise<number>) | undefined): () => Promise<number> {
+  let lowest = Infinity
+  return async () => {
+    if (read === undefined) return 0
+    const { least, most } = await offsetOf(clock, async () => ({ now: await read() }))
+    lowest = Math.min(lowest, most)
+    return Math.max(0, least - lowest)
+  }
+}
+
 /** Removes batch after batch until one comes back short. */
-async function sweep(prune: Prune, { limit, signal }: Rounds): Promise<number> {
+async function sweep(prune: (limit: number) => Promise<number>, { limit, signal }: Rounds): Promise<number> {
   let total = 0
   while (!signal.aborted) {
     const removed = await prune(limit)

@@ -7,6 +7,7 @@ import type { Terms } from './batch.ts'
 import { createBell } from './bell.ts'
 import { createBreakers } from './breaker.ts'
 import { runClaimLoop } from './claim-loop.ts'
+import { watchClock } from './clock-watch.ts'
 import { createDrains } from './drains.ts'
 import { createExpressLane } from './express-lane.ts'
 import { bytesOf, createInHand } from './in-hand.ts'
@@ -143,11 +144,16 @@ export function createRelay(ports: RelayPorts): Relay {
     bell.hint()
   }
 
+  /** Rows have become due that no scan expects. */
+  function lookEverywhere(): void {
+    for (const each of scans) each.forceFull()
+    bell.hint()
+  }
+
   /** What was left alone may go now; and what is in hand meets the new list when its turn comes. */
   function pausesChanged(): void {
     publisher.withdraw()
-    for (const each of scans) each.forceFull()
-    bell.hint()
+    lookEverywhere()
   }
 
   function startWakers(): Promise<unknown> {
@@ -241,6 +247,8 @@ export function createRelay(ports: RelayPorts): Relay {
       if (state !== 'idle') throw new MersalError('MERSAL_APP_STOPPED', 'this relay has been stopped; create a new one')
       state = 'running'
       loop = Promise.all([startLoop(), startWakers(), pauses.watch(stopping.signal)])
+      const watched = { app, storage: ports.storage.clock, settings, clock, logger, onDue: lookEverywhere }
+      void watchClock(watched, stopping.signal) // it never rejects, and nothing has to wait for its last look
     },
     wake: () => hint('call'),
     express: createExpressLane({

@@ -10,7 +10,7 @@ import type { SharedRoom } from './room.ts'
 export interface RelayPorts {
   /** Shown in events and logs. */
   readonly app: string
-  readonly storage: Pick<OutboxStorage<never>, 'claim' | 'settle' | 'renew'>
+  readonly storage: Pick<OutboxStorage<never>, 'claim' | 'settle' | 'renew' | 'clock'>
   /** By the name of the transport in the destination. */
   readonly transports: ReadonlyMap<string, Transport>
   readonly wakers?: readonly Waker[]

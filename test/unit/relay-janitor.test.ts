@@ -82,3 +82,38 @@ test('unknown options are refused', () => {
   const ports = { app: 'test', clock: manualClock(), logger: silentLogger, options: { interval: 5 } as never }
   expect(() => runJanitor(ports, { signal: AbortSignal.abort() })).toThrow(/there is no such option/)
 })
+
+test('P4: a clock that was set forward while the janitor runs removes no record early, and one that is right again does', async () => {
+  const retentionMs = 604_800_000
+  const asked: { olderThanMs: number }[] = []
+  const longer: (number | undefined)[] = []
+  let setBy = 0
+  const at = { now: () => 0 }
+  const now = (): Promise<number> => Promise.resolve(1_700_000_000_000 + at.now() + setBy)
+  const tracker = {
+    now,
+    prune: (options: { olderThanMs: number }) => {
+      asked.push(options)
+      return Promise.resolve(0)
+    },
+  }
+  const storage = {
+    clock: { read: async () => ({ now: await now(), ahead: 0 }), recover: () => Promise.resolve(0) },
+    prune: ({ longerMs }: { longerMs?: number }) => {
+      longer.push(longerMs)
+      return Promise.resolve(0)
+    },
+  }
+  const tenDays = 864_000_000
+  await run({ storage, inbox: { tracker, retentionMs }, options: { intervalMs: 1000 } }, async (clock) => {
+    at.now = () => clock.monotonic()
+    setBy -= clock.monotonic() // the first reading was taken at this moment
+    await clock.advance(1000)
+    setBy += tenDays
+    await clock.advance(1000)
+    setBy -= tenDays
+    await clock.advance(1000)
+  })
+  expect(asked.map(({ olderThanMs }) => olderThanMs - retentionMs)).toEqual([0, 0, tenDays, 0])
+  expect(longer).toEqual([undefined, undefined, tenDays, undefined])
+})

@@ -3,6 +3,7 @@ import { systemClock } from '../../lib/clock.ts'
 import type { Own } from '../../sql/postgres/pool.ts'
 import { sharesConnections } from '../../sql/postgres/pooler.ts'
 import { examineTables } from './examine-tables.ts'
+import { examineWaits } from './examine-waits.ts'
 import type { OperatorStatements } from './operator-statements.ts'
 
 export interface ExaminePorts {
@@ -25,7 +26,8 @@ interface ServerRow {
 
 interface PrivilegeRow {
   readonly name: string
-  readonly missing: readonly string[]
+  /** With spaces between them. */
+  readonly missing: string
   readonly owned: boolean
   readonly role: string
 }
@@ -50,6 +52,7 @@ export async function examine({ own, schema, keepSentMs }: ExaminePorts, sql: Op
     connections(server),
     ...(privileges.length === 0 ? [] : rights(privileges, keepSentMs)),
     ...(await examineTables(own, schema)),
+    ...(privileges.length === 0 ? [] : await examineWaits(own, schema)),
     await pooler(own),
   ]
 }
@@ -114,6 +117,7 @@ function connections(server: ServerRow): Finding {
 function rights(rows: readonly PrivilegeRow[], keepSentMs: number): readonly Finding[] {
   const subject = 'postgres privileges'
   const findings = rows
+    .map(({ missing, ...row }) => ({ ...row, missing: missing.split(' ').filter((one) => one !== '') }))
     // Of the list of steps, reading is enough.
     .map(({ name, missing, role }) => ({ name, role, missing: name === 'migration' ? missing.filter((one) => one === 'select') : missing }))
     .filter(({ missing }) => missing.length > 0)

@@ -51,7 +51,7 @@ const numbers = (S: string): string => `
   ${age('o.visible_at', due)} as oldest_due_ms,
   ${age('o.visible_at', free(S))} as waiting_ms,
   count(*) filter (where ${refused})::text as refused,
-  max(o.error) filter (where ${refused}) as last_error,
+  nullif(max(o.error) filter (where ${refused}), '') as last_error,
   ${age('o.added_at', open)} as oldest_ms`
 
 /** The sequence may be kept from the role; then nobody knows how many messages there ever were. */
@@ -142,12 +142,12 @@ select current_setting('server_version_num')::text as version, current_setting('
   (select count(*) from pg_stat_activity where backend_type = 'client backend')::text as connections`,
     privileges: `
 select c.relname as name,
-  array_remove(array[
+  array_to_string(array[
     case when not has_table_privilege(c.oid, 'SELECT') then 'select' end,
     case when not has_table_privilege(c.oid, 'INSERT') then 'insert' end,
     case when not has_table_privilege(c.oid, 'UPDATE') then 'update' end,
     case when not has_table_privilege(c.oid, 'DELETE') then 'delete' end
-  ], null) as missing,
+  ], ' ') as missing,
   pg_has_role(c.relowner, 'USAGE') as owned, current_user::text as role
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1::text and c.relname in ('outbox', 'dead', 'sent', 'inbox', 'pause', 'migration') order by 1`,

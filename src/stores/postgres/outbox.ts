@@ -6,6 +6,7 @@ import { placeOf } from '../../sql/postgres/place.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Own } from '../../sql/postgres/pool.ts'
+import { postgresClock } from './clock.ts'
 import { decodeClaimed, type MessageRow, tokenUuid } from './rows.ts'
 import { save, saveLast, type SavePorts } from './save.ts'
 import { settle } from './settle.ts'
@@ -46,7 +47,8 @@ export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
       const values = [sorted.map(({ position }) => position.toString()), sorted.map(({ token }) => tokenUuid(token)), claimMs]
       await own.run('renewing claims', sql.renew, values)
     },
-    prune: ({ limit }) => prune(ports, limit),
+    prune: ({ limit, longerMs = 0 }) => prune(ports, limit, longerMs),
+    clock: postgresClock(own, ports.schema),
   }
 }
 
@@ -112,12 +114,13 @@ async function bury<Tx>(ports: OutboxPorts<Tx>, rows: readonly MessageRow[], tok
 }
 
 /** Days that are over go as whole partitions; rows one by one only if they are kept for less than a day. */
-async function prune<Tx>(ports: OutboxPorts<Tx>, limit: number): Promise<number> {
-  const { keepSentMs, own, sql } = ports
-  if (keepSentMs === 0) return 0
+async function prune<Tx>(ports: OutboxPorts<Tx>, limit: number, longerMs: number): Promise<number> {
+  const { own, sql } = ports
+  if (ports.keepSentMs === 0) return 0
+  const keepSentMs = ports.keepSentMs + longerMs
   // Each by itself: a dropped partition locks the whole table until its transaction ends.
   await own.run(PRUNING, sql.partitions, [])
   const dropped = await own.run<{ dropped: string }>(PRUNING, sql.dropPartitions, [keepSentMs])
-  const deleted = keepSentMs < DAY_MS ? await own.run(PRUNING, sql.pruneSent, [keepSentMs, limit]) : { rowCount: 0 }
+  const deleted = ports.keepSentMs < DAY_MS ? await own.run(PRUNING, sql.pruneSent, [keepSentMs, limit]) : { rowCount: 0 }
   return Number(dropped.rows[0]?.dropped ?? 0) + (deleted.rowCount ?? 0)
 }

@@ -121,10 +121,11 @@ update ${S}.outbox o
 set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, error = u.error
 from unnest($1::bigint[], $3::float8[], $4::text[]) as u(position, delay, error)
 where o.position = u.position and o.token = $2::uuid`,
+    // The empty text marks what has been in hand, and so waits for no delay of its sender.
     release: `
 update ${S}.outbox o
 set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, attempts = greatest(o.attempts - 1, 0),
-  error = coalesce(u.error, o.error)
+  error = coalesce(u.error, o.error, '')
 from unnest($1::bigint[], $3::float8[], $4::text[]) as u(position, delay, error)
 where o.position = u.position and o.token = $2::uuid`,
     // $1 positions, $2 the token of each, $3 milliseconds.

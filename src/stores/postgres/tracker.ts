@@ -3,6 +3,7 @@ import type { Session } from '../../sql/session.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Own } from '../../sql/postgres/pool.ts'
 import { lockClass } from '../../sql/postgres/locks.ts'
+import { serverNow } from './clock.ts'
 import { textArray } from './rows.ts'
 import type { Statements } from './statements.ts'
 import type { UnitNotes } from './unit-notes.ts'
@@ -68,5 +69,6 @@ export function postgresTracker<Tx>(ports: TrackerPorts<Tx>): MessageTracker<Tx>
         if (rows[0]?.mine !== true) return 0
         return (await query(sql.pruneInbox, [olderThanMs, limit])).rowCount ?? 0
       }),
+    now: () => serverNow(own),
   }
 }

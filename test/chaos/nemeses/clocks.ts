@@ -1,24 +1,20 @@
 /** Wrong clocks. Timers and the monotonic clock stay right; what the time of day says must not matter. */
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { findLibfaketime, noLibfaketime, onlyTheWall } from '../../../scripts/servers/faketime.ts'
 import { historyFile, linesOf, now } from '../history.ts'
 import type { Program } from '../programs.ts'
 import { type Nemesis, onPostgres, pick, type PostgresScene, upTo } from './nemesis.ts'
 
 const PATIENCE_MS = 10_000
 const STOP_MS = 15_000
-const LIBRARIES = '/usr/lib'
 
-/** libfaketime is in a folder that is called after the machine. */
 function libfaketime(): string {
-  const places = readdirSync(LIBRARIES).map((name) => join(LIBRARIES, name, 'faketime/libfaketimeMT.so.1'))
-  const found = places.find((path) => existsSync(path))
-  if (found === undefined) throw new Error(`libfaketime is not installed (apt-get install faketime): it is not below ${LIBRARIES}`)
+  const found = findLibfaketime()
+  if (found === undefined) throw new Error(noLibfaketime)
   return found
 }
-
-const onlyTheWall = { FAKETIME_DONT_FAKE_MONOTONIC: '1', DONT_FAKE_MONOTONIC: '1' }
 
 /** Half of the time a relay. */
 function someone({ programs, random }: PostgresScene): Program {

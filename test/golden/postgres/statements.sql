@@ -247,7 +247,7 @@ where o.position = u.position and o.token = $2::uuid;
 -- release
 update "mersal".outbox o
 set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null, attempts = greatest(o.attempts - 1, 0),
-  error = coalesce(u.error, o.error)
+  error = coalesce(u.error, o.error, '')
 from unnest($1::bigint[], $3::float8[], $4::text[]) as u(position, delay, error)
 where o.position = u.position and o.token = $2::uuid;
 
