@@ -2,7 +2,7 @@ import { MersalError } from '../core/errors.ts'
 import { checkNumber, checkOptions, checkShape } from '../core/options.ts'
 import type { Step } from '../core/pipeline.ts'
 import type { Transport } from '../core/transport.ts'
-import { isName, nameRule } from '../core/validation.ts'
+import { isName, isQueueName, nameRule, queueNameRule } from '../core/validation.ts'
 import { suggest } from '../lib/suggest.ts'
 import { printable } from '../lib/text.ts'
 import type { RouteEntry } from './routing.ts'
@@ -50,7 +50,7 @@ function checkRoute(field: string, given: Route, transports: ReadonlyMap<string,
   if (typeof given !== 'string') checkOptions(field, given, ['queue', 'transport'])
   const { queue, transport } = typeof given === 'string' ? { queue: given, transport: undefined } : given
   if (queue === undefined && transport === undefined) throw invalid(field, 'names neither a queue nor a transport')
-  if (queue !== undefined && !isName(queue)) throw invalid(`${field}.queue`, `expected ${nameRule}`)
+  if (queue !== undefined && !isQueueName(queue)) throw invalid(`${field}.queue`, `expected ${queueNameRule}`)
   if (transport !== undefined && typeof transport !== 'string') throw invalid(`${field}.transport`, 'expected the name of a transport')
   if (transport !== undefined && !transports.has(transport)) {
     const near = suggest(transport, [...transports.keys()])

@@ -7,7 +7,7 @@ import type { Savepoints, SharedUnits, Store, UnitCapacity, UnitOfWork } from '.
 import { type Logger, silentLogger, stderrLogger } from '../core/telemetry.ts'
 import type { MessageTracker } from '../core/tracker.ts'
 import type { Transport } from '../core/transport.ts'
-import { isName, nameRule } from '../core/validation.ts'
+import { contentTypeRule, isContentType, isName, isQueueName, nameRule, queueNameRule } from '../core/validation.ts'
 import type { Backoff } from '../lib/backoff.ts'
 import { type Clock, type Random, systemClock, systemRandom } from '../lib/clock.ts'
 import { type RelaySettings, relaySettings } from '../outbox/options.ts'
@@ -91,7 +91,7 @@ export function invalidOption(field: string, text: string): MersalError {
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything that could not work. */
 export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
   checkOptions('options', options, known)
-  if (!isName(options.name)) throw invalidOption('name', `expected ${nameRule}; it also names the input queue`)
+  if (!isQueueName(options.name)) throw invalidOption('name', `expected ${queueNameRule}; it also names the input queue`)
   const transports = transportsOf(options)
   const given = receiveSettings(options.receive)
   const { receive, ...inbox } = idempotencyParts(options, given)
@@ -219,7 +219,7 @@ type Tools = Pick<Settings<unknown>, 'serializer' | 'logger' | 'clock' | 'random
 function tools<Tx>({ serializer, logger, clock, random }: MersalOptions<Tx>): Tools {
   if (serializer !== undefined) {
     checkShape('serializer', serializer, ['encode', 'decode'])
-    if (typeof serializer.contentType !== 'string') throw invalidOption('serializer.contentType', 'expected text')
+    if (!isContentType(serializer.contentType)) throw invalidOption('serializer.contentType', `expected ${contentTypeRule}`)
   }
   if (logger !== undefined && logger !== false) checkShape('logger', logger, ['debug', 'info', 'warn', 'error'])
   if (clock !== undefined) checkShape('clock', clock, ['now', 'monotonic', 'sleep'])

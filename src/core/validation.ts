@@ -3,7 +3,7 @@ import { MersalError } from './errors.ts'
 import { headerNames } from './message.ts'
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$/
-const HEADER = /^[a-z0-9][a-z0-9._-]{0,127}$/
+const HEADER = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
 const MAX_HEADERS = 100
 const MAX_HEADER_BYTES = 8 * 1024
 const MAX_HEADERS_BYTES = 48 * 1024
@@ -24,6 +24,25 @@ export function isName(value: unknown): value is string {
 /** What `isName` wants, in words. */
 export const nameRule = "1 to 200 letters, digits, '.', '_', ':', '/' or '-', beginning with a letter or a digit"
 
+/** Whether this can name a queue, whatever the broker: names that begin with `amq.` belong to RabbitMQ. */
+export function isQueueName(value: unknown): value is string {
+  return isName(value) && !value.startsWith('amq.')
+}
+
+/** What `isQueueName` wants, in words. */
+export const queueNameRule: string = `${nameRule}, and not with 'amq.', which belongs to RabbitMQ`
+
+/** Of several messages that travel as one. */
+export const bundleContentType: 'application/vnd.mersal.bundle' = 'application/vnd.mersal.bundle'
+
+/** Whether this can be the content type of a body. RabbitMQ carries at most 255 bytes in the place for it. */
+export function isContentType(value: unknown): value is string {
+  return isHeaderValue(value) && byteLength(value) <= 255 && value !== bundleContentType
+}
+
+/** What `isContentType` wants, in words. */
+export const contentTypeRule: string = `text of at most 255 bytes without control characters, other than '${bundleContentType}'`
+
 /** Throws unless the key can be stored everywhere: 1 to 255 bytes of well-formed text without control characters. */
 export function checkPartitionKey(key: unknown): void {
   if (typeof key !== 'string') throw invalid('partitionKey', `expected text, got ${typeof key}; convert it with String()`)
@@ -43,7 +62,8 @@ export function checkHeaders(headers: Readonly<Record<string, unknown>>): Record
   for (const given of names) {
     const name = given.toLowerCase()
     const field = `headers['${printable(given, 60)}']`
-    if (!HEADER.test(name)) throw invalid(field, "a name has 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit")
+    if (!HEADER.test(given))
+      throw invalid(field, "a name has 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit")
     if (reserved.has(name)) throw invalid(field, 'this header is set by Mersal itself; choose another name')
     if (OF_TRANSPORTS.test(name)) throw invalid(field, 'this header belongs to the transports; choose another name')
     if (name in checked) throw invalid(field, 'the name is given twice, in different case')

@@ -1,6 +1,6 @@
 import { MersalError } from '../core/errors.ts'
 import { type Envelope, headerNames } from '../core/message.ts'
-import { checkHeaders, isHeaderValue } from '../core/validation.ts'
+import { checkHeaders, contentTypeRule, isContentType, isHeaderValue } from '../core/validation.ts'
 
 export interface HeaderFacts {
   readonly app: string
@@ -42,9 +42,17 @@ export function travelling(headers: Readonly<Record<string, string>>): Record<st
   const others: Record<string, string> = {}
   const kept: Record<string, string> = {}
   for (const [name, value] of Object.entries(headers)) {
-    if (!own.has(name)) others[name] = value
-    else if (typeof value === 'string') kept[name] = value
-    else throw new MersalError('MERSAL_INVALID_MESSAGE', `headers['${name}']: an outgoing step replaced it by something that is no text`)
+    if (own.has(name)) kept[name] = replaced(name, value)
+    else others[name] = value
   }
   return { ...checkHeaders(others), ...kept }
+}
+
+/** A header that Mersal has set, after the steps of the user. */
+function replaced(name: string, value: unknown): string {
+  const isType = name === headerNames.contentType
+  if (isHeaderValue(value) && (!isType || isContentType(value))) return value
+  const wanted = isType ? contentTypeRule : 'text of at most 8192 bytes without control characters'
+  const text = `headers['${name}']: an outgoing step replaced it by something else than ${wanted}`
+  throw new MersalError('MERSAL_INVALID_MESSAGE', text, { details: { field: `headers['${name}']` } })
 }

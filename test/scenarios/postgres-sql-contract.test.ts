@@ -121,12 +121,114 @@ describe.skipIf(!present)('the SQL functions for other languages', () => {
     ['a header of mersal', `publish('a.b', '{}', headers => '{"Sender": "x"}')`, '22023', /set by mersal/],
     ['a negative delay', `publish('a.b', '{}', delay => interval '-1 second')`, '22023', /delay/],
     ['a delay of two years', `publish('a.b', '{}', delay => interval '2 years')`, '22023', /delay/],
+    ['a content type of null', `publish('a.b', 'x', content_type => null)`, '22004', /content_type/],
+    ['a content type with a line break', `publish('a.b', 'x', content_type => E'text/plain\\r\\nx: y')`, '22023', /content_type/],
+    ['a content type of 9,000 bytes', `publish('a.b', '\\x00'::bytea, content_type => repeat('x', 9000))`, '22023', /content_type/],
+    ['an empty content type', `send('q', 'a.b', 'x', content_type => '')`, '22023', /content_type/],
+    ['the content type of bundles', `publish('a.b', 'x', content_type => 'application/vnd.mersal.bundle')`, '22023', /content_type/],
+    ['a header of the transports', `publish('a.b', '{}', headers => '{"x-mersal-attempt": "1"}')`, '22023', /header x-mersal-attempt/],
+    ['a header of the broker', `publish('a.b', '{}', headers => '{"X-Death": "1"}')`, '22023', /header x-death/],
+    ['a header that is large', `publish('a.b', '{}', headers => jsonb_build_object('a', repeat('x', 8193)))`, '22023', /header a /],
+    [
+      'headers that are large together',
+      `publish('a.b', '{}', headers => (select jsonb_object_agg('h' || n, repeat('x', 8192)) from generate_series(1, 6) n))`,
+      '22023',
+      /headers: all headers together/,
+    ],
+    [
+      'too many headers',
+      `publish('a.b', '{}', headers => (select jsonb_object_agg('h' || n, 'x') from generate_series(1, 101) n))`,
+      '22023',
+      /at most 100 headers/,
+    ],
+    ['a queue of the broker', `send('amq.gen-1', 'a.b', '{}')`, '22023', /queue begins with 'amq\.'/],
+    ['a transport with a blank', `publish('a.b', '{}', transport => 'a b')`, '22023', /transport is not a name/],
+    [
+      'a body above the limit',
+      `publish('a.b', repeat('x', 250609665)::bytea)`,
+      '22023',
+      /body has 250609665 bytes, at most 250609664/,
+    ],
+    ['a delay of a year and a second', `publish('a.b', '{}', delay => interval '1 year 1 second')`, '22023', /delay/],
+    ['a delay of thirteen months', `publish('a.b', '{}', delay => interval '13 months')`, '22023', /delay/],
+    ['a delay of more than 365 days', `publish('a.b', '{}', delay => interval '365 days 1 millisecond')`, '22023', /delay/],
+    ['a delay that goes back', `publish('a.b', '{}', delay => interval '1 month -40 days')`, '22023', /delay/],
+    ['a delay of more than any date', `publish('a.b', '{}', delay => interval '178000000 years')`, '22023', /delay/],
+    ['a delay before any date', `publish('a.b', '{}', delay => interval '-2147483648 days')`, '22023', /delay/],
+    ['parts of a delay that are no dates', `publish('a.b', '{}', delay => interval '290000 years -105850000 days')`, '22023', /delay/],
     ['an id that is no uuid', `publish('a.b', '{}', id => 'one')`, '22P02', /uuid/],
   ])('%s gets a clear SQL error', async (_name, call, code, text) => {
     await using harness = await storeHarness()
     await using store = await harness.open()
     const failed = harness.database.query(`select ${harness.database.schema}.${call}`)
-    await expect(failed).rejects.toMatchObject({ code, message: expect.stringMatching(text) })
+    const ours = code !== '22P02'
+    await expect(failed).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(text),
+      ...(ours ? { hint: expect.stringMatching(/\.$/) } : {}),
+    })
+    if (ours) await expect(failed).rejects.toMatchObject({ message: expect.stringMatching(/^mersal: /) })
     expect(await claim(store)).toEqual([])
+  })
+
+  test('a delay may be a year, or months, which count the days that they have', async () => {
+    await using harness = await storeHarness()
+    await using _store = await harness.open()
+    const { schema, query } = harness.database
+    const delays = ['1 year', '12 months', '11 months 15 days', '1 month', '365 days', '8760 hours', '-1 day +24:00:00', '0']
+    for (const delay of delays) await query(`select ${schema}.publish('a.b', '{}', delay => $1::interval)`, [delay])
+    // Of an instant between the call and the row, at most the second before it.
+    const rows = await query(
+      `select o.visible_at at time zone 'UTC' - (o.added_at at time zone 'UTC' + g.delay) between interval '-1 second' and '1 second' as right
+      from ${schema}.outbox o join unnest($1::interval[]) with ordinality g(delay, n) on g.n = o.position order by position`,
+      [delays],
+    )
+    expect(rows.map((row) => row['right'])).toEqual(delays.map(() => true))
+  })
+
+  test('a session that reads backslashes in its own way gets the same answers', async () => {
+    await using harness = await storeHarness()
+    await using _store = await harness.open()
+    const { pool, schema } = harness.database
+    const client = await pool.connect()
+    try {
+      await client.query('set standard_conforming_strings = off; set escape_string_warning = off')
+      await client.query(`select ${schema}.publish('a.b', '{}', partition_key => 'u0001', headers => '{"a": "u0001"}')`)
+      const failed = client.query(`select ${schema}.publish('a.b', '{}', partition_key => $1)`, ['a\u0001'])
+      await expect(failed).rejects.toMatchObject({ code: '22023', message: expect.stringMatching(/partition_key/) })
+    } finally {
+      client.release(true)
+    }
+  })
+
+  test('a role that may execute the functions that were there before needs no right on a new one', async () => {
+    await using harness = await storeHarness()
+    await using store = await harness.open()
+    const { pool, schema, query } = harness.database
+    const role = `${schema}_narrow`
+    const functions = ['publish', 'send', 'add_message', 'check_name', 'check_key', 'check_headers', 'uuidv7', 'outbox_save', 'lock_keys']
+    const all = await query(
+      `select p.oid::regprocedure::text as name, p.proname::text as short from pg_proc p where p.pronamespace = $1::regnamespace`,
+      [schema],
+    )
+    const client = await pool.connect()
+    try {
+      await client.query(`create role ${role}; revoke execute on all functions in schema ${schema} from public`)
+      for (const { name, short } of all) {
+        if (functions.includes(String(short))) await client.query(`grant execute on function ${String(name)} to ${role}`)
+      }
+      await client.query(
+        `grant usage on schema ${schema} to ${role}; grant insert, select on ${schema}.outbox to ${role}; set role ${role}`,
+      )
+      await client.query(
+        `select ${schema}.publish('a.b', '{}', partition_key => 'k', headers => '{"a": "b"}', delay => '1 second'), ${schema}.send('q', 'a.b', '{}')`,
+      )
+      await expect(client.query(`select ${schema}.send('amq.q', 'a.b', '{}')`)).rejects.toMatchObject({ code: '22023' })
+    } finally {
+      await client.query('reset role')
+      await client.query(`drop owned by ${role}; drop role ${role}`)
+      client.release()
+    }
+    expect(await store.admin.stats()).toMatchObject({ pending: 2 })
   })
 })

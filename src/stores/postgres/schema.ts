@@ -4,6 +4,7 @@ import { type Component, type Migration, migrationSql } from '../../sql/postgres
 import { contractFunctions } from './contract-functions.ts'
 import { ownIds } from './steps/own-ids.ts'
 import { shortLocks } from './steps/short-locks.ts'
+import { strictContract } from './steps/strict-contract.ts'
 
 const tables = (S: string): string => `
 -- Messages that are not yet confirmed. A row may be taken by whoever comes after visible_at; the
@@ -272,6 +273,7 @@ function migrations(schema: string): readonly Migration[] {
     { version: 6, name: 'large dead letters', sql: largeDeadLetters(S) },
     { version: 7, name: 'ids of dead letters', sql: ownIds(S, schema) },
     { version: 8, name: 'short locks', sql: shortLocks(S, schema) },
+    { version: 9, name: 'strict functions for other languages', sql: strictContract(S) },
   ]
 }
 

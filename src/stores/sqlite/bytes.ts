@@ -13,7 +13,8 @@ export const listing = (table: string, more: string, which = ''): string => `
     ), fits AS MATERIALIZED (
       SELECT key, bytes, sum(iif(bytes > ${LARGEST_ROW_BYTES}, 0, bytes)) OVER (ORDER BY key) - bytes AS before FROM sized
     )
-    SELECT key, ${more}, reason, error, died_at, attempts, id, partition_key, substr(type, 1, 200) AS type,
+    SELECT key, ${more}, reason, error, died_at, attempts, id, partition_key,
+      iif(fits.bytes > ${LARGEST_ROW_BYTES}, substr(type, 1, 200), type) AS type,
       iif(fits.bytes > ${LARGEST_ROW_BYTES}, '{}', headers) AS headers,
       iif(fits.bytes > ${LARGEST_ROW_BYTES}, x'', body) AS body,
       iif(fits.bytes > ${LARGEST_ROW_BYTES}, fits.bytes, NULL) AS withheld_bytes

@@ -30,10 +30,11 @@ export interface QueueStatements {
 const bytesOf = (row: string): string =>
   `(${['body', 'headers', 'type', 'id'].map((name) => `octet_length(${row}.${name})::bigint`).join(' + ')})`
 
-/** Headers and body of `row`, which has a column `bytes`: empty if that is larger than `most`. */
+/** The content of `row`, which has a column `bytes`: cut or empty if that is larger than `most`, and else whole. */
 const shown = (row: string, most: string): string => {
   const large = `case when ${row}.bytes > ${most}`
-  return `${large} then '{}' else ${row}.headers end as headers, ${large} then ''::bytea else ${row}.body end as body,
+  const short = (name: string): string => `${large} then left(${row}.${name}, 200) else ${row}.${name} end as ${name}`
+  return `${short('id')}, ${short('type')}, ${large} then '{}' else ${row}.headers end as headers, ${large} then ''::bytea else ${row}.body end as body,
   ${large} then ${row}.bytes end::text as withheld_bytes`
 }
 
@@ -68,7 +69,7 @@ where m.queue = $1::integer and m.position = any (array(select f.position from f
 returning m.position, m.attempts, m.id, m.type, m.headers, m.body, ${bytesOf('m')} as bytes,
   m.postponed_since, m.dead_reason, m.dead_error
 )
-select t.position::text, t.attempts, left(t.id, 200) as id, left(t.type, 200) as type, t.bytes::text as bytes,
+select t.position::text, t.attempts, t.bytes::text as bytes,
   t.postponed_since::text, t.dead_reason, t.dead_error, ${shown('t', '$7::bigint')} from t`
 
 /** $1 queue, $2 positions, $3 tokens, and what else is named. */
@@ -150,7 +151,7 @@ update ${S}.queue_message m set visible_at = clock_timestamp(), token = null, at
 from ${given()}`,
     reject: reject(S),
     deadList: `
-select d.number::text, q.name as queue, d.reason, d.error, d.attempts, left(d.id, 200) as id, left(d.type, 200) as type, d.key,
+select d.number::text, q.name as queue, d.reason, d.error, d.attempts, d.key,
   ${shown('d', String(LARGEST_ROW_BYTES))},
   case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end::float8::text as died_ms
 from (

@@ -1,10 +1,11 @@
 import { isUtf8 } from 'node:buffer'
 import { MersalError } from '../../core/errors.ts'
 import { type Envelope, headerNames } from '../../core/message.ts'
+import { bundleContentType } from '../../core/validation.ts'
 import { byteLength } from '../../lib/text.ts'
 
 /** Says that the content of a broker message is a bundle. It survives what takes headers away, so it is a property. */
-export const BUNDLE_CONTENT_TYPE = 'application/vnd.mersal.bundle'
+export const BUNDLE_CONTENT_TYPE: typeof bundleContentType = bundleContentType
 /** The type of the broker message, for whoever looks at it. */
 export const BUNDLE_TYPE = 'mersal.bundle'
 

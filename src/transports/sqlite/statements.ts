@@ -127,7 +127,8 @@ export const queueSql: Readonly<
     UPDATE mersal_queue_messages
     SET visible_at = :until, token = :token, attempts = min(attempts, 1000000000) + 1
     WHERE position IN (SELECT position FROM fits WHERE before < ${CLAIM_BYTES})
-    RETURNING position, attempts, id, substr(type, 1, 200) AS type, ${bytesOf('mersal_queue_messages')} AS bytes,
+    RETURNING position, attempts, id, ${bytesOf('mersal_queue_messages')} AS bytes,
+      iif(${bytesOf('mersal_queue_messages')} > :largest, substr(type, 1, 200), type) AS type,
       iif(${bytesOf('mersal_queue_messages')} > :largest, '{}', headers) AS headers,
       iif(${bytesOf('mersal_queue_messages')} > :largest, x'', body) AS body,
       postponed_since, dead_reason, dead_error`,

@@ -503,4 +503,122 @@ begin
 end $$;
 
 insert into "mersal".migration (version, name) values (8, 'short locks');
+
+create or replace function "mersal".check_name(field text, given text) returns void language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+begin
+  if given is null or given !~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$' then
+    raise exception using errcode = '22023', message = format('mersal: %s is not a name', field),
+      hint = 'It has 1 to 200 letters, digits, ''.'', ''_'', '':'', ''/'' or ''-'', and begins with a letter or a digit.';
+  end if;
+  if field = 'queue' and starts_with(given, 'amq.') then
+    raise exception using errcode = '22023', message = 'mersal: queue begins with ''amq.''',
+      hint = 'Such names belong to RabbitMQ. Give the queue another name.';
+  end if;
+end $$;
+
+create or replace function "mersal".check_key(given text) returns void language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+begin
+  if given is not null and (octet_length(given) not between 1 and 255 or given ~ E'[\\u0001-\\u001f\\u007f-\\u009f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]') then
+    raise exception using errcode = '22023', message = 'mersal: partition_key has 1 to 255 bytes and no control characters',
+      hint = 'Give a shorter key, such as the id of what the messages are about, or leave it out.';
+  end if;
+end $$;
+
+-- The headers as text, in lower case, checked.
+create or replace function "mersal".check_headers(given jsonb) returns jsonb language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+declare
+  header record;
+  problem text;
+  remedy text := 'Choose another name.';
+  result jsonb := '{}';
+  bytes bigint := 0;
+begin
+  if given is null then return result; end if;
+  if jsonb_typeof(given) <> 'object' then
+    raise exception using errcode = '22023', message = 'mersal: headers must be a JSON object of texts',
+      hint = 'Give, for example, ''{"tenant": "north"}''.';
+  end if;
+  if (select count(*) from jsonb_object_keys(given)) > 100 then
+    raise exception using errcode = '22023', message = 'mersal: headers: at most 100 headers are allowed',
+      hint = 'Put the values into the body.';
+  end if;
+  for header in select lower(e.key) as name, e.key as written, e.value, e.value #>> '{}' as content from jsonb_each(given) e loop
+    if header.written !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$' or result ? header.name then
+      problem := format('header name %s is not allowed or given twice', quote_literal(left(header.written, 60)));
+      remedy := 'A name has 1 to 128 letters, digits, ''.'', ''_'' or ''-'', beginning with a letter or a digit.';
+    elsif header.name in ('correlation-id', 'causation-id', 'sent-at', 'content-type', 'partition-key', 'sender') then
+      problem := format('header %s is set by mersal itself', header.name);
+    elsif header.name ~ '^x-(?:mersal-.*|death|(?:first|last)-death-.*|delivery-count|acquired-count|opt-.*)$' then
+      problem := format('header %s belongs to the transports', header.name);
+    elsif jsonb_typeof(header.value) <> 'string' or octet_length(header.content) > 8192 or header.content ~ E'[\\u0001-\\u001f\\u007f-\\u009f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]' then
+      problem := format('header %s must be text of at most 8192 bytes without control characters', header.name);
+      remedy := 'Convert the value to text, or put it into the body.';
+    end if;
+    if problem is not null then
+      raise exception using errcode = '22023', message = 'mersal: headers: ' || problem, hint = remedy;
+    end if;
+    bytes := bytes + octet_length(header.name) + octet_length(header.content);
+    result := result || jsonb_build_object(header.name, header.content);
+  end loop;
+  if bytes > 49152 then
+    raise exception using errcode = '22023', message = 'mersal: headers: all headers together must stay below 49152 bytes',
+      hint = 'Put large values into the body.';
+  end if;
+  return result;
+end $$;
+
+create or replace function "mersal".add_message(kind text, name text, type text, body bytea, content_type text, partition_key text, headers jsonb,
+  delay interval, transport text, id uuid) returns uuid
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  message_id uuid := coalesce(id, "mersal".uuidv7());
+  delay_ms double precision := 0;
+  months double precision;
+  now_utc timestamp;
+  all_headers jsonb;
+begin
+  perform "mersal".check_name('type', type), "mersal".check_name(kind, name), "mersal".check_name('transport', transport), "mersal".check_key(partition_key);
+  if body is null then
+    raise exception using errcode = '22004', message = 'mersal: body is null', hint = 'Send the JSON value null as ''null''::jsonb.';
+  end if;
+  if octet_length(body) > 250609664 then
+    raise exception using errcode = '22023', message = format('mersal: body has %s bytes, at most 250609664 are allowed', octet_length(body)),
+      hint = 'Put the content elsewhere and send where it is.';
+  end if;
+
+  if content_type is null then
+    raise exception using errcode = '22004', message = 'mersal: content_type is null', hint = 'Leave it out for application/json.';
+  end if;
+  if octet_length(content_type) not between 1 and 255 or content_type ~ E'[\\u0001-\\u001f\\u007f-\\u009f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]' then
+    raise exception using errcode = '22023', message = 'mersal: content_type has 1 to 255 bytes and no control characters',
+      hint = 'Give a media type, such as ''application/json'' or ''text/plain''.';
+  end if;
+  if content_type = 'application/vnd.mersal.bundle' then
+    raise exception using errcode = '22023', message = 'mersal: content_type application/vnd.mersal.bundle belongs to the transports',
+      hint = 'Give the media type of the body, such as ''application/octet-stream''.';
+  end if;
+
+  if delay is not null then
+    months := extract(year from delay) * 12 + extract(month from delay);
+    -- So much that it may be no date is refused before it is added to one.
+    if abs(months) <= 24 and abs(extract(day from delay)) <= 1000 and abs(extract(epoch from delay)) <= 86400000 then
+      now_utc := clock_timestamp() at time zone 'UTC';
+      delay_ms := extract(epoch from (now_utc + delay) - now_utc) * 1000;
+    else
+      delay_ms := -1;
+    end if;
+    if not (delay_ms >= 0 and (delay_ms <= 31536000000 or (months <> 0 and now_utc + delay <= now_utc + interval '1 year'))) then
+      raise exception using errcode = '22023', message = 'mersal: delay must be an interval from 0 to a year',
+        hint = 'Give at most ''1 year'', ''12 months'' or ''365 days''. For a later time, store the data and send the message then.';
+    end if;
+  end if;
+  all_headers := "mersal".check_headers(headers) || jsonb_build_object('correlation-id', message_id, 'sender', 'sql', 'content-type', content_type,
+    'sent-at', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
+  perform "mersal".outbox_save(json_build_array(json_build_object('n', 0, 'id', message_id, 'key', partition_key, 'delay', delay_ms, 'type', type,
+    'transport', transport, 'kind', kind, 'name', name, 'headers', all_headers::text, 'start', 0, 'length', octet_length(body)))::text,
+    body, null, 0);
+  return message_id;
+end $$;
+
+insert into "mersal".migration (version, name) values (9, 'strict functions for other languages');
 commit;
