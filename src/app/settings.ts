@@ -7,7 +7,7 @@ import type { Savepoints, SharedUnits, Store, UnitCapacity, UnitOfWork } from '.
 import { type Logger, silentLogger, stderrLogger } from '../core/telemetry.ts'
 import type { MessageTracker } from '../core/tracker.ts'
 import type { Transport } from '../core/transport.ts'
-import { contentTypeRule, isContentType, isName, isQueueName, nameRule, queueNameRule } from '../core/validation.ts'
+import { contentTypeRule, isContentType, isName, isQueueName, queueNameRule } from '../core/validation.ts'
 import type { Backoff } from '../lib/backoff.ts'
 import { type Clock, type Random, systemClock, systemRandom } from '../lib/clock.ts'
 import { type RelaySettings, relaySettings } from '../outbox/options.ts'

@@ -33,7 +33,7 @@ export function isQueueName(value: unknown): value is string {
 export const queueNameRule: string = `${nameRule}, and not with 'amq.', which belongs to RabbitMQ`
 
 /** Of several messages that travel as one. */
-export const bundleContentType: 'application/vnd.mersal.bundle' = 'application/vnd.mersal.bundle'
+export const bundleContentType = 'application/vnd.mersal.bundle' as const
 
 /** Whether this can be the content type of a body. RabbitMQ carries at most 255 bytes in the place for it. */
 export function isContentType(value: unknown): value is string {
