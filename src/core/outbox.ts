@@ -102,11 +102,10 @@ export interface ClaimRequest {
   readonly token: string
   /** Skip rows below this position. Only a saving: order and completeness never depend on it. */
   readonly fromPosition?: bigint
-  /**
-   * Look at no more than about so many due rows that are not excepted, free or not. A claim that took fewer than `limit` may then
-   * have left free ones behind them. Only a saving, as `fromPosition`: a storage may look further. Default: at all of them.
-   */
-  readonly reach?: number
+  /** Look at a part of the rows only. A saving as `fromPosition`: a storage may look at all of them. */
+  readonly stretch?: Stretch
+  /** Only rows of these keys, from the first open one of each. A saving as well: a storage may return others, too. */
+  readonly keys?: readonly string[]
   /** Keys of destinations (`destinationKey`) whose rows are left alone; they still hold back later rows of their key. */
   readonly exceptDestinations?: readonly string[]
   /** Partition keys whose rows are left alone. */
@@ -127,6 +126,17 @@ export interface ClaimRequest {
 export interface Claim {
   readonly position: bigint
   readonly token: string
+}
+
+/** A part of the outbox, in the order of positions. */
+export interface Stretch {
+  /** Look at no more than about this many rows, whether they may go or not. */
+  readonly rows: number
+  /**
+   * Called before the claim resolves, if there are rows behind the stretch: `next` is the position of the first of them, `last` of
+   * the last row there is. Whoever looks at fewer rows than there are must call it, or those behind are never found.
+   */
+  readonly stopped: (at: { readonly next: bigint; readonly last: bigint }) => void
 }
 
 export interface ClaimedMessage {

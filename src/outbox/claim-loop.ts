@@ -1,4 +1,4 @@
-import type { ClaimedMessage, ClaimRequest, OutboxStorage } from '../core/outbox.ts'
+import type { ClaimedMessage, ClaimRequest, OutboxStorage, Stretch } from '../core/outbox.ts'
 import { emit, type Logger } from '../core/telemetry.ts'
 import { backoffMs } from '../lib/backoff.ts'
 import type { Clock, Random } from '../lib/clock.ts'
@@ -9,8 +9,9 @@ import type { Breakers } from './breaker.ts'
 import { errorFields } from '../core/error-text.ts'
 import { bytesOf } from './in-hand.ts'
 import type { RelaySettings } from './options.ts'
+import type { Claimed } from './emptiness.ts'
 import type { Pauses } from './pauses.ts'
-import type { Scan } from './scan.ts'
+import type { Found, Look, Scan } from './scan.ts'
 import type { Grant, Shares } from './shares.ts'
 import { EXTRA_ATTEMPTS, type SlowMode } from './slow-mode.ts'
 
@@ -55,17 +56,13 @@ export interface ClaimLoopPorts {
   readonly nextNumber: () => number
 }
 
-interface Claimed {
-  readonly number: number
-  readonly fullScan: boolean
-  readonly messages: number
-  /** Rows in hand when the claim was sent: later ones of their keys were not to be had then. */
-  readonly heldBefore: number
-}
-
-/** A claim that does not look at everything looks at so many due rows for each that it may take. */
-const REACH_FACTOR = 4
 const ERROR_BACKOFF = { firstMs: 100, longestMs: 5000 }
+
+/** What a claim looks at. */
+function partOf(look: Look, stopped: Stretch['stopped']): Pick<ClaimRequest, 'fromPosition' | 'stretch' | 'keys'> {
+  if (look.kind === 'keys') return { keys: look.keys }
+  return { fromPosition: look.from, stretch: { rows: look.rows, stopped } }
+}
 
 /** Claims whenever there may be rows and there is room, one claim at a time, until the relay stops. */
 export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
@@ -74,6 +71,8 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
   let lookedAt = -Infinity
   let othersLookedAt = -Infinity
   let failures = 0
+  /** The claim under way. */
+  let sent: { readonly looking: Scan; readonly look: Look; readonly startedAt: number } | undefined
 
   const nextLook = (): number =>
     Math.min(
@@ -131,22 +130,27 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     lookedAt = startedAt
     const heldBefore = ports.held()
     if (turn === 'others') othersLookedAt = startedAt
-    if (ports.agenda.take(startedAt)) for (const each of [scan, ports.othersScan]) each.wantFull()
+    const due = ports.agenda.take(startedAt)
+    if (due !== undefined) for (const each of [scan, ports.othersScan]) each.wantFull(due)
     const looking = turn === 'others' ? ports.othersScan : scan
     const look = looking.plan(startedAt)
     const maxBytes = ports.bytesRoom()
+    sent = { looking, look, startedAt }
+    let stopped: Found['stopped']
     const rows = await ports.storage.claim({
       limit,
       maxBytes,
       claimMs: settings.claimMs,
       token: ports.newToken(),
       largestBytes: ports.largestBytes,
-      ...(look.from === undefined ? {} : { fromPosition: look.from, reach: REACH_FACTOR * settings.batchSize }),
+      ...partOf(look, (at) => (stopped = at)),
       ...exceptions(except),
     })
     const full = rows.length >= limit || rows.reduce((sum, row) => sum + bytesOf(row), 0) >= maxBytes
     more = ports.shares.took(turn, full)
-    looking.found({ look, startedAt, endedAt: clock.monotonic(), lowest: rows[0]?.position, highest: rows.at(-1)?.position, full })
+    sent = undefined
+    const [lowest, highest] = [rows[0]?.position, rows.at(-1)?.position]
+    looking.found({ look, startedAt, endedAt: clock.monotonic(), lowest, highest, full, stopped })
     emit('mersal:claim', () => ({ app: ports.app, messages: rows.length }))
     const terms: Terms = { ...termsFrom(startedAt, settings.claimMs), express: false }
     try {
@@ -157,7 +161,15 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       throw thrown
     }
     dispatch(rows, terms)
-    ports.onClaim({ number, fullScan: look.kind === 'full' && except.length === 0, messages: rows.length, heldBefore })
+    const ended = stopped === undefined && !full
+    ports.onClaim({
+      number,
+      look: turn === 'others' ? undefined : look,
+      whole: except.length === 0,
+      ended,
+      messages: rows.length,
+      heldBefore,
+    })
   }
 
   function dispatch(rows: readonly ClaimedMessage[], terms: Terms): void {
@@ -188,7 +200,8 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       ports.reserve(0)
       failures++
       more = true
-      scan.forceFull()
+      sent?.looking.failed(sent.look, sent.startedAt, clock.monotonic())
+      sent = undefined
       const fields = { app: ports.app, ...errorFields(thrown) }
       emit('mersal:claim-failed', () => ({ app: ports.app, code: fields.code }))
       if (failures === 1) ports.logger.error(fields, 'claiming from the outbox storage failed; trying again with backoff')

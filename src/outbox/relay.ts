@@ -9,6 +9,7 @@ import { createBreakers } from './breaker.ts'
 import { runClaimLoop } from './claim-loop.ts'
 import { watchClock } from './clock-watch.ts'
 import { createDrains } from './drains.ts'
+import { createEmptiness } from './emptiness.ts'
 import { createExpressLane } from './express-lane.ts'
 import { bytesOf, createInHand } from './in-hand.ts'
 import { relaySettings } from './options.ts'
@@ -39,11 +40,12 @@ export function createRelay(ports: RelayPorts): Relay {
   const reports = createReports(app, logger, clock)
   const bell = createBell(clock)
   const room = ports.room?.join(() => bell.nudge()) ?? roomAlone(settings.window)
-  const scan = createScan()
-  const othersScan = createScan()
+  const scan = createScan(ports.stretch)
+  const othersScan = createScan(ports.stretch)
   const scans = [scan, othersScan]
   const agenda = createAgenda()
   const drains = createDrains()
+  const emptiness = createEmptiness()
   const slow = createSlowMode(reports.slowMode)
   const breakers = createBreakers({ backoff: settings.breaker, clock, random, onChange: reports.breaker, onSooner: () => bell.nudge() })
   const pauses = createPauses({ board: ports.pauses, clock, onChange: pausesChanged, needed: () => settings.express || inHand.rows > 0 })
@@ -80,11 +82,17 @@ export function createRelay(ports: RelayPorts): Relay {
     for (const { row } of entries) inHand.remove(row)
     room.holds(inHand.rows + reserved)
     const now = clock.monotonic()
-    for (const { settlement, keepUntil, unblocks } of entries) {
+    for (const { row, settlement, keepUntil, unblocks } of entries) {
+      const { position, message } = row
       const delayMs = settlement.kind === 'retry' || settlement.kind === 'release' ? (settlement.delayMs ?? 0) : undefined
-      if (how === 'dropped') agenda.add(keepUntil)
-      else if (delayMs !== undefined && delayMs > 0) agenda.add(now + delayMs)
-      else if (unblocks || delayMs === 0) for (const each of scans) each.wantFull()
+      if (how === 'dropped') agenda.add(keepUntil, position)
+      else if (delayMs !== undefined && delayMs > 0) agenda.add(now + delayMs, position)
+      else if (unblocks || delayMs === 0 || settlement.kind === 'dead') {
+        for (const each of scans) {
+          each.wantFull(delayMs === 0 ? position : undefined)
+          if (message.partitionKey !== undefined) each.follow(message.partitionKey)
+        }
+      }
     }
     if (inHand.rows === 0) {
       onIdle?.()
@@ -204,8 +212,9 @@ export function createRelay(ports: RelayPorts): Relay {
       release,
       giveUp,
       nextNumber: () => ++claims,
-      onClaim({ number, fullScan, messages, heldBefore }) {
-        if (fullScan && messages === 0 && heldBefore === 0 && inHand.rows === 0) drains.empty(number)
+      onClaim: (claimed) => {
+        const empty = emptiness.claimed(claimed, inHand.rows)
+        if (empty !== undefined) drains.empty(empty)
       },
     })
   }

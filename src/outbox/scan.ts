@@ -1,27 +1,38 @@
+import { createStretchSize, type StretchSizes } from './stretch-size.ts'
+import { createTail } from './tail.ts'
+
 /**
- * Where a claim begins to look, and how far it looks. Full scans, from the bottom to the end, find everything, but walk over
- * every row that waits for its key; so between them claims look at a stretch of rows only. Neither order nor
- * completeness depends on it, only cost.
+ * Where a claim begins to look, and how far it looks. Sweeps, from the bottom to the end, find everything, but walk over
+ * every row that cannot go. So a sweep of a large outbox is done in stretches, with other looks in between, which look
+ * where rows have probably become free. Neither order nor completeness depends on it, only cost and the time until a row is found.
  */
 export interface Scan {
   plan(now: number): Look
   /** Records what a claim found. */
   found(claim: Found): void
-  /** Rows anywhere may have become free: a full scan should see to it, and a look where rows were free lately. */
-  wantFull(): void
-  /** The next claim is a full scan, whatever it costs. */
+  /** Nobody knows what this claim took. */
+  failed(look: Look, startedAt: number, endedAt: number): void
+  /** Rows anywhere may have become free: a sweep should see to it, and a look from this position on, or where rows were free lately. */
+  wantFull(from?: bigint): void
+  /** The next rows of this key may be free. */
+  follow(key: string): void
+  /** A sweep begins with the next claim and does not rest much; another one does, if one is under way. */
   forceFull(): void
   /** When a look that is wanted may take place (monotonic); Infinity if none is wanted. */
   readonly nextAt: number
 }
 
 /**
- * - `full`: all rows.
- * - `front`: a stretch from the lowest row on that was free at the last full scan: there the keys go on whose rows were settled.
- * - `on`: a stretch behind the claim before, which was full.
- * - `tail`: a stretch behind the highest row ever claimed: there new rows arrive.
+ * - `sweep`: the next stretch of a sweep; `begins` with the first one.
+ * - `front`: from a row on that has become free, or the lowest row that was free at the last sweep.
+ * - `on`: behind the claim before, which was full.
+ * - `tail`: where new rows arrive.
+ * - `keys`: only rows of these keys.
  */
-export type Look = { readonly kind: 'full'; readonly from?: undefined } | { readonly kind: 'front' | 'on' | 'tail'; readonly from: bigint }
+export type Look =
+  | { readonly kind: 'sweep'; readonly begins: boolean; readonly from: bigint; readonly rows: number }
+  | { readonly kind: 'front' | 'on' | 'tail'; readonly from: bigint; readonly rows: number }
+  | { readonly kind: 'keys'; readonly keys: readonly string[] }
 
 export interface Found {
   readonly look: Look
@@ -32,75 +43,153 @@ export interface Found {
   readonly highest: bigint | undefined
   /** It reached its limit. */
   readonly full: boolean
+  /** Where the stretch stopped; undefined if it came to the end. */
+  readonly stopped: { readonly next: bigint; readonly last: bigint } | undefined
 }
 
 /**
- * Full scans take at most a tenth of the time: after one, nine times its duration goes by; but never more
- * than this, since only they are sure to find the rows of a relay that has died, in 16 s at the most.
+ * Sweeps take at most a tenth of the time, those in stretches a fifth: after one, nine times its duration goes by; but never
+ * more than this, since only they are sure to find the rows of a relay that has died, in 16 s at the most.
  */
 const FULL_REST_FACTOR = 9
+const STRETCH_REST_FACTOR = 4
 const LONGEST_REST_MS = 1000
 /** Looks at the front that found less than they could have taken: at most a quarter of the time. */
 const FRONT_REST_FACTOR = 3
-/** If full scans are as frequent as this, they find soon enough what has become free at the front. */
+/** If sweeps are as frequent as this, they find soon enough what has become free at the front. */
 const SHORT_REST_MS = 25
+/** Looks that go on somewhere: what was left when something more urgent came. */
+const MOST_CHAINS = 4
+const MOST_KEYS = 500
 
-export function createScan(): Scan {
-  /** Of the last full scan that found something. */
+export function createScan(sizes: StretchSizes = {}): Scan {
+  const size = createStretchSize(sizes)
+  const tail = createTail()
+  /** Lowest row of the last sweep that found something. */
   let low: bigint | undefined
-  let high: bigint | undefined
-  /** The claim before was full, so that this one goes on from there. */
-  let goesOn: Look | undefined
-  let [fullWanted, frontWanted, forced] = [false, false, false]
-  let [fullFrom, frontFrom] = [0, 0]
+  /** Where the sweep under way goes on. */
+  let sweepAt: bigint | undefined
+  let sweepMs = 0
+  /** The last sweep took more than one stretch. */
+  let large = false
+  let keys = new Set<string>()
+  const chains: Look[] = []
+  let frontAt: bigint | undefined
+  let [fullWanted, frontWanted, tailWanted, forced, again, urgent, keysLast] = [false, false, false, false, false, false, false]
+  let [sweepFrom, frontFrom] = [0, 0]
   let shortRest = true
 
-  function foundByFull({ startedAt, endedAt, lowest, highest, full }: Found): void {
-    const restMs = Math.min((endedAt - startedAt) * FULL_REST_FACTOR, LONGEST_REST_MS)
-    fullFrom = endedAt + restMs
-    shortRest = restMs < SHORT_REST_MS
-    low = lowest ?? low
-    if (!full) return
-    fullWanted = true
-    goesOn = { kind: 'on', from: highest as bigint }
+  const goOn = (from: bigint, kind: 'on' | 'tail' = 'on'): void => {
+    chains.push({ kind, from, rows: size.look })
+    if (chains.length > MOST_CHAINS) chains.shift()
   }
 
-  function foundByStretch({ look, startedAt, endedAt, highest, full }: Found): void {
+  function sweep(): Look {
+    const begins = sweepAt === undefined
+    if (begins) [sweepMs, fullWanted, frontWanted] = [0, false, false]
+    if (begins) urgent = forced
+    forced = false
+    sweepAt ??= 0n
+    tailWanted = large
+    return { kind: 'sweep', begins, from: sweepAt, rows: size.sweep }
+  }
+
+  function foundBySweep(claim: Found & { readonly look: { readonly kind: 'sweep' } }): void {
+    const { startedAt, endedAt, full, stopped } = claim
+    const tookMs = endedAt - startedAt
+    sweepMs += tookMs
+    size.took(tookMs, stopped !== undefined)
+    if (full) {
+      fullWanted = true
+      goOn(claim.highest as bigint)
+    } else if (stopped !== undefined) {
+      large = true
+      tailWanted = true
+      sweepAt = stopped.next
+      tail.startAt(stopped.last)
+      sweepFrom = endedAt + Math.min(tookMs * (urgent ? 1 : STRETCH_REST_FACTOR), LONGEST_REST_MS)
+      return
+    } else {
+      large = !claim.look.begins
+    }
+    sweepAt = undefined
+    const restMs = Math.min(sweepMs * FULL_REST_FACTOR, LONGEST_REST_MS)
+    sweepFrom = endedAt + restMs
+    shortRest = restMs < SHORT_REST_MS
+    ;[forced, again] = [again, false]
+  }
+
+  function foundByLook({ look, startedAt, endedAt, highest, full, stopped }: Found): void {
+    if (look.kind === 'keys') {
+      if (full) for (const key of look.keys) keys.add(key)
+      return
+    }
     if (!full) fullWanted = true
     if (look.kind === 'front') frontFrom = full ? endedAt : endedAt + (endedAt - startedAt) * FRONT_REST_FACTOR
-    if (full) goesOn = look.kind === 'front' ? look : { kind: 'on', from: highest as bigint }
+    if (full) chains.push(look.kind === 'front' ? look : { kind: 'on', from: highest as bigint, rows: size.look })
+    else if (look.kind === 'tail' && stopped !== undefined) {
+      tail.mark(stopped.next, endedAt)
+      goOn(stopped.next, 'tail')
+    }
+  }
+
+  function otherLook(now: number): Look | undefined {
+    if (keys.size > 0 && !keysLast) {
+      const look: Look = { kind: 'keys', keys: [...keys] }
+      keys = new Set()
+      keysLast = true
+      return look
+    }
+    keysLast = false
+    const next = chains.pop()
+    if (next !== undefined) return next
+    if (!frontWanted || now < frontFrom) return undefined
+    const from = frontAt ?? low ?? 0n
+    ;[frontWanted, frontAt] = [false, undefined]
+    return { kind: 'front', from, rows: size.look }
+  }
+
+  function tailLook(now: number): Look {
+    tailWanted = false
+    return { kind: 'tail', from: tail.from(large, now), rows: size.look }
   }
 
   return {
     get nextAt() {
-      return Math.min(fullWanted ? fullFrom : Infinity, frontWanted ? frontFrom : Infinity)
+      if (forced || keys.size > 0 || tailWanted || chains.length > 0) return -Infinity
+      return Math.min(fullWanted || sweepAt !== undefined ? sweepFrom : Infinity, frontWanted ? frontFrom : Infinity)
     },
     plan(now) {
-      const next = goesOn
-      goesOn = undefined
-      if (high === undefined || forced || now >= fullFrom) {
-        ;[fullWanted, frontWanted, forced] = [false, false, false]
-        return { kind: 'full' }
-      }
-      if (next !== undefined) return next
-      if (frontWanted && now >= frontFrom) {
-        frontWanted = false
-        return { kind: 'front', from: low ?? 0n }
-      }
-      return { kind: 'tail', from: high }
+      if (tail.known && tailWanted) return tailLook(now)
+      if (!tail.known || forced || now >= sweepFrom) return sweep()
+      return otherLook(now) ?? tailLook(now)
     },
     found(claim) {
-      const { highest } = claim
-      if (highest !== undefined && (high === undefined || highest > high)) high = highest
-      if (claim.look.kind === 'full') foundByFull(claim)
-      else foundByStretch(claim)
+      const { look, highest } = claim
+      if (highest !== undefined) tail.claimed(highest, claim.endedAt)
+      if (look.kind !== 'sweep') return foundByLook(claim)
+      if (claim.lowest !== undefined && (look.begins || low === undefined || claim.lowest < low)) low = claim.lowest
+      foundBySweep({ ...claim, look })
     },
-    wantFull() {
+    failed(look, startedAt, endedAt) {
       fullWanted = true
-      frontWanted = !shortRest
+      tailWanted = large
+      if (look.kind === 'keys') for (const key of look.keys) keys.add(key)
+      if (look.kind === 'sweep') size.failed()
+      if (large) sweepFrom = endedAt + Math.min((endedAt - startedAt) * STRETCH_REST_FACTOR, LONGEST_REST_MS)
+      else forced = true
+    },
+    wantFull(from) {
+      fullWanted = true
+      if (from !== undefined && (frontAt === undefined || from < frontAt)) frontAt = from
+      frontWanted = !shortRest || large
+    },
+    follow(key) {
+      if (large && keys.size < MOST_KEYS) keys.add(key)
     },
     forceFull() {
-      forced = true
+      if (sweepAt === undefined) forced = true
+      else [again, urgent, sweepFrom] = [true, true, 0]
     },
   }
 }

@@ -5,6 +5,7 @@ import type { Transport } from '../core/transport.ts'
 import type { Clock, Random } from '../lib/clock.ts'
 import type { RelayOptions } from './options.ts'
 import type { SharedRoom } from './room.ts'
+import type { StretchSizes } from './stretch-size.ts'
 
 /** What the relay works with; everything that touches the world is a port. */
 export interface RelayPorts {
@@ -24,6 +25,8 @@ export interface RelayPorts {
   readonly options?: RelayOptions
   /** Where it may claim into, if it shares that with other relays; by default its own `window`. Such a relay has no express lane. */
   readonly room?: Pick<SharedRoom, 'join'>
+  /** For tests: how many rows a claim walks over. */
+  readonly stretch?: StretchSizes
 }
 
 /** Moves outbox rows to the broker. */

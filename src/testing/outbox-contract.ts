@@ -4,6 +4,7 @@ import { claimCases } from './outbox/claim-cases.ts'
 import { deadLetterCases } from './outbox/dead-letter-cases.ts'
 import { expressCases } from './outbox/express-cases.ts'
 import { fidelityCases } from './outbox/fidelity-cases.ts'
+import { stretchCases } from './outbox/stretch-cases.ts'
 import type { OutboxHarness, RetentionHarness } from './outbox/harness.ts'
 import { retentionCases } from './outbox/retention-cases.ts'
 import { saveCases } from './outbox/save-cases.ts'
@@ -20,6 +21,7 @@ export const outboxContract: readonly ContractCase<OutboxHarness>[] = [
   ...saveCases,
   ...claimCases,
   ...byteCases,
+  ...stretchCases,
   ...settleCases,
   ...expressCases,
   ...deadLetterCases,

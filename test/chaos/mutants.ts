@@ -48,10 +48,10 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'outbox/scan.ts',
-        from: 'if (high === undefined || forced || now >= fullFrom) {',
-        to: 'if (high === undefined) {',
+        from: 'if (!tail.known || forced || now >= sweepFrom) return sweep()',
+        to: 'if (!tail.known) return sweep()',
       },
-      { file: 'outbox/scan.ts', from: 'if (frontWanted && now >= frontFrom) {', to: 'if (false) {' },
+      { file: 'outbox/scan.ts', from: 'if (!frontWanted || now < frontFrom) return undefined', to: 'return undefined' },
     ],
     under: quietly(6),
   },

@@ -77,7 +77,13 @@ function createRun() {
 
   async function claim(limit: number, from: number, reach: number): Promise<void> {
     const token = `token-${++tokens}`
-    const claimed = await store.outbox.claim({ limit, claimMs: CLAIM_MS, token, fromPosition: BigInt(from), reach })
+    const claimed = await store.outbox.claim({
+      limit,
+      claimMs: CLAIM_MS,
+      token,
+      fromPosition: BigInt(from),
+      stretch: { rows: reach, stopped: () => {} },
+    })
     batches.push(claimed)
     expect(claimed.length).toBeLessThanOrEqual(limit)
     const taken = new Set(claimed.map(({ position }) => position))

@@ -102,6 +102,44 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
     expect(many.stretch).toBeLessThan(1.5 * few.stretch)
   })
 
+  test.each([
+    ['are not due', `visible_at = now() + interval '1 hour'`],
+    ['wait behind one dead letter', `key = 'k', visible_at = case when position = 1 then 'infinity'::timestamptz else visible_at end`],
+    [
+      'wait behind many dead letters',
+      `key = 'k' || position / 10, visible_at = case when position % 10 = 0 then 'infinity'::timestamptz else visible_at end`,
+    ],
+    ['go to a paused destination', `name = 'paused'`],
+  ])('P9: however many rows %s, a stretch of a sweep reads no more pages', { timeout: 120_000 }, async (_, change) => {
+    await using harness = await storeHarness(cluster?.url)
+    await using store = await harness.open()
+    expect(await claim(store)).toEqual([])
+    const { pool, schema, query } = harness.database
+    const pages = async (rows: number | null): Promise<number> => {
+      const client = await pool.connect()
+      try {
+        await client.query('begin; set local enable_seqscan = off; set local enable_sort = off; set local enable_bitmapscan = off')
+        const values = [500, 15_000, randomUUID(), 0, 1_000_000, rows, 1_000_000, ['default/topic/paused'], []]
+        const { rows: plans } = await client.query(`explain (analyze, buffers, format json) ${statements(schema).claimExcept}`, values)
+        const [{ Plan: plan }] = plans[0]['QUERY PLAN']
+        return plan['Shared Hit Blocks'] + plan['Shared Read Blocks']
+      } finally {
+        await client.query('rollback')
+        client.release()
+      }
+    }
+    const read: { stretch: number; everything: number }[] = []
+    for (const count of [2000, 18_000]) {
+      await fill(harness, count)
+      await query(`update ${schema}.outbox set ${change}`)
+      await query(`vacuum analyze ${schema}.outbox`)
+      read.push({ stretch: await pages(500), everything: await pages(null) })
+    }
+    const [few, many] = read as [(typeof read)[0], (typeof read)[0]]
+    expect(many.stretch).toBeLessThan(many.everything / 4)
+    expect(many.stretch).toBeLessThan(2 * few.stretch)
+  })
+
   test('is left to autovacuum by a role that does not own it, without a word', { timeout: 120_000 }, async () => {
     await using harness = await storeHarness(cluster?.url)
     await using owner = await harness.open()

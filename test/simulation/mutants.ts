@@ -85,6 +85,13 @@ export const mutants: readonly Mutant[] = [
     to: 'publishUntil: Number.POSITIVE_INFINITY',
     seenBy: ['duplicates', 'inversion'],
   },
+  {
+    name: 'a sweep begins anew after each stretch',
+    file: 'outbox/scan.ts',
+    from: 'sweepAt = stopped.next',
+    to: 'sweepAt = 0n',
+    seenBy: ['stuck', 'lost'],
+  },
 ]
 
 /** Copies the source, puts the bug into the copy, and hands over what the copy exports. */

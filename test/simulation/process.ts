@@ -2,6 +2,7 @@ import type { ClaimedMessage, OutboxStorage } from '../../src/core/outbox.ts'
 import { silentLogger } from '../../src/core/telemetry.ts'
 import type { createRelay as CreateRelay } from '../../src/outbox/relay.ts'
 import type { RelayOptions } from '../../src/outbox/options.ts'
+import type { StretchSizes } from '../../src/outbox/stretch-size.ts'
 import type { Relay } from '../../src/outbox/types.ts'
 import type { Broker } from './broker.ts'
 import type { Ledger, Record } from './ledger.ts'
@@ -31,6 +32,8 @@ export interface ProcessPorts {
   readonly storage: OutboxStorage<never>
   readonly faults: StoreFaults
   readonly options: RelayOptions
+  /** How many rows the claims walk over. */
+  readonly stretch: StretchSizes | undefined
 }
 
 export function startProcess(name: string, ports: ProcessPorts, onCrash: () => void): Process {
@@ -149,6 +152,7 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
     random: scheduler.random,
     newToken: () => `${name}-${scheduler.random()}`,
     options: ports.options,
+    ...(ports.stretch === undefined ? {} : { stretch: ports.stretch }),
   })
   relay.start()
 

@@ -48,6 +48,11 @@ function relayOptions(scheduler: Scheduler): RelayOptions {
   }
 }
 
+/** So few rows that most sweeps take many stretches, and now and then the usual numbers. */
+function stretchOf(scheduler: Scheduler): { readonly sweep: number; readonly look: number } | undefined {
+  return scheduler.chance(0.25) ? undefined : { sweep: scheduler.between(1, 6), look: scheduler.between(1, 4) }
+}
+
 interface World {
   readonly scheduler: Scheduler
   readonly ledger: Ledger
@@ -68,6 +73,7 @@ export async function simulate(seed: number, { createRelay, memoryStore }: Subje
   const database: Owner = { name: 'database', alive: true, pausedUntil: 0 }
   const store = memoryStore({ clock: scheduler.clockOf(database, 0), lockWaitMs: 100_000, pause: () => Promise.resolve() })
   const options = relayOptions(scheduler)
+  const stretch = stretchOf(scheduler)
   const world: World = { scheduler, ledger, broker, storeFaults, processes: [], crashes: 0, pauses: 0 }
   if (!faultFree) dealFaults(world)
 
@@ -75,7 +81,7 @@ export async function simulate(seed: number, { createRelay, memoryStore }: Subje
     const name = `p${slot}.${generation}`
     world.processes[slot] = startProcess(
       name,
-      { createRelay, scheduler, ledger, broker, storage: store.outbox, faults: storeFaults, options },
+      { createRelay, scheduler, ledger, broker, storage: store.outbox, faults: storeFaults, options, stretch },
       () => {
         world.crashes++
         scheduler.after(scheduler.between(20, 300), undefined, () => launch(slot, generation + 1))

@@ -45,6 +45,13 @@ export class OutboxTable {
     return this.#chains.has(key)
   }
 
+  /** The open rows of these keys, in the order of their positions. */
+  ofKeys(keys: readonly string[]): OutboxRow[] {
+    const found: OutboxRow[] = []
+    for (const key of new Set(keys)) for (let row = this.#chains.get(key)?.first; row !== undefined; row = row.next) found.push(row)
+    return found.sort((left, right) => left.position - right.position)
+  }
+
   add(row: OutboxRow): void {
     this.rows.set(row.position, row)
     const key = row.message.partitionKey

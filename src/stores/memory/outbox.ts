@@ -34,6 +34,10 @@ export function memoryOutbox(database: DatabaseState, keepSentMs: number): Outbo
   }
 }
 
+function lookedAt({ outbox }: DatabaseState, { keys, fromPosition = 0n }: ClaimRequest): Iterable<OutboxRow> {
+  return keys === undefined ? outbox.rows.from(Number(fromPosition)) : outbox.ofKeys(keys)
+}
+
 /**
  * One scan in the order of positions. A keyed row is taken only if the row before it in its key has
  * been taken by this very claim, so what is taken of a key is an unbroken run from its first open row.
@@ -45,13 +49,16 @@ function claim(database: DatabaseState, request: ClaimRequest): readonly Claimed
   const taken = new Set<OutboxRow>()
   const { maxBytes = CLAIM_BYTES, largestBytes = LARGEST_ROW_BYTES } = request
   let bytes = 0
-  let reach = request.reach ?? Number.POSITIVE_INFINITY
+  let left = request.stretch?.rows ?? Number.POSITIVE_INFINITY
   if (request.limit <= 0) return []
-  for (const row of database.outbox.rows.from(Number(request.fromPosition ?? 0n))) {
+  for (const row of lookedAt(database, request)) {
+    if (left-- <= 0) {
+      request.stretch?.stopped({ next: BigInt(row.position), last: BigInt(database.outbox.rows.last() ?? row.position) })
+      break
+    }
     if (row.visibleAt > now) continue
     if (except.size > 0 && except.has(destinationKey(row.message.to))) continue
     if (row.message.partitionKey !== undefined && exceptKeys.has(row.message.partitionKey)) continue
-    if (reach-- <= 0) break
     if (row.previous !== undefined && !taken.has(row.previous)) continue
     taken.add(row)
     const size = sizeOf(row.message)

@@ -57,6 +57,13 @@ export class PositionIndex<Value> {
     }
   }
 
+  /** The highest position. */
+  last(): number | undefined {
+    const chunk = this.#chunks.at(-1)
+    const offset = chunk?.values.findLastIndex((value) => value !== undefined)
+    return chunk === undefined ? undefined : chunk.number * CHUNK + (offset ?? 0)
+  }
+
   /** Index of the first chunk with at least this number. */
   #find(number: number): number {
     let low = 0

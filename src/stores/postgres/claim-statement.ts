@@ -20,34 +20,57 @@ export function shown(row: string, most: string): string {
 const destination = (alias: string): string => `${alias}.transport || '/' || ${alias}.kind || '/' || ${alias}.name`
 
 /**
- * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 most bytes, $6 most due rows to look at, $7 bytes of the largest row
- * that is read; and for the form with exceptions $8 destinations and $9 keys to leave alone. They are two forms because a plan that is kept
- * would test every row against lists that are nearly always empty.
+ * The rows of this key, or of this one and greater ones, in the order of the index of keys. An equation of the key with an order by position
+ * alone could be planned as a walk over the whole table in that order, where one key has most of the rows; and for a row without a key it would be walked to its end.
+ */
+const from = (row: string, key: string): string =>
+  `${row}.key is not null and (${row}.key, ${row}.position) >= (${key}, (-9223372036854775808)::bigint)`
+
+export interface ClaimForm {
+  /** $8 destinations and $9 keys are left alone. */
+  readonly except: boolean
+  /** Only rows of the keys $10. With `except`. */
+  readonly keys?: boolean
+}
+
+/**
+ * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 most bytes, $6 most rows to look at, $7 bytes of the largest row
+ * that is read. There are several forms because a plan that is kept would test every row against lists that are nearly always empty.
  *
- * `c` takes due rows in position order. Its head test (the first open row of the key is due and may
- * go) keeps rows that cannot go out of the window. `g` finds for every key the first earlier row
- * that is not in `c`; only rows before that gap are claimed. The order per key rests on `g` alone; keys of
+ * `e` is the first row behind the stretch, and the last one there is. `c` takes due rows in position order. Its head test (the first open
+ * row of the key is due and may go) keeps rows that cannot go out of the window. `g` finds for every key the first earlier row
+ * that is not in `c`; only rows before that gap are claimed. The order per key rests on `g` alone, wherever the stretch lies; keys of
  * which `c` holds nothing but the first open row, in the same snapshot, can have no gap and are not looked up.
  * A row that is not read costs no bytes.
  */
-export const claim = (S: string, except: boolean): string => {
+export const claim = (S: string, { except, keys = false }: ClaimForm): string => {
   const mayGo = (row: string): string =>
     except ? `and not ${destination(row)} = any ($8::text[]) and (${row}.key is null or ${row}.key <> all ($9::text[]))` : ''
+  const source = keys
+    ? `(select p.position from unnest($10::text[]) as k(key) cross join lateral (
+      select q.position from ${S}.outbox q
+      where ${from('q', 'k.key')} and (q.key, q.position) <= (k.key, 9223372036854775807) order by q.key, q.position limit $1::integer
+    ) p offset 0) p join ${S}.outbox o on o.position = p.position`
+    : `${S}.outbox o`
   return `
-with c as materialized (
+with e as materialized (
+  select n.next, case when n.next is not null then (select l.position from ${S}.outbox l order by l.position desc limit 1) end as last
+  from (select (
+    select f.position from ${S}.outbox f
+    where $6::integer is not null and f.position >= $4::bigint
+    order by f.position offset $6::integer limit 1
+  ) as next offset 0) n
+),
+c as materialized (
   select o.position, o.key, ${bytesOf('o')} as bytes, o.key is null or o.position = h.position as first
-  from ${S}.outbox o
+  from ${source}
   left join lateral (
     select h.position, h.visible_at${except ? `, ${destination('h')} = any ($8::text[]) as closed` : ''}
-    from ${S}.outbox h where h.key = o.key order by h.position limit 1
+    from ${S}.outbox h where ${from('h', 'o.key')} order by h.key, h.position limit 1
   ) h on true
   where ${intact}
     and o.position >= $4::bigint
-    and o.position < coalesce((
-      select f.position from ${S}.outbox f
-      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp() ${mayGo('f')}
-      order by f.position offset $6::integer limit 1
-    ), 9223372036854775807)
+    and o.position < coalesce((select e.next from e), 9223372036854775807)
     and o.visible_at <= statement_timestamp()
     ${mayGo('o')}
     and (o.key is null or (h.visible_at <= statement_timestamp()${except ? ' and not h.closed' : ''}))
@@ -59,8 +82,8 @@ g as materialized (
   from (select key, max(position) as last from c where not first group by key) k
   cross join lateral (
     select e.position from ${S}.outbox e
-    where e.key = k.key and e.position < k.last and e.position not in (select position from c)
-    order by e.position limit 1
+    where ${from('e', 'k.key')} and (e.key, e.position) < (k.key, k.last) and e.position not in (select position from c)
+    order by e.key, e.position limit 1
   ) e
 ),
 sized as materialized (select c.position, c.key, case when c.bytes > $7::bigint then 0 else c.bytes end as bytes from c),
@@ -78,5 +101,5 @@ t as (
   ))
   returning o.position, ${columns('o')}, ${bytesOf('o')} as bytes
 )
-select t.position::text, ${shown('t', '$7::bigint')} from t`
+select e.next::text, e.last::text, t.position::text, ${shown('t', '$7::bigint')} from e left join t on true`
 }

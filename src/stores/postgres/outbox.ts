@@ -10,6 +10,7 @@ import { postgresClock } from './clock.ts'
 import { decodeClaimed, type MessageRow, tokenUuid } from './rows.ts'
 import { save, saveLast, type SavePorts } from './save.ts'
 import { settle } from './settle.ts'
+import type { Statements } from './statements.ts'
 import { proving, saveProving, within } from './within.ts'
 import type { Vacuum } from './vacuum.ts'
 
@@ -73,16 +74,14 @@ function openToQueue<Tx>(ports: OutboxPorts<Tx>): OpenToQueue<Tx> {
 async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise<ClaimedMessage[]> {
   const token = tokenUuid(request.token)
   const from = (request.fromPosition ?? 0n).toString()
-  const { exceptDestinations = [], exceptKeys = [], maxBytes = CLAIM_BYTES, largestBytes = LARGEST_ROW_BYTES } = request
+  const { maxBytes = CLAIM_BYTES, largestBytes = LARGEST_ROW_BYTES, stretch } = request
   const largest = Math.min(largestBytes, MOST_FETCHED_BYTES)
-  const values = [request.limit, request.claimMs, token, from, maxBytes, request.reach ?? null, largest]
-  const except = exceptDestinations.length + exceptKeys.length > 0
-  const { rows } = await ports.own.run<MessageRow>(
-    'claiming messages',
-    except ? ports.sql.claimExcept : ports.sql.claim,
-    except ? [...values, exceptDestinations, exceptKeys] : values,
-    { often: true },
-  )
+  const values = [request.limit, request.claimMs, token, from, maxBytes, stretch?.rows ?? null, largest]
+  const { text, more } = formOf(ports.sql, request)
+  const answer = await ports.own.run<ClaimRow>('claiming messages', text, [...values, ...more], { often: true })
+  const [{ next, last } = { next: null, last: null }] = answer.rows
+  if (next !== null && last !== null) stretch?.stopped({ next: BigInt(next), last: BigInt(last) })
+  const rows = answer.rows.filter((row): row is MessageRow & ClaimRow => row.position !== null)
   if (rows.length === 0) ports.vacuum.idle()
   const claimed: ClaimedMessage[] = []
   const damaged: MessageRow[] = []
@@ -93,6 +92,20 @@ async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise
   }
   if (damaged.length > 0) await bury(ports, damaged, request.token)
   return claimed.sort((a, b) => (a.position < b.position ? -1 : 1))
+}
+
+/** One row for each claimed one, or a single row without a message. */
+interface ClaimRow extends Omit<MessageRow, 'position'> {
+  readonly position: string | null
+  readonly next: string | null
+  readonly last: string | null
+}
+
+function formOf(sql: Statements, request: ClaimRequest): { readonly text: string; readonly more: readonly unknown[] } {
+  const { exceptDestinations = [], exceptKeys = [], keys } = request
+  if (keys !== undefined) return { text: sql.claimKeys, more: [exceptDestinations, exceptKeys, [...new Set(keys)]] }
+  if (exceptDestinations.length + exceptKeys.length > 0) return { text: sql.claimExcept, more: [exceptDestinations, exceptKeys] }
+  return { text: sql.claim, more: [] }
 }
 
 /** Rows that somebody has changed into something that is no message must not stop the others. */

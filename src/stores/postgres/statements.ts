@@ -8,6 +8,8 @@ export interface Statements extends SavingStatements {
   readonly claim: string
   /** As `claim`, with what it leaves alone. */
   readonly claimExcept: string
+  /** Only rows of some keys. */
+  readonly claimKeys: string
   readonly sent: string
   readonly sentKept: string
   readonly sentMany: string
@@ -110,8 +112,9 @@ export function statements(schema: string): Statements {
   const S = quoteIdentifier(schema)
   return {
     ...savingStatements(S),
-    claim: claim(S, false),
-    claimExcept: claim(S, true),
+    claim: claim(S, { except: false }),
+    claimExcept: claim(S, { except: true }),
+    claimKeys: claim(S, { except: true, keys: true }),
     sent: `delete from ${S}.outbox where position = any ($1::bigint[]) and token = $2::uuid`,
     sentKept: keeping(S, `delete from ${S}.outbox o where o.position = any ($1::bigint[]) and o.token = $2::uuid`),
     sentMany: sentMany(S),

@@ -13,19 +13,13 @@ const shown = (row: string, most: string): string => {
  * behind a blocked one would fill the limit for ever. `gap` finds, per key, the first earlier row that
  * is not taken; rows behind it stay. Only one connection writes at a time, so nothing moves meanwhile.
  */
-export const claim: string = `
+const claimFrom = (positions: string): string => `
     WITH taken AS MATERIALIZED (
       SELECT o.position, o.partition_key, ${bytesOf('o')} AS bytes
       FROM mersal_outbox o
       WHERE o.position >= :from
-        AND o.position < coalesce((
-          SELECT far.position
-          FROM mersal_outbox far
-          WHERE :reach >= 0 AND far.position >= :from AND far.visible_at <= :now
-            AND (:except = '[]' OR far.transport || '/' || far.kind || '/' || far.name NOT IN (SELECT value FROM json_each(:except)))
-            AND (far.partition_key IS NULL OR :exceptKeys = '[]' OR far.partition_key NOT IN (SELECT value FROM json_each(:exceptKeys)))
-          ORDER BY far.position
-          LIMIT 1 OFFSET max(:reach, 0)), 9223372036854775807)
+        AND o.position < :upTo
+        ${positions}
         AND o.visible_at <= :now
         AND (:except = '[]' OR o.transport || '/' || o.kind || '/' || o.name NOT IN (SELECT value FROM json_each(:except)))
         AND (o.partition_key IS NULL OR :exceptKeys = '[]' OR o.partition_key NOT IN (SELECT value FROM json_each(:exceptKeys)))
@@ -62,3 +56,15 @@ export const claim: string = `
       FROM taken JOIN fits ON fits.position = taken.position LEFT JOIN gap ON gap.partition_key = taken.partition_key
       WHERE (gap.position IS NULL OR taken.position < gap.position) AND fits.before < :maxBytes)
     RETURNING position, attempts, ${shown('mersal_outbox', ':largest')}`
+
+export const claim: string = claimFrom('')
+
+/** Only rows at these positions. */
+export const claimThese: string = claimFrom('AND o.position IN (SELECT value FROM json_each(:positions))')
+
+/** The first row behind a stretch. */
+export const behind = 'SELECT position FROM mersal_outbox WHERE position >= :from ORDER BY position LIMIT 1 OFFSET :rows'
+
+export const last = 'SELECT max(position) AS position FROM mersal_outbox'
+
+export const rowsOfKey = 'SELECT position FROM mersal_outbox WHERE partition_key = :key ORDER BY position LIMIT :limit'

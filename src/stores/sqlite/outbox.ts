@@ -21,6 +21,8 @@ import { checkStorable, claimedMessage, type ClaimedRow, damagedHeaders } from '
 import { NEVER, outboxSql } from './statements.ts'
 import { checkTransaction, leaveMark, openTransaction, requireMark, transactionNow } from './transaction.ts'
 
+const LARGEST_POSITION = 9_223_372_036_854_775_807n
+
 export interface OutboxSettings {
   /** 0: confirmed rows are deleted at once. */
   readonly keepSentMs: number
@@ -67,9 +69,8 @@ export function sqliteOutbox(connection: Connection, { keepSentMs, logger }: Out
     async claim(request) {
       await connection.open()
       // A look outside any transaction spares the writers of all processes an idle relay's lock.
-      const from = { from: request.fromPosition ?? 0n, now: clock.now() }
-      const due = connection.peek((handle) => handle.get(outboxSql.anyDue, from) !== undefined)
-      if (due === false) return []
+      const idle = connection.peek((handle) => nothingDue(handle, request, clock.now()))
+      if (idle === true) return []
       return connection.write((handle) => claimRows(handle, request, { now: clock.now(), cannotBury }))
     },
     settle: (settlements) =>
@@ -124,6 +125,22 @@ function expressRule(handle: Handle): (message: OutgoingMessage) => boolean {
   }
 }
 
+/** The first position behind the stretch of the claim; says where it stopped. */
+function endOf(handle: Handle, { fromPosition = 0n, stretch }: ClaimRequest): number | bigint {
+  if (stretch === undefined) return LARGEST_POSITION
+  const next = handle.get<{ position: number }>(outboxSql.behind, { from: fromPosition, rows: stretch.rows })?.position
+  if (next === undefined) return LARGEST_POSITION
+  const last = handle.get<{ position: number }>(outboxSql.last)?.position ?? next
+  stretch.stopped({ next: BigInt(next), last: BigInt(last) })
+  return next
+}
+
+function nothingDue(handle: Handle, request: ClaimRequest, now: number): boolean {
+  if (request.keys !== undefined) return false
+  const part = { from: request.fromPosition ?? 0n, upTo: endOf(handle, request), now }
+  return handle.get(outboxSql.anyDue, part) === undefined
+}
+
 interface Moment {
   readonly now: number
   readonly cannotBury: (cause: unknown) => void
@@ -131,9 +148,10 @@ interface Moment {
 
 function claimRows(handle: Handle, request: ClaimRequest, moment: Moment): ClaimedMessage[] {
   const { now } = moment
-  const rows = handle.all<ClaimedRow>(outboxSql.claim, {
+  const { keys } = request
+  const values = {
     from: request.fromPosition ?? 0n,
-    reach: request.reach ?? -1,
+    upTo: endOf(handle, request),
     now: Math.trunc(now),
     until: Math.ceil(now + request.claimMs),
     except: JSON.stringify(request.exceptDestinations ?? []),
@@ -142,7 +160,11 @@ function claimRows(handle: Handle, request: ClaimRequest, moment: Moment): Claim
     maxBytes: request.maxBytes ?? CLAIM_BYTES,
     largest: request.largestBytes ?? LARGEST_ROW_BYTES,
     token: request.token,
-  })
+  }
+  const rows =
+    keys === undefined
+      ? handle.all<ClaimedRow>(outboxSql.claim, values)
+      : handle.all<ClaimedRow>(outboxSql.claimThese, { ...values, positions: positionsOf(handle, keys, request.limit) })
   const claimed: ClaimedMessage[] = []
   // RETURNING promises no order.
   for (const row of rows.sort((left, right) => left.position - right.position)) {
@@ -151,6 +173,12 @@ function claimRows(handle: Handle, request: ClaimRequest, moment: Moment): Claim
     else claimed.push(message)
   }
   return claimed
+}
+
+/** The first rows of these keys, as JSON. */
+function positionsOf(handle: Handle, keys: readonly string[], limit: number): string {
+  const rows = [...new Set(keys)].flatMap((key) => handle.all<{ position: number }>(outboxSql.rowsOfKey, { key, limit }))
+  return JSON.stringify(rows.map(({ position }) => position))
 }
 
 /** A row that somebody has changed into something that is no message must not stop the others. */

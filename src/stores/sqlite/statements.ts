@@ -1,5 +1,5 @@
 import { listing } from './bytes.ts'
-import { claim } from './claim-statement.ts'
+import { behind, claim, claimThese, last, rowsOfKey } from './claim-statement.ts'
 import type { Schema } from './migrate.ts'
 
 /** `visible_at` of a row that nobody takes before it is put right: the largest whole number that is exact everywhere. */
@@ -127,7 +127,22 @@ export const storeSchema: Schema = {
 
 export const outboxSql: Readonly<
   Record<
-    'insert' | 'openRowOfKey' | 'anyDue' | 'claim' | 'keepSent' | 'remove' | 'retry' | 'release' | 'renew' | 'bury' | 'block' | 'prune',
+    | 'insert'
+    | 'openRowOfKey'
+    | 'claimThese'
+    | 'behind'
+    | 'last'
+    | 'rowsOfKey'
+    | 'anyDue'
+    | 'claim'
+    | 'keepSent'
+    | 'remove'
+    | 'retry'
+    | 'release'
+    | 'renew'
+    | 'bury'
+    | 'block'
+    | 'prune',
     string
   >
 > = {
@@ -137,9 +152,13 @@ export const outboxSql: Readonly<
 
   openRowOfKey: 'SELECT 1 AS found FROM mersal_outbox WHERE partition_key = :partitionKey LIMIT 1',
 
-  anyDue: 'SELECT 1 AS found FROM mersal_outbox WHERE position >= :from AND visible_at <= :now LIMIT 1',
+  anyDue: 'SELECT 1 AS found FROM mersal_outbox WHERE position >= :from AND position < :upTo AND visible_at <= :now LIMIT 1',
 
   claim,
+  claimThese,
+  behind,
+  last,
+  rowsOfKey,
 
   keepSent: `
     INSERT INTO mersal_sent (position, sent_at, id, type, transport, kind, name, partition_key, created_at, headers, body)

@@ -146,28 +146,6 @@ export const claimCases: readonly ContractCase<OutboxHarness>[] = [
     },
   },
   {
-    name: 'a claim with a reach takes what is free among so many due rows, and of a key an unbroken run',
-    async run(harness) {
-      await using store = await harness.open()
-      await commit(store, [...keyed('k', 'k1', 'k2', 'k3'), message('near'), ...keyed('k', 'k4'), message('far')])
-      const first = labels(await claim(store, { reach: 4 }))
-      assert.deepEqual(first.slice(0, 4), ['k1', 'k2', 'k3', 'near'])
-      // What it does not look at is there for the next one: the head of its key is in hand, so only the last row is free.
-      const rest = labels(await claim(store, { reach: 4 }))
-      const far = [...first, ...rest].filter((label) => label === 'far')
-      assert.deepEqual(far, ['far'])
-    },
-  },
-  {
-    name: 'the reach of a claim does not count rows of excepted destinations',
-    async run(harness) {
-      await using store = await harness.open()
-      const broken = { transport: 'default', kind: 'topic', name: 'broken' } as const
-      await commit(store, [...[1, 2, 3, 4, 5].map((number) => message(`broken ${number}`, { to: broken })), message('one'), message('two')])
-      assert.deepEqual(labels(await claim(store, { reach: 2, exceptDestinations: ['default/topic/broken'] })), ['one', 'two'])
-    },
-  },
-  {
     name: 'rows of excepted destinations are left alone and hold back later rows of their key',
     async run(harness) {
       await using store = await harness.open()

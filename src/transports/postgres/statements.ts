@@ -43,14 +43,17 @@ const shown = (row: string, most: string): string => {
  * largest row that is read.
  *
  * Of a key only the first row is looked at twice: who inserts holds the lock of the key until the
- * commit, so that a row is never seen without those before it.
+ * commit, so that a row is never seen without those before it. It is looked up in the order of the index of keys: by position
+ * alone, the planner could walk over the whole queue where one key has most of the rows.
  */
 const take = (S: string, which: string, order: string): string => `
 with c as materialized (
   select m.position, ${bytesOf('m')} as bytes
   from ${S}.queue_message m
   left join lateral (
-    select h.position from ${S}.queue_message h where h.queue = m.queue and h.key = m.key order by h.position limit 1
+    select h.position from ${S}.queue_message h
+    where h.key is not null and (h.queue, h.key, h.position) >= (m.queue, m.key, (-9223372036854775808)::bigint)
+    order by h.queue, h.key, h.position limit 1
   ) h on true
   where m.queue = $1::integer and m.position ${which} and m.visible_at <= statement_timestamp() and (m.key is null or h.position = m.position)
   ${order} limit $2::integer

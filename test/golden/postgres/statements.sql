@@ -116,21 +116,25 @@ from (
 returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
 -- claim
-with c as materialized (
+with e as materialized (
+  select n.next, case when n.next is not null then (select l.position from "mersal".outbox l order by l.position desc limit 1) end as last
+  from (select (
+    select f.position from "mersal".outbox f
+    where $6::integer is not null and f.position >= $4::bigint
+    order by f.position offset $6::integer limit 1
+  ) as next offset 0) n
+),
+c as materialized (
   select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, o.key is null or o.position = h.position as first
   from "mersal".outbox o
   left join lateral (
     select h.position, h.visible_at
-    from "mersal".outbox h where h.key = o.key order by h.position limit 1
+    from "mersal".outbox h where h.key is not null and (h.key, h.position) >= (o.key, (-9223372036854775808)::bigint) order by h.key, h.position limit 1
   ) h on true
   where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
     else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
     and o.position >= $4::bigint
-    and o.position < coalesce((
-      select f.position from "mersal".outbox f
-      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp() 
-      order by f.position offset $6::integer limit 1
-    ), 9223372036854775807)
+    and o.position < coalesce((select e.next from e), 9223372036854775807)
     and o.visible_at <= statement_timestamp()
     
     and (o.key is null or (h.visible_at <= statement_timestamp()))
@@ -142,8 +146,8 @@ g as materialized (
   from (select key, max(position) as last from c where not first group by key) k
   cross join lateral (
     select e.position from "mersal".outbox e
-    where e.key = k.key and e.position < k.last and e.position not in (select position from c)
-    order by e.position limit 1
+    where e.key is not null and (e.key, e.position) >= (k.key, (-9223372036854775808)::bigint) and (e.key, e.position) < (k.key, k.last) and e.position not in (select position from c)
+    order by e.key, e.position limit 1
   ) e
 ),
 sized as materialized (select c.position, c.key, case when c.bytes > $7::bigint then 0 else c.bytes end as bytes from c),
@@ -161,26 +165,30 @@ t as (
   ))
   returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
 )
-select t.position::text, t.id, t.key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
+select e.next::text, e.last::text, t.position::text, t.id, t.key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
   case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
-  case when t.bytes > $7::bigint then t.bytes end::text as withheld_bytes from t;
+  case when t.bytes > $7::bigint then t.bytes end::text as withheld_bytes from e left join t on true;
 
 -- claimExcept
-with c as materialized (
+with e as materialized (
+  select n.next, case when n.next is not null then (select l.position from "mersal".outbox l order by l.position desc limit 1) end as last
+  from (select (
+    select f.position from "mersal".outbox f
+    where $6::integer is not null and f.position >= $4::bigint
+    order by f.position offset $6::integer limit 1
+  ) as next offset 0) n
+),
+c as materialized (
   select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, o.key is null or o.position = h.position as first
   from "mersal".outbox o
   left join lateral (
     select h.position, h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($8::text[]) as closed
-    from "mersal".outbox h where h.key = o.key order by h.position limit 1
+    from "mersal".outbox h where h.key is not null and (h.key, h.position) >= (o.key, (-9223372036854775808)::bigint) order by h.key, h.position limit 1
   ) h on true
   where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
     else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
     and o.position >= $4::bigint
-    and o.position < coalesce((
-      select f.position from "mersal".outbox f
-      where $6::integer is not null and f.position >= $4::bigint and f.visible_at <= statement_timestamp() and not f.transport || '/' || f.kind || '/' || f.name = any ($8::text[]) and (f.key is null or f.key <> all ($9::text[]))
-      order by f.position offset $6::integer limit 1
-    ), 9223372036854775807)
+    and o.position < coalesce((select e.next from e), 9223372036854775807)
     and o.visible_at <= statement_timestamp()
     and not o.transport || '/' || o.kind || '/' || o.name = any ($8::text[]) and (o.key is null or o.key <> all ($9::text[]))
     and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))
@@ -192,8 +200,8 @@ g as materialized (
   from (select key, max(position) as last from c where not first group by key) k
   cross join lateral (
     select e.position from "mersal".outbox e
-    where e.key = k.key and e.position < k.last and e.position not in (select position from c)
-    order by e.position limit 1
+    where e.key is not null and (e.key, e.position) >= (k.key, (-9223372036854775808)::bigint) and (e.key, e.position) < (k.key, k.last) and e.position not in (select position from c)
+    order by e.key, e.position limit 1
   ) e
 ),
 sized as materialized (select c.position, c.key, case when c.bytes > $7::bigint then 0 else c.bytes end as bytes from c),
@@ -211,9 +219,66 @@ t as (
   ))
   returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
 )
-select t.position::text, t.id, t.key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
+select e.next::text, e.last::text, t.position::text, t.id, t.key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
   case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
-  case when t.bytes > $7::bigint then t.bytes end::text as withheld_bytes from t;
+  case when t.bytes > $7::bigint then t.bytes end::text as withheld_bytes from e left join t on true;
+
+-- claimKeys
+with e as materialized (
+  select n.next, case when n.next is not null then (select l.position from "mersal".outbox l order by l.position desc limit 1) end as last
+  from (select (
+    select f.position from "mersal".outbox f
+    where $6::integer is not null and f.position >= $4::bigint
+    order by f.position offset $6::integer limit 1
+  ) as next offset 0) n
+),
+c as materialized (
+  select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, o.key is null or o.position = h.position as first
+  from (select p.position from unnest($10::text[]) as k(key) cross join lateral (
+      select q.position from "mersal".outbox q
+      where q.key is not null and (q.key, q.position) >= (k.key, (-9223372036854775808)::bigint) and (q.key, q.position) <= (k.key, 9223372036854775807) order by q.key, q.position limit $1::integer
+    ) p offset 0) p join "mersal".outbox o on o.position = p.position
+  left join lateral (
+    select h.position, h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($8::text[]) as closed
+    from "mersal".outbox h where h.key is not null and (h.key, h.position) >= (o.key, (-9223372036854775808)::bigint) order by h.key, h.position limit 1
+  ) h on true
+  where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
+    else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
+    and o.position >= $4::bigint
+    and o.position < coalesce((select e.next from e), 9223372036854775807)
+    and o.visible_at <= statement_timestamp()
+    and not o.transport || '/' || o.kind || '/' || o.name = any ($8::text[]) and (o.key is null or o.key <> all ($9::text[]))
+    and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))
+  order by o.position limit $1::integer
+  for update of o skip locked
+),
+g as materialized (
+  select k.key, e.position as gap
+  from (select key, max(position) as last from c where not first group by key) k
+  cross join lateral (
+    select e.position from "mersal".outbox e
+    where e.key is not null and (e.key, e.position) >= (k.key, (-9223372036854775808)::bigint) and (e.key, e.position) < (k.key, k.last) and e.position not in (select position from c)
+    order by e.key, e.position limit 1
+  ) e
+),
+sized as materialized (select c.position, c.key, case when c.bytes > $7::bigint then 0 else c.bytes end as bytes from c),
+fits as materialized (
+  select s.position, s.key, sum(s.bytes) over (order by s.position) - s.bytes as before from sized s
+),
+t as (
+  update "mersal".outbox o
+  set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',
+    token = $3::uuid,
+    attempts = least(greatest(o.attempts, 0), 1000000) + 1
+  where o.position = any (array(
+    select f.position from fits f left join g on g.key = f.key
+    where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
+  ))
+  returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
+)
+select e.next::text, e.last::text, t.position::text, t.id, t.key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
+  case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
+  case when t.bytes > $7::bigint then t.bytes end::text as withheld_bytes from e left join t on true;
 
 -- sent
 delete from "mersal".outbox where position = any ($1::bigint[]) and token = $2::uuid;
