@@ -115,9 +115,9 @@ async function measure(shape: Shape, rows: number): Promise<void> {
   const sorted = waits.toSorted((a, b) => a - b)
   const longest = Math.max(...claims)
   const ms = (value: number): string => value.toFixed(1).padStart(8)
-  console.log(
+  process.stdout.write(
     `${shape.padEnd(8)} ${String(rows).padStart(8)} rows: ${waits.length} of ${sent}, p50 ${ms(percentile(sorted, 0.5))} ms, p99 ${ms(percentile(sorted, 0.99))} ms, ` +
-      `server CPU ${used.toFixed(3)} s/s, memory ${Math.round(memory / 1e6)} MB, ${claims.length} claims, longest ${ms(longest)} ms`,
+      `server CPU ${used.toFixed(3)} s/s, memory ${Math.round(memory / 1e6)} MB, ${claims.length} claims, longest ${ms(longest)} ms\n`,
   )
 }
 
