@@ -54,6 +54,8 @@ export interface Found {
 const FULL_REST_FACTOR = 9
 const STRETCH_REST_FACTOR = 4
 const LONGEST_REST_MS = 1000
+/** After a stretch: other looks come in between, however fast the database is. */
+const SHORTEST_REST_MS = 1
 /** Looks at the front that found less than they could have taken: at most a quarter of the time. */
 const FRONT_REST_FACTOR = 3
 /** If sweeps are as frequent as this, they find soon enough what has become free at the front. */
@@ -61,6 +63,9 @@ const SHORT_REST_MS = 25
 /** Looks that go on somewhere: what was left when something more urgent came. */
 const MOST_CHAINS = 4
 const MOST_KEYS = 500
+
+const restAfter = (tookMs: number, factor: number): number =>
+  Math.min(Math.max(tookMs * factor, SHORTEST_REST_MS), LONGEST_REST_MS)
 
 export function createScan(sizes: StretchSizes = {}): Scan {
   const size = createStretchSize(sizes)
@@ -107,14 +112,16 @@ export function createScan(sizes: StretchSizes = {}): Scan {
       tailWanted = true
       sweepAt = stopped.next
       tail.startAt(stopped.last)
-      sweepFrom = endedAt + Math.min(tookMs * (urgent ? 1 : STRETCH_REST_FACTOR), LONGEST_REST_MS)
+      sweepFrom = endedAt + restAfter(tookMs, urgent ? 1 : STRETCH_REST_FACTOR)
       return
     } else {
       large = !claim.look.begins
+      // One claim has seen everything, so nothing is left for the other looks.
+      if (!large) [chains.length, keys, tailWanted] = [0, new Set(), false]
     }
     sweepAt = undefined
     const restMs = Math.min(sweepMs * FULL_REST_FACTOR, LONGEST_REST_MS)
-    sweepFrom = endedAt + restMs
+    sweepFrom = endedAt + (large ? Math.max(restMs, SHORTEST_REST_MS) : restMs)
     shortRest = restMs < SHORT_REST_MS
     ;[forced, again] = [again, false]
   }
@@ -176,7 +183,7 @@ export function createScan(sizes: StretchSizes = {}): Scan {
       tailWanted = large
       if (look.kind === 'keys') for (const key of look.keys) keys.add(key)
       if (look.kind === 'sweep') size.failed()
-      if (large) sweepFrom = endedAt + Math.min((endedAt - startedAt) * STRETCH_REST_FACTOR, LONGEST_REST_MS)
+      if (large) sweepFrom = endedAt + restAfter(endedAt - startedAt, STRETCH_REST_FACTOR)
       else forced = true
     },
     wantFull(from) {
