@@ -64,8 +64,7 @@ const SHORT_REST_MS = 25
 const MOST_CHAINS = 4
 const MOST_KEYS = 500
 
-const restAfter = (tookMs: number, factor: number): number =>
-  Math.min(Math.max(tookMs * factor, SHORTEST_REST_MS), LONGEST_REST_MS)
+const restAfter = (tookMs: number, factor: number): number => Math.min(Math.max(tookMs * factor, SHORTEST_REST_MS), LONGEST_REST_MS)
 
 export function createScan(sizes: StretchSizes = {}): Scan {
   const size = createStretchSize(sizes)
