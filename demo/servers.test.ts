@@ -63,6 +63,26 @@ describe('the demo on real servers', { timeout: 300_000 }, () => {
     expect(await vhost.ctl('list_exchanges', '-p', vhost.vhost, 'name')).not.toContain('mersal-demo')
   })
 
+  test.for([
+    ['--postgres-url', 'postgres://me:secret@127.0.0.1:1/x', 'PostgreSQL'],
+    ['--rabbitmq-url', 'amqp://me:secret@127.0.0.1:1', 'RabbitMQ'],
+  ] as const)('says in one line that nothing answers at %s, without its password', async ([option, url, name]) => {
+    const { code, out, err } = await demo([option, url, '--input', '-'], few)
+    expect(code).toBe(2)
+    expect(err).toMatch(new RegExp(`^${name}: the server of ${option} cannot be used: .*ECONNREFUSED.*\\nTry --help.\\n$`))
+    expect(out + err).not.toMatch(/secret|\n +at /)
+  })
+
+  test.runIf(givenServers)('says in one line that a given server does not take the user, the database or the vhost', async () => {
+    const missing = new URL(serverUrl)
+    missing.pathname = '/mersal_no_such_database'
+    const database = await demo(['--postgres-url', missing.href, '--input', '-'], few)
+    expect(database).toMatchObject({ code: 2, err: expect.stringContaining('does not exist\nTry --help.') as string })
+    const vhost = await demo(['--rabbitmq-url', 'amqp://nobody:canary@127.0.0.1:5672', '--input', '-'], few)
+    expect(vhost).toMatchObject({ code: 2, err: expect.stringMatching(/RabbitMQ refuses the connection.*\nTry --help\.\n$/) as string })
+    expect(vhost.err).not.toContain('canary')
+  })
+
   test('shows no address when one is refused', async () => {
     const { code, err } = await demo(['--postgres-url', 'mysql://me:secret@host/db'])
     expect(code).toBe(2)

@@ -1,4 +1,6 @@
 /** The real servers of the demo: private ones, which may be killed, or given ones, which may not. */
+import { Client } from 'pg'
+import { rabbitmq as rabbitmqTransport } from '../src/rabbitmq.ts'
 import { clusterProblem, privateCluster } from '../scripts/servers/postgres.ts'
 import { brokerProblem, openPrivateBroker } from '../scripts/servers/rabbitmq.ts'
 import type { DemoOptions, ServerChoice } from './options.ts'
@@ -16,6 +18,8 @@ export interface Servers extends AsyncDisposable {
   readonly rabbitmq: Server | undefined
 }
 
+const GREET_MS = 10_000
+
 interface Kind {
   readonly name: Server['name']
   readonly problem: string | undefined
@@ -23,6 +27,8 @@ interface Kind {
   readonly variable: string
   readonly option: string
   readonly open: () => Promise<Required<Server> & AsyncDisposable>
+  /** Connects to a given server and leaves it again. */
+  readonly greet: (url: string) => Promise<void>
 }
 
 const postgres: Kind = {
@@ -30,6 +36,16 @@ const postgres: Kind = {
   problem: clusterProblem(),
   variable: 'MERSAL_TEST_POSTGRES_URL',
   option: '--postgres-url',
+  greet: async (url) => {
+    const client = new Client({ connectionString: url, connectionTimeoutMillis: GREET_MS })
+    client.on('error', () => {}) // the call that fails tells of it
+    try {
+      await client.connect()
+      await client.query('SELECT 1')
+    } finally {
+      await client.end().catch(() => {})
+    }
+  },
   open: async () => {
     const cluster = await privateCluster({ max_connections: '100' })
     const restart = async (): Promise<void> => {
@@ -45,6 +61,10 @@ const rabbitmq: Kind = {
   problem: brokerProblem(),
   variable: 'MERSAL_TEST_RABBITMQ_URL',
   option: '--rabbitmq-url',
+  greet: async (url) => {
+    await using transport = rabbitmqTransport({ url, connectTimeoutMs: GREET_MS, logger: false })
+    await transport.examine({ queues: [] })
+  },
   open: async () => {
     const broker = await openPrivateBroker()
     const restart = async (): Promise<void> => {
@@ -62,6 +82,7 @@ export async function openServers(options: DemoOptions, view: View): Promise<Ser
     if (choice === undefined) return undefined
     const url = givenUrl(kind, choice)
     if (url !== undefined) {
+      await checkAnswers(kind, url, choice.url === undefined ? kind.variable : kind.option)
       view.say(
         `${kind.name}: a given server. It is not restarted, since others may use it; what the demo makes there is removed at the end.`,
       )
@@ -78,6 +99,20 @@ export async function openServers(options: DemoOptions, view: View): Promise<Ser
   })
   const all = opened.move()
   return { postgres: first, rabbitmq: second, [Symbol.asyncDispose]: () => all.disposeAsync() }
+}
+
+/** The address is not shown: it may have a password. */
+async function checkAnswers({ name, greet }: Kind, url: string, from: string): Promise<void> {
+  try {
+    await greet(url)
+  } catch (error) {
+    throw new Error(`${name}: the server of ${from} cannot be used: ${reasonOf(error)}`, { cause: error })
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(reasonOf).join(', ')
+  return (error instanceof Error ? error.message : String(error)).replaceAll(/\/\/[^\s/]*@/g, '//***@')
 }
 
 function givenUrl({ problem, variable, option }: Kind, { url }: ServerChoice): string | undefined {

@@ -56,7 +56,16 @@ export type {
 } from './core/operations.ts'
 export type { ManyTracker, MessageTracker, Recorder, TrackedEndings, TrackerKey, TrackerKeys } from './core/tracker.ts'
 export type { TransactionContext } from './core/transaction.ts'
-export type { Consumption, Delivery, Disposition, PublishOptions, PublishOutcome, Transport, TransportFeatures } from './core/transport.ts'
+export type {
+  Consumption,
+  Delivery,
+  Disposition,
+  PublishOptions,
+  PublishOutcome,
+  QueueRemoval,
+  Transport,
+  TransportFeatures,
+} from './core/transport.ts'
 export { jsonSerializer, type Serializer } from './core/serializer.ts'
 export { silentLogger, stderrLogger, type EventName, type Events, type Logger } from './core/telemetry.ts'
 export type { SchemaIssue, SchemaResult, StandardSchema } from './core/schema.ts'

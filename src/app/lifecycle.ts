@@ -2,6 +2,7 @@ import { errorText } from '../core/error-text.ts'
 import { MersalError } from '../core/errors.ts'
 import type { Logger } from '../core/telemetry.ts'
 import { toError } from '../lib/abort.ts'
+import type { Ending } from './machinery.ts'
 
 export type AppState = 'idle' | 'starting' | 'running' | 'stopping' | 'stopped'
 
@@ -12,7 +13,7 @@ export interface LifecycleParts {
   /** Starts everything; gives up when the signal aborts. */
   readonly begin: (signal: AbortSignal) => Promise<void>
   /** Stops whatever has been started. May be called again. */
-  readonly end: (graceMs: number) => Promise<void>
+  readonly end: (ending: Ending) => Promise<void>
 }
 
 /** Starts once, stops once, in whatever order and however often it is asked. */
@@ -39,8 +40,8 @@ export class Lifecycle {
   }
 
   /** Every call gets the result of the first one. */
-  stop(graceMs: number = this.#parts.stopGraceMs): Promise<void> {
-    this.#stopping ??= this.#stop(graceMs)
+  stop(ending: Ending = { graceMs: this.#parts.stopGraceMs }): Promise<void> {
+    this.#stopping ??= this.#stop(ending)
     return this.#stopping
   }
 
@@ -63,13 +64,13 @@ export class Lifecycle {
     signal?.addEventListener('abort', () => this.#stopBehind(), { once: true, signal: this.#ending.signal })
   }
 
-  async #stop(graceMs: number): Promise<void> {
+  async #stop(ending: Ending): Promise<void> {
     const begun = this.#starting
     if (this.#state !== 'stopped') this.#state = 'stopping'
     this.#ending.abort(appStopped(this.#parts.name, 'start()'))
     try {
       await begun?.catch(() => {}) // whoever called start() hears of it
-      await this.#parts.end(graceMs)
+      await this.#parts.end(ending)
     } finally {
       this.#state = 'stopped'
     }
@@ -78,7 +79,7 @@ export class Lifecycle {
   /** A start that failed leaves nothing behind; what goes wrong here must not hide why it failed. */
   async #cleanUp(): Promise<void> {
     try {
-      await this.#parts.end(0)
+      await this.#parts.end({ graceMs: 0 })
     } catch (error) {
       this.#log(error, 'cleaning up after a failed start')
     }

@@ -71,16 +71,34 @@ export class Machinery<Tx> {
   }
 
   #warn(): void {
-    const { store, logger, name: app } = this.#ports.settings
+    const { store, transports, logger, name: app } = this.#ports.settings
     for (const text of store?.warnings ?? []) logger.warn({ app, store: store?.name }, text)
+    for (const [transport, { warnings = [] }] of transports) for (const text of warnings) logger.warn({ app, transport }, text)
+  }
+
+  /** A handler that was removed from the code leaves its subscription behind, durably. */
+  async #declare(transport: string): Promise<void> {
+    const { settings, subscriptions } = this.#ports
+    const { logger, name: app } = settings
+    await subscriptions.declare(transport)
+    try {
+      const topics = await subscriptions.left(transport)
+      if (topics.length > 0)
+        logger.warn(
+          { app, transport, topics: topics.slice(0, 20) },
+          'events come into the queue of this app that it neither handles nor subscribes to; they become dead letters. To take one back: app.unsubscribe(type)',
+        )
+    } catch (error) {
+      logger.warn({ app, transport, error: errorText(toError(error)) }, 'whether events come that nobody handles could not be looked at')
+    }
   }
 
   #intake({ transport, read }: { readonly transport: string; readonly read: boolean }): Intake {
-    const { settings, subscriptions, deliver } = this.#ports
+    const { settings, deliver } = this.#ports
     const { name: app, logger, clock, random, transports, receive } = settings
     const consumption = { queue: app, concurrency: receive.concurrency }
     const consume = (): Promise<AsyncDisposable> => (transports.get(transport) as Transport).consume(consumption, deliver)
-    const declare = (): Promise<void> => subscriptions.declare(transport)
+    const declare = (): Promise<void> => this.#declare(transport)
     return new Intake({ app, transport, logger, clock, random, declare, consume: read ? consume : undefined })
   }
 
@@ -113,7 +131,7 @@ export class Machinery<Tx> {
    * No new deliveries; handlers, units and the relay finish within the grace period; the rest is
    * given up; then everything is closed. Throws `MERSAL_STOP_TIMEOUT` after that, if anything was given up.
    */
-  async end(graceMs: number): Promise<void> {
+  async end({ graceMs, removeQueue = false }: Ending): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     const { settings, idle, abort, stopWaiting } = this.#ports
@@ -131,10 +149,30 @@ export class Machinery<Tx> {
       await this.#within(LAST_MS, handled)
     }
     const settled = (await this.#relay?.stop({ graceMs: leftMs() })) ?? true
+    const removed = removeQueue && inTime && settled ? await this.#removeQueue(leftMs()) : undefined
     this.#closing.abort()
     await this.#close()
     if (!inTime) throw stopTimeout(settings.name, graceMs, 'handlers or transactions were still at work; they were rolled back')
     if (!settled) throw stopTimeout(settings.name, graceMs, 'published messages were not settled; a relay takes them up again')
+    if (removed?.kind === 'failed') throw removed.error
+  }
+
+  /** From every transport that the queue is read from, after its last reader has gone. */
+  async #removeQueue(withinMs: number): Promise<Removed> {
+    const { settings, subscriptions } = this.#ports
+    const { name, transports } = settings
+    const remove = async (): Promise<void> => {
+      for (const place of subscriptions.places().filter(({ read }) => read)) {
+        const removal = await (transports.get(place.transport) as Transport).removeQueue?.(name)
+        if (removal?.kind === 'kept') throw queueKept(name, removal.why)
+      }
+    }
+    const outcome = remove().then(
+      (): Removed => ({ kind: 'done' }),
+      (error: unknown): Removed => ({ kind: 'failed', error: toError(error) }),
+    )
+    const late: Removed = { kind: 'failed', error: queueKept(name, 'the grace period ended before the broker had answered') }
+    return (await this.#within(withinMs, outcome)) ? await outcome : late
   }
 
   /** Transports and store last, since everything else uses them. */
@@ -158,6 +196,19 @@ export class Machinery<Tx> {
   #within(ms: number, promise: Promise<unknown>): Promise<boolean> {
     return fulfilledWithin(this.#ports.settings.clock, ms, promise)
   }
+}
+
+/** How an app is to be stopped. */
+export interface Ending {
+  readonly graceMs: number
+  /** Removes the input queue, if it is empty, after its consumers have ended. */
+  readonly removeQueue?: boolean
+}
+
+type Removed = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: Error }
+
+function queueKept(app: string, why: string): MersalError {
+  return new MersalError('MERSAL_QUEUE_KEPT', `the app '${app}' has stopped, and its queue was not removed, since ${why}`)
 }
 
 function stopTimeout(app: string, graceMs: number, what: string): MersalError {

@@ -39,7 +39,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     const { machinery } = this.#parts
     const { name, logger, stopGraceMs } = this.#settings
     const begin = (signal: AbortSignal): Promise<void> => machinery.begin(signal)
-    this.#lifecycle = new Lifecycle({ name, logger, stopGraceMs, begin, end: (graceMs) => machinery.end(graceMs) })
+    this.#lifecycle = new Lifecycle({ name, logger, stopGraceMs, begin, end: (ending) => machinery.end(ending) })
     this.direct = createSender((...call) => this.#guarded(call, directCall(this.#parts.senders, this.#cause())))
     this.#ambientSender = createSender((...call) => this.#guarded(call, this.#ambientCall()))
     rememberInternals(this, this.#parts)
@@ -156,13 +156,18 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * Stops consuming, lets handlers, transactions and the relay finish, then closes transports and
    * store. After `graceMs` (default: the option `stopGraceMs`) the rest is rolled back and left to a
    * next start, everything is closed all the same, and this throws `MERSAL_STOP_TIMEOUT`.
-   * Repeated calls share one stop.
+   * Repeated calls share one stop. `removeQueue`, of the first call: then removes the input queue with its
+   * subscriptions, for an app that does not come again and that runs in no other process. Throws
+   * `MERSAL_QUEUE_KEPT` if messages or dead letters are in it; nothing is lost.
    */
-  async stop(options: { readonly graceMs?: number } = {}): Promise<void> {
-    checkOptions('stop()', options, ['graceMs'])
+  async stop(options: { readonly graceMs?: number; readonly removeQueue?: boolean } = {}): Promise<void> {
+    checkOptions('stop()', options, ['graceMs', 'removeQueue'])
+    const { removeQueue = false } = options
+    if (removeQueue) checkRemoval(this.#settings)
     const preset = this.#settings.stopGraceMs
     if (this.#parts.ambient.getStore() !== undefined) this.#warnOfWaitingForItself()
-    return this.#lifecycle.stop(checkNumber('stop().graceMs', options.graceMs, { default: preset, min: 0, max: 3_600_000 }))
+    const graceMs = checkNumber('stop().graceMs', options.graceMs, { default: preset, min: 0, max: 3_600_000 })
+    return this.#lifecycle.stop({ graceMs, removeQueue })
   }
 
   /** There may be rows in the outbox: the relay looks soon. */
@@ -259,6 +264,12 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     if (this.state === 'stopped') return Promise.reject(appStopped(this.name, callName(call[0], call[1])))
     return target(...call)
   }
+}
+
+function checkRemoval({ sendOnly, transports }: Pick<Settings<never>, 'sendOnly' | 'transports'>): void {
+  if (sendOnly) throw misuse('stop().removeQueue', 'this app only sends and has no input queue')
+  const without = [...transports.values()].find((transport) => transport.removeQueue === undefined)
+  if (without !== undefined) throw misuse('stop().removeQueue', `the transport '${without.name}' cannot remove queues`)
 }
 
 function misuse(call: string, text: string): MersalError {

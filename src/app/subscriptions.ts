@@ -60,6 +60,14 @@ export class Subscriptions {
     })
   }
 
+  /** Topics that deliver into the input queue from there, and that this app does not want; as far as the transport can tell. */
+  async left(transport: string): Promise<readonly string[]> {
+    const { queue } = this.#ports
+    if (queue === undefined) return []
+    const wanted = this.#topics(true).get(transport) ?? []
+    return ((await this.#transport(transport).topicsOf?.(queue)) ?? []).filter((topic) => !wanted.includes(topic))
+  }
+
   /** Topics by the name of their transport. */
   #topics(wanted: boolean): ReadonlyMap<string, string[]> {
     const topics = new Map<string, string[]>()

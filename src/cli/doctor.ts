@@ -76,7 +76,7 @@ async function examineStore(loaded: Loaded, served: Served, waiting: Waiting): P
       level: 'fault',
       subject: `${label}transport '${place.transport}'`,
       text: 'messages wait for it, and the configuration does not know it',
-      remedy: "give it in 'bridges'",
+      remedy: place.transport === 'default' ? "give 'transport', or set AMQP_URL" : "give it in 'bridges'",
     })
   }
   return findings

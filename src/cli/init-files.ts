@@ -18,10 +18,19 @@ const storeLines: Readonly<Record<'sqlite' | 'better-sqlite3' | 'postgres', stri
   postgres: 'postgres({ pool })',
 }
 
-function transportLine({ transport, brokerVariable }: Found): string {
-  if (transport === 'sqlite') return `sqliteQueue({ path: 'queue.db' })`
-  if (transport === 'postgres') return 'postgresQueue({ pool })'
-  return `rabbitmq({ url: required('${brokerVariable}') })`
+function transportLine({ transport }: Found): string {
+  if (transport === 'sqlite') return `transport: sqliteQueue({ path: 'queue.db' }),`
+  if (transport === 'postgres') return 'transport: postgresQueue({ pool }),'
+  return '...(broker ? { transport: rabbitmq({ url: broker }) } : {}),'
+}
+
+/** Without it, verbs that look at the database alone still work. */
+function brokerLines({ transport, brokerVariable }: Found): string {
+  if (transport !== 'rabbitmq') return ''
+  return `// Apps and 'mersal relay' need the broker. 'migrate', 'status' and 'dead list' work without its address.
+const broker = process.env.${brokerVariable}
+
+`
 }
 
 function importLines({ store, transport, betterSqlite }: Found): readonly string[] {
@@ -39,15 +48,15 @@ function importLines({ store, transport, betterSqlite }: Found): readonly string
 
 /** The configuration: what the app and the program \`mersal\` share. */
 export function configText(found: Found): string {
-  const { store, transport, typescript, brokerVariable, betterSqlite } = found
+  const { store, transport, typescript, betterSqlite } = found
   const usesPool = store === 'postgres' || transport === 'postgres'
-  const variables = [...(usesPool ? ['DATABASE_URL'] : []), ...(transport === 'rabbitmq' ? [brokerVariable] : [])]
+  const variables = usesPool ? ['DATABASE_URL'] : []
   return `${importLines(found).join('\n')}
 
 // Database and broker, for the app and for the program 'mersal'. Addresses come from the environment: they hold passwords.
-${required(variables, typescript).trimStart()}${variables.length === 0 ? '' : '\n'}${usesPool ? `const pool = new pg.Pool({ connectionString: required('DATABASE_URL') })\n\n` : ''}export default defineConfig({
+${required(variables, typescript).trimStart()}${variables.length === 0 ? '' : '\n'}${usesPool ? `const pool = new pg.Pool({ connectionString: required('DATABASE_URL') })\n\n` : ''}${brokerLines(found)}export default defineConfig({
   store: ${storeLines[betterSqlite ? 'better-sqlite3' : store]},
-  transport: ${transportLine(found)},
+  ${transportLine(found)}
   close: ${usesPool ? '() => pool.end()' : '() => {}'},
 })
 `
@@ -55,8 +64,17 @@ ${required(variables, typescript).trimStart()}${variables.length === 0 ? '' : '\
 
 const quoted = (text: string): string => `'${text}'`
 
-/** A first app: a command, an event, one transaction. */
-export function appText({ typescript, ending }: Found): string {
+/** Where the configuration may have no broker. */
+function transportCheck({ transport, brokerVariable }: Found): string {
+  if (transport !== 'rabbitmq') return 'const { store, transport } = config\n'
+  return `const { store, transport } = config
+if (!transport) throw new Error('the environment variable ${brokerVariable} is not set; from a file: node --env-file=.env …')
+`
+}
+
+/** A first app: a command, an event, one transaction. It leaves no queue behind: that would go on taking the events of later apps. */
+export function appText(found: Found): string {
+  const { typescript, ending } = found
   const body = typescript ? '<{ item: string }>' : ''
   const nothing = typescript ? '<void>' : ''
   return `import { command, event, Mersal } from 'mersal'
@@ -65,7 +83,7 @@ import config from ${quoted(`./mersal.config.${ending}`)}
 const PlaceOrder = command${body}('orders.place')
 const OrderPlaced = event${body}('orders.placed')
 
-const app = new Mersal({ name: 'orders', store: config.store, transport: config.transport })
+${transportCheck(found)}const app = new Mersal({ name: 'first-app', store, transport })
 const seen = Promise.withResolvers${nothing}()
 
 app.handle(PlaceOrder, async ({ item }, { publish }) => {
@@ -83,9 +101,10 @@ await app.transaction(async (_tx, { sendLocal }) => {
   await sendLocal(PlaceOrder, { item: 'tea' })
 })
 
-// A real app goes on until SIGINT or SIGTERM: in place of the next two lines, await runUntilSignal(app), imported from 'mersal'.
+// A real app has a name of its own and goes on until SIGINT or SIGTERM: in place of the next two lines,
+// await runUntilSignal(app), imported from 'mersal'. It keeps its queue, which takes its messages while it is down.
 await seen.promise
-await app.stop()
+await app.stop({ removeQueue: true }) // this one leaves nothing behind at the broker
 await config.close()
 `
 }

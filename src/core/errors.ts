@@ -41,6 +41,7 @@ export const errorCodes = [
   'MERSAL_REJECTED',
   'MERSAL_RETRY_LATER',
   'MERSAL_STOP_TIMEOUT',
+  'MERSAL_QUEUE_KEPT',
 ] as const
 
 export type ErrorCode = (typeof errorCodes)[number]

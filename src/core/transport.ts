@@ -81,6 +81,9 @@ export type Disposition =
   | { readonly kind: 'release' }
   | { readonly kind: 'reject'; readonly reason: DeadReason; readonly error: Error }
 
+/** Whether a queue was removed, or why not. */
+export type QueueRemoval = { readonly kind: 'removed' } | { readonly kind: 'kept'; readonly why: string }
+
 export interface Consumption {
   readonly queue: string
   /** Most deliveries in the hands of the callback at one time. */
@@ -95,6 +98,8 @@ export interface Consumption {
 export interface Transport extends AsyncDisposable {
   readonly name: string
   readonly features: TransportFeatures
+  /** What an app that uses it is told once when it starts, as warnings. */
+  readonly warnings?: readonly string[]
   /** Only of queues in a database: the way into them inside the transaction of an outbox in the same place. */
   readonly straight?: StraightRoad
   /**
@@ -110,6 +115,13 @@ export interface Transport extends AsyncDisposable {
    * anything else when only a person can mend it.
    */
   subscribe(queue: string, topics: readonly string[], options?: { readonly remove?: boolean }): Promise<void>
+  /** The topics that deliver into the queue, whoever has subscribed it to them; only where that is cheap to tell. */
+  topicsOf?(queue: string): Promise<readonly string[]>
+  /**
+   * Removes the queue with its subscriptions, unless messages or dead letters are in it, or, where the broker knows,
+   * somebody reads it. Resolves as well if there is none.
+   */
+  removeQueue?(queue: string): Promise<QueueRemoval>
   /**
    * Hands every message of the queue to the callback and settles what it returns; a callback that
    * throws counts as `retry` at once. Disposing stops fetching, then waits for the callbacks in

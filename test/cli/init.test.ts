@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { entries } from '../../scripts/public-api.ts'
 import { root } from '../house/sources.ts'
 import { serverAnswers, serverUrl, testDatabase } from '../postgres/database.ts'
-import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { openVhost, type Place, rabbitIsHere } from '../rabbitmq/broker.ts'
 import { openProject, type Project, sourceUrl } from './project.ts'
 
 const run = promisify(execFile)
@@ -61,6 +61,12 @@ describe('mersal init', { timeout: 120_000 }, () => {
     expect((await project.mersal(['init'])).code).toBe(0)
     expect(await follow(project, 'ts')).toBe('an order for tea was placed\n')
     expect(compile(project)).toBe('')
+    // Any store with any broker, and RabbitMQ without its address as well.
+    for (const store of ['sqlite', 'postgres'])
+      for (const transport of ['sqlite', 'postgres', 'rabbitmq']) {
+        await project.mersal(['init', '--force', '--store', store, '--transport', transport])
+        expect([store, transport, compile(project)]).toEqual([store, transport, ''])
+      }
   })
 
   test('writes a .mts file where a .ts file would not be a module', async () => {
@@ -154,11 +160,49 @@ describe.runIf(present.postgres)('mersal init with PostgreSQL', { timeout: 120_0
     install(project, 'pg', 'amqplib')
     const env = { DATABASE_URL: serverUrl, RABBITMQ_URL: place.url }
     expect((await project.mersal(['init'], env)).stdout).toContain('Database: postgres. Broker: rabbitmq.')
-    expect(readFileSync(project.file('mersal.config.mjs'), 'utf8')).toContain(`required('RABBITMQ_URL')`)
+    expect(readFileSync(project.file('mersal.config.mjs'), 'utf8')).toContain('process.env.RABBITMQ_URL')
     replaceIn(project, 'postgres({ pool })', `postgres({ pool, schema: '${database.schema}' })`)
     expect(await follow(project, 'mjs', env)).toBe('an order for tea was placed\n')
+    expect(await leftBehind(place), 'the first app has taken back its queues and bindings').toBe('')
+  })
+
+  test.runIf(present.rabbitmq)('writes a configuration that needs no address of the broker where the broker is not needed', async () => {
+    await using database = await testDatabase()
+    await using project = openProject()
+    install(project, 'pg', 'amqplib')
+    const env = { DATABASE_URL: serverUrl }
+    await project.mersal(['init', '--transport', 'rabbitmq'], env)
+    replaceIn(project, 'postgres({ pool })', `postgres({ pool, schema: '${database.schema}' })`)
+    for (const verb of [
+      ['migrate'],
+      ['migrate', '--check'],
+      ['status', '--quick'],
+      ['dead', 'list'],
+      ['dead', 'queues'],
+      ['pause', 'list'],
+    ])
+      expect([verb, await project.mersal(verb, env)]).toMatchObject([verb, { code: 0, stderr: '' }])
+    const examined = await project.mersal(['doctor'], env)
+    expect(examined).toMatchObject({ code: 0, stdout: expect.stringContaining('0 faults, 1 warning\n') as string })
+    expect(examined.stdout).toContain('set AMQP_URL')
+    expect(await project.mersal(['relay', '--no-http'], env)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('set AMQP_URL') as string,
+    })
+    const app = spawnSync(process.execPath, ['app.mjs'], { cwd: project.folder, env: { ...process.env, ...env, AMQP_URL: '' } })
+    expect(app.status).toBe(1)
+    expect(app.stderr.toString()).toContain('the environment variable AMQP_URL is not set')
   })
 })
+
+/** What is at the broker, except for what every vhost has. */
+async function leftBehind(place: Place): Promise<string> {
+  const lists = [
+    await place.ctl('list_queues', '-p', place.vhost, 'name'),
+    await place.ctl('list_bindings', '-p', place.vhost, 'source_name', 'destination_name'),
+  ]
+  return lists.map((list) => list.split('\n').slice(1).join('\n')).join('')
+}
 
 function replaceIn(project: Project, text: string, by: string): void {
   const before = readFileSync(project.file('mersal.config.mjs'), 'utf8')

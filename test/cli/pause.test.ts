@@ -162,6 +162,36 @@ describe.each(kinds)('mersal pause on %s', { timeout: 120_000 }, (kind) => {
     })
     expect(await mersal(['pause', 'key'])).toMatchObject({ code: 2 })
   })
+
+  test('refuses a transport that the configuration does not have, unless it is told to pause it all the same', async () => {
+    await using bench = await openBench(kind)
+    const { mersal } = bench.project
+    expect(await mersal(['pause', 'destination', 'defualt/queue/billing'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("no transport 'defualt'; it has default") as string,
+    })
+    expect((await mersal(['pause', 'list'])).stdout).toBe('nothing is paused\n')
+    expect(await mersal(['pause', 'destination', 'defualt/queue/billing', '--force'])).toMatchObject({ code: 0 })
+    expect((await mersal(['pause', 'list'])).stdout).toContain('defualt/queue/billing')
+    // What was paused by mistake can be resumed without more ado.
+    expect((await mersal(['resume', 'destination', 'defualt/queue/billing'])).stdout).toContain('goes on')
+  })
+
+  test('pauses a place that nobody knows, for messages to come, and says that nobody knows it', async () => {
+    await using bench = await openBench(kind)
+    await bench.declare('orders')
+    const { mersal } = bench.project
+    for (const [place, doubt] of [
+      ['default/queue/ordres', "no message waits for default/queue/ordres now, and no queue 'ordres' is known"],
+      ['default/topic/orders.palced', 'no message waits for default/topic/orders.palced now;'],
+    ] as const) {
+      expect(await mersal(['pause', 'destination', place])).toMatchObject({ code: 0, stderr: expect.stringContaining(doubt) as string })
+    }
+    expect(await mersal(['pause', 'destination', 'default/queue/orders'])).toMatchObject({ code: 0, stderr: '' })
+    await bench.send(message('b1', { queue: 'billing' }))
+    expect(await mersal(['pause', 'destination', 'default/queue/billing'])).toMatchObject({ code: 0, stderr: '' })
+    expect(JSON.parse((await mersal(['pause', 'list', '--json'])).stdout)).toHaveLength(4)
+  })
 })
 
 describe.runIf(kinds.includes('postgres'))('mersal pause with a queue beside the outbox', { timeout: 120_000 }, () => {

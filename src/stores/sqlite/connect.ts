@@ -54,7 +54,12 @@ export function closeUnderHands(handle: Handle, ended: Promise<void> | undefined
 }
 
 /** What a handle that is shared with the rest of the program does, for whoever starts the app. */
-export const sharedHandleWarning: string =
-  'the database handle is shared: whatever else uses it while a transaction of the app is open becomes part of that transaction, ' +
-  'reads what is not committed, and loses what it wrote when it is rolled back. Give the store a connection of its own: ' +
-  'sqlite({ path }), or sqlite({ open: () => new Database(path) }) for better-sqlite3'
+export function sharedHandleWarnings({ source }: Pick<ConnectionSettings, 'source'>, part: 'store' | 'queue'): readonly string[] {
+  if (!('database' in source)) return []
+  const make = part === 'store' ? 'sqlite' : 'sqliteQueue'
+  return [
+    `the database handle is shared: whatever else uses it while a transaction of the app is open becomes part of that transaction, ` +
+      `reads what is not committed, and loses what it wrote when it is rolled back. Give the ${part} a connection of its own: ` +
+      `${make}({ path }), or ${make}({ open: () => new Database(path) }) for better-sqlite3`,
+  ]
+}

@@ -1,5 +1,6 @@
 import { isMersalError, MersalError } from '../../core/errors.ts'
 import type { UnitOptions } from '../../core/store.ts'
+import { openingError } from './access.ts'
 import type { Handle, SqliteDatabase } from './database.ts'
 import { isDiskFault, storeError } from './failure.ts'
 import { type FileLock, lockOf, type Topic } from './file-lock.ts'
@@ -43,7 +44,7 @@ export class Connection {
     if (this.#closed) return Promise.reject(new MersalError('MERSAL_STORE_FAILED', `${this.#name}: it has been closed`))
     this.#opening ??= this.#open().catch((error: unknown) => {
       this.#opening = undefined
-      throw storeError(`${this.#name}: opening the database`, error)
+      throw openingError(`${this.#name}: opening the database`, error, this.settings)
     })
     return this.#opening
   }

@@ -3,7 +3,7 @@ import { closeSync, openSync } from 'node:fs'
 const OWNER_ONLY = 0o600
 
 /** The file behind a path as SQLite takes it, which may be a `file:` URI; undefined for a database in memory. */
-function fileOf(path: string): string | undefined {
+export function fileOf(path: string): string | undefined {
   if (!path.startsWith('file:')) return path === ':memory:' ? undefined : path
   const [name = '', query = ''] = path.slice('file:'.length).split('#')[0]?.split('?') ?? []
   const plain = name.replace(/^\/\/(?:localhost)?(?=\/)/, '')

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
 import type { SchemaControl } from '../../core/operations.ts'
+import { openingError } from './access.ts'
 import { Connection } from './connection.ts'
 import { connect } from './connect.ts'
 import { type Handle, handleOf } from './database.ts'
-import { storeError } from './failure.ts'
 import { migrationSql, type Schema, schemaVersion } from './migrate.ts'
 import type { ConnectionSettings } from './options.ts'
 
@@ -29,7 +29,7 @@ export function schemaControl({ settings }: Connection, schema: Schema): SchemaC
       try {
         return readBeside(settings, (handle) => schemaVersion(handle, schema)) ?? { current: 0, newest }
       } catch (error) {
-        throw storeError('sqlite: reading the version of the tables', error)
+        throw openingError('sqlite: reading the version of the tables', error, settings)
       }
     },
     async upgrade() {

@@ -4,7 +4,7 @@ import type { Store } from '../../core/store.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import { sqliteAdmin } from './admin.ts'
 import { Connection } from './connection.ts'
-import { sharedHandleWarning } from './connect.ts'
+import { sharedHandleWarnings } from './connect.ts'
 import { handleOf, type SqliteDatabase } from './database.ts'
 import { carryUnits } from './file-lock.ts'
 import { sqliteOperations } from './operations.ts'
@@ -44,7 +44,7 @@ export function sqlite(
   if (options.logger !== undefined) checkShape('sqlite.logger', options.logger, ['debug', 'info', 'warn', 'error'])
   const store: Store<SqliteDatabase> = {
     name: 'sqlite',
-    warnings: 'database' in connection.settings.source ? [sharedHandleWarning] : [],
+    warnings: sharedHandleWarnings(connection.settings, 'store'),
     unitOfWork: (work, options) => connection.unit(work, options),
     sharing: { state: (tx) => (handleOf(tx).inTransaction && unitHandleOf(tx)?.ended !== true ? 'open' : 'over'), carry: carryUnits },
     savepoints: sqliteSavepoints,

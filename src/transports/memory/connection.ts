@@ -24,6 +24,9 @@ export function connect(network: NetworkState): MemoryTransport {
     features: { ordering: 'per-key', maxMessageBytes: network.maxMessageBytes },
     deadLetters: network.dead.box,
     publish: (messages, options) => publish(network, messages, () => closed, options),
+    async topicsOf(queue) {
+      return [...network.topics].flatMap(([topic, queues]) => (queues.has(queue) ? [topic] : []))
+    },
     async subscribe(queue, topics, { remove = false } = {}) {
       await Promise.resolve()
       assertOpen()

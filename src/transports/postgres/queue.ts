@@ -11,6 +11,7 @@ import { Consumer } from './consumer.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { type PostgresQueueOptions, queueSettings } from './options.ts'
 import { publishAll } from './publish.ts'
+import { removeQueue } from './remove-queue.ts'
 import { queueTables } from './schema.ts'
 import { straightRoad } from './straight.ts'
 
@@ -46,6 +47,12 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
     subscribe: async (queue, topics, { remove = false } = {}) => {
       await subscribe(connection, queue, topics, remove)
     },
+    async topicsOf(queue) {
+      await connection.ready()
+      const { rows } = await connection.own.run<{ topic: string }>('reading subscriptions', connection.sql.topics, [queue])
+      return rows.map(({ topic }) => topic)
+    },
+    removeQueue: (queue) => removeQueue(connection, queue),
     async consume(consumption, onDelivery) {
       checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
       const queue = await subscribe(connection, consumption.queue, [], false)

@@ -8,6 +8,12 @@ export interface QueueStatements {
   readonly find: string
   readonly subscribe: string
   readonly unsubscribe: string
+  readonly topics: string
+  readonly lockQueues: readonly string[]
+  /** $1 name. */
+  readonly inUse: string
+  /** $1 number of the queue. */
+  readonly removeQueue: readonly string[]
   readonly put: string
   readonly putWithin: string
   readonly putOne: string
@@ -124,6 +130,13 @@ export function queueStatements(schema: string): QueueStatements {
     declare: `insert into ${S}.queue (name) values ($1::text) on conflict do nothing`,
     find: `select id from ${S}.queue where name = $1::text`,
     subscribe: `insert into ${S}.queue_subscription (topic, queue) select t, $2::integer from unnest($1::text[]) t on conflict do nothing`,
+    lockQueues: [`set local lock_timeout = '500ms'`, `lock table ${S}.queue, ${S}.queue_subscription in access exclusive mode`],
+    inUse: `
+select q.id, exists (select from ${S}.queue_message m where m.queue = q.id) as waiting,
+  exists (select from ${S}.queue_dead d where d.queue = q.id) as dead
+from ${S}.queue q where q.name = $1::text`,
+    removeQueue: [`delete from ${S}.queue_subscription where queue = $1::integer`, `delete from ${S}.queue where id = $1::integer`],
+    topics: `select s.topic from ${S}.queue q join ${S}.queue_subscription s on s.queue = q.id where q.name = $1::text order by s.topic`,
     unsubscribe: `delete from ${S}.queue_subscription where topic = any ($1::text[]) and queue = $2::integer`,
     put: `select p.answer, p.queue_ids as queues from ${S}.queue_put($1::text, $2::bytea, $3::text, $4::boolean, $5::boolean) p`,
     // Called for each row of `ours`, which is none if nothing is proven.

@@ -22,7 +22,7 @@ export async function queueOverviews(link: Link, names: readonly string[], descr
 }
 
 /** Undefined: there is no such queue. On a channel of its own, because that answer closes it. */
-async function counts(link: Link, queue: string, describe: Describe): Promise<Counts | undefined> {
+export async function counts(link: Link, queue: string, describe: Describe): Promise<Counts | undefined> {
   try {
     return await link.withChannel((channel) => channel.checkQueue(queue))
   } catch (error) {

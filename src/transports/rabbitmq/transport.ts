@@ -3,7 +3,7 @@ import { MersalError } from '../../core/errors.ts'
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import type { Examinable, Finding, QueueBoard, QueueOverview } from '../../core/operations.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
-import type { Consumption, PublishOptions, PublishOutcome, Transport, TransportFeatures } from '../../core/transport.ts'
+import type { Consumption, PublishOptions, PublishOutcome, QueueRemoval, Transport, TransportFeatures } from '../../core/transport.ts'
 import { type Describe, describer } from './address.ts'
 import { Bundler } from './bundler.ts'
 import { Consumer, type OnDelivery } from './consumer.ts'
@@ -14,6 +14,7 @@ import { queueOverviews } from './queue-overviews.ts'
 import { type RabbitOptions, rabbitSettings, type RabbitSettings } from './options.ts'
 import { OwnQueues } from './own-queues.ts'
 import { Publisher, stopOn } from './publisher.ts'
+import { removeQueue } from './remove-queue.ts'
 import { Settler } from './settle.ts'
 import { checkQueueName, Topology } from './topology.ts'
 
@@ -118,6 +119,11 @@ class RabbitmqTransport implements RabbitTransport {
 
   queues({ names }: { readonly names: readonly string[] }): Promise<readonly QueueOverview[]> {
     return queueOverviews(this.#receiving, [...new Set([...names, ...this.#own.names()])], this.#describe)
+  }
+
+  removeQueue(queue: string): Promise<QueueRemoval> {
+    checkQueueName(queue)
+    return removeQueue({ link: this.#receiving, settings: this.#settings, describe: this.#describe }, queue)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -7,6 +7,7 @@ import type { Transport } from '../../core/transport.ts'
 import { isName, nameRule } from '../../core/validation.ts'
 import { Connection } from '../../stores/sqlite/connection.ts'
 import type { SqliteDatabase } from '../../stores/sqlite/database.ts'
+import { sharedHandleWarnings } from '../../stores/sqlite/connect.ts'
 import {
   connectionSettings,
   type SqliteConnectionOptions,
@@ -18,6 +19,7 @@ import { schemaControl } from '../../stores/sqlite/schema-control.ts'
 import { Consumer } from './consumer.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { publishAll } from './publish.ts'
+import { removeQueue } from './remove-queue.ts'
 import { queueSchema, queueSql } from './statements.ts'
 
 export interface SqliteQueueOptions extends SqliteConnectionOptions {
@@ -81,6 +83,7 @@ export function sqliteQueue(
   return {
     name: 'sqlite',
     features: { ordering: 'per-key', maxMessageBytes: rules.maxMessageBytes },
+    warnings: sharedHandleWarnings(connection.settings, 'queue'),
     deadLetters: queueDeadLetters(connection),
     deadLettersOf: (queue) => queueDeadLetters(connection, queue),
     queues: () => queueOverviews(connection),
@@ -91,6 +94,8 @@ export function sqliteQueue(
       return answers
     },
     subscribe: (queue, topics, { remove = false } = {}) => subscribe(connection, queue, topics, remove),
+    topicsOf: (queue) => connection.write((handle) => handle.all<{ topic: string }>(queueSql.topics, { queue }).map(({ topic }) => topic)),
+    removeQueue: (queue) => removeQueue(connection, queue),
     async consume(consumption, onDelivery) {
       await subscribe(connection, consumption.queue, [], false)
       if (closed) throw new MersalError('MERSAL_STORE_FAILED', 'sqlite queue: it has been closed')

@@ -77,6 +77,10 @@ export const queueSql: Readonly<
     | 'unsubscribe'
     | 'queue'
     | 'subscribers'
+    | 'topics'
+    | 'inUse'
+    | 'unsubscribeAll'
+    | 'removeQueue'
     | 'insert'
     | 'anyDue'
     | 'nextDue'
@@ -99,6 +103,12 @@ export const queueSql: Readonly<
   unsubscribe: 'DELETE FROM mersal_subscriptions WHERE topic = :topic AND queue = :queue',
 
   queue: 'SELECT name FROM mersal_queues WHERE name = :name',
+  inUse: `
+    SELECT EXISTS (SELECT 1 FROM mersal_queue_messages WHERE queue = :queue) AS waiting,
+      EXISTS (SELECT 1 FROM mersal_queue_dead_letters WHERE queue = :queue) AS dead`,
+  unsubscribeAll: 'DELETE FROM mersal_subscriptions WHERE queue = :queue',
+  removeQueue: 'DELETE FROM mersal_queues WHERE name = :queue',
+  topics: 'SELECT topic FROM mersal_subscriptions WHERE queue = :queue ORDER BY topic',
   subscribers: 'SELECT queue AS name FROM mersal_subscriptions WHERE topic = :name ORDER BY queue',
 
   insert: `
