@@ -219,7 +219,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
       cause: ambient.getStore()?.cause,
       signal: options.signal,
       outer,
-      work: async (unit) => work(unit.tx, unitSenders.make(unit, {})),
+      work: (unit) => work(unit.tx, unitSenders.make(unit, {})),
     })
   }
 

@@ -172,14 +172,16 @@ export class Unit<Tx> implements TransactionContext<Tx> {
       } catch (error) {
         if (!mayFail) step.failure = { error }
         throw error
-      } finally {
-        step.settled = true
       }
     }
     const { promise, resolve } = Promise.withResolvers<Result>()
     const step: Step = { what, promise: observe(promise), settled: false }
     this.#steps.push(step)
     resolve(note())
+    // Just before the promise that the caller holds: whoever has awaited that finds the step settled, and
+    // whoever has only caught its failure does not, however few turns the step itself takes.
+    const settle = (): void => void (step.settled = true)
+    promise.then(settle, settle)
     // Its failure is not lost: the unit reports it.
     step.promise.quieten()
     return step.promise as ObservedPromise<Result>
