@@ -4,6 +4,7 @@ import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
 import { handleOf } from '../../../src/stores/sqlite/database.ts'
 import { applyMigrations } from '../../../src/stores/sqlite/migrate.ts'
 import { storeSchema } from '../../../src/stores/sqlite/statements.ts'
+import { queueSchema } from '../../../src/transports/sqlite/statements.ts'
 import { temporaryFolder } from '../../contract/sqlite-harness.ts'
 import { createBusinessTable, inspect, startWorker, type Worker } from './processes.ts'
 import type { Held } from './worker.ts'
@@ -50,7 +51,7 @@ test('twenty processes that open a new file at the same time all succeed, and ea
   const all = Array.from({ length: 20 }, () => workers.use(startWorker({ role: 'migrate', path })))
   expect(await Promise.all(all.map((worker) => worker.ended))).toEqual(all.map(() => 0))
   expect(inspect(path, 'SELECT component, id FROM mersal_migrations ORDER BY component, id')).toMatchObject([
-    { component: 'queue', id: 1 },
+    ...queueSchema.migrations.map(({ id }) => ({ component: 'queue', id })),
     ...storeSchema.migrations.map(({ id }) => ({ component: 'store', id })),
   ])
 }, 60_000)
