@@ -9,7 +9,7 @@ import { applyMigrations, isOutdated, requireSchema, type Schema } from './migra
 import { closeOwn, closeUnderHands, connect } from './connect.ts'
 import type { ConnectionSettings } from './options.ts'
 import { transactionEnded } from '../../sql/units/transaction-words.ts'
-import { unitHandle } from './unit-handle.ts'
+import { type UnitHandle, unitHandle } from './unit-handle.ts'
 import { ForeignTransaction, patiently, rollBack, setSynchronous, withoutWaiting } from './waiting.ts'
 
 type Given = { readonly [Field in keyof UnitOptions]: UnitOptions[Field] | undefined }
@@ -176,7 +176,7 @@ export class Connection {
     const handle = await this.#begin(this.settings.synchronous, signal)
     const unit = unitHandle(handle, { shared: !('path' in this.settings.source) })
     try {
-      const result = await this.#untilAborted(handle, work(unit.tx), { signal, ended })
+      const result = await this.#untilAborted(handle, unit, work(unit.tx), { signal, ended })
       signal?.throwIfAborted()
       unit.revoke()
       unit.assertWhole()
@@ -199,12 +199,13 @@ export class Connection {
    * own handle is closed under its hands. A handle of somebody else cannot be: there the transaction
    * stays open until the function has ended, and is rolled back then.
    */
-  async #untilAborted<Result>(handle: Handle, work: Promise<Result>, { signal, ended }: Given): Promise<Result> {
+  async #untilAborted<Result>(handle: Handle, unit: UnitHandle, work: Promise<Result>, { signal, ended }: Given): Promise<Result> {
     if (signal === undefined || 'database' in this.settings.source || handle.place === '') return work
     const { promise, reject } = Promise.withResolvers<never>()
     const giveUp = (): void => {
       // Closing rolls back. The next transaction connects again.
       this.#handle = undefined
+      unit.revoke()
       closeUnderHands(handle, ended)
       reject(signal.reason)
     }

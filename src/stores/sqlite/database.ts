@@ -56,6 +56,8 @@ function settle(statement: Statement): Statement {
 export class Handle {
   readonly native: SqliteDatabase
   readonly library: SqliteLibrary
+  /** The error because of which SQLite itself has rolled the present transaction back, such as a full disk. */
+  rolledBackBy: unknown
   readonly #statements = new Map<string, Statement>()
   #place: string | undefined
 
@@ -80,12 +82,12 @@ export class Handle {
   }
 
   exec(sql: string): void {
-    this.native.exec(sql)
+    this.#run(() => this.native.exec(sql))
   }
 
   all<Row>(sql: string, values?: SqlValues): Row[] {
     const statement = this.#statement(sql)
-    return (values === undefined ? statement.all() : statement.all(values)) as Row[]
+    return this.#run(() => (values === undefined ? statement.all() : statement.all(values))) as Row[]
   }
 
   /** The first row, if any. */
@@ -97,8 +99,18 @@ export class Handle {
   /** Returns how many rows the statement changed, and the last position that was given out. */
   run(sql: string, values?: SqlValues): { readonly changes: number; readonly position: bigint } {
     const statement = this.#statement(sql)
-    const result = values === undefined ? statement.run() : statement.run(values)
+    const result = this.#run(() => (values === undefined ? statement.run() : statement.run(values)))
     return { changes: Number(result.changes), position: BigInt(result.lastInsertRowid) }
+  }
+
+  #run<Result>(statement: () => Result): Result {
+    const open = this.inTransaction
+    try {
+      return statement()
+    } catch (error) {
+      if (open && !this.inTransaction) this.rolledBackBy ??= error
+      throw error
+    }
   }
 
   #statement(sql: string): Statement {

@@ -21,11 +21,20 @@ export function guardedStatement(statement: object, controls: Controls | undefin
   return guarded
 }
 
-/** The statement runs on with each row. */
+/** The statement runs on with each row, until the last one, or until the unit ends. */
 function guardedRows(rows: Iterator<unknown>, gate: Gate): IterableIterator<unknown> {
+  const stop = (value?: unknown): IteratorResult<unknown> => {
+    gate.iterations.delete(stop)
+    return rows.return?.(value) ?? { done: true, value }
+  }
+  gate.iterations.add(stop)
   return {
-    next: () => gate.run(undefined, () => rows.next()),
-    return: (value?: unknown) => rows.return?.(value) ?? { done: true, value },
+    next() {
+      const row = gate.run(undefined, () => rows.next())
+      if (row.done === true) gate.iterations.delete(stop)
+      return row
+    },
+    return: stop,
     [Symbol.iterator]() {
       return this
     },

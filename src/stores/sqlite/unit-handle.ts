@@ -21,6 +21,8 @@ export interface UnitHandle {
 /** How the statements of a unit are let through. */
 export interface Gate {
   readonly tx: SqliteDatabase
+  /** Each ends a statement that still gives rows: a connection that is in the midst of one can be neither closed nor committed. */
+  readonly iterations: Set<() => unknown>
   /** Throws for a statement that would end the transaction; undefined if it leaves savepoints alone as well. */
   admit(sql: string): Controls | undefined
   /** Runs a statement that was let in before. Throws when the unit has ended meanwhile. */
@@ -57,17 +59,17 @@ export function unitHandle(handle: Handle, { shared }: { readonly shared: boolea
 class UnitState implements UnitHandle, Gate {
   tx: SqliteDatabase
   readonly log = new SavepointLog()
+  readonly iterations: Set<() => unknown> = new Set()
   readonly #handle: Handle
   readonly #marked: boolean
   #revoked = false
   #ended = false
-  /** What SQLite itself has rolled back because of. */
-  #rolledBackBy: unknown
 
   constructor(handle: Handle, marked: boolean) {
     this.#handle = handle
     this.#marked = marked
     this.tx = handle.native
+    handle.rolledBackBy = undefined
     if (marked) handle.exec(`SAVEPOINT ${MARK}`)
   }
 
@@ -81,14 +83,15 @@ class UnitState implements UnitHandle, Gate {
 
   assertWhole(): void {
     if (!this.#ended && this.#handle.inTransaction) return
-    if (this.#rolledBackBy === undefined) throw transactionEnded('sqlite')
+    if (this.#handle.rolledBackBy === undefined) throw transactionEnded('sqlite')
     const text =
       'sqlite: an error of SQLite has rolled the transaction back, such as a full disk or a conflict that says ROLLBACK; it was caught'
-    throw new MersalError('MERSAL_ROLLED_BACK', text, { cause: this.#rolledBackBy })
+    throw new MersalError('MERSAL_ROLLED_BACK', text, { cause: this.#handle.rolledBackBy })
   }
 
   revoke(): void {
     if (this.#revoked) return
+    for (const stop of this.iterations) stop()
     this.#ended = this.#gone() || !this.#hasMark()
     this.#revoked = true
   }
@@ -110,7 +113,7 @@ class UnitState implements UnitHandle, Gate {
       return result
     } catch (error) {
       settle?.(false)
-      if (!this.#handle.inTransaction) this.#rolledBackBy ??= error
+      if (!this.#handle.inTransaction) this.#handle.rolledBackBy ??= error
       throw error
     }
   }
@@ -121,7 +124,7 @@ class UnitState implements UnitHandle, Gate {
   }
 
   #gone(): boolean {
-    return this.#handle.isOpen && !this.#handle.inTransaction && this.#rolledBackBy === undefined
+    return this.#handle.isOpen && !this.#handle.inTransaction && this.#handle.rolledBackBy === undefined
   }
 
   /** False: the transaction is another one, which somebody has begun after he had ended that of the unit. */

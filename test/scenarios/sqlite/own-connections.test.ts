@@ -166,8 +166,13 @@ describe('a handle that is shared with the store', () => {
     const { warnings, logger } = logged()
     const app = new Mersal({ name: 'shop', store: sqlite({ database }), transport: memoryTransport(), logger })
     await app.start()
-    await app.transaction(async (tx) => expect(tx).toBe(database))
+    database.exec('create table orders (text)')
+    await app.transaction(async (tx) => {
+      tx.exec("insert into orders values ('lent')")
+      expect(rowsOf(database, 'orders')).toEqual(['lent'])
+    })
     await app.stop()
+    expect(rowsOf(database, 'orders')).toEqual(['lent'])
     database.close()
     expect(warnings.filter((text) => text.includes('the database handle is shared'))).toHaveLength(1)
   })
@@ -231,6 +236,31 @@ describe('the option open', () => {
     await expect(unit).rejects.toThrow('too slow')
     goOn.resolve()
     expect(await store.unitOfWork(async (tx) => rowsOf(tx, 'orders'))).toEqual([1, 2])
+  })
+
+  test.each(libraries)('%s: an iteration that the work leaves open holds up neither the commit nor the rollback', async (library) => {
+    using folder = temporaryFolder()
+    await using store = sqlite({ open: () => openHandle(library, folder.file('shop.db')), busyTimeoutMs: 1000 })
+    await store.unitOfWork(async (tx) => tx.exec('create table orders (text); insert into orders values (1), (2)'))
+    const begin = (tx: TestDatabase): unknown =>
+      (tx.prepare('select text from orders') as unknown as { iterate(): Iterator<unknown> }).iterate().next()
+    await store.unitOfWork(async (tx) => {
+      tx.exec('insert into orders values (3)')
+      begin(tx)
+    })
+    const controller = new AbortController()
+    const givenUp = store.unitOfWork(
+      async (tx) => {
+        tx.exec('insert into orders values (4)')
+        begin(tx)
+        controller.abort(new Error('too slow'))
+        await new Promise(() => {})
+      },
+      { signal: controller.signal, ended: new Promise(() => {}) },
+    )
+    await expect(givenUp).rejects.toThrow('too slow')
+    // The work never ends, and yet the lock is free.
+    expect(await store.unitOfWork(async (tx) => rowsOf(tx, 'orders'))).toEqual([1, 2, 3])
   })
 
   test.each([
