@@ -85,6 +85,11 @@ function checkHeaderValue(field: string, value: unknown): string {
   return value
 }
 
+/** Whether a header may have this name, in any case. */
+export function isHeaderName(name: string): boolean {
+  return HEADER.test(name)
+}
+
 /** Whether the value of a header that came from elsewhere can travel on. */
 export function isHeaderValue(value: unknown): value is string {
   return typeof value === 'string' && byteLength(value) <= MAX_HEADER_BYTES && value.isWellFormed() && !hasControlCharacters(value)

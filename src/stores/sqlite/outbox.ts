@@ -1,5 +1,6 @@
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
 import { errorText } from '../../core/error-text.ts'
+import { MersalError } from '../../core/errors.ts'
 import {
   type ClaimedMessage,
   type ClaimRequest,
@@ -17,7 +18,7 @@ import { seldom } from '../../lib/seldom.ts'
 import type { Connection } from './connection.ts'
 import type { Handle, SqliteDatabase } from './database.ts'
 import { storeError } from './failure.ts'
-import { checkStorable, claimedMessage, type ClaimedRow, damagedHeaders } from './rows.ts'
+import { checkStorable, claimedMessage, type ClaimedRow } from './rows.ts'
 import { NEVER, outboxSql } from './statements.ts'
 import { checkTransaction, leaveMark, openTransaction, requireMark, transactionNow } from './transaction.ts'
 
@@ -169,7 +170,7 @@ function claimRows(handle: Handle, request: ClaimRequest, moment: Moment): Claim
   // RETURNING promises no order.
   for (const row of rows.sort((left, right) => left.position - right.position)) {
     const message = claimedMessage(row, request.token)
-    if (message === undefined) buryDamaged(handle, BigInt(row.position), request.token, moment)
+    if (message instanceof MersalError) buryDamaged(handle, { position: BigInt(row.position), token: request.token }, message, moment)
     else claimed.push(message)
   }
   return claimed
@@ -182,14 +183,13 @@ function positionsOf(handle: Handle, keys: readonly string[], limit: number): st
 }
 
 /** A row that somebody has changed into something that is no message must not stop the others. */
-function buryDamaged(handle: Handle, position: bigint, token: string, { now, cannotBury }: Moment): void {
-  const error = damagedHeaders()
+function buryDamaged(handle: Handle, fence: Pick<Settlement, 'position' | 'token'>, error: MersalError, { now, cannotBury }: Moment): void {
   try {
-    bury(handle, { kind: 'dead', position, token, reason: 'malformed', error, onDead: 'skip', maybePublished: false }, now)
+    bury(handle, { kind: 'dead', ...fence, reason: 'malformed', error, onDead: 'skip', maybePublished: false }, now)
   } catch (cause) {
     if (!handle.inTransaction) throw cause
     // What cannot be buried must not stop the others either.
-    handle.run(outboxSql.release, { position, token, visibleAt: Math.ceil(now + SET_ASIDE_MS) })
+    handle.run(outboxSql.release, { ...fence, visibleAt: Math.ceil(now + SET_ASIDE_MS) })
     cannotBury(cause)
   }
 }

@@ -3,6 +3,7 @@ import type { DeadLetter, DeadReason } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/message.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
+import { problemOf } from '../../sql/lawful-rows.ts'
 import { checkBodySize } from '../../sql/parts.ts'
 
 interface MessageRow {
@@ -67,10 +68,13 @@ function outgoing(row: MessageRow, headers: Record<string, string>): OutgoingMes
 export const withheld = ({ withheld_bytes: bytes }: { readonly withheld_bytes: number | null }): { readonly withheldBytes?: number } =>
   bytes === null ? {} : { withheldBytes: bytes }
 
-/** Undefined if the row is damaged. */
-export function claimedMessage(row: ClaimedRow, token: string): ClaimedMessage | undefined {
+/** The message, or what is wrong with its row. */
+export function claimedMessage(row: ClaimedRow, token: string): ClaimedMessage | MersalError {
   const headers = decodeHeaders(row.headers)
-  if (headers === undefined) return undefined
+  if (headers === undefined) return damagedHeaders()
+  // Of one that is too large, only a part was read.
+  const problem = row.withheld_bytes === null ? problemOf(row, headers) : undefined
+  if (problem !== undefined) return problem
   return { message: outgoing(row, headers), position: BigInt(row.position), attempt: row.attempts, token, ...withheld(row) }
 }
 

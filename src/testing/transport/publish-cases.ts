@@ -20,6 +20,10 @@ async function roundTrip(harness: TransportHarness, extra: Parameters<typeof mes
 export const publishCases: readonly ContractCase<TransportHarness>[] = [
   { name: 'a message arrives with its id, type, headers and bytes', run: (harness) => roundTrip(harness, {}) },
   {
+    name: 'an id and a type of 250 characters arrive whole',
+    run: (harness) => roundTrip(harness, { id: `${'i'.repeat(249)}1`, type: `${'t'.repeat(249)}1` }),
+  },
+  {
     name: 'headers in any script survive',
     run: (harness) =>
       roundTrip(harness, {

@@ -31,6 +31,62 @@ test('P8: outbox rows whose headers were damaged become dead letters with their 
   expect(letters[0]?.body).toEqual(new Uint8Array([0, 255]))
 })
 
+/** Column, what another program wrote into it, and what the reason of the dead letter names. */
+const unlawful: readonly (readonly [column: string, value: string, named: string])[] = [
+  ['id', '', 'id'],
+  ['id', 'a\nb', 'id'],
+  ['type', '', 'type'],
+  ['type', 't'.repeat(256), 'type'],
+  ['type', 'a\0b', 'type'],
+  ['transport', 'a\r\nb', 'transport'],
+  ['name', '', 'name'],
+  ['name', 'q'.repeat(256), 'name'],
+  ['partition_key', '', 'partitionKey'],
+  ['partition_key', 'k'.repeat(256), 'partitionKey'],
+  ['partition_key', 'k\u2028', 'partitionKey'],
+  ['headers', JSON.stringify({ 'a b': 'x' }), "headers['a b']"],
+  ['headers', JSON.stringify({ a: 'x\r\ny: z' }), "headers['a']"],
+  ['headers', JSON.stringify({ a: 'x'.repeat(49_153) }), "headers['a']"],
+  ['headers', JSON.stringify({ 'content-type': 'text/plain\r\nx: y' }), "headers['content-type']"],
+  ['headers', JSON.stringify({ 'content-type': 'x'.repeat(256) }), "headers['content-type']"],
+  ['headers', JSON.stringify({ 'Content-Type': 'application/vnd.mersal.bundle' }), "headers['Content-Type']"],
+]
+
+test('P8: outbox rows with an unlawful type, destination, key or header become dead letters as they are, and hold up no key', async () => {
+  using folder = temporaryFolder()
+  const path = folder.file('app.db')
+  await using store = sqlite({ path })
+  const keyed = (id: string) => ({ ...message(id), partitionKey: 'k' })
+  await store.unitOfWork((tx) =>
+    store.outbox.save(tx, [keyed('first'), ...unlawful.map((_, index) => keyed(`bad ${index}`)), keyed('last'), message('sound')]),
+  )
+  const database = new DatabaseSync(path)
+  for (const [index, [column, value]] of unlawful.entries()) {
+    // Bytes, since a bound text would end at its NUL.
+    database
+      .prepare(`UPDATE mersal_outbox SET ${column} = CAST(? AS TEXT) WHERE position = ?`)
+      .run(new TextEncoder().encode(value), index + 2)
+  }
+  database.close()
+  const rows = await store.outbox.claim({ limit: 100, claimMs: 1000, token: 'a' })
+  expect(rows.map((row) => row.message.id)).toEqual(['first', 'last', 'sound'])
+  const letters = await store.admin.deadLetters.list()
+  expect(letters.map(({ reason, blocksKey }) => [reason, blocksKey])).toEqual(unlawful.map(() => ['malformed', false]))
+  for (const [index, [column, value, named]] of unlawful.entries()) {
+    const letter = letters[index]
+    expect(letter?.error).toContain(`${named}: `)
+    expect(letter?.body).toEqual(new Uint8Array([0, 255]))
+    if (column === 'type') expect(letter?.type).toBe(value)
+    if (column === 'partition_key') expect(letter?.partitionKey).toBe(value)
+    if (column === 'headers') expect(letter?.headers).toEqual(JSON.parse(value))
+  }
+  // Whoever has put nothing right meets the same answer again.
+  await store.outbox.settle(rows.map(({ position, token }) => ({ kind: 'sent', position, token }) as const))
+  await store.admin.deadLetters.retry([letters[0]?.key ?? ''])
+  expect(await store.outbox.claim({ limit: 100, claimMs: 1000, token: 'b' })).toEqual([])
+  expect(await store.admin.deadLetters.list()).toHaveLength(unlawful.length)
+})
+
 test('P8: queue rows that were damaged become dead letters, and the others are delivered', async () => {
   using folder = temporaryFolder()
   const path = folder.file('queue.db')
