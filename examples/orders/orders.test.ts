@@ -8,7 +8,7 @@ import { type Place, openVhost, rabbitIsHere } from '../../test/rabbitmq/broker.
 import { type Service, startService } from './run-service.ts'
 
 const here = (await serverAnswers()) && (await rabbitIsHere())
-const ORDERS = 150
+const ORDERS = 80
 const CUSTOMERS = ['Ada', 'Zoë', 'محمد']
 
 interface Answer {

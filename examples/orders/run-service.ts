@@ -32,12 +32,17 @@ export async function startService(name: keyof typeof programs, env: Readonly<Re
   const ended = once(child, 'exit')
   const state = { printed: '', complained: '' }
   const isReady = Promise.withResolvers<void>()
+  // The relay says it in its log, which goes to standard error.
+  const look = (): void => {
+    if ([state.printed, state.complained].some((text) => ready[name].test(text))) isReady.resolve()
+  }
   child.stdout.on('data', (text: Buffer) => {
     state.printed += text.toString()
-    if (ready[name].test(state.printed)) isReady.resolve()
+    look()
   })
   child.stderr.on('data', (text: Buffer) => {
     state.complained += text.toString()
+    look()
   })
   void ended.then(() => isReady.reject(new Error(`${name} ended before it was ready: ${state.complained}`)))
   await isReady.promise
