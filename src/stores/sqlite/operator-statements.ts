@@ -88,8 +88,8 @@ export const operatorSql: Readonly<Record<Purpose, string>> = {
   pickKept: `SELECT number FROM mersal_sent WHERE ${filter} ORDER BY position LIMIT :limit`,
 
   putBack: `
-    INSERT INTO mersal_outbox (visible_at, id, type, transport, kind, name, partition_key, created_at, headers, body)
-    SELECT :now, coalesce(:newId, id), type, transport, kind, name, partition_key, created_at, headers, body
+    INSERT INTO mersal_outbox (visible_at, attempts, id, type, transport, kind, name, partition_key, created_at, headers, body)
+    SELECT :now, -1, coalesce(:newId, id), type, transport, kind, name, partition_key, created_at, headers, body
     FROM mersal_sent WHERE number = :number`,
 
   removeKept: 'DELETE FROM mersal_sent WHERE number = :number',

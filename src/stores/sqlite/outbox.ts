@@ -15,6 +15,7 @@ import type { OutgoingMessage } from '../../core/message.ts'
 import { lanes } from '../../sql/lanes.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import { seldom } from '../../lib/seldom.ts'
+import { sqliteClock } from './clock.ts'
 import type { Connection } from './connection.ts'
 import type { Handle, SqliteDatabase } from './database.ts'
 import { storeError } from './failure.ts'
@@ -85,7 +86,9 @@ export function sqliteOutbox(connection: Connection, { keepSentMs, logger }: Out
         const visibleAt = Math.ceil(clock.now() + claimMs)
         for (const { position, token } of claims) handle.run(outboxSql.renew, { position, token, visibleAt })
       }),
-    prune: ({ limit }) => connection.write((handle) => handle.run(outboxSql.prune, { before: clock.now() - keepSentMs, limit }).changes),
+    prune: ({ limit, longerMs = 0 }) =>
+      connection.write((handle) => handle.run(outboxSql.prune, { before: clock.now() - keepSentMs - longerMs, limit }).changes),
+    clock: sqliteClock(connection),
   }
 }
 

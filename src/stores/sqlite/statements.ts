@@ -169,8 +169,9 @@ export const outboxSql: Readonly<
 
   retry: 'UPDATE mersal_outbox SET visible_at = :visibleAt, token = NULL WHERE position = :position AND token = :token',
 
+  /** Attempts -1, which count as none: it has been in hand, so what it waits for is no delay of its sender. */
   release: `
-    UPDATE mersal_outbox SET visible_at = :visibleAt, token = NULL, attempts = max(attempts - 1, 0)
+    UPDATE mersal_outbox SET visible_at = :visibleAt, token = NULL, attempts = CASE WHEN attempts > 1 THEN attempts - 1 ELSE -1 END
     WHERE position = :position AND token = :token`,
 
   renew: 'UPDATE mersal_outbox SET visible_at = :visibleAt WHERE position = :position AND token = :token',
@@ -210,12 +211,12 @@ export const adminSql: Readonly<Record<'list' | 'reinsert' | 'unblock' | 'remove
 
   /** A dead letter that left its place comes back at the end, with a new position. */
   reinsert: `
-    INSERT INTO mersal_outbox (visible_at, id, type, transport, kind, name, partition_key, created_at, headers, body)
-    SELECT :now, id, type, transport, kind, name, partition_key, coalesce(created_at, died_at), headers, body
+    INSERT INTO mersal_outbox (visible_at, attempts, id, type, transport, kind, name, partition_key, created_at, headers, body)
+    SELECT :now, -1, id, type, transport, kind, name, partition_key, coalesce(created_at, died_at), headers, body
     FROM mersal_dead_letters WHERE key = :key`,
 
   /** One that kept its place goes on from there. */
-  unblock: 'UPDATE mersal_outbox SET visible_at = :now, attempts = 0 WHERE position = :position',
+  unblock: 'UPDATE mersal_outbox SET visible_at = :now, attempts = -1 WHERE position = :position',
 
   removeBlocking: 'DELETE FROM mersal_outbox WHERE position = :position',
 

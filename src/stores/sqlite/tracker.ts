@@ -47,5 +47,6 @@ export function sqliteTracker(connection: Connection): MessageTracker<SqliteData
     },
     prune: ({ olderThanMs, limit }) =>
       connection.write((handle) => handle.run(inboxSql.prune, { before: clock.now() - olderThanMs, limit }).changes),
+    now: () => Promise.resolve(clock.now()),
   }
 }
