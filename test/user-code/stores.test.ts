@@ -1,0 +1,131 @@
+import { describe, test } from 'vitest'
+import { memoryStore, type MemoryTransaction } from '../../src/memory.ts'
+import { postgres, type PostgresClient } from '../../src/postgres.ts'
+import { sqlite, type SqliteDatabase } from '../../src/sqlite.ts'
+import { libraries, openHandle, temporaryFolder, type TestDatabase } from '../contract/sqlite-harness.ts'
+import { serverAnswers, testDatabase } from '../postgres/database.ts'
+import { plainSavepoint } from '../postgres/plain-savepoint.ts'
+import { expectNothingWrong } from './expect.ts'
+import type { Library } from './interpreter.ts'
+
+const present = await serverAnswers()
+const title = 'P1 P3: whatever a program does, its rows and messages share one fate'
+
+describe.skipIf(!present)('programs on pg', () => {
+  test(title, { timeout: 120_000 }, async () => {
+    await using database = await testDatabase()
+    const { pool, schema } = database
+    const store = postgres({ pool, schema })
+    const library: Library<PostgresClient> = {
+      async transaction(work) {
+        const client = await pool.connect()
+        try {
+          await client.query('begin')
+          await work(client as unknown as PostgresClient)
+          await client.query('commit')
+        } catch (error) {
+          await client.query('rollback')
+          throw error
+        } finally {
+          client.release()
+        }
+      },
+      insert: async (tx, text) => void (await tx.query(`insert into ${schema}.business values ($1)`, [text])),
+      savepoint: (tx, work) =>
+        plainSavepoint(
+          (text) => tx.query(text),
+          () => work(tx),
+        ),
+      fail: async (tx) => void (await tx.query('select 1 / 0')),
+      end: async (tx, text) => void (await tx.query(text)),
+    }
+    await expectNothingWrong({
+      store,
+      library,
+      abilities: { ends: true, savepoints: true },
+      atOnce: 4,
+      rows: async () => (await database.query(`select text from ${schema}.business`)).map(({ text }) => String(text)),
+      messages: async () =>
+        (await database.query(`select convert_from(body, 'UTF8')::json ->> 'tag' as tag from ${schema}.outbox`)).map(({ tag }) =>
+          String(tag),
+        ),
+    })
+  })
+})
+
+for (const name of libraries) {
+  describe(`programs on SQLite by ${name}`, () => {
+    test(title, { timeout: 120_000 }, async () => {
+      using folder = temporaryFolder()
+      const path = folder.file('programs.db')
+      const plain = openHandle(name, path)
+      plain.exec('create table business (text text not null)')
+      const store = sqlite<SqliteDatabase>({ open: () => openHandle(name, path) })
+      const tables = (tx: SqliteDatabase): TestDatabase => tx as TestDatabase
+      const library: Library<SqliteDatabase> = {
+        async transaction(work) {
+          const own = openHandle(name, path)
+          own.exec('pragma busy_timeout = 5000')
+          own.exec('begin immediate')
+          try {
+            await work(own)
+            own.exec('commit')
+          } catch (error) {
+            own.exec('rollback')
+            throw error
+          } finally {
+            own.close()
+          }
+        },
+        insert: async (tx, text) => void tables(tx).prepare('insert into business values (?)').run(text),
+        savepoint: (tx, work) =>
+          plainSavepoint(
+            async (text) => tx.exec(text),
+            () => work(tx),
+          ),
+        fail: async (tx) => void tx.exec('select * from nowhere'),
+        end: async (tx, text) => void tx.exec(text),
+      }
+      await expectNothingWrong({
+        store,
+        library,
+        abilities: { ends: true, savepoints: true },
+        atOnce: 1,
+        rows: async () =>
+          plain
+            .prepare('select text from business')
+            .all()
+            .map((row) => String((row as { text: string }).text)),
+        messages: async () =>
+          plain
+            .prepare("select json_extract(cast(body as text), '$.tag') as tag from mersal_outbox")
+            .all()
+            .map((row) => String((row as { tag: string }).tag)),
+      })
+      plain.close()
+    })
+  })
+}
+
+describe('programs on the memory store', () => {
+  test(title, { timeout: 120_000 }, async () => {
+    const store = memoryStore()
+    const library: Library<MemoryTransaction> = {
+      transaction: (work) => store.unitOfWork(async (tx) => void (await work(tx))),
+      insert: async (tx, text) => void tx.set(text, true),
+      savepoint: () => Promise.reject(new Error('the memory store has savepoints of the bus only')),
+      fail: () => Promise.reject(new Error('refused')),
+    }
+    await expectNothingWrong({
+      store,
+      library,
+      abilities: { ends: false, savepoints: false },
+      atOnce: 3,
+      rows: () => store.unitOfWork(async (tx) => tx.entries().map(([key]) => key)),
+      messages: async () =>
+        (await store.outbox.claim({ limit: 10_000, claimMs: 60_000, token: 'the one who counts' })).map(
+          ({ message }) => (JSON.parse(Buffer.from(message.body).toString()) as { tag: string }).tag,
+        ),
+    })
+  })
+})
