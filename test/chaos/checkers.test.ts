@@ -32,6 +32,7 @@ function evidence(events: readonly Event[]): Evidence {
     settled: new Set(),
     ended: new Set(),
     wiped: new Set(),
+    doomed: new Set(),
     stuck: [],
     leaks: [],
     copies: new Map(),

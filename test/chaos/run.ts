@@ -82,7 +82,7 @@ export async function run(settings: Settings): Promise<Outcome> {
   const programs = plans(settings, place).map((plan) => new Program({ plan, folder, history, build: first }))
   stack.defer(async () => void (await Promise.all(programs.map((program) => program.abandon()))))
   await Promise.all(programs.map((program) => program.start()))
-  const scene: Scene = { place, programs, history, folder, random: seeded(settings.seed), wiped: new Set(), builds }
+  const scene: Scene = { place, programs, history, folder, random: seeded(settings.seed), wiped: new Set(), doomed: new Set(), builds }
   await sleep(QUIET_START_MS)
   const missing = await rage(scene, planned, { ms: settings.seconds * 1000, say, signal: settings.signal })
   settings.signal?.throwIfAborted()
@@ -160,7 +160,7 @@ async function drain({ place, programs, wiped }: Scene, patienceMs: number): Pro
   return [`${outbox} rows in the outbox, ${effects} messages without effect: ${detail}`, ...quiet]
 }
 
-async function gather({ place, wiped, builds }: Scene, folder: string, stuck: readonly string[]): Promise<Evidence> {
+async function gather({ place, wiped, doomed, builds }: Scene, folder: string, stuck: readonly string[]): Promise<Evidence> {
   const truth = await place.truth(await loadSource(builds.present.source))
   const lines = readHistory(folder)
   const settled = settlementsIn(lines).flatMap(({ rows, outcome }) =>
@@ -178,6 +178,7 @@ async function gather({ place, wiped, builds }: Scene, folder: string, stuck: re
     lines,
     stuck,
     wiped,
+    doomed,
     faults: faultsIn(lines),
     publishes: publishesIn(lines),
     transactions: transactionsIn(lines),

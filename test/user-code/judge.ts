@@ -13,7 +13,7 @@ export interface Found {
 export function judge(program: Program, trace: Trace, outcome: Outcome, found: Found): string[] {
   // Keys that two programs lock in another order, one message at a time.
   if (outcome.kind === 'failed' && /40P01|deadlock/.test(outcome.code)) return failed(trace, outcome, found)
-  const wrong = [...trace.accepted.map((what) => `P3: ${what} was taken after the end`)]
+  const wrong = trace.accepted.map((what) => `P3: ${what} was taken after the end`)
   const clean = isClean(program.steps)
   if (outcome.kind === 'failed' && clean) wrong.push(`a program without a fault failed: ${outcome.code}`)
   // Most libraries call a COMMIT a success that the server has answered with ROLLBACK.

@@ -21,7 +21,7 @@ describe.skipIf(!present)('programs on pg', () => {
         const client = await pool.connect()
         try {
           await client.query('begin')
-          await work(client as unknown as PostgresClient)
+          await work(client)
           await client.query('commit')
         } catch (error) {
           await client.query('rollback')
@@ -95,12 +95,12 @@ for (const name of libraries) {
           plain
             .prepare('select text from business')
             .all()
-            .map((row) => String((row as { text: string }).text)),
+            .map((row) => (row as { text: string }).text),
         messages: async () =>
           plain
             .prepare("select json_extract(cast(body as text), '$.tag') as tag from mersal_outbox")
             .all()
-            .map((row) => String((row as { tag: string }).tag)),
+            .map((row) => (row as { tag: string }).tag),
       })
       plain.close()
     })
@@ -111,8 +111,8 @@ describe('programs on the memory store', () => {
   test(title, { timeout: 120_000 }, async () => {
     const store = memoryStore()
     const library: Library<MemoryTransaction> = {
-      transaction: (work) => store.unitOfWork(async (tx) => void (await work(tx))),
-      insert: async (tx, text) => void tx.set(text, true),
+      transaction: (work) => store.unitOfWork((tx) => work(tx)),
+      insert: async (tx, text) => tx.set(text, true),
       savepoint: () => Promise.reject(new Error('the memory store has savepoints of the bus only')),
       fail: () => Promise.reject(new Error('refused')),
     }

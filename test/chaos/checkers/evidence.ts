@@ -43,6 +43,8 @@ export interface Evidence {
   /** `process#life` of those that were killed or ended. */
   readonly ended: ReadonlySet<string>
   readonly wiped: ReadonlySet<string>
+  /** Messages that must become dead letters. */
+  readonly doomed: ReadonlySet<string>
   /** Not empty if the run did not come to rest. */
   readonly stuck: readonly string[]
   /** Texts in which secrets were found. */

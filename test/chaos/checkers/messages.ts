@@ -109,4 +109,10 @@ const fidelity: Checker = {
   },
 }
 
-export const messageCheckers: readonly Checker[] = [lost, phantom, rolledBackLeak, torn, honesty, early, fidelity]
+const blameless: Checker = {
+  check: 'blameless',
+  says: 'a dead letter, although no fault was one of that message',
+  find: ({ truth, doomed }) => [...truth.dead].filter((id) => !doomed.has(id)),
+}
+
+export const messageCheckers: readonly Checker[] = [lost, phantom, rolledBackLeak, torn, honesty, early, fidelity, blameless]

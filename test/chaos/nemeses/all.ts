@@ -4,8 +4,11 @@ import { clockFaults } from './clocks.ts'
 import { databaseFaults } from './database.ts'
 import { diskFaults } from './disk.ts'
 import type { Nemesis } from './nemesis.ts'
+import { linkFaults } from './link.ts'
 import { networkFaults } from './network.ts'
+import { outageFaults } from './outages.ts'
 import { processFaults } from './processes.ts'
+import { rowFaults } from './rows.ts'
 import { versionFaults } from './versions.ts'
 
 export const nemeses: readonly Nemesis[] = [
@@ -16,6 +19,9 @@ export const nemeses: readonly Nemesis[] = [
   ...diskFaults,
   ...brokerFaults,
   ...networkFaults,
+  ...linkFaults,
+  ...outageFaults,
+  ...rowFaults,
 ]
 
 /** Those with these names, on this kind of store; throws on a name that does not exist there. */

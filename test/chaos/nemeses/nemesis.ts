@@ -15,6 +15,8 @@ export interface Scene {
   readonly random: () => number
   /** Messages that a fault takes out of the consumer's queue: operators lose those, not Mersal. */
   readonly wiped: Set<string>
+  /** Messages that a fault has made such that they must become dead letters. */
+  readonly doomed: Set<string>
   readonly builds: Builds
 }
 

@@ -90,4 +90,10 @@ export interface Place extends AsyncDisposable {
   /** Rows that these tokens hold at this moment. */
   heldBy(tokens: readonly string[]): Promise<number>
   truth(source: Source): Promise<Truth>
+  /** How many of these messages of the outbox are dead letters. */
+  deadOf(ids: readonly string[]): Promise<number>
+  /** These rows are due now. */
+  makeDue(ids: readonly string[]): Promise<void>
+  /** The database refuses whatever is written to the dead letters of the outbox, or marks a row as one. */
+  refuseDead(refuses: boolean): Promise<void>
 }

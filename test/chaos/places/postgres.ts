@@ -114,6 +114,7 @@ export async function openPostgresPlace({ ownDisks }: { readonly ownDisks: boole
         return (await place.query<{ n: number }>(sql, [tokens]))[0]?.n ?? 0
       },
       truth: (source) => truth(place, source),
+      ...burials(place.query),
       [Symbol.asyncDispose]: () => stack.disposeAsync(),
     }
   } catch (error) {
@@ -126,6 +127,34 @@ export async function openPostgresPlace({ ownDisks }: { readonly ownDisks: boole
 const staleSettles = `
 select count(*)::int as n from ${SCHEMA}.witness_change c left join ${SCHEMA}.witness_token w on w.token = c.old_token
 where c.new_token is null and (coalesce(strpos(c.said, c.old_token::text), 0) = 0 or w.relay <> c.relay)`
+
+/** What makes and undoes trouble with dead letters. */
+function burials(query: PostgresPlace['query']): Pick<Place, 'deadOf' | 'makeDue' | 'refuseDead'> {
+  const dead = `select id from ${SCHEMA}.dead union all select id from ${SCHEMA}.outbox where died_at is not null`
+  return {
+    async deadOf(ids) {
+      const rows = await query<{ n: number }>(`select count(*)::int as n from (${dead}) d where id = any ($1::uuid[])`, [ids])
+      return rows[0]?.n ?? 0
+    },
+    async makeDue(ids) {
+      await query(`update ${SCHEMA}.outbox set visible_at = clock_timestamp() where id = any ($1::uuid[])`, [ids])
+    },
+    async refuseDead(refuses) {
+      if (!refuses) {
+        await query(`drop trigger no_dead on ${SCHEMA}.dead`)
+        await query(`drop trigger no_dead on ${SCHEMA}.outbox`)
+        return
+      }
+      await query(
+        `create or replace function ${SCHEMA}.no_dead() returns trigger language plpgsql as $$ begin raise exception 'no dead letters here'; end $$`,
+      )
+      await query(`create trigger no_dead before insert on ${SCHEMA}.dead for each row execute function ${SCHEMA}.no_dead()`)
+      await query(
+        `create trigger no_dead before update on ${SCHEMA}.outbox for each row when (new.died_at is not null) execute function ${SCHEMA}.no_dead()`,
+      )
+    },
+  }
+}
 
 type Servers = Pick<PostgresPlace, 'query' | 'broker' | 'cluster'>
 

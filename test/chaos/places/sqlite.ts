@@ -12,6 +12,18 @@ export interface SqlitePlace extends Place {
   holdLock(ms: number): Promise<void>
   /** Where both files are; undefined unless asked for. */
   readonly disk: Disk | undefined
+  /** Writes business rows and outbox rows in one transaction, as a program in another language does. */
+  write(rows: readonly ForeignRow[], headersOfRow: string): Promise<void>
+}
+
+/** A message that no program of ours has written. */
+export interface ForeignRow {
+  readonly id: string
+  readonly key: string | undefined
+  readonly text: string
+  /** Blanks after the body. */
+  readonly padding?: number
+  readonly delayMs?: number
 }
 
 const tables = `
@@ -81,9 +93,48 @@ export async function openSqlitePlace({ ownDisks }: { readonly ownDisks: boolean
       database.exec('COMMIT')
       database.close()
     },
+    ...burials(address.store, read),
     async [Symbol.asyncDispose]() {
       if (disk === undefined) rmSync(folder, { recursive: true, force: true })
       await disk?.[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** What makes and undoes trouble with dead letters, and rows of somebody else. */
+function burials(file: string, read: <Row>(file: string, sql: string, ...values: string[]) => Row[]) {
+  async function change(...texts: readonly string[]): Promise<void> {
+    const database = new DatabaseSync(file, { timeout: 10_000 })
+    for (const text of texts) database.exec(text)
+    database.close()
+  }
+  const listed = (ids: readonly string[]): string => ids.map((id) => `'${id}'`).join(', ')
+  return {
+    async deadOf(ids: readonly string[]) {
+      return read<{ n: number }>(file, `SELECT count(*) AS n FROM mersal_dead_letters WHERE id IN (${listed(ids)})`)[0]?.n ?? 0
+    },
+    makeDue: (ids: readonly string[]) => change(`UPDATE mersal_outbox SET visible_at = ${Date.now()} WHERE id IN (${listed(ids)})`),
+    refuseDead: (refuses: boolean) =>
+      change(
+        refuses
+          ? `CREATE TRIGGER no_dead BEFORE INSERT ON mersal_dead_letters BEGIN SELECT raise(ABORT, 'no dead letters here'); END`
+          : 'DROP TRIGGER no_dead',
+      ),
+    async write(rows: readonly ForeignRow[], sent: string) {
+      const database = new DatabaseSync(file, { timeout: 10_000 })
+      const business = database.prepare('INSERT INTO business (id, topic, key, digest) VALUES (?, ?, ?, ?)')
+      const outbox = database.prepare(
+        `INSERT INTO mersal_outbox (id, partition_key, type, transport, kind, name, headers, body, visible_at, created_at)
+         VALUES (?, ?, ?, 'default', 'topic', ?, ?, ?, ?, ?)`,
+      )
+      database.exec('BEGIN IMMEDIATE')
+      for (const { id, key = null, text, padding = 0, delayMs = 0 } of rows) {
+        business.run(id, topics.billed, key, digestOf(text))
+        const body = Buffer.concat([Buffer.from(JSON.stringify({ text })), Buffer.alloc(padding, ' ')])
+        outbox.run(id, key, topics.billed, topics.billed, sent, body, Date.now() + delayMs, Date.now())
+      }
+      database.exec('COMMIT')
+      database.close()
     },
   }
 }

@@ -1,0 +1,36 @@
+/** Links that are slow without a fault: nothing is lost, so nothing may be sent twice. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Nemesis, onPostgres, pick, type PostgresScene, upTo } from './nemesis.ts'
+
+const thin = onPostgres({
+  name: 'thin',
+  says: 'the link to one server carries 30 to 300 KB/s in each direction, for all processes together',
+  touches: 'network',
+  async inject({ place, random }) {
+    const [name, proxy] = pick(random, [['database', place.databaseProxy] as const, ['broker', place.brokerProxy] as const])
+    const before = proxy.troubled
+    const bytesPerSecond = Math.round(upTo(random, 30_000, 300_000))
+    proxy.weather({ kind: 'thin', bytesPerSecond })
+    await sleep(upTo(random, 3000, 6000))
+    proxy.weather({ kind: 'fair' })
+    if (proxy.troubled === before) throw new Error(`nothing was sent to the ${name}`)
+    return `${name}, ${Math.round(bytesPerSecond / 1000)} KB/s`
+  },
+})
+
+const deaf = onPostgres({
+  name: 'deaf',
+  says: 'the broker reads nothing for seconds, so that its window closes; then it reads everything',
+  touches: 'network',
+  async inject({ place, random }: PostgresScene) {
+    const proxy = place.brokerProxy
+    const before = proxy.troubled
+    proxy.weather({ kind: 'server does not read' })
+    await sleep(upTo(random, 3000, 8000))
+    proxy.weather({ kind: 'fair' })
+    if (proxy.troubled === before) throw new Error('nothing was sent to the broker')
+    return `${proxy.troubled - before} bytes waited`
+  },
+})
+
+export const linkFaults: readonly Nemesis[] = [thin, deaf]
