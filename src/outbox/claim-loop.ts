@@ -151,7 +151,6 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     sent = undefined
     const [lowest, highest] = [rows[0]?.position, rows.at(-1)?.position]
     looking.found({ look, startedAt, endedAt: clock.monotonic(), lowest, highest, full, stopped })
-    emit('mersal:claim', () => ({ app: ports.app, messages: rows.length }))
     const terms: Terms = { ...termsFrom(startedAt, settings.claimMs), express: false }
     try {
       // What has been paused meanwhile is given back when its turn comes.

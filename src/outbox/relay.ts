@@ -115,6 +115,7 @@ export function createRelay(ports: RelayPorts): Relay {
   async function claim(request: ClaimRequest): Promise<readonly ClaimedMessage[]> {
     const keepUntil = clock.monotonic() + request.claimMs
     const rows = await ports.storage.claim(request)
+    emit('mersal:claim', () => ({ app, messages: rows.length }))
     const isConfirmed = ({ position, message }: ClaimedMessage): boolean => settler.confirmed(position, message.id)
     if (!rows.some(isConfirmed)) return rows
     const again = rows.filter(isConfirmed)

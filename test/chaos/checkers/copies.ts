@@ -46,16 +46,22 @@ export function duplicates(evidence: Evidence): { readonly surplus: number; read
 
 const unconfirmed: Checker = {
   check: 'unconfirmed',
-  says: 'recorded as sent without a confirm of that very publish before it',
+  says: 'recorded as sent without a confirm before it: of that very publish, or of one of the same row by the same process',
   find({ lines, publishes }) {
     const confirmed = new Map<string, number>()
-    for (const { held, answer } of publishes.values()) {
-      const claim = `${held[1]} ${held[2]}`
-      if (answer?.kind === 'confirmed') confirmed.set(claim, Math.min(answer.at, confirmed.get(claim) ?? Infinity))
+    const note = (name: string, at: number): void => void confirmed.set(name, Math.min(at, confirmed.get(name) ?? Infinity))
+    for (const { held, answer, life } of publishes.values()) {
+      if (answer?.kind !== 'confirmed') continue
+      note(`${held[1]} ${held[2]}`, answer.at)
+      // While settling fails, a relay remembers what was confirmed, and does not publish it again.
+      note(`${held[1]} of ${life}`, answer.at)
     }
+    const before = (name: string, at: number): boolean => (confirmed.get(name) ?? Infinity) <= at
     return settlementsIn(lines).flatMap(({ rows, at, life }) =>
       rows.flatMap(([kind, position, token]) =>
-        kind === 'sent' && (confirmed.get(`${position} ${token}`) ?? Infinity) > at ? [`position ${position} by ${life}`] : [],
+        kind === 'sent' && !before(`${position} ${token}`, at) && !before(`${position} of ${life}`, at)
+          ? [`position ${position} by ${life}`]
+          : [],
       ),
     )
   },
