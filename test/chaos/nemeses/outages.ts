@@ -82,7 +82,7 @@ const locked = onPostgres({
     await client.connect()
     try {
       await client.query('begin')
-      await client.query('lock table chaos.outbox, chaos.inbox in access exclusive mode')
+      await client.query('lock table chaos.inbox, chaos.outbox in access exclusive mode')
       await sleep(ms)
       await client.query('rollback')
     } finally {

@@ -141,8 +141,8 @@ function burials(query: PostgresPlace['query']): Pick<Place, 'deadOf' | 'makeDue
     },
     async refuseDead(refuses) {
       if (!refuses) {
-        await query(`drop trigger no_dead on ${SCHEMA}.dead`)
-        await query(`drop trigger no_dead on ${SCHEMA}.outbox`)
+        await query(`drop trigger if exists no_dead on ${SCHEMA}.dead`)
+        await query(`drop trigger if exists no_dead on ${SCHEMA}.outbox`)
         return
       }
       await query(

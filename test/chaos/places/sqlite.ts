@@ -103,11 +103,24 @@ export async function openSqlitePlace({ ownDisks }: { readonly ownDisks: boolean
 
 /** What makes and undoes trouble with dead letters, and rows of somebody else. */
 function burials(file: string, read: <Row>(file: string, sql: string, ...values: string[]) => Row[]) {
-  async function change(...texts: readonly string[]): Promise<void> {
-    const database = new DatabaseSync(file, { timeout: 10_000 })
-    for (const text of texts) database.exec(text)
-    database.close()
+  /** SQLite lets those wait who ask while others write without a pause. */
+  async function whole(work: (database: DatabaseSync) => void): Promise<void> {
+    for (let tries = 0; ; tries += 1) {
+      const database = new DatabaseSync(file, { timeout: 1000 })
+      try {
+        database.exec('BEGIN IMMEDIATE')
+        work(database)
+        database.exec('COMMIT')
+        return
+      } catch (error) {
+        if (tries > 60 || !/locked/.test(String(error))) throw error
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      } finally {
+        database.close()
+      }
+    }
   }
+  const change = (text: string): Promise<void> => whole((database) => database.exec(text))
   const listed = (ids: readonly string[]): string => ids.map((id) => `'${id}'`).join(', ')
   return {
     async deadOf(ids: readonly string[]) {
@@ -117,25 +130,22 @@ function burials(file: string, read: <Row>(file: string, sql: string, ...values:
     refuseDead: (refuses: boolean) =>
       change(
         refuses
-          ? `CREATE TRIGGER no_dead BEFORE INSERT ON mersal_dead_letters BEGIN SELECT raise(ABORT, 'no dead letters here'); END`
-          : 'DROP TRIGGER no_dead',
+          ? `CREATE TRIGGER IF NOT EXISTS no_dead BEFORE INSERT ON mersal_dead_letters BEGIN SELECT raise(ABORT, 'no dead letters here'); END`
+          : 'DROP TRIGGER IF EXISTS no_dead',
       ),
-    async write(rows: readonly ForeignRow[], sent: string) {
-      const database = new DatabaseSync(file, { timeout: 10_000 })
-      const business = database.prepare('INSERT INTO business (id, topic, key, digest) VALUES (?, ?, ?, ?)')
-      const outbox = database.prepare(
-        `INSERT INTO mersal_outbox (id, partition_key, type, transport, kind, name, headers, body, visible_at, created_at)
-         VALUES (?, ?, ?, 'default', 'topic', ?, ?, ?, ?, ?)`,
-      )
-      database.exec('BEGIN IMMEDIATE')
-      for (const { id, key = null, text, padding = 0, delayMs = 0 } of rows) {
-        business.run(id, topics.billed, key, digestOf(text))
-        const body = Buffer.concat([Buffer.from(JSON.stringify({ text })), Buffer.alloc(padding, ' ')])
-        outbox.run(id, key, topics.billed, topics.billed, sent, body, Date.now() + delayMs, Date.now())
-      }
-      database.exec('COMMIT')
-      database.close()
-    },
+    write: (rows: readonly ForeignRow[], sent: string) =>
+      whole((database) => {
+        const business = database.prepare('INSERT INTO business (id, topic, key, digest) VALUES (?, ?, ?, ?)')
+        const outbox = database.prepare(
+          `INSERT INTO mersal_outbox (id, partition_key, type, transport, kind, name, headers, body, visible_at, created_at)
+           VALUES (?, ?, ?, 'default', 'topic', ?, ?, ?, ?, ?)`,
+        )
+        for (const { id, key = null, text, padding = 0, delayMs = 0 } of rows) {
+          business.run(id, topics.billed, key, digestOf(text))
+          const body = Buffer.concat([Buffer.from(JSON.stringify({ text })), Buffer.alloc(padding, ' ')])
+          outbox.run(id, key, topics.billed, topics.billed, sent, body, Date.now() + delayMs, Date.now())
+        }
+      }),
   }
 }
 
