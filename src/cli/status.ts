@@ -13,7 +13,8 @@ export const status: Verb = {
   summary: 'what waits in the outbox, for how long, and how fast it moves',
   usage: ['status [--store NAME] [--json] [--watch]'],
   text: `'oldest' is the age of the oldest message that has not been confirmed, 'overdue' how long the oldest one whose time
-has come has been waiting, 'behind' the same without what is paused or waits for an earlier message of its key. Rates come from two looks, one second apart. It counts the whole table.
+has come has been waiting, 'behind' the same without what is paused or waits for an earlier message of its key.
+Rates come from two looks, one second apart. It counts the whole table.
 Of several stores, without --store, it shows one line each.`,
   options: {
     ...jsonOption,
