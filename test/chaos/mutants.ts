@@ -20,6 +20,7 @@ export interface Mutant {
 }
 
 const statements = 'stores/postgres/statements.ts'
+const claimStatement = 'stores/postgres/claim-statement.ts'
 const quietly = (seconds: number) => ({ store: 'postgres', nemeses: [], seconds }) as const
 
 export const mutants: readonly Mutant[] = [
@@ -29,8 +30,8 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'outbox/publisher.ts',
-        from: 'if (answer === undefined) answered(batch, run, index, broken(transport, thrown))',
-        to: "if (answer !== undefined) answered(batch, run, index, { kind: 'confirmed' })\n      if (answer === undefined) answered(batch, run, index, broken(transport, thrown))",
+        from: 'if (answer === undefined) answered(batch, run, index, brokenAnswer(transport, thrown))',
+        to: "if (answer !== undefined) answered(batch, run, index, { kind: 'confirmed' })\n      if (answer === undefined) answered(batch, run, index, brokenAnswer(transport, thrown))",
       },
     ],
     under: { store: 'sqlite', nemeses: ['kill'], seconds: 3 },
@@ -61,13 +62,13 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'transports/rabbitmq/consumer.ts',
-        from: 'await this.#parts.settler.settle(hold, disposition)',
+        from: 'await settler.settle(hold, disposition)',
         to: '',
       },
       {
         file: 'transports/rabbitmq/consumer.ts',
-        from: 'const disposition: Disposition = this.#stopping',
-        to: "await this.#parts.settler.settle(hold, { kind: 'ack' })\n      const _: Disposition = this.#stopping",
+        from: 'const disposition: Disposition = known.decided',
+        to: "await settler.settle(hold, { kind: 'ack' })\n    const disposition: Disposition = known.decided",
       },
     ],
     under: quietly(6),
@@ -94,9 +95,9 @@ export const mutants: readonly Mutant[] = [
     name: 'X7',
     says: 'SKIP LOCKED without the run rule: a row is claimed although an earlier one of its key is open',
     changes: [
-      { file: statements, from: '(g.gap is null or f.position < g.gap) and ', to: '' },
+      { file: claimStatement, from: '(g.gap is null or f.position < g.gap) and ', to: '' },
       {
-        file: statements,
+        file: claimStatement,
         from: "and (o.key is null or (h.visible_at <= statement_timestamp()${except ? ' and not h.closed' : ''}))",
         to: '',
       },
@@ -194,7 +195,7 @@ export const mutants: readonly Mutant[] = [
     says: 'the wall clock of the relay says how long a claim lasts',
     changes: [
       {
-        file: statements,
+        file: claimStatement,
         from: "set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',",
         to: 'set visible_at = to_timestamp($2::float8 / 1000),',
       },
@@ -252,7 +253,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X20',
     says: 'attempts are not counted in the row',
-    changes: [{ file: statements, from: 'attempts = least(greatest(o.attempts, 0), 1000000) + 1', to: 'attempts = 1' }],
+    changes: [{ file: claimStatement, from: 'attempts = least(greatest(o.attempts, 0), 1000000) + 1', to: 'attempts = 1' }],
     under: { suite: 'test/contract/postgres.test.ts' },
   },
 ]

@@ -81,7 +81,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the express lane ignores how much of the grace has passed',
     file: 'outbox/express-lane.ts',
-    from: 'publishUntil: offeredAt + ports.graceMs / 2',
+    from: 'publishUntil: offeredAt + graceMs / 2',
     to: 'publishUntil: Number.POSITIVE_INFINITY',
     seenBy: ['duplicates', 'inversion'],
   },
