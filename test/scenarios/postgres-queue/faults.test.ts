@@ -222,7 +222,8 @@ describe.skipIf(!present)('faults around a PostgreSQL queue', () => {
     await expect(harness.queue({ migrate: 'check' }).subscribe('q', [])).rejects.toMatchObject({ code: 'MERSAL_SCHEMA_MISSING' })
     await expect(harness.queue({ migrate: 'off' }).subscribe('q', [])).rejects.toMatchObject({ code: 'MERSAL_SCHEMA_MISSING' })
     await Promise.all(Array.from({ length: 20 }, () => harness.queue().subscribe('q', ['t'])))
-    expect(await query(`select version from ${schema}.queue_migration order by version`)).toEqual([{ version: 1 }, { version: 2 }])
+    const steps = [{ version: 1 }, { version: 2 }, { version: 3 }]
+    expect(await query(`select version from ${schema}.queue_migration order by version`)).toEqual(steps)
     await harness.queue({ migrate: 'check' }).subscribe('q', [])
     await query(`insert into ${schema}.queue_migration values (99, 'of the future')`)
     await expect(harness.queue().subscribe('q', [])).rejects.toMatchObject({ code: 'MERSAL_SCHEMA_TOO_NEW' })
