@@ -78,6 +78,9 @@ export class Settler {
     this.#running = true
     while (this.#waiting.length > 0) await this.#settleAll(this.#waiting.splice(0, MOST))
     this.#running = false
+    // Only now: what was decided while the first of them failed is as late as they are.
+    this.#behind?.resolve()
+    this.#behind = undefined
   }
 
   async #settleAll(batch: readonly Waiting[]): Promise<void> {
@@ -124,8 +127,6 @@ export class Settler {
         if (stopping.aborted) batch = batch.filter(({ disposition }) => disposition.kind !== 'release')
       }
     }
-    this.#behind?.resolve()
-    this.#behind = undefined
     for (const { done } of given) done()
     return undefined
   }
