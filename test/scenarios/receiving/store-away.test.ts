@@ -17,8 +17,8 @@ import { openVhost, rabbitIsHere } from '../../rabbitmq/broker.ts'
 const here = (await serverAnswers()) && (await rabbitIsHere())
 const Work = command<{ id: number }>('test.work')
 /** With these, a failure that is charged makes a dead letter within a second. */
-const receive = { immediateRetries: 0, maxDeliveries: 2, backoff: { firstMs: 50, longestMs: 50 }, concurrency: 5 }
-const MESSAGES = 200
+const receive = { immediateRetries: 0, maxDeliveries: 2, backoff: { firstMs: 50, longestMs: 50 }, concurrency: 5, handlerTimeoutMs: 2000 }
+const MESSAGES = 60
 
 type Level = 'warn' | 'error'
 
@@ -29,9 +29,9 @@ function recorder() {
   return { logger: { debug: () => {}, info: () => {}, warn: at('warn'), error: at('error') }, pauses }
 }
 
-async function until(what: string, holds: () => boolean, ms = 40_000): Promise<void> {
+async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 40_000): Promise<void> {
   const deadline = performance.now() + ms
-  while (!holds()) {
+  while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`${what} did not happen within ${ms} ms`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
@@ -81,6 +81,9 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
     const app = `away-${randomBytes(4).toString('hex')}`
     const attempts: number[] = []
     const handled = new Set<number>()
+    // At the fault the handlers are in the midst of their transactions, and nothing else is under way.
+    const [inHands, fallen] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    let waiting = 0
     const transport = transportOf(pool)
     await using shop = new Mersal({
       name: app,
@@ -94,6 +97,11 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
       Work,
       async ({ id }, { tx, attempt }) => {
         attempts.push(attempt)
+        if (handled.size > 5) {
+          // Handlers that share a transaction come one after another.
+          if (++waiting === (batch === 1 ? receive.concurrency : 1)) inHands.resolve()
+          await fallen.promise
+        }
         await tx.query('insert into work values ($1)', [id])
         handled.add(id)
       },
@@ -113,20 +121,22 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
     }
     await sender.stop()
     await shop.start()
-    await until('the first messages', () => handled.size > 5)
+    await inHands.promise
     const heal = await fault(proxy)
+    fallen.resolve()
     await until('the pause', () => pauses().length > 0)
-    await pause(4000)
     const before = attempts.length
-    await pause(1000)
+    // Longer than the queue in the same database keeps a message for its holder.
+    await pause(1500)
     expect(attempts.length - before).toBeLessThanOrEqual(receive.concurrency)
     await heal()
-    await until('all messages', () => handled.size === MESSAGES)
-    const { rows } = await direct.query<{ count: string }>('select count(*) from work')
+    const committed = async (): Promise<number> =>
+      Number((await direct.query<{ count: string }>('select count(*) from work').catch(() => ({ rows: [] }))).rows[0]?.count)
+    await until('all messages', async () => (await committed()) === MESSAGES)
     const letters = await (transport as Transport & { deadLetters: { list(): Promise<readonly object[]> } }).deadLetters.list()
     await shop.stop()
     await pool.end()
-    return { rows: Number(rows[0]?.count), letters, attempts, pauses: pauses() }
+    return { rows: await committed(), letters, attempts, pauses: pauses() }
   }
 
   const rabbit = () => rabbitmq({ url: vhost.url, logger: false, newQueuePauseMs: 0 })
@@ -176,7 +186,7 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
   })
 
   test('with the queue in the same database', { timeout: 90_000 }, async () => {
-    const queue = (pool: Pool) => postgresQueue({ pool, schema: 'mersal', visibilityMs: 2000, logger: recorder().logger })
+    const queue = (pool: Pool) => postgresQueue({ pool, schema: 'mersal', visibilityMs: 1000, logger: recorder().logger })
     const { rows, letters, attempts } = await run(queue, refused)
     expect({ rows, letters }).toEqual({ rows: MESSAGES, letters: [] })
     expect(Math.max(...attempts)).toBe(1)
@@ -204,7 +214,8 @@ test('an SQLite file that another process has locked for long charges no message
       await shop.transaction(async (_, { sendLocal }) => void (await sendLocal(Work, { id }, { delayMs: 300 })))
     const other = new DatabaseSync(path)
     other.exec('BEGIN IMMEDIATE')
-    await pause(4000)
+    // Longer than the queue keeps a message for its holder, and than the messages are delayed.
+    await pause(1500)
     other.exec('ROLLBACK')
     other.close()
     await until('all messages', () => handled.size === 21)
