@@ -69,7 +69,7 @@ describe.skipIf(!present)('the connections of the store', () => {
     seen.length = 0
     const rows = await claim(store)
     expect(rows.map(({ attempt }) => attempt)).toEqual([1])
-    expect(seen).toEqual(['begin isolation', 'with c', 'commit'])
+    expect(seen).toEqual(['begin isolation', 'with e', 'commit'])
   })
 
   test('a vacuum has no time limit, though its connection had one', async () => {
@@ -97,7 +97,7 @@ describe.skipIf(!present)('the connections of the store', () => {
     await add(harness, store, 'a')
     seen.length = 0
     expect(await claim(store)).toHaveLength(1)
-    expect(seen).toEqual(['begin isolation', 'with c', 'commit'])
+    expect(seen).toEqual(['begin isolation', 'with e', 'commit'])
   })
 
   test('P5: a claim stops before a row of its key that somebody else has locked, wherever that stands', async () => {
