@@ -19,7 +19,7 @@ interface Tampering {
 
 const outbox: readonly Tampering[] = [
   { name: 'no id', postgres: 'id = null', sqlite: 'id = null', ends: 'forbidden' },
-  { name: 'an empty id', sqlite: "id = ''", ends: 'incoming' },
+  { name: 'an empty id', sqlite: "id = ''", ends: 'outgoing' },
   { name: 'attempts -5', postgres: 'attempts = -5', sqlite: 'attempts = -5', ends: 'handled' },
   { name: 'attempts beyond counting', postgres: 'attempts = 2147483647', sqlite: 'attempts = 9223372036854775807', ends: 'outgoing' },
   { name: 'an unknown kind', postgres: "kind = 'stream'", sqlite: "kind = 'stream'", ends: 'forbidden' },
@@ -34,14 +34,19 @@ const outbox: readonly Tampering[] = [
   { name: 'due in no time at all', postgres: "visible_at = 'infinity'", sqlite: 'visible_at = 9223372036854775807', ends: 'waits' },
   { name: 'a transport that nobody has', postgres: "transport = 'nowhere'", sqlite: "transport = 'nowhere'", ends: 'waits' },
   { name: 'a queue that nobody declared', postgres: "name = 'nobody'", sqlite: "name = 'nobody'", ends: 'outgoing' },
-  { name: 'no type', postgres: "type = ''", sqlite: "type = ''", ends: 'incoming' },
+  { name: 'no type', postgres: "type = ''", sqlite: "type = ''", ends: { postgres: 'incoming', sqlite: 'outgoing' } },
   {
     name: 'a type of control characters',
     postgres: "type = E'\\x1b[2J\\r\\n'",
     sqlite: "type = char(27) || '[2J' || char(13)",
-    ends: 'incoming',
+    ends: { postgres: 'incoming', sqlite: 'outgoing' },
   },
-  { name: 'a type of 100,000 characters', postgres: "type = repeat('x', 100000)", sqlite: 'type = hex(zeroblob(50000))', ends: 'incoming' },
+  {
+    name: 'a type of 100,000 characters',
+    postgres: "type = repeat('x', 100000)",
+    sqlite: 'type = hex(zeroblob(50000))',
+    ends: { postgres: 'incoming', sqlite: 'outgoing' },
+  },
   { name: 'an inbox row of the same id', postgres: '', sqlite: '', ends: 'skipped' },
 ]
 
