@@ -123,7 +123,7 @@ export const mutants: readonly Mutant[] = [
     name: 'X9',
     says: 'inbox records are pruned before the last redelivery',
     changes: [
-      { file: 'outbox/janitor.ts', from: 'olderThanMs: inbox.retentionMs', to: 'olderThanMs: 0' },
+      { file: 'outbox/janitor.ts', from: 'olderThanMs: retentionMs + longerMs', to: 'olderThanMs: 0' },
       { file: 'outbox/janitor.ts', from: 'default: 60_000, min: 100', to: 'default: 200, min: 100' },
     ],
     under: { store: 'sqlite', nemeses: ['hang', 'crash'], seconds: 20 },
