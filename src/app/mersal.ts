@@ -1,5 +1,6 @@
 import { MersalError } from '../core/errors.ts'
 import type { CommandType, Envelope, EventType, MessageType } from '../core/message.ts'
+import type { Given } from '../core/given.ts'
 import { checkNumber, checkOptions } from '../core/options.ts'
 import { linkAbort } from '../lib/linked-abort.ts'
 import { type Assembly, assemble } from './assembly.ts'
@@ -59,7 +60,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * together) or several apps (each with its own queue, transactions and retries).
    * Throws `MERSAL_DUPLICATE_HANDLER`.
    */
-  handle<Body>(type: MessageType<'command' | 'event', Body>, handler: Handler<NoInfer<Body>, Tx>, options: HandleOptions = {}): void {
+  handle<Body>(type: MessageType<'command' | 'event', Body>, handler: Handler<Given<Body>, Tx>, options: HandleOptions = {}): void {
     if (this.#settings.sendOnly) throw misuse('handle()', 'this app only sends: leave out sendOnly to give it an input queue')
     if (this.state !== 'idle') throw misuse('handle()', 'register every handler before start(), or messages would find none')
     this.#parts.handlers.add(type, handler, options)
@@ -69,17 +70,17 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * `Sender.send` in the transaction that the current code runs in; without one `MERSAL_NO_TRANSACTION`. Without
    * an outbox: in a handler when it has succeeded, elsewhere directly.
    */
-  send<Body>(type: CommandType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string> {
+  send<Body>(type: CommandType<Body>, body: Given<Body>, options?: SendOptions): Promise<string> {
     return this.#ambientSender.send(type, body, options)
   }
 
   /** As `send`, to this app's own queue. */
-  sendLocal<Body>(type: CommandType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string> {
+  sendLocal<Body>(type: CommandType<Body>, body: Given<Body>, options?: SendOptions): Promise<string> {
     return this.#ambientSender.sendLocal(type, body, options)
   }
 
   /** As `send`, to every subscriber of the event. */
-  publish<Body>(type: EventType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string> {
+  publish<Body>(type: EventType<Body>, body: Given<Body>, options?: SendOptions): Promise<string> {
     return this.#ambientSender.publish(type, body, options)
   }
 

@@ -1,6 +1,7 @@
 import type { Backoff } from '../lib/backoff.ts'
 import type { Clock, Random } from '../lib/clock.ts'
 import type { CommandType, Envelope, EventType } from '../core/message.ts'
+import type { Given } from '../core/given.ts'
 import type { OutboxStorage, Waker } from '../core/outbox.ts'
 import type { IncomingStep, OutgoingStep } from '../core/pipeline.ts'
 import type { Serializer } from '../core/serializer.ts'
@@ -26,11 +27,11 @@ export interface SendOptions {
  */
 export interface Sender {
   /** To the one owner of the command: the route in `routes`, or this app if it handles it. */
-  send<Body>(this: void, type: CommandType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
+  send<Body>(this: void, type: CommandType<Body>, body: Given<Body>, options?: SendOptions): Promise<string>
   /** To this app's own queue. */
-  sendLocal<Body>(this: void, type: CommandType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
+  sendLocal<Body>(this: void, type: CommandType<Body>, body: Given<Body>, options?: SendOptions): Promise<string>
   /** To every subscriber of the event. */
-  publish<Body>(this: void, type: EventType<Body>, body: NoInfer<Body>, options?: SendOptions): Promise<string>
+  publish<Body>(this: void, type: EventType<Body>, body: Given<Body>, options?: SendOptions): Promise<string>
 }
 
 /** What a unit of work offers besides. */

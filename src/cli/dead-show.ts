@@ -1,3 +1,4 @@
+import { TextDecoder } from 'node:util'
 import type { DeadLetter, DeadLetterBox } from '../core/dead-letter.ts'
 import type { Arguments } from './arguments.ts'
 import { type LetterFilter, matches, walk } from './dead-letters.ts'

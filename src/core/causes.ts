@@ -1,3 +1,5 @@
+import { isError } from '../lib/is-error.ts'
+
 /** No chain of causes is followed further than this. */
 const MOST = 16
 
@@ -24,7 +26,7 @@ function linksOf(error: unknown): readonly unknown[] {
 /** A step of the chain says something by itself; a bare container does not. */
 function tells(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return value !== undefined && value !== null
-  if (value instanceof Error) return true
+  if (isError(value)) return true
   return typeof readProperty(value, 'message') === 'string' || typeof readProperty(value, 'code') === 'string'
 }
 

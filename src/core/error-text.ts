@@ -1,3 +1,4 @@
+import { isError } from '../lib/is-error.ts'
 import { causesOf, readProperty } from './causes.ts'
 import { isMersalError } from './errors.ts'
 import { withoutSecrets } from '../lib/secrets.ts'
@@ -100,7 +101,7 @@ function messageOf(error: unknown): string {
 }
 
 function nameOf(error: unknown): string {
-  if (!(error instanceof Error)) return ''
+  if (!isError(error)) return ''
   const name = readProperty(error, 'name')
   return typeof name === 'string' ? storable(name).slice(0, 100) : 'Error'
 }

@@ -1,3 +1,4 @@
+import { TextDecoder, TextEncoder } from 'node:util'
 import { MersalError } from './errors.ts'
 
 /** Turns bodies into bytes and back. `decode` throws on bytes that it does not understand. */

@@ -1,3 +1,4 @@
+import { isError } from '../lib/is-error.ts'
 import { errorValue } from './error-text.ts'
 import { channel, type Channel } from 'node:diagnostics_channel'
 
@@ -25,7 +26,7 @@ function toStderr(level: string): LogMethod {
 
 function plain(value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString()
-  return value instanceof Error ? errorValue(value) : value
+  return isError(value) ? errorValue(value) : value
 }
 
 /** Warnings and errors to standard error, one JSON object per line: the default. */

@@ -1,3 +1,5 @@
+import { isError } from './is-error.ts'
+
 /** Resolves when the signal aborts; never rejects. With no signal it never resolves. */
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve()
@@ -32,7 +34,7 @@ export function toError(thrown: unknown): Error {
   let text: string
   try {
     // The message of a strange one may be no text, or throw when it is read.
-    if (thrown instanceof Error && typeof thrown.message === 'string') return thrown
+    if (isError(thrown) && typeof thrown.message === 'string') return thrown
     text = String(thrown)
   } catch {
     text = 'a value that cannot be shown'

@@ -1,3 +1,4 @@
+import { isUint8Array } from 'node:util/types'
 import { MersalError } from '../core/errors.ts'
 import type { MessageType } from '../core/message.ts'
 import type { SchemaIssue, SchemaResult } from '../core/schema.ts'
@@ -59,7 +60,7 @@ export function encodeBody(serializer: Serializer, type: MessageType, body: unkn
     const why = cause instanceof Error ? cause.message : 'the serializer failed'
     throw new MersalError('MERSAL_ENCODE', `body of '${type.name}': ${why}`, { cause, details: { type: type.name } })
   }
-  if (bytes instanceof Uint8Array) return bytes
+  if (isUint8Array(bytes)) return bytes
   throw new MersalError('MERSAL_ENCODE', `body of '${type.name}': the serializer must return a Uint8Array`, {
     details: { type: type.name },
   })

@@ -1,3 +1,4 @@
+import { isUint8Array } from 'node:util/types'
 import { MersalError } from '../core/errors.ts'
 import type { Destination, Envelope, MessageType, OutgoingMessage } from '../core/message.ts'
 import type { OutgoingContext, OutgoingStep } from '../core/pipeline.ts'
@@ -53,7 +54,7 @@ export function outgoingPipeline(ports: OutgoingPorts): (request: OutgoingReques
   return async (request) => {
     const context = begin(ports, request)
     const message = await run(context)
-    if (message?.id === context.id && message.body instanceof Uint8Array) return message
+    if (message?.id === context.id && isUint8Array(message.body)) return message
     throw new MersalError('MERSAL_INVALID_MESSAGE', 'an outgoing step must return the message that next() gave it, with the same id')
   }
 }

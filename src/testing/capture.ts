@@ -3,6 +3,7 @@ import type { Mersal } from '../app/mersal.ts'
 import { rehearse, rehearseHandler } from '../app/rehearsal.ts'
 import type { UnitSender } from '../app/types.ts'
 import type { Destination, MessageType, OutgoingMessage } from '../core/message.ts'
+import type { Given } from '../core/given.ts'
 import type { Serializer } from '../core/serializer.ts'
 
 /** A message that a unit would have sent. */
@@ -23,7 +24,7 @@ export interface Capture<Tx> {
   /** The same for the handler of this type, called with this body as if it had arrived. Throws what the handler throws; one try. */
   handle<Body>(
     type: MessageType<'command' | 'event', Body>,
-    body: NoInfer<Body>,
+    body: Given<Body>,
     options?: { readonly headers?: Readonly<Record<string, string>> },
   ): Promise<readonly CapturedMessage[]>
 }

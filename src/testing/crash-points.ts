@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { setImmediate } from 'node:timers'
 import type { OutgoingMessage } from '../core/message.ts'
 import type { OutboxStorage } from '../core/outbox.ts'
 import type { Store, UnitOfWork } from '../core/store.ts'

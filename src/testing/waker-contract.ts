@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { setTimeout } from 'node:timers'
 import type { Waker } from '../core/outbox.ts'
 import type { ContractCase } from './contract.ts'
 

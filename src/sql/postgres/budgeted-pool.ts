@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from 'node:timers'
 import { systemClock } from '../../lib/clock.ts'
 import type { BudgetMember, ConnectionBudget, Kept, Turn } from './connection-budget.ts'
 import type { PostgresPool, PostgresPoolClient } from './client.ts'

@@ -1,3 +1,4 @@
+import { isUint8Array } from 'node:util/types'
 import { MersalError } from '../../core/errors.ts'
 import type { UnitOfWork } from '../../core/store.ts'
 import type { Session, SqlValue } from '../session.ts'
@@ -27,7 +28,7 @@ export function rowsOf(answer: unknown): readonly Record<string, unknown>[] {
 
 /** Bytes as the `Buffer` that older drivers insist on; the memory is shared, not copied. */
 export function withBuffers(values: readonly SqlValue[]): SqlValue[] {
-  return values.map((value) => (value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value))
+  return values.map((value) => (isUint8Array(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value))
 }
 
 /** A statement cut at its placeholders: `texts` has one part more than `values`. */

@@ -1,5 +1,6 @@
 import { MersalError } from '../../core/errors.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
+import { deepCopy } from '../../lib/copy.ts'
 import { DELETED, type DataView } from './business-data.ts'
 import { type DatabaseState, wakeAll } from './database.ts'
 
@@ -98,13 +99,13 @@ function makeHandle(state: TransactionState): MemoryTransaction {
   return {
     get: (key) => {
       assertOpen(state)
-      return structuredClone(data.get(state.view, key))
+      return deepCopy(data.get(state.view, key))
     },
-    set: (key, value) => write(key, value === undefined ? DELETED : structuredClone(value)),
+    set: (key, value) => write(key, value === undefined ? DELETED : deepCopy(value)),
     delete: (key) => write(key, DELETED),
     entries: (prefix = '') => {
       assertOpen(state)
-      return structuredClone(data.entries(state.view, prefix))
+      return deepCopy(data.entries(state.view, prefix))
     },
   }
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { TextDecoder, TextEncoder } from 'node:util'
 import type { OutgoingMessage } from '../../core/message.ts'
 import type { ContractCase } from '../contract.ts'
 import { claim, commit, message, only, type OutboxHarness } from './harness.ts'

@@ -1,3 +1,4 @@
+import { TextEncoder } from 'node:util'
 import type { ClaimedMessage, ClaimRequest, OnDead, Settlement } from '../../core/outbox.ts'
 import type { Destination, OutgoingMessage } from '../../core/message.ts'
 import type { Store } from '../../core/store.ts'

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { TextEncoder } from 'node:util'
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import type { Destination, Envelope, OutgoingMessage } from '../../core/message.ts'
 import type { Delivery, Disposition, PublishOutcome, Transport } from '../../core/transport.ts'

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { TextDecoder, TextEncoder } from 'node:util'
 import type { ContractCase } from '../contract.ts'
 import { listen, message, outcomes, publish, receive, toQueue, toTopic, type TransportHarness } from './harness.ts'
 

@@ -1,3 +1,4 @@
+import { isUint8Array } from 'node:util/types'
 import { MersalError } from '../../core/errors.ts'
 import type { OutgoingMessage } from '../../core/message.ts'
 import { LONGEST_DELAY_MS } from '../../core/validation.ts'
@@ -17,7 +18,7 @@ export function unstorable(message: OutgoingMessage): MersalError | undefined {
   if (!texts.every((text) => typeof text === 'string' && !text.includes('\0') && text.isWellFormed())) {
     return new MersalError('MERSAL_REFUSED', 'the message cannot be stored: id, type, key and headers must be well-formed text without NUL')
   }
-  if (body instanceof Uint8Array) return undefined
+  if (isUint8Array(body)) return undefined
   return new MersalError('MERSAL_REFUSED', 'the message cannot be stored: its body is no Uint8Array')
 }
 
