@@ -15,6 +15,7 @@ sessionSuite<Tx>('Drizzle 0.45', async (database) => {
     insert: async (tx, text) => void (await tx.execute(sql`insert into ${sql.identifier(schema)}.business values (${text})`)),
     savepoint: (tx, work) => tx.transaction((inner) => work(inner)),
     fail: async (tx) => void (await tx.execute(sql`select 1 / 0`)),
+    end: async (tx, text) => void (await tx.execute(sql.raw(text))),
     roots: [db, ended],
     close: () => Promise.resolve(), // its pool belongs to the test database
   }

@@ -11,6 +11,7 @@ sessionSuite<Knex.Transaction>('Knex 3', async ({ schema }, url) => {
     insert: async (trx, text) => void (await trx(`${schema}.business`).insert({ text })),
     savepoint: (trx, work) => trx.transaction((inner) => work(inner)),
     fail: async (trx) => void (await trx.raw('select 1 / 0')),
+    end: async (trx, text) => void (await trx.raw(text)),
     roots: [db, ended()],
     close: () => db.destroy(),
   }

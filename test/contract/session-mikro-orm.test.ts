@@ -16,6 +16,7 @@ sessionSuite<SqlEntityManager>('MikroORM 7', async ({ schema }, url) => {
     insert: async (em, text) => void (await em.insert(Business, { text })),
     savepoint: (em, work) => em.transactional((inner) => work(inner)),
     fail: async (em) => void (await em.execute('select 1 / 0')),
+    end: async (em, text) => void (await em.execute(text)),
     roots: [orm.em, orm.em.fork()],
     close: () => orm.close(),
   }

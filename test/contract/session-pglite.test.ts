@@ -23,6 +23,7 @@ import {
   wakerContract,
 } from '../../src/testing/index.ts'
 import { unnamedBound } from '../../src/testing/outbox/byte-cases.ts'
+import { plainSavepoint } from '../postgres/plain-savepoint.ts'
 import { pgliteSchema } from '../postgres/pglite.ts'
 import { sessionScenarios } from '../postgres/session-suite.ts'
 
@@ -44,17 +45,13 @@ describe('session of PGlite 0.5', () => {
       session: pglite<Transaction>(db),
       transaction: (work: (tx: Transaction) => Promise<void>) => db.transaction(work),
       insert: async (tx: Transaction, text: string) => void (await tx.query(`insert into ${database.schema}.business values ($1)`, [text])),
-      async savepoint(tx: Transaction, work: (inner: Transaction) => Promise<void>): Promise<void> {
-        await tx.exec('savepoint inner_one')
-        try {
-          await work(tx)
-          await tx.exec('release savepoint inner_one')
-        } catch (error) {
-          await tx.exec('rollback to savepoint inner_one')
-          throw error
-        }
-      },
+      savepoint: (tx: Transaction, work: (inner: Transaction) => Promise<void>) =>
+        plainSavepoint(
+          (text) => tx.exec(text),
+          () => work(tx),
+        ),
       fail: async (tx: Transaction) => void (await tx.query('select 1 / 0')),
+      end: async (tx: Transaction, text: string) => void (await tx.exec(text)),
       roots: [db, ended],
       close: () => Promise.resolve(), // one database for all of them
       oneConnection: true as const,

@@ -19,6 +19,7 @@ sessionSuite<TransactionSql>('postgres.js 3', async ({ schema }, url) => {
       await tx.savepoint((inner) => work(inner))
     },
     fail: async (tx) => void (await tx`select 1 / 0`),
+    end: async (tx, text) => void (await tx.unsafe(text)),
     failsForGood: true,
     roots: [sql, ...ended],
     // Of what it was given too late, some is never answered.

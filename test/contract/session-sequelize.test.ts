@@ -12,6 +12,9 @@ sessionSuite<Transaction>('Sequelize 6', async ({ schema }, url) => {
       void (await instance.query(`insert into ${schema}.business values ($1)`, { bind: [text], transaction })),
     savepoint: (transaction, work) => instance.transaction({ transaction }, work),
     fail: async (transaction) => void (await instance.query('select 1 / 0', { transaction })),
+    end: async (transaction, text) => void (await instance.query(text, { transaction })),
+    // Sequelize 6 gives a savepoint and the first one inside it the same name.
+    savepointDepth: 1,
     roots: [instance, ended],
     close: () => instance.close(),
   }

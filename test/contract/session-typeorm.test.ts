@@ -10,6 +10,7 @@ sessionSuite<EntityManager>('TypeORM 1', async ({ schema }, url) => {
     insert: async (manager, text) => void (await manager.query(`insert into ${schema}.business values ($1)`, [text])),
     savepoint: (manager, work) => manager.transaction(work),
     fail: async (manager) => void (await manager.query('select 1 / 0')),
+    end: async (manager, text) => void (await manager.query(text)),
     roots: [dataSource.manager, dataSource],
     close: () => dataSource.destroy(),
   }

@@ -4,6 +4,7 @@ import { isMersalError, Mersal, type Sender } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { postgres, type PostgresPool, type Session } from '../../src/postgres.ts'
 import { Order, rollback, SlowOrder, ways } from './forgotten.ts'
+import { expectNothingWrong } from '../user-code/expect.ts'
 import { serverAnswers, serverUrl, testDatabase, type TestDatabase } from './database.ts'
 
 /** What a library has to be told for its tests; `Tx` is its own handle. */
@@ -17,6 +18,8 @@ export interface LibraryUnderTest<Tx> {
   savepoint(tx: Tx, work: (inner: Tx) => Promise<void>): Promise<void>
   /** Fails in the database, and the transaction with it. */
   fail(tx: Tx): Promise<void>
+  /** Runs a text that would end the transaction, as a statement of the library. */
+  end?(tx: Tx, text: string): Promise<void>
   /** Handles that are no transaction. */
   readonly roots: readonly unknown[]
   close(): Promise<void>
@@ -24,6 +27,8 @@ export interface LibraryUnderTest<Tx> {
   readonly failsForGood?: true
   /** The database has one connection, so that nobody can look into it while a transaction is open. */
   readonly oneConnection?: true
+  /** How deep its savepoints may be nested. */
+  readonly savepointDepth?: number
 }
 
 /** Where the suite runs. */
@@ -158,6 +163,31 @@ export function sessionScenarios<Tx>(open: () => Promise<{ database: SuiteDataba
       await app.within(tx).send(Order, { n: 3 })
     })
     assert.deepEqual([await business(), await messages()], [['kept'], ['{"n":1}', '{"n":3}']])
+  })
+
+  test('P1 P3: whatever a program does, its rows and messages share one fate', { timeout: 120_000 }, async () => {
+    const { database, library } = await open()
+    await using _closed = { [Symbol.asyncDispose]: () => database[Symbol.asyncDispose]() }
+    const { pool, relayPool, schema } = database
+    const store = postgres({ pool, schema, session: library.session, ...(relayPool === undefined ? {} : { relayPool }) })
+    await expectNothingWrong({
+      store,
+      library,
+      abilities: {
+        ends: library.end !== undefined,
+        savepoints: true,
+        ...(library.savepointDepth === undefined ? {} : { depth: library.savepointDepth }),
+      },
+      // One after the other: keys of within() are locked one by one, so that two of them may wait for each other.
+      atOnce: 1,
+      rows: async () => (await database.query(`select text from ${schema}.business`)).map(({ text }) => String(text)),
+      messages: async () =>
+        (await database.query(`select convert_from(body, 'UTF8')::json ->> 'tag' as tag from ${schema}.outbox`)).map(({ tag }) =>
+          String(tag),
+        ),
+    })
+    await store[Symbol.asyncDispose]()
+    await library.close()
   })
 
   scenario('messages keep the order in which they were sent', async ({ app, messages }) => {

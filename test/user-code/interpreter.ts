@@ -49,6 +49,8 @@ interface Here<Tx> {
   readonly library: Library<Tx>
   readonly trace: Trace
   readonly tx: Tx
+  /** The handle of the whole transaction; those of savepoints belong to the library alone. */
+  readonly whole: Tx
   readonly sender: UnitSender | undefined
   readonly scope: Scope
   readonly outlive: () => Promise<void>
@@ -66,7 +68,7 @@ export interface Inside<Tx> {
 
 /** Runs a program inside a transaction. */
 export async function perform<Tx>(program: Program, inside: Inside<Tx>): Promise<void> {
-  await steps(program.steps, { ...inside, scope: { outer: undefined, undone: false } })
+  await steps(program.steps, { ...inside, whole: inside.tx, scope: { outer: undefined, undone: false } })
 }
 
 class OnPurpose extends Error {}
@@ -162,9 +164,9 @@ async function end<Tx>(step: Extract<Step, { kind: 'end' }>, here: Here<Tx>): Pr
 
 /** After the end of the unit; outside of its asynchronous context, as a timer of somebody else would be, or inside. */
 function later<Tx>({ what, tag }: Extract<Step, { kind: 'late' }>, here: Here<Tx>): () => Promise<void> {
-  const { library, tx, trace } = here
+  const { library, whole, trace } = here
   const run = async (): Promise<void> => {
-    await (what === 'row' ? library.insert(tx, tag) : publish('sender', here, tag, undefined))
+    await (what === 'row' ? library.insert(whole, tag) : publish('sender', here, tag, undefined))
     trace.accepted.push(`${what} ${tag}`)
   }
   return AsyncLocalStorage.bind(() => run().catch(() => {}))

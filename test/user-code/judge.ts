@@ -11,8 +11,9 @@ export interface Found {
 
 /** What is wrong, in words; empty if nothing is. */
 export function judge(program: Program, trace: Trace, outcome: Outcome, found: Found): string[] {
-  // Keys that two programs lock in another order, one message at a time.
-  if (outcome.kind === 'failed' && /40P01|deadlock/.test(outcome.code)) return failed(trace, outcome, found)
+  // Keys that two programs lock in another order, one message at a time; and a connection that a library gives back broken
+  // after a program has ended its transaction fails its next borrower, who stores nothing.
+  if (outcome.kind === 'failed' && /40P01|25P02|deadlock/.test(outcome.code)) return failed(trace, outcome, found)
   const wrong = trace.accepted.map((what) => `P3: ${what} was taken after the end`)
   const clean = isClean(program.steps)
   if (outcome.kind === 'failed' && clean) wrong.push(`a program without a fault failed: ${outcome.code}`)

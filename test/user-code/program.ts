@@ -39,6 +39,8 @@ export interface Abilities {
   readonly ends: boolean
   /** Has savepoints of its own. */
   readonly savepoints: boolean
+  /** How deep its savepoints may be nested. Default 3. */
+  readonly depth?: number
 }
 
 /** The same numbers for the same seed. */
@@ -54,7 +56,7 @@ export function randomOf(seed: number): () => number {
 
 const ENDS = ['commit', 'rollback', 'COMMIT;', '/* so */ end', 'rollback; begin'] as const
 
-export function randomProgram(name: string, random: () => number, { ends, savepoints }: Abilities): Program {
+export function randomProgram(name: string, random: () => number, { ends, savepoints, depth: deepest = 3 }: Abilities): Program {
   let tags = 0
   let rare = true
   const chance = (share: number): boolean => random() < share
@@ -75,11 +77,11 @@ export function randomProgram(name: string, random: () => number, { ends, savepo
     if (ends && road !== 'within' && once(0.05)) return { kind: 'end', text: pick(...ENDS), caught: chance(0.5) }
     if (road !== 'within' && once(0.05)) return { kind: 'late', what: pick('row', 'message'), tag: tag() }
     if (road === 'handler' && once(0.02)) return { kind: 'outlive', tag: tag() }
-    if (depth < 3 && (savepoints || road !== 'within') && chance(0.3)) {
+    if (depth < deepest && (savepoints || road !== 'within') && chance(0.3)) {
       const of = road === 'within' ? 'library' : savepoints ? pick('library', 'bus') : 'bus'
       return { kind: 'savepoint', of, steps: several(depth + 1), fails: chance(0.5) }
     }
-    if (depth < 3 && road === 'transaction' && chance(0.1)) return { kind: 'join', steps: several(depth + 1) }
+    if (depth < deepest && road === 'transaction' && chance(0.1)) return { kind: 'join', steps: several(depth + 1) }
     if (chance(0.1)) return { kind: 'together', tags: [tag(), tag()] }
     return pair()
   }
