@@ -15,6 +15,7 @@ import { testTransport } from '../../unit/relay-support.ts'
 
 const library = findLibfaketime()
 const problem = library === undefined ? noLibfaketime : clusterProblem()
+if (problem !== undefined && process.env['MERSAL_TEST_REQUIRE_FAKETIME'] === 'true') throw new Error(problem)
 if (problem !== undefined) process.stderr.write(`\n*** NO SERVER WITH A CLOCK TO SET: ${problem}. These tests are SKIPPED. ***\n`)
 
 interface Server extends AsyncDisposable {
