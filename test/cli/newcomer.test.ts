@@ -22,7 +22,7 @@ afterAll(() => rmSync(top, { recursive: true, force: true }))
 
 /** What a shell of a newcomer has: no variables of this test, and the Node of this repository. */
 function surroundings(): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) => !/_URL$|^NODE_|^VITEST|^npm_|^CI$/.test(name))
+  const kept = Object.entries(process.env).filter(([name]) => !/_URL$|^NODE_(?!EXTRA_CA)|^VITEST|^npm_|^CI$/.test(name))
   return { ...Object.fromEntries(kept), PATH: `${join(root, 'node_modules/.bin')}:${process.env['PATH']}` }
 }
 
