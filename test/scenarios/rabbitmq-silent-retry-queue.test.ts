@@ -56,7 +56,7 @@ describe.skipIf(!here)('a retry queue that takes nothing any more', { timeout: 6
     await app.retried('before')
     await silence('orders.retry.450')
     await app.retried('during')
-    const once = [{ queue: 'orders', target: 'orders.retry.450' }]
+    const once = [{ queue: 'orders', target: 'orders.retry.450', code: 'MERSAL_UNKNOWN_OUTCOME' }]
     expect(app.warnings, 'the silence was noticed').toEqual(once)
     await app.retried('after')
     expect(app.warnings, 'nobody asked that queue a second time').toEqual(once)
@@ -75,7 +75,7 @@ describe.skipIf(!here)('a retry queue that takes nothing any more', { timeout: 6
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
     await held
-    expect(app.warnings).toEqual([{ queue: 'bills', target: 'bills.retry.450' }])
+    expect(app.warnings).toEqual([{ queue: 'bills', target: 'bills.retry.450', code: 'MERSAL_UNKNOWN_OUTCOME' }])
   })
 })
 
