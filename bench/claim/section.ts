@@ -101,7 +101,7 @@ export function explainClaim(
   { from, reach = null, times }: { readonly from: number; readonly reach?: number | null; readonly times: number },
 ): Promise<Omit<Figure, 'name'>> {
   const token = '00000000-0000-7000-8000-000000000001'
-  return explained(client, { text: statements('bench').claim, values: [LIMIT, 15_000, token, from, 32 * 1024 * 1024, reach] }, times)
+  return explained(client, { text: statements('bench').claim, values: [LIMIT, 15_000, token, from, 32 << 20, reach, 64 << 20] }, times)
 }
 
 /** What a statement of a relay costs the server. It is taken back each time. Medians. */
