@@ -118,7 +118,7 @@ export async function explained(
     const [answer] = rows[0]?.['QUERY PLAN'] ?? []
     if (answer === undefined) throw new Error('EXPLAIN gave no plan')
     const { Plan: plan, 'Execution Time': ms } = answer
-    plans.push({ ms, buffers: plan['Shared Hit Blocks'] + plan['Shared Read Blocks'], claimed: plan['Actual Rows'] })
+    plans.push({ ms, buffers: plan['Shared Hit Blocks'] + plan['Shared Read Blocks'], claimed: updatedRows(plan) })
   }
   return {
     ms: median(plans.map(({ ms }) => ms)),
@@ -127,9 +127,31 @@ export async function explained(
   }
 }
 
+interface Plan {
+  readonly 'Node Type': string
+  readonly 'Shared Hit Blocks': number
+  readonly 'Shared Read Blocks': number
+  readonly 'Actual Rows': number
+  readonly Plans?: readonly Plan[]
+}
+
 interface Explained {
-  readonly Plan: { readonly 'Shared Hit Blocks': number; readonly 'Shared Read Blocks': number; readonly 'Actual Rows': number }
+  readonly Plan: Plan
   readonly 'Execution Time': number
+}
+
+/** Rows that an UPDATE in this plan has returned, or those of the statement if nothing is updated. */
+function updatedRows(plan: Plan): number {
+  return updateOf(plan)?.['Actual Rows'] ?? plan['Actual Rows']
+}
+
+function updateOf(plan: Plan): Plan | undefined {
+  if (plan['Node Type'] === 'ModifyTable') return plan
+  for (const part of plan.Plans ?? []) {
+    const update = updateOf(part)
+    if (update !== undefined) return update
+  }
+  return undefined
 }
 
 /** Three of four rows have one of 10,000 keys. */

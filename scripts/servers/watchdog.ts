@@ -27,7 +27,7 @@ done
 signal=$1 count=$2
 shift 2
 for turn in 1 2 3 4 5 6 7 8; do
-  for pid in $pids; do kill -KILL -- "$pid"; done
+  for pid in $pids; do kill -KILL "$pid"; done
   files=$count
   for path in "$@"; do
     if [ "$files" -gt 0 ]; then

@@ -21,8 +21,8 @@ export class OwnQueues {
   /** Queues that somebody reads, or wants to as soon as the broker is there. */
   readonly #wanted = new Set<string>()
   readonly #mending = new Map<string, Promise<void>>()
-  /** Queues that are being declared at this moment. The promises do not reject. */
-  readonly #making = new Map<string, Promise<void>>()
+  /** Declarations that have not ended. One queue can have several. The promises do not reject. */
+  readonly #making = new Set<{ readonly queue: string; readonly made: Promise<void> }>()
   /** When each queue was made last, or was tried to be, as the number of that time: part of it may be there even then. */
   readonly #made = new Map<string, number>()
   #times = 0
@@ -98,9 +98,10 @@ export class OwnQueues {
    * it. Such a refusal may come after the answer to the declaration, which takes another way.
    */
   madeSince(moment: number, to: OutgoingMessage['to']): Promise<void> | undefined {
-    for (const queues of [this.#mending, this.#making]) {
-      for (const [queue, made] of queues) if (this.#takes(queue, to)) return made
-    }
+    for (const [queue, mended] of this.#mending) if (this.#takes(queue, to)) return mended
+    // The second of two declarations finds the queue and ends at once, while the first still waits.
+    const making = [...this.#making].filter(({ queue }) => this.#takes(queue, to))
+    if (making.length > 0) return Promise.all(making.map(({ made }) => made)).then(() => {})
     for (const [queue, time] of this.#made) if (time > moment && this.#takes(queue, to)) return Promise.resolve()
     return undefined
   }
@@ -111,14 +112,15 @@ export class OwnQueues {
 
   async #make(queue: string, topics: readonly string[], remove: boolean): Promise<void> {
     const made = Promise.withResolvers<void>()
-    this.#making.set(queue, made.promise)
+    const declaration = { queue, made: made.promise }
+    this.#making.add(declaration)
     try {
       await this.#topology.queue(queue)
       await this.#topology.bind(queue, topics, remove)
     } finally {
       made.resolve()
       this.#made.set(queue, ++this.#times)
-      if (this.#making.get(queue) === made.promise) this.#making.delete(queue)
+      this.#making.delete(declaration)
     }
   }
 

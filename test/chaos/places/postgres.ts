@@ -126,7 +126,8 @@ export async function openPostgresPlace({ ownDisks }: { readonly ownDisks: boole
 /** Settlements that changed a row of another claim than their own. A row that was born claimed has no relay in the witness. */
 const staleSettles = `
 select count(*)::int as n from ${SCHEMA}.witness_change c left join ${SCHEMA}.witness_token w on w.token = c.old_token
-where c.new_token is null and (coalesce(strpos(c.said, c.old_token::text), 0) = 0 or w.relay <> c.relay)`
+where (c.new_token is null and coalesce(strpos(c.said, c.old_token::text), 0) = 0)
+  or ((c.new_token is null or c.new_token = c.old_token) and w.relay <> c.relay)`
 
 /** What makes and undoes trouble with dead letters. */
 function burials(query: PostgresPlace['query']): Pick<Place, 'deadOf' | 'makeDue' | 'refuseDead'> {

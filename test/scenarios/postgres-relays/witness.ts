@@ -71,17 +71,22 @@ export async function takenOver(pool: Pool, S: string, held: readonly HeldRow[],
 }
 
 /**
- * Settle statements that changed a row of another claim than their own: they said other tokens than
- * the row had, or another relay had taken that token. A claim always writes a token, a settle never does.
+ * Statements that changed a row of another claim than their own. A settle writes no token: it is stale
+ * if it said other tokens than the row had, or if another relay had taken that token. A renewal keeps
+ * the token of the row: it is stale if another relay had taken it.
  */
 export const staleSettles = (S: string): string => `
 select count(*)::int as n from ${S}.witness_change c left join ${S}.witness_token w on w.token = c.old_token
-where c.new_token is null and (coalesce(strpos(c.said, c.old_token::text), 0) = 0 or w.relay is distinct from c.relay)`
+where (c.new_token is null and coalesce(strpos(c.said, c.old_token::text), 0) = 0)
+  or ((c.new_token is null or c.new_token = c.old_token) and w.relay is distinct from c.relay)`
+
+/** A claim writes a token of its own. A renewal of a claim keeps the one that is there. */
+const isClaim = 'c.new_token is not null and c.new_token is distinct from c.old_token'
 
 /** Claims of rows whose former claim had not ended. */
 export const earlyClaims = (S: string): string => `
-select count(*)::int as n from ${S}.witness_change c where c.new_token is not null and c.held_until > c.at`
+select count(*)::int as n from ${S}.witness_change c where ${isClaim} and c.held_until > c.at`
 
 /** Claims that somebody took over, and from whom. */
 export const lostClaims = (S: string): string => `
-select c.position::text, c.old_token::text as token from ${S}.witness_change c where c.new_token is not null and c.old_token is not null`
+select c.position::text, c.old_token::text as token from ${S}.witness_change c where ${isClaim} and c.old_token is not null`
