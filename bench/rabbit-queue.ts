@@ -2,8 +2,8 @@ import { type Channel, type ConsumeMessage, connect } from 'amqplib'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Check, createCheck, upTo } from './check.ts'
 import { BODY_BYTES, type Keys, numberOf } from './messages.ts'
-import { decodeBundle } from '../src/transports/rabbitmq/bundle-format.ts'
-import { isBundle } from '../src/transports/rabbitmq/opened.ts'
+import { decodeBundle } from '../src/transports/rabbitmq/bundles/bundle-format.ts'
+import { isBundle } from '../src/transports/rabbitmq/connection/opened.ts'
 
 export type QueueType = 'classic' | 'quorum'
 

@@ -1,7 +1,7 @@
 export { Mersal } from './app/mersal.ts'
-export { command, event } from './app/messages.ts'
-export type { CheckBodies } from './pipeline/outgoing.ts'
-export { reject, retryLater } from './pipeline/steer.ts'
+export { command, event } from './app/send/messages.ts'
+export type { CheckBodies } from './app/send/outgoing.ts'
+export { reject, retryLater } from './app/receive/steer.ts'
 export { runUntilSignal, stopOnSignals, type SignalOptions, type SignalStop } from './app/signals.ts'
 export type { AppState } from './app/lifecycle.ts'
 export type {
@@ -20,9 +20,9 @@ export type {
 } from './app/types.ts'
 
 // For everyone who writes a store, a transport, a step or a serializer.
-export { MersalError, isMersalError, type ErrorCode } from './core/errors.ts'
-export { destinationKey, headerNames } from './core/message.ts'
-export type { CommandType, Destination, Envelope, EventType, MessageType, OutgoingMessage } from './core/message.ts'
+export { MersalError, isMersalError, type ErrorCode } from './core/errors/errors.ts'
+export { destinationKey, headerNames } from './core/messages/message.ts'
+export type { CommandType, Destination, Envelope, EventType, MessageType, OutgoingMessage } from './core/messages/message.ts'
 export type {
   ClaimRequest,
   ClaimedMessage,
@@ -66,11 +66,11 @@ export type {
   Transport,
   TransportFeatures,
 } from './core/transport.ts'
-export { jsonSerializer, type Serializer } from './core/serializer.ts'
+export { jsonSerializer, type Serializer } from './core/messages/serializer.ts'
 export { silentLogger, stderrLogger, type EventName, type Events, type Logger } from './core/telemetry.ts'
-export type { SchemaIssue, SchemaResult, StandardSchema } from './core/schema.ts'
+export type { SchemaIssue, SchemaResult, StandardSchema } from './core/messages/schema.ts'
 export type { RelayOptions } from './outbox/options.ts'
-export { createRelays, type Relays, type RelaysOptions, type ServedRelay } from './outbox/relays.ts'
-export type { RelayStore, SharedOptions, StoreEntry, Stores } from './outbox/relays-options.ts'
-export type { Backoff } from './lib/backoff.ts'
-export type { Clock, Random } from './lib/clock.ts'
+export { createRelays, type Relays, type RelaysOptions, type ServedRelay } from './outbox/many-stores/relays.ts'
+export type { RelayStore, SharedOptions, StoreEntry, Stores } from './outbox/many-stores/relays-options.ts'
+export type { Backoff } from './lib/async/backoff.ts'
+export type { Clock, Random } from './lib/async/clock.ts'

@@ -1,5 +1,5 @@
 import { Client, Pool } from 'pg'
-import { statements } from '../../src/stores/postgres/statements.ts'
+import { statements } from '../../src/stores/postgres/statements/statements.ts'
 import { postgres } from '../../src/postgres.ts'
 import { median } from '../measure.ts'
 import type { Table } from '../report.ts'

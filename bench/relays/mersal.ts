@@ -1,7 +1,7 @@
 import { Pool } from 'pg'
 import type { PublishOutcome, Transport } from '../../src/core/transport.ts'
 import { silentLogger, stderrLogger } from '../../src/core/telemetry.ts'
-import { systemClock, systemRandom } from '../../src/lib/clock.ts'
+import { systemClock, systemRandom } from '../../src/lib/async/clock.ts'
 import { uuidv7 } from '../../src/lib/uuid.ts'
 import { createRelay } from '../../src/outbox/relay.ts'
 import { postgres } from '../../src/postgres.ts'

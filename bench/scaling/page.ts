@@ -171,7 +171,7 @@ function simulationChapter(costs: Costs): string[] {
     return [...head, 'It needs the costs of the sections `write` and `relay`, which are not in the reference yet.', '']
   return [
     ...head,
-    `In virtual time, with a seed, and with the code by which relays share their window (\`src/outbox/room.ts\`). One relay moves ${number(limits.relayCapacity)} messages/s and one database ${number(limits.databaseCapacity)} at the most; each database`,
+    `In virtual time, with a seed, and with the code by which relays share their window (\`src/outbox/limits/capacity.ts\`). One relay moves ${number(limits.relayCapacity)} messages/s and one database ${number(limits.databaseCapacity)} at the most; each database`,
     'is served by two relays; 60 s. The load is 70 % of what relays or databases can do, whichever is less. *Some busier*: the n-th database has 1/√n of the load of the first; *a few much busier*: 1/n.',
     '',
     ...table(['', 'messages/s', 'left', 'relays busy', 'p50 ms', 'p99 ms', 'longest ms', 'most in hand'], sizes(limits).map(sizeRow)),

@@ -1,4 +1,4 @@
-import { type Room, shareRoom } from '../../src/outbox/room.ts'
+import { type Room, shareRoom } from '../../src/outbox/limits/capacity.ts'
 
 /** Many relays and databases in virtual time. Messages are amounts, not things: a step is 10 ms. */
 export interface Scene {

@@ -1,8 +1,8 @@
-import { errorText } from '../core/error-text.ts'
-import { MersalError } from '../core/errors.ts'
+import { errorText } from '../core/errors/error-text.ts'
+import { MersalError } from '../core/errors/errors.ts'
 import type { Logger } from '../core/telemetry.ts'
-import { toError } from '../lib/abort.ts'
-import type { Ending } from './machinery.ts'
+import { toError } from '../lib/async/abort.ts'
+import type { Ending } from './runtime.ts'
 
 export type AppState = 'idle' | 'starting' | 'running' | 'stopping' | 'stopped'
 

@@ -1,5 +1,5 @@
-import { isMersalError } from '../core/errors.ts'
-import { toError } from '../lib/abort.ts'
+import { isMersalError } from '../core/errors/errors.ts'
+import { toError } from '../lib/async/abort.ts'
 import type { Mersal } from './mersal.ts'
 
 type StopSignal = 'SIGTERM' | 'SIGINT'

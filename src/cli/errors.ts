@@ -1,5 +1,5 @@
-import { isMersalError } from '../core/errors.ts'
-import { toError } from '../lib/abort.ts'
+import { isMersalError } from '../core/errors/errors.ts'
+import { toError } from '../lib/async/abort.ts'
 
 /** The message with those of its causes, since the reason of a failed connection is in the cause. */
 export function describeError(error: Error): string {

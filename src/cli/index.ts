@@ -1,1 +1,1 @@
-export { type ConfigSource, defineConfig, type MersalConfig } from './config.ts'
+export { type ConfigSource, defineConfig, type MersalConfig } from './config/config.ts'

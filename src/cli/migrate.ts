@@ -1,5 +1,5 @@
 import type { SchemaControl } from '../core/operations.ts'
-import { chosenStores, noMore, schemasOf, storeOption } from './access.ts'
+import { chosenStores, noMore, schemasOf, storeOption } from './config/access.ts'
 import { exitCodes, UsageError } from './exit.ts'
 import type { Output } from './output.ts'
 import type { Context, Verb } from './verb.ts'

@@ -1,12 +1,12 @@
 import type { PauseTarget } from '../core/operations.ts'
-import { checkPartitionKey } from '../core/validation.ts'
-import { toError } from '../lib/abort.ts'
-import { chosenStore, noMore, openStore, operation, type Served, storeOption } from './access.ts'
+import { checkPartitionKey } from '../core/messages/validation.ts'
+import { toError } from '../lib/async/abort.ts'
+import { chosenStore, noMore, openStore, operation, type Served, storeOption } from './config/access.ts'
 import { exitCodes, UsageError } from './exit.ts'
 import { jsonOption } from './help.ts'
-import type { Loaded } from './load-config.ts'
+import type { Loaded } from './config/load-config.ts'
 import { isoTime, type Output, table } from './output.ts'
-import { queuesOf } from './queues.ts'
+import { queuesOf } from './status/queues.ts'
 import type { Context, Verb } from './verb.ts'
 
 const text = `A pause is stored in the database. Every relay, and every app that publishes what it commits, obeys within about a second and

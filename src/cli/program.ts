@@ -1,15 +1,15 @@
-import { toError } from '../lib/abort.ts'
+import { toError } from '../lib/async/abort.ts'
 import { suggest } from '../lib/suggest.ts'
 import { parseArguments } from './arguments.ts'
 import { describeError } from './errors.ts'
 import { CommandError, exitCodes, UsageError } from './exit.ts'
 import { commonOptions, programHelp, verbHelp } from './help.ts'
-import { closeConfig, type Loaded, loadConfig } from './load-config.ts'
-import { manifest } from './manifest.ts'
+import { closeConfig, type Loaded, loadConfig } from './config/load-config.ts'
+import { manifest } from './doctor/manifest.ts'
 import type { Output } from './output.ts'
 import type { Verb } from './verb.ts'
 import { verbs } from './verbs.ts'
-import { checkNode } from './versions.ts'
+import { checkNode } from './doctor/versions.ts'
 
 export interface Surroundings {
   readonly out: Output

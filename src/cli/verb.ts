@@ -1,5 +1,5 @@
 import type { Arguments, OptionSpec } from './arguments.ts'
-import type { Loaded } from './load-config.ts'
+import type { Loaded } from './config/load-config.ts'
 import type { Output } from './output.ts'
 
 /** What a verb works with. */

@@ -2,13 +2,13 @@ import type { Verb } from './verb.ts'
 
 /** Each verb is loaded only when it is asked for. */
 export const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
-  init: async () => (await import('./init.ts')).init,
+  init: async () => (await import('./init/init.ts')).init,
   migrate: async () => (await import('./migrate.ts')).migrate,
-  relay: async () => (await import('./relay.ts')).relay,
-  status: async () => (await import('./status.ts')).status,
+  relay: async () => (await import('./relay/relay.ts')).relay,
+  status: async () => (await import('./status/status.ts')).status,
   pause: async () => (await import('./pause.ts')).pause,
   resume: async () => (await import('./pause.ts')).resume,
-  replay: async () => (await import('./replay.ts')).replay,
-  dead: async () => (await import('./dead.ts')).dead,
-  doctor: async () => (await import('./doctor.ts')).doctor,
+  replay: async () => (await import('./dead/replay.ts')).replay,
+  dead: async () => (await import('./dead/dead.ts')).dead,
+  doctor: async () => (await import('./doctor/doctor.ts')).doctor,
 }

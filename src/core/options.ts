@@ -1,5 +1,5 @@
 import { suggest } from '../lib/suggest.ts'
-import { MersalError } from './errors.ts'
+import { MersalError } from './errors/errors.ts'
 
 function invalid(field: string, text: string): MersalError {
   return new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${text}`, { details: { field } })

@@ -1,5 +1,5 @@
 import type { DeadReason } from './dead-letter.ts'
-import type { OutgoingMessage } from './message.ts'
+import type { OutgoingMessage } from './messages/message.ts'
 import type { StorageClock } from './storage-clock.ts'
 import type { OpenToQueue, RunStatement } from './straight.ts'
 

@@ -1,4 +1,4 @@
-import type { Destination, MessageType, OutgoingMessage } from './message.ts'
+import type { Destination, MessageType, OutgoingMessage } from './messages/message.ts'
 import type { TransactionContext } from './transaction.ts'
 import type { Delivery, Disposition } from './transport.ts'
 

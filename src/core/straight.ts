@@ -1,4 +1,4 @@
-import type { OutgoingMessage } from './message.ts'
+import type { OutgoingMessage } from './messages/message.ts'
 
 /** What travels as a parameter of a statement through every database library. */
 export type StatementValue = string | number | boolean | null | Uint8Array

@@ -1,5 +1,5 @@
 import { isError } from '../lib/is-error.ts'
-import { errorValue } from './error-text.ts'
+import { errorValue } from './errors/error-text.ts'
 import { channel, type Channel } from 'node:diagnostics_channel'
 
 type LogMethod = (fields: Readonly<Record<string, unknown>>, message: string) => void

@@ -1,4 +1,4 @@
-import type { Envelope } from './message.ts'
+import type { Envelope } from './messages/message.ts'
 
 /** The ambient record of the transaction that the current code runs in. */
 export interface TransactionContext<Tx> {

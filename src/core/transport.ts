@@ -1,5 +1,5 @@
 import type { DeadReason } from './dead-letter.ts'
-import type { Envelope, OutgoingMessage } from './message.ts'
+import type { Envelope, OutgoingMessage } from './messages/message.ts'
 import type { StraightRoad } from './straight.ts'
 
 /**

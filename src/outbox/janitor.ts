@@ -2,9 +2,9 @@ import type { OutboxStorage } from '../core/outbox.ts'
 import { checkNumber, checkOptions } from '../core/options.ts'
 import type { Logger } from '../core/telemetry.ts'
 import type { MessageTracker } from '../core/tracker.ts'
-import type { Clock } from '../lib/clock.ts'
-import { errorFields } from '../core/error-text.ts'
-import { offsetOf } from './clock-readings.ts'
+import type { Clock } from '../lib/async/clock.ts'
+import { errorFields } from '../core/errors/error-text.ts'
+import { offsetOf } from './clock/clock-readings.ts'
 
 /** How the janitor works. Times are in milliseconds. */
 export interface JanitorOptions {

@@ -1,4 +1,4 @@
-import type { Backoff } from '../lib/backoff.ts'
+import type { Backoff } from '../lib/async/backoff.ts'
 import { checkBoolean, checkChoice, checkNumber, checkOptions } from '../core/options.ts'
 import type { OnDead } from '../core/outbox.ts'
 

@@ -1,9 +1,9 @@
-import { destinationKey } from '../core/message.ts'
+import { destinationKey } from '../core/messages/message.ts'
 import type { ClaimedMessage, Settlement } from '../core/outbox.ts'
 import { emit, type Logger } from '../core/telemetry.ts'
-import type { Clock } from '../lib/clock.ts'
-import type { BreakerState } from './breaker.ts'
-import { errorFields } from '../core/error-text.ts'
+import type { Clock } from '../lib/async/clock.ts'
+import type { BreakerState } from './limits/breaker.ts'
+import { errorFields } from '../core/errors/error-text.ts'
 import { createLineLimit, type LineLimit } from './line-limit.ts'
 
 /** What the relay tells people and programs about its changes of state. */

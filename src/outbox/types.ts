@@ -2,10 +2,10 @@ import type { PauseBoard } from '../core/operations.ts'
 import type { Logger } from '../core/telemetry.ts'
 import type { ClaimedMessage, OutboxStorage, Waker } from '../core/outbox.ts'
 import type { Transport } from '../core/transport.ts'
-import type { Clock, Random } from '../lib/clock.ts'
+import type { Clock, Random } from '../lib/async/clock.ts'
 import type { RelayOptions } from './options.ts'
-import type { SharedRoom } from './room.ts'
-import type { StretchSizes } from './stretch-size.ts'
+import type { SharedRoom } from './limits/capacity.ts'
+import type { StretchSizes } from './claim/stretch-size.ts'
 
 /** What the relay works with; everything that touches the world is a port. */
 export interface RelayPorts {

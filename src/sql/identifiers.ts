@@ -1,4 +1,4 @@
-import { MersalError } from '../core/errors.ts'
+import { MersalError } from '../core/errors/errors.ts'
 
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,47}$/
 /** PostgreSQL keeps the first kind for itself; tables in the other one would be lost among those of the system. */

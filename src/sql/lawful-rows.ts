@@ -1,6 +1,6 @@
-import { MersalError } from '../core/errors.ts'
-import { headerNames } from '../core/message.ts'
-import { checkPartitionKey, isContentType, isHeaderName } from '../core/validation.ts'
+import { MersalError } from '../core/errors/errors.ts'
+import { headerNames } from '../core/messages/message.ts'
+import { checkPartitionKey, isContentType, isHeaderName } from '../core/messages/validation.ts'
 import { byteLength, hasControlCharacters, printable } from '../lib/text.ts'
 
 /** Of an id or a name: no broker carries longer ones. */

@@ -1,5 +1,5 @@
-import { MersalError } from '../core/errors.ts'
-import type { OutgoingMessage } from '../core/message.ts'
+import { MersalError } from '../core/errors/errors.ts'
+import type { OutgoingMessage } from '../core/messages/message.ts'
 
 /** Bodies of one statement: far below the gigabyte that a field may have, also when a library writes bytes as text of twice the length. */
 export const PART_BYTES: number = 32 * 1024 * 1024

@@ -2,9 +2,9 @@ import { internalsOf } from '../app/internals.ts'
 import type { Mersal } from '../app/mersal.ts'
 import { rehearse, rehearseHandler } from '../app/rehearsal.ts'
 import type { UnitSender } from '../app/types.ts'
-import type { Destination, MessageType, OutgoingMessage } from '../core/message.ts'
-import type { Given } from '../core/given.ts'
-import type { Serializer } from '../core/serializer.ts'
+import type { Destination, MessageType, OutgoingMessage } from '../core/messages/message.ts'
+import type { Given } from '../core/messages/given.ts'
+import type { Serializer } from '../core/messages/serializer.ts'
 
 /** A message that a unit would have sent. */
 export interface CapturedMessage {

@@ -1,11 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { setImmediate } from 'node:timers'
-import type { OutgoingMessage } from '../core/message.ts'
+import type { OutgoingMessage } from '../core/messages/message.ts'
 import type { OutboxStorage } from '../core/outbox.ts'
 import type { Store, UnitOfWork } from '../core/store.ts'
 import type { ManyTracker, MessageTracker } from '../core/tracker.ts'
 import type { Delivery, Disposition, PublishOutcome, Transport } from '../core/transport.ts'
-import { nextTurn } from '../lib/turn.ts'
+import { nextTurn } from '../lib/async/turn.ts'
 
 /**
  * The places on the way of a message where a crash is told apart from a crash at its neighbours.

@@ -1,6 +1,6 @@
 import { internalsOf } from '../app/internals.ts'
 import type { Mersal } from '../app/mersal.ts'
-import { command } from '../app/messages.ts'
+import { command } from '../app/send/messages.ts'
 
 type DrainableApp = Pick<Mersal<never>, 'drain' | 'direct'>
 

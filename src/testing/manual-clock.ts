@@ -1,5 +1,5 @@
-import type { Clock } from '../lib/clock.ts'
-import { nextTurn } from '../lib/turn.ts'
+import type { Clock } from '../lib/async/clock.ts'
+import { nextTurn } from '../lib/async/turn.ts'
 
 /** A clock for tests: time stands still until `advance` moves it. */
 export interface ManualClock extends Clock {

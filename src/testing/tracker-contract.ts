@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { isMersalError } from '../core/errors.ts'
+import { isMersalError } from '../core/errors/errors.ts'
 import type { Store } from '../core/store.ts'
 import type { ContractCase, HarnessTime } from './contract.ts'
 import { headStart } from './outbox/harness.ts'

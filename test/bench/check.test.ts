@@ -3,7 +3,12 @@ import { expect, test } from 'vitest'
 import { createCheck, upTo } from '../../bench/check.ts'
 import { bodyOf, evenKeys, numberOf } from '../../bench/messages.ts'
 import { BODIES_IN_ONE, numbersIn } from '../../bench/rabbit-queue.ts'
-import { BUNDLE_CONTENT_TYPE, bytesInBundle, EMPTY_BUNDLE_BYTES, encodeBundle } from '../../src/transports/rabbitmq/bundle-format.ts'
+import {
+  BUNDLE_CONTENT_TYPE,
+  bytesInBundle,
+  EMPTY_BUNDLE_BYTES,
+  encodeBundle,
+} from '../../src/transports/rabbitmq/bundles/bundle-format.ts'
 
 function faultsOf(numbers: readonly number[], ordered = true): string[] {
   const check = createCheck(evenKeys(2))

@@ -1,6 +1,6 @@
 /** What a process says about itself: the counters of `/metrics`, and the events of its handlers. */
 import { subscribe } from 'node:diagnostics_channel'
-import type { Metric } from '../../src/cli/exposition.ts'
+import type { Metric } from '../../src/cli/relay/exposition.ts'
 import { now } from './history.ts'
 import type { Source } from './source.ts'
 

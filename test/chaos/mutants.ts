@@ -19,8 +19,8 @@ export interface Mutant {
     | { readonly suite: string }
 }
 
-const statements = 'stores/postgres/statements.ts'
-const claimStatement = 'stores/postgres/claim-statement.ts'
+const statements = 'stores/postgres/statements/statements.ts'
+const claimStatement = 'stores/postgres/statements/claim-statement.ts'
 const quietly = (seconds: number) => ({ store: 'postgres', nemeses: [], seconds }) as const
 
 export const mutants: readonly Mutant[] = [
@@ -29,7 +29,7 @@ export const mutants: readonly Mutant[] = [
     says: 'a row is recorded as sent before its confirm',
     changes: [
       {
-        file: 'outbox/publisher.ts',
+        file: 'outbox/publish/publisher.ts',
         from: 'if (answer === undefined) answered(batch, run, index, brokenAnswer(transport, thrown))',
         to: "if (answer !== undefined) answered(batch, run, index, { kind: 'confirmed' })\n      if (answer === undefined) answered(batch, run, index, brokenAnswer(transport, thrown))",
       },
@@ -39,7 +39,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X2',
     says: "messages are published without 'mandatory'",
-    changes: [{ file: 'transports/rabbitmq/frames.ts', from: 'frame[at] = MANDATORY', to: 'frame[at] = 0' }],
+    changes: [{ file: 'transports/rabbitmq/publish/frames.ts', from: 'frame[at] = MANDATORY', to: 'frame[at] = 0' }],
     under: { suite: 'test/contract/rabbitmq.test.ts' },
   },
   {
@@ -48,11 +48,11 @@ export const mutants: readonly Mutant[] = [
     instead: 'no cursor decides what is taken; the position where a scan begins is the nearest thing, and here full scans never come',
     changes: [
       {
-        file: 'outbox/scan.ts',
+        file: 'outbox/claim/scan.ts',
         from: 'if (!tail.known || forced || now >= sweepFrom) return sweep()',
         to: 'if (!tail.known) return sweep()',
       },
-      { file: 'outbox/scan.ts', from: 'if (!frontWanted || now < frontFrom) return undefined', to: 'return undefined' },
+      { file: 'outbox/claim/scan.ts', from: 'if (!frontWanted || now < frontFrom) return undefined', to: 'return undefined' },
     ],
     under: quietly(6),
   },
@@ -61,12 +61,12 @@ export const mutants: readonly Mutant[] = [
     says: 'a delivery is acknowledged before it is handled',
     changes: [
       {
-        file: 'transports/rabbitmq/consumer.ts',
+        file: 'transports/rabbitmq/consume/consumer.ts',
         from: 'await settler.settle(hold, disposition)',
         to: '',
       },
       {
-        file: 'transports/rabbitmq/consumer.ts',
+        file: 'transports/rabbitmq/consume/consumer.ts',
         from: 'const disposition: Disposition = known.decided',
         to: "await settler.settle(hold, { kind: 'ack' })\n    const disposition: Disposition = known.decided",
       },
@@ -110,12 +110,12 @@ export const mutants: readonly Mutant[] = [
     instead: 'a relay never publishes what it has only selected; here the claim before the publish is not flushed',
     changes: [
       {
-        file: 'sql/postgres/pool.ts',
+        file: 'sql/postgres/pool/pool.ts',
         from: "synchronous_commit = ${durable ? 'on' : 'off'}",
         to: "synchronous_commit = ${durable ? 'off' : 'off'}",
       },
-      { file: 'sql/postgres/pool.ts', from: 'set synchronous_commit = on;', to: 'set synchronous_commit = off;' },
-      { file: 'sql/postgres/pool.ts', from: "current_setting('synchronous_commit') = 'on' and", to: '' },
+      { file: 'sql/postgres/pool/pool.ts', from: 'set synchronous_commit = on;', to: 'set synchronous_commit = off;' },
+      { file: 'sql/postgres/pool/pool.ts', from: "current_setting('synchronous_commit') = 'on' and", to: '' },
     ],
     under: { store: 'postgres', nemeses: ['async-crash'], seconds: 25 },
   },
@@ -147,7 +147,7 @@ export const mutants: readonly Mutant[] = [
     instead: 'there is no scan after LISTEN to forget that the poll would not make up for, so the poll goes as well',
     changes: [
       {
-        file: 'outbox/claim-loop.ts',
+        file: 'outbox/claim/claim-loop.ts',
         from: 'lookedAt + settings.pollIntervalMs,\n      scan.nextAt,\n      ports.agenda.next,',
         to: 'Infinity,',
       },
@@ -175,7 +175,9 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X13',
     says: 'COMMIT answered with ROLLBACK counts as committed',
-    changes: [{ file: 'stores/postgres/transaction.ts', from: "if (command === 'COMMIT') return", to: "if (command !== 'never') return" }],
+    changes: [
+      { file: 'stores/postgres/unit/transaction.ts', from: "if (command === 'COMMIT') return", to: "if (command !== 'never') return" },
+    ],
     under: { suite: 'test/scenarios/postgres-commits.test.ts' },
   },
   {
@@ -183,7 +185,7 @@ export const mutants: readonly Mutant[] = [
     says: 'a transaction whose commit was not answered is run again',
     changes: [
       {
-        file: 'stores/postgres/client-session.ts',
+        file: 'stores/postgres/unit/client-session.ts',
         from: 'if (repeats >= settings.retrySerialization || !isConflict(error)) throw error',
         to: "if (repeats > 3 || !isMersalError(error, 'MERSAL_COMMIT_UNKNOWN')) throw error",
       },
@@ -230,7 +232,7 @@ export const mutants: readonly Mutant[] = [
     says: 'a nack counts as a confirm',
     changes: [
       {
-        file: 'transports/rabbitmq/confirms.ts',
+        file: 'transports/rabbitmq/publish/confirms.ts',
         from: "channel.on('nack', ({ deliveryTag, multiple }) => this.#answer(deliveryTag, multiple, false))",
         to: "channel.on('nack', ({ deliveryTag, multiple }) => this.#answer(deliveryTag, multiple, true))",
       },

@@ -1,5 +1,5 @@
 /** The ports of an app, with every action in the history. */
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { OutboxStorage, SavedMessage } from '../../src/core/outbox.ts'
 import type { Store } from '../../src/core/store.ts'
 import type { ManyTracker } from '../../src/core/tracker.ts'

@@ -1,7 +1,7 @@
 /** The source under test: `src`, or a copy of it with a bug. */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type * as Metrics from '../../src/cli/relay-metrics.ts'
+import type * as Metrics from '../../src/cli/relay/relay-metrics.ts'
 import type * as Core from '../../src/index.ts'
 import type * as Postgres from '../../src/postgres.ts'
 import type * as Rabbit from '../../src/rabbitmq.ts'
@@ -19,7 +19,7 @@ export const ownSource: string = join(import.meta.dirname, '../../src')
 
 export async function loadSource(folder: string): Promise<Source> {
   const load = async (file: string): Promise<unknown> => import(/* @vite-ignore */ pathToFileURL(join(folder, file)).href)
-  const files = ['index.ts', 'postgres.ts', 'rabbitmq.ts', 'sqlite.ts', 'cli/relay-metrics.ts']
+  const files = ['index.ts', 'postgres.ts', 'rabbitmq.ts', 'sqlite.ts', 'cli/relay/relay-metrics.ts']
   const [core, postgres, rabbitmq, sqlite, metrics] = await Promise.all(files.map(load))
   return { core, postgres, rabbitmq, sqlite, metrics } as Source
 }

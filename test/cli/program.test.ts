@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { manifest } from '../../src/cli/manifest.ts'
+import { manifest } from '../../src/cli/doctor/manifest.ts'
 import { verbs } from '../../src/cli/verbs.ts'
 import { root } from '../house/sources.ts'
 import { openProject, sourceUrl, sqliteConfig } from './project.ts'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { Transport } from '../../src/core/transport.ts'
 import type { RabbitTransport } from '../../src/rabbitmq.ts'
 import { transportContract } from '../../src/testing/index.ts'

@@ -28,7 +28,7 @@ import { pgliteSchema } from '../postgres/pglite.ts'
 import { sessionScenarios } from '../postgres/session-suite.ts'
 
 // A MiB takes PGlite a second, in and out. The statements are those of PostgreSQL, where 32 MiB are claimed.
-vi.mock('../../src/core/bytes.ts', async (original) => ({ ...(await original<object>()), CLAIM_BYTES: 1024 * 1024 }))
+vi.mock('../../src/core/messages/bytes.ts', async (original) => ({ ...(await original<object>()), CLAIM_BYTES: 1024 * 1024 }))
 const usual = unnamedBound(32).name
 
 let db: PGlite

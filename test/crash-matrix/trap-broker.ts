@@ -1,7 +1,7 @@
 /** Watches the client of the broker. */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { Wire } from '../../src/transports/rabbitmq/wire.ts'
+import { Wire } from '../../src/transports/rabbitmq/publish/wire.ts'
 import { at, awaited, connections } from './trap-steps.ts'
 
 interface Model {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { errorCodes } from '../../src/core/errors.ts'
+import { errorCodes } from '../../src/core/errors/errors.ts'
 import { root, sourcesIn } from './sources.ts'
 
 const page = readFileSync(join(root, 'docs/errors.md'), 'utf8')
@@ -48,7 +48,7 @@ describe('docs/errors.md', () => {
 describe('the codes', () => {
   test('are each used somewhere in the sources', () => {
     const text = sourcesIn('src')
-      .filter(({ path }) => path !== 'src/core/errors.ts')
+      .filter(({ path }) => path !== 'src/core/errors/errors.ts')
       .map((source) => source.text)
       .join('\n')
     expect(errorCodes.filter((code) => !text.includes(`'${code}'`))).toEqual([])

@@ -4,7 +4,6 @@ import type { Source } from './sources.ts'
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/lib': [],
   'src/core': ['src/lib'],
-  'src/pipeline': ['src/core', 'src/lib'],
   'src/outbox': ['src/core', 'src/lib'],
   'src/sql': ['src/core', 'src/lib'],
   'src/stores': ['src/core', 'src/lib', 'src/sql'],
@@ -12,7 +11,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/transports/shared': ['src/core', 'src/lib'],
   // The durable queue shares the file, and so the plumbing, of the SQLite store.
   'src/transports/sqlite': ['src/core', 'src/lib', 'src/sql', 'src/stores/sqlite', 'src/transports/shared'],
-  'src/app': ['src/core', 'src/lib', 'src/pipeline', 'src/outbox', 'src/sql'],
+  'src/app': ['src/core', 'src/lib', 'src/outbox', 'src/sql'],
   'src/testing': ['src/core', 'src/lib', 'src/app', 'src/outbox', 'src/stores/memory', 'src/transports/memory'],
   'src/otel': ['src/core', 'src/lib'],
   'src/dashboard': ['src/core', 'src/lib'],
@@ -21,7 +20,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 
 /** Faces: files directly in `src`, which only re-export. */
 const faces: Readonly<Record<string, readonly string[]>> = {
-  'src/index.ts': ['src/core', 'src/lib', 'src/app', 'src/pipeline', 'src/outbox', 'src/sql'],
+  'src/index.ts': ['src/core', 'src/lib', 'src/app', 'src/outbox', 'src/sql'],
 }
 const adapterFaces = ['src/core', 'src/lib', 'src/sql', 'src/stores', 'src/transports']
 
@@ -75,4 +74,4 @@ export function foreignPackages(source: Source): string[] {
 /** What reads the clock, waits or rolls dice behind the back of the ports. */
 export const hiddenWorld =
   /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b|\bset(?:Timeout|Interval|Immediate)\b|\bMath\.random\b|\brandomUUID\b|\bAbortSignal\.timeout\b/
-export const portedFolders: readonly string[] = ['src/outbox', 'src/app', 'src/pipeline']
+export const portedFolders: readonly string[] = ['src/outbox', 'src/app']

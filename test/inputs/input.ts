@@ -1,5 +1,5 @@
-import type { ErrorCode } from '../../src/core/errors.ts'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { ErrorCode } from '../../src/core/errors/errors.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { CommandType, EventType, Sender } from '../../src/index.ts'
 import type { Place } from './places.ts'
 

@@ -1,6 +1,6 @@
 import type { DeadLetter } from '../../src/core/dead-letter.ts'
 import { parseArguments } from '../../src/cli/arguments.ts'
-import { checkConfig } from '../../src/cli/config.ts'
+import { checkConfig } from '../../src/cli/config/config.ts'
 import { commonOptions } from '../../src/cli/help.ts'
 import { createOutput } from '../../src/cli/output.ts'
 import { verbs } from '../../src/cli/verbs.ts'

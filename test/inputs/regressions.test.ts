@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Pool } from 'pg'
 import { expect, test } from 'vitest'
-import { loadConfig } from '../../src/cli/load-config.ts'
-import { checkHeaders } from '../../src/core/validation.ts'
+import { loadConfig } from '../../src/cli/config/load-config.ts'
+import { checkHeaders } from '../../src/core/messages/validation.ts'
 import { Mersal, retryLater } from '../../src/index.ts'
 import { memoryStore, memoryTransport } from '../../src/memory.ts'
 import { postgres } from '../../src/postgres.ts'
 import { sqlite } from '../../src/sqlite.ts'
-import { headerProblem } from '../../src/transports/rabbitmq/envelope.ts'
+import { headerProblem } from '../../src/transports/rabbitmq/publish/envelope.ts'
 
 // Each of these was found by the inputs of this folder; what they need a server for is judged there.
 

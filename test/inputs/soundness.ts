@@ -1,4 +1,4 @@
-import { type ErrorCode, MersalError } from '../../src/core/errors.ts'
+import { type ErrorCode, MersalError } from '../../src/core/errors/errors.ts'
 import { hasControlCharacters } from '../../src/lib/text.ts'
 
 /** Secrets that stand in URLs, configurations and variables; they must come out nowhere. */

@@ -1,4 +1,4 @@
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { ClaimedMessage, ClaimRequest, Settlement } from '../../src/core/outbox.ts'
 import { uuidv7 } from '../../src/lib/uuid.ts'
 import type { PostgresClient, PostgresStore } from '../../src/postgres.ts'

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import { hasControlCharacters } from '../../src/lib/text.ts'
 
 /** Text with letters of all the world, quotes and braces, but nothing that no store takes. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { backoffMs } from '../../src/lib/backoff.ts'
+import { backoffMs } from '../../src/lib/async/backoff.ts'
 import { holdsFor } from './check.ts'
 
 const milliseconds = fc.integer({ min: 1, max: 3_600_000 })

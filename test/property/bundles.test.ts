@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { isMersalError } from '../../src/core/errors.ts'
-import type { Envelope } from '../../src/core/message.ts'
+import { isMersalError } from '../../src/core/errors/errors.ts'
+import type { Envelope } from '../../src/core/messages/message.ts'
 import {
   BUNDLE_CONTENT_TYPE,
   bytesInBundle,
   decodeBundle,
   EMPTY_BUNDLE_BYTES,
   encodeBundle,
-} from '../../src/transports/rabbitmq/bundle-format.ts'
+} from '../../src/transports/rabbitmq/bundles/bundle-format.ts'
 import { messages } from './arbitraries.ts'
 import { holdsFor } from './check.ts'
 

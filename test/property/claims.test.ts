@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { ClaimedMessage, Settlement } from '../../src/core/outbox.ts'
 import { memoryStore } from '../../src/memory.ts'
 import { holdsFor } from './check.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { describer, parseAddress } from '../../src/transports/rabbitmq/address.ts'
+import { describer, parseAddress } from '../../src/transports/rabbitmq/connection/address.ts'
 import { holdsFor } from './check.ts'
 
 /** Long enough not to stand in an error by chance. */

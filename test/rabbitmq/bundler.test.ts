@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { PublishOutcome } from '../../src/core/transport.ts'
-import { decodeBundle } from '../../src/transports/rabbitmq/bundle-format.ts'
-import { Bundler } from '../../src/transports/rabbitmq/bundler.ts'
+import { decodeBundle } from '../../src/transports/rabbitmq/bundles/bundle-format.ts'
+import { Bundler } from '../../src/transports/rabbitmq/bundles/bundler.ts'
 import { toQueue, toTopic } from './messages.ts'
 
 const confirmed: PublishOutcome = { kind: 'confirmed' }

@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events'
 import type { ConfirmChannel, Options } from 'amqplib'
 import { describe, expect, test, vi } from 'vitest'
-import { describer } from '../../src/transports/rabbitmq/address.ts'
-import { ConfirmLane } from '../../src/transports/rabbitmq/confirms.ts'
-import type { Answer } from '../../src/transports/rabbitmq/outcomes.ts'
+import { describer } from '../../src/transports/rabbitmq/connection/address.ts'
+import { ConfirmLane } from '../../src/transports/rabbitmq/publish/confirms.ts'
+import type { Answer } from '../../src/transports/rabbitmq/publish/outcomes.ts'
 
 /** A channel that keeps what is written and answers when it is told to. */
 function lane(timeoutMs = 60_000, endsWhenSilent = false) {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { PublishOutcome, Transport } from '../../src/core/transport.ts'
 
 export function toQueue(queue: string, extra: Partial<OutgoingMessage> = {}): OutgoingMessage {

@@ -1,11 +1,11 @@
 import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
-import { describer } from '../../src/transports/rabbitmq/address.ts'
-import type { Link } from '../../src/transports/rabbitmq/link.ts'
+import { describer } from '../../src/transports/rabbitmq/connection/address.ts'
+import type { Link } from '../../src/transports/rabbitmq/connection/link.ts'
 import { rabbitSettings } from '../../src/transports/rabbitmq/options.ts'
-import { OwnQueues } from '../../src/transports/rabbitmq/own-queues.ts'
-import { Publisher } from '../../src/transports/rabbitmq/publisher.ts'
-import type { Topology } from '../../src/transports/rabbitmq/topology.ts'
+import { OwnQueues } from '../../src/transports/rabbitmq/topology/own-queues.ts'
+import { Publisher } from '../../src/transports/rabbitmq/publish/publisher.ts'
+import type { Topology } from '../../src/transports/rabbitmq/topology/topology.ts'
 import { toQueue } from './messages.ts'
 
 /** A publisher whose channel answers, and whose broker declares queues, when the test says so. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { isMersalError } from '../../src/core/errors.ts'
+import { isMersalError } from '../../src/core/errors/errors.ts'
 import { cuttingProxy } from '../postgres/cutting-proxy.ts'
 import { serverAnswers, serverUrl } from '../postgres/database.ts'
 import { claim, labels, message, sent } from '../postgres/messages.ts'

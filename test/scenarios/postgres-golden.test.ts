@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { statements } from '../../src/stores/postgres/statements.ts'
+import { statements } from '../../src/stores/postgres/statements/statements.ts'
 import { postgresMigrationSql } from '../../src/postgres.ts'
 
 /** Every statement and the schema, as they are sent: a change shows in review. `vitest run test/scenarios/postgres-golden.test.ts --update` writes the files anew. */

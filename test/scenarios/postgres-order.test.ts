@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Isolation } from '../../src/postgres.ts'
-import { own } from '../../src/sql/postgres/pool.ts'
+import { own } from '../../src/sql/postgres/pool/pool.ts'
 import { serverAnswers, type TestDatabase } from '../postgres/database.ts'
 import { claim, labels, message, sent } from '../postgres/messages.ts'
 import { claimer, inversions, newLedger, seeded, writer } from '../postgres/race.ts'

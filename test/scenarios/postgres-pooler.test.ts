@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { statements } from '../../src/stores/postgres/statements.ts'
+import { statements } from '../../src/stores/postgres/statements/statements.ts'
 import type { Logger } from '../../src/core/telemetry.ts'
 import { serverAnswers, serverUrl } from '../postgres/database.ts'
 import { claim, labelOf, message, sent } from '../postgres/messages.ts'

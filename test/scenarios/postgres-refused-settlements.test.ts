@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { silentLogger } from '../../src/core/telemetry.ts'
-import { systemClock } from '../../src/lib/clock.ts'
+import { systemClock } from '../../src/lib/async/clock.ts'
 import { uuidv7 } from '../../src/lib/uuid.ts'
 import { createRelay } from '../../src/outbox/relay.ts'
 import type { Relay } from '../../src/outbox/types.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import { rabbitmq, type RabbitOptions, type RabbitTransport } from '../../src/rabbitmq.ts'
 import { openPrivateBroker, type PrivateBroker, rabbitIsHere } from '../rabbitmq/broker.ts'
 import { publishOne, publishUntilConfirmed, toQueue } from '../rabbitmq/messages.ts'

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Disposition } from '../../src/core/transport.ts'
 import { silentLogger } from '../../src/core/telemetry.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
-import { RetryLadder, retryDelaysMs } from '../../src/transports/rabbitmq/retry-ladder.ts'
+import { RetryLadder, retryDelaysMs } from '../../src/transports/rabbitmq/consume/retry-ladder.ts'
 import { openPrivateBroker, type PrivateBroker, rabbitIsHere } from '../rabbitmq/broker.ts'
 import { publishOne, toQueue } from '../rabbitmq/messages.ts'
 

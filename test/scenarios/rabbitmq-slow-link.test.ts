@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import { silentLogger } from '../../src/core/telemetry.ts'
 import type { PublishOutcome, Transport } from '../../src/core/transport.ts'
 import { Mersal, command } from '../../src/index.ts'

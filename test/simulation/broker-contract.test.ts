@@ -1,5 +1,5 @@
 import { describe, test } from 'vitest'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { Transport } from '../../src/core/transport.ts'
 import { manualClock, type TransportHarness, transportContract } from '../../src/testing/index.ts'
 import { makeNetwork, route } from '../../src/transports/memory/network.ts'

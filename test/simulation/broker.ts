@@ -1,4 +1,4 @@
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { PublishOptions, PublishOutcome, Transport } from '../../src/core/transport.ts'
 import type { Ledger, Record } from './ledger.ts'
 import type { Owner, Scheduler } from './scheduler.ts'

@@ -1,4 +1,4 @@
-import type { Clock, Random } from '../../src/lib/clock.ts'
+import type { Clock, Random } from '../../src/lib/async/clock.ts'
 
 /** A process that can stop acting for ever, or for a while. What belongs to no process is the outside world. */
 export interface Owner {

@@ -1,5 +1,5 @@
 import type { ClaimedMessage } from '../../src/core/outbox.ts'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { Store } from '../../src/core/store.ts'
 import type { Ledger, Record } from './ledger.ts'
 import type { Process } from './process.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { event } from '../../src/index.ts'
-import { reads } from '../../src/pipeline/content-type.ts'
+import { reads } from '../../src/app/send/content-type.ts'
 import { json } from './support/fake-transport.ts'
 import { openShop } from './support/shop.ts'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type Breakers, createBreakers, FAILURES_TO_OPEN } from '../../src/outbox/breaker.ts'
+import { type Breakers, createBreakers, FAILURES_TO_OPEN } from '../../src/outbox/limits/breaker.ts'
 import { type ManualClock, manualClock } from '../../src/testing/manual-clock.ts'
 
 const away = new Error('away')

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { checkNode } from '../../src/cli/versions.ts'
+import { checkNode } from '../../src/cli/doctor/versions.ts'
 
 describe('the version of Node', () => {
   test.each(['v22.18.0', 'v22.20.1', 'v24.0.0', 'v100.0.0'])('%s is new enough', (version) => {

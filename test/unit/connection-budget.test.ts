@@ -6,7 +6,7 @@ import {
   type ConnectionBudget,
   type Kept,
   type Turn,
-} from '../../src/sql/postgres/connection-budget.ts'
+} from '../../src/sql/postgres/pool/connection-budget.ts'
 import { manualClock } from '../../src/testing/manual-clock.ts'
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
-import { causesOf } from '../../src/core/causes.ts'
-import { errorCode, errorText, errorTextWithStack, stackOf } from '../../src/core/error-text.ts'
-import { MersalError } from '../../src/core/errors.ts'
+import { causesOf } from '../../src/core/errors/causes.ts'
+import { errorCode, errorText, errorTextWithStack, stackOf } from '../../src/core/errors/error-text.ts'
+import { MersalError } from '../../src/core/errors/errors.ts'
 import { stderrLogger } from '../../src/core/telemetry.ts'
 
 const fromServer = (code: string, message: string): Error => Object.assign(new Error(message), { name: 'error', code, severity: 'ERROR' })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { abortable, linkAbort } from '../../src/lib/linked-abort.ts'
+import { abortable, linkAbort } from '../../src/lib/async/linked-abort.ts'
 
 describe('linked signals', () => {
   test('abort with any of the others, and with its reason', () => {

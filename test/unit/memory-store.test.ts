@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { Store } from '../../src/core/store.ts'
 import { memoryDatabase, memoryStore, type MemoryTransaction } from '../../src/stores/memory.ts'
 import { manualClock } from '../../src/testing/manual-clock.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Destination, OutgoingMessage } from '../../src/core/message.ts'
+import type { Destination, OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { Delivery, Disposition } from '../../src/core/transport.ts'
 import { manualClock } from '../../src/testing/manual-clock.ts'
 import { memoryNetwork, type MemoryTransport, memoryTransport } from '../../src/transports/memory.ts'

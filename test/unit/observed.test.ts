@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { ObservedPromise, observe } from '../../src/lib/observed.ts'
+import { ObservedPromise, observe } from '../../src/lib/async/observed.ts'
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import { checkBodySize, LARGEST_BODY_BYTES, PART_BYTES, partsOf } from '../../src/sql/parts.ts'
 
 /** Shares its memory with all others. */

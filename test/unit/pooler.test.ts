@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import type { Own, Query } from '../../src/sql/postgres/pool.ts'
-import { sharesConnections } from '../../src/sql/postgres/pooler.ts'
+import type { Own, Query } from '../../src/sql/postgres/pool/pool.ts'
+import { sharesConnections } from '../../src/sql/postgres/pool/pooler.ts'
 
 /** Lends the connection that came back last, as pgbouncer does; `among` changes the list after the first statement, as others would. */
 function lending(idle: string[], among: (idle: string[]) => unknown): Own['connection'] {

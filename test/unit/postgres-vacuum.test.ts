@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import type { Clock } from '../../src/lib/clock.ts'
-import type { Own, Query } from '../../src/sql/postgres/pool.ts'
+import type { Clock } from '../../src/lib/async/clock.ts'
+import type { Own, Query } from '../../src/sql/postgres/pool/pool.ts'
 import { vacuum } from '../../src/stores/postgres/vacuum.ts'
 import { collecting } from '../postgres/queue-harness.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { exposition } from '../../src/cli/exposition.ts'
-import { createRelayMetrics, outboxMetrics } from '../../src/cli/relay-metrics.ts'
+import { exposition } from '../../src/cli/relay/exposition.ts'
+import { createRelayMetrics, outboxMetrics } from '../../src/cli/relay/relay-metrics.ts'
 import { emit } from '../../src/core/telemetry.ts'
 
 const many = 10_000

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { ClaimedMessage } from '../../src/core/outbox.ts'
 import type { PublishOutcome } from '../../src/core/transport.ts'
-import { createAgenda } from '../../src/outbox/agenda.ts'
+import { createAgenda } from '../../src/outbox/claim/agenda.ts'
 import { relaySettings } from '../../src/outbox/options.ts'
-import { createScan, type Found, type Look } from '../../src/outbox/scan.ts'
-import { type Circumstances, settlementOf } from '../../src/outbox/settle-policy.ts'
-import { createUnknowns } from '../../src/outbox/unknowns.ts'
+import { createScan, type Found, type Look } from '../../src/outbox/claim/scan.ts'
+import { type Circumstances, settlementOf } from '../../src/outbox/settle/settle-policy.ts'
+import { createUnknowns } from '../../src/outbox/settle/unanswered.ts'
 import { confirmed, message, refusedForGood, refusedOnce, unavailable, unknown } from './relay-support.ts'
 
 const settings = relaySettings({ maxAttempts: 3, claimMs: 15_000, retry: { firstMs: 1000, longestMs: 300_000 } })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { MersalError } from '../../src/core/errors.ts'
+import { MersalError } from '../../src/core/errors/errors.ts'
 import type { OutboxStorage, Settlement } from '../../src/core/outbox.ts'
 import { calm, ids, message, pass, refusedForGood, relays, setup, type Setup } from './relay-support.ts'
 

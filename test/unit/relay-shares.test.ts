@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { RelayOptions } from '../../src/outbox/options.ts'
 import { calm, confirmed, message, relays, type Setup, testTransport } from './relay-support.ts'
 

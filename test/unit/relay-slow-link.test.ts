@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { PublishOutcome } from '../../src/core/transport.ts'
 import { calm, confirmed, ids, message, pass, relays, type TestTransport, testTransport, until } from './relay-support.ts'
 

@@ -1,5 +1,5 @@
 import { afterEach } from 'vitest'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { ClaimRequest, ClaimedMessage, OutboxStorage, Settlement } from '../../src/core/outbox.ts'
 import type { Logger } from '../../src/core/telemetry.ts'
 import type { PublishOptions, PublishOutcome, Transport } from '../../src/core/transport.ts'

@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { expect, test } from 'vitest'
 import { createRelay } from '../../src/outbox/relay.ts'
 import { silentLogger } from '../../src/core/telemetry.ts'
-import { systemClock } from '../../src/lib/clock.ts'
+import { systemClock } from '../../src/lib/async/clock.ts'
 import { confirmed, message, pass, refusedForGood, relays, testTransport } from './relay-support.ts'
 
 const { start } = relays()

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { roomAlone, type SharedRoom, shareRoom } from '../../src/outbox/room.ts'
+import { roomAlone, type SharedRoom, shareRoom } from '../../src/outbox/limits/capacity.ts'
 
 describe('the room of one relay', () => {
   test('is whole batches, as long as one fits into the window', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { OutgoingMessage } from '../../src/core/message.ts'
+import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import { silentLogger } from '../../src/core/telemetry.ts'
 import type { Delivery, Disposition } from '../../src/core/transport.ts'
 import { type SqliteQueue, sqliteQueue, type SqliteQueueOptions } from '../../src/sqlite.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { MersalError } from '../../src/index.ts'
-import { driverFaultOf, storeFaultOf } from '../../src/core/store-faults.ts'
+import { driverFaultOf, storeFaultOf } from '../../src/core/errors/store-faults.ts'
 
 const make = (name: string, message: string, more: object = {}): Error => Object.assign(new Error(message), { name, ...more })
 const driver = (code: string, more: object = {}) => make('error', `the server said ${code}`, { code, severity: 'FATAL', ...more })

@@ -1,7 +1,7 @@
-import { isMersalError } from '../../core/errors.ts'
-import { type StoreFault, storeFaultOf } from '../../core/store-faults.ts'
-import { type Backoff, backoffMs } from '../../lib/backoff.ts'
-import type { Random } from '../../lib/clock.ts'
+import { isMersalError } from '../../core/errors/errors.ts'
+import { type StoreFault, storeFaultOf } from '../../core/errors/store-faults.ts'
+import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
+import type { Random } from '../../lib/async/clock.ts'
 import type { StoreGate } from './store-gate.ts'
 
 /** How far a try has come: before the transaction, in its opening, at the inbox row, in the handler, at its messages and the commit, after it. */

@@ -1,8 +1,8 @@
-import { errorFields } from '../../core/error-text.ts'
+import { errorFields } from '../../core/errors/error-text.ts'
 import type { Logger } from '../../core/telemetry.ts'
-import { type Backoff, backoffMs } from '../../lib/backoff.ts'
-import type { Clock, Random } from '../../lib/clock.ts'
-import { linkAbort } from '../../lib/linked-abort.ts'
+import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
+import type { Clock, Random } from '../../lib/async/clock.ts'
+import { linkAbort } from '../../lib/async/linked-abort.ts'
 
 export interface StoreGatePorts {
   readonly app: string

@@ -1,4 +1,4 @@
-import { MersalError } from '../../core/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import { behind, isTaken } from './sequence-errors.ts'
 import { sqlState } from './sql-state.ts'
 

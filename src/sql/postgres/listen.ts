@@ -1,11 +1,11 @@
 import type { Logger } from '../../core/telemetry.ts'
-import { errorFields } from '../../core/error-text.ts'
-import { aborted } from '../../lib/abort.ts'
-import { backoffMs } from '../../lib/backoff.ts'
-import type { Clock, Random } from '../../lib/clock.ts'
+import { errorFields } from '../../core/errors/error-text.ts'
+import { aborted } from '../../lib/async/abort.ts'
+import { backoffMs } from '../../lib/async/backoff.ts'
+import type { Clock, Random } from '../../lib/async/clock.ts'
 import { quoteIdentifier } from '../identifiers.ts'
-import type { Own } from './pool.ts'
-import { sharesConnections } from './pooler.ts'
+import type { Own } from './pool/pool.ts'
+import { sharesConnections } from './pool/pooler.ts'
 
 export interface ListenPorts {
   readonly own: Own

@@ -1,9 +1,9 @@
-import { MersalError } from '../../core/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import type { SchemaControl } from '../../core/operations.ts'
 import { quoteIdentifier } from '../identifiers.ts'
 import { sqlState } from './failure.ts'
 import { lockClass } from './locks.ts'
-import type { Own, Query } from './pool.ts'
+import type { Own, Query } from './pool/pool.ts'
 
 export type MigrateMode = 'auto' | 'check' | 'off'
 

@@ -1,4 +1,4 @@
-import type { Clock } from '../../lib/clock.ts'
+import type { Clock } from '../../lib/async/clock.ts'
 
 /** Rings at once, and then at most once in `quietMs` for however many calls there were. Never throws, never waits. */
 export interface Notifier extends AsyncDisposable {

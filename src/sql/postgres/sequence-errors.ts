@@ -1,4 +1,4 @@
-import { MersalError } from '../../core/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import { quoteIdentifier } from '../identifiers.ts'
 import { sqlState } from './sql-state.ts'
 

@@ -1,4 +1,4 @@
-import type { Own, Query } from './pool.ts'
+import type { Own, Query } from './pool/pool.ts'
 import { behind, type Numbered, place, remedyOf } from './sequence-errors.ts'
 
 /** What is known of the sequence of a column. Undefined where the role may not read it, or there is no table. */

@@ -1,5 +1,5 @@
 import { isUint8Array } from 'node:util/types'
-import { MersalError } from '../../core/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import type { UnitOfWork } from '../../core/store.ts'
 import type { Session, SqlValue } from '../session.ts'
 import type { Lent } from './lent.ts'

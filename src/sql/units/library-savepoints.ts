@@ -1,4 +1,4 @@
-import { MersalError } from '../../core/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import type { Savepoints } from '../../core/store.ts'
 import { libraryUnitOf } from './library-unit.ts'
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { causesOf, readProperty } from '../../core/causes.ts'
-import { MersalError } from '../../core/errors.ts'
-import { systemClock } from '../../lib/clock.ts'
+import { causesOf, readProperty } from '../../core/errors/causes.ts'
+import { MersalError } from '../../core/errors/errors.ts'
+import { systemClock } from '../../lib/async/clock.ts'
 import type { SqlExecutor } from '../session.ts'
 import { transactionEnded } from './transaction-words.ts'
 

@@ -1,4 +1,4 @@
-import { MersalError } from '../../core/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import type { Control, Controls } from './transaction-words.ts'
 
 type State = 'running' | 'done' | 'failed' | 'unclear'

@@ -1,4 +1,4 @@
-import { MersalError } from '../../core/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import { type Dialect, firstWords } from './statement-scan.ts'
 
 /** What a statement does to the transaction in which it runs. */

@@ -1,5 +1,5 @@
-import { CLAIM_BYTES } from '../../core/bytes.ts'
-import { MersalError } from '../../core/errors.ts'
+import { CLAIM_BYTES } from '../../core/messages/bytes.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { DeadLetter, DeadLetterBox } from '../../core/dead-letter.ts'
 import type { OutboxAdmin, OutboxStats } from '../../core/store.ts'

@@ -1,5 +1,5 @@
-import { type Clock, systemClock } from '../../lib/clock.ts'
-import { nextTurn } from '../../lib/turn.ts'
+import { type Clock, systemClock } from '../../lib/async/clock.ts'
+import { nextTurn } from '../../lib/async/turn.ts'
 import { BusinessData } from './business-data.ts'
 import type { DeadRows } from './dead-letters.ts'
 import { Locks } from './locks.ts'

@@ -1,6 +1,6 @@
 import { type DeadLetter } from '../../core/dead-letter.ts'
-import { errorText } from '../../core/error-text.ts'
-import { destinationKey, type OutgoingMessage } from '../../core/message.ts'
+import { errorText } from '../../core/errors/error-text.ts'
+import { destinationKey, type OutgoingMessage } from '../../core/messages/message.ts'
 import type { Settlement } from '../../core/outbox.ts'
 import type { OutboxRow } from './outbox-table.ts'
 

@@ -1,4 +1,4 @@
-import type { OutgoingMessage } from '../../core/message.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { PositionIndex } from './position-index.ts'
 
 /** A committed row that is neither sent nor moved to the dead letters. */

@@ -1,5 +1,5 @@
-import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
-import { destinationKey } from '../../core/message.ts'
+import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
+import { destinationKey } from '../../core/messages/message.ts'
 import type { ClaimedMessage, ClaimRequest, OutboxStorage, Settlement, SettleResult } from '../../core/outbox.ts'
 import type { DatabaseState } from './database.ts'
 import { type Death, makeDeadRow } from './dead-letters.ts'

@@ -1,4 +1,4 @@
-import type { OutgoingMessage } from '../../core/message.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { byteLength } from '../../lib/text.ts'
 
 /** What a row of this message is counted as. */

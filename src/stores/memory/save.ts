@@ -1,4 +1,4 @@
-import type { OutgoingMessage } from '../../core/message.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { SavedMessage, SaveOptions } from '../../core/outbox.ts'
 import type { DatabaseState } from './database.ts'
 import { assertOpen, lock, openTransaction, type PendingRow, type TransactionState } from './transaction.ts'

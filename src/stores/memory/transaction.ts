@@ -1,5 +1,5 @@
-import { MersalError } from '../../core/errors.ts'
-import type { OutgoingMessage } from '../../core/message.ts'
+import { MersalError } from '../../core/errors/errors.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { deepCopy } from '../../lib/copy.ts'
 import { DELETED, type DataView } from './business-data.ts'
 import { type DatabaseState, wakeAll } from './database.ts'

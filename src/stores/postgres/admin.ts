@@ -1,8 +1,8 @@
 import { checkNumber } from '../../core/options.ts'
 import type { OutboxAdmin } from '../../core/store.ts'
-import type { Own } from '../../sql/postgres/pool.ts'
+import type { Own } from '../../sql/postgres/pool/pool.ts'
 import { decodeDead, type DeadRow } from './rows.ts'
-import type { Statements } from './statements.ts'
+import type { Statements } from './statements/statements.ts'
 
 /** What the key of a dead letter names: its position, and its letter if it was moved. */
 interface Named {

@@ -1,6 +1,6 @@
 import type { ClockReading, LawfulWaits, StorageClock } from '../../core/storage-clock.ts'
 import { quoteIdentifier } from '../../sql/identifiers.ts'
-import type { Own } from '../../sql/postgres/pool.ts'
+import type { Own } from '../../sql/postgres/pool/pool.ts'
 
 /** Rows put right by one statement. */
 const MOST_ROWS = 5000

@@ -1,8 +1,8 @@
 import type { DestinationOverview, KeptMessages, KeyOverview, OutboxOverview, PauseBoard, StoreOperations } from '../../core/operations.ts'
 import { schemaControl } from '../../sql/postgres/migrate.ts'
-import type { Own, Query } from '../../sql/postgres/pool.ts'
-import { examine } from './examine.ts'
-import { type OperatorStatements, operatorStatements } from './operator-statements.ts'
+import type { Own, Query } from '../../sql/postgres/pool/pool.ts'
+import { examine } from './examine/examine.ts'
+import { type OperatorStatements, operatorStatements } from './statements/operator-statements.ts'
 import { storeTables } from './schema.ts'
 
 export interface OperationsPorts {

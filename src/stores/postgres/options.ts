@@ -1,13 +1,13 @@
-import { MersalError } from '../../core/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import { checkBoolean, checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
-import { type Clock, type Random, systemClock } from '../../lib/clock.ts'
-import { checkAddress } from '../../sql/postgres/pool-address.ts'
+import { type Clock, type Random, systemClock } from '../../lib/async/clock.ts'
+import { checkAddress } from '../../sql/postgres/pool/pool-address.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import type { Session } from '../../sql/session.ts'
 import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
-import type { ConnectionBudget } from '../../sql/postgres/connection-budget.ts'
-import type { Isolation } from './client-session.ts'
+import type { ConnectionBudget } from '../../sql/postgres/pool/connection-budget.ts'
+import type { Isolation } from './unit/client-session.ts'
 import type { MigrateMode } from '../../sql/postgres/migrate.ts'
 
 export interface PostgresOptions<Tx = PostgresClient> {

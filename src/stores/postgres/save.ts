@@ -1,11 +1,11 @@
-import type { OutgoingMessage } from '../../core/message.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { SavedLater, SavedMessage } from '../../core/outbox.ts'
 import { partsOf } from '../../sql/parts.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Session, SqlExecutor, SqlValue } from '../../sql/session.ts'
 import { encodeMessage, encodeMessages, tokenUuid } from './rows.ts'
-import type { Statements } from './statements.ts'
-import type { UnitNotes } from './unit-notes.ts'
+import type { Statements } from './statements/statements.ts'
+import type { UnitNotes } from './unit/unit-notes.ts'
 
 /** Most rows of one insert: bounds the texts and the memory of the server, as its bytes are bounded. */
 export const SAVE_ROWS = 5000

@@ -1,7 +1,7 @@
 import { checkIdentifier, quoteIdentifier } from '../../sql/identifiers.ts'
 import { lockClass } from '../../sql/postgres/locks.ts'
 import { type Component, type Migration, migrationSql } from '../../sql/postgres/migrate.ts'
-import { contractFunctions } from './contract-functions.ts'
+import { contractFunctions } from './statements/contract-functions.ts'
 import { ownIds } from './steps/own-ids.ts'
 import { shortLocks } from './steps/short-locks.ts'
 import { strictContract } from './steps/strict-contract.ts'

@@ -1,8 +1,8 @@
-import { errorText } from '../../core/error-text.ts'
+import { errorText } from '../../core/errors/error-text.ts'
 import type { Settlement, SettleResult } from '../../core/outbox.ts'
-import type { Own, Query } from '../../sql/postgres/pool.ts'
+import type { Own, Query } from '../../sql/postgres/pool/pool.ts'
 import { tokenUuid } from './rows.ts'
-import type { Statements } from './statements.ts'
+import type { Statements } from './statements/statements.ts'
 
 type Kind<Name extends Settlement['kind']> = Extract<Settlement, { kind: Name }>
 

@@ -1,12 +1,12 @@
 import type { MessageTracker } from '../../core/tracker.ts'
 import type { Session } from '../../sql/session.ts'
 import { explain } from '../../sql/postgres/failure.ts'
-import type { Own } from '../../sql/postgres/pool.ts'
+import type { Own } from '../../sql/postgres/pool/pool.ts'
 import { lockClass } from '../../sql/postgres/locks.ts'
 import { serverNow } from './clock.ts'
 import { textArray } from './rows.ts'
-import type { Statements } from './statements.ts'
-import type { UnitNotes } from './unit-notes.ts'
+import type { Statements } from './statements/statements.ts'
+import type { UnitNotes } from './unit/unit-notes.ts'
 
 export interface TrackerPorts<Tx> {
   readonly schema: string

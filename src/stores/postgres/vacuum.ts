@@ -1,8 +1,8 @@
-import { errorFields } from '../../core/error-text.ts'
+import { errorFields } from '../../core/errors/error-text.ts'
 import type { Logger } from '../../core/telemetry.ts'
-import type { Clock } from '../../lib/clock.ts'
+import type { Clock } from '../../lib/async/clock.ts'
 import { quoteIdentifier } from '../../sql/identifiers.ts'
-import type { Own } from '../../sql/postgres/pool.ts'
+import type { Own } from '../../sql/postgres/pool/pool.ts'
 
 /**
  * Vacuums the outbox by the number of rows that were deleted. The server itself looks for such tables once

@@ -1,10 +1,10 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import type { OutboxAdmin, OutboxStats } from '../../core/store.ts'
-import type { Connection } from './connection.ts'
-import type { Handle } from './database.ts'
+import type { Connection } from './connection/connection.ts'
+import type { Handle } from './connection/database.ts'
 import { countEach, listRange } from './dead-letter-keys.ts'
 import { type DeadRow, deadLetter } from './rows.ts'
-import { adminSql } from './statements.ts'
+import { adminSql } from './statements/statements.ts'
 
 interface StatsRow {
   readonly pending: number

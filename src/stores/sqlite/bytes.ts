@@ -1,4 +1,4 @@
-import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
+import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
 
 /** How large a row is. The length of a body is known without reading it. */
 export const bytesOf = (row: string): string => `(octet_length(${row}.body) + octet_length(${row}.headers) + octet_length(${row}.type))`

@@ -1,8 +1,8 @@
 import type { Finding } from '../../core/operations.ts'
-import type { Connection } from './connection.ts'
-import type { Handle } from './database.ts'
-import { storeError } from './failure.ts'
-import { readBeside } from './schema-control.ts'
+import type { Connection } from './connection/connection.ts'
+import type { Handle } from './connection/database.ts'
+import { storeError } from './connection/failure.ts'
+import { readBeside } from './connection/schema-control.ts'
 
 /** Whether the file is one that this store can work on. */
 export async function examine({ settings }: Connection): Promise<readonly Finding[]> {

@@ -1,6 +1,6 @@
-import { MersalError } from '../../core/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import type { SchemaVersion } from '../../core/operations.ts'
-import type { Handle } from './database.ts'
+import type { Handle } from './connection/database.ts'
 
 /** One step of a schema. Steps are only ever appended, with ids 1, 2, 3, ... */
 export interface Migration {

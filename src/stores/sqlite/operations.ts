@@ -1,11 +1,11 @@
 import type { KeptFilter, KeptMessages, OutboxOverview, PauseBoard, PauseTarget, StoreOperations } from '../../core/operations.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
-import type { Connection } from './connection.ts'
-import type { Handle, SqlValues } from './database.ts'
+import type { Connection } from './connection/connection.ts'
+import type { Handle, SqlValues } from './connection/database.ts'
 import { examine } from './examine.ts'
-import { operatorSql } from './operator-statements.ts'
-import { schemaControl } from './schema-control.ts'
-import { storeSchema } from './statements.ts'
+import { operatorSql } from './statements/operator-statements.ts'
+import { schemaControl } from './connection/schema-control.ts'
+import { storeSchema } from './statements/statements.ts'
 
 export function sqliteOperations(connection: Connection): StoreOperations {
   return {

@@ -1,8 +1,8 @@
-import { MersalError } from '../../core/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import { checkChoice, checkNumber, checkOptions } from '../../core/options.ts'
-import type { Random } from '../../lib/clock.ts'
-import { type Clock, systemClock } from '../../lib/clock.ts'
-import { isSqliteDatabase, type SqliteDatabase } from './database.ts'
+import type { Random } from '../../lib/async/clock.ts'
+import { type Clock, systemClock } from '../../lib/async/clock.ts'
+import { isSqliteDatabase, type SqliteDatabase } from './connection/database.ts'
 import type { MigrateMode } from './migrate.ts'
 
 /** What the store and the queue have in common. */

@@ -1,6 +1,6 @@
-import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
-import { errorText } from '../../core/error-text.ts'
-import { MersalError } from '../../core/errors.ts'
+import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
+import { errorText } from '../../core/errors/error-text.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import {
   type ClaimedMessage,
   type ClaimRequest,
@@ -11,17 +11,17 @@ import {
   type Settlement,
   type SettleResult,
 } from '../../core/outbox.ts'
-import type { OutgoingMessage } from '../../core/message.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { lanes } from '../../sql/lanes.ts'
 import type { Logger } from '../../core/telemetry.ts'
-import { seldom } from '../../lib/seldom.ts'
+import { seldom } from '../../lib/async/seldom.ts'
 import { sqliteClock } from './clock.ts'
-import type { Connection } from './connection.ts'
-import type { Handle, SqliteDatabase } from './database.ts'
-import { storeError } from './failure.ts'
+import type { Connection } from './connection/connection.ts'
+import type { Handle, SqliteDatabase } from './connection/database.ts'
+import { storeError } from './connection/failure.ts'
 import { checkStorable, claimedMessage, type ClaimedRow } from './rows.ts'
-import { NEVER, outboxSql } from './statements.ts'
-import { checkTransaction, leaveMark, openTransaction, requireMark, transactionNow } from './transaction.ts'
+import { NEVER, outboxSql } from './statements/statements.ts'
+import { checkTransaction, leaveMark, openTransaction, requireMark, transactionNow } from './unit/transaction.ts'
 
 const LARGEST_POSITION = 9_223_372_036_854_775_807n
 

@@ -1,11 +1,11 @@
 import type { MessageTracker } from '../../core/tracker.ts'
-import type { Handle } from './database.ts'
-import { unitHandleOf } from './unit-handle.ts'
-import type { Connection } from './connection.ts'
-import type { SqliteDatabase } from './database.ts'
-import { storeError } from './failure.ts'
-import { inboxSql } from './statements.ts'
-import { openTransaction } from './transaction.ts'
+import type { Handle } from './connection/database.ts'
+import { unitHandleOf } from './unit/unit-handle.ts'
+import type { Connection } from './connection/connection.ts'
+import type { SqliteDatabase } from './connection/database.ts'
+import { storeError } from './connection/failure.ts'
+import { inboxSql } from './statements/statements.ts'
+import { openTransaction } from './unit/transaction.ts'
 
 type Recorded = { readonly messageId: string; readonly now: number }[]
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import type { ClaimedMessage, OnDead, Settlement } from '../../core/outbox.ts'
-import type { OutgoingMessage } from '../../core/message.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { ContractCase } from '../contract.ts'
 import { claim, commit, keyed, labels, message, only, type OutboxHarness, type OutboxParts, release, sent } from './harness.ts'
 

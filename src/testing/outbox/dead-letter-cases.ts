@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { destinationKey } from '../../core/message.ts'
+import { destinationKey } from '../../core/messages/message.ts'
 import type { ContractCase } from '../contract.ts'
 import {
   claim,

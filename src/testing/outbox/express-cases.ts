@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { OutgoingMessage } from '../../core/message.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { SavedMessage, Settlement } from '../../core/outbox.ts'
 import type { ContractCase } from '../contract.ts'
 import {

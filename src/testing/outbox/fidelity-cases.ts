@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { TextDecoder, TextEncoder } from 'node:util'
-import type { OutgoingMessage } from '../../core/message.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { ContractCase } from '../contract.ts'
 import { claim, commit, message, only, type OutboxHarness } from './harness.ts'
 

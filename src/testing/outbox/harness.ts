@@ -1,6 +1,6 @@
 import { TextEncoder } from 'node:util'
 import type { ClaimedMessage, ClaimRequest, OnDead, Settlement } from '../../core/outbox.ts'
-import type { Destination, OutgoingMessage } from '../../core/message.ts'
+import type { Destination, OutgoingMessage } from '../../core/messages/message.ts'
 import type { Store } from '../../core/store.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import type { HarnessTime } from '../contract.ts'

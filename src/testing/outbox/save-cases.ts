@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { isMersalError } from '../../core/errors.ts'
+import { isMersalError } from '../../core/errors/errors.ts'
 import type { ContractCase } from '../contract.ts'
 import { claim, commit, headStart, keyed, labels, message, type OutboxHarness, sent } from './harness.ts'
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { TextEncoder } from 'node:util'
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
-import type { Destination, Envelope, OutgoingMessage } from '../../core/message.ts'
+import type { Destination, Envelope, OutgoingMessage } from '../../core/messages/message.ts'
 import type { Delivery, Disposition, PublishOutcome, Transport } from '../../core/transport.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import type { HarnessTime } from '../contract.ts'

@@ -1,6 +1,6 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
-import { MersalError } from '../../core/errors.ts'
-import type { OutgoingMessage } from '../../core/message.ts'
+import { MersalError } from '../../core/errors/errors.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { PublishOptions, PublishOutcome, Transport } from '../../core/transport.ts'
 import { type Consumer, startConsumer } from './consumer.ts'

@@ -1,6 +1,6 @@
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
-import { toError } from '../../lib/abort.ts'
-import { nextTurn } from '../../lib/turn.ts'
+import { toError } from '../../lib/async/abort.ts'
+import { nextTurn } from '../../lib/async/turn.ts'
 import type { MemoryQueue, QueueEntry, Rejection } from './queue.ts'
 
 /** What a consumer reports besides: messages that were given up. */

@@ -1,7 +1,7 @@
 import { type DeadLetter, type DeadLetterBox } from '../../core/dead-letter.ts'
-import { errorTextWithStack } from '../../core/error-text.ts'
+import { errorTextWithStack } from '../../core/errors/error-text.ts'
 import { checkNumber } from '../../core/options.ts'
-import type { Clock } from '../../lib/clock.ts'
+import type { Clock } from '../../lib/async/clock.ts'
 import type { Rejection } from './queue.ts'
 
 /** The dead letters of a network, and the way into it. */

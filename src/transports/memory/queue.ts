@@ -1,6 +1,6 @@
 import type { DeadReason } from '../../core/dead-letter.ts'
-import type { Envelope } from '../../core/message.ts'
-import type { Clock } from '../../lib/clock.ts'
+import type { Envelope } from '../../core/messages/message.ts'
+import type { Clock } from '../../lib/async/clock.ts'
 
 /** One message in one queue. */
 export interface QueueEntry {

@@ -1,5 +1,5 @@
-import { errorText } from '../../core/error-text.ts'
-import { MersalError } from '../../core/errors.ts'
+import { errorText } from '../../core/errors/error-text.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import type { Connection } from './connection.ts'
 import type { Hold } from './settler.ts'
 

@@ -1,7 +1,7 @@
 import { isUint8Array } from 'node:util/types'
-import { MersalError } from '../../core/errors.ts'
-import type { OutgoingMessage } from '../../core/message.ts'
-import { LONGEST_DELAY_MS } from '../../core/validation.ts'
+import { MersalError } from '../../core/errors/errors.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
+import { LONGEST_DELAY_MS } from '../../core/messages/validation.ts'
 import { byteLength } from '../../lib/text.ts'
 
 /** Bytes of body and headers. */

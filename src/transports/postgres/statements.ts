@@ -1,4 +1,4 @@
-import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/bytes.ts'
+import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
 import { quoteIdentifier } from '../../sql/identifiers.ts'
 import { proof } from '../../sql/postgres/proof.ts'
 

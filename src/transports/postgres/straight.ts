@@ -1,6 +1,6 @@
-import type { OutgoingMessage } from '../../core/message.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { RunStatement, StraightRoad } from '../../core/straight.ts'
-import { placeOf } from '../../sql/postgres/place.ts'
+import { placeOf } from '../../sql/postgres/pool/place.ts'
 import { checkBodySize, partsOf } from '../../sql/parts.ts'
 import type { Connection } from './connection.ts'
 import { delayOf, encode, unstorable } from './encode.ts'

@@ -1,9 +1,9 @@
 import type { Channel } from 'amqplib'
 import type { Finding } from '../../core/operations.ts'
-import { type Describe, replyCode } from './address.ts'
-import type { Link } from './link.ts'
+import { type Describe, replyCode } from './connection/address.ts'
+import type { Link } from './connection/link.ts'
 import type { RabbitSettings } from './options.ts'
-import { deadQueueOf } from './topology.ts'
+import { deadQueueOf } from './topology/topology.ts'
 
 const OLDEST = [3, 10] as const
 

@@ -1,12 +1,12 @@
 import type { ConnectionOptions } from 'node:tls'
 import type { ChannelModel, Options } from 'amqplib'
-import { MersalError } from '../../core/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
 import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
-import { isName, nameRule } from '../../core/validation.ts'
-import { parseAddress } from './address.ts'
-import { checkQueueArguments } from './audit.ts'
-import { type BundleOptions, type BundleSettings, checkBundles } from './bundle-options.ts'
+import { isName, nameRule } from '../../core/messages/validation.ts'
+import { parseAddress } from './connection/address.ts'
+import { checkQueueArguments } from './topology/audit.ts'
+import { type BundleOptions, type BundleSettings, checkBundles } from './bundles/bundle-options.ts'
 
 /** Opens a connection with amqplib; called again whenever one was lost, at most once a second. */
 export type Connect = () => Promise<ChannelModel>

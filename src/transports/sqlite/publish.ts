@@ -1,11 +1,11 @@
-import { isMersalError, MersalError } from '../../core/errors.ts'
-import { destinationKey, type OutgoingMessage } from '../../core/message.ts'
+import { isMersalError, MersalError } from '../../core/errors/errors.ts'
+import { destinationKey, type OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
-import { toError } from '../../lib/abort.ts'
+import { toError } from '../../lib/async/abort.ts'
 import { byteLength } from '../../lib/text.ts'
-import type { Connection } from '../../stores/sqlite/connection.ts'
-import type { Handle } from '../../stores/sqlite/database.ts'
-import { isSqliteError } from '../../stores/sqlite/failure.ts'
+import type { Connection } from '../../stores/sqlite/connection/connection.ts'
+import type { Handle } from '../../stores/sqlite/connection/database.ts'
+import { isSqliteError } from '../../stores/sqlite/connection/failure.ts'
 import { queueSql } from './statements.ts'
 
 export interface PublishRules {

@@ -1,13 +1,13 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
-import { MersalError } from '../../core/errors.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import type { QueueBoard, SchemaControl } from '../../core/operations.ts'
 import { checkChoice, checkNumber, checkShape } from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import type { Transport } from '../../core/transport.ts'
-import { isName, nameRule } from '../../core/validation.ts'
-import { Connection } from '../../stores/sqlite/connection.ts'
-import type { SqliteDatabase } from '../../stores/sqlite/database.ts'
-import { sharedHandleWarnings } from '../../stores/sqlite/connect.ts'
+import { isName, nameRule } from '../../core/messages/validation.ts'
+import { Connection } from '../../stores/sqlite/connection/connection.ts'
+import type { SqliteDatabase } from '../../stores/sqlite/connection/database.ts'
+import { sharedHandleWarnings } from '../../stores/sqlite/connection/connect.ts'
 import {
   connectionSettings,
   type SqliteConnectionOptions,
@@ -15,7 +15,7 @@ import {
   type SqliteOpener,
   type SqlitePath,
 } from '../../stores/sqlite/options.ts'
-import { schemaControl } from '../../stores/sqlite/schema-control.ts'
+import { schemaControl } from '../../stores/sqlite/connection/schema-control.ts'
 import { Consumer } from './consumer.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { publishAll } from './publish.ts'

@@ -1,4 +1,4 @@
-import { CLAIM_BYTES } from '../../core/bytes.ts'
+import { CLAIM_BYTES } from '../../core/messages/bytes.ts'
 import { bytesOf, listing } from '../../stores/sqlite/bytes.ts'
 import type { Schema } from '../../stores/sqlite/migrate.ts'
 

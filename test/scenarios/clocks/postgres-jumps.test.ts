@@ -6,7 +6,7 @@ import { findLibfaketime, noLibfaketime, onlyTheWall } from '../../../scripts/se
 import { clusterProblem, privateCluster } from '../../../scripts/servers/postgres.ts'
 import { silentLogger } from '../../../src/core/telemetry.ts'
 import type { StorageClock } from '../../../src/core/storage-clock.ts'
-import { systemClock } from '../../../src/lib/clock.ts'
+import { systemClock } from '../../../src/lib/async/clock.ts'
 import { runJanitor } from '../../../src/outbox/janitor.ts'
 import { createRelay } from '../../../src/outbox/relay.ts'
 import { claim, message, newToken } from '../../postgres/messages.ts'

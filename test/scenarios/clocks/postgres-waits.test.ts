@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { silentLogger } from '../../../src/core/telemetry.ts'
 import type { StorageClock } from '../../../src/core/storage-clock.ts'
-import { systemClock } from '../../../src/lib/clock.ts'
+import { systemClock } from '../../../src/lib/async/clock.ts'
 import { createRelay } from '../../../src/outbox/relay.ts'
 import type { Relay } from '../../../src/outbox/types.ts'
 import type { PostgresClient, PostgresStore } from '../../../src/postgres.ts'

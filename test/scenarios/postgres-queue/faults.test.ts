@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { silentLogger } from '../../../src/core/telemetry.ts'
-import type { OutgoingMessage } from '../../../src/core/message.ts'
+import type { OutgoingMessage } from '../../../src/core/messages/message.ts'
 import { postgresQueue, postgresQueueMigrationSql } from '../../../src/postgres.ts'
 import { serverAnswers, serverUrl, testDatabase } from '../../postgres/database.ts'
 import { message as event } from '../../postgres/messages.ts'

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool, type PoolClient } from 'pg'
 import { Mersal } from '../../../src/index.ts'
-import type { OutgoingMessage } from '../../../src/core/message.ts'
+import type { OutgoingMessage } from '../../../src/core/messages/message.ts'
 import type { OutboxStorage } from '../../../src/core/outbox.ts'
 import type { PublishOutcome, Transport } from '../../../src/core/transport.ts'
 import { postgres, type PostgresClient } from '../../../src/postgres.ts'

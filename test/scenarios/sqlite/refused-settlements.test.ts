@@ -1,7 +1,7 @@
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
 import { silentLogger } from '../../../src/core/telemetry.ts'
-import { systemClock } from '../../../src/lib/clock.ts'
+import { systemClock } from '../../../src/lib/async/clock.ts'
 import { uuidv7 } from '../../../src/lib/uuid.ts'
 import { createRelay } from '../../../src/outbox/relay.ts'
 import { sqlite } from '../../../src/sqlite.ts'

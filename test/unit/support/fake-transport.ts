@@ -1,4 +1,4 @@
-import type { Envelope, OutgoingMessage } from '../../../src/core/message.ts'
+import type { Envelope, OutgoingMessage } from '../../../src/core/messages/message.ts'
 import type { Consumption, Delivery, Disposition, PublishOutcome, Transport } from '../../../src/core/transport.ts'
 
 export interface FakeTransport extends Transport {

@@ -1,0 +1,66 @@
+import { MersalError } from '../../core/errors/errors.ts'
+import type { EventType, MessageType } from '../../core/messages/message.ts'
+import { checkNumber, checkOptions } from '../../core/options.ts'
+import { printable } from '../../lib/text.ts'
+import { checkMessageType } from '../send/messages.ts'
+import type { HandleOptions, Handler } from '../types.ts'
+
+export interface Registration<Tx> {
+  readonly type: MessageType
+  readonly handler: Handler<unknown, Tx>
+  /** Most messages that share one transaction. */
+  readonly batch: number
+}
+
+/** What the option `batch` depends on. */
+export interface BatchFacts {
+  readonly receive: { readonly concurrency: number }
+  /** Undefined where messages cannot share a transaction. */
+  readonly sharing: unknown
+}
+
+/** The handlers of one app: at most one per message type. */
+export class Handlers<Tx> {
+  readonly #byName = new Map<string, Registration<Tx>>()
+  readonly #facts: BatchFacts
+
+  constructor(facts: BatchFacts) {
+    this.#facts = facts
+  }
+
+  add(type: MessageType, handler: Handler<never, Tx>, options: HandleOptions): void {
+    checkMessageType('handle()', type)
+    if (typeof handler !== 'function') {
+      throw new MersalError('MERSAL_INVALID_OPTIONS', `handle('${type.name}'): the handler must be a function, got ${typeof handler}`)
+    }
+    if (this.#byName.has(type.name)) {
+      const remedy = 'call both functions from one handler, or give the second one an app of its own'
+      throw new MersalError('MERSAL_DUPLICATE_HANDLER', `'${printable(type.name)}' has a handler already: ${remedy}`)
+    }
+    const batch = batchOf(`handle('${type.name}')`, options, this.#facts)
+    this.#byName.set(type.name, { type, handler: handler as Handler<unknown, Tx>, batch })
+  }
+
+  get(name: string): Registration<Tx> | undefined {
+    return this.#byName.get(name)
+  }
+
+  /** The events that have a handler. */
+  events(): readonly EventType<unknown>[] {
+    return [...this.#byName.values()].map(({ type }) => type).filter((type): type is EventType<unknown> => type.kind === 'event')
+  }
+}
+
+function batchOf(call: string, options: HandleOptions, { receive, sharing }: BatchFacts): number {
+  checkOptions(call, options, ['batch'])
+  const field = `${call}.batch`
+  const batch = checkNumber(field, options.batch, { default: 1, min: 1, max: 10_000 })
+  const remedy =
+    batch > receive.concurrency
+      ? `${batch} is more than the ${receive.concurrency} messages in hand at a time: raise receive.concurrency, or lower it`
+      : 'messages share transactions of postgres({ pool }), sqlite() and memoryStore() only: leave it out'
+  if (batch > receive.concurrency || (batch > 1 && sharing === undefined)) {
+    throw new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${remedy}`, { details: { field } })
+  }
+  return batch
+}

@@ -1,0 +1,105 @@
+import { errorText } from '../../core/errors/error-text.ts'
+import { MersalError, isMersalError } from '../../core/errors/errors.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import { toError } from '../../lib/async/abort.ts'
+import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
+import type { Clock, Random } from '../../lib/async/clock.ts'
+
+export interface IntakePorts {
+  readonly app: string
+  /** Name of the transport. */
+  readonly transport: string
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly random: Random
+  /** Makes the input queue and its subscriptions. */
+  readonly declare: () => Promise<void>
+  /** Begins to receive; undefined where nothing is received. */
+  readonly consume: (() => Promise<AsyncDisposable>) | undefined
+}
+
+const PAUSE: Backoff = { firstMs: 500, longestMs: 4000 }
+
+/**
+ * What an app receives over one transport. A broker that cannot be reached (`MERSAL_UNAVAILABLE`) does
+ * not fail the start: then this goes on trying, and everything else in the app works meanwhile.
+ */
+export class Intake implements AsyncDisposable {
+  readonly #ports: IntakePorts
+  readonly #closing = new AbortController()
+  #consumer: AsyncDisposable | undefined
+  #away = false
+  #said = ''
+
+  constructor(ports: IntakePorts) {
+    this.#ports = ports
+  }
+
+  /** The first try. Rejects with what is no matter of waiting: a queue with other properties, a wrong password. */
+  declare(): Promise<void> {
+    return this.#unlessAway(this.#ports.declare)
+  }
+
+  /** After `declare`. Begins to receive, now or as soon as the broker is there. */
+  async consume(): Promise<void> {
+    if (!this.#away) await this.#unlessAway(() => this.#receive())
+    if (this.#away) void this.#catchUp()
+  }
+
+  /** Receives nothing new, and waits for what is being handled. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new MersalError('MERSAL_APP_STOPPED', `the app '${this.#ports.app}' has been stopped`))
+    await this.#consumer?.[Symbol.asyncDispose]()
+  }
+
+  async #unlessAway(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      if (!isMersalError(error, 'MERSAL_UNAVAILABLE')) throw error
+      this.#away = true
+      this.#said = error.message
+      this.#ports.logger.warn(
+        this.#fields(error),
+        'the broker cannot be reached; the app starts without it, messages wait in the outbox, and it begins to receive when the broker is there',
+      )
+    }
+  }
+
+  async #receive(): Promise<void> {
+    const consumer = await this.#ports.consume?.()
+    if (this.#closing.signal.aborted) await consumer?.[Symbol.asyncDispose]()
+    else this.#consumer = consumer
+  }
+
+  async #catchUp(): Promise<void> {
+    const { clock, random, logger, declare } = this.#ports
+    const { signal } = this.#closing
+    for (let failures = 1; !signal.aborted; failures++) {
+      await clock.sleep(backoffMs(PAUSE, failures, random), signal)
+      if (signal.aborted) return
+      try {
+        await declare()
+        await this.#receive()
+        logger.info({ app: this.#ports.app, transport: this.#ports.transport }, 'the broker is there; the app receives')
+        return
+      } catch (thrown) {
+        this.#say(toError(thrown))
+      }
+    }
+  }
+
+  /** Nobody waits for a start any more, so what only a person can mend is an error in the log, once. */
+  #say(error: Error): void {
+    const { logger } = this.#ports
+    const news = error.message !== this.#said && !this.#closing.signal.aborted
+    this.#said = error.message
+    if (!news || isMersalError(error, 'MERSAL_UNAVAILABLE')) logger.debug(this.#fields(error), 'the app cannot receive yet')
+    else logger.error(this.#fields(error), 'the app cannot receive; it is tried again until that is mended')
+  }
+
+  #fields(error: Error): Readonly<Record<string, unknown>> {
+    const { app, transport } = this.#ports
+    return { app, transport, error: errorText(error) }
+  }
+}

@@ -1,0 +1,98 @@
+import { MersalError, isMersalError } from '../../core/errors/errors.ts'
+import type { Delivery, Disposition } from '../../core/transport.ts'
+import { toError } from '../../lib/async/abort.ts'
+import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
+import type { Clock, Random } from '../../lib/async/clock.ts'
+import { requestedDelay } from './steer.ts'
+
+export interface RetryPolicy {
+  /** Tries again at once, after the first one. */
+  readonly immediateRetries: number
+  /** Deliveries before the message is given up. */
+  readonly maxDeliveries: number
+  readonly backoff: Backoff
+  /** How long a handler may go on asking for the message again later, from its first wish on. */
+  readonly giveUpAfterMs: number
+  readonly random: Random
+}
+
+/** What a try that failed means for the message. */
+export interface RetryPorts {
+  /** The transport has lost the message or the app is stopped by force: then nothing is judged. */
+  readonly isGivenUp: () => boolean
+  /** Whether the failure is one of the message at all: `again` and `release` charge nothing. */
+  readonly excuse: (error: unknown) => Promise<'charge' | 'again' | 'release'>
+  readonly clock: Clock
+}
+
+/**
+ * Tries to handle a delivery: a few times at once, then again later, at last as a dead letter.
+ * `attempt` gets the number of the try, counted over all deliveries.
+ */
+export async function withRetries(
+  policy: RetryPolicy,
+  delivery: Delivery,
+  ports: RetryPorts,
+  attempt: (number: number) => Promise<Disposition>,
+): Promise<Disposition> {
+  if (delivery.attempt > policy.maxDeliveries) return killsHandler(policy, delivery)
+  const first = (delivery.attempt - 1) * (policy.immediateRetries + 1) + 1
+  for (let retry = 0; ; ) {
+    try {
+      return await attempt(first + retry)
+    } catch (error) {
+      if (ports.isGivenUp()) return { kind: 'release' }
+      const verdict = await ports.excuse(error)
+      if (verdict === 'release' || ports.isGivenUp()) return { kind: 'release' }
+      if (verdict === 'again') continue
+      if (retry === policy.immediateRetries || !worthAnotherTry(error)) return judge(policy, delivery, error, ports.clock.now())
+      retry++
+    }
+  }
+}
+
+function worthAnotherTry(error: unknown): boolean {
+  const steering = ['MERSAL_TRANSACTION_ENDED', 'MERSAL_REJECTED', 'MERSAL_RETRY_LATER', 'MERSAL_HANDLER_TIMEOUT'] as const
+  return !steering.some((code) => isMersalError(error, code))
+}
+
+function judge(policy: RetryPolicy, delivery: Delivery, thrown: unknown, now: number): Disposition {
+  const error = toError(thrown)
+  if (isMersalError(thrown, 'MERSAL_TRANSACTION_ENDED')) return { kind: 'reject', reason: 'transaction-ended', error }
+  if (isMersalError(thrown, 'MERSAL_REJECTED')) return { kind: 'reject', reason: 'rejected', error }
+  const wished = requestedDelay(thrown)
+  if (wished !== undefined) return postpone(policy, { since: delivery.postponedSince ?? now, now, wished }, error)
+  if (delivery.attempt >= policy.maxDeliveries) {
+    const text = `the handler failed on the last of ${policy.maxDeliveries} deliveries: ${error.message}`
+    return { kind: 'reject', reason: 'handler-failed', error: new MersalError('MERSAL_HANDLER_FAILED', text, { cause: error }) }
+  }
+  return { kind: 'retry', delayMs: backoffMs(policy.backoff, delivery.attempt, policy.random), error }
+}
+
+interface Wish {
+  /** When the first wish of this message was made, and this one, in milliseconds since the Unix epoch. */
+  readonly since: number
+  readonly now: number
+  readonly wished: number
+}
+
+/** A wish charges nothing, and is granted until its time is up; the last one comes at that very moment. */
+function postpone({ giveUpAfterMs }: RetryPolicy, { since, now, wished }: Wish, error: Error): Disposition {
+  // A clock that went back, or another process with a wrong one, must not make it wait longer.
+  const left = giveUpAfterMs - Math.max(0, now - since)
+  if (left > 0) return { kind: 'retry', delayMs: Math.min(wished, left), error, postponedSince: Math.min(since, now) }
+  const text = `the handler asked for the message again and again for ${giveUpAfterMs} ms (receive.giveUpAfterMs): ${error.message}`
+  return { kind: 'reject', reason: 'postponed-too-long', error: new MersalError('MERSAL_HANDLER_FAILED', text, { cause: error }) }
+}
+
+function killsHandler(policy: RetryPolicy, delivery: Delivery): Disposition {
+  const text = `delivery ${delivery.attempt} of at most ${policy.maxDeliveries}, and none of the earlier ones ended: its handler probably ends the process`
+  return { kind: 'reject', reason: 'kills-handler', error: new MersalError('MERSAL_HANDLER_FAILED', text) }
+}
+
+/** The longest time between the first delivery and the end of the last one, in milliseconds, without the wishes of the handler. */
+export function longestRetriesMs(policy: Omit<RetryPolicy, 'random' | 'giveUpAfterMs'>, handlerTimeoutMs: number): number {
+  let total = policy.maxDeliveries * (policy.immediateRetries + 1) * handlerTimeoutMs
+  for (let delivery = 1; delivery < policy.maxDeliveries; delivery++) total += backoffMs(policy.backoff, delivery, () => 1)
+  return total
+}

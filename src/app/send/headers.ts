@@ -1,0 +1,58 @@
+import { MersalError } from '../../core/errors/errors.ts'
+import { type Envelope, headerNames } from '../../core/messages/message.ts'
+import { checkHeaders, contentTypeRule, isContentType, isHeaderValue } from '../../core/messages/validation.ts'
+
+export interface HeaderFacts {
+  readonly app: string
+  readonly id: string
+  /** Milliseconds since the Unix epoch. */
+  readonly now: number
+  readonly contentType: string
+  readonly partitionKey: string | undefined
+  /** The message that is being handled. */
+  readonly cause: Envelope | undefined
+}
+
+/** The sender's own headers and those that Mersal sets: who, when, what for, because of what. */
+export function outgoingHeaders(given: Readonly<Record<string, string>> | undefined, facts: HeaderFacts): Record<string, string> {
+  // Names of somebody else need an object without a prototype, which is several times slower.
+  const headers: Record<string, string> = given === undefined ? {} : checkHeaders(given)
+  const { cause } = facts
+  headers[headerNames.correlationId] = cause === undefined ? facts.id : (inherited(cause, headerNames.correlationId) ?? cause.id)
+  if (cause !== undefined) headers[headerNames.causationId] = cause.id
+  headers[headerNames.sentAt] = new Date(facts.now).toISOString()
+  headers[headerNames.contentType] = facts.contentType
+  headers[headerNames.sender] = facts.app
+  if (facts.partitionKey !== undefined) headers[headerNames.partitionKey] = facts.partitionKey
+  const trace = headers[headerNames.traceparent] ?? inherited(cause, headerNames.traceparent)
+  if (trace !== undefined) headers[headerNames.traceparent] = trace
+  return headers
+}
+
+/** A header of the message that is being handled; what cannot travel on must not fail whoever handles it. */
+function inherited(cause: Envelope | undefined, name: string): string | undefined {
+  const value = cause?.headers[name]
+  return isHeaderValue(value) ? value : undefined
+}
+
+const own = new Set<string>(Object.values(headerNames).filter((name) => name !== headerNames.traceparent))
+
+/** Headers after the steps of the user have run: every one must still be able to travel. */
+export function travelling(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const others: Record<string, string> = {}
+  const kept: Record<string, string> = {}
+  for (const [name, value] of Object.entries(headers)) {
+    if (own.has(name)) kept[name] = replaced(name, value)
+    else others[name] = value
+  }
+  return { ...checkHeaders(others), ...kept }
+}
+
+/** A header that Mersal has set, after the steps of the user. */
+function replaced(name: string, value: unknown): string {
+  const isType = name === headerNames.contentType
+  if (isHeaderValue(value) && (!isType || isContentType(value))) return value
+  const wanted = isType ? contentTypeRule : 'text of at most 8192 bytes without control characters'
+  const text = `headers['${name}']: an outgoing step replaced it by something else than ${wanted}`
+  throw new MersalError('MERSAL_INVALID_MESSAGE', text, { details: { field: `headers['${name}']` } })
+}

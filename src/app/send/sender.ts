@@ -1,0 +1,16 @@
+import type { MessageType } from '../../core/messages/message.ts'
+import type { SendOptions, Sender } from '../types.ts'
+
+export type Verb = 'send' | 'sendLocal' | 'publish'
+
+/** One call of a sender: what, how, and where to put it. Resolves to the id of the message. */
+export type SendCall = (verb: Verb, type: MessageType, body: unknown, options: SendOptions | undefined) => Promise<string>
+
+/** The three verbs on top of one function. The methods need no `this`. */
+export function createSender(call: SendCall): Sender {
+  return {
+    send: (type, body, options) => call('send', type, body, options),
+    sendLocal: (type, body, options) => call('sendLocal', type, body, options),
+    publish: (type, body, options) => call('publish', type, body, options),
+  }
+}

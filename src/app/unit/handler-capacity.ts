@@ -1,0 +1,45 @@
+import type { UnitCapacity } from '../../core/store.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import { slots } from '../../lib/async/slots.ts'
+import type { RunUnit } from './run-unit.ts'
+
+/** Connections that the transactions of handlers leave to whatever else needs one. */
+const LEFT = 2
+
+/** How many handlers may have a transaction at a time; undefined: as many as are in hand. */
+export function mostHandlerUnits(capacity: UnitCapacity | undefined): number | undefined {
+  return capacity?.most === undefined ? undefined : Math.max(1, capacity.most - LEFT)
+}
+
+/**
+ * Handlers that hold every connection of a pool, each of which asks the pool for one more, wait for
+ * each other for ever. So they leave some, and wait for their turn before they take one.
+ */
+export function handlerUnits<Tx>(runUnit: RunUnit<Tx>, most: number | undefined): RunUnit<Tx> {
+  if (most === undefined) return runUnit
+  const places = slots(most)
+  const never = new AbortController().signal
+  return async (request) => {
+    const { signal = never } = request
+    if (!(await places.take(signal))) throw signal.reason
+    try {
+      return await runUnit(request)
+    } finally {
+      places.giveBack()
+    }
+  }
+}
+
+/** Says at the start that the pool has too few connections for what was asked. */
+export function warnOfFewConnections(
+  { app, concurrency, logger }: { readonly app: string; readonly concurrency: number | undefined; readonly logger: Logger },
+  capacity: UnitCapacity | undefined,
+): void {
+  const most = mostHandlerUnits(capacity)
+  if (most === undefined || concurrency === undefined || concurrency <= most) return
+  const text =
+    `receive.concurrency is ${concurrency}, but the pool has ${capacity?.most} connections: ` +
+    `at most ${most} handlers have a transaction at a time, so that what they ask of the pool besides finds one. ` +
+    `Give the pool max: ${concurrency + LEFT}, or lower receive.concurrency`
+  logger.warn({ app, concurrency, connections: capacity?.most, handlers: most }, text)
+}

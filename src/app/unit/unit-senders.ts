@@ -1,0 +1,36 @@
+import { MersalError } from '../../core/errors/errors.ts'
+import { createSender } from '../send/sender.ts'
+import { type SenderPorts, unitCall } from '../send/send-calls.ts'
+import { type SavepointPorts, savepointIn } from './savepoints.ts'
+import type { UnitSender } from '../types.ts'
+import type { Unit } from './unit.ts'
+
+/**
+ * Makes the senders of units, and knows them again. The asynchronous context does not tell a nested
+ * call from one of another request that a queue in this process has carried there; a sender does,
+ * since only the code of its unit was given it.
+ */
+export interface UnitSenders<Tx> {
+  /** A sender into this unit, with these fields beside it. */
+  readonly make: <Fields extends object>(unit: Unit<Tx>, fields: Fields) => Fields & UnitSender
+  /** The unit of a sender that was made here. Throws `MERSAL_INVALID_OPTIONS` for anything else. */
+  readonly unitOf: (sender: unknown) => Unit<Tx>
+}
+
+export function unitSenders<Tx>(ports: SenderPorts<Tx>, nesting: SavepointPorts<Tx>): UnitSenders<Tx> {
+  const units = new WeakMap<object, Unit<Tx>>()
+  return {
+    make(unit, fields) {
+      const sender = Object.assign(createSender(unitCall(ports, unit)), { savepoint: savepointIn(nesting, unit) }, fields)
+      units.set(sender, unit)
+      return sender
+    },
+    unitOf(sender) {
+      const unit = typeof sender === 'object' && sender !== null ? units.get(sender) : undefined
+      if (unit !== undefined) return unit
+      const wanted = `the very object that the outer callback, or the handler as its context, was given by the app '${ports.app}'`
+      const text = `transaction().join: expected ${wanted}, or false; the app itself, a copy, or a sender of another app is none`
+      throw new MersalError('MERSAL_INVALID_OPTIONS', text, { details: { field: 'transaction().join' } })
+    },
+  }
+}

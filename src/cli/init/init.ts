@@ -1,0 +1,74 @@
+import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { noMore } from '../config/access.ts'
+import type { Arguments } from '../arguments.ts'
+import { CommandError, exitCodes, UsageError } from '../exit.ts'
+import { appText, configText } from './init-files.ts'
+import { type Found, lookAround } from './init-surroundings.ts'
+import type { Output } from '../output.ts'
+import type { Context, Verb } from '../verb.ts'
+
+export const init: Verb = {
+  name: 'init',
+  summary: 'write a configuration and a first app',
+  usage: ['init [--store sqlite|postgres] [--transport sqlite|postgres|rabbitmq] [--force]'],
+  text: `It asks nothing: package.json, the installed packages and the environment (DATABASE_URL, AMQP_URL, RABBITMQ_URL) tell what there is.
+Without a database and a broker it writes an app that needs none, on SQLite. It never overwrites a file without --force.`,
+  options: {
+    store: { kind: 'text', value: 'NAME', text: 'sqlite or postgres' },
+    transport: { kind: 'text', value: 'NAME', text: 'sqlite, postgres or rabbitmq' },
+    force: { kind: 'flag', text: 'overwrite files that exist' },
+  },
+  examples: ['mersal init', 'mersal init --store postgres --transport rabbitmq'],
+  run,
+}
+
+const stores = ['sqlite', 'postgres'] as const
+const transports = ['sqlite', 'postgres', 'rabbitmq'] as const
+
+function choice<Name extends string>(args: Arguments, option: string, names: readonly Name[]): Name | undefined {
+  const given = args.text(option)
+  const name = names.find((one) => one === given)
+  if (given !== undefined && name === undefined) throw new UsageError(`--${option}: expected ${names.join(' or ')}`)
+  return name
+}
+
+async function run({ args, out, cwd, env }: Context): Promise<number> {
+  noMore(args.positionals, 0)
+  const asked = { store: choice(args, 'store', stores), transport: choice(args, 'transport', transports) }
+  const found = lookAround(cwd, env, asked)
+  const files = [
+    { name: `mersal.config.${found.ending}`, text: configText(found) },
+    { name: `app.${found.ending}`, text: appText(found) },
+  ]
+  const there = files.filter(({ name }) => existsSync(join(cwd, name)))
+  if (there.length > 0 && !args.flag('force')) {
+    throw new CommandError(
+      `${there.map(({ name }) => name).join(' and ')} ${there.length === 1 ? 'exists' : 'exist'} already; nothing was written. --force overwrites`,
+    )
+  }
+  for (const { name, text } of files) {
+    writeFileSync(join(cwd, name), text)
+    out.line(`wrote ${name}`)
+  }
+  tellSteps(found, args.text('env'), out)
+  return await Promise.resolve(exitCodes.ok)
+}
+
+/** Every step as it is to be typed. Variables come from a file where one was named, or where some are not set yet. */
+function tellSteps({ missing, store, transport, ending, unset, typescript }: Found, named: string | undefined, out: Output): void {
+  const file = named ?? (unset.length === 0 ? undefined : '.env')
+  const mersal = file === undefined ? '' : ` --env ${file}`
+  const steps = [
+    ...(missing.length === 0 ? [] : [`npm install ${missing.join(' ')}`]),
+    ...unset.map((name) => `write into ${file}: ${name}=${name === 'DATABASE_URL' ? 'postgres' : 'amqp'}://…`),
+    `npx mersal migrate${mersal}`,
+    `node ${file === undefined ? '' : `--env-file=${file} `}app.${ending}`,
+    `npx mersal status${mersal}`,
+  ]
+  out.line()
+  out.line(`Database: ${store}. Broker: ${transport}. Next:`)
+  for (const [index, step] of steps.entries()) out.line(`  ${index + 1}. ${step}`)
+  if (unset.length > 0) out.line(`Keep ${file} out of git. With the variables in the environment, leave out --env and --env-file.`)
+  if (typescript) out.line("tsc wants 'allowImportingTsExtensions' and 'noEmit' for an import of a .ts file; node runs it as it is.")
+}

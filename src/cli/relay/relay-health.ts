@@ -1,0 +1,145 @@
+import type { Store } from '../../core/store.ts'
+import { systemClock } from '../../lib/async/clock.ts'
+import type { ServedRelay } from '../../outbox/many-stores/relays.ts'
+import { exposition, type Metric, type Sample } from './exposition.ts'
+import type { MonitorParts, Readiness } from './monitor.ts'
+import type { TransportQueues } from '../status/queues.ts'
+import { mergedMetrics, outboxMetrics, queueMetrics, type RelayMetrics } from './relay-metrics.ts'
+
+/** One relay, and what tells how it is. */
+export interface Watched {
+  readonly relay: ServedRelay
+  /** Of its metrics: the name of its store, where there are several. */
+  readonly labels: Readonly<Record<string, string>>
+  readonly store: Pick<Store<unknown>, 'operations'>
+  /** The database must have answered a claim within this time. */
+  readonly patienceMs: number
+}
+
+export interface HealthPorts {
+  readonly name: string
+  readonly metrics: RelayMetrics
+  readonly watched: readonly Watched[]
+  /** Looks at the queues of consumers. */
+  readonly queues: () => Promise<readonly TransportQueues[]>
+}
+
+/** The whole table is counted at most this often, and at most a tenth of the time. */
+const SHORTEST_MS = 5000
+const REST_FACTOR = 10
+/** Whoever collects metrics does not wait for ever. */
+const LONGEST_WAIT_MS = 3000
+/** Of those in trouble, so many are named to whoever asks for all. */
+const MOST_NAMED = 20
+
+export function monitorParts(ports: HealthPorts): MonitorParts {
+  const outboxes = ports.watched.map(countedNowAndThen)
+  const queues = nowAndThen(async () => queueMetrics(await ports.queues()))
+  return {
+    readiness: (store) => readiness(ports, store),
+    metrics: async () =>
+      exposition([
+        ...processMetrics(ports),
+        ...ports.metrics.metrics(),
+        ...mergedMetrics(await Promise.all([...outboxes.map((count) => count()), queues()])),
+      ]),
+  }
+}
+
+/**
+ * Of one store, or of all. With several, the process is ready as long as it serves one of them: that one database is away is no
+ * reason to hold up a deployment of the others.
+ */
+function readiness({ watched, metrics }: HealthPorts, store: string | undefined): Readiness | undefined {
+  if (store !== undefined) {
+    const one = watched.find(({ relay }) => relay.name === store)
+    return one === undefined ? undefined : verdict(trouble(one, metrics))
+  }
+  const [first] = watched
+  if (first !== undefined && watched.length === 1) return verdict(trouble(first, metrics))
+  const troubles = watched.flatMap((one) => {
+    const reason = trouble(one, metrics)
+    return reason === undefined ? [] : [`${one.relay.name}: ${reason}`]
+  })
+  const lines = [...troubles.slice(0, MOST_NAMED), ...(troubles.length > MOST_NAMED ? [`and ${troubles.length - MOST_NAMED} more`] : [])]
+  const ready = troubles.length < watched.length
+  return { ready, text: [ready ? 'ready' : 'no store is served', ...lines].join('\n') }
+}
+
+const verdict = (reason: string | undefined): Readiness => ({ ready: reason === undefined, text: reason ?? 'ready' })
+
+function trouble({ relay, patienceMs }: Watched, metrics: RelayMetrics): string | undefined {
+  if (relay.state === 'opening') return 'the store cannot be opened'
+  if (relay.state !== 'running') return `the relay is ${relay.state}`
+  const claimedAt = metrics.claimedAt(relay.app)
+  if (claimedAt === undefined) return 'the database has not answered yet'
+  const silentMs = systemClock.monotonic() - claimedAt
+  return silentMs > patienceMs ? `the database has not answered for ${Math.round(silentMs / 1000)} s` : undefined
+}
+
+function processMetrics({ watched, metrics, name }: HealthPorts): readonly Metric[] {
+  const gauge = (metric: string, help: string, samples: readonly Sample[]): Metric => ({ name: metric, kind: 'gauge', help, samples })
+  const each = (value: (one: Watched) => number): readonly Sample[] => watched.map((one) => ({ labels: one.labels, value: value(one) }))
+  const one = (value: number): readonly Sample[] => [{ labels: {}, value }]
+  const running = each(({ relay }) => (relay.state === 'running' ? 1 : 0))
+  return [
+    gauge(
+      'mersal_relay_running',
+      'Whether the relay runs.',
+      running.map(({ labels, value }) => ({ labels: { relay: name, ...labels }, value })),
+    ),
+    gauge(
+      'mersal_relay_ready',
+      'Whether the relay runs and its database answers.',
+      each((each) => (trouble(each, metrics) === undefined ? 1 : 0)),
+    ),
+    gauge(
+      'mersal_relay_held_messages',
+      'Messages in the hands of this relay.',
+      each(({ relay }) => relay.held),
+    ),
+    gauge('process_resident_memory_bytes', 'Resident memory.', one(process.memoryUsage.rss())),
+    gauge(
+      'process_start_time_seconds',
+      'Start of the process since the Unix epoch.',
+      one(Math.round(Date.now() / 1000 - process.uptime())),
+    ),
+  ]
+}
+
+function countedNowAndThen({ store: { operations }, relay, labels }: Watched): () => Promise<readonly Metric[]> {
+  const count = nowAndThen(async () => {
+    const [overview, pauses] = await Promise.all([operations?.overview?.({ keys: 0 }), operations?.pauses?.list() ?? []])
+    return overview === undefined ? [] : outboxMetrics(overview, pauses, labels)
+  })
+  // A store that cannot be opened has nothing to count.
+  return () => (relay.state === 'opening' ? Promise.resolve([]) : count())
+}
+
+/** Remembers the last answer, so that frequent questions cost the database and the broker nothing. */
+function nowAndThen(count: () => Promise<readonly Metric[]>): () => Promise<readonly Metric[]> {
+  let known: readonly Metric[] = []
+  let notBefore = 0
+  let counting: Promise<void> | undefined
+
+  async function look(): Promise<void> {
+    const begun = systemClock.monotonic()
+    known = await count()
+    const took = systemClock.monotonic() - begun
+    notBefore = systemClock.monotonic() + Math.max(SHORTEST_MS, took * REST_FACTOR)
+  }
+
+  return async () => {
+    if (systemClock.monotonic() < notBefore) return known
+    counting ??= look().finally(() => {
+      counting = undefined
+    })
+    const counted = counting.then(
+      () => true,
+      () => false,
+    )
+    // Without an answer the figures of the relay itself are still worth telling; old ones are not.
+    if (!(await Promise.race([counted, systemClock.sleep(LONGEST_WAIT_MS).then(() => false)]))) known = []
+    return known
+  }
+}

@@ -1,0 +1,124 @@
+import { relaysOf, type ServedRelay } from '../../outbox/many-stores/relays.ts'
+import { sharedWindow } from '../../outbox/many-stores/relays-options.ts'
+import type { Context, Verb } from '../verb.ts'
+import { chosenStores, noMore, type Served } from '../config/access.ts'
+import { CommandError, exitCodes } from '../exit.ts'
+import type { Loaded } from '../config/load-config.ts'
+import { relayLogger } from './relay-logger.ts'
+import { openMonitor } from './monitor.ts'
+import { watchParent } from './parent.ts'
+import { monitorParts, type Watched } from './relay-health.ts'
+import { queuesOf } from '../status/queues.ts'
+import { createRelayMetrics } from './relay-metrics.ts'
+
+/** The port that Prometheus exporters of OpenTelemetry use. */
+const PORT = 9464
+/** Below the ten seconds that Docker gives. */
+const GRACE_MS = 8000
+
+export const relay: Verb = {
+  name: 'relay',
+  summary: 'run a relay: move messages from the outbox to the broker',
+  usage: ['relay [--store NAMES] [--port N] [--host NAME] [--grace-ms N]'],
+  text: `Any number of relays may run on one outbox; the apps may run theirs besides, or leave it all to these (outbox.runRelay: false).
+SIGTERM and SIGINT stop it gracefully: no new claims, what is in flight is confirmed and recorded, the rest is given back, exit
+code 0. A second signal ends it at once. It stops as well when the npm or npx that started it ends. Logs are JSON lines on standard error.
+
+/healthz says that the process lives, /readyz whether it reaches the database, /metrics has figures for Prometheus.
+
+Where the configuration has 'stores', one process serves all of them, or those that --store names. It is ready as long as it reaches
+one of them; /readyz?store=NAME tells of one.`,
+  options: {
+    port: {
+      kind: 'number',
+      value: 'N',
+      max: 65_535,
+      text: `port of /healthz, /readyz and /metrics; default ${PORT}, or any free one if that is taken`,
+    },
+    host: { kind: 'text', value: 'NAME', text: 'address to listen on; default 127.0.0.1' },
+    store: { kind: 'text', value: 'NAMES', text: 'of several stores only these, with commas in between' },
+    'outlive-npm': { kind: 'flag', text: 'go on when the npm or npx that started it has ended' },
+    'no-http': { kind: 'flag', text: 'do not listen' },
+    'grace-ms': { kind: 'number', value: 'N', max: 3_600_000, text: `how long a stop may take, in milliseconds; default ${GRACE_MS}` },
+    verbose: { kind: 'flag', text: 'log more' },
+  },
+  examples: ['mersal relay', 'mersal relay --host 0.0.0.0 --port 8080', 'mersal relay --env .env --grace-ms 25000'],
+  run,
+}
+
+async function run({ args, out, load, env }: Context): Promise<number> {
+  noMore(args.positionals, 0)
+  const loaded = await load()
+  const served = chosenStores(loaded, args)
+  checkBrokers(loaded, served)
+  const name = loaded.config.name ?? 'relay'
+  const logger = relayLogger(out, args.flag('verbose'))
+  // From the beginning, so that a signal during the start stops as well.
+  const { promise: stop, ask } = stopSignal()
+  using _watch = args.flag('outlive-npm') ? undefined : watchParent(env, () => ask('the end of npm'))
+  await using relays = relaysOf(served, { name, logger }, sharedWindow(served, loaded.config, 'config'))
+  const watched = served.map(
+    ({ store, settings: { pollIntervalMs, claimMs }, name: of }, index): Watched => ({
+      relay: relays.served[index] as ServedRelay,
+      labels: loaded.config.stores === undefined ? {} : { store: of },
+      store,
+      patienceMs: pollIntervalMs + claimMs + 5000,
+    }),
+  )
+  using metrics = createRelayMetrics(() => performance.now(), new Map(watched.map(({ relay, labels }) => [relay.app, labels])))
+  // A database that does not answer keeps no signal waiting.
+  await Promise.race([relays.start(), stop])
+  const place = { host: args.text('host') ?? '127.0.0.1', port: args.number('port') ?? PORT, elsewhere: args.text('port') === undefined }
+  const monitor = args.flag('no-http')
+    ? undefined
+    : await openMonitor(monitorParts({ name, metrics, watched, queues: () => queuesOf(loaded.config, served) }), place)
+  logger.info(
+    { app: name, pid: process.pid, ...(monitor === undefined ? {} : { metrics: `${monitor.address}/metrics` }) },
+    `relay '${name}' runs: ${describe(loaded, served)}`,
+  )
+  const signal = await stop
+  logger.info({ app: name, signal }, 'stopping')
+  const settled = await relays.stop({ graceMs: args.number('grace-ms') ?? GRACE_MS })
+  await monitor?.[Symbol.asyncDispose]()
+  logger.info({ app: name }, settled ? 'relay stopped; everything was settled' : 'relay stopped; what was not settled falls due by itself')
+  return settled ? exitCodes.ok : exitCodes.failed
+}
+
+function checkBrokers({ config }: Loaded, served: readonly Served[]): void {
+  const without = served.find(({ transports }) => transports.size === 0)
+  if (without === undefined) return
+  const remedy = "give 'transport' in the configuration, or set AMQP_URL"
+  throw new CommandError(
+    config.stores === undefined ? `a relay needs a broker: ${remedy}` : `the store '${without.name}' needs a broker: ${remedy}`,
+  )
+}
+
+function describe({ config, source }: Loaded, served: readonly Served[]): string {
+  const transports = new Map(
+    served.flatMap((one) => [...one.transports].map(([name, { name: kind }]) => [`${name} (${kind})`, true] as const)),
+  )
+  const from = config.stores === undefined ? (served[0]?.store.name ?? '') : `${served.length} ${served.length === 1 ? 'store' : 'stores'}`
+  return `${from} to ${[...transports.keys()].join(', ')}, by ${source}`
+}
+
+const numbers = { SIGINT: 2, SIGTERM: 15 } as const
+
+interface Stop {
+  /** Resolves with the first reason. */
+  readonly promise: Promise<string>
+  readonly ask: (reason: string) => void
+}
+
+/** The second signal ends the process. */
+function stopSignal(): Stop {
+  const { promise, resolve } = Promise.withResolvers<string>()
+  let asked = false
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(name, () => {
+      if (asked) process.exit(128 + numbers[name])
+      asked = true
+      resolve(name)
+    })
+  }
+  return { promise, ask: resolve }
+}

@@ -1,0 +1,118 @@
+import { isError } from '../../lib/is-error.ts'
+import { causesOf, readProperty } from './causes.ts'
+import { isMersalError } from './errors.ts'
+import { withoutSecrets } from '../../lib/secrets.ts'
+
+/** Longest text of an error, in characters: it has to fit into a column, a header and a log line. */
+const LONGEST = 2000
+const LONGEST_STACK = 700
+const MOST_FRAMES = 8
+
+/**
+ * The error with the whole chain of its causes, each with its code, as one text of at most 2,000
+ * characters that can be stored and shown anywhere: secrets are hidden, there is no NUL and no lone
+ * surrogate. Where it has to be cut, the longest parts are.
+ */
+export function errorText(error: unknown): string {
+  return chainText(error, LONGEST)
+}
+
+/** `errorText`, and below it where the error was thrown: for a dead letter, which is all that is left of it. */
+export function errorTextWithStack(error: unknown): string {
+  const stack = stackOf(error)
+  if (stack === undefined) return errorText(error)
+  return `${chainText(error, LONGEST - stack.length - 1)}\n${stack}`
+}
+
+/** The lines of the stack, without the message, of the first error in the chain that is not our own. */
+export function stackOf(error: unknown): string | undefined {
+  const thrown = causesOf(error).find((one) => one instanceof Error && !isMersalError(one))
+  const stack = readProperty(thrown, 'stack')
+  if (typeof stack !== 'string') return undefined
+  const frames = stack.split('\n').filter((line) => /^\s+at /.test(line) && !line.includes('node:internal'))
+  if (frames.length === 0) return undefined
+  return storable(withoutSecrets(frames.slice(0, MOST_FRAMES).join('\n')))
+    .slice(0, LONGEST_STACK)
+    .toWellFormed()
+}
+
+/** The code of the error, or of the first of its causes that has one; 'none' without any. */
+export function errorCode(error: unknown): string {
+  for (const one of causesOf(error)) {
+    const code = readProperty(one, 'code')
+    if (typeof code === 'string') return code.slice(0, 100)
+  }
+  return 'none'
+}
+
+/** The fields by which a log line names an error. */
+export function errorFields(error: unknown): { readonly code: string; readonly error: string } {
+  return { code: errorCode(error), error: errorText(error) }
+}
+
+/** What a logger prints of an error that is the value of a field. */
+export function errorValue(error: Error): Readonly<Record<string, unknown>> {
+  const { code } = error as { code?: unknown }
+  return { name: nameOf(error), message: errorText(error), code, stack: stackOf(error) }
+}
+
+function chainText(error: unknown, longest: number): string {
+  const parts: string[] = []
+  let said = ''
+  for (const one of causesOf(error)) {
+    const part = partText(one, said)
+    if (part === '') continue
+    parts.push(part)
+    said += `${messageOf(one)}\n`
+  }
+  return fitted(parts.length === 0 ? ['an error that says nothing'] : parts, longest)
+}
+
+const BETWEEN = '; caused by '
+
+/** Cuts the longest parts until all of them fit. */
+function fitted(parts: readonly string[], longest: number): string {
+  const room = longest - BETWEEN.length * (parts.length - 1)
+  let each = room
+  while (parts.reduce((sum, part) => sum + Math.min(part.length, each), 0) > room) each = Math.floor(each * 0.9)
+  const cut = parts.map((part) => (part.length > each ? `${part.slice(0, each - 1)}…` : part))
+  return cut.join(BETWEEN).toWellFormed()
+}
+
+/** Name, message and codes. What an earlier one has said already is not said again. */
+function partText(error: unknown, said: string): string {
+  const message = messageOf(error)
+  const codes = codesOf(error)
+  const code = codes.length === 0 ? '' : ` (${codes.join(' ')})`
+  const repeated = message === '' || said.includes(message)
+  const name = nameOf(error)
+  if (!repeated) return name === '' ? `${message}${code}` : `${name}: ${message}${code}`
+  if (code === '' && said !== '') return ''
+  return `${name === '' ? 'error' : name}${code}`
+}
+
+function messageOf(error: unknown): string {
+  try {
+    const text = typeof error === 'object' && error !== null ? readProperty(error, 'message') : String(error)
+    return typeof text === 'string' ? storable(withoutSecrets(text)) : 'an error that cannot be shown'
+  } catch {
+    return 'an error that cannot be shown'
+  }
+}
+
+function nameOf(error: unknown): string {
+  if (!isError(error)) return ''
+  const name = readProperty(error, 'name')
+  return typeof name === 'string' ? storable(name).slice(0, 100) : 'Error'
+}
+
+/** The code of a driver, the SQLSTATE and the number that some add to it. */
+function codesOf(error: unknown): readonly string[] {
+  const given = ['code', 'sqlState', 'errcode'].map((name) => readProperty(error, name))
+  const texts = given.flatMap((code) => (typeof code === 'string' || typeof code === 'number' ? [storable(String(code)).slice(0, 60)] : []))
+  return [...new Set(texts)].filter((code) => code !== '')
+}
+
+function storable(text: string): string {
+  return text.toWellFormed().replaceAll('\0', '\uFFFD')
+}

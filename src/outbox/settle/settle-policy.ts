@@ -1,0 +1,72 @@
+import { MersalError } from '../../core/errors/errors.ts'
+import type { ClaimedMessage, Settlement } from '../../core/outbox.ts'
+import type { PublishOutcome } from '../../core/transport.ts'
+import { backoffMs } from '../../lib/async/backoff.ts'
+import type { Random } from '../../lib/async/clock.ts'
+import type { RelaySettings } from '../options.ts'
+
+/** What the policy has to know besides the outcome. */
+export interface Circumstances {
+  readonly settings: Pick<RelaySettings, 'maxAttempts' | 'retry' | 'breaker' | 'onDead' | 'claimMs'>
+  readonly random: Random
+  /** The row was born claimed: its tries are not counted, and everything but a confirm goes to the claim road. */
+  readonly express: boolean
+  /** Milliseconds since the last attempt of this message that had no answer; undefined if there was none. */
+  readonly unansweredForMs: number | undefined
+}
+
+/** From outcome to settlement: the one place that decides what becomes of a published message. */
+export function settlementOf(row: ClaimedMessage, outcome: PublishOutcome, circumstances: Circumstances): Settlement {
+  const { position, token } = row
+  switch (outcome.kind) {
+    case 'confirmed':
+      return { kind: 'sent', position, token }
+    case 'unavailable':
+    case 'unknown':
+      // No refusal, so no attempt is charged. The delay keeps a flapping destination from a tight loop.
+      return { kind: 'release', position, token, delayMs: backoffMs(circumstances.settings.breaker, 1, circumstances.random) }
+    case 'refused':
+    default:
+      return circumstances.express ? { kind: 'release', position, token } : refused(row, outcome, circumstances)
+  }
+}
+
+type Refusal = Extract<PublishOutcome, { kind: 'refused' }>
+
+function refused(row: ClaimedMessage, outcome: Refusal, { settings, random, unansweredForMs }: Circumstances): Settlement {
+  const { position, token } = row
+  if (!outcome.permanent && row.attempt < settings.maxAttempts) {
+    return { kind: 'retry', position, token, delayMs: backoffMs(settings.retry, row.attempt, random), error: outcome.error }
+  }
+  const onDead = row.message.partitionKey === undefined ? 'skip' : settings.onDead
+  const restMs = unansweredForMs === undefined ? 0 : settings.claimMs - unansweredForMs
+  if (onDead === 'skip' && row.message.partitionKey !== undefined && restMs > 0) {
+    // A late frame of the unanswered attempt may still reach the broker. Until one claim time has
+    // gone by, the row stays and holds back its key; then it gets its last try.
+    return { kind: 'release', position, token, delayMs: Math.ceil(restMs) }
+  }
+  // Attempts above the limit are claims that were never given back: nobody knows how those ended.
+  const maybePublished = unansweredForMs !== undefined || row.attempt > settings.maxAttempts
+  return { kind: 'dead', position, token, reason: outcome.reason, error: outcome.error, onDead, maybePublished }
+}
+
+/** For a row whose content was not read. */
+export function tooLarge(bytes: number): Refusal {
+  const error = new MersalError(
+    'MERSAL_TOO_LARGE',
+    `the row has ${bytes} bytes and was not read: no transport here takes as much. Its bytes are kept; put them elsewhere and send where they are`,
+    { details: { bytes } },
+  )
+  return { kind: 'refused', reason: 'too-large', error, permanent: true }
+}
+
+/** For a message that was taken this often and never given back: given up without publishing it. */
+export function killsRelay(row: ClaimedMessage, settings: RelaySettings): Settlement {
+  const error = new MersalError(
+    'MERSAL_UNKNOWN_OUTCOME',
+    `this message was taken ${row.attempt - 1} times and neither confirmed nor given back: whoever publishes it seems to die. Look at its bytes, then retry or discard it`,
+    { details: { id: row.message.id, attempts: row.attempt - 1 } },
+  )
+  const onDead = row.message.partitionKey === undefined ? 'skip' : settings.onDead
+  return { kind: 'dead', position: row.position, token: row.token, reason: 'kills-relay', error, onDead, maybePublished: true }
+}

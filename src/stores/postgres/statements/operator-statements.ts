@@ -1,0 +1,155 @@
+import type { KeptFilter } from '../../../core/operations.ts'
+import { quoteIdentifier } from '../../../sql/identifiers.ts'
+
+/** What tools of operators run; the statements of the running system are in `statements.ts`. */
+export interface OperatorStatements {
+  readonly counts: string
+  readonly destinations: string
+  /** $1 most keys. */
+  readonly keys: string
+  readonly pauses: string
+  /** $1 kind, $2 name, $3 reason. */
+  readonly pause: string
+  /** $1 kind, $2 name. */
+  readonly resume: string
+  readonly countKept: (filter: KeptFilter) => Filtered
+  /** Locks the rows that are to be moved. */
+  readonly pickKept: (filter: KeptFilter, limit: number) => Filtered
+  /** $1 keys. */
+  readonly lockKeys: string
+  /** $1 tables, $2 places in them, $3 whether the ids are new. */
+  readonly moveKept: string
+  /** $1 most names. */
+  readonly consumers: string
+  readonly server: string
+  /** $1 schema. */
+  readonly privileges: string
+}
+
+/** A statement that depends on a filter, with its values. */
+export interface Filtered {
+  readonly text: string
+  readonly values: readonly unknown[]
+}
+
+const age = (column: string, condition: string): string =>
+  `coalesce(extract(epoch from statement_timestamp() - min(${column}) filter (where ${condition} and isfinite(${column}))) * 1000, 0)::float8::text`
+
+const open = 'o.died_at is null'
+const due = `${open} and o.visible_at <= statement_timestamp()`
+/** A row that a relay could take: neither paused nor behind another one of its key. */
+const free = (S: string): string => `${due}
+    and (o.key is null or o.position = (select min(h.position) from ${S}.outbox h where h.key = o.key))
+    and (o.key is null or o.key <> all (array(select p.name from ${S}.pause p where p.kind = 'key')))
+    and left(o.transport, 200) || '/' || o.kind || '/' || left(o.name, 200) <> all (array(select p.name from ${S}.pause p where p.kind = 'destination'))`
+const refused = `${open} and o.attempts > 0 and o.token is null`
+const numbers = (S: string): string => `
+  count(*) filter (where ${open})::text as pending,
+  count(*) filter (where ${due})::text as due,
+  count(*) filter (where ${open} and o.token is not null and o.visible_at > statement_timestamp())::text as claimed,
+  count(*) filter (where o.died_at is not null)::text as blocking,
+  ${age('o.visible_at', due)} as oldest_due_ms,
+  ${age('o.visible_at', free(S))} as waiting_ms,
+  count(*) filter (where ${refused})::text as refused,
+  nullif(max(o.error) filter (where ${refused}), '') as last_error,
+  ${age('o.added_at', open)} as oldest_ms`
+
+/** The sequence may be kept from the role; then nobody knows how many messages there ever were. */
+const counts = (S: string): string => `
+select ${numbers(S)},
+  (select count(*) from ${S}.dead)::text as moved,
+  (select sum(greatest(c.reltuples::bigint, pg_stat_get_live_tuples(c.oid), 0))::bigint from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
+    where i.inhparent = '${S}.sent'::regclass)::text as kept,
+  (select case when has_sequence_privilege(q.s, 'USAGE, SELECT') then coalesce(pg_sequence_last_value(q.s), 0) end
+    from (select pg_get_serial_sequence('${S}.outbox', 'position')::regclass as s) q)::text as added
+from ${S}.outbox o`
+
+/** No name is longer, but somebody may have written one. */
+const place = `left(transport, 200) || '/' || kind || '/' || left(name, 200)`
+
+const destinations = (S: string): string => `
+select coalesce(o.place, d.place) as destination, o.*, coalesce(d.moved, 0)::text as moved
+from (select ${place} as place, ${numbers(S)} from ${S}.outbox o group by 1) o
+full join (select ${place} as place, count(*) as moved from ${S}.dead group by 1) d
+  on d.place = o.place
+order by 1`
+
+const keys = (S: string): string => `
+select o.key, count(*) filter (where ${open})::text as pending, ${age('o.added_at', open)} as oldest_ms, bool_or(o.died_at is not null) as blocked
+from ${S}.outbox o where o.key is not null group by o.key
+order by bool_or(o.died_at is not null) desc, min(o.added_at) limit $1::integer`
+
+const columns = 'id, key, type, transport, kind, name, headers, body, added_at'
+
+const conditions: Readonly<Record<keyof KeptFilter, string>> = {
+  since: 's.sent_at >= to_timestamp(?::float8 / 1000)',
+  until: 's.sent_at < to_timestamp(?::float8 / 1000)',
+  type: 's.type = ?::text',
+  partitionKey: 's.key = ?::text',
+  destination: `s.transport || '/' || s.kind || '/' || s.name = ?::text`,
+  id: 's.id = ?::uuid',
+}
+
+/** The conditions that are given, so that the planner leaves out whole partitions. */
+function where(filter: KeptFilter): Filtered {
+  const given = Object.entries(filter).filter(([, value]) => value !== undefined)
+  const parts = given.map(([name], index) => conditions[name as keyof KeptFilter].replace('?', `$${index + 1}`))
+  return { text: parts.length === 0 ? 'true' : parts.join(' and '), values: given.map(([, value]) => value as unknown) }
+}
+
+export function operatorStatements(schema: string): OperatorStatements {
+  const S = quoteIdentifier(schema)
+  return {
+    counts: counts(S),
+    destinations: destinations(S),
+    keys: keys(S),
+    pauses: `select p.kind, p.name, p.reason, (extract(epoch from p.paused_at) * 1000)::float8::text as since from ${S}.pause p order by p.kind, p.name`,
+    pause: `
+insert into ${S}.pause as p (kind, name, reason) values ($1::text, $2::text, $3::text)
+on conflict (kind, name) do update set reason = excluded.reason returning (p.xmax = 0) as added`,
+    resume: `delete from ${S}.pause where kind = $1::text and name = $2::text`,
+    countKept: (filter) => {
+      const { text, values } = where(filter)
+      return { text: `select count(*)::text as count from ${S}.sent s where ${text}`, values }
+    },
+    pickKept: (filter, limit) => {
+      const { text, values } = where(filter)
+      const pick = `select s.tableoid::text as place, s.ctid::text as row, s.key from ${S}.sent s where ${text} order by s.position limit ${Math.trunc(limit)} for update`
+      return { text: pick, values }
+    },
+    lockKeys: `select ${S}.lock_keys($1::text[])`,
+    moveKept: `
+with gone as (
+  delete from ${S}.sent s using unnest($1::oid[], $2::tid[]) u(place, row)
+  where s.tableoid = u.place and s.ctid = u.row
+  returning s.*
+)
+insert into ${S}.outbox (${columns})
+select case when $3::boolean then ${S}.uuidv7() else g.id end, ${columns.replace('id, ', '').replaceAll(/(\w+)/g, 'g.$1')} from gone g order by g.position`,
+    // From one name to the next by the index of the primary key, however many records there are.
+    consumers: `
+with recursive c(name) as (
+  (select i.consumer from ${S}.inbox i order by i.consumer limit 1)
+  union all
+  select (select i.consumer from ${S}.inbox i where i.consumer > c.name order by i.consumer limit 1) from c where c.name is not null
+)
+select c.name from c where c.name is not null limit $1::integer`,
+    server: `
+select current_setting('server_version_num')::text as version, current_setting('server_version') as version_name,
+  pg_is_in_recovery() as standby, current_setting('synchronous_commit') as synchronous_commit, current_setting('fsync') as fsync,
+  current_setting('full_page_writes') as full_page_writes, (extract(epoch from clock_timestamp()) * 1000)::float8::text as now,
+  current_setting('max_connections') as max_connections,
+  (select count(*) from pg_stat_activity where backend_type = 'client backend')::text as connections`,
+    privileges: `
+select c.relname as name,
+  array_to_string(array[
+    case when not has_table_privilege(c.oid, 'SELECT') then 'select' end,
+    case when not has_table_privilege(c.oid, 'INSERT') then 'insert' end,
+    case when not has_table_privilege(c.oid, 'UPDATE') then 'update' end,
+    case when not has_table_privilege(c.oid, 'DELETE') then 'delete' end
+  ], ' ') as missing,
+  pg_has_role(c.relowner, 'USAGE') as owned, current_user::text as role
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = $1::text and c.relname in ('outbox', 'dead', 'sent', 'inbox', 'pause', 'migration') order by 1`,
+  }
+}

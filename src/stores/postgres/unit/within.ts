@@ -1,0 +1,107 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { MersalError } from '../../../core/errors/errors.ts'
+import type { OutgoingMessage } from '../../../core/messages/message.ts'
+import type { OutboxStorage, SavedMessage, Within, WriteWithin } from '../../../core/outbox.ts'
+import { lanes, newMark } from '../../../sql/lanes.ts'
+import { partsOf } from '../../../sql/parts.ts'
+import { explain } from '../../../sql/postgres/failure.ts'
+import { type Express, insertion, run, SAVE_ROWS, type SavePorts } from '../save.ts'
+
+const intoOutbox: WriteWithin = ({ save }, messages) => save(messages)
+
+/**
+ * Messages for transactions of somebody else, which may end at any moment: whoever forgets to await us sends ROLLBACK
+ * and COMMIT past us, and lends the connection to others. See ADR 0142 for the interleavings.
+ */
+export function within<Tx>(ports: SavePorts<Tx>): NonNullable<OutboxStorage<Tx>['saveWithin']> {
+  const lane = lanes()
+  return async (tx, messages, write = intoOutbox) => {
+    const executor = ports.session.executor(tx)
+    const made = 'then' in messages ? undefined : messages
+    return lane.run(tx, {
+      atOnce: made === undefined ? undefined : (mark) => write(proving(ports, tx, { mark, only: false }), made),
+      leave: (mark) => executor.query(ports.sql.mark, [mark]).catch((error: unknown) => Promise.reject(explain(ports.schema, error))),
+      async later(mark) {
+        const ready = await messages
+        await answersLate(ports, tx, mark)
+        return write(proving(ports, tx, { mark, only: true }), ready)
+      },
+    })
+  }
+}
+
+/** So long a question that waits for nothing may take. */
+const ANSWER_MS = 5000
+
+/** Throws if the library has forgotten this handle. */
+async function answersLate<Tx>({ session, sql }: SavePorts<Tx>, tx: Tx, mark: string): Promise<void> {
+  if (session.losesLate !== true) return
+  const timer = new AbortController()
+  const unanswered = sleep(ANSWER_MS, undefined, { signal: timer.signal }).then(() => Promise.reject(ended(session.name)))
+  try {
+    await Promise.race([session.executor(tx).query(sql.marked, [mark]), unanswered])
+  } finally {
+    unanswered.catch(() => {})
+    timer.abort()
+  }
+}
+
+interface Proof {
+  readonly mark: string
+  /** Nothing but the mark counts. The first statement leaves it, so that from the second one on that is so in any case. */
+  readonly only: boolean
+  readonly express?: Express | undefined
+}
+
+/** Writes in a transaction that may have ended unseen: statements of the proven form. */
+export function proving<Tx>(ports: SavePorts<Tx>, tx: Tx, { mark, only, express }: Proof): Within {
+  const executor = ports.session.executor(tx)
+  let marked = only
+  /** Twice if nothing had been written yet in this transaction, if it is one: the second time the mark tells. */
+  async function attempt<Row>(send: (proof: readonly [mark: string, only: boolean]) => Promise<readonly Row[]>): Promise<readonly Row[]> {
+    const before = marked
+    marked = true
+    const rows = await send([mark, before])
+    if (rows.length > 0 || before) return rows
+    await answersLate(ports, tx, mark)
+    return send([mark, true])
+  }
+  return {
+    async run(text, values, options) {
+      try {
+        const rows = await attempt(async (proof) => (await executor.query(text, [...values, ...proof], options)).rows)
+        ports.notes.saved(tx, rows[0]?.['xact'] as string | undefined, false)
+        return { rows }
+      } catch (error) {
+        throw explain(ports.schema, error)
+      }
+    },
+    async save(messages) {
+      if (messages.length === 0) return []
+      const saved = await attempt((proof) => run(ports, tx, executor, insertion(ports, messages, express, proof)))
+      if (saved.length === 0) throw ended(ports.session.name)
+      return saved
+    },
+  }
+}
+
+/** As `save`, in a unit that the library has opened: the handler may have ended its transaction. */
+export async function saveProving<Tx>(
+  ports: SavePorts<Tx>,
+  tx: Tx,
+  messages: readonly OutgoingMessage[],
+  express: Express | undefined,
+): Promise<SavedMessage[]> {
+  const { save } = proving(ports, tx, { mark: newMark(), only: false, express })
+  const saved: SavedMessage[] = []
+  for (const some of partsOf(messages, SAVE_ROWS)) saved.push(...(await save(some)))
+  return saved
+}
+
+function ended(library: string): MersalError {
+  return new MersalError(
+    'MERSAL_NOT_A_TRANSACTION',
+    `${library}: the transaction that was open when the message was sent has ended, or its savepoint was rolled back, so the message was not stored: await every call before the transaction ends`,
+    { details: { library } },
+  )
+}

@@ -1,0 +1,115 @@
+import { systemClock } from '../../../lib/async/clock.ts'
+
+/**
+ * So many bytes may be on the way to the broker: written, and not known to have reached it. Enough to keep a fast
+ * or a long link busy, and little enough to bound what waits in buffers that nobody can look into.
+ */
+export const MOST_ON_THE_WAY: number = 4 * 1024 * 1024
+/** A question goes along after so many bytes, unless a confirm has told as much meanwhile. */
+const ASK_AFTER_BYTES = MOST_ON_THE_WAY / 8
+/** What a message takes beside its content, roughly. */
+const BESIDE_CONTENT = 512
+
+/** What is known about the way of the written messages of one channel to the broker, which reads them in their order. */
+export interface Passage {
+  /** Nothing more may be written for now. */
+  readonly full: boolean
+  /** When something was last seen to move (monotonic). */
+  readonly movedAt: number
+  /** The message with this tag has been written. Returns how far the channel has been written by then. */
+  wrote(tag: number, contentBytes: number): number
+  /** The broker has read this message, and so all before it. */
+  reached(tag: number, end: number): void
+  /** Since when this message is known to have been read by the broker; undefined if that is not known. */
+  reachedAt(tag: number): number | undefined
+  /** Sends a question behind all that is written, unless one is on the way. */
+  ask(): void
+  /** Nobody asks any more about what was read before this moment. */
+  forget(before: number): void
+}
+
+export interface PassagePorts {
+  /** Resolves when the broker has read all that was written before. Without it, what is written counts as read. */
+  readonly question: (() => Promise<unknown>) | undefined
+  /** Moments that are closer to each other than this are one. */
+  readonly grainMs: number
+  /** What fills the buffers of the process; when it changes, something moves. */
+  readonly waiting: () => number
+  /** More may be written. */
+  readonly onRoom: () => void
+}
+
+/** Messages up to `tag` were read by the broker at `at`, the first of them no earlier than `from`. */
+interface Mark {
+  tag: number
+  at: number
+  readonly from: number
+}
+
+export function createPassage({ question, grainMs, waiting, onRoom }: PassagePorts): Passage {
+  let marks: Mark[] = []
+  const last = { tag: 0, written: 0, asked: 0, reached: 0, reachedTag: 0 }
+  let [asking, blind] = [false, question === undefined]
+  let movedAt = systemClock.monotonic()
+  let buffered = 0
+
+  function note(tag: number, now: number): void {
+    const mark = marks.at(-1)
+    if (mark !== undefined && now - mark.from < grainMs) {
+      mark.tag = tag
+      mark.at = now
+    } else marks.push({ tag, at: now, from: now })
+  }
+
+  function reached(tag: number, end: number): void {
+    if (tag <= last.reachedTag) return
+    movedAt = systemClock.monotonic()
+    last.reachedTag = tag
+    last.reached = Math.max(last.reached, end)
+    note(tag, movedAt)
+  }
+
+  async function ask(): Promise<void> {
+    if (asking || blind || last.tag <= last.reachedTag || question === undefined) return
+    asking = true
+    const { tag, written } = last
+    last.asked = written
+    try {
+      await question()
+    } catch {
+      // The channel of the questions is gone: from now on what is written counts as read, as without one.
+      blind = true
+    }
+    asking = false
+    reached(tag, written)
+    onRoom()
+  }
+
+  return {
+    get full() {
+      return !blind && last.written - last.reached >= MOST_ON_THE_WAY
+    },
+    get movedAt() {
+      const now = waiting()
+      if (now !== buffered) movedAt = systemClock.monotonic()
+      buffered = now
+      return movedAt
+    },
+    wrote(tag, contentBytes) {
+      last.tag = tag
+      last.written += contentBytes + BESIDE_CONTENT
+      if (blind) reached(tag, last.written)
+      else if (last.written - Math.max(last.asked, last.reached) >= ASK_AFTER_BYTES) void ask()
+      return last.written
+    },
+    reached,
+    reachedAt(tag) {
+      if (tag > last.reachedTag) return undefined
+      return marks.find((mark) => mark.tag >= tag)?.at
+    },
+    ask: () => void ask(),
+    forget(before) {
+      marks = marks.filter((mark, index) => mark.at >= before || index === marks.length - 1)
+    },
+  }
+}
