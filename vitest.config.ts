@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
 
-// Many tests start programs of ours from their sources. With this they start in half the time: Node keeps what it has compiled.
+// Many tests start programs of ours from their sources. With this they start in half the time: Node
+// keeps what it has compiled.
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, 'node_modules/.cache/node')
 
 export default defineConfig({

@@ -32,7 +32,9 @@ export async function moveBacklog(postgres: BenchServer, backlog: Backlog): Prom
   const { kind, count, keys = 1000, rabbit, queueType = 'classic', relays = 1 } = backlog
   const spread = backlog.spread ?? (keys === 0 ? noKeys : evenKeys(keys))
   await using stack = new AsyncDisposableStack()
-  const client = stack.adopt(new Client({ connectionString: postgres.url }), (opened) => opened.end())
+  const client = stack.adopt(new Client({ connectionString: postgres.url }), (opened) =>
+    opened.end(),
+  )
   await client.connect()
   const queue = rabbit === undefined ? undefined : stack.use(await openQueue(rabbit.url, queueType))
   await fill(client, postgres.url, { kind, count, keys: spread, queue: queue?.name ?? 'bench' })
@@ -42,7 +44,9 @@ export async function moveBacklog(postgres: BenchServer, backlog: Backlog): Prom
     expected: count,
     keys,
     ...(backlog.store && { store: backlog.store }),
-    ...(rabbit === undefined || queue === undefined ? {} : { rabbit: { url: rabbit.url, queue: queue.name, type: queueType } }),
+    ...(rabbit === undefined || queue === undefined
+      ? {}
+      : { rabbit: { url: rabbit.url, queue: queue.name, type: queueType } }),
   }
   const processes = await Promise.all(Array.from({ length: relays }, () => startRelay(job)))
   for (const process of processes) stack.use(process)
@@ -50,14 +54,18 @@ export async function moveBacklog(postgres: BenchServer, backlog: Backlog): Prom
   const before = Object.entries(servers).map(([name, { pid }]) => [name, cpuSeconds(pid)] as const)
   const started = performance.now()
   const done = await Promise.all(processes.map((process) => process.drain()))
-  const seconds = relays === 1 ? (done[0]?.seconds ?? Number.NaN) : (performance.now() - started) / 1000
+  const seconds =
+    relays === 1 ? (done[0]?.seconds ?? Number.NaN) : (performance.now() - started) / 1000
   const per100k = 100_000 / count
   const cpu = { relay: done.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0) * per100k }
-  for (const [name, then] of before) Object.assign(cpu, { [name]: (cpuSeconds(servers[name as 'postgres'].pid) - then) * per100k })
+  for (const [name, then] of before)
+    Object.assign(cpu, { [name]: (cpuSeconds(servers[name as 'postgres'].pid) - then) * per100k })
   const peak = Math.max(...processes.map(({ peakMegabytes }) => peakMegabytes))
   for (const process of processes) await process[Symbol.asyncDispose]()
   const faults =
-    queue === undefined ? done.flatMap(({ faults }) => faults) : faultsOf(await queue.readBack(spread), count, promisesOrder(kind))
+    queue === undefined
+      ? done.flatMap(({ faults }) => faults)
+      : faultsOf(await queue.readBack(spread), count, promisesOrder(kind))
   faults.push(...(await leftOver(client, kind)))
   return { rate: count / seconds, cpu, figures: { messages: count, 'peak MB': peak }, faults }
 }
@@ -69,7 +77,11 @@ interface Filling {
   readonly queue: string
 }
 
-async function fill(client: Client, url: string, { kind, count, keys, queue }: Filling): Promise<void> {
+async function fill(
+  client: Client,
+  url: string,
+  { kind, count, keys, queue }: Filling,
+): Promise<void> {
   switch (kind) {
     case 'bare publishing':
     case 'bare publishing, with properties':
@@ -109,6 +121,8 @@ const tables: Readonly<Partial<Record<RelayKind, string>>> = {
 export async function leftOver(client: Client, kind: RelayKind): Promise<string[]> {
   const table = tables[kind]
   if (table === undefined) return []
-  const { rows } = await client.query<{ count: string }>(`select count(*)::text as count from ${table}`)
+  const { rows } = await client.query<{ count: string }>(
+    `select count(*)::text as count from ${table}`,
+  )
   return rows[0]?.count === '0' ? [] : [`${rows[0]?.count} rows left in the table`]
 }

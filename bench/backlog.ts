@@ -25,12 +25,21 @@ export async function makeTables(url: string): Promise<void> {
 /** Fills the table of the hand-written relays. */
 export async function fillPlain(client: Client, count: number): Promise<void> {
   await client.query(`truncate bench.plain restart identity`)
-  await client.query(`insert into bench.plain (body) select convert_to(${bodySql}, 'UTF8') from generate_series(1, ${count}) n order by n`)
+  await client.query(
+    `insert into bench.plain (body) select convert_to(${bodySql}, 'UTF8') from generate_series(1, ${count}) n order by n`,
+  )
   await settleTables(client)
 }
 
-/** Fills the outbox with copies of a message that Mersal has written, so with its headers. `queue`: where they go. */
-export async function fillOutbox(client: Client, count: number, { queue, keys }: { queue: string; keys: Keys }): Promise<void> {
+/**
+ * Fills the outbox with copies of a message that Mersal has written, so with its headers. `queue`:
+ * where they go.
+ */
+export async function fillOutbox(
+  client: Client,
+  count: number,
+  { queue, keys }: { queue: string; keys: Keys },
+): Promise<void> {
   await client.query('truncate bench.outbox restart identity')
   await writeOne(client, queue, keys.of(1) !== undefined)
   await client.query(`
@@ -46,8 +55,16 @@ async function writeOne(client: Client, queue: string, keyed: boolean): Promise<
   const { host, port, user = '', database = '' } = client
   const pool = new Pool({ host, port, user, database, max: 1 })
   const store = postgres({ pool, schema: 'bench', migrate: 'off' })
-  const app = new Mersal({ name: 'bench', sendOnly: true, store, transport: memoryTransport(), routes: { [Happened.name]: queue } })
-  await app.transaction(async (_, { send }) => send(Happened, jsonOf(0), keyed ? { partitionKey: 'the key' } : {}))
+  const app = new Mersal({
+    name: 'bench',
+    sendOnly: true,
+    store,
+    transport: memoryTransport(),
+    routes: { [Happened.name]: queue },
+  })
+  await app.transaction(async (_, { send }) =>
+    send(Happened, jsonOf(0), keyed ? { partitionKey: 'the key' } : {}),
+  )
   await app.stop()
   await pool.end()
 }

@@ -1,5 +1,15 @@
-/** `node bench/document.ts`: writes docs/performance.md from bench/reference/*.json, which `npm run bench -- --document` makes. */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+/**
+ * `node bench/document.ts`: writes docs/performance.md from bench/reference/*.json, which `npm run
+ * bench -- --document` makes.
+ */
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Goal, goals, type Tables, verdict } from './goals.ts'
 import type { Outcome } from './outcome.ts'
@@ -19,7 +29,9 @@ export function readOutcomes(folder = reference): Outcome[] {
 }
 
 export function document(outcomes: readonly Outcome[]): string {
-  const tables: Tables = new Map(outcomes.flatMap(({ tables }) => tables).map((table) => [table.id, table]))
+  const tables: Tables = new Map(
+    outcomes.flatMap(({ tables }) => tables).map((table) => [table.id, table]),
+  )
   return [
     '# Performance',
     '',
@@ -42,7 +54,8 @@ export function document(outcomes: readonly Outcome[]): string {
 function goalRow(goal: Goal, tables: Tables): string {
   const { section, text, value, least, most } = goal
   const measured = value(tables)
-  const number = (each: number): string => (each >= 100 ? Math.round(each).toLocaleString('en-US') : String(Number(each.toFixed(2))))
+  const number = (each: number): string =>
+    each >= 100 ? Math.round(each).toLocaleString('en-US') : String(Number(each.toFixed(2)))
   const wanted = least === undefined ? `≤ ${number(most ?? Number.NaN)}` : `≥ ${number(least)}`
   const shown = measured === undefined || Number.isNaN(measured) ? '–' : number(measured)
   return `| ${section} | ${text} | ${wanted} | ${shown} | ${verdict(goal, measured)} |`
@@ -50,8 +63,14 @@ function goalRow(goal: Goal, tables: Tables): string {
 
 function about(outcomes: readonly Outcome[]): string[] {
   const [first] = outcomes
-  if (first === undefined) return ['There is no reference run yet. `npm run bench -- --document` makes one and writes this page.', '']
-  const versions = Object.entries(Object.assign({}, ...outcomes.map(({ versions }) => versions)) as Record<string, string>)
+  if (first === undefined)
+    return [
+      'There is no reference run yet. `npm run bench -- --document` makes one and writes this page.',
+      '',
+    ]
+  const versions = Object.entries(
+    Object.assign({}, ...outcomes.map(({ versions }) => versions)) as Record<string, string>,
+  )
   return [
     `Measured with ${versions.map(([name, version]) => `${name} ${version}`).join(', ')}; each section says when, and on which machine.`,
     'Servers are in the headings; they run on the same machine, over loopback, with nothing tuned but memory and `max_wal_size`.',
@@ -62,14 +81,24 @@ function about(outcomes: readonly Outcome[]): string[] {
 }
 
 function commandOf({ runs, size }: Outcome): string {
-  const options = [...(size === 'full' ? [] : [`--${size}`]), ...(runs === 3 ? [] : [`--runs ${runs}`])]
+  const options = [
+    ...(size === 'full' ? [] : [`--${size}`]),
+    ...(runs === 3 ? [] : [`--runs ${runs}`]),
+  ]
   return ['npm run bench', ...(options.length === 0 ? [] : ['--', ...options])].join(' ')
 }
 
 function chapter({ section, tables, at, machine }: Outcome): string[] {
   const introduction = (introductions as Readonly<Record<string, string>>)[section] ?? ''
   const when = `${at.slice(0, 10)} ${at.slice(11, 16)} UTC`
-  return [`## ${section}`, '', introduction, `Measured on ${when}: ${machine}.`, '', ...tables.map(markdown)]
+  return [
+    `## ${section}`,
+    '',
+    introduction,
+    `Measured on ${when}: ${machine}.`,
+    '',
+    ...tables.map(markdown),
+  ]
 }
 
 const reading = [

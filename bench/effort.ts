@@ -1,6 +1,9 @@
 import type { BenchServers } from './servers.ts'
 
-/** `full`: the figures that count. `short`: the same in minutes. `tiny`: only whether everything works, without a round to warm up. */
+/**
+ * `full`: the figures that count. `short`: the same in minutes. `tiny`: only whether everything
+ * works, without a round to warm up.
+ */
 export type Size = 'full' | 'short' | 'tiny'
 
 /** What a section is to do. */
@@ -12,7 +15,10 @@ export interface Effort {
   /** Whether the libraries in `bench/peers` take part. */
   readonly peers: boolean
   readonly servers: BenchServers
-  /** Only candidates with one of these texts in their names, besides the first one, which all are compared with. */
+  /**
+   * Only candidates with one of these texts in their names, besides the first one, which all are
+   * compared with.
+   */
   readonly only?: readonly string[]
   /** Of the section `write`: with so many only. */
   readonly connections?: number

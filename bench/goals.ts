@@ -38,7 +38,9 @@ function quotient(id: string, [above, below]: readonly [string, string], of = ra
 /** The quotient to whichever of the other libraries comes closest. */
 function toBestPeer(id: string, candidate: string): Goal['value'] {
   return (tables) => {
-    const values = rivals.map((peer) => quotient(id, [candidate, peer])(tables)).filter((value) => value !== undefined)
+    const values = rivals
+      .map((peer) => quotient(id, [candidate, peer])(tables))
+      .filter((value) => value !== undefined)
     return values.length === 0 ? undefined : Math.min(...values)
   }
 }
@@ -57,10 +59,18 @@ const oneFlight = 'Mersal, express lane, one flight'
 const bare = 'bare publishing'
 const hope = 'commit, then publish and hope'
 const plainTable = 'plain table, rows deleted'
-const relayAndDatabase = ({ cpu }: Sample): number => (cpu['relay'] ?? Number.NaN) + (cpu['postgres'] ?? Number.NaN)
+const relayAndDatabase = ({ cpu }: Sample): number =>
+  (cpu['relay'] ?? Number.NaN) + (cpu['postgres'] ?? Number.NaN)
 
-/** How often the figure of the last name is contained in that of the first, each inside one run of the candidate. */
-function within(id: string, candidate: string, [above, below]: readonly [string, string]): Goal['value'] {
+/**
+ * How often the figure of the last name is contained in that of the first, each inside one run of
+ * the candidate.
+ */
+function within(
+  id: string,
+  candidate: string,
+  [above, below]: readonly [string, string],
+): Goal['value'] {
   return medianOf(id, candidate, (sample) => figure(above)(sample) / figure(below)(sample))
 }
 
@@ -71,20 +81,29 @@ const cpuOf =
     parts.reduce((sum, part) => sum + (cpu[part] ?? Number.NaN), 0)
 
 /**
- * What publishing from memory and settling cost: the whole way beyond “commit, then publish and hope”, without what
- * writing the message costs the transaction. From two sections, so not inside one round.
+ * What publishing from memory and settling cost: the whole way beyond “commit, then publish and
+ * hope”, without what writing the message costs the transaction. From two sections, so not inside
+ * one round.
  */
 function expressCpu(tables: Tables): number | undefined {
-  const way = (candidate: string): number | undefined => medianOf('sustained', candidate, cpuOf('producer + consumer', 'postgres'))(tables)
-  const writing = (candidate: string): number | undefined => medianOf('write 8', candidate, cpuOf('node', 'postgres'))(tables)
+  const way = (candidate: string): number | undefined =>
+    medianOf('sustained', candidate, cpuOf('producer + consumer', 'postgres'))(tables)
+  const writing = (candidate: string): number | undefined =>
+    medianOf('write 8', candidate, cpuOf('node', 'postgres'))(tables)
   const [whole, unsafe] = [way(oneFlight), way(hope)]
-  const [written, alone] = [writing('+ 1 keyed message, Mersal, one flight'), writing('business row alone')]
-  if (whole === undefined || unsafe === undefined || written === undefined || alone === undefined) return undefined
+  const [written, alone] = [
+    writing('+ 1 keyed message, Mersal, one flight'),
+    writing('business row alone'),
+  ]
+  if (whole === undefined || unsafe === undefined || written === undefined || alone === undefined)
+    return undefined
   return whole - unsafe - (written - alone)
 }
 
 function faults(tables: Tables): number | undefined {
-  return tables.size === 0 ? undefined : [...tables.values()].reduce((sum, table) => sum + ownFaults(table), 0)
+  return tables.size === 0
+    ? undefined
+    : [...tables.values()].reduce((sum, table) => sum + ownFaults(table), 0)
 }
 
 export const goals: readonly Goal[] = [
@@ -115,7 +134,10 @@ export const goals: readonly Goal[] = [
   {
     section: 'write',
     text: '1 message in a transaction, with NOTIFY and a relay that listens: of the same without',
-    value: quotient('write 8', ['+ 1 message, Mersal, a relay listens', '+ 1 message, Mersal, without NOTIFY']),
+    value: quotient('write 8', [
+      '+ 1 message, Mersal, a relay listens',
+      '+ 1 message, Mersal, without NOTIFY',
+    ]),
     least: 0.97,
   },
   {
@@ -124,8 +146,18 @@ export const goals: readonly Goal[] = [
     value: toBestPeer('drain', keyed),
     least: 1.5,
   },
-  { section: 'drain', text: 'draining without keys: of the best peer', value: toBestPeer('drain', 'Mersal, no keys'), least: 1.5 },
-  { section: 'relay', text: 'classic queue: of bare publishing', value: quotient('relay classic', [keyed, bare]), least: 0.95 },
+  {
+    section: 'drain',
+    text: 'draining without keys: of the best peer',
+    value: toBestPeer('drain', 'Mersal, no keys'),
+    least: 1.5,
+  },
+  {
+    section: 'relay',
+    text: 'classic queue: of bare publishing',
+    value: quotient('relay classic', [keyed, bare]),
+    least: 0.95,
+  },
   {
     section: 'relay',
     text: 'quorum queue: of a hand-written relay without claims',
@@ -144,7 +176,12 @@ export const goals: readonly Goal[] = [
     value: medianOf('relay classic', keyed, relayAndDatabase),
     most: 2.5,
   },
-  { section: 'relay', text: 'peak memory of the relay, MB', value: medianOf('relay classic', keyed, figure('peak MB')), most: 150 },
+  {
+    section: 'relay',
+    text: 'peak memory of the relay, MB',
+    value: medianOf('relay classic', keyed, figure('peak MB')),
+    most: 150,
+  },
   {
     section: 'latency',
     text: 'express lane at 200/s: p50 of that of bare publishing',
@@ -181,7 +218,12 @@ export const goals: readonly Goal[] = [
     value: quotient('sustained', [oneFlight, hope]),
     least: 1,
   },
-  { section: 'sustained', text: 'delivered/s, in one flight: of the best peer', value: toBestPeer('sustained', oneFlight), least: 4 },
+  {
+    section: 'sustained',
+    text: 'delivered/s, in one flight: of the best peer',
+    value: toBestPeer('sustained', oneFlight),
+    least: 4,
+  },
   {
     section: 'churn',
     text: 'table and indexes at their largest: of a plain table whose rows are deleted',
@@ -194,20 +236,38 @@ export const goals: readonly Goal[] = [
     value: within('churn', 'Mersal', ['empty poll ms after', 'empty poll ms before']),
     most: 2,
   },
-  { section: 'scale', text: '4 relays: of one', value: quotient('scale relays', ['4 relays', '1 relay']), least: 0.95 },
+  {
+    section: 'scale',
+    text: '4 relays: of one',
+    value: quotient('scale relays', ['4 relays', '1 relay']),
+    least: 0.95,
+  },
   {
     section: 'scale',
     text: 'a backlog of 1,000,000 rows: of the rate of 1,000',
     value: quotient('scale backlog', ['large', 'small']),
     least: 0.95,
   },
-  { section: 'scale', text: 'all messages with one key, messages/s', value: medianOf('scale keys', 'one key', rate), least: 2000 },
-  { section: 'all', text: 'findings of something lost, doubled or out of order, but for those of other libraries', value: faults, most: 0 },
+  {
+    section: 'scale',
+    text: 'all messages with one key, messages/s',
+    value: medianOf('scale keys', 'one key', rate),
+    least: 2000,
+  },
+  {
+    section: 'all',
+    text: 'findings of something lost, doubled or out of order, but for those of other libraries',
+    value: faults,
+    most: 0,
+  },
 ]
 
 export type Verdict = 'reached' | 'missed' | 'not measured'
 
-export function verdict({ least = -Infinity, most = Infinity }: Goal, value: number | undefined): Verdict {
+export function verdict(
+  { least = -Infinity, most = Infinity }: Goal,
+  value: number | undefined,
+): Verdict {
   if (value === undefined || Number.isNaN(value)) return 'not measured'
   return value >= least && value <= most ? 'reached' : 'missed'
 }

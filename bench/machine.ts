@@ -9,7 +9,9 @@ export function machine(): string {
 
 /** Mersal, the clients that it works with here, and what it is compared with. */
 export function versions(peers: boolean): Record<string, string> {
-  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  const manifest = JSON.parse(
+    readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+  ) as {
     readonly version: string
     readonly devDependencies: Readonly<Record<string, string>>
   }

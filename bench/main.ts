@@ -63,16 +63,26 @@ function narrowed(): Pick<Effort, 'only' | 'connections'> {
 /** Returns the exit code. */
 async function main(): Promise<number> {
   const size: Size = values.tiny ? 'tiny' : values.short ? 'short' : 'full'
-  const seconds = positive('seconds', values.seconds ?? { full: '2', short: '1', tiny: '0.2' }[size])
+  const seconds = positive(
+    'seconds',
+    values.seconds ?? { full: '2', short: '1', tiny: '0.2' }[size],
+  )
   const runs = positive('runs', values.runs)
   const peers = !values['without-peers']
-  const usual = Object.keys(sections).filter((name) => size === 'tiny' || !occasional.includes(name))
+  const usual = Object.keys(sections).filter(
+    (name) => size === 'tiny' || !occasional.includes(name),
+  )
   const wanted = positionals.length === 0 ? usual : positionals
   const unknown = wanted.find((name) => sections[name] === undefined)
-  if (unknown !== undefined) throw new Error(`there is no section '${unknown}'; there are ${Object.keys(sections).join(', ')}`)
+  if (unknown !== undefined)
+    throw new Error(
+      `there is no section '${unknown}'; there are ${Object.keys(sections).join(', ')}`,
+    )
   if (peers) await installPeers()
   const say = (text: string): void => void (values.json || process.stdout.write(`${text}\n`))
-  say(`${machine()}; ${runs} rounds\n${peers ? '' : 'Without the other libraries (--without-peers).\n'}`)
+  say(
+    `${machine()}; ${runs} rounds\n${peers ? '' : 'Without the other libraries (--without-peers).\n'}`,
+  )
   mkdirSync(new URL('results/', import.meta.url), { recursive: true })
   await using shared = benchServers()
   let [faulty, worthless] = [false, false]
@@ -95,7 +105,10 @@ async function main(): Promise<number> {
       tables,
     }
     if (size !== 'tiny' && !narrow)
-      writeFileSync(new URL(`results/${name}.json`, import.meta.url), `${JSON.stringify(outcome, undefined, 1)}\n`)
+      writeFileSync(
+        new URL(`results/${name}.json`, import.meta.url),
+        `${JSON.stringify(outcome, undefined, 1)}\n`,
+      )
     say(`${tables.map(markdown).join('\n')}(${name}: ${tookSeconds} s)\n`)
     if (values.json) process.stdout.write(`${JSON.stringify(outcome)}\n`)
     faulty ||= tables.some(({ faults }) => faults.length > 0)

@@ -44,18 +44,28 @@ export function quantile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 }
 
-const range = (values: readonly number[]): readonly [number, number] => [Math.min(...values), Math.max(...values)]
+const range = (values: readonly number[]): readonly [number, number] => [
+  Math.min(...values),
+  Math.max(...values),
+]
 
 /**
- * Runs A B C, A B C, ...: what the machine does besides hits all alike. One round before warms up and
- * does not count; `warmUp: false` leaves it out, where every run has processes of its own. `only`: as the effort says.
+ * Runs A B C, A B C, ...: what the machine does besides hits all alike. One round before warms up
+ * and does not count; `warmUp: false` leaves it out, where every run has processes of its own.
+ * `only`: as the effort says.
  */
 export async function interleave(
   all: readonly Candidate[],
   rounds: number,
-  { warmUp = true, only }: { readonly warmUp?: boolean; readonly only?: readonly string[] | undefined } = {},
+  {
+    warmUp = true,
+    only,
+  }: { readonly warmUp?: boolean; readonly only?: readonly string[] | undefined } = {},
 ): Promise<Result[]> {
-  const candidates = all.filter(({ name }, index) => index === 0 || only === undefined || only.some((text) => name.includes(text)))
+  const candidates = all.filter(
+    ({ name }, index) =>
+      index === 0 || only === undefined || only.some((text) => name.includes(text)),
+  )
   const samples = candidates.map((): Sample[] => [])
   const warmUpFaults = candidates.map((): string[] => [])
   for (let round = warmUp ? 0 : 1; round <= rounds; round++) {
@@ -90,7 +100,9 @@ function summary(name: string, samples: readonly Sample[], base: readonly number
 
 function medians(records: readonly Readonly<Record<string, number>>[]): Record<string, number> {
   const names = Object.keys(records[0] ?? {})
-  return Object.fromEntries(names.map((name) => [name, median(records.map((record) => record[name] ?? Number.NaN))]))
+  return Object.fromEntries(
+    names.map((name) => [name, median(records.map((record) => record[name] ?? Number.NaN))]),
+  )
 }
 
 /** Most memory that the process has had in RAM, in MB. */
@@ -98,7 +110,10 @@ export function peakMegabytes(pid: number): number {
   return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
 }
 
-/** CPU seconds of a process and of all its descendants, those included that have ended and were waited for. */
+/**
+ * CPU seconds of a process and of all its descendants, those included that have ended and were
+ * waited for.
+ */
 export function cpuSeconds(root: number): number {
   const children = new Map<number, number[]>()
   const ticks = new Map<number, number>()
@@ -109,9 +124,14 @@ export function cpuSeconds(root: number): number {
     const parent = Number(fields[1])
     children.set(parent, [...(children.get(parent) ?? []), pid])
     // utime, stime, cutime, cstime: proc(5)
-    ticks.set(pid, Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14]))
+    ticks.set(
+      pid,
+      Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14]),
+    )
   }
-  const sum = (pid: number): number => (ticks.get(pid) ?? 0) + (children.get(pid) ?? []).reduce((total, child) => total + sum(child), 0)
+  const sum = (pid: number): number =>
+    (ticks.get(pid) ?? 0) +
+    (children.get(pid) ?? []).reduce((total, child) => total + sum(child), 0)
   return sum(root) / 100
 }
 

@@ -24,8 +24,10 @@ export function bodyOf(number: number): Buffer {
 /** Throws on bytes that are none of ours. */
 export function numberOf(body: Uint8Array): number {
   let number = 0
-  for (let at = HEAD.length; at < HEAD.length + DIGITS; at++) number = number * 10 + (body[at] as number) - 48
-  if (!Number.isSafeInteger(number) || number < 0) throw new Error(`these are no bytes of the benchmark: ${Buffer.from(body).toString()}`)
+  for (let at = HEAD.length; at < HEAD.length + DIGITS; at++)
+    number = number * 10 + (body[at] as number) - 48
+  if (!Number.isSafeInteger(number) || number < 0)
+    throw new Error(`these are no bytes of the benchmark: ${Buffer.from(body).toString()}`)
   return number
 }
 

@@ -38,5 +38,6 @@ for (const file of process.argv.slice(2)) {
   const busy = [...times.values()].reduce((sum, ms) => sum + ms, 0)
   const lines = [...times].sort((a, b) => b[1] - a[1]).slice(0, MOST_LINES)
   process.stdout.write(`${file}: busy ${Math.round(busy)} ms, idle ${Math.round(idle)} ms\n`)
-  for (const [name, ms] of lines) process.stdout.write(`${((100 * ms) / busy).toFixed(1).padStart(5)} %  ${name}\n`)
+  for (const [name, ms] of lines)
+    process.stdout.write(`${((100 * ms) / busy).toFixed(1).padStart(5)} %  ${name}\n`)
 }

@@ -16,14 +16,22 @@ export interface BenchQueue extends AsyncDisposable {
   consume(onBody: (body: Buffer) => void): Promise<void>
 }
 
-/** Content type of several bodies in one message, without anything between them, from a hand-written relay. */
+/**
+ * Content type of several bodies in one message, without anything between them, from a hand-written
+ * relay.
+ */
 export const BODIES_IN_ONE = 'application/x-bench-bodies'
 
 /** The numbers of what is in one broker message. */
-export function numbersIn({ content, properties }: Pick<ConsumeMessage, 'content' | 'properties'>): number[] {
+export function numbersIn({
+  content,
+  properties,
+}: Pick<ConsumeMessage, 'content' | 'properties'>): number[] {
   if (isBundle({ properties })) return decodeBundle(content).map(({ body }) => numberOf(body))
   if (properties.contentType !== BODIES_IN_ONE) return [numberOf(content)]
-  return Array.from({ length: Math.ceil(content.length / BODY_BYTES) }, (_, index) => numberOf(content.subarray(index * BODY_BYTES)))
+  return Array.from({ length: Math.ceil(content.length / BODY_BYTES) }, (_, index) =>
+    numberOf(content.subarray(index * BODY_BYTES)),
+  )
 }
 
 let queues = 0
@@ -46,7 +54,10 @@ export async function openQueue(url: string, type: QueueType): Promise<BenchQueu
   }
 }
 
-/** The end is an empty queue and a moment in which nothing has come; so what is doubled shows, too, and what is lost ends it. */
+/**
+ * The end is an empty queue and a moment in which nothing has come; so what is doubled shows, too,
+ * and what is lost ends it.
+ */
 async function readBack(channel: Channel, queue: string, keys: Keys): Promise<Check> {
   const check = createCheck(keys)
   let before = -1

@@ -9,13 +9,27 @@ import { temporaryFolder } from './sqlite/folder.ts'
 
 const PATIENCE_MS = 10_000
 
-/** A Redis that writes its log of changes every second, as it advises where jobs matter. Undefined where there is no `redis-server`. */
+/**
+ * A Redis that writes its log of changes every second, as it advises where jobs matter. Undefined
+ * where there is no `redis-server`.
+ */
 export async function startRedis(stack: AsyncDisposableStack): Promise<BenchServer | undefined> {
   const version = await promisify(execFile)('redis-server', ['--version']).catch(() => undefined)
   if (version === undefined) return undefined
   const folder = stack.use(temporaryFolder())
   const port = await freePort()
-  const options = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder.path, '--save', '', '--appendonly', 'yes']
+  const options = [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--dir',
+    folder.path,
+    '--save',
+    '',
+    '--appendonly',
+    'yes',
+  ]
   const child = spawn('redis-server', options, { stdio: 'ignore' })
   const exited = once(child, 'exit')
   stack.defer(async () => {
@@ -24,7 +38,8 @@ export async function startRedis(stack: AsyncDisposableStack): Promise<BenchServ
   })
   const since = performance.now()
   while (!(await listens(port))) {
-    if (child.exitCode !== null || performance.now() - since > PATIENCE_MS) throw new Error(`redis-server does not listen on port ${port}`)
+    if (child.exitCode !== null || performance.now() - since > PATIENCE_MS)
+      throw new Error(`redis-server does not listen on port ${port}`)
     await sleep(20)
   }
   const number = /v=(\S+)/.exec(version.stdout)?.[1] ?? '?'

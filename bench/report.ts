@@ -10,7 +10,10 @@ export interface Table {
   readonly rows: readonly (readonly string[])[]
   /** What was lost, doubled or out of order, by anybody: the run ends with 1. */
   readonly faults: readonly string[]
-  /** Those of `faults` that are another library's: a finding about it, which does not make the rest worthless. */
+  /**
+   * Those of `faults` that are another library's: a finding about it, which does not make the rest
+   * worthless.
+   */
   readonly peerFaults?: readonly string[]
   /** What a reader has to know besides, such as what was left out. */
   readonly notes?: readonly string[]
@@ -30,10 +33,14 @@ export interface Heading {
 }
 
 /** The ratios are those to the first candidate. */
-export function tableOf({ id, title, unit, notes = [] }: Heading, results: readonly Result[]): Table {
+export function tableOf(
+  { id, title, unit, notes = [] }: Heading,
+  results: readonly Result[],
+): Table {
   const parts = [...new Set(results.flatMap(({ cpu }) => Object.keys(cpu)))]
   const figures = [...new Set(results.flatMap((result) => Object.keys(result.figures)))]
-  const cell = (value: number | undefined): string => (value === undefined ? '–' : value >= 1000 ? whole(value) : two(value))
+  const cell = (value: number | undefined): string =>
+    value === undefined ? '–' : value >= 1000 ? whole(value) : two(value)
   const rows = results.map((result) => [
     result.name,
     whole(result.rate),
@@ -44,7 +51,16 @@ export function tableOf({ id, title, unit, notes = [] }: Heading, results: reado
     ...parts.map((part) => cell(result.cpu[part])),
     result.faults.length === 0 ? 'ok' : `**${result.faults.join('; ')}**`,
   ])
-  const head = ['candidate', unit, 'range', 'ratio', 'range', ...figures, ...parts.map((part) => `CPU s/100k ${part}`), 'check']
+  const head = [
+    'candidate',
+    unit,
+    'range',
+    'ratio',
+    'range',
+    ...figures,
+    ...parts.map((part) => `CPU s/100k ${part}`),
+    'check',
+  ]
   return {
     id,
     title,
@@ -60,10 +76,16 @@ export function tableOf({ id, title, unit, notes = [] }: Heading, results: reado
 const faultsOf = (results: readonly Result[]): string[] => results.flatMap(({ faults }) => faults)
 
 /** How many of the faults are not another library's. */
-export const ownFaults = ({ faults, peerFaults = [] }: Table): number => faults.length - peerFaults.length
+export const ownFaults = ({ faults, peerFaults = [] }: Table): number =>
+  faults.length - peerFaults.length
 
 export function markdown({ title, head, rows, notes = [] }: Table): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
-  const table = [line(head), line(head.map((_, index) => (index === 0 ? '---' : '---:'))), ...rows.map(line), '']
+  const table = [
+    line(head),
+    line(head.map((_, index) => (index === 0 ? '---' : '---:'))),
+    ...rows.map(line),
+    '',
+  ]
   return [`### ${title}`, '', ...table, ...notes.flatMap((note) => [note, ''])].join('\n')
 }

@@ -41,22 +41,29 @@ export const occasional: readonly string[] = ['growth']
 
 /** What a reader of docs/performance.md has to know of each. */
 export const introductions: Readonly<Record<keyof typeof all, string>> = {
-  write: 'What an outbox costs the writer: the same business transaction, with and without messages, closed loop.',
-  claim: 'What one claim costs the server, whatever else the tables hold; medians of EXPLAIN ANALYZE.',
-  drain: 'A backlog of rows, and a transport that confirms at once: only claiming and settling count.',
+  write:
+    'What an outbox costs the writer: the same business transaction, with and without messages, closed loop.',
+  claim:
+    'What one claim costs the server, whatever else the tables hold; medians of EXPLAIN ANALYZE.',
+  drain:
+    'A backlog of rows, and a transport that confirms at once: only claiming and settling count.',
   relay:
     'A backlog of rows, published with confirms to a queue without a consumer. *Bare publishing* has no database: it is what the same client can do, with 1000 messages unconfirmed.',
-  latency: 'From the moment at which the producer knows of the commit to the callback of the consumer, at a steady rate.',
-  sustained: 'Producers in a closed loop, relay, broker, database and consumer all on the same machine.',
+  latency:
+    'From the moment at which the producer knows of the commit to the callback of the consumer, at a steady rate.',
+  sustained:
+    'Producers in a closed loop, relay, broker, database and consumer all on the same machine.',
   churn:
     'What very many messages leave behind in the table, and what they cost the write-ahead log, beside a plain table with default settings. Writers insert in SQL and pause while 20,000 messages are open.',
   receive:
     'The consumer: one transaction per message, ten at a time. Mersal writes an inbox row besides the business row, and so handles redeliveries once.',
   batches:
     'Handlers that let several messages share one transaction (`batch`), beside the candidates of `receive`: each message has its inbox row and its business row all the same.',
-  queue: 'The queue in PostgreSQL: a message straight into it, in the transaction of its sender, against outbox and relay.',
+  queue:
+    'The queue in PostgreSQL: a message straight into it, in the transaction of its sender, against outbox and relay.',
   scale: 'More relays, more rows, more or fewer keys.',
   idle: 'One relay process for many databases in which nothing happens: what looking costs.',
   sqlite: 'The whole way in one process, with files in place of servers.',
-  growth: 'The writers and the relay of `churn` for ten million messages. Not part of a whole run: `npm run bench -- growth`.',
+  growth:
+    'The writers and the relay of `churn` for ten million messages. Not part of a whole run: `npm run bench -- growth`.',
 }

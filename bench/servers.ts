@@ -40,7 +40,12 @@ export function benchServers(): BenchServers {
 
 async function startPostgres(stack: AsyncDisposableStack): Promise<BenchServer> {
   const cluster = stack.use(
-    await privateCluster({ max_connections: '300', shared_buffers: '1GB', max_wal_size: '8GB', wal_level: 'logical' }),
+    await privateCluster({
+      max_connections: '300',
+      shared_buffers: '1GB',
+      max_wal_size: '8GB',
+      wal_level: 'logical',
+    }),
   )
   const client = new Client({ connectionString: cluster.url })
   await client.connect()

@@ -19,7 +19,10 @@ export interface AppDatabase<Tx> {
 }
 
 /** Runs the function with the database of this app. */
-export async function onDatabase<Result>(name: AppName, run: <Tx>(database: AppDatabase<Tx>) => Promise<Result>): Promise<Result> {
+export async function onDatabase<Result>(
+  name: AppName,
+  run: <Tx>(database: AppDatabase<Tx>) => Promise<Result>,
+): Promise<Result> {
   const { database } = plan
   return database.kind === 'sqlite'
     ? await run(sqliteDatabase(join(database.folder, `${name}.db`)))
@@ -34,7 +37,9 @@ function sqliteDatabase(path: string): AppDatabase<DatabaseSync> {
     execute: async (tx, sql) => tx.exec(sql),
     insert: async (tx, table, row) => {
       const names = Object.keys(row)
-      tx.prepare(`INSERT INTO ${table} (${names.join()}) VALUES (${names.map(() => '?').join()})`).run(...Object.values(row))
+      tx.prepare(
+        `INSERT INTO ${table} (${names.join()}) VALUES (${names.map(() => '?').join()})`,
+      ).run(...Object.values(row))
     },
     lines: async (table) =>
       connect()
@@ -44,24 +49,37 @@ function sqliteDatabase(path: string): AppDatabase<DatabaseSync> {
   }
 }
 
-function postgresDatabase({ url, prefix }: DatabasePlace & { kind: 'postgres' }, name: AppName): AppDatabase<PostgresClient> {
+function postgresDatabase(
+  { url, prefix }: DatabasePlace & { kind: 'postgres' },
+  name: AppName,
+): AppDatabase<PostgresClient> {
   const schema = `${prefix}${name}`
   const pool = new Pool({ connectionString: url })
   pool.on('error', () => {}) // an idle connection that breaks is replaced
   return {
-    openStore: () => postgres({ pool, schema, logger: { debug() {}, info() {}, warn() {}, error() {} } }),
+    openStore: () =>
+      postgres({ pool, schema, logger: { debug() {}, info() {}, warn() {}, error() {} } }),
     connect: () => pool.connect(),
     execute: async (tx, sql) => void (await tx.query(sql)),
     insert: async (tx, table, row) => {
       const names = Object.keys(row)
       const places = names.map((_, index) => `$${index + 1}`)
-      await tx.query(`INSERT INTO ${schema}.${table} (${names.join()}) VALUES (${places.join()})`, Object.entries(row).map(stored))
+      await tx.query(
+        `INSERT INTO ${schema}.${table} (${names.join()}) VALUES (${places.join()})`,
+        Object.entries(row).map(stored),
+      )
     },
-    lines: async (table) => (await pool.query<{ line: number }>(`SELECT line FROM ${schema}.${table}`)).rows.map(({ line }) => line),
+    lines: async (table) =>
+      (await pool.query<{ line: number }>(`SELECT line FROM ${schema}.${table}`)).rows.map(
+        ({ line }) => line,
+      ),
   }
 }
 
-/** `text` of PostgreSQL takes no NUL character, and the input may have any: so names are stored as bytes. */
+/**
+ * `text` of PostgreSQL takes no NUL character, and the input may have any: so names are stored as
+ * bytes.
+ */
 function stored([name, value]: [string, string | number]): unknown {
   return name === 'name' || name === 'programme' ? Buffer.from(String(value)) : value
 }

@@ -24,8 +24,8 @@ export function readCommands(): Registration[] {
 }
 
 /**
- * Ends with the parent, even when that was killed: then the pipe to it closes. `onLine` gets what the
- * parent writes.
+ * Ends with the parent, even when that was killed: then the pipe to it closes. `onLine` gets what
+ * the parent writes.
  */
 export function endWithParent(onLine: (line: string) => void = () => {}): void {
   createInterface({ input: process.stdin })
@@ -33,7 +33,9 @@ export function endWithParent(onLine: (line: string) => void = () => {}): void {
     .once('close', () => process.exit(0))
 }
 
-/** The whole life of a program that is an app; exits with 1 and one line if the app cannot start. */
+/**
+ * The whole life of a program that is an app; exits with 1 and one line if the app cannot start.
+ */
 export async function live(app: Pick<Mersal<never>, 'start' | 'stop'>): Promise<never> {
   try {
     process.exit(await runUntilSignal(app))
@@ -44,6 +46,8 @@ export async function live(app: Pick<Mersal<never>, 'start' | 'stop'>): Promise<
 
 /** One line instead of a stack: that a server is away is a part of the story. */
 export function endBecause(error: unknown): never {
-  process.stderr.write(`  ${error instanceof Error ? error.message.split('\n')[0] : String(error)}\n`)
+  process.stderr.write(
+    `  ${error instanceof Error ? error.message.split('\n')[0] : String(error)}\n`,
+  )
   process.exit(1)
 }

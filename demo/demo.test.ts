@@ -3,7 +3,13 @@ import { demo, lines, row } from './run-demo.ts'
 
 describe('the demo', { timeout: 180_000 }, () => {
   test('keeps every promise with the outbox and breaks some without', async () => {
-    const input = [...lines.slice(0, 80), '{"name": "cut', '', '{"name": 7, "programme": "\u001b[2J"}', ...lines.slice(80)].join('\n')
+    const input = [
+      ...lines.slice(0, 80),
+      '{"name": "cut',
+      '',
+      '{"name": 7, "programme": "\u001b[2J"}',
+      ...lines.slice(80),
+    ].join('\n')
     const { code, out } = await demo(['--input', '-', '--seed', '5'], input)
 
     expect(out).toContain('160 commands, 2 malformed lines')

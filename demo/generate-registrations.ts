@@ -1,6 +1,7 @@
 /**
- * Writes `registrations.ndjson`, the default input of the demo: `node demo/generate-registrations.ts`.
- * Some 2,000 registrations with the names that life brings, and a few lines that are no command.
+ * Writes `registrations.ndjson`, the default input of the demo: `node
+ * demo/generate-registrations.ts`. Some 2,000 registrations with the names that life brings, and a
+ * few lines that are no command.
  */
 import { writeFileSync } from 'node:fs'
 import { pick, seededRandom } from './random.ts'
@@ -57,7 +58,15 @@ const family = [
   'Null',
   'Mac\\Leod',
 ]
-const programmes = ['Law', 'Medicine', 'Mathematics', 'History of Art', 'Génie civil', '物理学', 'علوم الحاسوب']
+const programmes = [
+  'Law',
+  'Medicine',
+  'Mathematics',
+  'History of Art',
+  'Génie civil',
+  '物理学',
+  'علوم الحاسوب',
+]
 
 /** Each of these breaks some program somewhere. */
 const awkward = [

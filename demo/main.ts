@@ -33,14 +33,19 @@ const rows: readonly [keyof Reconciliation, string][] = [
 
 function table(columns: readonly (readonly [string, Reconciliation])[]): string {
   const lines = rows.map(
-    ([name, label]) => `  ${label.padEnd(26)}${columns.map(([, numbers]) => String(numbers[name]).padStart(10)).join('')}`,
+    ([name, label]) =>
+      `  ${label.padEnd(26)}${columns.map(([, numbers]) => String(numbers[name]).padStart(10)).join('')}`,
   )
-  return [`  ${''.padEnd(26)}${columns.map(([title]) => title.padStart(10)).join('')}`, ...lines].join('\n')
+  return [
+    `  ${''.padEnd(26)}${columns.map(([title]) => title.padStart(10)).join('')}`,
+    ...lines,
+  ].join('\n')
 }
 
 function report(input: Input, view: View): void {
   view.say(`${input.registrations.length} commands, ${input.malformed.length} malformed lines`)
-  for (const { line, problem } of input.malformed.slice(0, 20)) view.say(`  line ${line}: ${shown(problem, 100)}`)
+  for (const { line, problem } of input.malformed.slice(0, 20))
+    view.say(`  line ${line}: ${shown(problem, 100)}`)
   if (input.malformed.length > 20) view.say(`  and ${input.malformed.length - 20} more`)
 }
 
@@ -67,27 +72,37 @@ async function run({ options, input, folder, view, servers }: Run): Promise<numb
   if (options.part !== 'naive') {
     view.say('\nWith the outbox: the same kills, and more')
     const commands = input.registrations
-    const { numbers, expectedDeadLetters, missed } = await outboxPart({ ...common, commands, folder: join(folder, 'outbox') })
+    const { numbers, expectedDeadLetters, missed } = await outboxPart({
+      ...common,
+      commands,
+      folder: join(folder, 'outbox'),
+    })
     columns.push(['outbox', numbers])
     broken = brokenPromises(numbers, expectedDeadLetters)
     for (const text of missed) view.say(`  a planned fault did not happen: ${text}`)
-    if (missed.length > 0 && commands.length >= COMMANDS_FOR_ALL_FAULTS) broken.push(`${missed.length} planned faults did not happen`)
+    if (missed.length > 0 && commands.length >= COMMANDS_FOR_ALL_FAULTS)
+      broken.push(`${missed.length} planned faults did not happen`)
     view.end()
   }
-  view.say(`\nReconciliation, read from the databases and the broker with nothing of the bus\n${table(columns)}\n`)
+  view.say(
+    `\nReconciliation, read from the databases and the broker with nothing of the bus\n${table(columns)}\n`,
+  )
   for (const text of broken) view.say(`BROKEN: ${text}`)
-  if (options.part !== 'naive' && broken.length === 0) view.say('Every promise of the outbox was kept.')
+  if (options.part !== 'naive' && broken.length === 0)
+    view.say('Every promise of the outbox was kept.')
   return broken.length === 0 ? 0 : 1
 }
 
 function complain(error: unknown): number {
-  process.stderr.write(`${shown(error instanceof Error ? error.message : String(error), 500)}\nTry --help.\n`)
+  process.stderr.write(
+    `${shown(error instanceof Error ? error.message : String(error), 500)}\nTry --help.\n`,
+  )
   return 2
 }
 
 /**
- * Servers and files are removed also when somebody ends the demo, or closes the pipe that it writes to. The
- * signal aborts at that moment: what fails from then on is nobody's concern.
+ * Servers and files are removed also when somebody ends the demo, or closes the pipe that it writes
+ * to. The signal aborts at that moment: what fails from then on is nobody's concern.
  */
 function removeWhenEnded(stack: AsyncDisposableStack): AbortSignal {
   const ended = new AbortController()

@@ -57,21 +57,34 @@ export function readOptions(args: readonly string[]): DemoOptions | undefined {
     },
   })
   if (values.help) return undefined
-  if (!/^\d{1,9}$/.test(values.seed)) throw new Error('--seed expects a whole number from 0 to 999999999')
+  if (!/^\d{1,9}$/.test(values.seed))
+    throw new Error('--seed expects a whole number from 0 to 999999999')
   const { part } = values
-  if (part !== 'both' && part !== 'naive' && part !== 'outbox') throw new Error("--part expects 'naive', 'outbox' or 'both'")
+  if (part !== 'both' && part !== 'naive' && part !== 'outbox')
+    throw new Error("--part expects 'naive', 'outbox' or 'both'")
   return {
     input: values.input ?? fileURLToPath(new URL('registrations.ndjson', import.meta.url)),
     seed: Number(values.seed),
     part,
     keep: values.keep,
-    postgres: serverChoice('postgres-url', values.postgres, values['postgres-url'], /^postgres(ql)?:/),
+    postgres: serverChoice(
+      'postgres-url',
+      values.postgres,
+      values['postgres-url'],
+      /^postgres(ql)?:/,
+    ),
     rabbitmq: serverChoice('rabbitmq-url', values.rabbitmq, values['rabbitmq-url'], /^amqps?:/),
   }
 }
 
 /** The text of an error shows no address: it may have a password. */
-function serverChoice(option: string, wanted: boolean, url: string | undefined, scheme: RegExp): ServerChoice | undefined {
-  if (url !== undefined && !scheme.test(url)) throw new Error(`--${option} expects an address that matches ${scheme.source}`)
+function serverChoice(
+  option: string,
+  wanted: boolean,
+  url: string | undefined,
+  scheme: RegExp,
+): ServerChoice | undefined {
+  if (url !== undefined && !scheme.test(url))
+    throw new Error(`--${option} expects an address that matches ${scheme.source}`)
   return wanted || url !== undefined ? { url } : undefined
 }

@@ -1,6 +1,9 @@
 import type { CrashPoint } from '../src/testing/crash-points.ts'
 
-/** Where an app keeps its rows: a file of SQLite, or a schema of PostgreSQL, each named after the app. */
+/**
+ * Where an app keeps its rows: a file of SQLite, or a schema of PostgreSQL, each named after the
+ * app.
+ */
 export type DatabasePlace =
   | { readonly kind: 'sqlite'; readonly folder: string }
   | { readonly kind: 'postgres'; readonly url: string; readonly prefix: string }
@@ -10,7 +13,10 @@ export type BrokerPlace =
   | { readonly kind: 'sqlite'; readonly path: string; readonly prefix: '' }
   | { readonly kind: 'rabbitmq'; readonly url: string; readonly prefix: string }
 
-/** What a child is told, as JSON in its environment: there nobody else sees the addresses of the servers. */
+/**
+ * What a child is told, as JSON in its environment: there nobody else sees the addresses of the
+ * servers.
+ */
 export interface ChildPlan {
   /** File with the commands. */
   readonly commands: string
@@ -26,7 +32,10 @@ export interface ChildPlan {
 export const PLAN_VARIABLE = 'MERSAL_DEMO_PLAN'
 /** File descriptor on which a child says that it has reached its point. */
 export const REPORT_FD = 3
-/** How long a claim, a grace or a delivery is held by a dead process. The defaults are 15 s, 10 s and 30 s. */
+/**
+ * How long a claim, a grace or a delivery is held by a dead process. The defaults are 15 s, 10 s
+ * and 30 s.
+ */
 export const HOLD_MS = 1200
 
 export type AppName = 'registrar' | 'finance' | 'desk'

@@ -18,7 +18,10 @@ export interface ProgramOptions {
   readonly plan: ChildPlan
   /** One per life; the last life has none. */
   readonly stops: readonly Stop[]
-  /** Starts it again also after it failed, as a supervisor would: a server may be away. Default false. */
+  /**
+   * Starts it again also after it failed, as a supervisor would: a server may be away. Default
+   * false.
+   */
   readonly supervised?: boolean
   readonly say: (text: string) => void
 }
@@ -62,7 +65,8 @@ export class Program {
     this.#ending = false
     const { file, plan, stops } = this.#options
     const stop = stops[this.#life]
-    const given: ChildPlan = stop === undefined ? plan : { ...plan, stop: { point: stop.point, nth: stop.nth } }
+    const given: ChildPlan =
+      stop === undefined ? plan : { ...plan, stop: { point: stop.point, nth: stop.nth } }
     const program = fileURLToPath(new URL(file, import.meta.url))
     const child = spawn(process.execPath, ['--no-warnings', program], {
       env: { ...process.env, [PLAN_VARIABLE]: JSON.stringify(given) },
@@ -108,7 +112,10 @@ export class Program {
       this.start()
     } else if (code === 0) this.#finished.resolve()
     else if (this.#options.supervised === true && this.#failures < MOST_FAILURES) this.#startLater()
-    else this.#finished.reject(new Error(`${this.#options.name} ended with ${signal ?? `code ${code}`}`))
+    else
+      this.#finished.reject(
+        new Error(`${this.#options.name} ended with ${signal ?? `code ${code}`}`),
+      )
   }
 
   #startLater(): void {

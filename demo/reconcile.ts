@@ -11,7 +11,10 @@ export interface Reconciliation {
   readonly lost: number
   /** Events about students who do not exist. */
   readonly phantom: number
-  /** Commands that made more than one student, and students with more than one financial registration: the ones too many. */
+  /**
+   * Commands that made more than one student, and students with more than one financial
+   * registration: the ones too many.
+   */
   readonly duplicateEffects: number
   /** Published and not a dead letter, yet without a financial registration. */
   readonly unfinished: number
@@ -35,7 +38,14 @@ export interface Findings {
   readonly waiting: number
 }
 
-export function reconcile({ commands, students, financial, events, deadLetters, waiting }: Findings): Reconciliation {
+export function reconcile({
+  commands,
+  students,
+  financial,
+  events,
+  deadLetters,
+  waiting,
+}: Findings): Reconciliation {
   const names = new Map(students.map(({ id, name }) => [id, name]))
   const told = new Set(events.map(({ studentId }) => studentId))
   const billed = new Set(financial.map(({ studentId }) => studentId))
@@ -48,9 +58,16 @@ export function reconcile({ commands, students, financial, events, deadLetters, 
     financial: financial.length,
     lost: students.filter(({ id }) => !told.has(id)).length,
     phantom: [...told].filter((id) => id === undefined || !names.has(id)).length,
-    duplicateEffects: students.length - new Set(students.map(({ line }) => line)).size + financial.length - billed.size,
-    unfinished: [...told].filter((id) => id !== undefined && !billed.has(id) && !dead.has(id)).length,
-    garbled: financial.filter(({ studentId, name }) => names.has(studentId) && names.get(studentId) !== name).length,
+    duplicateEffects:
+      students.length -
+      new Set(students.map(({ line }) => line)).size +
+      financial.length -
+      billed.size,
+    unfinished: [...told].filter((id) => id !== undefined && !billed.has(id) && !dead.has(id))
+      .length,
+    garbled: financial.filter(
+      ({ studentId, name }) => names.has(studentId) && names.get(studentId) !== name,
+    ).length,
     repeatedEvents: events.length - ids.size,
     deadLetters: new Set(deadLetters.map(({ id }) => id)).size,
     waiting,
@@ -60,14 +77,20 @@ export function reconcile({ commands, students, financial, events, deadLetters, 
 /** Which promises of the outbox these numbers break; none if the list is empty. */
 export function brokenPromises(numbers: Reconciliation, expectedDeadLetters: number): string[] {
   const must: [boolean, string][] = [
-    [numbers.students === numbers.commands, `${numbers.commands} commands made ${numbers.students} students`],
+    [
+      numbers.students === numbers.commands,
+      `${numbers.commands} commands made ${numbers.students} students`,
+    ],
     [numbers.lost === 0, `${numbers.lost} events were lost`],
     [numbers.phantom === 0, `${numbers.phantom} events tell of students who do not exist`],
     [numbers.duplicateEffects === 0, `${numbers.duplicateEffects} effects happened more than once`],
     [numbers.unfinished === 0, `${numbers.unfinished} students have no financial registration`],
     [numbers.garbled === 0, `${numbers.garbled} names changed on the way`],
     [numbers.waiting === 0, `${numbers.waiting} messages did not come to rest`],
-    [numbers.deadLetters === expectedDeadLetters, `${numbers.deadLetters} dead letters instead of ${expectedDeadLetters}`],
+    [
+      numbers.deadLetters === expectedDeadLetters,
+      `${numbers.deadLetters} dead letters instead of ${expectedDeadLetters}`,
+    ],
   ]
   return must.filter(([kept]) => !kept).map(([, text]) => text)
 }

@@ -7,11 +7,18 @@ import { onTestFinished } from 'vitest'
 
 const main = fileURLToPath(new URL('main.ts', import.meta.url))
 
-export async function demo(args: readonly string[], input = ''): Promise<{ code: number | null; out: string; err: string }> {
+export async function demo(
+  args: readonly string[],
+  input = '',
+): Promise<{ code: number | null; out: string; err: string }> {
   const child = spawn(process.execPath, ['--no-warnings', main, ...args], { stdio: 'pipe' })
   onTestFinished(() => void child.kill('SIGTERM')) // then it removes what it has started
   child.stdin.end(input)
-  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
+  const [out, err, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'exit'),
+  ])
   return { code: code as number | null, out, err }
 }
 
@@ -21,5 +28,16 @@ export function row(out: string, label: string): number[] {
   return (line.match(/\d+/g) ?? []).map(Number)
 }
 
-const names = ['Anna', '', "O'Brien", 'محمد', '長'.repeat(2000), '\u001b[31mred', 'Anna', 'nul\u0000inside']
-export const lines = Array.from({ length: 160 }, (_, index) => JSON.stringify({ name: names[index % names.length], programme: 'Law' }))
+const names = [
+  'Anna',
+  '',
+  "O'Brien",
+  'محمد',
+  '長'.repeat(2000),
+  '\u001b[31mred',
+  'Anna',
+  'nul\u0000inside',
+]
+export const lines = Array.from({ length: 160 }, (_, index) =>
+  JSON.stringify({ name: names[index % names.length], programme: 'Law' }),
+)

@@ -1,4 +1,7 @@
-/** What both parts of the demo need: places for rows and messages, the counts for the view, waiting for a state. */
+/**
+ * What both parts of the demo need: places for rows and messages, the counts for the view, waiting
+ * for a state.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -36,14 +39,21 @@ export async function prepare(part: Part, withOutbox: boolean): Promise<Scene> {
   const file = join(folder, 'commands.json')
   writeFileSync(file, JSON.stringify(commands))
   const { postgres, rabbitmq } = servers
-  const database = opened.use(postgres === undefined ? await openSqlite(folder, withOutbox) : await openPostgres(postgres.url, withOutbox))
-  const broker = opened.use(rabbitmq === undefined ? await openSqliteQueue(folder) : await openRabbitmq(rabbitmq.url))
+  const database = opened.use(
+    postgres === undefined
+      ? await openSqlite(folder, withOutbox)
+      : await openPostgres(postgres.url, withOutbox),
+  )
+  const broker = opened.use(
+    rabbitmq === undefined ? await openSqliteQueue(folder) : await openRabbitmq(rabbitmq.url),
+  )
   const all = opened.move()
   const plan = { commands: file, database: database.place, broker: broker.place }
   return { ...part, database, broker, plan, [Symbol.asyncDispose]: () => all.disposeAsync() }
 }
 
-export type Counts = Omit<DatabaseCounts, 'waiting'> & Omit<BrokerCounts, 'waiting'> & { readonly waiting: number }
+export type Counts = Omit<DatabaseCounts, 'waiting'> &
+  Omit<BrokerCounts, 'waiting'> & { readonly waiting: number }
 
 export async function count({ database, broker }: Scene): Promise<Counts> {
   const [rows, messages] = await Promise.all([database.counts(), broker.counts()])
@@ -73,7 +83,10 @@ export interface Waiting {
 }
 
 /** Counts until the condition holds; false if the deadline came first. */
-export async function watch(scene: Scene, { until, steadyMs = 0, deadline, failure }: Waiting): Promise<boolean> {
+export async function watch(
+  scene: Scene,
+  { until, steadyMs = 0, deadline, failure }: Waiting,
+): Promise<boolean> {
   const failed = failure.then(() => new Promise<never>(() => {}))
   let since: number | undefined
   for (;;) {
@@ -96,7 +109,10 @@ function show({ commands, view }: Scene, { students, events, financial }: Counts
   ])
 }
 
-/** Kills the server and starts it again; resolves when it answers. Nothing happens to a given server. */
+/**
+ * Kills the server and starts it again; resolves when it answers. Nothing happens to a given
+ * server.
+ */
 export async function restart(scene: Scene, server: Server): Promise<void> {
   if (server.restart === undefined) return
   scene.view.say(`  SIGKILL ${server.name}, all its processes`)

@@ -16,7 +16,10 @@ describe('the demo on real servers', { timeout: 300_000 }, () => {
   test.runIf(privateServers)(
     'keeps every promise while PostgreSQL and RabbitMQ are killed, and breaks some without the outbox',
     async () => {
-      const { code, out } = await demo(['--postgres', '--rabbitmq', '--input', '-', '--seed', '5'], input)
+      const { code, out } = await demo(
+        ['--postgres', '--rabbitmq', '--input', '-', '--seed', '5'],
+        input,
+      )
       expect(out).toContain('SIGKILL PostgreSQL, all its processes')
       expect(out).toContain('SIGKILL RabbitMQ, all its processes')
       expect(out).not.toContain('a planned fault did not happen')
@@ -42,46 +45,86 @@ describe('the demo on real servers', { timeout: 300_000 }, () => {
     expect(code).toBe(0)
   })
 
-  test.runIf(givenServers)('leaves given servers running, says so, and leaves nothing behind', async ({ onTestFinished }) => {
-    await using vhost = await openVhost()
-    const database = new Client({ connectionString: serverUrl })
-    await database.connect()
-    onTestFinished(() => database.end())
-    const schemas = async (): Promise<unknown[]> =>
-      (await database.query("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'mersal\\_demo\\_%'")).rows
-    const before = await schemas()
+  test.runIf(givenServers)(
+    'leaves given servers running, says so, and leaves nothing behind',
+    async ({ onTestFinished }) => {
+      await using vhost = await openVhost()
+      const database = new Client({ connectionString: serverUrl })
+      await database.connect()
+      onTestFinished(() => database.end())
+      const schemas = async (): Promise<unknown[]> =>
+        (
+          await database.query(
+            "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'mersal\\_demo\\_%'",
+          )
+        ).rows
+      const before = await schemas()
 
-    const { code, out } = await demo(['--postgres-url', serverUrl, '--rabbitmq-url', vhost.url, '--part', 'outbox', '--input', '-'], few)
+      const { code, out } = await demo(
+        [
+          '--postgres-url',
+          serverUrl,
+          '--rabbitmq-url',
+          vhost.url,
+          '--part',
+          'outbox',
+          '--input',
+          '-',
+        ],
+        few,
+      )
 
-    expect(out).toContain('PostgreSQL: a given server. It is not restarted')
-    expect(out).toContain('RabbitMQ: a given server. It is not restarted')
-    expect(out).not.toMatch(/SIGKILL (?:PostgreSQL|RabbitMQ)/)
-    expect(out).toContain('Every promise of the outbox was kept.')
-    expect(code).toBe(0)
-    expect(await schemas()).toEqual(before)
-    expect((await vhost.ctl('list_queues', '-p', vhost.vhost, 'name')).trim()).toBe('')
-    expect(await vhost.ctl('list_exchanges', '-p', vhost.vhost, 'name')).not.toContain('mersal-demo')
-  })
+      expect(out).toContain('PostgreSQL: a given server. It is not restarted')
+      expect(out).toContain('RabbitMQ: a given server. It is not restarted')
+      expect(out).not.toMatch(/SIGKILL (?:PostgreSQL|RabbitMQ)/)
+      expect(out).toContain('Every promise of the outbox was kept.')
+      expect(code).toBe(0)
+      expect(await schemas()).toEqual(before)
+      expect((await vhost.ctl('list_queues', '-p', vhost.vhost, 'name')).trim()).toBe('')
+      expect(await vhost.ctl('list_exchanges', '-p', vhost.vhost, 'name')).not.toContain(
+        'mersal-demo',
+      )
+    },
+  )
 
   test.for([
     ['--postgres-url', 'postgres://me:secret@127.0.0.1:1/x', 'PostgreSQL'],
     ['--rabbitmq-url', 'amqp://me:secret@127.0.0.1:1', 'RabbitMQ'],
-  ] as const)('says in one line that nothing answers at %s, without its password', async ([option, url, name]) => {
-    const { code, out, err } = await demo([option, url, '--input', '-'], few)
-    expect(code).toBe(2)
-    expect(err).toMatch(new RegExp(`^${name}: the server of ${option} cannot be used: .*ECONNREFUSED.*\\nTry --help.\\n$`))
-    expect(out + err).not.toMatch(/secret|\n +at /)
-  })
+  ] as const)(
+    'says in one line that nothing answers at %s, without its password',
+    async ([option, url, name]) => {
+      const { code, out, err } = await demo([option, url, '--input', '-'], few)
+      expect(code).toBe(2)
+      expect(err).toMatch(
+        new RegExp(
+          `^${name}: the server of ${option} cannot be used: .*ECONNREFUSED.*\\nTry --help.\\n$`,
+        ),
+      )
+      expect(out + err).not.toMatch(/secret|\n +at /)
+    },
+  )
 
-  test.runIf(givenServers)('says in one line that a given server does not take the user, the database or the vhost', async () => {
-    const missing = new URL(serverUrl)
-    missing.pathname = '/mersal_no_such_database'
-    const database = await demo(['--postgres-url', missing.href, '--input', '-'], few)
-    expect(database).toMatchObject({ code: 2, err: expect.stringContaining('does not exist\nTry --help.') as string })
-    const vhost = await demo(['--rabbitmq-url', 'amqp://nobody:canary@127.0.0.1:5672', '--input', '-'], few)
-    expect(vhost).toMatchObject({ code: 2, err: expect.stringMatching(/RabbitMQ refuses the connection.*\nTry --help\.\n$/) as string })
-    expect(vhost.err).not.toContain('canary')
-  })
+  test.runIf(givenServers)(
+    'says in one line that a given server does not take the user, the database or the vhost',
+    async () => {
+      const missing = new URL(serverUrl)
+      missing.pathname = '/mersal_no_such_database'
+      const database = await demo(['--postgres-url', missing.href, '--input', '-'], few)
+      expect(database).toMatchObject({
+        code: 2,
+        err: expect.stringContaining('does not exist\nTry --help.') as string,
+      })
+      const vhost = await demo(
+        ['--rabbitmq-url', 'amqp://nobody:canary@127.0.0.1:5672', '--input', '-'],
+        few,
+      )
+      expect(vhost).toMatchObject({
+        code: 2,
+        err: expect.stringMatching(/RabbitMQ refuses the connection.*\nTry --help\.\n$/) as string,
+      })
+      expect(vhost.err).not.toContain('canary')
+    },
+  )
 
   test('shows no address when one is refused', async () => {
     const { code, err } = await demo(['--postgres-url', 'mysql://me:secret@host/db'])

@@ -1,4 +1,6 @@
-/** The real servers of the demo: private ones, which may be killed, or given ones, which may not. */
+/**
+ * The real servers of the demo: private ones, which may be killed, or given ones, which may not.
+ */
 import { Client } from 'pg'
 import { rabbitmq as rabbitmqTransport } from '../src/rabbitmq.ts'
 import { clusterProblem, privateCluster } from '../scripts/servers/postgres.ts'
@@ -52,7 +54,12 @@ const postgres: Kind = {
       await cluster.kill()
       await cluster.start()
     }
-    return { name: 'PostgreSQL', url: cluster.url, restart, [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose]() }
+    return {
+      name: 'PostgreSQL',
+      url: cluster.url,
+      restart,
+      [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
+    }
   },
 }
 
@@ -71,11 +78,19 @@ const rabbitmq: Kind = {
       await broker.signal('SIGKILL')
       await broker.start()
     }
-    return { name: 'RabbitMQ', url: broker.url, restart, [Symbol.asyncDispose]: () => broker[Symbol.asyncDispose]() }
+    return {
+      name: 'RabbitMQ',
+      url: broker.url,
+      restart,
+      [Symbol.asyncDispose]: () => broker[Symbol.asyncDispose](),
+    }
   },
 }
 
-/** Throws an `Error` with a text for the user when a server that was asked for can neither be started nor is given. */
+/**
+ * Throws an `Error` with a text for the user when a server that was asked for can neither be
+ * started nor is given.
+ */
 export async function openServers(options: DemoOptions, view: View): Promise<Servers> {
   await using opened = new AsyncDisposableStack()
   const one = async (kind: Kind, choice: ServerChoice | undefined): Promise<Server | undefined> => {
@@ -92,7 +107,10 @@ export async function openServers(options: DemoOptions, view: View): Promise<Ser
     return opened.use(await kind.open())
   }
   // Settled first, so that whichever was opened is closed when the other failed.
-  const both = await Promise.allSettled([one(postgres, options.postgres), one(rabbitmq, options.rabbitmq)])
+  const both = await Promise.allSettled([
+    one(postgres, options.postgres),
+    one(rabbitmq, options.rabbitmq),
+  ])
   const [first, second] = both.map((result) => {
     if (result.status === 'rejected') throw result.reason
     return result.value
@@ -106,18 +124,25 @@ async function checkAnswers({ name, greet }: Kind, url: string, from: string): P
   try {
     await greet(url)
   } catch (error) {
-    throw new Error(`${name}: the server of ${from} cannot be used: ${reasonOf(error)}`, { cause: error })
+    throw new Error(`${name}: the server of ${from} cannot be used: ${reasonOf(error)}`, {
+      cause: error,
+    })
   }
 }
 
 function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError && error.message === '') return error.errors.map(reasonOf).join(', ')
-  return (error instanceof Error ? error.message : String(error)).replaceAll(/\/\/[^\s/]*@/g, '//***@')
+  if (error instanceof AggregateError && error.message === '')
+    return error.errors.map(reasonOf).join(', ')
+  return (error instanceof Error ? error.message : String(error)).replaceAll(
+    /\/\/[^\s/]*@/g,
+    '//***@',
+  )
 }
 
 function givenUrl({ problem, variable, option }: Kind, { url }: ServerChoice): string | undefined {
   if (url !== undefined || problem === undefined) return url
   const fallback = process.env[variable]
-  if (fallback === undefined) throw new Error(`${problem}. Give a server with ${option}, or set ${variable}.`)
+  if (fallback === undefined)
+    throw new Error(`${problem}. Give a server with ${option}, or set ${variable}.`)
   return fallback
 }

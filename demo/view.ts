@@ -38,7 +38,9 @@ function plainView(stream: NodeJS.WriteStream): View {
       const now = bars.map(({ done, total }) => Math.floor((4 * done) / Math.max(total, 1))).join()
       if (now === quarter) return
       quarter = now
-      stream.write(`  ${bars.map(({ label, done, total }) => `${label} ${done}/${total}`).join(', ')}\n`)
+      stream.write(
+        `  ${bars.map(({ label, done, total }) => `${label} ${done}/${total}`).join(', ')}\n`,
+      )
     },
     end: () => {},
   }

@@ -1,6 +1,9 @@
 import { sqliteQueue } from '../src/sqlite.ts'
 
-/** A subscriber of another company: collects what it receives from the broker file. For the tests of the examples. */
+/**
+ * A subscriber of another company: collects what it receives from the broker file. For the tests of
+ * the examples.
+ */
 export class Listener {
   readonly received: unknown[] = []
   readonly #path: string
@@ -15,12 +18,15 @@ export class Listener {
   async listen(...topics: string[]): Promise<this> {
     this.#queue = sqliteQueue({ path: this.#path, pollIntervalMs: 10 })
     await this.#queue.subscribe('listener', topics)
-    this.#consumer = await this.#queue.consume({ queue: 'listener', concurrency: 1 }, async ({ message }) => {
-      this.received.push(JSON.parse(Buffer.from(message.body).toString()))
-      this.#arrived.resolve()
-      this.#arrived = Promise.withResolvers()
-      return { kind: 'ack' }
-    })
+    this.#consumer = await this.#queue.consume(
+      { queue: 'listener', concurrency: 1 },
+      async ({ message }) => {
+        this.received.push(JSON.parse(Buffer.from(message.body).toString()))
+        this.#arrived.resolve()
+        this.#arrived = Promise.withResolvers()
+        return { kind: 'ack' }
+      },
+    )
     return this
   }
 

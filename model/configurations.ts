@@ -18,7 +18,12 @@ const faultFree = { COUNT: true, FAULTS: 0, DATABASE_CRASHES: 0, LOSSES: 0, UNKN
 /** The shipped protocol, and what is safe besides. Every state is visited. */
 export const positive: readonly Configuration[] = [
   { name: 'one-key', says: '3 messages of one key, all faults', flags: { KEYS: 1 }, breaks: [] },
-  { name: 'two-keys', says: '3 messages, 2 keys, no database crash', flags: { KEYS: 2, DATABASE_CRASHES: 0 }, breaks: [] },
+  {
+    name: 'two-keys',
+    says: '3 messages, 2 keys, no database crash',
+    flags: { KEYS: 2, DATABASE_CRASHES: 0 },
+    breaks: [],
+  },
   {
     name: 'unkeyed',
     says: '3 messages, with and without a key, no crash',
@@ -55,13 +60,28 @@ export const positive: readonly Configuration[] = [
     flags: { KEYS: 1, DATABASE_CRASHES: 0, NO_TOKEN: true, FENCE_IGNORED: true },
     breaks: [],
   },
-  { name: 'copies', says: 'deadlines; copies counted against faults', flags: { COUNT: true, KEYS: 1, DATABASE_CRASHES: 0 }, breaks: [] },
-  { name: 'fault-free', says: 'deadlines; without faults one copy each', flags: faultFree, breaks: [] },
+  {
+    name: 'copies',
+    says: 'deadlines; copies counted against faults',
+    flags: { COUNT: true, KEYS: 1, DATABASE_CRASHES: 0 },
+    breaks: [],
+  },
+  {
+    name: 'fault-free',
+    says: 'deadlines; without faults one copy each',
+    flags: faultFree,
+    breaks: [],
+  },
 ]
 
 /** The protocol with one rule left out. Each must break a promise. */
 export const negative: readonly Configuration[] = [
-  { name: 'no-token', says: 'settle without the token', flags: { ...twoMessages, NO_TOKEN: true }, breaks: ['unfenced'] },
+  {
+    name: 'no-token',
+    says: 'settle without the token',
+    flags: { ...twoMessages, NO_TOKEN: true },
+    breaks: ['unfenced'],
+  },
   {
     name: 'fence-before-lock',
     says: 'token compared before the row lock is granted',
@@ -74,8 +94,18 @@ export const negative: readonly Configuration[] = [
     flags: { ...twoMessages, SILENCE_IS_CONFIRMED: true },
     breaks: ['lost'],
   },
-  { name: 'cursor', says: 'id > cursor, without full scans', flags: { ...twoMessages, CURSOR: true }, breaks: ['stuck'] },
-  { name: 'no-key-lock', says: 'no lock on the key', flags: { ...twoMessages, NO_KEY_LOCK: true }, breaks: ['inversion'] },
+  {
+    name: 'cursor',
+    says: 'id > cursor, without full scans',
+    flags: { ...twoMessages, CURSOR: true },
+    breaks: ['stuck'],
+  },
+  {
+    name: 'no-key-lock',
+    says: 'no lock on the key',
+    flags: { ...twoMessages, NO_KEY_LOCK: true },
+    breaks: ['inversion'],
+  },
   {
     name: 'position-before-lock',
     says: 'position drawn before the lock',
@@ -106,7 +136,12 @@ export const negative: readonly Configuration[] = [
     flags: { ...twoMessages, DATABASE_CRASHES: 1, EXPRESS_RELAXED: true },
     breaks: ['phantom'],
   },
-  { name: 'no-gap-test', says: 'claim without the gap test', flags: { ...twoMessages, NO_GAP_TEST: true }, breaks: ['inversion'] },
+  {
+    name: 'no-gap-test',
+    says: 'claim without the gap test',
+    flags: { ...twoMessages, NO_GAP_TEST: true },
+    breaks: ['inversion'],
+  },
   {
     name: 'no-head-test',
     says: 'claim without the head test',

@@ -33,7 +33,8 @@ const source = fileURLToPath(new URL('outbox.pml', import.meta.url))
 
 /** The programs that are missing here: Spin, a C compiler. */
 export function missingPrograms(): string[] {
-  const runs = (program: string, option: string): boolean => spawnSync(program, [option], { stdio: 'ignore' }).error === undefined
+  const runs = (program: string, option: string): boolean =>
+    spawnSync(program, [option], { stdio: 'ignore' }).error === undefined
   return [...(runs('spin', '-V') ? [] : ['spin']), ...(runs('cc', '--version') ? [] : ['cc'])]
 }
 
@@ -42,22 +43,33 @@ export interface VerifyOptions {
   readonly timeoutMs?: number
   /** Also returns the steps of a counterexample. Default false. */
   readonly trail?: boolean
-  /** Whether the compiler takes its time. Default true, except where a short counterexample is expected. */
+  /**
+   * Whether the compiler takes its time. Default true, except where a short counterexample is
+   * expected.
+   */
   readonly optimise?: boolean
 }
 
 /** Makes the verifier of this configuration, runs it and reads what it says. */
 export function verify(
   configuration: Configuration,
-  { timeoutMs = 900_000, trail = false, optimise = configuration.breaks.length === 0 }: VerifyOptions = {},
+  {
+    timeoutMs = 900_000,
+    trail = false,
+    optimise = configuration.breaks.length === 0,
+  }: VerifyOptions = {},
 ): Verdict {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-model-'))
   try {
-    const defines = Object.entries(configuration.flags).map(([name, value]) => (value === true ? `-D${name}` : `-D${name}=${value}`))
-    const run = (program: string, options: readonly string[]): string => output(folder, timeoutMs, program, options)
+    const defines = Object.entries(configuration.flags).map(([name, value]) =>
+      value === true ? `-D${name}` : `-D${name}=${value}`,
+    )
+    const run = (program: string, options: readonly string[]): string =>
+      output(folder, timeoutMs, program, options)
     run('spin', [...defines, '-a', source])
     const searchesShort = configuration.breaks.length > 0
-    // REACH: with a bound on the depth, a state that is reached again on a shorter path is searched again.
+    // REACH: with a bound on the depth, a state that is reached again on a shorter path is searched
+    // again.
     run('cc', [
       optimise ? '-O2' : '-O0',
       '-w',
@@ -85,10 +97,20 @@ export function verify(
 }
 
 function output(cwd: string, timeout: number, program: string, options: readonly string[]): string {
-  const { stdout, stderr, status, error, signal } = spawnSync(program, options, { cwd, timeout, encoding: 'utf8', maxBuffer: 1 << 28 })
-  if (error !== undefined && signal === null) throw new Error(`${program} could not be run: ${error.message}`)
-  if (program === './pan') return `${stdout}${stderr}${signal === null ? '' : `\npan: ended by ${signal}`}`
-  if (status !== 0) throw new Error(`${program} ${options.join(' ')} ended with ${status ?? signal}:\n${stdout}${stderr}`)
+  const { stdout, stderr, status, error, signal } = spawnSync(program, options, {
+    cwd,
+    timeout,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  })
+  if (error !== undefined && signal === null)
+    throw new Error(`${program} could not be run: ${error.message}`)
+  if (program === './pan')
+    return `${stdout}${stderr}${signal === null ? '' : `\npan: ended by ${signal}`}`
+  if (status !== 0)
+    throw new Error(
+      `${program} ${options.join(' ')} ended with ${status ?? signal}:\n${stdout}${stderr}`,
+    )
   return stdout
 }
 
@@ -108,7 +130,9 @@ function read(text: string, seconds: number): Verdict {
 }
 
 function reasonOfIncompleteness(text: string): string | undefined {
-  const found = ['reached -DMEMLIM bound', 'max search depth too small', 'ended by SIG'].find((words) => text.includes(words))
+  const found = ['reached -DMEMLIM bound', 'max search depth too small', 'ended by SIG'].find(
+    (words) => text.includes(words),
+  )
   if (found !== undefined) return found
   return /errors: 0\b/.test(text) ? undefined : `the verifier said:\n${text.slice(0, 2000)}`
 }

@@ -18,17 +18,21 @@ const { metafile, outputFiles } = await build({
 })
 
 const imports = Object.values(metafile.outputs).flatMap((output) => output.imports)
-const foreign = [...new Set(imports.filter(({ external }) => external === true).map(({ path }) => path))].filter(
-  (path) => !path.startsWith('node:'),
+const foreign = [
+  ...new Set(imports.filter(({ external }) => external === true).map(({ path }) => path)),
+].filter((path) => !path.startsWith('node:'))
+const adapters = Object.keys(metafile.inputs).filter((path) =>
+  /(?:^|\/)dist\/(?:stores|transports|testing|cli)\//.test(path),
 )
-const adapters = Object.keys(metafile.inputs).filter((path) => /(?:^|\/)dist\/(?:stores|transports|testing|cli)\//.test(path))
 const bytes = outputFiles[0]?.contents ?? new Uint8Array()
 
 const problems = [
   ...foreign.map((path) => `the core imports ${path}, which is not part of Node`),
   ...adapters.map((path) => `the core takes in ${path}, which belongs to a sub-path of its own`),
   ...(bytes.length > limitBytes
-    ? [`the core has grown above ${limitBytes} bytes; look what came in, or raise the limit in scripts/check-core.ts`]
+    ? [
+        `the core has grown above ${limitBytes} bytes; look what came in, or raise the limit in scripts/check-core.ts`,
+      ]
     : []),
 ]
 process.stdout.write(

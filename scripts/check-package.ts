@@ -8,7 +8,9 @@ import { fileURLToPath } from 'node:url'
 // folder, offline and without any peer, to see that everything that must work there does.
 
 const root = resolve(fileURLToPath(new URL('..', import.meta.url)))
-const { exports: subPaths } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: Record<string, unknown> }
+const { exports: subPaths } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  exports: Record<string, unknown>
+}
 /** Only these need a package besides; everything else must work without any. */
 const withPeer = ['./rabbitmq', './package.json']
 const bare = Object.keys(subPaths)
@@ -16,8 +18,18 @@ const bare = Object.keys(subPaths)
   .map((path) => `mersal${path.slice(1)}`)
 const largestBytes = 1_500_000
 
-function run(what: string, command: string, args: readonly string[], folder: string, env: NodeJS.ProcessEnv = process.env): string {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: folder, encoding: 'utf8', env })
+function run(
+  what: string,
+  command: string,
+  args: readonly string[],
+  folder: string,
+  env: NodeJS.ProcessEnv = process.env,
+): string {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: folder,
+    encoding: 'utf8',
+    env,
+  })
   if (error !== undefined) throw new Error(`${what}: ${error.message}`)
   if (status === 0) return stdout
   process.stderr.write(`${stdout}\n${stderr}\n`)
@@ -35,10 +47,14 @@ function pack(folder: string): string {
 
 function listing(tarball: string): { readonly files: number; readonly bytes: number } {
   const names = run('tar', 'tar', ['-tzf', tarball], root).trim().split('\n')
-  const odd = names.filter((name) => !/^package\/(?:dist\/|docs\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(name))
+  const odd = names.filter(
+    (name) =>
+      !/^package\/(?:dist\/|docs\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(name),
+  )
   if (odd.length > 0) throw new Error(`the tarball holds what it should not: ${odd.join(', ')}`)
   const bytes = readFileSync(tarball).length
-  if (bytes > largestBytes) throw new Error(`the tarball has ${bytes} bytes, more than ${largestBytes}`)
+  if (bytes > largestBytes)
+    throw new Error(`the tarball has ${bytes} bytes, more than ${largestBytes}`)
   return { files: names.length, bytes }
 }
 
@@ -80,7 +96,8 @@ try {
   writeFileSync(join(empty, 'package.json'), '{ "private": true }')
   run('npm install', 'npm', ['install', '--offline', '--no-audit', '--no-fund', tarball], empty)
   const installed = readdirSync(join(empty, 'node_modules')).filter((name) => !name.startsWith('.'))
-  if (installed.join() !== 'mersal') throw new Error(`installing brings more than the package: ${installed.join(', ')}`)
+  if (installed.join() !== 'mersal')
+    throw new Error(`installing brings more than the package: ${installed.join(', ')}`)
   process.stdout.write(importEverything(empty))
   process.stdout.write(runProgram(empty))
 } catch (error) {

@@ -1,15 +1,19 @@
 import { readFileSync } from 'node:fs'
 
-// Reads vitest's JSON report and the exit codes of the steps, and prints the last line of a run:
-// `N passed, N failed, N skipped`. A file that could not even be loaded, and a step that failed
-// without a failed test (the checks of the house, the simulation, the crash matrix, a crashed runner), count as one failure each.
+// Reads vitest's JSON report and the exit codes of the steps, and prints the last line of a run: `N
+// passed, N failed, N skipped`. A file that could not even be loaded, and a step that failed
+// without a failed test (the checks of the house, the simulation, the crash matrix, a crashed
+// runner), count as one failure each.
 
 interface Report {
   readonly numPassedTests: number
   readonly numFailedTests: number
   readonly numPendingTests: number
   readonly numTodoTests: number
-  readonly testResults: readonly { readonly status: string; readonly assertionResults: readonly { readonly status: string }[] }[]
+  readonly testResults: readonly {
+    readonly status: string
+    readonly assertionResults: readonly { readonly status: string }[]
+  }[]
 }
 
 function counts(file: string): { passed: number; failed: number; skipped: number } {
@@ -20,7 +24,8 @@ function counts(file: string): { passed: number; failed: number; skipped: number
     return { passed: 0, failed: 0, skipped: 0 }
   }
   const unloaded = report.testResults.filter(
-    ({ status, assertionResults }) => status === 'failed' && !assertionResults.some((result) => result.status === 'failed'),
+    ({ status, assertionResults }) =>
+      status === 'failed' && !assertionResults.some((result) => result.status === 'failed'),
   )
   return {
     passed: report.numPassedTests,

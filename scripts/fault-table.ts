@@ -13,10 +13,14 @@ const END = '<!-- /faults -->'
 
 const file = join(mkdtempSync(join(tmpdir(), 'mersal-faults-')), 'rows')
 // One file after the other, so that none of them disturbs the times of another.
-const run = spawnSync('npx', ['vitest', 'run', '--no-file-parallelism', 'test/scenarios/rabbitmq-outage'], {
-  stdio: 'inherit',
-  env: { ...process.env, CI: 'true', MERSAL_FAULT_TABLE: file },
-})
+const run = spawnSync(
+  'npx',
+  ['vitest', 'run', '--no-file-parallelism', 'test/scenarios/rabbitmq-outage'],
+  {
+    stdio: 'inherit',
+    env: { ...process.env, CI: 'true', MERSAL_FAULT_TABLE: file },
+  },
+)
 if (run.status !== 0) throw new Error('the tests failed, so there are no figures')
 
 const rows = readFileSync(file, 'utf8')
@@ -25,10 +29,23 @@ const rows = readFileSync(file, 'utf8')
   .map((line) => JSON.parse(line) as Row)
 const seconds = (ms: number): string => `${(Math.max(0, ms) / 1000).toFixed(1)} s`
 const lines = rows.map((row) => {
-  const { fault, messages, lost, phantom, duplicates, unanswered, charged, wiped, publishMs, handleMs } = row
+  const {
+    fault,
+    messages,
+    lost,
+    phantom,
+    duplicates,
+    unanswered,
+    charged,
+    wiped,
+    publishMs,
+    handleMs,
+  } = row
   return `| ${[fault, messages, lost, phantom, duplicates, unanswered, charged, wiped, seconds(publishMs), seconds(handleMs)].join(' | ')} |`
 })
-const amqplib = (JSON.parse(readFileSync('node_modules/amqplib/package.json', 'utf8')) as { version: string }).version
+const amqplib = (
+  JSON.parse(readFileSync('node_modules/amqplib/package.json', 'utf8')) as { version: string }
+).version
 const broker = (await promisify(execFile)('rabbitmqctl', ['version'])).stdout.trim()
 const table = [
   BEGIN,
@@ -44,5 +61,6 @@ const table = [
 const text = readFileSync(DOCUMENT, 'utf8')
 const [before, rest] = text.split(BEGIN)
 const after = rest?.split(END)[1]
-if (before === undefined || after === undefined) throw new Error(`${DOCUMENT} has no place for the table: ${BEGIN} ... ${END}`)
+if (before === undefined || after === undefined)
+  throw new Error(`${DOCUMENT} has no place for the table: ${BEGIN} ... ${END}`)
 writeFileSync(DOCUMENT, `${before}${table.join('\n')}${after}`)

@@ -1,6 +1,7 @@
 /**
  * Memory of the relay with a backlog: `node scripts/measure-memory.ts [rows ...]`, default 1000 and
- * 1,000,000 rows on SQLite, each relayed by a process of its own to a transport that confirms at once.
+ * 1,000,000 rows on SQLite, each relayed by a process of its own to a transport that confirms at
+ * once.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -22,7 +23,8 @@ async function fill(path: string, rows: number): Promise<void> {
   const insert = database.prepare(`
     INSERT INTO mersal_outbox (visible_at, id, type, transport, kind, name, partition_key, created_at, headers, body)
     VALUES (0, ?, 'students.registered', 'default', 'topic', 'students.registered', ?, 0, '{}', CAST(? AS BLOB))`)
-  for (let index = 0; index < rows; index += 1) insert.run(`row-${index}`, index % 4 === 0 ? null : `key-${index % 10_000}`, BODY)
+  for (let index = 0; index < rows; index += 1)
+    insert.run(`row-${index}`, index % 4 === 0 ? null : `key-${index % 10_000}`, BODY)
   database.exec('COMMIT')
   database.close()
 }
@@ -52,7 +54,13 @@ async function relay(path: string): Promise<void> {
   clearInterval(timer)
   look()
   await app.stop()
-  process.stdout.write(JSON.stringify({ published, peakMiB: Math.round(peak / 1_048_576), seconds: Number(seconds.toFixed(2)) }))
+  process.stdout.write(
+    JSON.stringify({
+      published,
+      peakMiB: Math.round(peak / 1_048_576),
+      seconds: Number(seconds.toFixed(2)),
+    }),
+  )
 }
 
 async function measure(rows: number): Promise<void> {
@@ -60,7 +68,11 @@ async function measure(rows: number): Promise<void> {
   try {
     const path = join(folder, 'outbox.db')
     await fill(path, rows)
-    const child = spawnSync(process.execPath, ['--no-warnings', fileURLToPath(import.meta.url), '--relay', path], { encoding: 'utf8' })
+    const child = spawnSync(
+      process.execPath,
+      ['--no-warnings', fileURLToPath(import.meta.url), '--relay', path],
+      { encoding: 'utf8' },
+    )
     if (child.status !== 0) throw new Error(child.stderr)
     process.stdout.write(`${rows} rows: ${child.stdout}\n`)
   } finally {
@@ -71,7 +83,9 @@ async function measure(rows: number): Promise<void> {
 const [first, path] = process.argv.slice(2)
 if (first === '--relay' && path !== undefined) await relay(path)
 else {
-  process.stdout.write(`node ${process.version}, SQLite ${process.versions['sqlite']}, ${process.platform} ${process.arch}\n`)
+  process.stdout.write(
+    `node ${process.version}, SQLite ${process.versions['sqlite']}, ${process.platform} ${process.arch}\n`,
+  )
   const given = process.argv.slice(2).map(Number)
   for (const rows of given.length > 0 ? given : [1000, 1_000_000]) await measure(rows)
 }

@@ -10,8 +10,9 @@ import { uuidv7 } from '../src/lib/uuid.ts'
 import { createRelay } from '../src/outbox/relay.ts'
 import { postgres } from '../src/postgres.ts'
 
-// How long a message waits, and what PostgreSQL and the relay need, while very many rows wait that cannot go.
-// node scripts/measure-waiting-rows.ts --shapes dead,delayed,key,pause --rows 300000,1500000,3000000 --seconds 20
+// How long a message waits, and what PostgreSQL and the relay need, while very many rows wait that
+// cannot go. node scripts/measure-waiting-rows.ts --shapes dead,delayed,key,pause --rows
+// 300000,1500000,3000000 --seconds 20
 
 const { values } = parseArgs({
   options: {
@@ -28,13 +29,22 @@ const pool = new Pool({ connectionString: values.url, max: 6, application_name: 
 type Shape = 'dead' | 'delayed' | 'key' | 'pause'
 
 /** Key, time and death of row `i`: of ten rows of a key the first one holds back the others. */
-const shapes: Readonly<Record<Shape, { readonly key: string; readonly holdsBack: string; readonly dead: boolean; readonly name: string }>> =
-  {
-    dead: { key: `'k' || (i / 10)`, holdsBack: 'i % 10 = 0', dead: true, name: 'waiting' },
-    delayed: { key: `'k' || (i / 10)`, holdsBack: 'i % 10 = 0', dead: false, name: 'waiting' },
-    key: { key: `'k'`, holdsBack: 'i = 0', dead: true, name: 'waiting' },
-    pause: { key: 'null::text', holdsBack: 'false', dead: false, name: 'paused' },
-  }
+const shapes: Readonly<
+  Record<
+    Shape,
+    {
+      readonly key: string
+      readonly holdsBack: string
+      readonly dead: boolean
+      readonly name: string
+    }
+  >
+> = {
+  dead: { key: `'k' || (i / 10)`, holdsBack: 'i % 10 = 0', dead: true, name: 'waiting' },
+  delayed: { key: `'k' || (i / 10)`, holdsBack: 'i % 10 = 0', dead: false, name: 'waiting' },
+  key: { key: `'k'`, holdsBack: 'i = 0', dead: true, name: 'waiting' },
+  pause: { key: 'null::text', holdsBack: 'false', dead: false, name: 'paused' },
+}
 
 async function fill(shape: Shape, from: number, to: number): Promise<void> {
   const { key, holdsBack, dead, name } = shapes[shape]
@@ -47,7 +57,10 @@ async function fill(shape: Shape, from: number, to: number): Promise<void> {
 
 /** Ticks of a hundredth of a second that the server's processes of this program have used. */
 async function serverTicks(): Promise<number> {
-  const { rows } = await pool.query<{ pid: number }>(`select pid from pg_stat_activity where application_name = $1`, [schema])
+  const { rows } = await pool.query<{ pid: number }>(
+    `select pid from pg_stat_activity where application_name = $1`,
+    [schema],
+  )
   return rows.reduce((sum, { pid }) => {
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
     return sum + Number(fields[11]) + Number(fields[12])
@@ -105,7 +118,9 @@ async function measure(shape: Shape, rows: number): Promise<void> {
   let sent = 0
   for (; performance.now() - begun < seconds * 1000; sent++) {
     const id = uuidv7(Date.now())
-    await store.unitOfWork((tx) => store.outbox.save(tx, [{ id, type: 't', headers: {}, body: new Uint8Array(1), to }]))
+    await store.unitOfWork((tx) =>
+      store.outbox.save(tx, [{ id, type: 't', headers: {}, body: new Uint8Array(1), to }]),
+    )
     sentAt.set(id, performance.now())
     await sleep(200)
   }
@@ -126,7 +141,10 @@ for (const shape of values.shapes.split(',') as Shape[]) {
   await using store = postgres({ pool, schema, logger: silentLogger })
   await store.open()
   await pool.query(`alter table ${schema}.outbox set unlogged`)
-  if (shape === 'pause') await pool.query(`insert into ${schema}.pause (kind, name) values ('destination', 'default/queue/paused')`)
+  if (shape === 'pause')
+    await pool.query(
+      `insert into ${schema}.pause (kind, name) values ('destination', 'default/queue/paused')`,
+    )
   let there = 0
   for (const rows of values.rows.split(',').map(Number)) {
     await fill(shape, there, rows)

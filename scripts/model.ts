@@ -1,7 +1,7 @@
 /**
- * Verifies the model of the relay protocol: `npm run model [-- NAME ...] [-- --trail]`, default every configuration.
- * Prints a line for each; ends with 1 if one of them came out otherwise than it should. Without Spin or a C compiler
- * it says so and ends with 0, with CI=true with 1.
+ * Verifies the model of the relay protocol: `npm run model [-- NAME ...] [-- --trail]`, default
+ * every configuration. Prints a line for each; ends with 1 if one of them came out otherwise than
+ * it should. Without Spin or a C compiler it says so and ends with 0, with CI=true with 1.
  */
 import { parseArgs } from 'node:util'
 import { negative, positive, type Configuration } from '../model/configurations.ts'
@@ -11,7 +11,11 @@ const say = (text: string): void => void process.stdout.write(`${text}\n`)
 
 function line(cells: readonly string[]): string {
   const widths = [22, 59, 10, 6, 7, 8, 10]
-  return cells.map((cell, index) => (index < 2 ? cell.padEnd(widths[index] ?? 0) : cell.padStart(widths[index] ?? 0))).join(' ')
+  return cells
+    .map((cell, index) =>
+      index < 2 ? cell.padEnd(widths[index] ?? 0) : cell.padStart(widths[index] ?? 0),
+    )
+    .join(' ')
 }
 
 function report(configuration: Configuration, verdict: Verdict): void {
@@ -26,22 +30,33 @@ function report(configuration: Configuration, verdict: Verdict): void {
     String(memoryMiB),
     got,
   ]
-  const surprise = isExpected(configuration, verdict) ? '' : `   <-- expected: ${configuration.breaks.join(' or ') || 'holds'}`
+  const surprise = isExpected(configuration, verdict)
+    ? ''
+    : `   <-- expected: ${configuration.breaks.join(' or ') || 'holds'}`
   say(`${line(cells)}${surprise}`)
   if (trail !== undefined) say(trail)
 }
 
 function main(): number {
-  const { positionals, values } = parseArgs({ allowPositionals: true, options: { trail: { type: 'boolean', default: false } } })
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: { trail: { type: 'boolean', default: false } },
+  })
   const missing = missingPrograms()
   if (missing.length > 0) {
-    say(`*** The model was NOT verified: ${missing.join(' and ')} missing here (apt-get install spin gcc). ***`)
+    say(
+      `*** The model was NOT verified: ${missing.join(' and ')} missing here (apt-get install spin gcc). ***`,
+    )
     return process.env['CI'] === 'true' ? 1 : 0
   }
   const all = [...positive, ...negative]
-  const unknown = positionals.filter((name) => !all.some((configuration) => configuration.name === name))
+  const unknown = positionals.filter(
+    (name) => !all.some((configuration) => configuration.name === name),
+  )
   if (unknown.length > 0) {
-    say(`no configuration is called ${unknown.join(', ')}; there are: ${all.map(({ name }) => name).join(', ')}`)
+    say(
+      `no configuration is called ${unknown.join(', ')}; there are: ${all.map(({ name }) => name).join(', ')}`,
+    )
     return 1
   }
   say(line(['configuration', 'what it is', 'states', 'depth', 'seconds', 'MiB', 'verdict']))
@@ -52,7 +67,11 @@ function main(): number {
     report(configuration, verdict)
     if (!isExpected(configuration, verdict)) surprises++
   }
-  say(surprises === 0 ? 'Every configuration came out as expected.' : `${surprises} came out otherwise than expected.`)
+  say(
+    surprises === 0
+      ? 'Every configuration came out as expected.'
+      : `${surprises} came out otherwise than expected.`,
+  )
   return surprises === 0 ? 0 : 1
 }
 

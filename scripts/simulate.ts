@@ -5,7 +5,8 @@
  *   npm run simulate -- --seed 1742 [--trace]   one schedule, with the hash of its trace
  *   npm run simulate -- --mutants [--update]    deliberate bugs, and after how many seeds each is seen
  *
- * Ends with 1 if a promise was broken, or a bug was not seen. `--update` writes docs/reliability/simulation.json.
+ * Ends with 1 if a promise was broken, or a bug was not seen. `--update` writes
+ * docs/reliability/simulation.json.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -40,7 +41,9 @@ async function replay(seed: number, showTrace: boolean): Promise<boolean> {
   const first = await simulate(seed, subject)
   const again = await simulate(seed, subject)
   if (showTrace) for (const line of first.trace) say(line)
-  say(`seed ${seed}: trace ${hashOf(first)}, ${first.trace.length} lines; run again: ${hashOf(again)}; ${JSON.stringify(first.counts)}`)
+  say(
+    `seed ${seed}: trace ${hashOf(first)}, ${first.trace.length} lines; run again: ${hashOf(again)}; ${JSON.stringify(first.counts)}`,
+  )
   for (const violation of first.violations) say(`  ${violation}`)
   return first.violations.length === 0 && hashOf(first) === hashOf(again)
 }
@@ -67,17 +70,27 @@ async function many({ from, count, processes, updates }: Many): Promise<boolean>
   let told = begun
   let shown = 0
   const progress = (tally: Tally): void => {
-    for (; shown < tally.violations.length; shown++) process.stderr.write(`${tally.violations[shown] ?? ''}\n`)
+    for (; shown < tally.violations.length; shown++)
+      process.stderr.write(`${tally.violations[shown] ?? ''}\n`)
     if (performance.now() - told < 10_000) return
     told = performance.now()
-    process.stderr.write(`${tally.seeds} of ${count} seeds, ${tally.violations.length} violations\n`)
+    process.stderr.write(
+      `${tally.seeds} of ${count} seeds, ${tally.violations.length} violations\n`,
+    )
   }
   const tally = await simulateMany({ from, count, processes, progress })
   const seconds = (performance.now() - begun) / 1000
   for (const violation of tally.violations) say(violation)
   say(summary(tally, seconds, processes))
   if (updates) {
-    const figures = { ...tally, violations: tally.violations.length, from, processes, seconds: Math.round(seconds), node: process.version }
+    const figures = {
+      ...tally,
+      violations: tally.violations.length,
+      from,
+      processes,
+      seconds: Math.round(seconds),
+      node: process.version,
+    }
     update({ schedules: { ...figures, seedsPerSecond: Math.round(tally.seeds / seconds) } })
   }
   return tally.violations.length === 0 && tally.seeds === count
@@ -111,7 +124,12 @@ async function main(): Promise<boolean> {
   if (values.seed !== undefined) return replay(whole('seed', values.seed, 0), values.trace)
   if (values.mutants) return allMutants(values.update)
   const [from, count] = [whole('from', values.from, 0), whole('seeds', values.seeds, 1)]
-  return many({ from, count, processes: whole('processes', values.processes, 1), updates: values.update })
+  return many({
+    from,
+    count,
+    processes: whole('processes', values.processes, 1),
+    updates: values.update,
+  })
 }
 
 process.exitCode = (await main()) ? 0 : 1

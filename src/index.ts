@@ -2,7 +2,12 @@ export { Mersal } from './app/mersal.ts'
 export { command, event } from './app/send/messages.ts'
 export type { CheckBodies } from './app/send/outgoing.ts'
 export { reject, retryLater } from './app/receive/steer.ts'
-export { runUntilSignal, stopOnSignals, type SignalOptions, type SignalStop } from './app/signals.ts'
+export {
+  runUntilSignal,
+  stopOnSignals,
+  type SignalOptions,
+  type SignalStop,
+} from './app/signals.ts'
 export type { AppState } from './app/lifecycle.ts'
 export type {
   HandleOptions,
@@ -22,7 +27,14 @@ export type {
 // For everyone who writes a store, a transport, a step or a serializer.
 export { MersalError, isMersalError, type ErrorCode } from './core/errors/errors.ts'
 export { destinationKey, headerNames } from './core/messages/message.ts'
-export type { CommandType, Destination, Envelope, EventType, MessageType, OutgoingMessage } from './core/messages/message.ts'
+export type {
+  CommandType,
+  Destination,
+  Envelope,
+  EventType,
+  MessageType,
+  OutgoingMessage,
+} from './core/messages/message.ts'
 export type {
   ClaimRequest,
   ClaimedMessage,
@@ -34,9 +46,30 @@ export type {
   Settlement,
   Waker,
 } from './core/outbox.ts'
-export type { DeadLetter, DeadLetterBox, DeadLetterFate, DeadLetterPass, DeadReason } from './core/dead-letter.ts'
-export type { IncomingContext, IncomingStep, OutgoingContext, OutgoingStep, Step } from './core/pipeline.ts'
-export type { OutboxAdmin, OutboxStats, Savepoint, Savepoints, SharedUnits, Store, UnitOfWork, UnitOptions } from './core/store.ts'
+export type {
+  DeadLetter,
+  DeadLetterBox,
+  DeadLetterFate,
+  DeadLetterPass,
+  DeadReason,
+} from './core/dead-letter.ts'
+export type {
+  IncomingContext,
+  IncomingStep,
+  OutgoingContext,
+  OutgoingStep,
+  Step,
+} from './core/pipeline.ts'
+export type {
+  OutboxAdmin,
+  OutboxStats,
+  Savepoint,
+  Savepoints,
+  SharedUnits,
+  Store,
+  UnitOfWork,
+  UnitOptions,
+} from './core/store.ts'
 export type {
   DestinationOverview,
   Examinable,
@@ -54,7 +87,14 @@ export type {
   SchemaVersion,
   StoreOperations,
 } from './core/operations.ts'
-export type { ManyTracker, MessageTracker, Recorder, TrackedEndings, TrackerKey, TrackerKeys } from './core/tracker.ts'
+export type {
+  ManyTracker,
+  MessageTracker,
+  Recorder,
+  TrackedEndings,
+  TrackerKey,
+  TrackerKeys,
+} from './core/tracker.ts'
 export type { TransactionContext } from './core/transaction.ts'
 export type {
   Consumption,
@@ -67,10 +107,26 @@ export type {
   TransportFeatures,
 } from './core/transport.ts'
 export { jsonSerializer, type Serializer } from './core/messages/serializer.ts'
-export { silentLogger, stderrLogger, type EventName, type Events, type Logger } from './core/telemetry.ts'
+export {
+  silentLogger,
+  stderrLogger,
+  type EventName,
+  type Events,
+  type Logger,
+} from './core/telemetry.ts'
 export type { SchemaIssue, SchemaResult, StandardSchema } from './core/messages/schema.ts'
 export type { RelayOptions } from './outbox/options.ts'
-export { createRelays, type Relays, type RelaysOptions, type ServedRelay } from './outbox/many-stores/relays.ts'
-export type { RelayStore, SharedOptions, StoreEntry, Stores } from './outbox/many-stores/relays-options.ts'
+export {
+  createRelays,
+  type Relays,
+  type RelaysOptions,
+  type ServedRelay,
+} from './outbox/many-stores/relays.ts'
+export type {
+  RelayStore,
+  SharedOptions,
+  StoreEntry,
+  Stores,
+} from './outbox/many-stores/relays-options.ts'
 export type { Backoff } from './lib/async/backoff.ts'
 export type { Clock, Random } from './lib/async/clock.ts'

@@ -1,7 +1,16 @@
-export type { PostgresClient, PostgresPool, PostgresPoolClient, PostgresResult } from './sql/postgres/client.ts'
+export type {
+  PostgresClient,
+  PostgresPool,
+  PostgresPoolClient,
+  PostgresResult,
+} from './sql/postgres/client.ts'
 export type { Isolation } from './stores/postgres/unit/client-session.ts'
 export type { MigrateMode } from './sql/postgres/migrate.ts'
-export { connectionBudget, type ConnectionBudget, type ConnectionBudgetOptions } from './sql/postgres/pool/connection-budget.ts'
+export {
+  connectionBudget,
+  type ConnectionBudget,
+  type ConnectionBudgetOptions,
+} from './sql/postgres/pool/connection-budget.ts'
 export { postgresMigrationSql } from './stores/postgres/schema.ts'
 export type { PostgresOptions } from './stores/postgres/options.ts'
 export { postgres, type PostgresStore } from './stores/postgres/store.ts'

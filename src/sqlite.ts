@@ -1,4 +1,13 @@
 export { sqlite, type SqliteStoreOptions } from './stores/sqlite/store.ts'
-export { sqliteQueue, type SqliteQueue, type SqliteQueueOptions } from './transports/sqlite/queue.ts'
-export type { SqliteConnectionOptions, SqliteHandle, SqliteOpener, SqlitePath } from './stores/sqlite/options.ts'
+export {
+  sqliteQueue,
+  type SqliteQueue,
+  type SqliteQueueOptions,
+} from './transports/sqlite/queue.ts'
+export type {
+  SqliteConnectionOptions,
+  SqliteHandle,
+  SqliteOpener,
+  SqlitePath,
+} from './stores/sqlite/options.ts'
 export type { SqliteDatabase } from './stores/sqlite/connection/database.ts'

@@ -17,7 +17,10 @@ export interface Design {
   readonly table: string
   readonly relay: RelayKind
   readonly store?: RelayJob['store']
-  /** Empties the table, and returns the statement of a writer: it inserts every $3rd number from $1 to $2. */
+  /**
+   * Empties the table, and returns the statement of a writer: it inserts every $3rd number from $1
+   * to $2.
+   */
   prepare(client: Client): Promise<string>
   /** The statement that wakes the relay after a commit, if it does not look all the time. */
   readonly wake?: string

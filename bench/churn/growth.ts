@@ -4,7 +4,9 @@ import type { Table } from '../report.ts'
 import { mersalOutbox } from './designs.ts'
 import { type Mark, pass } from './pass.ts'
 
-/** The same table after a tenth, a half and all of very many messages: does its age matter? One run. */
+/**
+ * The same table after a tenth, a half and all of very many messages: does its age matter? One run.
+ */
 export async function growth(effort: Effort): Promise<Table[]> {
   const postgres = await effort.servers.postgres()
   await makeTables(postgres.url)
@@ -28,7 +30,11 @@ export async function growth(effort: Effort): Promise<Table[]> {
       id: 'growth',
       title: `${whole(count)} messages written and relayed at the same time, ${postgres.version}`,
       head: ['messages so far', 'table and indexes MB', 'messages/s since the row above'],
-      rows: marks.map(({ moved, bytes }, index) => [whole(moved), mb(bytes), whole(rates[index] ?? Number.NaN)]),
+      rows: marks.map(({ moved, bytes }, index) => [
+        whole(moved),
+        mb(bytes),
+        whole(rates[index] ?? Number.NaN),
+      ]),
       notes,
       faults,
       data: passed satisfies { readonly marks: readonly Mark[] },

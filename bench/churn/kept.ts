@@ -7,7 +7,10 @@ import type { BenchServer } from '../servers.ts'
 
 const KEPT = { keepSentMs: 86_400_000 }
 
-/** What it costs to keep messages that were confirmed, and whether it matters how many there are already. */
+/**
+ * What it costs to keep messages that were confirmed, and whether it matters how many there are
+ * already.
+ */
 export async function keeping(effort: Effort, postgres: BenchServer): Promise<Table> {
   const count = amount(effort, 50_000, 10_000)
   const many = amount(effort, 1_000_000, 100_000)
@@ -15,7 +18,9 @@ export async function keeping(effort: Effort, postgres: BenchServer): Promise<Ta
     await fillKept(postgres, before)
     const sample = await moveBacklog(postgres, { kind: 'mersal', count, store: KEPT })
     const missing = before + count - (await countKept(postgres))
-    return missing === 0 ? sample : { ...sample, faults: [...sample.faults, `${missing} of the kept messages are missing`] }
+    return missing === 0
+      ? sample
+      : { ...sample, faults: [...sample.faults, `${missing} of the kept messages are missing`] }
   }
   const candidates: Candidate[] = [
     { name: 'deleted at once', run: () => moveBacklog(postgres, { kind: 'mersal', count }) },
@@ -24,12 +29,19 @@ export async function keeping(effort: Effort, postgres: BenchServer): Promise<Ta
   ]
   const results = await interleave(candidates, effort.runs, { warmUp: false, only: effort.only })
   return tableOf(
-    { id: 'churn kept', title: `Drain into the kept messages, nothing published, ${postgres.version}`, unit: 'messages/s' },
+    {
+      id: 'churn kept',
+      title: `Drain into the kept messages, nothing published, ${postgres.version}`,
+      unit: 'messages/s',
+    },
     results,
   )
 }
 
-async function withClient<Result>({ url }: BenchServer, work: (client: Client) => Promise<Result>): Promise<Result> {
+async function withClient<Result>(
+  { url }: BenchServer,
+  work: (client: Client) => Promise<Result>,
+): Promise<Result> {
   const client = new Client({ connectionString: url })
   await client.connect()
   try {
@@ -51,6 +63,8 @@ function fillKept(server: BenchServer, count: number): Promise<unknown> {
 }
 
 async function countKept(server: BenchServer): Promise<number> {
-  const { rows } = await withClient(server, (client) => client.query<{ count: string }>('select count(*)::text as count from bench.sent'))
+  const { rows } = await withClient(server, (client) =>
+    client.query<{ count: string }>('select count(*)::text as count from bench.sent'),
+  )
   return Number(rows[0]?.count)
 }

@@ -6,7 +6,10 @@ import type { Design, Poll } from './designs.ts'
 
 const WRITERS = 4
 const PER_TRANSACTION = 250
-/** Writers pause while more than this are not yet published: a relay that keeps up, and a table that could stay small. */
+/**
+ * Writers pause while more than this are not yet published: a relay that keeps up, and a table that
+ * could stay small.
+ */
 const MOST_OPEN = 20_000
 /** How long after the last message a table is looked at again. */
 const REST_MS = 3000
@@ -39,10 +42,17 @@ export interface Passed {
 }
 
 /** Writers in SQL, the relay in a process of its own, and a transport that confirms at once. */
-export async function pass(postgres: BenchServer, design: Design, count: number, at: readonly number[] = []): Promise<Passed> {
+export async function pass(
+  postgres: BenchServer,
+  design: Design,
+  count: number,
+  at: readonly number[] = [],
+): Promise<Passed> {
   await using stack = new AsyncDisposableStack()
   const connect = async (): Promise<Client> => {
-    const client = stack.adopt(new Client({ connectionString: postgres.url }), (opened) => opened.end())
+    const client = stack.adopt(new Client({ connectionString: postgres.url }), (opened) =>
+      opened.end(),
+    )
     await client.connect()
     return client
   }
@@ -66,7 +76,11 @@ export async function pass(postgres: BenchServer, design: Design, count: number,
   const moved = relay.drain()
   const gate = gateFor(relay)
   await Promise.all(
-    Array.from({ length: WRITERS }, async (_, index) => await writer(await connect(), { insert, wake: design.wake, index, count, gate })),
+    Array.from(
+      { length: WRITERS },
+      async (_, index) =>
+        await writer(await connect(), { insert, wake: design.wake, index, count, gate }),
+    ),
   )
   const done = await moved
   const seconds = (performance.now() - started) / 1000
@@ -74,7 +88,16 @@ export async function pass(postgres: BenchServer, design: Design, count: number,
   await sleep(REST_MS)
   const { peakBytes, marks } = await watch.end()
   const after = await stateOf(client, design)
-  return { seconds, walBytes, cpuSeconds: done.cpuSeconds, before, peakBytes, marks, after, faults: done.faults }
+  return {
+    seconds,
+    walBytes,
+    cpuSeconds: done.cpuSeconds,
+    before,
+    peakBytes,
+    marks,
+    after,
+    faults: done.faults,
+  }
 }
 
 interface Gate {
@@ -101,7 +124,10 @@ interface Writing {
 }
 
 /** Each writer has keys of its own, so that the order of its commits is that of its numbers. */
-async function writer(client: Client, { insert, wake, index, count, gate }: Writing): Promise<void> {
+async function writer(
+  client: Client,
+  { insert, wake, index, count, gate }: Writing,
+): Promise<void> {
   for (let first = index + 1; first <= count; first += WRITERS * PER_TRANSACTION) {
     const last = Math.min(count, first + WRITERS * PER_TRANSACTION - 1)
     await gate.pass(PER_TRANSACTION)
@@ -111,7 +137,9 @@ async function writer(client: Client, { insert, wake, index, count, gate }: Writ
 }
 
 async function sizeOf(client: Client, { table }: Design): Promise<number> {
-  const { rows } = await client.query<{ size: string }>(`select pg_total_relation_size('${table}')::text as size`)
+  const { rows } = await client.query<{ size: string }>(
+    `select pg_total_relation_size('${table}')::text as size`,
+  )
   return Number(rows[0]?.size)
 }
 
@@ -120,7 +148,12 @@ interface Watched {
   readonly marks: readonly Mark[]
 }
 
-function watchSize(client: Client, design: Design, relay: RelayProcess, at: readonly number[]): { end(): Promise<Watched> } {
+function watchSize(
+  client: Client,
+  design: Design,
+  relay: RelayProcess,
+  at: readonly number[],
+): { end(): Promise<Watched> } {
   const over = new AbortController()
   const started = performance.now()
   const marks: Mark[] = []
@@ -130,7 +163,8 @@ function watchSize(client: Client, design: Design, relay: RelayProcess, at: read
     const bytes = await sizeOf(client, design)
     peakBytes = Math.max(peakBytes, bytes)
     const next = at[marks.length]
-    if (next !== undefined && moved >= next) marks.push({ moved, seconds: (performance.now() - started) / 1000, bytes })
+    if (next !== undefined && moved >= next)
+      marks.push({ moved, seconds: (performance.now() - started) / 1000, bytes })
   }
   const watching = (async () => {
     for (; !over.signal.aborted; await sleep(100)) await look()
@@ -145,7 +179,9 @@ function watchSize(client: Client, design: Design, relay: RelayProcess, at: read
 }
 
 async function walPosition(client: Client): Promise<number> {
-  const { rows } = await client.query<{ at: string }>(`select (pg_current_wal_insert_lsn() - '0/0')::text as at`)
+  const { rows } = await client.query<{ at: string }>(
+    `select (pg_current_wal_insert_lsn() - '0/0')::text as at`,
+  )
   return Number(rows[0]?.at)
 }
 

@@ -6,7 +6,10 @@ import { type Design, mersalOutbox, plainDelete } from './designs.ts'
 import { keeping } from './kept.ts'
 import { pass, type Passed } from './pass.ts'
 
-/** Very many messages through the outbox: what they leave behind in the table, and what they cost the log. */
+/**
+ * Very many messages through the outbox: what they leave behind in the table, and what they cost
+ * the log.
+ */
 export async function churn(effort: Effort): Promise<Table[]> {
   const postgres = await effort.servers.postgres()
   await makeTables(postgres.url)
@@ -14,13 +17,22 @@ export async function churn(effort: Effort): Promise<Table[]> {
   const designs = [plainDelete, mersalOutbox]
   const passes = designs.map((): Passed[] => [])
   for (let round = 0; round < effort.runs; round++) {
-    for (const [index, design] of designs.entries()) passes[index]?.push(await pass(postgres, design, count))
+    for (const [index, design] of designs.entries())
+      passes[index]?.push(await pass(postgres, design, count))
   }
   return [tableFor(designs, passes, count, postgres.version), await keeping(effort, postgres)]
 }
 
-function tableFor(designs: readonly Design[], passes: readonly (readonly Passed[])[], count: number, version: string): Table {
-  const results = designs.map(({ name }, index) => ({ name, samples: (passes[index] ?? []).map((passed) => sampleOf(passed, count)) }))
+function tableFor(
+  designs: readonly Design[],
+  passes: readonly (readonly Passed[])[],
+  count: number,
+  version: string,
+): Table {
+  const results = designs.map(({ name }, index) => ({
+    name,
+    samples: (passes[index] ?? []).map((passed) => sampleOf(passed, count)),
+  }))
   const figures = Object.keys(results[0]?.samples[0]?.figures ?? {})
   return {
     id: 'churn',
@@ -31,7 +43,9 @@ function tableFor(designs: readonly Design[], passes: readonly (readonly Passed[
       return [
         name,
         Math.round(median(samples.map(({ rate }) => rate))).toLocaleString('en-US'),
-        ...figures.map((figure) => shown(median(samples.map((sample) => sample.figures?.[figure] ?? Number.NaN)))),
+        ...figures.map((figure) =>
+          shown(median(samples.map((sample) => sample.figures?.[figure] ?? Number.NaN))),
+        ),
         faults.length === 0 ? 'ok' : `**${faults.join('; ')}**`,
       ]
     }),
@@ -40,9 +54,13 @@ function tableFor(designs: readonly Design[], passes: readonly (readonly Passed[
   }
 }
 
-const shown = (value: number): string => (value >= 1000 ? Math.round(value).toLocaleString('en-US') : value.toFixed(2))
+const shown = (value: number): string =>
+  value >= 1000 ? Math.round(value).toLocaleString('en-US') : value.toFixed(2)
 
-function sampleOf({ seconds, walBytes, cpuSeconds, before, peakBytes, after, faults }: Passed, count: number): Sample {
+function sampleOf(
+  { seconds, walBytes, cpuSeconds, before, peakBytes, after, faults }: Passed,
+  count: number,
+): Sample {
   return {
     rate: count / seconds,
     cpu: { relay: (cpuSeconds * 100_000) / count },

@@ -7,7 +7,10 @@ import { amount, type Effort } from '../effort.ts'
 
 const LIMIT = 500
 
-/** What one claim costs the server, whatever else the tables hold: time and pages read, by EXPLAIN (ANALYZE, BUFFERS). */
+/**
+ * What one claim costs the server, whatever else the tables hold: time and pages read, by EXPLAIN
+ * (ANALYZE, BUFFERS).
+ */
 export async function claim(effort: Effort): Promise<Table[]> {
   const { runs } = effort
   const many = Math.max(LIMIT, amount(effort, 1_000_000, 50_000))
@@ -32,7 +35,8 @@ export async function claim(effort: Effort): Promise<Table[]> {
     const { from = 0, reach = null, expected = LIMIT } = options
     const figure = { name, ...(await explainClaim(client, { from, reach, times: runs * 2 + 1 })) }
     figures.push(figure)
-    if (figure.claimed !== expected) faults.push(`${name}: ${figure.claimed} rows claimed, not ${expected}`)
+    if (figure.claimed !== expected)
+      faults.push(`${name}: ${figure.claimed} rows claimed, not ${expected}`)
   }
 
   await look('an empty table', { expected: 0 })
@@ -41,7 +45,9 @@ export async function claim(effort: Effort): Promise<Table[]> {
   await insert(client, 'dead', many)
   await insert(client, 'sent', many)
   await look(`and ${many.toLocaleString('en-US')} dead letters and as many kept rows`)
-  await client.query(`update bench.outbox set visible_at = 'infinity', died_at = clock_timestamp() where key is not null`)
+  await client.query(
+    `update bench.outbox set visible_at = 'infinity', died_at = clock_timestamp() where key is not null`,
+  )
   await insert(client, 'outbox', 1000, 'blocked')
   await look('1,000 due rows behind 750 dead letters that block their keys')
   await client.query('truncate bench.outbox')
@@ -59,10 +65,14 @@ export async function claim(effort: Effort): Promise<Table[]> {
   await client.query('truncate bench.outbox')
   await reader.hold()
   await insert(client, 'outbox', churned)
-  const { rows } = await client.query<{ last: string }>('select max(position)::text as last from bench.outbox')
+  const { rows } = await client.query<{ last: string }>(
+    'select max(position)::text as last from bench.outbox',
+  )
   await client.query('delete from bench.outbox')
   await insert(client, 'outbox', 1000)
-  await look(`1,000 due rows after ${churned.toLocaleString('en-US')} that came and went under an open snapshot`)
+  await look(
+    `1,000 due rows after ${churned.toLocaleString('en-US')} that came and went under an open snapshot`,
+  )
   await look('the same from the last position seen', { from: Number(rows[0]?.last) })
   await reader.release()
   await client.query('vacuum bench.outbox')
@@ -98,10 +108,21 @@ function tableFor(figures: readonly Figure[], faults: readonly string[], version
 /** The claim as the relay runs it, its settings included, and taken back each time. Medians. */
 export function explainClaim(
   client: Client,
-  { from, reach = null, times }: { readonly from: number; readonly reach?: number | null; readonly times: number },
+  {
+    from,
+    reach = null,
+    times,
+  }: { readonly from: number; readonly reach?: number | null; readonly times: number },
 ): Promise<Omit<Figure, 'name'>> {
   const token = '00000000-0000-7000-8000-000000000001'
-  return explained(client, { text: statements('bench').claim, values: [LIMIT, 15_000, token, from, 32 << 20, reach, 64 << 20] }, times)
+  return explained(
+    client,
+    {
+      text: statements('bench').claim,
+      values: [LIMIT, 15_000, token, from, 32 << 20, reach, 64 << 20],
+    },
+    times,
+  )
 }
 
 /** What a statement of a relay costs the server. It is taken back each time. Medians. */
@@ -113,12 +134,19 @@ export async function explained(
   const plans: { ms: number; buffers: number; claimed: number }[] = []
   for (let time = 0; time < times; time++) {
     await client.query('begin; set local enable_seqscan = off; set local jit = off')
-    const { rows } = await client.query<{ 'QUERY PLAN': Explained[] }>(`explain (analyze, buffers, format json) ${text}`, [...values])
+    const { rows } = await client.query<{ 'QUERY PLAN': Explained[] }>(
+      `explain (analyze, buffers, format json) ${text}`,
+      [...values],
+    )
     await client.query('rollback')
     const [answer] = rows[0]?.['QUERY PLAN'] ?? []
     if (answer === undefined) throw new Error('EXPLAIN gave no plan')
     const { Plan: plan, 'Execution Time': ms } = answer
-    plans.push({ ms, buffers: plan['Shared Hit Blocks'] + plan['Shared Read Blocks'], claimed: updatedRows(plan) })
+    plans.push({
+      ms,
+      buffers: plan['Shared Hit Blocks'] + plan['Shared Read Blocks'],
+      claimed: updatedRows(plan),
+    })
   }
   return {
     ms: median(plans.map(({ ms }) => ms)),
@@ -140,7 +168,9 @@ interface Explained {
   readonly 'Execution Time': number
 }
 
-/** Rows that an UPDATE in this plan has returned, or those of the statement if nothing is updated. */
+/**
+ * Rows that an UPDATE in this plan has returned, or those of the statement if nothing is updated.
+ */
 function updatedRows(plan: Plan): number {
   return updateOf(plan)?.['Actual Rows'] ?? plan['Actual Rows']
 }
@@ -155,7 +185,12 @@ function updateOf(plan: Plan): Plan | undefined {
 }
 
 /** Three of four rows have one of 10,000 keys. */
-async function insert(client: Client, table: 'outbox' | 'dead' | 'sent', rows: number, prefix = 'key'): Promise<void> {
+async function insert(
+  client: Client,
+  table: 'outbox' | 'dead' | 'sent',
+  rows: number,
+  prefix = 'key',
+): Promise<void> {
   const common = `gen_random_uuid(), case when n % 4 = 0 then null else '${prefix} ' || n % 10000 end, 'orders.placed', 'default', 'topic', 'orders.placed', '{}', convert_to(repeat('x', 250), 'UTF8')`
   const into = {
     outbox: `bench.outbox (id, key, type, transport, kind, name, headers, body) select ${common}`,
@@ -168,7 +203,10 @@ async function insert(client: Client, table: 'outbox' | 'dead' | 'sent', rows: n
 }
 
 /** Another session that reads once and then stays in its transaction. */
-async function snapshotReader(url: string, stack: AsyncDisposableStack): Promise<{ hold(): Promise<void>; release(): Promise<void> }> {
+async function snapshotReader(
+  url: string,
+  stack: AsyncDisposableStack,
+): Promise<{ hold(): Promise<void>; release(): Promise<void> }> {
   const other = new Client({ connectionString: url })
   await other.connect()
   stack.adopt(other, (opened) => opened.end())

@@ -23,9 +23,24 @@ interface Case extends Omit<IdleJob, 'urls'> {
 const cases: readonly Case[] = [
   { name: 'listens, polls every second', listen: true, pollIntervalMs: 1000, most: PLENTY },
   { name: 'listens, polls every 10 s', listen: true, pollIntervalMs: 10_000, most: PLENTY },
-  { name: 'polls every second, connections are kept', listen: false, pollIntervalMs: 1000, most: PLENTY },
-  { name: 'polls every second, a quarter as many connections as databases', listen: false, pollIntervalMs: 1000, most: 5 },
-  { name: 'polls every 10 s, a quarter as many connections as databases', listen: false, pollIntervalMs: 10_000, most: 5 },
+  {
+    name: 'polls every second, connections are kept',
+    listen: false,
+    pollIntervalMs: 1000,
+    most: PLENTY,
+  },
+  {
+    name: 'polls every second, a quarter as many connections as databases',
+    listen: false,
+    pollIntervalMs: 1000,
+    most: 5,
+  },
+  {
+    name: 'polls every 10 s, a quarter as many connections as databases',
+    listen: false,
+    pollIntervalMs: 10_000,
+    most: 5,
+  },
 ]
 
 interface Seen {
@@ -51,8 +66,18 @@ export async function idle({ servers, size, seconds }: Effort): Promise<Table[]>
     {
       id: 'idle',
       title: `${count} databases in which nothing happens, one relay process, ${server.version}`,
-      head: ['each database', 'connections in all', 'CPU s per hour and database: relay', 'PostgreSQL'],
-      rows: found.map(({ name, connections, relay, server }) => [name, String(connections), perHour(relay), perHour(server)]),
+      head: [
+        'each database',
+        'connections in all',
+        'CPU s per hour and database: relay',
+        'PostgreSQL',
+      ],
+      rows: found.map(({ name, connections, relay, server }) => [
+        name,
+        String(connections),
+        perHour(relay),
+        perHour(server),
+      ]),
       notes: [
         `Over ${span} s, after ${settleMs / 1000} s to settle. Connections are those at the end of it; where they are few, each look opens some, and they may all be on their way.`,
       ],
@@ -97,7 +122,12 @@ async function look(
   const connections = await countConnections(url)
   child.disconnect()
   await exited
-  return { name, connections, relay: after.relay - before.relay, server: after.server - before.server }
+  return {
+    name,
+    connections,
+    relay: after.relay - before.relay,
+    server: after.server - before.server,
+  }
 }
 
 async function countConnections(url: string): Promise<number> {
@@ -114,6 +144,14 @@ async function countConnections(url: string): Promise<number> {
 async function bundle(): Promise<string> {
   const outfile = fileURLToPath(new URL('../results/idle.mjs', import.meta.url))
   const entry = fileURLToPath(new URL('relay.ts', import.meta.url))
-  await build({ entryPoints: [entry], outfile, bundle: true, packages: 'external', platform: 'node', format: 'esm', sourcemap: 'inline' })
+  await build({
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    packages: 'external',
+    platform: 'node',
+    format: 'esm',
+    sourcemap: 'inline',
+  })
   return outfile
 }

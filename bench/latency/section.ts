@@ -11,10 +11,17 @@ import { type Table, tableOf } from '../report.ts'
 
 const CONNECTIONS = 8
 
-/** From the moment at which the producer knows of the commit to the callback of the consumer, at a steady rate. */
+/**
+ * From the moment at which the producer knows of the commit to the callback of the consumer, at a
+ * steady rate.
+ */
 export async function latency(effort: Effort): Promise<Table[]> {
   const { servers, size } = effort
-  const [postgres, rabbit, redis] = await Promise.all([servers.postgres(), servers.rabbit(), effort.peers ? servers.redis() : undefined])
+  const [postgres, rabbit, redis] = await Promise.all([
+    servers.postgres(),
+    servers.rabbit(),
+    effort.peers ? servers.redis() : undefined,
+  ])
   await makeTables(postgres.url)
   const tables: Table[] = []
   for (const rate of size === 'tiny' ? [200] : [200, 1000]) {
@@ -67,6 +74,10 @@ function spread({ size }: Effort): (times: readonly Times[]) => Record<string, n
     const waits = times
       .filter(({ committed }) => size === 'tiny' || committed > first + 1000)
       .map(({ committed, arrived }) => arrived - committed)
-    return { 'p50 ms': quantile(waits, 0.5), 'p90 ms': quantile(waits, 0.9), 'p99 ms': quantile(waits, 0.99) }
+    return {
+      'p50 ms': quantile(waits, 0.5),
+      'p90 ms': quantile(waits, 0.9),
+      'p99 ms': quantile(waits, 0.99),
+    }
   }
 }

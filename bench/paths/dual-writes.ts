@@ -6,18 +6,29 @@ import { openBus } from '../peers/bus-core.ts'
 import { INSERT } from './business.ts'
 import type { OpenPath, Path, Scene } from './path.ts'
 
-/** The producers pause while more than this are under way: with a consumer slower than they are, a closed loop. */
+/**
+ * The producers pause while more than this are under way: with a consumer slower than they are, a
+ * closed loop.
+ */
 const MOST_OPEN = 1000
 
 interface Other extends AsyncDisposable {
   send(number: number): Promise<unknown>
 }
 
-/** Commit, then hand it to a library that knows nothing of the transaction: a crash between the two loses the message. */
-function dualWrite(connect: (scene: Scene, onBody: (body: Body) => void) => Promise<Other>): OpenPath {
+/**
+ * Commit, then hand it to a library that knows nothing of the transaction: a crash between the two
+ * loses the message.
+ */
+function dualWrite(
+  connect: (scene: Scene, onBody: (body: Body) => void) => Promise<Other>,
+): OpenPath {
   return async (scene) => {
     await using stack = new AsyncDisposableStack()
-    const pool = stack.adopt(new Pool({ connectionString: scene.postgres.url, max: scene.connections }), (opened) => opened.end())
+    const pool = stack.adopt(
+      new Pool({ connectionString: scene.postgres.url, max: scene.connections }),
+      (opened) => opened.end(),
+    )
     const open = { count: 0 }
     let arrived: (body: Buffer) => void = () => {}
     const other = stack.use(
@@ -55,7 +66,12 @@ export const bullPath: OpenPath = dualWrite(async ({ redis, queue }, onBody) => 
   if (redis === undefined) throw new Error('BullMQ needs a Redis')
   const bull = await openBull(redis.url, queue)
   await bull.work(onBody)
-  return { send: (number) => bull.add(number), [Symbol.asyncDispose]: () => bull[Symbol.asyncDispose]() }
+  return {
+    send: (number) => bull.add(number),
+    [Symbol.asyncDispose]: () => bull[Symbol.asyncDispose](),
+  }
 })
 
-export const busPath: OpenPath = dualWrite(({ rabbit, queue }, onBody) => openBus(rabbit.url, `${queue}-bus`, onBody))
+export const busPath: OpenPath = dualWrite(({ rabbit, queue }, onBody) =>
+  openBus(rabbit.url, `${queue}-bus`, onBody),
+)

@@ -20,8 +20,9 @@ interface Way {
 export function mersal(way: Way): OpenPath {
   return async (scene) => {
     await using stack = new AsyncDisposableStack()
-    const pool = stack.adopt(new Pool({ connectionString: scene.postgres.url, max: scene.connections, ...way.pool }), (opened) =>
-      opened.end(),
+    const pool = stack.adopt(
+      new Pool({ connectionString: scene.postgres.url, max: scene.connections, ...way.pool }),
+      (opened) => opened.end(),
     )
     await pool.query('truncate bench.outbox, bench.business')
     const app = stack.use(appOf(scene, way, pool))
@@ -29,7 +30,11 @@ export function mersal(way: Way): OpenPath {
     const relay = way.express ? undefined : stack.use(await relayOf(scene))
     await relay?.follow()
     const opened = stack.move()
-    return { ...path(app, scene, way), ...(relay === undefined ? {} : { relay }), [Symbol.asyncDispose]: () => opened.disposeAsync() }
+    return {
+      ...path(app, scene, way),
+      ...(relay === undefined ? {} : { relay }),
+      [Symbol.asyncDispose]: () => opened.disposeAsync(),
+    }
   }
 }
 
@@ -45,10 +50,19 @@ function appOf({ rabbit, queue }: Scene, { express }: Way, pool: Pool) {
 }
 
 function relayOf({ postgres, rabbit, queue }: Scene) {
-  return startRelay({ kind: 'mersal', postgres: postgres.url, rabbit: { url: rabbit.url, queue, type: 'classic' }, keys: 1000 })
+  return startRelay({
+    kind: 'mersal',
+    postgres: postgres.url,
+    rabbit: { url: rabbit.url, queue, type: 'classic' },
+    keys: 1000,
+  })
 }
 
-function path(app: ReturnType<typeof appOf>, { postgres }: Scene, { keyed = true }: Way): Omit<Path, typeof Symbol.asyncDispose> {
+function path(
+  app: ReturnType<typeof appOf>,
+  { postgres }: Scene,
+  { keyed = true }: Way,
+): Omit<Path, typeof Symbol.asyncDispose> {
   return {
     async send(number) {
       const partitionKey = keyed ? thousandKeys.of(number) : undefined

@@ -3,7 +3,10 @@ import type { BenchServer } from '../servers.ts'
 
 /** A way from a business transaction to the broker. */
 export interface Path extends AsyncDisposable {
-  /** Commits a business row and the message of this number; resolves to the moment at which the commit was known (`performance.now`). */
+  /**
+   * Commits a business row and the message of this number; resolves to the moment at which the
+   * commit was known (`performance.now`).
+   */
   send(number: number): Promise<number>
   /** If it works in a process of its own. */
   readonly relay?: RelayProcess

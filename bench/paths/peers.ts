@@ -10,18 +10,32 @@ import type { OpenPath, Scene } from './path.ts'
 
 type Kind = 'pg-boss' | 'graphile-worker' | 'pg-transactional-outbox'
 
-/** The message as a job in the same transaction, and a worker in a process of its own that publishes it. */
+/**
+ * The message as a job in the same transaction, and a worker in a process of its own that publishes
+ * it.
+ */
 function peer(
   kind: Kind,
-  open: (scene: Scene, stack: AsyncDisposableStack) => Promise<(client: PoolClient, number: number) => Promise<void>>,
+  open: (
+    scene: Scene,
+    stack: AsyncDisposableStack,
+  ) => Promise<(client: PoolClient, number: number) => Promise<void>>,
 ): OpenPath {
   return async (scene) => {
     const { postgres, rabbit, queue, connections } = scene
     await using stack = new AsyncDisposableStack()
-    const pool = stack.adopt(new Pool({ connectionString: postgres.url, max: connections }), (opened) => opened.end())
+    const pool = stack.adopt(
+      new Pool({ connectionString: postgres.url, max: connections }),
+      (opened) => opened.end(),
+    )
     const enqueue = await open(scene, stack)
     const relay = stack.use(
-      await startRelay({ kind, postgres: postgres.url, rabbit: { url: rabbit.url, queue, type: 'classic' }, keys: 1000 }),
+      await startRelay({
+        kind,
+        postgres: postgres.url,
+        rabbit: { url: rabbit.url, queue, type: 'classic' },
+        keys: 1000,
+      }),
     )
     await relay.follow()
     const opened = stack.move()
@@ -42,7 +56,10 @@ function peer(
   }
 }
 
-async function withClient<Result>(url: string, work: (client: Client) => Promise<Result>): Promise<Result> {
+async function withClient<Result>(
+  url: string,
+  work: (client: Client) => Promise<Result>,
+): Promise<Result> {
   const client = new Client({ connectionString: url })
   await client.connect()
   try {
@@ -72,11 +89,16 @@ const transactionalPath: OpenPath = peer('pg-transactional-outbox', async ({ pos
 interface PeerPath {
   readonly name: string
   readonly open: OpenPath
-  /** Messages per second above which the way is sure to fall behind, so that its latency would be that of its backlog. */
+  /**
+   * Messages per second above which the way is sure to fall behind, so that its latency would be
+   * that of its backlog.
+   */
   readonly most: number
 }
 
-/** BullMQ needs a Redis. The last two are no outboxes: a crash after the commit loses the message. */
+/**
+ * BullMQ needs a Redis. The last two are no outboxes: a crash after the commit loses the message.
+ */
 export function peerPaths(redis: boolean): readonly PeerPath[] {
   return [
     { name: 'pg-boss', open: pgBossPath, most: 10_000 },

@@ -28,7 +28,10 @@ export interface Times {
 }
 
 /** Producers and the consumer are in this process; a relay, where there is one, has its own. */
-export async function travel(scene: Omit<Scene, 'queue'>, { open, ordered, drive, figures }: Journey): Promise<Sample> {
+export async function travel(
+  scene: Omit<Scene, 'queue'>,
+  { open, ordered, drive, figures }: Journey,
+): Promise<Sample> {
   await using queue = await openQueue(scene.rabbit.url, 'classic')
   await using path = await open({ ...scene, queue: queue.name })
   const check = createCheck(thousandKeys)
@@ -51,7 +54,9 @@ export async function travel(scene: Omit<Scene, 'queue'>, { open, ordered, drive
   // Whatever is doubled gets a moment to arrive, too.
   await sleep(100)
   const per100k = 100_000 / committed.size
-  const cpu = Object.fromEntries(Object.entries(after).map(([part, value]) => [part, (value - (before[part] ?? 0)) * per100k]))
+  const cpu = Object.fromEntries(
+    Object.entries(after).map(([part, value]) => [part, (value - (before[part] ?? 0)) * per100k]),
+  )
   const times = [...committed].flatMap(([number, at]) => {
     const arrival = arrived.get(number)
     return arrival === undefined ? [] : [{ committed: at, arrived: arrival }]
@@ -70,7 +75,10 @@ async function retired(path: Path): Promise<string[]> {
   }
 }
 
-function cpuOf({ postgres, rabbit, redis }: Omit<Scene, 'queue'>, { relay }: Path): Record<string, number> {
+function cpuOf(
+  { postgres, rabbit, redis }: Omit<Scene, 'queue'>,
+  { relay }: Path,
+): Record<string, number> {
   const { user, system } = process.cpuUsage()
   return {
     'producer + consumer': (user + system) / 1e6,

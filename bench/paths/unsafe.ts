@@ -25,7 +25,10 @@ export const barePublish: OpenPath = async ({ rabbit, queue }) => {
   }
 }
 
-/** Commit, then publish and hope: a crash between the two, or a broker that is away, loses the message. */
+/**
+ * Commit, then publish and hope: a crash between the two, or a broker that is away, loses the
+ * message.
+ */
 export const commitThenPublish: OpenPath = async ({ postgres, rabbit, queue, connections }) => {
   const pool = new Pool({ connectionString: postgres.url, max: connections })
   const model = await connect(rabbit.url, { noDelay: true })

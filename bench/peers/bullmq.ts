@@ -18,7 +18,11 @@ interface Worker extends Closing {
 /** What the benchmark uses of BullMQ. */
 interface BullMq {
   readonly Queue: new (name: string, options: object) => Queue
-  readonly Worker: new (name: string, work: (job: { readonly data: Body }) => Promise<void>, options: object) => Worker
+  readonly Worker: new (
+    name: string,
+    work: (job: { readonly data: Body }) => Promise<void>,
+    options: object,
+  ) => Worker
 }
 
 export interface Bull extends AsyncDisposable {
@@ -30,15 +34,21 @@ export interface Bull extends AsyncDisposable {
 export async function openBull(url: string, name: string): Promise<Bull> {
   const { Queue, Worker } = await loadPeer<BullMq>('bullmq')
   await using stack = new AsyncDisposableStack()
-  const connection = { host: new URL(url).hostname, port: Number(new URL(url).port), maxRetriesPerRequest: null }
+  const connection = {
+    host: new URL(url).hostname,
+    port: Number(new URL(url).port),
+    maxRetriesPerRequest: null,
+  }
   const queue = stack.adopt(new Queue(name, { connection }), (opened) => opened.close())
   await queue.waitUntilReady()
   const opened = stack.move()
   return {
-    add: (number) => queue.add('happened', jsonOf(number), { removeOnComplete: true, removeOnFail: true }),
+    add: (number) =>
+      queue.add('happened', jsonOf(number), { removeOnComplete: true, removeOnFail: true }),
     async work(onBody) {
-      const worker = opened.adopt(new Worker(name, async ({ data }) => onBody(data), { connection, concurrency: 100 }), (started) =>
-        started.close(),
+      const worker = opened.adopt(
+        new Worker(name, async ({ data }) => onBody(data), { connection, concurrency: 100 }),
+        (started) => started.close(),
       )
       worker.on('error', (error) => process.stderr.write(`bullmq: ${error.message}\n`))
       await worker.waitUntilReady()

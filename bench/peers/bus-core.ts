@@ -17,7 +17,9 @@ interface Configuration {
 }
 
 interface Transport {
-  readonly connection?: { readonly connection: { readonly stream: { setNoDelay(on: boolean): void } } }
+  readonly connection?: {
+    readonly connection: { readonly stream: { setNoDelay(on: boolean): void } }
+  }
 }
 
 export interface Bus extends AsyncDisposable {
@@ -25,12 +27,21 @@ export interface Bus extends AsyncDisposable {
 }
 
 const NAME = 'bench/happened'
-const quiet = (): object => Object.fromEntries(['debug', 'trace', 'info', 'warn', 'error', 'fatal'].map((level) => [level, () => {}]))
+const quiet = (): object =>
+  Object.fromEntries(
+    ['debug', 'trace', 'info', 'warn', 'error', 'fatal'].map((level) => [level, () => {}]),
+  )
 
 /** A bus on a queue of its own, which hands what arrives to the callback. */
-export async function openBus(url: string, queueName: string, onBody: (body: Body) => void): Promise<Bus> {
+export async function openBus(
+  url: string,
+  queueName: string,
+  onBody: (body: Body) => void,
+): Promise<Bus> {
   const { Bus } = await loadPeer<{ Bus: { configure(): Configuration } }>('@node-ts/bus-core')
-  const { RabbitMqTransport } = await loadPeer<{ RabbitMqTransport: new (options: object) => Transport }>('@node-ts/bus-rabbitmq')
+  const { RabbitMqTransport } = await loadPeer<{
+    RabbitMqTransport: new (options: object) => Transport
+  }>('@node-ts/bus-rabbitmq')
   const { Command } = await loadPeer<{ Command: new () => object }>('@node-ts/bus-messages')
   class Happened extends Command {
     static readonly NAME = NAME
@@ -44,7 +55,10 @@ export async function openBus(url: string, queueName: string, onBody: (body: Bod
     .withTransport(transport)
     .withLogger(quiet)
     .withConcurrency(20)
-    .withCustomHandler(onBody, { resolveWith: ({ $name }: { $name?: string }) => $name === NAME, topicIdentifier: NAME })
+    .withCustomHandler(onBody, {
+      resolveWith: ({ $name }: { $name?: string }) => $name === NAME,
+      topicIdentifier: NAME,
+    })
     .build()
   await bus.initialize()
   // It cannot be asked for, and without it every message waits 40 ms for an acknowledgement of TCP.

@@ -22,18 +22,33 @@ async function library(): Promise<{ readonly worker: GraphileWorker; readonly lo
 }
 
 /** With a local queue and batched completion, as its documentation advises for high throughput. */
-export async function runGraphile(connectionString: string, onBody: (body: Body) => Promise<void>): Promise<Runner> {
+export async function runGraphile(
+  connectionString: string,
+  onBody: (body: Body) => Promise<void>,
+): Promise<Runner> {
   const { worker, logger } = await library()
   return await worker.run({
     connectionString,
     noHandleSignals: true,
     taskList: { [TASK]: (payload: unknown) => onBody(payload as Body) },
-    preset: { worker: { concurrentJobs: 300, pollInterval: 1000, logger, localQueue: { size: 500 }, completeJobBatchDelay: 0 } },
+    preset: {
+      worker: {
+        concurrentJobs: 300,
+        pollInterval: 1000,
+        logger,
+        localQueue: { size: 500 },
+        completeJobBatchDelay: 0,
+      },
+    },
   })
 }
 
 /** Makes its tables anew, with so many jobs. */
-export async function fillGraphile(client: Client, connectionString: string, count: number): Promise<void> {
+export async function fillGraphile(
+  client: Client,
+  connectionString: string,
+  count: number,
+): Promise<void> {
   await client.query('drop schema if exists graphile_worker cascade')
   const { worker, logger } = await library()
   await worker.runMigrations({ connectionString, preset: { worker: { logger } } })
@@ -47,5 +62,8 @@ export async function fillGraphile(client: Client, connectionString: string, cou
 
 /** In the transaction of the caller. */
 export async function sendGraphile(client: PoolClient, number: number): Promise<void> {
-  await client.query('select graphile_worker.add_job($1, $2::json)', [TASK, JSON.stringify(jsonOf(number))])
+  await client.query('select graphile_worker.add_job($1, $2::json)', [
+    TASK,
+    JSON.stringify(jsonOf(number)),
+  ])
 }

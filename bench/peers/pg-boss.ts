@@ -28,7 +28,12 @@ export const QUEUE = 'bench'
 
 export async function openBoss(connectionString: string, listen: boolean): Promise<Boss> {
   const { PgBoss } = await loadPeer<{ PgBoss: new (options: object) => Boss }>('pg-boss')
-  const boss = new PgBoss({ connectionString, useListenNotify: listen, supervise: false, schedule: false })
+  const boss = new PgBoss({
+    connectionString,
+    useListenNotify: listen,
+    supervise: false,
+    schedule: false,
+  })
   boss.on('error', (error) => process.stderr.write(`pg-boss: ${error.message}\n`))
   await boss.start()
   return boss
@@ -52,5 +57,7 @@ export async function fillBoss(client: Client, url: string, count: number): Prom
 
 /** In the transaction of the caller. */
 export async function sendBoss(boss: Boss, client: PoolClient, number: number): Promise<void> {
-  await boss.send(QUEUE, jsonOf(number), { db: { executeSql: (text, values) => client.query(text, values) } })
+  await boss.send(QUEUE, jsonOf(number), {
+    db: { executeSql: (text, values) => client.query(text, values) },
+  })
 }

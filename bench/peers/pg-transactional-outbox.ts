@@ -18,8 +18,16 @@ interface Setup {
 
 /** What the benchmark uses of pg-transactional-outbox. */
 interface PgTransactionalOutbox {
-  readonly DatabaseSetup: Readonly<Record<'dropAndCreateTable' | 'createPollingFunction' | 'setupPollingIndexes', (setup: Setup) => string>>
-  readonly initializeMessageStorage: (config: object, logger: object) => (message: object, client: object) => Promise<void>
+  readonly DatabaseSetup: Readonly<
+    Record<
+      'dropAndCreateTable' | 'createPollingFunction' | 'setupPollingIndexes',
+      (setup: Setup) => string
+    >
+  >
+  readonly initializeMessageStorage: (
+    config: object,
+    logger: object,
+  ) => (message: object, client: object) => Promise<void>
   readonly initializePollingMessageListener: (
     config: object,
     handler: { handle(message: Message): Promise<void> },
@@ -37,7 +45,8 @@ const setup: Setup = {
   nextMessagesName: 'next_outbox_messages',
 }
 
-const library = (): Promise<PgTransactionalOutbox> => loadPeer<PgTransactionalOutbox>('pg-transactional-outbox')
+const library = (): Promise<PgTransactionalOutbox> =>
+  loadPeer<PgTransactionalOutbox>('pg-transactional-outbox')
 
 /** Its table of unprocessed messages, for a look at what is left. */
 export const unprocessed = 'pto.outbox where processed_at is null'
@@ -53,8 +62,14 @@ export async function fillTransactional(client: Client, count: number): Promise<
   await client.query('vacuum analyze')
 }
 
-/** By polling: its listener on the replication stream loses messages, which a run here may not. Returns what ends it. */
-export async function listenTransactional(connectionString: string, onBody: (body: Body) => Promise<void>): Promise<() => Promise<void>> {
+/**
+ * By polling: its listener on the replication stream loses messages, which a run here may not.
+ * Returns what ends it.
+ */
+export async function listenTransactional(
+  connectionString: string,
+  onBody: (body: Body) => Promise<void>,
+): Promise<() => Promise<void>> {
   const { initializePollingMessageListener, getDisabledLogger } = await library()
   const settings = {
     dbSchema: setup.schema,
@@ -72,12 +87,18 @@ export async function listenTransactional(connectionString: string, onBody: (bod
     dbHandlerConfig: { connectionString, max: 20 },
     settings,
   }
-  const [shutdown] = initializePollingMessageListener(config, { handle: ({ payload }) => onBody(payload) }, getDisabledLogger())
+  const [shutdown] = initializePollingMessageListener(
+    config,
+    { handle: ({ payload }) => onBody(payload) },
+    getDisabledLogger(),
+  )
   return shutdown
 }
 
 /** Returns what stores a message in the transaction of the caller. */
-export async function sendTransactional(): Promise<(client: PoolClient, number: number) => Promise<void>> {
+export async function sendTransactional(): Promise<
+  (client: PoolClient, number: number) => Promise<void>
+> {
   const { initializeMessageStorage, getDisabledLogger } = await library()
   const store = initializeMessageStorage(
     { settings: { dbSchema: setup.schema, dbTable: setup.table }, outboxOrInbox: 'outbox' },

@@ -11,8 +11,9 @@ const WRITERS = 16
 const text = 'x'.repeat(250)
 
 /**
- * The queue in PostgreSQL: a business row and one message per transaction, straight into the queue against outbox and
- * relay. First the senders alone, then from the transaction to the end of its handler, everything in one process.
+ * The queue in PostgreSQL: a business row and one message per transaction, straight into the queue
+ * against outbox and relay. First the senders alone, then from the transaction to the end of its
+ * handler, everything in one process.
  */
 export async function queue({ runs, seconds, size, servers, only }: Effort): Promise<Table[]> {
   const server = await servers.postgres()
@@ -20,14 +21,28 @@ export async function queue({ runs, seconds, size, servers, only }: Effort): Pro
   const tables: Table[] = []
   for (const keyed of [false, true]) {
     const what = keyed ? 'with 1,000 keys' : 'without keys'
-    const [outbox, straight] = [false, true].map((way) => ({ straight: way, keyed })) as [Road, Road]
-    const alone = [row(server, seconds), sender(server, seconds, outbox), sender(server, seconds, straight)]
+    const [outbox, straight] = [false, true].map((way) => ({ straight: way, keyed })) as [
+      Road,
+      Road,
+    ]
+    const alone = [
+      row(server, seconds),
+      sender(server, seconds, outbox),
+      sender(server, seconds, straight),
+    ]
     const unit = 'transactions/s'
     const title = `Senders alone, ${WRITERS} at once, ${what}, ${server.version}`
-    tables.push(tableOf({ id: `queue senders ${what}`, title, unit }, await interleave(alone, runs, options)))
+    tables.push(
+      tableOf({ id: `queue senders ${what}`, title, unit }, await interleave(alone, runs, options)),
+    )
     const whole = [handled(server, seconds, outbox), handled(server, seconds, straight)]
     const end = `From the transaction to its handler, ${what}, ${server.version}`
-    tables.push(tableOf({ id: `queue handled ${what}`, title: end, unit }, await interleave(whole, runs, options)))
+    tables.push(
+      tableOf(
+        { id: `queue handled ${what}`, title: end, unit },
+        await interleave(whole, runs, options),
+      ),
+    )
   }
   return tables
 }
@@ -37,10 +52,14 @@ interface Road {
   readonly keyed: boolean
 }
 
-const nameOf = ({ straight }: Road): string => (straight ? 'straight into the queue' : 'outbox and relay')
+const nameOf = ({ straight }: Road): string =>
+  straight ? 'straight into the queue' : 'outbox and relay'
 
 /** Runs the work again and again on so many hands for so long. Returns how often. */
-async function repeat(seconds: number, work: (number: number) => Promise<unknown>): Promise<number> {
+async function repeat(
+  seconds: number,
+  work: (number: number) => Promise<unknown>,
+): Promise<number> {
   const until = performance.now() + seconds * 1000
   let count = 0
   const hand = async (): Promise<void> => {
@@ -53,23 +72,39 @@ async function repeat(seconds: number, work: (number: number) => Promise<unknown
 /** One measured run on a schema of its own. */
 async function measured(
   server: BenchServer,
-  work: (pool: Pool, schema: string) => Promise<{ readonly count: number; readonly faults: readonly string[]; readonly elapsedMs: number }>,
+  work: (
+    pool: Pool,
+    schema: string,
+  ) => Promise<{
+    readonly count: number
+    readonly faults: readonly string[]
+    readonly elapsedMs: number
+  }>,
 ): Promise<Sample> {
   const schema = 'bench_queue'
   const pool = new Pool({ connectionString: server.url, max: WRITERS + 10 })
   try {
-    await pool.query(`drop schema if exists ${schema} cascade; create schema ${schema}; create table ${schema}.business (number integer)`)
+    await pool.query(
+      `drop schema if exists ${schema} cascade; create schema ${schema}; create table ${schema}.business (number integer)`,
+    )
     const before = [cpuSeconds(process.pid), cpuSeconds(server.pid)]
     const { count, faults, elapsedMs } = await work(pool, schema)
     const per = (pid: number, start = 0): number => ((cpuSeconds(pid) - start) / count) * 100_000
-    return { rate: (count / elapsedMs) * 1000, cpu: { node: per(process.pid, before[0]), server: per(server.pid, before[1]) }, faults }
+    return {
+      rate: (count / elapsedMs) * 1000,
+      cpu: { node: per(process.pid, before[0]), server: per(server.pid, before[1]) },
+      faults,
+    }
   } finally {
     await pool.end()
   }
 }
 
-const insert = (tx: Pick<PostgresClient, 'query'>, schema: string, number: number): Promise<unknown> =>
-  tx.query(`insert into ${schema}.business values ($1)`, [number])
+const insert = (
+  tx: Pick<PostgresClient, 'query'>,
+  schema: string,
+  number: number,
+): Promise<unknown> => tx.query(`insert into ${schema}.business values ($1)`, [number])
 
 function row(server: BenchServer, seconds: number): Candidate {
   return {
@@ -79,7 +114,9 @@ function row(server: BenchServer, seconds: number): Candidate {
         await using store = postgres({ pool, schema })
         await store.open()
         const began = performance.now()
-        const count = await repeat(seconds, (number) => store.unitOfWork((tx) => insert(tx, schema, number)))
+        const count = await repeat(seconds, (number) =>
+          store.unitOfWork((tx) => insert(tx, schema, number)),
+        )
         return { count, faults: [], elapsedMs: performance.now() - began }
       }),
   }
@@ -96,11 +133,19 @@ function appOn(pool: Pool, schema: string, road: Road, runs: boolean): Mersal<Po
   })
 }
 
-function send(app: Mersal<PostgresClient>, schema: string, { keyed }: Road): (number: number) => Promise<unknown> {
+function send(
+  app: Mersal<PostgresClient>,
+  schema: string,
+  { keyed }: Road,
+): (number: number) => Promise<unknown> {
   return (number) =>
     app.transaction(async (tx, sender) => {
       await insert(tx, schema, number)
-      await sender.send(Work, { number, text }, keyed ? { partitionKey: `key ${number % 1000}` } : {})
+      await sender.send(
+        Work,
+        { number, text },
+        keyed ? { partitionKey: `key ${number % 1000}` } : {},
+      )
     })
 }
 
@@ -117,8 +162,14 @@ function sender(server: BenchServer, seconds: number, road: Road): Candidate {
         const count = await repeat(seconds, send(app, schema, road))
         const elapsedMs = performance.now() - began
         const table = road.straight ? 'queue_message' : 'outbox'
-        const { rows } = await pool.query<{ n: number }>(`select count(*)::int as n from ${schema}.${table}`)
-        return { count, faults: rows[0]?.n === count ? [] : [`${rows[0]?.n} messages of ${count} in ${table}`], elapsedMs }
+        const { rows } = await pool.query<{ n: number }>(
+          `select count(*)::int as n from ${schema}.${table}`,
+        )
+        return {
+          count,
+          faults: rows[0]?.n === count ? [] : [`${rows[0]?.n} messages of ${count} in ${table}`],
+          elapsedMs,
+        }
       }),
   }
 }
@@ -152,8 +203,13 @@ function handled(server: BenchServer, seconds: number, road: Road): Candidate {
         }
         const elapsedMs = performance.now() - began
         const faults = times === count ? [] : [`${times} times handled of ${count}`]
-        // Two transactions of one key may commit in another order than they began; that is rare with 1,000 keys and 16 hands.
-        return { count, faults: inversions > count / 100 ? [...faults, `${inversions} inversions`] : faults, elapsedMs }
+        // Two transactions of one key may commit in another order than they began; that is rare
+        // with 1,000 keys and 16 hands.
+        return {
+          count,
+          faults: inversions > count / 100 ? [...faults, `${inversions} inversions`] : faults,
+          elapsedMs,
+        }
       }),
   }
 }

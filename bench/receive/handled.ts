@@ -5,7 +5,10 @@ import { cpuSeconds, type Sample } from '../measure.ts'
 import type { BenchServer } from '../servers.ts'
 
 export const CONCURRENCY = 10
-/** Of the candidates whose handler takes several messages in one transaction: four transactions at a time. */
+/**
+ * Of the candidates whose handler takes several messages in one transaction: four transactions at a
+ * time.
+ */
 export const TOGETHER = { concurrency: 100, batch: 25 }
 export const INSERT = 'insert into bench.received (number) values ($1)'
 
@@ -16,7 +19,10 @@ export async function makeReceived(pool: Pool): Promise<void> {
       primary key (consumer, message_id))`)
 }
 
-/** Registers a handler that writes the business row; the result starts the app and resolves when all have been handled and it has stopped. */
+/**
+ * Registers a handler that writes the business row; the result starts the app and resolves when all
+ * have been handled and it has stopped.
+ */
 export function handleAll<Tx>(
   app: Mersal<Tx>,
   { count, batch }: { count: number; batch: number },
@@ -55,13 +61,20 @@ export async function handled({ pool, count, servers, work }: Handling): Promise
   const seconds = (performance.now() - started) / 1000
   const after = cpuOf(servers)
   const per100k = 100_000 / count
-  const cpu = Object.fromEntries(Object.entries(after).map(([part, value]) => [part, (value - (before[part] ?? 0)) * per100k]))
+  const cpu = Object.fromEntries(
+    Object.entries(after).map(([part, value]) => [part, (value - (before[part] ?? 0)) * per100k]),
+  )
   return { rate: count / seconds, cpu, faults: await missing(pool, count) }
 }
 
 function cpuOf(servers: Readonly<Record<string, BenchServer>>): Record<string, number> {
   const { user, system } = process.cpuUsage()
-  return { node: (user + system) / 1e6, ...Object.fromEntries(Object.entries(servers).map(([name, { pid }]) => [name, cpuSeconds(pid)])) }
+  return {
+    node: (user + system) / 1e6,
+    ...Object.fromEntries(
+      Object.entries(servers).map(([name, { pid }]) => [name, cpuSeconds(pid)]),
+    ),
+  }
 }
 
 async function missing(pool: Pool, count: number): Promise<string[]> {
@@ -72,5 +85,8 @@ async function missing(pool: Pool, count: number): Promise<string[]> {
 }
 
 export function countFaults(rows: number, numbers: number, count: number): string[] {
-  return [...(numbers < count ? [`${count - numbers} of ${count} lost`] : []), ...(rows > numbers ? [`${rows - numbers} doubled`] : [])]
+  return [
+    ...(numbers < count ? [`${count - numbers} of ${count} lost`] : []),
+    ...(rows > numbers ? [`${rows - numbers} doubled`] : []),
+  ]
 }

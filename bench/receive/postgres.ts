@@ -1,6 +1,10 @@
 import { Client, Pool } from 'pg'
 import { Mersal } from '../../src/index.ts'
-import { postgres as postgresStore, type PostgresClient, postgresQueue } from '../../src/postgres.ts'
+import {
+  postgres as postgresStore,
+  type PostgresClient,
+  postgresQueue,
+} from '../../src/postgres.ts'
 import { fillPlain, Happened, makeTables } from '../backlog.ts'
 import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
@@ -18,21 +22,33 @@ interface Scene {
 /** Makes everything ready, and returns what handles all messages. */
 type Prepare = (scene: Scene) => Promise<() => Promise<void>>
 
-export function fromPostgres(effort: Effort, postgres: BenchServer, together: boolean): Candidate[] {
+export function fromPostgres(
+  effort: Effort,
+  postgres: BenchServer,
+  together: boolean,
+): Candidate[] {
   const count = amount(effort, 20_000, 3000)
-  const candidate = (name: string, prepare: Prepare): Candidate => ({ name, run: () => run(postgres, count, prepare) })
+  const candidate = (name: string, prepare: Prepare): Candidate => ({
+    name,
+    run: () => run(postgres, count, prepare),
+  })
   return [
     candidate('take, write, commit', bare),
     candidate('Mersal, 1,000 keys', mersal(true)),
     candidate('Mersal, no keys', mersal(false)),
-    ...(together ? [candidate('Mersal, no keys, up to 25 in each of 4 transactions', mersal(false, TOGETHER))] : []),
+    ...(together
+      ? [candidate('Mersal, no keys, up to 25 in each of 4 transactions', mersal(false, TOGETHER))]
+      : []),
   ]
 }
 
 async function run(postgres: BenchServer, count: number, prepare: Prepare): Promise<Sample> {
   await makeTables(postgres.url)
   await using stack = new AsyncDisposableStack()
-  const pool = stack.adopt(new Pool({ connectionString: postgres.url, max: CONCURRENCY }), (opened) => opened.end())
+  const pool = stack.adopt(
+    new Pool({ connectionString: postgres.url, max: CONCURRENCY }),
+    (opened) => opened.end(),
+  )
   await makeReceived(pool)
   const work = await prepare({ postgres, pool, count, stack })
   return await handled({ pool, count, servers: { postgres }, work })
@@ -44,7 +60,8 @@ const bare: Prepare = async ({ postgres, pool, count }) => {
   await client.connect()
   await fillPlain(client, count)
   await client.end()
-  const take = 'delete from bench.plain where id = (select id from bench.plain order by id limit 1 for update skip locked) returning body'
+  const take =
+    'delete from bench.plain where id = (select id from bench.plain order by id limit 1 for update skip locked) returning body'
   const worker = async (): Promise<void> => {
     const client = await pool.connect()
     for (let more = true; more; ) {
@@ -60,7 +77,10 @@ const bare: Prepare = async ({ postgres, pool, count }) => {
   return async () => void (await Promise.all(Array.from({ length: CONCURRENCY }, worker)))
 }
 
-function mersal(keyed: boolean, { concurrency, batch } = { concurrency: CONCURRENCY, batch: 1 }): Prepare {
+function mersal(
+  keyed: boolean,
+  { concurrency, batch } = { concurrency: CONCURRENCY, batch: 1 },
+): Prepare {
   return async ({ pool, count, stack }) => {
     const queue = 'bench-receive'
     const open = (name: string) =>

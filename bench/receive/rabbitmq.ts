@@ -21,14 +21,24 @@ interface Scene {
 /** Handles the messages of a queue, and resolves when all have been handled. */
 type Receive = (scene: Scene, stack: AsyncDisposableStack) => Promise<void>
 
-export function fromRabbit(effort: Effort, postgres: BenchServer, rabbit: BenchServer, together: boolean): Candidate[] {
+export function fromRabbit(
+  effort: Effort,
+  postgres: BenchServer,
+  rabbit: BenchServer,
+  together: boolean,
+): Candidate[] {
   const count = amount(effort, 20_000, 3000)
-  const candidate = (name: string, receive: Receive): Candidate => ({ name, run: () => run({ postgres, rabbit, count }, receive) })
+  const candidate = (name: string, receive: Receive): Candidate => ({
+    name,
+    run: () => run({ postgres, rabbit, count }, receive),
+  })
   return [
     candidate('consumer with a business row', bareConsumer(business)),
     candidate('consumer with an inbox row and a business row', bareConsumer(inboxed)),
     candidate('Mersal', mersalConsumer({ concurrency: CONCURRENCY, batch: 1 })),
-    ...(together ? [candidate('Mersal, up to 25 in each of 4 transactions', mersalConsumer(TOGETHER))] : []),
+    ...(together
+      ? [candidate('Mersal, up to 25 in each of 4 transactions', mersalConsumer(TOGETHER))]
+      : []),
   ]
 }
 
@@ -40,20 +50,29 @@ async function run(
 ): Promise<Sample> {
   await makeTables(postgres.url)
   await using stack = new AsyncDisposableStack()
-  const pool = stack.adopt(new Pool({ connectionString: postgres.url, max: CONCURRENCY }), (opened) => opened.end())
+  const pool = stack.adopt(
+    new Pool({ connectionString: postgres.url, max: CONCURRENCY }),
+    (opened) => opened.end(),
+  )
   await makeReceived(pool)
   const queue = `bench-receive-${process.pid}-${++queues}`
   await using declaring = rabbitmq({ url: rabbit.url })
   await declaring.subscribe(queue, [])
   await fill(rabbit.url, queue, count)
   const scene = { pool, rabbit, queue, count }
-  return await handled({ pool, count, servers: { postgres, rabbitmq: rabbit }, work: () => receive(scene, stack) })
+  return await handled({
+    pool,
+    count,
+    servers: { postgres, rabbitmq: rabbit },
+    work: () => receive(scene, stack),
+  })
 }
 
 async function fill(url: string, queue: string, count: number): Promise<void> {
   const model = await connect(url)
   const channel = await model.createConfirmChannel()
-  for (let number = 1; number <= count; number++) channel.publish('', queue, bodyOf(number), mersalProperties(number))
+  for (let number = 1; number <= count; number++)
+    channel.publish('', queue, bodyOf(number), mersalProperties(number))
   await channel.waitForConfirms()
   await model.close()
 }
@@ -62,7 +81,8 @@ type Write = (client: PoolClient, message: ConsumeMessage) => Promise<unknown>
 
 const business: Write = (client, { content }) => client.query(INSERT, [numberOf(content)])
 const inboxed: Write = async (client, message) => {
-  const text = 'insert into bench.plain_inbox (consumer, message_id) values ($1, $2) on conflict do nothing'
+  const text =
+    'insert into bench.plain_inbox (consumer, message_id) values ($1, $2) on conflict do nothing'
   await client.query(text, ['bench', message.properties.messageId])
   await business(client, message)
 }
@@ -70,7 +90,9 @@ const inboxed: Write = async (client, message) => {
 /** Begin, write, commit, acknowledge. */
 function bareConsumer(write: Write): Receive {
   return async ({ pool, rabbit, queue, count }, stack) => {
-    const model = stack.adopt(await connect(rabbit.url, { noDelay: true }), (opened) => opened.close())
+    const model = stack.adopt(await connect(rabbit.url, { noDelay: true }), (opened) =>
+      opened.close(),
+    )
     const channel: Channel = await model.createChannel()
     await channel.prefetch(CONCURRENCY)
     const all = Promise.withResolvers<void>()

@@ -5,7 +5,10 @@ import { fromPostgres } from './postgres.ts'
 import { fromRabbit } from './rabbitmq.ts'
 import { fromSqlite } from './sqlite.ts'
 
-/** A handler with an inbox row and one business row, against consumers that write the business row only. */
+/**
+ * A handler with an inbox row and one business row, against consumers that write the business row
+ * only.
+ */
 export function receive(effort: Effort): Promise<Table[]> {
   return tables(effort, 'receive', false)
 }
@@ -31,7 +34,11 @@ async function tables(effort: Effort, section: string, together: boolean): Promi
       await interleave(fromPostgres(effort, postgres, together), runs, options),
     ),
     tableOf(
-      { id: `${section} sqlite`, title: 'Received and handled, queue and business row in SQLite', unit },
+      {
+        id: `${section} sqlite`,
+        title: 'Received and handled, queue and business row in SQLite',
+        unit,
+      },
       await interleave(fromSqlite(effort, together), runs, options),
     ),
   ]

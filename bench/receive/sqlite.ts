@@ -9,7 +9,10 @@ import { bodyOf, jsonOf, numberOf, thousandKeys } from '../messages.ts'
 import { ownCpu, temporaryFolder } from '../sqlite/folder.ts'
 import { CONCURRENCY, countFaults, handleAll, TOGETHER } from './handled.ts'
 
-/** Makes everything ready in the folder, and returns what handles all messages. Business rows go to `received` in `business.db`. */
+/**
+ * Makes everything ready in the folder, and returns what handles all messages. Business rows go to
+ * `received` in `business.db`.
+ */
 type Prepare = (folder: string, count: number) => Promise<() => Promise<void>>
 
 const CREATE = 'create table received (position integer primary key, number integer not null)'
@@ -17,11 +20,16 @@ const INSERT = 'insert into received (number) values (?)'
 
 export function fromSqlite(effort: Effort, together: boolean): Candidate[] {
   const count = amount(effort, 20_000, 3000)
-  const candidate = (name: string, prepare: Prepare): Candidate => ({ name, run: () => run(count, prepare) })
+  const candidate = (name: string, prepare: Prepare): Candidate => ({
+    name,
+    run: () => run(count, prepare),
+  })
   return [
     candidate('take, write, commit', bare),
     candidate('Mersal, 1,000 keys', mersal()),
-    ...(together ? [candidate('Mersal, 1,000 keys, up to 25 in each of 4 transactions', mersal(TOGETHER))] : []),
+    ...(together
+      ? [candidate('Mersal, 1,000 keys, up to 25 in each of 4 transactions', mersal(TOGETHER))]
+      : []),
   ]
 }
 
@@ -34,9 +42,15 @@ async function run(count: number, prepare: Prepare): Promise<Sample> {
   const seconds = (performance.now() - started) / 1000
   const cpu = { node: (own() * 100_000) / count }
   const database = new DatabaseSync(join(folder.path, 'business.db'))
-  const counted = database.prepare('select count(*) as rows, count(distinct number) as numbers from received').get()
+  const counted = database
+    .prepare('select count(*) as rows, count(distinct number) as numbers from received')
+    .get()
   database.close()
-  return { rate: count / seconds, cpu, faults: countFaults(Number(counted?.['rows']), Number(counted?.['numbers']), count) }
+  return {
+    rate: count / seconds,
+    cpu,
+    faults: countFaults(Number(counted?.['rows']), Number(counted?.['numbers']), count),
+  }
 }
 
 /** Queue and business row in one file, so that one transaction is enough for both. */
@@ -49,7 +63,9 @@ const bare: Prepare = async (folder, count) => {
   database.exec('begin')
   for (let number = 1; number <= count; number++) add.run(bodyOf(number))
   database.exec('commit')
-  const take = database.prepare('delete from queue where id = (select min(id) from queue) returning body')
+  const take = database.prepare(
+    'delete from queue where id = (select min(id) from queue) returning body',
+  )
   const write = database.prepare(INSERT)
   return async () => {
     for (let handled = 0; handled < count; handled++) {

@@ -8,7 +8,9 @@ import { type Table, tableOf } from '../report.ts'
 /** A backlog that is published with confirms, to a classic and to a quorum queue. */
 export async function relay(effort: Effort): Promise<Table[]> {
   const tables: Table[] = []
-  for (const queueType of effort.size === 'tiny' ? (['quorum'] as const) : (['classic', 'quorum'] as const))
+  for (const queueType of effort.size === 'tiny'
+    ? (['quorum'] as const)
+    : (['classic', 'quorum'] as const))
     tables.push(await relayTo(queueType, effort))
   return tables
 }
@@ -26,7 +28,10 @@ async function relayTo(queueType: QueueType, effort: Effort): Promise<Table> {
   })
   const candidates = [
     candidate('bare publishing', { kind: 'bare publishing', count: many }),
-    candidate('bare publishing, with properties', { kind: 'bare publishing, with properties', count: many }),
+    candidate('bare publishing, with properties', {
+      kind: 'bare publishing, with properties',
+      count: many,
+    }),
     candidate('hand-written, one reader', { kind: 'floor overlap', count: many }),
     candidate('hand-written, claim then delete', { kind: 'floor claimed', count: many }),
     candidate('Mersal, 1,000 keys', { kind: 'mersal', count: many }),
@@ -35,7 +40,9 @@ async function relayTo(queueType: QueueType, effort: Effort): Promise<Table> {
     candidate('Mersal, bundles of ten', { kind: 'mersal, bundles', count: many }),
     ...(peers ? [candidate('pg-boss', { kind: 'pg-boss', count: some })] : []),
     ...(peers ? [candidate('graphile-worker', { kind: 'graphile-worker', count: some })] : []),
-    ...(peers ? [candidate('pg-transactional-outbox', { kind: 'pg-transactional-outbox', count: few })] : []),
+    ...(peers
+      ? [candidate('pg-transactional-outbox', { kind: 'pg-transactional-outbox', count: few })]
+      : []),
   ]
   const results = await interleave(candidates, runs, { warmUp: false, only: effort.only })
   const title = `Drained and published, ${queueType} queue, ${postgres.version}, ${rabbit.version}`

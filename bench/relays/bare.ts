@@ -4,8 +4,13 @@ import type { BenchRelay, RelayJob } from './job.ts'
 
 const WINDOW = 1000
 
-/** No database: so fast the same client, window and queue are. `properties`: those that Mersal sets. */
-export async function bare({ rabbit, expected = 0 }: RelayJob, properties: (number: number) => Options.Publish): Promise<BenchRelay> {
+/**
+ * No database: so fast the same client, window and queue are. `properties`: those that Mersal sets.
+ */
+export async function bare(
+  { rabbit, expected = 0 }: RelayJob,
+  properties: (number: number) => Options.Publish,
+): Promise<BenchRelay> {
   if (rabbit === undefined) throw new Error('bare publishing needs a queue')
   const model = await connect(rabbit.url, { noDelay: true })
   const channel = await model.createConfirmChannel()
@@ -44,6 +49,12 @@ export const plainProperties = (): Options.Publish => ({ persistent: true, manda
 export function mersalProperties(number: number): Options.Publish {
   const id = `0190a1b2-c3d4-7e5f-8a6b-${String(number).padStart(12, '0')}`
   const headers = { 'sent-at': '2026-01-01T00:00:00.000Z', 'partition-key': `key ${number % 1000}` }
-  const properties = { messageId: id, type: 'bench.happened', contentType: 'application/json', correlationId: id, appId: 'bench' }
+  const properties = {
+    messageId: id,
+    type: 'bench.happened',
+    contentType: 'application/json',
+    correlationId: id,
+    appId: 'bench',
+  }
   return { ...plainProperties(), ...properties, headers }
 }

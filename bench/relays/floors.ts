@@ -18,12 +18,19 @@ interface Floor {
   readonly sink: Sink
 }
 
-const byId = (rows: readonly Row[]): readonly Row[] => [...rows].sort((a, b) => (BigInt(a.id) < BigInt(b.id) ? -1 : 1))
+const byId = (rows: readonly Row[]): readonly Row[] =>
+  [...rows].sort((a, b) => (BigInt(a.id) < BigInt(b.id) ? -1 : 1))
 
-/** `work` moves everything that is there, and nothing that comes later; if more is to come, it begins again. */
+/**
+ * `work` moves everything that is there, and nothing that comes later; if more is to come, it
+ * begins again.
+ */
 function floor(work: (parts: Floor) => Promise<void>): OpenRelay {
   return async ({ postgres, arriving = false }, sink): Promise<BenchRelay> => {
-    const [client, retiring] = [new Client({ connectionString: postgres }), new Client({ connectionString: postgres })]
+    const [client, retiring] = [
+      new Client({ connectionString: postgres }),
+      new Client({ connectionString: postgres }),
+    ]
     for (const each of [client, retiring]) {
       await each.connect()
       // On a table that was empty when it was last looked at, a plan may be quadratic.
@@ -32,7 +39,9 @@ function floor(work: (parts: Floor) => Promise<void>): OpenRelay {
     let working: Promise<void> = Promise.resolve()
     return {
       async start() {
-        working = arriving ? again(sink, () => work({ client, retiring, sink })) : work({ client, retiring, sink })
+        working = arriving
+          ? again(sink, () => work({ client, retiring, sink }))
+          : work({ client, retiring, sink })
       },
       drained: () => working,
       async [Symbol.asyncDispose]() {
@@ -53,7 +62,10 @@ async function again(sink: Sink, work: () => Promise<void>): Promise<void> {
 export const takeAndDelete = `delete from bench.plain where id = any (array(
   select id from bench.plain order by id limit ${BATCH} for update skip locked)) returning id, body`
 
-/** The least that can be done: one statement takes and deletes. What it has taken is lost with the process. */
+/**
+ * The least that can be done: one statement takes and deletes. What it has taken is lost with the
+ * process.
+ */
 export const floorDelete: OpenRelay = floor(async ({ client, sink }) => {
   for (;;) {
     const { rows } = await client.query<Row>({ name: 'take', text: takeAndDelete })
@@ -67,7 +79,10 @@ interface Taken {
   readonly retire: (ids: readonly string[]) => Promise<unknown>
 }
 
-/** Reads on while up to three batches are confirmed; they are retired one after the other, on a connection of their own. */
+/**
+ * Reads on while up to three batches are confirmed; they are retired one after the other, on a
+ * connection of their own.
+ */
 async function overlapping({ sink }: Floor, take: () => Promise<Taken>): Promise<void> {
   const open = new Set<Promise<void>>()
   let retired: Promise<unknown> = Promise.resolve()
@@ -106,7 +121,10 @@ export const floorClaimed: OpenRelay = floor((parts) =>
   }),
 )
 
-/** A single reader with a cursor: no claim, so no other relay may run, and rows that commit late are lost. */
+/**
+ * A single reader with a cursor: no claim, so no other relay may run, and rows that commit late are
+ * lost.
+ */
 export const floorOverlap: OpenRelay = floor((parts) => {
   let last = '0'
   return overlapping(parts, async () => {
@@ -119,7 +137,11 @@ export const floorOverlap: OpenRelay = floor((parts) => {
     return {
       rows,
       retire: (ids) =>
-        parts.retiring.query({ name: 'retire', text: 'delete from bench.plain where id = any ($1::bigint[])', values: [ids] }),
+        parts.retiring.query({
+          name: 'retire',
+          text: 'delete from bench.plain where id = any ($1::bigint[])',
+          values: [ids],
+        }),
     }
   })
 })

@@ -5,7 +5,9 @@ export const graphileWorker: OpenRelay = async ({ postgres }, sink) => {
   let runner: Awaited<ReturnType<typeof runGraphile>> | undefined
   return {
     async start() {
-      runner = await runGraphile(postgres, (body) => sink.publish([Buffer.from(JSON.stringify(body))]))
+      runner = await runGraphile(postgres, (body) =>
+        sink.publish([Buffer.from(JSON.stringify(body))]),
+      )
     },
     drained: () => sink.all,
     [Symbol.asyncDispose]: async () => {

@@ -21,7 +21,10 @@ export interface RelayJob {
   readonly rabbit?: { readonly url: string; readonly queue: string; readonly type: QueueType }
   /** How many messages there are to move, if that is known. */
   readonly expected?: number
-  /** Whether they are written while the relay works, so that an empty table is not the end. Default false. */
+  /**
+   * Whether they are written while the relay works, so that an empty table is not the end. Default
+   * false.
+   */
   readonly arriving?: boolean
   /** Options of Mersal's store. */
   readonly store?: { readonly keepSentMs?: number; readonly vacuumRows?: number }

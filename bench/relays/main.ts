@@ -1,4 +1,7 @@
-/** One relay in a process of its own: says `ready`, begins when told to, says when everything is done, ends when told to. */
+/**
+ * One relay in a process of its own: says `ready`, begins when told to, says when everything is
+ * done, ends when told to.
+ */
 import { once } from 'node:events'
 import { bare, mersalProperties, plainProperties } from './bare.ts'
 import { floorClaimed, floorDelete, floorOverlap } from './floors.ts'
@@ -32,7 +35,9 @@ await once(process, 'message')
 const cpu = process.cpuUsage()
 const started = performance.now()
 await relay.start()
-const telling = job.arriving ? setInterval(() => process.send?.({ moved: sink.moved } satisfies Progress), 5) : undefined
+const telling = job.arriving
+  ? setInterval(() => process.send?.({ moved: sink.moved } satisfies Progress), 5)
+  : undefined
 if (job.expected !== undefined) {
   if (job.arriving) await sink.all
   await relay.drained()

@@ -44,7 +44,9 @@ export const mersal: OpenRelay = async (job, sink) => {
 }
 
 async function holdsRows(pool: Pool): Promise<boolean> {
-  const { rows } = await pool.query<{ some: boolean }>('select exists (select from bench.outbox) as some')
+  const { rows } = await pool.query<{ some: boolean }>(
+    'select exists (select from bench.outbox) as some',
+  )
   return rows[0]?.some === true
 }
 
@@ -58,7 +60,9 @@ function transportFor({ rabbit, kind }: RelayJob, sink: Sink): Transport {
     name: 'counting',
     features: { ordering: 'per-key', maxMessageBytes: 1 << 20 },
     publish(messages) {
-      void sink.publish(messages.map(({ body }) => Buffer.from(body.buffer, body.byteOffset, body.byteLength)))
+      void sink.publish(
+        messages.map(({ body }) => Buffer.from(body.buffer, body.byteOffset, body.byteLength)),
+      )
       return messages.map(() => confirmed)
     },
     subscribe: () => Promise.resolve(),

@@ -4,7 +4,10 @@ import type { OpenRelay } from './job.ts'
 const BATCH = 500
 const bodyOf = ({ data }: Job): Buffer => Buffer.from(JSON.stringify(data))
 
-/** A backlog by fetch and complete, one after the other; what comes while it runs by `work`, woken by NOTIFY. */
+/**
+ * A backlog by fetch and complete, one after the other; what comes while it runs by `work`, woken
+ * by NOTIFY.
+ */
 export const pgBoss: OpenRelay = async ({ postgres, expected }, sink) => {
   const boss = await openBoss(postgres, expected === undefined)
   let working: Promise<void> = Promise.resolve()
@@ -24,7 +27,10 @@ export const pgBoss: OpenRelay = async ({ postgres, expected }, sink) => {
   return {
     async start() {
       if (expected !== undefined) working = fetchAll()
-      else await boss.work(QUEUE, { batchSize: BATCH, burstWhenBatchFull: true }, (jobs) => sink.publish(jobs.map(bodyOf)))
+      else
+        await boss.work(QUEUE, { batchSize: BATCH, burstWhenBatchFull: true }, (jobs) =>
+          sink.publish(jobs.map(bodyOf)),
+        )
     },
     drained: () => working,
     [Symbol.asyncDispose]: () => boss.stop({ graceful: false }),

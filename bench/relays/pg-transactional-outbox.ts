@@ -7,13 +7,16 @@ export const pgTransactionalOutbox: OpenRelay = async ({ postgres }, sink) => {
   let shutdown: (() => Promise<void>) | undefined
   return {
     async start() {
-      shutdown = await listenTransactional(postgres, (body) => sink.publish([Buffer.from(JSON.stringify(body))]))
+      shutdown = await listenTransactional(postgres, (body) =>
+        sink.publish([Buffer.from(JSON.stringify(body))]),
+      )
     },
     async drained() {
       await sink.all
       const client = new Client({ connectionString: postgres })
       await client.connect()
-      while ((await client.query(`select from ${unprocessed} limit 1`)).rowCount !== 0) await sleep(5)
+      while ((await client.query(`select from ${unprocessed} limit 1`)).rowCount !== 0)
+        await sleep(5)
       await client.end()
     },
     [Symbol.asyncDispose]: async () => {

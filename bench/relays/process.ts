@@ -8,7 +8,9 @@ import type { Done, Progress, RelayJob } from './job.ts'
 /** A relay in a process of its own, so that its memory and its CPU can be told from the rest. */
 export interface RelayProcess extends AsyncDisposable {
   readonly pid: number
-  /** Lets it begin; with `expected` in the job, resolves when everything is published and retired. */
+  /**
+   * Lets it begin; with `expected` in the job, resolves when everything is published and retired.
+   */
   drain(): Promise<Done>
   /** Lets it begin, and returns when it has. */
   follow(): Promise<void>
@@ -26,11 +28,22 @@ function nodeOptions(): string[] {
   return folder === undefined ? [MEMORY] : [MEMORY, '--cpu-prof', `--cpu-prof-dir=${folder}`]
 }
 
-/** As plain JavaScript, as the package is published: reading TypeScript would cost each process 40 MB and half a second. */
+/**
+ * As plain JavaScript, as the package is published: reading TypeScript would cost each process 40
+ * MB and half a second.
+ */
 async function bundle(): Promise<string> {
   const outfile = fileURLToPath(new URL('../results/relay.mjs', import.meta.url))
   const entry = fileURLToPath(new URL('main.ts', import.meta.url))
-  await build({ entryPoints: [entry], outfile, bundle: true, packages: 'external', platform: 'node', format: 'esm', sourcemap: 'inline' })
+  await build({
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    packages: 'external',
+    platform: 'node',
+    format: 'esm',
+    sourcemap: 'inline',
+  })
   return outfile
 }
 
@@ -40,7 +53,9 @@ const LONGEST_SILENCE_MS = 300_000
 let bundled: Promise<string> | undefined
 
 export async function startRelay(job: RelayJob): Promise<RelayProcess> {
-  const child = fork(await (bundled ??= bundle()), [JSON.stringify(job)], { execArgv: nodeOptions() })
+  const child = fork(await (bundled ??= bundle()), [JSON.stringify(job)], {
+    execArgv: nodeOptions(),
+  })
   const exited = once(child, 'exit')
   let moved = 0
   child.on('message', (message) => {
@@ -69,7 +84,8 @@ export async function startRelay(job: RelayJob): Promise<RelayProcess> {
   }
 }
 
-const isProgress = (message: unknown): message is Progress => typeof message === 'object' && message !== null && 'moved' in message
+const isProgress = (message: unknown): message is Progress =>
+  typeof message === 'object' && message !== null && 'moved' in message
 
 /** The next answer of the child; its end is an error. */
 function answer(child: ChildProcess, job: RelayJob): Promise<unknown> {
@@ -86,7 +102,11 @@ function answer(child: ChildProcess, job: RelayJob): Promise<unknown> {
     const onSilence = (): void => {
       end()
       child.kill()
-      reject(new Error(`the relay '${job.kind}' has said nothing for ${LONGEST_SILENCE_MS / 60_000} minutes`))
+      reject(
+        new Error(
+          `the relay '${job.kind}' has said nothing for ${LONGEST_SILENCE_MS / 60_000} minutes`,
+        ),
+      )
     }
     const silence = setTimeout(onSilence, LONGEST_SILENCE_MS)
     const end = (): void => {

@@ -53,12 +53,19 @@ export function promisesOrder(kind: RelayJob['kind']): boolean {
 }
 
 /** Persistent, with confirms, with amqplib. */
-async function rabbitSink({ url, queue }: NonNullable<RelayJob['rabbit']>, { expected, kind }: RelayJob): Promise<Sink> {
+async function rabbitSink(
+  { url, queue }: NonNullable<RelayJob['rabbit']>,
+  { expected, kind }: RelayJob,
+): Promise<Sink> {
   const model = await connect(url, { noDelay: true })
   const channel = await model.createConfirmChannel()
   const arrived = arrival(expected)
   const inOne = kind === 'floor overlap, tens' ? 10 : 1
-  const properties = { persistent: true, mandatory: true, ...(inOne === 1 ? {} : { contentType: BODIES_IN_ONE }) }
+  const properties = {
+    persistent: true,
+    mandatory: true,
+    ...(inOne === 1 ? {} : { contentType: BODIES_IN_ONE }),
+  }
   return {
     all: arrived.all,
     get moved() {
@@ -76,7 +83,13 @@ async function rabbitSink({ url, queue }: NonNullable<RelayJob['rabbit']>, { exp
             open -= part.length
             if (open === 0) resolve()
           }
-          channel.publish('', queue, inOne === 1 ? (part[0] as Buffer) : Buffer.concat(part), properties, confirmed)
+          channel.publish(
+            '',
+            queue,
+            inOne === 1 ? (part[0] as Buffer) : Buffer.concat(part),
+            properties,
+            confirmed,
+          )
         }
       })
     },

@@ -5,14 +5,24 @@ import { type Candidate, interleave } from '../measure.ts'
 import { hotKey } from '../messages.ts'
 import { type Table, tableOf } from '../report.ts'
 
-/** More relays, more rows, more or fewer keys: what does the throughput do? Ratios are those to the first row. */
+/**
+ * More relays, more rows, more or fewer keys: what does the throughput do? Ratios are those to the
+ * first row.
+ */
 export async function scale(effort: Effort): Promise<Table[]> {
   const { servers, runs } = effort
   const [postgres, rabbit] = await Promise.all([servers.postgres(), servers.rabbit()])
   await makeTables(postgres.url)
-  const table = async (id: string, title: string, backlogs: Readonly<Record<string, Omit<Backlog, 'kind'>>>): Promise<Table> => {
+  const table = async (
+    id: string,
+    title: string,
+    backlogs: Readonly<Record<string, Omit<Backlog, 'kind'>>>,
+  ): Promise<Table> => {
     const candidates = Object.entries(backlogs).map(
-      ([name, backlog]): Candidate => ({ name, run: () => moveBacklog(postgres, { kind: 'mersal', ...backlog }) }),
+      ([name, backlog]): Candidate => ({
+        name,
+        run: () => moveBacklog(postgres, { kind: 'mersal', ...backlog }),
+      }),
     )
     const results = await interleave(candidates, runs, { warmUp: false, only: effort.only })
     return tableOf({ id, title: `${title}, ${postgres.version}`, unit: 'messages/s' }, results)
@@ -22,7 +32,12 @@ export async function scale(effort: Effort): Promise<Table[]> {
   const few = amount(effort, 10_000, 2000)
   const hot = { spread: hotKey(1000), count: few, ...broker }
   if (effort.size === 'tiny')
-    return [await table('scale relays', 'Relays on one backlog', { '1 relay': hot, '2 relays': { ...hot, relays: 2 } })]
+    return [
+      await table('scale relays', 'Relays on one backlog', {
+        '1 relay': hot,
+        '2 relays': { ...hot, relays: 2 },
+      }),
+    ]
   return [
     await table('scale relays', 'Relays on one backlog, quorum queue', {
       '1 relay': { count, ...broker },

@@ -9,7 +9,10 @@ export interface Measured {
   readonly high: number
 }
 
-/** What one message costs each part, in CPU seconds per 100,000; undefined where the sections that tell did not run. */
+/**
+ * What one message costs each part, in CPU seconds per 100,000; undefined where the sections that
+ * tell did not run.
+ */
 export interface Costs {
   /** The business transaction alone: one row. */
   readonly business: { readonly app: Measured; readonly database: Measured } | undefined
@@ -17,12 +20,19 @@ export interface Costs {
   readonly outbox: { readonly app: Measured; readonly database: Measured } | undefined
   /** Claiming, publishing with confirms to a quorum queue, settling. */
   readonly relay:
-    | { readonly process: Measured; readonly database: Measured; readonly broker: Measured; readonly rate: Measured }
+    | {
+        readonly process: Measured
+        readonly database: Measured
+        readonly broker: Measured
+        readonly rate: Measured
+      }
     | undefined
   /** Messages per second that one quorum queue took from a client without a database. */
   readonly queue: Measured | undefined
   /** Receiving, with an inbox row and a business row. */
-  readonly inbox: { readonly app: Measured; readonly database: Measured; readonly broker: Measured } | undefined
+  readonly inbox:
+    | { readonly app: Measured; readonly database: Measured; readonly broker: Measured }
+    | undefined
   /** Bytes of write-ahead log per message, from its transaction to its settlement. */
   readonly walBytes: Measured | undefined
 }
@@ -35,13 +45,19 @@ export function tableOf(outcomes: Outcomes, id: string): Table | undefined {
 
 export function resultOf(outcomes: Outcomes, id: string, name: string): Result | undefined {
   const data = tableOf(outcomes, id)?.data
-  return Array.isArray(data) ? (data as readonly Result[]).find((result) => result.name === name) : undefined
+  return Array.isArray(data)
+    ? (data as readonly Result[]).find((result) => result.name === name)
+    : undefined
 }
 
 /** Of one figure of the rounds; undefined if any of them lacks it. */
-export function measured(samples: readonly Sample[] | undefined, of: (sample: Sample) => number | undefined): Measured | undefined {
+export function measured(
+  samples: readonly Sample[] | undefined,
+  of: (sample: Sample) => number | undefined,
+): Measured | undefined {
   const values = (samples ?? []).map(of)
-  if (values.length === 0 || values.some((value) => value === undefined || Number.isNaN(value))) return undefined
+  if (values.length === 0 || values.some((value) => value === undefined || Number.isNaN(value)))
+    return undefined
   const sorted = (values as number[]).toSorted((a, b) => a - b)
   const at = (index: number): number => sorted[index] ?? Number.NaN
   const middle = (at((sorted.length - 1) >> 1) + at(sorted.length >> 1)) / 2
@@ -58,11 +74,19 @@ const keyed = 'Mersal, 1,000 keys'
 export function costsOf(outcomes: Outcomes): Costs {
   const cpu = (id: string, name: string, part: string): Measured | undefined =>
     measured(resultOf(outcomes, id, name)?.samples, ({ cpu }) => cpu[part])
-  const rate = (id: string, name: string): Measured | undefined => measured(resultOf(outcomes, id, name)?.samples, (sample) => sample.rate)
-  const parts = <Name extends string>(given: Readonly<Record<Name, Measured | undefined>>): Readonly<Record<Name, Measured>> | undefined =>
-    Object.values(given).includes(undefined) ? undefined : (given as Readonly<Record<Name, Measured>>)
+  const rate = (id: string, name: string): Measured | undefined =>
+    measured(resultOf(outcomes, id, name)?.samples, (sample) => sample.rate)
+  const parts = <Name extends string>(
+    given: Readonly<Record<Name, Measured | undefined>>,
+  ): Readonly<Record<Name, Measured>> | undefined =>
+    Object.values(given).includes(undefined)
+      ? undefined
+      : (given as Readonly<Record<Name, Measured>>)
   return {
-    business: parts({ app: cpu('write 8', 'business row alone', 'node'), database: cpu('write 8', 'business row alone', 'postgres') }),
+    business: parts({
+      app: cpu('write 8', 'business row alone', 'node'),
+      database: cpu('write 8', 'business row alone', 'postgres'),
+    }),
     outbox: parts({ app: added(outcomes, 'node'), database: added(outcomes, 'postgres') }),
     relay: parts({
       process: cpu('relay quorum', keyed, 'relay'),
@@ -82,7 +106,8 @@ export function costsOf(outcomes: Outcomes): Costs {
 
 /** What a keyed message adds to the business transaction, round by round. */
 function added(outcomes: Outcomes, part: string): Measured | undefined {
-  const of = (name: string): readonly Sample[] | undefined => resultOf(outcomes, 'write 8', name)?.samples
+  const of = (name: string): readonly Sample[] | undefined =>
+    resultOf(outcomes, 'write 8', name)?.samples
   const bare = of('business row alone')
   const with1 = of('+ 1 keyed message, Mersal')
   const differences = with1?.map((sample, round) => ({
@@ -94,7 +119,11 @@ function added(outcomes: Outcomes, part: string): Measured | undefined {
 
 /** One run of the section, or several; both forms have been written. */
 function walBytes(outcomes: Outcomes): Measured | undefined {
-  const several = measured(resultOf(outcomes, 'churn', 'Mersal')?.samples, ({ figures }) => figures?.['bytes of log per message'])
-  const one = (tableOf(outcomes, 'churn')?.data as { readonly walBytes?: number } | undefined)?.walBytes
+  const several = measured(
+    resultOf(outcomes, 'churn', 'Mersal')?.samples,
+    ({ figures }) => figures?.['bytes of log per message'],
+  )
+  const one = (tableOf(outcomes, 'churn')?.data as { readonly walBytes?: number } | undefined)
+    ?.walBytes
   return several ?? (one === undefined ? undefined : { middle: one, low: one, high: one })
 }

@@ -1,4 +1,7 @@
-/** `node bench/scaling/main.ts`: writes docs/scaling.md from bench/reference/*.json. With `--results` it prints what bench/results/*.json, where they exist, would make of it. */
+/**
+ * `node bench/scaling/main.ts`: writes docs/scaling.md from bench/reference/*.json. With
+ * `--results` it prints what bench/results/*.json, where they exist, would make of it.
+ */
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { readOutcomes } from '../document.ts'
@@ -13,7 +16,9 @@ export function writeScalingPage(): void {
 if (import.meta.main) {
   if (process.argv.includes('--results')) {
     const latest = readOutcomes(fileURLToPath(new URL('../results/', import.meta.url)))
-    const others = readOutcomes().filter(({ section }) => latest.every((each) => each.section !== section))
+    const others = readOutcomes().filter(({ section }) =>
+      latest.every((each) => each.section !== section),
+    )
     process.stdout.write(scalingPage([...others, ...latest]))
   } else writeScalingPage()
 }

@@ -1,6 +1,9 @@
 import { type Costs, type Measured, plus } from './costs.ts'
 
-/** What the figures of one small machine are stretched by. Each is a guess with two ends, and the page says so. */
+/**
+ * What the figures of one small machine are stretched by. Each is a guess with two ends, and the
+ * page says so.
+ */
 export const assumptions = {
   /** Of a core, before waiting times grow: planned, and at the most. */
   busy: { low: 0.85, middle: 0.7, high: 0.5 },
@@ -33,10 +36,18 @@ export interface Capacity {
 /** CPU seconds per message of the database, if business rows, outbox and inbox all live in it. */
 function databaseCost({ business, outbox, relay, inbox }: Costs): Measured | undefined {
   if (business === undefined || outbox === undefined || relay === undefined) return undefined
-  return plus(business.database, outbox.database, relay.database, ...(inbox === undefined ? [] : [inbox.database]))
+  return plus(
+    business.database,
+    outbox.database,
+    relay.database,
+    ...(inbox === undefined ? [] : [inbox.database]),
+  )
 }
 
-/** What one core-second brings, from CPU seconds per 100,000 messages; pessimistic where the cost was high. */
+/**
+ * What one core-second brings, from CPU seconds per 100,000 messages; pessimistic where the cost
+ * was high.
+ */
 function perCore(cost: Measured): Range {
   const { busy } = assumptions
   return range((end) => {
@@ -51,10 +62,17 @@ const times = (rate: Range, factor: Range | number): Range =>
 export function capacities(costs: Costs): Capacity[] {
   const { coresOfDatabase, manyCores, walMegabytes } = assumptions
   const found: Capacity[] = []
-  const add = (part: string, rate: Range | undefined): void => void (rate && found.push({ part, rate }))
-  const cores = range((end) => coresOfDatabase * manyCores[end === 'low' ? 'high' : end === 'high' ? 'low' : 'middle'])
+  const add = (part: string, rate: Range | undefined): void =>
+    void (rate && found.push({ part, rate }))
+  const cores = range(
+    (end) =>
+      coresOfDatabase * manyCores[end === 'low' ? 'high' : end === 'high' ? 'low' : 'middle'],
+  )
   const database = databaseCost(costs)
-  add('one process that writes', costs.business && costs.outbox && perCore(plus(costs.business.app, costs.outbox.app)))
+  add(
+    'one process that writes',
+    costs.business && costs.outbox && perCore(plus(costs.business.app, costs.outbox.app)),
+  )
   add(`one database of ${coresOfDatabase} cores, CPU`, database && times(perCore(database), cores))
   add(
     `one database, ${walMegabytes} MB/s of log`,
@@ -66,7 +84,10 @@ export function capacities(costs: Costs): Capacity[] {
   return found.toSorted((a, b) => a.rate.middle - b.rate.middle)
 }
 
-/** At the most what was measured where everything shared two cores, at the least what its CPU leaves room for. */
+/**
+ * At the most what was measured where everything shared two cores, at the least what its CPU leaves
+ * room for.
+ */
 function relayCapacity({ process, rate }: NonNullable<Costs['relay']>): Range {
   const byCpu = perCore(process)
   return { low: Math.min(byCpu.low, rate.low), middle: byCpu.middle, high: byCpu.high }

@@ -16,12 +16,19 @@ const number = (value: number): string => {
 }
 const between = ({ middle, low, high }: Range): string =>
   low === high ? number(middle) : `${number(middle)} (${number(low)}–${number(high)})`
-const measuredText = (value: Measured | undefined): string => (value === undefined ? 'not measured yet' : between(value))
-const percent = (share: number): string => `${share >= 0 ? '+' : '−'}${Math.abs(Math.round(share * 100))} %`
+const measuredText = (value: Measured | undefined): string =>
+  value === undefined ? 'not measured yet' : between(value)
+const percent = (share: number): string =>
+  `${share >= 0 ? '+' : '−'}${Math.abs(Math.round(share * 100))} %`
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
-  return [line(head), line(head.map((_, index) => (index === 0 ? '---' : '---:'))), ...rows.map(line), '']
+  return [
+    line(head),
+    line(head.map((_, index) => (index === 0 ? '---' : '---:'))),
+    ...rows.map(line),
+    '',
+  ]
 }
 
 /** docs/scaling.md from the results of the benchmark. Pure: the same results give the same text. */
@@ -46,7 +53,9 @@ export function scalingPage(runs: readonly Run[]): string {
 function introduction(runs: readonly Run[]): string[] {
   const present = SECTIONS.filter((name) => runs.some(({ section }) => section === name))
   const missing = SECTIONS.filter((name) => !present.includes(name))
-  const short = runs.filter(({ section, size }) => present.includes(section) && size !== 'full').map(({ section }) => section)
+  const short = runs
+    .filter(({ section, size }) => present.includes(section) && size !== 'full')
+    .map(({ section }) => section)
   const [first] = runs
   return [
     '**What is measured and what is not.** The CPU seconds and bytes per message come from the benchmark: one machine, two cores, servers and clients side by side, loopback in',
@@ -63,7 +72,12 @@ function introduction(runs: readonly Run[]): string[] {
 
 function costChapter(costs: Costs): string[] {
   const { business, outbox, relay, inbox, queue, walBytes } = costs
-  const row = (name: string, app: Measured | undefined, database: Measured | undefined, broker?: Measured | 'none'): string[] => [
+  const row = (
+    name: string,
+    app: Measured | undefined,
+    database: Measured | undefined,
+    broker?: Measured | 'none',
+  ): string[] => [
     name,
     measuredText(app),
     measuredText(database),
@@ -79,8 +93,18 @@ function costChapter(costs: Costs): string[] {
       [
         row('the business transaction, one row', business?.app, business?.database, 'none'),
         row('a keyed message in it', outbox?.app, outbox?.database, 'none'),
-        row('claimed, published with confirms (quorum queue), settled', relay?.process, relay?.database, relay?.broker),
-        row('received and handled, with inbox and business row', inbox?.app, inbox?.database, inbox?.broker),
+        row(
+          'claimed, published with confirms (quorum queue), settled',
+          relay?.process,
+          relay?.database,
+          relay?.broker,
+        ),
+        row(
+          'received and handled, with inbox and business row',
+          inbox?.app,
+          inbox?.database,
+          inbox?.broker,
+        ),
       ],
     ),
     `Write-ahead log per message, until it is settled: ${walBytes === undefined ? 'not measured yet' : `${between(walBytes)} bytes`}. One relay process with a quorum queue moved ${measuredText(relay?.rate)} messages/s while client, database and broker shared the two cores; one quorum queue took ${measuredText(queue)} from a client without a database.`,
@@ -95,7 +119,11 @@ function checkChapter(runs: readonly Run[]): string[] {
   const found = checks(runs, cores)
   const head = ['## Does the model fit?', '']
   if (found.length === 0)
-    return [...head, 'There is nothing to compare yet: `scale`, or the sections that it is predicted from, have not run.', '']
+    return [
+      ...head,
+      'There is nothing to compare yet: `scale`, or the sections that it is predicted from, have not run.',
+      '',
+    ]
   const worst = Math.max(...found.map(({ error }) => Math.abs(error)))
   return [
     ...head,
@@ -103,7 +131,12 @@ function checkChapter(runs: readonly Run[]): string[] {
     '',
     ...table(
       ['run', 'predicted, messages/s', 'measured', 'error'],
-      found.map(({ run, predicted, measured, error }) => [run, number(predicted), between(measured), percent(error)]),
+      found.map(({ run, predicted, measured, error }) => [
+        run,
+        number(predicted),
+        between(measured),
+        percent(error),
+      ]),
     ),
     `The largest error is ${Math.round(worst * 100)} %. The model knows no caches and no contention beyond CPU; an error of this size belongs to every figure below, besides its range.`,
     '',
@@ -125,7 +158,10 @@ function firstChapter(costs: Costs): string[] {
     ),
     ...(found.length === 0
       ? []
-      : [`The first of these to be full is *${found[0]?.part}*: add more of it, and the next line is the limit.`, '']),
+      : [
+          `The first of these to be full is *${found[0]?.part}*: add more of it, and the next line is the limit.`,
+          '',
+        ]),
     'Assumed, and not measured:',
     '',
     `- A core is planned to be busy for ${busy.middle * 100} % of the time (range: ${busy.low * 100} % to ${busy.high * 100} %).`,
@@ -154,8 +190,14 @@ function needChapter(costs: Costs): string[] {
       ['how many', ...RATES.map((rate) => `${rate.toLocaleString('en-US')}/s`)],
       [
         ...parts.map((part) => [part, ...RATES.map((_, column) => cell(column, part))]),
-        ['log of all databases, MB/s', ...log.map((value) => (value === undefined ? '–' : number(value)))],
-        ['bodies through the network, once, MB/s', ...RATES.map((rate) => number((rate * messageBytes) / 1e6))],
+        [
+          'log of all databases, MB/s',
+          ...log.map((value) => (value === undefined ? '–' : number(value))),
+        ],
+        [
+          'bodies through the network, once, MB/s',
+          ...RATES.map((rate) => number((rate * messageBytes) / 1e6)),
+        ],
       ],
     ),
     'Databases: the larger of the lines counts, CPU or log. Where more than one is needed, split by tenant or by the key of the business, so that a transaction never spans two. Where more than one queue is needed for',
@@ -168,13 +210,20 @@ function simulationChapter(costs: Costs): string[] {
   const limits = limitsOf(capacities(costs), busy.middle)
   const head = ['## Many relays, databases and tenants: a simulation', '']
   if (limits === undefined)
-    return [...head, 'It needs the costs of the sections `write` and `relay`, which are not in the reference yet.', '']
+    return [
+      ...head,
+      'It needs the costs of the sections `write` and `relay`, which are not in the reference yet.',
+      '',
+    ]
   return [
     ...head,
     `In virtual time, with a seed, and with the code by which relays share their window (\`src/outbox/limits/capacity.ts\`). One relay moves ${number(limits.relayCapacity)} messages/s and one database ${number(limits.databaseCapacity)} at the most; each database`,
     'is served by two relays; 60 s. The load is 70 % of what relays or databases can do, whichever is less. *Some busier*: the n-th database has 1/√n of the load of the first; *a few much busier*: 1/n.',
     '',
-    ...table(['', 'messages/s', 'left', 'relays busy', 'p50 ms', 'p99 ms', 'longest ms', 'most in hand'], sizes(limits).map(sizeRow)),
+    ...table(
+      ['', 'messages/s', 'left', 'relays busy', 'p50 ms', 'p99 ms', 'longest ms', 'most in hand'],
+      sizes(limits).map(sizeRow),
+    ),
     'Even loads scale with the number of relays and databases. Uneven ones do not: the databases at the top are full, or the two relays that serve them are, while the average is far from it. So a busy tenant gets',
     'a database and relays of its own (`mersal relay --store NAME`), and capacity is planned by the busiest, not by the average.',
     '',
@@ -183,7 +232,16 @@ function simulationChapter(costs: Costs): string[] {
     'Ten databases, ten relays, at 60 % of the load above, some databases busier. *Held up*: messages in the hands of a dead relay, which wait until its claims end. *Again*: published, but not recorded as such.',
     '',
     ...table(
-      ['after 20 s', 'p99 ms', 'longest ms', 'longest ms elsewhere', 'held up', 'they wait, ms', 'again', 'over after s'],
+      [
+        'after 20 s',
+        'p99 ms',
+        'longest ms',
+        'longest ms elsewhere',
+        'held up',
+        'they wait, ms',
+        'again',
+        'over after s',
+      ],
       troubles(limits).map(troubleRow),
     ),
     '- **A relay dies**: what it holds waits for the end of its claim, at most `claimMs` + `pollIntervalMs` (16 s). That is at most its `window`, whatever the load. Later messages of the same keys wait with them; everything else goes through the other relay of each database.',
@@ -212,7 +270,12 @@ function sizeRow({ name, scene, outcome }: Case): string[] {
 
 function troubleRow({ name, outcome }: Case): string[] {
   const { p99, longest, longestElsewhere, orphans, orphansWaited, again, recovered } = outcome
-  const over = recovered === undefined ? '' : Number.isFinite(recovered) ? number(recovered) : 'not in this run'
+  const over =
+    recovered === undefined
+      ? ''
+      : Number.isFinite(recovered)
+        ? number(recovered)
+        : 'not in this run'
   return [
     name,
     number(p99),

@@ -23,10 +23,23 @@ export interface Scene {
 }
 
 export type Event =
-  /** Without a goodbye: what it holds falls due when its claims end. A new one takes its place after so long. */
-  | { readonly kind: 'relay dies'; readonly at: number; readonly relay: number; readonly replacedAfter: number }
+  /**
+   * Without a goodbye: what it holds falls due when its claims end. A new one takes its place after
+   * so long.
+   */
+  | {
+      readonly kind: 'relay dies'
+      readonly at: number
+      readonly relay: number
+      readonly replacedAfter: number
+    }
   /** Neither writers nor relays reach it. */
-  | { readonly kind: 'database away'; readonly at: number; readonly database: number; readonly for: number }
+  | {
+      readonly kind: 'database away'
+      readonly at: number
+      readonly database: number
+      readonly for: number
+    }
   | { readonly kind: 'broker away'; readonly at: number; readonly for: number }
   /** All relays, one after the other; each gives back what it holds and is away for so long. */
   | { readonly kind: 'rolling restart'; readonly at: number; readonly away: number }
@@ -34,14 +47,20 @@ export type Event =
 export interface Outcome {
   /** Messages per second that left, of those that came. */
   readonly share: number
-  /** Waiting times in ms until the broker has it, over all messages but those that a dead relay held. */
+  /**
+   * Waiting times in ms until the broker has it, over all messages but those that a dead relay
+   * held.
+   */
   readonly p50: number
   readonly p99: number
   readonly longest: number
   /** Of the busiest database, and of all others together. */
   readonly longestElsewhere: number
   readonly mostHeld: number
-  /** Messages that waited for the end of a dead relay's claim, and the longest that one of them waited. */
+  /**
+   * Messages that waited for the end of a dead relay's claim, and the longest that one of them
+   * waited.
+   */
   readonly orphans: number
   readonly orphansWaited: number
   /** Published, and then not settled because the database was away: they go out once more. */
@@ -102,7 +121,15 @@ export function simulate(scene: Scene): Outcome {
   const databases = makeDatabases(scene, steps)
   const relays = makeRelays(scene, databases)
   const waits = new Map<number, number>()
-  const seen = { orphans: 0, orphansWaited: 0, again: 0, mostHeld: 0, brokerAway: 0, troubleEnds: 0, calmSince: 0 }
+  const seen = {
+    orphans: 0,
+    orphansWaited: 0,
+    again: 0,
+    mostHeld: 0,
+    brokerAway: 0,
+    troubleEnds: 0,
+    calmSince: 0,
+  }
 
   for (let step = 0; step < steps; step++) {
     for (const event of scene.events ?? []) happen(event, step, { scene, relays, databases, seen })
@@ -110,10 +137,17 @@ export function simulate(scene: Scene): Outcome {
       database.room = scene.databaseCapacity * STEP
       arrive(database, step, random, seen)
     }
-    for (const relay of relays) if (relay.away <= step) work(relay, step, scene, { waits, brokerAway: seen.brokerAway > step, seen })
-    const held = relays.reduce((sum, { hands }) => sum + hands.reduce((total, { count }) => total + count, 0), 0)
+    for (const relay of relays)
+      if (relay.away <= step)
+        work(relay, step, scene, { waits, brokerAway: seen.brokerAway > step, seen })
+    const held = relays.reduce(
+      (sum, { hands }) => sum + hands.reduce((total, { count }) => total + count, 0),
+      0,
+    )
     seen.mostHeld = Math.max(seen.mostHeld, held)
-    const behind = databases.some((database) => (step - database.oldest) * STEP * 1000 > QUIET_MS && database.waiting > 1)
+    const behind = databases.some(
+      (database) => (step - database.oldest) * STEP * 1000 > QUIET_MS && database.waiting > 1,
+    )
     if (behind) seen.calmSince = step + 1
   }
   const came = databases.reduce((sum, { came }) => sum + (came[steps - 1] ?? 0), 0)
@@ -124,13 +158,20 @@ export function simulate(scene: Scene): Outcome {
     p50: quantileOf(waits, 0.5),
     p99: quantileOf(waits, 0.99),
     longest: Math.max(...databases.map(({ longest }) => longest)),
-    longestElsewhere: others.length === 0 ? (busiest?.longest ?? 0) : Math.max(...others.map(({ longest }) => longest)),
+    longestElsewhere:
+      others.length === 0
+        ? (busiest?.longest ?? 0)
+        : Math.max(...others.map(({ longest }) => longest)),
     mostHeld: Math.round(seen.mostHeld),
     orphans: Math.round(seen.orphans),
     orphansWaited: seen.orphansWaited,
     again: Math.round(seen.again),
     recovered:
-      seen.troubleEnds === 0 ? undefined : seen.calmSince >= steps ? Infinity : Math.max(0, (seen.calmSince - seen.troubleEnds) * STEP),
+      seen.troubleEnds === 0
+        ? undefined
+        : seen.calmSince >= steps
+          ? Infinity
+          : Math.max(0, (seen.calmSince - seen.troubleEnds) * STEP),
     relayBusy: relays.reduce((sum, { busy }) => sum + busy, 0) / (steps * STEP * relays.length),
   }
 }
@@ -155,10 +196,22 @@ function makeDatabases({ databases, rate, skew }: Scene, steps: number): Databas
 function makeRelays({ relays, servedBy, window }: Scene, databases: readonly Database[]): Relay[] {
   const mine: Database[][] = Array.from({ length: relays }, () => [])
   let next = 0
-  for (const database of databases) for (let copy = 0; copy < Math.min(servedBy, relays); copy++) mine[next++ % relays]?.push(database)
+  for (const database of databases)
+    for (let copy = 0; copy < Math.min(servedBy, relays); copy++)
+      mine[next++ % relays]?.push(database)
   return mine.map((served) => {
     const shared = shareRoom({ window, relays: Math.max(1, served.length) })
-    return { hands: served.map((database) => ({ room: shared.join(() => {}), database, count: 0, ready: 0 })), away: 0, busy: 0, turn: 0 }
+    return {
+      hands: served.map((database) => ({
+        room: shared.join(() => {}),
+        database,
+        count: 0,
+        ready: 0,
+      })),
+      away: 0,
+      busy: 0,
+      turn: 0,
+    }
   })
 }
 
@@ -166,7 +219,13 @@ interface World {
   readonly scene: Scene
   readonly relays: readonly Relay[]
   readonly databases: readonly Database[]
-  readonly seen: { orphans: number; orphansWaited: number; again: number; brokerAway: number; troubleEnds: number }
+  readonly seen: {
+    orphans: number
+    orphansWaited: number
+    again: number
+    brokerAway: number
+    troubleEnds: number
+  }
 }
 
 function happen(event: Event, step: number, { scene, relays, databases, seen }: World): void {
@@ -179,8 +238,13 @@ function happen(event: Event, step: number, { scene, relays, databases, seen }: 
       relay.away = until(event.replacedAfter)
       seen.troubleEnds = until((scene.claimMs + scene.pollIntervalMs) / 1000)
       for (const hand of relay.hands) {
-        // Claimed at any time since the window was last empty: here, a moment ago. Found by the next full scan.
-        hand.database.orphans.push({ due: until((scene.claimMs + scene.pollIntervalMs) / 1000), since: step, count: hand.count })
+        // Claimed at any time since the window was last empty: here, a moment ago. Found by the
+        // next full scan.
+        hand.database.orphans.push({
+          due: until((scene.claimMs + scene.pollIntervalMs) / 1000),
+          since: step,
+          count: hand.count,
+        })
         put(hand, 0)
       }
       return
@@ -190,7 +254,9 @@ function happen(event: Event, step: number, { scene, relays, databases, seen }: 
       if (step !== at || database === undefined) return
       database.away = until(event.for)
       seen.troubleEnds = database.away
-      for (const hand of relays.flatMap(({ hands }) => hands).filter((one) => one.database === database)) {
+      for (const hand of relays
+        .flatMap(({ hands }) => hands)
+        .filter((one) => one.database === database)) {
         seen.again += hand.count
         database.waiting += hand.count
 
@@ -242,7 +308,10 @@ interface Surroundings {
   readonly seen: { again: number }
 }
 
-/** One step of one relay: publishes what it holds, as far as its CPU goes, and claims where there is room. */
+/**
+ * One step of one relay: publishes what it holds, as far as its CPU goes, and claims where there is
+ * room.
+ */
 function work(relay: Relay, step: number, scene: Scene, { waits, brokerAway }: Surroundings): void {
   let left = scene.relayCapacity * STEP
   const { hands } = relay
@@ -259,7 +328,8 @@ function work(relay: Relay, step: number, scene: Scene, { waits, brokerAway }: S
       put(hand, hand.count - sent < 1e-6 ? 0 : hand.count - sent)
       depart(database, sent, step, waits)
     }
-    const rows = database.waiting < 1 ? 0 : Math.min(hand.room.next(scene.batchSize), database.waiting)
+    const rows =
+      database.waiting < 1 ? 0 : Math.min(hand.room.next(scene.batchSize), database.waiting)
     if (rows === 0) continue
     database.waiting -= rows
     put(hand, hand.count + rows)
@@ -270,7 +340,8 @@ function work(relay: Relay, step: number, scene: Scene, { waits, brokerAway }: S
 /** First come, first served: tells how long they waited. */
 function depart(database: Database, count: number, step: number, waits: Map<number, number>): void {
   database.left += count
-  while (database.oldest < step && (database.came[database.oldest] ?? 0) < database.left - 1e-6) database.oldest++
+  while (database.oldest < step && (database.came[database.oldest] ?? 0) < database.left - 1e-6)
+    database.oldest++
   const ms = Math.round((step - database.oldest + 1) * STEP * 1000)
   database.longest = Math.max(database.longest, ms)
   waits.set(ms, (waits.get(ms) ?? 0) + count)

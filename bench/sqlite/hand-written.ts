@@ -5,16 +5,21 @@ import type { Transfer } from './section.ts'
 
 const BATCH = 500
 
-/** The same hops with the least of statements, one after the other: business row and outbox row; outbox to queue; inbox row and business row. */
+/**
+ * The same hops with the least of statements, one after the other: business row and outbox row;
+ * outbox to queue; inbox row and business row.
+ */
 export const handWritten: Transfer = async (folder, count, perTransaction) => {
-  const [registrar, broker, finance] = ['registrar', 'broker', 'finance'].map((name) => openFile(join(folder, `${name}.db`))) as [
-    DatabaseSync,
-    DatabaseSync,
-    DatabaseSync,
-  ]
-  registrar.exec('create table work (number integer not null); create table outbox (id integer primary key, body blob not null)')
+  const [registrar, broker, finance] = ['registrar', 'broker', 'finance'].map((name) =>
+    openFile(join(folder, `${name}.db`)),
+  ) as [DatabaseSync, DatabaseSync, DatabaseSync]
+  registrar.exec(
+    'create table work (number integer not null); create table outbox (id integer primary key, body blob not null)',
+  )
   broker.exec('create table queue (id integer primary key, body blob not null)')
-  finance.exec('create table work (number integer not null); create table inbox (id integer primary key)')
+  finance.exec(
+    'create table work (number integer not null); create table inbox (id integer primary key)',
+  )
   const handle = handler(broker, finance)
   const move = mover(registrar, broker)
   const work = registrar.prepare('insert into work (number) values (?)')

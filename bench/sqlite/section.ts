@@ -13,14 +13,26 @@ import { ownCpu, temporaryFolder } from './folder.ts'
 /** Sends all messages from one file to another one, whose table `work` then has their numbers. */
 export type Transfer = (folder: string, count: number, perTransaction: number) => Promise<void>
 
-/** From a transaction of one app over its outbox and a queue file to the handler of another app, all in this process, synchronous=FULL. */
+/**
+ * From a transaction of one app over its outbox and a queue file to the handler of another app, all
+ * in this process, synchronous=FULL.
+ */
 export async function sqlite(effort: Effort): Promise<Table[]> {
   const tables: Table[] = []
   for (const perTransaction of effort.size === 'tiny' ? [10] : [1, 10]) {
     const count = amount(effort, 10_000, 2000)
-    const candidate = (name: string, transfer: Transfer): Candidate => ({ name, run: () => run(transfer, count, perTransaction) })
-    const candidates = [candidate('hand-written', handWritten), candidate('Mersal, 1,000 keys', mersal)]
-    const results = await interleave(candidates, effort.runs, { warmUp: effort.size !== 'tiny', only: effort.only })
+    const candidate = (name: string, transfer: Transfer): Candidate => ({
+      name,
+      run: () => run(transfer, count, perTransaction),
+    })
+    const candidates = [
+      candidate('hand-written', handWritten),
+      candidate('Mersal, 1,000 keys', mersal),
+    ]
+    const results = await interleave(candidates, effort.runs, {
+      warmUp: effort.size !== 'tiny',
+      only: effort.only,
+    })
     const title = `Sent, relayed, handled on SQLite ${process.versions['sqlite']}, ${perTransaction} per transaction`
     tables.push(tableOf({ id: `sqlite ${perTransaction}`, title, unit: 'messages/s' }, results))
   }
@@ -36,7 +48,8 @@ async function run(transfer: Transfer, count: number, perTransaction: number): P
   const cpu = { node: (own() * 100_000) / count }
   const check = createCheck(thousandKeys)
   const database = new DatabaseSync(join(folder.path, 'finance.db'))
-  for (const { number } of database.prepare('select number from work order by rowid').iterate()) check.saw(Number(number))
+  for (const { number } of database.prepare('select number from work order by rowid').iterate())
+    check.saw(Number(number))
   database.close()
   return { rate: count / seconds, cpu, faults: check.faults(upTo(count)) }
 }
@@ -58,7 +71,9 @@ const mersal: Transfer = async (folder, count, perTransaction) => {
     await registrar.transaction(async (tx, { publish }) => {
       for (let number = first; number < first + perTransaction && number <= count; number++) {
         tx.prepare('insert into work (number) values (?)').run(number)
-        await publish(Registered, jsonOf(number), { partitionKey: thousandKeys.of(number) as string })
+        await publish(Registered, jsonOf(number), {
+          partitionKey: thousandKeys.of(number) as string,
+        })
       }
     })
   }
@@ -67,7 +82,11 @@ const mersal: Transfer = async (folder, count, perTransaction) => {
 
 async function open(folder: string, name: string): Promise<Mersal<DatabaseSync>> {
   const store = sqliteStore({ path: join(folder, `${name}.db`) })
-  const app = new Mersal({ name, store, transport: sqliteQueue({ path: join(folder, 'broker.db') }) })
+  const app = new Mersal({
+    name,
+    store,
+    transport: sqliteQueue({ path: join(folder, 'broker.db') }),
+  })
   await app.transaction(async (tx) => tx.exec('create table work (number integer not null)'))
   return app
 }

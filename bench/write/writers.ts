@@ -35,16 +35,27 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
   }
   const body = Buffer.from(JSON.stringify(BODY))
   const plain = (client: PoolClient, number: number): Promise<unknown> =>
-    client.query('insert into bench.plain (key, body) values ($1, $2)', [`key ${number % 10_000}`, body])
+    client.query('insert into bench.plain (key, body) values ($1, $2)', [
+      `key ${number % 10_000}`,
+      body,
+    ])
   const ten = async (client: PoolClient, number: number): Promise<void> => {
     for (let index = 0; index < 10; index++) await plain(client, number + index)
   }
   const tenAtOnce = (client: PoolClient, number: number): Promise<unknown> =>
-    client.query('insert into bench.plain (key, body) select * from unnest($1::text[], $2::bytea[])', [
-      Array.from({ length: 10 }, (_, index) => `key ${(number + index) % 10_000}`),
-      Array.from({ length: 10 }, () => body),
-    ])
-  const candidate = (name: string, messages: number, table: string, transact: Transact): Candidate => ({
+    client.query(
+      'insert into bench.plain (key, body) select * from unnest($1::text[], $2::bytea[])',
+      [
+        Array.from({ length: 10 }, (_, index) => `key ${(number + index) % 10_000}`),
+        Array.from({ length: 10 }, () => body),
+      ],
+    )
+  const candidate = (
+    name: string,
+    messages: number,
+    table: string,
+    transact: Transact,
+  ): Candidate => ({
     name,
     run: () => run(scene, pool, { messages, table, transact }),
   })
@@ -67,7 +78,11 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
       by.transaction(async (tx, { publish }) => {
         await tx.query('insert into bench.business (text) values ($1)', ['a business row'])
         for (let index = 0; index < messages; index++) {
-          await publish(Placed, BODY, keyed ? { partitionKey: `key ${(number * step + index) % 10_000}` } : {})
+          await publish(
+            Placed,
+            BODY,
+            keyed ? { partitionKey: `key ${(number * step + index) % 10_000}` } : {},
+          )
         }
       })
   }
@@ -81,7 +96,10 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
     ),
     candidate('+ 1 message, plain insert', 1, 'bench.plain', floor(plain)),
     candidate('+ 1 message, Mersal', 1, outbox, through(1, false)),
-    { name: '+ 1 message, Mersal, a relay listens', run: () => listening(() => run(scene, pool, single)) },
+    {
+      name: '+ 1 message, Mersal, a relay listens',
+      run: () => listening(() => run(scene, pool, single)),
+    },
     candidate('+ 1 message, Mersal, without NOTIFY', 1, outbox, through(1, false, unheard)),
     candidate('+ 1 keyed message, Mersal', 1, outbox, through(1, true)),
     candidate('+ 1 message, Mersal, one flight', 1, outbox, through(1, false, oneFlight)),
@@ -91,13 +109,27 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
     candidate('+ 10 messages, Mersal', 10, outbox, through(10, false)),
     candidate('+ 10 messages, Mersal, one flight', 10, outbox, through(10, false, oneFlight)),
     candidate('+ 10 keyed messages, Mersal', 10, outbox, through(10, true, app, 10)),
-    candidate('+ 10 keyed messages, nine keys shared with the next, Mersal', 10, outbox, through(10, true)),
+    candidate(
+      '+ 10 keyed messages, nine keys shared with the next, Mersal',
+      10,
+      outbox,
+      through(10, true),
+    ),
   ]
 }
 
 /** An app that writes and does not relay, as in an architecture with relays of their own. */
-async function mersal({ newPool, stack }: Scene, options: PoolConfig, relayPool?: Pool): Promise<Mersal<PostgresClient>> {
-  const store = postgres({ pool: newPool(options), schema: 'bench', prepare: true, ...(relayPool === undefined ? {} : { relayPool }) })
+async function mersal(
+  { newPool, stack }: Scene,
+  options: PoolConfig,
+  relayPool?: Pool,
+): Promise<Mersal<PostgresClient>> {
+  const store = postgres({
+    pool: newPool(options),
+    schema: 'bench',
+    prepare: true,
+    ...(relayPool === undefined ? {} : { relayPool }),
+  })
   await store.open()
   return stack.use(new Mersal({ name: 'writer', store, transport: memoryTransport() }))
 }
@@ -123,13 +155,18 @@ async function run(scene: Scene, pool: Pool, { messages, table, transact }: Work
   const seconds = (performance.now() - started) / 1000
   const { user, system } = process.cpuUsage(own)
   const per100k = 100_000 / done
-  const cpu = { node: ((user + system) / 1e6) * per100k, postgres: (cpuSeconds(scene.serverPid) - server) * per100k }
+  const cpu = {
+    node: ((user + system) / 1e6) * per100k,
+    postgres: (cpuSeconds(scene.serverPid) - server) * per100k,
+  }
   const { rows } = await pool.query<{ business: string; messages: string }>(
     `select (select count(*) from bench.business)::text as business, (select count(*) from ${table})::text as messages`,
   )
   const faults: string[] = []
-  if (rows[0]?.business !== String(done)) faults.push(`${rows[0]?.business} business rows of ${done}`)
-  if (rows[0]?.messages !== String(done * messages)) faults.push(`${rows[0]?.messages} messages of ${done * messages}`)
+  if (rows[0]?.business !== String(done))
+    faults.push(`${rows[0]?.business} business rows of ${done}`)
+  if (rows[0]?.messages !== String(done * messages))
+    faults.push(`${rows[0]?.messages} messages of ${done * messages}`)
   return { rate: done / seconds, cpu, faults }
 }
 
@@ -138,7 +175,10 @@ function withoutNotify(pool: Pool): Pool {
   pool.on('connect', (client) => {
     const query = client.query.bind(client) as (...given: unknown[]) => unknown
     const isNotify = ([first]: unknown[]): boolean => JSON.stringify(first).includes('pg_notify')
-    Object.assign(client, { query: (...given: unknown[]) => (isNotify(given) ? Promise.resolve({ rows: [] }) : query(...given)) })
+    Object.assign(client, {
+      query: (...given: unknown[]) =>
+        isNotify(given) ? Promise.resolve({ rows: [] }) : query(...given),
+    })
   })
   return pool
 }

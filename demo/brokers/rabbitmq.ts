@@ -24,11 +24,16 @@ export async function openRabbitmq(url: string): Promise<DemoBroker> {
       waiting: await look.depth([name('registrar'), name('finance')]),
     }),
     events: async () => (await look.take(name('audit'))).map(toMessage),
-    deadLetters: async () => (await Promise.all(dead.map((queue) => look.take(queue)))).flat().map(toMessage),
+    deadLetters: async () =>
+      (await Promise.all(dead.map((queue) => look.take(queue)))).flat().map(toMessage),
     disturb: (copies) => look.disturb(name('audit'), name('finance'), copies),
     [Symbol.asyncDispose]: async () => {
       await look.remove(
-        queues.flatMap((queue) => [name(queue), `${name(queue)}.dead`, ...retryDelaysMs.map((ms) => `${name(queue)}.retry.${ms}`)]),
+        queues.flatMap((queue) => [
+          name(queue),
+          `${name(queue)}.dead`,
+          ...retryDelaysMs.map((ms) => `${name(queue)}.retry.${ms}`),
+        ]),
         exchange,
       )
     },
@@ -38,10 +43,18 @@ export async function openRabbitmq(url: string): Promise<DemoBroker> {
 /** As the apps make them. */
 async function subscribeAll(url: string, prefix: string, exchange: string): Promise<void> {
   await using transport = rabbitmq({ url, eventsExchange: exchange, logger: false })
-  await Promise.all(queues.map((queue) => transport.subscribe(`${prefix}${queue}`, queue === 'registrar' ? [] : [StudentRegistered.name])))
+  await Promise.all(
+    queues.map((queue) =>
+      transport.subscribe(
+        `${prefix}${queue}`,
+        queue === 'registrar' ? [] : [StudentRegistered.name],
+      ),
+    ),
+  )
 }
 
-const toMessage = ({ properties, content }: GetMessage): ReturnType<typeof messageOf> => messageOf(String(properties.messageId), content)
+const toMessage = ({ properties, content }: GetMessage): ReturnType<typeof messageOf> =>
+  messageOf(String(properties.messageId), content)
 
 /** A plain AMQP client, which makes its connection again after the broker was away. */
 class Look {
@@ -87,13 +100,20 @@ class Look {
 
   async disturb(from: string, to: string, copies: number): Promise<number> {
     const channel = await this.#open()
-    channel.sendToQueue(to, poison.body, { messageId: poison.id, type: poison.type, persistent: true })
+    channel.sendToQueue(to, poison.body, {
+      messageId: poison.id,
+      type: poison.type,
+      persistent: true,
+    })
     const held: GetMessage[] = []
     while (held.length < copies) {
       const message = await channel.get(from)
       if (message === false) break
       held.push(message)
-      channel.sendToQueue(to, message.content, { ...(message.properties as object), persistent: true })
+      channel.sendToQueue(to, message.content, {
+        ...(message.properties as object),
+        persistent: true,
+      })
     }
     await channel.waitForConfirms()
     for (const message of held) channel.nack(message, false, true)

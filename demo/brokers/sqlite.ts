@@ -31,11 +31,13 @@ export async function openSqliteQueue(folder: string): Promise<DemoBroker> {
       database.close()
     }
   }
-  const messages = (sql: string): BrokerMessage[] => read<Row>(sql).map(({ id, body }) => messageOf(id, body))
+  const messages = (sql: string): BrokerMessage[] =>
+    read<Row>(sql).map(({ id, body }) => messageOf(id, body))
   return {
     place: { kind: 'sqlite', path, prefix: '' },
     counts: async () => read<{ events: number; deadLetters: number; waiting: number }>(counts)[0]!,
-    events: async () => messages("SELECT id, body FROM mersal_queue_messages WHERE queue = 'audit'"),
+    events: async () =>
+      messages("SELECT id, body FROM mersal_queue_messages WHERE queue = 'audit'"),
     deadLetters: async () => messages('SELECT id, body FROM mersal_queue_dead_letters'),
     disturb: async (copies) => {
       const sql = `SELECT id, type, headers, body FROM mersal_queue_messages WHERE queue = 'audit' ORDER BY position LIMIT ${copies}`
@@ -48,10 +50,15 @@ export async function openSqliteQueue(folder: string): Promise<DemoBroker> {
 async function disturb(path: string, delivered: readonly Row[]): Promise<number> {
   await using broker = sqliteQueue({ path })
   const to = { transport: 'default', kind: 'queue', name: 'finance' } as const
-  const copies = delivered.map(({ headers, ...row }) => ({ ...row, headers: JSON.parse(headers) as Record<string, string>, to }))
+  const copies = delivered.map(({ headers, ...row }) => ({
+    ...row,
+    headers: JSON.parse(headers) as Record<string, string>,
+    to,
+  }))
   const messages: OutgoingMessage[] = [{ ...poison, headers: {}, to }, ...copies]
   const outcomes = await Promise.all(broker.publish(messages))
   const refused = outcomes.find(({ kind }) => kind !== 'confirmed')
-  if (refused !== undefined) throw new Error(`the queue answered '${refused.kind}' to a message of the demo`)
+  if (refused !== undefined)
+    throw new Error(`the queue answered '${refused.kind}' to a message of the demo`)
   return copies.length
 }

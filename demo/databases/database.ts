@@ -18,7 +18,10 @@ export interface DatabaseCounts {
   readonly waiting: number
 }
 
-/** The databases of one part of the demo, as the parent sees them: with plain SQL, with nothing of the bus. */
+/**
+ * The databases of one part of the demo, as the parent sees them: with plain SQL, with nothing of
+ * the bus.
+ */
 export interface DemoDatabase extends AsyncDisposable {
   readonly place: DatabasePlace
   counts(): Promise<DatabaseCounts>
@@ -26,13 +29,25 @@ export interface DemoDatabase extends AsyncDisposable {
   financial(): Promise<FinancialRow[]>
 }
 
-/** Of each app, its table. There is no unique constraint on purpose: an effect that happens twice must show. */
-export function tableOf(app: AppName, text: 'TEXT' | 'BYTEA'): { readonly name: string; readonly columns: string } {
+/**
+ * Of each app, its table. There is no unique constraint on purpose: an effect that happens twice
+ * must show.
+ */
+export function tableOf(
+  app: AppName,
+  text: 'TEXT' | 'BYTEA',
+): { readonly name: string; readonly columns: string } {
   switch (app) {
     case 'registrar':
-      return { name: 'students', columns: `id TEXT NOT NULL, line INTEGER NOT NULL, name ${text} NOT NULL, programme ${text} NOT NULL` }
+      return {
+        name: 'students',
+        columns: `id TEXT NOT NULL, line INTEGER NOT NULL, name ${text} NOT NULL, programme ${text} NOT NULL`,
+      }
     case 'finance':
-      return { name: 'financial_registrations', columns: `student_id TEXT NOT NULL, line INTEGER NOT NULL, name ${text} NOT NULL` }
+      return {
+        name: 'financial_registrations',
+        columns: `student_id TEXT NOT NULL, line INTEGER NOT NULL, name ${text} NOT NULL`,
+      }
     case 'desk':
       return { name: 'handed_in', columns: 'line INTEGER PRIMARY KEY' }
     default:
@@ -43,7 +58,9 @@ export function tableOf(app: AppName, text: 'TEXT' | 'BYTEA'): { readonly name: 
 export const apps: readonly AppName[] = ['registrar', 'finance', 'desk']
 
 /** Names are read as bytes, so that no driver can change them on the way. */
-export type Raw<Row extends { readonly name: string }> = Omit<Row, 'name'> & { readonly name: Uint8Array }
+export type Raw<Row extends { readonly name: string }> = Omit<Row, 'name'> & {
+  readonly name: Uint8Array
+}
 
 export function withText<Row extends { readonly name: string }>({ name, ...row }: Raw<Row>): Row {
   return { ...row, name: Buffer.from(name).toString() } as unknown as Row

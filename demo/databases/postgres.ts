@@ -2,7 +2,15 @@ import { randomBytes } from 'node:crypto'
 import { Pool } from 'pg'
 import { postgres } from '../../src/postgres.ts'
 import type { AppName } from '../plan.ts'
-import { type DemoDatabase, type FinancialRow, type Raw, type StudentRow, apps, tableOf, withText } from './database.ts'
+import {
+  type DemoDatabase,
+  type FinancialRow,
+  type Raw,
+  type StudentRow,
+  apps,
+  tableOf,
+  withText,
+} from './database.ts'
 
 /** A schema for each app, in one database. They are dropped at the end. */
 export async function openPostgres(url: string, withOutbox: boolean): Promise<DemoDatabase> {
@@ -18,18 +26,30 @@ export async function openPostgres(url: string, withOutbox: boolean): Promise<De
     await using store = postgres({ pool, schema: schema(app) })
     await store.open()
   }
-  const read = async <Row extends object>(sql: string): Promise<Row[]> => (await pool.query<Row>(sql)).rows
-  const waiting = apps.map((app) => `(SELECT count(*) FROM ${schema(app)}.outbox) + (SELECT count(*) FROM ${schema(app)}.dead)`).join(' + ')
+  const read = async <Row extends object>(sql: string): Promise<Row[]> =>
+    (await pool.query<Row>(sql)).rows
+  const waiting = apps
+    .map(
+      (app) =>
+        `(SELECT count(*) FROM ${schema(app)}.outbox) + (SELECT count(*) FROM ${schema(app)}.dead)`,
+    )
+    .join(' + ')
   const registrar = `${schema('registrar')}.students`
   const finance = `${schema('finance')}.financial_registrations`
   const counts = `SELECT (SELECT count(*) FROM ${registrar})::int AS students, (SELECT count(*) FROM ${finance})::int AS financial,
     (${withOutbox ? waiting : '0'})::int AS waiting`
   return {
     place: { kind: 'postgres', url, prefix },
-    counts: async () => (await read<{ students: number; financial: number; waiting: number }>(counts))[0]!,
-    students: async () => (await read<Raw<StudentRow>>(`SELECT id, line, name FROM ${registrar}`)).map(withText<StudentRow>),
+    counts: async () =>
+      (await read<{ students: number; financial: number; waiting: number }>(counts))[0]!,
+    students: async () =>
+      (await read<Raw<StudentRow>>(`SELECT id, line, name FROM ${registrar}`)).map(
+        withText<StudentRow>,
+      ),
     financial: async () =>
-      (await read<Raw<FinancialRow>>(`SELECT student_id AS "studentId", name FROM ${finance}`)).map(withText<FinancialRow>),
+      (await read<Raw<FinancialRow>>(`SELECT student_id AS "studentId", name FROM ${finance}`)).map(
+        withText<FinancialRow>,
+      ),
     [Symbol.asyncDispose]: async () => {
       for (const app of apps) await pool.query(`DROP SCHEMA IF EXISTS ${schema(app)} CASCADE`)
       await pool.end()

@@ -1,7 +1,15 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { sqlite } from '../../src/sqlite.ts'
-import { type DemoDatabase, type FinancialRow, type Raw, type StudentRow, apps, tableOf, withText } from './database.ts'
+import {
+  type DemoDatabase,
+  type FinancialRow,
+  type Raw,
+  type StudentRow,
+  apps,
+  tableOf,
+  withText,
+} from './database.ts'
 
 /** A file for each app. */
 export async function openSqlite(folder: string, withOutbox: boolean): Promise<DemoDatabase> {
@@ -26,7 +34,10 @@ export async function openSqlite(folder: string, withOutbox: boolean): Promise<D
   }
   const number = (app: string, sql: string): number => read<{ n: number }>(app, sql)[0]?.n ?? 0
   const waiting = (app: string): number =>
-    number(app, 'SELECT (SELECT count(*) FROM mersal_outbox) + (SELECT count(*) FROM mersal_dead_letters) AS n')
+    number(
+      app,
+      'SELECT (SELECT count(*) FROM mersal_outbox) + (SELECT count(*) FROM mersal_dead_letters) AS n',
+    )
   return {
     place: { kind: 'sqlite', folder },
     counts: async () => ({
@@ -35,11 +46,15 @@ export async function openSqlite(folder: string, withOutbox: boolean): Promise<D
       waiting: withOutbox ? apps.reduce((sum, app) => sum + waiting(app), 0) : 0,
     }),
     students: async () =>
-      read<Raw<StudentRow>>('registrar', 'SELECT id, line, CAST(name AS BLOB) AS name FROM students').map(withText<StudentRow>),
+      read<Raw<StudentRow>>(
+        'registrar',
+        'SELECT id, line, CAST(name AS BLOB) AS name FROM students',
+      ).map(withText<StudentRow>),
     financial: async () =>
-      read<Raw<FinancialRow>>('finance', 'SELECT student_id AS studentId, CAST(name AS BLOB) AS name FROM financial_registrations').map(
-        withText<FinancialRow>,
-      ),
+      read<Raw<FinancialRow>>(
+        'finance',
+        'SELECT student_id AS studentId, CAST(name AS BLOB) AS name FROM financial_registrations',
+      ).map(withText<FinancialRow>),
     [Symbol.asyncDispose]: async () => {}, // the files go with their folder
   }
 }

@@ -9,10 +9,18 @@ import { StudentRegistered } from '../messages.ts'
 endWithParent()
 await onDatabase('finance', async (database) => {
   const connection = await database.connect()
-  const app = new Mersal({ name: appName('finance'), transport: transportWithPoints(openTransport(), stopHere), logger: false })
+  const app = new Mersal({
+    name: appName('finance'),
+    transport: transportWithPoints(openTransport(), stopHere),
+    logger: false,
+  })
 
   app.handle(StudentRegistered, async ({ studentId, line, name }, { attempt }) => {
-    await database.insert(connection, 'financial_registrations', { student_id: studentId, line, name })
+    await database.insert(connection, 'financial_registrations', {
+      student_id: studentId,
+      line,
+      name,
+    })
     if (line === plan.failsTwice && attempt <= 2) throw new Error('the bank does not answer')
   })
 

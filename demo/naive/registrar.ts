@@ -13,7 +13,11 @@ import { type Registration, StudentRegistered } from '../messages.ts'
 endWithParent()
 await onDatabase('registrar', async (database) => {
   const connection = await database.connect()
-  const bus = new Mersal({ name: appName('registrar'), transport: transportWithPoints(openTransport(), stopHere), sendOnly: true })
+  const bus = new Mersal({
+    name: appName('registrar'),
+    transport: transportWithPoints(openTransport(), stopHere),
+    sendOnly: true,
+  })
   await bus.start()
 
   async function writeThenPublish({ line, name, programme }: Registration): Promise<void> {

@@ -15,7 +15,11 @@ endWithParent((line) => {
 })
 
 await onDatabase('desk', async (database) => {
-  const app = new Mersal({ ...parts('desk', database), sendOnly: true, routes: { [RegisterStudent.name]: appName('registrar') } })
+  const app = new Mersal({
+    ...parts('desk', database),
+    sendOnly: true,
+    routes: { [RegisterStudent.name]: appName('registrar') },
+  })
   try {
     const { stopped } = stopOnSignals(app)
     const ended = stopped.then((code) => process.exit(code)) // also while it waits for permission

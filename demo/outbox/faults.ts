@@ -15,10 +15,10 @@ export interface Story {
 }
 
 /**
- * The faults besides the kills of the programs. The desk may hand in one part of the commands after the
- * other, so that each fault finds work that is not done: a server dies right after the desk was told to go on.
- * RabbitMQ dies before any handler has failed: what fails makes a retry queue, and RabbitMQ 3.10 cannot keep a
- * queue that is younger than a second (docs/rabbitmq.md).
+ * The faults besides the kills of the programs. The desk may hand in one part of the commands after
+ * the other, so that each fault finds work that is not done: a server dies right after the desk was
+ * told to go on. RabbitMQ dies before any handler has failed: what fails makes a retry queue, and
+ * RabbitMQ 3.10 cannot keep a queue that is younger than a second (docs/rabbitmq.md).
  */
 export async function faults(story: Story): Promise<void> {
   const { scene, desk } = story
@@ -28,10 +28,20 @@ export async function faults(story: Story): Promise<void> {
   await reach(story, 'RabbitMQ is restarted', ({ financial }) => financial >= Math.floor(total / 8))
   desk.tell(String(Math.ceil(total / 2)))
   await restartWithin(story, rabbitmq)
-  await reach(story, 'broken and repeated messages', ({ financial }) => financial >= Math.floor(total / 4))
+  await reach(
+    story,
+    'broken and repeated messages',
+    ({ financial }) => financial >= Math.floor(total / 4),
+  )
   const copies = await scene.broker.disturb(DUPLICATES)
-  scene.view.say(`  a message that is no JSON, and ${copies} copies of messages that were delivered before, are put into the queue`)
-  await reach(story, 'PostgreSQL is restarted', ({ financial }) => financial >= Math.floor((total * 3) / 8))
+  scene.view.say(
+    `  a message that is no JSON, and ${copies} copies of messages that were delivered before, are put into the queue`,
+  )
+  await reach(
+    story,
+    'PostgreSQL is restarted',
+    ({ financial }) => financial >= Math.floor((total * 3) / 8),
+  )
   desk.tell(String(Math.ceil((total * 3) / 4)))
   await restartWithin(story, postgres)
   await financeAway(story)
@@ -50,8 +60,13 @@ async function financeAway(story: Story): Promise<void> {
   finance.start()
 }
 
-async function reach({ scene, failure, deadline, missed }: Story, fault: string, until: (counts: Counts) => boolean): Promise<void> {
-  if (!(await watch(scene, { until, deadline, failure }))) missed.push(`${fault} (its moment did not come in time)`)
+async function reach(
+  { scene, failure, deadline, missed }: Story,
+  fault: string,
+  until: (counts: Counts) => boolean,
+): Promise<void> {
+  if (!(await watch(scene, { until, deadline, failure })))
+    missed.push(`${fault} (its moment did not come in time)`)
 }
 
 async function restartWithin({ scene, failure }: Story, server: Server | undefined): Promise<void> {

@@ -1,4 +1,7 @@
-/** Completes the financial registration. The inbox row is in the same transaction, so it happens once. */
+/**
+ * Completes the financial registration. The inbox row is in the same transaction, so it happens
+ * once.
+ */
 import { Mersal } from '../../src/index.ts'
 import { endWithParent, live, plan, stopHere } from '../child.ts'
 import { onDatabase } from '../child-database.ts'

@@ -5,7 +5,9 @@ import { appName, openTransport } from '../child-broker.ts'
 import type { AppDatabase } from '../child-database.ts'
 import { type AppName, HOLD_MS } from '../plan.ts'
 
-/** On a server that is killed and started again, the deliveries have to last longer than it is away. */
+/**
+ * On a server that is killed and started again, the deliveries have to last longer than it is away.
+ */
 const receive: Readonly<Record<typeof plan.database.kind, ReceiveOptions>> = {
   sqlite: { backoff: { firstMs: 100, longestMs: 400 } },
   postgres: { backoff: { firstMs: 200, longestMs: 1500 }, maxDeliveries: 9 },

@@ -1,7 +1,16 @@
 import type { ChildPlan } from '../plan.ts'
 import { Program, type Stop } from '../processes.ts'
 import type { Reconciliation } from '../reconcile.ts'
-import { type Counts, type Part, type Scene, between, count, findings, prepare, watch } from '../scene.ts'
+import {
+  type Counts,
+  type Part,
+  type Scene,
+  between,
+  count,
+  findings,
+  prepare,
+  watch,
+} from '../scene.ts'
 import { type Story, faults } from './faults.ts'
 
 /** Until then it has to be over, also on a busy machine. */
@@ -24,10 +33,13 @@ export async function outboxPart(part: Part): Promise<OutboxResult> {
   const programs = startAll(scene, { ...scene.plan, failsTwice, failsAlways })
   const [desk, , finance] = programs
   const failure = Promise.all(programs.map(({ finished }) => finished))
-  const deadline = performance.now() + (withServers(scene) ? DEADLINE_MS.withServers : DEADLINE_MS.alone)
+  const deadline =
+    performance.now() + (withServers(scene) ? DEADLINE_MS.withServers : DEADLINE_MS.alone)
   const story: Story = { scene, desk, finance, failure, deadline, missed: [] }
   try {
-    view.say(`  the handler of line ${failsTwice} will fail twice, the one of line ${failsAlways} always`)
+    view.say(
+      `  the handler of line ${failsTwice} will fail twice, the one of line ${failsAlways} always`,
+    )
     await faults(story)
     await comeToRest(story, programs)
   } finally {
@@ -44,11 +56,20 @@ function withServers({ servers }: Scene): boolean {
   return servers.postgres !== undefined || servers.rabbitmq !== undefined
 }
 
-/** Waits until everything is done and stops. What an app held back at that moment is seen only now: then it goes on. */
-async function comeToRest({ scene, failure, deadline }: Story, programs: readonly Program[]): Promise<void> {
+/**
+ * Waits until everything is done and stops. What an app held back at that moment is seen only now:
+ * then it goes on.
+ */
+async function comeToRest(
+  { scene, failure, deadline }: Story,
+  programs: readonly Program[],
+): Promise<void> {
   const total = scene.commands.length
   const until = (now: Counts): boolean =>
-    now.students >= total && now.financial >= total - 1 && now.deadLetters >= deadLettersFor(total) && now.waiting === 0
+    now.students >= total &&
+    now.financial >= total - 1 &&
+    now.deadLetters >= deadLettersFor(total) &&
+    now.waiting === 0
   for (;;) {
     const atRest = await watch(scene, { until, deadline, failure })
     if (!atRest) scene.view.say(`  not at rest in time: ${JSON.stringify(await count(scene))}`)
@@ -69,23 +90,55 @@ function missedStops(program: Program): string[] {
 
 function startAll(scene: Scene, plan: ChildPlan): [Program, Program, Program] {
   const { commands, random, view } = scene
-  const common = { plan, supervised: withServers(scene), say: (text: string): void => view.say(`  ${text}`) }
+  const common = {
+    plan,
+    supervised: withServers(scene),
+    say: (text: string): void => view.say(`  ${text}`),
+  }
   // Batches are fewer than messages, so points that come once per batch are set earlier.
   const message = (): number => between(random, 1, Math.floor(commands.length / 8))
   const batch = (): number => between(random, 1, Math.floor(commands.length / 200))
-  const betweenCommitAndPublish = (): Stop => ({ point: 'R3', nth: batch(), where: 'between commit and publish' })
-  const betweenPublishAndSettle = (): Stop => ({ point: 'R5', nth: batch(), where: 'between publish and settle' })
+  const betweenCommitAndPublish = (): Stop => ({
+    point: 'R3',
+    nth: batch(),
+    where: 'between commit and publish',
+  })
+  const betweenPublishAndSettle = (): Stop => ({
+    point: 'R5',
+    nth: batch(),
+    where: 'between publish and settle',
+  })
   const insideHandler = (): Stop => ({ point: 'C4', nth: message(), where: 'inside a handler' })
-  const beforeAck = (): Stop => ({ point: 'C7', nth: message(), where: 'between commit and acknowledgement' })
+  const beforeAck = (): Stop => ({
+    point: 'C7',
+    nth: message(),
+    where: 'between commit and acknowledgement',
+  })
   const desk = new Program({
     ...common,
     name: 'desk',
     file: 'outbox/desk.ts',
     stops: [betweenPublishAndSettle(), betweenCommitAndPublish()],
   })
-  const stops = [betweenCommitAndPublish(), betweenPublishAndSettle(), insideHandler(), beforeAck(), betweenCommitAndPublish()]
-  const registrar = new Program({ ...common, name: 'registrar', file: 'outbox/registrar.ts', stops })
-  const finance = new Program({ ...common, name: 'finance', file: 'outbox/finance.ts', stops: [insideHandler(), beforeAck(), beforeAck()] })
+  const stops = [
+    betweenCommitAndPublish(),
+    betweenPublishAndSettle(),
+    insideHandler(),
+    beforeAck(),
+    betweenCommitAndPublish(),
+  ]
+  const registrar = new Program({
+    ...common,
+    name: 'registrar',
+    file: 'outbox/registrar.ts',
+    stops,
+  })
+  const finance = new Program({
+    ...common,
+    name: 'finance',
+    file: 'outbox/finance.ts',
+    stops: [insideHandler(), beforeAck(), beforeAck()],
+  })
   for (const program of [finance, registrar, desk]) program.start()
   return [desk, registrar, finance]
 }

@@ -9,7 +9,10 @@ export type Tx = Parameters<Parameters<NodePgDatabase['transaction']>[0]>[0]
 
 export interface Database {
   readonly db: NodePgDatabase
-  /** Where Mersal keeps its tables: in the same database, so that they take part in the same transactions. */
+  /**
+   * Where Mersal keeps its tables: in the same database, so that they take part in the same
+   * transactions.
+   */
   readonly store: PostgresStore<Tx>
   close(): Promise<void>
 }
@@ -22,7 +25,10 @@ export function openPool(): Pool {
   return pool
 }
 
-/** Opens the database of this service, and makes its tables if they are missing. In your program a migration tool does that. */
+/**
+ * Opens the database of this service, and makes its tables if they are missing. In your program a
+ * migration tool does that.
+ */
 export async function openDatabase(...tables: SQL[]): Promise<Database> {
   const pool = openPool()
   const db = drizzle({ client: pool })

@@ -36,12 +36,14 @@ describe.skipIf(!here)('the services of the orders example', { timeout: 240_000 
     broker = await model.createConfirmChannel()
     server = new Client({ connectionString: serverUrl })
     await server.connect()
-    for (const service of ['shop', 'billing', 'shipping']) await server.query(`CREATE DATABASE ${prefix}_${service}`)
+    for (const service of ['shop', 'billing', 'shipping'])
+      await server.query(`CREATE DATABASE ${prefix}_${service}`)
   })
 
   afterAll(async () => {
     for (const service of running) await service.kill()
-    for (const service of ['shop', 'billing', 'shipping']) await server.query(`DROP DATABASE IF EXISTS ${prefix}_${service} WITH (FORCE)`)
+    for (const service of ['shop', 'billing', 'shipping'])
+      await server.query(`DROP DATABASE IF EXISTS ${prefix}_${service} WITH (FORCE)`)
     await server.end()
     await model.close()
     await vhost[Symbol.asyncDispose]()
@@ -65,22 +67,32 @@ describe.skipIf(!here)('the services of the orders example', { timeout: 240_000 
   }
 
   const idsIn = async (database: string, table: string): Promise<string[]> =>
-    (await read<{ id: string }>(database, `SELECT order_id AS id FROM ${table}`)).map(({ id }) => id).toSorted()
+    (await read<{ id: string }>(database, `SELECT order_id AS id FROM ${table}`))
+      .map(({ id }) => id)
+      .toSorted()
 
   async function order(url: string, index: number): Promise<Answer> {
     // There are five of saffron, so most of those orders are refused.
-    const body = { customer: CUSTOMERS[index % CUSTOMERS.length], item: index % 5 === 0 ? 'saffron' : 'tea', quantity: 1 }
+    const body = {
+      customer: CUSTOMERS[index % CUSTOMERS.length],
+      item: index % 5 === 0 ? 'saffron' : 'tea',
+      quantity: 1,
+    }
     const response = await fetch(`${url}/orders`, { method: 'POST', body: JSON.stringify(body) })
     const { orderId = '' } = (await response.json()) as { orderId?: string }
     return { status: response.status, orderId }
   }
 
-  const depth = async (queue: string): Promise<number> => (await broker.checkQueue(queue)).messageCount
+  const depth = async (queue: string): Promise<number> =>
+    (await broker.checkQueue(queue)).messageCount
 
-  /** Every event once more, under its own id, to both services: a broker may do that at any time. */
+  /**
+   * Every event once more, under its own id, to both services: a broker may do that at any time.
+   */
   async function sendAgain(): Promise<void> {
     for (let copy = await broker.get('copies'); copy !== false; copy = await broker.get('copies')) {
-      for (const queue of ['billing', 'shipping']) broker.sendToQueue(queue, copy.content, copy.properties)
+      for (const queue of ['billing', 'shipping'])
+        broker.sendToQueue(queue, copy.content, copy.properties)
       broker.ack(copy)
     }
     await broker.waitForConfirms()
@@ -96,14 +108,18 @@ describe.skipIf(!here)('the services of the orders example', { timeout: 240_000 
   }
 
   /** Kills billing in the middle of handlers: they wait for a lock at that moment. */
-  async function killInHandlers(billing: Service, meanwhile: () => Promise<unknown>): Promise<void> {
+  async function killInHandlers(
+    billing: Service,
+    meanwhile: () => Promise<unknown>,
+  ): Promise<void> {
     const locker = new Client({ connectionString: urlOf('billing') })
     await locker.connect()
     try {
       await locker.query('BEGIN')
       await locker.query('LOCK TABLE invoices IN SHARE ROW EXCLUSIVE MODE')
       await meanwhile()
-      const blocked = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+      const blocked =
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
       while ((await read('billing', blocked)).length === 0) await pause(20)
       await billing.kill()
     } finally {
@@ -121,7 +137,9 @@ describe.skipIf(!here)('the services of the orders example', { timeout: 240_000 
 
     const answers = await placeOrders(url, 0, ORDERS / 2)
     while ((await idsIn('billing', 'invoices')).length === 0) await pause(20)
-    await killInHandlers(billing, async () => answers.push(...(await placeOrders(url, ORDERS / 2, ORDERS))))
+    await killInHandlers(billing, async () =>
+      answers.push(...(await placeOrders(url, ORDERS / 2, ORDERS))),
+    )
     const billingAgain = await start('billing')
 
     const accepted = answers.filter(({ status }) => status === 201).map(({ orderId }) => orderId)
@@ -130,7 +148,10 @@ describe.skipIf(!here)('the services of the orders example', { timeout: 240_000 
     expect(await read('shop', 'SELECT id FROM orders')).toHaveLength(accepted.length)
 
     const missing = async (): Promise<number> => {
-      const done = [new Set(await idsIn('billing', 'invoices')), new Set(await idsIn('shipping', 'parcels'))]
+      const done = [
+        new Set(await idsIn('billing', 'invoices')),
+        new Set(await idsIn('shipping', 'parcels')),
+      ]
       return accepted.filter((id) => !done.every((ids) => ids.has(id))).length
     }
     while ((await missing()) > 0) await pause(50)
@@ -138,7 +159,8 @@ describe.skipIf(!here)('the services of the orders example', { timeout: 240_000 
     await sendAgain()
     while ((await depth('billing')) + (await depth('shipping')) > 0) await pause(50)
     // What a service has in hand, it finishes.
-    for (const service of [shop, relay, shipping, billingAgain]) expect(await service.stop(), service.name).toBe(0)
+    for (const service of [shop, relay, shipping, billingAgain])
+      expect(await service.stop(), service.name).toBe(0)
 
     expect(await idsIn('billing', 'invoices')).toEqual(accepted.toSorted())
     expect(await idsIn('shipping', 'parcels')).toEqual(accepted.toSorted())
@@ -149,7 +171,8 @@ describe.skipIf(!here)('the services of the orders example', { timeout: 240_000 
   test('answer 400, 404 and 409 without leaving anything behind', async () => {
     const shop = await start('shop')
     const url = shop.said(/(http:\S+)/)
-    const post = async (body: string): Promise<number> => (await fetch(`${url}/orders`, { method: 'POST', body })).status
+    const post = async (body: string): Promise<number> =>
+      (await fetch(`${url}/orders`, { method: 'POST', body })).status
     const before = await read('shop', 'SELECT count(*) FROM orders')
 
     expect(await post('no JSON')).toBe(400)

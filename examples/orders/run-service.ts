@@ -11,7 +11,12 @@ const programs = {
 } as const
 
 /** What each says when it is ready. */
-const ready = { shop: /shop listens/, billing: /billing is ready/, shipping: /shipping is ready/, relay: /relay 'shop' runs/ } as const
+const ready = {
+  shop: /shop listens/,
+  billing: /billing is ready/,
+  shipping: /shipping is ready/,
+  relay: /relay 'shop' runs/,
+} as const
 
 export interface Service {
   readonly name: string
@@ -23,7 +28,10 @@ export interface Service {
 }
 
 /** Resolves when the service is ready; rejects if it ends before. */
-export async function startService(name: keyof typeof programs, env: Readonly<Record<string, string>>): Promise<Service> {
+export async function startService(
+  name: keyof typeof programs,
+  env: Readonly<Record<string, string>>,
+): Promise<Service> {
   const child = spawn(process.execPath, ['--no-warnings', ...programs[name]], {
     cwd: fileURLToPath(new URL('.', import.meta.url)),
     env: { ...process.env, ...env },
@@ -44,7 +52,9 @@ export async function startService(name: keyof typeof programs, env: Readonly<Re
     state.complained += text.toString()
     look()
   })
-  void ended.then(() => isReady.reject(new Error(`${name} ended before it was ready: ${state.complained}`)))
+  void ended.then(() =>
+    isReady.reject(new Error(`${name} ended before it was ready: ${state.complained}`)),
+  )
   await isReady.promise
   const signal = async (what: 'SIGTERM' | 'SIGKILL'): Promise<number | null> => {
     if (child.exitCode === null && child.signalCode === null) child.kill(what)

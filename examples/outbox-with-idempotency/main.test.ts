@@ -37,7 +37,14 @@ test('a message that is delivered three times is booked once', async ({ onTestFi
     to: { transport: 'default', kind: 'topic', name: InvoicePaid.name },
   })
   const done = handled(4)
-  await Promise.all(broker.publish([message('one', 60), message('one', 60), message('two', 40), message('one', 60)]))
+  await Promise.all(
+    broker.publish([
+      message('one', 60),
+      message('one', 60),
+      message('two', 40),
+      message('one', 60),
+    ]),
+  )
   await done
 
   const entries = database.prepare('SELECT cents FROM entries ORDER BY cents').all()

@@ -1,6 +1,7 @@
 /**
- * Brokers deliver some messages twice. The inbox row is written in the handler's own transaction, so
- * the second delivery changes nothing. A store brings this along; nothing needs to be switched on.
+ * Brokers deliver some messages twice. The inbox row is written in the handler's own transaction,
+ * so the second delivery changes nothing. A store brings this along; nothing needs to be switched
+ * on.
  */
 import { DatabaseSync } from 'node:sqlite'
 import { Mersal, event } from '../../src/index.ts' // in your program: 'mersal'

@@ -5,7 +5,9 @@ import { expect, test } from 'vitest'
 import { Listener } from '../listen.ts'
 import { OrderPlaced, openShop } from './main.ts'
 
-test('the event exists if and only if the transaction of the program commits', async ({ onTestFinished }) => {
+test('the event exists if and only if the transaction of the program commits', async ({
+  onTestFinished,
+}) => {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-example-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   await using listener = await new Listener(folder).listen(OrderPlaced.name)

@@ -40,7 +40,11 @@ export class Shop {
     try {
       const orderId = this.orders().length + 1
       await this.app.within(tx).publish(OrderPlaced, { orderId, item })
-      tx.prepare('INSERT INTO orders (id, item, amount) VALUES (?, ?, ?)').run(orderId, item, amount)
+      tx.prepare('INSERT INTO orders (id, item, amount) VALUES (?, ?, ?)').run(
+        orderId,
+        item,
+        amount,
+      )
       tx.exec('COMMIT')
       this.app.wake() // optional: the relay looks at once instead of within its poll interval
       return orderId

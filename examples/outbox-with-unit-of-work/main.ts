@@ -8,7 +8,10 @@ import { sqlite, sqliteQueue } from '../../src/sqlite.ts' // 'mersal/sqlite'
 
 export const MoneyMoved = event<{ from: string; to: string; cents: number }>('bank.money-moved')
 
-export async function openBank(folder: string, accounts: Readonly<Record<string, number>>): Promise<Mersal<DatabaseSync>> {
+export async function openBank(
+  folder: string,
+  accounts: Readonly<Record<string, number>>,
+): Promise<Mersal<DatabaseSync>> {
   const app = new Mersal({
     name: 'bank',
     store: sqlite({ path: `${folder}/bank.db` }),
@@ -17,14 +20,22 @@ export async function openBank(folder: string, accounts: Readonly<Record<string,
   })
   await app.start()
   await app.transaction(async (tx) => {
-    tx.exec('CREATE TABLE accounts (owner TEXT PRIMARY KEY, cents INTEGER NOT NULL CHECK (cents >= 0))')
-    for (const [owner, cents] of Object.entries(accounts)) tx.prepare('INSERT INTO accounts VALUES (?, ?)').run(owner, cents)
+    tx.exec(
+      'CREATE TABLE accounts (owner TEXT PRIMARY KEY, cents INTEGER NOT NULL CHECK (cents >= 0))',
+    )
+    for (const [owner, cents] of Object.entries(accounts))
+      tx.prepare('INSERT INTO accounts VALUES (?, ?)').run(owner, cents)
   })
   return app
 }
 
 /** Throws when there is not enough money; then nothing has moved and nobody has been told. */
-export async function transfer(app: Mersal<DatabaseSync>, from: string, to: string, cents: number): Promise<void> {
+export async function transfer(
+  app: Mersal<DatabaseSync>,
+  from: string,
+  to: string,
+  cents: number,
+): Promise<void> {
   await app.transaction(async (tx, { publish }) => {
     await publish(MoneyMoved, { from, to, cents }, { partitionKey: from })
     tx.prepare('UPDATE accounts SET cents = cents + ? WHERE owner = ?').run(cents, to)

@@ -7,7 +7,9 @@ import { expect, test } from 'vitest'
 import { Listener } from '../listen.ts'
 import { StudentRegistered, createRegistrarServer, openRegistrar } from './main.ts'
 
-test('a request that registers a student publishes the event, one that is refused does not', async ({ onTestFinished }) => {
+test('a request that registers a student publishes the event, one that is refused does not', async ({
+  onTestFinished,
+}) => {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-example-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   await using listener = await new Listener(folder).listen(StudentRegistered.name)

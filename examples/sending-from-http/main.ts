@@ -18,25 +18,40 @@ export async function openRegistrar(folder: string): Promise<Mersal<DatabaseSync
     sendOnly: true,
   })
   await app.start()
-  await app.transaction(async (tx) => tx.exec('CREATE TABLE IF NOT EXISTS students (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)'))
+  await app.transaction(async (tx) =>
+    tx.exec(
+      'CREATE TABLE IF NOT EXISTS students (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)',
+    ),
+  )
   return app
 }
 
-/** `POST /` with `{ "name": "..." }`: 201 with the id, 400 for a bad body, 409 for a name that is taken. */
+/**
+ * `POST /` with `{ "name": "..." }`: 201 with the id, 400 for a bad body, 409 for a name that is
+ * taken.
+ */
 export function createRegistrarServer(app: Mersal<DatabaseSync>): Server {
   return createServer((request, response) => {
     answer(app, request).then(
-      ({ status, body }) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body)),
+      ({ status, body }) =>
+        response
+          .writeHead(status, { 'content-type': 'application/json' })
+          .end(JSON.stringify(body)),
       () => response.writeHead(500).end(),
     )
   })
 }
 
-async function answer(app: Mersal<DatabaseSync>, request: IncomingMessage): Promise<{ status: number; body: object }> {
+async function answer(
+  app: Mersal<DatabaseSync>,
+  request: IncomingMessage,
+): Promise<{ status: number; body: object }> {
   const name = await readName(request)
   if (name === undefined) return { status: 400, body: { error: 'expected { "name": "..." }' } }
   return await app.transaction(async (tx, { publish }) => {
-    const row = tx.prepare('INSERT INTO students (name) VALUES (?) ON CONFLICT DO NOTHING RETURNING id').get(name)
+    const row = tx
+      .prepare('INSERT INTO students (name) VALUES (?) ON CONFLICT DO NOTHING RETURNING id')
+      .get(name)
     if (row === undefined) return { status: 409, body: { error: 'this name is taken' } }
     const studentId = Number(row['id'])
     await publish(StudentRegistered, { studentId, name }, { partitionKey: String(studentId) })

@@ -5,8 +5,12 @@ const LIBRARIES = '/usr/lib'
 
 /** Its folder is called after the machine. `MERSAL_TEST_LIBFAKETIME`: where else it is. */
 export function findLibfaketime(): string | undefined {
-  const places = readdirSync(LIBRARIES).map((name) => join(LIBRARIES, name, 'faketime/libfaketimeMT.so.1'))
-  return [process.env['MERSAL_TEST_LIBFAKETIME'] ?? '', ...places].find((path) => path !== '' && existsSync(path))
+  const places = readdirSync(LIBRARIES).map((name) =>
+    join(LIBRARIES, name, 'faketime/libfaketimeMT.so.1'),
+  )
+  return [process.env['MERSAL_TEST_LIBFAKETIME'] ?? '', ...places].find(
+    (path) => path !== '' && existsSync(path),
+  )
 }
 
 export const noLibfaketime = `libfaketime is not installed (apt-get install faketime): it is not below ${LIBRARIES}, and MERSAL_TEST_LIBFAKETIME names none`

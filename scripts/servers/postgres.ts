@@ -12,7 +12,11 @@ import { watchdog } from './watchdog.ts'
 const execute = promisify(execFile)
 
 /** As `execFile`; the error says what the program said. */
-async function run(file: string, args: readonly string[], options: ExecFileOptions = {}): Promise<{ stdout: string }> {
+async function run(
+  file: string,
+  args: readonly string[],
+  options: ExecFileOptions = {},
+): Promise<{ stdout: string }> {
   try {
     return { stdout: String((await execute(file, args, options)).stdout) }
   } catch (error) {
@@ -26,7 +30,10 @@ const BINARIES = process.env['MERSAL_TEST_POSTGRES_BIN'] ?? '/usr/lib/postgresql
 export interface PrivateCluster extends AsyncDisposable {
   readonly url: string
   readonly port: number
-  /** SIGKILL to the postmaster and to every process of it, as if the machine had lost its power (the page cache stays). */
+  /**
+   * SIGKILL to the postmaster and to every process of it, as if the machine had lost its power (the
+   * page cache stays).
+   */
   kill(): Promise<void>
   /** Starts it again; resolves when it answers. */
   start(): Promise<void>
@@ -41,10 +48,16 @@ export interface PrivateCluster extends AsyncDisposable {
 export interface ClusterPlace {
   /** Folder of `initdb`, `postgres` and `pg_ctl`. */
   readonly programs?: string
-  /** Folders that exist, are empty and get the data, and the log of writes; by default made in a temporary folder. */
+  /**
+   * Folders that exist, are empty and get the data, and the log of writes; by default made in a
+   * temporary folder.
+   */
   readonly data?: string
   readonly wal?: string
-  /** Address of a server; the new one is its standby, read-only until it is promoted. Its settings are copied too. */
+  /**
+   * Address of a server; the new one is its standby, read-only until it is promoted. Its settings
+   * are copied too.
+   */
   readonly standbyOf?: string
   /** More options of `initdb`. */
   readonly init?: readonly string[]
@@ -56,7 +69,9 @@ export interface ClusterPlace {
 
 /** What keeps a private server from running on this machine, or undefined. */
 export function clusterProblem(): string | undefined {
-  return existsSync(join(BINARIES, 'initdb')) ? undefined : `no PostgreSQL programs in ${BINARIES} (set MERSAL_TEST_POSTGRES_BIN)`
+  return existsSync(join(BINARIES, 'initdb'))
+    ? undefined
+    : `no PostgreSQL programs in ${BINARIES} (set MERSAL_TEST_POSTGRES_BIN)`
 }
 
 /** The server refuses to run as root; then the user of Debian's package does, or else `nobody`. */
@@ -79,7 +94,8 @@ async function childrenOf(pid: number): Promise<number[]> {
   for (const name of await readdir('/proc')) {
     if (!/^\d+$/.test(name)) continue
     const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '')
-    if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid) children.push(Number(name))
+    if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid)
+      children.push(Number(name))
   }
   return children
 }
@@ -115,8 +131,8 @@ async function answers(url: string): Promise<boolean> {
 }
 
 /**
- * Whether a commit can be flushed. It cannot if the WAL writer was stopped while it held the lock of
- * the log; then it is let go, so that this commit ends as well.
+ * Whether a commit can be flushed. It cannot if the WAL writer was stopped while it held the lock
+ * of the log; then it is let go, so that this commit ends as well.
  */
 async function flushes(url: string, letGo: () => void): Promise<boolean> {
   const client = new Client({ connectionString: url })
@@ -133,13 +149,20 @@ async function flushes(url: string, letGo: () => void): Promise<boolean> {
 }
 
 /** `settings`: lines for its configuration. */
-export async function privateCluster(settings: Readonly<Record<string, string>> = {}, place: ClusterPlace = {}): Promise<PrivateCluster> {
+export async function privateCluster(
+  settings: Readonly<Record<string, string>> = {},
+  place: ClusterPlace = {},
+): Promise<PrivateCluster> {
   const { programs = BINARIES, init = [], remove = [], environment = {} } = place
   const folder = await mkdtemp(join(tmpdir(), 'mersal-postgres-'))
   const user = await userOfServer()
   await chmod(folder, 0o755)
   const data = place.data ?? join(folder, 'data')
-  const guard = watchdog({ pidFiles: [join(data, 'postmaster.pid')], signal: 'QUIT', folders: [folder, ...remove] })
+  const guard = watchdog({
+    pidFiles: [join(data, 'postmaster.pid')],
+    signal: 'QUIT',
+    folders: [folder, ...remove],
+  })
   for (const each of [folder, place.data, place.wal]) {
     if (user !== undefined && each !== undefined) await chown(each, user.uid, user.gid)
   }
@@ -151,20 +174,40 @@ export async function privateCluster(settings: Readonly<Record<string, string>> 
   const { standbyOf } = place
   if (standbyOf === undefined) {
     await run(join(programs, 'initdb'), ['-D', data, ...wal, ...ways, ...init], options)
-    await run('sh', ['-c', `echo "include 'mersal.conf'" >> ${join(data, 'postgresql.conf')}`], options)
-  } else await run(join(programs, 'pg_basebackup'), ['-D', data, '-R', '-c', 'fast', '-X', 'stream', '-d', standbyOf], options)
-  const lines = { listen_addresses: '127.0.0.1', port: String(port), unix_socket_directories: folder, max_connections: '50', ...settings }
+    await run(
+      'sh',
+      ['-c', `echo "include 'mersal.conf'" >> ${join(data, 'postgresql.conf')}`],
+      options,
+    )
+  } else
+    await run(
+      join(programs, 'pg_basebackup'),
+      ['-D', data, '-R', '-c', 'fast', '-X', 'stream', '-d', standbyOf],
+      options,
+    )
+  const lines = {
+    listen_addresses: '127.0.0.1',
+    port: String(port),
+    unix_socket_directories: folder,
+    max_connections: '50',
+    ...settings,
+  }
   const text = Object.entries(lines).map(([name, value]) => `${name} = '${value}'\n`)
   await writeFile(join(data, 'mersal.conf'), text)
 
   async function start(): Promise<void> {
-    // After a kill, the shared memory is free only when the last process has gone; until then the start fails.
+    // After a kill, the shared memory is free only when the last process has gone; until then the
+    // start fails.
     for (let tries = 0; ; tries++) {
       try {
-        await run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-t', '30', '-l', join(folder, 'log'), 'start'], {
-          ...options,
-          env: { ...process.env, ...environment },
-        })
+        await run(
+          join(programs, 'pg_ctl'),
+          ['-D', data, '-w', '-t', '30', '-l', join(folder, 'log'), 'start'],
+          {
+            ...options,
+            env: { ...process.env, ...environment },
+          },
+        )
         break
       } catch (error) {
         if (tries >= 10) throw error
@@ -185,7 +228,8 @@ export async function privateCluster(settings: Readonly<Record<string, string>> 
   async function walWriter(): Promise<number> {
     const pid = Number((await readFile(join(data, 'postmaster.pid'), 'utf8')).split('\n')[0])
     for (const child of await childrenOf(pid)) {
-      if ((await readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => '')).includes('walwriter')) return child
+      if ((await readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => '')).includes('walwriter'))
+        return child
     }
     throw new Error('this server has no WAL writer')
   }
@@ -211,7 +255,11 @@ export async function privateCluster(settings: Readonly<Record<string, string>> 
     },
     log: () => readFile(join(folder, 'log'), 'utf8'),
     async [Symbol.asyncDispose]() {
-      await run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-m', 'immediate', 'stop'], options).catch(() => {})
+      await run(
+        join(programs, 'pg_ctl'),
+        ['-D', data, '-w', '-m', 'immediate', 'stop'],
+        options,
+      ).catch(() => {})
       await rm(folder, { recursive: true, force: true })
       await guard[Symbol.asyncDispose]()
     },

@@ -26,9 +26,16 @@ export function brokerProblem(environment: NodeJS.ProcessEnv = process.env): str
   if (!existsSync(SERVER)) return `no RabbitMQ programs: ${SERVER} does not exist`
   const folders = (environment['PATH'] ?? '').split(':')
   // The server does not run as root, so root hands it over to the user of the package.
-  const needed = [...(existsSync(CTL) ? [] : ['rabbitmqctl']), ...(userInfo().uid === 0 ? ['runuser'] : [])]
-  const missing = needed.find((program) => !folders.some((folder) => existsSync(join(folder, program))))
-  return missing === undefined ? undefined : `no ${missing} in PATH (${folders.join(':')}); it is often in /usr/sbin or /sbin`
+  const needed = [
+    ...(existsSync(CTL) ? [] : ['rabbitmqctl']),
+    ...(userInfo().uid === 0 ? ['runuser'] : []),
+  ]
+  const missing = needed.find(
+    (program) => !folders.some((folder) => existsSync(join(folder, program))),
+  )
+  return missing === undefined
+    ? undefined
+    : `no ${missing} in PATH (${folders.join(':')}); it is often in /usr/sbin or /sbin`
 }
 
 /** A whole broker of its own, that may be killed, stopped, starved and started again. */
@@ -79,13 +86,23 @@ export async function openPrivateBroker(
   }
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
   const asRabbit = (command: readonly string[]): readonly [string, string[]] =>
-    userInfo().uid === 0 ? ['runuser', ['-u', 'rabbitmq', '--', 'env', ...variables, ...command]] : ['env', [...variables, ...command]]
+    userInfo().uid === 0
+      ? ['runuser', ['-u', 'rabbitmq', '--', 'env', ...variables, ...command]]
+      : ['env', [...variables, ...command]]
   const ctl = async (...args: readonly string[]): Promise<string> => {
-    const [file, rest] = asRabbit([existsSync(CTL) ? CTL : 'rabbitmqctl', '-q', '-n', node, ...args])
+    const [file, rest] = asRabbit([
+      existsSync(CTL) ? CTL : 'rabbitmqctl',
+      '-q',
+      '-n',
+      node,
+      ...args,
+    ])
     try {
       return (await run(file, rest, { cwd: folder })).stdout
     } catch (error) {
-      throw new Error(`RabbitMQ: rabbitmqctl ${args[0] ?? ''} failed: ${reasonOf(error)}`, { cause: error })
+      throw new Error(`RabbitMQ: rabbitmqctl ${args[0] ?? ''} failed: ${reasonOf(error)}`, {
+        cause: error,
+      })
     }
   }
   const pid = (): number => Number(readFileSync(join(folder, 'pid'), 'utf8').trim())

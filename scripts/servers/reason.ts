@@ -1,7 +1,20 @@
-/** What a program that failed has said, at most so many characters; never its command line, which may be long and says nothing. */
+/**
+ * What a program that failed has said, at most so many characters; never its command line, which
+ * may be long and says nothing.
+ */
 export function reasonOf(error: unknown): string {
-  const { stderr, stdout, code } = error as { readonly stderr?: unknown; readonly stdout?: unknown; readonly code?: unknown }
-  const said = [stderr, stdout].map((text) => (typeof text === 'string' ? text.trim() : '')).find((text) => text !== '')
+  const { stderr, stdout, code } = error as {
+    readonly stderr?: unknown
+    readonly stdout?: unknown
+    readonly code?: unknown
+  }
+  const said = [stderr, stdout]
+    .map((text) => (typeof text === 'string' ? text.trim() : ''))
+    .find((text) => text !== '')
   if (said !== undefined) return said.slice(-1500)
-  return typeof code === 'number' ? `it ended with ${code} and said nothing` : error instanceof Error ? error.message : String(error)
+  return typeof code === 'number'
+    ? `it ended with ${code} and said nothing`
+    : error instanceof Error
+      ? error.message
+      : String(error)
 }

@@ -1,6 +1,9 @@
 import { spawn } from 'node:child_process'
 
-/** Ends a private server and removes its folders when the process that started it has ended, however it ended. */
+/**
+ * Ends a private server and removes its folders when the process that started it has ended, however
+ * it ended.
+ */
 export interface Watchdog extends AsyncDisposable {
   /** A process to be killed then; negative: a whole group. */
   readonly watch: (pid: number) => void
@@ -15,8 +18,8 @@ export interface Watched {
 }
 
 /**
- * Reads until its input is closed: by the system, when the other process has ended. Several turns, because a
- * server that is just being made may write its files a moment later.
+ * Reads until its input is closed: by the system, when the other process has ended. Several turns,
+ * because a server that is just being made may write its files a moment later.
  */
 const script = `
 pids=
@@ -40,12 +43,19 @@ for turn in 1 2 3 4 5 6 7 8; do
   sleep 0.5
 done`
 
-/** In a session of its own, so that no signal to the group of this process reaches it. It is a shell, so it costs next to nothing. */
+/**
+ * In a session of its own, so that no signal to the group of this process reaches it. It is a
+ * shell, so it costs next to nothing.
+ */
 export function watchdog({ pidFiles, signal, folders }: Watched): Watchdog {
-  const child = spawn('sh', ['-c', script, 'mersal-watchdog', signal, String(pidFiles.length), ...pidFiles, ...folders], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  })
+  const child = spawn(
+    'sh',
+    ['-c', script, 'mersal-watchdog', signal, String(pidFiles.length), ...pidFiles, ...folders],
+    {
+      stdio: ['pipe', 'ignore', 'ignore'],
+      detached: true,
+    },
+  )
   // It must not keep this process alive, nor end it if somebody kills the watchdog.
   child.unref()
   child.stdin.on('error', () => {})

@@ -35,7 +35,10 @@ export interface Assembly<Tx> {
   readonly runUnit: RunUnit<Tx> | undefined
   /** Opens the store, once. */
   readonly open: () => Promise<void>
-  /** What a send outside of any unit means: to the broker without an outbox, else `MERSAL_NO_TRANSACTION`. */
+  /**
+   * What a send outside of any unit means: to the broker without an outbox, else
+   * `MERSAL_NO_TRANSACTION`.
+   */
   readonly looseCall: (cause: Envelope | undefined) => SendCall
   readonly invoking: InvokePorts<Tx>
 }
@@ -46,11 +49,22 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const handlers = new Handlers<Tx>(settings)
   const units = new OpenUnits<Tx>()
   const queue = settings.sendOnly ? undefined : settings.name
-  const routing = { ownQueue: queue, routes: settings.routes, handles: (type: string) => handlers.get(type) !== undefined }
-  const subscriptions = new Subscriptions({ queue, transports: settings.transports, routing, handlers })
-  const outbox = settings.storage === undefined ? undefined : straightOutbox(settings.storage, settings)
+  const routing = {
+    ownQueue: queue,
+    routes: settings.routes,
+    handles: (type: string) => handlers.get(type) !== undefined,
+  }
+  const subscriptions = new Subscriptions({
+    queue,
+    transports: settings.transports,
+    routing,
+    handlers,
+  })
+  const outbox =
+    settings.storage === undefined ? undefined : straightOutbox(settings.storage, settings)
   const senders = senderPorts(settings, outbox, routing, () => hint())
-  const looseCall = (cause: Envelope | undefined): SendCall => (settings.storage === undefined ? directCall(senders, cause) : noTransaction)
+  const looseCall = (cause: Envelope | undefined): SendCall =>
+    settings.storage === undefined ? directCall(senders, cause) : noTransaction
   const runUnit = countedUnits(settings, outbox, ambient, units, () => machinery.relay)
   const handling = runUnit && handlerUnits(runUnit, mostHandlerUnits(settings.units))
   const invoking: InvokePorts<Tx> = {
@@ -105,8 +119,17 @@ function senderPorts<Tx>(
   routing: RoutingFacts,
   hint: () => void,
 ): SenderPorts<Tx> {
-  const { name: app, logger, transports, clock, serializer, outgoing: steps, checkBodies } = settings
-  const limitOf = (transport: string): number => transports.get(transport)?.features.maxMessageBytes ?? 0
+  const {
+    name: app,
+    logger,
+    transports,
+    clock,
+    serializer,
+    outgoing: steps,
+    checkBodies,
+  } = settings
+  const limitOf = (transport: string): number =>
+    transports.get(transport)?.features.maxMessageBytes ?? 0
   const onForeignRows: SenderPorts<Tx>['onForeignRows'] = (messages, saved) => {
     outbox?.written(messages, saved)
     hint()

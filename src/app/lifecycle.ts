@@ -34,7 +34,8 @@ export class Lifecycle {
 
   /** Every call gets the result of the first one; after `stop` it throws `MERSAL_APP_STOPPED`. */
   start(signal?: AbortSignal): Promise<void> {
-    if (this.#state === 'stopping' || this.#state === 'stopped') return Promise.reject(appStopped(this.#parts.name, 'start()'))
+    if (this.#state === 'stopping' || this.#state === 'stopped')
+      return Promise.reject(appStopped(this.#parts.name, 'start()'))
     this.#starting ??= this.#start(signal)
     return this.#starting
   }
@@ -61,7 +62,10 @@ export class Lifecycle {
     }
     this.#state = 'running'
     // The signal may outlive the app, so it must not hold on to it.
-    signal?.addEventListener('abort', () => this.#stopBehind(), { once: true, signal: this.#ending.signal })
+    signal?.addEventListener('abort', () => this.#stopBehind(), {
+      once: true,
+      signal: this.#ending.signal,
+    })
   }
 
   async #stop(ending: Ending): Promise<void> {
@@ -76,7 +80,9 @@ export class Lifecycle {
     }
   }
 
-  /** A start that failed leaves nothing behind; what goes wrong here must not hide why it failed. */
+  /**
+   * A start that failed leaves nothing behind; what goes wrong here must not hide why it failed.
+   */
   async #cleanUp(): Promise<void> {
     try {
       await this.#parts.end({ graceMs: 0 })
@@ -92,10 +98,16 @@ export class Lifecycle {
   }
 
   #log(error: unknown, what: string): void {
-    this.#parts.logger.error({ app: this.#parts.name, error: errorText(toError(error)) }, `${what} failed`)
+    this.#parts.logger.error(
+      { app: this.#parts.name, error: errorText(toError(error)) },
+      `${what} failed`,
+    )
   }
 }
 
 export function appStopped(app: string, call: string): MersalError {
-  return new MersalError('MERSAL_APP_STOPPED', `${call}: the app '${app}' has been stopped; make a new one`)
+  return new MersalError(
+    'MERSAL_APP_STOPPED',
+    `${call}: the app '${app}' has been stopped; make a new one`,
+  )
 }

@@ -11,7 +11,15 @@ import { type SendCall, createSender } from './send/sender.ts'
 import { callName, directCall, foreignCall, noTransaction, unitCall } from './send/send-calls.ts'
 import { type Settings, appSettings } from './settings/settings.ts'
 import { type Unit, unitEnded } from './unit/unit.ts'
-import type { HandleOptions, Handler, MersalOptions, SendOptions, Sender, TransactionOptions, UnitSender } from './types.ts'
+import type {
+  HandleOptions,
+  Handler,
+  MersalOptions,
+  SendOptions,
+  Sender,
+  TransactionOptions,
+  UnitSender,
+} from './types.ts'
 
 /**
  * An app: a name, an input queue of that name, handlers, and the ways to send.
@@ -33,15 +41,26 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   readonly #ambientSender: Sender
   #toldOfNesting = false
 
-  /** Throws `MERSAL_INVALID_OPTIONS`, naming the field and the remedy. Touches neither database nor broker. */
+  /**
+   * Throws `MERSAL_INVALID_OPTIONS`, naming the field and the remedy. Touches neither database nor
+   * broker.
+   */
   constructor(options: MersalOptions<Tx>) {
     this.#settings = appSettings(options)
     this.#parts = assemble(this.#settings)
     const { machinery } = this.#parts
     const { name, logger, stopGraceMs } = this.#settings
     const begin = (signal: AbortSignal): Promise<void> => machinery.begin(signal)
-    this.#lifecycle = new Lifecycle({ name, logger, stopGraceMs, begin, end: (ending) => machinery.end(ending) })
-    this.direct = createSender((...call) => this.#guarded(call, directCall(this.#parts.senders, this.#cause())))
+    this.#lifecycle = new Lifecycle({
+      name,
+      logger,
+      stopGraceMs,
+      begin,
+      end: (ending) => machinery.end(ending),
+    })
+    this.direct = createSender((...call) =>
+      this.#guarded(call, directCall(this.#parts.senders, this.#cause())),
+    )
     this.#ambientSender = createSender((...call) => this.#guarded(call, this.#ambientCall()))
     rememberInternals(this, this.#parts)
   }
@@ -60,22 +79,33 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * together) or several apps (each with its own queue, transactions and retries).
    * Throws `MERSAL_DUPLICATE_HANDLER`.
    */
-  handle<Body>(type: MessageType<'command' | 'event', Body>, handler: Handler<Given<Body>, Tx>, options: HandleOptions = {}): void {
-    if (this.#settings.sendOnly) throw misuse('handle()', 'this app only sends: leave out sendOnly to give it an input queue')
-    if (this.state !== 'idle') throw misuse('handle()', 'register every handler before start(), or messages would find none')
+  handle<Body>(
+    type: MessageType<'command' | 'event', Body>,
+    handler: Handler<Given<Body>, Tx>,
+    options: HandleOptions = {},
+  ): void {
+    if (this.#settings.sendOnly)
+      throw misuse('handle()', 'this app only sends: leave out sendOnly to give it an input queue')
+    if (this.state !== 'idle')
+      throw misuse('handle()', 'register every handler before start(), or messages would find none')
     this.#parts.handlers.add(type, handler, options)
   }
 
   /**
-   * `Sender.send` in the transaction that the current code runs in; without one `MERSAL_NO_TRANSACTION`. Without
-   * an outbox: in a handler when it has succeeded, elsewhere directly.
+   * `Sender.send` in the transaction that the current code runs in; without one
+   * `MERSAL_NO_TRANSACTION`. Without an outbox: in a handler when it has succeeded, elsewhere
+   * directly.
    */
   send<Body>(type: CommandType<Body>, body: Given<Body>, options?: SendOptions): Promise<string> {
     return this.#ambientSender.send(type, body, options)
   }
 
   /** As `send`, to this app's own queue. */
-  sendLocal<Body>(type: CommandType<Body>, body: Given<Body>, options?: SendOptions): Promise<string> {
+  sendLocal<Body>(
+    type: CommandType<Body>,
+    body: Given<Body>,
+    options?: SendOptions,
+  ): Promise<string> {
     return this.#ambientSender.sendLocal(type, body, options)
   }
 
@@ -87,18 +117,22 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   /**
    * Runs the work in one transaction: what it writes and what it sends is committed together, or
    * nothing is. Always in a transaction of its own, also inside another one. With `join`, given the
-   * sender of an open one, as a part of that one: if it then fails, the whole transaction does, even if
-   * the failure is caught; an aborted signal then fails it once the work has ended.
+   * sender of an open one, as a part of that one: if it then fails, the whole transaction does,
+   * even if the failure is caught; an aborted signal then fails it once the work has ended.
    *
    * Rolls back and throws the error of the work, or `MERSAL_NOT_AWAITED`, or `MERSAL_ROLLED_BACK`
    * (a send or nested transaction failed, even if caught), or the signal's reason.
    * `MERSAL_COMMIT_UNKNOWN`: the answer of the database was lost; it may have committed.
-   * `MERSAL_UNIT_ENDED`: the transaction to join has ended. `MERSAL_STORE_BUSY`: inside another one,
-   * it waited in vain for what that one probably holds.
+   * `MERSAL_UNIT_ENDED`: the transaction to join has ended. `MERSAL_STORE_BUSY`: inside another
+   * one, it waited in vain for what that one probably holds.
    */
-  transaction<Result>(work: (tx: Tx, sender: UnitSender) => Promise<Result>, options: TransactionOptions = {}): Promise<Result> {
+  transaction<Result>(
+    work: (tx: Tx, sender: UnitSender) => Promise<Result>,
+    options: TransactionOptions = {},
+  ): Promise<Result> {
     const { join } = options
-    if (join === undefined || join === false || this.#parts.runUnit === undefined) return this.#newUnit(work, options)
+    if (join === undefined || join === false || this.#parts.runUnit === undefined)
+      return this.#newUnit(work, options)
     try {
       checkOptions('transaction()', options, ['signal', 'join'])
       return this.#joined(this.#parts.unitSenders.unitOf(join), work, options.signal)
@@ -109,18 +143,25 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
 
   /**
    * Sends within a transaction that somebody else owns: a handle of the kind that the store
-   * understands. Each message is written at once; it exists if and only if that transaction commits.
+   * understands. Each message is written at once; it exists if and only if that transaction
+   * commits.
    */
   within(tx: Tx): Sender {
     const { storage } = this.#parts.senders
-    if (storage === undefined) throw misuse('within()', 'this app has no outbox: give it a store, or outbox.storage')
+    if (storage === undefined)
+      throw misuse('within()', 'this app has no outbox: give it a store, or outbox.storage')
     if (tx === undefined || tx === null) {
-      throw new MersalError('MERSAL_NOT_A_TRANSACTION', `within(): expected the handle of an open transaction, got ${String(tx)}`)
+      throw new MersalError(
+        'MERSAL_NOT_A_TRANSACTION',
+        `within(): expected the handle of an open transaction, got ${String(tx)}`,
+      )
     }
     const { ambient, units, unitSenders, senders } = this.#parts
     const unit = ambient.getStore()?.unit
-    if (unit?.late === true && unit.tx === tx) return createSender((verb, type) => Promise.reject(unitEnded(callName(verb, type))))
-    // By the handle, not by the context: a queue in this process may have carried the call into that of another unit.
+    if (unit?.late === true && unit.tx === tx)
+      return createSender((verb, type) => Promise.reject(unitEnded(callName(verb, type))))
+    // By the handle, not by the context: a queue in this process may have carried the call into
+    // that of another unit.
     const ours = unit?.open === true && unit.tx === tx ? unit : units.ofHandle(tx)
     if (ours !== undefined) return unitSenders.make(ours, {})
     const call = foreignCall(senders, storage, tx, this.#cause())
@@ -142,10 +183,10 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
 
   /**
    * Opens the database, declares queue and subscriptions, starts relay and consumers. A broker that
-   * cannot be reached is no failure: there is one warning, and the app receives as soon as the broker
-   * is there. What only a person can mend (a wrong password, a queue with other properties) rejects.
-   * A start that fails closes everything again. When the signal aborts, the app stops. Repeated calls
-   * share one start.
+   * cannot be reached is no failure: there is one warning, and the app receives as soon as the
+   * broker is there. What only a person can mend (a wrong password, a queue with other properties)
+   * rejects. A start that fails closes everything again. When the signal aborts, the app stops.
+   * Repeated calls share one start.
    */
   async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkOptions('start()', options, ['signal'])
@@ -155,19 +196,25 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
 
   /**
    * Stops consuming, lets handlers, transactions and the relay finish, then closes transports and
-   * store. After `graceMs` (default: the option `stopGraceMs`) the rest is rolled back and left to a
-   * next start, everything is closed all the same, and this throws `MERSAL_STOP_TIMEOUT`.
-   * Repeated calls share one stop. `removeQueue`, of the first call: then removes the input queue with its
-   * subscriptions, for an app that does not come again and that runs in no other process. Throws
-   * `MERSAL_QUEUE_KEPT` if messages or dead letters are in it; nothing is lost.
+   * store. After `graceMs` (default: the option `stopGraceMs`) the rest is rolled back and left to
+   * a next start, everything is closed all the same, and this throws `MERSAL_STOP_TIMEOUT`.
+   * Repeated calls share one stop. `removeQueue`, of the first call: then removes the input queue
+   * with its subscriptions, for an app that does not come again and that runs in no other process.
+   * Throws `MERSAL_QUEUE_KEPT` if messages or dead letters are in it; nothing is lost.
    */
-  async stop(options: { readonly graceMs?: number; readonly removeQueue?: boolean } = {}): Promise<void> {
+  async stop(
+    options: { readonly graceMs?: number; readonly removeQueue?: boolean } = {},
+  ): Promise<void> {
     checkOptions('stop()', options, ['graceMs', 'removeQueue'])
     const { removeQueue = false } = options
     if (removeQueue) checkRemoval(this.#settings)
     const preset = this.#settings.stopGraceMs
     if (this.#parts.ambient.getStore() !== undefined) this.#warnOfWaitingForItself()
-    const graceMs = checkNumber('stop().graceMs', options.graceMs, { default: preset, min: 0, max: 3_600_000 })
+    const graceMs = checkNumber('stop().graceMs', options.graceMs, {
+      default: preset,
+      min: 0,
+      max: 3_600_000,
+    })
     return this.#lifecycle.stop({ graceMs, removeQueue })
   }
 
@@ -177,16 +224,26 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   }
 
   /**
-   * Resolves when the outbox holds nothing that is due and that the relay of this app can deliver; what another relay has claimed, and what
-   * waits behind it, is not waited for. Needs a started app that runs a relay, or has no outbox.
-   * Throws `MERSAL_STORE_BUSY` if it waited in vain inside an open transaction, which may hold the only writer.
+   * Resolves when the outbox holds nothing that is due and that the relay of this app can deliver;
+   * what another relay has claimed, and what waits behind it, is not waited for. Needs a started
+   * app that runs a relay, or has no outbox. Throws `MERSAL_STORE_BUSY` if it waited in vain inside
+   * an open transaction, which may hold the only writer.
    */
   async drain(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     if (this.#settings.storage === undefined) return
     const { relay } = this.#parts.machinery
-    if (relay === undefined) throw misuse('drain()', 'no relay runs in this app: start() it, without outbox.runRelay: false')
+    if (relay === undefined)
+      throw misuse(
+        'drain()',
+        'no relay runs in this app: start() it, without outbox.runRelay: false',
+      )
     using link = linkAbort(options.signal)
-    const inside = { what: 'drain()', clock: this.#settings.clock, outer: this.#outer(), abort: (reason: Error) => link.abort(reason) }
+    const inside = {
+      what: 'drain()',
+      clock: this.#settings.clock,
+      outer: this.#outer(),
+      abort: (reason: Error) => link.abort(reason),
+    }
     await boundedInside(inside, () => relay.drain({ signal: link.signal }))
   }
 
@@ -194,25 +251,39 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     return this.stop()
   }
 
-  #joined<Result>(unit: Unit<Tx>, work: (tx: Tx, sender: UnitSender) => Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+  #joined<Result>(
+    unit: Unit<Tx>,
+    work: (tx: Tx, sender: UnitSender) => Promise<Result>,
+    signal: AbortSignal | undefined,
+  ): Promise<Result> {
     const { ambient, unitSenders } = this.#parts
     return unit.join(async () => {
       signal?.throwIfAborted()
       const scope = ambient.getStore()
       const here = scope?.unit === unit && scope.level !== undefined ? { level: scope.level } : {}
-      const result = await ambient.run({ unit, cause: unit.cause, ...here }, () => work(unit.tx, unitSenders.make(unit, {})))
-      // Only now: work that were left behind here could write through the handle after the unit has ended.
+      const result = await ambient.run({ unit, cause: unit.cause, ...here }, () =>
+        work(unit.tx, unitSenders.make(unit, {})),
+      )
+      // Only now: work that were left behind here could write through the handle after the unit has
+      // ended.
       signal?.throwIfAborted()
       return result
     })
   }
 
-  async #newUnit<Result>(work: (tx: Tx, sender: UnitSender) => Promise<Result>, options: TransactionOptions): Promise<Result> {
+  async #newUnit<Result>(
+    work: (tx: Tx, sender: UnitSender) => Promise<Result>,
+    options: TransactionOptions,
+  ): Promise<Result> {
     checkOptions('transaction()', options, ['signal', 'join'])
     const { ambient, runUnit, unitSenders, open } = this.#parts
-    if (this.state === 'stopping' || this.state === 'stopped') throw appStopped(this.name, 'transaction()')
+    if (this.state === 'stopping' || this.state === 'stopped')
+      throw appStopped(this.name, 'transaction()')
     if (runUnit === undefined)
-      throw misuse('transaction()', 'this app has no unit of work: give it a store, or unitOfWork with outbox.storage')
+      throw misuse(
+        'transaction()',
+        'this app has no unit of work: give it a store, or unitOfWork with outbox.storage',
+      )
     const outer = this.#outer()
     if (outer !== undefined) this.#nested(outer, options)
     await open()
@@ -233,7 +304,10 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   /** Tells once that what looks nested is not. */
   #nested(outer: Unit<Tx>, { join }: TransactionOptions): void {
     if (this.#parts.rehearsed.has(outer)) {
-      throw misuse('transaction()', 'inside capture() it would be committed: pass { join: sender } to make it part of what is rolled back')
+      throw misuse(
+        'transaction()',
+        'inside capture() it would be committed: pass { join: sender } to make it part of what is rolled back',
+      )
     }
     if (join === false || this.#toldOfNesting) return
     this.#toldOfNesting = true
@@ -247,7 +321,8 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
 
   #warnOfWaitingForItself(): void {
     const { logger, name } = this.#settings
-    const text = 'stop() was called inside a handler or a transaction of this app and waits for it: do not await it there'
+    const text =
+      'stop() was called inside a handler or a transaction of this app and waits for it: do not await it there'
     logger.warn({ app: name }, text)
   }
 
@@ -257,20 +332,31 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
 
   #ambientCall(): SendCall {
     const scope = this.#parts.ambient.getStore()
-    if (!this.#settings.ambientSends && (scope !== undefined || this.#settings.storage !== undefined)) return noTransaction
-    return scope?.unit === undefined ? this.#parts.looseCall(scope?.cause) : unitCall(this.#parts.senders, scope.unit)
+    if (
+      !this.#settings.ambientSends &&
+      (scope !== undefined || this.#settings.storage !== undefined)
+    )
+      return noTransaction
+    return scope?.unit === undefined
+      ? this.#parts.looseCall(scope?.cause)
+      : unitCall(this.#parts.senders, scope.unit)
   }
 
   #guarded(call: Parameters<SendCall>, target: SendCall): Promise<string> {
-    if (this.state === 'stopped') return Promise.reject(appStopped(this.name, callName(call[0], call[1])))
+    if (this.state === 'stopped')
+      return Promise.reject(appStopped(this.name, callName(call[0], call[1])))
     return target(...call)
   }
 }
 
-function checkRemoval({ sendOnly, transports }: Pick<Settings<never>, 'sendOnly' | 'transports'>): void {
+function checkRemoval({
+  sendOnly,
+  transports,
+}: Pick<Settings<never>, 'sendOnly' | 'transports'>): void {
   if (sendOnly) throw misuse('stop().removeQueue', 'this app only sends and has no input queue')
   const without = [...transports.values()].find((transport) => transport.removeQueue === undefined)
-  if (without !== undefined) throw misuse('stop().removeQueue', `the transport '${without.name}' cannot remove queues`)
+  if (without !== undefined)
+    throw misuse('stop().removeQueue', `the transport '${without.name}' cannot remove queues`)
 }
 
 function misuse(call: string, text: string): MersalError {

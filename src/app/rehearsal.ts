@@ -11,15 +11,23 @@ import { keptMessages } from './unit/savepoints.ts'
 import { newSharing } from './receive/shared/sharing.ts'
 import { Unit } from './unit/unit.ts'
 
-/** Runs the work in a real unit, with every check that comes before a commit, then rolls back; returns what it would have stored. */
+/**
+ * Runs the work in a real unit, with every check that comes before a commit, then rolls back;
+ * returns what it would have stored.
+ */
 export async function rehearse<Tx>(
   parts: Assembly<Tx>,
   work: (unit: Unit<Tx>, signal: AbortSignal) => Promise<void>,
   delivery?: Delivery,
 ): Promise<readonly OutgoingMessage[]> {
   const { runUnit, open, ambient, senders } = parts
-  if (runUnit === undefined && senders.storage === undefined && delivery !== undefined) return rehearseHeld(ambient, work, delivery)
-  if (runUnit === undefined) throw new MersalError('MERSAL_INVALID_OPTIONS', 'the app has no unit of work that could be rolled back')
+  if (runUnit === undefined && senders.storage === undefined && delivery !== undefined)
+    return rehearseHeld(ambient, work, delivery)
+  if (runUnit === undefined)
+    throw new MersalError(
+      'MERSAL_INVALID_OPTIONS',
+      'the app has no unit of work that could be rolled back',
+    )
   await open()
   const rollback = new Error('a rehearsal is rolled back')
   let messages: readonly OutgoingMessage[] = []
@@ -39,7 +47,10 @@ export async function rehearse<Tx>(
   return messages
 }
 
-/** Without an outbox nothing is published before the handler has succeeded, and here not afterwards either. */
+/**
+ * Without an outbox nothing is published before the handler has succeeded, and here not afterwards
+ * either.
+ */
 async function rehearseHeld<Tx>(
   ambient: Ambient<Tx>,
   work: (unit: Unit<Tx>, signal: AbortSignal) => Promise<void>,
@@ -65,7 +76,8 @@ export async function rehearseHandler<Tx>(
   const registration = parts.handlers.get(type.name)
   const decoded = await decode(delivery, registration?.type, parts.invoking.settings.serializer)
   if (decoded.kind === 'reject') throw decoded.error
-  if (registration === undefined) throw new MersalError('MERSAL_UNKNOWN_TYPE', `no handler for '${type.name}'`)
+  if (registration === undefined)
+    throw new MersalError('MERSAL_UNKNOWN_TYPE', `no handler for '${type.name}'`)
   const context = {
     delivery,
     body: decoded.body,
@@ -76,13 +88,27 @@ export async function rehearseHandler<Tx>(
     onSkipped: () => {},
     reached: { stage: 'before' as const },
   }
-  return rehearse(parts, (unit, signal) => handleInUnit(parts.invoking, context, unit, signal), delivery)
+  return rehearse(
+    parts,
+    (unit, signal) => handleInUnit(parts.invoking, context, unit, signal),
+    delivery,
+  )
 }
 
-function deliveryOf<Tx>(parts: Assembly<Tx>, type: MessageType, body: unknown, headers: Readonly<Record<string, string>>): Delivery {
+function deliveryOf<Tx>(
+  parts: Assembly<Tx>,
+  type: MessageType,
+  body: unknown,
+  headers: Readonly<Record<string, string>>,
+): Delivery {
   const { serializer, clock, name } = parts.invoking.settings
   const id = uuidv7(clock.now())
   const own = { [headerNames.contentType]: serializer.contentType, [headerNames.correlationId]: id }
-  const message = { id, type: type.name, headers: { ...own, ...headers }, body: encodeBody(serializer, type, body) }
+  const message = {
+    id,
+    type: type.name,
+    headers: { ...own, ...headers },
+    body: encodeBody(serializer, type, body),
+  }
   return { message, queue: name, attempt: 1, signal: new AbortController().signal }
 }

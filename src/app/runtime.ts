@@ -56,7 +56,10 @@ export class Machinery<Tx> {
     return this.#closing.signal
   }
 
-  /** Database, subscriptions, relay, janitor, and consumers last: what arrives finds everything ready. */
+  /**
+   * Database, subscriptions, relay, janitor, and consumers last: what arrives finds everything
+   * ready.
+   */
   async begin(signal: AbortSignal): Promise<void> {
     const { subscriptions, open, settings } = this.#ports
     await abortable(signal, open)
@@ -73,7 +76,8 @@ export class Machinery<Tx> {
   #warn(): void {
     const { store, transports, logger, name: app } = this.#ports.settings
     for (const text of store?.warnings ?? []) logger.warn({ app, store: store?.name }, text)
-    for (const [transport, { warnings = [] }] of transports) for (const text of warnings) logger.warn({ app, transport }, text)
+    for (const [transport, { warnings = [] }] of transports)
+      for (const text of warnings) logger.warn({ app, transport }, text)
   }
 
   /** A handler that was removed from the code leaves its subscription behind, durably. */
@@ -89,7 +93,10 @@ export class Machinery<Tx> {
           'events come into the queue of this app that it neither handles nor subscribes to; they become dead letters. To take one back: app.unsubscribe(type)',
         )
     } catch (error) {
-      logger.warn({ app, transport, error: errorText(toError(error)) }, 'whether events come that nobody handles could not be looked at')
+      logger.warn(
+        { app, transport, error: errorText(toError(error)) },
+        'whether events come that nobody handles could not be looked at',
+      )
     }
   }
 
@@ -97,13 +104,23 @@ export class Machinery<Tx> {
     const { settings, deliver } = this.#ports
     const { name: app, logger, clock, random, transports, receive } = settings
     const consumption = { queue: app, concurrency: receive.concurrency }
-    const consume = (): Promise<AsyncDisposable> => (transports.get(transport) as Transport).consume(consumption, deliver)
+    const consume = (): Promise<AsyncDisposable> =>
+      (transports.get(transport) as Transport).consume(consumption, deliver)
     const declare = (): Promise<void> => this.#declare(transport)
-    return new Intake({ app, transport, logger, clock, random, declare, consume: read ? consume : undefined })
+    return new Intake({
+      app,
+      transport,
+      logger,
+      clock,
+      random,
+      declare,
+      consume: read ? consume : undefined,
+    })
   }
 
   #startRelay(): void {
-    const { store, storage, runRelay, name, transports, wakers, logger, clock, random, relay } = this.#ports.settings
+    const { store, storage, runRelay, name, transports, wakers, logger, clock, random, relay } =
+      this.#ports.settings
     if (storage === undefined || !runRelay) return
     this.#relay = createRelay({
       app: name,
@@ -124,12 +141,16 @@ export class Machinery<Tx> {
     const { storage, tracker, retentionMs, name, clock, logger } = this.#ports.settings
     if (storage === undefined && tracker === undefined) return
     const inbox = tracker === undefined ? undefined : { tracker, retentionMs }
-    this.#janitor = runJanitor({ app: name, storage, inbox, clock, logger }, { signal: this.#closing.signal })
+    this.#janitor = runJanitor(
+      { app: name, storage, inbox, clock, logger },
+      { signal: this.#closing.signal },
+    )
   }
 
   /**
    * No new deliveries; handlers, units and the relay finish within the grace period; the rest is
-   * given up; then everything is closed. Throws `MERSAL_STOP_TIMEOUT` after that, if anything was given up.
+   * given up; then everything is closed. Throws `MERSAL_STOP_TIMEOUT` after that, if anything was
+   * given up.
    */
   async end({ graceMs, removeQueue = false }: Ending): Promise<void> {
     if (this.#closed) return
@@ -145,15 +166,31 @@ export class Machinery<Tx> {
     })()
     const inTime = await this.#within(leftMs(), handled)
     if (!inTime) {
-      abort(stopTimeout(settings.name, graceMs, 'handlers or transactions were still at work; they were rolled back'))
+      abort(
+        stopTimeout(
+          settings.name,
+          graceMs,
+          'handlers or transactions were still at work; they were rolled back',
+        ),
+      )
       await this.#within(LAST_MS, handled)
     }
     const settled = (await this.#relay?.stop({ graceMs: leftMs() })) ?? true
     const removed = removeQueue && inTime && settled ? await this.#removeQueue(leftMs()) : undefined
     this.#closing.abort()
     await this.#close()
-    if (!inTime) throw stopTimeout(settings.name, graceMs, 'handlers or transactions were still at work; they were rolled back')
-    if (!settled) throw stopTimeout(settings.name, graceMs, 'published messages were not settled; a relay takes them up again')
+    if (!inTime)
+      throw stopTimeout(
+        settings.name,
+        graceMs,
+        'handlers or transactions were still at work; they were rolled back',
+      )
+    if (!settled)
+      throw stopTimeout(
+        settings.name,
+        graceMs,
+        'published messages were not settled; a relay takes them up again',
+      )
     if (removed?.kind === 'failed') throw removed.error
   }
 
@@ -171,7 +208,10 @@ export class Machinery<Tx> {
       (): Removed => ({ kind: 'done' }),
       (error: unknown): Removed => ({ kind: 'failed', error: toError(error) }),
     )
-    const late: Removed = { kind: 'failed', error: queueKept(name, 'the grace period ended before the broker had answered') }
+    const late: Removed = {
+      kind: 'failed',
+      error: queueKept(name, 'the grace period ended before the broker had answered'),
+    }
     return (await this.#within(withinMs, outcome)) ? await outcome : late
   }
 
@@ -181,14 +221,18 @@ export class Machinery<Tx> {
     const closing = [...transports.values()].map((transport) => transport[Symbol.asyncDispose]())
     const closed = Promise.all([this.#janitor, this.#all(closing, 'closing a transport')])
     await this.#within(LAST_MS, closed)
-    if (store !== undefined) await this.#within(STORE_MS, this.#all([store[Symbol.asyncDispose]()], 'closing the store'))
+    if (store !== undefined)
+      await this.#within(STORE_MS, this.#all([store[Symbol.asyncDispose]()], 'closing the store'))
   }
 
-  /** Waits for all of them; what fails is logged, since there is nothing left to be done about it. */
+  /**
+   * Waits for all of them; what fails is logged, since there is nothing left to be done about it.
+   */
   async #all(promises: readonly PromiseLike<void>[], what: string): Promise<void> {
     const { logger, name } = this.#ports.settings
     for (const result of await Promise.allSettled(promises)) {
-      if (result.status === 'rejected') logger.error({ app: name, error: errorText(toError(result.reason)) }, `${what} failed`)
+      if (result.status === 'rejected')
+        logger.error({ app: name, error: errorText(toError(result.reason)) }, `${what} failed`)
     }
   }
 
@@ -208,9 +252,15 @@ export interface Ending {
 type Removed = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: Error }
 
 function queueKept(app: string, why: string): MersalError {
-  return new MersalError('MERSAL_QUEUE_KEPT', `the app '${app}' has stopped, and its queue was not removed, since ${why}`)
+  return new MersalError(
+    'MERSAL_QUEUE_KEPT',
+    `the app '${app}' has stopped, and its queue was not removed, since ${why}`,
+  )
 }
 
 function stopTimeout(app: string, graceMs: number, what: string): MersalError {
-  return new MersalError('MERSAL_STOP_TIMEOUT', `the app '${app}' did not stop within ${graceMs} ms: ${what}`)
+  return new MersalError(
+    'MERSAL_STOP_TIMEOUT',
+    `the app '${app}' did not stop within ${graceMs} ms: ${what}`,
+  )
 }

@@ -55,8 +55,14 @@ export interface SignalStop extends Disposable {
   readonly asked: boolean
 }
 
-/** Stops the app when a signal comes, as `runUntilSignal` does, without starting it. Disposing takes the listeners away. */
-export function stopOnSignals(app: Pick<Stoppable, 'stop'>, options: SignalOptions = {}): SignalStop {
+/**
+ * Stops the app when a signal comes, as `runUntilSignal` does, without starting it. Disposing takes
+ * the listeners away.
+ */
+export function stopOnSignals(
+  app: Pick<Stoppable, 'stop'>,
+  options: SignalOptions = {},
+): SignalStop {
   const { signals = ['SIGTERM', 'SIGINT'], host = process, graceMs, report = toStderr } = options
   const { promise, resolve } = Promise.withResolvers<number>()
   let asked = false

@@ -23,30 +23,49 @@ export interface Arguments {
 }
 
 /** Throws `UsageError` with a suggestion for an option that does not exist. */
-export function parseArguments(given: readonly string[], specs: Readonly<Record<string, OptionSpec>>, now: number): Arguments {
+export function parseArguments(
+  given: readonly string[],
+  specs: Readonly<Record<string, OptionSpec>>,
+  now: number,
+): Arguments {
   const options = Object.fromEntries(
     Object.entries(specs).map(([name, { kind, short }]) => [
       name,
-      { type: kind === 'flag' ? ('boolean' as const) : ('string' as const), ...(short === undefined ? {} : { short }) },
+      {
+        type: kind === 'flag' ? ('boolean' as const) : ('string' as const),
+        ...(short === undefined ? {} : { short }),
+      },
     ]),
   )
-  const { values, positionals, tokens } = parseArgs({ args: [...given], options, strict: false, tokens: true, allowPositionals: true })
+  const { values, positionals, tokens } = parseArgs({
+    args: [...given],
+    options,
+    strict: false,
+    tokens: true,
+    allowPositionals: true,
+  })
   const seen = new Set<string>()
   for (const token of tokens) {
     if (token.kind !== 'option') continue
     const spec = Object.hasOwn(specs, token.name) ? specs[token.name] : undefined
     if (spec === undefined) throw unknownOption(token.rawName, specs)
-    if (spec.kind === 'flag' && token.value !== undefined) throw new UsageError(`--${token.name} takes no value`)
+    if (spec.kind === 'flag' && token.value !== undefined)
+      throw new UsageError(`--${token.name} takes no value`)
     if (spec.kind !== 'flag' && (token.value === undefined || token.value === '')) {
-      throw new UsageError(`--${token.name} needs a value: --${token.name} ${spec.value ?? 'VALUE'}`)
+      throw new UsageError(
+        `--${token.name} needs a value: --${token.name} ${spec.value ?? 'VALUE'}`,
+      )
     }
     if (spec.kind !== 'flag' && !token.inlineValue && token.value?.startsWith('-') === true) {
-      throw new UsageError(`--${token.name} needs a value; one that begins with '-' is written --${token.name}=VALUE`)
+      throw new UsageError(
+        `--${token.name} needs a value; one that begins with '-' is written --${token.name}=VALUE`,
+      )
     }
     if (seen.has(token.name)) throw new UsageError(`--${token.name} is given twice`)
     seen.add(token.name)
   }
-  const text = (name: string): string | undefined => (typeof values[name] === 'string' ? values[name] : undefined)
+  const text = (name: string): string | undefined =>
+    typeof values[name] === 'string' ? values[name] : undefined
   const checked: Arguments = {
     positionals,
     flag: (name) => values[name] === true,
@@ -63,27 +82,43 @@ export function parseArguments(given: readonly string[], specs: Readonly<Record<
 
 function unknownOption(raw: string, specs: Readonly<Record<string, OptionSpec>>): UsageError {
   const near = suggest(raw.replace(/^-+/, ''), Object.keys(specs))
-  return new UsageError(`there is no option ${raw.slice(0, 60)}; ${near === undefined ? 'see --help' : `did you mean --${near}?`}`)
+  return new UsageError(
+    `there is no option ${raw.slice(0, 60)}; ${near === undefined ? 'see --help' : `did you mean --${near}?`}`,
+  )
 }
 
-function numberOf(name: string, text: string | undefined, spec: OptionSpec | undefined): number | undefined {
+function numberOf(
+  name: string,
+  text: string | undefined,
+  spec: OptionSpec | undefined,
+): number | undefined {
   if (text === undefined) return undefined
   const number = Number(text)
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = spec ?? {}
-  if (!/^\d+$/.test(text) || number < min || number > max) throw new UsageError(`--${name}: expected a whole number from ${min} to ${max}`)
+  if (!/^\d+$/.test(text) || number < min || number > max)
+    throw new UsageError(`--${name}: expected a whole number from ${min} to ${max}`)
   return number
 }
 
-const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const units: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+}
 
 /** A time of the calendar with its zone, a day (UTC), or an age such as `90m`. */
 function timeOf(name: string, text: string | undefined, now: number): number | undefined {
   if (text === undefined) return undefined
   const age = /^(\d+)(ms|s|m|h|d)$/.exec(text)
   if (age !== null) return now - Number(age[1]) * (units[age[2] ?? ''] ?? 0)
-  const time = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?(?:Z|[+-]\d{2}:\d{2}))?$/.test(text)
-    ? Date.parse(text)
-    : Number.NaN
+  const time =
+    /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?(?:Z|[+-]\d{2}:\d{2}))?$/.test(
+      text,
+    )
+      ? Date.parse(text)
+      : Number.NaN
   if (Number.isNaN(time)) {
     throw new UsageError(
       `--${name}: expected an age such as 90m, 24h or 7d, a day such as 2026-11-23 (UTC), or a time such as 2026-11-23T14:30Z`,

@@ -1,7 +1,9 @@
 import { isMersalError } from '../core/errors/errors.ts'
 import { toError } from '../lib/async/abort.ts'
 
-/** The message with those of its causes, since the reason of a failed connection is in the cause. */
+/**
+ * The message with those of its causes, since the reason of a failed connection is in the cause.
+ */
 export function describeError(error: Error): string {
   const parts: string[] = []
   let current: unknown = error

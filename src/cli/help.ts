@@ -9,13 +9,23 @@ export const commonOptions: Readonly<Record<string, OptionSpec>> = {
     short: 'c',
     text: 'the configuration; default: the nearest mersal.config.ts, .mts, .js or .mjs, here or above in the project',
   },
-  env: { kind: 'text', value: 'FILE', text: 'read variables from this file first; those that are set already win' },
+  env: {
+    kind: 'text',
+    value: 'FILE',
+    text: 'read variables from this file first; those that are set already win',
+  },
   help: { kind: 'flag', short: 'h', text: 'show this help' },
 }
 
-export const jsonOption: Readonly<Record<string, OptionSpec>> = { json: { kind: 'flag', text: 'print JSON instead of text' } }
+export const jsonOption: Readonly<Record<string, OptionSpec>> = {
+  json: { kind: 'flag', text: 'print JSON instead of text' },
+}
 export const yesOption: Readonly<Record<string, OptionSpec>> = {
-  yes: { kind: 'flag', short: 'y', text: 'really do it; without it the verb only says what it would do' },
+  yes: {
+    kind: 'flag',
+    short: 'y',
+    text: 'really do it; without it the verb only says what it would do',
+  },
 }
 
 function columns(rows: readonly (readonly [string, string])[]): string {
@@ -23,9 +33,15 @@ function columns(rows: readonly (readonly [string, string])[]): string {
   return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`.trimEnd()).join('\n')
 }
 
-function optionRow([name, { kind, value, short, text }]: readonly [string, OptionSpec]): readonly [string, string] {
+function optionRow([name, { kind, value, short, text }]: readonly [string, OptionSpec]): readonly [
+  string,
+  string,
+] {
   const letter = short === undefined ? '    ' : `-${short}, `
-  return [`${letter}--${name}${kind === 'flag' ? '' : ` ${value ?? (kind === 'number' ? 'N' : kind === 'time' ? 'TIME' : 'TEXT')}`}`, text]
+  return [
+    `${letter}--${name}${kind === 'flag' ? '' : ` ${value ?? (kind === 'number' ? 'N' : kind === 'time' ? 'TIME' : 'TEXT')}`}`,
+    text,
+  ]
 }
 
 export function verbHelp({ name, summary, usage, text, options, examples }: Verb): string {
@@ -34,7 +50,9 @@ export function verbHelp({ name, summary, usage, text, options, examples }: Verb
     `Usage:\n${usage.map((line) => `  mersal ${line}`).join('\n')}`,
     ...(text === undefined ? [] : [text]),
     `Options:\n${columns([...Object.entries(options), ...Object.entries(commonOptions)].map(optionRow))}`,
-    ...(examples.length === 0 ? [] : [`Examples:\n${examples.map((line) => `  ${line}`).join('\n')}`]),
+    ...(examples.length === 0
+      ? []
+      : [`Examples:\n${examples.map((line) => `  ${line}`).join('\n')}`]),
   ]
   return parts.join('\n\n')
 }

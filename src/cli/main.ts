@@ -2,7 +2,8 @@
 import { createOutput, type OutputStream } from './output.ts'
 import { runProgram } from './program.ts'
 
-// Node tells of experimental parts (SQLite) on every start; people who run a program cannot do anything about it.
+// Node tells of experimental parts (SQLite) on every start; people who run a program cannot do
+// anything about it.
 process.removeAllListeners('warning')
 process.on('warning', (warning) => {
   if (warning.name !== 'ExperimentalWarning') out.note(`${warning.name}: ${warning.message}`)
@@ -28,7 +29,9 @@ for (const stream of [process.stdout, process.stderr]) {
 // The report of Node shows the fields of an error, and with them the URL of a failed connection.
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(event, (thrown: unknown) => {
-    out.note(`mersal: ${thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : 'something that is no error was thrown'}`)
+    out.note(
+      `mersal: ${thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : 'something that is no error was thrown'}`,
+    )
     process.exit(1)
   })
 }

@@ -17,43 +17,68 @@ export const migrate: Verb = {
     json: { kind: 'flag', text: 'print JSON instead of text' },
     ...storeOption,
   },
-  examples: ['mersal migrate', 'mersal migrate --check || mersal migrate', 'mersal migrate --print > outbox.sql'],
+  examples: [
+    'mersal migrate',
+    'mersal migrate --check || mersal migrate',
+    'mersal migrate --print > outbox.sql',
+  ],
   run,
 }
 
 async function run({ args, out, load }: Context): Promise<number> {
   noMore(args.positionals, 0)
-  if (args.flag('check') && args.flag('print')) throw new UsageError('give either --check or --print')
-  if (args.text('from') !== undefined && !args.flag('print')) throw new UsageError('--from goes with --print')
+  if (args.flag('check') && args.flag('print'))
+    throw new UsageError('give either --check or --print')
+  if (args.text('from') !== undefined && !args.flag('print'))
+    throw new UsageError('--from goes with --print')
   const loaded = await load()
   const schemas = schemasOf(loaded, chosenStores(loaded, args))
   if (args.flag('print')) {
-    for (const schema of schemas) out.page(`-- ${schema.name}\n${schema.sql(args.number('from') ?? 0)}`)
+    for (const schema of schemas)
+      out.page(`-- ${schema.name}\n${schema.sql(args.number('from') ?? 0)}`)
     return exitCodes.ok
   }
-  return args.flag('check') ? await check(schemas, out, args.flag('json')) : await upgrade(schemas, out, args.flag('json'))
+  return args.flag('check')
+    ? await check(schemas, out, args.flag('json'))
+    : await upgrade(schemas, out, args.flag('json'))
 }
 
-async function check(schemas: readonly SchemaControl[], out: Output, json: boolean): Promise<number> {
-  const found = await Promise.all(schemas.map(async (schema) => ({ name: schema.name, ...(await schema.version()) })))
+async function check(
+  schemas: readonly SchemaControl[],
+  out: Output,
+  json: boolean,
+): Promise<number> {
+  const found = await Promise.all(
+    schemas.map(async (schema) => ({ name: schema.name, ...(await schema.version()) })),
+  )
   const upToDate = found.every(({ current, newest }) => current === newest)
   if (json) out.json({ upToDate, schemas: found })
-  else for (const { name, current, newest } of found) out.line(`${name}: ${verdict(current, newest)}`)
+  else
+    for (const { name, current, newest } of found) out.line(`${name}: ${verdict(current, newest)}`)
   return upToDate ? exitCodes.ok : exitCodes.checkSaysNo
 }
 
 function verdict(current: number, newest: number): string {
   if (current === newest) return `up to date (version ${current})`
-  return current === 0 ? 'there are no tables yet' : `version ${current} of ${newest}, ${newest - current} steps are missing`
+  return current === 0
+    ? 'there are no tables yet'
+    : `version ${current} of ${newest}, ${newest - current} steps are missing`
 }
 
-async function upgrade(schemas: readonly SchemaControl[], out: Output, json: boolean): Promise<number> {
+async function upgrade(
+  schemas: readonly SchemaControl[],
+  out: Output,
+  json: boolean,
+): Promise<number> {
   const done: { readonly name: string; readonly from: number; readonly to: number }[] = []
   for (const schema of schemas) {
     const { current, newest } = await schema.version()
     await schema.upgrade()
     done.push({ name: schema.name, from: current, to: newest })
-    if (!json) out.line(`${schema.name}: ${current === newest ? `up to date (version ${newest})` : `from version ${current} to ${newest}`}`)
+    if (!json)
+      out.line(
+        `${schema.name}: ${current === newest ? `up to date (version ${newest})` : `from version ${current} to ${newest}`}`,
+      )
   }
   if (json) out.json({ schemas: done })
   return exitCodes.ok

@@ -31,7 +31,11 @@ export interface Output {
   flush(): Promise<void>
 }
 
-export function createOutput(stdout: OutputStream, stderr: OutputStream, env: Readonly<Record<string, string | undefined>>): Output {
+export function createOutput(
+  stdout: OutputStream,
+  stderr: OutputStream,
+  env: Readonly<Record<string, string | undefined>>,
+): Output {
   const secrets = new Set<string>()
   const hide = (value: string, name?: string): void => {
     for (const secret of secretsIn(value, name)) secrets.add(secret)
@@ -74,18 +78,34 @@ export function createOutput(stdout: OutputStream, stderr: OutputStream, env: Re
     foreign: (text) => safeLines(redact(text)),
     width: stdout.columns ?? 120,
     flush: async () => {
-      await Promise.all([stdout, stderr].map((stream) => new Promise<void>((resolve) => stream.write('', () => resolve()))))
+      await Promise.all(
+        [stdout, stderr].map(
+          (stream) => new Promise<void>((resolve) => stream.write('', () => resolve())),
+        ),
+      )
     },
   }
 }
 
-/** Columns padded to their widest cell. Cells are made safe first, so that their width is what is seen. */
-export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string[] {
+/**
+ * Columns padded to their widest cell. Cells are made safe first, so that their width is what is
+ * seen.
+ */
+export function table(
+  rows: readonly (readonly string[])[],
+  right: readonly number[] = [],
+): string[] {
   const cells = rows.map((row) => row.map(oneLine))
-  const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => (row[column] ?? '').length)))
+  const widths = (cells[0] ?? []).map((_, column) =>
+    Math.max(...cells.map((row) => (row[column] ?? '').length)),
+  )
   return cells.map((row) =>
     row
-      .map((cell, column) => (right.includes(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
+      .map((cell, column) =>
+        right.includes(column)
+          ? cell.padStart(widths[column] ?? 0)
+          : cell.padEnd(widths[column] ?? 0),
+      )
       .join('  ')
       .trimEnd(),
   )

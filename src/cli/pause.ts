@@ -1,7 +1,14 @@
 import type { PauseTarget } from '../core/operations.ts'
 import { checkPartitionKey } from '../core/messages/validation.ts'
 import { toError } from '../lib/async/abort.ts'
-import { chosenStore, noMore, openStore, operation, type Served, storeOption } from './config/access.ts'
+import {
+  chosenStore,
+  noMore,
+  openStore,
+  operation,
+  type Served,
+  storeOption,
+} from './config/access.ts'
 import { exitCodes, UsageError } from './exit.ts'
 import { jsonOption } from './help.ts'
 import type { Loaded } from './config/load-config.ts'
@@ -16,7 +23,11 @@ lost, no attempt is charged, and later messages of their keys wait behind them, 
 export const pause: Verb = {
   name: 'pause',
   summary: 'hold up a destination or a partition key, in all relays',
-  usage: ['pause destination TRANSPORT/queue|topic/NAME [--reason TEXT]', 'pause key KEY [--reason TEXT]', 'pause list [--json]'],
+  usage: [
+    'pause destination TRANSPORT/queue|topic/NAME [--reason TEXT]',
+    'pause key KEY [--reason TEXT]',
+    'pause list [--json]',
+  ],
   text,
   options: {
     ...jsonOption,
@@ -46,7 +57,10 @@ export const resume: Verb = {
 
 function targetOf({ args }: Context, verb: string): PauseTarget {
   const [kind, name] = args.positionals
-  if (name === undefined) throw new UsageError(`say which: mersal ${verb} ${kind ?? ''} ${kind === 'key' ? 'KEY' : 'TRANSPORT/queue/NAME'}`)
+  if (name === undefined)
+    throw new UsageError(
+      `say which: mersal ${verb} ${kind ?? ''} ${kind === 'key' ? 'KEY' : 'TRANSPORT/queue/NAME'}`,
+    )
   noMore(args.positionals, 2)
   if (kind === 'key') {
     try {
@@ -78,7 +92,10 @@ async function set(context: Context): Promise<number> {
   if (target.kind === 'destination') await tellIfUnknown(target.name, loaded, served, out)
   const changed = await board.pause(target, reason)
   if (args.flag('json')) out.json({ ...target, changed })
-  else out.line(`${target.kind} ${target.name} ${changed ? 'is paused; relays obey within about a second' : 'was paused already'}`)
+  else
+    out.line(
+      `${target.kind} ${target.name} ${changed ? 'is paused; relays obey within about a second' : 'was paused already'}`,
+    )
   return exitCodes.ok
 }
 
@@ -90,17 +107,33 @@ function checkTransport(destination: string, { transports }: Served): void {
   )
 }
 
-/** It may be meant for messages to come, so it is not refused; a wrong name would be noticed by nobody. */
-async function tellIfUnknown(destination: string, { config }: Loaded, served: Served, out: Output): Promise<void> {
+/**
+ * It may be meant for messages to come, so it is not refused; a wrong name would be noticed by
+ * nobody.
+ */
+async function tellIfUnknown(
+  destination: string,
+  { config }: Loaded,
+  served: Served,
+  out: Output,
+): Promise<void> {
   const [transport = '', kind, ...rest] = destination.split('/')
   const name = rest.join('/')
   const counted = await served.store.operations?.overview?.({ keys: 0 })
-  if (counted === undefined || counted.destinations.some((row) => row.destination === destination)) return
+  if (counted === undefined || counted.destinations.some((row) => row.destination === destination))
+    return
   const asked = kind === 'queue' && transport === 'default' ? [name] : []
-  const found = (await queuesOf(config, [served], { asked, counted })).find((one) => one.transport === transport)
+  const found = (await queuesOf(config, [served], { asked, counted })).find(
+    (one) => one.transport === transport,
+  )
   if (kind === 'queue' && found?.queues.some(({ queue }) => queue === name) === true) return
-  const more = kind === 'queue' && found !== undefined && found.problem === undefined ? `, and no queue '${name}' is known` : ''
-  out.note(`mersal: no message waits for ${destination} now${more}; if the name is wrong: mersal resume destination ${destination}`)
+  const more =
+    kind === 'queue' && found !== undefined && found.problem === undefined
+      ? `, and no queue '${name}' is known`
+      : ''
+  out.note(
+    `mersal: no message waits for ${destination} now${more}; if the name is wrong: mersal resume destination ${destination}`,
+  )
 }
 
 async function takeBack(context: Context): Promise<number> {
@@ -121,7 +154,8 @@ async function list({ args, out, load }: Context): Promise<number> {
   const board = operation(served.store, 'pauses', 'pause')
   await openStore(served)
   const pauses = await board.list()
-  if (args.flag('json')) out.json(pauses.map(({ since, ...rest }) => ({ ...rest, since: isoTime(since) })))
+  if (args.flag('json'))
+    out.json(pauses.map(({ since, ...rest }) => ({ ...rest, since: isoTime(since) })))
   else if (pauses.length === 0) out.line('nothing is paused')
   else
     for (const line of table([

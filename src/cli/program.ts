@@ -30,13 +30,16 @@ export async function runProgram(args: readonly string[], world: Surroundings): 
 
 async function dispatch(args: readonly string[], world: Surroundings): Promise<number> {
   const [name, ...rest] = args
-  if (name === undefined || name === 'help' || name === '--help' || name === '-h') return await help(rest, name === undefined, world.out)
+  if (name === undefined || name === 'help' || name === '--help' || name === '-h')
+    return await help(rest, name === undefined, world.out)
   if (name === '--version' || name === '-v' || name === 'version') {
     world.out.line(manifest().version)
     return exitCodes.ok
   }
   if (name.startsWith('-'))
-    throw new UsageError(`options stand behind the verb: mersal VERB ${name.slice(0, 60)}; 'mersal --help' lists the verbs`)
+    throw new UsageError(
+      `options stand behind the verb: mersal VERB ${name.slice(0, 60)}; 'mersal --help' lists the verbs`,
+    )
   const verb = await findVerb(name)
   if (rest.includes('--help') || rest.includes('-h')) {
     world.out.page(verbHelp(verb))
@@ -64,12 +67,22 @@ async function findVerb(name: string): Promise<Verb> {
   )
 }
 
-async function runVerb(verb: Verb, rest: readonly string[], { out, cwd, env }: Surroundings): Promise<number> {
+async function runVerb(
+  verb: Verb,
+  rest: readonly string[],
+  { out, cwd, env }: Surroundings,
+): Promise<number> {
   const args = parseArguments(rest, { ...verb.options, ...commonOptions }, Date.now())
   checkAction(verb, args.positionals[0])
   readEnvFile(args.text('env'), { out, cwd, env })
   let loading: Promise<Loaded> | undefined
-  const load = (): Promise<Loaded> => (loading ??= loadConfig({ path: args.text('config'), cwd, env, hide: (text) => out.hide(text) }))
+  const load = (): Promise<Loaded> =>
+    (loading ??= loadConfig({
+      path: args.text('config'),
+      cwd,
+      env,
+      hide: (text) => out.hide(text),
+    }))
   try {
     return await verb.run({ args, out, cwd, env, load })
   } finally {
@@ -80,7 +93,8 @@ async function runVerb(verb: Verb, rest: readonly string[], { out, cwd, env }: S
 
 function checkAction({ name, actions }: Verb, given: string | undefined): void {
   if (actions === undefined || (given !== undefined && actions.includes(given))) return
-  if (given === undefined) throw new UsageError(`say what to do: mersal ${name} ${actions.join('|')}`)
+  if (given === undefined)
+    throw new UsageError(`say what to do: mersal ${name} ${actions.join('|')}`)
   const near = suggest(given, actions)
   throw new UsageError(
     `'${given.slice(0, 60)}' is nothing that 'mersal ${name}' does; ${near === undefined ? `it does ${actions.join(', ')}` : `did you mean '${near}'?`}`,

@@ -1,11 +1,17 @@
-/** Control characters, the invisible ones that reorder or join text, line separators, lone surrogates. */
+/**
+ * Control characters, the invisible ones that reorder or join text, line separators, lone
+ * surrogates.
+ */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
 
 function escaped(char: string): string {
   return char === '\t' ? ' ' : `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`
 }
 
-/** One line that a terminal shows as it is: nothing in it moves the cursor, changes colours or begins a new line. */
+/**
+ * One line that a terminal shows as it is: nothing in it moves the cursor, changes colours or
+ * begins a new line.
+ */
 export function oneLine(text: string): string {
   return text.replace(UNSAFE, escaped)
 }
@@ -20,8 +26,15 @@ function escapedForJson(text: string): string {
   )
 }
 
-/** JSON in which every character of these kinds is escaped, so that it parses to the same value, except for what `redact` changes in its texts. */
-export function safeJson(value: unknown, redact: (text: string) => string, indent?: number): string {
+/**
+ * JSON in which every character of these kinds is escaped, so that it parses to the same value,
+ * except for what `redact` changes in its texts.
+ */
+export function safeJson(
+  value: unknown,
+  redact: (text: string) => string,
+  indent?: number,
+): string {
   const plain = (_: string, item: unknown): unknown =>
     typeof item === 'bigint' ? item.toString() : typeof item === 'string' ? redact(item) : item
   // Line breaks stand only between values; inside of texts JSON has escaped them.
@@ -36,7 +49,9 @@ export function safeLines(text: string): string {
 /** Shorter than this, a secret would hide half of the output. */
 const SHORTEST = 4
 
-/** What follows `scheme://` up to the last `@`: user and password, however badly they are encoded. */
+/**
+ * What follows `scheme://` up to the last `@`: user and password, however badly they are encoded.
+ */
 function userInfo(url: string): string | undefined {
   const start = url.indexOf('://')
   const end = url.lastIndexOf('@')
@@ -75,7 +90,9 @@ export function secretsIn(value: string, name = ''): string[] {
 /** Hides the user info of every URL, and every secret in each form in which it may be repeated. */
 export function redactor(secrets: ReadonlySet<string>): (text: string) => string {
   return (text) => {
-    let hidden = text.replace(/:\/\/[^\s/"'<>]*@/g, '://***@').replace(/([?&](?:ssl)?password=)[^&\s"']+/gi, '$1***')
+    let hidden = text
+      .replace(/:\/\/[^\s/"'<>]*@/g, '://***@')
+      .replace(/([?&](?:ssl)?password=)[^&\s"']+/gi, '$1***')
     const forms = [...secrets].flatMap((secret) => [
       secret,
       encodeURIComponent(secret.toWellFormed()),
@@ -83,7 +100,8 @@ export function redactor(secrets: ReadonlySet<string>): (text: string) => string
       Buffer.from(secret).toString('base64'),
     ])
     // The longest first, so that no part of one is left when another is a piece of it.
-    for (const form of forms.sort((a, b) => b.length - a.length)) hidden = hidden.replaceAll(form, '***')
+    for (const form of forms.sort((a, b) => b.length - a.length))
+      hidden = hidden.replaceAll(form, '***')
     return hidden
   }
 }

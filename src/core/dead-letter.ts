@@ -14,7 +14,10 @@ export type DeadReason =
   | 'handler-failed' // the handler failed until the attempts were used up
   | 'postponed-too-long' // the handler asked for it again later until its time was up
 
-/** A message that was given up, with everything that is needed to understand it and to send it again. */
+/**
+ * A message that was given up, with everything that is needed to understand it and to send it
+ * again.
+ */
 export interface DeadLetter {
   /** Handle for `retry` and `discard`; unique in its store or transport. */
   readonly key: string
@@ -29,7 +32,10 @@ export interface DeadLetter {
   readonly place: string
   readonly partitionKey?: string
   readonly reason: DeadReason
-  /** The last error with its causes, at most 2,000 characters. Incoming: below it, where it was thrown. Secrets are hidden. */
+  /**
+   * The last error with its causes, at most 2,000 characters. Incoming: below it, where it was
+   * thrown. Secrets are hidden.
+   */
   readonly error: string
   readonly attempts: number
   /** Milliseconds since the Unix epoch. */
@@ -39,8 +45,8 @@ export interface DeadLetter {
   /** It still holds back the later messages of its key (`onDead: 'block-key'`). */
   readonly blocksKey: boolean
   /**
-   * Set if the message is too large to be shown: it has this many bytes. They are kept, but `headers`
-   * and `body` are empty here and the type is shortened.
+   * Set if the message is too large to be shown: it has this many bytes. They are kept, but
+   * `headers` and `body` are empty here and the type is shortened.
    */
   readonly withheldBytes?: number
 }
@@ -58,17 +64,21 @@ export interface DeadLetterPass {
 /** Dead letters of one place, for people and tools. */
 export interface DeadLetterBox {
   /**
-   * Oldest first. `after` is the `key` of the last one seen. `limit` 1–1000, default 100. A page may
-   * hold fewer than `limit` when its bodies are large; the end is an empty page.
+   * Oldest first. `after` is the `key` of the last one seen. `limit` 1–1000, default 100. A page
+   * may hold fewer than `limit` when its bodies are large; the end is an empty page.
    */
   list(query?: { readonly limit?: number; readonly after?: string }): Promise<readonly DeadLetter[]>
-  /** Puts them back, with the same message id, due at once and with no attempts used. Returns how many. */
+  /**
+   * Puts them back, with the same message id, due at once and with no attempts used. Returns how
+   * many.
+   */
   retry(keys: readonly string[]): Promise<number>
   /** Removes them for good. Returns how many. */
   discard(keys: readonly string[]): Promise<number>
   /**
-   * One pass, oldest first, over what is there when it begins: for places that cannot be read from the
-   * middle, where every `list` and `retry` is a walk from the start. If it rejects, what `progress` was told has been done.
+   * One pass, oldest first, over what is there when it begins: for places that cannot be read from
+   * the middle, where every `list` and `retry` is a walk from the start. If it rejects, what
+   * `progress` was told has been done.
    */
   pass?(pass: DeadLetterPass): Promise<void>
 }

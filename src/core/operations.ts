@@ -1,15 +1,20 @@
 /**
- * What tools for operators ask of a store, beyond counting and dead letters. Each part is optional: a
- * tool says clearly when a store leaves one out.
+ * What tools for operators ask of a store, beyond counting and dead letters. Each part is optional:
+ * a tool says clearly when a store leaves one out.
  */
 export interface StoreOperations {
   readonly schema?: SchemaControl
   readonly pauses?: PauseBoard
   readonly kept?: KeptMessages
-  /** Counts by destination, and the keys that have waited longest (at most so many). Reads the whole table. */
+  /**
+   * Counts by destination, and the keys that have waited longest (at most so many). Reads the whole
+   * table.
+   */
   readonly overview?: (options: { readonly keys: number }) => Promise<OutboxOverview>
   readonly examine?: () => Promise<readonly Finding[]>
-  /** Names of the consumers that the inbox knows, which are those of their queues; at most so many. */
+  /**
+   * Names of the consumers that the inbox knows, which are those of their queues; at most so many.
+   */
   readonly consumers?: (options: { readonly limit: number }) => Promise<readonly string[]>
 }
 
@@ -17,7 +22,9 @@ export interface StoreOperations {
 export interface SchemaControl {
   /** Shown to people, such as `postgres schema 'mersal'`. */
   readonly name: string
-  /** Steps that have been applied, and all that this version knows. Throws `MERSAL_SCHEMA_TOO_NEW`. */
+  /**
+   * Steps that have been applied, and all that this version knows. Throws `MERSAL_SCHEMA_TOO_NEW`.
+   */
   version(): Promise<SchemaVersion>
   /** Applies the missing steps, whatever the option `migrate` of the store says. */
   upgrade(): Promise<void>
@@ -31,7 +38,10 @@ export interface SchemaVersion {
   readonly newest: number
 }
 
-/** What a pause holds up: all messages to one destination (`destinationKey`), or all of one partition key. */
+/**
+ * What a pause holds up: all messages to one destination (`destinationKey`), or all of one
+ * partition key.
+ */
 export interface PauseTarget {
   readonly kind: 'destination' | 'key'
   readonly name: string
@@ -43,7 +53,10 @@ export interface Pause extends PauseTarget {
   readonly reason: string
 }
 
-/** Pauses, stored in the database. Every relay reads them before it claims, and at least once a second while it has something in hand. */
+/**
+ * Pauses, stored in the database. Every relay reads them before it claims, and at least once a
+ * second while it has something in hand.
+ */
 export interface PauseBoard {
   list(): Promise<readonly Pause[]>
   /** Returns false if it was paused before; then only the reason changes. */
@@ -69,10 +82,14 @@ export interface KeptFilter {
 export interface KeptMessages {
   count(filter: KeptFilter): Promise<number>
   /**
-   * Moves at most `limit` of them, the earliest positions first, back into the outbox, behind what is open there,
-   * due at once. They keep their ids unless `newIds`. Returns how many; fewer than `limit` means that none is left.
+   * Moves at most `limit` of them, the earliest positions first, back into the outbox, behind what
+   * is open there, due at once. They keep their ids unless `newIds`. Returns how many; fewer than
+   * `limit` means that none is left.
    */
-  replay(filter: KeptFilter, options: { readonly limit: number; readonly newIds: boolean }): Promise<number>
+  replay(
+    filter: KeptFilter,
+    options: { readonly limit: number; readonly newIds: boolean },
+  ): Promise<number>
 }
 
 /** `OutboxStats` and more. */
@@ -88,7 +105,10 @@ export interface OutboxOverview {
   readonly due: number
   /** Age of the oldest open row since it was added, in milliseconds; 0 if there is none. */
   readonly oldestMs: number
-  /** As `oldestDueMs`, of what is neither paused nor behind an earlier message of its key: how far the relays are behind. */
+  /**
+   * As `oldestDueMs`, of what is neither paused nor behind an earlier message of its key: how far
+   * the relays are behind.
+   */
   readonly waitingMs?: number
   /** Open rows that were tried in vain and wait for another try. */
   readonly refused?: number

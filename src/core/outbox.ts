@@ -19,18 +19,28 @@ export interface OutboxStorage<Tx> {
    * before its position is drawn and until the transaction ends (locks taken in sorted order).
    * A handle that is not an open transaction throws `MERSAL_NOT_A_TRANSACTION`.
    */
-  save(tx: Tx, messages: readonly OutgoingMessage[], options?: SaveOptions): Promise<readonly SavedMessage[]>
+  save(
+    tx: Tx,
+    messages: readonly OutgoingMessage[],
+    options?: SaveOptions,
+  ): Promise<readonly SavedMessage[]>
   /**
-   * As `save`, for the last statement of a unit of work of the same store, but without sending it: the
-   * unit of work sends it in the flight of its commit, and fails if the rows could not be written.
-   * Undefined where that is not possible; then `save` is used.
+   * As `save`, for the last statement of a unit of work of the same store, but without sending it:
+   * the unit of work sends it in the flight of its commit, and fails if the rows could not be
+   * written. Undefined where that is not possible; then `save` is used.
    */
-  saveLast?(tx: Tx, messages: readonly OutgoingMessage[], options?: SaveOptions): SavedLater | undefined
+  saveLast?(
+    tx: Tx,
+    messages: readonly OutgoingMessage[],
+    options?: SaveOptions,
+  ): SavedLater | undefined
   /**
-   * As `save`, for a transaction of somebody else, whose end nobody tells us. Called in the tick of the send. What is given
-   * is stored in the transaction that is open in this very tick, or refused with `MERSAL_NOT_A_TRANSACTION`: it never goes
-   * alone, nor into a later transaction of the same handle. A promise of messages that are being made holds for them as
-   * well. Calls on one handle keep their order. `write`: puts them elsewhere in the same transaction. Without this method, `save` is used.
+   * As `save`, for a transaction of somebody else, whose end nobody tells us. Called in the tick of
+   * the send. What is given is stored in the transaction that is open in this very tick, or refused
+   * with `MERSAL_NOT_A_TRANSACTION`: it never goes alone, nor into a later transaction of the same
+   * handle. A promise of messages that are being made holds for them as well. Calls on one handle
+   * keep their order. `write`: puts them elsewhere in the same transaction. Without this method,
+   * `save` is used.
    */
   saveWithin?(
     tx: Tx,
@@ -38,41 +48,49 @@ export interface OutboxStorage<Tx> {
     write?: WriteWithin,
   ): Promise<readonly SavedMessage[]>
   /**
-   * Takes due rows in the order of their positions, and commits that durably before it returns.
-   * A row of a key comes only together with every earlier open row of its key, so that one claim
-   * holds an unbroken run from the first one. Rows held by others are passed over, never waited for.
+   * Takes due rows in the order of their positions, and commits that durably before it returns. A
+   * row of a key comes only together with every earlier open row of its key, so that one claim
+   * holds an unbroken run from the first one. Rows held by others are passed over, never waited
+   * for.
    */
   claim(request: ClaimRequest): Promise<readonly ClaimedMessage[]>
   /**
    * Records what became of claimed messages. Each change is fenced by position and token: a former
    * owner changes nothing and is counted as stale. Repeating a settlement is harmless.
    *
-   * All of them or none: a call that throws has changed nothing. If the storage itself refused one and would
-   * again (a constraint, a missing right), the `MersalError` has `refused: true` in its details; the relay
-   * then settles one by one, so that one refusal holds back nothing else.
+   * All of them or none: a call that throws has changed nothing. If the storage itself refused one
+   * and would again (a constraint, a missing right), the `MersalError` has `refused: true` in its
+   * details; the relay then settles one by one, so that one refusal holds back nothing else.
    */
   settle(settlements: readonly Settlement[]): Promise<SettleResult>
   /**
-   * Lets these claims hold for `claimMs` from now on, fenced as a settlement: a former owner changes nothing. Durable
-   * before it returns. Optional; without it a message that is longer on its way than its claim holds is published again.
+   * Lets these claims hold for `claimMs` from now on, fenced as a settlement: a former owner
+   * changes nothing. Durable before it returns. Optional; without it a message that is longer on
+   * its way than its claim holds is published again.
    */
   renew?(claims: readonly Claim[], options: { readonly claimMs: number }): Promise<void>
   /**
-   * Removes kept rows whose retention is over, at most `limit` of them; returns how many. `longerMs`: they are kept for so
-   * much longer, because the clock has been set forward.
+   * Removes kept rows whose retention is over, at most `limit` of them; returns how many.
+   * `longerMs`: they are kept for so much longer, because the clock has been set forward.
    */
   prune(options: { readonly limit: number; readonly longerMs?: number }): Promise<number>
   /** Optional; without it a clock that is set back holds up messages until it has caught up. */
   readonly clock?: StorageClock
 }
 
-/** What may be done within a transaction of somebody else. The first statement must be sent in the tick of the call. */
+/**
+ * What may be done within a transaction of somebody else. The first statement must be sent in the
+ * tick of the call.
+ */
 export interface Within {
   readonly run: RunStatement
   readonly save: (messages: readonly OutgoingMessage[]) => Promise<readonly SavedMessage[]>
 }
 
-export type WriteWithin = (within: Within, messages: readonly OutgoingMessage[]) => Promise<readonly SavedMessage[]>
+export type WriteWithin = (
+  within: Within,
+  messages: readonly OutgoingMessage[],
+) => Promise<readonly SavedMessage[]>
 
 export interface SaveOptions {
   /**
@@ -102,11 +120,19 @@ export interface ClaimRequest {
   readonly token: string
   /** Skip rows below this position. Only a saving: order and completeness never depend on it. */
   readonly fromPosition?: bigint
-  /** Look at a part of the rows only. A saving as `fromPosition`: a storage may look at all of them. */
+  /**
+   * Look at a part of the rows only. A saving as `fromPosition`: a storage may look at all of them.
+   */
   readonly stretch?: Stretch
-  /** Only rows of these keys, from the first open one of each. A saving as well: a storage may return others, too. */
+  /**
+   * Only rows of these keys, from the first open one of each. A saving as well: a storage may
+   * return others, too.
+   */
   readonly keys?: readonly string[]
-  /** Keys of destinations (`destinationKey`) whose rows are left alone; they still hold back later rows of their key. */
+  /**
+   * Keys of destinations (`destinationKey`) whose rows are left alone; they still hold back later
+   * rows of their key.
+   */
   readonly exceptDestinations?: readonly string[]
   /** Partition keys whose rows are left alone. */
   readonly exceptKeys?: readonly string[]
@@ -133,8 +159,9 @@ export interface Stretch {
   /** Look at no more than about this many rows, whether they may go or not. */
   readonly rows: number
   /**
-   * Called before the claim resolves, if there are rows behind the stretch: `next` is the position of the first of them, `last` of
-   * the last row there is. Whoever looks at fewer rows than there are must call it, or those behind are never found.
+   * Called before the claim resolves, if there are rows behind the stretch: `next` is the position
+   * of the first of them, `last` of the last row there is. Whoever looks at fewer rows than there
+   * are must call it, or those behind are never found.
    */
   readonly stopped: (at: { readonly next: bigint; readonly last: bigint }) => void
 }
@@ -158,11 +185,11 @@ export interface ClaimedMessage {
 /**
  * What became of a claimed message.
  *
- * - `sent`: confirmed. The row goes (or is kept for the retention of the storage). `keep: false`: it goes, and
- *   no copy is kept, because keeping one was refused.
+ * - `sent`: confirmed. The row goes (or is kept for the retention of the storage). `keep: false`:
+ *   it goes, and no copy is kept, because keeping one was refused.
  * - `retry`: refused. Due again after `delayMs`; the attempt stays counted.
- * - `release`: given back unharmed, due after `delayMs` (default at once); the attempt is not counted. `error`:
- *   why it was set aside; noted with the row if the storage can.
+ * - `release`: given back unharmed, due after `delayMs` (default at once); the attempt is not
+ *   counted. `error`: why it was set aside; noted with the row if the storage can.
  * - `dead`: given up. `skip` moves it to the dead letters; `block-key` keeps it in its place as a
  *   dead letter that holds back its key until it is retried or discarded (unkeyed: as `skip`).
  */
@@ -179,7 +206,9 @@ export type Settlement = { readonly position: bigint; readonly token: string } &
     }
 )
 
-/** Nobody takes a row that was set aside before this time, in milliseconds. Then it is tried again. */
+/**
+ * Nobody takes a row that was set aside before this time, in milliseconds. Then it is tried again.
+ */
 export const SET_ASIDE_MS = 300_000
 
 export type OnDead = 'block-key' | 'skip'

@@ -12,7 +12,10 @@ export interface Step<Context, Result> {
   run(context: Context, next: () => Promise<Result>): Promise<Result>
 }
 
-/** A message on its way out. Steps of the user run after the headers are set and before the body is encoded. */
+/**
+ * A message on its way out. Steps of the user run after the headers are set and before the body is
+ * encoded.
+ */
 export interface OutgoingContext {
   readonly type: MessageType
   readonly id: string

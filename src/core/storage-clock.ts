@@ -1,10 +1,13 @@
-/** The clock by which a storage tells what is due. Somebody may set it, or a standby with another one takes over. */
+/**
+ * The clock by which a storage tells what is due. Somebody may set it, or a standby with another
+ * one takes over.
+ */
 export interface StorageClock {
   read(): Promise<ClockReading>
   /**
-   * Puts rows right that wait longer than they lawfully can, counted from now, because the clock was set back. Tokens,
-   * attempts and the order of a key stay. A delay that a sender asked for is never cut short. Repeating it
-   * changes nothing more. Returns how many rows were changed.
+   * Puts rows right that wait longer than they lawfully can, counted from now, because the clock
+   * was set back. Tokens, attempts and the order of a key stay. A delay that a sender asked for is
+   * never cut short. Repeating it changes nothing more. Returns how many rows were changed.
    */
   recover(limits: LawfulWaits): Promise<number>
 }
@@ -12,7 +15,10 @@ export interface StorageClock {
 export interface ClockReading {
   /** Milliseconds since the Unix epoch. */
   readonly now: number
-  /** So much later than now an open message was added, in milliseconds: the clock was set back by at least that. 0: none was. */
+  /**
+   * So much later than now an open message was added, in milliseconds: the clock was set back by at
+   * least that. 0: none was.
+   */
   readonly ahead: number
 }
 

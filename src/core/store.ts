@@ -7,8 +7,8 @@ import type { MessageTracker } from './tracker.ts'
  * Runs the function in one database transaction: commits when it resolves, rolls back when it
  * throws, and then throws the same error. Resolves only if the commit really happened; a commit
  * whose answer was lost throws `MERSAL_COMMIT_UNKNOWN` and is never repeated. The function may run
- * again only after a certain rollback, and only if the user asked the store for that; the store then
- * says so with the second argument, and a repeat without it is refused.
+ * again only after a certain rollback, and only if the user asked the store for that; the store
+ * then says so with the second argument, and a repeat without it is refused.
  */
 export type UnitOfWork<Tx> = <Result>(
   work: (tx: Tx, repeat?: 'after rollback') => Promise<Result>,
@@ -16,11 +16,15 @@ export type UnitOfWork<Tx> = <Result>(
 ) => Promise<Result>
 
 export interface UnitOptions {
-  /** Gives the unit up: it is rolled back. What its function does later must reach no other transaction. */
+  /**
+   * Gives the unit up: it is rolled back. What its function does later must reach no other
+   * transaction.
+   */
   readonly signal?: AbortSignal
   /**
-   * Resolves when nothing of the function runs any more, which may be long after it was given up. For
-   * a store that cannot take the handle away from it: until then nobody else may use that handle.
+   * Resolves when nothing of the function runs any more, which may be long after it was given up.
+   * For a store that cannot take the handle away from it: until then nobody else may use that
+   * handle.
    */
   readonly ended?: Promise<void>
 }
@@ -40,15 +44,21 @@ export interface Store<Tx> extends AsyncDisposable {
   /** For tools of operators. */
   readonly operations?: StoreOperations
   /**
-   * Resolves if the database can be reached and written to at this moment, which a small write shows that nobody
-   * sees; rejects if not. Without it a record of the inbox is made in a unit of work and rolled back.
+   * Resolves if the database can be reached and written to at this moment, which a small write
+   * shows that nobody sees; rejects if not. Without it a record of the inbox is made in a unit of
+   * work and rolled back.
    */
   probe?(options: { readonly signal: AbortSignal }): Promise<void>
-  /** Offers that several messages share one unit of work; without it no handler may take several. */
+  /**
+   * Offers that several messages share one unit of work; without it no handler may take several.
+   */
   readonly sharing?: SharedUnits<Tx>
   /** Where units of work take their connections from a pool of bounded size. */
   readonly units?: UnitCapacity
-  /** Savepoints in units of work; without it a unit has none, and messages know nothing of those that its work makes. */
+  /**
+   * Savepoints in units of work; without it a unit has none, and messages know nothing of those
+   * that its work makes.
+   */
   readonly savepoints?: Savepoints<Tx>
   /** Opens the database and brings its tables up to date. Repeating it changes nothing. */
   open(): Promise<void>
@@ -56,11 +66,15 @@ export interface Store<Tx> extends AsyncDisposable {
 
 /** For a store whose unit of work runs one handler after the other in the same transaction. */
 export interface SharedUnits<Tx> {
-  /** What is known of the transaction without asking the database; `failed`: it can only be rolled back. Asked after each handler. */
+  /**
+   * What is known of the transaction without asking the database; `failed`: it can only be rolled
+   * back. Asked after each handler.
+   */
   state(tx: Tx): 'open' | 'failed' | 'over'
   /**
-   * Called inside the unit: takes what the store has put into the asynchronous context, and gives it to work that
-   * runs in another one. A unit of work that keeps more there, such as a library's current transaction, cannot be shared.
+   * Called inside the unit: takes what the store has put into the asynchronous context, and gives
+   * it to work that runs in another one. A unit of work that keeps more there, such as a library's
+   * current transaction, cannot be shared.
    */
   carry(): <Result>(work: () => Result) => Result
 }
@@ -73,24 +87,32 @@ export interface UnitCapacity {
   shortage(): string | undefined
 }
 
-/** Savepoints inside a unit of work. The messages of a unit are numbered from 1, in the order in which they are sent. */
+/**
+ * Savepoints inside a unit of work. The messages of a unit are numbered from 1, in the order in
+ * which they are sent.
+ */
 export interface Savepoints<Tx> {
   /** Makes a savepoint. At most one is made or ended at a time, the youngest first. */
   open(tx: Tx): Promise<Savepoint>
   /**
-   * Called when messages are sent: ties those up to this number, which are not tied yet, to whatever savepoints the work
-   * has open, its own ones too. A promise, if there is one, never rejects, and need not be awaited.
+   * Called when messages are sent: ties those up to this number, which are not tied yet, to
+   * whatever savepoints the work has open, its own ones too. A promise, if there is one, never
+   * rejects, and need not be awaited.
    */
   mark(tx: Tx, number: number): Promise<void> | undefined
   /**
-   * Called before the messages are written: the numbers of those that no rollback to a savepoint has taken along.
-   * Undefined: all of them. Throws `MERSAL_TRANSACTION_ENDED` if this is no longer the transaction of the unit.
+   * Called before the messages are written: the numbers of those that no rollback to a savepoint
+   * has taken along. Undefined: all of them. Throws `MERSAL_TRANSACTION_ENDED` if this is no longer
+   * the transaction of the unit.
    */
   kept(tx: Tx): Promise<ReadonlySet<number> | undefined>
 }
 
 export interface Savepoint {
-  /** What was done since then stays. Rejects if the transaction has failed meanwhile: then only a rollback is possible. */
+  /**
+   * What was done since then stays. Rejects if the transaction has failed meanwhile: then only a
+   * rollback is possible.
+   */
   release(): Promise<void>
   /** What was done since then is undone, and the transaction may go on. */
   rollBack(): Promise<void>

@@ -7,7 +7,9 @@ export interface StatementResult {
   readonly rows: readonly Record<string, unknown>[]
 }
 
-/** Runs one statement of the queue. `often`: the text comes again and again, and may be prepared. */
+/**
+ * Runs one statement of the queue. `often`: the text comes again and again, and may be prepared.
+ */
 export type RunStatement = (
   text: string,
   values: readonly StatementValue[],
@@ -15,14 +17,19 @@ export type RunStatement = (
 ) => Promise<StatementResult>
 
 /**
- * Of an outbox storage: lets a queue that lives in the same place write in the caller's transaction.
+ * Of an outbox storage: lets a queue that lives in the same place write in the caller's
+ * transaction.
  */
 export interface OpenToQueue<Tx> {
-  /** Which tables these are; equal texts are the same place: server, database, schema. Asks the database. */
+  /**
+   * Which tables these are; equal texts are the same place: server, database, schema. Asks the
+   * database.
+   */
   place(): Promise<string>
   /**
-   * Runs one statement of the queue inside this transaction; throws as `save` does. The statement has two parameters
-   * more than are given, those of `proof`, and writes nothing if they prove nothing.
+   * Runs one statement of the queue inside this transaction; throws as `save` does. The statement
+   * has two parameters more than are given, those of `proof`, and writes nothing if they prove
+   * nothing.
    */
   query(tx: Tx, ...statement: Parameters<RunStatement>): Promise<StatementResult>
 }
@@ -39,7 +46,11 @@ export interface StraightRoad {
    * boolean per message: false means that it must go through the outbox, and so must every later
    * one of its key.
    */
-  put(query: RunStatement, messages: readonly OutgoingMessage[], keys: readonly string[]): Promise<readonly boolean[]>
+  put(
+    query: RunStatement,
+    messages: readonly OutgoingMessage[],
+    keys: readonly string[],
+  ): Promise<readonly boolean[]>
   /** The transaction of these messages has committed, or may have: a hint to wake consumers. */
   committed(messages: readonly OutgoingMessage[]): void
 }

@@ -30,7 +30,12 @@ function plain(value: unknown): unknown {
 }
 
 /** Warnings and errors to standard error, one JSON object per line: the default. */
-export const stderrLogger: Logger = { debug: ignore, info: ignore, warn: toStderr('warn'), error: toStderr('error') }
+export const stderrLogger: Logger = {
+  debug: ignore,
+  info: ignore,
+  warn: toStderr('warn'),
+  error: toStderr('error'),
+}
 
 /**
  * What happened, for anyone who subscribes to the channel of the same name in
@@ -38,20 +43,45 @@ export const stderrLogger: Logger = { debug: ignore, info: ignore, warn: toStder
  */
 export interface Events {
   /** A message was captured in a unit of work or sent directly. */
-  'mersal:send': { readonly app: string; readonly id: string; readonly type: string; readonly to: string; readonly direct: boolean }
+  'mersal:send': {
+    readonly app: string
+    readonly id: string
+    readonly type: string
+    readonly to: string
+    readonly direct: boolean
+  }
   /** A unit of work with messages has committed. */
   'mersal:commit': { readonly app: string; readonly messages: number; readonly express: number }
   'mersal:claim': { readonly app: string; readonly messages: number }
-  /** The outbox could not be claimed from; it is tried again. `code` is that of the error, or 'none'. */
+  /**
+   * The outbox could not be claimed from; it is tried again. `code` is that of the error, or
+   * 'none'.
+   */
   'mersal:claim-failed': { readonly app: string; readonly code: string }
   /** Somebody said that there may be rows: a waker of the store, or a call of `wake()`. */
   'mersal:wake': { readonly app: string; readonly by: 'waker' | 'call' }
-  'mersal:publish': { readonly app: string; readonly id: string; readonly to: string; readonly outcome: string; readonly attempt: number }
+  'mersal:publish': {
+    readonly app: string
+    readonly id: string
+    readonly to: string
+    readonly outcome: string
+    readonly attempt: number
+  }
   'mersal:settle': { readonly app: string; readonly messages: number; readonly stale: number }
-  'mersal:dead': { readonly app: string; readonly id: string; readonly to: string; readonly reason: string }
+  'mersal:dead': {
+    readonly app: string
+    readonly id: string
+    readonly to: string
+    readonly reason: string
+  }
   'mersal:breaker': { readonly app: string; readonly destination: string; readonly state: string }
   /** Messages were handled in one transaction, or are handled again, since that failed. */
-  'mersal:batch': { readonly app: string; readonly type: string; readonly messages: number; readonly outcome: 'handled' | 'undone' }
+  'mersal:batch': {
+    readonly app: string
+    readonly type: string
+    readonly messages: number
+    readonly outcome: 'handled' | 'undone'
+  }
   /** A delivery has been handled, skipped or given up. `duration` in milliseconds. */
   'mersal:handle': {
     readonly app: string

@@ -9,20 +9,30 @@ export interface MessageTracker<Tx> {
    * taken for a duplicate. Two transactions with the same id: the second one waits for the first.
    */
   track(tx: Tx, key: TrackerKey): Promise<'first' | 'duplicate'>
-  /** For handlers that take several messages in one transaction; without it each record is made before its handler. */
+  /**
+   * For handlers that take several messages in one transaction; without it each record is made
+   * before its handler.
+   */
   readonly many?: ManyTracker<Tx>
-  /** For transactions that somebody has ended in the middle of their unit; without it their messages are taken for handled. */
+  /**
+   * For transactions that somebody has ended in the middle of their unit; without it their messages
+   * are taken for handled.
+   */
   readonly endings?: TrackedEndings<Tx>
   /** Removes records older than this, at most `limit` of them; returns how many. */
   prune(options: { readonly olderThanMs: number; readonly limit: number }): Promise<number>
-  /** The clock of the records, in milliseconds since the Unix epoch; without it, setting it forward removes records early. */
+  /**
+   * The clock of the records, in milliseconds since the Unix epoch; without it, setting it forward
+   * removes records early.
+   */
   readonly now?: () => Promise<number>
 }
 
 export interface ManyTracker<Tx> {
   /**
-   * As `track`, for several ids, of which no two are the same: one answer for each, in their order. Two calls with ids
-   * in common wait for each other, whatever the order of the ids, and never in a circle.
+   * As `track`, for several ids, of which no two are the same: one answer for each, in their order.
+   * Two calls with ids in common wait for each other, whatever the order of the ids, and never in a
+   * circle.
    */
   track(tx: Tx, keys: TrackerKeys): Promise<readonly ('first' | 'duplicate')[]>
 }
@@ -31,8 +41,9 @@ export interface TrackedEndings<Tx> {
   /** Which transaction has recorded something with this handle; also asked when it is over. */
   recorder(tx: Tx): Recorder | undefined
   /**
-   * Removes those of the records that this very transaction has made, and tells how many: none, if it was rolled back.
-   * Records of other transactions stay. Works by itself, in no transaction of the caller.
+   * Removes those of the records that this very transaction has made, and tells how many: none, if
+   * it was rolled back. Records of other transactions stay. Works by itself, in no transaction of
+   * the caller.
    */
   forget(transaction: string, keys: TrackerKeys): Promise<number>
 }
@@ -40,7 +51,10 @@ export interface TrackedEndings<Tx> {
 export interface Recorder {
   /** Names the transaction, for `forget`. */
   readonly transaction: string
-  /** If its unit has failed, it may have been committed all the same, by the work inside. False: it certainly was not. */
+  /**
+   * If its unit has failed, it may have been committed all the same, by the work inside. False: it
+   * certainly was not.
+   */
   readonly suspect: boolean
 }
 

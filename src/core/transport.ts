@@ -22,13 +22,21 @@ export type PublishOutcome =
       readonly error: Error
       readonly permanent: boolean
     }
-  | { readonly kind: 'unavailable'; readonly error: Error; readonly back?: Promise<void>; readonly withdrawn?: boolean }
+  | {
+      readonly kind: 'unavailable'
+      readonly error: Error
+      readonly back?: Promise<void>
+      readonly withdrawn?: boolean
+    }
   | { readonly kind: 'unknown'; readonly error: Error }
 
 export interface PublishOptions {
   /** Aborts the waiting, not the message: what was already written answers `unknown`. */
   readonly signal?: AbortSignal
-  /** What has not been written when it aborts is not written any more, and answers `unavailable`, `withdrawn`. */
+  /**
+   * What has not been written when it aborts is not written any more, and answers `unavailable`,
+   * `withdrawn`.
+   */
   readonly withdraw?: AbortSignal
 }
 
@@ -45,8 +53,9 @@ export interface TransportFeatures {
    */
   readonly together?: (messages: readonly OutgoingMessage[]) => number
   /**
-   * Every publish is answered in the end, and not before it is known what became of the message, however long a
-   * slow or busy link takes. So the relay renews the claims of what is on its way. Default false.
+   * Every publish is answered in the end, and not before it is known what became of the message,
+   * however long a slow or busy link takes. So the relay renews the claims of what is on its way.
+   * Default false.
    */
   readonly patient?: boolean
   /** Largest body plus headers, in bytes, that a message may have. Checked when it is sent. */
@@ -59,7 +68,9 @@ export interface Delivery {
   readonly queue: string
   /** Counts deliveries of this message to this queue, from 1, over all consumers and restarts. */
   readonly attempt: number
-  /** What the last `retry` with a `postponedSince` said; kept over all deliveries of this message. */
+  /**
+   * What the last `retry` with a `postponedSince` said; kept over all deliveries of this message.
+   */
   readonly postponedSince?: number
   /** Aborts when the transport has lost its hold on the message, or is being closed by force. */
   readonly signal: AbortSignal
@@ -69,20 +80,27 @@ export interface Delivery {
  * What the transport does with a delivery.
  *
  * - `ack`: remove it.
- * - `retry`: deliver it again after `delayMs`, with the next attempt number; durable. With `postponedSince`
- *   it is no failure but a wish of the handler: the attempt does not count, and every later delivery
- *   carries that number (milliseconds since the Unix epoch).
+ * - `retry`: deliver it again after `delayMs`, with the next attempt number; durable. With
+ *   `postponedSince` it is no failure but a wish of the handler: the attempt does not count, and
+ *   every later delivery carries that number (milliseconds since the Unix epoch).
  * - `release`: deliver it again at once; the attempt does not count if the transport can tell.
  * - `reject`: move it to the dead letters with its bytes and the reason.
  */
 export type Disposition =
   | { readonly kind: 'ack' }
-  | { readonly kind: 'retry'; readonly delayMs: number; readonly error: Error; readonly postponedSince?: number }
+  | {
+      readonly kind: 'retry'
+      readonly delayMs: number
+      readonly error: Error
+      readonly postponedSince?: number
+    }
   | { readonly kind: 'release' }
   | { readonly kind: 'reject'; readonly reason: DeadReason; readonly error: Error }
 
 /** Whether a queue was removed, or why not. */
-export type QueueRemoval = { readonly kind: 'removed' } | { readonly kind: 'kept'; readonly why: string }
+export type QueueRemoval =
+  | { readonly kind: 'removed' }
+  | { readonly kind: 'kept'; readonly why: string }
 
 export interface Consumption {
   readonly queue: string
@@ -100,33 +118,49 @@ export interface Transport extends AsyncDisposable {
   readonly features: TransportFeatures
   /** What an app that uses it is told once when it starts, as warnings. */
   readonly warnings?: readonly string[]
-  /** Only of queues in a database: the way into them inside the transaction of an outbox in the same place. */
+  /**
+   * Only of queues in a database: the way into them inside the transaction of an outbox in the same
+   * place.
+   */
   readonly straight?: StraightRoad
   /**
    * One promise per message, in the same order; none of them ever rejects. Messages of one call
    * that have no key may be sent in any order. A message to a queue that nobody declared, or to a
    * topic without subscribers, is refused as `unroutable`.
    */
-  publish(messages: readonly OutgoingMessage[], options?: PublishOptions): readonly Promise<PublishOutcome>[]
+  publish(
+    messages: readonly OutgoingMessage[],
+    options?: PublishOptions,
+  ): readonly Promise<PublishOutcome>[]
   /**
    * Declares the queue and makes each of these topics deliver into it, durably; with no topics it
    * only declares. Repeating it changes nothing. `remove` takes topics back, again durably. Rejects
    * with `MERSAL_UNAVAILABLE` when the broker cannot be reached, so that the app tries again; with
    * anything else when only a person can mend it.
    */
-  subscribe(queue: string, topics: readonly string[], options?: { readonly remove?: boolean }): Promise<void>
-  /** The topics that deliver into the queue, whoever has subscribed it to them; only where that is cheap to tell. */
+  subscribe(
+    queue: string,
+    topics: readonly string[],
+    options?: { readonly remove?: boolean },
+  ): Promise<void>
+  /**
+   * The topics that deliver into the queue, whoever has subscribed it to them; only where that is
+   * cheap to tell.
+   */
   topicsOf?(queue: string): Promise<readonly string[]>
   /**
-   * Removes the queue with its subscriptions, unless messages or dead letters are in it, or, where the broker knows,
-   * somebody reads it. Resolves as well if there is none.
+   * Removes the queue with its subscriptions, unless messages or dead letters are in it, or, where
+   * the broker knows, somebody reads it. Resolves as well if there is none.
    */
   removeQueue?(queue: string): Promise<QueueRemoval>
   /**
    * Hands every message of the queue to the callback and settles what it returns; a callback that
    * throws counts as `retry` at once. Disposing stops fetching, then waits for the callbacks in
-   * progress. Several consumers of one queue share its messages. Rejects as `subscribe` does; once it
-   * has resolved, it mends itself.
+   * progress. Several consumers of one queue share its messages. Rejects as `subscribe` does; once
+   * it has resolved, it mends itself.
    */
-  consume(consumption: Consumption, onDelivery: (delivery: Delivery) => Promise<Disposition>): Promise<AsyncDisposable>
+  consume(
+    consumption: Consumption,
+    onDelivery: (delivery: Delivery) => Promise<Disposition>,
+  ): Promise<AsyncDisposable>
 }

@@ -11,7 +11,10 @@ export function byteLength(text: string): number {
   return Buffer.byteLength(text, 'utf8')
 }
 
-/** Safe to print in an error or on a terminal: escapes what is not printable, and cuts at `longest` characters. */
+/**
+ * Safe to print in an error or on a terminal: escapes what is not printable, and cuts at `longest`
+ * characters.
+ */
 export function printable(text: string, longest = 100): string {
   const cut = text.length > longest ? `${text.slice(0, longest)}…` : text
   return JSON.stringify(cut)

@@ -25,7 +25,10 @@ function format(bytes: Uint8Array): string {
   return text
 }
 
-/** A random UUID of version 7 (RFC 9562): sorts by the millisecond it was made in. `now` is milliseconds since the Unix epoch. */
+/**
+ * A random UUID of version 7 (RFC 9562): sorts by the millisecond it was made in. `now` is
+ * milliseconds since the Unix epoch.
+ */
 export function uuidv7(now: number): string {
   const bytes = nextSixteen()
   bytes.writeUIntBE(Math.max(0, Math.trunc(now)), 0, 6)

@@ -18,7 +18,12 @@ export interface JanitorPorts {
   readonly app: string
   readonly storage?: Pick<OutboxStorage<never>, 'prune' | 'clock'> | undefined
   /** The tracker, and how long its records are kept. */
-  readonly inbox?: { readonly tracker: Pick<MessageTracker<never>, 'prune' | 'now'>; readonly retentionMs: number } | undefined
+  readonly inbox?:
+    | {
+        readonly tracker: Pick<MessageTracker<never>, 'prune' | 'now'>
+        readonly retentionMs: number
+      }
+    | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly options?: JanitorOptions
@@ -38,21 +43,38 @@ interface Task {
  * the start and then in every interval. Resolves when the signal has aborted and the statement in
  * progress is done; never rejects. Throws `MERSAL_INVALID_OPTIONS` at once on bad options.
  */
-export function runJanitor(ports: JanitorPorts, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+export function runJanitor(
+  ports: JanitorPorts,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<void> {
   const options = ports.options ?? {}
   checkOptions('janitor', options, ['intervalMs', 'batchSize'])
-  const intervalMs = checkNumber('janitor.intervalMs', options.intervalMs, { default: 60_000, min: 100, max: 86_400_000 })
-  const limit = checkNumber('janitor.batchSize', options.batchSize, { default: 1000, min: 1, max: 100_000 })
+  const intervalMs = checkNumber('janitor.intervalMs', options.intervalMs, {
+    default: 60_000,
+    min: 100,
+    max: 86_400_000,
+  })
+  const limit = checkNumber('janitor.batchSize', options.batchSize, {
+    default: 1000,
+    min: 1,
+    max: 100_000,
+  })
   const { storage, inbox } = ports
   const tasks: Task[] = []
   if (storage !== undefined) {
     const { clock } = storage
-    const prune: Prune = (limit, longerMs) => storage.prune({ limit, ...(longerMs > 0 ? { longerMs } : {}) })
-    tasks.push({ table: 'outbox', prune, read: clock === undefined ? undefined : async () => (await clock.read()).now })
+    const prune: Prune = (limit, longerMs) =>
+      storage.prune({ limit, ...(longerMs > 0 ? { longerMs } : {}) })
+    tasks.push({
+      table: 'outbox',
+      prune,
+      read: clock === undefined ? undefined : async () => (await clock.read()).now,
+    })
   }
   if (inbox !== undefined) {
     const { tracker, retentionMs } = inbox
-    const prune: Prune = (limit, longerMs) => tracker.prune({ olderThanMs: retentionMs + longerMs, limit })
+    const prune: Prune = (limit, longerMs) =>
+      tracker.prune({ olderThanMs: retentionMs + longerMs, limit })
     tasks.push({ table: 'inbox', prune, read: tracker.now?.bind(tracker) })
   }
   return loop(ports, tasks, { intervalMs, limit, signal })
@@ -66,13 +88,25 @@ interface Rounds {
 
 async function loop(ports: JanitorPorts, tasks: readonly Task[], rounds: Rounds): Promise<void> {
   const failing = new Set<string>()
-  const timed = tasks.map(({ table, prune, read }) => ({ table, prune, longerMs: forwardOf(ports.clock, read) }))
+  const timed = tasks.map(({ table, prune, read }) => ({
+    table,
+    prune,
+    longerMs: forwardOf(ports.clock, read),
+  }))
   while (!rounds.signal.aborted) {
     for (const { table, prune, longerMs } of timed) {
       try {
         const removed = await sweep(async (limit) => prune(limit, await longerMs()), rounds)
-        if (removed > 0) ports.logger.debug({ app: ports.app, table, removed }, 'rows whose retention is over were removed')
-        if (failing.delete(table)) ports.logger.info({ app: ports.app, table }, 'rows whose retention is over can be removed again')
+        if (removed > 0)
+          ports.logger.debug(
+            { app: ports.app, table, removed },
+            'rows whose retention is over were removed',
+          )
+        if (failing.delete(table))
+          ports.logger.info(
+            { app: ports.app, table },
+            'rows whose retention is over can be removed again',
+          )
       } catch (thrown) {
         if (!failing.has(table))
           ports.logger.warn(
@@ -87,8 +121,8 @@ async function loop(ports: JanitorPorts, tasks: readonly Task[], rounds: Rounds)
 }
 
 /**
- * How far the clock of the rows has been set forward while this process ran, at least. Rows are kept for so much longer:
- * they are younger than that clock makes them.
+ * How far the clock of the rows has been set forward while this process ran, at least. Rows are
+ * kept for so much longer: they are younger than that clock makes them.
  */
 function forwardOf(clock: Clock, read: (() => Promise<number>) | undefined): () => Promise<number> {
   let lowest = Infinity
@@ -101,7 +135,10 @@ function forwardOf(clock: Clock, read: (() => Promise<number>) | undefined): () 
 }
 
 /** Removes batch after batch until one comes back short. */
-async function sweep(prune: (limit: number) => Promise<number>, { limit, signal }: Rounds): Promise<number> {
+async function sweep(
+  prune: (limit: number) => Promise<number>,
+  { limit, signal }: Rounds,
+): Promise<number> {
   let total = 0
   while (!signal.aborted) {
     const removed = await prune(limit)

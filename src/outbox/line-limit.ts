@@ -10,7 +10,11 @@ export interface LineLimit {
   sum(now?: boolean): void
 }
 
-export function createLineLimit(clock: Clock, most: number, told: (leftOut: number) => void): LineLimit {
+export function createLineLimit(
+  clock: Clock,
+  most: number,
+  told: (leftOut: number) => void,
+): LineLimit {
   let begun = -Infinity
   let written = 0
   let leftOut = 0

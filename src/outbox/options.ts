@@ -10,7 +10,10 @@ export interface RelayOptions {
   readonly batchSize?: number
   /** Most messages in the hands of this relay. Default 1000. */
   readonly window?: number
-  /** Most bytes in the hands of this relay, and one message more. Default 32 MiB; several stores in one process share it. */
+  /**
+   * Most bytes in the hands of this relay, and one message more. Default 32 MiB; several stores in
+   * one process share it.
+   */
   readonly windowBytes?: number
   /** How long a claim holds. A killed relay's work is taken over after it. Default 15000. */
   readonly claimMs?: number
@@ -18,9 +21,14 @@ export interface RelayOptions {
   readonly maxAttempts?: number
   /** Waiting time after a refusal. Default 1 s, doubling, at most 5 minutes, with jitter. */
   readonly retry?: Backoff
-  /** Waiting time of the breaker of a destination that does not answer. Default 1 s, doubling, at most 30 s, with jitter. */
+  /**
+   * Waiting time of the breaker of a destination that does not answer. Default 1 s, doubling, at
+   * most 30 s, with jitter.
+   */
   readonly breaker?: Backoff
-  /** What happens to the later messages of a key when one of them is given up. Default 'block-key'. */
+  /**
+   * What happens to the later messages of a key when one of them is given up. Default 'block-key'.
+   */
   readonly onDead?: OnDead
   /** Whether the process that committed a message publishes it itself at once. Default true. */
   readonly express?: boolean
@@ -61,32 +69,74 @@ export const LEAST_WINDOW_BYTES: number = 1 << 20
 function checkBackoff(field: string, given: Backoff | undefined, preset: Backoff): Backoff {
   if (given === undefined) return preset
   checkOptions(field, given, ['firstMs', 'longestMs', 'factor'])
-  const firstMs = checkNumber(`${field}.firstMs`, given.firstMs, { default: preset.firstMs, min: 1, max: 86_400_000 })
+  const firstMs = checkNumber(`${field}.firstMs`, given.firstMs, {
+    default: preset.firstMs,
+    min: 1,
+    max: 86_400_000,
+  })
   const longestMs = checkNumber(`${field}.longestMs`, given.longestMs, {
     default: Math.max(preset.longestMs, firstMs),
     min: firstMs,
     max: 86_400_000,
   })
-  const factor = checkNumber(`${field}.factor`, given.factor, { default: 2, min: 1, max: 100, integer: false })
+  const factor = checkNumber(`${field}.factor`, given.factor, {
+    default: 2,
+    min: 1,
+    max: 100,
+    integer: false,
+  })
   return { firstMs, longestMs, factor }
 }
 
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
 export function relaySettings(given: RelayOptions = {}, where = 'outbox.relay'): RelaySettings {
   checkOptions(where, given, known)
-  const batchSize = checkNumber(`${where}.batchSize`, given.batchSize, { default: 500, min: 1, max: 10_000 })
-  const claimMs = checkNumber(`${where}.claimMs`, given.claimMs, { default: 15_000, min: 100, max: 3_600_000 })
+  const batchSize = checkNumber(`${where}.batchSize`, given.batchSize, {
+    default: 500,
+    min: 1,
+    max: 10_000,
+  })
+  const claimMs = checkNumber(`${where}.claimMs`, given.claimMs, {
+    default: 15_000,
+    min: 100,
+    max: 3_600_000,
+  })
   return {
-    pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, given.pollIntervalMs, { default: 1000, min: 1, max: 3_600_000 }),
+    pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, given.pollIntervalMs, {
+      default: 1000,
+      min: 1,
+      max: 3_600_000,
+    }),
     batchSize,
-    window: checkNumber(`${where}.window`, given.window, { default: Math.max(1000, batchSize), min: batchSize, max: 100_000 }),
-    windowBytes: checkNumber(`${where}.windowBytes`, given.windowBytes, { default: 32 << 20, min: LEAST_WINDOW_BYTES, max: 1 << 30 }),
+    window: checkNumber(`${where}.window`, given.window, {
+      default: Math.max(1000, batchSize),
+      min: batchSize,
+      max: 100_000,
+    }),
+    windowBytes: checkNumber(`${where}.windowBytes`, given.windowBytes, {
+      default: 32 << 20,
+      min: LEAST_WINDOW_BYTES,
+      max: 1 << 30,
+    }),
     claimMs,
-    maxAttempts: checkNumber(`${where}.maxAttempts`, given.maxAttempts, { default: 10, min: 1, max: 10_000 }),
+    maxAttempts: checkNumber(`${where}.maxAttempts`, given.maxAttempts, {
+      default: 10,
+      min: 1,
+      max: 10_000,
+    }),
     retry: checkBackoff(`${where}.retry`, given.retry, { firstMs: 1000, longestMs: 300_000 }),
     breaker: checkBackoff(`${where}.breaker`, given.breaker, { firstMs: 1000, longestMs: 30_000 }),
-    onDead: checkChoice(`${where}.onDead`, given.onDead, ['block-key', 'skip'] as const, 'block-key'),
+    onDead: checkChoice(
+      `${where}.onDead`,
+      given.onDead,
+      ['block-key', 'skip'] as const,
+      'block-key',
+    ),
     express: checkBoolean(`${where}.express`, given.express) ?? true,
-    expressGraceMs: checkNumber(`${where}.expressGraceMs`, given.expressGraceMs, { default: 10_000, min: 100, max: 3_600_000 }),
+    expressGraceMs: checkNumber(`${where}.expressGraceMs`, given.expressGraceMs, {
+      default: 10_000,
+      min: 100,
+      max: 3_600_000,
+    }),
   }
 }

@@ -47,11 +47,29 @@ export function createRelay(ports: RelayPorts): Relay {
   const drains = createDrains()
   const emptiness = createEmptiness()
   const slow = createSlowMode(reports.slowMode)
-  const breakers = createBreakers({ backoff: settings.breaker, clock, random, onChange: reports.breaker, onSooner: () => bell.nudge() })
-  const pauses = createPauses({ board: ports.pauses, clock, onChange: pausesChanged, needed: () => settings.express || inHand.rows > 0 })
+  const breakers = createBreakers({
+    backoff: settings.breaker,
+    clock,
+    random,
+    onChange: reports.breaker,
+    onSooner: () => bell.nudge(),
+  })
+  const pauses = createPauses({
+    board: ports.pauses,
+    clock,
+    onChange: pausesChanged,
+    needed: () => settings.express || inHand.rows > 0,
+  })
   const inHand = createInHand(clock)
   const shares = createShares({ ...settings, slow: () => inHand.slow() })
-  const settler = createSettler({ app, storage: ports.storage, clock, random, logger, onGone: gone })
+  const settler = createSettler({
+    app,
+    storage: ports.storage,
+    clock,
+    random,
+    logger,
+    onGone: gone,
+  })
   const publisher = createPublisher({
     app,
     transports: ports.transports,
@@ -59,7 +77,13 @@ export function createRelay(ports: RelayPorts): Relay {
     pauses,
     settler,
     unknowns: createUnknowns(),
-    renewals: createRenewals({ app, storage: ports.storage, claimMs: settings.claimMs, clock, logger }),
+    renewals: createRenewals({
+      app,
+      storage: ports.storage,
+      claimMs: settings.claimMs,
+      clock,
+      logger,
+    }),
     settings,
     clock,
     random,
@@ -84,7 +108,10 @@ export function createRelay(ports: RelayPorts): Relay {
     const now = clock.monotonic()
     for (const { row, settlement, keepUntil, unblocks } of entries) {
       const { position, message } = row
-      const delayMs = settlement.kind === 'retry' || settlement.kind === 'release' ? (settlement.delayMs ?? 0) : undefined
+      const delayMs =
+        settlement.kind === 'retry' || settlement.kind === 'release'
+          ? (settlement.delayMs ?? 0)
+          : undefined
       if (how === 'dropped') agenda.add(keepUntil, position)
       else if (delayMs !== undefined && delayMs > 0) agenda.add(now + delayMs, position)
       else if (unblocks || delayMs === 0 || settlement.kind === 'dead') {
@@ -111,12 +138,16 @@ export function createRelay(ports: RelayPorts): Relay {
     room.holds(inHand.rows + reserved)
   }
 
-  /** Rows of messages that the broker has confirmed, while settling failed, are settled and not published again. */
+  /**
+   * Rows of messages that the broker has confirmed, while settling failed, are settled and not
+   * published again.
+   */
   async function claim(request: ClaimRequest): Promise<readonly ClaimedMessage[]> {
     const keepUntil = clock.monotonic() + request.claimMs
     const rows = await ports.storage.claim(request)
     emit('mersal:claim', () => ({ app, messages: rows.length }))
-    const isConfirmed = ({ position, message }: ClaimedMessage): boolean => settler.confirmed(position, message.id)
+    const isConfirmed = ({ position, message }: ClaimedMessage): boolean =>
+      settler.confirmed(position, message.id)
     if (!rows.some(isConfirmed)) return rows
     const again = rows.filter(isConfirmed)
     hold(again)
@@ -137,7 +168,12 @@ export function createRelay(ports: RelayPorts): Relay {
     hold(rows)
     for (const row of rows) {
       const { position, token } = row
-      settler.add({ row, settlement: { kind: 'release', position, token }, keepUntil: terms.keepUntil, unblocks: false })
+      settler.add({
+        row,
+        settlement: { kind: 'release', position, token },
+        keepUntil: terms.keepUntil,
+        unblocks: false,
+      })
     }
   }
 
@@ -202,7 +238,9 @@ export function createRelay(ports: RelayPorts): Relay {
       room: (batchSize) => (mayTake() ? room.next(batchSize) : 0),
       free: () => {
         if (!mayTake()) return 0
-        return ports.room === undefined ? settings.window - inHand.rows : room.next(settings.batchSize)
+        return ports.room === undefined
+          ? settings.window - inHand.rows
+          : room.next(settings.batchSize)
       },
       bytesRoom: () => settings.windowBytes - inHand.bytes,
       reserve(rows) {
@@ -241,7 +279,10 @@ export function createRelay(ports: RelayPorts): Relay {
     drains.fail()
     reports.close()
     if (inHand.rows > 0)
-      logger.warn({ app, messages: inHand.rows }, 'the relay stopped before everything was settled; the rest falls due when its claims end')
+      logger.warn(
+        { app, messages: inHand.rows },
+        'the relay stopped before everything was settled; the rest falls due when its claims end',
+      )
     return inHand.rows === 0
   }
 
@@ -254,10 +295,18 @@ export function createRelay(ports: RelayPorts): Relay {
     },
     start() {
       if (state === 'running') return
-      if (state !== 'idle') throw new MersalError('MERSAL_APP_STOPPED', 'this relay has been stopped; create a new one')
+      if (state !== 'idle')
+        throw new MersalError('MERSAL_APP_STOPPED', 'this relay has been stopped; create a new one')
       state = 'running'
       loop = Promise.all([startLoop(), startWakers(), pauses.watch(stopping.signal)])
-      const watched = { app, storage: ports.storage.clock, settings, clock, logger, onDue: lookEverywhere }
+      const watched = {
+        app,
+        storage: ports.storage.clock,
+        settings,
+        clock,
+        logger,
+        onDue: lookEverywhere,
+      }
       void watchClock(watched, stopping.signal) // it never rejects, and nothing has to wait for its last look
     },
     wake: () => hint('call'),
@@ -267,7 +316,13 @@ export function createRelay(ports: RelayPorts): Relay {
       logger,
       newToken,
       graceMs: settings.expressGraceMs,
-      open: () => settings.express && state === 'running' && pauses.known && !slow.on && !settler.troubled && inHand.rows < settings.window,
+      open: () =>
+        settings.express &&
+        state === 'running' &&
+        pauses.known &&
+        !slow.on &&
+        !settler.troubled &&
+        inHand.rows < settings.window,
       hasRoom: (rows) =>
         inHand.rows + rows.length <= settings.window &&
         rows.filter((row) => inHand.isSlow(row)).length <= shares.slowRoom &&
@@ -277,7 +332,11 @@ export function createRelay(ports: RelayPorts): Relay {
     }),
     async drain(options = {}) {
       checkOptions('drain', options, ['signal'])
-      if (!running()) throw new MersalError('MERSAL_APP_STOPPED', `the relay is ${state}, so nothing drains the outbox; start it first`)
+      if (!running())
+        throw new MersalError(
+          'MERSAL_APP_STOPPED',
+          `the relay is ${state}, so nothing drains the outbox; start it first`,
+        )
       const drained = drains.wait(claims, options.signal)
       scan.forceFull()
       bell.hint()

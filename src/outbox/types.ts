@@ -23,7 +23,10 @@ export interface RelayPorts {
   /** Makes a token that nobody else makes. */
   readonly newToken: () => string
   readonly options?: RelayOptions
-  /** Where it may claim into, if it shares that with other relays; by default its own `window`. Such a relay has no express lane. */
+  /**
+   * Where it may claim into, if it shares that with other relays; by default its own `window`. Such
+   * a relay has no express lane.
+   */
   readonly room?: Pick<SharedRoom, 'join'>
   /** For tests: how many rows a claim walks over. */
   readonly stretch?: StretchSizes

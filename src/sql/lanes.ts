@@ -1,8 +1,14 @@
 import { randomBytes } from 'node:crypto'
 
-/** What is done for one call in a transaction of somebody else. `mark` is random, and names the calls that belong together. */
+/**
+ * What is done for one call in a transaction of somebody else. `mark` is random, and names the
+ * calls that belong together.
+ */
 export interface LaneSteps<Result> {
-  /** Sends in this very tick, before its caller can send a ROLLBACK. Undefined: what is to be sent is not known yet. */
+  /**
+   * Sends in this very tick, before its caller can send a ROLLBACK. Undefined: what is to be sent
+   * is not known yet.
+   */
   readonly atOnce: ((mark: string) => Promise<Result>) | undefined
   /** Leaves the mark in the transaction that is open in this very tick. */
   readonly leave: (mark: string) => Promise<unknown>
@@ -16,7 +22,10 @@ interface Lane {
   waiting: number
 }
 
-/** Runs the calls on one handle one after another, in their order, and ties each to the transaction that was open when it came. */
+/**
+ * Runs the calls on one handle one after another, in their order, and ties each to the transaction
+ * that was open when it came.
+ */
 export interface Lanes {
   run<Result>(handle: unknown, steps: LaneSteps<Result>): Promise<Result>
   /** Whether a call on this handle has not ended yet. */
@@ -37,7 +46,10 @@ export function lanes(): Lanes {
       const key = handle as object
       const before = busy.get(key)
       const lane = before ?? { mark: newMark(), tail: Promise.resolve(), waiting: 0 }
-      const going = before === undefined ? start(steps, lane.mark) : before.tail.then(() => steps.later(before.mark))
+      const going =
+        before === undefined
+          ? start(steps, lane.mark)
+          : before.tail.then(() => steps.later(before.mark))
       busy.set(key, lane)
       lane.waiting++
       // Whoever comes next needs the turn, not the result.
@@ -52,7 +64,10 @@ export function lanes(): Lanes {
   }
 }
 
-async function start<Result>({ atOnce, leave, later }: LaneSteps<Result>, mark: string): Promise<Result> {
+async function start<Result>(
+  { atOnce, leave, later }: LaneSteps<Result>,
+  mark: string,
+): Promise<Result> {
   if (atOnce !== undefined) return atOnce(mark)
   await leave(mark)
   return later(mark)

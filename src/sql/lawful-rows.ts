@@ -17,21 +17,31 @@ interface Row {
 }
 
 function unlawful(column: string, text: string): MersalError {
-  return new MersalError('MERSAL_INVALID_MESSAGE', `${column}: ${text}`, { details: { field: column } })
+  return new MersalError('MERSAL_INVALID_MESSAGE', `${column}: ${text}`, {
+    details: { field: column },
+  })
 }
 
-const sound = (text: string, most: number): boolean => byteLength(text) <= most && !hasControlCharacters(text)
+const sound = (text: string, most: number): boolean =>
+  byteLength(text) <= most && !hasControlCharacters(text)
 
 /**
- * What is wrong with a row that another program wrote or changed, or undefined if it can travel. What Mersal
- * itself stores always can; a transport could do nothing else with the others than refuse them again and again.
- * Names that only the API refuses, such as those with a blank, are no matter of this.
+ * What is wrong with a row that another program wrote or changed, or undefined if it can travel.
+ * What Mersal itself stores always can; a transport could do nothing else with the others than
+ * refuse them again and again. Names that only the API refuses, such as those with a blank, are no
+ * matter of this.
  */
-export function problemOf(row: Row, headers: Readonly<Record<string, string>>): MersalError | undefined {
+export function problemOf(
+  row: Row,
+  headers: Readonly<Record<string, string>>,
+): MersalError | undefined {
   for (const column of ['id', 'type', 'transport', 'name'] as const) {
     const text = row[column]
     if (text === '' || !sound(text, LONGEST_NAME_BYTES)) {
-      return unlawful(column, `must have 1 to ${LONGEST_NAME_BYTES} bytes and no control characters`)
+      return unlawful(
+        column,
+        `must have 1 to ${LONGEST_NAME_BYTES} bytes and no control characters`,
+      )
     }
   }
   return keyProblem(row.partition_key) ?? headerProblem(headers)
@@ -51,8 +61,10 @@ function headerProblem(headers: Readonly<Record<string, string>>): MersalError |
   for (const [name, value] of Object.entries(headers)) {
     const field = `headers['${printable(name, 60)}']`
     if (!isHeaderName(name)) return unlawful(field, 'no header has such a name')
-    if (!sound(value, LONGEST_HEADER_BYTES)) return unlawful(field, 'is too large, or has control characters')
-    if (name.toLowerCase() === headerNames.contentType && !isContentType(value)) return unlawful(field, 'is no content type')
+    if (!sound(value, LONGEST_HEADER_BYTES))
+      return unlawful(field, 'is too large, or has control characters')
+    if (name.toLowerCase() === headerNames.contentType && !isContentType(value))
+      return unlawful(field, 'is no content type')
   }
   return undefined
 }

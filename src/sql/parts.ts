@@ -1,13 +1,22 @@
 import { MersalError } from '../core/errors/errors.ts'
 import type { OutgoingMessage } from '../core/messages/message.ts'
 
-/** Bodies of one statement: far below the gigabyte that a field may have, also when a library writes bytes as text of twice the length. */
+/**
+ * Bodies of one statement: far below the gigabyte that a field may have, also when a library writes
+ * bytes as text of twice the length.
+ */
 export const PART_BYTES: number = 32 * 1024 * 1024
 /** A body above this fits into no statement, nor into a field of SQLite. */
 export const LARGEST_BODY_BYTES: number = 400_000_000
 
-/** Cut so that each part is one statement: so many messages, and not many more bytes than fit in memory a few times; always one message. */
-export function partsOf<Message extends OutgoingMessage>(messages: readonly Message[], most: number): Message[][] {
+/**
+ * Cut so that each part is one statement: so many messages, and not many more bytes than fit in
+ * memory a few times; always one message.
+ */
+export function partsOf<Message extends OutgoingMessage>(
+  messages: readonly Message[],
+  most: number,
+): Message[][] {
   const parts: Message[][] = []
   let part: Message[] = []
   let bytes = 0
@@ -31,7 +40,9 @@ function sizeOf({ body, headers }: OutgoingMessage): number {
   return size
 }
 
-/** Throws `MERSAL_TOO_LARGE` before a statement could fail and spoil the transaction of the user. */
+/**
+ * Throws `MERSAL_TOO_LARGE` before a statement could fail and spoil the transaction of the user.
+ */
 export function checkBodySize({ type, body }: OutgoingMessage): void {
   const { byteLength: size } = body
   if (size <= LARGEST_BODY_BYTES) return

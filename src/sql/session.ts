@@ -6,10 +6,10 @@ import type { UnitOfWork } from '../core/store.ts'
  */
 export interface SqlExecutor {
   /**
-   * `text` has the placeholders of the database (`$1`, `$2` for PostgreSQL). `values` are only text,
-   * numbers, booleans, null and `Uint8Array` (bytes); no arrays, no dates, so that every library
-   * passes them on unchanged. Rows are plain objects by column name; a store asks only for text,
-   * booleans and bytes, since libraries disagree about every other type. `often`: this text
+   * `text` has the placeholders of the database (`$1`, `$2` for PostgreSQL). `values` are only
+   * text, numbers, booleans, null and `Uint8Array` (bytes); no arrays, no dates, so that every
+   * library passes them on unchanged. Rows are plain objects by column name; a store asks only for
+   * text, booleans and bytes, since libraries disagree about every other type. `often`: this text
    * comes again and again, so that a library which knows prepared statements may prepare it.
    */
   query(
@@ -28,9 +28,15 @@ export type SqlValue = string | number | boolean | null | Uint8Array
 export interface Session<Tx> {
   /** Name of the library, for errors. */
   readonly name: string
-  /** Throws `MERSAL_NOT_A_TRANSACTION` for anything but the handle of an open transaction, such as the root handle of the library. */
+  /**
+   * Throws `MERSAL_NOT_A_TRANSACTION` for anything but the handle of an open transaction, such as
+   * the root handle of the library.
+   */
   executor(tx: Tx): SqlExecutor
-  /** What is sent on a handle whose transaction has ended may never be answered, so that a question goes ahead of what comes late. */
+  /**
+   * What is sent on a handle whose transaction has ended may never be answered, so that a question
+   * goes ahead of what comes late.
+   */
   readonly losesLate?: boolean
   /** Opens transactions with the library itself, so that handlers get its own handle. */
   readonly unitOfWork?: UnitOfWork<Tx>

@@ -4,21 +4,41 @@ import type { OutboxStorage, Waker } from '../core/outbox.ts'
 import type { Store, UnitOfWork } from '../core/store.ts'
 import { aborted } from '../lib/async/abort.ts'
 import { memoryAdmin } from './memory/admin.ts'
-import { type DatabaseState, type MemoryDatabase, memoryDatabase, type MemoryDatabaseOptions, stateOfDatabase } from './memory/database.ts'
+import {
+  type DatabaseState,
+  type MemoryDatabase,
+  memoryDatabase,
+  type MemoryDatabaseOptions,
+  stateOfDatabase,
+} from './memory/database.ts'
 import { memoryOutbox } from './memory/outbox.ts'
 import { memorySavepoints } from './memory/savepoints.ts'
 import { memoryTracker } from './memory/tracker.ts'
 import { begin, commit, stateOf, type MemoryTransaction, rollback } from './memory/transaction.ts'
 
-export { type MemoryDatabase, memoryDatabase, type MemoryDatabaseOptions, type MemoryStep } from './memory/database.ts'
+export {
+  type MemoryDatabase,
+  memoryDatabase,
+  type MemoryDatabaseOptions,
+  type MemoryStep,
+} from './memory/database.ts'
 export type { MemoryTransaction } from './memory/transaction.ts'
 
 export interface MemoryStoreOptions extends MemoryDatabaseOptions {
-  /** Rows that another store of this process shares. Default: a database of its own, made with the other options. */
+  /**
+   * Rows that another store of this process shares. Default: a database of its own, made with the
+   * other options.
+   */
   readonly database?: MemoryDatabase
-  /** Sent rows are kept this long, in milliseconds, until `prune` removes them. Default 0: they go at once. */
+  /**
+   * Sent rows are kept this long, in milliseconds, until `prune` removes them. Default 0: they go
+   * at once.
+   */
   readonly keepSentMs?: number
-  /** Everything is lost when the process ends. Say here that you know it, to run with `NODE_ENV=production`. */
+  /**
+   * Everything is lost when the process ends. Say here that you know it, to run with
+   * `NODE_ENV=production`.
+   */
   readonly allowInProduction?: boolean
 }
 
@@ -35,7 +55,11 @@ const known = ['clock', 'lockWaitMs', 'pause', 'database', 'keepSentMs', 'allowI
 export function memoryStore(options: MemoryStoreOptions = {}): Store<MemoryTransaction> {
   checkOptions('memoryStore', options, known)
   refuseProduction(options)
-  const keepSentMs = checkNumber('memoryStore.keepSentMs', options.keepSentMs, { default: 0, min: 0, max: Number.MAX_SAFE_INTEGER })
+  const keepSentMs = checkNumber('memoryStore.keepSentMs', options.keepSentMs, {
+    default: 0,
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+  })
   const database = stateFor(options)
   let closed = false
   const assertOpen = (): void => {
@@ -62,11 +86,21 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store<MemoryTrans
 }
 
 function stateFor({ database, clock, lockWaitMs, pause }: MemoryStoreOptions): DatabaseState {
-  const wait = checkNumber('memoryStore.lockWaitMs', lockWaitMs, { default: 5000, min: 0, max: 3_600_000 })
+  const wait = checkNumber('memoryStore.lockWaitMs', lockWaitMs, {
+    default: 5000,
+    min: 0,
+    max: 3_600_000,
+  })
   if (database !== undefined && (clock ?? lockWaitMs ?? pause) !== undefined) {
-    throw invalidDatabase("give 'clock', 'lockWaitMs' and 'pause' to memoryDatabase() instead, where all of its stores share them")
+    throw invalidDatabase(
+      "give 'clock', 'lockWaitMs' and 'pause' to memoryDatabase() instead, where all of its stores share them",
+    )
   }
-  const made = memoryDatabase({ lockWaitMs: wait, ...(clock === undefined ? {} : { clock }), ...(pause === undefined ? {} : { pause }) })
+  const made = memoryDatabase({
+    lockWaitMs: wait,
+    ...(clock === undefined ? {} : { clock }),
+    ...(pause === undefined ? {} : { pause }),
+  })
   const state = stateOfDatabase(database ?? made)
   if (state === undefined) throw invalidDatabase('expected what memoryDatabase() has made')
   return state
@@ -85,7 +119,10 @@ function refuseProduction(options: MemoryStoreOptions): void {
   )
 }
 
-function unitOfWork(database: DatabaseState, assertStoreOpen: () => void): UnitOfWork<MemoryTransaction> {
+function unitOfWork(
+  database: DatabaseState,
+  assertStoreOpen: () => void,
+): UnitOfWork<MemoryTransaction> {
   return async (work, { signal } = {}) => {
     assertStoreOpen()
     signal?.throwIfAborted()
@@ -105,8 +142,14 @@ function unitOfWork(database: DatabaseState, assertStoreOpen: () => void): UnitO
   }
 }
 
-/** The relay's calls fail once the store is closed; a transaction that is still open may end in peace. */
-function guarded(outbox: OutboxStorage<MemoryTransaction>, assertOpen: () => void): OutboxStorage<MemoryTransaction> {
+/**
+ * The relay's calls fail once the store is closed; a transaction that is still open may end in
+ * peace.
+ */
+function guarded(
+  outbox: OutboxStorage<MemoryTransaction>,
+  assertOpen: () => void,
+): OutboxStorage<MemoryTransaction> {
   return {
     save: (tx, messages, options) => outbox.save(tx, messages, options),
     claim: async (request) => {

@@ -19,9 +19,17 @@ export interface CapturedMessage {
 }
 
 export interface Capture<Tx> {
-  /** Runs the work in a real transaction, checks it as before a commit, rolls it back; returns what it would have sent. */
-  transaction(work: (tx: Tx, sender: UnitSender) => Promise<unknown>): Promise<readonly CapturedMessage[]>
-  /** The same for the handler of this type, called with this body as if it had arrived. Throws what the handler throws; one try. */
+  /**
+   * Runs the work in a real transaction, checks it as before a commit, rolls it back; returns what
+   * it would have sent.
+   */
+  transaction(
+    work: (tx: Tx, sender: UnitSender) => Promise<unknown>,
+  ): Promise<readonly CapturedMessage[]>
+  /**
+   * The same for the handler of this type, called with this body as if it had arrived. Throws what
+   * the handler throws; one try.
+   */
   handle<Body>(
     type: MessageType<'command' | 'event', Body>,
     body: Given<Body>,
@@ -37,7 +45,8 @@ export interface Capture<Tx> {
 export function capture<Tx>(app: Mersal<Tx>): Capture<Tx> {
   const parts = internalsOf<Tx>(app)
   const { serializer } = parts.invoking.settings
-  const shown = (messages: readonly OutgoingMessage[]): readonly CapturedMessage[] => messages.map((message) => show(message, serializer))
+  const shown = (messages: readonly OutgoingMessage[]): readonly CapturedMessage[] =>
+    messages.map((message) => show(message, serializer))
   return {
     transaction: async (work) =>
       shown(
@@ -45,10 +54,14 @@ export function capture<Tx>(app: Mersal<Tx>): Capture<Tx> {
           await work(unit.tx, parts.unitSenders.make(unit, {}))
         }),
       ),
-    handle: async (type, body, { headers = {} } = {}) => shown(await rehearseHandler(parts, type, body, headers)),
+    handle: async (type, body, { headers = {} } = {}) =>
+      shown(await rehearseHandler(parts, type, body, headers)),
   }
 }
 
-function show({ id, type, headers, to, body, partitionKey, delayMs }: OutgoingMessage, serializer: Serializer): CapturedMessage {
+function show(
+  { id, type, headers, to, body, partitionKey, delayMs }: OutgoingMessage,
+  serializer: Serializer,
+): CapturedMessage {
   return { id, type, headers, to, body: serializer.decode(body), partitionKey, delayMs }
 }

@@ -10,8 +10,9 @@
  * }
  * ```
  *
- * Every case wants a harness of its own, and so an empty database or broker of its own (or a schema,
- * or a prefix). A case resolves when the adapter keeps the rule, else it throws an `AssertionError`.
+ * Every case wants a harness of its own, and so an empty database or broker of its own (or a
+ * schema, or a prefix). A case resolves when the adapter keeps the rule, else it throws an
+ * `AssertionError`.
  */
 export interface ContractCase<Harness> {
   /** A sentence, unique in its suite. */
@@ -22,8 +23,9 @@ export interface ContractCase<Harness> {
 /** Passing time, for adapters with a manual clock and for those with a real one. */
 export interface HarnessTime {
   /**
-   * Resolves when at least `ms` milliseconds have passed for the database or the broker. With a real
-   * clock: wait that long; cases ask for at most some hundred milliseconds. With a manual clock: advance it.
+   * Resolves when at least `ms` milliseconds have passed for the database or the broker. With a
+   * real clock: wait that long; cases ask for at most some hundred milliseconds. With a manual
+   * clock: advance it.
    */
   elapse(ms: number): Promise<void>
 }

@@ -17,13 +17,33 @@ export const crashPointList = [
   { name: 'P2', reachedBy: 'store', meaning: 'the transaction is open, nothing is written' },
   { name: 'P3', reachedBy: 'store', meaning: 'business rows are written, outbox rows are not' },
   { name: 'P4', reachedBy: 'store', meaning: 'everything is written, COMMIT is not sent' },
-  { name: 'P5', reachedBy: 'database', meaning: 'COMMIT has been executed, its answer has not been heard' },
-  { name: 'P6', reachedBy: 'store', meaning: 'the store knows of the commit; express lane and wakers do not' },
+  {
+    name: 'P5',
+    reachedBy: 'database',
+    meaning: 'COMMIT has been executed, its answer has not been heard',
+  },
+  {
+    name: 'P6',
+    reachedBy: 'store',
+    meaning: 'the store knows of the commit; express lane and wakers do not',
+  },
   { name: 'R1', reachedBy: 'store', meaning: 'the relay is awake and about to claim' },
   { name: 'R2', reachedBy: 'store', meaning: 'the claim is sent, not answered' },
-  { name: 'R3', reachedBy: 'transport', meaning: 'rows are claimed or born claimed, nothing is published' },
-  { name: 'R4', reachedBy: 'transport', meaning: 'the first half of a batch is with the broker, the rest is not' },
-  { name: 'R5', reachedBy: 'transport', meaning: 'the whole batch is with the broker, no confirm has been heard' },
+  {
+    name: 'R3',
+    reachedBy: 'transport',
+    meaning: 'rows are claimed or born claimed, nothing is published',
+  },
+  {
+    name: 'R4',
+    reachedBy: 'transport',
+    meaning: 'the first half of a batch is with the broker, the rest is not',
+  },
+  {
+    name: 'R5',
+    reachedBy: 'transport',
+    meaning: 'the whole batch is with the broker, no confirm has been heard',
+  },
   { name: 'R6', reachedBy: 'transport', meaning: 'the confirms of the first half have been heard' },
   { name: 'R7', reachedBy: 'store', meaning: 'confirms have been heard, settle is not sent' },
   { name: 'R8', reachedBy: 'store', meaning: 'settle is sent, not answered' },
@@ -33,9 +53,21 @@ export const crashPointList = [
   { name: 'C3', reachedBy: 'store', meaning: 'the inbox row is written' },
   { name: 'C4', reachedBy: 'test', meaning: 'in the middle of the handler' },
   { name: 'C5', reachedBy: 'store', meaning: 'the outgoing rows of the handler are written' },
-  { name: 'C6', reachedBy: 'database', meaning: 'COMMIT of the handler has been executed, its answer has not been heard' },
-  { name: 'C7', reachedBy: 'transport', meaning: 'the handler has committed, its message is not acknowledged' },
-  { name: 'C8', reachedBy: 'transport', meaning: 'the acknowledgement is in the hands of the transport' },
+  {
+    name: 'C6',
+    reachedBy: 'database',
+    meaning: 'COMMIT of the handler has been executed, its answer has not been heard',
+  },
+  {
+    name: 'C7',
+    reachedBy: 'transport',
+    meaning: 'the handler has committed, its message is not acknowledged',
+  },
+  {
+    name: 'C8',
+    reachedBy: 'transport',
+    meaning: 'the acknowledgement is in the hands of the transport',
+  },
 ] as const
 
 export type CrashPoint = (typeof crashPointList)[number]['name']
@@ -65,8 +97,14 @@ const phase = new AsyncLocalStorage<'delivery' | 'producer' | 'consumer' | 'rela
  * two and more; of a key that was not confirmed in the first half, the second half answers
  * `unavailable` without being sent.
  */
-export function crashPoints<Tx>(options: CrashPointsOptions<Tx>): { readonly store: Store<Tx>; readonly transport: Transport } {
-  return { store: storeWithPoints(options.store, options.at), transport: transportWithPoints(options.transport, options.at) }
+export function crashPoints<Tx>(options: CrashPointsOptions<Tx>): {
+  readonly store: Store<Tx>
+  readonly transport: Transport
+} {
+  return {
+    store: storeWithPoints(options.store, options.at),
+    transport: transportWithPoints(options.transport, options.at),
+  }
 }
 
 /** Only the points of the store. */
@@ -84,10 +122,9 @@ export function storeWithPoints<Tx>(store: Store<Tx>, at: AtCrashPoint): Store<T
  * handled. The database is synchronous, so `at` must end the process, block, or throw; what it
  * returns is not waited for.
  */
-export function commitPoints<Database extends { exec(sql: string): unknown; prepare(sql: string): object }>(
-  database: Database,
-  at: (point: CrashPoint) => void,
-): Database {
+export function commitPoints<
+  Database extends { exec(sql: string): unknown; prepare(sql: string): object },
+>(database: Database, at: (point: CrashPoint) => void): Database {
   const reached = (): void => {
     const current = phase.getStore()
     if (current === 'producer') at('P5')
@@ -142,13 +179,18 @@ function unitOfWorkWithPoints<Tx>(inner: UnitOfWork<Tx>, at: AtCrashPoint): Unit
       if (!consumer) await at('P4')
       return value
     }
-    const result = await phase.run(consumer ? 'consumer' : 'producer', () => inner(workWithPoints, options))
+    const result = await phase.run(consumer ? 'consumer' : 'producer', () =>
+      inner(workWithPoints, options),
+    )
     if (!consumer) await at('P6')
     return result
   }
 }
 
-function outboxWithPoints<Tx>(inner: OutboxStorage<Tx>, at: AtCrashPoint): Partial<OutboxStorage<Tx>> {
+function outboxWithPoints<Tx>(
+  inner: OutboxStorage<Tx>,
+  at: AtCrashPoint,
+): Partial<OutboxStorage<Tx>> {
   return {
     save: async (tx, messages, options) => {
       const consumer = phase.getStore() === 'consumer'
@@ -174,12 +216,22 @@ function outboxWithPoints<Tx>(inner: OutboxStorage<Tx>, at: AtCrashPoint): Parti
     },
     ...(inner.renew === undefined
       ? {}
-      : { renew: (claims, options) => phase.run('relay', () => inner.renew?.(claims, options) ?? Promise.resolve()) }),
+      : {
+          renew: (claims, options) =>
+            phase.run('relay', () => inner.renew?.(claims, options) ?? Promise.resolve()),
+        }),
   }
 }
 
-/** Runs the hook while an answer is under way. If the hook throws, the answer is lost, whatever it is. */
-async function pointBefore(answer: Promise<unknown>, point: CrashPoint, at: AtCrashPoint): Promise<void> {
+/**
+ * Runs the hook while an answer is under way. If the hook throws, the answer is lost, whatever it
+ * is.
+ */
+async function pointBefore(
+  answer: Promise<unknown>,
+  point: CrashPoint,
+  at: AtCrashPoint,
+): Promise<void> {
   const heard = answer.then(
     () => undefined,
     () => undefined,
@@ -192,7 +244,10 @@ async function pointBefore(answer: Promise<unknown>, point: CrashPoint, at: AtCr
   }
 }
 
-function trackerWithPoints<Tx>(inner: MessageTracker<Tx>, at: AtCrashPoint): Partial<MessageTracker<Tx>> {
+function trackerWithPoints<Tx>(
+  inner: MessageTracker<Tx>,
+  at: AtCrashPoint,
+): Partial<MessageTracker<Tx>> {
   return {
     track: async (tx, key) => {
       const outcome = await inner.track(tx, key)
@@ -219,11 +274,18 @@ export function transportWithPoints(transport: Transport, at: AtCrashPoint): Tra
   return overlay(transport, {
     publish: (messages, options) => {
       const answers = messages.map(() => Promise.withResolvers<PublishOutcome>())
-      const publish = (part: readonly OutgoingMessage[]): Promise<PublishOutcome[]> => Promise.all(transport.publish(part, options))
-      void publishWithPoints(messages, publish, (index, outcome) => answers[index]?.resolve(outcome), at)
+      const publish = (part: readonly OutgoingMessage[]): Promise<PublishOutcome[]> =>
+        Promise.all(transport.publish(part, options))
+      void publishWithPoints(
+        messages,
+        publish,
+        (index, outcome) => answers[index]?.resolve(outcome),
+        at,
+      )
       return answers.map(({ promise }) => promise)
     },
-    consume: (consumption, onDelivery) => transport.consume(consumption, (delivery) => deliverWithPoints(delivery, onDelivery, at)),
+    consume: (consumption, onDelivery) =>
+      transport.consume(consumption, (delivery) => deliverWithPoints(delivery, onDelivery, at)),
   })
 }
 
@@ -241,7 +303,11 @@ async function publishWithPoints(
     const half = Math.floor(messages.length / 2)
     const first = await publish(messages.slice(0, half))
     if (half > 0) await at('R4')
-    const second = await publishRest(messages.slice(half), unconfirmedKeys(messages, first), publish)
+    const second = await publishRest(
+      messages.slice(half),
+      unconfirmedKeys(messages, first),
+      publish,
+    )
     await at('R5')
     first.forEach((outcome, index) => answer(index, outcome))
     if (half > 0) {
@@ -251,13 +317,21 @@ async function publishWithPoints(
     }
     second.forEach((outcome, index) => answer(half + index, outcome))
   } catch (thrown) {
-    const error = thrown instanceof Error ? thrown : new Error('a value that is no Error was thrown at a crash point', { cause: thrown })
+    const error =
+      thrown instanceof Error
+        ? thrown
+        : new Error('a value that is no Error was thrown at a crash point', { cause: thrown })
     messages.forEach((_, index) => answer(index, { kind: 'unknown', error }))
   }
 }
 
-function unconfirmedKeys(messages: readonly OutgoingMessage[], outcomes: readonly PublishOutcome[]): ReadonlySet<string> {
-  const keys = outcomes.map((outcome, index) => (outcome.kind === 'confirmed' ? undefined : messages[index]?.partitionKey))
+function unconfirmedKeys(
+  messages: readonly OutgoingMessage[],
+  outcomes: readonly PublishOutcome[],
+): ReadonlySet<string> {
+  const keys = outcomes.map((outcome, index) =>
+    outcome.kind === 'confirmed' ? undefined : messages[index]?.partitionKey,
+  )
   return new Set(keys.filter((key) => key !== undefined))
 }
 
@@ -266,7 +340,9 @@ async function publishRest(
   held: ReadonlySet<string>,
   publish: (part: readonly OutgoingMessage[]) => Promise<PublishOutcome[]>,
 ): Promise<PublishOutcome[]> {
-  const free = messages.filter(({ partitionKey }) => partitionKey === undefined || !held.has(partitionKey))
+  const free = messages.filter(
+    ({ partitionKey }) => partitionKey === undefined || !held.has(partitionKey),
+  )
   const outcomes = new Map((await publish(free)).map((outcome, index) => [free[index], outcome]))
   const error = new Error('an earlier message of the same key was not confirmed')
   return messages.map((message) => outcomes.get(message) ?? { kind: 'unavailable', error })

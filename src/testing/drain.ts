@@ -17,7 +17,10 @@ let probes = 0
  * The apps run in this process, each the only reader of its queue, and the queue keeps the order of
  * arrival: its end is found by sending a command through it, which steps of the user see too.
  */
-export async function drain(apps: DrainableApp | readonly DrainableApp[], options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+export async function drain(
+  apps: DrainableApp | readonly DrainableApp[],
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<void> {
   const all: readonly DrainableApp[] = 'drain' in apps ? [apps] : apps
   for (;;) {
     const before = handled(all)
@@ -39,7 +42,8 @@ function handled(apps: readonly DrainableApp[]): number {
 async function readToEnd(app: DrainableApp, signal: AbortSignal | undefined): Promise<boolean> {
   const { handlers, invoking } = internalsOf<unknown>(app)
   if (invoking.settings.sendOnly) return false
-  if (handlers.get(Probe.name) === undefined) handlers.add(Probe, ({ number }: { readonly number: number }) => waiting.get(number)?.(), {})
+  if (handlers.get(Probe.name) === undefined)
+    handlers.add(Probe, ({ number }: { readonly number: number }) => waiting.get(number)?.(), {})
   signal?.throwIfAborted()
   const number = ++probes
   const arrived = Promise.withResolvers<void>()

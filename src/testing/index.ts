@@ -1,7 +1,13 @@
 export type { ContractCase, HarnessTime } from './contract.ts'
 export * from './crash-points.ts'
 export { type ManualClock, manualClock } from './manual-clock.ts'
-export { type OutboxHarness, type OutboxParts, type RetentionHarness, outboxContract, outboxRetentionContract } from './outbox-contract.ts'
+export {
+  type OutboxHarness,
+  type OutboxParts,
+  type RetentionHarness,
+  outboxContract,
+  outboxRetentionContract,
+} from './outbox-contract.ts'
 export { type TrackerHarness, type TrackerParts, trackerContract } from './tracker-contract.ts'
 export { type WakerHarness, wakerContract } from './waker-contract.ts'
 export { type Capture, type CapturedMessage, capture } from './capture.ts'

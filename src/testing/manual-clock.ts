@@ -7,8 +7,9 @@ export interface ManualClock extends Clock {
   readonly sleeping: number
   /**
    * Moves both clocks forward by `ms` milliseconds, and wakes the sleepers whose time has come, one
-   * after the other in the order of their times. Between two of them the woken code runs on (one turn
-   * of the event loop), so what it lets sleep again within the span is woken too. Calls queue up.
+   * after the other in the order of their times. Between two of them the woken code runs on (one
+   * turn of the event loop), so what it lets sleep again within the span is woken too. Calls queue
+   * up.
    */
   advance(ms: number): Promise<void>
 }
@@ -18,7 +19,10 @@ interface Sleeper {
   readonly wake: () => void
 }
 
-/** A `ManualClock`. `startAt` is what its wall clock shows first: milliseconds since the Unix epoch, default 1 January 2026 UTC. */
+/**
+ * A `ManualClock`. `startAt` is what its wall clock shows first: milliseconds since the Unix epoch,
+ * default 1 January 2026 UTC.
+ */
 export function manualClock(options: { readonly startAt?: number } = {}): ManualClock {
   const startAt = options.startAt ?? Date.UTC(2026, 0, 1)
   const sleepers: Sleeper[] = []
@@ -59,7 +63,8 @@ export function manualClock(options: { readonly startAt?: number } = {}): Manual
     monotonic: () => elapsed,
     sleep,
     advance(ms) {
-      if (!(ms >= 0 && Number.isFinite(ms))) throw new RangeError(`advance: expected milliseconds from 0, got ${ms}`)
+      if (!(ms >= 0 && Number.isFinite(ms)))
+        throw new RangeError(`advance: expected milliseconds from 0, got ${ms}`)
       tail = tail.then(() => moveTo(elapsed + ms))
       return tail
     },

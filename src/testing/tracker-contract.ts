@@ -20,13 +20,20 @@ function track(store: TrackerParts, messageId: string, consumer = 'finance'): Pr
 }
 
 /** Undefined where the tracker does not offer it. */
-function trackTogether(store: TrackerParts, messageIds: readonly string[], consumer = 'finance'): Promise<readonly Answer[]> | undefined {
+function trackTogether(
+  store: TrackerParts,
+  messageIds: readonly string[],
+  consumer = 'finance',
+): Promise<readonly Answer[]> | undefined {
   const { many } = store.tracker
   if (many === undefined) return undefined
   return store.unitOfWork((tx) => many.track(tx, { consumer, messageIds }))
 }
 
-/** Tracks `m1` in a transaction of `first`, and meanwhile in one of `second`. Returns what the second one was told. */
+/**
+ * Tracks `m1` in a transaction of `first`, and meanwhile in one of `second`. Returns what the
+ * second one was told.
+ */
 async function race(harness: TrackerHarness, end: 'commit' | 'rollback'): Promise<Answer> {
   await using first = await harness.open()
   await using second = await harness.open()
@@ -116,7 +123,9 @@ export const trackerContract: readonly ContractCase<TrackerHarness>[] = [
     async run(harness) {
       await using store = await harness.open()
       await using other = await harness.open()
-      const answers = await Promise.all(Array.from({ length: 10 }, (_, index) => track(index % 2 === 0 ? store : other, 'm1')))
+      const answers = await Promise.all(
+        Array.from({ length: 10 }, (_, index) => track(index % 2 === 0 ? store : other, 'm1')),
+      )
       assert.equal(answers.filter((answer) => answer === 'first').length, 1)
     },
   },
@@ -150,12 +159,19 @@ export const trackerContract: readonly ContractCase<TrackerHarness>[] = [
       assert.equal(await track(store, 'm2'), 'first')
       const messageIds = ['m1', 'm2', 'm3']
       const recorder = await store.unitOfWork(async (tx) => {
-        if (many === undefined) for (const messageId of messageIds) await store.tracker.track(tx, { consumer, messageId })
+        if (many === undefined)
+          for (const messageId of messageIds) await store.tracker.track(tx, { consumer, messageId })
         else await many.track(tx, { consumer, messageIds })
         return endings.recorder(tx)
       })
       assert.equal(await track(store, 'm4'), 'first')
-      assert.equal(await endings.forget(recorder?.transaction ?? '', { consumer, messageIds: ['m2', 'm3', 'm4'] }), 1)
+      assert.equal(
+        await endings.forget(recorder?.transaction ?? '', {
+          consumer,
+          messageIds: ['m2', 'm3', 'm4'],
+        }),
+        1,
+      )
       const still: Answer[] = []
       for (const id of ['m1', 'm2', 'm3', 'm4']) still.push(await track(store, id))
       assert.deepEqual(still, ['duplicate', 'duplicate', 'first', 'duplicate'])
@@ -168,7 +184,10 @@ export const trackerContract: readonly ContractCase<TrackerHarness>[] = [
       await using other = await harness.open()
       if (store.tracker.many === undefined) return
       const ids = ['m1', 'm2', 'm3', 'm4', 'm5']
-      const firstOnes = async (parts: TrackerParts, mine: readonly string[]): Promise<readonly string[]> => {
+      const firstOnes = async (
+        parts: TrackerParts,
+        mine: readonly string[],
+      ): Promise<readonly string[]> => {
         const answers = await trackTogether(parts, mine)
         return mine.filter((_, index) => answers?.[index] === 'first')
       }
@@ -190,12 +209,24 @@ export const trackerContract: readonly ContractCase<TrackerHarness>[] = [
       await using store = await harness.open()
       const { tx } = await store.unitOfWork((handle) => Promise.resolve({ tx: handle }))
       for (const [index, stranger] of [undefined, {}, tx, ...(harness.strangers ?? [])].entries()) {
-        const refused = Promise.resolve().then(() => store.tracker.track(stranger, { consumer: 'finance', messageId: 'm1' }))
-        await assert.rejects(refused, (error) => isMersalError(error, 'MERSAL_NOT_A_TRANSACTION'), `stranger number ${index}`)
+        const refused = Promise.resolve().then(() =>
+          store.tracker.track(stranger, { consumer: 'finance', messageId: 'm1' }),
+        )
+        await assert.rejects(
+          refused,
+          (error) => isMersalError(error, 'MERSAL_NOT_A_TRANSACTION'),
+          `stranger number ${index}`,
+        )
         const { many } = store.tracker
         if (many === undefined) continue
-        const several = Promise.resolve().then(() => many.track(stranger, { consumer: 'finance', messageIds: ['m1', 'm2'] }))
-        await assert.rejects(several, { code: 'MERSAL_NOT_A_TRANSACTION' }, `several ids, stranger number ${index}`)
+        const several = Promise.resolve().then(() =>
+          many.track(stranger, { consumer: 'finance', messageIds: ['m1', 'm2'] }),
+        )
+        await assert.rejects(
+          several,
+          { code: 'MERSAL_NOT_A_TRANSACTION' },
+          `several ids, stranger number ${index}`,
+        )
       }
       assert.equal(await track(store, 'm1'), 'first')
     },

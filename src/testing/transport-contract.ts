@@ -7,5 +7,13 @@ import { wishCases } from './transport/wish-cases.ts'
 
 export type { TransportHarness } from './transport/harness.ts'
 
-/** What every transport must do. Where a feature is declared, its case tests it; where it is not, the opposite. */
-export const transportContract: readonly ContractCase<TransportHarness>[] = [...publishCases, ...topicCases, ...consumeCases, ...wishCases]
+/**
+ * What every transport must do. Where a feature is declared, its case tests it; where it is not,
+ * the opposite.
+ */
+export const transportContract: readonly ContractCase<TransportHarness>[] = [
+  ...publishCases,
+  ...topicCases,
+  ...consumeCases,
+  ...wishCases,
+]

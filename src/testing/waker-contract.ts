@@ -10,7 +10,10 @@ export interface WakerHarness extends AsyncDisposable {
   cause(): Promise<void>
 }
 
-/** Makes it happen again and again until the waker has said so: a hint may be late, or miss the very first. */
+/**
+ * Makes it happen again and again until the waker has said so: a hint may be late, or miss the very
+ * first.
+ */
 async function untilWoken(harness: WakerHarness, woken: Promise<void>): Promise<void> {
   const answered = woken.then(() => true)
   for (let round = 0; round < 100; round++) {

@@ -5,9 +5,14 @@ import { makeNetwork, type MemoryNetworkOptions } from './memory/network.ts'
 export type { MemoryTransport } from './memory/connection.ts'
 export type { MemoryNetworkOptions } from './memory/network.ts'
 
-/** A broker inside the process. Apps that shall talk to each other take their transports from the same one. */
+/**
+ * A broker inside the process. Apps that shall talk to each other take their transports from the
+ * same one.
+ */
 export interface MemoryNetwork {
-  /** A connection of its own; disposing it does not touch the others, nor what the network holds. */
+  /**
+   * A connection of its own; disposing it does not touch the others, nor what the network holds.
+   */
   transport(): MemoryTransport
   readonly deadLetters: DeadLetterBox
 }

@@ -11,16 +11,30 @@ const main = fileURLToPath(new URL('../../bench/main.ts', import.meta.url))
 
 interface Outcome {
   readonly section: string
-  readonly tables: readonly { readonly rows: readonly (readonly string[])[]; readonly faults: readonly string[] }[]
+  readonly tables: readonly {
+    readonly rows: readonly (readonly string[])[]
+    readonly faults: readonly string[]
+  }[]
 }
 
-test.runIf(here)('every section of the benchmark runs, and finds nothing lost, doubled or out of order', { timeout: 300_000 }, async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, [main, '--tiny', '--runs', '1', '--without-peers', '--json'])
-  const outcomes = stdout
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Outcome)
-  expect(outcomes.map(({ section }) => section)).toEqual(Object.keys(sections))
-  expect(outcomes.flatMap(({ tables }) => tables.flatMap(({ faults }) => faults))).toEqual([])
-  expect(outcomes.filter(({ tables }) => tables.some(({ rows }) => rows.length < 2))).toEqual([])
-})
+test.runIf(here)(
+  'every section of the benchmark runs, and finds nothing lost, doubled or out of order',
+  { timeout: 300_000 },
+  async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      main,
+      '--tiny',
+      '--runs',
+      '1',
+      '--without-peers',
+      '--json',
+    ])
+    const outcomes = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Outcome)
+    expect(outcomes.map(({ section }) => section)).toEqual(Object.keys(sections))
+    expect(outcomes.flatMap(({ tables }) => tables.flatMap(({ faults }) => faults))).toEqual([])
+    expect(outcomes.filter(({ tables }) => tables.some(({ rows }) => rows.length < 2))).toEqual([])
+  },
+)

@@ -46,7 +46,8 @@ test('several bodies in one broker message are read as several, from a bundle an
     envelopes,
     sizes.reduce((sum, size) => sum + size, EMPTY_BUNDLE_BYTES),
   )
-  const read = (content: Buffer, contentType?: string): number[] => numbersIn({ content, properties: { contentType } as MessageProperties })
+  const read = (content: Buffer, contentType?: string): number[] =>
+    numbersIn({ content, properties: { contentType } as MessageProperties })
   expect(read(bundle, BUNDLE_CONTENT_TYPE)).toEqual([3, 1, 2])
   expect(read(Buffer.concat(bodies), BODIES_IN_ONE)).toEqual([3, 1, 2])
   expect(read(bodyOf(7))).toEqual([7])

@@ -16,9 +16,21 @@ async function relayTable(mersal: number, faults: readonly string[] = []) {
   const speeds = [1000, 500]
   const candidate = (name: string, share: number) => {
     let round = 0
-    return { name, run: () => Promise.resolve({ rate: (speeds[round++] ?? 0) * share, cpu: { relay: 1, postgres: 0.5 }, faults }) }
+    return {
+      name,
+      run: () =>
+        Promise.resolve({
+          rate: (speeds[round++] ?? 0) * share,
+          cpu: { relay: 1, postgres: 0.5 },
+          faults,
+        }),
+    }
   }
-  const results = await interleave([candidate('bare publishing', 1), candidate('Mersal, 1,000 keys', mersal)], 2, { warmUp: false })
+  const results = await interleave(
+    [candidate('bare publishing', 1), candidate('Mersal, 1,000 keys', mersal)],
+    2,
+    { warmUp: false },
+  )
   return tableOf({ id: 'relay classic', title: 'Relay', unit: 'messages/s' }, results)
 }
 
@@ -35,7 +47,9 @@ test.each([
 })
 
 test('a goal of a section that did not run is not measured', () => {
-  expect(goals.map((goal) => verdict(goal, goal.value(new Map())))).toEqual(goals.map(() => 'not measured'))
+  expect(goals.map((goal) => verdict(goal, goal.value(new Map())))).toEqual(
+    goals.map(() => 'not measured'),
+  )
 })
 
 test('something lost misses the goal of correctness', async () => {
@@ -47,9 +61,19 @@ test('something lost misses the goal of correctness', async () => {
 test('every section has its chapter, and every goal a section', async () => {
   const table = await relayTable(1)
   const outcomes = Object.keys(sections).map((section): Outcome => {
-    return { section, machine: 'one', versions: {}, runs: 2, seconds: 1, size: 'full', at: '2026-01-01', tables: [table] }
+    return {
+      section,
+      machine: 'one',
+      versions: {},
+      runs: 2,
+      seconds: 1,
+      size: 'full',
+      at: '2026-01-01',
+      tables: [table],
+    }
   })
   const text = document(outcomes)
-  for (const section of Object.keys(sections)) expect(text).toMatch(new RegExp(`## ${section}\n\n\\w.+`))
+  for (const section of Object.keys(sections))
+    expect(text).toMatch(new RegExp(`## ${section}\n\n\\w.+`))
   expect(goals.filter(({ section }) => section !== 'all' && !(section in sections))).toEqual([])
 })

@@ -15,15 +15,33 @@ test('docs/scaling.md is what bench/scaling makes of the reference run', () => {
   expect(readFileSync(scalingFile, 'utf8')).toBe(scalingPage(readOutcomes()))
 })
 
-type Candidates = Readonly<Record<string, { readonly rate: number; readonly cpu: Readonly<Record<string, number>> }>>
+type Candidates = Readonly<
+  Record<string, { readonly rate: number; readonly cpu: Readonly<Record<string, number>> }>
+>
 
 /** A section of a run in which these were measured. */
-async function run(section: string, tables: Readonly<Record<string, Candidates>>): Promise<Outcome> {
+async function run(
+  section: string,
+  tables: Readonly<Record<string, Candidates>>,
+): Promise<Outcome> {
   const made = Object.entries(tables).map(async ([id, candidates]) => {
-    const list = Object.entries(candidates).map(([name, given]) => ({ name, run: () => Promise.resolve({ ...given, faults: [] }) }))
-    return tableOf({ id, title: id, unit: 'messages/s' }, await interleave(list, 1, { warmUp: false }))
+    const list = Object.entries(candidates).map(([name, given]) => ({
+      name,
+      run: () => Promise.resolve({ ...given, faults: [] }),
+    }))
+    return tableOf(
+      { id, title: id, unit: 'messages/s' },
+      await interleave(list, 1, { warmUp: false }),
+    )
   })
-  const about = { machine: '2 × test', versions: {}, runs: 1, seconds: 1, size: 'full', at: '2026-01-01T00:00:00.000Z' } as const
+  const about = {
+    machine: '2 × test',
+    versions: {},
+    runs: 1,
+    seconds: 1,
+    size: 'full',
+    at: '2026-01-01T00:00:00.000Z',
+  } as const
   return { section, ...about, tables: await Promise.all(made) }
 }
 
@@ -64,8 +82,11 @@ describe('the cost model', () => {
 
   test('says what one of each can take, the least first, and how many a load needs', async () => {
     const costs = costsOf(await outcomes())
-    const rates = new Map(capacities(costs).map(({ part, rate }) => [part, Math.round(rate.middle)]))
-    // 0.7 of a core: 100,000 messages in 6 CPU seconds, and in 5; of the database in 10 + 4 + 3, on 16 cores that do 0.7 each.
+    const rates = new Map(
+      capacities(costs).map(({ part, rate }) => [part, Math.round(rate.middle)]),
+    )
+    // 0.7 of a core: 100,000 messages in 6 CPU seconds, and in 5; of the database in 10 + 4 + 3, on
+    // 16 cores that do 0.7 each.
     expect([...rates]).toEqual([
       ['one process that writes', 11_667],
       ['one relay process', 14_000],
@@ -80,7 +101,13 @@ describe('the cost model', () => {
 
   test('is compared with runs that it was not made from, and tells its error', async () => {
     const found = checks(await outcomes(), 2)
-    expect(found.map(({ run, predicted, error }) => [run, Math.round(predicted), Number(error.toFixed(2))])).toEqual([
+    expect(
+      found.map(({ run, predicted, error }) => [
+        run,
+        Math.round(predicted),
+        Number(error.toFixed(2)),
+      ]),
+    ).toEqual([
       ['scale relays: 1 relay', 12_000, 0.2],
       ['scale relays: 4 relays', 19_000, -0.05],
     ])
@@ -121,7 +148,10 @@ describe('the simulation', () => {
   })
 
   test('lets what a dead relay held wait for the end of its claims, and nothing else', () => {
-    const { orphans, orphansWaited, longest } = simulate({ ...scene, events: [{ kind: 'relay dies', at: 10, relay: 0, replacedAfter: 2 }] })
+    const { orphans, orphansWaited, longest } = simulate({
+      ...scene,
+      events: [{ kind: 'relay dies', at: 10, relay: 0, replacedAfter: 2 }],
+    })
     expect(orphans).toBeGreaterThan(0)
     expect(orphans).toBeLessThanOrEqual(scene.window)
     expect(orphansWaited).toBe(16_000)
@@ -129,14 +159,20 @@ describe('the simulation', () => {
   })
 
   test('holds up only the tenants of a database that is away', () => {
-    const { longest, longestElsewhere, again } = simulate({ ...scene, events: [{ kind: 'database away', at: 10, database: 0, for: 10 }] })
+    const { longest, longestElsewhere, again } = simulate({
+      ...scene,
+      events: [{ kind: 'database away', at: 10, database: 0, for: 10 }],
+    })
     expect(longest).toBeGreaterThanOrEqual(10_000)
     expect(longestElsewhere).toBeLessThan(1000)
     expect(again).toBeGreaterThan(0)
   })
 
   test('catches up after the broker was away', () => {
-    const { share, longest, recovered } = simulate({ ...scene, events: [{ kind: 'broker away', at: 5, for: 5 }] })
+    const { share, longest, recovered } = simulate({
+      ...scene,
+      events: [{ kind: 'broker away', at: 5, for: 5 }],
+    })
     expect(longest).toBeGreaterThanOrEqual(5000)
     expect(share).toBeGreaterThan(0.99)
     expect(recovered).toBeLessThan(15)

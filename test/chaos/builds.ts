@@ -1,4 +1,7 @@
-/** Another build of Mersal, from the history of this repository, for runs in which two of them work beside each other. */
+/**
+ * Another build of Mersal, from the history of this repository, for runs in which two of them work
+ * beside each other.
+ */
 import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -19,12 +22,19 @@ export interface Build {
   readonly worker: string
 }
 
-export const presentBuild = (source: string): Build => ({ name: 'present', source, worker: join(import.meta.dirname, 'worker.ts') })
+export const presentBuild = (source: string): Build => ({
+  name: 'present',
+  source,
+  worker: join(import.meta.dirname, 'worker.ts'),
+})
 
 export interface PreviousBuild extends AsyncDisposable {
   /** As it was deployed: it checks the version of the tables. */
   readonly first: Build
-  /** As somebody has to start it who goes back while the tables stay new: it does not look at their version. */
+  /**
+   * As somebody has to start it who goes back while the tables stay new: it does not look at their
+   * version.
+   */
   readonly back: Build
 }
 
@@ -40,17 +50,24 @@ export * from '../src/sqlite.ts'
 export const sqlite = (options: Parameters<typeof open>[0]) => open({ ...options, migrate: 'off' })\n`,
 }
 
-/** Throws where the history is not there: in a shallow clone, or in an archive of the files alone. */
+/**
+ * Throws where the history is not there: in a shallow clone, or in an archive of the files alone.
+ */
 export async function previousBuild(commit = PREVIOUS): Promise<PreviousBuild> {
   const folder = await mkdtemp(join(tmpdir(), 'mersal-chaos-previous-'))
   const archive = join(folder, 'build.tar')
   try {
-    await run('git', ['archive', '--output', archive, commit, 'src', 'test', 'scripts', 'package.json'], { cwd: root })
+    await run(
+      'git',
+      ['archive', '--output', archive, commit, 'src', 'test', 'scripts', 'package.json'],
+      { cwd: root },
+    )
     await run('tar', ['-xf', archive, '-C', folder])
     await rm(archive)
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
     await mkdir(join(folder, 'unchecked'))
-    for (const [name, text] of Object.entries(unchecked)) await writeFile(join(folder, 'unchecked', name), text)
+    for (const [name, text] of Object.entries(unchecked))
+      await writeFile(join(folder, 'unchecked', name), text)
   } catch (error) {
     await rm(folder, { recursive: true })
     throw new Error(

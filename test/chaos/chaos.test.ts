@@ -1,4 +1,7 @@
-/** A small form of `npm run chaos`: one seed and a few faults for each store, and the plans that once failed. */
+/**
+ * A small form of `npm run chaos`: one seed and a few faults for each store, and the plans that
+ * once failed.
+ */
 import { describe, expect, test } from 'vitest'
 import { brokerProblem } from '../../scripts/servers/rabbitmq.ts'
 import { clusterAvailable } from '../postgres/cluster.ts'
@@ -12,23 +15,33 @@ function brokerAvailable(): boolean {
   const problem = brokerProblem()
   if (problem === undefined) return true
   if (process.env['CI'] === 'true') throw new Error(problem)
-  process.stderr.write(`\n*** ${problem.toUpperCase()}: the chaos run with a broker of its own is SKIPPED. ***\n`)
+  process.stderr.write(
+    `\n*** ${problem.toUpperCase()}: the chaos run with a broker of its own is SKIPPED. ***\n`,
+  )
   return false
 }
 
 async function small(settings: Pick<Settings, 'store' | 'seed' | 'nemeses'>): Promise<void> {
   const { verdict, reasons, findings, kept } = await run({ seconds: 3, least: 0, ...settings })
   const violations = findings.filter(({ count }) => count > 0)
-  expect({ verdict, reasons, violations, kept }).toMatchObject({ verdict: 'green', reasons: [], violations: [] })
+  expect({ verdict, reasons, violations, kept }).toMatchObject({
+    verdict: 'green',
+    reasons: [],
+    violations: [],
+  })
 }
 
-/** Whether this can be had here; if not, says aloud what is left out, or fails where nothing may be missing. */
+/**
+ * Whether this can be had here; if not, says aloud what is left out, or fails where nothing may be
+ * missing.
+ */
 async function available(what: string, open: () => Promise<AsyncDisposable>): Promise<boolean> {
   try {
     await (await open())[Symbol.asyncDispose]()
     return true
   } catch (error) {
-    if (process.env['CI'] === 'true') throw new Error(`${what} cannot be had here`, { cause: error })
+    if (process.env['CI'] === 'true')
+      throw new Error(`${what} cannot be had here`, { cause: error })
     process.stderr.write(`\n*** ${what} ARE SKIPPED: ${errorText(error)} ***\n`)
     return false
   }
@@ -40,10 +53,22 @@ const builds = await available('TWO BUILDS IN ONE RUN', previousBuild)
 
 // At the same time: most of it is waiting for servers and claims.
 describe.concurrent('under faults, no promise is broken', () => {
-  test('by processes on SQLite', { timeout: 180_000 }, () => small({ store: 'sqlite', seed: 3, nemeses: ['crash', 'kill', 'pause'] }))
+  test('by processes on SQLite', { timeout: 180_000 }, () =>
+    small({ store: 'sqlite', seed: 3, nemeses: ['crash', 'kill', 'pause'] }),
+  )
 
   test.skipIf(!present)('by processes on PostgreSQL and RabbitMQ', { timeout: 300_000 }, () =>
-    small({ store: 'postgres', seed: 4, nemeses: [...(builds ? ['version-mix'] : []), 'crash', 'terminate', 'reset', 'database-crash'] }),
+    small({
+      store: 'postgres',
+      seed: 4,
+      nemeses: [
+        ...(builds ? ['version-mix'] : []),
+        'crash',
+        'terminate',
+        'reset',
+        'database-crash',
+      ],
+    }),
   )
 
   for (const { store, seed, nemeses, found } of plansThatFailed) {

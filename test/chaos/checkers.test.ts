@@ -1,4 +1,7 @@
-/** What the checkers make of small histories. That they see bugs in whole runs is what `npm run chaos:mutants` is for. */
+/**
+ * What the checkers make of small histories. That they see bugs in whole runs is what `npm run
+ * chaos:mutants` is for.
+ */
 import { expect, test } from 'vitest'
 import type { Evidence } from './checkers/evidence.ts'
 import { faultsIn } from './checkers/evidence.ts'
@@ -10,7 +13,9 @@ import type { Event, Line } from './history.ts'
 const MIB = 2 ** 20
 
 function evidence(events: readonly Event[]): Evidence {
-  const lines = events.map((event, index): Line => ({ t: index * 1000, proc: 'relay-1', life: 1, ...event }))
+  const lines = events.map(
+    (event, index): Line => ({ t: index * 1000, proc: 'relay-1', life: 1, ...event }),
+  )
   return {
     store: 'sqlite',
     truth: {
@@ -40,7 +45,9 @@ function evidence(events: readonly Event[]): Evidence {
 }
 
 const found = (name: string, events: readonly Event[]): readonly string[] => {
-  const checker = [...memoryCheckers, ...processCheckers, metricsTruth].find(({ check }) => check === name)
+  const checker = [...memoryCheckers, ...processCheckers, metricsTruth].find(
+    ({ check }) => check === name,
+  )
   if (checker === undefined) throw new Error(`no checker ${name}`)
   return checker.find(evidence(events))
 }
@@ -56,8 +63,18 @@ const held = (count: number, mib: (sample: number) => number): Event[] =>
   }))
 
 test.each([
-  ['nothing', 'of a process that holds as much as ever, whatever is in flight', held(40, () => 15), []],
-  ['nothing', 'of a process that warms up', held(40, (sample) => 12 + Math.min(sample, 15) / 5), []],
+  [
+    'nothing',
+    'of a process that holds as much as ever, whatever is in flight',
+    held(40, () => 15),
+    [],
+  ],
+  [
+    'nothing',
+    'of a process that warms up',
+    held(40, (sample) => 12 + Math.min(sample, 15) / 5),
+    [],
+  ],
   ['nothing', 'of a process that lived too shortly to tell', held(13, (sample) => 15 + sample), []],
   [
     'a leak',
@@ -78,7 +95,11 @@ const worked: readonly Event[] = [
   { op: 'settle', phase: 'invoke', call: 1, rows: [['sent', '7', 'token-1']] },
   { op: 'settle', phase: 'ok', call: 1, stale: 0 },
 ]
-const meters = (readings: Readonly<Record<string, number>>): Event => ({ op: 'meters', phase: 'ok', readings })
+const meters = (readings: Readonly<Record<string, number>>): Event => ({
+  op: 'meters',
+  phase: 'ok',
+  readings,
+})
 const right = { 'published confirmed': 1, claimed: 1, settled: 1 }
 
 test.each([
@@ -88,7 +109,11 @@ test.each([
     [...worked, meters({ ...right, 'published confirmed': 0, 'published unknown': 1 }), orderly],
     [],
   ],
-  ['nothing of a process that was forced to stop', [...worked, meters({}), { ...orderly, how: 'exit 1' }], []],
+  [
+    'nothing of a process that was forced to stop',
+    [...worked, meters({}), { ...orderly, how: 'exit 1' }],
+    [],
+  ],
   [
     'a confirm that never was',
     [...worked, meters({ ...right, 'published confirmed': 2 }), orderly],
@@ -104,12 +129,22 @@ test.each([
     [...worked, meters({ ...right, settled: 2 }), orderly],
     [expect.stringContaining("'settled' is 2, but there were 1")],
   ],
-] satisfies readonly (readonly [string, readonly Event[], readonly unknown[]])[])('metricsTruth finds %s', (_, events, expected) => {
-  expect(found('metricsTruth', events)).toEqual(expected)
-})
+] satisfies readonly (readonly [string, readonly Event[], readonly unknown[]])[])(
+  'metricsTruth finds %s',
+  (_, events, expected) => {
+    expect(found('metricsTruth', events)).toEqual(expected)
+  },
+)
 
 test('claimLeak takes a position for a row only together with the message, since a position that was rolled back is given again', () => {
-  const claim = (id: string, token: string): Event => ({ op: 'claim', phase: 'ok', from: 0, rows: [[id, '7', token]] })
+  const claim = (id: string, token: string): Event => ({
+    op: 'claim',
+    phase: 'ok',
+    from: 0,
+    rows: [[id, '7', token]],
+  })
   expect(found('claimLeak', [claim('id-1', 'token-1'), claim('id-2', 'token-2')])).toEqual([])
-  expect(found('claimLeak', [claim('id-1', 'token-1'), claim('id-1', 'token-2')])).toEqual([expect.stringContaining('too early from')])
+  expect(found('claimLeak', [claim('id-1', 'token-1'), claim('id-1', 'token-2')])).toEqual([
+    expect.stringContaining('too early from'),
+  ])
 })

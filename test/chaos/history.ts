@@ -1,4 +1,6 @@
-/** The history of a run: one line of JSON before and after every action, one file for each process. */
+/**
+ * The history of a run: one line of JSON before and after every action, one file for each process.
+ */
 import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -10,13 +12,42 @@ export function now(): number {
 /** `id`, `position`, `token` of a message under one claim. */
 export type Held = readonly [id: string, position: string, token: string]
 
-/** `from`: when the claim was asked for. `invoke`: about to happen. `ok`, `fail`: it did, it did not. `info`: nobody knows. */
+/**
+ * `from`: when the claim was asked for. `invoke`: about to happen. `ok`, `fail`: it did, it did
+ * not. `info`: nobody knows.
+ */
 export type Event =
-  | { readonly op: 'tx'; readonly phase: 'invoke'; readonly tx: number; readonly kind: string; readonly ids: readonly string[] }
-  | { readonly op: 'tx'; readonly phase: 'ok' | 'fail' | 'info'; readonly tx: number; readonly error?: string }
-  | { readonly op: 'save' | 'claim'; readonly phase: 'ok'; readonly from: number; readonly rows: readonly Held[] }
-  | { readonly op: 'claim'; readonly phase: 'invoke' | 'fail'; readonly token: string; readonly error?: string }
-  | { readonly op: 'publish'; readonly phase: 'invoke'; readonly publish: string; readonly held: Held }
+  | {
+      readonly op: 'tx'
+      readonly phase: 'invoke'
+      readonly tx: number
+      readonly kind: string
+      readonly ids: readonly string[]
+    }
+  | {
+      readonly op: 'tx'
+      readonly phase: 'ok' | 'fail' | 'info'
+      readonly tx: number
+      readonly error?: string
+    }
+  | {
+      readonly op: 'save' | 'claim'
+      readonly phase: 'ok'
+      readonly from: number
+      readonly rows: readonly Held[]
+    }
+  | {
+      readonly op: 'claim'
+      readonly phase: 'invoke' | 'fail'
+      readonly token: string
+      readonly error?: string
+    }
+  | {
+      readonly op: 'publish'
+      readonly phase: 'invoke'
+      readonly publish: string
+      readonly held: Held
+    }
   | {
       readonly op: 'publish'
       readonly phase: 'ok' | 'fail' | 'info'
@@ -30,18 +61,59 @@ export type Event =
       readonly call: number
       readonly rows: readonly (readonly [string, string, string])[]
     }
-  | { readonly op: 'settle'; readonly phase: 'ok' | 'fail'; readonly call: number; readonly stale: number; readonly error?: string }
+  | {
+      readonly op: 'settle'
+      readonly phase: 'ok' | 'fail'
+      readonly call: number
+      readonly stale: number
+      readonly error?: string
+    }
   | { readonly op: 'track'; readonly phase: 'ok'; readonly id: string; readonly outcome: string }
-  | { readonly op: 'handle'; readonly phase: 'invoke'; readonly id: string; readonly attempt: number }
-  | { readonly op: 'handle'; readonly phase: 'ok'; readonly id: string; readonly disposition: string; readonly error?: string }
+  | {
+      readonly op: 'handle'
+      readonly phase: 'invoke'
+      readonly id: string
+      readonly attempt: number
+    }
+  | {
+      readonly op: 'handle'
+      readonly phase: 'ok'
+      readonly id: string
+      readonly disposition: string
+      readonly error?: string
+    }
   /** `wall`: what the process takes for the time of day. */
   | { readonly op: 'rss'; readonly phase: 'ok'; readonly bytes: number; readonly wall: number }
-  /** Bytes after a full collection of garbage: what is really held. `buffers` is a part of `external`. */
-  | { readonly op: 'live'; readonly phase: 'ok'; readonly heap: number; readonly external: number; readonly buffers: number }
+  /**
+   * Bytes after a full collection of garbage: what is really held. `buffers` is a part of
+   * `external`.
+   */
+  | {
+      readonly op: 'live'
+      readonly phase: 'ok'
+      readonly heap: number
+      readonly external: number
+      readonly buffers: number
+    }
   /** What a process had counted when it ended in good order. */
-  | { readonly op: 'meters'; readonly phase: 'ok'; readonly readings: Readonly<Record<string, number>> }
-  | { readonly op: 'fault'; readonly phase: 'invoke' | 'ok' | 'fail'; readonly name: string; readonly detail: string }
-  | { readonly op: 'exit'; readonly phase: 'ok' | 'fail'; readonly how: string; readonly of: string; readonly ofLife: number }
+  | {
+      readonly op: 'meters'
+      readonly phase: 'ok'
+      readonly readings: Readonly<Record<string, number>>
+    }
+  | {
+      readonly op: 'fault'
+      readonly phase: 'invoke' | 'ok' | 'fail'
+      readonly name: string
+      readonly detail: string
+    }
+  | {
+      readonly op: 'exit'
+      readonly phase: 'ok' | 'fail'
+      readonly how: string
+      readonly of: string
+      readonly ofLife: number
+    }
   | { readonly op: 'log'; readonly phase: 'ok'; readonly level: string; readonly text: string }
 
 export type Line = Event & { readonly t: number; readonly proc: string; readonly life: number }
@@ -50,11 +122,14 @@ export interface History extends Disposable {
   note(event: Event): void
 }
 
-/** Every line is with the operating system before the action goes on: a killed process loses none. */
+/**
+ * Every line is with the operating system before the action goes on: a killed process loses none.
+ */
 export function openHistory(path: string, proc: string, life: number): History {
   const file = openSync(path, 'a')
   return {
-    note: (event) => void writeSync(file, `${JSON.stringify({ t: now(), proc, life, ...event })}\n`),
+    note: (event) =>
+      void writeSync(file, `${JSON.stringify({ t: now(), proc, life, ...event })}\n`),
     [Symbol.dispose]: () => closeSync(file),
   }
 }

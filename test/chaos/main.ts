@@ -1,4 +1,6 @@
-/** `npm run chaos [-- --minutes 10 --seed N --nemesis a,b --store postgres|sqlite --keep --json]` */
+/**
+ * `npm run chaos [-- --minutes 10 --seed N --nemesis a,b --store postgres|sqlite --keep --json]`
+ */
 import { parseArgs } from 'node:util'
 import { nemeses, nemesesFor } from './nemeses/all.ts'
 import { report } from './report.ts'
@@ -39,7 +41,15 @@ async function main(): Promise<number> {
   const interrupted = new AbortController()
   process.once('SIGINT', () => interrupted.abort(new Error('interrupted')))
   const { signal } = interrupted
-  const outcome = await run({ store, seed, seconds, say, signal, keep: values.keep, ...(names === undefined ? {} : { nemeses: names }) })
+  const outcome = await run({
+    store,
+    seed,
+    seconds,
+    say,
+    signal,
+    keep: values.keep,
+    ...(names === undefined ? {} : { nemeses: names }),
+  })
   const result = { command, store, seed, date: new Date().toISOString().slice(0, 10), ...outcome }
   process.stdout.write(values.json ? `${JSON.stringify(result, null, 2)}\n` : report(result))
   return outcome.verdict === 'green' ? 0 : 1

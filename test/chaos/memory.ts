@@ -9,7 +9,8 @@ declare const gc: (() => void) | undefined
 
 /** Resident memory every second; what is left after a full collection every five. */
 export function watchMemory(history: History): void {
-  const resident = (): void => history.note({ op: 'rss', phase: 'ok', bytes: process.memoryUsage.rss(), wall: Date.now() })
+  const resident = (): void =>
+    history.note({ op: 'rss', phase: 'ok', bytes: process.memoryUsage.rss(), wall: Date.now() })
   const live = async (): Promise<void> => {
     gc?.()
     // What lies outside of the heap is let go in tasks after a collection, and by the next one.

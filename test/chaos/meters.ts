@@ -11,7 +11,11 @@ const total = (metrics: readonly Metric[], name: string, outcome?: string): numb
   metrics
     .filter((metric) => metric.name === `mersal_relay_${name}_total`)
     .flatMap(({ samples }) => samples)
-    .reduce((sum, { labels, value }) => sum + (outcome === undefined || labels['outcome'] === outcome ? value : 0), 0)
+    .reduce(
+      (sum, { labels, value }) =>
+        sum + (outcome === undefined || labels['outcome'] === outcome ? value : 0),
+      0,
+    )
 
 /** Starts counting; the function that it returns reads what has been counted. */
 export function openMeters({ metrics }: Source): () => Readings {

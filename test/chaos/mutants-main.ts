@@ -28,19 +28,31 @@ async function main(): Promise<number> {
   const results: Caught[] = []
   const lane = async (): Promise<void> => {
     for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
-      const caught = await hunt(mutant, { most: Number(values.runs), seed: Number(values.seed) }).catch((error: unknown): Caught => {
+      const caught = await hunt(mutant, {
+        most: Number(values.runs),
+        seed: Number(values.seed),
+      }).catch((error: unknown): Caught => {
         process.stderr.write(`  ${mutant.name}: ${errorText(error)}\n`)
         return { mutant, by: [], runs: 0, seconds: 0 }
       })
       results.push(caught)
-      process.stderr.write(`  ${mutant.name}: ${caught.by.join(', ') || 'not caught'} (${caught.runs} runs, ${caught.seconds} s)\n`)
+      process.stderr.write(
+        `  ${mutant.name}: ${caught.by.join(', ') || 'not caught'} (${caught.runs} runs, ${caught.seconds} s)\n`,
+      )
     }
   }
   await Promise.all(Array.from({ length: Number(values['at-once']) }, lane))
   results.sort((a, b) => order.indexOf(a.mutant.name) - order.indexOf(b.mutant.name))
-  const plain = results.map(({ mutant: { name, says, instead }, ...rest }) => ({ name, says, instead, ...rest }))
+  const plain = results.map(({ mutant: { name, says, instead }, ...rest }) => ({
+    name,
+    says,
+    instead,
+    ...rest,
+  }))
   process.stdout.write(
-    values.json ? `${JSON.stringify({ date: new Date().toISOString().slice(0, 10), mutants: plain }, null, 2)}\n` : table(results),
+    values.json
+      ? `${JSON.stringify({ date: new Date().toISOString().slice(0, 10), mutants: plain }, null, 2)}\n`
+      : table(results),
   )
   return results.every(({ by }) => by.length > 0) ? 0 : 1
 }

@@ -1,4 +1,7 @@
-/** Bugs that the harness must see: each is one change of the source, and where somebody has to notice. */
+/**
+ * Bugs that the harness must see: each is one change of the source, and where somebody has to
+ * notice.
+ */
 
 interface Change {
   readonly file: string
@@ -15,7 +18,11 @@ export interface Mutant {
   readonly changes: readonly Change[]
   /** Faults of the run, or the file of the contract suite that has to fail. */
   readonly under:
-    | { readonly store: 'postgres' | 'sqlite'; readonly nemeses: readonly string[]; readonly seconds: number }
+    | {
+        readonly store: 'postgres' | 'sqlite'
+        readonly nemeses: readonly string[]
+        readonly seconds: number
+      }
     | { readonly suite: string }
 }
 
@@ -39,20 +46,31 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X2',
     says: "messages are published without 'mandatory'",
-    changes: [{ file: 'transports/rabbitmq/publish/frames.ts', from: 'frame[at] = MANDATORY', to: 'frame[at] = 0' }],
+    changes: [
+      {
+        file: 'transports/rabbitmq/publish/frames.ts',
+        from: 'frame[at] = MANDATORY',
+        to: 'frame[at] = 0',
+      },
+    ],
     under: { suite: 'test/contract/rabbitmq.test.ts' },
   },
   {
     name: 'X3',
     says: 'a relay never looks behind the last position that it has seen',
-    instead: 'no cursor decides what is taken; the position where a scan begins is the nearest thing, and here full scans never come',
+    instead:
+      'no cursor decides what is taken; the position where a scan begins is the nearest thing, and here full scans never come',
     changes: [
       {
         file: 'outbox/claim/scan.ts',
         from: 'if (!tail.known || forced || now >= sweepFrom) return sweep()',
         to: 'if (!tail.known) return sweep()',
       },
-      { file: 'outbox/claim/scan.ts', from: 'if (!frontWanted || now < frontFrom) return undefined', to: 'return undefined' },
+      {
+        file: 'outbox/claim/scan.ts',
+        from: 'if (!frontWanted || now < frontFrom) return undefined',
+        to: 'return undefined',
+      },
     ],
     under: quietly(6),
   },
@@ -67,8 +85,8 @@ export const mutants: readonly Mutant[] = [
       },
       {
         file: 'transports/rabbitmq/consume/consumer.ts',
-        from: 'const disposition: Disposition = known.decided',
-        to: "await settler.settle(hold, { kind: 'ack' })\n    const disposition: Disposition = known.decided",
+        from: 'const disposition: Disposition =\n      known.decided',
+        to: "await settler.settle(hold, { kind: 'ack' })\n    const disposition: Disposition =\n      known.decided",
       },
     ],
     under: quietly(6),
@@ -76,7 +94,13 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X5',
     says: 'the inbox has no unique key',
-    changes: [{ file: 'stores/postgres/schema.ts', from: ',\n  primary key (consumer, message_id)\n);', to: '\n);' }],
+    changes: [
+      {
+        file: 'stores/postgres/schema.ts',
+        from: ',\n  primary key (consumer, message_id)\n);',
+        to: '\n);',
+      },
+    ],
     under: { store: 'postgres', nemeses: ['hang', 'reset'], seconds: 15 },
   },
   {
@@ -107,15 +131,24 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X8',
     says: 'a claim is not durable, so that a relay publishes what a crash of the database takes back',
-    instead: 'a relay never publishes what it has only selected; here the claim before the publish is not flushed',
+    instead:
+      'a relay never publishes what it has only selected; here the claim before the publish is not flushed',
     changes: [
       {
         file: 'sql/postgres/pool/pool.ts',
         from: "synchronous_commit = ${durable ? 'on' : 'off'}",
         to: "synchronous_commit = ${durable ? 'off' : 'off'}",
       },
-      { file: 'sql/postgres/pool/pool.ts', from: 'set synchronous_commit = on;', to: 'set synchronous_commit = off;' },
-      { file: 'sql/postgres/pool/pool.ts', from: "current_setting('synchronous_commit') = 'on' and", to: '' },
+      {
+        file: 'sql/postgres/pool/pool.ts',
+        from: 'set synchronous_commit = on;',
+        to: 'set synchronous_commit = off;',
+      },
+      {
+        file: 'sql/postgres/pool/pool.ts',
+        from: "current_setting('synchronous_commit') = 'on' and",
+        to: '',
+      },
     ],
     under: { store: 'postgres', nemeses: ['async-crash'], seconds: 25 },
   },
@@ -123,8 +156,16 @@ export const mutants: readonly Mutant[] = [
     name: 'X9',
     says: 'inbox records are pruned before the last redelivery',
     changes: [
-      { file: 'outbox/janitor.ts', from: 'olderThanMs: retentionMs + longerMs', to: 'olderThanMs: 0' },
-      { file: 'outbox/janitor.ts', from: 'default: 60_000, min: 100', to: 'default: 200, min: 100' },
+      {
+        file: 'outbox/janitor.ts',
+        from: 'olderThanMs: retentionMs + longerMs',
+        to: 'olderThanMs: 0',
+      },
+      {
+        file: 'outbox/janitor.ts',
+        from: 'default: 60_000,\n    min: 100',
+        to: 'default: 200,\n    min: 100',
+      },
     ],
     under: { store: 'sqlite', nemeses: ['hang', 'crash'], seconds: 20 },
   },
@@ -144,7 +185,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X11',
     says: 'a relay relies on hints and never looks by itself',
-    instead: 'there is no scan after LISTEN to forget that the poll would not make up for, so the poll goes as well',
+    instead:
+      'there is no scan after LISTEN to forget that the poll would not make up for, so the poll goes as well',
     changes: [
       {
         file: 'outbox/claim/claim-loop.ts',
@@ -157,7 +199,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X12',
     says: 'a message counts as handled before its handler has committed',
-    instead: 'there is no log position to acknowledge on receipt; the inbox row is the nearest thing, here in a transaction of its own',
+    instead:
+      'there is no log position to acknowledge on receipt; the inbox row is the nearest thing, here in a transaction of its own',
     changes: [
       {
         file: 'stores/postgres/tracker.ts',
@@ -166,7 +209,7 @@ export const mutants: readonly Mutant[] = [
       },
       {
         file: 'stores/postgres/tracker.ts',
-        from: 'await executor.query(sql.trackMany, [consumer, textArray(messageIds)], { often: true })',
+        from: 'await executor.query(sql.trackMany, [consumer, textArray(messageIds)], {\n            often: true,\n          })',
         to: "await own.run('tracking', sql.trackMany, [consumer, textArray(messageIds)])",
       },
     ],
@@ -176,7 +219,11 @@ export const mutants: readonly Mutant[] = [
     name: 'X13',
     says: 'COMMIT answered with ROLLBACK counts as committed',
     changes: [
-      { file: 'stores/postgres/unit/transaction.ts', from: "if (command === 'COMMIT') return", to: "if (command !== 'never') return" },
+      {
+        file: 'stores/postgres/unit/transaction.ts',
+        from: "if (command === 'COMMIT') return",
+        to: "if (command !== 'never') return",
+      },
     ],
     under: { suite: 'test/scenarios/postgres-commits.test.ts' },
   },
@@ -203,8 +250,8 @@ export const mutants: readonly Mutant[] = [
       },
       {
         file: 'stores/postgres/outbox.ts',
-        from: 'const values = [request.limit, request.claimMs,',
-        to: 'const values = [request.limit, Date.now() + request.claimMs,',
+        from: 'request.limit,\n    request.claimMs,',
+        to: 'request.limit,\n    Date.now() + request.claimMs,',
       },
     ],
     under: { store: 'postgres', nemeses: ['skew'], seconds: 25 },
@@ -212,7 +259,13 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X16',
     says: 'claims are not given back on SIGTERM',
-    changes: [{ file: 'outbox/relay.ts', from: 'await Promise.race([settleRest(), clock.sleep(graceMs, over.signal)])', to: 'held = 0' }],
+    changes: [
+      {
+        file: 'outbox/relay.ts',
+        from: 'await Promise.race([settleRest(), clock.sleep(graceMs, over.signal)])',
+        to: 'held = 0',
+      },
+    ],
     under: { store: 'sqlite', nemeses: ['term'], seconds: 25 },
   },
   {
@@ -255,7 +308,13 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'X20',
     says: 'attempts are not counted in the row',
-    changes: [{ file: claimStatement, from: 'attempts = least(greatest(o.attempts, 0), 1000000) + 1', to: 'attempts = 1' }],
+    changes: [
+      {
+        file: claimStatement,
+        from: 'attempts = least(greatest(o.attempts, 0), 1000000) + 1',
+        to: 'attempts = 1',
+      },
+    ],
     under: { suite: 'test/contract/postgres.test.ts' },
   },
 ]

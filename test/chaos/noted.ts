@@ -15,17 +15,35 @@ export interface Noted<Tx> {
   readonly transport: Transport
 }
 
-export function noted<Tx>(store: Store<Tx>, transport: Transport, history: History, life: string): Noted<Tx> {
+export function noted<Tx>(
+  store: Store<Tx>,
+  transport: Transport,
+  history: History,
+  life: string,
+): Noted<Tx> {
   const holdings: Holdings = new Map()
   return {
-    store: { ...store, outbox: notedOutbox(store.outbox, history, holdings), tracker: notedTracker(store.tracker, history) },
+    store: {
+      ...store,
+      outbox: notedOutbox(store.outbox, history, holdings),
+      tracker: notedTracker(store.tracker, history),
+    },
     transport: notedTransport(transport, history, holdings, life),
   }
 }
 
-function notedOutbox<Tx>(outbox: OutboxStorage<Tx>, history: History, holdings: Holdings): OutboxStorage<Tx> {
+function notedOutbox<Tx>(
+  outbox: OutboxStorage<Tx>,
+  history: History,
+  holdings: Holdings,
+): OutboxStorage<Tx> {
   let calls = 0
-  const saved = (messages: readonly OutgoingMessage[], rows: readonly SavedMessage[], from: number, token: string | undefined): void => {
+  const saved = (
+    messages: readonly OutgoingMessage[],
+    rows: readonly SavedMessage[],
+    from: number,
+    token: string | undefined,
+  ): void => {
     const held = rows.flatMap(({ position, express }, index): Held[] =>
       express ? [[messages[index]?.id ?? '', position.toString(), token ?? '']] : [],
     )
@@ -35,7 +53,13 @@ function notedOutbox<Tx>(outbox: OutboxStorage<Tx>, history: History, holdings: 
   const noteLast: OutboxStorage<Tx>['saveLast'] = (tx, messages, options) => {
     const from = now()
     const later = outbox.saveLast?.(tx, messages, options)
-    return later && { saved: later.saved.then((rows) => (saved(messages, rows, from, options?.express?.token), rows)) }
+    return (
+      later && {
+        saved: later.saved.then(
+          (rows) => (saved(messages, rows, from, options?.express?.token), rows),
+        ),
+      }
+    )
   }
   return {
     ...outbox,
@@ -51,7 +75,9 @@ function notedOutbox<Tx>(outbox: OutboxStorage<Tx>, history: History, holdings: 
       const from = now()
       try {
         const claimed = await outbox.claim(request)
-        const held = claimed.map(({ message, position }): Held => [message.id, position.toString(), token])
+        const held = claimed.map(
+          ({ message, position }): Held => [message.id, position.toString(), token],
+        )
         for (const each of held) holdings.set(each[0], each)
         if (held.length > 0) history.note({ op: 'claim', phase: 'ok', from, rows: held })
         return claimed
@@ -62,14 +88,18 @@ function notedOutbox<Tx>(outbox: OutboxStorage<Tx>, history: History, holdings: 
     },
     async settle(settlements) {
       const call = ++calls
-      const rows = settlements.map(({ kind, position, token }) => [kind, position.toString(), token] as const)
+      const rows = settlements.map(
+        ({ kind, position, token }) => [kind, position.toString(), token] as const,
+      )
       history.note({ op: 'settle', phase: 'invoke', call, rows })
       try {
         const result = await outbox.settle(settlements)
         history.note({ op: 'settle', phase: 'ok', call, stale: result.stale })
-        // The harness may not hold more than what is in flight, or it hides what the code under test holds.
+        // The harness may not hold more than what is in flight, or it hides what the code under
+        // test holds.
         const done = new Set(rows.map(([, position, token]) => `${position} ${token}`))
-        for (const [id, [, position, token]] of holdings) if (done.has(`${position} ${token}`)) holdings.delete(id)
+        for (const [id, [, position, token]] of holdings)
+          if (done.has(`${position} ${token}`)) holdings.delete(id)
         return result
       } catch (error) {
         history.note({ op: 'settle', phase: 'fail', call, stale: 0, error: errorText(error) })
@@ -96,7 +126,9 @@ function notedMany<Tx>(many: ManyTracker<Tx>, history: History): ManyTracker<Tx>
   return {
     async track(tx, keys) {
       const tracked = await many.track(tx, keys)
-      tracked.forEach((outcome, index) => history.note({ op: 'track', phase: 'ok', id: keys.messageIds[index] as string, outcome }))
+      tracked.forEach((outcome, index) =>
+        history.note({ op: 'track', phase: 'ok', id: keys.messageIds[index] as string, outcome }),
+      )
       return tracked
     },
   }
@@ -105,7 +137,12 @@ function notedMany<Tx>(many: ManyTracker<Tx>, history: History): ManyTracker<Tx>
 const phases = { confirmed: 'ok', refused: 'fail', unavailable: 'fail', unknown: 'info' } as const
 
 /** Every publish gets a number of its own, which travels with the message. */
-function notedTransport(transport: Transport, history: History, holdings: Holdings, life: string): Transport {
+function notedTransport(
+  transport: Transport,
+  history: History,
+  holdings: Holdings,
+  life: string,
+): Transport {
   let publishes = 0
   const publish: Transport['publish'] = (messages, options) => {
     const numbers = messages.map(() => `${life}.${++publishes}`)
@@ -117,12 +154,23 @@ function notedTransport(transport: Transport, history: History, holdings: Holdin
       const held = holdings.get(id) ?? ([id, '', ''] as const)
       history.note({ op: 'publish', phase: 'invoke', publish: numbers[index] ?? '', held })
     }
-    return transport.publish(signed, options).map((answer, index) => answered(answer, numbers[index] ?? ''))
+    return transport
+      .publish(signed, options)
+      .map((answer, index) => answered(answer, numbers[index] ?? ''))
   }
-  const answered = async (answer: Promise<PublishOutcome>, number: string): Promise<PublishOutcome> => {
+  const answered = async (
+    answer: Promise<PublishOutcome>,
+    number: string,
+  ): Promise<PublishOutcome> => {
     const outcome = await answer
     const error = outcome.kind === 'confirmed' ? {} : { error: errorText(outcome.error) }
-    history.note({ op: 'publish', phase: phases[outcome.kind], publish: number, kind: outcome.kind, ...error })
+    history.note({
+      op: 'publish',
+      phase: phases[outcome.kind],
+      publish: number,
+      kind: outcome.kind,
+      ...error,
+    })
     return outcome
   }
   return {

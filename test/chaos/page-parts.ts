@@ -23,11 +23,17 @@ export const promises: readonly { readonly name: string; readonly checks: readon
 ]
 
 export const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [head, head.map((_, index) => (index === 0 ? '---' : '---:')), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+  [head, head.map((_, index) => (index === 0 ? '---' : '---:')), ...rows]
+    .map((cells) => `| ${cells.join(' | ')} |`)
+    .join('\n')
 
-export const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0)
+export const sum = (numbers: readonly number[]): number =>
+  numbers.reduce((total, each) => total + each, 0)
 export const whole = (value: number): string => value.toLocaleString('en-US')
-export const stores = { postgres: 'PostgreSQL and RabbitMQ', sqlite: 'SQLite and its queue' } as const
+export const stores = {
+  postgres: 'PostgreSQL and RabbitMQ',
+  sqlite: 'SQLite and its queue',
+} as const
 export type Store = keyof typeof stores
 
 const folder = join(root, 'docs/reliability')

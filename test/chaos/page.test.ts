@@ -16,6 +16,9 @@ test('the table of the README is what test/chaos/page.ts makes of the results', 
   expect(() => readme('no place', results())).toThrow(/no place for the table/)
 })
 
-test.each(mutants.map((mutant) => [mutant.name, mutant] as const))('the bug %s still has its place in the source', async (_, mutant) => {
-  await plantable(mutant)
-})
+test.each(mutants.map((mutant) => [mutant.name, mutant] as const))(
+  'the bug %s still has its place in the source',
+  async (_, mutant) => {
+    await plantable(mutant)
+  },
+)

@@ -1,10 +1,23 @@
-/** Makes docs/reliability.md, and the table in the README, from the results in docs/reliability: `node test/chaos/page.ts`. */
+/**
+ * Makes docs/reliability.md, and the table in the README, from the results in docs/reliability:
+ * `node test/chaos/page.ts`.
+ */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { MatrixResult } from '../crash-matrix/matrix.ts'
 import { matrixSection } from '../crash-matrix/table.ts'
 import { nemeses } from './nemeses/all.ts'
-import { promises, read, results, root, type Store, stores, sum, table, whole } from './page-parts.ts'
+import {
+  promises,
+  read,
+  results,
+  root,
+  type Store,
+  stores,
+  sum,
+  table,
+  whole,
+} from './page-parts.ts'
 import { readme, readmePath } from './readme-table.ts'
 import type { Result } from './report.ts'
 
@@ -44,30 +57,39 @@ function promiseRows(results: readonly Result[]): string[][] {
     )
     const used = looked.filter((findings) => findings.length > 0)
     const violations = sum(used.flat().map(({ count }) => count))
-    return [`${name}: ${checks.join(', ')}`, String(used.length), used.length === 0 ? 'not looked at' : String(violations)]
+    return [
+      `${name}: ${checks.join(', ')}`,
+      String(used.length),
+      used.length === 0 ? 'not looked at' : String(violations),
+    ]
   })
 }
 
 function faultRows(results: readonly Result[], store: Store): string[][] {
-  const landed = (name: string): number => sum(results.map(({ faults }) => faults[name]?.landed ?? 0))
-  return nemeses.filter(({ on }) => on.includes(store)).map(({ name, says }) => [`\`${name}\`: ${says}`, String(landed(name))])
+  const landed = (name: string): number =>
+    sum(results.map(({ faults }) => faults[name]?.landed ?? 0))
+  return nemeses
+    .filter(({ on }) => on.includes(store))
+    .map(({ name, says }) => [`\`${name}\`: ${says}`, String(landed(name))])
 }
 
 function runRows(results: readonly Result[]): string[][] {
-  return results.map(({ seed, date, verdict, seconds, counts, duplicates, recovery, memory, faults, findings }) => [
-    `seed ${seed}, ${date}`,
-    verdict,
-    `${seconds} s`,
-    whole(sum(Object.values(faults).map(({ landed }) => landed))),
-    whole(counts.committed),
-    whole(counts.published),
-    `${duplicates.surplus} / ${sum(Object.values(duplicates.causes))}`,
-    whole(counts.redeliveries),
-    whole(counts.unknown + counts.commitsUnknown),
-    `${recovery.medianMs} / ${recovery.mostMs} ms`,
-    `${memory.mostMiB} MiB`,
-    String(sum(findings.map(({ count }) => count))),
-  ])
+  return results.map(
+    ({ seed, date, verdict, seconds, counts, duplicates, recovery, memory, faults, findings }) => [
+      `seed ${seed}, ${date}`,
+      verdict,
+      `${seconds} s`,
+      whole(sum(Object.values(faults).map(({ landed }) => landed))),
+      whole(counts.committed),
+      whole(counts.published),
+      `${duplicates.surplus} / ${sum(Object.values(duplicates.causes))}`,
+      whole(counts.redeliveries),
+      whole(counts.unknown + counts.commitsUnknown),
+      `${recovery.medianMs} / ${recovery.mostMs} ms`,
+      `${memory.mostMiB} MiB`,
+      String(sum(findings.map(({ count }) => count))),
+    ],
+  )
 }
 
 const runHead =
@@ -76,7 +98,13 @@ const runHead =
   )
 
 function section(results: readonly Result[], store: Store): string {
-  const versions = [...new Set(results.flatMap((result) => Object.entries(result.versions).map(([name, version]) => `${name} ${version}`)))]
+  const versions = [
+    ...new Set(
+      results.flatMap((result) =>
+        Object.entries(result.versions).map(([name, version]) => `${name} ${version}`),
+      ),
+    ),
+  ]
   return `## ${stores[store]}
 
 ${versions.join(', ')}. Repeat a run with the command of its seed, such as \`${results[0]?.command}\`; the moments of a real machine differ each time.

@@ -44,27 +44,57 @@ export async function plantable(mutant: Mutant): Promise<void> {
 async function suiteFails(folder: string, suite: string): Promise<boolean> {
   const report = join(folder, 'report.json')
   const program = join(root, 'node_modules/vitest/vitest.mjs')
-  const child = spawn(process.execPath, [program, 'run', suite, '--reporter=json', `--outputFile=${report}`], {
-    cwd: folder,
-    stdio: 'ignore',
-  })
+  const child = spawn(
+    process.execPath,
+    [program, 'run', suite, '--reporter=json', `--outputFile=${report}`],
+    {
+      cwd: folder,
+      stdio: 'ignore',
+    },
+  )
   await once(child, 'close')
-  const { numPassedTests, numFailedTests } = JSON.parse(await readFile(report, 'utf8')) as Record<string, number>
+  const { numPassedTests, numFailedTests } = JSON.parse(await readFile(report, 'utf8')) as Record<
+    string,
+    number
+  >
   if ((numPassedTests ?? 0) === 0) throw new Error(`no test of ${suite} passed: it proves nothing`)
   return (numFailedTests ?? 0) > 0
 }
 
 /** Runs until somebody notices, but not more often than this. */
-export async function hunt(mutant: Mutant, { most, seed }: { readonly most: number; readonly seed: number }): Promise<Caught> {
+export async function hunt(
+  mutant: Mutant,
+  { most, seed }: { readonly most: number; readonly seed: number },
+): Promise<Caught> {
   const began = performance.now()
   const seconds = (): number => Math.round((performance.now() - began) / 1000)
   const { under } = mutant
-  const whole = ['src', 'package.json', 'test', 'scripts', 'tsconfig.json', 'tsconfig.check.json', 'vitest.config.ts']
+  const whole = [
+    'src',
+    'package.json',
+    'test',
+    'scripts',
+    'tsconfig.json',
+    'tsconfig.check.json',
+    'vitest.config.ts',
+  ]
   const folder = await plant(mutant, 'suite' in under ? whole : ['src', 'package.json'])
   try {
-    if ('suite' in under) return { mutant, by: (await suiteFails(folder, under.suite)) ? [under.suite] : [], runs: 1, seconds: seconds() }
+    if ('suite' in under)
+      return {
+        mutant,
+        by: (await suiteFails(folder, under.suite)) ? [under.suite] : [],
+        runs: 1,
+        seconds: seconds(),
+      }
     for (let runs = 1; runs <= most; runs += 1) {
-      const outcome = await run({ ...under, seed: seed + runs, least: 0, drainSeconds: 25, source: join(folder, 'src') })
+      const outcome = await run({
+        ...under,
+        seed: seed + runs,
+        least: 0,
+        drainSeconds: 25,
+        source: join(folder, 'src'),
+      })
       const by = outcome.findings.filter(({ count }) => count > 0).map(({ check }) => check)
       if (outcome.kept !== undefined) await rm(outcome.kept, { recursive: true })
       if (by.length > 0) return { mutant, by, runs, seconds: seconds() }

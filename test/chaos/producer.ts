@@ -1,4 +1,7 @@
-/** Writes business rows and messages in transactions of many kinds, one after the other on several lanes. */
+/**
+ * Writes business rows and messages in transactions of many kinds, one after the other on several
+ * lanes.
+ */
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventType, Mersal } from '../../src/index.ts'
@@ -16,7 +19,8 @@ export const NOTE = 'Füße, 東京 & "quotes"'
 
 class Undo extends Error {}
 
-export const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16)
+export const digestOf = (text: string): string =>
+  createHash('sha256').update(text).digest('hex').slice(0, 16)
 
 export interface Production<Tx> {
   readonly desk: Desk<Tx>
@@ -49,12 +53,20 @@ function textOf(random: () => number): string {
   return `${random().toString(36)}${'x\u{1F600}é'.repeat(Math.ceil(length / 3))}`.slice(0, length)
 }
 
-async function write<Tx>(lane: Lane<Tx>, tx: Tx, publish: Sender['publish'], count: number): Promise<string[]> {
+async function write<Tx>(
+  lane: Lane<Tx>,
+  tx: Tx,
+  publish: Sender['publish'],
+  count: number,
+): Promise<string[]> {
   const rows: BusinessRow[] = []
   for (let index = 0; index < count; index += 1) {
     const key = lane.random() < 0.3 ? undefined : `key ${Math.floor(lane.random() ** 2 * KEYS)}`
     const text = `${lane.seed}/${lane.random()} ${textOf(lane.random)}`
-    const options = { headers: { [headers.note]: NOTE }, ...(key === undefined ? {} : { partitionKey: key }) }
+    const options = {
+      headers: { [headers.note]: NOTE },
+      ...(key === undefined ? {} : { partitionKey: key }),
+    }
     const id = await publish(lane.booked, { text }, options)
     rows.push({ id, topic: topics.booked, key, digest: digestOf(text) })
   }
@@ -62,12 +74,17 @@ async function write<Tx>(lane: Lane<Tx>, tx: Tx, publish: Sender['publish'], cou
   return rows.map(({ id }) => id)
 }
 
-async function unit<Tx>(lane: Lane<Tx>, kind: Kind, written: (ids: readonly string[]) => void): Promise<void> {
+async function unit<Tx>(
+  lane: Lane<Tx>,
+  kind: Kind,
+  written: (ids: readonly string[]) => void,
+): Promise<void> {
   const { app, desk, random } = lane
   const count = 1 + Math.floor(random() * 4)
   if ((kind === 'foreign' || kind === 'late') && desk.foreign !== undefined) {
     return await desk.foreign(async (tx) => {
-      // One message: its key is locked at once, so that no two such transactions wait for each other.
+      // One message: its key is locked at once, so that no two such transactions wait for each
+      // other.
       const ids = await write(lane, tx, app.within(tx).publish, 1)
       if (kind === 'late') await sleep(LATE_MS)
       written(ids)
@@ -76,7 +93,8 @@ async function unit<Tx>(lane: Lane<Tx>, kind: Kind, written: (ids: readonly stri
   await app.transaction(async (tx, { publish }) => {
     written(await write(lane, tx, publish, count))
     // The server will roll back, and answer COMMIT without an error.
-    if (kind === 'swallowed') await (tx as { query(sql: string): Promise<unknown> }).query('select 1 / 0').catch(() => {})
+    if (kind === 'swallowed')
+      await (tx as { query(sql: string): Promise<unknown> }).query('select 1 / 0').catch(() => {})
     if (kind === 'rolled back') throw new Undo()
   })
 }
@@ -101,7 +119,12 @@ async function runLane<Tx>(lane: Lane<Tx>): Promise<void> {
       })
       lane.history.note({ op: 'tx', phase: 'ok', tx })
     } catch (error) {
-      lane.history.note({ op: 'tx', phase: surelyUndone(error, committing) ? 'fail' : 'info', tx, error: errorText(error) })
+      lane.history.note({
+        op: 'tx',
+        phase: surelyUndone(error, committing) ? 'fail' : 'info',
+        tx,
+        error: errorText(error),
+      })
       if (!(error instanceof Undo)) await sleep(100)
     }
     await sleep(PAUSE_MS * 2 * lane.random())

@@ -9,7 +9,10 @@ import type { Build } from './builds.ts'
 import { historyFile, type History } from './history.ts'
 import type { Order, Report, WorkerPlan } from './plan.ts'
 
-export type ProgramPlan = Pick<WorkerPlan, 'name' | 'role' | 'seed' | 'address' | 'asyncCommit' | 'express' | 'batch'>
+export type ProgramPlan = Pick<
+  WorkerPlan,
+  'name' | 'role' | 'seed' | 'address' | 'asyncCommit' | 'express' | 'batch'
+>
 
 export interface ProgramOptions {
   readonly plan: ProgramPlan
@@ -83,7 +86,13 @@ export class Program {
     const file = join(folder, `${plan.name}.plan.json`)
     const { source, worker } = this.#build
     this.#builds.set(life, this.#build)
-    const given = { ...plan, source, life, seed: plan.seed * 1000 + life, history: historyFile(folder, plan.name) }
+    const given = {
+      ...plan,
+      source,
+      life,
+      seed: plan.seed * 1000 + life,
+      history: historyFile(folder, plan.name),
+    }
     writeFileSync(file, JSON.stringify(given satisfies WorkerPlan))
     const child = fork(worker, [file], {
       execArgv: ['--disable-warning=ExperimentalWarning', '--expose-gc'],
@@ -94,14 +103,18 @@ export class Program {
     this.#expected = false
     this.#reports = []
     const output = join(folder, `${plan.name}.output.txt`)
-    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => appendFileSync(output, chunk))
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (chunk: Buffer) => appendFileSync(output, chunk))
     child.on('message', (report: Report) => this.#reports.push(report))
-    this.#ended = once(child, 'close').then(([code, signal]) => (signal === null ? `exit ${code}` : String(signal)))
+    this.#ended = once(child, 'close').then(([code, signal]) =>
+      signal === null ? `exit ${code}` : String(signal),
+    )
     void this.#watch(life)
     const over = this.#ended.then(() => true)
     for (const since = performance.now(); this.#reports.length === 0; ) {
       if (await Promise.race([over, sleep(20, false)])) break
-      if (performance.now() - since > READY_MS) throw new Error(`${plan.name} was not ready after ${READY_MS} ms`)
+      if (performance.now() - since > READY_MS)
+        throw new Error(`${plan.name} was not ready after ${READY_MS} ms`)
     }
     if (this.#quiet) this.order({ kind: 'quiet' })
   }

@@ -55,7 +55,12 @@ export async function openProxy(first: number): Promise<Proxy> {
     return written(to, chunk)
   }
 
-  async function passThin(chunk: Buffer, to: Socket, way: 'up' | 'down', bytesPerSecond: number): Promise<void> {
+  async function passThin(
+    chunk: Buffer,
+    to: Socket,
+    way: 'up' | 'down',
+    bytesPerSecond: number,
+  ): Promise<void> {
     const size = Math.max(1, Math.floor((bytesPerSecond * PIECE_MS) / 1000))
     troubled += chunk.length
     for (let start = 0; start < chunk.length; start += size) {

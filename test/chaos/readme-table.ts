@@ -10,7 +10,9 @@ const ends = '<!-- The end of what was made. -->'
 
 function violations(results: readonly Result[], store: Store, checks: readonly string[]): string {
   const own = results.filter((result) => result.store === store)
-  const looked = own.flatMap(({ findings }) => findings.filter(({ check, skipped }) => checks.includes(check) && skipped === undefined))
+  const looked = own.flatMap(({ findings }) =>
+    findings.filter(({ check, skipped }) => checks.includes(check) && skipped === undefined),
+  )
   return looked.length === 0 ? 'not looked at' : String(sum(looked.map(({ count }) => count)))
 }
 
@@ -24,8 +26,13 @@ function facts(results: readonly Result[]): string {
 
 function made(results: readonly Result[]): string {
   const names = ['postgres', 'sqlite'] as const
-  const rows = promises.map(({ name, checks }) => [name, ...names.map((store) => violations(results, store, checks))])
-  const runs = names.map((store) => `${stores[store]}: ${facts(results.filter((result) => result.store === store))}.`)
+  const rows = promises.map(({ name, checks }) => [
+    name,
+    ...names.map((store) => violations(results, store, checks)),
+  ])
+  const runs = names.map(
+    (store) => `${stores[store]}: ${facts(results.filter((result) => result.store === store))}.`,
+  )
   return `${begins}
 
 ${table(['violations in chaos runs', ...names.map((store) => stores[store])], rows)}
@@ -38,6 +45,7 @@ ${ends}`
 /** The README with its table as it should be; throws where it has no place for one. */
 export function readme(text: string, results: readonly Result[]): string {
   const [from, to] = [text.indexOf(begins), text.indexOf(ends)]
-  if (from < 0 || to < from) throw new Error(`README.md has no place for the table, between '${begins}' and '${ends}'`)
+  if (from < 0 || to < from)
+    throw new Error(`README.md has no place for the table, between '${begins}' and '${ends}'`)
   return text.slice(0, from) + made(results) + text.slice(to + ends.length)
 }

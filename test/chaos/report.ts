@@ -18,7 +18,8 @@ export function report(result: Result): string {
     return `  ${check.padEnd(16)} ${state.padStart(6)}  ${skipped ?? says}${witnesses.map((text) => `\n${' '.repeat(27)}${text}`).join('')}`
   })
   const landed = Object.entries(faults).map(
-    ([name, { landed: times, missed }]) => `${name} ${times}${missed > 0 ? ` (${missed} missed)` : ''}`,
+    ([name, { landed: times, missed }]) =>
+      `${name} ${times}${missed > 0 ? ` (${missed} missed)` : ''}`,
   )
   const causes = Object.entries(duplicates.causes).map(([cause, times]) => `${times} ${cause}`)
   return `

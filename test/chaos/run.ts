@@ -5,7 +5,14 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { seeded } from '../postgres/race.ts'
 import { copyCheckers, duplicates } from './checkers/copies.ts'
-import { type Evidence, faultsIn, lifeOf, publishesIn, settlementsIn, transactionsIn } from './checkers/evidence.ts'
+import {
+  type Evidence,
+  faultsIn,
+  lifeOf,
+  publishesIn,
+  settlementsIn,
+  transactionsIn,
+} from './checkers/evidence.ts'
 import { type Finding, findingOf } from './checkers/finding.ts'
 import { memory, memoryCheckers, type Memory } from './checkers/memory.ts'
 import { metricsTruth } from './checkers/meters.ts'
@@ -31,7 +38,10 @@ export interface Settings {
   readonly nemeses?: readonly string[]
   /** Default `src`. */
   readonly source?: string
-  /** Unknown outcomes and redeliveries that a run must have seen. Default 1, and 10 from 5 minutes on. */
+  /**
+   * Unknown outcomes and redeliveries that a run must have seen. Default 1, and 10 from 5 minutes
+   * on.
+   */
   readonly least?: number
   readonly drainSeconds?: number
   /** Keeps the history of a green run as well. */
@@ -79,19 +89,37 @@ export async function run(settings: Settings): Promise<Outcome> {
   const builds = await openBuilds(settings, planned, stack)
   const first = typeof builds.previous === 'object' ? builds.previous.first : builds.present
   await place.prepare(await loadSource(first.source))
-  const programs = plans(settings, place).map((plan) => new Program({ plan, folder, history, build: first }))
+  const programs = plans(settings, place).map(
+    (plan) => new Program({ plan, folder, history, build: first }),
+  )
   stack.defer(async () => void (await Promise.all(programs.map((program) => program.abandon()))))
   await Promise.all(programs.map((program) => program.start()))
-  const scene: Scene = { place, programs, history, folder, random: seeded(settings.seed), wiped: new Set(), doomed: new Set(), builds }
+  const scene: Scene = {
+    place,
+    programs,
+    history,
+    folder,
+    random: seeded(settings.seed),
+    wiped: new Set(),
+    doomed: new Set(),
+    builds,
+  }
   await sleep(QUIET_START_MS)
-  const missing = await rage(scene, planned, { ms: settings.seconds * 1000, say, signal: settings.signal })
+  const missing = await rage(scene, planned, {
+    ms: settings.seconds * 1000,
+    say,
+    signal: settings.signal,
+  })
   settings.signal?.throwIfAborted()
   say('all is healed; draining')
   const widow = await lastAct(scene)
   const stuck = await drain(scene, (settings.drainSeconds ?? 90) * 1000)
   await widow?.start()
-  const ends = await Promise.all(programs.map(async (program) => ({ name: program.name, how: await program.stop(20_000) })))
-  for (const { name, how } of ends) if (how !== 'exit 0') stuck.push(`${name} did not stop at the end: ${how}`)
+  const ends = await Promise.all(
+    programs.map(async (program) => ({ name: program.name, how: await program.stop(20_000) })),
+  )
+  for (const { name, how } of ends)
+    if (how !== 'exit 0') stuck.push(`${name} did not stop at the end: ${how}`)
   const evidence = await gather(scene, folder, stuck)
   const outcome = judge(settings, evidence, missing, (performance.now() - began) / 1000)
   if (outcome.verdict !== 'green' || settings.keep === true) return { ...outcome, kept: folder }
@@ -99,17 +127,29 @@ export async function run(settings: Settings): Promise<Outcome> {
   return outcome
 }
 
-async function openPlace(store: StoreKind, planned: readonly Nemesis[], stack: AsyncDisposableStack): Promise<AnyPlace> {
+async function openPlace(
+  store: StoreKind,
+  planned: readonly Nemesis[],
+  stack: AsyncDisposableStack,
+): Promise<AnyPlace> {
   const options = { ownDisks: planned.some(({ needs }) => needs === 'own disks') }
   return store === 'postgres'
     ? { kind: store, ...stack.use(await openPostgresPlace(options)) }
     : { kind: store, ...stack.use(await openSqlitePlace(options)) }
 }
 
-/** A run with the fault of two builds begins with the previous one. Where there is none, the run is invalid. */
-async function openBuilds(settings: Settings, planned: readonly Nemesis[], stack: AsyncDisposableStack): Promise<Builds> {
+/**
+ * A run with the fault of two builds begins with the previous one. Where there is none, the run is
+ * invalid.
+ */
+async function openBuilds(
+  settings: Settings,
+  planned: readonly Nemesis[],
+  stack: AsyncDisposableStack,
+): Promise<Builds> {
   const present = presentBuild(settings.source ?? ownSource)
-  if (!planned.some(({ needs }) => needs === 'previous build')) return { present, previous: undefined }
+  if (!planned.some(({ needs }) => needs === 'previous build'))
+    return { present, previous: undefined }
   try {
     return { present, previous: stack.use(await previousBuild()) }
   } catch (error) {
@@ -123,7 +163,13 @@ function plans({ seed }: Settings, { address }: AnyPlace): ProgramPlan[] {
   const common = { address, asyncCommit: false, express: false, batch: 1 }
   return [
     { ...common, name: 'producer-1', role: 'producer', seed: seed * 10 + 1, express: true },
-    { ...common, name: 'producer-2', role: 'producer', seed: seed * 10 + 2, asyncCommit: address.kind === 'postgres' },
+    {
+      ...common,
+      name: 'producer-2',
+      role: 'producer',
+      seed: seed * 10 + 2,
+      asyncCommit: address.kind === 'postgres',
+    },
     { ...common, name: 'relay-1', role: 'relay', seed },
     { ...common, name: 'relay-2', role: 'relay', seed },
     { ...common, name: 'consumer-1', role: 'consumer', seed, express: true },
@@ -131,7 +177,10 @@ function plans({ seed }: Settings, { address }: AnyPlace): ProgramPlan[] {
   ]
 }
 
-/** A relay dies with messages in its hands when nobody writes any more: no hint tells the others. It comes back after the drain. */
+/**
+ * A relay dies with messages in its hands when nobody writes any more: no hint tells the others. It
+ * comes back after the drain.
+ */
 async function lastAct({ programs, history }: Scene): Promise<Program | undefined> {
   const victim = programs.find(({ role }) => role === 'relay')
   const dead = (await victim?.reaches('R3', 'kill', 5000)) === true
@@ -156,22 +205,33 @@ async function drain({ place, programs, wiped }: Scene, patienceMs: number): Pro
     await sleep(200)
   }
   const { outbox, effects, detail } = await place.waiting(wiped)
-  const quiet = producers.filter(({ reports }) => !reports.some(({ kind }) => kind === 'quiet')).map(({ name }) => `${name} still writes`)
+  const quiet = producers
+    .filter(({ reports }) => !reports.some(({ kind }) => kind === 'quiet'))
+    .map(({ name }) => `${name} still writes`)
   return [`${outbox} rows in the outbox, ${effects} messages without effect: ${detail}`, ...quiet]
 }
 
-async function gather({ place, wiped, doomed, builds }: Scene, folder: string, stuck: readonly string[]): Promise<Evidence> {
+async function gather(
+  { place, wiped, doomed, builds }: Scene,
+  folder: string,
+  stuck: readonly string[],
+): Promise<Evidence> {
   const truth = await place.truth(await loadSource(builds.present.source))
   const lines = readHistory(folder)
   const settled = settlementsIn(lines).flatMap(({ rows, outcome }) =>
-    outcome === 'ok' ? rows.flatMap(([kind, position, token]) => (kind === 'sent' ? [`${position} ${token}`] : [])) : [],
+    outcome === 'ok'
+      ? rows.flatMap(([kind, position, token]) => (kind === 'sent' ? [`${position} ${token}`] : []))
+      : [],
   )
   const files = readdirSync(folder).filter((name) => !name.endsWith('.plan.json'))
   const texts = [
     ...truth.texts.map((text) => ['a dead letter', text] as const),
     ...files.map((name) => [name, readFileSync(join(folder, name), 'latin1')] as const),
   ]
-  const forms = place.secrets.flatMap((secret) => [secret, Buffer.from(secret).toString('base64').replace(/=+$/, '')])
+  const forms = place.secrets.flatMap((secret) => [
+    secret,
+    Buffer.from(secret).toString('base64').replace(/=+$/, ''),
+  ])
   return {
     store: place.kind,
     truth,
@@ -184,22 +244,41 @@ async function gather({ place, wiped, doomed, builds }: Scene, folder: string, s
     transactions: transactionsIn(lines),
     settled: new Set(settled),
     ended: new Set(
-      lines.flatMap((line) => (line.op === 'exit' && line.how !== 'exit 0' ? [lifeOf({ proc: line.of, life: line.ofLife })] : [])),
+      lines.flatMap((line) =>
+        line.op === 'exit' && line.how !== 'exit 0'
+          ? [lifeOf({ proc: line.of, life: line.ofLife })]
+          : [],
+      ),
     ),
-    leaks: texts.flatMap(([name, text]) => (forms.some((form) => text.includes(form)) ? [name] : [])),
+    leaks: texts.flatMap(([name, text]) =>
+      forms.some((form) => text.includes(form)) ? [name] : [],
+    ),
     copies: Map.groupBy(truth.arrivals, ({ id }) => id),
   }
 }
 
-function judge(settings: Settings, evidence: Evidence, missing: readonly string[], seconds: number): Outcome {
+function judge(
+  settings: Settings,
+  evidence: Evidence,
+  missing: readonly string[],
+  seconds: number,
+): Outcome {
   const { truth, lines, transactions, publishes } = evidence
-  const findings = [...messageCheckers, ...copyCheckers, ...processCheckers, ...memoryCheckers, metricsTruth].map((checker) =>
-    findingOf(checker, evidence),
-  )
-  const unknown = [...publishes.values()].filter(({ answer }) => answer === undefined || answer.kind === 'unknown').length
+  const findings = [
+    ...messageCheckers,
+    ...copyCheckers,
+    ...processCheckers,
+    ...memoryCheckers,
+    metricsTruth,
+  ].map((checker) => findingOf(checker, evidence))
+  const unknown = [...publishes.values()].filter(
+    ({ answer }) => answer === undefined || answer.kind === 'unknown',
+  ).length
   const commitsUnknown = transactions.filter(({ outcome }) => outcome === 'info').length
   const tracks = lines.filter((line) => line.op === 'track' && line.outcome === 'duplicate').length
-  const again = lines.filter((line) => line.op === 'handle' && line.phase === 'invoke' && line.attempt > 1).length
+  const again = lines.filter(
+    (line) => line.op === 'handle' && line.phase === 'invoke' && line.attempt > 1,
+  ).length
   const counts = {
     committed: truth.committed.length,
     rolledBack: transactions.filter(({ outcome }) => outcome === 'fail').length,
@@ -211,11 +290,14 @@ function judge(settings: Settings, evidence: Evidence, missing: readonly string[
     deadLetters: truth.dead.size,
   }
   const least = settings.least ?? (settings.seconds >= 300 ? 10 : 1)
-  // A file has no network on which answers are lost: only a process that dies between a publish and its answer leaves one.
+  // A file has no network on which answers are lost: only a process that dies between a publish and
+  // its answer leaves one.
   const leastUnknown = settings.store === 'sqlite' ? Math.min(least, 1) : least
   const vacuous = [
     ...missing.map((name) => `'${name}' never landed`),
-    ...(unknown + commitsUnknown < leastUnknown ? [`only ${unknown + commitsUnknown} unknown outcomes`] : []),
+    ...(unknown + commitsUnknown < leastUnknown
+      ? [`only ${unknown + commitsUnknown} unknown outcomes`]
+      : []),
     ...(counts.redeliveries < least ? [`only ${counts.redeliveries} redeliveries`] : []),
     ...(truth.arrivals.length === 0 ? ['the tap is empty'] : []),
   ]

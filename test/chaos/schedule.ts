@@ -1,4 +1,6 @@
-/** Which fault comes when: every one once in a random order, then again, sometimes two at a time. */
+/**
+ * Which fault comes when: every one once in a random order, then again, sometimes two at a time.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorText } from './history.ts'
 import { type Nemesis, type Scene, upTo } from './nemeses/nemesis.ts'
@@ -22,13 +24,20 @@ export interface Rage {
   readonly signal: AbortSignal | undefined
 }
 
-/** Injects faults for so long, and until each has landed. Returns the names of those that never did. */
-export async function rage(scene: Scene, planned: readonly Nemesis[], { ms, say, signal }: Rage): Promise<readonly string[]> {
+/**
+ * Injects faults for so long, and until each has landed. Returns the names of those that never did.
+ */
+export async function rage(
+  scene: Scene,
+  planned: readonly Nemesis[],
+  { ms, say, signal }: Rage,
+): Promise<readonly string[]> {
   const { random } = scene
   const missing = new Map(planned.map(({ name }) => [name, TRIES]))
   const late = performance.now() + ms
   let bag: Nemesis[] = []
-  // A run with two builds begins with the previous one, and the other faults are for the present one.
+  // A run with two builds begins with the previous one, and the other faults are for the present
+  // one.
   let firstly = planned.filter(({ needs }) => needs === 'previous build')
   const hopeful = (): boolean => [...missing.values()].some((tries) => tries > 0)
   const goesOn = (): boolean => signal?.aborted !== true && (performance.now() < late || hopeful())
@@ -36,7 +45,8 @@ export async function rage(scene: Scene, planned: readonly Nemesis[], { ms, say,
   async function strike(nemesis: Nemesis): Promise<void> {
     const landed = await inject(scene, nemesis, say)
     if (landed) missing.delete(nemesis.name)
-    else if (missing.has(nemesis.name)) missing.set(nemesis.name, (missing.get(nemesis.name) ?? 0) - 1)
+    else if (missing.has(nemesis.name))
+      missing.set(nemesis.name, (missing.get(nemesis.name) ?? 0) - 1)
   }
 
   if (planned.length === 0) await sleep(ms)
@@ -57,7 +67,11 @@ export async function rage(scene: Scene, planned: readonly Nemesis[], { ms, say,
   return [...missing.keys()]
 }
 
-async function inject(scene: Scene, nemesis: Nemesis, say: (text: string) => void): Promise<boolean> {
+async function inject(
+  scene: Scene,
+  nemesis: Nemesis,
+  say: (text: string) => void,
+): Promise<boolean> {
   const { name } = nemesis
   scene.history.note({ op: 'fault', phase: 'invoke', name, detail: '' })
   try {

@@ -18,8 +18,15 @@ export interface Source {
 export const ownSource: string = join(import.meta.dirname, '../../src')
 
 export async function loadSource(folder: string): Promise<Source> {
-  const load = async (file: string): Promise<unknown> => import(/* @vite-ignore */ pathToFileURL(join(folder, file)).href)
-  const files = ['index.ts', 'postgres.ts', 'rabbitmq.ts', 'sqlite.ts', 'cli/relay/relay-metrics.ts']
+  const load = async (file: string): Promise<unknown> =>
+    import(/* @vite-ignore */ pathToFileURL(join(folder, file)).href)
+  const files = [
+    'index.ts',
+    'postgres.ts',
+    'rabbitmq.ts',
+    'sqlite.ts',
+    'cli/relay/relay-metrics.ts',
+  ]
   const [core, postgres, rabbitmq, sqlite, metrics] = await Promise.all(files.map(load))
   return { core, postgres, rabbitmq, sqlite, metrics } as Source
 }

@@ -1,4 +1,7 @@
-/** One process of a run: `node worker.ts FILE` with its plan as JSON in the file, and a channel to the harness. */
+/**
+ * One process of a run: `node worker.ts FILE` with its plan as JSON in the file, and a channel to
+ * the harness.
+ */
 import { readFileSync } from 'node:fs'
 import type { Logger, Mersal } from '../../src/index.ts'
 import { crashPoints, type CrashPoint } from '../../src/testing/crash-points.ts'
@@ -9,7 +12,16 @@ import { errorText, openHistory } from './history.ts'
 import { watchMemory } from './memory.ts'
 import { openMeters } from './meters.ts'
 import { noted } from './noted.ts'
-import { type Body, CLAIM_MS, CONSUMER, GRACE_MS, type Order, type Report, topics, type WorkerPlan } from './plan.ts'
+import {
+  type Body,
+  CLAIM_MS,
+  CONSUMER,
+  GRACE_MS,
+  type Order,
+  type Report,
+  topics,
+  type WorkerPlan,
+} from './plan.ts'
 import { digestOf, produce } from './producer.ts'
 import { loadSource } from './source.ts'
 
@@ -34,10 +46,23 @@ function at(point: CrashPoint): void {
 const plain = (_: string, value: unknown): unknown =>
   value instanceof Error ? errorText(value) : typeof value === 'bigint' ? String(value) : value
 const write = (level: string) => (fields: object, text: string) =>
-  history.note({ op: 'log', phase: 'ok', level, text: `${text} ${JSON.stringify(fields, plain)}`.slice(0, 600) })
-const logger: Logger = { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
+  history.note({
+    op: 'log',
+    phase: 'ok',
+    level,
+    text: `${text} ${JSON.stringify(fields, plain)}`.slice(0, 600),
+  })
+const logger: Logger = {
+  debug: write('debug'),
+  info: write('info'),
+  warn: write('warn'),
+  error: write('error'),
+}
 
-/** Short, so that the work of a killed process is taken over soon; patient, so that an outage makes no dead letters. */
+/**
+ * Short, so that the work of a killed process is taken over soon; patient, so that an outage makes
+ * no dead letters.
+ */
 const relay = {
   claimMs: CLAIM_MS,
   expressGraceMs: GRACE_MS,
@@ -59,7 +84,8 @@ function consume<Tx>(app: Mersal<Tx>, desk: Desk<Tx>): void {
     async ({ text }, { tx, publish, message, attempt }) => {
       await desk.effect(tx, message.id, digestOf(text))
       at('C4')
-      if (attempt === 1 && failsFirst(message.id)) throw new Error('the first delivery of this message fails')
+      if (attempt === 1 && failsFirst(message.id))
+        throw new Error('the first delivery of this message fails')
       if (Number.parseInt(message.id.slice(-4, -2), 16) >= 64) return
       const key = `bill ${message.id.slice(-1)}`
       const id = await publish(billed, { text: message.id }, { partitionKey: key })
@@ -76,7 +102,10 @@ async function run<Tx>(desk: Desk<Tx>): Promise<void> {
     name: consumer ? CONSUMER : plan.name,
     ...crashPoints({ ...ports, at }),
     sendOnly: !consumer,
-    outbox: { relay: { ...relay, express: plan.express }, runRelay: plan.role === 'relay' || plan.express },
+    outbox: {
+      relay: { ...relay, express: plan.express },
+      runRelay: plan.role === 'relay' || plan.express,
+    },
     receive: {
       concurrency: Math.max(4, 2 * plan.batch),
       immediateRetries: 0,

@@ -17,10 +17,18 @@ interface Finding {
 async function examine(
   project: Project,
   ...args: readonly string[]
-): Promise<{ code: number | null; findings: readonly Finding[]; find: (subject: string) => Finding | undefined }> {
+): Promise<{
+  code: number | null
+  findings: readonly Finding[]
+  find: (subject: string) => Finding | undefined
+}> {
   const { code, stdout } = await project.mersal(['doctor', '--json', ...args])
   const { findings } = JSON.parse(stdout) as { findings: Finding[] }
-  return { code, findings, find: (subject) => findings.find((finding) => finding.subject.startsWith(subject)) }
+  return {
+    code,
+    findings,
+    find: (subject) => findings.find((finding) => finding.subject.startsWith(subject)),
+  }
 }
 
 describe('mersal doctor on SQLite', { timeout: 120_000 }, () => {
@@ -37,25 +45,42 @@ describe('mersal doctor on SQLite', { timeout: 120_000 }, () => {
     await using bench = await openBench('sqlite', { migrated: false })
     const { code, find } = await examine(bench.project)
     expect(code).toBe(3)
-    expect(find('sqlite tables of the store')).toMatchObject({ level: 'fault', remedy: "run 'mersal migrate'" })
-    expect((await examine(bench.project)).find('sqlite file')).toMatchObject({ level: 'warning', text: 'there is no file yet' })
+    expect(find('sqlite tables of the store')).toMatchObject({
+      level: 'fault',
+      remedy: "run 'mersal migrate'",
+    })
+    expect((await examine(bench.project)).find('sqlite file')).toMatchObject({
+      level: 'warning',
+      text: 'there is no file yet',
+    })
   })
 
   test('finds messages that wait for a transport that the configuration does not have', async () => {
     await using bench = await openBench('sqlite')
     await bench.declare('orders')
-    await bench.send(message('a', { to: { transport: 'elsewhere', kind: 'queue', name: 'orders' } }))
+    await bench.send(
+      message('a', { to: { transport: 'elsewhere', kind: 'queue', name: 'orders' } }),
+    )
     const { code, find } = await examine(bench.project)
     expect(code).toBe(3)
-    expect(find("transport 'elsewhere'")).toMatchObject({ level: 'fault', remedy: "give it in 'bridges'" })
+    expect(find("transport 'elsewhere'")).toMatchObject({
+      level: 'fault',
+      remedy: "give it in 'bridges'",
+    })
   })
 
   test('finds a file that is no database', async () => {
     await using bench = await openBench('sqlite', { migrated: false })
-    bench.project.write('store.db', 'this is a text, and much longer than the header of a database file would be')
+    bench.project.write(
+      'store.db',
+      'this is a text, and much longer than the header of a database file would be',
+    )
     const { code, find } = await examine(bench.project)
     expect(code).toBe(3)
-    expect(find('sqlite')).toMatchObject({ level: 'fault', text: expect.stringContaining('not an SQLite database') as string })
+    expect(find('sqlite')).toMatchObject({
+      level: 'fault',
+      text: expect.stringContaining('not an SQLite database') as string,
+    })
   })
 })
 
@@ -91,11 +116,18 @@ describe.runIf(present.postgres)('mersal doctor on PostgreSQL', { timeout: 120_0
       `create role ${role} login; grant usage on schema ${schema} to ${role}; grant select on all tables in schema ${schema} to ${role}`,
     )
     try {
-      project.write('mersal.config.ts', postgresConfig(Object.assign(new URL(serverUrl), { username: role }).href, schema))
+      project.write(
+        'mersal.config.ts',
+        postgresConfig(Object.assign(new URL(serverUrl), { username: role }).href, schema),
+      )
       const { code, findings } = await examine(project)
       expect(code).toBe(3)
-      const rights = findings.filter(({ subject, level }) => subject === 'postgres privileges' && level === 'fault')
-      expect(rights.map(({ text }) => text)).toContain(`the role ${role} lacks insert, update, delete on outbox`)
+      const rights = findings.filter(
+        ({ subject, level }) => subject === 'postgres privileges' && level === 'fault',
+      )
+      expect(rights.map(({ text }) => text)).toContain(
+        `the role ${role} lacks insert, update, delete on outbox`,
+      )
       expect(rights.some(({ text }) => text.includes(' on migration'))).toBe(false)
     } finally {
       await pool.query(`drop owned by ${role}; drop role ${role}`)
@@ -114,7 +146,10 @@ describe.runIf(present.postgres)('mersal doctor on PostgreSQL', { timeout: 120_0
     await using project = openProject(postgresConfig('postgres://app@127.0.0.1:1/shop', 'mersal'))
     const { code, find } = await examine(project)
     expect(code).toBe(3)
-    expect(find('postgres')).toMatchObject({ level: 'fault', text: expect.stringContaining('ECONNREFUSED') as string })
+    expect(find('postgres')).toMatchObject({
+      level: 'fault',
+      text: expect.stringContaining('ECONNREFUSED') as string,
+    })
     expect(find('node')).toMatchObject({ level: 'ok' })
   })
 })
@@ -135,7 +170,10 @@ export default defineConfig({ store: sqlite({ path: 'store.db' }), transport: ra
     expect(before.find('rabbitmq version')).toMatchObject({ level: 'ok' })
     expect(before.find("exchange 'mersal.events'")).toMatchObject({ level: 'warning' })
     for (const name of ['billing', 'billing.dead', 'shipping'])
-      expect(before.find(`queue '${name}'`)).toMatchObject({ level: 'warning', text: 'does not exist yet' })
+      expect(before.find(`queue '${name}'`)).toMatchObject({
+        level: 'warning',
+        text: 'does not exist yet',
+      })
     expect(before.code).toBe(0)
     expect(await place.ctl('list_queues', '-p', place.vhost, 'name')).not.toContain('billing')
     const { rabbitmq } = await import('../../src/rabbitmq.ts')
@@ -144,7 +182,10 @@ export default defineConfig({ store: sqlite({ path: 'store.db' }), transport: ra
       await broker.subscribe('billing', ['orders.placed'])
     }
     const after = await examine(bench.project)
-    expect(after.find("queue 'billing'")).toMatchObject({ level: 'ok', text: '0 messages ready, 0 consumers' })
+    expect(after.find("queue 'billing'")).toMatchObject({
+      level: 'ok',
+      text: '0 messages ready, 0 consumers',
+    })
     expect(after.findings.filter(({ level }) => level !== 'ok')).toEqual([])
   })
 
@@ -157,14 +198,18 @@ export default defineConfig({ store: sqlite({ path: 'store.db' }), transport: ra
     await broker.subscribe('billing', [])
     const relay = bench.project.start(['relay', '--no-http'])
     await bench.send(message('a', { queue: 'billing' }), message('b', { queue: 'billing' }))
-    while ((await bench.store.admin.stats()).pending > 0) await new Promise((resolve) => setTimeout(resolve, 50))
+    while ((await bench.store.admin.stats()).pending > 0)
+      await new Promise((resolve) => setTimeout(resolve, 50))
     expect((await relay.signal('SIGTERM')).code).toBe(0)
     const bodies: string[] = []
     const both = Promise.withResolvers<void>()
-    await using consumer = await broker.consume({ queue: 'billing', concurrency: 1 }, async ({ message: { body } }) => {
-      if (bodies.push(Buffer.from(body).toString()) === 2) both.resolve()
-      return { kind: 'ack' }
-    })
+    await using consumer = await broker.consume(
+      { queue: 'billing', concurrency: 1 },
+      async ({ message: { body } }) => {
+        if (bodies.push(Buffer.from(body).toString()) === 2) both.resolve()
+        return { kind: 'ack' }
+      },
+    )
     await both.promise
     void consumer
     expect(bodies.toSorted()).toEqual(['a', 'b'])

@@ -22,14 +22,25 @@ function install(project: Project, ...clients: readonly string[]): void {
   for (const [path, file] of entries()) {
     const name = `${path.slice(2) || 'index'}.js`
     exports[path] = `./${name}`
-    writeFileSync(join(folder, name), `export * from '${sourceUrl(file.replace(/\.d\.ts$/, '.ts'))}'\n`)
+    writeFileSync(
+      join(folder, name),
+      `export * from '${sourceUrl(file.replace(/\.d\.ts$/, '.ts'))}'\n`,
+    )
   }
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'mersal', version: '0.0.0', type: 'module', exports }))
-  for (const client of clients) symlinkSync(join(root, 'node_modules', client), project.file(`node_modules/${client}`))
+  writeFileSync(
+    join(folder, 'package.json'),
+    JSON.stringify({ name: 'mersal', version: '0.0.0', type: 'module', exports }),
+  )
+  for (const client of clients)
+    symlinkSync(join(root, 'node_modules', client), project.file(`node_modules/${client}`))
 }
 
 /** The steps that `init` tells, up to the app itself. */
-async function follow(project: Project, ending: string, env: Readonly<Record<string, string>> = {}): Promise<string> {
+async function follow(
+  project: Project,
+  ending: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<string> {
   expect(await project.mersal(['migrate'], env)).toMatchObject({ code: 0 })
   const { stdout } = await run(process.execPath, [`app.${ending}`], {
     cwd: project.folder,
@@ -57,7 +68,10 @@ describe('mersal init', { timeout: 120_000 }, () => {
   test('in a TypeScript project writes TypeScript that compiles and runs', async () => {
     await using project = openProject()
     install(project)
-    project.write('package.json', JSON.stringify({ type: 'module', devDependencies: { typescript: '*' } }))
+    project.write(
+      'package.json',
+      JSON.stringify({ type: 'module', devDependencies: { typescript: '*' } }),
+    )
     expect((await project.mersal(['init'])).code).toBe(0)
     expect(await follow(project, 'ts')).toBe('an order for tea was placed\n')
     expect(compile(project)).toBe('')
@@ -81,9 +95,14 @@ describe('mersal init', { timeout: 120_000 }, () => {
   test('uses better-sqlite3 where the project has it', async () => {
     await using project = openProject()
     install(project, 'better-sqlite3')
-    project.write('package.json', JSON.stringify({ type: 'module', dependencies: { 'better-sqlite3': '*' } }))
+    project.write(
+      'package.json',
+      JSON.stringify({ type: 'module', dependencies: { 'better-sqlite3': '*' } }),
+    )
     await project.mersal(['init'])
-    expect(readFileSync(project.file('mersal.config.js'), 'utf8')).toContain(`new Database('app.db')`)
+    expect(readFileSync(project.file('mersal.config.js'), 'utf8')).toContain(
+      `new Database('app.db')`,
+    )
     expect(await follow(project, 'js')).toBe('an order for tea was placed\n')
   })
 
@@ -103,8 +122,11 @@ describe('mersal init', { timeout: 120_000 }, () => {
   test('prints steps that work as they are typed, with variables in a file', async () => {
     await using project = openProject()
     install(project)
-    const told = (await project.mersal(['init', '--store', 'postgres', '--transport', 'rabbitmq'])).stdout
-    const commands = [...told.matchAll(/^ +\d\. npx mersal (.*)$/gm)].map(([, line]) => line!.split(' '))
+    const told = (await project.mersal(['init', '--store', 'postgres', '--transport', 'rabbitmq']))
+      .stdout
+    const commands = [...told.matchAll(/^ +\d\. npx mersal (.*)$/gm)].map(([, line]) =>
+      line!.split(' '),
+    )
     expect(commands).toEqual([
       ['migrate', '--env', '.env'],
       ['status', '--env', '.env'],
@@ -130,7 +152,13 @@ describe('mersal init', { timeout: 120_000 }, () => {
 
   test('says what is missing, and refuses what it does not know', async () => {
     await using project = openProject()
-    const { stdout } = await project.mersal(['init', '--store', 'postgres', '--transport', 'rabbitmq'])
+    const { stdout } = await project.mersal([
+      'init',
+      '--store',
+      'postgres',
+      '--transport',
+      'rabbitmq',
+    ])
     expect(stdout).toContain('write into .env: DATABASE_URL=postgres://')
     expect(stdout).toContain('write into .env: AMQP_URL=amqp://')
     expect(await project.mersal(['init', '--store', 'mongo'])).toMatchObject({
@@ -146,53 +174,76 @@ describe.runIf(present.postgres)('mersal init with PostgreSQL', { timeout: 120_0
     await using project = openProject()
     install(project, 'pg')
     const env = { DATABASE_URL: `${serverUrl}?options=-csearch_path%3D${database.schema}` }
-    expect((await project.mersal(['init'], env)).stdout).toContain('Database: postgres. Broker: postgres.')
+    expect((await project.mersal(['init'], env)).stdout).toContain(
+      'Database: postgres. Broker: postgres.',
+    )
     // In a schema of the test, not in that of everybody.
     for (const name of ['postgres({ pool })', 'postgresQueue({ pool })'])
       replaceIn(project, name, name.replace('pool', `pool, schema: '${database.schema}'`))
     expect(await follow(project, 'mjs', env)).toBe('an order for tea was placed\n')
   })
 
-  test.runIf(present.rabbitmq)('finds RabbitMQ by its package, and the name of its variable', async () => {
-    await using database = await testDatabase()
-    await using place = await openVhost()
-    await using project = openProject()
-    install(project, 'pg', 'amqplib')
-    const env = { DATABASE_URL: serverUrl, RABBITMQ_URL: place.url }
-    expect((await project.mersal(['init'], env)).stdout).toContain('Database: postgres. Broker: rabbitmq.')
-    expect(readFileSync(project.file('mersal.config.mjs'), 'utf8')).toContain('process.env.RABBITMQ_URL')
-    replaceIn(project, 'postgres({ pool })', `postgres({ pool, schema: '${database.schema}' })`)
-    expect(await follow(project, 'mjs', env)).toBe('an order for tea was placed\n')
-    expect(await leftBehind(place), 'the first app has taken back its queues and bindings').toBe('')
-  })
+  test.runIf(present.rabbitmq)(
+    'finds RabbitMQ by its package, and the name of its variable',
+    async () => {
+      await using database = await testDatabase()
+      await using place = await openVhost()
+      await using project = openProject()
+      install(project, 'pg', 'amqplib')
+      const env = { DATABASE_URL: serverUrl, RABBITMQ_URL: place.url }
+      expect((await project.mersal(['init'], env)).stdout).toContain(
+        'Database: postgres. Broker: rabbitmq.',
+      )
+      expect(readFileSync(project.file('mersal.config.mjs'), 'utf8')).toContain(
+        'process.env.RABBITMQ_URL',
+      )
+      replaceIn(project, 'postgres({ pool })', `postgres({ pool, schema: '${database.schema}' })`)
+      expect(await follow(project, 'mjs', env)).toBe('an order for tea was placed\n')
+      expect(await leftBehind(place), 'the first app has taken back its queues and bindings').toBe(
+        '',
+      )
+    },
+  )
 
-  test.runIf(present.rabbitmq)('writes a configuration that needs no address of the broker where the broker is not needed', async () => {
-    await using database = await testDatabase()
-    await using project = openProject()
-    install(project, 'pg', 'amqplib')
-    const env = { DATABASE_URL: serverUrl }
-    await project.mersal(['init', '--transport', 'rabbitmq'], env)
-    replaceIn(project, 'postgres({ pool })', `postgres({ pool, schema: '${database.schema}' })`)
-    for (const verb of [
-      ['migrate'],
-      ['migrate', '--check'],
-      ['status', '--quick'],
-      ['dead', 'list'],
-      ['dead', 'queues'],
-      ['pause', 'list'],
-    ])
-      expect([verb, await project.mersal(verb, env)]).toMatchObject([verb, { code: 0, stderr: '' }])
-    const examined = await project.mersal(['doctor'], env)
-    expect(examined).toMatchObject({ code: 0, stdout: expect.stringContaining('0 faults, 1 warning\n') as string })
-    expect(examined.stdout).toContain('set AMQP_URL')
-    expect(await project.mersal(['relay', '--no-http'], env)).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('set AMQP_URL') as string,
-    })
-    const app = spawnSync(process.execPath, ['app.mjs'], { cwd: project.folder, env: { ...process.env, ...env, AMQP_URL: '' } })
-    expect(app.status).toBe(1)
-    expect(app.stderr.toString()).toContain('the environment variable AMQP_URL is not set')
-  })
+  test.runIf(present.rabbitmq)(
+    'writes a configuration that needs no address of the broker where the broker is not needed',
+    async () => {
+      await using database = await testDatabase()
+      await using project = openProject()
+      install(project, 'pg', 'amqplib')
+      const env = { DATABASE_URL: serverUrl }
+      await project.mersal(['init', '--transport', 'rabbitmq'], env)
+      replaceIn(project, 'postgres({ pool })', `postgres({ pool, schema: '${database.schema}' })`)
+      for (const verb of [
+        ['migrate'],
+        ['migrate', '--check'],
+        ['status', '--quick'],
+        ['dead', 'list'],
+        ['dead', 'queues'],
+        ['pause', 'list'],
+      ])
+        expect([verb, await project.mersal(verb, env)]).toMatchObject([
+          verb,
+          { code: 0, stderr: '' },
+        ])
+      const examined = await project.mersal(['doctor'], env)
+      expect(examined).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining('0 faults, 1 warning\n') as string,
+      })
+      expect(examined.stdout).toContain('set AMQP_URL')
+      expect(await project.mersal(['relay', '--no-http'], env)).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('set AMQP_URL') as string,
+      })
+      const app = spawnSync(process.execPath, ['app.mjs'], {
+        cwd: project.folder,
+        env: { ...process.env, ...env, AMQP_URL: '' },
+      })
+      expect(app.status).toBe(1)
+      expect(app.stderr.toString()).toContain('the environment variable AMQP_URL is not set')
+    },
+  )
 })
 
 /** What is at the broker, except for what every vhost has. */
@@ -214,10 +265,25 @@ function replaceIn(project: Project, text: string, by: string): void {
 function compile(project: Project): string {
   const up = relative(project.folder, root)
   const paths = Object.fromEntries(
-    [...entries()].map(([path, file]) => [`mersal${path.slice(1)}`, [`${up}/src/${file.replace('.d.ts', '.ts')}`]]),
+    [...entries()].map(([path, file]) => [
+      `mersal${path.slice(1)}`,
+      [`${up}/src/${file.replace('.d.ts', '.ts')}`],
+    ]),
   )
-  const compilerOptions = { noEmit: true, isolatedDeclarations: false, declaration: false, rewriteRelativeImportExtensions: false, paths }
-  project.write('tsconfig.json', JSON.stringify({ extends: `${up}/tsconfig.json`, compilerOptions, include: ['*.ts'] }))
-  const { stdout, status } = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', '.'], { encoding: 'utf8', cwd: project.folder })
+  const compilerOptions = {
+    noEmit: true,
+    isolatedDeclarations: false,
+    declaration: false,
+    rewriteRelativeImportExtensions: false,
+    paths,
+  }
+  project.write(
+    'tsconfig.json',
+    JSON.stringify({ extends: `${up}/tsconfig.json`, compilerOptions, include: ['*.ts'] }),
+  )
+  const { stdout, status } = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', '.'], {
+    encoding: 'utf8',
+    cwd: project.folder,
+  })
   return status === 0 ? '' : stdout
 }

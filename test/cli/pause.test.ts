@@ -9,7 +9,10 @@ import { type Bench, type Kind, message, openBench } from './stores.ts'
 
 const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
 
-/** A pause is known to everybody after this, also on a busy machine; test/unit/relay-pauses.test.ts has the exact bound. */
+/**
+ * A pause is known to everybody after this, also on a busy machine; test/unit/relay-pauses.test.ts
+ * has the exact bound.
+ */
 const OBEYED_MS = 2500
 
 async function until(check: () => Promise<boolean>): Promise<void> {
@@ -35,9 +38,15 @@ describe.each(kinds)('mersal pause on %s', { timeout: 120_000 }, (kind) => {
     await bench.declare('billing')
     const { mersal } = bench.project
     const first = await startRelay(bench)
-    expect(await mersal(['pause', 'destination', 'default/queue/billing', '--reason', 'moving'])).toMatchObject({ code: 0 })
+    expect(
+      await mersal(['pause', 'destination', 'default/queue/billing', '--reason', 'moving']),
+    ).toMatchObject({ code: 0 })
     await sleep(OBEYED_MS)
-    await bench.send(message('b1', { queue: 'billing' }), message('o1'), message('b2', { queue: 'billing' }))
+    await bench.send(
+      message('b1', { queue: 'billing' }),
+      message('o1'),
+      message('b2', { queue: 'billing' }),
+    )
     await until(async () => (await bench.store.admin.stats()).pending === 2)
     expect((await first.signal('SIGTERM')).code).toBe(0)
     const second = await startRelay(bench)
@@ -45,13 +54,19 @@ describe.each(kinds)('mersal pause on %s', { timeout: 120_000 }, (kind) => {
     await until(async () => (await bench.store.admin.stats()).pending === 2)
     await sleep(OBEYED_MS)
     expect(await bench.store.admin.stats()).toMatchObject({ pending: 2, claimed: 0 })
-    const seen = JSON.parse((await mersal(['status', '--json', '--quick'])).stdout) as { pauses: unknown[] }
-    expect(seen.pauses).toMatchObject([{ kind: 'destination', name: 'default/queue/billing', reason: 'moving' }])
+    const seen = JSON.parse((await mersal(['status', '--json', '--quick'])).stdout) as {
+      pauses: unknown[]
+    }
+    expect(seen.pauses).toMatchObject([
+      { kind: 'destination', name: 'default/queue/billing', reason: 'moving' },
+    ])
     expect((await second.signal('SIGTERM')).code).toBe(0)
     expect(await attempts(bench)).toEqual([1, 1])
     await sleep(150) // that claim has ended
     const third = await startRelay(bench)
-    expect(await mersal(['resume', 'destination', 'default/queue/billing', '--json'])).toMatchObject({
+    expect(
+      await mersal(['resume', 'destination', 'default/queue/billing', '--json']),
+    ).toMatchObject({
       code: 0,
       stdout: expect.stringContaining('"changed":true') as string,
     })
@@ -132,7 +147,11 @@ describe.each(kinds)('mersal pause on %s', { timeout: 120_000 }, (kind) => {
       { kind: 'key', name: '2' },
     ] as const
     for (let start = 0; start < bodies.length; start += 20) {
-      await bench.send(...bodies.slice(start, start + 20).map((body) => message(body, { partitionKey: body.split(':')[0]! })))
+      await bench.send(
+        ...bodies
+          .slice(start, start + 20)
+          .map((body) => message(body, { partitionKey: body.split(':')[0]! })),
+      )
       const target = targets[(start / 20) % 3]!
       await ((start / 60) % 2 < 1 ? pauses!.pause(target, '') : pauses!.resume(target))
       await sleep(100)
@@ -143,7 +162,8 @@ describe.each(kinds)('mersal pause on %s', { timeout: 120_000 }, (kind) => {
     const received = await bench.received('orders')
     expect(received.toSorted()).toEqual(bodies.toSorted())
     for (let key = 0; key < 5; key++) {
-      const ofKey = (list: readonly string[]): string[] => list.filter((body) => body.startsWith(`${key}:`))
+      const ofKey = (list: readonly string[]): string[] =>
+        list.filter((body) => body.startsWith(`${key}:`))
       expect(ofKey(received)).toEqual(ofKey(bodies))
     }
   })
@@ -151,10 +171,17 @@ describe.each(kinds)('mersal pause on %s', { timeout: 120_000 }, (kind) => {
   test('tells what is paused, whether anything changed, and what a destination looks like', async () => {
     await using bench = await openBench(kind)
     const { mersal } = bench.project
-    expect(await mersal(['pause', 'list'])).toMatchObject({ code: 0, stdout: 'nothing is paused\n' })
+    expect(await mersal(['pause', 'list'])).toMatchObject({
+      code: 0,
+      stdout: 'nothing is paused\n',
+    })
     expect((await mersal(['pause', 'key', 'k'])).stdout).toContain('is paused')
-    expect((await mersal(['pause', 'key', 'k', '--reason', 'twice'])).stdout).toContain('was paused already')
-    expect(JSON.parse((await mersal(['pause', 'list', '--json'])).stdout)).toMatchObject([{ kind: 'key', name: 'k', reason: 'twice' }])
+    expect((await mersal(['pause', 'key', 'k', '--reason', 'twice'])).stdout).toContain(
+      'was paused already',
+    )
+    expect(JSON.parse((await mersal(['pause', 'list', '--json'])).stdout)).toMatchObject([
+      { kind: 'key', name: 'k', reason: 'twice' },
+    ])
     expect((await mersal(['resume', 'key', 'other'])).stdout).toContain('was not paused')
     expect(await mersal(['pause', 'destination', 'billing'])).toMatchObject({
       code: 2,
@@ -171,10 +198,14 @@ describe.each(kinds)('mersal pause on %s', { timeout: 120_000 }, (kind) => {
       stderr: expect.stringContaining("no transport 'defualt'; it has default") as string,
     })
     expect((await mersal(['pause', 'list'])).stdout).toBe('nothing is paused\n')
-    expect(await mersal(['pause', 'destination', 'defualt/queue/billing', '--force'])).toMatchObject({ code: 0 })
+    expect(
+      await mersal(['pause', 'destination', 'defualt/queue/billing', '--force']),
+    ).toMatchObject({ code: 0 })
     expect((await mersal(['pause', 'list'])).stdout).toContain('defualt/queue/billing')
     // What was paused by mistake can be resumed without more ado.
-    expect((await mersal(['resume', 'destination', 'defualt/queue/billing'])).stdout).toContain('goes on')
+    expect((await mersal(['resume', 'destination', 'defualt/queue/billing'])).stdout).toContain(
+      'goes on',
+    )
   })
 
   test('pauses a place that nobody knows, for messages to come, and says that nobody knows it', async () => {
@@ -182,59 +213,77 @@ describe.each(kinds)('mersal pause on %s', { timeout: 120_000 }, (kind) => {
     await bench.declare('orders')
     const { mersal } = bench.project
     for (const [place, doubt] of [
-      ['default/queue/ordres', "no message waits for default/queue/ordres now, and no queue 'ordres' is known"],
+      [
+        'default/queue/ordres',
+        "no message waits for default/queue/ordres now, and no queue 'ordres' is known",
+      ],
       ['default/topic/orders.palced', 'no message waits for default/topic/orders.palced now;'],
     ] as const) {
-      expect(await mersal(['pause', 'destination', place])).toMatchObject({ code: 0, stderr: expect.stringContaining(doubt) as string })
+      expect(await mersal(['pause', 'destination', place])).toMatchObject({
+        code: 0,
+        stderr: expect.stringContaining(doubt) as string,
+      })
     }
-    expect(await mersal(['pause', 'destination', 'default/queue/orders'])).toMatchObject({ code: 0, stderr: '' })
+    expect(await mersal(['pause', 'destination', 'default/queue/orders'])).toMatchObject({
+      code: 0,
+      stderr: '',
+    })
     await bench.send(message('b1', { queue: 'billing' }))
-    expect(await mersal(['pause', 'destination', 'default/queue/billing'])).toMatchObject({ code: 0, stderr: '' })
+    expect(await mersal(['pause', 'destination', 'default/queue/billing'])).toMatchObject({
+      code: 0,
+      stderr: '',
+    })
     expect(JSON.parse((await mersal(['pause', 'list', '--json'])).stdout)).toHaveLength(4)
   })
 })
 
-describe.runIf(kinds.includes('postgres'))('mersal pause with a queue beside the outbox', { timeout: 120_000 }, () => {
-  test('sends what is paused, and what is behind it, into the outbox instead of straight into the queue', async () => {
-    await using database = await testDatabase()
-    const { pool, schema } = database
-    const store = postgres({ pool, schema })
-    const Place = command<{ n: number }>('orders.place')
-    const transport = postgresQueue({ pool, schema })
-    await transport.subscribe('orders', [])
-    const app = new Mersal({
-      name: 'shop',
-      store,
-      transport,
-      routes: { 'orders.place': 'orders' },
-      sendOnly: true,
-      outbox: { runRelay: false },
+describe.runIf(kinds.includes('postgres'))(
+  'mersal pause with a queue beside the outbox',
+  { timeout: 120_000 },
+  () => {
+    test('sends what is paused, and what is behind it, into the outbox instead of straight into the queue', async () => {
+      await using database = await testDatabase()
+      const { pool, schema } = database
+      const store = postgres({ pool, schema })
+      const Place = command<{ n: number }>('orders.place')
+      const transport = postgresQueue({ pool, schema })
+      await transport.subscribe('orders', [])
+      const app = new Mersal({
+        name: 'shop',
+        store,
+        transport,
+        routes: { 'orders.place': 'orders' },
+        sendOnly: true,
+        outbox: { runRelay: false },
+      })
+      await app.start()
+      await using project = openProject(postgresConfig(serverUrl, schema))
+      const send = (n: number, partitionKey?: string): Promise<unknown> =>
+        app.transaction((_tx, { send }) =>
+          send(Place, { n }, partitionKey === undefined ? {} : { partitionKey }),
+        )
+      const rows = async (table: string): Promise<unknown> =>
+        (await database.query(`select count(*)::int as n from ${schema}.${table}`))[0]?.['n']
+      try {
+        await send(1, 'k')
+        expect([await rows('queue_message'), await rows('outbox')]).toEqual([1, 0])
+        await project.mersal(['pause', 'key', 'k'])
+        await send(2, 'k')
+        await send(3, 'l')
+        expect([await rows('queue_message'), await rows('outbox')]).toEqual([2, 1])
+        await project.mersal(['pause', 'destination', 'default/queue/orders'])
+        await send(4, 'l')
+        await send(5)
+        expect([await rows('queue_message'), await rows('outbox')]).toEqual([2, 3])
+        await project.mersal(['resume', 'key', 'k'])
+        await project.mersal(['resume', 'destination', 'default/queue/orders'])
+        // Nobody has moved the earlier ones yet, so these wait behind them; a new key does not.
+        await send(6, 'k')
+        await send(7, 'm')
+        expect([await rows('queue_message'), await rows('outbox')]).toEqual([3, 4])
+      } finally {
+        await app.stop()
+      }
     })
-    await app.start()
-    await using project = openProject(postgresConfig(serverUrl, schema))
-    const send = (n: number, partitionKey?: string): Promise<unknown> =>
-      app.transaction((_tx, { send }) => send(Place, { n }, partitionKey === undefined ? {} : { partitionKey }))
-    const rows = async (table: string): Promise<unknown> =>
-      (await database.query(`select count(*)::int as n from ${schema}.${table}`))[0]?.['n']
-    try {
-      await send(1, 'k')
-      expect([await rows('queue_message'), await rows('outbox')]).toEqual([1, 0])
-      await project.mersal(['pause', 'key', 'k'])
-      await send(2, 'k')
-      await send(3, 'l')
-      expect([await rows('queue_message'), await rows('outbox')]).toEqual([2, 1])
-      await project.mersal(['pause', 'destination', 'default/queue/orders'])
-      await send(4, 'l')
-      await send(5)
-      expect([await rows('queue_message'), await rows('outbox')]).toEqual([2, 3])
-      await project.mersal(['resume', 'key', 'k'])
-      await project.mersal(['resume', 'destination', 'default/queue/orders'])
-      // Nobody has moved the earlier ones yet, so these wait behind them; a new key does not.
-      await send(6, 'k')
-      await send(7, 'm')
-      expect([await rows('queue_message'), await rows('outbox')]).toEqual([3, 4])
-    } finally {
-      await app.stop()
-    }
-  })
-})
+  },
+)

@@ -11,28 +11,40 @@ describe('the program mersal', { timeout: 120_000 }, () => {
     await using project = openProject()
     const asked = await project.mersal(['--help'])
     expect(asked.code).toBe(0)
-    for (const name of Object.keys(verbs)) expect(asked.stdout).toMatch(new RegExp(`^  ${name} +\\S`, 'm'))
+    for (const name of Object.keys(verbs))
+      expect(asked.stdout).toMatch(new RegExp(`^  ${name} +\\S`, 'm'))
     expect(await project.mersal([])).toMatchObject({ code: 2, stdout: asked.stdout })
-    expect(await project.mersal(['--version'])).toMatchObject({ code: 0, stdout: `${manifest().version}\n` })
+    expect(await project.mersal(['--version'])).toMatchObject({
+      code: 0,
+      stdout: `${manifest().version}\n`,
+    })
   })
 
-  test.each(Object.keys(verbs))('shows the help of %s, with every option and without loading a configuration', async (name) => {
-    await using project = openProject('throw new Error("loaded")')
-    const verb = await verbs[name]!()
-    const { code, stdout } = await project.mersal([name, '--help'])
-    expect(code).toBe(0)
-    for (const option of [...Object.keys(verb.options), 'config', 'env', 'help']) expect(stdout).toMatch(new RegExp(`--${option}\\b.* \\S`))
-    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(140)
-    expect(await project.mersal(['help', name])).toMatchObject({ code: 0, stdout })
-  })
+  test.each(Object.keys(verbs))(
+    'shows the help of %s, with every option and without loading a configuration',
+    async (name) => {
+      await using project = openProject('throw new Error("loaded")')
+      const verb = await verbs[name]!()
+      const { code, stdout } = await project.mersal([name, '--help'])
+      expect(code).toBe(0)
+      for (const option of [...Object.keys(verb.options), 'config', 'env', 'help'])
+        expect(stdout).toMatch(new RegExp(`--${option}\\b.* \\S`))
+      for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(140)
+      expect(await project.mersal(['help', name])).toMatchObject({ code: 0, stdout })
+    },
+  )
 
   test('is described in docs/cli.md, with every verb, option and action', async () => {
     const page = readFileSync(join(root, 'docs/cli.md'), 'utf8')
     for (const [name, load] of Object.entries(verbs)) {
       const { options, actions = [] } = await load()
       expect(page).toMatch(new RegExp(`^## .*\\bmersal ${name}\\b`, 'm'))
-      for (const option of Object.keys(options)) expect(page, `--${option} of ${name}`).toContain(`--${option}`)
-      for (const action of actions) expect(page, `${name} ${action}`).toMatch(new RegExp(`mersal ${name} [^\\n]*\\b${action}\\b`))
+      for (const option of Object.keys(options))
+        expect(page, `--${option} of ${name}`).toContain(`--${option}`)
+      for (const action of actions)
+        expect(page, `${name} ${action}`).toMatch(
+          new RegExp(`mersal ${name} [^\\n]*\\b${action}\\b`),
+        )
     }
   })
 
@@ -61,13 +73,17 @@ describe('the program mersal', { timeout: 120_000 }, () => {
   })
 
   test('finds the configuration above the folder, or where it is told, and says what is wrong with it', async () => {
-    await using project = openProject(sqliteConfig().replaceAll("'store.db'", "new URL('store.db', import.meta.url).pathname"))
+    await using project = openProject(
+      sqliteConfig().replaceAll("'store.db'", "new URL('store.db', import.meta.url).pathname"),
+    )
     const { mkdirSync } = await import('node:fs')
     mkdirSync(project.file('deep/er'), { recursive: true })
     await project.mersal(['migrate'])
     project.write('other.mjs', `export default 1`)
     expect(await project.mersal(['status', '--quick'])).toMatchObject({ code: 0 })
-    expect(await project.mersal(['status', '-c', 'mersal.config.ts', '--quick'])).toMatchObject({ code: 0 })
+    expect(await project.mersal(['status', '-c', 'mersal.config.ts', '--quick'])).toMatchObject({
+      code: 0,
+    })
     expect(await project.mersal(['status', '-c', 'other.mjs'])).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('expected an object with options') as string,
@@ -76,7 +92,10 @@ describe('the program mersal', { timeout: 120_000 }, () => {
       code: 1,
       stderr: expect.stringContaining('there is no file') as string,
     })
-    project.write('other.mjs', `import { defineConfig } from '${sourceUrl('cli/index.ts')}'\nexport default defineConfig({ stroe: 1 })`)
+    project.write(
+      'other.mjs',
+      `import { defineConfig } from '${sourceUrl('cli/index.ts')}'\nexport default defineConfig({ stroe: 1 })`,
+    )
     expect(await project.mersal(['status', '-c', 'other.mjs'])).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("did you mean 'store'?") as string,
@@ -96,7 +115,9 @@ describe('the program mersal', { timeout: 120_000 }, () => {
       stderr: expect.stringContaining('DATABASE_URL is not set') as string,
     })
     expect(await project.mersal(['migrate', '--env', '.env'])).toMatchObject({ code: 0 })
-    expect(await project.mersal(['migrate', '--check'], { DATABASE_URL: 'sqlite:from-env.db' })).toMatchObject({ code: 0 })
+    expect(
+      await project.mersal(['migrate', '--check'], { DATABASE_URL: 'sqlite:from-env.db' }),
+    ).toMatchObject({ code: 0 })
     expect(await project.mersal(['migrate', '--env', 'none'])).toMatchObject({ code: 1 })
   })
 
@@ -109,7 +130,13 @@ describe('the program mersal', { timeout: 120_000 }, () => {
           'const bare = (options: never) => ({ ...(sqlite(options) as object), operations: undefined }) as never\nexport default',
         ),
     )
-    for (const args of [['status'], ['pause', 'key', 'k'], ['resume', 'key', 'k'], ['replay', '--all'], ['migrate']]) {
+    for (const args of [
+      ['status'],
+      ['pause', 'key', 'k'],
+      ['resume', 'key', 'k'],
+      ['replay', '--all'],
+      ['migrate'],
+    ]) {
       expect(await project.mersal(args)).toMatchObject({
         code: 1,
         stderr: `mersal: the store 'sqlite' does not support 'mersal ${args[0]!}'\n`,

@@ -41,8 +41,14 @@ export function sourceUrl(path: string): string {
 }
 
 function launch(folder: string, args: readonly string[], env: Env): Running {
-  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/_URL$|^NODE_OPTIONS$|^VITEST/.test(name)))
-  const child = spawn(process.execPath, [program, ...args], { cwd: folder, env: { ...clean, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const clean = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/_URL$|^NODE_OPTIONS$|^VITEST/.test(name)),
+  )
+  const child = spawn(process.execPath, [program, ...args], {
+    cwd: folder,
+    env: { ...clean, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   const texts = { stdout: '', stderr: '' }
   const lookers = new Set<() => void>()
   for (const name of ['stdout', 'stderr'] as const) {
@@ -62,7 +68,11 @@ function launch(folder: string, args: readonly string[], env: Env): Running {
         const match = pattern.exec(texts.stdout) ?? pattern.exec(texts.stderr)
         if (match !== null) found(match)
         else if (child.exitCode !== null || child.signalCode !== null)
-          failed(new Error(`it ended without saying ${String(pattern)}:\n${texts.stdout}${texts.stderr}`))
+          failed(
+            new Error(
+              `it ended without saying ${String(pattern)}:\n${texts.stdout}${texts.stderr}`,
+            ),
+          )
         else return
         lookers.delete(look)
       }
@@ -76,7 +86,10 @@ function launch(folder: string, args: readonly string[], env: Env): Running {
   return { child, says, ended, signal }
 }
 
-/** `config` is the text of mersal.config.ts, if any. `within`: the folder in which that of the project is made. */
+/**
+ * `config` is the text of mersal.config.ts, if any. `within`: the folder in which that of the
+ * project is made.
+ */
 export function openProject(config?: string, within = join(root, '.tmp')): Project {
   mkdirSync(within, { recursive: true })
   const folder = mkdtempSync(join(within, 'cli-'))

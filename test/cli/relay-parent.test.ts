@@ -16,7 +16,11 @@ interface Started extends AsyncDisposable {
   readonly closed: Promise<unknown>
 }
 
-async function startRelay(folder: string, command: readonly string[], env: Readonly<Record<string, string>>): Promise<Started> {
+async function startRelay(
+  folder: string,
+  command: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<Started> {
   const npm = spawn(process.execPath, ['-e', starter, ...command], {
     cwd: folder,
     env: { PATH: process.env['PATH'], ...env },
@@ -26,7 +30,11 @@ async function startRelay(folder: string, command: readonly string[], env: Reado
   npm.stderr.setEncoding('utf8').on('data', (more: string) => (text += more))
   const closed = once(npm.stderr, 'close')
   const says = async (wanted: string): Promise<void> => {
-    while (!text.includes(wanted)) await Promise.race([once(npm.stderr, 'data'), closed.then(() => Promise.reject(new Error(text)))])
+    while (!text.includes(wanted))
+      await Promise.race([
+        once(npm.stderr, 'data'),
+        closed.then(() => Promise.reject(new Error(text))),
+      ])
   }
   await says("relay 'relay' runs")
   const pid = Number(/"pid":(\d+)/.exec(text)?.[1])
@@ -50,32 +58,36 @@ async function startRelay(folder: string, command: readonly string[], env: Reado
 const direct = [process.execPath, program, 'relay', '--no-http']
 const npm = { npm_command: 'exec' }
 
-describe.runIf(process.platform === 'linux')('a relay whose starter ends without a word', { timeout: 60_000 }, () => {
-  test.each([
-    ['npm itself', direct],
-    // 'true' keeps the shell from becoming the program.
-    ['a shell of npm', ['sh', '-c', `"${process.execPath}" "${program}" relay --no-http; true`]],
-  ])('stops gracefully if that was %s', async (_, command) => {
-    await using bench = await openBench('sqlite')
-    await using relay = await startRelay(bench.project.folder, command, npm)
-    relay.npm.kill('SIGKILL')
-    await relay.says('the end of npm')
-    await relay.says('relay stopped; everything was settled')
-    await relay.closed
-  })
+describe.runIf(process.platform === 'linux')(
+  'a relay whose starter ends without a word',
+  { timeout: 60_000 },
+  () => {
+    test.each([
+      ['npm itself', direct],
+      // 'true' keeps the shell from becoming the program.
+      ['a shell of npm', ['sh', '-c', `"${process.execPath}" "${program}" relay --no-http; true`]],
+    ])('stops gracefully if that was %s', async (_, command) => {
+      await using bench = await openBench('sqlite')
+      await using relay = await startRelay(bench.project.folder, command, npm)
+      relay.npm.kill('SIGKILL')
+      await relay.says('the end of npm')
+      await relay.says('relay stopped; everything was settled')
+      await relay.closed
+    })
 
-  test.each([
-    ['it was not npm', direct, {}],
-    ['it is told to', [...direct, '--outlive-npm'], npm],
-    ['it has a session of its own', direct, { ...npm, OWN_SESSION: '1' }],
-  ])('goes on if %s', async (_, command, env) => {
-    await using bench = await openBench('sqlite')
-    await using relay = await startRelay(bench.project.folder, command, env)
-    relay.npm.kill('SIGKILL')
-    await once(relay.npm, 'exit')
-    await new Promise((resolve) => setTimeout(resolve, 2000))
-    expect(process.kill(relay.pid, 0)).toBe(true)
-    process.kill(relay.pid, 'SIGTERM')
-    await relay.says('"signal":"SIGTERM"')
-  })
-})
+    test.each([
+      ['it was not npm', direct, {}],
+      ['it is told to', [...direct, '--outlive-npm'], npm],
+      ['it has a session of its own', direct, { ...npm, OWN_SESSION: '1' }],
+    ])('goes on if %s', async (_, command, env) => {
+      await using bench = await openBench('sqlite')
+      await using relay = await startRelay(bench.project.folder, command, env)
+      relay.npm.kill('SIGKILL')
+      await once(relay.npm, 'exit')
+      await new Promise((resolve) => setTimeout(resolve, 2000))
+      expect(process.kill(relay.pid, 0)).toBe(true)
+      process.kill(relay.pid, 'SIGTERM')
+      await relay.says('"signal":"SIGTERM"')
+    })
+  },
+)

@@ -36,7 +36,9 @@ describe.each(kinds)('mersal relay on %s', { timeout: 120_000 }, (kind) => {
     expect((await get(`${address}/other`)).status).toBe(404)
     expect((await fetch(`${address}/metrics`, { method: 'POST' })).status).toBe(405)
     const { text } = await get(`${address}/metrics`)
-    expect(text).toContain('mersal_relay_published_total{destination="default/queue/orders",outcome="confirmed"} 3')
+    expect(text).toContain(
+      'mersal_relay_published_total{destination="default/queue/orders",outcome="confirmed"} 3',
+    )
     expect(text).toContain('mersal_relay_lost_claims_total 0')
     expect(text).toMatch(/^mersal_relay_claims_total [1-9]/m)
     expect(text).toContain('mersal_relay_settled_total 3')
@@ -50,18 +52,28 @@ describe.each(kinds)('mersal relay on %s', { timeout: 120_000 }, (kind) => {
   test('is two relays on one outbox that publish every message once', async () => {
     await using bench = await openBench(kind, { further: 'relay: { batchSize: 20 },' })
     await bench.declare('orders')
-    const relays = [bench.project.start(['relay', '--port', '0']), bench.project.start(['relay', '--port', '0'])]
+    const relays = [
+      bench.project.start(['relay', '--port', '0']),
+      bench.project.start(['relay', '--port', '0']),
+    ]
     await Promise.all(relays.map(addressOf))
     const bodies = Array.from({ length: 300 }, (_, n) => `${n % 7}:${n}`)
     for (let start = 0; start < bodies.length; start += 30) {
-      await bench.send(...bodies.slice(start, start + 30).map((body) => message(body, { partitionKey: body.split(':')[0]! })))
+      await bench.send(
+        ...bodies
+          .slice(start, start + 30)
+          .map((body) => message(body, { partitionKey: body.split(':')[0]! })),
+      )
     }
     await until(async () => (await bench.store.admin.stats()).pending === 0)
-    expect((await Promise.all(relays.map((relay) => relay.signal('SIGTERM')))).map(({ code }) => code)).toEqual([0, 0])
+    expect(
+      (await Promise.all(relays.map((relay) => relay.signal('SIGTERM')))).map(({ code }) => code),
+    ).toEqual([0, 0])
     const received = await bench.received('orders')
     expect(received.toSorted()).toEqual(bodies.toSorted())
     for (let key = 0; key < 7; key++) {
-      const ofKey = (list: readonly string[]): string[] => list.filter((body) => body.startsWith(`${key}:`))
+      const ofKey = (list: readonly string[]): string[] =>
+        list.filter((body) => body.startsWith(`${key}:`))
       expect(ofKey(received)).toEqual(ofKey(bodies))
     }
   })
@@ -72,11 +84,14 @@ describe.each(kinds)('mersal relay on %s', { timeout: 120_000 }, (kind) => {
     const relay = bench.project.start(['relay', '--port', '0'])
     const address = await addressOf(relay)
     await until(async () =>
-      (await get(`${address}/metrics`)).text.includes('mersal_relay_dead_total{destination="default/queue/nobody",reason="unroutable"} 1'),
+      (await get(`${address}/metrics`)).text.includes(
+        'mersal_relay_dead_total{destination="default/queue/nobody",reason="unroutable"} 1',
+      ),
     )
     const { code, stderr } = await relay.signal('SIGTERM')
     expect(code).toBe(0)
-    for (const line of stderr.trim().split('\n')) expect(JSON.parse(line)).toMatchObject({ time: expect.any(String) as string })
+    for (const line of stderr.trim().split('\n'))
+      expect(JSON.parse(line)).toMatchObject({ time: expect.any(String) as string })
   })
 })
 
@@ -110,55 +125,63 @@ describe('mersal relay', { timeout: 120_000 }, () => {
   })
 })
 
-describe.runIf(kinds.includes('postgres') && clusterAvailable())('mersal relay and a database that goes away', { timeout: 120_000 }, () => {
-  test('is not ready while the database is down, and goes on by itself when it is back', async () => {
-    await using cluster = await privateCluster()
-    await using project = openProject(postgresConfig(cluster.url, 'mersal', '', 'relay: { pollIntervalMs: 100, claimMs: 1000 },'))
-    expect(await project.mersal(['migrate'])).toMatchObject({ code: 0 })
-    await using broker = sqliteQueue({ path: project.file('queue.db') })
-    await broker.subscribe('orders', [])
-    const relay = project.start(['relay', '--port', '0'])
-    const address = await addressOf(relay)
-    await until(async () => (await get(`${address}/readyz`)).status === 200)
-    await cluster.kill()
-    await until(async () => (await get(`${address}/readyz`)).status === 503)
-    expect((await get(`${address}/readyz`)).text).toMatch(/^the database has not answered for \d+ s\n$/)
-    expect((await get(`${address}/healthz`)).status).toBe(200)
-    const { status, text } = await get(`${address}/metrics`)
-    expect(status).toBe(200)
-    expect(text).toMatch(/^mersal_relay_claim_failures_total [1-9]/m)
-    expect(text).not.toContain('mersal_outbox_pending')
-    await cluster.start()
-    const pool = new Pool({ connectionString: cluster.url })
-    pool.on('error', () => {})
-    await pool.query(`select mersal.send('orders', 'orders.placed', '{}')`)
-    await until(async () => (await get(`${address}/readyz`)).status === 200)
-    await until(async () => (await pool.query('select from mersal.outbox')).rowCount === 0)
-    await pool.end()
-    const { code, stderr } = await relay.signal('SIGTERM')
-    expect(code).toBe(0)
-    expect(stderr).toContain('the outbox storage can be claimed from again')
-  })
-
-  test('stops within its grace although the database does not answer', async () => {
-    await using cluster = await privateCluster()
-    await using project = openProject(postgresConfig(cluster.url, 'mersal'))
-    await project.mersal(['migrate'])
-    const relay = project.start(['relay', '--port', '0', '--grace-ms', '1000'])
-    await addressOf(relay)
-    await cluster.kill()
-    await relay.says(/claiming from the outbox storage failed/)
-    expect((await relay.signal('SIGTERM')).code).toBe(0)
-  })
-
-  test('fails at once when there is no database at the start', async () => {
-    await using project = openProject(postgresConfig('postgres://app@127.0.0.1:1/shop', 'mersal'))
-    expect(await project.mersal(['relay', '--port', '0'])).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('ECONNREFUSED') as string,
+describe.runIf(kinds.includes('postgres') && clusterAvailable())(
+  'mersal relay and a database that goes away',
+  { timeout: 120_000 },
+  () => {
+    test('is not ready while the database is down, and goes on by itself when it is back', async () => {
+      await using cluster = await privateCluster()
+      await using project = openProject(
+        postgresConfig(cluster.url, 'mersal', '', 'relay: { pollIntervalMs: 100, claimMs: 1000 },'),
+      )
+      expect(await project.mersal(['migrate'])).toMatchObject({ code: 0 })
+      await using broker = sqliteQueue({ path: project.file('queue.db') })
+      await broker.subscribe('orders', [])
+      const relay = project.start(['relay', '--port', '0'])
+      const address = await addressOf(relay)
+      await until(async () => (await get(`${address}/readyz`)).status === 200)
+      await cluster.kill()
+      await until(async () => (await get(`${address}/readyz`)).status === 503)
+      expect((await get(`${address}/readyz`)).text).toMatch(
+        /^the database has not answered for \d+ s\n$/,
+      )
+      expect((await get(`${address}/healthz`)).status).toBe(200)
+      const { status, text } = await get(`${address}/metrics`)
+      expect(status).toBe(200)
+      expect(text).toMatch(/^mersal_relay_claim_failures_total [1-9]/m)
+      expect(text).not.toContain('mersal_outbox_pending')
+      await cluster.start()
+      const pool = new Pool({ connectionString: cluster.url })
+      pool.on('error', () => {})
+      await pool.query(`select mersal.send('orders', 'orders.placed', '{}')`)
+      await until(async () => (await get(`${address}/readyz`)).status === 200)
+      await until(async () => (await pool.query('select from mersal.outbox')).rowCount === 0)
+      await pool.end()
+      const { code, stderr } = await relay.signal('SIGTERM')
+      expect(code).toBe(0)
+      expect(stderr).toContain('the outbox storage can be claimed from again')
     })
-  })
-})
+
+    test('stops within its grace although the database does not answer', async () => {
+      await using cluster = await privateCluster()
+      await using project = openProject(postgresConfig(cluster.url, 'mersal'))
+      await project.mersal(['migrate'])
+      const relay = project.start(['relay', '--port', '0', '--grace-ms', '1000'])
+      await addressOf(relay)
+      await cluster.kill()
+      await relay.says(/claiming from the outbox storage failed/)
+      expect((await relay.signal('SIGTERM')).code).toBe(0)
+    })
+
+    test('fails at once when there is no database at the start', async () => {
+      await using project = openProject(postgresConfig('postgres://app@127.0.0.1:1/shop', 'mersal'))
+      expect(await project.mersal(['relay', '--port', '0'])).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('ECONNREFUSED') as string,
+      })
+    })
+  },
+)
 
 describe('mersal relay and a broker that does not answer', { timeout: 120_000 }, () => {
   test('gives up at the end of its grace, says so with its exit code, and leaves the message to the next relay', async () => {
@@ -173,7 +196,9 @@ describe('mersal relay and a broker that does not answer', { timeout: 120_000 },
     await bench.send(message('a'))
     const relay = bench.project.start(['relay', '--port', '0', '--grace-ms', '500'])
     const address = await addressOf(relay)
-    await until(async () => (await get(`${address}/metrics`)).text.includes('mersal_relay_held_messages 1'))
+    await until(async () =>
+      (await get(`${address}/metrics`)).text.includes('mersal_relay_held_messages 1'),
+    )
     const { code, stderr } = await relay.signal('SIGTERM')
     expect(code).toBe(1)
     expect(stderr).toContain('falls due by itself')

@@ -10,8 +10,14 @@ async function empty(bench: Bench): Promise<void> {
   while ((await bench.store.admin.stats()).pending > 0) await sleep(50)
 }
 
-/** A bench whose relay keeps what it has published, with these messages published and taken from the queues. */
-async function published(kind: Kind, ...messages: readonly ReturnType<typeof message>[]): Promise<Bench> {
+/**
+ * A bench whose relay keeps what it has published, with these messages published and taken from the
+ * queues.
+ */
+async function published(
+  kind: Kind,
+  ...messages: readonly ReturnType<typeof message>[]
+): Promise<Bench> {
   const bench = await openBench(kind, { keepSentMs: DAY_MS })
   await bench.declare('orders')
   await bench.declare('billing')
@@ -36,14 +42,20 @@ describe.each(kinds)('mersal replay on %s', { timeout: 120_000 }, (kind) => {
     const { mersal, start } = bench.project
     expect(await mersal(['replay', '--key', 'nobody'])).toMatchObject({
       code: 2,
-      stderr: expect.stringMatching(/^mersal: no kept message matches; confirmed messages are kept only with 'keepSentMs'/) as string,
+      stderr: expect.stringMatching(
+        /^mersal: no kept message matches; confirmed messages are kept only with 'keepSentMs'/,
+      ) as string,
     })
-    expect(await mersal(['replay', '--key', 'k', '--destination', 'default/queue/orders'])).toMatchObject({
+    expect(
+      await mersal(['replay', '--key', 'k', '--destination', 'default/queue/orders']),
+    ).toMatchObject({
       code: 2,
       stderr: 'mersal: this would replay 2 of 2 kept messages that match; add --yes to do it\n',
     })
     expect((await bench.store.admin.stats()).pending).toBe(0)
-    expect(await mersal(['replay', '--key', 'k', '--destination', 'default/queue/orders', '--yes'])).toMatchObject({ code: 0 })
+    expect(
+      await mersal(['replay', '--key', 'k', '--destination', 'default/queue/orders', '--yes']),
+    ).toMatchObject({ code: 0 })
     expect((await bench.store.operations!.overview!({ keys: 0 })).pending).toBe(2)
     const relay = start(['relay', '--no-http'])
     await empty(bench)
@@ -51,7 +63,10 @@ describe.each(kinds)('mersal replay on %s', { timeout: 120_000 }, (kind) => {
     expect(await bench.received('orders')).toEqual(['a', 'd'])
     expect(await bench.received('billing')).toEqual([])
     // They are kept again, once.
-    expect(await mersal(['replay', '--all'])).toMatchObject({ code: 2, stderr: expect.stringContaining('4 of 4') as string })
+    expect(await mersal(['replay', '--all'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('4 of 4') as string,
+    })
   })
 
   test('filters by type, by time and by id', async () => {
@@ -71,7 +86,9 @@ describe.each(kinds)('mersal replay on %s', { timeout: 120_000 }, (kind) => {
   test('keeps the order of a key, and keeps it behind what is open', async () => {
     await using bench = await published(
       kind,
-      ...Array.from({ length: 40 }, (_, n) => message(`${n % 2}:${n}`, { partitionKey: `${n % 2}` })),
+      ...Array.from({ length: 40 }, (_, n) =>
+        message(`${n % 2}:${n}`, { partitionKey: `${n % 2}` }),
+      ),
     )
     await bench.send(message('0:open', { partitionKey: '0' }))
     expect(await bench.project.mersal(['replay', '--all', '--yes', '--json'])).toMatchObject({
@@ -101,7 +118,10 @@ describe.each(kinds)('mersal replay on %s', { timeout: 120_000 }, (kind) => {
   test('wants a filter, and one that makes sense', async () => {
     await using bench = await openBench(kind)
     const { mersal } = bench.project
-    expect(await mersal(['replay', '--yes'])).toMatchObject({ code: 2, stderr: expect.stringContaining('say which') as string })
+    expect(await mersal(['replay', '--yes'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('say which') as string,
+    })
     expect(await mersal(['replay', '--since', 'yesterday'])).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('expected an age') as string,

@@ -9,11 +9,24 @@ describe.each(kinds)('mersal status on %s', { timeout: 120_000 }, (kind) => {
     await using bench = await openBench(kind)
     await bench.send(message('a', { partitionKey: 'k1' }))
     await bench.kill({ onDead: 'block-key' })
-    await bench.send(message('b', { partitionKey: 'k1' }), message('c', { queue: 'billing' }), message('d', { delayMs: 60_000 }))
+    await bench.send(
+      message('b', { partitionKey: 'k1' }),
+      message('c', { queue: 'billing' }),
+      message('d', { delayMs: 60_000 }),
+    )
     const { code, stdout } = await bench.project.mersal(['status', '--json', '--quick'])
     expect(code).toBe(0)
     const seen = JSON.parse(stdout) as Record<string, unknown>
-    expect(seen).toMatchObject({ store: kind, pending: 3, due: 2, claimed: 0, dead: 1, kept: 0, rates: null, pauses: [] })
+    expect(seen).toMatchObject({
+      store: kind,
+      pending: 3,
+      due: 2,
+      claimed: 0,
+      dead: 1,
+      kept: 0,
+      rates: null,
+      pauses: [],
+    })
     expect(seen['destinations']).toMatchObject([
       { destination: 'default/queue/billing', pending: 1, due: 1, dead: 0 },
       { destination: 'default/queue/orders', pending: 2, due: 1, dead: 1 },

@@ -23,7 +23,9 @@ export default defineConfig({
 }
 
 async function send(project: Project, name: string, ...bodies: readonly string[]): Promise<void> {
-  await using store = sqlite({ path: project.file(name === 'asia' ? 'asia/asia.db' : `${name}.db`) })
+  await using store = sqlite({
+    path: project.file(name === 'asia' ? 'asia/asia.db' : `${name}.db`),
+  })
   await store.open()
   await store.unitOfWork(async (tx) => {
     await store.outbox.save(
@@ -56,13 +58,25 @@ describe('mersal with several stores', { timeout: 120_000 }, () => {
     await declare(project)
     for (const name of names) await send(project, name, `${name} 1`, `${name} 2`)
     const relay = project.start(['relay', '--port', '0'])
-    const address = (await relay.says(/relay 'relay' runs: 3 stores to default \(sqlite\).*(http:\/\/[\d.:]+)\/metrics/))[1]!
-    await until(async () => /settled_total\{store="asia"\} 2/.test((await get(`${address}/metrics`)).text))
-    await until(async () => /settled_total\{store="us"\} 2/.test((await get(`${address}/metrics`)).text))
-    await until(async () => /settled_total\{store="eu"\} 2/.test((await get(`${address}/metrics`)).text))
+    const address = (
+      await relay.says(
+        /relay 'relay' runs: 3 stores to default \(sqlite\).*(http:\/\/[\d.:]+)\/metrics/,
+      )
+    )[1]!
+    await until(async () =>
+      /settled_total\{store="asia"\} 2/.test((await get(`${address}/metrics`)).text),
+    )
+    await until(async () =>
+      /settled_total\{store="us"\} 2/.test((await get(`${address}/metrics`)).text),
+    )
+    await until(async () =>
+      /settled_total\{store="eu"\} 2/.test((await get(`${address}/metrics`)).text),
+    )
     const { text } = await get(`${address}/metrics`)
     for (const name of names) {
-      expect(text).toContain(`mersal_relay_published_total{store="${name}",destination="default/queue/orders",outcome="confirmed"} 2`)
+      expect(text).toContain(
+        `mersal_relay_published_total{store="${name}",destination="default/queue/orders",outcome="confirmed"} 2`,
+      )
       expect(text).toContain(`mersal_relay_ready{store="${name}"} 1`)
       expect(text).toContain(`mersal_outbox_pending{store="${name}"} 0`)
     }
@@ -73,8 +87,16 @@ describe('mersal with several stores', { timeout: 120_000 }, () => {
     const { code, stderr } = await relay.signal('SIGTERM')
     expect(code).toBe(0)
     expect(stderr).toContain('everything was settled')
-    expect((await drainQueue(project.file('queue.db'), 'orders')).sort()).toEqual(['eu 1', 'eu 2', 'us 1', 'us 2'])
-    expect((await drainQueue(project.file('queue-asia.db'), 'orders')).sort()).toEqual(['asia 1', 'asia 2'])
+    expect((await drainQueue(project.file('queue.db'), 'orders')).sort()).toEqual([
+      'eu 1',
+      'eu 2',
+      'us 1',
+      'us 2',
+    ])
+    expect((await drainQueue(project.file('queue-asia.db'), 'orders')).sort()).toEqual([
+      'asia 1',
+      'asia 2',
+    ])
   })
 
   test('serves the others while one cannot be opened, says so, and begins with it when it can', async () => {
@@ -84,14 +106,24 @@ describe('mersal with several stores', { timeout: 120_000 }, () => {
     const relay = project.start(['relay', '--port', '0'])
     const address = (await relay.says(/(http:\/\/[\d.:]+)\/metrics/))[1]!
     await relay.says(/the store could not be opened; trying again/)
-    await until(async () => /settled_total\{store="eu"\} 1/.test((await get(`${address}/metrics`)).text))
-    expect(await get(`${address}/readyz`)).toEqual({ status: 200, text: 'ready\nasia: the store cannot be opened\n' })
-    expect(await get(`${address}/readyz?store=asia`)).toEqual({ status: 503, text: 'the store cannot be opened\n' })
+    await until(async () =>
+      /settled_total\{store="eu"\} 1/.test((await get(`${address}/metrics`)).text),
+    )
+    expect(await get(`${address}/readyz`)).toEqual({
+      status: 200,
+      text: 'ready\nasia: the store cannot be opened\n',
+    })
+    expect(await get(`${address}/readyz?store=asia`)).toEqual({
+      status: 503,
+      text: 'the store cannot be opened\n',
+    })
     expect((await get(`${address}/metrics`)).text).toContain('mersal_relay_ready{store="asia"} 0')
     mkdirSync(project.file('asia'))
     await relay.says(/the store could be opened; its relay runs/)
     await send(project, 'asia', 'asia 1')
-    await until(async () => /settled_total\{store="asia"\} 1/.test((await get(`${address}/metrics`)).text))
+    await until(async () =>
+      /settled_total\{store="asia"\} 1/.test((await get(`${address}/metrics`)).text),
+    )
     expect((await relay.signal('SIGTERM')).code).toBe(0)
   })
 
@@ -101,7 +133,9 @@ describe('mersal with several stores', { timeout: 120_000 }, () => {
     for (const name of ['eu', 'us']) await send(project, name, `${name} 1`)
     const relay = project.start(['relay', '--port', '0', '--store', 'us'])
     const address = (await relay.says(/1 store .*(http:\/\/[\d.:]+)\/metrics/))[1]!
-    await until(async () => /settled_total\{store="us"\} 1/.test((await get(`${address}/metrics`)).text))
+    await until(async () =>
+      /settled_total\{store="us"\} 1/.test((await get(`${address}/metrics`)).text),
+    )
     expect((await relay.signal('SIGTERM')).code).toBe(0)
     expect(await drainQueue(project.file('queue.db'), 'orders')).toEqual(['us 1'])
   })
@@ -111,8 +145,14 @@ describe('mersal with several stores', { timeout: 120_000 }, () => {
     await send(project, 'eu', 'a', 'b')
     await send(project, 'us')
     const all = await project.mersal(['status', '--json'])
-    const { stores } = JSON.parse(all.stdout) as { readonly stores: readonly Record<string, unknown>[] }
-    expect(stores).toMatchObject([{ store: 'eu', pending: 2 }, { store: 'us', pending: 0 }, { store: 'asia' }])
+    const { stores } = JSON.parse(all.stdout) as {
+      readonly stores: readonly Record<string, unknown>[]
+    }
+    expect(stores).toMatchObject([
+      { store: 'eu', pending: 2 },
+      { store: 'us', pending: 0 },
+      { store: 'asia' },
+    ])
     expect(stores[2]!['error']).toContain("run 'mersal migrate' first")
     expect(all.code).toBe(1)
     const text = await project.mersal(['status'])
@@ -128,7 +168,9 @@ describe('mersal with several stores', { timeout: 120_000 }, () => {
     for (const name of ['eu', 'us']) await send(project, name, 'a')
     expect(await project.mersal(['pause', 'key', 'k', '--store', 'us'])).toMatchObject({ code: 0 })
     expect((await project.mersal(['pause', 'list', '--store', 'us'])).stdout).toContain('key')
-    expect((await project.mersal(['pause', 'list', '--store', 'eu'])).stdout).toContain('nothing is paused')
+    expect((await project.mersal(['pause', 'list', '--store', 'eu'])).stdout).toContain(
+      'nothing is paused',
+    )
     for (const args of [
       ['pause', 'key', 'k'],
       ['resume', 'key', 'k'],
@@ -139,8 +181,12 @@ describe('mersal with several stores', { timeout: 120_000 }, () => {
       expect(stderr).toContain('say which store: --store NAME, one of eu, us, asia')
       expect(code).toBe(2)
     }
-    expect((await project.mersal(['dead', 'list', '--store', 'eu'])).stdout).toContain('no dead letters')
-    expect((await project.mersal(['dead', 'list', '--store', 'asai'])).stderr).toContain("did you mean 'asia'?")
+    expect((await project.mersal(['dead', 'list', '--store', 'eu'])).stdout).toContain(
+      'no dead letters',
+    )
+    expect((await project.mersal(['dead', 'list', '--store', 'asai'])).stderr).toContain(
+      "did you mean 'asia'?",
+    )
     const doctor = await project.mersal(['doctor', '--store', 'eu', '--json'])
     expect(doctor.stdout).toContain('eu: ')
     expect(doctor.stdout).not.toContain('us: ')
@@ -150,9 +196,17 @@ describe('mersal with several stores', { timeout: 120_000 }, () => {
 
 describe('a configuration with several stores', { timeout: 120_000 }, () => {
   const wrong: readonly (readonly [string, string, string])[] = [
-    ['store and stores', "store: sqlite({ path: 'x.db' }), stores: { a: sqlite({ path: 'a.db' }) }", "config.stores: give either 'store'"],
+    [
+      'store and stores',
+      "store: sqlite({ path: 'x.db' }), stores: { a: sqlite({ path: 'a.db' }) }",
+      "config.stores: give either 'store'",
+    ],
     ['no stores', 'stores: {}', 'config.stores: is empty'],
-    ['a name that is no name', "stores: { 'a b': sqlite({ path: 'a.db' }) }", 'a store is called by'],
+    [
+      'a name that is no name',
+      "stores: { 'a b': sqlite({ path: 'a.db' }) }",
+      'a store is called by',
+    ],
     ['something else', 'stores: { a: 7 }', 'config.stores.a: expected an object'],
   ]
   test.each(wrong)('is refused with %s', async (_, fields, text) => {

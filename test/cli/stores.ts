@@ -20,7 +20,10 @@ export interface Bench extends AsyncDisposable {
   readonly declare: (queue: string) => Promise<void>
 }
 
-export function message(body: string, options: Partial<OutgoingMessage> & { readonly queue?: string } = {}): OutgoingMessage {
+export function message(
+  body: string,
+  options: Partial<OutgoingMessage> & { readonly queue?: string } = {},
+): OutgoingMessage {
   const { queue = 'orders', ...rest } = options
   return {
     id: randomUUID(),
@@ -37,17 +40,27 @@ export type Kind = 'sqlite' | 'postgres'
 /** `further` are more fields of the configuration, as text. */
 export async function openBench(
   kind: Kind,
-  options: { readonly keepSentMs?: number; readonly migrated?: boolean; readonly further?: string } = {},
+  options: {
+    readonly keepSentMs?: number
+    readonly migrated?: boolean
+    readonly further?: string
+  } = {},
 ): Promise<Bench> {
   const { keepSentMs = 0, migrated = true, further = '' } = options
   const kept = `keepSentMs: ${keepSentMs}`
   const database = kind === 'postgres' ? await testDatabase() : undefined
   const project = openProject(
-    database === undefined ? sqliteConfig(kept, further) : postgresConfig(serverUrl, database.schema, kept, further),
+    database === undefined
+      ? sqliteConfig(kept, further)
+      : postgresConfig(serverUrl, database.schema, kept, further),
   )
   const store = (database === undefined
     ? sqlite({ path: project.file('store.db'), keepSentMs })
-    : postgres({ pool: database.pool, schema: database.schema, keepSentMs })) as unknown as Store<never>
+    : postgres({
+        pool: database.pool,
+        schema: database.schema,
+        keepSentMs,
+      })) as unknown as Store<never>
   if (migrated) await store.open()
   const send: Bench['send'] = (...messages) =>
     store.unitOfWork(async (tx) => {
@@ -93,11 +106,14 @@ export async function drainQueue(path: string, queue: string): Promise<string[]>
   await using broker = sqliteQueue({ path, pollIntervalMs: 20 })
   const bodies: string[] = []
   let last = performance.now()
-  await using consumer = await broker.consume({ queue, concurrency: 1 }, async ({ message: { body } }) => {
-    bodies.push(Buffer.from(body).toString())
-    last = performance.now()
-    return { kind: 'ack' }
-  })
+  await using consumer = await broker.consume(
+    { queue, concurrency: 1 },
+    async ({ message: { body } }) => {
+      bodies.push(Buffer.from(body).toString())
+      last = performance.now()
+      return { kind: 'ack' }
+    },
+  )
   while (performance.now() - last < 300) await new Promise((resolve) => setTimeout(resolve, 20))
   void consumer
   return bodies

@@ -1,4 +1,12 @@
-import { chmodSync, chownSync, lchownSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  mkdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -30,7 +38,10 @@ describe('a configuration that was only found is not run', { timeout: 60_000 }, 
     await using project = elsewhere()
     const file = put(project, 'mersal.config.mjs')
     chmodSync(project.folder, 0o1777)
-    await refused(project, /everybody may write to \/.*; if it is yours, name it: --config \/.*mersal\.config\.mjs/)
+    await refused(
+      project,
+      /everybody may write to \/.*; if it is yours, name it: --config \/.*mersal\.config\.mjs/,
+    )
     expect(await project.mersal(['migrate', '--config', file], env)).toMatchObject({ code: 0 })
     expect(statSync(project.file('it-ran')).size).toBe(0)
   })
@@ -47,12 +58,15 @@ describe('a configuration that was only found is not run', { timeout: 60_000 }, 
     await refused(project, /belongs to another user \(uid 65534\)/)
   })
 
-  test.runIf(isRoot)('when the folder belongs to another user, who may put anything there', async () => {
-    await using project = elsewhere()
-    put(project, 'mersal.config.mjs')
-    chownSync(project.folder, NOBODY, NOBODY)
-    await refused(project, /belongs to another user/)
-  })
+  test.runIf(isRoot)(
+    'when the folder belongs to another user, who may put anything there',
+    async () => {
+      await using project = elsewhere()
+      put(project, 'mersal.config.mjs')
+      chownSync(project.folder, NOBODY, NOBODY)
+      await refused(project, /belongs to another user/)
+    },
+  )
 
   test.runIf(isRoot)('when another user has made the link that leads to it', async () => {
     await using project = elsewhere()
@@ -81,18 +95,31 @@ describe('a configuration that was only found is not run', { timeout: 60_000 }, 
   test.runIf(isRoot)('nor is a client that another user has put above the folder', async () => {
     await using project = elsewhere()
     mkdirSync(project.file('node_modules/pg'), { recursive: true })
-    put(project, 'node_modules/pg/package.json', '{ "name": "pg", "version": "8.0.0", "main": "index.js" }')
-    const index = put(project, 'node_modules/pg/index.js', `require('node:fs').writeFileSync('it-ran', '')`)
+    put(
+      project,
+      'node_modules/pg/package.json',
+      '{ "name": "pg", "version": "8.0.0", "main": "index.js" }',
+    )
+    const index = put(
+      project,
+      'node_modules/pg/index.js',
+      `require('node:fs').writeFileSync('it-ran', '')`,
+    )
     chownSync(index, NOBODY, NOBODY)
     mkdirSync(project.file('work'))
     await using inner = openProject(undefined, project.file('work'))
     const ended = await inner.mersal(['status'], { DATABASE_URL: 'postgres://127.0.0.1:1/x' })
-    expect(ended).toMatchObject({ code: 1, stderr: expect.stringContaining("the package 'pg' was found and not run") as string })
+    expect(ended).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("the package 'pg' was found and not run") as string,
+    })
     expect(() => statSync(inner.file('it-ran'))).toThrow('ENOENT')
   })
 })
 
-test('a configuration in a folder above is run, as far up as the root of the project', { timeout: 60_000 }, async () => {
+test('a configuration in a folder above is run, as far up as the root of the project', {
+  timeout: 60_000,
+}, async () => {
   await using project = elsewhere()
   put(project, 'mersal.config.mjs')
   put(project, 'package.json', '{}')

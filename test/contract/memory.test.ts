@@ -22,7 +22,10 @@ function storeHarness() {
     open,
     openKeeping: (keepSentMs) => Promise.resolve(memoryStore({ database, keepSentMs })),
     write: (tx, text) => Promise.resolve(tx.set(`row ${rows++}`, text)),
-    read: async () => (await open()).unitOfWork((tx) => Promise.resolve(tx.entries().map(([, text]) => String(text)))),
+    read: async () =>
+      (await open()).unitOfWork((tx) =>
+        Promise.resolve(tx.entries().map(([, text]) => String(text))),
+      ),
     elapse: (ms) => clock.advance(ms),
     strangers: [memoryStore(), database],
     [Symbol.asyncDispose]: () => Promise.resolve(),

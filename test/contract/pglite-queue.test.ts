@@ -18,7 +18,13 @@ async function harness(): Promise<TransportHarness> {
   const { schema, pool } = database
   const queues: PostgresQueue[] = []
   const open = (): PostgresQueue => {
-    const queue = postgresQueue({ pool, queuePool: pool, schema, maxMessageBytes: 2_000_000, logger: silentLogger })
+    const queue = postgresQueue({
+      pool,
+      queuePool: pool,
+      schema,
+      maxMessageBytes: 2_000_000,
+      logger: silentLogger,
+    })
     queues.push(queue)
     return queue
   }
@@ -28,7 +34,9 @@ async function harness(): Promise<TransportHarness> {
     elapse: (ms) => sleep(ms),
     crash: async (transport) => {
       await transport[Symbol.asyncDispose]()
-      await database.query(`update ${schema}.queue_message set visible_at = now() where token is not null`)
+      await database.query(
+        `update ${schema}.queue_message set visible_at = now() where token is not null`,
+      )
     },
     deadLetters: () => open().deadLetters,
     [Symbol.asyncDispose]: async () => {

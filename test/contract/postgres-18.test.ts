@@ -21,11 +21,14 @@ afterAll(async () => {
   await cluster?.[Symbol.asyncDispose]()
 })
 
-test.skipIf(!present)('the embedded server is the PostgreSQL that these tests are about', async () => {
-  await using database = await testDatabase(url())
-  const [row] = await database.query(`select current_setting('server_version_num') as number`)
-  expect(Math.floor(Number(row?.['number']) / 10_000)).toBe(EMBEDDED_VERSION)
-})
+test.skipIf(!present)(
+  'the embedded server is the PostgreSQL that these tests are about',
+  async () => {
+    await using database = await testDatabase(url())
+    const [row] = await database.query(`select current_setting('server_version_num') as number`)
+    expect(Math.floor(Number(row?.['number']) / 10_000)).toBe(EMBEDDED_VERSION)
+  },
+)
 
 storeContract(`postgres store on PostgreSQL ${EMBEDDED_VERSION}`, { present, url })
 queueContract(`PostgreSQL queue on PostgreSQL ${EMBEDDED_VERSION}`, { present, url })

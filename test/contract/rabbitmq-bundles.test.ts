@@ -20,7 +20,10 @@ afterAll(async () => {
 const COMPANION = 'companion'
 let bundled = 0
 
-/** Nobody travels alone: each message has one before and one behind it in the same call, which only this wrapper sees. */
+/**
+ * Nobody travels alone: each message has one before and one behind it in the same call, which only
+ * this wrapper sees.
+ */
 function accompanied(transport: RabbitTransport): Transport {
   const companion = ({ to }: OutgoingMessage): OutgoingMessage => ({
     id: randomUUID(),
@@ -62,7 +65,11 @@ describe.skipIf(!here)('RabbitMQ transport with bundles', () => {
 describe.skipIf(!here)('RabbitMQ transport on classic queues, every message in a bundle', () => {
   for (const item of transportContract) {
     test(item.name, async () => {
-      await using opened = rabbitHarness(place.url, { queueType: 'classic', bundles: { events: true } }, accompanied)
+      await using opened = rabbitHarness(
+        place.url,
+        { queueType: 'classic', bundles: { events: true } },
+        accompanied,
+      )
       await item.run(opened)
     })
   }

@@ -51,17 +51,36 @@ describe.skipIf(!here)('RabbitMQ transport', () => {
     }))
     const outcomes = await Promise.all(transport.publish(messages))
     expect(outcomes.filter(({ kind }) => kind !== 'confirmed')).toEqual([])
-    const found = new Map((await plain.drain(queue)).map((message) => [message.properties.messageId as string, message]))
+    const found = new Map(
+      (await plain.drain(queue)).map((message) => [
+        message.properties.messageId as string,
+        message,
+      ]),
+    )
     expect(found.size).toBe(messages.length)
     for (const [index, { id, type, headers: given, body }] of messages.entries()) {
       const message = found.get(id)
       expect(message?.content.equals(body)).toBe(true)
-      const { 'content-type': contentType, 'correlation-id': correlationId, sender, ...others } = given
+      const {
+        'content-type': contentType,
+        'correlation-id': correlationId,
+        sender,
+        ...others
+      } = given
       const headers = index % 2 === 0 ? others : { ...others, sender }
       const appId = index % 2 === 0 ? sender : undefined
-      expect(message?.properties).toMatchObject({ type, headers, contentType, correlationId, appId, deliveryMode: 2 })
+      expect(message?.properties).toMatchObject({
+        type,
+        headers,
+        contentType,
+        correlationId,
+        appId,
+        deliveryMode: 2,
+      })
       // A quorum queue shows its own count of deliveries as one more header.
-      const names = Object.keys(message?.properties.headers ?? {}).filter((name) => name !== 'x-delivery-count')
+      const names = Object.keys(message?.properties.headers ?? {}).filter(
+        (name) => name !== 'x-delivery-count',
+      )
       expect(names.toSorted()).toEqual(Object.keys(headers).toSorted())
     }
   })

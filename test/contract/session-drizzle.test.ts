@@ -12,7 +12,8 @@ sessionSuite<Tx>('Drizzle 0.45', async (database) => {
   return {
     session: drizzle<Tx>(db, { sql }),
     transaction: (work) => db.transaction(work),
-    insert: async (tx, text) => void (await tx.execute(sql`insert into ${sql.identifier(schema)}.business values (${text})`)),
+    insert: async (tx, text) =>
+      void (await tx.execute(sql`insert into ${sql.identifier(schema)}.business values (${text})`)),
     savepoint: (tx, work) => tx.transaction((inner) => work(inner)),
     fail: async (tx) => void (await tx.execute(sql`select 1 / 0`)),
     end: async (tx, text) => void (await tx.execute(sql.raw(text))),

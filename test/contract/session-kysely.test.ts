@@ -15,7 +15,8 @@ sessionSuite<Tx>('Kysely 0.29', async (database) => {
   return {
     session: kysely<Tx>(db),
     transaction: (work) => db.transaction().execute(work),
-    insert: async (tx, text) => void (await tx.withSchema(schema).insertInto('business').values({ text }).execute()),
+    insert: async (tx, text) =>
+      void (await tx.withSchema(schema).insertInto('business').values({ text }).execute()),
     savepoint: (tx, work) =>
       plainSavepoint(
         (text) => sql.raw(text).execute(tx),

@@ -9,7 +9,12 @@ const Business = new EntitySchema<{ text: string }>({
 })
 
 sessionSuite<SqlEntityManager>('MikroORM 7', async ({ schema }, url) => {
-  const orm = await MikroORM.init({ clientUrl: url, schema, entities: [Business], pool: { min: 0, max: 3 } })
+  const orm = await MikroORM.init({
+    clientUrl: url,
+    schema,
+    entities: [Business],
+    pool: { min: 0, max: 3 },
+  })
   return {
     session: mikroOrm<SqlEntityManager>(orm.em),
     transaction: (work) => orm.em.fork().transactional((em) => work(em)),

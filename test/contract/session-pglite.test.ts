@@ -27,8 +27,12 @@ import { plainSavepoint } from '../postgres/plain-savepoint.ts'
 import { pgliteSchema } from '../postgres/pglite.ts'
 import { sessionScenarios } from '../postgres/session-suite.ts'
 
-// A MiB takes PGlite a second, in and out. The statements are those of PostgreSQL, where 32 MiB are claimed.
-vi.mock('../../src/core/messages/bytes.ts', async (original) => ({ ...(await original<object>()), CLAIM_BYTES: 1024 * 1024 }))
+// A MiB takes PGlite a second, in and out. The statements are those of PostgreSQL, where 32 MiB are
+// claimed.
+vi.mock('../../src/core/messages/bytes.ts', async (original) => ({
+  ...(await original<object>()),
+  CLAIM_BYTES: 1024 * 1024,
+}))
 const usual = unnamedBound(32).name
 
 let db: PGlite
@@ -44,7 +48,8 @@ describe('session of PGlite 0.5', () => {
     const library = {
       session: pglite<Transaction>(db),
       transaction: (work: (tx: Transaction) => Promise<void>) => db.transaction(work),
-      insert: async (tx: Transaction, text: string) => void (await tx.query(`insert into ${database.schema}.business values ($1)`, [text])),
+      insert: async (tx: Transaction, text: string) =>
+        void (await tx.query(`insert into ${database.schema}.business values ($1)`, [text])),
       savepoint: (tx: Transaction, work: (inner: Transaction) => Promise<void>) =>
         plainSavepoint(
           (text) => tx.exec(text),
@@ -67,7 +72,9 @@ interface Harness extends RetentionHarness<PostgresClient> {
 async function harness(): Promise<Harness> {
   const database = await pgliteSchema(db)
   const { schema } = database
-  const open = async (options: Partial<PostgresOptions> = {}): Promise<PostgresStore<PostgresClient>> => {
+  const open = async (
+    options: Partial<PostgresOptions> = {},
+  ): Promise<PostgresStore<PostgresClient>> => {
     const pool = pglitePool(db)
     const store = postgres({ pool, relayPool: pool, schema, ...options })
     await store.open()
@@ -76,8 +83,12 @@ async function harness(): Promise<Harness> {
   return {
     open,
     openKeeping: (keepSentMs) => open({ keepSentMs }),
-    write: async (tx, text) => void (await tx.query(`insert into ${schema}.business values ($1)`, [text])),
-    read: async () => (await database.query(`select text from ${schema}.business`)).map((row) => String(row['text'])),
+    write: async (tx, text) =>
+      void (await tx.query(`insert into ${schema}.business values ($1)`, [text])),
+    read: async () =>
+      (await database.query(`select text from ${schema}.business`)).map((row) =>
+        String(row['text']),
+      ),
     elapse: (ms) => sleep(ms),
     strangers: [database.pool, db, 'a text', 1, null],
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
@@ -111,7 +122,13 @@ describe('postgres store on PGlite: waker', () => {
       assert.ok(waker)
       const cause = async (): Promise<void> => {
         const to = { transport: 'default', kind: 'queue', name: 'q' } as const
-        const message = { id: uuidv7(Date.now()), type: 'hint', headers: {}, body: new Uint8Array(), to }
+        const message = {
+          id: uuidv7(Date.now()),
+          type: 'hint',
+          headers: {},
+          body: new Uint8Array(),
+          to,
+        }
         await store.unitOfWork((tx) => store.outbox.save(tx, [message]))
       }
       await item.run({ waker, cause, [Symbol.asyncDispose]: () => Promise.resolve() })
@@ -124,7 +141,12 @@ test('an app on PGlite relays what a transaction sent, and handles it in the tra
   const { pool, relayPool, schema, query } = database
   const Place = command<{ text: string }>('orders.place')
   const store = postgres({ pool, relayPool, schema, session: pglite<Transaction>(db) })
-  const app = new Mersal<Transaction>({ name: 'shop', store, transport: memoryTransport(), logger: false })
+  const app = new Mersal<Transaction>({
+    name: 'shop',
+    store,
+    transport: memoryTransport(),
+    logger: false,
+  })
   const handled = Promise.withResolvers<void>()
   app.handle(Place, async ({ text }, { tx }) => {
     await tx.query(`insert into ${schema}.business values ($1)`, [text])
@@ -135,7 +157,9 @@ test('an app on PGlite relays what a transaction sent, and handles it in the tra
   await handled.promise
   await app.stop()
   assert.deepEqual(await query(`select text from ${schema}.business`), [{ text: 'one' }])
-  assert.deepEqual(await query(`select count(*)::int4 as waiting from ${schema}.outbox`), [{ waiting: 0 }])
+  assert.deepEqual(await query(`select count(*)::int4 as waiting from ${schema}.outbox`), [
+    { waiting: 0 },
+  ])
 })
 
 /** Given back in any case, since a client in a transaction would keep the other tests waiting. */
@@ -151,11 +175,17 @@ describe('a pool over PGlite', () => {
     using second = await borrow(database.pool)
     await first.query('begin isolation level repeatable read')
     const { rows } = await first.query('show transaction_isolation')
-    assert.deepEqual([rows, first.getTransactionStatus()], [[{ transaction_isolation: 'repeatable read' }], 'T'])
+    assert.deepEqual(
+      [rows, first.getTransactionStatus()],
+      [[{ transaction_isolation: 'repeatable read' }], 'T'],
+    )
     const seen = second.query(`select text from ${database.schema}.business`)
     await first.query(`insert into ${database.schema}.business values ($1)`, ['one'])
     const { command } = await first.query('commit')
-    assert.deepEqual([command, first.getTransactionStatus(), (await seen).rows], ['COMMIT', 'I', [{ text: 'one' }]])
+    assert.deepEqual(
+      [command, first.getTransactionStatus(), (await seen).rows],
+      ['COMMIT', 'I', [{ text: 'one' }]],
+    )
   })
 
   test('the commit of a failed transaction is answered with ROLLBACK, unless a savepoint took the failure back', async () => {
@@ -173,7 +203,9 @@ describe('a pool over PGlite', () => {
     await assert.rejects(client.query('select 1 / 0'), { code: '22012' })
     await client.query('rollback to savepoint one')
     assert.equal((await client.query('commit')).command, 'COMMIT')
-    assert.deepEqual(await database.query(`select text from ${database.schema}.business`), [{ text: 'kept' }])
+    assert.deepEqual(await database.query(`select text from ${database.schema}.business`), [
+      { text: 'kept' },
+    ])
   })
 
   test('a client that is given back in the middle of a transaction loses it, and can do nothing more', async () => {
@@ -202,9 +234,13 @@ describe('a pool over PGlite', () => {
 
   test('values are read as pg reads them', async () => {
     using client = await borrow(pglitePool(db))
-    const { rows, rowCount } = await client.query(`select 9007199254740993::int8 as big, '\\x00ff'::bytea as bytes, $1::text[] as texts`, [
-      ['a', 'b'],
-    ])
-    assert.deepEqual([rows, rowCount], [[{ big: '9007199254740993', bytes: Buffer.from([0, 255]), texts: ['a', 'b'] }], 1])
+    const { rows, rowCount } = await client.query(
+      `select 9007199254740993::int8 as big, '\\x00ff'::bytea as bytes, $1::text[] as texts`,
+      [['a', 'b']],
+    )
+    assert.deepEqual(
+      [rows, rowCount],
+      [[{ big: '9007199254740993', bytes: Buffer.from([0, 255]), texts: ['a', 'b'] }], 1],
+    )
   })
 })

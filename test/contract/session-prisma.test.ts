@@ -7,7 +7,9 @@ import { sessionSuite } from '../postgres/session-suite.ts'
 type Tx = Prisma.TransactionClient
 
 sessionSuite<Tx>('Prisma 7', async ({ schema }, url) => {
-  const client = new PrismaClient({ adapter: new PrismaPg({ connectionString: url, max: 3 }, { schema }) })
+  const client = new PrismaClient({
+    adapter: new PrismaPg({ connectionString: url, max: 3 }, { schema }),
+  })
   const ended = await client.$transaction((tx) => Promise.resolve(tx))
   return {
     session: prisma<Tx>(client),

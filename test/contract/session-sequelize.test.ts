@@ -9,7 +9,10 @@ sessionSuite<Transaction>('Sequelize 6', async ({ schema }, url) => {
     session: sequelize<Transaction>(instance),
     transaction: (work) => instance.transaction(work),
     insert: async (transaction, text) =>
-      void (await instance.query(`insert into ${schema}.business values ($1)`, { bind: [text], transaction })),
+      void (await instance.query(`insert into ${schema}.business values ($1)`, {
+        bind: [text],
+        transaction,
+      })),
     savepoint: (transaction, work) => instance.transaction({ transaction }, work),
     fail: async (transaction) => void (await instance.query('select 1 / 0', { transaction })),
     end: async (transaction, text) => void (await instance.query(text, { transaction })),

@@ -7,7 +7,8 @@ sessionSuite<EntityManager>('TypeORM 1', async ({ schema }, url) => {
   return {
     session: typeorm<EntityManager>(dataSource),
     transaction: (work) => dataSource.transaction(work),
-    insert: async (manager, text) => void (await manager.query(`insert into ${schema}.business values ($1)`, [text])),
+    insert: async (manager, text) =>
+      void (await manager.query(`insert into ${schema}.business values ($1)`, [text])),
     savepoint: (manager, work) => manager.transaction(work),
     fail: async (manager) => void (await manager.query('select 1 / 0')),
     end: async (manager, text) => void (await manager.query(text)),

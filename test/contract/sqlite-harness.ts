@@ -10,7 +10,9 @@ export interface TestDatabase extends SqliteDatabase {
   prepare(sql: string): { all(...values: unknown[]): unknown[]; run(...values: unknown[]): unknown }
 }
 
-const BetterSqlite = createRequire(import.meta.url)('better-sqlite3') as new (path: string) => TestDatabase
+const BetterSqlite = createRequire(import.meta.url)('better-sqlite3') as new (
+  path: string,
+) => TestDatabase
 
 export type Library = 'node:sqlite' | 'better-sqlite3'
 export const libraries: readonly Library[] = ['node:sqlite', 'better-sqlite3']
@@ -20,7 +22,10 @@ export function openHandle(library: Library, path: string): TestDatabase {
 }
 
 /** A folder of its own, removed when disposed. */
-export function temporaryFolder(): { readonly path: string; file(name: string): string } & Disposable {
+export function temporaryFolder(): {
+  readonly path: string
+  file(name: string): string
+} & Disposable {
   const path = mkdtempSync(join(tmpdir(), 'mersal-sqlite-'))
   return {
     path,

@@ -3,10 +3,19 @@ import { silentLogger } from '../../src/core/telemetry.ts'
 import type { Transport } from '../../src/core/transport.ts'
 import { sqliteQueue, type SqliteQueue } from '../../src/sqlite.ts'
 import { manualClock, type TransportHarness, transportContract } from '../../src/testing/index.ts'
-import { libraries, type Library, openHandle, temporaryFolder, type TestDatabase } from './sqlite-harness.ts'
+import {
+  libraries,
+  type Library,
+  openHandle,
+  temporaryFolder,
+  type TestDatabase,
+} from './sqlite-harness.ts'
 
 type Way = 'a path' | `a handle of ${Library}`
-const ways: readonly Way[] = ['a path', ...libraries.map((library) => `a handle of ${library}` as const)]
+const ways: readonly Way[] = [
+  'a path',
+  ...libraries.map((library) => `a handle of ${library}` as const),
+]
 const visibilityMs = 30_000
 
 function harness(way: Way): TransportHarness {
@@ -17,9 +26,14 @@ function harness(way: Way): TransportHarness {
   const queues: SqliteQueue[] = []
   const options = { clock, visibilityMs, maxMessageBytes: 2_000_000, logger: silentLogger }
   const open = (): SqliteQueue => {
-    if (way !== 'a path') handles.push(openHandle(way === 'a handle of better-sqlite3' ? 'better-sqlite3' : 'node:sqlite', path))
+    if (way !== 'a path')
+      handles.push(
+        openHandle(way === 'a handle of better-sqlite3' ? 'better-sqlite3' : 'node:sqlite', path),
+      )
     const database = handles.at(-1)
-    const queue = sqliteQueue(database === undefined ? { path, ...options } : { database, ...options })
+    const queue = sqliteQueue(
+      database === undefined ? { path, ...options } : { database, ...options },
+    )
     queues.push(queue)
     return queue
   }

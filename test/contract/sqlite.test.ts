@@ -10,10 +10,19 @@ import {
   type WakerHarness,
   wakerContract,
 } from '../../src/testing/index.ts'
-import { libraries, type Library, openHandle, temporaryFolder, type TestDatabase } from './sqlite-harness.ts'
+import {
+  libraries,
+  type Library,
+  openHandle,
+  temporaryFolder,
+  type TestDatabase,
+} from './sqlite-harness.ts'
 
 type Way = 'a path' | `a handle of ${Library}`
-const ways: readonly Way[] = ['a path', ...libraries.map((library) => `a handle of ${library}` as const)]
+const ways: readonly Way[] = [
+  'a path',
+  ...libraries.map((library) => `a handle of ${library}` as const),
+]
 
 function harness(way: Way) {
   const folder = temporaryFolder()
@@ -21,7 +30,10 @@ function harness(way: Way) {
   const path = folder.file('app.db')
   const handles: TestDatabase[] = []
   const handle = (): TestDatabase => {
-    const opened = openHandle(way === 'a handle of better-sqlite3' ? 'better-sqlite3' : 'node:sqlite', path)
+    const opened = openHandle(
+      way === 'a handle of better-sqlite3' ? 'better-sqlite3' : 'node:sqlite',
+      path,
+    )
     handles.push(opened)
     return opened
   }
@@ -29,7 +41,9 @@ function harness(way: Way) {
   reader.exec('PRAGMA journal_mode = WAL; CREATE TABLE business (text TEXT)')
   const openKeeping = async (keepSentMs: number): Promise<Store<SqliteDatabase>> => {
     const store: Store<SqliteDatabase> =
-      way === 'a path' ? sqlite({ path, keepSentMs, clock }) : sqlite({ database: handle(), keepSentMs, clock })
+      way === 'a path'
+        ? sqlite({ path, keepSentMs, clock })
+        : sqlite({ database: handle(), keepSentMs, clock })
     await store.open()
     return store
   }
@@ -39,7 +53,10 @@ function harness(way: Way) {
     write: async (tx, text) => {
       ;(tx as TestDatabase).prepare('INSERT INTO business (text) VALUES (?)').run(text)
     },
-    read: async () => (reader.prepare('SELECT text FROM business').all() as { text: string }[]).map((row) => row.text),
+    read: async () =>
+      (reader.prepare('SELECT text FROM business').all() as { text: string }[]).map(
+        (row) => row.text,
+      ),
     elapse: (ms) => clock.advance(ms),
     strangers: [reader, path],
     [Symbol.asyncDispose]: async () => {

@@ -1,4 +1,7 @@
-/** Looks at a finished cell with plain SQL and a plain client of the broker, and counts what must not be. */
+/**
+ * Looks at a finished cell with plain SQL and a plain client of the broker, and counts what must
+ * not be.
+ */
 import { committed, goesNowhere, keysOf, isPoison, nameOf, type Part, topics } from './plan.ts'
 
 export interface Copy extends Part {
@@ -21,7 +24,12 @@ export interface Remains {
   /** What arrived where nothing could arrive before an operator had put it right. */
   readonly nowhere: readonly Part[]
   /** Takes of rows of the outbox, in their order. */
-  readonly takes: readonly { readonly id: string; readonly owner: string; readonly former: string | null; readonly token: string }[]
+  readonly takes: readonly {
+    readonly id: string
+    readonly owner: string
+    readonly former: string | null
+    readonly token: string
+  }[]
   /** Rows and messages that somebody still holds, or that lie where nothing should. */
   readonly left: readonly string[]
 }
@@ -69,10 +77,15 @@ const eventsOf = (number: number): Part[] => keysOf(number).map((_, part) => ({ 
 const wanted = committed.flatMap(eventsOf)
 const poison = (part: Part): boolean => isPoison(part.number) && part.part === 0
 
-export function audit(remains: Remains, expected: Expected): { readonly findings: Findings; readonly counts: Counts } {
+export function audit(
+  remains: Remains,
+  expected: Expected,
+): { readonly findings: Findings; readonly counts: Counts } {
   const { registered, billed } = byTopic(remains.tap)
   const effects = remains.effects.map(nameOf)
-  const handled = wanted.filter((part) => expected.incomingLetters === 'handled' || !poison(part)).map(nameOf)
+  const handled = wanted
+    .filter((part) => expected.incomingLetters === 'handled' || !poison(part))
+    .map(nameOf)
   const there = new Set(remains.students)
   const claims = claimsOf(remains, expected)
   const findings: Findings = {
@@ -83,7 +96,9 @@ export function audit(remains: Remains, expected: Expected): { readonly findings
       ...lettersLost(remains, expected),
     ],
     phantom: [
-      ...remains.students.filter((number) => !committed.includes(number)).map((number) => `transaction ${number}`),
+      ...remains.students
+        .filter((number) => !committed.includes(number))
+        .map((number) => `transaction ${number}`),
       ...registered.map(nameOf).filter((name) => !wanted.some((part) => nameOf(part) === name)),
       ...billed.map(nameOf).filter((name) => !effects.includes(name)),
       ...twoIds(remains.tap),
@@ -112,7 +127,10 @@ export function audit(remains: Remains, expected: Expected): { readonly findings
   const counts = {
     messages: new Set(remains.tap.map(({ id }) => id)).size,
     duplicates: remains.tap.length - new Set(remains.tap.map(({ id }) => id)).size,
-    bound: [...new Set(remains.tap.map(({ id }) => id))].reduce((sum, id) => sum + boundOf(id, claims, expected) - 1, 0),
+    bound: [...new Set(remains.tap.map(({ id }) => id))].reduce(
+      (sum, id) => sum + boundOf(id, claims, expected) - 1,
+      0,
+    ),
     lostClaims: [...claims.lost.values()].reduce((sum, each) => sum + each, 0),
   }
   return { findings, counts }
@@ -123,8 +141,14 @@ const missing = (names: readonly string[], from: readonly string[], where: strin
   return names.filter((name) => !found.has(name)).map((name) => `${name} is not in ${where}`)
 }
 
-function byTopic(tap: readonly Copy[]): { readonly registered: readonly Copy[]; readonly billed: readonly Copy[] } {
-  return { registered: tap.filter(({ topic }) => topic === topics.registered), billed: tap.filter(({ topic }) => topic === topics.billed) }
+function byTopic(tap: readonly Copy[]): {
+  readonly registered: readonly Copy[]
+  readonly billed: readonly Copy[]
+} {
+  return {
+    registered: tap.filter(({ topic }) => topic === topics.registered),
+    billed: tap.filter(({ topic }) => topic === topics.billed),
+  }
 }
 
 /** One message that arrived under two ids is one that nobody committed. */
@@ -141,11 +165,21 @@ function twoIds(tap: readonly Copy[]): string[] {
 function lettersLost(remains: Remains, expected: Expected): string[] {
   const outgoing = committed.filter(goesNowhere).map((number) => nameOf({ number, part: 2 }))
   const incoming = wanted.filter(poison).map(nameOf)
-  const [dead, nowhere, back] = [remains.deadOutgoing, remains.nowhere, remains.deadIncoming].map((parts) => parts.map(nameOf))
+  const [dead, nowhere, back] = [remains.deadOutgoing, remains.nowhere, remains.deadIncoming].map(
+    (parts) => parts.map(nameOf),
+  )
   return [
-    ...missing(outgoing, (expected.outgoingLetters ? dead : nowhere) ?? [], expected.outgoingLetters ? 'the dead letters' : 'its queue'),
-    ...(expected.incomingLetters === 'there' ? missing(incoming, back ?? [], 'the dead letters of the queue') : []),
-    ...(expected.incomingLetters !== 'there' && (back ?? []).length > 0 ? [`${back?.length} letters are still there`] : []),
+    ...missing(
+      outgoing,
+      (expected.outgoingLetters ? dead : nowhere) ?? [],
+      expected.outgoingLetters ? 'the dead letters' : 'its queue',
+    ),
+    ...(expected.incomingLetters === 'there'
+      ? missing(incoming, back ?? [], 'the dead letters of the queue')
+      : []),
+    ...(expected.incomingLetters !== 'there' && (back ?? []).length > 0
+      ? [`${back?.length} letters are still there`]
+      : []),
   ]
 }
 
@@ -165,7 +199,10 @@ function reordered(registered: readonly Copy[], students: readonly number[]): st
   })
 }
 
-/** Once without a fault, and once more for each death, lost claim and missing answer that hit this very message. */
+/**
+ * Once without a fault, and once more for each death, lost claim and missing answer that hit this
+ * very message.
+ */
 function boundOf(id: string, { hit, lost, unknown }: Claims, { straight }: Expected): number {
   return straight ? 1 : 1 + (hit.get(id) ?? 0) + (lost.get(id) ?? 0) + (unknown.get(id) ?? 0)
 }
@@ -182,7 +219,12 @@ interface Claims {
 function claimsOf({ takes }: Remains, { victims, unknown }: Expected): Claims {
   const owners = new Map(takes.map(({ token, owner }) => [token, owner]))
   const over = takes.filter(({ former }) => former !== null)
-  const dead = ({ former }: Remains['takes'][number]): boolean => victims.includes(owners.get(former ?? '') ?? '')
+  const dead = ({ former }: Remains['takes'][number]): boolean =>
+    victims.includes(owners.get(former ?? '') ?? '')
   const ids = (some: Remains['takes']): string[] => some.map(({ id }) => id)
-  return { hit: times(ids(over.filter(dead))), lost: times(ids(over.filter((take) => !dead(take)))), unknown: times(unknown) }
+  return {
+    hit: times(ids(over.filter(dead))),
+    lost: times(ids(over.filter((take) => !dead(take)))),
+    unknown: times(unknown),
+  }
 }

@@ -1,4 +1,7 @@
-/** One cell of the matrix: real processes, one of them killed at the point, then drained and audited. */
+/**
+ * One cell of the matrix: real processes, one of them killed at the point, then drained and
+ * audited.
+ */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +14,16 @@ import type { Place } from './place.ts'
 import { committed, goesNowhere, isPoison, keysOf, type Role, type Step, topics } from './plan.ts'
 import type { CellRun } from './points.ts'
 import { Processes } from './processes.ts'
-import { bindTap, cleanUp, incomingLetters, progressOf, putRight, remainsOf, type Site, waitingFor } from './remains.ts'
+import {
+  bindTap,
+  cleanUp,
+  incomingLetters,
+  progressOf,
+  putRight,
+  remainsOf,
+  type Site,
+  waitingFor,
+} from './remains.ts'
 import { oldRows, ownTables, straightQueues } from './tables.ts'
 import { unknownsIn } from './unknowns.ts'
 
@@ -31,7 +43,13 @@ let sites = 0
 export async function runCell(place: Place, run: CellRun): Promise<Outcome> {
   const number = ++sites
   const name = `m${process.pid}_${number}`
-  const site: Site = { place, schema: name, queue: name, exchange: `${name}.events`, straight: run.kind.road === 'straight' }
+  const site: Site = {
+    place,
+    schema: name,
+    queue: name,
+    exchange: `${name}.events`,
+    straight: run.kind.road === 'straight',
+  }
   const folder = await mkdtemp(join(tmpdir(), 'mersal-matrix-'))
   const processes = new Processes(site, run, folder)
   const began = performance.now()
@@ -44,7 +62,12 @@ export async function runCell(place: Place, run: CellRun): Promise<Outcome> {
       outgoingLetters: run.trap.operator?.of !== 'outbox',
       incomingLetters: incomingAfter(run),
     })
-    return { findings, counts, crashes: processes.victims.length, seconds: (performance.now() - began) / 1000 }
+    return {
+      findings,
+      counts,
+      crashes: processes.victims.length,
+      seconds: (performance.now() - began) / 1000,
+    }
   } finally {
     await processes.end()
     await cleanUp(site)
@@ -86,11 +109,16 @@ class Show {
     await this.#handOutTheRest()
   }
 
-  /** A copy of a message that cannot be handled may have been in the hands of the consumer when it stopped. */
+  /**
+   * A copy of a message that cannot be handled may have been in the hands of the consumer when it
+   * stopped.
+   */
   async #handOutTheRest(): Promise<void> {
     for (let rounds = 0; rounds < 5 && (await waitingFor(this.#site)) > 0; rounds += 1) {
       this.#processes.start('finance')
-      await this.#until(async () => ((await waitingFor(this.#site)) > 0 ? 'messages for the consumer' : undefined))
+      await this.#until(async () =>
+        (await waitingFor(this.#site)) > 0 ? 'messages for the consumer' : undefined,
+      )
       await this.#processes.stop()
     }
   }
@@ -102,7 +130,8 @@ class Show {
       [this.#site.schema],
     )
     const tables = rows[0]?.tables ?? 0
-    if (tables !== 0 && tables !== 6) throw new Error(`a migration that was killed left ${tables} of 6 tables`)
+    if (tables !== 0 && tables !== 6)
+      throw new Error(`a migration that was killed left ${tables} of 6 tables`)
     await this.#processes.toTheEnd('migrator')
   }
 
@@ -111,7 +140,12 @@ class Show {
     const { schema, place, queue } = site
     const migrated = this.#run.trap.victim === 'migrator'
     const sql = [
-      ...(migrated ? [] : [postgresMigrationSql({ schema }), ...(site.straight ? [postgresQueueMigrationSql({ schema })] : [])]),
+      ...(migrated
+        ? []
+        : [
+            postgresMigrationSql({ schema }),
+            ...(site.straight ? [postgresQueueMigrationSql({ schema })] : []),
+          ]),
       ownTables(schema),
       oldRows(schema),
     ]
@@ -121,7 +155,12 @@ class Show {
       await place.pool.query(straightQueues(schema, queue))
     } else {
       await bindTap(site)
-      await using transport = rabbitmq({ url: place.broker, eventsExchange: site.exchange, newQueuePauseMs: 0, logger: false })
+      await using transport = rabbitmq({
+        url: place.broker,
+        eventsExchange: site.exchange,
+        newQueuePauseMs: 0,
+        logger: false,
+      })
       await transport.subscribe(queue, [topics.registered])
     }
     if (options?.kept !== true) await place.pool.query(`delete from ${schema}.sent`)
@@ -129,13 +168,16 @@ class Show {
 
   #steps(): readonly Step[] {
     const { trap, later = 0 } = this.#run
-    return trap.steps.map((step, index) => (index === trap.steps.length - 1 ? { ...step, nth: (step.nth ?? 1) + later } : step))
+    return trap.steps.map((step, index) =>
+      index === trap.steps.length - 1 ? { ...step, nth: (step.nth ?? 1) + later } : step,
+    )
   }
 
   /** Resolves when all deaths of the cell have happened and the last life is up. */
   async #start(): Promise<void> {
     const { kind, trap } = this.#run
-    const roles: readonly Role[] = kind.road === 'relay' ? ['finance', 'writer', 'relay'] : ['finance', 'writer']
+    const roles: readonly Role[] =
+      kind.road === 'relay' ? ['finance', 'writer', 'relay'] : ['finance', 'writer']
     const lives = trap.again === undefined ? [this.#steps()] : [this.#steps(), trap.again]
     const deaths = roles.map(async (role) => {
       // It finds something to claim at its first look.
@@ -159,9 +201,11 @@ class Show {
     const effects = committed.flatMap(keysOf).length - poison
     const { kind, trap } = this.#run
     const kept = trap.options?.kept === true && kind.road !== 'straight'
-    if (progress.students < committed.length || progress.outbox > 0 || progress.effects < effects) return JSON.stringify(progress)
+    if (progress.students < committed.length || progress.outbox > 0 || progress.effects < effects)
+      return JSON.stringify(progress)
     if (progress.dead < committed.filter(goesNowhere).length) return 'no dead letter yet'
-    if (progress.old_inbox > 0 || (kept && progress.old_sent > 0)) return `old rows are still there: ${JSON.stringify(progress)}`
+    if (progress.old_inbox > 0 || (kept && progress.old_sent > 0))
+      return `old rows are still there: ${JSON.stringify(progress)}`
     const letters = await incomingLetters(this.#site)
     if (letters < poison) return `${letters} dead letters of the consumer`
     return (await waitingFor(this.#site)) > 0 ? 'messages for the consumer' : undefined
@@ -191,18 +235,30 @@ class Show {
     await Promise.race([aborted(signal), sleep(LATE_MS, undefined, { ref: false })])
     if (signal.aborted) return
     const last = trap.steps.at(-1)
-    throw new Error(`invalid run: everything is drained, and the ${trap.victim} has not died at '${last?.moment}'`)
+    throw new Error(
+      `invalid run: everything is drained, and the ${trap.victim} has not died at '${last?.moment}'`,
+    )
   }
 
-  async #operate({ command, of }: { readonly command: readonly string[]; readonly of: 'outbox' | 'queue' }): Promise<void> {
+  async #operate({
+    command,
+    of,
+  }: {
+    readonly command: readonly string[]
+    readonly of: 'outbox' | 'queue'
+  }): Promise<void> {
     if (command[1] === 'retry') await putRight(this.#site)
-    const args = of === 'queue' ? [...command.slice(0, 2), '--queue', this.#site.queue, ...command.slice(2)] : command
+    const args =
+      of === 'queue'
+        ? [...command.slice(0, 2), '--queue', this.#site.queue, ...command.slice(2)]
+        : command
     await this.#processes.dying('operator', [this.#steps()], args)
     await this.#processes.toTheEnd('operator', args)
     const effects = committed.flatMap(keysOf).length
     await this.#until(async () => {
       const progress = await progressOf(this.#site)
-      if (progress.outbox > 0 || (of === 'outbox' && progress.dead > 0)) return JSON.stringify(progress)
+      if (progress.outbox > 0 || (of === 'outbox' && progress.dead > 0))
+        return JSON.stringify(progress)
       if (of !== 'queue') return undefined
       if (command[1] === 'retry' && progress.effects < effects) return JSON.stringify(progress)
       return (await incomingLetters(this.#site)) > 0 ? 'letters are still there' : undefined

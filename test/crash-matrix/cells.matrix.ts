@@ -1,4 +1,7 @@
-/** One run of every cell. `CRASH_ROUNDS=5` for a thorough look; `npm run crash-matrix` prints the table. */
+/**
+ * One run of every cell. `CRASH_ROUNDS=5` for a thorough look; `npm run crash-matrix` prints the
+ * table.
+ */
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { brokerProblem } from '../../scripts/servers/rabbitmq.ts'
 import { clusterAvailable } from '../postgres/cluster.ts'
@@ -16,7 +19,9 @@ function brokerAvailable(): boolean {
   const problem = brokerProblem()
   if (problem === undefined) return true
   if (process.env['CI'] === 'true') throw new Error(problem)
-  process.stderr.write(`\n*** ${problem.toUpperCase()}: the crash matrix on servers is SKIPPED. ***\n`)
+  process.stderr.write(
+    `\n*** ${problem.toUpperCase()}: the crash matrix on servers is SKIPPED. ***\n`,
+  )
   return false
 }
 
@@ -31,13 +36,24 @@ afterAll(() => (available ? place[Symbol.asyncDispose]() : undefined), 60_000)
 
 /** Cells of all tests share the machine, a few at a time. */
 const run = (cell: CellRun): Promise<Outcome> => turn(() => runCell(place, cell))
-const nothing = { lost: [], phantom: [], duplicateEffects: [], missingEffects: [], reordered: [], tooManyCopies: [], inbox: [], left: [] }
+const nothing = {
+  lost: [],
+  phantom: [],
+  duplicateEffects: [],
+  missingEffects: [],
+  reordered: [],
+  tooManyCopies: [],
+  inbox: [],
+  left: [],
+}
 const limits = { timeout: 1_200_000 }
 
 describe.skipIf(!available).each(relayKinds.map((kind) => [kind.name, kind] as const))(
   'P1 P2 P4 P5 P6: on PostgreSQL, %s: a killed process loses, invents and repeats nothing',
   (_, kind) => {
-    const own = cells.filter((cell) => cell.kind === kind).map((cell) => [cell.point.name, cell.point.meaning, cell] as const)
+    const own = cells
+      .filter((cell) => cell.kind === kind)
+      .map((cell) => [cell.point.name, cell.point.meaning, cell] as const)
     test.concurrent.for(own)('killed at %s: %s', limits, async ([, , cell], { expect }) => {
       for (let round = 0; round < ROUNDS; round += 1) {
         const { findings } = await run({ ...cell, later: laterIn(cell, round) })
@@ -54,22 +70,34 @@ function cellAt(point: string, kind: string): Cell {
 }
 
 describe.skipIf(!available)('the same checks notice a bus with a bug', () => {
-  test.concurrent('without the inbox, a crash before the acknowledgement repeats an effect', limits, async ({ expect }) => {
-    const { findings } = await run({ ...cellAt('C7', 'relay program'), bug: 'no inbox' })
-    expect(findings.duplicateEffects).not.toEqual([])
-  })
+  test.concurrent(
+    'without the inbox, a crash before the acknowledgement repeats an effect',
+    limits,
+    async ({ expect }) => {
+      const { findings } = await run({ ...cellAt('C7', 'relay program'), bug: 'no inbox' })
+      expect(findings.duplicateEffects).not.toEqual([])
+    },
+  )
 
   test.concurrent('publishing before the commit makes phantoms', limits, async ({ expect }) => {
-    const { findings } = await run({ ...cellAt('P4', 'express lane, pipelined'), bug: 'publish before commit' })
+    const { findings } = await run({
+      ...cellAt('P4', 'express lane, pipelined'),
+      bug: 'publish before commit',
+    })
     expect(findings.phantom).not.toEqual([])
   })
 
   test.concurrent('settling before the confirm loses messages', limits, async ({ expect }) => {
-    const { findings } = await run({ ...cellAt('R9', 'express lane'), bug: 'settle before confirm' })
+    const { findings } = await run({
+      ...cellAt('R9', 'express lane'),
+      bug: 'settle before confirm',
+    })
     expect(findings.lost).not.toEqual([])
   })
 
   test.concurrent('a run whose crash never happens is no proof', limits, async ({ expect }) => {
-    await expect(run({ ...cellAt('P1', 'relay program'), later: 1000 })).rejects.toThrow('invalid run')
+    await expect(run({ ...cellAt('P1', 'relay program'), later: 1000 })).rejects.toThrow(
+      'invalid run',
+    )
   })
 })

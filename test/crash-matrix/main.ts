@@ -1,4 +1,6 @@
-/** `npm run crash-matrix [-- --rounds N --at-once N --listed --point P1,R4 --kind straight --json]` */
+/**
+ * `npm run crash-matrix [-- --rounds N --at-once N --listed --point P1,R4 --kind straight --json]`
+ */
 import { parseArgs } from 'node:util'
 import { runMatrix, violations } from './matrix.ts'
 import { openPlace } from './place.ts'
@@ -33,7 +35,11 @@ const result = await runMatrix(place, {
   say,
   enough: enough.signal,
 })
-process.stdout.write(values.json ? `${JSON.stringify(result, null, 2)}\n` : `${matrixTables(result)}\n`)
-const red = result.points.flatMap(({ results }) => Object.values(results)).filter((each) => violations(each) > 0)
+process.stdout.write(
+  values.json ? `${JSON.stringify(result, null, 2)}\n` : `${matrixTables(result)}\n`,
+)
+const red = result.points
+  .flatMap(({ results }) => Object.values(results))
+  .filter((each) => violations(each) > 0)
 say(`${chosen.length} cells, ${red.length} red, ${result.seconds} s`)
 process.exitCode = enough.signal.aborted || red.length > 0 || chosen.length === 0 ? 1 : 0

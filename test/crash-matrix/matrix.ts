@@ -78,8 +78,26 @@ function added(sum: CellResult, { findings, counts, crashes }: Outcome): CellRes
 
 /** Things that must not be. */
 export function violations(result: CellResult): number {
-  const { lost, phantom, duplicateEffects, missingEffects, reordered, leftovers, tooManyCopies, invalid } = result
-  return lost + phantom + duplicateEffects + missingEffects + reordered + leftovers + tooManyCopies + invalid.length
+  const {
+    lost,
+    phantom,
+    duplicateEffects,
+    missingEffects,
+    reordered,
+    leftovers,
+    tooManyCopies,
+    invalid,
+  } = result
+  return (
+    lost +
+    phantom +
+    duplicateEffects +
+    missingEffects +
+    reordered +
+    leftovers +
+    tooManyCopies +
+    invalid.length
+  )
 }
 
 export interface MatrixOptions {
@@ -92,12 +110,18 @@ export interface MatrixOptions {
 }
 
 /** Later rounds kill at a later coming of the moment, where it comes that often. */
-export const laterIn = ({ trap }: Cell, round: number): number => round % (trap.steps.at(-1)?.nth ?? 1)
+export const laterIn = ({ trap }: Cell, round: number): number =>
+  round % (trap.steps.at(-1)?.nth ?? 1)
 
-export async function runMatrix(place: Place, { cells, rounds, atOnce, say, enough }: MatrixOptions): Promise<MatrixResult> {
+export async function runMatrix(
+  place: Place,
+  { cells, rounds, atOnce, say, enough }: MatrixOptions,
+): Promise<MatrixResult> {
   const began = performance.now()
   const results = new Map<Cell, CellResult>(cells.map((cell) => [cell, empty]))
-  const waiting = Array.from({ length: rounds }, (_, round) => cells.map((cell) => ({ cell, round }))).flat()
+  const waiting = Array.from({ length: rounds }, (_, round) =>
+    cells.map((cell) => ({ cell, round })),
+  ).flat()
   enough?.addEventListener('abort', () => waiting.splice(0))
   const lane = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
@@ -108,7 +132,9 @@ export async function runMatrix(place: Place, { cells, rounds, atOnce, say, enou
         const outcome = await runCell(place, { ...cell, later: laterIn(cell, round) })
         results.set(cell, added(results.get(cell) ?? empty, outcome))
         const found = Object.values(outcome.findings).flat() as string[]
-        say(`${label}: ${found.length === 0 ? 'ok' : found.join('; ').slice(0, 500)} (${outcome.seconds.toFixed(1)} s)`)
+        say(
+          `${label}: ${found.length === 0 ? 'ok' : found.join('; ').slice(0, 500)} (${outcome.seconds.toFixed(1)} s)`,
+        )
       } catch (error) {
         const text = (error as Error).message
         results.set(cell, { ...sum, invalid: [...sum.invalid, text] })
@@ -129,7 +155,9 @@ export async function runMatrix(place: Place, { cells, rounds, atOnce, say, enou
       meaning,
       ...(absent === undefined ? {} : { absent }),
       results: Object.fromEntries(
-        [...results].filter(([cell]) => cell.point.name === name).map(([cell, result]) => [cell.kind.name, result]),
+        [...results]
+          .filter(([cell]) => cell.point.name === name)
+          .map(([cell, result]) => [cell.kind.name, result]),
       ),
     })),
   }

@@ -1,4 +1,6 @@
-/** Gives the statements of Mersal names, by what they do: the moments of a crash are told by them. */
+/**
+ * Gives the statements of Mersal names, by what they do: the moments of a crash are told by them.
+ */
 
 const kinds: readonly (readonly [name: string, text: RegExp])[] = [
   ['own begin', /^begin isolation level read committed;/],
@@ -14,14 +16,20 @@ const kinds: readonly (readonly [name: string, text: RegExp])[] = [
   ['settle', /delete from \S+\.outbox(?: o)?\s+(?:using|where)[\s\S]*token = /],
   ['release', /update \S+\.outbox o[\s\S]*attempts = greatest\(o\.attempts - 1, 0\)/],
   ['retry', /update \S+\.outbox o[\s\S]*error = u\.error/],
-  ['save', /insert into \S+\.outbox \(|\.outbox_save\(|\.queue_put\(|insert into \S+\.queue_message[\s\S]*queue_key_free\(/],
+  [
+    'save',
+    /insert into \S+\.outbox \(|\.outbox_save\(|\.queue_put\(|insert into \S+\.queue_message[\s\S]*queue_key_free\(/,
+  ],
   ['track', /^insert into \S+\.inbox /],
   ['prune inbox', /delete from \S+\.inbox i/],
   ['prune', /delete from \S+\.sent s/],
   ['notify', /pg_notify\(/],
   ['listen', /^listen /],
   ['renew', /update \S+\.queue_message m set visible_at = clock_timestamp\(\) \+ \$4/],
-  ['queue ack', /^with gone as \(delete from \S+\.queue_message m using unnest\(\$2::bigint\[\], \$3::uuid\[\]\)/],
+  [
+    'queue ack',
+    /^with gone as \(delete from \S+\.queue_message m using unnest\(\$2::bigint\[\], \$3::uuid\[\]\)/,
+  ],
   ['queue reject', /insert into \S+\.queue_dead /],
   ['queue retry', /update \S+\.queue_message m set visible_at = clock_timestamp\(\) \+ u\.delay/],
   ['migrate', /create table \S+\.(?:outbox|queue) \(/],

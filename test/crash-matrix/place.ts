@@ -28,7 +28,9 @@ async function buildPrograms(stack: AsyncDisposableStack): Promise<string> {
   const programs = join(folder, 'built/programs')
   await mkdir(programs, { recursive: true })
   await copyFile(join(root, 'package.json'), join(folder, 'package.json'))
-  const own = ['worker', 'trap', 'relay-config'].map((name) => join(import.meta.dirname, `${name}.ts`))
+  const own = ['worker', 'trap', 'relay-config'].map((name) =>
+    join(import.meta.dirname, `${name}.ts`),
+  )
   await build({
     entryPoints: [
       ...own.map((path) => ({ in: path, out: path.slice(path.lastIndexOf('/') + 1, -3) })),
@@ -51,7 +53,11 @@ export async function openPlace(): Promise<Place> {
   try {
     const programs = await buildPrograms(stack)
     const [cluster, server] = await Promise.all([
-      privateCluster({ track_commit_timestamp: 'on', max_connections: '200', synchronous_commit: 'on' }),
+      privateCluster({
+        track_commit_timestamp: 'on',
+        max_connections: '200',
+        synchronous_commit: 'on',
+      }),
       openPrivateBroker(),
     ])
     stack.use(cluster)

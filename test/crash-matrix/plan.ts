@@ -3,7 +3,10 @@
 /** How messages come to their destination. */
 export interface RelayKind {
   readonly name: string
-  /** `express`: the writer publishes from memory. `relay`: the program `mersal relay`. `straight`: into the queue of the same database. */
+  /**
+   * `express`: the writer publishes from memory. `relay`: the program `mersal relay`. `straight`:
+   * into the queue of the same database.
+   */
   readonly road: 'express' | 'relay' | 'straight'
   /** A pool whose connections send a statement before the last one is answered. */
   readonly pipeline: boolean
@@ -11,7 +14,10 @@ export interface RelayKind {
 
 export type Role = 'writer' | 'finance' | 'relay' | 'migrator' | 'operator'
 
-/** The n-th time that this moment comes. The last step of all kills the process there; `reset` takes the connections to the broker away; `term` sends SIGTERM. */
+/**
+ * The n-th time that this moment comes. The last step of all kills the process there; `reset` takes
+ * the connections to the broker away; `term` sends SIGTERM.
+ */
 export interface Step {
   readonly moment: string
   readonly nth?: number
@@ -48,10 +54,17 @@ export interface CellOptions {
   readonly oneRelay?: boolean
 }
 
-export const topics = { registered: 'students.registered', billed: 'students.billed', nowhere: 'students.nowhere' } as const
+export const topics = {
+  registered: 'students.registered',
+  billed: 'students.billed',
+  nowhere: 'students.nowhere',
+} as const
 export const NOWHERE = 'nowhere'
 
-/** Long against the pauses of a busy machine, short against the patience of whoever waits for the matrix. */
+/**
+ * Long against the pauses of a busy machine, short against the patience of whoever waits for the
+ * matrix.
+ */
 export const HOLD_MS = 2500
 
 export const relay = (options: CellOptions) => ({
@@ -84,7 +97,9 @@ export interface Part {
 
 /** Keys of the events of a transaction. */
 export function keysOf(number: number): readonly (string | undefined)[] {
-  return isForeign(number) ? [`a${number % 3}`] : [`a${number % 3}`, number % 2 === 0 ? `b${number % 4}` : undefined]
+  return isForeign(number)
+    ? [`a${number % 3}`]
+    : [`a${number % 3}`, number % 2 === 0 ? `b${number % 4}` : undefined]
 }
 
 export const committed: readonly number[] = numbers.filter((number) => !isRolledBack(number))

@@ -1,4 +1,7 @@
-/** The points of the matrix: where a process is killed, and why a point of the well-known list has no place here. */
+/**
+ * The points of the matrix: where a process is killed, and why a point of the well-known list has
+ * no place here.
+ */
 import type { Bug, CellOptions, RelayKind, Role, Step } from './plan.ts'
 
 type Road = RelayKind['road']
@@ -10,7 +13,10 @@ export interface Trap {
   /** A second death, of the process that came after the first one. */
   readonly again?: readonly Step[]
   readonly options?: CellOptions
-  /** What an operator does after everything has been drained. `put right`: then what was refused can be handled. */
+  /**
+   * What an operator does after everything has been drained. `put right`: then what was refused can
+   * be handled.
+   */
   readonly operator?: { readonly command: readonly string[]; readonly of: 'outbox' | 'queue' }
 }
 
@@ -30,7 +36,12 @@ type Roads = Partial<Record<Road, Trap>>
 const publisher = ({ road }: RelayKind): Role => (road === 'relay' ? 'relay' : 'writer')
 const brokerRoads: readonly Road[] = ['express', 'relay']
 
-function point(name: string, meaning: string, trap: CrashPoint['trap'], absent?: string): CrashPoint {
+function point(
+  name: string,
+  meaning: string,
+  trap: CrashPoint['trap'],
+  absent?: string,
+): CrashPoint {
   const listed = /^[PRCMDS]\d+$/.test(name) && name !== 'M4'
   return { name, listed, meaning, trap, ...(absent === undefined ? {} : { absent }) }
 }
@@ -48,21 +59,48 @@ const onRoads =
 const published =
   (moment: string, nth = 1, roads: readonly Road[] = brokerRoads) =>
   (kind: RelayKind): Trap | undefined =>
-    roads.includes(kind.road) ? { ...one(publisher(kind), moment, nth), options: { oneRelay: true } } : undefined
+    roads.includes(kind.road)
+      ? { ...one(publisher(kind), moment, nth), options: { oneRelay: true } }
+      : undefined
 
 const noOutbox = 'straight: the message is in its queue with the commit, and no relay moves it'
 const noBroker = 'straight: there is no broker besides the database'
 const noWal = 'there is no relay that reads the log of the database'
-const queueOnly = 'RabbitMQ keeps what a consumer holds; only the PostgreSQL queue has holds that end'
+const queueOnly =
+  'RabbitMQ keeps what a consumer holds; only the PostgreSQL queue has holds that end'
 
 const producer: readonly CrashPoint[] = [
-  point('P1', 'the writer is about to begin its transaction', everywhere('writer', 'begin:before', 5)),
-  point('P2', 'BEGIN has been answered, what travels with it has not', everywhere('writer', 'begin:answered', 4)),
-  point('P3', 'business rows are written, outbox rows are not', everywhere('writer', 'save:before', 6)),
-  point('P4', 'everything is written, COMMIT is not sent', everywhere('writer', 'commit(save):before', 5)),
+  point(
+    'P1',
+    'the writer is about to begin its transaction',
+    everywhere('writer', 'begin:before', 5),
+  ),
+  point(
+    'P2',
+    'BEGIN has been answered, what travels with it has not',
+    everywhere('writer', 'begin:answered', 4),
+  ),
+  point(
+    'P3',
+    'business rows are written, outbox rows are not',
+    everywhere('writer', 'save:before', 6),
+  ),
+  point(
+    'P4',
+    'everything is written, COMMIT is not sent',
+    everywhere('writer', 'commit(save):before', 5),
+  ),
   point('P5', 'COMMIT is sent, not answered', everywhere('writer', 'commit(save):sent', 4)),
-  point('P5b', 'COMMIT has been executed, nobody has been told', everywhere('writer', 'commit(save):answered', 6)),
-  point('P6', 'the store knows of the commit; express lane and wakers do not', everywhere('writer', 'given back(save)', 5)),
+  point(
+    'P5b',
+    'COMMIT has been executed, nobody has been told',
+    everywhere('writer', 'commit(save):answered', 6),
+  ),
+  point(
+    'P6',
+    'the store knows of the commit; express lane and wakers do not',
+    everywhere('writer', 'given back(save)', 5),
+  ),
   point(
     'F1',
     'rows and COMMIT in one flight: the rows are answered, COMMIT is not',
@@ -74,8 +112,16 @@ const producer: readonly CrashPoint[] = [
     '`within(tx)`: the messages are written, the COMMIT of the owner is not sent',
     everywhere('writer', 'commit(host):before', 2),
   ),
-  point('W2', '`within(tx)`: the COMMIT of the owner is sent, not answered', everywhere('writer', 'commit(host):sent', 2)),
-  point('W3', '`within(tx)`: the owner has committed, no hint has been sent', everywhere('writer', 'given back(host)', 2)),
+  point(
+    'W2',
+    '`within(tx)`: the COMMIT of the owner is sent, not answered',
+    everywhere('writer', 'commit(host):sent', 2),
+  ),
+  point(
+    'W3',
+    '`within(tx)`: the owner has committed, no hint has been sent',
+    everywhere('writer', 'given back(host)', 2),
+  ),
   point('N1', 'NOTIFY is about to be sent', everywhere('writer', 'notify:before', 2)),
   point('N2', 'NOTIFY is sent, not answered', everywhere('writer', 'notify:sent', 2)),
 ]
@@ -83,24 +129,86 @@ const producer: readonly CrashPoint[] = [
 const relayPoints: readonly CrashPoint[] = [
   point('R1', 'the relay is awake and about to claim', published('claim:before', 3), noOutbox),
   point('R2', 'the claim is sent, not answered', published('claim:sent', 3), noOutbox),
-  point('R2b', 'rows are claimed, the COMMIT of the claim is not sent', published('claim:answered'), noOutbox),
-  point('R2c', 'the COMMIT of the claim is sent, not answered', published('commit(claim):sent'), noOutbox),
-  point('R2d', 'the COMMIT of the claim has been executed, the relay has not been told', published('commit(claim):answered'), noOutbox),
-  point('R3', 'rows are claimed or born claimed, nothing is published', published('publish:before', 2), noOutbox),
-  point('R4', 'some of the rows in hand are with the broker, the rest is not', published('publish next:before', 2), noOutbox),
-  point('R5', 'all rows in hand are with the broker, no confirm has been heard', published('publish all:written'), noOutbox),
-  point('R6', 'some confirms have been heard, others have not', published('confirm some'), noOutbox),
-  point('R7', 'confirms have been heard, settle is not sent', published('settle:before', 2), noOutbox),
+  point(
+    'R2b',
+    'rows are claimed, the COMMIT of the claim is not sent',
+    published('claim:answered'),
+    noOutbox,
+  ),
+  point(
+    'R2c',
+    'the COMMIT of the claim is sent, not answered',
+    published('commit(claim):sent'),
+    noOutbox,
+  ),
+  point(
+    'R2d',
+    'the COMMIT of the claim has been executed, the relay has not been told',
+    published('commit(claim):answered'),
+    noOutbox,
+  ),
+  point(
+    'R3',
+    'rows are claimed or born claimed, nothing is published',
+    published('publish:before', 2),
+    noOutbox,
+  ),
+  point(
+    'R4',
+    'some of the rows in hand are with the broker, the rest is not',
+    published('publish next:before', 2),
+    noOutbox,
+  ),
+  point(
+    'R5',
+    'all rows in hand are with the broker, no confirm has been heard',
+    published('publish all:written'),
+    noOutbox,
+  ),
+  point(
+    'R6',
+    'some confirms have been heard, others have not',
+    published('confirm some'),
+    noOutbox,
+  ),
+  point(
+    'R7',
+    'confirms have been heard, settle is not sent',
+    published('settle:before', 2),
+    noOutbox,
+  ),
   point('R7b', 'settle is sent, not answered', published('settle:sent', 2), noOutbox),
-  point('R7c', 'settle is answered, its COMMIT is not sent', published('settle:answered', 2), noOutbox),
-  point('R8', 'the COMMIT of settle is sent, not answered', published('commit(settle):sent', 2), noOutbox),
-  point('R9', 'settled, the relay has not been told', published('commit(settle):answered', 2), noOutbox),
-  point('B1', 'settle of several rows is sent, not answered', published('settle many:sent'), noOutbox),
+  point(
+    'R7c',
+    'settle is answered, its COMMIT is not sent',
+    published('settle:answered', 2),
+    noOutbox,
+  ),
+  point(
+    'R8',
+    'the COMMIT of settle is sent, not answered',
+    published('commit(settle):sent', 2),
+    noOutbox,
+  ),
+  point(
+    'R9',
+    'settled, the relay has not been told',
+    published('commit(settle):answered', 2),
+    noOutbox,
+  ),
+  point(
+    'B1',
+    'settle of several rows is sent, not answered',
+    published('settle many:sent'),
+    noOutbox,
+  ),
   point(
     'R10',
     'kept messages whose time is over are being removed',
     (kind) =>
-      kind.road === 'straight' ? undefined : { ...one(publisher(kind), 'prune:answered'), options: { kept: true, oneRelay: true } },
+      kind.road === 'straight'
+        ? undefined
+        : { ...one(publisher(kind), 'prune:answered'), options: { kept: true, oneRelay: true } },
     noOutbox,
   ),
   point(
@@ -131,9 +239,19 @@ const relayPoints: readonly CrashPoint[] = [
     published('notification', 2, ['relay']),
     'the express lane needs no notification; consumers of the queue: Q0',
   ),
-  point('N4', 'LISTEN is sent, not answered', (kind) => one(kind.road === 'straight' ? 'finance' : publisher(kind), 'listen:sent')),
-  point('X1', 'the move to the dead letters is sent, not answered', published('dead:sent', 1, ['express', 'relay', 'straight'])),
-  point('X2', 'moved to the dead letters, COMMIT is not sent', published('dead:answered', 1, ['express', 'relay', 'straight'])),
+  point('N4', 'LISTEN is sent, not answered', (kind) =>
+    one(kind.road === 'straight' ? 'finance' : publisher(kind), 'listen:sent'),
+  ),
+  point(
+    'X1',
+    'the move to the dead letters is sent, not answered',
+    published('dead:sent', 1, ['express', 'relay', 'straight']),
+  ),
+  point(
+    'X2',
+    'moved to the dead letters, COMMIT is not sent',
+    published('dead:answered', 1, ['express', 'relay', 'straight']),
+  ),
   point(
     'X3',
     'the COMMIT of the move to the dead letters is sent, not answered',
@@ -168,15 +286,29 @@ const relayPoints: readonly CrashPoint[] = [
 ]
 
 const consumer: readonly CrashPoint[] = [
-  point('C1', 'a message has been received', ({ road }) => one('finance', road === 'straight' ? 'commit(take):answered' : 'deliver', 3)),
-  point('C2', 'BEGIN of the handler has been answered, what travels with it has not', everywhere('finance', 'begin:answered', 4)),
+  point('C1', 'a message has been received', ({ road }) =>
+    one('finance', road === 'straight' ? 'commit(take):answered' : 'deliver', 3),
+  ),
+  point(
+    'C2',
+    'BEGIN of the handler has been answered, what travels with it has not',
+    everywhere('finance', 'begin:answered', 4),
+  ),
   point('C3', 'the inbox row is written', everywhere('finance', 'track:answered', 5)),
   point('C4', 'in the middle of the handler', everywhere('finance', 'handler', 6)),
   point('C5', 'the outgoing rows of the handler are written', ({ road }) =>
     one('finance', road === 'straight' ? 'save:answered' : 'save in flight:answered', 4),
   ),
-  point('C6', 'the COMMIT of the handler is sent, not answered', everywhere('finance', 'commit(track):sent', 5)),
-  point('C6b', 'the COMMIT of the handler has been executed, nobody has been told', everywhere('finance', 'commit(track):answered', 4)),
+  point(
+    'C6',
+    'the COMMIT of the handler is sent, not answered',
+    everywhere('finance', 'commit(track):sent', 5),
+  ),
+  point(
+    'C6b',
+    'the COMMIT of the handler has been executed, nobody has been told',
+    everywhere('finance', 'commit(track):answered', 4),
+  ),
   point('C7', 'the handler has committed, its message is not acknowledged', ({ road }) =>
     one('finance', road === 'straight' ? 'queue ack:before' : 'ack:before', 3),
   ),
@@ -198,33 +330,72 @@ const consumer: readonly CrashPoint[] = [
   point('C10b', 'the dead letter is written, not confirmed', ({ road }) =>
     one('finance', road === 'straight' ? 'commit(queue reject):sent' : 'move(dead):written'),
   ),
-  point('J1', 'inbox rows whose time is over are being removed', everywhere('finance', 'prune inbox:sent')),
-  point('J2', 'inbox rows are removed, COMMIT is not sent', everywhere('finance', 'prune inbox:answered')),
-  point('Q0', 'the consumer of the queue has heard a notification', onRoads({ straight: one('finance', 'notification', 2) }), queueOnly),
+  point(
+    'J1',
+    'inbox rows whose time is over are being removed',
+    everywhere('finance', 'prune inbox:sent'),
+  ),
+  point(
+    'J2',
+    'inbox rows are removed, COMMIT is not sent',
+    everywhere('finance', 'prune inbox:answered'),
+  ),
+  point(
+    'Q0',
+    'the consumer of the queue has heard a notification',
+    onRoads({ straight: one('finance', 'notification', 2) }),
+    queueOnly,
+  ),
   point(
     'Q1',
     'the consumer of the queue takes messages: sent, not answered',
     onRoads({ straight: one('finance', 'take:sent', 4) }),
     queueOnly,
   ),
-  point('Q2', 'messages are taken, COMMIT is not sent', onRoads({ straight: one('finance', 'take:answered', 2) }), queueOnly),
-  point('Q3', 'the COMMIT of the take is sent, not answered', onRoads({ straight: one('finance', 'commit(take):sent', 2) }), queueOnly),
+  point(
+    'Q2',
+    'messages are taken, COMMIT is not sent',
+    onRoads({ straight: one('finance', 'take:answered', 2) }),
+    queueOnly,
+  ),
+  point(
+    'Q3',
+    'the COMMIT of the take is sent, not answered',
+    onRoads({ straight: one('finance', 'commit(take):sent', 2) }),
+    queueOnly,
+  ),
 ]
 
 const retryAll = ['dead', 'retry', '--all', '--yes']
 const operators: readonly CrashPoint[] = [
   point('M1', 'before a step of a migration', everywhere('migrator', 'migrate:before')),
-  point('M2', 'a step of a migration is sent, not answered', everywhere('migrator', 'migrate:sent')),
-  point('M3', 'a step of a migration is done, COMMIT is not sent', everywhere('migrator', 'migrate:answered')),
-  point('M4', 'the COMMIT of the migration is sent, not answered', everywhere('migrator', 'commit(migrate):sent')),
+  point(
+    'M2',
+    'a step of a migration is sent, not answered',
+    everywhere('migrator', 'migrate:sent'),
+  ),
+  point(
+    'M3',
+    'a step of a migration is done, COMMIT is not sent',
+    everywhere('migrator', 'migrate:answered'),
+  ),
+  point(
+    'M4',
+    'the COMMIT of the migration is sent, not answered',
+    everywhere('migrator', 'commit(migrate):sent'),
+  ),
   point('D1', 'replay: dead letters of the outbox are put back, COMMIT is not sent', () => ({
     ...one('operator', 'dead retry:answered'),
     operator: { command: retryAll, of: 'outbox' },
   })),
-  point('D1b', 'replay: dead letters of the consumer are back in the queue, the originals are not acknowledged', ({ road }) => ({
-    ...one('operator', road === 'straight' ? 'commit(dead retry):sent' : 'ack:before'),
-    operator: { command: retryAll, of: 'queue' },
-  })),
+  point(
+    'D1b',
+    'replay: dead letters of the consumer are back in the queue, the originals are not acknowledged',
+    ({ road }) => ({
+      ...one('operator', road === 'straight' ? 'commit(dead retry):sent' : 'ack:before'),
+      operator: { command: retryAll, of: 'queue' },
+    }),
+  ),
   point('D2', 'purge of the dead letters of the consumer half done', ({ road }) => ({
     ...one('operator', road === 'straight' ? 'dead discard:answered' : 'ack:written'),
     operator: { command: ['dead', 'discard', '--all', '--yes'], of: 'queue' },
@@ -235,7 +406,10 @@ const operators: readonly CrashPoint[] = [
     (kind) =>
       kind.road === 'straight'
         ? undefined
-        : { victim: publisher(kind), steps: [{ moment: 'publish next:before', do: 'term' }, { moment: 'stop asked' }] },
+        : {
+            victim: publisher(kind),
+            steps: [{ moment: 'publish next:before', do: 'term' }, { moment: 'stop asked' }],
+          },
     noOutbox,
   ),
   point(
@@ -246,13 +420,22 @@ const operators: readonly CrashPoint[] = [
         ? undefined
         : {
             victim: publisher(kind),
-            steps: [{ moment: 'publish all:written', do: 'reset' }, { moment: 'broker lost', do: 'term' }, { moment: 'stop asked' }],
+            steps: [
+              { moment: 'publish all:written', do: 'reset' },
+              { moment: 'broker lost', do: 'term' },
+              { moment: 'stop asked' },
+            ],
           },
     noBroker,
   ),
 ]
 
-export const crashPoints: readonly CrashPoint[] = [...producer, ...relayPoints, ...consumer, ...operators]
+export const crashPoints: readonly CrashPoint[] = [
+  ...producer,
+  ...relayPoints,
+  ...consumer,
+  ...operators,
+]
 
 export const relayKinds: readonly RelayKind[] = [
   { name: 'express lane', road: 'express', pipeline: false },

@@ -40,15 +40,26 @@ export class Processes {
   }
 
   /** One life after the other: each has to end by the trap, and to have proved it. */
-  async dying(role: Role, lives: readonly (readonly Step[])[], args?: readonly string[]): Promise<void> {
+  async dying(
+    role: Role,
+    lives: readonly (readonly Step[])[],
+    args?: readonly string[],
+  ): Promise<void> {
     for (const steps of lives) {
       const proof = join(this.#folder, `proof-${this.#lives}`)
       const { child, name, ended, errors } = this.#spawn(role, { steps, proof }, args)
       const [code, signal] = await ended
       const moment = steps.at(-1)?.moment
-      if (signal !== 'SIGKILL') throw new Error(`invalid run: ${role} did not die at '${moment}', it ended with code ${code}: ${errors()}`)
-      const said = JSON.parse(await readFile(proof, 'utf8').catch(() => '{}')) as { pid?: number; moment?: string }
-      if (said.pid !== child.pid || said.moment !== moment) throw new Error(`invalid run: ${role} died, but not at '${moment}'`)
+      if (signal !== 'SIGKILL')
+        throw new Error(
+          `invalid run: ${role} did not die at '${moment}', it ended with code ${code}: ${errors()}`,
+        )
+      const said = JSON.parse(await readFile(proof, 'utf8').catch(() => '{}')) as {
+        pid?: number
+        moment?: string
+      }
+      if (said.pid !== child.pid || said.moment !== moment)
+        throw new Error(`invalid run: ${role} died, but not at '${moment}'`)
       this.victims.push(name)
     }
   }
@@ -65,7 +76,8 @@ export class Processes {
       await Promise.race([ready, ended])
       child.kill('SIGTERM')
       const [code, signal] = await ended
-      if (code !== 0) throw new Error(`${role} ended with ${signal ?? `code ${code}`} after SIGTERM: ${errors()}`)
+      if (code !== 0)
+        throw new Error(`${role} ended with ${signal ?? `code ${code}`} after SIGTERM: ${errors()}`)
     })
     await Promise.all(ends)
     this.check()
@@ -99,19 +111,29 @@ export class Processes {
       ...(bug === undefined ? {} : { bug }),
     }
     const file = (program: string): string => join(place.programs, `${program}.js`)
-    const program = ours ? [file('mersal'), ...args, '--config', file('relay-config')] : [file('worker')]
-    const child = spawn(process.execPath, ['--no-warnings', ...(trap === undefined ? [] : ['--import', file('trap')]), ...program], {
-      cwd: this.#folder,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        PATH: process.env['PATH'],
-        CRASH_MATRIX_PLAN: JSON.stringify(plan),
-        ...(trap === undefined ? {} : { CRASH_MATRIX_TRAP: JSON.stringify({ steps: trap.steps, proof: trap.proof }) }),
+    const program = ours
+      ? [file('mersal'), ...args, '--config', file('relay-config')]
+      : [file('worker')]
+    const child = spawn(
+      process.execPath,
+      ['--no-warnings', ...(trap === undefined ? [] : ['--import', file('trap')]), ...program],
+      {
+        cwd: this.#folder,
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: {
+          PATH: process.env['PATH'],
+          CRASH_MATRIX_PLAN: JSON.stringify(plan),
+          ...(trap === undefined
+            ? {}
+            : { CRASH_MATRIX_TRAP: JSON.stringify({ steps: trap.steps, proof: trap.proof }) }),
+        },
       },
-    })
+    )
     let text = ''
     const ready = new Promise((resolve) =>
-      child.stdout.on('data', (chunk: Buffer) => (/ready|metrics/.test(chunk.toString()) ? resolve(true) : undefined)),
+      child.stdout.on('data', (chunk: Buffer) =>
+        /ready|metrics/.test(chunk.toString()) ? resolve(true) : undefined,
+      ),
     )
     child.stderr.on('data', (chunk: Buffer) => (text = `${text}${chunk.toString()}`.slice(-3000)))
     const ended = this.#watch(child, role, { dies: trap !== undefined, ready, errors: () => text })
@@ -121,13 +143,18 @@ export class Processes {
   async #watch(
     child: ChildProcess,
     role: Role,
-    { dies, ready, errors }: { readonly dies: boolean; readonly ready: Promise<unknown>; readonly errors: () => string },
+    {
+      dies,
+      ready,
+      errors,
+    }: { readonly dies: boolean; readonly ready: Promise<unknown>; readonly errors: () => string },
   ): Promise<readonly [number | null, string | null]> {
     const ended = once(child, 'close') as Promise<[number | null, string | null]>
     this.#alive.set(child, { role, ready, ended, errors })
     const [code, signal] = await ended
     this.#alive.delete(child)
-    if (!dies && code !== 0 && signal === null) this.#failure ??= new Error(`${role} ended with code ${code}: ${errors()}`)
+    if (!dies && code !== 0 && signal === null)
+      this.#failure ??= new Error(`${role} ended with code ${code}: ${errors()}`)
     return [code, signal]
   }
 }

@@ -10,7 +10,12 @@ export default defineConfig(() => {
   const plan = JSON.parse(process.env['CRASH_MATRIX_PLAN'] ?? '') as WorkerPlan
   const { schema, kind, broker, exchange, options } = plan
   const pool = Object.assign(
-    new Pool({ connectionString: plan.database, application_name: plan.name, max: 8, ...(kind.pipeline ? { pipeline: true } : {}) }),
+    new Pool({
+      connectionString: plan.database,
+      application_name: plan.name,
+      max: 8,
+      ...(kind.pipeline ? { pipeline: true } : {}),
+    }),
     { direct: true as const },
   )
   const keepSentMs = options.kept === true ? 3_600_000 : 0

@@ -25,7 +25,8 @@ export async function bindTap(site: Site): Promise<void> {
   await site.place.plainly(async (channel) => {
     await channel.assertExchange(site.exchange, 'topic', { durable: true })
     await channel.assertQueue(tapOf(site), { durable: true })
-    for (const topic of [topics.registered, topics.billed]) await channel.bindQueue(tapOf(site), site.exchange, topic)
+    for (const topic of [topics.registered, topics.billed])
+      await channel.bindQueue(tapOf(site), site.exchange, topic)
   })
 }
 
@@ -33,7 +34,8 @@ export async function bindTap(site: Site): Promise<void> {
 export async function putRight(site: Site): Promise<void> {
   const { place, schema } = site
   await place.pool.query(`insert into ${schema}.put_right values (true)`)
-  if (site.straight) await place.pool.query(`insert into ${schema}.queue (name) values ($1)`, [nowhereOf(site)])
+  if (site.straight)
+    await place.pool.query(`insert into ${schema}.queue (name) values ($1)`, [nowhereOf(site)])
   else await place.plainly((channel) => channel.assertQueue(nowhereOf(site), { durable: true }))
 }
 
@@ -53,7 +55,8 @@ export async function progressOf({ place, schema }: Site): Promise<Progress> {
 
 /** Dead letters of the consumer; copies of one message are one. */
 export async function incomingLetters(site: Site): Promise<number> {
-  if (site.straight) return await count(site, `select count(distinct id)::int as n from ${site.schema}.queue_dead`)
+  if (site.straight)
+    return await count(site, `select count(distinct id)::int as n from ${site.schema}.queue_dead`)
   return await site.place.plainly(async (channel) => {
     const ids = new Set<unknown>()
     for (;;) {
@@ -76,7 +79,10 @@ export async function waitingFor(site: Site): Promise<number> {
       `select count(*)::int as n from ${site.schema}.queue_message m join ${site.schema}.queue q on q.id = m.queue where q.name = '${site.queue}'`,
     )
   return await site.place.plainly(async (channel) => {
-    const [queue, retry] = [await channel.checkQueue(site.queue), await channel.checkQueue(retryOf(site))]
+    const [queue, retry] = [
+      await channel.checkQueue(site.queue),
+      await channel.checkQueue(retryOf(site)),
+    ]
     return queue.messageCount + retry.messageCount
   })
 }
@@ -88,14 +94,26 @@ async function count({ place }: Site, sql: string): Promise<number> {
 export async function remainsOf(site: Site): Promise<Remains> {
   const { pool } = site.place
   const S = site.schema
-  const rows = async <Row extends object>(sql: string): Promise<Row[]> => (await pool.query<Row>(sql)).rows
-  const bodies = (found: readonly { body: Uint8Array }[]): Part[] => found.map(({ body }) => parse(body))
-  const students = await rows<{ number: number }>(`select number from ${S}.students order by pg_xact_commit_timestamp(xmin)`)
-  const effects = await rows<Part & { message: string }>(`select number, part, message from ${S}.effects order by place`)
-  const inbox = await rows<{ id: string }>(`select message_id as id from ${S}.inbox where consumer = '${site.queue}'`)
-  const takes = await rows<Remains['takes'][number]>(`select id, owner, former::text, token::text from ${S}.takes order by place`)
+  const rows = async <Row extends object>(sql: string): Promise<Row[]> =>
+    (await pool.query<Row>(sql)).rows
+  const bodies = (found: readonly { body: Uint8Array }[]): Part[] =>
+    found.map(({ body }) => parse(body))
+  const students = await rows<{ number: number }>(
+    `select number from ${S}.students order by pg_xact_commit_timestamp(xmin)`,
+  )
+  const effects = await rows<Part & { message: string }>(
+    `select number, part, message from ${S}.effects order by place`,
+  )
+  const inbox = await rows<{ id: string }>(
+    `select message_id as id from ${S}.inbox where consumer = '${site.queue}'`,
+  )
+  const takes = await rows<Remains['takes'][number]>(
+    `select id, owner, former::text, token::text from ${S}.takes order by place`,
+  )
   const dead = await rows<{ body: Uint8Array }>(`select body from ${S}.dead`)
-  const open = await rows<{ text: string }>(`select format('outbox %s of %s, token %s', position, type, token) as text from ${S}.outbox`)
+  const open = await rows<{ text: string }>(
+    `select format('outbox %s of %s, token %s', position, type, token) as text from ${S}.outbox`,
+  )
   const broker = await (site.straight ? straightRemains(site) : brokerRemains(site))
   return {
     students: students.map(({ number }) => number),
@@ -111,16 +129,26 @@ export async function remainsOf(site: Site): Promise<Remains> {
 type FromBroker = Pick<Remains, 'tap' | 'deadIncoming' | 'nowhere' | 'left'>
 
 async function straightRemains({ place, schema: S, queue }: Site): Promise<FromBroker> {
-  const { rows } = await place.pool.query<{ name: string; id: string; type: string; body: Uint8Array; token: string | null }>(
+  const { rows } = await place.pool.query<{
+    name: string
+    id: string
+    type: string
+    body: Uint8Array
+    token: string | null
+  }>(
     `select q.name, m.id, m.type, m.body, m.token::text from ${S}.queue_message m join ${S}.queue q on q.id = m.queue order by m.position`,
   )
   const dead = await place.pool.query<{ body: Uint8Array }>(`select body from ${S}.queue_dead`)
   const log = rows.filter(({ name }) => name === 'log')
   return {
     tap: log.map(({ id, type, body }) => ({ id, topic: type, ...parse(body) })),
-    nowhere: rows.filter(({ name }) => name === `${queue}.${NOWHERE}`).map(({ body }) => parse(body)),
+    nowhere: rows
+      .filter(({ name }) => name === `${queue}.${NOWHERE}`)
+      .map(({ body }) => parse(body)),
     deadIncoming: dead.rows.map(({ body }) => parse(body)),
-    left: rows.filter(({ name, token }) => name === queue || token !== null).map(({ name, id }) => `message ${id} in ${name}`),
+    left: rows
+      .filter(({ name, token }) => name === queue || token !== null)
+      .map(({ name, id }) => `message ${id} in ${name}`),
   }
 }
 
@@ -130,14 +158,23 @@ async function brokerRemains(site: Site): Promise<FromBroker> {
     const dead = await everything(channel, `${site.queue}.dead`)
     await channel.assertQueue(nowhereOf(site), { durable: true })
     const nowhere = await everything(channel, nowhereOf(site))
-    const left = [...(await everything(channel, site.queue)), ...(await everything(channel, retryOf(site)))]
+    const left = [
+      ...(await everything(channel, site.queue)),
+      ...(await everything(channel, retryOf(site))),
+    ]
     return {
       tap: tap.map(
-        (message): Copy => ({ id: String(message.properties.messageId), topic: message.fields.routingKey, ...parse(message.content) }),
+        (message): Copy => ({
+          id: String(message.properties.messageId),
+          topic: message.fields.routingKey,
+          ...parse(message.content),
+        }),
       ),
       nowhere: nowhere.map(({ content }) => parse(content)),
       deadIncoming: dead.map(({ content }) => parse(content)),
-      left: left.map(({ properties, fields }) => `message ${properties.messageId} in ${fields.routingKey}`),
+      left: left.map(
+        ({ properties, fields }) => `message ${properties.messageId} in ${fields.routingKey}`,
+      ),
     }
   })
 }
@@ -156,7 +193,14 @@ export async function cleanUp(site: Site): Promise<void> {
   await site.place.pool.query(`drop schema if exists ${site.schema} cascade`)
   if (site.straight) return
   await site.place.plainly(async (channel) => {
-    for (const queue of [tapOf(site), site.queue, `${site.queue}.dead`, retryOf(site), nowhereOf(site)]) await channel.deleteQueue(queue)
+    for (const queue of [
+      tapOf(site),
+      site.queue,
+      `${site.queue}.dead`,
+      retryOf(site),
+      nowhereOf(site),
+    ])
+      await channel.deleteQueue(queue)
     await channel.deleteExchange(site.exchange)
   })
 }

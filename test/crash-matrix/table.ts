@@ -25,7 +25,9 @@ const columns: readonly (readonly [head: string, of: (result: CellResult) => num
 function kindRows({ kinds, points }: MatrixResult): string[][] {
   return kinds.flatMap((kind) => {
     const results = points.flatMap(({ results }) => results[kind] ?? [])
-    return results.length === 0 ? [] : [[kind, String(results.length), ...columns.map(([, of]) => sum(results, of))]]
+    return results.length === 0
+      ? []
+      : [[kind, String(results.length), ...columns.map(([, of]) => sum(results, of))]]
   })
 }
 
@@ -40,7 +42,12 @@ function pointRows({ kinds, points }: MatrixResult): string[][] {
   return points.flatMap(({ name, listed, meaning, results }) =>
     Object.keys(results).length === 0
       ? []
-      : [[`${listed ? name : `*${name}*`}: ${meaning}`, ...kinds.map((kind) => cellText(results[kind]))]],
+      : [
+          [
+            `${listed ? name : `*${name}*`}: ${meaning}`,
+            ...kinds.map((kind) => cellText(results[kind])),
+          ],
+        ],
   )
 }
 

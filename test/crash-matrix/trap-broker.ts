@@ -27,12 +27,19 @@ interface ConnectionPrototype {
 
 const require = createRequire(import.meta.url)
 const library = dirname(require.resolve('amqplib'))
-const { Channel } = require(join(library, 'lib/channel_model.js')) as { Channel: { prototype: ChannelPrototype } }
-const { Connection } = require(join(library, 'lib/connection.js')) as { Connection: { prototype: ConnectionPrototype } }
+const { Channel } = require(join(library, 'lib/channel_model.js')) as {
+  Channel: { prototype: ChannelPrototype }
+}
+const { Connection } = require(join(library, 'lib/connection.js')) as {
+  Connection: { prototype: ConnectionPrototype }
+}
 const defs = require(join(library, 'lib/defs.js')) as Record<string, number>
 const declarations = new Set([defs['QueueDeclare'], defs['QueueBind'], defs['ExchangeDeclare']])
 
-/** The client of the broker writes a little later: here and now instead, so that the broker has it if the process dies. */
+/**
+ * The client of the broker writes a little later: here and now instead, so that the broker has it
+ * if the process dies.
+ */
 function flush({ connection, ch }: AmqpChannel): void {
   for (;;) {
     const bytes = connection.channels[ch]?.buffer.read()
@@ -132,7 +139,9 @@ const channel: ChannelPrototype = {
     if (name !== 'ack' && name !== 'nack') return original.emit.call(this, name, ...given)
     const { deliveryTag, multiple } = given[0] as { deliveryTag: number; multiple: boolean }
     const lane = laneOf(this)
-    const tags = multiple ? [...lane.open.keys()].filter((tag) => tag <= deliveryTag) : [deliveryTag]
+    const tags = multiple
+      ? [...lane.open.keys()].filter((tag) => tag <= deliveryTag)
+      : [deliveryTag]
     const publishes = tags.filter((tag) => lane.open.get(tag) === 'publish').length
     for (const tag of tags) lane.open.delete(tag)
     unconfirmed = Math.max(0, unconfirmed - publishes)

@@ -20,7 +20,9 @@ function watchedOf(client: object): Watched {
 
 function momentsOf(name: string, values: readonly unknown[], state: Watched): readonly string[] {
   if (name === 'commit') return [...state.done].map((each) => `commit(${each})`)
-  return name === 'settle' && Array.isArray(values[0]) && values[0].length > 1 ? ['settle', 'settle many'] : [name]
+  return name === 'settle' && Array.isArray(values[0]) && values[0].length > 1
+    ? ['settle', 'settle many']
+    : [name]
 }
 
 function answered(client: object, name: string): void {
@@ -43,9 +45,13 @@ interface Flight {
   handleCommandComplete(message: { readonly text: string }, ...given: unknown[]): void
 }
 
-const isFlight = (first: unknown): first is Flight => typeof first === 'object' && first !== null && 'submit' in first
+const isFlight = (first: unknown): first is Flight =>
+  typeof first === 'object' && first !== null && 'submit' in first
 
-/** A query in whose flight BEGIN or COMMIT may travel: the moments of these, which no call of `query` tells. */
+/**
+ * A query in whose flight BEGIN or COMMIT may travel: the moments of these, which no call of
+ * `query` tells.
+ */
 function watchFlight(flight: Flight, state: Watched): void {
   const own = flight.text === undefined ? undefined : statementName(flight.text)
   const { callback } = flight
@@ -56,7 +62,10 @@ function watchFlight(flight: Flight, state: Watched): void {
     const parse = (statement: { readonly text: string }): void => {
       const name = statementName(statement.text)
       if (name === 'begin') {
-        Object.assign(state, { committed: new Set(), done: new Set(own === undefined ? [] : [own]) })
+        Object.assign(state, {
+          committed: new Set(),
+          done: new Set(own === undefined ? [] : [own]),
+        })
         at('begin:before')
         // BEGIN comes first in its flight, so the first answer is its own.
         connection.once('commandComplete', ({ text }) => text === 'BEGIN' && at('begin:answered'))
@@ -70,7 +79,8 @@ function watchFlight(flight: Flight, state: Watched): void {
     return result
   }
   flight.handleCommandComplete = (message, ...given) => {
-    if (moments.length > 0 && own === 'save' && message.text.startsWith('INSERT')) at('save in flight:answered')
+    if (moments.length > 0 && own === 'save' && message.text.startsWith('INSERT'))
+      at('save in flight:answered')
     complete(message, ...given)
   }
   flight.callback = (error, ...given) => {
@@ -98,13 +108,21 @@ export function watchDatabase(): void {
 function watch(this: object, ...given: readonly unknown[]): unknown {
   const [first] = given
   if (isFlight(first)) watchFlight(first, watchedOf(this))
-  const config = (typeof first === 'string' ? { text: first } : first) as { text?: unknown; values?: readonly unknown[] }
+  const config = (typeof first === 'string' ? { text: first } : first) as {
+    text?: unknown
+    values?: readonly unknown[]
+  }
   const name = typeof config.text === 'string' ? statementName(config.text) : undefined
   if (name === undefined) return query.apply(this, [...given])
   const state = watchedOf(this)
   // An empty claim is none: nothing would be at stake. Only its answer tells.
-  if (!['begin', 'own begin', 'commit', 'rollback', 'claim', 'take'].includes(name)) state.done.add(name)
-  const moments = momentsOf(name, config.values ?? (given[1] as readonly unknown[] | undefined) ?? [], state)
+  if (!['begin', 'own begin', 'commit', 'rollback', 'claim', 'take'].includes(name))
+    state.done.add(name)
+  const moments = momentsOf(
+    name,
+    config.values ?? (given[1] as readonly unknown[] | undefined) ?? [],
+    state,
+  )
   const tell = (when: string): void => {
     for (const moment of moments) at(`${moment}:${when}`)
   }
@@ -128,6 +146,7 @@ function heard(this: object, ...given: readonly unknown[]): unknown {
 }
 
 function released(this: object, ...given: readonly unknown[]): unknown {
-  if (given[0] === 'release') for (const each of watchedOf(given[2] as object).committed) at(`given back(${each})`)
+  if (given[0] === 'release')
+    for (const each of watchedOf(given[2] as object).committed) at(`given back(${each})`)
   return emitOfPool.apply(this, [...given])
 }

@@ -2,7 +2,10 @@
 import { writeFileSync } from 'node:fs'
 import type { Step } from './plan.ts'
 
-const { steps, proof } = JSON.parse(process.env['CRASH_MATRIX_TRAP'] ?? '') as { steps: readonly Step[]; proof: string }
+const { steps, proof } = JSON.parse(process.env['CRASH_MATRIX_TRAP'] ?? '') as {
+  steps: readonly Step[]
+  proof: string
+}
 let current = 0
 let seen = 0
 /** Of the broker, for a reset. */
@@ -15,7 +18,8 @@ export function at(moment: string): void {
   if (seen < (step.nth ?? 1)) return
   current += 1
   seen = 0
-  if (step.do === 'reset') for (const { stream } of connections) stream.destroy(new Error('read ECONNRESET'))
+  if (step.do === 'reset')
+    for (const { stream } of connections) stream.destroy(new Error('read ECONNRESET'))
   else if (step.do === 'term') process.kill(process.pid, 'SIGTERM')
   else if (current === steps.length) {
     writeFileSync(proof, JSON.stringify({ pid: process.pid, moment }))

@@ -1,4 +1,7 @@
-/** Writes down which publishes ended without an answer: each of them may be followed by one more of the same message. */
+/**
+ * Writes down which publishes ended without an answer: each of them may be followed by one more of
+ * the same message.
+ */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Transport } from '../../src/core/transport.ts'

@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config'
 import all from '../../vitest.config.ts'
 
-/** The cells one by one, and the bugs that they have to notice: it takes longer than all other tests. */
+/**
+ * The cells one by one, and the bugs that they have to notice: it takes longer than all other
+ * tests.
+ */
 export default defineConfig({ test: { ...all.test, include: ['test/crash-matrix/*.matrix.ts'] } })

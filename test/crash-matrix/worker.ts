@@ -1,4 +1,7 @@
-/** One process of a cell: `node worker.js` with its plan as JSON in the environment. The relay is `mersal relay`. */
+/**
+ * One process of a cell: `node worker.js` with its plan as JSON in the environment. The relay is
+ * `mersal relay`.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool, type PoolClient } from 'pg'
 import { command, event, Mersal, stopOnSignals } from '../../src/index.ts'
@@ -29,9 +32,14 @@ const Registered = event<Part>(topics.registered)
 const Billed = event<Part>(topics.billed)
 const Nowhere = command<Part>(topics.nowhere)
 
-const at = (moment: string): void => (globalThis as { crashMatrixAt?: (moment: string) => void }).crashMatrixAt?.(moment)
+const at = (moment: string): void =>
+  (globalThis as { crashMatrixAt?: (moment: string) => void }).crashMatrixAt?.(moment)
 
-const connection = { connectionString: plan.database, application_name: plan.name, ...(kind.pipeline ? { pipeline: true } : {}) }
+const connection = {
+  connectionString: plan.database,
+  application_name: plan.name,
+  ...(kind.pipeline ? { pipeline: true } : {}),
+}
 const pool = new Pool({ ...connection, max: 5 })
 const direct = Object.assign(new Pool({ ...connection, max: 8 }), { direct: true as const })
 for (const each of [pool, direct]) each.on('error', () => {})
@@ -42,8 +50,20 @@ const store = postgres({ pool, relayPool: direct, schema, migrate, prepare: true
 
 function openTransport(): Transport {
   if (kind.road === 'straight')
-    return postgresQueue({ pool, queuePool: direct, schema, migrate, visibilityMs: HOLD_MS, pollIntervalMs: 100 })
-  return rabbitmq({ url: plan.broker, eventsExchange: plan.exchange, newQueuePauseMs: 0, logger: false })
+    return postgresQueue({
+      pool,
+      queuePool: direct,
+      schema,
+      migrate,
+      visibilityMs: HOLD_MS,
+      pollIntervalMs: 100,
+    })
+  return rabbitmq({
+    url: plan.broker,
+    eventsExchange: plan.exchange,
+    newQueuePauseMs: 0,
+    logger: false,
+  })
 }
 
 /** A bug: the answer comes before the broker's. */
@@ -55,9 +75,17 @@ function hasty(transport: Transport): Transport {
   return withPublish(transport, publish)
 }
 
-/** Whoever prunes keeps the others from it; that must be the consumer, which may have to die there. */
-const tidiedByOthers: MessageTracker<PostgresClient> = { ...store.tracker, prune: () => Promise.resolve(0) }
-const forgetful: MessageTracker<PostgresClient> = { track: () => Promise.resolve('first'), prune: () => Promise.resolve(0) }
+/**
+ * Whoever prunes keeps the others from it; that must be the consumer, which may have to die there.
+ */
+const tidiedByOthers: MessageTracker<PostgresClient> = {
+  ...store.tracker,
+  prune: () => Promise.resolve(0),
+}
+const forgetful: MessageTracker<PostgresClient> = {
+  track: () => Promise.resolve('first'),
+  prune: () => Promise.resolve(0),
+}
 
 function trackerOf(): MessageTracker<PostgresClient> {
   if (role !== 'finance') return tidiedByOthers
@@ -65,7 +93,10 @@ function trackerOf(): MessageTracker<PostgresClient> {
 }
 
 const relays = kind.road !== 'relay' && !(role === 'finance' && plan.options.oneRelay === true)
-const transport = plan.bug === 'settle before confirm' ? hasty(openTransport()) : notingUnknowns(openTransport(), process.cwd())
+const transport =
+  plan.bug === 'settle before confirm'
+    ? hasty(openTransport())
+    : notingUnknowns(openTransport(), process.cwd())
 const app = new Mersal<PostgresClient>({
   name: role === 'finance' ? plan.queue : 'registrar',
   store,
@@ -73,7 +104,12 @@ const app = new Mersal<PostgresClient>({
   sendOnly: role !== 'finance',
   routes: { [topics.nowhere]: { queue: `${plan.queue}.${NOWHERE}` } },
   outbox: { relay: { ...relay(plan.options), express: relays }, runRelay: relays },
-  receive: { concurrency: 4, immediateRetries: 0, maxDeliveries: 6, backoff: { firstMs: 30, longestMs: 30 } },
+  receive: {
+    concurrency: 4,
+    immediateRetries: 0,
+    maxDeliveries: 6,
+    backoff: { firstMs: 30, longestMs: 30 },
+  },
   stopGraceMs: 30_000,
   idempotency: { tracker: trackerOf() },
 })
@@ -81,7 +117,12 @@ const app = new Mersal<PostgresClient>({
 class Undo extends Error {}
 const UNIQUE = '23505'
 
-async function write(number: number, tx: PostgresClient, publish: typeof app.direct.publish, mark = ''): Promise<void> {
+async function write(
+  number: number,
+  tx: PostgresClient,
+  publish: typeof app.direct.publish,
+  mark = '',
+): Promise<void> {
   await tx.query(`insert into ${schema}.students (number) values ($1) ${mark}`, [number])
   for (const [part, partitionKey] of keysOf(number).entries()) {
     await publish(Registered, { number, part }, partitionKey === undefined ? {} : { partitionKey })
@@ -132,7 +173,11 @@ async function produce(): Promise<void> {
 function handle(): void {
   const tried = new Set<string>()
   app.handle(Registered, async ({ number, part }, { tx, publish, message }) => {
-    await tx.query(`insert into ${schema}.effects (number, part, message) values ($1, $2, $3)`, [number, part, message.id])
+    await tx.query(`insert into ${schema}.effects (number, part, message) values ($1, $2, $3)`, [
+      number,
+      part,
+      message.id,
+    ])
     at('handler')
     if (plan.options.slowHandlers === true && number === 2) await sleep(HOLD_MS * 0.6)
     if (isPoison(number) && part === 0) {

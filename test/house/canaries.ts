@@ -1,15 +1,30 @@
-/** Secrets of the tests: passwords of their servers and texts in bodies. Each begins with the same word, and none may ever be printed. */
+/**
+ * Secrets of the tests: passwords of their servers and texts in bodies. Each begins with the same
+ * word, and none may ever be printed.
+ */
 
-/** Password of the servers that the tests use. PostgreSQL trusts its own machine and does not look at it. */
+/**
+ * Password of the servers that the tests use. PostgreSQL trusts its own machine and does not look
+ * at it.
+ */
 export const canaryPassword = 'canary-5erv3r-pw'
 
-const known = [canaryPassword, 'canary-s3cret', 'canary-pg-7f3a', 'canary-mq-91bc', 'canary-url-55d0', 'canary-env-2e6f']
+const known = [
+  canaryPassword,
+  'canary-s3cret',
+  'canary-pg-7f3a',
+  'canary-mq-91bc',
+  'canary-url-55d0',
+  'canary-env-2e6f',
+]
 const plain = /canary-[0-9a-z][0-9a-z-]*/
 const encoded = known.map((secret) => Buffer.from(secret).toString('base64').replace(/=+$/, ''))
 
 /** The surroundings of the first secret in a text. */
 export function canaryIn(text: string): string | undefined {
-  const places = [text.search(plain), ...encoded.map((form) => text.indexOf(form))].filter((at) => at >= 0)
+  const places = [text.search(plain), ...encoded.map((form) => text.indexOf(form))].filter(
+    (at) => at >= 0,
+  )
   if (places.length === 0) return undefined
   const at = Math.min(...places)
   return text.slice(Math.max(0, at - 120), at + 60)

@@ -19,7 +19,10 @@ function sections(text: string): Map<string, string> {
   return found
 }
 
-/** The parts that a section lacks: each is a bold word at the beginning of a line, with a text behind it. */
+/**
+ * The parts that a section lacks: each is a bold word at the beginning of a line, with a text
+ * behind it.
+ */
 function missing(section: string): string[] {
   return parts.filter((part) => !new RegExp(`^\\*\\*${part}:\\*\\* \\S.{4,}`, 'm').test(section))
 }
@@ -31,9 +34,12 @@ describe('docs/errors.md', () => {
     expect([...described.keys()].sort()).toEqual([...errorCodes].sort())
   })
 
-  test.each([...errorCodes])('says what %s means, when it comes, what to do and whether to retry', (code) => {
-    expect(missing(described.get(code) ?? '')).toEqual([])
-  })
+  test.each([...errorCodes])(
+    'says what %s means, when it comes, what to do and whether to retry',
+    (code) => {
+      expect(missing(described.get(code) ?? '')).toEqual([])
+    },
+  )
 
   test('speaks of no code that does not exist', () => {
     const named = page.match(/\bMERSAL_[A-Z_]+\b/g) ?? []
@@ -41,7 +47,9 @@ describe('docs/errors.md', () => {
   })
 
   test('would not pass with a section that leaves something out', () => {
-    expect(missing('### MERSAL_X\n\n**Means:** it is broken.\n**When:** always.\n**Retry:** useless.')).toEqual(['Do'])
+    expect(
+      missing('### MERSAL_X\n\n**Means:** it is broken.\n**When:** always.\n**Retry:** useless.'),
+    ).toEqual(['Do'])
   })
 })
 

@@ -29,12 +29,18 @@ export function examplesOf(page: string): Example[] {
 /** The sources in place of the built package, as seen from this folder. */
 export function sourcePaths(folder: string): Record<string, string[]> {
   const up = relative(folder, root)
-  return Object.fromEntries([...entries()].map(([path, file]) => [`mersal${path.slice(1)}`, [`${up}/src/${file.replace('.d.ts', '.ts')}`]]))
+  return Object.fromEntries(
+    [...entries()].map(([path, file]) => [
+      `mersal${path.slice(1)}`,
+      [`${up}/src/${file.replace('.d.ts', '.ts')}`],
+    ]),
+  )
 }
 
 /** The code with its imports of the package turned to the sources, to be run in this folder. */
 export function onSources(code: string, folder: string): string {
   let turned = code
-  for (const [name, [path]] of Object.entries(sourcePaths(folder))) turned = turned.replaceAll(`from '${name}'`, `from '${path!}'`)
+  for (const [name, [path]] of Object.entries(sourcePaths(folder)))
+    turned = turned.replaceAll(`from '${name}'`, `from '${path!}'`)
   return turned
 }

@@ -4,14 +4,16 @@ import { describe, expect, test } from 'vitest'
 import { root } from './sources.ts'
 
 const page = readFileSync(join(root, 'docs/guarantees.md'), 'utf8')
-const rows = [...page.matchAll(/^\| (?<promises>P\d[P\d ]*) \| \[(?<file>[^\]]+)\]\(\.\.\/(?<link>[^)]+)\) \| (?<says>.+) \|$/gm)].map(
-  (match) => ({
-    promises: match.groups!['promises']!.split(' '),
-    file: match.groups!['file']!,
-    link: match.groups!['link']!,
-    says: match.groups!['says']!,
-  }),
-)
+const rows = [
+  ...page.matchAll(
+    /^\| (?<promises>P\d[P\d ]*) \| \[(?<file>[^\]]+)\]\(\.\.\/(?<link>[^)]+)\) \| (?<says>.+) \|$/gm,
+  ),
+].map((match) => ({
+  promises: match.groups!['promises']!.split(' '),
+  file: match.groups!['file']!,
+  link: match.groups!['link']!,
+  says: match.groups!['says']!,
+}))
 const promises = [...page.matchAll(/^## (P\d+) /gm)].map((match) => match[1]!)
 
 describe('docs/guarantees.md', () => {
@@ -20,7 +22,9 @@ describe('docs/guarantees.md', () => {
   })
 
   test('names a test for every promise', () => {
-    expect(promises.filter((promise) => !rows.some((row) => row.promises.includes(promise)))).toEqual([])
+    expect(
+      promises.filter((promise) => !rows.some((row) => row.promises.includes(promise))),
+    ).toEqual([])
   })
 
   test.each(rows)('$promises.0: $file says “$says”', ({ file, link, says }) => {
@@ -31,13 +35,30 @@ describe('docs/guarantees.md', () => {
 })
 
 describe('the pages', () => {
-  const pages = ['README.md', 'CONTRIBUTING.md', 'docs/architecture.md', 'docs/guarantees.md', 'docs/glossary.md', 'docs/errors.md']
-  test.each([...pages, 'docs/writing-a-store.md', 'docs/writing-a-transport.md'])('%s links only to files that exist', (name) => {
-    const links = [...readFileSync(join(root, name), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)/g)].map((match) => match[1]!)
-    expect(links.filter((link) => !existsSync(join(root, name, '..', link)))).toEqual([])
-  })
+  const pages = [
+    'README.md',
+    'CONTRIBUTING.md',
+    'docs/architecture.md',
+    'docs/guarantees.md',
+    'docs/glossary.md',
+    'docs/errors.md',
+  ]
+  test.each([...pages, 'docs/writing-a-store.md', 'docs/writing-a-transport.md'])(
+    '%s links only to files that exist',
+    (name) => {
+      const links = [
+        ...readFileSync(join(root, name), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)/g),
+      ].map((match) => match[1]!)
+      expect(links.filter((link) => !existsSync(join(root, name, '..', link)))).toEqual([])
+    },
+  )
 
-  test.each([...pages, 'SECURITY.md', 'CHANGELOG.md'])('%s promises no exactly-once delivery', (name) => {
-    expect(readFileSync(join(root, name), 'utf8')).not.toMatch(/exactly[- ]once (?:delivery|messag|semantic|process)/i)
-  })
+  test.each([...pages, 'SECURITY.md', 'CHANGELOG.md'])(
+    '%s promises no exactly-once delivery',
+    (name) => {
+      expect(readFileSync(join(root, name), 'utf8')).not.toMatch(
+        /exactly[- ]once (?:delivery|messag|semantic|process)/i,
+      )
+    },
+  )
 })

@@ -21,7 +21,9 @@ test.each([
 })
 
 test('a program whose output is read later than it is watched loses nothing of it', async () => {
-  const child = spawn(process.execPath, program(canaryPassword), { stdio: ['ignore', 'pipe', 'ignore'] })
+  const child = spawn(process.execPath, program(canaryPassword), {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
   await once(child, 'spawn')
   await setImmediate()
   const pieces: Buffer[] = await child.stdout.toArray()

@@ -1,4 +1,7 @@
-/** Watches everything that the tests and the programs that they start print: no secret may be in it. Loaded before each file of tests. */
+/**
+ * Watches everything that the tests and the programs that they start print: no secret may be in it.
+ * Loaded before each file of tests.
+ */
 import type { ChildProcess } from 'node:child_process'
 import { subscribe } from 'node:diagnostics_channel'
 import type { Readable } from 'node:stream'
@@ -16,7 +19,13 @@ export function takeSightings(): readonly string[] {
 function lookout(where: string): (chunk: unknown) => void {
   let before = ''
   return (chunk) => {
-    const text = before + (typeof chunk === 'string' ? chunk : chunk instanceof Uint8Array ? Buffer.from(chunk).toString('latin1') : '')
+    const text =
+      before +
+      (typeof chunk === 'string'
+        ? chunk
+        : chunk instanceof Uint8Array
+          ? Buffer.from(chunk).toString('latin1')
+          : '')
     const found = canaryIn(text)
     if (found !== undefined) seen.push(`${where}: ${found}`)
     before = found === undefined ? text.slice(-100) : ''
@@ -33,7 +42,10 @@ function watchWrites(name: 'stdout' | 'stderr'): void {
   }
 }
 
-/** Looks without reading: a listener would make the stream flow before whoever started the program listens. */
+/**
+ * Looks without reading: a listener would make the stream flow before whoever started the program
+ * listens.
+ */
 function watchStream(stream: Readable | null | undefined, where: string): void {
   if (stream === null || stream === undefined) return
   const push = stream.push.bind<Readable['push']>(stream)

@@ -5,9 +5,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { examplesOf, onSources, sourcePaths } from './examples.ts'
 import { root } from './sources.ts'
 
-const examples = ['README.md', 'docs/errors.md', 'docs/libraries.md', 'docs/writing-a-store.md', 'docs/writing-a-transport.md'].flatMap(
-  examplesOf,
-)
+const examples = [
+  'README.md',
+  'docs/errors.md',
+  'docs/libraries.md',
+  'docs/writing-a-store.md',
+  'docs/writing-a-transport.md',
+].flatMap(examplesOf)
 const first = examples[0]!
 
 /** What an example may use without declaring it: the names of the first example of the README. */
@@ -24,11 +28,26 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 function compile(files: Readonly<Record<string, string>>): string {
   const project = mkdtempSync(join(folder, 'project-'))
   for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text)
-  const paths = Object.fromEntries(Object.entries(sourcePaths(folder)).map(([name, [path]]) => [name, [`../${path!}`]]))
-  const options = { noEmit: true, isolatedDeclarations: false, declaration: false, rewriteRelativeImportExtensions: false, paths }
-  const config = { extends: relative(project, join(root, 'tsconfig.json')), compilerOptions: options, include: ['*.ts'] }
+  const paths = Object.fromEntries(
+    Object.entries(sourcePaths(folder)).map(([name, [path]]) => [name, [`../${path!}`]]),
+  )
+  const options = {
+    noEmit: true,
+    isolatedDeclarations: false,
+    declaration: false,
+    rewriteRelativeImportExtensions: false,
+    paths,
+  }
+  const config = {
+    extends: relative(project, join(root, 'tsconfig.json')),
+    compilerOptions: options,
+    include: ['*.ts'],
+  }
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(config))
-  const { stdout, status } = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', project], { encoding: 'utf8', cwd: project })
+  const { stdout, status } = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', project], {
+    encoding: 'utf8',
+    cwd: project,
+  })
   return status === 0 ? '' : stdout || 'the compiler failed without a word'
 }
 
@@ -39,7 +58,9 @@ describe('the examples of the pages', () => {
     for (const { page, line, whole, code } of examples) {
       const name = `${page.replaceAll(/[^a-zA-Z]/g, '-')}-${line}.ts`
       // Who imports Mersal itself means a program of its own.
-      const alone = (whole && (page === 'README.md' || page === 'docs/libraries.md')) || /^import \{[^}]*\bMersal\b/m.test(code)
+      const alone =
+        (whole && (page === 'README.md' || page === 'docs/libraries.md')) ||
+        /^import \{[^}]*\bMersal\b/m.test(code)
       files[name] = alone ? code : withContext(code)
     }
     expect(compile(files)).toBe('')
@@ -52,7 +73,9 @@ describe('the examples of the pages', () => {
   })
 })
 
-/** Imports first, then the names that the page takes as given, then the block. Its own names win. */
+/**
+ * Imports first, then the names that the page takes as given, then the block. Its own names win.
+ */
 function withContext(code: string): string {
   return `${given}\nexport async function example(): Promise<void> {\n${code.replaceAll(/^import .*$/gm, '')}\n}\n${(code.match(/^import .*$/gm) ?? []).join('\n')}\n`
 }
@@ -63,7 +86,11 @@ describe('the first example of the README', () => {
     const promised = /^```text output\n([\s\S]*?)^```$/m.exec(page)?.[1]
     expect(promised).toBeDefined()
     writeFileSync(join(folder, 'first.mts'), onSources(first.code, folder))
-    const printed = execFileSync(process.execPath, ['first.mts'], { cwd: folder, encoding: 'utf8', timeout: 20_000 })
+    const printed = execFileSync(process.execPath, ['first.mts'], {
+      cwd: folder,
+      encoding: 'utf8',
+      timeout: 20_000,
+    })
     expect(printed).toBe(promised)
   })
 })

@@ -1,6 +1,9 @@
 import type { Source } from './sources.ts'
 
-/** Who may import whom: a folder of `src`, and the folders (or files) that it may import besides itself. */
+/**
+ * Who may import whom: a folder of `src`, and the folders (or files) that it may import besides
+ * itself.
+ */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/lib': [],
   'src/core': ['src/lib'],
@@ -10,12 +13,35 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/transports': ['src/core', 'src/lib', 'src/sql', 'src/transports/shared'],
   'src/transports/shared': ['src/core', 'src/lib'],
   // The durable queue shares the file, and so the plumbing, of the SQLite store.
-  'src/transports/sqlite': ['src/core', 'src/lib', 'src/sql', 'src/stores/sqlite', 'src/transports/shared'],
+  'src/transports/sqlite': [
+    'src/core',
+    'src/lib',
+    'src/sql',
+    'src/stores/sqlite',
+    'src/transports/shared',
+  ],
   'src/app': ['src/core', 'src/lib', 'src/outbox', 'src/sql'],
-  'src/testing': ['src/core', 'src/lib', 'src/app', 'src/outbox', 'src/stores/memory', 'src/transports/memory'],
+  'src/testing': [
+    'src/core',
+    'src/lib',
+    'src/app',
+    'src/outbox',
+    'src/stores/memory',
+    'src/transports/memory',
+  ],
   'src/otel': ['src/core', 'src/lib'],
   'src/dashboard': ['src/core', 'src/lib'],
-  'src/cli': ['src/core', 'src/lib', 'src/app', 'src/outbox', 'src/sql', 'src/stores', 'src/transports', 'src/dashboard', 'src/otel'],
+  'src/cli': [
+    'src/core',
+    'src/lib',
+    'src/app',
+    'src/outbox',
+    'src/sql',
+    'src/stores',
+    'src/transports',
+    'src/dashboard',
+    'src/otel',
+  ],
 }
 
 /** Faces: files directly in `src`, which only re-export. */
@@ -31,15 +57,21 @@ const clients: Readonly<Record<string, readonly string[]>> = {
   'src/transports/rabbitmq': ['amqplib'],
 }
 
-/** A store or a transport is its own folder, or its own file: `src/stores/sqlite`, `src/stores/memory`. */
+/**
+ * A store or a transport is its own folder, or its own file: `src/stores/sqlite`,
+ * `src/stores/memory`.
+ */
 export function folderOf(path: string): string {
   const [, first, second, third] = path.split('/')
   if (second === undefined) return path
   if (first !== 'stores' && first !== 'transports') return `src/${first}`
-  return third === undefined ? `src/${first}/${second.replace(/\.ts$/, '')}` : `src/${first}/${second}`
+  return third === undefined
+    ? `src/${first}/${second.replace(/\.ts$/, '')}`
+    : `src/${first}/${second}`
 }
 
-const within = (path: string, allowed: string): boolean => path === allowed || path === `${allowed}.ts` || path.startsWith(`${allowed}/`)
+const within = (path: string, allowed: string): boolean =>
+  path === allowed || path === `${allowed}.ts` || path.startsWith(`${allowed}/`)
 
 /** The places that this file may import besides its own folder; undefined when no rule names it. */
 export function allowedFor(path: string): readonly string[] | undefined {
@@ -51,10 +83,16 @@ export function allowedFor(path: string): readonly string[] | undefined {
 /** Imports of our own that the rules do not allow. */
 export function forbiddenImports(source: Source): string[] {
   const allowed = allowedFor(source.path)
-  if (allowed === undefined) return [`${source.path}: no rule says what this folder may import; add one to test/house/rules.ts`]
+  if (allowed === undefined)
+    return [
+      `${source.path}: no rule says what this folder may import; add one to test/house/rules.ts`,
+    ]
   const own = folderOf(source.path)
   return source.imports
-    .filter(({ target }) => target !== undefined && ![own, ...allowed].some((folder) => within(target, folder)))
+    .filter(
+      ({ target }) =>
+        target !== undefined && ![own, ...allowed].some((folder) => within(target, folder)),
+    )
     .map(({ target }) => `${source.path} imports ${target}`)
 }
 
@@ -67,7 +105,12 @@ export function foreignPackages(source: Source): string[] {
       .slice(0, specifier.startsWith('@') ? 2 : 1)
       .join('/')
   return source.imports
-    .filter(({ specifier, target }) => target === undefined && !specifier.startsWith('node:') && !allowed.includes(name(specifier)))
+    .filter(
+      ({ specifier, target }) =>
+        target === undefined &&
+        !specifier.startsWith('node:') &&
+        !allowed.includes(name(specifier)),
+    )
     .map(({ specifier }) => `${source.path} imports the package ${specifier}`)
 }
 

@@ -10,7 +10,9 @@ export interface Source {
   /** Path from the root of the repository, with `/`. */
   readonly path: string
   readonly text: string
-  /** The text with comments and the insides of strings blanked out, line by line as long as before. */
+  /**
+   * The text with comments and the insides of strings blanked out, line by line as long as before.
+   */
   readonly code: string
   readonly imports: readonly Import[]
 }
@@ -24,18 +26,24 @@ export interface Import {
 }
 
 // What can hold text that is no code: comments, and the three kinds of strings.
-const notCode = /\/\*[\s\S]*?\*\/|\/\/[^\n]*|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`/g
+const notCode =
+  /\/\*[\s\S]*?\*\/|\/\/[^\n]*|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`/g
 const blank = (text: string): string => text.replaceAll(/[^\n]/g, ' ')
-const withoutComments = (text: string): string => text.replaceAll(notCode, (part) => (part.startsWith('/') ? blank(part) : part))
+const withoutComments = (text: string): string =>
+  text.replaceAll(notCode, (part) => (part.startsWith('/') ? blank(part) : part))
 const onlyCode = (text: string): string =>
   text.replaceAll(notCode, (part) => {
     if (part.startsWith('/')) return blank(part)
     // The code inside a template stays, since it is code.
-    if (part.startsWith('`')) return part.replaceAll(/\$\{[^}]*\}|[^\n]/g, (piece) => (piece.startsWith('${') ? piece : ' '))
+    if (part.startsWith('`'))
+      return part.replaceAll(/\$\{[^}]*\}|[^\n]/g, (piece) =>
+        piece.startsWith('${') ? piece : ' ',
+      )
     return blank(part)
   })
 
-const statements = /(?:^|\n)\s*(?:import|export)\s+(type\s+)?(?:[\w*$\s{},]*?\sfrom\s*)?(['"])([^'"\n]+)\2/g
+const statements =
+  /(?:^|\n)\s*(?:import|export)\s+(type\s+)?(?:[\w*$\s{},]*?\sfrom\s*)?(['"])([^'"\n]+)\2/g
 const calls = /\bimport\s*\(\s*(['"])([^'"\n]+)\1/g
 
 /** Every module that this text imports, re-exports or loads at run time. */
@@ -43,7 +51,9 @@ export function importsOf(path: string, text: string): Import[] {
   const code = withoutComments(text)
   const found: Import[] = []
   const add = (specifier: string, typeOnly: boolean): void => {
-    const target = specifier.startsWith('.') ? join(dirname(path), specifier).replaceAll('\\', '/') : undefined
+    const target = specifier.startsWith('.')
+      ? join(dirname(path), specifier).replaceAll('\\', '/')
+      : undefined
     found.push({ specifier, typeOnly, target })
   }
   for (const match of code.matchAll(statements)) add(match[3]!, match[1] !== undefined)
@@ -69,5 +79,7 @@ export function sourcesIn(folder: string): Source[] {
 export function places(source: Source, pattern: RegExp, where: 'code' | 'text' = 'code'): string[] {
   const shown = source.text.split('\n')
   const searched = source[where].split('\n')
-  return searched.flatMap((line, index) => (pattern.test(line) ? [`${source.path}:${index + 1}: ${shown[index]!.trim()}`] : []))
+  return searched.flatMap((line, index) =>
+    pattern.test(line) ? [`${source.path}:${index + 1}: ${shown[index]!.trim()}`] : [],
+  )
 }

@@ -3,16 +3,27 @@ import { command, type StandardSchema } from '../../src/index.ts'
 import type { Travelling } from './input.ts'
 import { LARGEST_BYTES } from './places.ts'
 
-const sent = (name: string, body: () => unknown, ends: Travelling['ends'] = 'arrives'): Travelling => ({
+const sent = (
+  name: string,
+  body: () => unknown,
+  ends: Travelling['ends'] = 'arrives',
+): Travelling => ({
   name,
   send: (sender, { Keep }) => sender.sendLocal(Keep, body()),
   ends,
 })
 
-/** Bytes in a row that somebody else wrote; most of them are no JSON, and become dead letters as they are. */
+/**
+ * Bytes in a row that somebody else wrote; most of them are no JSON, and become dead letters as
+ * they are.
+ */
 const stored = (name: string, body: Uint8Array, type?: string): Travelling => ({
   name: `stored: ${name}`,
-  stored: { body, headers: { 'content-type': 'application/json' }, ...(type === undefined ? {} : { type }) },
+  stored: {
+    body,
+    headers: { 'content-type': 'application/json' },
+    ...(type === undefined ? {} : { type }),
+  },
 })
 
 const nested = (depth: number, open: string, close: string, middle = '1'): Buffer =>
@@ -36,14 +47,29 @@ const around = (bytes: number): Travelling => ({
   ends: bytes > 0 ? 'MERSAL_TOO_LARGE' : 'arrives',
 })
 /** Of the headers that Mersal sets (their lengths are constant) and the two quotation marks. */
-const OWN_BYTES = 'correlation-id'.length + 36 + 'sent-at'.length + 24 + 'content-type'.length + 16 + 'sender'.length + 6 + 2
+const OWN_BYTES =
+  'correlation-id'.length +
+  36 +
+  'sent-at'.length +
+  24 +
+  'content-type'.length +
+  16 +
+  'sender'.length +
+  6 +
+  2
 
-/** A schema that takes long for some texts, as people write them: refuses the body before it is stored. */
+/**
+ * A schema that takes long for some texts, as people write them: refuses the body before it is
+ * stored.
+ */
 const choosy: StandardSchema<unknown, unknown> = {
   '~standard': {
     version: 1,
     vendor: 'test',
-    validate: (value) => (value === 'good' ? { value } : { issues: [{ message: 'canary value', path: ['\u001b[2J', '__proto__'] }] }),
+    validate: (value) =>
+      value === 'good'
+        ? { value }
+        : { issues: [{ message: 'canary value', path: ['\u001b[2J', '__proto__'] }] },
   },
 }
 const throwing: StandardSchema<unknown, unknown> = {
@@ -64,7 +90,11 @@ export const bodies: readonly Travelling[] = [
   sent('a symbol', () => Symbol('s'), 'MERSAL_ENCODE'),
   sent('a big integer', () => ({ n: 10n ** 20n }), 'MERSAL_ENCODE'),
   sent('a circle', () => circular, 'MERSAL_ENCODE'),
-  sent('a getter that throws', () => Object.defineProperty({}, 'a', { enumerable: true, get: () => raise() }), 'MERSAL_ENCODE'),
+  sent(
+    'a getter that throws',
+    () => Object.defineProperty({}, 'a', { enumerable: true, get: () => raise() }),
+    'MERSAL_ENCODE',
+  ),
   sent('toJSON that throws', () => ({ toJSON: () => raise() }), 'MERSAL_ENCODE'),
   sent('toJSON as bait', () => JSON.parse('{"toJSON": "text", "then": {"a": 1}}')),
   sent('a body with then()', () => JSON.parse('{"then": "text"}')),
@@ -75,8 +105,12 @@ export const bodies: readonly Travelling[] = [
   sent('32 MB of bytes in an object', () => new Uint8Array(200_000), 'MERSAL_TOO_LARGE'),
   sent('a depth of 1,000', () => deep(1000)),
   sent('a depth of 100,000', () => deep(100_000), 'MERSAL_ENCODE'),
-  sent('50,000 keys', () => Object.fromEntries(Array.from({ length: 50_000 }, (_, n) => [`k${n}`, n]))),
-  ...[0, 1, 2, 3].map((depth) => sent(`__proto__ at depth ${depth}`, () => JSON.parse(polluting(depth)))),
+  sent('50,000 keys', () =>
+    Object.fromEntries(Array.from({ length: 50_000 }, (_, n) => [`k${n}`, n])),
+  ),
+  ...[0, 1, 2, 3].map((depth) =>
+    sent(`__proto__ at depth ${depth}`, () => JSON.parse(polluting(depth))),
+  ),
   sent('numbers at the edges', () => [-0, 2 ** 53 + 1, Number.MAX_VALUE, 5e-324]),
   sent('NUL and lone surrogates', () => '\u0000 \ud800 \udfff \u2028'),
   sent('an invalid date', () => new Date(Number.NaN)),
@@ -99,7 +133,10 @@ export const bodies: readonly Travelling[] = [
   stored('UTF-8 that was cut', Buffer.from('{"a":"ö"}').subarray(0, 7)),
   stored('a lone surrogate as UTF-8', Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22])),
   stored('an overlong form', Buffer.from([0x22, 0xc0, 0xaf, 0x22])),
-  stored('duplicate keys', Buffer.from('{"a":1,"a":2,"__proto__":{"polluted":1},"__proto__":{"polluted":2}}')),
+  stored(
+    'duplicate keys',
+    Buffer.from('{"a":1,"a":2,"__proto__":{"polluted":1},"__proto__":{"polluted":2}}'),
+  ),
   stored('1e400', Buffer.from('{"n":1e400}')),
   stored('an integer of 20 digits', Buffer.from('{"n":12345678901234567890}')),
   stored('arrays, 100,000 deep', nested(100_000, '[', ']')),

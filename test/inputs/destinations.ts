@@ -4,9 +4,14 @@ import type { Travelling, Trial, Verdict } from './input.ts'
 import type { Place } from './places.ts'
 import { checkPrototypes, refuses } from './soundness.ts'
 
-const key = (name: string, partitionKey: unknown, ends: Travelling['ends'] = 'arrives'): Travelling => ({
+const key = (
+  name: string,
+  partitionKey: unknown,
+  ends: Travelling['ends'] = 'arrives',
+): Travelling => ({
   name: `key: ${name}`,
-  send: (sender, { Keep }) => sender.sendLocal(Keep, { name }, { partitionKey: partitionKey as string }),
+  send: (sender, { Keep }) =>
+    sender.sendLocal(Keep, { name }, { partitionKey: partitionKey as string }),
   ends,
 })
 
@@ -64,22 +69,30 @@ const badQueues: Readonly<Record<string, unknown>> = {
 const queue = (name: string, value: string): Trial => ({
   name: `queue: ${name}`,
   async run({ transport, incoming, adapter }): Promise<Verdict> {
-    if (adapter === 'rabbitmq' && value.startsWith('amq.')) return refuses('MERSAL_INVALID_OPTIONS', () => transport.subscribe(value, []))
+    if (adapter === 'rabbitmq' && value.startsWith('amq.'))
+      return refuses('MERSAL_INVALID_OPTIONS', () => transport.subscribe(value, []))
     await transport.subscribe(value, [])
     const to = { transport: 'default', kind: 'queue', name: value } as const
     const body = Buffer.from(name)
-    const [outcome] = await Promise.all(transport.publish([{ id: 'a', type: 't', headers: { a: 'b' }, body, to }]))
-    if (outcome?.kind !== 'confirmed') throw new Error(`publishing answered ${outcome?.kind ?? 'nothing'}`)
+    const [outcome] = await Promise.all(
+      transport.publish([{ id: 'a', type: 't', headers: { a: 'b' }, body, to }]),
+    )
+    if (outcome?.kind !== 'confirmed')
+      throw new Error(`publishing answered ${outcome?.kind ?? 'nothing'}`)
     const came = Promise.withResolvers<string>()
-    const consumer = await transport.consume({ queue: value, concurrency: 1 }, async ({ message, queue: from }) => {
-      came.resolve(`${from} ${Buffer.from(message.body).toString()}`)
-      return { kind: 'reject', reason: 'rejected', error: new Error('unwanted') }
-    })
+    const consumer = await transport.consume(
+      { queue: value, concurrency: 1 },
+      async ({ message, queue: from }) => {
+        came.resolve(`${from} ${Buffer.from(message.body).toString()}`)
+        return { kind: 'reject', reason: 'rejected', error: new Error('unwanted') }
+      },
+    )
     const arrived = await came.promise
     await consumer[Symbol.asyncDispose]()
     if (arrived !== `${value} ${name}`) throw new Error(`got ${arrived}`)
     const letters = await incoming(value).list({ limit: 1000 })
-    if (!letters.some((letter) => letter.place === value && Buffer.from(letter.body).equals(body))) throw new Error('no dead letter')
+    if (!letters.some((letter) => letter.place === value && Buffer.from(letter.body).equals(body)))
+      throw new Error('no dead letter')
     return 'round trip'
   },
 })
@@ -98,14 +111,22 @@ export const queues: readonly Trial[] = [
   {
     name: 'topic: amq.direct on RabbitMQ',
     on: ({ adapter }) => adapter === 'rabbitmq',
-    run: ({ transport }) => refuses('MERSAL_INVALID_OPTIONS', () => transport.subscribe('q', ['amq.direct'])),
+    run: ({ transport }) =>
+      refuses('MERSAL_INVALID_OPTIONS', () => transport.subscribe('q', ['amq.direct'])),
   },
   ...Object.entries(badQueues).map(
     ([name, value]): Trial => ({
       name: `queue: ${name}`,
       async run(place: Place): Promise<Verdict> {
-        await refuses('MERSAL_INVALID_OPTIONS', () => new Mersal({ name: value as string, transport: memoryTransport() }))
-        await refuses('MERSAL_INVALID_OPTIONS', () => new Mersal({ name: 'a', transport: place.transport, routes: { t: value as string } }))
+        await refuses(
+          'MERSAL_INVALID_OPTIONS',
+          () => new Mersal({ name: value as string, transport: memoryTransport() }),
+        )
+        await refuses(
+          'MERSAL_INVALID_OPTIONS',
+          () =>
+            new Mersal({ name: 'a', transport: place.transport, routes: { t: value as string } }),
+        )
         checkPrototypes()
         return 'refused'
       },

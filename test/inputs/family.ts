@@ -33,7 +33,10 @@ export const generators: readonly Generator[] = [
   { name: 'G10', title: 'rows and messages that others have changed', travelling: [], trials: [] },
 ]
 
-/** The longest time in which nothing else could run, in milliseconds, by generator; told, not judged. */
+/**
+ * The longest time in which nothing else could run, in milliseconds, by generator; told, not
+ * judged.
+ */
 export type Delays = Record<string, number>
 
 async function runTrial(generator: string, place: Place, { name, run }: Trial): Promise<Result> {
@@ -48,11 +51,20 @@ async function runTrial(generator: string, place: Place, { name, run }: Trial): 
 }
 
 /** Those that only wait for processes of their own run a few at a time. */
-async function runTrials(generator: string, place: Place, trials: readonly Trial[]): Promise<Result[]> {
+async function runTrials(
+  generator: string,
+  place: Place,
+  trials: readonly Trial[],
+): Promise<Result[]> {
   const open = trials.filter(({ on }) => on?.(place) !== false)
   const results: Result[] = []
   const width = generator === 'G8' ? 4 : 1
-  while (open.length > 0) results.push(...(await Promise.all(open.splice(0, width).map((trial) => runTrial(generator, place, trial)))))
+  while (open.length > 0)
+    results.push(
+      ...(await Promise.all(
+        open.splice(0, width).map((trial) => runTrial(generator, place, trial)),
+      )),
+    )
   return results
 }
 
@@ -87,7 +99,8 @@ export async function runFamily(adapter: Adapter, longest: Delays): Promise<Resu
     )
     results.push(...(await onRoad(place, road, longest)))
   }
-  if (adapter === 'sqlite' || adapter === 'postgres') results.push(...(await tamperEverywhere(adapter)))
+  if (adapter === 'sqlite' || adapter === 'postgres')
+    results.push(...(await tamperEverywhere(adapter)))
   if (adapter === 'rabbitmq') {
     await using place = await openPlace(adapter)
     results.push(...(await foreignMessages(place)))

@@ -3,14 +3,21 @@ import { randomUUID } from 'node:crypto'
 import type { Travelling } from './input.ts'
 
 /** Headers as the sender gives them to Mersal. */
-const given = (name: string, headers: unknown, ends: Travelling['ends'] = 'MERSAL_INVALID_MESSAGE'): Travelling => ({
+const given = (
+  name: string,
+  headers: unknown,
+  ends: Travelling['ends'] = 'MERSAL_INVALID_MESSAGE',
+): Travelling => ({
   name,
   send: (sender, { Keep }) => sender.sendLocal(Keep, { name }, { headers: headers as never }),
   ends,
 })
 
 /** Headers in a row that somebody else wrote. */
-const stored = (name: string, headers: Readonly<Record<string, string>>): Travelling => ({ name, stored: { headers } })
+const stored = (name: string, headers: Readonly<Record<string, string>>): Travelling => ({
+  name,
+  stored: { headers },
+})
 
 const many = (count: number, value = 'v'): Record<string, string> =>
   Object.fromEntries(Array.from({ length: count }, (_, n) => [`h-${n}`, value]))
@@ -19,8 +26,8 @@ const bomb = gzipSync(Buffer.alloc(10 * 1024 * 1024))
   .slice(0, 8000)
 
 export const headers: readonly Travelling[] = [
-  ...['correlation-id', 'causation-id', 'sent-at', 'content-type', 'partition-key', 'sender'].map((name) =>
-    given(`reserved: ${name}`, { [name]: 'spoofed' }),
+  ...['correlation-id', 'causation-id', 'sent-at', 'content-type', 'partition-key', 'sender'].map(
+    (name) => given(`reserved: ${name}`, { [name]: 'spoofed' }),
   ),
   given('reserved, in another case', { 'Correlation-ID': 'spoofed' }),
   given('the id of another tenant', { 'x-tenant': 'other', id: randomUUID() }, 'arrives'),
@@ -48,14 +55,27 @@ export const headers: readonly Travelling[] = [
   given('a value that is not ASCII', { a: 'größe 🎓 \u00a0' }, 'arrives'),
   given('__proto__ as an own field', JSON.parse('{"__proto__": "polluted"}')),
   given('constructor and prototype', { constructor: 'a', prototype: 'b' }, 'arrives'),
-  ...['', 'garbage', '00-0-0-00', `00-${'f'.repeat(32)}-${'0'.repeat(16)}-ff`, 'x'.repeat(5000)].map((traceparent, n) =>
-    given(`malformed traceparent ${n + 1}`, { traceparent }, 'arrives'),
-  ),
+  ...[
+    '',
+    'garbage',
+    '00-0-0-00',
+    `00-${'f'.repeat(32)}-${'0'.repeat(16)}-ff`,
+    'x'.repeat(5000),
+  ].map((traceparent, n) => given(`malformed traceparent ${n + 1}`, { traceparent }, 'arrives')),
   ...['-1', '1e308', '∞'].map((attempt) => given(`attempt ${attempt}`, { attempt }, 'arrives')),
-  ...['x-mersal-attempt', 'X-Mersal-Dead-Key', 'x-death', 'x-first-death-reason', 'x-delivery-count', 'x-opt-a'].map((name) =>
-    given(`of the transports: ${name}`, { [name]: '1000000' }),
+  ...[
+    'x-mersal-attempt',
+    'X-Mersal-Dead-Key',
+    'x-death',
+    'x-first-death-reason',
+    'x-delivery-count',
+    'x-opt-a',
+  ].map((name) => given(`of the transports: ${name}`, { [name]: '1000000' })),
+  given(
+    'expiry in the past, reply to another host',
+    { expiration: '-1', 'reply-to': 'amqp://evil.example/%2f' },
+    'arrives',
   ),
-  given('expiry in the past, reply to another host', { expiration: '-1', 'reply-to': 'amqp://evil.example/%2f' }, 'arrives'),
   given('a bomb in a header', { 'content-encoding': 'gzip', bomb }, 'arrives'),
   given('null in place of headers', null, 'MERSAL_INVALID_OPTIONS'),
   given('text in place of headers', 'a: b', 'MERSAL_INVALID_OPTIONS'),
@@ -67,7 +87,10 @@ export const headers: readonly Travelling[] = [
     'x-delivery-count': '1e308',
     'content-type': 'text/plain',
   }),
-  stored('stored: __proto__', JSON.parse('{"__proto__": "polluted", "a": "b"}') as Record<string, string>),
+  stored(
+    'stored: __proto__',
+    JSON.parse('{"__proto__": "polluted", "a": "b"}') as Record<string, string>,
+  ),
   stored('stored: an unknown charset', { 'content-type': 'application/json; charset=utf-7' }),
   stored('stored: no text of a terminal', { a: '\u001b[2J\r\n', 'b\u202e': 'c' }),
   stored('stored: NUL', { a: 'a\0b' }),

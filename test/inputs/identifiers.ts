@@ -1,6 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Store } from '../../src/core/store.ts'
-import { postgres, type PostgresClient, postgresMigrationSql, postgresQueue, postgresQueueMigrationSql } from '../../src/postgres.ts'
+import {
+  postgres,
+  type PostgresClient,
+  postgresMigrationSql,
+  postgresQueue,
+  postgresQueueMigrationSql,
+} from '../../src/postgres.ts'
 import type { Trial, Verdict } from './input.ts'
 import { logger, poolWithCanary } from './places.ts'
 import { refuses } from './soundness.ts'
@@ -60,8 +66,12 @@ async function roundTrip(schema: string): Promise<Verdict> {
     const message = { id: randomUUID(), type: 't', headers: {}, body: Buffer.from(schema), to }
     await store.unitOfWork((tx) => store.outbox.save(tx, [message]))
     const [row] = await store.outbox.claim({ limit: 1, claimMs: 1000, token: randomUUID() })
-    if (row === undefined || !Buffer.from(row.message.body).equals(message.body)) throw new Error('the message did not come back')
-    const places = await pool.query('select from pg_tables where schemaname = $1 and tablename = $2', [schema, 'outbox'])
+    if (row === undefined || !Buffer.from(row.message.body).equals(message.body))
+      throw new Error('the message did not come back')
+    const places = await pool.query(
+      'select from pg_tables where schemaname = $1 and tablename = $2',
+      [schema, 'outbox'],
+    )
     if (places.rowCount !== 1) throw new Error('the table is not in the schema of this name')
     return 'round trip'
   } finally {
@@ -86,5 +96,7 @@ export const identifiers: readonly Trial[] = [
       },
     }),
   ),
-  ...Object.entries(taken).map(([name, value]): Trial => ({ name, on: onPostgres, run: () => roundTrip(unique(value)) })),
+  ...Object.entries(taken).map(
+    ([name, value]): Trial => ({ name, on: onPostgres, run: () => roundTrip(unique(value)) }),
+  ),
 ]

@@ -15,7 +15,9 @@ export interface Types {
 /** What an application could do in its transaction. Resolves to the id of the message. */
 export type Send = (sender: Sender, types: Types) => Promise<string>
 
-/** An input that goes the whole road: insert, relay, broker, handler, dead letters, their listing. */
+/**
+ * An input that goes the whole road: insert, relay, broker, handler, dead letters, their listing.
+ */
 export interface Travelling {
   readonly name: string
   /** Undefined: on every place. */
@@ -25,7 +27,10 @@ export interface Travelling {
   readonly send?: Send
   /** Of `send`: it arrives, or what refuses it. */
   readonly ends?: 'arrives' | ErrorCode
-  /** A row as a program of another kind could write it. It may be refused, handled, or given up: never lost, never changed. */
+  /**
+   * A row as a program of another kind could write it. It may be refused, handled, or given up:
+   * never lost, never changed.
+   */
   readonly stored?: Partial<OutgoingMessage>
 }
 

@@ -25,7 +25,9 @@ interface Report {
 const all: Result[] = []
 const delays: Delays = {}
 
-/** The family in a process of its own: nothing that is thrown, printed or blocked there can hide. */
+/**
+ * The family in a process of its own: nothing that is thrown, printed or blocked there can hide.
+ */
 async function judge(adapters: readonly Adapter[], flags: readonly string[] = []): Promise<Report> {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-inputs-'))
   try {
@@ -33,7 +35,8 @@ async function judge(adapters: readonly Adapter[], flags: readonly string[] = []
     const args = [...flags, join(root, 'test/inputs/main.ts'), ...adapters, '--json', file]
     const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
     let text = ''
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (part: string) => void (text += part))
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (part: string) => void (text += part))
     const [code] = (await once(child, 'close')) as [number | null]
     expect(text.split('\n').filter((line) => /^(?:FAILED|LEAKED)/.test(line))).toEqual([])
     expect(code, text).toBe(0)
@@ -48,25 +51,43 @@ async function sound(adapters: readonly Adapter[], flags?: readonly string[]): P
   const { results, longest } = await judge(adapters, flags)
   if (flags !== undefined) return
   all.push(...results)
-  for (const [generator, ms] of Object.entries(longest)) delays[generator] = Math.max(delays[generator] ?? 0, ms)
+  for (const [generator, ms] of Object.entries(longest))
+    delays[generator] = Math.max(delays[generator] ?? 0, ms)
 }
 
-describe.concurrent('every bad input is refused with a code and a field, or comes back byte for byte', { timeout: 300_000 }, () => {
+describe.concurrent('every bad input is refused with a code and a field, or comes back byte for byte', {
+  timeout: 300_000,
+}, () => {
   test('with store and queue in memory, and with SQLite', () => sound(['memory', 'sqlite']))
 
   test('with Node as hard as it gets: no __proto__, no code from strings', () =>
-    sound(['memory', 'sqlite'], ['--disable-proto=throw', '--disallow-code-generation-from-strings']))
+    sound(
+      ['memory', 'sqlite'],
+      ['--disable-proto=throw', '--disallow-code-generation-from-strings'],
+    ))
 
-  test.skipIf(!postgres)('with store and queue in PostgreSQL', () => sound(['postgres', 'postgres straight']))
+  test.skipIf(!postgres)('with store and queue in PostgreSQL', () =>
+    sound(['postgres', 'postgres straight']),
+  )
 
   test.skipIf(!rabbit)('with RabbitMQ', () => sound(['rabbitmq']))
 
   afterAll(() => {
-    process.stderr.write(`\n${tableOf(all)}longest time in which nothing else ran, ms: ${JSON.stringify(delays)}\n`)
+    process.stderr.write(
+      `\n${tableOf(all)}longest time in which nothing else ran, ms: ${JSON.stringify(delays)}\n`,
+    )
     if (process.env['MERSAL_UPDATE_REPORTS'] !== 'true') return
     mkdirSync(join(root, 'docs/reliability'), { recursive: true })
     const different = new Set(all.map(({ generator, input }) => `${generator} ${input}`)).size
-    const report = { node: process.version, inputs: different, judged: all.length, rows: rowsOf(all) }
-    writeFileSync(join(root, 'docs/reliability/inputs.json'), `${JSON.stringify(report, null, 2)}\n`)
+    const report = {
+      node: process.version,
+      inputs: different,
+      judged: all.length,
+      rows: rowsOf(all),
+    }
+    writeFileSync(
+      join(root, 'docs/reliability/inputs.json'),
+      `${JSON.stringify(report, null, 2)}\n`,
+    )
   })
 })

@@ -10,7 +10,10 @@ import type { Place } from './places.ts'
 /** What a terminal may get: nothing that moves the cursor, turns text around or hides it. */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u
 
-/** `mersal dead …` on the store and the broker of this place. Throws if a line of its output is unsafe. */
+/**
+ * `mersal dead …` on the store and the broker of this place. Throws if a line of its output is
+ * unsafe.
+ */
 export async function dead(place: Place, args: readonly string[]): Promise<string> {
   const verb = await verbs['dead']!()
   const written = { out: '', note: '' }
@@ -33,7 +36,8 @@ export async function dead(place: Place, args: readonly string[]): Promise<strin
   hear(written.note)
   hear(written.out)
   for (const line of `${written.out}${written.note}`.split('\n')) {
-    if (UNSAFE.test(line)) throw new Error(`'mersal dead ${args.join(' ')}' printed ${JSON.stringify(line)}`)
+    if (UNSAFE.test(line))
+      throw new Error(`'mersal dead ${args.join(' ')}' printed ${JSON.stringify(line)}`)
   }
   return written.out
 }
@@ -45,10 +49,14 @@ export interface Letter extends Omit<DeadLetter, 'body' | 'diedAt'> {
 /** All dead letters as the program lists them; it lists and shows them as text, too. */
 export async function listLetters(place: Place, queue?: string): Promise<readonly Letter[]> {
   const where = queue === undefined ? [] : ['--queue', queue]
-  const letters = JSON.parse(await dead(place, ['list', '--json', '--body', '--limit', '100000', ...where])) as Letter[]
+  const letters = JSON.parse(
+    await dead(place, ['list', '--json', '--body', '--limit', '100000', ...where]),
+  ) as Letter[]
   await dead(place, ['list', '--limit', '100000', ...where])
   // Showing one means fetching all of them where the broker cannot look into a queue.
-  for (const { key } of place.adapter === 'rabbitmq' && queue !== undefined ? letters.slice(0, 3) : letters) {
+  for (const { key } of place.adapter === 'rabbitmq' && queue !== undefined
+    ? letters.slice(0, 3)
+    : letters) {
     await dead(place, ['show', key, '--body', ...where])
   }
   return letters

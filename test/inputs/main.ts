@@ -9,9 +9,13 @@ import { tableOf } from './table.ts'
 /**
  * node test/inputs/main.ts [ADAPTER …] [--json FILE]
  *
- * Every bad input on these adapters (default: all), in this process. Prints a table and what failed; the exit code is 0 if nothing did.
+ * Every bad input on these adapters (default: all), in this process. Prints a table and what
+ * failed; the exit code is 0 if nothing did.
  */
-const { values, positionals } = parseArgs({ options: { json: { type: 'string' } }, allowPositionals: true })
+const { values, positionals } = parseArgs({
+  options: { json: { type: 'string' } },
+  allowPositionals: true,
+})
 const wanted = (positionals.length > 0 ? positionals : adapters) as readonly Adapter[]
 
 // A rejection that nobody handles ends the process with 1, as everywhere; this only says so.
@@ -33,5 +37,6 @@ process.stdout.write(`longest time in which nothing else ran, ms: ${JSON.stringi
 for (const { generator, adapter, input, why } of failed)
   process.stdout.write(`FAILED ${generator} on ${adapter}: ${input}: ${JSON.stringify(why)}\n`)
 for (const text of leaked) process.stdout.write(`LEAKED ${JSON.stringify(text)}\n`)
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ results, longest, leaked })}\n`)
+if (values.json !== undefined)
+  writeFileSync(values.json, `${JSON.stringify({ results, longest, leaked })}\n`)
 process.exitCode = failed.length + leaked.length > 0 ? 1 : 0

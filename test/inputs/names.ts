@@ -1,7 +1,10 @@
 import { command } from '../../src/index.ts'
 import type { Travelling } from './input.ts'
 
-/** Names of message types: what is given to `command()`, and what stands in a row that somebody else wrote. */
+/**
+ * Names of message types: what is given to `command()`, and what stands in a row that somebody else
+ * wrote.
+ */
 const names: readonly (readonly [string, string, 'fits'?])[] = [
   ['empty', ''],
   ['one byte', 'a', 'fits'],
@@ -59,7 +62,11 @@ export const namesOfTypes: readonly Travelling[] = [
     ends: 'arrives',
     stored: { type: 'orders.placed-98' },
   },
-  { name: 'a number in place of a name', send: (sender) => sender.sendLocal(command(5 as never), {}), ends: 'MERSAL_INVALID_MESSAGE' },
+  {
+    name: 'a number in place of a name',
+    send: (sender) => sender.sendLocal(command(5 as never), {}),
+    ends: 'MERSAL_INVALID_MESSAGE',
+  },
   {
     name: 'an object with toString in place of a name',
     send: (sender) => sender.sendLocal(command({ toString: () => 'orders' } as never), {}),

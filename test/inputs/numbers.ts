@@ -15,42 +15,107 @@ const pool = new Pool({ connectionString: 'postgres://nobody@127.0.0.1:1/none' }
 const DAY = 86_400_000
 
 function app(change: object): void {
-  void new Mersal({ name: 'a', transport: memoryTransport(), store: memoryStore(), ...change } as unknown as MersalOptions<never>)
+  void new Mersal({
+    name: 'a',
+    transport: memoryTransport(),
+    store: memoryStore(),
+    ...change,
+  } as unknown as MersalOptions<never>)
 }
 
-type Field = readonly [name: string, use: (value: never) => unknown, min: number, max: number, fraction?: 'fraction']
+type Field = readonly [
+  name: string,
+  use: (value: never) => unknown,
+  min: number,
+  max: number,
+  fraction?: 'fraction',
+]
 
 /** Every number among the options, with its bounds. */
 const fields: readonly Field[] = [
-  ['pollIntervalMs', (pollIntervalMs) => app({ outbox: { relay: { pollIntervalMs } } }), 1, 3_600_000],
+  [
+    'pollIntervalMs',
+    (pollIntervalMs) => app({ outbox: { relay: { pollIntervalMs } } }),
+    1,
+    3_600_000,
+  ],
   ['batchSize', (batchSize) => app({ outbox: { relay: { batchSize } } }), 1, 10_000],
   ['window', (window) => app({ outbox: { relay: { window } } }), 500, 100_000],
   ['claimMs', (claimMs) => app({ outbox: { relay: { claimMs } } }), 100, 3_600_000],
   ['maxAttempts', (maxAttempts) => app({ outbox: { relay: { maxAttempts } } }), 1, 10_000],
-  ['expressGraceMs', (expressGraceMs) => app({ outbox: { relay: { expressGraceMs } } }), 100, 3_600_000],
+  [
+    'expressGraceMs',
+    (expressGraceMs) => app({ outbox: { relay: { expressGraceMs } } }),
+    100,
+    3_600_000,
+  ],
   ['retry.firstMs', (firstMs) => app({ outbox: { relay: { retry: { firstMs } } } }), 1, DAY],
-  ['retry.longestMs', (longestMs) => app({ outbox: { relay: { retry: { firstMs: 1, longestMs } } } }), 1, DAY],
-  ['retry.factor', (factor) => app({ outbox: { relay: { retry: { firstMs: 1, longestMs: 2, factor } } } }), 1, 100, 'fraction'],
+  [
+    'retry.longestMs',
+    (longestMs) => app({ outbox: { relay: { retry: { firstMs: 1, longestMs } } } }),
+    1,
+    DAY,
+  ],
+  [
+    'retry.factor',
+    (factor) => app({ outbox: { relay: { retry: { firstMs: 1, longestMs: 2, factor } } } }),
+    1,
+    100,
+    'fraction',
+  ],
   ['breaker.firstMs', (firstMs) => app({ outbox: { relay: { breaker: { firstMs } } } }), 1, DAY],
   ['concurrency', (concurrency) => app({ receive: { concurrency } }), 1, 10_000],
   ['immediateRetries', (immediateRetries) => app({ receive: { immediateRetries } }), 0, 100],
   [
     'maxDeliveries',
-    (maxDeliveries) => app({ receive: { maxDeliveries, handlerTimeoutMs: 1, backoff: { firstMs: 0, longestMs: 1 } } }),
+    (maxDeliveries) =>
+      app({
+        receive: { maxDeliveries, handlerTimeoutMs: 1, backoff: { firstMs: 0, longestMs: 1 } },
+      }),
     1,
     10_000,
   ],
   ['stopGraceMs', (stopGraceMs) => app({ stopGraceMs }), 0, 3_600_000],
   ['postgres.keepSentMs', (keepSentMs) => postgres({ pool, keepSentMs }), 0, 3660 * DAY],
-  ['postgres.retrySerialization', (retrySerialization) => postgres({ pool, retrySerialization }), 0, 100],
+  [
+    'postgres.retrySerialization',
+    (retrySerialization) => postgres({ pool, retrySerialization }),
+    0,
+    100,
+  ],
   ['postgres.heartbeatMs', (heartbeatMs) => postgres({ pool, heartbeatMs }), 100, 60_000],
   ['postgresQueue.visibilityMs', (visibilityMs) => postgresQueue({ pool, visibilityMs }), 30, DAY],
-  ['postgresQueue.pollIntervalMs', (pollIntervalMs) => postgresQueue({ pool, pollIntervalMs }), 1, 3_600_000],
-  ['postgresQueue.maxMessageBytes', (maxMessageBytes) => postgresQueue({ pool, maxMessageBytes }), 1, 256 * 1024 * 1024],
-  ['sqlite.busyTimeoutMs', (busyTimeoutMs) => sqlite({ path: ':memory:', busyTimeoutMs }), 0, 600_000],
-  ['sqliteQueue.maxMessageBytes', (maxMessageBytes) => sqliteQueue({ path: ':memory:', maxMessageBytes }), 1, 500_000_000],
+  [
+    'postgresQueue.pollIntervalMs',
+    (pollIntervalMs) => postgresQueue({ pool, pollIntervalMs }),
+    1,
+    3_600_000,
+  ],
+  [
+    'postgresQueue.maxMessageBytes',
+    (maxMessageBytes) => postgresQueue({ pool, maxMessageBytes }),
+    1,
+    256 * 1024 * 1024,
+  ],
+  [
+    'sqlite.busyTimeoutMs',
+    (busyTimeoutMs) => sqlite({ path: ':memory:', busyTimeoutMs }),
+    0,
+    600_000,
+  ],
+  [
+    'sqliteQueue.maxMessageBytes',
+    (maxMessageBytes) => sqliteQueue({ path: ':memory:', maxMessageBytes }),
+    1,
+    500_000_000,
+  ],
   ['memoryStore.lockWaitMs', (lockWaitMs) => memoryStore({ lockWaitMs }), 0, 3_600_000],
-  ['rabbitmq.heartbeatSeconds', (heartbeatSeconds) => rabbitmq({ url: 'amqp://h', heartbeatSeconds }), 1, 600],
+  [
+    'rabbitmq.heartbeatSeconds',
+    (heartbeatSeconds) => rabbitmq({ url: 'amqp://h', heartbeatSeconds }),
+    1,
+    600,
+  ],
 ]
 
 const values: Readonly<Record<string, unknown>> = {
@@ -81,7 +146,12 @@ const values: Readonly<Record<string, unknown>> = {
 const once: NonNullable<Trial['on']> = ({ adapter }) => adapter === 'memory'
 
 function fits(value: unknown, [, , min, max, fraction]: Field): boolean {
-  return typeof value === 'number' && value >= min && value <= max && (fraction !== undefined || Number.isInteger(value))
+  return (
+    typeof value === 'number' &&
+    value >= min &&
+    value <= max &&
+    (fraction !== undefined || Number.isInteger(value))
+  )
 }
 
 const inEveryField: readonly Trial[] = Object.entries(values).map(([name, value]) => ({
@@ -104,7 +174,11 @@ const inEveryField: readonly Trial[] = Object.entries(values).map(([name, value]
   },
 }))
 
-const delay = (name: string, delayMs: unknown, ends: Travelling['ends'] = 'MERSAL_INVALID_MESSAGE'): Travelling => ({
+const delay = (
+  name: string,
+  delayMs: unknown,
+  ends: Travelling['ends'] = 'MERSAL_INVALID_MESSAGE',
+): Travelling => ({
   name: `delay: ${name}`,
   send: (sender, { Keep }) => sender.sendLocal(Keep, { name }, { delayMs: delayMs as number }),
   ends,
@@ -123,7 +197,9 @@ export const delays: readonly Travelling[] = [
 ]
 
 /** How long the relay takes for a few looks. */
-async function claimsOf({ outbox }: Place['store']): Promise<{ readonly claims: number; readonly ms: number }> {
+async function claimsOf({
+  outbox,
+}: Place['store']): Promise<{ readonly claims: number; readonly ms: number }> {
   const begun = performance.now()
   const few = Promise.withResolvers<void>()
   const claim = outbox.claim.bind(outbox)
@@ -142,7 +218,8 @@ export const numbers: readonly Trial[] = [
   {
     name: 'express that is no boolean',
     on: once,
-    run: () => refuses('MERSAL_INVALID_OPTIONS', () => app({ outbox: { relay: { express: 'no' } } })),
+    run: () =>
+      refuses('MERSAL_INVALID_OPTIONS', () => app({ outbox: { relay: { express: 'no' } } })),
   },
   {
     name: 'a retention shorter than the longest redelivery',
@@ -152,12 +229,16 @@ export const numbers: readonly Trial[] = [
   {
     name: 'a claim of less than nothing',
     on: once,
-    run: () => refuses('MERSAL_INVALID_OPTIONS', () => app({ outbox: { relay: { claimMs: -15_000 } } })),
+    run: () =>
+      refuses('MERSAL_INVALID_OPTIONS', () => app({ outbox: { relay: { claimMs: -15_000 } } })),
   },
   {
     name: 'jitter above the base: a longest wait below the first one',
     on: once,
-    run: () => refuses('MERSAL_INVALID_OPTIONS', () => app({ outbox: { relay: { retry: { firstMs: 100, longestMs: 50 } } } })),
+    run: () =>
+      refuses('MERSAL_INVALID_OPTIONS', () =>
+        app({ outbox: { relay: { retry: { firstMs: 100, longestMs: 50 } } } }),
+      ),
   },
   ...[Number.NaN, -1, 2 ** 53, '5', null].map(
     (ms): Trial => ({
@@ -170,8 +251,12 @@ export const numbers: readonly Trial[] = [
     (limit): Trial => ({
       name: `listing ${JSON.stringify(limit) ?? 'nothing'} dead letters`,
       async run({ store, incoming }): Promise<Verdict> {
-        await refuses('MERSAL_INVALID_OPTIONS', () => store.admin.deadLetters.list({ limit: limit as number }))
-        return refuses('MERSAL_INVALID_OPTIONS', () => incoming(APP).list({ limit: limit as number }))
+        await refuses('MERSAL_INVALID_OPTIONS', () =>
+          store.admin.deadLetters.list({ limit: limit as number }),
+        )
+        return refuses('MERSAL_INVALID_OPTIONS', () =>
+          incoming(APP).list({ limit: limit as number }),
+        )
       },
     }),
   ),
@@ -180,8 +265,10 @@ export const numbers: readonly Trial[] = [
       name: `a dead letter called ${JSON.stringify(key.slice(0, 20))}`,
       async run({ store, incoming }): Promise<Verdict> {
         for (const box of [store.admin.deadLetters, incoming(APP)]) {
-          if ((await box.retry([key])) + (await box.discard([key])) !== 0) throw new Error('it was found')
-          if ((await box.list({ after: key })).length > 0) throw new Error('something comes after what does not exist')
+          if ((await box.retry([key])) + (await box.discard([key])) !== 0)
+            throw new Error('it was found')
+          if ((await box.list({ after: key })).length > 0)
+            throw new Error('something comes after what does not exist')
         }
         return 'refused'
       },
@@ -191,7 +278,14 @@ export const numbers: readonly Trial[] = [
     name: 'a delay of a year, which no timer of Node can wait for',
     async run({ store }): Promise<Verdict> {
       const to = { transport: 'default', kind: 'queue', name: APP } as const
-      const message = { id: crypto.randomUUID(), type: 'inputs.keep', headers: {}, body: Buffer.from('1'), to, delayMs: LONGEST_DELAY_MS }
+      const message = {
+        id: crypto.randomUUID(),
+        type: 'inputs.keep',
+        headers: {},
+        body: Buffer.from('1'),
+        to,
+        delayMs: LONGEST_DELAY_MS,
+      }
       const before = (await store.admin.stats()).pending
       await store.unitOfWork((tx) => store.outbox.save(tx, [message]))
       const { claims, ms } = await claimsOf(store)

@@ -32,7 +32,10 @@ export interface Place extends AsyncDisposable {
   /** Labels of the business rows that were committed. */
   readonly noted: () => Promise<ReadonlySet<string>>
   /** A statement past Mersal, for tampering; undefined where nobody else can get at the rows. */
-  readonly tamper?: (sql: string, ...values: readonly (string | number | null | Uint8Array)[]) => Promise<unknown[]>
+  readonly tamper?: (
+    sql: string,
+    ...values: readonly (string | number | null | Uint8Array)[]
+  ) => Promise<unknown[]>
   /** Where names of tables of the store and of the queue begin. */
   readonly tables: { readonly store: string; readonly queue: string }
   /** Of the broker, for clients of another kind. */
@@ -69,7 +72,10 @@ function memoryPlace(): Place {
     transport,
     incoming: () => transport.deadLetters,
     note: async (tx, label) => (tx as MemoryTransaction).set(label, true),
-    noted: () => store.unitOfWork(async (tx) => new Set((tx as MemoryTransaction).entries().map(([key]) => key))),
+    noted: () =>
+      store.unitOfWork(
+        async (tx) => new Set((tx as MemoryTransaction).entries().map(([key]) => key)),
+      ),
     tables: { store: '', queue: '' },
     [Symbol.asyncDispose]: async () => {
       await store[Symbol.asyncDispose]()
@@ -81,16 +87,29 @@ function sqlitePlace(): Place {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-inputs-'))
   const path = join(folder, 'app.db')
   const database = new DatabaseSync(path)
-  database.exec('pragma journal_mode = wal; pragma busy_timeout = 10000; create table business (text text not null)')
-  const transport = sqliteQueue({ path, synchronous: 'normal', maxMessageBytes: LARGEST_BYTES, logger })
+  database.exec(
+    'pragma journal_mode = wal; pragma busy_timeout = 10000; create table business (text text not null)',
+  )
+  const transport = sqliteQueue({
+    path,
+    synchronous: 'normal',
+    maxMessageBytes: LARGEST_BYTES,
+    logger,
+  })
   const store = sqlite({ path, synchronous: 'normal' })
   return {
     adapter: 'sqlite',
     store,
     transport,
     incoming: () => transport.deadLetters,
-    note: async (tx, label) => void (tx as DatabaseSync).prepare('insert into business (text) values (?)').run(label),
-    noted: async () => new Set((database.prepare('select text from business').all() as { text: string }[]).map(({ text }) => text)),
+    note: async (tx, label) =>
+      void (tx as DatabaseSync).prepare('insert into business (text) values (?)').run(label),
+    noted: async () =>
+      new Set(
+        (database.prepare('select text from business').all() as { text: string }[]).map(
+          ({ text }) => text,
+        ),
+      ),
     tamper: async (sql, ...values) => database.prepare(sql).all(...values),
     tables: { store: 'mersal_', queue: 'mersal_' },
     [Symbol.asyncDispose]: async () => {
@@ -106,7 +125,9 @@ interface Database extends AsyncDisposable {
   readonly schema: string
 }
 
-/** The password is a canary; the server of the tests trusts its own machine and does not look at it. */
+/**
+ * The password is a canary; the server of the tests trusts its own machine and does not look at it.
+ */
 export function poolWithCanary(max = 6): Pool {
   const url = new URL(serverUrl)
   if (url.password === '') url.password = canaries.postgres
@@ -130,11 +151,23 @@ async function openDatabase(): Promise<Database> {
   }
 }
 
-function postgresParts({ pool, schema }: Database): Pick<Place, 'store' | 'note' | 'noted' | 'tamper' | 'tables'> {
+function postgresParts({
+  pool,
+  schema,
+}: Database): Pick<Place, 'store' | 'note' | 'noted' | 'tamper' | 'tables'> {
   return {
     store: postgres({ pool, schema, logger }),
-    note: async (tx, label) => void (await (tx as PostgresClient).query(`insert into ${schema}.business (text) values ($1)`, [label])),
-    noted: async () => new Set((await pool.query<{ text: string }>(`select text from ${schema}.business`)).rows.map(({ text }) => text)),
+    note: async (tx, label) =>
+      void (await (tx as PostgresClient).query(
+        `insert into ${schema}.business (text) values ($1)`,
+        [label],
+      )),
+    noted: async () =>
+      new Set(
+        (await pool.query<{ text: string }>(`select text from ${schema}.business`)).rows.map(
+          ({ text }) => text,
+        ),
+      ),
     tamper: async (sql, ...values) => (await pool.query(sql, [...values])).rows as unknown[],
     tables: { store: `${schema}.`, queue: `${schema}.queue_` },
   }
@@ -144,7 +177,13 @@ async function postgresPlace(adapter: 'postgres' | 'postgres straight'): Promise
   const database = await openDatabase()
   const { pool, schema } = database
   const straight = adapter === 'postgres straight'
-  const transport = postgresQueue({ pool, schema, straight, maxMessageBytes: LARGEST_BYTES, logger })
+  const transport = postgresQueue({
+    pool,
+    schema,
+    straight,
+    maxMessageBytes: LARGEST_BYTES,
+    logger,
+  })
   const parts = postgresParts(database)
   return {
     adapter,
@@ -166,7 +205,13 @@ async function rabbitPlace(): Promise<Place> {
   await vhost.ctl('add_user', user, canaries.rabbitmq)
   await vhost.ctl('set_permissions', '-p', vhost.vhost, user, '.*', '.*', '.*')
   const url = `amqp://${user}:${canaries.rabbitmq}@127.0.0.1:5672/${vhost.vhost}`
-  const transport = rabbitmq({ url, queueType: 'classic', newQueuePauseMs: 0, maxMessageBytes: LARGEST_BYTES, logger })
+  const transport = rabbitmq({
+    url,
+    queueType: 'classic',
+    newQueuePauseMs: 0,
+    maxMessageBytes: LARGEST_BYTES,
+    logger,
+  })
   const parts = postgresParts(database)
   return {
     adapter: 'rabbitmq',

@@ -29,15 +29,29 @@ const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u
 /** Longer than any call needs on a loaded machine, shorter than what a quadratic search takes. */
 const TIME_LIMIT_MS = 30_000
 
-/** The real program in a process of its own: it ends in time, with its code, and prints nothing that is unsafe or secret. */
-async function call({ args, env = {}, config = sqliteConfig(), files = {}, code, says, prepare, deaf = false }: Call): Promise<Verdict> {
+/**
+ * The real program in a process of its own: it ends in time, with its code, and prints nothing that
+ * is unsafe or secret.
+ */
+async function call({
+  args,
+  env = {},
+  config = sqliteConfig(),
+  files = {},
+  code,
+  says,
+  prepare,
+  deaf = false,
+}: Call): Promise<Verdict> {
   mkdirSync(join(root, '.tmp'), { recursive: true })
   const folder = mkdtempSync(join(root, '.tmp/inputs-'))
   try {
     if (config !== '') writeFileSync(join(folder, 'mersal.config.ts'), config)
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
     prepare?.(folder)
-    const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/_URL$|^NODE_OPTIONS$|^VITEST/.test(name)))
+    const clean = Object.fromEntries(
+      Object.entries(process.env).filter(([name]) => !/_URL$|^NODE_OPTIONS$|^VITEST/.test(name)),
+    )
     const child = spawn(process.execPath, [program, ...args], {
       cwd: folder,
       env: { ...clean, ...env },
@@ -46,15 +60,20 @@ async function call({ args, env = {}, config = sqliteConfig(), files = {}, code,
       killSignal: 'SIGKILL',
     })
     let text = ''
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (part: string) => void (text += part))
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (part: string) => void (text += part))
     if (deaf) child.stdout.destroy()
     const [ended] = (await once(child, 'close')) as [number | null]
     hear(text)
-    if (ended !== code) throw new Error(`ended with ${ended ?? 'a signal'} in place of ${code}: ${text.slice(0, 1000)}`)
+    if (ended !== code)
+      throw new Error(
+        `ended with ${ended ?? 'a signal'} in place of ${code}: ${text.slice(0, 1000)}`,
+      )
     if (/\n\s+at .*:\d+:\d+/.test(text)) throw new Error(`printed a stack: ${text.slice(0, 1000)}`)
     const unsafe = text.split('\n').find((line) => UNSAFE.test(line))
     if (unsafe !== undefined) throw new Error(`printed ${JSON.stringify(unsafe)}`)
-    if (says !== undefined && !says.test(text)) throw new Error(`did not say ${String(says)}: ${text.slice(0, 1000)}`)
+    if (says !== undefined && !says.test(text))
+      throw new Error(`did not say ${String(says)}: ${text.slice(0, 1000)}`)
     checkPrototypes()
     return code === 0 ? 'round trip' : 'refused'
   } finally {
@@ -69,13 +88,29 @@ const calls: Readonly<Record<string, Call>> = {
   'a verb with escape sequences': { args: ['\u001b]0;owned\u0007status\r\n'], code: 2 },
   'the verb __proto__': { args: ['__proto__'], code: 2, says: /no verb/ },
   'the verb constructor': { args: ['constructor'], code: 2, says: /no verb/ },
-  'an option that does not exist, with a secret': { args: ['status', `--pasword=${SECRET}`], code: 2, says: /no option/ },
-  'the option __proto__': { args: ['dead', 'list', '--__proto__=1', '--constructor=2'], code: 2, says: /no option/ },
+  'an option that does not exist, with a secret': {
+    args: ['status', `--pasword=${SECRET}`],
+    code: 2,
+    says: /no option/,
+  },
+  'the option __proto__': {
+    args: ['dead', 'list', '--__proto__=1', '--constructor=2'],
+    code: 2,
+    says: /no option/,
+  },
   'a URL among the arguments': { args: ['status', url], code: 2 },
   'options after --': { args: ['dead', 'discard', '--all', '--', '--yes'], code: 2 },
-  'a number that is none': { args: ['dead', 'list', '--limit', '１'], code: 2, says: /whole number/ },
+  'a number that is none': {
+    args: ['dead', 'list', '--limit', '１'],
+    code: 2,
+    says: /whole number/,
+  },
   'a number beyond all': { args: ['dead', 'list', '--limit', '9'.repeat(400)], code: 2 },
-  'discarding everything without a terminal': { ...withMigrated, args: ['dead', 'discard', '--all'], code: 1 },
+  'discarding everything without a terminal': {
+    ...withMigrated,
+    args: ['dead', 'discard', '--all'],
+    code: 1,
+  },
   'a configuration that is a folder': { args: ['status', '--config', '.'], code: 1 },
   'a configuration that throws on reading': {
     args: ['status'],
@@ -115,9 +150,22 @@ const calls: Readonly<Record<string, Call>> = {
     code: 1,
     says: /schema/,
   },
-  'a database that does not answer': { args: ['status'], config: '', env: { DATABASE_URL: url }, code: 1 },
-  'a database of another kind': { args: ['status'], config: '', env: { DATABASE_URL: `mysql://u:${SECRET}@h/db` }, code: 1 },
-  'an environment file that is missing': { args: ['status', '--env', `./${'x'.repeat(200)}`], code: 1 },
+  'a database that does not answer': {
+    args: ['status'],
+    config: '',
+    env: { DATABASE_URL: url },
+    code: 1,
+  },
+  'a database of another kind': {
+    args: ['status'],
+    config: '',
+    env: { DATABASE_URL: `mysql://u:${SECRET}@h/db` },
+    code: 1,
+  },
+  'an environment file that is missing': {
+    args: ['status', '--env', `./${'x'.repeat(200)}`],
+    code: 1,
+  },
   'an environment file with secrets': {
     args: ['status', '--env', 'secrets'],
     config: '',

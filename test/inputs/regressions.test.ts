@@ -11,17 +11,26 @@ import { postgres } from '../../src/postgres.ts'
 import { sqlite } from '../../src/sqlite.ts'
 import { headerProblem } from '../../src/transports/rabbitmq/publish/envelope.ts'
 
-// Each of these was found by the inputs of this folder; what they need a server for is judged there.
+// Each of these was found by the inputs of this folder; what they need a server for is judged
+// there.
 
 test('P8: a sender cannot say how often its message was delivered', () => {
-  for (const name of ['x-mersal-attempt', 'X-Mersal-Attempt', 'x-death', 'x-delivery-count', 'x-opt-delay']) {
+  for (const name of [
+    'x-mersal-attempt',
+    'X-Mersal-Attempt',
+    'x-death',
+    'x-delivery-count',
+    'x-opt-delay',
+  ]) {
     expect(() => checkHeaders({ [name]: '1000000' })).toThrow(/belongs to the transports/)
   }
 })
 
 test('P12: a header that RabbitMQ would lose makes a dead letter of the message, not another message', () => {
   expect(headerProblem({ 'x-mersal-attempt': '9' })).toMatch(/belongs to the transport/)
-  expect(headerProblem(JSON.parse('{"__proto__": "a"}') as Record<string, string>)).toMatch(/belongs to the transport/)
+  expect(headerProblem(JSON.parse('{"__proto__": "a"}') as Record<string, string>)).toMatch(
+    /belongs to the transport/,
+  )
   expect(headerProblem({ 'X-A': '1', 'x-a': '2' })).toMatch(/given twice/)
   expect(headerProblem({ 'X-A': '1', 'x-b': '2' })).toBeUndefined()
 })
@@ -36,7 +45,10 @@ test('P12: SQLite refuses text that it would change', async () => {
     to: { transport: 'default', kind: 'queue', name: 'q' },
   } as const
   const saving = store.unitOfWork((tx) => store.outbox.save(tx, [{ ...message, type: 'a\ud800' }]))
-  await expect(saving).rejects.toMatchObject({ code: 'MERSAL_INVALID_MESSAGE', details: { field: 'type' } })
+  await expect(saving).rejects.toMatchObject({
+    code: 'MERSAL_INVALID_MESSAGE',
+    details: { field: 'type' },
+  })
 })
 
 test('a schema of the system is refused before anything is opened', () => {
@@ -47,12 +59,19 @@ test('a schema of the system is refused before anything is opened', () => {
 })
 
 test('an express lane that is neither true nor false is refused', () => {
-  const options = { name: 'a', transport: memoryTransport(), store: memoryStore(), outbox: { relay: { express: 'no' as never } } }
+  const options = {
+    name: 'a',
+    transport: memoryTransport(),
+    store: memoryStore(),
+    outbox: { relay: { express: 'no' as never } },
+  }
   expect(() => new Mersal(options)).toThrow(/outbox\.relay\.express/)
 })
 
 test('retryLater() names its field when it refuses a time', () => {
-  expect(() => retryLater(Number.NaN)).toThrow(expect.objectContaining({ details: { field: 'retryLater' } }))
+  expect(() => retryLater(Number.NaN)).toThrow(
+    expect.objectContaining({ details: { field: 'retryLater' } }),
+  )
 })
 
 test('nothing comes after a dead letter that does not exist, and only its very key names one', async () => {
@@ -76,7 +95,12 @@ test('a configuration with a very long word is read at once, and the secrets in 
       `// ${word} amqp://u:secret-word@host/v '\nexport default () => { throw new Error('enough') }`,
     )
     const hidden: string[] = []
-    const loading = loadConfig({ path: undefined, cwd: folder, env: {}, hide: (text) => hidden.push(text) })
+    const loading = loadConfig({
+      path: undefined,
+      cwd: folder,
+      env: {},
+      hide: (text) => hidden.push(text),
+    })
     await expect(loading).rejects.toThrow(/enough/)
     expect(hidden.some((text) => text.includes('://u:secret-word@'))).toBe(true)
   } finally {

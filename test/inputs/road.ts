@@ -1,6 +1,13 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
-import { command, type Envelope, event, Mersal, type OutgoingStep, type Sender } from '../../src/index.ts'
+import {
+  command,
+  type Envelope,
+  event,
+  Mersal,
+  type OutgoingStep,
+  type Sender,
+} from '../../src/index.ts'
 import { drain } from '../../src/testing/index.ts'
 import { reject } from '../../src/app/receive/steer.ts'
 import type { Result, Travelling, Types, Verdict } from './input.ts'
@@ -23,7 +30,11 @@ function contentOf({ type, headers, body }: Pick<Envelope, 'type' | 'headers' | 
   // Names travel in lower case.
   const lower = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value] as const)
   const sorted = lower.sort(([left], [right]) => (left < right ? -1 : 1))
-  return { type, headers: JSON.stringify(sorted), body: createHash('sha256').update(body).digest('hex') }
+  return {
+    type,
+    headers: JSON.stringify(sorted),
+    body: createHash('sha256').update(body).digest('hex'),
+  }
 }
 
 /** One message on its way. */
@@ -99,7 +110,8 @@ export async function openRoad(place: Place, inputs: readonly Travelling[]): Pro
         sent.push(first, second)
       })
     } catch (error) {
-      if (ends === 'arrives') throw new Error(`was refused: ${allTextOf(error).slice(0, 800)}`, { cause: error })
+      if (ends === 'arrives')
+        throw new Error(`was refused: ${allTextOf(error).slice(0, 800)}`, { cause: error })
       checkRefusal(error, ends)
       return 'refused'
     }
@@ -107,13 +119,26 @@ export async function openRoad(place: Place, inputs: readonly Travelling[]): Pro
     const [first, second] = sent as [string, string]
     parcels.set(first, { input: label, content: made.get(first)!, to: 'handler' })
     parcels.set(second, { input: label, content: made.get(second)!, to: 'dead letters' })
-    await store(label, { ...messages.get(first)!, to: { transport: 'default', kind: 'queue', name: 'nobody' } }, 'outgoing dead letters')
+    await store(
+      label,
+      { ...messages.get(first)!, to: { transport: 'default', kind: 'queue', name: 'nobody' } },
+      'outgoing dead letters',
+    )
     return 'round trip'
   }
 
-  async function store(label: string, fields: Partial<OutgoingMessage>, to: Parcel['to']): Promise<void> {
+  async function store(
+    label: string,
+    fields: Partial<OutgoingMessage>,
+    to: Parcel['to'],
+  ): Promise<void> {
     const base = { type: types.Keep.name, headers: {}, body: Buffer.from('{}') }
-    const message = { ...base, to: { transport: 'default', kind: 'queue', name: APP } as const, ...fields, id: randomUUID() }
+    const message = {
+      ...base,
+      to: { transport: 'default', kind: 'queue', name: APP } as const,
+      ...fields,
+      id: randomUUID(),
+    }
     await place.store.unitOfWork((tx) => place.store.outbox.save(tx, [message]))
     parcels.set(message.id, { input: label, content: contentOf(message), to })
   }
@@ -136,7 +161,10 @@ export async function openRoad(place: Place, inputs: readonly Travelling[]): Pro
     const boxes = [['outgoing dead letters', undefined] as const, ['dead letters', APP] as const]
     for (const [where, queue] of boxes) {
       for (const letter of await listLetters(place, queue)) {
-        found.set(letter.id, { place: where, content: contentOf({ ...letter, body: Buffer.from(letter.bodyBase64, 'base64') }) })
+        found.set(letter.id, {
+          place: where,
+          content: contentOf({ ...letter, body: Buffer.from(letter.bodyBase64, 'base64') }),
+        })
       }
     }
     return found
@@ -150,16 +178,30 @@ export async function openRoad(place: Place, inputs: readonly Travelling[]): Pro
       for (const [index, input] of inputs.entries()) {
         const label = `${generator} ${index}`
         try {
-          const verdicts = await watch(async () => [await send(label, input), await storeRow(label, input)])
+          const verdicts = await watch(async () => [
+            await send(label, input),
+            await storeRow(label, input),
+          ])
           checkPrototypes()
-          begun.push({ input, label, verdict: verdicts.includes('refused') ? 'refused' : 'round trip' })
+          begun.push({
+            input,
+            label,
+            verdict: verdicts.includes('refused') ? 'refused' : 'round trip',
+          })
         } catch (error) {
-          results.push({ generator, adapter: place.adapter, input: input.name, verdict: 'failed', why: allTextOf(error).slice(0, 1500) })
+          results.push({
+            generator,
+            adapter: place.adapter,
+            input: input.name,
+            verdict: 'failed',
+            why: allTextOf(error).slice(0, 1500),
+          })
         }
       }
       let found = await rest()
       // What is delayed comes a little later.
-      for (let look = 0; look < 20 && [...parcels.keys()].some((id) => !found.has(id)); look++) found = await rest()
+      for (let look = 0; look < 20 && [...parcels.keys()].some((id) => !found.has(id)); look++)
+        found = await rest()
       const noted = await place.noted()
       for (const { input, label, verdict } of begun) {
         const why = judge(label, input, parcels, found, noted)
@@ -194,13 +236,16 @@ function judge(
   noted: ReadonlySet<string>,
 ): string | undefined {
   if (input.send !== undefined && noted.has(label) !== (input.ends === 'arrives')) {
-    return noted.has(label) ? 'the business row of a refused message was committed' : 'the business row is missing'
+    return noted.has(label)
+      ? 'the business row of a refused message was committed'
+      : 'the business row is missing'
   }
   for (const [id, { input: owner, content, to }] of parcels) {
     if (owner !== label) continue
     const end = found.get(id)
     if (end === undefined) return `the message that should go to ${to} is lost`
-    if (to !== 'anywhere' && end.place !== to) return `expected it in ${to}, found it in ${end.place}`
+    if (to !== 'anywhere' && end.place !== to)
+      return `expected it in ${to}, found it in ${end.place}`
     for (const part of ['type', 'headers', 'body'] as const) {
       if (end.content[part] !== content[part]) {
         return `its ${part} changed on the way to ${end.place}: ${content[part].slice(0, 300)} became ${end.content[part].slice(0, 300)}`

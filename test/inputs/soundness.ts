@@ -17,7 +17,9 @@ const forms = Object.values(canaries).flatMap((secret) => [
 ])
 const leaked: string[] = []
 
-/** Looks for canaries in what leaves this process on any way, with the whole chain of its causes. */
+/**
+ * Looks for canaries in what leaves this process on any way, with the whole chain of its causes.
+ */
 export function hear(value: unknown): void {
   const text = allTextOf(value)
   for (const form of forms) {
@@ -34,10 +36,18 @@ export function leaks(): readonly string[] {
 export function allTextOf(value: unknown, depth = 0): string {
   if (depth > 8) return ''
   if (value instanceof Error) {
-    const fields = Object.entries(value).map(([name, item]) => `${name}: ${allTextOf(item, depth + 1)}`)
-    const parts = [value.name, textOf(() => value.message), textOf(() => value.stack ?? ''), ...fields]
+    const fields = Object.entries(value).map(
+      ([name, item]) => `${name}: ${allTextOf(item, depth + 1)}`,
+    )
+    const parts = [
+      value.name,
+      textOf(() => value.message),
+      textOf(() => value.stack ?? ''),
+      ...fields,
+    ]
     if (value.cause !== undefined) parts.push(allTextOf(value.cause, depth + 1))
-    if (value instanceof AggregateError) parts.push(...value.errors.map((error) => allTextOf(error, depth + 1)))
+    if (value instanceof AggregateError)
+      parts.push(...value.errors.map((error) => allTextOf(error, depth + 1)))
     return parts.join('\n')
   }
   if (typeof value === 'string') return value
@@ -56,26 +66,40 @@ function textOf(read: () => unknown): string {
   }
 }
 
-const prototypes = [Object.prototype, Array.prototype, Function.prototype, String.prototype, Error.prototype] as const
+const prototypes = [
+  Object.prototype,
+  Array.prototype,
+  Function.prototype,
+  String.prototype,
+  Error.prototype,
+] as const
 const sound = prototypes.map((prototype) => Reflect.ownKeys(prototype).length)
 
 /** Throws if something in this process has been given a field that everything inherits. */
 export function checkPrototypes(): void {
   for (const [index, prototype] of prototypes.entries()) {
-    if (Reflect.ownKeys(prototype).length !== sound[index]) throw new Error('a prototype has been changed')
+    if (Reflect.ownKeys(prototype).length !== sound[index])
+      throw new Error('a prototype has been changed')
   }
-  if (({} as { polluted?: unknown }).polluted !== undefined) throw new Error('a prototype has been polluted')
+  if (({} as { polluted?: unknown }).polluted !== undefined)
+    throw new Error('a prototype has been polluted')
 }
 
-/** Throws unless this is a refusal as users may expect it: the code, a field or the type named, and a text that fits a terminal. */
+/**
+ * Throws unless this is a refusal as users may expect it: the code, a field or the type named, and
+ * a text that fits a terminal.
+ */
 export function checkRefusal(error: unknown, code: ErrorCode): void {
   hear(error)
-  if (!(error instanceof MersalError)) throw new Error(`expected ${code}, got ${allTextOf(error).slice(0, 500)}`)
+  if (!(error instanceof MersalError))
+    throw new Error(`expected ${code}, got ${allTextOf(error).slice(0, 500)}`)
   if (error.code !== code) throw new Error(`expected ${code}, got ${error.code}: ${error.message}`)
-  if (error.message.length > 2000) throw new Error(`the text of the refusal has ${error.message.length} characters`)
+  if (error.message.length > 2000)
+    throw new Error(`the text of the refusal has ${error.message.length} characters`)
   if (hasControlCharacters(error.message.replaceAll('\n', '')))
     throw new Error(`the text echoes control characters: ${JSON.stringify(error.message)}`)
-  const named = typeof error.details['field'] === 'string' || typeof error.details['type'] === 'string'
+  const named =
+    typeof error.details['field'] === 'string' || typeof error.details['type'] === 'string'
   if (!named) throw new Error(`the refusal names no field: ${error.message}`)
 }
 

@@ -21,20 +21,85 @@ const outbox: readonly Tampering[] = [
   { name: 'no id', postgres: 'id = null', sqlite: 'id = null', ends: 'forbidden' },
   { name: 'an empty id', sqlite: "id = ''", ends: 'outgoing' },
   { name: 'attempts -5', postgres: 'attempts = -5', sqlite: 'attempts = -5', ends: 'handled' },
-  { name: 'attempts beyond counting', postgres: 'attempts = 2147483647', sqlite: 'attempts = 9223372036854775807', ends: 'outgoing' },
-  { name: 'an unknown kind', postgres: "kind = 'stream'", sqlite: "kind = 'stream'", ends: 'forbidden' },
-  { name: 'headers that are no JSON', postgres: "headers = '{not'", sqlite: "headers = '{not'", ends: 'outgoing' },
-  { name: 'headers that are a list', postgres: "headers = '[1]'", sqlite: "headers = '[1]'", ends: 'outgoing' },
-  { name: 'headers with numbers', postgres: `headers = '{"a":1}'`, sqlite: `headers = '{"a":1}'`, ends: 'outgoing' },
-  { name: 'a body of another type', postgres: "body = '\\xff00'", sqlite: "body = x'ff00'", ends: 'incoming' },
+  {
+    name: 'attempts beyond counting',
+    postgres: 'attempts = 2147483647',
+    sqlite: 'attempts = 9223372036854775807',
+    ends: 'outgoing',
+  },
+  {
+    name: 'an unknown kind',
+    postgres: "kind = 'stream'",
+    sqlite: "kind = 'stream'",
+    ends: 'forbidden',
+  },
+  {
+    name: 'headers that are no JSON',
+    postgres: "headers = '{not'",
+    sqlite: "headers = '{not'",
+    ends: 'outgoing',
+  },
+  {
+    name: 'headers that are a list',
+    postgres: "headers = '[1]'",
+    sqlite: "headers = '[1]'",
+    ends: 'outgoing',
+  },
+  {
+    name: 'headers with numbers',
+    postgres: `headers = '{"a":1}'`,
+    sqlite: `headers = '{"a":1}'`,
+    ends: 'outgoing',
+  },
+  {
+    name: 'a body of another type',
+    postgres: "body = '\\xff00'",
+    sqlite: "body = x'ff00'",
+    ends: 'incoming',
+  },
   { name: 'a body that is text', sqlite: "body = 'text'", ends: 'forbidden' },
-  { name: 'a token nobody has', postgres: 'token = gen_random_uuid()', sqlite: "token = 'x'", ends: 'handled' },
-  { name: 'due in the year 9999', postgres: "visible_at = '9999-12-31'", sqlite: 'visible_at = 253402214400000', ends: 'waits' },
-  { name: 'due since ever', postgres: "visible_at = '-infinity'", sqlite: 'visible_at = -9007199254740991', ends: 'handled' },
-  { name: 'due in no time at all', postgres: "visible_at = 'infinity'", sqlite: 'visible_at = 9223372036854775807', ends: 'waits' },
-  { name: 'a transport that nobody has', postgres: "transport = 'nowhere'", sqlite: "transport = 'nowhere'", ends: 'waits' },
-  { name: 'a queue that nobody declared', postgres: "name = 'nobody'", sqlite: "name = 'nobody'", ends: 'outgoing' },
-  { name: 'no type', postgres: "type = ''", sqlite: "type = ''", ends: { postgres: 'incoming', sqlite: 'outgoing' } },
+  {
+    name: 'a token nobody has',
+    postgres: 'token = gen_random_uuid()',
+    sqlite: "token = 'x'",
+    ends: 'handled',
+  },
+  {
+    name: 'due in the year 9999',
+    postgres: "visible_at = '9999-12-31'",
+    sqlite: 'visible_at = 253402214400000',
+    ends: 'waits',
+  },
+  {
+    name: 'due since ever',
+    postgres: "visible_at = '-infinity'",
+    sqlite: 'visible_at = -9007199254740991',
+    ends: 'handled',
+  },
+  {
+    name: 'due in no time at all',
+    postgres: "visible_at = 'infinity'",
+    sqlite: 'visible_at = 9223372036854775807',
+    ends: 'waits',
+  },
+  {
+    name: 'a transport that nobody has',
+    postgres: "transport = 'nowhere'",
+    sqlite: "transport = 'nowhere'",
+    ends: 'waits',
+  },
+  {
+    name: 'a queue that nobody declared',
+    postgres: "name = 'nobody'",
+    sqlite: "name = 'nobody'",
+    ends: 'outgoing',
+  },
+  {
+    name: 'no type',
+    postgres: "type = ''",
+    sqlite: "type = ''",
+    ends: { postgres: 'incoming', sqlite: 'outgoing' },
+  },
   {
     name: 'a type of control characters',
     postgres: "type = E'\\x1b[2J\\r\\n'",
@@ -52,14 +117,39 @@ const outbox: readonly Tampering[] = [
 
 /** Rows of the queue: what a consumer finds. */
 const queue: readonly Tampering[] = [
-  { name: 'headers that are no JSON', postgres: "headers = '{not'", sqlite: "headers = '{not'", ends: 'incoming' },
-  { name: 'headers that are a list', postgres: "headers = '[]'", sqlite: "headers = '[]'", ends: 'incoming' },
+  {
+    name: 'headers that are no JSON',
+    postgres: "headers = '{not'",
+    sqlite: "headers = '{not'",
+    ends: 'incoming',
+  },
+  {
+    name: 'headers that are a list',
+    postgres: "headers = '[]'",
+    sqlite: "headers = '[]'",
+    ends: 'incoming',
+  },
   { name: 'attempts -5', postgres: 'attempts = -5', sqlite: 'attempts = -5', ends: 'handled' },
-  { name: 'attempts beyond counting', postgres: 'attempts = 2147483647', sqlite: 'attempts = 9223372036854775807', ends: 'incoming' },
+  {
+    name: 'attempts beyond counting',
+    postgres: 'attempts = 2147483647',
+    sqlite: 'attempts = 9223372036854775807',
+    ends: 'incoming',
+  },
   { name: 'no type', postgres: "type = ''", sqlite: "type = ''", ends: 'incoming' },
   { name: 'an empty id', postgres: "id = ''", sqlite: "id = ''", ends: 'incoming' },
-  { name: 'a token nobody has', postgres: 'token = gen_random_uuid()', sqlite: "token = 'x'", ends: 'handled' },
-  { name: 'a body of another type', postgres: "body = '\\xff'", sqlite: "body = x'ff'", ends: 'incoming' },
+  {
+    name: 'a token nobody has',
+    postgres: 'token = gen_random_uuid()',
+    sqlite: "token = 'x'",
+    ends: 'handled',
+  },
+  {
+    name: 'a body of another type',
+    postgres: "body = '\\xff'",
+    sqlite: "body = x'ff'",
+    ends: 'incoming',
+  },
 ]
 
 const Work = command<{ readonly n: number }>('tampered.work')
@@ -76,22 +166,41 @@ interface Pair {
 
 function messageOf(id: string, label: string) {
   const to = { transport: 'default', kind: 'queue', name: APP } as const
-  return { id, type: Work.name, headers: { label, 'content-type': 'application/json' }, body: Buffer.from(JSON.stringify({ label })), to }
+  return {
+    id,
+    type: Work.name,
+    headers: { label, 'content-type': 'application/json' },
+    body: Buffer.from(JSON.stringify({ label })),
+    to,
+  }
 }
 
 function applicable(place: Place, all: readonly Tampering[]): Pair[] {
   const dialect = place.adapter === 'sqlite' ? 'sqlite' : 'postgres'
   return all
     .filter((tampering) => tampering[dialect] !== undefined)
-    .map((tampering) => ({ tampering, damaged: randomUUID(), mate: randomUUID(), label: randomUUID(), forbidden: false }))
+    .map((tampering) => ({
+      tampering,
+      damaged: randomUUID(),
+      mate: randomUUID(),
+      label: randomUUID(),
+      forbidden: false,
+    }))
 }
 
 /** Damages rows of outbox and queue, and lets an app find them. */
 export async function tamperEverywhere(adapter: 'sqlite' | 'postgres'): Promise<Result[]> {
-  return [...(await tamperIn(adapter, 'outbox', outbox)), ...(await tamperIn(adapter, 'queue', queue))]
+  return [
+    ...(await tamperIn(adapter, 'outbox', outbox)),
+    ...(await tamperIn(adapter, 'queue', queue)),
+  ]
 }
 
-async function tamperIn(adapter: 'sqlite' | 'postgres', table: 'outbox' | 'queue', all: readonly Tampering[]): Promise<Result[]> {
+async function tamperIn(
+  adapter: 'sqlite' | 'postgres',
+  table: 'outbox' | 'queue',
+  all: readonly Tampering[],
+): Promise<Result[]> {
   await using place = await openPlace(adapter)
   const { store, transport } = place
   const pairs = applicable(place, all)
@@ -103,26 +212,43 @@ async function tamperIn(adapter: 'sqlite' | 'postgres', table: 'outbox' | 'queue
     else await Promise.all(transport.publish(messages))
   }
   const name =
-    table === 'outbox' ? `${place.tables.store}outbox` : `${place.tables.queue}${adapter === 'sqlite' ? 'queue_messages' : 'message'}`
+    table === 'outbox'
+      ? `${place.tables.store}outbox`
+      : `${place.tables.queue}${adapter === 'sqlite' ? 'queue_messages' : 'message'}`
   for (const pair of pairs) await damage(place, name, pair)
   const handled = new Set<string>()
   const app = new Mersal<unknown>({
     name: APP,
     store,
     transport,
-    outbox: { relay: { maxAttempts: 2, onDead: 'skip', pollIntervalMs: 50, retry: { firstMs: 1, longestMs: 2 }, claimMs: 1000 } },
+    outbox: {
+      relay: {
+        maxAttempts: 2,
+        onDead: 'skip',
+        pollIntervalMs: 50,
+        retry: { firstMs: 1, longestMs: 2 },
+        claimMs: 1000,
+      },
+    },
     receive: { maxDeliveries: 2, immediateRetries: 0 },
     logger,
   })
   app.handle(
     Work,
     (_, { message }: { readonly message: Envelope }) =>
-      void handled.add(message.headers['label'] === 'sound' ? message.id : (message.headers['label'] ?? '')),
+      void handled.add(
+        message.headers['label'] === 'sound' ? message.id : (message.headers['label'] ?? ''),
+      ),
   )
   await app.start()
   const ends = await settled(place, pairs, handled)
   await app.stop()
-  return pairs.map((pair) => ({ generator: 'G10', adapter, input: `${table}: ${pair.tampering.name}`, ...judge(pair, ends, adapter) }))
+  return pairs.map((pair) => ({
+    generator: 'G10',
+    adapter,
+    input: `${table}: ${pair.tampering.name}`,
+    ...judge(pair, ends, adapter),
+  }))
 }
 
 async function damage(place: Place, table: string, pair: Pair): Promise<void> {
@@ -130,7 +256,11 @@ async function damage(place: Place, table: string, pair: Pair): Promise<void> {
   const change = pair.tampering[dialect]!
   try {
     if (change === '') await place.tamper!(inboxRow(place, dialect), APP, pair.damaged)
-    else await place.tamper!(`update ${table} set ${change} where id = ${dialect === 'sqlite' ? '?' : '$1'}`, pair.damaged)
+    else
+      await place.tamper!(
+        `update ${table} set ${change} where id = ${dialect === 'sqlite' ? '?' : '$1'}`,
+        pair.damaged,
+      )
   } catch {
     pair.forbidden = true
   }
@@ -149,14 +279,23 @@ interface Ends {
 }
 
 /** Looks until everything has come to rest, or nothing has changed for a while. */
-async function settled(place: Place, pairs: readonly Pair[], handled: ReadonlySet<string>): Promise<Ends> {
+async function settled(
+  place: Place,
+  pairs: readonly Pair[],
+  handled: ReadonlySet<string>,
+): Promise<Ends> {
   const dialect = place.adapter === 'sqlite' ? 'sqlite' : 'postgres'
-  const due = pairs.filter(({ tampering, forbidden }) => forbidden || !['waits', 'skipped'].includes(endOf(tampering, dialect)))
+  const due = pairs.filter(
+    ({ tampering, forbidden }) =>
+      forbidden || !['waits', 'skipped'].includes(endOf(tampering, dialect)),
+  )
   for (let look = 0; ; look++) {
     const [outgoing, incoming] = [await listLetters(place), await listLetters(place, APP)]
-    const texts = (letters: typeof outgoing): Set<string> => new Set(letters.flatMap(({ id, headers }) => [id, headers['label'] ?? '']))
+    const texts = (letters: typeof outgoing): Set<string> =>
+      new Set(letters.flatMap(({ id, headers }) => [id, headers['label'] ?? '']))
     const ends = { handled, outgoing: texts(outgoing), incoming: texts(incoming) }
-    const found = (id: string): boolean => handled.has(id) || ends.outgoing.has(id) || ends.incoming.has(id)
+    const found = (id: string): boolean =>
+      handled.has(id) || ends.outgoing.has(id) || ends.incoming.has(id)
     const open = [
       ...pairs.map(({ mate }) => mate).filter((id) => !handled.has(id)),
       ...due.filter(({ damaged, label }) => !found(damaged) && !found(label)),
@@ -178,12 +317,22 @@ function judge(
   checkPrototypes()
   const expected = endOf(tampering, dialect)
   const where = (id: string): End =>
-    ends.handled.has(id) ? 'handled' : ends.outgoing.has(id) ? 'outgoing' : ends.incoming.has(id) ? 'incoming' : 'waits'
+    ends.handled.has(id)
+      ? 'handled'
+      : ends.outgoing.has(id)
+        ? 'outgoing'
+        : ends.incoming.has(id)
+          ? 'incoming'
+          : 'waits'
   const found = where(label) === 'waits' ? where(damaged) : where(label)
-  if (where(mate) !== 'handled') return { verdict: 'failed', why: `the message behind it: ${where(mate)}` }
+  if (where(mate) !== 'handled')
+    return { verdict: 'failed', why: `the message behind it: ${where(mate)}` }
   if (forbidden || expected === 'forbidden') {
-    if (!forbidden || expected !== 'forbidden') return { verdict: 'failed', why: `forbidden: ${String(forbidden)}` }
-    return found === 'handled' ? { verdict: 'refused' } : { verdict: 'failed', why: `the row was ${found}` }
+    if (!forbidden || expected !== 'forbidden')
+      return { verdict: 'failed', why: `forbidden: ${String(forbidden)}` }
+    return found === 'handled'
+      ? { verdict: 'refused' }
+      : { verdict: 'failed', why: `the row was ${found}` }
   }
   const as = expected === 'skipped' ? 'waits' : expected
   if (found !== as) return { verdict: 'failed', why: `expected ${expected}, but it is ${found}` }

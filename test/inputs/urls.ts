@@ -11,7 +11,9 @@ import { canaries, hear, refuses } from './soundness.ts'
 const SECRET = canaries.url
 const HARD = `${SECRET}:@/#?%&'"`
 
-type Expected = 'refused' | { readonly password: string; readonly host?: string; readonly vhost?: string }
+type Expected =
+  | 'refused'
+  | { readonly password: string; readonly host?: string; readonly vhost?: string }
 
 const urls: readonly (readonly [name: string, url: unknown, expected: Expected])[] = [
   ['password encoded', `amqp://u:${encodeURIComponent(HARD)}@h/v`, { password: HARD }],
@@ -21,7 +23,11 @@ const urls: readonly (readonly [name: string, url: unknown, expected: Expected])
   ['password with a hash', `amqp://u:a#${SECRET}@h`, 'refused'],
   ['password with a per cent sign', `amqp://u:%${SECRET}%@h`, 'refused'],
   ['password with a space', `amqp://u:a b${SECRET}@h`, 'refused'],
-  ['encoded twice', `amqp://u:${encodeURIComponent(encodeURIComponent(HARD))}@h`, { password: encodeURIComponent(HARD) }],
+  [
+    'encoded twice',
+    `amqp://u:${encodeURIComponent(encodeURIComponent(HARD))}@h`,
+    { password: encodeURIComponent(HARD) },
+  ],
   ['no host', `amqp://u:${SECRET}@`, 'refused'],
   ['space in the host', `amqp://u:${SECRET}@my host/v`, 'refused'],
   ['a port that is none', `amqp://u:${SECRET}@h:99999`, 'refused'],
@@ -45,13 +51,15 @@ const urls: readonly (readonly [name: string, url: unknown, expected: Expected])
 ]
 
 async function broker(url: unknown, expected: Expected): Promise<Verdict> {
-  if (expected === 'refused') return refuses('MERSAL_INVALID_OPTIONS', () => rabbitmq({ url: url as string, logger }))
+  if (expected === 'refused')
+    return refuses('MERSAL_INVALID_OPTIONS', () => rabbitmq({ url: url as string, logger }))
   const transport = rabbitmq({ url: url as string, logger })
   hear(JSON.stringify(transport))
   await transport[Symbol.asyncDispose]()
   const { password, hostname } = parseAddress(url)
   if (password !== expected.password) throw new Error('the password was not understood')
-  if (expected.host !== undefined && hostname !== expected.host) throw new Error(`the host was taken for ${String(hostname)}`)
+  if (expected.host !== undefined && hostname !== expected.host)
+    throw new Error(`the host was taken for ${String(hostname)}`)
   return 'round trip'
 }
 

@@ -2,7 +2,10 @@ import { describe, expect, test } from 'vitest'
 import { negative, positive, type Configuration } from '../../model/configurations.ts'
 import { missingPrograms, verify } from '../../model/spin.ts'
 
-/** Whether the model can be verified here; if not, says so loudly. It fails only where the run of everything asks for it. */
+/**
+ * Whether the model can be verified here; if not, says so loudly. It fails only where the run of
+ * everything asks for it.
+ */
 function spinAvailable(): boolean {
   const missing = missingPrograms()
   if (missing.length === 0) return true
@@ -12,11 +15,18 @@ function spinAvailable(): boolean {
   return false
 }
 
-const small: Configuration = { name: 'small', says: '2 messages of one key, all faults', flags: { MESSAGES: 2, KEYS: 1 }, breaks: [] }
+const small: Configuration = {
+  name: 'small',
+  says: '2 messages of one key, all faults',
+  flags: { MESSAGES: 2, KEYS: 1 },
+  breaks: [],
+}
 const mutants = negative.filter(({ name }) => ['no-gap-test', 'no-deadline'].includes(name))
 
 describe.skipIf(!spinAvailable())('the model of the relay protocol', () => {
-  test('keeps every promise with two messages of one key and all faults', { timeout: 60_000 }, () => {
+  test('keeps every promise with two messages of one key and all faults', {
+    timeout: 60_000,
+  }, () => {
     const verdict = verify(small, { optimise: false })
     expect(verdict).toMatchObject({ broken: undefined, incomplete: undefined })
     // A model that hardly moves keeps every promise.

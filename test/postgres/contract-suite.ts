@@ -1,6 +1,12 @@
 import { describe, test } from 'vitest'
 import { uuidv7 } from '../../src/lib/uuid.ts'
-import { type ContractCase, outboxContract, outboxRetentionContract, trackerContract, wakerContract } from '../../src/testing/index.ts'
+import {
+  type ContractCase,
+  outboxContract,
+  outboxRetentionContract,
+  trackerContract,
+  wakerContract,
+} from '../../src/testing/index.ts'
 import { storeHarness, type StoreHarness } from './store-harness.ts'
 
 export interface ServerUnderTest {
@@ -33,7 +39,13 @@ export function storeContract(name: string, { present, url }: ServerUnderTest): 
         if (waker === undefined) throw new Error('the store has no waker')
         const cause = async (): Promise<void> => {
           const to = { transport: 'default', kind: 'queue', name: 'q' } as const
-          const message = { id: uuidv7(Date.now()), type: 'hint', headers: {}, body: new Uint8Array(), to }
+          const message = {
+            id: uuidv7(Date.now()),
+            type: 'hint',
+            headers: {},
+            body: new Uint8Array(),
+            to,
+          }
           await store.unitOfWork((tx) => store.outbox.save(tx, [message]))
         }
         await item.run({ waker, cause, [Symbol.asyncDispose]: () => Promise.resolve() })

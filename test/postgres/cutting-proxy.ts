@@ -3,13 +3,22 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 /** A TCP proxy in front of a server, for the faults of a network. */
 export interface CuttingProxy extends AsyncDisposable {
   readonly port: number
-  /** From now on, a connection on which the client sends this text is cut as soon as the server has answered it; the answer is withheld. */
+  /**
+   * From now on, a connection on which the client sends this text is cut as soon as the server has
+   * answered it; the answer is withheld.
+   */
   cutAfter(text: string): void
   /** From now on, nothing passes on the connections that are open, and nobody is told. */
   freeze(): void
-  /** From now on, a connection on which the client sends this text is frozen; the text does not pass. */
+  /**
+   * From now on, a connection on which the client sends this text is frozen; the text does not
+   * pass.
+   */
   freezeAt(text: string): void
-  /** From now on, nothing passes on any connection, open or new, and nobody is told: a server that stands still. */
+  /**
+   * From now on, nothing passes on any connection, open or new, and nobody is told: a server that
+   * stands still.
+   */
   freezeAll(): void
   /** Connections that have been accepted so far. */
   readonly accepted: number
@@ -32,7 +41,8 @@ export async function cuttingProxy(host: string, port: number): Promise<CuttingP
       socket.on('close', () => sockets.delete(socket))
     }
     client.on('data', (chunk) => {
-      if (freezer !== undefined && chunk.toString('latin1').toLowerCase().includes(freezer)) frozen.add(client)
+      if (freezer !== undefined && chunk.toString('latin1').toLowerCase().includes(freezer))
+        frozen.add(client)
       if (still || frozen.has(client)) return
       if (trigger !== undefined && chunk.toString('latin1').toLowerCase().includes(trigger)) {
         cut = true

@@ -2,8 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { Client, Pool, type PoolConfig } from 'pg'
 import { canaryPassword } from '../house/canaries.ts'
 
-/** The server that the tests use; each test has a schema of its own on it. Its password may never be printed. */
-export const serverUrl: string = process.env['MERSAL_TEST_POSTGRES_URL'] ?? `postgres://postgres:${canaryPassword}@127.0.0.1:5432/test`
+/**
+ * The server that the tests use; each test has a schema of its own on it. Its password may never be
+ * printed.
+ */
+export const serverUrl: string =
+  process.env['MERSAL_TEST_POSTGRES_URL'] ??
+  `postgres://postgres:${canaryPassword}@127.0.0.1:5432/test`
 
 async function reach(): Promise<string | undefined> {
   const client = new Client({ connectionString: serverUrl, connectionTimeoutMillis: 3000 })
@@ -17,8 +22,8 @@ async function reach(): Promise<string | undefined> {
 }
 
 /**
- * Whether a PostgreSQL server answers. If not, says so loudly and the tests that need one are skipped
- * by name; in CI that is a failure.
+ * Whether a PostgreSQL server answers. If not, says so loudly and the tests that need one are
+ * skipped by name; in CI that is a failure.
  */
 export async function serverAnswers(): Promise<boolean> {
   const problem = await reach()
@@ -29,7 +34,9 @@ export async function serverAnswers(): Promise<boolean> {
   return false
 }
 
-/** A schema of its own, a pool whose `search_path` begins with it, and a table for business rows. */
+/**
+ * A schema of its own, a pool whose `search_path` begins with it, and a table for business rows.
+ */
 export interface TestDatabase extends AsyncDisposable {
   readonly schema: string
   readonly pool: Pool
@@ -54,7 +61,8 @@ export async function testDatabase(url: string = serverUrl): Promise<TestDatabas
     schema,
     pool,
     newPool,
-    query: async (text, values) => (await pool.query(text, values)).rows as Record<string, unknown>[],
+    query: async (text, values) =>
+      (await pool.query(text, values)).rows as Record<string, unknown>[],
     async [Symbol.asyncDispose]() {
       await pool.query(`drop schema ${schema} cascade`)
       for (const open of pools) await open.end()

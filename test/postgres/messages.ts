@@ -19,9 +19,16 @@ export const labelOf = (row: ClaimedMessage): string => row.message.type.replace
 
 export const newToken = (): string => uuidv7(Date.now())
 
-export const sent = ({ position, token }: ClaimedMessage): Settlement => ({ kind: 'sent', position, token })
+export const sent = ({ position, token }: ClaimedMessage): Settlement => ({
+  kind: 'sent',
+  position,
+  token,
+})
 
-export async function claim(store: PostgresStore<PostgresClient>, request: Partial<ClaimRequest> = {}): Promise<readonly ClaimedMessage[]> {
+export async function claim(
+  store: PostgresStore<PostgresClient>,
+  request: Partial<ClaimRequest> = {},
+): Promise<readonly ClaimedMessage[]> {
   return await store.outbox.claim({ limit: 100, claimMs: 600_000, token: newToken(), ...request })
 }
 

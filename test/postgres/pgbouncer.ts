@@ -22,7 +22,9 @@ export function pgbouncerAvailable(): boolean {
 }
 
 /** pgbouncer in front of a server, in transaction mode. */
-export async function pgbouncer(serverUrl: string): Promise<{ readonly url: string } & AsyncDisposable> {
+export async function pgbouncer(
+  serverUrl: string,
+): Promise<{ readonly url: string } & AsyncDisposable> {
   const folder = await mkdtemp(join(tmpdir(), 'mersal-pgbouncer-'))
   await chmod(folder, 0o755)
   const target = new URL(serverUrl)
@@ -42,7 +44,11 @@ default_pool_size = 5
 `,
   )
   const asRoot = process.getuid?.() === 0
-  const child = spawn(BINARY, [...(asRoot ? ['-u', 'postgres'] : []), '-q', join(folder, 'pgbouncer.ini')], { stdio: 'ignore' })
+  const child = spawn(
+    BINARY,
+    [...(asRoot ? ['-u', 'postgres'] : []), '-q', join(folder, 'pgbouncer.ini')],
+    { stdio: 'ignore' },
+  )
   const guard = watchdog({ pidFiles: [], signal: 'KILL', folders: [folder] })
   if (child.pid !== undefined) guard.watch(child.pid)
   const url = new URL(serverUrl)

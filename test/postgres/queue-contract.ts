@@ -11,7 +11,12 @@ async function harness(url: string | undefined): Promise<TransportHarness> {
   const { schema } = database
   const queues: PostgresQueue[] = []
   const open = (): PostgresQueue => {
-    const queue = postgresQueue({ pool: database.pool, schema, maxMessageBytes: 2_000_000, logger: silentLogger })
+    const queue = postgresQueue({
+      pool: database.pool,
+      schema,
+      maxMessageBytes: 2_000_000,
+      logger: silentLogger,
+    })
     queues.push(queue)
     return queue
   }
@@ -22,7 +27,9 @@ async function harness(url: string | undefined): Promise<TransportHarness> {
     crash: async (transport) => {
       await transport[Symbol.asyncDispose]()
       // The time of its holds is over, by the clock of the database.
-      await database.query(`update ${schema}.queue_message set visible_at = now() where token is not null`)
+      await database.query(
+        `update ${schema}.queue_message set visible_at = now() where token is not null`,
+      )
     },
     deadLetters: () => open().deadLetters,
     [Symbol.asyncDispose]: async () => {

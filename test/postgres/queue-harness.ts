@@ -17,7 +17,10 @@ export const Happened = event<{ label: string }>('test.happened')
 export interface QueueHarness extends AsyncDisposable {
   readonly database: TestDatabase
   queue(options?: Partial<PostgresQueueOptions>): PostgresQueue
-  /** An app whose store and queue are in the schema of this harness. It handles both types, and tells what it got. */
+  /**
+   * An app whose store and queue are in the schema of this harness. It handles both types, and
+   * tells what it got.
+   */
   app(name: string, options?: AppOptions): TestApp
   /** Types (labels) of the rows, in the order of their positions. */
   rows(table: 'outbox' | 'queue_message'): Promise<string[]>
@@ -77,9 +80,11 @@ export async function queueHarness(): Promise<QueueHarness> {
       return { app, handled, seen }
     },
     rows: async (table) =>
-      (await database.query(`select convert_from(body, 'UTF8')::json ->> 'label' as label from ${schema}.${table} order by position`)).map(
-        (row) => String(row['label']),
-      ),
+      (
+        await database.query(
+          `select convert_from(body, 'UTF8')::json ->> 'label' as label from ${schema}.${table} order by position`,
+        )
+      ).map((row) => String(row['label'])),
     async [Symbol.asyncDispose]() {
       await stack.disposeAsync()
       await database[Symbol.asyncDispose]()
@@ -87,7 +92,10 @@ export async function queueHarness(): Promise<QueueHarness> {
   }
 }
 
-/** Consumes until so many deliveries have come; answers each with what `answer` says, by default `ack`. */
+/**
+ * Consumes until so many deliveries have come; answers each with what `answer` says, by default
+ * `ack`.
+ */
 export async function consume(
   queue: PostgresQueue,
   name: string,
@@ -109,5 +117,13 @@ export async function consume(
 export function collecting(): { readonly warnings: string[]; readonly logger: Logger } {
   const warnings: string[] = []
   const nothing = (): void => {}
-  return { warnings, logger: { debug: nothing, info: nothing, error: nothing, warn: (_, text) => void warnings.push(text) } }
+  return {
+    warnings,
+    logger: {
+      debug: nothing,
+      info: nothing,
+      error: nothing,
+      warn: (_, text) => void warnings.push(text),
+    },
+  }
 }

@@ -15,8 +15,15 @@ export const newLedger = (): Ledger => ({ left: [], held: new Map(), overlaps: 0
 
 const keyOf = (row: ClaimedMessage): string => row.message.partitionKey ?? row.message.id
 
-/** Takes rows into the ledger as a publisher would: one after the other, noting keys that two hold at once. */
-export async function publishAll(ledger: Ledger, rows: readonly ClaimedMessage[], pause: () => Promise<unknown>): Promise<void> {
+/**
+ * Takes rows into the ledger as a publisher would: one after the other, noting keys that two hold
+ * at once.
+ */
+export async function publishAll(
+  ledger: Ledger,
+  rows: readonly ClaimedMessage[],
+  pause: () => Promise<unknown>,
+): Promise<void> {
   const keys = new Set(rows.map(keyOf))
   for (const key of keys) {
     if ((ledger.held.get(key) ?? 0) > 0) ledger.overlaps++
@@ -28,7 +35,10 @@ export async function publishAll(ledger: Ledger, rows: readonly ClaimedMessage[]
   for (const key of keys) ledger.held.set(key, (ledger.held.get(key) ?? 1) - 1)
 }
 
-/** Claims, publishes and settles until told to stop and nothing is left. Some rows are given back or refused. */
+/**
+ * Claims, publishes and settles until told to stop and nothing is left. Some rows are given back or
+ * refused.
+ */
 export async function claimer(
   store: PostgresStore<PostgresClient>,
   ledger: Ledger,
@@ -36,7 +46,11 @@ export async function claimer(
 ): Promise<void> {
   for (;;) {
     const ended = options.ended()
-    const rows = await store.outbox.claim({ limit: options.limit, claimMs: 60_000, token: newToken() })
+    const rows = await store.outbox.claim({
+      limit: options.limit,
+      claimMs: 60_000,
+      token: newToken(),
+    })
     if (rows.length === 0) {
       if (ended && (await store.admin.stats()).pending === 0) return
       await nextTurn()
@@ -69,11 +83,16 @@ export interface WriterOptions {
  * Writes units with one to three messages of random keys. One in five rolls back, one in five waits
  * before its commit, with its messages written.
  */
-export async function writer(store: PostgresStore<PostgresClient>, options: WriterOptions): Promise<number> {
+export async function writer(
+  store: PostgresStore<PostgresClient>,
+  options: WriterOptions,
+): Promise<number> {
   const { random } = options
   let committed = 0
   for (let unit = 0; unit < options.units; unit++) {
-    const keys = Array.from({ length: 1 + Math.floor(random() * 3) }, () => Math.floor(random() * options.keys))
+    const keys = Array.from({ length: 1 + Math.floor(random() * 3) }, () =>
+      Math.floor(random() * options.keys),
+    )
     const token = newToken()
     const fate = random()
     const express: ClaimedMessage[] = []
@@ -86,7 +105,8 @@ export async function writer(store: PostgresStore<PostgresClient>, options: Writ
         const taken = (saved: readonly SavedMessage[]): void => {
           for (const [index, row] of saved.entries()) {
             const given = messages[index]
-            if (row.express && given !== undefined) express.push({ message: given, position: row.position, attempt: 0, token })
+            if (row.express && given !== undefined)
+              express.push({ message: given, position: row.position, attempt: 0, token })
           }
         }
         if (later === undefined) taken(await store.outbox.save(tx, messages, terms))
@@ -97,7 +117,9 @@ export async function writer(store: PostgresStore<PostgresClient>, options: Writ
       committed += keys.length
       if (options.express !== undefined && express.length > 0) {
         await publishAll(options.express, express, nextTurn)
-        await store.outbox.settle(express.map(({ position }) => ({ kind: 'sent', position, token })))
+        await store.outbox.settle(
+          express.map(({ position }) => ({ kind: 'sent', position, token })),
+        )
       }
     } catch (error) {
       if (!(error instanceof Rollback)) throw error

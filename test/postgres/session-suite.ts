@@ -23,9 +23,14 @@ export interface LibraryUnderTest<Tx> {
   /** Handles that are no transaction. */
   readonly roots: readonly unknown[]
   close(): Promise<void>
-  /** A statement that has failed fails the transaction of the library, also if a savepoint has taken it back. */
+  /**
+   * A statement that has failed fails the transaction of the library, also if a savepoint has taken
+   * it back.
+   */
   readonly failsForGood?: true
-  /** The database has one connection, so that nobody can look into it while a transaction is open. */
+  /**
+   * The database has one connection, so that nobody can look into it while a transaction is open.
+   */
   readonly oneConnection?: true
   /** How deep its savepoints may be nested. */
   readonly savepointDepth?: number
@@ -49,9 +54,17 @@ interface World<Tx> extends AsyncDisposable {
   readonly messages: () => Promise<string[]>
 }
 
-async function world<Tx>(database: SuiteDatabase, library: LibraryUnderTest<Tx>): Promise<World<Tx>> {
+async function world<Tx>(
+  database: SuiteDatabase,
+  library: LibraryUnderTest<Tx>,
+): Promise<World<Tx>> {
   const { pool, relayPool, schema } = database
-  const store = postgres({ pool, schema, session: library.session, ...(relayPool === undefined ? {} : { relayPool }) })
+  const store = postgres({
+    pool,
+    schema,
+    session: library.session,
+    ...(relayPool === undefined ? {} : { relayPool }),
+  })
   const app = new Mersal<Tx>({
     name: 'shop',
     store,
@@ -67,11 +80,15 @@ async function world<Tx>(database: SuiteDatabase, library: LibraryUnderTest<Tx>)
     library,
     database,
     business: async () =>
-      (await database.query(`select text from ${database.schema}.business order by text`)).map((row) => String(row['text'])),
-    messages: async () =>
-      (await database.query(`select convert_from(body, 'UTF8') as body from ${database.schema}.outbox order by position`)).map((row) =>
-        String(row['body']),
+      (await database.query(`select text from ${database.schema}.business order by text`)).map(
+        (row) => String(row['text']),
       ),
+    messages: async () =>
+      (
+        await database.query(
+          `select convert_from(body, 'UTF8') as body from ${database.schema}.outbox order by position`,
+        )
+      ).map((row) => String(row['body'])),
     async [Symbol.asyncDispose]() {
       await app.stop()
       await store[Symbol.asyncDispose]()
@@ -82,7 +99,10 @@ async function world<Tx>(database: SuiteDatabase, library: LibraryUnderTest<Tx>)
 }
 
 /** Every session adapter passes these, with the real library on a real server. */
-export function sessionSuite<Tx>(name: string, connect: (database: TestDatabase, url: string) => Promise<LibraryUnderTest<Tx>>): void {
+export function sessionSuite<Tx>(
+  name: string,
+  connect: (database: TestDatabase, url: string) => Promise<LibraryUnderTest<Tx>>,
+): void {
   describe.skipIf(!present)(`session of ${name}`, () => {
     sessionScenarios(async () => {
       const database = await testDatabase()
@@ -92,7 +112,9 @@ export function sessionSuite<Tx>(name: string, connect: (database: TestDatabase,
 }
 
 /** The same, on whatever database. */
-export function sessionScenarios<Tx>(open: () => Promise<{ database: SuiteDatabase; library: LibraryUnderTest<Tx> }>): void {
+export function sessionScenarios<Tx>(
+  open: () => Promise<{ database: SuiteDatabase; library: LibraryUnderTest<Tx> }>,
+): void {
   const scenario = (title: string, run: (world: World<Tx>) => Promise<void>): void => {
     test(title, async () => {
       const { database, library } = await open()
@@ -112,64 +134,87 @@ export function sessionScenarios<Tx>(open: () => Promise<{ database: SuiteDataba
     },
   )
 
-  scenario('a unit of work that throws leaves neither', async ({ app, library, business, messages }) => {
-    const failure = new Error('on purpose')
-    const unit = app.transaction(async (tx, { send }) => {
-      await library.insert(tx, 'one')
-      await send(Order, { n: 1 })
-      throw failure
-    })
-    await assert.rejects(unit, (error) => error === failure)
-    assert.deepEqual([await business(), await messages()], [[], []])
-  })
+  scenario(
+    'a unit of work that throws leaves neither',
+    async ({ app, library, business, messages }) => {
+      const failure = new Error('on purpose')
+      const unit = app.transaction(async (tx, { send }) => {
+        await library.insert(tx, 'one')
+        await send(Order, { n: 1 })
+        throw failure
+      })
+      await assert.rejects(unit, (error) => error === failure)
+      assert.deepEqual([await business(), await messages()], [[], []])
+    },
+  )
 
-  scenario('a message joins the transaction that the library opened itself', async ({ app, library, business, messages }) => {
-    await library.transaction(async (tx) => {
-      await library.insert(tx, 'one')
-      await app.within(tx).send(Order, { n: 1 }, { headers: { note: 'what? $1 ?? :x' } })
-      if (library.oneConnection !== true) assert.deepEqual(await messages(), [], 'nobody sees it before the commit')
-    })
-    assert.deepEqual([await business(), await messages()], [['one'], ['{"n":1}']])
-  })
+  scenario(
+    'a message joins the transaction that the library opened itself',
+    async ({ app, library, business, messages }) => {
+      await library.transaction(async (tx) => {
+        await library.insert(tx, 'one')
+        await app.within(tx).send(Order, { n: 1 }, { headers: { note: 'what? $1 ?? :x' } })
+        if (library.oneConnection !== true)
+          assert.deepEqual(await messages(), [], 'nobody sees it before the commit')
+      })
+      assert.deepEqual([await business(), await messages()], [['one'], ['{"n":1}']])
+    },
+  )
 
-  scenario('a transaction of the library that throws leaves neither', async ({ app, library, business, messages }) => {
-    const attempt = library.transaction(async (tx) => {
-      await library.insert(tx, 'one')
-      await app.within(tx).send(Order, { n: 1 })
-      throw new Error('on purpose')
-    })
-    await assert.rejects(attempt, /on purpose/)
-    assert.deepEqual([await business(), await messages()], [[], []])
-  })
-
-  scenario('a handle that is no transaction is refused and nothing is stored', async ({ app, library, messages }) => {
-    for (const root of [...library.roots, undefined, null, 1, 'text', {}]) {
-      const attempt = async (): Promise<unknown> => app.within(root as Tx).send(Order, { n: 1 })
-      await assert.rejects(attempt, (error) => isMersalError(error, 'MERSAL_NOT_A_TRANSACTION'))
-    }
-    assert.deepEqual(await messages(), [])
-  })
-
-  scenario('a savepoint that is rolled back takes what was sent inside it along', async ({ app, library, business, messages }) => {
-    await library.transaction(async (tx) => {
-      await library.insert(tx, 'kept')
-      await app.within(tx).send(Order, { n: 1 })
-      const inner = library.savepoint(tx, async (savepoint) => {
-        await library.insert(savepoint, 'dropped')
-        await app.within(savepoint).send(Order, { n: 2 })
+  scenario(
+    'a transaction of the library that throws leaves neither',
+    async ({ app, library, business, messages }) => {
+      const attempt = library.transaction(async (tx) => {
+        await library.insert(tx, 'one')
+        await app.within(tx).send(Order, { n: 1 })
         throw new Error('on purpose')
       })
-      await assert.rejects(inner, /on purpose/)
-      await app.within(tx).send(Order, { n: 3 })
-    })
-    assert.deepEqual([await business(), await messages()], [['kept'], ['{"n":1}', '{"n":3}']])
-  })
+      await assert.rejects(attempt, /on purpose/)
+      assert.deepEqual([await business(), await messages()], [[], []])
+    },
+  )
 
-  test('P1 P3: whatever a program does, its rows and messages share one fate', { timeout: 120_000 }, async () => {
+  scenario(
+    'a handle that is no transaction is refused and nothing is stored',
+    async ({ app, library, messages }) => {
+      for (const root of [...library.roots, undefined, null, 1, 'text', {}]) {
+        const attempt = async (): Promise<unknown> => app.within(root as Tx).send(Order, { n: 1 })
+        await assert.rejects(attempt, (error) => isMersalError(error, 'MERSAL_NOT_A_TRANSACTION'))
+      }
+      assert.deepEqual(await messages(), [])
+    },
+  )
+
+  scenario(
+    'a savepoint that is rolled back takes what was sent inside it along',
+    async ({ app, library, business, messages }) => {
+      await library.transaction(async (tx) => {
+        await library.insert(tx, 'kept')
+        await app.within(tx).send(Order, { n: 1 })
+        const inner = library.savepoint(tx, async (savepoint) => {
+          await library.insert(savepoint, 'dropped')
+          await app.within(savepoint).send(Order, { n: 2 })
+          throw new Error('on purpose')
+        })
+        await assert.rejects(inner, /on purpose/)
+        await app.within(tx).send(Order, { n: 3 })
+      })
+      assert.deepEqual([await business(), await messages()], [['kept'], ['{"n":1}', '{"n":3}']])
+    },
+  )
+
+  test('P1 P3: whatever a program does, its rows and messages share one fate', {
+    timeout: 120_000,
+  }, async () => {
     const { database, library } = await open()
     await using _closed = { [Symbol.asyncDispose]: () => database[Symbol.asyncDispose]() }
     const { pool, relayPool, schema } = database
-    const store = postgres({ pool, schema, session: library.session, ...(relayPool === undefined ? {} : { relayPool }) })
+    const store = postgres({
+      pool,
+      schema,
+      session: library.session,
+      ...(relayPool === undefined ? {} : { relayPool }),
+    })
     await expectNothingWrong({
       store,
       library,
@@ -178,13 +223,19 @@ export function sessionScenarios<Tx>(open: () => Promise<{ database: SuiteDataba
         savepoints: true,
         ...(library.savepointDepth === undefined ? {} : { depth: library.savepointDepth }),
       },
-      // One after the other: keys of within() are locked one by one, so that two of them may wait for each other.
+      // One after the other: keys of within() are locked one by one, so that two of them may wait
+      // for each other.
       atOnce: 1,
-      rows: async () => (await database.query(`select text from ${schema}.business`)).map(({ text }) => String(text)),
-      messages: async () =>
-        (await database.query(`select convert_from(body, 'UTF8')::json ->> 'tag' as tag from ${schema}.outbox`)).map(({ tag }) =>
-          String(tag),
+      rows: async () =>
+        (await database.query(`select text from ${schema}.business`)).map(({ text }) =>
+          String(text),
         ),
+      messages: async () =>
+        (
+          await database.query(
+            `select convert_from(body, 'UTF8')::json ->> 'tag' as tag from ${schema}.outbox`,
+          )
+        ).map(({ tag }) => String(tag)),
     })
     await store[Symbol.asyncDispose]()
     await library.close()
@@ -201,58 +252,75 @@ export function sessionScenarios<Tx>(open: () => Promise<{ database: SuiteDataba
     assert.deepEqual(await messages(), expected)
   })
 
-  scenario('P1: a savepoint of the library that is rolled back in a unit takes along what was sent inside', async (here) => {
-    const { app, library, business, messages } = here
-    await app.transaction(async (tx, { send }) => {
-      await send(Order, { n: 1 })
-      await library.savepoint(tx, async (inner) => {
-        await library.insert(inner, 'kept')
-        await send(Order, { n: 2 })
-      })
-      const failing = library.savepoint(tx, async (inner) => {
-        await library.insert(inner, 'dropped')
-        await send(Order, { n: 3 })
-        await send(Order, { n: 4 })
-        throw new Error('on purpose')
-      })
-      await assert.rejects(failing, /on purpose/)
-      await send(Order, { n: 5 })
-    })
-    assert.deepEqual([await business(), await messages()], [['kept'], ['{"n":1}', '{"n":2}', '{"n":5}']])
-  })
-
-  scenario('P1: savepoint() of a unit takes rows and messages along, also when the database has failed inside', async (here) => {
-    const { app, library, business, messages } = here
-    await app.transaction(async (tx, { send, savepoint }) => {
-      await savepoint(async () => {
-        await library.insert(tx, 'kept')
+  scenario(
+    'P1: a savepoint of the library that is rolled back in a unit takes along what was sent inside',
+    async (here) => {
+      const { app, library, business, messages } = here
+      await app.transaction(async (tx, { send }) => {
         await send(Order, { n: 1 })
-        const inner = savepoint(async () => {
+        await library.savepoint(tx, async (inner) => {
+          await library.insert(inner, 'kept')
           await send(Order, { n: 2 })
-          if (library.failsForGood === true) throw new Error('on purpose')
-          await library.fail(tx)
         })
-        await assert.rejects(inner)
+        const failing = library.savepoint(tx, async (inner) => {
+          await library.insert(inner, 'dropped')
+          await send(Order, { n: 3 })
+          await send(Order, { n: 4 })
+          throw new Error('on purpose')
+        })
+        await assert.rejects(failing, /on purpose/)
+        await send(Order, { n: 5 })
       })
-      await Promise.all([send(Order, { n: 3 }), send(Order, { n: 4 }), send(Order, { n: 5 })])
-    })
-    assert.deepEqual([await business(), await messages()], [['kept'], ['{"n":1}', '{"n":3}', '{"n":4}', '{"n":5}']])
-  })
+      assert.deepEqual(
+        [await business(), await messages()],
+        [['kept'], ['{"n":1}', '{"n":2}', '{"n":5}']],
+      )
+    },
+  )
+
+  scenario(
+    'P1: savepoint() of a unit takes rows and messages along, also when the database has failed inside',
+    async (here) => {
+      const { app, library, business, messages } = here
+      await app.transaction(async (tx, { send, savepoint }) => {
+        await savepoint(async () => {
+          await library.insert(tx, 'kept')
+          await send(Order, { n: 1 })
+          const inner = savepoint(async () => {
+            await send(Order, { n: 2 })
+            if (library.failsForGood === true) throw new Error('on purpose')
+            await library.fail(tx)
+          })
+          await assert.rejects(inner)
+        })
+        await Promise.all([send(Order, { n: 3 }), send(Order, { n: 4 }), send(Order, { n: 5 })])
+      })
+      assert.deepEqual(
+        [await business(), await messages()],
+        [['kept'], ['{"n":1}', '{"n":3}', '{"n":4}', '{"n":5}']],
+      )
+    },
+  )
 
   for (const text of ['commit', 'rollback']) {
-    scenario(`P3: a unit whose transaction was ended by '${text}' is refused or fails, and stores none of its messages`, async (here) => {
-      const { app, library, messages } = here
-      const unit = app.transaction(async (tx, { send }) => {
-        await library.insert(tx, 'one')
-        await send(Order, { n: 1 })
-        await library.session.executor(tx).query(text)
-        await send(Order, { n: 2 })
-      })
-      await assert.rejects(unit, (error) =>
-        ['MERSAL_TRANSACTION_ENDED', 'MERSAL_TRANSACTION_IS_OURS'].some((code) => isMersalError(error, code as never)),
-      )
-      assert.deepEqual(await messages(), [])
-    })
+    scenario(
+      `P3: a unit whose transaction was ended by '${text}' is refused or fails, and stores none of its messages`,
+      async (here) => {
+        const { app, library, messages } = here
+        const unit = app.transaction(async (tx, { send }) => {
+          await library.insert(tx, 'one')
+          await send(Order, { n: 1 })
+          await library.session.executor(tx).query(text)
+          await send(Order, { n: 2 })
+        })
+        await assert.rejects(unit, (error) =>
+          ['MERSAL_TRANSACTION_ENDED', 'MERSAL_TRANSACTION_IS_OURS'].some((code) =>
+            isMersalError(error, code as never),
+          ),
+        )
+        assert.deepEqual(await messages(), [])
+      },
+    )
   }
 
   scenario(
@@ -262,7 +330,13 @@ export function sessionScenarios<Tx>(open: () => Promise<{ database: SuiteDataba
       const transport = memoryTransport()
       const { pool, schema } = database
       const store = postgres({ pool, schema, session: library.session })
-      const app = new Mersal<Tx>({ name: 'shop', store, transport, logger: false, receive: { immediateRetries: 0, maxDeliveries: 2 } })
+      const app = new Mersal<Tx>({
+        name: 'shop',
+        store,
+        transport,
+        logger: false,
+        receive: { immediateRetries: 0, maxDeliveries: 2 },
+      })
       app.handle(Order, async ({ n }, { tx, sendLocal }) => {
         await sendLocal(Order, { n: n + 1 })
         await library.session.executor(tx).query('commit')
@@ -271,123 +345,151 @@ export function sessionScenarios<Tx>(open: () => Promise<{ database: SuiteDataba
       await app.start()
       await app.direct.sendLocal(Order, { n: 1 })
       await app.direct.sendLocal(Order, { n: 2 })
-      await vi.waitFor(async () => assert.equal((await transport.deadLetters.list()).length, 2), { timeout: 15_000 })
+      await vi.waitFor(async () => assert.equal((await transport.deadLetters.list()).length, 2), {
+        timeout: 15_000,
+      })
       const reasons = (await transport.deadLetters.list()).map(({ reason }) => reason)
       assert.equal(
         reasons.every((reason) => reason === 'transaction-ended' || reason === 'handler-failed'),
         true,
       )
-      assert.equal((await database.query(`select count(*)::text as n from ${schema}.inbox`))[0]?.['n'], '0')
+      assert.equal(
+        (await database.query(`select count(*)::text as n from ${schema}.inbox`))[0]?.['n'],
+        '0',
+      )
       await app.stop()
       await store[Symbol.asyncDispose]()
     },
   )
 
-  scenario('P1: what goes on after a unit has ended writes nothing, whether it was given up or came to its end', async (here) => {
-    const { app, library, business } = here
-    const given = new AbortController()
-    const late: Promise<unknown>[] = []
-    const goOn = async (tx: Tx, until: Promise<unknown>): Promise<void> => {
-      await until
-      for (let n = 0; n < 3; n++) await library.insert(tx, 'late').catch(() => {})
-    }
-    const gate = Promise.withResolvers<void>()
-    const unit = app.transaction(
-      async (tx) => {
-        await library.insert(tx, 'given up')
-        given.abort(new Error('too slow'))
-        late.push(goOn(tx, gate.promise))
-        await late[0]
-      },
-      { signal: given.signal },
-    )
-    if (library.oneConnection === true) gate.resolve()
-    await assert.rejects(unit, /too slow/)
-    gate.resolve()
-    const end = Promise.withResolvers<void>()
-    await app.transaction(async (tx) => {
-      await library.insert(tx, 'whole')
-      late.push(goOn(tx, end.promise))
-    })
-    end.resolve()
-    await Promise.all(late)
-    assert.deepEqual(await business(), ['whole'])
-  })
+  scenario(
+    'P1: what goes on after a unit has ended writes nothing, whether it was given up or came to its end',
+    async (here) => {
+      const { app, library, business } = here
+      const given = new AbortController()
+      const late: Promise<unknown>[] = []
+      const goOn = async (tx: Tx, until: Promise<unknown>): Promise<void> => {
+        await until
+        for (let n = 0; n < 3; n++) await library.insert(tx, 'late').catch(() => {})
+      }
+      const gate = Promise.withResolvers<void>()
+      const unit = app.transaction(
+        async (tx) => {
+          await library.insert(tx, 'given up')
+          given.abort(new Error('too slow'))
+          late.push(goOn(tx, gate.promise))
+          await late[0]
+        },
+        { signal: given.signal },
+      )
+      if (library.oneConnection === true) gate.resolve()
+      await assert.rejects(unit, /too slow/)
+      gate.resolve()
+      const end = Promise.withResolvers<void>()
+      await app.transaction(async (tx) => {
+        await library.insert(tx, 'whole')
+        late.push(goOn(tx, end.promise))
+      })
+      end.resolve()
+      await Promise.all(late)
+      assert.deepEqual(await business(), ['whole'])
+    },
+  )
 
-  scenario('a swallowed error of the database is no commit', async ({ app, library, business, messages }) => {
-    const unit = app.transaction(async (tx) => {
-      await library.insert(tx, 'one')
-      await library.fail(tx).catch(() => {})
-    })
-    await assert.rejects(unit, (error) => isMersalError(error, 'MERSAL_ROLLED_BACK'))
-    assert.deepEqual([await business(), await messages()], [[], []])
-  })
+  scenario(
+    'a swallowed error of the database is no commit',
+    async ({ app, library, business, messages }) => {
+      const unit = app.transaction(async (tx) => {
+        await library.insert(tx, 'one')
+        await library.fail(tx).catch(() => {})
+      })
+      await assert.rejects(unit, (error) => isMersalError(error, 'MERSAL_ROLLED_BACK'))
+      assert.deepEqual([await business(), await messages()], [[], []])
+    },
+  )
 
   for (const { name, type, keyed, many } of ways) {
-    scenario(`${name} that nobody awaits leaves nothing behind a rollback, 20 of 20 times`, async (here) => {
-      const { app, library, business, messages } = here
-      const calls: Promise<string>[] = []
-      const forget = (sender: Sender, n: number): void => {
-        for (let index = 0; index < many; index++) calls.push(sender.send(type, { n }, keyed ? { partitionKey: 'a' } : {}))
-      }
-      for (let n = 0; n < 20; n++) {
-        const forgotten = library.transaction(async (tx) => {
-          if (n % 2 === 0) await library.insert(tx, 'dropped')
-          forget(app.within(tx), n)
-          throw rollback
-        })
-        await assert.rejects(forgotten, (error) => error === rollback)
-        // Whoever gets the connection next must not get the message.
-        await library.transaction(async (tx) => {
-          await library.insert(tx, 'kept')
-          await library.insert(tx, 'kept')
-        })
-      }
-      await Promise.allSettled(calls)
-      assert.deepEqual(await messages(), [])
-      assert.deepEqual(new Set(await business()), new Set(['kept']))
-    })
+    scenario(
+      `${name} that nobody awaits leaves nothing behind a rollback, 20 of 20 times`,
+      async (here) => {
+        const { app, library, business, messages } = here
+        const calls: Promise<string>[] = []
+        const forget = (sender: Sender, n: number): void => {
+          for (let index = 0; index < many; index++)
+            calls.push(sender.send(type, { n }, keyed ? { partitionKey: 'a' } : {}))
+        }
+        for (let n = 0; n < 20; n++) {
+          const forgotten = library.transaction(async (tx) => {
+            if (n % 2 === 0) await library.insert(tx, 'dropped')
+            forget(app.within(tx), n)
+            throw rollback
+          })
+          await assert.rejects(forgotten, (error) => error === rollback)
+          // Whoever gets the connection next must not get the message.
+          await library.transaction(async (tx) => {
+            await library.insert(tx, 'kept')
+            await library.insert(tx, 'kept')
+          })
+        }
+        await Promise.allSettled(calls)
+        assert.deepEqual(await messages(), [])
+        assert.deepEqual(new Set(await business()), new Set(['kept']))
+      },
+    )
   }
 
-  scenario('what nobody awaited is stored with the commit, or its call fails', async ({ app, library, messages }) => {
-    const calls: Promise<string>[] = []
-    for (let n = 0; n < 20; n++) {
-      await library.transaction(async (tx) => {
-        if (n % 2 === 0) await library.insert(tx, 'kept')
-        for (const type of [Order, SlowOrder]) calls.push(app.within(tx).send(type, { n }))
-      })
-    }
-    let stored = 0
-    for (const call of calls) void call.then(() => stored++, assertRefusal)
-    await Promise.allSettled(calls)
-    assert.equal((await messages()).length, stored)
-  })
-
-  scenario('calls that are awaited together are all stored, in their order', async ({ app, library, messages }) => {
-    await library.transaction(async (tx) => {
-      const { send } = app.within(tx)
-      await Promise.all([SlowOrder, Order, Order, SlowOrder, Order].map((type, n) => send(type, { n }, { partitionKey: 'a' })))
-    })
-    assert.deepEqual(
-      await messages(),
-      [0, 1, 2, 3, 4].map((n) => JSON.stringify({ n })),
-    )
-  })
-
-  scenario('a waiting schema in a savepoint that is rolled back meanwhile stores nothing', async ({ app, library, business, messages }) => {
-    const calls: Promise<string>[] = []
-    await library.transaction(async (tx) => {
-      await library.insert(tx, 'kept')
-      const inner = library.savepoint(tx, async (savepoint) => {
-        await library.insert(savepoint, 'dropped')
-        calls.push(app.within(savepoint).send(SlowOrder, { n: 1 }))
-        throw rollback
-      })
-      await assert.rejects(inner, (error) => error === rollback)
+  scenario(
+    'what nobody awaited is stored with the commit, or its call fails',
+    async ({ app, library, messages }) => {
+      const calls: Promise<string>[] = []
+      for (let n = 0; n < 20; n++) {
+        await library.transaction(async (tx) => {
+          if (n % 2 === 0) await library.insert(tx, 'kept')
+          for (const type of [Order, SlowOrder]) calls.push(app.within(tx).send(type, { n }))
+        })
+      }
+      let stored = 0
+      for (const call of calls) void call.then(() => stored++, assertRefusal)
       await Promise.allSettled(calls)
-    })
-    assert.deepEqual([await business(), await messages()], [['kept'], []])
-  })
+      assert.equal((await messages()).length, stored)
+    },
+  )
+
+  scenario(
+    'calls that are awaited together are all stored, in their order',
+    async ({ app, library, messages }) => {
+      await library.transaction(async (tx) => {
+        const { send } = app.within(tx)
+        await Promise.all(
+          [SlowOrder, Order, Order, SlowOrder, Order].map((type, n) =>
+            send(type, { n }, { partitionKey: 'a' }),
+          ),
+        )
+      })
+      assert.deepEqual(
+        await messages(),
+        [0, 1, 2, 3, 4].map((n) => JSON.stringify({ n })),
+      )
+    },
+  )
+
+  scenario(
+    'a waiting schema in a savepoint that is rolled back meanwhile stores nothing',
+    async ({ app, library, business, messages }) => {
+      const calls: Promise<string>[] = []
+      await library.transaction(async (tx) => {
+        await library.insert(tx, 'kept')
+        const inner = library.savepoint(tx, async (savepoint) => {
+          await library.insert(savepoint, 'dropped')
+          calls.push(app.within(savepoint).send(SlowOrder, { n: 1 }))
+          throw rollback
+        })
+        await assert.rejects(inner, (error) => error === rollback)
+        await Promise.allSettled(calls)
+      })
+      assert.deepEqual([await business(), await messages()], [['kept'], []])
+    },
+  )
 }
 
 /** Ours, or that of a library that knows that its transaction has ended. */

@@ -17,7 +17,10 @@ function hidden(text: string): pg.Query & Submittable {
   return query
 }
 
-/** Sends a statement behind the back of the handle of a unit, as a library with a protocol of its own would. */
+/**
+ * Sends a statement behind the back of the handle of a unit, as a library with a protocol of its
+ * own would.
+ */
 export async function smuggle(tx: PostgresClient, text: string): Promise<void> {
   const query = hidden(text)
   await new Promise<void>((resolve, reject) => {

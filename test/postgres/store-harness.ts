@@ -1,5 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { postgres, type PostgresClient, type PostgresOptions, type PostgresStore } from '../../src/postgres.ts'
+import {
+  postgres,
+  type PostgresClient,
+  type PostgresOptions,
+  type PostgresStore,
+} from '../../src/postgres.ts'
 import type { RetentionHarness } from '../../src/testing/index.ts'
 import { testDatabase, type TestDatabase } from './database.ts'
 
@@ -12,7 +17,9 @@ export interface StoreHarness extends RetentionHarness<PostgresClient> {
 export async function storeHarness(url?: string): Promise<StoreHarness> {
   const database = await testDatabase(url)
   const { schema } = database
-  const open = async (options: Partial<PostgresOptions> = {}): Promise<PostgresStore<PostgresClient>> => {
+  const open = async (
+    options: Partial<PostgresOptions> = {},
+  ): Promise<PostgresStore<PostgresClient>> => {
     const store = postgres({ pool: database.newPool(), schema, ...options })
     await store.open()
     return store
@@ -24,7 +31,10 @@ export async function storeHarness(url?: string): Promise<StoreHarness> {
     write: async (tx, text) => {
       await tx.query(`insert into ${schema}.business values ($1)`, [text])
     },
-    read: async () => (await database.query(`select text from ${schema}.business`)).map((row) => String(row['text'])),
+    read: async () =>
+      (await database.query(`select text from ${schema}.business`)).map((row) =>
+        String(row['text']),
+      ),
     elapse: (ms) => sleep(ms),
     strangers: [database.pool, 'a text', 1, null],
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),

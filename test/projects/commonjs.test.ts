@@ -6,12 +6,16 @@ import { lend, project, type Project, root } from './package.ts'
 interface Manifest {
   readonly main: string
   readonly types: string
-  readonly exports: Readonly<Record<string, string | { readonly types: string; readonly default: string }>>
+  readonly exports: Readonly<
+    Record<string, string | { readonly types: string; readonly default: string }>
+  >
   readonly typesVersions: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>
 }
 
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest
-const typed = Object.entries(manifest.exports).flatMap(([path, target]) => (typeof target === 'string' ? [] : [{ path, ...target }]))
+const typed = Object.entries(manifest.exports).flatMap(([path, target]) =>
+  typeof target === 'string' ? [] : [{ path, ...target }],
+)
 
 const program = `
 const { Mersal, event } = require('mersal')
@@ -44,19 +48,22 @@ describe('a CommonJS program', () => {
     expect(place.node(['main.cjs'])).toEqual({ code: 0, text: 'handled 42\n' })
   })
 
-  test.each(typed.map(({ path }) => `mersal${path.slice(1)}`))('requires %s, and gets what import gives', (name) => {
-    place.write(
-      'names.cjs',
-      `
+  test.each(typed.map(({ path }) => `mersal${path.slice(1)}`))(
+    'requires %s, and gets what import gives',
+    (name) => {
+      place.write(
+        'names.cjs',
+        `
       const required = require('${name}')
       if (Object.keys(required).length === 0) throw new Error('no names')
       import('${name}').then((imported) => {
         for (const key of Object.keys(imported)) if (imported[key] !== required[key]) throw new Error(key)
         console.log('same')
       })`,
-    )
-    expect(place.node(['names.cjs'])).toEqual({ code: 0, text: 'same\n' })
-  })
+      )
+      expect(place.node(['names.cjs'])).toEqual({ code: 0, text: 'same\n' })
+    },
+  )
 })
 
 describe('a resolver that knows no exports', () => {
@@ -66,7 +73,9 @@ describe('a resolver that knows no exports', () => {
   })
 
   test('finds the types of every sub-path by typesVersions', () => {
-    const wanted = typed.filter(({ path }) => path !== '.').map(({ path, types }) => [path.slice(2), [types]])
+    const wanted = typed
+      .filter(({ path }) => path !== '.')
+      .map(({ path, types }) => [path.slice(2), [types]])
     expect(manifest.typesVersions).toEqual({ '*': Object.fromEntries(wanted) })
   })
 })

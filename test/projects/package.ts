@@ -1,5 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -20,10 +28,19 @@ export interface Project extends Disposable {
   readonly node: (args: readonly string[], env?: Readonly<Record<string, string>>) => Ended
 }
 
-export function run(folder: string, command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Ended {
+export function run(
+  folder: string,
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Ended {
   // What vitest tells its own processes is not meant for the programs of another tool.
   const { NODE_OPTIONS: _, NODE_ENV: __, VITEST: ___, ...rest } = process.env
-  const options = { cwd: folder, encoding: 'utf8', env: { ...rest, NO_COLOR: '1', FORCE_COLOR: '0', ...env } } as const
+  const options = {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...rest, NO_COLOR: '1', FORCE_COLOR: '0', ...env },
+  } as const
   const { status, stdout, stderr, error } = spawnSync(command, args, options)
   if (error !== undefined) throw error
   return { code: status, text: `${stdout}${stderr}` }
@@ -35,17 +52,28 @@ function install(folder: string): void {
   mkdirSync(target, { recursive: true })
   cpSync(join(root, 'package.json'), join(target, 'package.json'))
   const compiler = join(root, 'node_modules/.bin/tsc')
-  const { code, text } = run(root, compiler, ['-p', 'tsconfig.build.json', '--outDir', join(target, 'dist')])
+  const { code, text } = run(root, compiler, [
+    '-p',
+    'tsconfig.build.json',
+    '--outDir',
+    join(target, 'dist'),
+  ])
   if (code !== 0) throw new Error(`the package cannot be built:\n${text}`)
 }
 
-/** `tools` is a folder with packages, which then are found from the project as if installed there. */
+/**
+ * `tools` is a folder with packages, which then are found from the project as if installed there.
+ */
 export function project(tools?: string): Project {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-project-'))
   try {
     install(folder)
-    const packages = tools === undefined ? [] : readdirSync(join(tools, 'node_modules')).filter((name) => !name.startsWith('.'))
-    for (const name of packages) symlinkSync(join(tools!, 'node_modules', name), join(folder, 'node_modules', name))
+    const packages =
+      tools === undefined
+        ? []
+        : readdirSync(join(tools, 'node_modules')).filter((name) => !name.startsWith('.'))
+    for (const name of packages)
+      symlinkSync(join(tools!, 'node_modules', name), join(folder, 'node_modules', name))
     writeFileSync(join(folder, 'package.json'), '{ "private": true }\n')
   } catch (error) {
     rmSync(folder, { recursive: true, force: true })

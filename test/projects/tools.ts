@@ -6,16 +6,22 @@ import { root, run } from './package.ts'
 /** Where the tools of a test project are, once they have been installed for this lockfile. */
 function cached(name: string): string {
   const lock = readFileSync(join(import.meta.dirname, name, 'package-lock.json'))
-  return join(root, 'node_modules/.cache/projects', `${name}-${createHash('sha256').update(lock).digest('hex').slice(0, 12)}`)
+  return join(
+    root,
+    'node_modules/.cache/projects',
+    `${name}-${createHash('sha256').update(lock).digest('hex').slice(0, 12)}`,
+  )
 }
 
 function install(name: string, into: string): void {
   const fresh = `${into}.${randomUUID()}`
   mkdirSync(fresh, { recursive: true })
   try {
-    for (const file of ['package.json', 'package-lock.json', '.npmrc']) cpSync(join(import.meta.dirname, name, file), join(fresh, file))
+    for (const file of ['package.json', 'package-lock.json', '.npmrc'])
+      cpSync(join(import.meta.dirname, name, file), join(fresh, file))
     const { code, text } = run(fresh, 'npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])
-    if (code !== 0) throw new Error(`the tools of test/projects/${name} cannot be installed:\n${text}`)
+    if (code !== 0)
+      throw new Error(`the tools of test/projects/${name} cannot be installed:\n${text}`)
     renameSync(fresh, into)
   } catch (error) {
     rmSync(fresh, { recursive: true, force: true })

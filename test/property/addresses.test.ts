@@ -16,14 +16,18 @@ import { holdsFor } from './check.ts'
 /** Letters that stand in no text of ours, and what makes an address ambiguous. */
 const letters = fc.constantFrom('Q', 'X', 'Z', 'J', 'W', '7')
 const hard = fc.constantFrom('@', '#', '/', '?', ':', '%', '[', ']', ' ', '&', '=', '+', '!')
-const secrets = fc.array(fc.oneof({ weight: 3, arbitrary: letters }, hard), { minLength: 4, maxLength: 24 }).map((parts) => parts.join(''))
+const secrets = fc
+  .array(fc.oneof({ weight: 3, arbitrary: letters }, hard), { minLength: 4, maxLength: 24 })
+  .map((parts) => parts.join(''))
 
 /** A closed port: whatever is asked fails. */
 const PLACE = '127.0.0.1:1/db'
 
 /** Every piece of four characters that holds a letter of the secret alone. */
 function pieces(secret: string): string[] {
-  const all = Array.from({ length: Math.max(0, secret.length - 3) }, (_, at) => secret.slice(at, at + 4))
+  const all = Array.from({ length: Math.max(0, secret.length - 3) }, (_, at) =>
+    secret.slice(at, at + 4),
+  )
   return all.filter((piece) => /[QXZJW7]{2}/.test(piece))
 }
 
@@ -32,7 +36,9 @@ function recorder(): { readonly logger: Logger; readonly said: string[] } {
   const hear = (fields: object, text: string): void => {
     said.push(
       text,
-      JSON.stringify(fields, (_, value: unknown) => (value instanceof Error ? errorText(value) : value)),
+      JSON.stringify(fields, (_, value: unknown) =>
+        value instanceof Error ? errorText(value) : value,
+      ),
     )
   }
   return { logger: { debug: hear, info: hear, warn: hear, error: hear }, said }
@@ -71,7 +77,9 @@ async function program(env: Readonly<Record<string, string>>): Promise<string> {
 }
 
 describe('a password in the address', () => {
-  test('is shown by nobody, not in part, however badly it is encoded', { timeout: 120_000 }, async () => {
+  test('is shown by nobody, not in part, however badly it is encoded', {
+    timeout: 120_000,
+  }, async () => {
     await holdsFor(
       [secrets],
       async (secret) => {
@@ -79,7 +87,10 @@ describe('a password in the address', () => {
           await store(`postgres://u:${secret}@${PLACE}`),
           await broker(`amqp://u:${secret}@${PLACE}`),
           await program({ DATABASE_URL: `postgres://u:${secret}@${PLACE}` }),
-          await program({ DATABASE_URL: 'sqlite::memory:', AMQP_URL: `amqp://u:${secret}@${PLACE}` }),
+          await program({
+            DATABASE_URL: 'sqlite::memory:',
+            AMQP_URL: `amqp://u:${secret}@${PLACE}`,
+          }),
         ].join('\n')
         for (const piece of pieces(secret)) expect(heard).not.toContain(piece)
       },
@@ -88,11 +99,27 @@ describe('a password in the address', () => {
   })
 
   test('is asked to be encoded when a client could read it in another way', async () => {
-    for (const secret of ['hunter@2secret#x', 'a/b', 'a?b', 'a:b', 'a b', 'a[b', 'a]b', '100%', 'a%zzb', '@', '#']) {
+    for (const secret of [
+      'hunter@2secret#x',
+      'a/b',
+      'a?b',
+      'a:b',
+      'a b',
+      'a[b',
+      'a]b',
+      '100%',
+      'a%zzb',
+      '@',
+      '#',
+    ]) {
       const url = `postgres://u:${secret}@127.0.0.1/db`
-      expect(() => postgres({ pool: new pg.Pool({ connectionString: url }) }), secret).toThrow(ambiguousUrl)
+      expect(() => postgres({ pool: new pg.Pool({ connectionString: url }) }), secret).toThrow(
+        ambiguousUrl,
+      )
       expect(() => rabbitmq({ url: url.replace('postgres', 'amqp') }), secret).toThrow(ambiguousUrl)
-      await expect(configOfEnv({ DATABASE_URL: url }, process.cwd()), secret).rejects.toThrow(ambiguousUrl)
+      await expect(configOfEnv({ DATABASE_URL: url }, process.cwd()), secret).rejects.toThrow(
+        ambiguousUrl,
+      )
     }
   })
 

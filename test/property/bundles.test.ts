@@ -22,7 +22,12 @@ function bundle(envelopes: readonly Envelope[]): Buffer {
   )
 }
 
-const plain = ({ id, type, headers, body }: Envelope): unknown => ({ id, type, headers: { ...headers }, body: [...body] })
+const plain = ({ id, type, headers, body }: Envelope): unknown => ({
+  id,
+  type,
+  headers: { ...headers },
+  body: [...body],
+})
 
 /** What opening gives: the messages, or undefined for a refusal. Any other error is a crash. */
 function opened(content: Buffer): readonly Envelope[] | undefined {
@@ -34,11 +39,19 @@ function opened(content: Buffer): readonly Envelope[] | undefined {
   }
 }
 
-const envelope = (extra: Partial<Envelope> = {}): Envelope => ({ id: 'id', type: 'type', headers: {}, body: Buffer.from('body'), ...extra })
+const envelope = (extra: Partial<Envelope> = {}): Envelope => ({
+  id: 'id',
+  type: 'type',
+  headers: {},
+  body: Buffer.from('body'),
+  ...extra,
+})
 
 describe('a bundle', () => {
   test('gives back its messages as they went in', async () => {
-    await holdsFor([several], (sent) => expect(decodeBundle(bundle(sent)).map(plain)).toEqual(sent.map(plain)))
+    await holdsFor([several], (sent) =>
+      expect(decodeBundle(bundle(sent)).map(plain)).toEqual(sent.map(plain)),
+    )
   })
 
   test('that was cut anywhere is refused as a whole', async () => {
@@ -68,21 +81,48 @@ describe('a bundle', () => {
   })
 
   test('that is only noise is refused', async () => {
-    await holdsFor([fc.uint8Array({ maxLength: 300 })], (noise) => expect(opened(Buffer.from(noise))).toBeUndefined())
+    await holdsFor([fc.uint8Array({ maxLength: 300 })], (noise) =>
+      expect(opened(Buffer.from(noise))).toBeUndefined(),
+    )
     const head = Buffer.from('MSLB\u0001\u0000\u0002', 'latin1')
     await holdsFor([fc.uint8Array({ maxLength: 300 })], (noise) => {
-      for (const { body } of opened(Buffer.concat([head, noise])) ?? []) expect(body.byteLength).toBeLessThanOrEqual(noise.length)
+      for (const { body } of opened(Buffer.concat([head, noise])) ?? [])
+        expect(body.byteLength).toBeLessThanOrEqual(noise.length)
     })
   })
 
   test.each([
-    ['of another version', (content: Buffer) => content.writeUInt8(2, 4), /its version is 2, known is 1/],
+    [
+      'of another version',
+      (content: Buffer) => content.writeUInt8(2, 4),
+      /its version is 2, known is 1/,
+    ],
     ['of no messages', (content: Buffer) => content.writeUInt16BE(0, 5), /claims 0 messages/],
-    ['that claims more messages than there may be', (content: Buffer) => content.writeUInt16BE(0xffff, 5), /claims 65535 messages/],
-    ['that claims one message more than it has', (content: Buffer) => content.writeUInt16BE(2, 5), /in the middle of a message/],
-    ['whose id claims to be longer than everything', (content: Buffer) => content.writeUInt8(0xff, 7), /in the middle of a message/],
-    ['whose body claims to have 4 GB', (content: Buffer) => content.writeUInt32BE(0xffff_ffff, content.length - 8), /in the middle/],
-    ['that begins otherwise', (content: Buffer) => content.writeUInt8(0, 0), /does not begin as a bundle/],
+    [
+      'that claims more messages than there may be',
+      (content: Buffer) => content.writeUInt16BE(0xffff, 5),
+      /claims 65535 messages/,
+    ],
+    [
+      'that claims one message more than it has',
+      (content: Buffer) => content.writeUInt16BE(2, 5),
+      /in the middle of a message/,
+    ],
+    [
+      'whose id claims to be longer than everything',
+      (content: Buffer) => content.writeUInt8(0xff, 7),
+      /in the middle of a message/,
+    ],
+    [
+      'whose body claims to have 4 GB',
+      (content: Buffer) => content.writeUInt32BE(0xffff_ffff, content.length - 8),
+      /in the middle/,
+    ],
+    [
+      'that begins otherwise',
+      (content: Buffer) => content.writeUInt8(0, 0),
+      /does not begin as a bundle/,
+    ],
     ['whose type is no UTF-8', (content: Buffer) => content.writeUInt8(0xff, 11), /no UTF-8/],
   ])('%s is refused, and says why', (_, damage, why) => {
     const content = bundle([envelope()])
@@ -99,7 +139,10 @@ describe('a bundle', () => {
   })
 
   test('inside of a bundle is refused', () => {
-    const inner = envelope({ headers: { 'content-type': BUNDLE_CONTENT_TYPE }, body: bundle([envelope()]) })
+    const inner = envelope({
+      headers: { 'content-type': BUNDLE_CONTENT_TYPE },
+      body: bundle([envelope()]),
+    })
     expect(() => decodeBundle(bundle([envelope(), inner]))).toThrow(/a bundle inside/)
   })
 
@@ -115,8 +158,13 @@ describe('a bundle', () => {
     expect(bytesInBundle(envelope({ id: 'i'.repeat(256) }))).toBeUndefined()
     expect(bytesInBundle(envelope({ headers: { ['n'.repeat(256)]: '' } }))).toBeUndefined()
     expect(bytesInBundle(envelope({ headers: { a: 'ü'.repeat(32_768) } }))).toBeUndefined()
-    expect(bytesInBundle(envelope({ headers: { a: 'x'.repeat(40_000), b: 'x'.repeat(40_000) } }))).toBeUndefined()
-    const widest = envelope({ id: 'ü'.repeat(127), headers: { ['ü'.repeat(127)]: 'x'.repeat(60_000) } })
+    expect(
+      bytesInBundle(envelope({ headers: { a: 'x'.repeat(40_000), b: 'x'.repeat(40_000) } })),
+    ).toBeUndefined()
+    const widest = envelope({
+      id: 'ü'.repeat(127),
+      headers: { ['ü'.repeat(127)]: 'x'.repeat(60_000) },
+    })
     expect(decodeBundle(bundle([widest])).map(plain)).toEqual([plain(widest)])
   })
 })

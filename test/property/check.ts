@@ -1,6 +1,9 @@
 import fc from 'fast-check'
 
-/** The same values in every run; `MERSAL_SEED=...` tries others. A failure prints its seed and the path to the smallest case. */
+/**
+ * The same values in every run; `MERSAL_SEED=...` tries others. A failure prints its seed and the
+ * path to the smallest case.
+ */
 const seed = Number(process.env['MERSAL_SEED'] ?? 20_261_123)
 
 /** Checks that this holds for arbitrary values. */

@@ -7,7 +7,12 @@ import { holdsFor } from './check.ts'
 
 type Step =
   | { readonly kind: 'save'; readonly key: number; readonly express: boolean }
-  | { readonly kind: 'claim'; readonly limit: number; readonly from: number; readonly reach: number }
+  | {
+      readonly kind: 'claim'
+      readonly limit: number
+      readonly from: number
+      readonly reach: number
+    }
   | { readonly kind: 'settle'; readonly batch: number; readonly as: 'sent' | 'retry' | 'release' }
   | { readonly kind: 'wait'; readonly ms: number }
 
@@ -61,9 +66,15 @@ function createRun() {
     }
     const token = `token-${++tokens}`
     const [saved] = await store.unitOfWork(
-      async (tx) => await store.outbox.save(tx, [message], express ? { express: { token, graceMs: CLAIM_MS } } : {}),
+      async (tx) =>
+        await store.outbox.save(
+          tx,
+          [message],
+          express ? { express: { token, graceMs: CLAIM_MS } } : {},
+        ),
     )
-    const mayBeExpress = express && (partitionKey === undefined || !rows.some((row) => row.key === partitionKey))
+    const mayBeExpress =
+      express && (partitionKey === undefined || !rows.some((row) => row.key === partitionKey))
     expect(saved?.express).toBe(mayBeExpress)
     rows.push({
       position: saved?.position ?? 0n,
@@ -72,7 +83,8 @@ function createRun() {
       token: mayBeExpress ? token : undefined,
       attempts: 0,
     })
-    if (mayBeExpress && saved !== undefined) batches.push([{ message, position: saved.position, attempt: 0, token }])
+    if (mayBeExpress && saved !== undefined)
+      batches.push([{ message, position: saved.position, attempt: 0, token }])
   }
 
   async function claim(limit: number, from: number, reach: number): Promise<void> {
@@ -91,10 +103,13 @@ function createRun() {
     expect(mine.length).toBe(claimed.length)
     for (const row of mine) {
       expect(row.visibleAt).toBeLessThanOrEqual(now)
-      const earlier = rows.filter(({ key, position }) => key !== undefined && key === row.key && position < row.position)
+      const earlier = rows.filter(
+        ({ key, position }) => key !== undefined && key === row.key && position < row.position,
+      )
       expect(earlier.filter(({ position }) => !taken.has(position))).toEqual([])
     }
-    for (const row of mine) Object.assign(row, { visibleAt: now + CLAIM_MS, token, attempts: row.attempts + 1 })
+    for (const row of mine)
+      Object.assign(row, { visibleAt: now + CLAIM_MS, token, attempts: row.attempts + 1 })
     expect(claimed.map(({ attempt }) => attempt)).toEqual(mine.map(({ attempts }) => attempts))
   }
 
@@ -105,12 +120,19 @@ function createRun() {
       return { kind, position, token }
     })
     const { stale } = await store.outbox.settle(settlements)
-    const owned = rows.filter((row) => given.some(({ position, token }) => position === row.position && token === row.token))
+    const owned = rows.filter((row) =>
+      given.some(({ position, token }) => position === row.position && token === row.token),
+    )
     expect(stale).toBe(given.length - owned.length)
     for (const row of owned) {
       if (kind === 'sent') rows.splice(rows.indexOf(row), 1)
       else if (kind === 'retry') Object.assign(row, { visibleAt: now + 10, token: undefined })
-      else Object.assign(row, { visibleAt: now, token: undefined, attempts: Math.max(row.attempts - 1, 0) })
+      else
+        Object.assign(row, {
+          visibleAt: now,
+          token: undefined,
+          attempts: Math.max(row.attempts - 1, 0),
+        })
     }
   }
 

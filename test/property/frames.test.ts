@@ -23,9 +23,16 @@ interface AmqpConnection {
 
 const require = createRequire(import.meta.url)
 const library = dirname(require.resolve('amqplib'))
-const { Connection } = require(join(library, 'lib/connection.js')) as { Connection: { prototype: AmqpConnection } }
-const args = require(join(library, 'lib/api_args.js')) as { publish(exchange: string, key: string, options: Options.Publish): object }
-const defs = require(join(library, 'lib/defs.js')) as { readonly BasicPublish: number; readonly BasicProperties: number }
+const { Connection } = require(join(library, 'lib/connection.js')) as {
+  Connection: { prototype: AmqpConnection }
+}
+const args = require(join(library, 'lib/api_args.js')) as {
+  publish(exchange: string, key: string, options: Options.Publish): object
+}
+const defs = require(join(library, 'lib/defs.js')) as {
+  readonly BasicPublish: number
+  readonly BasicProperties: number
+}
 
 const CHANNEL = 258
 
@@ -33,8 +40,16 @@ const CHANNEL = 258
 function amqp() {
   const pieces: Buffer[] = []
   const { sendMessage, sendContent } = Connection.prototype
-  const channels = Array.from({ length: CHANNEL + 1 }, () => ({ buffer: { write: (bytes: Buffer) => pieces.push(bytes) > 0 } }))
-  const connection = { channels, frameMax: 8192, sendMessage, sendContent, sentSinceLastCheck: false }
+  const channels = Array.from({ length: CHANNEL + 1 }, () => ({
+    buffer: { write: (bytes: Buffer) => pieces.push(bytes) > 0 },
+  }))
+  const connection = {
+    channels,
+    frameMax: 8192,
+    sendMessage,
+    sendContent,
+    sentSinceLastCheck: false,
+  }
   const channel = {
     ch: CHANNEL,
     connection,
@@ -42,10 +57,22 @@ function amqp() {
     pushConfirmCallback: () => {},
     publish(exchange: string, key: string, content: Buffer, options: Options.Publish): void {
       const all = args.publish(exchange, key, options)
-      sendMessage.call(connection, CHANNEL, defs.BasicPublish, all, defs.BasicProperties, all, content)
+      sendMessage.call(
+        connection,
+        CHANNEL,
+        defs.BasicPublish,
+        all,
+        defs.BasicProperties,
+        all,
+        content,
+      )
     },
   }
-  return { channel: channel as unknown as ConfirmChannel, pieces, written: () => Buffer.concat(pieces) }
+  return {
+    channel: channel as unknown as ConfirmChannel,
+    pieces,
+    written: () => Buffer.concat(pieces),
+  }
 }
 
 interface Parcel {
@@ -62,7 +89,10 @@ const plain: fc.Arbitrary<Parcel> = messages.map((message) => ({
   properties: toProperties(message),
 }))
 
-/** What is left to the client: other properties, headers that are no texts, and what does not fit into one frame. */
+/**
+ * What is left to the client: other properties, headers that are no texts, and what does not fit
+ * into one frame.
+ */
 const other: fc.Arbitrary<Parcel> = fc
   .tuple(
     plain,
@@ -81,37 +111,54 @@ const other: fc.Arbitrary<Parcel> = fc
   }))
 
 test('what is written together is, byte for byte, what the client would have written one by one', async () => {
-  await holdsFor([fc.array(fc.oneof({ weight: 5, arbitrary: plain }, { weight: 1, arbitrary: other }), { maxLength: 30 })], (parcels) => {
-    const [ours, theirs] = [amqp(), amqp()]
-    const wire = new Wire(ours.channel)
-    wire.together(parcels.length, () => {
-      for (const parcel of parcels) wire.write(parcel, parcel.content, parcel.properties)
-    })
-    for (const { exchange, routingKey, content, properties } of parcels)
-      theirs.channel.publish(exchange, routingKey, content, { ...properties, mandatory: true, persistent: true })
-    expect(ours.written().equals(theirs.written())).toBe(true)
-  })
+  await holdsFor(
+    [
+      fc.array(fc.oneof({ weight: 5, arbitrary: plain }, { weight: 1, arbitrary: other }), {
+        maxLength: 30,
+      }),
+    ],
+    (parcels) => {
+      const [ours, theirs] = [amqp(), amqp()]
+      const wire = new Wire(ours.channel)
+      wire.together(parcels.length, () => {
+        for (const parcel of parcels) wire.write(parcel, parcel.content, parcel.properties)
+      })
+      for (const { exchange, routingKey, content, properties } of parcels)
+        theirs.channel.publish(exchange, routingKey, content, {
+          ...properties,
+          mandatory: true,
+          persistent: true,
+        })
+      expect(ours.written().equals(theirs.written())).toBe(true)
+    },
+  )
 })
 
 test('messages like each other leave in one piece when they are written together, and one by one at once', async () => {
-  await holdsFor([plain, fc.integer({ min: 1, max: 30 })], ({ content, properties, ...place }, count) => {
-    const { channel, pieces } = amqp()
-    const wire = new Wire(channel)
-    const writeAll = (): void => {
-      for (let written = 0; written < count; written++) wire.write(place, content, properties)
-    }
-    wire.together(count, writeAll)
-    expect(pieces).toHaveLength(1)
-    writeAll()
-    expect(pieces).toHaveLength(1 + count)
-  })
+  await holdsFor(
+    [plain, fc.integer({ min: 1, max: 30 })],
+    ({ content, properties, ...place }, count) => {
+      const { channel, pieces } = amqp()
+      const wire = new Wire(channel)
+      const writeAll = (): void => {
+        for (let written = 0; written < count; written++) wire.write(place, content, properties)
+      }
+      wire.together(count, writeAll)
+      expect(pieces).toHaveLength(1)
+      writeAll()
+      expect(pieces).toHaveLength(1 + count)
+    },
+  )
 })
 
 test('a client that is built in another way, or whose calls somebody watches, writes by itself', () => {
   const { channel, pieces } = amqp()
   const published: string[] = []
   const strange = { publish: (_: string, key: string) => published.push(key) > 0 }
-  const watched = { ...channel, publish: Object.assign(strange.publish.bind(strange), { __wrapped: true }) }
+  const watched = {
+    ...channel,
+    publish: Object.assign(strange.publish.bind(strange), { __wrapped: true }),
+  }
   for (const inside of [
     strange,
     watched,
@@ -119,7 +166,9 @@ test('a client that is built in another way, or whose calls somebody watches, wr
     { ...channel, ...strange, pushConfirmCallback: undefined },
   ]) {
     const wire = new Wire(inside as unknown as ConfirmChannel)
-    wire.together(1, () => wire.write({ exchange: '', routingKey: 'q' }, Buffer.from('{}'), { messageId: 'm' }))
+    wire.together(1, () =>
+      wire.write({ exchange: '', routingKey: 'q' }, Buffer.from('{}'), { messageId: 'm' }),
+    )
   }
   expect(published).toEqual(['q', 'q', 'q', 'q'])
   expect(pieces).toEqual([])
@@ -131,7 +180,8 @@ test('on a channel that begins to close nothing is written past the client, whic
   const closing = (): never => {
     throw new Error('Channel closing')
   }
-  const write = (): void => wire.write({ exchange: '', routingKey: 'q' }, Buffer.from('{}'), { messageId: 'm' })
+  const write = (): void =>
+    wire.write({ exchange: '', routingKey: 'q' }, Buffer.from('{}'), { messageId: 'm' })
   wire.together(2, () => {
     write()
     Object.assign(channel, { sendMessage: closing, publish: closing })
@@ -145,7 +195,13 @@ test('names that are too long for AMQP are refused by the client, and take nothi
   const wire = new Wire(channel)
   wire.write({ exchange: '', routingKey: 'q' }, Buffer.from('{}'), { messageId: 'm' })
   const before = written()
-  expect(() => wire.write({ exchange: '', routingKey: 'q'.repeat(256) }, Buffer.from('{}'), {})).toThrow(/routingKey/)
-  expect(() => wire.write({ exchange: '', routingKey: 'q' }, Buffer.from('{}'), { messageId: 'm'.repeat(256) })).toThrow(/messageId/)
+  expect(() =>
+    wire.write({ exchange: '', routingKey: 'q'.repeat(256) }, Buffer.from('{}'), {}),
+  ).toThrow(/routingKey/)
+  expect(() =>
+    wire.write({ exchange: '', routingKey: 'q' }, Buffer.from('{}'), {
+      messageId: 'm'.repeat(256),
+    }),
+  ).toThrow(/messageId/)
   expect(written()).toEqual(before)
 })

@@ -4,7 +4,9 @@ import { describer, parseAddress } from '../../src/transports/rabbitmq/connectio
 import { holdsFor } from './check.ts'
 
 /** Long enough not to stand in an error by chance. */
-const passwords = fc.string({ unit: 'binary', minLength: 12, maxLength: 30 }).filter((text) => text.isWellFormed() && text.trim() !== '')
+const passwords = fc
+  .string({ unit: 'binary', minLength: 12, maxLength: 30 })
+  .filter((text) => text.isWellFormed() && text.trim() !== '')
 /** URLs that are refused, whatever the secret in them. */
 const wrong = fc.constantFrom<(secret: string) => string>(
   (secret) => `amqp://user:${secret}@host:99999/vhost`,
@@ -33,8 +35,16 @@ test('the error of a wrong URL shows nothing of the password', async () => {
 
 test('user, password and host of a URL come out as they went in', async () => {
   await holdsFor([passwords, passwords], (user, password) => {
-    const parts = parseAddress(`amqp://${encodeURIComponent(user)}:${encodeURIComponent(password)}@host:1234/v`)
-    expect(parts).toMatchObject({ username: user, password, hostname: 'host', port: 1234, vhost: 'v' })
+    const parts = parseAddress(
+      `amqp://${encodeURIComponent(user)}:${encodeURIComponent(password)}@host:1234/v`,
+    )
+    expect(parts).toMatchObject({
+      username: user,
+      password,
+      hostname: 'host',
+      port: 1234,
+      vhost: 'v',
+    })
   })
 })
 
@@ -46,7 +56,9 @@ test('an error of the client is shown without the secret, in whatever form it re
     (text: string): string => JSON.stringify(text),
   ]
   await holdsFor([passwords, fc.constantFrom(...forms), fc.lorem()], (secret, form, words) => {
-    const shown = describer([secret])(new Error(`${words} ${form(secret)} ${words} amqp://user:${encodeURIComponent(secret)}@host`))
+    const shown = describer([secret])(
+      new Error(`${words} ${form(secret)} ${words} amqp://user:${encodeURIComponent(secret)}@host`),
+    )
     for (const other of forms) expect(shown).not.toContain(other(secret))
   })
 })

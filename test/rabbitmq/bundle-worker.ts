@@ -1,4 +1,7 @@
-/** A consumer in a process of its own, which ends without a word in the middle of one message: `node bundle-worker.ts '<WorkerPlan as JSON>'`. */
+/**
+ * A consumer in a process of its own, which ends without a word in the middle of one message: `node
+ * bundle-worker.ts '<WorkerPlan as JSON>'`.
+ */
 import { Mersal } from '../../src/index.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
 import { sqlite } from '../../src/sqlite.ts'

@@ -6,8 +6,18 @@ import { Bundler } from '../../src/transports/rabbitmq/bundles/bundler.ts'
 import { toQueue, toTopic } from './messages.ts'
 
 const confirmed: PublishOutcome = { kind: 'confirmed' }
-const refused: PublishOutcome = { kind: 'refused', reason: 'refused', error: new Error('nack'), permanent: false }
-const unroutable: PublishOutcome = { kind: 'refused', reason: 'unroutable', error: new Error('returned'), permanent: false }
+const refused: PublishOutcome = {
+  kind: 'refused',
+  reason: 'refused',
+  error: new Error('nack'),
+  permanent: false,
+}
+const unroutable: PublishOutcome = {
+  kind: 'refused',
+  reason: 'unroutable',
+  error: new Error('returned'),
+  permanent: false,
+}
 const unknown: PublishOutcome = { kind: 'unknown', error: new Error('no answer') }
 
 interface Setup {
@@ -20,7 +30,12 @@ interface Setup {
 }
 
 /** A bundler whose broker is told what to answer, and what came there: `a+b` for a bundle. */
-function bundler({ onBundle = () => confirmed, onOne = () => confirmed, brokerLimit = Number.POSITIVE_INFINITY, ...settings }: Setup = {}) {
+function bundler({
+  onBundle = () => confirmed,
+  onOne = () => confirmed,
+  brokerLimit = Number.POSITIVE_INFINITY,
+  ...settings
+}: Setup = {}) {
   const came: string[] = []
   const made = new Bundler(
     {
@@ -41,16 +56,27 @@ function bundler({ onBundle = () => confirmed, onOne = () => confirmed, brokerLi
   )
   const publish = async (...messages: readonly OutgoingMessage[]): Promise<string[]> =>
     (await Promise.all(made.publish(messages, undefined))).map(({ kind }) => kind)
-  return { came, publish, together: (messages: readonly OutgoingMessage[]) => made.together(messages) }
+  return {
+    came,
+    publish,
+    together: (messages: readonly OutgoingMessage[]) => made.together(messages),
+  }
 }
 
-const to = (queue: string, type: string, extra: Partial<OutgoingMessage> = {}): OutgoingMessage => toQueue(queue, { type, ...extra })
+const to = (queue: string, type: string, extra: Partial<OutgoingMessage> = {}): OutgoingMessage =>
+  toQueue(queue, { type, ...extra })
 const of = (key: string, type: string): OutgoingMessage => to('q', type, { partitionKey: key })
 
 describe('what one call hands over', () => {
   test('is bundled by destination, up to the most messages, and a single one travels as it always did', async () => {
     const { came, publish } = bundler()
-    const kinds = await publish(to('q', 'a'), to('r', 'x'), to('q', 'b'), to('q', 'c'), to('q', 'd'))
+    const kinds = await publish(
+      to('q', 'a'),
+      to('r', 'x'),
+      to('q', 'b'),
+      to('q', 'c'),
+      to('q', 'd'),
+    )
     expect(came).toEqual(['a+b+c', 'd', 'x'])
     expect(kinds).toEqual(Array.from({ length: 5 }, () => 'confirmed'))
   })
@@ -59,7 +85,12 @@ describe('what one call hands over', () => {
     const large = (type: string): OutgoingMessage => to('q', type, { body: Buffer.alloc(400) })
     for (const limits of [{ bytes: 1024 }, { brokerLimit: 1024 }]) {
       const { came, publish } = bundler(limits)
-      await publish(large('a'), large('b'), large('c'), to('q', 'vast', { body: Buffer.alloc(1000) }))
+      await publish(
+        large('a'),
+        large('b'),
+        large('c'),
+        to('q', 'vast', { body: Buffer.alloc(1000) }),
+      )
       expect(came).toEqual(['a+b', 'vast', 'c'])
     }
   })
@@ -101,21 +132,38 @@ describe('the answer for a bundle', () => {
   test.each([
     ['unknown', unknown],
     ['refused', unroutable],
-  ] as const)('is the answer for each of its messages, if it says nothing of them: %s', async (kind, outcome) => {
-    const { came, publish } = bundler({ onBundle: () => outcome })
-    expect(await publish(to('q', 'a'), to('q', 'b'))).toEqual([kind, kind])
-    expect(came).toEqual(['a+b'])
-  })
+  ] as const)(
+    'is the answer for each of its messages, if it says nothing of them: %s',
+    async (kind, outcome) => {
+      const { came, publish } = bundler({ onBundle: () => outcome })
+      expect(await publish(to('q', 'a'), to('q', 'b'))).toEqual([kind, kind])
+      expect(came).toEqual(['a+b'])
+    },
+  )
 
   test('that was refused is no answer for its messages: each is tried alone, and only the culprit is refused', async () => {
-    const { came, publish } = bundler({ onBundle: () => refused, onOne: (type) => (type === 'b' ? refused : confirmed) })
-    expect(await publish(to('q', 'a'), to('q', 'b'), to('q', 'c'))).toEqual(['confirmed', 'refused', 'confirmed'])
+    const { came, publish } = bundler({
+      onBundle: () => refused,
+      onOne: (type) => (type === 'b' ? refused : confirmed),
+    })
+    expect(await publish(to('q', 'a'), to('q', 'b'), to('q', 'c'))).toEqual([
+      'confirmed',
+      'refused',
+      'confirmed',
+    ])
     expect(came).toEqual(['a+b+c', 'a', 'b', 'c'])
   })
 
   test('that was refused lets nothing of a key pass what was not confirmed before it', async () => {
-    const { came, publish } = bundler({ onBundle: () => refused, onOne: (type) => (type === 'k1' ? refused : confirmed) })
-    expect(await publish(of('k', 'k1'), of('k', 'k2'), of('x', 'x1'))).toEqual(['refused', 'unavailable', 'confirmed'])
+    const { came, publish } = bundler({
+      onBundle: () => refused,
+      onOne: (type) => (type === 'k1' ? refused : confirmed),
+    })
+    expect(await publish(of('k', 'k1'), of('k', 'k2'), of('x', 'x1'))).toEqual([
+      'refused',
+      'unavailable',
+      'confirmed',
+    ])
     expect(came).toEqual(['k1+k2+x1', 'k1', 'x1'])
   })
 })

@@ -8,28 +8,46 @@ import type { Answer } from '../../src/transports/rabbitmq/publish/outcomes.ts'
 /** A channel that keeps what is written and answers when it is told to. */
 function lane(timeoutMs = 60_000, endsWhenSilent = false) {
   const channel = new EventEmitter()
-  const written: { exchange: string; routingKey: string; content: Buffer; options: Options.Publish }[] = []
-  const publish = (exchange: string, routingKey: string, content: Buffer, options: Options.Publish): boolean =>
-    written.push({ exchange, routingKey, content, options }) > 0
+  const written: {
+    exchange: string
+    routingKey: string
+    content: Buffer
+    options: Options.Publish
+  }[] = []
+  const publish = (
+    exchange: string,
+    routingKey: string,
+    content: Buffer,
+    options: Options.Publish,
+  ): boolean => written.push({ exchange, routingKey, content, options }) > 0
   const limits: (number | undefined)[] = []
   const closed = { times: 0 }
   const close = async (): Promise<void> => {
     closed.times += 1
     channel.emit('close')
   }
-  const confirms = new ConfirmLane(Object.assign(channel, { publish, close }) as unknown as ConfirmChannel, {
-    timeoutMs,
-    describe: describer([]),
-    endsWhenSilent,
-    onClose: (limit) => limits.push(limit),
-  })
+  const confirms = new ConfirmLane(
+    Object.assign(channel, { publish, close }) as unknown as ConfirmChannel,
+    {
+      timeoutMs,
+      describe: describer([]),
+      endsWhenSilent,
+      onClose: (limit) => limits.push(limit),
+    },
+  )
   const write = (messageId: string, bytes = 1): Promise<Answer> =>
     new Promise((resolve) => {
-      confirms.write({ exchange: '', routingKey: 'q', content: Buffer.alloc(bytes), properties: { messageId } }, resolve)
+      confirms.write(
+        { exchange: '', routingKey: 'q', content: Buffer.alloc(bytes), properties: { messageId } },
+        resolve,
+      )
     })
   const give = (index: number): void => {
     const { exchange, routingKey, options } = written[index]!
-    channel.emit('return', { fields: { exchange, routingKey }, properties: { messageId: options.messageId, headers: options.headers } })
+    channel.emit('return', {
+      fields: { exchange, routingKey },
+      properties: { messageId: options.messageId, headers: options.headers },
+    })
   }
   return { channel, confirms, closed, write, give, limits, written }
 }
@@ -40,7 +58,11 @@ describe('the record of unanswered publishes', () => {
     const answers = [write('m'), write('m'), write('m')]
     give(1)
     channel.emit('ack', { deliveryTag: 3, multiple: true })
-    expect((await Promise.all(answers)).map(({ kind }) => kind)).toEqual(['confirmed', 'refused', 'confirmed'])
+    expect((await Promise.all(answers)).map(({ kind }) => kind)).toEqual([
+      'confirmed',
+      'refused',
+      'confirmed',
+    ])
   })
 
   test('a message that is alone carries no header of ours', () => {
@@ -60,7 +82,11 @@ describe('the record of unanswered publishes', () => {
     channel.emit('ack', { deliveryTag: 2, multiple: false })
     channel.emit('nack', { deliveryTag: 3, multiple: false, requeue: false })
     channel.emit('ack', { deliveryTag: 1, multiple: false })
-    expect((await Promise.all(answers)).map(({ kind }) => kind)).toEqual(['confirmed', 'confirmed', 'refused'])
+    expect((await Promise.all(answers)).map(({ kind }) => kind)).toEqual([
+      'confirmed',
+      'confirmed',
+      'refused',
+    ])
   })
 
   test('what is not answered in time is unknown, and a late return of it does not touch its second copy', async () => {
@@ -79,7 +105,12 @@ describe('the record of unanswered publishes', () => {
       'Channel closed by server: 406 (PRECONDITION-FAILED) with message "PRECONDITION_FAILED - message size 200 is larger than configured max size 100"'
     channel.emit('error', Object.assign(new Error(text), { code: 406 }))
     channel.emit('close')
-    expect((await Promise.all(answers)).map(({ kind }) => kind)).toEqual(['unknown', 'refused', 'not-taken', 'not-taken'])
+    expect((await Promise.all(answers)).map(({ kind }) => kind)).toEqual([
+      'unknown',
+      'refused',
+      'not-taken',
+      'not-taken',
+    ])
     expect(limits).toEqual([100])
   })
 

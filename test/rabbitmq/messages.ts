@@ -12,14 +12,22 @@ export function toTopic(topic: string): OutgoingMessage {
   return toQueue(topic, { to: { transport: 'default', kind: 'topic', name: topic } })
 }
 
-export async function publishOne(transport: Transport, message: OutgoingMessage): Promise<PublishOutcome> {
+export async function publishOne(
+  transport: Transport,
+  message: OutgoingMessage,
+): Promise<PublishOutcome> {
   const [outcome] = transport.publish([message])
   if (outcome === undefined) throw new Error('no promise for the message')
   return outcome
 }
 
-/** Publishes again and again, with a pause between, until the broker confirms. Returns all outcomes. */
-export async function publishUntilConfirmed(transport: Transport, message: OutgoingMessage): Promise<readonly PublishOutcome[]> {
+/**
+ * Publishes again and again, with a pause between, until the broker confirms. Returns all outcomes.
+ */
+export async function publishUntilConfirmed(
+  transport: Transport,
+  message: OutgoingMessage,
+): Promise<readonly PublishOutcome[]> {
   const outcomes: PublishOutcome[] = []
   for (;;) {
     const outcome = await publishOne(transport, message)

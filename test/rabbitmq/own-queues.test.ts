@@ -11,9 +11,17 @@ import { toQueue } from './messages.ts'
 /** A publisher whose channel answers, and whose broker declares queues, when the test says so. */
 function open() {
   const channel = Object.assign(new EventEmitter(), { publish: () => true, close: async () => {} })
-  const asking = Object.assign(new EventEmitter(), { prefetch: async () => {}, close: async () => {} })
-  const model = Object.assign(new EventEmitter(), { createConfirmChannel: async () => channel, createChannel: async () => asking })
-  const link = { connection: async () => ({ model: Object.assign(model, { connection: {} }) }) } as unknown as Link
+  const asking = Object.assign(new EventEmitter(), {
+    prefetch: async () => {},
+    close: async () => {},
+  })
+  const model = Object.assign(new EventEmitter(), {
+    createConfirmChannel: async () => channel,
+    createChannel: async () => asking,
+  })
+  const link = {
+    connection: async () => ({ model: Object.assign(model, { connection: {} }) }),
+  } as unknown as Link
   const declared = Promise.withResolvers<void>()
   const topology = { queue: () => declared.promise, bind: async () => {} } as unknown as Topology
   const settings = rabbitSettings({ url: 'amqp://nowhere', logger: false })

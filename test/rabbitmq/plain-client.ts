@@ -26,5 +26,7 @@ export async function plainClient(url: string): Promise<PlainClient> {
 
 /** Ends the connections of the models as if the process had been killed: without a word. */
 export function cut(model: ChannelModel): void {
-  ;(model.connection as unknown as { stream: { destroy(error: Error): void } }).stream.destroy(new Error('the process was killed'))
+  ;(model.connection as unknown as { stream: { destroy(error: Error): void } }).stream.destroy(
+    new Error('the process was killed'),
+  )
 }

@@ -10,6 +10,12 @@ describe('P1 P2 P4 P5 P6: with several messages in one transaction, a killed con
 })
 
 test('the same checks notice a shared transaction without the inbox', async () => {
-  const findings = await runCrash({ lane: 'express', point: 'C7', nth: 3, bug: 'no inbox', batch: 4 })
+  const findings = await runCrash({
+    lane: 'express',
+    point: 'C7',
+    nth: 3,
+    bug: 'no inbox',
+    batch: 4,
+  })
   expect(findings.duplicateEffects).toBeGreaterThan(0)
 })

@@ -18,11 +18,21 @@ const pooler = present && pgbouncerAvailable()
 type App = Mersal<PostgresClient>
 
 /** `straight`: the messages go into a queue of the same schema, with no outbox in between. */
-async function shop(database: TestDatabase, options: PoolConfig, straight: boolean): Promise<{ app: App; stored: () => Promise<number> }> {
+async function shop(
+  database: TestDatabase,
+  options: PoolConfig,
+  straight: boolean,
+): Promise<{ app: App; stored: () => Promise<number> }> {
   const { schema } = database
   const pool = database.newPool({ ...options, max: 2 })
   const transport = straight ? postgresQueue({ pool, schema }) : memoryTransport()
-  const own = { name: 'shop', routes: { 'orders.place': 'office' }, outbox: { runRelay: false }, sendOnly: true, logger: false } as const
+  const own = {
+    name: 'shop',
+    routes: { 'orders.place': 'office' },
+    outbox: { runRelay: false },
+    sendOnly: true,
+    logger: false,
+  } as const
   const app = new Mersal<PostgresClient>({
     ...own,
     store: postgres({ pool, relayPool: database.pool, schema }),
@@ -33,7 +43,11 @@ async function shop(database: TestDatabase, options: PoolConfig, straight: boole
   if (straight) await database.query(`insert into ${schema}.queue (name) values ('office')`)
   const table = straight ? 'queue_message' : 'outbox'
   const stored = async (): Promise<number> =>
-    Number((await database.query(`select count(*)::text as stored from ${schema}.${table}`))[0]?.['stored'])
+    Number(
+      (await database.query(`select count(*)::text as stored from ${schema}.${table}`))[0]?.[
+        'stored'
+      ],
+    )
   return { app, stored }
 }
 
@@ -43,7 +57,10 @@ interface Forgetting {
   readonly many: number
 }
 
-/** Twenty transactions that are rolled back without waiting for what was sent, each followed by one of somebody else on the same connection. */
+/**
+ * Twenty transactions that are rolled back without waiting for what was sent, each followed by one
+ * of somebody else on the same connection.
+ */
 async function forget(
   app: App,
   database: TestDatabase,
@@ -55,8 +72,10 @@ async function forget(
   for (let n = 0; n < 20; n++) {
     const client = await pool.connect()
     await client.query('begin')
-    if (n % 2 === 0) await client.query(`insert into ${database.schema}.business values ('dropped')`)
-    for (let index = 0; index < many; index++) calls.push(app.within(client).send(type, { n }, keyed ? { partitionKey: 'a' } : {}))
+    if (n % 2 === 0)
+      await client.query(`insert into ${database.schema}.business values ('dropped')`)
+    for (let index = 0; index < many; index++)
+      calls.push(app.within(client).send(type, { n }, keyed ? { partitionKey: 'a' } : {}))
     await client.query('rollback')
     client.release()
     const next = await pool.connect()
@@ -72,7 +91,12 @@ async function forget(
 
 const roads = [
   { name: 'a client of pg', options: {}, straight: false, given: present },
-  { name: 'a client of pg that pipelines', options: { pipeline: true }, straight: false, given: present },
+  {
+    name: 'a client of pg that pipelines',
+    options: { pipeline: true },
+    straight: false,
+    given: present,
+  },
   { name: 'the queue in the same schema', options: {}, straight: true, given: present },
   { name: 'a client behind a pooler', options: {}, straight: false, given: pooler },
 ]
@@ -84,11 +108,15 @@ for (const road of roads) {
         await using stack = new AsyncDisposableStack()
         const database = stack.use(await testDatabase())
         const options: PoolConfig = { ...road.options }
-        if (road.name.endsWith('pooler')) options.connectionString = stack.use(await pgbouncer(serverUrl)).url
+        if (road.name.endsWith('pooler'))
+          options.connectionString = stack.use(await pgbouncer(serverUrl)).url
         const { app, stored } = await shop(database, options, road.straight)
         stack.defer(() => app.stop())
-        for (const { status, reason } of (await Promise.allSettled(await forget(app, database, options, way))) as PromiseRejectedResult[]) {
-          if (status === 'rejected') expect(isMersalError(reason, 'MERSAL_NOT_A_TRANSACTION'), String(reason)).toBe(true)
+        for (const { status, reason } of (await Promise.allSettled(
+          await forget(app, database, options, way),
+        )) as PromiseRejectedResult[]) {
+          if (status === 'rejected')
+            expect(isMersalError(reason, 'MERSAL_NOT_A_TRANSACTION'), String(reason)).toBe(true)
         }
         expect(await stored()).toBe(0)
       })
@@ -98,7 +126,8 @@ for (const road of roads) {
       await using stack = new AsyncDisposableStack()
       const database = stack.use(await testDatabase())
       const options: PoolConfig = { ...road.options }
-      if (road.name.endsWith('pooler')) options.connectionString = stack.use(await pgbouncer(serverUrl)).url
+      if (road.name.endsWith('pooler'))
+        options.connectionString = stack.use(await pgbouncer(serverUrl)).url
       const { app, stored } = await shop(database, options, road.straight)
       stack.defer(() => app.stop())
       const pool = database.newPool({ ...options, max: 1 })
@@ -117,7 +146,13 @@ for (const road of roads) {
 
 for (const name of libraries) {
   describe(`a call of within() that nobody awaits: ${name}`, () => {
-    const world = async (): Promise<AsyncDisposable & { app: Mersal<SqliteDatabase>; database: SqliteDatabase; stored: () => number }> => {
+    const world = async (): Promise<
+      AsyncDisposable & {
+        app: Mersal<SqliteDatabase>
+        database: SqliteDatabase
+        stored: () => number
+      }
+    > => {
       const database = openHandle(name, ':memory:')
       const app = new Mersal<SqliteDatabase>({
         name: 'shop',
@@ -129,7 +164,8 @@ for (const name of libraries) {
         logger: false,
       })
       await app.start()
-      const stored = (): number => (database.prepare('select 1 from mersal_outbox') as { all(): unknown[] }).all().length
+      const stored = (): number =>
+        (database.prepare('select 1 from mersal_outbox') as { all(): unknown[] }).all().length
       return { app, database, stored, [Symbol.asyncDispose]: () => app.stop() }
     }
 
@@ -141,7 +177,9 @@ for (const name of libraries) {
         for (let n = 0; n < 20; n++) {
           database.exec('begin')
           for (let index = 0; index < way.many; index++) {
-            calls.push(app.within(database).send(way.type, { n }, way.keyed ? { partitionKey: 'a' } : {}))
+            calls.push(
+              app.within(database).send(way.type, { n }, way.keyed ? { partitionKey: 'a' } : {}),
+            )
           }
           database.exec('rollback')
           database.exec('begin')
@@ -157,7 +195,9 @@ for (const name of libraries) {
       await using here = await world()
       const { app, database, stored } = here
       for (const type of [Order, SlowOrder]) {
-        await expect(app.within(database).send(type, { n: 1 })).rejects.toMatchObject({ code: 'MERSAL_NOT_A_TRANSACTION' })
+        await expect(app.within(database).send(type, { n: 1 })).rejects.toMatchObject({
+          code: 'MERSAL_NOT_A_TRANSACTION',
+        })
       }
       expect(stored()).toBe(0)
     })
@@ -170,7 +210,9 @@ for (const name of libraries) {
       const calls = [SlowOrder, Order, Order, SlowOrder, Order].map((type, n) => send(type, { n }))
       const ids = await Promise.all(calls)
       database.exec('commit')
-      const rows = (database.prepare('select id from mersal_outbox order by position') as { all(): unknown[] }).all() as { id: string }[]
+      const rows = (
+        database.prepare('select id from mersal_outbox order by position') as { all(): unknown[] }
+      ).all() as { id: string }[]
       expect(rows.map(({ id }) => id)).toEqual(ids)
     })
   })
@@ -206,7 +248,12 @@ describe('a call of within() that nobody awaits', () => {
   test('and that fails is logged as an error; the process lives on', async () => {
     const errors: { fields: object; text: string }[] = []
     const nothing = (): void => {}
-    const logger: Logger = { debug: nothing, info: nothing, warn: nothing, error: (fields, text) => void errors.push({ fields, text }) }
+    const logger: Logger = {
+      debug: nothing,
+      info: nothing,
+      warn: nothing,
+      error: (fields, text) => void errors.push({ fields, text }),
+    }
     const unhandled: unknown[] = []
     const onUnhandled = (reason: unknown): void => void unhandled.push(reason)
     process.on('unhandledRejection', onUnhandled)
@@ -225,11 +272,17 @@ describe('a call of within() that nobody awaits', () => {
       database.exec('rollback')
       await expect.poll(() => errors.length).toBe(1)
       await setImmediate()
-      expect(errors[0]?.fields).toMatchObject({ app: 'shop', call: `sendLocal('orders.place')`, code: 'MERSAL_NOT_AWAITED' })
+      expect(errors[0]?.fields).toMatchObject({
+        app: 'shop',
+        call: `sendLocal('orders.place')`,
+        code: 'MERSAL_NOT_AWAITED',
+      })
       expect(errors[0]?.text).toContain('nobody awaited it')
       expect(unhandled).toEqual([])
       // Whoever looks gets the error, and nothing is logged.
-      await expect(app.within(database).sendLocal(Order, { n: 1 })).rejects.toMatchObject({ code: 'MERSAL_NOT_A_TRANSACTION' })
+      await expect(app.within(database).sendLocal(Order, { n: 1 })).rejects.toMatchObject({
+        code: 'MERSAL_NOT_A_TRANSACTION',
+      })
       expect(errors.length).toBe(1)
     } finally {
       process.off('unhandledRejection', onUnhandled)

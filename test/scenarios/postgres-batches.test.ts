@@ -11,9 +11,16 @@ const Place = command<{ n: number }>('orders.place')
 const Placed = event<{ n: number }>('orders.placed')
 const COUNT = 20
 
-type Work = (n: number, context: HandlerContext<PostgresClient>, write: () => Promise<unknown>) => Promise<unknown>
+type Work = (
+  n: number,
+  context: HandlerContext<PostgresClient>,
+  write: () => Promise<unknown>,
+) => Promise<unknown>
 
-/** Sends twenty commands to an app that handles up to ten in one transaction, and waits until all has been worked off. */
+/**
+ * Sends twenty commands to an app that handles up to ten in one transaction, and waits until all
+ * has been worked off.
+ */
 async function handleAll(
   database: TestDatabase,
   work: Work,
@@ -24,11 +31,22 @@ async function handleAll(
     name: 'shop',
     store: postgres({ pool: database.pool, schema }),
     transport: memoryTransport(),
-    receive: { concurrency, handlerTimeoutMs, immediateRetries: 0, maxDeliveries: 3, backoff: { firstMs: 10, longestMs: 10 } },
+    receive: {
+      concurrency,
+      handlerTimeoutMs,
+      immediateRetries: 0,
+      maxDeliveries: 3,
+      backoff: { firstMs: 10, longestMs: 10 },
+    },
     logger: false,
   })
-  const write = (tx: PostgresClient, n: number) => tx.query(`insert into ${schema}.business values ($1)`, [`order ${n}`])
-  app.handle(Place, async ({ n }, context) => void (await work(n, context, () => write(context.tx, n))), { batch })
+  const write = (tx: PostgresClient, n: number) =>
+    tx.query(`insert into ${schema}.business values ($1)`, [`order ${n}`])
+  app.handle(
+    Place,
+    async ({ n }, context) => void (await work(n, context, () => write(context.tx, n))),
+    { batch },
+  )
   const placed: number[] = []
   app.handle(Placed, ({ n }) => void placed.push(n))
   const batches: Events['mersal:batch'][] = []
@@ -46,7 +64,10 @@ async function handleAll(
     })
     await app.start()
     await drain(app)
-    await vi.waitFor(async () => expect((await orders(database)).length).toBeGreaterThanOrEqual(COUNT - failing), { timeout: 10_000 })
+    await vi.waitFor(
+      async () => expect((await orders(database)).length).toBeGreaterThanOrEqual(COUNT - failing),
+      { timeout: 10_000 },
+    )
   } finally {
     await app.stop()
     unsubscribe('mersal:batch', hear)
@@ -63,91 +84,115 @@ const expected = (...without: number[]): string[] =>
     .filter((n) => !without.includes(n))
     .map((n) => `order ${n}`)
 
-describe.skipIf(!(await serverAnswers()))('P4 P8: several messages in one transaction of PostgreSQL', () => {
-  test('each has its effect once, and what they send leaves once', async () => {
-    await using database = await testDatabase()
-    const { batches, placed } = await handleAll(database, async (n, { publish }, write) => {
-      await write()
-      await publish(Placed, { n })
-    })
-    expect(placed.toSorted((a, b) => a - b)).toEqual(Array.from({ length: COUNT }, (_, index) => index + 1))
-    expect(batches.every(({ outcome }) => outcome === 'handled')).toBe(true)
-    expect((await orders(database)).toSorted()).toEqual(expected().toSorted())
-  })
-
-  test('one whose statement fails, and which hides that, spoils the transaction for nobody else', async () => {
-    await using database = await testDatabase()
-    const { notHandled } = await handleAll(
-      database,
-      async (n, { tx }, write) => {
+describe.skipIf(!(await serverAnswers()))(
+  'P4 P8: several messages in one transaction of PostgreSQL',
+  () => {
+    test('each has its effect once, and what they send leaves once', async () => {
+      await using database = await testDatabase()
+      const { batches, placed } = await handleAll(database, async (n, { publish }, write) => {
         await write()
-        if (n === 3) await tx.query('select 1 / 0').catch(() => {})
-      },
-      { failing: 1 },
-    )
-    expect(notHandled).toBe(1)
-    expect((await orders(database)).toSorted()).toEqual(expected(3).toSorted())
-  })
+        await publish(Placed, { n })
+      })
+      expect(placed.toSorted((a, b) => a - b)).toEqual(
+        Array.from({ length: COUNT }, (_, index) => index + 1),
+      )
+      expect(batches.every(({ outcome }) => outcome === 'handled')).toBe(true)
+      expect((await orders(database)).toSorted()).toEqual(expected().toSorted())
+    })
 
-  test('one that only the commit refuses spoils it for nobody else', async () => {
-    await using database = await testDatabase()
-    const { schema } = database
-    await database.query(`create table ${schema}.parent (n integer primary key)`)
-    await database.query(`create table ${schema}.child (n integer references ${schema}.parent deferrable initially deferred)`)
-    const { notHandled } = await handleAll(
-      database,
-      async (n, { tx }, write) => {
+    test('one whose statement fails, and which hides that, spoils the transaction for nobody else', async () => {
+      await using database = await testDatabase()
+      const { notHandled } = await handleAll(
+        database,
+        async (n, { tx }, write) => {
+          await write()
+          if (n === 3) await tx.query('select 1 / 0').catch(() => {})
+        },
+        { failing: 1 },
+      )
+      expect(notHandled).toBe(1)
+      expect((await orders(database)).toSorted()).toEqual(expected(3).toSorted())
+    })
+
+    test('one that only the commit refuses spoils it for nobody else', async () => {
+      await using database = await testDatabase()
+      const { schema } = database
+      await database.query(`create table ${schema}.parent (n integer primary key)`)
+      await database.query(
+        `create table ${schema}.child (n integer references ${schema}.parent deferrable initially deferred)`,
+      )
+      const { notHandled } = await handleAll(
+        database,
+        async (n, { tx }, write) => {
+          await write()
+          if (n === 7) await tx.query(`insert into ${schema}.child values ($1)`, [n])
+        },
+        { failing: 1 },
+      )
+      expect(notHandled).toBe(1)
+      expect((await orders(database)).toSorted()).toEqual(expected(7).toSorted())
+    })
+
+    test('two transactions that wait for each other in a circle both end well', async () => {
+      await using database = await testDatabase()
+      const { schema } = database
+      await database.query(
+        `create table ${schema}.stock (item integer primary key, taken integer not null)`,
+      )
+      await database.query(`insert into ${schema}.stock values (0, 0), (1, 0)`)
+      // Each transaction takes both items, every second one the other way round; the first two go
+      // on when each has taken one.
+      const taken = new Map([1, 3].map((n) => [n, Promise.withResolvers<void>()]))
+      const place = async (
+        n: number,
+        { tx }: HandlerContext<PostgresClient>,
+        write: () => Promise<unknown>,
+      ): Promise<void> => {
         await write()
-        if (n === 7) await tx.query(`insert into ${schema}.child values ($1)`, [n])
-      },
-      { failing: 1 },
-    )
-    expect(notHandled).toBe(1)
-    expect((await orders(database)).toSorted()).toEqual(expected(7).toSorted())
-  })
-
-  test('two transactions that wait for each other in a circle both end well', async () => {
-    await using database = await testDatabase()
-    const { schema } = database
-    await database.query(`create table ${schema}.stock (item integer primary key, taken integer not null)`)
-    await database.query(`insert into ${schema}.stock values (0, 0), (1, 0)`)
-    // Each transaction takes both items, every second one the other way round; the first two go on when each has taken one.
-    const taken = new Map([1, 3].map((n) => [n, Promise.withResolvers<void>()]))
-    const place = async (n: number, { tx }: HandlerContext<PostgresClient>, write: () => Promise<unknown>): Promise<void> => {
-      await write()
-      await tx.query(`update ${schema}.stock set taken = taken + 1 where item = $1`, [(n + Math.floor((n - 1) / 2)) % 2])
-      taken.get(n)?.resolve()
-      if (taken.has(n)) await Promise.all([...taken.values()].map(({ promise }) => promise))
-    }
-    const { batches } = await handleAll(database, place, { batch: 2, concurrency: 4 })
-    expect(batches.some(({ outcome }) => outcome === 'undone')).toBe(true)
-    expect((await orders(database)).toSorted()).toEqual(expected().toSorted())
-    expect(await database.query(`select sum(taken)::integer as taken from ${schema}.stock`)).toEqual([{ taken: COUNT }])
-  })
-
-  test('one that ends the transaction behind our back is a dead letter, with those before it, and the others are handled', async () => {
-    await using database = await testDatabase()
-    const { placed, notHandled } = await handleAll(database, async (n, { tx, publish }, write) => {
-      await write()
-      await publish(Placed, { n })
-      if (n === 4) await smuggle(tx, 'commit')
+        await tx.query(`update ${schema}.stock set taken = taken + 1 where item = $1`, [
+          (n + Math.floor((n - 1) / 2)) % 2,
+        ])
+        taken.get(n)?.resolve()
+        if (taken.has(n)) await Promise.all([...taken.values()].map(({ promise }) => promise))
+      }
+      const { batches } = await handleAll(database, place, { batch: 2, concurrency: 4 })
+      expect(batches.some(({ outcome }) => outcome === 'undone')).toBe(true)
+      expect((await orders(database)).toSorted()).toEqual(expected().toSorted())
+      expect(
+        await database.query(`select sum(taken)::integer as taken from ${schema}.stock`),
+      ).toEqual([{ taken: COUNT }])
     })
-    // What those before it have written is stored and what they have sent is not, which only a person can put right.
-    expect((await orders(database)).toSorted()).toEqual(expected().toSorted())
-    expect(notHandled).toBe(4)
-    expect(placed.toSorted((a, b) => a - b)).toEqual(Array.from({ length: COUNT - 4 }, (_, index) => index + 5))
-  })
 
-  test('when the connection is cut in the middle, each still has its effect once', async () => {
-    await using database = await testDatabase()
-    let cut = false
-    await handleAll(database, async (n, { tx }, write) => {
-      await write()
-      if (n !== 5 || cut) return
-      cut = true
-      await tx.query('select pg_terminate_backend(pg_backend_pid())')
+    test('one that ends the transaction behind our back is a dead letter, with those before it, and the others are handled', async () => {
+      await using database = await testDatabase()
+      const { placed, notHandled } = await handleAll(
+        database,
+        async (n, { tx, publish }, write) => {
+          await write()
+          await publish(Placed, { n })
+          if (n === 4) await smuggle(tx, 'commit')
+        },
+      )
+      // What those before it have written is stored and what they have sent is not, which only a
+      // person can put right.
+      expect((await orders(database)).toSorted()).toEqual(expected().toSorted())
+      expect(notHandled).toBe(4)
+      expect(placed.toSorted((a, b) => a - b)).toEqual(
+        Array.from({ length: COUNT - 4 }, (_, index) => index + 5),
+      )
     })
-    expect(cut).toBe(true)
-    expect((await orders(database)).toSorted()).toEqual(expected().toSorted())
-  })
-})
+
+    test('when the connection is cut in the middle, each still has its effect once', async () => {
+      await using database = await testDatabase()
+      let cut = false
+      await handleAll(database, async (n, { tx }, write) => {
+        await write()
+        if (n !== 5 || cut) return
+        cut = true
+        await tx.query('select pg_terminate_backend(pg_backend_pid())')
+      })
+      expect(cut).toBe(true)
+      expect((await orders(database)).toSorted()).toEqual(expected().toSorted())
+    })
+  },
+)

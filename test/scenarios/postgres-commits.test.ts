@@ -46,7 +46,9 @@ describe.skipIf(!present)('a commit on PostgreSQL is reported as what it was', (
     await using store = await harness.open()
     const { schema } = harness.database
     await harness.database.query(`create table ${schema}.parent (id int primary key)`)
-    await harness.database.query(`create table ${schema}.child (id int references ${schema}.parent deferrable initially deferred)`)
+    await harness.database.query(
+      `create table ${schema}.child (id int references ${schema}.parent deferrable initially deferred)`,
+    )
     const unit = store.unitOfWork(async (tx) => {
       await tx.query(`insert into ${schema}.child values (1)`)
       await store.outbox.save(tx, [message('phantom')])
@@ -113,7 +115,12 @@ describe.skipIf(!present)('a commit on PostgreSQL is reported as what it was', (
     const { schema } = harness.database
     await store.unitOfWork(async (tx) => {
       await tx.query(`insert into ${schema}.business values ('kept')`)
-      for (const text of ['commit', '/* a */ ; ROLLBACK', 'begin', `insert into ${schema}.business values ('not'); end`]) {
+      for (const text of [
+        'commit',
+        '/* a */ ; ROLLBACK',
+        'begin',
+        `insert into ${schema}.business values ('not'); end`,
+      ]) {
         await expect(tx.query(text)).rejects.toMatchObject({ code: 'MERSAL_TRANSACTION_IS_OURS' })
       }
     })
@@ -134,7 +141,8 @@ describe.skipIf(!present)('a commit on PostgreSQL is reported as what it was', (
         .unitOfWork(async (tx) => {
           runs++
           await tx.query(`select * from ${schema}.business`)
-          if (runs === 1) await harness.database.query(`update ${schema}.business set text = text || 'x'`)
+          if (runs === 1)
+            await harness.database.query(`update ${schema}.business set text = text || 'x'`)
           await tx.query(`update ${schema}.business set text = text || 'y'`)
           return 'done'
         })
@@ -152,10 +160,14 @@ describe.skipIf(!present)('a commit on PostgreSQL is reported as what it was', (
     let woken = Promise.withResolvers<void>()
     const listening = store.wakers[0]?.(() => woken.resolve(), { signal: stop.signal })
     await woken.promise
-    // By the connection itself: from elsewhere, the news may come before or after the next statement is sent.
-    const broken = store.unitOfWork((tx) => tx.query('select pg_terminate_backend(pg_backend_pid())'))
+    // By the connection itself: from elsewhere, the news may come before or after the next
+    // statement is sent.
+    const broken = store.unitOfWork((tx) =>
+      tx.query('select pg_terminate_backend(pg_backend_pid())'),
+    )
     await expect(broken).rejects.toMatchObject({ code: '57P01' })
-    // Listener included: its connection shows as idle with LISTEN as its last statement, or the heartbeat.
+    // Listener included: its connection shows as idle with LISTEN as its last statement, or the
+    // heartbeat.
     woken = Promise.withResolvers<void>()
     const killed = await harness.database.query(
       `select count(pg_terminate_backend(pid))::int as n from pg_stat_activity where application_name = $1 and pid <> pg_backend_pid()`,

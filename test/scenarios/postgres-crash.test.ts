@@ -8,7 +8,9 @@ import { postgres } from '../../src/postgres.ts'
 const present = clusterAvailable()
 
 describe.skipIf(!present)('a PostgreSQL server that loses its power', () => {
-  test('with synchronous_commit = off, nothing was published that the recovered database does not have', { timeout: 120_000 }, async () => {
+  test('with synchronous_commit = off, nothing was published that the recovered database does not have', {
+    timeout: 120_000,
+  }, async () => {
     await using cluster = await privateCluster()
     await using database = await testDatabase(cluster.url)
     const { schema } = database
@@ -56,7 +58,9 @@ describe.skipIf(!present)('a PostgreSQL server that loses its power', () => {
       const random = seeded(11)
       const writers = []
       for (let index = 0; index < 4; index++) {
-        const store = stack.use(postgres({ pool: database.newPool(), schema, isolation, retrySerialization: 100 }))
+        const store = stack.use(
+          postgres({ pool: database.newPool(), schema, isolation, retrySerialization: 100 }),
+        )
         await store.open()
         writers.push(writer(store, { keys: 5, units: 200, random }))
       }

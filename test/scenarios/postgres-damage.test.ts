@@ -23,9 +23,16 @@ describe.skipIf(!present)('bad input and damaged rows on PostgreSQL', () => {
       'no name': `name = '', transport = ''`,
       'empty type': `type = ''`,
     }
-    await store.unitOfWork((tx) => store.outbox.save(tx, [...Object.keys(damages).map((label) => message(label)), message('sound')]))
+    await store.unitOfWork((tx) =>
+      store.outbox.save(tx, [
+        ...Object.keys(damages).map((label) => message(label)),
+        message('sound'),
+      ]),
+    )
     for (const [label, change] of Object.entries(damages)) {
-      await harness.database.query(`update ${schema}.outbox set ${change} where type = $1`, [`test.${label}`])
+      await harness.database.query(`update ${schema}.outbox set ${change} where type = $1`, [
+        `test.${label}`,
+      ])
     }
     const rows = await claim(store)
     expect(rows.map(labelOf)).toEqual([
@@ -41,11 +48,20 @@ describe.skipIf(!present)('bad input and damaged rows on PostgreSQL', () => {
     expect(rows.find((row) => labelOf(row) === 'attempts huge')?.attempt).toBe(1_000_001)
     const letters = await store.admin.deadLetters.list()
     expect(letters.map(({ type, reason }) => [type, reason])).toEqual(
-      ['headers no json', 'headers a list', 'headers of numbers', 'headers null'].map((label) => [`test.${label}`, 'malformed']),
+      ['headers no json', 'headers a list', 'headers of numbers', 'headers null'].map((label) => [
+        `test.${label}`,
+        'malformed',
+      ]),
     )
     expect(await store.admin.stats()).toMatchObject({ pending: 8, dead: 4 })
     const far = await store.outbox.settle(
-      rows.map(({ position, token }) => ({ kind: 'retry', position, token, delayMs: 0, error: new Error('\ud800 \0 refused') })),
+      rows.map(({ position, token }) => ({
+        kind: 'retry',
+        position,
+        token,
+        delayMs: 0,
+        error: new Error('\ud800 \0 refused'),
+      })),
     )
     expect(far).toEqual({ stale: 0 })
   })
@@ -59,7 +75,9 @@ describe.skipIf(!present)('bad input and damaged rows on PostgreSQL', () => {
     await using harness = await storeHarness()
     await using store = await harness.open()
     await store.unitOfWork(async (tx) => {
-      await expect(store.outbox.save(tx, [{ ...message('bad'), ...change }])).rejects.toMatchObject({ code: 'MERSAL_INVALID_MESSAGE' })
+      await expect(store.outbox.save(tx, [{ ...message('bad'), ...change }])).rejects.toMatchObject(
+        { code: 'MERSAL_INVALID_MESSAGE' },
+      )
       await store.outbox.save(tx, [message('good')])
     })
     expect((await claim(store)).map(labelOf)).toEqual(['good'])
@@ -69,17 +87,25 @@ describe.skipIf(!present)('bad input and damaged rows on PostgreSQL', () => {
     await using harness = await storeHarness()
     await using store = await harness.open()
     const { schema } = harness.database
-    await harness.database.query(`alter table ${schema}.outbox alter column position restart with 9007199254740993`)
+    await harness.database.query(
+      `alter table ${schema}.outbox alter column position restart with 9007199254740993`,
+    )
     const body = new Uint8Array(16 * 1024 * 1024).map((_, index) => (index * 31) % 256)
-    const headers = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`header-${index}`, `value ${index}`]))
-    await store.unitOfWork((tx) => store.outbox.save(tx, [{ ...message('large'), body, headers }, message('small')]))
+    const headers = Object.fromEntries(
+      Array.from({ length: 10_000 }, (_, index) => [`header-${index}`, `value ${index}`]),
+    )
+    await store.unitOfWork((tx) =>
+      store.outbox.save(tx, [{ ...message('large'), body, headers }, message('small')]),
+    )
     const [large, small] = await claim(store)
     expect(large?.position).toBe(9007199254740993n)
     expect(small?.position).toBe(9007199254740994n)
     expect(Buffer.from(large?.message.body ?? []).equals(body)).toBe(true)
     expect(large?.message.headers).toEqual(headers)
     const settled = await store.outbox.settle(
-      [large, small].flatMap((row) => (row === undefined ? [] : [{ kind: 'sent' as const, ...row }])),
+      [large, small].flatMap((row) =>
+        row === undefined ? [] : [{ kind: 'sent' as const, ...row }],
+      ),
     )
     expect(settled).toEqual({ stale: 0 })
   })

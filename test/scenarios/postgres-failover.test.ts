@@ -18,19 +18,34 @@ interface Order {
 const Placed = event<Order>('orders.placed')
 const KEYS = ['a', 'b', 'c', 'd']
 const name = ({ key, n }: Order): string => `${key} ${n}`
-/** What a unit may fail with then: no connection, an answer that was lost, a statement that was cut off, a server that starts or ends. */
-const CODES = ['MERSAL_STORE_BUSY', 'MERSAL_COMMIT_UNKNOWN', 'MERSAL_STORE_FAILED', 'ECONNRESET', '57P01', '57P02', '57P03']
+/**
+ * What a unit may fail with then: no connection, an answer that was lost, a statement that was cut
+ * off, a server that starts or ends.
+ */
+const CODES = [
+  'MERSAL_STORE_BUSY',
+  'MERSAL_COMMIT_UNKNOWN',
+  'MERSAL_STORE_FAILED',
+  'ECONNRESET',
+  '57P01',
+  '57P02',
+  '57P03',
+]
 /** The last in the words of pg, for a statement of the unit itself. */
 const OF_A_FAILOVER = [...CODES, 'Error: Connection terminated unexpectedly']
 const present = clusterAvailable() && (await rabbitIsHere())
 
 /** Asks the server itself, past the proxy. */
-async function ask(url: string, ...statements: readonly string[]): Promise<Record<string, unknown>[]> {
+async function ask(
+  url: string,
+  ...statements: readonly string[]
+): Promise<Record<string, unknown>[]> {
   const client = new Client({ connectionString: url })
   await client.connect()
   try {
     let rows: Record<string, unknown>[] = []
-    for (const statement of statements) rows = (await client.query<Record<string, unknown>>(statement)).rows
+    for (const statement of statements)
+      rows = (await client.query<Record<string, unknown>>(statement)).rows
     return rows
   } finally {
     await client.end()
@@ -39,8 +54,15 @@ async function ask(url: string, ...statements: readonly string[]): Promise<Recor
 
 /** Commits of this server are answered only when the standby has them on its disk. */
 async function makeSynchronous(primary: PrivateCluster): Promise<void> {
-  await ask(primary.url, `alter system set synchronous_standby_names = '*'`, 'select pg_reload_conf()')
-  const state = (): Promise<unknown> => ask(primary.url, 'select sync_state from pg_stat_replication').then(([row]) => row?.['sync_state'])
+  await ask(
+    primary.url,
+    `alter system set synchronous_standby_names = '*'`,
+    'select pg_reload_conf()',
+  )
+  const state = (): Promise<unknown> =>
+    ask(primary.url, 'select sync_state from pg_stat_replication').then(
+      ([row]) => row?.['sync_state'],
+    )
   await expect.poll(state, { timeout: 20_000 }).toBe('sync')
 }
 
@@ -66,14 +88,33 @@ function writers(app: Mersal<PostgresClient>, schema: string, signal: AbortSigna
   return { committed, failures, done: Promise.all(KEYS.map(work)) }
 }
 
-function openApp(role: string, database: TestDatabase, url: string, sendOnly: boolean): Mersal<PostgresClient> {
+function openApp(
+  role: string,
+  database: TestDatabase,
+  url: string,
+  sendOnly: boolean,
+): Mersal<PostgresClient> {
   const { schema } = database
-  const store = postgres({ pool: database.newPool({ connectionTimeoutMillis: 2000 }), schema, heartbeatMs: 500 })
-  const app = new Mersal({ name: role, store, transport: rabbitmq({ url, logger: false, newQueuePauseMs: 0 }), sendOnly, logger: false })
+  const store = postgres({
+    pool: database.newPool({ connectionTimeoutMillis: 2000 }),
+    schema,
+    heartbeatMs: 500,
+  })
+  const app = new Mersal({
+    name: role,
+    store,
+    transport: rabbitmq({ url, logger: false, newQueuePauseMs: 0 }),
+    sendOnly,
+    logger: false,
+  })
   if (!sendOnly) {
     app.handle(
       Placed,
-      async (order, { tx }) => void (await tx.query(`insert into ${schema}.effects values ($1, $2)`, [order.key, order.n])),
+      async (order, { tx }) =>
+        void (await tx.query(`insert into ${schema}.effects values ($1, $2)`, [
+          order.key,
+          order.n,
+        ])),
     )
   }
   return app
@@ -82,7 +123,9 @@ function openApp(role: string, database: TestDatabase, url: string, sendOnly: bo
 /** What the database holds at last, and what came out at the broker. */
 async function remains(database: TestDatabase, tap: Tap) {
   const names = async (table: string): Promise<string[]> =>
-    ((await database.query(`select key, n from ${database.schema}.${table}`)) as unknown as Order[]).map(name)
+    (
+      (await database.query(`select key, n from ${database.schema}.${table}`)) as unknown as Order[]
+    ).map(name)
   const orders = await names('orders')
   const effects = await names('effects')
   const arrived = (await tap.drain()).map(({ content }) => JSON.parse(content.toString()) as Order)
@@ -103,9 +146,13 @@ describe.skipIf(!present)('P1 P2 P4 P5 P6: failover to a synchronous standby', (
     await makeSynchronous(primary)
     await using proxy = await openProxy(primary.port)
     await using place = await openVhost()
-    await using database = await testDatabase(`postgres://postgres@127.0.0.1:${proxy.port}/postgres`)
+    await using database = await testDatabase(
+      `postgres://postgres@127.0.0.1:${proxy.port}/postgres`,
+    )
     const { schema } = database
-    await database.query(`create table ${schema}.orders (key text, n int); create table ${schema}.effects (key text, n int)`)
+    await database.query(
+      `create table ${schema}.orders (key text, n int); create table ${schema}.effects (key text, n int)`,
+    )
     const tap = openTap(place.url, 'tap', 'mersal.events')
     await tap.bind([Placed.name])
     await using shop = openApp('shop', database, place.url, true)
@@ -135,7 +182,9 @@ describe.skipIf(!present)('P1 P2 P4 P5 P6: failover to a synchronous standby', (
     const published = arrived.map(name)
     expect({
       // The other server, not the first one come back.
-      timeline: (await ask(standby.url, 'select left(pg_walfile_name(pg_current_wal_lsn()), 8) as timeline'))[0]?.['timeline'],
+      timeline: (
+        await ask(standby.url, 'select left(pg_walfile_name(pg_current_wal_lsn()), 8) as timeline')
+      )[0]?.['timeline'],
       failed: writing.failures.length > 0,
       strange: without(writing.failures, OF_A_FAILOVER),
       commitsLost: without(writing.committed.map(name), orders),

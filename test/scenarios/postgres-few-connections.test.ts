@@ -15,7 +15,11 @@ interface Line {
 
 function notingLogger(): { readonly logger: Logger; readonly warnings: Line[] } {
   const warnings: Line[] = []
-  const logger = { ...silentLogger, warn: (fields: object, message: string) => void warnings.push({ fields: { ...fields }, message }) }
+  const logger = {
+    ...silentLogger,
+    warn: (fields: object, message: string) =>
+      void warnings.push({ fields: { ...fields }, message }),
+  }
   return { logger, warnings }
 }
 
@@ -47,7 +51,10 @@ describe.skipIf(!present)('handlers that ask the pool for a second connection', 
       await using database = await testDatabase()
       const pool = database.newPool({ max })
       const { logger, warnings } = notingLogger()
-      await using app = open(database, pool, { logger, ...(concurrency === undefined ? {} : { concurrency }) })
+      await using app = open(database, pool, {
+        logger,
+        ...(concurrency === undefined ? {} : { concurrency }),
+      })
       let most = 0
       let open_ = 0
       app.handle(Count, async ({ n }, { tx }) => {
@@ -61,16 +68,25 @@ describe.skipIf(!present)('handlers that ask the pool for a second connection', 
         for (let n = 0; n < 100; n++) await sendLocal(Count, { n })
       })
       await expect
-        .poll(async () => (await database.query(`select count(*)::int as n from ${database.schema}.business`))[0]?.['n'], {
-          timeout: 25_000,
-        })
+        .poll(
+          async () =>
+            (
+              await database.query(`select count(*)::int as n from ${database.schema}.business`)
+            )[0]?.['n'],
+          {
+            timeout: 25_000,
+          },
+        )
         .toBe(100)
       expect(most).toBeLessThanOrEqual(max - 2)
       const told = warnings.filter(({ message }) => message.includes('receive.concurrency'))
       if (concurrency === undefined) expect(told).toEqual([])
       else
         expect(told).toMatchObject([
-          { fields: { concurrency: 50, connections: 3, handlers: 1 }, message: expect.stringContaining('max: 52') },
+          {
+            fields: { concurrency: 50, connections: 3, handlers: 1 },
+            message: expect.stringContaining('max: 52'),
+          },
         ])
     })
   }
@@ -86,9 +102,13 @@ describe.skipIf(!present)('handlers that ask the pool for a second connection', 
     })
     await app.start()
     await app.direct.sendLocal(Count, { n: 1 })
-    await expect.poll(() => warnings.map(({ fields }) => fields['code']), { timeout: 10_000 }).toContain('MERSAL_HANDLER_TIMEOUT')
+    await expect
+      .poll(() => warnings.map(({ fields }) => fields['code']), { timeout: 10_000 })
+      .toContain('MERSAL_HANDLER_TIMEOUT')
     const late = warnings.find(({ fields }) => fields['code'] === 'MERSAL_HANDLER_TIMEOUT')
-    expect(JSON.stringify(late?.fields)).toContain('All 1 connections of the pool are held by transactions of the app, and 1 more')
+    expect(JSON.stringify(late?.fields)).toContain(
+      'All 1 connections of the pool are held by transactions of the app, and 1 more',
+    )
 
     const began = Promise.withResolvers<void>()
     const goOn = Promise.withResolvers<void>()
@@ -116,7 +136,9 @@ describe.skipIf(!present)('handlers that ask the pool for a second connection', 
     app.handle(Count, async (_, { signal }) => {
       handled++
       began.resolve()
-      await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+      await new Promise((_resolve, reject) =>
+        signal.addEventListener('abort', () => reject(signal.reason as Error)),
+      )
     })
     await app.start()
     for (let n = 0; n < 5; n++) await app.direct.sendLocal(Count, { n })

@@ -21,7 +21,8 @@ import { type Prisma, PrismaClient } from '../postgres/prisma/generated/client.t
 const present = await serverAnswers()
 const Order = command<{ n: number }>('orders.place')
 
-const camel = (name: string): string => name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+const camel = (name: string): string =>
+  name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
 const camelRow = <Row>(row: Row): Row =>
   typeof row !== 'object' || row === null
     ? row
@@ -38,7 +39,13 @@ async function sends<Tx>(library: Library<Tx>): Promise<void> {
   await using database = await testDatabase()
   const { schema, pool } = database
   const store = postgres({ pool, schema, session: library.session })
-  const app = new Mersal<Tx>({ name: 'shop', store, transport: memoryTransport(), outbox: { runRelay: false }, logger: false })
+  const app = new Mersal<Tx>({
+    name: 'shop',
+    store,
+    transport: memoryTransport(),
+    outbox: { runRelay: false },
+    logger: false,
+  })
   const handled = Promise.withResolvers<void>()
   app.handle(Order, async () => handled.resolve())
   await app.start()
@@ -61,12 +68,24 @@ async function sends<Tx>(library: Library<Tx>): Promise<void> {
 
 describe.skipIf(!present)('names of columns that a program has turned into others', () => {
   test('postgres.js with transform: camel', async () => {
-    const sql = connectPostgres(serverUrl, { max: 2, transform: connectPostgres.camel, onnotice: () => {} })
-    await sends({ session: postgresJs(sql), transaction: (work) => sql.begin(work), close: () => sql.end() })
+    const sql = connectPostgres(serverUrl, {
+      max: 2,
+      transform: connectPostgres.camel,
+      onnotice: () => {},
+    })
+    await sends({
+      session: postgresJs(sql),
+      transaction: (work) => sql.begin(work),
+      close: () => sql.end(),
+    })
   })
 
   test('Drizzle on postgres.js with transform: camel', async () => {
-    const client = connectPostgres(serverUrl, { max: 2, transform: connectPostgres.camel, onnotice: () => {} })
+    const client = connectPostgres(serverUrl, {
+      max: 2,
+      transform: connectPostgres.camel,
+      onnotice: () => {},
+    })
     const db = connectDrizzle({ client })
     await sends({
       session: drizzle(db, { sql: drizzleSql }),
@@ -82,16 +101,29 @@ describe.skipIf(!present)('names of columns that a program has turned into other
       pool: { min: 0, max: 2 },
       postProcessResponse: (result: { rows?: object[] }) =>
         Array.isArray(result.rows) ? { ...result, rows: result.rows.map(camelRow) } : result,
-      wrapIdentifier: (value, wrap) => wrap(value.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)),
+      wrapIdentifier: (value, wrap) =>
+        wrap(value.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)),
     })
-    await sends({ session: knex(db), transaction: (work) => db.transaction((trx) => work(trx)), close: () => db.destroy() })
+    await sends({
+      session: knex(db),
+      transaction: (work) => db.transaction((trx) => work(trx)),
+      close: () => db.destroy(),
+    })
   })
 
   test('Prisma with $extends on raw queries', async () => {
-    const root = new PrismaClient({ adapter: new PrismaPg({ connectionString: serverUrl, max: 2 }) })
+    const root = new PrismaClient({
+      adapter: new PrismaPg({ connectionString: serverUrl, max: 2 }),
+    })
     const client = root.$extends({
       query: {
-        async $queryRawUnsafe({ args, query }: { args: unknown; query: (args: never) => Promise<unknown> }) {
+        async $queryRawUnsafe({
+          args,
+          query,
+        }: {
+          args: unknown
+          query: (args: never) => Promise<unknown>
+        }) {
           const rows = await query(args as never)
           return Array.isArray(rows) ? rows.map(camelRow) : rows
         },
@@ -105,7 +137,11 @@ describe.skipIf(!present)('names of columns that a program has turned into other
   })
 
   test('Sequelize whose queries are nested and plain by default', async () => {
-    const instance = new Sequelize(serverUrl, { logging: false, pool: { min: 0, max: 2 }, query: { raw: false, nest: true, plain: true } })
+    const instance = new Sequelize(serverUrl, {
+      logging: false,
+      pool: { min: 0, max: 2 },
+      query: { raw: false, nest: true, plain: true },
+    })
     await sends({
       session: sequelize(instance),
       transaction: (work) => instance.transaction(async (tx) => work(tx)),
@@ -122,12 +158,23 @@ describe.skipIf(!present)('values that a program reads with parsers of its own',
     test(`store, relay, inbox, queue and operations read with ours, binary: ${binary}`, async () => {
       await using database = await testDatabase()
       const { schema } = database
-      const pool = database.newPool({ types: nonsense, ...(binary ? ({ binary: true } as object) : {}) })
-      const relayPool = database.newPool({ types: nonsense, ...(binary ? ({ binary: true } as object) : {}) })
+      const pool = database.newPool({
+        types: nonsense,
+        ...(binary ? ({ binary: true } as object) : {}),
+      })
+      const relayPool = database.newPool({
+        types: nonsense,
+        ...(binary ? ({ binary: true } as object) : {}),
+      })
       const store = postgres({ pool, relayPool, schema })
       const handled: number[] = []
       for (const transport of [memoryTransport(), postgresQueue({ pool: relayPool, schema })]) {
-        const app = new Mersal({ name: 'shop', store: postgres({ pool, relayPool, schema }), transport, logger: false })
+        const app = new Mersal({
+          name: 'shop',
+          store: postgres({ pool, relayPool, schema }),
+          transport,
+          logger: false,
+        })
         const done = Promise.withResolvers<void>()
         app.handle(Order, async ({ n }, { tx }) => {
           await tx.query(`insert into ${schema}.business values ('handled')`)

@@ -2,7 +2,10 @@ import { expect, test } from 'vitest'
 import { statements } from '../../src/stores/postgres/statements/statements.ts'
 import { postgresMigrationSql } from '../../src/postgres.ts'
 
-/** Every statement and the schema, as they are sent: a change shows in review. `vitest run test/scenarios/postgres-golden.test.ts --update` writes the files anew. */
+/**
+ * Every statement and the schema, as they are sent: a change shows in review. `vitest run
+ * test/scenarios/postgres-golden.test.ts --update` writes the files anew.
+ */
 const golden = (name: string): string => `../golden/postgres/${name}.sql`
 
 test('the printed migration is the one of the golden file', async () => {
@@ -10,6 +13,8 @@ test('the printed migration is the one of the golden file', async () => {
 })
 
 test('every statement is the one of the golden file', async () => {
-  const text = Object.entries(statements('mersal')).map(([name, sql]) => `-- ${name}\n${sql.trim()};\n`)
+  const text = Object.entries(statements('mersal')).map(
+    ([name, sql]) => `-- ${name}\n${sql.trim()};\n`,
+  )
   await expect(text.join('\n')).toMatchFileSnapshot(golden('statements'))
 })

@@ -27,14 +27,19 @@ async function bytes({ database: { schema, query } }: StoreHarness): Promise<num
 }
 
 describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
-  /** Of its own: snapshots of other tests would keep rows from being removed, and the server shall not vacuum by itself. */
+  /**
+   * Of its own: snapshots of other tests would keep rows from being removed, and the server shall
+   * not vacuum by itself.
+   */
   let cluster: PrivateCluster | undefined
   beforeAll(async () => {
     cluster = await privateCluster({ autovacuum: 'off' })
   }, 120_000)
   afterAll(() => cluster?.[Symbol.asyncDispose]())
 
-  test('P9: gives its pages back after a backlog was drained, without autovacuum', { timeout: 120_000 }, async () => {
+  test('P9: gives its pages back after a backlog was drained, without autovacuum', {
+    timeout: 120_000,
+  }, async () => {
     await using harness = await storeHarness(cluster?.url)
     await using store = await harness.open({ vacuumRows: 1000 })
     await fill(harness, 20_000)
@@ -70,7 +75,9 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
     expect(Math.max(...sizes)).toBeLessThan(3 * (sizes[0] ?? 0))
   })
 
-  test('P9: however many rows wait for a key in hand, a look at a stretch of them reads no more pages', { timeout: 120_000 }, async () => {
+  test('P9: however many rows wait for a key in hand, a look at a stretch of them reads no more pages', {
+    timeout: 120_000,
+  }, async () => {
     await using harness = await storeHarness(cluster?.url)
     await using store = await harness.open()
     const { pool, schema, query } = harness.database
@@ -79,7 +86,10 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
       try {
         await client.query('begin; set local enable_seqscan = off')
         const values = [500, 15_000, randomUUID(), 0, 1_000_000, reach, 1_000_000]
-        const { rows } = await client.query(`explain (analyze, buffers, format json) ${statements(schema).claim}`, values)
+        const { rows } = await client.query(
+          `explain (analyze, buffers, format json) ${statements(schema).claim}`,
+          values,
+        )
         const [{ Plan: plan }] = rows[0]['QUERY PLAN']
         return plan['Shared Hit Blocks'] + plan['Shared Read Blocks']
       } finally {
@@ -104,43 +114,67 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
 
   test.each([
     ['are not due', `visible_at = now() + interval '1 hour'`],
-    ['wait behind one dead letter', `key = 'k', visible_at = case when position = 1 then 'infinity'::timestamptz else visible_at end`],
+    [
+      'wait behind one dead letter',
+      `key = 'k', visible_at = case when position = 1 then 'infinity'::timestamptz else visible_at end`,
+    ],
     [
       'wait behind many dead letters',
       `key = 'k' || position / 10, visible_at = case when position % 10 = 0 then 'infinity'::timestamptz else visible_at end`,
     ],
     ['go to a paused destination', `name = 'paused'`],
-  ])('P9: however many rows %s, a stretch of a sweep reads no more pages', { timeout: 120_000 }, async (_, change) => {
-    await using harness = await storeHarness(cluster?.url)
-    await using store = await harness.open()
-    expect(await claim(store)).toEqual([])
-    const { pool, schema, query } = harness.database
-    const pages = async (rows: number | null): Promise<number> => {
-      const client = await pool.connect()
-      try {
-        await client.query('begin; set local enable_seqscan = off; set local enable_sort = off; set local enable_bitmapscan = off')
-        const values = [500, 15_000, randomUUID(), 0, 1_000_000, rows, 1_000_000, ['default/topic/paused'], []]
-        const { rows: plans } = await client.query(`explain (analyze, buffers, format json) ${statements(schema).claimExcept}`, values)
-        const [{ Plan: plan }] = plans[0]['QUERY PLAN']
-        return plan['Shared Hit Blocks'] + plan['Shared Read Blocks']
-      } finally {
-        await client.query('rollback')
-        client.release()
+  ])(
+    'P9: however many rows %s, a stretch of a sweep reads no more pages',
+    { timeout: 120_000 },
+    async (_, change) => {
+      await using harness = await storeHarness(cluster?.url)
+      await using store = await harness.open()
+      expect(await claim(store)).toEqual([])
+      const { pool, schema, query } = harness.database
+      const pages = async (rows: number | null): Promise<number> => {
+        const client = await pool.connect()
+        try {
+          await client.query(
+            'begin; set local enable_seqscan = off; set local enable_sort = off; set local enable_bitmapscan = off',
+          )
+          const values = [
+            500,
+            15_000,
+            randomUUID(),
+            0,
+            1_000_000,
+            rows,
+            1_000_000,
+            ['default/topic/paused'],
+            [],
+          ]
+          const { rows: plans } = await client.query(
+            `explain (analyze, buffers, format json) ${statements(schema).claimExcept}`,
+            values,
+          )
+          const [{ Plan: plan }] = plans[0]['QUERY PLAN']
+          return plan['Shared Hit Blocks'] + plan['Shared Read Blocks']
+        } finally {
+          await client.query('rollback')
+          client.release()
+        }
       }
-    }
-    const read: { stretch: number; everything: number }[] = []
-    for (const count of [2000, 18_000]) {
-      await fill(harness, count)
-      await query(`update ${schema}.outbox set ${change}`)
-      await query(`vacuum analyze ${schema}.outbox`)
-      read.push({ stretch: await pages(500), everything: await pages(null) })
-    }
-    const [few, many] = read as [(typeof read)[0], (typeof read)[0]]
-    expect(many.stretch).toBeLessThan(many.everything / 4)
-    expect(many.stretch).toBeLessThan(2 * few.stretch)
-  })
+      const read: { stretch: number; everything: number }[] = []
+      for (const count of [2000, 18_000]) {
+        await fill(harness, count)
+        await query(`update ${schema}.outbox set ${change}`)
+        await query(`vacuum analyze ${schema}.outbox`)
+        read.push({ stretch: await pages(500), everything: await pages(null) })
+      }
+      const [few, many] = read as [(typeof read)[0], (typeof read)[0]]
+      expect(many.stretch).toBeLessThan(many.everything / 4)
+      expect(many.stretch).toBeLessThan(2 * few.stretch)
+    },
+  )
 
-  test('is left to autovacuum by a role that does not own it, without a word', { timeout: 120_000 }, async () => {
+  test('is left to autovacuum by a role that does not own it, without a word', {
+    timeout: 120_000,
+  }, async () => {
     await using harness = await storeHarness(cluster?.url)
     await using owner = await harness.open()
     const { schema, query } = harness.database
@@ -157,7 +191,9 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
     await fill(harness, 1000)
     await drain(store)
     expect(await claim(owner)).toEqual([])
-    const [row] = await query(`select pg_stat_get_vacuum_count('${schema}.outbox'::regclass)::int as count`)
+    const [row] = await query(
+      `select pg_stat_get_vacuum_count('${schema}.outbox'::regclass)::int as count`,
+    )
     expect(row?.['count']).toBe(0)
     expect(warnings).toEqual([])
     await query(`drop owned by stranger; drop role stranger`)

@@ -34,7 +34,11 @@ async function addHuge({ schema, query }: TestDatabase, row: HugeRow): Promise<v
   )
 }
 
-async function addSmall({ schema, query }: TestDatabase, count: number, key?: string): Promise<void> {
+async function addSmall(
+  { schema, query }: TestDatabase,
+  count: number,
+  key?: string,
+): Promise<void> {
   await query(
     `insert into ${schema}.outbox (id, key, type, transport, kind, name, headers, body)
      select gen_random_uuid(), $2, 'small', 'default', 'topic', 'small', '{}', '{}' from generate_series(1, $1)`,
@@ -53,8 +57,18 @@ async function start(database: TestDatabase, relay: RelayOptions = {}) {
     heard.push(message.type)
     return { kind: 'ack' }
   })
-  const store = postgres({ pool: database.newPool(), schema: database.schema, logger: silentLogger })
-  const app = new Mersal({ name: 'huge', store, transport: network.transport(), outbox: { relay }, logger: false })
+  const store = postgres({
+    pool: database.newPool(),
+    schema: database.schema,
+    logger: silentLogger,
+  })
+  const app = new Mersal({
+    name: 'huge',
+    store,
+    transport: network.transport(),
+    outbox: { relay },
+    logger: false,
+  })
   await app.start()
   return {
     heard,
@@ -70,11 +84,17 @@ async function start(database: TestDatabase, relay: RelayOptions = {}) {
 }
 
 const sizeOf = async ({ schema, query }: TestDatabase, table: string): Promise<number[]> =>
-  (await query(`select octet_length(body) as bytes from ${schema}.${table} order by 1`)).map(({ bytes }) => bytes as number)
+  (await query(`select octet_length(body) as bytes from ${schema}.${table} order by 1`)).map(
+    ({ bytes }) => bytes as number,
+  )
 
 async function migrated(): Promise<TestDatabase> {
   const database = await testDatabase()
-  await using store = postgres({ pool: database.newPool(), schema: database.schema, logger: silentLogger })
+  await using store = postgres({
+    pool: database.newPool(),
+    schema: database.schema,
+    logger: silentLogger,
+  })
   await store.open()
   return database
 }
@@ -94,45 +114,55 @@ describe.skipIf(!present)('rows on PostgreSQL that are too large to be read', ()
     ['a type of 300 MB', { type: 300 * MB }],
     ['a destination of 300 MB', { name: 300 * MB }],
   ]
-  test.for(cases)('P8: %s becomes a dead letter with its bytes, and 100 small rows arrive', { timeout: 60_000 }, async ([, row]) => {
-    await using database = await migrated()
-    await addSmall(database, 50)
-    await addHuge(database, row)
-    await addSmall(database, 50)
-    await using app = await start(database)
-    await app.until(() => app.heard.length === 100)
-    await app.until(async () => (await app.store.admin.stats()).dead === 1)
-    const letters = await app.store.admin.deadLetters.list()
-    const type = row.type === undefined ? 'huge' : 'xxxxx'
-    expect(letters.map(withheld)).toEqual([{ type, reason: 'too-large', large: true, read: 0 }])
-    expect(letters[0]).toMatchObject({ blocksKey: false, maybePublished: false })
-    expect(letters[0]?.error).toContain('MersalError: the row has')
-    expect(await sizeOf(database, 'outbox')).toEqual([row.body ?? 2])
-    const overview = await app.store.operations?.overview?.({ keys: 10 })
-    expect(overview).toMatchObject({ pending: 0, dead: 1 })
-    expect(JSON.stringify(overview).length).toBeLessThan(5000)
-    // It comes back, and is given up again; discarded, it is gone.
-    expect(await app.store.admin.deadLetters.retry([letters[0]?.key ?? ''])).toBe(1)
-    await app.until(async () => (await app.store.admin.stats()).dead === 1)
-    expect(await app.store.admin.deadLetters.discard([letters[0]?.key ?? ''])).toBe(1)
-    expect(await sizeOf(database, 'outbox')).toEqual([])
-    expect(app.heard).toHaveLength(100)
-  })
+  test.for(cases)(
+    'P8: %s becomes a dead letter with its bytes, and 100 small rows arrive',
+    { timeout: 60_000 },
+    async ([, row]) => {
+      await using database = await migrated()
+      await addSmall(database, 50)
+      await addHuge(database, row)
+      await addSmall(database, 50)
+      await using app = await start(database)
+      await app.until(() => app.heard.length === 100)
+      await app.until(async () => (await app.store.admin.stats()).dead === 1)
+      const letters = await app.store.admin.deadLetters.list()
+      const type = row.type === undefined ? 'huge' : 'xxxxx'
+      expect(letters.map(withheld)).toEqual([{ type, reason: 'too-large', large: true, read: 0 }])
+      expect(letters[0]).toMatchObject({ blocksKey: false, maybePublished: false })
+      expect(letters[0]?.error).toContain('MersalError: the row has')
+      expect(await sizeOf(database, 'outbox')).toEqual([row.body ?? 2])
+      const overview = await app.store.operations?.overview?.({ keys: 10 })
+      expect(overview).toMatchObject({ pending: 0, dead: 1 })
+      expect(JSON.stringify(overview).length).toBeLessThan(5000)
+      // It comes back, and is given up again; discarded, it is gone.
+      expect(await app.store.admin.deadLetters.retry([letters[0]?.key ?? ''])).toBe(1)
+      await app.until(async () => (await app.store.admin.stats()).dead === 1)
+      expect(await app.store.admin.deadLetters.discard([letters[0]?.key ?? ''])).toBe(1)
+      expect(await sizeOf(database, 'outbox')).toEqual([])
+      expect(app.heard).toHaveLength(100)
+    },
+  )
 
-  test('P5: under block-key it holds back its key until it is discarded', { timeout: 60_000 }, async () => {
+  test('P5: under block-key it holds back its key until it is discarded', {
+    timeout: 60_000,
+  }, async () => {
     await using database = await migrated()
     await addHuge(database, { body: 300 * MB, key: 'k' })
     await addSmall(database, 3, 'k')
     await addSmall(database, 2)
     await using app = await start(database)
-    await app.until(async () => app.heard.length === 2 && (await app.store.admin.stats()).dead === 1)
+    await app.until(
+      async () => app.heard.length === 2 && (await app.store.admin.stats()).dead === 1,
+    )
     const [letter] = await app.store.admin.deadLetters.list()
     expect(letter).toMatchObject({ blocksKey: true, partitionKey: 'k' })
     expect(await app.store.admin.deadLetters.discard([letter?.key ?? ''])).toBe(1)
     await app.until(() => app.heard.length === 5)
   })
 
-  test('P5: under skip its key goes on, and retried it comes back behind all of its key', { timeout: 60_000 }, async () => {
+  test('P5: under skip its key goes on, and retried it comes back behind all of its key', {
+    timeout: 60_000,
+  }, async () => {
     await using database = await migrated()
     const { schema, query } = database
     await addHuge(database, { body: 300 * MB, key: 'k' })
@@ -145,7 +175,9 @@ describe.skipIf(!present)('rows on PostgreSQL that are too large to be read', ()
     await sleep(1100)
     await addSmall(database, 1, 'k')
     expect(await app.store.admin.deadLetters.retry([letter?.key ?? ''])).toBe(1)
-    const rows = await query(`select type, octet_length(body) as bytes from ${schema}.outbox where key = 'k' order by position`)
+    const rows = await query(
+      `select type, octet_length(body) as bytes from ${schema}.outbox where key = 'k' order by position`,
+    )
     expect(rows).toEqual([
       { type: 'small', bytes: 2 },
       { type: 'huge', bytes: 300 * MB },
@@ -174,7 +206,9 @@ describe.skipIf(!present)('rows on PostgreSQL that are too large to be read', ()
     })
     while (seen.size < 2) await sleep(20)
     await consumption[Symbol.asyncDispose]()
-    expect((await queue.deadLetters.list()).map(withheld)).toEqual([{ type: 'x', reason: 'too-large', large: true, read: 0 }])
+    expect((await queue.deadLetters.list()).map(withheld)).toEqual([
+      { type: 'x', reason: 'too-large', large: true, read: 0 },
+    ])
     expect(await sizeOf(database, 'queue_dead')).toEqual([300 * MB])
   })
 })

@@ -9,15 +9,26 @@ const READY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49])
 
 /** What a server sends that is shut down: an error in the severity FATAL. */
 function shutDown(): Buffer {
-  const fields = ['SFATAL', 'VFATAL', 'C57P01', 'Mterminating connection due to administrator command', '']
+  const fields = [
+    'SFATAL',
+    'VFATAL',
+    'C57P01',
+    'Mterminating connection due to administrator command',
+    '',
+  ]
   const body = Buffer.from(fields.map((field) => `${field}\0`).join(''))
   const head = Buffer.from([0x45, 0, 0, 0, 0])
   head.writeUInt32BE(body.length + 4, 1)
   return Buffer.concat([head, body])
 }
 
-/** A server on the way down: says that it is ready and that it ends in one breath, to the first so many connections. */
-async function dyingServer(doomed: number): Promise<AsyncDisposable & { readonly port: number; readonly ended: number }> {
+/**
+ * A server on the way down: says that it is ready and that it ends in one breath, to the first so
+ * many connections.
+ */
+async function dyingServer(
+  doomed: number,
+): Promise<AsyncDisposable & { readonly port: number; readonly ended: number }> {
   const { hostname, port } = new URL(serverUrl)
   let left = doomed
   let ended = 0
@@ -48,23 +59,28 @@ async function dyingServer(doomed: number): Promise<AsyncDisposable & { readonly
   }
 }
 
-test.skipIf(!(await serverAnswers()))('a connection that dies in the moment it is lent does not end the process', async () => {
-  await using database = await testDatabase()
-  await using first = postgres({ pool: database.pool, schema: database.schema })
-  await first.open()
-  await using server = await dyingServer(3)
-  const url = new URL(serverUrl)
-  url.port = String(server.port)
-  const pool = new Pool({ connectionString: url.href })
-  const relayPool = new Pool({ connectionString: url.href })
-  const store = postgres({ pool, relayPool, schema: database.schema, migrate: 'off' })
-  const claim = () => store.outbox.claim({ limit: 1, claimMs: 1000, token: newToken() })
-  // An error event without a listener would be an uncaught exception here.
-  await expect(claim()).rejects.toMatchObject({ code: 'MERSAL_STORE_FAILED' })
-  await expect(claim()).rejects.toMatchObject({ code: 'MERSAL_STORE_FAILED' })
-  await expect(store.unitOfWork(async (tx) => void (await tx.query('select 1')))).rejects.toThrow()
-  expect(server.ended).toBe(3)
-  await expect(claim()).resolves.toEqual([])
-  await store[Symbol.asyncDispose]()
-  await Promise.all([pool.end(), relayPool.end()])
-})
+test.skipIf(!(await serverAnswers()))(
+  'a connection that dies in the moment it is lent does not end the process',
+  async () => {
+    await using database = await testDatabase()
+    await using first = postgres({ pool: database.pool, schema: database.schema })
+    await first.open()
+    await using server = await dyingServer(3)
+    const url = new URL(serverUrl)
+    url.port = String(server.port)
+    const pool = new Pool({ connectionString: url.href })
+    const relayPool = new Pool({ connectionString: url.href })
+    const store = postgres({ pool, relayPool, schema: database.schema, migrate: 'off' })
+    const claim = () => store.outbox.claim({ limit: 1, claimMs: 1000, token: newToken() })
+    // An error event without a listener would be an uncaught exception here.
+    await expect(claim()).rejects.toMatchObject({ code: 'MERSAL_STORE_FAILED' })
+    await expect(claim()).rejects.toMatchObject({ code: 'MERSAL_STORE_FAILED' })
+    await expect(
+      store.unitOfWork(async (tx) => void (await tx.query('select 1'))),
+    ).rejects.toThrow()
+    expect(server.ended).toBe(3)
+    await expect(claim()).resolves.toEqual([])
+    await store[Symbol.asyncDispose]()
+    await Promise.all([pool.end(), relayPool.end()])
+  },
+)

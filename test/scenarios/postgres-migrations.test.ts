@@ -29,7 +29,9 @@ describe.skipIf(!present)('migrations on PostgreSQL', () => {
       stack.use(postgres({ pool: database.newPool({ max: 1 }), schema, logger: silentLogger })),
     )
     await Promise.all(stores.map((store) => store.open()))
-    const versions = await database.query(`select version from ${schema}.migration order by version`)
+    const versions = await database.query(
+      `select version from ${schema}.migration order by version`,
+    )
     expect(versions.map((row) => row['version'])).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
     const [store] = stores
     if (store === undefined) throw new Error('no store')
@@ -60,7 +62,11 @@ describe.skipIf(!present)('migrations on PostgreSQL', () => {
     await using store = postgres({ pool: opened.newPool(), schema: opened.schema })
     await store.open()
     expect(await shape(printed)).toEqual(await shape(opened))
-    await using check = postgres({ pool: printed.newPool(), schema: printed.schema, migrate: 'check' })
+    await using check = postgres({
+      pool: printed.newPool(),
+      schema: printed.schema,
+      migrate: 'check',
+    })
     await check.open()
   })
 
@@ -91,7 +97,10 @@ describe.skipIf(!present)('migrations on PostgreSQL', () => {
     const old = await query(`select ${schema}.dead_retry($1::bigint[])::text as retried`, [[902]])
     expect(old).toEqual([{ retried: '1' }])
     await bury(903, 'test.gone')
-    expect((await pool.query(`delete from ${schema}.dead where position = any ($1::bigint[])`, [[903]])).rowCount).toBe(1)
+    expect(
+      (await pool.query(`delete from ${schema}.dead where position = any ($1::bigint[])`, [[903]]))
+        .rowCount,
+    ).toBe(1)
     expect(await store.admin.deadLetters.list()).toEqual([])
   })
 
@@ -115,8 +124,14 @@ describe.skipIf(!present)('migrations on PostgreSQL', () => {
 
   test('a send into a database without the tables says what to do', async () => {
     await using database = await testDatabase()
-    await using store = postgres({ pool: database.newPool(), schema: database.schema, migrate: 'off' })
-    await expect(store.unitOfWork((tx) => store.outbox.save(tx, [message('one')]))).rejects.toMatchObject({ code: 'MERSAL_SCHEMA_MISSING' })
+    await using store = postgres({
+      pool: database.newPool(),
+      schema: database.schema,
+      migrate: 'off',
+    })
+    await expect(
+      store.unitOfWork((tx) => store.outbox.save(tx, [message('one')])),
+    ).rejects.toMatchObject({ code: 'MERSAL_SCHEMA_MISSING' })
     await expect(store.admin.stats()).rejects.toMatchObject({ code: 'MERSAL_SCHEMA_MISSING' })
   })
 
@@ -129,8 +144,14 @@ describe.skipIf(!present)('migrations on PostgreSQL', () => {
     await database.query(`create role ${role}`)
     try {
       await database.query(`grant usage on schema ${schema} to ${role}`)
-      await database.query(`grant select, insert, update, delete on all tables in schema ${schema} to ${role}`)
-      await using store = postgres({ pool: database.newPool({ options: `-c role=${role}` }), schema, migrate: 'check' })
+      await database.query(
+        `grant select, insert, update, delete on all tables in schema ${schema} to ${role}`,
+      )
+      await using store = postgres({
+        pool: database.newPool({ options: `-c role=${role}` }),
+        schema,
+        migrate: 'check',
+      })
       await store.open()
       await store.unitOfWork((tx) => store.outbox.save(tx, [message('one', 'k')]))
       expect(await labels(store)).toEqual(['one'])
@@ -161,21 +182,27 @@ describe.skipIf(!present)('migrations on PostgreSQL', () => {
   ])('a schema name with %s is refused before anything is sent', async (_name, schema) => {
     await using database = await testDatabase()
     expect(() => postgres({ pool: database.pool, schema: schema as string })).toThrow(
-      expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS', details: { field: 'postgres.schema' } }),
+      expect.objectContaining({
+        code: 'MERSAL_INVALID_OPTIONS',
+        details: { field: 'postgres.schema' },
+      }),
     )
   })
 
-  test.each(['select', 'USER', '_', 'Mersal_Test_Mixed'])("a schema may be called '%s'", async (name) => {
-    await using database = await testDatabase()
-    const schema = name === '_' ? '_' : name
-    await database.query(`drop schema if exists "${schema}" cascade`)
-    try {
-      await using store = postgres({ pool: database.newPool(), schema })
-      await store.open()
-      await store.unitOfWork((tx) => store.outbox.save(tx, [message('one', 'k')]))
-      expect(await labels(store)).toEqual(['one'])
-    } finally {
+  test.each(['select', 'USER', '_', 'Mersal_Test_Mixed'])(
+    "a schema may be called '%s'",
+    async (name) => {
+      await using database = await testDatabase()
+      const schema = name === '_' ? '_' : name
       await database.query(`drop schema if exists "${schema}" cascade`)
-    }
-  })
+      try {
+        await using store = postgres({ pool: database.newPool(), schema })
+        await store.open()
+        await store.unitOfWork((tx) => store.outbox.save(tx, [message('one', 'k')]))
+        expect(await labels(store)).toEqual(['one'])
+      } finally {
+        await database.query(`drop schema if exists "${schema}" cascade`)
+      }
+    },
+  )
 })

@@ -25,27 +25,39 @@ async function race({ keys, limit, express, isolation, pipeline = false }: Race)
   await using stack = new AsyncDisposableStack()
   const open = async () => {
     const pool = harness.database.newPool({ pipeline })
-    return stack.use(await harness.open({ pool, ...(isolation === undefined ? {} : { isolation, retrySerialization: 100 }) }))
+    return stack.use(
+      await harness.open({
+        pool,
+        ...(isolation === undefined ? {} : { isolation, retrySerialization: 100 }),
+      }),
+    )
   }
   const claimers = []
-  for (let index = 0; index < 4; index++) claimers.push(claimer(await open(), ledger, { limit, random, ended: () => ended }))
+  for (let index = 0; index < 4; index++)
+    claimers.push(claimer(await open(), ledger, { limit, random, ended: () => ended }))
   const writers = []
   for (let index = 0; index < 3; index++) {
-    writers.push(writer(await open(), { keys, units: 150, random, ...(express ? { express: ledger } : {}) }))
+    writers.push(
+      writer(await open(), { keys, units: 150, random, ...(express ? { express: ledger } : {}) }),
+    )
   }
   const written = (await Promise.all(writers)).reduce((sum, count) => sum + count, 0)
   ended = true
   await Promise.all(claimers)
   const distinct = new Set(ledger.left.map(({ position }) => position)).size
   expect({ left: ledger.left.length, distinct }).toEqual({ left: written, distinct: written })
-  expect({ overlaps: ledger.overlaps, inversions: inversions(ledger.left) }).toEqual({ overlaps: 0, inversions: 0 })
+  expect({ overlaps: ledger.overlaps, inversions: inversions(ledger.left) }).toEqual({
+    overlaps: 0,
+    inversions: 0,
+  })
 }
 
 describe.skipIf(!present)('order per key on PostgreSQL', () => {
   test('gap race: 4 claimers of small batches, 4 hot keys, writers with rollbacks and late commits', () =>
     race({ keys: 4, limit: 3, express: false }))
 
-  test('gap race: 4 claimers of large batches, 12 keys', () => race({ keys: 12, limit: 50, express: false }))
+  test('gap race: 4 claimers of large batches, 12 keys', () =>
+    race({ keys: 12, limit: 50, express: false }))
 
   test('express race: writers publish what was born claimed, next to 4 claimers, 4 hot keys', () =>
     race({ keys: 4, limit: 5, express: true }))
@@ -62,14 +74,19 @@ describe.skipIf(!present)('order per key on PostgreSQL', () => {
     await using harness = await storeHarness()
     await using store = await harness.open()
     const express = { token: '00000000-0000-7000-8000-000000000001', graceMs: 60_000 }
-    for (const first of ['set transaction isolation level repeatable read', 'set local synchronous_commit = off']) {
+    for (const first of [
+      'set transaction isolation level repeatable read',
+      'set local synchronous_commit = off',
+    ]) {
       const saved = await store.unitOfWork(async (tx) => {
         await tx.query(first)
         return await store.outbox.save(tx, [message('free', first)], { express })
       })
       expect(saved.map((row) => row.express)).toEqual([false])
     }
-    const [granted] = await store.unitOfWork((tx) => store.outbox.save(tx, [message('claimed', 'k')], { express }))
+    const [granted] = await store.unitOfWork((tx) =>
+      store.outbox.save(tx, [message('claimed', 'k')], { express }),
+    )
     expect(granted?.express).toBe(true)
   })
 
@@ -108,7 +125,9 @@ describe.skipIf(!present)('order per key on PostgreSQL', () => {
     const { schema } = harness.database
     const thief = await harness.database.pool.connect()
     await thief.query('begin')
-    await thief.query(`update ${schema}.outbox set token = gen_random_uuid(), visible_at = now() + interval '1 hour'`)
+    await thief.query(
+      `update ${schema}.outbox set token = gen_random_uuid(), visible_at = now() + interval '1 hour'`,
+    )
     const settling = store.outbox.settle([sent(mine)])
     await untilLockWait(harness.database)
     await thief.query('commit')
@@ -123,14 +142,18 @@ describe.skipIf(!present)('order per key on PostgreSQL', () => {
     const many = Array.from({ length: 10_000 }, (_, index) => message(`${index}`, `key ${index}`))
     const saved = await store.unitOfWork((tx) => store.outbox.save(tx, many))
     expect(saved.length).toBe(10_000)
-    expect(saved.every((row, index) => index === 0 || row.position > (saved[index - 1]?.position ?? 0n))).toBe(true)
+    expect(
+      saved.every((row, index) => index === 0 || row.position > (saved[index - 1]?.position ?? 0n)),
+    ).toBe(true)
     expect((await labels(store)).slice(0, 3)).toEqual(['0', '1', '2'])
   })
 })
 
 async function untilLockWait({ query, schema }: TestDatabase): Promise<void> {
   for (;;) {
-    const rows = await query(`select 1 from pg_stat_activity where wait_event_type = 'Lock' and application_name = '${schema}'`)
+    const rows = await query(
+      `select 1 from pg_stat_activity where wait_event_type = 'Lock' and application_name = '${schema}'`,
+    )
     if (rows.length > 0) return
   }
 }

@@ -7,14 +7,22 @@ import type { PostgresClient, PostgresStore } from '../../src/postgres.ts'
 
 const present = await serverAnswers()
 
-/** A pool whose copies, such as the one that the store makes, show what is sent, and do something before a prepared statement. */
-function watchedPool(schema: string, before: (client: Client) => Promise<unknown> = () => Promise.resolve()) {
+/**
+ * A pool whose copies, such as the one that the store makes, show what is sent, and do something
+ * before a prepared statement.
+ */
+function watchedPool(
+  schema: string,
+  before: (client: Client) => Promise<unknown> = () => Promise.resolve(),
+) {
   const seen: string[] = []
   class Watched extends Client {
     override query(...given: unknown[]): never {
       const [first] = given as [string | { readonly text: string; readonly name?: string }]
       const { text, name } = typeof first === 'string' ? { text: first, name: undefined } : first
-      seen.push(`${name === undefined ? '' : 'prepared '}${text.trim().split(/\s+/).slice(0, 2).join(' ')}`)
+      seen.push(
+        `${name === undefined ? '' : 'prepared '}${text.trim().split(/\s+/).slice(0, 2).join(' ')}`,
+      )
       const send = (): unknown => (super.query as (...all: unknown[]) => unknown)(...given)
       if (name === undefined) return send() as never
       seen.pop()
@@ -24,12 +32,21 @@ function watchedPool(schema: string, before: (client: Client) => Promise<unknown
       }) as never
     }
   }
-  const pool = new Pool({ connectionString: serverUrl, max: 4, application_name: schema, Client: Watched })
+  const pool = new Pool({
+    connectionString: serverUrl,
+    max: 4,
+    application_name: schema,
+    Client: Watched,
+  })
   pool.on('error', () => {})
   return { pool, seen }
 }
 
-async function add(harness: StoreHarness, store: PostgresStore<PostgresClient>, ...names: string[]): Promise<void> {
+async function add(
+  harness: StoreHarness,
+  store: PostgresStore<PostgresClient>,
+  ...names: string[]
+): Promise<void> {
   await store.unitOfWork(
     async (tx) =>
       void (await store.outbox.save(
@@ -57,8 +74,11 @@ describe.skipIf(!present)('the connections of the store', () => {
 
   test('P1: under other settings a claim fails and takes nothing, and from then on they travel with the transaction', async () => {
     await using harness = await storeHarness()
-    // As behind a pooler that came later: the statement meets a connection that knows nothing of the settings.
-    const { pool, seen } = watchedPool(harness.database.schema, (client) => client.query('set synchronous_commit = off'))
+    // As behind a pooler that came later: the statement meets a connection that knows nothing of
+    // the settings.
+    const { pool, seen } = watchedPool(harness.database.schema, (client) =>
+      client.query('set synchronous_commit = off'),
+    )
     await using _ended = { [Symbol.asyncDispose]: () => pool.end() }
     await using store = await harness.open({ pool })
     await add(harness, store, 'a')
@@ -80,7 +100,9 @@ describe.skipIf(!present)('the connections of the store', () => {
     await add(harness, store, 'a')
     const rows = await claim(store)
     await store.outbox.settle(rows.map(sent))
-    await vi.waitFor(() => expect(seen.some((line) => line.startsWith('vacuum'))).toBe(true), { timeout: 20_000 })
+    await vi.waitFor(() => expect(seen.some((line) => line.startsWith('vacuum'))).toBe(true), {
+      timeout: 20_000,
+    })
     expect(seen.slice(seen.indexOf('prepared delete'))).toEqual([
       'prepared delete',
       'reset all',
@@ -108,7 +130,10 @@ describe.skipIf(!present)('the connections of the store', () => {
       await add(harness, store, 'a', 'b', 'c')
       const client = await harness.database.pool.connect()
       await client.query('begin')
-      await client.query(`select from ${harness.database.schema}.outbox where type = $1 for update`, [`test.${locked}`])
+      await client.query(
+        `select from ${harness.database.schema}.outbox where type = $1 for update`,
+        [`test.${locked}`],
+      )
       const rows = await claim(store)
       await client.query('rollback')
       client.release()

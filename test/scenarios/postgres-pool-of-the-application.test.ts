@@ -30,7 +30,8 @@ class BoundPool extends Pool {
 const foreign = {
   'a subclass with other arguments': () => new Tenants('north', { connectionString: serverUrl }),
   'a subclass that overrides a method': () => new Logged({ connectionString: serverUrl }),
-  'a subclass that borrows the name of the one of pg': () => new BoundPool({ connectionString: serverUrl }),
+  'a subclass that borrows the name of the one of pg': () =>
+    new BoundPool({ connectionString: serverUrl }),
   'a pool whose connect was replaced': () => {
     const pool = new Pool({ connectionString: serverUrl })
     const connect = pool.connect.bind(pool)
@@ -43,7 +44,9 @@ describe.skipIf(!present)('the pool of an application', () => {
     test(`${what} is never copied by guess: the store and the queue ask for a second pool`, async () => {
       const pool = make()
       const field = { code: 'MERSAL_INVALID_OPTIONS', details: { field: 'pool' } }
-      expect(() => postgres({ pool })).toThrow(expect.objectContaining({ ...field, message: expect.stringContaining("give 'relayPool'") }))
+      expect(() => postgres({ pool })).toThrow(
+        expect.objectContaining({ ...field, message: expect.stringContaining("give 'relayPool'") }),
+      )
       expect(() => postgresQueue({ pool })).toThrow(
         expect.objectContaining({ ...field, message: expect.stringContaining("give 'queuePool'") }),
       )
@@ -71,13 +74,18 @@ describe.skipIf(!present)('the pool of an application', () => {
     await using database = await testDatabase()
     const role = `${database.schema}_role`
     await database.query(`create role ${role}`)
-    await database.query(`grant create on database ${new URL(serverUrl).pathname.slice(1)} to ${role}`)
+    await database.query(
+      `grant create on database ${new URL(serverUrl).pathname.slice(1)} to ${role}`,
+    )
     const pool = database.newPool()
     pool.on('connect', (client: PoolClient) => void client.query(`set role ${role}`))
     const schema = `${database.schema}_of_role`
     const store = postgres({ pool, schema })
     await store.open()
-    const owners = await database.query('select distinct tableowner from pg_tables where schemaname = $1', [schema])
+    const owners = await database.query(
+      'select distinct tableowner from pg_tables where schemaname = $1',
+      [schema],
+    )
     await store[Symbol.asyncDispose]()
     await database.query(`drop schema ${schema} cascade`)
     await database.query(`drop owned by ${role}`)
@@ -91,13 +99,18 @@ describe.skipIf(!present)('the pool of an application', () => {
     const note = (warning: Error): void => void warnings.push(warning)
     process.on('warning', note)
     const emitters: readonly EventEmitter[] = [database.pool]
-    const counts = (): number[] => emitters.flatMap((one) => one.eventNames().map((name) => one.listenerCount(name)))
+    const counts = (): number[] =>
+      emitters.flatMap((one) => one.eventNames().map((name) => one.listenerCount(name)))
     const before = counts()
     const client = (await database.pool.connect()) as PoolClient & EventEmitter
     const lentBefore = client.listenerCount('error')
     client.release()
-    const stores = Array.from({ length: 12 }, () => postgres({ pool: database.pool, schema: database.schema }))
-    const queues = Array.from({ length: 12 }, () => postgresQueue({ pool: database.pool, schema: database.schema }))
+    const stores = Array.from({ length: 12 }, () =>
+      postgres({ pool: database.pool, schema: database.schema }),
+    )
+    const queues = Array.from({ length: 12 }, () =>
+      postgresQueue({ pool: database.pool, schema: database.schema }),
+    )
     await Promise.all(stores.map((store) => store.open()))
     await Promise.all(stores.map((store) => store.unitOfWork((tx) => tx.query('select 1'))))
     for (const one of [...stores, ...queues]) await one[Symbol.asyncDispose]()

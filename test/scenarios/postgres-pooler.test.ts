@@ -11,7 +11,15 @@ const present = pgbouncerAvailable() && (await serverAnswers())
 function collecting(): { readonly warnings: string[]; readonly logger: Logger } {
   const warnings: string[] = []
   const nothing = (): void => {}
-  return { warnings, logger: { debug: nothing, info: nothing, error: nothing, warn: (_, text) => void warnings.push(text) } }
+  return {
+    warnings,
+    logger: {
+      debug: nothing,
+      info: nothing,
+      error: nothing,
+      warn: (_, text) => void warnings.push(text),
+    },
+  }
 }
 
 describe.skipIf(!present)('a pooler in transaction mode (pgbouncer)', () => {
@@ -19,7 +27,10 @@ describe.skipIf(!present)('a pooler in transaction mode (pgbouncer)', () => {
     await using pooler = await pgbouncer(serverUrl)
     await using harness = await storeHarness()
     const { logger, warnings } = collecting()
-    await using store = await harness.open({ pool: harness.database.newPool({ connectionString: pooler.url }), logger })
+    await using store = await harness.open({
+      pool: harness.database.newPool({ connectionString: pooler.url }),
+      logger,
+    })
     const stop = new AbortController()
     let woken = 0
     const wake = (): void => {
@@ -28,13 +39,21 @@ describe.skipIf(!present)('a pooler in transaction mode (pgbouncer)', () => {
     const waiting = store.wakers[0]?.(wake, { signal: stop.signal })
     for (const label of ['1', '2', '3']) {
       const saved = await store.unitOfWork((tx) =>
-        store.outbox.save(tx, [message(label, 'k')], { express: { token: '00000000-0000-7000-8000-000000000001', graceMs: 60_000 } }),
+        store.outbox.save(tx, [message(label, 'k')], {
+          express: { token: '00000000-0000-7000-8000-000000000001', graceMs: 60_000 },
+        }),
       )
       expect(saved[0]?.express).toBe(label === '1')
-      expect(await store.unitOfWork((tx) => store.tracker.track(tx, { consumer: 'c', messageId: label }))).toBe('first')
+      expect(
+        await store.unitOfWork((tx) =>
+          store.tracker.track(tx, { consumer: 'c', messageId: label }),
+        ),
+      ).toBe('first')
     }
     const many = Array.from({ length: 20 }, (_, index) => `free ${index}`)
-    await Promise.all(many.map((label) => store.unitOfWork((tx) => store.outbox.save(tx, [message(label)]))))
+    await Promise.all(
+      many.map((label) => store.unitOfWork((tx) => store.outbox.save(tx, [message(label)]))),
+    )
     const rows = await claim(store)
     expect(new Set(rows.map(labelOf))).toEqual(new Set(many))
     expect(await store.outbox.settle(rows.map(sent))).toEqual({ stale: 0 })
@@ -48,12 +67,21 @@ describe.skipIf(!present)('a pooler in transaction mode (pgbouncer)', () => {
   test('statements are prepared under names on a direct connection, and not behind the pooler unless asked', async () => {
     await using pooler = await pgbouncer(serverUrl)
     await using harness = await storeHarness()
-    const names = async (options: { readonly url: string; readonly prepare?: boolean }): Promise<unknown[]> => {
+    const names = async (options: {
+      readonly url: string
+      readonly prepare?: boolean
+    }): Promise<unknown[]> => {
       const pool = harness.database.newPool({ connectionString: options.url, max: 1 })
-      await using store = await harness.open({ pool, ...(options.prepare === undefined ? {} : { prepare: options.prepare }) })
+      await using store = await harness.open({
+        pool,
+        ...(options.prepare === undefined ? {} : { prepare: options.prepare }),
+      })
       return await store.unitOfWork(async (tx) => {
         await store.outbox.save(tx, [message('one')])
-        const { rows } = await tx.query('select statement from pg_prepared_statements where name like $1', ['mersal_%'])
+        const { rows } = await tx.query(
+          'select statement from pg_prepared_statements where name like $1',
+          ['mersal_%'],
+        )
         return rows.map((row) => row['statement'])
       })
     }
@@ -68,7 +96,11 @@ describe.skipIf(!present)('a pooler in transaction mode (pgbouncer)', () => {
     await using harness = await storeHarness()
     const { logger, warnings } = collecting()
     const relayPool = harness.database.newPool()
-    await using store = await harness.open({ pool: harness.database.newPool({ connectionString: pooler.url }), relayPool, logger })
+    await using store = await harness.open({
+      pool: harness.database.newPool({ connectionString: pooler.url }),
+      relayPool,
+      logger,
+    })
     const stop = new AbortController()
     let woken = Promise.withResolvers<void>()
     const waiting = store.wakers[0]?.(() => woken.resolve(), { signal: stop.signal })

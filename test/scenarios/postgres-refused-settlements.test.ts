@@ -20,7 +20,8 @@ afterEach(async () => {
 /** A relay that gives up what is called `poison`. */
 function relayOn(store: PostgresStore<PostgresClient>): TestTransport {
   const transport = testTransport()
-  transport.behaviour = ({ type }) => (type.includes('poison') ? refusedForGood : { kind: 'confirmed' })
+  transport.behaviour = ({ type }) =>
+    type.includes('poison') ? refusedForGood : { kind: 'confirmed' }
   const relay = createRelay({
     app: 'test',
     storage: store.outbox,
@@ -36,7 +37,10 @@ function relayOn(store: PostgresStore<PostgresClient>): TestTransport {
   return transport
 }
 
-async function add(store: PostgresStore<PostgresClient>, ...labels: readonly string[]): Promise<void> {
+async function add(
+  store: PostgresStore<PostgresClient>,
+  ...labels: readonly string[]
+): Promise<void> {
   await store.unitOfWork((tx) =>
     store.outbox.save(
       tx,
@@ -51,16 +55,24 @@ function as(role: string): string {
   return url.href
 }
 
-const many = (name: string, count: number): string[] => Array.from({ length: count }, (_, index) => `${name}${index}`)
+const many = (name: string, count: number): string[] =>
+  Array.from({ length: count }, (_, index) => `${name}${index}`)
 
 const left = async ({ database: { schema, query } }: StoreHarness): Promise<string[]> =>
-  (await query(`select type from ${schema}.outbox order by position`)).map(({ type }) => String(type))
+  (await query(`select type from ${schema}.outbox order by position`)).map(({ type }) =>
+    String(type),
+  )
 
 /** What the role of `current_user` may do is taken away by a trigger, as a missing right would. */
-async function refuseInserts({ database: { schema, query } }: StoreHarness, table: string): Promise<void> {
+async function refuseInserts(
+  { database: { schema, query } }: StoreHarness,
+  table: string,
+): Promise<void> {
   await query(`create function ${schema}.refuse() returns trigger language plpgsql as
     $$ begin raise exception using errcode = '42501', message = 'permission denied for table ${table}'; end $$`)
-  await query(`create trigger refuse before insert on ${schema}.${table} for each row execute function ${schema}.refuse()`)
+  await query(
+    `create trigger refuse before insert on ${schema}.${table} for each row execute function ${schema}.refuse()`,
+  )
 }
 
 describe.skipIf(!present)('settlements that PostgreSQL refuses', () => {
@@ -83,7 +95,9 @@ describe.skipIf(!present)('settlements that PostgreSQL refuses', () => {
     expect(twins.map(({ type }) => type).toSorted()).toEqual(['old', 'test.poison'])
     const poison = twins.find(({ type }) => type === 'test.poison')!
     expect(await store.admin.deadLetters.discard([poison.key])).toBe(1)
-    expect((await store.admin.deadLetters.list({ limit: 1000 })).filter(({ type }) => type === 'old')).toHaveLength(400)
+    expect(
+      (await store.admin.deadLetters.list({ limit: 1000 })).filter(({ type }) => type === 'old'),
+    ).toHaveLength(400)
   })
 
   test('P8: where nothing may be inserted into the dead letters, everything else is published, once, and the letter comes later', async () => {
@@ -101,7 +115,11 @@ describe.skipIf(!present)('settlements that PostgreSQL refuses', () => {
     const aside = await query(
       `select count(*)::int as n, bool_and(token is null and visible_at > now() + interval '4 minutes') as far, min(error) as error from ${schema}.outbox`,
     )
-    expect(aside[0]).toMatchObject({ n: 20, far: true, error: expect.stringContaining('permission denied') as string })
+    expect(aside[0]).toMatchObject({
+      n: 20,
+      far: true,
+      error: expect.stringContaining('permission denied') as string,
+    })
     await query(`drop trigger refuse on ${schema}.dead`)
     await query(`update ${schema}.outbox set visible_at = now()`)
     await expect.poll(async () => (await store.admin.stats()).dead, { timeout: 10_000 }).toBe(20)
@@ -128,7 +146,9 @@ describe.skipIf(!present)('settlements that PostgreSQL refuses', () => {
     await query(`create role ${role} login`)
     try {
       await query(`grant usage on schema ${schema} to ${role}`)
-      await query(`grant select, insert, update, delete on all tables in schema ${schema} to ${role}`)
+      await query(
+        `grant select, insert, update, delete on all tables in schema ${schema} to ${role}`,
+      )
       await using store = await harness.open({
         pool: harness.database.newPool({ connectionString: as(role) }),
         keepSentMs: 86_400_000,

@@ -12,7 +12,10 @@ const SMALL = { messages: 2000, claimMs: 5000 }
 
 const present = clusterAvailable() && (await rabbitIsHere())
 
-/** What a run must have had in it to prove anything. The faults themselves throw when they do not land. */
+/**
+ * What a run must have had in it to prove anything. The faults themselves throw when they do not
+ * land.
+ */
 function expectValid({ written, findings, faults, stale }: Outcome): void {
   expect(written.rolledBack).toBeGreaterThan(0)
   expect(written.savepointsUndone).toBeGreaterThan(0)
@@ -27,8 +30,14 @@ function expectValid({ written, findings, faults, stale }: Outcome): void {
 
 function report({ findings, written, faults, stale, seconds }: Outcome): void {
   const { kill, stop, termination } = faults
-  const short = { kill: { ...kill, held: kill.held.length }, stop: { ...stop, held: stop.held.length }, termination }
-  process.stdout.write(`${JSON.stringify({ findings, written, faults: short, stale, seconds }, null, 2)}\n`)
+  const short = {
+    kill: { ...kill, held: kill.held.length },
+    stop: { ...stop, held: stop.held.length },
+    termination,
+  }
+  process.stdout.write(
+    `${JSON.stringify({ findings, written, faults: short, stale, seconds }, null, 2)}\n`,
+  )
 }
 
 let place: Place
@@ -40,29 +49,38 @@ afterAll(async () => {
   if (present) await place[Symbol.asyncDispose]()
 })
 
-describe.skipIf(!present)('P1 P2 P5 P6 P7 P10: four relay processes on PostgreSQL and RabbitMQ', () => {
-  test('with one killed, one stopped past its claim and one cut off, nothing is lost, invented or out of order, and every duplicate has a cause', {
-    timeout: 120_000 + MESSAGES * 5,
-  }, async () => {
-    const outcome = await runRelays(place, { messages: MESSAGES, seed: SEED })
-    if (process.env['RELAYS_MESSAGES'] !== undefined) report(outcome)
-    expectValid(outcome)
-    expect(outcome.findings).toMatchObject({
-      lost: 0,
-      phantom: 0,
-      inversions: 0,
-      staleSettles: 0,
-      earlyClaims: 0,
-      deadLetters: 0,
-      duplicates: { unexplained: 0 },
+describe.skipIf(!present)(
+  'P1 P2 P5 P6 P7 P10: four relay processes on PostgreSQL and RabbitMQ',
+  () => {
+    test('with one killed, one stopped past its claim and one cut off, nothing is lost, invented or out of order, and every duplicate has a cause', {
+      timeout: 120_000 + MESSAGES * 5,
+    }, async () => {
+      const outcome = await runRelays(place, { messages: MESSAGES, seed: SEED })
+      if (process.env['RELAYS_MESSAGES'] !== undefined) report(outcome)
+      expectValid(outcome)
+      expect(outcome.findings).toMatchObject({
+        lost: 0,
+        phantom: 0,
+        inversions: 0,
+        staleSettles: 0,
+        earlyClaims: 0,
+        deadLetters: 0,
+        duplicates: { unexplained: 0 },
+      })
+      // The default claim time, and one poll of the others.
+      expect(outcome.findings.takeoverMs.first).toBeLessThanOrEqual(16_000)
     })
-    // The default claim time, and one poll of the others.
-    expect(outcome.findings.takeoverMs.first).toBeLessThanOrEqual(16_000)
-  })
 
-  test('relays that settle without their token and claim without the gap test are found out', { timeout: 120_000 }, async () => {
-    const { findings } = await runRelays(place, { ...SMALL, seed: SEED, bugs: ['settle without token', 'claim without gap test'] })
-    expect(findings.staleSettles).toBeGreaterThan(0)
-    expect(findings.inversions).toBeGreaterThan(0)
-  })
-})
+    test('relays that settle without their token and claim without the gap test are found out', {
+      timeout: 120_000,
+    }, async () => {
+      const { findings } = await runRelays(place, {
+        ...SMALL,
+        seed: SEED,
+        bugs: ['settle without token', 'claim without gap test'],
+      })
+      expect(findings.staleSettles).toBeGreaterThan(0)
+      expect(findings.inversions).toBeGreaterThan(0)
+    })
+  },
+)

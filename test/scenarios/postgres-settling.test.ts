@@ -8,7 +8,10 @@ import { storeHarness, type StoreHarness } from '../postgres/store-harness.ts'
 const present = await serverAnswers()
 
 /** As many units as given, each with one message that is born claimed by a token of its own. */
-async function commitUnits(store: PostgresStore<PostgresClient>, count: number): Promise<Settlement[]> {
+async function commitUnits(
+  store: PostgresStore<PostgresClient>,
+  count: number,
+): Promise<Settlement[]> {
   const settlements: Settlement[] = []
   for (let unit = 0; unit < count; unit++) {
     const token = newToken()
@@ -21,34 +24,48 @@ async function commitUnits(store: PostgresStore<PostgresClient>, count: number):
   return settlements
 }
 
-async function countDeletes({ database: { schema, query } }: StoreHarness): Promise<() => Promise<unknown>> {
+async function countDeletes({
+  database: { schema, query },
+}: StoreHarness): Promise<() => Promise<unknown>> {
   await query(`create table ${schema}.statements (n int)`)
   await query(`create function ${schema}.note() returns trigger language plpgsql as
     $$ begin insert into ${schema}.statements values (1); return null; end $$`)
-  await query(`create trigger note after delete on ${schema}.outbox for each statement execute function ${schema}.note()`)
+  await query(
+    `create trigger note after delete on ${schema}.outbox for each statement execute function ${schema}.note()`,
+  )
   return async () => (await query(`select count(*)::int as n from ${schema}.statements`))[0]?.['n']
 }
 
 describe.skipIf(!present)('settling on PostgreSQL', () => {
-  test.each([0, 86_400_000])('messages of many units leave with one statement (kept for %d ms)', async (keepSentMs) => {
-    await using harness = await storeHarness()
-    await using store = await harness.open({ keepSentMs })
-    const { schema, query } = harness.database
-    const settlements = await commitUnits(store, 20)
-    const deletes = await countDeletes(harness)
-    expect(await store.outbox.settle(settlements)).toEqual({ stale: 0 })
-    expect(await deletes()).toBe(1)
-    expect(await query(`select type from ${schema}.outbox`)).toEqual([])
-    expect(await query(`select count(*)::int as n from ${schema}.sent`)).toEqual([{ n: keepSentMs === 0 ? 0 : 20 }])
-  })
+  test.each([0, 86_400_000])(
+    'messages of many units leave with one statement (kept for %d ms)',
+    async (keepSentMs) => {
+      await using harness = await storeHarness()
+      await using store = await harness.open({ keepSentMs })
+      const { schema, query } = harness.database
+      const settlements = await commitUnits(store, 20)
+      const deletes = await countDeletes(harness)
+      expect(await store.outbox.settle(settlements)).toEqual({ stale: 0 })
+      expect(await deletes()).toBe(1)
+      expect(await query(`select type from ${schema}.outbox`)).toEqual([])
+      expect(await query(`select count(*)::int as n from ${schema}.sent`)).toEqual([
+        { n: keepSentMs === 0 ? 0 : 20 },
+      ])
+    },
+  )
 
   test('among messages of many units, those that somebody else has claimed stay', async () => {
     await using harness = await storeHarness()
     await using store = await harness.open()
     const { schema, query } = harness.database
     const settlements = await commitUnits(store, 5)
-    const foreign = settlements.map((each, index) => (index % 2 === 0 ? each : { ...each, token: newToken() }))
+    const foreign = settlements.map((each, index) =>
+      index % 2 === 0 ? each : { ...each, token: newToken() },
+    )
     expect(await store.outbox.settle(foreign)).toEqual({ stale: 2 })
-    expect(await query(`select type from ${schema}.outbox order by position`)).toEqual([{ type: 'test.unit 1' }, { type: 'test.unit 3' }])
+    expect(await query(`select type from ${schema}.outbox order by position`)).toEqual([
+      { type: 'test.unit 1' },
+      { type: 'test.unit 3' },
+    ])
   })
 })

@@ -11,21 +11,33 @@ import { seeded } from '../postgres/race.ts'
 const present = await serverAnswers()
 const E = event('strict.test')
 
-/** Of every kind that a rule could tell apart: letters that become ASCII in lower case, marks, wide ones. */
+/**
+ * Of every kind that a rule could tell apart: letters that become ASCII in lower case, marks, wide
+ * ones.
+ */
 const special = [
-  0xad, 0xdf, 0x130, 0x131, 0x17f, 0x200b, 0x200d, 0x200e, 0x200f, 0x2010, 0x2027, 0x2028, 0x2029, 0x202a, 0x202e, 0x202f, 0x2065, 0x2066,
-  0x2069, 0x206a, 0x212a, 0xfeff, 0xfffd, 0x1f393, 0x10ffff,
+  0xad, 0xdf, 0x130, 0x131, 0x17f, 0x200b, 0x200d, 0x200e, 0x200f, 0x2010, 0x2027, 0x2028, 0x2029,
+  0x202a, 0x202e, 0x202f, 0x2065, 0x2066, 0x2069, 0x206a, 0x212a, 0xfeff, 0xfffd, 0x1f393, 0x10ffff,
 ]
-const characters = [...Array.from({ length: 0xa1 }, (_, code) => code), ...special].map((code) => String.fromCodePoint(code))
+const characters = [...Array.from({ length: 0xa1 }, (_, code) => code), ...special].map((code) =>
+  String.fromCodePoint(code),
+)
 
 const lengths = [0, 1, 2, 127, 128, 129, 199, 200, 201, 254, 255, 256, 8191, 8192, 8193]
 const wide = (length: number): string => 'ö'.repeat(Math.floor(length / 2))
 
 const known =
-  'amq. amq.gen-1 AMQ.x amq amqp.x a.amq.b a..b ../a a/b:c-d_e $a {a} %s \\ \\u0001 orders.* ${7*7} __proto__ constructor'.split(' ')
+  'amq. amq.gen-1 AMQ.x amq amqp.x a.amq.b a..b ../a a/b:c-d_e $a {a} %s \\ \\u0001 orders.* ${7*7} __proto__ constructor'.split(
+    ' ',
+  )
 
 const texts: readonly string[] = [
-  ...characters.flatMap((character) => [character, `a${character}`, `${character}a`, `a${character}b`]),
+  ...characters.flatMap((character) => [
+    character,
+    `a${character}`,
+    `${character}a`,
+    `a${character}b`,
+  ]),
   ...lengths.flatMap((length) => ['a'.repeat(length), wide(length + 1), `${wide(length)}a`]),
   ...known,
   ' a',
@@ -37,9 +49,12 @@ const texts: readonly string[] = [
 function random(count: number): string[] {
   const next = seeded(28)
   const usual = 'abcXYZ019._:/-amq.'.split('')
-  const pick = <Item>(items: readonly Item[]): Item => items[Math.floor(next() * items.length)] as Item
+  const pick = <Item>(items: readonly Item[]): Item =>
+    items[Math.floor(next() * items.length)] as Item
   return Array.from({ length: count }, () =>
-    Array.from({ length: 1 + Math.floor(next() * 6) }, () => pick(next() < 0.85 ? usual : characters)).join(''),
+    Array.from({ length: 1 + Math.floor(next() * 6) }, () =>
+      pick(next() < 0.85 ? usual : characters),
+    ).join(''),
   )
 }
 
@@ -50,7 +65,8 @@ const names = [
   'X-MERSAL- x-mersal x-deaths x-other correlation-id causation-id Sent-At content-type Content-Type partition-key sender senders',
   'traceparent tracestate __proto__ constructor',
 ].flatMap((line) => line.split(' '))
-const many = (count: number, value: string): object => Object.fromEntries(Array.from({ length: count }, (_, n) => [`h${n}`, value]))
+const many = (count: number, value: string): object =>
+  Object.fromEntries(Array.from({ length: count }, (_, n) => [`h${n}`, value]))
 /** With 8,181 bytes in a header of six letters, all are 49,152 bytes. */
 const large = Object.fromEntries(['b', 'c', 'd', 'e', 'f'].map((name) => [name, 'x'.repeat(8192)]))
 const otherValues: readonly unknown[] = [1, 0, true, false, null, {}, [], ['x'], { b: 'x' }]
@@ -98,13 +114,24 @@ const fields: readonly {
   readonly values: readonly unknown[]
   readonly api: (app: Mersal<unknown>) => Api
 }[] = [
-  { name: 'type', call: `publish($1::text, '1'::jsonb)`, values: texts, api: () => (value) => event(value) },
-  { name: 'type of a command', call: `send('q', $1::text, '1'::bytea)`, values: texts, api: () => (value) => command(value) },
+  {
+    name: 'type',
+    call: `publish($1::text, '1'::jsonb)`,
+    values: texts,
+    api: () => (value) => event(value),
+  },
+  {
+    name: 'type of a command',
+    call: `send('q', $1::text, '1'::bytea)`,
+    values: texts,
+    api: () => (value) => command(value),
+  },
   {
     name: 'queue',
     call: `send($1::text, 'a.b', '1'::jsonb)`,
     values: texts,
-    api: () => (queue) => new Mersal({ name: 'a', transport: memoryTransport(), routes: { t: { queue } } }),
+    api: () => (queue) =>
+      new Mersal({ name: 'a', transport: memoryTransport(), routes: { t: { queue } } }),
   },
   {
     name: 'partition_key',
@@ -128,15 +155,33 @@ const fields: readonly {
     name: 'content_type',
     call: `publish('a.b', 'x'::bytea, content_type => $1::text)`,
     // Only for a serializer, an empty one says that it reads everything.
-    values: [...texts.filter((text) => text !== ''), 'application/vnd.mersal.bundle', 'text/plain; charset=utf-8', 'x'.repeat(9000)],
-    api: () => (contentType) => new Mersal({ name: 'a', transport: memoryTransport(), serializer: { ...jsonSerializer, contentType } }),
+    values: [
+      ...texts.filter((text) => text !== ''),
+      'application/vnd.mersal.bundle',
+      'text/plain; charset=utf-8',
+      'x'.repeat(9000),
+    ],
+    api: () => (contentType) =>
+      new Mersal({
+        name: 'a',
+        transport: memoryTransport(),
+        serializer: { ...jsonSerializer, contentType },
+      }),
   },
 ]
 
 type Query = (sql: string, values?: unknown[]) => Promise<Record<string, unknown>[]>
 
-/** For each value, null or why SQL refuses it: anything but wrong data, which is class 22, is thrown. */
-async function sqlRefusals(query: Query, schema: string, call: string, values: readonly unknown[]): Promise<(string | null)[]> {
+/**
+ * For each value, null or why SQL refuses it: anything but wrong data, which is class 22, is
+ * thrown.
+ */
+async function sqlRefusals(
+  query: Query,
+  schema: string,
+  call: string,
+  values: readonly unknown[],
+): Promise<(string | null)[]> {
   await query(`create function ${schema}.judge(given text[]) returns text[] language plpgsql as $judge$
     declare
       answers text[] := '{}';
@@ -162,7 +207,11 @@ async function apiRefusal(attempt: () => unknown): Promise<string | null> {
     await attempt()
     return null
   } catch (error) {
-    if (isMersalError(error, 'MERSAL_INVALID_MESSAGE') || isMersalError(error, 'MERSAL_INVALID_OPTIONS')) return error.message
+    if (
+      isMersalError(error, 'MERSAL_INVALID_MESSAGE') ||
+      isMersalError(error, 'MERSAL_INVALID_OPTIONS')
+    )
+      return error.message
     throw error
   }
 }
@@ -171,24 +220,30 @@ async function apiRefusal(attempt: () => unknown): Promise<string | null> {
 const sendable = (value: unknown): boolean => typeof value !== 'string' || !value.includes('\0')
 
 describe.skipIf(!present)('the SQL functions are as strict as the API', () => {
-  test.each(fields)('$name: both take, and both refuse, the same values', { timeout: 120_000 }, async ({ call, values: all, api }) => {
-    await using harness = await storeHarness()
-    await using _store = await harness.open()
-    const { schema, query } = harness.database
-    const app = new Mersal({ name: 'strict', store: memoryStore(), transport: memoryTransport() })
-    const judge = api(app as Mersal<unknown>) as (value: unknown) => unknown
-    const values = all.filter(sendable)
-    const bySql = await sqlRefusals(query, schema, call, values)
-    const byApi: (string | null)[] = []
-    for (const value of values) byApi.push(await apiRefusal(() => judge(value)))
-    expect(bySql).toHaveLength(values.length)
-    const differences = values.flatMap((value, index) => {
-      const [sql, ours] = [bySql[index] ?? null, byApi[index] ?? null]
-      return (sql === null) === (ours === null) ? [] : `${JSON.stringify(value).slice(0, 100)}: SQL: ${sql}; API: ${ours}`
-    })
-    expect(differences).toEqual([])
-    const refused = byApi.filter((answer) => answer !== null).length
-    expect(refused).toBeGreaterThan(5)
-    expect(values.length - refused).toBeGreaterThan(5)
-  })
+  test.each(fields)(
+    '$name: both take, and both refuse, the same values',
+    { timeout: 120_000 },
+    async ({ call, values: all, api }) => {
+      await using harness = await storeHarness()
+      await using _store = await harness.open()
+      const { schema, query } = harness.database
+      const app = new Mersal({ name: 'strict', store: memoryStore(), transport: memoryTransport() })
+      const judge = api(app as Mersal<unknown>) as (value: unknown) => unknown
+      const values = all.filter(sendable)
+      const bySql = await sqlRefusals(query, schema, call, values)
+      const byApi: (string | null)[] = []
+      for (const value of values) byApi.push(await apiRefusal(() => judge(value)))
+      expect(bySql).toHaveLength(values.length)
+      const differences = values.flatMap((value, index) => {
+        const [sql, ours] = [bySql[index] ?? null, byApi[index] ?? null]
+        return (sql === null) === (ours === null)
+          ? []
+          : `${JSON.stringify(value).slice(0, 100)}: SQL: ${sql}; API: ${ours}`
+      })
+      expect(differences).toEqual([])
+      const refused = byApi.filter((answer) => answer !== null).length
+      expect(refused).toBeGreaterThan(5)
+      expect(values.length - refused).toBeGreaterThan(5)
+    },
+  )
 })

@@ -18,7 +18,9 @@ async function setBack({ database: { schema, query } }: StoreHarness): Promise<v
   await query(`select setval(pg_get_serial_sequence('${schema}.outbox', 'position'), 1, false)`)
 }
 
-async function doctor(store: PostgresStore<PostgresClient>): Promise<{ level: string; subject: string; text: string; remedy?: string }[]> {
+async function doctor(
+  store: PostgresStore<PostgresClient>,
+): Promise<{ level: string; subject: string; text: string; remedy?: string }[]> {
   const findings = (await store.operations?.examine?.()) ?? []
   return findings.filter(({ level, subject }) => level !== 'ok' && /positions|tables/.test(subject))
 }
@@ -55,7 +57,10 @@ describe.skipIf(!present)('the tables on PostgreSQL after others have been there
     await using store = await harness.open()
     await add(store, '1')
     await setBack(harness)
-    const failed = expect.objectContaining({ code: 'MERSAL_STORE_UNSAFE', message: expect.stringContaining('select setval(') as string })
+    const failed = expect.objectContaining({
+      code: 'MERSAL_STORE_UNSAFE',
+      message: expect.stringContaining('select setval(') as string,
+    })
     await expect(add(store, '2')).rejects.toEqual(failed)
     await setBack(harness)
     const [finding] = await doctor(store)
@@ -81,7 +86,9 @@ describe.skipIf(!present)('the tables on PostgreSQL after others have been there
     try {
       const url = new URL(serverUrl)
       url.username = role
-      await expect(harness.open({ pool: harness.database.newPool({ connectionString: url.href }) })).rejects.toMatchObject({
+      await expect(
+        harness.open({ pool: harness.database.newPool({ connectionString: url.href }) }),
+      ).rejects.toMatchObject({
         code: 'MERSAL_STORE_UNSAFE',
         message: expect.stringContaining('select setval(') as string,
       })
@@ -94,13 +101,23 @@ describe.skipIf(!present)('the tables on PostgreSQL after others have been there
     await using harness = await storeHarness()
     const { schema, query } = harness.database
     const put = async (label: string): Promise<unknown> => {
-      await using queue = postgresQueue({ pool: harness.database.newPool(), schema, logger: silentLogger })
+      await using queue = postgresQueue({
+        pool: harness.database.newPool(),
+        schema,
+        logger: silentLogger,
+      })
       await queue.subscribe('q', [])
-      return await Promise.all(queue.publish([{ ...message(label, 'k'), to: { transport: 'default', kind: 'queue', name: 'q' } }]))
+      return await Promise.all(
+        queue.publish([
+          { ...message(label, 'k'), to: { transport: 'default', kind: 'queue', name: 'q' } },
+        ]),
+      )
     }
     await put('1')
     await put('2')
-    await query(`select setval(pg_get_serial_sequence('${schema}.queue_message', 'position'), 1, false)`)
+    await query(
+      `select setval(pg_get_serial_sequence('${schema}.queue_message', 'position'), 1, false)`,
+    )
     expect(await put('3')).toEqual([{ kind: 'confirmed' }])
     const rows = await query(`select type from ${schema}.queue_message order by position`)
     expect(rows.map(({ type }) => type)).toEqual(['test.1', 'test.2', 'test.3'])
@@ -110,8 +127,16 @@ describe.skipIf(!present)('the tables on PostgreSQL after others have been there
     ['a sequence with a cache', 'alter sequence S.outbox_position_seq cache 20', /cache 20/],
     ['a sequence that cycles', 'alter sequence S.outbox_position_seq cycle', /cycles/],
     ['an unlogged table', 'alter table S.dead set unlogged', /dead: unlogged/],
-    ['row-level security', 'alter table S.inbox enable row level security', /inbox: row-level security/],
-    ['a table that cannot name its rows', 'alter table S.pause replica identity nothing', /pause: no primary key/],
+    [
+      'row-level security',
+      'alter table S.inbox enable row level security',
+      /inbox: row-level security/,
+    ],
+    [
+      'a table that cannot name its rows',
+      'alter table S.pause replica identity nothing',
+      /pause: no primary key/,
+    ],
     [
       'a trigger that may return null',
       'create function S.nothing() returns trigger language plpgsql as $$ begin return null; end $$; create trigger t before delete on S.outbox for each row execute function S.nothing()',
@@ -134,7 +159,9 @@ describe.skipIf(!present)('the tables on PostgreSQL after others have been there
     await harness.database.query('create publication everything for all tables')
     for (const label of ['1', '2']) await add(store, label)
     await store.outbox.settle((await claim(store)).map(sent))
-    expect(await store.operations?.kept?.replay({ type: 'test.1' }, { limit: 10, newIds: false })).toBe(1)
+    expect(
+      await store.operations?.kept?.replay({ type: 'test.1' }, { limit: 10, newIds: false }),
+    ).toBe(1)
     await harness.elapse(1100)
     expect(await store.outbox.prune({ limit: 10 })).toBe(1)
     const [row] = await claim(store)
@@ -166,7 +193,9 @@ describe.skipIf(!present)('the tables on PostgreSQL after others have been there
     await using store = await harness.open({ keepSentMs: 3 * DAY_MS })
     const { schema, query, pool } = harness.database
     await store.outbox.prune({ limit: 1 })
-    await query(`create table ${schema}.sent_20200101 partition of ${schema}.sent for values from ('2020-01-01Z') to ('2020-01-02Z')`)
+    await query(
+      `create table ${schema}.sent_20200101 partition of ${schema}.sent for values from ('2020-01-01Z') to ('2020-01-02Z')`,
+    )
     const [tomorrow] = await query(
       `select max(relname) as name from pg_class where relname like 'sent_2%' and relnamespace = '${schema}'::regnamespace`,
     )
@@ -181,11 +210,16 @@ describe.skipIf(!present)('the tables on PostgreSQL after others have been there
     expect(await pruned).toBe(0)
     expect(performance.now() - started).toBeLessThan(3000)
     const partitions = async (): Promise<string[]> =>
-      (await query(`select inhrelid::regclass::text as name from pg_inherits where inhparent = '${schema}.sent'::regclass order by 1`)).map(
-        ({ name }) => String(name),
-      )
+      (
+        await query(
+          `select inhrelid::regclass::text as name from pg_inherits where inhparent = '${schema}.sent'::regclass order by 1`,
+        )
+      ).map(({ name }) => String(name))
     expect(await partitions()).toEqual(
-      expect.arrayContaining([expect.stringContaining('sent_20200101'), expect.stringContaining(String(tomorrow?.['name']))]),
+      expect.arrayContaining([
+        expect.stringContaining('sent_20200101'),
+        expect.stringContaining(String(tomorrow?.['name'])),
+      ]),
     )
     await reader.query('rollback')
     reader.release()

@@ -22,7 +22,8 @@ describe.skipIf(!(await serverAnswers()))('a unit of an app on PostgreSQL', () =
       receive: { handlerTimeoutMs: 500, immediateRetries: 0, maxDeliveries: 1 },
       logger: false,
     })
-    const write = (tx: PostgresClient, text: string) => tx.query(`insert into ${schema}.business values ($1)`, [text])
+    const write = (tx: PostgresClient, text: string) =>
+      tx.query(`insert into ${schema}.business values ($1)`, [text])
     app.handle(Slow, async (_body, { tx }) => {
       await write(tx, 'in time')
       await resume.promise
@@ -41,14 +42,27 @@ describe.skipIf(!(await serverAnswers()))('a unit of an app on PostgreSQL', () =
       resume.resolve()
       assert.ok((await late.promise) instanceof Error, 'the late write is refused')
     })
-    assert.deepEqual(await database.query(`select text from ${schema}.business`), [{ text: 'the next one' }])
+    assert.deepEqual(await database.query(`select text from ${schema}.business`), [
+      { text: 'the next one' },
+    ])
   })
 
   test('a unit of an app is run again after a serialization failure when the store was asked to', async () => {
     await using database = await testDatabase()
     const { schema } = database
-    const store = postgres({ pool: database.pool, schema, isolation: 'repeatable read', retrySerialization: 1 })
-    await using app = new Mersal({ name: 'shop', store, transport: memoryTransport(), outbox: { runRelay: false }, logger: false })
+    const store = postgres({
+      pool: database.pool,
+      schema,
+      isolation: 'repeatable read',
+      retrySerialization: 1,
+    })
+    await using app = new Mersal({
+      name: 'shop',
+      store,
+      transport: memoryTransport(),
+      outbox: { runRelay: false },
+      logger: false,
+    })
     await app.start()
     await database.query(`insert into ${schema}.business values ('before')`)
     let runs = 0
@@ -60,7 +74,9 @@ describe.skipIf(!(await serverAnswers()))('a unit of an app on PostgreSQL', () =
       await tx.query(`update ${schema}.business set text = 'after'`)
     })
     assert.equal(runs, 2)
-    const rows = await database.query(`select convert_from(body, 'UTF8') as body from ${schema}.outbox`)
+    const rows = await database.query(
+      `select convert_from(body, 'UTF8') as body from ${schema}.outbox`,
+    )
     assert.deepEqual(rows, [{ body: '{"n":2}' }])
   })
 })

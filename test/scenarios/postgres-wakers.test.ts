@@ -53,7 +53,11 @@ describe.skipIf(!present)('notifications on PostgreSQL', () => {
     ).rejects.toThrow('rolled back')
     await listener.query('select 1')
     expect(heard).toEqual([])
-    await Promise.all(Array.from({ length: 50 }, (_, index) => store.unitOfWork((tx) => store.outbox.save(tx, [message(`${index}`)]))))
+    await Promise.all(
+      Array.from({ length: 50 }, (_, index) =>
+        store.unitOfWork((tx) => store.outbox.save(tx, [message(`${index}`)])),
+      ),
+    )
     while (heard.length === 0) await listener.query('select 1')
     expect(heard).toHaveLength(1)
     while (heard.length === 1) {
@@ -87,7 +91,11 @@ describe.skipIf(!present)('notifications on PostgreSQL', () => {
   test('after a unit was run again on another connection, foreign transactions on the first one notify as others do', async () => {
     await using harness = await storeHarness()
     const { pool, schema } = harness.database
-    const [first, second, listener] = [await pool.connect(), await pool.connect(), await pool.connect()]
+    const [first, second, listener] = [
+      await pool.connect(),
+      await pool.connect(),
+      await pool.connect(),
+    ]
     const session: Session<PostgresClient> = {
       name: 'two connections',
       executor: (tx) => ({ query: (text, values = []) => tx.query(text, [...values]) }),
@@ -98,7 +106,9 @@ describe.skipIf(!present)('notifications on PostgreSQL', () => {
     }
     await using store = await harness.open({ session })
     let runs = 0
-    await store.unitOfWork(() => (++runs === 1 ? Promise.reject(new Error('a conflict')) : Promise.resolve()))
+    await store.unitOfWork(() =>
+      ++runs === 1 ? Promise.reject(new Error('a conflict')) : Promise.resolve(),
+    )
     const heard: unknown[] = []
     listener.on('notification', (notification) => heard.push(notification))
     await listener.query(`listen "${schema}_outbox"`)
@@ -115,11 +125,15 @@ describe.skipIf(!present)('notifications on PostgreSQL', () => {
     await using harness = await storeHarness()
     await using store = await harness.open()
     const { schema, query } = harness.database
-    const functions = await query(`select prosrc from pg_proc where pronamespace = '${schema}'::regnamespace`)
+    const functions = await query(
+      `select prosrc from pg_proc where pronamespace = '${schema}'::regnamespace`,
+    )
     expect(functions.length).toBeGreaterThan(8)
     for (const { prosrc } of functions) expect(String(prosrc)).not.toMatch(/notify/i)
     expect(
-      await query(`select 1 from pg_trigger t join pg_class c on c.oid = t.tgrelid where c.relnamespace = '${schema}'::regnamespace`),
+      await query(
+        `select 1 from pg_trigger t join pg_class c on c.oid = t.tgrelid where c.relnamespace = '${schema}'::regnamespace`,
+      ),
     ).toEqual([])
     await store.open()
   })

@@ -24,11 +24,15 @@ afterAll(async () => {
   if (here) await place[Symbol.asyncDispose]()
 })
 
-/** Starts the consumer again whenever it has ended, until `done`. Returns how often it was killed. */
+/**
+ * Starts the consumer again whenever it has ended, until `done`. Returns how often it was killed.
+ */
 async function keepRunning(plan: WorkerPlan, done: () => Promise<boolean>): Promise<number> {
   let killed = 0
   for (;;) {
-    const child: ChildProcess = spawn(process.execPath, [worker, JSON.stringify(plan)], { stdio: ['ignore', 'ignore', 'inherit'] })
+    const child: ChildProcess = spawn(process.execPath, [worker, JSON.stringify(plan)], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
     const exit = once(child, 'exit')
     while (child.exitCode === null && child.signalCode === null && !(await done())) await sleep(100)
     if (child.exitCode === null && child.signalCode === null) {
@@ -46,7 +50,12 @@ describe.skipIf(!here)('a process that dies in the middle of a bundle', () => {
     using folder = temporaryFolder()
     const queue = `q-${randomUUID()}`
     const [path, killer] = [folder.file('receiver.db'), 4]
-    await using transport = rabbitmq({ url: place.url, logger: false, newQueuePauseMs: 0, bundles: {} })
+    await using transport = rabbitmq({
+      url: place.url,
+      logger: false,
+      newQueuePauseMs: 0,
+      bundles: {},
+    })
     await transport.subscribe(queue, [])
     {
       const app = new Mersal({
@@ -61,7 +70,9 @@ describe.skipIf(!here)('a process that dies in the middle of a bundle', () => {
         for (let n = 0; n < 30; n++) await send(Note, { n })
       })
       await using plain = await plainClient(place.url)
-      await expect.poll(async () => (await plain.channel.checkQueue(queue)).messageCount, { timeout: 10_000 }).toBe(3)
+      await expect
+        .poll(async () => (await plain.channel.checkQueue(queue)).messageCount, { timeout: 10_000 })
+        .toBe(3)
       await app.stop()
     }
     using database = new DatabaseSync(path)
@@ -72,12 +83,15 @@ describe.skipIf(!here)('a process that dies in the middle of a bundle', () => {
         .all()
         .map(({ n }) => Number(n))
     const box = transport.deadLettersOf(queue)
-    const done = async (): Promise<boolean> => effects().length >= 29 && (await box.list()).length > 0
+    const done = async (): Promise<boolean> =>
+      effects().length >= 29 && (await box.list()).length > 0
     const killed = await keepRunning({ url: place.url, path, queue, killer }, done)
     expect(killed).toBe(3)
     expect(effects()).toEqual(Array.from({ length: 30 }, (_, n) => n).filter((n) => n !== killer))
     const letters = await box.list()
-    expect(letters.map(({ reason, body }) => [reason, Buffer.from(body).toString()])).toEqual([['kills-handler', `{"n":${killer}}`]])
+    expect(letters.map(({ reason, body }) => [reason, Buffer.from(body).toString()])).toEqual([
+      ['kills-handler', `{"n":${killer}}`],
+    ])
     await using plain = await plainClient(place.url)
     expect((await plain.channel.checkQueue(queue)).messageCount).toBe(0)
   }, 120_000)

@@ -20,10 +20,17 @@ afterAll(async () => {
 })
 
 const unique = (): string => `q-${randomUUID()}`
-const kindsOf = (outcomes: readonly { readonly kind: string }[]): string[] => outcomes.map(({ kind }) => kind)
+const kindsOf = (outcomes: readonly { readonly kind: string }[]): string[] =>
+  outcomes.map(({ kind }) => kind)
 const numbered = (queue: string, count: number): OutgoingMessage[] =>
-  Array.from({ length: count }, (_, index) => toQueue(queue, { type: `m${index}`, headers: { number: String(index) } }))
-const ofBundles: Options.Publish = { contentType: 'application/vnd.mersal.bundle', type: 'mersal.bundle', messageId: 'foreign' }
+  Array.from({ length: count }, (_, index) =>
+    toQueue(queue, { type: `m${index}`, headers: { number: String(index) } }),
+  )
+const ofBundles: Options.Publish = {
+  contentType: 'application/vnd.mersal.bundle',
+  type: 'mersal.bundle',
+  messageId: 'foreign',
+}
 
 function open(options: RabbitOptions = {}): RabbitTransport {
   return rabbitmq({ url: place.url, logger: false, newQueuePauseMs: 0, bundles: {}, ...options })
@@ -33,14 +40,20 @@ function open(options: RabbitOptions = {}): RabbitTransport {
 async function readerOfTheDocumentation(): Promise<(content: Buffer) => Envelope[]> {
   const page = await readFile(new URL('../../docs/rabbitmq.md', import.meta.url), 'utf8')
   const code = /```js\n(export function openBundle[\s\S]*?)```/.exec(page)?.[1] ?? ''
-  const module = (await import(`data:text/javascript,${encodeURIComponent(code)}`)) as { openBundle: (content: Buffer) => Envelope[] }
+  const module = (await import(`data:text/javascript,${encodeURIComponent(code)}`)) as {
+    openBundle: (content: Buffer) => Envelope[]
+  }
   return module.openBundle
 }
 
 /** Handles with `handle`, and resolves when so many deliveries have been answered. */
 async function handled(
   transport: RabbitTransport,
-  { queue, count, concurrency = 10 }: { readonly queue: string; readonly count: number; readonly concurrency?: number },
+  {
+    queue,
+    count,
+    concurrency = 10,
+  }: { readonly queue: string; readonly count: number; readonly concurrency?: number },
   handle: (delivery: Delivery) => Disposition | Promise<Disposition> = () => ({ kind: 'ack' }),
 ): Promise<readonly Delivery[]> {
   const deliveries: Delivery[] = []
@@ -58,7 +71,8 @@ async function handled(
   return deliveries
 }
 
-const seen = (deliveries: readonly Delivery[]): string[] => deliveries.map(({ message, attempt }) => `${message.type} ${attempt}`)
+const seen = (deliveries: readonly Delivery[]): string[] =>
+  deliveries.map(({ message, attempt }) => `${message.type} ${attempt}`)
 
 describe.skipIf(!here)('bundles on RabbitMQ', () => {
   test('a plain client with the reader of the documentation finds every message as it was sent', async () => {
@@ -73,13 +87,20 @@ describe.skipIf(!here)('bundles on RabbitMQ', () => {
         body: Uint8Array.from({ length: index * 97 }, (_byte, at) => (at * 31 + index) % 256),
       }),
     )
-    expect(new Set(kindsOf(await Promise.all(transport.publish(messages))))).toEqual(new Set(['confirmed']))
+    expect(new Set(kindsOf(await Promise.all(transport.publish(messages))))).toEqual(
+      new Set(['confirmed']),
+    )
     const found = await plain.drain(queue)
     expect(found.map(({ properties }) => properties.contentType as unknown)).toEqual(
       Array.from({ length: 5 }, () => 'application/vnd.mersal.bundle'),
     )
     const opened = found.flatMap(({ content }) => openBundle(content))
-    const plainly = ({ id, type, headers, body }: Envelope): unknown => ({ id, type, headers, body: [...body] })
+    const plainly = ({ id, type, headers, body }: Envelope): unknown => ({
+      id,
+      type,
+      headers,
+      body: [...body],
+    })
     expect(opened.map(plainly)).toEqual(messages.map(plainly))
   })
 
@@ -106,7 +127,15 @@ describe.skipIf(!here)('bundles on RabbitMQ', () => {
     })
     expect(seen(deliveries)).toEqual(['m0 1', 'm1 1', 'm2 1', 'm3 1', 'm4 1', 'm1 2'])
     const letters = await transport.deadLetters.list()
-    expect(letters).toMatchObject([{ id: messages[3]!.id, type: 'm3', reason: 'rejected', attempts: 1, headers: { number: '3' } }])
+    expect(letters).toMatchObject([
+      {
+        id: messages[3]!.id,
+        type: 'm3',
+        reason: 'rejected',
+        attempts: 1,
+        headers: { number: '3' },
+      },
+    ])
     expect([...letters[0]!.body]).toEqual([...messages[3]!.body])
     await using plain = await plainClient(place.url)
     expect((await plain.channel.checkQueue(queue)).messageCount).toBe(0)
@@ -114,21 +143,33 @@ describe.skipIf(!here)('bundles on RabbitMQ', () => {
 
   test.each([
     ['noise', () => Buffer.from('no bundle')],
-    ['a bundle of a later version', () => Buffer.from('MSLB\u0009\u0000\u0001whatever comes then', 'latin1')],
-    ['a bundle that claims more than it has', () => Buffer.from('MSLB\u0001\u0003\u00e8\u0002id', 'latin1')],
-  ])('%s becomes a dead letter with its bytes, and what comes behind it is handled', async (_, content) => {
-    await using transport = open()
-    await using plain = await plainClient(place.url)
-    const queue = unique()
-    await transport.subscribe(queue, [])
-    plain.channel.sendToQueue(queue, content(), ofBundles)
-    await Promise.all(transport.publish(numbered(queue, 3)))
-    expect(await handled(transport, { queue, count: 3 })).toHaveLength(3)
-    const [letter, ...more] = await transport.deadLetters.list()
-    expect(letter).toMatchObject({ reason: 'undecodable', error: expect.stringContaining('cannot be opened') as string })
-    expect(Buffer.from(letter!.body).equals(content())).toBe(true)
-    expect(more).toEqual([])
-  })
+    [
+      'a bundle of a later version',
+      () => Buffer.from('MSLB\u0009\u0000\u0001whatever comes then', 'latin1'),
+    ],
+    [
+      'a bundle that claims more than it has',
+      () => Buffer.from('MSLB\u0001\u0003\u00e8\u0002id', 'latin1'),
+    ],
+  ])(
+    '%s becomes a dead letter with its bytes, and what comes behind it is handled',
+    async (_, content) => {
+      await using transport = open()
+      await using plain = await plainClient(place.url)
+      const queue = unique()
+      await transport.subscribe(queue, [])
+      plain.channel.sendToQueue(queue, content(), ofBundles)
+      await Promise.all(transport.publish(numbered(queue, 3)))
+      expect(await handled(transport, { queue, count: 3 })).toHaveLength(3)
+      const [letter, ...more] = await transport.deadLetters.list()
+      expect(letter).toMatchObject({
+        reason: 'undecodable',
+        error: expect.stringContaining('cannot be opened') as string,
+      })
+      expect(Buffer.from(letter!.body).equals(content())).toBe(true)
+      expect(more).toEqual([])
+    },
+  )
 
   test('nobody can send a bundle that is none: the content type is refused for good', async () => {
     await using transport = open()
@@ -136,7 +177,11 @@ describe.skipIf(!here)('bundles on RabbitMQ', () => {
     await transport.subscribe(queue, [])
     const message = toQueue(queue, { headers: { 'content-type': 'application/vnd.mersal.bundle' } })
     const [outcome, neighbour] = await Promise.all(transport.publish([message, toQueue(queue)]))
-    expect(outcome).toMatchObject({ kind: 'refused', permanent: true, error: { code: 'MERSAL_REFUSED' } })
+    expect(outcome).toMatchObject({
+      kind: 'refused',
+      permanent: true,
+      error: { code: 'MERSAL_REFUSED' },
+    })
     expect(neighbour).toEqual({ kind: 'confirmed' })
   })
 
@@ -163,8 +208,13 @@ describe.skipIf(!here)('bundles on RabbitMQ', () => {
       await begun.promise
       models.forEach(cut)
     }
-    const deliveries = await handled(transport, { queue, count: 6, concurrency: 1 }, ({ message, attempt }) =>
-      message.type === 'm2' && attempt === 2 ? { kind: 'retry', delayMs: 0, error: new Error('not now') } : { kind: 'ack' },
+    const deliveries = await handled(
+      transport,
+      { queue, count: 6, concurrency: 1 },
+      ({ message, attempt }) =>
+        message.type === 'm2' && attempt === 2
+          ? { kind: 'retry', delayMs: 0, error: new Error('not now') }
+          : { kind: 'ack' },
     )
     expect(seen(deliveries)).toEqual(['behind 1', 'm0 2', 'm1 2', 'm2 2', 'm3 2', 'm2 3'])
   })
@@ -190,7 +240,12 @@ describe.skipIf(!here)('bundles on RabbitMQ', () => {
     await Promise.all(transport.publish(numbered(queue, 1)))
     await giveBack()
     await giveBack()
-    expect(seen(await handled(transport, { queue, count: 4, concurrency: 1 }))).toEqual(['m0 1', 'm0 3', 'm1 3', 'm2 3'])
+    expect(seen(await handled(transport, { queue, count: 4, concurrency: 1 }))).toEqual([
+      'm0 1',
+      'm0 3',
+      'm1 3',
+      'm2 3',
+    ])
   })
 
   test('a consumer that stops gives back what it has not begun, and acknowledges what it has handled', async () => {
@@ -211,7 +266,12 @@ describe.skipIf(!here)('bundles on RabbitMQ', () => {
     go.resolve()
     await stopping
     expect(first).toEqual(['m0', 'm1'])
-    expect(seen(await handled(transport, { queue, count: 4, concurrency: 1 }))).toEqual(['m2 1', 'm3 1', 'm4 1', 'm5 1'])
+    expect(seen(await handled(transport, { queue, count: 4, concurrency: 1 }))).toEqual([
+      'm2 1',
+      'm3 1',
+      'm4 1',
+      'm5 1',
+    ])
   })
 
   test('a bundle that somebody threw away stands in the dead letters as its messages, which are retried and discarded one by one', async () => {
@@ -230,7 +290,9 @@ describe.skipIf(!here)('bundles on RabbitMQ', () => {
     for (const { error } of letters) expect(error).toMatch(/rejected/)
     const page = await transport.deadLetters.list({ limit: 2 })
     expect(page.map(({ type }) => type)).toEqual(['m0', 'm1'])
-    expect((await transport.deadLetters.list({ after: page[1]!.key })).map(({ type }) => type)).toEqual(['m2', 'm3'])
+    expect(
+      (await transport.deadLetters.list({ after: page[1]!.key })).map(({ type }) => type),
+    ).toEqual(['m2', 'm3'])
     expect(await transport.deadLetters.retry([letters[1]!.key])).toBe(1)
     expect(await transport.deadLetters.discard([letters[2]!.key])).toBe(1)
     const rest = await transport.deadLetters.list()
@@ -242,24 +304,40 @@ describe.skipIf(!here)('bundles on RabbitMQ', () => {
   })
 
   test('a full queue refuses the bundle, and then each message alone', async () => {
-    await using transport = open({ queueType: 'classic', queueArguments: { 'x-max-length': 3, 'x-overflow': 'reject-publish' } })
+    await using transport = open({
+      queueType: 'classic',
+      queueArguments: { 'x-max-length': 3, 'x-overflow': 'reject-publish' },
+    })
     await using plain = await plainClient(place.url)
     const queue = unique()
     await transport.subscribe(queue, [])
     const outcomes: string[] = []
-    for (let turn = 0; turn < 4; turn++) outcomes.push(...kindsOf(await Promise.all(transport.publish(numbered(queue, 2)))))
-    expect(outcomes).toEqual([...Array.from({ length: 6 }, () => 'confirmed'), 'refused', 'refused'])
+    for (let turn = 0; turn < 4; turn++)
+      outcomes.push(...kindsOf(await Promise.all(transport.publish(numbered(queue, 2)))))
+    expect(outcomes).toEqual([
+      ...Array.from({ length: 6 }, () => 'confirmed'),
+      'refused',
+      'refused',
+    ])
     expect(await plain.drain(queue)).toHaveLength(3)
   })
 
   test('a broker whose limit is below that of the bundles refuses none of the messages, and no later bundle', async () => {
     await using broker = await openPrivateBroker(['max_message_size = 4000'])
-    await using transport = rabbitmq({ url: broker.url, logger: false, newQueuePauseMs: 0, bundles: {} })
+    await using transport = rabbitmq({
+      url: broker.url,
+      logger: false,
+      newQueuePauseMs: 0,
+      bundles: {},
+    })
     const queue = unique()
     await transport.subscribe(queue, [])
-    const large = (): OutgoingMessage[] => numbered(queue, 8).map((message) => ({ ...message, body: new Uint8Array(1000) }))
+    const large = (): OutgoingMessage[] =>
+      numbered(queue, 8).map((message) => ({ ...message, body: new Uint8Array(1000) }))
     for (let turn = 0; turn < 2; turn++) {
-      expect(kindsOf(await Promise.all(transport.publish(large())))).toEqual(Array.from({ length: 8 }, () => 'confirmed'))
+      expect(kindsOf(await Promise.all(transport.publish(large())))).toEqual(
+        Array.from({ length: 8 }, () => 'confirmed'),
+      )
     }
     expect(await handled(transport, { queue, count: 16 })).toHaveLength(16)
   }, 120_000)
@@ -273,8 +351,11 @@ describe.skipIf(!here)('bundles on RabbitMQ', () => {
     [{ mesages: 10 }, 'rabbitmq.bundles.mesages', /did you mean 'messages'/],
     [true, 'rabbitmq.bundles', /an object with options/],
   ])('the options %j are an error that names %s', (bundles, field, text) => {
-    const make = (): RabbitTransport => rabbitmq({ url: place.url, maxMessageBytes: 2_000_000, bundles: bundles as never })
-    expect(make).toThrow(expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS', details: { field } }) as Error)
+    const make = (): RabbitTransport =>
+      rabbitmq({ url: place.url, maxMessageBytes: 2_000_000, bundles: bundles as never })
+    expect(make).toThrow(
+      expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS', details: { field } }) as Error,
+    )
     expect(make).toThrow(text)
   })
 })

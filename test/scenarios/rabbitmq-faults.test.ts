@@ -25,7 +25,11 @@ function open(options: RabbitOptions = {}): RabbitTransport {
 }
 
 /** Publishes one message after the other, each until it is confirmed, while the fault happens. */
-async function publishThrough(transport: RabbitTransport, queue: string, fault: () => Promise<void>) {
+async function publishThrough(
+  transport: RabbitTransport,
+  queue: string,
+  fault: () => Promise<void>,
+) {
   const confirmed: OutgoingMessage[] = []
   const outcomes: string[] = []
   let healed = Number.POSITIVE_INFINITY
@@ -37,9 +41,11 @@ async function publishThrough(transport: RabbitTransport, queue: string, fault: 
   let after = 0
   while (after < 20) {
     const message = toQueue(queue)
-    for (const outcome of await publishUntilConfirmed(transport, message)) outcomes.push(outcome.kind)
+    for (const outcome of await publishUntilConfirmed(transport, message))
+      outcomes.push(outcome.kind)
     confirmed.push(message)
-    // A steady trickle: enough to be in the middle of things, not more than a plain client reads back quickly.
+    // A steady trickle: enough to be in the middle of things, not more than a plain client reads
+    // back quickly.
     await pause(5)
     if (performance.now() < healed) continue
     if (after++ === 0) recovery = performance.now() - healed
@@ -48,16 +54,27 @@ async function publishThrough(transport: RabbitTransport, queue: string, fault: 
   return { confirmed, outcomes, recovery }
 }
 
-/** Every confirmed message is in the queue, with its bytes; nothing else is; extra copies only for unknown outcomes. */
-async function readBack(queue: string, confirmed: readonly OutgoingMessage[], outcomes: readonly string[]): Promise<void> {
+/**
+ * Every confirmed message is in the queue, with its bytes; nothing else is; extra copies only for
+ * unknown outcomes.
+ */
+async function readBack(
+  queue: string,
+  confirmed: readonly OutgoingMessage[],
+  outcomes: readonly string[],
+): Promise<void> {
   await using plain = await plainClient(broker.url)
   const found = await plain.drain(queue)
-  const bodies = new Map(found.map((message) => [message.properties.messageId as string, message.content]))
+  const bodies = new Map(
+    found.map((message) => [message.properties.messageId as string, message.content]),
+  )
   const lost = confirmed.filter(({ id, body }) => bodies.get(id)?.equals(body) !== true)
   const sent = new Set(confirmed.map(({ id }) => id))
   const phantoms = found.filter((message) => !sent.has(message.properties.messageId as string))
   expect([lost.length, phantoms.length]).toEqual([0, 0])
-  expect(found.length - confirmed.length).toBeLessThanOrEqual(outcomes.filter((kind) => kind === 'unknown').length)
+  expect(found.length - confirmed.length).toBeLessThanOrEqual(
+    outcomes.filter((kind) => kind === 'unknown').length,
+  )
   expect(outcomes).not.toContain('refused')
 }
 
@@ -93,7 +110,11 @@ describe.skipIf(!here)('a RabbitMQ that fails', () => {
     const consumption = await transport.consume({ queue, concurrency: 1 }, ({ attempt }) => {
       attempts.push(attempt)
       if (attempt > 1) resolve()
-      return Promise.resolve(attempt === 1 ? { kind: 'retry', delayMs: 3000, error: new Error('later') } : { kind: 'ack' })
+      return Promise.resolve(
+        attempt === 1
+          ? { kind: 'retry', delayMs: 3000, error: new Error('later') }
+          : { kind: 'ack' },
+      )
     })
     const waiting = async (): Promise<number> => {
       // A client for each look: asking for a queue that is not there yet closes the channel.
@@ -105,7 +126,8 @@ describe.skipIf(!here)('a RabbitMQ that fails', () => {
     await broker.signal('SIGKILL')
     await broker.start()
     await again
-    // The crash may come between the confirm of the copy and the acknowledgement of the original: then the second delivery comes twice.
+    // The crash may come between the confirm of the copy and the acknowledgement of the original:
+    // then the second delivery comes twice.
     expect([...new Set(attempts)]).toEqual([1, 2])
     await consumption[Symbol.asyncDispose]()
   }, 120_000)
@@ -116,7 +138,10 @@ describe.skipIf(!here)('a RabbitMQ that fails', () => {
     const warn = (_fields: object, text: string): void => {
       if (text.includes('alarm')) alarm()
     }
-    await using transport = open({ confirmTimeoutMs: 60_000, logger: { debug: ignore, info: ignore, error: ignore, warn } })
+    await using transport = open({
+      confirmTimeoutMs: 60_000,
+      logger: { debug: ignore, info: ignore, error: ignore, warn },
+    })
     const queue = unique()
     await transport.subscribe(queue, [])
     const held = toQueue(queue)
@@ -126,7 +151,9 @@ describe.skipIf(!here)('a RabbitMQ that fails', () => {
     const waiting = publishOne(transport, toQueue(queue))
     await alarmed
     const began = performance.now()
-    const blocked = await Promise.all(transport.publish(Array.from({ length: 100 }, () => toQueue(queue))))
+    const blocked = await Promise.all(
+      transport.publish(Array.from({ length: 100 }, () => toQueue(queue))),
+    )
     expect(new Set(blocked.map(({ kind }) => kind))).toEqual(new Set(['unavailable']))
     expect(performance.now() - began).toBeLessThan(1000)
     const { promise: handled, resolve } = Promise.withResolvers<string>()
@@ -139,7 +166,9 @@ describe.skipIf(!here)('a RabbitMQ that fails', () => {
     await broker.ctl('set_vm_memory_high_watermark', '0.4')
     const healed = performance.now()
     // Each of them told when it is worth trying again.
-    const back = blocked.flatMap((outcome) => (outcome.kind === 'unavailable' && outcome.back !== undefined ? [outcome.back] : []))
+    const back = blocked.flatMap((outcome) =>
+      outcome.kind === 'unavailable' && outcome.back !== undefined ? [outcome.back] : [],
+    )
     expect(back).toHaveLength(blocked.length)
     await Promise.all(back)
     expect((await publishOne(transport, toQueue(queue))).kind).toBe('confirmed')
@@ -148,19 +177,26 @@ describe.skipIf(!here)('a RabbitMQ that fails', () => {
   }, 120_000)
 
   test('and stops answering is noticed by the heartbeat; what was on the way is unknown, and publishing resumes', async () => {
-    await using transport = open({ heartbeatSeconds: 1, confirmTimeoutMs: 60_000, connectTimeoutMs: 2000 })
+    await using transport = open({
+      heartbeatSeconds: 1,
+      confirmTimeoutMs: 60_000,
+      connectTimeoutMs: 2000,
+    })
     const queue = unique()
     await transport.subscribe(queue, [])
     const { promise: lost, resolve } = Promise.withResolvers<void>()
     const { promise: taken, resolve: took } = Promise.withResolvers<void>()
     await publishOne(transport, toQueue(queue))
-    await using _consumption = await transport.consume({ queue, concurrency: 1 }, async ({ signal, attempt }) => {
-      if (attempt > 1) return { kind: 'ack' }
-      signal.addEventListener('abort', () => resolve(), { once: true })
-      took()
-      await lost
-      return { kind: 'ack' }
-    })
+    await using _consumption = await transport.consume(
+      { queue, concurrency: 1 },
+      async ({ signal, attempt }) => {
+        if (attempt > 1) return { kind: 'ack' }
+        signal.addEventListener('abort', () => resolve(), { once: true })
+        took()
+        await lost
+        return { kind: 'ack' }
+      },
+    )
     await taken
     await broker.signal('SIGSTOP')
     const stopped = performance.now()
@@ -181,11 +217,27 @@ describe.skipIf(!here)('a RabbitMQ that fails', () => {
     await transport.subscribe(queue, [])
     const large = toQueue(queue, { body: new Uint8Array(BROKER_LIMIT + 1) })
     const before = await publishOne(transport, toQueue(queue))
-    const batch = [large, toQueue(queue), toQueue(queue, { body: new Uint8Array(BROKER_LIMIT) }), large, toQueue(queue)]
+    const batch = [
+      large,
+      toQueue(queue),
+      toQueue(queue, { body: new Uint8Array(BROKER_LIMIT) }),
+      large,
+      toQueue(queue),
+    ]
     const outcomes = await Promise.all(transport.publish(batch))
     expect(before.kind).toBe('confirmed')
-    expect(outcomes.map(({ kind }) => kind)).toEqual(['refused', 'confirmed', 'confirmed', 'refused', 'confirmed'])
-    expect(outcomes[0]).toMatchObject({ reason: 'too-large', permanent: true, error: { code: 'MERSAL_TOO_LARGE' } })
+    expect(outcomes.map(({ kind }) => kind)).toEqual([
+      'refused',
+      'confirmed',
+      'confirmed',
+      'refused',
+      'confirmed',
+    ])
+    expect(outcomes[0]).toMatchObject({
+      reason: 'too-large',
+      permanent: true,
+      error: { code: 'MERSAL_TOO_LARGE' },
+    })
     await using plain = await plainClient(broker.url)
     expect((await plain.drain(queue)).length).toBe(4)
   })

@@ -41,9 +41,17 @@ describe.skipIf(!here)('what is wrong with a RabbitMQ is said clearly', () => {
   }
 
   test.each([
-    ['a wrong password', () => `amqp://guest:${encodeURIComponent(secret)}@127.0.0.1:5672/${place.vhost}`, 'ACCESS_REFUSED'],
+    [
+      'a wrong password',
+      () => `amqp://guest:${encodeURIComponent(secret)}@127.0.0.1:5672/${place.vhost}`,
+      'ACCESS_REFUSED',
+    ],
     ['a missing vhost', () => `amqp://guest:guest@127.0.0.1:5672/no-such-vhost`, 'no-such-vhost'],
-    ['a closed port', () => `amqp://guest:${encodeURIComponent(secret)}@127.0.0.1:1/`, 'ECONNREFUSED'],
+    [
+      'a closed port',
+      () => `amqp://guest:${encodeURIComponent(secret)}@127.0.0.1:1/`,
+      'ECONNREFUSED',
+    ],
   ])('%s, without the password', async (_, url, expected) => {
     const text = await failure({ url: url() })
     expect(text).toContain(expected)
@@ -53,7 +61,8 @@ describe.skipIf(!here)('what is wrong with a RabbitMQ is said clearly', () => {
 
   test('a `connect` whose error shows the URL', async () => {
     const text = await failure({
-      connect: () => Promise.reject(new Error(`cannot reach amqp://guest:${encodeURIComponent(secret)}@host/`)),
+      connect: () =>
+        Promise.reject(new Error(`cannot reach amqp://guest:${encodeURIComponent(secret)}@host/`)),
     })
     expect(text).toContain('cannot reach amqp://***@host/')
     expect(text).not.toContain(encodeURIComponent(secret))
@@ -72,14 +81,19 @@ describe.skipIf(!here)('what is wrong with a RabbitMQ is said clearly', () => {
     } catch (error) {
       caught = error
     }
-    expect(caught).toMatchObject({ code: 'MERSAL_INVALID_OPTIONS', details: { field: 'rabbitmq.url' } })
+    expect(caught).toMatchObject({
+      code: 'MERSAL_INVALID_OPTIONS',
+      details: { field: 'rabbitmq.url' },
+    })
     expect(inspect(caught, { depth: 20, showHidden: true })).not.toContain('s3cret')
   })
 
   test('options that do not exist, with the nearest one, and options that lose messages', () => {
     const make = (options: object) => () => rabbitmq({ url: 'amqp://h', ...options })
     expect(make({ topologi: 'declare' })).toThrow("did you mean 'topology'?")
-    expect(make({ queueArguments: { 'x-max-length': 5, 'x-overflow': 'drop-head' } })).toThrow('drop messages that were confirmed')
+    expect(make({ queueArguments: { 'x-max-length': 5, 'x-overflow': 'drop-head' } })).toThrow(
+      'drop messages that were confirmed',
+    )
     expect(make({ queueArguments: { 'x-expires': 5 } })).toThrow('remove the queue')
     expect(make({ connect: () => {} })).toThrow("give either 'url' or 'connect'")
     expect(make({ heartbeatSeconds: 0 })).toThrow('rabbitmq.heartbeatSeconds')
@@ -88,7 +102,11 @@ describe.skipIf(!here)('what is wrong with a RabbitMQ is said clearly', () => {
   test('a queue that exists with other properties: dropping its head, not durable, or of another type', async () => {
     await using plain = await plainClient(place.url)
     await using transport = open()
-    for (const options of [{ durable: true, arguments: { 'x-max-length': 1 } }, { durable: false }, { durable: true, autoDelete: true }]) {
+    for (const options of [
+      { durable: true, arguments: { 'x-max-length': 1 } },
+      { durable: false },
+      { durable: true, autoDelete: true },
+    ]) {
       const queue = unique()
       await plain.channel.assertQueue(queue, options)
       await expect(transport.subscribe(queue, [])).rejects.toMatchObject({
@@ -104,12 +122,19 @@ describe.skipIf(!here)('what is wrong with a RabbitMQ is said clearly', () => {
     await using owner = open()
     await using transport = open({ topology: 'check', eventsExchange: unique() })
     const queue = unique()
-    await expect(transport.subscribe(queue, [])).rejects.toMatchObject({ code: 'MERSAL_INVALID_OPTIONS' })
-    await expect(transport.consume({ queue, concurrency: 1 }, async () => ({ kind: 'ack' }))).rejects.toThrow('does not exist')
+    await expect(transport.subscribe(queue, [])).rejects.toMatchObject({
+      code: 'MERSAL_INVALID_OPTIONS',
+    })
+    await expect(
+      transport.consume({ queue, concurrency: 1 }, async () => ({ kind: 'ack' })),
+    ).rejects.toThrow('does not exist')
     await owner.subscribe(queue, [])
     await transport.subscribe(queue, [])
     const outcomes = await Promise.all(transport.publish([toTopic('x'), toQueue(queue)]))
-    expect(outcomes).toMatchObject([{ kind: 'refused', reason: 'unroutable' }, { kind: 'confirmed' }])
+    expect(outcomes).toMatchObject([
+      { kind: 'refused', reason: 'unroutable' },
+      { kind: 'confirmed' },
+    ])
   })
 
   test('a user without privileges', async () => {
@@ -117,9 +142,15 @@ describe.skipIf(!here)('what is wrong with a RabbitMQ is said clearly', () => {
     await place.ctl('add_user', user, secret)
     try {
       await place.ctl('set_permissions', '-p', place.vhost, user, '^$', '^$', '^$')
-      await using transport = rabbitmq({ url: `amqp://${user}:${encodeURIComponent(secret)}@127.0.0.1:5672/${place.vhost}`, logger: false })
+      await using transport = rabbitmq({
+        url: `amqp://${user}:${encodeURIComponent(secret)}@127.0.0.1:5672/${place.vhost}`,
+        logger: false,
+      })
       const caught: unknown = await transport.subscribe('q', []).catch((error: unknown) => error)
-      expect(caught).toMatchObject({ code: 'MERSAL_INVALID_OPTIONS', message: expect.stringContaining('no privilege') as string })
+      expect(caught).toMatchObject({
+        code: 'MERSAL_INVALID_OPTIONS',
+        message: expect.stringContaining('no privilege') as string,
+      })
       expect(inspect(caught, { depth: 20 })).not.toContain(secret)
     } finally {
       await place.ctl('delete_user', user)

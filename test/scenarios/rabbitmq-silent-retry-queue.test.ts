@@ -16,20 +16,32 @@ afterAll(async () => {
   if (here) await broker[Symbol.asyncDispose]()
 })
 
-const again = (delayMs: number): Disposition => ({ kind: 'retry', delayMs, error: new Error('not yet') })
+const again = (delayMs: number): Disposition => ({
+  kind: 'retry',
+  delayMs,
+  error: new Error('not yet'),
+})
 
-/** Every message is handled at its second delivery. `retried` sends one and resolves when it was. */
+/**
+ * Every message is handled at its second delivery. `retried` sends one and resolves when it was.
+ */
 async function openRetrying(queue: string) {
   const warnings: unknown[] = []
-  const logger = { ...silentLogger, warn: (fields: object) => void warnings.push({ ...fields, error: undefined }) }
+  const logger = {
+    ...silentLogger,
+    warn: (fields: object) => void warnings.push({ ...fields, error: undefined }),
+  }
   const transport = rabbitmq({ url: broker.url, logger, confirmTimeoutMs: 2000 })
   await transport.subscribe(queue, [])
   const waiters = new Map<string, () => void>()
-  const consumer = await transport.consume({ queue, concurrency: 5 }, async ({ message, attempt }) => {
-    if (attempt === 1) return again(400)
-    waiters.get(message.id)?.()
-    return { kind: 'ack' }
-  })
+  const consumer = await transport.consume(
+    { queue, concurrency: 5 },
+    async ({ message, attempt }) => {
+      if (attempt === 1) return again(400)
+      waiters.get(message.id)?.()
+      return { kind: 'ack' }
+    },
+  )
   return {
     warnings,
     transport,
@@ -45,7 +57,10 @@ async function openRetrying(queue: string) {
   }
 }
 
-/** As a broker leaves a queue that it could not keep: it is there and can be declared, and confirms nothing. */
+/**
+ * As a broker leaves a queue that it could not keep: it is there and can be declared, and confirms
+ * nothing.
+ */
 async function silence(queue: string): Promise<void> {
   await broker.ctl('eval', `sys:suspend(list_to_atom("%2F_${queue}")).`)
 }
@@ -67,7 +82,8 @@ describe.skipIf(!here)('a retry queue that takes nothing any more', { timeout: 6
     await maker.retried('before')
     await maker[Symbol.asyncDispose]()
     await silence('bills.retry.450')
-    // On a channel that never reached the queue, RabbitMQ first waits for the queue to take notice of the channel.
+    // On a channel that never reached the queue, RabbitMQ first waits for the queue to take notice
+    // of the channel.
     await using app = await openRetrying('bills')
     const held = app.retried('during')
     while (app.warnings.length === 0) {
@@ -75,7 +91,9 @@ describe.skipIf(!here)('a retry queue that takes nothing any more', { timeout: 6
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
     await held
-    expect(app.warnings).toEqual([{ queue: 'bills', target: 'bills.retry.450', code: 'MERSAL_UNKNOWN_OUTCOME' }])
+    expect(app.warnings).toEqual([
+      { queue: 'bills', target: 'bills.retry.450', code: 'MERSAL_UNKNOWN_OUTCOME' },
+    ])
   })
 })
 
@@ -85,7 +103,11 @@ describe('the ladder of retry queues', () => {
     const silence = (step: number): void => ladder.silent(`q.retry.${step}`)
     expect(ladder.stepFor('q', 350)).toBe(450)
     silence(450)
-    expect([ladder.stepFor('q', 350), ladder.stepFor('q', 700), ladder.stepFor('other', 350)]).toEqual([700, 700, 450])
+    expect([
+      ladder.stepFor('q', 350),
+      ladder.stepFor('q', 700),
+      ladder.stepFor('other', 350),
+    ]).toEqual([700, 700, 450])
     for (const step of [700, 1000, 1500, 2000]) silence(step)
     expect(ladder.stepFor('q', 350), 'all four are silent').toBe(450)
     ladder.confirmed('q.retry.1000')

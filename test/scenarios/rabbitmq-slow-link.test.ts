@@ -24,7 +24,10 @@ afterAll(async () => {
 const KB = 1024
 const unique = (): string => `q-${randomUUID()}`
 
-/** Far shorter than what the whole takes on the link: else the time would run while messages wait for their turn. */
+/**
+ * Far shorter than what the whole takes on the link: else the time would run while messages wait
+ * for their turn.
+ */
 const CONFIRM_MS = 400
 
 interface Link extends AsyncDisposable {
@@ -36,7 +39,13 @@ interface Link extends AsyncDisposable {
 async function openLink(options: RabbitOptions = {}): Promise<Link> {
   const proxy = await openProxy(5672)
   const url = place.url.replace(':5672/', `:${proxy.port}/`)
-  const transport = rabbitmq({ url, logger: false, queueType: 'classic', confirmTimeoutMs: CONFIRM_MS, ...options })
+  const transport = rabbitmq({
+    url,
+    logger: false,
+    queueType: 'classic',
+    confirmTimeoutMs: CONFIRM_MS,
+    ...options,
+  })
   const queue = unique()
   await transport.subscribe(queue, [])
   return {
@@ -54,11 +63,14 @@ async function openLink(options: RabbitOptions = {}): Promise<Link> {
 const large = (queue: string, count: number, bytes: number): OutgoingMessage[] =>
   Array.from({ length: count }, () => toQueue(queue, { body: Buffer.alloc(bytes, 7) }))
 
-async function kinds(answers: readonly Promise<PublishOutcome>[]): Promise<Readonly<Record<string, number>>> {
+async function kinds(
+  answers: readonly Promise<PublishOutcome>[],
+): Promise<Readonly<Record<string, number>>> {
   const counts: Record<string, number> = {}
   for (const answer of answers) {
     const outcome = await answer
-    const kind = outcome.kind === 'unavailable' && outcome.withdrawn === true ? 'withdrawn' : outcome.kind
+    const kind =
+      outcome.kind === 'unavailable' && outcome.withdrawn === true ? 'withdrawn' : outcome.kind
     counts[kind] = (counts[kind] ?? 0) + 1
   }
   return counts
@@ -86,13 +98,17 @@ describe.skipIf(!here)('a slow link to RabbitMQ', { timeout: 60_000 }, () => {
   test('one message that takes longer on the link than the time for a confirm is confirmed', async () => {
     await using link = await openLink()
     link.proxy.weather({ kind: 'thin', bytesPerSecond: 6_000_000 })
-    expect(await kinds(link.transport.publish(large(link.queue, 1, 10_000 * KB)))).toEqual({ confirmed: 1 })
+    expect(await kinds(link.transport.publish(large(link.queue, 1, 10_000 * KB)))).toEqual({
+      confirmed: 1,
+    })
   })
 
   test('small messages that come together are not taken for unanswered either', async () => {
     await using link = await openLink()
     link.proxy.weather({ kind: 'thin', bytesPerSecond: 3_000_000 })
-    expect(await kinds(link.transport.publish(large(link.queue, 5000, KB)))).toEqual({ confirmed: 5000 })
+    expect(await kinds(link.transport.publish(large(link.queue, 5000, KB)))).toEqual({
+      confirmed: 5000,
+    })
     expect(await idsIn(link.queue)).toHaveLength(5000)
   })
 
@@ -126,7 +142,9 @@ describe.skipIf(!here)('a slow link to RabbitMQ', { timeout: 60_000 }, () => {
     const { confirmed = 0, withdrawn = 0, ...others } = await kinds(answers)
     expect([confirmed + withdrawn, others]).toEqual([200, {}])
     expect(confirmed, 'as many as fit onto the way').toBeLessThan(60)
-    expect((await idsIn(link.queue)).slice(1)).toEqual(messages.slice(0, confirmed).map(({ id }) => id))
+    expect((await idsIn(link.queue)).slice(1)).toEqual(
+      messages.slice(0, confirmed).map(({ id }) => id),
+    )
   })
 
   test('when the waiting is given up, only what was sent is unknown', async () => {
@@ -142,7 +160,9 @@ describe.skipIf(!here)('a slow link to RabbitMQ', { timeout: 60_000 }, () => {
     expect(withdrawn).toBeGreaterThan(140)
     link.proxy.weather({ kind: 'fair' })
     await settled(link.transport, link.queue)
-    expect(new Set(await idsIn(link.queue)).size, 'no other one was sent later').toBe(200 - withdrawn + 2)
+    expect(new Set(await idsIn(link.queue)).size, 'no other one was sent later').toBe(
+      200 - withdrawn + 2,
+    )
   })
 
   test('a connection that is lost leaves unknown no more than was on the way', async () => {
@@ -153,7 +173,11 @@ describe.skipIf(!here)('a slow link to RabbitMQ', { timeout: 60_000 }, () => {
     await answers[0]
     link.proxy.reset()
     const { unknown = 0, unavailable = 0, confirmed = 0 } = await kinds(answers)
-    expect([unknown <= 50, unavailable >= 100, unknown + unavailable + confirmed]).toEqual([true, true, 200])
+    expect([unknown <= 50, unavailable >= 100, unknown + unavailable + confirmed]).toEqual([
+      true,
+      true,
+      200,
+    ])
   })
 
   test('a message that a consumer gives back for later is copied once, however long that takes', async () => {
@@ -163,12 +187,15 @@ describe.skipIf(!here)('a slow link to RabbitMQ', { timeout: 60_000 }, () => {
     link.proxy.weather({ kind: 'thin', bytesPerSecond: 5_000_000 })
     const seen = new Map<string, number>()
     const all = Promise.withResolvers<void>()
-    const consumer = await link.transport.consume({ queue: link.queue, concurrency: 20 }, async ({ message, attempt }) => {
-      if (attempt === 1) return { kind: 'retry', delayMs: 0, error: new Error('not yet') }
-      seen.set(message.id, (seen.get(message.id) ?? 0) + 1)
-      if (seen.size === messages.length) all.resolve()
-      return { kind: 'ack' }
-    })
+    const consumer = await link.transport.consume(
+      { queue: link.queue, concurrency: 20 },
+      async ({ message, attempt }) => {
+        if (attempt === 1) return { kind: 'retry', delayMs: 0, error: new Error('not yet') }
+        seen.set(message.id, (seen.get(message.id) ?? 0) + 1)
+        if (seen.size === messages.length) all.resolve()
+        return { kind: 'ack' }
+      },
+    )
     await all.promise
     link.proxy.weather({ kind: 'fair' })
     await consumer[Symbol.asyncDispose]()

@@ -40,7 +40,9 @@ async function deliveries(transport: RabbitTransport, queue: string, concurrency
       while (arrived.length === 0) await new Promise<void>((resolve) => (wake = resolve))
       return arrived.shift()!
     },
-    /** What nobody has taken is answered, since the end of a consumption waits for its deliveries. */
+    /**
+     * What nobody has taken is answered, since the end of a consumption waits for its deliveries.
+     */
     [Symbol.asyncDispose]: async () => {
       ending = true
       for (const { answer } of arrived) answer({ kind: 'ack' })
@@ -51,7 +53,9 @@ async function deliveries(transport: RabbitTransport, queue: string, concurrency
 
 describe.skipIf(!here)('publishing to RabbitMQ', () => {
   test('a full queue with reject-publish refuses, and its neighbours in the batch are confirmed', async () => {
-    await using transport = open({ queueArguments: { 'x-max-length': 1, 'x-overflow': 'reject-publish' } })
+    await using transport = open({
+      queueArguments: { 'x-max-length': 1, 'x-overflow': 'reject-publish' },
+    })
     await using free = open()
     await using plain = await plainClient(place.url)
     const [full, other] = [unique(), unique()]
@@ -65,7 +69,11 @@ describe.skipIf(!here)('publishing to RabbitMQ', () => {
       kinds.add(outcome!.kind)
       if (outcome!.kind === 'confirmed') kept++
       if (outcome!.kind === 'refused')
-        expect(outcome).toMatchObject({ reason: 'refused', permanent: false, error: { code: 'MERSAL_REFUSED' } })
+        expect(outcome).toMatchObject({
+          reason: 'refused',
+          permanent: false,
+          error: { code: 'MERSAL_REFUSED' },
+        })
       expect(neighbour!.kind).toBe('confirmed')
     }
     expect([...kinds].toSorted()).toEqual(['confirmed', 'refused'])
@@ -79,15 +87,27 @@ describe.skipIf(!here)('publishing to RabbitMQ', () => {
     const present = toQueue(queue)
     const missing = { ...present, to: { ...present.to, name: unique() } }
     const outcomes = await Promise.all(transport.publish([present, missing, present, missing]))
-    expect(outcomes.map(({ kind }) => kind)).toEqual(['confirmed', 'refused', 'confirmed', 'refused'])
+    expect(outcomes.map(({ kind }) => kind)).toEqual([
+      'confirmed',
+      'refused',
+      'confirmed',
+      'refused',
+    ])
   })
 
   test('an event without subscribers is refused, or discarded if that is wanted', async () => {
     await using strict = open()
     await using generous = open({ eventsWithoutSubscribers: 'discard' })
-    expect(await publishOne(strict, toTopic(unique()))).toMatchObject({ kind: 'refused', reason: 'unroutable', permanent: false })
+    expect(await publishOne(strict, toTopic(unique()))).toMatchObject({
+      kind: 'refused',
+      reason: 'unroutable',
+      permanent: false,
+    })
     expect(await publishOne(generous, toTopic(unique()))).toEqual({ kind: 'confirmed' })
-    expect(await publishOne(generous, toQueue(unique()))).toMatchObject({ kind: 'refused', reason: 'unroutable' })
+    expect(await publishOne(generous, toQueue(unique()))).toMatchObject({
+      kind: 'refused',
+      reason: 'unroutable',
+    })
   })
 
   test('the events exchange is made again after somebody deleted it, and other messages stay unharmed', async () => {
@@ -101,7 +121,10 @@ describe.skipIf(!here)('publishing to RabbitMQ', () => {
     // The 404 closes the channel, so the broker answers nothing.
     expect(await publishOne(transport, toTopic(topic))).toMatchObject({ kind: 'unknown' })
     // The exchange is back, but its bindings are not.
-    expect(await publishOne(transport, toTopic(topic))).toMatchObject({ kind: 'refused', reason: 'unroutable' })
+    expect(await publishOne(transport, toTopic(topic))).toMatchObject({
+      kind: 'refused',
+      reason: 'unroutable',
+    })
     expect(await publishOne(transport, toQueue(queue))).toEqual({ kind: 'confirmed' })
     await transport.subscribe(queue, [topic])
     expect(await publishOne(transport, toTopic(topic))).toEqual({ kind: 'confirmed' })
@@ -111,8 +134,16 @@ describe.skipIf(!here)('publishing to RabbitMQ', () => {
     await using transport = open()
     const queue = unique()
     await transport.subscribe(queue, [])
-    const tooMany = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`h${index}`, 'x'.repeat(1000)]))
-    const outcomes = await Promise.all(transport.publish([toQueue('k'.repeat(256)), toQueue(queue, { headers: tooMany }), toQueue(queue)]))
+    const tooMany = Object.fromEntries(
+      Array.from({ length: 100 }, (_, index) => [`h${index}`, 'x'.repeat(1000)]),
+    )
+    const outcomes = await Promise.all(
+      transport.publish([
+        toQueue('k'.repeat(256)),
+        toQueue(queue, { headers: tooMany }),
+        toQueue(queue),
+      ]),
+    )
     expect(outcomes[0]).toMatchObject({
       kind: 'refused',
       permanent: true,
@@ -138,7 +169,10 @@ describe.skipIf(!here)('publishing to RabbitMQ', () => {
     expect(held.delivery.signal.aborted).toBe(true)
     held.answer({ kind: 'ack' })
     const again = await inbox.next()
-    expect([again.delivery.message.id, again.delivery.attempt]).toEqual([held.delivery.message.id, 2])
+    expect([again.delivery.message.id, again.delivery.attempt]).toEqual([
+      held.delivery.message.id,
+      2,
+    ])
     again.answer({ kind: 'ack' })
     const next = await inbox.next()
     next.answer({ kind: 'ack' })
@@ -178,7 +212,10 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
     expect(arrived.delivery.message.id).toBe(event.id)
   })
 
-  /** Publishes until the queue, which takes two messages at most, refuses one when it has long been made. Tells what came, each kind in its turn. */
+  /**
+   * Publishes until the queue, which takes two messages at most, refuses one when it has long been
+   * made. Tells what came, each kind in its turn.
+   */
   async function untilRefused(
     transport: RabbitTransport,
     queue: string,
@@ -187,23 +224,34 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
     const seen: string[] = []
     while (!seen.at(-1)?.startsWith('refused: MERSAL_REFUSED')) {
       const outcome = await publishOne(transport, toQueue(queue))
-      const code = outcome.kind === 'confirmed' || !isMersalError(outcome.error) ? undefined : outcome.error.code
+      const code =
+        outcome.kind === 'confirmed' || !isMersalError(outcome.error)
+          ? undefined
+          : outcome.error.code
       seen.push(code === undefined ? outcome.kind : `${outcome.kind}: ${code}`)
       await onOutcome(outcome.kind, code)
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
     // A consumer that takes the message in between makes room for another one that is confirmed.
-    return seen.filter((kind) => kind !== 'confirmed').filter((kind, index, all) => kind !== all[index - 1])
+    return seen
+      .filter((kind) => kind !== 'confirmed')
+      .filter((kind, index, all) => kind !== all[index - 1])
   }
 
-  const full = { newQueuePauseMs: 1500, queueArguments: { 'x-max-length': 1, 'x-overflow': 'reject-publish' } }
+  const full = {
+    newQueuePauseMs: 1500,
+    queueArguments: { 'x-max-length': 1, 'x-overflow': 'reject-publish' },
+  }
 
   test('P8: what a queue refuses while it is being made costs a message no attempt', async () => {
     await using transport = open(full)
     const queue = unique()
     const made = transport.subscribe(queue, [])
     await publishUntilConfirmed(transport, toQueue(queue))
-    expect(await untilRefused(transport, queue)).toEqual(['unavailable: MERSAL_REFUSED', 'refused: MERSAL_REFUSED'])
+    expect(await untilRefused(transport, queue)).toEqual([
+      'unavailable: MERSAL_REFUSED',
+      'refused: MERSAL_REFUSED',
+    ])
     await made
   })
 
@@ -215,7 +263,8 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
     await publishUntilConfirmed(transport, toQueue(queue))
     const kinds: string[] = []
     const seen = await untilRefused(transport, queue, async (kind) => {
-      if (kind === 'unavailable' && !kinds.includes(kind)) while (await plain.channel.get(queue, { noAck: true }));
+      if (kind === 'unavailable' && !kinds.includes(kind))
+        while (await plain.channel.get(queue, { noAck: true }));
       kinds.push(kind)
     })
     expect(kinds.slice(kinds.indexOf('unavailable'))).toContain('confirmed')
@@ -230,15 +279,21 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
     await transport.subscribe(queue, [])
     await using _ = await deliveries(transport, queue)
     await plain.channel.deleteQueue(queue)
-    // The queue is made after the publish that is unroutable. That publish begins after the answer before it.
+    // The queue is made after the publish that is unroutable. That publish begins after the answer
+    // before it.
     let [unmade, answered] = [performance.now(), performance.now()]
     const seen = await untilRefused(transport, queue, (_kind, code) => {
       if (code === 'MERSAL_UNROUTABLE') unmade = answered
       answered = performance.now()
     })
     expect(answered - unmade).toBeGreaterThanOrEqual(full.newQueuePauseMs)
-    // On a slow machine the pause may end before the second message is refused, so the one in the middle may be missing.
-    const kinds = ['unavailable: MERSAL_UNROUTABLE', 'unavailable: MERSAL_REFUSED', 'refused: MERSAL_REFUSED']
+    // On a slow machine the pause may end before the second message is refused, so the one in the
+    // middle may be missing.
+    const kinds = [
+      'unavailable: MERSAL_UNROUTABLE',
+      'unavailable: MERSAL_REFUSED',
+      'refused: MERSAL_REFUSED',
+    ]
     expect(kinds).toEqual(expect.arrayContaining([...seen]))
     expect([seen[0], seen.at(-1)]).toEqual([kinds[0], kinds[2]])
   })
@@ -266,8 +321,19 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
     await using plain = await plainClient(place.url)
     const queue = unique()
     await transport.subscribe(queue, [])
-    const headers = { Number: 7, flag: true, list: [1, 'two'], nested: { a: null }, bytes: Buffer.from('b'), ['__proto__x']: 'p' }
-    plain.channel.sendToQueue(queue, Buffer.from([0, 255]), { headers, contentType: 'text/plain', expiration: 600_000 })
+    const headers = {
+      Number: 7,
+      flag: true,
+      list: [1, 'two'],
+      nested: { a: null },
+      bytes: Buffer.from('b'),
+      ['__proto__x']: 'p',
+    }
+    plain.channel.sendToQueue(queue, Buffer.from([0, 255]), {
+      headers,
+      contentType: 'text/plain',
+      expiration: 600_000,
+    })
     await using inbox = await deliveries(transport, queue)
     const { delivery, answer } = await inbox.next()
     answer({ kind: 'ack' })
@@ -295,15 +361,30 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
       const first = await inbox.next()
       first.answer({ kind: 'retry', delayMs: 1, error: new Error('the first failure') })
       const second = await inbox.next()
-      second.answer({ kind: 'reject', reason: 'handler-failed', error: new Error('the last failure') })
+      second.answer({
+        kind: 'reject',
+        reason: 'handler-failed',
+        error: new Error('the last failure'),
+      })
     }
     const [letter] = await plain.drain(`${queue}.dead`)
     expect([...letter!.content]).toEqual([1, 0, 254])
-    expect(letter!.properties).toMatchObject({ messageId: message.id, type: message.type, deliveryMode: 2 })
+    expect(letter!.properties).toMatchObject({
+      messageId: message.id,
+      type: message.type,
+      deliveryMode: 2,
+    })
     const headers = letter!.properties.headers as Record<string, string>
-    expect(headers).toMatchObject({ note: 'kept', 'x-mersal-reason': 'handler-failed', 'x-mersal-attempts': 2 })
+    expect(headers).toMatchObject({
+      note: 'kept',
+      'x-mersal-reason': 'handler-failed',
+      'x-mersal-attempts': 2,
+    })
     const history = JSON.parse(headers['x-mersal-history']!) as { attempt: number; error: string }[]
-    expect(history.map(({ attempt, error }) => `${attempt} ${error}`)).toEqual(['1 Error: the first failure', '2 Error: the last failure'])
+    expect(history.map(({ attempt, error }) => `${attempt} ${error}`)).toEqual([
+      '1 Error: the first failure',
+      '2 Error: the last failure',
+    ])
   })
 
   test('a message that a foreign consumer throws away becomes a dead letter, and can be retried', async () => {
@@ -318,7 +399,11 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
     plain.channel.nack(fetched, false, false)
     await expect.poll(() => transport.deadLetters.list(), { timeout: 10_000 }).toHaveLength(1)
     const [letter] = await transport.deadLetters.list()
-    expect(letter).toMatchObject({ id: message.id, place: queue, error: expect.stringContaining('rejected') as string })
+    expect(letter).toMatchObject({
+      id: message.id,
+      place: queue,
+      error: expect.stringContaining('rejected') as string,
+    })
     expect(await transport.deadLetters.retry([letter!.key])).toBe(1)
     const [back] = await plain.drain(queue)
     expect(back?.properties.messageId).toBe(message.id)

@@ -16,7 +16,9 @@ const here = (await serverAnswers()) && (await rabbitIsHere())
 function writeProgram(): { readonly file: string } & Disposable {
   mkdirSync(join(root, '.tmp'), { recursive: true })
   const folder = mkdtempSync(join(root, '.tmp/readme-'))
-  const example = examplesOf('README.md').find(({ code }) => code.includes("from 'mersal/rabbitmq'"))
+  const example = examplesOf('README.md').find(({ code }) =>
+    code.includes("from 'mersal/rabbitmq'"),
+  )
   if (example === undefined) throw new Error('the README has no example for RabbitMQ')
   const file = join(folder, 'program.ts')
   writeFileSync(file, onSources(example.code, folder))
@@ -30,7 +32,11 @@ test.skipIf(!here)(
     await using database = await ownDatabase()
     await using vhost = await openVhost()
     using program = writeProgram()
-    const run = async (): Promise<{ readonly exit: unknown; readonly printed: string; readonly complaints: string }> => {
+    const run = async (): Promise<{
+      readonly exit: unknown
+      readonly printed: string
+      readonly complaints: string
+    }> => {
       const child = spawn(process.execPath, ['--no-warnings', program.file], {
         env: { ...process.env, DATABASE_URL: database.url, AMQP_URL: vhost.url },
         stdio: ['ignore', 'pipe', 'pipe'],
@@ -38,7 +44,11 @@ test.skipIf(!here)(
       onTestFinished(() => void child.kill('SIGKILL'))
       // It goes on until a signal comes; once it has said something it has done its work.
       child.stdout.once('data', () => child.kill('SIGTERM'))
-      const [printed, complaints, exit] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
+      const [printed, complaints, exit] = await Promise.all([
+        text(child.stdout),
+        text(child.stderr),
+        once(child, 'exit'),
+      ])
       return { exit, printed, complaints }
     }
 
@@ -51,9 +61,14 @@ test.skipIf(!here)(
       { id: 1, name: 'Ada' },
       { id: 2, name: 'Ada' },
     ])
-    expect((await client.query('SELECT id FROM mersal.outbox UNION ALL SELECT id FROM mersal.dead')).rows).toEqual([])
+    expect(
+      (await client.query('SELECT id FROM mersal.outbox UNION ALL SELECT id FROM mersal.dead'))
+        .rows,
+    ).toEqual([])
     await client.end()
-    const [, ...queues] = (await vhost.ctl('list_queues', '-p', vhost.vhost, 'name', 'messages')).trim().split('\n')
+    const [, ...queues] = (await vhost.ctl('list_queues', '-p', vhost.vhost, 'name', 'messages'))
+      .trim()
+      .split('\n')
     expect(queues.toSorted()).toEqual(['shop\t0', 'shop.dead\t0'])
   },
 )

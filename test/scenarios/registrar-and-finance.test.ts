@@ -37,7 +37,9 @@ async function setUp() {
     await publish(Billed, { name })
   })
   const rows = (name: keyof typeof databases) =>
-    memoryStore({ database: databases[name] }).unitOfWork(async (tx) => Object.fromEntries(tx.entries()))
+    memoryStore({ database: databases[name] }).unitOfWork(async (tx) =>
+      Object.fromEntries(tx.entries()),
+    )
   await Promise.all([registrar.start(), finance.start()])
   const stop = () => Promise.all([registrar.stop(), finance.stop()])
   return { registrar, finance, network, failures, billed, rows, stop }
@@ -50,8 +52,12 @@ test('a command becomes a student, a bill and an answer, each exactly once', asy
     for (const name of names) await send(Register, { name })
   })
   await drain([registrar, finance])
-  expect(await rows('registrar')).toEqual(Object.fromEntries(names.map((name) => [`student ${name}`, 1])))
-  expect(await rows('finance')).toEqual(Object.fromEntries(names.map((name) => [`bill ${name}`, 1])))
+  expect(await rows('registrar')).toEqual(
+    Object.fromEntries(names.map((name) => [`student ${name}`, 1])),
+  )
+  expect(await rows('finance')).toEqual(
+    Object.fromEntries(names.map((name) => [`bill ${name}`, 1])),
+  )
   expect(billed.sort()).toEqual(names.sort())
   await stop()
 })

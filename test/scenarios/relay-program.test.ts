@@ -5,7 +5,14 @@ import { openPrivateBroker, type PrivateBroker, rabbitIsHere } from '../rabbitmq
 import { witnessTables } from './postgres-relays/witness.ts'
 import { audit, type Findings } from './relay-program/audit.ts'
 import { readLog } from './relay-program/log.ts'
-import { followBacklog, openPlace, type Place, rows, startRelay, until } from './relay-program/place.ts'
+import {
+  followBacklog,
+  openPlace,
+  type Place,
+  rows,
+  startRelay,
+  until,
+} from './relay-program/place.ts'
 import { psqlIsHere } from './relay-program/psql.ts'
 import { restartEach, type Stop } from './relay-program/rolling.ts'
 import { numbers, type Work, write, type Written } from './relay-program/writer.ts'
@@ -13,24 +20,46 @@ import { numbers, type Work, write, type Written } from './relay-program/writer.
 /** `PROGRAM_MESSAGES=100000` for a thorough look, with its figures on standard output. */
 const MESSAGES = Number(process.env['PROGRAM_MESSAGES'] ?? 3000)
 const PSQLS = 3
-/** While relays are restarted, writers wait when so many rows wait: enough for full hands, and soon drained. */
+/**
+ * While relays are restarted, writers wait when so many rows wait: enough for full hands, and soon
+ * drained.
+ */
 const BACKLOG = 2000
-/** Between two transactions of one psql during the small rolling restart, lest it becomes a big one. */
+/**
+ * Between two transactions of one psql during the small rolling restart, lest it becomes a big one.
+ */
 const PAUSE_MS = MESSAGES > 10_000 ? 0 : 40
 /** What `mersal relay` allows itself unless told otherwise. */
 const GRACE_MS = 8000
 
 const present = (await serverAnswers()) && (await rabbitIsHere()) && psqlIsHere()
 
-const nothingWrong = { lost: 0, phantom: 0, duplicates: 0, inversions: 0, altered: 0, examples: [], left: 0 }
+const nothingWrong = {
+  lost: 0,
+  phantom: 0,
+  duplicates: 0,
+  inversions: 0,
+  altered: 0,
+  examples: [],
+  left: 0,
+}
 
 function report(figures: unknown): void {
-  if (process.env['PROGRAM_MESSAGES'] !== undefined) process.stdout.write(`${JSON.stringify(figures, null, 2)}\n`)
+  if (process.env['PROGRAM_MESSAGES'] !== undefined)
+    process.stdout.write(`${JSON.stringify(figures, null, 2)}\n`)
 }
 
 /** Several psql at once. `enough`: as in `Work`, for all of them together. */
-async function writeAll(place: Place, options: Pick<Work, 'notifies' | 'enough' | 'pace'>): Promise<readonly Written[]> {
-  const work: Work = { schema: place.database.schema, log: place.log, numbers: numbers(), ...options }
+async function writeAll(
+  place: Place,
+  options: Pick<Work, 'notifies' | 'enough' | 'pace'>,
+): Promise<readonly Written[]> {
+  const work: Work = {
+    schema: place.database.schema,
+    log: place.log,
+    numbers: numbers(),
+    ...options,
+  }
   return await Promise.all(Array.from({ length: PSQLS }, () => write(work)))
 }
 
@@ -52,7 +81,10 @@ describe.skipIf(!present)('mersal relay as a program, at scale', () => {
   }, async () => {
     await using place = await openPlace(broker.url)
     const startedAt = performance.now()
-    const writing = writeAll(place, { notifies: false, enough: (messages) => messages >= MESSAGES / PSQLS })
+    const writing = writeAll(place, {
+      notifies: false,
+      enough: (messages) => messages >= MESSAGES / PSQLS,
+    })
     await until(place, 'business', (count) => count >= MESSAGES / 2)
     const relay = await startRelay(place, 'relay')
     const relayAt = performance.now()
@@ -62,9 +94,19 @@ describe.skipIf(!present)('mersal relay as a program, at scale', () => {
     const drainedAt = performance.now()
     const { code } = await relay.running.signal('SIGTERM')
     const findings = await found(place)
-    const seconds = { written: writtenAt - startedAt, relay: drainedAt - relayAt, drained: drainedAt - startedAt }
-    report({ findings, written, seconds, perSecond: Math.round((findings.published * 1000) / seconds.relay) })
-    for (const { rolledBack, series } of written) expect(Math.min(rolledBack, series)).toBeGreaterThan(0)
+    const seconds = {
+      written: writtenAt - startedAt,
+      relay: drainedAt - relayAt,
+      drained: drainedAt - startedAt,
+    }
+    report({
+      findings,
+      written,
+      seconds,
+      perSecond: Math.round((findings.published * 1000) / seconds.relay),
+    })
+    for (const { rolledBack, series } of written)
+      expect(Math.min(rolledBack, series)).toBeGreaterThan(0)
     expect(findings.committed).toBeGreaterThanOrEqual(MESSAGES)
     expect(findings.keyed).toBeLessThan(findings.committed)
     expect(findings).toMatchObject(nothingWrong)
@@ -83,15 +125,24 @@ describe.skipIf(!present)('mersal relay as a program, at scale', () => {
       do await sleep(PAUSE_MS)
       while (backlog.rows > BACKLOG)
     }
-    const writing = writeAll(place, { notifies: true, enough: (messages) => restarted && messages >= MESSAGES / PSQLS, pace: pause })
-    const relays = await Promise.all([1, 2, 3].map((number) => startRelay(place, `relay ${number}`)))
+    const writing = writeAll(place, {
+      notifies: true,
+      enough: (messages) => restarted && messages >= MESSAGES / PSQLS,
+      pace: pause,
+    })
+    const relays = await Promise.all(
+      [1, 2, 3].map((number) => startRelay(place, `relay ${number}`)),
+    )
     let share = 0
     // Spread over the whole run, with messages under way all the time.
     const pace = async (): Promise<void> => {
       share += 1
       await until(place, 'business', (count) => count >= (MESSAGES * share) / 8)
     }
-    const stops: Stop[] = [...(await restartEach(place, relays, pace)), ...(await restartEach(place, relays, pace))]
+    const stops: Stop[] = [
+      ...(await restartEach(place, relays, pace)),
+      ...(await restartEach(place, relays, pace)),
+    ]
     restarted = true
     const written = await writing
     await until(place, 'outbox', (count) => count === 0)
@@ -99,7 +150,13 @@ describe.skipIf(!present)('mersal relay as a program, at scale', () => {
     const last = await Promise.all(relays.map(({ running }) => running.signal('SIGTERM')))
     const findings = await found(place)
     const seconds = (drainedAt - startedAt) / 1000
-    report({ findings, written, stops, seconds, perSecond: Math.round(findings.published / seconds) })
+    report({
+      findings,
+      written,
+      stops,
+      seconds,
+      perSecond: Math.round(findings.published / seconds),
+    })
     expect(await rows(place, 'business')).toBeGreaterThanOrEqual(MESSAGES)
     expect(stops.filter(({ held }) => held > 0)).toHaveLength(6)
     expect([...stops, ...last].filter(({ code }) => code !== 0)).toEqual([])

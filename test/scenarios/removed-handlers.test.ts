@@ -33,7 +33,10 @@ const places: Readonly<Record<string, () => Promise<Place>>> = {
     ? {
         postgres: async () => {
           const { pool, schema, ...database } = await testDatabase()
-          return { open: () => postgresQueue({ pool, schema }), [Symbol.asyncDispose]: database[Symbol.asyncDispose] }
+          return {
+            open: () => postgresQueue({ pool, schema }),
+            [Symbol.asyncDispose]: database[Symbol.asyncDispose],
+          }
         },
       }
     : {}),
@@ -55,7 +58,9 @@ describe.each(Object.keys(places))('an app on %s', (kind) => {
       await work(app)
       await app.start()
       await app.stop()
-      return warnings.filter(({ text }) => text.includes('app.unsubscribe(type)')).map(({ fields }) => fields)
+      return warnings
+        .filter(({ text }) => text.includes('app.unsubscribe(type)'))
+        .map(({ fields }) => fields)
     }
     const handleKept = (app: Mersal): void => app.handle(Kept, () => {})
     const before = async (app: Mersal): Promise<void> => {
@@ -69,8 +74,12 @@ describe.each(Object.keys(places))('an app on %s', (kind) => {
       handleKept(app)
       await app.subscribe(Asked)
     }
-    expect(await live(after)).toEqual([{ app: 'shop', transport: 'default', topics: ['things.gone'] }])
-    expect(await live(handleKept)).toMatchObject([{ topics: expect.arrayContaining(['things.asked', 'things.gone']) as string[] }])
+    expect(await live(after)).toEqual([
+      { app: 'shop', transport: 'default', topics: ['things.gone'] },
+    ])
+    expect(await live(handleKept)).toMatchObject([
+      { topics: expect.arrayContaining(['things.asked', 'things.gone']) as string[] },
+    ])
     const cured = async (app: Mersal): Promise<void> => {
       await after(app)
       await app.unsubscribe(Gone)
@@ -97,16 +106,31 @@ describe.each(Object.keys(places))('an app on %s', (kind) => {
 test('a handle that is shared with the queue is warned about as one that is shared with the store, a path is not', async () => {
   const database = new DatabaseSync(':memory:')
   const { warnings, logger } = logged()
-  const app = new Mersal({ name: 'shop', store: sqlite({ database }), transport: sqliteQueue({ database }), logger })
+  const app = new Mersal({
+    name: 'shop',
+    store: sqlite({ database }),
+    transport: sqliteQueue({ database }),
+    logger,
+  })
   await app.start()
   await app.stop()
   database.close()
   expect(warnings).toMatchObject([
-    { fields: { store: 'sqlite' }, text: expect.stringContaining('the database handle is shared') as string },
-    { fields: { transport: 'default' }, text: expect.stringContaining('sqliteQueue({ path })') as string },
+    {
+      fields: { store: 'sqlite' },
+      text: expect.stringContaining('the database handle is shared') as string,
+    },
+    {
+      fields: { transport: 'default' },
+      text: expect.stringContaining('sqliteQueue({ path })') as string,
+    },
   ])
   const quiet = logged()
-  await using other = new Mersal({ name: 'shop', transport: sqliteQueue({ path: ':memory:' }), logger: quiet.logger })
+  await using other = new Mersal({
+    name: 'shop',
+    transport: sqliteQueue({ path: ':memory:' }),
+    logger: quiet.logger,
+  })
   await other.start()
   expect(quiet.warnings).toEqual([])
 })

@@ -28,8 +28,13 @@ function listens(port: number): Promise<boolean> {
   }).finally(() => socket.destroy()) as Promise<boolean>
 }
 
-async function started(kind: string): Promise<{ readonly child: ChildProcess; readonly port: number }> {
-  const child = spawn(process.execPath, [holder, kind], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, TMPDIR: folder } })
+async function started(
+  kind: string,
+): Promise<{ readonly child: ChildProcess; readonly port: number }> {
+  const child = spawn(process.execPath, [holder, kind], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, TMPDIR: folder },
+  })
   const ended = once(child, 'exit').then(() => Promise.reject(new Error('it has ended')))
   ended.catch(() => {})
   const [text] = (await Promise.race([once(child.stdout, 'data'), ended])) as [Buffer]
@@ -44,17 +49,22 @@ const here: readonly (readonly [string, boolean])[] = [
   ['rabbitmq', brokerProblem() === undefined],
 ]
 
-describe.each(here.filter(([, there]) => there).map(([kind]) => kind))('a private server of the kind %s', { timeout: 180_000 }, (kind) => {
-  test('ends with the process that started it, killed without a warning, and leaves no folder behind', async () => {
-    const { child, port } = await started(kind)
-    expect(await listens(port)).toBe(true)
-    child.kill('SIGKILL')
-    await once(child, 'exit')
-    while (await listens(port)) await sleep(50)
-    const remains = (): string[] => readdirSync(folder).filter((name) => name.startsWith('mersal-'))
-    while (remains().length > 0) await sleep(50)
-  })
-})
+describe.each(here.filter(([, there]) => there).map(([kind]) => kind))(
+  'a private server of the kind %s',
+  { timeout: 180_000 },
+  (kind) => {
+    test('ends with the process that started it, killed without a warning, and leaves no folder behind', async () => {
+      const { child, port } = await started(kind)
+      expect(await listens(port)).toBe(true)
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      while (await listens(port)) await sleep(50)
+      const remains = (): string[] =>
+        readdirSync(folder).filter((name) => name.startsWith('mersal-'))
+      while (remains().length > 0) await sleep(50)
+    })
+  },
+)
 
 test('a watchdog that was told that all is done touches nothing', { timeout: 30_000 }, async () => {
   const bystander = spawn('sleep', ['60'])

@@ -9,8 +9,9 @@ import { createLedger, type Ledger } from './ledger.ts'
 import { createScheduler, type Owner, type Scheduler } from './scheduler.ts'
 
 /**
- * The broker of the simulation, without faults, as an adapter like all others, so that it cannot drift from the
- * real ones. It only takes messages; queues, topics and consumers are those of the memory network.
+ * The broker of the simulation, without faults, as an adapter like all others, so that it cannot
+ * drift from the real ones. It only takes messages; queues, topics and consumers are those of the
+ * memory network.
  */
 function harness(ordering: 'none' | 'per-key'): TransportHarness {
   const scheduler = createScheduler(1)
@@ -24,7 +25,13 @@ function harness(ordering: 'none' | 'per-key'): TransportHarness {
   return {
     open() {
       const owner: Owner = { name: `p${opened++}`, alive: true, pausedUntil: 0 }
-      return Promise.resolve(joined(broker.transportFor(owner, { published: () => {}, crash: () => {} }), connect(network), ledger))
+      return Promise.resolve(
+        joined(
+          broker.transportFor(owner, { published: () => {}, crash: () => {} }),
+          connect(network),
+          ledger,
+        ),
+      )
     },
     name: (label) => label,
     elapse: (ms) => clock.advance(ms),
@@ -57,7 +64,15 @@ function joined(publisher: Transport, subscriber: Transport, ledger: Ledger): Tr
 
 function enter({ records }: Ledger, { id, partitionKey: key, to }: OutgoingMessage): void {
   const counts = { publishes: 0, accepted: [], refusals: 0, faults: 0, losses: 0, hits: 0 }
-  records.set(id, { id, key, to: to.name, nature: 'plain', position: undefined, committed: true, ...counts })
+  records.set(id, {
+    id,
+    key,
+    to: to.name,
+    nature: 'plain',
+    position: undefined,
+    committed: true,
+    ...counts,
+  })
 }
 
 /** Virtual time passes whenever something is due in it. */

@@ -39,17 +39,31 @@ const nowhere: Queues = () => ({ kind: 'confirmed' })
 /** Most milliseconds between a publish and its late acceptance. */
 export const LATEST_FRAME_MS = 700
 
-export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'none' | 'per-key', queues: Queues = nowhere): Broker {
-  const faults: BrokerFaults = { refuse: 0, unknownLost: 0, unknownAccepted: 0, late: 0, unavailable: 0 }
+export function createBroker(
+  scheduler: Scheduler,
+  ledger: Ledger,
+  ordering: 'none' | 'per-key',
+  queues: Queues = nowhere,
+): Broker {
+  const faults: BrokerFaults = {
+    refuse: 0,
+    unknownLost: 0,
+    unknownAccepted: 0,
+    late: 0,
+    unavailable: 0,
+  }
   const down = new Set<string>()
 
   function accept(record: Record): void {
-    if (!record.committed) ledger.violations.push(`phantom: ${record.id} was accepted but not committed`)
+    if (!record.committed)
+      ledger.violations.push(`phantom: ${record.id} was accepted but not committed`)
     record.accepted.push(ledger.nextNumber())
     ledger.write(`accept ${record.id}`)
   }
 
-  function chooseAnswer(record: Record): 'confirm' | 'refuse' | 'lost' | 'unsure' | 'late' | 'unavailable' {
+  function chooseAnswer(
+    record: Record,
+  ): 'confirm' | 'refuse' | 'lost' | 'unsure' | 'late' | 'unavailable' {
     if (down.has(record.to)) return scheduler.chance(0.7) ? 'unavailable' : 'lost'
     if (record.nature === 'poison') return 'refuse'
     let dice = scheduler.random()
@@ -62,7 +76,10 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
   }
 
   /** Whether the broker deals with it now, and what it answers when. */
-  function handle(record: Record, message: OutgoingMessage): { readonly outcome: PublishOutcome; readonly afterMs: number } {
+  function handle(
+    record: Record,
+    message: OutgoingMessage,
+  ): { readonly outcome: PublishOutcome; readonly afterMs: number } {
     const answer = chooseAnswer(record)
     const latency = scheduler.between(1, 15)
     if (answer !== 'confirm') {
@@ -77,7 +94,10 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
       }
       case 'refuse':
         record.refusals++
-        return { outcome: { kind: 'refused', reason: 'refused', error: new Error('no'), permanent: false }, afterMs: latency }
+        return {
+          outcome: { kind: 'refused', reason: 'refused', error: new Error('no'), permanent: false },
+          afterMs: latency,
+        }
       case 'unsure':
         accept(record)
         return { outcome: unsure('no answer'), afterMs: scheduler.between(40, 120) }
@@ -88,15 +108,25 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
         return { outcome: unsure('no answer'), afterMs: scheduler.between(40, 120) }
       case 'unavailable':
       default:
-        return { outcome: { kind: 'unavailable', error: new Error('connection refused') }, afterMs: latency }
+        return {
+          outcome: { kind: 'unavailable', error: new Error('connection refused') },
+          afterMs: latency,
+        }
     }
   }
 
   function transportFor(owner: Owner, on: Occasions): Transport {
     let closed = false
 
-    /** With `per-key`, what comes after a message that was not confirmed does not reach the broker. */
-    function send(message: OutgoingMessage, record: Record, broken: Set<string>, latency: number): Promise<PublishOutcome> {
+    /**
+     * With `per-key`, what comes after a message that was not confirmed does not reach the broker.
+     */
+    function send(
+      message: OutgoingMessage,
+      record: Record,
+      broken: Set<string>,
+      latency: number,
+    ): Promise<PublishOutcome> {
       return new Promise((resolve) => {
         scheduler.after(latency, undefined, () => {
           if (ordering === 'per-key' && record.key !== undefined && broken.has(record.key)) {
@@ -111,7 +141,10 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
       })
     }
 
-    function publish(messages: readonly OutgoingMessage[], { signal }: PublishOptions = {}): Promise<PublishOutcome>[] {
+    function publish(
+      messages: readonly OutgoingMessage[],
+      { signal }: PublishOptions = {},
+    ): Promise<PublishOutcome>[] {
       const broken = new Set<string>()
       // Frames of one call travel together where keys keep their order, else in any order.
       const together = scheduler.between(1, 15)
@@ -131,7 +164,12 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
           on.crash()
           return new Promise(() => {})
         }
-        const sending = send(message, record, broken, ordering === 'per-key' ? together + 0.001 * step++ : scheduler.between(1, 15))
+        const sending = send(
+          message,
+          record,
+          broken,
+          ordering === 'per-key' ? together + 0.001 * step++ : scheduler.between(1, 15),
+        )
         return signal === undefined ? sending : unlessAborted(sending, signal, record)
       })
     }
@@ -153,7 +191,11 @@ export function createBroker(scheduler: Scheduler, ledger: Ledger, ordering: 'no
 }
 
 /** An abort ends the waiting, not the message: what was written may still arrive. */
-function unlessAborted(sending: Promise<PublishOutcome>, signal: AbortSignal, record: Record): Promise<PublishOutcome> {
+function unlessAborted(
+  sending: Promise<PublishOutcome>,
+  signal: AbortSignal,
+  record: Record,
+): Promise<PublishOutcome> {
   return new Promise((resolve) => {
     const abort = (): void => {
       record.faults++

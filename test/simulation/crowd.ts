@@ -37,10 +37,17 @@ export async function simulateMany({ from, count, processes, progress }: Crowd):
   return total
 }
 
-function ask(child: ChildProcess, range: { readonly from: number; readonly count: number }): Promise<Tally> {
+function ask(
+  child: ChildProcess,
+  range: { readonly from: number; readonly count: number },
+): Promise<Tally> {
   return new Promise((resolve, reject) => {
     const ended = (code: number | null): void =>
-      reject(new Error(`the process of seeds ${range.from} and following ended with ${code ?? 'a signal'}`))
+      reject(
+        new Error(
+          `the process of seeds ${range.from} and following ended with ${code ?? 'a signal'}`,
+        ),
+      )
     child.once('exit', ended)
     child.once('message', (tally) => {
       child.off('exit', ended)

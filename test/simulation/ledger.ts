@@ -17,7 +17,10 @@ export interface Record {
   faults: number
   /** Claims, settlements and processes that were lost, paused or failed while they held it. */
   losses: number
-  /** Those of them that came between a publish and its settlement, so that they may cost a duplicate. */
+  /**
+   * Those of them that came between a publish and its settlement, so that they may cost a
+   * duplicate.
+   */
   hits: number
 }
 

@@ -60,7 +60,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'an outage is charged to the messages',
     file: 'outbox/settle/settle-policy.ts',
-    from: "return { kind: 'release', position, token, delayMs: backoffMs(circumstances.settings.breaker, 1, circumstances.random) }",
+    from: "return {\n        kind: 'release',\n        position,\n        token,\n        delayMs: backoffMs(circumstances.settings.breaker, 1, circumstances.random),\n      }",
     to: "return { kind: 'retry', position, token, delayMs: 50, error: outcome.error }",
     seenBy: ['innocent', 'budget', 'stuck'],
   },
@@ -95,15 +95,21 @@ export const mutants: readonly Mutant[] = [
 ]
 
 /** Copies the source, puts the bug into the copy, and hands over what the copy exports. */
-export async function withMutant<Result>(mutant: Mutant | undefined, use: (subject: Subject) => Promise<Result>): Promise<Result> {
+export async function withMutant<Result>(
+  mutant: Mutant | undefined,
+  use: (subject: Subject) => Promise<Result>,
+): Promise<Result> {
   const folder = await mkdtemp(join(tmpdir(), 'mersal-mutant-'))
   try {
     for (const part of ['core', 'lib', 'outbox', 'stores/memory', 'stores/memory.ts']) {
-      await cp(join(import.meta.dirname, '../../src', part), join(folder, part), { recursive: true })
+      await cp(join(import.meta.dirname, '../../src', part), join(folder, part), {
+        recursive: true,
+      })
     }
     await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
     if (mutant !== undefined) await plant(mutant, join(folder, mutant.file))
-    const load = async (path: string): Promise<unknown> => import(/* @vite-ignore */ pathToFileURL(join(folder, path)).href)
+    const load = async (path: string): Promise<unknown> =>
+      import(/* @vite-ignore */ pathToFileURL(join(folder, path)).href)
     const relay = (await load('outbox/relay.ts')) as Pick<Subject, 'createRelay'>
     const store = (await load('stores/memory.ts')) as Pick<Subject, 'memoryStore'>
     return await use({ createRelay: relay.createRelay, memoryStore: store.memoryStore })
@@ -115,7 +121,9 @@ export async function withMutant<Result>(mutant: Mutant | undefined, use: (subje
 async function plant({ name, from, to }: Mutant, path: string): Promise<void> {
   const source = await readFile(path, 'utf8')
   if (source.split(from).length !== 2)
-    throw new Error(`mutant '${name}': its place occurs ${source.split(from).length - 1} times in ${path}`)
+    throw new Error(
+      `mutant '${name}': its place occurs ${source.split(from).length - 1} times in ${path}`,
+    )
   await writeFile(
     path,
     source.replace(from, () => to),
@@ -125,7 +133,9 @@ async function plant({ name, from, to }: Mutant, path: string): Promise<void> {
 const MOST_SEEDS = 2000
 
 /** The first seed that shows the bug, and what the checks say. */
-export async function hunt(subject: Subject): Promise<{ readonly seed: number; readonly violations: readonly string[] } | undefined> {
+export async function hunt(
+  subject: Subject,
+): Promise<{ readonly seed: number; readonly violations: readonly string[] } | undefined> {
   for (let seed = 1; seed <= MOST_SEEDS; seed++) {
     const { violations } = await simulate(seed, subject)
     if (violations.length > 0) return { seed, violations }

@@ -40,9 +40,17 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
   const { scheduler, ledger, broker, faults } = ports
   /** Messages that this process holds by a claim or in the express lane. */
   const held = new Map<string, { readonly record: Record; published: boolean }>()
-  /** A settle failed and none has succeeded since: what is published now may wait too long as well. */
+  /**
+   * A settle failed and none has succeeded since: what is published now may wait too long as well.
+   */
   let troubled = false
-  const claimOf = ({ position, token }: { readonly position: bigint; readonly token: string }): string => `${position} ${token}`
+  const claimOf = ({
+    position,
+    token,
+  }: {
+    readonly position: bigint
+    readonly token: string
+  }): string => `${position} ${token}`
   const owner: Owner = { name, alive: true, pausedUntil: 0 }
 
   function charge(): void {
@@ -65,11 +73,20 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
     onCrash()
   }
 
-  /** A call to the database: the request travels, it happens, the answer travels. Whoever has died learns nothing. */
-  function call<Result>(action: () => Promise<Result>, fails: number, replyLost: (result: Result) => void, lost: number): Promise<Result> {
+  /**
+   * A call to the database: the request travels, it happens, the answer travels. Whoever has died
+   * learns nothing.
+   */
+  function call<Result>(
+    action: () => Promise<Result>,
+    fails: number,
+    replyLost: (result: Result) => void,
+    lost: number,
+  ): Promise<Result> {
     if (!owner.alive) return new Promise(() => {})
     return new Promise((resolve, reject) => {
-      const answer = (act: () => void): unknown => scheduler.after(scheduler.between(1, 6), owner, act)
+      const answer = (act: () => void): unknown =>
+        scheduler.after(scheduler.between(1, 6), owner, act)
       scheduler.after(scheduler.between(1, 6), undefined, () => {
         if (scheduler.chance(fails)) {
           answer(() => reject(new Error('the database is away')))
@@ -99,7 +116,8 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
       call(
         async () => {
           const rows = await ports.storage.claim(request)
-          if (rows.length > 0) ledger.write(`claim ${rows.map((row) => row.message.id).join(',')} by ${name}`)
+          if (rows.length > 0)
+            ledger.write(`claim ${rows.map((row) => row.message.id).join(',')} by ${name}`)
           if (owner.alive) hold(rows)
           // Whoever is dead or stands still when it gets them may not be back in time.
           if (!owner.alive || owner.pausedUntil > scheduler.now)

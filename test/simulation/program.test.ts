@@ -18,7 +18,9 @@ test('several processes find what one finds', { timeout: 120_000 }, async () => 
 
 test('a seed is replayed in another process with the same trace', { timeout: 60_000 }, async () => {
   const { stdout } = await promisify(execFile)(process.execPath, [program, '--seed', '77'])
-  expect(stdout).toContain(`seed 77: trace ${hashOf(await simulate(77, { createRelay, memoryStore }))}`)
+  expect(stdout).toContain(
+    `seed 77: trace ${hashOf(await simulate(77, { createRelay, memoryStore }))}`,
+  )
 })
 
 test('a violation is told with its seed, and so is a trace that is not the same again', async () => {

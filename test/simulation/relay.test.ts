@@ -8,25 +8,36 @@ const subject = { createRelay, memoryStore }
 const FIRST_SEED = Number(process.env['MERSAL_SEED'] ?? 1)
 const SCHEDULES = Number(process.env['MERSAL_SCHEDULES'] ?? 1000)
 
-test(`the promises of the relay hold in ${SCHEDULES} random schedules with crashes, pauses and faults`, { timeout: 600_000 }, async () => {
+test(`the promises of the relay hold in ${SCHEDULES} random schedules with crashes, pauses and faults`, {
+  timeout: 600_000,
+}, async () => {
   const bad: string[] = []
   let faultFree = 0
   const totals = { messages: 0, publishes: 0, crashes: 0, pauses: 0, dead: 0 }
   for (let seed = FIRST_SEED; seed < FIRST_SEED + SCHEDULES; seed++) {
     const outcome = await simulate(seed, subject)
     if (outcome.faultFree) faultFree++
-    for (const name of Object.keys(totals) as (keyof typeof totals)[]) totals[name] += outcome.counts[name]
+    for (const name of Object.keys(totals) as (keyof typeof totals)[])
+      totals[name] += outcome.counts[name]
     if (outcome.violations.length > 0) bad.push(`seed ${seed}: ${outcome.violations.join('; ')}`)
     if (bad.length >= 10) break
   }
-  process.stderr.write(`${SCHEDULES} schedules, ${faultFree} without faults: ${JSON.stringify(totals)}\n`)
+  process.stderr.write(
+    `${SCHEDULES} schedules, ${faultFree} without faults: ${JSON.stringify(totals)}\n`,
+  )
   expect(bad).toEqual([])
 })
 
-test.each(seedsThatFailed)('the promises hold with seed $seed, which once found: $found', async ({ seed }) => {
-  const { violations, counts } = await simulate(seed, subject)
-  expect({ violations, published: counts.publishes > 0 }).toEqual({ violations: [], published: true })
-})
+test.each(seedsThatFailed)(
+  'the promises hold with seed $seed, which once found: $found',
+  async ({ seed }) => {
+    const { violations, counts } = await simulate(seed, subject)
+    expect({ violations, published: counts.publishes > 0 }).toEqual({
+      violations: [],
+      published: true,
+    })
+  },
+)
 
 test('a seed replays to the same trace', async () => {
   for (const seed of [3, 11, 42, 1234]) {

@@ -1,6 +1,9 @@
 import type { Clock, Random } from '../../src/lib/async/clock.ts'
 
-/** A process that can stop acting for ever, or for a while. What belongs to no process is the outside world. */
+/**
+ * A process that can stop acting for ever, or for a while. What belongs to no process is the
+ * outside world.
+ */
 export interface Owner {
   readonly name: string
   alive: boolean
@@ -16,7 +19,10 @@ interface Event {
   cancelled: boolean
 }
 
-/** Virtual time: events run one after the other, in the order of their times; a seed decides everything else. */
+/**
+ * Virtual time: events run one after the other, in the order of their times; a seed decides
+ * everything else.
+ */
 export interface Scheduler {
   readonly now: number
   readonly random: Random
@@ -116,8 +122,13 @@ export function createScheduler(seed: number): Scheduler {
     chance: (probability) => random() < probability,
     after,
     sleep,
-    clockOf: (owner, offset) => ({ now: () => now, monotonic: () => now + offset, sleep: (ms, signal) => sleep(ms, owner, signal) }),
+    clockOf: (owner, offset) => ({
+      now: () => now,
+      monotonic: () => now + offset,
+      sleep: (ms, signal) => sleep(ms, owner, signal),
+    }),
     run,
-    waitingFor: (owner) => events.filter((event) => event.owner === owner && !event.cancelled).length,
+    waitingFor: (owner) =>
+      events.filter((event) => event.owner === owner && !event.cancelled).length,
   }
 }

@@ -49,8 +49,12 @@ function relayOptions(scheduler: Scheduler): RelayOptions {
 }
 
 /** So few rows that most sweeps take many stretches, and now and then the usual numbers. */
-function stretchOf(scheduler: Scheduler): { readonly sweep: number; readonly look: number } | undefined {
-  return scheduler.chance(0.25) ? undefined : { sweep: scheduler.between(1, 6), look: scheduler.between(1, 4) }
+function stretchOf(
+  scheduler: Scheduler,
+): { readonly sweep: number; readonly look: number } | undefined {
+  return scheduler.chance(0.25)
+    ? undefined
+    : { sweep: scheduler.between(1, 6), look: scheduler.between(1, 4) }
 }
 
 interface World {
@@ -63,25 +67,57 @@ interface World {
   pauses: number
 }
 
-/** One schedule: three processes with a relay and a writer each, until everything is quiet; then the promises are checked. */
-export async function simulate(seed: number, { createRelay, memoryStore }: Subject): Promise<Outcome> {
+/**
+ * One schedule: three processes with a relay and a writer each, until everything is quiet; then the
+ * promises are checked.
+ */
+export async function simulate(
+  seed: number,
+  { createRelay, memoryStore }: Subject,
+): Promise<Outcome> {
   const scheduler = createScheduler(seed)
   const ledger = createLedger(() => scheduler.now)
   const faultFree = scheduler.chance(0.2)
   const broker = createBroker(scheduler, ledger, scheduler.chance(0.5) ? 'none' : 'per-key')
-  const storeFaults: StoreFaults = { claimFails: 0, claimReplyLost: 0, settleFails: 0, settleReplyLost: 0 }
+  const storeFaults: StoreFaults = {
+    claimFails: 0,
+    claimReplyLost: 0,
+    settleFails: 0,
+    settleReplyLost: 0,
+  }
   const database: Owner = { name: 'database', alive: true, pausedUntil: 0 }
-  const store = memoryStore({ clock: scheduler.clockOf(database, 0), lockWaitMs: 100_000, pause: () => Promise.resolve() })
+  const store = memoryStore({
+    clock: scheduler.clockOf(database, 0),
+    lockWaitMs: 100_000,
+    pause: () => Promise.resolve(),
+  })
   const options = relayOptions(scheduler)
   const stretch = stretchOf(scheduler)
-  const world: World = { scheduler, ledger, broker, storeFaults, processes: [], crashes: 0, pauses: 0 }
+  const world: World = {
+    scheduler,
+    ledger,
+    broker,
+    storeFaults,
+    processes: [],
+    crashes: 0,
+    pauses: 0,
+  }
   if (!faultFree) dealFaults(world)
 
   const launch = (slot: number, generation: number): void => {
     const name = `p${slot}.${generation}`
     world.processes[slot] = startProcess(
       name,
-      { createRelay, scheduler, ledger, broker, storage: store.outbox, faults: storeFaults, options, stretch },
+      {
+        createRelay,
+        scheduler,
+        ledger,
+        broker,
+        storage: store.outbox,
+        faults: storeFaults,
+        options,
+        stretch,
+      },
       () => {
         world.crashes++
         scheduler.after(scheduler.between(20, 300), undefined, () => launch(slot, generation + 1))
@@ -91,7 +127,13 @@ export async function simulate(seed: number, { createRelay, memoryStore }: Subje
   for (let slot = 0; slot < RELAYS; slot++) launch(slot, 0)
   const plan = writerPlan(scheduler, faultFree)
   const writers = Array.from({ length: RELAYS }, (_, slot) =>
-    runWriter(`w${slot}`, { scheduler, ledger, store, process: () => world.processes[slot] as Process, plan }),
+    runWriter(`w${slot}`, {
+      scheduler,
+      ledger,
+      store,
+      process: () => world.processes[slot] as Process,
+      plan,
+    }),
   )
   let written = false
   let failure: unknown
@@ -115,13 +157,30 @@ export async function simulate(seed: number, { createRelay, memoryStore }: Subje
   const violations = await finish(world)
   const stats = await store.admin.stats()
   const dead = await store.admin.deadLetters.list({ limit: 1000 })
-  violations.push(...violationsOf({ ledger, dead, pending: stats.pending, faultFree, maxAttempts: options.maxAttempts ?? 10 }))
+  violations.push(
+    ...violationsOf({
+      ledger,
+      dead,
+      pending: stats.pending,
+      faultFree,
+      maxAttempts: options.maxAttempts ?? 10,
+    }),
+  )
   const records = [...ledger.records.values()]
   const publishes = records.reduce((sum, record) => sum + record.publishes, 0)
-  const counts = { messages: records.length, publishes, crashes: world.crashes, pauses: world.pauses, dead: dead.length }
+  const counts = {
+    messages: records.length,
+    publishes,
+    crashes: world.crashes,
+    pauses: world.pauses,
+    dead: dead.length,
+  }
   return { violations, trace: ledger.trace, faultFree, counts }
 
-  /** Nothing is due any more: every committed message is accounted for, or waits behind a dead letter. */
+  /**
+   * Nothing is due any more: every committed message is accounted for, or waits behind a dead
+   * letter.
+   */
   function isQuiet({ processes }: World): boolean {
     if (processes.some(({ owner }) => !owner.alive)) return false
     return settledFor(store)
@@ -151,7 +210,8 @@ function writerPlan(scheduler: Scheduler, faultFree: boolean): WriterPlan {
     rollback: 0.1,
     delayed: 0.05,
   }
-  // A commit that comes after half of the grace is no fault; one that comes after all of it is claimed by whoever comes first.
+  // A commit that comes after half of the grace is no fault; one that comes after all of it is
+  // claimed by whoever comes first.
   if (faultFree) return { ...plan, lateCommit: 0.1, commitUnknown: 0, poison: 0, killers: 0 }
   return {
     ...plan,
@@ -179,7 +239,8 @@ function dealFaults({ scheduler, broker, storeFaults }: World): void {
 function chaos(world: World): void {
   const { scheduler, broker } = world
   const any = (): Process => world.processes[scheduler.between(0, RELAYS - 1)] as Process
-  const at = (act: () => void): unknown => scheduler.after(scheduler.between(50, ACTIVE_MS - 300), undefined, act)
+  const at = (act: () => void): unknown =>
+    scheduler.after(scheduler.between(50, ACTIVE_MS - 300), undefined, act)
   for (let count = scheduler.between(0, 3); count > 0; count--) at(() => any().crash())
   for (let count = scheduler.between(0, 3); count > 0; count--) {
     at(() => {
@@ -198,15 +259,27 @@ function chaos(world: World): void {
 }
 
 function heal({ broker, storeFaults, ledger }: World): void {
-  Object.assign(broker.faults, { refuse: 0, unknownLost: 0, unknownAccepted: 0, late: 0, unavailable: 0 })
-  Object.assign(storeFaults, { claimFails: 0, claimReplyLost: 0, settleFails: 0, settleReplyLost: 0 })
+  Object.assign(broker.faults, {
+    refuse: 0,
+    unknownLost: 0,
+    unknownAccepted: 0,
+    late: 0,
+    unavailable: 0,
+  })
+  Object.assign(storeFaults, {
+    claimFails: 0,
+    claimReplyLost: 0,
+    settleFails: 0,
+    settleReplyLost: 0,
+  })
   broker.down.clear()
   ledger.write('healed')
 }
 
 /**
- * Everybody stops: within the grace, with everything settled, and without leaving a timer. To stand still is a fault too,
- * so that whoever does wakes up before: it may learn only then that an answer was lost, and that its claim is over.
+ * Everybody stops: within the grace, with everything settled, and without leaving a timer. To stand
+ * still is a fault too, so that whoever does wakes up before: it may learn only then that an answer
+ * was lost, and that its claim is over.
  */
 async function finish({ scheduler, processes }: World): Promise<string[]> {
   const found: string[] = []

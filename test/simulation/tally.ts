@@ -19,11 +19,30 @@ export interface Tally {
 export const TWICE_EVERY = 50
 
 export function emptyTally(): Tally {
-  return { seeds: 0, faultFree: 0, messages: 0, publishes: 0, crashes: 0, pauses: 0, dead: 0, twice: 0, violations: [] }
+  return {
+    seeds: 0,
+    faultFree: 0,
+    messages: 0,
+    publishes: 0,
+    crashes: 0,
+    pauses: 0,
+    dead: 0,
+    twice: 0,
+    violations: [],
+  }
 }
 
 export function addTally(total: Tally, more: Tally): void {
-  for (const name of ['seeds', 'faultFree', 'messages', 'publishes', 'crashes', 'pauses', 'dead', 'twice'] as const)
+  for (const name of [
+    'seeds',
+    'faultFree',
+    'messages',
+    'publishes',
+    'crashes',
+    'pauses',
+    'dead',
+    'twice',
+  ] as const)
     total[name] += more[name]
   total.violations.push(...more.violations)
 }
@@ -41,12 +60,14 @@ export async function tallyOf(from: number, count: number, subject: Subject): Pr
     const { counts, violations, faultFree } = outcome
     tally.seeds++
     if (faultFree) tally.faultFree++
-    for (const name of ['messages', 'publishes', 'crashes', 'pauses', 'dead'] as const) tally[name] += counts[name]
+    for (const name of ['messages', 'publishes', 'crashes', 'pauses', 'dead'] as const)
+      tally[name] += counts[name]
     tally.violations.push(...violations.map((violation) => `seed ${seed}: ${violation}`))
     if (seed % TWICE_EVERY !== 0) continue
     tally.twice++
     const [first, second] = [hashOf(outcome), hashOf(await simulate(seed, subject))]
-    if (first !== second) tally.violations.push(`seed ${seed}: determinism: its trace was ${first} and then ${second}`)
+    if (first !== second)
+      tally.violations.push(`seed ${seed}: determinism: its trace was ${first} and then ${second}`)
   }
   return tally
 }

@@ -4,5 +4,7 @@ import { tallyOf } from './tally.ts'
 
 // A process of its own: runs the seeds that it is told to, and answers with what came of them.
 process.on('message', (range: { readonly from: number; readonly count: number }) => {
-  void tallyOf(range.from, range.count, { createRelay, memoryStore }).then((tally) => process.send?.(tally))
+  void tallyOf(range.from, range.count, { createRelay, memoryStore }).then((tally) =>
+    process.send?.(tally),
+  )
 })

@@ -29,7 +29,10 @@ export interface WriterPlan {
 
 class RolledBack extends Error {}
 
-/** Writes its units one after the other; some roll back, some commit late, some lose the answer of the commit. */
+/**
+ * Writes its units one after the other; some roll back, some commit late, some lose the answer of
+ * the commit.
+ */
 export async function runWriter<Tx>(name: string, ports: WriterPorts<Tx>): Promise<void> {
   const { scheduler, plan } = ports
   for (let unit = 0; unit < plan.units; unit++) {
@@ -38,7 +41,10 @@ export async function runWriter<Tx>(name: string, ports: WriterPorts<Tx>): Promi
   }
 }
 
-async function writeUnit<Tx>(name: string, { scheduler, ledger, store, process, plan }: WriterPorts<Tx>): Promise<void> {
+async function writeUnit<Tx>(
+  name: string,
+  { scheduler, ledger, store, process, plan }: WriterPorts<Tx>,
+): Promise<void> {
   const here = process()
   const offer = here.owner.alive ? here.relay.express() : undefined
   const records = makeRecords(name, scheduler, plan)
@@ -47,7 +53,9 @@ async function writeUnit<Tx>(name: string, { scheduler, ledger, store, process, 
   try {
     await store.unitOfWork(async (tx) => {
       await scheduler.sleep(scheduler.between(1, 6))
-      const messages = records.map((record) => messageOf(record, scheduler.chance(plan.delayed) ? scheduler.between(10, 300) : undefined))
+      const messages = records.map((record) =>
+        messageOf(record, scheduler.chance(plan.delayed) ? scheduler.between(10, 300) : undefined),
+      )
       const saved = await store.outbox.save(
         tx,
         messages,
@@ -59,7 +67,13 @@ async function writeUnit<Tx>(name: string, { scheduler, ledger, store, process, 
         const record = records[index] as Record
         record.position = position
         record.committed = true
-        if (express) rowsOf.push({ message: messages[index] as OutgoingMessage, position, attempt: 0, token: offer?.token ?? '' })
+        if (express)
+          rowsOf.push({
+            message: messages[index] as OutgoingMessage,
+            position,
+            attempt: 0,
+            token: offer?.token ?? '',
+          })
       })
     })
   } catch (error) {
@@ -78,7 +92,8 @@ async function writeUnit<Tx>(name: string, { scheduler, ledger, store, process, 
 function makeRecords(name: string, scheduler: Scheduler, plan: WriterPlan): Record[] {
   const oneKey = scheduler.chance(0.5) ? `k${scheduler.between(1, plan.keys)}` : undefined
   return Array.from({ length: scheduler.between(1, 3) }, (_, index) => {
-    const key = oneKey ?? (scheduler.chance(0.3) ? undefined : `k${scheduler.between(1, plan.keys)}`)
+    const key =
+      oneKey ?? (scheduler.chance(0.3) ? undefined : `k${scheduler.between(1, plan.keys)}`)
     let nature: Record['nature'] = scheduler.chance(plan.poison) ? 'poison' : 'plain'
     if (plan.killers > 0 && scheduler.chance(0.1)) {
       plan.killers--

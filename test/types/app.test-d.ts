@@ -1,18 +1,31 @@
 // Checked by tsc alone (tsconfig.check.json): each line under a @ts-expect-error must be an error.
 import * as v from 'valibot'
 import { z } from 'zod'
-import { Mersal, type CommandType, type EventType, type Sender, type Store, command, event } from '../../src/index.ts'
+import {
+  Mersal,
+  type CommandType,
+  type EventType,
+  type Sender,
+  type Store,
+  command,
+  event,
+} from '../../src/index.ts'
 import { type MemoryTransaction, memoryStore, memoryTransport } from '../../src/memory.ts'
 import { capture } from '../../src/testing/index.ts'
 
-// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- how TypeScript compares two types for identity
-type Equal<Left, Right> = (<T>() => T extends Left ? 1 : 2) extends <T>() => T extends Right ? 1 : 2 ? true : false
+// How TypeScript compares two types for identity.
+type Equal<Left, Right> =
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as above
+  (<T>() => T extends Left ? 1 : 2) extends <T>() => T extends Right ? 1 : 2 ? true : false
 // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the type is all there is to check
 function assertType<_ extends true>(): void {}
 
 // Bodies: given, or what the schema produces.
 const Register = command<{ name: string }>('students.register')
-const Registered = event('students.registered', z.object({ studentId: z.string(), at: z.coerce.date(), note: z.string().default('') }))
+const Registered = event(
+  'students.registered',
+  z.object({ studentId: z.string(), at: z.coerce.date(), note: z.string().default('') }),
+)
 const Renamed = event('students.renamed', v.object({ name: v.string() }))
 const Anything = command('anything')
 assertType<Equal<typeof Register, CommandType<{ name: string }>>>()
@@ -34,7 +47,11 @@ declare const foreign: { query(text: string): Promise<void> }
 
 export async function use(sender: Sender): Promise<void> {
   await sender.send(Register, { name: 'Ada' })
-  await sender.publish(Renamed, { name: 'Ada' }, { partitionKey: 'a', delayMs: 5, headers: { tenant: 'x' } })
+  await sender.publish(
+    Renamed,
+    { name: 'Ada' },
+    { partitionKey: 'a', delayMs: 5, headers: { tenant: 'x' } },
+  )
   const id: string = await app.publish(Renamed, { name: 'Ada' })
   void id
   // @ts-expect-error a command is not published
@@ -99,8 +116,14 @@ void (() => new Mersal({ name: 'x' }))
 // @ts-expect-error an unknown option
 void (() => new Mersal({ name: 'x', transport: memoryTransport(), recieve: {} }))
 declare const postgresStore: Store<typeof foreign>
-// @ts-expect-error a unit of work of another kind of transaction than the store's
-void (() => new Mersal<MemoryTransaction>({ name: 'x', transport: memoryTransport(), store: postgresStore }))
+void (() => {
+  // @ts-expect-error a unit of work of another kind of transaction than the store's
+  return new Mersal<MemoryTransaction>({
+    name: 'x',
+    transport: memoryTransport(),
+    store: postgresStore,
+  })
+})
 
 // What a test captures is typed like what it runs.
 void capture(app).handle(Register, { name: 'Ada' })

@@ -1,4 +1,5 @@
-// Checked by tsc alone (tsconfig.check.json): the table of docs/libraries.md, row by row, without type arguments.
+// Checked by tsc alone (tsconfig.check.json): the table of docs/libraries.md, row by row, without
+// type arguments.
 import { PGlite, type Transaction as PgliteTransaction } from '@electric-sql/pglite'
 import type { MikroORM } from '@mikro-orm/postgresql'
 import { sql as drizzleSql } from 'drizzle-orm'
@@ -23,8 +24,10 @@ import { sequelize } from '../../src/sql/sessions/sequelize.ts'
 import { typeorm } from '../../src/sql/sessions/typeorm.ts'
 import type { Prisma, PrismaClient } from '../postgres/prisma/generated/client.ts'
 
-// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- how TypeScript compares two types for identity
-type Equal<Left, Right> = (<T>() => T extends Left ? 1 : 2) extends <T>() => T extends Right ? 1 : 2 ? true : false
+// How TypeScript compares two types for identity.
+type Equal<Left, Right> =
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as above
+  (<T>() => T extends Left ? 1 : 2) extends <T>() => T extends Right ? 1 : 2 ? true : false
 // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the type is all there is to check
 function assertType<_ extends true>(): void {}
 
@@ -53,13 +56,24 @@ function app<Tx>(store: PostgresStore<Tx>, work: (tx: Tx) => Promise<unknown>): 
 }
 
 const ofPg = app(postgres({ pool }), (tx) => tx.query('select 1'))
-const ofKysely = app(postgres({ pool, session: kysely(kyselyDb) }), (tx) => tx.selectFrom('students').selectAll().execute())
-const ofDrizzle = app(postgres({ pool, session: drizzle(drizzleDb, { sql: drizzleSql }) }), async (tx) => tx.execute(drizzleSql`select 1`))
-const ofPrisma = app(postgres({ pool, session: prisma(prismaClient, { timeout: 10_000 }) }), (tx) => tx.business.count())
+const ofKysely = app(postgres({ pool, session: kysely(kyselyDb) }), (tx) =>
+  tx.selectFrom('students').selectAll().execute(),
+)
+const ofDrizzle = app(
+  postgres({ pool, session: drizzle(drizzleDb, { sql: drizzleSql }) }),
+  async (tx) => tx.execute(drizzleSql`select 1`),
+)
+const ofPrisma = app(postgres({ pool, session: prisma(prismaClient, { timeout: 10_000 }) }), (tx) =>
+  tx.business.count(),
+)
 const ofTypeorm = app(postgres({ pool, session: typeorm(dataSource) }), (tx) => tx.save({}))
 const ofMikroOrm = app(postgres({ pool, session: mikroOrm(orm.em) }), (tx) => tx.flush())
-const ofKnex = app(postgres({ pool, session: knex(knexDb) }), async (tx) => tx('students').insert({ name: 'Zoë' }))
-const ofSequelize = app(postgres({ pool, session: sequelize(instance) }), (transaction) => instance.query('select 1', { transaction }))
+const ofKnex = app(postgres({ pool, session: knex(knexDb) }), async (tx) =>
+  tx('students').insert({ name: 'Zoë' }),
+)
+const ofSequelize = app(postgres({ pool, session: sequelize(instance) }), (transaction) =>
+  instance.query('select 1', { transaction }),
+)
 const ofPostgresJs = app(postgres({ pool, session: postgresJs(sql) }), async (tx) => tx`select 1`)
 const ofPglite = app(postgres({ pool, session: pglite(pgliteDb) }), (tx) => tx.exec('select 1'))
 assertType<Equal<typeof ofPg, Mersal<PostgresClient>>>()

@@ -1,5 +1,12 @@
 import { describe, expect, test, vi } from 'vitest'
-import { type Disposition, Mersal, MersalError, type Store, command, reject } from '../../src/index.ts'
+import {
+  type Disposition,
+  Mersal,
+  MersalError,
+  type Store,
+  command,
+  reject,
+} from '../../src/index.ts'
 import { type MemoryTransaction, memoryStore } from '../../src/memory.ts'
 import { manualClock } from '../../src/testing/index.ts'
 import { Placed, acks, around, batchShop, numbers } from './support/batch-shop.ts'
@@ -12,7 +19,11 @@ describe('a failure costs nobody else anything', () => {
       if (id === 3) throw attempt === 1 ? failure : new Error('a later try')
     })
     const outcomes = await shop.placeAll(numbers(5))
-    expect(outcomes).toEqual([...acks(2), { kind: 'retry', delayMs: 1000, error: failure }, ...acks(2)])
+    expect(outcomes).toEqual([
+      ...acks(2),
+      { kind: 'retry', delayMs: 1000, error: failure },
+      ...acks(2),
+    ])
     expect(shop.units()).toEqual([[1, 2, 3], [3], [1, 2, 4, 5]])
     expect((await shop.orders()).toSorted()).toEqual([1, 2, 4, 5].map((id) => `order ${id}`))
     await shop.app.stop()
@@ -32,7 +43,12 @@ describe('a failure costs nobody else anything', () => {
     const transport = fakeTransport()
     const Lines = command<{ lines: string[] }>('orders.lines')
     const seen: string[][] = []
-    const app = new Mersal<MemoryTransaction>({ name: 'lines', store: memoryStore(), transport, logger: false })
+    const app = new Mersal<MemoryTransaction>({
+      name: 'lines',
+      store: memoryStore(),
+      transport,
+      logger: false,
+    })
     let broken = true
     app.handle(
       Lines,
@@ -45,7 +61,8 @@ describe('a failure costs nobody else anything', () => {
       { batch: 3 },
     )
     await app.start()
-    const send = (id: string) => transport.deliver('lines', { id, type: Lines.name, body: json({ lines: [id, 'x'] }) })
+    const send = (id: string) =>
+      transport.deliver('lines', { id, type: Lines.name, body: json({ lines: [id, 'x'] }) })
     expect(await Promise.all(['a', 'b', 'c'].map(send))).toEqual(acks(3))
     expect(seen.every((lines) => lines.length === 2)).toBe(true)
     await app.stop()
@@ -62,7 +79,11 @@ describe('a failure costs nobody else anything', () => {
     const shop = await batchShop({ incoming: [{ name: 'swallow', run: swallow }] }, (id) => {
       if (id === 2) throw new Error('no stock')
     })
-    expect((await shop.placeAll([1, 2, 3])).map(({ kind }) => kind)).toEqual(['ack', 'retry', 'ack'])
+    expect((await shop.placeAll([1, 2, 3])).map(({ kind }) => kind)).toEqual([
+      'ack',
+      'retry',
+      'ack',
+    ])
     await shop.app.stop()
   })
 
@@ -83,7 +104,10 @@ describe('a failure costs nobody else anything', () => {
     const shop = await batchShop({}, (id) => {
       if (id === 1) reject('unknown customer')
     })
-    expect(await shop.placeAll([1, 2])).toEqual([expect.objectContaining({ kind: 'reject', reason: 'rejected' }), { kind: 'ack' }])
+    expect(await shop.placeAll([1, 2])).toEqual([
+      expect.objectContaining({ kind: 'reject', reason: 'rejected' }),
+      { kind: 'ack' },
+    ])
     expect(await shop.orders()).toEqual(['order 2'])
     await shop.app.stop()
   })
@@ -114,7 +138,8 @@ describe('a failure costs nobody else anything', () => {
         }, options),
     })
     const shop = await batchShop({ change }, () => {})
-    spoiled = () => shop.units().some((ids) => ids.includes(4) && (ids.length === 1 || shop.units().length === 1))
+    spoiled = () =>
+      shop.units().some((ids) => ids.includes(4) && (ids.length === 1 || shop.units().length === 1))
     const outcomes = await shop.placeAll([4, 5])
     expect(outcomes[0]).toEqual({ kind: 'retry', delayMs: 1000, error: failure })
     expect(shop.units()).toEqual([[4, 5], [4], [5]])
@@ -129,14 +154,21 @@ describe('a failure costs nobody else anything', () => {
       return Promise.reject(away)
     })
     const shop = await batchShop({ change: refuse }, () => {})
-    expect(await shop.placeAll(numbers(8))).toEqual(numbers(8).map(() => ({ kind: 'retry', delayMs: 1000, error: away })))
+    expect(await shop.placeAll(numbers(8))).toEqual(
+      numbers(8).map(() => ({ kind: 'retry', delayMs: 1000, error: away })),
+    )
     expect(begun).toBe(1)
     await shop.app.stop()
   })
 
   test('a message that comes again is handled alone: it may be the one that ended the process', async () => {
     const shop = await batchShop({}, () => {})
-    const all = [shop.place(1), shop.place(2, { attempt: 2 }), shop.place(3), shop.place(4, { attempt: 3 })]
+    const all = [
+      shop.place(1),
+      shop.place(2, { attempt: 2 }),
+      shop.place(3),
+      shop.place(4, { attempt: 3 }),
+    ]
     expect(await Promise.all(all)).toEqual(acks(4))
     expect(shop.units().toSorted((a, b) => Number(a[0]) - Number(b[0]))).toEqual([[1, 3], [2], [4]])
     await shop.app.stop()
@@ -195,7 +227,11 @@ describe('a failure costs nobody else anything', () => {
     const shop = await batchShop({ logger }, (id) => {
       if (id === 2) throw new Error('no stock')
     })
-    expect((await shop.placeAll([1, 2, 3])).map(({ kind }) => kind)).toEqual(['ack', 'retry', 'ack'])
+    expect((await shop.placeAll([1, 2, 3])).map(({ kind }) => kind)).toEqual([
+      'ack',
+      'retry',
+      'ack',
+    ])
     expect(await shop.place(4)).toEqual({ kind: 'ack' })
     await shop.app.stop()
   })
@@ -208,7 +244,11 @@ describe('a failure costs nobody else anything', () => {
       void vi
         .waitFor(() => expect(shop.units()[0]).toEqual([1, 2]))
         .then(async () => {
-          for (const late of [publish, shop.app.publish.bind(shop.app), shop.app.within(tx).publish]) {
+          for (const late of [
+            publish,
+            shop.app.publish.bind(shop.app),
+            shop.app.within(tx).publish,
+          ]) {
             refused.push(await late(Placed, { id }).catch((error: unknown) => error))
           }
           gone.resolve()
@@ -224,21 +264,34 @@ describe('a failure costs nobody else anything', () => {
   test('those that take too long together are handled alone, with a warning that names the remedy', async () => {
     const clock = manualClock()
     const warnings: unknown[] = []
-    const logger = { debug: () => {}, info: () => {}, error: () => {}, warn: (fields: object) => void warnings.push(fields) }
+    const logger = {
+      debug: () => {},
+      info: () => {},
+      error: () => {},
+      warn: (fields: object) => void warnings.push(fields),
+    }
     let atOnce = 0
-    const shop = await batchShop({ clock, logger, receive: { handlerTimeoutMs: 1000 } }, async (id) => {
-      if (id !== 3) return await clock.sleep(400)
-      expect(++atOnce).toBe(1)
-      await clock.sleep(400)
-      atOnce--
-    })
+    const shop = await batchShop(
+      { clock, logger, receive: { handlerTimeoutMs: 1000 } },
+      async (id) => {
+        if (id !== 3) return await clock.sleep(400)
+        expect(++atOnce).toBe(1)
+        await clock.sleep(400)
+        atOnce--
+      },
+    )
     const all = shop.placeAll([1, 2, 3])
     await vi.waitFor(() => expect(shop.units()).toHaveLength(1))
     // 1,000 ms until they are given up, 200 more until the third has noticed, 400 for it alone.
     for (let elapsed = 0; elapsed < 1600; elapsed += 100) await clock.advance(100)
     expect(await all).toEqual(acks(3))
     expect(shop.units()).toEqual([[1, 2, 3], [1], [2], [3]])
-    expect(warnings).toEqual([expect.objectContaining({ messages: 3, error: expect.stringContaining('lower batch') as string })])
+    expect(warnings).toEqual([
+      expect.objectContaining({
+        messages: 3,
+        error: expect.stringContaining('lower batch') as string,
+      }),
+    ])
     await shop.app.stop()
   })
 
@@ -247,12 +300,15 @@ describe('a failure costs nobody else anything', () => {
     const late = Promise.withResolvers<unknown>()
     const goOn = Promise.withResolvers<void>()
     let calls = 0
-    const shop = await batchShop({ clock, receive: { handlerTimeoutMs: 1000, immediateRetries: 3 } }, async (id, { publish }) => {
-      if (id !== 1) return
-      calls++
-      await goOn.promise
-      await publish(Placed, { id }).catch(late.resolve)
-    })
+    const shop = await batchShop(
+      { clock, receive: { handlerTimeoutMs: 1000, immediateRetries: 3 } },
+      async (id, { publish }) => {
+        if (id !== 1) return
+        calls++
+        await goOn.promise
+        await publish(Placed, { id }).catch(late.resolve)
+      },
+    )
     const all = shop.placeAll([1, 2])
     await vi.waitFor(() => expect(calls).toBe(1))
     await clock.advance(1000)
@@ -276,10 +332,16 @@ describe('a failure costs nobody else anything', () => {
         return answers
       },
     }
-    const change = (store: Store<MemoryTransaction>): Store<MemoryTransaction> => ({ ...store, tracker: { ...store.tracker, many } })
-    const shop = await batchShop({ clock, change, receive: { handlerTimeoutMs: 1000, maxDeliveries: 1 } }, async () => {
-      if (slow) await clock.sleep(300)
+    const change = (store: Store<MemoryTransaction>): Store<MemoryTransaction> => ({
+      ...store,
+      tracker: { ...store.tracker, many },
     })
+    const shop = await batchShop(
+      { clock, change, receive: { handlerTimeoutMs: 1000, maxDeliveries: 1 } },
+      async () => {
+        if (slow) await clock.sleep(300)
+      },
+    )
     const all = shop.placeAll([1, 2])
     for (let elapsed = 0; elapsed < 1200; elapsed += 100) await clock.advance(100)
     slow = false
@@ -301,7 +363,10 @@ describe('a failure costs nobody else anything', () => {
         },
       },
     })
-    const shop = await batchShop({ clock, change, receive: { handlerTimeoutMs: 1000, maxDeliveries: 1 } }, () => {})
+    const shop = await batchShop(
+      { clock, change, receive: { handlerTimeoutMs: 1000, maxDeliveries: 1 } },
+      () => {},
+    )
     const all = shop.placeAll([1, 2])
     await vi.waitFor(() => expect(shop.units()).toHaveLength(1))
     await clock.advance(1000)
@@ -319,7 +384,8 @@ describe('a failure costs nobody else anything', () => {
         many: {
           track: async (tx, { consumer, messageIds }) => {
             const answers: ('first' | 'duplicate')[] = []
-            for (const messageId of messageIds) answers.push(await store.tracker.track(tx, { consumer, messageId }))
+            for (const messageId of messageIds)
+              answers.push(await store.tracker.track(tx, { consumer, messageId }))
             return answers
           },
         },
@@ -352,7 +418,10 @@ describe('a failure costs nobody else anything', () => {
       void next()
       return await Promise.resolve({ kind: 'ack' })
     }
-    const shop = await batchShop({ batch: 2, receive: { concurrency: 2 }, incoming: [{ name: 'early', run: early }] }, () => open.promise)
+    const shop = await batchShop(
+      { batch: 2, receive: { concurrency: 2 }, incoming: [{ name: 'early', run: early }] },
+      () => open.promise,
+    )
     expect(await shop.placeAll([1, 2, 3])).toEqual(acks(3))
     await vi.waitFor(() => expect(shop.units()).toEqual([[1]]))
     const stopping = shop.app.stop()
@@ -362,10 +431,15 @@ describe('a failure costs nobody else anything', () => {
   })
 
   test('a stop by force rolls everything back, and every message goes back to its queue', async () => {
-    const shop = await batchShop({ receive: { concurrency: 2 }, batch: 2 }, () => new Promise(() => {}))
+    const shop = await batchShop(
+      { receive: { concurrency: 2 }, batch: 2 },
+      () => new Promise(() => {}),
+    )
     const all = shop.placeAll([1, 2, 3])
     await vi.waitFor(() => expect(shop.units()).toHaveLength(1))
-    await expect(shop.app.stop({ graceMs: 10 })).rejects.toMatchObject({ code: 'MERSAL_STOP_TIMEOUT' })
+    await expect(shop.app.stop({ graceMs: 10 })).rejects.toMatchObject({
+      code: 'MERSAL_STOP_TIMEOUT',
+    })
     expect(await all).toEqual([{ kind: 'release' }, { kind: 'release' }, { kind: 'release' }])
   })
 })

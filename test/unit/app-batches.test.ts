@@ -1,7 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, expect, test } from 'vitest'
-import { type Disposition, Mersal, MersalError, type MersalOptions, type Store } from '../../src/index.ts'
+import {
+  type Disposition,
+  Mersal,
+  MersalError,
+  type MersalOptions,
+  type Store,
+} from '../../src/index.ts'
 import { type MemoryTransaction, memoryStore } from '../../src/memory.ts'
 import { manualClock } from '../../src/testing/index.ts'
 import { Place, Placed, acks, around, batchShop, numbers } from './support/batch-shop.ts'
@@ -11,7 +17,11 @@ describe('messages that are in hand at one time share a transaction', () => {
   test('as many as the batch, in the order in which they came, each acknowledged after the commit', async () => {
     const shop = await batchShop({ batch: 3 }, () => {})
     expect(await shop.placeAll(numbers(7))).toEqual(acks(7))
-    expect(shop.units().toSorted((a, b) => Number(a[0]) - Number(b[0]))).toEqual([[1, 2, 3], [4, 5, 6], [7]])
+    expect(shop.units().toSorted((a, b) => Number(a[0]) - Number(b[0]))).toEqual([
+      [1, 2, 3],
+      [4, 5, 6],
+      [7],
+    ])
     expect(await shop.orders()).toHaveLength(7)
     await shop.app.stop()
   })
@@ -43,11 +53,17 @@ describe('messages that are in hand at one time share a transaction', () => {
     const shop = await batchShop({}, async (id, context) => {
       await context.publish(Placed, { id })
       await shop.app.publish(Placed, { id: id * 10 })
-      await shop.app.transaction((_, sender) => sender.publish(Placed, { id: id * 100 }), { join: context })
+      await shop.app.transaction((_, sender) => sender.publish(Placed, { id: id * 100 }), {
+        join: context,
+      })
     })
     expect(await shop.placeAll([1, 2])).toEqual(acks(2))
-    const sent = (await shop.rows()).map(({ headers, body }) => [headers['causation-id'], new TextDecoder().decode(body)])
-    const from = (cause: string, id: number) => [id, id * 10, id * 100].map((value) => [cause, JSON.stringify({ id: value })])
+    const sent = (await shop.rows()).map(({ headers, body }) => [
+      headers['causation-id'],
+      new TextDecoder().decode(body),
+    ])
+    const from = (cause: string, id: number) =>
+      [id, id * 10, id * 100].map((value) => [cause, JSON.stringify({ id: value })])
     expect(sent).toEqual([...from('m1', 1), ...from('m2', 2)])
     await shop.app.stop()
   })
@@ -55,9 +71,14 @@ describe('messages that are in hand at one time share a transaction', () => {
   test('each handler runs in the asynchronous context of its delivery, so that traces stay apart', async () => {
     const trace = new AsyncLocalStorage<string>()
     const seen: unknown[] = []
-    const run = (context: { delivery: { message: { id: string } } }, next: () => Promise<Disposition>) =>
-      trace.run(`trace of ${context.delivery.message.id}`, next)
-    const shop = await batchShop({ incoming: [{ name: 'trace', run }] }, () => void seen.push(trace.getStore()))
+    const run = (
+      context: { delivery: { message: { id: string } } },
+      next: () => Promise<Disposition>,
+    ) => trace.run(`trace of ${context.delivery.message.id}`, next)
+    const shop = await batchShop(
+      { incoming: [{ name: 'trace', run }] },
+      () => void seen.push(trace.getStore()),
+    )
     expect(await shop.placeAll([1, 2])).toEqual(acks(2))
     expect(shop.units()).toEqual([[1, 2]])
     expect(seen).toEqual(['trace of m1', 'trace of m2'])
@@ -79,7 +100,11 @@ describe('messages that are in hand at one time share a transaction', () => {
       outcome: 'handled',
       duration: expect.any(Number) as number,
     })
-    expect(told).toEqual([{ app: 'shop', type: 'orders.place', messages: 2, outcome: 'handled' }, handled('m1'), handled('m2')])
+    expect(told).toEqual([
+      { app: 'shop', type: 'orders.place', messages: 2, outcome: 'handled' },
+      handled('m1'),
+      handled('m2'),
+    ])
     await shop.app.stop()
   })
 })
@@ -95,7 +120,10 @@ describe('P4: effectively once, in a shared transaction', () => {
 
   test("with onDuplicate 'flag' each handler is told about its own message", async () => {
     const seen: unknown[] = []
-    const shop = await batchShop({ idempotency: { onDuplicate: 'flag' } }, (id, { duplicate }) => void seen.push([id, duplicate]))
+    const shop = await batchShop(
+      { idempotency: { onDuplicate: 'flag' } },
+      (id, { duplicate }) => void seen.push([id, duplicate]),
+    )
     await shop.place(2)
     await shop.placeAll([1, 2])
     expect(seen).toEqual([
@@ -153,7 +181,10 @@ describe('P4: effectively once, in a shared transaction', () => {
 
   test('a tracker that gives too few answers is never taken to know the rest', async () => {
     const many = { track: () => Promise.resolve(['duplicate' as const]) }
-    const change = (store: Store<MemoryTransaction>): Store<MemoryTransaction> => ({ ...store, tracker: { ...store.tracker, many } })
+    const change = (store: Store<MemoryTransaction>): Store<MemoryTransaction> => ({
+      ...store,
+      tracker: { ...store.tracker, many },
+    })
     const shop = await batchShop({ change }, () => {})
     expect(await shop.placeAll([1, 2])).toEqual(acks(2))
     expect(shop.units()).toEqual([[1], [2]])
@@ -163,7 +194,13 @@ describe('P4: effectively once, in a shared transaction', () => {
 
 describe('the option is checked', () => {
   const app = (options: Partial<MersalOptions<MemoryTransaction>> = {}) =>
-    new Mersal<MemoryTransaction>({ name: 'shop', store: memoryStore(), transport: fakeTransport(), logger: false, ...options })
+    new Mersal<MemoryTransaction>({
+      name: 'shop',
+      store: memoryStore(),
+      transport: fakeTransport(),
+      logger: false,
+      ...options,
+    })
   const cases: [string, unknown, RegExp, Partial<MersalOptions<MemoryTransaction>>?][] = [
     [
       'more than are in hand',
@@ -187,7 +224,9 @@ describe('the option is checked', () => {
 
   test('without a database there is no transaction to share', () => {
     const loose = new Mersal({ name: 'tiny', transport: fakeTransport(), logger: false })
-    expect(() => loose.handle(Place, () => {}, { batch: 2 })).toThrow(/messages share transactions of postgres/)
+    expect(() => loose.handle(Place, () => {}, { batch: 2 })).toThrow(
+      /messages share transactions of postgres/,
+    )
     loose.handle(Place, () => {}, { batch: 1 })
   })
 })

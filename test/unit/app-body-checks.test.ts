@@ -1,13 +1,21 @@
 import { describe, expect, test } from 'vitest'
 import * as v from 'valibot'
 import { z } from 'zod'
-import { type EventType, Mersal, type MersalOptions, type StandardSchema, command, event } from '../../src/index.ts'
+import {
+  type EventType,
+  Mersal,
+  type MersalOptions,
+  type StandardSchema,
+  command,
+  event,
+} from '../../src/index.ts'
 import { capture } from '../../src/testing/index.ts'
 import { rejection } from './support/errors.ts'
 import { fakeTransport } from './support/fake-transport.ts'
 import { openShop } from './support/shop.ts'
 
-const typed = (schema?: StandardSchema<unknown, unknown>): EventType<unknown> => event('bodies.sent', schema)
+const typed = (schema?: StandardSchema<unknown, unknown>): EventType<unknown> =>
+  event('bodies.sent', schema)
 
 class Money {
   readonly #cents = 5
@@ -22,9 +30,24 @@ sparse[2] = 3
 const refused: [what: string, type: EventType<unknown>, body: unknown, path: string][] = [
   ['a date under z.date()', typed(z.object({ at: z.date() })), { at: new Date(0) }, 'at'],
   ['a date under date() of valibot', typed(v.object({ at: v.date() })), { at: new Date(0) }, 'at'],
-  ['a number that the schema makes of text', typed(z.object({ n: z.string().transform(Number) })), { n: '5' }, 'n'],
-  ['a text that the schema changes each time', typed(z.object({ s: z.string().transform((s) => `${s}!`) })), { s: 'a' }, 's'],
-  ['a map', typed(z.object({ of: z.map(z.string(), z.number()) })), { of: new Map([['a', 1]]) }, 'of'],
+  [
+    'a number that the schema makes of text',
+    typed(z.object({ n: z.string().transform(Number) })),
+    { n: '5' },
+    'n',
+  ],
+  [
+    'a text that the schema changes each time',
+    typed(z.object({ s: z.string().transform((s) => `${s}!`) })),
+    { s: 'a' },
+    's',
+  ],
+  [
+    'a map',
+    typed(z.object({ of: z.map(z.string(), z.number()) })),
+    { of: new Map([['a', 1]]) },
+    'of',
+  ],
   ['a set', typed(z.object({ of: z.set(z.string()) })), { of: new Set(['a']) }, 'of'],
   ['bytes', typed(), { deep: [{ bytes: new Uint8Array([1]) }] }, 'deep.0.bytes'],
   ['a buffer', typed(), { bytes: Buffer.from('a') }, 'bytes'],
@@ -42,7 +65,12 @@ const refused: [what: string, type: EventType<unknown>, body: unknown, path: str
   ['an error', typed(), { error: new Error('a') }, 'error'],
   ['a regular expression', typed(), { like: /a/ }, 'like'],
   ['a date as the body', typed(), new Date(0), ''],
-  ['a date under a schema that answers later', typed(waiting(z.object({ at: z.date() }))), { at: new Date(0) }, 'at'],
+  [
+    'a date under a schema that answers later',
+    typed(waiting(z.object({ at: z.date() }))),
+    { at: new Date(0) },
+    'at',
+  ],
 ]
 
 /** The same schema, answering later. */
@@ -55,9 +83,21 @@ const accepted: [what: string, type: EventType<unknown>, body: unknown][] = [
   ['plain data', typed(), { a: [1, 'b', null, true, { c: [] }], __proto__: null }],
   ['minus zero', typed(), { n: -0 }],
   ['a property that is undefined', typed(), { a: undefined }],
-  ['an optional field of a schema', typed(z.object({ a: z.string().optional() })), { a: undefined }],
-  ['a date that the schema restores', typed(z.object({ at: z.coerce.date() })), { at: new Date(0) }],
-  ['a default, and text that is trimmed', typed(z.object({ s: z.string().trim(), n: z.number().default(1) })), { s: ' a ' }],
+  [
+    'an optional field of a schema',
+    typed(z.object({ a: z.string().optional() })),
+    { a: undefined },
+  ],
+  [
+    'a date that the schema restores',
+    typed(z.object({ at: z.coerce.date() })),
+    { at: new Date(0) },
+  ],
+  [
+    'a default, and text that is trimmed',
+    typed(z.object({ s: z.string().trim(), n: z.number().default(1) })),
+    { s: ' a ' },
+  ],
   [
     'an instance with fields',
     typed(),
@@ -73,17 +113,23 @@ const accepted: [what: string, type: EventType<unknown>, body: unknown][] = [
 const shop = (options: Partial<MersalOptions<never>> = {}) => openShop(options)
 
 describe('a body that would not arrive as it was sent', () => {
-  test.each(refused)('%s is refused at the first publish, with its path', async (_, type, body, path) => {
-    const { app, rows } = shop()
-    const error = await rejection(
-      app.transaction((_tx, { publish }) => publish(type, body)),
-      'MERSAL_INVALID_BODY',
-    )
-    const paths = [error.details['path'], ...((error.details['issues'] ?? []) as { path: string }[]).map((issue) => issue.path)]
-    expect(paths).toContain(path)
-    if (path !== '') expect(error.message).toContain(`'${path}'`)
-    expect(await rows()).toEqual([])
-  })
+  test.each(refused)(
+    '%s is refused at the first publish, with its path',
+    async (_, type, body, path) => {
+      const { app, rows } = shop()
+      const error = await rejection(
+        app.transaction((_tx, { publish }) => publish(type, body)),
+        'MERSAL_INVALID_BODY',
+      )
+      const paths = [
+        error.details['path'],
+        ...((error.details['issues'] ?? []) as { path: string }[]).map((issue) => issue.path),
+      ]
+      expect(paths).toContain(path)
+      if (path !== '') expect(error.message).toContain(`'${path}'`)
+      expect(await rows()).toEqual([])
+    },
+  )
 
   test.each(accepted)('%s is sent', async (_, type, body) => {
     const { app, rows } = shop({ checkBodies: 'always' })
@@ -119,10 +165,14 @@ describe('a body that would not arrive as it was sent', () => {
     process.env['NODE_ENV'] = 'production'
     try {
       const type = event('bodies.sent')
-      const open = (more: object) => new Mersal({ name: 'a', transport: fakeTransport(), logger: false, ...more })
+      const open = (more: object) =>
+        new Mersal({ name: 'a', transport: fakeTransport(), logger: false, ...more })
       return Promise.all([
         open({}).direct.publish(type, { at: new Date(0) }),
-        rejection(open({ checkBodies: 'always' }).direct.publish(type, { at: new Date(0) }), 'MERSAL_INVALID_BODY'),
+        rejection(
+          open({ checkBodies: 'always' }).direct.publish(type, { at: new Date(0) }),
+          'MERSAL_INVALID_BODY',
+        ),
       ])
     } finally {
       process.env['NODE_ENV'] = before
@@ -148,7 +198,8 @@ describe('a body that would not arrive as it was sent', () => {
   test('may be what another serializer carries', async () => {
     const serializer = {
       contentType: 'application/x-dates',
-      encode: (value: unknown) => new TextEncoder().encode(String((value as { at: Date }).at.getTime())),
+      encode: (value: unknown) =>
+        new TextEncoder().encode(String((value as { at: Date }).at.getTime())),
       decode: (bytes: Uint8Array) => ({ at: new Date(Number(new TextDecoder().decode(bytes))) }),
     }
     const { app, rows } = shop({ serializer, checkBodies: 'always' })

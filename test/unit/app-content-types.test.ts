@@ -19,7 +19,9 @@ describe('the content type of a message that arrives', () => {
     'application/vnd.shop.order+json',
     'application/cloudevents+json; charset=utf-8',
     'text/json',
-  ])('%s is read by a serializer of JSON', (given) => expect(reads('application/json', given)).toBe(true))
+  ])('%s is read by a serializer of JSON', (given) =>
+    expect(reads('application/json', given)).toBe(true),
+  )
 
   test.each([
     'application/x-msgpack',
@@ -47,11 +49,17 @@ describe('the content type of a message that arrives', () => {
     let handled = 0
     app.handle(Placed, () => void handled++)
     await app.start()
-    const deliver = (headers: Record<string, string>) => transport.deliver('shop', { type: Placed.name, body: json({ id: 1 }), headers })
+    const deliver = (headers: Record<string, string>) =>
+      transport.deliver('shop', { type: Placed.name, body: json({ id: 1 }), headers })
     const disposition = await deliver({ 'content-type': 'application/x-msgpack' })
-    expect(disposition).toMatchObject({ kind: 'reject', reason: 'undecodable', error: { code: 'MERSAL_DECODE' } })
+    expect(disposition).toMatchObject({
+      kind: 'reject',
+      reason: 'undecodable',
+      error: { code: 'MERSAL_DECODE' },
+    })
     const { message } = (disposition as { error: Error }).error
-    for (const part of ["'application/x-msgpack'", "'application/json'", "option 'serializer'"]) expect(message).toContain(part)
+    for (const part of ["'application/x-msgpack'", "'application/json'", "option 'serializer'"])
+      expect(message).toContain(part)
     expect(await deliver({ 'content-type': 'application/vnd.x+json' })).toEqual({ kind: 'ack' })
     expect(await deliver({})).toEqual({ kind: 'ack' })
     expect(handled).toBe(2)

@@ -18,8 +18,15 @@ const message = (id: string): OutgoingMessage => ({
   to: { transport: 'default', kind: 'queue', name: 'q' },
 })
 
-/** A runner of units between a scripted database and a scripted relay; notes what happens, in order. */
-function setUp(script: { born?: readonly boolean[]; offer?: boolean; commit?: () => Promise<void>; save?: () => Promise<void> }) {
+/**
+ * A runner of units between a scripted database and a scripted relay; notes what happens, in order.
+ */
+function setUp(script: {
+  born?: readonly boolean[]
+  offer?: boolean
+  commit?: () => Promise<void>
+  save?: () => Promise<void>
+}) {
   const log: string[] = []
   const dispatched: ClaimedMessage[] = []
   const relay = {
@@ -48,7 +55,10 @@ function setUp(script: { born?: readonly boolean[]; offer?: boolean; commit?: ()
     save: async (_tx: object, messages: readonly OutgoingMessage[], options?: SaveOptions) => {
       log.push(`save ${messages.length} ${options?.express?.token ?? 'free'}`)
       await script.save?.()
-      return messages.map((_, index) => ({ position: BigInt(index + 1), express: script.born?.[index] ?? false }))
+      return messages.map((_, index) => ({
+        position: BigInt(index + 1),
+        express: script.born?.[index] ?? false,
+      }))
     },
     claim: () => Promise.resolve([]),
     settle: () => Promise.resolve({ stale: 0 }),
@@ -67,7 +77,10 @@ function setUp(script: { born?: readonly boolean[]; offer?: boolean; commit?: ()
     logger: silentLogger,
   })
   const add = (...ids: string[]) =>
-    run({ work: (unit: Unit<object>) => Promise.all(ids.map((id) => unit.add('a send', () => Promise.resolve(message(id))))) })
+    run({
+      work: (unit: Unit<object>) =>
+        Promise.all(ids.map((id) => unit.add('a send', () => Promise.resolve(message(id))))),
+    })
   return { log, dispatched, add, run }
 }
 
@@ -109,7 +122,10 @@ describe('the express lane', () => {
 
   for (const code of ['MERSAL_COMMIT_UNKNOWN', 'MERSAL_ROLLED_BACK'] as const) {
     test(`P13: after ${code} nothing is published from memory`, async () => {
-      const { log, dispatched, add } = setUp({ born: [true], commit: () => Promise.reject(new MersalError(code, 'no answer')) })
+      const { log, dispatched, add } = setUp({
+        born: [true],
+        commit: () => Promise.reject(new MersalError(code, 'no answer')),
+      })
       await rejection(add('1'), code)
       expect(log).toEqual(['offer', 'save 1 mine', 'cancel'])
       expect(dispatched).toEqual([])
@@ -124,8 +140,14 @@ describe('the express lane', () => {
 
   test('the sender of a unit needs no this', async () => {
     const calls: string[] = []
-    const { send, sendLocal, publish } = createSender((verb) => Promise.resolve(calls.push(verb).toString()))
-    await Promise.all([send(undefined as never, {}), sendLocal(undefined as never, {}), publish(undefined as never, {})])
+    const { send, sendLocal, publish } = createSender((verb) =>
+      Promise.resolve(calls.push(verb).toString()),
+    )
+    await Promise.all([
+      send(undefined as never, {}),
+      sendLocal(undefined as never, {}),
+      publish(undefined as never, {}),
+    ])
     expect(calls).toEqual(['send', 'sendLocal', 'publish'])
   })
 })

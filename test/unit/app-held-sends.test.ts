@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { type HandlerContext, Mersal, type MersalOptions, type PublishOutcome, command, event } from '../../src/index.ts'
+import {
+  type HandlerContext,
+  Mersal,
+  type MersalOptions,
+  type PublishOutcome,
+  command,
+  event,
+} from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { capture, drain, manualClock } from '../../src/testing/index.ts'
 import { type FakeTransport, fakeTransport, json } from './support/fake-transport.ts'
@@ -11,7 +18,10 @@ const Counted = event<{ id: number }>('orders.counted')
 type Context = HandlerContext<undefined>
 
 /** An app without a store, whose handler does `work`. */
-async function tinyShop(work: (context: Context, id: number) => unknown, options: Partial<MersalOptions<undefined>> = {}) {
+async function tinyShop(
+  work: (context: Context, id: number) => unknown,
+  options: Partial<MersalOptions<undefined>> = {},
+) {
   const transport = fakeTransport()
   const app = new Mersal<undefined>({
     name: 'tiny',
@@ -24,7 +34,11 @@ async function tinyShop(work: (context: Context, id: number) => unknown, options
   app.handle(Place, async ({ id }, context) => void (await work(context, id)))
   await app.start()
   const place = (attempt = 1, signal?: AbortSignal) =>
-    transport.deliver('tiny', { id: 'm', type: 'orders.place', body: json({ id: 1 }) }, { attempt, ...(signal && { signal }) })
+    transport.deliver(
+      'tiny',
+      { id: 'm', type: 'orders.place', body: json({ id: 1 }) },
+      { attempt, ...(signal && { signal }) },
+    )
   return { app, transport, place, sent: () => bodies(transport) }
 }
 
@@ -83,11 +97,17 @@ describe('what a handler sends without a store', () => {
       await publish(Placed, { id: 1 })
       await publish(Counted, { id: 2 })
     })
-    transport.answer = ({ type }) => (type === Placed.name ? confirmed : { kind: 'unavailable', error: new Error('away') })
+    transport.answer = ({ type }) =>
+      type === Placed.name ? confirmed : { kind: 'unavailable', error: new Error('away') }
     expect(await place(1)).toMatchObject({ kind: 'retry', error: { code: 'MERSAL_UNAVAILABLE' } })
     transport.answer = () => confirmed
     expect(await place(2)).toEqual({ kind: 'ack' })
-    expect(transport.published.map(({ type }) => type)).toEqual([Placed.name, Counted.name, Placed.name, Counted.name])
+    expect(transport.published.map(({ type }) => type)).toEqual([
+      Placed.name,
+      Counted.name,
+      Placed.name,
+      Counted.name,
+    ])
     expect(new Set(transport.published.map(({ id }) => id)).size).toBe(4)
     await app.stop()
   })
@@ -107,7 +127,10 @@ describe('what a handler sends without a store', () => {
       await publish(Counted, { id: 2 })
       await publish(Placed, { id: 1 }, { delayMs: 1000 }).catch(() => {})
     })
-    expect(await place()).toMatchObject({ kind: 'retry', error: { code: 'MERSAL_ROLLED_BACK', cause: { code: 'MERSAL_INVALID_MESSAGE' } } })
+    expect(await place()).toMatchObject({
+      kind: 'retry',
+      error: { code: 'MERSAL_ROLLED_BACK', cause: { code: 'MERSAL_INVALID_MESSAGE' } },
+    })
     expect(sent()).toEqual([])
     await app.stop()
   })
@@ -161,8 +184,12 @@ describe('what a handler sends without a store', () => {
       for (const id of [1, 2, 3]) await publish(Placed, { id }, { partitionKey: 'a' })
     })
     let answers = 0
-    transport.answer = () => (++answers === 2 ? { kind: 'unknown', error: new Error('lost') } : confirmed)
-    expect(await place()).toMatchObject({ kind: 'retry', error: { code: 'MERSAL_UNKNOWN_OUTCOME' } })
+    transport.answer = () =>
+      ++answers === 2 ? { kind: 'unknown', error: new Error('lost') } : confirmed
+    expect(await place()).toMatchObject({
+      kind: 'retry',
+      error: { code: 'MERSAL_UNKNOWN_OUTCOME' },
+    })
     expect(sent()).toEqual([{ id: 1 }, { id: 2 }])
     await app.stop()
   })
@@ -193,7 +220,9 @@ describe('what a handler sends without a store', () => {
   test('carries its cause, and has no transaction for steps to look at', async () => {
     const seen: unknown[] = []
     const { app, transport, place } = await tinyShop(({ publish }) => publish(Placed, { id: 1 }), {
-      outgoing: [{ name: 'look', run: (context, next) => (seen.push(context.transaction), next()) }],
+      outgoing: [
+        { name: 'look', run: (context, next) => (seen.push(context.transaction), next()) },
+      ],
     })
     await place()
     expect(seen).toEqual([undefined])
@@ -203,13 +232,20 @@ describe('what a handler sends without a store', () => {
 
   test('is shown by capture(), and not published', async () => {
     const { app, sent } = await tinyShop(({ publish }, id) => publish(Placed, { id }))
-    expect(await capture(app).handle(Place, { id: 7 })).toMatchObject([{ type: Placed.name, body: { id: 7 } }])
+    expect(await capture(app).handle(Place, { id: 7 })).toMatchObject([
+      { type: Placed.name, body: { id: 7 } },
+    ])
     expect(sent()).toEqual([])
     await app.stop()
   })
 
   test('arrives, over a transport that keeps the order of a key', async () => {
-    const app = new Mersal({ name: 'tiny', transport: memoryTransport(), logger: false, receive: { concurrency: 1 } })
+    const app = new Mersal({
+      name: 'tiny',
+      transport: memoryTransport(),
+      logger: false,
+      receive: { concurrency: 1 },
+    })
     const seen: number[] = []
     app.handle(Place, async (_, { publish }) => {
       for (let id = 1; id <= 50; id++) await publish(Placed, { id }, { partitionKey: 'a' })

@@ -33,7 +33,17 @@ describe('the option join of transaction()', () => {
     await other.app.transaction(async (_otherTx, stranger) =>
       app.transaction(async (_, sender) => {
         const foreign = await store.unitOfWork(async (tx) => app.within(tx))
-        for (const join of [app, app.direct, { ...sender }, stranger, foreign, true, null, 'sender', {}]) {
+        for (const join of [
+          app,
+          app.direct,
+          { ...sender },
+          stranger,
+          foreign,
+          true,
+          null,
+          'sender',
+          {},
+        ]) {
           const error = await rejection(
             app.transaction(async () => {}, { join: join as Sender }),
             'MERSAL_INVALID_OPTIONS',
@@ -48,13 +58,20 @@ describe('the option join of transaction()', () => {
   test('takes every sender of the unit: of a joined callback, of within(tx), of a handler', async () => {
     const { app, transport, rows } = openShop()
     const send = (id: number) => (_: unknown, sender: Sender) => sender.publish(Placed, { id })
-    app.handle(Place, async ({ id }, context) => void (await app.transaction(send(id), { join: context })))
+    app.handle(
+      Place,
+      async ({ id }, context) => void (await app.transaction(send(id), { join: context })),
+    )
     await app.start()
     await app.transaction(async (tx, outer) => {
-      await app.transaction((_, inner) => app.transaction(send(1), { join: inner }), { join: outer })
+      await app.transaction((_, inner) => app.transaction(send(1), { join: inner }), {
+        join: outer,
+      })
       await app.transaction(send(2), { join: app.within(tx) })
     })
-    expect(await transport.deliver('shop', { type: 'orders.place', body: json({ id: 3 }) })).toEqual({ kind: 'ack' })
+    expect(
+      await transport.deliver('shop', { type: 'orders.place', body: json({ id: 3 }) }),
+    ).toEqual({ kind: 'ack' })
     expect(await rows()).toHaveLength(3)
     await app.stop()
   })
@@ -102,10 +119,13 @@ describe('the option join of transaction()', () => {
       { batch: 10 },
     )
     await app.start()
-    const place = (id: number) => transport.deliver('shop', { id: `m${id}`, type: 'orders.place', body: json({ id }) })
+    const place = (id: number) =>
+      transport.deliver('shop', { id: `m${id}`, type: 'orders.place', body: json({ id }) })
     const dispositions = await Promise.all([1, 2, 3].map(place))
     expect(dispositions.map(({ kind }) => kind)).toEqual(['ack', 'retry', 'ack'])
-    expect((await rows()).map(({ headers }) => headers['causation-id'])).toEqual(expect.arrayContaining(['m1', 'm3']))
+    expect((await rows()).map(({ headers }) => headers['causation-id'])).toEqual(
+      expect.arrayContaining(['m1', 'm3']),
+    )
     await app.stop()
   })
 })
@@ -114,7 +134,12 @@ describe('contexts that outlive or carry a unit', () => {
   test('a timer that was set inside a unit opens a transaction of its own, without a warning, and cannot send by app.publish()', async () => {
     const warnings: string[] = []
     const ignore = (): void => {}
-    const logger = { debug: ignore, info: ignore, error: ignore, warn: (_: object, text: string) => void warnings.push(text) }
+    const logger = {
+      debug: ignore,
+      info: ignore,
+      error: ignore,
+      warn: (_: object, text: string) => void warnings.push(text),
+    }
     const { app, rows } = openShop({ logger })
     const later = Promise.withResolvers<void>()
     let timer: Promise<void> | undefined
@@ -137,7 +162,9 @@ describe('contexts that outlive or carry a unit', () => {
       await publish(Placed, { id: 2 })
     })
     await app.start()
-    expect(await transport.deliver('shop', { type: 'orders.place', body: json({ id: 1 }) })).toEqual({ kind: 'ack' })
+    expect(
+      await transport.deliver('shop', { type: 'orders.place', body: json({ id: 1 }) }),
+    ).toEqual({ kind: 'ack' })
     await app.transaction(async (_, { publish }) => {
       await rejection(app.publish(Placed, { id: 3 }), 'MERSAL_NO_TRANSACTION')
       await publish(Placed, { id: 4 })
@@ -153,7 +180,9 @@ describe('contexts that outlive or carry a unit', () => {
       capture(app).transaction(() => app.transaction(send, { join: false })),
       'MERSAL_INVALID_OPTIONS',
     )
-    expect(await capture(app).transaction((_, join) => app.transaction(send, { join }))).toHaveLength(1)
+    expect(
+      await capture(app).transaction((_, join) => app.transaction(send, { join })),
+    ).toHaveLength(1)
     expect(await rows()).toEqual([])
   })
 })

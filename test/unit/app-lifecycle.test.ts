@@ -1,6 +1,13 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { Mersal, type MersalOptions, command, event, runUntilSignal, stopOnSignals } from '../../src/index.ts'
+import {
+  Mersal,
+  type MersalOptions,
+  command,
+  event,
+  runUntilSignal,
+  stopOnSignals,
+} from '../../src/index.ts'
 import { type MemoryTransaction, memoryStore } from '../../src/memory.ts'
 import { manualClock } from '../../src/testing/index.ts'
 import { rejection } from './support/errors.ts'
@@ -13,9 +20,19 @@ const Other = event('other')
 function setUp(options: Partial<MersalOptions<MemoryTransaction>> = {}) {
   const store = memoryStore()
   const transport = fakeTransport()
-  const app = new Mersal<MemoryTransaction>({ name: 'shop', store, transport, logger: false, ...options })
+  const app = new Mersal<MemoryTransaction>({
+    name: 'shop',
+    store,
+    transport,
+    logger: false,
+    ...options,
+  })
   const place = (signal?: AbortSignal) =>
-    transport.deliver('shop', { type: 'orders.place', body: json({ id: 1 }) }, signal === undefined ? {} : { signal })
+    transport.deliver(
+      'shop',
+      { type: 'orders.place', body: json({ id: 1 }) },
+      signal === undefined ? {} : { signal },
+    )
   return { app, store, transport, place }
 }
 
@@ -42,7 +59,9 @@ describe('starting', () => {
 
   test('an app that only sends declares nothing and takes no handlers', async () => {
     const { app, transport } = setUp({ sendOnly: true })
-    expect(() => app.handle(Place, () => {})).toThrow(expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS' }))
+    expect(() => app.handle(Place, () => {})).toThrow(
+      expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS' }),
+    )
     await app.start()
     expect(transport.subscriptions).toEqual([])
     await rejection(app.subscribe(Placed), 'MERSAL_INVALID_OPTIONS')
@@ -51,7 +70,10 @@ describe('starting', () => {
 
   test('an event that comes over a bridge is subscribed and consumed there', async () => {
     const far = fakeTransport()
-    const { app, transport } = setUp({ bridges: { far }, routes: { 'orders.placed': { transport: 'far' } } })
+    const { app, transport } = setUp({
+      bridges: { far },
+      routes: { 'orders.placed': { transport: 'far' } },
+    })
     const seen: unknown[] = []
     app.handle(Placed, (body) => void seen.push(body))
     await app.start()
@@ -72,7 +94,8 @@ describe('starting', () => {
 
   test('a start that fails closes everything and throws its own error', async () => {
     const { app, transport } = setUp()
-    transport.onCall = (call) => (call === 'consume' ? Promise.reject(new Error('no rights')) : undefined)
+    transport.onCall = (call) =>
+      call === 'consume' ? Promise.reject(new Error('no rights')) : undefined
     await expect(app.start()).rejects.toThrow('no rights')
     expect(app.state).toBe('stopped')
     expect(transport.disposed).toBe(true)
@@ -111,15 +134,21 @@ describe('starting', () => {
   test('handlers come before the start', async () => {
     const { app } = setUp()
     await app.start()
-    expect(() => app.handle(Place, () => {})).toThrow(expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS' }))
+    expect(() => app.handle(Place, () => {})).toThrow(
+      expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS' }),
+    )
     await app.stop()
   })
 
   test('one handler per type', () => {
     const { app } = setUp()
     app.handle(Placed, () => {})
-    expect(() => app.handle(Placed, () => {})).toThrow(expect.objectContaining({ code: 'MERSAL_DUPLICATE_HANDLER' }))
-    expect(() => app.handle(Place, 'nonsense' as never)).toThrow(expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS' }))
+    expect(() => app.handle(Placed, () => {})).toThrow(
+      expect.objectContaining({ code: 'MERSAL_DUPLICATE_HANDLER' }),
+    )
+    expect(() => app.handle(Place, 'nonsense' as never)).toThrow(
+      expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS' }),
+    )
   })
 })
 
@@ -331,11 +360,17 @@ describe('signals of the process', () => {
     const host = {
       exits: [] as number[],
       exitCode: undefined as number | undefined,
-      on: (signal: string, listener: () => void) => listeners.set(signal, (listeners.get(signal) ?? new Set()).add(listener)),
+      on: (signal: string, listener: () => void) =>
+        listeners.set(signal, (listeners.get(signal) ?? new Set()).add(listener)),
       off: (signal: string, listener: () => void) => listeners.get(signal)?.delete(listener),
       exit: (code: number) => void host.exits.push(code),
     }
-    return { host, raise: (signal: string) => [...(listeners.get(signal) ?? [])].forEach((listener) => listener()), listeners }
+    return {
+      host,
+      raise: (signal: string) =>
+        [...(listeners.get(signal) ?? [])].forEach((listener) => listener()),
+      listeners,
+    }
   }
 
   test('the first one stops the app gracefully, with exit code 0', async () => {

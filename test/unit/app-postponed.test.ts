@@ -11,7 +11,11 @@ const message = { type: 'orders.place', body: json({ id: 1 }) }
 describe('a handler that asks for its message again later', () => {
   test('is asked for seven days, and then the message becomes a dead letter that says so', async () => {
     const clock = manualClock()
-    const { app, transport } = openShop({ clock, idempotency: { retentionMs: 8 * DAY }, receive: { maxDeliveries: 2 } })
+    const { app, transport } = openShop({
+      clock,
+      idempotency: { retentionMs: 8 * DAY },
+      receive: { maxDeliveries: 2 },
+    })
     app.handle(Place, () => retryLater(DAY))
     await app.start()
     let since: number | undefined
@@ -34,7 +38,10 @@ describe('a handler that asks for its message again later', () => {
     const { app, transport } = openShop({ clock, receive: { giveUpAfterMs: 10_000 } })
     app.handle(Place, () => retryLater(DAY))
     await app.start()
-    expect(await transport.deliver('shop', message)).toMatchObject({ kind: 'retry', delayMs: 10_000 })
+    expect(await transport.deliver('shop', message)).toMatchObject({
+      kind: 'retry',
+      delayMs: 10_000,
+    })
     await app.stop()
   })
 
@@ -76,7 +83,11 @@ describe('a handler that asks for its message again later', () => {
   test('may ask no longer than the inbox remembers: a shorter retention bounds the default, and refuses a longer wish', () => {
     const { app } = openShop({ idempotency: { retentionMs: DAY } })
     expect(app.state).toBe('idle')
-    expect(() => openShop({ idempotency: { retentionMs: DAY }, receive: { giveUpAfterMs: 2 * DAY } })).toThrow(/idempotency\.retentionMs/)
-    expect(() => openShop({ idempotency: { retentionMs: 3 * DAY }, receive: { giveUpAfterMs: 2 * DAY } })).not.toThrow()
+    expect(() =>
+      openShop({ idempotency: { retentionMs: DAY }, receive: { giveUpAfterMs: 2 * DAY } }),
+    ).toThrow(/idempotency\.retentionMs/)
+    expect(() =>
+      openShop({ idempotency: { retentionMs: 3 * DAY }, receive: { giveUpAfterMs: 2 * DAY } }),
+    ).not.toThrow()
   })
 })

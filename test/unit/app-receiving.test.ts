@@ -15,7 +15,11 @@ function setUp(options: ShopOptions = {}) {
   const { app, store, transport, rows, data } = openShop(options)
   const place = (more: { id?: string; attempt?: number; signal?: AbortSignal } = {}) => {
     const { id, ...delivery } = more
-    return transport.deliver('shop', { type: 'orders.place', body: json({ id: 1 }), ...(id === undefined ? {} : { id }) }, delivery)
+    return transport.deliver(
+      'shop',
+      { type: 'orders.place', body: json({ id: 1 }), ...(id === undefined ? {} : { id }) },
+      delivery,
+    )
   }
   return { app, store, transport, rows, data, place }
 }
@@ -76,7 +80,10 @@ describe('handling', () => {
       else await app.publish(Placed, { id: 2 })
     })
     await app.start()
-    expect(await place({ id: 'm' })).toMatchObject({ kind: 'retry', error: { code: 'MERSAL_NOT_AWAITED' } })
+    expect(await place({ id: 'm' })).toMatchObject({
+      kind: 'retry',
+      error: { code: 'MERSAL_NOT_AWAITED' },
+    })
     expect(await place({ id: 'm', attempt: 2 })).toEqual({ kind: 'ack' })
     expect((await rows()).map(({ body }) => new TextDecoder().decode(body))).toEqual(['{"id":2}'])
     await app.stop()
@@ -97,14 +104,20 @@ describe('retries', () => {
   })
 
   test('delayed retries back off, and the last delivery ends as a dead letter with the cause', async () => {
-    const { app, place } = setUp({ receive: { maxDeliveries: 3, backoff: { firstMs: 100, longestMs: 150 } } })
+    const { app, place } = setUp({
+      receive: { maxDeliveries: 3, backoff: { firstMs: 100, longestMs: 150 } },
+    })
     const failure = new Error('no stock')
     app.handle(Place, () => Promise.reject(failure))
     await app.start()
     expect(await place({ attempt: 1 })).toEqual({ kind: 'retry', delayMs: 100, error: failure })
     expect(await place({ attempt: 2 })).toEqual({ kind: 'retry', delayMs: 150, error: failure })
     const last = await place({ attempt: 3 })
-    expect(last).toMatchObject({ kind: 'reject', reason: 'handler-failed', error: { code: 'MERSAL_HANDLER_FAILED', cause: failure } })
+    expect(last).toMatchObject({
+      kind: 'reject',
+      reason: 'handler-failed',
+      error: { code: 'MERSAL_HANDLER_FAILED', cause: failure },
+    })
     expect((last as { error: Error }).error.message).toContain('no stock')
     await app.stop()
   })
@@ -128,7 +141,12 @@ describe('retries', () => {
       retryLater(1234, new Error('not ready'))
     })
     await app.start()
-    const wish = { kind: 'retry', delayMs: 1234, postponedSince: clock.now(), error: { code: 'MERSAL_RETRY_LATER' } }
+    const wish = {
+      kind: 'retry',
+      delayMs: 1234,
+      postponedSince: clock.now(),
+      error: { code: 'MERSAL_RETRY_LATER' },
+    }
     expect(await place()).toMatchObject(wish)
     expect(tries).toEqual([1])
     await app.stop()
@@ -141,14 +159,20 @@ describe('retries', () => {
       throw reject('unknown customer')
     })
     await app.start()
-    expect(await place()).toMatchObject({ kind: 'reject', reason: 'rejected', error: { code: 'MERSAL_REJECTED' } })
+    expect(await place()).toMatchObject({
+      kind: 'reject',
+      reason: 'rejected',
+      error: { code: 'MERSAL_REJECTED' },
+    })
     expect(await data()).toEqual([])
     await app.stop()
   })
 
   test('a delay that is no delay is a mistake of the handler', () => {
     for (const ms of [-1, Number.NaN, Number.POSITIVE_INFINITY, 1e308, Number.MAX_SAFE_INTEGER]) {
-      expect(() => retryLater(ms)).toThrow(expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS' }))
+      expect(() => retryLater(ms)).toThrow(
+        expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS' }),
+      )
     }
   })
 
@@ -168,10 +192,19 @@ describe('messages that can never be handled are given up at once', () => {
     'no type': [{ body: json({}) }, 'malformed'],
     'a type without handler': [{ type: 'orders.lose', body: json({}) }, 'unknown-type'],
     'a type from the prototype': [{ type: 'constructor', body: json({}) }, 'unknown-type'],
-    'bytes that are no JSON': [{ type: 'orders.place', body: Uint8Array.of(0x7b, 0x00) }, 'undecodable'],
-    'bytes that are no UTF-8': [{ type: 'orders.place', body: Uint8Array.of(0x22, 0xff, 0x22) }, 'undecodable'],
+    'bytes that are no JSON': [
+      { type: 'orders.place', body: Uint8Array.of(0x7b, 0x00) },
+      'undecodable',
+    ],
+    'bytes that are no UTF-8': [
+      { type: 'orders.place', body: Uint8Array.of(0x22, 0xff, 0x22) },
+      'undecodable',
+    ],
     'an empty body': [{ type: 'orders.place', body: new Uint8Array() }, 'undecodable'],
-    'a body that the schema refuses': [{ type: 'orders.check', body: json({ name: 5 }) }, 'invalid'],
+    'a body that the schema refuses': [
+      { type: 'orders.check', body: json({ name: 5 }) },
+      'invalid',
+    ],
   } as const
   for (const [what, [message, reason]] of Object.entries(cases)) {
     test(`${what}: ${reason}`, async () => {
@@ -188,10 +221,18 @@ describe('messages that can never be handled are given up at once', () => {
 
   test('a schema that breaks instead of answering is tried again', async () => {
     const { app, transport } = setUp()
-    const broken = { '~standard': { version: 1 as const, vendor: 'test', validate: () => Promise.reject(new Error('registry is down')) } }
+    const broken = {
+      '~standard': {
+        version: 1 as const,
+        vendor: 'test',
+        validate: () => Promise.reject(new Error('registry is down')),
+      },
+    }
     app.handle(command<object>('broken', broken), () => {})
     await app.start()
-    expect(await transport.deliver('shop', { type: 'broken', body: json({}) })).toMatchObject({ kind: 'retry' })
+    expect(await transport.deliver('shop', { type: 'broken', body: json({}) })).toMatchObject({
+      kind: 'retry',
+    })
     await app.stop()
   })
 
@@ -244,7 +285,12 @@ describe('P4: effectively once', () => {
 
   test('an error of the database is never taken for a duplicate', async () => {
     const failure = new MersalError('MERSAL_STORE_FAILED', 'inbox is gone')
-    const { app, place } = setUp({ change: (store) => ({ ...store, tracker: { ...store.tracker, track: () => Promise.reject(failure) } }) })
+    const { app, place } = setUp({
+      change: (store) => ({
+        ...store,
+        tracker: { ...store.tracker, track: () => Promise.reject(failure) },
+      }),
+    })
     const handler = vi.fn<() => void>()
     app.handle(Place, handler)
     await app.start()
@@ -267,9 +313,9 @@ describe('P4: effectively once', () => {
         },
       }),
     })
-    const handler = vi.fn<(body: object, context: { publish: typeof app.publish }) => Promise<void>>(
-      async (_, { publish }) => void (await publish(Placed, { id: 1 })),
-    )
+    const handler = vi.fn<
+      (body: object, context: { publish: typeof app.publish }) => Promise<void>
+    >(async (_, { publish }) => void (await publish(Placed, { id: 1 })))
     app.handle(Place, handler)
     await app.start()
     expect(await place({ id: 'm' })).toEqual({ kind: 'ack' })
@@ -282,7 +328,10 @@ describe('P4: effectively once', () => {
 describe('the time of a handler', () => {
   test('one that takes too long has failed: its slot is free, its unit rolled back, its later sends refused', async () => {
     const clock = manualClock()
-    const { app, place, data, rows } = setUp({ clock, receive: { handlerTimeoutMs: 5000, immediateRetries: 3 } })
+    const { app, place, data, rows } = setUp({
+      clock,
+      receive: { handlerTimeoutMs: 5000, immediateRetries: 3 },
+    })
     const began = Promise.withResolvers<AbortSignal>()
     const goOn = Promise.withResolvers<void>()
     const late = Promise.withResolvers<unknown>()
@@ -301,7 +350,10 @@ describe('the time of a handler', () => {
     await clock.advance(4999)
     expect(signal.aborted).toBe(false)
     await clock.advance(1)
-    expect(await outcome).toMatchObject({ kind: 'retry', error: { code: 'MERSAL_HANDLER_TIMEOUT' } })
+    expect(await outcome).toMatchObject({
+      kind: 'retry',
+      error: { code: 'MERSAL_HANDLER_TIMEOUT' },
+    })
     expect(signal.reason).toMatchObject({ code: 'MERSAL_HANDLER_TIMEOUT' })
     goOn.resolve()
     expect(await late.promise).toMatchObject({ code: 'MERSAL_UNIT_ENDED' })
@@ -347,7 +399,10 @@ describe('steps of the user', () => {
         {
           name: 'note',
           run: async (context, next) => {
-            seen.push(context.body, await app.publish(Placed, { id: 1 }).catch((error: MersalError) => error.code))
+            seen.push(
+              context.body,
+              await app.publish(Placed, { id: 1 }).catch((error: MersalError) => error.code),
+            )
             context.body = { id: 7 }
             const disposition = await next()
             seen.push(disposition.kind)
@@ -368,28 +423,43 @@ describe('steps of the user', () => {
   })
 
   test('a step that returns no disposition is a failure, not an acknowledgement', async () => {
-    const { app, place } = setUp({ incoming: [{ name: 'forgets', run: async (_, next) => void (await next()) as never }] })
+    const { app, place } = setUp({
+      incoming: [{ name: 'forgets', run: async (_, next) => void (await next()) as never }],
+    })
     app.handle(Place, () => {})
     await app.start()
-    expect(await place()).toMatchObject({ kind: 'retry', error: { code: 'MERSAL_INVALID_OPTIONS' } })
+    expect(await place()).toMatchObject({
+      kind: 'retry',
+      error: { code: 'MERSAL_INVALID_OPTIONS' },
+    })
     await app.stop()
   })
 })
 
-test.each([{ kind: 'retry' }, { kind: 'retry', delayMs: Number.NaN }, { kind: 'retry', delayMs: 1e308 }, { kind: 'reject' }])(
-  'a step that returns %o, which no transport could record, is a failure',
-  async (disposition) => {
-    const { app, place } = setUp({ incoming: [{ name: 'own', run: () => Promise.resolve(disposition as never) }] })
-    app.handle(Place, () => {})
-    await app.start()
-    expect(await place()).toMatchObject({ kind: 'retry', delayMs: expect.any(Number) as number, error: { code: 'MERSAL_INVALID_OPTIONS' } })
-    await app.stop()
-  },
-)
+test.each([
+  { kind: 'retry' },
+  { kind: 'retry', delayMs: Number.NaN },
+  { kind: 'retry', delayMs: 1e308 },
+  { kind: 'reject' },
+])('a step that returns %o, which no transport could record, is a failure', async (disposition) => {
+  const { app, place } = setUp({
+    incoming: [{ name: 'own', run: () => Promise.resolve(disposition as never) }],
+  })
+  app.handle(Place, () => {})
+  await app.start()
+  expect(await place()).toMatchObject({
+    kind: 'retry',
+    delayMs: expect.any(Number) as number,
+    error: { code: 'MERSAL_INVALID_OPTIONS' },
+  })
+  await app.stop()
+})
 
 test('an error whose message cannot be read fails its message like any other', async () => {
   const { app, place } = setUp({ receive: { maxDeliveries: 1 } })
-  app.handle(Place, () => Promise.reject(Object.assign(new Error(), { message: Symbol('no text') })))
+  app.handle(Place, () =>
+    Promise.reject(Object.assign(new Error(), { message: Symbol('no text') })),
+  )
   await app.start()
   expect(await place()).toMatchObject({ kind: 'reject', reason: 'handler-failed' })
   await app.stop()
@@ -399,12 +469,27 @@ describe('what is told to the world', () => {
   test('P14: logs name id, type and error, never the body', async () => {
     const lines: string[] = []
     const log = (fields: object, text: string) => void lines.push(JSON.stringify(fields) + text)
-    const { app, transport } = setUp({ logger: { debug: log, info: log, warn: log, error: log }, receive: { maxDeliveries: 1 } })
+    const { app, transport } = setUp({
+      logger: { debug: log, info: log, warn: log, error: log },
+      receive: { maxDeliveries: 1 },
+    })
     app.handle(Checked, () => Promise.reject(new Error('no stock')))
     await app.start()
-    await transport.deliver('shop', { id: 'm1', type: 'orders.check', body: json({ name: 'hunter2' }) })
-    await transport.deliver('shop', { id: 'm2', type: 'orders.check', body: json({ name: ['hunter2'] }) })
-    await transport.deliver('shop', { id: 'm3', type: 'orders.check', body: new TextEncoder().encode('"hunter2') })
+    await transport.deliver('shop', {
+      id: 'm1',
+      type: 'orders.check',
+      body: json({ name: 'hunter2' }),
+    })
+    await transport.deliver('shop', {
+      id: 'm2',
+      type: 'orders.check',
+      body: json({ name: ['hunter2'] }),
+    })
+    await transport.deliver('shop', {
+      id: 'm3',
+      type: 'orders.check',
+      body: new TextEncoder().encode('"hunter2'),
+    })
     expect(lines).toHaveLength(3)
     for (const [index, reason] of ['handler-failed', 'invalid', 'undecodable'].entries()) {
       expect(lines[index]).toContain(`"id":"m${index + 1}"`)

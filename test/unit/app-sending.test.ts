@@ -1,6 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { Mersal, type MersalOptions, MersalError, type PublishOutcome, command, event } from '../../src/index.ts'
+import {
+  Mersal,
+  type MersalOptions,
+  MersalError,
+  type PublishOutcome,
+  command,
+  event,
+} from '../../src/index.ts'
 import { type MemoryTransaction, memoryStore } from '../../src/memory.ts'
 import { manualClock } from '../../src/testing/index.ts'
 import { rejection } from './support/errors.ts'
@@ -13,8 +20,18 @@ const Named = event('names.given', z.object({ name: z.string().min(1).trim() }))
 function setUp(options: Partial<MersalOptions<MemoryTransaction>> = {}) {
   const store = memoryStore()
   const transport = fakeTransport({ maxMessageBytes: 2000 })
-  const app = new Mersal<MemoryTransaction>({ name: 'shop', store, transport, outbox: { runRelay: false }, logger: false, ...options })
-  const messages = async () => (await store.outbox.claim({ limit: 100, claimMs: 60_000, token: 'test' })).map((row) => row.message)
+  const app = new Mersal<MemoryTransaction>({
+    name: 'shop',
+    store,
+    transport,
+    outbox: { runRelay: false },
+    logger: false,
+    ...options,
+  })
+  const messages = async () =>
+    (await store.outbox.claim({ limit: 100, claimMs: 60_000, token: 'test' })).map(
+      (row) => row.message,
+    )
   const sendOne = async (...given: Parameters<typeof app.publish<{ id: number }>>) => {
     await app.transaction(async (_tx, { publish }) => publish(...given))
     return (await messages())[0]!
@@ -26,7 +43,11 @@ describe('headers', () => {
   test('id, sender, time, content type and correlation are set', async () => {
     const clock = manualClock({ startAt: Date.UTC(2026, 2, 1) })
     const { sendOne } = setUp({ clock })
-    const message = await sendOne(Placed, { id: 1 }, { partitionKey: 'k', headers: { 'X-Tenant': 'näme' } })
+    const message = await sendOne(
+      Placed,
+      { id: 1 },
+      { partitionKey: 'k', headers: { 'X-Tenant': 'näme' } },
+    )
     expect(message.id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7/)
     expect(message.headers).toEqual({
       'correlation-id': message.id,
@@ -48,8 +69,19 @@ describe('headers', () => {
     app.handle(Place, async (_, { publish }) => void (await publish(Placed, { id: 2 })))
     await app.start()
     const headers = { 'correlation-id': 'journey', traceparent: '00-1-2-01' }
-    expect(await transport.deliver('shop', { id: 'first', type: 'orders.place', headers, body: json({ id: 1 }) })).toEqual({ kind: 'ack' })
-    expect((await messages())[0]?.headers).toMatchObject({ 'correlation-id': 'journey', 'causation-id': 'first', traceparent: '00-1-2-01' })
+    expect(
+      await transport.deliver('shop', {
+        id: 'first',
+        type: 'orders.place',
+        headers,
+        body: json({ id: 1 }),
+      }),
+    ).toEqual({ kind: 'ack' })
+    expect((await messages())[0]?.headers).toMatchObject({
+      'correlation-id': 'journey',
+      'causation-id': 'first',
+      traceparent: '00-1-2-01',
+    })
     await app.stop()
   })
 
@@ -58,7 +90,14 @@ describe('headers', () => {
     app.handle(Place, async (_, { publish }) => void (await publish(Placed, { id: 2 })))
     await app.start()
     const headers = { 'correlation-id': 5 as never, traceparent: 'a\0b' }
-    expect(await transport.deliver('shop', { id: 'first', type: 'orders.place', headers, body: json({ id: 1 }) })).toEqual({ kind: 'ack' })
+    expect(
+      await transport.deliver('shop', {
+        id: 'first',
+        type: 'orders.place',
+        headers,
+        body: json({ id: 1 }),
+      }),
+    ).toEqual({ kind: 'ack' })
     const [sent] = await messages()
     expect(sent?.headers).toMatchObject({ 'correlation-id': 'first', 'causation-id': 'first' })
     expect(sent?.headers).not.toHaveProperty('traceparent')
@@ -70,7 +109,10 @@ describe('headers', () => {
     app.handle(Place, async () => void (await app.publish(Placed, { id: 2 })))
     await app.start()
     await transport.deliver('shop', { id: 'first', type: 'orders.place', body: json({ id: 1 }) })
-    expect((await messages())[0]?.headers).toMatchObject({ 'correlation-id': 'first', 'causation-id': 'first' })
+    expect((await messages())[0]?.headers).toMatchObject({
+      'correlation-id': 'first',
+      'causation-id': 'first',
+    })
     await app.stop()
   })
 })
@@ -116,21 +158,30 @@ describe('steps of the user', () => {
       'MERSAL_INVALID_MESSAGE',
     ],
     'an own header made no text': [
-      (context: { headers: Record<string, string> }) => void (context.headers['sender'] = 1 as never),
+      (context: { headers: Record<string, string> }) =>
+        void (context.headers['sender'] = 1 as never),
       'MERSAL_INVALID_MESSAGE',
     ],
   } as const
   for (const [what, [change, code]] of Object.entries(wrong)) {
     test(`${what} is refused`, async () => {
-      const { sendOne } = setUp({ outgoing: [{ name: 'x', run: (context, next) => (change(context), next()) }] })
+      const { sendOne } = setUp({
+        outgoing: [{ name: 'x', run: (context, next) => (change(context), next()) }],
+      })
       await rejection(sendOne(Placed, { id: 1 }), code)
     })
   }
 
   test('calling next() twice is refused, and so is another message in place of the one that was made', async () => {
-    const twice = setUp({ outgoing: [{ name: 'twice', run: async (_, next) => (await next(), next()) }] })
-    expect((await rejection(twice.sendOne(Placed, { id: 1 }), 'MERSAL_INVALID_OPTIONS')).message).toContain("'twice'")
-    const swap = setUp({ outgoing: [{ name: 'swap', run: async (_, next) => ({ ...(await next()), id: 'other' }) }] })
+    const twice = setUp({
+      outgoing: [{ name: 'twice', run: async (_, next) => (await next(), next()) }],
+    })
+    expect(
+      (await rejection(twice.sendOne(Placed, { id: 1 }), 'MERSAL_INVALID_OPTIONS')).message,
+    ).toContain("'twice'")
+    const swap = setUp({
+      outgoing: [{ name: 'swap', run: async (_, next) => ({ ...(await next()), id: 'other' }) }],
+    })
     await rejection(swap.sendOne(Placed, { id: 1 }), 'MERSAL_INVALID_MESSAGE')
   })
 })
@@ -138,7 +189,9 @@ describe('steps of the user', () => {
 describe('schemas', () => {
   test('what the schema makes of the body is what travels', async () => {
     const { app, messages } = setUp()
-    await app.transaction(async (_tx, { publish }) => publish(Named, { name: '  Ada ', secret: 1 } as { name: string }))
+    await app.transaction(async (_tx, { publish }) =>
+      publish(Named, { name: '  Ada ', secret: 1 } as { name: string }),
+    )
     expect(new TextDecoder().decode((await messages())[0]?.body)).toBe('{"name":"Ada"}')
   })
 
@@ -168,7 +221,10 @@ describe('schemas', () => {
       gates[0]?.resolve()
       await sending
     })
-    expect((await messages()).map(({ body }) => new TextDecoder().decode(body))).toEqual(['{"n":0}', '{"n":1}'])
+    expect((await messages()).map(({ body }) => new TextDecoder().decode(body))).toEqual([
+      '{"n":0}',
+      '{"n":1}',
+    ])
   })
 })
 
@@ -179,13 +235,29 @@ describe('bad input is refused at the send, and nothing is stored', () => {
     'a body with a cycle': [circular, undefined, 'MERSAL_ENCODE'],
     'a body with a bigint': [{ id: 1n }, undefined, 'MERSAL_ENCODE'],
     'no body': [undefined, undefined, 'MERSAL_ENCODE'],
-    'a body above the limit of the transport': [{ text: 'x'.repeat(2000) }, undefined, 'MERSAL_TOO_LARGE'],
-    'headers above the limit of the transport': [{}, { headers: { a: 'x'.repeat(2000) } }, 'MERSAL_TOO_LARGE'],
+    'a body above the limit of the transport': [
+      { text: 'x'.repeat(2000) },
+      undefined,
+      'MERSAL_TOO_LARGE',
+    ],
+    'headers above the limit of the transport': [
+      {},
+      { headers: { a: 'x'.repeat(2000) } },
+      'MERSAL_TOO_LARGE',
+    ],
     'a header that is no text': [{}, { headers: { a: 1 } }, 'MERSAL_INVALID_MESSAGE'],
     'a header with a line break': [{}, { headers: { a: 'b\r\nc: d' } }, 'MERSAL_INVALID_MESSAGE'],
-    'a header that Mersal sets itself': [{}, { headers: { sender: 'me' } }, 'MERSAL_INVALID_MESSAGE'],
+    'a header that Mersal sets itself': [
+      {},
+      { headers: { sender: 'me' } },
+      'MERSAL_INVALID_MESSAGE',
+    ],
     'headers that are null': [{}, { headers: null }, 'MERSAL_INVALID_OPTIONS'],
-    'headers in a Map, which would be lost': [{}, { headers: new Map([['a', 'b']]) }, 'MERSAL_INVALID_MESSAGE'],
+    'headers in a Map, which would be lost': [
+      {},
+      { headers: new Map([['a', 'b']]) },
+      'MERSAL_INVALID_MESSAGE',
+    ],
     'headers that are no object': [{}, { headers: 'a=b' }, 'MERSAL_INVALID_OPTIONS'],
     'a partition key that is no text': [{}, { partitionKey: 1 }, 'MERSAL_INVALID_MESSAGE'],
     'an empty partition key': [{}, { partitionKey: '' }, 'MERSAL_INVALID_MESSAGE'],
@@ -207,7 +279,10 @@ describe('bad input is refused at the send, and nothing is stored', () => {
 
   test('a suggestion comes with an unknown option', async () => {
     const { sendOne } = setUp()
-    const error = await rejection(sendOne(Placed, { id: 1 }, { partitonKey: 'k' } as never), 'MERSAL_INVALID_OPTIONS')
+    const error = await rejection(
+      sendOne(Placed, { id: 1 }, { partitonKey: 'k' } as never),
+      'MERSAL_INVALID_OPTIONS',
+    )
     expect(error.message).toContain("did you mean 'partitionKey'?")
   })
 
@@ -226,13 +301,17 @@ describe('bad input is refused at the send, and nothing is stored', () => {
 
   for (const name of ['', ' x', 'a b', 'ä', 'x\n', 'x'.repeat(201), 7 as never]) {
     test(`the message name ${JSON.stringify(name).slice(0, 12)} is refused`, () => {
-      expect(() => command(name)).toThrow(expect.objectContaining({ code: 'MERSAL_INVALID_MESSAGE' }))
+      expect(() => command(name)).toThrow(
+        expect.objectContaining({ code: 'MERSAL_INVALID_MESSAGE' }),
+      )
       expect(() => event(name)).toThrow(MersalError)
     })
   }
 
   test('a schema that is no Standard Schema is refused', () => {
-    expect(() => event('x', { parse: () => {} } as never)).toThrow(expect.objectContaining({ code: 'MERSAL_INVALID_MESSAGE' }))
+    expect(() => event('x', { parse: () => {} } as never)).toThrow(
+      expect.objectContaining({ code: 'MERSAL_INVALID_MESSAGE' }),
+    )
   })
 })
 
@@ -264,7 +343,9 @@ describe('routing', () => {
   test('the limit that counts is the one of the transport that is chosen', async () => {
     const far = fakeTransport({ maxMessageBytes: 100_000 })
     const { sendOne } = setUp({ routes, bridges: { far } })
-    expect((await sendOne(Placed, { id: 1, text: 'x'.repeat(5000) } as never)).body.byteLength).toBeGreaterThan(5000)
+    expect(
+      (await sendOne(Placed, { id: 1, text: 'x'.repeat(5000) } as never)).body.byteLength,
+    ).toBeGreaterThan(5000)
   })
 
   test('without owner, without input queue, or an event with a queue: MERSAL_NO_ROUTE', async () => {
@@ -307,7 +388,9 @@ describe('direct sends', () => {
       app.transaction(async () => {}),
       'MERSAL_INVALID_OPTIONS',
     )
-    expect(() => app.within(undefined)).toThrow(expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS' }))
+    expect(() => app.within(undefined)).toThrow(
+      expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS' }),
+    )
   })
 
   const error = new Error('from the broker')
@@ -324,7 +407,10 @@ describe('direct sends', () => {
       transport.answer = () => answer
       const thrown = await rejection(app.direct.publish(Placed, { id: 1 }), code)
       expect(thrown.cause).toBe(error)
-      expect(thrown.details).toMatchObject({ id: transport.published[0]?.id, to: 'default/topic/orders.placed' })
+      expect(thrown.details).toMatchObject({
+        id: transport.published[0]?.id,
+        to: 'default/topic/orders.placed',
+      })
     })
   }
 

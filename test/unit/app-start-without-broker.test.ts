@@ -22,7 +22,15 @@ function setUp() {
   const transport = fakeTransport()
   const far = fakeTransport()
   const routes = { 'orders.placed': { transport: 'far' } }
-  const app = new Mersal<MemoryTransaction>({ name: 'shop', store: memoryStore(), transport, bridges: { far }, routes, logger, clock })
+  const app = new Mersal<MemoryTransaction>({
+    name: 'shop',
+    store: memoryStore(),
+    transport,
+    bridges: { far },
+    routes,
+    logger,
+    clock,
+  })
   const seen: number[] = []
   app.handle(Place, ({ id }) => void seen.push(id))
   app.handle(Placed, ({ id }) => void seen.push(id))
@@ -76,7 +84,9 @@ test('a mistake that waiting does not mend fails the start; one that shows later
   await app.start()
   transport.onCall = () => Promise.reject(mistake)
   await pass(clock, 60_000)
-  expect(log.filter((text) => text.startsWith('error'))).toEqual(['error: the app cannot receive; it is tried again until that is mended'])
+  expect(log.filter((text) => text.startsWith('error'))).toEqual([
+    'error: the app cannot receive; it is tried again until that is mended',
+  ])
   transport.onCall = () => {}
   await pass(clock, 5000)
   expect(log).toContain('info: the broker is there; the app receives')
@@ -107,7 +117,10 @@ test('subscriptions that change while the broker is away are made when it comes'
   transport.onCall = () => {}
   far.onCall = () => {}
   await pass(clock, 4000)
-  expect([transport.subscriptions, far.subscriptions]).toEqual([['shop+other'], ['shop-orders.placed']])
+  expect([transport.subscriptions, far.subscriptions]).toEqual([
+    ['shop+other'],
+    ['shop-orders.placed'],
+  ])
   await app.stop()
 })
 

@@ -8,9 +8,13 @@ import { type ShopOptions, openShop } from './support/shop.ts'
 const Place = command<{ id: number }>('orders.place')
 const HOUR = 3_600_000
 const order = (id: number) => ({ type: 'orders.place', body: json({ id }) })
-const fromServer = (code: string): Error => Object.assign(new Error(`the server said ${code}`), { code, severity: 'FATAL' })
+const fromServer = (code: string): Error =>
+  Object.assign(new Error(`the server said ${code}`), { code, severity: 'FATAL' })
 
-/** A shop whose database fails as the test says: at the opening of a unit, in a statement of the handler, or at the commit. */
+/**
+ * A shop whose database fails as the test says: at the opening of a unit, in a statement of the
+ * handler, or at the commit.
+ */
 function fragile(options: ShopOptions = {}) {
   const fault: { open?: Error; commit?: Error; statement?: Error } = {}
   const lines: string[] = []
@@ -39,17 +43,25 @@ function fragile(options: ShopOptions = {}) {
 
 describe('a database that is away', () => {
   const errors: readonly [string, Error][] = [
-    ['refuses connections', Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })],
+    [
+      'refuses connections',
+      Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }),
+    ],
     ['is starting', fromServer('57P03')],
     ['is read-only', fromServer('25006')],
     ['has too many connections', fromServer('53300')],
     ['has another password', fromServer('28P01')],
-    ['is locked by another process', new MersalError('MERSAL_STORE_BUSY', 'another connection holds the database')],
+    [
+      'is locked by another process',
+      new MersalError('MERSAL_STORE_BUSY', 'another connection holds the database'),
+    ],
     ['fails in a way that nobody knows', new Error('something strange')],
   ]
   for (const [what, error] of errors) {
     test(`when it ${what} for an hour, messages wait, none is charged, and all are handled when it is back`, async () => {
-      const { app, transport, fault, clock, seen, lines } = fragile({ receive: { maxDeliveries: 1 } })
+      const { app, transport, fault, clock, seen, lines } = fragile({
+        receive: { maxDeliveries: 1 },
+      })
       await app.start()
       fault.open = error
       let waiting = [1, 2, 3].map((id) => ({ id, end: transport.deliver('shop', order(id)) }))
@@ -68,13 +80,20 @@ describe('a database that is away', () => {
       expect(seen).toEqual([])
       delete fault.open
       await clock.advance(10_000)
-      expect(await Promise.all(waiting.map(({ end }) => end))).toEqual([{ kind: 'ack' }, { kind: 'ack' }, { kind: 'ack' }])
+      expect(await Promise.all(waiting.map(({ end }) => end))).toEqual([
+        { kind: 'ack' },
+        { kind: 'ack' },
+        { kind: 'ack' },
+      ])
       expect(seen).toEqual([
         [1, 1],
         [2, 1],
         [3, 1],
       ])
-      expect(lines.map((line) => line.split(':')[0])).toEqual(['warn the database is away', 'warn the database is back'])
+      expect(lines.map((line) => line.split(':')[0])).toEqual([
+        'warn the database is away',
+        'warn the database is back',
+      ])
       await app.stop()
     })
   }
@@ -119,12 +138,16 @@ describe('a database that is away', () => {
   })
 
   test('holds up messages that share a transaction without charging or undoing more than one', async () => {
-    const { app, transport, fault, clock, seen } = fragile({ receive: { maxDeliveries: 1, concurrency: 10 } })
+    const { app, transport, fault, clock, seen } = fragile({
+      receive: { maxDeliveries: 1, concurrency: 10 },
+    })
     const Many = command<{ id: number }>('orders.many')
     app.handle(Many, ({ id }, { attempt }) => void seen.push([id, attempt]), { batch: 10 })
     await app.start()
     fault.open = fromServer('53300')
-    const ends = [1, 2, 3, 4].map((id) => transport.deliver('shop', { type: 'orders.many', body: json({ id }) }))
+    const ends = [1, 2, 3, 4].map((id) =>
+      transport.deliver('shop', { type: 'orders.many', body: json({ id }) }),
+    )
     await clock.advance(30_000)
     delete fault.open
     await clock.advance(10_000)
@@ -138,9 +161,14 @@ describe('what is not our database', () => {
   test('another database or service that is down is charged to the handler, since ours answers', async () => {
     const { app, transport, fault, lines } = fragile({ receive: { maxDeliveries: 2 } })
     await app.start()
-    fault.statement = Object.assign(new Error('connect ECONNREFUSED 10.0.0.7:443'), { code: 'ECONNREFUSED' })
+    fault.statement = Object.assign(new Error('connect ECONNREFUSED 10.0.0.7:443'), {
+      code: 'ECONNREFUSED',
+    })
     expect(await transport.deliver('shop', order(1))).toMatchObject({ kind: 'retry' })
-    expect(await transport.deliver('shop', order(1), { attempt: 2 })).toMatchObject({ kind: 'reject', reason: 'handler-failed' })
+    expect(await transport.deliver('shop', order(1), { attempt: 2 })).toMatchObject({
+      kind: 'reject',
+      reason: 'handler-failed',
+    })
     expect(lines.some((line) => line.includes('is away'))).toBe(false)
     await app.stop()
   })
@@ -150,7 +178,10 @@ describe('what is not our database', () => {
       const { app, transport, fault } = fragile({ receive: { maxDeliveries: 1 } })
       await app.start()
       fault.statement = fromServer(code)
-      expect(await transport.deliver('shop', order(1))).toMatchObject({ kind: 'reject', reason: 'handler-failed' })
+      expect(await transport.deliver('shop', order(1))).toMatchObject({
+        kind: 'reject',
+        reason: 'handler-failed',
+      })
       await app.stop()
     })
   }

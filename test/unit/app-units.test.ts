@@ -9,10 +9,18 @@ const Placed = event<{ id: number }>('orders.placed')
 const Place = command<{ id: number }>('orders.place')
 
 /** An app whose rows stay in the outbox, so that tests can look at them. */
-function setUp(change: (store: Store<MemoryTransaction>) => Store<MemoryTransaction> = (store) => store) {
+function setUp(
+  change: (store: Store<MemoryTransaction>) => Store<MemoryTransaction> = (store) => store,
+) {
   const store = change(memoryStore())
   const transport = fakeTransport({ maxMessageBytes: 2000 })
-  const app = new Mersal({ name: 'shop', store, transport, outbox: { runRelay: false }, logger: false })
+  const app = new Mersal({
+    name: 'shop',
+    store,
+    transport,
+    outbox: { runRelay: false },
+    logger: false,
+  })
   const rows = () => store.outbox.claim({ limit: 100, claimMs: 60_000, token: 'test' })
   const data = () => store.unitOfWork(async (tx) => tx.entries().map(([key]) => key))
   return { app, store, transport, rows, data }
@@ -61,7 +69,11 @@ describe('P1: data and messages are committed together', () => {
       order.push('work is over')
     })
     expect(order).toEqual(['work is over', 'save 3'])
-    expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual(['{"id":1}', '{"id":2}', '{"id":3}'])
+    expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual([
+      '{"id":1}',
+      '{"id":2}',
+      '{"id":3}',
+    ])
   })
 
   test('a body is taken as it was at the call, whatever happens to the object afterwards', async () => {
@@ -80,7 +92,8 @@ describe('P3: sending fails closed', () => {
   test('a send outside of any transaction is refused and names the remedies', async () => {
     const { app, transport, rows } = setUp()
     const error = await rejection(app.publish(Placed, { id: 1 }), 'MERSAL_NO_TRANSACTION')
-    for (const remedy of ['app.transaction', 'app.within(tx)', 'app.direct']) expect(error.message).toContain(remedy)
+    for (const remedy of ['app.transaction', 'app.within(tx)', 'app.direct'])
+      expect(error.message).toContain(remedy)
     expect(transport.published).toEqual([])
     expect(await rows()).toEqual([])
   })
@@ -189,7 +202,13 @@ describe('P3: sending fails closed', () => {
   test('a send that is still being captured when the work returns is not awaited, even if somebody looks at it', async () => {
     const { rows, store, transport } = setUp()
     const never = { name: 'never', run: () => new Promise<never>(() => {}) }
-    const app = new Mersal({ name: 'slow', store, transport, outbox: { runRelay: false }, outgoing: [never] })
+    const app = new Mersal({
+      name: 'slow',
+      store,
+      transport,
+      outbox: { runRelay: false },
+      outgoing: [never],
+    })
     const failing = app.transaction(async (_tx, { publish }) => {
       void publish(Placed, { id: 1 }).then(() => {})
     })
@@ -241,7 +260,9 @@ describe('nested transactions', () => {
 
   test('one that is not awaited rolls the unit back', async () => {
     const { app } = setUp()
-    const failing = app.transaction(async (_, sender) => void app.transaction(async () => {}, { join: sender }))
+    const failing = app.transaction(
+      async (_, sender) => void app.transaction(async () => {}, { join: sender }),
+    )
     await rejection(failing, 'MERSAL_NOT_AWAITED')
   })
 
@@ -354,7 +375,9 @@ describe('P13: only what happened is reported', () => {
       return run
     })
     expect(result).toBe(2)
-    expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual(['{"id":2}'])
+    expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual([
+      '{"id":2}',
+    ])
   })
 
   test('a joined transaction whose signal aborts fails the unit only when its work has ended', async () => {
@@ -386,14 +409,22 @@ describe('within(tx)', () => {
       throw new Error('rolled back')
     })
     await expect(failing).rejects.toThrow('rolled back')
-    expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual(['{"id":1}'])
+    expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual([
+      '{"id":1}',
+    ])
   })
 
   test('calls that are made together are written in their order', async () => {
     const { app, store, rows } = setUp()
     const bodies = [1, 2, 3, 4].map((id) => ({ id }))
-    await store.unitOfWork((tx) => Promise.all(bodies.map((body) => app.within(tx).publish(Placed, body, { partitionKey: 'k' }))))
-    expect((await rows()).map((row) => JSON.parse(new TextDecoder().decode(row.message.body)))).toEqual(bodies)
+    await store.unitOfWork((tx) =>
+      Promise.all(
+        bodies.map((body) => app.within(tx).publish(Placed, body, { partitionKey: 'k' })),
+      ),
+    )
+    expect(
+      (await rows()).map((row) => JSON.parse(new TextDecoder().decode(row.message.body))),
+    ).toEqual(bodies)
   })
 
   test('a slow schema of the first call does not let the second one overtake', async () => {
@@ -402,21 +433,32 @@ describe('within(tx)', () => {
       if ((value as { id: number }).id === 1) await first.promise
       return { value: value as { id: number } }
     }
-    const Slow = event<{ id: number }>('slow', { '~standard': { version: 1, vendor: 'test', validate } })
+    const Slow = event<{ id: number }>('slow', {
+      '~standard': { version: 1, vendor: 'test', validate },
+    })
     const { app, store, rows } = setUp()
     await store.unitOfWork(async (tx) => {
-      const sending = [app.within(tx).publish(Slow, { id: 1 }), app.within(tx).publish(Slow, { id: 2 })]
+      const sending = [
+        app.within(tx).publish(Slow, { id: 1 }),
+        app.within(tx).publish(Slow, { id: 2 }),
+      ]
       setImmediate(first.resolve)
       await Promise.all(sending)
     })
-    expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual(['{"id":1}', '{"id":2}'])
+    expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual([
+      '{"id":1}',
+      '{"id":2}',
+    ])
   })
 
   test('a call that fails does not hold up the next one', async () => {
     const { app, store, rows } = setUp()
     await store.unitOfWork(async (tx) => {
       const sender = app.within(tx)
-      const [failing, sending] = [sender.publish(Placed, { id: 1n } as never), sender.publish(Placed, { id: 2 })]
+      const [failing, sending] = [
+        sender.publish(Placed, { id: 1n } as never),
+        sender.publish(Placed, { id: 2 }),
+      ]
       await rejection(failing, 'MERSAL_ENCODE')
       await sending
     })
@@ -429,12 +471,17 @@ describe('within(tx)', () => {
       await publish(Placed, { id: 1 })
       await app.within(tx).publish(Placed, { id: 2 })
     })
-    expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual(['{"id":1}', '{"id":2}'])
+    expect((await rows()).map((row) => new TextDecoder().decode(row.message.body))).toEqual([
+      '{"id":1}',
+      '{"id":2}',
+    ])
   })
 
   test('no handle, or one that has ended, is refused', async () => {
     const { app, store } = setUp()
-    expect(() => app.within(undefined as never)).toThrow(expect.objectContaining({ code: 'MERSAL_NOT_A_TRANSACTION' }))
+    expect(() => app.within(undefined as never)).toThrow(
+      expect.objectContaining({ code: 'MERSAL_NOT_A_TRANSACTION' }),
+    )
     let ended: MemoryTransaction | undefined
     await store.unitOfWork(async (tx) => {
       ended = tx

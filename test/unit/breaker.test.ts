@@ -4,7 +4,12 @@ import { type ManualClock, manualClock } from '../../src/testing/manual-clock.ts
 
 const away = new Error('away')
 
-function make(random = 1): { breakers: Breakers; clock: ManualClock; changes: string[]; sooner: () => number } {
+function make(random = 1): {
+  breakers: Breakers
+  clock: ManualClock
+  changes: string[]
+  sooner: () => number
+} {
   const clock = manualClock()
   const changes: string[] = []
   let sooner = 0
@@ -110,7 +115,11 @@ test('a probe that was given back unpublished leaves room for another', async ()
 })
 
 /** Opens it so often that the next probe is 30 s away, and lets 20 s of them pass. */
-async function openForLong(breakers: Breakers, clock: ManualClock, back: Promise<void>): Promise<void> {
+async function openForLong(
+  breakers: Breakers,
+  clock: ManualClock,
+  back: Promise<void>,
+): Promise<void> {
   open(breakers)
   for (let probe = 0; probe < 7; probe++) {
     await clock.advance(breakers.nextProbeAt - clock.monotonic())
@@ -140,7 +149,10 @@ test('a transport that says so too early does not bring about a busy loop, and o
     breakers.excepted()
     if (breakers.admit('d') === 'probe') {
       probes++
-      breakers.failed('d', away, { probe: true, back: probes % 2 === 0 ? Promise.resolve() : Promise.reject(away) })
+      breakers.failed('d', away, {
+        probe: true,
+        back: probes % 2 === 0 ? Promise.resolve() : Promise.reject(away),
+      })
     }
     await clock.advance(50)
   }

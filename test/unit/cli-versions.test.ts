@@ -6,7 +6,12 @@ describe('the version of Node', () => {
     expect(() => checkNode(version, '>=22.18')).not.toThrow()
   })
 
-  test.each(['v20.20.2', 'v22.9.0', 'v9.99.0'])('%s is refused, with what is needed and what to do', (version) => {
-    expect(() => checkNode(version, '>=22.18')).toThrow(`this is Node ${version}, and mersal needs >=22.18: install a newer Node`)
-  })
+  test.each(['v20.20.2', 'v22.9.0', 'v9.99.0'])(
+    '%s is refused, with what is needed and what to do',
+    (version) => {
+      expect(() => checkNode(version, '>=22.18')).toThrow(
+        `this is Node ${version}, and mersal needs >=22.18: install a newer Node`,
+      )
+    },
+  )
 })

@@ -38,9 +38,17 @@ async function now(member: BudgetMember): Promise<Turn | undefined> {
   return turn
 }
 
-function budget(most: number, listeners?: number): { readonly clock: ReturnType<typeof manualClock>; readonly shared: ConnectionBudget } {
+function budget(
+  most: number,
+  listeners?: number,
+): { readonly clock: ReturnType<typeof manualClock>; readonly shared: ConnectionBudget } {
   const clock = manualClock()
-  return { clock, shared: connectionBudget(listeners === undefined ? { most, clock } : { most, listeners, clock }) }
+  return {
+    clock,
+    shared: connectionBudget(
+      listeners === undefined ? { most, clock } : { most, listeners, clock },
+    ),
+  }
 }
 
 describe('a budget of connections', () => {
@@ -58,7 +66,8 @@ describe('a budget of connections', () => {
     const { made, connect } = server(true)
     const { shared } = budget(4, 0)
     const members = Array.from({ length: 5 }, () => shared.join())
-    for (const member of members.slice(0, 4)) (await member.take()).over(connect(), { failed: false })
+    for (const member of members.slice(0, 4))
+      (await member.take()).over(connect(), { failed: false })
     expect(shared.open).toBe(4)
     const waiting = members[4]!.take()
     await settle()
@@ -72,7 +81,9 @@ describe('a budget of connections', () => {
   test('gives no store more than two turns, and leaves the last one to those that have one already', async () => {
     const { shared } = budget(4, 0)
     const [a, b, c, d] = Array.from({ length: 4 }, () => shared.join())
-    expect([await now(a!), await now(b!), await now(c!)].every((turn) => turn !== undefined)).toBe(true)
+    expect([await now(a!), await now(b!), await now(c!)].every((turn) => turn !== undefined)).toBe(
+      true,
+    )
     expect(await now(d!)).toBeUndefined()
     const second = await now(a!)
     expect(second).toBeDefined()
@@ -173,31 +184,45 @@ describe('a budget of connections', () => {
   })
 
   test('is never exceeded, and everybody gets a turn at last, whatever they do', async () => {
-    const step = fc.record({ who: fc.nat(5), ms: fc.nat(1200), fails: fc.boolean(), twice: fc.boolean() })
+    const step = fc.record({
+      who: fc.nat(5),
+      ms: fc.nat(1200),
+      fails: fc.boolean(),
+      twice: fc.boolean(),
+    })
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 4, max: 9 }), fc.array(step, { maxLength: 40 }), async (most, steps) => {
-        const { made, connect } = server()
-        const { clock, shared } = budget(most, 0)
-        const members = Array.from({ length: 6 }, () => shared.join())
-        const seen = { done: 0 }
-        const use = async (member: BudgetMember, { ms, fails, twice }: (typeof steps)[number]): Promise<void> => {
-          const turn = await member.take()
-          const connection = turn.kept ?? connect()
-          expect(made.open).toBeLessThanOrEqual(most)
-          await clock.sleep(ms)
-          if (twice) await use(member, { who: 0, ms: 1, fails, twice: false })
-          turn.over(connection, { failed: fails })
-          seen.done++
-        }
-        // One at a time for each store, as a claim loop does; so that nesting is at most two deep.
-        const tails = members.map(() => Promise.resolve())
-        for (const given of steps) tails[given.who] = tails[given.who]!.then(() => use(members[given.who]!, given))
-        const expected = steps.reduce((sum, { twice }) => sum + (twice ? 2 : 1), 0)
-        for (let ms = 0; ms < 120_000 && seen.done < expected; ms += 100) await clock.advance(100)
-        await Promise.all(tails)
-        expect(seen.done).toBe(expected)
-        expect(shared.open).toBe(made.open)
-      }),
+      fc.asyncProperty(
+        fc.integer({ min: 4, max: 9 }),
+        fc.array(step, { maxLength: 40 }),
+        async (most, steps) => {
+          const { made, connect } = server()
+          const { clock, shared } = budget(most, 0)
+          const members = Array.from({ length: 6 }, () => shared.join())
+          const seen = { done: 0 }
+          const use = async (
+            member: BudgetMember,
+            { ms, fails, twice }: (typeof steps)[number],
+          ): Promise<void> => {
+            const turn = await member.take()
+            const connection = turn.kept ?? connect()
+            expect(made.open).toBeLessThanOrEqual(most)
+            await clock.sleep(ms)
+            if (twice) await use(member, { who: 0, ms: 1, fails, twice: false })
+            turn.over(connection, { failed: fails })
+            seen.done++
+          }
+          // One at a time for each store, as a claim loop does; so that nesting is at most two
+          // deep.
+          const tails = members.map(() => Promise.resolve())
+          for (const given of steps)
+            tails[given.who] = tails[given.who]!.then(() => use(members[given.who]!, given))
+          const expected = steps.reduce((sum, { twice }) => sum + (twice ? 2 : 1), 0)
+          for (let ms = 0; ms < 120_000 && seen.done < expected; ms += 100) await clock.advance(100)
+          await Promise.all(tails)
+          expect(seen.done).toBe(expected)
+          expect(shared.open).toBe(made.open)
+        },
+      ),
       { numRuns: 25 },
     )
   }, 60_000)

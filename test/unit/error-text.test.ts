@@ -1,15 +1,26 @@
 import { describe, expect, it, vi } from 'vitest'
 import { causesOf } from '../../src/core/errors/causes.ts'
-import { errorCode, errorText, errorTextWithStack, stackOf } from '../../src/core/errors/error-text.ts'
+import {
+  errorCode,
+  errorText,
+  errorTextWithStack,
+  stackOf,
+} from '../../src/core/errors/error-text.ts'
 import { MersalError } from '../../src/core/errors/errors.ts'
 import { stderrLogger } from '../../src/core/telemetry.ts'
 
-const fromServer = (code: string, message: string): Error => Object.assign(new Error(message), { name: 'error', code, severity: 'ERROR' })
+const fromServer = (code: string, message: string): Error =>
+  Object.assign(new Error(message), { name: 'error', code, severity: 'ERROR' })
 
 describe('the text of an error', () => {
   it('names every cause with its code and the words of the server', () => {
-    const cause = fromServer('23505', 'duplicate key value violates unique constraint "students_pkey"')
-    const error = new MersalError('MERSAL_STORE_FAILED', 'postgres: saving failed', { cause: new Error('a query failed', { cause }) })
+    const cause = fromServer(
+      '23505',
+      'duplicate key value violates unique constraint "students_pkey"',
+    )
+    const error = new MersalError('MERSAL_STORE_FAILED', 'postgres: saving failed', {
+      cause: new Error('a query failed', { cause }),
+    })
     expect(errorText(error)).toBe(
       'MersalError: postgres: saving failed (MERSAL_STORE_FAILED); caused by Error: a query failed; caused by ' +
         'error: duplicate key value violates unique constraint "students_pkey" (23505)',
@@ -17,14 +28,24 @@ describe('the text of an error', () => {
     expect(errorCode(new Error('outside', { cause }))).toBe('23505')
   })
 
-  it.each(['cause', 'parent', 'original', 'driverError', 'originalError'])('finds what a library has put into %s', (field) => {
-    const wrapped = Object.assign(new Error('the library failed'), { [field]: fromServer('57P03', 'the database system is starting up') })
-    expect(errorText(wrapped)).toContain('the database system is starting up (57P03)')
-  })
+  it.each(['cause', 'parent', 'original', 'driverError', 'originalError'])(
+    'finds what a library has put into %s',
+    (field) => {
+      const wrapped = Object.assign(new Error('the library failed'), {
+        [field]: fromServer('57P03', 'the database system is starting up'),
+      })
+      expect(errorText(wrapped)).toContain('the database system is starting up (57P03)')
+    },
+  )
 
   it('finds what Prisma has put into meta', () => {
-    const error = Object.assign(new Error('Raw query failed'), { code: 'P2010', meta: { code: '25006', message: 'cannot execute INSERT' } })
-    expect(errorText(error)).toBe('Error: Raw query failed (P2010); caused by cannot execute INSERT (25006)')
+    const error = Object.assign(new Error('Raw query failed'), {
+      code: 'P2010',
+      meta: { code: '25006', message: 'cannot execute INSERT' },
+    })
+    expect(errorText(error)).toBe(
+      'Error: Raw query failed (P2010); caused by cannot execute INSERT (25006)',
+    )
   })
 
   it('tells every member of an AggregateError, which often has no message of its own', () => {
@@ -47,13 +68,17 @@ describe('the text of an error', () => {
   })
 
   it('keeps the last cause in sight however long the first message is', () => {
-    const error = new Error('x'.repeat(100_000), { cause: fromServer('40001', 'could not serialize access') })
+    const error = new Error('x'.repeat(100_000), {
+      cause: fromServer('40001', 'could not serialize access'),
+    })
     expect(errorText(error).length).toBeLessThanOrEqual(2000)
     expect(errorText(error)).toContain('could not serialize access (40001)')
   })
 
   it('does not repeat what the error around it has said', () => {
-    expect(errorText(new Error('it failed: boom', { cause: new Error('boom') }))).toBe('Error: it failed: boom')
+    expect(errorText(new Error('it failed: boom', { cause: new Error('boom') }))).toBe(
+      'Error: it failed: boom',
+    )
   })
 
   it.each([
@@ -112,7 +137,9 @@ describe('the text of an error', () => {
     function insideTheHandler(): Error {
       return new Error('boom')
     }
-    const text = errorTextWithStack(new MersalError('MERSAL_HANDLER_FAILED', 'the handler failed', { cause: insideTheHandler() }))
+    const text = errorTextWithStack(
+      new MersalError('MERSAL_HANDLER_FAILED', 'the handler failed', { cause: insideTheHandler() }),
+    )
     expect(text).toMatch(/\n\s+at insideTheHandler .*error-text\.test\.ts/)
     expect(text.length).toBeLessThanOrEqual(2000)
   })
@@ -126,11 +153,20 @@ describe('the default logger', () => {
       return true
     })
     try {
-      stderrLogger.warn({ error: new Error('outside', { cause: fromServer('53300', 'sorry, too many clients already') }) }, 'it failed')
+      stderrLogger.warn(
+        {
+          error: new Error('outside', {
+            cause: fromServer('53300', 'sorry, too many clients already'),
+          }),
+        },
+        'it failed',
+      )
     } finally {
       write.mockRestore()
     }
     const line = JSON.parse(written.join('')) as { error: { message: string } }
-    expect(line.error.message).toBe('Error: outside; caused by error: sorry, too many clients already (53300)')
+    expect(line.error.message).toBe(
+      'Error: outside; caused by error: sorry, too many clients already (53300)',
+    )
   })
 })

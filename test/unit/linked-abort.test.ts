@@ -36,7 +36,9 @@ describe('work under a signal', () => {
 
   test('is not begun under an aborted signal', async () => {
     let begun = false
-    await expect(abortable(AbortSignal.abort(new Error('before')), () => (begun = true))).rejects.toThrow('before')
+    await expect(
+      abortable(AbortSignal.abort(new Error('before')), () => (begun = true)),
+    ).rejects.toThrow('before')
     expect(begun).toBe(false)
   })
 

@@ -55,5 +55,6 @@ test('calls of advance queue up, and nonsense is refused', async () => {
   const clock = manualClock({ startAt: 0 })
   await Promise.all([clock.advance(10), clock.advance(20)])
   expect(clock.now()).toBe(30)
-  for (const ms of [-1, Number.NaN, Number.POSITIVE_INFINITY]) expect(() => clock.advance(ms)).toThrow(RangeError)
+  for (const ms of [-1, Number.NaN, Number.POSITIVE_INFINITY])
+    expect(() => clock.advance(ms)).toThrow(RangeError)
 })

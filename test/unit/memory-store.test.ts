@@ -7,7 +7,13 @@ import { manualClock } from '../../src/testing/manual-clock.ts'
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 function message(id: string, partitionKey?: string): OutgoingMessage {
-  const base = { id, type: 'unit', headers: {}, body: new Uint8Array([1]), to: { transport: 'default', kind: 'queue', name: 'q' } } as const
+  const base = {
+    id,
+    type: 'unit',
+    headers: {},
+    body: new Uint8Array([1]),
+    to: { transport: 'default', kind: 'queue', name: 'q' },
+  } as const
   return partitionKey === undefined ? base : { ...base, partitionKey }
 }
 
@@ -22,7 +28,12 @@ async function openUnit(store: Store<MemoryTransaction>, work: (tx: MemoryTransa
   })
   done.catch((error: unknown) => begun.reject(error as Error))
   const tx = await begun.promise
-  return { tx, done, commit: () => (end.resolve(), done), fail: () => end.reject(new Error('rolled back')) }
+  return {
+    tx,
+    done,
+    commit: () => (end.resolve(), done),
+    fail: () => end.reject(new Error('rolled back')),
+  }
 }
 
 async function claimIds(store: Store<MemoryTransaction>): Promise<string[]> {
@@ -31,7 +42,8 @@ async function claimIds(store: Store<MemoryTransaction>): Promise<string[]> {
 }
 
 describe('business data of a memory transaction', () => {
-  const read = (store: Store<MemoryTransaction>, key: string) => store.unitOfWork((tx) => Promise.resolve(tx.get(key)))
+  const read = (store: Store<MemoryTransaction>, key: string) =>
+    store.unitOfWork((tx) => Promise.resolve(tx.get(key)))
 
   test('it is visible to its own transaction at once, and to others after the commit', async () => {
     const store = memoryStore()
@@ -63,7 +75,11 @@ describe('business data of a memory transaction', () => {
     })
     await store.unitOfWork((tx) => Promise.resolve(tx.set('a', 'fast')))
     await expect(slow.commit()).rejects.toMatchObject({ code: 'MERSAL_STORE_CONFLICT' })
-    expect([await read(store, 'a'), await read(store, 'b'), await claimIds(store)]).toEqual(['fast', undefined, []])
+    expect([await read(store, 'a'), await read(store, 'b'), await claimIds(store)]).toEqual([
+      'fast',
+      undefined,
+      [],
+    ])
   })
 
   test('a transaction whose reading was overtaken cannot write from it', async () => {
@@ -78,8 +94,12 @@ describe('business data of a memory transaction', () => {
     await store.unitOfWork((tx) => Promise.resolve([tx.set('a', 1), tx.set('b', 1)]))
     const unit = await openUnit(store, (tx) => tx.get('a'))
     await store.unitOfWork((tx) => Promise.resolve([tx.set('a', 2), tx.delete('b')]))
-    expect(() => unit.tx.get('b')).toThrow(expect.objectContaining({ code: 'MERSAL_STORE_CONFLICT' }))
-    expect(() => unit.tx.entries()).toThrow(expect.objectContaining({ code: 'MERSAL_STORE_CONFLICT' }))
+    expect(() => unit.tx.get('b')).toThrow(
+      expect.objectContaining({ code: 'MERSAL_STORE_CONFLICT' }),
+    )
+    expect(() => unit.tx.entries()).toThrow(
+      expect.objectContaining({ code: 'MERSAL_STORE_CONFLICT' }),
+    )
     await unit.commit()
   })
 
@@ -101,7 +121,9 @@ describe('business data of a memory transaction', () => {
 
   test('entries are sorted, begin with the prefix, and show what the transaction itself has written and deleted', async () => {
     const store = memoryStore()
-    await store.unitOfWork((tx) => Promise.resolve(['row b', 'row a', 'other', 'row c'].forEach((key) => tx.set(key, key))))
+    await store.unitOfWork((tx) =>
+      Promise.resolve(['row b', 'row a', 'other', 'row c'].forEach((key) => tx.set(key, key))),
+    )
     const seen = await store.unitOfWork((tx) => {
       tx.delete('row a')
       tx.set('row b', undefined)
@@ -117,7 +139,12 @@ describe('business data of a memory transaction', () => {
   test('a handle is of no use after its transaction', async () => {
     const store = memoryStore()
     const tx = await store.unitOfWork((handle) => Promise.resolve(handle))
-    for (const use of [() => tx.get('a'), () => tx.set('a', 1), () => tx.delete('a'), () => tx.entries()]) {
+    for (const use of [
+      () => tx.get('a'),
+      () => tx.set('a', 1),
+      () => tx.delete('a'),
+      () => tx.entries(),
+    ]) {
       expect(use).toThrow(expect.objectContaining({ code: 'MERSAL_NOT_A_TRANSACTION' }))
     }
   })
@@ -179,7 +206,9 @@ describe('transactions of the memory store', () => {
     const store = memoryStore()
     const stop = new AbortController()
     const holder = await openUnit(store, (tx) => store.outbox.save(tx, [message('1', 'k')]))
-    const unit = store.unitOfWork((tx) => store.outbox.save(tx, [message('2', 'k')]), { signal: stop.signal })
+    const unit = store.unitOfWork((tx) => store.outbox.save(tx, [message('2', 'k')]), {
+      signal: stop.signal,
+    })
     await turn()
     stop.abort(new Error('enough'))
     await expect(unit).rejects.toThrow('enough')
@@ -218,11 +247,19 @@ describe('transactions of the memory store', () => {
 
   test('a transaction of one database is none of another, and stores of one database understand each other', async () => {
     const database = memoryDatabase()
-    const [first, second, foreign] = [memoryStore({ database }), memoryStore({ database }), memoryStore()]
+    const [first, second, foreign] = [
+      memoryStore({ database }),
+      memoryStore({ database }),
+      memoryStore(),
+    ]
     await first.unitOfWork(async (tx) => {
       await second.outbox.save(tx, [message('1')])
-      await expect(foreign.outbox.save(tx, [message('2')])).rejects.toMatchObject({ code: 'MERSAL_NOT_A_TRANSACTION' })
-      await expect(foreign.tracker.track(tx, { consumer: 'c', messageId: 'm' })).rejects.toMatchObject({ code: 'MERSAL_NOT_A_TRANSACTION' })
+      await expect(foreign.outbox.save(tx, [message('2')])).rejects.toMatchObject({
+        code: 'MERSAL_NOT_A_TRANSACTION',
+      })
+      await expect(
+        foreign.tracker.track(tx, { consumer: 'c', messageId: 'm' }),
+      ).rejects.toMatchObject({ code: 'MERSAL_NOT_A_TRANSACTION' })
     })
     expect([await claimIds(first), await claimIds(foreign)]).toEqual([['1'], []])
   })
@@ -243,7 +280,9 @@ describe('transactions of the memory store', () => {
       await expect(unit).rejects.toThrow(`lost at ${step}`)
     }
     broken = 'claim'
-    await expect(store.outbox.claim({ limit: 1, claimMs: 1, token: 't' })).rejects.toThrow('lost at claim')
+    await expect(store.outbox.claim({ limit: 1, claimMs: 1, token: 't' })).rejects.toThrow(
+      'lost at claim',
+    )
     broken = undefined
     await store.unitOfWork((tx) => store.outbox.save(tx, [message('2', 'k')]))
     expect(await store.unitOfWork((tx) => Promise.resolve(tx.get('a')))).toBeUndefined()
@@ -279,12 +318,17 @@ describe('options of the memory store', () => {
   })
 
   test('what is wrong is named', () => {
-    const invalid = (field: string) => expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS', details: { field } })
+    const invalid = (field: string) =>
+      expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS', details: { field } })
     expect(() => memoryStore({ clok: 1 } as object)).toThrow(/did you mean 'clock'/)
     expect(() => memoryStore({ keepSentMs: -1 })).toThrow(invalid('memoryStore.keepSentMs'))
     expect(() => memoryStore({ lockWaitMs: Number.NaN })).toThrow(invalid('memoryStore.lockWaitMs'))
-    expect(() => memoryStore({ database: { name: 'memory' } })).toThrow(invalid('memoryStore.database'))
-    expect(() => memoryStore({ database: memoryDatabase(), clock: manualClock() })).toThrow(invalid('memoryStore.database'))
+    expect(() => memoryStore({ database: { name: 'memory' } })).toThrow(
+      invalid('memoryStore.database'),
+    )
+    expect(() => memoryStore({ database: memoryDatabase(), clock: manualClock() })).toThrow(
+      invalid('memoryStore.database'),
+    )
   })
 
   test('a closed store begins, claims and settles nothing more', async () => {
@@ -292,7 +336,9 @@ describe('options of the memory store', () => {
     await store[Symbol.asyncDispose]()
     const failed = { code: 'MERSAL_STORE_FAILED' }
     await expect(store.unitOfWork(() => Promise.resolve())).rejects.toMatchObject(failed)
-    await expect(store.outbox.claim({ limit: 1, claimMs: 1, token: 't' })).rejects.toMatchObject(failed)
+    await expect(store.outbox.claim({ limit: 1, claimMs: 1, token: 't' })).rejects.toMatchObject(
+      failed,
+    )
     await expect(store.outbox.settle([])).rejects.toMatchObject(failed)
     await expect(store.open()).rejects.toMatchObject(failed)
   })

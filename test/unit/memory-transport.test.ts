@@ -2,7 +2,11 @@ import { expect, test } from 'vitest'
 import type { Destination, OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { Delivery, Disposition } from '../../src/core/transport.ts'
 import { manualClock } from '../../src/testing/manual-clock.ts'
-import { memoryNetwork, type MemoryTransport, memoryTransport } from '../../src/transports/memory.ts'
+import {
+  memoryNetwork,
+  type MemoryTransport,
+  memoryTransport,
+} from '../../src/transports/memory.ts'
 
 const queue = (name: string): Destination => ({ transport: 'default', kind: 'queue', name })
 const topic = (name: string): Destination => ({ transport: 'default', kind: 'topic', name })
@@ -12,10 +16,15 @@ function message(id: string, to: Destination): OutgoingMessage {
   return { id, type: 'unit', headers: {}, body: new Uint8Array([1]), to }
 }
 
-const publish = (transport: MemoryTransport, ...messages: OutgoingMessage[]) => Promise.all(transport.publish(messages))
+const publish = (transport: MemoryTransport, ...messages: OutgoingMessage[]) =>
+  Promise.all(transport.publish(messages))
 
 /** Consumes with one answer for every delivery, and collects the deliveries. */
-async function collect(transport: MemoryTransport, name: string, answer: (delivery: Delivery) => Disposition | Promise<Disposition>) {
+async function collect(
+  transport: MemoryTransport,
+  name: string,
+  answer: (delivery: Delivery) => Disposition | Promise<Disposition>,
+) {
   const seen: Delivery[] = []
   const consumption = await transport.consume({ queue: name, concurrency: 1 }, async (delivery) => {
     seen.push(delivery)
@@ -28,18 +37,29 @@ test('networks know nothing of each other, transports of one network share every
   const network = memoryNetwork()
   const [first, second, foreign] = [network.transport(), network.transport(), memoryTransport()]
   await first.subscribe('q', ['t'])
-  expect((await publish(second, message('1', queue('q')), message('2', topic('t')))).map(({ kind }) => kind)).toEqual([
-    'confirmed',
-    'confirmed',
+  expect(
+    (await publish(second, message('1', queue('q')), message('2', topic('t')))).map(
+      ({ kind }) => kind,
+    ),
+  ).toEqual(['confirmed', 'confirmed'])
+  expect((await publish(foreign, message('3', queue('q')))).map(({ kind }) => kind)).toEqual([
+    'refused',
   ])
-  expect((await publish(foreign, message('3', queue('q')))).map(({ kind }) => kind)).toEqual(['refused'])
 })
 
 test('events without subscribers are thrown away when asked for, commands without a queue never are', async () => {
   const transport = memoryTransport({ eventsWithoutSubscribers: 'discard' })
-  const [event, command] = await publish(transport, message('1', topic('t')), message('2', queue('q')))
+  const [event, command] = await publish(
+    transport,
+    message('1', topic('t')),
+    message('2', queue('q')),
+  )
   expect(event).toEqual({ kind: 'confirmed' })
-  expect(command).toMatchObject({ kind: 'refused', reason: 'unroutable', error: { code: 'MERSAL_UNROUTABLE' } })
+  expect(command).toMatchObject({
+    kind: 'refused',
+    reason: 'unroutable',
+    error: { code: 'MERSAL_UNROUTABLE' },
+  })
 })
 
 test('headers count into the size of a message', async () => {
@@ -74,7 +94,11 @@ test('a stopped consumer leaves no sleeper behind, and its delayed messages come
   const transport = memoryTransport({ clock })
   await transport.subscribe('q', [])
   await publish(transport, message('1', queue('q')))
-  const first = await collect(transport, 'q', () => ({ kind: 'retry', delayMs: 1000, error: new Error('later') }))
+  const first = await collect(transport, 'q', () => ({
+    kind: 'retry',
+    delayMs: 1000,
+    error: new Error('later'),
+  }))
   await turn()
   expect(clock.sleeping).toBe(1)
   await first.consumption[Symbol.asyncDispose]()
@@ -89,7 +113,12 @@ test('disposing the transport gives back what hanging callbacks hold, in order, 
   const network = memoryNetwork()
   const [victim, other] = [network.transport(), network.transport()]
   await victim.subscribe('q', [])
-  await publish(victim, message('1', queue('q')), message('2', queue('q')), message('3', queue('q')))
+  await publish(
+    victim,
+    message('1', queue('q')),
+    message('2', queue('q')),
+    message('3', queue('q')),
+  )
   const signals: AbortSignal[] = []
   const consumption = await victim.consume({ queue: 'q', concurrency: 2 }, ({ signal }) => {
     signals.push(signal)
@@ -103,7 +132,11 @@ test('disposing the transport gives back what hanging callbacks hold, in order, 
   const { seen, consumption: next } = await collect(other, 'q', () => ({ kind: 'ack' }))
   await turn()
   await next[Symbol.asyncDispose]()
-  expect(seen.map((delivery) => `${delivery.message.id} ${delivery.attempt}`)).toEqual(['1 2', '2 2', '3 1'])
+  expect(seen.map((delivery) => `${delivery.message.id} ${delivery.attempt}`)).toEqual([
+    '1 2',
+    '2 2',
+    '3 1',
+  ])
 })
 
 test('a release does not count as an attempt, and the message keeps its place', async () => {
@@ -111,16 +144,27 @@ test('a release does not count as an attempt, and the message keeps its place', 
   await transport.subscribe('q', [])
   await publish(transport, message('1', queue('q')), message('2', queue('q')))
   let releases = 3
-  const { seen, consumption } = await collect(transport, 'q', () => (releases-- > 0 ? { kind: 'release' } : { kind: 'ack' }))
+  const { seen, consumption } = await collect(transport, 'q', () =>
+    releases-- > 0 ? { kind: 'release' } : { kind: 'ack' },
+  )
   await turn()
   await consumption[Symbol.asyncDispose]()
-  expect(seen.map((delivery) => `${delivery.message.id} ${delivery.attempt}`)).toEqual(['1 1', '1 1', '1 1', '1 1', '2 1'])
+  expect(seen.map((delivery) => `${delivery.message.id} ${delivery.attempt}`)).toEqual([
+    '1 1',
+    '1 1',
+    '1 1',
+    '1 1',
+    '2 1',
+  ])
 })
 
 test('a long queue is consumed without starving the event loop', async () => {
   const transport = memoryTransport()
   await transport.subscribe('q', [])
-  await publish(transport, ...Array.from({ length: 5000 }, (_, index) => message(`${index}`, queue('q'))))
+  await publish(
+    transport,
+    ...Array.from({ length: 5000 }, (_, index) => message(`${index}`, queue('q'))),
+  )
   const { seen, consumption } = await collect(transport, 'q', () => ({ kind: 'ack' }))
   let turns = 0
   while (seen.length < 5000) {
@@ -129,15 +173,25 @@ test('a long queue is consumed without starving the event loop', async () => {
   }
   await consumption[Symbol.asyncDispose]()
   expect(turns).toBeGreaterThan(10)
-  expect(seen.map((delivery) => delivery.message.id)).toEqual(Array.from({ length: 5000 }, (_, index) => `${index}`))
+  expect(seen.map((delivery) => delivery.message.id)).toEqual(
+    Array.from({ length: 5000 }, (_, index) => `${index}`),
+  )
 })
 
 test('a queue that was not declared cannot be consumed, and options are checked', async () => {
   const transport = memoryTransport()
   const ack = () => Promise.resolve({ kind: 'ack' } as const)
-  await expect(transport.consume({ queue: 'q', concurrency: 1 }, ack)).rejects.toMatchObject({ code: 'MERSAL_UNROUTABLE' })
+  await expect(transport.consume({ queue: 'q', concurrency: 1 }, ack)).rejects.toMatchObject({
+    code: 'MERSAL_UNROUTABLE',
+  })
   await transport.subscribe('q', [])
-  await expect(transport.consume({ queue: 'q', concurrency: 0 }, ack)).rejects.toMatchObject({ code: 'MERSAL_INVALID_OPTIONS' })
-  expect(() => memoryNetwork({ maxMessagesBytes: 1 } as object)).toThrow(/did you mean 'maxMessageBytes'/)
-  expect(() => memoryNetwork({ eventsWithoutSubscribers: 'keep' as 'refuse' })).toThrow(/expected one of/)
+  await expect(transport.consume({ queue: 'q', concurrency: 0 }, ack)).rejects.toMatchObject({
+    code: 'MERSAL_INVALID_OPTIONS',
+  })
+  expect(() => memoryNetwork({ maxMessagesBytes: 1 } as object)).toThrow(
+    /did you mean 'maxMessageBytes'/,
+  )
+  expect(() => memoryNetwork({ eventsWithoutSubscribers: 'keep' as 'refuse' })).toThrow(
+    /expected one of/,
+  )
 })

@@ -16,18 +16,16 @@ const message = (bytes: number): OutgoingMessage => ({
 test('a statement that saves holds so many messages and so many bytes, and always one message', () => {
   const half = PART_BYTES / 2
   const sizes = [half, half, 1, PART_BYTES + 1, 1, 1, 1]
-  expect(partsOf(sizes.map(message), 2).map((part) => part.map(({ body }) => body.byteLength))).toEqual([
-    [half, half],
-    [1],
-    [PART_BYTES + 1],
-    [1, 1],
-    [1],
-  ])
+  expect(
+    partsOf(sizes.map(message), 2).map((part) => part.map(({ body }) => body.byteLength)),
+  ).toEqual([[half, half], [1], [PART_BYTES + 1], [1, 1], [1]])
   expect(partsOf([], 2)).toEqual([])
 })
 
 test('a body that no row can hold is refused before a statement is sent', () => {
   const body = { byteLength: LARGEST_BODY_BYTES + 1 } as Uint8Array
-  expect(() => checkBodySize({ ...message(1), body })).toThrow(expect.objectContaining({ code: 'MERSAL_TOO_LARGE' }))
+  expect(() => checkBodySize({ ...message(1), body })).toThrow(
+    expect.objectContaining({ code: 'MERSAL_TOO_LARGE' }),
+  )
   expect(() => checkBodySize(message(PART_BYTES))).not.toThrow()
 })

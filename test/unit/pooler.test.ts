@@ -2,7 +2,10 @@ import { describe, expect, test } from 'vitest'
 import type { Own, Query } from '../../src/sql/postgres/pool/pool.ts'
 import { sharesConnections } from '../../src/sql/postgres/pool/pooler.ts'
 
-/** Lends the connection that came back last, as pgbouncer does; `among` changes the list after the first statement, as others would. */
+/**
+ * Lends the connection that came back last, as pgbouncer does; `among` changes the list after the
+ * first statement, as others would.
+ */
 function lending(idle: string[], among: (idle: string[]) => unknown): Own['connection'] {
   let statements = 0
   return (work) => {
@@ -18,7 +21,8 @@ function lending(idle: string[], among: (idle: string[]) => unknown): Own['conne
   }
 }
 
-const shares = (connection: Own['connection']): Promise<boolean> => sharesConnections({ connection } as Own, 1000)
+const shares = (connection: Own['connection']): Promise<boolean> =>
+  sharesConnections({ connection } as Own, 1000)
 
 describe('a pooler in transaction mode', () => {
   test('is found when it lends one server connection to both', async () => {

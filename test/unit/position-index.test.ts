@@ -3,7 +3,9 @@ import { expect, test } from 'vitest'
 import { PositionIndex } from '../../src/stores/memory/position-index.ts'
 
 const position = fc.oneof(fc.nat({ max: 30 }), fc.nat({ max: 5000 }), fc.nat({ max: 3_000_000 }))
-const steps = fc.array(fc.tuple(fc.constantFrom('set', 'set', 'delete', 'from'), position), { maxLength: 200 })
+const steps = fc.array(fc.tuple(fc.constantFrom('set', 'set', 'delete', 'from'), position), {
+  maxLength: 200,
+})
 
 test('it behaves like a sorted map', () => {
   fc.assert(
@@ -17,7 +19,9 @@ test('it behaves like a sorted map', () => {
         } else if (command === 'delete') {
           expect(index.delete(at)).toBe(model.delete(at))
         } else {
-          const expected = [...model].filter(([key]) => key >= at).sort(([left], [right]) => left - right)
+          const expected = [...model]
+            .filter(([key]) => key >= at)
+            .sort(([left], [right]) => left - right)
           expect([...index.from(at)]).toEqual(expected.map(([, value]) => value))
         }
         expect(index.size).toBe(model.size)

@@ -17,7 +17,10 @@ function scene({ allowed = true, rows = ROWS } = {}) {
     waiting.push(answer)
     return answer.promise
   }
-  const query = Object.assign(() => Promise.resolve({ rows: [{ allowed }], rowCount: 1, command: '' }), { within })
+  const query = Object.assign(
+    () => Promise.resolve({ rows: [{ allowed }], rowCount: 1, command: '' }),
+    { within },
+  )
   const connection: Own['connection'] = (work) => work(query as unknown as Query, {} as never)
   const clock: Clock = { now: () => now, monotonic: () => now, sleep: () => Promise.resolve() }
   const { logger, warnings } = collecting()
@@ -95,7 +98,10 @@ describe('vacuuming the outbox', () => {
     pass(1000)
     vacuum.idle()
     await settled()
-    expect(statements.map((text) => /truncate \w+/.exec(text)?.[0])).toEqual(['truncate off', 'truncate on'])
+    expect(statements.map((text) => /truncate \w+/.exec(text)?.[0])).toEqual([
+      'truncate off',
+      'truncate on',
+    ])
   })
 
   test('that fails warns once, and is tried again after a minute', async () => {

@@ -54,7 +54,11 @@ describe('claiming', () => {
   })
 
   test('while it drains, the next batch does not wait for the rest between two full scans', async () => {
-    const { add, clock, hooks, transport } = start({ batchSize: 10, window: 100, pollIntervalMs: 10_000 })
+    const { add, clock, hooks, transport } = start({
+      batchSize: 10,
+      window: 100,
+      pollIntervalMs: 10_000,
+    })
     await calm()
     hooks.beforeClaim = () => clock.sleep(100)
     await add(...ids(40).map((id) => message(id)))

@@ -23,7 +23,15 @@ interface Foreign {
 function foreign(): { state: Foreign; made: Setup } {
   const clock = manualClock()
   const store = memoryStore({ clock, pause: () => Promise.resolve() })
-  const state: Foreign = { setBy: 0, slowMs: 0, ahead: 0, late: [], failing: false, asked: [], looks: 0 }
+  const state: Foreign = {
+    setBy: 0,
+    slowMs: 0,
+    ahead: 0,
+    late: [],
+    failing: false,
+    asked: [],
+    looks: 0,
+  }
   const storage = {
     ...store.outbox,
     clock: {
@@ -44,7 +52,8 @@ function foreign(): { state: Foreign; made: Setup } {
   return { state, made: { ...made, clock, store } }
 }
 
-const warnings = ({ log }: Setup): string[] => log.filter(({ level }) => level === 'warn').map(({ message }) => message)
+const warnings = ({ log }: Setup): string[] =>
+  log.filter(({ level }) => level === 'warn').map(({ message }) => message)
 
 test('a clock of the storage that is set back is told once with its size, and what waits unlawfully long is put right', async () => {
   const { state, made } = foreign()
@@ -55,7 +64,12 @@ test('a clock of the storage that is set back is told once with its size, and wh
   const [limits] = state.asked
   expect(limits?.backMs).toBeCloseTo(HOUR_MS, -1)
   expect(limits).toMatchObject({ claimMs: 15_000, retryMs: 300_000 })
-  await pass(made.clock, () => state.asked.length === 2, 6000, 'once more, for rows that were passed over')
+  await pass(
+    made.clock,
+    () => state.asked.length === 2,
+    6000,
+    'once more, for rows that were passed over',
+  )
   await pass(made.clock, () => state.looks >= 8, 30_000, 'more looks')
   expect(state.asked).toHaveLength(2)
   expect(warnings(made)).toEqual([

@@ -1,18 +1,36 @@
 import { describe, expect, test } from 'vitest'
-import { calm, confirmed, ids, message, pass, refusedOnce, relays, unavailable, until } from './relay-support.ts'
+import {
+  calm,
+  confirmed,
+  ids,
+  message,
+  pass,
+  refusedOnce,
+  relays,
+  unavailable,
+  until,
+} from './relay-support.ts'
 
 const { start } = relays()
 
 describe('destinations', () => {
   test('a destination that does not answer holds up only itself, and no attempt is charged', async () => {
-    const { add, claims, clock, log, store, transport, sent } = start({ maxAttempts: 1, pollIntervalMs: 100 })
+    const { add, claims, clock, log, store, transport, sent } = start({
+      maxAttempts: 1,
+      pollIntervalMs: 100,
+    })
     let down = true
     transport.behaviour = ({ to }) => (down && to.name === 'down' ? unavailable : confirmed)
     await add(...ids(5).map((id) => message(id, { to: 'down' })))
     await calm()
     await clock.advance(50)
     await add(...ids(5).map((id) => message(`other-${id}`, { to: 'up' })))
-    await pass(clock, () => sent().filter((id) => id.startsWith('other')).length === 5, 100, 'the other destination')
+    await pass(
+      clock,
+      () => sent().filter((id) => id.startsWith('other')).length === 5,
+      100,
+      'the other destination',
+    )
     expect(claims.at(-1)?.exceptDestinations).toEqual(['default/queue/down'])
     await clock.advance(60_000)
     const tries = transport.published.filter(({ message }) => message.to.name === 'down').length
@@ -21,7 +39,9 @@ describe('destinations', () => {
     down = false
     await pass(
       clock,
-      () => transport.published.filter(({ message }) => message.to.name === 'down').length === tries + 5,
+      () =>
+        transport.published.filter(({ message }) => message.to.name === 'down').length ===
+        tries + 5,
       31_000,
       'recovery',
     )
@@ -30,13 +50,27 @@ describe('destinations', () => {
   })
 
   test('a refusal is said when it happens, with its cause and when it is tried again, and once a minute for each destination', async () => {
-    const { add, clock, log, transport } = start({ maxAttempts: 100, pollIntervalMs: 100, retry: { firstMs: 1000, longestMs: 1000 } })
+    const { add, clock, log, transport } = start({
+      maxAttempts: 100,
+      pollIntervalMs: 100,
+      retry: { firstMs: 1000, longestMs: 1000 },
+    })
     transport.behaviour = ({ to }) => (to.name === 'good' ? confirmed : refusedOnce)
-    await add(message('a', { to: 'bad' }), message('b', { to: 'worse' }), message('c', { to: 'good' }))
+    await add(
+      message('a', { to: 'bad' }),
+      message('b', { to: 'worse' }),
+      message('c', { to: 'good' }),
+    )
     await clock.advance(50_000)
     const warnings = log.filter(({ level }) => level === 'warn').map(({ fields }) => fields)
     expect(warnings).toMatchObject([
-      { id: 'a', to: 'default/queue/bad', attempt: 1, error: 'Error: not now', againInMs: expect.any(Number) },
+      {
+        id: 'a',
+        to: 'default/queue/bad',
+        attempt: 1,
+        error: 'Error: not now',
+        againInMs: expect.any(Number),
+      },
       { id: 'b', to: 'default/queue/worse', attempt: 1 },
     ])
     await clock.advance(20_000)
@@ -69,9 +103,12 @@ describe('destinations', () => {
     await until(() => sent().length === 1, 'the known destination')
     expect(sent()).toEqual(['b'])
     await clock.advance(3000)
-    expect(log.some(({ level, fields }) => level === 'warn' && String(fields['error']).includes("no transport called 'elsewhere'"))).toBe(
-      true,
-    )
+    expect(
+      log.some(
+        ({ level, fields }) =>
+          level === 'warn' && String(fields['error']).includes("no transport called 'elsewhere'"),
+      ),
+    ).toBe(true)
     expect(await store.admin.stats()).toMatchObject({ pending: 3, dead: 0 })
   })
 })

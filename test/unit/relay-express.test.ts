@@ -1,11 +1,23 @@
 import { describe, expect, test } from 'vitest'
-import { calm, confirmed, message, pass, refusedOnce, relays, setup, until } from './relay-support.ts'
+import {
+  calm,
+  confirmed,
+  message,
+  pass,
+  refusedOnce,
+  relays,
+  setup,
+  until,
+} from './relay-support.ts'
 
 const { start } = relays()
 
 describe('the express lane', () => {
   test('publishes from memory without a claim', async () => {
-    const { addExpress, claims, clock, relay, settlements, store, transport } = start({}, { wakers: [] })
+    const { addExpress, claims, clock, relay, settlements, store, transport } = start(
+      {},
+      { wakers: [] },
+    )
     await calm()
     const before = claims.length
     const offer = relay.express()
@@ -21,7 +33,9 @@ describe('the express lane', () => {
     await pass(clock, () => settlements.flat().length === 3, 10, 'the settlements')
     await calm()
     expect(transport.calls).toEqual([['a', 'c'], ['b']])
-    expect(settlements.flat().every(({ kind, token }) => kind === 'sent' && token === offer?.token)).toBe(true)
+    expect(
+      settlements.flat().every(({ kind, token }) => kind === 'sent' && token === offer?.token),
+    ).toBe(true)
     expect((await store.admin.stats()).pending).toBe(0)
     expect(claims.length - before).toBeLessThanOrEqual(1)
   })
@@ -30,7 +44,14 @@ describe('the express lane', () => {
     const { addExpress, clock, relay, settlements, sent, transport } = start()
     transport.behaviour = ({ id }, time) => (id === 'a' && time === 1 ? refusedOnce : confirmed)
     const offer = relay.express()
-    offer?.dispatch(await addExpress(offer.token, offer.graceMs, message('a', { key: 'k' }), message('b', { key: 'k' })))
+    offer?.dispatch(
+      await addExpress(
+        offer.token,
+        offer.graceMs,
+        message('a', { key: 'k' }),
+        message('b', { key: 'k' }),
+      ),
+    )
     await until(() => settlements.length > 0, 'the settle')
     expect(settlements[0]).toMatchObject([{ kind: 'release' }, { kind: 'release' }])
     await pass(clock, () => sent().length === 3, 100, 'the claim road')
@@ -38,7 +59,10 @@ describe('the express lane', () => {
   })
 
   test('a unit that took more than half of the grace is given back', async () => {
-    const { addExpress, clock, relay, settlements } = start({ expressGraceMs: 1000 }, { wakers: [] })
+    const { addExpress, clock, relay, settlements } = start(
+      { expressGraceMs: 1000 },
+      { wakers: [] },
+    )
     const offer = relay.express()
     const rows = await addExpress(offer?.token ?? '', offer?.graceMs ?? 0, message('a'))
     await clock.advance(500)
@@ -48,7 +72,10 @@ describe('the express lane', () => {
   })
 
   test('P6: what is handed over at the last moment still has time for its answer, and is not published twice', async () => {
-    const { addExpress, clock, relay, settlements, transport } = start({ expressGraceMs: 1000 }, { wakers: [] })
+    const { addExpress, clock, relay, settlements, transport } = start(
+      { expressGraceMs: 1000 },
+      { wakers: [] },
+    )
     transport.behaviour = () => undefined
     const offer = relay.express()
     const rows = await addExpress(offer?.token ?? '', offer?.graceMs ?? 0, message('a'))
@@ -86,7 +113,9 @@ describe('the express lane', () => {
     const { addExpress, relay, settlements } = start({ batchSize: 2, window: 2 }, { wakers: [] })
     await calm()
     const offer = relay.express()
-    offer?.dispatch(await addExpress(offer.token, offer.graceMs, message('a'), message('b'), message('c')))
+    offer?.dispatch(
+      await addExpress(offer.token, offer.graceMs, message('a'), message('b'), message('c')),
+    )
     await until(() => settlements.length >= 1, 'the settle')
     expect(settlements[0]?.map(({ kind }) => kind)).toEqual(['release', 'release', 'release'])
   })

@@ -4,7 +4,12 @@ import { type JanitorPorts, runJanitor } from '../../src/outbox/janitor.ts'
 import { manualClock } from '../../src/testing/manual-clock.ts'
 import { calm } from './relay-support.ts'
 
-function table(rows: number): { left: number; limits: number[]; failing: boolean; prune: (options: { limit: number }) => Promise<number> } {
+function table(rows: number): {
+  left: number
+  limits: number[]
+  failing: boolean
+  prune: (options: { limit: number }) => Promise<number>
+} {
   const state = {
     left: rows,
     limits: [] as number[],
@@ -67,20 +72,34 @@ test('a failure is reported once and holds up neither the other table nor the ne
   const outbox = table(10)
   const inbox = table(10)
   outbox.failing = true
-  await run({ storage: outbox, inbox: { tracker: inbox, retentionMs: 1000 }, options: { intervalMs: 1000 } }, async (clock, warnings) => {
-    expect(inbox.left).toBe(0)
-    await clock.advance(3000)
-    expect(outbox.limits).toHaveLength(4)
-    expect(warnings).toHaveLength(1)
-    outbox.failing = false
-    await clock.advance(1000)
-    expect(outbox.left).toBe(0)
-  })
+  await run(
+    {
+      storage: outbox,
+      inbox: { tracker: inbox, retentionMs: 1000 },
+      options: { intervalMs: 1000 },
+    },
+    async (clock, warnings) => {
+      expect(inbox.left).toBe(0)
+      await clock.advance(3000)
+      expect(outbox.limits).toHaveLength(4)
+      expect(warnings).toHaveLength(1)
+      outbox.failing = false
+      await clock.advance(1000)
+      expect(outbox.left).toBe(0)
+    },
+  )
 })
 
 test('unknown options are refused', () => {
-  const ports = { app: 'test', clock: manualClock(), logger: silentLogger, options: { interval: 5 } as never }
-  expect(() => runJanitor(ports, { signal: AbortSignal.abort() })).toThrow(/there is no such option/)
+  const ports = {
+    app: 'test',
+    clock: manualClock(),
+    logger: silentLogger,
+    options: { interval: 5 } as never,
+  }
+  expect(() => runJanitor(ports, { signal: AbortSignal.abort() })).toThrow(
+    /there is no such option/,
+  )
 })
 
 test('P4: a clock that was set forward while the janitor runs removes no record early, and one that is right again does', async () => {
@@ -98,22 +117,28 @@ test('P4: a clock that was set forward while the janitor runs removes no record 
     },
   }
   const storage = {
-    clock: { read: async () => ({ now: await now(), ahead: 0 }), recover: () => Promise.resolve(0) },
+    clock: {
+      read: async () => ({ now: await now(), ahead: 0 }),
+      recover: () => Promise.resolve(0),
+    },
     prune: ({ longerMs }: { longerMs?: number }) => {
       longer.push(longerMs)
       return Promise.resolve(0)
     },
   }
   const tenDays = 864_000_000
-  await run({ storage, inbox: { tracker, retentionMs }, options: { intervalMs: 1000 } }, async (clock) => {
-    at.now = () => clock.monotonic()
-    setBy -= clock.monotonic() // the first reading was taken at this moment
-    await clock.advance(1000)
-    setBy += tenDays
-    await clock.advance(1000)
-    setBy -= tenDays
-    await clock.advance(1000)
-  })
+  await run(
+    { storage, inbox: { tracker, retentionMs }, options: { intervalMs: 1000 } },
+    async (clock) => {
+      at.now = () => clock.monotonic()
+      setBy -= clock.monotonic() // the first reading was taken at this moment
+      await clock.advance(1000)
+      setBy += tenDays
+      await clock.advance(1000)
+      setBy -= tenDays
+      await clock.advance(1000)
+    },
+  )
   expect(asked.map(({ olderThanMs }) => olderThanMs - retentionMs)).toEqual([0, 0, tenDays, 0])
   expect(longer).toEqual([undefined, undefined, tenDays, undefined])
 })

@@ -9,7 +9,13 @@ const place = (n: number): string => `default/queue/tenant-${n}`
 test('ten thousand destinations in an outage do not grow the metrics, and nothing is left out of their sums', () => {
   using metrics = createRelayMetrics(() => 0)
   for (let n = 0; n < many; n++) {
-    emit('mersal:publish', () => ({ app: 'a', id: '1', to: place(n), outcome: 'unavailable', attempt: 1 }))
+    emit('mersal:publish', () => ({
+      app: 'a',
+      id: '1',
+      to: place(n),
+      outcome: 'unavailable',
+      attempt: 1,
+    }))
     emit('mersal:dead', () => ({ app: 'a', id: '1', to: place(n), reason: 'refused' }))
     emit('mersal:breaker', () => ({ app: 'a', destination: place(n), state: 'open' }))
   }
@@ -22,8 +28,23 @@ test('ten thousand destinations in an outage do not grow the metrics, and nothin
     oldestDueMs: 0,
     oldestMs: n * 1000,
   }))
-  const counted = { pending: 0, claimed: 0, dead: 0, oldestDueMs: 0, due: 0, oldestMs: 0, kept: 0, destinations, keys: [] }
-  const pauses = destinations.map(({ destination: name }) => ({ kind: 'destination' as const, name, since: 0, reason: '' }))
+  const counted = {
+    pending: 0,
+    claimed: 0,
+    dead: 0,
+    oldestDueMs: 0,
+    due: 0,
+    oldestMs: 0,
+    kept: 0,
+    destinations,
+    keys: [],
+  }
+  const pauses = destinations.map(({ destination: name }) => ({
+    kind: 'destination' as const,
+    name,
+    since: 0,
+    reason: '',
+  }))
   const text = exposition([...metrics.metrics(), ...outboxMetrics(counted, pauses)])
   expect(text.length).toBeLessThan(150_000)
   const total = (name: string): number =>
@@ -37,17 +58,24 @@ test('ten thousand destinations in an outage do not grow the metrics, and nothin
   expect(total('mersal_outbox_paused')).toBe(many)
   expect(total('mersal_outbox_destination_pending')).toBe((many * (many - 1)) / 2)
   // The heaviest are named.
-  expect(text).toContain(`mersal_outbox_destination_pending{destination="${place(many - 1)}"} ${many - 1}`)
+  expect(text).toContain(
+    `mersal_outbox_destination_pending{destination="${place(many - 1)}"} ${many - 1}`,
+  )
   expect(text).toContain('mersal_relay_breaker{destination="other",state="open"} 9900')
-  expect(text).toContain(`mersal_outbox_destination_oldest_seconds{destination="other"} ${many - 101}`)
+  expect(text).toContain(
+    `mersal_outbox_destination_oldest_seconds{destination="other"} ${many - 101}`,
+  )
 })
 
 test('a destination in trouble is named before ones that are well', () => {
   using metrics = createRelayMetrics(() => 0)
-  for (let n = 0; n < 500; n++) emit('mersal:breaker', () => ({ app: 'a', destination: place(n), state: 'closed' }))
+  for (let n = 0; n < 500; n++)
+    emit('mersal:breaker', () => ({ app: 'a', destination: place(n), state: 'closed' }))
   emit('mersal:breaker', () => ({ app: 'a', destination: place(900), state: 'open' }))
   const text = exposition(metrics.metrics())
   expect(text).toContain(`mersal_relay_breaker{destination="${place(900)}",state="open"} 1`)
   emit('mersal:breaker', () => ({ app: 'a', destination: place(900), state: 'closed' }))
-  expect(exposition(metrics.metrics())).not.toContain(`{destination="${place(900)}",state="open"} 1`)
+  expect(exposition(metrics.metrics())).not.toContain(
+    `{destination="${place(900)}",state="open"} 1`,
+  )
 })

@@ -1,6 +1,15 @@
 import { describe, expect, test } from 'vitest'
 import type { Pause } from '../../src/core/operations.ts'
-import { calm, confirmed, ids, message, pass, relays, testTransport, until } from './relay-support.ts'
+import {
+  calm,
+  confirmed,
+  ids,
+  message,
+  pass,
+  relays,
+  testTransport,
+  until,
+} from './relay-support.ts'
 
 const { start } = relays()
 
@@ -32,11 +41,19 @@ describe('pauses', () => {
     const pauses = board()
     pauses.set(['destination', 'default/queue/down'], ['key', 'k'])
     const { add, clock, claims, sent, store } = start({ pollIntervalMs: 100 }, { pauses })
-    await add(message('a', { to: 'down' }), message('b', { key: 'k' }), message('c', { key: 'l' }), message('d'))
+    await add(
+      message('a', { to: 'down' }),
+      message('b', { key: 'k' }),
+      message('c', { key: 'l' }),
+      message('d'),
+    )
     await pass(clock, () => sent().length === 2, 500, 'the others')
     expect(sent()).toEqual(['c', 'd'])
     expect(
-      claims.every(({ exceptKeys, exceptDestinations }) => exceptKeys?.[0] === 'k' && exceptDestinations?.[0] === 'default/queue/down'),
+      claims.every(
+        ({ exceptKeys, exceptDestinations }) =>
+          exceptKeys?.[0] === 'k' && exceptDestinations?.[0] === 'default/queue/down',
+      ),
     ).toBe(true)
     pauses.set()
     await pass(clock, () => sent().length === 4, 1500, 'what was paused')
@@ -46,7 +63,10 @@ describe('pauses', () => {
 
   test('an idle relay without an express lane reads the list only when it looks for rows, and a busy one every second', async () => {
     const pauses = board()
-    const { add, clock, transport } = start({ pollIntervalMs: 60_000, express: false }, { pauses, transport: testTransport() })
+    const { add, clock, transport } = start(
+      { pollIntervalMs: 60_000, express: false },
+      { pauses, transport: testTransport() },
+    )
     await calm()
     await clock.advance(50_000)
     expect(pauses.reads).toBe(1)
@@ -76,9 +96,16 @@ describe('pauses', () => {
 
   test('what is in hand when its key or destination is paused is given back uncharged, and nothing behind it leaves', async () => {
     const pauses = board()
-    const { add, clock, settlements, store, transport } = start({ maxAttempts: 1, claimMs: 60_000 }, { pauses })
+    const { add, clock, settlements, store, transport } = start(
+      { maxAttempts: 1, claimMs: 60_000 },
+      { pauses },
+    )
     transport.behaviour = undefined
-    await add(...ids(3).map((id) => message(id, { key: 'k' })), message('x', { key: 'l', to: 'other' }), message('y', { key: 'l' }))
+    await add(
+      ...ids(3).map((id) => message(id, { key: 'k' })),
+      message('x', { key: 'l', to: 'other' }),
+      message('y', { key: 'l' }),
+    )
     await until(() => transport.published.length === 2, 'the first of each key')
     pauses.set(['key', 'k'], ['destination', 'default/queue/q'])
     await clock.advance(1500)
@@ -107,7 +134,11 @@ describe('pauses', () => {
       pauses.set(['destination', 'default/queue/q'])
       await clock.advance(1300)
     }
-    await add(message('a', { key: 'k', to: 'other' }), message('b', { key: 'k' }), message('c', { key: 'k', to: 'other' }))
+    await add(
+      message('a', { key: 'k', to: 'other' }),
+      message('b', { key: 'k' }),
+      message('c', { key: 'k', to: 'other' }),
+    )
     await pass(clock, () => transport.published.length > 0, 2000, 'a')
     transport.published.at(-1)?.answer(confirmed)
     await clock.advance(3000)
@@ -129,7 +160,10 @@ describe('pauses', () => {
 
   test('what was claimed while the list could not be read is given back uncharged, and goes when it can', async () => {
     const pauses = board()
-    const { add, clock, relay, sent, settlements } = start({ pollIntervalMs: 3_600_000 }, { pauses, wakers: [] })
+    const { add, clock, relay, sent, settlements } = start(
+      { pollIntervalMs: 3_600_000 },
+      { pauses, wakers: [] },
+    )
     await calm()
     await clock.advance(300)
     pauses.broken = true
@@ -144,12 +178,22 @@ describe('pauses', () => {
 
   test('the express lane gives back what is paused', async () => {
     const pauses = board()
-    const { addExpress, clock, relay, store, transport } = start({ pollIntervalMs: 100 }, { pauses })
+    const { addExpress, clock, relay, store, transport } = start(
+      { pollIntervalMs: 100 },
+      { pauses },
+    )
     await calm()
     pauses.set(['key', 'k'])
     await clock.advance(1300)
     const offer = relay.express()!
-    offer.dispatch(await addExpress(offer.token, offer.graceMs, message('a', { key: 'k' }), message('b', { key: 'l' })))
+    offer.dispatch(
+      await addExpress(
+        offer.token,
+        offer.graceMs,
+        message('a', { key: 'k' }),
+        message('b', { key: 'l' }),
+      ),
+    )
     await calm()
     await clock.advance(500)
     expect(transport.published.map(({ message: { id } }) => id)).toEqual(['b'])

@@ -6,14 +6,39 @@ import { relaySettings } from '../../src/outbox/options.ts'
 import { createScan, type Found, type Look } from '../../src/outbox/claim/scan.ts'
 import { type Circumstances, settlementOf } from '../../src/outbox/settle/settle-policy.ts'
 import { createUnknowns } from '../../src/outbox/settle/unanswered.ts'
-import { confirmed, message, refusedForGood, refusedOnce, unavailable, unknown } from './relay-support.ts'
+import {
+  confirmed,
+  message,
+  refusedForGood,
+  refusedOnce,
+  unavailable,
+  unknown,
+} from './relay-support.ts'
 
-const settings = relaySettings({ maxAttempts: 3, claimMs: 15_000, retry: { firstMs: 1000, longestMs: 300_000 } })
+const settings = relaySettings({
+  maxAttempts: 3,
+  claimMs: 15_000,
+  retry: { firstMs: 1000, longestMs: 300_000 },
+})
 
-function decide(outcome: PublishOutcome, more: Partial<Circumstances> & { readonly attempt?: number; readonly key?: string } = {}): object {
+function decide(
+  outcome: PublishOutcome,
+  more: Partial<Circumstances> & { readonly attempt?: number; readonly key?: string } = {},
+): object {
   const { attempt = 1, key, ...circumstances } = more
-  const row: ClaimedMessage = { message: message('m', key === undefined ? {} : { key }), position: 7n, token: 't', attempt }
-  return settlementOf(row, outcome, { settings, random: () => 1, express: false, unansweredForMs: undefined, ...circumstances })
+  const row: ClaimedMessage = {
+    message: message('m', key === undefined ? {} : { key }),
+    position: 7n,
+    token: 't',
+    attempt,
+  }
+  return settlementOf(row, outcome, {
+    settings,
+    random: () => 1,
+    express: false,
+    unansweredForMs: undefined,
+    ...circumstances,
+  })
 }
 
 test('a confirm is sent', () => {
@@ -22,15 +47,27 @@ test('a confirm is sent', () => {
 
 test('a destination that does not answer charges no attempt, however many there were', () => {
   for (const outcome of [unavailable, unknown]) {
-    expect(decide(outcome, { attempt: 100 })).toEqual({ kind: 'release', position: 7n, token: 't', delayMs: 1000 })
+    expect(decide(outcome, { attempt: 100 })).toEqual({
+      kind: 'release',
+      position: 7n,
+      token: 't',
+      delayMs: 1000,
+    })
   }
 })
 
 test('a refusal is retried with a growing delay until the attempts are used up', () => {
   expect(decide(refusedOnce, { attempt: 1 })).toMatchObject({ kind: 'retry', delayMs: 1000 })
   expect(decide(refusedOnce, { attempt: 2 })).toMatchObject({ kind: 'retry', delayMs: 2000 })
-  expect(decide(refusedOnce, { attempt: 3 })).toMatchObject({ kind: 'dead', reason: 'refused', maybePublished: false })
-  expect(decide(refusedForGood, { attempt: 1 })).toMatchObject({ kind: 'dead', reason: 'unroutable' })
+  expect(decide(refusedOnce, { attempt: 3 })).toMatchObject({
+    kind: 'dead',
+    reason: 'refused',
+    maybePublished: false,
+  })
+  expect(decide(refusedForGood, { attempt: 1 })).toMatchObject({
+    kind: 'dead',
+    reason: 'unroutable',
+  })
 })
 
 test('a dead message holds back its key or not as told; without a key it holds back nothing', () => {
@@ -48,8 +85,14 @@ test('in the express lane everything but a confirm goes to the claim road', () =
 
 test("under 'skip' a keyed message waits one claim time after an attempt without an answer, uncharged", () => {
   const skip = { settings: { ...settings, onDead: 'skip' as const }, key: 'k' }
-  expect(decide(refusedForGood, { ...skip, unansweredForMs: 4000 })).toMatchObject({ kind: 'release', delayMs: 11_000 })
-  expect(decide(refusedForGood, { ...skip, unansweredForMs: 15_000 })).toMatchObject({ kind: 'dead', maybePublished: true })
+  expect(decide(refusedForGood, { ...skip, unansweredForMs: 4000 })).toMatchObject({
+    kind: 'release',
+    delayMs: 11_000,
+  })
+  expect(decide(refusedForGood, { ...skip, unansweredForMs: 15_000 })).toMatchObject({
+    kind: 'dead',
+    maybePublished: true,
+  })
   expect(decide(refusedForGood, { key: 'k', unansweredForMs: 4000 })).toMatchObject({
     kind: 'dead',
     onDead: 'block-key',
@@ -62,7 +105,13 @@ test('attempts above the limit are claims that nobody gave back, so the broker m
 })
 
 /** What a claim found, without what does not matter. */
-const found = (look: Look, startedAt: number, endedAt: number, rows: readonly bigint[] = [], full = false): Found => ({
+const found = (
+  look: Look,
+  startedAt: number,
+  endedAt: number,
+  rows: readonly bigint[] = [],
+  full = false,
+): Found => ({
   look,
   startedAt,
   endedAt,

@@ -17,7 +17,9 @@ function startWith(options: RelayOptions = {}, slowMs = 500): Setup {
   transport.publish = (messages, given) => {
     const before = transport.published.length
     const answers = publish(messages, given)
-    const mine = transport.published.slice(before).filter(({ message: { to } }) => to.name.startsWith('slow'))
+    const mine = transport.published
+      .slice(before)
+      .filter(({ message: { to } }) => to.name.startsWith('slow'))
     void made.clock.sleep(slowMs).then(() => mine.forEach(({ answer }) => answer(confirmed)))
     return answers
   }
@@ -75,7 +77,10 @@ describe('a slow destination', () => {
     const before = publishedTo(made, 'slow')
     await elapse(made, 2000)
     expect(publishedTo(made, 'fast')).toBe(5000)
-    expect(publishedTo(made, 'slow') - before, 'about a quarter of 40 each half second').toBeGreaterThanOrEqual(4 * 5)
+    expect(
+      publishedTo(made, 'slow') - before,
+      'about a quarter of 40 each half second',
+    ).toBeGreaterThanOrEqual(4 * 5)
   })
 
   test('is one of ten, and the fast one still does not wait', async () => {
@@ -89,7 +94,8 @@ describe('a slow destination', () => {
       await elapse(made, 70)
     }
     await elapse(made, 60_000)
-    for (let each = 0; each < count; each++) expect(publishedTo(made, `slow${each}`), `slow${each}`).toBe(600)
+    for (let each = 0; each < count; each++)
+      expect(publishedTo(made, `slow${each}`), `slow${each}`).toBe(600)
   })
 
   test('holds up another one with a window of a few messages for no longer than one of its own takes', async () => {
@@ -105,7 +111,9 @@ describe('a slow destination', () => {
     const made = startWith({ batchSize: 50, window: 100 }, 300)
     await made.add(...many(30, 'slow', { key: 'hot' }), ...many(300, 'slowly'))
     await elapse(made, 20_000)
-    const hot = made.transport.published.filter(({ message: { to } }) => to.name === 'slow').map(({ message: { id } }) => id)
+    const hot = made.transport.published
+      .filter(({ message: { to } }) => to.name === 'slow')
+      .map(({ message: { id } }) => id)
     expect(hot).toEqual(Array.from({ length: 30 }, (_, index) => `slow-${index}`))
     expect((await made.store.admin.stats()).pending).toBe(0)
   })
@@ -127,9 +135,13 @@ describe('a slow destination', () => {
   test('names no more destinations in a claim than a bounded number', async () => {
     const made = startWith({ batchSize: 500, window: 1000 })
     for (let each = 0; each < 400; each++)
-      await made.add(message(`slow${each}-1`, { to: `slow${each}` }), message(`slow${each}-2`, { to: `slow${each}` }))
+      await made.add(
+        message(`slow${each}-1`, { to: `slow${each}` }),
+        message(`slow${each}-2`, { to: `slow${each}` }),
+      )
     await elapse(made, 1000)
-    for (const { exceptDestinations = [] } of made.claims) expect(exceptDestinations.length).toBeLessThanOrEqual(100)
+    for (const { exceptDestinations = [] } of made.claims)
+      expect(exceptDestinations.length).toBeLessThanOrEqual(100)
   })
 
   test('is forgotten when it is fast again', async () => {

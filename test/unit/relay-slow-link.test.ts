@@ -1,7 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { PublishOutcome } from '../../src/core/transport.ts'
-import { calm, confirmed, ids, message, pass, relays, type TestTransport, testTransport, until } from './relay-support.ts'
+import {
+  calm,
+  confirmed,
+  ids,
+  message,
+  pass,
+  relays,
+  type TestTransport,
+  testTransport,
+  until,
+} from './relay-support.ts'
 
 const { start } = relays()
 const HOUR_MS = 3_600_000
@@ -14,7 +24,11 @@ function patient(): TestTransport {
   return transport
 }
 
-const withdrawn: PublishOutcome = { kind: 'unavailable', error: new Error('taken back'), withdrawn: true }
+const withdrawn: PublishOutcome = {
+  kind: 'unavailable',
+  error: new Error('taken back'),
+  withdrawn: true,
+}
 
 function large(id: string, bytes: number): OutgoingMessage {
   return { ...message(id), body: new Uint8Array(bytes) }
@@ -28,7 +42,10 @@ describe('a message that is long on its way', () => {
     for (let second = 0; second < 200; second++) await clock.advance(1000)
     expect(transport.published).toHaveLength(2)
     for (const { answer } of transport.published) answer(confirmed)
-    await until(() => transport.published.length === 3, 'the next one of the key, under the same claim')
+    await until(
+      () => transport.published.length === 3,
+      'the next one of the key, under the same claim',
+    )
     transport.published[2]?.answer(confirmed)
     await calm()
     expect((await store.admin.stats()).pending).toBe(0)
@@ -70,10 +87,14 @@ describe('a message that is long on its way', () => {
   })
 
   test('that has no answer is published again for as long as its first claim, not for ever', async () => {
-    const { add, clock, transport } = start({ breaker: { firstMs: HOUR_MS, longestMs: HOUR_MS } }, { transport: patient() })
+    const { add, clock, transport } = start(
+      { breaker: { firstMs: HOUR_MS, longestMs: HOUR_MS } },
+      { transport: patient() },
+    )
     await add(message('a'))
     for (let second = 0; second < 100; second++) {
-      for (const { answer } of transport.published) answer({ kind: 'unknown', error: new Error('no answer') })
+      for (const { answer } of transport.published)
+        answer({ kind: 'unknown', error: new Error('no answer') })
       await clock.advance(1000)
     }
     expect(transport.published.length).toBeLessThanOrEqual(3)
@@ -114,7 +135,9 @@ describe('the window in bytes', () => {
     await add(...ids(20).map((id) => large(id, 300_000)))
     await until(() => transport.published.length === 2, 'two of them')
     await calm()
-    expect(relay.held, 'half of the window is full, so that a good part can be claimed next').toBe(2)
+    expect(relay.held, 'half of the window is full, so that a good part can be claimed next').toBe(
+      2,
+    )
     expect(claims.every(({ maxBytes = Infinity }) => maxBytes <= 1 << 20)).toBe(true)
     for (let done = 0; done < 20; done++) {
       await until(() => transport.published.length > done, 'the next one')
@@ -131,17 +154,25 @@ describe('the window in bytes', () => {
   })
 
   test('holds for the express lane: what does not fit is given back', async () => {
-    const { addExpress, relay, settlements } = start({ windowBytes: 1 << 20 }, { transport: patient() })
+    const { addExpress, relay, settlements } = start(
+      { windowBytes: 1 << 20 },
+      { transport: patient() },
+    )
     await calm()
     const offer = relay.express()
     if (offer === undefined) throw new Error('the lane is closed')
-    offer.dispatch(await addExpress(offer.token, offer.graceMs, large('a', 700_000), large('b', 700_000)))
+    offer.dispatch(
+      await addExpress(offer.token, offer.graceMs, large('a', 700_000), large('b', 700_000)),
+    )
     await calm()
     expect(settlements.flat().map(({ kind }) => kind)).toEqual(['release', 'release'])
   })
 
   test('no longer counts the bytes of a confirmed message, although another one of its claim is without an answer', async () => {
-    const { add, relay, transport } = start({ windowBytes: 1 << 20, batchSize: 10 }, { transport: patient() })
+    const { add, relay, transport } = start(
+      { windowBytes: 1 << 20, batchSize: 10 },
+      { transport: patient() },
+    )
     await add(large('a', 600_000), message('b'))
     await until(() => transport.published.length === 2, 'the publishes')
     transport.published[0]?.answer(confirmed)

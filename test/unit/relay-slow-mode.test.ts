@@ -19,7 +19,9 @@ describe('a message that kills its relay', () => {
     await burn(found, 2)
     relay.start()
     await relay.drain()
-    expect(settlements[0]?.map(({ kind }) => kind)).toEqual(Array.from({ length: 20 }, () => 'release'))
+    expect(settlements[0]?.map(({ kind }) => kind)).toEqual(
+      Array.from({ length: 20 }, () => 'release'),
+    )
     expect(claims.map(({ limit }) => limit).slice(0, 4)).toEqual([500, 1, 1, 1])
     expect(transport.calls.every((call) => call.length === 1)).toBe(true)
     expect(transport.calls).toHaveLength(20)
@@ -34,7 +36,9 @@ describe('a message that kills its relay', () => {
     relay.start()
     await relay.drain()
     expect(transport.calls).toEqual([['innocent']])
-    expect(await store.admin.deadLetters.list()).toMatchObject([{ id: 'killer', reason: 'kills-relay', maybePublished: true }])
+    expect(await store.admin.deadLetters.list()).toMatchObject([
+      { id: 'killer', reason: 'kills-relay', maybePublished: true },
+    ])
   })
 
   test('closes the express lane until 16 claims in a row held no suspect', async () => {

@@ -1,6 +1,11 @@
 import { afterEach } from 'vitest'
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
-import type { ClaimRequest, ClaimedMessage, OutboxStorage, Settlement } from '../../src/core/outbox.ts'
+import type {
+  ClaimRequest,
+  ClaimedMessage,
+  OutboxStorage,
+  Settlement,
+} from '../../src/core/outbox.ts'
 import type { Logger } from '../../src/core/telemetry.ts'
 import type { PublishOptions, PublishOutcome, Transport } from '../../src/core/transport.ts'
 import type { RelayOptions } from '../../src/outbox/options.ts'
@@ -11,9 +16,22 @@ import { type ManualClock, manualClock } from '../../src/testing/manual-clock.ts
 
 export const confirmed: PublishOutcome = { kind: 'confirmed' }
 export const unknown: PublishOutcome = { kind: 'unknown', error: new Error('no answer') }
-export const unavailable: PublishOutcome = { kind: 'unavailable', error: new Error('connection refused') }
-export const refusedOnce: PublishOutcome = { kind: 'refused', reason: 'refused', error: new Error('not now'), permanent: false }
-export const refusedForGood: PublishOutcome = { kind: 'refused', reason: 'unroutable', error: new Error('no queue'), permanent: true }
+export const unavailable: PublishOutcome = {
+  kind: 'unavailable',
+  error: new Error('connection refused'),
+}
+export const refusedOnce: PublishOutcome = {
+  kind: 'refused',
+  reason: 'refused',
+  error: new Error('not now'),
+  permanent: false,
+}
+export const refusedForGood: PublishOutcome = {
+  kind: 'refused',
+  reason: 'unroutable',
+  error: new Error('no queue'),
+  permanent: true,
+}
 
 /** One message that the relay has handed to the transport. */
 export interface Published {
@@ -93,11 +111,18 @@ export interface Setup {
   }
   readonly add: (...messages: readonly OutgoingMessage[]) => Promise<void>
   /** A unit in the express lane, up to its commit. */
-  readonly addExpress: (token: string, graceMs: number, ...messages: readonly OutgoingMessage[]) => Promise<readonly ClaimedMessage[]>
+  readonly addExpress: (
+    token: string,
+    graceMs: number,
+    ...messages: readonly OutgoingMessage[]
+  ) => Promise<readonly ClaimedMessage[]>
   readonly sent: () => string[]
 }
 
-export function setup(options: RelayOptions = {}, more: Partial<RelayPorts> & { readonly transport?: TestTransport } = {}): Setup {
+export function setup(
+  options: RelayOptions = {},
+  more: Partial<RelayPorts> & { readonly transport?: TestTransport } = {},
+): Setup {
   const clock = manualClock()
   const store = memoryStore({ clock, pause: () => Promise.resolve() })
   const { transport = testTransport(), ...ports } = more
@@ -141,14 +166,21 @@ export function setup(options: RelayOptions = {}, more: Partial<RelayPorts> & { 
       await store.outbox.save(tx, messages)
     })
   }
-  const addExpress = (token: string, graceMs: number, ...messages: readonly OutgoingMessage[]): Promise<readonly ClaimedMessage[]> =>
+  const addExpress = (
+    token: string,
+    graceMs: number,
+    ...messages: readonly OutgoingMessage[]
+  ): Promise<readonly ClaimedMessage[]> =>
     store.unitOfWork(async (tx: MemoryTransaction) => {
       const saved = await store.outbox.save(tx, messages, { express: { token, graceMs } })
       return saved.flatMap(({ position, express }, index) =>
-        express ? [{ message: messages[index] as OutgoingMessage, position, attempt: 0, token }] : [],
+        express
+          ? [{ message: messages[index] as OutgoingMessage, position, attempt: 0, token }]
+          : [],
       )
     })
-  const sent = (): string[] => transport.published.filter(({ answered }) => answered).map(({ message }) => message.id)
+  const sent = (): string[] =>
+    transport.published.filter(({ answered }) => answered).map(({ message }) => message.id)
   return { clock, store, transport, claims, settlements, log, relay, hooks, add, addExpress, sent }
 }
 
@@ -165,7 +197,11 @@ export function message(
   id: string,
   more: { readonly key?: string; readonly to?: string; readonly transport?: string } = {},
 ): OutgoingMessage {
-  const to = { transport: more.transport ?? 'default', kind: 'queue', name: more.to ?? 'q' } as const
+  const to = {
+    transport: more.transport ?? 'default',
+    kind: 'queue',
+    name: more.to ?? 'q',
+  } as const
   const base = { id, type: 'thing', headers: {}, body: new Uint8Array([1]), to }
   return more.key === undefined ? base : { ...base, partitionKey: more.key }
 }
@@ -185,7 +221,12 @@ export async function calm(): Promise<void> {
 }
 
 /** Moves time in small steps until the condition holds. Returns the milliseconds that went by. */
-export async function pass(clock: ManualClock, condition: () => boolean, most: number, what: string): Promise<number> {
+export async function pass(
+  clock: ManualClock,
+  condition: () => boolean,
+  most: number,
+  what: string,
+): Promise<number> {
   for (let ms = 0; ms <= most; ms += 10) {
     await calm()
     if (condition()) return ms
@@ -217,4 +258,5 @@ export function relays(): { readonly start: typeof setup; readonly keep: (made: 
   return { start, keep }
 }
 
-export const ids = (count: number): string[] => Array.from({ length: count }, (_, index) => `m${index}`)
+export const ids = (count: number): string[] =>
+  Array.from({ length: count }, (_, index) => `m${index}`)

@@ -8,10 +8,15 @@ import { confirmed, message, pass, refusedForGood, relays, testTransport } from 
 const { start } = relays()
 
 test('a waker that fails is reported and the relay goes on', async () => {
-  const { add, clock, log, sent } = start({}, { wakers: [() => Promise.reject(new Error('no connection'))] })
+  const { add, clock, log, sent } = start(
+    {},
+    { wakers: [() => Promise.reject(new Error('no connection'))] },
+  )
   await add(message('a'))
   await pass(clock, () => sent().length === 1, 1100, 'the poll timer')
-  expect(log.some(({ level, message }) => level === 'warn' && message.startsWith('a waker failed'))).toBe(true)
+  expect(
+    log.some(({ level, message }) => level === 'warn' && message.startsWith('a waker failed')),
+  ).toBe(true)
 })
 
 test('what happens is published to diagnostics channels', async () => {
@@ -30,9 +35,13 @@ test('what happens is published to diagnostics channels', async () => {
     for (const name of names) unsubscribe(name, listen)
   }
   expect(seen).toContain('mersal:claim {"app":"test","messages":2}')
-  expect(seen).toContain('mersal:publish {"app":"test","id":"good","to":"default/queue/q","outcome":"confirmed","attempt":1}')
+  expect(seen).toContain(
+    'mersal:publish {"app":"test","id":"good","to":"default/queue/q","outcome":"confirmed","attempt":1}',
+  )
   expect(seen).toContain('mersal:settle {"app":"test","messages":2,"stale":0}')
-  expect(seen).toContain('mersal:dead {"app":"test","id":"bad","to":"default/queue/q","reason":"unroutable"}')
+  expect(seen).toContain(
+    'mersal:dead {"app":"test","id":"bad","to":"default/queue/q","reason":"unroutable"}',
+  )
 })
 
 test('what the relay holds is bounded by the window, whatever the backlog', async () => {
@@ -49,14 +58,24 @@ test('what the relay holds is bounded by the window, whatever the backlog', asyn
         held += count
         most = Math.max(most, held)
         await new Promise((resolve) => setImmediate(resolve))
-        return Array.from({ length: count }, () => ({ message: message(`m${++next}`), position: BigInt(next), attempt: 1, token }))
+        return Array.from({ length: count }, () => ({
+          message: message(`m${++next}`),
+          position: BigInt(next),
+          attempt: 1,
+          token,
+        }))
       },
       settle: async (list) => {
         held -= list.length
         return Promise.resolve({ stale: 0 })
       },
     },
-    transports: new Map([['default', { ...testTransport(), publish: (list) => list.map(() => Promise.resolve(confirmed)) }]]),
+    transports: new Map([
+      [
+        'default',
+        { ...testTransport(), publish: (list) => list.map(() => Promise.resolve(confirmed)) },
+      ],
+    ]),
     logger: silentLogger,
     clock: systemClock,
     random: Math.random,

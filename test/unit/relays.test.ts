@@ -1,10 +1,23 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Logger } from '../../src/core/telemetry.ts'
-import { createRelays, type Relays, type RelaysOptions } from '../../src/outbox/many-stores/relays.ts'
+import {
+  createRelays,
+  type Relays,
+  type RelaysOptions,
+} from '../../src/outbox/many-stores/relays.ts'
 import type { RelayStore } from '../../src/outbox/many-stores/relays-options.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { type ManualClock, manualClock } from '../../src/testing/manual-clock.ts'
-import { calm, confirmed, ids, message, pass, type TestTransport, testTransport, until } from './relay-support.ts'
+import {
+  calm,
+  confirmed,
+  ids,
+  message,
+  pass,
+  type TestTransport,
+  testTransport,
+  until,
+} from './relay-support.ts'
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 let running: { readonly relays: Relays; readonly clock: ManualClock }[] = []
@@ -31,11 +44,19 @@ type Change = (store: RelayStore, name: string) => RelayStore
 
 function scene(
   count: number,
-  { change = (store) => store, ...options }: Partial<RelaysOptions> & { readonly change?: Change } = {},
+  {
+    change = (store) => store,
+    ...options
+  }: Partial<RelaysOptions> & { readonly change?: Change } = {},
 ): Scene {
   const clock = manualClock()
   const transport = testTransport()
-  const memories = new Map(Array.from({ length: count }, (_, n) => [`s${n}`, memoryStore({ clock, pause: () => Promise.resolve() })]))
+  const memories = new Map(
+    Array.from({ length: count }, (_, n) => [
+      `s${n}`,
+      memoryStore({ clock, pause: () => Promise.resolve() }),
+    ]),
+  )
   const relays = createRelays({
     stores: Object.fromEntries([...memories].map(([name, store]) => [name, change(store, name)])),
     transport,
@@ -58,7 +79,8 @@ function scene(
         )
       })
     },
-    sent: (store) => transport.published.filter((one) => one.message.id.startsWith(`${store}:`)).length,
+    sent: (store) =>
+      transport.published.filter((one) => one.message.id.startsWith(`${store}:`)).length,
   }
 }
 
@@ -83,7 +105,8 @@ describe('relays of several stores', () => {
     for (let n = 1; n < 20; n++) await add(`s${n}`, ...ids(10))
     let before: number | undefined
     transport.behaviour = () => {
-      if (before === undefined && transport.published.length - sent('s0') === 190) before = sent('s0')
+      if (before === undefined && transport.published.length - sent('s0') === 190)
+        before = sent('s0')
       return confirmed
     }
     await relays.start()
@@ -106,8 +129,13 @@ describe('relays of several stores', () => {
   })
 
   test('of one whose claims hang let the others go on', async () => {
-    const hangs = (store: RelayStore): RelayStore => ({ ...store, outbox: { ...store.outbox, claim: () => new Promise(() => {}) } })
-    const { relays, add, sent } = scene(3, { change: (store, name) => (name === 's0' ? hangs(store) : store) })
+    const hangs = (store: RelayStore): RelayStore => ({
+      ...store,
+      outbox: { ...store.outbox, claim: () => new Promise(() => {}) },
+    })
+    const { relays, add, sent } = scene(3, {
+      change: (store, name) => (name === 's0' ? hangs(store) : store),
+    })
     await relays.start()
     for (const name of ['s1', 's2']) await add(name, ...ids(4000))
     await until(() => sent('s1') === 4000 && sent('s2') === 4000, 'the others are through')
@@ -117,7 +145,12 @@ describe('relays of several stores', () => {
     let away = true
     const { clock, relays, add, sent } = scene(3, {
       change: (store, name) =>
-        name === 's0' ? { ...store, open: () => (away ? Promise.reject(new Error('connection refused')) : store.open()) } : store,
+        name === 's0'
+          ? {
+              ...store,
+              open: () => (away ? Promise.reject(new Error('connection refused')) : store.open()),
+            }
+          : store,
     })
     for (const name of ['s0', 's1']) await add(name, ...ids(5))
     await relays.start()
@@ -135,7 +168,10 @@ describe('relays of several stores', () => {
 
   test('do not start when no store can be opened, and say what the first one said', async () => {
     const { clock, relays } = scene(2, {
-      change: (store, name) => ({ ...store, open: () => Promise.reject(new Error(`${name} is away`)) }),
+      change: (store, name) => ({
+        ...store,
+        open: () => Promise.reject(new Error(`${name} is away`)),
+      }),
     })
     const started = relays.start()
     const failed = expect(started).rejects.toThrow('s0 is away')
@@ -155,7 +191,9 @@ describe('relays of several stores', () => {
     await calm()
     await clock.advance(1000)
     expect(await stopped).toBe(true)
-    expect(relays.served.map(({ state, held }) => [state, held])).toEqual(Array.from({ length: 5 }, () => ['stopped', 0]))
+    expect(relays.served.map(({ state, held }) => [state, held])).toEqual(
+      Array.from({ length: 5 }, () => ['stopped', 0]),
+    )
   })
 
   test('have transports of their own where their entry says so', async () => {
@@ -187,9 +225,21 @@ describe('options of relays', () => {
     ['no stores', { stores: {} }, 'relays.stores: is empty'],
     ['stores that are none', { stores: { a: 7 } }, 'relays.stores.a: expected an object'],
     ['an entry without a store', { stores: { a: {} } }, 'relays.stores.a.store: is missing'],
-    ['an unknown field of an entry', { stores: { a: { store, transpotr: 1 } } }, "did you mean 'transport'?"],
-    ['a name that is no name', { stores: { 'a/b': store } }, 'relays.stores.a/b: a store is called by'],
-    ['one store under two names', { stores: { a: store, b: store } }, "relays.stores.b: is the very store of 'a'"],
+    [
+      'an unknown field of an entry',
+      { stores: { a: { store, transpotr: 1 } } },
+      "did you mean 'transport'?",
+    ],
+    [
+      'a name that is no name',
+      { stores: { 'a/b': store } },
+      'relays.stores.a/b: a store is called by',
+    ],
+    [
+      'one store under two names',
+      { stores: { a: store, b: store } },
+      "relays.stores.b: is the very store of 'a'",
+    ],
     [
       'a window for one of them',
       { stores: { a: { store, relay: { window: 500 } }, b: memoryStore() } },
@@ -202,11 +252,22 @@ describe('options of relays', () => {
     ],
     [
       'a window too small for all',
-      { stores: Object.fromEntries(Array.from({ length: 9 }, (_, n) => [`s${n}`, memoryStore()])), relay: { batchSize: 1, window: 17 } },
+      {
+        stores: Object.fromEntries(Array.from({ length: 9 }, (_, n) => [`s${n}`, memoryStore()])),
+        relay: { batchSize: 1, window: 17 },
+      },
       'relays.relay.window: expected at least 2 messages for each of the 9 stores, got 17',
     ],
-    ['a transport that is none', { stores: { a: store }, transport: {} }, "relays.transport: has no method 'publish'"],
-    ['an unknown option', { stores: { a: store }, conections: 3 }, 'relays.conections: there is no such option'],
+    [
+      'a transport that is none',
+      { stores: { a: store }, transport: {} },
+      "relays.transport: has no method 'publish'",
+    ],
+    [
+      'an unknown option',
+      { stores: { a: store }, conections: 3 },
+      'relays.conections: there is no such option',
+    ],
   ]
   test.each(wrong)('refuse %s, and name the field', (_, options, text) => {
     expect(() => createRelays(options as RelaysOptions)).toThrow(text)

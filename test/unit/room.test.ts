@@ -43,22 +43,30 @@ describe('a window that relays share', () => {
   })
 
   test('is never exceeded, and a relay with empty hands always gets something', () => {
-    const step = fc.record({ who: fc.nat(6), batch: fc.integer({ min: 1, max: 700 }), back: fc.nat(100) })
+    const step = fc.record({
+      who: fc.nat(6),
+      batch: fc.integer({ min: 1, max: 700 }),
+      back: fc.nat(100),
+    })
     fc.assert(
-      fc.property(fc.integer({ min: 14, max: 1500 }), fc.array(step, { maxLength: 80 }), (window, steps) => {
-        const shared = shareRoom({ window, relays: 7 })
-        const members = crowd(shared, 7)
-        for (const { who, batch, back } of steps) {
-          const member = members[who]!
-          const empty = member.held === 0
-          const got = member.take(batch)
-          expect(got).toBeLessThanOrEqual(batch)
-          if (empty) expect(got).toBeGreaterThan(0)
-          expect(shared.held).toBeLessThanOrEqual(window)
-          expect(shared.held).toBe(members.reduce((sum, { held }) => sum + held, 0))
-          member.give(Math.floor((member.held * back) / 100))
-        }
-      }),
+      fc.property(
+        fc.integer({ min: 14, max: 1500 }),
+        fc.array(step, { maxLength: 80 }),
+        (window, steps) => {
+          const shared = shareRoom({ window, relays: 7 })
+          const members = crowd(shared, 7)
+          for (const { who, batch, back } of steps) {
+            const member = members[who]!
+            const empty = member.held === 0
+            const got = member.take(batch)
+            expect(got).toBeLessThanOrEqual(batch)
+            if (empty) expect(got).toBeGreaterThan(0)
+            expect(shared.held).toBeLessThanOrEqual(window)
+            expect(shared.held).toBe(members.reduce((sum, { held }) => sum + held, 0))
+            member.give(Math.floor((member.held * back) / 100))
+          }
+        },
+      ),
     )
   })
 

@@ -32,7 +32,8 @@ type Part = 'store' | 'queue' | 'migrate'
 const attempts: Readonly<Record<Part, string>> = {
   store: 'await sqlite({ path }).open()',
   queue: `await sqliteQueue({ path }).subscribe('q', [])`,
-  migrate: 'const { schema } = sqlite({ path }).operations; await schema.version(); await schema.upgrade()',
+  migrate:
+    'const { schema } = sqlite({ path }).operations; await schema.version(); await schema.upgrade()',
 }
 
 /** What the attempt throws, as a user without the rights of root. */
@@ -50,38 +51,52 @@ function refusal(part: Part, path: string): string {
 
 const parts = ['store', 'queue', 'migrate'] as const
 
-describe.each(parts)('opening SQLite (%s) names the file or folder and the right that is missing', { timeout: 60_000 }, (part) => {
-  test('when the file may not be written', () => {
-    const path = join(folder(), 'app.db')
-    writeFileSync(path, '', { mode: 0o444 })
-    expect(refusal(part, path)).toMatch(/^MERSAL_STORE_FAILED .*may not write the file '.*app\.db'; grant it write$/)
-  })
+describe.each(parts)(
+  'opening SQLite (%s) names the file or folder and the right that is missing',
+  { timeout: 60_000 },
+  (part) => {
+    test('when the file may not be written', () => {
+      const path = join(folder(), 'app.db')
+      writeFileSync(path, '', { mode: 0o444 })
+      expect(refusal(part, path)).toMatch(
+        /^MERSAL_STORE_FAILED .*may not write the file '.*app\.db'; grant it write$/,
+      )
+    })
 
-  test('when the file may not be read', () => {
-    const path = join(folder(), 'app.db')
-    writeFileSync(path, '')
-    chmodSync(path, 0)
-    expect(refusal(part, path)).toMatch(/^MERSAL_STORE_FAILED .*may not read the file '.*app\.db'; grant it read and write$/)
-  })
+    test('when the file may not be read', () => {
+      const path = join(folder(), 'app.db')
+      writeFileSync(path, '')
+      chmodSync(path, 0)
+      expect(refusal(part, path)).toMatch(
+        /^MERSAL_STORE_FAILED .*may not read the file '.*app\.db'; grant it read and write$/,
+      )
+    })
 
-  test('when the folder may not be written, whether the file is there or not', () => {
-    const path = join(folder(), 'app.db')
-    chmodSync(join(path, '..'), 0o555)
-    const missing = new RegExp(`^MERSAL_STORE_FAILED .*may not make files in the folder '${join(path, '..')}'`)
-    expect(refusal(part, path)).toMatch(missing)
-    writeFileSync(path, '', { mode: 0o666 })
-    chmodSync(path, 0o666)
-    expect(refusal(part, path)).toMatch(missing)
-  })
+    test('when the folder may not be written, whether the file is there or not', () => {
+      const path = join(folder(), 'app.db')
+      chmodSync(join(path, '..'), 0o555)
+      const missing = new RegExp(
+        `^MERSAL_STORE_FAILED .*may not make files in the folder '${join(path, '..')}'`,
+      )
+      expect(refusal(part, path)).toMatch(missing)
+      writeFileSync(path, '', { mode: 0o666 })
+      chmodSync(path, 0o666)
+      expect(refusal(part, path)).toMatch(missing)
+    })
 
-  test('when the folder is not there, or is a file', () => {
-    const here = folder()
-    expect(refusal(part, join(here, 'data', 'app.db'))).toContain(`the folder '${join(here, 'data')}' does not exist; make it`)
-    writeFileSync(join(here, 'file'), '')
-    expect(refusal(part, join(here, 'file', 'app.db'))).toContain(`'${join(here, 'file')}' is no folder`)
-    expect(refusal(part, here)).toContain(`'${here}' is a folder; name a file in it`)
-  })
-})
+    test('when the folder is not there, or is a file', () => {
+      const here = folder()
+      expect(refusal(part, join(here, 'data', 'app.db'))).toContain(
+        `the folder '${join(here, 'data')}' does not exist; make it`,
+      )
+      writeFileSync(join(here, 'file'), '')
+      expect(refusal(part, join(here, 'file', 'app.db'))).toContain(
+        `'${join(here, 'file')}' is no folder`,
+      )
+      expect(refusal(part, here)).toContain(`'${here}' is a folder; name a file in it`)
+    })
+  },
+)
 
 test('where the rights are in order, the error stays what it was', async () => {
   const path = join(folder(), 'text.db')

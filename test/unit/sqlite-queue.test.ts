@@ -8,23 +8,39 @@ import { libraries, openHandle, temporaryFolder } from '../contract/sqlite-harne
 
 function message(id: string, extra: Partial<OutgoingMessage> = {}): OutgoingMessage {
   const to = { transport: 'default', kind: 'queue', name: 'q' } as const
-  return { id, type: 't', headers: { 'partition-key': 'x' }, body: new Uint8Array([0, 255, 1]), to, ...extra }
+  return {
+    id,
+    type: 't',
+    headers: { 'partition-key': 'x' },
+    body: new Uint8Array([0, 255, 1]),
+    to,
+    ...extra,
+  }
 }
 
-const topic = (name: string): Pick<OutgoingMessage, 'to'> => ({ to: { transport: 'default', kind: 'topic', name } })
+const topic = (name: string): Pick<OutgoingMessage, 'to'> => ({
+  to: { transport: 'default', kind: 'topic', name },
+})
 
-const publish = (queue: SqliteQueue, ...messages: OutgoingMessage[]) => Promise.all(queue.publish(messages))
+const publish = (queue: SqliteQueue, ...messages: OutgoingMessage[]) =>
+  Promise.all(queue.publish(messages))
 const kinds = async (queue: SqliteQueue, ...messages: OutgoingMessage[]) =>
   (await publish(queue, ...messages)).map((outcome) => outcome.kind)
 
-async function newQueue(folder: { file(name: string): string }, options: SqliteQueueOptions = {}): Promise<SqliteQueue> {
+async function newQueue(
+  folder: { file(name: string): string },
+  options: SqliteQueueOptions = {},
+): Promise<SqliteQueue> {
   const queue = sqliteQueue({ path: folder.file('queue.db'), logger: silentLogger, ...options })
   await queue.subscribe('q', [])
   return queue
 }
 
 /** Collects deliveries until so many have come, answering each. */
-function collector(count: number, answer: (delivery: Delivery) => Disposition | Promise<Disposition> = () => ({ kind: 'ack' })) {
+function collector(
+  count: number,
+  answer: (delivery: Delivery) => Disposition | Promise<Disposition> = () => ({ kind: 'ack' }),
+) {
   const { promise, resolve } = Promise.withResolvers<void>()
   const deliveries: Delivery[] = []
   const onDelivery = async (delivery: Delivery): Promise<Disposition> => {
@@ -32,7 +48,12 @@ function collector(count: number, answer: (delivery: Delivery) => Disposition | 
     if (deliveries.length === count) resolve()
     return answer(delivery)
   }
-  return { onDelivery, deliveries, done: promise, ids: () => deliveries.map((delivery) => delivery.message.id) }
+  return {
+    onDelivery,
+    deliveries,
+    done: promise,
+    ids: () => deliveries.map((delivery) => delivery.message.id),
+  }
 }
 
 describe('SQLite queue: publishing', () => {
@@ -60,7 +81,13 @@ describe('SQLite queue: publishing', () => {
     using folder = temporaryFolder()
     await using queue = await newQueue(folder, { maxMessageBytes: 100 })
     const large = message('2', { partitionKey: 'k', body: new Uint8Array(101) })
-    const outcomes = await publish(queue, message('1', { partitionKey: 'k' }), large, message('3', { partitionKey: 'k' }), message('4'))
+    const outcomes = await publish(
+      queue,
+      message('1', { partitionKey: 'k' }),
+      large,
+      message('3', { partitionKey: 'k' }),
+      message('4'),
+    )
     expect(outcomes).toMatchObject([
       { kind: 'confirmed' },
       { kind: 'refused', reason: 'too-large', permanent: true },
@@ -109,28 +136,31 @@ describe('SQLite queue: publishing', () => {
 })
 
 describe('SQLite queue: consuming', () => {
-  test.each(libraries)('messages and subscriptions outlive the process that wrote them (%s)', async (library) => {
-    using folder = temporaryFolder()
-    const open = () => openHandle(library, folder.file('queue.db'))
-    const first = open()
-    {
-      await using queue = sqliteQueue({ database: first })
-      await queue.subscribe('q', ['e'])
-      expect(await kinds(queue, message('1', topic('e')))).toEqual(['confirmed'])
-    }
-    first.close()
-    const second = open()
-    {
-      await using queue = sqliteQueue({ database: second })
-      expect(await kinds(queue, message('2', topic('e')))).toEqual(['confirmed'])
-      const both = collector(2)
-      const consumption = await queue.consume({ queue: 'q', concurrency: 1 }, both.onDelivery)
-      await both.done
-      await consumption[Symbol.asyncDispose]()
-      expect(both.ids()).toEqual(['1', '2'])
-    }
-    second.close()
-  })
+  test.each(libraries)(
+    'messages and subscriptions outlive the process that wrote them (%s)',
+    async (library) => {
+      using folder = temporaryFolder()
+      const open = () => openHandle(library, folder.file('queue.db'))
+      const first = open()
+      {
+        await using queue = sqliteQueue({ database: first })
+        await queue.subscribe('q', ['e'])
+        expect(await kinds(queue, message('1', topic('e')))).toEqual(['confirmed'])
+      }
+      first.close()
+      const second = open()
+      {
+        await using queue = sqliteQueue({ database: second })
+        expect(await kinds(queue, message('2', topic('e')))).toEqual(['confirmed'])
+        const both = collector(2)
+        const consumption = await queue.consume({ queue: 'q', concurrency: 1 }, both.onDelivery)
+        await both.done
+        await consumption[Symbol.asyncDispose]()
+        expect(both.ids()).toEqual(['1', '2'])
+      }
+      second.close()
+    },
+  )
 
   test('P5: of one key only one message is out at a time, in order, over two competing consumers, also past retries', async () => {
     using folder = temporaryFolder()
@@ -146,7 +176,8 @@ describe('SQLite queue: consuming', () => {
       out.add(key)
       await new Promise((resolve) => setImmediate(resolve))
       out.delete(key)
-      if (delivery.attempt === 1 && Number(number) % 10 === 0) return { kind: 'retry', delayMs: 1, error: new Error('again') }
+      if (delivery.attempt === 1 && Number(number) % 10 === 0)
+        return { kind: 'retry', delayMs: 1, error: new Error('again') }
       seen[key]?.push(Number(number))
       return { kind: 'ack' }
     })
@@ -188,7 +219,11 @@ describe('SQLite queue: consuming', () => {
     using folder = temporaryFolder()
     const clock = manualClock()
     await using queue = await newQueue(folder, { clock })
-    const answers: Disposition[] = [{ kind: 'release' }, { kind: 'retry', delayMs: 60_000, error: new Error('later') }, { kind: 'ack' }]
+    const answers: Disposition[] = [
+      { kind: 'release' },
+      { kind: 'retry', delayMs: 60_000, error: new Error('later') },
+      { kind: 'ack' },
+    ]
     const { promise: retried, resolve } = Promise.withResolvers<void>()
     const all = collector(3, () => {
       const answer = answers.shift() as Disposition
@@ -216,7 +251,9 @@ describe('SQLite queue: consuming', () => {
     using folder = temporaryFolder()
     await using queue = await newQueue(folder)
     const error = new Error('no such student')
-    const first = collector(3, ({ message: { id } }) => (id === '3' ? { kind: 'ack' } : { kind: 'reject', reason: 'rejected', error }))
+    const first = collector(3, ({ message: { id } }) =>
+      id === '3' ? { kind: 'ack' } : { kind: 'reject', reason: 'rejected', error },
+    )
     await publish(queue, ...['1', '2', '3'].map((id) => message(id, { partitionKey: 'k' })))
     const consumption = await queue.consume({ queue: 'q', concurrency: 3 }, first.onDelivery)
     await first.done
@@ -236,7 +273,9 @@ describe('SQLite queue: consuming', () => {
     ])
     expect(letters[0]?.body).toEqual(new Uint8Array([0, 255, 1]))
     const keys = letters.map((letter) => letter.key)
-    expect(await queue.deadLetters.list({ limit: 1, after: keys[0] as string })).toMatchObject([{ id: '2' }])
+    expect(await queue.deadLetters.list({ limit: 1, after: keys[0] as string })).toMatchObject([
+      { id: '2' },
+    ])
     expect(await queue.deadLetters.discard([keys[1] as string, 'nonsense'])).toBe(1)
     expect(await queue.deadLetters.retry(keys)).toBe(1)
     const again = collector(1)
@@ -396,7 +435,9 @@ test('a backlog is worked off without keeping timers and sockets from their turn
 test('a consumer that comes while the queue is being closed is refused', async () => {
   using folder = temporaryFolder()
   const queue = await newQueue(folder)
-  const consuming = queue.consume({ queue: 'q', concurrency: 1 }, () => Promise.resolve({ kind: 'ack' }))
+  const consuming = queue.consume({ queue: 'q', concurrency: 1 }, () =>
+    Promise.resolve({ kind: 'ack' }),
+  )
   await Promise.resolve()
   const closing = queue[Symbol.asyncDispose]()
   await expect(consuming).rejects.toMatchObject({ code: 'MERSAL_STORE_FAILED' })

@@ -14,7 +14,10 @@ const never = new Promise<never>(() => {})
 
 describe('options of the SQLite store and queue', () => {
   test.each([
-    [{ path: 'x.db', keepSendMs: 1 }, /keepSendMs: there is no such option; did you mean 'keepSentMs'/],
+    [
+      { path: 'x.db', keepSendMs: 1 },
+      /keepSendMs: there is no such option; did you mean 'keepSentMs'/,
+    ],
     [{ path: 'x.db', synchronous: 'off' }, /sqlite\.synchronous: expected one of 'full', 'normal'/],
     [{ path: '' }, /sqlite\.path/],
     [{}, /sqlite\.path/],
@@ -25,12 +28,17 @@ describe('options of the SQLite store and queue', () => {
     [undefined, /expected an object/],
   ])('%o is refused with the name of the field', (options, text) => {
     expect(() => sqlite(options as never)).toThrow(
-      expect.objectContaining({ code: 'MERSAL_INVALID_OPTIONS', message: expect.stringMatching(text) as string }),
+      expect.objectContaining({
+        code: 'MERSAL_INVALID_OPTIONS',
+        message: expect.stringMatching(text) as string,
+      }),
     )
   })
 
   test('the queue suggests the option that was meant', () => {
-    expect(() => sqliteQueue({ path: 'x.db', visibiltyMs: 1 } as never)).toThrow(/did you mean 'visibilityMs'/)
+    expect(() => sqliteQueue({ path: 'x.db', visibiltyMs: 1 } as never)).toThrow(
+      /did you mean 'visibilityMs'/,
+    )
   })
 })
 
@@ -47,7 +55,9 @@ describe('unit of work on SQLite', () => {
 
   test('P13: a transaction that SQLite itself rolled back makes the unit fail, also if the error was swallowed', async () => {
     await using store = sqlite({ path: ':memory:' })
-    await store.unitOfWork(async (tx) => tx.exec('CREATE TABLE t (a UNIQUE); INSERT INTO t VALUES (1)'))
+    await store.unitOfWork(async (tx) =>
+      tx.exec('CREATE TABLE t (a UNIQUE); INSERT INTO t VALUES (1)'),
+    )
     const unit = store.unitOfWork(async (tx) => {
       expect(() => tx.exec('INSERT OR ROLLBACK INTO t VALUES (1)')).toThrow(/UNIQUE/)
     })
@@ -72,30 +82,37 @@ describe('unit of work on SQLite', () => {
     )
     await expect(unit).rejects.toBe(reason)
     const rows = await store.unitOfWork(async (tx) => {
-      expect(() => old?.exec('INSERT INTO t VALUES (2)')).toThrow(/unit of this transaction has ended/)
-      await expect(store.outbox.save(old as DatabaseSync, [message])).rejects.toMatchObject({ code: 'MERSAL_NOT_A_TRANSACTION' })
+      expect(() => old?.exec('INSERT INTO t VALUES (2)')).toThrow(
+        /unit of this transaction has ended/,
+      )
+      await expect(store.outbox.save(old as DatabaseSync, [message])).rejects.toMatchObject({
+        code: 'MERSAL_NOT_A_TRANSACTION',
+      })
       return tx.prepare('SELECT a FROM t').all()
     })
     expect(rows).toEqual([])
   })
 
-  test.each(libraries)('a unit that is given up on a handle of %s rolls back when its function has ended', async (library) => {
-    const database = openHandle(library, ':memory:')
-    await using store = sqlite({ database })
-    await store.unitOfWork(async (tx) => tx.exec('CREATE TABLE t (a)'))
-    const controller = new AbortController()
-    const unit = store.unitOfWork(
-      async (tx) => {
-        controller.abort(new Error('too slow'))
-        await Promise.resolve()
-        tx.exec('INSERT INTO t VALUES (1)')
-      },
-      { signal: controller.signal },
-    )
-    await expect(unit).rejects.toThrow('too slow')
-    expect(database.prepare('SELECT a FROM t').all()).toEqual([])
-    database.close()
-  })
+  test.each(libraries)(
+    'a unit that is given up on a handle of %s rolls back when its function has ended',
+    async (library) => {
+      const database = openHandle(library, ':memory:')
+      await using store = sqlite({ database })
+      await store.unitOfWork(async (tx) => tx.exec('CREATE TABLE t (a)'))
+      const controller = new AbortController()
+      const unit = store.unitOfWork(
+        async (tx) => {
+          controller.abort(new Error('too slow'))
+          await Promise.resolve()
+          tx.exec('INSERT INTO t VALUES (1)')
+        },
+        { signal: controller.signal },
+      )
+      await expect(unit).rejects.toThrow('too slow')
+      expect(database.prepare('SELECT a FROM t').all()).toEqual([])
+      database.close()
+    },
+  )
 
   test('a unit that waits for its turn leaves the queue when it is given up', async () => {
     await using store = sqlite({ path: ':memory:' })
@@ -144,8 +161,12 @@ describe('unit of work on SQLite', () => {
     await using queue = sqliteQueue({ path, busyTimeoutMs: 20 })
     await queue.subscribe('q', [])
     await store.unitOfWork(async (tx) => {
-      expect(await Promise.all(queue.publish([message]))).toMatchObject([{ kind: 'unavailable', error: { code: 'MERSAL_STORE_BUSY' } }])
-      await expect(store.unitOfWork(async () => {})).rejects.toMatchObject({ code: 'MERSAL_STORE_BUSY' })
+      expect(await Promise.all(queue.publish([message]))).toMatchObject([
+        { kind: 'unavailable', error: { code: 'MERSAL_STORE_BUSY' } },
+      ])
+      await expect(store.unitOfWork(async () => {})).rejects.toMatchObject({
+        code: 'MERSAL_STORE_BUSY',
+      })
       await store.outbox.save(tx, [message])
     })
     expect(await store.admin.stats()).toMatchObject({ pending: 1 })
@@ -178,24 +199,27 @@ describe('unit of work on SQLite', () => {
 })
 
 describe("transactions of the caller's own", () => {
-  test.each(libraries)('save joins a transaction that the caller began on a handle of %s', async (library) => {
-    using folder = temporaryFolder()
-    const path = folder.file('app.db')
-    const database = openHandle(library, path)
-    await using store = sqlite({ database })
-    await store.open()
-    database.exec('BEGIN')
-    await store.outbox.save(database, [message])
-    database.exec('ROLLBACK')
-    expect(await store.admin.stats()).toMatchObject({ pending: 0 })
-    const own = openHandle(library, path)
-    own.exec('BEGIN IMMEDIATE')
-    await store.outbox.save(own, [message])
-    own.exec('COMMIT')
-    expect(await store.admin.stats()).toMatchObject({ pending: 1 })
-    own.close()
-    database.close()
-  })
+  test.each(libraries)(
+    'save joins a transaction that the caller began on a handle of %s',
+    async (library) => {
+      using folder = temporaryFolder()
+      const path = folder.file('app.db')
+      const database = openHandle(library, path)
+      await using store = sqlite({ database })
+      await store.open()
+      database.exec('BEGIN')
+      await store.outbox.save(database, [message])
+      database.exec('ROLLBACK')
+      expect(await store.admin.stats()).toMatchObject({ pending: 0 })
+      const own = openHandle(library, path)
+      own.exec('BEGIN IMMEDIATE')
+      await store.outbox.save(own, [message])
+      own.exec('COMMIT')
+      expect(await store.admin.stats()).toMatchObject({ pending: 1 })
+      own.close()
+      database.close()
+    },
+  )
 
   test('while the caller has a transaction open on the handle of the store, other work waits for its end', async () => {
     const database = new DatabaseSync(':memory:')
@@ -226,7 +250,9 @@ describe("transactions of the caller's own", () => {
     await store.open()
     const { promise, resolve } = Promise.withResolvers<void>()
     const stop = new AbortController()
-    const watching = Promise.all(store.wakers.map((waker) => waker(resolve, { signal: stop.signal })))
+    const watching = Promise.all(
+      store.wakers.map((waker) => waker(resolve, { signal: stop.signal })),
+    )
     database.exec('BEGIN')
     await store.outbox.save(database, [message])
     database.exec('COMMIT')
@@ -240,7 +266,9 @@ describe("transactions of the caller's own", () => {
     using folder = temporaryFolder()
     const database = new DatabaseSync(folder.file('app.db'), { timeout: 1234 })
     await using store = sqlite({ database })
-    await store.unitOfWork(async (tx) => expect(tx.prepare('PRAGMA busy_timeout').get()).toEqual({ timeout: 1234 }))
+    await store.unitOfWork(async (tx) =>
+      expect(tx.prepare('PRAGMA busy_timeout').get()).toEqual({ timeout: 1234 }),
+    )
     database.close()
   })
 })

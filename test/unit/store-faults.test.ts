@@ -2,8 +2,10 @@ import { describe, expect, test } from 'vitest'
 import { MersalError } from '../../src/index.ts'
 import { driverFaultOf, storeFaultOf } from '../../src/core/errors/store-faults.ts'
 
-const make = (name: string, message: string, more: object = {}): Error => Object.assign(new Error(message), { name, ...more })
-const driver = (code: string, more: object = {}) => make('error', `the server said ${code}`, { code, severity: 'FATAL', ...more })
+const make = (name: string, message: string, more: object = {}): Error =>
+  Object.assign(new Error(message), { name, ...more })
+const driver = (code: string, more: object = {}) =>
+  make('error', `the server said ${code}`, { code, severity: 'FATAL', ...more })
 
 const away: readonly [string, unknown][] = [
   ['pg: the server shuts down', driver('57P01')],
@@ -13,30 +15,71 @@ const away: readonly [string, unknown][] = [
   ['pg: another password', driver('28P01')],
   ['pg: the connection was lost', make('Error', 'Connection terminated unexpectedly')],
   ['pg: the pool has none', make('Error', 'timeout exceeded when trying to connect')],
-  ['Node: refused, tried at two addresses', new AggregateError([make('Error', 'no', { code: 'ECONNREFUSED' })])],
+  [
+    'Node: refused, tried at two addresses',
+    new AggregateError([make('Error', 'no', { code: 'ECONNREFUSED' })]),
+  ],
   ['postgres.js', make('Error', 'write CONNECTION_CLOSED', { code: 'CONNECTION_CLOSED' })],
   ['Drizzle over pg', make('DrizzleQueryError', 'Failed query', { cause: driver('57P01') })],
   ['TypeORM', make('QueryFailedError', 'it failed', { driverError: driver('25006') })],
-  ['Sequelize: a statement', make('SequelizeDatabaseError', 'it failed', { parent: driver('57P03'), original: driver('57P03') })],
+  [
+    'Sequelize: a statement',
+    make('SequelizeDatabaseError', 'it failed', {
+      parent: driver('57P03'),
+      original: driver('57P03'),
+    }),
+  ],
   ['Sequelize: the pool', make('SequelizeConnectionAcquireTimeoutError', 'Operation timeout')],
-  ['Knex: the pool', make('KnexTimeoutError', 'Knex: Timeout acquiring a connection. The pool is probably full')],
+  [
+    'Knex: the pool',
+    make('KnexTimeoutError', 'Knex: Timeout acquiring a connection. The pool is probably full'),
+  ],
   ['MikroORM', make('DriverException', 'it failed', { previous: driver('08006') })],
   ['Prisma: no server', make('PrismaClientKnownRequestError', 'no', { code: 'P1001' })],
   ['Prisma: closed', make('PrismaClientKnownRequestError', 'no', { code: 'P1017' })],
   ['Prisma: the pool', make('PrismaClientKnownRequestError', 'no', { code: 'P2024' })],
-  ['Prisma: a raw statement', make('PrismaClientKnownRequestError', 'no', { code: 'P2010', meta: { code: '25006', message: 'no' } })],
+  [
+    'Prisma: a raw statement',
+    make('PrismaClientKnownRequestError', 'no', {
+      code: 'P2010',
+      meta: { code: '25006', message: 'no' },
+    }),
+  ],
   [
     'Prisma with a driver adapter',
     make('PrismaClientKnownRequestError', 'no', {
       code: 'P2010',
-      meta: { driverAdapterError: make('DriverAdapterError', 'no', { cause: { code: '57P01', kind: 'postgres' } }) },
+      meta: {
+        driverAdapterError: make('DriverAdapterError', 'no', {
+          cause: { code: '57P01', kind: 'postgres' },
+        }),
+      },
     }),
   ],
-  ['node:sqlite: busy', make('Error', 'database is locked', { code: 'ERR_SQLITE_ERROR', errcode: 5 })],
-  ['node:sqlite: busy, extended', make('Error', 'database is locked', { code: 'ERR_SQLITE_ERROR', errcode: 517 })],
-  ['better-sqlite3', make('SqliteError', 'attempt to write a readonly database', { code: 'SQLITE_READONLY_DBMOVED' })],
-  ['mysql2: read-only', make('Error', 'no', { code: 'ER_OPTION_PREVENTS_STATEMENT', errno: 1290, sqlState: 'HY000' })],
-  ['an error of Mersal around one', new MersalError('MERSAL_ROLLED_BACK', 'no', { cause: new Error('outer', { cause: driver('57P01') }) })],
+  [
+    'node:sqlite: busy',
+    make('Error', 'database is locked', { code: 'ERR_SQLITE_ERROR', errcode: 5 }),
+  ],
+  [
+    'node:sqlite: busy, extended',
+    make('Error', 'database is locked', { code: 'ERR_SQLITE_ERROR', errcode: 517 }),
+  ],
+  [
+    'better-sqlite3',
+    make('SqliteError', 'attempt to write a readonly database', {
+      code: 'SQLITE_READONLY_DBMOVED',
+    }),
+  ],
+  [
+    'mysql2: read-only',
+    make('Error', 'no', { code: 'ER_OPTION_PREVENTS_STATEMENT', errno: 1290, sqlState: 'HY000' }),
+  ],
+  [
+    'an error of Mersal around one',
+    new MersalError('MERSAL_ROLLED_BACK', 'no', {
+      cause: new Error('outer', { cause: driver('57P01') }),
+    }),
+  ],
 ]
 
 describe('an error by which a database shows that it is away', () => {
@@ -47,7 +90,10 @@ describe('an error by which a database shows that it is away', () => {
 
   test.each([
     ['pg', driver('53100')],
-    ['node:sqlite', make('Error', 'database or disk is full', { code: 'ERR_SQLITE_ERROR', errcode: 13 })],
+    [
+      'node:sqlite',
+      make('Error', 'database or disk is full', { code: 'ERR_SQLITE_ERROR', errcode: 13 }),
+    ],
     ['better-sqlite3', make('SqliteError', 'disk I/O error', { code: 'SQLITE_IOERR_WRITE' })],
     ['the file system', make('Error', 'no space', { code: 'ENOSPC' })],
   ])('a full disk is told apart: %s', (_, error) => {
@@ -70,7 +116,9 @@ describe('an error by which a database shows that it is away', () => {
   })
 
   test('what a store of ours says of itself counts for the store, and not for one table', () => {
-    const error = new MersalError('MERSAL_STORE_FAILED', 'saving failed', { cause: driver('42501') })
+    const error = new MersalError('MERSAL_STORE_FAILED', 'saving failed', {
+      cause: driver('42501'),
+    })
     expect(storeFaultOf(error)).toBe('away')
     expect(driverFaultOf(error)).toBeUndefined()
   })

@@ -39,7 +39,13 @@ describe('drain', () => {
       const own = command<{ left: number }>(`${name}.play`)
       const next = command<{ left: number }>(`${other}.play`)
       const routes = { [own.name]: name, [next.name]: other }
-      const app = new Mersal({ name, store: memoryStore(), transport: network.transport(), routes, logger: false })
+      const app = new Mersal({
+        name,
+        store: memoryStore(),
+        transport: network.transport(),
+        routes,
+        logger: false,
+      })
       app.handle(own, async ({ left }, { send }) => {
         seen.push(name)
         await new Promise((resolve) => setImmediate(resolve))
@@ -82,7 +88,9 @@ describe('drain', () => {
     await began.promise
     let drained = false
     const draining = drain(app).then(() => (drained = true))
-    await expect(drain(app, { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough')
+    await expect(drain(app, { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow(
+      'enough',
+    )
     expect(drained).toBe(false)
     goOn.resolve()
     expect(await draining).toBe(true)
@@ -108,9 +116,18 @@ describe('capture', () => {
 
   test('shows what a handler would send', async () => {
     const { app, handled, store } = setUp()
-    const sent = await capture(app).handle(Count, { left: 1 }, { headers: { 'correlation-id': 'journey' } })
+    const sent = await capture(app).handle(
+      Count,
+      { left: 1 },
+      { headers: { 'correlation-id': 'journey' } },
+    )
     expect(sent).toMatchObject([
-      { type: 'counted', body: { left: 1 }, partitionKey: 'k', headers: { tenant: 'a', 'correlation-id': 'journey' } },
+      {
+        type: 'counted',
+        body: { left: 1 },
+        partitionKey: 'k',
+        headers: { tenant: 'a', 'correlation-id': 'journey' },
+      },
       { type: 'count', body: { left: 0 } },
     ])
     expect(handled).toEqual([1])

@@ -10,12 +10,20 @@ export async function expectNothingWrong<Tx>(place: UserPlace<Tx>): Promise<void
   const results = await runPrograms(place, seed, count)
   assert.equal(results.length, count)
   const wrong = results.filter(({ wrong: found }) => found.length > 0)
-  assert.deepEqual(wrong.slice(0, 5).map(describe), [], `${wrong.length} of ${count} programs found something wrong`)
+  assert.deepEqual(
+    wrong.slice(0, 5).map(describe),
+    [],
+    `${wrong.length} of ${count} programs found something wrong`,
+  )
   // A bus that refuses everything would pass as well.
   const committed = results.filter(({ outcome }) => outcome.kind === 'committed').length
   assert.ok(committed >= count / 3, `only ${committed} of ${count} programs were committed`)
 }
 
 function describe({ program, outcome, wrong }: Result): object {
-  return { wrong, outcome: outcome.kind === 'failed' ? outcome.code : outcome.kind, program: JSON.stringify(program) }
+  return {
+    wrong,
+    outcome: outcome.kind === 'failed' ? outcome.code : outcome.kind,
+    program: JSON.stringify(program),
+  }
 }

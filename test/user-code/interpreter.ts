@@ -3,10 +3,15 @@ import { type EventType, event, type Mersal, type Sender } from '../../src/index
 import type { LibraryUnderTest } from '../postgres/session-suite.ts'
 import type { Program, Step, Via } from './program.ts'
 
-export const Happened: EventType<{ readonly tag: string }> = event<{ readonly tag: string }>('programs.happened')
+export const Happened: EventType<{ readonly tag: string }> = event<{ readonly tag: string }>(
+  'programs.happened',
+)
 
 /** What a program needs of a database library; `end` runs a text as a statement. */
-export type Library<Tx> = Pick<LibraryUnderTest<Tx>, 'transaction' | 'insert' | 'savepoint' | 'fail'> & {
+export type Library<Tx> = Pick<
+  LibraryUnderTest<Tx>,
+  'transaction' | 'insert' | 'savepoint' | 'fail'
+> & {
   readonly end?: (tx: Tx, text: string) => Promise<void>
 }
 
@@ -34,15 +39,25 @@ export interface Trace {
   readonly late: (() => Promise<void>)[]
 }
 
-export const newTrace = (): Trace => ({ rows: [], messages: [], loose: [], accepted: [], ended: false, late: [] })
+export const newTrace = (): Trace => ({
+  rows: [],
+  messages: [],
+  loose: [],
+  accepted: [],
+  ended: false,
+  late: [],
+})
 
 export const isAlive = ({ scope }: Done): boolean => {
-  for (let each: Scope | undefined = scope; each !== undefined; each = each.outer) if (each.undone) return false
+  for (let each: Scope | undefined = scope; each !== undefined; each = each.outer)
+    if (each.undone) return false
   return true
 }
 
 /** `sender` with `savepoint`: of a unit of the bus. */
-type UnitSender = Sender & { readonly savepoint?: <Result>(work: () => Promise<Result>) => Promise<Result> }
+type UnitSender = Sender & {
+  readonly savepoint?: <Result>(work: () => Promise<Result>) => Promise<Result>
+}
 
 interface Here<Tx> {
   readonly app: Mersal<Tx>
@@ -68,7 +83,11 @@ export interface Inside<Tx> {
 
 /** Runs a program inside a transaction. */
 export async function perform<Tx>(program: Program, inside: Inside<Tx>): Promise<void> {
-  await steps(program.steps, { ...inside, whole: inside.tx, scope: { outer: undefined, undone: false } })
+  await steps(program.steps, {
+    ...inside,
+    whole: inside.tx,
+    scope: { outer: undefined, undone: false },
+  })
 }
 
 class OnPurpose extends Error {}
@@ -83,7 +102,9 @@ async function one<Tx>(step: Step, here: Here<Tx>): Promise<void> {
       return await pair(step, here)
     case 'together':
       return void (await Promise.all(
-        step.tags.map((tag) => pair({ kind: 'pair', tag, key: undefined, via: viaOf(here), forgets: false }, here)),
+        step.tags.map((tag) =>
+          pair({ kind: 'pair', tag, key: undefined, via: viaOf(here), forgets: false }, here),
+        ),
       ))
     case 'savepoint':
       return await savepoint(step, here)
@@ -97,7 +118,10 @@ async function one<Tx>(step: Step, here: Here<Tx>): Promise<void> {
       return await end(step, here)
     case 'outlive':
       await here.outlive()
-      return await pair({ kind: 'pair', tag: step.tag, key: undefined, via: viaOf(here), forgets: false }, here)
+      return await pair(
+        { kind: 'pair', tag: step.tag, key: undefined, via: viaOf(here), forgets: false },
+        here,
+      )
     case 'late':
       return void here.trace.late.push(later(step, here))
     default:
@@ -107,7 +131,10 @@ async function one<Tx>(step: Step, here: Here<Tx>): Promise<void> {
 
 const viaOf = <Tx>({ sender }: Here<Tx>): Via => (sender === undefined ? 'within' : 'sender')
 
-async function pair<Tx>({ tag, key, via, forgets }: Extract<Step, { kind: 'pair' }>, here: Here<Tx>): Promise<void> {
+async function pair<Tx>(
+  { tag, key, via, forgets }: Extract<Step, { kind: 'pair' }>,
+  here: Here<Tx>,
+): Promise<void> {
   const { library, tx, trace, scope } = here
   await library.insert(tx, tag)
   trace.rows.push({ tag, scope })
@@ -122,13 +149,21 @@ async function pair<Tx>({ tag, key, via, forgets }: Extract<Step, { kind: 'pair'
   trace.messages.push({ tag, scope })
 }
 
-function publish<Tx>(via: Via, { app, tx, sender }: Here<Tx>, tag: string, partitionKey: string | undefined): Promise<string> {
+function publish<Tx>(
+  via: Via,
+  { app, tx, sender }: Here<Tx>,
+  tag: string,
+  partitionKey: string | undefined,
+): Promise<string> {
   const options = partitionKey === undefined ? {} : { partitionKey }
   if (via === 'within') return app.within(tx).publish(Happened, { tag }, options)
   return (via === 'ambient' ? app : (sender ?? app)).publish(Happened, { tag }, options)
 }
 
-async function savepoint<Tx>(step: Extract<Step, { kind: 'savepoint' }>, here: Here<Tx>): Promise<void> {
+async function savepoint<Tx>(
+  step: Extract<Step, { kind: 'savepoint' }>,
+  here: Here<Tx>,
+): Promise<void> {
   const scope: Scope = { outer: here.scope, undone: false }
   const body = async (tx: Tx): Promise<void> => {
     await steps(step.steps, { ...here, tx, scope })
@@ -148,7 +183,9 @@ async function savepoint<Tx>(step: Extract<Step, { kind: 'savepoint' }>, here: H
 async function joined<Tx>(all: readonly Step[], here: Here<Tx>): Promise<void> {
   const { sender } = here
   if (sender === undefined) return await steps(all, here)
-  await here.app.transaction((tx, inner) => steps(all, { ...here, tx, sender: inner }), { join: sender })
+  await here.app.transaction((tx, inner) => steps(all, { ...here, tx, sender: inner }), {
+    join: sender,
+  })
 }
 
 async function end<Tx>(step: Extract<Step, { kind: 'end' }>, here: Here<Tx>): Promise<void> {
@@ -162,8 +199,14 @@ async function end<Tx>(step: Extract<Step, { kind: 'end' }>, here: Here<Tx>): Pr
   }
 }
 
-/** After the end of the unit; outside of its asynchronous context, as a timer of somebody else would be, or inside. */
-function later<Tx>({ what, tag }: Extract<Step, { kind: 'late' }>, here: Here<Tx>): () => Promise<void> {
+/**
+ * After the end of the unit; outside of its asynchronous context, as a timer of somebody else would
+ * be, or inside.
+ */
+function later<Tx>(
+  { what, tag }: Extract<Step, { kind: 'late' }>,
+  here: Here<Tx>,
+): () => Promise<void> {
   const { library, whole, trace } = here
   const run = async (): Promise<void> => {
     await (what === 'row' ? library.insert(whole, tag) : publish('sender', here, tag, undefined))

@@ -1,7 +1,9 @@
 import { isAlive, type Trace } from './interpreter.ts'
 import type { Program, Step } from './program.ts'
 
-export type Outcome = { readonly kind: 'committed' } | { readonly kind: 'failed'; readonly code: string }
+export type Outcome =
+  | { readonly kind: 'committed' }
+  | { readonly kind: 'failed'; readonly code: string }
 
 /** What is in the database of this program. */
 export interface Found {
@@ -11,17 +13,21 @@ export interface Found {
 
 /** What is wrong, in words; empty if nothing is. */
 export function judge(program: Program, trace: Trace, outcome: Outcome, found: Found): string[] {
-  // Keys that two programs lock in another order, one message at a time; and a connection that a library gives back broken
-  // after a program has ended its transaction fails its next borrower, who stores nothing.
-  if (outcome.kind === 'failed' && /40P01|25P02|deadlock/.test(outcome.code)) return failed(trace, outcome, found)
+  // Keys that two programs lock in another order, one message at a time; and a connection that a
+  // library gives back broken after a program has ended its transaction fails its next borrower,
+  // who stores nothing.
+  if (outcome.kind === 'failed' && /40P01|25P02|deadlock/.test(outcome.code))
+    return failed(trace, outcome, found)
   const wrong = trace.accepted.map((what) => `P3: ${what} was taken after the end`)
   const clean = isClean(program.steps)
-  if (outcome.kind === 'failed' && clean) wrong.push(`a program without a fault failed: ${outcome.code}`)
+  if (outcome.kind === 'failed' && clean)
+    wrong.push(`a program without a fault failed: ${outcome.code}`)
   // Most libraries call a COMMIT a success that the server has answered with ROLLBACK.
   const silent = program.road === 'within' && !clean && found.rows.size === 0
   if (outcome.kind === 'committed' && !(silent && found.messages.size === 0)) {
     if (trace.ended) wrong.push('P1: the transaction was ended by the program, and nobody says so')
-    if (program.road !== 'within' && trace.loose.length > 0) wrong.push(`P3: ${trace.loose.join(', ')} was not awaited, and nobody says so`)
+    if (program.road !== 'within' && trace.loose.length > 0)
+      wrong.push(`P3: ${trace.loose.join(', ')} was not awaited, and nobody says so`)
     compare(
       'row',
       trace.rows.filter(isAlive).map(({ tag }) => tag),
@@ -43,7 +49,8 @@ export function judge(program: Program, trace: Trace, outcome: Outcome, found: F
 /** What is there although the transaction failed. */
 function failed(trace: Trace, outcome: Outcome, found: Found): string[] {
   const wrong: string[] = []
-  // What a program has committed by itself is there, whatever the bus says then; with what it belongs to is not promised.
+  // What a program has committed by itself is there, whatever the bus says then; with what it
+  // belongs to is not promised.
   if (outcome.kind === 'failed' && outcome.code !== 'MERSAL_COMMIT_UNKNOWN' && !trace.ended) {
     compare('row', [], found.rows, [], wrong)
     compare('message', [], found.messages, [], wrong)
@@ -51,11 +58,18 @@ function failed(trace: Trace, outcome: Outcome, found: Found): string[] {
   return wrong
 }
 
-function compare(what: string, expected: readonly string[], found: ReadonlySet<string>, perhaps: readonly string[], wrong: string[]): void {
+function compare(
+  what: string,
+  expected: readonly string[],
+  found: ReadonlySet<string>,
+  perhaps: readonly string[],
+  wrong: string[],
+): void {
   const missing = expected.filter((tag) => !found.has(tag))
   const wanted = new Set([...expected, ...perhaps])
   const more = [...found].filter((tag) => !wanted.has(tag))
-  if (missing.length > 0) wrong.push(`P1: ${what} ${missing.join(', ')} is missing after the commit`)
+  if (missing.length > 0)
+    wrong.push(`P1: ${what} ${missing.join(', ')} is missing after the commit`)
   if (more.length > 0) wrong.push(`P1: ${what} ${more.join(', ')} should not exist`)
 }
 

@@ -3,11 +3,25 @@
 /** What a program does with a row and a message of the same name, which must share one fate. */
 export type Step =
   /** A row and its message. `forgets`: the promise of the message is not awaited. */
-  | { readonly kind: 'pair'; readonly tag: string; readonly key: string | undefined; readonly via: Via; readonly forgets: boolean }
+  | {
+      readonly kind: 'pair'
+      readonly tag: string
+      readonly key: string | undefined
+      readonly via: Via
+      readonly forgets: boolean
+    }
   /** Rows and messages whose promises are awaited together. */
   | { readonly kind: 'together'; readonly tags: readonly string[] }
-  /** A savepoint of the library, or of the bus. `fails`: its work throws at the end, and the error is caught outside. */
-  | { readonly kind: 'savepoint'; readonly of: 'library' | 'bus'; readonly steps: readonly Step[]; readonly fails: boolean }
+  /**
+   * A savepoint of the library, or of the bus. `fails`: its work throws at the end, and the error
+   * is caught outside.
+   */
+  | {
+      readonly kind: 'savepoint'
+      readonly of: 'library' | 'bus'
+      readonly steps: readonly Step[]
+      readonly fails: boolean
+    }
   /** A statement that the database refuses, whose error is caught. */
   | { readonly kind: 'swallow' }
   /** The program throws. */
@@ -24,7 +38,10 @@ export type Step =
 /** `sender`: of the callback. `ambient`: of the app. `within`: with the handle at hand. */
 export type Via = 'sender' | 'ambient' | 'within'
 
-/** Who opens the transaction: `app.transaction`, a handler, or the library itself, with `app.within(tx)`. */
+/**
+ * Who opens the transaction: `app.transaction`, a handler, or the library itself, with
+ * `app.within(tx)`.
+ */
 export type Road = 'transaction' | 'handler' | 'within'
 
 export interface Program {
@@ -56,11 +73,16 @@ export function randomOf(seed: number): () => number {
 
 const ENDS = ['commit', 'rollback', 'COMMIT;', '/* so */ end', 'rollback; begin'] as const
 
-export function randomProgram(name: string, random: () => number, { ends, savepoints, depth: deepest = 3 }: Abilities): Program {
+export function randomProgram(
+  name: string,
+  random: () => number,
+  { ends, savepoints, depth: deepest = 3 }: Abilities,
+): Program {
   let tags = 0
   let rare = true
   const chance = (share: number): boolean => random() < share
-  const pick = <Item>(...items: readonly Item[]): Item => items[Math.floor(random() * items.length)] as Item
+  const pick = <Item>(...items: readonly Item[]): Item =>
+    items[Math.floor(random() * items.length)] as Item
   const road = pick<Road>('transaction', 'transaction', 'handler', 'within')
   const tag = (): string => `${name}.${++tags}`
   /** At most one of these in a program, so that what follows from it stays clear. */
@@ -68,24 +90,34 @@ export function randomProgram(name: string, random: () => number, { ends, savepo
 
   function pair(): Step {
     const via = road === 'within' ? 'within' : pick<Via>('sender', 'ambient', 'within')
-    return { kind: 'pair', tag: tag(), key: chance(0.5) ? `key-${pick(1, 2, 3)}` : undefined, via, forgets: once(0.06) }
+    return {
+      kind: 'pair',
+      tag: tag(),
+      key: chance(0.5) ? `key-${pick(1, 2, 3)}` : undefined,
+      via,
+      forgets: once(0.06),
+    }
   }
 
   function step(depth: number): Step {
     if (once(0.04)) return { kind: 'throw' }
     if (once(0.05)) return { kind: 'swallow' }
-    if (ends && road !== 'within' && once(0.05)) return { kind: 'end', text: pick(...ENDS), caught: chance(0.5) }
-    if (road !== 'within' && once(0.05)) return { kind: 'late', what: pick('row', 'message'), tag: tag() }
+    if (ends && road !== 'within' && once(0.05))
+      return { kind: 'end', text: pick(...ENDS), caught: chance(0.5) }
+    if (road !== 'within' && once(0.05))
+      return { kind: 'late', what: pick('row', 'message'), tag: tag() }
     if (road === 'handler' && once(0.02)) return { kind: 'outlive', tag: tag() }
     if (depth < deepest && (savepoints || road !== 'within') && chance(0.3)) {
       const of = road === 'within' ? 'library' : savepoints ? pick('library', 'bus') : 'bus'
       return { kind: 'savepoint', of, steps: several(depth + 1), fails: chance(0.5) }
     }
-    if (depth < deepest && road === 'transaction' && chance(0.1)) return { kind: 'join', steps: several(depth + 1) }
+    if (depth < deepest && road === 'transaction' && chance(0.1))
+      return { kind: 'join', steps: several(depth + 1) }
     if (chance(0.1)) return { kind: 'together', tags: [tag(), tag()] }
     return pair()
   }
 
-  const several = (depth: number): Step[] => Array.from({ length: 1 + Math.floor(random() * 4) }, () => step(depth))
+  const several = (depth: number): Step[] =>
+    Array.from({ length: 1 + Math.floor(random() * 4) }, () => step(depth))
   return { name, road, steps: several(0) }
 }

@@ -23,17 +23,26 @@ export interface Result {
 }
 
 const HANDLER_MS = 1500
-const Run: CommandType<{ readonly name: string }> = command<{ readonly name: string }>('programs.run')
+const Run: CommandType<{ readonly name: string }> = command<{ readonly name: string }>(
+  'programs.run',
+)
 
 /** Runs random programs; each result says what was wrong. The app is closed, the store with it. */
-export async function runPrograms<Tx>(place: UserPlace<Tx>, seed: number, count: number): Promise<readonly Result[]> {
+export async function runPrograms<Tx>(
+  place: UserPlace<Tx>,
+  seed: number,
+  count: number,
+): Promise<readonly Result[]> {
   const programs = Array.from({ length: count }, (_, index) =>
     randomProgram(`p${seed}-${index}`, randomOf(seed * 7919 + index), place.abilities),
   )
   return await perhapsTwice(place, programs)
 }
 
-async function perhapsTwice<Tx>(place: UserPlace<Tx>, programs: readonly Program[]): Promise<readonly Result[]> {
+async function perhapsTwice<Tx>(
+  place: UserPlace<Tx>,
+  programs: readonly Program[],
+): Promise<readonly Result[]> {
   const traces = new Map(programs.map((program) => [program.name, newTrace()]))
   const handled = handlings()
   const app = new Mersal<Tx>({
@@ -42,14 +51,26 @@ async function perhapsTwice<Tx>(place: UserPlace<Tx>, programs: readonly Program
     transport: memoryTransport(),
     outbox: { runRelay: false },
     logger: { ...silentLogger, error: (fields) => handled.explain(fields) },
-    receive: { concurrency: place.atOnce, immediateRetries: 0, maxDeliveries: 1, handlerTimeoutMs: HANDLER_MS },
+    receive: {
+      concurrency: place.atOnce,
+      immediateRetries: 0,
+      maxDeliveries: 1,
+      handlerTimeoutMs: HANDLER_MS,
+    },
   })
   const byName = new Map(programs.map((program) => [program.name, program]))
   const outlive = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2 * HANDLER_MS))
   app.handle(Run, async ({ name }, context) => {
     const program = byName.get(name) as Program
     const { tx } = context
-    await perform(program, { app, library: place.library, trace: traces.get(name) as Trace, tx, sender: context, outlive })
+    await perform(program, {
+      app,
+      library: place.library,
+      trace: traces.get(name) as Trace,
+      tx,
+      sender: context,
+      outlive,
+    })
   })
   await app.start()
   try {
@@ -61,8 +82,15 @@ async function perhapsTwice<Tx>(place: UserPlace<Tx>, programs: readonly Program
     const found = split(await place.rows(), await place.messages())
     return programs.map((program, index) => {
       const outcome = outcomes[index] as Outcome
-      const own = found.get(program.name) ?? { rows: new Set<string>(), messages: new Set<string>() }
-      return { program, outcome, wrong: judge(program, traces.get(program.name) as Trace, outcome, own) }
+      const own = found.get(program.name) ?? {
+        rows: new Set<string>(),
+        messages: new Set<string>(),
+      }
+      return {
+        program,
+        outcome,
+        wrong: judge(program, traces.get(program.name) as Trace, outcome, own),
+      }
     })
   } finally {
     handled.stop()
@@ -84,7 +112,9 @@ async function finish<Tx>(
       case 'transaction':
         return await app.transaction((tx, sender) => perform(program, { ...inside, tx, sender }))
       case 'within':
-        return await library.transaction((tx) => perform(program, { ...inside, tx, sender: undefined }))
+        return await library.transaction((tx) =>
+          perform(program, { ...inside, tx, sender: undefined }),
+        )
       case 'handler': {
         const id = await app.direct.sendLocal(Run, { name: program.name })
         return await handled(id)
@@ -93,7 +123,8 @@ async function finish<Tx>(
         return program.road satisfies never
     }
   })
-  for (const late of trace.late) await Promise.race([late(), new Promise((resolve) => setTimeout(resolve, 2000))])
+  for (const late of trace.late)
+    await Promise.race([late(), new Promise((resolve) => setTimeout(resolve, 2000))])
   return outcome
 }
 
@@ -116,7 +147,9 @@ function handlings() {
   }
   const listener = (message: unknown): void => {
     const { id, outcome } = message as { readonly id: string; readonly outcome: string }
-    endOf(id).resolve(outcome === 'handled' ? { kind: 'committed' } : { kind: 'failed', code: outcome })
+    endOf(id).resolve(
+      outcome === 'handled' ? { kind: 'committed' } : { kind: 'failed', code: outcome },
+    )
   }
   /** A log line of the bus, which comes after the event. */
   const explain = (fields: object): void => {
@@ -127,16 +160,23 @@ function handlings() {
   const of = async (id: string): Promise<Outcome> => {
     const outcome = await endOf(id).promise
     await new Promise((resolve) => setImmediate(resolve))
-    return outcome.kind === 'failed' ? { ...outcome, code: `${outcome.code}: ${why.get(id) ?? ''}` } : outcome
+    return outcome.kind === 'failed'
+      ? { ...outcome, code: `${outcome.code}: ${why.get(id) ?? ''}` }
+      : outcome
   }
   return { of, explain, stop: () => unsubscribe('mersal:handle', listener) }
 }
 
-async function inLanes<Item, Made>(items: readonly Item[], lanes: number, work: (item: Item) => Promise<Made>): Promise<Made[]> {
+async function inLanes<Item, Made>(
+  items: readonly Item[],
+  lanes: number,
+  work: (item: Item) => Promise<Made>,
+): Promise<Made[]> {
   const made: Made[] = []
   let next = 0
   const lane = async (): Promise<void> => {
-    for (let index = next++; index < items.length; index = next++) made[index] = await work(items[index] as Item)
+    for (let index = next++; index < items.length; index = next++)
+      made[index] = await work(items[index] as Item)
   }
   await Promise.all(Array.from({ length: lanes }, lane))
   return made

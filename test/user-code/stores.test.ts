@@ -2,7 +2,12 @@ import { describe, test } from 'vitest'
 import { memoryStore, type MemoryTransaction } from '../../src/memory.ts'
 import { postgres, type PostgresClient } from '../../src/postgres.ts'
 import { sqlite, type SqliteDatabase } from '../../src/sqlite.ts'
-import { libraries, openHandle, temporaryFolder, type TestDatabase } from '../contract/sqlite-harness.ts'
+import {
+  libraries,
+  openHandle,
+  temporaryFolder,
+  type TestDatabase,
+} from '../contract/sqlite-harness.ts'
 import { serverAnswers, testDatabase } from '../postgres/database.ts'
 import { plainSavepoint } from '../postgres/plain-savepoint.ts'
 import { expectNothingWrong } from './expect.ts'
@@ -30,7 +35,8 @@ describe.skipIf(!present)('programs on pg', () => {
           client.release()
         }
       },
-      insert: async (tx, text) => void (await tx.query(`insert into ${schema}.business values ($1)`, [text])),
+      insert: async (tx, text) =>
+        void (await tx.query(`insert into ${schema}.business values ($1)`, [text])),
       savepoint: (tx, work) =>
         plainSavepoint(
           (text) => tx.query(text),
@@ -44,11 +50,16 @@ describe.skipIf(!present)('programs on pg', () => {
       library,
       abilities: { ends: true, savepoints: true },
       atOnce: 4,
-      rows: async () => (await database.query(`select text from ${schema}.business`)).map(({ text }) => String(text)),
-      messages: async () =>
-        (await database.query(`select convert_from(body, 'UTF8')::json ->> 'tag' as tag from ${schema}.outbox`)).map(({ tag }) =>
-          String(tag),
+      rows: async () =>
+        (await database.query(`select text from ${schema}.business`)).map(({ text }) =>
+          String(text),
         ),
+      messages: async () =>
+        (
+          await database.query(
+            `select convert_from(body, 'UTF8')::json ->> 'tag' as tag from ${schema}.outbox`,
+          )
+        ).map(({ tag }) => String(tag)),
     })
   })
 })
@@ -77,7 +88,8 @@ for (const name of libraries) {
             own.close()
           }
         },
-        insert: async (tx, text) => void tables(tx).prepare('insert into business values (?)').run(text),
+        insert: async (tx, text) =>
+          void tables(tx).prepare('insert into business values (?)').run(text),
         savepoint: (tx, work) =>
           plainSavepoint(
             async (text) => tx.exec(text),
@@ -123,8 +135,11 @@ describe('programs on the memory store', () => {
       atOnce: 3,
       rows: () => store.unitOfWork(async (tx) => tx.entries().map(([key]) => key)),
       messages: async () =>
-        (await store.outbox.claim({ limit: 10_000, claimMs: 60_000, token: 'the one who counts' })).map(
-          ({ message }) => (JSON.parse(Buffer.from(message.body).toString()) as { tag: string }).tag,
+        (
+          await store.outbox.claim({ limit: 10_000, claimMs: 60_000, token: 'the one who counts' })
+        ).map(
+          ({ message }) =>
+            (JSON.parse(Buffer.from(message.body).toString()) as { tag: string }).tag,
         ),
     })
   })

@@ -8,7 +8,8 @@ import { openDatabase } from '../database.ts'
 import { required } from '../environment.ts'
 import { runSubscriber } from '../subscriber.ts'
 
-// Nothing here forbids two invoices for one order: it is the inbox that keeps them from being written.
+// Nothing here forbids two invoices for one order: it is the inbox that keeps them from being
+// written.
 const invoices = pgTable('invoices', {
   number: serial().primaryKey(),
   orderId: uuid('order_id').notNull(),
@@ -20,7 +21,11 @@ const database = await openDatabase(
   sql`CREATE TABLE IF NOT EXISTS invoices (
     number serial PRIMARY KEY, order_id uuid NOT NULL, customer text NOT NULL, amount_cents integer NOT NULL)`,
 )
-const app = new Mersal({ name: 'billing', store: database.store, transport: rabbitmq({ url: required('AMQP_URL') }) })
+const app = new Mersal({
+  name: 'billing',
+  store: database.store,
+  transport: rabbitmq({ url: required('AMQP_URL') }),
+})
 
 app.handle(OrderPlaced, async ({ orderId, customer, amountCents }, { tx }) => {
   await tx.insert(invoices).values({ orderId, customer, amountCents })

@@ -7,5 +7,10 @@ import { required } from '../environment.ts'
 
 export default defineConfig(() => {
   const pool = openPool()
-  return { name: 'shop', store: postgres({ pool }), transport: rabbitmq({ url: required('AMQP_URL') }), close: () => pool.end() }
+  return {
+    name: 'shop',
+    store: postgres({ pool }),
+    transport: rabbitmq({ url: required('AMQP_URL') }),
+    close: () => pool.end(),
+  }
 })

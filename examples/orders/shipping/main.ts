@@ -20,7 +20,11 @@ const database = await openDatabase(
   sql`CREATE TABLE IF NOT EXISTS parcels (
     number serial PRIMARY KEY, order_id uuid NOT NULL, customer text NOT NULL, item text NOT NULL, quantity integer NOT NULL)`,
 )
-const app = new Mersal({ name: 'shipping', store: database.store, transport: rabbitmq({ url: required('AMQP_URL') }) })
+const app = new Mersal({
+  name: 'shipping',
+  store: database.store,
+  transport: rabbitmq({ url: required('AMQP_URL') }),
+})
 
 app.handle(OrderPlaced, async ({ orderId, customer, item, quantity }, { tx }) => {
   await tx.insert(parcels).values({ orderId, customer, item, quantity })

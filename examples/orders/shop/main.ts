@@ -1,4 +1,7 @@
-/** Takes orders over HTTP. What it publishes is moved to RabbitMQ by the relay, a program of its own. */
+/**
+ * Takes orders over HTTP. What it publishes is moved to RabbitMQ by the relay, a program of its
+ * own.
+ */
 import { once } from 'node:events'
 import { serve } from '@hono/node-server'
 import { Mersal, stopOnSignals } from '../../../src/index.ts' // in your program: 'mersal'
@@ -18,9 +21,12 @@ const app = new Mersal({
 })
 await app.start()
 
-const server = serve({ fetch: shopRoutes(app, database).fetch, port: Number(process.env['PORT'] ?? 3000) }, ({ port }) => {
-  process.stdout.write(`shop listens on http://127.0.0.1:${port}\n`)
-})
+const server = serve(
+  { fetch: shopRoutes(app, database).fetch, port: Number(process.env['PORT'] ?? 3000) },
+  ({ port }) => {
+    process.stdout.write(`shop listens on http://127.0.0.1:${port}\n`)
+  },
+)
 
 // First no more requests, then no more messages, then no more database.
 const stopRequests = async (): Promise<void> => {

@@ -17,7 +17,11 @@ export class Refused extends Error {}
  */
 export async function placeOrder(app: Mersal<Tx>, wish: Wish): Promise<Order> {
   return await app.transaction(async (tx, { publish }) => {
-    const order = { orderId: randomUUID(), ...wish, amountCents: (await priceOf(tx, wish.item)) * wish.quantity }
+    const order = {
+      orderId: randomUUID(),
+      ...wish,
+      amountCents: (await priceOf(tx, wish.item)) * wish.quantity,
+    }
     const { orderId, ...columns } = order
     await tx.insert(orders).values({ id: orderId, ...columns })
     await publish(OrderPlaced, order, { partitionKey: order.customer })
@@ -27,7 +31,10 @@ export async function placeOrder(app: Mersal<Tx>, wish: Wish): Promise<Order> {
 }
 
 async function priceOf(tx: Tx, item: string): Promise<number> {
-  const [row] = await tx.select({ priceCents: stock.priceCents }).from(stock).where(eq(stock.item, item))
+  const [row] = await tx
+    .select({ priceCents: stock.priceCents })
+    .from(stock)
+    .where(eq(stock.item, item))
   if (row === undefined) throw new Refused('there is no such item')
   return row.priceCents
 }

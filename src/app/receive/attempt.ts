@@ -42,14 +42,21 @@ export interface InvokePorts<Tx> {
 export const ack: Disposition = { kind: 'ack' }
 
 /** The inside of the incoming pipeline: unit of work, message tracker, handler, flush, commit. */
-export async function invoke<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>): Promise<Disposition> {
+export async function invoke<Tx>(
+  ports: InvokePorts<Tx>,
+  context: Reception<Tx>,
+): Promise<Disposition> {
   if (ports.runUnit === undefined) await invokeLoose(ports, context)
   else await invokeInUnit(ports, ports.runUnit, context)
   return ack
 }
 
 /** One attempt in a unit of its own. */
-export async function invokeInUnit<Tx>(ports: InvokePorts<Tx>, runUnit: RunUnit<Tx>, context: Reception<Tx>): Promise<void> {
+export async function invokeInUnit<Tx>(
+  ports: InvokePorts<Tx>,
+  runUnit: RunUnit<Tx>,
+  context: Reception<Tx>,
+): Promise<void> {
   const { delivery, signal, reached } = context
   let recorded: Tx | undefined
   const onRecorded = (tx: Tx): void => {
@@ -65,8 +72,14 @@ export async function invokeInUnit<Tx>(ports: InvokePorts<Tx>, runUnit: RunUnit<
     })
   } catch (error) {
     if (recorded === undefined) throw error
-    const wasCommitted = await takeBack(ports.settings, { tx: recorded, messageIds: [delivery.message.id] }, signal)
-    throw wasCommitted && !isMersalError(error, 'MERSAL_TRANSACTION_ENDED') ? endedByHandler(error) : error
+    const wasCommitted = await takeBack(
+      ports.settings,
+      { tx: recorded, messageIds: [delivery.message.id] },
+      signal,
+    )
+    throw wasCommitted && !isMersalError(error, 'MERSAL_TRANSACTION_ENDED')
+      ? endedByHandler(error)
+      : error
   }
   reached.stage = 'done'
 }
@@ -81,18 +94,24 @@ export async function handleInUnit<Tx>(
   const { tracker, onDuplicate, name } = ports.settings
   const { message } = context.delivery
   context.reached.stage = 'recording'
-  const known = (await tracker?.track(unit.tx, { consumer: name, messageId: message.id })) === 'duplicate'
+  const known =
+    (await tracker?.track(unit.tx, { consumer: name, messageId: message.id })) === 'duplicate'
   if (known && onDuplicate === 'skip') return context.onSkipped()
   if (!known) context.onRecorded?.(unit.tx)
   context.reached.stage = 'handling'
-  await callHandler(context, { tx: unit.tx, duplicate: known, signal, give: (fields) => ports.senders.make(unit, fields) })
+  await callHandler(context, {
+    tx: unit.tx,
+    duplicate: known,
+    signal,
+    give: (fields) => ports.senders.make(unit, fields),
+  })
   context.reached.stage = 'committing'
 }
 
 /**
  * One attempt without a database. Without an outbox, what the handler sends is held until it has
- * succeeded, then published; only then is the delivery acknowledged. Where there is an outbox, but no
- * unit of work of ours, the handler sends within a transaction that it opens itself.
+ * succeeded, then published; only then is the delivery acknowledged. Where there is an outbox, but
+ * no unit of work of ours, the handler sends within a transaction that it opens itself.
  */
 async function invokeLoose<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>): Promise<void> {
   const { logger, name: app, storage, transports } = ports.settings
@@ -103,11 +122,16 @@ async function invokeLoose<Tx>(ports: InvokePorts<Tx>, context: Reception<Tx>): 
       ? { ...createSender(noTransaction), savepoint: savepointNowhere, ...fields }
       : ports.senders.make(unit, { savepoint: savepointNowhere, ...fields })
   const work = (signal: AbortSignal): Promise<void> =>
-    ports.ambient.run({ unit, cause: message }, () => callHandler(context, { tx: undefined as Tx, duplicate: false, signal, give }))
+    ports.ambient.run({ unit, cause: message }, () =>
+      callHandler(context, { tx: undefined as Tx, duplicate: false, signal, give }),
+    )
   let held: readonly OutgoingMessage[] = []
   try {
     await withTimeLimit(limitOf(ports, context), context.signal, work, (error) => {
-      logger.debug({ app, id: message.id, error: errorText(error) }, 'a handler that had been given up failed later')
+      logger.debug(
+        { app, id: message.id, error: errorText(error) },
+        'a handler that had been given up failed later',
+      )
     })
     held = unit?.close().map((captured) => captured.message) ?? []
   } finally {
@@ -125,18 +149,30 @@ export interface Call<Tx> {
 }
 
 /** What a handler of this attempt gets, given the transaction. */
-export async function callHandler<Tx>(context: Reception<Tx>, { tx, duplicate, signal, give }: Call<Tx>): Promise<void> {
+export async function callHandler<Tx>(
+  context: Reception<Tx>,
+  { tx, duplicate, signal, give }: Call<Tx>,
+): Promise<void> {
   const { registration, delivery, attempt, body } = context
-  await registration.handler(body, give({ tx, message: delivery.message, attempt, duplicate, signal }))
+  await registration.handler(
+    body,
+    give({ tx, message: delivery.message, attempt, duplicate, signal }),
+  )
 }
 
 /** The time that one handler may take. */
-export function limitOf<Tx>({ settings }: InvokePorts<Tx>, { registration }: Reception<Tx>): TimeLimit {
+export function limitOf<Tx>(
+  { settings }: InvokePorts<Tx>,
+  { registration }: Reception<Tx>,
+): TimeLimit {
   const ms = settings.receive.handlerTimeoutMs
   const text = `the handler of '${registration.type.name}' took longer than ${ms} ms: raise receive.handlerTimeoutMs, or do less at a time`
   const error = (): MersalError => {
     const shortage = settings.units?.shortage()
-    return new MersalError('MERSAL_HANDLER_TIMEOUT', shortage === undefined ? text : `${text}. ${shortage}`)
+    return new MersalError(
+      'MERSAL_HANDLER_TIMEOUT',
+      shortage === undefined ? text : `${text}. ${shortage}`,
+    )
   }
   return { ms, clock: settings.clock, error }
 }

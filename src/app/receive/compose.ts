@@ -9,7 +9,10 @@ export function compose<Context, Result>(
   steps: readonly Step<Context, Result>[],
   last: (context: Context) => Promise<Result>,
 ): (context: Context) => Promise<Result> {
-  return steps.reduceRight<(context: Context) => Promise<Result>>((rest, step) => (context) => runStep(step, context, rest), last)
+  return steps.reduceRight<(context: Context) => Promise<Result>>(
+    (rest, step) => (context) => runStep(step, context, rest),
+    last,
+  )
 }
 
 function runStep<Context, Result>(
@@ -19,7 +22,11 @@ function runStep<Context, Result>(
 ): Promise<Result> {
   let called = false
   return step.run(context, async () => {
-    if (called) throw new MersalError('MERSAL_INVALID_OPTIONS', `the pipeline step '${step.name}' called next() twice`)
+    if (called)
+      throw new MersalError(
+        'MERSAL_INVALID_OPTIONS',
+        `the pipeline step '${step.name}' called next() twice`,
+      )
     called = true
     return rest(context)
   })

@@ -17,16 +17,25 @@ export type Decoded = { readonly kind: 'decoded'; readonly body: unknown } | Rej
  * claim to be, does the schema accept the body. Throws only if the schema itself failed instead of
  * answering, which trying again may mend.
  */
-export async function decode(delivery: Delivery, type: MessageType | undefined, serializer: Serializer): Promise<Decoded> {
+export async function decode(
+  delivery: Delivery,
+  type: MessageType | undefined,
+  serializer: Serializer,
+): Promise<Decoded> {
   const { message, queue } = delivery
   const missing = message.id === '' ? 'id' : message.type === '' ? 'type' : undefined
-  if (missing !== undefined) return refuse('malformed', new MersalError('MERSAL_INVALID_MESSAGE', `the message came without ${missing}`))
+  if (missing !== undefined)
+    return refuse(
+      'malformed',
+      new MersalError('MERSAL_INVALID_MESSAGE', `the message came without ${missing}`),
+    )
   if (type === undefined) {
     const text = `no handler for '${printable(message.type)}' at the queue '${queue}': register one before start(). If it had one that was removed, its subscription is still there: take it back with app.unsubscribe(type)`
     return refuse('unknown-type', new MersalError('MERSAL_UNKNOWN_TYPE', text))
   }
   const contentType = message.headers[headerNames.contentType]
-  if (!reads(serializer.contentType, contentType)) return refuse('undecodable', foreignContent(type, serializer, contentType))
+  if (!reads(serializer.contentType, contentType))
+    return refuse('undecodable', foreignContent(type, serializer, contentType))
   let body: unknown
   try {
     body = serializer.decode(message.body)
@@ -36,15 +45,22 @@ export async function decode(delivery: Delivery, type: MessageType | undefined, 
   try {
     return { kind: 'decoded', body: await validateBody(type, body) }
   } catch (error) {
-    if (isMersalError(error, 'MERSAL_INVALID_BODY') && error.cause === undefined) return refuse('invalid', error)
+    if (isMersalError(error, 'MERSAL_INVALID_BODY') && error.cause === undefined)
+      return refuse('invalid', error)
     throw error
   }
 }
 
-function foreignContent(type: MessageType, { contentType: own }: Serializer, given: string | undefined): MersalError {
+function foreignContent(
+  type: MessageType,
+  { contentType: own }: Serializer,
+  given: string | undefined,
+): MersalError {
   const remedy = `let the sender write '${own}', or give this app the serializer of the sender (option 'serializer')`
   const text = `'${type.name}' came with the content type '${printable(given ?? '')}', and this app reads '${own}': ${remedy}`
-  return new MersalError('MERSAL_DECODE', text, { details: { type: type.name, contentType: given } })
+  return new MersalError('MERSAL_DECODE', text, {
+    details: { type: type.name, contentType: given },
+  })
 }
 
 function undecodable(type: MessageType, cause: unknown): MersalError {

@@ -4,10 +4,16 @@ import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
 import type { Random } from '../../lib/async/clock.ts'
 import type { StoreGate } from './store-gate.ts'
 
-/** How far a try has come: before the transaction, in its opening, at the inbox row, in the handler, at its messages and the commit, after it. */
+/**
+ * How far a try has come: before the transaction, in its opening, at the inbox row, in the handler,
+ * at its messages and the commit, after it.
+ */
 export type Stage = 'before' | 'opening' | 'recording' | 'handling' | 'committing' | 'done'
 
-/** What becomes of a try that failed: it is judged as a failure of its message, or repeated, or the message goes back, both uncharged. */
+/**
+ * What becomes of a try that failed: it is judged as a failure of its message, or repeated, or the
+ * message goes back, both uncharged.
+ */
 export type Verdict = 'charge' | 'again' | 'release'
 
 export interface Failure {
@@ -16,7 +22,10 @@ export interface Failure {
   readonly signal: AbortSignal
 }
 
-/** So long a delivery stays in hand while the store is away: below the time in which RabbitMQ wants it back (30 minutes). */
+/**
+ * So long a delivery stays in hand while the store is away: below the time in which RabbitMQ wants
+ * it back (30 minutes).
+ */
 export const LONGEST_HOLD_MS = 600_000
 /** Between tries that failed although the store works. */
 const REST: Backoff = { firstMs: 200, longestMs: 10_000 }
@@ -32,8 +41,10 @@ export function excuses(gate: StoreGate, random: Random): Excuses {
     async hear({ error, stage, signal }) {
       const fault = suspicion(error, stage)
       if (fault === undefined) return 'charge'
-      if (!(await gate.works())) return (await gate.passes(signal, LONGEST_HOLD_MS)) ? 'again' : 'release'
-      // It works now. It may have been away for a moment; or the message, or another database, is to blame.
+      if (!(await gate.works()))
+        return (await gate.passes(signal, LONGEST_HOLD_MS)) ? 'again' : 'release'
+      // It works now. It may have been away for a moment; or the message, or another database, is
+      // to blame.
       if (passes >= mostPasses(fault, stage)) return 'charge'
       passes++
       gate.complain(error)
@@ -52,11 +63,19 @@ function suspicion(error: unknown, stage: Stage): StoreFault | 'strange' | undef
       return undefined
     case 'opening':
     case 'recording':
-      return storeFaultOf(error) ?? (isMersalError(error) && !isMersalError(error, 'MERSAL_HANDLER_TIMEOUT') ? undefined : 'strange')
+      return (
+        storeFaultOf(error) ??
+        (isMersalError(error) && !isMersalError(error, 'MERSAL_HANDLER_TIMEOUT')
+          ? undefined
+          : 'strange')
+      )
     case 'handling':
     case 'committing':
       // A handler hangs when the database does.
-      return storeFaultOf(error) ?? (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT') ? 'strange' : undefined)
+      return (
+        storeFaultOf(error) ??
+        (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT') ? 'strange' : undefined)
+      )
     default:
       return stage satisfies never
   }
@@ -64,7 +83,8 @@ function suspicion(error: unknown, stage: Stage): StoreFault | 'strange' | undef
 
 /** How often a delivery is tried again for nothing although the store answers. */
 function mostPasses(fault: StoreFault | 'strange', stage: Stage): number {
-  // No message has been looked at yet, so it cannot be to blame: the pool has no connection to give, for example.
+  // No message has been looked at yet, so it cannot be to blame: the pool has no connection to
+  // give, for example.
   if (stage === 'opening') return fault === 'strange' ? 5 : Number.POSITIVE_INFINITY
   // A full disk takes the small write of a probe for a long time.
   if (fault === 'full') return 20

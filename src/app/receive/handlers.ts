@@ -31,11 +31,18 @@ export class Handlers<Tx> {
   add(type: MessageType, handler: Handler<never, Tx>, options: HandleOptions): void {
     checkMessageType('handle()', type)
     if (typeof handler !== 'function') {
-      throw new MersalError('MERSAL_INVALID_OPTIONS', `handle('${type.name}'): the handler must be a function, got ${typeof handler}`)
+      throw new MersalError(
+        'MERSAL_INVALID_OPTIONS',
+        `handle('${type.name}'): the handler must be a function, got ${typeof handler}`,
+      )
     }
     if (this.#byName.has(type.name)) {
-      const remedy = 'call both functions from one handler, or give the second one an app of its own'
-      throw new MersalError('MERSAL_DUPLICATE_HANDLER', `'${printable(type.name)}' has a handler already: ${remedy}`)
+      const remedy =
+        'call both functions from one handler, or give the second one an app of its own'
+      throw new MersalError(
+        'MERSAL_DUPLICATE_HANDLER',
+        `'${printable(type.name)}' has a handler already: ${remedy}`,
+      )
     }
     const batch = batchOf(`handle('${type.name}')`, options, this.#facts)
     this.#byName.set(type.name, { type, handler: handler as Handler<unknown, Tx>, batch })
@@ -47,7 +54,9 @@ export class Handlers<Tx> {
 
   /** The events that have a handler. */
   events(): readonly EventType<unknown>[] {
-    return [...this.#byName.values()].map(({ type }) => type).filter((type): type is EventType<unknown> => type.kind === 'event')
+    return [...this.#byName.values()]
+      .map(({ type }) => type)
+      .filter((type): type is EventType<unknown> => type.kind === 'event')
   }
 }
 

@@ -21,8 +21,9 @@ export interface IntakePorts {
 const PAUSE: Backoff = { firstMs: 500, longestMs: 4000 }
 
 /**
- * What an app receives over one transport. A broker that cannot be reached (`MERSAL_UNAVAILABLE`) does
- * not fail the start: then this goes on trying, and everything else in the app works meanwhile.
+ * What an app receives over one transport. A broker that cannot be reached (`MERSAL_UNAVAILABLE`)
+ * does not fail the start: then this goes on trying, and everything else in the app works
+ * meanwhile.
  */
 export class Intake implements AsyncDisposable {
   readonly #ports: IntakePorts
@@ -35,7 +36,10 @@ export class Intake implements AsyncDisposable {
     this.#ports = ports
   }
 
-  /** The first try. Rejects with what is no matter of waiting: a queue with other properties, a wrong password. */
+  /**
+   * The first try. Rejects with what is no matter of waiting: a queue with other properties, a
+   * wrong password.
+   */
   declare(): Promise<void> {
     return this.#unlessAway(this.#ports.declare)
   }
@@ -48,7 +52,9 @@ export class Intake implements AsyncDisposable {
 
   /** Receives nothing new, and waits for what is being handled. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closing.abort(new MersalError('MERSAL_APP_STOPPED', `the app '${this.#ports.app}' has been stopped`))
+    this.#closing.abort(
+      new MersalError('MERSAL_APP_STOPPED', `the app '${this.#ports.app}' has been stopped`),
+    )
     await this.#consumer?.[Symbol.asyncDispose]()
   }
 
@@ -81,7 +87,10 @@ export class Intake implements AsyncDisposable {
       try {
         await declare()
         await this.#receive()
-        logger.info({ app: this.#ports.app, transport: this.#ports.transport }, 'the broker is there; the app receives')
+        logger.info(
+          { app: this.#ports.app, transport: this.#ports.transport },
+          'the broker is there; the app receives',
+        )
         return
       } catch (thrown) {
         this.#say(toError(thrown))
@@ -89,13 +98,20 @@ export class Intake implements AsyncDisposable {
     }
   }
 
-  /** Nobody waits for a start any more, so what only a person can mend is an error in the log, once. */
+  /**
+   * Nobody waits for a start any more, so what only a person can mend is an error in the log, once.
+   */
   #say(error: Error): void {
     const { logger } = this.#ports
     const news = error.message !== this.#said && !this.#closing.signal.aborted
     this.#said = error.message
-    if (!news || isMersalError(error, 'MERSAL_UNAVAILABLE')) logger.debug(this.#fields(error), 'the app cannot receive yet')
-    else logger.error(this.#fields(error), 'the app cannot receive; it is tried again until that is mended')
+    if (!news || isMersalError(error, 'MERSAL_UNAVAILABLE'))
+      logger.debug(this.#fields(error), 'the app cannot receive yet')
+    else
+      logger.error(
+        this.#fields(error),
+        'the app cannot receive; it is tried again until that is mended',
+      )
   }
 
   #fields(error: Error): Readonly<Record<string, unknown>> {

@@ -6,7 +6,13 @@ import { StoreGate } from './store-gate.ts'
 export function storeGate<Tx>(settings: Settings<Tx>): StoreGate | undefined {
   const { name: app, logger, clock, random, unitOfWork } = settings
   if (unitOfWork === undefined) return undefined
-  return new StoreGate({ app, logger, clock, random, probe: (signal) => probe(settings, unitOfWork, signal) })
+  return new StoreGate({
+    app,
+    logger,
+    clock,
+    random,
+    probe: (signal) => probe(settings, unitOfWork, signal),
+  })
 }
 
 /** By the store itself if it offers that; else a record of the inbox that is rolled back. */

@@ -33,7 +33,10 @@ export interface ReceiverPorts<Tx> extends InvokePorts<Tx> {
   readonly gate: StoreGate | undefined
 }
 
-/** Handles deliveries: retries around decoding, the steps of the user, the unit of work and the handler. */
+/**
+ * Handles deliveries: retries around decoding, the steps of the user, the unit of work and the
+ * handler.
+ */
 export class Receiver<Tx> {
   readonly #ports: ReceiverPorts<Tx>
   readonly #run: (context: Reception<Tx>) => Promise<Disposition>
@@ -47,7 +50,10 @@ export class Receiver<Tx> {
     this.#ports = ports
     const { runUnit } = ports
     const { sharing } = ports.settings
-    const batches = runUnit === undefined || sharing === undefined ? undefined : new Batches({ ...ports, runUnit, sharing })
+    const batches =
+      runUnit === undefined || sharing === undefined
+        ? undefined
+        : new Batches({ ...ports, runUnit, sharing })
     const inside = async (context: Reception<Tx>): Promise<Disposition> => {
       if (batches?.takes(context) !== true) return invoke(ports, context)
       await batches.handle(context)
@@ -101,13 +107,15 @@ export class Receiver<Tx> {
     const began = settings.clock.monotonic()
     using link = linkAbort(delivery.signal, this.#forced.signal)
     const { signal } = link
-    if (gate?.open === false && !(await gate.passes(signal, LONGEST_HOLD_MS))) return { kind: 'release' }
+    if (gate?.open === false && !(await gate.passes(signal, LONGEST_HOLD_MS)))
+      return { kind: 'release' }
     const state: InHand = { attempt: 0, skipped: false, reached: { stage: 'before' } }
     const policy = { ...settings.receive, random: settings.random }
     const excusing = gate === undefined ? undefined : excuses(gate, settings.random)
     const ports = {
       isGivenUp: () => signal.aborted,
-      excuse: async (error: unknown) => (await excusing?.hear({ error, stage: state.reached.stage, signal })) ?? 'charge',
+      excuse: async (error: unknown) =>
+        (await excusing?.hear({ error, stage: state.reached.stage, signal })) ?? 'charge',
       clock: settings.clock,
     }
     const disposition = await withRetries(policy, delivery, ports, (attempt) => {
@@ -135,7 +143,12 @@ export class Receiver<Tx> {
   }
 
   /** With a body of its own, since a handler may have changed the one before. */
-  async #handleOnce(delivery: Delivery, signal: AbortSignal, state: InHand, sharing: Sharing): Promise<Disposition> {
+  async #handleOnce(
+    delivery: Delivery,
+    signal: AbortSignal,
+    state: InHand,
+    sharing: Sharing,
+  ): Promise<Disposition> {
     signal.throwIfAborted()
     state.reached.stage = 'before'
     const { settings, handlers } = this.#ports
@@ -157,26 +170,52 @@ export class Receiver<Tx> {
     return checked(await this.#run(context))
   }
 
-  #report(delivery: Delivery, disposition: Disposition, facts: { attempt: number; skipped: boolean; duration: number }): void {
+  #report(
+    delivery: Delivery,
+    disposition: Disposition,
+    facts: { attempt: number; skipped: boolean; duration: number },
+  ): void {
     const { settings } = this.#ports
     const { id, type } = delivery.message
     const outcome = outcomeOf(disposition, facts.skipped)
-    emit('mersal:handle', () => ({ app: settings.name, id, type, attempt: facts.attempt, outcome, duration: facts.duration }))
+    emit('mersal:handle', () => ({
+      app: settings.name,
+      id,
+      type,
+      attempt: facts.attempt,
+      outcome,
+      duration: facts.duration,
+    }))
     if (disposition.kind !== 'retry' && disposition.kind !== 'reject') return
     const { error } = disposition
-    const given = { app: settings.name, id: printable(id), type: printable(type), delivery: delivery.attempt }
+    const given = {
+      app: settings.name,
+      id: printable(id),
+      type: printable(type),
+      delivery: delivery.attempt,
+    }
     const more = { ...given, ...errorFields(error), stack: stackOf(error) }
-    if (disposition.kind === 'reject') settings.logger.error({ ...more, reason: disposition.reason }, 'message became a dead letter')
+    if (disposition.kind === 'reject')
+      settings.logger.error({ ...more, reason: disposition.reason }, 'message became a dead letter')
     else if (disposition.postponedSince !== undefined) {
-      settings.logger.debug({ ...more, delayMs: disposition.delayMs }, 'the handler asked for the message again later')
-    } else settings.logger.warn({ ...more, delayMs: disposition.delayMs }, 'handler failed; the message comes again')
+      settings.logger.debug(
+        { ...more, delayMs: disposition.delayMs },
+        'the handler asked for the message again later',
+      )
+    } else
+      settings.logger.warn(
+        { ...more, delayMs: disposition.delayMs },
+        'handler failed; the message comes again',
+      )
   }
 }
 
 function outcomeOf(disposition: Disposition, skipped: boolean): string {
   if (disposition.kind === 'reject') return disposition.reason
   if (disposition.kind === 'ack') return skipped ? 'duplicate' : 'handled'
-  return disposition.kind === 'retry' && disposition.postponedSince !== undefined ? 'postponed' : disposition.kind
+  return disposition.kind === 'retry' && disposition.postponedSince !== undefined
+    ? 'postponed'
+    : disposition.kind
 }
 
 /** A transport could not record anything else, however often it tried. */
@@ -186,7 +225,10 @@ function isDisposition(given: Disposition | undefined): boolean {
     case 'release':
       return true
     case 'retry':
-      return isDelay(given.delayMs) && (given.postponedSince === undefined || Number.isFinite(given.postponedSince))
+      return (
+        isDelay(given.delayMs) &&
+        (given.postponedSince === undefined || Number.isFinite(given.postponedSince))
+      )
     case 'reject':
       return typeof given.reason === 'string'
     case undefined:
@@ -197,5 +239,8 @@ function isDisposition(given: Disposition | undefined): boolean {
 
 function checked(disposition: Disposition): Disposition {
   if (isDisposition(disposition)) return disposition
-  throw new MersalError('MERSAL_INVALID_OPTIONS', 'an incoming step must return the disposition that next() gave it, or one of its own')
+  throw new MersalError(
+    'MERSAL_INVALID_OPTIONS',
+    'an incoming step must return the disposition that next() gave it, or one of its own',
+  )
 }

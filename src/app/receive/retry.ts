@@ -45,54 +45,101 @@ export async function withRetries(
       const verdict = await ports.excuse(error)
       if (verdict === 'release' || ports.isGivenUp()) return { kind: 'release' }
       if (verdict === 'again') continue
-      if (retry === policy.immediateRetries || !worthAnotherTry(error)) return judge(policy, delivery, error, ports.clock.now())
+      if (retry === policy.immediateRetries || !worthAnotherTry(error))
+        return judge(policy, delivery, error, ports.clock.now())
       retry++
     }
   }
 }
 
 function worthAnotherTry(error: unknown): boolean {
-  const steering = ['MERSAL_TRANSACTION_ENDED', 'MERSAL_REJECTED', 'MERSAL_RETRY_LATER', 'MERSAL_HANDLER_TIMEOUT'] as const
+  const steering = [
+    'MERSAL_TRANSACTION_ENDED',
+    'MERSAL_REJECTED',
+    'MERSAL_RETRY_LATER',
+    'MERSAL_HANDLER_TIMEOUT',
+  ] as const
   return !steering.some((code) => isMersalError(error, code))
 }
 
 function judge(policy: RetryPolicy, delivery: Delivery, thrown: unknown, now: number): Disposition {
   const error = toError(thrown)
-  if (isMersalError(thrown, 'MERSAL_TRANSACTION_ENDED')) return { kind: 'reject', reason: 'transaction-ended', error }
+  if (isMersalError(thrown, 'MERSAL_TRANSACTION_ENDED'))
+    return { kind: 'reject', reason: 'transaction-ended', error }
   if (isMersalError(thrown, 'MERSAL_REJECTED')) return { kind: 'reject', reason: 'rejected', error }
   const wished = requestedDelay(thrown)
-  if (wished !== undefined) return postpone(policy, { since: delivery.postponedSince ?? now, now, wished }, error)
+  if (wished !== undefined)
+    return postpone(policy, { since: delivery.postponedSince ?? now, now, wished }, error)
   if (delivery.attempt >= policy.maxDeliveries) {
     const text = `the handler failed on the last of ${policy.maxDeliveries} deliveries: ${error.message}`
-    return { kind: 'reject', reason: 'handler-failed', error: new MersalError('MERSAL_HANDLER_FAILED', text, { cause: error }) }
+    return {
+      kind: 'reject',
+      reason: 'handler-failed',
+      error: new MersalError('MERSAL_HANDLER_FAILED', text, { cause: error }),
+    }
   }
-  return { kind: 'retry', delayMs: backoffMs(policy.backoff, delivery.attempt, policy.random), error }
+  return {
+    kind: 'retry',
+    delayMs: backoffMs(policy.backoff, delivery.attempt, policy.random),
+    error,
+  }
 }
 
 interface Wish {
-  /** When the first wish of this message was made, and this one, in milliseconds since the Unix epoch. */
+  /**
+   * When the first wish of this message was made, and this one, in milliseconds since the Unix
+   * epoch.
+   */
   readonly since: number
   readonly now: number
   readonly wished: number
 }
 
-/** A wish charges nothing, and is granted until its time is up; the last one comes at that very moment. */
-function postpone({ giveUpAfterMs }: RetryPolicy, { since, now, wished }: Wish, error: Error): Disposition {
+/**
+ * A wish charges nothing, and is granted until its time is up; the last one comes at that very
+ * moment.
+ */
+function postpone(
+  { giveUpAfterMs }: RetryPolicy,
+  { since, now, wished }: Wish,
+  error: Error,
+): Disposition {
   // A clock that went back, or another process with a wrong one, must not make it wait longer.
   const left = giveUpAfterMs - Math.max(0, now - since)
-  if (left > 0) return { kind: 'retry', delayMs: Math.min(wished, left), error, postponedSince: Math.min(since, now) }
+  if (left > 0)
+    return {
+      kind: 'retry',
+      delayMs: Math.min(wished, left),
+      error,
+      postponedSince: Math.min(since, now),
+    }
   const text = `the handler asked for the message again and again for ${giveUpAfterMs} ms (receive.giveUpAfterMs): ${error.message}`
-  return { kind: 'reject', reason: 'postponed-too-long', error: new MersalError('MERSAL_HANDLER_FAILED', text, { cause: error }) }
+  return {
+    kind: 'reject',
+    reason: 'postponed-too-long',
+    error: new MersalError('MERSAL_HANDLER_FAILED', text, { cause: error }),
+  }
 }
 
 function killsHandler(policy: RetryPolicy, delivery: Delivery): Disposition {
   const text = `delivery ${delivery.attempt} of at most ${policy.maxDeliveries}, and none of the earlier ones ended: its handler probably ends the process`
-  return { kind: 'reject', reason: 'kills-handler', error: new MersalError('MERSAL_HANDLER_FAILED', text) }
+  return {
+    kind: 'reject',
+    reason: 'kills-handler',
+    error: new MersalError('MERSAL_HANDLER_FAILED', text),
+  }
 }
 
-/** The longest time between the first delivery and the end of the last one, in milliseconds, without the wishes of the handler. */
-export function longestRetriesMs(policy: Omit<RetryPolicy, 'random' | 'giveUpAfterMs'>, handlerTimeoutMs: number): number {
+/**
+ * The longest time between the first delivery and the end of the last one, in milliseconds, without
+ * the wishes of the handler.
+ */
+export function longestRetriesMs(
+  policy: Omit<RetryPolicy, 'random' | 'giveUpAfterMs'>,
+  handlerTimeoutMs: number,
+): number {
   let total = policy.maxDeliveries * (policy.immediateRetries + 1) * handlerTimeoutMs
-  for (let delivery = 1; delivery < policy.maxDeliveries; delivery++) total += backoffMs(policy.backoff, delivery, () => 1)
+  for (let delivery = 1; delivery < policy.maxDeliveries; delivery++)
+    total += backoffMs(policy.backoff, delivery, () => 1)
   return total
 }

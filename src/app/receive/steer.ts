@@ -3,17 +3,23 @@ import { LONGEST_DELAY_MS, isDelay } from '../../core/messages/validation.ts'
 
 /**
  * Ends this attempt of a handler and asks for the message again after `ms` milliseconds, without
- * immediate retries; at most a year. It is no failure: no delivery is charged, until `receive.giveUpAfterMs` after the first wish. Throws `MERSAL_RETRY_LATER`, so nothing after it runs.
+ * immediate retries; at most a year. It is no failure: no delivery is charged, until
+ * `receive.giveUpAfterMs` after the first wish. Throws `MERSAL_RETRY_LATER`, so nothing after it
+ * runs.
  */
 export function retryLater(ms: number, cause?: unknown): never {
   if (!isDelay(ms)) {
     const text = `retryLater: expected milliseconds from 0 to ${LONGEST_DELAY_MS} (a year)`
     throw new MersalError('MERSAL_INVALID_OPTIONS', text, { details: { field: 'retryLater' } })
   }
-  throw new MersalError('MERSAL_RETRY_LATER', `the handler asked for the message again in ${ms} ms${because(cause)}`, {
-    ...(cause === undefined ? {} : { cause }),
-    details: { delayMs: ms },
-  })
+  throw new MersalError(
+    'MERSAL_RETRY_LATER',
+    `the handler asked for the message again in ${ms} ms${because(cause)}`,
+    {
+      ...(cause === undefined ? {} : { cause }),
+      details: { delayMs: ms },
+    },
+  )
 }
 
 /**
@@ -21,7 +27,11 @@ export function retryLater(ms: number, cause?: unknown): never {
  * Throws `MERSAL_REJECTED`, so nothing after it runs.
  */
 export function reject(cause?: unknown): never {
-  throw new MersalError('MERSAL_REJECTED', `the handler rejected the message${because(cause)}`, cause === undefined ? {} : { cause })
+  throw new MersalError(
+    'MERSAL_REJECTED',
+    `the handler rejected the message${because(cause)}`,
+    cause === undefined ? {} : { cause },
+  )
 }
 
 function because(cause: unknown): string {

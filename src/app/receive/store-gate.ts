@@ -44,7 +44,10 @@ export class StoreGate {
     this.#stopping.abort('stopping')
   }
 
-  /** Resolves when the store is back; false if the app stops, the signal aborts or the time is up before. */
+  /**
+   * Resolves when the store is back; false if the app stops, the signal aborts or the time is up
+   * before.
+   */
   async passes(signal: AbortSignal, longestMs: number): Promise<boolean> {
     const deadline = this.#ports.clock.monotonic() + longestMs
     while (this.#away !== undefined) {
@@ -69,10 +72,16 @@ export class StoreGate {
     const { app, logger, clock } = this.#ports
     if (clock.monotonic() < this.#quietUntil) return
     this.#quietUntil = clock.monotonic() + COMPLAINTS_MS
-    logger.warn({ app, ...errorFields(error) }, 'the database answers, but failed for a message; the message is tried again uncharged')
+    logger.warn(
+      { app, ...errorFields(error) },
+      'the database answers, but failed for a message; the message is tried again uncharged',
+    )
   }
 
-  /** Whether the store works, asked after this call. If it does not, the gate is closed until it does. */
+  /**
+   * Whether the store works, asked after this call. If it does not, the gate is closed until it
+   * does.
+   */
   async works(): Promise<boolean> {
     // A probe that is under way may have seen the store before it failed.
     await this.#probing
@@ -96,7 +105,10 @@ export class StoreGate {
       if (signal.aborted) break
       const failure = await (this.#probing ??= this.#probe())
       if (failure === undefined) {
-        logger.warn({ app, awayMs: Math.round(clock.monotonic() - began) }, 'the database is back: receiving goes on')
+        logger.warn(
+          { app, awayMs: Math.round(clock.monotonic() - began) },
+          'the database is back: receiving goes on',
+        )
         break
       }
       logger.debug({ app, ...errorFields(failure.error) }, 'the database is still away')

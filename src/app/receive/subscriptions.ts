@@ -14,11 +14,17 @@ export interface SubscriptionPorts {
   readonly handlers: Pick<Handlers<never>, 'events'>
 }
 
-/** Which topics deliver into the input queue. Before the start they are noted; from then on each change is made at once. */
+/**
+ * Which topics deliver into the input queue. Before the start they are noted; from then on each
+ * change is made at once.
+ */
 export class Subscriptions {
   readonly #ports: SubscriptionPorts
   /** Wanted (true) or not (false), by topic; the asked-for wins over the handlers. */
-  readonly #asked = new Map<string, { readonly type: EventType<unknown>; readonly wanted: boolean }>()
+  readonly #asked = new Map<
+    string,
+    { readonly type: EventType<unknown>; readonly wanted: boolean }
+  >()
   readonly #mutex = new Mutex()
   #declared = false
 
@@ -28,26 +34,44 @@ export class Subscriptions {
 
   /**
    * Names of the transports on which something is declared. The input queue is read from the main
-   * one and from those that a subscribed event comes from; from the others only topics are taken back.
+   * one and from those that a subscribed event comes from; from the others only topics are taken
+   * back.
    */
   places(): readonly { readonly transport: string; readonly read: boolean }[] {
     const read = [...this.#topics(true).keys()]
     const others = [...this.#topics(false).keys()].filter((name) => !read.includes(name))
-    return [...read.map((transport) => ({ transport, read: true })), ...others.map((transport) => ({ transport, read: false }))]
+    return [
+      ...read.map((transport) => ({ transport, read: true })),
+      ...others.map((transport) => ({ transport, read: false })),
+    ]
   }
 
   async change(call: string, type: EventType<unknown>, wanted: boolean): Promise<void> {
     checkMessageType(call, type, 'event')
     const { queue, routing } = this.#ports
-    if (queue === undefined) throw new MersalError('MERSAL_INVALID_OPTIONS', `${call}: this app only sends and has no input queue`)
+    if (queue === undefined)
+      throw new MersalError(
+        'MERSAL_INVALID_OPTIONS',
+        `${call}: this app only sends and has no input queue`,
+      )
     const topic = topicOf(routing, type)
     this.#asked.set(type.name, { type, wanted })
     if (!this.#declared) return
-    // Not between the lines of a declaration that is repeated because the broker was away: the later word counts.
-    await this.#mutex.run(() => this.#transport(topic.transport).subscribe(queue, [topic.name], wanted ? {} : { remove: true }))
+    // Not between the lines of a declaration that is repeated because the broker was away: the
+    // later word counts.
+    await this.#mutex.run(() =>
+      this.#transport(topic.transport).subscribe(
+        queue,
+        [topic.name],
+        wanted ? {} : { remove: true },
+      ),
+    )
   }
 
-  /** Declares the input queue with its topics on one transport, and takes back the ones that are no longer wanted. May be repeated. */
+  /**
+   * Declares the input queue with its topics on one transport, and takes back the ones that are no
+   * longer wanted. May be repeated.
+   */
   async declare(transport: string): Promise<void> {
     const { queue } = this.#ports
     if (queue === undefined) return
@@ -56,16 +80,22 @@ export class Subscriptions {
       const wanted = this.#topics(true).get(transport)
       const unwanted = this.#topics(false).get(transport) ?? []
       if (wanted !== undefined) await this.#transport(transport).subscribe(queue, wanted)
-      if (unwanted.length > 0) await this.#transport(transport).subscribe(queue, unwanted, { remove: true })
+      if (unwanted.length > 0)
+        await this.#transport(transport).subscribe(queue, unwanted, { remove: true })
     })
   }
 
-  /** Topics that deliver into the input queue from there, and that this app does not want; as far as the transport can tell. */
+  /**
+   * Topics that deliver into the input queue from there, and that this app does not want; as far as
+   * the transport can tell.
+   */
   async left(transport: string): Promise<readonly string[]> {
     const { queue } = this.#ports
     if (queue === undefined) return []
     const wanted = this.#topics(true).get(transport) ?? []
-    return ((await this.#transport(transport).topicsOf?.(queue)) ?? []).filter((topic) => !wanted.includes(topic))
+    return ((await this.#transport(transport).topicsOf?.(queue)) ?? []).filter(
+      (topic) => !wanted.includes(topic),
+    )
   }
 
   /** Topics by the name of their transport. */
@@ -81,9 +111,14 @@ export class Subscriptions {
   }
 
   #subscribed(wanted: boolean): readonly EventType<unknown>[] {
-    const asked = [...this.#asked.values()].filter((entry) => entry.wanted === wanted).map((entry) => entry.type)
+    const asked = [...this.#asked.values()]
+      .filter((entry) => entry.wanted === wanted)
+      .map((entry) => entry.type)
     if (!wanted) return asked
-    return [...asked, ...this.#ports.handlers.events().filter((type) => !this.#asked.has(type.name))]
+    return [
+      ...asked,
+      ...this.#ports.handlers.events().filter((type) => !this.#asked.has(type.name)),
+    ]
   }
 
   #transport(name: string): Transport {

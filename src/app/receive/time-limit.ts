@@ -18,7 +18,8 @@ export async function withTimeLimit<Result>(
   work: (signal: AbortSignal) => Promise<Result>,
   onLate: (error: unknown) => void,
 ): Promise<Result> {
-  if (limit === undefined && signal !== undefined) return await abortable(signal, () => work(signal), onLate)
+  if (limit === undefined && signal !== undefined)
+    return await abortable(signal, () => work(signal), onLate)
   using link = linkAbort(signal)
   using _timer = limit === undefined ? undefined : abortAfter(limit, link)
   return await abortable(link.signal, () => work(link.signal), onLate)

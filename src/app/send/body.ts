@@ -28,27 +28,45 @@ export function validateBody(type: MessageType, body: unknown): unknown {
 }
 
 export function isPromise<Value>(value: Value | Promise<Value>): value is Promise<Value> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as { then?: unknown }).then === 'function'
+  )
 }
 
 function accepted(type: MessageType, result: SchemaResult<unknown>): unknown {
   if (result.issues === undefined) return result.value
   const issues = result.issues.map((issue) => ({ path: pathOf(issue), message: issue.message }))
-  const fields = [...new Set(issues.map((issue) => (issue.path === '' ? 'the body itself' : `'${printable(issue.path)}'`)))]
-  throw new MersalError('MERSAL_INVALID_BODY', `the schema of '${type.name}' refuses the body: see ${fields.slice(0, 10).join(', ')}`, {
-    details: { type: type.name, issues },
-  })
+  const fields = [
+    ...new Set(
+      issues.map((issue) => (issue.path === '' ? 'the body itself' : `'${printable(issue.path)}'`)),
+    ),
+  ]
+  throw new MersalError(
+    'MERSAL_INVALID_BODY',
+    `the schema of '${type.name}' refuses the body: see ${fields.slice(0, 10).join(', ')}`,
+    {
+      details: { type: type.name, issues },
+    },
+  )
 }
 
 function schemaFailed(type: MessageType, cause: unknown): MersalError {
-  return new MersalError('MERSAL_INVALID_BODY', `the schema of '${type.name}' threw instead of answering`, {
-    cause,
-    details: { type: type.name },
-  })
+  return new MersalError(
+    'MERSAL_INVALID_BODY',
+    `the schema of '${type.name}' threw instead of answering`,
+    {
+      cause,
+      details: { type: type.name },
+    },
+  )
 }
 
 function pathOf(issue: SchemaIssue): string {
-  return (issue.path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.')
+  return (issue.path ?? [])
+    .map((part) => String(typeof part === 'object' ? part.key : part))
+    .join('.')
 }
 
 /** The bytes of the body. Throws `MERSAL_ENCODE`, naming the type. */
@@ -58,10 +76,17 @@ export function encodeBody(serializer: Serializer, type: MessageType, body: unkn
     bytes = serializer.encode(body)
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : 'the serializer failed'
-    throw new MersalError('MERSAL_ENCODE', `body of '${type.name}': ${why}`, { cause, details: { type: type.name } })
+    throw new MersalError('MERSAL_ENCODE', `body of '${type.name}': ${why}`, {
+      cause,
+      details: { type: type.name },
+    })
   }
   if (isUint8Array(bytes)) return bytes
-  throw new MersalError('MERSAL_ENCODE', `body of '${type.name}': the serializer must return a Uint8Array`, {
-    details: { type: type.name },
-  })
+  throw new MersalError(
+    'MERSAL_ENCODE',
+    `body of '${type.name}': the serializer must return a Uint8Array`,
+    {
+      details: { type: type.name },
+    },
+  )
 }

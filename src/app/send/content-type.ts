@@ -10,12 +10,20 @@ interface ContentType {
 function parse(text: string): ContentType {
   const [essence = '', ...parameters] = text.toLowerCase().split(';')
   const subtype = essence.trim().split('/')[1] ?? ''
-  const charset = parameters.map((parameter) => parameter.split('=')).find(([name]) => name?.trim() === 'charset')?.[1]
+  const charset = parameters
+    .map((parameter) => parameter.split('='))
+    .find(([name]) => name?.trim() === 'charset')?.[1]
   const given = charset?.trim().replaceAll('"', '') ?? 'utf-8'
-  return { format: (subtype.split('+').at(-1) ?? '').replace(/^x-/, ''), charset: UTF8.includes(given) ? 'utf-8' : given }
+  return {
+    format: (subtype.split('+').at(-1) ?? '').replace(/^x-/, ''),
+    charset: UTF8.includes(given) ? 'utf-8' : given,
+  }
 }
 
-/** Whether a serializer that writes `own` reads bodies of the content type `given`. A message without one is taken as the serializer's own. */
+/**
+ * Whether a serializer that writes `own` reads bodies of the content type `given`. A message
+ * without one is taken as the serializer's own.
+ */
 export function reads(own: string, given: string | undefined): boolean {
   if (given === undefined || given.trim() === '' || given === own || own === '') return true
   const [mine, theirs] = [parse(own), parse(given)]

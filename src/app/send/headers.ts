@@ -1,6 +1,11 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { type Envelope, headerNames } from '../../core/messages/message.ts'
-import { checkHeaders, contentTypeRule, isContentType, isHeaderValue } from '../../core/messages/validation.ts'
+import {
+  checkHeaders,
+  contentTypeRule,
+  isContentType,
+  isHeaderValue,
+} from '../../core/messages/validation.ts'
 
 export interface HeaderFacts {
   readonly app: string
@@ -14,11 +19,15 @@ export interface HeaderFacts {
 }
 
 /** The sender's own headers and those that Mersal sets: who, when, what for, because of what. */
-export function outgoingHeaders(given: Readonly<Record<string, string>> | undefined, facts: HeaderFacts): Record<string, string> {
+export function outgoingHeaders(
+  given: Readonly<Record<string, string>> | undefined,
+  facts: HeaderFacts,
+): Record<string, string> {
   // Names of somebody else need an object without a prototype, which is several times slower.
   const headers: Record<string, string> = given === undefined ? {} : checkHeaders(given)
   const { cause } = facts
-  headers[headerNames.correlationId] = cause === undefined ? facts.id : (inherited(cause, headerNames.correlationId) ?? cause.id)
+  headers[headerNames.correlationId] =
+    cause === undefined ? facts.id : (inherited(cause, headerNames.correlationId) ?? cause.id)
   if (cause !== undefined) headers[headerNames.causationId] = cause.id
   headers[headerNames.sentAt] = new Date(facts.now).toISOString()
   headers[headerNames.contentType] = facts.contentType
@@ -29,13 +38,18 @@ export function outgoingHeaders(given: Readonly<Record<string, string>> | undefi
   return headers
 }
 
-/** A header of the message that is being handled; what cannot travel on must not fail whoever handles it. */
+/**
+ * A header of the message that is being handled; what cannot travel on must not fail whoever
+ * handles it.
+ */
 function inherited(cause: Envelope | undefined, name: string): string | undefined {
   const value = cause?.headers[name]
   return isHeaderValue(value) ? value : undefined
 }
 
-const own = new Set<string>(Object.values(headerNames).filter((name) => name !== headerNames.traceparent))
+const own = new Set<string>(
+  Object.values(headerNames).filter((name) => name !== headerNames.traceparent),
+)
 
 /** Headers after the steps of the user have run: every one must still be able to travel. */
 export function travelling(headers: Readonly<Record<string, string>>): Record<string, string> {
@@ -54,5 +68,7 @@ function replaced(name: string, value: unknown): string {
   if (isHeaderValue(value) && (!isType || isContentType(value))) return value
   const wanted = isType ? contentTypeRule : 'text of at most 8192 bytes without control characters'
   const text = `headers['${name}']: an outgoing step replaced it by something else than ${wanted}`
-  throw new MersalError('MERSAL_INVALID_MESSAGE', text, { details: { field: `headers['${name}']` } })
+  throw new MersalError('MERSAL_INVALID_MESSAGE', text, {
+    details: { field: `headers['${name}']` },
+  })
 }

@@ -6,26 +6,37 @@ import { throwUnlessConfirmed } from './send-calls.ts'
 type Transports = ReadonlyMap<string, Transport>
 
 /**
- * Publishes what a handler of an app without an outbox has sent, once it has succeeded. Of one key a
- * message goes only after the one before it was confirmed. Throws the first failure, as a direct send would; then
- * some of them may have been published, and nothing of this call is still under way.
+ * Publishes what a handler of an app without an outbox has sent, once it has succeeded. Of one key
+ * a message goes only after the one before it was confirmed. Throws the first failure, as a direct
+ * send would; then some of them may have been published, and nothing of this call is still under
+ * way.
  */
-export async function publishHeld(transports: Transports, messages: readonly OutgoingMessage[], signal: AbortSignal): Promise<void> {
+export async function publishHeld(
+  transports: Transports,
+  messages: readonly OutgoingMessage[],
+  signal: AbortSignal,
+): Promise<void> {
   for (const wave of waves(transports, messages)) {
     signal.throwIfAborted()
     const answers = publishAll(transports, wave, signal)
-    for (const [message, answer] of await Promise.all(answers)) throwUnlessConfirmed(message, answer)
+    for (const [message, answer] of await Promise.all(answers))
+      throwUnlessConfirmed(message, answer)
   }
 }
 
-/** What may be under way at the same time: at most one of each key, or all of them where the transport keeps their order. */
+/**
+ * What may be under way at the same time: at most one of each key, or all of them where the
+ * transport keeps their order.
+ */
 function waves(transports: Transports, messages: readonly OutgoingMessage[]): OutgoingMessage[][] {
   const made: OutgoingMessage[][] = []
   const last = new Map<string, { readonly transport: string; readonly wave: number }>()
   for (const message of messages) {
     const { partitionKey, to } = message
     const before = partitionKey === undefined ? undefined : last.get(partitionKey)
-    const inOrder = before?.transport === to.transport && transports.get(to.transport)?.features.ordering === 'per-key'
+    const inOrder =
+      before?.transport === to.transport &&
+      transports.get(to.transport)?.features.ordering === 'per-key'
     const wave = before === undefined ? 0 : before.wave + (inOrder ? 0 : 1)
     if (partitionKey !== undefined) last.set(partitionKey, { transport: to.transport, wave })
     ;(made[wave] ??= []).push(message)
@@ -35,15 +46,24 @@ function waves(transports: Transports, messages: readonly OutgoingMessage[]): Ou
 
 type Answered = readonly [message: OutgoingMessage, outcome: PublishOutcome]
 
-function publishAll(transports: Transports, messages: readonly OutgoingMessage[], signal: AbortSignal): Promise<Answered>[] {
+function publishAll(
+  transports: Transports,
+  messages: readonly OutgoingMessage[],
+  signal: AbortSignal,
+): Promise<Answered>[] {
   const names = [...new Set(messages.map(({ to }) => to.transport))]
   return names.flatMap((name) => {
     const here = messages.filter(({ to }) => to.transport === name)
     const answers = (transports.get(name) as Transport).publish(here, { signal })
-    return here.map(async (message, index): Promise<Answered> => [message, (await answers[index]) ?? noAnswer()])
+    return here.map(
+      async (message, index): Promise<Answered> => [message, (await answers[index]) ?? noAnswer()],
+    )
   })
 }
 
 function noAnswer(): PublishOutcome {
-  return { kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the transport gave no answer') }
+  return {
+    kind: 'unknown',
+    error: new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the transport gave no answer'),
+  }
 }

@@ -1,6 +1,11 @@
 import { isUint8Array } from 'node:util/types'
 import { MersalError } from '../../core/errors/errors.ts'
-import type { Destination, Envelope, MessageType, OutgoingMessage } from '../../core/messages/message.ts'
+import type {
+  Destination,
+  Envelope,
+  MessageType,
+  OutgoingMessage,
+} from '../../core/messages/message.ts'
 import type { OutgoingContext, OutgoingStep } from '../../core/pipeline.ts'
 import type { Serializer } from '../../core/messages/serializer.ts'
 import type { TransactionContext } from '../../core/transaction.ts'
@@ -41,12 +46,16 @@ export interface OutgoingRequest {
 
 /**
  * Makes the message that will be stored or sent: id, headers, steps of the user, validation,
- * encoding, size. Without a waiting step or schema the body is encoded in the same tick, so that
- * a later change of the object does not reach the message. With neither a step nor a waiting schema it is no promise.
+ * encoding, size. Without a waiting step or schema the body is encoded in the same tick, so that a
+ * later change of the object does not reach the message. With neither a step nor a waiting schema
+ * it is no promise.
  */
-export function outgoingPipeline(ports: OutgoingPorts): (request: OutgoingRequest) => OutgoingMessage | Promise<OutgoingMessage> {
+export function outgoingPipeline(
+  ports: OutgoingPorts,
+): (request: OutgoingRequest) => OutgoingMessage | Promise<OutgoingMessage> {
   const checked = new WeakSet<MessageType>()
-  const checks = (type: MessageType): boolean => ports.checkBodies === 'always' || (ports.checkBodies === 'first' && !checked.has(type))
+  const checks = (type: MessageType): boolean =>
+    ports.checkBodies === 'always' || (ports.checkBodies === 'first' && !checked.has(type))
   const end = (context: OutgoingContext): OutgoingMessage | Promise<OutgoingMessage> =>
     finish(ports, context, checks(context.type) ? () => void checked.add(context.type) : undefined)
   if (ports.steps.length === 0) return (request) => end(begin(ports, request))
@@ -55,7 +64,10 @@ export function outgoingPipeline(ports: OutgoingPorts): (request: OutgoingReques
     const context = begin(ports, request)
     const message = await run(context)
     if (message?.id === context.id && isUint8Array(message.body)) return message
-    throw new MersalError('MERSAL_INVALID_MESSAGE', 'an outgoing step must return the message that next() gave it, with the same id')
+    throw new MersalError(
+      'MERSAL_INVALID_MESSAGE',
+      'an outgoing step must return the message that next() gave it, with the same id',
+    )
   }
 }
 
@@ -73,13 +85,21 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
     partitionKey: request.partitionKey,
     delayMs: request.delayMs === 0 ? undefined : request.delayMs,
     body: request.body,
-    headers: outgoingHeaders(given, { ...facts, partitionKey: request.partitionKey, cause: request.cause }),
+    headers: outgoingHeaders(given, {
+      ...facts,
+      partitionKey: request.partitionKey,
+      cause: request.cause,
+    }),
     transaction: request.transaction,
   }
 }
 
 /** `onSound`: the body is opened again, and this is called if it arrives as it is. */
-function finish(ports: OutgoingPorts, context: OutgoingContext, onSound?: () => void): OutgoingMessage | Promise<OutgoingMessage> {
+function finish(
+  ports: OutgoingPorts,
+  context: OutgoingContext,
+  onSound?: () => void,
+): OutgoingMessage | Promise<OutgoingMessage> {
   const encoded = (valid: unknown): OutgoingMessage | Promise<OutgoingMessage> => {
     const message = encode(ports, context, valid)
     if (onSound === undefined) return message
@@ -97,7 +117,8 @@ function finish(ports: OutgoingPorts, context: OutgoingContext, onSound?: () => 
 function encode(ports: OutgoingPorts, context: OutgoingContext, valid: unknown): OutgoingMessage {
   const { id, type, to, partitionKey, delayMs } = context
   // Only a step of the user can have put in what was not checked before.
-  const headers = ports.steps.length === 0 ? withPrototype(context.headers) : travelling(context.headers)
+  const headers =
+    ports.steps.length === 0 ? withPrototype(context.headers) : travelling(context.headers)
   const body = encodeBody(ports.serializer, type, valid)
   checkSize(ports.limitOf(to.transport), type, headers, body)
   return {
@@ -115,7 +136,12 @@ function withPrototype(headers: Record<string, string>): Record<string, string> 
   return Object.getPrototypeOf(headers) === null ? { ...headers } : headers
 }
 
-function checkSize(limit: number, type: MessageType, headers: Readonly<Record<string, string>>, body: Uint8Array): void {
+function checkSize(
+  limit: number,
+  type: MessageType,
+  headers: Readonly<Record<string, string>>,
+  body: Uint8Array,
+): void {
   if (mostBytes(headers, body) <= limit) return
   let size = body.byteLength
   for (const [name, value] of Object.entries(headers)) size += byteLength(name) + byteLength(value)

@@ -5,10 +5,15 @@ import { printable } from '../../lib/text.ts'
 import { isPromise, validateBody } from './body.ts'
 
 /**
- * Opens what was written as a consumer would, and compares. Throws `MERSAL_INVALID_BODY`, with the path
- * of what comes back otherwise or is refused. A promise only if the schema waits.
+ * Opens what was written as a consumer would, and compares. Throws `MERSAL_INVALID_BODY`, with the
+ * path of what comes back otherwise or is refused. A promise only if the schema waits.
  */
-export function checkRoundTrip(serializer: Serializer, type: MessageType, sent: unknown, bytes: Uint8Array): void | Promise<void> {
+export function checkRoundTrip(
+  serializer: Serializer,
+  type: MessageType,
+  sent: unknown,
+  bytes: Uint8Array,
+): void | Promise<void> {
   let received: unknown
   try {
     received = validateBody(type, serializer.decode(bytes))
@@ -29,7 +34,9 @@ function compare(type: MessageType, sent: unknown, received: unknown): void {
   if (path === undefined) return
   const where = path.length === 0 ? 'the body itself' : `'${printable(path.join('.'))}'`
   const text = `the body of '${type.name}' does not arrive as it was sent: see ${where}. ${REMEDY}`
-  throw new MersalError('MERSAL_INVALID_BODY', text, { details: { type: type.name, path: path.join('.') } })
+  throw new MersalError('MERSAL_INVALID_BODY', text, {
+    details: { type: type.name, path: path.join('.') },
+  })
 }
 
 const REMEDY =
@@ -38,18 +45,31 @@ const REMEDY =
 function refused(type: MessageType, cause: unknown): MersalError {
   const why = isMersalError(cause) ? cause.message : 'the serializer cannot read what it wrote'
   const details = { type: type.name, ...(isMersalError(cause) ? cause.details : {}) }
-  return new MersalError('MERSAL_INVALID_BODY', `every consumer would refuse the body of '${type.name}': ${why}. ${REMEDY}`, {
-    cause,
-    details,
-  })
+  return new MersalError(
+    'MERSAL_INVALID_BODY',
+    `every consumer would refuse the body of '${type.name}': ${why}. ${REMEDY}`,
+    {
+      cause,
+      details,
+    },
+  )
 }
 
 type Path = readonly string[]
 
-/** Where the two differ first; undefined if they are alike. A property that is undefined is as good as none. */
+/**
+ * Where the two differ first; undefined if they are alike. A property that is undefined is as good
+ * as none.
+ */
 function difference(sent: unknown, received: unknown, path: Path): Path | undefined {
   if (sent === received || Object.is(sent, received)) return undefined
-  if (typeof sent !== 'object' || typeof received !== 'object' || sent === null || received === null) return path
+  if (
+    typeof sent !== 'object' ||
+    typeof received !== 'object' ||
+    sent === null ||
+    received === null
+  )
+    return path
   const kind = kindOf(sent)
   if (kind !== kindOf(received)) return path
   switch (kind) {
@@ -63,7 +83,9 @@ function difference(sent: unknown, received: unknown, path: Path): Path | undefi
     case 'Set':
       return ofItems([...(sent as Set<unknown>)], [...(received as Set<unknown>)], path)
     default:
-      return ArrayBuffer.isView(sent) ? ofItems([...(sent as Uint8Array)], [...(received as Uint8Array)], path) : path
+      return ArrayBuffer.isView(sent)
+        ? ofItems([...(sent as Uint8Array)], [...(received as Uint8Array)], path)
+        : path
   }
 }
 
@@ -82,10 +104,16 @@ function ofFields(sent: Fields, received: Fields, path: Path): Path | undefined 
   return undefined
 }
 
-const isField = (fields: Fields, name: PropertyKey): boolean => Object.prototype.propertyIsEnumerable.call(fields, name)
-const own = (fields: Fields, name: PropertyKey): unknown => (isField(fields, name) ? fields[name] : undefined)
+const isField = (fields: Fields, name: PropertyKey): boolean =>
+  Object.prototype.propertyIsEnumerable.call(fields, name)
+const own = (fields: Fields, name: PropertyKey): unknown =>
+  isField(fields, name) ? fields[name] : undefined
 
-function ofItems(sent: readonly unknown[], received: readonly unknown[], path: Path): Path | undefined {
+function ofItems(
+  sent: readonly unknown[],
+  received: readonly unknown[],
+  path: Path,
+): Path | undefined {
   for (let index = 0; index < Math.max(sent.length, received.length); index++) {
     const found = difference(sent[index], received[index], [...path, String(index)])
     if (found !== undefined) return found

@@ -17,26 +17,37 @@ export interface RoutingFacts {
 }
 
 function noRoute(type: MessageType, text: string): MersalError {
-  return new MersalError('MERSAL_NO_ROUTE', `'${type.name}' ${text}`, { details: { type: type.name } })
+  return new MersalError('MERSAL_NO_ROUTE', `'${type.name}' ${text}`, {
+    details: { type: type.name },
+  })
 }
 
 /** The owner of a command: its route, else this app if it handles it. Throws `MERSAL_NO_ROUTE`. */
 export function ownerOf(facts: RoutingFacts, type: MessageType): Destination {
   const route = facts.routes.get(type.name)
   const queue = route?.queue ?? (facts.handles(type.name) ? facts.ownQueue : undefined)
-  if (queue === undefined) throw noRoute(type, `has no owner: add routes: { '${type.name}': '<queue of the app that handles it>' }`)
+  if (queue === undefined)
+    throw noRoute(
+      type,
+      `has no owner: add routes: { '${type.name}': '<queue of the app that handles it>' }`,
+    )
   return { transport: route?.transport ?? mainTransport, kind: 'queue', name: queue }
 }
 
 /** The own input queue. Throws `MERSAL_NO_ROUTE` for an app that only sends. */
 export function ownQueueOf(facts: RoutingFacts, type: MessageType): Destination {
-  if (facts.ownQueue === undefined) throw noRoute(type, 'cannot be sent locally: this app only sends and has no input queue')
+  if (facts.ownQueue === undefined)
+    throw noRoute(type, 'cannot be sent locally: this app only sends and has no input queue')
   return { transport: mainTransport, kind: 'queue', name: facts.ownQueue }
 }
 
 /** The topic of an event. Throws `MERSAL_NO_ROUTE` if its route names a queue. */
 export function topicOf(facts: RoutingFacts, type: MessageType): Destination {
   const route = facts.routes.get(type.name)
-  if (route?.queue !== undefined) throw noRoute(type, 'is an event and goes to its topic: its route may name a transport, but no queue')
+  if (route?.queue !== undefined)
+    throw noRoute(
+      type,
+      'is an event and goes to its topic: its route may name a transport, but no queue',
+    )
   return { transport: route?.transport ?? mainTransport, kind: 'topic', name: type.name }
 }

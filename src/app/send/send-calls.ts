@@ -1,5 +1,11 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import { type Destination, type Envelope, type MessageType, type OutgoingMessage, destinationKey } from '../../core/messages/message.ts'
+import {
+  type Destination,
+  type Envelope,
+  type MessageType,
+  type OutgoingMessage,
+  destinationKey,
+} from '../../core/messages/message.ts'
 import { checkOptions } from '../../core/options.ts'
 import type { OutboxStorage, SavedMessage } from '../../core/outbox.ts'
 import { emit, type Logger } from '../../core/telemetry.ts'
@@ -25,7 +31,10 @@ export interface SenderPorts<Tx> {
   readonly routing: RoutingFacts
   readonly outgoing: (request: OutgoingRequest) => OutgoingMessage | Promise<OutgoingMessage>
   /** Called when rows were written whose commit we cannot see. */
-  readonly onForeignRows: (messages: readonly OutgoingMessage[], saved: readonly SavedMessage[]) => void
+  readonly onForeignRows: (
+    messages: readonly OutgoingMessage[],
+    saved: readonly SavedMessage[],
+  ) => void
 }
 
 interface Origin {
@@ -37,12 +46,20 @@ interface Origin {
 export const noTransaction: SendCall = (verb, type) => {
   const remedies =
     'send with the sender of app.transaction() or the context of a handler, or app.within(tx) for a transaction of your own, or app.direct to go past the outbox'
-  return Promise.reject(new MersalError('MERSAL_NO_TRANSACTION', `${callName(verb, type)} outside of any transaction: ${remedies}`))
+  return Promise.reject(
+    new MersalError(
+      'MERSAL_NO_TRANSACTION',
+      `${callName(verb, type)} outside of any transaction: ${remedies}`,
+    ),
+  )
 }
 
 const callNames = new WeakMap<MessageType, Partial<Record<Verb, string>>>()
 
-/** How a call is named in errors: `publish('students.registered')`. Every call has one, in case it fails; they differ by type only. */
+/**
+ * How a call is named in errors: `publish('students.registered')`. Every call has one, in case it
+ * fails; they differ by type only.
+ */
 export function callName(verb: Verb, type: MessageType): string {
   if (typeof type !== 'object' || type === null) return newCallName(verb, type)
   let names = callNames.get(type)
@@ -55,7 +72,9 @@ function newCallName(verb: Verb, type: MessageType): string {
   return `${verb}(${typeof name === 'string' ? `'${printable(name)}'` : ''})`
 }
 
-const destinations: Readonly<Record<Verb, (facts: RoutingFacts, type: MessageType) => Destination>> = {
+const destinations: Readonly<
+  Record<Verb, (facts: RoutingFacts, type: MessageType) => Destination>
+> = {
   send: ownerOf,
   sendLocal: ownQueueOf,
   publish: topicOf,
@@ -68,39 +87,76 @@ function make<Tx>(
   [verb, type, body, options = {}]: Parameters<SendCall>,
 ): OutgoingMessage | Promise<OutgoingMessage> {
   checkMessageType(`${verb}()`, type, verb === 'publish' ? 'event' : 'command')
-  checkOptions(callName(verb, type), options, ['partitionKey', 'delayMs', 'headers'] satisfies (keyof SendOptions)[])
-  if (options.headers !== undefined) checkOptions('headers', options.headers, Object.keys(options.headers ?? {}))
+  checkOptions(callName(verb, type), options, [
+    'partitionKey',
+    'delayMs',
+    'headers',
+  ] satisfies (keyof SendOptions)[])
+  if (options.headers !== undefined)
+    checkOptions('headers', options.headers, Object.keys(options.headers ?? {}))
   const to = destinations[verb](ports.routing, type)
   const { partitionKey, delayMs, headers } = options
   const { cause, transaction } = origin
-  const made = ports.outgoing({ type, body, to, partitionKey, delayMs, headers, cause, transaction })
+  const made = ports.outgoing({
+    type,
+    body,
+    to,
+    partitionKey,
+    delayMs,
+    headers,
+    cause,
+    transaction,
+  })
   const tell = (message: OutgoingMessage): OutgoingMessage => {
     const { id } = message
-    emit('mersal:send', () => ({ app: ports.app, id, type: type.name, to: destinationKey(to), direct: origin.direct }))
+    emit('mersal:send', () => ({
+      app: ports.app,
+      id,
+      type: type.name,
+      to: destinationKey(to),
+      direct: origin.direct,
+    }))
     return message
   }
   return isPromise(made) ? made.then(tell) : tell(made)
 }
 
-/** Into a unit of ours: kept in memory until the unit flushes; without an outbox, until its handler has succeeded. */
+/**
+ * Into a unit of ours: kept in memory until the unit flushes; without an outbox, until its handler
+ * has succeeded.
+ */
 export function unitCall<Tx>(ports: SenderPorts<Tx>, unit: Unit<Tx>): SendCall {
   const direct = ports.storage === undefined
   const origin = { cause: unit.cause, transaction: direct ? undefined : unit, direct }
   return (...call) =>
-    unit.add(callName(call[0], call[1]), async () => (direct ? makeUndelayed(ports, origin, call) : make(ports, origin, call)))
+    unit.add(callName(call[0], call[1]), async () =>
+      direct ? makeUndelayed(ports, origin, call) : make(ports, origin, call),
+    )
 }
 
-async function makeUndelayed<Tx>(ports: SenderPorts<Tx>, origin: Origin, call: Parameters<SendCall>): Promise<OutgoingMessage> {
+async function makeUndelayed<Tx>(
+  ports: SenderPorts<Tx>,
+  origin: Origin,
+  call: Parameters<SendCall>,
+): Promise<OutgoingMessage> {
   const message = await make(ports, origin, call)
   if (message.delayMs === undefined) return message
-  throw new MersalError('MERSAL_INVALID_MESSAGE', 'delayMs: only the outbox can delay a message; send it within a transaction')
+  throw new MersalError(
+    'MERSAL_INVALID_MESSAGE',
+    'delayMs: only the outbox can delay a message; send it within a transaction',
+  )
 }
 
 /**
- * Into a transaction that somebody else owns: written at once, since we do not see its end. A call that nobody awaits
- * and that fails is logged: to end the process would punish a mere rollback.
+ * Into a transaction that somebody else owns: written at once, since we do not see its end. A call
+ * that nobody awaits and that fails is logged: to end the process would punish a mere rollback.
  */
-export function foreignCall<Tx>(ports: SenderPorts<Tx>, storage: OutboxStorage<Tx>, tx: Tx, cause: Envelope | undefined): SendCall {
+export function foreignCall<Tx>(
+  ports: SenderPorts<Tx>,
+  storage: OutboxStorage<Tx>,
+  tx: Tx,
+  cause: Envelope | undefined,
+): SendCall {
   const origin = { cause, transaction: { tx, cause }, direct: false }
   const saveWithin = storage.saveWithin?.bind(storage) ?? inTurn(storage)
   const save = async (call: Parameters<SendCall>): Promise<string> => {
@@ -115,7 +171,11 @@ export function foreignCall<Tx>(ports: SenderPorts<Tx>, storage: OutboxStorage<T
   return (...call) => watched(ports, callName(call[0], call[1]), save(call))
 }
 
-function watched<Tx>({ app, logger }: SenderPorts<Tx>, call: string, saving: Promise<string>): Promise<string> {
+function watched<Tx>(
+  { app, logger }: SenderPorts<Tx>,
+  call: string,
+  saving: Promise<string>,
+): Promise<string> {
   const promise = observe(saving)
   const onFailure = (error: unknown): void => {
     if (promise.observed) return
@@ -131,7 +191,10 @@ const FORGOTTEN =
 
 const turns = new WeakMap<object, Mutex>()
 
-/** For a storage that does not tell transactions apart: one after another, so that rows are written in the order of the calls. */
+/**
+ * For a storage that does not tell transactions apart: one after another, so that rows are written
+ * in the order of the calls.
+ */
 function inTurn<Tx>(storage: OutboxStorage<Tx>): NonNullable<OutboxStorage<Tx>['saveWithin']> {
   return async (tx, messages) => {
     const turn = turns.get(tx as object) ?? new Mutex()
@@ -146,7 +209,8 @@ export function directCall<Tx>(ports: SenderPorts<Tx>, cause: Envelope | undefin
   return async (...call) => {
     const message = await makeUndelayed(ports, origin, call)
     const [answer] = (ports.transports.get(message.to.transport) as Transport).publish([message])
-    if (answer === undefined) throw new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the transport gave no answer')
+    if (answer === undefined)
+      throw new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the transport gave no answer')
     throwUnlessConfirmed(message, await answer)
     return message.id
   }
@@ -160,18 +224,34 @@ export function throwUnlessConfirmed(message: OutgoingMessage, outcome: PublishO
     case 'confirmed':
       return
     case 'refused': {
-      const codes = { unroutable: 'MERSAL_UNROUTABLE', 'too-large': 'MERSAL_TOO_LARGE', refused: 'MERSAL_REFUSED' } as const
-      throw new MersalError(codes[outcome.reason], `the broker refused ${what}: ${outcome.error.message}`, {
-        cause: outcome.error,
-        details,
-      })
+      const codes = {
+        unroutable: 'MERSAL_UNROUTABLE',
+        'too-large': 'MERSAL_TOO_LARGE',
+        refused: 'MERSAL_REFUSED',
+      } as const
+      throw new MersalError(
+        codes[outcome.reason],
+        `the broker refused ${what}: ${outcome.error.message}`,
+        {
+          cause: outcome.error,
+          details,
+        },
+      )
     }
     case 'unavailable':
-      throw new MersalError('MERSAL_UNAVAILABLE', `${what} was not sent: ${outcome.error.message}`, { cause: outcome.error, details })
+      throw new MersalError(
+        'MERSAL_UNAVAILABLE',
+        `${what} was not sent: ${outcome.error.message}`,
+        { cause: outcome.error, details },
+      )
     case 'unknown':
-      throw new MersalError('MERSAL_UNKNOWN_OUTCOME', `${what} may or may not have been sent: ${outcome.error.message}`, {
-        cause: outcome.error,
-        details,
-      })
+      throw new MersalError(
+        'MERSAL_UNKNOWN_OUTCOME',
+        `${what} may or may not have been sent: ${outcome.error.message}`,
+        {
+          cause: outcome.error,
+          details,
+        },
+      )
   }
 }

@@ -4,7 +4,12 @@ import type { SendOptions, Sender } from '../types.ts'
 export type Verb = 'send' | 'sendLocal' | 'publish'
 
 /** One call of a sender: what, how, and where to put it. Resolves to the id of the message. */
-export type SendCall = (verb: Verb, type: MessageType, body: unknown, options: SendOptions | undefined) => Promise<string>
+export type SendCall = (
+  verb: Verb,
+  type: MessageType,
+  body: unknown,
+  options: SendOptions | undefined,
+) => Promise<string>
 
 /** The three verbs on top of one function. The methods need no `this`. */
 export function createSender(call: SendCall): Sender {

@@ -17,7 +17,8 @@ export function checkTransport(field: string, transport: Transport): Transport {
   checkShape(field, transport, ['publish', 'subscribe', 'consume'])
   checkDisposable(field, transport)
   checkShape(`${field}.features`, transport.features, [])
-  if (transport.features.maxMessageBytes === undefined) throw invalid(`${field}.features.maxMessageBytes`, 'is missing')
+  if (transport.features.maxMessageBytes === undefined)
+    throw invalid(`${field}.features.maxMessageBytes`, 'is missing')
   const limits = { default: 0, min: 1, max: Number.MAX_SAFE_INTEGER }
   if (transport.features.maxMessageBytes !== Number.POSITIVE_INFINITY) {
     checkNumber(`${field}.features.maxMessageBytes`, transport.features.maxMessageBytes, limits)
@@ -27,7 +28,8 @@ export function checkTransport(field: string, transport: Transport): Transport {
 
 /** Throws unless the app can close it. */
 export function checkDisposable(field: string, given: AsyncDisposable): void {
-  if (typeof given[Symbol.asyncDispose] !== 'function') throw invalid(field, 'has no method [Symbol.asyncDispose]')
+  if (typeof given[Symbol.asyncDispose] !== 'function')
+    throw invalid(field, 'has no method [Symbol.asyncDispose]')
 }
 
 /** Message type name → where it goes; every transport must be known. */
@@ -46,29 +48,45 @@ export function checkRoutes(
   return checked
 }
 
-function checkRoute(field: string, given: Route, transports: ReadonlyMap<string, Transport>): RouteEntry {
+function checkRoute(
+  field: string,
+  given: Route,
+  transports: ReadonlyMap<string, Transport>,
+): RouteEntry {
   if (typeof given !== 'string') checkOptions(field, given, ['queue', 'transport'])
-  const { queue, transport } = typeof given === 'string' ? { queue: given, transport: undefined } : given
-  if (queue === undefined && transport === undefined) throw invalid(field, 'names neither a queue nor a transport')
-  if (queue !== undefined && !isQueueName(queue)) throw invalid(`${field}.queue`, `expected ${queueNameRule}`)
-  if (transport !== undefined && typeof transport !== 'string') throw invalid(`${field}.transport`, 'expected the name of a transport')
+  const { queue, transport } =
+    typeof given === 'string' ? { queue: given, transport: undefined } : given
+  if (queue === undefined && transport === undefined)
+    throw invalid(field, 'names neither a queue nor a transport')
+  if (queue !== undefined && !isQueueName(queue))
+    throw invalid(`${field}.queue`, `expected ${queueNameRule}`)
+  if (transport !== undefined && typeof transport !== 'string')
+    throw invalid(`${field}.transport`, 'expected the name of a transport')
   if (transport !== undefined && !transports.has(transport)) {
     const near = suggest(transport, [...transports.keys()])
-    const remedy = near === undefined ? `add it to bridges; known are ${[...transports.keys()].join(', ')}` : `did you mean '${near}'?`
+    const remedy =
+      near === undefined
+        ? `add it to bridges; known are ${[...transports.keys()].join(', ')}`
+        : `did you mean '${near}'?`
     throw invalid(`${field}.transport`, `there is no transport of that name; ${remedy}`)
   }
   return { queue, transport }
 }
 
 /** Throws unless these are pipeline steps with different names. */
-export function checkSteps<Steps extends readonly Step<never, unknown>[]>(field: string, steps: Steps | undefined): Steps | readonly [] {
+export function checkSteps<Steps extends readonly Step<never, unknown>[]>(
+  field: string,
+  steps: Steps | undefined,
+): Steps | readonly [] {
   if (steps === undefined) return []
   if (!Array.isArray(steps)) throw invalid(field, 'expected an array of steps')
   const names = new Set<unknown>()
   for (const [index, step] of (steps as readonly Step<never, unknown>[]).entries()) {
     checkShape(`${field}[${index}]`, step, ['run'])
-    if (typeof step.name !== 'string' || step.name === '') throw invalid(`${field}[${index}].name`, 'expected text')
-    if (names.has(step.name)) throw invalid(`${field}[${index}].name`, `'${printable(step.name)}' is used twice`)
+    if (typeof step.name !== 'string' || step.name === '')
+      throw invalid(`${field}[${index}].name`, 'expected text')
+    if (names.has(step.name))
+      throw invalid(`${field}[${index}].name`, `'${printable(step.name)}' is used twice`)
     names.add(step.name)
   }
   return steps

@@ -7,7 +7,13 @@ import type { Savepoints, SharedUnits, Store, UnitCapacity, UnitOfWork } from '.
 import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
 import type { MessageTracker } from '../../core/tracker.ts'
 import type { Transport } from '../../core/transport.ts'
-import { contentTypeRule, isContentType, isName, isQueueName, queueNameRule } from '../../core/messages/validation.ts'
+import {
+  contentTypeRule,
+  isContentType,
+  isName,
+  isQueueName,
+  queueNameRule,
+} from '../../core/messages/validation.ts'
 import type { Backoff } from '../../lib/async/backoff.ts'
 import { type Clock, type Random, systemClock, systemRandom } from '../../lib/async/clock.ts'
 import { type RelaySettings, relaySettings } from '../../outbox/options.ts'
@@ -91,7 +97,8 @@ export function invalidOption(field: string, text: string): MersalError {
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything that could not work. */
 export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
   checkOptions('options', options, known)
-  if (!isQueueName(options.name)) throw invalidOption('name', `expected ${queueNameRule}; it also names the input queue`)
+  if (!isQueueName(options.name))
+    throw invalidOption('name', `expected ${queueNameRule}; it also names the input queue`)
   const transports = transportsOf(options)
   const given = receiveSettings(options.receive)
   const { receive, ...inbox } = idempotencyParts(options, given)
@@ -104,23 +111,39 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
     ...databaseParts(options),
     ...inbox,
     receive,
-    stopGraceMs: checkNumber('stopGraceMs', options.stopGraceMs, { default: 8000, min: 0, max: 3_600_000 }),
+    stopGraceMs: checkNumber('stopGraceMs', options.stopGraceMs, {
+      default: 8000,
+      min: 0,
+      max: 3_600_000,
+    }),
     incoming: checkSteps('incoming', options.incoming),
     outgoing: checkSteps('outgoing', options.outgoing),
-    checkBodies: checkChoice('checkBodies', options.checkBodies, ['always', 'first', 'never'], developing() ? 'first' : 'never'),
+    checkBodies: checkChoice(
+      'checkBodies',
+      options.checkBodies,
+      ['always', 'first', 'never'],
+      developing() ? 'first' : 'never',
+    ),
     ...tools(options),
   }
 }
 
-function transportsOf<Tx>({ transport, bridges }: MersalOptions<Tx>): ReadonlyMap<string, Transport> {
+function transportsOf<Tx>({
+  transport,
+  bridges,
+}: MersalOptions<Tx>): ReadonlyMap<string, Transport> {
   if (transport === undefined) {
-    throw invalidOption('transport', 'is missing: give a broker, such as sqliteQueue() of mersal/sqlite or rabbitmq() of mersal/rabbitmq')
+    throw invalidOption(
+      'transport',
+      'is missing: give a broker, such as sqliteQueue() of mersal/sqlite or rabbitmq() of mersal/rabbitmq',
+    )
   }
   const transports = new Map([[mainTransport, checkTransport('transport', transport)]])
   if (bridges === undefined) return transports
   checkOptions('bridges', bridges, Object.keys(bridges))
   for (const [name, bridge] of Object.entries(bridges)) {
-    if (!isName(name) || name === mainTransport) throw invalidOption(`bridges.${name}`, `expected a name other than '${mainTransport}'`)
+    if (!isName(name) || name === mainTransport)
+      throw invalidOption(`bridges.${name}`, `expected a name other than '${mainTransport}'`)
     transports.set(name, checkTransport(`bridges.${name}`, bridge))
   }
   return transports
@@ -128,10 +151,22 @@ function transportsOf<Tx>({ transport, bridges }: MersalOptions<Tx>): ReadonlyMa
 
 type DatabaseParts<Tx> = Pick<
   Settings<Tx>,
-  'store' | 'unitOfWork' | 'sharing' | 'units' | 'savepoints' | 'storage' | 'relay' | 'runRelay' | 'wakers'
+  | 'store'
+  | 'unitOfWork'
+  | 'sharing'
+  | 'units'
+  | 'savepoints'
+  | 'storage'
+  | 'relay'
+  | 'runRelay'
+  | 'wakers'
 >
 
-function databaseParts<Tx>({ store, unitOfWork, outbox = {} }: MersalOptions<Tx>): DatabaseParts<Tx> {
+function databaseParts<Tx>({
+  store,
+  unitOfWork,
+  outbox = {},
+}: MersalOptions<Tx>): DatabaseParts<Tx> {
   if (store !== undefined) {
     checkShape('store', store, ['unitOfWork', 'open'])
     checkDisposable('store', store)
@@ -139,13 +174,19 @@ function databaseParts<Tx>({ store, unitOfWork, outbox = {} }: MersalOptions<Tx>
     checkShape('store.tracker', store.tracker, ['track', 'prune'])
   }
   checkOptions('outbox', outbox, ['storage', 'relay', 'runRelay', 'wakers'])
-  if (unitOfWork !== undefined && typeof unitOfWork !== 'function') throw invalidOption('unitOfWork', 'expected a function')
-  if (outbox.storage !== undefined) checkShape('outbox.storage', outbox.storage, ['save', 'claim', 'settle', 'prune'])
+  if (unitOfWork !== undefined && typeof unitOfWork !== 'function')
+    throw invalidOption('unitOfWork', 'expected a function')
+  if (outbox.storage !== undefined)
+    checkShape('outbox.storage', outbox.storage, ['save', 'claim', 'settle', 'prune'])
   const storage = outbox.storage ?? store?.outbox
   if (storage === undefined && unitOfWork !== undefined) {
-    throw invalidOption('unitOfWork', 'needs outbox.storage (or a store), else messages would not belong to the unit')
+    throw invalidOption(
+      'unitOfWork',
+      'needs outbox.storage (or a store), else messages would not belong to the unit',
+    )
   }
-  if (storage === undefined && Object.keys(outbox).length > 0) throw invalidOption('outbox', 'needs outbox.storage, or a store')
+  if (storage === undefined && Object.keys(outbox).length > 0)
+    throw invalidOption('outbox', 'needs outbox.storage, or a store')
   return {
     store,
     unitOfWork: unitOfWork ?? store?.unitOfWork,
@@ -159,21 +200,46 @@ function databaseParts<Tx>({ store, unitOfWork, outbox = {} }: MersalOptions<Tx>
   }
 }
 
-type IdempotencyParts<Tx> = Pick<Settings<Tx>, 'tracker' | 'onDuplicate' | 'retentionMs' | 'receive'>
+type IdempotencyParts<Tx> = Pick<
+  Settings<Tx>,
+  'tracker' | 'onDuplicate' | 'retentionMs' | 'receive'
+>
 
-function idempotencyParts<Tx>(options: MersalOptions<Tx>, given: GivenReceive): IdempotencyParts<Tx> {
+function idempotencyParts<Tx>(
+  options: MersalOptions<Tx>,
+  given: GivenReceive,
+): IdempotencyParts<Tx> {
   const { idempotency, store, unitOfWork } = options
-  if (idempotency !== undefined) checkOptions('idempotency', idempotency, ['tracker', 'onDuplicate', 'retentionMs'])
+  if (idempotency !== undefined)
+    checkOptions('idempotency', idempotency, ['tracker', 'onDuplicate', 'retentionMs'])
   const tracker = idempotency?.tracker ?? store?.tracker
-  if (idempotency !== undefined && tracker === undefined) throw invalidOption('idempotency', 'needs idempotency.tracker, or a store')
+  if (idempotency !== undefined && tracker === undefined)
+    throw invalidOption('idempotency', 'needs idempotency.tracker, or a store')
   if (tracker !== undefined) checkShape('idempotency.tracker', tracker, ['track', 'prune'])
   if (tracker !== undefined && store === undefined && unitOfWork === undefined) {
-    throw invalidOption('idempotency.tracker', 'needs unitOfWork (or a store): its record belongs to the transaction of the handler')
+    throw invalidOption(
+      'idempotency.tracker',
+      'needs unitOfWork (or a store): its record belongs to the transaction of the handler',
+    )
   }
-  const retentionMs = checkNumber('idempotency.retentionMs', idempotency?.retentionMs, { default: 7 * DAY, min: 1, max: 3650 * DAY })
-  const onDuplicate = checkChoice('idempotency.onDuplicate', idempotency?.onDuplicate, ['skip', 'flag'], 'skip')
+  const retentionMs = checkNumber('idempotency.retentionMs', idempotency?.retentionMs, {
+    default: 7 * DAY,
+    min: 1,
+    max: 3650 * DAY,
+  })
+  const onDuplicate = checkChoice(
+    'idempotency.onDuplicate',
+    idempotency?.onDuplicate,
+    ['skip', 'flag'],
+    'skip',
+  )
   const limit = tracker === undefined ? Number.POSITIVE_INFINITY : retentionMs
-  return { tracker, onDuplicate, retentionMs, receive: { ...given, giveUpAfterMs: giveUpAfterMs(given, limit) } }
+  return {
+    tracker,
+    onDuplicate,
+    retentionMs,
+    receive: { ...given, giveUpAfterMs: giveUpAfterMs(given, limit) },
+  }
 }
 
 /** A duplicate that comes later than the inbox remembers would be handled twice. */
@@ -185,23 +251,56 @@ function giveUpAfterMs(given: GivenReceive, retentionMs: number): number {
   throw invalidOption('idempotency.retentionMs', text)
 }
 
-type GivenReceive = Omit<ReceiveSettings, 'giveUpAfterMs'> & { readonly giveUpAfterMs: number | undefined }
+type GivenReceive = Omit<ReceiveSettings, 'giveUpAfterMs'> & {
+  readonly giveUpAfterMs: number | undefined
+}
 
 function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
-  checkOptions('receive', given, ['concurrency', 'handlerTimeoutMs', 'immediateRetries', 'maxDeliveries', 'backoff', 'giveUpAfterMs'])
+  checkOptions('receive', given, [
+    'concurrency',
+    'handlerTimeoutMs',
+    'immediateRetries',
+    'maxDeliveries',
+    'backoff',
+    'giveUpAfterMs',
+  ])
   const backoff = given.backoff ?? { firstMs: 1000, longestMs: 300_000 }
   checkOptions('receive.backoff', backoff, ['firstMs', 'longestMs', 'factor'])
-  const firstMs = checkNumber('receive.backoff.firstMs', backoff.firstMs, { default: 1000, min: 0, max: DAY })
+  const firstMs = checkNumber('receive.backoff.firstMs', backoff.firstMs, {
+    default: 1000,
+    min: 0,
+    max: DAY,
+  })
   return {
     asked: given.concurrency,
-    concurrency: checkNumber('receive.concurrency', given.concurrency, { default: 10, min: 1, max: 10_000 }),
-    handlerTimeoutMs: checkNumber('receive.handlerTimeoutMs', given.handlerTimeoutMs, { default: 30_000, min: 1, max: DAY }),
-    immediateRetries: checkNumber('receive.immediateRetries', given.immediateRetries, { default: 1, min: 0, max: 100 }),
-    maxDeliveries: checkNumber('receive.maxDeliveries', given.maxDeliveries, { default: 5, min: 1, max: 10_000 }),
+    concurrency: checkNumber('receive.concurrency', given.concurrency, {
+      default: 10,
+      min: 1,
+      max: 10_000,
+    }),
+    handlerTimeoutMs: checkNumber('receive.handlerTimeoutMs', given.handlerTimeoutMs, {
+      default: 30_000,
+      min: 1,
+      max: DAY,
+    }),
+    immediateRetries: checkNumber('receive.immediateRetries', given.immediateRetries, {
+      default: 1,
+      min: 0,
+      max: 100,
+    }),
+    maxDeliveries: checkNumber('receive.maxDeliveries', given.maxDeliveries, {
+      default: 5,
+      min: 1,
+      max: 10_000,
+    }),
     giveUpAfterMs:
       given.giveUpAfterMs === undefined
         ? undefined
-        : checkNumber('receive.giveUpAfterMs', given.giveUpAfterMs, { default: 0, min: 0, max: 3650 * DAY }),
+        : checkNumber('receive.giveUpAfterMs', given.giveUpAfterMs, {
+            default: 0,
+            min: 0,
+            max: 3650 * DAY,
+          }),
     backoff: {
       firstMs,
       longestMs: checkNumber('receive.backoff.longestMs', backoff.longestMs, {
@@ -209,7 +308,12 @@ function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
         min: firstMs,
         max: DAY,
       }),
-      factor: checkNumber('receive.backoff.factor', backoff.factor, { default: 2, min: 1, max: 100, integer: false }),
+      factor: checkNumber('receive.backoff.factor', backoff.factor, {
+        default: 2,
+        min: 1,
+        max: 100,
+        integer: false,
+      }),
     },
   }
 }
@@ -219,11 +323,14 @@ type Tools = Pick<Settings<unknown>, 'serializer' | 'logger' | 'clock' | 'random
 function tools<Tx>({ serializer, logger, clock, random }: MersalOptions<Tx>): Tools {
   if (serializer !== undefined) {
     checkShape('serializer', serializer, ['encode', 'decode'])
-    if (!isContentType(serializer.contentType)) throw invalidOption('serializer.contentType', `expected ${contentTypeRule}`)
+    if (!isContentType(serializer.contentType))
+      throw invalidOption('serializer.contentType', `expected ${contentTypeRule}`)
   }
-  if (logger !== undefined && logger !== false) checkShape('logger', logger, ['debug', 'info', 'warn', 'error'])
+  if (logger !== undefined && logger !== false)
+    checkShape('logger', logger, ['debug', 'info', 'warn', 'error'])
   if (clock !== undefined) checkShape('clock', clock, ['now', 'monotonic', 'sleep'])
-  if (random !== undefined && typeof random !== 'function') throw invalidOption('random', 'expected a function')
+  if (random !== undefined && typeof random !== 'function')
+    throw invalidOption('random', 'expected a function')
   return {
     serializer: serializer ?? jsonSerializer,
     logger: logger === false ? silentLogger : (logger ?? stderrLogger),

@@ -32,7 +32,11 @@ export function handlerUnits<Tx>(runUnit: RunUnit<Tx>, most: number | undefined)
 
 /** Says at the start that the pool has too few connections for what was asked. */
 export function warnOfFewConnections(
-  { app, concurrency, logger }: { readonly app: string; readonly concurrency: number | undefined; readonly logger: Logger },
+  {
+    app,
+    concurrency,
+    logger,
+  }: { readonly app: string; readonly concurrency: number | undefined; readonly logger: Logger },
   capacity: UnitCapacity | undefined,
 ): void {
   const most = mostHandlerUnits(capacity)

@@ -16,10 +16,14 @@ export interface InsideCall {
 
 /**
  * Runs work that may have to wait for the end of the unit in whose context it was called, and would
- * wait for ever if that unit waits for it: for the only writer, or for the last connection of a pool.
- * Throws `MERSAL_STORE_BUSY` after a while, unless the work has said that it got what it waited for.
+ * wait for ever if that unit waits for it: for the only writer, or for the last connection of a
+ * pool. Throws `MERSAL_STORE_BUSY` after a while, unless the work has said that it got what it
+ * waited for.
  */
-export async function boundedInside<Result>(call: InsideCall, work: (got: () => void) => Promise<Result>): Promise<Result> {
+export async function boundedInside<Result>(
+  call: InsideCall,
+  work: (got: () => void) => Promise<Result>,
+): Promise<Result> {
   const { outer, clock, what } = call
   if (outer?.open !== true) return work(() => {})
   const enough = new AbortController()
@@ -39,6 +43,10 @@ export async function boundedInside<Result>(call: InsideCall, work: (got: () => 
 
 function waitsForOuter(what: string): MersalError {
   const why = `${what} was called inside an open unit of this app, and waited ${LONGEST_WAIT_MS} ms for what that unit probably holds`
-  const remedy = 'pass { join: sender } to transaction() to be part of that unit, or call it after the unit has ended'
-  return new MersalError('MERSAL_STORE_BUSY', `${why}, such as the only writer or the last connection of the pool: ${remedy}`)
+  const remedy =
+    'pass { join: sender } to transaction() to be part of that unit, or call it after the unit has ended'
+  return new MersalError(
+    'MERSAL_STORE_BUSY',
+    `${why}, such as the only writer or the last connection of the pool: ${remedy}`,
+  )
 }

@@ -13,7 +13,10 @@ export class OpenUnits<Tx> {
   }
 
   /** The link aborts with the signal, and when the app is stopped by force. */
-  async run<Result>(signal: AbortSignal | undefined, work: (link: LinkedAbort) => Promise<Result>): Promise<Result> {
+  async run<Result>(
+    signal: AbortSignal | undefined,
+    work: (link: LinkedAbort) => Promise<Result>,
+  ): Promise<Result> {
     using link = linkAbort(signal)
     if (this.#forced !== undefined) link.abort(this.#forced)
     if (this.#open.size === 0) this.#idle = Promise.withResolvers()

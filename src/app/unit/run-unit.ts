@@ -35,7 +35,10 @@ export interface UnitRequest<Tx, Result> {
   readonly signal?: AbortSignal | undefined
   /** The unit that is open where this one was asked for: it may hold what this one waits for. */
   readonly outer?: Unit<Tx> | undefined
-  /** For the work and the saving of its messages; not for waiting for the database, nor for the commit. */
+  /**
+   * For the work and the saving of its messages; not for waiting for the database, nor for the
+   * commit.
+   */
   readonly limit?: TimeLimit | undefined
   readonly work: (unit: Unit<Tx>, signal: AbortSignal) => Promise<Result>
 }
@@ -59,12 +62,23 @@ const nothing: Flushed = { messages: [], saved: [], offer: undefined }
  */
 export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
   return (request) =>
-    // The store hears of every giving up, also of a time limit: what the work does later must reach no other transaction.
+    // The store hears of every giving up, also of a time limit: what the work does later must reach
+    // no other transaction.
     ports.units.run(request.signal, async (link) => {
       const ended = Promise.withResolvers<void>()
-      const state: Attempt<Awaited<ReturnType<typeof request.work>>> = { flushed: nothing, outcome: undefined, link, ended }
+      const state: Attempt<Awaited<ReturnType<typeof request.work>>> = {
+        flushed: nothing,
+        outcome: undefined,
+        link,
+        ended,
+      }
       try {
-        const inside = { what: 'transaction()', clock: ports.clock, outer: request.outer, abort: (reason: Error) => link.abort(reason) }
+        const inside = {
+          what: 'transaction()',
+          clock: ports.clock,
+          outer: request.outer,
+          abort: (reason: Error) => link.abort(reason),
+        }
         await boundedInside(inside, (begun) => {
           const work = (tx: Tx, repeat?: 'after rollback'): Promise<void> => {
             begun()
@@ -87,8 +101,9 @@ export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
 const LAST_ANSWER_MS = 1000
 
 /**
- * The end of the unit; or, a second after the signal has aborted, a rejection: with the reason of the
- * signal, or with `MERSAL_COMMIT_UNKNOWN` if the work had ended and the store was about to commit.
+ * The end of the unit; or, a second after the signal has aborted, a rejection: with the reason of
+ * the signal, or with `MERSAL_COMMIT_UNKNOWN` if the work had ended and the store was about to
+ * commit.
  */
 async function unlessGivenUp<Tx, Result>(
   ports: UnitPorts<Tx>,
@@ -120,13 +135,16 @@ async function giveUpLater<Tx>(
 ): Promise<void> {
   await clock.sleep(LAST_ANSWER_MS, over)
   if (over.aborted) return
-  unit.catch((error: unknown) => logger.debug({ app, error: errorText(error) }, 'a unit that had been given up failed later'))
+  unit.catch((error: unknown) =>
+    logger.debug({ app, error: errorText(error) }, 'a unit that had been given up failed later'),
+  )
   giveUp()
 }
 
 function givenUp<Result>(signal: AbortSignal, { outcome }: Attempt<Result>): Error {
   if (outcome?.kind !== 'done') return toError(signal.reason)
-  const text = 'the unit was given up while the database had not answered to its commit: it may or may not have happened'
+  const text =
+    'the unit was given up while the database had not answered to its commit: it may or may not have happened'
   return new MersalError('MERSAL_COMMIT_UNKNOWN', text, { cause: signal.reason })
 }
 
@@ -135,7 +153,10 @@ interface Attempt<Result> {
   /** Resolved once nothing of the work runs any more. */
   readonly ended: PromiseWithResolvers<void>
   flushed: Flushed
-  outcome: { readonly kind: 'done'; readonly value: Result } | { readonly kind: 'failed'; readonly error: unknown } | undefined
+  outcome:
+    | { readonly kind: 'done'; readonly value: Result }
+    | { readonly kind: 'failed'; readonly error: unknown }
+    | undefined
 }
 
 async function perform<Tx, Result>(
@@ -145,7 +166,10 @@ async function perform<Tx, Result>(
   state: Attempt<Result>,
 ): Promise<void> {
   if (state.outcome !== undefined && repeat === undefined) {
-    throw new MersalError('MERSAL_STORE_FAILED', 'the unit of work called its function twice: a unit is never repeated behind our back')
+    throw new MersalError(
+      'MERSAL_STORE_FAILED',
+      'the unit of work called its function twice: a unit is never repeated behind our back',
+    )
   }
   // Repeated by the store after a rollback: nothing of the earlier run counts.
   state.flushed.offer?.cancel()
@@ -158,15 +182,21 @@ async function perform<Tx, Result>(
   })
   ports.units.note(unit)
   const onLate = (error: unknown): void => {
-    ports.logger.debug({ app: ports.app, id: request.cause?.id, error: errorText(error) }, 'work that had been given up failed later')
+    ports.logger.debug(
+      { app: ports.app, id: request.cause?.id, error: errorText(error) },
+      'work that had been given up failed later',
+    )
   }
   let begun = false
   try {
     const work = async (signal: AbortSignal): Promise<Result> => {
       begun = true
-      if (signal !== state.link.signal) signal.addEventListener('abort', () => state.link.abort(signal.reason), { once: true })
+      if (signal !== state.link.signal)
+        signal.addEventListener('abort', () => state.link.abort(signal.reason), { once: true })
       try {
-        const value = await ports.ambient.run({ unit, cause: request.cause }, () => request.work(unit, signal))
+        const value = await ports.ambient.run({ unit, cause: request.cause }, () =>
+          request.work(unit, signal),
+        )
         signal.throwIfAborted() // given up meanwhile: the transaction is over, so nothing may be written any more
         state.flushed = await flush(ports, tx, unit.close(), signal)
         return value
@@ -174,7 +204,10 @@ async function perform<Tx, Result>(
         state.ended.resolve()
       }
     }
-    state.outcome = { kind: 'done', value: await withTimeLimit(request.limit, state.link.signal, work, onLate) }
+    state.outcome = {
+      kind: 'done',
+      value: await withTimeLimit(request.limit, state.link.signal, work, onLate),
+    }
   } catch (error) {
     state.outcome = { kind: 'failed', error }
     throw error
@@ -184,12 +217,18 @@ async function perform<Tx, Result>(
   }
 }
 
-async function flush<Tx>(ports: UnitPorts<Tx>, tx: Tx, captured: readonly Captured[], signal: AbortSignal): Promise<Flushed> {
+async function flush<Tx>(
+  ports: UnitPorts<Tx>,
+  tx: Tx,
+  captured: readonly Captured[],
+  signal: AbortSignal,
+): Promise<Flushed> {
   const messages = await keptMessages(ports.savepoints, tx, captured)
   signal.throwIfAborted()
   if (messages.length === 0) return nothing
   const offer = ports.relay()?.express()
-  const express = offer === undefined ? {} : { express: { token: offer.token, graceMs: offer.graceMs } }
+  const express =
+    offer === undefined ? {} : { express: { token: offer.token, graceMs: offer.graceMs } }
   try {
     const { storage } = ports.outbox
     const later = storage.saveLast?.(tx, messages, express)
@@ -202,11 +241,22 @@ async function flush<Tx>(ports: UnitPorts<Tx>, tx: Tx, captured: readonly Captur
   }
 }
 
-/** The result, if and only if the work ran to its end: a unit of work that hides a failure must not look like a commit. */
+/**
+ * The result, if and only if the work ran to its end: a unit of work that hides a failure must not
+ * look like a commit.
+ */
 function committed<Result>({ outcome }: Attempt<Result>): Result {
   if (outcome?.kind === 'done') return outcome.value
-  if (outcome === undefined) throw new MersalError('MERSAL_STORE_FAILED', 'the unit of work resolved without having called its function')
-  throw new MersalError('MERSAL_ROLLED_BACK', 'the work failed, but the unit of work resolved as if it had not', { cause: outcome.error })
+  if (outcome === undefined)
+    throw new MersalError(
+      'MERSAL_STORE_FAILED',
+      'the unit of work resolved without having called its function',
+    )
+  throw new MersalError(
+    'MERSAL_ROLLED_BACK',
+    'the work failed, but the unit of work resolved as if it had not',
+    { cause: outcome.error },
+  )
 }
 
 async function handOver<Tx>(ports: UnitPorts<Tx>, flushed: Flushed): Promise<void> {
@@ -219,7 +269,11 @@ async function handOver<Tx>(ports: UnitPorts<Tx>, flushed: Flushed): Promise<voi
     if (offer === undefined || row === undefined || !row.express) return []
     return { message, position: row.position, attempt: 0, token: offer.token }
   })
-  emit('mersal:commit', () => ({ app: ports.app, messages: messages.length, express: express.length }))
+  emit('mersal:commit', () => ({
+    app: ports.app,
+    messages: messages.length,
+    express: express.length,
+  }))
   if (express.length > 0) offer?.dispatch(express)
   else offer?.cancel()
   if (express.length + straight < messages.length) ports.relay()?.wake()

@@ -10,7 +10,10 @@ export interface SavepointPorts<Tx> {
 }
 
 /** The function `savepoint` of a unit. */
-export function savepointIn<Tx>({ ambient, savepoints }: SavepointPorts<Tx>, unit: Unit<Tx>): UnitSender['savepoint'] {
+export function savepointIn<Tx>(
+  { ambient, savepoints }: SavepointPorts<Tx>,
+  unit: Unit<Tx>,
+): UnitSender['savepoint'] {
   if (savepoints === undefined) return noSavepoints
   return (work) =>
     unit.nest('savepoint()', async () => {
@@ -32,7 +35,11 @@ export function savepointIn<Tx>({ ambient, savepoints }: SavepointPorts<Tx>, uni
     })
 }
 
-async function orLeave<Tx, Result>(unit: Unit<Tx>, level: Level, work: () => Promise<Result>): Promise<Result> {
+async function orLeave<Tx, Result>(
+  unit: Unit<Tx>,
+  level: Level,
+  work: () => Promise<Result>,
+): Promise<Result> {
   try {
     return await work()
   } catch (error) {
@@ -45,7 +52,8 @@ async function released(savepoint: Savepoint): Promise<void> {
   try {
     await savepoint.release()
   } catch (cause) {
-    const text = 'savepoint(): a statement inside had failed and its error was caught, so it was rolled back. Let the error through'
+    const text =
+      'savepoint(): a statement inside had failed and its error was caught, so it was rolled back. Let the error through'
     throw new MersalError('MERSAL_ROLLED_BACK', text, { cause })
   }
 }
@@ -64,11 +72,18 @@ async function rollBack<Tx>(unit: Unit<Tx>, level: Level, savepoint: Savepoint):
 }
 
 const noSavepoints: UnitSender['savepoint'] = () =>
-  Promise.reject(new MersalError('MERSAL_INVALID_OPTIONS', 'savepoint(): the store of this app offers none'))
+  Promise.reject(
+    new MersalError('MERSAL_INVALID_OPTIONS', 'savepoint(): the store of this app offers none'),
+  )
 
 /** Outside of any unit. */
 export const savepointNowhere: UnitSender['savepoint'] = () =>
-  Promise.reject(new MersalError('MERSAL_NO_TRANSACTION', 'savepoint(): this app has no database, so that nothing could be rolled back'))
+  Promise.reject(
+    new MersalError(
+      'MERSAL_NO_TRANSACTION',
+      'savepoint(): this app has no database, so that nothing could be rolled back',
+    ),
+  )
 
 /** The messages of a unit that no rollback to a savepoint has taken along. */
 export async function keptMessages<Tx>(

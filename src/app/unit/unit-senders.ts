@@ -17,11 +17,18 @@ export interface UnitSenders<Tx> {
   readonly unitOf: (sender: unknown) => Unit<Tx>
 }
 
-export function unitSenders<Tx>(ports: SenderPorts<Tx>, nesting: SavepointPorts<Tx>): UnitSenders<Tx> {
+export function unitSenders<Tx>(
+  ports: SenderPorts<Tx>,
+  nesting: SavepointPorts<Tx>,
+): UnitSenders<Tx> {
   const units = new WeakMap<object, Unit<Tx>>()
   return {
     make(unit, fields) {
-      const sender = Object.assign(createSender(unitCall(ports, unit)), { savepoint: savepointIn(nesting, unit) }, fields)
+      const sender = Object.assign(
+        createSender(unitCall(ports, unit)),
+        { savepoint: savepointIn(nesting, unit) },
+        fields,
+      )
       units.set(sender, unit)
       return sender
     },
@@ -30,7 +37,9 @@ export function unitSenders<Tx>(ports: SenderPorts<Tx>, nesting: SavepointPorts<
       if (unit !== undefined) return unit
       const wanted = `the very object that the outer callback, or the handler as its context, was given by the app '${ports.app}'`
       const text = `transaction().join: expected ${wanted}, or false; the app itself, a copy, or a sender of another app is none`
-      throw new MersalError('MERSAL_INVALID_OPTIONS', text, { details: { field: 'transaction().join' } })
+      throw new MersalError('MERSAL_INVALID_OPTIONS', text, {
+        details: { field: 'transaction().join' },
+      })
     },
   }
 }

@@ -89,10 +89,13 @@ export class Unit<Tx> implements TransactionContext<Tx> {
   adopt(part: Unit<Tx>): void {
     const messages = part.close()
     if (!this.open) throw unitEnded('a handler')
-    for (const { number, message } of messages) this.#slots.push({ number, message, dropped: false })
+    for (const { number, message } of messages)
+      this.#slots.push({ number, message, dropped: false })
   }
 
-  /** Runs nested work in this unit: if it fails, the whole unit does, even if the failure is caught. */
+  /**
+   * Runs nested work in this unit: if it fails, the whole unit does, even if the failure is caught.
+   */
   join<Result>(work: () => Promise<Result>): Promise<Result> {
     const what = 'a nested transaction()'
     if (!this.open) return Promise.reject(unitEnded(what))
@@ -124,7 +127,10 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     if (loose !== undefined) throw notAwaited(loose.what, 'its savepoint')
   }
 
-  /** The savepoint has ended. What was rolled back takes its messages along, and what had failed is forgiven. */
+  /**
+   * The savepoint has ended. What was rolled back takes its messages along, and what had failed is
+   * forgiven.
+   */
   leave(level: Level, how: 'released' | 'rolled back'): void {
     this.#levels.splice(this.#levels.indexOf(level))
     if (how === 'released') return
@@ -132,20 +138,29 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     for (const step of this.#steps.slice(level.steps)) delete step.failure
   }
 
-  /** Ends the taking, and returns what is to be stored. Throws if something is amiss: then nothing may be committed. */
+  /**
+   * Ends the taking, and returns what is to be stored. Throws if something is amiss: then nothing
+   * may be committed.
+   */
   close(): readonly Captured[] {
     this.#open = false
     const failed = this.#steps.find((step) => step.failure !== undefined)
     if (failed?.failure !== undefined) {
       const { error } = failed.failure
       const why = error instanceof Error ? error.message : 'see cause'
-      throw new MersalError('MERSAL_ROLLED_BACK', `the unit cannot be committed, since ${failed.what} in it failed: ${why}`, {
-        cause: error,
-      })
+      throw new MersalError(
+        'MERSAL_ROLLED_BACK',
+        `the unit cannot be committed, since ${failed.what} in it failed: ${why}`,
+        {
+          cause: error,
+        },
+      )
     }
     const loose = this.#steps.find(isLoose)
     if (loose !== undefined) throw notAwaited(loose.what, 'its unit')
-    return this.#slots.flatMap(({ number, message, dropped }) => (message === undefined || dropped ? [] : [{ number, message }]))
+    return this.#slots.flatMap(({ number, message, dropped }) =>
+      message === undefined || dropped ? [] : [{ number, message }],
+    )
   }
 
   /** Nothing more is taken. */
@@ -153,7 +168,9 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     this.#open = false
   }
 
-  /** Whether the current code runs in the youngest savepoint, or outside of all if there is none. */
+  /**
+   * Whether the current code runs in the youngest savepoint, or outside of all if there is none.
+   */
   #inPlace(): boolean {
     return this.#levels.at(-1) === this.#facts.level?.()
   }
@@ -165,7 +182,11 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     return { number, tied: mark?.(number) }
   }
 
-  #follow<Result>(what: string, run: () => Promise<Result>, { mayFail = false } = {}): Promise<Result> {
+  #follow<Result>(
+    what: string,
+    run: () => Promise<Result>,
+    { mayFail = false } = {},
+  ): Promise<Result> {
     const note = async (): Promise<Result> => {
       try {
         return await run()
@@ -178,8 +199,9 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     const step: Step = { what, promise: observe(promise), settled: false }
     this.#steps.push(step)
     resolve(note())
-    // Just before the promise that the caller holds: whoever has awaited that finds the step settled, and
-    // whoever has only caught its failure does not, however few turns the step itself takes.
+    // Just before the promise that the caller holds: whoever has awaited that finds the step
+    // settled, and whoever has only caught its failure does not, however few turns the step itself
+    // takes.
     const settle = (): void => void (step.settled = true)
     promise.then(settle, settle)
     // Its failure is not lost: the unit reports it.

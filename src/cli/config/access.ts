@@ -15,7 +15,8 @@ export const storeOption: Readonly<Record<string, OptionSpec>> = {
 export type Served = ServedStore<ToolStore>
 
 function named({ served, config }: Loaded, name: string): Served {
-  if (config.stores === undefined) throw new UsageError("--store: the configuration has one store, and no 'stores' to choose from")
+  if (config.stores === undefined)
+    throw new UsageError("--store: the configuration has one store, and no 'stores' to choose from")
   const found = served.find((one) => one.name === name)
   if (found !== undefined) return found
   const near = suggest(
@@ -45,7 +46,9 @@ export function chosenStore(loaded: Loaded, args: Arguments): Served {
 /** The stores that `--store` names, with commas in between, or all. */
 export function chosenStores(loaded: Loaded, args: Arguments): readonly Served[] {
   const names = args.text('store')?.split(',').filter(Boolean)
-  return names === undefined ? loaded.served : [...new Set(names)].map((name) => named(loaded, name))
+  return names === undefined
+    ? loaded.served
+    : [...new Set(names)].map((name) => named(loaded, name))
 }
 
 /** What is said in front of lines about this store; nothing where there is only one. */
@@ -56,9 +59,14 @@ export function labelOf({ config }: Loaded, { name }: Served): string {
 type Part = Exclude<keyof StoreOperations, never>
 
 /** What the store offers for this verb. Throws, saying so clearly, if it offers nothing. */
-export function operation<Name extends Part>(store: ToolStore, name: Name, verb: string): NonNullable<StoreOperations[Name]> {
+export function operation<Name extends Part>(
+  store: ToolStore,
+  name: Name,
+  verb: string,
+): NonNullable<StoreOperations[Name]> {
   const part = store.operations?.[name]
-  if (part === undefined) throw new CommandError(`the store '${store.name}' does not support 'mersal ${verb}'`)
+  if (part === undefined)
+    throw new CommandError(`the store '${store.name}' does not support 'mersal ${verb}'`)
   return part
 }
 
@@ -70,14 +78,21 @@ interface WithSchema {
 export function schemasOf(loaded: Loaded, served: readonly Served[]): readonly SchemaControl[] {
   const own = served.map((one) => {
     const schema = operation(one.store, 'schema', 'migrate')
-    return loaded.config.stores === undefined ? schema : labelled(schema, `${one.name}: ${schema.name}`)
+    return loaded.config.stores === undefined
+      ? schema
+      : labelled(schema, `${one.name}: ${schema.name}`)
   })
   const transports = new Set(served.flatMap(({ transports }) => [...transports.values()]))
   return [...own, ...[...transports].flatMap((transport) => (transport as WithSchema).schema ?? [])]
 }
 
 function labelled(schema: SchemaControl, name: string): SchemaControl {
-  return { name, version: () => schema.version(), upgrade: () => schema.upgrade(), sql: (from) => schema.sql(from) }
+  return {
+    name,
+    version: () => schema.version(),
+    upgrade: () => schema.upgrade(),
+    sql: (from) => schema.sql(from),
+  }
 }
 
 /** Opens the store for looking and changing; only `migrate` and `relay` bring tables up to date. */
@@ -85,7 +100,9 @@ export async function openStore({ store }: Served): Promise<ToolStore> {
   const version = await store.operations?.schema?.version()
   if (version !== undefined && version.current < version.newest) {
     const name = store.operations?.schema?.name ?? store.name
-    throw new CommandError(`${name} has version ${version.current} of ${version.newest}: run 'mersal migrate' first`)
+    throw new CommandError(
+      `${name} has version ${version.current} of ${version.newest}: run 'mersal migrate' first`,
+    )
   }
   await store.open()
   return store

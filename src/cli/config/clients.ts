@@ -5,8 +5,14 @@ import { pathToFileURL } from 'node:url'
 import { CommandError } from '../exit.ts'
 import { distrust } from './trusted-file.ts'
 
-/** A package as it is installed for the project, or undefined. Found from the folder, not from where this program is. */
-export function findPackage(name: string, cwd: string): { readonly file: string; readonly version: string } | undefined {
+/**
+ * A package as it is installed for the project, or undefined. Found from the folder, not from where
+ * this program is.
+ */
+export function findPackage(
+  name: string,
+  cwd: string,
+): { readonly file: string; readonly version: string } | undefined {
   let file: string
   try {
     file = createRequire(join(cwd, 'package.json')).resolve(name)
@@ -28,9 +34,13 @@ function versionOf(name: string, file: string): string {
 }
 
 /** Loads a client of the project. */
-export async function loadPackage(name: string, cwd: string): Promise<Readonly<Record<string, unknown>>> {
+export async function loadPackage(
+  name: string,
+  cwd: string,
+): Promise<Readonly<Record<string, unknown>>> {
   const found = findPackage(name, cwd)
-  if (found === undefined) throw new CommandError(`the package '${name}' is not installed here: npm install ${name}`)
+  if (found === undefined)
+    throw new CommandError(`the package '${name}' is not installed here: npm install ${name}`)
   const doubt = distrust(found.file)
   if (doubt !== undefined)
     throw new CommandError(

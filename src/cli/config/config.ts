@@ -20,15 +20,18 @@ export type ToolStore = RelayStore & Pick<Store<unknown>, 'admin'>
 export interface MersalConfig<Tx = unknown> {
   /** The database with the outbox. */
   readonly store?: Store<Tx>
-  /** In place of `store`: several databases by name, all served by one `mersal relay`; other verbs choose with `--store`. */
+  /**
+   * In place of `store`: several databases by name, all served by one `mersal relay`; other verbs
+   * choose with `--store`.
+   */
   readonly stores?: Stores<ToolStore>
   /** The broker; `default` in destinations. Not needed by verbs that only look at the database. */
   readonly transport?: Transport
   /** Further transports by name, as in the options of the apps. */
   readonly bridges?: Readonly<Record<string, Transport>>
   /**
-   * Queues of consumers on `transport`, so that their dead letters are counted and named. A queue in a database, or one that
-   * the inbox of the store knows, need not be listed.
+   * Queues of consumers on `transport`, so that their dead letters are counted and named. A queue
+   * in a database, or one that the inbox of the store knows, need not be listed.
    */
   readonly queues?: readonly string[]
   /** Options of `mersal relay`. */
@@ -39,11 +42,21 @@ export interface MersalConfig<Tx = unknown> {
   readonly close?: () => Promise<unknown> | void
 }
 
-/** The configuration, or a function that makes it; it is called once, and only by verbs that need it. */
-export type ConfigSource<Tx = unknown> = MersalConfig<Tx> | (() => MersalConfig<Tx> | Promise<MersalConfig<Tx>>)
+/**
+ * The configuration, or a function that makes it; it is called once, and only by verbs that need
+ * it.
+ */
+export type ConfigSource<Tx = unknown> =
+  | MersalConfig<Tx>
+  | (() => MersalConfig<Tx> | Promise<MersalConfig<Tx>>)
 
-/** For the default export of `mersal.config.ts`. Returns what it is given; it is there for the types. */
-export function defineConfig<Tx, Config extends MersalConfig<Tx>>(config: Config & MersalConfig<Tx>): Config
+/**
+ * For the default export of `mersal.config.ts`. Returns what it is given; it is there for the
+ * types.
+ */
+export function defineConfig<Tx, Config extends MersalConfig<Tx>>(
+  config: Config & MersalConfig<Tx>,
+): Config
 export function defineConfig<Tx, Config extends MersalConfig<Tx>>(
   config: () => (Config & MersalConfig<Tx>) | Promise<Config & MersalConfig<Tx>>,
 ): () => Config | Promise<Config>
@@ -79,18 +92,30 @@ export function checkConfig(given: unknown): CheckedConfig {
   const config = given as MersalConfig
   const { store, stores } = config
   if (store !== undefined && stores !== undefined)
-    throw invalid('config.stores', "give either 'store', for one database, or 'stores', for several")
+    throw invalid(
+      'config.stores',
+      "give either 'store', for one database, or 'stores', for several",
+    )
   if (store !== undefined) {
     checkShape('config.store', store, ['unitOfWork', 'open'])
     checkStore('config.store', store)
   } else if (stores === undefined)
-    throw invalid('config.store', 'is missing: give postgres() of mersal/postgres or sqlite() of mersal/sqlite')
-  if (config.name !== undefined && typeof config.name !== 'string') throw invalid('config.name', 'expected text')
+    throw invalid(
+      'config.store',
+      'is missing: give postgres() of mersal/postgres or sqlite() of mersal/sqlite',
+    )
+  if (config.name !== undefined && typeof config.name !== 'string')
+    throw invalid('config.name', 'expected text')
   const { queues = [] } = config
   if (!Array.isArray(queues) || !queues.every((queue) => isName(queue)))
     throw invalid('config.queues', `expected a list of names of queues, each with ${nameRule}`)
-  if (config.close !== undefined && typeof config.close !== 'function') throw invalid('config.close', 'expected a function')
-  const served = servedStores<ToolStore>(stores ?? { default: store as ToolStore }, config, 'config')
+  if (config.close !== undefined && typeof config.close !== 'function')
+    throw invalid('config.close', 'expected a function')
+  const served = servedStores<ToolStore>(
+    stores ?? { default: store as ToolStore },
+    config,
+    'config',
+  )
   sharedWindow(served, config, 'config')
   return { config, served }
 }

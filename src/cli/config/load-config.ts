@@ -21,7 +21,10 @@ const names = ['ts', 'mts', 'js', 'mjs'].map((ending) => `mersal.config.${ending
 /** What marks the root of a project. */
 const marks = ['package.json', '.git']
 
-/** From this folder up to the root of the project: the nearest one with a mark, or the home. In no project only the folder itself. */
+/**
+ * From this folder up to the root of the project: the nearest one with a mark, or the home. In no
+ * project only the folder itself.
+ */
 function foldersUpToRoot(cwd: string): readonly string[] {
   const folders: string[] = []
   for (let folder = resolve(cwd); ; folder = dirname(folder)) {
@@ -32,7 +35,9 @@ function foldersUpToRoot(cwd: string): readonly string[] {
   }
 }
 
-/** The nearest `mersal.config.*`, in the folder or above it, but not above the root of the project. */
+/**
+ * The nearest `mersal.config.*`, in the folder or above it, but not above the root of the project.
+ */
 export function findConfig(cwd: string): string | undefined {
   return foldersUpToRoot(cwd)
     .flatMap((folder) => names.map((name) => join(folder, name)))
@@ -63,8 +68,11 @@ export async function loadConfig({ path, cwd, env, hide }: LoadOptions): Promise
   // A file that was named is trusted.
   const doubt = path === undefined ? distrust(file) : undefined
   if (doubt !== undefined)
-    throw new CommandError(`${file} was found and not run, since ${doubt}; if it is yours, name it: --config ${file}`)
-  // A password may stand in the file itself. Without the scheme: looking for its beginning takes quadratic time in a long word.
+    throw new CommandError(
+      `${file} was found and not run, since ${doubt}; if it is yours, name it: --config ${file}`,
+    )
+  // A password may stand in the file itself. Without the scheme: looking for its beginning takes
+  // quadratic time in a long word.
   for (const [rest] of readFileSync(file, 'utf8').matchAll(/:\/\/[^\s'"`]+/g)) hide(`url${rest}`)
   return { ...checkConfig(await configIn(file)), source: file }
 }
@@ -76,7 +84,10 @@ async function configIn(file: string): Promise<unknown> {
   } catch (thrown) {
     throw new CommandError(`${file} cannot be loaded: ${explain(toError(thrown))}`)
   }
-  if (loaded.default === undefined) throw new CommandError(`${file} has no default export; write: export default defineConfig({ … })`)
+  if (loaded.default === undefined)
+    throw new CommandError(
+      `${file} has no default export; write: export default defineConfig({ … })`,
+    )
   try {
     return typeof loaded.default === 'function' ? await loaded.default() : loaded.default
   } catch (thrown) {
@@ -87,7 +98,8 @@ async function configIn(file: string): Promise<unknown> {
 function explain(error: Error): string {
   const { code } = error as { code?: unknown }
   const text = oneLine(error.message.split('\n')[0] ?? '')
-  if (code === 'ERR_MODULE_NOT_FOUND' && /'mersal/.test(text)) return `${text}; install the package next to it: npm install mersal`
+  if (code === 'ERR_MODULE_NOT_FOUND' && /'mersal/.test(text))
+    return `${text}; install the package next to it: npm install mersal`
   if (code === 'ERR_MODULE_NOT_FOUND') return `${text}; install what it imports`
   return `${error.name}: ${text}`
 }
@@ -96,11 +108,19 @@ function explain(error: Error): string {
 const LONGEST_CLOSE_MS = 3000
 
 /** Closes what the configuration has opened; problems are told, since the work is done. */
-export async function closeConfig({ config, served }: Loaded, told: (text: string) => void): Promise<void> {
+export async function closeConfig(
+  { config, served }: Loaded,
+  told: (text: string) => void,
+): Promise<void> {
   const transports = new Set(served.flatMap((one) => [...one.transports.values()]))
   const closeAll = async (closes: readonly (() => unknown)[]): Promise<void> => {
-    const ends = await Promise.allSettled(closes.map(async (close) => await Promise.race([close(), systemClock.sleep(LONGEST_CLOSE_MS)])))
-    for (const end of ends) if (end.status === 'rejected') told(`closing failed: ${toError(end.reason).message}`)
+    const ends = await Promise.allSettled(
+      closes.map(
+        async (close) => await Promise.race([close(), systemClock.sleep(LONGEST_CLOSE_MS)]),
+      ),
+    )
+    for (const end of ends)
+      if (end.status === 'rejected') told(`closing failed: ${toError(end.reason).message}`)
   }
   await closeAll([...transports].map((part) => async () => part[Symbol.asyncDispose]()))
   await closeAll(

@@ -6,12 +6,17 @@ import { fileURLToPath } from 'node:url'
 const WRITABLE_BY_ALL = 0o002
 
 /**
- * Why this file must not be run only because it was found: somebody else may have put it there. Undefined: it may be run.
+ * Why this file must not be run only because it was found: somebody else may have put it there.
+ * Undefined: it may be run.
  *
- * Trusted are the user of this process, root, and the owner of this program, whose code runs at this moment
- * anyway (root in a container, with the files of the project's user). Windows has no such owners.
+ * Trusted are the user of this process, root, and the owner of this program, whose code runs at
+ * this moment anyway (root in a container, with the files of the project's user). Windows has no
+ * such owners.
  */
-export function distrust(file: string, user: number | undefined = process.getuid?.()): string | undefined {
+export function distrust(
+  file: string,
+  user: number | undefined = process.getuid?.(),
+): string | undefined {
   if (user === undefined) return undefined
   const trusted = new Set([user, 0, lstatSync(fileURLToPath(import.meta.url)).uid])
   const real = realpathSync(file)
@@ -29,6 +34,7 @@ export function distrust(file: string, user: number | undefined = process.getuid
 function problemOf(path: string, stats: Stats, trusted: ReadonlySet<number>): string | undefined {
   if (!trusted.has(stats.uid)) return `${path} belongs to another user (uid ${stats.uid})`
   // The mode of a link says nothing.
-  if (!stats.isSymbolicLink() && (stats.mode & WRITABLE_BY_ALL) !== 0) return `everybody may write to ${path}`
+  if (!stats.isSymbolicLink() && (stats.mode & WRITABLE_BY_ALL) !== 0)
+    return `everybody may write to ${path}`
   return undefined
 }

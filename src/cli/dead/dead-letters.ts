@@ -9,10 +9,14 @@ export interface LetterFilter {
 }
 
 export function matches(letter: DeadLetter, filter: LetterFilter): boolean {
-  return (['type', 'partitionKey', 'place', 'reason'] as const).every((name) => filter[name] === undefined || letter[name] === filter[name])
+  return (['type', 'partitionKey', 'place', 'reason'] as const).every(
+    (name) => filter[name] === undefined || letter[name] === filter[name],
+  )
 }
 
-/** Bodies come along, so a page is bounded by their size too, as far as the page before can tell. */
+/**
+ * Bodies come along, so a page is bounded by their size too, as far as the page before can tell.
+ */
 const PAGE = { first: 10, most: 100, bytes: 4 * 1024 * 1024 }
 
 function nextSize(page: readonly DeadLetter[]): number {
@@ -26,12 +30,21 @@ export interface Walk {
   readonly decide: (letter: DeadLetter) => DeadLetterFate | Promise<DeadLetterFate>
   /** Told how many have been changed so far. */
   readonly progress?: (changed: number) => void
-  /** At most so many are looked at: those that were there at the start. What is retried and dies again is not retried for ever. */
+  /**
+   * At most so many are looked at: those that were there at the start. What is retried and dies
+   * again is not retried for ever.
+   */
   readonly most?: number
 }
 
-/** Over the dead letters of a box once, oldest first, with a bounded part of them in memory, and changes them on the way. */
-export async function walk(box: DeadLetterBox, { after, decide, progress = () => {}, most = Infinity }: Walk): Promise<void> {
+/**
+ * Over the dead letters of a box once, oldest first, with a bounded part of them in memory, and
+ * changes them on the way.
+ */
+export async function walk(
+  box: DeadLetterBox,
+  { after, decide, progress = () => {}, most = Infinity }: Walk,
+): Promise<void> {
   if (box.pass !== undefined) {
     let begun = after === undefined
     const each = (letter: DeadLetter): DeadLetterFate | Promise<DeadLetterFate> => {
@@ -45,7 +58,10 @@ export async function walk(box: DeadLetterBox, { after, decide, progress = () =>
   let left = most
   let size = PAGE.first
   for (let last = after; left > 0; ) {
-    const page = await box.list({ limit: Math.min(size, left), ...(last === undefined ? {} : { after: last }) })
+    const page = await box.list({
+      limit: Math.min(size, left),
+      ...(last === undefined ? {} : { after: last }),
+    })
     const { retry, discard, stop } = await judge(page, decide)
     if (retry.length > 0) changed += await box.retry(retry)
     if (discard.length > 0) changed += await box.discard(discard)
@@ -71,7 +87,10 @@ async function judge(
   return { ...keys, stop: false }
 }
 
-export async function countLetters(box: DeadLetterBox, filter: LetterFilter): Promise<{ readonly all: number; readonly matching: number }> {
+export async function countLetters(
+  box: DeadLetterBox,
+  filter: LetterFilter,
+): Promise<{ readonly all: number; readonly matching: number }> {
   let all = 0
   let matching = 0
   await walk(box, {
@@ -89,11 +108,17 @@ export interface Changed {
   readonly asked: number
 }
 
-/** Retries or discards those that the filter lets through, in parts, so that a long run can be broken off and repeated. */
+/**
+ * Retries or discards those that the filter lets through, in parts, so that a long run can be
+ * broken off and repeated.
+ */
 export async function changeLetters(
   fate: 'retry' | 'discard',
   box: DeadLetterBox,
-  { filter, progress }: { readonly filter: LetterFilter; readonly progress: (done: number) => void },
+  {
+    filter,
+    progress,
+  }: { readonly filter: LetterFilter; readonly progress: (done: number) => void },
 ): Promise<Changed> {
   let changed = 0
   let asked = 0
@@ -111,10 +136,15 @@ export async function changeLetters(
 }
 
 /** Those of these keys that are there. */
-export async function changeNamed(fate: 'retry' | 'discard', box: DeadLetterBox, keys: readonly string[]): Promise<Changed> {
+export async function changeNamed(
+  fate: 'retry' | 'discard',
+  box: DeadLetterBox,
+  keys: readonly string[],
+): Promise<Changed> {
   const asked = [...new Set(keys)]
   let changed = 0
-  for (let start = 0; start < asked.length; start += PAGE.most) changed += await box[fate](asked.slice(start, start + PAGE.most))
+  for (let start = 0; start < asked.length; start += PAGE.most)
+    changed += await box[fate](asked.slice(start, start + PAGE.most))
   return { changed, asked: asked.length }
 }
 

@@ -6,7 +6,10 @@ import { CommandError, exitCodes } from '../exit.ts'
 import { isoTime, type Output, table } from '../output.ts'
 import type { Context } from '../verb.ts'
 
-/** Most dead letters of a beginner are incoming ones, which the verb shows only when it is asked for a queue. */
+/**
+ * Most dead letters of a beginner are incoming ones, which the verb shows only when it is asked for
+ * a queue.
+ */
 export function elsewhere(args: Arguments): string {
   return args.text('queue') === undefined
     ? " among the outgoing messages; --queue NAME shows the incoming ones of a queue, 'mersal dead queues' names the queues that have any"
@@ -18,7 +21,11 @@ const HEAD = ['key', 'died', 'type', 'destination', 'partition key', 'reason', '
 const ROWS = 100
 
 /** Written as they come, so that a long list takes no more memory than a short one. */
-export async function list(box: DeadLetterBox, filter: LetterFilter, { args, out }: Context): Promise<number> {
+export async function list(
+  box: DeadLetterBox,
+  filter: LetterFilter,
+  { args, out }: Context,
+): Promise<number> {
   const most = args.number('limit') ?? 100
   const printer = args.flag('json') ? jsonPrinter(out, args.flag('body')) : tablePrinter(out)
   let count = 0
@@ -73,7 +80,9 @@ function rowOf(letter: DeadLetter): string[] {
     isoTime(letter.diedAt),
     letter.type,
     letter.place,
-    letter.partitionKey === undefined ? '' : `${letter.partitionKey}${letter.blocksKey ? ' (blocked)' : ''}`,
+    letter.partitionKey === undefined
+      ? ''
+      : `${letter.partitionKey}${letter.blocksKey ? ' (blocked)' : ''}`,
     letter.reason,
     String(letter.attempts),
     (letter.error.split('\n')[0] ?? '').slice(0, 80),
@@ -86,11 +95,17 @@ function jsonOf(letter: DeadLetter, body: boolean): object {
     ...rest,
     diedAt: isoTime(diedAt),
     ...(withheldBytes === undefined ? { bodyBytes: bytes.byteLength } : { withheldBytes }),
-    ...(body && withheldBytes === undefined ? { bodyBase64: Buffer.from(bytes).toString('base64') } : {}),
+    ...(body && withheldBytes === undefined
+      ? { bodyBase64: Buffer.from(bytes).toString('base64') }
+      : {}),
   }
 }
 
-export async function show(box: DeadLetterBox, key: string, { args, out }: Context): Promise<number> {
+export async function show(
+  box: DeadLetterBox,
+  key: string,
+  { args, out }: Context,
+): Promise<number> {
   const letter = await find(box, key, args)
   if (args.flag('json')) {
     out.json(jsonOf(letter, args.flag('body')), 2)
@@ -121,7 +136,8 @@ export async function show(box: DeadLetterBox, key: string, { args, out }: Conte
 }
 
 function sizeText({ body, withheldBytes }: DeadLetter, shown: boolean): string {
-  if (withheldBytes !== undefined) return `too large to be read: body, headers and type have ${withheldBytes} bytes`
+  if (withheldBytes !== undefined)
+    return `too large to be read: body, headers and type have ${withheldBytes} bytes`
   return `${body.byteLength} bytes${shown ? '' : ' (--body shows them)'}`
 }
 
@@ -136,7 +152,10 @@ function bodyText(body: Uint8Array): string {
 
 async function find(box: DeadLetterBox, key: string, args: Arguments): Promise<DeadLetter> {
   // Most keys are numbers in order: then the one before leads to it at once.
-  const before = /^\d{1,15}$/.test(key) && Number(key) > 1 && box.pass === undefined ? String(Number(key) - 1) : undefined
+  const before =
+    /^\d{1,15}$/.test(key) && Number(key) > 1 && box.pass === undefined
+      ? String(Number(key) - 1)
+      : undefined
   const [guess] = before === undefined ? [] : await box.list({ limit: 1, after: before })
   if (guess?.key === key) return guess
   const found: DeadLetter[] = []

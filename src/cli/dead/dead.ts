@@ -5,7 +5,14 @@ import { toError } from '../../lib/async/abort.ts'
 import { suggest } from '../../lib/suggest.ts'
 import { chosenStore, openStore, type Served, storeOption } from '../config/access.ts'
 import type { Arguments } from '../arguments.ts'
-import { boxOfQueue, type Changed, changeLetters, changeNamed, countLetters, type LetterFilter } from './dead-letters.ts'
+import {
+  boxOfQueue,
+  type Changed,
+  changeLetters,
+  changeNamed,
+  countLetters,
+  type LetterFilter,
+} from './dead-letters.ts'
 import { elsewhere, list, show } from './dead-show.ts'
 import { describeError } from '../errors.ts'
 import { CommandError, exitCodes, UsageError } from '../exit.ts'
@@ -38,12 +45,30 @@ what is open of their key.`,
     ...storeOption,
     all: { kind: 'flag', text: 'every dead letter that the filter lets through' },
     queue: { kind: 'text', value: 'NAME', text: 'the incoming dead letters of this queue' },
-    transport: { kind: 'text', value: 'NAME', text: "with --queue: the transport; default 'default'" },
+    transport: {
+      kind: 'text',
+      value: 'NAME',
+      text: "with --queue: the transport; default 'default'",
+    },
     type: { kind: 'text', value: 'NAME', text: 'filter: type of the message' },
     key: { kind: 'text', value: 'KEY', text: 'filter: partition key of the message' },
-    destination: { kind: 'text', value: 'PLACE', text: 'filter: destination such as default/queue/billing; incoming: queue' },
-    reason: { kind: 'text', value: 'REASON', text: 'filter: why it died, such as refused or unroutable' },
-    limit: { kind: 'number', value: 'N', min: 1, max: 1_000_000, text: 'list at most so many; default 100' },
+    destination: {
+      kind: 'text',
+      value: 'PLACE',
+      text: 'filter: destination such as default/queue/billing; incoming: queue',
+    },
+    reason: {
+      kind: 'text',
+      value: 'REASON',
+      text: 'filter: why it died, such as refused or unroutable',
+    },
+    limit: {
+      kind: 'number',
+      value: 'N',
+      min: 1,
+      max: 1_000_000,
+      text: 'list at most so many; default 100',
+    },
     after: { kind: 'text', value: 'KEY', text: 'list those after this one' },
     body: { kind: 'flag', text: 'show the body as well' },
   },
@@ -76,21 +101,29 @@ const filters = ['type', 'key', 'destination', 'reason'] as const
 function check(action: string | undefined, keys: readonly string[], args: Arguments): void {
   const all = args.flag('all')
   const filtered = filters.some((name) => args.text(name) !== undefined)
-  if (args.text('transport') !== undefined && args.text('queue') === undefined) throw new UsageError('--transport goes with --queue')
+  if (args.text('transport') !== undefined && args.text('queue') === undefined)
+    throw new UsageError('--transport goes with --queue')
   if (action === 'list' || action === 'queues') {
-    if (keys.length > 0) throw new UsageError(`'dead ${action}' takes no keys; 'dead show KEY' shows one`)
+    if (keys.length > 0)
+      throw new UsageError(`'dead ${action}' takes no keys; 'dead show KEY' shows one`)
     return
   }
   if (action === 'show') {
     if (keys.length !== 1) throw new UsageError('name one dead letter: mersal dead show KEY')
     return
   }
-  if (all === keys.length > 0) throw new UsageError(`name dead letters, or give --all: mersal dead ${action} KEY…`)
+  if (all === keys.length > 0)
+    throw new UsageError(`name dead letters, or give --all: mersal dead ${action} KEY…`)
   if (filtered && !all) throw new UsageError('a filter goes with --all')
 }
 
 function filterOf(args: Arguments): LetterFilter {
-  return { type: args.text('type'), partitionKey: args.text('key'), place: args.text('destination'), reason: args.text('reason') }
+  return {
+    type: args.text('type'),
+    partitionKey: args.text('key'),
+    place: args.text('destination'),
+    reason: args.text('reason'),
+  }
 }
 
 interface WithDeadLetters {
@@ -104,19 +137,29 @@ async function boxOf(loaded: Loaded, args: Arguments): Promise<DeadLetterBox> {
   if (queue === undefined) return (await openStore(served)).admin.deadLetters
   const name = args.text('transport') ?? 'default'
   const transport = served.transports.get(name)
-  if (transport === undefined) throw new CommandError(`the configuration has no transport '${name}'`)
+  if (transport === undefined)
+    throw new CommandError(`the configuration has no transport '${name}'`)
   await checkQueue(transport, queue, name, loaded)
   return incoming(transport, queue)
 }
 
 /** A name that is wrong is not taken for a queue without dead letters. */
-async function checkQueue(transport: Transport & Partial<QueueBoard>, queue: string, name: string, { config }: Loaded): Promise<void> {
+async function checkQueue(
+  transport: Transport & Partial<QueueBoard>,
+  queue: string,
+  name: string,
+  { config }: Loaded,
+): Promise<void> {
   if (transport.queues === undefined) return
-  const there = (await transport.queues({ names: [queue, ...(config.queues ?? [])] })).map((one) => one.queue)
+  const there = (await transport.queues({ names: [queue, ...(config.queues ?? [])] })).map(
+    (one) => one.queue,
+  )
   if (there.includes(queue)) return
   const near = suggest(queue, there)
   const some =
-    there.length === 0 ? 'no queue is known there' : `known there: ${there.slice(0, 10).join(', ')}${there.length > 10 ? ', …' : ''}`
+    there.length === 0
+      ? 'no queue is known there'
+      : `known there: ${there.slice(0, 10).join(', ')}${there.length > 10 ? ', …' : ''}`
   throw new CommandError(
     `there is no queue '${queue.slice(0, 100)}' on transport '${name}'; ${near === undefined ? some : `did you mean '${near}'?`}`,
   )
@@ -140,19 +183,31 @@ async function change(
   const all = args.flag('all')
   if (!args.flag('yes') && (all || verb === 'discard')) {
     const count = all ? (await countLetters(box, filter)).matching : keys.length
-    throw new UsageError(`this would ${verb} ${count} dead ${count === 1 ? 'letter' : 'letters'}; add --yes to do it`)
+    throw new UsageError(
+      `this would ${verb} ${count} dead ${count === 1 ? 'letter' : 'letters'}; add --yes to do it`,
+    )
   }
   const done = verb === 'retry' ? 'retried' : 'discarded'
-  const result = all ? await changeAll(verb, done, box, filter, out) : await changeNamed(verb, box, keys)
+  const result = all
+    ? await changeAll(verb, done, box, filter, out)
+    : await changeNamed(verb, box, keys)
   if (args.flag('json')) out.json({ [done]: result.changed, asked: result.asked })
   else out.line(`${done} ${result.changed} of ${result.asked}`)
-  if (!all && result.changed < result.asked) out.note(`mersal: ${result.asked - result.changed} not found${elsewhere(args)}`)
-  // With --all, somebody else may have been faster; with keys, the operator named something that is not there.
+  if (!all && result.changed < result.asked)
+    out.note(`mersal: ${result.asked - result.changed} not found${elsewhere(args)}`)
+  // With --all, somebody else may have been faster; with keys, the operator named something that is
+  // not there.
   return !all && result.changed < result.asked ? exitCodes.failed : exitCodes.ok
 }
 
 /** One that breaks off says how far it came: what it has done is done. */
-async function changeAll(verb: 'retry' | 'discard', done: string, box: DeadLetterBox, filter: LetterFilter, out: Output): Promise<Changed> {
+async function changeAll(
+  verb: 'retry' | 'discard',
+  done: string,
+  box: DeadLetterBox,
+  filter: LetterFilter,
+  out: Output,
+): Promise<Changed> {
   let changed = 0
   try {
     return await changeLetters(verb, box, {
@@ -180,9 +235,15 @@ async function listQueues(loaded: Loaded, { args, out }: Context): Promise<numbe
     const rows = queues.map(({ transport, queue, dead, waiting, consumers }) =>
       [transport, queue, dead, waiting, consumers ?? '?'].map(String),
     )
-    for (const line of table([['transport', 'queue', 'dead', 'waiting', 'consumers'], ...rows], [2, 3, 4])) out.line(line)
+    for (const line of table(
+      [['transport', 'queue', 'dead', 'waiting', 'consumers'], ...rows],
+      [2, 3, 4],
+    ))
+      out.line(line)
   } else if (problems.length === 0)
-    out.line(`no dead letters of consumers in ${countOf(found.flatMap(({ queues: all }) => all).length, 'queue')}`)
+    out.line(
+      `no dead letters of consumers in ${countOf(found.flatMap(({ queues: all }) => all).length, 'queue')}`,
+    )
   for (const problem of problems) out.note(`mersal: ${problem}`)
   return problems.length > 0 ? exitCodes.failed : exitCodes.ok
 }

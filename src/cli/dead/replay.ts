@@ -22,15 +22,25 @@ the messages again.`,
     ...jsonOption,
     ...yesOption,
     ...storeOption,
-    since: { kind: 'time', text: 'confirmed at or after: 2026-11-23T14:30Z, 2026-11-23 (UTC), or an age such as 90m, 24h, 7d' },
+    since: {
+      kind: 'time',
+      text: 'confirmed at or after: 2026-11-23T14:30Z, 2026-11-23 (UTC), or an age such as 90m, 24h, 7d',
+    },
     until: { kind: 'time', text: 'confirmed before' },
     type: { kind: 'text', value: 'NAME', text: 'type of the message' },
     key: { kind: 'text', value: 'KEY', text: 'partition key' },
-    destination: { kind: 'text', value: 'PLACE', text: 'destination such as default/queue/billing' },
+    destination: {
+      kind: 'text',
+      value: 'PLACE',
+      text: 'destination such as default/queue/billing',
+    },
     id: { kind: 'text', value: 'UUID', text: 'one message' },
     all: { kind: 'flag', text: 'every kept message' },
     limit: { kind: 'number', value: 'N', min: 1, text: 'at most so many, the earliest first' },
-    'new-ids': { kind: 'flag', text: 'give each message a new id, so that consumers handle it again' },
+    'new-ids': {
+      kind: 'flag',
+      text: 'give each message a new id, so that consumers handle it again',
+    },
   },
   examples: [
     'mersal replay --since 2h --destination default/queue/billing',
@@ -48,9 +58,14 @@ async function run({ args, out, load }: Context): Promise<number> {
   await openStore(served)
   const found = await kept.count(filter)
   const wanted = Math.min(found, args.number('limit') ?? found)
-  if (found === 0) out.note("mersal: no kept message matches; confirmed messages are kept only with 'keepSentMs' of the store")
+  if (found === 0)
+    out.note(
+      "mersal: no kept message matches; confirmed messages are kept only with 'keepSentMs' of the store",
+    )
   if (!args.flag('yes')) {
-    throw new UsageError(`this would replay ${wanted} of ${found} kept messages that match; add --yes to do it`)
+    throw new UsageError(
+      `this would replay ${wanted} of ${found} kept messages that match; add --yes to do it`,
+    )
   }
   // What is confirmed meanwhile is not asked for: it would be replayed for ever.
   const replayed = await replayAll(kept, filter, { wanted, newIds: args.flag('new-ids'), out })
@@ -70,9 +85,13 @@ function filterOf(args: Arguments): KeptFilter {
     destination: args.text('destination'),
     id,
   }
-  const filter = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as KeptFilter
+  const filter = Object.fromEntries(
+    Object.entries(given).filter(([, value]) => value !== undefined),
+  ) as KeptFilter
   if (Object.keys(filter).length === 0 && !args.flag('all'))
-    throw new UsageError('say which: --since, --until, --type, --key, --destination, --id, or --all')
+    throw new UsageError(
+      'say which: --since, --until, --type, --key, --destination, --id, or --all',
+    )
   if (filter.since !== undefined && filter.until !== undefined && filter.since >= filter.until)
     throw new UsageError('--since must be before --until')
   return filter
@@ -85,7 +104,11 @@ interface Plan {
 }
 
 /** In parts, so that no transaction is long; broken off and repeated, it goes on where it was. */
-async function replayAll(kept: KeptMessages, filter: KeptFilter, { wanted, newIds, out }: Plan): Promise<number> {
+async function replayAll(
+  kept: KeptMessages,
+  filter: KeptFilter,
+  { wanted, newIds, out }: Plan,
+): Promise<number> {
   let done = 0
   while (done < wanted) {
     const limit = Math.min(PART, wanted - done)

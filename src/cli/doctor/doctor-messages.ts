@@ -9,10 +9,16 @@ function bounded(findings: readonly Finding[], subject: string): readonly Findin
   const further = findings.length - MOST
   if (further <= 0) return findings
   const level = findings.slice(MOST).some((one) => one.level === 'fault') ? 'fault' : 'warning'
-  return [...findings.slice(0, MOST), { level, subject, text: `and ${further} more`, remedy: "'mersal status' shows all" }]
+  return [
+    ...findings.slice(0, MOST),
+    { level, subject, text: `and ${further} more`, remedy: "'mersal status' shows all" },
+  ]
 }
 
-/** What does not get through to the broker: refused messages, dead letters, keys that these hold back. */
+/**
+ * What does not get through to the broker: refused messages, dead letters, keys that these hold
+ * back.
+ */
 export function examineOutbox(overview: OutboxOverview): readonly Finding[] {
   const { destinations, keys } = overview
   const refused = destinations.filter((row) => (row.refused ?? 0) > 0).map(refusal)
@@ -27,10 +33,18 @@ export function examineOutbox(overview: OutboxOverview): readonly Finding[] {
       }),
     )
   const blocked = keys.filter((row) => row.blocked).map(blockedKey)
-  return [...bounded(refused, 'destinations'), ...bounded(dead, 'destinations'), ...bounded(blocked, 'keys')]
+  return [
+    ...bounded(refused, 'destinations'),
+    ...bounded(dead, 'destinations'),
+    ...bounded(blocked, 'keys'),
+  ]
 }
 
-function refusal({ destination, refused = 0, lastError }: OutboxOverview['destinations'][number]): Finding {
+function refusal({
+  destination,
+  refused = 0,
+  lastError,
+}: OutboxOverview['destinations'][number]): Finding {
   return {
     level: 'fault',
     subject: `destination ${destination}`,
@@ -65,13 +79,16 @@ export function examineQueues(found: readonly TransportQueues[]): readonly Findi
         level: 'warning',
         subject,
         text: `nobody reads it, and ${countOf(waiting, 'message')} wait${waiting === 1 ? 's' : ''} in it`,
-        remedy: 'start the app of this name; if there is none any more, remove the queue at the broker, since it still takes its events',
+        remedy:
+          'start the app of this name; if there is none any more, remove the queue at the broker, since it still takes its events',
       }
       return [...(dead > 0 ? [letters] : []), ...(waiting > 0 && consumers === 0 ? [unread] : [])]
     }),
   )
   const problems = found.flatMap(({ transport, problem }): Finding[] =>
-    problem === undefined ? [] : [{ level: 'warning', subject: `queues of transport '${transport}'`, text: problem }],
+    problem === undefined
+      ? []
+      : [{ level: 'warning', subject: `queues of transport '${transport}'`, text: problem }],
   )
   return [...bounded(findings, 'queues'), ...problems]
 }

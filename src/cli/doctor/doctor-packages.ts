@@ -13,13 +13,21 @@ export function examinePackages({ served }: Loaded, folder: string): readonly Fi
     if (name === 'rabbitmq') needed.add('amqplib')
     if (name === 'postgres') needed.add('pg')
   }
-  return [node(engines.node), ...[...needed].map((name) => client(name, peerDependencies[name] ?? '', folder))]
+  return [
+    node(engines.node),
+    ...[...needed].map((name) => client(name, peerDependencies[name] ?? '', folder)),
+  ]
 }
 
 function node(range: string): Finding {
   const text = process.version
   if (atLeast(text, lowest(range))) return { level: 'ok', subject: 'node', text }
-  return { level: 'fault', subject: 'node', text: `${text} does not fit ${range}`, remedy: 'install a newer Node' }
+  return {
+    level: 'fault',
+    subject: 'node',
+    text: `${text} does not fit ${range}`,
+    remedy: 'install a newer Node',
+  }
 }
 
 function client(name: string, range: string, folder: string): Finding {
@@ -34,7 +42,13 @@ function client(name: string, range: string, folder: string): Finding {
       remedy: `npm install ${name}@${range.replace('^', '')}, unless another client is used`,
     }
   const least = lowest(range)
-  const fits = atLeast(found.version, least) && Number.parseFloat(found.version) < (least[0] ?? 0) + 1
+  const fits =
+    atLeast(found.version, least) && Number.parseFloat(found.version) < (least[0] ?? 0) + 1
   if (fits) return { level: 'ok', subject, text: found.version }
-  return { level: 'fault', subject, text: `${found.version} does not fit ${range}`, remedy: `npm install ${name}@${range}` }
+  return {
+    level: 'fault',
+    subject,
+    text: `${found.version} does not fit ${range}`,
+    remedy: `npm install ${name}@${range}`,
+  }
 }

@@ -2,7 +2,14 @@ import { dirname } from 'node:path'
 import type { Examinable, Finding, OutboxOverview } from '../../core/operations.ts'
 import type { Transport } from '../../core/transport.ts'
 import { toError } from '../../lib/async/abort.ts'
-import { chosenStores, labelOf, noMore, schemasOf, type Served, storeOption } from '../config/access.ts'
+import {
+  chosenStores,
+  labelOf,
+  noMore,
+  schemasOf,
+  type Served,
+  storeOption,
+} from '../config/access.ts'
 import { examineOutbox, examineQueues } from './doctor-messages.ts'
 import { examinePackages } from './doctor-packages.ts'
 import { describeError } from '../errors.ts'
@@ -22,7 +29,11 @@ through: refused ones, dead letters of relays and consumers, keys that these hol
   options: {
     ...jsonOption,
     ...storeOption,
-    queue: { kind: 'text', value: 'NAMES', text: 'queues that must exist on the main transport, with commas in between' },
+    queue: {
+      kind: 'text',
+      value: 'NAMES',
+      text: 'queues that must exist on the main transport, with commas in between',
+    },
   },
   examples: [
     'mersal doctor',
@@ -41,7 +52,8 @@ async function run({ args, out, cwd, load }: Context): Promise<number> {
   const findings = [...examinePackages(loaded, base), ...(await tables(loaded, chosen))]
   const waiting: Waiting = new Map()
   for (const one of chosen) findings.push(...(await examineStore(loaded, one, waiting)))
-  for (const [transport, { name, places }] of waiting) findings.push(...(await broker(name, transport, { asked, waiting: places })))
+  for (const [transport, { name, places }] of waiting)
+    findings.push(...(await broker(name, transport, { asked, waiting: places })))
   // A broker that does not answer has been told of above.
   const queues = await queuesOf(loaded.config, chosen, { asked })
   findings.push(...examineQueues(queues.filter(({ problem }) => problem === undefined)))
@@ -50,14 +62,26 @@ async function run({ args, out, cwd, load }: Context): Promise<number> {
 }
 
 /** The store first: what waits there says which queues its transports need. */
-async function examineStore(loaded: Loaded, served: Served, waiting: Waiting): Promise<readonly Finding[]> {
+async function examineStore(
+  loaded: Loaded,
+  served: Served,
+  waiting: Waiting,
+): Promise<readonly Finding[]> {
   const { store, transports } = served
   const label = labelOf(loaded, served)
   const found = await attempt(store.name, async () => (await store.operations?.examine?.()) ?? [])
-  const findings: Finding[] = found.map((finding) => ({ ...finding, subject: `${label}${finding.subject}` }))
+  const findings: Finding[] = found.map((finding) => ({
+    ...finding,
+    subject: `${label}${finding.subject}`,
+  }))
   const overview = await overviewOf(served)
   if (overview !== undefined)
-    findings.push(...examineOutbox(overview).map((finding) => ({ ...finding, subject: `${label}${finding.subject}` })))
+    findings.push(
+      ...examineOutbox(overview).map((finding) => ({
+        ...finding,
+        subject: `${label}${finding.subject}`,
+      })),
+    )
   const places = placesOf(overview)
   for (const [name, transport] of transports) {
     const known = waiting.get(transport) ?? { name, places: [] }
@@ -76,14 +100,20 @@ async function examineStore(loaded: Loaded, served: Served, waiting: Waiting): P
       level: 'fault',
       subject: `${label}transport '${place.transport}'`,
       text: 'messages wait for it, and the configuration does not know it',
-      remedy: place.transport === 'default' ? "give 'transport', or set AMQP_URL" : "give it in 'bridges'",
+      remedy:
+        place.transport === 'default'
+          ? "give 'transport', or set AMQP_URL"
+          : "give it in 'bridges'",
     })
   }
   return findings
 }
 
 /** What an examination answers; one that throws is a fault itself. */
-async function attempt(subject: string, examine: () => Promise<readonly Finding[]>): Promise<readonly Finding[]> {
+async function attempt(
+  subject: string,
+  examine: () => Promise<readonly Finding[]>,
+): Promise<readonly Finding[]> {
   try {
     return await examine()
   } catch (thrown) {
@@ -103,8 +133,16 @@ async function tables(loaded: Loaded, chosen: readonly Served[]): Promise<readon
     schemasOf(loaded, chosen).map((schema) =>
       attempt(schema.name, async () => {
         const { current, newest } = await schema.version()
-        if (current === newest) return [{ level: 'ok', subject: schema.name, text: `up to date (version ${current})` }]
-        return [{ level: 'fault', subject: schema.name, text: `version ${current} of ${newest}`, remedy: "run 'mersal migrate'" }]
+        if (current === newest)
+          return [{ level: 'ok', subject: schema.name, text: `up to date (version ${current})` }]
+        return [
+          {
+            level: 'fault',
+            subject: schema.name,
+            text: `version ${current} of ${newest}`,
+            remedy: "run 'mersal migrate'",
+          },
+        ]
       }),
     ),
   )
@@ -146,18 +184,33 @@ interface Expected {
   readonly waiting: readonly Place[]
 }
 
-async function broker(name: string, transport: Transport, { asked, waiting }: Expected): Promise<readonly Finding[]> {
+async function broker(
+  name: string,
+  transport: Transport,
+  { asked, waiting }: Expected,
+): Promise<readonly Finding[]> {
   if (!('examine' in transport)) return []
-  const needed = waiting.filter((place) => place.transport === name && place.kind === 'queue').map((place) => place.name)
+  const needed = waiting
+    .filter((place) => place.transport === name && place.kind === 'queue')
+    .map((place) => place.name)
   const queues = [...new Set([...(name === 'default' ? asked : []), ...needed])]
-  return await attempt(`transport '${name}' (${transport.name})`, () => (transport as Transport & Examinable).examine({ queues }))
+  return await attempt(`transport '${name}' (${transport.name})`, () =>
+    (transport as Transport & Examinable).examine({ queues }),
+  )
 }
 
 const marks = { ok: 'ok     ', warning: 'WARNING', fault: 'FAULT  ' } as const
 
 function show(findings: readonly Finding[], out: Output, json: boolean): void {
-  const count = (level: Finding['level']): number => findings.filter((finding) => finding.level === level).length
-  if (json) return out.json({ healthy: count('fault') === 0, faults: count('fault'), warnings: count('warning'), findings })
+  const count = (level: Finding['level']): number =>
+    findings.filter((finding) => finding.level === level).length
+  if (json)
+    return out.json({
+      healthy: count('fault') === 0,
+      faults: count('fault'),
+      warnings: count('warning'),
+      findings,
+    })
   for (const { level, subject, text, remedy } of findings) {
     out.line(`${marks[level]}  ${subject}: ${text}`)
     if (remedy !== undefined) out.line(`         → ${remedy}`)

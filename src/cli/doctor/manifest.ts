@@ -8,5 +8,7 @@ interface Manifest {
 
 /** The package.json of this package. */
 export function manifest(): Manifest {
-  return JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as Manifest
+  return JSON.parse(
+    readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
+  ) as Manifest
 }

@@ -15,7 +15,13 @@ export function atLeast(version: string, least: readonly number[]): boolean {
   return true
 }
 
-/** Throws `CommandError` if this Node is older than package.json wants. Without it the first thing to fail would be some import. */
+/**
+ * Throws `CommandError` if this Node is older than package.json wants. Without it the first thing
+ * to fail would be some import.
+ */
 export function checkNode(version: string, range: string): void {
-  if (!atLeast(version, lowest(range))) throw new CommandError(`this is Node ${version}, and mersal needs ${range}: install a newer Node`)
+  if (!atLeast(version, lowest(range)))
+    throw new CommandError(
+      `this is Node ${version}, and mersal needs ${range}: install a newer Node`,
+    )
 }

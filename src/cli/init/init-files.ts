@@ -34,8 +34,14 @@ const broker = process.env.${brokerVariable}
 }
 
 function importLines({ store, transport, betterSqlite }: Found): readonly string[] {
-  const sqlite = [...(store === 'sqlite' ? ['sqlite'] : []), ...(transport === 'sqlite' ? ['sqliteQueue'] : [])]
-  const postgres = [...(store === 'postgres' ? ['postgres'] : []), ...(transport === 'postgres' ? ['postgresQueue'] : [])]
+  const sqlite = [
+    ...(store === 'sqlite' ? ['sqlite'] : []),
+    ...(transport === 'sqlite' ? ['sqliteQueue'] : []),
+  ]
+  const postgres = [
+    ...(store === 'postgres' ? ['postgres'] : []),
+    ...(transport === 'postgres' ? ['postgresQueue'] : []),
+  ]
   return [
     ...(betterSqlite ? [`import Database from 'better-sqlite3'`] : []),
     `import { defineConfig } from 'mersal/cli'`,
@@ -72,7 +78,10 @@ if (!transport) throw new Error('the environment variable ${brokerVariable} is n
 `
 }
 
-/** A first app: a command, an event, one transaction. It leaves no queue behind: that would go on taking the events of later apps. */
+/**
+ * A first app: a command, an event, one transaction. It leaves no queue behind: that would go on
+ * taking the events of later apps.
+ */
 export function appText(found: Found): string {
   const { typescript, ending } = found
   const body = typescript ? '<{ item: string }>' : ''

@@ -55,8 +55,12 @@ export function lookAround(folder: string, env: Env, asked: Asked): Found {
   const typescript = existsSync(join(folder, 'tsconfig.json')) || wanted('typescript')
   const store = asked.store ?? (isPostgres(env) || wanted('pg') ? 'postgres' : 'sqlite')
   const brokerVariable = brokerVariables.find(isSet) ?? brokerVariables[0]
-  const transport = asked.transport ?? (isSet(brokerVariable) || wanted('amqplib') ? 'rabbitmq' : store)
-  const clients = [...(store === 'postgres' || transport === 'postgres' ? ['pg'] : []), ...(transport === 'rabbitmq' ? ['amqplib'] : [])]
+  const transport =
+    asked.transport ?? (isSet(brokerVariable) || wanted('amqplib') ? 'rabbitmq' : store)
+  const clients = [
+    ...(store === 'postgres' || transport === 'postgres' ? ['pg'] : []),
+    ...(transport === 'rabbitmq' ? ['amqplib'] : []),
+  ]
   return {
     store,
     transport,
@@ -64,11 +68,14 @@ export function lookAround(folder: string, env: Env, asked: Asked): Found {
     typescript,
     brokerVariable,
     betterSqlite:
-      store === 'sqlite' && wanted('better-sqlite3') && Number.parseInt(installed('better-sqlite3') ?? '0', 10) >= BETTER_SQLITE,
+      store === 'sqlite' &&
+      wanted('better-sqlite3') &&
+      Number.parseInt(installed('better-sqlite3') ?? '0', 10) >= BETTER_SQLITE,
     missing: ['mersal', ...clients].filter((name) => installed(name) === undefined),
-    unset: [...(clients.includes('pg') ? ['DATABASE_URL'] : []), ...(transport === 'rabbitmq' ? [brokerVariable] : [])].filter(
-      (name) => !isSet(name),
-    ),
+    unset: [
+      ...(clients.includes('pg') ? ['DATABASE_URL'] : []),
+      ...(transport === 'rabbitmq' ? [brokerVariable] : []),
+    ].filter((name) => !isSet(name)),
   }
 }
 

@@ -26,16 +26,24 @@ Without a database and a broker it writes an app that needs none, on SQLite. It 
 const stores = ['sqlite', 'postgres'] as const
 const transports = ['sqlite', 'postgres', 'rabbitmq'] as const
 
-function choice<Name extends string>(args: Arguments, option: string, names: readonly Name[]): Name | undefined {
+function choice<Name extends string>(
+  args: Arguments,
+  option: string,
+  names: readonly Name[],
+): Name | undefined {
   const given = args.text(option)
   const name = names.find((one) => one === given)
-  if (given !== undefined && name === undefined) throw new UsageError(`--${option}: expected ${names.join(' or ')}`)
+  if (given !== undefined && name === undefined)
+    throw new UsageError(`--${option}: expected ${names.join(' or ')}`)
   return name
 }
 
 async function run({ args, out, cwd, env }: Context): Promise<number> {
   noMore(args.positionals, 0)
-  const asked = { store: choice(args, 'store', stores), transport: choice(args, 'transport', transports) }
+  const asked = {
+    store: choice(args, 'store', stores),
+    transport: choice(args, 'transport', transports),
+  }
   const found = lookAround(cwd, env, asked)
   const files = [
     { name: `mersal.config.${found.ending}`, text: configText(found) },
@@ -55,13 +63,22 @@ async function run({ args, out, cwd, env }: Context): Promise<number> {
   return await Promise.resolve(exitCodes.ok)
 }
 
-/** Every step as it is to be typed. Variables come from a file where one was named, or where some are not set yet. */
-function tellSteps({ missing, store, transport, ending, unset, typescript }: Found, named: string | undefined, out: Output): void {
+/**
+ * Every step as it is to be typed. Variables come from a file where one was named, or where some
+ * are not set yet.
+ */
+function tellSteps(
+  { missing, store, transport, ending, unset, typescript }: Found,
+  named: string | undefined,
+  out: Output,
+): void {
   const file = named ?? (unset.length === 0 ? undefined : '.env')
   const mersal = file === undefined ? '' : ` --env ${file}`
   const steps = [
     ...(missing.length === 0 ? [] : [`npm install ${missing.join(' ')}`]),
-    ...unset.map((name) => `write into ${file}: ${name}=${name === 'DATABASE_URL' ? 'postgres' : 'amqp'}://…`),
+    ...unset.map(
+      (name) => `write into ${file}: ${name}=${name === 'DATABASE_URL' ? 'postgres' : 'amqp'}://…`,
+    ),
     `npx mersal migrate${mersal}`,
     `node ${file === undefined ? '' : `--env-file=${file} `}app.${ending}`,
     `npx mersal status${mersal}`,
@@ -69,6 +86,12 @@ function tellSteps({ missing, store, transport, ending, unset, typescript }: Fou
   out.line()
   out.line(`Database: ${store}. Broker: ${transport}. Next:`)
   for (const [index, step] of steps.entries()) out.line(`  ${index + 1}. ${step}`)
-  if (unset.length > 0) out.line(`Keep ${file} out of git. With the variables in the environment, leave out --env and --env-file.`)
-  if (typescript) out.line("tsc wants 'allowImportingTsExtensions' and 'noEmit' for an import of a .ts file; node runs it as it is.")
+  if (unset.length > 0)
+    out.line(
+      `Keep ${file} out of git. With the variables in the environment, leave out --env and --env-file.`,
+    )
+  if (typescript)
+    out.line(
+      "tsc wants 'allowImportingTsExtensions' and 'noEmit' for an import of a .ts file; node runs it as it is.",
+    )
 }

@@ -1,6 +1,9 @@
 import type { Sample } from './exposition.ts'
 
-/** Metrics name so many destinations one by one, whatever there are: whoever collects them pays for each. */
+/**
+ * Metrics name so many destinations one by one, whatever there are: whoever collects them pays for
+ * each.
+ */
 export const MOST_DESTINATIONS = 100
 /** Stands for all others. No destination has this name, since theirs have slashes. */
 export const OTHER = 'other'
@@ -16,8 +19,10 @@ export function heaviest<Row>(
   return { shown: rows.filter((row) => named.has(row)), others: sorted.slice(MOST_DESTINATIONS) }
 }
 
-export const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
-export const largest = (values: readonly number[]): number => values.reduce((most, value) => Math.max(most, value), 0)
+export const sum = (values: readonly number[]): number =>
+  values.reduce((total, value) => total + value, 0)
+export const largest = (values: readonly number[]): number =>
+  values.reduce((most, value) => Math.max(most, value), 0)
 
 /** One sample for each row that is named, and one for the others together. */
 export function boundedSamples<Row>(
@@ -26,6 +31,7 @@ export function boundedSamples<Row>(
   value: (row: Row) => number,
   together: (values: readonly number[]) => number,
 ): readonly Sample[] {
-  const rest = others.length === 0 ? [] : [{ labels: labels(undefined), value: together(others.map(value)) }]
+  const rest =
+    others.length === 0 ? [] : [{ labels: labels(undefined), value: together(others.map(value)) }]
   return [...shown.map((row) => ({ labels: labels(row), value: value(row) })), ...rest]
 }

@@ -11,20 +11,31 @@ interface Breaker {
 
 const states = ['closed', 'open', 'half-open', 'probing']
 
-/** The breakers of destinations. Those in trouble are named first; of the others only the newest are remembered. */
+/**
+ * The breakers of destinations. Those in trouble are named first; of the others only the newest are
+ * remembered.
+ */
 export class BreakerMetrics {
   readonly #breakers = new Map<string, Breaker>()
 
   changed(app: string, own: Labels, destination: string, state: string): void {
     const key = JSON.stringify([app, destination])
     this.#breakers.delete(key)
-    if (state !== 'closed' || this.#breakers.size < MOST_DESTINATIONS) this.#breakers.set(key, { own, destination, state })
+    if (state !== 'closed' || this.#breakers.size < MOST_DESTINATIONS)
+      this.#breakers.set(key, { own, destination, state })
   }
 
   metric(): Metric {
-    const { shown, others } = heaviest([...this.#breakers.values()], ({ state }) => (state === 'closed' ? 0 : 1))
+    const { shown, others } = heaviest([...this.#breakers.values()], ({ state }) =>
+      state === 'closed' ? 0 : 1,
+    )
     const named = shown.flatMap(({ own, destination, state: current }) =>
-      states.map((state): Sample => ({ labels: { ...own, destination, state }, value: state === current ? 1 : 0 })),
+      states.map(
+        (state): Sample => ({
+          labels: { ...own, destination, state },
+          value: state === current ? 1 : 0,
+        }),
+      ),
     )
     const counts = new Map<string, Sample>()
     for (const { own, state } of others) {

@@ -13,7 +13,10 @@ export interface Metric {
   readonly samples: readonly Sample[]
 }
 
-/** The text format 0.0.4 of Prometheus escapes `\\` and `"` in labels; what no terminal should meet is escaped before, each to something of its own. */
+/**
+ * The text format 0.0.4 of Prometheus escapes `\\` and `"` in labels; what no terminal should meet
+ * is escaped before, each to something of its own.
+ */
 function label(text: string): string {
   return oneLine(text.replaceAll('\t', '\\u{9}')).replaceAll('\\', '\\\\').replaceAll('"', '\\"')
 }

@@ -36,7 +36,9 @@ export async function openMonitor(parts: MonitorParts, place: MonitorPlace): Pro
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code !== 'EADDRINUSE' || !place.elsewhere)
-      throw new CommandError(`port ${place.port} of ${place.host} cannot be used: ${code ?? 'unknown error'}`)
+      throw new CommandError(
+        `port ${place.port} of ${place.host} cannot be used: ${code ?? 'unknown error'}`,
+      )
     await listen(server, place.host, 0)
   }
   const { address, port, family } = server.address() as AddressInfo
@@ -61,13 +63,22 @@ async function listen(server: Server, host: string, port: number): Promise<void>
 }
 
 function send(response: ServerResponse, status: number, type: string, text: string): void {
-  response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
+  response.writeHead(status, {
+    'content-type': type,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  })
   response.end(text)
 }
 
-async function answer({ readiness, metrics }: MonitorParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  { readiness, metrics }: MonitorParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const plain = 'text/plain; charset=utf-8'
-  if (request.method !== 'GET' && request.method !== 'HEAD') return send(response, 405, plain, 'only GET\n')
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    return send(response, 405, plain, 'only GET\n')
   const [path, query] = (request.url ?? '').split('?', 2)
   if (path === '/healthz') return send(response, 200, plain, 'alive\n')
   if (path === '/readyz') {
@@ -75,7 +86,8 @@ async function answer({ readiness, metrics }: MonitorParts, request: IncomingMes
     if (found === undefined) return send(response, 404, plain, 'there is no such store\n')
     return send(response, found.ready ? 200 : 503, plain, `${found.text}\n`)
   }
-  if (path !== '/metrics') return send(response, 404, plain, 'there are /healthz, /readyz and /metrics\n')
+  if (path !== '/metrics')
+    return send(response, 404, plain, 'there are /healthz, /readyz and /metrics\n')
   try {
     send(response, 200, 'text/plain; version=0.0.4; charset=utf-8', await metrics())
   } catch {

@@ -17,26 +17,39 @@ function processOf(pid: number | 'self'): Process | undefined {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     const end = stat.lastIndexOf(')')
     const fields = stat.slice(end + 2).split(' ')
-    return { name: stat.slice(stat.indexOf('(') + 1, end), parent: Number(fields[1]), session: Number(fields[3]) }
+    return {
+      name: stat.slice(stat.indexOf('(') + 1, end),
+      parent: Number(fields[1]),
+      session: Number(fields[3]),
+    }
   } catch {
     return undefined
   }
 }
 
-/** The processes between this one and npm: npm itself, or a shell and npm. They change when one of them ends. */
+/**
+ * The processes between this one and npm: npm itself, or a shell and npm. They change when one of
+ * them ends.
+ */
 function line(): string {
   const parent = processOf(process.ppid)
   return `${process.ppid} ${parent !== undefined && SHELLS.has(parent.name) ? parent.parent : ''}`
 }
 
 /**
- * npm and npx end at once on SIGTERM and tell the program that they run nothing of it. Calls `gone` when the one
- * that started this process has ended. Undefined, and never called: it was not npm, or nobody could tell, since
- * the parent is the first process of a container, or this one has a session of its own (`setsid`), which
- * somebody has given to it on purpose.
+ * npm and npx end at once on SIGTERM and tell the program that they run nothing of it. Calls `gone`
+ * when the one that started this process has ended. Undefined, and never called: it was not npm, or
+ * nobody could tell, since the parent is the first process of a container, or this one has a
+ * session of its own (`setsid`), which somebody has given to it on purpose.
  */
-export function watchParent(env: Readonly<Record<string, string | undefined>>, gone: () => void): Disposable | undefined {
-  const byNpm = env['npm_execpath'] !== undefined || env['npm_command'] !== undefined || env['npm_lifecycle_event'] !== undefined
+export function watchParent(
+  env: Readonly<Record<string, string | undefined>>,
+  gone: () => void,
+): Disposable | undefined {
+  const byNpm =
+    env['npm_execpath'] !== undefined ||
+    env['npm_command'] !== undefined ||
+    env['npm_lifecycle_event'] !== undefined
   if (!byNpm || process.ppid <= 1 || processOf('self')?.session === process.pid) return undefined
   const first = line()
   const timer = setInterval(() => {

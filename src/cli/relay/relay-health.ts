@@ -47,10 +47,13 @@ export function monitorParts(ports: HealthPorts): MonitorParts {
 }
 
 /**
- * Of one store, or of all. With several, the process is ready as long as it serves one of them: that one database is away is no
- * reason to hold up a deployment of the others.
+ * Of one store, or of all. With several, the process is ready as long as it serves one of them:
+ * that one database is away is no reason to hold up a deployment of the others.
  */
-function readiness({ watched, metrics }: HealthPorts, store: string | undefined): Readiness | undefined {
+function readiness(
+  { watched, metrics }: HealthPorts,
+  store: string | undefined,
+): Readiness | undefined {
   if (store !== undefined) {
     const one = watched.find(({ relay }) => relay.name === store)
     return one === undefined ? undefined : verdict(trouble(one, metrics))
@@ -61,12 +64,18 @@ function readiness({ watched, metrics }: HealthPorts, store: string | undefined)
     const reason = trouble(one, metrics)
     return reason === undefined ? [] : [`${one.relay.name}: ${reason}`]
   })
-  const lines = [...troubles.slice(0, MOST_NAMED), ...(troubles.length > MOST_NAMED ? [`and ${troubles.length - MOST_NAMED} more`] : [])]
+  const lines = [
+    ...troubles.slice(0, MOST_NAMED),
+    ...(troubles.length > MOST_NAMED ? [`and ${troubles.length - MOST_NAMED} more`] : []),
+  ]
   const ready = troubles.length < watched.length
   return { ready, text: [ready ? 'ready' : 'no store is served', ...lines].join('\n') }
 }
 
-const verdict = (reason: string | undefined): Readiness => ({ ready: reason === undefined, text: reason ?? 'ready' })
+const verdict = (reason: string | undefined): Readiness => ({
+  ready: reason === undefined,
+  text: reason ?? 'ready',
+})
 
 function trouble({ relay, patienceMs }: Watched, metrics: RelayMetrics): string | undefined {
   if (relay.state === 'opening') return 'the store cannot be opened'
@@ -74,12 +83,20 @@ function trouble({ relay, patienceMs }: Watched, metrics: RelayMetrics): string 
   const claimedAt = metrics.claimedAt(relay.app)
   if (claimedAt === undefined) return 'the database has not answered yet'
   const silentMs = systemClock.monotonic() - claimedAt
-  return silentMs > patienceMs ? `the database has not answered for ${Math.round(silentMs / 1000)} s` : undefined
+  return silentMs > patienceMs
+    ? `the database has not answered for ${Math.round(silentMs / 1000)} s`
+    : undefined
 }
 
 function processMetrics({ watched, metrics, name }: HealthPorts): readonly Metric[] {
-  const gauge = (metric: string, help: string, samples: readonly Sample[]): Metric => ({ name: metric, kind: 'gauge', help, samples })
-  const each = (value: (one: Watched) => number): readonly Sample[] => watched.map((one) => ({ labels: one.labels, value: value(one) }))
+  const gauge = (metric: string, help: string, samples: readonly Sample[]): Metric => ({
+    name: metric,
+    kind: 'gauge',
+    help,
+    samples,
+  })
+  const each = (value: (one: Watched) => number): readonly Sample[] =>
+    watched.map((one) => ({ labels: one.labels, value: value(one) }))
   const one = (value: number): readonly Sample[] => [{ labels: {}, value }]
   const running = each(({ relay }) => (relay.state === 'running' ? 1 : 0))
   return [
@@ -107,16 +124,25 @@ function processMetrics({ watched, metrics, name }: HealthPorts): readonly Metri
   ]
 }
 
-function countedNowAndThen({ store: { operations }, relay, labels }: Watched): () => Promise<readonly Metric[]> {
+function countedNowAndThen({
+  store: { operations },
+  relay,
+  labels,
+}: Watched): () => Promise<readonly Metric[]> {
   const count = nowAndThen(async () => {
-    const [overview, pauses] = await Promise.all([operations?.overview?.({ keys: 0 }), operations?.pauses?.list() ?? []])
+    const [overview, pauses] = await Promise.all([
+      operations?.overview?.({ keys: 0 }),
+      operations?.pauses?.list() ?? [],
+    ])
     return overview === undefined ? [] : outboxMetrics(overview, pauses, labels)
   })
   // A store that cannot be opened has nothing to count.
   return () => (relay.state === 'opening' ? Promise.resolve([]) : count())
 }
 
-/** Remembers the last answer, so that frequent questions cost the database and the broker nothing. */
+/**
+ * Remembers the last answer, so that frequent questions cost the database and the broker nothing.
+ */
 function nowAndThen(count: () => Promise<readonly Metric[]>): () => Promise<readonly Metric[]> {
   let known: readonly Metric[] = []
   let notBefore = 0
@@ -139,7 +165,8 @@ function nowAndThen(count: () => Promise<readonly Metric[]>): () => Promise<read
       () => false,
     )
     // Without an answer the figures of the relay itself are still worth telling; old ones are not.
-    if (!(await Promise.race([counted, systemClock.sleep(LONGEST_WAIT_MS).then(() => false)]))) known = []
+    if (!(await Promise.race([counted, systemClock.sleep(LONGEST_WAIT_MS).then(() => false)])))
+      known = []
     return known
   }
 }

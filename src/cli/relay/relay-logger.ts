@@ -12,8 +12,15 @@ export function relayLogger(out: Output, verbose: boolean): Logger {
   const at =
     (level: string) =>
     (fields: Readonly<Record<string, unknown>>, message: string): void => {
-      const shown = Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, plain(value)]))
+      const shown = Object.fromEntries(
+        Object.entries(fields).map(([name, value]) => [name, plain(value)]),
+      )
       out.log({ level, time: new Date().toISOString(), message, ...shown })
     }
-  return { debug: verbose ? at('debug') : () => {}, info: at('info'), warn: at('warn'), error: at('error') }
+  return {
+    debug: verbose ? at('debug') : () => {},
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+  }
 }

@@ -36,13 +36,26 @@ one of them; /readyz?store=NAME tells of one.`,
       text: `port of /healthz, /readyz and /metrics; default ${PORT}, or any free one if that is taken`,
     },
     host: { kind: 'text', value: 'NAME', text: 'address to listen on; default 127.0.0.1' },
-    store: { kind: 'text', value: 'NAMES', text: 'of several stores only these, with commas in between' },
+    store: {
+      kind: 'text',
+      value: 'NAMES',
+      text: 'of several stores only these, with commas in between',
+    },
     'outlive-npm': { kind: 'flag', text: 'go on when the npm or npx that started it has ended' },
     'no-http': { kind: 'flag', text: 'do not listen' },
-    'grace-ms': { kind: 'number', value: 'N', max: 3_600_000, text: `how long a stop may take, in milliseconds; default ${GRACE_MS}` },
+    'grace-ms': {
+      kind: 'number',
+      value: 'N',
+      max: 3_600_000,
+      text: `how long a stop may take, in milliseconds; default ${GRACE_MS}`,
+    },
     verbose: { kind: 'flag', text: 'log more' },
   },
-  examples: ['mersal relay', 'mersal relay --host 0.0.0.0 --port 8080', 'mersal relay --env .env --grace-ms 25000'],
+  examples: [
+    'mersal relay',
+    'mersal relay --host 0.0.0.0 --port 8080',
+    'mersal relay --env .env --grace-ms 25000',
+  ],
   run,
 }
 
@@ -55,8 +68,14 @@ async function run({ args, out, load, env }: Context): Promise<number> {
   const logger = relayLogger(out, args.flag('verbose'))
   // From the beginning, so that a signal during the start stops as well.
   const { promise: stop, ask } = stopSignal()
-  using _watch = args.flag('outlive-npm') ? undefined : watchParent(env, () => ask('the end of npm'))
-  await using relays = relaysOf(served, { name, logger }, sharedWindow(served, loaded.config, 'config'))
+  using _watch = args.flag('outlive-npm')
+    ? undefined
+    : watchParent(env, () => ask('the end of npm'))
+  await using relays = relaysOf(
+    served,
+    { name, logger },
+    sharedWindow(served, loaded.config, 'config'),
+  )
   const watched = served.map(
     ({ store, settings: { pollIntervalMs, claimMs }, name: of }, index): Watched => ({
       relay: relays.served[index] as ServedRelay,
@@ -65,22 +84,41 @@ async function run({ args, out, load, env }: Context): Promise<number> {
       patienceMs: pollIntervalMs + claimMs + 5000,
     }),
   )
-  using metrics = createRelayMetrics(() => performance.now(), new Map(watched.map(({ relay, labels }) => [relay.app, labels])))
+  using metrics = createRelayMetrics(
+    () => performance.now(),
+    new Map(watched.map(({ relay, labels }) => [relay.app, labels])),
+  )
   // A database that does not answer keeps no signal waiting.
   await Promise.race([relays.start(), stop])
-  const place = { host: args.text('host') ?? '127.0.0.1', port: args.number('port') ?? PORT, elsewhere: args.text('port') === undefined }
+  const place = {
+    host: args.text('host') ?? '127.0.0.1',
+    port: args.number('port') ?? PORT,
+    elsewhere: args.text('port') === undefined,
+  }
   const monitor = args.flag('no-http')
     ? undefined
-    : await openMonitor(monitorParts({ name, metrics, watched, queues: () => queuesOf(loaded.config, served) }), place)
+    : await openMonitor(
+        monitorParts({ name, metrics, watched, queues: () => queuesOf(loaded.config, served) }),
+        place,
+      )
   logger.info(
-    { app: name, pid: process.pid, ...(monitor === undefined ? {} : { metrics: `${monitor.address}/metrics` }) },
+    {
+      app: name,
+      pid: process.pid,
+      ...(monitor === undefined ? {} : { metrics: `${monitor.address}/metrics` }),
+    },
     `relay '${name}' runs: ${describe(loaded, served)}`,
   )
   const signal = await stop
   logger.info({ app: name, signal }, 'stopping')
   const settled = await relays.stop({ graceMs: args.number('grace-ms') ?? GRACE_MS })
   await monitor?.[Symbol.asyncDispose]()
-  logger.info({ app: name }, settled ? 'relay stopped; everything was settled' : 'relay stopped; what was not settled falls due by itself')
+  logger.info(
+    { app: name },
+    settled
+      ? 'relay stopped; everything was settled'
+      : 'relay stopped; what was not settled falls due by itself',
+  )
   return settled ? exitCodes.ok : exitCodes.failed
 }
 
@@ -89,15 +127,22 @@ function checkBrokers({ config }: Loaded, served: readonly Served[]): void {
   if (without === undefined) return
   const remedy = "give 'transport' in the configuration, or set AMQP_URL"
   throw new CommandError(
-    config.stores === undefined ? `a relay needs a broker: ${remedy}` : `the store '${without.name}' needs a broker: ${remedy}`,
+    config.stores === undefined
+      ? `a relay needs a broker: ${remedy}`
+      : `the store '${without.name}' needs a broker: ${remedy}`,
   )
 }
 
 function describe({ config, source }: Loaded, served: readonly Served[]): string {
   const transports = new Map(
-    served.flatMap((one) => [...one.transports].map(([name, { name: kind }]) => [`${name} (${kind})`, true] as const)),
+    served.flatMap((one) =>
+      [...one.transports].map(([name, { name: kind }]) => [`${name} (${kind})`, true] as const),
+    ),
   )
-  const from = config.stores === undefined ? (served[0]?.store.name ?? '') : `${served.length} ${served.length === 1 ? 'store' : 'stores'}`
+  const from =
+    config.stores === undefined
+      ? (served[0]?.store.name ?? '')
+      : `${served.length} ${served.length === 1 ? 'store' : 'stores'}`
   return `${from} to ${[...transports.keys()].join(', ')}, by ${source}`
 }
 

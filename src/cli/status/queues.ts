@@ -1,4 +1,9 @@
-import type { OutboxOverview, QueueBoard, QueueOverview, SchemaControl } from '../../core/operations.ts'
+import type {
+  OutboxOverview,
+  QueueBoard,
+  QueueOverview,
+  SchemaControl,
+} from '../../core/operations.ts'
 import type { Transport } from '../../core/transport.ts'
 import { toError } from '../../lib/async/abort.ts'
 import { systemClock } from '../../lib/async/clock.ts'
@@ -20,27 +25,41 @@ export interface TransportQueues {
 type Looking = Transport & Partial<QueueBoard> & { readonly schema?: SchemaControl }
 
 /**
- * The queues of consumers that can be found: those that a transport lists by itself, that the configuration
- * names, that the inbox knows, and that messages of the outbox go to. `counted`: the outbox, if it has just been counted.
+ * The queues of consumers that can be found: those that a transport lists by itself, that the
+ * configuration names, that the inbox knows, and that messages of the outbox go to. `counted`: the
+ * outbox, if it has just been counted.
  */
 export async function queuesOf(
   config: Pick<MersalConfig, 'queues'>,
   served: readonly Pick<Served, 'store' | 'transports'>[],
-  { asked = [], counted }: { readonly asked?: readonly string[]; readonly counted?: OutboxOverview } = {},
+  {
+    asked = [],
+    counted,
+  }: { readonly asked?: readonly string[]; readonly counted?: OutboxOverview } = {},
 ): Promise<readonly TransportQueues[]> {
   const names = new Map<Transport, { readonly name: string; readonly queues: Set<string> }>()
   for (const one of served) {
     const known = await knownTo(one, counted)
     for (const [name, transport] of one.transports) {
-      const entry = names.get(transport) ?? { name, queues: new Set(name === 'default' ? [...asked, ...(config.queues ?? [])] : []) }
+      const entry = names.get(transport) ?? {
+        name,
+        queues: new Set(name === 'default' ? [...asked, ...(config.queues ?? [])] : []),
+      }
       names.set(transport, entry)
       for (const queue of known(name)) entry.queues.add(queue)
     }
   }
-  return await Promise.all([...names].map(([transport, { name, queues }]) => look(transport, name, [...queues].slice(0, MOST_NAMES))))
+  return await Promise.all(
+    [...names].map(([transport, { name, queues }]) =>
+      look(transport, name, [...queues].slice(0, MOST_NAMES)),
+    ),
+  )
 }
 
-/** The names that the database knows, by transport; none if it cannot be asked, which the caller sees elsewhere. */
+/**
+ * The names that the database knows, by transport; none if it cannot be asked, which the caller
+ * sees elsewhere.
+ */
 async function knownTo(
   { store }: Pick<Served, 'store'>,
   counted: OutboxOverview | undefined,
@@ -50,17 +69,27 @@ async function knownTo(
     const version = await schema?.version()
     if (version?.current !== version?.newest) return () => []
     const inbox = (await consumers?.({ limit: MOST_NAMES })) ?? []
-    const places = ((counted ?? (await overview?.({ keys: 0 })))?.destinations ?? []).map(({ destination }) => destination)
+    const places = ((counted ?? (await overview?.({ keys: 0 })))?.destinations ?? []).map(
+      ({ destination }) => destination,
+    )
     return (transport) => [
       ...(transport === 'default' ? inbox : []),
-      ...places.flatMap((place) => (place.startsWith(`${transport}/queue/`) ? [place.slice(transport.length + '/queue/'.length)] : [])),
+      ...places.flatMap((place) =>
+        place.startsWith(`${transport}/queue/`)
+          ? [place.slice(transport.length + '/queue/'.length)]
+          : [],
+      ),
     ]
   } catch {
     return () => []
   }
 }
 
-async function look(transport: Looking, name: string, names: readonly string[]): Promise<TransportQueues> {
+async function look(
+  transport: Looking,
+  name: string,
+  names: readonly string[],
+): Promise<TransportQueues> {
   const none = { transport: name, queues: [] }
   if (transport.queues === undefined) return none
   const stop = new AbortController()
@@ -68,7 +97,9 @@ async function look(transport: Looking, name: string, names: readonly string[]):
     const version = await transport.schema?.version()
     // Only 'migrate' and apps bring tables up to date; looking must not.
     if (version !== undefined && version.current !== version.newest) return none
-    const late = systemClock.sleep(LONGEST_MS, stop.signal).then(() => Promise.reject(new Error(`no answer within ${LONGEST_MS} ms`)))
+    const late = systemClock
+      .sleep(LONGEST_MS, stop.signal)
+      .then(() => Promise.reject(new Error(`no answer within ${LONGEST_MS} ms`)))
     late.catch(() => {})
     return { transport: name, queues: await Promise.race([transport.queues({ names }), late]) }
   } catch (thrown) {
@@ -79,7 +110,9 @@ async function look(transport: Looking, name: string, names: readonly string[]):
 }
 
 /** Those that have dead letters, the most first. */
-export function withDeadLetters(found: readonly TransportQueues[]): readonly (QueueOverview & { readonly transport: string })[] {
+export function withDeadLetters(
+  found: readonly TransportQueues[],
+): readonly (QueueOverview & { readonly transport: string })[] {
   return found
     .flatMap(({ transport, queues }) => queues.map((queue) => ({ transport, ...queue })))
     .filter(({ dead }) => dead > 0)
@@ -97,7 +130,9 @@ export function deadLettersLine(found: readonly TransportQueues[]): string | und
 
 export function problemLines(found: readonly TransportQueues[]): readonly string[] {
   return found.flatMap(({ transport, problem }) =>
-    problem === undefined ? [] : [`the queues of transport '${transport}' cannot be looked at: ${problem}`],
+    problem === undefined
+      ? []
+      : [`the queues of transport '${transport}' cannot be looked at: ${problem}`],
   )
 }
 
@@ -107,6 +142,8 @@ export function incomingJson(found: readonly TransportQueues[]): object {
   return {
     dead: queues.reduce((sum, { dead }) => sum + dead, 0),
     queues,
-    problems: found.flatMap(({ transport, problem }) => (problem === undefined ? [] : [{ transport, problem }])),
+    problems: found.flatMap(({ transport, problem }) =>
+      problem === undefined ? [] : [{ transport, problem }],
+    ),
   }
 }

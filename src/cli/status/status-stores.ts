@@ -8,7 +8,13 @@ import { describeError } from '../errors.ts'
 import { exitCodes } from '../exit.ts'
 import type { Loaded } from '../config/load-config.ts'
 import { duration, type Output, table } from '../output.ts'
-import { deadLettersLine, incomingJson, problemLines, queuesOf, type TransportQueues } from './queues.ts'
+import {
+  deadLettersLine,
+  incomingJson,
+  problemLines,
+  queuesOf,
+  type TransportQueues,
+} from './queues.ts'
 import type { Context } from '../verb.ts'
 
 interface Line {
@@ -18,8 +24,14 @@ interface Line {
   readonly problem: string | undefined
 }
 
-/** One line for each store; one that does not answer says so, and holds up none of the others. Exit code 1 if there was one. */
-export async function statusOfStores({ served, config }: Loaded, { args, out }: Context): Promise<number> {
+/**
+ * One line for each store; one that does not answer says so, and holds up none of the others. Exit
+ * code 1 if there was one.
+ */
+export async function statusOfStores(
+  { served, config }: Loaded,
+  { args, out }: Context,
+): Promise<number> {
   const stop = new AbortController()
   const onSignal = (): void => stop.abort()
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
@@ -27,10 +39,16 @@ export async function statusOfStores({ served, config }: Loaded, { args, out }: 
   for (;;) {
     const lines = await Promise.all(served.map(look))
     const queues = await queuesOf(config, served)
-    if (args.flag('json')) out.json({ at: new Date().toISOString(), stores: lines.map(jsonOf), incoming: incomingJson(queues) })
+    if (args.flag('json'))
+      out.json({
+        at: new Date().toISOString(),
+        stores: lines.map(jsonOf),
+        incoming: incomingJson(queues),
+      })
     else show(lines, queues, out, watch)
     if (watch) await systemClock.sleep((args.number('interval') ?? 2) * 1000, stop.signal)
-    if (!watch || stop.signal.aborted) return lines.some(({ problem }) => problem !== undefined) ? exitCodes.failed : exitCodes.ok
+    if (!watch || stop.signal.aborted)
+      return lines.some(({ problem }) => problem !== undefined) ? exitCodes.failed : exitCodes.ok
   }
 }
 
@@ -44,13 +62,24 @@ async function look(served: ServedStore<ToolStore>): Promise<Line> {
   }
 }
 
-function show(lines: readonly Line[], queues: readonly TransportQueues[], out: Output, watch: boolean): void {
+function show(
+  lines: readonly Line[],
+  queues: readonly TransportQueues[],
+  out: Output,
+  watch: boolean,
+): void {
   if (watch) out.clear()
   const head = ['store', 'pending', 'due', 'claimed', 'dead', 'kept', 'oldest', 'overdue', '']
   const rows = lines.map(({ store, overview, problem = '' }) => {
     if (overview === undefined) return [store, '', '', '', '', '', '', '', problem]
     const { pending, due, claimed, dead, kept, oldestMs, oldestDueMs } = overview
-    return [store, ...[pending, due, claimed, dead, kept].map(String), duration(oldestMs), duration(oldestDueMs), '']
+    return [
+      store,
+      ...[pending, due, claimed, dead, kept].map(String),
+      duration(oldestMs),
+      duration(oldestDueMs),
+      '',
+    ]
   })
   for (const line of table([head, ...rows], [1, 2, 3, 4, 5, 6, 7])) out.line(line)
   const incoming = deadLettersLine(queues)

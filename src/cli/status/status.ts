@@ -4,7 +4,13 @@ import { chosenStore, noMore, openStore, operation, storeOption } from '../confi
 import { exitCodes } from '../exit.ts'
 import { jsonOption } from '../help.ts'
 import { duration, isoTime, type Output, table } from '../output.ts'
-import { deadLettersLine, incomingJson, problemLines, queuesOf, type TransportQueues } from './queues.ts'
+import {
+  deadLettersLine,
+  incomingJson,
+  problemLines,
+  queuesOf,
+  type TransportQueues,
+} from './queues.ts'
 import { statusOfStores } from './status-stores.ts'
 import type { Context, Verb } from '../verb.ts'
 
@@ -19,12 +25,31 @@ Of several stores, without --store, it shows one line each.`,
   options: {
     ...jsonOption,
     ...storeOption,
-    watch: { kind: 'flag', short: 'w', text: 'look again and again until Ctrl-C; with --json one object per line' },
-    interval: { kind: 'number', value: 'SECONDS', min: 1, max: 3600, text: 'time between two looks of --watch; default 2' },
-    keys: { kind: 'number', value: 'N', max: 1000, text: 'show so many keys, blocked ones and the oldest first; default 10' },
+    watch: {
+      kind: 'flag',
+      short: 'w',
+      text: 'look again and again until Ctrl-C; with --json one object per line',
+    },
+    interval: {
+      kind: 'number',
+      value: 'SECONDS',
+      min: 1,
+      max: 3600,
+      text: 'time between two looks of --watch; default 2',
+    },
+    keys: {
+      kind: 'number',
+      value: 'N',
+      max: 1000,
+      text: 'show so many keys, blocked ones and the oldest first; default 10',
+    },
     quick: { kind: 'flag', text: 'one look only, without rates' },
   },
-  examples: ['mersal status', 'mersal status --json --quick | jq .pending', 'mersal status --watch --interval 5'],
+  examples: [
+    'mersal status',
+    'mersal status --json --quick | jq .pending',
+    'mersal status --watch --interval 5',
+  ],
   run,
 }
 
@@ -54,11 +79,15 @@ async function run(context: Context): Promise<number> {
   const { args, out, load } = context
   noMore(args.positionals, 0)
   const loaded = await load()
-  if (loaded.served.length > 1 && args.text('store') === undefined) return await statusOfStores(loaded, context)
+  if (loaded.served.length > 1 && args.text('store') === undefined)
+    return await statusOfStores(loaded, context)
   const served = chosenStore(loaded, args)
   const overview = operation(served.store, 'overview', 'status')
   const store = await openStore(served)
-  const look = async (): Promise<Look> => ({ at: systemClock.monotonic(), overview: await overview({ keys: args.number('keys') ?? 10 }) })
+  const look = async (): Promise<Look> => ({
+    at: systemClock.monotonic(),
+    overview: await overview({ keys: args.number('keys') ?? 10 }),
+  })
   const stop = new AbortController()
   const onSignal = (): void => stop.abort()
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
@@ -91,7 +120,8 @@ async function pausesOf(operations: StoreOperations | undefined): Promise<readon
 }
 
 function ratesOf(before: Look | undefined, { at, overview }: Look): Rates | undefined {
-  if (before === undefined || overview.added === undefined || before.overview.added === undefined) return undefined
+  if (before === undefined || overview.added === undefined || before.overview.added === undefined)
+    return undefined
   const seconds = Math.max((at - before.at) / 1000, 0.001)
   const added = overview.added - before.overview.added
   const grown = overview.pending + overview.dead - before.overview.pending - before.overview.dead
@@ -99,14 +129,20 @@ function ratesOf(before: Look | undefined, { at, overview }: Look): Rates | unde
   return { added: round(added), left: round(added - grown) }
 }
 
-function show(report: Report, out: Output, { json, watch }: { readonly json: boolean; readonly watch: boolean }): void {
+function show(
+  report: Report,
+  out: Output,
+  { json, watch }: { readonly json: boolean; readonly watch: boolean },
+): void {
   if (json) return out.json(jsonOf(report))
   if (watch) out.clear()
   const { at, store, overview, rates, pauses, queues } = report
   const { pending, due, claimed, dead, kept, refused = 0, waitingMs } = overview
   out.line(`${store}, ${at}`)
   const tried = refused === 0 ? '' : `, refused so far ${refused}`
-  out.line(`pending ${pending} (due ${due}, claimed ${claimed}${tried}), dead ${dead}, kept ${kept}`)
+  out.line(
+    `pending ${pending} (due ${due}, claimed ${claimed}${tried}), dead ${dead}, kept ${kept}`,
+  )
   const incoming = deadLettersLine(queues)
   if (incoming !== undefined) out.line(incoming)
   for (const problem of problemLines(queues)) out.note(`mersal: ${problem}`)
@@ -121,7 +157,11 @@ function show(report: Report, out: Output, { json, watch }: { readonly json: boo
   }
 }
 
-function showDestinations({ destinations }: OutboxOverview, pauses: readonly Pause[], out: Output): void {
+function showDestinations(
+  { destinations }: OutboxOverview,
+  pauses: readonly Pause[],
+  out: Output,
+): void {
   if (destinations.length === 0) return
   const head = ['destination', 'pending', 'due', 'claimed', 'dead', 'oldest', 'overdue', '']
   const rows = destinations.map((row) => [
@@ -129,7 +169,9 @@ function showDestinations({ destinations }: OutboxOverview, pauses: readonly Pau
     ...[row.pending, row.due, row.claimed, row.dead].map(String),
     duration(row.oldestMs),
     duration(row.oldestDueMs),
-    pauses.some(({ kind, name }) => kind === 'destination' && name === row.destination) ? 'paused' : '',
+    pauses.some(({ kind, name }) => kind === 'destination' && name === row.destination)
+      ? 'paused'
+      : '',
   ])
   out.line()
   for (const line of table([head, ...rows], [1, 2, 3, 4, 5, 6])) out.line(line)
@@ -143,7 +185,9 @@ function showKeys({ keys }: OutboxOverview, pauses: readonly Pause[], out: Outpu
       key,
       String(pending),
       duration(oldestMs),
-      [blocked ? 'blocked by a dead letter' : '', paused ? 'paused' : ''].filter(Boolean).join(', '),
+      [blocked ? 'blocked by a dead letter' : '', paused ? 'paused' : '']
+        .filter(Boolean)
+        .join(', '),
     ]
   })
   out.line()
@@ -152,5 +196,14 @@ function showKeys({ keys }: OutboxOverview, pauses: readonly Pause[], out: Outpu
 
 function jsonOf({ at, store, overview, rates, pauses, queues }: Report): object {
   const { added: _, destinations, keys, ...counts } = overview
-  return { at, store, ...counts, rates: rates ?? null, destinations, keys, pauses, incoming: incomingJson(queues) }
+  return {
+    at,
+    store,
+    ...counts,
+    rates: rates ?? null,
+    destinations,
+    keys,
+    pauses,
+    incoming: incomingJson(queues),
+  }
 }

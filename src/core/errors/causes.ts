@@ -3,13 +3,26 @@ import { isError } from '../../lib/is-error.ts'
 /** No chain of causes is followed further than this. */
 const MOST = 16
 
-/** Where errors keep what they were caused by: the language, and libraries that came before it had `cause`. */
-const LINKS = ['cause', 'parent', 'original', 'originalError', 'driverError', 'previous', 'driverAdapterError'] as const
+/**
+ * Where errors keep what they were caused by: the language, and libraries that came before it had
+ * `cause`.
+ */
+const LINKS = [
+  'cause',
+  'parent',
+  'original',
+  'originalError',
+  'driverError',
+  'previous',
+  'driverAdapterError',
+] as const
 
 /** A property of a value that may be hostile: reading it can throw. */
 export function readProperty(value: unknown, name: string): unknown {
   try {
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined
+    return typeof value === 'object' && value !== null
+      ? (value as Record<string, unknown>)[name]
+      : undefined
   } catch {
     return undefined
   }
@@ -20,20 +33,28 @@ function linksOf(error: unknown): readonly unknown[] {
   const several = readProperty(error, 'errors')
   // Prisma keeps what the database said in `meta`.
   const meta = readProperty(error, 'meta')
-  return [...linked, ...(Array.isArray(several) ? several : []), meta, readProperty(meta, 'driverAdapterError')]
+  return [
+    ...linked,
+    ...(Array.isArray(several) ? several : []),
+    meta,
+    readProperty(meta, 'driverAdapterError'),
+  ]
 }
 
 /** A step of the chain says something by itself; a bare container does not. */
 function tells(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return value !== undefined && value !== null
   if (isError(value)) return true
-  return typeof readProperty(value, 'message') === 'string' || typeof readProperty(value, 'code') === 'string'
+  return (
+    typeof readProperty(value, 'message') === 'string' ||
+    typeof readProperty(value, 'code') === 'string'
+  )
 }
 
 /**
- * The error and everything that it was caused by, the nearest first, each once: `cause`, the members
- * of an `AggregateError`, and the fields by which Knex, Sequelize, TypeORM, MikroORM and Prisma wrap
- * the error of their driver. A circle ends where it began.
+ * The error and everything that it was caused by, the nearest first, each once: `cause`, the
+ * members of an `AggregateError`, and the fields by which Knex, Sequelize, TypeORM, MikroORM and
+ * Prisma wrap the error of their driver. A circle ends where it began.
  */
 export function causesOf(error: unknown): readonly unknown[] {
   const seen = new Set<unknown>()

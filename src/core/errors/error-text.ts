@@ -3,7 +3,9 @@ import { causesOf, readProperty } from './causes.ts'
 import { isMersalError } from './errors.ts'
 import { withoutSecrets } from '../../lib/secrets.ts'
 
-/** Longest text of an error, in characters: it has to fit into a column, a header and a log line. */
+/**
+ * Longest text of an error, in characters: it has to fit into a column, a header and a log line.
+ */
 const LONGEST = 2000
 const LONGEST_STACK = 700
 const MOST_FRAMES = 8
@@ -17,19 +19,26 @@ export function errorText(error: unknown): string {
   return chainText(error, LONGEST)
 }
 
-/** `errorText`, and below it where the error was thrown: for a dead letter, which is all that is left of it. */
+/**
+ * `errorText`, and below it where the error was thrown: for a dead letter, which is all that is
+ * left of it.
+ */
 export function errorTextWithStack(error: unknown): string {
   const stack = stackOf(error)
   if (stack === undefined) return errorText(error)
   return `${chainText(error, LONGEST - stack.length - 1)}\n${stack}`
 }
 
-/** The lines of the stack, without the message, of the first error in the chain that is not our own. */
+/**
+ * The lines of the stack, without the message, of the first error in the chain that is not our own.
+ */
 export function stackOf(error: unknown): string | undefined {
   const thrown = causesOf(error).find((one) => one instanceof Error && !isMersalError(one))
   const stack = readProperty(thrown, 'stack')
   if (typeof stack !== 'string') return undefined
-  const frames = stack.split('\n').filter((line) => /^\s+at /.test(line) && !line.includes('node:internal'))
+  const frames = stack
+    .split('\n')
+    .filter((line) => /^\s+at /.test(line) && !line.includes('node:internal'))
   if (frames.length === 0) return undefined
   return storable(withoutSecrets(frames.slice(0, MOST_FRAMES).join('\n')))
     .slice(0, LONGEST_STACK)
@@ -74,7 +83,8 @@ const BETWEEN = '; caused by '
 function fitted(parts: readonly string[], longest: number): string {
   const room = longest - BETWEEN.length * (parts.length - 1)
   let each = room
-  while (parts.reduce((sum, part) => sum + Math.min(part.length, each), 0) > room) each = Math.floor(each * 0.9)
+  while (parts.reduce((sum, part) => sum + Math.min(part.length, each), 0) > room)
+    each = Math.floor(each * 0.9)
   const cut = parts.map((part) => (part.length > each ? `${part.slice(0, each - 1)}…` : part))
   return cut.join(BETWEEN).toWellFormed()
 }
@@ -93,8 +103,11 @@ function partText(error: unknown, said: string): string {
 
 function messageOf(error: unknown): string {
   try {
-    const text = typeof error === 'object' && error !== null ? readProperty(error, 'message') : String(error)
-    return typeof text === 'string' ? storable(withoutSecrets(text)) : 'an error that cannot be shown'
+    const text =
+      typeof error === 'object' && error !== null ? readProperty(error, 'message') : String(error)
+    return typeof text === 'string'
+      ? storable(withoutSecrets(text))
+      : 'an error that cannot be shown'
   } catch {
     return 'an error that cannot be shown'
   }
@@ -109,7 +122,11 @@ function nameOf(error: unknown): string {
 /** The code of a driver, the SQLSTATE and the number that some add to it. */
 function codesOf(error: unknown): readonly string[] {
   const given = ['code', 'sqlState', 'errcode'].map((name) => readProperty(error, name))
-  const texts = given.flatMap((code) => (typeof code === 'string' || typeof code === 'number' ? [storable(String(code)).slice(0, 60)] : []))
+  const texts = given.flatMap((code) =>
+    typeof code === 'string' || typeof code === 'number'
+      ? [storable(String(code)).slice(0, 60)]
+      : [],
+  )
   return [...new Set(texts)].filter((code) => code !== '')
 }
 

@@ -1,4 +1,7 @@
-/** Every code that a `MersalError` can carry. Each is explained in `docs/errors.md`; a test compares the two. */
+/**
+ * Every code that a `MersalError` can carry. Each is explained in `docs/errors.md`; a test compares
+ * the two.
+ */
 export const errorCodes = [
   // start-up and configuration
   'MERSAL_INVALID_OPTIONS',

@@ -10,22 +10,32 @@ import { type ErrorCode, isMersalError } from './errors.ts'
  */
 export type StoreFault = 'away' | 'full'
 
-/** SQLSTATE: connections (08), resources (53), shutdown and start (57P0), read-only, refused logins, no such database. */
+/**
+ * SQLSTATE: connections (08), resources (53), shutdown and start (57P0), read-only, refused logins,
+ * no such database.
+ */
 const STATES = /^(?:08[0-9A-Z]{3}|53[0-9A-Z]{3}|57P0[0-9A-Z]|25006|28P01|28000|3D000)$/
 
 const words = (text: string): readonly string[] => text.split(' ')
 
 const CODES = new Set(
   [
-    words('ECONNREFUSED ECONNRESET ECONNABORTED EPIPE ETIMEDOUT ENOTFOUND EAI_AGAIN EHOSTUNREACH EHOSTDOWN'),
+    words(
+      'ECONNREFUSED ECONNRESET ECONNABORTED EPIPE ETIMEDOUT ENOTFOUND EAI_AGAIN EHOSTUNREACH EHOSTDOWN',
+    ),
     words('ENETUNREACH ENETDOWN EADDRNOTAVAIL EMFILE'),
     // postgres.js
     words('CONNECTION_CLOSED CONNECTION_ENDED CONNECTION_DESTROYED CONNECT_TIMEOUT'),
-    // Prisma: no database, no answer, no login, a lost connection, a pool without a free one, too many clients
+    // Prisma: no database, no answer, no login, a lost connection, a pool without a free one, too
+    // many clients
     words('P1000 P1001 P1002 P1003 P1008 P1011 P1017 P2024 P2028 P2037'),
     // MySQL and MariaDB
-    words('PROTOCOL_CONNECTION_LOST PROTOCOL_SEQUENCE_TIMEOUT POOL_CLOSED ER_CON_COUNT_ERROR ER_TOO_MANY_USER_CONNECTIONS'),
-    words('ER_SERVER_SHUTDOWN ER_OPTION_PREVENTS_STATEMENT ER_READ_ONLY_MODE ER_ACCESS_DENIED_ERROR ER_CONNECTION_KILLED'),
+    words(
+      'PROTOCOL_CONNECTION_LOST PROTOCOL_SEQUENCE_TIMEOUT POOL_CLOSED ER_CON_COUNT_ERROR ER_TOO_MANY_USER_CONNECTIONS',
+    ),
+    words(
+      'ER_SERVER_SHUTDOWN ER_OPTION_PREVENTS_STATEMENT ER_READ_ONLY_MODE ER_ACCESS_DENIED_ERROR ER_CONNECTION_KILLED',
+    ),
   ].flat(),
 )
 const FULL_CODES = new Set(['53100', 'ENOSPC', 'EDQUOT', 'ER_DISK_FULL', 'ER_RECORD_FILE_FULL'])
@@ -37,8 +47,14 @@ const SQLITE_FULL = new Set([10, 13])
 const SQLITE_AWAY_NAME = /^SQLITE_(?:BUSY|LOCKED|READONLY|CANTOPEN|PROTOCOL)/
 const SQLITE_FULL_NAME = /^SQLITE_(?:IOERR|FULL)/
 
-const NAMES = new Set(['KnexTimeoutError', 'PrismaClientInitializationError', 'PrismaClientRustPanicError', 'ConnectionException'])
-const SEQUELIZE = /^Sequelize(?:Connection\w*|HostNotFound|HostNotReachable|InvalidConnection|AccessDenied)Error$/
+const NAMES = new Set([
+  'KnexTimeoutError',
+  'PrismaClientInitializationError',
+  'PrismaClientRustPanicError',
+  'ConnectionException',
+])
+const SEQUELIZE =
+  /^Sequelize(?:Connection\w*|HostNotFound|HostNotReachable|InvalidConnection|AccessDenied)Error$/
 
 /** What `pg` says without a code. */
 const WORDS =
@@ -75,17 +91,23 @@ function saysAway(error: unknown): boolean {
 }
 
 /**
- * Whether the error, or one of its causes, is one by which a database shows that it is away or full,
- * whoever sent the statement. It does not tell whose database that is. Deadlocks, serialization
- * failures and time limits of statements are none: they are failures of that one attempt.
+ * Whether the error, or one of its causes, is one by which a database shows that it is away or
+ * full, whoever sent the statement. It does not tell whose database that is. Deadlocks,
+ * serialization failures and time limits of statements are none: they are failures of that one
+ * attempt.
  */
 export function storeFaultOf(error: unknown): StoreFault | undefined {
   const fault = driverFaultOf(error)
   if (fault !== undefined) return fault
-  return causesOf(error).some((one) => OURS.some((code) => isMersalError(one, code))) ? 'away' : undefined
+  return causesOf(error).some((one) => OURS.some((code) => isMersalError(one, code)))
+    ? 'away'
+    : undefined
 }
 
-/** The same by what the driver says alone: not every failure of a store is one of its database as a whole. */
+/**
+ * The same by what the driver says alone: not every failure of a store is one of its database as a
+ * whole.
+ */
 export function driverFaultOf(error: unknown): StoreFault | undefined {
   const faults = causesOf(error).map(faultOfOne)
   return faults.includes('full') ? 'full' : faults.find((fault) => fault !== undefined)

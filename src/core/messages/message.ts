@@ -4,7 +4,10 @@ import type { StandardSchema } from './schema.ts'
  * The definition of a command or an event: its stable name and, if given, the schema of its body.
  * The name is what travels and what is stored, so a class may be renamed without breaking rows.
  */
-export interface MessageType<Kind extends 'command' | 'event' = 'command' | 'event', Body = unknown> {
+export interface MessageType<
+  Kind extends 'command' | 'event' = 'command' | 'event',
+  Body = unknown,
+> {
   readonly kind: Kind
   readonly name: string
   readonly schema?: StandardSchema<unknown, Body>
@@ -17,7 +20,9 @@ export type CommandType<Body> = MessageType<'command', Body>
 /** An event has subscribers: it is published to the topic that carries its name. */
 export type EventType<Body> = MessageType<'event', Body>
 
-/** What travels. Header names are lower case; values are text. The body is never opened on the way. */
+/**
+ * What travels. Header names are lower case; values are text. The body is never opened on the way.
+ */
 export interface Envelope {
   /** UUID, version 7, fixed when the message is captured. */
   readonly id: string
@@ -39,7 +44,10 @@ export interface OutgoingMessage extends Envelope {
   readonly to: Destination
   /** Messages with the same key leave in the order of their commits. */
   readonly partitionKey?: string
-  /** Not before this many milliseconds after the commit. A delayed message holds up later ones of its key. */
+  /**
+   * Not before this many milliseconds after the commit. A delayed message holds up later ones of
+   * its key.
+   */
   readonly delayMs?: number
 }
 
@@ -48,7 +56,9 @@ export function destinationKey(destination: Destination): string {
   return `${destination.transport}/${destination.kind}/${destination.name}`
 }
 
-/** Names of the headers that Mersal sets itself. A sender may not set those in `reservedHeaders`. */
+/**
+ * Names of the headers that Mersal sets itself. A sender may not set those in `reservedHeaders`.
+ */
 export const headerNames = {
   correlationId: 'correlation-id',
   causationId: 'causation-id',

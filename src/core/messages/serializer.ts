@@ -17,7 +17,11 @@ function encode(value: unknown): Uint8Array {
   try {
     text = JSON.stringify(value)
   } catch (cause) {
-    throw new MersalError('MERSAL_ENCODE', `the body cannot be written as JSON: ${(cause as Error).message}`, { cause })
+    throw new MersalError(
+      'MERSAL_ENCODE',
+      `the body cannot be written as JSON: ${(cause as Error).message}`,
+      { cause },
+    )
   }
   if (text === undefined) {
     throw new MersalError(

@@ -8,23 +8,35 @@ const MAX_HEADERS = 100
 const MAX_HEADER_BYTES = 8 * 1024
 const MAX_HEADERS_BYTES = 48 * 1024
 const MAX_KEY_BYTES = 255
-/** Of our transports and of RabbitMQ, which count deliveries and tell the way of a message in them. */
-const OF_TRANSPORTS = /^x-(?:mersal-.*|death|(?:first|last)-death-.*|delivery-count|acquired-count|opt-.*)$/
-const reserved = new Set<string>(Object.values(headerNames).filter((name) => name !== headerNames.traceparent))
+/**
+ * Of our transports and of RabbitMQ, which count deliveries and tell the way of a message in them.
+ */
+const OF_TRANSPORTS =
+  /^x-(?:mersal-.*|death|(?:first|last)-death-.*|delivery-count|acquired-count|opt-.*)$/
+const reserved = new Set<string>(
+  Object.values(headerNames).filter((name) => name !== headerNames.traceparent),
+)
 
 function invalid(field: string, text: string): MersalError {
   return new MersalError('MERSAL_INVALID_MESSAGE', `${field}: ${text}`, { details: { field } })
 }
 
-/** Whether this can name a message type, an app, a queue or a topic everywhere: in tables, routing keys, logs. */
+/**
+ * Whether this can name a message type, an app, a queue or a topic everywhere: in tables, routing
+ * keys, logs.
+ */
 export function isName(value: unknown): value is string {
   return typeof value === 'string' && NAME.test(value)
 }
 
 /** What `isName` wants, in words. */
-export const nameRule = "1 to 200 letters, digits, '.', '_', ':', '/' or '-', beginning with a letter or a digit"
+export const nameRule =
+  "1 to 200 letters, digits, '.', '_', ':', '/' or '-', beginning with a letter or a digit"
 
-/** Whether this can name a queue, whatever the broker: names that begin with `amq.` belong to RabbitMQ. */
+/**
+ * Whether this can name a queue, whatever the broker: names that begin with `amq.` belong to
+ * RabbitMQ.
+ */
 export function isQueueName(value: unknown): value is string {
   return isName(value) && !value.startsWith('amq.')
 }
@@ -35,7 +47,10 @@ export const queueNameRule: string = `${nameRule}, and not with 'amq.', which be
 /** Of several messages that travel as one. */
 export const bundleContentType = 'application/vnd.mersal.bundle' as const
 
-/** Whether this can be the content type of a body. RabbitMQ carries at most 255 bytes in the place for it. */
+/**
+ * Whether this can be the content type of a body. RabbitMQ carries at most 255 bytes in the place
+ * for it.
+ */
 export function isContentType(value: unknown): value is string {
   return isHeaderValue(value) && byteLength(value) <= 255 && value !== bundleContentType
 }
@@ -43,45 +58,70 @@ export function isContentType(value: unknown): value is string {
 /** What `isContentType` wants, in words. */
 export const contentTypeRule: string = `text of at most 255 bytes without control characters, other than '${bundleContentType}'`
 
-/** Throws unless the key can be stored everywhere: 1 to 255 bytes of well-formed text without control characters. */
+/**
+ * Throws unless the key can be stored everywhere: 1 to 255 bytes of well-formed text without
+ * control characters.
+ */
 export function checkPartitionKey(key: unknown): void {
-  if (typeof key !== 'string') throw invalid('partitionKey', `expected text, got ${typeof key}; convert it with String()`)
-  if (key === '' || byteLength(key) > MAX_KEY_BYTES) throw invalid('partitionKey', `must have 1 to ${MAX_KEY_BYTES} bytes as UTF-8`)
+  if (typeof key !== 'string')
+    throw invalid('partitionKey', `expected text, got ${typeof key}; convert it with String()`)
+  if (key === '' || byteLength(key) > MAX_KEY_BYTES)
+    throw invalid('partitionKey', `must have 1 to ${MAX_KEY_BYTES} bytes as UTF-8`)
   if (!key.isWellFormed() || hasControlCharacters(key)) {
     throw invalid('partitionKey', 'must be well-formed text without control characters')
   }
 }
 
-/** Throws unless these headers of a sender can travel through any broker. Returns them with lower-case names. */
+/**
+ * Throws unless these headers of a sender can travel through any broker. Returns them with
+ * lower-case names.
+ */
 export function checkHeaders(headers: Readonly<Record<string, unknown>>): Record<string, string> {
-  if (Symbol.iterator in headers) throw invalid('headers', 'expected a plain object; make one with Object.fromEntries()')
+  if (Symbol.iterator in headers)
+    throw invalid('headers', 'expected a plain object; make one with Object.fromEntries()')
   const names = Object.keys(headers)
-  if (names.length > MAX_HEADERS) throw invalid('headers', `at most ${MAX_HEADERS} are allowed, got ${names.length}`)
+  if (names.length > MAX_HEADERS)
+    throw invalid('headers', `at most ${MAX_HEADERS} are allowed, got ${names.length}`)
   const checked: Record<string, string> = Object.create(null) as Record<string, string>
   let total = 0
   for (const given of names) {
     const name = given.toLowerCase()
     const field = `headers['${printable(given, 60)}']`
     if (!HEADER.test(given))
-      throw invalid(field, "a name has 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit")
-    if (reserved.has(name)) throw invalid(field, 'this header is set by Mersal itself; choose another name')
-    if (OF_TRANSPORTS.test(name)) throw invalid(field, 'this header belongs to the transports; choose another name')
+      throw invalid(
+        field,
+        "a name has 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit",
+      )
+    if (reserved.has(name))
+      throw invalid(field, 'this header is set by Mersal itself; choose another name')
+    if (OF_TRANSPORTS.test(name))
+      throw invalid(field, 'this header belongs to the transports; choose another name')
     if (name in checked) throw invalid(field, 'the name is given twice, in different case')
     const value = headers[given]
     checked[name] = checkHeaderValue(field, value)
     total += name.length + byteLength(checked[name])
   }
   if (total > MAX_HEADERS_BYTES)
-    throw invalid('headers', `all of them together must stay below ${MAX_HEADERS_BYTES} bytes; put large values into the body`)
+    throw invalid(
+      'headers',
+      `all of them together must stay below ${MAX_HEADERS_BYTES} bytes; put large values into the body`,
+    )
   return checked
 }
 
 function checkHeaderValue(field: string, value: unknown): string {
   if (typeof value !== 'string')
-    throw invalid(field, `expected text, got ${value === null ? 'null' : typeof value}; convert it with String()`)
+    throw invalid(
+      field,
+      `expected text, got ${value === null ? 'null' : typeof value}; convert it with String()`,
+    )
   if (byteLength(value) > MAX_HEADER_BYTES)
-    throw invalid(field, `must stay below ${MAX_HEADER_BYTES} bytes; put large values into the body`)
-  if (!value.isWellFormed() || hasControlCharacters(value)) throw invalid(field, 'must be well-formed text without control characters')
+    throw invalid(
+      field,
+      `must stay below ${MAX_HEADER_BYTES} bytes; put large values into the body`,
+    )
+  if (!value.isWellFormed() || hasControlCharacters(value))
+    throw invalid(field, 'must be well-formed text without control characters')
   return value
 }
 
@@ -92,7 +132,12 @@ export function isHeaderName(name: string): boolean {
 
 /** Whether the value of a header that came from elsewhere can travel on. */
 export function isHeaderValue(value: unknown): value is string {
-  return typeof value === 'string' && byteLength(value) <= MAX_HEADER_BYTES && value.isWellFormed() && !hasControlCharacters(value)
+  return (
+    typeof value === 'string' &&
+    byteLength(value) <= MAX_HEADER_BYTES &&
+    value.isWellFormed() &&
+    !hasControlCharacters(value)
+  )
 }
 
 /** A year. Every store and transport can add it to the time of now. */
@@ -104,5 +149,6 @@ export function isDelay(value: unknown): value is number {
 
 /** Throws unless this is a delay in milliseconds of at most a year. */
 export function checkDelay(delayMs: unknown): void {
-  if (!isDelay(delayMs)) throw invalid('delayMs', `expected milliseconds from 0 to ${LONGEST_DELAY_MS} (a year)`)
+  if (!isDelay(delayMs))
+    throw invalid('delayMs', `expected milliseconds from 0 to ${LONGEST_DELAY_MS} (a year)`)
 }

@@ -6,7 +6,10 @@ export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }
 
-/** What is to be done when a signal aborts, for many at the price of one listener: a signal's own list is slow when it is long. */
+/**
+ * What is to be done when a signal aborts, for many at the price of one listener: a signal's own
+ * list is slow when it is long.
+ */
 export interface Followers {
   add(stop: () => void): void
   delete(stop: () => void): void

@@ -1,7 +1,13 @@
 import type { Clock } from './clock.ts'
 
-/** Whether it is time to say this again: for the same text at most once in so many milliseconds. Remembers few texts. */
-export function seldom(clock: Pick<Clock, 'monotonic'>, everyMs: number): (text: string) => boolean {
+/**
+ * Whether it is time to say this again: for the same text at most once in so many milliseconds.
+ * Remembers few texts.
+ */
+export function seldom(
+  clock: Pick<Clock, 'monotonic'>,
+  everyMs: number,
+): (text: string) => boolean {
   const said = new Map<string, number>()
   return (text) => {
     const now = clock.monotonic()

@@ -1,6 +1,9 @@
 import type { Clock } from './clock.ts'
 
-/** Milliseconds after a write at which its transaction has probably committed. The poll timer is the net. */
+/**
+ * Milliseconds after a write at which its transaction has probably committed. The poll timer is the
+ * net.
+ */
 const delays = [5, 20, 75, 300]
 
 /**

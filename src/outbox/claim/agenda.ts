@@ -4,11 +4,16 @@ export interface Agenda {
   add(at: number, position: bigint): void
   /** The earliest time, or Infinity. */
   readonly next: number
-  /** Drops every time up to now. Returns the lowest position of the rows that fall due; undefined if none does. */
+  /**
+   * Drops every time up to now. Returns the lowest position of the rows that fall due; undefined if
+   * none does.
+   */
   take(now: number): bigint | undefined
 }
 
-/** Times are rounded up to this, so that a thousand rows with nearly the same delay are one entry. */
+/**
+ * Times are rounded up to this, so that a thousand rows with nearly the same delay are one entry.
+ */
 const STEP_MS = 50
 /** Beyond this many entries the poll timer is enough. */
 const LONGEST = 500

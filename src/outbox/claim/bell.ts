@@ -1,6 +1,9 @@
 import type { Clock } from '../../lib/async/clock.ts'
 
-/** Where the claim loop waits. A hint that comes while nobody waits is kept; a nudge only ends the waiting. */
+/**
+ * Where the claim loop waits. A hint that comes while nobody waits is kept; a nudge only ends the
+ * waiting.
+ */
 export interface Bell {
   readonly hinted: boolean
   /** There may be rows. */
@@ -18,7 +21,10 @@ export interface Bell {
 export function createBell(clock: Clock): Bell {
   let hinted = false
   let resting = false
-  /** Aborted with a reason of ours: the default one is an error with a stack, for every look of a busy relay. */
+  /**
+   * Aborted with a reason of ours: the default one is an error with a stack, for every look of a
+   * busy relay.
+   */
   let waiting: AbortController | undefined
   const sleep = async (ms: number): Promise<void> => {
     const controller = new AbortController()

@@ -25,7 +25,10 @@ export interface ClaimLoopPorts {
   readonly newToken: () => string
   readonly bell: Bell
   readonly scan: Scan
-  /** For the claims that leave slow destinations alone: they find something else, and so go on elsewhere. */
+  /**
+   * For the claims that leave slow destinations alone: they find something else, and so go on
+   * elsewhere.
+   */
   readonly othersScan: Scan
   readonly shares: Shares
   readonly agenda: Agenda
@@ -59,12 +62,17 @@ export interface ClaimLoopPorts {
 const ERROR_BACKOFF = { firstMs: 100, longestMs: 5000 }
 
 /** What a claim looks at. */
-function partOf(look: Look, stopped: Stretch['stopped']): Pick<ClaimRequest, 'fromPosition' | 'stretch' | 'keys'> {
+function partOf(
+  look: Look,
+  stopped: Stretch['stopped'],
+): Pick<ClaimRequest, 'fromPosition' | 'stretch' | 'keys'> {
   if (look.kind === 'keys') return { keys: look.keys }
   return { fromPosition: look.from, stretch: { rows: look.rows, stopped } }
 }
 
-/** Claims whenever there may be rows and there is room, one claim at a time, until the relay stops. */
+/**
+ * Claims whenever there may be rows and there is room, one claim at a time, until the relay stops.
+ */
 export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
   const { bell, clock, scan, settings, slow } = ports
   let more = true
@@ -81,7 +89,8 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       ports.agenda.next,
       ports.breakers.troubled ? ports.breakers.nextProbeAt : Infinity,
     )
-  const othersDue = (now: number): boolean => now >= Math.min(othersLookedAt + settings.pollIntervalMs, ports.othersScan.nextAt)
+  const othersDue = (now: number): boolean =>
+    now >= Math.min(othersLookedAt + settings.pollIntervalMs, ports.othersScan.nextAt)
 
   function grant(now: number): Grant {
     if (slow.on) return { turn: 'all', limit: ports.held() === 0 ? 1 : 0, except: [] }
@@ -89,7 +98,10 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     return ports.shares.next({ free: ports.free(), whole: ports.room(settings.batchSize), fresh })
   }
 
-  /** Waits until there is a reason to look, and room, and keeps it. Returns what to take; undefined: the relay stops. */
+  /**
+   * Waits until there is a reason to look, and room, and keeps it. Returns what to take; undefined:
+   * the relay stops.
+   */
   async function reason(): Promise<Grant | undefined> {
     while (ports.running()) {
       const now = clock.monotonic()
@@ -100,18 +112,26 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
         return granted
       }
       // A hint cannot make room, but it may be for a destination that there is room for.
-      if (granted !== undefined && (granted.turn === 'all' || bell.hinted)) await bell.rest(settings.pollIntervalMs)
-      else if (granted !== undefined) await bell.wait(Math.min(settings.pollIntervalMs, Math.max(1, ports.othersScan.nextAt - now)))
+      if (granted !== undefined && (granted.turn === 'all' || bell.hinted))
+        await bell.rest(settings.pollIntervalMs)
+      else if (granted !== undefined)
+        await bell.wait(
+          Math.min(settings.pollIntervalMs, Math.max(1, ports.othersScan.nextAt - now)),
+        )
       else await bell.wait(nextLook() - now)
     }
     return undefined
   }
 
   /** What this claim leaves alone. */
-  function exceptions(slowOnes: readonly string[]): Pick<ClaimRequest, 'exceptDestinations' | 'exceptKeys'> {
+  function exceptions(
+    slowOnes: readonly string[],
+  ): Pick<ClaimRequest, 'exceptDestinations' | 'exceptKeys'> {
     const open = ports.breakers.troubled ? ports.breakers.excepted() : []
     const some = ports.pauses.some || slowOnes.length > 0
-    const exceptDestinations = some ? [...new Set([...open, ...ports.pauses.destinations, ...slowOnes])] : open
+    const exceptDestinations = some
+      ? [...new Set([...open, ...ports.pauses.destinations, ...slowOnes])]
+      : open
     const exceptKeys = ports.pauses.keys
     return {
       ...(exceptDestinations.length === 0 ? {} : { exceptDestinations }),
@@ -146,7 +166,8 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       ...partOf(look, (at) => (stopped = at)),
       ...exceptions(except),
     })
-    const full = rows.length >= limit || rows.reduce((sum, row) => sum + bytesOf(row), 0) >= maxBytes
+    const full =
+      rows.length >= limit || rows.reduce((sum, row) => sum + bytesOf(row), 0) >= maxBytes
     more = ports.shares.took(turn, full)
     sent = undefined
     const [lowest, highest] = [rows[0]?.position, rows.at(-1)?.position]
@@ -173,7 +194,9 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
 
   function dispatch(rows: readonly ClaimedMessage[], terms: Terms): void {
     // What was not read kills nobody any more.
-    const suspect = rows.some((row) => row.attempt > settings.maxAttempts && row.withheldBytes === undefined)
+    const suspect = rows.some(
+      (row) => row.attempt > settings.maxAttempts && row.withheldBytes === undefined,
+    )
     if (suspect && !slow.on) {
       slow.enter()
       // Its neighbours, and what else is in hand, must not be charged for what it may do.
@@ -185,7 +208,13 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     slow.saw(suspect)
     const [first] = rows
     if (first === undefined) return
-    if (suspect && rows.length === 1 && slow.on && first.attempt > settings.maxAttempts + EXTRA_ATTEMPTS) ports.giveUp(first, terms)
+    if (
+      suspect &&
+      rows.length === 1 &&
+      slow.on &&
+      first.attempt > settings.maxAttempts + EXTRA_ATTEMPTS
+    )
+      ports.giveUp(first, terms)
     else ports.publish(rows, terms)
   }
 
@@ -193,7 +222,8 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
     try {
       await claim(granted)
       ports.reserve(0)
-      if (failures > 0) ports.logger.info({ app: ports.app }, 'the outbox storage can be claimed from again')
+      if (failures > 0)
+        ports.logger.info({ app: ports.app }, 'the outbox storage can be claimed from again')
       failures = 0
     } catch (thrown) {
       ports.reserve(0)
@@ -203,8 +233,13 @@ export async function runClaimLoop(ports: ClaimLoopPorts): Promise<void> {
       sent = undefined
       const fields = { app: ports.app, ...errorFields(thrown) }
       emit('mersal:claim-failed', () => ({ app: ports.app, code: fields.code }))
-      if (failures === 1) ports.logger.error(fields, 'claiming from the outbox storage failed; trying again with backoff')
-      else ports.logger.debug({ ...fields, failures }, 'claiming from the outbox storage still fails')
+      if (failures === 1)
+        ports.logger.error(
+          fields,
+          'claiming from the outbox storage failed; trying again with backoff',
+        )
+      else
+        ports.logger.debug({ ...fields, failures }, 'claiming from the outbox storage still fails')
       await clock.sleep(backoffMs(ERROR_BACKOFF, failures, ports.random), ports.stopping)
     }
   }

@@ -27,7 +27,12 @@ export function createDrains(): Drains {
           waiting.delete(entry)
           signal?.removeEventListener('abort', aborted)
           if (error === undefined) resolve()
-          else reject(error instanceof Error ? error : new Error('the draining was given up', { cause: error }))
+          else
+            reject(
+              error instanceof Error
+                ? error
+                : new Error('the draining was given up', { cause: error }),
+            )
         },
       }
       waiting.add(entry)
@@ -38,7 +43,10 @@ export function createDrains(): Drains {
       for (const entry of waiting) if (number > entry.after) entry.end()
     },
     fail() {
-      for (const entry of waiting) entry.end(new MersalError('MERSAL_APP_STOPPED', 'the relay stopped before the outbox was drained'))
+      for (const entry of waiting)
+        entry.end(
+          new MersalError('MERSAL_APP_STOPPED', 'the relay stopped before the outbox was drained'),
+        )
     },
   }
 }

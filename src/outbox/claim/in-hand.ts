@@ -25,13 +25,21 @@ const SLOW_MS = 200
 /** More destinations with nothing in hand are not remembered, and not for longer. */
 const MOST_REMEMBERED = 1000
 const REMEMBERED_MS = 5000
-/** A destination of which nothing has been answered yet counts as slow with so many rows, while another one is slow. */
+/**
+ * A destination of which nothing has been answered yet counts as slow with so many rows, while
+ * another one is slow.
+ */
 const MANY_ROWS = 8
 
-/** Bytes that a row takes in memory, roughly. Never fewer than those of its body, its headers and its names. */
+/**
+ * Bytes that a row takes in memory, roughly. Never fewer than those of its body, its headers and
+ * its names.
+ */
 export function bytesOf({ message }: ClaimedMessage): number {
-  let bytes = BESIDE_TEXTS + message.body.byteLength + 3 * (message.type.length + message.to.name.length)
-  for (const name in message.headers) bytes += 3 * (name.length + (message.headers[name] as string).length)
+  let bytes =
+    BESIDE_TEXTS + message.body.byteLength + 3 * (message.type.length + message.to.name.length)
+  for (const name in message.headers)
+    bytes += 3 * (name.length + (message.headers[name] as string).length)
   return bytes
 }
 
@@ -59,7 +67,11 @@ export function createInHand(clock: Clock): InHand {
   function placeOf(row: ClaimedMessage, now: number): Place {
     const destination = destinationKey(row.message.to)
     let place = places.get(destination)
-    if (place === undefined) places.set(destination, (place = { destination, rows: 0, slow: false, answered: false, since: now }))
+    if (place === undefined)
+      places.set(
+        destination,
+        (place = { destination, rows: 0, slow: false, answered: false, since: now }),
+      )
     if (place.rows === 0) place.since = now
     return place
   }
@@ -106,7 +118,9 @@ export function createInHand(clock: Clock): InHand {
         if (place.slow) some = true
       }
       if (!some) return []
-      const all = [...places.values()].filter(({ slow, answered, rows }) => slow || (!answered && rows >= MANY_ROWS))
+      const all = [...places.values()].filter(
+        ({ slow, answered, rows }) => slow || (!answered && rows >= MANY_ROWS),
+      )
       return all.sort((a, b) => b.rows - a.rows)
     },
     isSlow: ({ message }) => places.get(destinationKey(message.to))?.slow ?? false,

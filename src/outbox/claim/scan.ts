@@ -2,9 +2,10 @@ import { createStretchSize, type StretchSizes } from './stretch-size.ts'
 import { createTail } from './tail.ts'
 
 /**
- * Where a claim begins to look, and how far it looks. Sweeps, from the bottom to the end, find everything, but walk over
- * every row that cannot go. So a sweep of a large outbox is done in stretches, with other looks in between, which look
- * where rows have probably become free. Neither order nor completeness depends on it, only cost and the time until a row is found.
+ * Where a claim begins to look, and how far it looks. Sweeps, from the bottom to the end, find
+ * everything, but walk over every row that cannot go. So a sweep of a large outbox is done in
+ * stretches, with other looks in between, which look where rows have probably become free. Neither
+ * order nor completeness depends on it, only cost and the time until a row is found.
  */
 export interface Scan {
   plan(now: number): Look
@@ -12,11 +13,17 @@ export interface Scan {
   found(claim: Found): void
   /** Nobody knows what this claim took. */
   failed(look: Look, startedAt: number, endedAt: number): void
-  /** Rows anywhere may have become free: a sweep should see to it, and a look from this position on, or where rows were free lately. */
+  /**
+   * Rows anywhere may have become free: a sweep should see to it, and a look from this position on,
+   * or where rows were free lately.
+   */
   wantFull(from?: bigint): void
   /** The next rows of this key may be free. */
   follow(key: string): void
-  /** A sweep begins with the next claim and does not rest much; another one does, if one is under way. */
+  /**
+   * A sweep begins with the next claim and does not rest much; another one does, if one is under
+   * way.
+   */
   forceFull(): void
   /** When a look that is wanted may take place (monotonic); Infinity if none is wanted. */
   readonly nextAt: number
@@ -30,7 +37,12 @@ export interface Scan {
  * - `keys`: only rows of these keys.
  */
 export type Look =
-  | { readonly kind: 'sweep'; readonly begins: boolean; readonly from: bigint; readonly rows: number }
+  | {
+      readonly kind: 'sweep'
+      readonly begins: boolean
+      readonly from: bigint
+      readonly rows: number
+    }
   | { readonly kind: 'front' | 'on' | 'tail'; readonly from: bigint; readonly rows: number }
   | { readonly kind: 'keys'; readonly keys: readonly string[] }
 
@@ -48,8 +60,9 @@ export interface Found {
 }
 
 /**
- * Sweeps take at most a tenth of the time, those in stretches a fifth: after one, nine times its duration goes by; but never
- * more than this, since only they are sure to find the rows of a relay that has died, in 16 s at the most.
+ * Sweeps take at most a tenth of the time, those in stretches a fifth: after one, nine times its
+ * duration goes by; but never more than this, since only they are sure to find the rows of a relay
+ * that has died, in 16 s at the most.
  */
 const FULL_REST_FACTOR = 9
 const STRETCH_REST_FACTOR = 4
@@ -64,7 +77,8 @@ const SHORT_REST_MS = 25
 const MOST_CHAINS = 4
 const MOST_KEYS = 500
 
-const restAfter = (tookMs: number, factor: number): number => Math.min(Math.max(tookMs * factor, SHORTEST_REST_MS), LONGEST_REST_MS)
+const restAfter = (tookMs: number, factor: number): number =>
+  Math.min(Math.max(tookMs * factor, SHORTEST_REST_MS), LONGEST_REST_MS)
 
 export function createScan(sizes: StretchSizes = {}): Scan {
   const size = createStretchSize(sizes)
@@ -79,7 +93,15 @@ export function createScan(sizes: StretchSizes = {}): Scan {
   let keys = new Set<string>()
   const chains: Look[] = []
   let frontAt: bigint | undefined
-  let [fullWanted, frontWanted, tailWanted, forced, again, urgent, keysLast] = [false, false, false, false, false, false, false]
+  let [fullWanted, frontWanted, tailWanted, forced, again, urgent, keysLast] = [
+    false,
+    false,
+    false,
+    false,
+    false,
+    false,
+    false,
+  ]
   let [sweepFrom, frontFrom] = [0, 0]
   let shortRest = true
 
@@ -131,8 +153,12 @@ export function createScan(sizes: StretchSizes = {}): Scan {
       return
     }
     if (!full) fullWanted = true
-    if (look.kind === 'front') frontFrom = full ? endedAt : endedAt + (endedAt - startedAt) * FRONT_REST_FACTOR
-    if (full) chains.push(look.kind === 'front' ? look : { kind: 'on', from: highest as bigint, rows: size.look })
+    if (look.kind === 'front')
+      frontFrom = full ? endedAt : endedAt + (endedAt - startedAt) * FRONT_REST_FACTOR
+    if (full)
+      chains.push(
+        look.kind === 'front' ? look : { kind: 'on', from: highest as bigint, rows: size.look },
+      )
     else if (look.kind === 'tail' && stopped !== undefined) {
       tail.mark(stopped.next, endedAt)
       goOn(stopped.next, 'tail')
@@ -163,7 +189,10 @@ export function createScan(sizes: StretchSizes = {}): Scan {
   return {
     get nextAt() {
       if (forced || keys.size > 0 || tailWanted || chains.length > 0) return -Infinity
-      return Math.min(fullWanted || sweepAt !== undefined ? sweepFrom : Infinity, frontWanted ? frontFrom : Infinity)
+      return Math.min(
+        fullWanted || sweepAt !== undefined ? sweepFrom : Infinity,
+        frontWanted ? frontFrom : Infinity,
+      )
     },
     plan(now) {
       if (tail.known && tailWanted) return tailLook(now)
@@ -174,7 +203,8 @@ export function createScan(sizes: StretchSizes = {}): Scan {
       const { look, highest } = claim
       if (highest !== undefined) tail.claimed(highest, claim.endedAt)
       if (look.kind !== 'sweep') return foundByLook(claim)
-      if (claim.lowest !== undefined && (look.begins || low === undefined || claim.lowest < low)) low = claim.lowest
+      if (claim.lowest !== undefined && (look.begins || low === undefined || claim.lowest < low))
+        low = claim.lowest
       foundBySweep({ ...claim, look })
     },
     failed(look, startedAt, endedAt) {

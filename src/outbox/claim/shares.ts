@@ -5,7 +5,8 @@ import type { Held } from './in-hand.ts'
  *
  * - `others`: leaves all slow ones alone. Comes first, and again at each hint.
  * - `shares`: leaves those alone that hold their share.
- * - `borrow`: leaves none alone. Comes when nobody else wanted anything, and never takes the last quarter of the window.
+ * - `borrow`: leaves none alone. Comes when nobody else wanted anything, and never takes the last
+ *   quarter of the window.
  * - `all`: nothing is slow.
  */
 export type Turn = 'all' | 'others' | 'shares' | 'borrow'
@@ -18,7 +19,10 @@ export interface Grant {
 }
 
 export interface Shares {
-  /** `free`: rows that the window has room for; `whole`: what a claim may take when nothing is slow; `fresh`: there is a new reason to look. */
+  /**
+   * `free`: rows that the window has room for; `whole`: what a claim may take when nothing is slow;
+   * `fresh`: there is a new reason to look.
+   */
   next(state: { readonly free: number; readonly whole: number; readonly fresh: boolean }): Grant
   /** What became of the claim. Returns whether the next one is to follow at once. */
   took(turn: Turn, full: boolean): boolean
@@ -26,7 +30,10 @@ export interface Shares {
   readonly slowRoom: number
 }
 
-/** Of the window: what one slow destination may hold while others wait, and what all of them leave free. */
+/**
+ * Of the window: what one slow destination may hold while others wait, and what all of them leave
+ * free.
+ */
 const SHARE = 4
 /** More destinations are not named in a claim. */
 const MOST_NAMED = 100
@@ -45,10 +52,12 @@ export function createShares({ window, batchSize, slow }: SharesPorts): Shares {
   let hungry = false
 
   const heldBy = (list: readonly Held[]): number => list.reduce((sum, { rows }) => sum + rows, 0)
-  const named = (list: readonly Held[]): string[] => list.slice(0, MOST_NAMED).map(({ destination }) => destination)
+  const named = (list: readonly Held[]): string[] =>
+    list.slice(0, MOST_NAMED).map(({ destination }) => destination)
 
   function grant(list: readonly Held[], free: number): Grant {
-    // What is found may be slow as well, which shows only later: half of the room is kept for the next one.
+    // What is found may be slow as well, which shows only later: half of the room is kept for the
+    // next one.
     const others = Math.min(batchSize, free > most / 2 ? free : Math.ceil(free / 2))
     const room = Math.min(most - heldBy(list), free)
     // With several slow ones, each may hold less, so that all of them have something.
@@ -63,7 +72,11 @@ export function createShares({ window, batchSize, slow }: SharesPorts): Shares {
       case 'borrow': {
         // Small claims cost more than large ones, so it waits for a good part.
         const limit = Math.min(batchSize, room)
-        return { turn, limit: limit >= Math.min(batchSize, Math.ceil(share / 2)) ? limit : 0, except: [] }
+        return {
+          turn,
+          limit: limit >= Math.min(batchSize, Math.ceil(share / 2)) ? limit : 0,
+          except: [],
+        }
       }
       case 'others':
       case 'all':

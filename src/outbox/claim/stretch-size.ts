@@ -26,7 +26,8 @@ const LOOK = 2000
 export function createStretchSize(fixed: StretchSizes): StretchSize {
   let sweep = fixed.sweep ?? FIRST
   const change = (factor: number): void => {
-    if (fixed.sweep === undefined) sweep = Math.min(MOST, Math.max(LEAST, Math.round(sweep * factor)))
+    if (fixed.sweep === undefined)
+      sweep = Math.min(MOST, Math.max(LEAST, Math.round(sweep * factor)))
   }
   return {
     get sweep() {

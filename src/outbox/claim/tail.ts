@@ -13,8 +13,9 @@ export interface Tail {
 }
 
 /**
- * A transaction that commits late adds a row below what has been looked at. Where sweeps are frequent they find it; in a large
- * outbox the looks at the tail begin where they ended this long ago.
+ * A transaction that commits late adds a row below what has been looked at. Where sweeps are
+ * frequent they find it; in a large outbox the looks at the tail begin where they ended this long
+ * ago.
  */
 const LAG_MS = 1000
 /** Marks are no closer than this. */
@@ -27,7 +28,11 @@ export function createTail(): Tail {
 
   function mark(position: bigint, at: number): void {
     const last = marks.at(-1)
-    if (last !== undefined && (position <= last.position || (marks.length > 1 && at - last.at < APART_MS))) return
+    if (
+      last !== undefined &&
+      (position <= last.position || (marks.length > 1 && at - last.at < APART_MS))
+    )
+      return
     marks.push({ position, at })
   }
 

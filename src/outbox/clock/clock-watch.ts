@@ -20,8 +20,9 @@ export interface ClockWatchPorts {
 const LOOK_MS = 5000
 
 /**
- * Watches the clock of the storage beside the claims, until the signal aborts. What waits for a time that a clock set
- * back has moved away is put right. Order and fences need no clock: a wrong look costs copies at most.
+ * Watches the clock of the storage beside the claims, until the signal aborts. What waits for a
+ * time that a clock set back has moved away is put right. Order and fences need no clock: a wrong
+ * look costs copies at most.
  */
 export async function watchClock(ports: ClockWatchPorts, signal: AbortSignal): Promise<void> {
   const { app, storage, clock, logger } = ports
@@ -32,7 +33,10 @@ export async function watchClock(ports: ClockWatchPorts, signal: AbortSignal): P
       await look()
     } catch (thrown) {
       // The claims tell people of a storage that does not answer.
-      logger.debug({ app, ...errorFields(thrown) }, 'the clock of the outbox storage could not be read; it is looked at again')
+      logger.debug(
+        { app, ...errorFields(thrown) },
+        'the clock of the outbox storage could not be read; it is looked at again',
+      )
     }
     await clock.sleep(LOOK_MS, signal)
   }
@@ -47,7 +51,10 @@ interface Seen extends Offset {
 const isBack = ({ step, ahead }: Seen): boolean => step < -STEADY_MS || ahead > STEADY_MS
 const isForward = ({ step }: Seen): boolean => step > STEADY_MS
 
-function looks({ app, settings, clock, logger, onDue }: ClockWatchPorts, storage: StorageClock): () => Promise<void> {
+function looks(
+  { app, settings, clock, logger, onDue }: ClockWatchPorts,
+  storage: StorageClock,
+): () => Promise<void> {
   const claimMs = Math.max(settings.claimMs, settings.expressGraceMs)
   const retryMs = Math.max(settings.retry.longestMs, settings.breaker.longestMs, SET_ASIDE_MS)
   let known: Offset | undefined
@@ -63,12 +70,14 @@ function looks({ app, settings, clock, logger, onDue }: ClockWatchPorts, storage
 
   function tell(seen: Seen): void {
     if (isForward(seen)) {
-      const text = 'the clock of the outbox storage was set forward: claims have ended early and delayed messages come early'
+      const text =
+        'the clock of the outbox storage was set forward: claims have ended early and delayed messages come early'
       logger.warn({ app, forwardMs: Math.round(seen.step) }, text)
     }
     if (!isBack(seen)) return
     const backMs = Math.round(Math.max(-seen.step, seen.ahead))
-    const text = 'the clock of the outbox storage was set back; messages that would wait for it to catch up are put right'
+    const text =
+      'the clock of the outbox storage was set back; messages that would wait for it to catch up are put right'
     // A row that cannot be put right is told once.
     if (seen.step < -STEADY_MS || !wasAhead) logger.warn({ app, backMs }, text)
     pending = { backMs: Math.max(0, -seen.step), claimMs, retryMs }

@@ -17,12 +17,16 @@ interface Breaker {
   back: Promise<void> | undefined
 }
 
-/** `yes`: publish. `probe`: publish this one message, and report with `probe: true`. `no`: give it back. */
+/**
+ * `yes`: publish. `probe`: publish this one message, and report with `probe: true`. `no`: give it
+ * back.
+ */
 export type Admission = 'yes' | 'probe' | 'no'
 
 /**
  * One breaker per destination. Closed → three failures in a row → open for a backoff → half-open →
- * one message is the probe → closed, or open again for longer. Knows only destinations with trouble.
+ * one message is the probe → closed, or open again for longer. Knows only destinations with
+ * trouble.
  */
 export interface Breakers {
   readonly troubled: boolean
@@ -32,11 +36,20 @@ export interface Breakers {
   isClosed(destination: string): boolean
   /** The destination answered: it holds or refuses the message. */
   succeeded(destination: string): void
-  /** `back` resolves when the transport thinks that the destination answers again: then the probe comes at once. */
-  failed(destination: string, error: Error, options?: { readonly probe?: boolean; readonly back?: Promise<void> | undefined }): void
+  /**
+   * `back` resolves when the transport thinks that the destination answers again: then the probe
+   * comes at once.
+   */
+  failed(
+    destination: string,
+    error: Error,
+    options?: { readonly probe?: boolean; readonly back?: Promise<void> | undefined },
+  ): void
   /** The probe was given back unpublished. */
   abandoned(destination: string): void
-  /** Destinations whose rows a claim leaves alone. Lets those whose time is over become half-open. */
+  /**
+   * Destinations whose rows a claim leaves alone. Lets those whose time is over become half-open.
+   */
   excepted(): readonly string[]
   /** When the next breaker becomes half-open (monotonic milliseconds), or Infinity. */
   readonly nextProbeAt: number
@@ -51,7 +64,13 @@ export interface BreakerPorts {
   readonly onSooner: () => void
 }
 
-export function createBreakers({ backoff, clock, random, onChange, onSooner }: BreakerPorts): Breakers {
+export function createBreakers({
+  backoff,
+  clock,
+  random,
+  onChange,
+  onSooner,
+}: BreakerPorts): Breakers {
   const breakers = new Map<string, Breaker>()
 
   function enter(destination: string, breaker: Breaker, state: BreakerState, error?: Error): void {
@@ -67,7 +86,10 @@ export function createBreakers({ backoff, clock, random, onChange, onSooner }: B
     enter(destination, breaker, 'open', error)
   }
 
-  /** A transport that is wrong again and again brings about two probes per first step of the backoff, not a busy loop. */
+  /**
+   * A transport that is wrong again and again brings about two probes per first step of the
+   * backoff, not a busy loop.
+   */
   async function followBack(breaker: Breaker, back: Promise<void>): Promise<void> {
     breaker.back = back
     // A transport that breaks its promise and rejects has said nothing more than one that resolves.
@@ -119,9 +141,11 @@ export function createBreakers({ backoff, clock, random, onChange, onSooner }: B
       breakers.set(destination, breaker)
       const probe = options?.probe ?? false
       if (breaker.state === 'closed') breaker.failures++
-      if (probe || (breaker.state === 'closed' && breaker.failures >= FAILURES_TO_OPEN)) open(destination, breaker, error)
+      if (probe || (breaker.state === 'closed' && breaker.failures >= FAILURES_TO_OPEN))
+        open(destination, breaker, error)
       const back = options?.back
-      if (breaker.state === 'open' && back !== undefined && back !== breaker.back) void followBack(breaker, back)
+      if (breaker.state === 'open' && back !== undefined && back !== breaker.back)
+        void followBack(breaker, back)
     },
     abandoned(destination) {
       const breaker = breakers.get(destination)
@@ -131,7 +155,8 @@ export function createBreakers({ backoff, clock, random, onChange, onSooner }: B
       const now = clock.monotonic()
       const names: string[] = []
       for (const [destination, breaker] of breakers) {
-        if (breaker.state === 'open' && now >= breaker.openUntil) enter(destination, breaker, 'half-open')
+        if (breaker.state === 'open' && now >= breaker.openUntil)
+          enter(destination, breaker, 'half-open')
         if (breaker.state === 'open' || breaker.state === 'probing') names.push(destination)
       }
       return names

@@ -19,7 +19,10 @@ export function roomAlone(window: number): Room {
 
 /** One window for several relays. */
 export interface SharedRoom {
-  /** Messages in the hands of all of them, with what claims under way may bring. Never more than the window. */
+  /**
+   * Messages in the hands of all of them, with what claims under way may bring. Never more than the
+   * window.
+   */
   readonly held: number
   /** One more relay; `nudge` is called when there may be room for it again. */
   join(nudge: () => void): Room
@@ -33,12 +36,19 @@ interface Member {
 }
 
 /**
- * Half of the window is divided: that share is there for a relay whatever the others hold, so that none of them, with a
- * backlog or with a destination that does not answer, can keep it from working. The other half goes to whoever asks.
- * A relay with empty hands takes what there is; one that holds something waits for a good part, since many
- * small claims cost more than a few large ones.
+ * Half of the window is divided: that share is there for a relay whatever the others hold, so that
+ * none of them, with a backlog or with a destination that does not answer, can keep it from
+ * working. The other half goes to whoever asks. A relay with empty hands takes what there is; one
+ * that holds something waits for a good part, since many small claims cost more than a few large
+ * ones.
  */
-export function shareRoom({ window, relays }: { readonly window: number; readonly relays: number }): SharedRoom {
+export function shareRoom({
+  window,
+  relays,
+}: {
+  readonly window: number
+  readonly relays: number
+}): SharedRoom {
   const own = Math.max(1, Math.floor(window / (2 * relays)))
   const common = Math.max(0, window - own * relays)
   const members = new Set<Member>()

@@ -4,15 +4,24 @@ import type { Clock } from '../../lib/async/clock.ts'
 
 /** What operators have paused, as far as this relay knows. */
 export interface Pauses {
-  /** The list has been read once, or there is none to be read. Before that, nothing may be published. */
+  /**
+   * The list has been read once, or there is none to be read. Before that, nothing may be
+   * published.
+   */
   readonly known: boolean
   readonly some: boolean
   readonly destinations: readonly string[]
   readonly keys: readonly string[]
   covers(message: OutgoingMessage): boolean
-  /** Reads the list unless that was done a moment ago. Rejects if the store does; then the old list stays. */
+  /**
+   * Reads the list unless that was done a moment ago. Rejects if the store does; then the old list
+   * stays.
+   */
   refresh(): Promise<void>
-  /** Keeps the list young until the signal aborts; never rejects, since the claims tell of a store that is away. */
+  /**
+   * Keeps the list young until the signal aborts; never rejects, since the claims tell of a store
+   * that is away.
+   */
   watch(signal: AbortSignal): Promise<void>
 }
 
@@ -26,7 +35,10 @@ export interface PausesPorts {
   readonly clock: Clock
   /** Rows that were left alone may be taken now, or the other way round. */
   readonly onChange: () => void
-  /** Whether there is, or may be at once, something in hand that a pause could hold up. Else it is enough to read before claims. */
+  /**
+   * Whether there is, or may be at once, something in hand that a pause could hold up. Else it is
+   * enough to read before claims.
+   */
   readonly needed: () => boolean
 }
 
@@ -48,14 +60,18 @@ function alike(left: ReadonlySet<string>, right: ReadonlySet<string>): boolean {
   return left.size === right.size && [...left].every((name) => right.has(name))
 }
 
-function followBoard(board: Pick<PauseBoard, 'list'>, { clock, onChange, needed }: Omit<PausesPorts, 'board'>): Pauses {
+function followBoard(
+  board: Pick<PauseBoard, 'list'>,
+  { clock, onChange, needed }: Omit<PausesPorts, 'board'>,
+): Pauses {
   let destinations = new Set<string>()
   let keys = new Set<string>()
   let readAt = -Infinity
   let reading: Promise<void> | undefined
 
   function adopt(list: readonly Pause[]): void {
-    const names = (kind: Pause['kind']): Set<string> => new Set(list.filter((pause) => pause.kind === kind).map(({ name }) => name))
+    const names = (kind: Pause['kind']): Set<string> =>
+      new Set(list.filter((pause) => pause.kind === kind).map(({ name }) => name))
     const before = { destinations, keys }
     destinations = names('destination')
     keys = names('key')
@@ -92,7 +108,10 @@ function followBoard(board: Pick<PauseBoard, 'list'>, { clock, onChange, needed 
       return [...keys]
     },
     covers({ to, partitionKey }) {
-      return destinations.has(destinationKey(to)) || (partitionKey !== undefined && keys.has(partitionKey))
+      return (
+        destinations.has(destinationKey(to)) ||
+        (partitionKey !== undefined && keys.has(partitionKey))
+      )
     },
     refresh,
     async watch(signal) {

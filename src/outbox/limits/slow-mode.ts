@@ -1,7 +1,7 @@
 /**
  * A message that kills its relay shows as attempts above the limit. The attempts were counted for
- * the whole claim, so its neighbours are suspects too: in slow mode rows go one by one, and only the
- * culprit is charged.
+ * the whole claim, so its neighbours are suspects too: in slow mode rows go one by one, and only
+ * the culprit is charged.
  */
 export interface SlowMode {
   readonly on: boolean

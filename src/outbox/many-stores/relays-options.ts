@@ -26,7 +26,9 @@ export interface StoreEntry<Kind extends RelayStore = RelayStore> {
 }
 
 /** By name: the store alone, or with what is different for it. */
-export type Stores<Kind extends RelayStore = RelayStore> = Readonly<Record<string, Kind | StoreEntry<Kind>>>
+export type Stores<Kind extends RelayStore = RelayStore> = Readonly<
+  Record<string, Kind | StoreEntry<Kind>>
+>
 
 /** What all stores share unless they say otherwise. */
 export interface SharedOptions {
@@ -53,19 +55,27 @@ function invalid(field: string, text: string): MersalError {
 }
 
 /** By the name in destinations. */
-export function transportsOf({ transport, bridges }: Pick<SharedOptions, 'transport' | 'bridges'>): ReadonlyMap<string, Transport> {
+export function transportsOf({
+  transport,
+  bridges,
+}: Pick<SharedOptions, 'transport' | 'bridges'>): ReadonlyMap<string, Transport> {
   const transports = new Map<string, Transport>(Object.entries(bridges ?? {}))
   if (transport !== undefined) transports.set('default', transport)
   return transports
 }
 
 /** Throws `MERSAL_INVALID_OPTIONS` unless these are transports. */
-export function checkTransports({ transport, bridges }: Pick<SharedOptions, 'transport' | 'bridges'>, where: string): void {
+export function checkTransports(
+  { transport, bridges }: Pick<SharedOptions, 'transport' | 'bridges'>,
+  where: string,
+): void {
   if (transport !== undefined) checkShape(`${where}.transport`, transport, ['publish', 'subscribe'])
   if (bridges === undefined) return
   checkOptions(`${where}.bridges`, bridges, Object.keys(bridges))
-  for (const [name, bridge] of Object.entries(bridges)) checkShape(`${where}.bridges.${name}`, bridge, ['publish', 'subscribe'])
-  if ('default' in bridges) throw invalid(`${where}.bridges.default`, "this name belongs to 'transport'")
+  for (const [name, bridge] of Object.entries(bridges))
+    checkShape(`${where}.bridges.${name}`, bridge, ['publish', 'subscribe'])
+  if ('default' in bridges)
+    throw invalid(`${where}.bridges.default`, "this name belongs to 'transport'")
 }
 
 /** Throws `MERSAL_INVALID_OPTIONS` unless this is a store. */
@@ -74,18 +84,31 @@ export function checkStore(field: string, store: unknown): void {
   checkShape(`${field}.outbox`, (store as RelayStore).outbox, ['claim', 'settle', 'prune'])
 }
 
-/** The stores with what each of them needs, in the order given. Throws `MERSAL_INVALID_OPTIONS`, naming the field. */
-export function servedStores<Kind extends RelayStore>(stores: Stores<Kind>, shared: SharedOptions, where: string): ServedStore<Kind>[] {
+/**
+ * The stores with what each of them needs, in the order given. Throws `MERSAL_INVALID_OPTIONS`,
+ * naming the field.
+ */
+export function servedStores<Kind extends RelayStore>(
+  stores: Stores<Kind>,
+  shared: SharedOptions,
+  where: string,
+): ServedStore<Kind>[] {
   checkOptions(`${where}.stores`, stores, Object.keys(stores))
   checkTransports(shared, where)
   relaySettings(shared.relay, `${where}.relay`)
-  const served = Object.entries(stores).map(([name, given]) => servedStore(name, given, shared, where))
-  if (served.length === 0) throw invalid(`${where}.stores`, 'is empty: give at least one store by its name')
+  const served = Object.entries(stores).map(([name, given]) =>
+    servedStore(name, given, shared, where),
+  )
+  if (served.length === 0)
+    throw invalid(`${where}.stores`, 'is empty: give at least one store by its name')
   const seen = new Map<RelayStore, string>()
   for (const { name, store } of served) {
     const before = seen.get(store)
     if (before !== undefined)
-      throw invalid(`${where}.stores.${name}`, `is the very store of '${before}': give each name a store of its own`)
+      throw invalid(
+        `${where}.stores.${name}`,
+        `is the very store of '${before}': give each name a store of its own`,
+      )
     seen.set(store, name)
   }
   return served
@@ -99,37 +122,62 @@ function servedStore<Kind extends RelayStore>(
 ): ServedStore<Kind> {
   const field = `${where}.stores.${name.slice(0, 100)}`
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(name)) {
-    throw invalid(field, "a store is called by 1 to 100 letters, digits, '.', '_' or '-', the first one a letter or digit")
+    throw invalid(
+      field,
+      "a store is called by 1 to 100 letters, digits, '.', '_' or '-', the first one a letter or digit",
+    )
   }
   const alone = typeof given === 'object' && given !== null && 'outbox' in given
   const entry: StoreEntry<Kind> = alone ? { store: given } : given
   if (!alone) {
     checkOptions(field, entry, ['store', 'transport', 'bridges', 'relay'])
     if (entry.store === undefined)
-      throw invalid(`${field}.store`, 'is missing: give postgres() of mersal/postgres or sqlite() of mersal/sqlite')
+      throw invalid(
+        `${field}.store`,
+        'is missing: give postgres() of mersal/postgres or sqlite() of mersal/sqlite',
+      )
     checkTransports(entry, field)
   }
   checkStore(alone ? field : `${field}.store`, entry.store)
   if (entry.relay !== undefined && 'window' in entry.relay) {
-    throw invalid(`${field}.relay.window`, "all stores share one window: give it in 'relay' beside 'stores'")
+    throw invalid(
+      `${field}.relay.window`,
+      "all stores share one window: give it in 'relay' beside 'stores'",
+    )
   }
   const relay: RelayOptions = { ...shared.relay, ...entry.relay, express: false }
   return {
     name,
     store: entry.store,
-    transports: transportsOf({ transport: entry.transport ?? shared.transport, bridges: entry.bridges ?? shared.bridges }),
+    transports: transportsOf({
+      transport: entry.transport ?? shared.transport,
+      bridges: entry.bridges ?? shared.bridges,
+    }),
     relay,
     settings: relaySettings(relay, `${field}.relay`),
   }
 }
 
-/** Most messages in the hands of all relays together. Throws `MERSAL_INVALID_OPTIONS` if that leaves one of them without. */
-export function sharedWindow(served: readonly ServedStore[], { relay = {} }: SharedOptions, where: string): number {
+/**
+ * Most messages in the hands of all relays together. Throws `MERSAL_INVALID_OPTIONS` if that leaves
+ * one of them without.
+ */
+export function sharedWindow(
+  served: readonly ServedStore[],
+  { relay = {} }: SharedOptions,
+  where: string,
+): number {
   const batch = Math.max(...served.map(({ settings }) => settings.batchSize))
   const window =
-    relay.window ?? (served.length === 1 ? (served[0] as ServedStore).settings.window : Math.max(1000, batch, PER_STORE * served.length))
+    relay.window ??
+    (served.length === 1
+      ? (served[0] as ServedStore).settings.window
+      : Math.max(1000, batch, PER_STORE * served.length))
   if (window < 2 * served.length && served.length > 1) {
-    throw invalid(`${where}.relay.window`, `expected at least 2 messages for each of the ${served.length} stores, got ${window}`)
+    throw invalid(
+      `${where}.relay.window`,
+      `expected at least 2 messages for each of the ${served.length} stores, got ${window}`,
+    )
   }
   return window
 }

@@ -9,7 +9,14 @@ import { fulfilledWithin } from '../../lib/async/within.ts'
 import { runJanitor } from '../janitor.ts'
 import { LEAST_WINDOW_BYTES } from '../options.ts'
 import { createRelay } from '../relay.ts'
-import { type RelayStore, servedStores, type ServedStore, type SharedOptions, sharedWindow, type Stores } from './relays-options.ts'
+import {
+  type RelayStore,
+  servedStores,
+  type ServedStore,
+  type SharedOptions,
+  sharedWindow,
+  type Stores,
+} from './relays-options.ts'
 import { type SharedRoom, shareRoom } from '../limits/capacity.ts'
 import type { Relay } from '../types.ts'
 
@@ -33,7 +40,9 @@ export interface ServedRelay {
   readonly name: string
   /** The name in events and logs. */
   readonly app: string
-  /** `opening`: its store could not be opened yet; it is tried again and again, at most 30 s apart. */
+  /**
+   * `opening`: its store could not be opened yet; it is tried again and again, at most 30 s apart.
+   */
   readonly state: 'opening' | Relay['state']
   /** Messages in its hands. */
   readonly held: number
@@ -46,11 +55,15 @@ export interface Relays extends AsyncDisposable {
   /** Most messages in the hands of all together. */
   readonly window: number
   /**
-   * Opens the stores and starts a relay and a janitor for each. Resolves when the first one runs; the others follow
-   * when their databases answer. Rejects with what the first store said if none of them could be opened.
+   * Opens the stores and starts a relay and a janitor for each. Resolves when the first one runs;
+   * the others follow when their databases answer. Rejects with what the first store said if none
+   * of them could be opened.
    */
   start(): Promise<void>
-  /** Stops all of them side by side, as `Relay.stop` does. Returns whether everything was settled. Default grace 10000 ms. */
+  /**
+   * Stops all of them side by side, as `Relay.stop` does. Returns whether everything was settled.
+   * Default grace 10000 ms.
+   */
   stop(options?: { readonly graceMs?: number }): Promise<boolean>
 }
 
@@ -62,14 +75,16 @@ const LAST_MS = 500
 const STOP_GRACE_MS = 8000
 
 /**
- * One relay per store, all in one process, with one bound on what they hold together: `relay.window`, by default 1000
- * or 20 for each store. None holds up another: half of the window is divided among them, a store
- * that is away is opened again in the background, and destinations have breakers per store. The stores, the
- * transports and what they are made of stay yours. Throws `MERSAL_INVALID_OPTIONS`.
+ * One relay per store, all in one process, with one bound on what they hold together:
+ * `relay.window`, by default 1000 or 20 for each store. None holds up another: half of the window
+ * is divided among them, a store that is away is opened again in the background, and destinations
+ * have breakers per store. The stores, the transports and what they are made of stay yours. Throws
+ * `MERSAL_INVALID_OPTIONS`.
  */
 export function createRelays(options: RelaysOptions): Relays {
   checkOptions('relays', options, known)
-  if (options.logger !== undefined) checkShape('relays.logger', options.logger, ['debug', 'info', 'warn', 'error'])
+  if (options.logger !== undefined)
+    checkShape('relays.logger', options.logger, ['debug', 'info', 'warn', 'error'])
   const served = servedStores(options.stores, options, 'relays')
   return relaysOf(served, options, sharedWindow(served, options, 'relays'))
 }
@@ -81,7 +96,10 @@ export function relaysOf(served: readonly ServedStore[], ports: Ports, window: n
   const room = served.length === 1 ? undefined : shareRoom({ window, relays: served.length })
   const alone = served.length === 1
   const parts = served.map((one) => {
-    const windowBytes = Math.max(LEAST_WINDOW_BYTES, Math.floor(one.settings.windowBytes / served.length))
+    const windowBytes = Math.max(
+      LEAST_WINDOW_BYTES,
+      Math.floor(one.settings.windowBytes / served.length),
+    )
     return serve(one, { ...filledIn(ports), room, alone, windowBytes })
   })
   let stopped: Promise<boolean> | undefined
@@ -97,7 +115,9 @@ export function relaysOf(served: readonly ServedStore[], ports: Ports, window: n
       }
     },
     stop({ graceMs = STOP_GRACE_MS } = {}) {
-      stopped ??= Promise.all(parts.map((part) => part.stop(graceMs))).then((all) => all.every(Boolean))
+      stopped ??= Promise.all(parts.map((part) => part.stop(graceMs))).then((all) =>
+        all.every(Boolean),
+      )
       return stopped
     },
     async [Symbol.asyncDispose]() {
@@ -107,7 +127,12 @@ export function relaysOf(served: readonly ServedStore[], ports: Ports, window: n
   return relays
 }
 
-function filledIn({ name = 'relay', logger = stderrLogger, clock = systemClock, random = systemRandom }: Ports): Required<Ports> {
+function filledIn({
+  name = 'relay',
+  logger = stderrLogger,
+  clock = systemClock,
+  random = systemRandom,
+}: Ports): Required<Ports> {
   return { name, logger, clock, random }
 }
 
@@ -124,7 +149,10 @@ interface Part {
   stop(graceMs: number): Promise<boolean>
 }
 
-function serve({ name, store, transports, relay: options }: ServedStore, surroundings: Surroundings): Part {
+function serve(
+  { name, store, transports, relay: options }: ServedStore,
+  surroundings: Surroundings,
+): Part {
   const { logger, clock, random, room, alone, windowBytes } = surroundings
   const app = alone ? surroundings.name : `${surroundings.name}/${name}`
   const common = { app, storage: store.outbox, clock, logger }
@@ -174,18 +202,26 @@ function serve({ name, store, transports, relay: options }: ServedStore, surroun
       wake: () => relay.wake(),
     },
     async start() {
-      if (closing.signal.aborted || opened) throw new MersalError('MERSAL_APP_STOPPED', 'these relays have been started; create new ones')
+      if (closing.signal.aborted || opened)
+        throw new MersalError(
+          'MERSAL_APP_STOPPED',
+          'these relays have been started; create new ones',
+        )
       const problem = await tryToOpen(store)
       if (problem === undefined) return run()
       if (alone) throw problem
-      logger.error({ app, store: name, ...errorFields(problem) }, 'the store could not be opened; trying again, and serving the others')
+      logger.error(
+        { app, store: name, ...errorFields(problem) },
+        'the store could not be opened; trying again, and serving the others',
+      )
       void openLater()
       throw problem
     },
     async stop(graceMs) {
       closing.abort()
       const settled = await relay.stop({ graceMs })
-      // Its statement may wait for a database that does not answer; what it has not removed is removed later.
+      // Its statement may wait for a database that does not answer; what it has not removed is
+      // removed later.
       await fulfilledWithin(clock, LAST_MS, janitor)
       return settled
     },

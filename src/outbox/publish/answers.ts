@@ -7,20 +7,34 @@ export function isWithdrawn(outcome: PublishOutcome): boolean {
   return outcome.kind === 'unavailable' && outcome.withdrawn === true
 }
 
-/** A transport that throws or rejects breaks its contract; nobody knows what it did with the message. */
+/**
+ * A transport that throws or rejects breaks its contract; nobody knows what it did with the
+ * message.
+ */
 export function brokenAnswer(transport: Transport, thrown: unknown): PublishOutcome {
   const text = `transport '${transport.name}' answered a publish with an error or not at all`
   return {
     kind: 'unknown',
-    error: new MersalError('MERSAL_UNKNOWN_OUTCOME', text, { cause: thrown === undefined ? undefined : toError(thrown) }),
+    error: new MersalError('MERSAL_UNKNOWN_OUTCOME', text, {
+      cause: thrown === undefined ? undefined : toError(thrown),
+    }),
   }
 }
 
 export function noSuchTransport(transport: string): PublishOutcome {
   const text = `there is no transport called '${transport}' here; give it in 'bridges', or run the relay where it is known`
-  return { kind: 'unavailable', error: new MersalError('MERSAL_UNAVAILABLE', text, { details: { transport } }) }
+  return {
+    kind: 'unavailable',
+    error: new MersalError('MERSAL_UNAVAILABLE', text, { details: { transport } }),
+  }
 }
 
 export function noAnswer(): PublishOutcome {
-  return { kind: 'unknown', error: new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the transport gave no answer until the claim ended') }
+  return {
+    kind: 'unknown',
+    error: new MersalError(
+      'MERSAL_UNKNOWN_OUTCOME',
+      'the transport gave no answer until the claim ended',
+    ),
+  }
 }

@@ -10,7 +10,10 @@ import type { Run } from './runs.ts'
 import type { Settler } from '../settle/settler.ts'
 import type { Unknowns } from '../settle/unanswered.ts'
 
-/** Until when something may be done with the rows of a batch; monotonic milliseconds. A renewal moves them. */
+/**
+ * Until when something may be done with the rows of a batch; monotonic milliseconds. A renewal
+ * moves them.
+ */
 export interface Terms {
   startedAt: number
   /** Nothing is handed to a transport at or after this time. */
@@ -24,8 +27,15 @@ export interface Terms {
 const MARGIN = 0.2
 
 /** Those of a claim that was asked for, or renewed, at this moment. */
-export function termsFrom(startedAt: number, claimMs: number): Pick<Terms, 'startedAt' | 'publishUntil' | 'keepUntil'> {
-  return { startedAt, publishUntil: startedAt + claimMs * (1 - MARGIN), keepUntil: startedAt + claimMs }
+export function termsFrom(
+  startedAt: number,
+  claimMs: number,
+): Pick<Terms, 'startedAt' | 'publishUntil' | 'keepUntil'> {
+  return {
+    startedAt,
+    publishUntil: startedAt + claimMs * (1 - MARGIN),
+    keepUntil: startedAt + claimMs,
+  }
 }
 
 /** Rows of one claim, or of one unit in the express lane. */
@@ -60,5 +70,8 @@ export interface PublisherPorts {
   /** How often the deadlines of batches are looked at while there are any. */
   readonly tickMs: number
   readonly onDead: (row: ClaimedMessage, settlement: Extract<Settlement, { kind: 'dead' }>) => void
-  readonly onRefused: (row: ClaimedMessage, settlement: Extract<Settlement, { kind: 'retry' }>) => void
+  readonly onRefused: (
+    row: ClaimedMessage,
+    settlement: Extract<Settlement, { kind: 'retry' }>,
+  ) => void
 }

@@ -17,12 +17,21 @@ export interface DeadlinePorts {
   readonly onTick: (batch: Batch, now: number) => void
 }
 
-/** What was handed over at the last moment must still have time for its answer, or it would be published twice without any fault. */
+/**
+ * What was handed over at the last moment must still have time for its answer, or it would be
+ * published twice without any fault.
+ */
 function waitUntil({ publishUntil, keepUntil }: Batch['terms']): number {
   return (publishUntil + keepUntil) / 2
 }
 
-export function watchDeadlines({ clock, batches, tickMs, onExpired, onTick }: DeadlinePorts): Deadlines {
+export function watchDeadlines({
+  clock,
+  batches,
+  tickMs,
+  onExpired,
+  onTick,
+}: DeadlinePorts): Deadlines {
   const halted = new AbortController()
   let watching = false
 
@@ -30,8 +39,10 @@ export function watchDeadlines({ clock, batches, tickMs, onExpired, onTick }: De
     const now = clock.monotonic()
     for (const batch of batches) {
       onTick(batch, now)
-      if (now >= batch.terms.publishUntil && !batch.withdrawal.signal.aborted) batch.withdrawal.abort('late')
-      if (now >= waitUntil(batch.terms) && !batch.controller.signal.aborted) batch.controller.abort()
+      if (now >= batch.terms.publishUntil && !batch.withdrawal.signal.aborted)
+        batch.withdrawal.abort('late')
+      if (now >= waitUntil(batch.terms) && !batch.controller.signal.aborted)
+        batch.controller.abort()
       if (now >= batch.terms.keepUntil) onExpired(batch)
     }
   }

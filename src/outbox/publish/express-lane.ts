@@ -26,7 +26,12 @@ export function createExpressLane(ports: ExpressPorts): () => ExpressOffer | und
     // From before the insert is sent, so that the row's own time is later than ours in any case.
     const offeredAt = ports.clock.monotonic()
     const { graceMs } = ports
-    const terms: Terms = { startedAt: offeredAt, publishUntil: offeredAt + graceMs / 2, keepUntil: offeredAt + graceMs, express: true }
+    const terms: Terms = {
+      startedAt: offeredAt,
+      publishUntil: offeredAt + graceMs / 2,
+      keepUntil: offeredAt + graceMs,
+      express: true,
+    }
     let used = false
     return {
       token: ports.newToken(),

@@ -13,7 +13,9 @@ import { watchDeadlines } from './deadlines.ts'
 
 /** Publishes batches of claimed rows and hands their settlements on. */
 export interface Publisher {
-  /** Takes the rows over; every one of them ends in a settlement, or is left to expire after `halt`. */
+  /**
+   * Takes the rows over; every one of them ends in a settlement, or is left to expire after `halt`.
+   */
   take(rows: readonly ClaimedMessage[], terms: Terms): void
   /** Takes back what the transports have not written yet, and gives it back. */
   withdraw(): void
@@ -31,9 +33,21 @@ export function createPublisher(ports: PublisherPorts): Publisher {
   const batches = new Set<Batch>()
   let closed = false
   let halted = false
-  const deadlines = watchDeadlines({ clock, batches, tickMs: ports.tickMs, onExpired: giveUp, onTick: ports.renewals.look })
+  const deadlines = watchDeadlines({
+    clock,
+    batches,
+    tickMs: ports.tickMs,
+    onExpired: giveUp,
+    onTick: ports.renewals.look,
+  })
 
-  function settle(batch: Batch, row: ClaimedMessage, settlement: Settlement, unblocks: boolean, done?: () => void): void {
+  function settle(
+    batch: Batch,
+    row: ClaimedMessage,
+    settlement: Settlement,
+    unblocks: boolean,
+    done?: () => void,
+  ): void {
     const lingers = batch.terms.express && settlement.kind === 'sent' && !closed
     settler.add({ row, settlement, keepUntil: batch.terms.keepUntil, unblocks, lingers, done })
   }
@@ -47,7 +61,13 @@ export function createPublisher(ports: PublisherPorts): Publisher {
       const row = run.rows[index] as ClaimedMessage
       const given = index === run.next ? first : undefined
       const done = given?.kind === 'dead' ? () => ports.onDead(row, given) : undefined
-      settle(batch, row, given ?? { kind: 'release', position: row.position, token: row.token }, false, done)
+      settle(
+        batch,
+        row,
+        given ?? { kind: 'release', position: row.position, token: row.token },
+        false,
+        done,
+      )
     }
     finish(batch, run)
   }
@@ -68,7 +88,10 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     if (breakers.troubled && !admitted(batch, run, row)) return end(batch, run)
     const transport = ports.transports.get(row.message.to.transport)
     if (transport === undefined) return answerUnknownTransport(batch, run, row)
-    const stretch = transport.features.ordering === 'per-key' && run.probe === undefined ? stretchOf(run) : togetherOnly(run, transport)
+    const stretch =
+      transport.features.ordering === 'per-key' && run.probe === undefined
+        ? stretchOf(run)
+        : togetherOnly(run, transport)
     run.handed = run.next + stretch
     run.unanswered = stretch
     run.patient = transport.features.patient === true
@@ -85,10 +108,16 @@ export function createPublisher(ports: PublisherPorts): Publisher {
 
   function togetherOnly(run: Run, transport: Transport): number {
     if (transport.features.together === undefined || run.probe !== undefined) return 1
-    return togetherOf(transport, run.rows.slice(run.next, run.next + stretchOf(run)) as ClaimedMessage[])
+    return togetherOf(
+      transport,
+      run.rows.slice(run.next, run.next + stretchOf(run)) as ClaimedMessage[],
+    )
   }
 
-  /** How many rows from `next` on go to the same transport, none of them paused or to a destination in trouble. */
+  /**
+   * How many rows from `next` on go to the same transport, none of them paused or to a destination
+   * in trouble.
+   */
   function stretchOf(run: Run): number {
     const name = run.rows[run.next]?.message.to.transport
     let index = run.next + 1
@@ -114,7 +143,8 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     const row = run.rows[index] as ClaimedMessage
     account(run, row, outcome)
     run.unanswered--
-    if (run.unanswered === 0 && index === run.next && run.handed === run.next + 1) return deal(batch, run, row, outcome)
+    if (run.unanswered === 0 && index === run.next && run.handed === run.next + 1)
+      return deal(batch, run, row, outcome)
     run.answers ??= []
     run.answers[index] = outcome
     for (;;) {
@@ -142,7 +172,10 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     if (isWithdrawn(outcome)) return
     if (outcome.kind === 'unknown' || outcome.kind === 'unavailable') {
       const back = outcome.kind === 'unavailable' ? outcome.back : undefined
-      breakers.failed(destinationKey(message.to), outcome.error, { probe: run.probe !== undefined, back })
+      breakers.failed(destinationKey(message.to), outcome.error, {
+        probe: run.probe !== undefined,
+        back,
+      })
       run.probe = undefined
     } else if (breakers.troubled) {
       breakers.succeeded(destinationKey(message.to))
@@ -157,7 +190,12 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     if (outcome.kind === 'unknown' && mayGoAgain(batch, row)) return again(batch, run)
     const last = unknowns.last(row.position)
     const unansweredForMs = last === undefined ? undefined : clock.monotonic() - last
-    const settlement = settlementOf(row, outcome, { settings, random, express: batch.terms.express, unansweredForMs })
+    const settlement = settlementOf(row, outcome, {
+      settings,
+      random,
+      express: batch.terms.express,
+      unansweredForMs,
+    })
     if (settlement.kind === 'dead') unknowns.forget(row.position)
     if (settlement.kind === 'retry') ports.onRefused(row, settlement)
     end(batch, run, settlement)
@@ -169,7 +207,12 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     run.next++
     run.failures = 0
     const over = run.next === run.rows.length
-    settle(batch, row, { kind: 'sent', position: row.position, token: row.token }, over && run.keyed)
+    settle(
+      batch,
+      row,
+      { kind: 'sent', position: row.position, token: row.token },
+      over && run.keyed,
+    )
     if (over) {
       run.ended = true
       finish(batch, run)
@@ -183,7 +226,10 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     return !breakers.troubled || breakers.isClosed(destinationKey(row.message.to))
   }
 
-  /** Publishes the run again from `next` on, with the same ids, after a pause that all of the batch share. */
+  /**
+   * Publishes the run again from `next` on, with the same ids, after a pause that all of the batch
+   * share.
+   */
   function again(batch: Batch, run: Run): void {
     run.failures++
     run.answers = undefined
@@ -223,7 +269,10 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     let answers: readonly Promise<PublishOutcome>[] = []
     let thrown: unknown
     try {
-      answers = transport.publish(messages, { signal: batch.controller.signal, withdraw: batch.withdrawal.signal })
+      answers = transport.publish(messages, {
+        signal: batch.controller.signal,
+        withdraw: batch.withdrawal.signal,
+      })
     } catch (error) {
       thrown = error
     }

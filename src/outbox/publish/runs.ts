@@ -1,7 +1,9 @@
 import type { ClaimedMessage } from '../../core/outbox.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 
-/** The rows of one key in one batch, in the order of their positions; or a single row without a key. */
+/**
+ * The rows of one key in one batch, in the order of their positions; or a single row without a key.
+ */
 export interface Run {
   /** Those before `next` are gone: their bytes must not stay as long as the last row of the run. */
   readonly rows: (ClaimedMessage | undefined)[]

@@ -4,7 +4,10 @@ import type { Clock } from '../../lib/async/clock.ts'
 import { type Batch, termsFrom } from '../publish/batch.ts'
 import { errorFields } from '../../core/errors/error-text.ts'
 
-/** Renews the claims of messages that are still on their way, so that nobody publishes them a second time meanwhile. */
+/**
+ * Renews the claims of messages that are still on their way, so that nobody publishes them a second
+ * time meanwhile.
+ */
 export interface Renewals {
   /** Looks after a batch; called now and then. */
   readonly look: (batch: Batch, now: number) => void
@@ -18,7 +21,10 @@ export interface RenewalPorts {
   readonly logger: Logger
 }
 
-/** When so much of the time of a claim is over, it is renewed. Well before its last part, in which nothing is handed over any more. */
+/**
+ * When so much of the time of a claim is over, it is renewed. Well before its last part, in which
+ * nothing is handed over any more.
+ */
 const RENEW_AFTER = 0.4
 
 export function createRenewals({ app, storage, claimMs, clock, logger }: RenewalPorts): Renewals {
@@ -34,7 +40,8 @@ export function createRenewals({ app, storage, claimMs, clock, logger }: Renewal
   async function renew(batch: Batch): Promise<void> {
     const claims: Claim[] = []
     for (const run of batch.runs) {
-      for (const row of run.rows.slice(run.next)) if (row !== undefined) claims.push({ position: row.position, token: row.token })
+      for (const row of run.rows.slice(run.next))
+        if (row !== undefined) claims.push({ position: row.position, token: row.token })
     }
     underWay.add(batch)
     // From before the statement is sent, so that the row's own time is later than ours in any case.
@@ -45,7 +52,11 @@ export function createRenewals({ app, storage, claimMs, clock, logger }: Renewal
       failing = false
     } catch (thrown) {
       const fields = { app, messages: claims.length, ...errorFields(thrown) }
-      if (!failing) logger.warn(fields, 'renewing the claims of messages on their way failed; it is tried again while they hold')
+      if (!failing)
+        logger.warn(
+          fields,
+          'renewing the claims of messages on their way failed; it is tried again while they hold',
+        )
       failing = true
     }
     underWay.delete(batch)
@@ -54,7 +65,12 @@ export function createRenewals({ app, storage, claimMs, clock, logger }: Renewal
   return {
     look(batch, now) {
       const { startedAt, keepUntil } = batch.terms
-      if (storage.renew === undefined || underWay.has(batch) || now < startedAt + (keepUntil - startedAt) * RENEW_AFTER) return
+      if (
+        storage.renew === undefined ||
+        underWay.has(batch) ||
+        now < startedAt + (keepUntil - startedAt) * RENEW_AFTER
+      )
+        return
       if (now < keepUntil && isOnTheWay(batch)) void renew(batch)
     },
   }

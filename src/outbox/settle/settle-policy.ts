@@ -9,34 +9,62 @@ import type { RelaySettings } from '../options.ts'
 export interface Circumstances {
   readonly settings: Pick<RelaySettings, 'maxAttempts' | 'retry' | 'breaker' | 'onDead' | 'claimMs'>
   readonly random: Random
-  /** The row was born claimed: its tries are not counted, and everything but a confirm goes to the claim road. */
+  /**
+   * The row was born claimed: its tries are not counted, and everything but a confirm goes to the
+   * claim road.
+   */
   readonly express: boolean
-  /** Milliseconds since the last attempt of this message that had no answer; undefined if there was none. */
+  /**
+   * Milliseconds since the last attempt of this message that had no answer; undefined if there was
+   * none.
+   */
   readonly unansweredForMs: number | undefined
 }
 
 /** From outcome to settlement: the one place that decides what becomes of a published message. */
-export function settlementOf(row: ClaimedMessage, outcome: PublishOutcome, circumstances: Circumstances): Settlement {
+export function settlementOf(
+  row: ClaimedMessage,
+  outcome: PublishOutcome,
+  circumstances: Circumstances,
+): Settlement {
   const { position, token } = row
   switch (outcome.kind) {
     case 'confirmed':
       return { kind: 'sent', position, token }
     case 'unavailable':
     case 'unknown':
-      // No refusal, so no attempt is charged. The delay keeps a flapping destination from a tight loop.
-      return { kind: 'release', position, token, delayMs: backoffMs(circumstances.settings.breaker, 1, circumstances.random) }
+      // No refusal, so no attempt is charged. The delay keeps a flapping destination from a tight
+      // loop.
+      return {
+        kind: 'release',
+        position,
+        token,
+        delayMs: backoffMs(circumstances.settings.breaker, 1, circumstances.random),
+      }
     case 'refused':
     default:
-      return circumstances.express ? { kind: 'release', position, token } : refused(row, outcome, circumstances)
+      return circumstances.express
+        ? { kind: 'release', position, token }
+        : refused(row, outcome, circumstances)
   }
 }
 
 type Refusal = Extract<PublishOutcome, { kind: 'refused' }>
 
-function refused(row: ClaimedMessage, outcome: Refusal, { settings, random, unansweredForMs }: Circumstances): Settlement {
+function refused(
+  row: ClaimedMessage,
+  outcome: Refusal,
+  { settings, random, unansweredForMs }: Circumstances,
+): Settlement {
   const { position, token } = row
   if (!outcome.permanent && row.attempt < settings.maxAttempts) {
-    return { kind: 'retry', position, token, delayMs: backoffMs(settings.retry, row.attempt, random), error: outcome.error }
+    return {
+      kind: 'retry',
+      position,
+      token,
+      delayMs: backoffMs(settings.retry, row.attempt, random),
+      error: outcome.error,
+    }
   }
   const onDead = row.message.partitionKey === undefined ? 'skip' : settings.onDead
   const restMs = unansweredForMs === undefined ? 0 : settings.claimMs - unansweredForMs
@@ -47,7 +75,15 @@ function refused(row: ClaimedMessage, outcome: Refusal, { settings, random, unan
   }
   // Attempts above the limit are claims that were never given back: nobody knows how those ended.
   const maybePublished = unansweredForMs !== undefined || row.attempt > settings.maxAttempts
-  return { kind: 'dead', position, token, reason: outcome.reason, error: outcome.error, onDead, maybePublished }
+  return {
+    kind: 'dead',
+    position,
+    token,
+    reason: outcome.reason,
+    error: outcome.error,
+    onDead,
+    maybePublished,
+  }
 }
 
 /** For a row whose content was not read. */
@@ -68,5 +104,13 @@ export function killsRelay(row: ClaimedMessage, settings: RelaySettings): Settle
     { details: { id: row.message.id, attempts: row.attempt - 1 } },
   )
   const onDead = row.message.partitionKey === undefined ? 'skip' : settings.onDead
-  return { kind: 'dead', position: row.position, token: row.token, reason: 'kills-relay', error, onDead, maybePublished: true }
+  return {
+    kind: 'dead',
+    position: row.position,
+    token: row.token,
+    reason: 'kills-relay',
+    error,
+    onDead,
+    maybePublished: true,
+  }
 }

@@ -10,7 +10,10 @@ export interface SettleReports {
   failed(call: FailedCall, thrown: unknown): void
   again(): void
   stale(count: number): void
-  /** The storage refused the settlement of this entry, and recorded something else in its place. Said once a minute. */
+  /**
+   * The storage refused the settlement of this entry, and recorded something else in its place.
+   * Said once a minute.
+   */
   refused(entry: Entry, instead: Settlement, thrown: unknown): void
   dropped(thrown: unknown): void
 }
@@ -23,7 +26,11 @@ export interface FailedCall {
   readonly refused: boolean
 }
 
-export function createSettleReports(ports: { readonly app: string; readonly logger: Logger; readonly clock: Clock }): SettleReports {
+export function createSettleReports(ports: {
+  readonly app: string
+  readonly logger: Logger
+  readonly clock: Clock
+}): SettleReports {
   const { app, logger, clock } = ports
   const mayTell = seldom(clock, 60_000)
   let away = false
@@ -38,25 +45,40 @@ export function createSettleReports(ports: { readonly app: string; readonly logg
       const fields = { app, messages, failures, ...errorFields(thrown) }
       if (refused || away) return logger.debug(fields, 'settling published messages failed')
       away = true
-      logger.warn(fields, 'settling published messages failed; it is tried again, and nothing is claimed meanwhile')
+      logger.warn(
+        fields,
+        'settling published messages failed; it is tried again, and nothing is claimed meanwhile',
+      )
     },
     again() {
       if (away) logger.info({ app }, 'the outbox storage settles again')
       away = false
     },
     stale(count) {
-      if (count > 0) logger.debug({ app, stale: count }, 'some claims were lost before they were settled')
+      if (count > 0)
+        logger.debug({ app, stale: count }, 'some claims were lost before they were settled')
     },
     refused({ row, settlement }, instead, thrown) {
-      const fields = { app, position: settlement.position.toString(), id: row.message.id, ...errorFields(thrown) }
+      const fields = {
+        app,
+        position: settlement.position.toString(),
+        id: row.message.id,
+        ...errorFields(thrown),
+      }
       tell(fields, refusal(settlement.kind, instead.kind))
     },
-    dropped: (thrown) => tell({ app, ...errorFields(thrown) }, 'the outbox storage records nothing about a message whose claim is over'),
+    dropped: (thrown) =>
+      tell(
+        { app, ...errorFields(thrown) },
+        'the outbox storage records nothing about a message whose claim is over',
+      ),
   }
 }
 
 function refusal(kind: Settlement['kind'], instead: Settlement['kind']): string {
-  if (kind === 'dead') return 'a message that was given up cannot be stored as a dead letter; it is set aside and tried again later'
-  if (instead === 'sent') return 'a published message cannot be kept; its row was removed without a copy'
+  if (kind === 'dead')
+    return 'a message that was given up cannot be stored as a dead letter; it is set aside and tried again later'
+  if (instead === 'sent')
+    return 'a published message cannot be kept; its row was removed without a copy'
   return 'the row of a published message cannot be removed; it is set aside and not published again by this relay'
 }

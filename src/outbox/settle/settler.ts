@@ -20,15 +20,18 @@ export interface Entry {
 }
 
 /**
- * Records what became of messages: one `settle` at a time; what arrives meanwhile goes with the next. A call
- * that fails is repeated for as long as the relay lives. What the storage refuses is tried alone, so that it
- * holds back nothing else, and recorded as well as the storage allows.
+ * Records what became of messages: one `settle` at a time; what arrives meanwhile goes with the
+ * next. A call that fails is repeated for as long as the relay lives. What the storage refuses is
+ * tried alone, so that it holds back nothing else, and recorded as well as the storage allows.
  */
 export interface Settler {
   add(entry: Entry): void
   /** The last call failed and none has succeeded since: nobody should claim and publish more. */
   readonly troubled: boolean
-  /** Whether this message was confirmed and its row could not be settled. It must not be published again. */
+  /**
+   * Whether this message was confirmed and its row could not be settled. It must not be published
+   * again.
+   */
   confirmed(position: bigint, id: string): boolean
   /** Gives up: nothing more is settled and no timer is left. */
   halt(): void
@@ -40,7 +43,10 @@ export interface SettlerPorts {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
-  /** These rows are no longer in the hands of the relay. `dropped`: they fall due when their claims end. */
+  /**
+   * These rows are no longer in the hands of the relay. `dropped`: they fall due when their claims
+   * end.
+   */
   readonly onGone: (entries: readonly Entry[], how: 'settled' | 'dropped') => void
 }
 
@@ -53,14 +59,17 @@ interface Stubborn {
 }
 
 /**
- * How long a settlement that does not hurry waits. Long enough for the process to deal first with what has
- * arrived meanwhile, and for a few others to go along; short against the time in which a crash would make a
- * message be published again.
+ * How long a settlement that does not hurry waits. Long enough for the process to deal first with
+ * what has arrived meanwhile, and for a few others to go along; short against the time in which a
+ * crash would make a message be published again.
  */
 const LINGER_MS = 2
 const RETRY = { firstMs: 100, longestMs: 2000 }
 const STUBBORN_RETRY = { firstMs: 500, longestMs: 30_000 }
-/** A settlement that failed alone this often is given up for the next best, whatever the storage said. */
+/**
+ * A settlement that failed alone this often is given up for the next best, whatever the storage
+ * said.
+ */
 const FAILURES_TO_GIVE_WAY = 6
 /** Those that hurt most when they are late come first. */
 const KINDS = ['sent', 'release', 'retry', 'dead'] as const
@@ -77,15 +86,24 @@ export function createSettler(ports: SettlerPorts): Settler {
   /** Calls that failed in a row. */
   let failures = 0
 
-  /** Returns what was thrown. `instead`: what is recorded in place of the settlement of the only entry. */
-  async function attempt(part: readonly Entry[], instead?: Settlement): Promise<{ readonly thrown: unknown } | undefined> {
+  /**
+   * Returns what was thrown. `instead`: what is recorded in place of the settlement of the only
+   * entry.
+   */
+  async function attempt(
+    part: readonly Entry[],
+    instead?: Settlement,
+  ): Promise<{ readonly thrown: unknown } | undefined> {
     try {
-      const { stale } = await ports.storage.settle(instead === undefined ? part.map(({ settlement }) => settlement) : [instead])
+      const { stale } = await ports.storage.settle(
+        instead === undefined ? part.map(({ settlement }) => settlement) : [instead],
+      )
       if (!halted.signal.aborted) succeeded(part, stale, instead)
       return undefined
     } catch (thrown) {
       failures++
-      if (!halted.signal.aborted) reports.failed({ failures, messages: part.length, refused: isRefusal(thrown) }, thrown)
+      if (!halted.signal.aborted)
+        reports.failed({ failures, messages: part.length, refused: isRefusal(thrown) }, thrown)
       return { thrown }
     }
   }
@@ -100,11 +118,15 @@ export function createSettler(ports: SettlerPorts): Settler {
       if (instead === undefined || instead.kind === 'sent') unsettled.settled(settlement)
       if (instead === undefined) done?.()
     }
-    const gone = instead === undefined ? part : part.map((entry) => ({ ...entry, settlement: instead }))
+    const gone =
+      instead === undefined ? part : part.map((entry) => ({ ...entry, settlement: instead }))
     ports.onGone(gone, 'settled')
   }
 
-  /** What is new goes in one call. What fails twice is taken apart; a refusal is no outage and waits for nothing. */
+  /**
+   * What is new goes in one call. What fails twice is taken apart; a refusal is no outage and waits
+   * for nothing.
+   */
   async function settleFresh(): Promise<void> {
     const part = fresh
     fresh = []
@@ -116,7 +138,9 @@ export function createSettler(ports: SettlerPorts): Settler {
   }
 
   async function takeApart(part: readonly Entry[], thrown: unknown): Promise<void> {
-    const groups = KINDS.map((kind) => part.filter(({ settlement }) => settlement.kind === kind)).filter(({ length }) => length > 0)
+    const groups = KINDS.map((kind) =>
+      part.filter(({ settlement }) => settlement.kind === kind),
+    ).filter(({ length }) => length > 0)
     for (const group of groups) {
       const failure = groups.length === 1 ? { thrown } : await attempt(group)
       if (failure !== undefined) await oneByOne(group, failure.thrown)
@@ -143,11 +167,13 @@ export function createSettler(ports: SettlerPorts): Settler {
     if (refused || one.failures >= FAILURES_TO_GIVE_WAY) {
       for (const instead of insteadOf(entry.settlement, thrown)) {
         if (instead.kind === 'sent' && !refused) continue
-        if ((await attempt([entry], instead)) === undefined) return reports.refused(entry, instead, thrown)
+        if ((await attempt([entry], instead)) === undefined)
+          return reports.refused(entry, instead, thrown)
       }
     }
     if (refused && clock.monotonic() >= entry.keepUntil) return drop(entry, thrown)
-    one.notBefore = clock.monotonic() + backoffMs(refused ? STUBBORN_RETRY : RETRY, one.failures, random)
+    one.notBefore =
+      clock.monotonic() + backoffMs(refused ? STUBBORN_RETRY : RETRY, one.failures, random)
     stubborn.push(one)
   }
 
@@ -166,7 +192,8 @@ export function createSettler(ports: SettlerPorts): Settler {
       const failure = await attempt([one.entry])
       if (failure !== undefined) await failedAlone(one, failure.thrown)
     }
-    if (stubborn.length > 0 && fresh.length === 0) await rest(Math.min(...stubborn.map(({ notBefore }) => notBefore)) - clock.monotonic())
+    if (stubborn.length > 0 && fresh.length === 0)
+      await rest(Math.min(...stubborn.map(({ notBefore }) => notBefore)) - clock.monotonic())
   }
 
   /** This long, or less if something comes that hurries. */

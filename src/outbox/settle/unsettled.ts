@@ -1,8 +1,9 @@
 import type { Settlement } from '../../core/outbox.ts'
 
 /**
- * Messages that the broker has confirmed and whose rows are still there. When such a row falls due again and
- * this relay takes it, it is settled and not published a second time, however long settling has failed.
+ * Messages that the broker has confirmed and whose rows are still there. When such a row falls due
+ * again and this relay takes it, it is settled and not published a second time, however long
+ * settling has failed.
  */
 export interface Unsettled {
   note(settlement: Settlement, id: string): void

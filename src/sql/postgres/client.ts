@@ -1,7 +1,10 @@
 import type { EventEmitter } from 'node:events'
 import type { ValueTypes } from './types.ts'
 
-/** What a statement answers. `command` is the first word of the command tag, such as `COMMIT` or `ROLLBACK`. */
+/**
+ * What a statement answers. `command` is the first word of the command tag, such as `COMMIT` or
+ * `ROLLBACK`.
+ */
 export interface PostgresResult<Row = Record<string, unknown>> {
   readonly rows: Row[]
   readonly rowCount: number | null

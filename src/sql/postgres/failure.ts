@@ -4,7 +4,10 @@ import { sqlState } from './sql-state.ts'
 
 export { sqlState } from './sql-state.ts'
 
-/** The server aborted the transaction because of others: 40001 serialization failure, 40P01 deadlock. */
+/**
+ * The server aborted the transaction because of others: 40001 serialization failure, 40P01
+ * deadlock.
+ */
 export function isConflict(error: unknown): boolean {
   const state = sqlState(error)
   return state === '40001' || state === '40P01'
@@ -20,8 +23,9 @@ export function refusedCommit(error: unknown): boolean {
 }
 
 /**
- * Whether the server refused the statement itself, and would again: what it was given, a constraint, a
- * missing right or table, a trigger. An outage, a lock or a full disk is something else.
+ * Whether the server refused the statement itself, and would again: what it was given, a
+ * constraint, a missing right or table, a trigger. An outage, a lock or a full disk is something
+ * else.
  */
 export function isRefused(state: string | undefined): boolean {
   if (state === undefined || state === '55P03' || state === '55P04') return false
@@ -29,7 +33,21 @@ export function isRefused(state: string | undefined): boolean {
 }
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
-const REFUSALS = new Set(['0A', '21', '22', '23', '2F', '38', '39', '3F', '42', '44', '54', '55', 'P0'])
+const REFUSALS = new Set([
+  '0A',
+  '21',
+  '22',
+  '23',
+  '2F',
+  '38',
+  '39',
+  '3F',
+  '42',
+  '44',
+  '54',
+  '55',
+  'P0',
+])
 
 /** Classes of the missing schema, table or function. */
 const MISSING = new Set(['3F000', '42P01', '42883', '42703'])
@@ -42,22 +60,38 @@ function missing(schema: string, cause: unknown): MersalError {
   )
 }
 
-/** For statements inside the user's transaction: his own errors stay as they are, a missing schema is explained. */
+/**
+ * For statements inside the user's transaction: his own errors stay as they are, a missing schema
+ * is explained.
+ */
 export function explain(schema: string, error: unknown): unknown {
-  if (isTaken(error, { schema, table: 'outbox' })) return behind({ schema, table: 'outbox', column: 'position' }, error)
+  if (isTaken(error, { schema, table: 'outbox' }))
+    return behind({ schema, table: 'outbox', column: 'position' }, error)
   return MISSING.has(sqlState(error) ?? '') ? missing(schema, error) : error
 }
 
-/** For statements on Mersal's own connections: always a `MersalError`, with the error of the driver as its cause. */
+/**
+ * For statements on Mersal's own connections: always a `MersalError`, with the error of the driver
+ * as its cause.
+ */
 export function storeFailure(schema: string, doing: string, error: unknown): MersalError {
   if (error instanceof MersalError) return error
   const state = sqlState(error)
   if (MISSING.has(state ?? '')) return missing(schema, error)
-  if (isTaken(error, { schema, table: 'outbox' })) return behind({ schema, table: 'outbox', column: 'position' }, error)
+  if (isTaken(error, { schema, table: 'outbox' }))
+    return behind({ schema, table: 'outbox', column: 'position' }, error)
   if (isConflict(error))
-    return new MersalError('MERSAL_STORE_CONFLICT', `postgres: ${doing} met a conflicting transaction`, { cause: error })
+    return new MersalError(
+      'MERSAL_STORE_CONFLICT',
+      `postgres: ${doing} met a conflicting transaction`,
+      { cause: error },
+    )
   if (state === '55P03' || state === '57014' || state === '53300' || isPoolTimeout(error)) {
-    return new MersalError('MERSAL_STORE_BUSY', `postgres: ${doing} took too long or found no free connection`, { cause: error })
+    return new MersalError(
+      'MERSAL_STORE_BUSY',
+      `postgres: ${doing} took too long or found no free connection`,
+      { cause: error },
+    )
   }
   return new MersalError('MERSAL_STORE_FAILED', `postgres: ${doing} failed`, {
     cause: error,
@@ -66,5 +100,7 @@ export function storeFailure(schema: string, doing: string, error: unknown): Mer
 }
 
 function isPoolTimeout(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('timeout exceeded when trying to connect')
+  return (
+    error instanceof Error && error.message.startsWith('timeout exceeded when trying to connect')
+  )
 }

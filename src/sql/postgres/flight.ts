@@ -31,18 +31,32 @@ export interface JoiningClient {
 }
 
 const has = (value: unknown, names: readonly string[]): boolean =>
-  typeof value === 'object' && value !== null && names.every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
+  typeof value === 'object' &&
+  value !== null &&
+  names.every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
 
 const checked = new WeakMap<NewQuery, boolean>()
 
-/** Whether this is a client of `pg` in JavaScript; one in C, or of another make, gets its statements one by one. */
+/**
+ * Whether this is a client of `pg` in JavaScript; one in C, or of another make, gets its statements
+ * one by one.
+ */
 export function joins(client: unknown): client is JoiningClient {
   const { connection, constructor } = client as Partial<JoiningClient>
   const Query = constructor?.Query
-  if (typeof Query !== 'function' || !has(connection, ['parse', 'bind', 'execute', 'query', 'sync', 'once'])) return false
+  if (
+    typeof Query !== 'function' ||
+    !has(connection, ['parse', 'bind', 'execute', 'query', 'sync', 'once'])
+  )
+    return false
   let known = checked.get(Query)
   if (known === undefined) {
-    known = has(Query.prototype, ['submit', 'handleCommandComplete', 'handleError', 'handleReadyForQuery'])
+    known = has(Query.prototype, [
+      'submit',
+      'handleCommandComplete',
+      'handleError',
+      'handleReadyForQuery',
+    ])
     checked.set(Query, known)
   }
   return known && has(connection?.stream, ['cork', 'uncork'])
@@ -51,7 +65,10 @@ export function joins(client: unknown): client is JoiningClient {
 export interface Joined {
   /** Goes before the query. If the server refuses it, it runs nothing of what follows. */
   readonly before?: string | undefined
-  /** Goes behind the query, which must be one statement with parameters. Does not run if the query failed. */
+  /**
+   * Goes behind the query, which must be one statement with parameters. Does not run if the query
+   * failed.
+   */
   readonly after?: string | undefined
   /** `before` has run. Called before the answer of the query. */
   readonly begun?: () => void
@@ -83,7 +100,9 @@ export function join(query: Submittable, joined: Joined): void {
   }
   // pg notes a name as prepared with the first answer to a Parse, which is that of `before`.
   if (name !== undefined && joined.before !== undefined) {
-    Object.defineProperty(query, 'name', { get: () => (sent && !submitting && !begun ? undefined : name) })
+    Object.defineProperty(query, 'name', {
+      get: () => (sent && !submitting && !begun ? undefined : name),
+    })
   }
   query.submit = (wire) => {
     submitting = true
@@ -108,7 +127,8 @@ export function join(query: Submittable, joined: Joined): void {
     }
   }
   query.handleError = (error, wire) => {
-    // What fails while it is being written is a parameter of the query, behind a `before` that goes its way.
+    // What fails while it is being written is a parameter of the query, behind a `before` that goes
+    // its way.
     if (!submitting) joined.failed?.(error, sent ? (begun ? 'after' : 'before') : 'unsent')
     handleError(error, wire)
   }
@@ -124,7 +144,10 @@ function add(wire: Wire, text: string): void {
   wire.execute({})
 }
 
-/** The same connection, on which the first message of the query follows `before`, and its Sync follows `after`. */
+/**
+ * The same connection, on which the first message of the query follows `before`, and its Sync
+ * follows `after`.
+ */
 function wireWith(wire: Wire, { before, after }: Joined, send: () => void): Wire {
   let [first, executed] = [true, false]
   const begin = (): void => {

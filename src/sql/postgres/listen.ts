@@ -21,8 +21,13 @@ export interface ListenPorts {
   readonly otherwise: string
 }
 
-/** A waker that passes on the payload of each notification; after a (re)connection there is none. */
-export type Listener = (wake: (payload?: string) => void, options: { readonly signal: AbortSignal }) => Promise<void>
+/**
+ * A waker that passes on the payload of each notification; after a (re)connection there is none.
+ */
+export type Listener = (
+  wake: (payload?: string) => void,
+  options: { readonly signal: AbortSignal },
+) => Promise<void>
 
 const RECONNECT = { firstMs: 200, longestMs: 10_000 }
 
@@ -61,7 +66,12 @@ export function listen(ports: ListenPorts): Listener {
   }
 }
 
-async function listenOnce(ports: ListenPorts, wake: (payload?: string) => void, signal: AbortSignal, listening: () => void): Promise<void> {
+async function listenOnce(
+  ports: ListenPorts,
+  wake: (payload?: string) => void,
+  signal: AbortSignal,
+  listening: () => void,
+): Promise<void> {
   await (ports.line ?? ports.own).connection(async (query, client) => {
     const lost = Promise.withResolvers<never>()
     lost.promise.catch(() => {})

@@ -7,14 +7,19 @@ import type { Own, Query } from './pool/pool.ts'
 
 export type MigrateMode = 'auto' | 'check' | 'off'
 
-/** One step of a component. Lists of steps only ever grow: what has been released is never changed. */
+/**
+ * One step of a component. Lists of steps only ever grow: what has been released is never changed.
+ */
 export interface Migration {
   readonly version: number
   readonly name: string
   readonly sql: string
 }
 
-/** Tables that live and grow together, and the table that says how far they are. Several components may share a schema. */
+/**
+ * Tables that live and grow together, and the table that says how far they are. Several components
+ * may share a schema.
+ */
 export interface Component {
   /** Begins the texts of errors. */
   readonly name: string
@@ -41,7 +46,9 @@ async function currentVersion(query: Query, component: Component): Promise<numbe
   )
   if (exists.rows[0]?.found !== true) return 0
   await checkDoneTable(query, component)
-  const { rows } = await query<{ version: number | null }>(`select max(version)::int4 as version from ${S}.${table}`)
+  const { rows } = await query<{ version: number | null }>(
+    `select max(version)::int4 as version from ${S}.${table}`,
+  )
   return rows[0]?.version ?? (await nothingDone(query, component))
 }
 
@@ -58,17 +65,27 @@ async function checkDoneTable(query: Query, { name, schema, table }: Component):
   const [found] = rows
   const place = `${quoteIdentifier(schema)}.${quoteIdentifier(table)}`
   const refuse = (text: string): MersalError =>
-    new MersalError('MERSAL_SCHEMA_MISSING', `${name}: ${text}`, { details: { schema, refused: true } })
+    new MersalError('MERSAL_SCHEMA_MISSING', `${name}: ${text}`, {
+      details: { schema, refused: true },
+    })
   if (found?.ours === false)
-    throw refuse(`${place} is a table of somebody else, and mersal keeps its versions in one of that name: give mersal a schema of its own`)
+    throw refuse(
+      `${place} is a table of somebody else, and mersal keeps its versions in one of that name: give mersal a schema of its own`,
+    )
   if (found?.readable === false)
     throw refuse(
       `the role ${found.role} may not read ${place}. An administrator runs: grant select on ${place} to ${quoteIdentifier(found.role)}`,
     )
 }
 
-/** The table of versions is there and empty. With the tables beside it, somebody has emptied it: then no step may run again. */
-async function nothingDone(query: Query, { name, schema, table, steps }: Component): Promise<number> {
+/**
+ * The table of versions is there and empty. With the tables beside it, somebody has emptied it:
+ * then no step may run again.
+ */
+async function nothingDone(
+  query: Query,
+  { name, schema, table, steps }: Component,
+): Promise<number> {
   const first = /create table \S+\.(\w+)/i.exec(steps[0]?.sql ?? '')?.[1]
   if (first === undefined) return 0
   const { rows } = await query<{ found: boolean }>(
@@ -100,15 +117,17 @@ function tooNew({ name, schema }: Component, found: number, known: number): Mers
 
 /**
  * Brings the tables up to date, or checks that they are. Any number of nodes may do so at once: the
- * first one takes the lock, the others wait and find nothing to do. All steps are one transaction, so
- * that a node that is killed leaves what was there before.
+ * first one takes the lock, the others wait and find nothing to do. All steps are one transaction,
+ * so that a node that is killed leaves what was there before.
  */
 export async function migrate(own: Own, component: Component, mode: MigrateMode): Promise<void> {
   if (mode === 'off') return
   const { name, schema } = component
   const needed = latest(component)
   // Most nodes find everything done, and need neither the lock nor the right to create anything.
-  const found = await own.transaction('reading the version of the schema', (query) => currentVersion(query, component))
+  const found = await own.transaction('reading the version of the schema', (query) =>
+    currentVersion(query, component),
+  )
   if (found > needed) throw tooNew(component, found, needed)
   if (found === needed) return
   if (mode === 'check') {
@@ -188,12 +207,17 @@ async function checkRights(query: Query, schema: string, cause?: unknown): Promi
   const [found] = rows
   if (found === undefined || (found.usable && found.creatable)) return
   const [S, role, database] = [schema, found.role, found.database].map(quoteIdentifier)
-  const missing = [...(found.usable ? [] : ['usage']), ...(found.creatable ? [] : ['create'])].join(', ')
+  const missing = [...(found.usable ? [] : ['usage']), ...(found.creatable ? [] : ['create'])].join(
+    ', ',
+  )
   const text = found.there
     ? `the role ${role} lacks the right ${missing} on schema ${S}. An administrator runs: grant usage, create on schema ${S} to ${role}`
     : `there is no schema ${S}, and the role ${role} may not create one. An administrator runs: create schema ${S} authorization ${role}` +
       ` (or: grant create on database ${database} to ${role}). Then run this again`
-  throw new MersalError('MERSAL_SCHEMA_MISSING', `postgres: ${text}`, { cause, details: { schema, refused: true } })
+  throw new MersalError('MERSAL_SCHEMA_MISSING', `postgres: ${text}`, {
+    cause,
+    details: { schema, refused: true },
+  })
 }
 
 /** The tables for tools of operators, whatever the option `migrate` says. */
@@ -203,7 +227,9 @@ export function schemaControl(own: Own, component: Component): SchemaControl {
     name: `${name} tables in schema '${schema}'`,
     async version() {
       const newest = latest(component)
-      const current = await own.transaction('reading the version of the schema', (query) => currentVersion(query, component))
+      const current = await own.transaction('reading the version of the schema', (query) =>
+        currentVersion(query, component),
+      )
       if (current > newest) throw tooNew(component, current, newest)
       return { current, newest }
     },
@@ -212,7 +238,10 @@ export function schemaControl(own: Own, component: Component): SchemaControl {
   }
 }
 
-/** Everything as plain SQL, for those who run migrations with tools of their own. `from`: the version that is already there. */
+/**
+ * Everything as plain SQL, for those who run migrations with tools of their own. `from`: the
+ * version that is already there.
+ */
 export function migrationSql({ schema, table, steps }: Component, from: number): string {
   const S = quoteIdentifier(schema)
   const head = [
@@ -222,6 +251,9 @@ export function migrationSql({ schema, table, steps }: Component, from: number):
   ]
   const open = steps
     .filter(({ version }) => version > from)
-    .map(({ version, name, sql }) => `${sql}\ninsert into ${S}.${table} (version, name) values (${version}, '${name}');`)
+    .map(
+      ({ version, name, sql }) =>
+        `${sql}\ninsert into ${S}.${table} (version, name) values (${version}, '${name}');`,
+    )
   return [...head, ...open, 'commit;', ''].join('\n')
 }

@@ -1,6 +1,9 @@
 import type { Clock } from '../../lib/async/clock.ts'
 
-/** Rings at once, and then at most once in `quietMs` for however many calls there were. Never throws, never waits. */
+/**
+ * Rings at once, and then at most once in `quietMs` for however many calls there were. Never
+ * throws, never waits.
+ */
 export interface Notifier extends AsyncDisposable {
   notify(): void
 }

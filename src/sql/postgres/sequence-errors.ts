@@ -17,7 +17,10 @@ export function remedyOf(of: Numbered): string {
 }
 
 /** The primary key of a row that was to be added exists. */
-export function isTaken(error: unknown, { schema, table }: Pick<Numbered, 'schema' | 'table'>): boolean {
+export function isTaken(
+  error: unknown,
+  { schema, table }: Pick<Numbered, 'schema' | 'table'>,
+): boolean {
   if (sqlState(error) !== '23505') return false
   const { constraint, schema: where } = error as { constraint?: unknown; schema?: unknown }
   return constraint === `${table}_pkey` && (where === undefined || where === schema)
@@ -25,5 +28,8 @@ export function isTaken(error: unknown, { schema, table }: Pick<Numbered, 'schem
 
 export function behind(of: Numbered, cause: unknown): MersalError {
   const text = `postgres: the sequence of ${of.table}.${of.column} in schema '${of.schema}' is behind its rows, so that messages would leave in the wrong order: run, as the owner of the table and while nothing is sent: ${remedyOf(of)}`
-  return new MersalError('MERSAL_STORE_UNSAFE', text, { cause, details: { schema: of.schema, table: of.table, refused: true } })
+  return new MersalError('MERSAL_STORE_UNSAFE', text, {
+    cause,
+    details: { schema: of.schema, table: of.table, refused: true },
+  })
 }

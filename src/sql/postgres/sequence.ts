@@ -1,7 +1,10 @@
 import type { Own, Query } from './pool/pool.ts'
 import { behind, type Numbered, place, remedyOf } from './sequence-errors.ts'
 
-/** What is known of the sequence of a column. Undefined where the role may not read it, or there is no table. */
+/**
+ * What is known of the sequence of a column. Undefined where the role may not read it, or there is
+ * no table.
+ */
 export interface SequenceState {
   readonly last: bigint
   readonly highest: bigint
@@ -26,7 +29,12 @@ where pg_catalog.has_sequence_privilege(q.seq, 'USAGE, SELECT') and pg_catalog.h
 async function stateOf(query: Query, of: Numbered): Promise<SequenceState | undefined> {
   const [row] = (await query<Row>(look(of))).rows
   if (row === undefined) return undefined
-  return { last: BigInt(row.last ?? 0), highest: BigInt(row.highest ?? 0), cache: BigInt(row.cache), cycle: row.cycle }
+  return {
+    last: BigInt(row.last ?? 0),
+    highest: BigInt(row.highest ?? 0),
+    cache: BigInt(row.cache),
+    cycle: row.cycle,
+  }
 }
 
 export function sequenceState(own: Own, of: Numbered): Promise<SequenceState | undefined> {
@@ -34,9 +42,9 @@ export function sequenceState(own: Own, of: Numbered): Promise<SequenceState | u
 }
 
 /**
- * A sequence behind its rows, after a restore of the data alone or a failover to a logical replica, gives out
- * positions below those of earlier messages: their order would be lost. Sets it to the highest row; nobody adds
- * rows meanwhile. Throws `MERSAL_STORE_UNSAFE` if that may not be.
+ * A sequence behind its rows, after a restore of the data alone or a failover to a logical replica,
+ * gives out positions below those of earlier messages: their order would be lost. Sets it to the
+ * highest row; nobody adds rows meanwhile. Throws `MERSAL_STORE_UNSAFE` if that may not be.
  */
 export async function catchUp(own: Own, of: Numbered): Promise<'as it should be' | 'set'> {
   const state = await sequenceState(own, of)

@@ -2,7 +2,10 @@ import { createHash } from 'node:crypto'
 
 const names = new Map<string, string>()
 
-/** One text, one name, whoever uses the connection: `pg` refuses a name that stands for another text, without sending anything. */
+/**
+ * One text, one name, whoever uses the connection: `pg` refuses a name that stands for another
+ * text, without sending anything.
+ */
 export function statementName(text: string): string {
   let name = names.get(text)
   if (name === undefined) {

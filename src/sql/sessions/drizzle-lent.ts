@@ -3,7 +3,10 @@ import { type Gate, type Lent, gate } from './lent.ts'
 
 type Method = (...given: unknown[]) => unknown
 
-/** Everything that a transaction of Drizzle sends is prepared by its session, also in transactions inside of it. */
+/**
+ * Everything that a transaction of Drizzle sends is prepared by its session, also in transactions
+ * inside of it.
+ */
 export function lendDrizzle<Tx extends object>(tx: Tx): Lent<Tx> {
   const { session } = tx as { session?: unknown }
   if (typeof session !== 'object' || session === null) return { tx, revoke: () => {} }
@@ -18,10 +21,16 @@ export function lendDrizzle<Tx extends object>(tx: Tx): Lent<Tx> {
 
 function methodsOf(object: object): string[] {
   const names = new Set<string>()
-  for (let at: object | null = object; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at) as object | null) {
+  for (
+    let at: object | null = object;
+    at !== null && at !== Object.prototype;
+    at = Object.getPrototypeOf(at) as object | null
+  ) {
     for (const name of Object.getOwnPropertyNames(at)) names.add(name)
   }
-  return [...names].filter((name) => typeof (object as Record<string, unknown>)[name] === 'function')
+  return [...names].filter(
+    (name) => typeof (object as Record<string, unknown>)[name] === 'function',
+  )
 }
 
 function preparing(session: object, name: string, passing: Gate): Method {
@@ -32,7 +41,9 @@ function preparing(session: object, name: string, passing: Gate): Method {
     const { execute } = prepared
     if (typeof execute !== 'function') return prepared
     prepared['execute'] = (...values: unknown[]): unknown =>
-      passing.revoked ? Promise.reject(handleRevoked('drizzle')) : (Reflect.apply(execute, prepared, values) as unknown)
+      passing.revoked
+        ? Promise.reject(handleRevoked('drizzle'))
+        : (Reflect.apply(execute, prepared, values) as unknown)
     return prepared
   }
 }

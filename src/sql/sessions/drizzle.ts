@@ -25,13 +25,18 @@ export function drizzle<Tx extends DrizzleTransaction>(
 ): Session<Tx> {
   const executor: Session<Tx>['executor'] = (tx) => {
     if (!hasMethod(tx, 'rollback') || !hasMethod(tx, 'execute')) {
-      throw notATransaction('drizzle', 'give the `tx` that db.transaction() passes to its callback, while its transaction is open')
+      throw notATransaction(
+        'drizzle',
+        'give the `tx` that db.transaction() passes to its callback, while its transaction is open',
+      )
     }
     return {
       async query(text, values = []) {
         const split = splitPlaceholders(text, values)
         const parts = split.texts.flatMap((part, index) =>
-          index < split.values.length ? [sql.raw(part), sql.param(split.values[index])] : [sql.raw(part)],
+          index < split.values.length
+            ? [sql.raw(part), sql.param(split.values[index])]
+            : [sql.raw(part)],
         )
         return { rows: rowsOf(await tx.execute(sql.join(parts as never) as never)) }
       },
@@ -39,5 +44,10 @@ export function drizzle<Tx extends DrizzleTransaction>(
   }
   // That of postgres.js is a function.
   const losesLate = typeof (db as { readonly $client?: unknown }).$client === 'function'
-  return { name: 'drizzle', losesLate, executor, unitOfWork: unitOfWork('drizzle', executor, (work) => db.transaction(work), lendDrizzle) }
+  return {
+    name: 'drizzle',
+    losesLate,
+    executor,
+    unitOfWork: unitOfWork('drizzle', executor, (work) => db.transaction(work), lendDrizzle),
+  }
 }

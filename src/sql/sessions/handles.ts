@@ -7,12 +7,20 @@ import { LibraryUnit, rememberUnit } from '../units/library-unit.ts'
 
 /** The refusal of a handle that is not an open transaction. `how` says how to get one. */
 export function notATransaction(library: string, how: string): MersalError {
-  return new MersalError('MERSAL_NOT_A_TRANSACTION', `${library}: this is no open transaction; ${how}`, { details: { library } })
+  return new MersalError(
+    'MERSAL_NOT_A_TRANSACTION',
+    `${library}: this is no open transaction; ${how}`,
+    { details: { library } },
+  )
 }
 
 /** True for an object whose member of this name is a function. */
 export function hasMethod(value: unknown, name: string): boolean {
-  return typeof value === 'object' && value !== null && typeof (value as Record<string, unknown>)[name] === 'function'
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as Record<string, unknown>)[name] === 'function'
+  )
 }
 
 /** Some libraries hand out functions with members; this says no more than that it is one. */
@@ -28,11 +36,16 @@ export function rowsOf(answer: unknown): readonly Record<string, unknown>[] {
 
 /** Bytes as the `Buffer` that older drivers insist on; the memory is shared, not copied. */
 export function withBuffers(values: readonly SqlValue[]): SqlValue[] {
-  return values.map((value) => (isUint8Array(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value))
+  return values.map((value) =>
+    isUint8Array(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value,
+  )
 }
 
 /** A statement cut at its placeholders: `texts` has one part more than `values`. */
-export function splitPlaceholders(text: string, values: readonly SqlValue[]): { readonly texts: string[]; readonly values: SqlValue[] } {
+export function splitPlaceholders(
+  text: string,
+  values: readonly SqlValue[],
+): { readonly texts: string[]; readonly values: SqlValue[] } {
   const pieces = text.split(/\$(\d+)/)
   const texts = pieces.filter((_, index) => index % 2 === 0)
   const numbers = pieces.filter((_, index) => index % 2 === 1)
@@ -41,9 +54,9 @@ export function splitPlaceholders(text: string, values: readonly SqlValue[]): { 
 
 /**
  * Transactions that the library opens. These libraries do not look at the answer to COMMIT: after a
- * failed statement whose error was caught, PostgreSQL rolls back and they report success. So one more
- * statement is run before the commit: it fails in such a transaction, which rolls it back aloud, and it
- * tells whether this is still the transaction that the library has opened.
+ * failed statement whose error was caught, PostgreSQL rolls back and they report success. So one
+ * more statement is run before the commit: it fails in such a transaction, which rolls it back
+ * aloud, and it tells whether this is still the transaction that the library has opened.
  */
 export function unitOfWork<Tx>(
   library: string,

@@ -1,6 +1,13 @@
 import type { Session } from '../session.ts'
 import { type Lent, lendWithout } from './lent.ts'
-import { isFunction, notATransaction, rowsOf, splitPlaceholders, unitOfWork, withBuffers } from './handles.ts'
+import {
+  isFunction,
+  notATransaction,
+  rowsOf,
+  splitPlaceholders,
+  unitOfWork,
+  withBuffers,
+} from './handles.ts'
 
 /** The part of Knex's `Transaction` that is used. */
 export interface KnexTransaction {
@@ -26,5 +33,9 @@ export function knex<Tx extends KnexTransaction>(db: {
     }
   }
   const lend = (trx: Tx): Lent<Tx> => lendWithout('knex', trx, trx, ['commit', 'rollback'])
-  return { name: 'knex', executor, unitOfWork: unitOfWork('knex', executor, (work) => db.transaction(work), lend) }
+  return {
+    name: 'knex',
+    executor,
+    unitOfWork: unitOfWork('knex', executor, (work) => db.transaction(work), lend),
+  }
 }

@@ -13,7 +13,10 @@ interface Queries {
   executeQuery(query: object): Promise<{ readonly rows: readonly unknown[] }>
 }
 
-/** Transactions of Kysely 0.28 and 0.29: `postgres({ pool, session: kysely(db) })`. Controlled transactions work in `within()` too. */
+/**
+ * Transactions of Kysely 0.28 and 0.29: `postgres({ pool, session: kysely(db) })`. Controlled
+ * transactions work in `within()` too.
+ */
 export function kysely<Tx extends KyselyTransaction>(db: {
   transaction(): { execute<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> }
 }): Session<Tx> {
@@ -26,8 +29,12 @@ export function kysely<Tx extends KyselyTransaction>(db: {
     return error
   }
   const executor: Session<Tx>['executor'] = (tx) => {
-    const state = tx as { isTransaction?: unknown; isCommitted?: unknown; isRolledBack?: unknown } | null | undefined
-    if (state?.isTransaction !== true || state.isCommitted === true || state.isRolledBack === true) throw refused()
+    const state = tx as
+      | { isTransaction?: unknown; isCommitted?: unknown; isRolledBack?: unknown }
+      | null
+      | undefined
+    if (state?.isTransaction !== true || state.isCommitted === true || state.isRolledBack === true)
+      throw refused()
     // Plugins of the user, such as the one for camel case, would rename the columns of our rows.
     const queries = tx.withoutPlugins() as Queries
     return {
@@ -41,10 +48,19 @@ export function kysely<Tx extends KyselyTransaction>(db: {
       },
     }
   }
-  return { name: 'kysely', executor, unitOfWork: unitOfWork('kysely', executor, (work) => db.transaction().execute(work)) }
+  return {
+    name: 'kysely',
+    executor,
+    unitOfWork: unitOfWork('kysely', executor, (work) => db.transaction().execute(work)),
+  }
 }
 
 /** The same plain object that `CompiledQuery.raw` makes. */
 function compiled(sql: string, parameters: readonly unknown[]): object {
-  return { sql, parameters, query: { kind: 'RawNode', sqlFragments: [sql], parameters: [] }, queryId: { queryId: 'mersal' } }
+  return {
+    sql,
+    parameters,
+    query: { kind: 'RawNode', sqlFragments: [sql], parameters: [] },
+    queryId: { queryId: 'mersal' },
+  }
 }

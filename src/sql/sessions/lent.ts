@@ -5,13 +5,19 @@ import { endingOf, handleRevoked, transactionIsOurs } from '../units/transaction
 export interface Lent<Tx> {
   /** What the work gets in place of the handle. */
   readonly tx: Tx
-  /** Called before the library ends the transaction: from now on the handle does nothing for the work. */
+  /**
+   * Called before the library ends the transaction: from now on the handle does nothing for the
+   * work.
+   */
   readonly revoke: () => void
 }
 
 /** Lets the statements of a unit through, as long as it is open. */
 export interface Gate {
-  /** Throws for a statement that would end the transaction, and for every one after the end of the unit. */
+  /**
+   * Throws for a statement that would end the transaction, and for every one after the end of the
+   * unit.
+   */
   admit(text: unknown): void
   readonly revoked: boolean
   revoke(): void
@@ -32,8 +38,16 @@ export function gate(library: string): Gate {
   }
 }
 
-/** Refuses these methods of a handle while its unit is open; the library calls them itself afterwards. */
-export function lendWithout<Tx extends object>(library: string, handle: Tx, target: object, names: readonly string[]): Lent<Tx> {
+/**
+ * Refuses these methods of a handle while its unit is open; the library calls them itself
+ * afterwards.
+ */
+export function lendWithout<Tx extends object>(
+  library: string,
+  handle: Tx,
+  target: object,
+  names: readonly string[],
+): Lent<Tx> {
   const own = names.map((name) => [name, Object.getOwnPropertyDescriptor(target, name)] as const)
   for (const name of names) {
     const value = (): Promise<never> => Promise.reject(transactionIsOurs(`${library}: ${name}()`))

@@ -1,6 +1,13 @@
 import type { Session } from '../session.ts'
 import { type Lent, lendWithout } from './lent.ts'
-import { hasMethod, notATransaction, rowsOf, splitPlaceholders, unitOfWork, withBuffers } from './handles.ts'
+import {
+  hasMethod,
+  notATransaction,
+  rowsOf,
+  splitPlaceholders,
+  unitOfWork,
+  withBuffers,
+} from './handles.ts'
 
 /** The part of MikroORM's `EntityManager` for SQL databases that is used. */
 export interface MikroOrmManager {
@@ -10,16 +17,27 @@ export interface MikroOrmManager {
 }
 
 interface Connection {
-  execute(text: string, values: readonly unknown[], method: 'all', transaction: unknown): Promise<unknown>
+  execute(
+    text: string,
+    values: readonly unknown[],
+    method: 'all',
+    transaction: unknown,
+  ): Promise<unknown>
 }
 
-/** Transactions of MikroORM 7: `postgres({ pool, session: mikroOrm(orm.em) })`; each unit works in a fork. */
+/**
+ * Transactions of MikroORM 7: `postgres({ pool, session: mikroOrm(orm.em) })`; each unit works in a
+ * fork.
+ */
 export function mikroOrm<Tx extends MikroOrmManager>(em: {
   fork(): { transactional<Result>(work: (em: Tx) => Promise<Result>): Promise<Result> }
 }): Session<Tx> {
   const executor: Session<Tx>['executor'] = (manager) => {
     if (!hasMethod(manager, 'isInTransaction') || !manager.isInTransaction()) {
-      throw notATransaction('mikro-orm', 'give the `em` that em.transactional() passes to its callback')
+      throw notATransaction(
+        'mikro-orm',
+        'give the `em` that em.transactional() passes to its callback',
+      )
     }
     const connection = manager.getConnection() as Connection
     return {
@@ -27,11 +45,23 @@ export function mikroOrm<Tx extends MikroOrmManager>(em: {
         const split = splitPlaceholders(text, values)
         const parts = split.texts.map((part) => part.replaceAll('?', '\\?'))
         return {
-          rows: rowsOf(await connection.execute(parts.join('?'), withBuffers(split.values), 'all', manager.getTransactionContext())),
+          rows: rowsOf(
+            await connection.execute(
+              parts.join('?'),
+              withBuffers(split.values),
+              'all',
+              manager.getTransactionContext(),
+            ),
+          ),
         }
       },
     }
   }
-  const lend = (tx: Tx): Lent<Tx> => lendWithout('mikro-orm', tx, tx, ['begin', 'commit', 'rollback'])
-  return { name: 'mikro-orm', executor, unitOfWork: unitOfWork('mikro-orm', executor, (work) => em.fork().transactional(work), lend) }
+  const lend = (tx: Tx): Lent<Tx> =>
+    lendWithout('mikro-orm', tx, tx, ['begin', 'commit', 'rollback'])
+  return {
+    name: 'mikro-orm',
+    executor,
+    unitOfWork: unitOfWork('mikro-orm', executor, (work) => em.fork().transactional(work), lend),
+  }
 }

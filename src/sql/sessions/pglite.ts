@@ -19,10 +19,19 @@ export function pglite<Tx extends PgliteTransaction>(db: {
 }): Session<Tx> {
   const executor: Session<Tx>['executor'] = (tx) => {
     if (!hasMethod(tx, 'query') || !hasMethod(tx, 'rollback') || tx.closed) {
-      throw notATransaction('pglite', 'give the `tx` that db.transaction() passes to its callback, before it ends')
+      throw notATransaction(
+        'pglite',
+        'give the `tx` that db.transaction() passes to its callback, before it ends',
+      )
     }
-    return { query: async (text, values = []) => ({ rows: rowsOf(await tx.query(text, [...values])) }) }
+    return {
+      query: async (text, values = []) => ({ rows: rowsOf(await tx.query(text, [...values])) }),
+    }
   }
   const lend = (tx: Tx): Lent<Tx> => lendWithout('pglite', tx, tx, ['rollback'])
-  return { name: 'pglite', executor, unitOfWork: unitOfWork('pglite', executor, (work) => db.transaction(work), lend) }
+  return {
+    name: 'pglite',
+    executor,
+    unitOfWork: unitOfWork('pglite', executor, (work) => db.transaction(work), lend),
+  }
 }

@@ -9,7 +9,10 @@ interface Query {
   reject(error: Error): void
 }
 
-/** Statements on a transaction of postgres.js that has ended are never answered, or run on their own. */
+/**
+ * Statements on a transaction of postgres.js that has ended are never answered, or run on their
+ * own.
+ */
 export function lendPostgresJs<Tx>(tx: Tx): Lent<Tx> {
   const passing = gate('postgres.js')
   return { tx: guarded(tx as Sql, passing) as Tx, revoke: () => passing.revoke() }
@@ -22,14 +25,20 @@ function guarded(sql: Sql, passing: Gate): Sql {
     return text === undefined ? sql(...given) : checked(() => sql(...given), text, passing)
   }) as Sql
   Object.defineProperties(lent, Object.getOwnPropertyDescriptors(sql))
-  const own = (name: string, value: unknown): unknown => Object.defineProperty(lent, name, { value, configurable: true })
+  const own = (name: string, value: unknown): unknown =>
+    Object.defineProperty(lent, name, { value, configurable: true })
   const { unsafe, file, savepoint } = sql as Record<string, (...given: unknown[]) => unknown>
-  if (unsafe !== undefined) own('unsafe', (...given: unknown[]) => checked(() => unsafe(...given), given[0], passing))
-  if (file !== undefined) own('file', (...given: unknown[]) => checked(() => file(...given), undefined, passing))
+  if (unsafe !== undefined)
+    own('unsafe', (...given: unknown[]) => checked(() => unsafe(...given), given[0], passing))
+  if (file !== undefined)
+    own('file', (...given: unknown[]) => checked(() => file(...given), undefined, passing))
   const inside = (given: unknown): unknown => {
-    return typeof given === 'function' ? (inner: Sql): unknown => (given as Sql)(guarded(inner, passing)) : given
+    return typeof given === 'function'
+      ? (inner: Sql): unknown => (given as Sql)(guarded(inner, passing))
+      : given
   }
-  if (savepoint !== undefined) own('savepoint', (...given: unknown[]) => savepoint(...given.map(inside)))
+  if (savepoint !== undefined)
+    own('savepoint', (...given: unknown[]) => savepoint(...given.map(inside)))
   return lent
 }
 
@@ -41,6 +50,7 @@ function checked(make: () => unknown, text: unknown, passing: Gate): unknown {
   }
   const query = make() as Query
   const { handler } = query
-  query.handler = (sent) => (passing.revoked ? sent.reject(handleRevoked('postgres.js')) : handler(sent))
+  query.handler = (sent) =>
+    passing.revoked ? sent.reject(handleRevoked('postgres.js')) : handler(sent)
   return query
 }

@@ -14,12 +14,19 @@ export function postgresJs<Tx extends PostgresJsTransaction>(sql: {
   /** Of its forms, TypeScript looks at the last one. */
   begin(options: string, work: (tx: Tx) => unknown): Promise<unknown>
 }): Session<Tx> {
-  const begin = sql.begin.bind(sql) as unknown as (work: (tx: Tx) => Promise<unknown>) => Promise<unknown>
+  const begin = sql.begin.bind(sql) as unknown as (
+    work: (tx: Tx) => Promise<unknown>,
+  ) => Promise<unknown>
   const executor: Session<Tx>['executor'] = (tx) => {
     if (!isFunction(tx) || !isFunction(tx.savepoint)) {
-      throw notATransaction('postgres.js', 'give the `sql` that sql.begin() passes to its callback, while its transaction is open')
+      throw notATransaction(
+        'postgres.js',
+        'give the `sql` that sql.begin() passes to its callback, while its transaction is open',
+      )
     }
-    return { query: async (text, values = []) => ({ rows: rowsOf(await tx.unsafe(text, [...values])) }) }
+    return {
+      query: async (text, values = []) => ({ rows: rowsOf(await tx.unsafe(text, [...values])) }),
+    }
   }
   const open = async <Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> => {
     let result: Result | undefined
@@ -29,5 +36,10 @@ export function postgresJs<Tx extends PostgresJsTransaction>(sql: {
     })
     return result as Result
   }
-  return { name: 'postgres.js', losesLate: true, executor, unitOfWork: unitOfWork('postgres.js', executor, open, lendPostgresJs) }
+  return {
+    name: 'postgres.js',
+    losesLate: true,
+    executor,
+    unitOfWork: unitOfWork('postgres.js', executor, open, lendPostgresJs),
+  }
 }

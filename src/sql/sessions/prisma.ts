@@ -6,7 +6,10 @@ export interface PrismaTransaction {
   $queryRawUnsafe(text: string, ...values: never[]): PromiseLike<unknown>
 }
 
-/** Prisma's code for a transaction that is over: committed, rolled back, or ended by its timeout. Nothing was sent then. */
+/**
+ * Prisma's code for a transaction that is over: committed, rolled back, or ended by its timeout.
+ * Nothing was sent then.
+ */
 const TRANSACTION_OVER = 'P2028'
 
 /**
@@ -16,7 +19,12 @@ const TRANSACTION_OVER = 'P2028'
  * and so nothing that a message could join.
  */
 export function prisma<Tx extends PrismaTransaction>(
-  client: { $transaction<Result>(work: (tx: Tx) => Promise<Result>, options?: { maxWait?: number; timeout?: number }): Promise<Result> },
+  client: {
+    $transaction<Result>(
+      work: (tx: Tx) => Promise<Result>,
+      options?: { maxWait?: number; timeout?: number },
+    ): Promise<Result>
+  },
   options: { readonly maxWait?: number; readonly timeout?: number } = {},
 ): Session<Tx> {
   const refused = (cause?: unknown): Error => {
@@ -34,10 +42,16 @@ export function prisma<Tx extends PrismaTransaction>(
         try {
           return { rows: rowsOf(await tx.$queryRawUnsafe(text, ...(values as never[]))) }
         } catch (error) {
-          throw (error as { code?: unknown } | null)?.code === TRANSACTION_OVER ? refused(error) : error
+          throw (error as { code?: unknown } | null)?.code === TRANSACTION_OVER
+            ? refused(error)
+            : error
         }
       },
     }
   }
-  return { name: 'prisma', executor, unitOfWork: unitOfWork('prisma', executor, (work) => client.$transaction(work, options)) }
+  return {
+    name: 'prisma',
+    executor,
+    unitOfWork: unitOfWork('prisma', executor, (work) => client.$transaction(work, options)),
+  }
 }

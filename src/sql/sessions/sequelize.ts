@@ -14,10 +14,15 @@ export function sequelize<Tx extends SequelizeTransaction>(instance: {
   transaction(): Promise<Tx>
   query(text: string, options: never): Promise<unknown>
 }): Session<Tx> {
-  const open = instance.transaction.bind(instance) as unknown as <Result>(work: (transaction: Tx) => Promise<Result>) => Promise<Result>
+  const open = instance.transaction.bind(instance) as unknown as <Result>(
+    work: (transaction: Tx) => Promise<Result>,
+  ) => Promise<Result>
   const executor: Session<Tx>['executor'] = (transaction) => {
     // `finished` is not in the library's types; it is 'commit' or 'rollback' afterwards.
-    const state = transaction as { sequelize?: unknown; finished?: unknown; id?: unknown } | null | undefined
+    const state = transaction as
+      | { sequelize?: unknown; finished?: unknown; id?: unknown }
+      | null
+      | undefined
     if (state?.sequelize !== instance || state.id === undefined || state.finished !== undefined) {
       throw notATransaction(
         'sequelize',
@@ -26,7 +31,15 @@ export function sequelize<Tx extends SequelizeTransaction>(instance: {
     }
     return {
       async query(text, values = []) {
-        const options = { bind: withBuffers(values), transaction, type: 'SELECT', raw: true, nest: false, plain: false, logging: false }
+        const options = {
+          bind: withBuffers(values),
+          transaction,
+          type: 'SELECT',
+          raw: true,
+          nest: false,
+          plain: false,
+          logging: false,
+        }
         return { rows: (await instance.query(text, options as never)) as Record<string, unknown>[] }
       },
     }

@@ -1,7 +1,10 @@
 import type { Session } from '../session.ts'
 import { notATransaction, rowsOf, unitOfWork, withBuffers } from './handles.ts'
 
-/** The part of TypeORM's `EntityManager` that is used. Only the manager of a transaction has an active query runner. */
+/**
+ * The part of TypeORM's `EntityManager` that is used. Only the manager of a transaction has an
+ * active query runner.
+ */
 export interface TypeormManager {
   query(text: string, values?: unknown[]): Promise<unknown>
   readonly queryRunner?: { readonly isTransactionActive: boolean } | undefined
@@ -13,12 +16,21 @@ export function typeorm<Tx extends TypeormManager>(dataSource: {
   readonly manager: Tx
   transaction(work: (manager: Tx) => Promise<unknown>): Promise<unknown>
 }): Session<Tx> {
-  const open = dataSource.transaction.bind(dataSource) as <Result>(work: (manager: Tx) => Promise<Result>) => Promise<Result>
+  const open = dataSource.transaction.bind(dataSource) as <Result>(
+    work: (manager: Tx) => Promise<Result>,
+  ) => Promise<Result>
   const executor: Session<Tx>['executor'] = (manager) => {
     if (manager?.queryRunner?.isTransactionActive !== true) {
-      throw notATransaction('typeorm', 'give the manager of dataSource.transaction(), or of a query runner after startTransaction()')
+      throw notATransaction(
+        'typeorm',
+        'give the manager of dataSource.transaction(), or of a query runner after startTransaction()',
+      )
     }
-    return { query: async (text, values = []) => ({ rows: rowsOf(await manager.query(text, withBuffers(values))) }) }
+    return {
+      query: async (text, values = []) => ({
+        rows: rowsOf(await manager.query(text, withBuffers(values))),
+      }),
+    }
   }
   return { name: 'typeorm', executor, unitOfWork: unitOfWork('typeorm', executor, open) }
 }

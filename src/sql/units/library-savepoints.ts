@@ -8,7 +8,11 @@ let made = 0
 export const librarySavepoints: Savepoints<unknown> = {
   async open(tx) {
     const executor = libraryUnitOf(tx)?.executor
-    if (executor === undefined) throw new MersalError('MERSAL_NOT_A_TRANSACTION', 'savepoint(): this is no transaction of a unit')
+    if (executor === undefined)
+      throw new MersalError(
+        'MERSAL_NOT_A_TRANSACTION',
+        'savepoint(): this is no transaction of a unit',
+      )
     const name = `mersal_${++made}`
     const run = async (text: string): Promise<void> => void (await executor.query(text))
     await run(`savepoint ${name}`)

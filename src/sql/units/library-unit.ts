@@ -6,15 +6,19 @@ import type { SqlExecutor } from '../session.ts'
 import { transactionEnded } from './transaction-words.ts'
 
 /**
- * A setting of the transaction on the server. It says which unit the transaction belongs to and which of its messages are
- * tied to it, as runs of numbers: `id,0-3,7-8`. A rollback to a savepoint takes back what was set since then, and the end of
- * the transaction all of it, whoever does that and however. So it tells what nobody else can who does not see the statements.
+ * A setting of the transaction on the server. It says which unit the transaction belongs to and
+ * which of its messages are tied to it, as runs of numbers: `id,0-3,7-8`. A rollback to a savepoint
+ * takes back what was set since then, and the end of the transaction all of it, whoever does that
+ * and however. So it tells what nobody else can who does not see the statements.
  */
 const SETTING = 'mersal.unit'
 const now = `coalesce(pg_catalog.current_setting('${SETTING}', true), '')`
 const BEGIN = `select pg_catalog.set_config('${SETTING}', $1::text, true) as unit`
 const READ = `select ${now} as unit`
-/** $1 the end of the run before, $2 and $3 the new run, which goes on with that one if nothing was taken back since. */
+/**
+ * $1 the end of the run before, $2 and $3 the new run, which goes on with that one if nothing was
+ * taken back since.
+ */
 const MARK = `
 select pg_catalog.set_config('${SETTING}', case
     when pg_catalog.right(s.v, pg_catalog.length($1::text)) = $1::text
@@ -22,7 +26,10 @@ select pg_catalog.set_config('${SETTING}', case
     else s.v || ',' || $2::text || '-' || $3::text end, true) as unit
 from (select ${now} as v) s`
 
-/** A send waits so long for its mark. It must not wait for ever: a cursor that is open on the connection may wait for the send. */
+/**
+ * A send waits so long for its mark. It must not wait for ever: a cursor that is open on the
+ * connection may wait for the send.
+ */
 const PATIENCE_MS = 200
 
 /** The transaction of a unit that a library has opened. */
@@ -53,14 +60,18 @@ export class LibraryUnit {
     return this.#patient ? this.#patiently(this.#marking) : undefined
   }
 
-  /** The numbers whose marks are still there; undefined: all of them. Throws unless this is the transaction of the unit. */
+  /**
+   * The numbers whose marks are still there; undefined: all of them. Throws unless this is the
+   * transaction of the unit.
+   */
   async kept(): Promise<ReadonlySet<number> | undefined> {
     await this.#marking
     const runs = await this.#read()
     if (this.#lost !== undefined) throw this.#unclear(this.#lost.error)
     if (runs.length === 1 && runs[0]?.last === this.#wanted) return undefined
     const kept = new Set<number>()
-    for (const { first, last } of runs) for (let number = first; number <= last; number++) kept.add(number)
+    for (const { first, last } of runs)
+      for (let number = first; number <= last; number++) kept.add(number)
     return kept
   }
 
@@ -91,7 +102,8 @@ export class LibraryUnit {
       try {
         await this.executor.query(MARK, [`-${before}`, String(first), String(last)])
       } catch (error) {
-        // In a transaction that has failed, the messages go with whatever savepoint takes that back.
+        // In a transaction that has failed, the messages go with whatever savepoint takes that
+        // back.
         if (!isAborted(error)) this.#lost ??= { error }
       }
     }
@@ -116,10 +128,15 @@ export class LibraryUnit {
   }
 }
 
-/** The server runs nothing more in this transaction before a rollback. Some libraries show that in the text alone. */
+/**
+ * The server runs nothing more in this transaction before a rollback. Some libraries show that in
+ * the text alone.
+ */
 function isAborted(error: unknown): boolean {
   return causesOf(error).some(
-    (one) => readProperty(one, 'code') === '25P02' || /25P02|current transaction is aborted/.test(String(readProperty(one, 'message'))),
+    (one) =>
+      readProperty(one, 'code') === '25P02' ||
+      /25P02|current transaction is aborted/.test(String(readProperty(one, 'message'))),
   )
 }
 
@@ -133,4 +150,5 @@ export function libraryUnitOf(tx: unknown): LibraryUnit | undefined {
   return isHandle(tx) ? units.get(tx) : undefined
 }
 
-const isHandle = (tx: unknown): tx is object => (typeof tx === 'object' || typeof tx === 'function') && tx !== null
+const isHandle = (tx: unknown): tx is object =>
+  (typeof tx === 'object' || typeof tx === 'function') && tx !== null

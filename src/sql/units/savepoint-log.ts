@@ -43,13 +43,18 @@ export class SavepointLog {
     for (const event of this.#events) {
       if (typeof event === 'number') kept.push(event)
       else if (event.state === 'running' || event.state === 'unclear') throw unclear()
-      else if (event.state === 'done') for (const control of event.controls) apply(control, kept, open)
+      else if (event.state === 'done')
+        for (const control of event.controls) apply(control, kept, open)
     }
     return new Set(kept)
   }
 }
 
-function apply(control: Control, kept: number[], open: { readonly name: string; readonly kept: number }[]): void {
+function apply(
+  control: Control,
+  kept: number[],
+  open: { readonly name: string; readonly kept: number }[],
+): void {
   if (control.kind === 'ends') return
   if (control.kind === 'savepoint') return void open.push({ name: control.name, kept: kept.length })
   // The same name may be used again: the youngest one is meant.

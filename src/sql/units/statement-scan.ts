@@ -4,7 +4,9 @@ export interface Dialect {
   readonly nestedComments: boolean
   /** `$tag$ ... $tag$` is text. */
   readonly dollarQuotes: boolean
-  /** Besides the double quote: the marks that open a quoted name, each with the one that closes it. */
+  /**
+   * Besides the double quote: the marks that open a quoted name, each with the one that closes it.
+   */
   readonly nameQuotes: Readonly<Record<string, string>>
   /** One text for all ways to write the same name. */
   readonly nameOf: (name: string) => string
@@ -30,8 +32,9 @@ const WORD = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y
 const TAG = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y
 
 /**
- * The first words of every statement of a text: names in lower case, quoted ones as they are. Comments
- * are passed over, and so are semicolons inside of parentheses, strings, triggers and function bodies.
+ * The first words of every statement of a text: names in lower case, quoted ones as they are.
+ * Comments are passed over, and so are semicolons inside of parentheses, strings, triggers and
+ * function bodies.
  */
 export function firstWords(text: string, dialect: Dialect): string[][] {
   const statements: string[][] = []
@@ -88,14 +91,22 @@ function continues({ body, sinceSemicolon }: Statement): boolean {
   return body && !(sinceSemicolon.length === 1 && sinceSemicolon[0] === 'end')
 }
 
-/** The place behind the comment, string or space that begins here; the same place if there is none. */
-function passed(text: string, at: number, { nestedComments, dollarQuotes, nameQuotes }: Dialect): number {
+/**
+ * The place behind the comment, string or space that begins here; the same place if there is none.
+ */
+function passed(
+  text: string,
+  at: number,
+  { nestedComments, dollarQuotes, nameQuotes }: Dialect,
+): number {
   const char = text[at] as string
   if (char === BYTE_ORDER_MARK) return at + 1
   if (char === '-' && text[at + 1] === '-') return endOf(text, '\n', at)
-  if (char === '/' && text[at + 1] === '*') return nestedComments ? nestedEnd(text, at) : endOf(text, '*/', at + 2)
+  if (char === '/' && text[at + 1] === '*')
+    return nestedComments ? nestedEnd(text, at) : endOf(text, '*/', at + 2)
   if (char === "'" && nameQuotes["'"] === undefined) return quoteEnd(text, at + 1, "'", false)
-  if (dollarQuotes && (char === 'e' || char === 'E') && text[at + 1] === "'") return quoteEnd(text, at + 2, "'", true)
+  if (dollarQuotes && (char === 'e' || char === 'E') && text[at + 1] === "'")
+    return quoteEnd(text, at + 2, "'", true)
   if (!dollarQuotes || char !== '$') return at
   TAG.lastIndex = at
   const [tag] = TAG.exec(text) ?? []
@@ -129,7 +140,11 @@ function quoteEnd(text: string, from: number, mark: string, backslashes: boolean
   return text.length
 }
 
-function wordAt(text: string, at: number, { nameQuotes }: Dialect): { readonly text: string; readonly end: number } | undefined {
+function wordAt(
+  text: string,
+  at: number,
+  { nameQuotes }: Dialect,
+): { readonly text: string; readonly end: number } | undefined {
   const char = text[at] as string
   const close = char === '"' ? '"' : nameQuotes[char]
   if (close !== undefined) {

@@ -14,9 +14,13 @@ export interface Controls {
 }
 
 /** One statement that certainly leaves its transaction alone. */
-const HARMLESS = /^\s*(?:select|insert|update|delete|with|values|merge|create|alter|drop|lock|set|notify|call|do|pragma)\b/i
+const HARMLESS =
+  /^\s*(?:select|insert|update|delete|with|values|merge|create|alter|drop|lock|set|notify|call|do|pragma)\b/i
 
-/** Undefined if the text leaves the transaction alone, which a look at its first word tells for nearly every text. */
+/**
+ * Undefined if the text leaves the transaction alone, which a look at its first word tells for
+ * nearly every text.
+ */
 export function controlsOf(text: string, dialect: Dialect): Controls | undefined {
   const semicolon = text.indexOf(';')
   const single = semicolon < 0 || text.slice(semicolon + 1).trim() === ''
@@ -71,10 +75,16 @@ export function endingOf(text: string, dialect: Dialect): string | undefined {
 /** Before anything was sent: the transaction is as it was. */
 export function transactionIsOurs(what: string): MersalError {
   const text = `${what}: this transaction belongs to a unit of Mersal, which commits it when its function ends and rolls it back when that throws`
-  return new MersalError('MERSAL_TRANSACTION_IS_OURS', `${text}. Leave its end to the unit; for a part that may fail use savepoint()`)
+  return new MersalError(
+    'MERSAL_TRANSACTION_IS_OURS',
+    `${text}. Leave its end to the unit; for a part that may fail use savepoint()`,
+  )
 }
 
-/** The transaction of a unit is over before the unit is: committed, rolled back, or another one in its place. */
+/**
+ * The transaction of a unit is over before the unit is: committed, rolled back, or another one in
+ * its place.
+ */
 export function transactionEnded(library: string, cause?: unknown): MersalError {
   const text = `${library}: the transaction was ended inside its unit, which alone may do that: what the unit had sent was not stored`
   return new MersalError('MERSAL_TRANSACTION_ENDED', text, cause === undefined ? {} : { cause })

@@ -12,7 +12,8 @@ export function memoryAdmin(database: DatabaseState): OutboxAdmin {
     list: async ({ limit, after } = {}) => {
       await database.pause('read')
       const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
-      const from = after === undefined ? 0 : /^\d+$/.test(after) ? Number(after) : Number.POSITIVE_INFINITY
+      const from =
+        after === undefined ? 0 : /^\d+$/.test(after) ? Number(after) : Number.POSITIVE_INFINITY
       return list(database, most, from)
     },
     retry: (keys) => retry(database, keys),
@@ -52,7 +53,9 @@ function find(database: DatabaseState, keys: readonly string[]): Map<number, Dea
   return new Map([...found].sort(([left], [right]) => left - right))
 }
 
-/** Rows in their place become due again; the others get a new position, under the lock of their key. */
+/**
+ * Rows in their place become due again; the others get a new position, under the lock of their key.
+ */
 async function retry(database: DatabaseState, keys: readonly string[]): Promise<number> {
   await database.pause('retry')
   const owner = {}
@@ -60,7 +63,10 @@ async function retry(database: DatabaseState, keys: readonly string[]): Promise<
   try {
     for (const name of names) {
       if (await database.locks.acquire(owner, name, database.lockWaitMs)) continue
-      throw new MersalError('MERSAL_STORE_BUSY', `a transaction holds the key of a dead letter for more than ${database.lockWaitMs} ms`)
+      throw new MersalError(
+        'MERSAL_STORE_BUSY',
+        `a transaction holds the key of a dead letter for more than ${database.lockWaitMs} ms`,
+      )
     }
     const found = find(database, keys)
     for (const [number, dead] of found) putBack(database, number, dead)
@@ -74,7 +80,8 @@ async function retry(database: DatabaseState, keys: readonly string[]): Promise<
 function lockNames(found: ReadonlyMap<number, DeadRow>): Set<string> {
   const names = new Set<string>()
   for (const { row, message } of found.values()) {
-    if (row === undefined && message.partitionKey !== undefined) names.add(lockOfKey(message.partitionKey))
+    if (row === undefined && message.partitionKey !== undefined)
+      names.add(lockOfKey(message.partitionKey))
   }
   return names
 }

@@ -26,7 +26,10 @@ function conflict(what: string): MersalError {
   )
 }
 
-/** Committed values by key. A transaction sees them as they were when it began, or fails with `MERSAL_STORE_CONFLICT`. */
+/**
+ * Committed values by key. A transaction sees them as they were when it began, or fails with
+ * `MERSAL_STORE_CONFLICT`.
+ */
 export class BusinessData {
   readonly #cells = new Map<string, Cell>()
   readonly #deleted = new Set<string>()
@@ -42,7 +45,8 @@ export class BusinessData {
     this.#open--
     if (this.#open > 0) return
     // Nobody is left who could need to know that these were deleted.
-    for (const key of this.#deleted) if (this.#cells.get(key)?.value === undefined) this.#cells.delete(key)
+    for (const key of this.#deleted)
+      if (this.#cells.get(key)?.value === undefined) this.#cells.delete(key)
     this.#deleted.clear()
   }
 
@@ -60,7 +64,8 @@ export class BusinessData {
     view.scanned = true
     if (this.#version > view.snapshot) throw conflict('the business data')
     const found = new Map<string, unknown>()
-    for (const [key, cell] of this.#cells) if (cell.value !== undefined && key.startsWith(prefix)) found.set(key, cell.value)
+    for (const [key, cell] of this.#cells)
+      if (cell.value !== undefined && key.startsWith(prefix)) found.set(key, cell.value)
     for (const [key, value] of view.written) {
       if (value === DELETED) found.delete(key)
       else if (key.startsWith(prefix)) found.set(key, value)

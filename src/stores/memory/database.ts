@@ -6,16 +6,31 @@ import { Locks } from './locks.ts'
 import { OutboxTable } from './outbox-table.ts'
 
 /** What the store is about to do when it calls `pause`. */
-export type MemoryStep = 'begin' | 'savepoint' | 'save' | 'track' | 'commit' | 'rollback' | 'claim' | 'settle' | 'prune' | 'read' | 'retry'
+export type MemoryStep =
+  | 'begin'
+  | 'savepoint'
+  | 'save'
+  | 'track'
+  | 'commit'
+  | 'rollback'
+  | 'claim'
+  | 'settle'
+  | 'prune'
+  | 'read'
+  | 'retry'
 
 export interface MemoryDatabaseOptions {
   /** Time of the database. Default: that of the system. */
   readonly clock?: Clock
-  /** How long a transaction waits for another one that holds a partition key or an inbox record, in milliseconds. Then `MERSAL_STORE_BUSY`. Default 5000. */
+  /**
+   * How long a transaction waits for another one that holds a partition key or an inbox record, in
+   * milliseconds. Then `MERSAL_STORE_BUSY`. Default 5000.
+   */
   readonly lockWaitMs?: number
   /**
    * For simulations: awaited before every step, where a database on a network would take its time.
-   * Each step itself is one atomic piece. An error thrown here fails the step before it did anything.
+   * Each step itself is one atomic piece. An error thrown here fails the step before it did
+   * anything.
    */
   readonly pause?: (step: MemoryStep) => Promise<void>
 }
@@ -44,7 +59,10 @@ export interface DatabaseState {
 
 const states = new WeakMap<MemoryDatabase, DatabaseState>()
 
-/** A claim goes around the event loop, as with any real database, so that a busy relay starves nobody. */
+/**
+ * A claim goes around the event loop, as with any real database, so that a busy relay starves
+ * nobody.
+ */
 function pauseShortly(step: MemoryStep): Promise<void> {
   return step === 'claim' ? nextTurn() : Promise.resolve()
 }

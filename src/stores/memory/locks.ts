@@ -20,8 +20,16 @@ export class Locks {
     this.#clock = clock
   }
 
-  /** True once the owner holds the lock; false when it did not get it within `waitMs` or before `signal` aborted. */
-  async acquire(owner: object, name: string, waitMs: number, signal?: AbortSignal): Promise<boolean> {
+  /**
+   * True once the owner holds the lock; false when it did not get it within `waitMs` or before
+   * `signal` aborted.
+   */
+  async acquire(
+    owner: object,
+    name: string,
+    waitMs: number,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
     const lock = this.#locks.get(name)
     if (lock === undefined) {
       this.#locks.set(name, { owner, waiters: [] })

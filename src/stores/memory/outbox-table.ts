@@ -48,7 +48,9 @@ export class OutboxTable {
   /** The open rows of these keys, in the order of their positions. */
   ofKeys(keys: readonly string[]): OutboxRow[] {
     const found: OutboxRow[] = []
-    for (const key of new Set(keys)) for (let row = this.#chains.get(key)?.first; row !== undefined; row = row.next) found.push(row)
+    for (const key of new Set(keys))
+      for (let row = this.#chains.get(key)?.first; row !== undefined; row = row.next)
+        found.push(row)
     return found.sort((left, right) => left.position - right.position)
   }
 
@@ -61,7 +63,8 @@ export class OutboxTable {
       this.#chains.set(key, { first: row, last: row })
       return
     }
-    // The lock of the key is held from before the position is drawn until now: later rows come later.
+    // The lock of the key is held from before the position is drawn until now: later rows come
+    // later.
     row.previous = chain.last
     chain.last.next = row
     chain.last = row

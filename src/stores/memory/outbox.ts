@@ -1,6 +1,12 @@
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
 import { destinationKey } from '../../core/messages/message.ts'
-import type { ClaimedMessage, ClaimRequest, OutboxStorage, Settlement, SettleResult } from '../../core/outbox.ts'
+import type {
+  ClaimedMessage,
+  ClaimRequest,
+  OutboxStorage,
+  Settlement,
+  SettleResult,
+} from '../../core/outbox.ts'
 import type { DatabaseState } from './database.ts'
 import { type Death, makeDeadRow } from './dead-letters.ts'
 import type { OutboxRow } from './outbox-table.ts'
@@ -8,7 +14,10 @@ import { sizeOf, withoutContent } from './row-size.ts'
 import { copyOf, save } from './save.ts'
 import type { MemoryTransaction } from './transaction.ts'
 
-export function memoryOutbox(database: DatabaseState, keepSentMs: number): OutboxStorage<MemoryTransaction> {
+export function memoryOutbox(
+  database: DatabaseState,
+  keepSentMs: number,
+): OutboxStorage<MemoryTransaction> {
   return {
     save: (tx, messages, options) => save(database, tx, messages, options),
     claim: async (request) => {
@@ -34,13 +43,17 @@ export function memoryOutbox(database: DatabaseState, keepSentMs: number): Outbo
   }
 }
 
-function lookedAt({ outbox }: DatabaseState, { keys, fromPosition = 0n }: ClaimRequest): Iterable<OutboxRow> {
+function lookedAt(
+  { outbox }: DatabaseState,
+  { keys, fromPosition = 0n }: ClaimRequest,
+): Iterable<OutboxRow> {
   return keys === undefined ? outbox.rows.from(Number(fromPosition)) : outbox.ofKeys(keys)
 }
 
 /**
  * One scan in the order of positions. A keyed row is taken only if the row before it in its key has
- * been taken by this very claim, so what is taken of a key is an unbroken run from its first open row.
+ * been taken by this very claim, so what is taken of a key is an unbroken run from its first open
+ * row.
  */
 function claim(database: DatabaseState, request: ClaimRequest): readonly ClaimedMessage[] {
   const now = database.clock.now()
@@ -53,7 +66,10 @@ function claim(database: DatabaseState, request: ClaimRequest): readonly Claimed
   if (request.limit <= 0) return []
   for (const row of lookedAt(database, request)) {
     if (left-- <= 0) {
-      request.stretch?.stopped({ next: BigInt(row.position), last: BigInt(database.outbox.rows.last() ?? row.position) })
+      request.stretch?.stopped({
+        next: BigInt(row.position),
+        last: BigInt(database.outbox.rows.last() ?? row.position),
+      })
       break
     }
     if (row.visibleAt > now) continue
@@ -68,7 +84,12 @@ function claim(database: DatabaseState, request: ClaimRequest): readonly Claimed
   return [...taken].map((row) => take(row, request, now, largestBytes))
 }
 
-function take(row: OutboxRow, request: ClaimRequest, now: number, largestBytes: number): ClaimedMessage {
+function take(
+  row: OutboxRow,
+  request: ClaimRequest,
+  now: number,
+  largestBytes: number,
+): ClaimedMessage {
   row.visibleAt = now + request.claimMs
   row.token = request.token
   row.attempts = Math.min(row.attempts, 1_000_000) + 1
@@ -78,7 +99,11 @@ function take(row: OutboxRow, request: ClaimRequest, now: number, largestBytes: 
   return { ...claimed, message: copyOf(withoutContent(row.message)), withheldBytes: size }
 }
 
-function settle(database: DatabaseState, settlements: readonly Settlement[], keepSentMs: number): SettleResult {
+function settle(
+  database: DatabaseState,
+  settlements: readonly Settlement[],
+  keepSentMs: number,
+): SettleResult {
   const now = database.clock.now()
   let stale = 0
   for (const settlement of settlements) {

@@ -77,7 +77,11 @@ export class PositionIndex<Value> {
   }
 
   #addChunk(number: number): Chunk<Value> {
-    const chunk: Chunk<Value> = { number, values: Array.from<undefined>({ length: CHUNK }), count: 0 }
+    const chunk: Chunk<Value> = {
+      number,
+      values: Array.from<undefined>({ length: CHUNK }),
+      count: 0,
+    }
     this.#byNumber.set(number, chunk)
     this.#chunks.splice(this.#find(number), 0, chunk)
     return chunk

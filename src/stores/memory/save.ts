@@ -1,13 +1,22 @@
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { SavedMessage, SaveOptions } from '../../core/outbox.ts'
 import type { DatabaseState } from './database.ts'
-import { assertOpen, lock, openTransaction, type PendingRow, type TransactionState } from './transaction.ts'
+import {
+  assertOpen,
+  lock,
+  openTransaction,
+  type PendingRow,
+  type TransactionState,
+} from './transaction.ts'
 
 export function lockOfKey(key: string): string {
   return `key ${key}`
 }
 
-/** Locks the keys in sorted order, then draws the positions: so the order of positions is the order of commits. */
+/**
+ * Locks the keys in sorted order, then draws the positions: so the order of positions is the order
+ * of commits.
+ */
 export async function save(
   database: DatabaseState,
   tx: unknown,
@@ -29,8 +38,13 @@ export async function save(
   })
 }
 
-async function lockKeys(state: TransactionState, messages: readonly OutgoingMessage[]): Promise<void> {
-  const keys = new Set(messages.map(({ partitionKey }) => partitionKey).filter((key) => key !== undefined))
+async function lockKeys(
+  state: TransactionState,
+  messages: readonly OutgoingMessage[],
+): Promise<void> {
+  const keys = new Set(
+    messages.map(({ partitionKey }) => partitionKey).filter((key) => key !== undefined),
+  )
   for (const key of [...keys].sort()) await lock(state, lockOfKey(key))
   assertOpen(state)
 }
@@ -42,18 +56,32 @@ function pendingRow(
   express: SaveOptions['express'],
   now: number,
 ): PendingRow {
-  const token = express !== undefined && mayBeExpress(state, message, delayMs, express.token) ? express.token : undefined
+  const token =
+    express !== undefined && mayBeExpress(state, message, delayMs, express.token)
+      ? express.token
+      : undefined
   if (message.partitionKey !== undefined) state.keyTokens.set(message.partitionKey, token)
   return {
     position: state.database.outbox.nextPosition(),
     message,
     delayMs,
-    express: token === undefined || express === undefined ? undefined : { token, until: now + express.graceMs },
+    express:
+      token === undefined || express === undefined
+        ? undefined
+        : { token, until: now + express.graceMs },
   }
 }
 
-/** Asked under the lock of the key: no earlier open row of it, neither a committed one nor a free one of this transaction. */
-function mayBeExpress(state: TransactionState, message: OutgoingMessage, delayMs: number, token: string): boolean {
+/**
+ * Asked under the lock of the key: no earlier open row of it, neither a committed one nor a free
+ * one of this transaction.
+ */
+function mayBeExpress(
+  state: TransactionState,
+  message: OutgoingMessage,
+  delayMs: number,
+  token: string,
+): boolean {
   const key = message.partitionKey
   if (delayMs > 0) return false
   if (key === undefined) return true
@@ -64,6 +92,12 @@ function mayBeExpress(state: TransactionState, message: OutgoingMessage, delayMs
 /** A copy of its own, without the delay: that is served by the storage. */
 export function copyOf(message: OutgoingMessage): OutgoingMessage {
   const { id, type, headers, body, to, partitionKey } = message
-  const copy = { id, type, headers: { ...headers }, body: Uint8Array.prototype.slice.call(body), to: { ...to } }
+  const copy = {
+    id,
+    type,
+    headers: { ...headers },
+    body: Uint8Array.prototype.slice.call(body),
+    to: { ...to },
+  }
   return partitionKey === undefined ? copy : { ...copy, partitionKey }
 }

@@ -19,9 +19,13 @@ export function memorySavepoints(database: DatabaseState): Savepoints<MemoryTran
           await database.pause('savepoint')
           openTransaction(database, tx)
           if (state.doomed === doomed) return
-          throw new MersalError('MERSAL_ROLLED_BACK', 'the savepoint cannot be kept, since an error in it was swallowed', {
-            cause: state.doomed,
-          })
+          throw new MersalError(
+            'MERSAL_ROLLED_BACK',
+            'the savepoint cannot be kept, since an error in it was swallowed',
+            {
+              cause: state.doomed,
+            },
+          )
         },
         async rollBack() {
           await database.pause('savepoint')

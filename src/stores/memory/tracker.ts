@@ -12,7 +12,11 @@ export function memoryTracker(database: DatabaseState): MessageTracker<MemoryTra
   }
 }
 
-async function track(database: DatabaseState, tx: MemoryTransaction, { consumer, messageId }: TrackerKey): Promise<'first' | 'duplicate'> {
+async function track(
+  database: DatabaseState,
+  tx: MemoryTransaction,
+  { consumer, messageId }: TrackerKey,
+): Promise<'first' | 'duplicate'> {
   const state = openTransaction(database, tx)
   const record = JSON.stringify([consumer, messageId])
   await database.pause('track')

@@ -6,8 +6,8 @@ import { type DatabaseState, wakeAll } from './database.ts'
 
 /**
  * The handle of a transaction: a small key-value table for business data. Values are copied on the
- * way in and out (`structuredClone`), and seen as they were when the transaction began. A call throws
- * `MERSAL_STORE_CONFLICT` when another commit has changed what it would have to show, and
+ * way in and out (`structuredClone`), and seen as they were when the transaction began. A call
+ * throws `MERSAL_STORE_CONFLICT` when another commit has changed what it would have to show, and
  * `MERSAL_NOT_A_TRANSACTION` after the end of the transaction.
  */
 export interface MemoryTransaction {
@@ -34,7 +34,10 @@ export interface TransactionState {
   readonly signal: AbortSignal | undefined
   readonly view: DataView
   readonly rows: PendingRow[]
-  /** Partition key → the token that all of its rows in this transaction were born claimed with; undefined if one was not. */
+  /**
+   * Partition key → the token that all of its rows in this transaction were born claimed with;
+   * undefined if one was not.
+   */
   readonly keyTokens: Map<string, string | undefined>
   readonly tracked: Set<string>
   /** Names of the locks that it holds. */
@@ -46,7 +49,10 @@ export interface TransactionState {
 
 const states = new WeakMap<object, TransactionState>()
 
-/** The inside of an open transaction on this database; throws `MERSAL_NOT_A_TRANSACTION` for anything else. */
+/**
+ * The inside of an open transaction on this database; throws `MERSAL_NOT_A_TRANSACTION` for
+ * anything else.
+ */
 export function openTransaction(database: DatabaseState, tx: unknown): TransactionState {
   const state = typeof tx === 'object' && tx !== null ? states.get(tx) : undefined
   if (state === undefined || state.database !== database) {
@@ -73,7 +79,10 @@ export function assertOpen(state: TransactionState): void {
   )
 }
 
-export function begin(database: DatabaseState, signal: AbortSignal | undefined): { tx: MemoryTransaction; state: TransactionState } {
+export function begin(
+  database: DatabaseState,
+  signal: AbortSignal | undefined,
+): { tx: MemoryTransaction; state: TransactionState } {
   const state: TransactionState = {
     database,
     signal,
@@ -110,7 +119,10 @@ function makeHandle(state: TransactionState): MemoryTransaction {
   }
 }
 
-/** Takes a lock until the end of the transaction. A wait that was in vain dooms the transaction, as in a database. */
+/**
+ * Takes a lock until the end of the transaction. A wait that was in vain dooms the transaction, as
+ * in a database.
+ */
 export async function lock(state: TransactionState, name: string): Promise<void> {
   const { locks, lockWaitMs } = state.database
   const granted = await locks.acquire(state, name, lockWaitMs, state.signal)
@@ -134,9 +146,13 @@ export async function commit(state: TransactionState): Promise<void> {
   try {
     await database.pause('commit')
     if (state.doomed !== undefined) {
-      throw new MersalError('MERSAL_ROLLED_BACK', 'nothing was stored, since an error in this transaction was swallowed', {
-        cause: state.doomed,
-      })
+      throw new MersalError(
+        'MERSAL_ROLLED_BACK',
+        'nothing was stored, since an error in this transaction was swallowed',
+        {
+          cause: state.doomed,
+        },
+      )
     }
     if (view.written.size + rows.length + state.tracked.size > 0) database.data.validate(view)
     database.data.apply(view)

@@ -20,8 +20,13 @@ function named(keys: readonly string[]): Named[] {
   })
 }
 
-/** Positions and letters of those that were moved, and positions of those that stayed in the outbox. */
-function split(keys: readonly string[]): { readonly moved: [string[], number[]]; readonly places: string[] } {
+/**
+ * Positions and letters of those that were moved, and positions of those that stayed in the outbox.
+ */
+function split(keys: readonly string[]): {
+  readonly moved: [string[], number[]]
+  readonly places: string[]
+} {
   const all = named(keys)
   const moved = all.filter(({ letter }) => letter >= 0)
   const positions = (some: readonly Named[]): string[] => some.map(({ position }) => position)
@@ -39,12 +44,20 @@ export function postgresAdmin(own: Own, sql: Statements, changed: () => void): O
         const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
         const from = after === undefined ? { position: '-1', letter: -1 } : named([after])[0]
         if (from === undefined) return []
-        const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [most, from.position, from.letter])
+        const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [
+          most,
+          from.position,
+          from.letter,
+        ])
         return rows.map(decodeDead)
       },
       async retry(keys) {
         const { moved, places } = split(keys)
-        const { rows } = await own.run<{ retried: string }>('retrying dead letters', sql.deadRetry, [...moved, places])
+        const { rows } = await own.run<{ retried: string }>(
+          'retrying dead letters',
+          sql.deadRetry,
+          [...moved, places],
+        )
         changed()
         return Number(rows[0]?.retried ?? 0)
       },

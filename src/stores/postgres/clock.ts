@@ -5,7 +5,10 @@ import type { Own } from '../../sql/postgres/pool/pool.ts'
 /** Rows put right by one statement. */
 const MOST_ROWS = 5000
 
-/** Of both ends of the table: what was added last, and what has waited longest, are the first to show it. */
+/**
+ * Of both ends of the table: what was added last, and what has waited longest, are the first to
+ * show it.
+ */
 const read = (S: string): string => `
 select (extract(epoch from n.now) * 1000)::float8::text as now,
   coalesce(extract(epoch from greatest(
@@ -14,16 +17,21 @@ select (extract(epoch from n.now) * 1000)::float8::text as now,
   ) - n.now) * 1000, 0)::float8::text as ahead
 from (select clock_timestamp() as now offset 0) n`
 
-/** A row that was in the hands of a relay has a token, an attempt or an error; the delay of any other is its sender's. */
+/**
+ * A row that was in the hands of a relay has a token, an attempt or an error; the delay of any
+ * other is its sender's.
+ */
 export const lawfulWait = (claimMs: string, retryMs: string): string =>
   `case when o.token is not null then ${claimMs}::float8 when o.attempts > 0 or o.error is not null then ${retryMs}::float8 end * interval '1 millisecond'`
 
 /**
- * $1 how far the clock was set back, $2 and $3 how long claims and other waits last, in milliseconds; $4 most rows.
+ * $1 how far the clock was set back, $2 and $3 how long claims and other waits last, in
+ * milliseconds; $4 most rows.
  *
- * Only what waits unlawfully long is moved, by $1, to a time between now and the longest lawful one. What no relay has
- * had in hand waits for the delay of its sender, which began when the row was added: if that was later than
- * now, it begins now. Locked rows are being given a time of the new clock, and are passed over.
+ * Only what waits unlawfully long is moved, by $1, to a time between now and the longest lawful
+ * one. What no relay has had in hand waits for the delay of its sender, which began when the row
+ * was added: if that was later than now, it begins now. Locked rows are being given a time of the
+ * new clock, and are passed over.
  */
 const recover = (S: string): string => `
 with n as materialized (select clock_timestamp() as now),
@@ -48,12 +56,22 @@ export function postgresClock(own: Own, schema: string): StorageClock {
   const recovering = recover(S)
   return {
     async read(): Promise<ClockReading> {
-      const { rows } = await own.run<{ now: string; ahead: string }>('reading the clock', reading, [], { often: true })
+      const { rows } = await own.run<{ now: string; ahead: string }>(
+        'reading the clock',
+        reading,
+        [],
+        { often: true },
+      )
       return { now: Number(rows[0]?.now), ahead: Math.max(0, Number(rows[0]?.ahead)) }
     },
     async recover({ backMs, claimMs, retryMs }: LawfulWaits): Promise<number> {
       for (let changed = 0; ; ) {
-        const { rowCount } = await own.run('putting waits right', recovering, [backMs, claimMs, retryMs, MOST_ROWS])
+        const { rowCount } = await own.run('putting waits right', recovering, [
+          backMs,
+          claimMs,
+          retryMs,
+          MOST_ROWS,
+        ])
         changed += rowCount ?? 0
         if ((rowCount ?? 0) < MOST_ROWS) return changed
       }

@@ -1,4 +1,11 @@
-import type { DestinationOverview, KeptMessages, KeyOverview, OutboxOverview, PauseBoard, StoreOperations } from '../../core/operations.ts'
+import type {
+  DestinationOverview,
+  KeptMessages,
+  KeyOverview,
+  OutboxOverview,
+  PauseBoard,
+  StoreOperations,
+} from '../../core/operations.ts'
 import { schemaControl } from '../../sql/postgres/migrate.ts'
 import type { Own, Query } from '../../sql/postgres/pool/pool.ts'
 import { examine } from './examine/examine.ts'
@@ -22,15 +29,24 @@ export function postgresOperations(ports: OperationsPorts): StoreOperations {
     kept: keptMessages(ports, sql),
     examine: () => examine(ports, sql),
     async consumers({ limit }) {
-      const { rows } = await own.run<{ name: string }>('reading the consumers of the inbox', sql.consumers, [limit])
+      const { rows } = await own.run<{ name: string }>(
+        'reading the consumers of the inbox',
+        sql.consumers,
+        [limit],
+      )
       return rows.map(({ name }) => name)
     },
-    overview: ({ keys }) => reading(own, 'counting messages', (query) => overview(query, sql, keys)),
+    overview: ({ keys }) =>
+      reading(own, 'counting messages', (query) => overview(query, sql, keys)),
   }
 }
 
 /** In a transaction whose plans may read whole tables, unlike those of the relay. */
-function reading<Result>(own: Own, doing: string, work: (query: Query) => Promise<Result>): Promise<Result> {
+function reading<Result>(
+  own: Own,
+  doing: string,
+  work: (query: Query) => Promise<Result>,
+): Promise<Result> {
   return own.transaction(doing, async (query) => {
     await query('set local enable_seqscan = on')
     return await work(query)
@@ -39,9 +55,14 @@ function reading<Result>(own: Own, doing: string, work: (query: Query) => Promis
 
 type Row = Readonly<Record<string, string | null>>
 
-const number = (row: Row | undefined, name: string): number => Math.max(0, Math.round(Number(row?.[name] ?? 0)))
+const number = (row: Row | undefined, name: string): number =>
+  Math.max(0, Math.round(Number(row?.[name] ?? 0)))
 
-async function overview(query: Query, sql: OperatorStatements, most: number): Promise<OutboxOverview> {
+async function overview(
+  query: Query,
+  sql: OperatorStatements,
+  most: number,
+): Promise<OutboxOverview> {
   const counts = (await query<Row>(sql.counts)).rows[0]
   const destinations = (await query<Row>(sql.destinations)).rows
   const keys = most === 0 ? [] : (await query<Row & { blocked: boolean }>(sql.keys, [most])).rows
@@ -79,7 +100,12 @@ function destinationOverview(row: Row): DestinationOverview {
 }
 
 function keyOverview(row: Row & { readonly blocked: boolean }): KeyOverview {
-  return { key: row['key'] ?? '', pending: number(row, 'pending'), oldestMs: number(row, 'oldest_ms'), blocked: row.blocked }
+  return {
+    key: row['key'] ?? '',
+    pending: number(row, 'pending'),
+    oldestMs: number(row, 'oldest_ms'),
+    blocked: row.blocked,
+  }
 }
 
 interface PauseRow {
@@ -93,7 +119,12 @@ function pauseBoard({ own, changed }: OperationsPorts, sql: OperatorStatements):
   return {
     async list() {
       const { rows } = await own.run<PauseRow>('reading pauses', sql.pauses, [], { often: true })
-      return rows.map(({ kind, name, reason, since }) => ({ kind, name, reason, since: Math.round(Number(since)) }))
+      return rows.map(({ kind, name, reason, since }) => ({
+        kind,
+        name,
+        reason,
+        since: Math.round(Number(since)),
+      }))
     },
     async pause({ kind, name }, reason) {
       const { rows } = await own.run<{ added: boolean }>('pausing', sql.pause, [kind, name, reason])
@@ -118,7 +149,9 @@ function keptMessages({ own, changed }: OperationsPorts, sql: OperatorStatements
   return {
     async count(filter) {
       const { text, values } = sql.countKept(filter)
-      const { rows } = await reading(own, 'counting kept messages', (query) => query<{ count: string }>(text, values))
+      const { rows } = await reading(own, 'counting kept messages', (query) =>
+        query<{ count: string }>(text, values),
+      )
       return Number(rows[0]?.count ?? 0)
     },
     async replay(filter, { limit, newIds }) {
@@ -127,8 +160,14 @@ function keptMessages({ own, changed }: OperationsPorts, sql: OperatorStatements
         const { rows } = await query<Picked>(text, values)
         if (rows.length === 0) return 0
         // The keys before the positions, as for every other writer.
-        await query(sql.lockKeys, [[...new Set(rows.flatMap(({ key }) => (key === null ? [] : [key])))]])
-        const { rowCount } = await query(sql.moveKept, [rows.map(({ place }) => place), rows.map(({ row }) => row), newIds])
+        await query(sql.lockKeys, [
+          [...new Set(rows.flatMap(({ key }) => (key === null ? [] : [key])))],
+        ])
+        const { rowCount } = await query(sql.moveKept, [
+          rows.map(({ place }) => place),
+          rows.map(({ row }) => row),
+          newIds,
+        ])
         return rowCount ?? 0
       })
       if (moved > 0) changed()

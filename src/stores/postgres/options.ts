@@ -1,5 +1,11 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import { checkBoolean, checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
+import {
+  checkBoolean,
+  checkChoice,
+  checkNumber,
+  checkOptions,
+  checkShape,
+} from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import { type Clock, type Random, systemClock } from '../../lib/async/clock.ts'
 import { checkAddress } from '../../sql/postgres/pool/pool-address.ts'
@@ -16,41 +22,58 @@ export interface PostgresOptions<Tx = PostgresClient> {
   /** How to work in the transactions of another library. Default: clients of `pg`. */
   readonly session?: Session<Tx>
   /**
-   * A pool for the relay, the janitor and `LISTEN`, with at least 3 connections; it stays yours. Give
-   * one with a direct connection when `pool` goes through a pooler. Default: 4 connections with the settings of `pool`.
+   * A pool for the relay, the janitor and `LISTEN`, with at least 3 connections; it stays yours.
+   * Give one with a direct connection when `pool` goes through a pooler. Default: 4 connections
+   * with the settings of `pool`.
    */
   readonly relayPool?: PostgresPool
   /**
-   * Bounds the connections of several stores together, in place of the 4 of each; from `connectionBudget({ most })`, the same for all.
-   * Not with `relayPool`.
+   * Bounds the connections of several stores together, in place of the 4 of each; from
+   * `connectionBudget({ most })`, the same for all. Not with `relayPool`.
    */
   readonly connections?: ConnectionBudget
   /**
-   * Whether a connection listens for notifications. Without it the relay only polls, which costs an idle database
-   * less and a message up to `pollIntervalMs` more. Default true.
+   * Whether a connection listens for notifications. Without it the relay only polls, which costs an
+   * idle database less and a message up to `pollIntervalMs` more. Default true.
    */
   readonly listen?: boolean
   /** Schema of the tables: 1 to 48 letters, digits or '_'. Default 'mersal'. */
   readonly schema?: string
-  /** `auto`: create and update the tables. `check`: throw unless they are up to date. `off`: trust. Default 'auto'. */
+  /**
+   * `auto`: create and update the tables. `check`: throw unless they are up to date. `off`: trust.
+   * Default 'auto'.
+   */
   readonly migrate?: MigrateMode
-  /** Confirmed messages are kept this long, in milliseconds, in daily partitions of the table `sent`. Default 0: deleted at once. */
+  /**
+   * Confirmed messages are kept this long, in milliseconds, in daily partitions of the table
+   * `sent`. Default 0: deleted at once.
+   */
   readonly keepSentMs?: number
   /**
-   * The outbox is vacuumed when so many of its rows were settled since the last time, and sooner when nothing is due, by whoever settles
-   * them, if its role owns the table. 0: never, which leaves it to autovacuum. Default 20000.
+   * The outbox is vacuumed when so many of its rows were settled since the last time, and sooner
+   * when nothing is due, by whoever settles them, if its role owns the table. 0: never, which
+   * leaves it to autovacuum. Default 20000.
    */
   readonly vacuumRows?: number
-  /** Isolation of our own units of work. Default: that of the server. Not 'read committed': keyed messages take the express lane no more. */
+  /**
+   * Isolation of our own units of work. Default: that of the server. Not 'read committed': keyed
+   * messages take the express lane no more.
+   */
   readonly isolation?: Isolation
-  /** How often a unit of work is run again, as a whole, after a serialization failure or a deadlock. Default 0. */
+  /**
+   * How often a unit of work is run again, as a whole, after a serialization failure or a deadlock.
+   * Default 0.
+   */
   readonly retrySerialization?: number
   /**
-   * Whether Mersal's statements in your transactions are prepared under names, which saves the server a third of their cost and which
-   * a pooler in transaction mode may not allow. Default: yes, if no such pooler is found when the store opens and no `relayPool` is given.
+   * Whether Mersal's statements in your transactions are prepared under names, which saves the
+   * server a third of their cost and which a pooler in transaction mode may not allow. Default:
+   * yes, if no such pooler is found when the store opens and no `relayPool` is given.
    */
   readonly prepare?: boolean
-  /** The connection that listens is asked for an answer this often, in milliseconds. Default 5000. */
+  /**
+   * The connection that listens is asked for an answer this often, in milliseconds. Default 5000.
+   */
   readonly heartbeatMs?: number
   /** Default: warnings as JSON lines on standard error. */
   readonly logger?: Logger
@@ -93,27 +116,58 @@ export function postgresSettings<Tx>(given: PostgresOptions<Tx>): PostgresSettin
   if (given.connections !== undefined) {
     checkShape('postgres.connections', given.connections, ['join'])
     if (given.relayPool !== undefined) {
-      throw new MersalError('MERSAL_INVALID_OPTIONS', "postgres.connections: the budget makes its own connections; leave out 'relayPool'", {
-        details: { field: 'postgres.connections' },
-      })
+      throw new MersalError(
+        'MERSAL_INVALID_OPTIONS',
+        "postgres.connections: the budget makes its own connections; leave out 'relayPool'",
+        {
+          details: { field: 'postgres.connections' },
+        },
+      )
     }
   }
   if (given.session !== undefined) checkShape('postgres.session', given.session, ['executor'])
-  if (given.logger !== undefined) checkShape('postgres.logger', given.logger, ['debug', 'info', 'warn', 'error'])
+  if (given.logger !== undefined)
+    checkShape('postgres.logger', given.logger, ['debug', 'info', 'warn', 'error'])
   const { isolation } = given
   return {
     schema: checkIdentifier('postgres.schema', given.schema ?? 'mersal'),
-    migrate: checkChoice('postgres.migrate', given.migrate, ['auto', 'check', 'off'] as const, 'auto'),
-    keepSentMs: checkNumber('postgres.keepSentMs', given.keepSentMs, { default: 0, min: 0, max: TEN_YEARS_MS }),
-    vacuumRows: checkNumber('postgres.vacuumRows', given.vacuumRows, { default: 20_000, min: 0, max: 100_000_000 }),
+    migrate: checkChoice(
+      'postgres.migrate',
+      given.migrate,
+      ['auto', 'check', 'off'] as const,
+      'auto',
+    ),
+    keepSentMs: checkNumber('postgres.keepSentMs', given.keepSentMs, {
+      default: 0,
+      min: 0,
+      max: TEN_YEARS_MS,
+    }),
+    vacuumRows: checkNumber('postgres.vacuumRows', given.vacuumRows, {
+      default: 20_000,
+      min: 0,
+      max: 100_000_000,
+    }),
     isolation:
       isolation === undefined
         ? undefined
-        : checkChoice('postgres.isolation', isolation, ['read committed', 'repeatable read', 'serializable'] as const, isolation),
-    retrySerialization: checkNumber('postgres.retrySerialization', given.retrySerialization, { default: 0, min: 0, max: 100 }),
+        : checkChoice(
+            'postgres.isolation',
+            isolation,
+            ['read committed', 'repeatable read', 'serializable'] as const,
+            isolation,
+          ),
+    retrySerialization: checkNumber('postgres.retrySerialization', given.retrySerialization, {
+      default: 0,
+      min: 0,
+      max: 100,
+    }),
     prepare: checkBoolean('postgres.prepare', given.prepare),
     listen: checkBoolean('postgres.listen', given.listen) ?? true,
-    heartbeatMs: checkNumber('postgres.heartbeatMs', given.heartbeatMs, { default: 5000, min: 100, max: 60_000 }),
+    heartbeatMs: checkNumber('postgres.heartbeatMs', given.heartbeatMs, {
+      default: 5000,
+      min: 100,
+      max: 60_000,
+    }),
     logger: given.logger ?? stderrLogger,
     clock: given.clock ?? systemClock,
     random: given.random ?? Math.random,

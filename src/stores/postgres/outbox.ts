@@ -1,5 +1,10 @@
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
-import { type ClaimedMessage, type ClaimRequest, type OutboxStorage, SET_ASIDE_MS } from '../../core/outbox.ts'
+import {
+  type ClaimedMessage,
+  type ClaimRequest,
+  type OutboxStorage,
+  SET_ASIDE_MS,
+} from '../../core/outbox.ts'
 import type { OpenToQueue } from '../../core/straight.ts'
 import { newMark } from '../../sql/lanes.ts'
 import { placeOf } from '../../sql/postgres/pool/place.ts'
@@ -18,7 +23,10 @@ const DAY_MS = 86_400_000
 const PRUNING = 'pruning kept messages'
 
 export interface OutboxPorts<Tx> extends SavePorts<Tx> {
-  /** The library opens our units: what a handler does to their transactions is seen by the server alone. */
+  /**
+   * The library opens our units: what a handler does to their transactions is seen by the server
+   * alone.
+   */
   readonly proves: boolean
   readonly own: Own
   readonly vacuum: Pick<Vacuum, 'deleted' | 'idle'>
@@ -45,7 +53,11 @@ export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
     async renew(claims, { claimMs }) {
       // Sorted, so that two of these lock rows in the same order.
       const sorted = [...claims].sort((a, b) => (a.position < b.position ? -1 : 1))
-      const values = [sorted.map(({ position }) => position.toString()), sorted.map(({ token }) => tokenUuid(token)), claimMs]
+      const values = [
+        sorted.map(({ position }) => position.toString()),
+        sorted.map(({ token }) => tokenUuid(token)),
+        claimMs,
+      ]
       await own.run('renewing claims', sql.renew, values)
     },
     prune: ({ limit, longerMs = 0 }) => prune(ports, limit, longerMs),
@@ -59,7 +71,8 @@ function openToQueue<Tx>(ports: OutboxPorts<Tx>): OpenToQueue<Tx> {
   return {
     place: () => placeOf(own, schema),
     async query(tx, text, values, options) {
-      if (ports.proves) return proving(ports, tx, { mark: newMark(), only: false }).run(text, values, options)
+      if (ports.proves)
+        return proving(ports, tx, { mark: newMark(), only: false }).run(text, values, options)
       try {
         const result = await session.executor(tx).query(text, [...values, null, false], options)
         notes.saved(tx, result.rows[0]?.['xact'] as string | undefined, false)
@@ -76,9 +89,19 @@ async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise
   const from = (request.fromPosition ?? 0n).toString()
   const { maxBytes = CLAIM_BYTES, largestBytes = LARGEST_ROW_BYTES, stretch } = request
   const largest = Math.min(largestBytes, MOST_FETCHED_BYTES)
-  const values = [request.limit, request.claimMs, token, from, maxBytes, stretch?.rows ?? null, largest]
+  const values = [
+    request.limit,
+    request.claimMs,
+    token,
+    from,
+    maxBytes,
+    stretch?.rows ?? null,
+    largest,
+  ]
   const { text, more } = formOf(ports.sql, request)
-  const answer = await ports.own.run<ClaimRow>('claiming messages', text, [...values, ...more], { often: true })
+  const answer = await ports.own.run<ClaimRow>('claiming messages', text, [...values, ...more], {
+    often: true,
+  })
   const [{ next, last } = { next: null, last: null }] = answer.rows
   if (next !== null && last !== null) stretch?.stopped({ next: BigInt(next), last: BigInt(last) })
   const rows = answer.rows.filter((row): row is MessageRow & ClaimRow => row.position !== null)
@@ -101,18 +124,33 @@ interface ClaimRow extends Omit<MessageRow, 'position'> {
   readonly last: string | null
 }
 
-function formOf(sql: Statements, request: ClaimRequest): { readonly text: string; readonly more: readonly unknown[] } {
+function formOf(
+  sql: Statements,
+  request: ClaimRequest,
+): { readonly text: string; readonly more: readonly unknown[] } {
   const { exceptDestinations = [], exceptKeys = [], keys } = request
-  if (keys !== undefined) return { text: sql.claimKeys, more: [exceptDestinations, exceptKeys, [...new Set(keys)]] }
-  if (exceptDestinations.length + exceptKeys.length > 0) return { text: sql.claimExcept, more: [exceptDestinations, exceptKeys] }
+  if (keys !== undefined)
+    return { text: sql.claimKeys, more: [exceptDestinations, exceptKeys, [...new Set(keys)]] }
+  if (exceptDestinations.length + exceptKeys.length > 0)
+    return { text: sql.claimExcept, more: [exceptDestinations, exceptKeys] }
   return { text: sql.claim, more: [] }
 }
 
 /** Rows that somebody has changed into something that is no message must not stop the others. */
-async function bury<Tx>(ports: OutboxPorts<Tx>, rows: readonly MessageRow[], token: string): Promise<void> {
+async function bury<Tx>(
+  ports: OutboxPorts<Tx>,
+  rows: readonly MessageRow[],
+  token: string,
+): Promise<void> {
   const error = new Error('the headers of this row are no JSON object of texts')
   const settlements = rows.map((row) => ({
-    ...({ kind: 'dead', position: BigInt(row.position), token, reason: 'malformed', error } as const),
+    ...({
+      kind: 'dead',
+      position: BigInt(row.position),
+      token,
+      reason: 'malformed',
+      error,
+    } as const),
     ...({ onDead: 'skip', maybePublished: false } as const),
   }))
   const to = { own: ports.own, sql: ports.sql, keepSent: false }
@@ -121,12 +159,18 @@ async function bury<Tx>(ports: OutboxPorts<Tx>, rows: readonly MessageRow[], tok
   } catch (cause) {
     // What cannot be buried must not stop the others either.
     ports.cannotBury(cause)
-    const aside = settlements.map(({ position }) => ({ kind: 'release', position, token, delayMs: SET_ASIDE_MS, error }) as const)
+    const aside = settlements.map(
+      ({ position }) =>
+        ({ kind: 'release', position, token, delayMs: SET_ASIDE_MS, error }) as const,
+    )
     await settle(aside, to)
   }
 }
 
-/** Days that are over go as whole partitions; rows one by one only if they are kept for less than a day. */
+/**
+ * Days that are over go as whole partitions; rows one by one only if they are kept for less than a
+ * day.
+ */
 async function prune<Tx>(ports: OutboxPorts<Tx>, limit: number, longerMs: number): Promise<number> {
   const { own, sql } = ports
   if (ports.keepSentMs === 0) return 0
@@ -134,6 +178,9 @@ async function prune<Tx>(ports: OutboxPorts<Tx>, limit: number, longerMs: number
   // Each by itself: a dropped partition locks the whole table until its transaction ends.
   await own.run(PRUNING, sql.partitions, [])
   const dropped = await own.run<{ dropped: string }>(PRUNING, sql.dropPartitions, [keepSentMs])
-  const deleted = ports.keepSentMs < DAY_MS ? await own.run(PRUNING, sql.pruneSent, [keepSentMs, limit]) : { rowCount: 0 }
+  const deleted =
+    ports.keepSentMs < DAY_MS
+      ? await own.run(PRUNING, sql.pruneSent, [keepSentMs, limit])
+      : { rowCount: 0 }
   return Number(dropped.rows[0]?.dropped ?? 0) + (deleted.rowCount ?? 0)
 }

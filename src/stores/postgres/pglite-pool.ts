@@ -24,17 +24,19 @@ export interface PgliteDatabase extends Statements {
 }
 
 /** As `pg` reads them: numbers of 8 bytes as text, bytes as a `Buffer`. */
-const asPg: AnswerOptions = { parsers: { 17: (text) => Buffer.from(text.slice(2), 'hex'), 20: (text) => text } }
+const asPg: AnswerOptions = {
+  parsers: { 17: (text) => Buffer.from(text.slice(2), 'hex'), 20: (text) => text },
+}
 
 const BEGIN = /^begin(?:\s+([^;]+))?(?:;([\s\S]*))?$/i
 const LISTEN = /^listen\s+("(?:[^"]|"")+"|\w+)$/i
 
 /**
  * A pool over PGlite: its clients take turns on the one connection that there is. A client that has
- * begun a transaction keeps all others waiting, and the rest of the program with them, until it ends:
- * PGlite's own rule for `db.transaction`, which every such transaction is. Use it for both pools of
- * the store: `postgres({ pool, relayPool: pool })`. PGlite stays yours to close. Its statements
- * cannot be cancelled, so time limits do not hold here.
+ * begun a transaction keeps all others waiting, and the rest of the program with them, until it
+ * ends: PGlite's own rule for `db.transaction`, which every such transaction is. Use it for both
+ * pools of the store: `postgres({ pool, relayPool: pool })`. PGlite stays yours to close. Its
+ * statements cannot be cancelled, so time limits do not hold here.
  */
 export function pglitePool(db: PgliteDatabase): PostgresPool {
   const none = new EventEmitter()
@@ -87,7 +89,10 @@ function lend(db: PgliteDatabase): PostgresPoolClient {
     const statements = open?.statements ?? db
     try {
       // Only a text without parameters may hold several statements.
-      const answer = values.length > 0 ? await statements.query(text, values, asPg) : (await statements.exec(text, asPg)).at(-1)
+      const answer =
+        values.length > 0
+          ? await statements.query(text, values, asPg)
+          : (await statements.exec(text, asPg)).at(-1)
       if (open !== undefined) open.failed = false
       return answer ?? { rows: [] }
     } catch (error) {
@@ -127,11 +132,16 @@ function lend(db: PgliteDatabase): PostgresPoolClient {
     // The other clients share the connection, so that each keeps its own list of channels.
     const channel = LISTEN.exec(statement)?.[1]
     if (channel === undefined) return await plain(text, values)
-    listening.push(await db.listen(channel, (payload) => events.emit('notification', { channel, payload })))
+    listening.push(
+      await db.listen(channel, (payload) => events.emit('notification', { channel, payload })),
+    )
     return { rows: [], command: 'LISTEN' }
   }
 
-  async function query(statement: string | { text: string; values?: unknown[] }, values: unknown[] = []): Promise<PostgresResult<never>> {
+  async function query(
+    statement: string | { text: string; values?: unknown[] },
+    values: unknown[] = [],
+  ): Promise<PostgresResult<never>> {
     const given = typeof statement === 'string' ? { text: statement, values } : statement
     const { rows, rowCount, command } = await run(given.text, given.values ?? [])
     return { rows: rows as never[], rowCount: rowCount ?? null, command: command ?? '' }
@@ -144,7 +154,8 @@ function lend(db: PgliteDatabase): PostgresPoolClient {
     off: events.off.bind(events),
     release() {
       released = true
-      // A transaction that is still open dies with the loan, as it does when a connection is closed. PGlite tells its next user of a failure.
+      // A transaction that is still open dies with the loan, as it does when a connection is
+      // closed. PGlite tells its next user of a failure.
       end('rollback').catch(() => {})
       unlisten().catch(() => {})
     },

@@ -39,16 +39,23 @@ function refuse(field: string, text: string): never {
   throw new MersalError('MERSAL_INVALID_MESSAGE', `${field}: ${text}`, { details: { field } })
 }
 
-/** PostgreSQL stores no NUL and no lone surrogate; refused before a statement could fail and spoil the user's transaction. */
+/**
+ * PostgreSQL stores no NUL and no lone surrogate; refused before a statement could fail and spoil
+ * the user's transaction.
+ */
 function storable(field: string, text: string): string {
-  if (text.includes('\0') || !text.isWellFormed()) refuse(field, 'must be well-formed text without NUL')
+  if (text.includes('\0') || !text.isWellFormed())
+    refuse(field, 'must be well-formed text without NUL')
   return text
 }
 
 /** Room for headers and names. */
 const AROUND_BYTES = 1024 * 1024
 
-/** What a row holds besides its body, as text and numbers that every database library passes on unchanged. */
+/**
+ * What a row holds besides its body, as text and numbers that every database library passes on
+ * unchanged.
+ */
 interface Texts {
   readonly id: string
   readonly key: string | null
@@ -82,20 +89,34 @@ function textsOf(message: OutgoingMessage): Texts {
 
 function encodeHeaders(headers: Readonly<Record<string, string>>): string {
   const json = JSON.stringify(headers)
-  // What PostgreSQL does not store, JSON writes as an escape: only then is it worth a look at each of them.
-  if (json.includes('\\u')) for (const [name, value] of Object.entries(headers)) storable(`headers['${name.slice(0, 60)}']`, name + value)
+  // What PostgreSQL does not store, JSON writes as an escape: only then is it worth a look at each
+  // of them.
+  if (json.includes('\\u'))
+    for (const [name, value] of Object.entries(headers))
+      storable(`headers['${name.slice(0, 60)}']`, name + value)
   return json
 }
 
 /** The parameters of `saveOne` and `saveOneKeyed`. */
-export function encodeMessage(message: OutgoingMessage, token: string | null, graceMs: number): SqlValue[] {
+export function encodeMessage(
+  message: OutgoingMessage,
+  token: string | null,
+  graceMs: number,
+): SqlValue[] {
   const { id, key, delay, type, transport, kind, name, headers } = textsOf(message)
   const others = [id, token, graceMs, delay, type, transport, kind, name, headers, message.body]
   return key === null ? others : [...others, key]
 }
 
-/** The parameters of `saveMany`, and with the last two those of `saveManyKeyed`: arrays as text, the bodies in one piece. */
-export function encodeMessages(messages: readonly OutgoingMessage[], token: string | null, graceMs: number): SqlValue[] {
+/**
+ * The parameters of `saveMany`, and with the last two those of `saveManyKeyed`: arrays as text, the
+ * bodies in one piece.
+ */
+export function encodeMessages(
+  messages: readonly OutgoingMessage[],
+  token: string | null,
+  graceMs: number,
+): SqlValue[] {
   const rows = messages.map(textsOf)
   const keys = new Set<string>()
   const delayed = new Set<string>()
@@ -110,11 +131,16 @@ export function encodeMessages(messages: readonly OutgoingMessage[], token: stri
     starts.push(next)
     next += (messages[index] as OutgoingMessage).body.byteLength
   }
-  const texts = (column: 'type' | 'transport' | 'name' | 'key'): string => textArray(rows.map((row) => row[column]))
+  const texts = (column: 'type' | 'transport' | 'name' | 'key'): string =>
+    textArray(rows.map((row) => row[column]))
   const plain = (values: readonly (string | number | boolean)[]): string => `{${values.join(',')}}`
   const lane = [token, graceMs, plain(rows.map(({ delay }) => delay)), plain(born)]
   const destinations = [texts('transport'), plain(rows.map(({ kind }) => kind)), texts('name')]
-  const bodies = [plain(starts), plain(messages.map(({ body }) => body.byteLength)), Buffer.concat(messages.map(({ body }) => body))]
+  const bodies = [
+    plain(starts),
+    plain(messages.map(({ body }) => body.byteLength)),
+    Buffer.concat(messages.map(({ body }) => body)),
+  ]
   const values = [
     plain(rows.map(({ id }) => id)),
     ...lane,
@@ -133,7 +159,10 @@ export function textArray(values: readonly (string | null)[]): string {
   return `{${values.map((value) => (value === null ? 'NULL' : `"${SPECIAL.test(value) ? value.replaceAll(/["\\]/g, '\\$&') : value}"`)).join(',')}}`
 }
 
-/** The same for texts of JSON, which hold no control characters: all else JSON escapes as PostgreSQL does, and much faster. */
+/**
+ * The same for texts of JSON, which hold no control characters: all else JSON escapes as PostgreSQL
+ * does, and much faster.
+ */
 function jsonArray(values: readonly string[]): string {
   return `{${JSON.stringify(values).slice(1, -1)}}`
 }
@@ -141,7 +170,9 @@ function jsonArray(values: readonly string[]): string {
 function messageOf(row: MessageRow, headers: Record<string, string>): OutgoingMessage {
   const { id, type, body, transport, kind, name, key } = row
   const to = { transport, kind, name }
-  return key === null ? { id, type, headers, body, to } : { id, type, headers, body, to, partitionKey: key }
+  return key === null
+    ? { id, type, headers, body, to }
+    : { id, type, headers, body, to, partitionKey: key }
 }
 
 const withheld = ({ withheld_bytes: bytes }: MessageRow): { readonly withheldBytes?: number } =>
@@ -151,7 +182,13 @@ const withheld = ({ withheld_bytes: bytes }: MessageRow): { readonly withheldByt
 export function decodeClaimed(row: MessageRow, token: string): ClaimedMessage | undefined {
   const headers = decodeHeaders(row.headers)
   if (headers === undefined) return undefined
-  return { message: messageOf(row, headers), position: BigInt(row.position), attempt: row.attempts, token, ...withheld(row) }
+  return {
+    message: messageOf(row, headers),
+    position: BigInt(row.position),
+    attempt: row.attempts,
+    token,
+    ...withheld(row),
+  }
 }
 
 export function decodeDead(row: DeadRow): DeadLetter {
@@ -174,7 +211,10 @@ export function decodeDead(row: DeadRow): DeadLetter {
   }
 }
 
-/** The column is a uuid, 16 bytes instead of any text; a token of another form is represented by a hash of it. */
+/**
+ * The column is a uuid, 16 bytes instead of any text; a token of another form is represented by a
+ * hash of it.
+ */
 export function tokenUuid(token: string): string {
   if (isUuid(token)) return token
   const hex = createHash('sha256').update(token).digest('hex')

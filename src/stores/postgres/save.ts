@@ -7,7 +7,9 @@ import { encodeMessage, encodeMessages, tokenUuid } from './rows.ts'
 import type { Statements } from './statements/statements.ts'
 import type { UnitNotes } from './unit/unit-notes.ts'
 
-/** Most rows of one insert: bounds the texts and the memory of the server, as its bytes are bounded. */
+/**
+ * Most rows of one insert: bounds the texts and the memory of the server, as its bytes are bounded.
+ */
 export const SAVE_ROWS = 5000
 
 export interface SavePorts<Tx> {
@@ -30,13 +32,14 @@ export async function save<Tx>(
 ): Promise<SavedMessage[]> {
   const executor = ports.session.executor(tx)
   const saved: SavedMessage[] = []
-  for (const some of partsOf(messages, SAVE_ROWS)) saved.push(...(await run(ports, tx, executor, insertion(ports, some, express))))
+  for (const some of partsOf(messages, SAVE_ROWS))
+    saved.push(...(await run(ports, tx, executor, insertion(ports, some, express))))
   return saved
 }
 
 /**
- * Everything that can fail without the server fails here. What is left behind goes with the commit, if
- * the unit gets that far.
+ * Everything that can fail without the server fails here. What is left behind goes with the commit,
+ * if the unit gets that far.
  */
 export function saveLast<Tx>(
   ports: SavePorts<Tx>,
@@ -72,11 +75,21 @@ export function insertion<Tx>(
   const keyed = messages.some(({ partitionKey }) => partitionKey !== undefined) ? 'Keyed' : ''
   const [first] = messages
   const one = first !== undefined && messages.length === 1
-  const values = one ? encodeMessage(first, token, graceMs) : encodeMessages(messages, token, graceMs)
-  return { text: sql[`${form}${one ? 'One' : 'Many'}${keyed}`], values: proof === undefined ? values : [...values, ...proof] }
+  const values = one
+    ? encodeMessage(first, token, graceMs)
+    : encodeMessages(messages, token, graceMs)
+  return {
+    text: sql[`${form}${one ? 'One' : 'Many'}${keyed}`],
+    values: proof === undefined ? values : [...values, ...proof],
+  }
 }
 
-export async function run<Tx>(ports: SavePorts<Tx>, tx: Tx, executor: SqlExecutor, { text, values }: Insertion): Promise<SavedMessage[]> {
+export async function run<Tx>(
+  ports: SavePorts<Tx>,
+  tx: Tx,
+  executor: SqlExecutor,
+  { text, values }: Insertion,
+): Promise<SavedMessage[]> {
   try {
     const { rows } = await executor.query(text, values, { often: true })
     return note(ports, tx, rows)
@@ -86,8 +99,15 @@ export async function run<Tx>(ports: SavePorts<Tx>, tx: Tx, executor: SqlExecuto
 }
 
 /** What the statements that save answer. */
-function note<Tx>({ notes }: SavePorts<Tx>, tx: Tx, rows: readonly Record<string, unknown>[]): SavedMessage[] {
-  const saved = rows.map((row) => ({ position: BigInt(row['position'] as string), express: row['born'] === true }))
+function note<Tx>(
+  { notes }: SavePorts<Tx>,
+  tx: Tx,
+  rows: readonly Record<string, unknown>[],
+): SavedMessage[] {
+  const saved = rows.map((row) => ({
+    position: BigInt(row['position'] as string),
+    express: row['born'] === true,
+  }))
   const waiting = saved.some((row) => !row.express)
   if (rows.length > 0) notes.saved(tx, rows[0]?.['xact'] as string | undefined, waiting)
   // Positions are drawn in the order of the messages, but the answer need not come in it.

@@ -282,7 +282,15 @@ export function storeTables(schema: string): Component {
   return { name: 'postgres', schema, table: 'migration', steps: migrations(schema) }
 }
 
-/** Everything as plain SQL, for those who run migrations with tools of their own. `from`: the version that is already there. */
-export function postgresMigrationSql(options: { readonly schema?: string; readonly from?: number } = {}): string {
-  return migrationSql(storeTables(checkIdentifier('schema', options.schema ?? 'mersal')), options.from ?? 0)
+/**
+ * Everything as plain SQL, for those who run migrations with tools of their own. `from`: the
+ * version that is already there.
+ */
+export function postgresMigrationSql(
+  options: { readonly schema?: string; readonly from?: number } = {},
+): string {
+  return migrationSql(
+    storeTables(checkIdentifier('schema', options.schema ?? 'mersal')),
+    options.from ?? 0,
+  )
 }

@@ -16,14 +16,26 @@ interface Group {
   readonly dead: Kind<'dead'>[]
 }
 
-/** By token: one statement per kind and token. Sorted by position, so that two of them lock rows in the same order. */
+/**
+ * By token: one statement per kind and token. Sorted by position, so that two of them lock rows in
+ * the same order.
+ */
 function groups(settlements: readonly Settlement[]): Group[] {
   const byToken = new Map<string, Group>()
-  const sorted = [...settlements].sort((a, b) => (a.position < b.position ? -1 : a.position > b.position ? 1 : 0))
+  const sorted = [...settlements].sort((a, b) =>
+    a.position < b.position ? -1 : a.position > b.position ? 1 : 0,
+  )
   for (const settlement of sorted) {
     let group = byToken.get(settlement.token)
     if (group === undefined) {
-      group = { token: tokenUuid(settlement.token), sent: [], gone: [], retry: [], release: [], dead: [] }
+      group = {
+        token: tokenUuid(settlement.token),
+        sent: [],
+        gone: [],
+        retry: [],
+        release: [],
+        dead: [],
+      }
       byToken.set(settlement.token, group)
     }
     const kind = settlement.kind === 'sent' && settlement.keep === false ? 'gone' : settlement.kind
@@ -32,7 +44,8 @@ function groups(settlements: readonly Settlement[]): Group[] {
   return [...byToken.values()]
 }
 
-const positions = (settlements: readonly Settlement[]): string[] => settlements.map(({ position }) => position.toString())
+const positions = (settlements: readonly Settlement[]): string[] =>
+  settlements.map(({ position }) => position.toString())
 
 export interface SettlePorts {
   readonly own: Own
@@ -47,16 +60,28 @@ function sentStatement(
 ): { readonly text: string; readonly values: unknown[] } | undefined {
   const [first, ...others] = all.filter(({ sent }) => sent.length > 0)
   if (first === undefined) return undefined
-  if (others.length === 0) return { text: keepSent ? sql.sentKept : sql.sent, values: [positions(first.sent), first.token] }
+  if (others.length === 0)
+    return {
+      text: keepSent ? sql.sentKept : sql.sent,
+      values: [positions(first.sent), first.token],
+    }
   const rows = [first, ...others]
   const tokens = rows.flatMap(({ sent, token }) => sent.map(() => token))
-  return { text: keepSent ? sql.sentManyKept : sql.sentMany, values: [positions(rows.flatMap(({ sent }) => sent)), tokens] }
+  return {
+    text: keepSent ? sql.sentManyKept : sql.sentMany,
+    values: [positions(rows.flatMap(({ sent }) => sent)), tokens],
+  }
 }
 
 async function settleGroup(group: Group, sql: Statements, query: Query): Promise<number> {
   let changed = 0
-  const run = async (text: string, rows: readonly Settlement[], ...values: readonly unknown[]): Promise<void> => {
-    if (rows.length > 0) changed += (await query(text, [positions(rows), group.token, ...values])).rowCount ?? 0
+  const run = async (
+    text: string,
+    rows: readonly Settlement[],
+    ...values: readonly unknown[]
+  ): Promise<void> => {
+    if (rows.length > 0)
+      changed += (await query(text, [positions(rows), group.token, ...values])).rowCount ?? 0
   }
   const { gone, retry, release, dead } = group
   await run(sql.sent, gone)
@@ -85,15 +110,24 @@ async function settleGroup(group: Group, sql: Statements, query: Query): Promise
   return changed
 }
 
-/** Everything of one call in one transaction, fenced row by row; repeating it changes nothing more. */
-export async function settle(settlements: readonly Settlement[], ports: SettlePorts): Promise<SettleResult> {
+/**
+ * Everything of one call in one transaction, fenced row by row; repeating it changes nothing more.
+ */
+export async function settle(
+  settlements: readonly Settlement[],
+  ports: SettlePorts,
+): Promise<SettleResult> {
   if (settlements.length === 0) return { stale: 0 }
   const all = groups(settlements)
   try {
     return { stale: settlements.length - (await record(all, ports)) }
   } catch (error) {
     // 23514 with kept rows: the partition of this day does not exist yet.
-    if (!ports.keepSent || (error as { details?: { sqlState?: unknown } }).details?.sqlState !== '23514') throw error
+    if (
+      !ports.keepSent ||
+      (error as { details?: { sqlState?: unknown } }).details?.sqlState !== '23514'
+    )
+      throw error
     await ports.own.run(DOING, ports.sql.partitions, [])
     return { stale: settlements.length - (await record(all, ports)) }
   }
@@ -105,7 +139,13 @@ const DOING = 'settling messages'
 async function record(all: readonly Group[], ports: SettlePorts): Promise<number> {
   const { own, sql } = ports
   const sent = sentStatement(all, ports)
-  if (sent !== undefined && all.every(({ gone, retry, release, dead }) => gone.length + retry.length + release.length + dead.length === 0))
+  if (
+    sent !== undefined &&
+    all.every(
+      ({ gone, retry, release, dead }) =>
+        gone.length + retry.length + release.length + dead.length === 0,
+    )
+  )
     return (await own.run(DOING, sent.text, sent.values, { often: true })).rowCount ?? 0
   return await own.transaction(DOING, async (query) => {
     let changed = sent === undefined ? 0 : ((await query(sent.text, sent.values)).rowCount ?? 0)

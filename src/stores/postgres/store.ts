@@ -32,35 +32,48 @@ import { unitHandleOf } from './unit/unit-handle.ts'
 import { unitNotes, type UnitNotes } from './unit/unit-notes.ts'
 import { vacuum as vacuumOf } from './vacuum.ts'
 
-/** When the store closes, statements under way have this long; then their connections are destroyed. */
+/**
+ * When the store closes, statements under way have this long; then their connections are destroyed.
+ */
 const LAST_STATEMENTS_MS = 500
 
 /** A store on PostgreSQL 15 or newer, with what only this database can tell. */
 export interface PostgresStore<Tx> extends Store<Tx> {
   /**
-   * What became of a transaction whose commit was not answered; `transactionId` is in the details of
-   * `MERSAL_COMMIT_UNKNOWN`. `in progress`: ask again. `forgotten`: too long ago for the server.
+   * What became of a transaction whose commit was not answered; `transactionId` is in the details
+   * of `MERSAL_COMMIT_UNKNOWN`. `in progress`: ask again. `forgotten`: too long ago for the server.
    */
-  commitStatus(transactionId: string): Promise<'committed' | 'aborted' | 'in progress' | 'forgotten'>
+  commitStatus(
+    transactionId: string,
+  ): Promise<'committed' | 'aborted' | 'in progress' | 'forgotten'>
 }
 
 /**
- * A store on PostgreSQL over a pool of `pg` 8.21 or newer. `tx` in a unit of work is the client of `pg`, or what
- * the given session says. Throws `MERSAL_INVALID_OPTIONS`.
+ * A store on PostgreSQL over a pool of `pg` 8.21 or newer. `tx` in a unit of work is the client of
+ * `pg`, or what the given session says. Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function postgres(options: PostgresOptions): PostgresStore<PostgresClient>
-export function postgres<Tx>(options: PostgresOptions<Tx> & { readonly session: Session<Tx> }): PostgresStore<Tx>
+export function postgres<Tx>(
+  options: PostgresOptions<Tx> & { readonly session: Session<Tx> },
+): PostgresStore<Tx>
 export function postgres(options: PostgresOptions<unknown>): PostgresStore<unknown> {
   const settings = postgresSettings(options)
   const { schema, clock } = settings
   const made = options.relayPool ?? ownPool(options.pool, { most: 4, instead: 'relayPool' })
-  const budgeted = options.connections === undefined ? undefined : budgetedPool(made, options.connections)
+  const budgeted =
+    options.connections === undefined ? undefined : budgetedPool(made, options.connections)
   const relayPool = budgeted ?? made
   let direct = false
   const own = ownOn(relayPool, schema, { keeps: () => direct })
   const sql = statements(schema)
   const channel = `${schema}_outbox`
-  const bell = notifier(() => own.connection((query) => query('select pg_catalog.pg_notify($1::text, $2::text)', [channel, ''])), clock)
+  const bell = notifier(
+    () =>
+      own.connection((query) =>
+        query('select pg_catalog.pg_notify($1::text, $2::text)', [channel, '']),
+      ),
+    clock,
+  )
   const closing = new AbortController()
   const notes = unitNotes(wakeHints(clock, () => bell.notify(), closing.signal))
   let prepares = settings.prepare ?? false
@@ -72,8 +85,20 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   })
   const session: Session<unknown> = options.session ?? clients
   const line = budgeted === undefined ? own : ownOn(budgeted.listening, schema)
-  const listener = listen({ ...settings, own, line, channel, otherwise: 'the relay polls. Give relayPool a direct connection' })
-  const vacuum = vacuumOf({ own, schema, clock, logger: settings.logger, rows: settings.vacuumRows })
+  const listener = listen({
+    ...settings,
+    own,
+    line,
+    channel,
+    otherwise: 'the relay polls. Give relayPool a direct connection',
+  })
+  const vacuum = vacuumOf({
+    own,
+    schema,
+    clock,
+    logger: settings.logger,
+    rows: settings.vacuumRows,
+  })
   const ports = { schema, sql, own, session, notes }
   const mayTell = seldom(clock, 60_000)
   const forget = watchConnections([options.pool, relayPool])
@@ -90,7 +115,8 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
   }
 
   function cannotBury(cause: unknown): void {
-    const text = 'a damaged row cannot be stored as a dead letter; it is set aside and tried again later'
+    const text =
+      'a damaged row cannot be stored as a dead letter; it is set aside and tried again later'
     if (mayTell('bury')) settings.logger.error({ schema, error: errorText(cause) }, text)
   }
 
@@ -98,7 +124,10 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     if (settings.migrate === 'off') return
     const done = await catchUp(own, { schema, table: 'outbox', column: 'position' })
     if (done === 'set')
-      settings.logger.warn({ schema }, 'the sequence of positions was behind the rows of the outbox; it was set to the highest one')
+      settings.logger.warn(
+        { schema },
+        'the sequence of positions was behind the rows of the outbox; it was set to the highest one',
+      )
   }
 
   async function close(): Promise<void> {
@@ -119,15 +148,34 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
           units: capacityOf(options.pool),
         }
       : { savepoints: librarySavepoints }),
-    outbox: postgresOutbox({ ...ports, proves: options.session !== undefined, vacuum, keepSentMs: settings.keepSentMs, cannotBury }),
-    tracker: postgresTracker({ ...ports, mayHaveEnded: options.session === undefined ? unitEnded : () => true }),
+    outbox: postgresOutbox({
+      ...ports,
+      proves: options.session !== undefined,
+      vacuum,
+      keepSentMs: settings.keepSentMs,
+      cannotBury,
+    }),
+    tracker: postgresTracker({
+      ...ports,
+      mayHaveEnded: options.session === undefined ? unitEnded : () => true,
+    }),
     admin: postgresAdmin(own, sql, () => bell.notify()),
-    operations: postgresOperations({ own, schema, keepSentMs: settings.keepSentMs, changed: () => bell.notify() }),
-    wakers: settings.listen ? [(wake, { signal }) => follow(wake, AbortSignal.any([signal, closing.signal]))] : [],
+    operations: postgresOperations({
+      own,
+      schema,
+      keepSentMs: settings.keepSentMs,
+      changed: () => bell.notify(),
+    }),
+    wakers: settings.listen
+      ? [(wake, { signal }) => follow(wake, AbortSignal.any([signal, closing.signal]))]
+      : [],
     async open() {
       await migrate(own, storeTables(schema), settings.migrate)
       await checkPositions()
-      direct = options.relayPool === undefined && settings.prepare !== false && (await isDirect(own, settings.heartbeatMs))
+      direct =
+        options.relayPool === undefined &&
+        settings.prepare !== false &&
+        (await isDirect(own, settings.heartbeatMs))
       prepares = settings.prepare ?? direct
     },
     probe: () => probe(own, schema),
@@ -157,7 +205,10 @@ async function isDirect(own: Own, answerMs: number): Promise<boolean> {
   }
 }
 
-/** Notifies the relays after the commit: inside the transaction it would take a lock of the whole cluster. */
+/**
+ * Notifies the relays after the commit: inside the transaction it would take a lock of the whole
+ * cluster.
+ */
 function ringing<Tx>(unit: UnitOfWork<Tx>, notes: UnitNotes, ring: () => void): UnitOfWork<Tx> {
   return async (work, options) => {
     let handle: Tx | undefined
@@ -191,11 +242,18 @@ function noUnits(session: Session<unknown>): UnitOfWork<unknown> {
     )
 }
 
-async function commitStatus(own: Own, transactionId: string): Promise<'committed' | 'aborted' | 'in progress' | 'forgotten'> {
+async function commitStatus(
+  own: Own,
+  transactionId: string,
+): Promise<'committed' | 'aborted' | 'in progress' | 'forgotten'> {
   if (!/^\d{1,20}$/.test(transactionId)) {
-    throw new MersalError('MERSAL_INVALID_OPTIONS', 'transactionId: expected the digits of MERSAL_COMMIT_UNKNOWN', {
-      details: { field: 'transactionId' },
-    })
+    throw new MersalError(
+      'MERSAL_INVALID_OPTIONS',
+      'transactionId: expected the digits of MERSAL_COMMIT_UNKNOWN',
+      {
+        details: { field: 'transactionId' },
+      },
+    )
   }
   const { rows } = await own.run<{ status: 'committed' | 'aborted' | 'in progress' | null }>(
     'asking what became of a transaction',

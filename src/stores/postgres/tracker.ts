@@ -43,7 +43,9 @@ export function postgresTracker<Tx>(ports: TrackerPorts<Tx>): MessageTracker<Tx>
       async track(tx, { consumer, messageIds }) {
         const executor = session.executor(tx)
         try {
-          const { rows } = await executor.query(sql.trackMany, [consumer, textArray(messageIds)], { often: true })
+          const { rows } = await executor.query(sql.trackMany, [consumer, textArray(messageIds)], {
+            often: true,
+          })
           note(tx, rows)
           const recorded = new Set(rows.map((row) => Number(row['n'])))
           return messageIds.map((_, index) => (recorded.has(index + 1) ? 'first' : 'duplicate'))
@@ -55,11 +57,16 @@ export function postgresTracker<Tx>(ports: TrackerPorts<Tx>): MessageTracker<Tx>
     endings: {
       recorder(tx) {
         const transaction = recorders.get(tx as object)
-        return transaction === undefined ? undefined : { transaction, suspect: ports.mayHaveEnded(tx) }
+        return transaction === undefined
+          ? undefined
+          : { transaction, suspect: ports.mayHaveEnded(tx) }
       },
       forget(transaction, { consumer, messageIds }) {
         const values = [consumer, textArray(messageIds), transaction]
-        return own.transaction('taking records out of the inbox', async (query) => (await query(sql.forget, values)).rowCount ?? 0)
+        return own.transaction(
+          'taking records out of the inbox',
+          async (query) => (await query(sql.forget, values)).rowCount ?? 0,
+        )
       },
     },
     /** One node at a time: the others return 0 at once. */

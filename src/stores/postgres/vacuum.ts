@@ -5,9 +5,9 @@ import { quoteIdentifier } from '../../sql/identifiers.ts'
 import type { Own } from '../../sql/postgres/pool/pool.ts'
 
 /**
- * Vacuums the outbox by the number of rows that were deleted. The server itself looks for such tables once
- * a minute by default (`autovacuum_naptime`), in which a busy outbox grows by a million dead rows that every
- * claim has to walk over. See ADR 0120.
+ * Vacuums the outbox by the number of rows that were deleted. The server itself looks for such
+ * tables once a minute by default (`autovacuum_naptime`), in which a busy outbox grows by a million
+ * dead rows that every claim has to walk over. See ADR 0120.
  */
 export interface Vacuum extends AsyncDisposable {
   /** So many rows were deleted. Never throws, never waits. */
@@ -28,8 +28,8 @@ export interface VacuumPorts {
 /** In an idle moment so many times fewer rows are worth it. */
 const IDLE_SHARE = 100
 /**
- * After a vacuum nine times its duration goes by: it takes at most a tenth of the time, even when an old
- * snapshot keeps it from removing anything and each one has more to walk over.
+ * After a vacuum nine times its duration goes by: it takes at most a tenth of the time, even when
+ * an old snapshot keeps it from removing anything and each one has more to walk over.
  */
 const REST_FACTOR = 9
 const SHORTEST_REST_MS = 1000
@@ -40,8 +40,8 @@ const FAILED_REST_MS = 60_000
 const ANSWER_MS = 3_600_000
 
 /**
- * Giving pages back to the file system needs the table for itself for a moment, so this is only done when
- * nothing is due. Who comes second skips it: several relays count, each for itself.
+ * Giving pages back to the file system needs the table for itself for a moment, so this is only
+ * done when nothing is due. Who comes second skips it: several relays count, each for itself.
  */
 const vacuumSql = (schema: string, shrink: boolean): string =>
   `vacuum (skip_locked, parallel 0, truncate ${shrink ? 'on' : 'off'}) ${quoteIdentifier(schema)}.outbox`
@@ -61,11 +61,21 @@ export function vacuum({ own, schema, clock, logger, rows }: VacuumPorts): Vacuu
   let running: Promise<void> | undefined
 
   function look(least: number, idle: boolean): void {
-    if (rows === 0 || dead < least || running !== undefined || closing.signal.aborted || clock.monotonic() < notBefore) return
+    if (
+      rows === 0 ||
+      dead < least ||
+      running !== undefined ||
+      closing.signal.aborted ||
+      clock.monotonic() < notBefore
+    )
+      return
     running = run(idle && sinceShrunk >= rows)
   }
 
-  /** Whoever closes does not wait for a long vacuum: its connection is dropped, and the server ends it by itself. */
+  /**
+   * Whoever closes does not wait for a long vacuum: its connection is dropped, and the server ends
+   * it by itself.
+   */
   async function run(shrink: boolean): Promise<void> {
     const started = clock.monotonic()
     const counted = dead
@@ -82,7 +92,11 @@ export function vacuum({ own, schema, clock, logger, rows }: VacuumPorts): Vacuu
       dead -= counted
       if (shrink) sinceShrunk = 0
       const took = clock.monotonic() - started
-      rest(done ? Math.min(Math.max(took * REST_FACTOR, SHORTEST_REST_MS), LONGEST_REST_MS) : FAILED_REST_MS)
+      rest(
+        done
+          ? Math.min(Math.max(took * REST_FACTOR, SHORTEST_REST_MS), LONGEST_REST_MS)
+          : FAILED_REST_MS,
+      )
       failing = false
     } catch (cause) {
       if (!closing.signal.aborted) failed(cause)
@@ -108,7 +122,10 @@ export function vacuum({ own, schema, clock, logger, rows }: VacuumPorts): Vacuu
 
   function failed(cause: unknown): void {
     if (!failing) {
-      logger.warn({ schema, ...errorFields(cause) }, 'vacuuming the outbox failed; it is tried again, and the server does it besides')
+      logger.warn(
+        { schema, ...errorFields(cause) },
+        'vacuuming the outbox failed; it is tried again, and the server does it besides',
+      )
     }
     failing = true
     rest(FAILED_REST_MS)

@@ -37,12 +37,16 @@ function deadLetterBox(connection: Connection): DeadLetterBox {
       return connection.write((handle) => handle.all<DeadRow>(adminSql.list, range).map(deadLetter))
     },
     retry: async (keys) => {
-      const retried = await connection.write((handle) => countEach(keys, (key) => retry(handle, key, Math.trunc(clock.now()))))
+      const retried = await connection.write((handle) =>
+        countEach(keys, (key) => retry(handle, key, Math.trunc(clock.now()))),
+      )
       if (retried > 0) connection.notify('outbox')
       return retried
     },
     discard: async (keys) => {
-      const discarded = await connection.write((handle) => countEach(keys, (key) => discard(handle, key)))
+      const discarded = await connection.write((handle) =>
+        countEach(keys, (key) => discard(handle, key)),
+      )
       if (discarded > 0) connection.notify('outbox')
       return discarded
     },

@@ -1,11 +1,12 @@
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
 
 /** How large a row is. The length of a body is known without reading it. */
-export const bytesOf = (row: string): string => `(octet_length(${row}.body) + octet_length(${row}.headers) + octet_length(${row}.type))`
+export const bytesOf = (row: string): string =>
+  `(octet_length(${row}.body) + octet_length(${row}.headers) + octet_length(${row}.type))`
 
 /**
- * A page of dead letters, from `:after` on, at most `:limit`. Its bytes are bounded, and the content of a
- * letter that is too large is not read. `more`: the columns that only this table has.
+ * A page of dead letters, from `:after` on, at most `:limit`. Its bytes are bounded, and the
+ * content of a letter that is too large is not read. `more`: the columns that only this table has.
  */
 export const listing = (table: string, more: string, which = ''): string => `
     WITH sized AS MATERIALIZED (

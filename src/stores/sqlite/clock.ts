@@ -6,18 +6,27 @@ import { NEVER } from './statements/statements.ts'
 /** Rows put right by one transaction. */
 const MOST_ROWS = 5000
 
-/** Of both ends of the table: what was added last, and what has waited longest, are the first to show it. */
+/**
+ * Of both ends of the table: what was added last, and what has waited longest, are the first to
+ * show it.
+ */
 const newest = `
   SELECT max(added) AS added FROM (
     SELECT * FROM (SELECT created_at AS added FROM mersal_outbox WHERE visible_at < ${NEVER} ORDER BY position DESC LIMIT 1)
     UNION ALL
     SELECT * FROM (SELECT created_at FROM mersal_outbox WHERE visible_at < ${NEVER} ORDER BY position LIMIT 1))`
 
-/** A row that was in hand has a token or attempts other than 0; the delay of any other is its sender's. */
+/**
+ * A row that was in hand has a token or attempts other than 0; the delay of any other is its
+ * sender's.
+ */
 const lawful = 'CASE WHEN token IS NOT NULL THEN :claimMs WHEN attempts <> 0 THEN :retryMs END'
 const most = `coalesce(${lawful}, visible_at - created_at)`
 
-/** As on PostgreSQL: what waits unlawfully long moves to where it was, and what was added later than now begins now. */
+/**
+ * As on PostgreSQL: what waits unlawfully long moves to where it was, and what was added later than
+ * now begins now.
+ */
 const recover = `
   UPDATE mersal_outbox SET
     created_at = min(created_at, :now),
@@ -39,7 +48,11 @@ export function sqliteClock(connection: Connection): StorageClock {
       return { now, ahead: Math.max(0, (added ?? now) - now) }
     },
     async recover({ backMs, claimMs, retryMs }: LawfulWaits) {
-      const limits = { claimMs: Math.ceil(claimMs), retryMs: Math.ceil(retryMs), backMs: Math.floor(backMs) }
+      const limits = {
+        claimMs: Math.ceil(claimMs),
+        retryMs: Math.ceil(retryMs),
+        backMs: Math.floor(backMs),
+      }
       for (let changed = 0; ; ) {
         const done = await connection.write((handle) => {
           try {

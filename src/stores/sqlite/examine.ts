@@ -27,13 +27,15 @@ function look(handle: Handle): readonly Finding[] {
 }
 
 function library(handle: Handle): Finding {
-  const version = handle.get<{ version: string }>('SELECT sqlite_version() AS version')?.version ?? '?'
+  const version =
+    handle.get<{ version: string }>('SELECT sqlite_version() AS version')?.version ?? '?'
   return { level: 'ok', subject: 'sqlite version', text: `${version} in ${handle.library}` }
 }
 
 function journal(handle: Handle): Finding {
   const mode = handle.get<{ journal_mode: string }>('PRAGMA journal_mode')?.journal_mode ?? '?'
-  if (mode === 'wal' || mode === 'memory') return { level: 'ok', subject: 'sqlite journal', text: mode }
+  if (mode === 'wal' || mode === 'memory')
+    return { level: 'ok', subject: 'sqlite journal', text: mode }
   return {
     level: 'warning',
     subject: 'sqlite journal',
@@ -43,7 +45,8 @@ function journal(handle: Handle): Finding {
 }
 
 function writable(handle: Handle): Finding {
-  if (handle.inTransaction) return { level: 'ok', subject: 'sqlite writes', text: 'a transaction is open' }
+  if (handle.inTransaction)
+    return { level: 'ok', subject: 'sqlite writes', text: 'a transaction is open' }
   try {
     handle.exec('BEGIN IMMEDIATE')
     handle.exec('ROLLBACK')
@@ -54,18 +57,23 @@ function writable(handle: Handle): Finding {
       level: 'fault',
       subject: 'sqlite writes',
       text: message,
-      remedy: 'give this user the right to write the file and its folder; end a program that holds a transaction open',
+      remedy:
+        'give this user the right to write the file and its folder; end a program that holds a transaction open',
     }
   }
 }
 
 function sound(handle: Handle): Finding {
-  const answer = Object.values(handle.get<Record<string, unknown>>('PRAGMA quick_check(1)') ?? {})[0]
-  if (answer === 'ok') return { level: 'ok', subject: 'sqlite file', text: 'quick_check finds nothing' }
+  const answer = Object.values(
+    handle.get<Record<string, unknown>>('PRAGMA quick_check(1)') ?? {},
+  )[0]
+  if (answer === 'ok')
+    return { level: 'ok', subject: 'sqlite file', text: 'quick_check finds nothing' }
   return {
     level: 'fault',
     subject: 'sqlite file',
     text: `damaged: ${String(answer).slice(0, 200)}`,
-    remedy: "stop everything, keep a copy, restore a backup or rescue what is left with '.recover' of the sqlite3 shell",
+    remedy:
+      "stop everything, keep a copy, restore a backup or rescue what is left with '.recover' of the sqlite3 shell",
   }
 }

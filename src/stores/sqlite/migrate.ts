@@ -27,8 +27,10 @@ const sql = {
     applied_at INTEGER NOT NULL, -- milliseconds since the Unix epoch
     PRIMARY KEY (component, id)
   ) STRICT, WITHOUT ROWID`,
-  version: 'SELECT coalesce(max(id), 0) AS version FROM mersal_migrations WHERE component = :component',
-  record: 'INSERT INTO mersal_migrations (component, id, name, applied_at) VALUES (:component, :id, :name, :now)',
+  version:
+    'SELECT coalesce(max(id), 0) AS version FROM mersal_migrations WHERE component = :component',
+  record:
+    'INSERT INTO mersal_migrations (component, id, name, applied_at) VALUES (:component, :id, :name, :now)',
 }
 
 function newest(schema: Schema): number {
@@ -78,7 +80,10 @@ export function requireSchema(handle: Handle, schema: Schema): void {
   )
 }
 
-/** Applies the missing steps. Call it in a write transaction, so that processes that race find it done. */
+/**
+ * Applies the missing steps. Call it in a write transaction, so that processes that race find it
+ * done.
+ */
 export function applyMigrations(handle: Handle, schema: Schema, now: number): void {
   if (!isOutdated(handle, schema)) return
   handle.exec(sql.create)

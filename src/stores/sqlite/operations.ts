@@ -1,4 +1,11 @@
-import type { KeptFilter, KeptMessages, OutboxOverview, PauseBoard, PauseTarget, StoreOperations } from '../../core/operations.ts'
+import type {
+  KeptFilter,
+  KeptMessages,
+  OutboxOverview,
+  PauseBoard,
+  PauseTarget,
+  StoreOperations,
+} from '../../core/operations.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import type { Connection } from './connection/connection.ts'
 import type { Handle, SqlValues } from './connection/database.ts'
@@ -14,8 +21,11 @@ export function sqliteOperations(connection: Connection): StoreOperations {
     kept: keptMessages(connection),
     examine: () => examine(connection),
     consumers: ({ limit }) =>
-      connection.write((handle) => handle.all<{ name: string }>(operatorSql.consumers, { limit }).map(({ name }) => name)),
-    overview: ({ keys }) => connection.write((handle) => overview(handle, connection.settings.clock.now(), keys)),
+      connection.write((handle) =>
+        handle.all<{ name: string }>(operatorSql.consumers, { limit }).map(({ name }) => name),
+      ),
+    overview: ({ keys }) =>
+      connection.write((handle) => overview(handle, connection.settings.clock.now(), keys)),
   }
 }
 
@@ -45,16 +55,34 @@ function overview(handle: Handle, now: number, most: number): OutboxOverview {
     oldestMs: age(at.oldest),
     waitingMs: age(at.waiting),
   })
-  const counts = handle.get<Numbers & { dead: number; kept: number; added: number }>(operatorSql.counts, { now })!
-  const destinations = handle.all<Numbers & { destination: string; dead: number }>(operatorSql.destinations, { now })
-  const keys = handle.all<{ key: string; pending: number; oldest: number | null; blocked: number }>(operatorSql.keys, { limit: most })
+  const counts = handle.get<Numbers & { dead: number; kept: number; added: number }>(
+    operatorSql.counts,
+    { now },
+  )!
+  const destinations = handle.all<Numbers & { destination: string; dead: number }>(
+    operatorSql.destinations,
+    { now },
+  )
+  const keys = handle.all<{ key: string; pending: number; oldest: number | null; blocked: number }>(
+    operatorSql.keys,
+    { limit: most },
+  )
   return {
     ...common(counts),
     dead: counts.dead,
     kept: counts.kept,
     added: counts.added,
-    destinations: destinations.map((row) => ({ destination: row.destination, dead: row.dead, ...common(row) })),
-    keys: keys.map(({ key, pending, oldest, blocked }) => ({ key, pending, oldestMs: age(oldest), blocked: blocked === 1 })),
+    destinations: destinations.map((row) => ({
+      destination: row.destination,
+      dead: row.dead,
+      ...common(row),
+    })),
+    keys: keys.map(({ key, pending, oldest, blocked }) => ({
+      key,
+      pending,
+      oldestMs: age(oldest),
+      blocked: blocked === 1,
+    })),
   }
 }
 
@@ -68,14 +96,19 @@ function pauseBoard(connection: Connection): PauseBoard {
   return {
     async list() {
       await connection.open()
-      // Outside any transaction, since every relay asks once a second; when that is impossible, inside one.
+      // Outside any transaction, since every relay asks once a second; when that is impossible,
+      // inside one.
       const read = (handle: Handle): PauseRow[] => handle.all<PauseRow>(operatorSql.pauses)
       const rows = connection.peek(read) ?? (await connection.write(read))
       return rows.map(({ kind, name, reason, since }) => ({ kind, name, reason, since }))
     },
     async pause({ kind, name }, reason) {
       const added = await connection.write((handle) => {
-        if (handle.run(operatorSql.pause, { kind, name, reason, now: Math.trunc(clock.now()) }).changes > 0) return true
+        if (
+          handle.run(operatorSql.pause, { kind, name, reason, now: Math.trunc(clock.now()) })
+            .changes > 0
+        )
+          return true
         handle.run(operatorSql.explain, { kind, name, reason })
         return false
       })
@@ -83,7 +116,9 @@ function pauseBoard(connection: Connection): PauseBoard {
       return added
     },
     async resume({ kind, name }) {
-      const changes = await connection.write((handle) => handle.run(operatorSql.resume, { kind, name }).changes)
+      const changes = await connection.write(
+        (handle) => handle.run(operatorSql.resume, { kind, name }).changes,
+      )
       connection.notify('outbox')
       return changes > 0
     },
@@ -104,10 +139,17 @@ function valuesOf({ since, until, type, partitionKey, destination, id }: KeptFil
 function keptMessages(connection: Connection): KeptMessages {
   const { clock } = connection.settings
   return {
-    count: (filter) => connection.write((handle) => handle.get<{ count: number }>(operatorSql.countKept, valuesOf(filter))?.count ?? 0),
+    count: (filter) =>
+      connection.write(
+        (handle) =>
+          handle.get<{ count: number }>(operatorSql.countKept, valuesOf(filter))?.count ?? 0,
+      ),
     async replay(filter, { limit, newIds }) {
       const moved = await connection.write((handle) => {
-        const rows = handle.all<{ number: number }>(operatorSql.pickKept, { ...valuesOf(filter), limit })
+        const rows = handle.all<{ number: number }>(operatorSql.pickKept, {
+          ...valuesOf(filter),
+          limit,
+        })
         for (const { number } of rows) {
           const now = Math.trunc(clock.now())
           handle.run(operatorSql.putBack, { now, newId: newIds ? uuidv7(now) : null, number })

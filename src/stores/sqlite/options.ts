@@ -8,13 +8,20 @@ import type { MigrateMode } from './migrate.ts'
 /** What the store and the queue have in common. */
 export interface SqliteConnectionOptions {
   /**
-   * `full`: a commit survives a loss of power. `normal`: the last commits may be lost with the power,
-   * always together with their messages; nothing is published before it is on the disk. Default 'full'.
+   * `full`: a commit survives a loss of power. `normal`: the last commits may be lost with the
+   * power, always together with their messages; nothing is published before it is on the disk.
+   * Default 'full'.
    */
   readonly synchronous?: 'full' | 'normal'
-  /** How long to wait for other processes that write, in milliseconds. Then `MERSAL_STORE_BUSY`. Default 5000. */
+  /**
+   * How long to wait for other processes that write, in milliseconds. Then `MERSAL_STORE_BUSY`.
+   * Default 5000.
+   */
   readonly busyTimeoutMs?: number
-  /** `auto`: create and update the tables. `check`: throw unless they are up to date. `off`: trust. Default 'auto'. */
+  /**
+   * `auto`: create and update the tables. `check`: throw unless they are up to date. `off`: trust.
+   * Default 'auto'.
+   */
   readonly migrate?: MigrateMode
   /** For tests. */
   readonly clock?: Clock
@@ -28,17 +35,18 @@ export interface SqlitePath {
 }
 
 /**
- * Makes a connection with a library of yours, such as `() => new Database('app.db')` of better-sqlite3: a new one at each
- * call, for Mersal alone, which closes it. It is called again when a unit that was given up had to be cut off.
+ * Makes a connection with a library of yours, such as `() => new Database('app.db')` of
+ * better-sqlite3: a new one at each call, for Mersal alone, which closes it. It is called again
+ * when a unit that was given up had to be cut off.
  */
 export interface SqliteOpener<Database extends SqliteDatabase> {
   readonly open: () => Database
 }
 
 /**
- * A handle that stays yours: Mersal neither opens nor closes it. Everything that uses it meanwhile is part of the
- * transaction that a unit has open on it: reads what is not committed, and loses what it writes when the unit is rolled
- * back. Nothing can tell. Prefer `path` or `open`.
+ * A handle that stays yours: Mersal neither opens nor closes it. Everything that uses it meanwhile
+ * is part of the transaction that a unit has open on it: reads what is not committed, and loses
+ * what it writes when the unit is rolled back. Nothing can tell. Prefer `path` or `open`.
  */
 export interface SqliteHandle<Database extends SqliteDatabase> {
   readonly database: Database
@@ -72,16 +80,25 @@ interface GivenSource {
 
 function checkSource(where: string, given: GivenSource): ConnectionSettings['source'] {
   const refuse = (field: string, text: string): MersalError =>
-    new MersalError('MERSAL_INVALID_OPTIONS', `${where}.${field}: ${text}`, { details: { field: `${where}.${field}` } })
-  const fields = (['path', 'open', 'database'] as const).filter((field) => given[field] !== undefined)
-  if (fields.length > 1) throw refuse(fields[0] ?? 'path', "give one of 'path', 'open' and 'database', not both")
+    new MersalError('MERSAL_INVALID_OPTIONS', `${where}.${field}: ${text}`, {
+      details: { field: `${where}.${field}` },
+    })
+  const fields = (['path', 'open', 'database'] as const).filter(
+    (field) => given[field] !== undefined,
+  )
+  if (fields.length > 1)
+    throw refuse(fields[0] ?? 'path', "give one of 'path', 'open' and 'database', not both")
   if (given.open !== undefined) {
-    if (typeof given.open !== 'function') throw refuse('open', 'expected a function that opens a connection')
+    if (typeof given.open !== 'function')
+      throw refuse('open', 'expected a function that opens a connection')
     return { open: given.open as () => SqliteDatabase }
   }
   if (given.database !== undefined) {
     if (!isSqliteDatabase(given.database)) {
-      throw refuse('database', 'expected a DatabaseSync of node:sqlite or a Database of better-sqlite3 >= 13')
+      throw refuse(
+        'database',
+        'expected a DatabaseSync of node:sqlite or a Database of better-sqlite3 >= 13',
+      )
     }
     return { database: given.database }
   }
@@ -92,14 +109,32 @@ function checkSource(where: string, given: GivenSource): ConnectionSettings['sou
 }
 
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
-export function connectionSettings(where: string, given: object, further: readonly string[]): ConnectionSettings {
+export function connectionSettings(
+  where: string,
+  given: object,
+  further: readonly string[],
+): ConnectionSettings {
   checkOptions(where, given, [...connectionOptions, ...further])
   const options = given as SqliteConnectionOptions & GivenSource
   return {
     source: checkSource(where, options),
-    synchronous: checkChoice(`${where}.synchronous`, options.synchronous, ['full', 'normal'] as const, 'full'),
-    busyTimeoutMs: checkNumber(`${where}.busyTimeoutMs`, options.busyTimeoutMs, { default: 5000, min: 0, max: 600_000 }),
-    migrate: checkChoice(`${where}.migrate`, options.migrate, ['auto', 'check', 'off'] as const, 'auto'),
+    synchronous: checkChoice(
+      `${where}.synchronous`,
+      options.synchronous,
+      ['full', 'normal'] as const,
+      'full',
+    ),
+    busyTimeoutMs: checkNumber(`${where}.busyTimeoutMs`, options.busyTimeoutMs, {
+      default: 5000,
+      min: 0,
+      max: 600_000,
+    }),
+    migrate: checkChoice(
+      `${where}.migrate`,
+      options.migrate,
+      ['auto', 'check', 'off'] as const,
+      'auto',
+    ),
     clock: options.clock ?? systemClock,
     random: options.random ?? Math.random,
   }

@@ -21,7 +21,13 @@ import type { Handle, SqliteDatabase } from './connection/database.ts'
 import { storeError } from './connection/failure.ts'
 import { checkStorable, claimedMessage, type ClaimedRow } from './rows.ts'
 import { NEVER, outboxSql } from './statements/statements.ts'
-import { checkTransaction, leaveMark, openTransaction, requireMark, transactionNow } from './unit/transaction.ts'
+import {
+  checkTransaction,
+  leaveMark,
+  openTransaction,
+  requireMark,
+  transactionNow,
+} from './unit/transaction.ts'
 
 const LARGEST_POSITION = 9_223_372_036_854_775_807n
 
@@ -32,10 +38,17 @@ export interface OutboxSettings {
 }
 
 /** The outbox table. */
-export function sqliteOutbox(connection: Connection, { keepSentMs, logger }: OutboxSettings): OutboxStorage<SqliteDatabase> {
+export function sqliteOutbox(
+  connection: Connection,
+  { keepSentMs, logger }: OutboxSettings,
+): OutboxStorage<SqliteDatabase> {
   const { clock } = connection.settings
   const lane = lanes()
-  const insert = (handle: Handle, messages: readonly OutgoingMessage[], options: SaveOptions = {}): SavedMessage[] => {
+  const insert = (
+    handle: Handle,
+    messages: readonly OutgoingMessage[],
+    options: SaveOptions = {},
+  ): SavedMessage[] => {
     try {
       const saved = insertAll(handle, messages, options, clock.now())
       connection.announceAfterCommit(handle, 'outbox')
@@ -47,12 +60,14 @@ export function sqliteOutbox(connection: Connection, { keepSentMs, logger }: Out
   const mayTell = seldom(clock, 60_000)
 
   function cannotBury(cause: unknown): void {
-    const text = 'a damaged row cannot be stored as a dead letter; it is set aside and tried again later'
+    const text =
+      'a damaged row cannot be stored as a dead letter; it is set aside and tried again later'
     if (mayTell('bury')) logger.error({ store: 'sqlite', error: errorText(cause) }, text)
   }
 
   return {
-    save: async (tx, messages, options) => insert(await openTransaction(connection, tx), messages, options),
+    save: async (tx, messages, options) =>
+      insert(await openTransaction(connection, tx), messages, options),
     saveWithin: async (tx, messages) => {
       const made = 'then' in messages || connection.handle === undefined ? undefined : messages
       if (made !== undefined && !lane.busy(tx)) return insert(transactionNow(connection, tx), made)
@@ -73,26 +88,39 @@ export function sqliteOutbox(connection: Connection, { keepSentMs, logger }: Out
       // A look outside any transaction spares the writers of all processes an idle relay's lock.
       const idle = connection.peek((handle) => nothingDue(handle, request, clock.now()))
       if (idle === true) return []
-      return connection.write((handle) => claimRows(handle, request, { now: clock.now(), cannotBury }))
+      return connection.write((handle) =>
+        claimRows(handle, request, { now: clock.now(), cannotBury }),
+      )
     },
     settle: (settlements) =>
       connection.write((handle): SettleResult => {
         let stale = 0
-        for (const settlement of settlements) if (!settleOne(handle, settlement, clock.now(), keepSentMs)) stale++
+        for (const settlement of settlements)
+          if (!settleOne(handle, settlement, clock.now(), keepSentMs)) stale++
         return { stale }
       }),
     renew: (claims, { claimMs }) =>
       connection.write((handle) => {
         const visibleAt = Math.ceil(clock.now() + claimMs)
-        for (const { position, token } of claims) handle.run(outboxSql.renew, { position, token, visibleAt })
+        for (const { position, token } of claims)
+          handle.run(outboxSql.renew, { position, token, visibleAt })
       }),
     prune: ({ limit, longerMs = 0 }) =>
-      connection.write((handle) => handle.run(outboxSql.prune, { before: clock.now() - keepSentMs - longerMs, limit }).changes),
+      connection.write(
+        (handle) =>
+          handle.run(outboxSql.prune, { before: clock.now() - keepSentMs - longerMs, limit })
+            .changes,
+      ),
     clock: sqliteClock(connection),
   }
 }
 
-function insertAll(handle: Handle, messages: readonly OutgoingMessage[], options: SaveOptions, now: number): SavedMessage[] {
+function insertAll(
+  handle: Handle,
+  messages: readonly OutgoingMessage[],
+  options: SaveOptions,
+  now: number,
+): SavedMessage[] {
   const { express } = options
   for (const message of messages) checkStorable(message)
   const mayClaim = express === undefined ? () => false : expressRule(handle)
@@ -116,14 +144,19 @@ function insertAll(handle: Handle, messages: readonly OutgoingMessage[], options
   })
 }
 
-/** Which rows of one call may be born claimed: those whose key has no open row but such ones of this call. */
+/**
+ * Which rows of one call may be born claimed: those whose key has no open row but such ones of this
+ * call.
+ */
 function expressRule(handle: Handle): (message: OutgoingMessage) => boolean {
   const durable = (handle.get<{ synchronous: number }>('PRAGMA synchronous')?.synchronous ?? 0) >= 2
   const freeKeys = new Map<string, boolean>()
   return ({ partitionKey, delayMs }) => {
     const now = durable && (delayMs ?? 0) === 0
     if (partitionKey === undefined) return now
-    const free = freeKeys.get(partitionKey) ?? handle.get(outboxSql.openRowOfKey, { partitionKey }) === undefined
+    const free =
+      freeKeys.get(partitionKey) ??
+      handle.get(outboxSql.openRowOfKey, { partitionKey }) === undefined
     freeKeys.set(partitionKey, free && now)
     return free && now
   }
@@ -132,7 +165,10 @@ function expressRule(handle: Handle): (message: OutgoingMessage) => boolean {
 /** The first position behind the stretch of the claim; says where it stopped. */
 function endOf(handle: Handle, { fromPosition = 0n, stretch }: ClaimRequest): number | bigint {
   if (stretch === undefined) return LARGEST_POSITION
-  const next = handle.get<{ position: number }>(outboxSql.behind, { from: fromPosition, rows: stretch.rows })?.position
+  const next = handle.get<{ position: number }>(outboxSql.behind, {
+    from: fromPosition,
+    rows: stretch.rows,
+  })?.position
   if (next === undefined) return LARGEST_POSITION
   const last = handle.get<{ position: number }>(outboxSql.last)?.position ?? next
   stretch.stopped({ next: BigInt(next), last: BigInt(last) })
@@ -168,12 +204,16 @@ function claimRows(handle: Handle, request: ClaimRequest, moment: Moment): Claim
   const rows =
     keys === undefined
       ? handle.all<ClaimedRow>(outboxSql.claim, values)
-      : handle.all<ClaimedRow>(outboxSql.claimThese, { ...values, positions: positionsOf(handle, keys, request.limit) })
+      : handle.all<ClaimedRow>(outboxSql.claimThese, {
+          ...values,
+          positions: positionsOf(handle, keys, request.limit),
+        })
   const claimed: ClaimedMessage[] = []
   // RETURNING promises no order.
   for (const row of rows.sort((left, right) => left.position - right.position)) {
     const message = claimedMessage(row, request.token)
-    if (message instanceof MersalError) buryDamaged(handle, { position: BigInt(row.position), token: request.token }, message, moment)
+    if (message instanceof MersalError)
+      buryDamaged(handle, { position: BigInt(row.position), token: request.token }, message, moment)
     else claimed.push(message)
   }
   return claimed
@@ -181,14 +221,25 @@ function claimRows(handle: Handle, request: ClaimRequest, moment: Moment): Claim
 
 /** The first rows of these keys, as JSON. */
 function positionsOf(handle: Handle, keys: readonly string[], limit: number): string {
-  const rows = [...new Set(keys)].flatMap((key) => handle.all<{ position: number }>(outboxSql.rowsOfKey, { key, limit }))
+  const rows = [...new Set(keys)].flatMap((key) =>
+    handle.all<{ position: number }>(outboxSql.rowsOfKey, { key, limit }),
+  )
   return JSON.stringify(rows.map(({ position }) => position))
 }
 
 /** A row that somebody has changed into something that is no message must not stop the others. */
-function buryDamaged(handle: Handle, fence: Pick<Settlement, 'position' | 'token'>, error: MersalError, { now, cannotBury }: Moment): void {
+function buryDamaged(
+  handle: Handle,
+  fence: Pick<Settlement, 'position' | 'token'>,
+  error: MersalError,
+  { now, cannotBury }: Moment,
+): void {
   try {
-    bury(handle, { kind: 'dead', ...fence, reason: 'malformed', error, onDead: 'skip', maybePublished: false }, now)
+    bury(
+      handle,
+      { kind: 'dead', ...fence, reason: 'malformed', error, onDead: 'skip', maybePublished: false },
+      now,
+    )
   } catch (cause) {
     if (!handle.inTransaction) throw cause
     // What cannot be buried must not stop the others either.
@@ -198,16 +249,30 @@ function buryDamaged(handle: Handle, fence: Pick<Settlement, 'position' | 'token
 }
 
 /** Returns whether a row was changed. */
-function settleOne(handle: Handle, settlement: Settlement, now: number, keepSentMs: number): boolean {
+function settleOne(
+  handle: Handle,
+  settlement: Settlement,
+  now: number,
+  keepSentMs: number,
+): boolean {
   const fence = { position: settlement.position, token: settlement.token }
   switch (settlement.kind) {
     case 'sent':
-      if (keepSentMs > 0 && settlement.keep !== false) handle.run(outboxSql.keepSent, { ...fence, now: Math.trunc(now) })
+      if (keepSentMs > 0 && settlement.keep !== false)
+        handle.run(outboxSql.keepSent, { ...fence, now: Math.trunc(now) })
       return handle.run(outboxSql.remove, fence).changes > 0
     case 'retry':
-      return handle.run(outboxSql.retry, { ...fence, visibleAt: Math.ceil(now + settlement.delayMs) }).changes > 0
+      return (
+        handle.run(outboxSql.retry, { ...fence, visibleAt: Math.ceil(now + settlement.delayMs) })
+          .changes > 0
+      )
     case 'release':
-      return handle.run(outboxSql.release, { ...fence, visibleAt: Math.ceil(now + (settlement.delayMs ?? 0)) }).changes > 0
+      return (
+        handle.run(outboxSql.release, {
+          ...fence,
+          visibleAt: Math.ceil(now + (settlement.delayMs ?? 0)),
+        }).changes > 0
+      )
     case 'dead':
       return bury(handle, settlement, now)
     default:
@@ -215,7 +280,11 @@ function settleOne(handle: Handle, settlement: Settlement, now: number, keepSent
   }
 }
 
-function bury(handle: Handle, settlement: Settlement & { readonly kind: 'dead' }, now: number): boolean {
+function bury(
+  handle: Handle,
+  settlement: Settlement & { readonly kind: 'dead' },
+  now: number,
+): boolean {
   const fence = { position: settlement.position, token: settlement.token }
   const buried = handle.all<{ blocks: number }>(outboxSql.bury, {
     ...fence,

@@ -38,15 +38,26 @@ export interface DeadRow extends MessageRow {
 export function checkStorable(message: OutgoingMessage): void {
   const { id, type, to, partitionKey = '' } = message
   checkBodySize(message)
-  for (const [field, text] of Object.entries({ id, type, partitionKey, 'to.transport': to.transport, 'to.name': to.name })) {
+  for (const [field, text] of Object.entries({
+    id,
+    type,
+    partitionKey,
+    'to.transport': to.transport,
+    'to.name': to.name,
+  })) {
     if (text.isWellFormed()) continue
-    throw new MersalError('MERSAL_INVALID_MESSAGE', `${field}: must be well-formed text`, { details: { field } })
+    throw new MersalError('MERSAL_INVALID_MESSAGE', `${field}: must be well-formed text`, {
+      details: { field },
+    })
   }
 }
 
 /** What is wrong with a row whose headers cannot be decoded. */
 export function damagedHeaders(): MersalError {
-  return new MersalError('MERSAL_INVALID_MESSAGE', 'the headers of this row are no JSON object of texts')
+  return new MersalError(
+    'MERSAL_INVALID_MESSAGE',
+    'the headers of this row are no JSON object of texts',
+  )
 }
 
 /** Both libraries hand out bytes, one of them as a `Buffer`. */
@@ -65,8 +76,11 @@ function outgoing(row: MessageRow, headers: Record<string, string>): OutgoingMes
   }
 }
 
-export const withheld = ({ withheld_bytes: bytes }: { readonly withheld_bytes: number | null }): { readonly withheldBytes?: number } =>
-  bytes === null ? {} : { withheldBytes: bytes }
+export const withheld = ({
+  withheld_bytes: bytes,
+}: {
+  readonly withheld_bytes: number | null
+}): { readonly withheldBytes?: number } => (bytes === null ? {} : { withheldBytes: bytes })
 
 /** The message, or what is wrong with its row. */
 export function claimedMessage(row: ClaimedRow, token: string): ClaimedMessage | MersalError {
@@ -75,7 +89,13 @@ export function claimedMessage(row: ClaimedRow, token: string): ClaimedMessage |
   // Of one that is too large, only a part was read.
   const problem = row.withheld_bytes === null ? problemOf(row, headers) : undefined
   if (problem !== undefined) return problem
-  return { message: outgoing(row, headers), position: BigInt(row.position), attempt: row.attempts, token, ...withheld(row) }
+  return {
+    message: outgoing(row, headers),
+    position: BigInt(row.position),
+    attempt: row.attempts,
+    token,
+    ...withheld(row),
+  }
 }
 
 export function deadLetter(row: DeadRow): DeadLetter {

@@ -8,7 +8,13 @@ import { sharedHandleWarnings } from './connection/connect.ts'
 import { handleOf, type SqliteDatabase } from './connection/database.ts'
 import { carryUnits } from './connection/file-lock.ts'
 import { sqliteOperations } from './operations.ts'
-import { connectionSettings, type SqliteConnectionOptions, type SqliteHandle, type SqliteOpener, type SqlitePath } from './options.ts'
+import {
+  connectionSettings,
+  type SqliteConnectionOptions,
+  type SqliteHandle,
+  type SqliteOpener,
+  type SqlitePath,
+} from './options.ts'
 import { sqliteOutbox } from './outbox.ts'
 import { sqliteSavepoints } from './unit/savepoints.ts'
 import { storeSchema } from './statements/statements.ts'
@@ -17,7 +23,10 @@ import { unitHandleOf } from './unit/unit-handle.ts'
 import { watch } from './connection/watch.ts'
 
 export interface SqliteStoreOptions extends SqliteConnectionOptions {
-  /** Confirmed messages are kept this long in `mersal_sent`, in milliseconds. Default 0: deleted at once. */
+  /**
+   * Confirmed messages are kept this long in `mersal_sent`, in milliseconds. Default 0: deleted at
+   * once.
+   */
   readonly keepSentMs?: number
   /** Default: warnings as JSON lines on standard error. */
   readonly logger?: Logger
@@ -26,27 +35,41 @@ export interface SqliteStoreOptions extends SqliteConnectionOptions {
 const YEAR_MS = 366 * 24 * 3600 * 1000
 
 /**
- * A store on one SQLite database file. `tx` in a unit of work is the connection of the store: with `path` or
- * `open` one of its own, on which nothing but units and the relay of the app works.
+ * A store on one SQLite database file. `tx` in a unit of work is the connection of the store: with
+ * `path` or `open` one of its own, on which nothing but units and the relay of the app works.
  *
- * SQLite has one writer, so a unit of work has the file for itself from its beginning to its commit:
- * keep units short, and wait for nothing slow inside. Throws `MERSAL_INVALID_OPTIONS`.
+ * SQLite has one writer, so a unit of work has the file for itself from its beginning to its
+ * commit: keep units short, and wait for nothing slow inside. Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function sqlite(options: SqliteStoreOptions & SqlitePath): Store<DatabaseSync>
 export function sqlite<Database extends SqliteDatabase>(
   options: SqliteStoreOptions & (SqliteOpener<Database> | SqliteHandle<Database>),
 ): Store<Database>
 export function sqlite(
-  options: SqliteStoreOptions & (SqlitePath | SqliteOpener<SqliteDatabase> | SqliteHandle<SqliteDatabase>),
+  options: SqliteStoreOptions &
+    (SqlitePath | SqliteOpener<SqliteDatabase> | SqliteHandle<SqliteDatabase>),
 ): Store<never> {
-  const connection = new Connection('sqlite', connectionSettings('sqlite', options, ['keepSentMs', 'logger']), storeSchema)
-  const keepSentMs = checkNumber('sqlite.keepSentMs', options.keepSentMs, { default: 0, min: 0, max: 10 * YEAR_MS })
-  if (options.logger !== undefined) checkShape('sqlite.logger', options.logger, ['debug', 'info', 'warn', 'error'])
+  const connection = new Connection(
+    'sqlite',
+    connectionSettings('sqlite', options, ['keepSentMs', 'logger']),
+    storeSchema,
+  )
+  const keepSentMs = checkNumber('sqlite.keepSentMs', options.keepSentMs, {
+    default: 0,
+    min: 0,
+    max: 10 * YEAR_MS,
+  })
+  if (options.logger !== undefined)
+    checkShape('sqlite.logger', options.logger, ['debug', 'info', 'warn', 'error'])
   const store: Store<SqliteDatabase> = {
     name: 'sqlite',
     warnings: sharedHandleWarnings(connection.settings, 'store'),
     unitOfWork: (work, options) => connection.unit(work, options),
-    sharing: { state: (tx) => (handleOf(tx).inTransaction && unitHandleOf(tx)?.ended !== true ? 'open' : 'over'), carry: carryUnits },
+    sharing: {
+      state: (tx) =>
+        handleOf(tx).inTransaction && unitHandleOf(tx)?.ended !== true ? 'open' : 'over',
+      carry: carryUnits,
+    },
     savepoints: sqliteSavepoints,
     outbox: sqliteOutbox(connection, { keepSentMs, logger: options.logger ?? stderrLogger }),
     tracker: sqliteTracker(connection),

@@ -9,7 +9,11 @@ import { openTransaction } from './unit/transaction.ts'
 
 type Recorded = { readonly messageId: string; readonly now: number }[]
 
-function note(recorded: WeakMap<object, Recorded>, tx: SqliteDatabase, record: Recorded[number]): void {
+function note(
+  recorded: WeakMap<object, Recorded>,
+  tx: SqliteDatabase,
+  record: Recorded[number],
+): void {
   const records = recorded.get(tx)
   if (records === undefined) recorded.set(tx, [record])
   else records.push(record)
@@ -36,17 +40,28 @@ export function sqliteTracker(connection: Connection): MessageTracker<SqliteData
     endings: {
       recorder(tx) {
         const records = recorded.get(tx)
-        return records === undefined ? undefined : { transaction: JSON.stringify(records), suspect: unitHandleOf(tx)?.ended === true }
+        return records === undefined
+          ? undefined
+          : { transaction: JSON.stringify(records), suspect: unitHandleOf(tx)?.ended === true }
       },
       forget(transaction, { consumer, messageIds }) {
-        const records = (JSON.parse(transaction) as Recorded).filter(({ messageId }) => messageIds.includes(messageId))
+        const records = (JSON.parse(transaction) as Recorded).filter(({ messageId }) =>
+          messageIds.includes(messageId),
+        )
         const remove = (handle: Handle): number =>
-          records.reduce((count, { now, messageId }) => count + handle.run(inboxSql.forget, { consumer, messageId, now }).changes, 0)
+          records.reduce(
+            (count, { now, messageId }) =>
+              count + handle.run(inboxSql.forget, { consumer, messageId, now }).changes,
+            0,
+          )
         return connection.write(remove)
       },
     },
     prune: ({ olderThanMs, limit }) =>
-      connection.write((handle) => handle.run(inboxSql.prune, { before: clock.now() - olderThanMs, limit }).changes),
+      connection.write(
+        (handle) =>
+          handle.run(inboxSql.prune, { before: clock.now() - olderThanMs, limit }).changes,
+      ),
     now: () => Promise.resolve(clock.now()),
   }
 }

@@ -3,7 +3,18 @@ import { randomBytes } from 'node:crypto'
 import type { ClaimedMessage, OnDead, Settlement } from '../../core/outbox.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { ContractCase } from '../contract.ts'
-import { claim, commit, keyed, labels, message, only, type OutboxHarness, type OutboxParts, release, sent } from './harness.ts'
+import {
+  claim,
+  commit,
+  keyed,
+  labels,
+  message,
+  only,
+  type OutboxHarness,
+  type OutboxParts,
+  release,
+  sent,
+} from './harness.ts'
 
 const MiB = 1024 * 1024
 
@@ -12,20 +23,40 @@ function large(label: string, size: number, extra: Partial<OutgoingMessage> = {}
   return message(label, { body: new Uint8Array(randomBytes(size)), ...extra })
 }
 
-const bytesOf = (rows: readonly ClaimedMessage[]): number => rows.reduce((sum, row) => sum + row.message.body.byteLength, 0)
+const bytesOf = (rows: readonly ClaimedMessage[]): number =>
+  rows.reduce((sum, row) => sum + row.message.body.byteLength, 0)
 
 function tooLarge({ position, token }: ClaimedMessage, onDead: OnDead): Settlement {
-  return { kind: 'dead', position, token, reason: 'too-large', error: new Error('too large'), onDead, maybePublished: false }
+  return {
+    kind: 'dead',
+    position,
+    token,
+    reason: 'too-large',
+    error: new Error('too large'),
+    onDead,
+    maybePublished: false,
+  }
 }
 
-/** A small row, one that the claim does not read with a later one of its key, and a small row behind them. */
+/**
+ * A small row, one that the claim does not read with a later one of its key, and a small row behind
+ * them.
+ */
 async function aroundOne(store: OutboxParts, key: string | undefined): Promise<OutgoingMessage> {
   const given = large('huge', 5000, key === undefined ? {} : { partitionKey: key })
-  await commit(store, [message('before'), given, ...(key === undefined ? [] : keyed(key, 'later')), message('after')])
+  await commit(store, [
+    message('before'),
+    given,
+    ...(key === undefined ? [] : keyed(key, 'later')),
+    message('after'),
+  ])
   return given
 }
 
-/** The bound of a claim that names none, in MiB; another one than 32 only where 32 MiB take too long, and the store was told. */
+/**
+ * The bound of a claim that names none, in MiB; another one than 32 only where 32 MiB take too
+ * long, and the store was told.
+ */
 export function unnamedBound(bound: number): ContractCase<OutboxHarness> {
   return {
     name: `a claim that names no bound has at most ${bound} MiB and one row more`,
@@ -50,7 +81,9 @@ export const byteCases: readonly ContractCase<OutboxHarness>[] = [
       const names = Array.from({ length: 12 }, (_, index) => String(index))
       await commit(
         store,
-        names.map((name) => large(name, 100_000, Number(name) % 3 === 0 ? { partitionKey: 'k' } : {})),
+        names.map((name) =>
+          large(name, 100_000, Number(name) % 3 === 0 ? { partitionKey: 'k' } : {}),
+        ),
       )
       assert.equal((await claim(store, { maxBytes: 1 })).length, 1)
       const seen = [1]
@@ -73,7 +106,11 @@ export const byteCases: readonly ContractCase<OutboxHarness>[] = [
     async run(harness) {
       await using store = await harness.open()
       const headers = { note: 'n'.repeat(40_000) }
-      await commit(store, [message('1', { headers }), message('2', { headers }), message('3', { headers })])
+      await commit(store, [
+        message('1', { headers }),
+        message('2', { headers }),
+        message('3', { headers }),
+      ])
       assert.deepEqual(labels(await claim(store, { maxBytes: 50_000 })), ['1', '2'])
       assert.deepEqual(labels(await claim(store, { maxBytes: 50_000 })), ['3'])
     },
@@ -89,7 +126,10 @@ export const byteCases: readonly ContractCase<OutboxHarness>[] = [
       assert.equal(before?.withheldBytes, undefined)
       assert.ok(huge !== undefined && (huge.withheldBytes ?? 0) >= 5000)
       assert.deepEqual([huge.message.body.byteLength, huge.message.headers], [0, {}])
-      assert.deepEqual([huge.message.id, huge.message.partitionKey, huge.message.to], [given.id, 'k', given.to])
+      assert.deepEqual(
+        [huge.message.id, huge.message.partitionKey, huge.message.to],
+        [given.id, 'k', given.to],
+      )
       await store.outbox.settle(rows.map((row) => release(row)))
       const whole = (await claim(store)).find((row) => row.message.id === given.id)
       assert.equal(whole?.withheldBytes, undefined)
@@ -117,11 +157,22 @@ export const byteCases: readonly ContractCase<OutboxHarness>[] = [
           await using store = await harness.open()
           const given = await aroundOne(store, key)
           const rows = await claim(store, { largestBytes: 4000 })
-          await store.outbox.settle(rows.map((row) => (row.withheldBytes === undefined ? release(row) : tooLarge(row, onDead))))
+          await store.outbox.settle(
+            rows.map((row) =>
+              row.withheldBytes === undefined ? release(row) : tooLarge(row, onDead),
+            ),
+          )
           const rest = await claim(store)
-          assert.deepEqual(labels(rest), ['before', ...(key === undefined || blocks ? [] : ['later']), 'after'])
+          assert.deepEqual(labels(rest), [
+            'before',
+            ...(key === undefined || blocks ? [] : ['later']),
+            'after',
+          ])
           const letter = only(await store.admin.deadLetters.list())
-          assert.deepEqual([letter.id, letter.partitionKey, letter.reason, letter.blocksKey], [given.id, key, 'too-large', blocks])
+          assert.deepEqual(
+            [letter.id, letter.partitionKey, letter.reason, letter.blocksKey],
+            [given.id, key, 'too-large', blocks],
+          )
           assert.deepEqual(new Uint8Array(letter.body), given.body)
           await store.outbox.settle(rest.map(sent))
           assert.equal(await store.admin.deadLetters.retry([letter.key]), 1)

@@ -21,7 +21,10 @@ import {
 } from './harness.ts'
 import { raceClaimers } from './race.ts'
 
-/** Due rows in order, held by one at a time, and of a key only the unbroken run from its first open row. */
+/**
+ * Due rows in order, held by one at a time, and of a key only the unbroken run from its first open
+ * row.
+ */
 export const claimCases: readonly ContractCase<OutboxHarness>[] = [
   {
     name: 'an empty outbox gives an empty claim',
@@ -78,7 +81,12 @@ export const claimCases: readonly ContractCase<OutboxHarness>[] = [
         taken.map(({ attempt }) => attempt),
         [2, 2, 2],
       )
-      assert.ok(taken.every((row, index) => row.token !== lost[index]?.token && row.position === lost[index]?.position))
+      assert.ok(
+        taken.every(
+          (row, index) =>
+            row.token !== lost[index]?.token && row.position === lost[index]?.position,
+        ),
+      )
     },
   },
   {
@@ -119,8 +127,15 @@ export const claimCases: readonly ContractCase<OutboxHarness>[] = [
       await commit(store, [...keyed('k', '1', '2', '3'), message('free')])
       const rows = await claim(store)
       const [first, second, third, free] = rows
-      assert.ok(first !== undefined && second !== undefined && third !== undefined && free !== undefined)
-      await store.outbox.settle([release(first), retry(second, LONG_MS), release(third), release(free)])
+      assert.ok(
+        first !== undefined && second !== undefined && third !== undefined && free !== undefined,
+      )
+      await store.outbox.settle([
+        release(first),
+        retry(second, LONG_MS),
+        release(third),
+        release(free),
+      ])
       assert.deepEqual(labels(await claim(store)), ['1', 'free'])
     },
   },
@@ -138,7 +153,13 @@ export const claimCases: readonly ContractCase<OutboxHarness>[] = [
     name: 'a claim from a position on skips lower rows, and gives no key whose first open row is lower',
     async run(harness) {
       await using store = await harness.open()
-      const saved = await commit(store, [message('low'), ...keyed('k', 'k1'), message('middle'), ...keyed('k', 'k2'), ...keyed('l', 'l1')])
+      const saved = await commit(store, [
+        message('low'),
+        ...keyed('k', 'k1'),
+        message('middle'),
+        ...keyed('k', 'k2'),
+        ...keyed('l', 'l1'),
+      ])
       const fromPosition = saved[2]?.position
       assert.ok(fromPosition !== undefined)
       assert.deepEqual(labels(await claim(store, { fromPosition })), ['middle', 'l1'])
@@ -161,7 +182,12 @@ export const claimCases: readonly ContractCase<OutboxHarness>[] = [
       ])
       const held = await claim(store, { exceptDestinations: [destinationKey(broken)] })
       assert.deepEqual(labels(held), ['l1', 'free'])
-      assert.deepEqual(await claim(store, { exceptDestinations: [destinationKey(broken), destinationKey(destination)] }), [])
+      assert.deepEqual(
+        await claim(store, {
+          exceptDestinations: [destinationKey(broken), destinationKey(destination)],
+        }),
+        [],
+      )
       await store.outbox.settle(held.map((row) => release(row)))
       const all = await claim(store, { exceptDestinations: ['default/queue/another'] })
       assert.deepEqual(labels(all), ['a', 'k1', 'k2', 'l1', 'l2', 'l3', 'free'])
@@ -172,7 +198,12 @@ export const claimCases: readonly ContractCase<OutboxHarness>[] = [
     name: 'keys that are left alone are not claimed at all, and hold up no other key',
     async run(harness) {
       await using store = await harness.open()
-      await commit(store, [...keyed('k', 'k1'), ...keyed('l', 'l1'), ...keyed('k', 'k2'), message('free')])
+      await commit(store, [
+        ...keyed('k', 'k1'),
+        ...keyed('l', 'l1'),
+        ...keyed('k', 'k2'),
+        message('free'),
+      ])
       const held = await claim(store, { exceptKeys: ['k', 'another'] })
       assert.deepEqual(labels(held), ['l1', 'free'])
       assert.deepEqual(await claim(store, { exceptKeys: ['k'] }), [])
@@ -202,7 +233,11 @@ export const claimCases: readonly ContractCase<OutboxHarness>[] = [
     name: 'a delayed message is claimed when it is due, and not before',
     async run(harness) {
       await using store = await harness.open()
-      await commit(store, [message('much later', { delayMs: LONG_MS }), message('soon', { delayMs: SHORT_MS }), message('now')])
+      await commit(store, [
+        message('much later', { delayMs: LONG_MS }),
+        message('soon', { delayMs: SHORT_MS }),
+        message('now'),
+      ])
       assert.ok(labels(await claim(store)).includes('now'))
       await harness.elapse(PASSED_MS)
       const later = labels(await claim(store))

@@ -17,16 +17,26 @@ import {
   sent,
 } from './harness.ts'
 
-/** Claims everything that is due and gives up the row with this label; the others are given back. */
-async function giveUp(store: OutboxParts, label: string, onDead: 'skip' | 'block-key'): Promise<void> {
+/**
+ * Claims everything that is due and gives up the row with this label; the others are given back.
+ */
+async function giveUp(
+  store: OutboxParts,
+  label: string,
+  onDead: 'skip' | 'block-key',
+): Promise<void> {
   const rows = await claim(store)
   const settlements = rows.map((row) =>
-    labels([row])[0] === label ? dead(row, onDead) : ({ kind: 'release', position: row.position, token: row.token } as const),
+    labels([row])[0] === label
+      ? dead(row, onDead)
+      : ({ kind: 'release', position: row.position, token: row.token } as const),
   )
   assert.deepEqual(await store.outbox.settle(settlements), { stale: 0 })
 }
 
-/** Messages that were given up: nothing of them is lost, and their key waits or goes on as asked. */
+/**
+ * Messages that were given up: nothing of them is lost, and their key waits or goes on as asked.
+ */
 export const deadLetterCases: readonly ContractCase<OutboxHarness>[] = [
   {
     name: 'a dead letter keeps the bytes, the headers, the reason and the history of its message',
@@ -42,7 +52,10 @@ export const deadLetterCases: readonly ContractCase<OutboxHarness>[] = [
       assert.deepEqual(new Uint8Array(letter.body), body)
       assert.deepEqual({ ...letter.headers }, headers)
       assert.deepEqual([letter.id, letter.type, letter.partitionKey], [given.id, given.type, 'k'])
-      assert.deepEqual([letter.direction, letter.place, letter.reason], ['outgoing', destinationKey(destination), 'refused'])
+      assert.deepEqual(
+        [letter.direction, letter.place, letter.reason],
+        ['outgoing', destinationKey(destination), 'refused'],
+      )
       assert.deepEqual([letter.attempts, letter.maybePublished, letter.blocksKey], [2, true, false])
       assert.match(letter.error, /given up/)
       assert.ok(Number.isFinite(letter.diedAt) && letter.diedAt > 0)
@@ -107,7 +120,11 @@ export const deadLetterCases: readonly ContractCase<OutboxHarness>[] = [
     name: 'a retried dead letter is sent with the same id and bytes, due at once, with no attempts used, after what its key holds by then',
     async run(harness) {
       await using store = await harness.open()
-      const given = message('1', { partitionKey: 'k', headers: { note: 'ключ' }, body: new Uint8Array([0, 255, 10, 13]) })
+      const given = message('1', {
+        partitionKey: 'k',
+        headers: { note: 'ключ' },
+        body: new Uint8Array([0, 255, 10, 13]),
+      })
       await commit(store, [given])
       await store.outbox.settle([retry(only(await claim(store)), 0)])
       await giveUp(store, '1', 'skip')
@@ -132,12 +149,21 @@ export const deadLetterCases: readonly ContractCase<OutboxHarness>[] = [
     async run(harness) {
       await using store = await harness.open()
       const names = ['1', '2', '3', '4', '5']
-      await commit(store, [message('1'), ...keyed('k', '2'), message('3'), ...keyed('l', '4'), message('5')])
+      await commit(store, [
+        message('1'),
+        ...keyed('k', '2'),
+        message('3'),
+        ...keyed('l', '4'),
+        message('5'),
+      ])
       for (const name of names) await giveUp(store, name, 'block-key')
       const seen: string[] = []
       let after: string | undefined
       for (let page = 0; page < 4; page++) {
-        const letters = await store.admin.deadLetters.list({ limit: 2, ...(after === undefined ? {} : { after }) })
+        const letters = await store.admin.deadLetters.list({
+          limit: 2,
+          ...(after === undefined ? {} : { after }),
+        })
         assert.equal(letters.length, [2, 2, 1, 0][page])
         seen.push(...letters.map(({ type }) => type.replace('contract.', '')))
         after = letters.at(-1)?.key
@@ -157,9 +183,15 @@ export const deadLetterCases: readonly ContractCase<OutboxHarness>[] = [
       assert.ok(first !== undefined && second !== undefined && third !== undefined)
       assert.equal(await deadLetters.retry([first.key]), 1)
       assert.equal(await deadLetters.discard([third.key]), 1)
-      assert.deepEqual([await deadLetters.retry([first.key, third.key]), await deadLetters.discard([third.key])], [0, 0])
+      assert.deepEqual(
+        [await deadLetters.retry([first.key, third.key]), await deadLetters.discard([third.key])],
+        [0, 0],
+      )
       assert.deepEqual([await deadLetters.retry([]), await deadLetters.discard([])], [0, 0])
-      assert.deepEqual([await deadLetters.retry(['no such key']), await deadLetters.discard(['no such key'])], [0, 0])
+      assert.deepEqual(
+        [await deadLetters.retry(['no such key']), await deadLetters.discard(['no such key'])],
+        [0, 0],
+      )
       assert.deepEqual(
         (await deadLetters.list()).map(({ id }) => id),
         [second.id],
@@ -179,7 +211,10 @@ export const deadLetterCases: readonly ContractCase<OutboxHarness>[] = [
       for (const { key } of await store.admin.deadLetters.list()) {
         assert.equal(await store.admin.deadLetters.retry([key]), 1)
         const { oldestMs } = await overview({ keys: 0 })
-        assert.ok(oldestMs >= PASSED_MS, `the message is at least ${PASSED_MS} ms old, not ${oldestMs}`)
+        assert.ok(
+          oldestMs >= PASSED_MS,
+          `the message is at least ${PASSED_MS} ms old, not ${oldestMs}`,
+        )
         await store.outbox.settle((await claim(store)).map(sent))
       }
     },
@@ -192,7 +227,10 @@ export const deadLetterCases: readonly ContractCase<OutboxHarness>[] = [
       await commit(store, [...keyed('k', '1'), message('2')])
       await store.outbox.settle((await claim(store)).map((row) => dead(row, 'skip')))
       const keys = (await store.admin.deadLetters.list()).map(({ key }) => key)
-      const counts = await Promise.all([store.admin.deadLetters.retry(keys), other.admin.deadLetters.retry(keys)])
+      const counts = await Promise.all([
+        store.admin.deadLetters.retry(keys),
+        other.admin.deadLetters.retry(keys),
+      ])
       assert.equal(counts[0] + counts[1], 2)
       assert.deepEqual(labels(await claim(store)).toSorted(), ['1', '2'])
     },

@@ -37,7 +37,10 @@ export const expressCases: readonly ContractCase<OutboxHarness>[] = [
     name: 'nothing is born claimed unless it was asked for',
     async run(harness) {
       await using store = await harness.open()
-      assert.deepEqual(granted(await commit(store, [message('1'), ...keyed('k', '2')])), [false, false])
+      assert.deepEqual(granted(await commit(store, [message('1'), ...keyed('k', '2')])), [
+        false,
+        false,
+      ])
       assert.equal((await claim(store)).length, 2)
     },
   },
@@ -52,7 +55,9 @@ export const expressCases: readonly ContractCase<OutboxHarness>[] = [
       assert.deepEqual(await claim(relay), [])
       const stats = await store.admin.stats()
       assert.deepEqual([stats.pending, stats.claimed], [2, 2])
-      const settlements = saved.map(({ position }): Settlement => ({ kind: 'sent', position, token }))
+      const settlements = saved.map(
+        ({ position }): Settlement => ({ kind: 'sent', position, token }),
+      )
       assert.deepEqual(await store.outbox.settle(settlements), { stale: 0 })
       assert.equal((await store.admin.stats()).pending, 0)
     },
@@ -67,7 +72,10 @@ export const expressCases: readonly ContractCase<OutboxHarness>[] = [
       await harness.elapse(PASSED_MS)
       const row = only(await claim(relay))
       assert.deepEqual([row.position, row.attempt], [saved.position, 1])
-      assert.deepEqual(await store.outbox.settle([{ kind: 'sent', position: saved.position, token }]), { stale: 1 })
+      assert.deepEqual(
+        await store.outbox.settle([{ kind: 'sent', position: saved.position, token }]),
+        { stale: 1 },
+      )
       assert.equal((await store.admin.stats()).pending, 1)
     },
   },
@@ -77,7 +85,10 @@ export const expressCases: readonly ContractCase<OutboxHarness>[] = [
       await using store = await harness.open()
       const token = newToken()
       const saved = only(await express(store, [message('1')], { token }))
-      assert.deepEqual(await store.outbox.settle([{ kind: 'release', position: saved.position, token }]), { stale: 0 })
+      assert.deepEqual(
+        await store.outbox.settle([{ kind: 'release', position: saved.position, token }]),
+        { stale: 0 },
+      )
       assert.equal(only(await claim(store)).attempt, 1)
     },
   },
@@ -87,7 +98,9 @@ export const expressCases: readonly ContractCase<OutboxHarness>[] = [
       await using store = await harness.open()
       const token = newToken()
       const unit = store.unitOfWork(async (tx) => {
-        await store.outbox.save(tx, [message('1'), ...keyed('k', '2')], { express: { token, graceMs: SHORT_MS } })
+        await store.outbox.save(tx, [message('1'), ...keyed('k', '2')], {
+          express: { token, graceMs: SHORT_MS },
+        })
         throw new Error('rolled back')
       })
       await assert.rejects(unit, { message: 'rolled back' })
@@ -100,7 +113,11 @@ export const expressCases: readonly ContractCase<OutboxHarness>[] = [
     name: 'all messages of one key in one save may be born claimed',
     async run(harness) {
       await using store = await harness.open()
-      const saved = await express(store, [...keyed('k', '1', '2', '3'), ...keyed('l', '4'), message('5')])
+      const saved = await express(store, [
+        ...keyed('k', '1', '2', '3'),
+        ...keyed('l', '4'),
+        message('5'),
+      ])
       assert.deepEqual(granted(saved), [true, true, true, true, true])
       assert.deepEqual(await claim(store), [])
     },
@@ -109,10 +126,21 @@ export const expressCases: readonly ContractCase<OutboxHarness>[] = [
     name: 'a keyed message is born free while another open row of its key exists, be it free, held, or due later',
     async run(harness) {
       await using store = await harness.open()
-      await commit(store, [...keyed('free', '1'), ...keyed('held', '2'), message('3', { partitionKey: 'later', delayMs: LONG_MS })])
+      await commit(store, [
+        ...keyed('free', '1'),
+        ...keyed('held', '2'),
+        message('3', { partitionKey: 'later', delayMs: LONG_MS }),
+      ])
       const rows = await claim(store)
-      await store.outbox.settle(rows.filter((row) => labels([row])[0] === '1').map((row) => release(row)))
-      const saved = await express(store, [...keyed('free', '4'), ...keyed('held', '5'), ...keyed('later', '6'), ...keyed('new', '7')])
+      await store.outbox.settle(
+        rows.filter((row) => labels([row])[0] === '1').map((row) => release(row)),
+      )
+      const saved = await express(store, [
+        ...keyed('free', '4'),
+        ...keyed('held', '5'),
+        ...keyed('later', '6'),
+        ...keyed('new', '7'),
+      ])
       assert.deepEqual(granted(saved), [false, false, false, true])
       assert.deepEqual(labels(await claim(store)), ['1', '4'])
     },
@@ -151,7 +179,9 @@ export const expressCases: readonly ContractCase<OutboxHarness>[] = [
       await using store = await harness.open()
       const saved = await store.unitOfWork(async (tx) => {
         await store.outbox.save(tx, keyed('k', '1'))
-        return store.outbox.save(tx, keyed('k', '2'), { express: { token: newToken(), graceMs: LONG_MS } })
+        return store.outbox.save(tx, keyed('k', '2'), {
+          express: { token: newToken(), graceMs: LONG_MS },
+        })
       })
       assert.deepEqual(granted(saved), [false])
       assert.deepEqual(labels(await claim(store)), ['1', '2'])

@@ -73,7 +73,10 @@ export const fidelityCases: readonly ContractCase<OutboxHarness>[] = [
       const to = { transport: 'other', kind: 'topic', name: 'orders/placed:v1.2' } as const
       const given = message('everything', { headers, to, partitionKey: 'ключ 鍵 "\'\\%' })
       const found = await roundTrip(harness, given)
-      assert.deepEqual([found.id, found.type, found.partitionKey], [given.id, given.type, given.partitionKey])
+      assert.deepEqual(
+        [found.id, found.type, found.partitionKey],
+        [given.id, given.type, given.partitionKey],
+      )
       assert.deepEqual({ ...found.headers }, headers)
       assert.deepEqual({ ...found.to }, to)
     },

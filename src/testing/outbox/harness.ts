@@ -6,7 +6,8 @@ import { uuidv7 } from '../../lib/uuid.ts'
 import type { HarnessTime } from '../contract.ts'
 
 /** The parts of a store that the outbox suite works with. A `Store` has them. */
-export type OutboxParts<Tx = unknown> = AsyncDisposable & Pick<Store<Tx>, 'unitOfWork' | 'outbox' | 'admin' | 'open' | 'operations'>
+export type OutboxParts<Tx = unknown> = AsyncDisposable &
+  Pick<Store<Tx>, 'unitOfWork' | 'outbox' | 'admin' | 'open' | 'operations'>
 
 /**
  * What an adapter supplies to run the outbox suite. Disposing it removes its database; the cases
@@ -14,15 +15,21 @@ export type OutboxParts<Tx = unknown> = AsyncDisposable & Pick<Store<Tx>, 'unitO
  */
 export interface OutboxHarness<Tx = unknown> extends HarnessTime, AsyncDisposable {
   /**
-   * A store on the one database of this harness, ready for use. May be called several times: what it
-   * returns is then like stores of different processes (connections of their own).
+   * A store on the one database of this harness, ready for use. May be called several times: what
+   * it returns is then like stores of different processes (connections of their own).
    */
   open(): Promise<OutboxParts<Tx>>
   /** Inserts a business row with this text through the handle of a transaction. */
   write(tx: Tx, text: string): Promise<void>
-  /** The texts of all committed business rows, in any order. Called only while no transaction is open. */
+  /**
+   * The texts of all committed business rows, in any order. Called only while no transaction is
+   * open.
+   */
   read(): Promise<readonly string[]>
-  /** Values that are no transaction of this store, such as the pool or the root handle of the library. */
+  /**
+   * Values that are no transaction of this store, such as the pool or the root handle of the
+   * library.
+   */
   readonly strangers?: readonly unknown[]
 }
 
@@ -69,12 +76,18 @@ export function newToken(): string {
 }
 
 /** Saves the messages in a transaction of their own. */
-export function commit(store: OutboxParts, messages: readonly OutgoingMessage[]): ReturnType<OutboxParts['outbox']['save']> {
+export function commit(
+  store: OutboxParts,
+  messages: readonly OutgoingMessage[],
+): ReturnType<OutboxParts['outbox']['save']> {
   return store.unitOfWork((tx) => store.outbox.save(tx, messages))
 }
 
 /** Claims up to 1,000 rows for a long time with a new token; any part may be given. */
-export function claim(store: OutboxParts, request: Partial<ClaimRequest> = {}): Promise<readonly ClaimedMessage[]> {
+export function claim(
+  store: OutboxParts,
+  request: Partial<ClaimRequest> = {},
+): Promise<readonly ClaimedMessage[]> {
   return store.outbox.claim({ limit: 1000, claimMs: LONG_MS, token: newToken(), ...request })
 }
 
@@ -94,8 +107,20 @@ export function retry({ position, token }: ClaimedMessage, delayMs: number): Set
   return { kind: 'retry', position, token, delayMs, error: new Error('the broker said no') }
 }
 
-export function dead({ position, token }: ClaimedMessage, onDead: OnDead, maybePublished = false): Settlement {
-  return { kind: 'dead', position, token, reason: 'refused', error: new Error('given up'), onDead, maybePublished }
+export function dead(
+  { position, token }: ClaimedMessage,
+  onDead: OnDead,
+  maybePublished = false,
+): Settlement {
+  return {
+    kind: 'dead',
+    position,
+    token,
+    reason: 'refused',
+    error: new Error('given up'),
+    onDead,
+    maybePublished,
+  }
 }
 
 /**
@@ -113,6 +138,7 @@ export async function headStart(work: Promise<unknown>): Promise<void> {
 
 export function only<Value>(values: readonly Value[]): Value {
   const [value] = values
-  if (value === undefined || values.length !== 1) throw new Error(`expected exactly one, got ${values.length}`)
+  if (value === undefined || values.length !== 1)
+    throw new Error(`expected exactly one, got ${values.length}`)
   return value
 }

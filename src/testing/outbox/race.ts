@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
 import type { ClaimedMessage } from '../../core/outbox.ts'
-import { claim, commit, labels, message, type OutboxHarness, type OutboxParts, sent } from './harness.ts'
+import {
+  claim,
+  commit,
+  labels,
+  message,
+  type OutboxHarness,
+  type OutboxParts,
+  sent,
+} from './harness.ts'
 
 const ROWS = 2000
 const KEYS = 40
@@ -22,11 +30,25 @@ export async function raceClaimers(harness: OutboxHarness): Promise<void> {
   await using store = await harness.open()
   await using other = await harness.open()
   const messages = Array.from({ length: ROWS }, (_, index) =>
-    message(`${index}`, index % 2 === 0 ? {} : { partitionKey: `k${Math.floor(index / 2) % KEYS}` }),
+    message(
+      `${index}`,
+      index % 2 === 0 ? {} : { partitionKey: `k${Math.floor(index / 2) % KEYS}` },
+    ),
   )
   await commit(store, messages)
-  const race: Race = { done: 0, version: 0, parked: [], rowsHeld: new Set(), keysHeld: new Map(), lastOfKey: new Map() }
-  await Promise.all(Array.from({ length: CLAIMERS }, (_, index) => claimLoop(index % 2 === 0 ? store : other, race)))
+  const race: Race = {
+    done: 0,
+    version: 0,
+    parked: [],
+    rowsHeld: new Set(),
+    keysHeld: new Map(),
+    lastOfKey: new Map(),
+  }
+  await Promise.all(
+    Array.from({ length: CLAIMERS }, (_, index) =>
+      claimLoop(index % 2 === 0 ? store : other, race),
+    ),
+  )
   assert.equal(race.done, ROWS)
   assert.deepEqual(await claim(store), [])
 }
@@ -43,13 +65,20 @@ async function claimLoop(store: OutboxParts, race: Race): Promise<void> {
       }
       // Everybody else waits, so nobody holds anything and nobody is claiming.
       rows = await claim(store, { limit: 50 })
-      assert.ok(rows.length > 0, `a claim found nothing although nobody holds anything and ${ROWS - race.done} rows are left`)
+      assert.ok(
+        rows.length > 0,
+        `a claim found nothing although nobody holds anything and ${ROWS - race.done} rows are left`,
+      )
     }
     await work(store, race, rows)
   }
 }
 
-async function work(store: OutboxParts, race: Race, rows: readonly ClaimedMessage[]): Promise<void> {
+async function work(
+  store: OutboxParts,
+  race: Race,
+  rows: readonly ClaimedMessage[],
+): Promise<void> {
   race.version++
   take(rows, race)
   await new Promise((resolve) => setImmediate(resolve))
@@ -74,7 +103,10 @@ function take(rows: readonly ClaimedMessage[], race: Race): void {
     race.rowsHeld.add(position)
     if (partitionKey === undefined) continue
     const holder = race.keysHeld.get(partitionKey)
-    assert.ok(holder === undefined || holder === token, `key ${partitionKey} was given to two claimers`)
+    assert.ok(
+      holder === undefined || holder === token,
+      `key ${partitionKey} was given to two claimers`,
+    )
     race.keysHeld.set(partitionKey, token)
     const last = race.lastOfKey.get(partitionKey) ?? -1
     const number = numbers[index] as number
@@ -83,7 +115,11 @@ function take(rows: readonly ClaimedMessage[], race: Race): void {
   }
 }
 
-/** Before the settlement is sent: once it has happened, others may rightly hold the next rows of the key. */
+/**
+ * Before the settlement is sent: once it has happened, others may rightly hold the next rows of the
+ * key.
+ */
 function giveBack(rows: readonly ClaimedMessage[], race: Race): void {
-  for (const { message } of rows) if (message.partitionKey !== undefined) race.keysHeld.delete(message.partitionKey)
+  for (const { message } of rows)
+    if (message.partitionKey !== undefined) race.keysHeld.delete(message.partitionKey)
 }

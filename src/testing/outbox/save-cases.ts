@@ -1,9 +1,20 @@
 import assert from 'node:assert/strict'
 import { isMersalError } from '../../core/errors/errors.ts'
 import type { ContractCase } from '../contract.ts'
-import { claim, commit, headStart, keyed, labels, message, type OutboxHarness, sent } from './harness.ts'
+import {
+  claim,
+  commit,
+  headStart,
+  keyed,
+  labels,
+  message,
+  type OutboxHarness,
+  sent,
+} from './harness.ts'
 
-/** Messages exist if and only if the transaction commits, and positions of a key follow its commits. */
+/**
+ * Messages exist if and only if the transaction commits, and positions of a key follow its commits.
+ */
 export const saveCases: readonly ContractCase<OutboxHarness>[] = [
   {
     name: 'a committed transaction leaves its business row and its message',
@@ -89,7 +100,9 @@ export const saveCases: readonly ContractCase<OutboxHarness>[] = [
       const count = 7000
       const saved = await commit(
         store,
-        Array.from({ length: count }, (_, index) => message(`${index}`, index % 2 === 0 ? {} : { partitionKey: `k${index % 40}` })),
+        Array.from({ length: count }, (_, index) =>
+          message(`${index}`, index % 2 === 0 ? {} : { partitionKey: `k${index % 40}` }),
+        ),
       )
       assert.equal(saved.length, count)
       const rows = await claim(store, { limit: count })
@@ -112,10 +125,25 @@ export const saveCases: readonly ContractCase<OutboxHarness>[] = [
         return Promise.reject(new Error('rolled back'))
       })
       await assert.rejects(unit)
-      const strangers = [undefined, null, 'tx', {}, store, ended.tx, rolledBack, ...(harness.strangers ?? [])]
+      const strangers = [
+        undefined,
+        null,
+        'tx',
+        {},
+        store,
+        ended.tx,
+        rolledBack,
+        ...(harness.strangers ?? []),
+      ]
       for (const [index, stranger] of strangers.entries()) {
-        const refused = Promise.resolve().then(() => store.outbox.save(stranger, [message('stray')]))
-        await assert.rejects(refused, (error) => isMersalError(error, 'MERSAL_NOT_A_TRANSACTION'), `stranger number ${index}`)
+        const refused = Promise.resolve().then(() =>
+          store.outbox.save(stranger, [message('stray')]),
+        )
+        await assert.rejects(
+          refused,
+          (error) => isMersalError(error, 'MERSAL_NOT_A_TRANSACTION'),
+          `stranger number ${index}`,
+        )
       }
       assert.deepEqual(await claim(store), [])
     },
@@ -168,8 +196,13 @@ export const saveCases: readonly ContractCase<OutboxHarness>[] = [
       await using other = await harness.open()
       const keys = ['a', 'b', 'c', 'd']
       const writers = Array.from({ length: 12 }, (_, index) => {
-        const order = keys.map((_, place) => keys[(place * (index % 2 === 0 ? 1 : 3) + index) % 4] as string)
-        return commit(index % 3 === 0 ? other : store, [...order.flatMap((key) => keyed(key, key)), message('unkeyed')])
+        const order = keys.map(
+          (_, place) => keys[(place * (index % 2 === 0 ? 1 : 3) + index) % 4] as string,
+        )
+        return commit(index % 3 === 0 ? other : store, [
+          ...order.flatMap((key) => keyed(key, key)),
+          message('unkeyed'),
+        ])
       })
       assert.equal((await Promise.all(writers)).flat().length, 60)
       assert.equal((await claim(store)).length, 60)
@@ -186,7 +219,10 @@ export const saveCases: readonly ContractCase<OutboxHarness>[] = [
         meanwhile = commit(store, [message('early')]).then(async () => labels(await claim(store)))
         await headStart(meanwhile)
       })
-      assert.deepEqual([...(await meanwhile), ...labels(await claim(store))].toSorted(), ['early', 'late'])
+      assert.deepEqual([...(await meanwhile), ...labels(await claim(store))].toSorted(), [
+        'early',
+        'late',
+      ])
     },
   },
   {

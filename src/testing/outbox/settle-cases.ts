@@ -104,7 +104,11 @@ export const settleCases: readonly ContractCase<OutboxHarness>[] = [
       await commit(store, [message('1'), message('2')])
       const [first, second] = await claim(store)
       assert.ok(first !== undefined && second !== undefined)
-      const aside = { ...release(first, SHORT_MS), kind: 'release', error: new Error('not now') } as const
+      const aside = {
+        ...release(first, SHORT_MS),
+        kind: 'release',
+        error: new Error('not now'),
+      } as const
       assert.deepEqual(await store.outbox.settle([aside, release(second, LONG_MS)]), { stale: 0 })
       await harness.elapse(PASSED_MS)
       const row = only(await claim(store))
@@ -123,7 +127,11 @@ export const settleCases: readonly ContractCase<OutboxHarness>[] = [
       const owned = await claim(other)
       assert.equal(owned.length, 2)
       for (const [index, settle] of everyKind.entries()) {
-        assert.deepEqual(await store.outbox.settle(lost.map(settle)), { stale: 2 }, `settlement number ${index}`)
+        assert.deepEqual(
+          await store.outbox.settle(lost.map(settle)),
+          { stale: 2 },
+          `settlement number ${index}`,
+        )
       }
       const stats = await store.admin.stats()
       assert.deepEqual([stats.pending, stats.claimed, stats.dead], [2, 2, 0])
@@ -159,11 +167,25 @@ export const settleCases: readonly ContractCase<OutboxHarness>[] = [
     name: 'a batch settles only what it names, each row in its own way',
     async run(harness) {
       await using store = await harness.open()
-      await commit(store, [message('sent'), message('retry'), message('release'), message('dead'), message('open'), message('later')])
+      await commit(store, [
+        message('sent'),
+        message('retry'),
+        message('release'),
+        message('dead'),
+        message('open'),
+        message('later'),
+      ])
       const [a, b, c, d, open, later] = await claim(store)
       assert.ok(a && b && c && d && open && later)
       const foreign: Settlement = { kind: 'sent', position: open.position, token: newToken() }
-      const result = await store.outbox.settle([sent(a), retry(b, 0), release(c), dead(d, 'skip'), foreign, retry(later, LONG_MS)])
+      const result = await store.outbox.settle([
+        sent(a),
+        retry(b, 0),
+        release(c),
+        dead(d, 'skip'),
+        foreign,
+        retry(later, LONG_MS),
+      ])
       assert.deepEqual(result, { stale: 1 })
       const again = await claim(store)
       assert.deepEqual(labels(again), ['retry', 'release'])
@@ -181,7 +203,11 @@ export const settleCases: readonly ContractCase<OutboxHarness>[] = [
     async run(harness) {
       await using store = await harness.open()
       assert.deepEqual(await store.outbox.settle([]), { stale: 0 })
-      const settlement: Settlement = { kind: 'sent', position: 9_007_199_254_740_000n, token: newToken() }
+      const settlement: Settlement = {
+        kind: 'sent',
+        position: 9_007_199_254_740_000n,
+        token: newToken(),
+      }
       assert.deepEqual(await store.outbox.settle([settlement]), { stale: 1 })
     },
   },
@@ -189,16 +215,34 @@ export const settleCases: readonly ContractCase<OutboxHarness>[] = [
     name: 'the figures tell what is open, held, dead, and how long the oldest due row has waited',
     async run(harness) {
       await using store = await harness.open()
-      assert.deepEqual(await store.admin.stats(), { pending: 0, claimed: 0, dead: 0, oldestDueMs: 0 })
-      await commit(store, [message('1'), message('2'), message('3'), message('delayed', { delayMs: LONG_MS })])
+      assert.deepEqual(await store.admin.stats(), {
+        pending: 0,
+        claimed: 0,
+        dead: 0,
+        oldestDueMs: 0,
+      })
+      await commit(store, [
+        message('1'),
+        message('2'),
+        message('3'),
+        message('delayed', { delayMs: LONG_MS }),
+      ])
       await harness.elapse(PASSED_MS)
       const before = await store.admin.stats()
       assert.deepEqual([before.pending, before.claimed, before.dead], [4, 0, 0])
-      assert.ok(before.oldestDueMs >= SHORT_MS && before.oldestDueMs < LONG_MS, `oldestDueMs is ${before.oldestDueMs}`)
+      assert.ok(
+        before.oldestDueMs >= SHORT_MS && before.oldestDueMs < LONG_MS,
+        `oldestDueMs is ${before.oldestDueMs}`,
+      )
       const [first, second] = await claim(store)
       assert.ok(first !== undefined && second !== undefined)
       await store.outbox.settle([dead(first, 'skip'), retry(second, LONG_MS)])
-      assert.deepEqual(await store.admin.stats(), { pending: 3, claimed: 1, dead: 1, oldestDueMs: 0 })
+      assert.deepEqual(await store.admin.stats(), {
+        pending: 3,
+        claimed: 1,
+        dead: 1,
+        oldestDueMs: 0,
+      })
     },
   },
 ]

@@ -18,7 +18,11 @@ import {
 import type { Transport } from '../../core/transport.ts'
 
 /** Declares a queue and publishes these messages to it. */
-async function filled(harness: TransportHarness, transport: Transport, ...labels: readonly string[]): Promise<string> {
+async function filled(
+  harness: TransportHarness,
+  transport: Transport,
+  ...labels: readonly string[]
+): Promise<string> {
   const queue = harness.name('q')
   await transport.subscribe(queue, [])
   for (const label of labels) await publish(transport, message(label, toQueue(queue)))
@@ -82,7 +86,10 @@ export const consumeCases: readonly ContractCase<TransportHarness>[] = [
         seen.push(received)
       }
       await moment()
-      assert.deepEqual(seen.map(({ label, delivery }) => `${label} ${delivery.attempt}`).toSorted(), ['meanwhile 1', 'soon 2'])
+      assert.deepEqual(
+        seen.map(({ label, delivery }) => `${label} ${delivery.attempt}`).toSorted(),
+        ['meanwhile 1', 'soon 2'],
+      )
       assert.equal(inbox.untaken, 0)
     },
   },
@@ -124,7 +131,11 @@ export const consumeCases: readonly ContractCase<TransportHarness>[] = [
         const received = await inbox.next()
         assert.equal(received.delivery.attempt, index + 1)
         const stopping = inbox.stop()
-        received.answer(index === 2 ? { kind: 'ack' } : { kind: 'retry', delayMs: 0, error: new Error('not yet') })
+        received.answer(
+          index === 2
+            ? { kind: 'ack' }
+            : { kind: 'retry', delayMs: 0, error: new Error('not yet') },
+        )
         await stopping
       }
     },
@@ -179,17 +190,24 @@ export const consumeCases: readonly ContractCase<TransportHarness>[] = [
       await harness.crash(victim)
       await using inbox = await listen(transport, queue)
       const held = await take(inbox, 3)
-      assert.deepEqual(held.map(({ label, delivery }) => `${label} ${delivery.attempt}`).toSorted(), ['1 2', '2 2', '3 2'])
+      assert.deepEqual(
+        held.map(({ label, delivery }) => `${label} ${delivery.attempt}`).toSorted(),
+        ['1 2', '2 2', '3 2'],
+      )
       lost[0]?.answer({ kind: 'ack' })
       lost[1]?.answer({ kind: 'retry', delayMs: 0, error: new Error('too late') })
       lost[2]?.answer({ kind: 'reject', reason: 'rejected', error: new Error('too late') })
       await moment()
       assert.equal(inbox.untaken, 0)
       assert.deepEqual(await harness.deadLetters(queue).list(), [])
-      for (const { answer } of held) answer({ kind: 'retry', delayMs: 0, error: new Error('once more') })
+      for (const { answer } of held)
+        answer({ kind: 'retry', delayMs: 0, error: new Error('once more') })
       const again = await take(inbox, 3)
       for (const { answer } of again) answer({ kind: 'ack' })
-      assert.deepEqual(again.map(({ label, delivery }) => `${label} ${delivery.attempt}`).toSorted(), ['1 3', '2 3', '3 3'])
+      assert.deepEqual(
+        again.map(({ label, delivery }) => `${label} ${delivery.attempt}`).toSorted(),
+        ['1 3', '2 3', '3 3'],
+      )
     },
   },
   {
@@ -200,7 +218,9 @@ export const consumeCases: readonly ContractCase<TransportHarness>[] = [
       const queue = await filled(harness, transport, '1')
       const { delivery } = await (await listen(victim, queue)).next()
       assert.equal(delivery.signal.aborted, false)
-      const aborted = new Promise<void>((resolve) => delivery.signal.addEventListener('abort', () => resolve(), { once: true }))
+      const aborted = new Promise<void>((resolve) =>
+        delivery.signal.addEventListener('abort', () => resolve(), { once: true }),
+      )
       await harness.crash(victim)
       await aborted
     },
@@ -238,11 +258,18 @@ export const consumeCases: readonly ContractCase<TransportHarness>[] = [
       await publish(transport, given)
       await using inbox = await listen(transport, queue, 1)
       const received = await inbox.next()
-      received.answer({ kind: 'reject', reason: 'invalid', error: new Error('the name is missing') })
+      received.answer({
+        kind: 'reject',
+        reason: 'invalid',
+        error: new Error('the name is missing'),
+      })
       await publish(transport, message('after', toQueue(queue)))
       assert.deepEqual(await receive(inbox, 1), ['after'])
       const letter = only(await harness.deadLetters(queue).list())
-      assert.deepEqual([letter.id, letter.type, letter.place, letter.direction], [given.id, given.type, queue, 'incoming'])
+      assert.deepEqual(
+        [letter.id, letter.type, letter.place, letter.direction],
+        [given.id, given.type, queue, 'incoming'],
+      )
       assert.deepEqual([letter.reason, letter.attempts], ['invalid', 1])
       assert.match(letter.error, /the name is missing/)
       assert.equal(letter.headers['note'], 'ключ')
@@ -265,7 +292,11 @@ export const consumeCases: readonly ContractCase<TransportHarness>[] = [
       const page = await box.list({ limit: 2 })
       const rest = await box.list({ after: page[1]?.key ?? '' })
       const letters = [...page, ...rest]
-      assert.deepEqual(letters.map(({ type }) => type).toSorted(), ['contract.1', 'contract.2', 'contract.3'])
+      assert.deepEqual(letters.map(({ type }) => type).toSorted(), [
+        'contract.1',
+        'contract.2',
+        'contract.3',
+      ])
       const [first, second, third] = letters
       assert.ok(first !== undefined && second !== undefined && third !== undefined)
       assert.equal(await box.discard([second.key]), 1)

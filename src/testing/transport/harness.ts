@@ -11,13 +11,20 @@ import type { HarnessTime } from '../contract.ts'
  * removes from the broker what the cases have made there.
  */
 export interface TransportHarness extends HarnessTime, AsyncDisposable {
-  /** A transport on the one broker of this harness. May be called several times: each has a connection of its own. */
+  /**
+   * A transport on the one broker of this harness. May be called several times: each has a
+   * connection of its own.
+   */
   open(): Promise<Transport>
-  /** A name for a queue or a topic that nobody else uses on the broker; the same label gives the same name. */
+  /**
+   * A name for a queue or a topic that nobody else uses on the broker; the same label gives the
+   * same name.
+   */
   name(label: string): string
   /**
-   * Ends this transport as if its process had been killed in the middle of what it does, and resolves
-   * when the broker gives its messages to others (as by closing its socket, or by passing the time of its holds).
+   * Ends this transport as if its process had been killed in the middle of what it does, and
+   * resolves when the broker gives its messages to others (as by closing its socket, or by passing
+   * the time of its holds).
    */
   crash(transport: Transport): Promise<void>
   /** Where the messages of the queue go that consumers reject. */
@@ -33,7 +40,11 @@ export const LONG_MS = 600_000
 let counter = 0
 
 /** A message whose type tells which one it is: `contract.<label>`. */
-export function message(label: string, to: Destination, extra: Partial<OutgoingMessage> = {}): OutgoingMessage {
+export function message(
+  label: string,
+  to: Destination,
+  extra: Partial<OutgoingMessage> = {},
+): OutgoingMessage {
   counter++
   return {
     id: uuidv7(Date.now()),
@@ -55,20 +66,30 @@ export function toTopic(name: string): Destination {
 
 export const labelOf = ({ type }: Envelope): string => type.replace('contract.', '')
 
-export async function outcomes(transport: Transport, messages: readonly OutgoingMessage[]): Promise<readonly PublishOutcome[]> {
+export async function outcomes(
+  transport: Transport,
+  messages: readonly OutgoingMessage[],
+): Promise<readonly PublishOutcome[]> {
   const promises = transport.publish(messages)
   assert.equal(promises.length, messages.length, 'one promise per message')
   return Promise.all(promises)
 }
 
 /** Publishes, and wants every message confirmed. */
-export async function publish(transport: Transport, ...messages: readonly OutgoingMessage[]): Promise<void> {
+export async function publish(
+  transport: Transport,
+  ...messages: readonly OutgoingMessage[]
+): Promise<void> {
   for (const outcome of await outcomes(transport, messages)) {
-    if (outcome.kind !== 'confirmed') assert.fail(`expected confirmed, got ${outcome.kind}: ${outcome.error.message}`)
+    if (outcome.kind !== 'confirmed')
+      assert.fail(`expected confirmed, got ${outcome.kind}: ${outcome.error.message}`)
   }
 }
 
-/** Deliveries as they come, for a test that takes them one by one. Disposing gives back what is unanswered, then stops. */
+/**
+ * Deliveries as they come, for a test that takes them one by one. Disposing gives back what is
+ * unanswered, then stops.
+ */
 export interface Inbox extends AsyncDisposable {
   /** The next delivery; it stays in the hands of the consumer until `answer` is called. */
   next(): Promise<Received>
@@ -85,7 +106,11 @@ export interface Received {
 }
 
 /** Consumes a queue; every delivery waits for its answer. */
-export async function listen(transport: Transport, queue: string, concurrency = 10): Promise<Inbox> {
+export async function listen(
+  transport: Transport,
+  queue: string,
+  concurrency = 10,
+): Promise<Inbox> {
   const arrived: Received[] = []
   const waiting: ((received: Received) => void)[] = []
   const unanswered = new Set<Received>()
@@ -112,7 +137,9 @@ export async function listen(transport: Transport, queue: string, concurrency = 
     },
     next: () => {
       const received = arrived.shift()
-      return received === undefined ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve(received)
+      return received === undefined
+        ? new Promise((resolve) => waiting.push(resolve))
+        : Promise.resolve(received)
     },
     stop,
     [Symbol.asyncDispose]: () => {
@@ -123,7 +150,10 @@ export async function listen(transport: Transport, queue: string, concurrency = 
   }
 }
 
-/** Takes this many deliveries and acknowledges them. Returns their labels in the order of their arrival. */
+/**
+ * Takes this many deliveries and acknowledges them. Returns their labels in the order of their
+ * arrival.
+ */
 export async function receive(inbox: Inbox, count: number): Promise<string[]> {
   const labels: string[] = []
   for (let index = 0; index < count; index++) {
@@ -141,6 +171,7 @@ export function moment(): Promise<void> {
 
 export function only<Value>(values: readonly Value[]): Value {
   const [value] = values
-  if (value === undefined || values.length !== 1) assert.fail(`expected exactly one, got ${values.length}`)
+  if (value === undefined || values.length !== 1)
+    assert.fail(`expected exactly one, got ${values.length}`)
   return value
 }

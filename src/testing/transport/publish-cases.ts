@@ -1,9 +1,21 @@
 import assert from 'node:assert/strict'
 import { TextDecoder, TextEncoder } from 'node:util'
 import type { ContractCase } from '../contract.ts'
-import { listen, message, outcomes, publish, receive, toQueue, toTopic, type TransportHarness } from './harness.ts'
+import {
+  listen,
+  message,
+  outcomes,
+  publish,
+  receive,
+  toQueue,
+  toTopic,
+  type TransportHarness,
+} from './harness.ts'
 
-async function roundTrip(harness: TransportHarness, extra: Parameters<typeof message>[2]): Promise<void> {
+async function roundTrip(
+  harness: TransportHarness,
+  extra: Parameters<typeof message>[2],
+): Promise<void> {
   await using transport = await harness.open()
   const queue = harness.name('q')
   await transport.subscribe(queue, [])
@@ -12,17 +24,24 @@ async function roundTrip(harness: TransportHarness, extra: Parameters<typeof mes
   await using inbox = await listen(transport, queue)
   const { delivery, answer } = await inbox.next()
   answer({ kind: 'ack' })
-  assert.deepEqual([delivery.message.id, delivery.message.type, delivery.queue, delivery.attempt], [given.id, given.type, queue, 1])
+  assert.deepEqual(
+    [delivery.message.id, delivery.message.type, delivery.queue, delivery.attempt],
+    [given.id, given.type, queue, 1],
+  )
   assert.deepEqual({ ...delivery.message.headers }, given.headers)
   assert.ok(Buffer.from(delivery.message.body).equals(given.body), 'the bytes have changed')
 }
 
 /** One honest answer per message, and what is confirmed arrives as it was sent. */
 export const publishCases: readonly ContractCase<TransportHarness>[] = [
-  { name: 'a message arrives with its id, type, headers and bytes', run: (harness) => roundTrip(harness, {}) },
+  {
+    name: 'a message arrives with its id, type, headers and bytes',
+    run: (harness) => roundTrip(harness, {}),
+  },
   {
     name: 'an id and a type of 250 characters arrive whole',
-    run: (harness) => roundTrip(harness, { id: `${'i'.repeat(249)}1`, type: `${'t'.repeat(249)}1` }),
+    run: (harness) =>
+      roundTrip(harness, { id: `${'i'.repeat(249)}1`, type: `${'t'.repeat(249)}1` }),
   },
   {
     name: 'headers in any script survive',
@@ -38,14 +57,23 @@ export const publishCases: readonly ContractCase<TransportHarness>[] = [
         },
       }),
   },
-  { name: 'an empty body and no headers survive', run: (harness) => roundTrip(harness, { headers: {}, body: new Uint8Array() }) },
+  {
+    name: 'an empty body and no headers survive',
+    run: (harness) => roundTrip(harness, { headers: {}, body: new Uint8Array() }),
+  },
   {
     name: 'every byte value survives',
-    run: (harness) => roundTrip(harness, { body: Uint8Array.from({ length: 1024 }, (_, index) => (index * 37) % 256) }),
+    run: (harness) =>
+      roundTrip(harness, {
+        body: Uint8Array.from({ length: 1024 }, (_, index) => (index * 37) % 256),
+      }),
   },
   {
     name: 'a body of 1 MB survives',
-    run: (harness) => roundTrip(harness, { body: Uint8Array.from({ length: 1_000_000 }, (_, index) => (index ^ (index >>> 8)) & 255) }),
+    run: (harness) =>
+      roundTrip(harness, {
+        body: Uint8Array.from({ length: 1_000_000 }, (_, index) => (index ^ (index >>> 8)) & 255),
+      }),
   },
   {
     name: 'bytes that are changed after the confirm arrive as they were',
@@ -112,7 +140,10 @@ export const publishCases: readonly ContractCase<TransportHarness>[] = [
       const queue = harness.name('q')
       await transport.subscribe(queue, [])
       const body = new Uint8Array(transport.features.maxMessageBytes + 1)
-      const [large, small] = await outcomes(transport, [message('large', toQueue(queue), { body }), message('small', toQueue(queue))])
+      const [large, small] = await outcomes(transport, [
+        message('large', toQueue(queue), { body }),
+        message('small', toQueue(queue)),
+      ])
       assert.ok(large?.kind === 'refused', `got ${large?.kind}`)
       assert.deepEqual([large.reason, large.permanent], ['too-large', true])
       assert.equal(small?.kind, 'confirmed')
@@ -163,7 +194,12 @@ export const publishCases: readonly ContractCase<TransportHarness>[] = [
       const labels = Array.from({ length: 500 }, (_, index) => `${index}`)
       await Promise.all(
         [0, 1, 2, 3, 4].map((part) =>
-          publish(transport, ...labels.slice(part * 100, part * 100 + 100).map((label) => message(label, toQueue(queue)))),
+          publish(
+            transport,
+            ...labels
+              .slice(part * 100, part * 100 + 100)
+              .map((label) => message(label, toQueue(queue))),
+          ),
         ),
       )
       await using inbox = await listen(transport, queue, 20)
@@ -193,7 +229,9 @@ export const publishCases: readonly ContractCase<TransportHarness>[] = [
       await using transport = await harness.open()
       const queue = harness.name('q')
       await transport.subscribe(queue, [])
-      const [answer] = await Promise.all(transport.publish([message('1', toQueue(queue))], { signal: AbortSignal.abort() }))
+      const [answer] = await Promise.all(
+        transport.publish([message('1', toQueue(queue))], { signal: AbortSignal.abort() }),
+      )
       assert.ok(answer?.kind === 'unavailable' || answer?.kind === 'unknown', `got ${answer?.kind}`)
     },
   },
@@ -208,7 +246,9 @@ export const publishCases: readonly ContractCase<TransportHarness>[] = [
       const [answer] = await outcomes(transport, [message('1', toQueue(queue))])
       assert.equal(answer?.kind, 'unavailable')
       await assert.rejects(async () => transport.subscribe(queue, []))
-      await assert.rejects(async () => transport.consume({ queue, concurrency: 1 }, () => Promise.resolve({ kind: 'ack' })))
+      await assert.rejects(async () =>
+        transport.consume({ queue, concurrency: 1 }, () => Promise.resolve({ kind: 'ack' })),
+      )
       await using other = await harness.open()
       await publish(other, message('2', toQueue(queue)))
       await using inbox = await listen(other, queue)

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import type { ContractCase } from '../contract.ts'
-import { listen, message, outcomes, publish, receive, toQueue, toTopic, type TransportHarness } from './harness.ts'
+import {
+  listen,
+  message,
+  outcomes,
+  publish,
+  receive,
+  toQueue,
+  toTopic,
+  type TransportHarness,
+} from './harness.ts'
 
 /** Events reach every subscribed queue, durably. */
 export const topicCases: readonly ContractCase<TransportHarness>[] = [
@@ -8,13 +17,18 @@ export const topicCases: readonly ContractCase<TransportHarness>[] = [
     name: 'an event reaches every subscribed queue once, and no other',
     async run(harness) {
       await using transport = await harness.open()
-      const [first, second, third] = [harness.name('first'), harness.name('second'), harness.name('third')]
+      const [first, second, third] = [
+        harness.name('first'),
+        harness.name('second'),
+        harness.name('third'),
+      ]
       const [topic, other] = [harness.name('topic'), harness.name('other')]
       await transport.subscribe(first, [topic])
       await transport.subscribe(second, [other, topic])
       await transport.subscribe(third, [other])
       await publish(transport, message('event', toTopic(topic)))
-      for (const queue of [first, second, third]) await publish(transport, message('marker', toQueue(queue)))
+      for (const queue of [first, second, third])
+        await publish(transport, message('marker', toQueue(queue)))
       for (const [queue, expected] of [
         [first, ['event', 'marker']],
         [second, ['event', 'marker']],
@@ -81,7 +95,11 @@ export const topicCases: readonly ContractCase<TransportHarness>[] = [
     name: 'a topic that was taken back delivers no more; the queue, its messages and its other topics stay',
     async run(harness) {
       await using transport = await harness.open()
-      const [queue, topic, other] = [harness.name('q'), harness.name('topic'), harness.name('other')]
+      const [queue, topic, other] = [
+        harness.name('q'),
+        harness.name('topic'),
+        harness.name('other'),
+      ]
       await transport.subscribe(queue, [topic, other])
       await publish(transport, message('before', toTopic(topic)))
       await transport.subscribe(queue, [topic], { remove: true })

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import type { ContractCase } from '../contract.ts'
-import { listen, message, moment, PASSED_MS, publish, SHORT_MS, toQueue, type TransportHarness } from './harness.ts'
+import {
+  listen,
+  message,
+  moment,
+  PASSED_MS,
+  publish,
+  SHORT_MS,
+  toQueue,
+  type TransportHarness,
+} from './harness.ts'
 
 /** A handler asks for its message again later, which is no failure. */
 export const wishCases: readonly ContractCase<TransportHarness>[] = [
@@ -18,7 +27,10 @@ export const wishCases: readonly ContractCase<TransportHarness>[] = [
       assert.equal(first.delivery.postponedSince, undefined)
       first.answer({ kind: 'retry', delayMs: 0, error, postponedSince })
       const second = await inbox.next()
-      assert.deepEqual([second.delivery.attempt, second.delivery.postponedSince], [1, postponedSince])
+      assert.deepEqual(
+        [second.delivery.attempt, second.delivery.postponedSince],
+        [1, postponedSince],
+      )
       second.answer({ kind: 'retry', delayMs: SHORT_MS, error, postponedSince })
       await moment()
       await harness.elapse(PASSED_MS)
@@ -26,7 +38,10 @@ export const wishCases: readonly ContractCase<TransportHarness>[] = [
       assert.deepEqual([third.delivery.attempt, third.delivery.postponedSince], [1, postponedSince])
       third.answer({ kind: 'retry', delayMs: 0, error })
       const fourth = await inbox.next()
-      assert.deepEqual([fourth.label, fourth.delivery.attempt, fourth.delivery.postponedSince], ['1', 2, postponedSince])
+      assert.deepEqual(
+        [fourth.label, fourth.delivery.attempt, fourth.delivery.postponedSince],
+        ['1', 2, postponedSince],
+      )
       fourth.answer({ kind: 'ack' })
     },
   },

@@ -33,13 +33,25 @@ export function connect(network: NetworkState): MemoryTransport {
       bindTopics(network, queue, topics, remove)
     },
     async consume(consumption, onDelivery) {
-      const concurrency = checkNumber('consume.concurrency', consumption.concurrency, { default: 1, min: 1, max: 1_000_000 })
+      const concurrency = checkNumber('consume.concurrency', consumption.concurrency, {
+        default: 1,
+        min: 1,
+        max: 1_000_000,
+      })
       await Promise.resolve()
       assertOpen()
       const queue = network.queues.get(consumption.queue)
       if (queue === undefined)
-        throw new MersalError('MERSAL_UNROUTABLE', `no queue '${consumption.queue}' has been declared: call subscribe first`)
-      const consumer = startConsumer(queue, { ...consumption, concurrency }, onDelivery, (rejection) => network.dead.add(rejection))
+        throw new MersalError(
+          'MERSAL_UNROUTABLE',
+          `no queue '${consumption.queue}' has been declared: call subscribe first`,
+        )
+      const consumer = startConsumer(
+        queue,
+        { ...consumption, concurrency },
+        onDelivery,
+        (rejection) => network.dead.add(rejection),
+      )
       consumers.add(consumer)
       return {
         async [Symbol.asyncDispose]() {
@@ -73,20 +85,34 @@ function publish(
   const failedKeys = new Set<string>()
   return messages.map(async (message) => {
     await turn
-    const outcome = isClosed() || signal?.aborted === true ? notSent(signal) : routeInOrder(network, message, failedKeys)
-    if (outcome.kind !== 'confirmed' && message.partitionKey !== undefined) failedKeys.add(message.partitionKey)
+    const outcome =
+      isClosed() || signal?.aborted === true
+        ? notSent(signal)
+        : routeInOrder(network, message, failedKeys)
+    if (outcome.kind !== 'confirmed' && message.partitionKey !== undefined)
+      failedKeys.add(message.partitionKey)
     return outcome
   })
 }
 
 function notSent(signal: AbortSignal | undefined): PublishOutcome {
   const error =
-    signal?.aborted === true ? new MersalError('MERSAL_UNAVAILABLE', 'the publish was aborted before the message was sent') : unavailable()
+    signal?.aborted === true
+      ? new MersalError('MERSAL_UNAVAILABLE', 'the publish was aborted before the message was sent')
+      : unavailable()
   return { kind: 'unavailable', error }
 }
 
-function routeInOrder(network: NetworkState, message: OutgoingMessage, failedKeys: ReadonlySet<string>): PublishOutcome {
-  if (message.partitionKey === undefined || !failedKeys.has(message.partitionKey)) return route(network, message)
-  const error = new MersalError('MERSAL_REFUSED', 'an earlier message of the same key was not confirmed, so this one was not sent')
+function routeInOrder(
+  network: NetworkState,
+  message: OutgoingMessage,
+  failedKeys: ReadonlySet<string>,
+): PublishOutcome {
+  if (message.partitionKey === undefined || !failedKeys.has(message.partitionKey))
+    return route(network, message)
+  const error = new MersalError(
+    'MERSAL_REFUSED',
+    'an earlier message of the same key was not confirmed, so this one was not sent',
+  )
   return { kind: 'refused', reason: 'refused', permanent: false, error }
 }

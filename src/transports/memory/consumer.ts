@@ -6,7 +6,10 @@ import type { MemoryQueue, QueueEntry, Rejection } from './queue.ts'
 /** What a consumer reports besides: messages that were given up. */
 export type OnRejected = (rejection: Rejection) => void
 
-/** A running consumption. Disposing waits for the callbacks; `breakOff` takes their messages away from them. */
+/**
+ * A running consumption. Disposing waits for the callbacks; `breakOff` takes their messages away
+ * from them.
+ */
 export interface Consumer extends AsyncDisposable {
   breakOff(reason: Error): void
 }
@@ -16,7 +19,10 @@ interface Hold {
   readonly controller: AbortController
 }
 
-/** After this many deliveries in a row the event loop gets a turn, so that a long queue starves nobody. */
+/**
+ * After this many deliveries in a row the event loop gets a turn, so that a long queue starves
+ * nobody.
+ */
 const DELIVERIES_PER_TURN = 100
 
 export function startConsumer(
@@ -53,7 +59,8 @@ export function startConsumer(
     holds.add(hold)
     entry.attempts++
     const disposition = await ask(hold)
-    // After breakOff the message belongs to somebody else: what this callback says no longer counts.
+    // After breakOff the message belongs to somebody else: what this callback says no longer
+    // counts.
     if (holds.delete(hold)) settle(entry, disposition)
   }
 
@@ -62,7 +69,13 @@ export function startConsumer(
     const postponed = postponedSince === undefined ? {} : { postponedSince }
     const copy = { ...message, headers: { ...message.headers }, body: message.body.slice() }
     try {
-      return await onDelivery({ message: copy, queue: queue.name, attempt: attempts, ...postponed, signal: controller.signal })
+      return await onDelivery({
+        message: copy,
+        queue: queue.name,
+        attempt: attempts,
+        ...postponed,
+        signal: controller.signal,
+      })
     } catch (thrown) {
       return { kind: 'retry', delayMs: 0, error: toError(thrown) }
     }

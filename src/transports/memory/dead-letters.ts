@@ -21,7 +21,9 @@ export function memoryDeadLetters(clock: Clock): MemoryDeadLetters {
 
   /** Takes the named ones out, in the order in which they died. */
   function takeOut(keys: readonly string[]): Rejection[] {
-    const numbers = [...new Set(keys)].map(Number).filter((number) => keys.includes(String(number)) && buried.has(number))
+    const numbers = [...new Set(keys)]
+      .map(Number)
+      .filter((number) => keys.includes(String(number)) && buried.has(number))
     return numbers
       .toSorted((left, right) => left - right)
       .map((number) => {
@@ -40,14 +42,16 @@ export function memoryDeadLetters(clock: Clock): MemoryDeadLetters {
       list: async ({ limit, after } = {}) => {
         await Promise.resolve()
         const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
-        const from = after === undefined ? 0 : /^\d+$/.test(after) ? Number(after) : Number.POSITIVE_INFINITY
+        const from =
+          after === undefined ? 0 : /^\d+$/.test(after) ? Number(after) : Number.POSITIVE_INFINITY
         const letters = [...buried].filter(([number]) => number > from).slice(0, most)
         return letters.map(([, { letter }]) => ({ ...letter, body: letter.body.slice() }))
       },
       retry: async (keys) => {
         await Promise.resolve()
         const taken = takeOut(keys)
-        for (const { entry, queue } of taken) queue.add({ message: entry.message, partitionKey: entry.partitionKey, attempts: 0 })
+        for (const { entry, queue } of taken)
+          queue.add({ message: entry.message, partitionKey: entry.partitionKey, attempts: 0 })
         return taken.length
       },
       discard: async (keys) => {
@@ -58,7 +62,11 @@ export function memoryDeadLetters(clock: Clock): MemoryDeadLetters {
   }
 }
 
-function makeLetter(key: string, { entry, queue, reason, error }: Rejection, diedAt: number): DeadLetter {
+function makeLetter(
+  key: string,
+  { entry, queue, reason, error }: Rejection,
+  diedAt: number,
+): DeadLetter {
   const { message, attempts, partitionKey } = entry
   return {
     key,

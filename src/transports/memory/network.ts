@@ -10,7 +10,10 @@ import { MemoryQueue } from './queue.ts'
 export interface MemoryNetworkOptions {
   /** Largest body plus headers, in bytes. Default 16 MiB. */
   readonly maxMessageBytes?: number
-  /** An event to a topic without subscribers: refused as unroutable, or confirmed and thrown away. Default 'refuse'. */
+  /**
+   * An event to a topic without subscribers: refused as unroutable, or confirmed and thrown away.
+   * Default 'refuse'.
+   */
   readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
   /** Time of the delayed retries. Default: that of the system. */
   readonly clock?: Clock
@@ -34,8 +37,12 @@ export function makeNetwork(options: MemoryNetworkOptions): NetworkState {
   return {
     maxMessageBytes: checkNumber('memoryNetwork.maxMessageBytes', options.maxMessageBytes, most),
     discardEvents:
-      checkChoice('memoryNetwork.eventsWithoutSubscribers', options.eventsWithoutSubscribers, ['refuse', 'discard'] as const, 'refuse') ===
-      'discard',
+      checkChoice(
+        'memoryNetwork.eventsWithoutSubscribers',
+        options.eventsWithoutSubscribers,
+        ['refuse', 'discard'] as const,
+        'refuse',
+      ) === 'discard',
     clock,
     queues: new Map(),
     topics: new Map(),
@@ -51,7 +58,12 @@ export function declareQueue(network: NetworkState, name: string): MemoryQueue {
   return queue
 }
 
-export function bindTopics(network: NetworkState, queue: string, topics: readonly string[], remove: boolean): void {
+export function bindTopics(
+  network: NetworkState,
+  queue: string,
+  topics: readonly string[],
+  remove: boolean,
+): void {
   declareQueue(network, queue)
   for (const topic of topics) {
     const subscribers = network.topics.get(topic) ?? new Set()
@@ -66,11 +78,20 @@ export function route(network: NetworkState, message: OutgoingMessage): PublishO
   const size = messageBytes(message)
   if (size > network.maxMessageBytes) {
     const text = `the message has ${size} bytes, and ${network.maxMessageBytes} are allowed`
-    return { kind: 'refused', reason: 'too-large', permanent: true, error: new MersalError('MERSAL_TOO_LARGE', text) }
+    return {
+      kind: 'refused',
+      reason: 'too-large',
+      permanent: true,
+      error: new MersalError('MERSAL_TOO_LARGE', text),
+    }
   }
   const queues = queuesFor(network, message)
-  if (queues.length === 0) return network.discardEvents && message.to.kind === 'topic' ? { kind: 'confirmed' } : unroutable(message)
-  for (const queue of queues) queue.add({ message: envelopeOf(message), partitionKey: message.partitionKey, attempts: 0 })
+  if (queues.length === 0)
+    return network.discardEvents && message.to.kind === 'topic'
+      ? { kind: 'confirmed' }
+      : unroutable(message)
+  for (const queue of queues)
+    queue.add({ message: envelopeOf(message), partitionKey: message.partitionKey, attempts: 0 })
   return { kind: 'confirmed' }
 }
 

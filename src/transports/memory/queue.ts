@@ -26,7 +26,10 @@ interface Delayed {
   readonly dueAt: number
 }
 
-/** Messages that wait, in the order in which they became due. Each is given to one consumer at a time. */
+/**
+ * Messages that wait, in the order in which they became due. Each is given to one consumer at a
+ * time.
+ */
 export class MemoryQueue {
   readonly name: string
   readonly #clock: Clock
@@ -91,7 +94,8 @@ export class MemoryQueue {
     this.#waiting.add(wake)
     signal.addEventListener('abort', wake, { once: true })
     const next = this.#delayed[0]
-    if (next !== undefined) void this.#clock.sleep(next.dueAt - this.#clock.monotonic(), awake.signal).then(wake)
+    if (next !== undefined)
+      void this.#clock.sleep(next.dueAt - this.#clock.monotonic(), awake.signal).then(wake)
     try {
       await promise
     } finally {

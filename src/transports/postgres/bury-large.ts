@@ -6,7 +6,10 @@ import type { Hold } from './settler.ts'
 /** The largest row that PostgreSQL can hold is copied in less. */
 const LONGEST_MS = 600_000
 
-/** Moves a message that is too large to be read to the dead letters. Returns what comes next of its key. */
+/**
+ * Moves a message that is too large to be read to the dead letters. Returns what comes next of its
+ * key.
+ */
 export async function buryLarge(
   connection: Connection,
   queue: number,
@@ -14,11 +17,20 @@ export async function buryLarge(
   bytes: string,
 ): Promise<readonly string[]> {
   const text = `the row has ${bytes} bytes and was not read: this queue hands out no message as large. Its bytes are kept`
-  const error = errorText(new MersalError('MERSAL_TOO_LARGE', text, { details: { bytes: Number(bytes) } }))
+  const error = errorText(
+    new MersalError('MERSAL_TOO_LARGE', text, { details: { bytes: Number(bytes) } }),
+  )
   const values = [queue, [position], [token], ['too-large'], [error]]
-  return await connection.own.transaction('giving up a message that is too large', async (query) => {
-    await query.script(`set local statement_timeout = ${LONGEST_MS}`)
-    const { rows } = await query.within<{ position: string }>(LONGEST_MS, connection.sql.reject, values)
-    return rows.map((row) => row.position)
-  })
+  return await connection.own.transaction(
+    'giving up a message that is too large',
+    async (query) => {
+      await query.script(`set local statement_timeout = ${LONGEST_MS}`)
+      const { rows } = await query.within<{ position: string }>(
+        LONGEST_MS,
+        connection.sql.reject,
+        values,
+      )
+      return rows.map((row) => row.position)
+    },
+  )
 }

@@ -15,10 +15,15 @@ import { type QueueStatements, queueStatements } from './statements.ts'
 
 /** Listen, take, settle, and two for publishing and for people. */
 const CONNECTIONS = 5
-/** When the queue closes, statements under way have this long; then their connections are destroyed. */
+/**
+ * When the queue closes, statements under way have this long; then their connections are destroyed.
+ */
 const LAST_STATEMENTS_MS = 500
 
-/** The database of one transport: its connections, its tables, and the bell that rings for consumers. */
+/**
+ * The database of one transport: its connections, its tables, and the bell that rings for
+ * consumers.
+ */
 export class Connection {
   readonly settings: QueueSettings
   readonly sql: QueueStatements
@@ -51,7 +56,8 @@ export class Connection {
 
   /** Brings the tables up to date, once; a failure is tried again by the next caller. */
   async ready(): Promise<void> {
-    if (this.closed) throw new MersalError('MERSAL_STORE_FAILED', 'postgres queue: it has been closed')
+    if (this.closed)
+      throw new MersalError('MERSAL_STORE_FAILED', 'postgres queue: it has been closed')
     this.#ready ??= this.#prepare().catch((error: unknown) => {
       this.#ready = undefined
       throw error
@@ -63,12 +69,16 @@ export class Connection {
     const { schema, migrate: mode } = this.settings
     await migrate(this.own, queueTables(schema), mode)
     if (mode === 'off') return
-    // After a restore of the data alone, positions would come again and messages in the wrong order.
+    // After a restore of the data alone, positions would come again and messages in the wrong
+    // order.
     await catchUp(this.own, { schema, table: 'queue_message', column: 'position' })
     await catchUp(this.own, { schema, table: 'queue_dead', column: 'number' })
   }
 
-  /** Calls back when there may be messages for a queue (undefined: for any), until the returned function is called. */
+  /**
+   * Calls back when there may be messages for a queue (undefined: for any), until the returned
+   * function is called.
+   */
   onRing(listener: (queue: number | undefined) => void): () => void {
     this.#listeners.add(listener)
     this.#listening ??= this.#listen()
@@ -109,13 +119,23 @@ export class Connection {
   async #notify(): Promise<void> {
     const payload = `${this.#me}:${[...this.#rung].slice(0, 500).join(',')}`
     this.#rung.clear()
-    await this.own.connection((query) => query('select pg_catalog.pg_notify($1::text, $2::text)', [this.#channel, payload]))
+    await this.own.connection((query) =>
+      query('select pg_catalog.pg_notify($1::text, $2::text)', [this.#channel, payload]),
+    )
   }
 
   async #listen(): Promise<void> {
     const { logger, clock, random, heartbeatMs } = this.settings
     const otherwise = 'consumers poll. Give queuePool a direct connection'
-    const wake = listen({ own: this.own, channel: this.#channel, logger, clock, random, heartbeatMs, otherwise })
+    const wake = listen({
+      own: this.own,
+      channel: this.#channel,
+      logger,
+      clock,
+      random,
+      heartbeatMs,
+      otherwise,
+    })
     await wake((payload) => this.#heard(payload), { signal: this.#closing.signal })
   }
 

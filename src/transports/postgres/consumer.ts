@@ -42,7 +42,10 @@ export class Consumer implements AsyncDisposable {
   readonly #loops: Promise<unknown>[]
   readonly #deaf: () => void
   #rung = Promise.withResolvers<void>()
-  /** When the next retry of ours falls due, by our monotonic clock. Everything else is found by ring or poll. */
+  /**
+   * When the next retry of ours falls due, by our monotonic clock. Everything else is found by ring
+   * or poll.
+   */
   #nextDue = Infinity
   #failures = 0
   readonly #window = new Window()
@@ -52,14 +55,20 @@ export class Consumer implements AsyncDisposable {
   readonly #next = new Set<string>()
   #turn = 0
 
-  constructor(connection: Connection, queue: number, consumption: Consumption, onDelivery: Callback) {
+  constructor(
+    connection: Connection,
+    queue: number,
+    consumption: Consumption,
+    onDelivery: Callback,
+  ) {
     this.#connection = connection
     this.#queue = queue
     this.#consumption = consumption
     this.#onDelivery = onDelivery
     this.#isNews = seldom(connection.settings.clock, 60_000)
     this.#settler = new Settler(connection, queue, {
-      failed: (error) => this.#failed('recording what became of messages', error, this.#closing.signal),
+      failed: (error) =>
+        this.#failed('recording what became of messages', error, this.#closing.signal),
       refused: (error, count) => this.#refused(error, count),
       signal: this.#closing.signal,
       stopping: this.#fetching.signal,
@@ -71,7 +80,10 @@ export class Consumer implements AsyncDisposable {
     this.#loops = [this.#fetchAll(), this.#renewAll()]
   }
 
-  /** Stops fetching, then waits for the callbacks in progress and for what they decided to be recorded. */
+  /**
+   * Stops fetching, then waits for the callbacks in progress and for what they decided to be
+   * recorded.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopFetching()
     await this.#loops[0]
@@ -80,7 +92,10 @@ export class Consumer implements AsyncDisposable {
     await Promise.all(this.#loops)
   }
 
-  /** Aborts the signals of all deliveries and waits for nothing but the loops; the messages come again after their time. */
+  /**
+   * Aborts the signals of all deliveries and waits for nothing but the loops; the messages come
+   * again after their time.
+   */
   async breakOff(): Promise<void> {
     this.#stopFetching()
     this.#closing.abort()
@@ -122,11 +137,17 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** Until somebody rings, a retry falls due, or the poll interval has passed; with full hands only until somebody rings. */
+  /**
+   * Until somebody rings, a retry falls due, or the poll interval has passed; with full hands only
+   * until somebody rings.
+   */
   async #rest(untilDue: boolean): Promise<void> {
     if (!untilDue) return this.#rung.promise
     const { clock, pollIntervalMs } = this.#connection.settings
-    const wait = Math.min(Math.max(Math.min(this.#nextDue, this.#window.fullAt) - this.#now, 1), pollIntervalMs)
+    const wait = Math.min(
+      Math.max(Math.min(this.#nextDue, this.#window.fullAt) - this.#now, 1),
+      pollIntervalMs,
+    )
     const timer = new AbortController()
     await Promise.race([this.#rung.promise, clock.sleep(wait, timer.signal)])
     timer.abort('done')
@@ -136,8 +157,8 @@ export class Consumer implements AsyncDisposable {
   }
 
   /**
-   * First what is known to come next, but so that it cannot keep the hands full for ever; then what a look finds.
-   * Returns whether there may be more.
+   * First what is known to come next, but so that it cannot keep the hands full for ever; then what
+   * a look finds. Returns whether there may be more.
    */
   async #take(limit: number): Promise<boolean> {
     const token = randomUUID()
@@ -151,11 +172,19 @@ export class Consumer implements AsyncDisposable {
       const left = new Set(known)
       for (const { position } of first) left.delete(position)
       if (bytesOf(first) >= CLAIM_BYTES) for (const position of left) this.#next.add(position)
-      const rest = await this.#look(query, { limit: limit - first.length, token, bytes: CLAIM_BYTES - bytesOf(first) })
+      const rest = await this.#look(query, {
+        limit: limit - first.length,
+        token,
+        bytes: CLAIM_BYTES - bytesOf(first),
+      })
       return { rows: [...first, ...rest.rows], more: rest.more }
     }
-    const { rows, more } = await this.#connection.own.transaction('fetching messages', fetch, { inOrder: true })
-    for (const row of rows.toSorted((left, right) => (BigInt(left.position) < BigInt(right.position) ? -1 : 1)))
+    const { rows, more } = await this.#connection.own.transaction('fetching messages', fetch, {
+      inOrder: true,
+    })
+    for (const row of rows.toSorted((left, right) =>
+      BigInt(left.position) < BigInt(right.position) ? -1 : 1,
+    ))
       this.#hold(row, token, until)
     return more
   }
@@ -164,12 +193,16 @@ export class Consumer implements AsyncDisposable {
     if (bounds.limit <= 0 || bounds.bytes <= 0) return { rows: [], more: true }
     const startedAt = this.#now
     const from = this.#window.plan(startedAt)
-    const end = (await query<{ position: string }>(this.#connection.sql.end, [this.#queue])).rows[0]?.position ?? '0'
+    const end =
+      (await query<{ position: string }>(this.#connection.sql.end, [this.#queue])).rows[0]
+        ?.position ?? '0'
     if (BigInt(end) < from) return { rows: [], more: false }
     const rows = await this.#rows(query, 'takeFrom', bounds, from.toString())
     const positions = rows.map(({ position }) => BigInt(position))
     const more = rows.length >= bounds.limit || bytesOf(rows) >= bounds.bytes
-    const highest = !more ? undefined : positions.reduce((left, right) => (left > right ? left : right), 0n)
+    const highest = !more
+      ? undefined
+      : positions.reduce((left, right) => (left > right ? left : right), 0n)
     this.#window.looked({ from, end: BigInt(end), highest, startedAt, endedAt: this.#now })
     return { rows, more }
   }
@@ -181,8 +214,21 @@ export class Consumer implements AsyncDisposable {
     which: string | readonly string[],
   ): Promise<TakenRow[]> {
     const { sql, settings } = this.#connection
-    const largest = Math.min(Math.max(LARGEST_ROW_BYTES, settings.maxMessageBytes), MOST_FETCHED_BYTES)
-    return (await query<TakenRow>(sql[statement], [this.#queue, limit, settings.visibilityMs, token, bytes, which, largest])).rows
+    const largest = Math.min(
+      Math.max(LARGEST_ROW_BYTES, settings.maxMessageBytes),
+      MOST_FETCHED_BYTES,
+    )
+    return (
+      await query<TakenRow>(sql[statement], [
+        this.#queue,
+        limit,
+        settings.visibilityMs,
+        token,
+        bytes,
+        which,
+        largest,
+      ])
+    ).rows
   }
 
   #follow(positions: readonly string[]): void {
@@ -201,7 +247,9 @@ export class Consumer implements AsyncDisposable {
 
   async #deliver(row: TakenRow, held: Held): Promise<void> {
     if (row.withheld_bytes !== null) return await this.#bury(held, row.withheld_bytes)
-    const disposition: Disposition = this.#fetching.signal.aborted ? { kind: 'release' } : await this.#call(row, held)
+    const disposition: Disposition = this.#fetching.signal.aborted
+      ? { kind: 'release' }
+      : await this.#call(row, held)
     // The hands are free, so the next fetch need not wait for this settlement.
     this.#held.delete(held)
     const settled = this.#settler.settle(held, disposition)
@@ -211,8 +259,9 @@ export class Consumer implements AsyncDisposable {
   }
 
   /**
-   * A message that was too large to be read. To move it may take longer than everything else: in a transaction
-   * of its own, and not renewed meanwhile, since the row is locked. Should that fail, it comes again.
+   * A message that was too large to be read. To move it may take longer than everything else: in a
+   * transaction of its own, and not renewed meanwhile, since the row is locked. Should that fail,
+   * it comes again.
    */
   async #bury(held: Held, bytes: string): Promise<void> {
     this.#held.delete(held)
@@ -253,14 +302,26 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** A message is lost if another consumer has taken it, or if the database could not be told in time that we still hold it. */
+  /**
+   * A message is lost if another consumer has taken it, or if the database could not be told in
+   * time that we still hold it.
+   */
   async #renew(all: readonly Held[]): Promise<void> {
     const { own, sql, settings } = this.#connection
     const until = this.#now + settings.visibilityMs
     let kept = new Set<string>()
     try {
-      const values = [this.#queue, all.map(({ position }) => position), all.map(({ token }) => token), settings.visibilityMs]
-      const { rows } = await own.run<{ position: string }>('keeping hold of messages', sql.renew, values)
+      const values = [
+        this.#queue,
+        all.map(({ position }) => position),
+        all.map(({ token }) => token),
+        settings.visibilityMs,
+      ]
+      const { rows } = await own.run<{ position: string }>(
+        'keeping hold of messages',
+        sql.renew,
+        values,
+      )
       kept = new Set(rows.map(({ position }) => position))
     } catch (error) {
       this.#warn('keeping hold of messages', error)

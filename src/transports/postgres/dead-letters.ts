@@ -33,18 +33,28 @@ export function queueDeadLetters(connection: Connection, queue?: string): DeadLe
       const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
       if (after !== undefined && numbers([after]).length === 0) return []
       await connection.ready()
-      const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [most, after ?? '-1', queue ?? null])
+      const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [
+        most,
+        after ?? '-1',
+        queue ?? null,
+      ])
       return rows.map(deadLetter)
     },
     async retry(keys) {
       await connection.ready()
-      const { rows } = await own.run<{ retried: string; queue_ids: string }>('retrying dead letters', sql.deadRetry, [numbers(keys)])
+      const { rows } = await own.run<{ retried: string; queue_ids: string }>(
+        'retrying dead letters',
+        sql.deadRetry,
+        [numbers(keys)],
+      )
       connection.ring(idsOf(rows[0]?.queue_ids))
       return Number(rows[0]?.retried ?? 0)
     },
     async discard(keys) {
       await connection.ready()
-      return (await own.run('discarding dead letters', sql.deadDiscard, [numbers(keys)])).rowCount ?? 0
+      return (
+        (await own.run('discarding dead letters', sql.deadDiscard, [numbers(keys)])).rowCount ?? 0
+      )
     },
   }
 }
@@ -73,6 +83,14 @@ function deadLetter(row: DeadRow): DeadLetter {
 export async function queueOverviews(connection: Connection): Promise<readonly QueueOverview[]> {
   await connection.ready()
   const { own, sql } = connection
-  const { rows } = await own.run<{ queue: string; dead: string; waiting: string }>('counting queues', sql.overview, [])
-  return rows.map(({ queue, dead, waiting }) => ({ queue, dead: Number(dead), waiting: Number(waiting) }))
+  const { rows } = await own.run<{ queue: string; dead: string; waiting: string }>(
+    'counting queues',
+    sql.overview,
+    [],
+  )
+  return rows.map(({ queue, dead, waiting }) => ({
+    queue,
+    dead: Number(dead),
+    waiting: Number(waiting),
+  }))
 }

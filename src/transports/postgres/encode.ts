@@ -11,19 +11,41 @@ export function sizeOf({ body, headers }: OutgoingMessage): number {
   return size
 }
 
-/** Why PostgreSQL could not store this message, or undefined. It takes neither NUL nor lone surrogates. */
+/**
+ * Why PostgreSQL could not store this message, or undefined. It takes neither NUL nor lone
+ * surrogates.
+ */
 export function unstorable(message: OutgoingMessage): MersalError | undefined {
   const { id, type, headers, to, partitionKey = '', body } = message
-  const texts: readonly unknown[] = [id, type, to.transport, to.name, partitionKey, ...Object.keys(headers), ...Object.values(headers)]
-  if (!texts.every((text) => typeof text === 'string' && !text.includes('\0') && text.isWellFormed())) {
-    return new MersalError('MERSAL_REFUSED', 'the message cannot be stored: id, type, key and headers must be well-formed text without NUL')
+  const texts: readonly unknown[] = [
+    id,
+    type,
+    to.transport,
+    to.name,
+    partitionKey,
+    ...Object.keys(headers),
+    ...Object.values(headers),
+  ]
+  if (
+    !texts.every((text) => typeof text === 'string' && !text.includes('\0') && text.isWellFormed())
+  ) {
+    return new MersalError(
+      'MERSAL_REFUSED',
+      'the message cannot be stored: id, type, key and headers must be well-formed text without NUL',
+    )
   }
   if (isUint8Array(body)) return undefined
-  return new MersalError('MERSAL_REFUSED', 'the message cannot be stored: its body is no Uint8Array')
+  return new MersalError(
+    'MERSAL_REFUSED',
+    'the message cannot be stored: its body is no Uint8Array',
+  )
 }
 
 /** As parameters of `queue_put`: the facts as one JSON array, and the bodies in one piece. */
-export function encode(messages: readonly OutgoingMessage[], delayed: boolean): { readonly json: string; readonly bodies: Uint8Array } {
+export function encode(
+  messages: readonly OutgoingMessage[],
+  delayed: boolean,
+): { readonly json: string; readonly bodies: Uint8Array } {
   let start = 0
   const rows = messages.map((message, n) => {
     const row = {
@@ -43,7 +65,10 @@ export function encode(messages: readonly OutgoingMessage[], delayed: boolean): 
     return row
   })
   const only = messages.length === 1 ? messages[0] : undefined
-  return { json: JSON.stringify(rows), bodies: only?.body ?? Buffer.concat(messages.map(({ body }) => body)) }
+  return {
+    json: JSON.stringify(rows),
+    bodies: only?.body ?? Buffer.concat(messages.map(({ body }) => body)),
+  }
 }
 
 /** Milliseconds that can be added to the time of the database, whatever was given. */

@@ -1,4 +1,10 @@
-import { checkBoolean, checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
+import {
+  checkBoolean,
+  checkChoice,
+  checkNumber,
+  checkOptions,
+  checkShape,
+} from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import { type Clock, type Random, systemClock } from '../../lib/async/clock.ts'
 import { checkAddress } from '../../sql/postgres/pool/pool-address.ts'
@@ -8,30 +14,49 @@ import type { PostgresPool } from '../../sql/postgres/client.ts'
 import type { MigrateMode } from '../../sql/postgres/migrate.ts'
 
 export interface PostgresQueueOptions {
-  /** A pool of `pg` 8, whose settings the queue uses for a few connections of its own; it stays yours. */
+  /**
+   * A pool of `pg` 8, whose settings the queue uses for a few connections of its own; it stays
+   * yours.
+   */
   readonly pool: PostgresPool
   /**
-   * A pool for everything that the queue does, with at least 3 connections; it stays yours. Give one with
-   * direct connections when `pool` goes through a pooler. Default: 5 connections with the settings of `pool`.
+   * A pool for everything that the queue does, with at least 3 connections; it stays yours. Give
+   * one with direct connections when `pool` goes through a pooler. Default: 5 connections with the
+   * settings of `pool`.
    */
   readonly queuePool?: PostgresPool
-  /** Schema of the tables: 1 to 48 letters, digits or '_'. May be that of the store. Default 'mersal'. */
+  /**
+   * Schema of the tables: 1 to 48 letters, digits or '_'. May be that of the store. Default
+   * 'mersal'.
+   */
   readonly schema?: string
-  /** `auto`: create and update the tables. `check`: throw unless they are up to date. `off`: trust. Default 'auto'. */
+  /**
+   * `auto`: create and update the tables. `check`: throw unless they are up to date. `off`: trust.
+   * Default 'auto'.
+   */
   readonly migrate?: MigrateMode
   /** Largest body plus headers, in bytes. At most 224 MiB. Default 16 MiB. */
   readonly maxMessageBytes?: number
-  /** `refuse`: an event that no queue is subscribed to is unroutable. `discard`: it is confirmed and dropped. Default 'refuse'. */
+  /**
+   * `refuse`: an event that no queue is subscribed to is unroutable. `discard`: it is confirmed and
+   * dropped. Default 'refuse'.
+   */
   readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
-  /** A message whose consumer has died is delivered again after this time, in milliseconds. Renewed while the consumer lives. Default 30000. */
+  /**
+   * A message whose consumer has died is delivered again after this time, in milliseconds. Renewed
+   * while the consumer lives. Default 30000.
+   */
   readonly visibilityMs?: number
   /** Safety net: consumers look at least this often, in milliseconds. Default 1000. */
   readonly pollIntervalMs?: number
-  /** The connection that listens is asked for an answer this often, in milliseconds. Default 5000. */
+  /**
+   * The connection that listens is asked for an answer this often, in milliseconds. Default 5000.
+   */
   readonly heartbeatMs?: number
   /**
-   * False: messages of an app whose store is in the same schema of the same database take the way over outbox and
-   * relay, as with any other transport. Default true: they go straight into the queue, in the transaction of the sender.
+   * False: messages of an app whose store is in the same schema of the same database take the way
+   * over outbox and relay, as with any other transport. Default true: they go straight into the
+   * queue, in the transaction of the sender.
    */
   readonly straight?: boolean
   /** Default: warnings as JSON lines on standard error. */
@@ -75,12 +100,18 @@ export function queueSettings(given: PostgresQueueOptions): QueueSettings {
     checkShape(`${where}.queuePool`, given.queuePool, ['connect', 'on', 'off', 'end'])
     checkAddress(`${where}.queuePool`, given.queuePool)
   }
-  if (given.logger !== undefined) checkShape(`${where}.logger`, given.logger, ['debug', 'info', 'warn', 'error'])
+  if (given.logger !== undefined)
+    checkShape(`${where}.logger`, given.logger, ['debug', 'info', 'warn', 'error'])
   return {
     pool: given.pool,
     queuePool: given.queuePool,
     schema: checkIdentifier(`${where}.schema`, given.schema ?? 'mersal'),
-    migrate: checkChoice(`${where}.migrate`, given.migrate, ['auto', 'check', 'off'] as const, 'auto'),
+    migrate: checkChoice(
+      `${where}.migrate`,
+      given.migrate,
+      ['auto', 'check', 'off'] as const,
+      'auto',
+    ),
     maxMessageBytes: checkNumber(`${where}.maxMessageBytes`, given.maxMessageBytes, {
       default: 16 * 1024 * 1024,
       min: 1,
@@ -92,9 +123,21 @@ export function queueSettings(given: PostgresQueueOptions): QueueSettings {
       ['refuse', 'discard'] as const,
       'refuse',
     ),
-    visibilityMs: checkNumber(`${where}.visibilityMs`, given.visibilityMs, { default: 30_000, min: 30, max: 86_400_000 }),
-    pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, given.pollIntervalMs, { default: 1000, min: 1, max: 3_600_000 }),
-    heartbeatMs: checkNumber(`${where}.heartbeatMs`, given.heartbeatMs, { default: 5000, min: 100, max: 60_000 }),
+    visibilityMs: checkNumber(`${where}.visibilityMs`, given.visibilityMs, {
+      default: 30_000,
+      min: 30,
+      max: 86_400_000,
+    }),
+    pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, given.pollIntervalMs, {
+      default: 1000,
+      min: 1,
+      max: 3_600_000,
+    }),
+    heartbeatMs: checkNumber(`${where}.heartbeatMs`, given.heartbeatMs, {
+      default: 5000,
+      min: 100,
+      max: 60_000,
+    }),
     straight: checkBoolean(`${where}.straight`, given.straight) ?? true,
     logger: given.logger ?? stderrLogger,
     clock: given.clock ?? systemClock,

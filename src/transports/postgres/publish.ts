@@ -13,7 +13,10 @@ interface PutRow {
 }
 
 const confirmed: PublishOutcome = { kind: 'confirmed' }
-/** A key may be held by a transaction of the application; asked for again at this pace, and given up after the last. */
+/**
+ * A key may be held by a transaction of the application; asked for again at this pace, and given up
+ * after the last.
+ */
 const BUSY_MS = { first: 2, longest: 100, giveUp: 10_000 }
 /** Most messages of one statement: bounds the JSON text and the memory of the server. */
 export const PUT_MESSAGES = 1000
@@ -40,7 +43,11 @@ class Call {
   readonly #stopped = new Map<string, PublishOutcome>()
   #begun = false
 
-  constructor(connection: Connection, messages: readonly OutgoingMessage[], signal: AbortSignal | undefined) {
+  constructor(
+    connection: Connection,
+    messages: readonly OutgoingMessage[],
+    signal: AbortSignal | undefined,
+  ) {
     this.#connection = connection
     this.#messages = messages
     this.#signal = signal
@@ -50,8 +57,11 @@ class Call {
 
   async run(): Promise<void> {
     if (this.#signal?.aborted === true) return this.#giveUp()
-    const stop = this.#signal === undefined ? undefined : aborted(this.#signal).then(() => this.#giveUp())
-    const work = this.#work().catch((error: unknown) => this.#rest({ kind: 'unavailable', error: toError(error) }))
+    const stop =
+      this.#signal === undefined ? undefined : aborted(this.#signal).then(() => this.#giveUp())
+    const work = this.#work().catch((error: unknown) =>
+      this.#rest({ kind: 'unavailable', error: toError(error) }),
+    )
     await (stop === undefined ? work : Promise.race([work, stop]))
   }
 
@@ -72,7 +82,8 @@ class Call {
     const bad = unstorable(message)
     const size = bad === undefined ? sizeOf(message) : 0
     const { maxMessageBytes } = this.#connection.settings
-    if (bad !== undefined) this.#answer(index, { kind: 'refused', reason: 'refused', error: bad, permanent: true })
+    if (bad !== undefined)
+      this.#answer(index, { kind: 'refused', reason: 'refused', error: bad, permanent: true })
     else if (size > maxMessageBytes) this.#answer(index, tooLarge(size, maxMessageBytes))
     else if (message.partitionKey === undefined) return true
     else {
@@ -102,17 +113,30 @@ class Call {
     const messages = indices.map((index) => this.#messages[index] as OutgoingMessage)
     const { own, sql, settings } = this.#connection
     const { json, bodies } = encode(messages, false)
-    const keys = JSON.stringify([...new Set(messages.flatMap(({ partitionKey }) => partitionKey ?? []))])
+    const keys = JSON.stringify([
+      ...new Set(messages.flatMap(({ partitionKey }) => partitionKey ?? [])),
+    ])
     let rows: readonly PutRow[] | undefined
     try {
       this.#begun = true
       await own.transaction('publishing messages', async (query) => {
-        rows = (await query<PutRow>(sql.put, [json, bodies, keys, false, settings.eventsWithoutSubscribers === 'discard'])).rows
+        rows = (
+          await query<PutRow>(sql.put, [
+            json,
+            bodies,
+            keys,
+            false,
+            settings.eventsWithoutSubscribers === 'discard',
+          ])
+        ).rows
       })
     } catch (error) {
       // Without an answer to the commit nobody knows; before it, nothing has happened.
       if (rows === undefined && isFaultOfContent(error)) return this.#oneByOne(indices, error)
-      this.#all(indices, { kind: rows === undefined ? 'unavailable' : 'unknown', error: toError(error) })
+      this.#all(indices, {
+        kind: rows === undefined ? 'unavailable' : 'unknown',
+        error: toError(error),
+      })
       return []
     }
     return this.#note(indices, rows ?? [])
@@ -136,7 +160,12 @@ class Call {
     const [only] = indices
     if (indices.length === 1 && only !== undefined) {
       const text = `the database refused the message: ${toError(causeOf(error)).message}`
-      this.#answer(only, { kind: 'refused', reason: 'refused', error: new MersalError('MERSAL_REFUSED', text), permanent: true })
+      this.#answer(only, {
+        kind: 'refused',
+        reason: 'refused',
+        error: new MersalError('MERSAL_REFUSED', text),
+        permanent: true,
+      })
       return []
     }
     for (const index of indices) if (this.#mayGo(index)) await this.#write([index])
@@ -159,7 +188,10 @@ class Call {
   }
 
   #giveUp(): void {
-    const error = new MersalError('MERSAL_UNAVAILABLE', 'the publishing was given up before it was answered')
+    const error = new MersalError(
+      'MERSAL_UNAVAILABLE',
+      'the publishing was given up before it was answered',
+    )
     this.#rest({ kind: this.#begun ? 'unknown' : 'unavailable', error })
   }
 }
@@ -170,7 +202,9 @@ export function idsOf(text: string | undefined): number[] {
 
 const causeOf = (error: unknown): unknown => (error as { readonly cause?: unknown }).cause ?? error
 
-/** Data (22), a constraint (23), a limit of the server (54): the connection and the others are well. */
+/**
+ * Data (22), a constraint (23), a limit of the server (54): the connection and the others are well.
+ */
 function isFaultOfContent(error: unknown): boolean {
   return ['22', '23', '54'].includes(sqlState(causeOf(error))?.slice(0, 2) ?? '')
 }
@@ -181,13 +215,21 @@ function outcomeOf({ to }: OutgoingMessage, answer: PutRow['answer'] | undefined
     case 'discarded':
       return confirmed
     case 'unroutable':
-      return { kind: 'refused', reason: 'unroutable', error: new MersalError('MERSAL_UNROUTABLE', unroutableText(to)), permanent: false }
+      return {
+        kind: 'refused',
+        reason: 'unroutable',
+        error: new MersalError('MERSAL_UNROUTABLE', unroutableText(to)),
+        permanent: false,
+      }
     case 'held':
       return heldBack()
     case 'busy':
     case 'outbox':
     case undefined:
-      return { kind: 'unavailable', error: new MersalError('MERSAL_UNAVAILABLE', 'the queue gave no answer for this message') }
+      return {
+        kind: 'unavailable',
+        error: new MersalError('MERSAL_UNAVAILABLE', 'the queue gave no answer for this message'),
+      }
     default:
       return answer satisfies never
   }
@@ -201,15 +243,24 @@ function unroutableText(to: OutgoingMessage['to']): string {
 
 function tooLarge(size: number, most: number): PublishOutcome {
   const text = `body and headers have ${size} bytes, this queue takes at most ${most}: send a reference instead`
-  return { kind: 'refused', reason: 'too-large', error: new MersalError('MERSAL_TOO_LARGE', text), permanent: true }
+  return {
+    kind: 'refused',
+    reason: 'too-large',
+    error: new MersalError('MERSAL_TOO_LARGE', text),
+    permanent: true,
+  }
 }
 
 function heldBack(): PublishOutcome {
-  const error = new MersalError('MERSAL_REFUSED', 'held back, because an earlier message of the same key was refused')
+  const error = new MersalError(
+    'MERSAL_REFUSED',
+    'held back, because an earlier message of the same key was refused',
+  )
   return { kind: 'refused', reason: 'refused', error, permanent: false }
 }
 
 function busy(): PublishOutcome {
-  const text = 'another transaction holds the key of this message: send keyed messages at the end of long transactions'
+  const text =
+    'another transaction holds the key of this message: send keyed messages at the end of long transactions'
   return { kind: 'unavailable', error: new MersalError('MERSAL_UNAVAILABLE', text) }
 }

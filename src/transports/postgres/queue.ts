@@ -15,7 +15,10 @@ import { removeQueue } from './remove-queue.ts'
 import { queueTables } from './schema.ts'
 import { straightRoad } from './straight.ts'
 
-/** A broker in a database: durable queues, subscriptions and dead letters, shared by everybody who reaches it. */
+/**
+ * A broker in a database: durable queues, subscriptions and dead letters, shared by everybody who
+ * reaches it.
+ */
 export interface PostgresQueue extends Transport, QueueBoard {
   readonly deadLetters: DeadLetterBox
   /** Dead letters of one queue. */
@@ -27,9 +30,10 @@ export interface PostgresQueue extends Transport, QueueBoard {
 /**
  * A transport whose broker is a PostgreSQL database; the one of the store or another one.
  *
- * Messages of one key arrive in the order of their publishing: the next one is delivered when the one
- * before has been acknowledged or rejected. An app whose store is in the same schema of the same
- * database puts its messages into the queue in its own transactions. Throws `MERSAL_INVALID_OPTIONS`.
+ * Messages of one key arrive in the order of their publishing: the next one is delivered when the
+ * one before has been acknowledged or rejected. An app whose store is in the same schema of the
+ * same database puts its messages into the queue in its own transactions. Throws
+ * `MERSAL_INVALID_OPTIONS`.
  */
 export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
   const settings = queueSettings(options)
@@ -49,7 +53,11 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
     },
     async topicsOf(queue) {
       await connection.ready()
-      const { rows } = await connection.own.run<{ topic: string }>('reading subscriptions', connection.sql.topics, [queue])
+      const { rows } = await connection.own.run<{ topic: string }>(
+        'reading subscriptions',
+        connection.sql.topics,
+        [queue],
+      )
       return rows.map(({ topic }) => topic)
     },
     removeQueue: (queue) => removeQueue(connection, queue),
@@ -76,25 +84,42 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
 }
 
 /** Returns the number of the queue. */
-async function subscribe(connection: Connection, queue: string, topics: readonly string[], remove: boolean): Promise<number> {
+async function subscribe(
+  connection: Connection,
+  queue: string,
+  topics: readonly string[],
+  remove: boolean,
+): Promise<number> {
   for (const name of [queue, ...topics]) {
     if (!isName(name))
-      throw new MersalError('MERSAL_INVALID_OPTIONS', `a queue or topic needs a name with ${nameRule}`, { details: { field: 'queue' } })
+      throw new MersalError(
+        'MERSAL_INVALID_OPTIONS',
+        `a queue or topic needs a name with ${nameRule}`,
+        { details: { field: 'queue' } },
+      )
   }
   try {
     return await declare(connection, queue, topics, remove)
   } catch (error) {
     throw outOfReach(error)
-      ? new MersalError('MERSAL_UNAVAILABLE', 'postgres queue: the database cannot be reached', { cause: error })
+      ? new MersalError('MERSAL_UNAVAILABLE', 'postgres queue: the database cannot be reached', {
+          cause: error,
+        })
       : error
   }
 }
 
-async function declare(connection: Connection, queue: string, topics: readonly string[], remove: boolean): Promise<number> {
+async function declare(
+  connection: Connection,
+  queue: string,
+  topics: readonly string[],
+  remove: boolean,
+): Promise<number> {
   await connection.ready()
   const { own, sql } = connection
   return await own.transaction('declaring a queue', async (query) => {
-    const find = async (): Promise<number | undefined> => (await query<{ id: number }>(sql.find, [queue])).rows[0]?.id
+    const find = async (): Promise<number | undefined> =>
+      (await query<{ id: number }>(sql.find, [queue])).rows[0]?.id
     let id = await find()
     if (id === undefined) {
       await query(sql.declare, [queue])
@@ -105,7 +130,10 @@ async function declare(connection: Connection, queue: string, topics: readonly s
   })
 }
 
-/** No answer, no connection, or a server that starts or stops: it may be well soon. Everything else needs a person. */
+/**
+ * No answer, no connection, or a server that starts or stops: it may be well soon. Everything else
+ * needs a person.
+ */
 function outOfReach(error: unknown): boolean {
   if (isMersalError(error, 'MERSAL_STORE_BUSY')) return true
   if (!isMersalError(error, 'MERSAL_STORE_FAILED') || error.cause === undefined) return false

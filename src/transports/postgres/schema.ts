@@ -164,7 +164,10 @@ begin
 end $$;
 `
 
-/** What handlers asked to come later keeps since when; what should be a dead letter and cannot be stored as one keeps why. */
+/**
+ * What handlers asked to come later keeps since when; what should be a dead letter and cannot be
+ * stored as one keeps why.
+ */
 const waiting = (S: string): string => `
 alter table ${S}.queue_message
   add column postponed_since bigint,
@@ -183,7 +186,15 @@ export function queueTables(schema: string): Component {
   return { name: 'postgres queue', schema, table: 'queue_migration', steps }
 }
 
-/** Everything as plain SQL, for those who run migrations with tools of their own. `from`: the version that is already there. */
-export function postgresQueueMigrationSql(options: { readonly schema?: string; readonly from?: number } = {}): string {
-  return migrationSql(queueTables(checkIdentifier('schema', options.schema ?? 'mersal')), options.from ?? 0)
+/**
+ * Everything as plain SQL, for those who run migrations with tools of their own. `from`: the
+ * version that is already there.
+ */
+export function postgresQueueMigrationSql(
+  options: { readonly schema?: string; readonly from?: number } = {},
+): string {
+  return migrationSql(
+    queueTables(checkIdentifier('schema', options.schema ?? 'mersal')),
+    options.from ?? 0,
+  )
 }

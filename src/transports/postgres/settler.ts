@@ -39,9 +39,9 @@ const MOST = 1000
 const MOST_REFUSALS = 3
 
 /**
- * Records what became of deliveries: those that come while a transaction is under way share the next
- * one. Not flushed to the disk before it is answered: what a crash of the server undoes comes again,
- * as after any crash between handling and settling.
+ * Records what became of deliveries: those that come while a transaction is under way share the
+ * next one. Not flushed to the disk before it is answered: what a crash of the server undoes comes
+ * again, as after any crash between handling and settling.
  */
 export class Settler {
   readonly #connection: Connection
@@ -59,14 +59,17 @@ export class Settler {
   }
 
   /**
-   * While settlements fail; resolves when they go well again. What is fetched before would count as one more
-   * delivery of what is about to be given back.
+   * While settlements fail; resolves when they go well again. What is fetched before would count as
+   * one more delivery of what is about to be given back.
    */
   get behind(): Promise<void> | undefined {
     return this.#behind?.promise
   }
 
-  /** Resolves when it is recorded, or turned out to be no longer ours, or is given up. Never rejects. */
+  /**
+   * Resolves when it is recorded, or turned out to be no longer ours, or is given up. Never
+   * rejects.
+   */
   settle(hold: Hold, disposition: Disposition): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#waiting.push({ hold, disposition, done: resolve })
@@ -91,7 +94,10 @@ export class Settler {
     const refused: Waiting[] = []
     let refusal: { readonly error: unknown } | undefined
     for (const letter of letters) {
-      const answer = refusal !== undefined && refused.length >= MOST_REFUSALS ? refusal : await this.#persist([letter])
+      const answer =
+        refusal !== undefined && refused.length >= MOST_REFUSALS
+          ? refusal
+          : await this.#persist([letter])
       if (answer === undefined) continue
       refusal = answer
       refused.push(letter)
@@ -102,8 +108,8 @@ export class Settler {
   }
 
   /**
-   * Tries until it is recorded or given up. Returns why dead letters among them were refused; that is no
-   * matter of the database as a whole, such as a missing grant.
+   * Tries until it is recorded or given up. Returns why dead letters among them were refused; that
+   * is no matter of the database as a whole, such as a missing grant.
    */
   async #persist(
     given: readonly Waiting[],
@@ -115,40 +121,63 @@ export class Settler {
       try {
         const all = batch
         onNext(
-          await this.#connection.own.transaction('settling messages', record ?? ((query) => this.#record(query, all)), { durable: false }),
+          await this.#connection.own.transaction(
+            'settling messages',
+            record ?? ((query) => this.#record(query, all)),
+            { durable: false },
+          ),
         )
         break
       } catch (error) {
-        const burying = record === undefined && batch.some(({ disposition }) => disposition.kind === 'reject')
+        const burying =
+          record === undefined && batch.some(({ disposition }) => disposition.kind === 'reject')
         if (burying && driverFaultOf(error) === undefined) return { error }
         this.#behind ??= Promise.withResolvers()
         await failed(error)
         // They come again by themselves, after their time.
-        if (stopping.aborted) batch = batch.filter(({ disposition }) => disposition.kind !== 'release')
+        if (stopping.aborted)
+          batch = batch.filter(({ disposition }) => disposition.kind !== 'release')
       }
     }
     for (const { done } of given) done()
     return undefined
   }
 
-  /** One statement per kind; a former holder changes nothing. Returns what comes next of the keys. */
+  /**
+   * One statement per kind; a former holder changes nothing. Returns what comes next of the keys.
+   */
   async #record(query: Query, batch: readonly Waiting[]): Promise<readonly string[]> {
     const { sql } = this.#connection
     const of = <Name extends Disposition['kind']>(kind: Name): Kind<Name>[] =>
-      batch.flatMap(({ disposition }) => (disposition.kind === kind ? [disposition as Kind<Name>] : []))
+      batch.flatMap(({ disposition }) =>
+        disposition.kind === kind ? [disposition as Kind<Name>] : [],
+      )
     const next: string[] = []
     const run = async (kind: Disposition['kind'], ...more: readonly unknown[][]): Promise<void> => {
-      const holds = batch.filter(({ disposition }) => disposition.kind === kind).map(({ hold }) => hold)
+      const holds = batch
+        .filter(({ disposition }) => disposition.kind === kind)
+        .map(({ hold }) => hold)
       if (holds.length === 0) return
-      const values = [this.#queue, holds.map(({ position }) => position), holds.map(({ token }) => token), ...more]
-      next.push(...(await query<{ position: string }>(sql[kind], values)).rows.map(({ position }) => position))
+      const values = [
+        this.#queue,
+        holds.map(({ position }) => position),
+        holds.map(({ token }) => token),
+        ...more,
+      ]
+      next.push(
+        ...(await query<{ position: string }>(sql[kind], values)).rows.map(
+          ({ position }) => position,
+        ),
+      )
     }
     const [retried, rejected] = [of('retry'), of('reject')]
     await run('ack')
     await run(
       'retry',
       retried.map(({ delayMs }) => delayOf(delayMs)),
-      retried.map(({ postponedSince }) => (postponedSince === undefined ? null : Math.round(postponedSince))),
+      retried.map(({ postponedSince }) =>
+        postponedSince === undefined ? null : Math.round(postponedSince),
+      ),
     )
     await run('release')
     await run('reject', ...reasonsOf(rejected))
@@ -169,5 +198,8 @@ export class Settler {
 }
 
 function reasonsOf(rejected: readonly Kind<'reject'>[]): unknown[][] {
-  return [rejected.map(({ reason }) => errorText(reason)), rejected.map(({ error }) => asideText(error) ?? errorTextWithStack(error))]
+  return [
+    rejected.map(({ reason }) => errorText(reason)),
+    rejected.map(({ error }) => asideText(error) ?? errorTextWithStack(error)),
+  ]
 }

@@ -32,25 +32,33 @@ export interface QueueStatements {
   readonly overview: string
 }
 
-/** How large a row is. The lengths are known without reading the values. (A key fits into its index.) */
+/**
+ * How large a row is. The lengths are known without reading the values. (A key fits into its
+ * index.)
+ */
 const bytesOf = (row: string): string =>
   `(${['body', 'headers', 'type', 'id'].map((name) => `octet_length(${row}.${name})::bigint`).join(' + ')})`
 
-/** The content of `row`, which has a column `bytes`: cut or empty if that is larger than `most`, and else whole. */
+/**
+ * The content of `row`, which has a column `bytes`: cut or empty if that is larger than `most`, and
+ * else whole.
+ */
 const shown = (row: string, most: string): string => {
   const large = `case when ${row}.bytes > ${most}`
-  const short = (name: string): string => `${large} then left(${row}.${name}, 200) else ${row}.${name} end as ${name}`
+  const short = (name: string): string =>
+    `${large} then left(${row}.${name}, 200) else ${row}.${name} end as ${name}`
   return `${short('id')}, ${short('type')}, ${large} then '{}' else ${row}.headers end as headers, ${large} then ''::bytea else ${row}.body end as body,
   ${large} then ${row}.bytes end::text as withheld_bytes`
 }
 
 /**
- * $1 queue, $2 most rows, $3 hold time in ms, $4 token, $5 most bytes, $6 which positions, $7 bytes of the
- * largest row that is read.
+ * $1 queue, $2 most rows, $3 hold time in ms, $4 token, $5 most bytes, $6 which positions, $7 bytes
+ * of the largest row that is read.
  *
  * Of a key only the first row is looked at twice: who inserts holds the lock of the key until the
- * commit, so that a row is never seen without those before it. It is looked up in the order of the index of keys: by position
- * alone, the planner could walk over the whole queue where one key has most of the rows.
+ * commit, so that a row is never seen without those before it. It is looked up in the order of the
+ * index of keys: by position alone, the planner could walk over the whole queue where one key has
+ * most of the rows.
  */
 const take = (S: string, which: string, order: string): string => `
 with c as materialized (
@@ -101,12 +109,13 @@ select g.queue, g.reason, g.error, g.attempts, g.id, g.type, g.key, g.headers, g
 ${next(S)}`
 
 /**
- * $1 id, $2 key, $3 delay in ms, $4 type, $5 kind and $6 name of the destination, $7 headers, $8 body,
- * $9 name of the transport, $10 and $11 those of `proof`.
+ * $1 id, $2 key, $3 delay in ms, $4 type, $5 kind and $6 name of the destination, $7 headers, $8
+ * body, $9 name of the transport, $10 and $11 those of `proof`.
  *
- * One message straight into its queues, for a third of what the function for many costs the server. No
- * row: ask that function why. The lock of the key must come before the position and must not depend on
- * anything that the planner may know to be false: hence a sub-select of its own (offset 0).
+ * One message straight into its queues, for a third of what the function for many costs the server.
+ * No row: ask that function why. The lock of the key must come before the position and must not
+ * depend on anything that the planner may know to be false: hence a sub-select of its own (offset
+ * 0).
  */
 const putOne = (S: string): string => `
 with ours as materialized (select ${proof('$10', '$11')} as proven)
@@ -130,12 +139,18 @@ export function queueStatements(schema: string): QueueStatements {
     declare: `insert into ${S}.queue (name) values ($1::text) on conflict do nothing`,
     find: `select id from ${S}.queue where name = $1::text`,
     subscribe: `insert into ${S}.queue_subscription (topic, queue) select t, $2::integer from unnest($1::text[]) t on conflict do nothing`,
-    lockQueues: [`set local lock_timeout = '500ms'`, `lock table ${S}.queue, ${S}.queue_subscription in access exclusive mode`],
+    lockQueues: [
+      `set local lock_timeout = '500ms'`,
+      `lock table ${S}.queue, ${S}.queue_subscription in access exclusive mode`,
+    ],
     inUse: `
 select q.id, exists (select from ${S}.queue_message m where m.queue = q.id) as waiting,
   exists (select from ${S}.queue_dead d where d.queue = q.id) as dead
 from ${S}.queue q where q.name = $1::text`,
-    removeQueue: [`delete from ${S}.queue_subscription where queue = $1::integer`, `delete from ${S}.queue where id = $1::integer`],
+    removeQueue: [
+      `delete from ${S}.queue_subscription where queue = $1::integer`,
+      `delete from ${S}.queue where id = $1::integer`,
+    ],
     topics: `select s.topic from ${S}.queue q join ${S}.queue_subscription s on s.queue = q.id where q.name = $1::text order by s.topic`,
     unsubscribe: `delete from ${S}.queue_subscription where topic = any ($1::text[]) and queue = $2::integer`,
     put: `select p.answer, p.queue_ids as queues from ${S}.queue_put($1::text, $2::bytea, $3::text, $4::boolean, $5::boolean) p`,

@@ -20,18 +20,25 @@ export function straightRoad(connection: Connection): StraightRoad {
       const held = new Set<string>()
       for (const message of messages) checkBodySize(message)
       for (const part of partsOf(messages, PUT_MESSAGES)) {
-        const some = part.filter((message) => !held.has(message.partitionKey ?? '') && unstorable(message) === undefined)
-        const rows = (await putOne(connection, query, some, keys)) ?? (await putSome(connection, query, some, keys))
+        const some = part.filter(
+          (message) => !held.has(message.partitionKey ?? '') && unstorable(message) === undefined,
+        )
+        const rows =
+          (await putOne(connection, query, some, keys)) ??
+          (await putSome(connection, query, some, keys))
         for (const [n, message] of some.entries()) {
           const { answer, queues } = rows[n] ?? { answer: undefined, queues: [] }
           queuesOf.set(message, queues)
           if (answer === 'put' || answer === 'discarded') taken.add(message)
         }
-        for (const message of part) if (!taken.has(message) && message.partitionKey !== undefined) held.add(message.partitionKey)
+        for (const message of part)
+          if (!taken.has(message) && message.partitionKey !== undefined)
+            held.add(message.partitionKey)
       }
       return messages.map((message) => taken.has(message))
     },
-    committed: (messages) => connection.ring([...new Set(messages.flatMap((message) => queuesOf.get(message) ?? []))]),
+    committed: (messages) =>
+      connection.ring([...new Set(messages.flatMap((message) => queuesOf.get(message) ?? []))]),
   }
 }
 
@@ -40,7 +47,10 @@ interface Put {
   readonly queues: readonly number[]
 }
 
-/** The usual case, one message and its key alone. Undefined: it is another case, or the function for many has to say why not. */
+/**
+ * The usual case, one message and its key alone. Undefined: it is another case, or the function for
+ * many has to say why not.
+ */
 async function putOne(
   { sql }: Connection,
   query: RunStatement,
@@ -48,11 +58,24 @@ async function putOne(
   keys: readonly string[],
 ): Promise<readonly Put[] | undefined> {
   const [only] = messages
-  if (only === undefined || messages.length > 1 || keys.some((key) => key !== only.partitionKey)) return undefined
+  if (only === undefined || messages.length > 1 || keys.some((key) => key !== only.partitionKey))
+    return undefined
   const { id, partitionKey = null, delayMs, type, to, headers, body } = only
-  const values = [id, partitionKey, delayOf(delayMs), type, to.kind, to.name, JSON.stringify(headers), body, to.transport]
+  const values = [
+    id,
+    partitionKey,
+    delayOf(delayMs),
+    type,
+    to.kind,
+    to.name,
+    JSON.stringify(headers),
+    body,
+    to.transport,
+  ]
   const { rows } = await query(sql.putOne, values, { often: true })
-  return rows.length === 0 ? undefined : [{ answer: 'put', queues: rows.map((row) => Number(row['queue'])) }]
+  return rows.length === 0
+    ? undefined
+    : [{ answer: 'put', queues: rows.map((row) => Number(row['queue'])) }]
 }
 
 async function putSome(

@@ -37,13 +37,22 @@ export function bytesOf(rows: readonly TakenRow[]): number {
 }
 
 /** What the handler's side is asked; or what is to be done without asking it. */
-export function deliveryOf(row: TakenRow, queue: string, signal: AbortSignal): Delivery | Extract<Disposition, { kind: 'reject' }> {
+export function deliveryOf(
+  row: TakenRow,
+  queue: string,
+  signal: AbortSignal,
+): Delivery | Extract<Disposition, { kind: 'reject' }> {
   // Given up before: only its dead letter is missing.
   if (row.dead_reason !== null) return setAside(row.dead_reason, row.dead_error)
   const headers = decodeHeaders(row.headers)
   if (headers === undefined)
-    return { kind: 'reject', reason: 'malformed', error: new Error('the headers of this row are no JSON object of texts') }
+    return {
+      kind: 'reject',
+      reason: 'malformed',
+      error: new Error('the headers of this row are no JSON object of texts'),
+    }
   const message = { id: row.id, type: row.type, headers, body: row.body }
-  const postponed = row.postponed_since === null ? {} : { postponedSince: Number(row.postponed_since) }
+  const postponed =
+    row.postponed_since === null ? {} : { postponedSince: Number(row.postponed_since) }
   return { message, queue, attempt: row.attempts, ...postponed, signal }
 }

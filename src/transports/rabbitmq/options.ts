@@ -14,7 +14,9 @@ export type Connect = () => Promise<ChannelModel>
 export interface RabbitOptions {
   /** `amqp://user:password@host:port/vhost`, or `amqps://`. Give this or `connect`. */
   readonly url?: string
-  /** For connections that a URL cannot express. Set `noDelay`, a heartbeat and a timeout yourself. */
+  /**
+   * For connections that a URL cannot express. Set `noDelay`, a heartbeat and a timeout yourself.
+   */
   readonly connect?: Connect
   /** Certificates and the like, for `amqps://`. */
   readonly tls?: ConnectionOptions
@@ -27,20 +29,33 @@ export interface RabbitOptions {
   readonly queueType?: 'quorum' | 'classic'
   /**
    * How long a quorum queue that was just made is left alone before it is relied on. RabbitMQ 3.10
-   * loses it, with what it has confirmed, when the node is killed within its first second. Default 1500.
+   * loses it, with what it has confirmed, when the node is killed within its first second. Default
+   * 1500.
    */
   readonly newQueuePauseMs?: number
   /** Further `x-` arguments of the app queues. Those that lose messages are refused. */
   readonly queueArguments?: Readonly<Record<string, string | number | boolean>>
-  /** Only one consumer at a time gets messages of a queue; another takes over when it goes. Default false. */
+  /**
+   * Only one consumer at a time gets messages of a queue; another takes over when it goes. Default
+   * false.
+   */
   readonly singleActiveConsumer?: boolean
   /** Topic exchange of all events. Default 'mersal.events'. */
   readonly eventsExchange?: string
-  /** What becomes of an event that no queue takes: `refuse` answers `unroutable`, `discard` answers `confirmed`. Default 'refuse'. */
+  /**
+   * What becomes of an event that no queue takes: `refuse` answers `unroutable`, `discard` answers
+   * `confirmed`. Default 'refuse'.
+   */
   readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
-  /** Publishes several messages to one queue in one broker message. Default: each in one of its own. Bundles are opened with and without it. */
+  /**
+   * Publishes several messages to one queue in one broker message. Default: each in one of its own.
+   * Bundles are opened with and without it.
+   */
   readonly bundles?: BundleOptions
-  /** Largest body plus headers, in bytes. Not above `max_message_size` of the broker. Default 16 MiB. */
+  /**
+   * Largest body plus headers, in bytes. Not above `max_message_size` of the broker. Default 16
+   * MiB.
+   */
   readonly maxMessageBytes?: number
   /** A publish that is not answered for so long is `unknown`. Default 10000. */
   readonly confirmTimeoutMs?: number
@@ -53,7 +68,9 @@ export interface RabbitOptions {
 }
 
 export interface RabbitSettings {
-  readonly source: { readonly address: Options.Connect; readonly tls: ConnectionOptions } | { readonly connect: Connect }
+  readonly source:
+    | { readonly address: Options.Connect; readonly tls: ConnectionOptions }
+    | { readonly connect: Connect }
   readonly topology: 'declare' | 'check'
   readonly queueType: 'quorum' | 'classic'
   readonly newQueuePauseMs: number
@@ -89,24 +106,30 @@ const known = [
 ] satisfies (keyof RabbitOptions)[]
 
 function invalid(field: string, text: string): MersalError {
-  return new MersalError('MERSAL_INVALID_OPTIONS', `rabbitmq.${field}: ${text}`, { details: { field: `rabbitmq.${field}` } })
+  return new MersalError('MERSAL_INVALID_OPTIONS', `rabbitmq.${field}: ${text}`, {
+    details: { field: `rabbitmq.${field}` },
+  })
 }
 
 function checkSource({ url, connect, tls = {} }: RabbitOptions): RabbitSettings['source'] {
-  if ((url === undefined) === (connect === undefined)) throw invalid('url', "give either 'url' or 'connect'")
+  if ((url === undefined) === (connect === undefined))
+    throw invalid('url', "give either 'url' or 'connect'")
   if (connect === undefined) return { address: parseAddress(url), tls }
-  if (typeof connect !== 'function') throw invalid('connect', 'expected a function that opens a connection with amqplib')
+  if (typeof connect !== 'function')
+    throw invalid('connect', 'expected a function that opens a connection with amqplib')
   return { connect }
 }
 
 function checkBoolean(field: string, given: unknown): boolean {
-  if (given !== undefined && typeof given !== 'boolean') throw invalid(field, 'expected true or false')
+  if (given !== undefined && typeof given !== 'boolean')
+    throw invalid(field, 'expected true or false')
   return given ?? false
 }
 
 function checkExchange(given: unknown = 'mersal.events'): string {
   if (!isName(given)) throw invalid('eventsExchange', `expected ${nameRule}`)
-  if (given.startsWith('amq.')) throw invalid('eventsExchange', "names that begin with 'amq.' belong to the broker")
+  if (given.startsWith('amq.'))
+    throw invalid('eventsExchange', "names that begin with 'amq.' belong to the broker")
   return given
 }
 
@@ -126,14 +149,32 @@ export function rabbitSettings(given: RabbitOptions): RabbitSettings {
     ['refuse', 'discard'] as const,
     'refuse',
   )
-  const maxMessageBytes = checkNumber('rabbitmq.maxMessageBytes', given.maxMessageBytes, { default: 16 << 20, min: 1024, max: 512 << 20 })
+  const maxMessageBytes = checkNumber('rabbitmq.maxMessageBytes', given.maxMessageBytes, {
+    default: 16 << 20,
+    min: 1024,
+    max: 512 << 20,
+  })
   const time = (field: 'confirmTimeoutMs' | 'connectTimeoutMs'): number =>
     checkNumber(`rabbitmq.${field}`, given[field], { default: 10_000, min: 10, max: 600_000 })
   return {
     source: checkSource(given),
-    topology: checkChoice('rabbitmq.topology', given.topology, ['declare', 'check'] as const, 'declare'),
-    queueType: checkChoice('rabbitmq.queueType', given.queueType, ['quorum', 'classic'] as const, 'quorum'),
-    newQueuePauseMs: checkNumber('rabbitmq.newQueuePauseMs', given.newQueuePauseMs, { default: 1500, min: 0, max: 60_000 }),
+    topology: checkChoice(
+      'rabbitmq.topology',
+      given.topology,
+      ['declare', 'check'] as const,
+      'declare',
+    ),
+    queueType: checkChoice(
+      'rabbitmq.queueType',
+      given.queueType,
+      ['quorum', 'classic'] as const,
+      'quorum',
+    ),
+    newQueuePauseMs: checkNumber('rabbitmq.newQueuePauseMs', given.newQueuePauseMs, {
+      default: 1500,
+      min: 0,
+      max: 60_000,
+    }),
     queueArguments: checkQueueArguments(given.queueArguments),
     singleActiveConsumer: checkBoolean('singleActiveConsumer', given.singleActiveConsumer),
     eventsExchange: checkExchange(given.eventsExchange),
@@ -142,7 +183,11 @@ export function rabbitSettings(given: RabbitOptions): RabbitSettings {
     maxMessageBytes,
     confirmTimeoutMs: time('confirmTimeoutMs'),
     connectTimeoutMs: time('connectTimeoutMs'),
-    heartbeatSeconds: checkNumber('rabbitmq.heartbeatSeconds', given.heartbeatSeconds, { default: 6, min: 1, max: 60 }),
+    heartbeatSeconds: checkNumber('rabbitmq.heartbeatSeconds', given.heartbeatSeconds, {
+      default: 6,
+      min: 1,
+      max: 60,
+    }),
     logger: checkLogger(given.logger),
   }
 }

@@ -3,7 +3,14 @@ import { MersalError } from '../../core/errors/errors.ts'
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import type { Examinable, Finding, QueueBoard, QueueOverview } from '../../core/operations.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import type { Consumption, PublishOptions, PublishOutcome, QueueRemoval, Transport, TransportFeatures } from '../../core/transport.ts'
+import type {
+  Consumption,
+  PublishOptions,
+  PublishOutcome,
+  QueueRemoval,
+  Transport,
+  TransportFeatures,
+} from '../../core/transport.ts'
 import { type Describe, describer } from './connection/address.ts'
 import { Bundler } from './bundles/bundler.ts'
 import { Consumer, type OnDelivery } from './consume/consumer.ts'
@@ -27,7 +34,9 @@ export interface RabbitTransport extends Transport, Examinable, QueueBoard {
 }
 
 function secretsOf({ source }: RabbitSettings): string[] {
-  return 'address' in source && source.address.password !== undefined ? [source.address.password] : []
+  return 'address' in source && source.address.password !== undefined
+    ? [source.address.password]
+    : []
 }
 
 /**
@@ -52,7 +61,10 @@ class RabbitmqTransport implements RabbitTransport {
 
   constructor(settings: RabbitSettings) {
     this.#settings = settings
-    this.#describe = describer(secretsOf(settings), 'address' in settings.source ? settings.source.address.vhost : undefined)
+    this.#describe = describer(
+      secretsOf(settings),
+      'address' in settings.source ? settings.source.address.vhost : undefined,
+    )
     const shared = {
       open: opener(settings),
       pace: new Pace(),
@@ -64,8 +76,11 @@ class RabbitmqTransport implements RabbitTransport {
     this.#sending = new Link({ ...shared, purpose: 'publishing' })
     this.#topology = new Topology(this.#receiving, settings, this.#describe)
     this.#own = new OwnQueues(this.#topology, settings, (queue) => this.#letGo(queue))
-    this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe, { own: this.#own })
-    const bundler = settings.bundles === undefined ? undefined : new Bundler(this.#publisher, settings.bundles)
+    this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe, {
+      own: this.#own,
+    })
+    const bundler =
+      settings.bundles === undefined ? undefined : new Bundler(this.#publisher, settings.bundles)
     this.#bundler = bundler
     this.features = {
       ordering: 'none',
@@ -73,28 +88,47 @@ class RabbitmqTransport implements RabbitTransport {
       maxMessageBytes: settings.maxMessageBytes,
       ...(bundler === undefined ? {} : { together: (messages) => bundler.together(messages) }),
     }
-    // A channel of their own for retries and dead letters: a retry queue that answers nothing must not hold up what is published.
-    const moves = new Publisher(this.#sending, this.#topology, settings, this.#describe, { leavesSilentChannels: true })
+    // A channel of their own for retries and dead letters: a retry queue that answers nothing must
+    // not hold up what is published.
+    const moves = new Publisher(this.#sending, this.#topology, settings, this.#describe, {
+      leavesSilentChannels: true,
+    })
     this.#settler = new Settler(moves, this.#topology, settings)
-    this.deadLetters = new RabbitDeadLetters(this.#receiving, this.#publisher, () => this.#own.names())
+    this.deadLetters = new RabbitDeadLetters(this.#receiving, this.#publisher, () =>
+      this.#own.names(),
+    )
   }
 
-  publish(messages: readonly OutgoingMessage[], options?: PublishOptions): readonly Promise<PublishOutcome>[] {
+  publish(
+    messages: readonly OutgoingMessage[],
+    options?: PublishOptions,
+  ): readonly Promise<PublishOutcome>[] {
     return this.#bundler === undefined
       ? this.#publisher.publish(messages, options)
       : this.#bundler.publish(messages, stopOn(options?.signal, options?.withdraw))
   }
 
-  async subscribe(queue: string, topics: readonly string[], { remove = false }: { readonly remove?: boolean } = {}): Promise<void> {
+  async subscribe(
+    queue: string,
+    topics: readonly string[],
+    { remove = false }: { readonly remove?: boolean } = {},
+  ): Promise<void> {
     await this.#own.subscribe(queue, topics, remove)
   }
 
   async consume(consumption: Consumption, onDelivery: OnDelivery): Promise<AsyncDisposable> {
     checkQueueName(consumption.queue)
     checkNumber('concurrency', consumption.concurrency, { default: 10, min: 1, max: 65_535 })
-    if (this.#disposing !== undefined) throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
+    if (this.#disposing !== undefined)
+      throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
     const prepare = (): Promise<void> => this.#own.prepare(consumption.queue)
-    const parts = { link: this.#receiving, settler: this.#settler, settings: this.#settings, describe: this.#describe, prepare }
+    const parts = {
+      link: this.#receiving,
+      settler: this.#settler,
+      settings: this.#settings,
+      describe: this.#describe,
+      prepare,
+    }
     const consumer = new Consumer(parts, consumption, onDelivery)
     await consumer.start()
     this.#consumers.add(consumer)
@@ -102,7 +136,8 @@ class RabbitmqTransport implements RabbitTransport {
     return {
       [Symbol.asyncDispose]: async () => {
         this.#consumers.delete(consumer)
-        if (![...this.#consumers].some(({ queue }) => queue === consumption.queue)) this.#own.unwant(consumption.queue)
+        if (![...this.#consumers].some(({ queue }) => queue === consumption.queue))
+          this.#own.unwant(consumption.queue)
         await consumer[Symbol.asyncDispose]()
       },
     }
@@ -114,16 +149,26 @@ class RabbitmqTransport implements RabbitTransport {
   }
 
   examine({ queues }: { readonly queues: readonly string[] }): Promise<readonly Finding[]> {
-    return examine({ link: this.#receiving, settings: this.#settings, describe: this.#describe }, queues)
+    return examine(
+      { link: this.#receiving, settings: this.#settings, describe: this.#describe },
+      queues,
+    )
   }
 
   queues({ names }: { readonly names: readonly string[] }): Promise<readonly QueueOverview[]> {
-    return queueOverviews(this.#receiving, [...new Set([...names, ...this.#own.names()])], this.#describe)
+    return queueOverviews(
+      this.#receiving,
+      [...new Set([...names, ...this.#own.names()])],
+      this.#describe,
+    )
   }
 
   removeQueue(queue: string): Promise<QueueRemoval> {
     checkQueueName(queue)
-    return removeQueue({ link: this.#receiving, settings: this.#settings, describe: this.#describe }, queue)
+    return removeQueue(
+      { link: this.#receiving, settings: this.#settings, describe: this.#describe },
+      queue,
+    )
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -131,14 +176,21 @@ class RabbitmqTransport implements RabbitTransport {
   }
 
   async #letGo(queue: string): Promise<void> {
-    await Promise.all([...this.#consumers].filter((consumer) => consumer.queue === queue).map((consumer) => consumer.letGo()))
+    await Promise.all(
+      [...this.#consumers]
+        .filter((consumer) => consumer.queue === queue)
+        .map((consumer) => consumer.letGo()),
+    )
   }
 
   async #dispose(): Promise<void> {
     const reason = new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
     this.#own.close()
     for (const consumer of this.#consumers) consumer.force(reason)
-    await Promise.all([this.#receiving[Symbol.asyncDispose](), this.#sending[Symbol.asyncDispose]()])
+    await Promise.all([
+      this.#receiving[Symbol.asyncDispose](),
+      this.#sending[Symbol.asyncDispose](),
+    ])
   }
 }
 

@@ -8,13 +8,22 @@ export const cannotBury =
 const FIRST_MS = 60_000
 const LATER_MS = 600_000
 
-/** How long a message waits whose dead letter could not be stored, for the first time or again, in milliseconds. */
+/**
+ * How long a message waits whose dead letter could not be stored, for the first time or again, in
+ * milliseconds.
+ */
 export function asideMs(again: boolean): number {
   return again ? LATER_MS : FIRST_MS
 }
 
-/** What had been decided about a message before it was set aside. The text is the one of then, and is stored as it is. */
-export function setAside(reason: string, text: string | null): Disposition & { readonly kind: 'reject' } {
+/**
+ * What had been decided about a message before it was set aside. The text is the one of then, and
+ * is stored as it is.
+ */
+export function setAside(
+  reason: string,
+  text: string | null,
+): Disposition & { readonly kind: 'reject' } {
   return { kind: 'reject', reason: reason as DeadReason, error: new SetAside(text ?? '') }
 }
 

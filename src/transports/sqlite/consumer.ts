@@ -64,15 +64,26 @@ export class Consumer implements AsyncDisposable {
   readonly #isNews: (text: string) => boolean
   #rung = Promise.withResolvers<void>()
 
-  constructor(ports: ConsumerPorts, consumption: Consumption, onDelivery: (delivery: Delivery) => Promise<Disposition>) {
+  constructor(
+    ports: ConsumerPorts,
+    consumption: Consumption,
+    onDelivery: (delivery: Delivery) => Promise<Disposition>,
+  ) {
     this.#ports = ports
     this.#consumption = consumption
     this.#onDelivery = onDelivery
     this.#isNews = seldom(ports.connection.settings.clock, 60_000)
-    this.#loops = [this.#fetchAll(), watch(ports.connection, 'queue', () => this.#ring(), this.#fetching.signal), this.#renewAll()]
+    this.#loops = [
+      this.#fetchAll(),
+      watch(ports.connection, 'queue', () => this.#ring(), this.#fetching.signal),
+      this.#renewAll(),
+    ]
   }
 
-  /** Stops fetching, then waits for the callbacks in progress and for what they decided to be recorded. */
+  /**
+   * Stops fetching, then waits for the callbacks in progress and for what they decided to be
+   * recorded.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#fetching.abort()
     this.#ring()
@@ -82,7 +93,10 @@ export class Consumer implements AsyncDisposable {
     await Promise.all(this.#loops)
   }
 
-  /** Aborts the signals of all deliveries and waits for nothing but the loops; the messages come again after their time. */
+  /**
+   * Aborts the signals of all deliveries and waits for nothing but the loops; the messages come
+   * again after their time.
+   */
   async breakOff(): Promise<void> {
     this.#fetching.abort()
     this.#closing.abort()
@@ -115,33 +129,54 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** Until somebody rings, a message falls due, or the poll interval has passed; with full hands only until somebody rings. */
+  /**
+   * Until somebody rings, a message falls due, or the poll interval has passed; with full hands
+   * only until somebody rings.
+   */
   async #rest(untilDue: boolean): Promise<void> {
     if (!untilDue) return this.#rung.promise
     const { connection, pollIntervalMs } = this.#ports
     const { clock } = connection.settings
     const { queue } = this.#consumption
-    const next = connection.peek((handle) => handle.get<{ at: number | null }>(queueSql.nextDue, { queue })?.at)
-    const wait = Math.min(Math.max((next ?? Number.MAX_SAFE_INTEGER) - clock.now(), 1), pollIntervalMs)
+    const next = connection.peek(
+      (handle) => handle.get<{ at: number | null }>(queueSql.nextDue, { queue })?.at,
+    )
+    const wait = Math.min(
+      Math.max((next ?? Number.MAX_SAFE_INTEGER) - clock.now(), 1),
+      pollIntervalMs,
+    )
     const timer = new AbortController()
     await Promise.race([this.#rung.promise, clock.sleep(wait, timer.signal)])
     timer.abort('done')
   }
 
-  /** Returns whether there may be more that is due: hands or bytes came to their end before the queue did. */
+  /**
+   * Returns whether there may be more that is due: hands or bytes came to their end before the
+   * queue did.
+   */
   async #take(limit: number): Promise<boolean> {
     const { connection, visibilityMs } = this.#ports
     const { clock } = connection.settings
     const { queue } = this.#consumption
-    const due = connection.peek((handle) => handle.get(queueSql.anyDue, { queue, now: clock.now() }) !== undefined)
+    const due = connection.peek(
+      (handle) => handle.get(queueSql.anyDue, { queue, now: clock.now() }) !== undefined,
+    )
     if (due === false) return false
     const token = randomUUID()
     const largest = this.#largest
     const rows = await connection.write((handle) => {
       const now = clock.now()
-      return handle.all<TakenRow>(queueSql.take, { queue, now, until: Math.ceil(now + visibilityMs), token, limit, largest })
+      return handle.all<TakenRow>(queueSql.take, {
+        queue,
+        now,
+        until: Math.ceil(now + visibilityMs),
+        token,
+        limit,
+        largest,
+      })
     })
-    for (const row of rows.toSorted((left, right) => left.position - right.position)) this.#hold(row, token)
+    for (const row of rows.toSorted((left, right) => left.position - right.position))
+      this.#hold(row, token)
     const read = rows.reduce((sum, { bytes }) => sum + (bytes > largest ? 0 : bytes), 0)
     return rows.length >= limit || read >= CLAIM_BYTES
   }
@@ -154,7 +189,9 @@ export class Consumer implements AsyncDisposable {
   }
 
   async #deliver(row: TakenRow, held: Held): Promise<void> {
-    const disposition: Disposition = this.#fetching.signal.aborted ? { kind: 'release' } : await this.#call(row, held)
+    const disposition: Disposition = this.#fetching.signal.aborted
+      ? { kind: 'release' }
+      : await this.#call(row, held)
     // The hands are free, so the next fetch can share the commit of this settlement.
     const settled = this.#settle(held, disposition)
     this.#ring()
@@ -164,14 +201,22 @@ export class Consumer implements AsyncDisposable {
   async #call(row: TakenRow, held: Held): Promise<Disposition> {
     // Given up before: only its dead letter is missing.
     if (row.dead_reason !== null) return setAside(row.dead_reason, row.dead_error)
-    if (row.bytes > this.#largest) return { kind: 'reject', reason: 'too-large', error: tooLarge(row.bytes) }
+    if (row.bytes > this.#largest)
+      return { kind: 'reject', reason: 'too-large', error: tooLarge(row.bytes) }
     const headers = decodeHeaders(row.headers)
-    if (headers === undefined) return { kind: 'reject', reason: 'malformed', error: damagedHeaders() }
+    if (headers === undefined)
+      return { kind: 'reject', reason: 'malformed', error: damagedHeaders() }
     const message = { id: row.id, type: row.type, headers, body: bytes(row.body) }
     const { queue } = this.#consumption
     const postponed = row.postponed_since === null ? {} : { postponedSince: row.postponed_since }
     try {
-      return await this.#onDelivery({ message, queue, attempt: row.attempts, ...postponed, signal: held.controller.signal })
+      return await this.#onDelivery({
+        message,
+        queue,
+        attempt: row.attempts,
+        ...postponed,
+        signal: held.controller.signal,
+      })
     } catch (error) {
       return { kind: 'retry', delayMs: 0, error: toError(error) }
     }
@@ -184,11 +229,14 @@ export class Consumer implements AsyncDisposable {
     this.#held.delete(held)
     while (!this.#closing.signal.aborted) {
       try {
-        const more = await connection.write((handle) => settleDelivery(handle, held, disposition, clock.now()))
+        const more = await connection.write((handle) =>
+          settleDelivery(handle, held, disposition, clock.now()),
+        )
         if (more) connection.notify('queue')
         return
       } catch (error) {
-        if (disposition.kind === 'reject' && driverFaultOf(error) === undefined) return this.#putAside(held, disposition, error)
+        if (disposition.kind === 'reject' && driverFaultOf(error) === undefined)
+          return this.#putAside(held, disposition, error)
         this.#failed('recording what became of a message', error)
         // It comes again by itself, after its time.
         if (disposition.kind === 'release' && this.#fetching.signal.aborted) return
@@ -198,12 +246,22 @@ export class Consumer implements AsyncDisposable {
   }
 
   /** Its dead letter is refused, which is no matter of the file as a whole, such as a trigger. */
-  async #putAside(held: Held, disposition: Disposition & { kind: 'reject' }, refusal: unknown): Promise<void> {
+  async #putAside(
+    held: Held,
+    disposition: Disposition & { kind: 'reject' },
+    refusal: unknown,
+  ): Promise<void> {
     const { connection, logger } = this.#ports
-    if (this.#isNews('refused')) logger.error({ queue: this.#consumption.queue, ...errorFields(refusal) }, `sqlite queue: ${cannotBury}`)
+    if (this.#isNews('refused'))
+      logger.error(
+        { queue: this.#consumption.queue, ...errorFields(refusal) },
+        `sqlite queue: ${cannotBury}`,
+      )
     while (!this.#closing.signal.aborted) {
       try {
-        return await connection.write((handle) => putAside(handle, held, disposition, connection.settings.clock.now()))
+        return await connection.write((handle) =>
+          putAside(handle, held, disposition, connection.settings.clock.now()),
+        )
       } catch (error) {
         this.#failed('setting a message aside', error)
         await connection.settings.clock.sleep(PAUSE_MS, this.#closing.signal)
@@ -221,13 +279,19 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** A message is lost only if another consumer has taken it. One whose time ran out unnoticed is still ours. */
+  /**
+   * A message is lost only if another consumer has taken it. One whose time ran out unnoticed is
+   * still ours.
+   */
   async #renew(all: readonly Held[]): Promise<void> {
     const { connection, visibilityMs } = this.#ports
     try {
       const lost = await connection.write((handle) => {
         const until = Math.ceil(connection.settings.clock.now() + visibilityMs)
-        return all.filter(({ position, token }) => handle.run(queueSql.renew, { position, token, until }).changes === 0)
+        return all.filter(
+          ({ position, token }) =>
+            handle.run(queueSql.renew, { position, token, until }).changes === 0,
+        )
       })
       for (const held of lost) if (this.#held.has(held)) held.controller.abort()
     } catch (error) {
@@ -237,6 +301,9 @@ export class Consumer implements AsyncDisposable {
 
   #failed(doing: string, error: unknown): void {
     const fields = { queue: this.#consumption.queue, ...errorFields(error) }
-    this.#ports.logger[this.#isNews(`${doing} ${fields.code}`) ? 'warn' : 'debug'](fields, `sqlite queue: ${doing} failed, trying again`)
+    this.#ports.logger[this.#isNews(`${doing} ${fields.code}`) ? 'warn' : 'debug'](
+      fields,
+      `sqlite queue: ${doing} failed, trying again`,
+    )
   }
 }

@@ -29,14 +29,21 @@ export function queueDeadLetters(connection: Connection, queue?: string): DeadLe
     list: async (query = {}) => {
       const range = listRange(query)
       if (range === undefined) return []
-      return connection.write((handle) => handle.all<DeadRow>(queueSql.listDead, { ...range, queue: queue ?? null }).map(deadLetter))
+      return connection.write((handle) =>
+        handle.all<DeadRow>(queueSql.listDead, { ...range, queue: queue ?? null }).map(deadLetter),
+      )
     },
     retry: async (keys) => {
-      const retried = await connection.write((handle) => countEach(keys, (key) => retry(handle, key, clock.now())))
+      const retried = await connection.write((handle) =>
+        countEach(keys, (key) => retry(handle, key, clock.now())),
+      )
       if (retried > 0) connection.notify('queue')
       return retried
     },
-    discard: (keys) => connection.write((handle) => countEach(keys, (key) => handle.run(queueSql.removeDead, { key }).changes > 0)),
+    discard: (keys) =>
+      connection.write((handle) =>
+        countEach(keys, (key) => handle.run(queueSql.removeDead, { key }).changes > 0),
+      ),
   }
 }
 
@@ -68,5 +75,7 @@ function deadLetter(row: DeadRow): DeadLetter {
 
 /** Every queue with what waits in it. */
 export function queueOverviews(connection: Connection): Promise<readonly QueueOverview[]> {
-  return connection.write((handle) => handle.all<{ queue: string; dead: number; waiting: number }>(queueSql.overview))
+  return connection.write((handle) =>
+    handle.all<{ queue: string; dead: number; waiting: number }>(queueSql.overview),
+  )
 }

@@ -15,7 +15,10 @@ export interface PublishRules {
 
 const confirmed: PublishOutcome = { kind: 'confirmed' }
 
-/** Writes all messages of the call in one transaction, shared with other calls of the moment. Never rejects. */
+/**
+ * Writes all messages of the call in one transaction, shared with other calls of the moment. Never
+ * rejects.
+ */
 export function publishAll(
   connection: Connection,
   rules: PublishRules,
@@ -35,15 +38,29 @@ async function write(
 ): Promise<readonly PublishOutcome[]> {
   const all = (outcome: PublishOutcome): PublishOutcome[] => messages.map(() => outcome)
   const givenUp = (): PublishOutcome[] =>
-    all({ kind: 'unavailable', error: new MersalError('MERSAL_UNAVAILABLE', 'the publishing was given up before it began') })
+    all({
+      kind: 'unavailable',
+      error: new MersalError('MERSAL_UNAVAILABLE', 'the publishing was given up before it began'),
+    })
   const written = connection
-    .write((handle) => (signal?.aborted === true ? givenUp() : insertAll(handle, rules, messages, connection.settings.clock.now())))
+    .write((handle) =>
+      signal?.aborted === true
+        ? givenUp()
+        : insertAll(handle, rules, messages, connection.settings.clock.now()),
+    )
     .catch((error: unknown) => all(failure(error)))
   return signal === undefined ? written : untilAborted(written, signal, givenUp)
 }
 
-/** What is written, is written within one tick: an abort finds the messages either committed or not begun. */
-async function untilAborted<Answer>(written: Promise<Answer>, signal: AbortSignal, givenUp: () => Answer): Promise<Answer> {
+/**
+ * What is written, is written within one tick: an abort finds the messages either committed or not
+ * begun.
+ */
+async function untilAborted<Answer>(
+  written: Promise<Answer>,
+  signal: AbortSignal,
+  givenUp: () => Answer,
+): Promise<Answer> {
   if (signal.aborted) return givenUp()
   const { promise, resolve } = Promise.withResolvers<Answer>()
   const giveUp = (): void => resolve(givenUp())
@@ -60,7 +77,12 @@ function failure(error: unknown): PublishOutcome {
   return { kind, error: toError(error) }
 }
 
-function insertAll(handle: Handle, rules: PublishRules, messages: readonly OutgoingMessage[], now: number): PublishOutcome[] {
+function insertAll(
+  handle: Handle,
+  rules: PublishRules,
+  messages: readonly OutgoingMessage[],
+  now: number,
+): PublishOutcome[] {
   const queues = new Map<string, readonly string[]>()
   const refusedKeys = new Set<string>()
   return messages.map((message) => {
@@ -72,7 +94,11 @@ function insertAll(handle: Handle, rules: PublishRules, messages: readonly Outgo
   })
 }
 
-function queuesOf(handle: Handle, { to }: OutgoingMessage, known: Map<string, readonly string[]>): readonly string[] {
+function queuesOf(
+  handle: Handle,
+  { to }: OutgoingMessage,
+  known: Map<string, readonly string[]>,
+): readonly string[] {
   const key = destinationKey(to)
   let names = known.get(key)
   if (names === undefined) {
@@ -83,11 +109,22 @@ function queuesOf(handle: Handle, { to }: OutgoingMessage, known: Map<string, re
   return names
 }
 
-function insert(handle: Handle, rules: PublishRules, queues: readonly string[], message: OutgoingMessage, now: number): PublishOutcome {
+function insert(
+  handle: Handle,
+  rules: PublishRules,
+  queues: readonly string[],
+  message: OutgoingMessage,
+  now: number,
+): PublishOutcome {
   const size = sizeOf(message)
   if (size > rules.maxMessageBytes) {
     const text = `body and headers have ${size} bytes, this queue takes at most ${rules.maxMessageBytes}: send a reference instead`
-    return { kind: 'refused', reason: 'too-large', error: new MersalError('MERSAL_TOO_LARGE', text), permanent: true }
+    return {
+      kind: 'refused',
+      reason: 'too-large',
+      error: new MersalError('MERSAL_TOO_LARGE', text),
+      permanent: true,
+    }
   }
   if (queues.length === 0) return unroutable(message, rules)
   try {
@@ -97,7 +134,12 @@ function insert(handle: Handle, rules: PublishRules, queues: readonly string[], 
     if (isSqliteError(error)) throw error
     // A field that is no text or no bytes: the fault of this message, not of the database.
     const text = `the message cannot be stored: ${toError(error).message}`
-    return { kind: 'refused', reason: 'refused', error: new MersalError('MERSAL_REFUSED', text, { cause: error }), permanent: true }
+    return {
+      kind: 'refused',
+      reason: 'refused',
+      error: new MersalError('MERSAL_REFUSED', text, { cause: error }),
+      permanent: true,
+    }
   }
 }
 
@@ -125,11 +167,19 @@ function unroutable({ to }: OutgoingMessage, rules: PublishRules): PublishOutcom
     to.kind === 'queue'
       ? `nobody has declared the queue '${to.name}': start its app once, or check the route`
       : `no queue is subscribed to '${to.name}': start a subscriber once, or set eventsWithoutSubscribers: 'discard'`
-  return { kind: 'refused', reason: 'unroutable', error: new MersalError('MERSAL_UNROUTABLE', text), permanent: false }
+  return {
+    kind: 'refused',
+    reason: 'unroutable',
+    error: new MersalError('MERSAL_UNROUTABLE', text),
+    permanent: false,
+  }
 }
 
 function heldBack(): PublishOutcome {
-  const error = new MersalError('MERSAL_REFUSED', 'held back, because an earlier message of the same key was refused')
+  const error = new MersalError(
+    'MERSAL_REFUSED',
+    'held back, because an earlier message of the same key was refused',
+  )
   return { kind: 'refused', reason: 'refused', error, permanent: false }
 }
 

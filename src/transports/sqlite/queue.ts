@@ -25,17 +25,28 @@ import { queueSchema, queueSql } from './statements.ts'
 export interface SqliteQueueOptions extends SqliteConnectionOptions {
   /** Largest body plus headers, in bytes. Default 16 MiB. */
   readonly maxMessageBytes?: number
-  /** `refuse`: an event that no queue is subscribed to is unroutable. `discard`: it is confirmed and dropped. Default 'refuse'. */
+  /**
+   * `refuse`: an event that no queue is subscribed to is unroutable. `discard`: it is confirmed and
+   * dropped. Default 'refuse'.
+   */
   readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
-  /** A message whose consumer has died is delivered again after this time, in milliseconds. Renewed while the consumer lives. Default 30000. */
+  /**
+   * A message whose consumer has died is delivered again after this time, in milliseconds. Renewed
+   * while the consumer lives. Default 30000.
+   */
   readonly visibilityMs?: number
   /** Safety net: consumers look at least this often, in milliseconds. Default 1000. */
   readonly pollIntervalMs?: number
-  /** Gets a warning when the database fails while consuming. Default: JSON lines on standard error. */
+  /**
+   * Gets a warning when the database fails while consuming. Default: JSON lines on standard error.
+   */
   readonly logger?: Logger
 }
 
-/** A broker in a file: durable queues, subscriptions and dead letters, shared by the processes of one machine. */
+/**
+ * A broker in a file: durable queues, subscriptions and dead letters, shared by the processes of
+ * one machine.
+ */
 export interface SqliteQueue extends Transport, QueueBoard {
   readonly deadLetters: DeadLetterBox
   /** Dead letters of one queue. */
@@ -44,19 +55,30 @@ export interface SqliteQueue extends Transport, QueueBoard {
   readonly schema: SchemaControl
 }
 
-const further = ['maxMessageBytes', 'eventsWithoutSubscribers', 'visibilityMs', 'pollIntervalMs', 'logger']
+const further = [
+  'maxMessageBytes',
+  'eventsWithoutSubscribers',
+  'visibilityMs',
+  'pollIntervalMs',
+  'logger',
+]
 
 /**
  * A transport whose broker is a database file; the file of the store or another one.
  *
- * Messages of one key arrive in the order of their publishing: the next one is delivered when the one
- * before has been acknowledged or rejected. Throws `MERSAL_INVALID_OPTIONS`.
+ * Messages of one key arrive in the order of their publishing: the next one is delivered when the
+ * one before has been acknowledged or rejected. Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function sqliteQueue(
-  options: SqliteQueueOptions & (SqlitePath | SqliteOpener<SqliteDatabase> | SqliteHandle<SqliteDatabase>),
+  options: SqliteQueueOptions &
+    (SqlitePath | SqliteOpener<SqliteDatabase> | SqliteHandle<SqliteDatabase>),
 ): SqliteQueue {
   const where = 'sqliteQueue'
-  const connection = new Connection('sqlite queue', connectionSettings(where, options, further), queueSchema)
+  const connection = new Connection(
+    'sqlite queue',
+    connectionSettings(where, options, further),
+    queueSchema,
+  )
   const rules = {
     maxMessageBytes: checkNumber(`${where}.maxMessageBytes`, options.maxMessageBytes, {
       default: 16 * 1024 * 1024,
@@ -73,8 +95,16 @@ export function sqliteQueue(
   const ports = {
     connection,
     maxMessageBytes: rules.maxMessageBytes,
-    visibilityMs: checkNumber(`${where}.visibilityMs`, options.visibilityMs, { default: 30_000, min: 30, max: 86_400_000 }),
-    pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, options.pollIntervalMs, { default: 1000, min: 1, max: 3_600_000 }),
+    visibilityMs: checkNumber(`${where}.visibilityMs`, options.visibilityMs, {
+      default: 30_000,
+      min: 30,
+      max: 86_400_000,
+    }),
+    pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, options.pollIntervalMs, {
+      default: 1000,
+      min: 1,
+      max: 3_600_000,
+    }),
     logger: options.logger ?? stderrLogger,
   }
   checkShape(`${where}.logger`, ports.logger, ['debug', 'info', 'warn', 'error'])
@@ -93,8 +123,12 @@ export function sqliteQueue(
       void announce(connection, answers[0])
       return answers
     },
-    subscribe: (queue, topics, { remove = false } = {}) => subscribe(connection, queue, topics, remove),
-    topicsOf: (queue) => connection.write((handle) => handle.all<{ topic: string }>(queueSql.topics, { queue }).map(({ topic }) => topic)),
+    subscribe: (queue, topics, { remove = false } = {}) =>
+      subscribe(connection, queue, topics, remove),
+    topicsOf: (queue) =>
+      connection.write((handle) =>
+        handle.all<{ topic: string }>(queueSql.topics, { queue }).map(({ topic }) => topic),
+      ),
     removeQueue: (queue) => removeQueue(connection, queue),
     async consume(consumption, onDelivery) {
       await subscribe(connection, consumption.queue, [], false)
@@ -119,16 +153,28 @@ export function sqliteQueue(
 }
 
 /** Rings for the consumers of this process once the call has been committed. */
-async function announce(connection: Connection, first: Promise<unknown> | undefined): Promise<void> {
+async function announce(
+  connection: Connection,
+  first: Promise<unknown> | undefined,
+): Promise<void> {
   if (first === undefined) return
   await first
   connection.notify('queue')
 }
 
-async function subscribe(connection: Connection, queue: string, topics: readonly string[], remove: boolean): Promise<void> {
+async function subscribe(
+  connection: Connection,
+  queue: string,
+  topics: readonly string[],
+  remove: boolean,
+): Promise<void> {
   for (const name of [queue, ...topics]) {
     if (!isName(name))
-      throw new MersalError('MERSAL_INVALID_OPTIONS', `a queue or topic needs a name with ${nameRule}`, { details: { field: 'queue' } })
+      throw new MersalError(
+        'MERSAL_INVALID_OPTIONS',
+        `a queue or topic needs a name with ${nameRule}`,
+        { details: { field: 'queue' } },
+      )
   }
   await connection.write((handle) => {
     handle.run(queueSql.declare, { queue })

@@ -10,8 +10,16 @@ export interface Hold {
   readonly token: string
 }
 
-/** Records what became of a delivery. A former holder changes nothing. Returns whether another message may be due now. */
-export function settleDelivery(handle: Handle, { position, token }: Hold, disposition: Disposition, now: number): boolean {
+/**
+ * Records what became of a delivery. A former holder changes nothing. Returns whether another
+ * message may be due now.
+ */
+export function settleDelivery(
+  handle: Handle,
+  { position, token }: Hold,
+  disposition: Disposition,
+  now: number,
+): boolean {
   const hold = { position, token }
   switch (disposition.kind) {
     case 'ack':
@@ -19,8 +27,12 @@ export function settleDelivery(handle: Handle, { position, token }: Hold, dispos
     case 'retry': {
       const visibleAt = Math.ceil(now + disposition.delayMs)
       const { postponedSince } = disposition
-      if (postponedSince === undefined) return handle.run(queueSql.retry, { ...hold, visibleAt }).changes > 0
-      return handle.run(queueSql.postpone, { ...hold, visibleAt, since: Math.round(postponedSince) }).changes > 0
+      if (postponedSince === undefined)
+        return handle.run(queueSql.retry, { ...hold, visibleAt }).changes > 0
+      return (
+        handle.run(queueSql.postpone, { ...hold, visibleAt, since: Math.round(postponedSince) })
+          .changes > 0
+      )
     }
     case 'release':
       return handle.run(queueSql.release, { ...hold, visibleAt: Math.trunc(now) }).changes > 0
@@ -49,8 +61,14 @@ function textOf(error: Error): string {
   return asideText(error) ?? errorTextWithStack(error)
 }
 
-function removeMessage(handle: Handle, hold: { readonly position: number; readonly token: string }): boolean {
-  const removed = handle.all<{ queue: string; partitionKey: string | null }>(queueSql.remove, hold)[0]
+function removeMessage(
+  handle: Handle,
+  hold: { readonly position: number; readonly token: string },
+): boolean {
+  const removed = handle.all<{ queue: string; partitionKey: string | null }>(
+    queueSql.remove,
+    hold,
+  )[0]
   if (removed === undefined || removed.partitionKey === null) return false
   const { queue, partitionKey } = removed
   return handle.run(queueSql.promote, { queue, partitionKey }).changes > 0

@@ -2,8 +2,8 @@ import { CLAIM_BYTES } from '../../core/messages/bytes.ts'
 import { bytesOf, listing } from '../../stores/sqlite/bytes.ts'
 import type { Schema } from '../../stores/sqlite/migrate.ts'
 
-// 9007199254740991 is the `visible_at` of a message that waits for an earlier one of its key: the largest
-// whole number that is exact everywhere.
+// 9007199254740991 is the `visible_at` of a message that waits for an earlier one of its key: the
+// largest whole number that is exact everywhere.
 
 /** The tables of the queue. Times are milliseconds since the Unix epoch. */
 export const queueSchema: Schema = {
@@ -99,7 +99,8 @@ export const queueSql: Readonly<
   >
 > = {
   declare: 'INSERT INTO mersal_queues (name) VALUES (:queue) ON CONFLICT DO NOTHING',
-  subscribe: 'INSERT INTO mersal_subscriptions (topic, queue) VALUES (:topic, :queue) ON CONFLICT DO NOTHING',
+  subscribe:
+    'INSERT INTO mersal_subscriptions (topic, queue) VALUES (:topic, :queue) ON CONFLICT DO NOTHING',
   unsubscribe: 'DELETE FROM mersal_subscriptions WHERE topic = :topic AND queue = :queue',
 
   queue: 'SELECT name FROM mersal_queues WHERE name = :name',
@@ -120,10 +121,14 @@ export const queueSql: Readonly<
       ) THEN 9007199254740991 ELSE :dueAt END,
       :dueAt, :id, :type, :partitionKey, :headers, :body)`,
 
-  anyDue: 'SELECT 1 AS found FROM mersal_queue_messages WHERE queue = :queue AND visible_at <= :now LIMIT 1',
+  anyDue:
+    'SELECT 1 AS found FROM mersal_queue_messages WHERE queue = :queue AND visible_at <= :now LIMIT 1',
   nextDue: 'SELECT min(visible_at) AS at FROM mersal_queue_messages WHERE queue = :queue',
 
-  /** Its bytes are bounded: `before` counts those of earlier rows. The content of a row that is too large is not handed out. */
+  /**
+   * Its bytes are bounded: `before` counts those of earlier rows. The content of a row that is too
+   * large is not handed out.
+   */
   take: `
     WITH due AS MATERIALIZED (
       SELECT position, visible_at, iif(${bytesOf('m')} > :largest, 0, ${bytesOf('m')}) AS bytes
@@ -143,8 +148,10 @@ export const queueSql: Readonly<
       iif(${bytesOf('mersal_queue_messages')} > :largest, x'', body) AS body,
       postponed_since, dead_reason, dead_error`,
 
-  renew: 'UPDATE mersal_queue_messages SET visible_at = :until WHERE position = :position AND token = :token',
-  retry: 'UPDATE mersal_queue_messages SET visible_at = :visibleAt, token = NULL WHERE position = :position AND token = :token',
+  renew:
+    'UPDATE mersal_queue_messages SET visible_at = :until WHERE position = :position AND token = :token',
+  retry:
+    'UPDATE mersal_queue_messages SET visible_at = :visibleAt, token = NULL WHERE position = :position AND token = :token',
   postpone: `
     UPDATE mersal_queue_messages SET visible_at = :visibleAt, token = NULL, attempts = max(attempts - 1, 0), postponed_since = :since
     WHERE position = :position AND token = :token`,
@@ -175,7 +182,9 @@ export const queueSql: Readonly<
     FROM mersal_queue_messages WHERE position = :position AND token = :token`,
 
   listDead: listing('mersal_queue_dead_letters', 'queue', 'AND (:queue IS NULL OR queue = :queue)'),
-  /** Puts a dead letter back behind everything else of its queue and key, without reading its bytes. */
+  /**
+   * Puts a dead letter back behind everything else of its queue and key, without reading its bytes.
+   */
   retryDead: `
     INSERT INTO mersal_queue_messages (queue, visible_at, due_at, id, type, partition_key, headers, body)
     SELECT queue,

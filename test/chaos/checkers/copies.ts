@@ -7,7 +7,10 @@ import type { Checker } from './finding.ts'
 export type Cause = 'crash' | 'unknown' | 'lost claim' | 'refused' | 'proper'
 
 /** Why a copy may not have been the last one. `proper`: it should have been. */
-export function causeOf(publish: Publish | undefined, { settled, ended }: Pick<Evidence, 'settled' | 'ended'>): Cause {
+export function causeOf(
+  publish: Publish | undefined,
+  { settled, ended }: Pick<Evidence, 'settled' | 'ended'>,
+): Cause {
   if (publish === undefined) return 'proper'
   const [, position, token] = publish.held
   const kind = publish.answer?.kind
@@ -23,14 +26,19 @@ const dupBound: Checker = {
   says: 'published again without a crash, a lost claim or an unknown confirm that explains it',
   find(evidence) {
     return [...evidence.copies].flatMap(([id, all]) => {
-      const proper = all.filter(({ publish }) => causeOf(evidence.publishes.get(publish), evidence) === 'proper')
+      const proper = all.filter(
+        ({ publish }) => causeOf(evidence.publishes.get(publish), evidence) === 'proper',
+      )
       return proper.slice(1).map(({ publish }) => `${id}: ${publish} after ${proper[0]?.publish}`)
     })
   },
 }
 
 /** How many copies too many there were, by the cause of the copy that was not the last. */
-export function duplicates(evidence: Evidence): { readonly surplus: number; readonly causes: Readonly<Record<string, number>> } {
+export function duplicates(evidence: Evidence): {
+  readonly surplus: number
+  readonly causes: Readonly<Record<string, number>>
+} {
   const causes: Record<string, number> = {}
   let surplus = 0
   for (const all of evidence.copies.values()) {
@@ -49,7 +57,8 @@ const unconfirmed: Checker = {
   says: 'recorded as sent without a confirm before it: of that very publish, or of one of the same row by the same process',
   find({ lines, publishes }) {
     const confirmed = new Map<string, number>()
-    const note = (name: string, at: number): void => void confirmed.set(name, Math.min(at, confirmed.get(name) ?? Infinity))
+    const note = (name: string, at: number): void =>
+      void confirmed.set(name, Math.min(at, confirmed.get(name) ?? Infinity))
     for (const { held, answer, life } of publishes.values()) {
       if (answer?.kind !== 'confirmed') continue
       note(`${held[1]} ${held[2]}`, answer.at)
@@ -59,7 +68,9 @@ const unconfirmed: Checker = {
     const before = (name: string, at: number): boolean => (confirmed.get(name) ?? Infinity) <= at
     return settlementsIn(lines).flatMap(({ rows, at, life }) =>
       rows.flatMap(([kind, position, token]) =>
-        kind === 'sent' && !before(`${position} ${token}`, at) && !before(`${position} of ${life}`, at)
+        kind === 'sent' &&
+        !before(`${position} ${token}`, at) &&
+        !before(`${position} of ${life}`, at)
           ? [`position ${position} by ${life}`]
           : [],
       ),
@@ -72,7 +83,9 @@ const dupEffect: Checker = {
   says: 'a handler took effect twice for one message',
   find({ truth }) {
     const groups = Map.groupBy(truth.effects, ({ id }) => id)
-    return [...groups].flatMap(([id, all]) => (all.length > 1 ? [`${id}: ${all.length} times`] : []))
+    return [...groups].flatMap(([id, all]) =>
+      all.length > 1 ? [`${id}: ${all.length} times`] : [],
+    )
   },
 }
 
@@ -85,7 +98,8 @@ function inversions(committed: readonly Committed[], ids: Iterable<string>): str
     const place = order.get(id)
     if (place?.key === undefined) continue
     const before = last.get(place.key)
-    if (before !== undefined && place.index < before.index) found.push(`${id} after ${before.id} (${place.key})`)
+    if (before !== undefined && place.index < before.index)
+      found.push(`${id} after ${before.id} (${place.key})`)
     else last.set(place.key, { id, index: place.index })
   }
   return found
@@ -107,4 +121,10 @@ const reorderEffect: Checker = {
   find: ({ truth }) => inversions(truth.committed, new Set(truth.effects.map(({ id }) => id))),
 }
 
-export const copyCheckers: readonly Checker[] = [dupBound, unconfirmed, dupEffect, reorderTap, reorderEffect]
+export const copyCheckers: readonly Checker[] = [
+  dupBound,
+  unconfirmed,
+  dupEffect,
+  reorderTap,
+  reorderEffect,
+]

@@ -38,7 +38,9 @@ export interface Evidence {
   readonly faults: readonly FaultLine[]
   readonly publishes: ReadonlyMap<string, Publish>
   readonly transactions: readonly Transaction[]
-  /** `position token` of what was recorded as sent, by a settlement that was answered and not stale. */
+  /**
+   * `position token` of what was recorded as sent, by a settlement that was answered and not stale.
+   */
   readonly settled: ReadonlySet<string>
   /** `process#life` of those that were killed or ended. */
   readonly ended: ReadonlySet<string>
@@ -60,10 +62,17 @@ export function publishesIn(lines: readonly Line[]): ReadonlyMap<string, Publish
   for (const line of lines) {
     if (line.op !== 'publish') continue
     if (line.phase === 'invoke') {
-      found.set(line.publish, { number: line.publish, held: line.held, at: line.t, life: lifeOf(line), answer: undefined })
+      found.set(line.publish, {
+        number: line.publish,
+        held: line.held,
+        at: line.t,
+        life: lifeOf(line),
+        answer: undefined,
+      })
     } else {
       const publish = found.get(line.publish)
-      if (publish !== undefined) found.set(line.publish, { ...publish, answer: { kind: line.kind, at: line.t } })
+      if (publish !== undefined)
+        found.set(line.publish, { ...publish, answer: { kind: line.kind, at: line.t } })
     }
   }
   return found
@@ -77,7 +86,15 @@ export function transactionsIn(lines: readonly Line[]): readonly Transaction[] {
     if (line.phase === 'invoke') {
       const earlier = found.get(name)
       const before = earlier === undefined ? [] : [...earlier.before, ...earlier.ids]
-      found.set(name, { life: lifeOf(line), proc: line.proc, kind: line.kind, ids: line.ids, at: line.t, outcome: 'info', before })
+      found.set(name, {
+        life: lifeOf(line),
+        proc: line.proc,
+        kind: line.kind,
+        ids: line.ids,
+        at: line.t,
+        outcome: 'info',
+        before,
+      })
     } else {
       const transaction = found.get(name)
       if (transaction !== undefined) found.set(name, { ...transaction, outcome: line.phase })
@@ -98,7 +115,8 @@ export function settlementsIn(lines: readonly Line[]): readonly Settlement[] {
   for (const line of lines) {
     if (line.op !== 'settle') continue
     const name = `${lifeOf(line)} ${line.call}`
-    if (line.phase === 'invoke') found.set(name, { life: lifeOf(line), at: line.t, rows: line.rows, outcome: 'none' })
+    if (line.phase === 'invoke')
+      found.set(name, { life: lifeOf(line), at: line.t, rows: line.rows, outcome: 'none' })
     else {
       const settlement = found.get(name)
       const outcome = line.phase === 'fail' ? 'fail' : line.stale > 0 ? 'stale' : 'ok'
@@ -115,7 +133,13 @@ export function faultsIn(lines: readonly Line[]): readonly FaultLine[] {
     if (line.op !== 'fault') continue
     if (line.phase === 'invoke') open.set(line.name, line.t)
     else if (open.has(line.name)) {
-      found.push({ name: line.name, detail: line.detail, from: open.get(line.name) ?? 0, to: line.t, landed: line.phase === 'ok' })
+      found.push({
+        name: line.name,
+        detail: line.detail,
+        from: open.get(line.name) ?? 0,
+        to: line.t,
+        landed: line.phase === 'ok',
+      })
       open.delete(line.name)
     }
   }

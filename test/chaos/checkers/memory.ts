@@ -5,14 +5,26 @@ import { lifeOf } from './evidence.ts'
 import type { Checker } from './finding.ts'
 
 const MIB = 2 ** 20
-/** Resident memory may be so much more than after the first seconds: garbage that nobody had to collect yet. */
+/**
+ * Resident memory may be so much more than after the first seconds: garbage that nobody had to
+ * collect yet.
+ */
 const RSS_GROWTH = 150 * MIB
-/** What is left after a collection may grow by so much in the last three fifths of a life. Seen was at most 0.5. */
+/**
+ * What is left after a collection may grow by so much in the last three fifths of a life. Seen was
+ * at most 0.5.
+ */
 const LIVE_GROWTH = 2 * MIB
-/** Samples before these are of a process that still warms up: code is compiled for minutes, more and more seldom. */
+/**
+ * Samples before these are of a process that still warms up: code is compiled for minutes, more and
+ * more seldom.
+ */
 const WARM = 4
 const WARM_SHARE = 0.4
-/** As many at the beginning and at the end are taken together, so that what was in flight at one moment does not count. */
+/**
+ * As many at the beginning and at the end are taken together, so that what was in flight at one
+ * moment does not count.
+ */
 const WINDOW = 5
 
 export interface Memory {
@@ -25,7 +37,10 @@ export interface Memory {
 
 type Samples = ReadonlyMap<string, readonly number[]>
 
-function samples({ lines }: Pick<Evidence, 'lines'>, bytes: (line: Line) => number | undefined): Samples {
+function samples(
+  { lines }: Pick<Evidence, 'lines'>,
+  bytes: (line: Line) => number | undefined,
+): Samples {
   const found = new Map<string, number[]>()
   for (const line of lines) {
     const value = bytes(line)
@@ -38,9 +53,11 @@ function samples({ lines }: Pick<Evidence, 'lines'>, bytes: (line: Line) => numb
 }
 
 const resident = (line: Line): number | undefined => (line.op === 'rss' ? line.bytes : undefined)
-const live = (line: Line): number | undefined => (line.op === 'live' ? line.heap + line.external : undefined)
+const live = (line: Line): number | undefined =>
+  line.op === 'live' ? line.heap + line.external : undefined
 
-const growthOf = (list: readonly number[]): number => Math.max(...list) - (list[Math.min(4, list.length - 1)] ?? 0)
+const growthOf = (list: readonly number[]): number =>
+  Math.max(...list) - (list[Math.min(4, list.length - 1)] ?? 0)
 
 /** The least of a few samples: what was there all the time. */
 const floor = (list: readonly number[]): number => Math.min(...list)
@@ -79,7 +96,9 @@ const leak: Checker = {
   says: 'a process held more and more: what was left after collecting garbage grew by more than 2 MiB',
   find: (evidence) =>
     [...samples(evidence, live)].flatMap(([life, list]) =>
-      liveGrowthOf(list) > LIVE_GROWTH ? [`${life}: ${(liveGrowthOf(list) / MIB).toFixed(1)} MiB in ${list.length} samples`] : [],
+      liveGrowthOf(list) > LIVE_GROWTH
+        ? [`${life}: ${(liveGrowthOf(list) / MIB).toFixed(1)} MiB in ${list.length} samples`]
+        : [],
     ),
 }
 

@@ -12,7 +12,9 @@ const lost: Checker = {
     return truth.committed.flatMap(({ id, topic }) => {
       if (truth.dead.has(id)) return []
       if (!copies.has(id) && !effects.has(id)) return [`${id} was never published`]
-      return topic === topics.booked && !effects.has(id) && !wiped.has(id) ? [`${id} has no effect`] : []
+      return topic === topics.booked && !effects.has(id) && !wiped.has(id)
+        ? [`${id} has no effect`]
+        : []
     })
   },
 }
@@ -54,15 +56,23 @@ const honesty: Checker = {
   says: 'the answer to a transaction, or to a publish, was not what happened',
   find({ transactions, truth, lines, copies, publishes }) {
     const committed = new Set(truth.committed.map(({ id }) => id))
-    // Relaxed commits may be lost with the server, as a whole; phantom sees them if they were published.
-    const crashed = lines.some((line) => line.op === 'fault' && /crash|wal-full|failover/.test(line.name))
+    // Relaxed commits may be lost with the server, as a whole; phantom sees them if they were
+    // published.
+    const crashed = lines.some(
+      (line) => line.op === 'fault' && /crash|wal-full|failover/.test(line.name),
+    )
     const wrong = transactions.flatMap(({ ids, before, outcome, proc, kind }): string[] => {
       const there = ids.filter((id) => committed.has(id)).length
-      if (before.some((id) => committed.has(id)) && there > 0) return [`${proc} (${kind}): committed twice: ${before[0]}, ${ids[0]}`]
+      if (before.some((id) => committed.has(id)) && there > 0)
+        return [`${proc} (${kind}): committed twice: ${before[0]}, ${ids[0]}`]
       const relaxed = proc === 'producer-2' && crashed
-      if (there > 0 && there < ids.length) return [`${proc} (${kind}): ${there} of ${ids.length} messages are there`]
-      if (outcome === 'ok' && there < ids.length && !relaxed) return [`${proc} (${kind}): said committed, is not there: ${ids[0]}`]
-      return outcome === 'fail' && there > 0 ? [`${proc} (${kind}): said rolled back, is there: ${ids[0]}`] : []
+      if (there > 0 && there < ids.length)
+        return [`${proc} (${kind}): ${there} of ${ids.length} messages are there`]
+      if (outcome === 'ok' && there < ids.length && !relaxed)
+        return [`${proc} (${kind}): said committed, is not there: ${ids[0]}`]
+      return outcome === 'fail' && there > 0
+        ? [`${proc} (${kind}): said rolled back, is there: ${ids[0]}`]
+        : []
     })
     const denied = [...copies].flatMap(([id, all]) =>
       all
@@ -77,13 +87,18 @@ const early: Checker = {
   check: 'early',
   says: 'published before its transaction was committed',
   find({ transactions, truth, copies, publishes }) {
-    const earliest = new Map(transactions.flatMap(({ ids, at }) => ids.map((id) => [id, at] as const)))
-    for (const { id, at } of truth.committed) if (at !== undefined) earliest.set(id, at - CLOCKS_AGREE_MS)
+    const earliest = new Map(
+      transactions.flatMap(({ ids, at }) => ids.map((id) => [id, at] as const)),
+    )
+    for (const { id, at } of truth.committed)
+      if (at !== undefined) earliest.set(id, at - CLOCKS_AGREE_MS)
     return [...copies].flatMap(([id, all]) =>
       all.flatMap(({ publish }) => {
         const at = publishes.get(publish)?.at
         const limit = earliest.get(id)
-        return at !== undefined && limit !== undefined && at < limit ? [`${id}: ${(limit - at).toFixed(1)} ms`] : []
+        return at !== undefined && limit !== undefined && at < limit
+          ? [`${id}: ${(limit - at).toFixed(1)} ms`]
+          : []
       }),
     )
   },
@@ -115,4 +130,13 @@ const blameless: Checker = {
   find: ({ truth, doomed }) => [...truth.dead].filter((id) => !doomed.has(id)),
 }
 
-export const messageCheckers: readonly Checker[] = [lost, phantom, rolledBackLeak, torn, honesty, early, fidelity, blameless]
+export const messageCheckers: readonly Checker[] = [
+  lost,
+  phantom,
+  rolledBackLeak,
+  torn,
+  honesty,
+  early,
+  fidelity,
+  blameless,
+]

@@ -30,7 +30,8 @@ function history({ lines }: Evidence): Counts {
   for (const { life, rows, outcome } of settlementsIn(lines)) {
     if (outcome === 'ok' || outcome === 'stale') count(counts, life, 'settled', rows.length)
   }
-  for (const [, own] of counts) own.set('settled', (own.get('settled') ?? 0) - (own.get('settled too late') ?? 0))
+  for (const [, own] of counts)
+    own.set('settled', (own.get('settled') ?? 0) - (own.get('settled too late') ?? 0))
   return counts
 }
 
@@ -42,16 +43,24 @@ function wrong(readings: Readings, own: ReadonlyMap<string, number>): string[] {
   const happened = (name: string): number => own.get(name) ?? 0
   const said = (name: string): number => readings[name] ?? 0
   const differ = compared.flatMap((name) =>
-    said(name) === happened(name) ? [] : [`'${name}' is ${said(name)}, but there were ${happened(name)}`],
+    said(name) === happened(name)
+      ? []
+      : [`'${name}' is ${said(name)}, but there were ${happened(name)}`],
   )
   // A relay that gave up waiting counts an answer as unknown, whatever came later.
   const tooMany = ['published confirmed', 'published refused'].flatMap((name) =>
-    said(name) <= happened(name) ? [] : [`'${name}' is ${said(name)}, but there were only ${happened(name)}`],
+    said(name) <= happened(name)
+      ? []
+      : [`'${name}' is ${said(name)}, but there were only ${happened(name)}`],
   )
   const answers = (count: (name: string) => number): number =>
     count('published confirmed') + count('published refused') + count('published unknown')
   const missing = answers(happened) - answers(said)
-  return [...differ, ...tooMany, ...(missing > 0 ? [`${missing} answers of the broker were not counted`] : [])]
+  return [
+    ...differ,
+    ...tooMany,
+    ...(missing > 0 ? [`${missing} answers of the broker were not counted`] : []),
+  ]
 }
 
 export const metricsTruth: Checker = {
@@ -62,12 +71,18 @@ export const metricsTruth: Checker = {
     const known = history(evidence)
     // Whoever was forced to stop has given up what it would have counted.
     const orderly = new Set(
-      lines.flatMap((line) => (line.op === 'exit' && line.how === 'exit 0' ? [lifeOf({ proc: line.of, life: line.ofLife })] : [])),
+      lines.flatMap((line) =>
+        line.op === 'exit' && line.how === 'exit 0'
+          ? [lifeOf({ proc: line.of, life: line.ofLife })]
+          : [],
+      ),
     )
     const found = lines.flatMap((line) => {
       const life = lifeOf(line)
       if (line.op !== 'meters' || !orderly.has(life)) return []
-      return wrong(line.readings, known.get(life) ?? new Map<string, number>()).map((text) => `${life}: ${text}`)
+      return wrong(line.readings, known.get(life) ?? new Map<string, number>()).map(
+        (text) => `${life}: ${text}`,
+      )
     })
     return [...found, ...truth.gauges]
   },

@@ -31,7 +31,10 @@ interface Claim {
   readonly free: number
 }
 
-/** By row, in the order of their answers. A position that was rolled back may belong to another message later. */
+/**
+ * By row, in the order of their answers. A position that was rolled back may belong to another
+ * message later.
+ */
 function claimsIn({ lines }: Evidence): ReadonlyMap<string, readonly Claim[]> {
   const givenBack = new Map<string, number>()
   for (const { rows, at } of settlementsIn(lines)) {
@@ -55,13 +58,18 @@ function claimsIn({ lines }: Evidence): ReadonlyMap<string, readonly Claim[]> {
   return found
 }
 
-/** Two claims of one row at one time. Which of them came first is not known: both orders have to be impossible. */
+/**
+ * Two claims of one row at one time. Which of them came first is not known: both orders have to be
+ * impossible.
+ */
 function early(evidence: Evidence): string[] {
   return [...claimsIn(evidence).values()].flatMap((claims) =>
     claims.slice(1).flatMap((claim, index) => {
       const before = claims[index]
       if (before === undefined || claim.to >= before.free || before.to >= claim.free) return []
-      return [`${claim.id}: ${claim.life} took it ${Math.round(before.free - claim.to)} ms too early from ${before.life}`]
+      return [
+        `${claim.id}: ${claim.life} took it ${Math.round(before.free - claim.to)} ms too early from ${before.life}`,
+      ]
     }),
   )
 }
@@ -72,7 +80,8 @@ const claimLeak: Checker = {
   find(evidence) {
     const { truth, faults } = evidence
     const left = faults.flatMap((fault) => {
-      const held = fault.name === 'term' ? Number(/exit 0, (\d+) rows/.exec(fault.detail)?.[1] ?? 0) : 0
+      const held =
+        fault.name === 'term' ? Number(/exit 0, (\d+) rows/.exec(fault.detail)?.[1] ?? 0) : 0
       return held > 0 && !overlaps(fault, faults) ? [fault.detail] : []
     })
     return [...truth.intrusions, ...early(evidence), ...left]
@@ -84,7 +93,9 @@ const stop: Checker = {
   says: 'SIGTERM without any other fault did not end in exit 0 within the grace',
   find: ({ faults }) =>
     faults.flatMap((fault) =>
-      fault.name === 'term' && !fault.detail.includes('exit 0') && !overlaps(fault, faults) ? [fault.detail] : [],
+      fault.name === 'term' && !fault.detail.includes('exit 0') && !overlaps(fault, faults)
+        ? [fault.detail]
+        : [],
     ),
 }
 
@@ -92,7 +103,9 @@ const died: Checker = {
   check: 'died',
   says: 'a process ended although nobody had ended it',
   find: ({ lines }) =>
-    lines.flatMap((line) => (line.op === 'exit' && line.phase === 'fail' ? [`${line.of}#${line.ofLife}: ${line.how}`] : [])),
+    lines.flatMap((line) =>
+      line.op === 'exit' && line.phase === 'fail' ? [`${line.of}#${line.ofLife}: ${line.how}`] : [],
+    ),
 }
 
 const growth: Checker = {
@@ -119,7 +132,9 @@ export interface Recovery {
 
 /** From each healed fault to the first confirmed publish after it. */
 function recoveries({ faults, lines }: Evidence): { readonly name: string; readonly ms: number }[] {
-  const confirms = lines.flatMap((line) => (line.op === 'publish' && line.phase === 'ok' ? [line.t] : []))
+  const confirms = lines.flatMap((line) =>
+    line.op === 'publish' && line.phase === 'ok' ? [line.t] : [],
+  )
   return faults.flatMap(({ name, to, landed }) => {
     const first = confirms.find((at) => at >= to)
     return first === undefined || !landed ? [] : [{ name, ms: first - to }]
@@ -130,7 +145,11 @@ export function recovery(evidence: Evidence): Recovery {
   const sorted = recoveries(evidence)
     .map(({ ms }) => Math.round(ms))
     .sort((a, b) => a - b)
-  return { medianMs: sorted[Math.floor(sorted.length / 2)] ?? 0, mostMs: sorted.at(-1) ?? 0, faults: sorted.length }
+  return {
+    medianMs: sorted[Math.floor(sorted.length / 2)] ?? 0,
+    mostMs: sorted.at(-1) ?? 0,
+    faults: sorted.length,
+  }
 }
 
 /** Promised are seconds; this much is red on any machine. */
@@ -139,7 +158,18 @@ const RECOVERY_MS = 16_000
 const recovered: Checker = {
   check: 'recovery',
   says: `no publish was confirmed for ${RECOVERY_MS / 1000} s after a fault was healed`,
-  find: (evidence) => recoveries(evidence).flatMap(({ name, ms }) => (ms > RECOVERY_MS ? [`${name}: ${Math.round(ms)} ms`] : [])),
+  find: (evidence) =>
+    recoveries(evidence).flatMap(({ name, ms }) =>
+      ms > RECOVERY_MS ? [`${name}: ${Math.round(ms)} ms`] : [],
+    ),
 }
 
-export const processCheckers: readonly Checker[] = [stuck, claimLeak, stop, died, recovered, growth, secretCanary]
+export const processCheckers: readonly Checker[] = [
+  stuck,
+  claimLeak,
+  stop,
+  died,
+  recovered,
+  growth,
+  secretCanary,
+]

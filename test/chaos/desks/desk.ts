@@ -17,6 +17,9 @@ export interface Desk<Tx> extends AsyncDisposable {
   business(tx: Tx, rows: readonly BusinessRow[]): Promise<void>
   /** The effect of handling a message; its table has no constraint. */
   effect(tx: Tx, id: string, digest: string): Promise<void>
-  /** A transaction that Mersal does not own. Commits if the work resolves. Undefined where it would stop everybody else. */
+  /**
+   * A transaction that Mersal does not own. Commits if the work resolves. Undefined where it would
+   * stop everybody else.
+   */
   readonly foreign: ((work: (tx: Tx) => Promise<void>) => Promise<void>) | undefined
 }

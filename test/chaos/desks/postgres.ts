@@ -13,7 +13,8 @@ interface Statement {
   readonly values: readonly unknown[]
 }
 
-const isStatement = (given: unknown): given is Statement => typeof given === 'object' && given !== null && 'values' in given
+const isStatement = (given: unknown): given is Statement =>
+  typeof given === 'object' && given !== null && 'values' in given
 /** Also with the bug that makes the token worthless. */
 const settles = /token = \$2::uuid|\$2::uuid is not null|\$2::uuid\[\]\) as u\(position, token\)/
 
@@ -44,14 +45,28 @@ export function openPostgres(
   logger: Logger,
 ): Desk<PostgresClient> {
   const { database, schema, broker } = plan.address
-  const common = { connectionString: database, application_name: plan.name, keepAlive: true, connectionTimeoutMillis: 5000 }
+  const common = {
+    connectionString: database,
+    application_name: plan.name,
+    keepAlive: true,
+    connectionTimeoutMillis: 5000,
+  }
   const options = plan.asyncCommit ? { options: '-c synchronous_commit=off' } : {}
   const pool = new Pool({ ...common, ...options, max: 5 })
   const relayPool = new Pool({ ...common, ...options, max: 4 })
   for (const each of [pool, relayPool]) each.on('error', () => {})
-  pool.on('connect', (client) => commitPoint(client, () => at(plan.role === 'consumer' ? 'C6' : 'P5')))
+  pool.on('connect', (client) =>
+    commitPoint(client, () => at(plan.role === 'consumer' ? 'C6' : 'P5')),
+  )
   relayPool.on('connect', sayToken)
-  const store = source.postgres.postgres({ pool, relayPool, schema, migrate: 'check', prepare: true, logger })
+  const store = source.postgres.postgres({
+    pool,
+    relayPool,
+    schema,
+    migrate: 'check',
+    prepare: true,
+    logger,
+  })
   const transport = source.rabbitmq.rabbitmq({
     url: broker,
     heartbeatSeconds: 2,
@@ -67,11 +82,19 @@ export function openPostgres(
       await tx.query(
         `insert into ${schema}.business (id, topic, key, digest)
          select u.id, u.topic, u.key, u.digest from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) as u(id, topic, key, digest)`,
-        [list(({ id }) => id), list(({ topic }) => topic), list(({ key }) => key ?? null), list(({ digest }) => digest)],
+        [
+          list(({ id }) => id),
+          list(({ topic }) => topic),
+          list(({ key }) => key ?? null),
+          list(({ digest }) => digest),
+        ],
       )
     },
     async effect(tx, id, digest) {
-      await tx.query(`insert into ${schema}.effects (id, digest) values ($1::uuid, $2)`, [id, digest])
+      await tx.query(`insert into ${schema}.effects (id, digest) values ($1::uuid, $2)`, [
+        id,
+        digest,
+      ])
     },
     async foreign(work) {
       const client = await pool.connect()

@@ -13,7 +13,12 @@ export function openSqlite(
 ): Desk<DatabaseSync> {
   const database = commitPoints(new DatabaseSync(plan.address.store), at)
   const store = source.sqlite.sqlite({ database, migrate: 'check' })
-  const transport = source.sqlite.sqliteQueue({ path: plan.address.broker, visibilityMs: CLAIM_MS, pollIntervalMs: 100, logger })
+  const transport = source.sqlite.sqliteQueue({
+    path: plan.address.broker,
+    visibilityMs: CLAIM_MS,
+    pollIntervalMs: 100,
+    logger,
+  })
   return {
     store,
     transport,

@@ -30,7 +30,10 @@ export function nemesesFor(store: StoreKind, names?: readonly string[]): readonl
   if (names === undefined) return here
   return names.map((name) => {
     const found = here.find((nemesis) => nemesis.name === name)
-    if (found === undefined) throw new Error(`no nemesis '${name}' on ${store}; there are ${here.map((each) => each.name).join(', ')}`)
+    if (found === undefined)
+      throw new Error(
+        `no nemesis '${name}' on ${store}; there are ${here.map((each) => each.name).join(', ')}`,
+      )
     return found
   })
 }

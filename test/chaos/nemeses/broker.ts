@@ -76,8 +76,10 @@ const alarm = onPostgres({
 
 /** How the publishes since then were answered. */
 function answers({ folder }: PostgresScene, since: number, kind: string): number {
-  return readHistory(folder).filter((line) => line.t > since && line.op === 'publish' && line.phase !== 'invoke' && line.kind === kind)
-    .length
+  return readHistory(folder).filter(
+    (line) =>
+      line.t > since && line.op === 'publish' && line.phase !== 'invoke' && line.kind === kind,
+  ).length
 }
 
 const nack = onPostgres({
@@ -87,7 +89,14 @@ const nack = onPostgres({
   async inject(scene) {
     const { place, random } = scene
     const since = now()
-    await place.broker.ctl('set_policy', '--apply-to', 'queues', 'full', `^${TAP}$`, '{"max-length":1}')
+    await place.broker.ctl(
+      'set_policy',
+      '--apply-to',
+      'queues',
+      'full',
+      `^${TAP}$`,
+      '{"max-length":1}',
+    )
     await sleep(upTo(random, 1500, 3000))
     await place.broker.ctl('clear_policy', 'full')
     const refused = answers(scene, since, 'refused')
@@ -112,13 +121,26 @@ const PATIENCE_MS = 30_000
 /** Whether the queue of the consumers gets the events that it has to get, within a time. */
 async function bound({ place }: PostgresScene, withinMs: number): Promise<boolean> {
   for (const late = performance.now() + withinMs; performance.now() < late; ) {
-    const bindings = await place.broker.ctl('list_bindings', 'source_name', 'routing_key', 'destination_name')
-    if (bindings.split('\n').some((line) => line.split('\t').join(' ') === `${EXCHANGE} ${topics.booked} ${CONSUMER}`)) return true
+    const bindings = await place.broker.ctl(
+      'list_bindings',
+      'source_name',
+      'routing_key',
+      'destination_name',
+    )
+    if (
+      bindings
+        .split('\n')
+        .some((line) => line.split('\t').join(' ') === `${EXCHANGE} ${topics.booked} ${CONSUMER}`)
+    )
+      return true
   }
   return false
 }
 
-/** What was in the queue, or came while it was away, is the operator's loss: it has no effect and nobody sends it again. */
+/**
+ * What was in the queue, or came while it was away, is the operator's loss: it has no effect and
+ * nobody sends it again.
+ */
 async function written({ place, wiped, history }: PostgresScene): Promise<number> {
   const rows = await place.query<{ id: string }>(
     'select id::text from chaos.business b where not exists (select from chaos.effects e where e.id = b.id)',
@@ -145,9 +167,18 @@ const exchangeGone = onPostgres({
       if (performance.now() > late) throw new Error('nobody made the exchange again')
     }
     await openTap(url, TAP, EXCHANGE).bind(Object.values(topics))
-    if (!(await bound(scene, PATIENCE_MS))) throw new Error('the binding of the consumers did not come back')
+    if (!(await bound(scene, PATIENCE_MS)))
+      throw new Error('the binding of the consumers did not come back')
     return `${await written(scene)} messages may have missed the queue`
   },
 })
 
-export const brokerFaults: readonly Nemesis[] = [brokerRestart, brokerCrash, brokerPause, alarm, nack, queueGone, exchangeGone]
+export const brokerFaults: readonly Nemesis[] = [
+  brokerRestart,
+  brokerCrash,
+  brokerPause,
+  alarm,
+  nack,
+  queueGone,
+  exchangeGone,
+]

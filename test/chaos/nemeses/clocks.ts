@@ -1,4 +1,7 @@
-/** Wrong clocks. Timers and the monotonic clock stay right; what the time of day says must not matter. */
+/**
+ * Wrong clocks. Timers and the monotonic clock stay right; what the time of day says must not
+ * matter.
+ */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -28,7 +31,10 @@ async function restart(program: Program, environment: NodeJS.ProcessEnv): Promis
   program.within({})
 }
 
-/** A relay dies with messages in its hands: what it held must come free as if its clock had been right. */
+/**
+ * A relay dies with messages in its hands: what it held must come free as if its clock had been
+ * right.
+ */
 async function ends(program: Program): Promise<void> {
   const dies = program.role === 'relay' && (await program.reaches('R5', 'kill', PATIENCE_MS))
   if (!dies) await program.stop(STOP_MS)
@@ -49,16 +55,22 @@ const skew = onPostgres({
     const off = ready?.kind === 'ready' ? ready.wall - Date.now() : 0
     await sleep(upTo(random, 2000, 4000))
     await ends(program)
-    if (Math.abs(off) < 3_000_000) throw new Error(`the clock of ${program.name} was only ${off} ms off`)
+    if (Math.abs(off) < 3_000_000)
+      throw new Error(`the clock of ${program.name} was only ${off} ms off`)
     return `${program.name} ${by}`
   },
 })
 
-/** The greatest difference between a process and the harness, of its samples since then, in milliseconds. */
+/**
+ * The greatest difference between a process and the harness, of its samples since then, in
+ * milliseconds.
+ */
 function farthest({ folder }: PostgresScene, { name, life }: Program, since: number): number {
   const right = Date.now() - now()
   const offs = linesOf(historyFile(folder, name)).flatMap((line) =>
-    line.op === 'rss' && line.life === life && line.t > since ? [Math.abs(line.wall - (right + line.t))] : [],
+    line.op === 'rss' && line.life === life && line.t > since
+      ? [Math.abs(line.wall - (right + line.t))]
+      : [],
   )
   return Math.max(0, ...offs)
 }
@@ -73,17 +85,25 @@ const jump = onPostgres({
     const program = someone(scene)
     const control = join(folder, `${program.name}.clock`)
     writeFileSync(control, '+0')
-    await restart(program, { LD_PRELOAD: library, FAKETIME_TIMESTAMP_FILE: control, FAKETIME_NO_CACHE: '1', ...onlyTheWall })
+    await restart(program, {
+      LD_PRELOAD: library,
+      FAKETIME_TIMESTAMP_FILE: control,
+      FAKETIME_NO_CACHE: '1',
+      ...onlyTheWall,
+    })
     const since = now()
     await sleep(upTo(random, 500, 1500))
-    const jumps = ['+1h', '-1h', '+1d', '-1d', '+90s', '-90s'].sort(() => random() - 0.5).slice(0, 3)
+    const jumps = ['+1h', '-1h', '+1d', '-1d', '+90s', '-90s']
+      .sort(() => random() - 0.5)
+      .slice(0, 3)
     for (const by of jumps) {
       writeFileSync(control, by)
       await sleep(upTo(random, 1200, 2500))
     }
     const off = farthest(scene, program, since)
     await ends(program)
-    if (off < 80_000) throw new Error(`the clock of ${program.name} was at most ${Math.round(off)} ms off`)
+    if (off < 80_000)
+      throw new Error(`the clock of ${program.name} was at most ${Math.round(off)} ms off`)
     return `${program.name} ${jumps.join(', ')}`
   },
 })

@@ -32,7 +32,9 @@ const databaseRestart = onPostgres({
   says: 'PostgreSQL is shut down (fast) and started again',
   touches: 'database',
   async inject({ place, random }) {
-    const [row] = await place.query<{ pid: string }>(`select split_part(pg_read_file('postmaster.pid'), E'\\n', 1) as pid`)
+    const [row] = await place.query<{ pid: string }>(
+      `select split_part(pg_read_file('postmaster.pid'), E'\\n', 1) as pid`,
+    )
     const pid = Number(row?.pid)
     process.kill(pid, 'SIGINT')
     while (!gone(pid)) await sleep(20)
@@ -68,9 +70,12 @@ const asyncCrash = onPostgres({
   touches: 'database',
   async inject(scene) {
     const { place, programs, random } = scene
-    // Everybody else flushes the log for them, so those have to hold still; at times without the relays, which must flush it.
+    // Everybody else flushes the log for them, so those have to hold still; at times without the
+    // relays, which must flush it.
     const relays = random() < 0.5
-    const others = programs.filter(({ name, role }) => name !== 'producer-2' && !(relays && role === 'relay'))
+    const others = programs.filter(
+      ({ name, role }) => name !== 'producer-2' && !(relays && role === 'relay'),
+    )
     const enough = relays ? 1 : 2000
     await place.cluster.holdWalWriter()
     let bytes = 0
@@ -101,4 +106,10 @@ const busy = onSqlite({
   },
 })
 
-export const databaseFaults: readonly Nemesis[] = [terminate, databaseRestart, databaseCrash, asyncCrash, busy]
+export const databaseFaults: readonly Nemesis[] = [
+  terminate,
+  databaseRestart,
+  databaseCrash,
+  asyncCrash,
+  busy,
+]

@@ -1,8 +1,18 @@
-/** Full disks. What is committed stays, whoever writes hears of it, and publishing goes on by itself when there is room again. */
+/**
+ * Full disks. What is committed stays, whoever writes hears of it, and publishing goes on by itself
+ * when there is room again.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { now, readHistory } from '../history.ts'
 import type { Disk } from '../places/disk.ts'
-import { type Nemesis, onPostgres, onSqlite, type PostgresScene, type Scene, upTo } from './nemesis.ts'
+import {
+  type Nemesis,
+  onPostgres,
+  onSqlite,
+  type PostgresScene,
+  type Scene,
+  upTo,
+} from './nemesis.ts'
 
 const PATIENCE_MS = 30_000
 /** `53100`: PostgreSQL. `SQLITE_FULL`: 13; or a file beside the database could not grow. */
@@ -10,7 +20,9 @@ const full = /53100|No space left on device|database or disk is full|disk I\/O e
 
 /** How many transactions of the programs failed since then because there was no room. */
 function refusals({ folder }: Scene, since: number): number {
-  const lines = readHistory(folder).filter((line) => line.t > since && line.op === 'tx' && 'error' in line)
+  const lines = readHistory(folder).filter(
+    (line) => line.t > since && line.op === 'tx' && 'error' in line,
+  )
   return lines.filter((line) => 'error' in line && full.test(line.error ?? '')).length
 }
 
@@ -73,7 +85,9 @@ const walFull = onPostgres({
     await disk.fill(0)
     const panicked = async (): Promise<boolean> => {
       // There may be room in files that exist; this goes on to the next one.
-      const next = place.query(`select pg_switch_wal() from pg_logical_emit_message(true, 'chaos', 'x')`).catch(() => {})
+      const next = place
+        .query(`select pg_switch_wal() from pg_logical_emit_message(true, 'chaos', 'x')`)
+        .catch(() => {})
       await Promise.race([next, sleep(500)])
       return /PANIC:.*No space left on device/.test((await place.cluster.log()).slice(before))
     }

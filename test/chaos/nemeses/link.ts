@@ -7,7 +7,10 @@ const thin = onPostgres({
   says: 'the link to one server carries 30 to 300 KB/s in each direction, for all processes together',
   touches: 'network',
   async inject({ place, random }) {
-    const [name, proxy] = pick(random, [['database', place.databaseProxy] as const, ['broker', place.brokerProxy] as const])
+    const [name, proxy] = pick(random, [
+      ['database', place.databaseProxy] as const,
+      ['broker', place.brokerProxy] as const,
+    ])
     const before = proxy.troubled
     const bytesPerSecond = Math.round(upTo(random, 30_000, 300_000))
     proxy.weather({ kind: 'thin', bytesPerSecond })

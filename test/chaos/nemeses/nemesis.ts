@@ -5,7 +5,9 @@ import type { PostgresPlace } from '../places/postgres.ts'
 import type { SqlitePlace } from '../places/sqlite.ts'
 import type { Program } from '../programs.ts'
 
-export type AnyPlace = ({ readonly kind: 'postgres' } & PostgresPlace) | ({ readonly kind: 'sqlite' } & SqlitePlace)
+export type AnyPlace =
+  | ({ readonly kind: 'postgres' } & PostgresPlace)
+  | ({ readonly kind: 'sqlite' } & SqlitePlace)
 
 export interface Scene {
   readonly place: AnyPlace
@@ -26,12 +28,14 @@ export interface Builds {
   readonly previous: PreviousBuild | string | undefined
 }
 
-export type PostgresScene = Scene & { readonly place: { readonly kind: 'postgres' } & PostgresPlace }
+export type PostgresScene = Scene & {
+  readonly place: { readonly kind: 'postgres' } & PostgresPlace
+}
 export type SqliteScene = Scene & { readonly place: { readonly kind: 'sqlite' } & SqlitePlace }
 
 /**
- * A fault: injects it, sees that it has landed, and heals it. Resolves to what it did; throws if the
- * fault did not land, and leaves everything healed then as well.
+ * A fault: injects it, sees that it has landed, and heals it. Resolves to what it did; throws if
+ * the fault did not land, and leaves everything healed then as well.
  */
 interface Fault<Where extends Scene> {
   readonly name: string
@@ -61,4 +65,5 @@ export function pick<Item>(random: () => number, items: readonly Item[]): Item {
   return item
 }
 
-export const upTo = (random: () => number, from: number, to: number): number => from + random() * (to - from)
+export const upTo = (random: () => number, from: number, to: number): number =>
+  from + random() * (to - from)

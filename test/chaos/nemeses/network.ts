@@ -2,8 +2,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Nemesis, onPostgres, pick, type PostgresScene, upTo } from './nemesis.ts'
 
-function someLine({ place, random }: PostgresScene): readonly [string, PostgresScene['place']['databaseProxy']] {
-  return pick(random, [['database', place.databaseProxy] as const, ['broker', place.brokerProxy] as const])
+function someLine({
+  place,
+  random,
+}: PostgresScene): readonly [string, PostgresScene['place']['databaseProxy']] {
+  return pick(random, [
+    ['database', place.databaseProxy] as const,
+    ['broker', place.brokerProxy] as const,
+  ])
 }
 
 const reset = onPostgres({

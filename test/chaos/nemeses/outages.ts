@@ -1,4 +1,6 @@
-/** Outages of the database which are nobody's fault: no message is charged for them, and none dies. */
+/**
+ * Outages of the database which are nobody's fault: no message is charged for them, and none dies.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import { type Nemesis, onPostgres, pick, type PostgresScene, upTo } from './nemesis.ts'
@@ -28,7 +30,9 @@ const readOnly = onPostgres({
     await set('on')
     const ms = upTo(random, 4000, 9000)
     await sleep(ms)
-    const [row] = await place.query<{ mode: string }>(`select current_setting('default_transaction_read_only') as mode`)
+    const [row] = await place.query<{ mode: string }>(
+      `select current_setting('default_transaction_read_only') as mode`,
+    )
     await set('off')
     if (row?.mode !== 'on') throw new Error('the server went on writing')
     return `${Math.round(ms)} ms`
@@ -60,7 +64,10 @@ const crowded = onPostgres({
     const guests = [...(await crowd(scene))]
     try {
       const { name } = pick(random, programs)
-      const ended = await place.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1`, [name])
+      const ended = await place.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1`,
+        [name],
+      )
       // Whoever comes first gets the places that have become free.
       guests.push(...(await crowd(scene)))
       await sleep(upTo(random, 3000, 7000))

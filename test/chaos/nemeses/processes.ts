@@ -46,7 +46,8 @@ const crash: Nemesis = {
   async inject({ programs, random }) {
     const program = pick(random, programs)
     const point = pick(random, points[program.role])
-    if (!(await program.reaches(point, 'kill', PATIENCE_MS))) throw new Error(`${program.name} did not reach ${point}`)
+    if (!(await program.reaches(point, 'kill', PATIENCE_MS)))
+      throw new Error(`${program.name} did not reach ${point}`)
     await program.start()
     return `${program.name} at ${point}`
   },
@@ -70,7 +71,13 @@ const term: Nemesis = {
 async function stillHeld({ folder, place }: Scene, { name, life }: Program): Promise<number> {
   if (!existsSync(historyFile(folder, name))) return 0
   const tokens = linesOf(historyFile(folder, name)).flatMap((line) => {
-    if (line.proc !== name || line.life !== life || (line.op !== 'claim' && line.op !== 'save') || line.phase !== 'ok') return []
+    if (
+      line.proc !== name ||
+      line.life !== life ||
+      (line.op !== 'claim' && line.op !== 'save') ||
+      line.phase !== 'ok'
+    )
+      return []
     return line.rows.map(([, , token]) => token)
   })
   return await place.heldBy([...new Set(tokens)])
@@ -87,7 +94,8 @@ const pause: Nemesis = {
       programs.filter(({ role }) => role === 'relay'),
     )
     const point = pick(random, ['R3', 'R5', 'R7'] as const)
-    if (!(await program.reaches(point, 'stop', PATIENCE_MS))) throw new Error(`${program.name} did not reach ${point}`)
+    if (!(await program.reaches(point, 'stop', PATIENCE_MS)))
+      throw new Error(`${program.name} did not reach ${point}`)
     await sleep(CLAIM_MS * upTo(random, 1.2, 1.6))
     program.signal('SIGCONT')
     return `${program.name} at ${point}`
@@ -96,8 +104,12 @@ const pause: Nemesis = {
 
 /** Positions that a process claimed in this time. */
 function claimed(path: string, from: number, to: number): ReadonlySet<string> {
-  const lines = linesOf(path).filter((line) => line.t >= from && line.t <= to && line.op === 'claim' && line.phase === 'ok')
-  return new Set(lines.flatMap((line) => ('rows' in line ? line.rows.map(([, position]) => position) : [])))
+  const lines = linesOf(path).filter(
+    (line) => line.t >= from && line.t <= to && line.op === 'claim' && line.phase === 'ok',
+  )
+  return new Set(
+    lines.flatMap((line) => ('rows' in line ? line.rows.map(([, position]) => position) : [])),
+  )
 }
 
 interface Theft {
@@ -107,13 +119,20 @@ interface Theft {
   readonly folder: string
 }
 
-/** What the latter may get first: rows of writers that stand still, whose grace is shorter than a claim. */
+/**
+ * What the latter may get first: rows of writers that stand still, whose grace is shorter than a
+ * claim.
+ */
 const MOST_OTHER_BATCHES = 5
 
-/** Stops the former at R7 and the latter once it has come by rows of it; meanwhile nobody else may be quicker. Returns how many. */
+/**
+ * Stops the former at R7 and the latter once it has come by rows of it; meanwhile nobody else may
+ * be quicker. Returns how many.
+ */
 async function steal({ former, latter, rivals, folder }: Theft): Promise<number> {
   const from = now() - 2 * CLAIM_MS
-  if (!(await former.reaches('R7', 'stop', PATIENCE_MS))) throw new Error(`${former.name} did not reach R7`)
+  if (!(await former.reaches('R7', 'stop', PATIENCE_MS)))
+    throw new Error(`${former.name} did not reach R7`)
   const lost = now()
   const before = claimed(historyFile(folder, former.name), from, lost)
   for (const rival of rivals) rival.signal('SIGSTOP')
@@ -121,8 +140,11 @@ async function steal({ former, latter, rivals, folder }: Theft): Promise<number>
   let both = 0
   for (let batch = 0; both === 0 && batch < MOST_OTHER_BATCHES; batch++) {
     if (batch > 0) latter.signal('SIGCONT')
-    if (!(await latter.reaches('R5', 'stop', PATIENCE_MS))) throw new Error(`${latter.name} did not reach R5`)
-    both = [...claimed(historyFile(folder, latter.name), lost, now())].filter((position) => before.has(position)).length
+    if (!(await latter.reaches('R5', 'stop', PATIENCE_MS)))
+      throw new Error(`${latter.name} did not reach R5`)
+    both = [...claimed(historyFile(folder, latter.name), lost, now())].filter((position) =>
+      before.has(position),
+    ).length
   }
   former.signal('SIGCONT')
   await sleep(700)
@@ -162,8 +184,10 @@ const hang: Nemesis = {
       programs.filter(({ role }) => role === 'consumer'),
     )
     const point = pick(random, ['C3', 'C4', 'C7'] as const)
-    if (!(await program.reaches(point, 'stop', PATIENCE_MS))) throw new Error(`${program.name} did not reach ${point}`)
-    // More than three heartbeats of two seconds, and more than the hold on a message of the SQLite queue.
+    if (!(await program.reaches(point, 'stop', PATIENCE_MS)))
+      throw new Error(`${program.name} did not reach ${point}`)
+    // More than three heartbeats of two seconds, and more than the hold on a message of the SQLite
+    // queue.
     await sleep(upTo(random, 6500, 8000))
     program.signal('SIGCONT')
     return `${program.name} at ${point}`

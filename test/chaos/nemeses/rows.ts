@@ -4,13 +4,24 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ForeignRow } from '../places/sqlite.ts'
 import { headers, topics } from '../plan.ts'
 import { digestOf, NOTE } from '../producer.ts'
-import { type AnyPlace, type Nemesis, onPostgres, onSqlite, type PostgresScene, type Scene, type SqliteScene, upTo } from './nemesis.ts'
+import {
+  type AnyPlace,
+  type Nemesis,
+  onPostgres,
+  onSqlite,
+  type PostgresScene,
+  type Scene,
+  type SqliteScene,
+  upTo,
+} from './nemesis.ts'
 
 const PATIENCE_MS = 30_000
 /** Above what any transport takes. */
 const HUGE_BYTES = 80 << 20
 
-/** Writes business rows and outbox rows in one transaction, as a program in another language does. */
+/**
+ * Writes business rows and outbox rows in one transaction, as a program in another language does.
+ */
 async function write(place: AnyPlace, rows: readonly ForeignRow[]): Promise<void> {
   const sent = JSON.stringify({ [headers.note]: NOTE })
   if (place.kind === 'sqlite') return place.write(rows, sent)
@@ -20,7 +31,16 @@ async function write(place: AnyPlace, rows: readonly ForeignRow[]): Promise<void
        insert into chaos.outbox (id, key, type, transport, kind, name, headers, body, visible_at)
        values ($1, $3, $2, 'default', 'topic', $2, $5, convert_to($6, 'UTF8') || convert_to(repeat(' ', $7), 'UTF8'),
          clock_timestamp() + make_interval(secs => $8))`,
-      [id, topics.billed, key ?? null, digestOf(text), sent, JSON.stringify({ text }), padding, delayMs / 1000],
+      [
+        id,
+        topics.billed,
+        key ?? null,
+        digestOf(text),
+        sent,
+        JSON.stringify({ text }),
+        padding,
+        delayMs / 1000,
+      ],
     )
   }
 }
@@ -46,13 +66,17 @@ async function huge({ place, doomed }: Scene): Promise<string> {
   const ids = rows.map(({ id }) => id)
   for (const id of ids) doomed.add(id)
   await write(place, rows)
-  if (!(await buried(place, ids, PATIENCE_MS))) throw new Error('the huge rows did not become dead letters')
+  if (!(await buried(place, ids, PATIENCE_MS)))
+    throw new Error('the huge rows did not become dead letters')
   return `${rows.length} rows of ${HUGE_BYTES >> 20} MiB`
 }
 
 const JAM_ROWS = 400
 
-/** The head of the key is due in an hour, and many due rows stand behind it; then the head is let go. */
+/**
+ * The head of the key is due in an hour, and many due rows stand behind it; then the head is let
+ * go.
+ */
 async function jam({ place, random }: Scene): Promise<string> {
   const key = `jam ${randomUUID()}`
   const head = newRow(key, { delayMs: 3_600_000 })
@@ -84,7 +108,11 @@ async function unburied({ place, random, doomed }: Scene): Promise<string> {
 const faults = [
   { name: 'huge-row', says: 'rows of 80 MiB, which nobody can read or publish', inject: huge },
   { name: 'jam', says: 'hundreds of due rows behind a head that is due in an hour', inject: jam },
-  { name: 'unburied', says: 'the database refuses dead letters for seconds, and some rows have to become one', inject: unburied },
+  {
+    name: 'unburied',
+    says: 'the database refuses dead letters for seconds, and some rows have to become one',
+    inject: unburied,
+  },
 ] as const
 
 export const rowFaults: readonly Nemesis[] = faults.flatMap(({ name, says, inject }) => [

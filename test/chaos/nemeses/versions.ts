@@ -22,10 +22,14 @@ async function replace(program: Program, build: Build): Promise<void> {
 }
 
 /** Of each build: publishes that were confirmed since then, and deliveries that were handled. */
-function worked({ folder, programs }: Scene, since: number): Readonly<Record<Build['name'], number>> {
+function worked(
+  { folder, programs }: Scene,
+  since: number,
+): Readonly<Record<Build['name'], number>> {
   const counts = { previous: 0, present: 0 }
   for (const line of readHistory(folder)) {
-    if (line.t < since || line.phase !== 'ok' || (line.op !== 'publish' && line.op !== 'handle')) continue
+    if (line.t < since || line.phase !== 'ok' || (line.op !== 'publish' && line.op !== 'handle'))
+      continue
     const build = programs.find(({ name }) => name === line.proc)?.buildOf(line.life)
     if (build !== undefined) counts[build] += 1
   }
@@ -43,12 +47,14 @@ const versionMix: Nemesis = {
     const { previous, present } = builds
     if (typeof previous !== 'object') throw new Error(previous ?? 'the previous build was not made')
     // Whoever of them is started from now on meets newer tables.
-    for (const program of programs) if (program.buildOf(program.life) === 'previous') program.use(previous.back)
+    for (const program of programs)
+      if (program.buildOf(program.life) === 'previous') program.use(previous.back)
     const tables = await place.migrate(await loadSource(present.source))
     const since = now()
     await sleep(upTo(random, 500, 2000))
     for (const program of inAnyOrder(programs, random)) {
-      if (program.buildOf(program.life) === 'present' && random() < 0.7) await replace(program, previous.back)
+      if (program.buildOf(program.life) === 'present' && random() < 0.7)
+        await replace(program, previous.back)
     }
     const order = inAnyOrder(programs, random)
     for (const [index, program] of order.entries()) {
@@ -56,7 +62,8 @@ const versionMix: Nemesis = {
       await sleep(upTo(random, 0, 1000))
       if (index % 2 === 1) await replace(pick(random, order.slice(0, index + 1)), previous.back)
     }
-    for (const program of programs) if (program.buildOf(program.life) === 'previous') await replace(program, present)
+    for (const program of programs)
+      if (program.buildOf(program.life) === 'previous') await replace(program, present)
     const counts = worked(scene, since)
     const text = `${tables}; the previous build published and handled ${counts.previous}, the present one ${counts.present}`
     if (counts.previous === 0 || counts.present === 0) throw new Error(text)

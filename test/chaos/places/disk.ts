@@ -1,4 +1,7 @@
-/** A disk of its own for a database, that can be full: a file system in memory whose size is changed while it is in use. */
+/**
+ * A disk of its own for a database, that can be full: a file system in memory whose size is changed
+ * while it is in use.
+ */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -24,7 +27,10 @@ export async function openDisk(name: string, sizeMiB: number): Promise<Disk> {
     await run('mount', ['-t', 'tmpfs', '-o', options(sizeMiB * MIB), 'mersal-chaos', folder])
   } catch (error) {
     await rm(folder, { recursive: true })
-    throw new Error(`a disk that can be full needs the right to mount one (root): ${errorText(error)}`, { cause: error })
+    throw new Error(
+      `a disk that can be full needs the right to mount one (root): ${errorText(error)}`,
+      { cause: error },
+    )
   }
   const resize = async (bytes: number): Promise<void> => {
     await run('mount', ['-o', `remount,${options(bytes)}`, folder])

@@ -38,7 +38,10 @@ export interface Truth {
   readonly effects: readonly Effect[]
   /** Ids of dead letters, of the outbox and of the consumer. */
   readonly dead: ReadonlySet<string>
-  /** Claims of rows that another claim still held, and settlements by a former owner that changed a row. */
+  /**
+   * Claims of rows that another claim still held, and settlements by a former owner that changed a
+   * row.
+   */
   readonly intrusions: readonly string[]
   readonly sizes: Readonly<Record<string, number>>
   readonly versions: Readonly<Record<string, string>>
@@ -63,7 +66,9 @@ export async function upgrade(control: SchemaControl | undefined): Promise<strin
   return `tables ${current} to ${newest}`
 }
 
-/** What the shipped gauges of `/metrics` say about the outbox, against numbers that plain SQL gave. */
+/**
+ * What the shipped gauges of `/metrics` say about the outbox, against numbers that plain SQL gave.
+ */
 export async function wrongGauges<Tx>(
   store: Store<Tx>,
   { metrics }: Source,
@@ -83,7 +88,10 @@ export interface Place extends AsyncDisposable {
   /** Secrets that must appear nowhere. */
   readonly secrets: readonly string[]
   prepare(source: Source): Promise<void>
-  /** Brings the tables to the version of this source; tells from which version they came, and to which. */
+  /**
+   * Brings the tables to the version of this source; tells from which version they came, and to
+   * which.
+   */
   migrate(source: Source): Promise<string>
   /** What is not done. `wiped`: messages that a fault took out of the consumer's queue. */
   waiting(wiped: ReadonlySet<string>): Promise<Waiting>
@@ -94,6 +102,9 @@ export interface Place extends AsyncDisposable {
   deadOf(ids: readonly string[]): Promise<number>
   /** These rows are due now. */
   makeDue(ids: readonly string[]): Promise<void>
-  /** The database refuses whatever is written to the dead letters of the outbox, or marks a row as one. */
+  /**
+   * The database refuses whatever is written to the dead letters of the outbox, or marks a row as
+   * one.
+   */
   refuseDead(refuses: boolean): Promise<void>
 }

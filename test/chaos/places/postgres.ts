@@ -10,7 +10,16 @@ import { CONSUMER, headers, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
 import { openProxy, type Proxy } from '../proxy.ts'
 import { type Disk, openDisk } from './disk.ts'
-import { type Arrival, type Committed, type Effect, type Place, type Truth, upgrade, type Waiting, wrongGauges } from './place.ts'
+import {
+  type Arrival,
+  type Committed,
+  type Effect,
+  type Place,
+  type Truth,
+  upgrade,
+  type Waiting,
+  wrongGauges,
+} from './place.ts'
 
 export const SCHEMA = 'chaos'
 const SLOT = 'oracle'
@@ -52,22 +61,44 @@ const effectsMissing = `select b.id::text from ${SCHEMA}.business b where b.topi
 const DISK_MIB = 4096
 
 async function openDisks(stack: AsyncDisposableStack): Promise<Disks> {
-  return { data: stack.use(await openDisk('data', DISK_MIB)), wal: stack.use(await openDisk('wal', DISK_MIB)) }
+  return {
+    data: stack.use(await openDisk('data', DISK_MIB)),
+    wal: stack.use(await openDisk('wal', DISK_MIB)),
+  }
 }
 
 /** `ownDisks`: its disks can be full. */
-export async function openPostgresPlace({ ownDisks }: { readonly ownDisks: boolean }): Promise<PostgresPlace> {
+export async function openPostgresPlace({
+  ownDisks,
+}: {
+  readonly ownDisks: boolean
+}): Promise<PostgresPlace> {
   const stack = new AsyncDisposableStack()
   try {
     const password = `canary-${randomBytes(8).toString('hex')}`
     const disks = ownDisks ? await openDisks(stack) : undefined
     // Small files of the log, so that a full disk is noticed soon.
-    const where = disks === undefined ? {} : { data: disks.data.folder, wal: disks.wal.folder, init: ['--wal-segsize=1'] }
-    const cluster = stack.use(await privateCluster({ ...settings, min_wal_size: disks === undefined ? '80MB' : '2MB' }, where))
-    const broker = stack.use(await openPrivateBroker([], { user: { name: 'chaos', password: `${password}-mq` } }))
+    const where =
+      disks === undefined
+        ? {}
+        : { data: disks.data.folder, wal: disks.wal.folder, init: ['--wal-segsize=1'] }
+    const cluster = stack.use(
+      await privateCluster(
+        { ...settings, min_wal_size: disks === undefined ? '80MB' : '2MB' },
+        where,
+      ),
+    )
+    const broker = stack.use(
+      await openPrivateBroker([], { user: { name: 'chaos', password: `${password}-mq` } }),
+    )
     const databaseProxy = stack.use(await openProxy(cluster.port))
     const brokerProxy = stack.use(await openProxy(Number(new URL(broker.url).port)))
-    const pool = new Pool({ connectionString: cluster.url, max: 2, application_name: 'harness', connectionTimeoutMillis: 5000 })
+    const pool = new Pool({
+      connectionString: cluster.url,
+      max: 2,
+      application_name: 'harness',
+      connectionTimeoutMillis: 5000,
+    })
     pool.on('error', () => {})
     stack.defer(() => pool.end())
     const url = (address: string, port: number, login: string): string => {
@@ -81,7 +112,8 @@ export async function openPostgresPlace({ ownDisks }: { readonly ownDisks: boole
       brokerProxy,
       disks,
       secrets: [`${password}-db`, `${password}-mq`],
-      query: <Row extends object>(text: string, values: readonly unknown[] = []) => persistently<Row>(pool, text, values),
+      query: <Row extends object>(text: string, values: readonly unknown[] = []) =>
+        persistently<Row>(pool, text, values),
     }
     const address = {
       kind: 'postgres',
@@ -123,7 +155,10 @@ export async function openPostgresPlace({ ownDisks }: { readonly ownDisks: boole
   }
 }
 
-/** Settlements that changed a row of another claim than their own. A row that was born claimed has no relay in the witness. */
+/**
+ * Settlements that changed a row of another claim than their own. A row that was born claimed has
+ * no relay in the witness.
+ */
 const staleSettles = `
 select count(*)::int as n from ${SCHEMA}.witness_change c left join ${SCHEMA}.witness_token w on w.token = c.old_token
 where (c.new_token is null and coalesce(strpos(c.said, c.old_token::text), 0) = 0)
@@ -134,11 +169,17 @@ function burials(query: PostgresPlace['query']): Pick<Place, 'deadOf' | 'makeDue
   const dead = `select id from ${SCHEMA}.dead union all select id from ${SCHEMA}.outbox where died_at is not null`
   return {
     async deadOf(ids) {
-      const rows = await query<{ n: number }>(`select count(*)::int as n from (${dead}) d where id = any ($1::uuid[])`, [ids])
+      const rows = await query<{ n: number }>(
+        `select count(*)::int as n from (${dead}) d where id = any ($1::uuid[])`,
+        [ids],
+      )
       return rows[0]?.n ?? 0
     },
     async makeDue(ids) {
-      await query(`update ${SCHEMA}.outbox set visible_at = clock_timestamp() where id = any ($1::uuid[])`, [ids])
+      await query(
+        `update ${SCHEMA}.outbox set visible_at = clock_timestamp() where id = any ($1::uuid[])`,
+        [ids],
+      )
     },
     async refuseDead(refuses) {
       if (!refuses) {
@@ -149,7 +190,9 @@ function burials(query: PostgresPlace['query']): Pick<Place, 'deadOf' | 'makeDue
       await query(
         `create or replace function ${SCHEMA}.no_dead() returns trigger language plpgsql as $$ begin raise exception 'no dead letters here'; end $$`,
       )
-      await query(`create trigger no_dead before insert on ${SCHEMA}.dead for each row execute function ${SCHEMA}.no_dead()`)
+      await query(
+        `create trigger no_dead before insert on ${SCHEMA}.dead for each row execute function ${SCHEMA}.no_dead()`,
+      )
       await query(
         `create trigger no_dead before update on ${SCHEMA}.outbox for each row when (new.died_at is not null) execute function ${SCHEMA}.no_dead()`,
       )
@@ -159,14 +202,19 @@ function burials(query: PostgresPlace['query']): Pick<Place, 'deadOf' | 'makeDue
 
 type Servers = Pick<PostgresPlace, 'query' | 'broker' | 'cluster'>
 
-async function persistently<Row extends object>(pool: Pool, text: string, values: readonly unknown[]): Promise<Row[]> {
+async function persistently<Row extends object>(
+  pool: Pool,
+  text: string,
+  values: readonly unknown[],
+): Promise<Row[]> {
   for (let tries = 0; ; tries += 1) {
     try {
       return (await pool.query<Row>(text, [...values])).rows
     } catch (error) {
       // The pool finds out one by one that its connections are dead.
       const { code, severity } = error as { code?: string; severity?: string }
-      const gone = severity === undefined || severity === 'FATAL' || code?.startsWith('57P') === true
+      const gone =
+        severity === undefined || severity === 'FATAL' || code?.startsWith('57P') === true
       if (!gone || tries >= 20) throw error
       await new Promise((resolve) => setTimeout(resolve, 250))
     }
@@ -206,14 +254,21 @@ async function truth({ query, broker, cluster }: Servers, source: Source): Promi
   const { committed, torn } = await commits(query)
   const count = async (sql: string): Promise<number> => (await query<{ n: number }>(sql))[0]?.n ?? 0
   const intrusions = [
-    ...Array.from({ length: await count(earlyClaims(SCHEMA)) }, () => 'a row was claimed while its claim held'),
+    ...Array.from(
+      { length: await count(earlyClaims(SCHEMA)) },
+      () => 'a row was claimed while its claim held',
+    ),
     ...Array.from({ length: await count(staleSettles) }, () => 'a former owner changed a row'),
   ]
   const dead = await query<{ id: string; error: string }>(
     `select id::text, error from ${SCHEMA}.dead union all select id::text, coalesce(error, '') from ${SCHEMA}.outbox where died_at is not null`,
   )
-  const pending = await count(`select count(*)::int as n from ${SCHEMA}.outbox where died_at is null`)
-  const gauges = await onStore(cluster.url, source.postgres, (store) => wrongGauges(store, source, { pending, dead: dead.length }))
+  const pending = await count(
+    `select count(*)::int as n from ${SCHEMA}.outbox where died_at is null`,
+  )
+  const gauges = await onStore(cluster.url, source.postgres, (store) =>
+    wrongGauges(store, source, { pending, dead: dead.length }),
+  )
   const given = await drainQueue(broker.url, `${CONSUMER}.dead`).catch(() => [])
   await query(`vacuum ${SCHEMA}.outbox`)
   const sizes = await query<{ name: string; bytes: string }>(
@@ -225,20 +280,39 @@ async function truth({ query, broker, cluster }: Servers, source: Source): Promi
     torn,
     arrivals: await arrivals(broker.url),
     effects: await query<Effect>(`select id::text, digest from ${SCHEMA}.effects order by place`),
-    dead: new Set([...dead.map(({ id }) => id), ...given.map(({ properties }) => String(properties.messageId))]),
+    dead: new Set([
+      ...dead.map(({ id }) => id),
+      ...given.map(({ properties }) => String(properties.messageId)),
+    ]),
     intrusions,
     gauges,
     sizes: Object.fromEntries(sizes.map(({ name, bytes }) => [name, Number(bytes)])),
-    versions: { PostgreSQL: version?.server_version.split(' ')[0] ?? '?', RabbitMQ: (await broker.ctl('version')).trim() },
-    texts: [...dead.map(({ error }) => error), ...given.map(({ properties }) => JSON.stringify(properties))],
+    versions: {
+      PostgreSQL: version?.server_version.split(' ')[0] ?? '?',
+      RabbitMQ: (await broker.ctl('version')).trim(),
+    },
+    texts: [
+      ...dead.map(({ error }) => error),
+      ...given.map(({ properties }) => JSON.stringify(properties)),
+    ],
   }
 }
 
-/** From the log of the database, by a decoder that is not ours: what was committed, and in which order. */
+/**
+ * From the log of the database, by a decoder that is not ours: what was committed, and in which
+ * order.
+ */
 async function commits(query: Servers['query']): Promise<Pick<Truth, 'committed' | 'torn'>> {
   const wall = Date.now()
   const offset = now() - wall
-  const rows = await query<{ id: string; topic: string; key: string | null; digest: string; table: string; at: string | null }>(
+  const rows = await query<{
+    id: string
+    topic: string
+    key: string | null
+    digest: string
+    table: string
+    at: string | null
+  }>(
     `with changes as (
        select row_number() over () as n, xid::text, substring(data from '^table ${SCHEMA}\\.(business|outbox): INSERT') as tab,
          substring(data from '[ ]id\\[uuid\\]:''([0-9a-f-]{36})''') as id,
@@ -251,7 +325,9 @@ async function commits(query: Servers['query']): Promise<Pick<Truth, 'committed'
   const tables = (table: string): Map<string, (typeof rows)[number]> =>
     new Map(rows.filter((row) => row.table === table).map((row) => [row.id, row]))
   const [business, outbox] = [tables('business'), tables('outbox')]
-  const torn = [...business.keys()].filter((id) => !outbox.has(id)).concat([...outbox.keys()].filter((id) => !business.has(id)))
+  const torn = [...business.keys()]
+    .filter((id) => !outbox.has(id))
+    .concat([...outbox.keys()].filter((id) => !business.has(id)))
   const committed = [...business.values()].map(
     ({ id, topic, key, digest, at }): Committed => ({
       id,

@@ -5,14 +5,24 @@ import { DatabaseSync } from 'node:sqlite'
 import { CONSUMER, headers, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
 import { type Disk, openDisk } from './disk.ts'
-import { type Arrival, type Committed, type Effect, type Place, type Truth, upgrade, wrongGauges } from './place.ts'
+import {
+  type Arrival,
+  type Committed,
+  type Effect,
+  type Place,
+  type Truth,
+  upgrade,
+  wrongGauges,
+} from './place.ts'
 
 export interface SqlitePlace extends Place {
   /** Takes the lock of writers for so long. */
   holdLock(ms: number): Promise<void>
   /** Where both files are; undefined unless asked for. */
   readonly disk: Disk | undefined
-  /** Writes business rows and outbox rows in one transaction, as a program in another language does. */
+  /**
+   * Writes business rows and outbox rows in one transaction, as a program in another language does.
+   */
   write(rows: readonly ForeignRow[], headersOfRow: string): Promise<void>
 }
 
@@ -36,10 +46,18 @@ CREATE TRIGGER audit AFTER INSERT ON mersal_outbox BEGIN INSERT INTO audit (id) 
 const DISK_MIB = 2048
 
 /** `ownDisks`: its disk can be full. */
-export async function openSqlitePlace({ ownDisks }: { readonly ownDisks: boolean }): Promise<SqlitePlace> {
+export async function openSqlitePlace({
+  ownDisks,
+}: {
+  readonly ownDisks: boolean
+}): Promise<SqlitePlace> {
   const disk = ownDisks ? await openDisk('sqlite', DISK_MIB) : undefined
   const folder = disk?.folder ?? mkdtempSync(join(tmpdir(), 'mersal-chaos-sqlite-'))
-  const address = { kind: 'sqlite', store: join(folder, 'store.db'), broker: join(folder, 'broker.db') } as const
+  const address = {
+    kind: 'sqlite',
+    store: join(folder, 'store.db'),
+    broker: join(folder, 'broker.db'),
+  } as const
   function read<Row>(file: string, sql: string, ...values: string[]): Row[] {
     const database = new DatabaseSync(file, { timeout: 10_000 })
     try {
@@ -72,16 +90,24 @@ export async function openSqlitePlace({ ownDisks }: { readonly ownDisks: boolean
         address.store,
         `SELECT count(*) AS n FROM business WHERE topic = '${topics.booked}' AND id NOT IN (SELECT id FROM effects)`,
       )
-      const rows = read(address.store, 'SELECT position, partition_key, visible_at, token, attempts FROM mersal_outbox LIMIT 5')
+      const rows = read(
+        address.store,
+        'SELECT position, partition_key, visible_at, token, attempts FROM mersal_outbox LIMIT 5',
+      )
       return { outbox: outbox?.n ?? 0, effects: left?.n ?? 0, detail: JSON.stringify(rows) }
     },
     async heldBy(tokens) {
-      const sql = 'SELECT count(*) AS n FROM mersal_outbox WHERE token IN (SELECT value FROM json_each(?)) AND visible_at > ?'
-      return read<{ n: number }>(address.store, sql, JSON.stringify(tokens), String(Date.now()))[0]?.n ?? 0
+      const sql =
+        'SELECT count(*) AS n FROM mersal_outbox WHERE token IN (SELECT value FROM json_each(?)) AND visible_at > ?'
+      return (
+        read<{ n: number }>(address.store, sql, JSON.stringify(tokens), String(Date.now()))[0]?.n ??
+        0
+      )
     },
     async truth(source) {
       const found = truth((file, sql, ...values) => read(address[file], sql, ...values))
-      const count = (table: string): number => read<{ n: number }>(address.store, `SELECT count(*) AS n FROM ${table}`)[0]?.n ?? 0
+      const count = (table: string): number =>
+        read<{ n: number }>(address.store, `SELECT count(*) AS n FROM ${table}`)[0]?.n ?? 0
       await using store = source.sqlite.sqlite({ path: address.store, migrate: 'off' })
       const expected = { pending: count('mersal_outbox'), dead: count('mersal_dead_letters') }
       return { ...found, gauges: await wrongGauges(store, source, expected) }
@@ -102,7 +128,10 @@ export async function openSqlitePlace({ ownDisks }: { readonly ownDisks: boolean
 }
 
 /** What makes and undoes trouble with dead letters, and rows of somebody else. */
-function burials(file: string, read: <Row>(file: string, sql: string, ...values: string[]) => Row[]) {
+function burials(
+  file: string,
+  read: <Row>(file: string, sql: string, ...values: string[]) => Row[],
+) {
   /** SQLite lets those wait who ask while others write without a pause. */
   async function whole(work: (database: DatabaseSync) => void): Promise<void> {
     for (let tries = 0; ; tries += 1) {
@@ -124,9 +153,15 @@ function burials(file: string, read: <Row>(file: string, sql: string, ...values:
   const listed = (ids: readonly string[]): string => ids.map((id) => `'${id}'`).join(', ')
   return {
     async deadOf(ids: readonly string[]) {
-      return read<{ n: number }>(file, `SELECT count(*) AS n FROM mersal_dead_letters WHERE id IN (${listed(ids)})`)[0]?.n ?? 0
+      return (
+        read<{ n: number }>(
+          file,
+          `SELECT count(*) AS n FROM mersal_dead_letters WHERE id IN (${listed(ids)})`,
+        )[0]?.n ?? 0
+      )
     },
-    makeDue: (ids: readonly string[]) => change(`UPDATE mersal_outbox SET visible_at = ${Date.now()} WHERE id IN (${listed(ids)})`),
+    makeDue: (ids: readonly string[]) =>
+      change(`UPDATE mersal_outbox SET visible_at = ${Date.now()} WHERE id IN (${listed(ids)})`),
     refuseDead: (refuses: boolean) =>
       change(
         refuses
@@ -135,15 +170,29 @@ function burials(file: string, read: <Row>(file: string, sql: string, ...values:
       ),
     write: (rows: readonly ForeignRow[], sent: string) =>
       whole((database) => {
-        const business = database.prepare('INSERT INTO business (id, topic, key, digest) VALUES (?, ?, ?, ?)')
+        const business = database.prepare(
+          'INSERT INTO business (id, topic, key, digest) VALUES (?, ?, ?, ?)',
+        )
         const outbox = database.prepare(
           `INSERT INTO mersal_outbox (id, partition_key, type, transport, kind, name, headers, body, visible_at, created_at)
            VALUES (?, ?, ?, 'default', 'topic', ?, ?, ?, ?, ?)`,
         )
         for (const { id, key = null, text, padding = 0, delayMs = 0 } of rows) {
           business.run(id, topics.billed, key, digestOf(text))
-          const body = Buffer.concat([Buffer.from(JSON.stringify({ text })), Buffer.alloc(padding, ' ')])
-          outbox.run(id, key, topics.billed, topics.billed, sent, body, Date.now() + delayMs, Date.now())
+          const body = Buffer.concat([
+            Buffer.from(JSON.stringify({ text })),
+            Buffer.alloc(padding, ' '),
+          ])
+          outbox.run(
+            id,
+            key,
+            topics.billed,
+            topics.billed,
+            sent,
+            body,
+            Date.now() + delayMs,
+            Date.now(),
+          )
         }
       }),
   }
@@ -180,10 +229,19 @@ function truth(read: Read): Omit<Truth, 'gauges'> {
 
 /** Plain SQL on the file of the queue: nobody consumes the tap. */
 function arrivals(read: Read): Arrival[] {
-  const sql = 'SELECT id, type, headers, CAST(body AS TEXT) AS body FROM mersal_queue_messages WHERE queue = ? ORDER BY position'
-  return read<{ id: string; type: string; headers: string; body: string }>('broker', sql, TAP).map((row) => {
-    const table = JSON.parse(row.headers) as Record<string, string>
-    const { text } = JSON.parse(row.body) as { text: string }
-    return { id: row.id, topic: row.type, publish: table[headers.publish] ?? '', digest: digestOf(text), note: table[headers.note] ?? '' }
-  })
+  const sql =
+    'SELECT id, type, headers, CAST(body AS TEXT) AS body FROM mersal_queue_messages WHERE queue = ? ORDER BY position'
+  return read<{ id: string; type: string; headers: string; body: string }>('broker', sql, TAP).map(
+    (row) => {
+      const table = JSON.parse(row.headers) as Record<string, string>
+      const { text } = JSON.parse(row.body) as { text: string }
+      return {
+        id: row.id,
+        topic: row.type,
+        publish: table[headers.publish] ?? '',
+        digest: digestOf(text),
+        note: table[headers.note] ?? '',
+      }
+    },
+  )
 }

@@ -25,7 +25,10 @@ function letter(n: number, bytes: number): DeadLetter {
 }
 
 /** Letters with the keys 1 to `count`, and the most bytes that were ever handed out at once. */
-function boxOf(count: number, bytes: number): { readonly box: DeadLetterBox; readonly most: () => number } {
+function boxOf(
+  count: number,
+  bytes: number,
+): { readonly box: DeadLetterBox; readonly most: () => number } {
   let most = 0
   return {
     most: () => most,
@@ -33,7 +36,9 @@ function boxOf(count: number, bytes: number): { readonly box: DeadLetterBox; rea
       list: ({ limit = 100, after = '0' } = {}) => {
         const length = Math.max(0, Math.min(limit, count - Number(after)))
         most = Math.max(most, length * bytes)
-        return Promise.resolve(Array.from({ length }, (_, index) => letter(Number(after) + index + 1, bytes)))
+        return Promise.resolve(
+          Array.from({ length }, (_, index) => letter(Number(after) + index + 1, bytes)),
+        )
       },
       retry: (keys) => Promise.resolve(keys.length),
       discard: (keys) => Promise.resolve(keys.length),
@@ -60,7 +65,9 @@ test('small ones come in pages of a hundred', async () => {
   expect(most()).toBe(1000)
 })
 
-test('a letter that dies again at once is not retried again by the same call', { timeout: 60_000 }, async () => {
+test('a letter that dies again at once is not retried again by the same call', {
+  timeout: 60_000,
+}, async () => {
   await using store = sqlite({ path: ':memory:' })
   const kill = async (): Promise<void> => {
     const rows = await store.outbox.claim({ limit: 1000, claimMs: 60_000, token: 'token' })
@@ -94,6 +101,9 @@ test('a letter that dies again at once is not retried again by the same call', {
       return retried
     },
   }
-  expect(await changeLetters('retry', box, { filter: {}, progress: () => {} })).toEqual({ changed: 250, asked: 250 })
+  expect(await changeLetters('retry', box, { filter: {}, progress: () => {} })).toEqual({
+    changed: 250,
+    asked: 250,
+  })
   expect(await store.admin.stats()).toMatchObject({ dead: 250 })
 })

@@ -21,7 +21,12 @@ async function bury(place: Place, count: number, type: 'classic' | 'quorum'): Pr
   await channel.assertQueue(DEAD, { durable: true, arguments: { 'x-queue-type': type } })
   for (let n = 0; n < count; n++) {
     const headers = { 'x-mersal-reason': n % 2 === 0 ? 'rejected' : 'invalid' }
-    channel.sendToQueue(DEAD, Buffer.from(String(n)), { persistent: true, messageId: String(n), type: 't', headers })
+    channel.sendToQueue(DEAD, Buffer.from(String(n)), {
+      persistent: true,
+      messageId: String(n),
+      type: 't',
+      headers,
+    })
   }
   await channel.waitForConfirms()
   await connection.close()
@@ -35,23 +40,38 @@ async function bodies(place: Place, queue: string): Promise<number[]> {
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
 
 describe.runIf(await rabbitIsHere())('many dead letters on RabbitMQ', { timeout: 240_000 }, () => {
-  test.each(['classic', 'quorum'] as const)('are retried in one pass, in their order, and counted right, from a %s queue', async (type) => {
-    await using place = await openVhost()
-    await using project = projectOn(place)
-    await bury(place, 1000, type)
-    const all = ['--queue', QUEUE, '--all']
-    expect(await project.mersal(['dead', 'retry', ...all])).toMatchObject({
-      code: 2,
-      stderr: expect.stringContaining('would retry 1000 dead letters') as string,
-    })
-    const discarded = await project.mersal(['dead', 'discard', ...all, '--reason', 'invalid', '--yes'])
-    expect(discarded).toMatchObject({ code: 0, stdout: 'discarded 500 of 500\n', stderr: '' })
-    expect(await project.mersal(['dead', 'retry', ...all, '--yes'])).toMatchObject({ code: 0, stdout: 'retried 500 of 500\n' })
-    expect(await bodies(place, DEAD)).toEqual([])
-    const found = await bodies(place, QUEUE)
-    // A quorum queue gives back in any order what was only looked at.
-    expect(type === 'classic' ? found : found.toSorted((a, b) => a - b)).toEqual(numbers(1000).filter((n) => n % 2 === 0))
-  })
+  test.each(['classic', 'quorum'] as const)(
+    'are retried in one pass, in their order, and counted right, from a %s queue',
+    async (type) => {
+      await using place = await openVhost()
+      await using project = projectOn(place)
+      await bury(place, 1000, type)
+      const all = ['--queue', QUEUE, '--all']
+      expect(await project.mersal(['dead', 'retry', ...all])).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('would retry 1000 dead letters') as string,
+      })
+      const discarded = await project.mersal([
+        'dead',
+        'discard',
+        ...all,
+        '--reason',
+        'invalid',
+        '--yes',
+      ])
+      expect(discarded).toMatchObject({ code: 0, stdout: 'discarded 500 of 500\n', stderr: '' })
+      expect(await project.mersal(['dead', 'retry', ...all, '--yes'])).toMatchObject({
+        code: 0,
+        stdout: 'retried 500 of 500\n',
+      })
+      expect(await bodies(place, DEAD)).toEqual([])
+      const found = await bodies(place, QUEUE)
+      // A quorum queue gives back in any order what was only looked at.
+      expect(type === 'classic' ? found : found.toSorted((a, b) => a - b)).toEqual(
+        numbers(1000).filter((n) => n % 2 === 0),
+      )
+    },
+  )
 
   test('are there once each after a retry that was killed half-way and run again, but for those that were on their way', async () => {
     await using place = await openVhost()
@@ -92,7 +112,9 @@ describe.runIf(await rabbitIsHere())('many dead letters on RabbitMQ', { timeout:
     await using project = projectOn(place)
     await bury(place, 300, 'classic')
     const list = async (...args: string[]): Promise<{ key: string; id: string }[]> =>
-      JSON.parse((await project.mersal(['dead', 'list', '--queue', QUEUE, '--json', ...args])).stdout) as { key: string; id: string }[]
+      JSON.parse(
+        (await project.mersal(['dead', 'list', '--queue', QUEUE, '--json', ...args])).stdout,
+      ) as { key: string; id: string }[]
     const all = await list('--limit', '1000000')
     expect(all.map(({ id }) => Number(id))).toEqual(numbers(300))
     const some = await list('--limit', '50', '--after', all[99]!.key)
@@ -108,6 +130,8 @@ describe.runIf(await rabbitIsHere())('many dead letters on RabbitMQ', { timeout:
     await using project = projectOn(place)
     const asked = await project.mersal(['dead', 'list', '--queue', 'nonexist'])
     expect(asked).toMatchObject({ code: 1, stdout: '' })
-    expect(asked.stderr).toMatch(/^mersal: there is no queue 'nonexist' on transport 'default'; no queue is known there\n$/)
+    expect(asked.stderr).toMatch(
+      /^mersal: there is no queue 'nonexist' on transport 'default'; no queue is known there\n$/,
+    )
   })
 })

@@ -31,8 +31,11 @@ export function recordOf(app: string): Record {
     get all() {
       return all
     },
-    count: (outcome, since = 0) => all.filter((each) => each.outcome === outcome && each.at >= since).length,
-    firstConfirmAfter: (at) => all.find((each) => each.outcome === 'confirmed' && each.at > at)?.at ?? Number.POSITIVE_INFINITY,
+    count: (outcome, since = 0) =>
+      all.filter((each) => each.outcome === outcome && each.at >= since).length,
+    firstConfirmAfter: (at) =>
+      all.find((each) => each.outcome === 'confirmed' && each.at > at)?.at ??
+      Number.POSITIVE_INFINITY,
     of: (id, outcome) => all.filter((each) => each.id === id && each.outcome === outcome).length,
     attemptsCharged() {
       const highest = new Map<string, number>()

@@ -14,7 +14,11 @@ export interface Fault {
   readonly name: string
   readonly inject: () => Promise<unknown>
   /** Whether the fault can be seen: an answer of the broker, a line in the log. */
-  readonly landed: (seen: { readonly record: Record; readonly log: string; readonly since: number }) => boolean
+  readonly landed: (seen: {
+    readonly record: Record
+    readonly log: string
+    readonly since: number
+  }) => boolean
   /** Ends the fault; may tell the moment, if it is not that of its end. */
   readonly heal?: () => Promise<number | void>
   /** The fault destroys what queues of the broker held, which is then no loss of ours. */
@@ -30,7 +34,11 @@ const PATIENCE_MS = 20_000
 /** Promised are 5 s; the rest is for a busy machine. */
 const HEALED_WITHIN_MS = 15_000
 
-async function until(what: string, condition: () => boolean, log: () => string = () => ''): Promise<void> {
+async function until(
+  what: string,
+  condition: () => boolean,
+  log: () => string = () => '',
+): Promise<void> {
   for (const began = performance.now(); !condition(); await pause(25)) {
     if (performance.now() - began > PATIENCE_MS)
       throw new Error(`waited in vain for: ${what} (at ${Math.round(performance.now())})\n${log()}`)
@@ -43,10 +51,16 @@ interface Published {
 }
 
 function published({ content, properties }: ConsumeMessage): Published {
-  return { n: (JSON.parse(content.toString()) as { n: number }).n, id: properties.messageId as string }
+  return {
+    n: (JSON.parse(content.toString()) as { n: number }).n,
+    id: properties.messageId as string,
+  }
 }
 
-/** Puts the app through one fault while it writes, and compares what was committed with what arrived. */
+/**
+ * Puts the app through one fault while it writes, and compares what was committed with what
+ * arrived.
+ */
 export function ordeal(shop: Shop, tap: Tap): { run(fault: Fault): Promise<Row> } & Disposable {
   const record = recordOf(shop.app.name)
   const handled = handledOf(shop.app.name)
@@ -64,13 +78,18 @@ export function ordeal(shop: Shop, tap: Tap): { run(fault: Fault): Promise<Row> 
     await until('some orders before the fault', () => shop.committed().length > before + 20)
     const since = performance.now()
     await fault.inject()
-    await until(`proof of the fault '${fault.name}'`, () => fault.landed({ record, log: log(), since }), log)
+    await until(
+      `proof of the fault '${fault.name}'`,
+      () => fault.landed({ record, log: log(), since }),
+      log,
+    )
     const atFault = shop.committed().length
     // The commit never needs the broker.
     await until('orders during the fault', () => shop.committed().length > atFault + 50)
     const told = await fault.heal?.()
     const healed = told ?? performance.now()
-    const recovered = (): boolean => record.firstConfirmAfter(healed) < Infinity && handled.firstAfter(healed) < Infinity
+    const recovered = (): boolean =>
+      record.firstConfirmAfter(healed) < Infinity && handled.firstAfter(healed) < Infinity
     await until(`recovery from '${fault.name}'`, recovered, log)
     const atHeal = shop.committed().length
     await until('some orders after it', () => shop.committed().length > atHeal + 20)
@@ -85,7 +104,11 @@ export function ordeal(shop: Shop, tap: Tap): { run(fault: Fault): Promise<Row> 
   /** Ids of messages that the broker had, and that somebody may have taken away there. */
   function wiped(fault: Fault, healed: number): ReadonlySet<string> {
     if (fault.wipes !== true) return new Set()
-    return new Set(record.all.filter((each) => each.outcome === 'confirmed' && each.at < healed).map(({ id }) => id))
+    return new Set(
+      record.all
+        .filter((each) => each.outcome === 'confirmed' && each.at < healed)
+        .map(({ id }) => id),
+    )
   }
 
   async function count(fault: Fault, healed: number, log: () => string): Promise<Row> {
@@ -108,9 +131,13 @@ export function ordeal(shop: Shop, tap: Tap): { run(fault: Fault): Promise<Row> 
     const known = new Set(orders)
     const absent = orders.filter((n) => !copies.has(n))
     const lost = absent.filter((n) => !gone.has(shop.ids(n).placed))
-    const phantom = [...copies.keys(), ...effects.keys()].filter((n) => n >= orders[0]! && !known.has(n))
+    const phantom = [...copies.keys(), ...effects.keys()].filter(
+      (n) => n >= orders[0]! && !known.has(n),
+    )
     const repeated = [...copies.values()].filter((each) => each.length > 1)
-    const unexplained = repeated.filter((each) => each.length - 1 > record.of(each[0]!.id, 'unknown'))
+    const unexplained = repeated.filter(
+      (each) => each.length - 1 > record.of(each[0]!.id, 'unknown'),
+    )
     expect({
       lost,
       phantom,
@@ -118,7 +145,14 @@ export function ordeal(shop: Shop, tap: Tap): { run(fault: Fault): Promise<Row> 
       inversions: inversions(arrived.map(({ n }) => ({ key: keyOf(n), n }))),
       effectsTwice: [...effects].filter(([, times]) => times > 1),
       dead: shop.deadLetters(),
-    }).toEqual({ lost: [], phantom: [], unexplained: [], inversions: 0, effectsTwice: [], dead: fault.dead ?? 0 })
+    }).toEqual({
+      lost: [],
+      phantom: [],
+      unexplained: [],
+      inversions: 0,
+      effectsTwice: [],
+      dead: fault.dead ?? 0,
+    })
     const publishMs = Math.round(record.firstConfirmAfter(healed) - healed)
     const handleMs = Math.round(handled.firstAfter(healed) - healed)
     expect(Math.max(publishMs, handleMs)).toBeLessThan(HEALED_WITHIN_MS)
@@ -137,5 +171,8 @@ export function ordeal(shop: Shop, tap: Tap): { run(fault: Fault): Promise<Row> 
     }
   }
 
-  return { run, [Symbol.dispose]: () => [record, handled].forEach((each) => each[Symbol.dispose]()) }
+  return {
+    run,
+    [Symbol.dispose]: () => [record, handled].forEach((each) => each[Symbol.dispose]()),
+  }
 }

@@ -1,6 +1,9 @@
 import { type Channel, type ChannelModel, connect, type ConsumeMessage } from 'amqplib'
 
-/** Where published events end up, outside of the app: a queue of our own, made and read by a plain client. */
+/**
+ * Where published events end up, outside of the app: a queue of our own, made and read by a plain
+ * client.
+ */
 export interface Tap {
   readonly queue: string
   /** Makes queue, exchange and binding; again, after somebody deleted them. */
@@ -9,7 +12,10 @@ export interface Tap {
   drain(): Promise<readonly ConsumeMessage[]>
 }
 
-export async function plainly<Result>(url: string, task: (channel: Channel) => Promise<Result>): Promise<Result> {
+export async function plainly<Result>(
+  url: string,
+  task: (channel: Channel) => Promise<Result>,
+): Promise<Result> {
   const model: ChannelModel = await connect(url, { noDelay: true })
   model.on('error', () => {})
   try {
@@ -21,7 +27,10 @@ export async function plainly<Result>(url: string, task: (channel: Channel) => P
   }
 }
 
-/** Everything in a queue. A message of our own marks its end, since a queue keeps the order of arrival. */
+/**
+ * Everything in a queue. A message of our own marks its end, since a queue keeps the order of
+ * arrival.
+ */
 export async function drainQueue(url: string, queue: string): Promise<readonly ConsumeMessage[]> {
   const end = `end-${performance.now()}`
   return plainly(url, async (channel) => {
@@ -46,7 +55,10 @@ export function openTap(url: string, queue: string, exchange: string): Tap {
       plainly(url, async (channel) => {
         await channel.assertExchange(exchange, 'topic', { durable: true })
         // So that a policy with a length makes it refuse, and never drop, messages.
-        await channel.assertQueue(queue, { durable: true, arguments: { 'x-overflow': 'reject-publish' } })
+        await channel.assertQueue(queue, {
+          durable: true,
+          arguments: { 'x-overflow': 'reject-publish' },
+        })
         for (const topic of topics) await channel.bindQueue(queue, exchange, topic)
       }),
     drain: () => drainQueue(url, queue),

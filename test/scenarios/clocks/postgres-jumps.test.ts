@@ -15,8 +15,12 @@ import { testTransport } from '../../unit/relay-support.ts'
 
 const library = findLibfaketime()
 const problem = library === undefined ? noLibfaketime : clusterProblem()
-if (problem !== undefined && process.env['MERSAL_TEST_REQUIRE_FAKETIME'] === 'true') throw new Error(problem)
-if (problem !== undefined) process.stderr.write(`\n*** NO SERVER WITH A CLOCK TO SET: ${problem}. These tests are SKIPPED. ***\n`)
+if (problem !== undefined && process.env['MERSAL_TEST_REQUIRE_FAKETIME'] === 'true')
+  throw new Error(problem)
+if (problem !== undefined)
+  process.stderr.write(
+    `\n*** NO SERVER WITH A CLOCK TO SET: ${problem}. These tests are SKIPPED. ***\n`,
+  )
 
 interface Server extends AsyncDisposable {
   readonly harness: StoreHarness
@@ -33,7 +37,12 @@ async function server(): Promise<Server> {
     renameSync(`${control}.new`, control)
   }
   setClock('+0')
-  const faked = { LD_PRELOAD: library as string, FAKETIME_TIMESTAMP_FILE: control, FAKETIME_NO_CACHE: '1', ...onlyTheWall }
+  const faked = {
+    LD_PRELOAD: library as string,
+    FAKETIME_TIMESTAMP_FILE: control,
+    FAKETIME_NO_CACHE: '1',
+    ...onlyTheWall,
+  }
   const cluster = await privateCluster({}, { environment: faked })
   const harness = await storeHarness(cluster.url)
   return {
@@ -48,7 +57,9 @@ async function server(): Promise<Server> {
 }
 
 describe.skipIf(problem !== undefined)('a PostgreSQL server whose clock is set', () => {
-  test('P5 P10: back by an hour, with messages claimed by a relay that died and later ones behind them', { timeout: 90_000 }, async () => {
+  test('P5 P10: back by an hour, with messages claimed by a relay that died and later ones behind them', {
+    timeout: 90_000,
+  }, async () => {
     await using place = await server()
     const { harness, setClock } = place
     await using store = await harness.open()
@@ -70,7 +81,8 @@ describe.skipIf(problem !== undefined)('a PostgreSQL server whose clock is set',
       newToken,
     })
     relay.start()
-    const labels = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, n) => `a${from + n}`)
+    const labels = (from: number, to: number): string[] =>
+      Array.from({ length: to - from }, (_, n) => `a${from + n}`)
     const add = (names: readonly string[], delayMs = 0): Promise<unknown> =>
       store.unitOfWork((tx) =>
         store.outbox.save(
@@ -101,7 +113,9 @@ describe.skipIf(problem !== undefined)('a PostgreSQL server whose clock is set',
     expect(warnings.map(({ backMs }) => Math.round(Number(backMs) / 60_000))).toEqual([60])
   })
 
-  test('P4: forward by ten days, while a janitor with a retention of seven runs', { timeout: 60_000 }, async () => {
+  test('P4: forward by ten days, while a janitor with a retention of seven runs', {
+    timeout: 60_000,
+  }, async () => {
     await using place = await server()
     const { harness, setClock } = place
     await using store = await harness.open()
@@ -118,7 +132,13 @@ describe.skipIf(problem !== undefined)('a PostgreSQL server whose clock is set',
     }
     const inbox = { tracker, retentionMs: 604_800_000 }
     const janitor = runJanitor(
-      { app: 'test', inbox, clock: systemClock, logger: silentLogger, options: { intervalMs: 100 } },
+      {
+        app: 'test',
+        inbox,
+        clock: systemClock,
+        logger: silentLogger,
+        options: { intervalMs: 100 },
+      },
       { signal: closing.signal },
     )
     await expect.poll(() => rounds, { timeout: 20_000 }).toBeGreaterThan(0)
@@ -128,7 +148,9 @@ describe.skipIf(problem !== undefined)('a PostgreSQL server whose clock is set',
     expect((await tracker.now()) - Date.now()).toBeGreaterThan(800_000_000)
     closing.abort()
     await janitor
-    expect(await store.unitOfWork((tx) => store.tracker.track(tx, { consumer: 'c', messageId: 'm' }))).toBe('duplicate')
+    expect(
+      await store.unitOfWork((tx) => store.tracker.track(tx, { consumer: 'c', messageId: 'm' })),
+    ).toBe('duplicate')
     expect(await claim(store)).toEqual([])
   })
 })

@@ -21,14 +21,20 @@ const add = (store: Store, label: string, key?: string, delayMs = 0): Promise<un
 
 /** What is stored is then the same as after the clock was set back. */
 const setBack = ({ database: { schema, query } }: StoreHarness): Promise<unknown> =>
-  query(`update ${schema}.outbox set visible_at = visible_at + interval '1 hour', added_at = added_at + interval '1 hour'`)
+  query(
+    `update ${schema}.outbox set visible_at = visible_at + interval '1 hour', added_at = added_at + interval '1 hour'`,
+  )
 
 /** Seconds that each waits; 0: it is due. */
-async function waits({ database: { schema, query } }: StoreHarness): Promise<Record<string, number>> {
+async function waits({
+  database: { schema, query },
+}: StoreHarness): Promise<Record<string, number>> {
   const rows = await query(`select type, case when isfinite(visible_at)
       then greatest(0, ceil(extract(epoch from visible_at - clock_timestamp()))) else -1 end::text as wait
     from ${schema}.outbox order by position`)
-  return Object.fromEntries(rows.map(({ type, wait }) => [String(type).replace('test.', ''), Number(wait)]))
+  return Object.fromEntries(
+    rows.map(({ type, wait }) => [String(type).replace('test.', ''), Number(wait)]),
+  )
 }
 
 interface Row {
@@ -38,7 +44,11 @@ interface Row {
   readonly set?: string
 }
 
-async function insert(harness: StoreHarness, store: Store, rows: Readonly<Record<string, Row>>): Promise<void> {
+async function insert(
+  harness: StoreHarness,
+  store: Store,
+  rows: Readonly<Record<string, Row>>,
+): Promise<void> {
   const { schema, query } = harness.database
   for (const [label, { added, visible, set }] of Object.entries(rows)) {
     await add(store, label)
@@ -58,7 +68,11 @@ const before: Readonly<Record<string, Row>> = {
   'refused, due again': { added: -5000, visible: -100, set: `attempts = 2, error = 'not now'` },
   'given back': { added: -5000, visible: -100, set: `error = ''` },
   'given back for a while': { added: -5000, visible: 25, set: `error = ''` },
-  'a dead letter': { added: -10, visible: 'infinity', set: `died_at = clock_timestamp(), dead_reason = 'refused'` },
+  'a dead letter': {
+    added: -10,
+    visible: 'infinity',
+    set: `died_at = clock_timestamp(), dead_reason = 'refused'`,
+  },
 }
 
 let begun = 0
@@ -69,11 +83,18 @@ beforeEach(() => {
 /** So many seconds, less what has passed since the test began. */
 const about = (seconds: number): unknown => ({
   asymmetricMatch: (value: unknown) =>
-    typeof value === 'number' && value <= seconds && value >= seconds - (performance.now() - begun) / 1000 - 1,
+    typeof value === 'number' &&
+    value <= seconds &&
+    value >= seconds - (performance.now() - begun) / 1000 - 1,
 })
 
 /** A relay on this storage that looks at its clock every half second instead of every five. */
-function relayOn(store: Store, clock: StorageClock, transport: TestTransport, warnings: unknown[]): Relay {
+function relayOn(
+  store: Store,
+  clock: StorageClock,
+  transport: TestTransport,
+  warnings: unknown[],
+): Relay {
   const logger = { ...silentLogger, warn: (fields: unknown) => warnings.push(fields) }
   return createRelay({
     app: 'test',
@@ -97,7 +118,11 @@ describe.skipIf(!present)('waits on PostgreSQL after the clock was set back', ()
     await insert(harness, store, {
       'claimed after the jump': { added: 3000, visible: 14, set: token },
       'delayed after the jump': { added: 0, visible: 7200 },
-      'refused after the jump': { added: -100, visible: 290, set: `attempts = 1, error = 'not now'` },
+      'refused after the jump': {
+        added: -100,
+        visible: 290,
+        set: `attempts = 1, error = 'not now'`,
+      },
     })
     expect(await clockOf(store).recover(LIMITS)).toBe(9)
     const expected = {
@@ -165,13 +190,19 @@ describe.skipIf(!present)('waits on PostgreSQL after the clock was set back', ()
       (await store.operations?.examine?.())?.filter(({ subject }) => subject === 'postgres waits')
     await insert(harness, store, before)
     expect(await doctor()).toEqual([
-      { level: 'ok', subject: 'postgres waits', text: 'none is longer than a claim, a retry or its sender asks' },
+      {
+        level: 'ok',
+        subject: 'postgres waits',
+        text: 'none is longer than a claim, a retry or its sender asks',
+      },
     ])
     await setBack(harness)
     const found = {
       level: 'warning',
       subject: 'postgres waits',
-      text: expect.stringContaining(': 1 of the messages wait for longer than any claim or retry lasts, 5 were added later') as string,
+      text: expect.stringContaining(
+        ': 1 of the messages wait for longer than any claim or retry lasts, 5 were added later',
+      ) as string,
     }
     expect(await doctor()).toEqual([expect.objectContaining(found)])
     await clockOf(store).recover(LIMITS)
@@ -189,7 +220,8 @@ describe.skipIf(!present)('waits on PostgreSQL after the clock was set back', ()
     await add(store, 'lost')
     const [lost] = await claim(store, { claimMs: 0 })
     const [taken] = await claim(store)
-    if (held === undefined || lost === undefined || taken === undefined) throw new Error('a claim is missing')
+    if (held === undefined || lost === undefined || taken === undefined)
+      throw new Error('a claim is missing')
     expect(await store.outbox.settle([sent(held), sent(lost)])).toEqual({ stale: 1 })
     expect(await waits(harness)).toEqual({ lost: about(600) })
   })
@@ -221,7 +253,9 @@ describe.skipIf(!present)('waits on PostgreSQL after the clock was set back', ()
     await using relay = relayOn(store, clockOf(store), transport, warnings)
     relay.start()
     await expect.poll(() => transport.published.length, { timeout: 30_000 }).toBe(20)
-    expect(transport.published.map(({ message: { type } }) => type)).toEqual(Array.from({ length: 20 }, (_, n) => `test.a${n}`))
+    expect(transport.published.map(({ message: { type } }) => type)).toEqual(
+      Array.from({ length: 20 }, (_, n) => `test.a${n}`),
+    )
     expect(warnings).toHaveLength(1)
   })
 
@@ -255,7 +289,11 @@ describe.skipIf(!present)('waits on PostgreSQL after the clock was set back', ()
     expect(transport.published).toEqual([])
     hours = 0
     await expect.poll(() => transport.published.length, { timeout: 30_000 }).toBe(40)
-    expect(transport.published.map(({ message: { type } }) => type)).toEqual(Array.from({ length: 40 }, (_, n) => `test.a${n}`))
-    expect(warnings).toEqual([expect.objectContaining({ backMs: expect.closeTo(HOUR_MS, -4) as number })])
+    expect(transport.published.map(({ message: { type } }) => type)).toEqual(
+      Array.from({ length: 40 }, (_, n) => `test.a${n}`),
+    )
+    expect(warnings).toEqual([
+      expect.objectContaining({ backMs: expect.closeTo(HOUR_MS, -4) as number }),
+    ])
   })
 })

@@ -32,7 +32,10 @@ async function setup() {
       database
         .prepare('SELECT id, visible_at FROM mersal_outbox ORDER BY position')
         .all()
-        .map(({ id, visible_at: at }) => [String(id), Math.max(0, Math.round((Number(at) - clock.now()) / 1000))]),
+        .map(({ id, visible_at: at }) => [
+          String(id),
+          Math.max(0, Math.round((Number(at) - clock.now()) / 1000)),
+        ]),
     )
   let tokens = 0
   return {
@@ -43,7 +46,9 @@ async function setup() {
     storage: store.outbox.clock as StorageClock,
     waits,
     add: (id: string, delayMs = 0, key?: string) =>
-      store.unitOfWork((tx) => store.outbox.save(tx, [{ ...message(id, key === undefined ? {} : { key }), delayMs }])),
+      store.unitOfWork((tx) =>
+        store.outbox.save(tx, [{ ...message(id, key === undefined ? {} : { key }), delayMs }]),
+      ),
     claim: (claimMs: number, fromPosition = 0n): Promise<readonly ClaimedMessage[]> =>
       store.outbox.claim({ limit: 100, claimMs, fromPosition, token: `t${tokens++}` }),
     async [Symbol.asyncDispose]() {
@@ -58,7 +63,9 @@ test('SQLite: everything waits as long as before the clock was set back, and rep
   await using place = await setup()
   const { add, claim, set, store, storage, time, waits } = place
   const release = async (rows: readonly ClaimedMessage[], delayMs: number): Promise<unknown> =>
-    store.outbox.settle(rows.map(({ position, token }) => ({ kind: 'release', position, token, delayMs })))
+    store.outbox.settle(
+      rows.map(({ position, token }) => ({ kind: 'release', position, token, delayMs })),
+    )
   await add('given back')
   await time.advance(2 * HOUR_MS)
   await release(await claim(15_000), 5000)
@@ -69,7 +76,9 @@ test('SQLite: everything waits as long as before the clock was set back, and rep
   const [retried] = await claim(15_000, third?.position)
   if (retried === undefined) throw new Error('it was not claimed')
   const { position, token } = retried
-  await store.outbox.settle([{ kind: 'retry', position, token, delayMs: 50_000, error: new Error('no') }])
+  await store.outbox.settle([
+    { kind: 'retry', position, token, delayMs: 50_000, error: new Error('no') },
+  ])
   await time.advance(10_000)
   const [fourth] = await add('claimed')
   const claimed = await claim(12_000, fourth?.position)
@@ -82,7 +91,9 @@ test('SQLite: everything waits as long as before the clock was set back, and rep
   expect(await storage.recover(LIMITS)).toBe(0)
   expect((await storage.read()).ahead).toBe(0)
   const [{ position: at, token: mine } = { position: 0n, token: '' }] = claimed
-  expect(await store.outbox.settle([{ kind: 'sent', position: at, token: mine }])).toEqual({ stale: 0 })
+  expect(await store.outbox.settle([{ kind: 'sent', position: at, token: mine }])).toEqual({
+    stale: 0,
+  })
 })
 
 test('SQLite: P5 P10: a relay that runs when the clock is set back publishes what waits, in the order of each key', async () => {
@@ -131,7 +142,10 @@ test('SQLite: P4: a clock that is set forward while a janitor runs removes no re
     },
   }
   const inbox = { tracker, retentionMs: 604_800_000 }
-  const janitor = runJanitor({ app: 'test', inbox, clock, logger: silentLogger }, { signal: closing.signal })
+  const janitor = runJanitor(
+    { app: 'test', inbox, clock, logger: silentLogger },
+    { signal: closing.signal },
+  )
   await pass(time, () => rounds === 1, 1000, 'a first round')
   set.by = 864_000_000
   await time.advance(60_000)

@@ -11,12 +11,16 @@ export interface Findings {
   readonly missingEffects: number
   /** First arrivals in the log, or first effects, of one key against the order of the commits. */
   readonly inversions: number
-  /** Most times that one message was published, not counting once for each claim of it that ran out. */
+  /**
+   * Most times that one message was published, not counting once for each claim of it that ran out.
+   */
   readonly publishes: number
   /** Claims that ran out while their owner was alive. */
   readonly lostClaims: number
   readonly students: number
-  /** Most messages that a handler has committed in one transaction; 0 where none may take several. */
+  /**
+   * Most messages that a handler has committed in one transaction; 0 where none may take several.
+   */
   readonly largestBatch: number
 }
 
@@ -38,35 +42,56 @@ function read<Row>(folder: string, file: string, sql: string, ...values: string[
   }
 }
 
-/** Everything that was ever published to the topic is still in the queue `log`, which nobody reads. */
+/**
+ * Everything that was ever published to the topic is still in the queue `log`, which nobody reads.
+ */
 function arrivals(folder: string, queue: string): Arrival[] {
-  const sql = 'SELECT id, CAST(body AS TEXT) AS body FROM mersal_queue_messages WHERE queue = ? ORDER BY position'
-  return read<{ id: string; body: string }>(folder, files.broker, sql, queue).map(({ id, body }) => ({
-    id,
-    ...(JSON.parse(body) as Omit<Arrival, 'id'>),
-  }))
+  const sql =
+    'SELECT id, CAST(body AS TEXT) AS body FROM mersal_queue_messages WHERE queue = ? ORDER BY position'
+  return read<{ id: string; body: string }>(folder, files.broker, sql, queue).map(
+    ({ id, body }) => ({
+      id,
+      ...(JSON.parse(body) as Omit<Arrival, 'id'>),
+    }),
+  )
 }
 
 export function pending(folder: string): number {
-  const count = (file: string, sql: string): number => read<{ n: number }>(folder, file, sql)[0]?.n ?? 0
+  const count = (file: string, sql: string): number =>
+    read<{ n: number }>(folder, file, sql)[0]?.n ?? 0
   return (
     count(files.registrar, 'SELECT count(*) AS n FROM mersal_outbox') +
     count(files.finance, 'SELECT count(*) AS n FROM mersal_outbox') +
-    count(files.broker, `SELECT count(*) AS n FROM mersal_queue_messages WHERE queue = '${queues.finance}'`)
+    count(
+      files.broker,
+      `SELECT count(*) AS n FROM mersal_queue_messages WHERE queue = '${queues.finance}'`,
+    )
   )
 }
 
 export function students(folder: string): number[] {
-  return read<{ number: number }>(folder, files.registrar, 'SELECT number FROM students ORDER BY committed').map(({ number }) => number)
+  return read<{ number: number }>(
+    folder,
+    files.registrar,
+    'SELECT number FROM students ORDER BY committed',
+  ).map(({ number }) => number)
 }
 
 const name = ({ number, part }: Part): string => `${number}/${part}`
 
 export function audit(folder: string, killed?: number): Findings {
   const lost = lostClaims(folder, killed)
-  const committed = students(folder).flatMap((number) => keysOf(number).map((key, part) => ({ number, part, key })))
-  const order = new Map(committed.map((message, index) => [name(message), { index, key: message.key }]))
-  const handled = read<Part>(folder, files.finance, 'SELECT number, part FROM effects ORDER BY rowid')
+  const committed = students(folder).flatMap((number) =>
+    keysOf(number).map((key, part) => ({ number, part, key })),
+  )
+  const order = new Map(
+    committed.map((message, index) => [name(message), { index, key: message.key }]),
+  )
+  const handled = read<Part>(
+    folder,
+    files.finance,
+    'SELECT number, part FROM effects ORDER BY rowid',
+  )
   const effects = handled.map(name)
   const log = arrivals(folder, queues.log)
   const ledger = arrivals(folder, queues.ledger)
@@ -76,16 +101,28 @@ export function audit(folder: string, killed?: number): Findings {
     lostClaims: [...lost.values()].reduce((sum, each) => sum + each, 0),
     students: order.size / 2,
     largestBatch: largestBatch(folder),
-    lost: [...order.keys()].filter((each) => !arrived.has(each)).length + [...new Set(effects)].filter((each) => !billed.has(each)).length,
-    phantom: [...arrived].filter((each) => !order.has(each)).length + [...billed].filter((each) => !effects.includes(each)).length,
+    lost:
+      [...order.keys()].filter((each) => !arrived.has(each)).length +
+      [...new Set(effects)].filter((each) => !billed.has(each)).length,
+    phantom:
+      [...arrived].filter((each) => !order.has(each)).length +
+      [...billed].filter((each) => !effects.includes(each)).length,
     duplicateEffects: effects.length - new Set(effects).size,
     missingEffects: [...order.keys()].filter((each) => !effects.includes(each)).length,
     inversions: inversions(log, order) + inversions(handled, order),
-    publishes: Math.max(0, ...[...counts([...log, ...ledger].map(({ id }) => id))].map(([id, times]) => times - (lost.get(id) ?? 0))),
+    publishes: Math.max(
+      0,
+      ...[...counts([...log, ...ledger].map(({ id }) => id))].map(
+        ([id, times]) => times - (lost.get(id) ?? 0),
+      ),
+    ),
   }
 }
 
-function inversions(arrived: readonly Part[], order: ReadonlyMap<string, { index: number; key: string }>): number {
+function inversions(
+  arrived: readonly Part[],
+  order: ReadonlyMap<string, { index: number; key: string }>,
+): number {
   const last = new Map<string, number>()
   let found = 0
   for (const each of new Set(arrived.map(name))) {
@@ -123,5 +160,7 @@ function counts(values: readonly string[]): Map<string, number> {
 
 function largestBatch(folder: string): number {
   const file = join(folder, files.batches)
-  return existsSync(file) ? Math.max(...readFileSync(file, 'utf8').trim().split('\n').map(Number)) : 0
+  return existsSync(file)
+    ? Math.max(...readFileSync(file, 'utf8').trim().split('\n').map(Number))
+    : 0
 }

@@ -19,17 +19,34 @@ function nthOf({ lane, batch = 1 }: Kind, point: CrashPoint, run: number): numbe
   return 1 + ((run * 7) % 20)
 }
 
-/** One test for each crash point. A run counts only if its crash happened: `runCrash` throws otherwise. */
-export function testEveryCrashPoint(kind: Kind, points: readonly (typeof crashPointList)[number][] = crashPointList): void {
-  test.for(points)('killed at $name: $meaning', { timeout: 30_000 * RUNS }, async ({ name: point }) => {
-    for (let run = 0; run < RUNS; run += 1) {
-      const nth = nthOf(kind, point, run)
-      const findings = await runCrash({ ...kind, point, nth })
-      const label = `${point} #${nth}`
-      expect({ label, ...findings }).toMatchObject({ label, lost: 0, phantom: 0, duplicateEffects: 0, missingEffects: 0, inversions: 0 })
-      if (kind.batch !== undefined) expect(findings.largestBatch, label).toBeGreaterThan(1)
-      // Once without a fault, and once more for the one crash.
-      expect(findings.publishes, `${label}: publishes of one message`).toBeLessThanOrEqual(2)
-    }
-  })
+/**
+ * One test for each crash point. A run counts only if its crash happened: `runCrash` throws
+ * otherwise.
+ */
+export function testEveryCrashPoint(
+  kind: Kind,
+  points: readonly (typeof crashPointList)[number][] = crashPointList,
+): void {
+  test.for(points)(
+    'killed at $name: $meaning',
+    { timeout: 30_000 * RUNS },
+    async ({ name: point }) => {
+      for (let run = 0; run < RUNS; run += 1) {
+        const nth = nthOf(kind, point, run)
+        const findings = await runCrash({ ...kind, point, nth })
+        const label = `${point} #${nth}`
+        expect({ label, ...findings }).toMatchObject({
+          label,
+          lost: 0,
+          phantom: 0,
+          duplicateEffects: 0,
+          missingEffects: 0,
+          inversions: 0,
+        })
+        if (kind.batch !== undefined) expect(findings.largestBatch, label).toBeGreaterThan(1)
+        // Once without a fault, and once more for the one crash.
+        expect(findings.publishes, `${label}: publishes of one message`).toBeLessThanOrEqual(2)
+      }
+    },
+  )
 }

@@ -21,10 +21,19 @@ export interface WorkerPlan {
 export const TRANSACTIONS = 24
 export const isRolledBack = (number: number): boolean => number % 7 === 3
 /** Keys of the messages of a transaction: they differ, so that one batch can hold both. */
-export const keysOf = (number: number): readonly [string, string] => [`a${number % 3}`, `b${number % 2}`]
+export const keysOf = (number: number): readonly [string, string] => [
+  `a${number % 3}`,
+  `b${number % 2}`,
+]
 
 /** Short, so that the work of a killed process is taken over soon. */
 export const HOLD_MS = 800
 
-export const files = { registrar: 'registrar.db', finance: 'finance.db', broker: 'broker.db', taken: 'taken', batches: 'batches' } as const
+export const files = {
+  registrar: 'registrar.db',
+  finance: 'finance.db',
+  broker: 'broker.db',
+  taken: 'taken',
+  batches: 'batches',
+} as const
 export const queues = { finance: 'finance', log: 'log', ledger: 'ledger' } as const

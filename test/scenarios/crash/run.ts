@@ -1,4 +1,7 @@
-/** Runs one crash: real processes on SQLite files, one of them killed at the point, then drained and audited. */
+/**
+ * Runs one crash: real processes on SQLite files, one of them killed at the point, then drained and
+ * audited.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -10,7 +13,15 @@ import { fileURLToPath } from 'node:url'
 import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 import { type Findings, audit, pending, students } from './audit.ts'
-import { type Bug, type Role, TRANSACTIONS, type WorkerPlan, files, isRolledBack, queues } from './plan.ts'
+import {
+  type Bug,
+  type Role,
+  TRANSACTIONS,
+  type WorkerPlan,
+  files,
+  isRolledBack,
+  queues,
+} from './plan.ts'
 
 export interface CrashRun {
   readonly lane: 'express' | 'relay'
@@ -46,7 +57,9 @@ export async function runCrash(run: CrashRun): Promise<Findings> {
 
 async function prepare(folder: string): Promise<void> {
   const registrar = new DatabaseSync(join(folder, files.registrar))
-  registrar.exec('CREATE TABLE students (committed INTEGER PRIMARY KEY AUTOINCREMENT, number INTEGER NOT NULL)')
+  registrar.exec(
+    'CREATE TABLE students (committed INTEGER PRIMARY KEY AUTOINCREMENT, number INTEGER NOT NULL)',
+  )
   registrar.close()
   const finance = new DatabaseSync(join(folder, files.finance))
   finance.exec('CREATE TABLE effects (number INTEGER NOT NULL, part INTEGER NOT NULL)')
@@ -79,8 +92,12 @@ class Processes {
   }
 
   async runAll(): Promise<void> {
-    const roles: readonly Role[] = this.#run.lane === 'relay' ? ['finance', 'relay', 'producer'] : ['finance', 'producer']
-    await Promise.race([Promise.all(roles.map((role) => this.#keep(role))), this.#drainedWithoutCrash()])
+    const roles: readonly Role[] =
+      this.#run.lane === 'relay' ? ['finance', 'relay', 'producer'] : ['finance', 'producer']
+    await Promise.race([
+      Promise.all(roles.map((role) => this.#keep(role))),
+      this.#drainedWithoutCrash(),
+    ])
     await this.#drained()
   }
 
@@ -89,7 +106,10 @@ class Processes {
     await Promise.all([...this.#alive].map((child) => once(child, 'exit')))
   }
 
-  /** Starts a process that runs until the harness ends. If it is the victim, waits for its crash and starts it again. */
+  /**
+   * Starts a process that runs until the harness ends. If it is the victim, waits for its crash and
+   * starts it again.
+   */
   async #keep(role: Role): Promise<void> {
     const victim = victimOf(this.#run) === role
     const child = this.#start(role, victim)
@@ -102,7 +122,10 @@ class Processes {
   async #killed(child: ChildProcess, role: Role): Promise<void> {
     const [code, signal] = (await once(child, 'exit')) as [number | null, string | null]
     const { point, nth } = this.#run
-    if (signal !== 'SIGKILL') throw new Error(`invalid run: ${role} did not crash at ${point} #${nth}, it ended with code ${code}`)
+    if (signal !== 'SIGKILL')
+      throw new Error(
+        `invalid run: ${role} did not crash at ${point} #${nth}, it ended with code ${code}`,
+      )
   }
 
   #start(role: Role, crash: boolean): ChildProcess {
@@ -115,24 +138,32 @@ class Processes {
       ...(bug === undefined ? {} : { bug }),
       ...(batch === undefined ? {} : { batch }),
     }
-    const child = spawn(process.execPath, ['--no-warnings', worker, JSON.stringify(plan)], { stdio: ['pipe', 'ignore', 'pipe'] })
+    const child = spawn(process.execPath, ['--no-warnings', worker, JSON.stringify(plan)], {
+      stdio: ['pipe', 'ignore', 'pipe'],
+    })
     let errors = ''
     child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
     this.#alive.add(child)
     child.once('exit', (code) => {
       this.#alive.delete(child)
-      if (code !== null && code !== 0) this.#failure ??= new Error(`${role} ended with code ${code}: ${errors.slice(0, 2000)}`)
+      if (code !== null && code !== 0)
+        this.#failure ??= new Error(`${role} ended with code ${code}: ${errors.slice(0, 2000)}`)
     })
     return child
   }
 
   /** Nothing waits anywhere, and every transaction that should commit has. */
   async #drained(): Promise<void> {
-    const wanted = Array.from({ length: TRANSACTIONS }, (_, number) => number).filter((number) => !isRolledBack(number)).length
+    const wanted = Array.from({ length: TRANSACTIONS }, (_, number) => number).filter(
+      (number) => !isRolledBack(number),
+    ).length
     const signal = AbortSignal.timeout(DEADLINE_MS)
     while (students(this.#folder).length < wanted || pending(this.#folder) > 0) {
       if (this.#failure !== undefined) throw this.#failure
-      if (signal.aborted) throw new Error(`not drained after ${DEADLINE_MS} ms: ${pending(this.#folder)} still waiting`)
+      if (signal.aborted)
+        throw new Error(
+          `not drained after ${DEADLINE_MS} ms: ${pending(this.#folder)} still waiting`,
+        )
       await sleep(10)
     }
   }
@@ -141,6 +172,8 @@ class Processes {
   async #drainedWithoutCrash(): Promise<never> {
     await this.#drained()
     await sleep(2000, undefined, { ref: false })
-    throw new Error(`invalid run: everything is drained, but nobody reached ${this.#run.point} for the ${this.#run.nth}. time`)
+    throw new Error(
+      `invalid run: everything is drained, but nobody reached ${this.#run.point} for the ${this.#run.nth}. time`,
+    )
   }
 }

@@ -9,7 +9,15 @@ import type { Store } from '../../../src/core/store.ts'
 import type { Transport } from '../../../src/core/transport.ts'
 import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
 import { type CrashPoint, commitPoints, crashPoints } from '../../../src/testing/crash-points.ts'
-import { HOLD_MS, TRANSACTIONS, type WorkerPlan, files, isRolledBack, keysOf, queues } from './plan.ts'
+import {
+  HOLD_MS,
+  TRANSACTIONS,
+  type WorkerPlan,
+  files,
+  isRolledBack,
+  keysOf,
+  queues,
+} from './plan.ts'
 
 interface Part {
   readonly number: number
@@ -28,10 +36,17 @@ function at(point: CrashPoint): void {
   if (reached === plan.crash.nth) process.kill(process.pid, 'SIGKILL')
 }
 
-/** Notes who takes which row, and when, so that the audit can tell a crash from a claim that ran out on a slow machine. */
+/**
+ * Notes who takes which row, and when, so that the audit can tell a crash from a claim that ran out
+ * on a slow machine.
+ */
 function noted(store: Store<DatabaseSync>): Store<DatabaseSync> {
   const note = (ids: readonly string[]): void => {
-    if (ids.length > 0) appendFileSync(join(plan.folder, files.taken), ids.map((id) => `${process.pid} ${id}\n`).join(''))
+    if (ids.length > 0)
+      appendFileSync(
+        join(plan.folder, files.taken),
+        ids.map((id) => `${process.pid} ${id}\n`).join(''),
+      )
   }
   const outbox: typeof store.outbox = {
     ...store.outbox,
@@ -57,9 +72,17 @@ const relay = {
   express: plan.lane === 'express',
 }
 
-function open(file: string): { database: DatabaseSync; store: Store<DatabaseSync>; transport: Transport } {
+function open(file: string): {
+  database: DatabaseSync
+  store: Store<DatabaseSync>
+  transport: Transport
+} {
   const database = commitPoints(new DatabaseSync(join(plan.folder, file)), at)
-  const transport = sqliteQueue({ path: join(plan.folder, files.broker), visibilityMs: HOLD_MS, pollIntervalMs: 50 })
+  const transport = sqliteQueue({
+    path: join(plan.folder, files.broker),
+    visibilityMs: HOLD_MS,
+    pollIntervalMs: 50,
+  })
   return { database, ...crashPoints({ store: noted(sqlite({ database })), transport, at }) }
 }
 
@@ -68,14 +91,22 @@ class Undo extends Error {}
 async function produce(): Promise<void> {
   const { database, store, transport } = open(files.registrar)
   const runRelay = plan.lane === 'express'
-  const app = new Mersal({ name: 'registrar', store, transport, sendOnly: true, outbox: { relay, runRelay } })
+  const app = new Mersal({
+    name: 'registrar',
+    store,
+    transport,
+    sendOnly: true,
+    outbox: { relay, runRelay },
+  })
   await app.start()
   for (let number = 0; number < TRANSACTIONS; number += 1) {
-    const done = database.prepare('SELECT 1 FROM students WHERE number = ?').get(number) !== undefined
+    const done =
+      database.prepare('SELECT 1 FROM students WHERE number = ?').get(number) !== undefined
     if (done) continue
     const withOutbox = plan.bug === undefined || plan.bug === 'no inbox'
     const publishBoth = async (publish: typeof app.direct.publish): Promise<void> => {
-      for (const [part, partitionKey] of keysOf(number).entries()) await publish(Registered, { number, part }, { partitionKey })
+      for (const [part, partitionKey] of keysOf(number).entries())
+        await publish(Registered, { number, part }, { partitionKey })
     }
     const unit = app.transaction(async (tx, { publish }) => {
       tx.prepare('INSERT INTO students (number) VALUES (?)').run(number)
@@ -90,9 +121,11 @@ async function produce(): Promise<void> {
         throw error
       },
     )
-    if (committed && plan.bug === 'publish after commit without outbox') await publishBoth(app.direct.publish)
+    if (committed && plan.bug === 'publish after commit without outbox')
+      await publishBoth(app.direct.publish)
   }
-  // A row that the killed process held comes free after its grace, so this one stays until all is drained.
+  // A row that the killed process held comes free after its grace, so this one stays until all is
+  // drained.
   await untilTold(() => app.stop())
 }
 
@@ -108,7 +141,14 @@ const forgetful: MessageTracker<DatabaseSync> = { track: async () => 'first', pr
 async function handleInFinance(): Promise<void> {
   const { store, transport } = open(files.finance)
   const idempotency = plan.bug === 'no inbox' ? { idempotency: { tracker: forgetful } } : {}
-  const app = new Mersal({ name: queues.finance, store, transport, outbox: { relay }, receive: { concurrency: 4 }, ...idempotency })
+  const app = new Mersal({
+    name: queues.finance,
+    store,
+    transport,
+    outbox: { relay },
+    receive: { concurrency: 4 },
+    ...idempotency,
+  })
   app.handle(
     Registered,
     async ({ number, part }, { tx, publish }) => {

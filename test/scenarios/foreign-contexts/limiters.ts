@@ -3,7 +3,8 @@ export type Limiter = <Result>(work: () => Promise<Result>) => Promise<Result>
 
 /**
  * Queues as programs share them between requests. Each runs all of its work in the asynchronous
- * context of whoever set it going: while A's request is at work in it, B's work runs in A's context.
+ * context of whoever set it going: while A's request is at work in it, B's work runs in A's
+ * context.
  */
 export const limiters: Readonly<Record<string, () => Limiter>> = {
   'a queue of callbacks': () => {

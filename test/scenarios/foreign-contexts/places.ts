@@ -26,12 +26,22 @@ type More = Partial<MersalOptions<unknown>>
 function listening(): { logger: Logger; warnings: string[] } {
   const warnings: string[] = []
   const ignore = (): void => {}
-  return { warnings, logger: { debug: ignore, info: ignore, error: ignore, warn: (_, text) => void warnings.push(text) } }
+  return {
+    warnings,
+    logger: {
+      debug: ignore,
+      info: ignore,
+      error: ignore,
+      warn: (_, text) => void warnings.push(text),
+    },
+  }
 }
 
 async function sentOf({ outbox }: Pick<Store<never>, 'outbox'>): Promise<string[]> {
   const rows = await outbox.claim({ limit: 100, claimMs: 60_000, token: 'test' })
-  return rows.map(({ message }) => (JSON.parse(new TextDecoder().decode(message.body)) as { who: string }).who)
+  return rows.map(
+    ({ message }) => (JSON.parse(new TextDecoder().decode(message.body)) as { who: string }).who,
+  )
 }
 
 const rest = { name: 'notes', outbox: { runRelay: false } }
@@ -39,7 +49,13 @@ const rest = { name: 'notes', outbox: { runRelay: false } }
 async function onMemory(more: More): Promise<Place> {
   const { logger, warnings } = listening()
   const store = memoryStore()
-  const app = new Mersal<MemoryTransaction>({ ...rest, store, transport: memoryTransport(), logger, ...(more as object) })
+  const app = new Mersal<MemoryTransaction>({
+    ...rest,
+    store,
+    transport: memoryTransport(),
+    logger,
+    ...(more as object),
+  })
   return {
     app: app as Mersal<unknown>,
     warnings,
@@ -56,7 +72,13 @@ async function onSqlite(more: More, { busyTimeoutMs = 3000 } = {}): Promise<Plac
   const { logger, warnings } = listening()
   const folder = temporaryFolder()
   const store = sqlite({ path: folder.file('notes.db'), busyTimeoutMs })
-  const app = new Mersal({ ...rest, store, transport: memoryTransport(), logger, ...(more as object) })
+  const app = new Mersal({
+    ...rest,
+    store,
+    transport: memoryTransport(),
+    logger,
+    ...(more as object),
+  })
   type Tx = Parameters<Parameters<typeof app.transaction>[0]>[0]
   await app.transaction(async (tx) => tx.exec('create table notes (who text not null)'))
   return {
@@ -85,14 +107,23 @@ async function onPostgres(more: More, { max = 6 } = {}): Promise<Place> {
   const database = await testDatabase()
   const { schema } = database
   const store = postgres({ pool: database.newPool({ max }), schema })
-  const app = new Mersal({ ...rest, store, transport: memoryTransport(), logger, ...(more as object) })
+  const app = new Mersal({
+    ...rest,
+    store,
+    transport: memoryTransport(),
+    logger,
+    ...(more as object),
+  })
   type Tx = Parameters<Parameters<typeof app.transaction>[0]>[0]
   return {
     app: app as Mersal<unknown>,
     warnings,
     writers: 'many',
     write: async (tx, who) => (tx as Tx).query(`insert into ${schema}.business values ($1)`, [who]),
-    written: async () => (await database.query(`select text from ${schema}.business order by text`)).map(({ text }) => text as string),
+    written: async () =>
+      (await database.query(`select text from ${schema}.business order by text`)).map(
+        ({ text }) => text as string,
+      ),
     pending: async () => (await store.admin.stats()).pending,
     sent: () => sentOf(store),
     async [Symbol.asyncDispose]() {
@@ -109,5 +140,7 @@ type Limits = { busyTimeoutMs?: number; max?: number }
 export const places: Readonly<Record<string, (more?: More, limits?: Limits) => Promise<Place>>> = {
   'the memory store': (more = {}) => onMemory(more),
   SQLite: (more = {}, limits = {}) => onSqlite(more, limits),
-  ...(postgresIsThere ? { PostgreSQL: (more: More = {}, limits: Limits = {}) => onPostgres(more, limits) } : {}),
+  ...(postgresIsThere
+    ? { PostgreSQL: (more: More = {}, limits: Limits = {}) => onPostgres(more, limits) }
+    : {}),
 }

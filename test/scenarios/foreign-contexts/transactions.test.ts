@@ -82,7 +82,9 @@ describe.each(cases)('on $place, with $limiter shared by two requests', ({ open,
   test('what B sends by app.publish() inside its own transaction belongs to B', async () => {
     await using place = await open()
     const limit = make()
-    const b = request(() => limit(() => place.app.transaction(() => place.app.publish(Noted, { who: 'B' }))))
+    const b = request(() =>
+      limit(() => place.app.transaction(() => place.app.publish(Noted, { who: 'B' }))),
+    )
     const a = place.app.transaction(async () => {
       await holding(limit, b.begin)
       throw new Error('A changes its mind')
@@ -169,7 +171,8 @@ describe.each(Object.entries(places))('on %s', (_, open) => {
     expect(await place.written()).toEqual(inside)
     const told = place.warnings.filter((text) => text.includes('inside an open transaction'))
     expect(told).toHaveLength(inside.length > 0 ? 1 : 0)
-    for (const text of told) for (const remedy of ['{ join: sender }', '{ join: false }']) expect(text).toContain(remedy)
+    for (const text of told)
+      for (const remedy of ['{ join: sender }', '{ join: false }']) expect(text).toContain(remedy)
   })
 
   test('with the sender of the outer one it is part of that one', async () => {
@@ -181,7 +184,9 @@ describe.each(Object.entries(places))('on %s', (_, open) => {
     })
     await expect(outer).rejects.toThrow('both')
     expect(await place.written()).toEqual([])
-    await place.app.transaction((_tx, sender) => place.app.transaction(note(place, 'inner'), { join: sender }))
+    await place.app.transaction((_tx, sender) =>
+      place.app.transaction(note(place, 'inner'), { join: sender }),
+    )
     expect(await place.written()).toEqual(['inner'])
     expect(place.warnings).toEqual([])
   })
@@ -194,7 +199,10 @@ describe('a transaction of its own that waits for the one around it', () => {
     await place.app.start()
     await place.app.transaction(async (tx, sender) => {
       await note(place, 'outer')(tx, sender)
-      const error = await rejection(place.app.transaction(note(place, 'inner')), 'MERSAL_STORE_BUSY')
+      const error = await rejection(
+        place.app.transaction(note(place, 'inner')),
+        'MERSAL_STORE_BUSY',
+      )
       expect(error.message).toContain('{ join: sender }')
       const draining = await advancing(clock, rejection(place.app.drain(), 'MERSAL_STORE_BUSY'))
       expect(draining.message).toContain('drain() was called inside an open unit')
@@ -202,19 +210,25 @@ describe('a transaction of its own that waits for the one around it', () => {
     expect(await place.written()).toEqual(['outer'])
   })
 
-  test.skipIf(places['PostgreSQL'] === undefined)('on PostgreSQL with a full pool ends with an error that says how to join', async () => {
-    const clock = manualClock()
-    await using place = await places['PostgreSQL']!({ clock }, { max: 1 })
-    await place.app.transaction(async (tx, sender) => {
-      await note(place, 'outer')(tx, sender)
-      const inner = rejection(place.app.transaction(note(place, 'inner'), { join: false }), 'MERSAL_STORE_BUSY')
-      const error = await advancing(clock, inner)
-      expect(error.message).toContain('{ join: sender }')
-    })
-    // The connection that came too late was given back.
-    await place.app.transaction(note(place, 'later'))
-    expect(await place.written()).toEqual(['later', 'outer'])
-  })
+  test.skipIf(places['PostgreSQL'] === undefined)(
+    'on PostgreSQL with a full pool ends with an error that says how to join',
+    async () => {
+      const clock = manualClock()
+      await using place = await places['PostgreSQL']!({ clock }, { max: 1 })
+      await place.app.transaction(async (tx, sender) => {
+        await note(place, 'outer')(tx, sender)
+        const inner = rejection(
+          place.app.transaction(note(place, 'inner'), { join: false }),
+          'MERSAL_STORE_BUSY',
+        )
+        const error = await advancing(clock, inner)
+        expect(error.message).toContain('{ join: sender }')
+      })
+      // The connection that came too late was given back.
+      await place.app.transaction(note(place, 'later'))
+      expect(await place.written()).toEqual(['later', 'outer'])
+    },
+  )
 })
 
 async function advancing<Result>(clock: ManualClock, promise: Promise<Result>): Promise<Result> {

@@ -10,13 +10,24 @@ import { event, Mersal } from '../../../src/index.ts'
 import { memoryTransport } from '../../../src/memory.ts'
 import { postgres } from '../../../src/postgres.ts'
 import { type CuttingProxy, cuttingProxy } from '../../postgres/cutting-proxy.ts'
-import { serverAnswers, serverUrl, type TestDatabase, testDatabase } from '../../postgres/database.ts'
+import {
+  serverAnswers,
+  serverUrl,
+  type TestDatabase,
+  testDatabase,
+} from '../../postgres/database.ts'
 
 const present = await serverAnswers()
 const Placed = event<{ readonly n: number }>('orders.placed')
 
 /** A database behind a proxy that can stand still. */
-async function place(): Promise<AsyncDisposable & { readonly database: TestDatabase; readonly proxy: CuttingProxy; readonly url: string }> {
+async function place(): Promise<
+  AsyncDisposable & {
+    readonly database: TestDatabase
+    readonly proxy: CuttingProxy
+    readonly url: string
+  }
+> {
   const database = await testDatabase()
   const { hostname, port } = new URL(serverUrl)
   const proxy = await cuttingProxy(hostname, Number(port || 5432))
@@ -78,7 +89,12 @@ describe.skipIf(!present)('a server that stands still', () => {
     const db = drizzleDatabase({ client: pool })
     await using app = new Mersal({
       name: 'frozen',
-      store: postgres({ pool, relayPool: here.database.pool, schema: here.database.schema, session: drizzle(db, { sql }) }),
+      store: postgres({
+        pool,
+        relayPool: here.database.pool,
+        schema: here.database.schema,
+        session: drizzle(db, { sql }),
+      }),
       transport: memoryTransport(),
       outbox: { runRelay: false },
     })
@@ -92,7 +108,10 @@ describe.skipIf(!present)('a server that stands still', () => {
       },
       { signal: giveUp.signal },
     )
-    expect(await refusal(work)).toMatchObject({ code: 'MERSAL_COMMIT_UNKNOWN', cause: { message: 'enough' } })
+    expect(await refusal(work)).toMatchObject({
+      code: 'MERSAL_COMMIT_UNKNOWN',
+      cause: { message: 'enough' },
+    })
   })
 
   test('transaction() given up while it waits for a connection rejects with the reason, and takes none later', async () => {
@@ -113,7 +132,11 @@ describe.skipIf(!present)('a server that stands still', () => {
     expect(await refusal(work)).toMatchObject({ message: 'enough' })
     taken.release()
     await pool.query('select 1')
-    expect({ ran, waiting: pool.waitingCount, idle: pool.idleCount }).toEqual({ ran: false, waiting: 0, idle: 1 })
+    expect({ ran, waiting: pool.waitingCount, idle: pool.idleCount }).toEqual({
+      ran: false,
+      waiting: 0,
+      idle: 1,
+    })
   })
 
   for (const [moment, freeze] of [
@@ -128,18 +151,32 @@ describe.skipIf(!present)('a server that stands still', () => {
         stdio: ['ignore', 'pipe', 'pipe'],
       })
       const lines: string[] = []
-      for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', (line) => lines.push(line))
+      for (const stream of [child.stdout, child.stderr])
+        createInterface({ input: stream }).on('line', (line) => lines.push(line))
       const ended = once(child, 'exit') as Promise<[number | null, string | null]>
-      await expect.poll(() => here.proxy.accepted, { timeout: 20_000 }).toBeGreaterThan(freeze ? 0 : 1)
+      await expect
+        .poll(() => here.proxy.accepted, { timeout: 20_000 })
+        .toBeGreaterThan(freeze ? 0 : 1)
       if (!freeze) {
         await expect
-          .poll(() => here.database.query('select 1 from pg_stat_activity where query ilike $1', ['%listen%']), { timeout: 20_000 })
+          .poll(
+            () =>
+              here.database.query('select 1 from pg_stat_activity where query ilike $1', [
+                '%listen%',
+              ]),
+            { timeout: 20_000 },
+          )
           .not.toEqual([])
         here.proxy.freezeAll()
       }
       const began = performance.now()
       child.kill('SIGTERM')
-      expect(await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 20_000, 'still there').unref())])).toEqual([0, null])
+      expect(
+        await Promise.race([
+          ended,
+          new Promise((resolve) => setTimeout(resolve, 20_000, 'still there').unref()),
+        ]),
+      ).toEqual([0, null])
       // Docker kills after ten seconds.
       expect(performance.now() - began).toBeLessThan(10_000)
       expect(lines).toContain('stopped with 0')

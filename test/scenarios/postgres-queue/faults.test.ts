@@ -46,7 +46,10 @@ describe.skipIf(!present)('faults around a PostgreSQL queue', () => {
         return { kind: 'ack' }
       })
       await held.promise
-      const owner = async () => await harness.database.query(`select token, attempts, visible_at from ${schema}.queue_message`)
+      const owner = async () =>
+        await harness.database.query(
+          `select token, attempts, visible_at from ${schema}.queue_message`,
+        )
       const before = await owner()
       answer.resolve(late)
       await working[Symbol.asyncDispose]()
@@ -66,13 +69,17 @@ describe.skipIf(!present)('faults around a PostgreSQL queue', () => {
     const taken = Promise.withResolvers<AbortSignal>()
     await queue.consume({ queue: 'q', concurrency: 1 }, ({ signal }) => {
       taken.resolve(signal)
-      return new Promise((resolve) => signal.addEventListener('abort', () => resolve({ kind: 'release' })))
+      return new Promise((resolve) =>
+        signal.addEventListener('abort', () => resolve({ kind: 'release' })),
+      )
     })
     const signal = await taken.promise
     await sleep(700)
     const [row] = await harness.database.query(`select attempts from ${schema}.queue_message`)
     expect([row?.['attempts'], signal.aborted]).toEqual([1, false])
-    await harness.database.query(`update ${schema}.queue_message set token = gen_random_uuid(), visible_at = now() + interval '1 hour'`)
+    await harness.database.query(
+      `update ${schema}.queue_message set token = gen_random_uuid(), visible_at = now() + interval '1 hour'`,
+    )
     await new Promise((resolve) => signal.addEventListener('abort', resolve))
   })
 
@@ -96,11 +103,19 @@ describe.skipIf(!present)('faults around a PostgreSQL queue', () => {
     await using harness = await queueHarness()
     const first = harness.queue()
     await first.subscribe('q', [])
-    await Promise.all(first.publish([message('one', { partitionKey: 'k' }), message('two', { partitionKey: 'k' })]))
-    const [failed] = await consume(first, 'q', 1, () => ({ kind: 'retry', delayMs: 100, error: new Error('not yet') }))
+    await Promise.all(
+      first.publish([message('one', { partitionKey: 'k' }), message('two', { partitionKey: 'k' })]),
+    )
+    const [failed] = await consume(first, 'q', 1, () => ({
+      kind: 'retry',
+      delayMs: 100,
+      error: new Error('not yet'),
+    }))
     await first[Symbol.asyncDispose]()
     const again = await consume(harness.queue({ pollIntervalMs: 20 }), 'q', 2)
-    expect([failed, ...again].map((delivery) => [delivery?.message.type, delivery?.attempt])).toEqual([
+    expect(
+      [failed, ...again].map((delivery) => [delivery?.message.type, delivery?.attempt]),
+    ).toEqual([
       ['test.one', 1],
       ['test.one', 2],
       ['test.two', 1],
@@ -122,9 +137,13 @@ describe.skipIf(!present)('faults around a PostgreSQL queue', () => {
       'token without hold': 'token = gen_random_uuid()',
       'empty type': `type = ''`,
     }
-    await Promise.all(queue.publish([...Object.keys(damages).map((label) => message(label)), message('sound')]))
+    await Promise.all(
+      queue.publish([...Object.keys(damages).map((label) => message(label)), message('sound')]),
+    )
     for (const [label, change] of Object.entries(damages)) {
-      await harness.database.query(`update ${schema}.queue_message set ${change} where type = $1`, [`test.${label}`])
+      await harness.database.query(`update ${schema}.queue_message set ${change} where type = $1`, [
+        `test.${label}`,
+      ])
     }
     const deliveries = await consume(queue, 'q', 6)
     expect(deliveries.map(({ message: { type } }) => type)).toEqual([
@@ -140,7 +159,9 @@ describe.skipIf(!present)('faults around a PostgreSQL queue', () => {
       ['test.headers no json', 'malformed'],
       ['test.headers of numbers', 'malformed'],
     ])
-    await harness.database.query(`update ${schema}.queue_dead set died_at = '-infinity', reason = ''`)
+    await harness.database.query(
+      `update ${schema}.queue_dead set died_at = '-infinity', reason = ''`,
+    )
     expect((await queue.deadLetters.list()).map(({ diedAt }) => diedAt)).toEqual([0, 0])
     expect(await queue.deadLetters.discard(['1', 'nonsense', '-1', '999999999999999999'])).toBe(1)
   })
@@ -150,29 +171,43 @@ describe.skipIf(!present)('faults around a PostgreSQL queue', () => {
     ['a lone surrogate in a type', { type: '\ud800' }],
     ['a body that is no bytes', { body: 'text' as unknown as Uint8Array }],
     ['a header that is no text', { headers: { a: 1 as unknown as string } }],
-  ])('a message with %s is refused for good, and what comes with it is sent', async (_name, change) => {
-    await using harness = await queueHarness()
-    const queue = harness.queue()
-    await queue.subscribe('q', [])
-    const answers = await Promise.all(queue.publish([message('bad', change), message('good')]))
-    expect(answers).toMatchObject([{ kind: 'refused', permanent: true }, { kind: 'confirmed' }])
-    expect((await consume(queue, 'q', 1)).map(({ message: { type } }) => type)).toEqual(['test.good'])
-  })
+  ])(
+    'a message with %s is refused for good, and what comes with it is sent',
+    async (_name, change) => {
+      await using harness = await queueHarness()
+      const queue = harness.queue()
+      await queue.subscribe('q', [])
+      const answers = await Promise.all(queue.publish([message('bad', change), message('good')]))
+      expect(answers).toMatchObject([{ kind: 'refused', permanent: true }, { kind: 'confirmed' }])
+      expect((await consume(queue, 'q', 1)).map(({ message: { type } }) => type)).toEqual([
+        'test.good',
+      ])
+    },
+  )
 
   test('a message that the server refuses does not stop those that come with it, except of its key', async () => {
     await using harness = await queueHarness()
     const { schema } = harness.database
     const queue = harness.queue()
     await queue.subscribe('q', [])
-    await harness.database.query(`alter table ${schema}.queue_message add check (type <> 'test.bad')`)
+    await harness.database.query(
+      `alter table ${schema}.queue_message add check (type <> 'test.bad')`,
+    )
     const labels = [
       ['1', 'k'],
       ['bad', 'k'],
       ['2', 'k'],
       ['3', 'l'],
     ] as const
-    const answers = await Promise.all(queue.publish(labels.map(([label, partitionKey]) => message(label, { partitionKey }))))
-    expect(answers.map(({ kind }) => kind)).toEqual(['confirmed', 'refused', 'refused', 'confirmed'])
+    const answers = await Promise.all(
+      queue.publish(labels.map(([label, partitionKey]) => message(label, { partitionKey }))),
+    )
+    expect(answers.map(({ kind }) => kind)).toEqual([
+      'confirmed',
+      'refused',
+      'refused',
+      'confirmed',
+    ])
   })
 
   test('a transaction that holds a key holds up the publishing of that key only', async () => {
@@ -191,7 +226,10 @@ describe.skipIf(!present)('faults around a PostgreSQL queue', () => {
     expect(await other).toEqual({ kind: 'confirmed' })
     await holder.query('commit')
     holder.release()
-    expect(await Promise.all([held, behind])).toEqual([{ kind: 'confirmed' }, { kind: 'confirmed' }])
+    expect(await Promise.all([held, behind])).toEqual([
+      { kind: 'confirmed' },
+      { kind: 'confirmed' },
+    ])
   })
 
   test.each([
@@ -202,49 +240,74 @@ describe.skipIf(!present)('faults around a PostgreSQL queue', () => {
     [{ pool: {} as never }, 'pool'],
     [{ migrate: 'yes' as never }, 'migrate'],
   ])('the options %j are refused, naming the field', (given, field) => {
-    expect(() => postgresQueue({ pool: { connect: () => {}, on: () => {}, off: () => {}, end: () => {} } as never, ...given })).toThrow(
-      new RegExp(`postgresQueue\\.${field}`),
-    )
+    expect(() =>
+      postgresQueue({
+        pool: { connect: () => {}, on: () => {}, off: () => {}, end: () => {} } as never,
+        ...given,
+      }),
+    ).toThrow(new RegExp(`postgresQueue\\.${field}`))
   })
 
   test('a queue or a topic whose name cannot travel is refused', async () => {
     await using harness = await queueHarness()
     const queue = harness.queue()
     for (const name of ['', 'a b', '-a', 'x'.repeat(201)]) {
-      await expect(queue.subscribe(name, [])).rejects.toMatchObject({ code: 'MERSAL_INVALID_OPTIONS' })
-      await expect(queue.subscribe('q', [name])).rejects.toMatchObject({ code: 'MERSAL_INVALID_OPTIONS' })
+      await expect(queue.subscribe(name, [])).rejects.toMatchObject({
+        code: 'MERSAL_INVALID_OPTIONS',
+      })
+      await expect(queue.subscribe('q', [name])).rejects.toMatchObject({
+        code: 'MERSAL_INVALID_OPTIONS',
+      })
     }
   })
 
   test('migrate: twenty nodes at once, check and off, a schema of the future, and the printed SQL', async () => {
     await using harness = await queueHarness()
     const { schema, query } = harness.database
-    await expect(harness.queue({ migrate: 'check' }).subscribe('q', [])).rejects.toMatchObject({ code: 'MERSAL_SCHEMA_MISSING' })
-    await expect(harness.queue({ migrate: 'off' }).subscribe('q', [])).rejects.toMatchObject({ code: 'MERSAL_SCHEMA_MISSING' })
+    await expect(harness.queue({ migrate: 'check' }).subscribe('q', [])).rejects.toMatchObject({
+      code: 'MERSAL_SCHEMA_MISSING',
+    })
+    await expect(harness.queue({ migrate: 'off' }).subscribe('q', [])).rejects.toMatchObject({
+      code: 'MERSAL_SCHEMA_MISSING',
+    })
     await Promise.all(Array.from({ length: 20 }, () => harness.queue().subscribe('q', ['t'])))
     const steps = [{ version: 1 }, { version: 2 }, { version: 3 }]
-    expect(await query(`select version from ${schema}.queue_migration order by version`)).toEqual(steps)
+    expect(await query(`select version from ${schema}.queue_migration order by version`)).toEqual(
+      steps,
+    )
     await harness.queue({ migrate: 'check' }).subscribe('q', [])
     await query(`insert into ${schema}.queue_migration values (99, 'of the future')`)
-    await expect(harness.queue().subscribe('q', [])).rejects.toMatchObject({ code: 'MERSAL_SCHEMA_TOO_NEW' })
+    await expect(harness.queue().subscribe('q', [])).rejects.toMatchObject({
+      code: 'MERSAL_SCHEMA_TOO_NEW',
+    })
     await using other = await testDatabase()
     await other.query(postgresQueueMigrationSql({ schema: other.schema }))
-    await using printed = postgresQueue({ pool: other.pool, schema: other.schema, migrate: 'check', logger: silentLogger })
+    await using printed = postgresQueue({
+      pool: other.pool,
+      schema: other.schema,
+      migrate: 'check',
+      logger: silentLogger,
+    })
     await printed.subscribe('q', [])
   })
 
-  test.skipIf(!pooler)('behind a pooler in transaction mode everything works, by polling, with one warning', async () => {
-    await using bouncer = await pgbouncer(serverUrl)
-    await using harness = await queueHarness()
-    const { logger, warnings } = collecting()
-    const pool = harness.database.newPool({ connectionString: bouncer.url })
-    const queue = harness.queue({ pool, logger, pollIntervalMs: 50 })
-    await queue.subscribe('q', ['t'])
-    for (const label of ['1', '2', '3']) {
-      await Promise.all(harness.queue().publish([message(label, { partitionKey: 'k' })]))
-      expect((await consume(queue, 'q', 1)).map(({ message: { type } }) => type)).toEqual([`test.${label}`])
-    }
-    while (warnings.length === 0) await sleep(5)
-    expect(warnings).toEqual([expect.stringContaining('pooler in transaction mode')])
-  })
+  test.skipIf(!pooler)(
+    'behind a pooler in transaction mode everything works, by polling, with one warning',
+    async () => {
+      await using bouncer = await pgbouncer(serverUrl)
+      await using harness = await queueHarness()
+      const { logger, warnings } = collecting()
+      const pool = harness.database.newPool({ connectionString: bouncer.url })
+      const queue = harness.queue({ pool, logger, pollIntervalMs: 50 })
+      await queue.subscribe('q', ['t'])
+      for (const label of ['1', '2', '3']) {
+        await Promise.all(harness.queue().publish([message(label, { partitionKey: 'k' })]))
+        expect((await consume(queue, 'q', 1)).map(({ message: { type } }) => type)).toEqual([
+          `test.${label}`,
+        ])
+      }
+      while (warnings.length === 0) await sleep(5)
+      expect(warnings).toEqual([expect.stringContaining('pooler in transaction mode')])
+    },
+  )
 })

@@ -15,8 +15,15 @@ interface WriterOptions {
   readonly random: () => number
 }
 
-/** Units that number the messages of each key under a row lock, so that the numbers tell the order of the commits. */
-async function writer(harness: QueueHarness, name: string, { isolation, straight, units, keys, random }: WriterOptions): Promise<number> {
+/**
+ * Units that number the messages of each key under a row lock, so that the numbers tell the order
+ * of the commits.
+ */
+async function writer(
+  harness: QueueHarness,
+  name: string,
+  { isolation, straight, units, keys, random }: WriterOptions,
+): Promise<number> {
   const { schema } = harness.database
   const { app } = harness.app(name, {
     queue: { straight },
@@ -67,30 +74,53 @@ async function handle(ledger: Ledger, { message, attempt }: Delivery, random: ()
   if (random() < 0.2) await new Promise((resolve) => setTimeout(resolve, 2))
   ledger.inHands.delete(key)
   const fate = random()
-  if (attempt < 3 && fate < 0.1) return { kind: 'retry', delayMs: fate < 0.05 ? 0 : 5, error: new Error('again') } as const
+  if (attempt < 3 && fate < 0.1)
+    return { kind: 'retry', delayMs: fate < 0.05 ? 0 : 5, error: new Error('again') } as const
   if (fate > 0.97) return { kind: 'release' } as const
   ledger.handled.set(key, [...(ledger.handled.get(key) ?? []), Number(number)])
   ledger.count++
   return { kind: 'ack' } as const
 }
 
-async function race(writers: readonly Pick<WriterOptions, 'isolation' | 'straight'>[], keys: number): Promise<void> {
+async function race(
+  writers: readonly Pick<WriterOptions, 'isolation' | 'straight'>[],
+  keys: number,
+): Promise<void> {
   await using harness = await queueHarness()
   const { schema } = harness.database
   const random = seeded(keys * 31 + writers.length)
-  await harness.database.query(`create table ${schema}.counter (key text primary key, number integer not null)`)
-  await harness.database.query(`insert into ${schema}.counter select 'k' || n, 0 from generate_series(0, $1::int - 1) n`, [keys])
+  await harness.database.query(
+    `create table ${schema}.counter (key text primary key, number integer not null)`,
+  )
+  await harness.database.query(
+    `insert into ${schema}.counter select 'k' || n, 0 from generate_series(0, $1::int - 1) n`,
+    [keys],
+  )
   const ledger: Ledger = { handled: new Map(), inHands: new Set(), overlaps: 0, count: 0 }
   for (let index = 0; index < 4; index++) {
-    await harness.queue({ pollIntervalMs: 50 }).consume({ queue: 'hot', concurrency: 3 }, (delivery) => handle(ledger, delivery, random))
+    await harness
+      .queue({ pollIntervalMs: 50 })
+      .consume({ queue: 'hot', concurrency: 3 }, (delivery) => handle(ledger, delivery, random))
   }
-  const counts = await Promise.all(writers.map((kind, index) => writer(harness, `w${index}`, { ...kind, units: 60, keys, random })))
+  const counts = await Promise.all(
+    writers.map((kind, index) =>
+      writer(harness, `w${index}`, { ...kind, units: 60, keys, random }),
+    ),
+  )
   const written = counts.reduce((sum, count) => sum + count, 0)
   while (ledger.count < written) await new Promise((resolve) => setTimeout(resolve, 5))
-  const [left] = await harness.database.query(`select count(*)::int as n from ${schema}.queue_message`)
-  const expected = Object.fromEntries([...ledger.handled].map(([key, numbers]) => [key, numbers.map((_, index) => index + 1)]))
+  const [left] = await harness.database.query(
+    `select count(*)::int as n from ${schema}.queue_message`,
+  )
+  const expected = Object.fromEntries(
+    [...ledger.handled].map(([key, numbers]) => [key, numbers.map((_, index) => index + 1)]),
+  )
   expect(Object.fromEntries(ledger.handled)).toEqual(expected)
-  expect({ count: ledger.count, overlaps: ledger.overlaps, left: Number(left?.['n']) <= 12 }).toEqual({
+  expect({
+    count: ledger.count,
+    overlaps: ledger.overlaps,
+    left: Number(left?.['n']) <= 12,
+  }).toEqual({
     count: written,
     overlaps: 0,
     left: true,
@@ -103,12 +133,22 @@ const serializable = { isolation: 'serializable', straight: true } as const
 describe.skipIf(!present)(
   'P5: order per key in the PostgreSQL queue, 4 consumers with retries, writers with rollbacks and late commits',
   () => {
-    test('writers at READ COMMITTED, straight into the queue', { timeout: 60_000 }, () => race([committed, committed, committed], 4))
+    test('writers at READ COMMITTED, straight into the queue', { timeout: 60_000 }, () =>
+      race([committed, committed, committed], 4),
+    )
 
-    test('writers at SERIALIZABLE', { timeout: 60_000 }, () => race([serializable, serializable, serializable], 4))
+    test('writers at SERIALIZABLE', { timeout: 60_000 }, () =>
+      race([serializable, serializable, serializable], 4),
+    )
 
-    test('writers of both kinds, and one over outbox and relay, on the same keys', { timeout: 60_000 }, () =>
-      race([committed, committed, serializable, { isolation: 'read committed', straight: false }], 3),
+    test(
+      'writers of both kinds, and one over outbox and relay, on the same keys',
+      { timeout: 60_000 },
+      () =>
+        race(
+          [committed, committed, serializable, { isolation: 'read committed', straight: false }],
+          3,
+        ),
     )
 
     test('behind 20,000 messages that wait for one key, others are delivered, and the key keeps its order', {

@@ -8,7 +8,11 @@ import type { Task } from './worker.ts'
 
 const present = await serverAnswers()
 
-function start(harness: QueueHarness, role: Task['role'], visibilityMs = 30_000): { readonly child: ChildProcess } & AsyncDisposable {
+function start(
+  harness: QueueHarness,
+  role: Task['role'],
+  visibilityMs = 30_000,
+): { readonly child: ChildProcess } & AsyncDisposable {
   const task: Task = { url: serverUrl, schema: harness.database.schema, visibilityMs, role }
   const child = fork(join(import.meta.dirname, 'worker.ts'), [JSON.stringify(task)])
   const ended = once(child, 'close')
@@ -22,20 +26,27 @@ function start(harness: QueueHarness, role: Task['role'], visibilityMs = 30_000)
 }
 
 async function sent(harness: QueueHarness, count: number): Promise<void> {
-  const { app } = harness.app('desk', { app: { sendOnly: true, routes: { 'test.work': 'office' } } })
+  const { app } = harness.app('desk', {
+    app: { sendOnly: true, routes: { 'test.work': 'office' } },
+  })
   await app.start()
   for (let unit = 0; unit < count; unit += 10) {
     await app.transaction(async (_tx, { send }) => {
-      for (let index = unit; index < Math.min(unit + 10, count); index++) await send(Work, { label: String(index) })
+      for (let index = unit; index < Math.min(unit + 10, count); index++)
+        await send(Work, { label: String(index) })
     })
   }
 }
 
 const business = async ({ database }: QueueHarness): Promise<string[]> =>
-  (await database.query(`select text from ${database.schema}.business order by text::int`)).map((row) => String(row['text']))
+  (await database.query(`select text from ${database.schema}.business order by text::int`)).map(
+    (row) => String(row['text']),
+  )
 
 describe.skipIf(!present)('processes that share a PostgreSQL queue', () => {
-  test('P4: two processes handle every message once, while one after the other is killed and replaced', { timeout: 60_000 }, async () => {
+  test('P4: two processes handle every message once, while one after the other is killed and replaced', {
+    timeout: 60_000,
+  }, async () => {
     await using harness = await queueHarness()
     await harness.queue().subscribe('office', [])
     await using stack = new AsyncDisposableStack()
@@ -48,8 +59,11 @@ describe.skipIf(!present)('processes that share a PostgreSQL queue', () => {
       victim?.child.kill('SIGKILL')
     }
     await sending
-    while ((await harness.rows('queue_message')).length > 0) await new Promise((resolve) => setTimeout(resolve, 20))
-    expect(await business(harness)).toEqual(Array.from({ length: 600 }, (_, index) => String(index)))
+    while ((await harness.rows('queue_message')).length > 0)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(await business(harness)).toEqual(
+      Array.from({ length: 600 }, (_, index) => String(index)),
+    )
     for (const { child } of workers) {
       const ended = once(child, 'close')
       child.send('stop')

@@ -8,7 +8,10 @@ export interface Task {
   readonly url: string
   readonly schema: string
   readonly visibilityMs: number
-  /** `handle`: writes the label into the business table, until it is told to stop. `hang`: says that it has a message, and never ends. */
+  /**
+   * `handle`: writes the label into the business table, until it is told to stop. `hang`: says that
+   * it has a message, and never ends.
+   */
   readonly role: 'handle' | 'hang'
 }
 
@@ -35,4 +38,5 @@ async function run({ url, schema, visibilityMs, role }: Task): Promise<void> {
 }
 
 const [, script, argument] = process.argv
-if (script !== undefined && import.meta.filename === script && argument !== undefined) await run(JSON.parse(argument) as Task)
+if (script !== undefined && import.meta.filename === script && argument !== undefined)
+  await run(JSON.parse(argument) as Task)

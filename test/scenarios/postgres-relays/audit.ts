@@ -25,10 +25,18 @@ export interface Findings {
   /** Claims of rows that another claim still held. */
   readonly earlyClaims: number
   readonly deadLetters: number
-  readonly duplicates: { readonly crash: number; readonly lostClaim: number; readonly unknown: number; readonly unexplained: number }
+  readonly duplicates: {
+    readonly crash: number
+    readonly lostClaim: number
+    readonly unknown: number
+    readonly unexplained: number
+  }
   /** Late units that a message with a higher position had left before they were committed. */
   readonly passedLate: number
-  /** From the kill to the first and the last first publish, by another relay, of what the killed one held. */
+  /**
+   * From the kill to the first and the last first publish, by another relay, of what the killed one
+   * held.
+   */
   readonly takeoverMs: { readonly first: number; readonly last: number }
   readonly byRelay: Readonly<Record<string, number>>
 }
@@ -44,7 +52,8 @@ export interface Evidence {
 
 export async function audit(evidence: Evidence): Promise<Findings> {
   const { pool, schema, arrivals, kill } = evidence
-  const count = async (sql: string): Promise<number> => (await pool.query<{ n: number }>(sql)).rows[0]?.n ?? 0
+  const count = async (sql: string): Promise<number> =>
+    (await pool.query<{ n: number }>(sql)).rows[0]?.n ?? 0
   const committed = await commits(pool, schema)
   const known = new Set(committed.map(({ id }) => id))
   const arrived = new Set(arrivals.map(({ id }) => id))
@@ -56,11 +65,15 @@ export async function audit(evidence: Evidence): Promise<Findings> {
     inversions: inversions(committed, arrivals),
     staleSettles: await count(staleSettles(schema)),
     earlyClaims: await count(earlyClaims(schema)),
-    deadLetters: await count(`select ((select count(*) from ${schema}.dead) + (select count(*) from ${schema}.outbox))::int as n`),
+    deadLetters: await count(
+      `select ((select count(*) from ${schema}.dead) + (select count(*) from ${schema}.outbox))::int as n`,
+    ),
     duplicates: await duplicates(evidence),
     passedLate: passedLate(committed, arrivals),
     takeoverMs: takeover(arrivals, kill),
-    byRelay: Object.fromEntries([...Map.groupBy(arrivals, ({ relay }) => relay)].map(([relay, all]) => [relay, all.length])),
+    byRelay: Object.fromEntries(
+      [...Map.groupBy(arrivals, ({ relay }) => relay)].map(([relay, all]) => [relay, all.length]),
+    ),
   }
 }
 
@@ -109,10 +122,16 @@ function takeover(arrivals: readonly Arrival[], { at, held, relay }: Kill): Find
 
 /**
  * Why each surplus publish happened. Of one message, the publish under the claim that settled it is
- * the proper one. Any other belongs to a claim that the killed relay held, to a claim that was taken
- * over, or to a publish that the broker did not answer; else it is unexplained.
+ * the proper one. Any other belongs to a claim that the killed relay held, to a claim that was
+ * taken over, or to a publish that the broker did not answer; else it is unexplained.
  */
-async function duplicates({ pool, schema, arrivals, kill, unknown }: Evidence): Promise<Findings['duplicates']> {
+async function duplicates({
+  pool,
+  schema,
+  arrivals,
+  kill,
+  unknown,
+}: Evidence): Promise<Findings['duplicates']> {
   const { rows } = await pool.query<{ position: string; token: string }>(lostClaims(schema))
   const lost = new Set(rows.map(({ position, token }) => `${position} ${token}`))
   const crashed = new Set(kill.held.map(({ id, token }) => `${id} ${token}`))

@@ -1,4 +1,7 @@
-/** The destination read back: everything that was ever published, in the order in which the broker has it. */
+/**
+ * The destination read back: everything that was ever published, in the order in which the broker
+ * has it.
+ */
 import { connect } from 'amqplib'
 import { headers } from './plan.ts'
 

@@ -29,11 +29,14 @@ export interface WriterPlan {
 export type Plan = RelayPlan | WriterPlan
 
 /**
- * What the harness tells a process. `hold`: a relay keeps these back from the broker until `let go`.
- * `dawdle`: a relay hears of each answer of the broker a little later, each at its own time, so that its batches are long half done.
- * `stop`: a relay stops in good order, a writer goes on only until it has written what was asked for.
+ * What the harness tells a process. `hold`: a relay keeps these back from the broker until `let
+ * go`. `dawdle`: a relay hears of each answer of the broker a little later, each at its own time,
+ * so that its batches are long half done. `stop`: a relay stops in good order, a writer goes on
+ * only until it has written what was asked for.
  */
-export type Order = { readonly kind: 'hold'; readonly ids: readonly string[] } | { readonly kind: 'let go' | 'dawdle' | 'stop' }
+export type Order =
+  | { readonly kind: 'hold'; readonly ids: readonly string[] }
+  | { readonly kind: 'let go' | 'dawdle' | 'stop' }
 
 /** A row under one claim. */
 export interface Claimed {
@@ -64,4 +67,9 @@ export const WRITERS = 3
 export const LANES = 4
 export const LATE_MS = 1500
 /** Headers that tell in the log who published a message when, and under which claim. */
-export const headers = { relay: 'test-relay', at: 'test-at', token: 'test-token', position: 'test-position' } as const
+export const headers = {
+  relay: 'test-relay',
+  at: 'test-at',
+  token: 'test-token',
+  position: 'test-position',
+} as const

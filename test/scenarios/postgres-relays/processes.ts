@@ -4,7 +4,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Order, Plan, Report } from './plan.ts'
 
-/** A process of the scenario, and what it has told so far. Disposing it kills it, also when it is stopped. */
+/**
+ * A process of the scenario, and what it has told so far. Disposing it kills it, also when it is
+ * stopped.
+ */
 export interface Worker extends AsyncDisposable {
   readonly name: string
   readonly reports: readonly Report[]
@@ -12,8 +15,14 @@ export interface Worker extends AsyncDisposable {
   readonly ended: Promise<number | string>
   signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void
   order(order: Order): void
-  /** Waits for a report; rejects when the process ends before, or after this time. `from`: index of the first one that counts. */
-  told(wanted: (report: Report) => boolean, options: { readonly withinMs: number; readonly from?: number }): Promise<Report>
+  /**
+   * Waits for a report; rejects when the process ends before, or after this time. `from`: index of
+   * the first one that counts.
+   */
+  told(
+    wanted: (report: Report) => boolean,
+    options: { readonly withinMs: number; readonly from?: number },
+  ): Promise<Report>
 }
 
 export function startWorker(plan: Plan): Worker {
@@ -48,8 +57,10 @@ export function startWorker(plan: Plan): Worker {
         const report = reports[index]
         if (report !== undefined && wanted(report)) return report
         if (report !== undefined) index += 1
-        else if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${plan.name} has ended: ${errors}`)
-        else if ((await Promise.race([news.promise, late])) === 'late') throw new Error(`${plan.name} is late: ${errors}`)
+        else if (child.exitCode !== null || child.signalCode !== null)
+          throw new Error(`${plan.name} has ended: ${errors}`)
+        else if ((await Promise.race([news.promise, late])) === 'late')
+          throw new Error(`${plan.name} is late: ${errors}`)
       }
     },
     async [Symbol.asyncDispose]() {

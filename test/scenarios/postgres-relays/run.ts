@@ -1,4 +1,7 @@
-/** Runs the scenario: writers and four relays as processes, the faults in the middle, then the audit. */
+/**
+ * Runs the scenario: writers and four relays as processes, the faults in the middle, then the
+ * audit.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { postgres } from '../../../src/postgres.ts'
 import { rabbitmq } from '../../../src/rabbitmq.ts'
@@ -6,9 +9,25 @@ import { privateCluster } from '../../postgres/cluster.ts'
 import { type TestDatabase, testDatabase } from '../../postgres/database.ts'
 import { openVhost } from '../../rabbitmq/broker.ts'
 import { audit, type Findings } from './audit.ts'
-import { kill, type Kill, type Scene, type Stop, loseClaim, stop, terminateBackend, type Termination } from './faults.ts'
+import {
+  kill,
+  type Kill,
+  type Scene,
+  type Stop,
+  loseClaim,
+  stop,
+  terminateBackend,
+  type Termination,
+} from './faults.ts'
 import { readLog } from './log.ts'
-import { type Bug, type Plan, type RelayPlan, type WriterPlan, WRITERS, type Written } from './plan.ts'
+import {
+  type Bug,
+  type Plan,
+  type RelayPlan,
+  type WriterPlan,
+  WRITERS,
+  type Written,
+} from './plan.ts'
 import { startWorker, type Worker } from './processes.ts'
 import { witnessTables } from './witness.ts'
 
@@ -45,9 +64,15 @@ export async function openPlace(): Promise<Place> {
   const stack = new AsyncDisposableStack()
   try {
     // The order of the commits is read from the server's own record of them.
-    const cluster = stack.use(await privateCluster({ track_commit_timestamp: 'on', fsync: 'off', max_connections: '80' }))
+    const cluster = stack.use(
+      await privateCluster({ track_commit_timestamp: 'on', fsync: 'off', max_connections: '80' }),
+    )
     const broker = stack.use(await openVhost())
-    return { database: cluster.url, broker: broker.url, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+    return {
+      database: cluster.url,
+      broker: broker.url,
+      [Symbol.asyncDispose]: () => stack.disposeAsync(),
+    }
   } catch (error) {
     await stack.disposeAsync()
     throw error
@@ -63,12 +88,17 @@ export async function runRelays(place: Place, settings: Settings): Promise<Outco
   const scene: Scene = { pool, schema, claimMs: settings.claimMs ?? DEFAULT_CLAIM_MS }
   const startedAt = Date.now()
   const start = (plan: Plan): Worker => stack.use(startWorker(plan))
-  const writers = Array.from({ length: WRITERS }, (_, index) => start(writerPlan(settings, index, shared)))
+  const writers = Array.from({ length: WRITERS }, (_, index) =>
+    start(writerPlan(settings, index, shared)),
+  )
   // With a backlog, the relays have their hands full when the faults come.
   await reached(settings.messages * BACKLOG, () => rows(scene, 'business'))
   const relays = [1, 2, 3, 4].map((number) => start(relayPlan(settings, `relay-${number}`, shared)))
   for (const relay of relays) await relay.told(({ kind }) => kind === 'ready', { withinMs: 20_000 })
-  const [written, faults] = await Promise.all([finished(writers), strike(scene, relays, writers, settings.messages)])
+  const [written, faults] = await Promise.all([
+    finished(writers),
+    strike(scene, relays, writers, settings.messages),
+  ])
   const writtenAt = Date.now()
   await drained(scene, settings.messages)
   const drainedAt = Date.now()
@@ -76,7 +106,10 @@ export async function runRelays(place: Place, settings: Settings): Promise<Outco
   const arrivals = await readLog(place.broker, schema)
   const { unknown, stale } = told(relays)
   const findings = await audit({ pool, schema, arrivals, kill: faults.kill, unknown })
-  const seconds = { written: (writtenAt - startedAt) / 1000, drained: (drainedAt - startedAt) / 1000 }
+  const seconds = {
+    written: (writtenAt - startedAt) / 1000,
+    drained: (drainedAt - startedAt) / 1000,
+  }
   return { findings, written, faults, stale, seconds }
 }
 
@@ -93,10 +126,20 @@ async function prepare({ schema, broker }: Shared, database: TestDatabase): Prom
 }
 
 function relayPlan({ claimMs, bugs }: Settings, name: string, shared: Shared): RelayPlan {
-  return { role: 'relay', name, ...shared, ...(claimMs === undefined ? {} : { claimMs }), ...(bugs === undefined ? {} : { bugs }) }
+  return {
+    role: 'relay',
+    name,
+    ...shared,
+    ...(claimMs === undefined ? {} : { claimMs }),
+    ...(bugs === undefined ? {} : { bugs }),
+  }
 }
 
-function writerPlan({ messages, seed }: Settings, index: number, { database, schema }: Shared): WriterPlan {
+function writerPlan(
+  { messages, seed }: Settings,
+  index: number,
+  { database, schema }: Shared,
+): WriterPlan {
   return {
     ...({ role: 'writer', name: `writer-${index + 1}`, database, schema } as const),
     seed: seed * WRITERS + index,
@@ -105,25 +148,46 @@ function writerPlan({ messages, seed }: Settings, index: number, { database, sch
   }
 }
 
-/** The third relay loses a backend, then the first is killed and the second stopped; the fourth is left in peace. */
-async function strike(scene: Scene, relays: readonly Worker[], writers: readonly Worker[], messages: number): Promise<Outcome['faults']> {
+/**
+ * The third relay loses a backend, then the first is killed and the second stopped; the fourth is
+ * left in peace.
+ */
+async function strike(
+  scene: Scene,
+  relays: readonly Worker[],
+  writers: readonly Worker[],
+  messages: number,
+): Promise<Outcome['faults']> {
   const [first, second, third, fourth] = relays as [Worker, Worker, Worker, Worker]
   await reached(messages * BEFORE_TERMINATION, () => rows(scene, 'published'))
   const termination = await terminateBackend(scene, third)
   await reached(messages * BEFORE_KILL_AND_STOP, () => rows(scene, 'published'))
   for (const victim of [first, second]) victim.order({ kind: 'dawdle' })
-  const [killed, stopped] = await Promise.all([kill(scene, first), stop(scene, second, [third, fourth])])
+  const [killed, stopped] = await Promise.all([
+    kill(scene, first),
+    stop(scene, second, [third, fourth]),
+  ])
   for (const writer of writers) writer.order({ kind: 'stop' })
-  return { kill: killed, stop: await loseClaim(scene, second, stopped, [third, fourth]), termination }
+  return {
+    kill: killed,
+    stop: await loseClaim(scene, second, stopped, [third, fourth]),
+    termination,
+  }
 }
 
 async function reached(wanted: number, count: () => Promise<number>): Promise<void> {
   while ((await count()) < wanted) await sleep(50)
 }
 
-async function rows({ pool, schema }: Scene, what: 'business' | 'published' | 'outbox'): Promise<number> {
+async function rows(
+  { pool, schema }: Scene,
+  what: 'business' | 'published' | 'outbox',
+): Promise<number> {
   const from = what === 'published' ? `witness_change where op = 'delete'` : what
-  return (await pool.query<{ n: number }>(`select count(*)::int as n from ${schema}.${from}`)).rows[0]?.n ?? 0
+  return (
+    (await pool.query<{ n: number }>(`select count(*)::int as n from ${schema}.${from}`)).rows[0]
+      ?.n ?? 0
+  )
 }
 
 async function finished(writers: readonly Worker[]): Promise<Written> {
@@ -155,9 +219,17 @@ async function stopRelays(relays: readonly Worker[]): Promise<void> {
   }
 }
 
-function told(relays: readonly Worker[]): { readonly unknown: ReadonlySet<string>; readonly stale: number } {
+function told(relays: readonly Worker[]): {
+  readonly unknown: ReadonlySet<string>
+  readonly stale: number
+} {
   const reports = relays.flatMap((relay) => relay.reports)
-  const unknown = reports.flatMap((report) => (report.kind === 'unknown' ? [`${report.id} ${report.token}`] : []))
-  const stale = reports.reduce((sum, report) => sum + (report.kind === 'settled' ? report.stale : 0), 0)
+  const unknown = reports.flatMap((report) =>
+    report.kind === 'unknown' ? [`${report.id} ${report.token}`] : [],
+  )
+  const stale = reports.reduce(
+    (sum, report) => sum + (report.kind === 'settled' ? report.stale : 0),
+    0,
+  )
   return { unknown: new Set(unknown), stale }
 }

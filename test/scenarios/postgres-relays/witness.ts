@@ -1,7 +1,13 @@
-/** What the database itself saw of the relays: triggers on the outbox, which no code of Mersal knows about. */
+/**
+ * What the database itself saw of the relays: triggers on the outbox, which no code of Mersal knows
+ * about.
+ */
 import type { Pool } from 'pg'
 
-/** Set by the connections of the relays before a settle statement: the token that this settle says it has. */
+/**
+ * Set by the connections of the relays before a settle statement: the token that this settle says
+ * it has.
+ */
 export const SAID = 'witness.said'
 
 /** `S`: name of the schema. */
@@ -50,7 +56,10 @@ export async function heldBy(pool: Pool, S: string, relay: string): Promise<read
   return rows
 }
 
-/** How many of these rows were claimed together with others that the relay has settled: the relay knows that it has them. */
+/**
+ * How many of these rows were claimed together with others that the relay has settled: the relay
+ * knows that it has them.
+ */
 export async function known(pool: Pool, S: string, held: readonly HeldRow[]): Promise<number> {
   const { rows } = await pool.query<{ token: string }>(
     `select distinct c.old_token::text as token from ${S}.witness_change c where c.op = 'delete' and c.old_token = any ($1::uuid[])`,
@@ -61,7 +70,12 @@ export async function known(pool: Pool, S: string, held: readonly HeldRow[]): Pr
 }
 
 /** How many of these rows another relay holds by now. */
-export async function takenOver(pool: Pool, S: string, held: readonly HeldRow[], relay: string): Promise<number> {
+export async function takenOver(
+  pool: Pool,
+  S: string,
+  held: readonly HeldRow[],
+  relay: string,
+): Promise<number> {
   const { rows } = await pool.query<{ n: number }>(
     `select count(*)::int as n from ${S}.outbox o join ${S}.witness_token w on w.token = o.token
      where o.position = any ($1::bigint[]) and w.relay <> $2 and o.visible_at > clock_timestamp()`,
@@ -71,9 +85,9 @@ export async function takenOver(pool: Pool, S: string, held: readonly HeldRow[],
 }
 
 /**
- * Statements that changed a row of another claim than their own. A settle writes no token: it is stale
- * if it said other tokens than the row had, or if another relay had taken that token. A renewal keeps
- * the token of the row: it is stale if another relay had taken it.
+ * Statements that changed a row of another claim than their own. A settle writes no token: it is
+ * stale if it said other tokens than the row had, or if another relay had taken that token. A
+ * renewal keeps the token of the row: it is stale if another relay had taken it.
  */
 export const staleSettles = (S: string): string => `
 select count(*)::int as n from ${S}.witness_change c left join ${S}.witness_token w on w.token = c.old_token

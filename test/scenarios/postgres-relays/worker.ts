@@ -9,7 +9,9 @@ process.on('disconnect', () => process.exit(1))
 if (plan.role === 'relay') await relay(plan)
 else {
   const written = await writer(plan)
-  await new Promise((resolve) => process.send?.({ kind: 'written', ...written } satisfies Report, resolve))
+  await new Promise((resolve) =>
+    process.send?.({ kind: 'written', ...written } satisfies Report, resolve),
+  )
 }
 // Whatever the handles still hold open, this process has done its work.
 process.exit(0)

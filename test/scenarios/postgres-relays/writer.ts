@@ -1,4 +1,7 @@
-/** A writer process: several connections that commit and roll back units with messages, each with its business rows. */
+/**
+ * A writer process: several connections that commit and roll back units with messages, each with
+ * its business rows.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool, type PoolClient } from 'pg'
 import { event, type EventType, Mersal } from '../../../src/index.ts'
@@ -30,7 +33,12 @@ interface Unit {
   next: number
 }
 
-async function write({ plan, happened }: Lane, unit: Unit, keys: readonly (string | undefined)[], late = false): Promise<void> {
+async function write(
+  { plan, happened }: Lane,
+  unit: Unit,
+  keys: readonly (string | undefined)[],
+  late = false,
+): Promise<void> {
   const ids: string[] = []
   for (const partitionKey of keys) {
     const options = partitionKey === undefined ? {} : { partitionKey }
@@ -45,7 +53,8 @@ async function write({ plan, happened }: Lane, unit: Unit, keys: readonly (strin
 }
 
 const someKey = ({ random }: Lane): string => `key ${Math.floor(random() * KEYS)}`
-const keyOrNone = (lane: Lane): string | undefined => (lane.random() < 0.2 ? undefined : someKey(lane))
+const keyOrNone = (lane: Lane): string | undefined =>
+  lane.random() < 0.2 ? undefined : someKey(lane)
 
 /** A unit of our own: its messages are written last. Returns how many were committed. */
 async function ownUnit(lane: Lane): Promise<number> {
@@ -74,7 +83,10 @@ async function behindSavepoint(lane: Lane, unit: Unit, key: string | undefined):
   return undo ? 0 : 2
 }
 
-/** In a transaction that belongs to the test: each message is written at once. One key only, so that no two units wait for each other. */
+/**
+ * In a transaction that belongs to the test: each message is written at once. One key only, so that
+ * no two units wait for each other.
+ */
 async function foreignUnit(lane: Lane, tx: PoolClient, late: boolean): Promise<number> {
   const key = late && !lane.lateWithKey ? undefined : late ? someKey(lane) : keyOrNone(lane)
   const undo = !late && lane.random() < 0.15
@@ -99,17 +111,28 @@ async function runLane(lane: Lane): Promise<void> {
   const share = lane.plan.messages / LANES
   for (let done = 0, units = 1; done < share || !lane.enough.aborted; units += 1) {
     const late = units % lane.plan.lateEvery === 0
-    done += late || lane.random() < 0.4 ? await foreignUnit(lane, client, late) : await ownUnit(lane)
+    done +=
+      late || lane.random() < 0.4 ? await foreignUnit(lane, client, late) : await ownUnit(lane)
     lane.count.units += 1
   }
   client.release()
 }
 
 export async function writer(plan: WriterPlan): Promise<Written> {
-  const pool = new Pool({ connectionString: plan.database, application_name: plan.name, max: 2 * LANES })
+  const pool = new Pool({
+    connectionString: plan.database,
+    application_name: plan.name,
+    max: 2 * LANES,
+  })
   const store = postgres({ pool, schema: plan.schema, migrate: 'check' })
   // The relays are other processes; this app only writes.
-  const app = new Mersal({ name: 'writer', store, transport: memoryTransport(), sendOnly: true, outbox: { runRelay: false } })
+  const app = new Mersal({
+    name: 'writer',
+    store,
+    transport: memoryTransport(),
+    sendOnly: true,
+    outbox: { runRelay: false },
+  })
   await app.start()
   const enough = new AbortController()
   process.on('message', (order: Order) => {

@@ -1,5 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { canary, openPrivateBroker, type PrivateBroker, rabbitIsHere } from '../../rabbitmq/broker.ts'
+import {
+  canary,
+  openPrivateBroker,
+  type PrivateBroker,
+  rabbitIsHere,
+} from '../../rabbitmq/broker.ts'
 import { ordeal } from '../../rabbitmq/outage/run.ts'
 import { openShop, type Shop } from '../../rabbitmq/outage/shop.ts'
 import { accepts, openTap, type Tap } from '../../rabbitmq/outage/tap.ts'
@@ -21,9 +26,14 @@ describe.skipIf(!here)('the broker goes away while an app writes without a pause
   })
   afterAll(() => opened.disposeAsync())
 
-  /** Starts the broker; the fault ends when it takes connections, which is before its tool says so. */
+  /**
+   * Starts the broker; the fault ends when it takes connections, which is before its tool says so.
+   */
   async function comesBack(): Promise<number> {
-    const [, healed] = await Promise.all([broker.start(), accepts(broker.url).then(() => performance.now())])
+    const [, healed] = await Promise.all([
+      broker.start(),
+      accepts(broker.url).then(() => performance.now()),
+    ])
     return healed
   }
 
@@ -38,7 +48,9 @@ describe.skipIf(!here)('the broker goes away while an app writes without a pause
         return healed
       },
     })
-    expect(shop.log.filter(({ text }) => text.includes('the broker cannot be reached'))).toHaveLength(1)
+    expect(
+      shop.log.filter(({ text }) => text.includes('the broker cannot be reached')),
+    ).toHaveLength(1)
   }, 60_000)
 
   test('the broker is restarted in good order', async () => {
@@ -65,7 +77,10 @@ describe.skipIf(!here)('the broker goes away while an app writes without a pause
       inject: () => broker.ctl('stop_app'),
       landed: ({ record, since }) => record.count('unavailable', since) > 0,
       heal: async () => {
-        const [, healed] = await Promise.all([broker.ctl('start_app'), accepts(broker.url).then(() => performance.now())])
+        const [, healed] = await Promise.all([
+          broker.ctl('start_app'),
+          accepts(broker.url).then(() => performance.now()),
+        ])
         return healed
       },
     })
@@ -75,7 +90,8 @@ describe.skipIf(!here)('the broker goes away while an app writes without a pause
     await trial.run({
       name: 'half-open: the broker is stopped with SIGSTOP',
       inject: () => broker.signal('SIGSTOP'),
-      landed: ({ record, log, since }) => record.count('unknown', since) > 0 && log.includes('was lost'),
+      landed: ({ record, log, since }) =>
+        record.count('unknown', since) > 0 && log.includes('was lost'),
       heal: () => broker.signal('SIGCONT'),
     })
   }, 60_000)

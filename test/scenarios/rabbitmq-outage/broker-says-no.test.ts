@@ -1,7 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { event, type IncomingStep } from '../../../src/index.ts'
-import { canary, openPrivateBroker, type PrivateBroker, rabbitIsHere } from '../../rabbitmq/broker.ts'
+import {
+  canary,
+  openPrivateBroker,
+  type PrivateBroker,
+  rabbitIsHere,
+} from '../../rabbitmq/broker.ts'
 import { ordeal } from '../../rabbitmq/outage/run.ts'
 import { Book, Noted, openShop, Placed, type Shop } from '../../rabbitmq/outage/shop.ts'
 import { drainQueue, openTap, plainly, type Tap } from '../../rabbitmq/outage/tap.ts'
@@ -25,9 +30,13 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
 
   beforeAll(async () => {
     broker = opened.use(
-      await openPrivateBroker([`max_message_size = ${BROKER_LIMIT}`, `consumer_timeout = ${HANDLER_LIMIT_MS}`], { user: canary }),
+      await openPrivateBroker(
+        [`max_message_size = ${BROKER_LIMIT}`, `consumer_timeout = ${HANDLER_LIMIT_MS}`],
+        { user: canary },
+      ),
     )
-    // RabbitMQ looks once a minute for handlers that take too long; no line of its configuration changes that.
+    // RabbitMQ looks once a minute for handlers that take too long; no line of its configuration
+    // changes that.
     await broker.ctl('eval', 'application:set_env(rabbit, channel_tick_interval, 300).')
     await makeVhost()
     url = `${broker.url}${VHOST}`
@@ -57,17 +66,24 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
     await broker.ctl('set_permissions', '-p', VHOST, canary.name, pattern, pattern, pattern)
   }
 
-  /** The fault ends at the latest some tenths of a second later, when the tool has done its work. */
+  /**
+   * The fault ends at the latest some tenths of a second later, when the tool has done its work.
+   */
   async function endsWith(heal: () => Promise<unknown>): Promise<number> {
     const began = performance.now()
     await heal()
     return began
   }
 
-  const closeConnections = (why: string): Promise<string> => broker.ctl('close_all_connections', '-p', VHOST, why)
+  const closeConnections = (why: string): Promise<string> =>
+    broker.ctl('close_all_connections', '-p', VHOST, why)
 
   test.each([
-    ['memory alarm', ['set_vm_memory_high_watermark', 'absolute', '1MB'], ['set_vm_memory_high_watermark', '0.4']],
+    [
+      'memory alarm',
+      ['set_vm_memory_high_watermark', 'absolute', '1MB'],
+      ['set_vm_memory_high_watermark', '0.4'],
+    ],
     ['disk alarm', ['set_disk_free_limit', '900GB'], ['set_disk_free_limit', '50MB']],
   ])(
     '%s: publishing pauses, commits go on',
@@ -75,7 +91,8 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
       await trial.run({
         name,
         inject: () => broker.ctl(...on),
-        landed: ({ record, log, since }) => log.includes('has an alarm') && record.count('unavailable', since) > 0,
+        landed: ({ record, log, since }) =>
+          log.includes('has an alarm') && record.count('unavailable', since) > 0,
         heal: () => endsWith(() => broker.ctl(...off)),
       })
     },
@@ -112,9 +129,13 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
   test('a binding of the app is deleted', async () => {
     await trial.run({
       name: 'binding of the app deleted',
-      inject: () => plainly(url, (channel) => channel.unbindQueue(shop.app.name, EXCHANGE, Noted.name)),
+      inject: () =>
+        plainly(url, (channel) => channel.unbindQueue(shop.app.name, EXCHANGE, Noted.name)),
       landed: ({ record, since }) =>
-        record.all.some((each) => each.to.endsWith(Noted.name) && each.outcome === 'unavailable' && each.at > since),
+        record.all.some(
+          (each) =>
+            each.to.endsWith(Noted.name) && each.outcome === 'unavailable' && each.at > since,
+        ),
     })
   }, 60_000)
 
@@ -123,7 +144,9 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
       name: 'vhost deleted, and made again',
       wipes: true,
       inject: () => broker.ctl('delete_vhost', VHOST),
-      landed: ({ log }) => log.includes(`error RabbitMQ refuses the connection`) && log.includes(`the vhost '${VHOST}'`),
+      landed: ({ log }) =>
+        log.includes(`error RabbitMQ refuses the connection`) &&
+        log.includes(`the vhost '${VHOST}'`),
       heal: async () => {
         await makeVhost()
         await tap.bind([Placed.name])
@@ -140,7 +163,8 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
         await closeConnections('new permissions')
       },
       landed: ({ record, log, since }) =>
-        log.includes('no privilege') && record.count('unavailable', since) + record.count('unknown', since) > 3,
+        log.includes('no privilege') &&
+        record.count('unavailable', since) + record.count('unknown', since) > 3,
       heal: () => endsWith(() => permit('.*')),
     })
   }, 60_000)
@@ -152,7 +176,10 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
       inject: () =>
         plainly(url, async (channel) => {
           await channel.deleteQueue(shop.app.name)
-          await channel.assertQueue(shop.app.name, { durable: true, arguments: { 'x-queue-type': 'classic' } })
+          await channel.assertQueue(shop.app.name, {
+            durable: true,
+            arguments: { 'x-queue-type': 'classic' },
+          })
         }),
       landed: ({ log }) => log.includes('exists with other properties'),
       heal: async () => {
@@ -160,10 +187,15 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
         const kept = await drainQueue(url, shop.app.name)
         await plainly(url, (channel) => channel.deleteQueue(shop.app.name))
         await expect
-          .poll(() => plainly(url, (channel) => channel.checkQueue(shop.app.name)).catch(() => undefined), { timeout: 10_000 })
+          .poll(
+            () =>
+              plainly(url, (channel) => channel.checkQueue(shop.app.name)).catch(() => undefined),
+            { timeout: 10_000 },
+          )
           .toBeDefined()
         await plainly(url, async (channel) => {
-          for (const { content, properties } of kept) channel.sendToQueue(shop.app.name, content, properties)
+          for (const { content, properties } of kept)
+            channel.sendToQueue(shop.app.name, content, properties)
         })
       },
     })
@@ -184,9 +216,21 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
     let mates = 0
     await trial.run({
       name: 'a full queue refuses (`reject-publish`)',
-      inject: () => broker.ctl('set_policy', '-p', VHOST, 'full', '^tap$', '{"max-length":1}', '--apply-to', 'queues'),
+      inject: () =>
+        broker.ctl(
+          'set_policy',
+          '-p',
+          VHOST,
+          'full',
+          '^tap$',
+          '{"max-length":1}',
+          '--apply-to',
+          'queues',
+        ),
       landed: ({ record, since }) => {
-        const others = record.all.filter((each) => each.at > since && !each.to.endsWith(Placed.name))
+        const others = record.all.filter(
+          (each) => each.at > since && !each.to.endsWith(Placed.name),
+        )
         mates = others.filter((each) => each.outcome === 'confirmed').length
         expect(others.filter((each) => each.outcome === 'refused')).toEqual([])
         return record.count('refused', since) > 3 && mates > 10
@@ -203,7 +247,9 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
       inject: () =>
         shop.app.transaction(async (tx, { publish }) => {
           await publish(Large, { text })
-          await shop.store.outbox.save(tx, [{ id: 'long-key', type: Book.name, headers: {}, body: Buffer.from('{}'), to: longKey }])
+          await shop.store.outbox.save(tx, [
+            { id: 'long-key', type: Book.name, headers: {}, body: Buffer.from('{}'), to: longKey },
+          ])
         }),
       landed: () => shop.deadLetters() === 2,
       dead: 2,
@@ -211,10 +257,16 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
         const letters = await shop.store.admin.deadLetters.list()
         const large = letters.find(({ type }) => type === Large.name)
         const long = letters.find(({ id }) => id === 'long-key')
-        expect(large).toMatchObject({ reason: 'too-large', error: expect.stringContaining(`the limit is ${BROKER_LIMIT}`) as string })
+        expect(large).toMatchObject({
+          reason: 'too-large',
+          error: expect.stringContaining(`the limit is ${BROKER_LIMIT}`) as string,
+        })
         expect(JSON.parse(Buffer.from(large!.body).toString())).toEqual({ text })
         // The claim sees it, before the broker could.
-        expect(long).toMatchObject({ reason: 'malformed', error: expect.stringContaining('name: must have 1 to 255 bytes') as string })
+        expect(long).toMatchObject({
+          reason: 'malformed',
+          error: expect.stringContaining('name: must have 1 to 255 bytes') as string,
+        })
         expect(JSON.stringify(letters)).not.toContain(canary.password)
         await shop.store.admin.deadLetters.discard(letters.map(({ key }) => key))
       },

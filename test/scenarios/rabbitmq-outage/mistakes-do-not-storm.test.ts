@@ -31,34 +31,56 @@ describe.skipIf(!here)('a mistake in the address of RabbitMQ', () => {
 
   function withoutSecret(...things: readonly unknown[]): void {
     const text = inspect(things, { depth: 20, showHidden: true, maxStringLength: null })
-    for (const form of [CANARY, encodeURIComponent(CANARY), Buffer.from(CANARY).toString('base64')]) expect(text).not.toContain(form)
+    for (const form of [CANARY, encodeURIComponent(CANARY), Buffer.from(CANARY).toString('base64')])
+      expect(text).not.toContain(form)
   }
 
   const refusals: readonly (readonly [string, (port: number) => string, string])[] = [
     ['wrong password', (port) => address(port, 'guest', CANARY), 'ACCESS_REFUSED'],
     ['unknown user', (port) => address(port, 'nobody', CANARY), 'ACCESS_REFUSED'],
-    ['missing vhost', (port) => address(port, 'guest', 'guest', 'no-such-vhost'), "the vhost 'no-such-vhost'"],
+    [
+      'missing vhost',
+      (port) => address(port, 'guest', 'guest', 'no-such-vhost'),
+      "the vhost 'no-such-vhost'",
+    ],
     ['vhost that the user may not use', (port) => address(port, user, CANARY), 'refused the vhost'],
   ]
 
-  test.each(refusals)('a %s fails the start with a clear error and without the password, after one try', async (_, url, expected) => {
-    await using proxy = await openProxy(BROKER_PORT)
-    await using shop = openShop(`q-${randomUUID()}`, url(proxy.port))
-    const caught: unknown = await shop.app.start().catch((error: unknown) => error)
-    expect(caught).toMatchObject({ code: 'MERSAL_INVALID_OPTIONS', message: expect.stringContaining(expected) as string })
-    expect([shop.app.state, proxy.tries.length]).toEqual(['stopped', 1])
-    withoutSecret(caught, shop.log, shop.app)
-  })
+  test.each(refusals)(
+    'a %s fails the start with a clear error and without the password, after one try',
+    async (_, url, expected) => {
+      await using proxy = await openProxy(BROKER_PORT)
+      await using shop = openShop(`q-${randomUUID()}`, url(proxy.port))
+      const caught: unknown = await shop.app.start().catch((error: unknown) => error)
+      expect(caught).toMatchObject({
+        code: 'MERSAL_INVALID_OPTIONS',
+        message: expect.stringContaining(expected) as string,
+      })
+      expect([shop.app.state, proxy.tries.length]).toEqual(['stopped', 1])
+      withoutSecret(caught, shop.log, shop.app)
+    },
+  )
 
   test('a user without privileges, and a queue with other properties, fail the start', async () => {
     await place.ctl('set_permissions', '-p', place.vhost, user, '^$', '^$', '^$')
     await using powerless = openShop(`q-${randomUUID()}`, address(BROKER_PORT, user, CANARY))
     const denied: unknown = await powerless.app.start().catch((error: unknown) => error)
-    expect(denied).toMatchObject({ code: 'MERSAL_INVALID_OPTIONS', message: expect.stringContaining('no privilege') as string })
+    expect(denied).toMatchObject({
+      code: 'MERSAL_INVALID_OPTIONS',
+      message: expect.stringContaining('no privilege') as string,
+    })
     await using other = openShop(`q-${randomUUID()}`, place.url)
-    await plainly(place.url, (channel) => channel.assertQueue(other.app.name, { durable: true, arguments: { 'x-queue-type': 'classic' } }))
+    await plainly(place.url, (channel) =>
+      channel.assertQueue(other.app.name, {
+        durable: true,
+        arguments: { 'x-queue-type': 'classic' },
+      }),
+    )
     const different: unknown = await other.app.start().catch((error: unknown) => error)
-    expect(different).toMatchObject({ code: 'MERSAL_INVALID_OPTIONS', message: expect.stringContaining('other properties') as string })
+    expect(different).toMatchObject({
+      code: 'MERSAL_INVALID_OPTIONS',
+      message: expect.stringContaining('other properties') as string,
+    })
     withoutSecret(denied, powerless.log)
   })
 
@@ -67,13 +89,20 @@ describe.skipIf(!here)('a mistake in the address of RabbitMQ', () => {
     await using changed = await openProxy(BROKER_PORT)
     await using nobody = openShop(`q-${randomUUID()}`, address(dead.port, 'guest', CANARY))
     // It only sends, so it meets the refusal only when it publishes: nothing fails the start.
-    await using locked = openShop(`q-${randomUUID()}`, address(changed.port, 'guest', CANARY), {}, { sendOnly: true })
+    await using locked = openShop(
+      `q-${randomUUID()}`,
+      address(changed.port, 'guest', CANARY),
+      {},
+      { sendOnly: true },
+    )
     await nobody.app.start()
     await locked.app.start()
     const stops = [nobody, locked].map((shop) => shop.write())
     await pause(WATCHED_MS)
     await Promise.all(stops.map((stop) => stop()))
-    process.stdout.write(`connections tried in ${WATCHED_MS} ms: hung up ${dead.tries.length}, refused ${changed.tries.length}\n`)
+    process.stdout.write(
+      `connections tried in ${WATCHED_MS} ms: hung up ${dead.tries.length}, refused ${changed.tries.length}\n`,
+    )
     for (const { tries } of [dead, changed]) {
       expect(tries.length).toBeGreaterThan(2)
       expect(tries.length).toBeLessThanOrEqual(MOST_TRIES + 1)
@@ -85,6 +114,8 @@ describe.skipIf(!here)('a mistake in the address of RabbitMQ', () => {
       expect(shop.pending()).toBeGreaterThan(100)
       withoutSecret(shop.log)
     }
-    expect(locked.log.some(({ level, all }) => level === 'error' && all.includes('ACCESS_REFUSED'))).toBe(true)
+    expect(
+      locked.log.some(({ level, all }) => level === 'error' && all.includes('ACCESS_REFUSED')),
+    ).toBe(true)
   }, 60_000)
 })

@@ -19,7 +19,8 @@ const POISON = 12
 
 function recorder() {
   const lines: { level: string; fields: Readonly<Record<string, unknown>>; text: string }[] = []
-  const at = (level: string) => (fields: Readonly<Record<string, unknown>>, text: string) => void lines.push({ level, fields, text })
+  const at = (level: string) => (fields: Readonly<Record<string, unknown>>, text: string) =>
+    void lines.push({ level, fields, text })
   const of = (level: string) => lines.filter((line) => line.level === level)
   return { logger: { debug: () => {}, info: () => {}, warn: at('warn'), error: at('error') }, of }
 }
@@ -34,7 +35,10 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
   }
 }
 
-/** A shop with less concurrency than poison: what is held up by one dead letter would hold up everything. */
+/**
+ * A shop with less concurrency than poison: what is held up by one dead letter would hold up
+ * everything.
+ */
 async function shopOn(transport: Transport & { deadLetters: DeadLetterBox }, name: string) {
   const handled: number[] = []
   const tries = new Map<number, number>()
@@ -50,8 +54,14 @@ async function shopOn(transport: Transport & { deadLetters: DeadLetterBox }, nam
   return { app, handled, tries }
 }
 
-/** Everybody else is handled, the poison is tried once, there is one error, and the app stops at once. */
-async function expectSetAside({ app, handled, tries }: Awaited<ReturnType<typeof shopOn>>, said: ReturnType<typeof recorder>) {
+/**
+ * Everybody else is handled, the poison is tried once, there is one error, and the app stops at
+ * once.
+ */
+async function expectSetAside(
+  { app, handled, tries }: Awaited<ReturnType<typeof shopOn>>,
+  said: ReturnType<typeof recorder>,
+) {
   await until('handling of the others', () => handled.length === 10)
   await until('the error', () => said.of('error').length > 0)
   await pause(1500)
@@ -73,67 +83,77 @@ describe('a dead letter that cannot be stored is set aside, and everything else 
     ],
     [
       'a trigger that refuses',
-      (S: string) => `create function ${S}.no() returns trigger language plpgsql as $$ begin raise 'no dead letters today'; end $$;
+      (
+        S: string,
+      ) => `create function ${S}.no() returns trigger language plpgsql as $$ begin raise 'no dead letters today'; end $$;
         create trigger no before insert on ${S}.queue_dead for each row execute function ${S}.no()`,
       (S: string) => `drop trigger no on ${S}.queue_dead`,
     ],
   ] as const) {
-    test.skipIf(!postgresHere)(`in the PostgreSQL queue, by ${what}`, { timeout: 60_000 }, async () => {
-      await using database = await testDatabase()
-      const { schema } = database
-      const role = `mersal_role_${randomBytes(5).toString('hex')}`
-      await using _tables = await (async () => {
-        const maker = postgresQueue({ pool: database.pool, schema })
-        await maker.subscribe('shop', [])
-        return maker
-      })()
-      await database.query(`create role ${role} nologin`)
-      await database.query(
-        `grant all on schema ${schema} to ${role}; grant all on all tables in schema ${schema} to ${role}; grant all on all sequences in schema ${schema} to ${role}`,
-      )
-      try {
-        const said = recorder()
-        const transport = postgresQueue({
-          pool: database.newPool({ options: `-c role=${role}` }),
-          schema,
-          migrate: 'check',
-          logger: said.logger,
-        })
-        await database.query(forbid(schema, role))
-        await expectSetAside(await shopOn(transport, 'shop'), said)
-        const rows = await database.query(
-          `select dead_reason, dead_error, attempts, visible_at > now() + interval '30 seconds' as far from ${schema}.queue_message`,
+    test.skipIf(!postgresHere)(
+      `in the PostgreSQL queue, by ${what}`,
+      { timeout: 60_000 },
+      async () => {
+        await using database = await testDatabase()
+        const { schema } = database
+        const role = `mersal_role_${randomBytes(5).toString('hex')}`
+        await using _tables = await (async () => {
+          const maker = postgresQueue({ pool: database.pool, schema })
+          await maker.subscribe('shop', [])
+          return maker
+        })()
+        await database.query(`create role ${role} nologin`)
+        await database.query(
+          `grant all on schema ${schema} to ${role}; grant all on all tables in schema ${schema} to ${role}; grant all on all sequences in schema ${schema} to ${role}`,
         )
-        expect(rows).toHaveLength(POISON)
-        for (const row of rows)
-          expect(row).toMatchObject({
-            dead_reason: 'handler-failed',
-            attempts: 0,
-            far: true,
-            dead_error: expect.stringContaining('poison'),
+        try {
+          const said = recorder()
+          const transport = postgresQueue({
+            pool: database.newPool({ options: `-c role=${role}` }),
+            schema,
+            migrate: 'check',
+            logger: said.logger,
           })
-        await database.query(allow(schema, role))
-        await database.query(`update ${schema}.queue_message set visible_at = now()`)
-        const later = postgresQueue({
-          pool: database.newPool({ options: `-c role=${role}` }),
-          schema,
-          migrate: 'check',
-          logger: said.logger,
-        })
-        const calls: unknown[] = []
-        const again = await later.consume({ queue: 'shop', concurrency: 4 }, async (delivery) => {
-          calls.push(delivery)
-          return { kind: 'ack' }
-        })
-        await until('the dead letters', async () => (await later.deadLetters.list()).length === POISON)
-        expect(calls).toEqual([])
-        for (const letter of await later.deadLetters.list()) expect(letter).toMatchObject({ reason: 'handler-failed', attempts: 1 })
-        await again[Symbol.asyncDispose]()
-        await later[Symbol.asyncDispose]()
-      } finally {
-        await database.query(`drop owned by ${role} cascade; drop role ${role}`)
-      }
-    })
+          await database.query(forbid(schema, role))
+          await expectSetAside(await shopOn(transport, 'shop'), said)
+          const rows = await database.query(
+            `select dead_reason, dead_error, attempts, visible_at > now() + interval '30 seconds' as far from ${schema}.queue_message`,
+          )
+          expect(rows).toHaveLength(POISON)
+          for (const row of rows)
+            expect(row).toMatchObject({
+              dead_reason: 'handler-failed',
+              attempts: 0,
+              far: true,
+              dead_error: expect.stringContaining('poison'),
+            })
+          await database.query(allow(schema, role))
+          await database.query(`update ${schema}.queue_message set visible_at = now()`)
+          const later = postgresQueue({
+            pool: database.newPool({ options: `-c role=${role}` }),
+            schema,
+            migrate: 'check',
+            logger: said.logger,
+          })
+          const calls: unknown[] = []
+          const again = await later.consume({ queue: 'shop', concurrency: 4 }, async (delivery) => {
+            calls.push(delivery)
+            return { kind: 'ack' }
+          })
+          await until(
+            'the dead letters',
+            async () => (await later.deadLetters.list()).length === POISON,
+          )
+          expect(calls).toEqual([])
+          for (const letter of await later.deadLetters.list())
+            expect(letter).toMatchObject({ reason: 'handler-failed', attempts: 1 })
+          await again[Symbol.asyncDispose]()
+          await later[Symbol.asyncDispose]()
+        } finally {
+          await database.query(`drop owned by ${role} cascade; drop role ${role}`)
+        }
+      },
+    )
   }
 
   test('in the SQLite queue, by a trigger that refuses', { timeout: 60_000 }, async () => {
@@ -144,63 +164,105 @@ describe('a dead letter that cannot be stored is set aside, and everything else 
       const transport = sqliteQueue({ path, logger: said.logger })
       await transport.subscribe('shop', [])
       const other = new DatabaseSync(path, { timeout: 5000 })
-      other.exec(`create trigger no before insert on mersal_queue_dead_letters begin select raise(abort, 'no dead letters today'); end`)
+      other.exec(
+        `create trigger no before insert on mersal_queue_dead_letters begin select raise(abort, 'no dead letters today'); end`,
+      )
       await expectSetAside(await shopOn(transport, 'shop'), said)
-      const rows = other.prepare('select dead_reason, dead_error, attempts from mersal_queue_messages').all()
+      const rows = other
+        .prepare('select dead_reason, dead_error, attempts from mersal_queue_messages')
+        .all()
       expect(rows).toHaveLength(POISON)
       for (const row of rows)
-        expect(row).toMatchObject({ dead_reason: 'handler-failed', attempts: 0, dead_error: expect.stringContaining('poison') })
+        expect(row).toMatchObject({
+          dead_reason: 'handler-failed',
+          attempts: 0,
+          dead_error: expect.stringContaining('poison'),
+        })
       other.exec('drop trigger no; update mersal_queue_messages set visible_at = 0')
       other.close()
       await using later = sqliteQueue({ path, logger: said.logger })
       const calls: unknown[] = []
-      await using _again = await later.consume({ queue: 'shop', concurrency: 4 }, async (delivery) => {
-        calls.push(delivery)
-        return { kind: 'ack' }
-      })
-      await until('the dead letters', async () => (await later.deadLetters.list()).length === POISON)
+      await using _again = await later.consume(
+        { queue: 'shop', concurrency: 4 },
+        async (delivery) => {
+          calls.push(delivery)
+          return { kind: 'ack' }
+        },
+      )
+      await until(
+        'the dead letters',
+        async () => (await later.deadLetters.list()).length === POISON,
+      )
       expect(calls).toEqual([])
-      for (const letter of await later.deadLetters.list()) expect(letter).toMatchObject({ reason: 'handler-failed', attempts: 1 })
+      for (const letter of await later.deadLetters.list())
+        expect(letter).toMatchObject({ reason: 'handler-failed', attempts: 1 })
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }
   })
 
-  test.skipIf(!rabbitHere)('at RabbitMQ, by a full dead-letter queue', { timeout: 90_000 }, async () => {
-    await using place = await openVhost()
-    await using plain = await plainClient(place.url)
-    const said = recorder()
-    const name = `shop-${randomBytes(4).toString('hex')}`
-    // The operator has made a dead-letter queue that takes nothing.
-    await place.ctl(
-      'set_policy',
-      '-p',
-      place.vhost,
-      'full',
-      '\\.dead$',
-      '{"max-length":0,"overflow":"reject-publish"}',
-      '--apply-to',
-      'queues',
-    )
-    const transport = rabbitmq({ url: place.url, logger: said.logger, queueType: 'classic', newQueuePauseMs: 0 })
-    await expectSetAside(await shopOn(transport, name), said)
-    const waiting = await plain.drain(`${name}.retry.60000`)
-    expect(waiting).toHaveLength(POISON)
-    await place.ctl('clear_policy', '-p', place.vhost, 'full')
-    // As if their minute had passed.
-    for (const message of waiting)
-      plain.channel.sendToQueue(name, message.content, { ...message.properties, headers: message.properties.headers })
-    await using later = rabbitmq({ url: place.url, logger: said.logger, queueType: 'classic', newQueuePauseMs: 0 })
-    const calls: unknown[] = []
-    await later.subscribe(name, [])
-    await using _again = await later.consume({ queue: name, concurrency: 4 }, async (delivery) => {
-      calls.push(delivery)
-      return { kind: 'ack' }
-    })
-    await until('the dead letters', async () => (await later.deadLetters.list()).length === POISON)
-    expect(calls).toEqual([])
-    for (const letter of await later.deadLetters.list()) {
-      expect(letter).toMatchObject({ reason: 'handler-failed', attempts: 1, error: expect.stringContaining('poison') })
-    }
-  })
+  test.skipIf(!rabbitHere)(
+    'at RabbitMQ, by a full dead-letter queue',
+    { timeout: 90_000 },
+    async () => {
+      await using place = await openVhost()
+      await using plain = await plainClient(place.url)
+      const said = recorder()
+      const name = `shop-${randomBytes(4).toString('hex')}`
+      // The operator has made a dead-letter queue that takes nothing.
+      await place.ctl(
+        'set_policy',
+        '-p',
+        place.vhost,
+        'full',
+        '\\.dead$',
+        '{"max-length":0,"overflow":"reject-publish"}',
+        '--apply-to',
+        'queues',
+      )
+      const transport = rabbitmq({
+        url: place.url,
+        logger: said.logger,
+        queueType: 'classic',
+        newQueuePauseMs: 0,
+      })
+      await expectSetAside(await shopOn(transport, name), said)
+      const waiting = await plain.drain(`${name}.retry.60000`)
+      expect(waiting).toHaveLength(POISON)
+      await place.ctl('clear_policy', '-p', place.vhost, 'full')
+      // As if their minute had passed.
+      for (const message of waiting)
+        plain.channel.sendToQueue(name, message.content, {
+          ...message.properties,
+          headers: message.properties.headers,
+        })
+      await using later = rabbitmq({
+        url: place.url,
+        logger: said.logger,
+        queueType: 'classic',
+        newQueuePauseMs: 0,
+      })
+      const calls: unknown[] = []
+      await later.subscribe(name, [])
+      await using _again = await later.consume(
+        { queue: name, concurrency: 4 },
+        async (delivery) => {
+          calls.push(delivery)
+          return { kind: 'ack' }
+        },
+      )
+      await until(
+        'the dead letters',
+        async () => (await later.deadLetters.list()).length === POISON,
+      )
+      expect(calls).toEqual([])
+      for (const letter of await later.deadLetters.list()) {
+        expect(letter).toMatchObject({
+          reason: 'handler-failed',
+          attempts: 1,
+          error: expect.stringContaining('poison'),
+        })
+      }
+    },
+  )
 })

@@ -9,7 +9,12 @@ import { plainClient } from '../../rabbitmq/plain-client.ts'
 const here = await rabbitIsHere()
 const Poison = command<{ id: number }>('test.poison')
 /** Two tries of each of four deliveries. */
-const receive = { immediateRetries: 1, maxDeliveries: 4, backoff: { firstMs: 100, longestMs: 300 }, concurrency: 5 }
+const receive = {
+  immediateRetries: 1,
+  maxDeliveries: 4,
+  backoff: { firstMs: 100, longestMs: 300 },
+  concurrency: 5,
+}
 const CALLS = 8
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -23,13 +28,25 @@ describe.skipIf(!here)('one poison message at RabbitMQ', () => {
     await vhost[Symbol.asyncDispose]()
   })
 
-  /** Handles one poison message behind a proxy; `trouble` is told of every call of the handler. Returns what became of it. */
-  async function die(options: Partial<RabbitOptions>, trouble: (proxy: Proxy, call: number) => void) {
+  /**
+   * Handles one poison message behind a proxy; `trouble` is told of every call of the handler.
+   * Returns what became of it.
+   */
+  async function die(
+    options: Partial<RabbitOptions>,
+    trouble: (proxy: Proxy, call: number) => void,
+  ) {
     await using proxy = await openProxy(5672)
     const through = new URL(vhost.url)
     through.port = String(proxy.port)
     const name = `poison-${randomBytes(4).toString('hex')}`
-    const given = { logger: false as const, newQueuePauseMs: 0, confirmTimeoutMs: 700, heartbeatSeconds: 1, ...options }
+    const given = {
+      logger: false as const,
+      newQueuePauseMs: 0,
+      confirmTimeoutMs: 700,
+      heartbeatSeconds: 1,
+      ...options,
+    }
     const transport = rabbitmq({ url: through.href, ...given })
     await using app = new Mersal({ name, transport, receive, logger: false })
     let calls = 0
@@ -41,7 +58,13 @@ describe.skipIf(!here)('one poison message at RabbitMQ', () => {
     await app.start()
     await using looker = rabbitmq({ url: vhost.url, ...given, confirmTimeoutMs: 10_000 })
     await looker.subscribe(name, [])
-    const sender = new Mersal({ name: `${name}-sender`, transport: looker, sendOnly: true, routes: { 'test.poison': name }, logger: false })
+    const sender = new Mersal({
+      name: `${name}-sender`,
+      transport: looker,
+      sendOnly: true,
+      routes: { 'test.poison': name },
+      logger: false,
+    })
     await sender.direct.send(Poison, { id: 1 })
     // It is dead, and nothing has happened for long.
     let [seen, quiet] = ['', 0]
@@ -62,13 +85,17 @@ describe.skipIf(!here)('one poison message at RabbitMQ', () => {
   }
 
   for (const queueType of ['quorum', 'classic'] as const) {
-    test(`is tried ${CALLS} times and dies once when nothing goes wrong (${queueType})`, { timeout: 90_000 }, async () => {
+    test(`is tried ${CALLS} times and dies once when nothing goes wrong (${queueType})`, {
+      timeout: 90_000,
+    }, async () => {
       const { calls, letters } = await die({ queueType }, () => {})
       expect(calls).toBe(CALLS)
       expect(letters).toMatchObject([{ reason: 'handler-failed', attempts: 4 }])
     })
 
-    test(`dies once through resets after every try: at most one call more for each (${queueType})`, { timeout: 120_000 }, async () => {
+    test(`dies once through resets after every try: at most one call more for each (${queueType})`, {
+      timeout: 120_000,
+    }, async () => {
       let resets = 0
       const { calls, letters, physical } = await die({ queueType }, (proxy, call) => {
         if (call > 12) return
@@ -85,7 +112,9 @@ describe.skipIf(!here)('one poison message at RabbitMQ', () => {
       expect(physical).toBeLessThanOrEqual(1 + resets)
     })
 
-    test(`dies once through freezes in which several copies are sent unconfirmed (${queueType})`, { timeout: 120_000 }, async () => {
+    test(`dies once through freezes in which several copies are sent unconfirmed (${queueType})`, {
+      timeout: 120_000,
+    }, async () => {
       let freezes = 0
       const { calls, letters } = await die({ queueType }, (proxy, call) => {
         // After the last try of each delivery: it is moved now.

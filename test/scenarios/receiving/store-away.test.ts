@@ -17,7 +17,13 @@ import { openVhost, rabbitIsHere } from '../../rabbitmq/broker.ts'
 const here = (await serverAnswers()) && (await rabbitIsHere())
 const Work = command<{ id: number }>('test.work')
 /** With these, a failure that is charged makes a dead letter within a second. */
-const receive = { immediateRetries: 0, maxDeliveries: 2, backoff: { firstMs: 50, longestMs: 50 }, concurrency: 5, handlerTimeoutMs: 2000 }
+const receive = {
+  immediateRetries: 0,
+  maxDeliveries: 2,
+  backoff: { firstMs: 50, longestMs: 50 },
+  concurrency: 5,
+  handlerTimeoutMs: 2000,
+}
 const MESSAGES = 60
 
 type Level = 'warn' | 'error'
@@ -25,11 +31,21 @@ type Level = 'warn' | 'error'
 function recorder() {
   const lines: { level: Level; text: string }[] = []
   const at = (level: Level) => (_: object, text: string) => void lines.push({ level, text })
-  const pauses = () => lines.filter(({ text }) => text.startsWith('the database is')).map(({ text }) => text.split(':')[0])
-  return { logger: { debug: () => {}, info: () => {}, warn: at('warn'), error: at('error') }, pauses }
+  const pauses = () =>
+    lines
+      .filter(({ text }) => text.startsWith('the database is'))
+      .map(({ text }) => text.split(':')[0])
+  return {
+    logger: { debug: () => {}, info: () => {}, warn: at('warn'), error: at('error') },
+    pauses,
+  }
 }
 
-async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 40_000): Promise<void> {
+async function until(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  ms = 40_000,
+): Promise<void> {
   const deadline = performance.now() + ms
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`${what} did not happen within ${ms} ms`)
@@ -51,7 +67,11 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
     await admin.connect()
     await admin.query(`create database ${name}`)
     // Not read-only, whatever the database says.
-    direct = new Pool({ connectionString: address.href, max: 2, options: '-c default_transaction_read_only=off' })
+    direct = new Pool({
+      connectionString: address.href,
+      max: 2,
+      options: '-c default_transaction_read_only=off',
+    })
     direct.on('error', () => {})
     await direct.query('create table work (id integer primary key)')
     vhost = await openVhost()
@@ -81,7 +101,8 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
     const app = `away-${randomBytes(4).toString('hex')}`
     const attempts: number[] = []
     const handled = new Set<number>()
-    // At the fault the handlers are in the midst of their transactions, and nothing else is under way.
+    // At the fault the handlers are in the midst of their transactions, and nothing else is under
+    // way.
     const [inHands, fallen] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
     let waiting = 0
     const transport = transportOf(pool)
@@ -131,9 +152,17 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
     expect(attempts.length - before).toBeLessThanOrEqual(receive.concurrency)
     await heal()
     const committed = async (): Promise<number> =>
-      Number((await direct.query<{ count: string }>('select count(*) from work').catch(() => ({ rows: [] }))).rows[0]?.count)
+      Number(
+        (
+          await direct
+            .query<{ count: string }>('select count(*) from work')
+            .catch(() => ({ rows: [] }))
+        ).rows[0]?.count,
+      )
     await until('all messages', async () => (await committed()) === MESSAGES)
-    const letters = await (transport as Transport & { deadLetters: { list(): Promise<readonly object[]> } }).deadLetters.list()
+    const letters = await (
+      transport as Transport & { deadLetters: { list(): Promise<readonly object[]> } }
+    ).deadLetters.list()
     await shop.stop()
     await pool.end()
     return { rows: await committed(), letters, attempts, pauses: pauses() }
@@ -163,7 +192,9 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
     ['refuses connections', refused],
     ['is read-only', readOnly],
   ] as const) {
-    test(`that ${what}: every message is handled once it is back, none is charged, none is dead`, { timeout: 90_000 }, async () => {
+    test(`that ${what}: every message is handled once it is back, none is charged, none is dead`, {
+      timeout: 90_000,
+    }, async () => {
       const { rows, letters, attempts, pauses } = await run(rabbit, fault)
       expect({ rows, letters }).toEqual({ rows: MESSAGES, letters: [] })
       expect(Math.max(...attempts)).toBe(1)
@@ -173,7 +204,9 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
     })
   }
 
-  test('that refuses connections, with handlers that share transactions', { timeout: 90_000 }, async () => {
+  test('that refuses connections, with handlers that share transactions', {
+    timeout: 90_000,
+  }, async () => {
     const { rows, letters, attempts } = await run(rabbit, refused, 5)
     expect({ rows, letters }).toEqual({ rows: MESSAGES, letters: [] })
     expect(Math.max(...attempts)).toBe(1)
@@ -186,20 +219,28 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
   })
 
   test('with the queue in the same database', { timeout: 90_000 }, async () => {
-    const queue = (pool: Pool) => postgresQueue({ pool, schema: 'mersal', visibilityMs: 1000, logger: recorder().logger })
+    const queue = (pool: Pool) =>
+      postgresQueue({ pool, schema: 'mersal', visibilityMs: 1000, logger: recorder().logger })
     const { rows, letters, attempts } = await run(queue, refused)
     expect({ rows, letters }).toEqual({ rows: MESSAGES, letters: [] })
     expect(Math.max(...attempts)).toBe(1)
   })
 })
 
-test('an SQLite file that another process has locked for long charges no message', { timeout: 60_000 }, async () => {
+test('an SQLite file that another process has locked for long charges no message', {
+  timeout: 60_000,
+}, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-locked-'))
   try {
     const path = join(folder, 'app.db')
     const { logger, pauses } = recorder()
     const store = sqlite({ path, busyTimeoutMs: 100 })
-    const transport = sqliteQueue({ path, busyTimeoutMs: 100, visibilityMs: 1000, logger: recorder().logger })
+    const transport = sqliteQueue({
+      path,
+      busyTimeoutMs: 100,
+      visibilityMs: 1000,
+      logger: recorder().logger,
+    })
     const attempts: number[] = []
     const handled = new Set<number>()
     await using shop = new Mersal({ name: 'shop', store, transport, receive, logger })
@@ -211,7 +252,9 @@ test('an SQLite file that another process has locked for long charges no message
     await shop.transaction(async (_, { sendLocal }) => void (await sendLocal(Work, { id: -1 })))
     await until('the first message', () => handled.size === 1)
     for (let id = 0; id < 20; id++)
-      await shop.transaction(async (_, { sendLocal }) => void (await sendLocal(Work, { id }, { delayMs: 300 })))
+      await shop.transaction(
+        async (_, { sendLocal }) => void (await sendLocal(Work, { id }, { delayMs: 300 })),
+      )
     const other = new DatabaseSync(path)
     other.exec('BEGIN IMMEDIATE')
     // Longer than the queue keeps a message for its holder, and than the messages are delayed.

@@ -30,16 +30,27 @@ export interface Findings {
 
 const SENT_AT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
-function difference(row: Committed, log: string, { content, properties }: Message): string | undefined {
+function difference(
+  row: Committed,
+  log: string,
+  { content, properties }: Message,
+): string | undefined {
   const { body, contentType, headers } = contentOf(row.number, row.series)
-  const { 'sent-at': sentAt, ...rest } = (properties.headers ?? {}) as Readonly<Record<string, unknown>>
-  const sorted = (table: object): string => JSON.stringify(Object.entries(table).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-  if (!content.equals(body)) return `message ${row.number}: body ${content.toString('latin1').slice(0, 80)}`
-  if (sorted(rest) !== sorted(headers)) return `message ${row.number}: headers ${sorted(rest)}, not ${sorted(headers)}`
-  if (typeof sentAt !== 'string' || !SENT_AT.test(sentAt)) return `message ${row.number}: sent-at ${String(sentAt)}`
+  const { 'sent-at': sentAt, ...rest } = (properties.headers ?? {}) as Readonly<
+    Record<string, unknown>
+  >
+  const sorted = (table: object): string =>
+    JSON.stringify(Object.entries(table).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+  if (!content.equals(body))
+    return `message ${row.number}: body ${content.toString('latin1').slice(0, 80)}`
+  if (sorted(rest) !== sorted(headers))
+    return `message ${row.number}: headers ${sorted(rest)}, not ${sorted(headers)}`
+  if (typeof sentAt !== 'string' || !SENT_AT.test(sentAt))
+    return `message ${row.number}: sent-at ${String(sentAt)}`
   const { type, contentType: ofContent, correlationId, appId } = properties
   const found = JSON.stringify([type, ofContent, correlationId, appId])
-  if (found !== JSON.stringify([log, contentType, row.id, 'sql'])) return `message ${row.number}: properties ${found}`
+  if (found !== JSON.stringify([log, contentType, row.id, 'sql']))
+    return `message ${row.number}: properties ${found}`
   return undefined
 }
 
@@ -56,9 +67,18 @@ function inversions(known: ReadonlyMap<string, Committed>, arrivals: readonly Me
   return found
 }
 
-export async function audit(pool: Pool, S: string, log: string, arrivals: readonly Message[]): Promise<Findings> {
-  const { rows } = await pool.query<Committed>(`select id::text, number, series, key, turn::text from ${S}.business`)
-  const left = await pool.query<{ n: number }>(`select ((select count(*) from ${S}.outbox) + (select count(*) from ${S}.dead))::int as n`)
+export async function audit(
+  pool: Pool,
+  S: string,
+  log: string,
+  arrivals: readonly Message[],
+): Promise<Findings> {
+  const { rows } = await pool.query<Committed>(
+    `select id::text, number, series, key, turn::text from ${S}.business`,
+  )
+  const left = await pool.query<{ n: number }>(
+    `select ((select count(*) from ${S}.outbox) + (select count(*) from ${S}.dead))::int as n`,
+  )
   const known = new Map(rows.map((row) => [row.id, row]))
   const arrived = new Set(arrivals.map(({ properties }) => String(properties.messageId)))
   const differences = arrivals.flatMap((message) => {

@@ -1,4 +1,7 @@
-/** The destination read back by a plain client: everything that was ever published, in the order in which the broker has it. */
+/**
+ * The destination read back by a plain client: everything that was ever published, in the order in
+ * which the broker has it.
+ */
 import { connect, type Message } from 'amqplib'
 
 /** Takes everything out of the queue. Call it when nobody publishes any more. */

@@ -1,4 +1,7 @@
-/** A schema with the tables of the program, a queue that is the log, and `mersal relay` as a process. */
+/**
+ * A schema with the tables of the program, a queue that is the log, and `mersal relay` as a
+ * process.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { rabbitmq } from '../../../src/rabbitmq.ts'
 import { openProject, type Project, type Running, sourceUrl } from '../../cli/project.ts'
@@ -31,13 +34,22 @@ export async function openPlace(broker: string): Promise<Place> {
   const database = stack.use(await testDatabase())
   const { schema } = database
   const project = stack.use(openProject(config(schema)))
-  const { code, stderr } = await project.mersal(['migrate'], { DATABASE: serverUrl, BROKER: broker })
+  const { code, stderr } = await project.mersal(['migrate'], {
+    DATABASE: serverUrl,
+    BROKER: broker,
+  })
   if (code !== 0) throw new Error(`mersal migrate ended with ${code}: ${stderr}`)
   await database.query(businessTables(schema))
   await using transport = rabbitmq({ url: broker })
   await transport.subscribe(schema, [schema])
   const moved = stack.move()
-  return { database, broker, log: schema, project, [Symbol.asyncDispose]: () => moved.disposeAsync() }
+  return {
+    database,
+    broker,
+    log: schema,
+    project,
+    [Symbol.asyncDispose]: () => moved.disposeAsync(),
+  }
 }
 
 export interface RelayProcess {
@@ -47,7 +59,11 @@ export interface RelayProcess {
 }
 
 export async function startRelay({ project, broker }: Place, name: string): Promise<RelayProcess> {
-  const running = project.start(['relay', '--port', '0'], { DATABASE: serverUrl, BROKER: broker, RELAY: name })
+  const running = project.start(['relay', '--port', '0'], {
+    DATABASE: serverUrl,
+    BROKER: broker,
+    RELAY: name,
+  })
   const [, address] = await running.says(/(http:\/\/[\d.:]+)\/metrics/)
   return { name, address: String(address), running }
 }
@@ -59,7 +75,11 @@ export async function rows({ database }: Place, table: 'business' | 'outbox'): P
 }
 
 /** Looks until the count is as wanted. The test's own timeout ends it. */
-export async function until(place: Place, table: 'business' | 'outbox', wanted: (count: number) => boolean): Promise<void> {
+export async function until(
+  place: Place,
+  table: 'business' | 'outbox',
+  wanted: (count: number) => boolean,
+): Promise<void> {
   while (!wanted(await rows(place, table))) await sleep(50)
 }
 

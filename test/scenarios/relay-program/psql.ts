@@ -5,7 +5,8 @@ import { serverUrl } from '../../postgres/database.ts'
 
 /** False, said loudly, when there is no psql here; with CI=true that is a failure instead. */
 export function psqlIsHere(): boolean {
-  if ((process.env['PATH'] ?? '').split(':').some((folder) => existsSync(`${folder}/psql`))) return true
+  if ((process.env['PATH'] ?? '').split(':').some((folder) => existsSync(`${folder}/psql`)))
+    return true
   const text = 'NO PSQL in the PATH'
   if (process.env['CI'] === 'true') throw new Error(text)
   process.stderr.write(`\n*** ${text}: these tests are SKIPPED. ***\n`)

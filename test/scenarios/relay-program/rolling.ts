@@ -1,4 +1,7 @@
-/** A rolling restart: each relay in turn is sent SIGTERM while it has its hands full, and a new one takes its place. */
+/**
+ * A rolling restart: each relay in turn is sent SIGTERM while it has its hands full, and a new one
+ * takes its place.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Place, type RelayProcess, startRelay } from './place.ts'
 
@@ -19,7 +22,10 @@ export interface Stop extends Caught {
   readonly ms: number
 }
 
-/** A stop that finds the hands of its relay empty proves nothing; then its successor is stopped as well. */
+/**
+ * A stop that finds the hands of its relay empty proves nothing; then its successor is stopped as
+ * well.
+ */
 const TRIES = 8
 
 /** Sends the signal in a moment in which the relay says that it has messages in hand. */
@@ -34,7 +40,9 @@ async function whenBusy({ address }: RelayProcess): Promise<void> {
 /** The moment in which the relay wrote in its log that it stops. */
 function stoppingAt(stderr: string): string {
   for (const line of stderr.split('\n')) {
-    const entry = line.startsWith('{') ? (JSON.parse(line) as { time: string; message: string }) : undefined
+    const entry = line.startsWith('{')
+      ? (JSON.parse(line) as { time: string; message: string })
+      : undefined
     if (entry?.message === 'stopping') return entry.time
   }
   throw new Error(`it did not say that it stops:\n${stderr}`)
@@ -49,7 +57,11 @@ async function caught({ database }: Place, relay: string, at: string): Promise<C
      where c.relay = $1 and c.at <= $2::timestamptz and s.relay = $1 and s.new_token is null and s.at > $2::timestamptz + interval '1 millisecond'`,
     [relay, at],
   )
-  return { held: Number(row?.['held']), sent: Number(row?.['sent']), released: Number(row?.['released']) }
+  return {
+    held: Number(row?.['held']),
+    sent: Number(row?.['sent']),
+    released: Number(row?.['released']),
+  }
 }
 
 async function stop(place: Place, relay: RelayProcess): Promise<Stop> {
@@ -61,13 +73,18 @@ async function stop(place: Place, relay: RelayProcess): Promise<Stop> {
 }
 
 /** Restarts every relay once, one after the other. `relays` holds those that run. */
-export async function restartEach(place: Place, relays: RelayProcess[], pace: () => Promise<void>): Promise<readonly Stop[]> {
+export async function restartEach(
+  place: Place,
+  relays: RelayProcess[],
+  pace: () => Promise<void>,
+): Promise<readonly Stop[]> {
   const stops: Stop[] = []
   for (const [index, first] of [...relays].entries()) {
     await pace()
     let relay = first
     for (let tries = 1, busy = false; !busy; tries += 1) {
-      if (tries > TRIES) throw new Error(`invalid run: ${TRIES} stops met idle relays: ${JSON.stringify(stops)}`)
+      if (tries > TRIES)
+        throw new Error(`invalid run: ${TRIES} stops met idle relays: ${JSON.stringify(stops)}`)
       const made = await stop(place, relay)
       stops.push(made)
       relay = await startRelay(place, `${first.name}+${tries}`)

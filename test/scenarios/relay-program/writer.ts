@@ -5,12 +5,15 @@ import { startPsql } from './psql.ts'
 const KEYS = 24
 /** Messages of one `generate_series`. */
 const SERIES = KEYS * 5
-/** One in so many transactions is followed by a hint: more of them, and the relays never have their hands full. */
+/**
+ * One in so many transactions is followed by a hint: more of them, and the relays never have their
+ * hands full.
+ */
 const NOTIFY_EVERY = 8
 
 /**
- * `turn` says in which order the transactions of a key were committed, whatever Mersal does: it is drawn
- * from a row of the key that stays locked until the commit.
+ * `turn` says in which order the transactions of a key were committed, whatever Mersal does: it is
+ * drawn from a row of the key that stays locked until the commit.
  */
 export const businessTables = (S: string): string => `
 drop table ${S}.business;
@@ -45,31 +48,45 @@ export interface Work {
   readonly schema: string
   readonly log: string
   readonly numbers: Numbers
-  /** Asked before each transaction with the number of messages that this psql has written so far. */
+  /**
+   * Asked before each transaction with the number of messages that this psql has written so far.
+   */
   readonly enough: (messages: number) => boolean
   /** Awaited before each transaction. */
   readonly pace?: () => Promise<unknown>
-  /** Notify the relays after the commits, as docs/sql-contract.md advises those who do not want to wait for their poll. */
+  /**
+   * Notify the relays after the commits, as docs/sql-contract.md advises those who do not want to
+   * wait for their poll.
+   */
   readonly notifies: boolean
 }
 
 /** One to five messages of one key, or without one, each by a statement of its own. */
-function single({ schema: S, log }: Work, first: number, count: number, key: string | undefined): string {
+function single(
+  { schema: S, log }: Work,
+  first: number,
+  count: number,
+  key: string | undefined,
+): string {
   const turn = (index: number): string =>
-    key === undefined ? 'null' : `(select last - ${count - 1 - index} from ${S}.turn where key = '${key}')`
+    key === undefined
+      ? 'null'
+      : `(select last - ${count - 1 - index} from ${S}.turn where key = '${key}')`
   const inserts = Array.from({ length: count }, (_, index) => {
     const number = first + index
     const given = key === undefined ? 'null' : `'${key}'`
     return `insert into ${S}.business select ${call(S, log, number, key)}, ${number}, false, ${given}, ${turn(index)};`
   })
-  const draw = key === undefined ? '' : `update ${S}.turn set last = last + ${count} where key = '${key}';\n`
+  const draw =
+    key === undefined ? '' : `update ${S}.turn set last = last + ${count} where key = '${key}';\n`
   return draw + inserts.join('\n')
 }
 
 /** Many messages by one statement, of all keys in turn or without any. */
 function series({ schema: S, log }: Work, first: number, keyed: boolean): string {
   const range = `generate_series(${first}, ${first + SERIES - 1}) i`
-  if (!keyed) return `insert into ${S}.business select ${seriesCall(S, log, undefined)}, i, true, null, null from ${range};`
+  if (!keyed)
+    return `insert into ${S}.business select ${seriesCall(S, log, undefined)}, i, true, null, null from ${range};`
   const key = `'key ' || (i - ${first}) % ${KEYS}`
   const each = SERIES / KEYS
   const turn = `(select t.last from ${S}.turn t where t.key = ${key}) - ${each - 1} + (i - ${first}) / ${KEYS}`

@@ -19,16 +19,23 @@ test('a file that is no SQLite database is refused by the store and by the queue
   writeFileSync(path, 'Dear Sir or Madam, '.repeat(500))
   await using store = sqlite({ path })
   await expect(store.open()).rejects.toMatchObject({ code: 'MERSAL_NOT_A_DATABASE' })
-  await expect(store.unitOfWork(async () => {})).rejects.toMatchObject({ code: 'MERSAL_NOT_A_DATABASE' })
+  await expect(store.unitOfWork(async () => {})).rejects.toMatchObject({
+    code: 'MERSAL_NOT_A_DATABASE',
+  })
   await using queue = sqliteQueue({ path })
   await expect(queue.subscribe('q', [])).rejects.toMatchObject({ code: 'MERSAL_NOT_A_DATABASE' })
-  expect(await Promise.all(queue.publish([message]))).toMatchObject([{ kind: 'unavailable', error: { code: 'MERSAL_NOT_A_DATABASE' } }])
+  expect(await Promise.all(queue.publish([message]))).toMatchObject([
+    { kind: 'unavailable', error: { code: 'MERSAL_NOT_A_DATABASE' } },
+  ])
 })
 
 test('a folder that does not exist is a clear error, and opening works once it is there', async () => {
   using folder = temporaryFolder()
   await using store = sqlite({ path: folder.file('missing/app.db') })
-  await expect(store.open()).rejects.toMatchObject({ code: 'MERSAL_STORE_FAILED', message: expect.stringContaining('folder') as string })
+  await expect(store.open()).rejects.toMatchObject({
+    code: 'MERSAL_STORE_FAILED',
+    message: expect.stringContaining('folder') as string,
+  })
   mkdirSync(folder.file('missing'))
   await store.open()
 })
@@ -40,9 +47,15 @@ test('a schema of a newer Mersal is refused', async () => {
     await using store = sqlite({ path })
     await store.open()
   }
-  inspect(path, `INSERT INTO mersal_migrations (component, id, name, applied_at) VALUES ('store', 99, 'later', 0) RETURNING id`)
+  inspect(
+    path,
+    `INSERT INTO mersal_migrations (component, id, name, applied_at) VALUES ('store', 99, 'later', 0) RETURNING id`,
+  )
   await using store = sqlite({ path })
-  await expect(store.open()).rejects.toMatchObject({ code: 'MERSAL_SCHEMA_TOO_NEW', details: { found: 99 } })
+  await expect(store.open()).rejects.toMatchObject({
+    code: 'MERSAL_SCHEMA_TOO_NEW',
+    details: { found: 99 },
+  })
 })
 
 test("with migrate: 'check' missing tables are an error, and nothing is created", async () => {
@@ -63,7 +76,9 @@ test('a database that can only be read fails the unit, with the error of SQLite 
   await store.open()
   const unit = store.unitOfWork((tx) => store.outbox.save(tx, [message]))
   await expect(unit).rejects.toMatchObject({ code: 'MERSAL_STORE_FAILED', cause: { errcode: 8 } })
-  await expect(store.tracker.prune({ olderThanMs: 0, limit: 1 })).rejects.toMatchObject({ code: 'MERSAL_STORE_FAILED' })
+  await expect(store.tracker.prune({ olderThanMs: 0, limit: 1 })).rejects.toMatchObject({
+    code: 'MERSAL_STORE_FAILED',
+  })
   expect(database.isTransaction).toBe(false)
 })
 
@@ -74,7 +89,9 @@ test('P1: when the disk is full the unit fails with its business rows, and what 
   using database = new DatabaseSync(path)
   await using store = sqlite({ database })
   await store.open()
-  const { page_count: pages } = database.prepare('PRAGMA page_count').get() as { page_count: number }
+  const { page_count: pages } = database.prepare('PRAGMA page_count').get() as {
+    page_count: number
+  }
   database.exec(`PRAGMA max_page_count = ${pages + 5}`)
   const send = (body: Uint8Array) =>
     store.unitOfWork(async (tx) => {
@@ -96,7 +113,9 @@ test('P1: a full disk makes the queue answer unavailable to the call that does n
   using database = new DatabaseSync(folder.file('queue.db'))
   await using queue = sqliteQueue({ database })
   await queue.subscribe('q', [])
-  const { page_count: pages } = database.prepare('PRAGMA page_count').get() as { page_count: number }
+  const { page_count: pages } = database.prepare('PRAGMA page_count').get() as {
+    page_count: number
+  }
   database.exec(`PRAGMA max_page_count = ${pages + 5}`)
   const small = queue.publish([message])
   const large = queue.publish([{ ...message, body: new Uint8Array(100_000) }])
@@ -106,7 +125,9 @@ test('P1: a full disk makes the queue answer unavailable to the call that does n
     { kind: 'unavailable' },
     { kind: 'confirmed' },
   ])
-  expect(database.prepare('SELECT count(*) AS number FROM mersal_queue_messages').get()).toMatchObject({ number: 2 })
+  expect(
+    database.prepare('SELECT count(*) AS number FROM mersal_queue_messages').get(),
+  ).toMatchObject({ number: 2 })
 })
 
 test('two copies of SQLite on one file in one process are refused, since they would drop the locks of each other', async () => {

@@ -11,7 +11,10 @@ const Place = command<{ n: number }>('orders.place')
 
 type Work = (n: number, tx: DatabaseSync) => Promise<void> | void
 
-/** Ten commands, handled up to ten in one transaction; returns the numbers of the rows that came of it. */
+/**
+ * Ten commands, handled up to ten in one transaction; returns the numbers of the rows that came of
+ * it.
+ */
 async function handleTen(work: Work): Promise<number[]> {
   using folder = temporaryFolder()
   const path = join(folder.path, 'shop.db')
@@ -24,7 +27,9 @@ async function handleTen(work: Work): Promise<number[]> {
   })
   app.handle(Place, ({ n }, { tx }) => work(n, tx), { batch: 10 })
   await app.transaction(async (tx, { sendLocal }) => {
-    tx.exec('create table business (n integer not null); create table taken (n integer primary key); insert into taken values (2)')
+    tx.exec(
+      'create table business (n integer not null); create table taken (n integer primary key); insert into taken values (2)',
+    )
     for (let n = 1; n <= 10; n++) await sendLocal(Place, { n })
   })
   await app.start()
@@ -38,7 +43,8 @@ async function handleTen(work: Work): Promise<number[]> {
 }
 
 const all = Array.from({ length: 10 }, (_, index) => index + 1)
-const write = (n: number, tx: DatabaseSync): void => void tx.prepare('insert into business values (?)').run(n)
+const write = (n: number, tx: DatabaseSync): void =>
+  void tx.prepare('insert into business values (?)').run(n)
 
 test('several messages in one transaction have their effects once', async () => {
   expect(await handleTen(write)).toEqual(all)
@@ -64,7 +70,10 @@ test('one that tries to commit by itself is refused, and costs no other message 
       throw new Error('the first try fails')
     }
     write(n, tx)
-    if (n === 4) expect(() => tx.exec('commit')).toThrow(expect.objectContaining({ code: 'MERSAL_TRANSACTION_IS_OURS' }))
+    if (n === 4)
+      expect(() => tx.exec('commit')).toThrow(
+        expect.objectContaining({ code: 'MERSAL_TRANSACTION_IS_OURS' }),
+      )
   })
   expect(numbers).toEqual(all)
 })
@@ -72,12 +81,20 @@ test('one that tries to commit by itself is refused, and costs no other message 
 test('a unit of its own inside a handler is noticed as waiting for itself', async () => {
   using folder = temporaryFolder()
   const store = sqlite({ path: join(folder.path, 'shop.db'), busyTimeoutMs: 50 })
-  const app = new Mersal({ name: 'shop', store, transport: memoryTransport(), receive: { maxDeliveries: 1 }, logger: false })
+  const app = new Mersal({
+    name: 'shop',
+    store,
+    transport: memoryTransport(),
+    receive: { maxDeliveries: 1 },
+    logger: false,
+  })
   const codes: unknown[] = []
   app.handle(
     Place,
     async () => {
-      await store.unitOfWork(async () => {}).catch((error: { code?: unknown }) => void codes.push(error.code))
+      await store
+        .unitOfWork(async () => {})
+        .catch((error: { code?: unknown }) => void codes.push(error.code))
     },
     { batch: 5 },
   )

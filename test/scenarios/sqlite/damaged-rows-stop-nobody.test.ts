@@ -15,10 +15,14 @@ test('P8: outbox rows whose headers were damaged become dead letters with their 
   using folder = temporaryFolder()
   const path = folder.file('app.db')
   await using store = sqlite({ path })
-  await store.unitOfWork((tx) => store.outbox.save(tx, [...damages.map((_, index) => message(String(index))), message('sound')]))
+  await store.unitOfWork((tx) =>
+    store.outbox.save(tx, [...damages.map((_, index) => message(String(index))), message('sound')]),
+  )
   const database = new DatabaseSync(path)
   for (const [index, headers] of damages.entries()) {
-    database.prepare('UPDATE mersal_outbox SET headers = ? WHERE id = ?').run(headers, String(index))
+    database
+      .prepare('UPDATE mersal_outbox SET headers = ? WHERE id = ?')
+      .run(headers, String(index))
   }
   database.exec("UPDATE mersal_outbox SET attempts = 9223372036854775807 WHERE id = 'sound'")
   database.close()
@@ -49,7 +53,11 @@ const unlawful: readonly (readonly [column: string, value: string, named: string
   ['headers', JSON.stringify({ a: 'x'.repeat(49_153) }), "headers['a']"],
   ['headers', JSON.stringify({ 'content-type': 'text/plain\r\nx: y' }), "headers['content-type']"],
   ['headers', JSON.stringify({ 'content-type': 'x'.repeat(256) }), "headers['content-type']"],
-  ['headers', JSON.stringify({ 'Content-Type': 'application/vnd.mersal.bundle' }), "headers['Content-Type']"],
+  [
+    'headers',
+    JSON.stringify({ 'Content-Type': 'application/vnd.mersal.bundle' }),
+    "headers['Content-Type']",
+  ],
 ]
 
 test('P8: outbox rows with an unlawful type, destination, key or header become dead letters as they are, and hold up no key', async () => {
@@ -58,7 +66,12 @@ test('P8: outbox rows with an unlawful type, destination, key or header become d
   await using store = sqlite({ path })
   const keyed = (id: string) => ({ ...message(id), partitionKey: 'k' })
   await store.unitOfWork((tx) =>
-    store.outbox.save(tx, [keyed('first'), ...unlawful.map((_, index) => keyed(`bad ${index}`)), keyed('last'), message('sound')]),
+    store.outbox.save(tx, [
+      keyed('first'),
+      ...unlawful.map((_, index) => keyed(`bad ${index}`)),
+      keyed('last'),
+      message('sound'),
+    ]),
   )
   const database = new DatabaseSync(path)
   for (const [index, [column, value]] of unlawful.entries()) {
@@ -71,7 +84,9 @@ test('P8: outbox rows with an unlawful type, destination, key or header become d
   const rows = await store.outbox.claim({ limit: 100, claimMs: 1000, token: 'a' })
   expect(rows.map((row) => row.message.id)).toEqual(['first', 'last', 'sound'])
   const letters = await store.admin.deadLetters.list()
-  expect(letters.map(({ reason, blocksKey }) => [reason, blocksKey])).toEqual(unlawful.map(() => ['malformed', false]))
+  expect(letters.map(({ reason, blocksKey }) => [reason, blocksKey])).toEqual(
+    unlawful.map(() => ['malformed', false]),
+  )
   for (const [index, [column, value, named]] of unlawful.entries()) {
     const letter = letters[index]
     expect(letter?.error).toContain(`${named}: `)
@@ -81,7 +96,9 @@ test('P8: outbox rows with an unlawful type, destination, key or header become d
     if (column === 'headers') expect(letter?.headers).toEqual(JSON.parse(value))
   }
   // Whoever has put nothing right meets the same answer again.
-  await store.outbox.settle(rows.map(({ position, token }) => ({ kind: 'sent', position, token }) as const))
+  await store.outbox.settle(
+    rows.map(({ position, token }) => ({ kind: 'sent', position, token }) as const),
+  )
   await store.admin.deadLetters.retry([letters[0]?.key ?? ''])
   expect(await store.outbox.claim({ limit: 100, claimMs: 1000, token: 'b' })).toEqual([])
   expect(await store.admin.deadLetters.list()).toHaveLength(unlawful.length)
@@ -96,9 +113,13 @@ test('P8: queue rows that were damaged become dead letters, and the others are d
   await Promise.all(queue.publish(ids.map(message)))
   const database = new DatabaseSync(path)
   for (const [index, headers] of damages.entries()) {
-    database.prepare('UPDATE mersal_queue_messages SET headers = ? WHERE id = ?').run(headers, String(index))
+    database
+      .prepare('UPDATE mersal_queue_messages SET headers = ? WHERE id = ?')
+      .run(headers, String(index))
   }
-  database.exec("UPDATE mersal_queue_messages SET attempts = 9223372036854775807, due_at = 9223372036854775807 WHERE id = 'taken for ever'")
+  database.exec(
+    "UPDATE mersal_queue_messages SET attempts = 9223372036854775807, due_at = 9223372036854775807 WHERE id = 'taken for ever'",
+  )
   database.close()
   const seen: string[] = []
   const { promise: both, resolve } = Promise.withResolvers<void>()
@@ -110,5 +131,7 @@ test('P8: queue rows that were damaged become dead letters, and the others are d
   await consumer[Symbol.asyncDispose]()
   expect(seen).toEqual(['taken for ever', 'sound'])
   const letters = await queue.deadLetters.list()
-  expect(letters.map(({ id, reason }) => [id, reason])).toEqual(damages.map((_, index) => [String(index), 'malformed']))
+  expect(letters.map(({ id, reason }) => [id, reason])).toEqual(
+    damages.map((_, index) => [String(index), 'malformed']),
+  )
 })

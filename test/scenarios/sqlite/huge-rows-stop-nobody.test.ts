@@ -12,37 +12,45 @@ describe.each(libraries)('rows that are too large to be read, with %s', (library
   test.each([
     ['a body', `zeroblob(${70 * MB})`, `'{}'`],
     ['headers', `x'00'`, `'{"note":"' || replace(hex(zeroblob(${35 * MB})), '00', 'xx') || '"}'`],
-  ])('P8: %s of 70 MB becomes a dead letter, and small rows before and behind it arrive', async (_, body, headers) => {
-    using folder = temporaryFolder()
-    const path = folder.file('outbox.db')
-    const handle = openHandle(library, path)
-    const store = sqlite({ path })
-    const network = memoryNetwork({ eventsWithoutSubscribers: 'discard' })
-    await using listener = network.transport()
-    const heard: string[] = []
-    await listener.subscribe('listener', ['small'])
-    await listener.consume({ queue: 'listener', concurrency: 1 }, async ({ message }) => {
-      await Promise.resolve()
-      heard.push(message.type)
-      return { kind: 'ack' }
-    })
-    await store.open()
-    const insert = `insert into mersal_outbox (visible_at, id, type, transport, kind, name, created_at, headers, body)
+  ])(
+    'P8: %s of 70 MB becomes a dead letter, and small rows before and behind it arrive',
+    async (_, body, headers) => {
+      using folder = temporaryFolder()
+      const path = folder.file('outbox.db')
+      const handle = openHandle(library, path)
+      const store = sqlite({ path })
+      const network = memoryNetwork({ eventsWithoutSubscribers: 'discard' })
+      await using listener = network.transport()
+      const heard: string[] = []
+      await listener.subscribe('listener', ['small'])
+      await listener.consume({ queue: 'listener', concurrency: 1 }, async ({ message }) => {
+        await Promise.resolve()
+        heard.push(message.type)
+        return { kind: 'ack' }
+      })
+      await store.open()
+      const insert = `insert into mersal_outbox (visible_at, id, type, transport, kind, name, created_at, headers, body)
       values (0, hex(randomblob(8)), 'small', 'default', 'topic', 'small', 0,`
-    for (const content of [`'{}', x'00'`, `${headers}, ${body}`, `'{}', x'00'`]) handle.exec(`${insert} ${content})`)
-    const app = new Mersal({ name: 'huge', store, transport: network.transport(), logger: false })
-    await app.start()
-    while (heard.length < 2 || (await store.admin.stats()).dead < 1) await sleep(20)
-    const [letter] = await store.admin.deadLetters.list()
-    expect(letter).toMatchObject({ reason: 'too-large', blocksKey: false, headers: {} })
-    expect(letter?.withheldBytes).toBeGreaterThan(64 * MB)
-    expect(letter?.body.byteLength).toBe(0)
-    expect(handle.prepare('select octet_length(body) + octet_length(headers) as bytes from mersal_dead_letters').all()).toEqual([
-      { bytes: expect.toSatisfy((bytes: number) => bytes > 64 * MB) as number },
-    ])
-    expect(heard).toHaveLength(2)
-    await app.stop()
-  })
+      for (const content of [`'{}', x'00'`, `${headers}, ${body}`, `'{}', x'00'`])
+        handle.exec(`${insert} ${content})`)
+      const app = new Mersal({ name: 'huge', store, transport: network.transport(), logger: false })
+      await app.start()
+      while (heard.length < 2 || (await store.admin.stats()).dead < 1) await sleep(20)
+      const [letter] = await store.admin.deadLetters.list()
+      expect(letter).toMatchObject({ reason: 'too-large', blocksKey: false, headers: {} })
+      expect(letter?.withheldBytes).toBeGreaterThan(64 * MB)
+      expect(letter?.body.byteLength).toBe(0)
+      expect(
+        handle
+          .prepare(
+            'select octet_length(body) + octet_length(headers) as bytes from mersal_dead_letters',
+          )
+          .all(),
+      ).toEqual([{ bytes: expect.toSatisfy((bytes: number) => bytes > 64 * MB) as number }])
+      expect(heard).toHaveLength(2)
+      await app.stop()
+    },
+  )
 
   test('P9: a queue hands out 10 messages of 5 MB in two parts, all at once, and none that is too large', async () => {
     using folder = temporaryFolder()

@@ -17,12 +17,16 @@ test('P2 P5: four claimers and three writers on hot keys lose nothing, hold no k
   const start = (task: Parameters<typeof startWorker>[0]): Worker => workers.use(startWorker(task))
   const claimers = ['c1', 'c2', 'c3', 'c4'].map((name) => start({ role: 'claim', path, name }))
   await Promise.all(claimers.map((claimer) => claimer.said(1)))
-  const writers = ['w1', 'w2', 'w3'].map((name) => start({ role: 'write', path, name, keys: 4, units: 150 }))
+  const writers = ['w1', 'w2', 'w3'].map((name) =>
+    start({ role: 'write', path, name, keys: 4, units: 150 }),
+  )
   expect(await Promise.all(writers.map((writer) => writer.ended))).toEqual([0, 0, 0])
   for (const { process } of claimers) process.send('finish')
   expect(await Promise.all(claimers.map((claimer) => claimer.ended))).toEqual([0, 0, 0, 0])
 
-  const held = claimers.flatMap(({ messages }) => messages.filter((message) => message !== 'ready') as Held[])
+  const held = claimers.flatMap(
+    ({ messages }) => messages.filter((message) => message !== 'ready') as Held[],
+  )
   const ids = held.flatMap(({ rows }) => rows.map((row) => row.id))
   expect(ids.length).toBe(3 * 150 * 3)
   expect(new Set(ids).size).toBe(ids.length)
@@ -33,11 +37,17 @@ test('P2 P5: four claimers and three writers on hot keys lose nothing, hold no k
 
 function expectOrder(held: readonly Held[], key: string): void {
   const spans = held
-    .map(({ from, to, rows }) => ({ from: BigInt(from), to: BigInt(to), ids: rows.filter((row) => row.key === key).map((row) => row.id) }))
+    .map(({ from, to, rows }) => ({
+      from: BigInt(from),
+      to: BigInt(to),
+      ids: rows.filter((row) => row.key === key).map((row) => row.id),
+    }))
     .filter(({ ids }) => ids.length > 0)
     .sort((left, right) => Number(left.from - right.from))
   const total = spans.reduce((sum, { ids }) => sum + ids.length, 0)
-  expect(spans.flatMap(({ ids }) => ids)).toEqual(Array.from({ length: total }, (_, index) => `${key}/${index + 1}`))
+  expect(spans.flatMap(({ ids }) => ids)).toEqual(
+    Array.from({ length: total }, (_, index) => `${key}/${index + 1}`),
+  )
   for (const [index, span] of spans.entries()) {
     const before = spans[index - 1]
     if (before !== undefined) expect(span.from > before.to).toBe(true)
@@ -50,7 +60,9 @@ test('twenty processes that open a new file at the same time all succeed, and ea
   await using workers = new AsyncDisposableStack()
   const all = Array.from({ length: 20 }, () => workers.use(startWorker({ role: 'migrate', path })))
   expect(await Promise.all(all.map((worker) => worker.ended))).toEqual(all.map(() => 0))
-  expect(inspect(path, 'SELECT component, id FROM mersal_migrations ORDER BY component, id')).toMatchObject([
+  expect(
+    inspect(path, 'SELECT component, id FROM mersal_migrations ORDER BY component, id'),
+  ).toMatchObject([
     ...queueSchema.migrations.map(({ id }) => ({ component: 'queue', id })),
     ...storeSchema.migrations.map(({ id }) => ({ component: 'store', id })),
   ])
@@ -61,12 +73,20 @@ test('P1: a process that is killed in the middle of its writes leaves each unit 
   const path = folder.file('app.db')
   createBusinessTable(path)
   for (let round = 0; round < 5; round++) {
-    await using writer = startWorker({ role: 'write', path, name: `w${round}`, keys: 4, units: 100_000 })
+    await using writer = startWorker({
+      role: 'write',
+      path,
+      name: `w${round}`,
+      keys: 4,
+      units: 100_000,
+    })
     await writer.said(3 + round)
     writer.process.kill('SIGKILL')
     expect(await writer.ended).toBe('SIGKILL')
   }
-  const business = inspect<{ name: string }>(path, 'SELECT name FROM business ORDER BY name').map((row) => row.name)
+  const business = inspect<{ name: string }>(path, 'SELECT name FROM business ORDER BY name').map(
+    (row) => row.name,
+  )
   const messages = inspect<{ type: string; number: number }>(
     path,
     'SELECT type, count(*) AS number FROM mersal_outbox GROUP BY type ORDER BY type',
@@ -91,7 +111,9 @@ test('a process that finds the tables missing and has to wait for the lock finds
   first.exec('COMMIT')
   await opening
   const applied = storeSchema.migrations.map(({ id }) => ({ id, applied_at: 0 }))
-  expect(inspect(path, 'SELECT id, applied_at FROM mersal_migrations ORDER BY id')).toMatchObject(applied)
+  expect(inspect(path, 'SELECT id, applied_at FROM mersal_migrations ORDER BY id')).toMatchObject(
+    applied,
+  )
 })
 
 test('a lock of another process makes a unit wait without blocking the thread, and fail as busy when its time is up', async () => {
@@ -107,10 +129,14 @@ test('a lock of another process makes a unit wait without blocking the thread, a
   await holder.said(1)
   let ticks = 0
   const timer = setInterval(() => ticks++, 5)
-  await expect(impatient.unitOfWork(async () => {})).rejects.toMatchObject({ code: 'MERSAL_STORE_BUSY' })
+  await expect(impatient.unitOfWork(async () => {})).rejects.toMatchObject({
+    code: 'MERSAL_STORE_BUSY',
+  })
   clearInterval(timer)
   expect(ticks).toBeGreaterThan(0)
-  const waiting = patient.unitOfWork(async (tx) => tx.prepare('SELECT count(*) AS number FROM business').get())
+  const waiting = patient.unitOfWork(async (tx) =>
+    tx.prepare('SELECT count(*) AS number FROM business').get(),
+  )
   holder.process.send('release')
   expect(await waiting).toMatchObject({ number: 1 })
 })

@@ -6,16 +6,30 @@ import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
 /** What a worker process does, told by its parent in its first argument. */
 export type Task =
   | { readonly role: 'migrate'; readonly path: string }
-  | { readonly role: 'write'; readonly path: string; readonly name: string; readonly keys: number; readonly units: number }
+  | {
+      readonly role: 'write'
+      readonly path: string
+      readonly name: string
+      readonly keys: number
+      readonly units: number
+    }
   | { readonly role: 'claim'; readonly path: string; readonly name: string }
   | { readonly role: 'hold'; readonly path: string }
   | { readonly role: 'die-in-handler'; readonly path: string }
 
-/** A claimer took these rows and gave them back between the two times of the clock that all processes share. */
+/**
+ * A claimer took these rows and gave them back between the two times of the clock that all
+ * processes share.
+ */
 export interface Held {
   readonly from: string
   readonly to: string
-  readonly rows: readonly { readonly position: string; readonly key: string; readonly id: string; readonly attempt: number }[]
+  readonly rows: readonly {
+    readonly position: string
+    readonly key: string
+    readonly id: string
+    readonly attempt: number
+  }[]
 }
 
 const tell = (message: unknown): void => {
@@ -29,7 +43,10 @@ async function migrate(path: string): Promise<void> {
   await queue.subscribe('q', ['t'])
 }
 
-/** Each unit numbers one row of one key in the business table and sends a message with that number, and two without a key. */
+/**
+ * Each unit numbers one row of one key in the business table and sends a message with that number,
+ * and two without a key.
+ */
 async function write(task: Task & { readonly role: 'write' }): Promise<void> {
   await using store = sqlite({ path: task.path, busyTimeoutMs: 60_000 })
   await store.open()
@@ -42,7 +59,9 @@ async function write(task: Task & { readonly role: 'write' }): Promise<void> {
 
 async function writeOne(store: Store<DatabaseSync>, key: string, name: string): Promise<void> {
   await store.unitOfWork(async (tx) => {
-    const { number } = tx.prepare('SELECT count(*) + 1 AS number FROM business WHERE key = ?').get(key) as { number: number }
+    const { number } = tx
+      .prepare('SELECT count(*) + 1 AS number FROM business WHERE key = ?')
+      .get(key) as { number: number }
     tx.prepare('INSERT INTO business (key, number, name) VALUES (?, ?, ?)').run(key, number, name)
     await new Promise((resolve) => setImmediate(resolve))
     const message = (id: string) => ({
@@ -52,7 +71,11 @@ async function writeOne(store: Store<DatabaseSync>, key: string, name: string): 
       body: Buffer.alloc(200, 1),
       to: { transport: 'default', kind: 'queue', name: 'q' } as const,
     })
-    await store.outbox.save(tx, [message(`${name}-a`), { ...message(`${key}/${number}`), partitionKey: key }, message(`${name}-b`)])
+    await store.outbox.save(tx, [
+      message(`${name}-a`),
+      { ...message(`${key}/${number}`), partitionKey: key },
+      message(`${name}-b`),
+    ])
   })
 }
 
@@ -125,4 +148,5 @@ async function run(task: Task): Promise<void> {
 }
 
 const [, script, argument] = process.argv
-if (script !== undefined && import.meta.filename === script && argument !== undefined) await run(JSON.parse(argument) as Task)
+if (script !== undefined && import.meta.filename === script && argument !== undefined)
+  await run(JSON.parse(argument) as Task)

@@ -14,7 +14,10 @@ async function openMemory(): Promise<World<MemoryTransaction>> {
   }
 }
 
-const all = [{ name: 'the memory store', open: openMemory as () => Promise<World<unknown>> }, ...kinds]
+const all = [
+  { name: 'the memory store', open: openMemory as () => Promise<World<unknown>> },
+  ...kinds,
+]
 const onPurpose = new Error('on purpose')
 const fail = (): never => {
   throw onPurpose
@@ -116,7 +119,17 @@ describe.each(kinds)('P1: savepoints that the work makes itself on $name', ({ op
     ['savepoint a', '+2', 'rollback to a', [1, 9]],
     ['savepoint a', '+2', 'release a', [1, 2, 9]],
     ['SAVEPOINT "A"', '+2', 'Rollback To Savepoint "A"', '+3', [1, 3, 9]],
-    ['savepoint a', '+2', 'savepoint a', '+3', 'rollback to a', '+4', 'release a', 'rollback to a', [1, 9]],
+    [
+      'savepoint a',
+      '+2',
+      'savepoint a',
+      '+3',
+      'rollback to a',
+      '+4',
+      'release a',
+      'rollback to a',
+      [1, 9],
+    ],
     ['savepoint a', '+2', 'savepoint b', '+3', 'rollback to a', '+4', [1, 4, 9]],
     ['savepoint a', '+2', 'savepoint b', '+3', 'release a', '+4', [1, 2, 3, 4, 9]],
     ['savepoint a', '+2', 'rollback to a', '+3', 'rollback to a', '+4', [1, 4, 9]],
@@ -161,28 +174,31 @@ describe.each(kinds)('P1: savepoints that the work makes itself on $name', ({ op
 })
 
 const [postgres] = kinds
-describe.skipIf(postgres?.name !== 'PostgreSQL')('P1: where it cannot be told what went with a savepoint', () => {
-  test('a text of several statements that failed in the middle fails the unit', async () => {
-    await using world = await (postgres as (typeof kinds)[0]).open()
-    const outcome = await handleOne(world, async (_, { tx, publish }) => {
-      await world.run(tx, 'savepoint a')
-      await publish(Placed, { n: 1 })
-      await world.run(tx, 'savepoint b; select 1 / 0').catch(() => {})
-      await world.run(tx, 'rollback to a')
-    })
-    expect(outcome).toMatchObject({ placed: [], dead: [{ reason: 'handler-failed' }] })
-  })
-
-  test('an error that was caught inside savepoint() is a failure of that savepoint', async () => {
-    await using world = await (postgres as (typeof kinds)[0]).open()
-    const outcome = await handleOne(world, async (_, { tx, publish, savepoint }) => {
-      const part = savepoint(async () => {
+describe.skipIf(postgres?.name !== 'PostgreSQL')(
+  'P1: where it cannot be told what went with a savepoint',
+  () => {
+    test('a text of several statements that failed in the middle fails the unit', async () => {
+      await using world = await (postgres as (typeof kinds)[0]).open()
+      const outcome = await handleOne(world, async (_, { tx, publish }) => {
+        await world.run(tx, 'savepoint a')
         await publish(Placed, { n: 1 })
-        await world.run(tx, 'select 1 / 0').catch(() => {})
+        await world.run(tx, 'savepoint b; select 1 / 0').catch(() => {})
+        await world.run(tx, 'rollback to a')
       })
-      await expect(part).rejects.toMatchObject({ code: 'MERSAL_ROLLED_BACK' })
-      await publish(Placed, { n: 2 })
+      expect(outcome).toMatchObject({ placed: [], dead: [{ reason: 'handler-failed' }] })
     })
-    expect(outcome).toMatchObject({ placed: [2], dead: [] })
-  })
-})
+
+    test('an error that was caught inside savepoint() is a failure of that savepoint', async () => {
+      await using world = await (postgres as (typeof kinds)[0]).open()
+      const outcome = await handleOne(world, async (_, { tx, publish, savepoint }) => {
+        const part = savepoint(async () => {
+          await publish(Placed, { n: 1 })
+          await world.run(tx, 'select 1 / 0').catch(() => {})
+        })
+        await expect(part).rejects.toMatchObject({ code: 'MERSAL_ROLLED_BACK' })
+        await publish(Placed, { n: 2 })
+      })
+      expect(outcome).toMatchObject({ placed: [2], dead: [] })
+    })
+  },
+)

@@ -1,10 +1,23 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { type DeadLetter, type Events, type Handler, Mersal, type Store, command, event } from '../../../src/index.ts'
+import {
+  type DeadLetter,
+  type Events,
+  type Handler,
+  Mersal,
+  type Store,
+  command,
+  event,
+} from '../../../src/index.ts'
 import { memoryTransport } from '../../../src/memory.ts'
 import { postgres, type PostgresClient } from '../../../src/postgres.ts'
 import { sqlite, type SqliteDatabase } from '../../../src/sqlite.ts'
 import { drain } from '../../../src/testing/index.ts'
-import { libraries, type Library, openHandle, temporaryFolder } from '../../contract/sqlite-harness.ts'
+import {
+  libraries,
+  type Library,
+  openHandle,
+  temporaryFolder,
+} from '../../contract/sqlite-harness.ts'
 import { serverAnswers, testDatabase } from '../../postgres/database.ts'
 
 export const Place = command<{ n: number }>('orders.place')
@@ -31,7 +44,10 @@ async function openPostgres(): Promise<World<PostgresClient>> {
   return {
     store,
     run: async (tx, sql) => void (await tx.query(sql.replaceAll('business', `${schema}.business`))),
-    rows: async () => (await query(`select text from ${schema}.business order by text`)).map(({ text }) => String(text)),
+    rows: async () =>
+      (await query(`select text from ${schema}.business order by text`)).map(({ text }) =>
+        String(text),
+      ),
     async [Symbol.asyncDispose]() {
       await store[Symbol.asyncDispose]()
       await database[Symbol.asyncDispose]()
@@ -71,8 +87,17 @@ function openSqlite(library: Library, by: By): World<SqliteDatabase> {
 export const kinds: readonly Kind[] = [
   ...((await serverAnswers()) ? [{ name: 'PostgreSQL', open: openPostgres } as Kind] : []),
   { name: 'node:sqlite by path', open: async () => openSqlite('node:sqlite', 'path') } as Kind,
-  { name: 'better-sqlite3 by a function', open: async () => openSqlite('better-sqlite3', 'open') } as Kind,
-  ...libraries.map((library) => ({ name: `a handle of ${library}`, open: async () => openSqlite(library, 'database') }) as Kind),
+  {
+    name: 'better-sqlite3 by a function',
+    open: async () => openSqlite('better-sqlite3', 'open'),
+  } as Kind,
+  ...libraries.map(
+    (library) =>
+      ({
+        name: `a handle of ${library}`,
+        open: async () => openSqlite(library, 'database'),
+      }) as Kind,
+  ),
 ]
 
 export interface Outcome {
@@ -83,17 +108,30 @@ export interface Outcome {
   readonly errors: readonly string[]
 }
 
-/** Sends one command to a handler, waits until everything is worked off, and tells what has become of it. */
-export async function handleOne<Tx>({ store, rows }: World<Tx>, handler: Handler<{ n: number }, Tx>, receive = {}): Promise<Outcome> {
+/**
+ * Sends one command to a handler, waits until everything is worked off, and tells what has become
+ * of it.
+ */
+export async function handleOne<Tx>(
+  { store, rows }: World<Tx>,
+  handler: Handler<{ n: number }, Tx>,
+  receive = {},
+): Promise<Outcome> {
   const transport = memoryTransport()
   const errors: string[] = []
   const placed: number[] = []
-  const note = (fields: Readonly<Record<string, unknown>>, text: string): void => void errors.push(`${text}: ${String(fields['code'])}`)
+  const note = (fields: Readonly<Record<string, unknown>>, text: string): void =>
+    void errors.push(`${text}: ${String(fields['code'])}`)
   const app = new Mersal<Tx>({
     name: 'shop',
     store: { ...store, [Symbol.asyncDispose]: () => Promise.resolve() },
     transport,
-    receive: { immediateRetries: 1, maxDeliveries: 2, backoff: { firstMs: 5, longestMs: 5 }, ...receive },
+    receive: {
+      immediateRetries: 1,
+      maxDeliveries: 2,
+      backoff: { firstMs: 5, longestMs: 5 },
+      ...receive,
+    },
     logger: { debug: () => {}, info: () => {}, warn: () => {}, error: note },
   })
   app.handle(Place, handler)

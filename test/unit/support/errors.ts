@@ -1,7 +1,9 @@
 import { expect } from 'vitest'
 import { type ErrorCode, MersalError } from '../../../src/index.ts'
 
-/** The `MersalError` with this code that the promise rejects with; fails if it does anything else. */
+/**
+ * The `MersalError` with this code that the promise rejects with; fails if it does anything else.
+ */
 export async function rejection(promise: Promise<unknown>, code: ErrorCode): Promise<MersalError> {
   const outcome = await promise.then(
     (value) => ({ value }),

@@ -1,16 +1,28 @@
 import type { Envelope, OutgoingMessage } from '../../../src/core/messages/message.ts'
-import type { Consumption, Delivery, Disposition, PublishOutcome, Transport } from '../../../src/core/transport.ts'
+import type {
+  Consumption,
+  Delivery,
+  Disposition,
+  PublishOutcome,
+  Transport,
+} from '../../../src/core/transport.ts'
 
 export interface FakeTransport extends Transport {
   /** Everything that was handed to `publish`. */
   readonly published: OutgoingMessage[]
-  /** Each call of `subscribe`, as `queue+topic` or `queue-topic`; `queue` for one without topics. */
+  /**
+   * Each call of `subscribe`, as `queue+topic` or `queue-topic`; `queue` for one without topics.
+   */
   readonly subscriptions: string[]
   readonly disposed: boolean
   /** What the next publishes answer. Default confirmed. */
   answer: (message: OutgoingMessage) => Promise<PublishOutcome> | PublishOutcome
   /** Hands a message to the consumer of the queue, as the broker would. */
-  deliver(queue: string, message: Partial<Envelope>, options?: Partial<Omit<Delivery, 'message' | 'queue'>>): Promise<Disposition>
+  deliver(
+    queue: string,
+    message: Partial<Envelope>,
+    options?: Partial<Omit<Delivery, 'message' | 'queue'>>,
+  ): Promise<Disposition>
   /** Called by `subscribe` and `consume`; may wait or throw. */
   onCall: (call: 'subscribe' | 'consume') => Promise<void> | void
 }
@@ -33,12 +45,20 @@ export function fakeTransport(options: { maxMessageBytes?: number } = {}): FakeT
       transport.published.push(...messages)
       return messages.map(async (message) => (transport as FakeTransport).answer(message))
     },
-    async subscribe(queue: string, topics: readonly string[], { remove = false }: { readonly remove?: boolean } = {}): Promise<void> {
+    async subscribe(
+      queue: string,
+      topics: readonly string[],
+      { remove = false }: { readonly remove?: boolean } = {},
+    ): Promise<void> {
       await (transport as FakeTransport).onCall('subscribe')
       if (topics.length === 0) transport.subscriptions.push(queue)
-      for (const topic of topics) transport.subscriptions.push(`${queue}${remove ? '-' : '+'}${topic}`)
+      for (const topic of topics)
+        transport.subscriptions.push(`${queue}${remove ? '-' : '+'}${topic}`)
     },
-    async consume({ queue }: Consumption, onDelivery: (delivery: Delivery) => Promise<Disposition>): Promise<AsyncDisposable> {
+    async consume(
+      { queue }: Consumption,
+      onDelivery: (delivery: Delivery) => Promise<Disposition>,
+    ): Promise<AsyncDisposable> {
       await (transport as FakeTransport).onCall('consume')
       consumers.set(queue, onDelivery)
       return {
@@ -48,10 +68,20 @@ export function fakeTransport(options: { maxMessageBytes?: number } = {}): FakeT
         },
       }
     },
-    deliver(queue: string, message: Partial<Envelope>, more: Partial<Omit<Delivery, 'message' | 'queue'>> = {}): Promise<Disposition> {
+    deliver(
+      queue: string,
+      message: Partial<Envelope>,
+      more: Partial<Omit<Delivery, 'message' | 'queue'>> = {},
+    ): Promise<Disposition> {
       const consumer = consumers.get(queue)
       if (consumer === undefined) return Promise.reject(new Error(`nobody consumes ${queue}`))
-      const envelope = { id: `id-${++ids}`, type: '', headers: {}, body: new Uint8Array(), ...message }
+      const envelope = {
+        id: `id-${++ids}`,
+        type: '',
+        headers: {},
+        body: new Uint8Array(),
+        ...message,
+      }
       const { attempt = 1, signal = new AbortController().signal, ...rest } = more
       const handling = consumer({ message: envelope, queue, attempt, signal, ...rest })
       running.add(handling)

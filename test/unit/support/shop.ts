@@ -6,7 +6,10 @@ export type ShopOptions = Partial<MersalOptions<MemoryTransaction>> & {
   change?: (store: Store<MemoryTransaction>) => Store<MemoryTransaction>
 }
 
-/** An app with a broker in the hands of the test, no relay, no immediate retries and no luck in its delays. */
+/**
+ * An app with a broker in the hands of the test, no relay, no immediate retries and no luck in its
+ * delays.
+ */
 export function openShop({ change = (store) => store, ...options }: ShopOptions = {}) {
   const store = change(memoryStore())
   const transport = fakeTransport()
@@ -20,7 +23,10 @@ export function openShop({ change = (store) => store, ...options }: ShopOptions 
     ...options,
     receive: { immediateRetries: 0, ...options.receive },
   })
-  const rows = async () => (await store.outbox.claim({ limit: 100, claimMs: 60_000, token: 'test' })).map((row) => row.message)
+  const rows = async () =>
+    (await store.outbox.claim({ limit: 100, claimMs: 60_000, token: 'test' })).map(
+      (row) => row.message,
+    )
   const data = () => store.unitOfWork(async (tx) => tx.entries().map(([key]) => key))
   return { app, store, transport, rows, data }
 }

@@ -103,13 +103,23 @@ describe('what a statement does to its transaction', () => {
   })
 
   test('reads the texts of SQLite by its own rules', () => {
-    const trigger = 'create trigger t after insert on a begin insert into b select case when 1 then 2 end; delete from c; end; commit'
+    const trigger =
+      'create trigger t after insert on a begin insert into b select case when 1 then 2 end; delete from c; end; commit'
     expect(endingOf(trigger.replace('; commit', ''), sqliteDialect)).toBeUndefined()
     expect(endingOf(trigger, sqliteDialect)).toBe('commit')
-    expect(endingOf('create temp trigger if not exists t after insert on a begin select 1; end', sqliteDialect)).toBeUndefined()
+    expect(
+      endingOf(
+        'create temp trigger if not exists t after insert on a begin select 1; end',
+        sqliteDialect,
+      ),
+    ).toBeUndefined()
     expect(endingOf('/* /* */ commit', sqliteDialect)).toBe('commit')
     expect(endingOf('select [;commit], `;commit`', sqliteDialect)).toBeUndefined()
-    expect(controlsOf('savepoint [A b]', sqliteDialect)?.all).toEqual([{ kind: 'savepoint', name: 'a b' }])
-    expect(controlsOf("savepoint 'A'", sqliteDialect)?.all).toEqual([{ kind: 'savepoint', name: 'a' }])
+    expect(controlsOf('savepoint [A b]', sqliteDialect)?.all).toEqual([
+      { kind: 'savepoint', name: 'a b' },
+    ])
+    expect(controlsOf("savepoint 'A'", sqliteDialect)?.all).toEqual([
+      { kind: 'savepoint', name: 'a' },
+    ])
   })
 })

@@ -5,7 +5,14 @@ import { linkAbort } from '../../../lib/async/linked-abort.ts'
 import { nextTurn } from '../../../lib/async/turn.ts'
 import type { Registration } from '../handlers.ts'
 import { type Reception, invokeInUnit } from '../attempt.ts'
-import { type Handling, type Part, type SharedOutcome, type SharedPorts, runShared, typeOf } from './shared-unit.ts'
+import {
+  type Handling,
+  type Part,
+  type SharedOutcome,
+  type SharedPorts,
+  runShared,
+  typeOf,
+} from './shared-unit.ts'
 import { undone } from './sharing.ts'
 import { endedByHandler } from './taking-back.ts'
 
@@ -21,16 +28,22 @@ interface Line<Tx> {
   scheduled: boolean
 }
 
-/** A handler that was given up with its neighbours had this share of the time at least, if it is to blame. */
+/**
+ * A handler that was given up with its neighbours had this share of the time at least, if it is to
+ * blame.
+ */
 const ITS_OWN_FAULT = 0.9
-/** A message whose neighbours fail shares once more; then it is handled alone, so that no run of failures holds it up. */
+/**
+ * A message whose neighbours fail shares once more; then it is handled alone, so that no run of
+ * failures holds it up.
+ */
 const MOST_SHARED_TRIES = 2
 
 /**
  * Handles deliveries of a type whose handler allows it together, in one transaction: whatever is in
  * hand when a transaction is free, up to `batch`; nothing is waited for. If it fails, everything is
- * rolled back and each delivery is handled again, at once and beside the others: the one that failed
- * alone, the others together once more, or alone if nobody knows whose fault it was.
+ * rolled back and each delivery is handled again, at once and beside the others: the one that
+ * failed alone, the others together once more, or alone if nobody knows whose fault it was.
  */
 export class Batches<Tx> {
   readonly #ports: SharedPorts<Tx>
@@ -45,21 +58,28 @@ export class Batches<Tx> {
 
   /**
    * Whether this try may share a transaction. Only a first one does: a message that comes again has
-   * failed, asked to come later, or was in hand when a process died, and must not take others with it.
+   * failed, asked to come later, or was in hand when a process died, and must not take others with
+   * it.
    */
   takes({ registration, attempt, sharing, delivery }: Reception<Tx>): boolean {
-    return registration.batch > 1 && attempt === 1 && delivery.postponedSince === undefined && !sharing.alone
+    return (
+      registration.batch > 1 &&
+      attempt === 1 &&
+      delivery.postponedSince === undefined &&
+      !sharing.alone
+    )
   }
 
   /**
-   * Resolves when the transaction of the delivery has committed; rejects with its own failure, or, when
-   * `sharing.again` says so, because it has to be handled again.
+   * Resolves when the transaction of the delivery has committed; rejects with its own failure, or,
+   * when `sharing.again` says so, because it has to be handled again.
    */
   async handle(context: Reception<Tx>): Promise<void> {
     const { registration, signal } = context
     signal.throwIfAborted()
     let line = this.#lines.get(registration)
-    if (line === undefined) this.#lines.set(registration, (line = { waiting: [], running: 0, scheduled: false }))
+    if (line === undefined)
+      this.#lines.set(registration, (line = { waiting: [], running: 0, scheduled: false }))
     const { waiting } = line
     const within = AsyncResource.bind(<Result>(work: () => Result): Result => work())
     const entry: Waiting<Tx> = { context, within, done: Promise.withResolvers<void>() }
@@ -86,16 +106,23 @@ export class Batches<Tx> {
 
   /** Gives up what waits. What is being handled is given up with its unit. */
   abort(reason: Error): void {
-    for (const { waiting } of this.#lines.values()) for (const { done } of waiting.splice(0)) done.reject(reason)
+    for (const { waiting } of this.#lines.values())
+      for (const { done } of waiting.splice(0)) done.reject(reason)
   }
 
   /** A turn later, so that what comes out of one read of the network is taken together. */
   #schedule(registration: Registration<Tx>, line: Line<Tx>): void {
-    if (line.scheduled || line.waiting.length === 0 || line.running >= this.#mostAtOnce(registration)) return
+    if (
+      line.scheduled ||
+      line.waiting.length === 0 ||
+      line.running >= this.#mostAtOnce(registration)
+    )
+      return
     line.scheduled = true
     void nextTurn().then(() => {
       line.scheduled = false
-      while (line.waiting.length > 0 && line.running < this.#mostAtOnce(registration)) void this.#begin(registration, line)
+      while (line.waiting.length > 0 && line.running < this.#mostAtOnce(registration))
+        void this.#begin(registration, line)
     })
   }
 
@@ -137,9 +164,11 @@ export class Batches<Tx> {
         // No fault of any message: the database is away, or the app is being stopped.
         return rejectAll(group, error)
       case 'handling':
-        if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT')) return this.#judgeLate(group, progress, outcome.givenUpAt, error)
+        if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT'))
+          return this.#judgeLate(group, progress, outcome.givenUpAt, error)
         for (const [index, { context }] of group.entries()) {
-          context.sharing.alone = over || index === progress.index || context.sharing.tries >= MOST_SHARED_TRIES
+          context.sharing.alone =
+            over || index === progress.index || context.sharing.tries >= MOST_SHARED_TRIES
         }
         return repeatAll(group, error)
       case 'recording':
@@ -152,8 +181,8 @@ export class Batches<Tx> {
   }
 
   /**
-   * A handler has committed for all: what those before it have written is stored, what they have sent is not, and only a person
-   * can tell what is missing. The others have not had their turn.
+   * A handler has committed for all: what those before it have written is stored, what they have
+   * sent is not, and only a person can tell what is missing. The others have not had their turn.
    */
   #judgeCommitted(group: readonly Waiting<Tx>[], { called }: SharedOutcome, error: unknown): void {
     for (const { context } of group) context.sharing.alone = true
@@ -163,11 +192,21 @@ export class Batches<Tx> {
     repeatAll(others, error)
   }
 
-  /** Their time was up together. It was the fault of the one that was being handled only if it has had (nearly) all of it. */
-  #judgeLate(group: readonly Waiting<Tx>[], { index, beganAt, ended }: Handling, givenUpAt: number | undefined, error: unknown): void {
+  /**
+   * Their time was up together. It was the fault of the one that was being handled only if it has
+   * had (nearly) all of it.
+   */
+  #judgeLate(
+    group: readonly Waiting<Tx>[],
+    { index, beganAt, ended }: Handling,
+    givenUpAt: number | undefined,
+    error: unknown,
+  ): void {
     const late = group[index] as Waiting<Tx>
     for (const { context } of group) context.sharing.alone = true
-    const guilty = givenUpAt !== undefined && givenUpAt - beganAt >= ITS_OWN_FAULT * this.#ports.settings.receive.handlerTimeoutMs
+    const guilty =
+      givenUpAt !== undefined &&
+      givenUpAt - beganAt >= ITS_OWN_FAULT * this.#ports.settings.receive.handlerTimeoutMs
     if (guilty) late.done.reject(error)
     else late.context.sharing.ghost = this.#atMostItsTime(ended, late.context.signal)
     repeatAll(guilty ? group.filter((part) => part !== late) : group, error)
@@ -184,12 +223,26 @@ export class Batches<Tx> {
   #say(group: readonly Waiting<Tx>[], { progress, over }: SharedOutcome, error: unknown): void {
     const { logger, name: app } = this.#ports.settings
     const { code } = isMersalError(error) ? error : { code: undefined }
-    const id = progress.stage === 'handling' ? group[progress.index]?.context.delivery.message.id : undefined
-    const fields = { app, type: typeOf(group), messages: group.length, stage: progress.stage, id, code, error: errorText(error) }
+    const id =
+      progress.stage === 'handling' ? group[progress.index]?.context.delivery.message.id : undefined
+    const fields = {
+      app,
+      type: typeOf(group),
+      messages: group.length,
+      stage: progress.stage,
+      id,
+      code,
+      error: errorText(error),
+    }
     const text = 'a transaction that messages shared was undone'
-    if (over) logger.error(fields, `${text}, since a handler, or its failure, had ended it: leave COMMIT to the unit`)
+    if (over)
+      logger.error(
+        fields,
+        `${text}, since a handler, or its failure, had ended it: leave COMMIT to the unit`,
+      )
     // A failure of one message is told when it fails alone; these may be told nowhere else.
-    else if (progress.stage !== 'handling' || code === 'MERSAL_HANDLER_TIMEOUT') logger.warn(fields, text)
+    else if (progress.stage !== 'handling' || code === 'MERSAL_HANDLER_TIMEOUT')
+      logger.warn(fields, text)
     else logger.debug(fields, text)
   }
 }

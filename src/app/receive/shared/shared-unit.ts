@@ -10,12 +10,19 @@ import type { RunUnit } from '../../unit/run-unit.ts'
 /** A delivery in a shared unit. */
 export interface Part<Tx> {
   readonly context: Reception<Tx>
-  /** Runs a function in the asynchronous context in which the delivery came: with the trace, the tenant, whatever a step has put there. */
+  /**
+   * Runs a function in the asynchronous context in which the delivery came: with the trace, the
+   * tenant, whatever a step has put there.
+   */
   readonly within: <Result>(work: () => Result) => Result
 }
 
 /** How far a shared unit has come. */
-export type Progress = { readonly stage: 'opening' } | { readonly stage: 'recording' } | Handling | { readonly stage: 'committing' }
+export type Progress =
+  | { readonly stage: 'opening' }
+  | { readonly stage: 'recording' }
+  | Handling
+  | { readonly stage: 'committing' }
 
 export interface Handling {
   readonly stage: 'handling'
@@ -64,16 +71,32 @@ const nothingYet = { over: false, givenUpAt: undefined, tx: undefined, reason: u
 
 /**
  * Handles several deliveries of one type in one transaction: all inbox rows in one statement where
- * the tracker can, the handlers one after the other, then all of their messages and the commit. It goes on as long
- * as the transport still holds one of them: of one that it has lost, the inbox will know. Never rejects.
+ * the tracker can, the handlers one after the other, then all of their messages and the commit. It
+ * goes on as long as the transport still holds one of them: of one that it has lost, the inbox will
+ * know. Never rejects.
  */
-export async function runShared<Tx>(ports: SharedPorts<Tx>, parts: readonly Part<Tx>[]): Promise<SharedOutcome> {
+export async function runShared<Tx>(
+  ports: SharedPorts<Tx>,
+  parts: readonly Part<Tx>[],
+): Promise<SharedOutcome> {
   using link = linkAbortOfAll(parts.map(({ context }) => context.signal))
   for (const { context } of parts) context.reached.stage = 'opening'
-  const shared: Shared<Tx> = { ports, parts, skipped: [], called: new Set(), progress: { stage: 'opening' }, answers: [], ...nothingYet }
+  const shared: Shared<Tx> = {
+    ports,
+    parts,
+    skipped: [],
+    called: new Set(),
+    progress: { stage: 'opening' },
+    answers: [],
+    ...nothingYet,
+  }
   let outcome: SharedOutcome
   try {
-    await ports.runUnit({ signal: link.signal, limit: sharedLimit(ports, parts), work: (unit, signal) => handleAll(shared, unit, signal) })
+    await ports.runUnit({
+      signal: link.signal,
+      limit: sharedLimit(ports, parts),
+      work: (unit, signal) => handleAll(shared, unit, signal),
+    })
     for (const { context } of shared.skipped) context.onSkipped()
     outcome = outcomeOf(shared)
   } catch (error) {
@@ -91,7 +114,10 @@ export async function runShared<Tx>(ports: SharedPorts<Tx>, parts: readonly Part
   return outcome
 }
 
-function outcomeOf<Tx>({ progress, over, called, givenUpAt }: Shared<Tx>, failure?: { readonly error: unknown }): SharedOutcome {
+function outcomeOf<Tx>(
+  { progress, over, called, givenUpAt }: Shared<Tx>,
+  failure?: { readonly error: unknown },
+): SharedOutcome {
   return { progress, over, called: new Set(called), givenUpAt, failure, committed: false }
 }
 
@@ -99,11 +125,20 @@ export function typeOf<Tx>(parts: readonly Part<Tx>[]): string {
   return parts[0]?.context.registration.type.name ?? ''
 }
 
-async function handleAll<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortSignal): Promise<void> {
+async function handleAll<Tx>(
+  shared: Shared<Tx>,
+  unit: Unit<Tx>,
+  signal: AbortSignal,
+): Promise<void> {
   const { ports, parts } = shared
   // A store that repeats its work would call the handlers with bodies that they may have changed.
-  if (shared.progress.stage !== 'opening') throw shared.reason ?? new MersalError('MERSAL_STORE_CONFLICT', 'a shared unit is not repeated')
-  signal.addEventListener('abort', () => void (shared.givenUpAt = ports.settings.clock.monotonic()), { once: true })
+  if (shared.progress.stage !== 'opening')
+    throw shared.reason ?? new MersalError('MERSAL_STORE_CONFLICT', 'a shared unit is not repeated')
+  signal.addEventListener(
+    'abort',
+    () => void (shared.givenUpAt = ports.settings.clock.monotonic()),
+    { once: true },
+  )
   shared.progress = { stage: 'recording' }
   shared.tx = unit.tx
   const isKnown = await inbox(shared, unit.tx)
@@ -118,8 +153,15 @@ async function handleAll<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortSi
     }
     part.context.reached.stage = 'handling'
     shared.called.add(part)
-    const running = part.within(() => carried(() => handlePart(ports, unit, part, { duplicate, signal })))
-    shared.progress = { stage: 'handling', index, beganAt: ports.settings.clock.monotonic(), ended: running.catch(() => {}) }
+    const running = part.within(() =>
+      carried(() => handlePart(ports, unit, part, { duplicate, signal })),
+    )
+    shared.progress = {
+      stage: 'handling',
+      index,
+      beganAt: ports.settings.clock.monotonic(),
+      ended: running.catch(() => {}),
+    }
     try {
       await running
       demandOpen(ports.sharing.state(unit.tx))
@@ -132,14 +174,22 @@ async function handleAll<Tx>(shared: Shared<Tx>, unit: Unit<Tx>, signal: AbortSi
   shared.progress = { stage: 'committing' }
 }
 
-/** Nobody may go on in a transaction that a handler has ended, or in which a statement has failed. */
+/**
+ * Nobody may go on in a transaction that a handler has ended, or in which a statement has failed.
+ */
 function demandOpen(state: ReturnType<SharedUnits<never>['state']>): void {
   if (state === 'open') return
-  const why = state === 'over' ? 'ended the transaction, or let a failure end it' : 'caught the error of a statement that had failed'
+  const why =
+    state === 'over'
+      ? 'ended the transaction, or let a failure end it'
+      : 'caught the error of a statement that had failed'
   throw new MersalError('MERSAL_ROLLED_BACK', `a handler ${why}`)
 }
 
-/** In a unit of its own on the same transaction, so that what it sends carries its message as the cause. */
+/**
+ * In a unit of its own on the same transaction, so that what it sends carries its message as the
+ * cause.
+ */
 async function handlePart<Tx>(
   ports: InvokePorts<Tx>,
   whole: Unit<Tx>,
@@ -147,17 +197,26 @@ async function handlePart<Tx>(
   { duplicate, signal }: { readonly duplicate: boolean; readonly signal: AbortSignal },
 ): Promise<void> {
   const { message } = context.delivery
-  const unit = new Unit(whole.tx, { cause: message, whole, level: () => ports.ambient.getStore()?.level })
+  const unit = new Unit(whole.tx, {
+    cause: message,
+    whole,
+    level: () => ports.ambient.getStore()?.level,
+  })
   try {
     const give: Call<Tx>['give'] = (fields) => ports.senders.make(unit, fields)
-    await ports.ambient.run({ unit, cause: message }, () => callHandler(context, { tx: whole.tx, duplicate, signal, give }))
+    await ports.ambient.run({ unit, cause: message }, () =>
+      callHandler(context, { tx: whole.tx, duplicate, signal, give }),
+    )
     whole.adopt(unit)
   } finally {
     unit.end()
   }
 }
 
-/** Whether each of the messages, no two of which have the same id, has been handled before: all at once where the tracker can, else each before its turn. */
+/**
+ * Whether each of the messages, no two of which have the same id, has been handled before: all at
+ * once where the tracker can, else each before its turn.
+ */
 async function inbox<Tx>(shared: Shared<Tx>, tx: Tx): Promise<(index: number) => Promise<boolean>> {
   const { tracker, name: consumer } = shared.ports.settings
   const messageIds = idsOf(shared.parts)
@@ -178,9 +237,13 @@ async function inbox<Tx>(shared: Shared<Tx>, tx: Tx): Promise<(index: number) =>
   return (index) => Promise.resolve(answers[index] === 'duplicate')
 }
 
-const idsOf = <Tx>(parts: readonly Part<Tx>[]): string[] => parts.map(({ context }) => context.delivery.message.id)
+const idsOf = <Tx>(parts: readonly Part<Tx>[]): string[] =>
+  parts.map(({ context }) => context.delivery.message.id)
 
-/** If a handler had committed the transaction all the same, which the client does not always tell, nobody's record may stay. */
+/**
+ * If a handler had committed the transaction all the same, which the client does not always tell,
+ * nobody's record may stay.
+ */
 async function forget<Tx>({ ports, parts, progress, tx, answers }: Shared<Tx>): Promise<boolean> {
   if (progress.stage === 'opening' || tx === undefined) return false
   using link = linkAbortOfAll(parts.map(({ context }) => context.signal))
@@ -188,7 +251,10 @@ async function forget<Tx>({ ports, parts, progress, tx, answers }: Shared<Tx>): 
   return await takeBack(ports.settings, { tx, messageIds }, link.signal)
 }
 
-function sharedLimit<Tx>(ports: InvokePorts<Tx>, parts: readonly Part<Tx>[]): ReturnType<typeof limitOf<Tx>> {
+function sharedLimit<Tx>(
+  ports: InvokePorts<Tx>,
+  parts: readonly Part<Tx>[],
+): ReturnType<typeof limitOf<Tx>> {
   const one = limitOf(ports, parts[0]?.context as Reception<Tx>)
   const text = `${parts.length} messages of '${typeOf(parts)}' in one transaction took longer than ${one.ms} ms: lower batch in handle(), or raise receive.handlerTimeoutMs`
   return { ...one, error: () => new MersalError('MERSAL_HANDLER_TIMEOUT', text) }

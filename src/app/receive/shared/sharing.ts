@@ -6,9 +6,15 @@ export interface Sharing {
   tries: number
   /** From now on only in a transaction of its own. */
   alone: boolean
-  /** The last try was undone through no fault of this message: it is handled again at once, and nothing is judged. */
+  /**
+   * The last try was undone through no fault of this message: it is handled again at once, and
+   * nothing is judged.
+   */
   again: boolean
-  /** Resolves when the handler that was given up with the transaction has ended, or has had time enough. */
+  /**
+   * Resolves when the handler that was given up with the transaction has ended, or has had time
+   * enough.
+   */
   ghost: Promise<void> | undefined
 }
 

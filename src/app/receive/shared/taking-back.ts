@@ -13,11 +13,16 @@ export interface Recorded<Tx> {
 const BACKOFF = { firstMs: 50, longestMs: 2000 }
 
 /**
- * A unit has failed. If its transaction was committed all the same, by the work inside, the inbox holds records of messages
- * that would be taken for handled, although what they have sent was never stored. So the records are taken back, which takes
- * as long as the database needs to answer, unless nobody holds the messages any more. Tells whether there were any.
+ * A unit has failed. If its transaction was committed all the same, by the work inside, the inbox
+ * holds records of messages that would be taken for handled, although what they have sent was never
+ * stored. So the records are taken back, which takes as long as the database needs to answer,
+ * unless nobody holds the messages any more. Tells whether there were any.
  */
-export async function takeBack<Tx>(settings: Settings<Tx>, { tx, messageIds }: Recorded<Tx>, signal: AbortSignal): Promise<boolean> {
+export async function takeBack<Tx>(
+  settings: Settings<Tx>,
+  { tx, messageIds }: Recorded<Tx>,
+  signal: AbortSignal,
+): Promise<boolean> {
   const { tracker, name: consumer, clock, random, logger } = settings
   const endings = tracker?.endings
   const recorder = messageIds.length === 0 ? undefined : endings?.recorder(tx)
@@ -25,7 +30,9 @@ export async function takeBack<Tx>(settings: Settings<Tx>, { tx, messageIds }: R
   const { transaction } = recorder
   for (let failures = 1; !signal.aborted; failures++) {
     try {
-      return (await abortable(signal, () => endings.forget(transaction, { consumer, messageIds }))) > 0
+      return (
+        (await abortable(signal, () => endings.forget(transaction, { consumer, messageIds }))) > 0
+      )
     } catch (error) {
       const fields = { app: consumer, error: errorText(error) }
       if (failures === 2) logger.warn(fields, 'messages wait until the inbox can be asked')
@@ -37,6 +44,7 @@ export async function takeBack<Tx>(settings: Settings<Tx>, { tx, messageIds }: R
 
 /** What becomes of a message whose handler has committed the transaction of its unit. */
 export function endedByHandler(cause: unknown): MersalError {
-  const text = 'the handler ended the transaction of its unit: what it had written before may be stored, what it had sent is not'
+  const text =
+    'the handler ended the transaction of its unit: what it had written before may be stored, what it had sent is not'
   return new MersalError('MERSAL_TRANSACTION_ENDED', text, { cause })
 }

@@ -25,8 +25,9 @@ interface Connection extends Kept {
 }
 
 /**
- * Takes its connections from `pool` and keeps them to itself, so that the budget knows of each one and can have it closed
- * when another store needs its place. `pool` must be for this use alone; `end` ends it.
+ * Takes its connections from `pool` and keeps them to itself, so that the budget knows of each one
+ * and can have it closed when another store needs its place. `pool` must be for this use alone;
+ * `end` ends it.
  */
 export function budgetedPool(pool: PostgresPool, budget: ConnectionBudget): BudgetedPool {
   const member = budget.join()
@@ -48,7 +49,11 @@ export function budgetedPool(pool: PostgresPool, budget: ConnectionBudget): Budg
   }
 }
 
-async function lend(pool: PostgresPool, member: BudgetMember, turn: Turn): Promise<PostgresPoolClient> {
+async function lend(
+  pool: PostgresPool,
+  member: BudgetMember,
+  turn: Turn,
+): Promise<PostgresPoolClient> {
   let connection: Connection
   try {
     connection = (turn.kept as Connection | undefined) ?? (await connect(pool, member))
@@ -90,7 +95,11 @@ async function connect(pool: PostgresPool, member: BudgetMember): Promise<Connec
   return connection
 }
 
-async function closing({ unused }: Connection, release: () => void, ended: Promise<void>): Promise<void> {
+async function closing(
+  { unused }: Connection,
+  release: () => void,
+  ended: Promise<void>,
+): Promise<void> {
   clearTimeout(unused)
   const over = new AbortController()
   release()
@@ -98,7 +107,10 @@ async function closing({ unused }: Connection, release: () => void, ended: Promi
   over.abort()
 }
 
-async function lendListening(pool: PostgresPool, member: BudgetMember): Promise<PostgresPoolClient> {
+async function lendListening(
+  pool: PostgresPool,
+  member: BudgetMember,
+): Promise<PostgresPoolClient> {
   await member.takeListening()
   let connection: Connection
   try {

@@ -3,7 +3,10 @@ import { checkNumber, checkOptions } from '../../../core/options.ts'
 import { type Clock, systemClock } from '../../../lib/async/clock.ts'
 import { slots } from '../../../lib/async/slots.ts'
 
-/** Several stores may have so many connections together. Give the same one to each: `postgres({ pool, connections })`. */
+/**
+ * Several stores may have so many connections together. Give the same one to each: `postgres({
+ * pool, connections })`.
+ */
 export interface ConnectionBudget {
   /** Most connections that are open at a time, with those that are being opened or closed. */
   readonly most: number
@@ -34,7 +37,10 @@ export interface Kept {
 export interface Turn {
   /** One that was kept; undefined: open a new one. */
   readonly kept: Kept | undefined
-  /** The work is over: the connection is kept for the next one, or (undefined) it has gone. `failed`: it is closed, the database may be in trouble. */
+  /**
+   * The work is over: the connection is kept for the next one, or (undefined) it has gone.
+   * `failed`: it is closed, the database may be in trouble.
+   */
   over(kept: Kept | undefined, options: { readonly failed: boolean }): void
 }
 
@@ -44,7 +50,10 @@ export interface BudgetMember {
   take(): Promise<Turn>
   /** A connection that was kept has died. */
   lost(kept: Kept): void
-  /** Resolves to true when this store may have a connection that only listens, to false when the signal aborts before. */
+  /**
+   * Resolves to true when this store may have a connection that only listens, to false when the
+   * signal aborts before.
+   */
   mayListen(signal: AbortSignal): Promise<boolean>
   mayListenNoMore(): void
   /** Waits for room for that connection. */
@@ -54,7 +63,9 @@ export interface BudgetMember {
   leave(): Promise<void>
 }
 
-/** A claim and a settle at the same time, or two connections to find a pooler: no store needs more. */
+/**
+ * A claim and a settle at the same time, or two connections to find a pooler: no store needs more.
+ */
 const MOST_EACH = 2
 const LONGEST_WAIT_MS = 15_000
 /** Whoever works longer with a connection has a database in trouble. */
@@ -76,20 +87,33 @@ interface Request {
 }
 
 /**
- * The rules, in the order in which somebody waits, but nobody waits behind another one who cannot go on:
- * a store works with at most two connections; the last one is left to stores that have one already, since they may need the
- * second to finish; and stores whose database is in trouble (a failure, or more than a second of work) have
- * half of the turns between them. What is kept open but not used is closed when another needs its place.
+ * The rules, in the order in which somebody waits, but nobody waits behind another one who cannot
+ * go on: a store works with at most two connections; the last one is left to stores that have one
+ * already, since they may need the second to finish; and stores whose database is in trouble (a
+ * failure, or more than a second of work) have half of the turns between them. What is kept open
+ * but not used is closed when another needs its place.
  */
 export function connectionBudget(options: ConnectionBudgetOptions): ConnectionBudget {
   checkOptions('connectionBudget', options, ['most', 'listeners', 'clock'])
-  const most = checkNumber('connectionBudget.most', options.most ?? Number.NaN, { default: 0, min: 4, max: 100_000 })
+  const most = checkNumber('connectionBudget.most', options.most ?? Number.NaN, {
+    default: 0,
+    min: 4,
+    max: 100_000,
+  })
   const preset = Math.min(most >> 1, most - 4)
-  const listeners = checkNumber('connectionBudget.listeners', options.listeners, { default: preset, min: 0, max: most - 4 })
+  const listeners = checkNumber('connectionBudget.listeners', options.listeners, {
+    default: preset,
+    min: 0,
+    max: most - 4,
+  })
   return createBudget({ most, listeners, clock: options.clock ?? systemClock })
 }
 
-function createBudget({ most, listeners, clock }: Required<ConnectionBudgetOptions>): ConnectionBudget {
+function createBudget({
+  most,
+  listeners,
+  clock,
+}: Required<ConnectionBudgetOptions>): ConnectionBudget {
   const listening = slots(listeners)
   const line = new Set<Request>()
   /** Those that work, so that a thousand others cost nothing. */

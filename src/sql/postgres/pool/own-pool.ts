@@ -19,12 +19,16 @@ type PoolMaker = new (options: object) => PostgresPool
  * Throws `MERSAL_INVALID_OPTIONS` unless the given pool is one of `pg` itself: what a class of
  * somebody else does with its settings is not known, and a wrong guess leads to another database.
  */
-export function ownPool(given: PostgresPool, { most, instead }: { readonly most: number; readonly instead: string }): PostgresPool {
+export function ownPool(
+  given: PostgresPool,
+  { most, instead }: { readonly most: number; readonly instead: string },
+): PostgresPool {
   const { options } = given as unknown as { options?: object }
   if (typeof options !== 'object' || options === null) {
     throw uncopied(`this is no pool of 'pg' whose settings can be read`, instead)
   }
-  if (!isOfPg(given)) throw uncopied(`the class of this pool is not that of 'pg', so it cannot be copied`, instead)
+  if (!isOfPg(given))
+    throw uncopied(`the class of this pool is not that of 'pg', so it cannot be copied`, instead)
   // pg hides the password from enumeration, so a copy has to name it.
   const { password, connectionTimeoutMillis } = options as {
     password?: unknown
@@ -41,7 +45,8 @@ export function ownPool(given: PostgresPool, { most, instead }: { readonly most:
     stream: sockets.open,
   })
   pool.on('connect', (client: PostgresPoolClient) => {
-    for (const listener of (given as unknown as EventEmitter).listeners('connect')) if (!ours.has(listener)) listener.call(given, client)
+    for (const listener of (given as unknown as EventEmitter).listeners('connect'))
+      if (!ours.has(listener)) listener.call(given, client)
   })
   const end = pool.end.bind(pool)
   pool.end = () => sockets.endedWithin(LONGEST_END_MS, end)
@@ -68,10 +73,15 @@ function isOfPg(pool: object): boolean {
   const second = Object.getPrototypeOf(first) as object
   if (Object.hasOwn(pool, 'connect')) return false
   if (isPgPool(first)) return true
-  return first.constructor.name === 'BoundPool' && Object.getOwnPropertyNames(first).length === 1 && isPgPool(second)
+  return (
+    first.constructor.name === 'BoundPool' &&
+    Object.getOwnPropertyNames(first).length === 1 &&
+    isPgPool(second)
+  )
 }
 
-const isPgPool = (prototype: object): boolean => Object.hasOwn(prototype, '_pulseQueue') && Object.hasOwn(prototype, 'newClient')
+const isPgPool = (prototype: object): boolean =>
+  Object.hasOwn(prototype, '_pulseQueue') && Object.hasOwn(prototype, 'newClient')
 
 type StreamMaker = (config: unknown) => Socket
 

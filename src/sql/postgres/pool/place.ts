@@ -2,8 +2,8 @@ import type { Own } from './pool.ts'
 
 /**
  * Text that is equal for two sides if and only if they work in the same schema of the same database
- * of the same running server. A copy of a cluster keeps the identifier of the system, so the moment of
- * the server's start belongs to it. Undefined when the server does not tell.
+ * of the same running server. A copy of a cluster keeps the identifier of the system, so the moment
+ * of the server's start belongs to it. Undefined when the server does not tell.
  */
 export async function placeOf(own: Own, schema: string): Promise<string> {
   const { rows } = await own.run<{ place: string | null }>(

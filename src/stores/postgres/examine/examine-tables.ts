@@ -30,10 +30,16 @@ export async function examineTables(own: Own, schema: string): Promise<readonly 
     `select current_setting('default_transaction_read_only') as only`,
     [],
   )
-  const found = [...kinds.flatMap((kind) => finding(kind, rows)), ...readOnly(settings[0]?.only === 'on')]
+  const found = [
+    ...kinds.flatMap((kind) => finding(kind, rows)),
+    ...readOnly(settings[0]?.only === 'on'),
+  ]
   const tidy: Finding = { level: 'ok', subject: 'postgres tables', text: 'as they were made' }
   const position = { schema, table: 'outbox', column: 'position' }
-  return [...(found.length === 0 ? [tidy] : found), ...sequence(position, await sequenceState(own, position))]
+  return [
+    ...(found.length === 0 ? [tidy] : found),
+    ...sequence(position, await sequenceState(own, position)),
+  ]
 }
 
 interface Kind extends Pick<Finding, 'level'> {
@@ -71,13 +77,22 @@ const kinds: readonly Kind[] = [
 
 function finding({ level, is, text, remedy }: Kind, rows: readonly TableRow[]): readonly Finding[] {
   const names = rows.filter(is).map(({ name }) => name)
-  return names.length === 0 ? [] : [{ level, subject: 'postgres tables', text: `${names.join(', ')}: ${text}`, remedy }]
+  return names.length === 0
+    ? []
+    : [{ level, subject: 'postgres tables', text: `${names.join(', ')}: ${text}`, remedy }]
 }
 
 function readOnly(on: boolean): readonly Finding[] {
   if (!on) return []
   const text = 'default_transaction_read_only is on for this role: nothing can be written'
-  return [{ level: 'fault', subject: 'postgres tables', text, remedy: 'alter role ... set default_transaction_read_only = off' }]
+  return [
+    {
+      level: 'fault',
+      subject: 'postgres tables',
+      text,
+      remedy: 'alter role ... set default_transaction_read_only = off',
+    },
+  ]
 }
 
 /** Positions above this are near enough to the end of a bigint to say so. */
@@ -91,7 +106,12 @@ export function sequence(of: Numbered, state: SequenceState | undefined): readon
   const found: Finding[] = []
   if (last < highest) {
     const text = `the sequence is behind the rows (${last} < ${highest}): messages would leave in the wrong order, and sending may fail`
-    found.push({ level: 'fault', subject, text, remedy: `stop what sends, then run: ${remedyOf(of)}` })
+    found.push({
+      level: 'fault',
+      subject,
+      text,
+      remedy: `stop what sends, then run: ${remedyOf(of)}`,
+    })
   }
   if (cache > 1n || cycle) {
     const text = `the sequence has cache ${cache}${cycle ? ' and cycles' : ''}: the order of messages rests on one without`
@@ -103,6 +123,13 @@ export function sequence(of: Numbered, state: SequenceState | undefined): readon
     })
   }
   if (last > NEAR_THE_END)
-    found.push({ level: 'warning', subject, text: `the sequence is near its end (${last})`, remedy: 'use a new schema' })
-  return found.length > 0 ? found : [{ level: 'ok', subject, text: 'the sequence is ahead of the rows' }]
+    found.push({
+      level: 'warning',
+      subject,
+      text: `the sequence is near its end (${last})`,
+      remedy: 'use a new schema',
+    })
+  return found.length > 0
+    ? found
+    : [{ level: 'ok', subject, text: 'the sequence is ahead of the rows' }]
 }

@@ -21,7 +21,10 @@ export async function examineWaits(own: Own, schema: string): Promise<readonly F
   const subject = 'postgres waits'
   const late = Number(rows[0]?.late ?? 0)
   const ahead = Number(rows[0]?.ahead ?? 0)
-  if (late + ahead === 0) return [{ level: 'ok', subject, text: 'none is longer than a claim, a retry or its sender asks' }]
+  if (late + ahead === 0)
+    return [
+      { level: 'ok', subject, text: 'none is longer than a claim, a retry or its sender asks' },
+    ]
   const set = `update ${S}.outbox set visible_at = clock_timestamp() where died_at is null and (token is not null or attempts > 0 or error is not null)`
   return [
     {

@@ -35,14 +35,20 @@ interface PrivilegeRow {
 const OLDEST_VERSION = 150_000
 const CLOCK_MS = 2000
 
-/** Whether this server, this role and the way to it fit. Throws when the server cannot be reached. */
-export async function examine({ own, schema, keepSentMs }: ExaminePorts, sql: OperatorStatements): Promise<readonly Finding[]> {
+/**
+ * Whether this server, this role and the way to it fit. Throws when the server cannot be reached.
+ */
+export async function examine(
+  { own, schema, keepSentMs }: ExaminePorts,
+  sql: OperatorStatements,
+): Promise<readonly Finding[]> {
   // The first answer includes making the connection; the second one measures the way.
   await own.run('reaching the server', 'select 1', [])
   const asked = systemClock.now()
   const [server] = (await own.run<ServerRow>('examining the server', sql.server, [])).rows
   const answered = systemClock.now()
-  const privileges = (await own.run<PrivilegeRow>('examining privileges', sql.privileges, [schema])).rows
+  const privileges = (await own.run<PrivilegeRow>('examining privileges', sql.privileges, [schema]))
+    .rows
   if (server === undefined) return []
   return [
     version(server),
@@ -60,7 +66,12 @@ export async function examine({ own, schema, keepSentMs }: ExaminePorts, sql: Op
 function version({ version, version_name }: ServerRow): Finding {
   const subject = 'postgres version'
   if (Number(version) >= OLDEST_VERSION) return { level: 'ok', subject, text: version_name }
-  return { level: 'fault', subject, text: `${version_name} is older than 15`, remedy: 'upgrade the server to PostgreSQL 15 or newer' }
+  return {
+    level: 'fault',
+    subject,
+    text: `${version_name} is older than 15`,
+    remedy: 'upgrade the server to PostgreSQL 15 or newer',
+  }
 }
 
 function role({ standby }: ServerRow): Finding {
@@ -70,13 +81,16 @@ function role({ standby }: ServerRow): Finding {
     level: 'fault',
     subject,
     text: 'is a standby, which takes no writes',
-    remedy: 'connect to the primary; with several hosts in the address add target_session_attrs=read-write',
+    remedy:
+      'connect to the primary; with several hosts in the address add target_session_attrs=read-write',
   }
 }
 
 function durability({ fsync, full_page_writes, synchronous_commit }: ServerRow): Finding {
   const subject = 'postgres durability'
-  const off = Object.entries({ fsync, full_page_writes }).flatMap(([name, value]) => (value === 'off' ? name : []))
+  const off = Object.entries({ fsync, full_page_writes }).flatMap(([name, value]) =>
+    value === 'off' ? name : [],
+  )
   if (off.length > 0) {
     return {
       level: 'fault',
@@ -110,16 +124,29 @@ function clock(server: number, asked: number, answered: number): Finding {
 function connections(server: ServerRow): Finding {
   const subject = 'postgres connections'
   const text = `${server.connections} of ${server.max_connections} are used; an app or a relay takes up to 4 besides its pool`
-  if (Number(server.connections) < Number(server.max_connections) * 0.9) return { level: 'ok', subject, text }
-  return { level: 'warning', subject, text, remedy: 'raise max_connections, make pools smaller, or put a pooler in between' }
+  if (Number(server.connections) < Number(server.max_connections) * 0.9)
+    return { level: 'ok', subject, text }
+  return {
+    level: 'warning',
+    subject,
+    text,
+    remedy: 'raise max_connections, make pools smaller, or put a pooler in between',
+  }
 }
 
 function rights(rows: readonly PrivilegeRow[], keepSentMs: number): readonly Finding[] {
   const subject = 'postgres privileges'
   const findings = rows
-    .map(({ missing, ...row }) => ({ ...row, missing: missing.split(' ').filter((one) => one !== '') }))
+    .map(({ missing, ...row }) => ({
+      ...row,
+      missing: missing.split(' ').filter((one) => one !== ''),
+    }))
     // Of the list of steps, reading is enough.
-    .map(({ name, missing, role }) => ({ name, role, missing: name === 'migration' ? missing.filter((one) => one === 'select') : missing }))
+    .map(({ name, missing, role }) => ({
+      name,
+      role,
+      missing: name === 'migration' ? missing.filter((one) => one === 'select') : missing,
+    }))
     .filter(({ missing }) => missing.length > 0)
     .map(({ name, missing, role }): Finding => {
       return {
@@ -139,7 +166,13 @@ function rights(rows: readonly PrivilegeRow[], keepSentMs: number): readonly Fin
     })
   }
   return findings.length === 0
-    ? [{ level: 'ok', subject, text: `${rows[0]?.role ?? 'the role'} may do everything that is needed` }]
+    ? [
+        {
+          level: 'ok',
+          subject,
+          text: `${rows[0]?.role ?? 'the role'} may do everything that is needed`,
+        },
+      ]
     : findings
 }
 
@@ -147,7 +180,8 @@ const ANSWER_MS = 10_000
 
 async function pooler(own: Own): Promise<Finding> {
   const subject = 'pooler'
-  if (!(await sharesConnections(own, ANSWER_MS))) return { level: 'ok', subject, text: 'none that lends connections per transaction' }
+  if (!(await sharesConnections(own, ANSWER_MS)))
+    return { level: 'ok', subject, text: 'none that lends connections per transaction' }
   return {
     level: 'warning',
     subject,

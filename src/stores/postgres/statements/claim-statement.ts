@@ -1,27 +1,47 @@
 import { intact } from '../../../sql/postgres/pool/pool.ts'
 
-const names = ['id', 'key', 'attempts', 'type', 'transport', 'kind', 'name', 'headers', 'body'] as const
+const names = [
+  'id',
+  'key',
+  'attempts',
+  'type',
+  'transport',
+  'kind',
+  'name',
+  'headers',
+  'body',
+] as const
 
 export const columns = (alias: string): string => names.map((name) => `${alias}.${name}`).join(', ')
 
-/** How large a row is. The lengths are known without reading the values. (A key fits into its index.) */
+/**
+ * How large a row is. The lengths are known without reading the values. (A key fits into its
+ * index.)
+ */
 export const bytesOf = (row: string): string =>
   `(${['body', 'headers', 'type', 'transport', 'name'].map((name) => `octet_length(${row}.${name})::bigint`).join(' + ')})`
 
-/** The columns of `row`, which has one called `bytes`: without the content if that is larger than `most`. */
+/**
+ * The columns of `row`, which has one called `bytes`: without the content if that is larger than
+ * `most`.
+ */
 export function shown(row: string, most: string): string {
   const large = `case when ${row}.bytes > ${most}`
-  const short = (name: string): string => `${large} then left(${row}.${name}, 200) else ${row}.${name} end as ${name}`
+  const short = (name: string): string =>
+    `${large} then left(${row}.${name}, 200) else ${row}.${name} end as ${name}`
   return `${row}.id, ${row}.key, ${row}.attempts, ${short('type')}, ${short('transport')}, ${row}.kind, ${short('name')},
   ${large} then '{}' else ${row}.headers end as headers, ${large} then ''::bytea else ${row}.body end as body,
   ${large} then ${row}.bytes end::text as withheld_bytes`
 }
 
-const destination = (alias: string): string => `${alias}.transport || '/' || ${alias}.kind || '/' || ${alias}.name`
+const destination = (alias: string): string =>
+  `${alias}.transport || '/' || ${alias}.kind || '/' || ${alias}.name`
 
 /**
- * The rows of this key, or of this one and greater ones, in the order of the index of keys. An equation of the key with an order by position
- * alone could be planned as a walk over the whole table in that order, where one key has most of the rows; and for a row without a key it would be walked to its end.
+ * The rows of this key, or of this one and greater ones, in the order of the index of keys. An
+ * equation of the key with an order by position alone could be planned as a walk over the whole
+ * table in that order, where one key has most of the rows; and for a row without a key it would be
+ * walked to its end.
  */
 const from = (row: string, key: string): string =>
   `${row}.key is not null and (${row}.key, ${row}.position) >= (${key}, (-9223372036854775808)::bigint)`
@@ -34,18 +54,22 @@ export interface ClaimForm {
 }
 
 /**
- * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 most bytes, $6 most rows to look at, $7 bytes of the largest row
- * that is read. There are several forms because a plan that is kept would test every row against lists that are nearly always empty.
+ * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 most bytes, $6 most rows to
+ * look at, $7 bytes of the largest row that is read. There are several forms because a plan that is
+ * kept would test every row against lists that are nearly always empty.
  *
- * `e` is the first row behind the stretch, and the last one there is. `c` takes due rows in position order. Its head test (the first open
- * row of the key is due and may go) keeps rows that cannot go out of the window. `g` finds for every key the first earlier row
- * that is not in `c`; only rows before that gap are claimed. The order per key rests on `g` alone, wherever the stretch lies; keys of
- * which `c` holds nothing but the first open row, in the same snapshot, can have no gap and are not looked up.
- * A row that is not read costs no bytes.
+ * `e` is the first row behind the stretch, and the last one there is. `c` takes due rows in
+ * position order. Its head test (the first open row of the key is due and may go) keeps rows that
+ * cannot go out of the window. `g` finds for every key the first earlier row that is not in `c`;
+ * only rows before that gap are claimed. The order per key rests on `g` alone, wherever the stretch
+ * lies; keys of which `c` holds nothing but the first open row, in the same snapshot, can have no
+ * gap and are not looked up. A row that is not read costs no bytes.
  */
 export const claim = (S: string, { except, keys = false }: ClaimForm): string => {
   const mayGo = (row: string): string =>
-    except ? `and not ${destination(row)} = any ($8::text[]) and (${row}.key is null or ${row}.key <> all ($9::text[]))` : ''
+    except
+      ? `and not ${destination(row)} = any ($8::text[]) and (${row}.key is null or ${row}.key <> all ($9::text[]))`
+      : ''
   const source = keys
     ? `(select p.position from unnest($10::text[]) as k(key) cross join lateral (
       select q.position from ${S}.outbox q

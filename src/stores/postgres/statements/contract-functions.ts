@@ -1,10 +1,14 @@
 /**
- * The functions that other languages call in their own transactions: `publish` and `send`, each for a
- * body as `jsonb`, `text` and `bytea`. Documented in `docs/sql-contract.md`; the bounds are those of
- * `core/validation.ts`.
+ * The functions that other languages call in their own transactions: `publish` and `send`, each for
+ * a body as `jsonb`, `text` and `bytea`. Documented in `docs/sql-contract.md`; the bounds are those
+ * of `core/validation.ts`.
  */
 export function contractFunctions(S: string): string {
-  return [helpers(S), add(S), ...(['jsonb', 'text', 'bytea'] as const).flatMap((body) => [publish(S, body), send(S, body)])].join('\n')
+  return [
+    helpers(S),
+    add(S),
+    ...(['jsonb', 'text', 'bytea'] as const).flatMap((body) => [publish(S, body), send(S, body)]),
+  ].join('\n')
 }
 
 type BodyType = 'jsonb' | 'text' | 'bytea'
@@ -91,17 +95,23 @@ begin
 end $$;
 `
 
-/** How a body of this SQL type becomes bytes. Text must be JSON, unless another content type is named. */
+/**
+ * How a body of this SQL type becomes bytes. Text must be JSON, unless another content type is
+ * named.
+ */
 const bytesOf: Readonly<Record<BodyType, string>> = {
   bytea: 'body',
   jsonb: `convert_to(body::text, 'UTF8')`,
   text: `convert_to(case when content_type = 'application/json' then body::json::text else body end, 'UTF8')`,
 }
 
-const options = (body: BodyType): string => `partition_key text default null, headers jsonb default null,
+const options = (
+  body: BodyType,
+): string => `partition_key text default null, headers jsonb default null,
   delay interval default null, ${body === 'jsonb' ? '' : `content_type text default 'application/json', `}transport text default 'default', id uuid default null`
 
-const contentType = (body: BodyType): string => (body === 'jsonb' ? `'application/json'` : 'content_type')
+const contentType = (body: BodyType): string =>
+  body === 'jsonb' ? `'application/json'` : 'content_type'
 
 const publish = (S: string, body: BodyType): string => `
 -- Publishes an event to the topic of its type.

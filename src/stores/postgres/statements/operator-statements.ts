@@ -93,8 +93,13 @@ const conditions: Readonly<Record<keyof KeptFilter, string>> = {
 /** The conditions that are given, so that the planner leaves out whole partitions. */
 function where(filter: KeptFilter): Filtered {
   const given = Object.entries(filter).filter(([, value]) => value !== undefined)
-  const parts = given.map(([name], index) => conditions[name as keyof KeptFilter].replace('?', `$${index + 1}`))
-  return { text: parts.length === 0 ? 'true' : parts.join(' and '), values: given.map(([, value]) => value as unknown) }
+  const parts = given.map(([name], index) =>
+    conditions[name as keyof KeptFilter].replace('?', `$${index + 1}`),
+  )
+  return {
+    text: parts.length === 0 ? 'true' : parts.join(' and '),
+    values: given.map(([, value]) => value as unknown),
+  }
 }
 
 export function operatorStatements(schema: string): OperatorStatements {

@@ -7,11 +7,13 @@ const durable = `current_setting('synchronous_commit') in ('on', 'remote_apply')
 const freshSnapshots = `current_setting('transaction_isolation') = 'read committed'`
 
 /** One word each, in lower case: what turns names of columns into others leaves them alone. */
-const saved = 'position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact'
+const saved =
+  'position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact'
 
 /**
- * A statement has two forms. The proven one has two parameters more, a mark and whether nothing else counts, and stores
- * nothing unless it runs in the transaction that they mean: see `proof`. The condition is asked once, before all else.
+ * A statement has two forms. The proven one has two parameters more, a mark and whether nothing
+ * else counts, and stores nothing unless it runs in the transaction that they mean: see `proof`.
+ * The condition is asked once, before all else.
  */
 interface Form {
   /** Number of the last parameter of the plain form. */
@@ -20,10 +22,17 @@ interface Form {
 }
 
 const ours = ({ after, proven }: Form, more = false): string =>
-  proven ? `with ours as materialized (select ${proof(`$${after + 1}`, `$${after + 2}`)} as proven)${more ? ',' : ''}` : more ? 'with' : ''
+  proven
+    ? `with ours as materialized (select ${proof(`$${after + 1}`, `$${after + 2}`)} as proven)${more ? ',' : ''}`
+    : more
+      ? 'with'
+      : ''
 const fromOurs = ({ proven }: Form): string => (proven ? ' from ours where proven' : '')
 
-/** $1 id, $2 token for the express lane, $3 its grace and $4 the delay in ms, $5 type, $6 to $8 destination, $9 headers, $10 body. */
+/**
+ * $1 id, $2 token for the express lane, $3 its grace and $4 the delay in ms, $5 type, $6 to $8
+ * destination, $9 headers, $10 body.
+ */
 const saveOne = (S: string, proven: boolean): string => `${ours({ after: 10, proven })}
 insert into ${S}.outbox (id, visible_at, token, type, transport, kind, name, headers, body)
 select $1::uuid, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
@@ -32,8 +41,9 @@ from (select case when $2::uuid is null or $4::float8 <> 0 then false else ${dur
 returning ${saved}`
 
 /**
- * As `saveOne`; $11 key. The lock of the key must come before the position and must not depend on anything
- * that the planner may know to be false: hence a sub-select of its own (offset 0) with nothing else in it.
+ * As `saveOne`; $11 key. The lock of the key must come before the position and must not depend on
+ * anything that the planner may know to be false: hence a sub-select of its own (offset 0) with
+ * nothing else in it.
  */
 const saveOneKeyed = (S: string, proven: boolean): string => `${ours({ after: 11, proven })}
 insert into ${S}.outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
@@ -46,12 +56,24 @@ from (
 returning ${saved}`
 
 /**
- * $1 ids, $2 token for the express lane, $3 its grace in ms, $4 delays in ms, $5 whether the lane may take it, $6 types, $7 to $9
- * destinations, $10 headers, $11 where each body begins in $13 and $12 how long it is. Arrays are given as
- * text, which every database library passes on unchanged. `more`: further columns and their arrays.
+ * $1 ids, $2 token for the express lane, $3 its grace in ms, $4 delays in ms, $5 whether the lane
+ * may take it, $6 types, $7 to $9 destinations, $10 headers, $11 where each body begins in $13 and
+ * $12 how long it is. Arrays are given as text, which every database library passes on unchanged.
+ * `more`: further columns and their arrays.
  */
 const rows = (more: { readonly column: string; readonly array: string }[] = []): string => {
-  const arrays = ['uuid', 'float8', 'boolean', 'text', 'text', 'text', 'text', 'text', 'integer', 'integer']
+  const arrays = [
+    'uuid',
+    'float8',
+    'boolean',
+    'text',
+    'text',
+    'text',
+    'text',
+    'text',
+    'integer',
+    'integer',
+  ]
   const places = [1, 4, 5, 6, 7, 8, 9, 10, 11, 12]
   const given = places.map((place, index) => `$${place}::text::${arrays[index]}[]`)
   const columns = 'id, delay, express, type, transport, kind, name, headers, start, length'
@@ -70,9 +92,10 @@ cross join ${rows()}
 returning ${saved}`
 
 /**
- * As `saveMany`; $14 the key of each or null, $15 the keys without doubles. First all keys are locked, in the order of
- * their locks. Whether one has open rows is asked afterwards, in a snapshot that is younger than the locks:
- * a volatile function has one of its own. Both come before any position, since a row needs them.
+ * As `saveMany`; $14 the key of each or null, $15 the keys without doubles. First all keys are
+ * locked, in the order of their locks. Whether one has open rows is asked afterwards, in a snapshot
+ * that is younger than the locks: a volatile function has one of its own. Both come before any
+ * position, since a row needs them.
  */
 const saveManyKeyed = (S: string, proven: boolean): string => `
 ${ours({ after: 15, proven }, true)} locked as materialized (
@@ -95,7 +118,10 @@ from (
 ) r
 returning ${saved}`
 
-export type SavingStatements = Record<`${'save' | 'proven'}${'One' | 'OneKeyed' | 'Many' | 'ManyKeyed'}` | 'mark' | 'marked', string>
+export type SavingStatements = Record<
+  `${'save' | 'proven'}${'One' | 'OneKeyed' | 'Many' | 'ManyKeyed'}` | 'mark' | 'marked',
+  string
+>
 
 /** Adds messages to the outbox. Each answers one row for each message, with what became of it. */
 export function savingStatements(S: string): SavingStatements {

@@ -3,7 +3,10 @@ import { quoteIdentifier } from '../../../sql/identifiers.ts'
 import { bytesOf, claim, columns, shown } from './claim-statement.ts'
 import { savingStatements, type SavingStatements } from './saving-statements.ts'
 
-/** Every statement on the tables of one schema, one per purpose. The tables themselves are in `schema.ts`. */
+/**
+ * Every statement on the tables of one schema, one per purpose. The tables themselves are in
+ * `schema.ts`.
+ */
 export interface Statements extends SavingStatements {
   readonly claim: string
   /** As `claim`, with what it leaves alone. */
@@ -34,12 +37,15 @@ export interface Statements extends SavingStatements {
 }
 
 /**
- * A dead letter with more bytes than this stays where it is: to move it would copy its bytes, which may
- * take longer than the claim of the settlement lasts.
+ * A dead letter with more bytes than this stays where it is: to move it would copy its bytes, which
+ * may take longer than the claim of the settlement lasts.
  */
 const MOST_MOVED_BYTES = 16 * 1024 * 1024
 
-/** $1 positions, $2 token, $3 reasons, $4 errors, $5 whether the broker may hold it, $6 whether it may be moved although it has a key. */
+/**
+ * $1 positions, $2 token, $3 reasons, $4 errors, $5 whether the broker may hold it, $6 whether it
+ * may be moved although it has a key.
+ */
 const deadMove = (S: string): string => `
 with given as (
   select * from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
@@ -53,8 +59,8 @@ insert into ${S}.dead (position, ${columns('').replaceAll('.', '')}, added_at, e
 select g.position, ${columns('g')}, g.added_at, g.last_error, clock_timestamp(), g.reason, g.maybe from gone g`
 
 /**
- * Parameters as of `deadMove`. The row stays as a dead letter that nobody may take, and so holds back its
- * key; a large one that shall not do so lays its key aside.
+ * Parameters as of `deadMove`. The row stays as a dead letter that nobody may take, and so holds
+ * back its key; a large one that shall not do so lays its key aside.
  */
 const deadBlock = (S: string): string => `
 update ${S}.outbox o
@@ -81,7 +87,11 @@ const deadColumns = (alias: string, key: string, blocks: string): string =>
   `${alias}.position, ${columns(alias).replace(`${alias}.key`, `${key} as key`)}, coalesce(${alias}.error, '') as error, ${alias}.dead_reason, ${alias}.maybe_published, ${blocks} as blocks,
     ${bytesOf(alias)} as bytes, case when isfinite(${alias}.died_at) then extract(epoch from ${alias}.died_at) * 1000 else 0 end as died_ms`
 
-/** $1 most rows, $2 and $3 after this position and letter; -1 is the letter of one that stayed in the outbox. The bytes of one page are bounded, and the bytes of a letter that is too large are not read. */
+/**
+ * $1 most rows, $2 and $3 after this position and letter; -1 is the letter of one that stayed in
+ * the outbox. The bytes of one page are bounded, and the bytes of a letter that is too large are
+ * not read.
+ */
 const deadList = (S: string): string => `
 select p.position::text, p.letter, ${shown('p', String(LARGEST_ROW_BYTES))}, p.error, p.dead_reason, p.maybe_published, p.blocks,
   p.died_ms::float8::text as died_ms
@@ -116,7 +126,10 @@ export function statements(schema: string): Statements {
     claimExcept: claim(S, { except: true }),
     claimKeys: claim(S, { except: true, keys: true }),
     sent: `delete from ${S}.outbox where position = any ($1::bigint[]) and token = $2::uuid`,
-    sentKept: keeping(S, `delete from ${S}.outbox o where o.position = any ($1::bigint[]) and o.token = $2::uuid`),
+    sentKept: keeping(
+      S,
+      `delete from ${S}.outbox o where o.position = any ($1::bigint[]) and o.token = $2::uuid`,
+    ),
     sentMany: sentMany(S),
     sentManyKept: keeping(S, sentMany(S)),
     retry: `
@@ -153,7 +166,8 @@ recorded as (
   returning message_id
 )
 select n::text, pg_current_xact_id()::text as xact from given join recorded on message_id = id`,
-    // Rows of a transaction that was rolled back nobody sees, and those of others have another xmin.
+    // Rows of a transaction that was rolled back nobody sees, and those of others have another
+    // xmin.
     forget: `delete from ${S}.inbox where consumer = $1::text and message_id = any ($2::text::text[]) and xmin = $3::text::xid8::xid`,
     pruneInbox: `
 delete from ${S}.inbox i

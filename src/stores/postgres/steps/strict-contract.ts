@@ -1,12 +1,16 @@
 const settings = 'set search_path = pg_catalog, pg_temp'
-/** As `lib/text.ts` has it. In a string with E, so that no setting of the session changes what a backslash means. */
+/**
+ * As `lib/text.ts` has it. In a string with E, so that no setting of the session changes what a
+ * backslash means.
+ */
 const CONTROL = String.raw`E'[\\u0001-\\u001f\\u007f-\\u009f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]'`
 /** As in `core/validation.ts`. */
 const OF_TRANSPORTS = `'^x-(?:mersal-.*|death|(?:first|last)-death-.*|delivery-count|acquired-count|opt-.*)$'`
 
 /**
- * Step 9: the functions for other languages refuse what the API refuses, at once and in the transaction of the sender.
- * They are replaced in place, so that the rights on them stay; there is no new function on which somebody had no right.
+ * Step 9: the functions for other languages refuse what the API refuses, at once and in the
+ * transaction of the sender. They are replaced in place, so that the rights on them stay; there is
+ * no new function on which somebody had no right.
  */
 export const strictContract = (S: string): string => checks(S) + checkHeaders(S) + addMessage(S)
 

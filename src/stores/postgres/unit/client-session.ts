@@ -4,7 +4,11 @@ import { abortable } from '../../../lib/async/linked-abort.ts'
 import type { UnitOfWork } from '../../../core/store.ts'
 import type { Logger } from '../../../core/telemetry.ts'
 import type { Session, SqlExecutor } from '../../../sql/session.ts'
-import type { PostgresClient, PostgresPool, PostgresPoolClient } from '../../../sql/postgres/client.ts'
+import type {
+  PostgresClient,
+  PostgresPool,
+  PostgresPoolClient,
+} from '../../../sql/postgres/client.ts'
 import { joins } from '../../../sql/postgres/flight.ts'
 import { isConflict } from '../../../sql/postgres/failure.ts'
 import { statementName } from '../../../sql/postgres/statement-name.ts'
@@ -26,7 +30,10 @@ interface UnitSettings {
   readonly schema: string
   readonly notes: UnitNotes
   readonly logger: Logger
-  /** Whether statements may be prepared under a name, which a pooler in transaction mode may not allow. */
+  /**
+   * Whether statements may be prepared under a name, which a pooler in transaction mode may not
+   * allow.
+   */
   readonly prepares: () => boolean
 }
 
@@ -35,12 +42,19 @@ export function clientSession(
   pool: PostgresPool,
   settings: UnitSettings,
 ): Session<PostgresClient> & { readonly unitOfWork: UnitOfWork<PostgresClient> } {
-  return { name: 'pg', executor: (tx) => clientExecutor(tx, settings.prepares()), unitOfWork: unitOfWork(pool, settings) }
+  return {
+    name: 'pg',
+    executor: (tx) => clientExecutor(tx, settings.prepares()),
+    unitOfWork: unitOfWork(pool, settings),
+  }
 }
 
 const states = { T: 'open', E: 'failed', I: 'over' } as const
 
-/** What the client has heard of its transaction; of a connection that was lost it has heard nothing, and its next statement fails. */
+/**
+ * What the client has heard of its transaction; of a connection that was lost it has heard nothing,
+ * and its next statement fails.
+ */
 export function transactionState(tx: unknown): 'open' | 'failed' | 'over' {
   if (unitHandleOf(tx)?.ended() === true) return 'over'
   const status = (tx as PostgresClient).getTransactionStatus()
@@ -48,7 +62,8 @@ export function transactionState(tx: unknown): 'open' | 'failed' | 'over' {
 }
 
 function clientExecutor(tx: PostgresClient, prepares: boolean): SqlExecutor {
-  const status = typeof tx?.getTransactionStatus === 'function' ? tx.getTransactionStatus() : undefined
+  const status =
+    typeof tx?.getTransactionStatus === 'function' ? tx.getTransactionStatus() : undefined
   if (status !== 'T' && status !== 'E') {
     throw new MersalError(
       'MERSAL_NOT_A_TRANSACTION',
@@ -91,12 +106,14 @@ async function oneTransaction<Result>(
   const client = await connect(pool, settings, signal)
   using _held = holding(pool)
   let broken: Error | undefined
-  // Without a listener, a connection that dies while the work waits for something else ends the process.
+  // Without a listener, a connection that dies while the work waits for something else ends the
+  // process.
   const onError = (error: Error): void => {
     broken ??= error
   }
   client.on('error', onError)
-  const begin = settings.isolation === undefined ? 'begin' : `begin isolation level ${settings.isolation}`
+  const begin =
+    settings.isolation === undefined ? 'begin' : `begin isolation level ${settings.isolation}`
   const handle = unitHandle(client)
   const { tx } = handle
   try {
@@ -109,8 +126,10 @@ async function oneTransaction<Result>(
       result = await work(tx)
     } catch (error) {
       handle.revoke()
-      // A statement of work that was given up may still be under way: the connection is closed, and the server rolls back.
-      if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT') || signal?.aborted === true) onError(toError(error))
+      // A statement of work that was given up may still be under way: the connection is closed, and
+      // the server rolls back.
+      if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT') || signal?.aborted === true)
+        onError(toError(error))
       else await transaction.rollback().catch(onError)
       throw handle.ended() ? transactionEnded('postgres', error) : error
     }
@@ -133,7 +152,11 @@ async function oneTransaction<Result>(
 const PATIENCE_MS = 5000
 
 /** Waits for a connection no longer than the signal lets it; one that comes later goes back. */
-async function connect(pool: PostgresPool, { logger }: UnitSettings, signal: AbortSignal | undefined): Promise<PostgresPoolClient> {
+async function connect(
+  pool: PostgresPool,
+  { logger }: UnitSettings,
+  signal: AbortSignal | undefined,
+): Promise<PostgresPoolClient> {
   const capacity = capacityOf(pool)
   const connecting = pool.connect().catch((cause: unknown) => {
     const why = capacity.shortage()
@@ -144,7 +167,11 @@ async function connect(pool: PostgresPool, { logger }: UnitSettings, signal: Abo
   if (hasIdle(pool)) return await connecting
   const late = setTimeout(() => {
     const why = capacity.shortage()
-    if (why !== undefined) logger.warn({ waitedMs: PATIENCE_MS }, `postgres: a transaction waits for a connection. ${why}`)
+    if (why !== undefined)
+      logger.warn(
+        { waitedMs: PATIENCE_MS },
+        `postgres: a transaction waits for a connection. ${why}`,
+      )
   }, PATIENCE_MS)
   try {
     return await abortable(signal, () => connecting)

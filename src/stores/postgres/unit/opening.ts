@@ -26,18 +26,25 @@ interface Held {
 }
 
 const unitEnded = (): MersalError =>
-  new MersalError('MERSAL_UNIT_ENDED', 'postgres: the unit ended before this statement was sent: await it')
+  new MersalError(
+    'MERSAL_UNIT_ENDED',
+    'postgres: the unit ended before this statement was sent: await it',
+  )
 
 /**
  * Takes the place of `query` on this client until the server has begun the transaction. A statement
- * that comes while BEGIN is on its way waits for its answer: sent behind it, it would run outside of
- * any transaction if BEGIN fails. Once BEGIN has failed, every statement fails. Disposing gives the client back as it was.
+ * that comes while BEGIN is on its way waits for its answer: sent behind it, it would run outside
+ * of any transaction if BEGIN fails. Once BEGIN has failed, every statement fails. Disposing gives
+ * the client back as it was.
  */
 export function openWithFirst(client: JoiningClient, begin: string): Opening {
   return new FirstStatement(client, begin)
 }
 
-/** In the order in which they are put back: what was added last goes first, which keeps an object fast in V8. */
+/**
+ * In the order in which they are put back: what was added last goes first, which keeps an object
+ * fast in V8.
+ */
 const changed = ['getTransactionStatus', 'query']
 
 class FirstStatement implements Opening {
@@ -54,7 +61,9 @@ class FirstStatement implements Opening {
   constructor(client: JoiningClient, begin: string) {
     this.#client = client
     this.#begin = begin
-    const own = changed.map((name) => [name, Object.getOwnPropertyDescriptor(client, name)] as const)
+    const own = changed.map(
+      (name) => [name, Object.getOwnPropertyDescriptor(client, name)] as const,
+    )
     const status = client.getTransactionStatus.bind(client)
     this.#query = client.query.bind(client)
     let ready = false
@@ -96,7 +105,8 @@ class FirstStatement implements Opening {
     const [config, values, callback] = given
     if (config === null || config === undefined) return this.#query(...given)
     if (isSubmittable(config)) {
-      // A cursor, a stream, a COPY: nobody knows what it writes and which answers it takes for its own.
+      // A cursor, a stream, a COPY: nobody knows what it writes and which answers it takes for its
+      // own.
       if (!(config instanceof this.#client.constructor.Query)) return this.#behind(given)
       this.#joinTo(config)
       return this.#query(...given)
@@ -128,8 +138,8 @@ class FirstStatement implements Opening {
   }
 
   /**
-   * Whatever is written first carries BEGIN, which need not be what was asked for first: a client whose `query`
-   * is wrapped may ask something of its own before, and waits for the answer to that.
+   * Whatever is written first carries BEGIN, which need not be what was asked for first: a client
+   * whose `query` is wrapped may ask something of its own before, and waits for the answer to that.
    */
   #joinTo(query: Submittable): void {
     const submit = query.submit.bind(query)
@@ -147,7 +157,10 @@ class FirstStatement implements Opening {
     if (this.#over) return unitEnded()
     if (this.state === 'failed') return this.error ?? new Error('BEGIN failed')
     if (this.state !== 'sent') return undefined
-    return new MersalError('MERSAL_STORE_FAILED', 'postgres: this statement would overtake the answer to BEGIN: await the one before it')
+    return new MersalError(
+      'MERSAL_STORE_FAILED',
+      'postgres: this statement would overtake the answer to BEGIN: await the one before it',
+    )
   }
 
   #carry(query: Submittable): void {
@@ -183,7 +196,8 @@ function putBack(target: object, name: string, own: PropertyDescriptor | undefin
   else Object.defineProperty(target, name, own)
 }
 
-const isSubmittable = (config: unknown): config is Submittable => typeof (config as Partial<Submittable>).submit === 'function'
+const isSubmittable = (config: unknown): config is Submittable =>
+  typeof (config as Partial<Submittable>).submit === 'function'
 
 /** Sends a query of our making; a promise unless it has a callback. */
 export function sendQuery(query: Submittable, send: () => unknown): unknown {
@@ -209,9 +223,14 @@ export function refuse(given: unknown[], client: JoiningClient, error: Error): u
 /** Answers as `query` of a client does, now, to what is sent later. */
 function hold(given: unknown[], client: JoiningClient, held: Held[], send: () => unknown): unknown {
   const [config] = given
-  const callback = given.find((one) => typeof one === 'function') ?? (config as { callback?: unknown } | undefined)?.callback
+  const callback =
+    given.find((one) => typeof one === 'function') ??
+    (config as { callback?: unknown } | undefined)?.callback
   if (config !== null && config !== undefined && isSubmittable(config)) {
-    held.push({ go: () => void send(), fail: (error) => config.handleError(error, client.connection) })
+    held.push({
+      go: () => void send(),
+      fail: (error) => config.handleError(error, client.connection),
+    })
     return config
   }
   if (typeof callback === 'function') {

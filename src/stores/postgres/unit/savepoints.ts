@@ -12,7 +12,8 @@ export const clientSavepoints: Savepoints<PostgresClient> = {
     await tx.query(`savepoint ${name}`)
     return {
       release: async () => void (await tx.query(`release savepoint ${name}`)),
-      rollBack: async () => void (await tx.query(`rollback to savepoint ${name}; release savepoint ${name}`)),
+      rollBack: async () =>
+        void (await tx.query(`rollback to savepoint ${name}; release savepoint ${name}`)),
     }
   },
   mark(tx, number) {
@@ -22,7 +23,8 @@ export const clientSavepoints: Savepoints<PostgresClient> = {
   kept(tx) {
     const handle = unitHandleOf(tx)
     if (handle === undefined) return Promise.resolve(undefined)
-    if (handle.ended() || tx.getTransactionStatus() === 'I') return Promise.reject(transactionEnded('postgres'))
+    if (handle.ended() || tx.getTransactionStatus() === 'I')
+      return Promise.reject(transactionEnded('postgres'))
     return Promise.resolve(handle.log.kept())
   },
 }

@@ -18,7 +18,10 @@ export interface TransactionSettings {
 /** A transaction on a connection that is ours meanwhile. */
 export interface UnitTransaction extends Disposable {
   rollback(): Promise<void>
-  /** Resolves only if the server said that it has committed. `broke`: the connection must not be used again. */
+  /**
+   * Resolves only if the server said that it has committed. `broke`: the connection must not be
+   * used again.
+   */
   commit(broke: (error: Error) => void): Promise<void>
 }
 
@@ -44,8 +47,15 @@ export async function plainTransaction(
   }
 }
 
-/** BEGIN travels with the first statement, whoever sends it, and COMMIT with the messages of the unit, if it has any. */
-export function joinedTransaction(client: Client, { tx, begin }: Beginning, settings: TransactionSettings): UnitTransaction {
+/**
+ * BEGIN travels with the first statement, whoever sends it, and COMMIT with the messages of the
+ * unit, if it has any.
+ */
+export function joinedTransaction(
+  client: Client,
+  { tx, begin }: Beginning,
+  settings: TransactionSettings,
+): UnitTransaction {
   const { notes } = settings
   const opening = openWithFirst(client, begin)
   notes.takesLast(tx, true)
@@ -64,7 +74,11 @@ export function joinedTransaction(client: Client, { tx, begin }: Beginning, sett
       }
       const last = notes.last(tx)
       if (last !== undefined)
-        return commitWith(client, last, opening.state === 'unsent' ? begin : undefined, settings, { tx, opening, broke })
+        return commitWith(client, last, opening.state === 'unsent' ? begin : undefined, settings, {
+          tx,
+          opening,
+          broke,
+        })
       // What has sent nothing has nothing to commit.
       if (opening.state === 'begun') await commit(client, notes.transactionId(tx), broke)
     },
@@ -75,7 +89,11 @@ export function joinedTransaction(client: Client, { tx, begin }: Beginning, sett
   }
 }
 
-async function commit(client: PostgresPoolClient, transactionId: string | undefined, broke: (error: Error) => void): Promise<void> {
+async function commit(
+  client: PostgresPoolClient,
+  transactionId: string | undefined,
+  broke: (error: Error) => void,
+): Promise<void> {
   throwIfEnded(client)
   let command: string
   try {
@@ -93,8 +111,9 @@ interface Ends {
 }
 
 /**
- * The last statement and COMMIT in one flight. The server does not see COMMIT if the statement fails, and
- * answers both at once: without its answer nobody knows, also if the connection was lost before.
+ * The last statement and COMMIT in one flight. The server does not see COMMIT if the statement
+ * fails, and answers both at once: without its answer nobody knows, also if the connection was lost
+ * before.
  */
 async function commitWith(
   client: Client,
@@ -107,7 +126,12 @@ async function commitWith(
   // From here on the client is only ours.
   opening[Symbol.dispose]()
   const { text, values } = last
-  const query = new client.constructor.Query({ ...(prepares() ? { name: statementName(text) } : {}), text, values, types: ownTypes })
+  const query = new client.constructor.Query({
+    ...(prepares() ? { name: statementName(text) } : {}),
+    text,
+    values,
+    types: ownTypes,
+  })
   let command: string | undefined
   let stage: 'unbegun' | 'begun' | 'ran' = begin === undefined ? 'begun' : 'unbegun'
   join(query, {
@@ -122,9 +146,11 @@ async function commitWith(
     rows = ((await sendQuery(query, () => client.query(query as never))) as PostgresResult).rows
   } catch (cause) {
     const error = uncommitted(explain(schema, cause), notes.transactionId(tx), broke)
-    // A transaction that was not begun leaves the question why, and one whose COMMIT was refused is over.
+    // A transaction that was not begun leaves the question why, and one whose COMMIT was refused is
+    // over.
     if (stage === 'unbegun') broke(toError(cause))
-    else if (stage === 'begun' && !isMersalError(error, 'MERSAL_COMMIT_UNKNOWN')) await client.query('rollback').catch(broke)
+    else if (stage === 'begun' && !isMersalError(error, 'MERSAL_COMMIT_UNKNOWN'))
+      await client.query('rollback').catch(broke)
     throw error
   }
   throwUnlessCommitted(command)
@@ -144,7 +170,11 @@ function throwUnlessCommitted(command: string | undefined): void {
 }
 
 /** The error of a commit that was not answered with a command tag. */
-function uncommitted(cause: unknown, transactionId: string | undefined, broke: (error: Error) => void): unknown {
+function uncommitted(
+  cause: unknown,
+  transactionId: string | undefined,
+  broke: (error: Error) => void,
+): unknown {
   // The error of the server stays as it is: a deferred constraint, a serialization failure.
   if (refusedCommit(cause instanceof MersalError ? cause.cause : cause)) return cause
   broke(cause instanceof Error ? cause : new Error('the commit was not answered', { cause }))

@@ -36,7 +36,8 @@ export function capacityOf(pool: PostgresPool): UnitCapacity {
       const { totalCount, idleCount, waitingCount } = counted
       const units = held.get(pool) ?? 0
       if (typeof totalCount !== 'number' || typeof waitingCount !== 'number') return undefined
-      if (units === 0 || waitingCount === 0 || idleCount !== 0 || units < totalCount) return undefined
+      if (units === 0 || waitingCount === 0 || idleCount !== 0 || units < totalCount)
+        return undefined
       return (
         `All ${totalCount} connections of the pool are held by transactions of the app, and ${waitingCount} more are asked for: ` +
         'work that takes a second connection of the same pool (pool.query) in its transaction may wait for itself. ' +

@@ -3,14 +3,22 @@ import type { PostgresClient, PostgresPoolClient } from '../../../sql/postgres/c
 import { type JoiningClient, joins } from '../../../sql/postgres/flight.ts'
 import { SavepointLog, type Settle } from '../../../sql/units/savepoint-log.ts'
 import { postgresDialect } from '../../../sql/units/statement-scan.ts'
-import { type Controls, controlsOf, handleRevoked, transactionIsOurs } from '../../../sql/units/transaction-words.ts'
+import {
+  type Controls,
+  controlsOf,
+  handleRevoked,
+  transactionIsOurs,
+} from '../../../sql/units/transaction-words.ts'
 import { refuse } from './opening.ts'
 
 /** What a unit lends to its work in place of the client itself. */
 export interface UnitHandle {
   readonly tx: PostgresClient
   readonly log: SavepointLog
-  /** The server has ended the transaction, or has begun another one, although none of our statements said so. */
+  /**
+   * The server has ended the transaction, or has begun another one, although none of our statements
+   * said so.
+   */
   readonly ended: () => boolean
   /** From now on `tx` does nothing, and what the server says is no longer watched. */
   revoke(): void
@@ -23,14 +31,20 @@ export function unitHandleOf(tx: unknown): UnitHandle | undefined {
   return typeof tx === 'object' && tx !== null ? handles.get(tx) : undefined
 }
 
-/** A client that can be taken back, and which refuses to end its transaction. Everything else passes. */
+/**
+ * A client that can be taken back, and which refuses to end its transaction. Everything else
+ * passes.
+ */
 export function unitHandle(client: PostgresPoolClient): UnitHandle {
   const log = new SavepointLog()
   const tags = joins(client) ? watchTags(client) : undefined
   let revoked = false
   const query = (...given: unknown[]): unknown => {
     if (revoked) return refuse(given, client as never, handleRevoked('postgres'))
-    return guarded(client as unknown as JoiningClient, given, { log, rollsBack: () => tags?.rollsBack() })
+    return guarded(client as unknown as JoiningClient, given, {
+      log,
+      rollsBack: () => tags?.rollsBack(),
+    })
   }
   const refusing = (what: string) => (): never => {
     throw transactionIsOurs(`postgres: ${what}`)
@@ -90,9 +104,15 @@ function controlsOfQuery(client: JoiningClient, config: unknown): Controls | und
 /** Of a query object, a cursor, a stream, or a name under which a statement was prepared before. */
 function textOf(client: JoiningClient, config: unknown): unknown {
   if (typeof config !== 'object' || config === null) return undefined
-  const { text, name, cursor } = config as { text?: unknown; name?: unknown; cursor?: { text?: unknown } }
+  const { text, name, cursor } = config as {
+    text?: unknown
+    name?: unknown
+    cursor?: { text?: unknown }
+  }
   if (text !== undefined && text !== null) return text
-  const { parsedStatements } = client.connection as { parsedStatements?: Readonly<Record<string, unknown>> }
+  const { parsedStatements } = client.connection as {
+    parsedStatements?: Readonly<Record<string, unknown>>
+  }
   return typeof name === 'string' ? parsedStatements?.[name] : cursor?.text
 }
 
@@ -101,7 +121,9 @@ function refusalOf({ all }: Controls, config: unknown): MersalError | undefined 
   if (ending?.kind === 'ends') return transactionIsOurs(`postgres: ${ending.words.toUpperCase()}`)
   // Nobody tells us how such a query went, and so which messages it has taken along.
   const foreign = typeof (config as { submit?: unknown } | null)?.submit === 'function'
-  return foreign ? transactionIsOurs('postgres: a statement about savepoints in a query object of its own') : undefined
+  return foreign
+    ? transactionIsOurs('postgres: a statement about savepoints in a query object of its own')
+    : undefined
 }
 
 /** Sends the query and tells how it went. */
@@ -114,7 +136,9 @@ function observed(client: JoiningClient, given: unknown[], settle: Settle): unkn
       settle(error === undefined || error === null)
       callback(error, result)
     }
-    return client.query(...(place < 0 ? [{ ...config, callback: told }, ...given.slice(1)] : given.with(place, told)))
+    return client.query(
+      ...(place < 0 ? [{ ...config, callback: told }, ...given.slice(1)] : given.with(place, told)),
+    )
   }
   const result = client.query(...given) as Promise<unknown>
   result.then(
@@ -132,7 +156,10 @@ interface Tags extends Disposable {
 
 /** Listens to what the server says that it did, whoever had asked for it. */
 function watchTags(client: JoiningClient): Tags {
-  const connection = client.connection as unknown as Record<'on' | 'off', (event: string, listener: (message: Tag) => void) => void>
+  const connection = client.connection as unknown as Record<
+    'on' | 'off',
+    (event: string, listener: (message: Tag) => void) => void
+  >
   let begun = 0
   let rollbacks = 0
   let over = false

@@ -12,16 +12,25 @@ interface Note {
   last: LastStatement | undefined
 }
 
-/** What our own statements have learnt about transactions that are still open. Holds no handle longer than its owner does. */
+/**
+ * What our own statements have learnt about transactions that are still open. Holds no handle
+ * longer than its owner does.
+ */
 export interface UnitNotes {
   /** This transaction is a unit of ours, whose end we shall see. */
   begin(tx: unknown): void
   /** `waiting`: rows were written that no express lane takes, so that a relay has to look. */
   saved(tx: unknown, transactionId: string | undefined, waiting: boolean): void
   transactionId(tx: unknown): string | undefined
-  /** Whether the end of the unit on this handle takes a last statement into the flight of its commit. */
+  /**
+   * Whether the end of the unit on this handle takes a last statement into the flight of its
+   * commit.
+   */
   takesLast(tx: object, does: boolean): void
-  /** Leaves the statement to the end of the unit. False: it does not take any, so that nothing would send it. */
+  /**
+   * Leaves the statement to the end of the unit. False: it does not take any, so that nothing would
+   * send it.
+   */
   leave(tx: unknown, last: LastStatement): boolean
   last(tx: unknown): LastStatement | undefined
   /** Whether a relay has to look after the commit of this unit; forgets it. */
@@ -60,4 +69,5 @@ export function unitNotes(unseen: () => void): UnitNotes {
   }
 }
 
-const isHandle = (tx: unknown): tx is object => (typeof tx === 'object' || typeof tx === 'function') && tx !== null
+const isHandle = (tx: unknown): tx is object =>
+  (typeof tx === 'object' || typeof tx === 'function') && tx !== null

@@ -10,8 +10,9 @@ import { type Express, insertion, run, SAVE_ROWS, type SavePorts } from '../save
 const intoOutbox: WriteWithin = ({ save }, messages) => save(messages)
 
 /**
- * Messages for transactions of somebody else, which may end at any moment: whoever forgets to await us sends ROLLBACK
- * and COMMIT past us, and lends the connection to others. See ADR 0142 for the interleavings.
+ * Messages for transactions of somebody else, which may end at any moment: whoever forgets to await
+ * us sends ROLLBACK and COMMIT past us, and lends the connection to others. See ADR 0142 for the
+ * interleavings.
  */
 export function within<Tx>(ports: SavePorts<Tx>): NonNullable<OutboxStorage<Tx>['saveWithin']> {
   const lane = lanes()
@@ -19,8 +20,14 @@ export function within<Tx>(ports: SavePorts<Tx>): NonNullable<OutboxStorage<Tx>[
     const executor = ports.session.executor(tx)
     const made = 'then' in messages ? undefined : messages
     return lane.run(tx, {
-      atOnce: made === undefined ? undefined : (mark) => write(proving(ports, tx, { mark, only: false }), made),
-      leave: (mark) => executor.query(ports.sql.mark, [mark]).catch((error: unknown) => Promise.reject(explain(ports.schema, error))),
+      atOnce:
+        made === undefined
+          ? undefined
+          : (mark) => write(proving(ports, tx, { mark, only: false }), made),
+      leave: (mark) =>
+        executor
+          .query(ports.sql.mark, [mark])
+          .catch((error: unknown) => Promise.reject(explain(ports.schema, error))),
       async later(mark) {
         const ready = await messages
         await answersLate(ports, tx, mark)
@@ -34,10 +41,16 @@ export function within<Tx>(ports: SavePorts<Tx>): NonNullable<OutboxStorage<Tx>[
 const ANSWER_MS = 5000
 
 /** Throws if the library has forgotten this handle. */
-async function answersLate<Tx>({ session, sql }: SavePorts<Tx>, tx: Tx, mark: string): Promise<void> {
+async function answersLate<Tx>(
+  { session, sql }: SavePorts<Tx>,
+  tx: Tx,
+  mark: string,
+): Promise<void> {
   if (session.losesLate !== true) return
   const timer = new AbortController()
-  const unanswered = sleep(ANSWER_MS, undefined, { signal: timer.signal }).then(() => Promise.reject(ended(session.name)))
+  const unanswered = sleep(ANSWER_MS, undefined, { signal: timer.signal }).then(() =>
+    Promise.reject(ended(session.name)),
+  )
   try {
     await Promise.race([session.executor(tx).query(sql.marked, [mark]), unanswered])
   } finally {
@@ -48,7 +61,10 @@ async function answersLate<Tx>({ session, sql }: SavePorts<Tx>, tx: Tx, mark: st
 
 interface Proof {
   readonly mark: string
-  /** Nothing but the mark counts. The first statement leaves it, so that from the second one on that is so in any case. */
+  /**
+   * Nothing but the mark counts. The first statement leaves it, so that from the second one on that
+   * is so in any case.
+   */
   readonly only: boolean
   readonly express?: Express | undefined
 }
@@ -57,8 +73,13 @@ interface Proof {
 export function proving<Tx>(ports: SavePorts<Tx>, tx: Tx, { mark, only, express }: Proof): Within {
   const executor = ports.session.executor(tx)
   let marked = only
-  /** Twice if nothing had been written yet in this transaction, if it is one: the second time the mark tells. */
-  async function attempt<Row>(send: (proof: readonly [mark: string, only: boolean]) => Promise<readonly Row[]>): Promise<readonly Row[]> {
+  /**
+   * Twice if nothing had been written yet in this transaction, if it is one: the second time the
+   * mark tells.
+   */
+  async function attempt<Row>(
+    send: (proof: readonly [mark: string, only: boolean]) => Promise<readonly Row[]>,
+  ): Promise<readonly Row[]> {
     const before = marked
     marked = true
     const rows = await send([mark, before])
@@ -69,7 +90,9 @@ export function proving<Tx>(ports: SavePorts<Tx>, tx: Tx, { mark, only, express 
   return {
     async run(text, values, options) {
       try {
-        const rows = await attempt(async (proof) => (await executor.query(text, [...values, ...proof], options)).rows)
+        const rows = await attempt(
+          async (proof) => (await executor.query(text, [...values, ...proof], options)).rows,
+        )
         ports.notes.saved(tx, rows[0]?.['xact'] as string | undefined, false)
         return { rows }
       } catch (error) {
@@ -78,7 +101,9 @@ export function proving<Tx>(ports: SavePorts<Tx>, tx: Tx, { mark, only, express 
     },
     async save(messages) {
       if (messages.length === 0) return []
-      const saved = await attempt((proof) => run(ports, tx, executor, insertion(ports, messages, express, proof)))
+      const saved = await attempt((proof) =>
+        run(ports, tx, executor, insertion(ports, messages, express, proof)),
+      )
       if (saved.length === 0) throw ended(ports.session.name)
       return saved
     },

@@ -26,7 +26,10 @@ function user(): string {
   return id === undefined ? 'this user' : `user ${id}`
 }
 
-/** Which file or folder stands in the way of a database file, and what is missing; undefined if these are in order. */
+/**
+ * Which file or folder stands in the way of a database file, and what is missing; undefined if
+ * these are in order.
+ */
 export function accessProblem(path: string): string | undefined {
   const file = resolve(path)
   const folder = dirname(file)
@@ -36,8 +39,10 @@ export function accessProblem(path: string): string | undefined {
     if (kindOf(folder) === undefined) return `the folder ${named(folder)} does not exist; make it`
     if (kindOf(folder) !== 'folder') return `${named(folder)} is no folder; name another file`
     if (kindOf(file) !== undefined) {
-      if (!may(file, constants.R_OK)) return `${user()} may not read the file ${named(file)}; grant it read and write`
-      if (!may(file, constants.W_OK)) return `${user()} may not write the file ${named(file)}; grant it write`
+      if (!may(file, constants.R_OK))
+        return `${user()} may not read the file ${named(file)}; grant it read and write`
+      if (!may(file, constants.W_OK))
+        return `${user()} may not write the file ${named(file)}; grant it write`
     }
     // SQLite makes the files of its log there.
     if (!may(folder, constants.W_OK | constants.X_OK))
@@ -48,10 +53,20 @@ export function accessProblem(path: string): string | undefined {
   return undefined
 }
 
-/** As `storeError`, with the file or folder that is in the way if the rights of the file system are. */
-export function openingError(doing: string, cause: unknown, { source }: Pick<ConnectionSettings, 'source'>): MersalError {
+/**
+ * As `storeError`, with the file or folder that is in the way if the rights of the file system are.
+ */
+export function openingError(
+  doing: string,
+  cause: unknown,
+  { source }: Pick<ConnectionSettings, 'source'>,
+): MersalError {
   const error = storeError(doing, cause)
-  if (!('path' in source) || (error.code !== 'MERSAL_STORE_FAILED' && error.code !== 'MERSAL_STORE_UNSAFE')) return error
+  if (
+    !('path' in source) ||
+    (error.code !== 'MERSAL_STORE_FAILED' && error.code !== 'MERSAL_STORE_UNSAFE')
+  )
+    return error
   const file = fileOf(source.path)
   const problem = file === undefined ? undefined : accessProblem(file)
   if (problem === undefined) return error

@@ -21,11 +21,16 @@ export function connect(name: string, source: Source): Handle {
 function opener(name: string, open: () => unknown): Handle {
   const database = open()
   const refuse = (text: string): MersalError =>
-    new MersalError('MERSAL_INVALID_OPTIONS', `${name}: 'open' ${text}`, { details: { field: 'open' } })
-  if (!isSqliteDatabase(database)) throw refuse('must return a DatabaseSync of node:sqlite or a Database of better-sqlite3 >= 13')
+    new MersalError('MERSAL_INVALID_OPTIONS', `${name}: 'open' ${text}`, {
+      details: { field: 'open' },
+    })
+  if (!isSqliteDatabase(database))
+    throw refuse('must return a DatabaseSync of node:sqlite or a Database of better-sqlite3 >= 13')
   const handle = handleOf(database)
   if (opened.has(database) || !handle.isOpen || handle.inTransaction) {
-    throw refuse("must make a new connection at each call, one that nobody else uses; a handle that you share is given as 'database'")
+    throw refuse(
+      "must make a new connection at each call, one that nobody else uses; a handle that you share is given as 'database'",
+    )
   }
   opened.add(database)
   // Waiting by SQLite itself would block the thread, and with it whoever is waited for.
@@ -54,7 +59,10 @@ export function closeUnderHands(handle: Handle, ended: Promise<void> | undefined
 }
 
 /** What a handle that is shared with the rest of the program does, for whoever starts the app. */
-export function sharedHandleWarnings({ source }: Pick<ConnectionSettings, 'source'>, part: 'store' | 'queue'): readonly string[] {
+export function sharedHandleWarnings(
+  { source }: Pick<ConnectionSettings, 'source'>,
+  part: 'store' | 'queue',
+): readonly string[] {
   if (!('database' in source)) return []
   const make = part === 'store' ? 'sqlite' : 'sqliteQueue'
   return [

@@ -10,7 +10,13 @@ import { closeOwn, closeUnderHands, connect } from './connect.ts'
 import type { ConnectionSettings } from '../options.ts'
 import { transactionEnded } from '../../../sql/units/transaction-words.ts'
 import { type UnitHandle, unitHandle } from '../unit/unit-handle.ts'
-import { ForeignTransaction, patiently, rollBack, setSynchronous, withoutWaiting } from './waiting.ts'
+import {
+  ForeignTransaction,
+  patiently,
+  rollBack,
+  setSynchronous,
+  withoutWaiting,
+} from './waiting.ts'
 
 type Given = { readonly [Field in keyof UnitOptions]: UnitOptions[Field] | undefined }
 
@@ -39,9 +45,15 @@ export class Connection {
     })
   }
 
-  /** Opens the file and brings the tables up to date, once; tries again if it failed. Resolves to the lock of the file. */
+  /**
+   * Opens the file and brings the tables up to date, once; tries again if it failed. Resolves to
+   * the lock of the file.
+   */
   open(): Promise<FileLock> {
-    if (this.#closed) return Promise.reject(new MersalError('MERSAL_STORE_FAILED', `${this.#name}: it has been closed`))
+    if (this.#closed)
+      return Promise.reject(
+        new MersalError('MERSAL_STORE_FAILED', `${this.#name}: it has been closed`),
+      )
     this.#opening ??= this.#open().catch((error: unknown) => {
       this.#opening = undefined
       throw openingError(`${this.#name}: opening the database`, error, this.settings)
@@ -76,13 +88,17 @@ export class Connection {
       const handle = this.#usable()
       return handle.inTransaction ? undefined : read(handle)
     } catch {
-      // Only a hint is lost: whoever needs the answer asks again in a transaction, and sees the error there.
+      // Only a hint is lost: whoever needs the answer asks again in a transaction, and sees the
+      // error there.
       return undefined
     }
   }
 
   /** One transaction around the function. See `UnitOfWork`. */
-  async unit<Result>(work: (tx: SqliteDatabase) => Promise<Result>, given: UnitOptions = {}): Promise<Result> {
+  async unit<Result>(
+    work: (tx: SqliteDatabase) => Promise<Result>,
+    given: UnitOptions = {},
+  ): Promise<Result> {
     const lock = await this.open()
     const { busyTimeoutMs: patienceMs } = this.settings
     const { signal } = given
@@ -92,7 +108,10 @@ export class Connection {
     return result
   }
 
-  /** Notes that an open transaction holds something that others wait for; they are told after its commit. */
+  /**
+   * Notes that an open transaction holds something that others wait for; they are told after its
+   * commit.
+   */
   announceAfterCommit(handle: Handle, topic: Topic): void {
     if (handle === this.#handle) this.#unannounced = topic
   }
@@ -104,7 +123,8 @@ export class Connection {
 
   /** Tells waiting loops of this process about a transaction that its owner has ended himself. */
   announceEnded(): void {
-    if (this.#lock !== undefined && this.#handle?.inTransaction === false) this.#announce(this.#lock)
+    if (this.#lock !== undefined && this.#handle?.inTransaction === false)
+      this.#announce(this.#lock)
   }
 
   /** Waits for what runs, then closes the handle unless it belongs to somebody else. */
@@ -160,7 +180,9 @@ export class Connection {
     withoutWaiting(handle, () => {
       const mode = handle.get<{ journal_mode: string }>('PRAGMA journal_mode')?.journal_mode
       if (mode !== 'wal' && mode !== 'memory') {
-        const changed = handle.get<{ journal_mode: string }>('PRAGMA journal_mode = WAL')?.journal_mode
+        const changed = handle.get<{ journal_mode: string }>(
+          'PRAGMA journal_mode = WAL',
+        )?.journal_mode
         if (changed !== 'wal' && changed !== 'memory') {
           throw new MersalError(
             'MERSAL_STORE_UNSAFE',
@@ -172,7 +194,10 @@ export class Connection {
     })
   }
 
-  async #unit<Result>(work: (tx: SqliteDatabase) => Promise<Result>, { signal, ended }: UnitOptions): Promise<Result> {
+  async #unit<Result>(
+    work: (tx: SqliteDatabase) => Promise<Result>,
+    { signal, ended }: UnitOptions,
+  ): Promise<Result> {
     const handle = await this.#begin(this.settings.synchronous, signal)
     const unit = unitHandle(handle, { shared: !('path' in this.settings.source) })
     try {
@@ -188,7 +213,10 @@ export class Connection {
       if (handle !== this.#handle) throw error
       // Whoever has given us this handle may go on to use it by another name.
       if (signal?.aborted === true && 'database' in this.settings.source) await ended
-      const thrown = unit.ended && !isMersalError(error, 'MERSAL_TRANSACTION_ENDED') ? transactionEnded(this.#name, error) : error
+      const thrown =
+        unit.ended && !isMersalError(error, 'MERSAL_TRANSACTION_ENDED')
+          ? transactionEnded(this.#name, error)
+          : error
       rollBack(handle)
       throw thrown
     }
@@ -196,11 +224,17 @@ export class Connection {
 
   /**
    * A function that goes on after its unit was given up must not write into later transactions. An
-   * own handle is closed under its hands. A handle of somebody else cannot be: there the transaction
-   * stays open until the function has ended, and is rolled back then.
+   * own handle is closed under its hands. A handle of somebody else cannot be: there the
+   * transaction stays open until the function has ended, and is rolled back then.
    */
-  async #untilAborted<Result>(handle: Handle, unit: UnitHandle, work: Promise<Result>, { signal, ended }: Given): Promise<Result> {
-    if (signal === undefined || 'database' in this.settings.source || handle.place === '') return work
+  async #untilAborted<Result>(
+    handle: Handle,
+    unit: UnitHandle,
+    work: Promise<Result>,
+    { signal, ended }: Given,
+  ): Promise<Result> {
+    if (signal === undefined || 'database' in this.settings.source || handle.place === '')
+      return work
     const { promise, reject } = Promise.withResolvers<never>()
     const giveUp = (): void => {
       // Closing rolls back. The next transaction connects again.
@@ -218,7 +252,10 @@ export class Connection {
     }
   }
 
-  /** What Mersal itself writes is durable before anything is made of it; only units of work may be told to be less strict. */
+  /**
+   * What Mersal itself writes is durable before anything is made of it; only units of work may be
+   * told to be less strict.
+   */
   #begin(level: 'full' | 'normal', signal?: AbortSignal): Handle | Promise<Handle> {
     return this.#patiently(() => {
       const handle = this.#usable()
@@ -237,7 +274,8 @@ export class Connection {
   }
 
   #usable(): Handle {
-    if (this.#closed && this.#handle === undefined) throw new MersalError('MERSAL_STORE_FAILED', `${this.#name}: it has been closed`)
+    if (this.#closed && this.#handle === undefined)
+      throw new MersalError('MERSAL_STORE_FAILED', `${this.#name}: it has been closed`)
     if (this.#handle?.isOpen !== true) {
       // It was closed under the hands of a unit that was given up.
       this.#handle = connect(this.#name, this.settings.source)
@@ -257,9 +295,13 @@ export class Connection {
       handle.exec('COMMIT')
     } catch (cause) {
       if (!isDiskFault(cause)) throw storeError(`${this.#name}: committing`, cause)
-      throw new MersalError('MERSAL_COMMIT_UNKNOWN', `${this.#name}: the disk failed during the commit; it may or may not have happened`, {
-        cause,
-      })
+      throw new MersalError(
+        'MERSAL_COMMIT_UNKNOWN',
+        `${this.#name}: the disk failed during the commit; it may or may not have happened`,
+        {
+          cause,
+        },
+      )
     }
   }
 

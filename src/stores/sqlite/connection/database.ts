@@ -22,7 +22,10 @@ export type SqlValues = Readonly<Record<string, SqlValue>>
 
 interface Statement {
   all(values?: SqlValues): unknown[]
-  run(values?: SqlValues): { readonly changes: number | bigint; readonly lastInsertRowid: number | bigint }
+  run(values?: SqlValues): {
+    readonly changes: number | bigint
+    readonly lastInsertRowid: number | bigint
+  }
   // node:sqlite
   setReadBigInts?(enabled: boolean): unknown
   setReturnArrays?(enabled: boolean): unknown
@@ -36,7 +39,12 @@ interface Statement {
 export function isSqliteDatabase(value: unknown): value is SqliteDatabase {
   if (typeof value !== 'object' || value === null) return false
   const given = value as Partial<SqliteDatabase>
-  if (typeof given.exec !== 'function' || typeof given.prepare !== 'function' || typeof given.close !== 'function') return false
+  if (
+    typeof given.exec !== 'function' ||
+    typeof given.prepare !== 'function' ||
+    typeof given.close !== 'function'
+  )
+    return false
   return 'isTransaction' in given || 'inTransaction' in given
 }
 
@@ -52,11 +60,16 @@ function settle(statement: Statement): Statement {
   return statement
 }
 
-/** One face for both libraries. Statements are prepared once per handle. Everything is synchronous. */
+/**
+ * One face for both libraries. Statements are prepared once per handle. Everything is synchronous.
+ */
 export class Handle {
   readonly native: SqliteDatabase
   readonly library: SqliteLibrary
-  /** The error because of which SQLite itself has rolled the present transaction back, such as a full disk. */
+  /**
+   * The error because of which SQLite itself has rolled the present transaction back, such as a
+   * full disk.
+   */
   rolledBackBy: unknown
   readonly #statements = new Map<string, Statement>()
   #place: string | undefined
@@ -77,7 +90,10 @@ export class Handle {
 
   /** Path of the file as SQLite sees it, empty for a database in memory. */
   get place(): string {
-    this.#place ??= this.all<{ name: string; file: string | null }>('PRAGMA database_list').find((row) => row.name === 'main')?.file ?? ''
+    this.#place ??=
+      this.all<{ name: string; file: string | null }>('PRAGMA database_list').find(
+        (row) => row.name === 'main',
+      )?.file ?? ''
     return this.#place
   }
 
@@ -87,7 +103,9 @@ export class Handle {
 
   all<Row>(sql: string, values?: SqlValues): Row[] {
     const statement = this.#statement(sql)
-    return this.#run(() => (values === undefined ? statement.all() : statement.all(values))) as Row[]
+    return this.#run(() =>
+      values === undefined ? statement.all() : statement.all(values),
+    ) as Row[]
   }
 
   /** The first row, if any. */

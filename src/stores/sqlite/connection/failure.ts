@@ -15,7 +15,13 @@ const AUTH = 23
 const NOTADB = 26
 
 /** The database refused the statement itself, and would again. */
-const REFUSALS: ReadonlySet<number | undefined> = new Set([ERROR, TOOBIG, CONSTRAINT, MISMATCH, AUTH])
+const REFUSALS: ReadonlySet<number | undefined> = new Set([
+  ERROR,
+  TOOBIG,
+  CONSTRAINT,
+  MISMATCH,
+  AUTH,
+])
 
 const byName = new Map<string, number>([
   ['SQLITE_BUSY', BUSY],
@@ -32,7 +38,9 @@ const byName = new Map<string, number>([
   ['SQLITE_AUTH', AUTH],
 ])
 
-/** The primary result code of an error of either library, or undefined if it is no error of SQLite. */
+/**
+ * The primary result code of an error of either library, or undefined if it is no error of SQLite.
+ */
 function primaryCode(error: unknown): number | undefined {
   if (typeof error !== 'object' || error === null) return undefined
   const { errcode, code } = error as { errcode?: unknown; code?: unknown }
@@ -70,10 +78,24 @@ const reasons = new Map<number, string>([
 export function storeError(doing: string, cause: unknown): MersalError {
   if (isMersalError(cause)) return cause
   const code = primaryCode(cause)
-  if (code === NOTADB) return new MersalError('MERSAL_NOT_A_DATABASE', `${doing}: the file is not an SQLite database`, { cause })
+  if (code === NOTADB)
+    return new MersalError(
+      'MERSAL_NOT_A_DATABASE',
+      `${doing}: the file is not an SQLite database`,
+      { cause },
+    )
   if (isBusy(cause)) {
-    return new MersalError('MERSAL_STORE_BUSY', `${doing}: another connection holds the database; try again`, { cause })
+    return new MersalError(
+      'MERSAL_STORE_BUSY',
+      `${doing}: another connection holds the database; try again`,
+      { cause },
+    )
   }
-  const reason = (code === undefined ? undefined : reasons.get(code)) ?? 'the database reported an error, see its cause'
-  return new MersalError('MERSAL_STORE_FAILED', `${doing}: ${reason}`, { cause, details: REFUSALS.has(code) ? { refused: true } : {} })
+  const reason =
+    (code === undefined ? undefined : reasons.get(code)) ??
+    'the database reported an error, see its cause'
+  return new MersalError('MERSAL_STORE_FAILED', `${doing}: ${reason}`, {
+    cause,
+    details: REFUSALS.has(code) ? { refused: true } : {},
+  })
 }

@@ -35,13 +35,19 @@ export function outsideUnits<Result>(task: () => Result): Result {
   return current.run([], task)
 }
 
-/** Takes the record of the units that the current code runs in to work in another asynchronous context. */
+/**
+ * Takes the record of the units that the current code runs in to work in another asynchronous
+ * context.
+ */
 export function carryUnits(): <Result>(work: () => Result) => Result {
   const turns = current.getStore() ?? []
   return (work) => current.run(turns, work)
 }
 
-/** SQLite answers at once, so a chain of transactions would never let timers and sockets have their turn. In milliseconds. */
+/**
+ * SQLite answers at once, so a chain of transactions would never let timers and sockets have their
+ * turn. In milliseconds.
+ */
 const LONGEST_CHAIN_MS = 10
 
 let lastTurn = 0
@@ -57,27 +63,34 @@ export type Topic = 'outbox' | 'queue'
 /**
  * The one place of this process where writers of one database file queue, whatever handle they use.
  *
- * SQLite has a single writer. A unit of work holds it across `await`, so a second writer of the same
- * process has to wait without blocking the thread, or the first one could never end.
+ * SQLite has a single writer. A unit of work holds it across `await`, so a second writer of the
+ * same process has to wait without blocking the thread, or the first one could never end.
  */
 export class FileLock {
   readonly library: SqliteLibrary
   readonly #waiting: (() => void)[] = []
-  readonly #listeners: Readonly<Record<Topic, Set<() => void>>> = { outbox: new Set(), queue: new Set() }
+  readonly #listeners: Readonly<Record<Topic, Set<() => void>>> = {
+    outbox: new Set(),
+    queue: new Set(),
+  }
   #held = false
 
   constructor(library: SqliteLibrary) {
     this.library = library
   }
 
-  /** True inside a unit of work on this file, where whoever waits for the lock may be waiting for himself. */
+  /**
+   * True inside a unit of work on this file, where whoever waits for the lock may be waiting for
+   * himself.
+   */
   get inside(): boolean {
     return current.getStore()?.some((turn) => turn.active && turn.lock === this) ?? false
   }
 
   /**
-   * Runs the task alone, in the order of asking. A signal that aborts while it waits throws its reason.
-   * Inside a unit of work on the same file the waiting is bounded by `patienceMs`, then `MERSAL_STORE_BUSY`.
+   * Runs the task alone, in the order of asking. A signal that aborts while it waits throws its
+   * reason. Inside a unit of work on the same file the waiting is bounded by `patienceMs`, then
+   * `MERSAL_STORE_BUSY`.
    */
   async run<Result>(task: () => Promise<Result>, options: LockOptions): Promise<Result> {
     await (this.inside ? this.#acquireInside(options) : this.#acquire(options.signal))
@@ -92,7 +105,10 @@ export class FileLock {
     }
   }
 
-  /** Calls the listener after a commit of this process that concerns the topic. Returns how to end that. */
+  /**
+   * Calls the listener after a commit of this process that concerns the topic. Returns how to end
+   * that.
+   */
   listen(topic: Topic, listener: () => void): () => void {
     // A function of its own, since the same listener may be given twice.
     const own = (): void => listener()
@@ -108,7 +124,9 @@ export class FileLock {
     const impatience = new AbortController()
     const timer = setTimeout(() => impatience.abort(waitsForItself(patienceMs)), patienceMs)
     try {
-      await this.#acquire(signal === undefined ? impatience.signal : AbortSignal.any([signal, impatience.signal]))
+      await this.#acquire(
+        signal === undefined ? impatience.signal : AbortSignal.any([signal, impatience.signal]),
+      )
     } finally {
       clearTimeout(timer)
     }
@@ -141,7 +159,10 @@ export class FileLock {
   }
 }
 
-/** By real path. Entries stay for the life of the process: a few bytes per database that was ever opened. */
+/**
+ * By real path. Entries stay for the life of the process: a few bytes per database that was ever
+ * opened.
+ */
 const locks = new Map<string, FileLock>()
 const memoryLocks = new WeakMap<object, FileLock>()
 
@@ -156,9 +177,9 @@ export function realPlace(place: string): string {
 }
 
 /**
- * The lock of the database that this handle has open. Throws `MERSAL_STORE_UNSAFE` if the file is in
- * use through another copy of SQLite in this process: when one copy closes the file, the operating
- * system drops the locks of the other (https://www.sqlite.org/howtocorrupt.html, 2.2).
+ * The lock of the database that this handle has open. Throws `MERSAL_STORE_UNSAFE` if the file is
+ * in use through another copy of SQLite in this process: when one copy closes the file, the
+ * operating system drops the locks of the other (https://www.sqlite.org/howtocorrupt.html, 2.2).
  */
 export function lockOf(handle: Handle): FileLock {
   if (handle.place === '') {

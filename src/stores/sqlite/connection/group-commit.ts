@@ -3,7 +3,10 @@ import { storeError } from './failure.ts'
 import { type FileLock, outsideUnits, waitsForItself } from './file-lock.ts'
 import { rollBack } from './waiting.ts'
 
-/** A piece of work inside a write transaction. It may run again after a rollback, so it changes nothing but the database. */
+/**
+ * A piece of work inside a write transaction. It may run again after a rollback, so it changes
+ * nothing but the database.
+ */
 export type Job<Result> = (handle: Handle) => Result
 
 interface WaitingJob {
@@ -20,7 +23,10 @@ interface Transaction {
 /** Jobs that share one commit take the thread at most about this long, in milliseconds. */
 const GROUP_MS = 20
 
-/** Puts jobs that wait at the same time into one transaction, since what costs is the flush to the disk. */
+/**
+ * Puts jobs that wait at the same time into one transaction, since what costs is the flush to the
+ * disk.
+ */
 export class GroupCommit {
   readonly #name: string
   readonly #patienceMs: number
@@ -66,14 +72,18 @@ export class GroupCommit {
 
   async #runGroup(): Promise<void> {
     const begun = this.#transaction.begin()
-    // No turn between BEGIN and COMMIT where it can be helped: whatever else runs in this process would find the file locked.
+    // No turn between BEGIN and COMMIT where it can be helped: whatever else runs in this process
+    // would find the file locked.
     const handle = begun instanceof Promise ? await begun : begun
     const done: WaitingJob[] = []
     const results: unknown[] = []
     let current: WaitingJob | undefined
     try {
       const started = performance.now()
-      while (performance.now() - started < GROUP_MS && (current = this.#jobs.shift()) !== undefined) {
+      while (
+        performance.now() - started < GROUP_MS &&
+        (current = this.#jobs.shift()) !== undefined
+      ) {
         results.push(current.job(handle))
         done.push(current)
       }
@@ -86,8 +96,15 @@ export class GroupCommit {
     for (const [index, { resolve }] of done.entries()) resolve(results[index] as never)
   }
 
-  /** The one that threw gets its error, the others get another try without it. If the commit failed, it failed for all. */
-  #afterFailure(others: readonly WaitingJob[], failed: WaitingJob | undefined, error: unknown): void {
+  /**
+   * The one that threw gets its error, the others get another try without it. If the commit failed,
+   * it failed for all.
+   */
+  #afterFailure(
+    others: readonly WaitingJob[],
+    failed: WaitingJob | undefined,
+    error: unknown,
+  ): void {
     if (failed === undefined) return this.#rejectAll(others, error)
     this.#rejectAll([failed], error)
     this.#jobs.unshift(...others)

@@ -5,14 +5,21 @@ import type { Gate } from '../unit/unit-handle.ts'
 const RUNS = new Set<PropertyKey>(['run', 'get', 'all', 'iterate'])
 
 /** A prepared statement that does nothing once its unit has ended. */
-export function guardedStatement(statement: object, controls: Controls | undefined, gate: Gate): object {
+export function guardedStatement(
+  statement: object,
+  controls: Controls | undefined,
+  gate: Gate,
+): object {
   const guarded: object = new Proxy(statement, {
     get(target, name) {
       if (name === 'database') return gate.tx
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function' || name === 'constructor') return value
       return (...given: unknown[]): unknown => {
-        const result: unknown = gate.run(RUNS.has(name) ? controls : undefined, () => Reflect.apply(value, target, given) as unknown)
+        const result: unknown = gate.run(
+          RUNS.has(name) ? controls : undefined,
+          () => Reflect.apply(value, target, given) as unknown,
+        )
         if (result === target) return guarded
         return name === 'iterate' ? guardedRows(result as Iterator<unknown>, gate) : result
       }
@@ -50,8 +57,13 @@ export function guardedTags(native: SqliteDatabase, size: number | undefined, ga
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
       return (...given: unknown[]): unknown => {
-        const controls = RUNS.has(name) ? gate.admit((given[0] as readonly string[]).join('?')) : undefined
-        const result: unknown = gate.run(controls, () => Reflect.apply(value, target, given) as unknown)
+        const controls = RUNS.has(name)
+          ? gate.admit((given[0] as readonly string[]).join('?'))
+          : undefined
+        const result: unknown = gate.run(
+          controls,
+          () => Reflect.apply(value, target, given) as unknown,
+        )
         return name === 'iterate' ? guardedRows(result as Iterator<unknown>, gate) : result
       }
     },

@@ -7,8 +7,14 @@ import { type Handle, handleOf } from './database.ts'
 import { migrationSql, type Schema, schemaVersion } from '../migrate.ts'
 import type { ConnectionSettings } from '../options.ts'
 
-/** Reads through a handle of its own, since opening the connection would bring the tables up to date. Undefined: there is no file. */
-export function readBeside<Result>({ source, busyTimeoutMs }: ConnectionSettings, read: (handle: Handle) => Result): Result | undefined {
+/**
+ * Reads through a handle of its own, since opening the connection would bring the tables up to
+ * date. Undefined: there is no file.
+ */
+export function readBeside<Result>(
+  { source, busyTimeoutMs }: ConnectionSettings,
+  read: (handle: Handle) => Result,
+): Result | undefined {
   if ('database' in source) return read(handleOf(source.database))
   if ('path' in source && !existsSync(source.path)) return undefined
   const handle = connect('sqlite', source)
@@ -27,7 +33,9 @@ export function schemaControl({ settings }: Connection, schema: Schema): SchemaC
     name: `sqlite tables of the ${schema.component}`,
     async version() {
       try {
-        return readBeside(settings, (handle) => schemaVersion(handle, schema)) ?? { current: 0, newest }
+        return (
+          readBeside(settings, (handle) => schemaVersion(handle, schema)) ?? { current: 0, newest }
+        )
       } catch (error) {
         throw openingError('sqlite: reading the version of the tables', error, settings)
       }

@@ -16,24 +16,36 @@ interface Patience {
 }
 
 /**
- * Repeats the attempt while another connection is in the way, without blocking the thread; the first
- * time at once, so that nothing else runs between what the caller did before and the attempt, or between it and what it does next.
- * Always in real time, since other processes run in it. Throws `MERSAL_STORE_BUSY` when the time is up.
+ * Repeats the attempt while another connection is in the way, without blocking the thread; the
+ * first time at once, so that nothing else runs between what the caller did before and the attempt,
+ * or between it and what it does next. Always in real time, since other processes run in it. Throws
+ * `MERSAL_STORE_BUSY` when the time is up.
  */
-export function patiently<Result>(name: string, patience: Patience, attempt: () => Result): Result | Promise<Result> {
+export function patiently<Result>(
+  name: string,
+  patience: Patience,
+  attempt: () => Result,
+): Result | Promise<Result> {
   const deadline = performance.now() + patience.busyTimeoutMs
   const first = oneTry(name, patience.signal, attempt)
-  return 'result' in first ? first.result : again({ name, ...patience, deadline }, attempt, first.cause)
+  return 'result' in first
+    ? first.result
+    : again({ name, ...patience, deadline }, attempt, first.cause)
 }
 
 type Tried<Result> = { readonly result: Result } | { readonly cause: unknown }
 
-function oneTry<Result>(name: string, signal: AbortSignal | undefined, attempt: () => Result): Tried<Result> {
+function oneTry<Result>(
+  name: string,
+  signal: AbortSignal | undefined,
+  attempt: () => Result,
+): Tried<Result> {
   signal?.throwIfAborted()
   try {
     return { result: attempt() }
   } catch (cause) {
-    if (!(cause instanceof ForeignTransaction) && !isBusy(cause)) throw storeError(`${name}: beginning a transaction`, cause)
+    if (!(cause instanceof ForeignTransaction) && !isBusy(cause))
+      throw storeError(`${name}: beginning a transaction`, cause)
     return { cause }
   }
 }
@@ -65,7 +77,10 @@ export function setSynchronous(handle: Handle, level: 'full' | 'normal'): void {
   handle.exec(`PRAGMA synchronous = ${level === 'full' ? 'FULL' : 'NORMAL'}`)
 }
 
-/** SQLite's own waiting would block the thread, so it is off for this call; the owner of the handle keeps his setting. */
+/**
+ * SQLite's own waiting would block the thread, so it is off for this call; the owner of the handle
+ * keeps his setting.
+ */
 export function withoutWaiting(handle: Handle, call: () => void): void {
   const before = handle.get<{ timeout: number }>('PRAGMA busy_timeout')?.timeout ?? 0
   if (before === 0) return call()

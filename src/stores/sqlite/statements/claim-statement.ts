@@ -3,15 +3,17 @@ import { bytesOf } from '../bytes.ts'
 /** The columns of a message in `row`, without its content if that is larger than `most`. */
 const shown = (row: string, most: string): string => {
   const large = `${bytesOf(row)} > ${most}`
-  const short = (name: string): string => `iif(${large}, substr(${name}, 1, 200), ${name}) AS ${name}`
+  const short = (name: string): string =>
+    `iif(${large}, substr(${name}, 1, 200), ${name}) AS ${name}`
   return `id, ${short('type')}, ${short('transport')}, kind, ${short('name')}, partition_key,
     iif(${large}, '{}', headers) AS headers, iif(${large}, x'', body) AS body, iif(${large}, ${bytesOf(row)}, NULL) AS withheld_bytes`
 }
 
 /**
- * `taken` has the head test: the first open row of the key must be takeable by this claim, else rows
- * behind a blocked one would fill the limit for ever. `gap` finds, per key, the first earlier row that
- * is not taken; rows behind it stay. Only one connection writes at a time, so nothing moves meanwhile.
+ * `taken` has the head test: the first open row of the key must be takeable by this claim, else
+ * rows behind a blocked one would fill the limit for ever. `gap` finds, per key, the first earlier
+ * row that is not taken; rows behind it stay. Only one connection writes at a time, so nothing
+ * moves meanwhile.
  */
 const claimFrom = (positions: string): string => `
     WITH taken AS MATERIALIZED (
@@ -60,11 +62,15 @@ const claimFrom = (positions: string): string => `
 export const claim: string = claimFrom('')
 
 /** Only rows at these positions. */
-export const claimThese: string = claimFrom('AND o.position IN (SELECT value FROM json_each(:positions))')
+export const claimThese: string = claimFrom(
+  'AND o.position IN (SELECT value FROM json_each(:positions))',
+)
 
 /** The first row behind a stretch. */
-export const behind = 'SELECT position FROM mersal_outbox WHERE position >= :from ORDER BY position LIMIT 1 OFFSET :rows'
+export const behind =
+  'SELECT position FROM mersal_outbox WHERE position >= :from ORDER BY position LIMIT 1 OFFSET :rows'
 
 export const last = 'SELECT max(position) AS position FROM mersal_outbox'
 
-export const rowsOfKey = 'SELECT position FROM mersal_outbox WHERE partition_key = :key ORDER BY position LIMIT :limit'
+export const rowsOfKey =
+  'SELECT position FROM mersal_outbox WHERE partition_key = :key ORDER BY position LIMIT :limit'

@@ -1,9 +1,11 @@
 /** What tools of operators run; the statements of the running system are in `statements.ts`. */
 
-const blocking = 'EXISTS (SELECT 1 FROM mersal_dead_letters d WHERE d.blocks = 1 AND d.position = o.position)'
+const blocking =
+  'EXISTS (SELECT 1 FROM mersal_dead_letters d WHERE d.blocks = 1 AND d.position = o.position)'
 
 /** No name is longer, but somebody may have written one. */
-const place = (row: string): string => `substr(${row}transport, 1, 200) || '/' || ${row}kind || '/' || substr(${row}name, 1, 200)`
+const place = (row: string): string =>
+  `substr(${row}transport, 1, 200) || '/' || ${row}kind || '/' || substr(${row}name, 1, 200)`
 
 /** A relay could take it: it is neither paused nor behind another one of its key. */
 const free = `
@@ -77,7 +79,8 @@ export const operatorSql: Readonly<Record<Purpose, string>> = {
 
   pauses: 'SELECT kind, name, reason, paused_at AS since FROM mersal_pauses ORDER BY kind, name',
 
-  pause: 'INSERT INTO mersal_pauses (kind, name, reason, paused_at) VALUES (:kind, :name, :reason, :now) ON CONFLICT DO NOTHING',
+  pause:
+    'INSERT INTO mersal_pauses (kind, name, reason, paused_at) VALUES (:kind, :name, :reason, :now) ON CONFLICT DO NOTHING',
 
   explain: 'UPDATE mersal_pauses SET reason = :reason WHERE kind = :kind AND name = :name',
 

@@ -2,7 +2,10 @@ import { listing } from '../bytes.ts'
 import { behind, claim, claimThese, last, rowsOfKey } from './claim-statement.ts'
 import type { Schema } from '../migrate.ts'
 
-/** `visible_at` of a row that nobody takes before it is put right: the largest whole number that is exact everywhere. */
+/**
+ * `visible_at` of a row that nobody takes before it is put right: the largest whole number that is
+ * exact everywhere.
+ */
 export const NEVER: number = Number.MAX_SAFE_INTEGER
 
 /**
@@ -152,7 +155,8 @@ export const outboxSql: Readonly<
 
   openRowOfKey: 'SELECT 1 AS found FROM mersal_outbox WHERE partition_key = :partitionKey LIMIT 1',
 
-  anyDue: 'SELECT 1 AS found FROM mersal_outbox WHERE position >= :from AND position < :upTo AND visible_at <= :now LIMIT 1',
+  anyDue:
+    'SELECT 1 AS found FROM mersal_outbox WHERE position >= :from AND position < :upTo AND visible_at <= :now LIMIT 1',
 
   claim,
   claimThese,
@@ -167,14 +171,19 @@ export const outboxSql: Readonly<
 
   remove: 'DELETE FROM mersal_outbox WHERE position = :position AND token = :token',
 
-  retry: 'UPDATE mersal_outbox SET visible_at = :visibleAt, token = NULL WHERE position = :position AND token = :token',
+  retry:
+    'UPDATE mersal_outbox SET visible_at = :visibleAt, token = NULL WHERE position = :position AND token = :token',
 
-  /** Attempts -1, which count as none: it has been in hand, so what it waits for is no delay of its sender. */
+  /**
+   * Attempts -1, which count as none: it has been in hand, so what it waits for is no delay of its
+   * sender.
+   */
   release: `
     UPDATE mersal_outbox SET visible_at = :visibleAt, token = NULL, attempts = CASE WHEN attempts > 1 THEN attempts - 1 ELSE -1 END
     WHERE position = :position AND token = :token`,
 
-  renew: 'UPDATE mersal_outbox SET visible_at = :visibleAt WHERE position = :position AND token = :token',
+  renew:
+    'UPDATE mersal_outbox SET visible_at = :visibleAt WHERE position = :position AND token = :token',
 
   bury: `
     INSERT INTO mersal_dead_letters
@@ -184,7 +193,8 @@ export const outboxSql: Readonly<
     FROM mersal_outbox WHERE position = :position AND token = :token
     RETURNING blocks`,
 
-  block: 'UPDATE mersal_outbox SET visible_at = :never, token = NULL WHERE position = :position AND token = :token',
+  block:
+    'UPDATE mersal_outbox SET visible_at = :never, token = NULL WHERE position = :position AND token = :token',
 
   prune: `
     DELETE FROM mersal_sent
@@ -193,7 +203,8 @@ export const outboxSql: Readonly<
 
 export const inboxSql = {
   /** A record of somebody else has another time: this unit had the file for itself. */
-  forget: 'DELETE FROM mersal_inbox WHERE consumer = :consumer AND message_id = :messageId AND handled_at = :now',
+  forget:
+    'DELETE FROM mersal_inbox WHERE consumer = :consumer AND message_id = :messageId AND handled_at = :now',
 
   track: `
     INSERT INTO mersal_inbox (consumer, message_id, handled_at) VALUES (:consumer, :messageId, :now)
@@ -205,8 +216,12 @@ export const inboxSql = {
       SELECT consumer, message_id FROM mersal_inbox WHERE handled_at < :before ORDER BY handled_at LIMIT :limit)`,
 } as const
 
-export const adminSql: Readonly<Record<'list' | 'reinsert' | 'unblock' | 'removeBlocking' | 'find' | 'remove' | 'stats', string>> = {
-  /** The bytes of one page are bounded, and the bytes of a letter that is too large are not read. */
+export const adminSql: Readonly<
+  Record<'list' | 'reinsert' | 'unblock' | 'removeBlocking' | 'find' | 'remove' | 'stats', string>
+> = {
+  /**
+   * The bytes of one page are bounded, and the bytes of a letter that is too large are not read.
+   */
   list: listing('mersal_dead_letters', 'transport, kind, name, blocks, maybe_published'),
 
   /** A dead letter that left its place comes back at the end, with a new position. */

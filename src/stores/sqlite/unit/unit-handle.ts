@@ -1,7 +1,13 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import { SavepointLog } from '../../../sql/units/savepoint-log.ts'
 import { sqliteDialect } from '../../../sql/units/statement-scan.ts'
-import { type Controls, controlsOf, handleRevoked, transactionEnded, transactionIsOurs } from '../../../sql/units/transaction-words.ts'
+import {
+  type Controls,
+  controlsOf,
+  handleRevoked,
+  transactionEnded,
+  transactionIsOurs,
+} from '../../../sql/units/transaction-words.ts'
 import { type Handle, lendAs, type SqliteDatabase } from '../connection/database.ts'
 import { guardedStatement, guardedTags } from '../connection/guarded-statement.ts'
 import { savepointFunction } from './savepoint-function.ts'
@@ -21,9 +27,15 @@ export interface UnitHandle {
 /** How the statements of a unit are let through. */
 export interface Gate {
   readonly tx: SqliteDatabase
-  /** Each ends a statement that still gives rows: a connection that is in the midst of one can be neither closed nor committed. */
+  /**
+   * Each ends a statement that still gives rows: a connection that is in the midst of one can be
+   * neither closed nor committed.
+   */
   readonly iterations: Set<() => unknown>
-  /** Throws for a statement that would end the transaction; undefined if it leaves savepoints alone as well. */
+  /**
+   * Throws for a statement that would end the transaction; undefined if it leaves savepoints alone
+   * as well.
+   */
   admit(sql: string): Controls | undefined
   /** Runs a statement that was let in before. Throws when the unit has ended meanwhile. */
   run<Result>(controls: Controls | undefined, statement: () => Result): Result
@@ -38,7 +50,10 @@ export function unitHandleOf(tx: unknown): UnitHandle | undefined {
   return typeof tx === 'object' && tx !== null ? units.get(tx) : undefined
 }
 
-/** `shared`: somebody has the handle itself in his hands, so that the transaction gets a mark that would go with it. */
+/**
+ * `shared`: somebody has the handle itself in his hands, so that the transaction gets a mark that
+ * would go with it.
+ */
 export function unitHandle(handle: Handle, { shared }: { readonly shared: boolean }): UnitHandle {
   const state = new UnitState(handle, shared)
   const own = ownMembers(handle.native, state)
@@ -47,7 +62,8 @@ export function unitHandle(handle: Handle, { shared }: { readonly shared: boolea
       if (Object.hasOwn(own, name)) return own[name]?.()
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function' || name === 'constructor') return value
-      return (...given: unknown[]): unknown => state.itself(state.run(undefined, () => Reflect.apply(value, target, given) as unknown))
+      return (...given: unknown[]): unknown =>
+        state.itself(state.run(undefined, () => Reflect.apply(value, target, given) as unknown))
     },
   })
   state.tx = tx
@@ -118,16 +134,24 @@ class UnitState implements UnitHandle, Gate {
     }
   }
 
-  /** A method that answers with its own object, as better-sqlite3 has them, must not give out the handle behind this one. */
+  /**
+   * A method that answers with its own object, as better-sqlite3 has them, must not give out the
+   * handle behind this one.
+   */
   itself(result: unknown): unknown {
     return result === this.#handle.native ? this.tx : result
   }
 
   #gone(): boolean {
-    return this.#handle.isOpen && !this.#handle.inTransaction && this.#handle.rolledBackBy === undefined
+    return (
+      this.#handle.isOpen && !this.#handle.inTransaction && this.#handle.rolledBackBy === undefined
+    )
   }
 
-  /** False: the transaction is another one, which somebody has begun after he had ended that of the unit. */
+  /**
+   * False: the transaction is another one, which somebody has begun after he had ended that of the
+   * unit.
+   */
   #hasMark(): boolean {
     if (!this.#marked || !this.#handle.inTransaction) return true
     try {
@@ -166,6 +190,7 @@ function ownMembers(native: SqliteDatabase, state: UnitState): Record<PropertyKe
     inTransaction: () => ('inTransaction' in native ? state.open : undefined),
   }
   if ('transaction' in native) members['transaction'] = () => savepointFunction(native, state)
-  if ('createTagStore' in native) members['createTagStore'] = () => (size?: number) => guardedTags(native, size, state)
+  if ('createTagStore' in native)
+    members['createTagStore'] = () => (size?: number) => guardedTags(native, size, state)
   return members
 }

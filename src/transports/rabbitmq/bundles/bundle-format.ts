@@ -4,7 +4,10 @@ import { type Envelope, headerNames } from '../../../core/messages/message.ts'
 import { bundleContentType } from '../../../core/messages/validation.ts'
 import { byteLength } from '../../../lib/text.ts'
 
-/** Says that the content of a broker message is a bundle. It survives what takes headers away, so it is a property. */
+/**
+ * Says that the content of a broker message is a bundle. It survives what takes headers away, so it
+ * is a property.
+ */
 export const BUNDLE_CONTENT_TYPE: typeof bundleContentType = bundleContentType
 /** The type of the broker message, for whoever looks at it. */
 export const BUNDLE_TYPE = 'mersal.bundle'
@@ -19,8 +22,8 @@ const VERSION = 1
 const LONGEST_NAME = 0xff
 const LONGEST_VALUE = 0xffff
 /**
- * Id, type and headers of one message together. They must fit into one frame of AMQP, with what a retry
- * or a dead letter adds, when the message goes on by itself.
+ * Id, type and headers of one message together. They must fit into one frame of AMQP, with what a
+ * retry or a dead letter adds, when the message goes on by itself.
  */
 const MOST_HEAD_BYTES = 64 * 1024
 
@@ -33,13 +36,19 @@ function text(value: string, longest: number): number {
 export function bytesInBundle({ id, type, headers, body }: Envelope): number | undefined {
   let head = 2 + text(id, LONGEST_NAME) + text(type, LONGEST_NAME)
   const names = Object.keys(headers)
-  for (const name of names) head += 3 + text(name, LONGEST_NAME) + text(headers[name] as string, LONGEST_VALUE)
-  return head <= MOST_HEAD_BYTES && names.length <= LONGEST_VALUE ? head + 6 + body.byteLength : undefined
+  for (const name of names)
+    head += 3 + text(name, LONGEST_NAME) + text(headers[name] as string, LONGEST_VALUE)
+  return head <= MOST_HEAD_BYTES && names.length <= LONGEST_VALUE
+    ? head + 6 + body.byteLength
+    : undefined
 }
 
 export const EMPTY_BUNDLE_BYTES: number = MAGIC.length + 3
 
-/** Writes the messages one after the other. `bytes`: what they take by `bytesInBundle`, with the empty bundle. */
+/**
+ * Writes the messages one after the other. `bytes`: what they take by `bytesInBundle`, with the
+ * empty bundle.
+ */
 export function encodeBundle(messages: readonly Envelope[], bytes: number): Buffer {
   const content = Buffer.allocUnsafe(bytes)
   let at = MAGIC.copy(content)
@@ -72,15 +81,16 @@ function damaged(why: string): MersalError {
 }
 
 /**
- * All messages of a bundle, in their order; the bodies are parts of `content`. Throws `MERSAL_DECODE`
- * on anything that is not exactly a bundle of a known version. Reads every length against what is
- * left, so nothing that is claimed and not there takes memory or time.
+ * All messages of a bundle, in their order; the bodies are parts of `content`. Throws
+ * `MERSAL_DECODE` on anything that is not exactly a bundle of a known version. Reads every length
+ * against what is left, so nothing that is claimed and not there takes memory or time.
  */
 export function decodeBundle(content: Buffer): readonly Envelope[] {
   let at = 0
 
   function skip(bytes: number): number {
-    if (bytes > content.length - at) throw damaged(`it ends at byte ${content.length}, in the middle of a message`)
+    if (bytes > content.length - at)
+      throw damaged(`it ends at byte ${content.length}, in the middle of a message`)
     at += bytes
     return at - bytes
   }
@@ -99,19 +109,24 @@ export function decodeBundle(content: Buffer): readonly Envelope[] {
     const [id, type] = [name(), name()]
     const entries: [string, string][] = []
     for (let left = content.readUInt16BE(skip(2)); left > 0; left--) entries.push([name(), value()])
-    if (at - start > MOST_HEAD_BYTES + 2) throw damaged(`more than ${MOST_HEAD_BYTES} bytes of headers at byte ${start}`)
+    if (at - start > MOST_HEAD_BYTES + 2)
+      throw damaged(`more than ${MOST_HEAD_BYTES} bytes of headers at byte ${start}`)
     // `fromEntries` makes own fields, so that a header named __proto__ is only a header.
     const headers = Object.fromEntries(entries)
-    if (headers[headerNames.contentType] === BUNDLE_CONTENT_TYPE) throw damaged(`a bundle inside of it at byte ${start}`)
+    if (headers[headerNames.contentType] === BUNDLE_CONTENT_TYPE)
+      throw damaged(`a bundle inside of it at byte ${start}`)
     const body = content.subarray(skip(content.readUInt32BE(skip(4))), at)
     return { id, type, headers, body }
   }
 
-  if (!content.subarray(skip(MAGIC.length), at).equals(MAGIC)) throw damaged('it does not begin as a bundle does')
+  if (!content.subarray(skip(MAGIC.length), at).equals(MAGIC))
+    throw damaged('it does not begin as a bundle does')
   const version = content.readUInt8(skip(1))
-  if (version !== VERSION) throw damaged(`its version is ${version}, known is ${VERSION}; upgrade this program`)
+  if (version !== VERSION)
+    throw damaged(`its version is ${version}, known is ${VERSION}; upgrade this program`)
   const count = content.readUInt16BE(skip(2))
-  if (count === 0 || count > MOST_MESSAGES) throw damaged(`it claims ${count} messages; allowed are 1 to ${MOST_MESSAGES}`)
+  if (count === 0 || count > MOST_MESSAGES)
+    throw damaged(`it claims ${count} messages; allowed are 1 to ${MOST_MESSAGES}`)
   const messages: Envelope[] = []
   while (messages.length < count) messages.push(message())
   if (at !== content.length) throw damaged(`${content.length - at} bytes follow its last message`)

@@ -2,7 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { MersalError } from '../../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../../core/messages/message.ts'
 import type { PublishOutcome } from '../../../core/transport.ts'
-import { BUNDLE_CONTENT_TYPE, BUNDLE_TYPE, bytesInBundle, EMPTY_BUNDLE_BYTES, encodeBundle } from './bundle-format.ts'
+import {
+  BUNDLE_CONTENT_TYPE,
+  BUNDLE_TYPE,
+  bytesInBundle,
+  EMPTY_BUNDLE_BYTES,
+  encodeBundle,
+} from './bundle-format.ts'
 import type { BundleSettings } from './bundle-options.ts'
 import type { Publisher, Stop } from '../publish/publisher.ts'
 
@@ -28,7 +34,9 @@ function add(to: Collection, message: OutgoingMessage, index: number, size: numb
   to.bytes += size
 }
 
-/** Takes the last messages of one key out into a collection of their own: they must stay together. */
+/**
+ * Takes the last messages of one key out into a collection of their own: they must stay together.
+ */
 function splitAtKey(from: Collection, key: string | undefined): Collection {
   const rest = collection()
   let first = from.messages.length
@@ -53,11 +61,17 @@ export class Bundler {
     this.#settings = settings
   }
 
-  publish(messages: readonly OutgoingMessage[], stop: Stop | undefined): readonly Promise<PublishOutcome>[] {
+  publish(
+    messages: readonly OutgoingMessage[],
+    stop: Stop | undefined,
+  ): readonly Promise<PublishOutcome>[] {
     return this.#publisher.together(messages.length, () => this.#bundled(messages, stop))
   }
 
-  #bundled(messages: readonly OutgoingMessage[], stop: Stop | undefined): readonly Promise<PublishOutcome>[] {
+  #bundled(
+    messages: readonly OutgoingMessage[],
+    stop: Stop | undefined,
+  ): readonly Promise<PublishOutcome>[] {
     const answers: Promise<PublishOutcome>[] = []
     const open = new Map<string, Collection>()
     const send = (ready: Collection): void => this.#send(ready, stop, answers)
@@ -86,13 +100,20 @@ export class Bundler {
     return answers
   }
 
-  /** How many of these messages of one key go into one bundle, if they come in one call. At least 1. */
+  /**
+   * How many of these messages of one key go into one bundle, if they come in one call. At least 1.
+   */
   together(messages: readonly OutgoingMessage[]): number {
     const [first] = messages
     let bytes = EMPTY_BUNDLE_BYTES
     let count = 0
     for (const message of messages) {
-      if (count === this.#settings.messages || message.to.kind !== first?.to.kind || message.to.name !== first.to.name) break
+      if (
+        count === this.#settings.messages ||
+        message.to.kind !== first?.to.kind ||
+        message.to.name !== first.to.name
+      )
+        break
       const size = this.#sizeOf(message)
       if (size === undefined || bytes + size > this.#limit) break
       bytes += size
@@ -109,7 +130,10 @@ export class Bundler {
     return messages.length < this.#settings.messages && bytes + size <= this.#limit
   }
 
-  /** Undefined for what travels alone: it may not be bundled, has no room in any bundle, or is refused anyway. */
+  /**
+   * Undefined for what travels alone: it may not be bundled, has no room in any bundle, or is
+   * refused anyway.
+   */
   #sizeOf(message: OutgoingMessage): number | undefined {
     if (message.to.kind === 'topic' && !this.#settings.events) return undefined
     const size = bytesInBundle(message)
@@ -117,15 +141,27 @@ export class Bundler {
     return this.#publisher.problem(message) === undefined ? size : undefined
   }
 
-  #send({ messages, indexes, bytes }: Collection, stop: Stop | undefined, answers: Promise<PublishOutcome>[]): void {
+  #send(
+    { messages, indexes, bytes }: Collection,
+    stop: Stop | undefined,
+    answers: Promise<PublishOutcome>[],
+  ): void {
     const [first] = messages
     if (first === undefined) return
     if (messages.length === 1) {
       answers[indexes[0] as number] = this.#publisher.one(first, stop)
       return
     }
-    const properties = { messageId: randomUUID(), type: BUNDLE_TYPE, contentType: BUNDLE_CONTENT_TYPE }
-    const answer = this.#publisher.deliver(first.to, { content: encodeBundle(messages, bytes), properties }, stop)
+    const properties = {
+      messageId: randomUUID(),
+      type: BUNDLE_TYPE,
+      contentType: BUNDLE_CONTENT_TYPE,
+    }
+    const answer = this.#publisher.deliver(
+      first.to,
+      { content: encodeBundle(messages, bytes), properties },
+      stop,
+    )
     let alone: readonly Promise<PublishOutcome>[] | undefined
     indexes.forEach((index, at) => {
       answers[index] = answer.then((outcome) => {
@@ -136,8 +172,14 @@ export class Bundler {
     })
   }
 
-  /** So that none is refused because of its neighbours. Of one key, the next one goes only when the one before it is confirmed. */
-  #eachAlone(messages: readonly OutgoingMessage[], stop: Stop | undefined): readonly Promise<PublishOutcome>[] {
+  /**
+   * So that none is refused because of its neighbours. Of one key, the next one goes only when the
+   * one before it is confirmed.
+   */
+  #eachAlone(
+    messages: readonly OutgoingMessage[],
+    stop: Stop | undefined,
+  ): readonly Promise<PublishOutcome>[] {
     const lastOfKey = new Map<string, Promise<PublishOutcome>>()
     return messages.map((message) => {
       const { partitionKey: key } = message
@@ -145,7 +187,9 @@ export class Bundler {
       const answer =
         before === undefined
           ? this.#publisher.one(message, stop)
-          : before.then((outcome) => (outcome.kind === 'confirmed' ? this.#publisher.one(message, stop) : notSent()))
+          : before.then((outcome) =>
+              outcome.kind === 'confirmed' ? this.#publisher.one(message, stop) : notSent(),
+            )
       if (key !== undefined) lastOfKey.set(key, answer)
       return answer
     })
@@ -158,5 +202,11 @@ function mayBeTheFaultOfOne(outcome: PublishOutcome): boolean {
 }
 
 function notSent(): PublishOutcome {
-  return { kind: 'unavailable', error: new MersalError('MERSAL_UNAVAILABLE', 'not sent: an earlier message of its key was not confirmed') }
+  return {
+    kind: 'unavailable',
+    error: new MersalError(
+      'MERSAL_UNAVAILABLE',
+      'not sent: an earlier message of its key was not confirmed',
+    ),
+  }
 }

@@ -6,7 +6,9 @@ import { printable } from '../../../lib/text.ts'
 const FIELD = 'rabbitmq.url'
 
 function invalid(text: string): MersalError {
-  return new MersalError('MERSAL_INVALID_OPTIONS', `${FIELD}: ${text}`, { details: { field: FIELD } })
+  return new MersalError('MERSAL_INVALID_OPTIONS', `${FIELD}: ${text}`, {
+    details: { field: FIELD },
+  })
 }
 
 function decoded(part: string, name: string): string {
@@ -19,20 +21,26 @@ function decoded(part: string, name: string): string {
 }
 
 /**
- * The parts of an AMQP URL. Throws `MERSAL_INVALID_OPTIONS` without showing any of it: the errors of
- * `new URL()` carry the whole input, password included, so that constructor is not used.
+ * The parts of an AMQP URL. Throws `MERSAL_INVALID_OPTIONS` without showing any of it: the errors
+ * of `new URL()` carry the whole input, password included, so that constructor is not used.
  */
 export function parseAddress(url: unknown): Options.Connect {
   const form = 'amqp://user:password@host:port/vhost'
   if (typeof url !== 'string' || url === '') throw invalid(`expected text like ${form}`)
   if (isAmbiguousUrl(url)) throw invalid(ambiguousUrl)
   const parts = URL.parse(url)
-  if (parts === null) throw invalid(`not a URL; expected ${form}, user and password encoded with encodeURIComponent()`)
+  if (parts === null)
+    throw invalid(
+      `not a URL; expected ${form}, user and password encoded with encodeURIComponent()`,
+    )
   const protocol = parts.protocol.slice(0, -1)
-  if (protocol !== 'amqp' && protocol !== 'amqps') throw invalid('must begin with amqp:// or amqps://')
+  if (protocol !== 'amqp' && protocol !== 'amqps')
+    throw invalid('must begin with amqp:// or amqps://')
   if (parts.hostname === '') throw invalid(`names no host; expected ${form}`)
   if (parts.search !== '' || parts.hash !== '')
-    throw invalid("must end with the vhost; settings are options of rabbitmq(), and '?' and '#' are encoded")
+    throw invalid(
+      "must end with the vhost; settings are options of rabbitmq(), and '?' and '#' are encoded",
+    )
   const guest = parts.username === '' && parts.password === ''
   const vhost = parts.pathname.slice(1)
   decoded(vhost, 'vhost')
@@ -47,31 +55,51 @@ export function parseAddress(url: unknown): Options.Connect {
   }
 }
 
-/** Text of an error of the client that is safe to show: no password, no user info of a URL, at most 500 characters. */
+/**
+ * Text of an error of the client that is safe to show: no password, no user info of a URL, at most
+ * 500 characters.
+ */
 export type Describe = (error: unknown) => string
 
 function messageOf(error: unknown): string {
-  if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join(', ')
+  if (error instanceof AggregateError && error.message === '')
+    return error.errors.map(messageOf).join(', ')
   if (!(error instanceof Error)) return 'a value that is no Error was thrown'
   const { code } = error as { code?: unknown }
   if (error.message !== '') return error.message
   return typeof code === 'string' ? code : error.name
 }
 
-/** What amqplib makes of the broker's answer when the vhost is missing or not allowed; the broker's own text is lost. */
+/**
+ * What amqplib makes of the broker's answer when the vhost is missing or not allowed; the broker's
+ * own text is lost.
+ */
 const VHOST_REFUSED = 'Expected ConnectionOpenOk; got <ConnectionClose'
 
-/** The broker has answered that it does not want this user, this password or this vhost: waiting does not help. */
+/**
+ * The broker has answered that it does not want this user, this password or this vhost: waiting
+ * does not help.
+ */
 export function refusesLogin(error: unknown): boolean {
-  return error instanceof Error && (error.message.startsWith(VHOST_REFUSED) || /^Handshake terminated by server: 403\b/.test(error.message))
+  return (
+    error instanceof Error &&
+    (error.message.startsWith(VHOST_REFUSED) ||
+      /^Handshake terminated by server: 403\b/.test(error.message))
+  )
 }
 
 /** `secrets` are hidden in every form in which a URL or a library may repeat them. */
 export function describer(secrets: readonly string[], vhost?: string): Describe {
-  const place = vhost === undefined ? 'the vhost' : `the vhost '${printable(decodeURIComponent(vhost))}'`
+  const place =
+    vhost === undefined ? 'the vhost' : `the vhost '${printable(decodeURIComponent(vhost))}'`
   const hidden = secrets
     .filter((secret) => secret.length > 2)
-    .flatMap((secret) => [secret, encodeURIComponent(secret), Buffer.from(secret).toString('base64'), JSON.stringify(secret).slice(1, -1)])
+    .flatMap((secret) => [
+      secret,
+      encodeURIComponent(secret),
+      Buffer.from(secret).toString('base64'),
+      JSON.stringify(secret).slice(1, -1),
+    ])
   return (error) => {
     let text = messageOf(error)
     if (text.startsWith(VHOST_REFUSED))
@@ -84,6 +112,7 @@ export function describer(secrets: readonly string[], vhost?: string): Describe 
 
 /** The code that the broker gave (404, 406, ...), or undefined. */
 export function replyCode(error: unknown): number | undefined {
-  const code = typeof error === 'object' && error !== null ? (error as { code?: unknown }).code : undefined
+  const code =
+    typeof error === 'object' && error !== null ? (error as { code?: unknown }).code : undefined
   return typeof code === 'number' ? code : undefined
 }

@@ -43,11 +43,23 @@ export function arrivalOf(queue: string, message: Message): Arrival {
 }
 
 const MOST = 10_000
-/** A lost channel charges nothing while the process lives, but not without end: what loses it may be the handler. */
+/**
+ * A lost channel charges nothing while the process lives, but not without end: what loses it may be
+ * the handler.
+ */
 const FREE_LOSSES = 20
 
 function fresh(lineage: string, attempt: number): Known {
-  return { lineage, attempt, decided: undefined, settled: false, doubled: false, inHand: undefined, losses: 0, givenBack: false }
+  return {
+    lineage,
+    attempt,
+    decided: undefined,
+    settled: false,
+    doubled: false,
+    inHand: undefined,
+    losses: 0,
+    givenBack: false,
+  }
 }
 
 function lineageOf(message: Message): string | undefined {
@@ -61,8 +73,9 @@ export function passing({ message, counted }: Arrival): Known {
 }
 
 /**
- * Remembers the latest deliveries, so that one which comes again, after a lost channel or as a second copy that
- * the broker did not confirm, is not handled as if nothing had happened. See ADR 0147.
+ * Remembers the latest deliveries, so that one which comes again, after a lost channel or as a
+ * second copy that the broker did not confirm, is not handled as if nothing had happened. See ADR
+ * 0147.
  */
 export class KnownDeliveries {
   readonly #steps = new Map<string, Known>()
@@ -73,14 +86,19 @@ export class KnownDeliveries {
     const lineage = lineageOf(message)
     const id: unknown = message.properties.messageId
     const step = lineage === undefined ? `id ${queue} ${base} ${String(id)}` : `${lineage} ${base}`
-    // Without a mark of ours, only the broker can tell that it is the same message: somebody may use an id twice.
-    const found = lineage !== undefined || (again && typeof id === 'string' && id !== '') ? this.#steps.get(step) : undefined
+    // Without a mark of ours, only the broker can tell that it is the same message: somebody may
+    // use an id twice.
+    const found =
+      lineage !== undefined || (again && typeof id === 'string' && id !== '')
+        ? this.#steps.get(step)
+        : undefined
     if (found === undefined) {
       const known = fresh(lineage ?? randomUUID(), counted)
       this.#remember(step, known)
       return known
     }
-    if (found.inHand === undefined && found.decided === undefined && !found.settled) comeAgain(found)
+    if (found.inHand === undefined && found.decided === undefined && !found.settled)
+      comeAgain(found)
     return found
   }
 

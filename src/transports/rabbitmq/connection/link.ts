@@ -11,7 +11,10 @@ import type { Connect, RabbitSettings } from '../options.ts'
 const backoff = { firstMs: 1500, longestMs: 3000 }
 const SHORTEST_GAP_MS = 1000
 
-/** Spaces the tries of all links of one transport: one at a time, at most one a second after a failure. */
+/**
+ * Spaces the tries of all links of one transport: one at a time, at most one a second after a
+ * failure.
+ */
 export class Pace {
   readonly #mutex = new Mutex()
   #failures = 0
@@ -48,7 +51,13 @@ const SOCKET_BYTES = 1024 * 1024
 export function opener({ source, heartbeatSeconds, connectTimeoutMs }: RabbitSettings): Connect {
   if ('connect' in source) return source.connect
   // Nagle's algorithm would hold back small acknowledgements for 40 ms.
-  const socket = { ...source.tls, noDelay: true, keepAlive: true, timeout: connectTimeoutMs, writableHighWaterMark: SOCKET_BYTES }
+  const socket = {
+    ...source.tls,
+    noDelay: true,
+    keepAlive: true,
+    timeout: connectTimeoutMs,
+    writableHighWaterMark: SOCKET_BYTES,
+  }
   return () => amqpConnect({ ...source.address, heartbeat: heartbeatSeconds }, socket)
 }
 
@@ -71,9 +80,17 @@ interface Live {
 type Signal = ReturnType<typeof Promise.withResolvers<void>>
 
 /** The result of the promise, or a rejection with `MERSAL_UNAVAILABLE` after the time. */
-export async function within<Result>(ms: number, what: string, promise: Promise<Result>): Promise<Result> {
+export async function within<Result>(
+  ms: number,
+  what: string,
+  promise: Promise<Result>,
+): Promise<Result> {
   const late = Promise.withResolvers<never>()
-  const timer = setTimeout(() => late.reject(new MersalError('MERSAL_UNAVAILABLE', `${what} did not answer within ${ms} ms`)), ms)
+  const timer = setTimeout(
+    () =>
+      late.reject(new MersalError('MERSAL_UNAVAILABLE', `${what} did not answer within ${ms} ms`)),
+    ms,
+  )
   try {
     return await Promise.race([promise, late.promise])
   } finally {
@@ -111,7 +128,9 @@ export async function closeQuietly(channel: Channel): Promise<void> {
   }
 }
 
-/** One connection that is made anew whenever it is lost, from the first use until it is disposed. */
+/**
+ * One connection that is made anew whenever it is lost, from the first use until it is disposed.
+ */
 export class Link implements AsyncDisposable {
   readonly #options: LinkOptions
   readonly #closing = new AbortController()
@@ -133,7 +152,9 @@ export class Link implements AsyncDisposable {
     return this.#live?.blocked ?? false
   }
 
-  /** Why there is no connection, once a try has failed and while the next one waits; else undefined. */
+  /**
+   * Why there is no connection, once a try has failed and while the next one waits; else undefined.
+   */
   get down(): MersalError | undefined {
     return this.#live === undefined ? this.#lastError : undefined
   }
@@ -145,19 +166,26 @@ export class Link implements AsyncDisposable {
 
   /**
    * The connection, and the signal that aborts when it is lost. Rejects when a try fails: with
-   * `MERSAL_INVALID_OPTIONS` if the broker refused user, password or vhost, else with `MERSAL_UNAVAILABLE`.
+   * `MERSAL_INVALID_OPTIONS` if the broker refused user, password or vhost, else with
+   * `MERSAL_UNAVAILABLE`.
    */
   async connection(): Promise<{ readonly model: ChannelModel; readonly lost: AbortSignal }> {
     const live = this.#live ?? (await (this.#connecting ??= this.#connect()))
     return { model: live.model, lost: live.lost.signal }
   }
 
-  /** Runs the task on a channel of its own, for at most this long. Rejects with the client's error. */
-  async withChannel<Result>(task: (channel: Channel) => Promise<Result>, timeoutMs: number = this.#options.timeoutMs): Promise<Result> {
+  /**
+   * Runs the task on a channel of its own, for at most this long. Rejects with the client's error.
+   */
+  async withChannel<Result>(
+    task: (channel: Channel) => Promise<Result>,
+    timeoutMs: number = this.#options.timeoutMs,
+  ): Promise<Result> {
     const { model } = await this.connection()
     const work = async (): Promise<Result> => {
       const channel = await model.createChannel()
-      // The failed call carries the same error; without a listener it would be thrown a second time.
+      // The failed call carries the same error; without a listener it would be thrown a second
+      // time.
       channel.on('error', () => {})
       try {
         return await task(channel)
@@ -201,11 +229,22 @@ export class Link implements AsyncDisposable {
   #failure(error: unknown): MersalError {
     const { purpose, describe, logger } = this.#options
     const text = describe(error)
-    if (!refusesLogin(error)) return new MersalError('MERSAL_UNAVAILABLE', `no connection to RabbitMQ for ${purpose}: ${text}`)
+    if (!refusesLogin(error))
+      return new MersalError(
+        'MERSAL_UNAVAILABLE',
+        `no connection to RabbitMQ for ${purpose}: ${text}`,
+      )
     const field = 'rabbitmq.url'
-    const refusal = new MersalError('MERSAL_INVALID_OPTIONS', `${field}: RabbitMQ refuses the connection: ${text}`, { details: { field } })
+    const refusal = new MersalError(
+      'MERSAL_INVALID_OPTIONS',
+      `${field}: RabbitMQ refuses the connection: ${text}`,
+      { details: { field } },
+    )
     if (this.#refusal !== text)
-      logger.error({ purpose, error: text }, 'RabbitMQ refuses the connection; it is tried again until that is mended')
+      logger.error(
+        { purpose, error: text },
+        'RabbitMQ refuses the connection; it is tried again until that is mended',
+      )
     this.#refusal = text
     return refusal
   }
@@ -257,7 +296,10 @@ export class Link implements AsyncDisposable {
     if (this.#live !== live) return
     const { purpose, describe, logger, pace } = this.#options
     const text = problem === undefined ? 'it was closed' : describe(problem)
-    this.#lastError = new MersalError('MERSAL_UNAVAILABLE', `the connection to RabbitMQ for ${purpose} was lost: ${text}`)
+    this.#lastError = new MersalError(
+      'MERSAL_UNAVAILABLE',
+      `the connection to RabbitMQ for ${purpose} was lost: ${text}`,
+    )
     this.#live = undefined
     logger.warn({ error: text }, this.#lastError.message)
     pace.slowDown()
@@ -276,7 +318,8 @@ export class Link implements AsyncDisposable {
         await this.connection()
         this.#options.logger.info({}, `connected to RabbitMQ again for ${this.#options.purpose}`)
       } catch (error) {
-        if (!this.#closing.signal.aborted) this.#options.logger.debug({ error }, 'still no connection to RabbitMQ')
+        if (!this.#closing.signal.aborted)
+          this.#options.logger.debug({ error }, 'still no connection to RabbitMQ')
       }
     }
     this.#restoring = false

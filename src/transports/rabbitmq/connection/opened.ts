@@ -10,14 +10,26 @@ export function isBundle({ properties }: Pick<Message, 'properties'>): boolean {
 }
 
 /** A message of a bundle as if it had come by itself, with these headers of our own. */
-function memberMessage<Whole extends Message>(whole: Whole, envelope: Envelope, own: Readonly<Record<string, unknown>>): Whole {
+function memberMessage<Whole extends Message>(
+  whole: Whole,
+  envelope: Envelope,
+  own: Readonly<Record<string, unknown>>,
+): Whole {
   const properties = toProperties(envelope)
   const headers = { ...withoutTransient(properties.headers as Record<string, unknown>), ...own }
-  return { ...whole, fields: { ...whole.fields, redelivered: false }, content: envelope.body, properties: { ...properties, headers } }
+  return {
+    ...whole,
+    fields: { ...whole.fields, redelivered: false },
+    content: envelope.body,
+    properties: { ...properties, headers },
+  }
 }
 
 /** The messages of a bundle, if it is one and can be opened. */
-export function membersOf<Whole extends Message>(whole: Whole, own: Readonly<Record<string, unknown>>): readonly Whole[] | undefined {
+export function membersOf<Whole extends Message>(
+  whole: Whole,
+  own: Readonly<Record<string, unknown>>,
+): readonly Whole[] | undefined {
   if (!isBundle(whole)) return undefined
   try {
     return decodeBundle(whole.content).map((envelope) => memberMessage(whole, envelope, own))
@@ -38,10 +50,13 @@ export interface OpeningPorts {
 const weight: Readonly<Record<Answer, number>> = { ack: 0, requeue: 1, 'pass-on': 2 }
 
 /**
- * Handles the messages of a bundle, each as if it had come by itself. The broker hears of the bundle
- * when all of them are settled; until then they are all its own.
+ * Handles the messages of a bundle, each as if it had come by itself. The broker hears of the
+ * bundle when all of them are settled; until then they are all its own.
  */
-export async function handleBundle(whole: Hold, { settler, inTurn, apartAfter }: OpeningPorts): Promise<void> {
+export async function handleBundle(
+  whole: Hold,
+  { settler, inTurn, apartAfter }: OpeningPorts,
+): Promise<void> {
   let envelopes: readonly Envelope[]
   try {
     envelopes = decodeBundle(whole.message.content)
@@ -61,7 +76,10 @@ export async function handleBundle(whole: Hold, { settler, inTurn, apartAfter }:
   await Promise.all(left.map(inTurn))
 }
 
-/** Each one goes to the end of the queue by itself. What cannot be moved now is handled as it came: a broker without memory takes nothing. */
+/**
+ * Each one goes to the end of the queue by itself. What cannot be moved now is handled as it came:
+ * a broker without memory takes nothing.
+ */
 async function notMoved(members: readonly Hold[], settler: Settler): Promise<readonly Hold[]> {
   const moved = await Promise.all(members.map((member) => settler.moveApart(member)))
   return members.filter((_, index) => moved[index] === false)

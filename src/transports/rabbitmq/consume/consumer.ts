@@ -16,10 +16,18 @@ import { setAside } from '../../shared/aside.ts'
 import type { Answer, Hold, Settler } from './settle.ts'
 import { createSlots, type Slots } from '../connection/slots.ts'
 
-/** It could not be stored as a dead letter when it was given up; with what had been decided then. */
+/**
+ * It could not be stored as a dead letter when it was given up; with what had been decided then.
+ */
 function asideOf(message: ConsumeMessage): Disposition | undefined {
-  const { [ownHeaders.aside]: aside, [ownHeaders.reason]: reason, [ownHeaders.error]: error } = headerTable(message)
-  return aside === undefined || typeof reason !== 'string' ? undefined : setAside(reason, typeof error === 'string' ? error : null)
+  const {
+    [ownHeaders.aside]: aside,
+    [ownHeaders.reason]: reason,
+    [ownHeaders.error]: error,
+  } = headerTable(message)
+  return aside === undefined || typeof reason !== 'string'
+    ? undefined
+    : setAside(reason, typeof error === 'string' ? error : null)
 }
 
 const backoff = { firstMs: 500, longestMs: 3000 }
@@ -75,10 +83,17 @@ export class Consumer implements AsyncDisposable {
       this.#lost(channel, text)
     })
     try {
-      await within(settings.connectTimeoutMs, 'RabbitMQ', this.#listen(channel, concurrency, lost.signal))
+      await within(
+        settings.connectTimeoutMs,
+        'RabbitMQ',
+        this.#listen(channel, concurrency, lost.signal),
+      )
     } catch (error) {
       await closeQuietly(channel)
-      throw new MersalError('MERSAL_UNAVAILABLE', `queue '${queue}' cannot be consumed: ${describe(problem ?? error)}`)
+      throw new MersalError(
+        'MERSAL_UNAVAILABLE',
+        `queue '${queue}' cannot be consumed: ${describe(problem ?? error)}`,
+      )
     }
     if (lost.signal.aborted) throw lost.signal.reason
   }
@@ -104,14 +119,19 @@ export class Consumer implements AsyncDisposable {
     const current = this.#current
     if (current !== undefined) {
       try {
-        await within(this.#parts.settings.connectTimeoutMs, 'RabbitMQ', current.channel.cancel(current.consumerTag))
+        await within(
+          this.#parts.settings.connectTimeoutMs,
+          'RabbitMQ',
+          current.channel.cancel(current.consumerTag),
+        )
       } catch {
         // The channel is lost, and so nothing more comes through it.
       }
     }
     while (this.#inHand.size > 0) await Promise.all(this.#inHand)
     this.#current = undefined
-    if (current !== undefined) await within(this.#parts.settings.connectTimeoutMs, 'RabbitMQ', closeQuietly(current.channel))
+    if (current !== undefined)
+      await within(this.#parts.settings.connectTimeoutMs, 'RabbitMQ', closeQuietly(current.channel))
   }
 
   async #listen(channel: Channel, concurrency: number, lost: AbortSignal): Promise<void> {
@@ -138,7 +158,15 @@ export class Consumer implements AsyncDisposable {
     }
     const { queue } = this.#consumption
     const arrival = arrivalOf(queue, message)
-    return { message, arrival, known: passing(arrival), queue, lost, stopping: this.#stopping.signal, answer }
+    return {
+      message,
+      arrival,
+      known: passing(arrival),
+      queue,
+      lost,
+      stopping: this.#stopping.signal,
+      answer,
+    }
   }
 
   #receive(hold: Hold, slots: Slots): void {
@@ -154,10 +182,16 @@ export class Consumer implements AsyncDisposable {
     if (settler.waitOf(hold) > 0) return settler.waitAgain(hold)
     const aside = asideOf(hold.message)
     if (aside !== undefined) return settler.settle(hold, aside)
-    if (!isBundle(hold.message)) return this.#inTurn({ ...hold, known: settler.deliveries.meet(hold.arrival) }, slots)
-    // Separate messages go to the end of the queue. Where the order matters more, a lost connection must not do that.
+    if (!isBundle(hold.message))
+      return this.#inTurn({ ...hold, known: settler.deliveries.meet(hold.arrival) }, slots)
+    // Separate messages go to the end of the queue. Where the order matters more, a lost connection
+    // must not do that.
     const apartAfter = settings.singleActiveConsumer ? 2 : 1
-    return handleBundle(hold, { settler, inTurn: (member) => this.#inTurn(member, slots), apartAfter })
+    return handleBundle(hold, {
+      settler,
+      inTurn: (member) => this.#inTurn(member, slots),
+      apartAfter,
+    })
   }
 
   /** The prefetch counts bundles, so the messages in them wait here. */
@@ -171,7 +205,10 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** What is in hand already, as another copy or from the channel before, is not handled beside itself. */
+  /**
+   * What is in hand already, as another copy or from the channel before, is not handled beside
+   * itself.
+   */
   async #once(hold: Hold): Promise<void> {
     const { known, lost, stopping } = hold
     while (known.inHand !== undefined && !lost.aborted && !stopping.aborted) {
@@ -194,7 +231,8 @@ export class Consumer implements AsyncDisposable {
   async #decideAndSettle(hold: Hold): Promise<void> {
     const { settler } = this.#parts
     const { known } = hold
-    const disposition: Disposition = known.decided ?? (this.#stopping.signal.aborted ? { kind: 'release' } : await this.#ask(hold))
+    const disposition: Disposition =
+      known.decided ?? (this.#stopping.signal.aborted ? { kind: 'release' } : await this.#ask(hold))
     if (disposition.kind !== 'release') known.decided = disposition
     await settler.settle(hold, disposition)
     if (disposition.kind !== 'ack') return
@@ -210,7 +248,13 @@ export class Consumer implements AsyncDisposable {
     const postponed = since < 0 ? {} : { postponedSince: since }
     using linked = linkAbort(lost, this.#forced.signal)
     try {
-      return await this.#onDelivery({ message: toEnvelope(message), queue, attempt, ...postponed, signal: linked.signal })
+      return await this.#onDelivery({
+        message: toEnvelope(message),
+        queue,
+        attempt,
+        ...postponed,
+        signal: linked.signal,
+      })
     } catch (thrown) {
       return { kind: 'retry', delayMs: 0, error: toError(thrown) }
     }
@@ -220,7 +264,10 @@ export class Consumer implements AsyncDisposable {
     if (this.#current?.channel !== channel) return
     this.#current = undefined
     if (this.#stopping.signal.aborted) return
-    this.#parts.settings.logger.warn({ queue: this.#consumption.queue, error: text }, 'lost the hold on a queue; beginning again')
+    this.#parts.settings.logger.warn(
+      { queue: this.#consumption.queue, error: text },
+      'lost the hold on a queue; beginning again',
+    )
     this.#resuming ??= this.#resume()
   }
 
@@ -228,7 +275,8 @@ export class Consumer implements AsyncDisposable {
     const { signal } = this.#stopping
     let said = ''
     for (let failures = 1; !signal.aborted; failures++) {
-      // The first try comes soon, too: a queue that vanishes at once again must not make a busy loop.
+      // The first try comes soon, too: a queue that vanishes at once again must not make a busy
+      // loop.
       await systemClock.sleep(backoffMs(backoff, failures, Math.random), signal)
       if (signal.aborted) break
       try {
@@ -239,7 +287,10 @@ export class Consumer implements AsyncDisposable {
         const { message } = toError(error)
         const level = message === said ? 'debug' : 'warn'
         said = message
-        this.#parts.settings.logger[level]({ queue: this.#consumption.queue, ...errorFields(error) }, 'a queue cannot be consumed yet')
+        this.#parts.settings.logger[level](
+          { queue: this.#consumption.queue, ...errorFields(error) },
+          'a queue cannot be consumed yet',
+        )
       }
     }
     this.#resuming = undefined

@@ -7,21 +7,30 @@ const WINDOW = { messages: 200, bytes: 16 * 1024 * 1024 }
 const LONGEST_ANSWER_MS = 60_000
 
 export interface Verdict {
-  /** The message is to be removed once this has resolved: everything that stands for it is safe. Without it, it stays. */
+  /**
+   * The message is to be removed once this has resolved: everything that stands for it is safe.
+   * Without it, it stays.
+   */
   readonly done?: Promise<unknown>
   /** Nothing further is fetched. */
   readonly stop: boolean
 }
 
 /**
- * Fetches each message that is in the queue when this begins, once and in order, without acknowledging it, and
- * judges it. What is to be removed is acknowledged as soon as its work is done; all others are given back at the
- * end: a classic queue puts them into their places, a quorum queue into any order. If this is broken off, or the connection is cut, RabbitMQ gives back whatever was not
- * acknowledged: then a message may be there twice, here and where its copy went, and none is lost. Resolves to whether it was told to stop.
+ * Fetches each message that is in the queue when this begins, once and in order, without
+ * acknowledging it, and judges it. What is to be removed is acknowledged as soon as its work is
+ * done; all others are given back at the end: a classic queue puts them into their places, a quorum
+ * queue into any order. If this is broken off, or the connection is cut, RabbitMQ gives back
+ * whatever was not acknowledged: then a message may be there twice, here and where its copy went,
+ * and none is lost. Resolves to whether it was told to stop.
  *
  * What dies meanwhile comes behind the end of this pass, so no letter is retried twice by it.
  */
-export async function passOver(channel: Channel, name: string, judge: (message: GetMessage) => Promise<Verdict>): Promise<boolean> {
+export async function passOver(
+  channel: Channel,
+  name: string,
+  judge: (message: GetMessage) => Promise<Verdict>,
+): Promise<boolean> {
   const { messageCount } = await within(LONGEST_ANSWER_MS, 'the broker', channel.checkQueue(name))
   const work = new Work(channel)
   let left = messageCount
@@ -30,7 +39,11 @@ export async function passOver(channel: Channel, name: string, judge: (message: 
   try {
     for (let seen = 0; seen < messageCount && !stopped; seen++) {
       await work.room()
-      const message = await within(LONGEST_ANSWER_MS, 'the broker', channel.get(name, { noAck: false }))
+      const message = await within(
+        LONGEST_ANSWER_MS,
+        'the broker',
+        channel.get(name, { noAck: false }),
+      )
       if (message === false) break
       left = message.fields.messageCount
       const { done, stop } = await judge(message)
@@ -74,7 +87,8 @@ class Work {
 
   /** Resolves when one more may be fetched; throws if something has failed, which ends the pass. */
   async room(): Promise<void> {
-    while (this.#running.size >= WINDOW.messages || this.#bytes >= WINDOW.bytes) await Promise.race(this.#running)
+    while (this.#running.size >= WINDOW.messages || this.#bytes >= WINDOW.bytes)
+      await Promise.race(this.#running)
     this.check()
   }
 
@@ -92,8 +106,9 @@ class Work {
 const PATIENCE = 50
 
 /**
- * The broker gives messages back some time after it was told to, thousands of them in seconds; waits for it, so that
- * the next look sees them. Not for ever: another tool may have taken them meanwhile.
+ * The broker gives messages back some time after it was told to, thousands of them in seconds;
+ * waits for it, so that the next look sees them. Not for ever: another tool may have taken them
+ * meanwhile.
  */
 async function giveBack(name: string, channel: Channel, expected: number): Promise<void> {
   channel.nackAll(true)

@@ -1,5 +1,11 @@
 import type { GetMessage } from 'amqplib'
-import type { DeadLetter, DeadLetterBox, DeadLetterFate, DeadLetterPass, DeadReason } from '../../../core/dead-letter.ts'
+import type {
+  DeadLetter,
+  DeadLetterBox,
+  DeadLetterFate,
+  DeadLetterPass,
+  DeadReason,
+} from '../../../core/dead-letter.ts'
 import { checkNumber } from '../../../core/options.ts'
 import {
   attemptOf,
@@ -33,16 +39,24 @@ const reasons: ReadonlySet<string> = new Set<DeadReason>([
   'postponed-too-long',
 ])
 
-/** A pass touches every dead letter of a queue. Each answer in it has a limit of its own; this is the longest timer that Node has. */
+/**
+ * A pass touches every dead letter of a queue. Each answer in it has a limit of its own; this is
+ * the longest timer that Node has.
+ */
 const LONGEST_PASS_MS = 2 ** 31 - 1
 
-/** The broker moved it itself: its delivery limit was reached, or a foreign consumer rejected it. */
+/**
+ * The broker moved it itself: its delivery limit was reached, or a foreign consumer rejected it.
+ */
 function brokerReason(message: GetMessage): string {
   const death = message.properties.headers?.['x-first-death-reason']
   return `RabbitMQ gave the message up itself (${typeof death === 'string' ? death : 'for an unknown reason'})`
 }
 
-/** What the broker moved itself carries no key of ours; then its content stands for it, and equal messages share a key. */
+/**
+ * What the broker moved itself carries no key of ours; then its content stands for it, and equal
+ * messages share a key.
+ */
 function keyOf(queue: string, message: GetMessage): string {
   const own = headerTable(message)[ownHeaders.deadKey]
   if (typeof own === 'string' && own.length <= 64) return `${queue}/${own}`
@@ -70,7 +84,12 @@ function toDeadLetter(queue: string, message: GetMessage): DeadLetter {
 
 /** A bundle that was given up as a whole stands for its messages. */
 function lettersIn(message: GetMessage): readonly GetMessage[] {
-  const { [ownHeaders.reason]: reason, [ownHeaders.error]: error, [ownHeaders.diedAt]: diedAt, ...rest } = headerTable(message)
+  const {
+    [ownHeaders.reason]: reason,
+    [ownHeaders.error]: error,
+    [ownHeaders.diedAt]: diedAt,
+    ...rest
+  } = headerTable(message)
   const own = {
     ...(reason === undefined ? {} : { [ownHeaders.reason]: reason }),
     ...(diedAt === undefined ? {} : { [ownHeaders.diedAt]: diedAt }),
@@ -96,7 +115,9 @@ export class RabbitDeadLetters implements DeadLetterBox {
     this.#queues = queues
   }
 
-  async list(query: { readonly limit?: number; readonly after?: string } = {}): Promise<readonly DeadLetter[]> {
+  async list(
+    query: { readonly limit?: number; readonly after?: string } = {},
+  ): Promise<readonly DeadLetter[]> {
     const limit = checkNumber('limit', query.limit, { default: 100, min: 1, max: 1000 })
     const letters: DeadLetter[] = []
     let begun = query.after === undefined
@@ -121,7 +142,10 @@ export class RabbitDeadLetters implements DeadLetterBox {
     const wanted = new Set(keys)
     let changed = 0
     if (wanted.size > 0)
-      await this.pass({ decide: ({ key }) => (wanted.has(key) ? fate : 'keep'), progress: (count) => void (changed = count) })
+      await this.pass({
+        decide: ({ key }) => (wanted.has(key) ? fate : 'keep'),
+        progress: (count) => void (changed = count),
+      })
     return changed
   }
 
@@ -141,7 +165,13 @@ export class RabbitDeadLetters implements DeadLetterBox {
         return { stop, done: Promise.all(moved).then(() => progress((changed += mine))) }
       }
       // Closing the channel also makes sure that the broker has seen every acknowledgement.
-      if (await this.#link.withChannel((channel) => passOver(channel, deadQueueOf(queue), judge), LONGEST_PASS_MS)) return
+      if (
+        await this.#link.withChannel(
+          (channel) => passOver(channel, deadQueueOf(queue), judge),
+          LONGEST_PASS_MS,
+        )
+      )
+        return
     }
   }
 
@@ -152,7 +182,9 @@ export class RabbitDeadLetters implements DeadLetterBox {
     let copies = 0
     let stop = false
     for (const letter of lettersIn(message)) {
-      const fate: DeadLetterFate | 'copy' = stop ? 'keep' : await decide(toDeadLetter(queue, letter))
+      const fate: DeadLetterFate | 'copy' = stop
+        ? 'keep'
+        : await decide(toDeadLetter(queue, letter))
       if (fate === 'retry') retried.push(letter)
       else if (fate === 'discard') discarded++
       else if (fate === 'copy') copies++
@@ -163,7 +195,12 @@ export class RabbitDeadLetters implements DeadLetterBox {
   }
 
   async #put(queue: string, message: GetMessage, headers: HeaderTable): Promise<void> {
-    const parcel = { exchange: '', routingKey: queue, content: message.content, properties: copyProperties(message, headers) }
+    const parcel = {
+      exchange: '',
+      routingKey: queue,
+      content: message.content,
+      properties: copyProperties(message, headers),
+    }
     const outcome = await this.#publisher.send(parcel)
     if (outcome.kind !== 'confirmed') throw outcome.error
   }
@@ -181,7 +218,10 @@ interface Fates {
 
 type DecideOnce = (letter: DeadLetter) => Promise<DeadLetterFate | 'copy'>
 
-/** A letter that the broker did not confirm was put there again: its copies share its fate, and are not asked about. */
+/**
+ * A letter that the broker did not confirm was put there again: its copies share its fate, and are
+ * not asked about.
+ */
 function decideOnce(decide: DeadLetterPass['decide']): DecideOnce {
   const fates = new Map<string, DeadLetterFate>()
   return async (letter) => {

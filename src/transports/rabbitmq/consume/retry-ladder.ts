@@ -6,8 +6,9 @@ const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 
 /**
- * Each retry queue has one waiting time for all its messages, since RabbitMQ expires messages only at
- * the head of a queue. A delay is rounded up to the next of these, by at most half of itself from 200 ms on.
+ * Each retry queue has one waiting time for all its messages, since RabbitMQ expires messages only
+ * at the head of a queue. A delay is rounded up to the next of these, by at most half of itself
+ * from 200 ms on.
  */
 export const retryDelaysMs: readonly number[] = [
   100,
@@ -20,7 +21,10 @@ export const retryDelaysMs: readonly number[] = [
   ...[1, 1.5, 2, 3, 4, 6, 9, 13, 18, 24].map((hours) => hours * HOUR),
 ]
 
-/** How many steps above the right one may stand in for it. Three of them make a delay about three times as long. */
+/**
+ * How many steps above the right one may stand in for it. Three of them make a delay about three
+ * times as long.
+ */
 const STAND_INS = 3
 const PASSED_OVER_MS = 5 * MINUTE
 
@@ -32,7 +36,10 @@ const PASSED_OVER_MS = 5 * MINUTE
 export class RetryLadder {
   readonly #silentUntil = new Map<string, number>()
 
-  /** The waiting time of the queue to take, in milliseconds. The longest one may be shorter than the delay. */
+  /**
+   * The waiting time of the queue to take, in milliseconds. The longest one may be shorter than the
+   * delay.
+   */
   stepFor(queue: string, delayMs: number): number {
     const found = retryDelaysMs.findIndex((step) => step >= delayMs)
     const first = found === -1 ? retryDelaysMs.length - 1 : found

@@ -8,7 +8,13 @@ import { systemClock } from '../../../lib/async/clock.ts'
 import { seldom } from '../../../lib/async/seldom.ts'
 import { asideMs, asideText, cannotBury } from '../../shared/aside.ts'
 import type { Parcel } from '../publish/confirms.ts'
-import { deadKeyOf, type HeaderTable, headerTable, numberIn, ownHeaders } from '../publish/envelope.ts'
+import {
+  deadKeyOf,
+  type HeaderTable,
+  headerTable,
+  numberIn,
+  ownHeaders,
+} from '../publish/envelope.ts'
 import { type Arrival, type Known, KnownDeliveries } from '../connection/known.ts'
 import { type Publisher, stopOn } from '../publish/publisher.ts'
 import type { RabbitSettings } from '../options.ts'
@@ -18,11 +24,15 @@ import { deadQueueOf, retryQueueOf, type Topology } from '../topology/topology.t
 
 const pause = { firstMs: 250, longestMs: 5000 }
 const HISTORY_LENGTH = 10
-const noRoom = 'its headers leave no room in a frame of AMQP for the count of its attempts: shorten them, or raise frame_max'
+const noRoom =
+  'its headers leave no room in a frame of AMQP for the count of its attempts: shorten them, or raise frame_max'
 /** After so many refusals of the dead-letter queue a message is set aside. */
 const MOST_REFUSALS = 2
 
-/** What the broker is told about a delivery: it may go, it stays in the queue, it goes to the dead letters as it is. */
+/**
+ * What the broker is told about a delivery: it may go, it stays in the queue, it goes to the dead
+ * letters as it is.
+ */
 export type Answer = 'ack' | 'requeue' | 'pass-on'
 
 /** A delivery that is in hand. */
@@ -61,11 +71,21 @@ function history({ message, known }: Hold, error: Error): string {
   } catch {
     // A foreign header of that name: the history begins here.
   }
-  const entry = { attempt: known.attempt, at: systemClock.now(), error: errorText(error).slice(0, 300) }
+  const entry = {
+    attempt: known.attempt,
+    at: systemClock.now(),
+    error: errorText(error).slice(0, 300),
+  }
   return JSON.stringify([...earlier.slice(1 - HISTORY_LENGTH), entry])
 }
 
-const KEPT = [ownHeaders.history, ownHeaders.postponedSince, ownHeaders.aside, ownHeaders.reason, ownHeaders.error]
+const KEPT = [
+  ownHeaders.history,
+  ownHeaders.postponedSince,
+  ownHeaders.aside,
+  ownHeaders.reason,
+  ownHeaders.error,
+]
 
 function unchanged({ message, known }: Hold): HeaderTable {
   const given = headerTable(message)
@@ -77,7 +97,10 @@ function marks({ lineage }: Known, attempt: number): HeaderTable {
   return { [ownHeaders.attempt]: attempt, [ownHeaders.lineage]: lineage }
 }
 
-/** Does what the handler's side decided. A message leaves its queue only after its copy has been confirmed elsewhere. */
+/**
+ * Does what the handler's side decided. A message leaves its queue only after its copy has been
+ * confirmed elsewhere.
+ */
 export class Settler {
   readonly #publisher: Publisher
   readonly #topology: Topology
@@ -112,7 +135,10 @@ export class Settler {
     }
   }
 
-  /** Milliseconds that this message still has to wait, because its delay is longer than the longest retry queue. */
+  /**
+   * Milliseconds that this message still has to wait, because its delay is longer than the longest
+   * retry queue.
+   */
   waitOf({ message }: Hold): number {
     return numberIn(headerTable(message), ownHeaders.wait, 1, 0)
   }
@@ -122,19 +148,34 @@ export class Settler {
   }
 
   /**
-   * RabbitMQ counts what is given back as a delivery, so a copy with the old count takes its place at
-   * the end of the queue. Where the order matters more, the message keeps its place and is counted.
+   * RabbitMQ counts what is given back as a delivery, so a copy with the old count takes its place
+   * at the end of the queue. Where the order matters more, the message keeps its place and is
+   * counted.
    */
   async #release(hold: Hold): Promise<void> {
     hold.known.givenBack = true
     if (this.#settings.singleActiveConsumer) return hold.answer('requeue')
     this.deliveries.copied(hold.known)
-    return this.#move(hold, () => ({ target: hold.queue, headers: unchanged(hold), prepare: nothing, dead: false, once: true }))
+    return this.#move(hold, () => ({
+      target: hold.queue,
+      headers: unchanged(hold),
+      prepare: nothing,
+      dead: false,
+      once: true,
+    }))
   }
 
-  /** Puts a message of a bundle at the end of the queue by itself, with the same attempt. False if that could not be done now. */
+  /**
+   * Puts a message of a bundle at the end of the queue by itself, with the same attempt. False if
+   * that could not be done now.
+   */
   async moveApart(hold: Hold): Promise<boolean> {
-    const moved = await this.#attempt(hold, { target: hold.queue, headers: unchanged(hold), prepare: nothing, dead: false })
+    const moved = await this.#attempt(hold, {
+      target: hold.queue,
+      headers: unchanged(hold),
+      prepare: nothing,
+      dead: false,
+    })
     if (moved !== 'moved') return false
     hold.answer('ack')
     return true
@@ -147,7 +188,13 @@ export class Settler {
     const past = wish ? {} : { [ownHeaders.history]: history(hold, error) }
     // A wish keeps its number, but the next delivery is another step.
     const lineage = wish ? { [ownHeaders.lineage]: (known.next ??= randomUUID()) } : {}
-    const headers = { ...unchanged(hold), ...marks(known, known.attempt + (wish ? 0 : 1)), ...since, ...past, ...lineage }
+    const headers = {
+      ...unchanged(hold),
+      ...marks(known, known.attempt + (wish ? 0 : 1)),
+      ...since,
+      ...past,
+      ...lineage,
+    }
     return this.#move(hold, () => this.#after(queue, delayMs, headers))
   }
 
@@ -186,12 +233,22 @@ export class Settler {
   /** The dead letters take nothing: it waits with its reason, so that it holds up nobody. */
   #aside(hold: Hold, { headers: given }: Move): Move {
     const times = numberIn(headerTable(hold.message), ownHeaders.aside, 1, 0)
-    const kept = [ownHeaders.reason, ownHeaders.error, ownHeaders.history].map((name) => [name, given[name]])
-    const headers = { ...unchanged(hold), ...Object.fromEntries(kept), [ownHeaders.aside]: times + 1 }
+    const kept = [ownHeaders.reason, ownHeaders.error, ownHeaders.history].map((name) => [
+      name,
+      given[name],
+    ])
+    const headers = {
+      ...unchanged(hold),
+      ...Object.fromEntries(kept),
+      [ownHeaders.aside]: times + 1,
+    }
     return this.#after(hold.queue, asideMs(times > 0), headers)
   }
 
-  /** Tries until the copy is confirmed, the message is lost to another consumer, or the consumer stops. Each try may have another target. */
+  /**
+   * Tries until the copy is confirmed, the message is lost to another consumer, or the consumer
+   * stops. Each try may have another target.
+   */
   async #move(hold: Hold, next: () => Move): Promise<void> {
     let refusals = 0
     let grave: Move | undefined
@@ -205,16 +262,27 @@ export class Settler {
       }
       if (result === 'no-room') {
         // The count of its attempts cannot travel with it, so it would be tried without end.
-        grave = this.#reject(hold, { kind: 'reject', reason: 'too-large', error: new Error(noRoom) })
+        grave = this.#reject(hold, {
+          kind: 'reject',
+          reason: 'too-large',
+          error: new Error(noRoom),
+        })
         continue
       }
       if (result === 'impossible') return hold.answer(this.#lastResort(move))
       if (move.once === true) return hold.answer('requeue')
-      if (move.dead && (isMersalError(result, 'MERSAL_UNROUTABLE') || isMersalError(result, 'MERSAL_REFUSED'))) refusals++
+      if (
+        move.dead &&
+        (isMersalError(result, 'MERSAL_UNROUTABLE') || isMersalError(result, 'MERSAL_REFUSED'))
+      )
+        refusals++
       this.#tell(hold, move, result)
       if (refusals === MOST_REFUSALS && move.dead) continue
       if (!hold.stopping.aborted)
-        await systemClock.sleep(backoffMs(pause, failures, Math.random), AbortSignal.any([hold.lost, hold.stopping]))
+        await systemClock.sleep(
+          backoffMs(pause, failures, Math.random),
+          AbortSignal.any([hold.lost, hold.stopping]),
+        )
       if (hold.stopping.aborted) return hold.answer('requeue')
     }
   }
@@ -230,7 +298,12 @@ export class Settler {
   async #copy({ message, lost }: Hold, move: Move): Promise<PublishOutcome> {
     let outcome: PublishOutcome | undefined
     for (const properties of slimmer(message, move)) {
-      const parcel: Parcel = { exchange: '', routingKey: move.target, content: message.content, properties }
+      const parcel: Parcel = {
+        exchange: '',
+        routingKey: move.target,
+        content: message.content,
+        properties,
+      }
       outcome = await this.#publisher.send(parcel, stopOn(lost))
       if (!doesNotFit(outcome)) break
     }
@@ -252,7 +325,8 @@ export class Settler {
     }
     // A lost connection answers earlier; a timer may be early by a millisecond.
     const waited = systemClock.monotonic() - began
-    if (outcome.kind === 'unknown' && waited >= this.#settings.confirmTimeoutMs - 1) this.#ladder.silent(move.target)
+    if (outcome.kind === 'unknown' && waited >= this.#settings.confirmTimeoutMs - 1)
+      this.#ladder.silent(move.target)
     if (outcome.kind === 'unknown') known.doubled = true
     if (outcome.kind !== 'refused') return outcome.error
     if (outcome.permanent) return doesNotFit(outcome) && !move.dead ? 'no-room' : 'impossible'
@@ -271,7 +345,10 @@ export class Settler {
     }
   }
 
-  /** The copy cannot even be written, so the broker itself moves the message to the dead letters, if we know that it will. */
+  /**
+   * The copy cannot even be written, so the broker itself moves the message to the dead letters, if
+   * we know that it will.
+   */
   #lastResort({ dead }: Move): Answer {
     return dead && this.#settings.topology === 'declare' ? 'pass-on' : 'requeue'
   }

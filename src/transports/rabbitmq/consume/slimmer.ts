@@ -5,8 +5,9 @@ import { copyProperties, type HeaderTable, ownHeaders } from '../publish/envelop
 const SHORT_ERROR = 200
 
 /**
- * Properties of a copy, each with less than those before, for a connection whose frames are small: without the history; for a dead
- * letter, with a short error, and then without the headers that it came with. The bytes of the body stay in any case.
+ * Properties of a copy, each with less than those before, for a connection whose frames are small:
+ * without the history; for a dead letter, with a short error, and then without the headers that it
+ * came with. The bytes of the body stay in any case.
  */
 export function* slimmer(
   message: Message,
@@ -17,7 +18,10 @@ export function* slimmer(
   yield copyProperties(message, rest)
   if (!dead) return
   const error = rest[ownHeaders.error]
-  const short = { ...rest, [ownHeaders.error]: typeof error === 'string' ? error.slice(0, SHORT_ERROR) : '' }
+  const short = {
+    ...rest,
+    [ownHeaders.error]: typeof error === 'string' ? error.slice(0, SHORT_ERROR) : '',
+  }
   yield copyProperties(message, short)
   yield { ...copyProperties(message, short), headers: short }
 }
@@ -25,5 +29,8 @@ export function* slimmer(
 /** It was not written, because its headers do not fit into one frame. */
 export function doesNotFit(outcome: PublishOutcome): boolean {
   if (outcome.kind !== 'refused' || outcome.reason !== 'too-large') return false
-  return (outcome.error as { readonly details?: { readonly part?: unknown } }).details?.part === 'headers'
+  return (
+    (outcome.error as { readonly details?: { readonly part?: unknown } }).details?.part ===
+    'headers'
+  )
 }

@@ -23,39 +23,55 @@ export interface Waiting {
   readonly settle: (answer: Answer) => void
 }
 
-/** Tells apart two copies of one message that are on the way at the same time; only then is it set. */
+/**
+ * Tells apart two copies of one message that are on the way at the same time; only then is it set.
+ */
 export const COPY_HEADER = 'x-mersal-copy'
 
 const confirmed: PublishOutcome = { kind: 'confirmed' }
 
-/** Text of RabbitMQ's refusal of a body above `max_message_size` (rabbit_channel.erl, `check_msg_size`). */
+/**
+ * Text of RabbitMQ's refusal of a body above `max_message_size` (rabbit_channel.erl,
+ * `check_msg_size`).
+ */
 const TOO_LARGE = /message size \d+ is larger than (?:configured )?max size (\d+)/
 
-/** So often within the time for a confirm it is looked whether the message has reached the broker. */
+/**
+ * So often within the time for a confirm it is looked whether the message has reached the broker.
+ */
 const CHECKS = 10
 const LONGEST_CHECK_MS = 1000
 /** Moments that are closer than this part of the time for a confirm are one. */
 const GRAINS = 50
-/** Without any movement on the link for so many times the time for a confirm, what is on the way is given up. */
+/**
+ * Without any movement on the link for so many times the time for a confirm, what is on the way is
+ * given up.
+ */
 const STALLED_AFTER = 6
 
 export interface LaneOptions {
   /** Counts from when the broker has read the message. */
   readonly timeoutMs: number
   readonly describe: Describe
-  /** Resolves when the broker has read all that was written before. Without it, what is written counts as read. */
+  /**
+   * Resolves when the broker has read all that was written before. Without it, what is written
+   * counts as read.
+   */
   readonly question?: () => Promise<unknown>
   /** What fills the buffers of the connection. */
   readonly buffered?: () => number
-  /** Takes nothing more after a confirm that did not come in time, and closes when nobody waits for an answer any more. */
+  /**
+   * Takes nothing more after a confirm that did not come in time, and closes when nobody waits for
+   * an answer any more.
+   */
   readonly endsWhenSilent: boolean
   /** Hears of the end of the channel, and of the broker's size limit if that was broken. */
   readonly onClose: (brokerLimit: number | undefined) => void
 }
 
 /**
- * One channel in confirm mode with a record of its own of what is unanswered, since a client library
- * may lose confirms. Delivery tags count from 1 in the order of writing.
+ * One channel in confirm mode with a record of its own of what is unanswered, since a client
+ * library may lose confirms. Delivery tags count from 1 in the order of writing.
  */
 export class ConfirmLane {
   readonly #passage: Passage
@@ -75,11 +91,19 @@ export class ConfirmLane {
   #open = true
   #silent = false
 
-  constructor(channel: ConfirmChannel, { timeoutMs, describe, endsWhenSilent, onClose, question, buffered = () => 0 }: LaneOptions) {
+  constructor(
+    channel: ConfirmChannel,
+    { timeoutMs, describe, endsWhenSilent, onClose, question, buffered = () => 0 }: LaneOptions,
+  ) {
     this.#channel = channel
     this.#checkMs = Math.max(5, Math.min(timeoutMs / CHECKS, LONGEST_CHECK_MS))
     const grainMs = timeoutMs / GRAINS
-    this.#passage = createPassage({ question, grainMs, waiting: buffered, onRoom: () => this.#goOn() })
+    this.#passage = createPassage({
+      question,
+      grainMs,
+      waiting: buffered,
+      onRoom: () => this.#goOn(),
+    })
     this.#wire = new Wire(channel)
     this.#timeoutMs = timeoutMs
     this.#describe = describe
@@ -98,8 +122,8 @@ export class ConfirmLane {
   }
 
   /**
-   * Writes the parcel, or answers how it waits until there is room on the way. Throws, without having written anything, if it
-   * cannot be encoded.
+   * Writes the parcel, or answers how it waits until there is room on the way. Throws, without
+   * having written anything, if it cannot be encoded.
    */
   write(parcel: Parcel, settle: (answer: Answer) => void): Waiting | undefined {
     if (this.#waiting.size > 0 || this.#passage.full) {
@@ -127,15 +151,33 @@ export class ConfirmLane {
     const { exchange, routingKey, content } = parcel
     const id = idOf(parcel.properties)
     const earlier = this.#byId.get(id)
-    const same = findBack(earlier, (pending) => pending.exchange === exchange && pending.routingKey === routingKey)
+    const same = findBack(
+      earlier,
+      (pending) => pending.exchange === exchange && pending.routingKey === routingKey,
+    )
     const copy = (same?.copy ?? -1) + 1
     const { properties } = parcel
-    const marked = copy > 0 ? { ...properties, headers: { ...(properties.headers as object), [COPY_HEADER]: copy } } : properties
+    const marked =
+      copy > 0
+        ? { ...properties, headers: { ...(properties.headers as object), [COPY_HEADER]: copy } }
+        : properties
     this.#wire.write(parcel, content, marked)
     const tag = ++this.#lastTag
     const [bytes, writtenAt] = [content.length, systemClock.monotonic()]
     const end = this.#passage.wrote(tag, bytes)
-    this.#pending.set(tag, { id, exchange, routingKey, earlier, bytes, writtenAt, end, copy, settle, returned: undefined, expired: false })
+    this.#pending.set(tag, {
+      id,
+      exchange,
+      routingKey,
+      earlier,
+      bytes,
+      writtenAt,
+      end,
+      copy,
+      settle,
+      returned: undefined,
+      expired: false,
+    })
     this.#byId.set(id, this.#pending.get(tag) as Pending)
     this.#timer ??= setTimeout(() => this.#expire(), this.#checkMs)
   }
@@ -150,7 +192,9 @@ export class ConfirmLane {
         try {
           this.#writeNow(waiting.parcel, waiting.settle)
         } catch (error) {
-          waiting.settle(this.#open ? notEncoded(error, this.#describe(error)) : { kind: 'not-taken' })
+          waiting.settle(
+            this.#open ? notEncoded(error, this.#describe(error)) : { kind: 'not-taken' },
+          )
         }
       }
     })
@@ -171,11 +215,19 @@ export class ConfirmLane {
       if (pending === undefined) continue
       this.#passage.reached(each, pending.end)
       if (pending.returned !== undefined) {
-        pending.settle({ kind: 'refused', reason: 'unroutable', error: pending.returned, permanent: false })
+        pending.settle({
+          kind: 'refused',
+          reason: 'unroutable',
+          error: pending.returned,
+          permanent: false,
+        })
       } else if (positive) {
         pending.settle(confirmed)
       } else {
-        const error = new MersalError('MERSAL_REFUSED', `RabbitMQ refused the message for '${pending.routingKey}' (nack)`)
+        const error = new MersalError(
+          'MERSAL_REFUSED',
+          `RabbitMQ refused the message for '${pending.routingKey}' (nack)`,
+        )
         pending.settle({ kind: 'refused', reason: 'refused', error, permanent: false })
       }
     }
@@ -183,16 +235,28 @@ export class ConfirmLane {
     this.#endIfDone()
   }
 
-  /** RabbitMQ returns an unroutable message first and acknowledges it afterwards, as if nothing had happened. */
+  /**
+   * RabbitMQ returns an unroutable message first and acknowledges it afterwards, as if nothing had
+   * happened.
+   */
   #returned({ fields, properties }: Message): void {
     const copy = Number(properties.headers?.[COPY_HEADER] ?? 0)
     const pending = findBack(
       this.#byId.get(idOf(properties)),
-      (each) => each.exchange === fields.exchange && each.routingKey === fields.routingKey && each.copy === copy,
+      (each) =>
+        each.exchange === fields.exchange &&
+        each.routingKey === fields.routingKey &&
+        each.copy === copy,
     )
     if (pending === undefined) return
-    const place = fields.exchange === '' ? `there is no queue '${fields.routingKey}'` : `no queue takes '${fields.routingKey}'`
-    pending.returned = new MersalError('MERSAL_UNROUTABLE', `${place}: RabbitMQ returned the message`)
+    const place =
+      fields.exchange === ''
+        ? `there is no queue '${fields.routingKey}'`
+        : `no queue takes '${fields.routingKey}'`
+    pending.returned = new MersalError(
+      'MERSAL_UNROUTABLE',
+      `${place}: RabbitMQ returned the message`,
+    )
   }
 
   #tagsUpTo(last: number): number[] {
@@ -215,7 +279,10 @@ export class ConfirmLane {
     return pending
   }
 
-  /** Answers what has waited too long; it stays on record, so that a late return still finds its own copy. */
+  /**
+   * Answers what has waited too long; it stays on record, so that a late return still finds its own
+   * copy.
+   */
   #expire(): void {
     this.#timer = undefined
     const now = systemClock.monotonic()
@@ -237,7 +304,10 @@ export class ConfirmLane {
     this.#endIfDone()
   }
 
-  /** How long this message may go on without an answer. While it is on its way, that is until something must have moved. */
+  /**
+   * How long this message may go on without an answer. While it is on its way, that is until
+   * something must have moved.
+   */
   #restOf(tag: number, { writtenAt }: Pending, now: number): number {
     const reachedAt = this.#passage.reachedAt(tag)
     if (reachedAt !== undefined) return reachedAt + this.#timeoutMs - now
@@ -257,16 +327,22 @@ export class ConfirmLane {
   #closed(onClose: LaneOptions['onClose']): void {
     this.#open = false
     clearTimeout(this.#timer)
-    const text = this.#problem === undefined ? 'the channel was closed' : this.#describe(this.#problem)
+    const text =
+      this.#problem === undefined ? 'the channel was closed' : this.#describe(this.#problem)
     const limit = replyCode(this.#problem) === 406 ? TOO_LARGE.exec(text)?.[1] : undefined
     const culprit = limit === undefined ? undefined : this.#firstAbove(Number(limit))
-    // Before the answers: what was not taken is sent again at once, and by then the limit must be known.
+    // Before the answers: what was not taken is sent again at once, and by then the limit must be
+    // known.
     onClose(limit === undefined ? undefined : Number(limit))
     for (const tag of this.#tagsUpTo(Number.POSITIVE_INFINITY)) {
       const pending = this.#take(tag)
-      if (culprit !== undefined && tag === culprit) pending?.settle(tooLarge(pending.bytes, Number(limit)))
+      if (culprit !== undefined && tag === culprit)
+        pending?.settle(tooLarge(pending.bytes, Number(limit)))
       else if (culprit !== undefined && tag > culprit) pending?.settle({ kind: 'not-taken' })
-      else pending?.settle(unknown(`the channel was closed before RabbitMQ confirmed the message: ${text}`))
+      else
+        pending?.settle(
+          unknown(`the channel was closed before RabbitMQ confirmed the message: ${text}`),
+        )
     }
     this.turnAway()
   }

@@ -18,7 +18,9 @@ export const ownHeaders = {
   diedAt: 'x-mersal-died-at',
   /** The same for all copies of one message, from its first retry on. */
   lineage: 'x-mersal-lineage',
-  /** Milliseconds since the Unix epoch: since when the handler has been asking for it again later. */
+  /**
+   * Milliseconds since the Unix epoch: since when the handler has been asking for it again later.
+   */
   postponedSince: 'x-mersal-postponed-since',
   /** How often its dead letter could not be stored; with its reason and error. */
   aside: 'x-mersal-aside',
@@ -27,7 +29,8 @@ export const ownHeaders = {
 } as const
 
 /** Set by RabbitMQ when it moves or redelivers a message. */
-const OF_THE_BROKER = /^x-(?:death|first-death-\w+|last-death-\w+|delivery-count|acquired-count|opt-\w+)$/
+const OF_THE_BROKER =
+  /^x-(?:death|first-death-\w+|last-death-\w+|delivery-count|acquired-count|opt-\w+)$/
 
 export type HeaderTable = Readonly<Record<string, unknown>>
 
@@ -40,7 +43,9 @@ export function withoutTransient(headers: HeaderTable): HeaderTable {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !transient(name)))
 }
 
-export function headerTable(message: { readonly properties: Pick<MessageProperties, 'headers'> }): HeaderTable {
+export function headerTable(message: {
+  readonly properties: Pick<MessageProperties, 'headers'>
+}): HeaderTable {
   return message.properties.headers ?? {}
 }
 
@@ -54,7 +59,10 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : ''
 
 type TextProperty = 'correlationId' | 'contentType' | 'appId'
 
-/** Headers for which AMQP has a property, which costs the broker and the client a fraction of an entry in the table of headers. */
+/**
+ * Headers for which AMQP has a property, which costs the broker and the client a fraction of an
+ * entry in the table of headers.
+ */
 const asProperties: readonly (readonly [header: string, property: TextProperty])[] = [
   [headerNames.correlationId, 'correlationId'],
   [headerNames.contentType, 'contentType'],
@@ -62,17 +70,25 @@ const asProperties: readonly (readonly [header: string, property: TextProperty])
 ]
 const propertyNames: ReadonlyMap<string, TextProperty> = new Map(asProperties)
 
-/** Whatever came, as an envelope. Headers of other types become text; a missing id or type is empty. */
+/**
+ * Whatever came, as an envelope. Headers of other types become text; a missing id or type is empty.
+ */
 export function toEnvelope(message: Message): Envelope {
   const { messageId, type } = message.properties
   const entries = Object.entries(headerTable(message)).filter(([name]) => !transient(name))
   // `fromEntries` makes own fields, so that a header named __proto__ is only a header.
-  const headers = Object.fromEntries(entries.map(([name, value]) => [name.toLowerCase(), textOf(value)]))
+  const headers = Object.fromEntries(
+    entries.map(([name, value]) => [name.toLowerCase(), textOf(value)]),
+  )
   for (const [header, property] of asProperties) {
     const value = text(message.properties[property])
     if (headers[header] === undefined && value !== '') headers[header] = value
     // Two that say different things are no content type that anybody reads.
-    else if (header === headerNames.contentType && value !== '' && headers[header]?.toLowerCase() !== value.toLowerCase()) {
+    else if (
+      header === headerNames.contentType &&
+      value !== '' &&
+      headers[header]?.toLowerCase() !== value.toLowerCase()
+    ) {
       headers[header] = `${value}, ${headers[header]}`
     }
   }
@@ -80,9 +96,13 @@ export function toEnvelope(message: Message): Envelope {
 }
 
 /** A short string of AMQP has at most 255 bytes. An empty one would not be told from none. */
-const fitsProperty = (value: string): boolean => value !== '' && (value.length <= 85 || byteLength(value) <= 255)
+const fitsProperty = (value: string): boolean =>
+  value !== '' && (value.length <= 85 || byteLength(value) <= 255)
 
-/** Properties of a new message: its headers, each as a property if there is one and it fits, or else in the table of headers. */
+/**
+ * Properties of a new message: its headers, each as a property if there is one and it fits, or else
+ * in the table of headers.
+ */
 export function toProperties({ id, type, headers }: Envelope): Options.Publish {
   const table: Record<string, string> = {}
   const properties: Options.Publish = { messageId: id, type, headers: table }
@@ -95,14 +115,19 @@ export function toProperties({ id, type, headers }: Envelope): Options.Publish {
   return properties
 }
 
-/** Why these headers cannot arrive as they are: the consumer would take them for its own, the client would lose them, or one would win. */
+/**
+ * Why these headers cannot arrive as they are: the consumer would take them for its own, the client
+ * would lose them, or one would win.
+ */
 export function headerProblem(headers: Envelope['headers']): string | undefined {
   for (const name of Object.keys(headers)) {
     const lower = name.toLowerCase()
     if (lower === headerNames.contentType && headers[name] === BUNDLE_CONTENT_TYPE)
       return `the content type '${BUNDLE_CONTENT_TYPE}' belongs to the transport`
-    if (transient(lower) || name === '__proto__') return `the header '${printable(name, 60)}' belongs to the transport`
-    if (lower !== name && Object.hasOwn(headers, lower)) return `the header '${printable(lower, 60)}' is given twice, in different case`
+    if (transient(lower) || name === '__proto__')
+      return `the header '${printable(name, 60)}' belongs to the transport`
+    if (lower !== name && Object.hasOwn(headers, lower))
+      return `the header '${printable(lower, 60)}' is given twice, in different case`
   }
   return undefined
 }
@@ -112,7 +137,14 @@ export function headerProblem(headers: Envelope['headers']): string | undefined 
  * drop (`expiration`) or refuse (`userId`) the copy, and without the traces of its way.
  */
 export function copyProperties(message: Message, extra: HeaderTable): Options.Publish {
-  const { expiration: _, userId: __, clusterId: ___, deliveryMode: ____, headers: _____, ...kept } = message.properties
+  const {
+    expiration: _,
+    userId: __,
+    clusterId: ___,
+    deliveryMode: ____,
+    headers: _____,
+    ...kept
+  } = message.properties
   const given = Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined))
   return { ...given, headers: { ...withoutTransient(headerTable(message)), ...extra } }
 }
@@ -121,10 +153,19 @@ export function toBuffer(body: Uint8Array): Buffer {
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength)
 }
 
-/** A whole number of at least `least` in a header that anybody may have written; else the preset. */
-export function numberIn(headers: HeaderTable, name: string, least: number, preset: number): number {
+/**
+ * A whole number of at least `least` in a header that anybody may have written; else the preset.
+ */
+export function numberIn(
+  headers: HeaderTable,
+  name: string,
+  least: number,
+  preset: number,
+): number {
   const value = Number(headers[name])
-  return headers[name] !== undefined && Number.isSafeInteger(value) && value >= least ? value : preset
+  return headers[name] !== undefined && Number.isSafeInteger(value) && value >= least
+    ? value
+    : preset
 }
 
 /**
@@ -137,8 +178,14 @@ export function attemptOf(message: Message): number {
   return base + numberIn(headers, 'x-delivery-count', 0, message.fields.redelivered ? 1 : 0)
 }
 
-/** Copies of one message share the key of their dead letter, so that they are one letter; what has no id is never one with another. */
-export function deadKeyOf({ properties, content }: Pick<Message, 'properties' | 'content'>): string {
+/**
+ * Copies of one message share the key of their dead letter, so that they are one letter; what has
+ * no id is never one with another.
+ */
+export function deadKeyOf({
+  properties,
+  content,
+}: Pick<Message, 'properties' | 'content'>): string {
   if (typeof properties.messageId !== 'string' || properties.messageId === '') return randomUUID()
   return contentKey(properties.messageId, content)
 }

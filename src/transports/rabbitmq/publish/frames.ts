@@ -2,8 +2,9 @@ import type { Options } from 'amqplib'
 import { byteLength } from '../../../lib/text.ts'
 
 /**
- * One message as AMQP 0-9-1 writes it (specification 2.3.5 and 4.2): a frame with the method, one with the properties, and one with the
- * body. Only of the form that nearly all messages of Mersal have: properties and headers that are texts, and a body that fits into one frame.
+ * One message as AMQP 0-9-1 writes it (specification 2.3.5 and 4.2): a frame with the method, one
+ * with the properties, and one with the body. Only of the form that nearly all messages of Mersal
+ * have: properties and headers that are texts, and a body that fits into one frame.
  */
 export interface PlainMessage {
   /** The whole frame of the method, as `methodFrame` makes it. */
@@ -13,7 +14,10 @@ export interface PlainMessage {
   readonly content: Uint8Array
 }
 
-/** In the order in which they are written, with the bit that tells of each; the headers come after the content type. */
+/**
+ * In the order in which they are written, with the bit that tells of each; the headers come after
+ * the content type.
+ */
 const texts = [
   ['correlationId', 1 << 10],
   ['messageId', 1 << 7],
@@ -31,16 +35,24 @@ const METHOD_PUBLISH = 40
 const MANDATORY = 1
 /** Type, channel and size before the payload, and one byte after it. */
 export const FRAME_OVERHEAD = 8
-/** Every broker takes frames of this size (specification, `frame-min-size`), so the properties always fit below it. */
+/**
+ * Every broker takes frames of this size (specification, `frame-min-size`), so the properties
+ * always fit below it.
+ */
 const SMALLEST_FRAME_MAX = 4096
 const LONGEST_SHORT = 255
 /** No text has more bytes than three for each of its units. */
 const MOST_BYTES = 3
 
-const plainNames: ReadonlySet<string> = new Set(['contentType', 'headers', ...texts.map(([name]) => name)])
+const plainNames: ReadonlySet<string> = new Set([
+  'contentType',
+  'headers',
+  ...texts.map(([name]) => name),
+])
 
 const isShort = (value: unknown): value is string =>
-  typeof value === 'string' && (value.length * MOST_BYTES <= LONGEST_SHORT || byteLength(value) <= LONGEST_SHORT)
+  typeof value === 'string' &&
+  (value.length * MOST_BYTES <= LONGEST_SHORT || byteLength(value) <= LONGEST_SHORT)
 
 /** The most bytes that the properties can take, or undefined if they are not of the plain form. */
 export function boundOf(properties: Options.Publish): number | undefined {
@@ -95,7 +107,11 @@ function end(to: Buffer, payload: number, at: number): number {
 }
 
 /** `basic.publish` with `mandatory`; undefined if a name is too long for AMQP. */
-export function methodFrame(channel: number, exchange: string, routingKey: string): Buffer | undefined {
+export function methodFrame(
+  channel: number,
+  exchange: string,
+  routingKey: string,
+): Buffer | undefined {
   if (!isShort(exchange) || !isShort(routingKey)) return undefined
   const frame = Buffer.alloc(FRAME_OVERHEAD + 9 + byteLength(exchange) + byteLength(routingKey))
   const payload = begin(frame, 0, FRAME.method, channel)
@@ -137,8 +153,15 @@ function putProperties(to: Buffer, start: number, properties: Options.Publish): 
   return at
 }
 
-/** Writes the message, persistent, from `start` on. Returns the end. There must be room: `method`, `boundOf`, body and three frames. */
-export function putMessage(to: Buffer, start: number, { method, channel, properties, content }: PlainMessage): number {
+/**
+ * Writes the message, persistent, from `start` on. Returns the end. There must be room: `method`,
+ * `boundOf`, body and three frames.
+ */
+export function putMessage(
+  to: Buffer,
+  start: number,
+  { method, channel, properties, content }: PlainMessage,
+): number {
   to.set(method, start)
   const header = begin(to, start + method.length, FRAME.header, channel)
   let at = put16(to, put16(to, header, CLASS_BASIC), 0)

@@ -19,7 +19,11 @@ const shortTexts = [
 ] as const
 
 function numberBytes(value: number): number {
-  if (value >= 0x8000000000000000 || (Math.abs(value) < 0x4000000000000 && Math.floor(value) !== value)) return 8
+  if (
+    value >= 0x8000000000000000 ||
+    (Math.abs(value) < 0x4000000000000 && Math.floor(value) !== value)
+  )
+    return 8
   if (value < 0x80 && value >= -0x80) return 1
   if (value < 0x8000 && value >= -0x8000) return 2
   return value < 0x80000000 && value >= -0x80000000 ? 4 : 8
@@ -45,7 +49,8 @@ function valueBytes(value: unknown): number {
   if (value === null || typeof value !== 'object') return 0
   if (Object.hasOwn(value, '!')) return typedBytes[String((value as { '!': unknown })['!'])] ?? 8
   if (Buffer.isBuffer(value)) return 4 + value.length
-  if (Array.isArray(value)) return value.reduce((sum: number, each: unknown) => sum + 1 + valueBytes(each), 4)
+  if (Array.isArray(value))
+    return value.reduce((sum: number, each: unknown) => sum + 1 + valueBytes(each), 4)
   return tableBytes(value as Readonly<Record<string, unknown>>)
 }
 
@@ -59,7 +64,11 @@ function tableBytes(table: Readonly<Record<string, unknown>>): number {
 
 /** Size of the frame with the properties of a persistent message. */
 export function headerFrameBytes(properties: Options.Publish): number {
-  let bytes = FRAME_OVERHEAD + FIXED + tableBytes((properties.headers ?? {}) as Readonly<Record<string, unknown>>) + 1
+  let bytes =
+    FRAME_OVERHEAD +
+    FIXED +
+    tableBytes((properties.headers ?? {}) as Readonly<Record<string, unknown>>) +
+    1
   for (const name of shortTexts) {
     const value = (properties as Readonly<Record<string, unknown>>)[name]
     if (typeof value === 'string') bytes += 1 + byteLength(value)
@@ -69,10 +78,15 @@ export function headerFrameBytes(properties: Options.Publish): number {
   return bytes
 }
 
-/** The properties must fit into one frame, whose size client and broker agree on when they connect; a larger one ends the connection. */
+/**
+ * The properties must fit into one frame, whose size client and broker agree on when they connect;
+ * a larger one ends the connection.
+ */
 export function checkHeaderFrame(properties: Options.Publish, frameMax: number): void {
   const bytes = headerFrameBytes(properties)
   if (bytes <= frameMax) return
   const text = `the headers and properties take ${bytes} bytes, and one frame of AMQP holds ${frameMax} (frame_max): shorten them, or raise frame_max of RabbitMQ and of the connection`
-  throw new MersalError('MERSAL_TOO_LARGE', text, { details: { bytes, limit: frameMax, part: 'headers' } })
+  throw new MersalError('MERSAL_TOO_LARGE', text, {
+    details: { bytes, limit: frameMax, part: 'headers' },
+  })
 }

@@ -2,8 +2,8 @@ import { MersalError } from '../../../core/errors/errors.ts'
 import type { PublishOutcome } from '../../../core/transport.ts'
 
 /**
- * The answer to one parcel. `not-taken`: the channel was closed because of an earlier parcel, and the
- * broker ignores whatever follows on a closed channel; so it may be written again at once.
+ * The answer to one parcel. `not-taken`: the channel was closed because of an earlier parcel, and
+ * the broker ignores whatever follows on a closed channel; so it may be written again at once.
  */
 export type Answer = PublishOutcome | { readonly kind: 'not-taken' }
 
@@ -13,12 +13,19 @@ export function unknown(text: string): PublishOutcome {
 
 /** Certainly not with the broker. */
 export function withdrawn(): PublishOutcome {
-  const error = new MersalError('MERSAL_UNAVAILABLE', 'not sent: the link was busy with earlier messages until it was taken back')
+  const error = new MersalError(
+    'MERSAL_UNAVAILABLE',
+    'not sent: the link was busy with earlier messages until it was taken back',
+  )
   return { kind: 'unavailable', error, withdrawn: true }
 }
 
 export function tooLarge(bytes: number, limit: number): PublishOutcome {
-  const error = new MersalError('MERSAL_TOO_LARGE', `the message has ${bytes} bytes; the limit is ${limit}`, { details: { bytes, limit } })
+  const error = new MersalError(
+    'MERSAL_TOO_LARGE',
+    `the message has ${bytes} bytes; the limit is ${limit}`,
+    { details: { bytes, limit } },
+  )
   return { kind: 'refused', reason: 'too-large', error, permanent: true }
 }
 

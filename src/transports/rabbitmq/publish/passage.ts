@@ -1,8 +1,9 @@
 import { systemClock } from '../../../lib/async/clock.ts'
 
 /**
- * So many bytes may be on the way to the broker: written, and not known to have reached it. Enough to keep a fast
- * or a long link busy, and little enough to bound what waits in buffers that nobody can look into.
+ * So many bytes may be on the way to the broker: written, and not known to have reached it. Enough
+ * to keep a fast or a long link busy, and little enough to bound what waits in buffers that nobody
+ * can look into.
  */
 export const MOST_ON_THE_WAY: number = 4 * 1024 * 1024
 /** A question goes along after so many bytes, unless a confirm has told as much meanwhile. */
@@ -10,17 +11,26 @@ const ASK_AFTER_BYTES = MOST_ON_THE_WAY / 8
 /** What a message takes beside its content, roughly. */
 const BESIDE_CONTENT = 512
 
-/** What is known about the way of the written messages of one channel to the broker, which reads them in their order. */
+/**
+ * What is known about the way of the written messages of one channel to the broker, which reads
+ * them in their order.
+ */
 export interface Passage {
   /** Nothing more may be written for now. */
   readonly full: boolean
   /** When something was last seen to move (monotonic). */
   readonly movedAt: number
-  /** The message with this tag has been written. Returns how far the channel has been written by then. */
+  /**
+   * The message with this tag has been written. Returns how far the channel has been written by
+   * then.
+   */
   wrote(tag: number, contentBytes: number): number
   /** The broker has read this message, and so all before it. */
   reached(tag: number, end: number): void
-  /** Since when this message is known to have been read by the broker; undefined if that is not known. */
+  /**
+   * Since when this message is known to have been read by the broker; undefined if that is not
+   * known.
+   */
   reachedAt(tag: number): number | undefined
   /** Sends a question behind all that is written, unless one is on the way. */
   ask(): void
@@ -29,7 +39,10 @@ export interface Passage {
 }
 
 export interface PassagePorts {
-  /** Resolves when the broker has read all that was written before. Without it, what is written counts as read. */
+  /**
+   * Resolves when the broker has read all that was written before. Without it, what is written
+   * counts as read.
+   */
   readonly question: (() => Promise<unknown>) | undefined
   /** Moments that are closer to each other than this are one. */
   readonly grainMs: number
@@ -39,7 +52,9 @@ export interface PassagePorts {
   readonly onRoom: () => void
 }
 
-/** Messages up to `tag` were read by the broker at `at`, the first of them no earlier than `from`. */
+/**
+ * Messages up to `tag` were read by the broker at `at`, the first of them no earlier than `from`.
+ */
 interface Mark {
   tag: number
   at: number
@@ -77,7 +92,8 @@ export function createPassage({ question, grainMs, waiting, onRoom }: PassagePor
     try {
       await question()
     } catch {
-      // The channel of the questions is gone: from now on what is written counts as read, as without one.
+      // The channel of the questions is gone: from now on what is written counts as read, as
+      // without one.
       blind = true
     }
     asking = false

@@ -19,8 +19,12 @@ export interface Pending {
 }
 
 /** The last one, from this one back, of which that is true. */
-export function findBack(last: Pending | undefined, isIt: (pending: Pending) => boolean): Pending | undefined {
-  for (let pending = last; pending !== undefined; pending = pending.earlier) if (isIt(pending)) return pending
+export function findBack(
+  last: Pending | undefined,
+  isIt: (pending: Pending) => boolean,
+): Pending | undefined {
+  for (let pending = last; pending !== undefined; pending = pending.earlier)
+    if (isIt(pending)) return pending
   return undefined
 }
 
@@ -29,4 +33,5 @@ export function unlink(last: Pending | undefined, gone: Pending): void {
   if (later !== undefined) later.earlier = gone.earlier
 }
 
-export const idOf = ({ messageId }: { readonly messageId?: unknown }): string => (typeof messageId === 'string' ? messageId : '')
+export const idOf = ({ messageId }: { readonly messageId?: unknown }): string =>
+  typeof messageId === 'string' ? messageId : ''

@@ -14,7 +14,12 @@ import { questionBehind } from '../connection/question.ts'
 import { LONGEST_NAME_BYTES, nameProblem, type Topology } from '../topology/topology.ts'
 
 function refusedForGood(text: string): PublishOutcome {
-  return { kind: 'refused', reason: 'refused', error: new MersalError('MERSAL_REFUSED', text), permanent: true }
+  return {
+    kind: 'refused',
+    reason: 'refused',
+    error: new MersalError('MERSAL_REFUSED', text),
+    permanent: true,
+  }
 }
 
 type Judge = (outcome: PublishOutcome) => PublishOutcome
@@ -31,7 +36,9 @@ export interface Stop {
 
 export function stopOn(signal: AbortSignal | undefined, withdraw?: AbortSignal): Stop | undefined {
   const before = following(withdraw)
-  const whole = following(signal ?? (before === undefined ? undefined : new AbortController().signal))
+  const whole = following(
+    signal ?? (before === undefined ? undefined : new AbortController().signal),
+  )
   return whole === undefined || before === undefined ? whole : { ...whole, withdraw: before }
 }
 
@@ -39,7 +46,10 @@ function following(signal: AbortSignal | undefined): Stop | undefined {
   return signal === undefined ? undefined : { signal, followers: followersOf(signal) }
 }
 
-/** What this transport itself makes, asked about a destination. Both promises resolve when it is there. */
+/**
+ * What this transport itself makes, asked about a destination. Both promises resolve when it is
+ * there.
+ */
 export interface Own {
   /** For a destination that is not there, if it is ours to make. */
   missing(to: OutgoingMessage['to']): Promise<void> | undefined
@@ -51,9 +61,10 @@ export interface Own {
 export interface PublisherOptions {
   readonly own?: Own
   /**
-   * Goes on with a new channel after a confirm that did not come in time: RabbitMQ lets a channel wait for a
-   * queue without a leader, and with it everything that is written behind. What was written before may then
-   * arrive after what is written later, so this is not for messages whose order counts. Default false.
+   * Goes on with a new channel after a confirm that did not come in time: RabbitMQ lets a channel
+   * wait for a queue without a leader, and with it everything that is written behind. What was
+   * written before may then arrive after what is written later, so this is not for messages whose
+   * order counts. Default false.
    */
   readonly leavesSilentChannels?: boolean
 }
@@ -73,7 +84,13 @@ export class Publisher {
   /** Of the broker, learned from its refusal. */
   #brokerLimit = Number.POSITIVE_INFINITY
 
-  constructor(link: Link, topology: Topology, settings: RabbitSettings, describe: Describe, options: PublisherOptions = {}) {
+  constructor(
+    link: Link,
+    topology: Topology,
+    settings: RabbitSettings,
+    describe: Describe,
+    options: PublisherOptions = {},
+  ) {
     this.#options = options
     this.#link = link
     this.#topology = topology
@@ -86,7 +103,10 @@ export class Publisher {
     return this.#brokerLimit
   }
 
-  publish(messages: readonly OutgoingMessage[], { signal, withdraw }: PublishOptions = {}): readonly Promise<PublishOutcome>[] {
+  publish(
+    messages: readonly OutgoingMessage[],
+    { signal, withdraw }: PublishOptions = {},
+  ): readonly Promise<PublishOutcome>[] {
     const stop = stopOn(signal, withdraw)
     return this.together(messages.length, () => messages.map((message) => this.one(message, stop)))
   }
@@ -96,11 +116,15 @@ export class Publisher {
     return this.#lane === undefined ? work() : this.#lane.together(count, work)
   }
 
-  /** Never rejects. Has been written when this returns, if the channel is open. `judge` may make another outcome of it. */
+  /**
+   * Never rejects. Has been written when this returns, if the channel is open. `judge` may make
+   * another outcome of it.
+   */
   send(parcel: Parcel, stop?: Stop, judge: Judge = asItIs): Promise<PublishOutcome> {
     const ready = parcel.content.length <= this.#brokerLimit ? this.#ready(stop?.signal) : undefined
     if (ready === undefined) return this.#sendLater(parcel, stop, judge)
-    // One promise for each message, and none in between: at full speed they are what a message costs here.
+    // One promise for each message, and none in between: at full speed they are what a message
+    // costs here.
     return new Promise((resolve) => {
       this.#write(ready, parcel, stop, (answer) =>
         resolve(answer.kind === 'not-taken' ? this.#sendLater(parcel, stop, judge) : judge(answer)),
@@ -112,10 +136,13 @@ export class Publisher {
   async #sendLater(parcel: Parcel, stop: Stop | undefined, judge: Judge): Promise<PublishOutcome> {
     for (;;) {
       if (stop?.withdraw?.signal.aborted === true) return judge(withdrawn())
-      if (parcel.content.length > this.#brokerLimit) return judge(tooLarge(parcel.content.length, this.#brokerLimit))
+      if (parcel.content.length > this.#brokerLimit)
+        return judge(tooLarge(parcel.content.length, this.#brokerLimit))
       const lane = await this.#open(stop?.signal)
       if (!(lane instanceof ConfirmLane)) return judge(lane)
-      const answer = await new Promise<Answer>((resolve) => this.#write(lane, parcel, stop, resolve))
+      const answer = await new Promise<Answer>((resolve) =>
+        this.#write(lane, parcel, stop, resolve),
+      )
       if (answer.kind !== 'not-taken') return judge(answer)
     }
   }
@@ -128,15 +155,32 @@ export class Publisher {
   one(message: OutgoingMessage, stop: Stop | undefined): Promise<PublishOutcome> {
     const problem = this.problem(message)
     if (problem !== undefined) return Promise.resolve(problem)
-    return this.deliver(message.to, { content: toBuffer(message.body), properties: toProperties(message) }, stop)
+    return this.deliver(
+      message.to,
+      { content: toBuffer(message.body), properties: toProperties(message) },
+      stop,
+    )
   }
 
-  /** Never rejects. Has been written when this returns, if the channel is open and, for a topic, the exchange has been seen. */
-  deliver(to: OutgoingMessage['to'], what: Pick<Parcel, 'content' | 'properties'>, stop: Stop | undefined): Promise<PublishOutcome> {
+  /**
+   * Never rejects. Has been written when this returns, if the channel is open and, for a topic, the
+   * exchange has been seen.
+   */
+  deliver(
+    to: OutgoingMessage['to'],
+    what: Pick<Parcel, 'content' | 'properties'>,
+    stop: Stop | undefined,
+  ): Promise<PublishOutcome> {
     if (to.kind === 'topic' && !this.#exchangeExists) return this.#deliverLater(to, what, stop)
-    const parcel = { exchange: to.kind === 'topic' ? this.#settings.eventsExchange : '', routingKey: to.name, ...what }
+    const parcel = {
+      exchange: to.kind === 'topic' ? this.#settings.eventsExchange : '',
+      routingKey: to.name,
+      ...what,
+    }
     const written = this.#options.own?.now()
-    return this.send(parcel, stop, (outcome) => (outcome.kind === 'confirmed' ? outcome : this.#judge(to, outcome, written)))
+    return this.send(parcel, stop, (outcome) =>
+      outcome.kind === 'confirmed' ? outcome : this.#judge(to, outcome, written),
+    )
   }
 
   async #deliverLater(
@@ -159,26 +203,32 @@ export class Publisher {
     // Nobody's mistake: what takes this message is about to be made again by this transport itself.
     const back = unroutable ? own?.missing(to) : own?.madeSince(written, to)
     if (back !== undefined) return { kind: 'unavailable', error: outcome.error, back }
-    return unroutable && to.kind === 'topic' && this.#settings.discardUnroutedEvents ? { kind: 'confirmed' } : outcome
+    return unroutable && to.kind === 'topic' && this.#settings.discardUnroutedEvents
+      ? { kind: 'confirmed' }
+      : outcome
   }
 
   /** Why this message can never be sent, or undefined. */
   problem(message: OutgoingMessage): PublishOutcome | undefined {
     const bytes = sizeOf(message)
-    if (bytes > this.#settings.maxMessageBytes) return tooLarge(bytes, this.#settings.maxMessageBytes)
+    if (bytes > this.#settings.maxMessageBytes)
+      return tooLarge(bytes, this.#settings.maxMessageBytes)
     const name = nameProblem(message.to.name)
-    if (name !== undefined) return refusedForGood(`${destinationKey(message.to).slice(0, 100)}: ${name}`)
+    if (name !== undefined)
+      return refusedForGood(`${destinationKey(message.to).slice(0, 100)}: ${name}`)
     const header = headerProblem(message.headers)
     if (header !== undefined) return refusedForGood(header)
     for (const field of ['id', 'type'] as const) {
-      if (byteLength(message[field]) > LONGEST_NAME_BYTES) return refusedForGood(`the ${field} has more than ${LONGEST_NAME_BYTES} bytes`)
+      if (byteLength(message[field]) > LONGEST_NAME_BYTES)
+        return refusedForGood(`the ${field} has more than ${LONGEST_NAME_BYTES} bytes`)
     }
     return undefined
   }
 
   /** The open channel, if nothing is in the way of writing at once. */
   #ready(signal: AbortSignal | undefined): ConfirmLane | undefined {
-    if (signal?.aborted === true || this.#link.down !== undefined || this.#link.blocked) return undefined
+    if (signal?.aborted === true || this.#link.down !== undefined || this.#link.blocked)
+      return undefined
     return this.#lane?.open === true ? this.#lane : undefined
   }
 
@@ -186,7 +236,11 @@ export class Publisher {
     try {
       signal?.throwIfAborted()
       if (this.#link.down !== undefined) throw this.#link.down
-      if (this.#link.blocked) throw new MersalError('MERSAL_UNAVAILABLE', 'RabbitMQ takes no messages because of a memory or disk alarm')
+      if (this.#link.blocked)
+        throw new MersalError(
+          'MERSAL_UNAVAILABLE',
+          'RabbitMQ takes no messages because of a memory or disk alarm',
+        )
       if (this.#lane?.open === true) return this.#lane
       return await abortable(signal, () => (this.#opening ??= this.#openLane()))
     } catch (error) {
@@ -195,7 +249,10 @@ export class Publisher {
   }
 
   #unavailable(error: unknown): PublishOutcome {
-    const known = error instanceof MersalError ? error : new MersalError('MERSAL_UNAVAILABLE', this.#describe(error))
+    const known =
+      error instanceof MersalError
+        ? error
+        : new MersalError('MERSAL_UNAVAILABLE', this.#describe(error))
     const { back } = this.#link
     return { kind: 'unavailable', error: known, ...(back === undefined ? {} : { back }) }
   }
@@ -248,7 +305,9 @@ export class Publisher {
       this.#forgetExchange()
       // Publishing to a missing exchange would close the channel under all other messages.
       const missing = error instanceof MersalError && error.details['replyCode'] === 404
-      return missing ? { kind: 'refused', reason: 'unroutable', error, permanent: false } : this.#unavailable(error)
+      return missing
+        ? { kind: 'refused', reason: 'unroutable', error, permanent: false }
+        : this.#unavailable(error)
     }
   }
 
@@ -257,9 +316,18 @@ export class Publisher {
     this.#exchangeExists = false
   }
 
-  #write(lane: ConfirmLane, parcel: Parcel, stop: Stop | undefined, settled: (answer: Answer) => void): void {
+  #write(
+    lane: ConfirmLane,
+    parcel: Parcel,
+    stop: Stop | undefined,
+    settled: (answer: Answer) => void,
+  ): void {
     const giveUp = (): void =>
-      settle(waiting !== undefined && lane.takeBack(waiting) ? withdrawn() : unknown('the waiting for the confirm was aborted'))
+      settle(
+        waiting !== undefined && lane.takeBack(waiting)
+          ? withdrawn()
+          : unknown('the waiting for the confirm was aborted'),
+      )
     const settle = (answer: Answer): void => {
       stop?.followers.delete(giveUp)
       if (waiting !== undefined) stop?.withdraw?.followers.delete(takeBack)

@@ -28,19 +28,30 @@ const PIECE_BYTES = 65_536
 const LARGEST_BODY = 16_384
 const MOST_PLACES = 1000
 
-/** Undefined if this client is built in another way, or if somebody watches its `publish`, as OpenTelemetry does: then that writes. */
+/**
+ * Undefined if this client is built in another way, or if somebody watches its `publish`, as
+ * OpenTelemetry does: then that writes.
+ */
 function insideOf(channel: ConfirmChannel): Inside | undefined {
   const { publish } = channel as unknown as { readonly publish: object }
   if ('__wrapped' in publish) return undefined
   const { ch, connection } = channel as unknown as Partial<Inside>
-  const keepsRecord = 'pushConfirmCallback' in channel && typeof channel.pushConfirmCallback === 'function'
-  const known = typeof ch === 'number' && keepsRecord && typeof connection === 'object' && Array.isArray(connection.channels)
-  return known && typeof connection.channels[ch]?.buffer?.write === 'function' ? (channel as unknown as Inside) : undefined
+  const keepsRecord =
+    'pushConfirmCallback' in channel && typeof channel.pushConfirmCallback === 'function'
+  const known =
+    typeof ch === 'number' &&
+    keepsRecord &&
+    typeof connection === 'object' &&
+    Array.isArray(connection.channels)
+  return known && typeof connection.channels[ch]?.buffer?.write === 'function'
+    ? (channel as unknown as Inside)
+    : undefined
 }
 
 /**
- * Writes messages on one channel, each persistent and `mandatory`, in the order of the calls. Those of the plain form are encoded
- * here, and all that are written `together` leave in one piece; others go through the client's `publish`. See ADR 0137.
+ * Writes messages on one channel, each persistent and `mandatory`, in the order of the calls. Those
+ * of the plain form are encoded here, and all that are written `together` leave in one piece;
+ * others go through the client's `publish`. See ADR 0137.
  */
 export class Wire {
   readonly #channel: ConfirmChannel
@@ -65,17 +76,28 @@ export class Wire {
     this.#sendOfConnection = this.#inside?.connection.sendMessage
     const { frameMax } = (channel as unknown as Partial<Inside>).connection ?? {}
     this.#frameMax = typeof frameMax === 'number' ? frameMax : Number.POSITIVE_INFINITY
-    this.#largestBody = Math.min(LARGEST_BODY, (typeof frameMax === 'number' ? frameMax : 4096) - FRAME_OVERHEAD)
+    this.#largestBody = Math.min(
+      LARGEST_BODY,
+      (typeof frameMax === 'number' ? frameMax : 4096) - FRAME_OVERHEAD,
+    )
   }
 
-  /** Throws, without having written anything, if the message cannot be encoded or the channel is closed. */
+  /**
+   * Throws, without having written anything, if the message cannot be encoded or the channel is
+   * closed.
+   */
   write({ exchange, routingKey }: Place, content: Buffer, properties: Options.Publish): void {
-    const bound = this.#open() && content.length <= this.#largestBody ? boundOf(properties) : undefined
+    const bound =
+      this.#open() && content.length <= this.#largestBody ? boundOf(properties) : undefined
     const method = bound === undefined ? undefined : this.#method(exchange, routingKey)
     if (bound === undefined || method === undefined) {
       checkHeaderFrame(properties, this.#frameMax)
       this.flush()
-      this.#channel.publish(exchange, routingKey, content, { ...properties, mandatory: true, persistent: true })
+      this.#channel.publish(exchange, routingKey, content, {
+        ...properties,
+        mandatory: true,
+        persistent: true,
+      })
       return
     }
     const inside = this.#inside as Inside
@@ -102,7 +124,8 @@ export class Wire {
     if (piece === undefined) return
     this.#piece = undefined
     this.#used = 0
-    // On a channel that has been closed meanwhile the broker would take frames for a violation of the protocol.
+    // On a channel that has been closed meanwhile the broker would take frames for a violation of
+    // the protocol.
     if (used === 0 || this.#inside === undefined || !this.#open()) return
     const { ch, connection } = this.#inside
     connection.channels[ch]?.buffer.write(piece.subarray(0, used))
@@ -113,13 +136,18 @@ export class Wire {
   #open(): boolean {
     const inside = this.#inside
     if (inside === undefined || inside.sendMessage !== this.#sendOfChannel) return false
-    return inside.connection.sendMessage === this.#sendOfConnection && inside.connection.channels[inside.ch] != null
+    return (
+      inside.connection.sendMessage === this.#sendOfConnection &&
+      inside.connection.channels[inside.ch] != null
+    )
   }
 
   #room(bytes: number): Buffer {
     if (this.#piece !== undefined && this.#used + bytes > this.#piece.length) this.flush()
     // As large as needed: a message by itself must not cost a whole piece.
-    this.#piece ??= Buffer.allocUnsafe(Math.max(bytes, Math.min(PIECE_BYTES, bytes * this.#expected)))
+    this.#piece ??= Buffer.allocUnsafe(
+      Math.max(bytes, Math.min(PIECE_BYTES, bytes * this.#expected)),
+    )
     return this.#piece
   }
 

@@ -10,8 +10,9 @@ const pause = { firstMs: 1000, longestMs: 3000 }
 const BINDINGS_EVERY_MS = 10_000
 
 /**
- * The queues that this transport makes and reads, with their topics. While such a queue or binding is
- * missing (the broker is new, was wiped, or somebody deleted it), that is no fault of a message to it.
+ * The queues that this transport makes and reads, with their topics. While such a queue or binding
+ * is missing (the broker is new, was wiped, or somebody deleted it), that is no fault of a message
+ * to it.
  */
 export class OwnQueues {
   readonly #topology: Topology
@@ -23,14 +24,23 @@ export class OwnQueues {
   readonly #mending = new Map<string, Promise<void>>()
   /** Declarations that have not ended. One queue can have several. The promises do not reject. */
   readonly #making = new Set<{ readonly queue: string; readonly made: Promise<void> }>()
-  /** When each queue was made last, or was tried to be, as the number of that time: part of it may be there even then. */
+  /**
+   * When each queue was made last, or was tried to be, as the number of that time: part of it may
+   * be there even then.
+   */
   readonly #made = new Map<string, number>()
   #times = 0
   readonly #closing = new AbortController()
   #keeping = false
 
-  /** `letGo` makes the consumers of a queue close their channels; they begin again by themselves. */
-  constructor(topology: Topology, settings: RabbitSettings, letGo: (queue: string) => Promise<void>) {
+  /**
+   * `letGo` makes the consumers of a queue close their channels; they begin again by themselves.
+   */
+  constructor(
+    topology: Topology,
+    settings: RabbitSettings,
+    letGo: (queue: string) => Promise<void>,
+  ) {
     this.#topology = topology
     this.#settings = settings
     this.#letGo = letGo
@@ -72,8 +82,8 @@ export class OwnQueues {
   }
 
   /**
-   * For a message that no queue took: if that is because something of ours is missing, makes it again
-   * and resolves when it is there. With `check` it is not ours to make.
+   * For a message that no queue took: if that is because something of ours is missing, makes it
+   * again and resolves when it is there. With `check` it is not ours to make.
    */
   missing(to: OutgoingMessage['to']): Promise<void> | undefined {
     if (this.#settings.topology === 'check') return undefined
@@ -93,16 +103,18 @@ export class OwnQueues {
   }
 
   /**
-   * When what takes this message is being made, or has been since that moment: resolves when it has been. RabbitMQ
-   * shows a quorum queue some milliseconds before it can store anything, and refuses until then what is routed to
-   * it. Such a refusal may come after the answer to the declaration, which takes another way.
+   * When what takes this message is being made, or has been since that moment: resolves when it has
+   * been. RabbitMQ shows a quorum queue some milliseconds before it can store anything, and refuses
+   * until then what is routed to it. Such a refusal may come after the answer to the declaration,
+   * which takes another way.
    */
   madeSince(moment: number, to: OutgoingMessage['to']): Promise<void> | undefined {
     for (const [queue, mended] of this.#mending) if (this.#takes(queue, to)) return mended
     // The second of two declarations finds the queue and ends at once, while the first still waits.
     const making = [...this.#making].filter(({ queue }) => this.#takes(queue, to))
     if (making.length > 0) return Promise.all(making.map(({ made }) => made)).then(() => {})
-    for (const [queue, time] of this.#made) if (time > moment && this.#takes(queue, to)) return Promise.resolve()
+    for (const [queue, time] of this.#made)
+      if (time > moment && this.#takes(queue, to)) return Promise.resolve()
     return undefined
   }
 
@@ -129,9 +141,10 @@ export class OwnQueues {
   }
 
   /**
-   * The first try is not made at once. A quorum queue that is deleted and made again within the same
-   * moment keeps the consumers of the old one without telling them, and sends them its messages into the void
-   * (RabbitMQ 3.10.8). So consumers hear of the end of a queue before it has a successor.
+   * The first try is not made at once. A quorum queue that is deleted and made again within the
+   * same moment keeps the consumers of the old one without telling them, and sends them its
+   * messages into the void (RabbitMQ 3.10.8). So consumers hear of the end of a queue before it has
+   * a successor.
    */
   async #mend(queue: string): Promise<void> {
     const { signal } = this.#closing
@@ -149,8 +162,9 @@ export class OwnQueues {
   }
 
   /**
-   * Somebody who deletes the exchange takes all bindings with it, and nobody tells the consumers. The next
-   * publish makes the exchange again, in whatever process, and events would pass by this queue for ever.
+   * Somebody who deletes the exchange takes all bindings with it, and nobody tells the consumers.
+   * The next publish makes the exchange again, in whatever process, and events would pass by this
+   * queue for ever.
    */
   async #keepBindings(): Promise<void> {
     this.#keeping = true
@@ -160,7 +174,9 @@ export class OwnQueues {
       if (signal.aborted || this.#wanted.size === 0) break
       for (const queue of this.#wanted) {
         // The queue may be gone or the broker away; whoever reads the queue sees to that.
-        await this.#rebind(queue).catch((error: unknown) => this.#settings.logger.debug({ queue, error }, 'bindings were not looked after'))
+        await this.#rebind(queue).catch((error: unknown) =>
+          this.#settings.logger.debug({ queue, error }, 'bindings were not looked after'),
+        )
       }
     }
     this.#keeping = false

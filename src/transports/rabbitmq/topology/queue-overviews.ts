@@ -9,24 +9,46 @@ interface Counts {
   readonly consumerCount: number
 }
 
-/** AMQP has no list of queues, so these are asked for by name; those that do not exist are left out. */
-export async function queueOverviews(link: Link, names: readonly string[], describe: Describe): Promise<readonly QueueOverview[]> {
+/**
+ * AMQP has no list of queues, so these are asked for by name; those that do not exist are left out.
+ */
+export async function queueOverviews(
+  link: Link,
+  names: readonly string[],
+  describe: Describe,
+): Promise<readonly QueueOverview[]> {
   const overviews: QueueOverview[] = []
   for (const queue of names) {
     if (!canBeOurs(queue)) continue
-    const [own, dead] = [await counts(link, queue, describe), await counts(link, deadQueueOf(queue), describe)]
+    const [own, dead] = [
+      await counts(link, queue, describe),
+      await counts(link, deadQueueOf(queue), describe),
+    ]
     if (own === undefined && dead === undefined) continue
-    overviews.push({ queue, dead: dead?.messageCount ?? 0, waiting: own?.messageCount ?? 0, consumers: own?.consumerCount ?? 0 })
+    overviews.push({
+      queue,
+      dead: dead?.messageCount ?? 0,
+      waiting: own?.messageCount ?? 0,
+      consumers: own?.consumerCount ?? 0,
+    })
   }
   return overviews
 }
 
 /** Undefined: there is no such queue. On a channel of its own, because that answer closes it. */
-export async function counts(link: Link, queue: string, describe: Describe): Promise<Counts | undefined> {
+export async function counts(
+  link: Link,
+  queue: string,
+  describe: Describe,
+): Promise<Counts | undefined> {
   try {
     return await link.withChannel((channel) => channel.checkQueue(queue))
   } catch (error) {
     if (replyCode(error) === 404) return undefined
-    throw new MersalError('MERSAL_UNAVAILABLE', `queue '${queue}' could not be looked at: ${describe(error)}`, { cause: error })
+    throw new MersalError(
+      'MERSAL_UNAVAILABLE',
+      `queue '${queue}' could not be looked at: ${describe(error)}`,
+      { cause: error },
+    )
   }
 }

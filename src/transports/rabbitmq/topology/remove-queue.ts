@@ -14,12 +14,17 @@ export interface RemovePorts {
 }
 
 /**
- * Removes the queue with its bindings, then the queues of its dead letters and retries. The broker itself refuses to remove
- * a classic queue that is read or not empty. It knows no such condition for a quorum queue: what somebody sends
- * straight to that between the look and the removal is lost.
+ * Removes the queue with its bindings, then the queues of its dead letters and retries. The broker
+ * itself refuses to remove a classic queue that is read or not empty. It knows no such condition
+ * for a quorum queue: what somebody sends straight to that between the look and the removal is
+ * lost.
  */
 export async function removeQueue(ports: RemovePorts, queue: string): Promise<QueueRemoval> {
-  const names = [queue, deadQueueOf(queue), ...retryDelaysMs.map((delayMs) => retryQueueOf(queue, delayMs))]
+  const names = [
+    queue,
+    deadQueueOf(queue),
+    ...retryDelaysMs.map((delayMs) => retryQueueOf(queue, delayMs)),
+  ]
   const there: string[] = []
   for (const name of names) {
     const found = await counts(ports.link, name, ports.describe)
@@ -29,7 +34,8 @@ export async function removeQueue(ports: RemovePorts, queue: string): Promise<Qu
     there.push(name)
   }
   for (const name of there) {
-    if (!(await remove(ports, name))) return { kind: 'kept', why: `messages or a consumer have come to '${name}'` }
+    if (!(await remove(ports, name)))
+      return { kind: 'kept', why: `messages or a consumer have come to '${name}'` }
   }
   return { kind: 'removed' }
 }

@@ -20,9 +20,16 @@ export function retryQueueOf(queue: string, delayMs: number): string {
 
 type Arguments = Record<string, string | number | boolean>
 
-/** What the broker gives up itself (a delivery limit, a foreign consumer that rejects) goes on to this queue, with a confirm. */
+/**
+ * What the broker gives up itself (a delivery limit, a foreign consumer that rejects) goes on to
+ * this queue, with a confirm.
+ */
 function passesOnTo(target: string, type: RabbitSettings['queueType']): Arguments {
-  const route = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': target, 'x-overflow': 'reject-publish' }
+  const route = {
+    'x-dead-letter-exchange': '',
+    'x-dead-letter-routing-key': target,
+    'x-overflow': 'reject-publish',
+  }
   return type === 'quorum'
     ? { ...route, 'x-queue-type': type, 'x-dead-letter-strategy': 'at-least-once' }
     : { ...route, 'x-queue-type': type }
@@ -36,13 +43,20 @@ export function appQueueArguments(queue: string, settings: RabbitSettings): Argu
   }
 }
 
-/** Looking at the dead letters returns them each time, so the default delivery limit of RabbitMQ 4 would remove them. */
+/**
+ * Looking at the dead letters returns them each time, so the default delivery limit of RabbitMQ 4
+ * would remove them.
+ */
 export function deadQueueArguments(settings: RabbitSettings): Arguments {
   const type = { 'x-queue-type': settings.queueType }
   return settings.queueType === 'quorum' ? { ...type, 'x-delivery-limit': 1_000_000_000 } : type
 }
 
-export function retryQueueArguments(queue: string, delayMs: number, settings: RabbitSettings): Arguments {
+export function retryQueueArguments(
+  queue: string,
+  delayMs: number,
+  settings: RabbitSettings,
+): Arguments {
   return { ...passesOnTo(queue, settings.queueType), 'x-message-ttl': delayMs }
 }
 
@@ -50,7 +64,9 @@ export function retryQueueArguments(queue: string, delayMs: number, settings: Ra
 export function checkQueueName(queue: string): void {
   const problem = nameProblem(queue + LONGEST_SUFFIX)
   if (queue === '' || problem !== undefined) {
-    throw new MersalError('MERSAL_INVALID_OPTIONS', `queue: ${problem ?? 'the name is empty'}`, { details: { field: 'queue' } })
+    throw new MersalError('MERSAL_INVALID_OPTIONS', `queue: ${problem ?? 'the name is empty'}`, {
+      details: { field: 'queue' },
+    })
   }
 }
 
@@ -61,7 +77,8 @@ export function canBeOurs(queue: string): boolean {
 
 export function nameProblem(name: string): string | undefined {
   const bytes = byteLength(name)
-  if (bytes > LONGEST_NAME_BYTES) return `the routing key has ${bytes} bytes, and AMQP allows ${LONGEST_NAME_BYTES}`
+  if (bytes > LONGEST_NAME_BYTES)
+    return `the routing key has ${bytes} bytes, and AMQP allows ${LONGEST_NAME_BYTES}`
   if (name.startsWith('amq.')) return "names that begin with 'amq.' belong to the broker"
   return undefined
 }
@@ -87,28 +104,41 @@ export class Topology {
   }
 
   async retryQueue(queue: string, delayMs: number): Promise<void> {
-    const made = await this.#declare(retryQueueOf(queue, delayMs), retryQueueArguments(queue, delayMs, this.#settings))
+    const made = await this.#declare(
+      retryQueueOf(queue, delayMs),
+      retryQueueArguments(queue, delayMs, this.#settings),
+    )
     if (made) await systemClock.sleep(this.#settings.newQueuePauseMs)
   }
 
   async bind(queue: string, topics: readonly string[], remove: boolean): Promise<void> {
     for (const topic of topics) {
-      const problem = /[*#]/.test(topic) ? 'a topic is the name of one event, without * and #' : nameProblem(topic)
-      if (problem !== undefined) throw new MersalError('MERSAL_INVALID_OPTIONS', `topics: ${problem}`, { details: { field: 'topics' } })
+      const problem = /[*#]/.test(topic)
+        ? 'a topic is the name of one event, without * and #'
+        : nameProblem(topic)
+      if (problem !== undefined)
+        throw new MersalError('MERSAL_INVALID_OPTIONS', `topics: ${problem}`, {
+          details: { field: 'topics' },
+        })
     }
     // Bindings cannot be looked at through AMQP, so with `check` they are the operator's word.
     if (this.#settings.topology === 'check' || topics.length === 0) return
     const exchange = this.#settings.eventsExchange
     await this.eventsExchange(this.#link)
     await this.#on(this.#link, `the bindings of queue '${queue}'`, async (channel) => {
-      for (const topic of topics) await (remove ? channel.unbindQueue(queue, exchange, topic) : channel.bindQueue(queue, exchange, topic))
+      for (const topic of topics)
+        await (remove
+          ? channel.unbindQueue(queue, exchange, topic)
+          : channel.bindQueue(queue, exchange, topic))
     })
   }
 
   async eventsExchange(link: Link): Promise<void> {
     const name = this.#settings.eventsExchange
     await this.#on(link, `exchange '${name}'`, async (channel) => {
-      await (this.#settings.topology === 'check' ? channel.checkExchange(name) : channel.assertExchange(name, 'topic', { durable: true }))
+      await (this.#settings.topology === 'check'
+        ? channel.checkExchange(name)
+        : channel.assertExchange(name, 'topic', { durable: true }))
     })
   }
 
@@ -121,7 +151,9 @@ export class Topology {
       return false
     }
     const isNew = queueType === 'quorum' && newQueuePauseMs > 0 && !(await this.exists(queue))
-    await this.#on(this.#link, what, (channel) => channel.assertQueue(queue, { durable: true, arguments: args }))
+    await this.#on(this.#link, what, (channel) =>
+      channel.assertQueue(queue, { durable: true, arguments: args }),
+    )
     return isNew
   }
 
@@ -152,11 +184,19 @@ function topologyError(what: string, error: unknown, describe: Describe): Mersal
   const details = { replyCode: replyCode(error) }
   switch (details.replyCode) {
     case 403:
-      return new MersalError('MERSAL_INVALID_OPTIONS', `the user has no privilege for ${what}: ${text}`, { details })
+      return new MersalError(
+        'MERSAL_INVALID_OPTIONS',
+        `the user has no privilege for ${what}: ${text}`,
+        { details },
+      )
     case 404:
-      return new MersalError('MERSAL_INVALID_OPTIONS', `${what} does not exist; declare it, or use topology: 'declare': ${text}`, {
-        details,
-      })
+      return new MersalError(
+        'MERSAL_INVALID_OPTIONS',
+        `${what} does not exist; declare it, or use topology: 'declare': ${text}`,
+        {
+          details,
+        },
+      )
     case 405:
     case 406:
       return new MersalError(
@@ -168,6 +208,8 @@ function topologyError(what: string, error: unknown, describe: Describe): Mersal
     default:
       return error instanceof MersalError
         ? error
-        : new MersalError('MERSAL_UNAVAILABLE', `${what} could not be prepared: ${text}`, { details })
+        : new MersalError('MERSAL_UNAVAILABLE', `${what} could not be prepared: ${text}`, {
+            details,
+          })
   }
 }

@@ -19,6 +19,6 @@ export * as $Enums from './enums.ts'
 export * from './enums.ts';
 /**
  * Model Business
- * 
+ *
  */
 export type Business = Prisma.BusinessModel

@@ -62,19 +62,19 @@ export type LogOptions<ClientOptions extends Prisma.PrismaClientOptions> =
 
 export interface PrismaClientConstructor {
     /**
-   * ## Prisma Client
-   * 
-   * Type-safe database client for TypeScript
-   * @example
-   * ```
-   * const prisma = new PrismaClient({
-   *   adapter: new PrismaPg({ connectionString: process.env.DATABASE_URL })
-   * })
-   * // Fetch zero or more Businesses
-   * const businesses = await prisma.business.findMany()
-   * ```
-   * 
-   * Read more in our [docs](https://pris.ly/d/client).
+     * ## Prisma Client
+     *
+     * Type-safe database client for TypeScript
+     * @example
+     * ```
+     * const prisma = new PrismaClient({
+     *   adapter: new PrismaPg({ connectionString: process.env.DATABASE_URL })
+     * })
+     * // Fetch zero or more Businesses
+     * const businesses = await prisma.business.findMany()
+     * ```
+     *
+     * Read more in our [docs](https://pris.ly/d/client).
    */
 
   new <
@@ -87,7 +87,7 @@ export interface PrismaClientConstructor {
 
 /**
  * ## Prisma Client
- * 
+ *
  * Type-safe database client for TypeScript
  * @example
  * ```
@@ -97,7 +97,7 @@ export interface PrismaClientConstructor {
  * // Fetch zero or more Businesses
  * const businesses = await prisma.business.findMany()
  * ```
- * 
+ *
  * Read more in our [docs](https://pris.ly/d/client).
  */
 
@@ -121,13 +121,13 @@ export interface PrismaClient<
   $disconnect(): runtime.Types.Utils.JsPromise<void>;
 
 /**
-   * Executes a prepared raw query and returns the number of affected rows.
-   * @example
-   * ```
-   * const result = await prisma.$executeRaw`UPDATE User SET cool = ${true} WHERE email = ${'user@email.com'};`
-   * ```
-   *
-   * Read more in our [docs](https://pris.ly/d/raw-queries).
+ * Executes a prepared raw query and returns the number of affected rows.
+ * @example
+ * ```
+ * const result = await prisma.$executeRaw`UPDATE User SET cool = ${true} WHERE email = ${'user@email.com'};`
+ * ```
+ *
+ * Read more in our [docs](https://pris.ly/d/raw-queries).
    */
   $executeRaw<T = unknown>(query: TemplateStringsArray | Prisma.Sql, ...values: any[]): Prisma.PrismaPromise<number>;
 
@@ -168,7 +168,8 @@ export interface PrismaClient<
 
 
   /**
-   * Allows the running of a sequence of read/write operations that are guaranteed to either succeed or fail as a whole.
+   * Allows the running of a sequence of read/write operations that are guaranteed to either succeed
+   * or fail as a whole.
    * @example
    * ```
    * const [george, bob, alice] = await prisma.$transaction([
@@ -177,7 +178,7 @@ export interface PrismaClient<
    *   prisma.user.create({ data: { name: 'Alice' } }),
    * ])
    * ```
-   * 
+   *
    * Read more in our [docs](https://www.prisma.io/docs/orm/prisma-client/queries/transactions).
    */
   $transaction<P extends Prisma.PrismaPromise<any>[]>(arg: [...P], options?: { maxWait?: number, timeout?: number, isolationLevel?: Prisma.TransactionIsolationLevel }): runtime.Types.Utils.JsPromise<runtime.Types.Utils.UnwrapTuple<P>>
@@ -189,12 +190,12 @@ export interface PrismaClient<
   }>>
 
       /**
-   * `prisma.business`: Exposes CRUD operations for the **Business** model.
-    * Example usage:
-    * ```ts
-    * // Fetch zero or more Businesses
-    * const businesses = await prisma.business.findMany()
-    * ```
+       * `prisma.business`: Exposes CRUD operations for the **Business** model.
+       * Example usage:
+       * ```ts
+       * // Fetch zero or more Businesses
+       * const businesses = await prisma.business.findMany()
+       * ```
     */
   get business(): Prisma.BusinessDelegate<ExtArgs, { omit: OmitOpts }>;
 }

@@ -65,7 +65,7 @@ export type Decimal = runtime.Decimal
 export type DecimalJsLike = runtime.DecimalJsLike
 
 /**
-* Extensions
+ * Extensions
 */
 export type Extension = runtime.Types.Extensions.UserArgs
 export const getExtensionContext = runtime.Extensions.getExtensionContext
@@ -109,21 +109,24 @@ export const NullTypes = {
 /**
  * Helper for filtering JSON entries that have `null` on the database (empty on the db)
  *
- * @see https://www.prisma.io/docs/concepts/components/prisma-client/working-with-fields/working-with-json-fields#filtering-on-a-json-field
+ * @see
+ * https://www.prisma.io/docs/concepts/components/prisma-client/working-with-fields/working-with-json-fields#filtering-on-a-json-field
  */
 export const DbNull = runtime.DbNull
 
 /**
  * Helper for filtering JSON entries that have JSON `null` values (not empty on the db)
  *
- * @see https://www.prisma.io/docs/concepts/components/prisma-client/working-with-fields/working-with-json-fields#filtering-on-a-json-field
+ * @see
+ * https://www.prisma.io/docs/concepts/components/prisma-client/working-with-fields/working-with-json-fields#filtering-on-a-json-field
  */
 export const JsonNull = runtime.JsonNull
 
 /**
  * Helper for filtering JSON entries that are `Prisma.DbNull` or `Prisma.JsonNull`
  *
- * @see https://www.prisma.io/docs/concepts/components/prisma-client/working-with-fields/working-with-json-fields#filtering-on-a-json-field
+ * @see
+ * https://www.prisma.io/docs/concepts/components/prisma-client/working-with-fields/working-with-json-fields#filtering-on-a-json-field
  */
 export const AnyNull = runtime.AnyNull
 
@@ -597,7 +600,8 @@ export const defineExtension = runtime.Extensions.defineExtension as unknown as 
 export type DefaultPrismaClient = PrismaClient
 export type ErrorFormat = 'pretty' | 'colorless' | 'minimal'
 /**
- * Options common to all variants of `PrismaClientOptions`, regardless of whether you connect to your database through a driver adapter or through Prisma Accelerate.
+ * Options common to all variants of `PrismaClientOptions`, regardless of whether you connect to
+ * your database through a driver adapter or through Prisma Accelerate.
  */
 export interface PrismaClientBaseOptions {
   /**
@@ -609,7 +613,7 @@ export interface PrismaClientBaseOptions {
    * ```
    * // Shorthand for `emit: 'stdout'`
    * log: ['query', 'info', 'warn', 'error']
-   * 
+   *
    * // Emit as events only
    * log: [
    *   { emit: 'event', level: 'query' },
@@ -617,14 +621,14 @@ export interface PrismaClientBaseOptions {
    *   { emit: 'event', level: 'warn' }
    *   { emit: 'event', level: 'error' }
    * ]
-   * 
+   *
    * / Emit as events and log to stdout
    * og: [
    *  { emit: 'stdout', level: 'query' },
    *  { emit: 'stdout', level: 'info' },
    *  { emit: 'stdout', level: 'warn' }
    *  { emit: 'stdout', level: 'error' }
-   * 
+   *
    * ```
    * Read more in our [docs](https://pris.ly/d/logging).
    */
@@ -641,7 +645,7 @@ export interface PrismaClientBaseOptions {
   }
   /**
    * Global configuration for omitting model fields by default.
-   * 
+   *
    * @example
    * ```
    * const prisma = new PrismaClient({
@@ -657,7 +661,7 @@ export interface PrismaClientBaseOptions {
   /**
    * SQL commenter plugins that add metadata to SQL queries as comments.
    * Comments follow the sqlcommenter format: https://google.github.io/sqlcommenter/
-   * 
+   *
    * @example
    * ```
    * const prisma = new PrismaClient({
@@ -675,7 +679,7 @@ export interface PrismaClientBaseOptions {
    * A value of `0` can be used to disable the cache entirely. A higher cache size can improve
    * performance for applications that execute a large number of unique queries, while a smaller
    * cache size can reduce memory usage.
-   * 
+   *
    * @example
    * ```
    * const prisma = new PrismaClient({
@@ -688,14 +692,16 @@ export interface PrismaClientBaseOptions {
 }
 
 /**
- * `PrismaClient` options for connecting to your database through Prisma Accelerate instead of a driver adapter.
- * 
+ * `PrismaClient` options for connecting to your database through Prisma Accelerate instead of a
+ * driver adapter.
+ *
  * Learn more: https://pris.ly/d/accelerate
  */
 export interface PrismaClientOptionsWithAccelerateUrl extends PrismaClientBaseOptions {
   /**
-   * The Prisma Accelerate connection URL. Use this option to connect to your database through Prisma Accelerate instead of using a driver adapter to connect directly.
-   * 
+   * The Prisma Accelerate connection URL. Use this option to connect to your database through
+   * Prisma Accelerate instead of using a driver adapter to connect directly.
+   *
    * Learn more: https://pris.ly/d/accelerate
    */
   accelerateUrl: string
@@ -703,23 +709,26 @@ export interface PrismaClientOptionsWithAccelerateUrl extends PrismaClientBaseOp
 }
 
 /**
- * `PrismaClient` options for connecting to your database through a driver adapter. This is the common case in Prisma 7.
- * 
+ * `PrismaClient` options for connecting to your database through a driver adapter. This is the
+ * common case in Prisma 7.
+ *
  * Learn more: https://pris.ly/d/driver-adapters
  */
 export interface PrismaClientOptionsWithAdapter extends PrismaClientBaseOptions {
   /**
-   * A driver adapter that PrismaClient uses to connect to your database, such as the ones provided by `@prisma/adapter-pg`, `@prisma/adapter-libsql`, `@prisma/adapter-planetscale`, etc.
-   * 
-   * A driver adapter is **required** unless you connect to your database through Prisma Accelerate (in which case use `accelerateUrl` instead).
-   * 
+   * A driver adapter that PrismaClient uses to connect to your database, such as the ones provided
+   * by `@prisma/adapter-pg`, `@prisma/adapter-libsql`, `@prisma/adapter-planetscale`, etc.
+   *
+   * A driver adapter is **required** unless you connect to your database through Prisma Accelerate
+   * (in which case use `accelerateUrl` instead).
+   *
    * Learn more: https://pris.ly/d/driver-adapters
-   * 
+   *
    * @example
    * ```ts
    * import { PrismaPg } from '@prisma/adapter-pg'
    * import { PrismaClient } from './generated/prisma/client'
-   * 
+   *
    * const adapter = new PrismaPg({ connectionString: process.env.DATABASE_URL })
    * const prisma = new PrismaClient({ adapter })
    * ```
@@ -730,9 +739,11 @@ export interface PrismaClientOptionsWithAdapter extends PrismaClientBaseOptions 
 
 /**
  * Options passed to the `PrismaClient` constructor.
- * 
- * A driver adapter (or, alternatively, a Prisma Accelerate URL) is **required**. See {@link PrismaClientOptionsWithAdapter} and {@link PrismaClientOptionsWithAccelerateUrl} for the two variants. All other properties live in {@link PrismaClientBaseOptions} and are optional.
- * 
+ *
+ * A driver adapter (or, alternatively, a Prisma Accelerate URL) is **required**. See {@link
+ * PrismaClientOptionsWithAdapter} and {@link PrismaClientOptionsWithAccelerateUrl} for the two
+ * variants. All other properties live in {@link PrismaClientBaseOptions} and are optional.
+ *
  * Learn more about driver adapters: https://pris.ly/d/driver-adapters
  */
 export type PrismaClientOptions = PrismaClientOptionsWithAccelerateUrl | PrismaClientOptionsWithAdapter

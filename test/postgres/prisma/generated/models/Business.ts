@@ -14,7 +14,7 @@ import type * as Prisma from "../internal/prismaNamespace.ts"
 
 /**
  * Model Business
- * 
+ *
  */
 export type BusinessModel = runtime.Types.Result.DefaultSelection<Prisma.$BusinessPayload>
 
@@ -58,25 +58,27 @@ export type BusinessAggregateArgs<ExtArgs extends runtime.Types.Extensions.Inter
   where?: Prisma.BusinessWhereInput
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/sorting Sorting Docs}
-   * 
+   *
    * Determine the order of Businesses to fetch.
    */
   orderBy?: Prisma.BusinessOrderByWithRelationInput | Prisma.BusinessOrderByWithRelationInput[]
   /**
-   * {@link https://www.prisma.io/docs/concepts/components/prisma-client/pagination#cursor-based-pagination Cursor Docs}
-   * 
+   * {@link
+   * https://www.prisma.io/docs/concepts/components/prisma-client/pagination#cursor-based-pagination
+   * Cursor Docs}
+   *
    * Sets the start position
    */
   cursor?: Prisma.BusinessWhereUniqueInput
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/pagination Pagination Docs}
-   * 
+   *
    * Take `±n` Businesses from the position of the cursor.
    */
   take?: number
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/pagination Pagination Docs}
-   * 
+   *
    * Skip the first `n` Businesses.
    */
   skip?: number
@@ -325,13 +327,13 @@ export interface BusinessDelegate<ExtArgs extends runtime.Types.Extensions.Inter
    * @example
    * // Get all Businesses
    * const businesses = await prisma.business.findMany()
-   * 
+   *
    * // Get first 10 Businesses
    * const businesses = await prisma.business.findMany({ take: 10 })
-   * 
+   *
    * // Only select the `text`
    * const businessWithTextOnly = await prisma.business.findMany({ select: { text: true } })
-   * 
+   *
    */
   findMany<T extends BusinessFindManyArgs>(args?: Prisma.SelectSubset<T, BusinessFindManyArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$BusinessPayload<ExtArgs>, T, "findMany", GlobalOmitOptions>>
 
@@ -345,7 +347,7 @@ export interface BusinessDelegate<ExtArgs extends runtime.Types.Extensions.Inter
    *     // ... data to create a Business
    *   }
    * })
-   * 
+   *
    */
   create<T extends BusinessCreateArgs>(args: Prisma.SelectSubset<T, BusinessCreateArgs<ExtArgs>>): Prisma.Prisma__BusinessClient<runtime.Types.Result.GetResult<Prisma.$BusinessPayload<ExtArgs>, T, "create", GlobalOmitOptions>, never, ExtArgs, GlobalOmitOptions>
 
@@ -359,7 +361,7 @@ export interface BusinessDelegate<ExtArgs extends runtime.Types.Extensions.Inter
    *     // ... provide data here
    *   ]
    * })
-   *     
+   *
    */
   createMany<T extends BusinessCreateManyArgs>(args?: Prisma.SelectSubset<T, BusinessCreateManyArgs<ExtArgs>>): Prisma.PrismaPromise<Prisma.BatchPayload>
 
@@ -373,7 +375,7 @@ export interface BusinessDelegate<ExtArgs extends runtime.Types.Extensions.Inter
    *     // ... provide data here
    *   ]
    * })
-   * 
+   *
    * // Create many Businesses and only return the `text`
    * const businessWithTextOnly = await prisma.business.createManyAndReturn({
    *   select: { text: true },
@@ -383,7 +385,7 @@ export interface BusinessDelegate<ExtArgs extends runtime.Types.Extensions.Inter
    * })
    * Note, that providing `undefined` is treated as the value not being there.
    * Read more here: https://pris.ly/d/null-undefined
-   * 
+   *
    */
   createManyAndReturn<T extends BusinessCreateManyAndReturnArgs>(args?: Prisma.SelectSubset<T, BusinessCreateManyAndReturnArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$BusinessPayload<ExtArgs>, T, "createManyAndReturn", GlobalOmitOptions>>
 
@@ -397,7 +399,7 @@ export interface BusinessDelegate<ExtArgs extends runtime.Types.Extensions.Inter
    *     // ... filter to delete one Business
    *   }
    * })
-   * 
+   *
    */
   delete<T extends BusinessDeleteArgs>(args: Prisma.SelectSubset<T, BusinessDeleteArgs<ExtArgs>>): Prisma.Prisma__BusinessClient<runtime.Types.Result.GetResult<Prisma.$BusinessPayload<ExtArgs>, T, "delete", GlobalOmitOptions>, never, ExtArgs, GlobalOmitOptions>
 
@@ -414,7 +416,7 @@ export interface BusinessDelegate<ExtArgs extends runtime.Types.Extensions.Inter
    *     // ... provide data here
    *   }
    * })
-   * 
+   *
    */
   update<T extends BusinessUpdateArgs>(args: Prisma.SelectSubset<T, BusinessUpdateArgs<ExtArgs>>): Prisma.Prisma__BusinessClient<runtime.Types.Result.GetResult<Prisma.$BusinessPayload<ExtArgs>, T, "update", GlobalOmitOptions>, never, ExtArgs, GlobalOmitOptions>
 
@@ -428,7 +430,7 @@ export interface BusinessDelegate<ExtArgs extends runtime.Types.Extensions.Inter
    *     // ... provide filter here
    *   }
    * })
-   * 
+   *
    */
   deleteMany<T extends BusinessDeleteManyArgs>(args?: Prisma.SelectSubset<T, BusinessDeleteManyArgs<ExtArgs>>): Prisma.PrismaPromise<Prisma.BatchPayload>
 
@@ -447,7 +449,7 @@ export interface BusinessDelegate<ExtArgs extends runtime.Types.Extensions.Inter
    *     // ... provide data here
    *   }
    * })
-   * 
+   *
    */
   updateMany<T extends BusinessUpdateManyArgs>(args: Prisma.SelectSubset<T, BusinessUpdateManyArgs<ExtArgs>>): Prisma.PrismaPromise<Prisma.BatchPayload>
 
@@ -464,7 +466,7 @@ export interface BusinessDelegate<ExtArgs extends runtime.Types.Extensions.Inter
    *     // ... provide data here
    *   ]
    * })
-   * 
+   *
    * // Update zero or more Businesses and only return the `text`
    * const businessWithTextOnly = await prisma.business.updateManyAndReturn({
    *   select: { text: true },
@@ -477,7 +479,7 @@ export interface BusinessDelegate<ExtArgs extends runtime.Types.Extensions.Inter
    * })
    * Note, that providing `undefined` is treated as the value not being there.
    * Read more here: https://pris.ly/d/null-undefined
-   * 
+   *
    */
   updateManyAndReturn<T extends BusinessUpdateManyAndReturnArgs>(args: Prisma.SelectSubset<T, BusinessUpdateManyAndReturnArgs<ExtArgs>>): Prisma.PrismaPromise<runtime.Types.Result.GetResult<Prisma.$BusinessPayload<ExtArgs>, T, "updateManyAndReturn", GlobalOmitOptions>>
 
@@ -728,31 +730,33 @@ export type BusinessFindFirstArgs<ExtArgs extends runtime.Types.Extensions.Inter
   where?: Prisma.BusinessWhereInput
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/sorting Sorting Docs}
-   * 
+   *
    * Determine the order of Businesses to fetch.
    */
   orderBy?: Prisma.BusinessOrderByWithRelationInput | Prisma.BusinessOrderByWithRelationInput[]
   /**
-   * {@link https://www.prisma.io/docs/concepts/components/prisma-client/pagination#cursor-based-pagination Cursor Docs}
-   * 
+   * {@link
+   * https://www.prisma.io/docs/concepts/components/prisma-client/pagination#cursor-based-pagination
+   * Cursor Docs}
+   *
    * Sets the position for searching for Businesses.
    */
   cursor?: Prisma.BusinessWhereUniqueInput
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/pagination Pagination Docs}
-   * 
+   *
    * Take `±n` Businesses from the position of the cursor.
    */
   take?: number
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/pagination Pagination Docs}
-   * 
+   *
    * Skip the first `n` Businesses.
    */
   skip?: number
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/distinct Distinct Docs}
-   * 
+   *
    * Filter by unique combinations of Businesses.
    */
   distinct?: Prisma.BusinessScalarFieldEnum | Prisma.BusinessScalarFieldEnum[]
@@ -776,31 +780,33 @@ export type BusinessFindFirstOrThrowArgs<ExtArgs extends runtime.Types.Extension
   where?: Prisma.BusinessWhereInput
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/sorting Sorting Docs}
-   * 
+   *
    * Determine the order of Businesses to fetch.
    */
   orderBy?: Prisma.BusinessOrderByWithRelationInput | Prisma.BusinessOrderByWithRelationInput[]
   /**
-   * {@link https://www.prisma.io/docs/concepts/components/prisma-client/pagination#cursor-based-pagination Cursor Docs}
-   * 
+   * {@link
+   * https://www.prisma.io/docs/concepts/components/prisma-client/pagination#cursor-based-pagination
+   * Cursor Docs}
+   *
    * Sets the position for searching for Businesses.
    */
   cursor?: Prisma.BusinessWhereUniqueInput
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/pagination Pagination Docs}
-   * 
+   *
    * Take `±n` Businesses from the position of the cursor.
    */
   take?: number
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/pagination Pagination Docs}
-   * 
+   *
    * Skip the first `n` Businesses.
    */
   skip?: number
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/distinct Distinct Docs}
-   * 
+   *
    * Filter by unique combinations of Businesses.
    */
   distinct?: Prisma.BusinessScalarFieldEnum | Prisma.BusinessScalarFieldEnum[]
@@ -824,31 +830,33 @@ export type BusinessFindManyArgs<ExtArgs extends runtime.Types.Extensions.Intern
   where?: Prisma.BusinessWhereInput
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/sorting Sorting Docs}
-   * 
+   *
    * Determine the order of Businesses to fetch.
    */
   orderBy?: Prisma.BusinessOrderByWithRelationInput | Prisma.BusinessOrderByWithRelationInput[]
   /**
-   * {@link https://www.prisma.io/docs/concepts/components/prisma-client/pagination#cursor-based-pagination Cursor Docs}
-   * 
+   * {@link
+   * https://www.prisma.io/docs/concepts/components/prisma-client/pagination#cursor-based-pagination
+   * Cursor Docs}
+   *
    * Sets the position for listing Businesses.
    */
   cursor?: Prisma.BusinessWhereUniqueInput
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/pagination Pagination Docs}
-   * 
+   *
    * Take `±n` Businesses from the position of the cursor.
    */
   take?: number
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/pagination Pagination Docs}
-   * 
+   *
    * Skip the first `n` Businesses.
    */
   skip?: number
   /**
    * {@link https://www.prisma.io/docs/concepts/components/prisma-client/distinct Distinct Docs}
-   * 
+   *
    * Filter by unique combinations of Businesses.
    */
   distinct?: Prisma.BusinessScalarFieldEnum | Prisma.BusinessScalarFieldEnum[]
@@ -985,7 +993,8 @@ export type BusinessUpsertArgs<ExtArgs extends runtime.Types.Extensions.Internal
    */
   where: Prisma.BusinessWhereUniqueInput
   /**
-   * In case the Business found by the `where` argument doesn't exist, create a new Business with this data.
+   * In case the Business found by the `where` argument doesn't exist, create a new Business with
+   * this data.
    */
   create: Prisma.XOR<Prisma.BusinessCreateInput, Prisma.BusinessUncheckedCreateInput>
   /**
