@@ -116,14 +116,9 @@ void (() => new Mersal({ name: 'x' }))
 // @ts-expect-error an unknown option
 void (() => new Mersal({ name: 'x', transport: memoryTransport(), recieve: {} }))
 declare const postgresStore: Store<typeof foreign>
-void (() => {
-  // @ts-expect-error a unit of work of another kind of transaction than the store's
-  return new Mersal<MemoryTransaction>({
-    name: 'x',
-    transport: memoryTransport(),
-    store: postgresStore,
-  })
-})
+const transport = memoryTransport()
+// @ts-expect-error a unit of work of another kind of transaction than the store's
+void (() => new Mersal<MemoryTransaction>({ name: 'x', transport, store: postgresStore }))
 
 // What a test captures is typed like what it runs.
 void capture(app).handle(Register, { name: 'Ada' })
