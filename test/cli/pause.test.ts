@@ -10,7 +10,7 @@ import { type Bench, type Kind, message, openBench } from './stores.ts'
 const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
 
 /**
- * A pause is known to everybody after this, also on a busy machine; test/unit/relay-pauses.test.ts
+ * A pause is known to everybody after this, also on a busy machine; test/unit/outbox/limits/pauses.test.ts
  * has the exact bound.
  */
 const OBEYED_MS = 2500

@@ -8,7 +8,7 @@ import type { PostgresClient, PostgresStore } from '../../src/postgres.ts'
 import { serverAnswers, serverUrl } from '../postgres/database.ts'
 import { message, newToken } from '../postgres/messages.ts'
 import { storeHarness, type StoreHarness } from '../postgres/store-harness.ts'
-import { refusedForGood, type TestTransport, testTransport } from '../unit/relay-support.ts'
+import { refusedForGood, type TestTransport, testTransport } from '../unit/outbox/support.ts'
 
 const present = await serverAnswers()
 

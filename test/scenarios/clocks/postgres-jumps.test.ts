@@ -11,7 +11,7 @@ import { runJanitor } from '../../../src/outbox/janitor.ts'
 import { createRelay } from '../../../src/outbox/relay.ts'
 import { claim, message, newToken } from '../../postgres/messages.ts'
 import { storeHarness, type StoreHarness } from '../../postgres/store-harness.ts'
-import { testTransport } from '../../unit/relay-support.ts'
+import { testTransport } from '../../unit/outbox/support.ts'
 
 const library = findLibfaketime()
 const problem = library === undefined ? noLibfaketime : clusterProblem()

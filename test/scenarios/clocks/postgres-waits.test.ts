@@ -8,7 +8,7 @@ import type { PostgresClient, PostgresStore } from '../../../src/postgres.ts'
 import { serverAnswers } from '../../postgres/database.ts'
 import { claim, message, newToken, sent } from '../../postgres/messages.ts'
 import { storeHarness, type StoreHarness } from '../../postgres/store-harness.ts'
-import { testTransport, type TestTransport } from '../../unit/relay-support.ts'
+import { testTransport, type TestTransport } from '../../unit/outbox/support.ts'
 
 const present = await serverAnswers()
 const HOUR_MS = 3_600_000

@@ -8,7 +8,7 @@ import { createRelay } from '../../../src/outbox/relay.ts'
 import { sqlite } from '../../../src/sqlite.ts'
 import { type ManualClock, manualClock } from '../../../src/testing/manual-clock.ts'
 import { temporaryFolder } from '../../contract/sqlite-harness.ts'
-import { message, pass, testTransport } from '../../unit/relay-support.ts'
+import { message, pass, testTransport } from '../../unit/outbox/support.ts'
 
 const HOUR_MS = 3_600_000
 const LIMITS = { backMs: HOUR_MS, claimMs: 15_000, retryMs: 300_000 }

@@ -6,7 +6,7 @@ import { uuidv7 } from '../../../src/lib/uuid.ts'
 import { createRelay } from '../../../src/outbox/relay.ts'
 import { sqlite } from '../../../src/sqlite.ts'
 import { temporaryFolder } from '../../contract/sqlite-harness.ts'
-import { message, refusedForGood, testTransport } from '../../unit/relay-support.ts'
+import { message, refusedForGood, testTransport } from '../../unit/outbox/support.ts'
 
 const refuse = (table: string): string =>
   `CREATE TRIGGER refuse BEFORE INSERT ON ${table} BEGIN SELECT RAISE(ABORT, 'not in this table'); END`

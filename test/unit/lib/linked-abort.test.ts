@@ -1,0 +1,55 @@
+import { describe, expect, test } from 'vitest'
+import { abortable, linkAbort } from '../../../src/lib/async/linked-abort.ts'
+
+describe('linked signals', () => {
+  test('abort with any of the others, and with its reason', () => {
+    const [one, two] = [new AbortController(), new AbortController()]
+    using link = linkAbort(one.signal, undefined, two.signal)
+    expect(link.signal.aborted).toBe(false)
+    two.abort('why')
+    expect(link.signal.reason).toBe('why')
+  })
+
+  test('are aborted from the beginning if one of the others is', () => {
+    using link = linkAbort(AbortSignal.abort('before'))
+    expect(link.signal.reason).toBe('before')
+  })
+
+  test('let go of the others when disposed', () => {
+    const one = new AbortController()
+    const link = linkAbort(one.signal)
+    link[Symbol.dispose]()
+    one.abort()
+    expect(link.signal.aborted).toBe(false)
+    link.abort('own')
+    expect(link.signal.reason).toBe('own')
+  })
+})
+
+describe('work under a signal', () => {
+  test('gives its result or its error', async () => {
+    const { signal } = new AbortController()
+    expect(await abortable(signal, () => 1)).toBe(1)
+    expect(await abortable(undefined, () => Promise.resolve(2))).toBe(2)
+    await expect(abortable(signal, () => Promise.reject(new Error('work')))).rejects.toThrow('work')
+  })
+
+  test('is not begun under an aborted signal', async () => {
+    let begun = false
+    await expect(
+      abortable(AbortSignal.abort(new Error('before')), () => (begun = true)),
+    ).rejects.toThrow('before')
+    expect(begun).toBe(false)
+  })
+
+  test('ends when the signal aborts; what the work throws later is told', async () => {
+    const controller = new AbortController()
+    const work = Promise.withResolvers<void>()
+    const late = Promise.withResolvers<unknown>()
+    const running = abortable(controller.signal, () => work.promise, late.resolve)
+    controller.abort(new Error('enough'))
+    await expect(running).rejects.toThrow('enough')
+    work.reject(new Error('later'))
+    expect(await late.promise).toMatchObject({ message: 'later' })
+  })
+})
