@@ -20,7 +20,6 @@ const stillTooLong = [
   'src/transports/rabbitmq/consume/settle.ts',
   'src/transports/rabbitmq/publish/confirms.ts',
   'src/transports/rabbitmq/publish/publisher.ts',
-  'src/transports/sqlite/consumer.ts',
 ]
 
 describe('the sources', () => {

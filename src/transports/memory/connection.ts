@@ -4,6 +4,7 @@ import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { PublishOptions, PublishOutcome, Transport } from '../../core/transport.ts'
 import { type Consumer, startConsumer } from './consumer.ts'
+import { keyOrder, unavailable } from '../shared/outcomes.ts'
 import { bindTopics, type NetworkState, route } from './network.ts'
 
 /** A transport of a memory network. */
@@ -17,7 +18,7 @@ export function connect(network: NetworkState): MemoryTransport {
   const consumers = new Set<Consumer>()
   let closed = false
   const assertOpen = (): void => {
-    if (closed) throw unavailable()
+    if (closed) throw hasBeenClosed()
   }
   return {
     name: 'memory',
@@ -64,13 +65,13 @@ export function connect(network: NetworkState): MemoryTransport {
       closed = true
       const running = [...consumers]
       consumers.clear()
-      for (const consumer of running) consumer.breakOff(unavailable())
+      for (const consumer of running) consumer.breakOff(hasBeenClosed())
       await Promise.all(running.map((consumer) => consumer[Symbol.asyncDispose]()))
     },
   }
 }
 
-function unavailable(): MersalError {
+function hasBeenClosed(): MersalError {
   return new MersalError('MERSAL_UNAVAILABLE', 'this memory transport has been closed')
 }
 
@@ -82,37 +83,17 @@ function publish(
   { signal }: PublishOptions = {},
 ): readonly Promise<PublishOutcome>[] {
   const turn = Promise.resolve()
-  const failedKeys = new Set<string>()
+  const order = keyOrder()
   return messages.map(async (message) => {
     await turn
-    const outcome =
-      isClosed() || signal?.aborted === true
-        ? notSent(signal)
-        : routeInOrder(network, message, failedKeys)
-    if (outcome.kind !== 'confirmed' && message.partitionKey !== undefined)
-      failedKeys.add(message.partitionKey)
+    const outcome = notSent(isClosed(), signal) ?? order.before(message) ?? route(network, message)
+    order.note(message, outcome)
     return outcome
   })
 }
 
-function notSent(signal: AbortSignal | undefined): PublishOutcome {
-  const error =
-    signal?.aborted === true
-      ? new MersalError('MERSAL_UNAVAILABLE', 'the publish was aborted before the message was sent')
-      : unavailable()
-  return { kind: 'unavailable', error }
-}
-
-function routeInOrder(
-  network: NetworkState,
-  message: OutgoingMessage,
-  failedKeys: ReadonlySet<string>,
-): PublishOutcome {
-  if (message.partitionKey === undefined || !failedKeys.has(message.partitionKey))
-    return route(network, message)
-  const error = new MersalError(
-    'MERSAL_REFUSED',
-    'an earlier message of the same key was not confirmed, so this one was not sent',
-  )
-  return { kind: 'refused', reason: 'refused', permanent: false, error }
+function notSent(closed: boolean, signal: AbortSignal | undefined): PublishOutcome | undefined {
+  if (signal?.aborted === true)
+    return unavailable('the publish was aborted before the message was sent')
+  return closed ? { kind: 'unavailable', error: hasBeenClosed() } : undefined
 }

@@ -1,6 +1,6 @@
-import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
-import { toError } from '../../lib/async/abort.ts'
+import type { Consumption, Disposition } from '../../core/transport.ts'
 import { nextTurn } from '../../lib/async/turn.ts'
+import { deliver, type OnDelivery, postponedField } from '../shared/deliver.ts'
 import type { MemoryQueue, QueueEntry, Rejection } from './queue.ts'
 
 /** What a consumer reports besides: messages that were given up. */
@@ -28,7 +28,7 @@ const DELIVERIES_PER_TURN = 100
 export function startConsumer(
   queue: MemoryQueue,
   { concurrency }: Consumption,
-  onDelivery: (delivery: Delivery) => Promise<Disposition>,
+  onDelivery: OnDelivery,
   onRejected: OnRejected,
 ): Consumer {
   const stop = new AbortController()
@@ -64,21 +64,16 @@ export function startConsumer(
     if (holds.delete(hold)) settle(entry, disposition)
   }
 
-  async function ask({ entry, controller }: Hold): Promise<Disposition> {
+  function ask({ entry, controller }: Hold): Promise<Disposition> {
     const { message, attempts, postponedSince } = entry
-    const postponed = postponedSince === undefined ? {} : { postponedSince }
     const copy = { ...message, headers: { ...message.headers }, body: message.body.slice() }
-    try {
-      return await onDelivery({
-        message: copy,
-        queue: queue.name,
-        attempt: attempts,
-        ...postponed,
-        signal: controller.signal,
-      })
-    } catch (thrown) {
-      return { kind: 'retry', delayMs: 0, error: toError(thrown) }
-    }
+    return deliver(onDelivery, {
+      message: copy,
+      queue: queue.name,
+      attempt: attempts,
+      ...postponedField(postponedSince),
+      signal: controller.signal,
+    })
   }
 
   function settle(entry: QueueEntry, disposition: Disposition): void {

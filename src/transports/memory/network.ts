@@ -1,9 +1,8 @@
-import { MersalError } from '../../core/errors/errors.ts'
 import { checkChoice, checkNumber, checkOptions } from '../../core/options.ts'
-import { destinationKey, type OutgoingMessage } from '../../core/messages/message.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 import { type Clock, systemClock } from '../../lib/async/clock.ts'
-import { byteLength } from '../../lib/text.ts'
+import { confirmed, sizeOf, tooLarge, unroutable } from '../shared/outcomes.ts'
 import { type MemoryDeadLetters, memoryDeadLetters } from './dead-letters.ts'
 import { MemoryQueue } from './queue.ts'
 
@@ -75,38 +74,19 @@ export function bindTopics(
 
 /** Puts the message into every queue that is meant, or into none. */
 export function route(network: NetworkState, message: OutgoingMessage): PublishOutcome {
-  const size = messageBytes(message)
-  if (size > network.maxMessageBytes) {
-    const text = `the message has ${size} bytes, and ${network.maxMessageBytes} are allowed`
-    return {
-      kind: 'refused',
-      reason: 'too-large',
-      permanent: true,
-      error: new MersalError('MERSAL_TOO_LARGE', text),
-    }
-  }
+  const size = sizeOf(message)
+  if (size > network.maxMessageBytes) return tooLarge(size, network.maxMessageBytes)
   const queues = queuesFor(network, message)
   if (queues.length === 0)
-    return network.discardEvents && message.to.kind === 'topic'
-      ? { kind: 'confirmed' }
-      : unroutable(message)
+    return network.discardEvents && message.to.kind === 'topic' ? confirmed : unroutable(message.to)
   for (const queue of queues)
     queue.add({ message: envelopeOf(message), partitionKey: message.partitionKey, attempts: 0 })
-  return { kind: 'confirmed' }
+  return confirmed
 }
 
 function queuesFor({ queues, topics }: NetworkState, { to }: OutgoingMessage): MemoryQueue[] {
   const names = to.kind === 'queue' ? [to.name] : [...(topics.get(to.name) ?? [])]
   return names.map((name) => queues.get(name)).filter((queue) => queue !== undefined)
-}
-
-function unroutable({ to }: OutgoingMessage): PublishOutcome {
-  const text =
-    to.kind === 'queue'
-      ? `no queue '${to.name}' has been declared in this memory network: start the app that owns it`
-      : `topic '${to.name}' has no subscribers in this memory network: start a subscriber, or set eventsWithoutSubscribers: 'discard'`
-  const error = new MersalError('MERSAL_UNROUTABLE', text, { details: { to: destinationKey(to) } })
-  return { kind: 'refused', reason: 'unroutable', permanent: false, error }
 }
 
 function envelopeOf({ id, type, headers, body }: OutgoingMessage): {
@@ -116,10 +96,4 @@ function envelopeOf({ id, type, headers, body }: OutgoingMessage): {
   body: Uint8Array
 } {
   return { id, type, headers: { ...headers }, body: Uint8Array.prototype.slice.call(body) }
-}
-
-function messageBytes({ headers, body }: OutgoingMessage): number {
-  let size = body.length
-  for (const [name, value] of Object.entries(headers)) size += byteLength(name) + byteLength(value)
-  return size
 }

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
-import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
+import type { Consumption, Disposition } from '../../core/transport.ts'
 import { errorFields } from '../../core/errors/error-text.ts'
-import { aborted, toError } from '../../lib/async/abort.ts'
+import { aborted } from '../../lib/async/abort.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { Connection } from './connection.ts'
@@ -11,6 +11,7 @@ import { delayOf } from './encode.ts'
 import type { Query } from '../../sql/postgres/pool/pool.ts'
 import { seldom } from '../../lib/async/seldom.ts'
 import { cannotBury } from '../shared/aside.ts'
+import { deliver, inHand, type OnDelivery } from '../shared/deliver.ts'
 import { type Hold, Settler } from './settler.ts'
 import { type Bounds, bytesOf, deliveryOf, type Taken, type TakenRow } from './taken.ts'
 import { Window } from './window.ts'
@@ -22,8 +23,6 @@ interface Held extends Hold {
   until: number
 }
 
-type Callback = (delivery: Delivery) => Promise<Disposition>
-
 /** After failures of the database. */
 const PAUSE = { firstMs: 250, longestMs: 10_000 }
 
@@ -33,9 +32,9 @@ export class Consumer implements AsyncDisposable {
   readonly #consumption: Consumption
   /** Number of the queue in its table. */
   readonly #queue: number
-  readonly #onDelivery: Callback
+  readonly #onDelivery: OnDelivery
   readonly #held = new Set<Held>()
-  readonly #running = new Set<Promise<void>>()
+  readonly #running = inHand()
   readonly #fetching = new AbortController()
   readonly #closing = new AbortController()
   readonly #settler: Settler
@@ -59,7 +58,7 @@ export class Consumer implements AsyncDisposable {
     connection: Connection,
     queue: number,
     consumption: Consumption,
-    onDelivery: Callback,
+    onDelivery: OnDelivery,
   ) {
     this.#connection = connection
     this.#queue = queue
@@ -87,7 +86,7 @@ export class Consumer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopFetching()
     await this.#loops[0]
-    while (this.#running.size > 0) await Promise.all(this.#running)
+    await this.#running.settled()
     this.#closing.abort()
     await Promise.all(this.#loops)
   }
@@ -241,8 +240,7 @@ export class Consumer implements AsyncDisposable {
   #hold(row: TakenRow, token: string, until: number): void {
     const held: Held = { position: row.position, token, until, controller: new AbortController() }
     this.#held.add(held)
-    const run = this.#deliver(row, held).finally(() => this.#running.delete(run))
-    this.#running.add(run)
+    this.#running.add(this.#deliver(row, held))
   }
 
   async #deliver(row: TakenRow, held: Held): Promise<void> {
@@ -275,12 +273,7 @@ export class Consumer implements AsyncDisposable {
 
   async #call(row: TakenRow, held: Held): Promise<Disposition> {
     const delivery = deliveryOf(row, this.#consumption.queue, held.controller.signal)
-    if ('kind' in delivery) return delivery
-    try {
-      return await this.#onDelivery(delivery)
-    } catch (error) {
-      return { kind: 'retry', delayMs: 0, error: toError(error) }
-    }
+    return 'kind' in delivery ? delivery : await deliver(this.#onDelivery, delivery)
   }
 
   /** The message may come again, soon or later. */

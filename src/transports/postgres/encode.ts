@@ -1,21 +1,12 @@
 import { isUint8Array } from 'node:util/types'
-import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { LONGEST_DELAY_MS } from '../../core/messages/validation.ts'
-import { byteLength } from '../../lib/text.ts'
-
-/** Bytes of body and headers. */
-export function sizeOf({ body, headers }: OutgoingMessage): number {
-  let size = body.byteLength
-  for (const [name, value] of Object.entries(headers)) size += byteLength(name) + byteLength(value)
-  return size
-}
 
 /**
  * Why PostgreSQL could not store this message, or undefined. It takes neither NUL nor lone
  * surrogates.
  */
-export function unstorable(message: OutgoingMessage): MersalError | undefined {
+export function unstorable(message: OutgoingMessage): string | undefined {
   const { id, type, headers, to, partitionKey = '', body } = message
   const texts: readonly unknown[] = [
     id,
@@ -28,17 +19,9 @@ export function unstorable(message: OutgoingMessage): MersalError | undefined {
   ]
   if (
     !texts.every((text) => typeof text === 'string' && !text.includes('\0') && text.isWellFormed())
-  ) {
-    return new MersalError(
-      'MERSAL_REFUSED',
-      'the message cannot be stored: id, type, key and headers must be well-formed text without NUL',
-    )
-  }
-  if (isUint8Array(body)) return undefined
-  return new MersalError(
-    'MERSAL_REFUSED',
-    'the message cannot be stored: its body is no Uint8Array',
   )
+    return 'the message cannot be stored: id, type, key and headers must be well-formed text without NUL'
+  return isUint8Array(body) ? undefined : 'the message cannot be stored: its body is no Uint8Array'
 }
 
 /** As parameters of `queue_put`: the facts as one JSON array, and the bodies in one piece. */

@@ -1,18 +1,27 @@
-import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 import { aborted, toError } from '../../lib/async/abort.ts'
 import { partsOf } from '../../sql/parts.ts'
 import { sqlState } from '../../sql/postgres/failure.ts'
+import {
+  confirmed,
+  heldBack,
+  keyOrder,
+  refusedForGood,
+  sizeOf,
+  tooLarge,
+  unavailable,
+  unknown,
+  unroutable,
+} from '../shared/outcomes.ts'
 import type { Connection } from './connection.ts'
-import { encode, sizeOf, unstorable } from './encode.ts'
+import { encode, unstorable } from './encode.ts'
 
 interface PutRow {
   readonly answer: 'put' | 'discarded' | 'unroutable' | 'held' | 'busy' | 'outbox'
   readonly queues: string
 }
 
-const confirmed: PublishOutcome = { kind: 'confirmed' }
 /**
  * A key may be held by a transaction of the application; asked for again at this pace, and given up
  * after the last.
@@ -39,8 +48,7 @@ class Call {
   readonly #messages: readonly OutgoingMessage[]
   readonly #signal: AbortSignal | undefined
   readonly #resolvers: PromiseWithResolvers<PublishOutcome>[]
-  /** What became of the last message of a key, if it was not confirmed. */
-  readonly #stopped = new Map<string, PublishOutcome>()
+  readonly #order = keyOrder()
   #begun = false
 
   constructor(
@@ -79,19 +87,17 @@ class Call {
   /** Whether it can be stored, and nothing of its key was refused before. */
   #mayGo(index: number): boolean {
     const message = this.#messages[index] as OutgoingMessage
+    const problem = this.#problemOf(message) ?? this.#order.before(message)
+    if (problem !== undefined) this.#answer(index, problem)
+    return problem === undefined
+  }
+
+  #problemOf(message: OutgoingMessage): PublishOutcome | undefined {
     const bad = unstorable(message)
-    const size = bad === undefined ? sizeOf(message) : 0
+    if (bad !== undefined) return refusedForGood(bad)
+    const size = sizeOf(message)
     const { maxMessageBytes } = this.#connection.settings
-    if (bad !== undefined)
-      this.#answer(index, { kind: 'refused', reason: 'refused', error: bad, permanent: true })
-    else if (size > maxMessageBytes) this.#answer(index, tooLarge(size, maxMessageBytes))
-    else if (message.partitionKey === undefined) return true
-    else {
-      const before = this.#stopped.get(message.partitionKey)
-      if (before === undefined) return true
-      this.#answer(index, before.kind === 'refused' ? heldBack() : before)
-    }
-    return false
+    return size > maxMessageBytes ? tooLarge(size, maxMessageBytes) : undefined
   }
 
   /** What is busy is asked for again; the others have their answers meanwhile. */
@@ -147,8 +153,9 @@ class Call {
     const queues = new Set<number>()
     for (const [n, index] of indices.entries()) {
       const row = rows[n]
+      const message = this.#messages[index] as OutgoingMessage
       if (row?.answer === 'busy') again.push(index)
-      else this.#answer(index, outcomeOf(this.#messages[index] as OutgoingMessage, row?.answer))
+      else this.#answer(index, outcomeOf(message, row?.answer))
       for (const queue of idsOf(row?.queues)) queues.add(queue)
     }
     this.#connection.ring([...queues])
@@ -160,12 +167,7 @@ class Call {
     const [only] = indices
     if (indices.length === 1 && only !== undefined) {
       const text = `the database refused the message: ${toError(causeOf(error)).message}`
-      this.#answer(only, {
-        kind: 'refused',
-        reason: 'refused',
-        error: new MersalError('MERSAL_REFUSED', text),
-        permanent: true,
-      })
+      this.#answer(only, refusedForGood(text))
       return []
     }
     for (const index of indices) if (this.#mayGo(index)) await this.#write([index])
@@ -173,8 +175,7 @@ class Call {
   }
 
   #answer(index: number, outcome: PublishOutcome): void {
-    const key = this.#messages[index]?.partitionKey
-    if (outcome.kind !== 'confirmed' && key !== undefined) this.#stopped.set(key, outcome)
+    this.#order.note(this.#messages[index] as OutgoingMessage, outcome)
     this.#resolvers[index]?.resolve(outcome)
   }
 
@@ -188,11 +189,8 @@ class Call {
   }
 
   #giveUp(): void {
-    const error = new MersalError(
-      'MERSAL_UNAVAILABLE',
-      'the publishing was given up before it was answered',
-    )
-    this.#rest({ kind: this.#begun ? 'unknown' : 'unavailable', error })
+    const text = 'the publishing was given up before it was answered'
+    this.#rest(this.#begun ? unknown(text) : unavailable(text))
   }
 }
 
@@ -215,52 +213,20 @@ function outcomeOf({ to }: OutgoingMessage, answer: PutRow['answer'] | undefined
     case 'discarded':
       return confirmed
     case 'unroutable':
-      return {
-        kind: 'refused',
-        reason: 'unroutable',
-        error: new MersalError('MERSAL_UNROUTABLE', unroutableText(to)),
-        permanent: false,
-      }
+      return unroutable(to)
     case 'held':
       return heldBack()
     case 'busy':
     case 'outbox':
     case undefined:
-      return {
-        kind: 'unavailable',
-        error: new MersalError('MERSAL_UNAVAILABLE', 'the queue gave no answer for this message'),
-      }
+      return unavailable('the queue gave no answer for this message')
     default:
       return answer satisfies never
   }
 }
 
-function unroutableText(to: OutgoingMessage['to']): string {
-  return to.kind === 'queue'
-    ? `nobody has declared the queue '${to.name}': start its app once, or check the route`
-    : `no queue is subscribed to '${to.name}': start a subscriber once, or set eventsWithoutSubscribers: 'discard'`
-}
-
-function tooLarge(size: number, most: number): PublishOutcome {
-  const text = `body and headers have ${size} bytes, this queue takes at most ${most}: send a reference instead`
-  return {
-    kind: 'refused',
-    reason: 'too-large',
-    error: new MersalError('MERSAL_TOO_LARGE', text),
-    permanent: true,
-  }
-}
-
-function heldBack(): PublishOutcome {
-  const error = new MersalError(
-    'MERSAL_REFUSED',
-    'held back, because an earlier message of the same key was refused',
-  )
-  return { kind: 'refused', reason: 'refused', error, permanent: false }
-}
-
 function busy(): PublishOutcome {
-  const text =
-    'another transaction holds the key of this message: send keyed messages at the end of long transactions'
-  return { kind: 'unavailable', error: new MersalError('MERSAL_UNAVAILABLE', text) }
+  return unavailable(
+    'another transaction holds the key of this message: send keyed messages at the end of long transactions',
+  )
 }

@@ -1,6 +1,7 @@
 import type { Delivery, Disposition } from '../../core/transport.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
 import { setAside } from '../shared/aside.ts'
+import { postponedField } from '../shared/deliver.ts'
 
 /** A row as a fetch answers it. */
 export interface TakenRow {
@@ -52,7 +53,6 @@ export function deliveryOf(
       error: new Error('the headers of this row are no JSON object of texts'),
     }
   const message = { id: row.id, type: row.type, headers, body: row.body }
-  const postponed =
-    row.postponed_since === null ? {} : { postponedSince: Number(row.postponed_since) }
-  return { message, queue, attempt: row.attempts, ...postponed, signal }
+  const since = row.postponed_since === null ? null : Number(row.postponed_since)
+  return { message, queue, attempt: row.attempts, ...postponedField(since), signal }
 }

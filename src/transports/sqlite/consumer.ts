@@ -3,8 +3,7 @@ import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
 import { errorFields } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Logger } from '../../core/telemetry.ts'
-import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
-import { toError } from '../../lib/async/abort.ts'
+import type { Consumption, Disposition } from '../../core/transport.ts'
 import type { Connection } from '../../stores/sqlite/connection/connection.ts'
 import { bytes, damagedHeaders } from '../../stores/sqlite/rows.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
@@ -12,6 +11,7 @@ import { watch } from '../../stores/sqlite/connection/watch.ts'
 import { driverFaultOf } from '../../core/errors/store-faults.ts'
 import { seldom } from '../../lib/async/seldom.ts'
 import { cannotBury, setAside } from '../shared/aside.ts'
+import { deliver, inHand, type OnDelivery, postponedField } from '../shared/deliver.ts'
 import { type Hold, putAside, settleDelivery } from './settle.ts'
 import { queueSql } from './statements.ts'
 
@@ -54,9 +54,9 @@ const PAUSE_MS = 250
 export class Consumer implements AsyncDisposable {
   readonly #ports: ConsumerPorts
   readonly #consumption: Consumption
-  readonly #onDelivery: (delivery: Delivery) => Promise<Disposition>
+  readonly #onDelivery: OnDelivery
   readonly #held = new Set<Held>()
-  readonly #running = new Set<Promise<void>>()
+  readonly #running = inHand()
   readonly #fetching = new AbortController()
   readonly #closing = new AbortController()
   readonly #loops: Promise<unknown>[]
@@ -64,11 +64,7 @@ export class Consumer implements AsyncDisposable {
   readonly #isNews: (text: string) => boolean
   #rung = Promise.withResolvers<void>()
 
-  constructor(
-    ports: ConsumerPorts,
-    consumption: Consumption,
-    onDelivery: (delivery: Delivery) => Promise<Disposition>,
-  ) {
+  constructor(ports: ConsumerPorts, consumption: Consumption, onDelivery: OnDelivery) {
     this.#ports = ports
     this.#consumption = consumption
     this.#onDelivery = onDelivery
@@ -88,7 +84,7 @@ export class Consumer implements AsyncDisposable {
     this.#fetching.abort()
     this.#ring()
     await this.#loops[0]
-    while (this.#running.size > 0) await Promise.all(this.#running)
+    await this.#running.settled()
     this.#closing.abort()
     await Promise.all(this.#loops)
   }
@@ -184,8 +180,7 @@ export class Consumer implements AsyncDisposable {
   #hold(row: TakenRow, token: string): void {
     const held: Held = { position: row.position, token, controller: new AbortController() }
     this.#held.add(held)
-    const run = this.#deliver(row, held).finally(() => this.#running.delete(run))
-    this.#running.add(run)
+    this.#running.add(this.#deliver(row, held))
   }
 
   async #deliver(row: TakenRow, held: Held): Promise<void> {
@@ -208,18 +203,13 @@ export class Consumer implements AsyncDisposable {
       return { kind: 'reject', reason: 'malformed', error: damagedHeaders() }
     const message = { id: row.id, type: row.type, headers, body: bytes(row.body) }
     const { queue } = this.#consumption
-    const postponed = row.postponed_since === null ? {} : { postponedSince: row.postponed_since }
-    try {
-      return await this.#onDelivery({
-        message,
-        queue,
-        attempt: row.attempts,
-        ...postponed,
-        signal: held.controller.signal,
-      })
-    } catch (error) {
-      return { kind: 'retry', delayMs: 0, error: toError(error) }
-    }
+    return await deliver(this.#onDelivery, {
+      message,
+      queue,
+      attempt: row.attempts,
+      ...postponedField(row.postponed_since),
+      signal: held.controller.signal,
+    })
   }
 
   /** Tries until it is recorded, or the message is lost, or the consumer is closed by force. */

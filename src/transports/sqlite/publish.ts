@@ -1,19 +1,25 @@
-import { isMersalError, MersalError } from '../../core/errors/errors.ts'
+import { isMersalError } from '../../core/errors/errors.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 import { toError } from '../../lib/async/abort.ts'
-import { byteLength } from '../../lib/text.ts'
 import type { Connection } from '../../stores/sqlite/connection/connection.ts'
 import type { Handle } from '../../stores/sqlite/connection/database.ts'
 import { isSqliteError } from '../../stores/sqlite/connection/failure.ts'
+import {
+  confirmed,
+  keyOrder,
+  refusedForGood,
+  sizeOf,
+  tooLarge,
+  unavailable,
+  unroutable,
+} from '../shared/outcomes.ts'
 import { queueSql } from './statements.ts'
 
 export interface PublishRules {
   readonly maxMessageBytes: number
   readonly eventsWithoutSubscribers: 'refuse' | 'discard'
 }
-
-const confirmed: PublishOutcome = { kind: 'confirmed' }
 
 /**
  * Writes all messages of the call in one transaction, shared with other calls of the moment. Never
@@ -38,10 +44,7 @@ async function write(
 ): Promise<readonly PublishOutcome[]> {
   const all = (outcome: PublishOutcome): PublishOutcome[] => messages.map(() => outcome)
   const givenUp = (): PublishOutcome[] =>
-    all({
-      kind: 'unavailable',
-      error: new MersalError('MERSAL_UNAVAILABLE', 'the publishing was given up before it began'),
-    })
+    all(unavailable('the publishing was given up before it began'))
   const written = connection
     .write((handle) =>
       signal?.aborted === true
@@ -84,12 +87,12 @@ function insertAll(
   now: number,
 ): PublishOutcome[] {
   const queues = new Map<string, readonly string[]>()
-  const refusedKeys = new Set<string>()
+  const order = keyOrder()
   return messages.map((message) => {
-    const { partitionKey } = message
-    if (partitionKey !== undefined && refusedKeys.has(partitionKey)) return heldBack()
-    const outcome = insert(handle, rules, queuesOf(handle, message, queues), message, now)
-    if (outcome.kind !== 'confirmed' && partitionKey !== undefined) refusedKeys.add(partitionKey)
+    const outcome =
+      order.before(message) ??
+      insert(handle, rules, queuesOf(handle, message, queues), message, now)
+    order.note(message, outcome)
     return outcome
   })
 }
@@ -117,29 +120,18 @@ function insert(
   now: number,
 ): PublishOutcome {
   const size = sizeOf(message)
-  if (size > rules.maxMessageBytes) {
-    const text = `body and headers have ${size} bytes, this queue takes at most ${rules.maxMessageBytes}: send a reference instead`
-    return {
-      kind: 'refused',
-      reason: 'too-large',
-      error: new MersalError('MERSAL_TOO_LARGE', text),
-      permanent: true,
-    }
-  }
-  if (queues.length === 0) return unroutable(message, rules)
+  if (size > rules.maxMessageBytes) return tooLarge(size, rules.maxMessageBytes)
+  if (queues.length === 0)
+    return message.to.kind === 'topic' && rules.eventsWithoutSubscribers === 'discard'
+      ? confirmed
+      : unroutable(message.to)
   try {
     for (const queue of queues) insertInto(handle, queue, message, now)
     return confirmed
   } catch (error) {
     if (isSqliteError(error)) throw error
     // A field that is no text or no bytes: the fault of this message, not of the database.
-    const text = `the message cannot be stored: ${toError(error).message}`
-    return {
-      kind: 'refused',
-      reason: 'refused',
-      error: new MersalError('MERSAL_REFUSED', text, { cause: error }),
-      permanent: true,
-    }
+    return refusedForGood(`the message cannot be stored: ${toError(error).message}`, error)
   }
 }
 
@@ -159,32 +151,4 @@ function insertInto(
     headers: JSON.stringify(message.headers),
     body: message.body,
   })
-}
-
-function unroutable({ to }: OutgoingMessage, rules: PublishRules): PublishOutcome {
-  if (to.kind === 'topic' && rules.eventsWithoutSubscribers === 'discard') return confirmed
-  const text =
-    to.kind === 'queue'
-      ? `nobody has declared the queue '${to.name}': start its app once, or check the route`
-      : `no queue is subscribed to '${to.name}': start a subscriber once, or set eventsWithoutSubscribers: 'discard'`
-  return {
-    kind: 'refused',
-    reason: 'unroutable',
-    error: new MersalError('MERSAL_UNROUTABLE', text),
-    permanent: false,
-  }
-}
-
-function heldBack(): PublishOutcome {
-  const error = new MersalError(
-    'MERSAL_REFUSED',
-    'held back, because an earlier message of the same key was refused',
-  )
-  return { kind: 'refused', reason: 'refused', error, permanent: false }
-}
-
-function sizeOf({ body, headers }: OutgoingMessage): number {
-  let size = body.byteLength
-  for (const [name, value] of Object.entries(headers)) size += byteLength(name) + byteLength(value)
-  return size
 }

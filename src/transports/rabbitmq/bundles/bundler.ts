@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { MersalError } from '../../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../../core/messages/message.ts'
 import type { PublishOutcome } from '../../../core/transport.ts'
 import {
@@ -9,6 +8,7 @@ import {
   EMPTY_BUNDLE_BYTES,
   encodeBundle,
 } from './bundle-format.ts'
+import { unavailable } from '../../shared/outcomes.ts'
 import type { BundleSettings } from './bundle-options.ts'
 import type { Publisher, Stop } from '../publish/publisher.ts'
 
@@ -201,12 +201,5 @@ function mayBeTheFaultOfOne(outcome: PublishOutcome): boolean {
   return outcome.kind === 'refused' && outcome.reason !== 'unroutable'
 }
 
-function notSent(): PublishOutcome {
-  return {
-    kind: 'unavailable',
-    error: new MersalError(
-      'MERSAL_UNAVAILABLE',
-      'not sent: an earlier message of its key was not confirmed',
-    ),
-  }
-}
+const notSent = (): PublishOutcome =>
+  unavailable('not sent: an earlier message of its key was not confirmed')

@@ -1,7 +1,7 @@
 import type { Channel, ConsumeMessage } from 'amqplib'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { errorFields } from '../../../core/errors/error-text.ts'
-import type { Consumption, Delivery, Disposition } from '../../../core/transport.ts'
+import type { Consumption, Disposition } from '../../../core/transport.ts'
 import { aborted, toError } from '../../../lib/async/abort.ts'
 import { backoffMs } from '../../../lib/async/backoff.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
@@ -13,6 +13,7 @@ import { closeQuietly, type Link, within } from '../connection/link.ts'
 import { handleBundle, isBundle } from '../connection/opened.ts'
 import type { RabbitSettings } from '../options.ts'
 import { setAside } from '../../shared/aside.ts'
+import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
 import type { Answer, Hold, Settler } from './settle.ts'
 import { createSlots, type Slots } from '../connection/slots.ts'
 
@@ -32,8 +33,6 @@ function asideOf(message: ConsumeMessage): Disposition | undefined {
 
 const backoff = { firstMs: 500, longestMs: 3000 }
 
-export type OnDelivery = (delivery: Delivery) => Promise<Disposition>
-
 export interface ConsumerParts {
   readonly link: Link
   readonly settler: Settler
@@ -50,7 +49,7 @@ export class Consumer implements AsyncDisposable {
   readonly #onDelivery: OnDelivery
   readonly #stopping = new AbortController()
   readonly #forced = new AbortController()
-  readonly #inHand = new Set<Promise<void>>()
+  readonly #inHand = inHand()
   #current: { readonly channel: Channel; readonly consumerTag: string } | undefined
   #resuming: Promise<void> | undefined
   #disposing: Promise<void> | undefined
@@ -128,7 +127,7 @@ export class Consumer implements AsyncDisposable {
         // The channel is lost, and so nothing more comes through it.
       }
     }
-    while (this.#inHand.size > 0) await Promise.all(this.#inHand)
+    await this.#inHand.settled()
     this.#current = undefined
     if (current !== undefined)
       await within(this.#parts.settings.connectTimeoutMs, 'RabbitMQ', closeQuietly(current.channel))
@@ -170,9 +169,7 @@ export class Consumer implements AsyncDisposable {
   }
 
   #receive(hold: Hold, slots: Slots): void {
-    const work = this.#handle(hold, slots)
-    this.#inHand.add(work)
-    void work.finally(() => this.#inHand.delete(work))
+    this.#inHand.add(this.#handle(hold, slots))
   }
 
   async #handle(hold: Hold, slots: Slots): Promise<void> {
@@ -245,19 +242,14 @@ export class Consumer implements AsyncDisposable {
 
   async #ask({ message, queue, lost, known: { attempt } }: Hold): Promise<Disposition> {
     const since = numberIn(headerTable(message), ownHeaders.postponedSince, 0, -1)
-    const postponed = since < 0 ? {} : { postponedSince: since }
     using linked = linkAbort(lost, this.#forced.signal)
-    try {
-      return await this.#onDelivery({
-        message: toEnvelope(message),
-        queue,
-        attempt,
-        ...postponed,
-        signal: linked.signal,
-      })
-    } catch (thrown) {
-      return { kind: 'retry', delayMs: 0, error: toError(thrown) }
-    }
+    return await deliver(this.#onDelivery, {
+      message: toEnvelope(message),
+      queue,
+      attempt,
+      ...postponedField(since < 0 ? undefined : since),
+      signal: linked.signal,
+    })
   }
 
   #lost(channel: Channel, text: string): void {

@@ -1,10 +1,9 @@
 import type { ConfirmChannel, Message, Options } from 'amqplib'
-import { MersalError } from '../../../core/errors/errors.ts'
-import type { PublishOutcome } from '../../../core/transport.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { type Describe, replyCode } from '../connection/address.ts'
 import { closeQuietly } from '../connection/link.ts'
-import { type Answer, notEncoded, tooLarge, unknown } from './outcomes.ts'
+import { confirmed, refused, tooLarge, unknown, unroutable } from '../../shared/outcomes.ts'
+import { type Answer, notEncoded } from './outcomes.ts'
 import { createPassage, type Passage } from './passage.ts'
 import { findBack, idOf, type Pending, unlink } from './pending.ts'
 import { Wire } from './wire.ts'
@@ -27,8 +26,6 @@ export interface Waiting {
  * Tells apart two copies of one message that are on the way at the same time; only then is it set.
  */
 export const COPY_HEADER = 'x-mersal-copy'
-
-const confirmed: PublishOutcome = { kind: 'confirmed' }
 
 /**
  * Text of RabbitMQ's refusal of a body above `max_message_size` (rabbit_channel.erl,
@@ -214,22 +211,11 @@ export class ConfirmLane {
       const pending = this.#take(each)
       if (pending === undefined) continue
       this.#passage.reached(each, pending.end)
-      if (pending.returned !== undefined) {
-        pending.settle({
-          kind: 'refused',
-          reason: 'unroutable',
-          error: pending.returned,
-          permanent: false,
-        })
-      } else if (positive) {
-        pending.settle(confirmed)
-      } else {
-        const error = new MersalError(
-          'MERSAL_REFUSED',
-          `RabbitMQ refused the message for '${pending.routingKey}' (nack)`,
-        )
-        pending.settle({ kind: 'refused', reason: 'refused', error, permanent: false })
-      }
+      const { routingKey, returned } = pending
+      const answer = positive
+        ? confirmed
+        : refused(`RabbitMQ refused the message for '${routingKey}' (nack)`)
+      pending.settle(returned ?? answer)
     }
     this.#goOn()
     this.#endIfDone()
@@ -249,14 +235,8 @@ export class ConfirmLane {
         each.copy === copy,
     )
     if (pending === undefined) return
-    const place =
-      fields.exchange === ''
-        ? `there is no queue '${fields.routingKey}'`
-        : `no queue takes '${fields.routingKey}'`
-    pending.returned = new MersalError(
-      'MERSAL_UNROUTABLE',
-      `${place}: RabbitMQ returned the message`,
-    )
+    const kind = fields.exchange === '' ? 'queue' : 'topic'
+    pending.returned = unroutable({ kind, name: fields.routingKey })
   }
 
   #tagsUpTo(last: number): number[] {

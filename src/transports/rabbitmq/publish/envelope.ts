@@ -194,10 +194,3 @@ export function contentKey(id: unknown, content: Buffer): string {
   const hash = createHash('sha256').update(String(id)).update('\0').update(content).digest('hex')
   return `sha256-${hash.slice(0, 32)}`
 }
-
-/** Bytes of body and headers, as `maxMessageBytes` counts them. */
-export function sizeOf({ headers, body }: Envelope): number {
-  let bytes = body.byteLength
-  for (const [name, value] of Object.entries(headers)) bytes += byteLength(name) + byteLength(value)
-  return bytes
-}

@@ -1,4 +1,4 @@
-import type { MersalError } from '../../../core/errors/errors.ts'
+import type { PublishOutcome } from '../../../core/transport.ts'
 import type { Answer } from './outcomes.ts'
 
 /** The content itself is not kept: what was written belongs to the socket. */
@@ -14,7 +14,7 @@ export interface Pending {
   readonly end: number
   readonly copy: number
   readonly settle: (answer: Answer) => void
-  returned: MersalError | undefined
+  returned: PublishOutcome | undefined
   expired: boolean
 }
 

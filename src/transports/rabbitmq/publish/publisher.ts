@@ -6,21 +6,20 @@ import { abortable } from '../../../lib/async/linked-abort.ts'
 import { byteLength } from '../../../lib/text.ts'
 import type { Describe } from '../connection/address.ts'
 import { ConfirmLane, type Parcel, type Waiting } from './confirms.ts'
-import { headerProblem, sizeOf, toBuffer, toProperties } from './envelope.ts'
+import { headerProblem, toBuffer, toProperties } from './envelope.ts'
 import { bufferedIn, closeQuietly, type Link, within } from '../connection/link.ts'
 import type { RabbitSettings } from '../options.ts'
-import { type Answer, notEncoded, tooLarge, unknown, withdrawn } from './outcomes.ts'
+import {
+  confirmed,
+  refusedForGood,
+  sizeOf,
+  tooLarge,
+  unknown,
+  withdrawn,
+} from '../../shared/outcomes.ts'
+import { type Answer, notEncoded } from './outcomes.ts'
 import { questionBehind } from '../connection/question.ts'
 import { LONGEST_NAME_BYTES, nameProblem, type Topology } from '../topology/topology.ts'
-
-function refusedForGood(text: string): PublishOutcome {
-  return {
-    kind: 'refused',
-    reason: 'refused',
-    error: new MersalError('MERSAL_REFUSED', text),
-    permanent: true,
-  }
-}
 
 type Judge = (outcome: PublishOutcome) => PublishOutcome
 
@@ -204,7 +203,7 @@ export class Publisher {
     const back = unroutable ? own?.missing(to) : own?.madeSince(written, to)
     if (back !== undefined) return { kind: 'unavailable', error: outcome.error, back }
     return unroutable && to.kind === 'topic' && this.#settings.discardUnroutedEvents
-      ? { kind: 'confirmed' }
+      ? confirmed
       : outcome
   }
 
