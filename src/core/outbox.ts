@@ -146,6 +146,12 @@ export interface ClaimRequest {
    * cannot read rows as large as this takes a lower bound. Default 64 MiB.
    */
   readonly largestBytes?: number
+  /**
+   * Called before the claim resolves, for each row that the storage itself has given up, because it
+   * is no message that could travel: another program wrote or changed it. The message is as much of
+   * the row as can be shown.
+   */
+  readonly buried?: (row: ClaimedMessage, settlement: Extract<Settlement, { kind: 'dead' }>) => void
 }
 
 /** What proves that a row has been claimed. */

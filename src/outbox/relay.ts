@@ -144,7 +144,7 @@ export function createRelay(ports: RelayPorts): Relay {
    */
   async function claim(request: ClaimRequest): Promise<readonly ClaimedMessage[]> {
     const keepUntil = clock.monotonic() + request.claimMs
-    const rows = await ports.storage.claim(request)
+    const rows = await ports.storage.claim({ ...request, buried: reports.dead })
     emit('mersal:claim', () => ({ app, messages: rows.length }))
     const isConfirmed = ({ position, message }: ClaimedMessage): boolean =>
       settler.confirmed(position, message.id)

@@ -250,8 +250,8 @@ export const mutants: readonly Mutant[] = [
       },
       {
         file: 'stores/postgres/outbox.ts',
-        from: 'request.limit,\n    request.claimMs,',
-        to: 'request.limit,\n    Date.now() + request.claimMs,',
+        from: 'limit,\n    claimMs,\n    tokenUuid(token),',
+        to: 'limit,\n    Date.now() + claimMs,\n    tokenUuid(token),',
       },
     ],
     under: { store: 'postgres', nemeses: ['skew'], seconds: 25 },

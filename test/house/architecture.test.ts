@@ -12,7 +12,6 @@ const stillTooLong = [
   'src/outbox/publish/publisher.ts',
   'src/outbox/relay.ts',
   'src/stores/sqlite/connection/connection.ts',
-  'src/stores/sqlite/outbox.ts',
   'src/testing/crash-points.ts',
   'src/testing/transport/consume-cases.ts',
   'src/transports/postgres/consumer.ts',

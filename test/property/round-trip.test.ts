@@ -6,7 +6,9 @@ import { jsonSerializer } from '../../src/core/messages/serializer.ts'
 import type { Store } from '../../src/core/store.ts'
 import { memoryStore } from '../../src/memory.ts'
 import { sqlite } from '../../src/sqlite.ts'
-import { decodeClaimed, encodeMessages, type MessageRow } from '../../src/stores/postgres/rows.ts'
+import { MersalError } from '../../src/index.ts'
+import { claimedMessage, type MessageRow } from '../../src/sql/shared/rows.ts'
+import { encodeMessages } from '../../src/stores/postgres/encode.ts'
 import {
   toBuffer,
   toEnvelope,
@@ -88,12 +90,16 @@ test('a message leaves the rows of the PostgreSQL store as it went in', async ()
       ) as Record<string, string>
       const start = Number(row['start']) - 1
       const body = (bodies as Uint8Array).subarray(start, start + Number(row['length']))
-      return decodeClaimed(
-        { ...(row as unknown as MessageRow), position: String(n), attempts: 1, body },
-        'token',
-      )
+      const read = {
+        ...(row as unknown as MessageRow),
+        partition_key: row['key'] ?? null,
+        withheld_bytes: null,
+      }
+      const claimed = claimedMessage({ ...read, position: String(n), attempts: 1, body }, 'token')
+      if (claimed instanceof MersalError) throw claimed
+      return claimed
     })
-    expect(decoded.map((row) => row && plain(row.message))).toEqual(sent.map(plain))
+    expect(decoded.map((row) => plain(row.message))).toEqual(sent.map(plain))
   })
 })
 

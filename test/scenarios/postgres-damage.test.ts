@@ -40,20 +40,22 @@ describe.skipIf(!present)('bad input and damaged rows on PostgreSQL', () => {
       'attempts huge',
       'due since ever',
       'token without claim',
-      'no name',
-      '',
       'sound',
     ])
     expect(rows.find((row) => labelOf(row) === 'attempts negative')?.attempt).toBe(1)
     expect(rows.find((row) => labelOf(row) === 'attempts huge')?.attempt).toBe(1_000_001)
     const letters = await store.admin.deadLetters.list()
     expect(letters.map(({ type, reason }) => [type, reason])).toEqual(
-      ['headers no json', 'headers a list', 'headers of numbers', 'headers null'].map((label) => [
-        `test.${label}`,
-        'malformed',
-      ]),
+      [
+        'test.headers no json',
+        'test.headers a list',
+        'test.headers of numbers',
+        'test.headers null',
+        'test.no name',
+        '',
+      ].map((type) => [type, 'malformed']),
     )
-    expect(await store.admin.stats()).toMatchObject({ pending: 8, dead: 4 })
+    expect(await store.admin.stats()).toMatchObject({ pending: 6, dead: 6 })
     const far = await store.outbox.settle(
       rows.map(({ position, token }) => ({
         kind: 'retry',

@@ -1,7 +1,7 @@
 import { checkNumber } from '../../core/options.ts'
 import type { OutboxAdmin } from '../../core/store.ts'
 import type { Own } from '../../sql/postgres/pool/pool.ts'
-import { decodeDead, type DeadRow } from './rows.ts'
+import { deadLetter, type DeadRow } from '../../sql/shared/rows.ts'
 import type { Statements } from './statements/statements.ts'
 
 /** What the key of a dead letter names: its position, and its letter if it was moved. */
@@ -49,7 +49,7 @@ export function postgresAdmin(own: Own, sql: Statements, changed: () => void): O
           from.position,
           from.letter,
         ])
-        return rows.map(decodeDead)
+        return rows.map(deadLetter)
       },
       async retry(keys) {
         const { moved, places } = split(keys)

@@ -1,18 +1,20 @@
-import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
-import {
-  type ClaimedMessage,
-  type ClaimRequest,
-  type OutboxStorage,
-  SET_ASIDE_MS,
-} from '../../core/outbox.ts'
+import type { ClaimedMessage, ClaimRequest, OutboxStorage } from '../../core/outbox.ts'
 import type { OpenToQueue } from '../../core/straight.ts'
 import { newMark } from '../../sql/lanes.ts'
 import { placeOf } from '../../sql/postgres/pool/place.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Own } from '../../sql/postgres/pool/pool.ts'
+import {
+  type BurialPorts,
+  buryDamaged,
+  type ClaimTerms,
+  claimTerms,
+  readClaimed,
+} from '../../sql/shared/claims.ts'
+import type { ClaimedRow } from '../../sql/shared/rows.ts'
 import { postgresClock } from './clock.ts'
-import { decodeClaimed, type MessageRow, tokenUuid } from './rows.ts'
+import { tokenUuid } from './encode.ts'
 import { save, saveLast, type SavePorts } from './save.ts'
 import { settle } from './settle.ts'
 import type { Statements } from './statements/statements.ts'
@@ -32,8 +34,7 @@ export interface OutboxPorts<Tx> extends SavePorts<Tx> {
   readonly vacuum: Pick<Vacuum, 'deleted' | 'idle'>
   /** 0: confirmed rows are deleted at once. */
   readonly keepSentMs: number
-  /** A damaged row cannot be stored as a dead letter. */
-  readonly cannotBury: (cause: unknown) => void
+  readonly cannotBury: BurialPorts['cannotBury']
 }
 
 export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
@@ -85,86 +86,50 @@ function openToQueue<Tx>(ports: OutboxPorts<Tx>): OpenToQueue<Tx> {
 }
 
 async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise<ClaimedMessage[]> {
-  const token = tokenUuid(request.token)
-  const from = (request.fromPosition ?? 0n).toString()
-  const { maxBytes = CLAIM_BYTES, largestBytes = LARGEST_ROW_BYTES, stretch } = request
-  const largest = Math.min(largestBytes, MOST_FETCHED_BYTES)
-  const values = [
-    request.limit,
-    request.claimMs,
-    token,
-    from,
-    maxBytes,
-    stretch?.rows ?? null,
-    largest,
-  ]
-  const { text, more } = formOf(ports.sql, request)
-  const answer = await ports.own.run<ClaimRow>('claiming messages', text, [...values, ...more], {
-    often: true,
-  })
+  const { own, sql, vacuum, cannotBury } = ports
+  const { stretch } = request
+  const { text, values } = statementOf(sql, claimTerms(request, MOST_FETCHED_BYTES), stretch?.rows)
+  const answer = await own.run<ClaimRow>('claiming messages', text, values, { often: true })
   const [{ next, last } = { next: null, last: null }] = answer.rows
   if (next !== null && last !== null) stretch?.stopped({ next: BigInt(next), last: BigInt(last) })
-  const rows = answer.rows.filter((row): row is MessageRow & ClaimRow => row.position !== null)
-  if (rows.length === 0) ports.vacuum.idle()
-  const claimed: ClaimedMessage[] = []
-  const damaged: MessageRow[] = []
-  for (const row of rows) {
-    const message = decodeClaimed(row, request.token)
-    if (message === undefined) damaged.push(row)
-    else claimed.push(message)
-  }
-  if (damaged.length > 0) await bury(ports, damaged, request.token)
-  return claimed.sort((a, b) => (a.position < b.position ? -1 : 1))
+  const rows = answer.rows.filter((row): row is ClaimedRow & ClaimRow => row.position !== null)
+  if (rows.length === 0) vacuum.idle()
+  const { messages, damaged } = readClaimed(rows, request.token)
+  await buryDamaged(damaged, request, {
+    settle: (settlements) => settle(settlements, { own, sql, keepSent: false }),
+    cannotBury,
+  })
+  return messages
 }
 
 /** One row for each claimed one, or a single row without a message. */
-interface ClaimRow extends Omit<MessageRow, 'position'> {
+interface ClaimRow extends Omit<ClaimedRow, 'position'> {
   readonly position: string | null
   readonly next: string | null
   readonly last: string | null
 }
 
-function formOf(
+function statementOf(
   sql: Statements,
-  request: ClaimRequest,
-): { readonly text: string; readonly more: readonly unknown[] } {
-  const { exceptDestinations = [], exceptKeys = [], keys } = request
-  if (keys !== undefined)
-    return { text: sql.claimKeys, more: [exceptDestinations, exceptKeys, [...new Set(keys)]] }
+  terms: ClaimTerms,
+  stretch: number | undefined,
+): { readonly text: string; readonly values: readonly unknown[] } {
+  const { limit, claimMs, token, from, maxBytes, largestBytes, keys } = terms
+  const { exceptDestinations, exceptKeys } = terms
+  const values = [
+    limit,
+    claimMs,
+    tokenUuid(token),
+    from.toString(),
+    maxBytes,
+    stretch ?? null,
+    largestBytes,
+  ]
+  const except = [exceptDestinations, exceptKeys]
+  if (keys !== undefined) return { text: sql.claimKeys, values: [...values, ...except, keys] }
   if (exceptDestinations.length + exceptKeys.length > 0)
-    return { text: sql.claimExcept, more: [exceptDestinations, exceptKeys] }
-  return { text: sql.claim, more: [] }
-}
-
-/** Rows that somebody has changed into something that is no message must not stop the others. */
-async function bury<Tx>(
-  ports: OutboxPorts<Tx>,
-  rows: readonly MessageRow[],
-  token: string,
-): Promise<void> {
-  const error = new Error('the headers of this row are no JSON object of texts')
-  const settlements = rows.map((row) => ({
-    ...({
-      kind: 'dead',
-      position: BigInt(row.position),
-      token,
-      reason: 'malformed',
-      error,
-    } as const),
-    ...({ onDead: 'skip', maybePublished: false } as const),
-  }))
-  const to = { own: ports.own, sql: ports.sql, keepSent: false }
-  try {
-    await settle(settlements, to)
-  } catch (cause) {
-    // What cannot be buried must not stop the others either.
-    ports.cannotBury(cause)
-    const aside = settlements.map(
-      ({ position }) =>
-        ({ kind: 'release', position, token, delayMs: SET_ASIDE_MS, error }) as const,
-    )
-    await settle(aside, to)
-  }
+    return { text: sql.claimExcept, values: [...values, ...except] }
+  return { text: sql.claim, values }
 }
 
 /**

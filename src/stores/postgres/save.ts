@@ -3,7 +3,7 @@ import type { SavedLater, SavedMessage } from '../../core/outbox.ts'
 import { partsOf } from '../../sql/parts.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Session, SqlExecutor, SqlValue } from '../../sql/session.ts'
-import { encodeMessage, encodeMessages, tokenUuid } from './rows.ts'
+import { encodeMessage, encodeMessages, tokenUuid } from './encode.ts'
 import type { Statements } from './statements/statements.ts'
 import type { UnitNotes } from './unit/unit-notes.ts'
 

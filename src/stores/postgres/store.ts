@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Store, UnitOfWork } from '../../core/store.ts'
-import { errorText } from '../../core/errors/error-text.ts'
-import { seldom } from '../../lib/async/seldom.ts'
 import { wakeHints } from '../../lib/async/wake-hints.ts'
 import { fulfilledWithin } from '../../lib/async/within.ts'
 import { sharesConnections } from '../../sql/postgres/pool/pooler.ts'
 import { quoteIdentifier } from '../../sql/identifiers.ts'
 import type { Session } from '../../sql/session.ts'
+import { unburied } from '../../sql/shared/claims.ts'
 import { librarySavepoints } from '../../sql/units/library-savepoints.ts'
 import { postgresAdmin } from './admin.ts'
 import type { PostgresClient } from '../../sql/postgres/client.ts'
@@ -100,7 +99,6 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     rows: settings.vacuumRows,
   })
   const ports = { schema, sql, own, session, notes }
-  const mayTell = seldom(clock, 60_000)
   const forget = watchConnections([options.pool, relayPool])
   let closed: Promise<void> | undefined
 
@@ -112,12 +110,6 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     } finally {
       budgeted.mayListenNoMore()
     }
-  }
-
-  function cannotBury(cause: unknown): void {
-    const text =
-      'a damaged row cannot be stored as a dead letter; it is set aside and tried again later'
-    if (mayTell('bury')) settings.logger.error({ schema, error: errorText(cause) }, text)
   }
 
   async function checkPositions(): Promise<void> {
@@ -153,7 +145,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
       proves: options.session !== undefined,
       vacuum,
       keepSentMs: settings.keepSentMs,
-      cannotBury,
+      cannotBury: unburied(settings.logger, clock, { schema }),
     }),
     tracker: postgresTracker({
       ...ports,

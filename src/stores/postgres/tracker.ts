@@ -4,7 +4,7 @@ import { explain } from '../../sql/postgres/failure.ts'
 import type { Own } from '../../sql/postgres/pool/pool.ts'
 import { lockClass } from '../../sql/postgres/locks.ts'
 import { serverNow } from './clock.ts'
-import { textArray } from './rows.ts'
+import { textArray } from './encode.ts'
 import type { Statements } from './statements/statements.ts'
 import type { UnitNotes } from './unit/unit-notes.ts'
 

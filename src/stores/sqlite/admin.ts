@@ -3,7 +3,7 @@ import type { OutboxAdmin, OutboxStats } from '../../core/store.ts'
 import type { Connection } from './connection/connection.ts'
 import type { Handle } from './connection/database.ts'
 import { countEach, listRange } from './dead-letter-keys.ts'
-import { type DeadRow, deadLetter } from './rows.ts'
+import { type DeadRow, deadLetter } from '../../sql/shared/rows.ts'
 import { adminSql } from './statements/statements.ts'
 
 interface StatsRow {

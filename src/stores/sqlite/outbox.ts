@@ -1,26 +1,23 @@
-import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
-import { errorText } from '../../core/errors/error-text.ts'
-import { MersalError } from '../../core/errors/errors.ts'
-import {
-  type ClaimedMessage,
-  type ClaimRequest,
-  type OutboxStorage,
-  type SavedMessage,
-  type SaveOptions,
-  SET_ASIDE_MS,
-  type Settlement,
-  type SettleResult,
+import type {
+  ClaimRequest,
+  OutboxStorage,
+  SavedMessage,
+  SaveOptions,
+  Settlement,
+  SettleResult,
 } from '../../core/outbox.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { lanes } from '../../sql/lanes.ts'
+import { buryDamaged, claimTerms, readClaimed, unburied } from '../../sql/shared/claims.ts'
+import type { ClaimedRow } from '../../sql/shared/rows.ts'
+import { checkStorable, wellFormed } from '../../sql/shared/storable.ts'
 import type { Logger } from '../../core/telemetry.ts'
-import { seldom } from '../../lib/async/seldom.ts'
 import { sqliteClock } from './clock.ts'
 import type { Connection } from './connection/connection.ts'
 import type { Handle, SqliteDatabase } from './connection/database.ts'
 import { storeError } from './connection/failure.ts'
-import { checkStorable, claimedMessage, type ClaimedRow } from './rows.ts'
-import { NEVER, outboxSql } from './statements/statements.ts'
+import { settle } from './settle.ts'
+import { outboxSql } from './statements/statements.ts'
 import {
   checkTransaction,
   leaveMark,
@@ -57,12 +54,13 @@ export function sqliteOutbox(
       throw storeError('saving messages', error)
     }
   }
-  const mayTell = seldom(clock, 60_000)
-
-  function cannotBury(cause: unknown): void {
-    const text =
-      'a damaged row cannot be stored as a dead letter; it is set aside and tried again later'
-    if (mayTell('bury')) logger.error({ store: 'sqlite', error: errorText(cause) }, text)
+  const settling =
+    (keepSent: boolean) =>
+    (settlements: readonly Settlement[]): Promise<SettleResult> =>
+      connection.write((handle) => settle(handle, settlements, { now: clock.now(), keepSent }))
+  const burial = {
+    settle: settling(false),
+    cannotBury: unburied(logger, clock, { store: 'sqlite' }),
   }
 
   return {
@@ -88,17 +86,12 @@ export function sqliteOutbox(
       // A look outside any transaction spares the writers of all processes an idle relay's lock.
       const idle = connection.peek((handle) => nothingDue(handle, request, clock.now()))
       if (idle === true) return []
-      return connection.write((handle) =>
-        claimRows(handle, request, { now: clock.now(), cannotBury }),
-      )
+      const rows = await connection.write((handle) => claimRows(handle, request, clock.now()))
+      const { messages, damaged } = readClaimed(rows, request.token)
+      await buryDamaged(damaged, request, burial)
+      return messages
     },
-    settle: (settlements) =>
-      connection.write((handle): SettleResult => {
-        let stale = 0
-        for (const settlement of settlements)
-          if (!settleOne(handle, settlement, clock.now(), keepSentMs)) stale++
-        return { stale }
-      }),
+    settle: settling(keepSentMs > 0),
     renew: (claims, { claimMs }) =>
       connection.write((handle) => {
         const visibleAt = Math.ceil(clock.now() + claimMs)
@@ -122,7 +115,7 @@ function insertAll(
   now: number,
 ): SavedMessage[] {
   const { express } = options
-  for (const message of messages) checkStorable(message)
+  for (const message of messages) checkStorable(message, wellFormed)
   const mayClaim = express === undefined ? () => false : expressRule(handle)
   return messages.map((message) => {
     const free = now + (message.delayMs ?? 0)
@@ -181,121 +174,30 @@ function nothingDue(handle: Handle, request: ClaimRequest, now: number): boolean
   return handle.get(outboxSql.anyDue, part) === undefined
 }
 
-interface Moment {
-  readonly now: number
-  readonly cannotBury: (cause: unknown) => void
-}
-
-function claimRows(handle: Handle, request: ClaimRequest, moment: Moment): ClaimedMessage[] {
-  const { now } = moment
-  const { keys } = request
+function claimRows(handle: Handle, request: ClaimRequest, now: number): ClaimedRow[] {
+  const terms = claimTerms(request)
+  const { limit, maxBytes, token, from, keys } = terms
   const values = {
-    from: request.fromPosition ?? 0n,
+    from,
     upTo: endOf(handle, request),
     now: Math.trunc(now),
-    until: Math.ceil(now + request.claimMs),
-    except: JSON.stringify(request.exceptDestinations ?? []),
-    exceptKeys: JSON.stringify(request.exceptKeys ?? []),
-    limit: request.limit,
-    maxBytes: request.maxBytes ?? CLAIM_BYTES,
-    largest: request.largestBytes ?? LARGEST_ROW_BYTES,
-    token: request.token,
+    until: Math.ceil(now + terms.claimMs),
+    except: JSON.stringify(terms.exceptDestinations),
+    exceptKeys: JSON.stringify(terms.exceptKeys),
+    limit,
+    maxBytes,
+    largest: terms.largestBytes,
+    token,
   }
-  const rows =
-    keys === undefined
-      ? handle.all<ClaimedRow>(outboxSql.claim, values)
-      : handle.all<ClaimedRow>(outboxSql.claimThese, {
-          ...values,
-          positions: positionsOf(handle, keys, request.limit),
-        })
-  const claimed: ClaimedMessage[] = []
-  // RETURNING promises no order.
-  for (const row of rows.sort((left, right) => left.position - right.position)) {
-    const message = claimedMessage(row, request.token)
-    if (message instanceof MersalError)
-      buryDamaged(handle, { position: BigInt(row.position), token: request.token }, message, moment)
-    else claimed.push(message)
-  }
-  return claimed
+  if (keys === undefined) return handle.all<ClaimedRow>(outboxSql.claim, values)
+  const positions = firstRowsOf(handle, keys, limit)
+  return handle.all<ClaimedRow>(outboxSql.claimThese, { ...values, positions })
 }
 
 /** The first rows of these keys, as JSON. */
-function positionsOf(handle: Handle, keys: readonly string[], limit: number): string {
-  const rows = [...new Set(keys)].flatMap((key) =>
+function firstRowsOf(handle: Handle, keys: readonly string[], limit: number): string {
+  const rows = keys.flatMap((key) =>
     handle.all<{ position: number }>(outboxSql.rowsOfKey, { key, limit }),
   )
   return JSON.stringify(rows.map(({ position }) => position))
-}
-
-/** A row that somebody has changed into something that is no message must not stop the others. */
-function buryDamaged(
-  handle: Handle,
-  fence: Pick<Settlement, 'position' | 'token'>,
-  error: MersalError,
-  { now, cannotBury }: Moment,
-): void {
-  try {
-    bury(
-      handle,
-      { kind: 'dead', ...fence, reason: 'malformed', error, onDead: 'skip', maybePublished: false },
-      now,
-    )
-  } catch (cause) {
-    if (!handle.inTransaction) throw cause
-    // What cannot be buried must not stop the others either.
-    handle.run(outboxSql.release, { ...fence, visibleAt: Math.ceil(now + SET_ASIDE_MS) })
-    cannotBury(cause)
-  }
-}
-
-/** Returns whether a row was changed. */
-function settleOne(
-  handle: Handle,
-  settlement: Settlement,
-  now: number,
-  keepSentMs: number,
-): boolean {
-  const fence = { position: settlement.position, token: settlement.token }
-  switch (settlement.kind) {
-    case 'sent':
-      if (keepSentMs > 0 && settlement.keep !== false)
-        handle.run(outboxSql.keepSent, { ...fence, now: Math.trunc(now) })
-      return handle.run(outboxSql.remove, fence).changes > 0
-    case 'retry':
-      return (
-        handle.run(outboxSql.retry, { ...fence, visibleAt: Math.ceil(now + settlement.delayMs) })
-          .changes > 0
-      )
-    case 'release':
-      return (
-        handle.run(outboxSql.release, {
-          ...fence,
-          visibleAt: Math.ceil(now + (settlement.delayMs ?? 0)),
-        }).changes > 0
-      )
-    case 'dead':
-      return bury(handle, settlement, now)
-    default:
-      return settlement satisfies never
-  }
-}
-
-function bury(
-  handle: Handle,
-  settlement: Settlement & { readonly kind: 'dead' },
-  now: number,
-): boolean {
-  const fence = { position: settlement.position, token: settlement.token }
-  const buried = handle.all<{ blocks: number }>(outboxSql.bury, {
-    ...fence,
-    block: settlement.onDead === 'block-key' ? 1 : 0,
-    reason: settlement.reason,
-    error: errorText(settlement.error),
-    maybePublished: settlement.maybePublished ? 1 : 0,
-    now: Math.trunc(now),
-  })[0]
-  if (buried === undefined) return false
-  if (buried.blocks === 1) handle.run(outboxSql.block, { ...fence, never: NEVER })
-  else handle.run(outboxSql.remove, fence)
-  return true
 }

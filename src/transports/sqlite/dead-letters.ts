@@ -3,7 +3,7 @@ import type { QueueOverview } from '../../core/operations.ts'
 import type { Connection } from '../../stores/sqlite/connection/connection.ts'
 import type { Handle } from '../../stores/sqlite/connection/database.ts'
 import { countEach, listRange } from '../../stores/sqlite/dead-letter-keys.ts'
-import { bytes, withheld } from '../../stores/sqlite/rows.ts'
+import { bytes, withheld } from '../../sql/shared/rows.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
 import { queueSql } from './statements.ts'
 

@@ -1,6 +1,9 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
 import { silentLogger } from '../../../src/core/telemetry.ts'
+import { Mersal } from '../../../src/index.ts'
+import { memoryTransport } from '../../../src/memory.ts'
 import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
 import { temporaryFolder } from '../../contract/sqlite-harness.ts'
 
@@ -102,6 +105,50 @@ test('P8: outbox rows with an unlawful type, destination, key or header become d
   await store.admin.deadLetters.retry([letters[0]?.key ?? ''])
   expect(await store.outbox.claim({ limit: 100, claimMs: 1000, token: 'b' })).toEqual([])
   expect(await store.admin.deadLetters.list()).toHaveLength(unlawful.length)
+})
+
+test('rows that the claim itself gives up are in the log and among the events, and none is published', async () => {
+  using folder = temporaryFolder()
+  const path = folder.file('app.db')
+  const store = sqlite({ path })
+  const errors: unknown[] = []
+  await using app = new Mersal({
+    name: 'clerk',
+    store,
+    transport: memoryTransport(),
+    logger: { ...silentLogger, error: (fields, text) => void errors.push({ fields, text }) },
+  })
+  await store.open()
+  await store.unitOfWork((tx) => store.outbox.save(tx, [message('1'), message('2')]))
+  const database = new DatabaseSync(path)
+  database.prepare("UPDATE mersal_outbox SET name = ? WHERE id = '1'").run('q\n'.repeat(5000))
+  database.prepare("UPDATE mersal_outbox SET headers = 'damaged' WHERE id = '2'").run()
+  database.close()
+  const events: unknown[] = []
+  const listen = (event: unknown): void => void events.push(event)
+  subscribe('mersal:dead', listen)
+  try {
+    await app.start()
+    await app.drain()
+  } finally {
+    unsubscribe('mersal:dead', listen)
+  }
+  const cut = `default/queue/${'q\\n'.repeat(100)}…`
+  expect(events).toEqual([
+    { app: 'clerk', id: '1', to: cut, reason: 'malformed' },
+    { app: 'clerk', id: '2', to: 'default/queue/q', reason: 'malformed' },
+  ])
+  expect(errors).toMatchObject([
+    {
+      text: 'a message was given up; it is a dead letter now',
+      fields: { id: '1', reason: 'malformed', code: 'MERSAL_INVALID_MESSAGE' },
+    },
+    {
+      text: 'a message was given up; it is a dead letter now',
+      fields: { id: '2', reason: 'malformed', code: 'MERSAL_INVALID_MESSAGE' },
+    },
+  ])
+  expect((await store.admin.stats()).dead).toBe(2)
 })
 
 test('P8: queue rows that were damaged become dead letters, and the others are delivered', async () => {

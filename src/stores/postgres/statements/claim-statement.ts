@@ -29,7 +29,7 @@ export function shown(row: string, most: string): string {
   const large = `case when ${row}.bytes > ${most}`
   const short = (name: string): string =>
     `${large} then left(${row}.${name}, 200) else ${row}.${name} end as ${name}`
-  return `${row}.id, ${row}.key, ${row}.attempts, ${short('type')}, ${short('transport')}, ${row}.kind, ${short('name')},
+  return `${row}.id, ${row}.key as partition_key, ${row}.attempts, ${short('type')}, ${short('transport')}, ${row}.kind, ${short('name')},
   ${large} then '{}' else ${row}.headers end as headers, ${large} then ''::bytea else ${row}.body end as body,
   ${large} then ${row}.bytes end::text as withheld_bytes`
 }

@@ -93,8 +93,8 @@ const deadColumns = (alias: string, key: string, blocks: string): string =>
  * not read.
  */
 const deadList = (S: string): string => `
-select p.position::text, p.letter, ${shown('p', String(LARGEST_ROW_BYTES))}, p.error, p.dead_reason, p.maybe_published, p.blocks,
-  p.died_ms::float8::text as died_ms
+select p.position || case when p.letter < 0 then '' else '.' || p.letter end as key, ${shown('p', String(LARGEST_ROW_BYTES))},
+  p.error, p.dead_reason as reason, p.maybe_published, p.blocks, p.died_ms::float8::text as died_at
 from (
   select q.*, sum(case when q.bytes > ${LARGEST_ROW_BYTES} then 0 else q.bytes end) over (order by q.position, q.letter) - q.bytes as before
   from (

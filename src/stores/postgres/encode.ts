@@ -1,53 +1,10 @@
 import { createHash } from 'node:crypto'
-import type { DeadLetter, DeadReason } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import type { ClaimedMessage } from '../../core/outbox.ts'
 import { isUuid } from '../../lib/uuid.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
-import { checkBodySize } from '../../sql/parts.ts'
 import type { SqlValue } from '../../sql/session.ts'
-import { decodeHeaders } from '../../sql/headers.ts'
-
-/** A message as the tables hold it. */
-export interface MessageRow {
-  readonly position: string
-  readonly id: string
-  readonly key: string | null
-  readonly attempts: number
-  readonly type: string
-  readonly transport: string
-  readonly kind: 'queue' | 'topic'
-  readonly name: string
-  readonly headers: string
-  readonly body: Uint8Array
-  /** Set if headers and body were not read. */
-  readonly withheld_bytes: string | null
-}
-
-export interface DeadRow extends MessageRow {
-  /** Tells letters of one position apart; -1: it stayed in the outbox. */
-  readonly letter: number
-  readonly error: string
-  readonly dead_reason: string
-  readonly maybe_published: boolean
-  readonly blocks: boolean
-  readonly died_ms: string
-}
-
-function refuse(field: string, text: string): never {
-  throw new MersalError('MERSAL_INVALID_MESSAGE', `${field}: ${text}`, { details: { field } })
-}
-
-/**
- * PostgreSQL stores no NUL and no lone surrogate; refused before a statement could fail and spoil
- * the user's transaction.
- */
-function storable(field: string, text: string): string {
-  if (text.includes('\0') || !text.isWellFormed())
-    refuse(field, 'must be well-formed text without NUL')
-  return text
-}
+import { checkStorable, withoutNul } from '../../sql/shared/storable.ts'
 
 /** Room for headers and names. */
 const AROUND_BYTES = 1024 * 1024
@@ -73,16 +30,19 @@ function textsOf(message: OutgoingMessage): Texts {
     const text = `body: has ${size} bytes, and the relay can read at most ${MOST_FETCHED_BYTES - AROUND_BYTES} from PostgreSQL: put the content elsewhere and send where it is`
     throw new MersalError('MERSAL_TOO_LARGE', text, { details: { field: 'body', size } })
   }
-  if (!isUuid(message.id)) refuse('id', 'must be a UUID')
-  checkBodySize(message)
+  if (!isUuid(message.id))
+    throw new MersalError('MERSAL_INVALID_MESSAGE', 'id: must be a UUID', {
+      details: { field: 'id' },
+    })
+  checkStorable(message, withoutNul)
   return {
     id: message.id,
-    key: message.partitionKey === undefined ? null : storable('partitionKey', message.partitionKey),
+    key: message.partitionKey ?? null,
     delay: message.delayMs ?? 0,
-    type: storable('type', message.type),
-    transport: storable('to.transport', message.to.transport),
+    type: message.type,
+    transport: message.to.transport,
     kind: message.to.kind,
-    name: storable('to.name', message.to.name),
+    name: message.to.name,
     headers: encodeHeaders(message.headers),
   }
 }
@@ -93,7 +53,7 @@ function encodeHeaders(headers: Readonly<Record<string, string>>): string {
   // of them.
   if (json.includes('\\u'))
     for (const [name, value] of Object.entries(headers))
-      storable(`headers['${name.slice(0, 60)}']`, name + value)
+      withoutNul(`headers['${name.slice(0, 60)}']`, name + value)
   return json
 }
 
@@ -165,50 +125,6 @@ export function textArray(values: readonly (string | null)[]): string {
  */
 function jsonArray(values: readonly string[]): string {
   return `{${JSON.stringify(values).slice(1, -1)}}`
-}
-
-function messageOf(row: MessageRow, headers: Record<string, string>): OutgoingMessage {
-  const { id, type, body, transport, kind, name, key } = row
-  const to = { transport, kind, name }
-  return key === null
-    ? { id, type, headers, body, to }
-    : { id, type, headers, body, to, partitionKey: key }
-}
-
-const withheld = ({ withheld_bytes: bytes }: MessageRow): { readonly withheldBytes?: number } =>
-  bytes === null ? {} : { withheldBytes: Number(bytes) }
-
-/** Undefined if the row is damaged. */
-export function decodeClaimed(row: MessageRow, token: string): ClaimedMessage | undefined {
-  const headers = decodeHeaders(row.headers)
-  if (headers === undefined) return undefined
-  return {
-    message: messageOf(row, headers),
-    position: BigInt(row.position),
-    attempt: row.attempts,
-    token,
-    ...withheld(row),
-  }
-}
-
-export function decodeDead(row: DeadRow): DeadLetter {
-  return {
-    key: row.letter < 0 ? row.position : `${row.position}.${row.letter}`,
-    direction: 'outgoing',
-    id: row.id,
-    type: row.type,
-    headers: decodeHeaders(row.headers) ?? {},
-    body: row.body,
-    place: `${row.transport}/${row.kind}/${row.name}`,
-    ...(row.key === null ? {} : { partitionKey: row.key }),
-    reason: row.dead_reason as DeadReason,
-    error: row.error,
-    attempts: row.attempts,
-    diedAt: Math.round(Number(row.died_ms)),
-    maybePublished: row.maybe_published,
-    blocksKey: row.blocks,
-    ...withheld(row),
-  }
 }
 
 /**

@@ -1,0 +1,72 @@
+import type { Settlement, SettleResult } from '../../core/outbox.ts'
+import {
+  type Kind,
+  notedError,
+  type SettlementGroup,
+  settlementGroups,
+} from '../../sql/shared/settlements.ts'
+import type { Handle } from './connection/database.ts'
+import { NEVER, outboxSql } from './statements/statements.ts'
+
+export interface SettleTerms {
+  readonly now: number
+  readonly keepSent: boolean
+}
+
+/** Fenced row by row; repeating it changes nothing more. */
+export function settle(
+  handle: Handle,
+  settlements: readonly Settlement[],
+  terms: SettleTerms,
+): SettleResult {
+  let stale = settlements.length
+  for (const group of settlementGroups(settlements)) stale -= settleGroup(handle, group, terms)
+  return { stale }
+}
+
+/** Returns how many rows were changed. */
+function settleGroup(handle: Handle, group: SettlementGroup, terms: SettleTerms): number {
+  const { now, keepSent } = terms
+  const remove = (row: Settlement): number => handle.run(outboxSql.remove, fenceOf(row)).changes
+  const later = (row: Kind<'retry' | 'release'>): number => {
+    const visibleAt = Math.ceil(now + (row.delayMs ?? 0))
+    return handle.run(outboxSql[row.kind], { ...fenceOf(row), visibleAt }).changes
+  }
+  switch (group.kind) {
+    case 'sent':
+      return count(group.rows, (row) => {
+        if (keepSent) handle.run(outboxSql.keepSent, { ...fenceOf(row), now: Math.trunc(now) })
+        return remove(row)
+      })
+    case 'gone':
+      return count(group.rows, remove)
+    case 'retry':
+    case 'release':
+      return count<Kind<'retry' | 'release'>>(group.rows, later)
+    case 'dead':
+      return count(group.rows, (row) => bury(handle, row, now))
+    default:
+      return group satisfies never
+  }
+}
+
+const fenceOf = ({ position, token }: Settlement) => ({ position, token }) as const
+
+const count = <Row>(rows: readonly Row[], change: (row: Row) => number): number =>
+  rows.reduce((sum, row) => sum + change(row), 0)
+
+function bury(handle: Handle, settlement: Kind<'dead'>, now: number): number {
+  const fence = fenceOf(settlement)
+  const [buried] = handle.all<{ blocks: number }>(outboxSql.bury, {
+    ...fence,
+    block: settlement.onDead === 'block-key' ? 1 : 0,
+    reason: settlement.reason,
+    error: notedError(settlement),
+    maybePublished: settlement.maybePublished ? 1 : 0,
+    now: Math.trunc(now),
+  })
+  if (buried === undefined) return 0
+  return buried.blocks === 1
+    ? handle.run(outboxSql.block, { ...fence, never: NEVER }).changes
+    : handle.run(outboxSql.remove, fence).changes
+}
