@@ -1,19 +1,51 @@
 import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './test/run/longest-first.ts'
 
 // Many tests start programs of ours from their sources. With this they start in half the time: Node
 // keeps what it has compiled.
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, 'node_modules/.cache/node')
 
+const everything = ['test/**/*.test.ts', 'examples/**/*.test.ts', 'demo/**/*.test.ts']
+
+/** Seconds for all of them, and no server needed: what to run while writing code. */
+const fast = [
+  'test/{unit,property,house}/**/*.test.ts',
+  'test/bench/{check,goals,scaling}.test.ts',
+  'test/chaos/{checkers,page}.test.ts',
+  'test/contract/memory.test.ts',
+  'test/crash-matrix/points.test.ts',
+  'demo/reconcile.test.ts',
+]
+
+/** Many processes, random schedules, or tools that are installed first. */
+const long = [
+  'test/{chaos,inputs,model,projects,simulation,user-code}/**/*.test.ts',
+  'test/bench/bench.test.ts',
+  'test/scenarios/crash-matrix-*.test.ts',
+  'test/scenarios/{postgres-relays,relay-program}.test.ts',
+  'examples/**/*.test.ts',
+  'demo/**/*.test.ts',
+]
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts', 'examples/**/*.test.ts', 'demo/**/*.test.ts'],
+    projects: [
+      { extends: true, test: { name: 'fast', include: fast, isolate: false } },
+      {
+        extends: true,
+        test: { name: 'servers', include: everything, exclude: [...fast, ...long] },
+      },
+      { extends: true, test: { name: 'long', include: long, exclude: fast } },
+    ],
     // Fails whatever prints a secret.
     setupFiles: ['test/house/outlet.ts'],
-    // Many tests start processes of their own: one fork per file keeps them apart, and two at a
-    // time keep the timing tests honest on a machine with two cores.
+    reporters: ['default', './test/run/progress.ts'],
+    // Many tests start processes of their own: one fork per file keeps them apart. Most of them
+    // wait for servers most of the time, so four share two cores.
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 4,
+    sequence: { sequencer: LongestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,
     restoreMocks: true,

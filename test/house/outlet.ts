@@ -8,7 +8,11 @@ import type { Readable } from 'node:stream'
 import { afterAll, afterEach } from 'vitest'
 import { canaryIn } from './canaries.ts'
 
-const seen: string[] = []
+/** A worker that runs many files loads this module for each of them, and watches once. */
+const watched = globalThis as { [key: symbol]: string[] | undefined }
+const mark = Symbol.for('mersal tests: secrets that came out')
+const first = watched[mark] === undefined
+const seen: string[] = (watched[mark] ??= [])
 
 /** What was around the secrets that came out so far; they are forgotten by it. */
 export function takeSightings(): readonly string[] {
@@ -84,9 +88,11 @@ function nothingSeen(): void {
   if (all.length > 0) throw new Error(`a secret came out:\n${all.join('\n')}`)
 }
 
-watchWrites('stdout')
-watchWrites('stderr')
-watchConsole()
-watchPrograms()
+if (first) {
+  watchWrites('stdout')
+  watchWrites('stderr')
+  watchConsole()
+  watchPrograms()
+}
 afterEach(nothingSeen)
 afterAll(nothingSeen)
