@@ -108,7 +108,7 @@ export async function openStore({ store }: Served): Promise<ToolStore> {
   return store
 }
 
-/** Throws unless at most so many positionals are given after the first `from`. */
+/** Throws if more than `most` positionals follow the first `from`. */
 export function noMore(positionals: readonly string[], from: number): void {
   const extra = positionals[from]
   if (extra !== undefined) throw new UsageError(`'${extra.slice(0, 60)}' is too much; see --help`)

@@ -17,7 +17,7 @@ export function elsewhere(args: Arguments): string {
 }
 
 const HEAD = ['key', 'died', 'type', 'destination', 'partition key', 'reason', 'attempts', 'error']
-/** Columns are as wide as the widest cell of so many rows. */
+/** Rows whose cells set the widths of the columns. */
 const ROWS = 100
 
 /** Written as they come, so that a long list takes no more memory than a short one. */

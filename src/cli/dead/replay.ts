@@ -36,7 +36,7 @@ the messages again.`,
     },
     id: { kind: 'text', value: 'UUID', text: 'one message' },
     all: { kind: 'flag', text: 'every kept message' },
-    limit: { kind: 'number', value: 'N', min: 1, text: 'at most so many, the earliest first' },
+    limit: { kind: 'number', value: 'N', min: 1, text: 'at most N, the earliest first' },
     'new-ids': {
       kind: 'flag',
       text: 'give each message a new id, so that consumers handle it again',

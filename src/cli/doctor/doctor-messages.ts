@@ -2,7 +2,7 @@ import type { Finding, KeyOverview, OutboxOverview } from '../../core/operations
 import { countOf } from '../output.ts'
 import type { TransportQueues } from '../status/queues.ts'
 
-/** Of each kind so many are named. */
+/** Most messages that are named of each kind. */
 const MOST = 10
 
 function bounded(findings: readonly Finding[], subject: string): readonly Finding[] {

@@ -22,7 +22,7 @@ import type { Context, Verb } from '../verb.ts'
 
 export const doctor: Verb = {
   name: 'doctor',
-  summary: 'examine Node, clients, database and broker, and say how to mend what is wrong',
+  summary: 'examine Node, clients, database and broker, and say how to fix what is wrong',
   usage: ['doctor [--queue NAMES] [--json]'],
   text: `It changes nothing. Exit code 3 if something is at fault; warnings leave it at 0. It also tells of messages that do not get
 through: refused ones, dead letters of relays and consumers, keys that these hold back, queues that nobody reads.`,

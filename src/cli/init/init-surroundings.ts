@@ -39,7 +39,7 @@ function manifestIn(folder: string): Manifest {
   try {
     return (JSON.parse(readFileSync(path, 'utf8')) ?? {}) as Manifest
   } catch {
-    throw new CommandError('package.json is not JSON; mend it first')
+    throw new CommandError('package.json is not JSON; fix it first')
   }
 }
 

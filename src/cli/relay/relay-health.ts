@@ -29,7 +29,7 @@ const SHORTEST_MS = 5000
 const REST_FACTOR = 10
 /** Whoever collects metrics does not wait for ever. */
 const LONGEST_WAIT_MS = 3000
-/** Of those in trouble, so many are named to whoever asks for all. */
+/** Most names of destinations in trouble in the answer about all of them. */
 const MOST_NAMED = 20
 
 export function monitorParts(ports: HealthPorts): MonitorParts {
