@@ -54,6 +54,7 @@ const adapterFaces = ['src/core', 'src/lib', 'src/sql', 'src/stores', 'src/trans
 const clients: Readonly<Record<string, readonly string[]>> = {
   'src/stores/sqlite': ['better-sqlite3'],
   'src/stores/postgres': ['pg', 'pg-logical-replication'],
+  'src/transports/nats': ['@nats-io/jetstream', '@nats-io/transport-node'],
   'src/transports/rabbitmq': ['amqplib'],
 }
 

@@ -1,0 +1,90 @@
+import type { NatsConnection } from '@nats-io/transport-node'
+import { MersalError } from '../../../core/errors/errors.ts'
+import type { Describe } from './address.ts'
+import { invalid } from '../options.ts'
+
+/** Numbers of the errors of the JetStream API that mean something to us. */
+export const apiCodes = {
+  consumerNotFound: 10_014,
+  messageNotFound: 10_037,
+  notEnabledForAccount: 10_039,
+  messageTooLarge: 10_054,
+  noMessageToDelete: 10_057,
+  streamNameInUse: 10_058,
+  streamNotFound: 10_059,
+  notEnabled: 10_076,
+} as const
+
+/** The number of an error of the JetStream API; undefined for any other error. */
+export function apiCodeOf(error: unknown): number | undefined {
+  if (!(error instanceof Error) || !('apiError' in error)) return undefined
+  const { code } = error as { readonly code?: unknown }
+  return typeof code === 'number' ? code : undefined
+}
+
+/** No part of the server listens to what was asked. */
+export function hasNoResponders(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined
+  const [own, deeper] = [error, cause].map((one) => (one instanceof Error ? one.name : ''))
+  return [own, deeper].some(
+    (name) => name === 'JetStreamNotEnabled' || name === 'NoRespondersError',
+  )
+}
+
+const OLDEST = [2, 9, 0] as const
+
+function isTooOld(version: string): boolean {
+  const parts = version.split(/[.-]/).slice(0, 3).map(Number)
+  for (const [index, wanted] of OLDEST.entries()) {
+    const part = parts[index] ?? 0
+    if (part !== wanted) return part < wanted
+  }
+  return false
+}
+
+/** Throws if this server cannot serve, however long somebody waits. */
+export function checkServer({ info }: NatsConnection): void {
+  const version = info?.version ?? '0'
+  if (isTooOld(version))
+    throw invalid('url', `the server is NATS ${version}; ${OLDEST.join('.')} or later is needed`)
+  if (info?.jetstream !== true) throw noJetStream()
+}
+
+function noJetStream(): MersalError {
+  return invalid(
+    'url',
+    'the server, or the account of this user, has no JetStream: start nats-server with -js, or enable it for the account',
+  )
+}
+
+const CERTIFICATE = /^(?:CERT_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_)/
+
+function codesOf(error: unknown): string[] {
+  if (!(error instanceof Error)) return []
+  const { code } = error as { readonly code?: unknown }
+  return [...(typeof code === 'string' ? [code] : []), ...codesOf(error.cause)]
+}
+
+/** The mistake of configuration behind a failed connection; undefined if waiting may help. */
+export function mistakeOf(error: unknown, describe: Describe): MersalError | undefined {
+  if (error instanceof MersalError && error.code === 'MERSAL_INVALID_OPTIONS') return error
+  if (!(error instanceof Error)) return undefined
+  const code = apiCodeOf(error)
+  if (hasNoResponders(error) || code === apiCodes.notEnabled) return noJetStream()
+  if (code === apiCodes.notEnabledForAccount) return noJetStream()
+  if (error.name === 'AuthorizationError' || error.name === 'UserAuthenticationExpiredError')
+    return invalid('url', `NATS refuses user, password or token: ${describe(error)}`)
+  if (error.name === 'PermissionViolationError')
+    return invalid(
+      'url',
+      `the user lacks a permission (docs/nats.md lists them): ${describe(error)}`,
+    )
+  if (codesOf(error).some((each) => CERTIFICATE.test(each)))
+    return invalid(
+      'tls',
+      `no secure connection to NATS, look at tls.ca and at the host in the URL: ${describe(error)}`,
+    )
+  if (error.name === 'InvalidArgumentError')
+    return invalid(error.message.includes('tls') ? 'tls' : 'url', describe(error))
+  return undefined
+}

@@ -1,0 +1,242 @@
+import type { Msg } from '@nats-io/transport-node'
+import { errorFields } from '../../../core/errors/error-text.ts'
+import { MersalError } from '../../../core/errors/errors.ts'
+import type { Consumption, Disposition } from '../../../core/transport.ts'
+import { aborted, toError } from '../../../lib/async/abort.ts'
+import { backoffMs } from '../../../lib/async/backoff.ts'
+import { systemClock } from '../../../lib/async/clock.ts'
+import { linkAbort } from '../../../lib/async/linked-abort.ts'
+import { slots } from '../../../lib/async/slots.ts'
+import { setAside } from '../../shared/aside.ts'
+import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
+import { arrivalOf } from './delivery.ts'
+import type { Link, Live } from '../connection/link.ts'
+import type { NatsSettings } from '../options.ts'
+import { Pull } from './pull.ts'
+import type { Hold, Settler } from './settle.ts'
+import { attemptOf } from './state.ts'
+import { toEnvelope } from '../publish/wire.ts'
+
+const backoff = { firstMs: 500, longestMs: 3000 }
+const PAUSE_MS = 250
+const LONGEST_HEARTBEAT_MS = 3000
+/** So often in the time after which JetStream gives a message to somebody else it is renewed. */
+const RENEWALS = 4
+
+export interface ConsumerParts {
+  readonly link: Link
+  readonly settler: Settler
+  readonly settings: NatsSettings
+  /** Name of the stream of the queue. */
+  readonly stream: string
+  /** Makes the stream and its subscriptions again, or looks whether they are there. */
+  readonly prepare: () => Promise<void>
+}
+
+/** With what tells that it was lost, and when JetStream last heard of it. */
+interface Held extends Hold {
+  readonly controller: AbortController
+  renewedAt: number
+}
+
+/** Receives from one queue until it is disposed, over whatever connection there is. */
+export class Consumer implements AsyncDisposable {
+  readonly #parts: ConsumerParts
+  readonly #consumption: Consumption
+  readonly #onDelivery: OnDelivery
+  readonly #stopping = new AbortController()
+  readonly #closing = new AbortController()
+  readonly #held = new Set<Held>()
+  readonly #work = inHand()
+  readonly #places
+  #freed = Promise.withResolvers<void>()
+  #loops: readonly Promise<void>[] = []
+  #said = ''
+
+  constructor(parts: ConsumerParts, consumption: Consumption, onDelivery: OnDelivery) {
+    this.#parts = parts
+    this.#consumption = consumption
+    this.#onDelivery = onDelivery
+    this.#places = slots(consumption.concurrency)
+  }
+
+  get queue(): string {
+    return this.#consumption.queue
+  }
+
+  /** Rejects if the first try fails; afterwards it goes on by itself. */
+  async start(): Promise<void> {
+    await this.#parts.prepare()
+    this.#loops = [this.#run(), this.#renewAll()]
+  }
+
+  /** Tells the handlers that their messages are lost; the connection is about to be closed. */
+  force(reason: Error): void {
+    this.#stopping.abort(reason)
+    this.#closing.abort(reason)
+    for (const { controller } of this.#held) controller.abort(reason)
+    this.#freed.resolve()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort(new MersalError('MERSAL_APP_STOPPED', 'the consumer stops'))
+    this.#freed.resolve()
+    await this.#loops[0]
+    await this.#work.settled()
+    this.#closing.abort()
+    await Promise.all(this.#loops)
+  }
+
+  async #run(): Promise<void> {
+    const { link, prepare } = this.#parts
+    const { signal } = this.#stopping
+    let failures = 0
+    while (!signal.aborted) {
+      try {
+        const live = await Promise.race([link.connection(), aborted(signal)])
+        if (live === undefined) return
+        if (failures > 0) await prepare()
+        await this.#listen(live, () => (failures = 0))
+      } catch (error) {
+        if (signal.aborted) return
+        this.#tell(error)
+        await systemClock.sleep(backoffMs(backoff, ++failures, Math.random), signal)
+      }
+    }
+  }
+
+  /** An outage of an hour is one line, and not a thousand. */
+  #tell(error: unknown): void {
+    const { message } = toError(error)
+    const level = message === this.#said ? 'debug' : 'warn'
+    this.#said = message
+    this.#parts.settings.logger[level](
+      { queue: this.queue, ...errorFields(error) },
+      'a queue cannot be consumed now; beginning again',
+    )
+  }
+
+  async #listen(live: Live, works: () => void): Promise<void> {
+    const { signal } = this.#stopping
+    const { stream, settings } = this.#parts
+    const heartbeatMs = Math.min(settings.ackWaitMs / RENEWALS, LONGEST_HEARTBEAT_MS)
+    const pull = new Pull(live, { stream, heartbeatMs }, (message) => {
+      works()
+      this.#receive(message)
+    })
+    try {
+      while (!signal.aborted) {
+        this.#freed = Promise.withResolvers()
+        const free = this.#consumption.concurrency - this.#work.count
+        if (free > 0) await pull.take(free, signal)
+        else await this.#freed.promise
+      }
+    } finally {
+      await pull.close()
+    }
+  }
+
+  #receive(message: Msg): void {
+    this.#said = ''
+    const arrival = arrivalOf(message)
+    if (arrival === undefined) return
+    const controller = new AbortController()
+    const held: Held = {
+      queue: this.queue,
+      arrival,
+      controller,
+      lost: controller.signal,
+      stopping: this.#stopping.signal,
+      state: undefined,
+      attempt: arrival.delivered,
+      renewedAt: systemClock.monotonic(),
+    }
+    this.#held.add(held)
+    this.#work.add(this.#handle(held))
+  }
+
+  async #handle(held: Held): Promise<void> {
+    const { signal } = this.#stopping
+    // More than was asked for may come when a request was thought to be lost.
+    const hasPlace = await this.#places.take(signal)
+    try {
+      await this.#readState(held)
+      const disposition: Disposition = hasPlace ? await this.#decide(held) : { kind: 'release' }
+      // What is given back must not meet the last request of this consumer.
+      if (signal.aborted) await this.#loops[0]
+      await this.#parts.settler.settle(held, disposition)
+    } finally {
+      if (hasPlace) this.#places.giveBack()
+      this.#held.delete(held)
+      // In the next turn, when this work is no longer counted.
+      setImmediate(() => this.#freed.resolve())
+    }
+  }
+
+  /** Until it is known, or somebody else has the message. */
+  async #readState(held: Held): Promise<void> {
+    const { settler, settings } = this.#parts
+    while (!held.lost.aborted) {
+      try {
+        held.state = await settler.states.read(held.queue, held.arrival)
+        held.attempt = attemptOf(held.arrival, held.state)
+        return
+      } catch (error) {
+        settings.logger.debug(errorFields(error), 'the attempts of a message cannot be read yet')
+        await systemClock.sleep(PAUSE_MS, held.lost)
+      }
+    }
+  }
+
+  async #decide({ arrival, attempt, state, lost, queue }: Held): Promise<Disposition> {
+    if (lost.aborted) return { kind: 'release' }
+    // Given up before: only its dead letter is missing.
+    if (state?.aside !== undefined) return setAside(state.aside.reason, state.aside.error)
+    const message = toEnvelope(arrival.message)
+    using linked = linkAbort(lost, this.#closing.signal)
+    return await deliver(this.#onDelivery, {
+      message,
+      queue,
+      attempt,
+      ...postponedField(state?.postponedSince),
+      signal: linked.signal,
+    })
+  }
+
+  async #renewAll(): Promise<void> {
+    const { ackWaitMs } = this.#parts.settings
+    const { signal } = this.#closing
+    for (;;) {
+      await systemClock.sleep(ackWaitMs / RENEWALS, signal)
+      if (signal.aborted) return
+      await Promise.race([this.#renew(), aborted(signal)])
+    }
+  }
+
+  /** A message is lost if JetStream has not heard of it for the whole time. */
+  async #renew(): Promise<void> {
+    const { settler, settings } = this.#parts
+    const all = [...this.#held]
+    await Promise.all(
+      all.map(async (held) => {
+        const now = systemClock.monotonic()
+        await settler.renew(held.arrival, settings.ackWaitMs / RENEWALS).then(
+          () => (held.renewedAt = now),
+          (error: unknown) => settings.logger.debug(errorFields(error), 'a hold was not renewed'),
+        )
+      }),
+    )
+    const oldest = systemClock.monotonic() - settings.ackWaitMs
+    for (const held of all) if (held.renewedAt < oldest) this.#lose(held)
+  }
+
+  #lose({ controller, arrival }: Held): void {
+    if (controller.signal.aborted) return
+    this.#parts.settings.logger.warn(
+      { queue: this.queue, sequence: arrival.sequence },
+      'lost the hold on a message: NATS did not answer in time',
+    )
+    const text = `queue '${this.queue}': the hold on the message was lost`
+    controller.abort(new MersalError('MERSAL_UNAVAILABLE', text))
+  }
+}

@@ -1,0 +1,137 @@
+import { createInbox, type Msg, nanos, type Subscription } from '@nats-io/transport-node'
+import { CLAIM_BYTES } from '../../../core/messages/bytes.ts'
+import { MersalError } from '../../../core/errors/errors.ts'
+import { systemClock } from '../../../lib/async/clock.ts'
+import type { Live } from '../connection/link.ts'
+import { CONSUMER } from '../topology/names.ts'
+
+/**
+ * A request for messages ends after this time, and the next one begins. NATS 2.9 stumbles over a
+ * request that has just ended (see `close`), so it is long.
+ */
+const EXPIRES_MS = 300_000
+/** The server was busy; so soon it is asked again. */
+const PAUSE_MS = 250
+const SILENT_HEARTBEATS = 3
+
+/** How a request for messages has ended. `gone`: the stream or the consumer is not there. */
+type End = { readonly kind: 'done' | 'busy' | 'gone'; readonly text: string }
+
+function endOf({ headers }: Msg): End | undefined {
+  const code = headers?.code ?? 0
+  const text = headers?.description ?? ''
+  if (code === 100) return undefined
+  if (code === 503) return { kind: 'gone', text: 'no stream and no consumer answers' }
+  if (code === 409 && /deleted|not found|push based/i.test(text)) return { kind: 'gone', text }
+  if (code === 404 || code === 408 || /maxbytes|batch completed/i.test(text))
+    return { kind: 'done', text }
+  return { kind: 'busy', text: `${code} ${text}` }
+}
+
+export interface PullOptions {
+  readonly stream: string
+  /** So often the server says that it still knows the request, and looks who still waits. */
+  readonly heartbeatMs: number
+}
+
+/** Asks for messages over one connection, so many at a time as somebody wants. */
+export class Pull {
+  readonly #live: Live
+  readonly #options: PullOptions
+  readonly #inbox = createInbox()
+  readonly #subscription: Subscription
+  readonly #receive: (message: Msg) => void
+  #requests = 0
+  #left = 0
+  #heardAt = 0
+  #ended = Promise.withResolvers<End>()
+
+  constructor(live: Live, options: PullOptions, receive: (message: Msg) => void) {
+    this.#live = live
+    this.#options = options
+    this.#receive = receive
+    this.#subscription = live.connection.subscribe(`${this.#inbox}.*`, {
+      callback: (error, message) => {
+        if (error === null) this.#arrived(message)
+      },
+    })
+  }
+
+  /**
+   * Asks for at most this many, and for fewer if they may be large. Resolves when all have come, or
+   * none comes any more. Rejects when
+   * the stream or its consumer is gone, or the connection.
+   */
+  async take(most: number, stop: AbortSignal): Promise<void> {
+    const { connection, lost } = this.#live
+    const { stream, heartbeatMs } = this.#options
+    const { max_payload: largest = 1 } = connection.info ?? {}
+    this.#left = Math.max(1, Math.min(most, Math.floor(CLAIM_BYTES / largest)))
+    this.#heardAt = systemClock.monotonic()
+    this.#ended = Promise.withResolvers()
+    const request = {
+      batch: this.#left,
+      expires: nanos(EXPIRES_MS),
+      idle_heartbeat: nanos(heartbeatMs),
+    }
+    const broken = (): void => this.#ended.resolve({ kind: 'done', text: 'stopped' })
+    lost.addEventListener('abort', broken)
+    stop.addEventListener('abort', broken)
+    const watch = setInterval(() => this.#watch(), heartbeatMs)
+    try {
+      if (!lost.aborted && !stop.aborted)
+        connection.publish(
+          `$JS.API.CONSUMER.MSG.NEXT.${stream}.${CONSUMER}`,
+          JSON.stringify(request),
+          { reply: `${this.#inbox}.${++this.#requests}` },
+        )
+      else broken()
+      const end = await this.#ended.promise
+      lost.throwIfAborted()
+      if (end.kind === 'gone')
+        throw new MersalError('MERSAL_UNAVAILABLE', `cannot be consumed: ${end.text}`)
+      if (end.kind === 'busy') await systemClock.sleep(PAUSE_MS, stop)
+    } finally {
+      clearInterval(watch)
+      lost.removeEventListener('abort', broken)
+      stop.removeEventListener('abort', broken)
+    }
+  }
+
+  /**
+   * Nothing new is asked for; what the server has sent already still comes before this resolves.
+   * A request cannot be taken back. NATS 2.9 confuses the order and the count of a message that
+   * comes again while nobody but a reader who has left waits for it (`loopAndGatherMsgs`), so it is
+   * asked about the consumer, which makes it look who still waits.
+   */
+  async close(): Promise<void> {
+    const { manager, lost } = this.#live
+    if (lost.aborted) return
+    try {
+      await this.#subscription.drain()
+      await manager.consumers.info(this.#options.stream, CONSUMER)
+    } catch {
+      // The connection was lost, or the stream is gone: then so is the request.
+    }
+  }
+
+  #arrived(message: Msg): void {
+    this.#heardAt = systemClock.monotonic()
+    // What comes from the stream says where it is acknowledged.
+    if (message.reply === undefined || message.reply === '') {
+      const end = endOf(message)
+      // The end of an earlier request says nothing about this one.
+      if (end !== undefined && message.subject === `${this.#inbox}.${this.#requests}`)
+        this.#ended.resolve(end)
+      return
+    }
+    if (--this.#left <= 0) this.#ended.resolve({ kind: 'done', text: 'all have come' })
+    this.#receive(message)
+  }
+
+  /** A server that forgot the request, as when it was restarted, sends no heartbeat for it. */
+  #watch(): void {
+    if (systemClock.monotonic() - this.#heardAt > SILENT_HEARTBEATS * this.#options.heartbeatMs)
+      this.#ended.resolve({ kind: 'busy', text: 'no heartbeat' })
+  }
+}

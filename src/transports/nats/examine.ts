@@ -1,0 +1,132 @@
+import type { Finding, QueueOverview } from '../../core/operations.ts'
+import type { QueueRemoval } from '../../core/transport.ts'
+import type { Link } from './connection/link.ts'
+import { CONSUMER } from './topology/names.ts'
+import type { NatsSettings } from './options.ts'
+import type { Topology } from './topology/topology.ts'
+
+/** Room for headers of ours beside the largest message. */
+const OWN_BYTES = 512
+
+/** Looks at the server without making anything. Throws when it cannot be reached. */
+export async function examine(
+  link: Link,
+  topology: Topology,
+  settings: NatsSettings,
+  queues: readonly string[],
+): Promise<readonly Finding[]> {
+  const { connection } = await link.connection()
+  const { version = '?', max_payload: largest = 0 } = connection.info ?? {}
+  const findings: Finding[] = [
+    { level: 'ok', subject: 'nats version', text: version },
+    payload(largest, settings.maxMessageBytes),
+    await storage(topology),
+  ]
+  const { names } = topology
+  for (const stream of [names.topics, names.dead, ...queues.map((queue) => names.streamOf(queue))])
+    findings.push(await streamFinding(topology, settings, stream))
+  return findings
+}
+
+function payload(largest: number, wanted: number): Finding {
+  const subject = 'nats max_payload'
+  if (largest >= wanted + OWN_BYTES) return { level: 'ok', subject, text: `${largest} bytes` }
+  return {
+    level: 'warning',
+    subject,
+    text: `${largest} bytes, and messages may have ${wanted}`,
+    remedy: 'raise max_payload of the server, or lower nats.maxMessageBytes',
+  }
+}
+
+async function storage(topology: Topology): Promise<Finding> {
+  const subject = 'nats storage'
+  const { storage: used, limits } = await topology.ask('looking at the account', ({ manager }) =>
+    manager.getAccountInfo(),
+  )
+  const most = limits.max_storage
+  const text = most < 0 ? `${used} bytes used` : `${used} of ${most} bytes used`
+  if (most < 0 || used < most * 0.9) return { level: 'ok', subject, text }
+  const remedy = 'raise max_storage of the account, or let consumers catch up'
+  return { level: 'warning', subject, text, remedy }
+}
+
+async function streamFinding(
+  topology: Topology,
+  { topology: mode }: NatsSettings,
+  stream: string,
+): Promise<Finding> {
+  const subject = `stream '${stream}'`
+  const info = await topology.info(stream)
+  if (info !== undefined)
+    return {
+      level: 'ok',
+      subject,
+      text: `${info.state.messages} messages, ${info.state.bytes} bytes`,
+    }
+  if (mode === 'check') {
+    const remedy = "make it, or use topology: 'declare'"
+    return { level: 'fault', subject, text: 'does not exist', remedy }
+  }
+  return {
+    level: 'warning',
+    subject,
+    text: 'does not exist yet',
+    remedy: 'start the app that owns it once; until then what is sent there is unroutable',
+  }
+}
+
+/** Every queue of this prefix, and those of `more` that exist. */
+export async function queueOverviews(
+  topology: Topology,
+  more: readonly string[],
+): Promise<readonly QueueOverview[]> {
+  const overviews: QueueOverview[] = []
+  for (const queue of new Set([...(await topology.queues()), ...more])) {
+    const info = await topology.info(topology.names.streamOf(queue))
+    if (info === undefined) continue
+    overviews.push({ queue, dead: await deadIn(topology, queue), waiting: info.state.messages })
+  }
+  return overviews
+}
+
+async function deadIn(topology: Topology, queue: string): Promise<number> {
+  const { names } = topology
+  const subject = names.deadOf(queue)
+  const info = await topology.info(names.dead, subject)
+  return info?.state.subjects?.[subject] ?? 0
+}
+
+/**
+ * Removes the queue with its subscriptions. Its stream takes no message while it is looked at, so
+ * none is lost between the look and the removal.
+ */
+export async function removeQueue(topology: Topology, queue: string): Promise<QueueRemoval> {
+  const { names } = topology
+  const stream = names.streamOf(queue)
+  const dead = await deadIn(topology, queue)
+  if (dead > 0) return { kind: 'kept', why: `${dead} dead letters of it are in '${names.dead}'` }
+  if ((await topology.info(stream)) === undefined) return { kind: 'removed' }
+  await topology.accept(queue, false)
+  const why = await reasonToKeep(topology, stream)
+  if (why !== undefined) {
+    await topology.accept(queue, true)
+    return { kind: 'kept', why }
+  }
+  await topology.bind(queue, await topology.topicsOf(queue), true)
+  await topology.ask(`removing the stream '${stream}'`, ({ manager }) =>
+    manager.streams.delete(stream),
+  )
+  return { kind: 'removed' }
+}
+
+async function reasonToKeep(topology: Topology, stream: string): Promise<string | undefined> {
+  const info = await topology.info(stream)
+  if ((info?.state.messages ?? 0) > 0) return `messages are in '${stream}'`
+  const readers = await topology.ask('looking at the consumer', async ({ manager }) => {
+    for await (const consumer of manager.consumers.list(stream))
+      if (consumer.name !== CONSUMER || consumer.num_waiting > 0) return true
+    return false
+  })
+  return readers ? `somebody reads '${stream}'` : undefined
+}

@@ -1,0 +1,159 @@
+import type { NatsConnection, TlsOptions } from '@nats-io/transport-node'
+import { MersalError } from '../../core/errors/errors.ts'
+import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
+import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
+import { type Address, parseAddress } from './connection/address.ts'
+
+/** Opens a connection with `@nats-io/transport-node`; called again whenever one was lost. */
+export type Connect = () => Promise<NatsConnection>
+
+export interface NatsOptions {
+  /**
+   * `nats://user:password@host:port`, `nats://token@host:port`, or `tls://`. Several servers of one
+   * cluster: with commas between them. Give this or `connect`.
+   */
+  readonly url?: string
+  /**
+   * For connections that a URL cannot express, such as credentials files. Set `reconnect: false`:
+   * the transport connects again by itself.
+   */
+  readonly connect?: Connect
+  /** Certificates and the like. A server that wants TLS gets it without this. */
+  readonly tls?: TlsOptions
+  /** Begins the name of every stream and subject. Default 'mersal'. */
+  readonly prefix?: string
+  /**
+   * `declare`: streams and consumers are made when they are needed. `check`: they must exist; a
+   * missing one is an error. Default 'declare'.
+   */
+  readonly topology?: 'declare' | 'check'
+  /** Copies of every stream in a cluster, 1 to 5. Default 1. */
+  readonly replicas?: number
+  /**
+   * A queue with more bytes than this takes no message until others are handled; its senders wait.
+   * Default: no limit but that of the server.
+   */
+  readonly maxQueueBytes?: number
+  /**
+   * A message that is published again within this time is stored once, in milliseconds. Default
+   * 120000.
+   */
+  readonly duplicateWindowMs?: number
+  /**
+   * What becomes of an event that no queue takes: `refuse` answers `unroutable`, `discard` answers
+   * `confirmed`. Default 'refuse'.
+   */
+  readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
+  /**
+   * Largest body plus headers, in bytes. Not above `max_payload` of the server, which also counts
+   * some hundred bytes of ours. Default 1032192 (1 MiB less 16 KiB).
+   */
+  readonly maxMessageBytes?: number
+  /**
+   * A message whose consumer has been silent for so long goes to another one, in milliseconds. A
+   * living consumer renews it. Default 15000.
+   */
+  readonly ackWaitMs?: number
+  /** A publish that is not answered for so long is `unknown`. Default 10000. */
+  readonly confirmTimeoutMs?: number
+  /** For the connection, the handshake and every question to JetStream. Default 10000. */
+  readonly connectTimeoutMs?: number
+  /** A dead connection is noticed within three of these. Default 6. Not used with `connect`. */
+  readonly heartbeatSeconds?: number
+  /** Default: warnings and errors as JSON lines on standard error. `false`: silence. */
+  readonly logger?: Logger | false
+}
+
+export interface NatsSettings {
+  readonly source:
+    | { readonly address: Address; readonly tls: TlsOptions | undefined }
+    | { readonly connect: Connect }
+  readonly prefix: string
+  readonly topology: 'declare' | 'check'
+  readonly replicas: number
+  readonly maxQueueBytes: number
+  readonly duplicateWindowMs: number
+  readonly discardUnroutedEvents: boolean
+  readonly maxMessageBytes: number
+  readonly ackWaitMs: number
+  readonly confirmTimeoutMs: number
+  readonly connectTimeoutMs: number
+  readonly heartbeatSeconds: number
+  readonly logger: Logger
+}
+
+const known = [
+  'url',
+  'connect',
+  'tls',
+  'prefix',
+  'topology',
+  'replicas',
+  'maxQueueBytes',
+  'duplicateWindowMs',
+  'eventsWithoutSubscribers',
+  'maxMessageBytes',
+  'ackWaitMs',
+  'confirmTimeoutMs',
+  'connectTimeoutMs',
+  'heartbeatSeconds',
+  'logger',
+] satisfies (keyof NatsOptions)[]
+
+/** A mistake of configuration: waiting does not help. */
+export function invalid(field: string, text: string): MersalError {
+  return new MersalError('MERSAL_INVALID_OPTIONS', `nats.${field}: ${text}`, {
+    details: { field: `nats.${field}` },
+  })
+}
+
+function checkSource({ url, connect, tls }: NatsOptions): NatsSettings['source'] {
+  if ((url === undefined) === (connect === undefined))
+    throw invalid('url', "give either 'url' or 'connect'")
+  if (connect === undefined) return { address: parseAddress(url), tls }
+  if (typeof connect !== 'function')
+    throw invalid('connect', 'expected a function that opens a connection to NATS')
+  return { connect }
+}
+
+function checkPrefix(given: unknown = 'mersal'): string {
+  if (typeof given !== 'string' || !/^[A-Za-z0-9_-]{1,32}$/.test(given))
+    throw invalid('prefix', "expected 1 to 32 letters, digits, '_' or '-'")
+  return given
+}
+
+function checkLogger(given: Logger | false | undefined): Logger {
+  if (given === false) return silentLogger
+  if (given === undefined) return stderrLogger
+  checkShape('nats.logger', given, ['debug', 'info', 'warn', 'error'])
+  return given
+}
+
+/** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
+export function natsSettings(given: NatsOptions): NatsSettings {
+  checkOptions('nats', given, known)
+  type Bounds = Parameters<typeof checkNumber>[2]
+  const number = (field: keyof NatsOptions & keyof NatsSettings, bounds: Bounds): number =>
+    checkNumber(`nats.${field}`, given[field], bounds)
+  const time = { default: 10_000, min: 10, max: 600_000 }
+  const unrouted = ['refuse', 'discard'] as const
+  const topologies = ['declare', 'check'] as const
+  const { eventsWithoutSubscribers } = given
+  return {
+    source: checkSource(given),
+    prefix: checkPrefix(given.prefix),
+    topology: checkChoice('nats.topology', given.topology, topologies, 'declare'),
+    replicas: number('replicas', { default: 1, min: 1, max: 5 }),
+    maxQueueBytes: number('maxQueueBytes', { default: -1, min: 1024, max: 2 ** 50 }),
+    duplicateWindowMs: number('duplicateWindowMs', { default: 120_000, min: 100, max: 86_400_000 }),
+    discardUnroutedEvents:
+      checkChoice('nats.eventsWithoutSubscribers', eventsWithoutSubscribers, unrouted, 'refuse') ===
+      'discard',
+    maxMessageBytes: number('maxMessageBytes', { default: 1_032_192, min: 1024, max: 64 << 20 }),
+    ackWaitMs: number('ackWaitMs', { default: 15_000, min: 500, max: 3_600_000 }),
+    confirmTimeoutMs: number('confirmTimeoutMs', time),
+    connectTimeoutMs: number('connectTimeoutMs', time),
+    heartbeatSeconds: number('heartbeatSeconds', { default: 6, min: 1, max: 60 }),
+    logger: checkLogger(given.logger),
+  }
+}

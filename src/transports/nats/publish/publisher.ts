@@ -1,0 +1,204 @@
+import type { OutgoingMessage } from '../../../core/messages/message.ts'
+import { isName } from '../../../core/messages/validation.ts'
+import type { PublishOptions, PublishOutcome } from '../../../core/transport.ts'
+import { followersOf } from '../../../lib/async/abort.ts'
+import { toError } from '../../../lib/async/abort.ts'
+import { systemClock } from '../../../lib/async/clock.ts'
+import { seldom } from '../../../lib/async/seldom.ts'
+import {
+  confirmed,
+  refused,
+  refusedForGood,
+  sizeOf,
+  tooLarge,
+  unavailable,
+  unknown,
+  unroutable,
+} from '../../shared/outcomes.ts'
+import { apiCodes } from '../connection/faults.ts'
+import { type Answer, Lane, type Parcel, type Stops } from './lane.ts'
+import type { Link, Live } from '../connection/link.ts'
+import type { NatsSettings } from '../options.ts'
+import type { OwnQueues } from '../topology/own-queues.ts'
+import type { Topology } from '../topology/topology.ts'
+import { headerBytes, toHeaders } from './wire.ts'
+
+/** Headers of ours take less than this, so only larger messages are measured exactly. */
+const OWN_BYTES = 16 * 1024
+
+/** The queues of each topic, asked for once in one call of `publish`. */
+type Lookups = Map<string, Promise<readonly string[]>>
+
+function stopsOf({ signal, withdraw }: PublishOptions): Stops {
+  const watched = (one: AbortSignal): NonNullable<Stops['signal']> => {
+    const followers = followersOf(one)
+    return {
+      add: (stop) => followers.add(stop),
+      delete: (stop) => followers.delete(stop),
+      get aborted() {
+        return one.aborted
+      },
+    }
+  }
+  return {
+    ...(signal === undefined ? {} : { signal: watched(signal) }),
+    ...(withdraw === undefined ? {} : { withdraw: watched(withdraw) }),
+  }
+}
+
+/** Puts messages into the streams of their queues, an event into the stream of each subscriber. */
+export class Publisher {
+  readonly #link: Link
+  readonly #topology: Topology
+  readonly #own: OwnQueues
+  readonly #settings: NatsSettings
+  readonly #lanes = new WeakMap<Live, Lane>()
+  readonly #isNews = seldom(systemClock, 60_000)
+
+  constructor(link: Link, topology: Topology, own: OwnQueues, settings: NatsSettings) {
+    this.#link = link
+    this.#topology = topology
+    this.#own = own
+    this.#settings = settings
+  }
+
+  publish(
+    messages: readonly OutgoingMessage[],
+    options: PublishOptions = {},
+  ): readonly Promise<PublishOutcome>[] {
+    const lookups: Lookups = new Map()
+    const stops = stopsOf(options)
+    return messages.map((message) => this.#publish(message, lookups, stops))
+  }
+
+  /** One message to one subject. */
+  async send(parcel: Parcel, stops?: Stops): Promise<Answer> {
+    const live = await this.#link.connection()
+    return this.#laneOf(live).send(parcel, stops)
+  }
+
+  #laneOf(live: Live): Lane {
+    const known = this.#lanes.get(live)
+    if (known !== undefined) return known
+    const lane = new Lane(live, this.#settings.confirmTimeoutMs)
+    this.#lanes.set(live, lane)
+    return lane
+  }
+
+  async #publish(
+    message: OutgoingMessage,
+    lookups: Lookups,
+    stops: Stops,
+  ): Promise<PublishOutcome> {
+    const { maxMessageBytes } = this.#settings
+    const bytes = sizeOf(message)
+    if (bytes > maxMessageBytes) return tooLarge(bytes, maxMessageBytes)
+    if (!isName(message.to.name))
+      return refusedForGood(`'${message.to.kind}' has a name that no queue or topic can have`)
+    try {
+      // While a try waits, nothing waits for it: the relay probes, or comes when it is back.
+      if (this.#link.down !== undefined) throw this.#link.down
+      const { connection } = await this.#link.connection()
+      const headers = toHeaders(message, message.id)
+      const limit = connection.info?.max_payload ?? maxMessageBytes
+      if (bytes + OWN_BYTES > limit) {
+        const whole = headerBytes(headers) + message.body.byteLength
+        if (whole > limit) return tooLarge(whole, limit)
+      }
+      const { to } = message
+      const queues = to.kind === 'queue' ? [to.name] : await this.#queuesOf(to.name, lookups)
+      if (queues.length === 0) return this.#nobody(message)
+      const parcel = { headers, body: message.body }
+      const outcomes = await Promise.all(
+        queues.map((queue) => this.#into(queue, parcel, message, stops)),
+      )
+      const taken = outcomes.filter((outcome) => outcome !== 'gone')
+      return taken.length === 0 ? this.#nobody(message) : together(taken)
+    } catch (error) {
+      return this.#away(toError(error))
+    }
+  }
+
+  #queuesOf(topic: string, lookups: Lookups): Promise<readonly string[]> {
+    const known = lookups.get(topic)
+    if (known !== undefined) return known
+    const asked = this.#topology.queuesOf(topic)
+    lookups.set(topic, asked)
+    return asked
+  }
+
+  #away(error: Error): PublishOutcome {
+    const { back } = this.#link
+    const outcome = unavailable(error.message)
+    return { ...outcome, error, ...(back === undefined ? {} : { back }) }
+  }
+
+  /** No queue takes it. If one of ours is missing, that is no fault of the message. */
+  #nobody({ to }: OutgoingMessage): PublishOutcome {
+    const back = this.#own.missing(to)
+    if (back !== undefined)
+      return { ...unavailable(`the stream for ${to.kind} '${to.name}' is being made again`), back }
+    return to.kind === 'topic' && this.#settings.discardUnroutedEvents ? confirmed : unroutable(to)
+  }
+
+  async #into(
+    queue: string,
+    { headers, body }: Omit<Parcel, 'subject'>,
+    { to }: OutgoingMessage,
+    stops: Stops,
+  ): Promise<PublishOutcome | 'gone'> {
+    const subject = this.#topology.names.subjectOf(queue)
+    const answer = await this.send({ subject, headers, body }, stops)
+    if (answer.kind !== 'nobody') return outcomeOf(queue, answer)
+    // Also the answer of a cluster whose stream has no leader at the moment.
+    const stream = this.#topology.names.streamOf(queue)
+    if ((await this.#topology.info(stream)) !== undefined)
+      return unavailable(`the stream of queue '${queue}' has no leader now`)
+    if (to.kind === 'queue') return 'gone'
+    const back = this.#own.missing({ kind: 'queue', name: queue })
+    if (back !== undefined)
+      return { ...unavailable(`the stream of queue '${queue}' is being made again`), back }
+    const level = this.#isNews(queue) ? 'warn' : 'debug'
+    this.#settings.logger[level](
+      { queue, topic: to.name },
+      'a queue is subscribed, and its stream is gone: start its app, or remove the queue',
+    )
+    return 'gone'
+  }
+}
+
+function outcomeOf(queue: string, answer: Exclude<Answer, { kind: 'nobody' }>): PublishOutcome {
+  switch (answer.kind) {
+    case 'stored':
+      return confirmed
+    case 'silent':
+      return unknown(answer.text)
+    case 'kept':
+      return { ...unavailable(`not sent: ${answer.text}`), withdrawn: answer.withdrawn }
+    case 'error': {
+      const text = `queue '${queue}': NATS answers: ${answer.text} (${answer.code})`
+      if (answer.code === apiCodes.messageTooLarge) {
+        const outcome = refusedForGood(text)
+        return { ...outcome, reason: 'too-large' }
+      }
+      // A full stream and a server without room are no fault of the message.
+      return answer.status >= 500 ? unavailable(text) : refused(text)
+    }
+    default:
+      return answer satisfies never
+  }
+}
+
+/** The one answer to an event that went into several queues. */
+function together(outcomes: readonly PublishOutcome[]): PublishOutcome {
+  const [first] = outcomes
+  if (outcomes.length === 1 && first !== undefined) return first
+  const failed = outcomes.filter(({ kind }) => kind !== 'confirmed')
+  if (failed.length === 0) return confirmed
+  const refusal = failed.find(({ kind }) => kind === 'refused')
+  if (refusal !== undefined) return refusal
+  const [other] = failed as [Exclude<PublishOutcome, { kind: 'confirmed' }>]
+  if (failed.length === outcomes.length && failed.every(({ kind }) => kind === 'unavailable'))
+    return other
+  return unknown(`only some of its queues have stored the event: ${other.error.message}`)
+}

@@ -1,0 +1,102 @@
+import { headers as makeHeaders, type Msg, type MsgHdrs } from '@nats-io/transport-node'
+import type { Envelope } from '../../../core/messages/message.ts'
+import { byteLength, hasControlCharacters } from '../../../lib/text.ts'
+
+/** Headers of our own on a message in NATS. */
+export const ownHeaders = {
+  id: 'Mersal-Id',
+  type: 'Mersal-Type',
+  /** JSON: what NATS does not carry as it is, such as a value that ends in a space. */
+  rest: 'Mersal-Rest',
+  reason: 'Mersal-Reason',
+  error: 'Mersal-Error',
+  attempts: 'Mersal-Attempts',
+  diedAt: 'Mersal-Died-At',
+} as const
+
+/** By this JetStream knows a message that it has stored already. */
+const MESSAGE_ID = 'Nats-Msg-Id'
+/** Names that mean something to NATS or to us. */
+const OURS = /^(?:nats|mersal)-/i
+const TOKEN = /^[\w!#$%&'*+.^|~-]+$/
+
+/** The client trims values, and NATS has no line breaks in them. */
+function isPlain(value: string): boolean {
+  return value.trim() === value && value.isWellFormed() && !hasControlCharacters(value)
+}
+
+interface Rest {
+  readonly id?: string
+  readonly type?: string
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** `messageId`: what is sent twice with the same one is stored once. */
+export function toHeaders(
+  { id, type, headers }: Pick<Envelope, 'id' | 'type' | 'headers'>,
+  messageId: string,
+): MsgHdrs {
+  const wire = makeHeaders()
+  // First, since the server looks for this name in the text of all of them.
+  if (isPlain(messageId)) wire.set(MESSAGE_ID, messageId)
+  else wire.set(MESSAGE_ID, encodeURIComponent(messageId.toWellFormed()))
+  const rest: { id?: string; type?: string; headers?: Record<string, string> } = {}
+  if (isPlain(id)) wire.set(ownHeaders.id, id)
+  else rest.id = id
+  if (isPlain(type)) wire.set(ownHeaders.type, type)
+  else rest.type = type
+  const others: [string, string][] = []
+  for (const [name, value] of Object.entries(headers)) {
+    if (TOKEN.test(name) && !OURS.test(name) && isPlain(value)) wire.set(name, value)
+    else others.push([name, value])
+  }
+  if (others.length > 0) rest.headers = Object.fromEntries(others)
+  if (Object.keys(rest).length > 0) wire.set(ownHeaders.rest, asciiJson(rest))
+  return wire
+}
+
+/** No character in it means anything to NATS. */
+export function asciiJson(value: unknown): string {
+  return JSON.stringify(value).replaceAll(
+    /[^ -~]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
+function restOf(wire: MsgHdrs): Rest {
+  const text = wire.get(ownHeaders.rest)
+  if (text === '') return {}
+  try {
+    const parsed: unknown = JSON.parse(text)
+    return typeof parsed === 'object' && parsed !== null ? parsed : {}
+  } catch {
+    // A foreign header of that name.
+    return {}
+  }
+}
+
+/** Bytes of the headers as they travel: `max_payload` of the server counts them with the body. */
+export function headerBytes(wire: MsgHdrs): number {
+  let bytes = 'NATS/1.0\r\n\r\n'.length
+  for (const name of wire.keys())
+    for (const value of wire.values(name)) bytes += byteLength(name) + byteLength(value) + 4
+  return bytes
+}
+
+/**
+ * What came without an id or a type has empty texts there. A foreign sender may give the id only to
+ * JetStream.
+ */
+export function toEnvelope({ headers: wire, data }: Pick<Msg, 'headers' | 'data'>): Envelope {
+  if (wire === undefined) return { id: '', type: '', headers: {}, body: data }
+  const rest = restOf(wire)
+  const plain = [...wire.keys()]
+    .filter((name) => !OURS.test(name))
+    .map((name) => [name.toLowerCase(), wire.last(name)] as const)
+  return {
+    id: wire.has(ownHeaders.id) ? wire.get(ownHeaders.id) : (rest.id ?? wire.get(MESSAGE_ID)),
+    type: wire.get(ownHeaders.type) || (rest.type ?? ''),
+    headers: Object.fromEntries([...plain, ...Object.entries(rest.headers ?? {})]),
+    body: data,
+  }
+}

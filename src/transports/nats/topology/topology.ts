@@ -1,0 +1,239 @@
+import {
+  AckPolicy,
+  DeliverPolicy,
+  DiscardPolicy,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+  type StreamInfo,
+} from '@nats-io/jetstream'
+import { nanos } from '@nats-io/transport-node'
+import { MersalError } from '../../../core/errors/errors.ts'
+import { isQueueName, isName, nameRule, queueNameRule } from '../../../core/messages/validation.ts'
+import type { Describe } from '../connection/address.ts'
+import { apiCodeOf, apiCodes, mistakeOf } from '../connection/faults.ts'
+import type { Link, Live } from '../connection/link.ts'
+import { CONSUMER, type Names, nameOf } from './names.ts'
+import { invalid, type NatsSettings } from '../options.ts'
+
+type Config = Pick<StreamConfig, 'name' | 'subjects' | 'retention'> & Partial<StreamConfig>
+
+/** Of what is only kept between two deliveries of a message; it outlives the longest wait. */
+const STATE_AGE_MS = 90 * 86_400_000
+
+export function checkQueueName(queue: unknown): void {
+  if (!isQueueName(queue))
+    throw new MersalError('MERSAL_INVALID_OPTIONS', `queue: expected ${queueNameRule}`, {
+      details: { field: 'queue' },
+    })
+}
+
+function checkTopic(topic: unknown): void {
+  if (!isName(topic))
+    throw new MersalError('MERSAL_INVALID_OPTIONS', `topic: expected ${nameRule}`, {
+      details: { field: 'topic' },
+    })
+}
+
+/** What JetStream holds: one stream for each queue, and three for all of them. */
+export class Topology {
+  readonly #link: Link
+  readonly #settings: NatsSettings
+  readonly #describe: Describe
+  readonly names: Names
+
+  constructor(link: Link, settings: NatsSettings, describe: Describe, names: Names) {
+    this.#link = link
+    this.#settings = settings
+    this.#describe = describe
+    this.names = names
+  }
+
+  /** Runs the task; what it throws becomes `MERSAL_UNAVAILABLE`, or the mistake behind it. */
+  async ask<Result>(doing: string, task: (live: Live) => Promise<Result>): Promise<Result> {
+    const live = await this.#link.connection()
+    try {
+      return await task(live)
+    } catch (error) {
+      const mistake = mistakeOf(error, this.#describe)
+      // A server that is just starting, or a cluster without a leader, answers so for a while.
+      if (mistake !== undefined && !live.lost.aborted) throw mistake
+      throw new MersalError(
+        'MERSAL_UNAVAILABLE',
+        `${doing} failed: ${this.#describe(live.lost.reason ?? error)}`,
+      )
+    }
+  }
+
+  /** The stream as it is, or undefined if there is none. */
+  info(stream: string, subjects?: string): Promise<StreamInfo | undefined> {
+    return this.ask(`looking at the stream '${stream}'`, async ({ manager }) => {
+      try {
+        const filter = subjects === undefined ? {} : { subjects_filter: subjects }
+        return await manager.streams.info(stream, filter)
+      } catch (error) {
+        if (apiCodeOf(error) === apiCodes.streamNotFound) return undefined
+        throw error
+      }
+    })
+  }
+
+  /** Makes what the queue needs, or looks whether it is there and as it must be. */
+  async queue(queue: string): Promise<void> {
+    checkQueueName(queue)
+    const { names } = this
+    await Promise.all([
+      this.#stream(this.#queueConfig(queue)),
+      this.#stream(
+        this.#shared(names.topics, `${names.prefix}.topic.*.*`, { max_msgs_per_subject: 1 }),
+      ),
+      this.#stream(this.#shared(names.dead, `${names.prefix}.dead.*`, {})),
+      this.#stream(
+        this.#shared(names.state, `${names.prefix}.state.*.*`, {
+          max_msgs_per_subject: 1,
+          max_age: nanos(STATE_AGE_MS),
+        }),
+      ),
+    ])
+    await this.#consumer(names.streamOf(queue))
+  }
+
+  /** Notes, durably, that events of these topics go into the queue; or no longer. */
+  async bind(queue: string, topics: readonly string[], remove: boolean): Promise<void> {
+    topics.forEach(checkTopic)
+    const { names } = this
+    await this.ask('subscribing', async ({ manager }) => {
+      const { timeout } = { timeout: this.#settings.connectTimeoutMs }
+      for (const topic of topics) {
+        const subject = names.subscription(topic, queue)
+        if (remove) await manager.streams.purge(names.topics, { filter: subject })
+        else await manager.jetstream().publish(subject, '', { timeout })
+      }
+    })
+  }
+
+  /** Whether the stream of the queue takes new messages. */
+  async accept(queue: string, accepts: boolean): Promise<void> {
+    const { names } = this
+    // A stream needs a subject; nobody publishes to this one.
+    const subject = accepts ? names.subjectOf(queue) : names.closedOf(queue)
+    await this.ask('opening or closing a queue', ({ manager }) =>
+      manager.streams.update(names.streamOf(queue), { subjects: [subject] }),
+    )
+  }
+
+  async queuesOf(topic: string): Promise<readonly string[]> {
+    return this.#subscriptions(this.names.ofTopic(topic), 3)
+  }
+
+  async topicsOf(queue: string): Promise<readonly string[]> {
+    return this.#subscriptions(this.names.ofQueue(queue), 2)
+  }
+
+  /** Queues of this prefix, at most the first 256 by name. */
+  async queues(): Promise<readonly string[]> {
+    const found = await this.ask('listing the streams', ({ manager }) =>
+      manager.streams.names(this.names.subjectOf('*')).next(),
+    )
+    return found.map((name) => this.names.queueOf(name)).filter((name) => name !== undefined)
+  }
+
+  async #subscriptions(filter: string, token: 2 | 3): Promise<readonly string[]> {
+    const info = await this.info(this.names.topics, filter)
+    return Object.keys(info?.state.subjects ?? {}).map((subject) =>
+      nameOf(subject.split('.')[token] ?? ''),
+    )
+  }
+
+  #queueConfig(queue: string): Config {
+    const { maxQueueBytes, duplicateWindowMs } = this.#settings
+    return {
+      ...this.#shared(this.names.streamOf(queue), this.names.subjectOf(queue), {
+        max_bytes: maxQueueBytes,
+        duplicate_window: nanos(duplicateWindowMs),
+      }),
+      retention: RetentionPolicy.Workqueue,
+    }
+  }
+
+  #shared(name: string, subject: string, more: Partial<StreamConfig>): Config {
+    return {
+      name,
+      subjects: [subject],
+      retention: RetentionPolicy.Limits,
+      storage: StorageType.File,
+      // A full stream refuses what is new; it never drops what is old.
+      discard: DiscardPolicy.New,
+      num_replicas: this.#settings.replicas,
+      max_age: 0,
+      max_msgs: -1,
+      max_bytes: -1,
+      ...more,
+      // With one message for each subject, the newest one takes the place of the one before.
+      ...(more.max_msgs_per_subject === undefined ? {} : { discard: DiscardPolicy.Old }),
+    }
+  }
+
+  async #stream(wanted: Config): Promise<void> {
+    const found = await this.info(wanted.name)
+    if (found !== undefined) return this.#compare(wanted, found.config)
+    if (this.#settings.topology === 'check')
+      throw invalid('topology', `the stream '${wanted.name}' is missing: make it, or use 'declare'`)
+    const made = await this.ask(`making the stream '${wanted.name}'`, async ({ manager }) => {
+      try {
+        return (await manager.streams.add(wanted)).config
+      } catch (error) {
+        // Another process has made it meanwhile, with other settings.
+        if (apiCodeOf(error) === apiCodes.streamNameInUse) return undefined
+        throw error
+      }
+    })
+    const config = made ?? (await this.info(wanted.name))?.config
+    if (config !== undefined) this.#compare(wanted, config)
+  }
+
+  /** Throws if messages would get lost, or go elsewhere, because of how the stream is set. */
+  #compare(wanted: Config, found: StreamConfig): void {
+    const facts = (config: Partial<StreamConfig>): Readonly<Record<string, unknown>> => ({
+      subjects: config.subjects?.join(' '),
+      retention: config.retention,
+      storage: config.storage,
+      discard: config.discard,
+      max_age: config.max_age ?? 0,
+      max_msgs: config.max_msgs ?? -1,
+      max_msgs_per_subject: config.max_msgs_per_subject ?? -1,
+      max_bytes: config.max_bytes ?? -1,
+      num_replicas: config.num_replicas ?? 1,
+    })
+    const [ours, theirs] = [facts(wanted), facts(found)]
+    for (const [field, value] of Object.entries(ours)) {
+      if (theirs[field] === value) continue
+      throw invalid(
+        field === 'num_replicas' ? 'replicas' : field === 'max_bytes' ? 'maxQueueBytes' : 'prefix',
+        `the stream '${wanted.name}' has ${field} ${String(theirs[field])}, and ${String(value)} is needed: change it with 'nats stream edit', change the option, or use another prefix`,
+      )
+    }
+  }
+
+  async #consumer(stream: string): Promise<void> {
+    await this.ask(`making the consumer of '${stream}'`, async ({ manager }) => {
+      try {
+        await manager.consumers.info(stream, CONSUMER)
+        if (this.#settings.topology === 'check') return
+      } catch (error) {
+        if (apiCodeOf(error) !== apiCodes.consumerNotFound) throw error
+        if (this.#settings.topology === 'check')
+          throw invalid('topology', `the consumer '${CONSUMER}' of '${stream}' is missing`)
+      }
+      await manager.consumers.add(stream, {
+        durable_name: CONSUMER,
+        ack_policy: AckPolicy.Explicit,
+        deliver_policy: DeliverPolicy.All,
+        ack_wait: nanos(this.#settings.ackWaitMs),
+        // What waits for a retry counts, too, and must not hold up the rest.
+        max_ack_pending: -1,
+        max_waiting: 4096,
+      })
+    })
+  }
+}

@@ -1,0 +1,150 @@
+import type { DeadLetterBox } from '../../core/dead-letter.ts'
+import { MersalError } from '../../core/errors/errors.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
+import type { Examinable, Finding, QueueBoard, QueueOverview } from '../../core/operations.ts'
+import { checkNumber } from '../../core/options.ts'
+import type {
+  Consumption,
+  PublishOptions,
+  PublishOutcome,
+  QueueRemoval,
+  Transport,
+  TransportFeatures,
+} from '../../core/transport.ts'
+import type { OnDelivery } from '../shared/deliver.ts'
+import { describer } from './connection/address.ts'
+import { Consumer } from './consume/consumer.ts'
+import { natsDeadLetters } from './consume/dead-letters.ts'
+import { examine, queueOverviews, removeQueue } from './examine.ts'
+import { Link } from './connection/link.ts'
+import { namesOf } from './topology/names.ts'
+import { type NatsOptions, type NatsSettings, natsSettings } from './options.ts'
+import { OwnQueues } from './topology/own-queues.ts'
+import { Publisher } from './publish/publisher.ts'
+import { Settler } from './consume/settle.ts'
+import { States } from './consume/state.ts'
+import { checkQueueName, Topology } from './topology/topology.ts'
+
+/** NATS JetStream as a transport. */
+export interface NatsTransport extends Transport, Examinable, QueueBoard {
+  /** Dead letters of every queue of its prefix. */
+  readonly deadLetters: DeadLetterBox
+  /** Dead letters of one queue. */
+  deadLettersOf(queue: string): DeadLetterBox
+}
+
+function secretsOf({ source }: NatsSettings): string[] {
+  if (!('address' in source) || source.address.login === undefined) return []
+  const { login } = source.address
+  return ['token' in login ? login.token : login.pass]
+}
+
+class JetStreamTransport implements NatsTransport {
+  readonly name = 'nats'
+  readonly features: TransportFeatures
+  readonly deadLetters: DeadLetterBox
+  readonly #settings: NatsSettings
+  readonly #link: Link
+  readonly #topology: Topology
+  readonly #own: OwnQueues
+  readonly #publisher: Publisher
+  readonly #settler: Settler
+  readonly #consumers = new Set<Consumer>()
+  #disposing: Promise<void> | undefined
+
+  constructor(settings: NatsSettings) {
+    this.#settings = settings
+    this.features = { ordering: 'none', maxMessageBytes: settings.maxMessageBytes }
+    const describe = describer(secretsOf(settings))
+    this.#link = new Link(settings, describe)
+    this.#topology = new Topology(this.#link, settings, describe, namesOf(settings.prefix))
+    this.#own = new OwnQueues(this.#topology, settings)
+    this.#publisher = new Publisher(this.#link, this.#topology, this.#own, settings)
+    const states = new States(this.#publisher, this.#topology)
+    this.#settler = new Settler(this.#link, this.#publisher, this.#topology, states, settings)
+    this.deadLetters = natsDeadLetters(this.#topology, this.#publisher)
+  }
+
+  publish(
+    messages: readonly OutgoingMessage[],
+    options?: PublishOptions,
+  ): readonly Promise<PublishOutcome>[] {
+    return this.#publisher.publish(messages, options)
+  }
+
+  async subscribe(
+    queue: string,
+    topics: readonly string[],
+    { remove = false }: { readonly remove?: boolean } = {},
+  ): Promise<void> {
+    await this.#own.subscribe(queue, topics, remove)
+  }
+
+  async topicsOf(queue: string): Promise<readonly string[]> {
+    checkQueueName(queue)
+    return this.#topology.topicsOf(queue)
+  }
+
+  async consume(consumption: Consumption, onDelivery: OnDelivery): Promise<AsyncDisposable> {
+    const { queue } = consumption
+    checkQueueName(queue)
+    checkNumber('concurrency', consumption.concurrency, { default: 10, min: 1, max: 65_535 })
+    if (this.#disposing !== undefined)
+      throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
+    const parts = {
+      link: this.#link,
+      settler: this.#settler,
+      settings: this.#settings,
+      stream: this.#topology.names.streamOf(queue),
+      prepare: () => this.#own.prepare(queue),
+    }
+    const consumer = new Consumer(parts, consumption, onDelivery)
+    await consumer.start()
+    this.#consumers.add(consumer)
+    this.#own.read(queue)
+    return {
+      [Symbol.asyncDispose]: async () => {
+        if (this.#consumers.delete(consumer)) this.#own.unread(queue)
+        await consumer[Symbol.asyncDispose]()
+      },
+    }
+  }
+
+  deadLettersOf(queue: string): DeadLetterBox {
+    checkQueueName(queue)
+    return natsDeadLetters(this.#topology, this.#publisher, queue)
+  }
+
+  examine({ queues }: { readonly queues: readonly string[] }): Promise<readonly Finding[]> {
+    return examine(this.#link, this.#topology, this.#settings, queues)
+  }
+
+  queues({ names }: { readonly names: readonly string[] }): Promise<readonly QueueOverview[]> {
+    return queueOverviews(this.#topology, [...names, ...this.#own.names()])
+  }
+
+  async removeQueue(queue: string): Promise<QueueRemoval> {
+    checkQueueName(queue)
+    return removeQueue(this.#topology, queue)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await (this.#disposing ??= this.#dispose())
+  }
+
+  async #dispose(): Promise<void> {
+    const reason = new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
+    this.#own.close()
+    for (const consumer of this.#consumers) consumer.force(reason)
+    await this.#link[Symbol.asyncDispose]()
+  }
+}
+
+/**
+ * A transport over NATS 2.9 or later with JetStream, with `@nats-io/transport-node` and
+ * `@nats-io/jetstream`. Connects at the first use. Throws `MERSAL_INVALID_OPTIONS` on anything else
+ * than documented; no error shows the URL.
+ */
+export function nats(options: NatsOptions): NatsTransport {
+  return new JetStreamTransport(natsSettings(options))
+}
