@@ -8,6 +8,7 @@ import type { Transport } from '../src/core/transport.ts'
 import { systemClock } from '../src/lib/async/clock.ts'
 import { uuidv7 } from '../src/lib/uuid.ts'
 import { createRelay } from '../src/outbox/relay.ts'
+import { relaySettings } from '../src/outbox/options.ts'
 import { postgres } from '../src/postgres.ts'
 
 // How long a message waits, and what PostgreSQL and the relay need, while very many rows wait that
@@ -99,15 +100,18 @@ async function measure(shape: Shape, rows: number): Promise<void> {
     }
   }
   const relay = createRelay({
-    app: 'measure',
+    environment: {
+      app: 'measure',
+      logger: silentLogger,
+      clock: systemClock,
+      random: Math.random,
+      newToken: randomUUID,
+    },
     storage: { claim, settle: (list) => store.outbox.settle(list) },
     transports: new Map([['default', transport]]),
     wakers: store.wakers,
     pauses: store.operations?.pauses,
-    logger: silentLogger,
-    clock: systemClock,
-    random: Math.random,
-    newToken: randomUUID,
+    settings: relaySettings(),
   })
   const to = { transport: 'default', kind: 'queue', name: 'other' } as const
   relay.start()

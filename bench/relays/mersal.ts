@@ -4,6 +4,7 @@ import { silentLogger, stderrLogger } from '../../src/core/telemetry.ts'
 import { systemClock, systemRandom } from '../../src/lib/async/clock.ts'
 import { uuidv7 } from '../../src/lib/uuid.ts'
 import { createRelay } from '../../src/outbox/relay.ts'
+import { relaySettings } from '../../src/outbox/options.ts'
 import { postgres } from '../../src/postgres.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
 import type { OpenRelay, RelayJob, Sink } from './job.ts'
@@ -15,15 +16,17 @@ export const mersal: OpenRelay = async (job, sink) => {
   await store.open()
   const transport = transportFor(job, sink)
   const relay = createRelay({
-    app: 'relay',
+    environment: {
+      app: 'relay',
+      logger: stderrLogger,
+      clock: systemClock,
+      random: systemRandom,
+      newToken: () => uuidv7(systemClock.now()),
+    },
     storage: store.outbox,
     transports: new Map([['default', transport]]),
     wakers: store.wakers ?? [],
-    logger: stderrLogger,
-    clock: systemClock,
-    random: systemRandom,
-    newToken: () => uuidv7(systemClock.now()),
-    options: { express: false },
+    settings: relaySettings({ express: false }),
   })
   return {
     async start() {

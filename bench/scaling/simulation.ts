@@ -1,4 +1,4 @@
-import { type Room, shareRoom } from '../../src/outbox/limits/capacity.ts'
+import { type Capacity, shareCapacity } from '../../src/outbox/limits/capacity.ts'
 
 /** Many relays and databases in virtual time. Messages are amounts, not things: a step is 10 ms. */
 export interface Scene {
@@ -101,7 +101,7 @@ interface Database {
 }
 
 interface Hand {
-  readonly room: Room
+  readonly room: Capacity
   readonly database: Database
   count: number
   /** The steps at which what is claimed now may be published. */
@@ -200,7 +200,7 @@ function makeRelays({ relays, servedBy, window }: Scene, databases: readonly Dat
     for (let copy = 0; copy < Math.min(servedBy, relays); copy++)
       mine[next++ % relays]?.push(database)
   return mine.map((served) => {
-    const shared = shareRoom({ window, relays: Math.max(1, served.length) })
+    const shared = shareCapacity({ window, relays: Math.max(1, served.length) })
     return {
       hands: served.map((database) => ({
         room: shared.join(() => {}),

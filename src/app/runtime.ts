@@ -123,16 +123,12 @@ export class Machinery<Tx> {
       this.#ports.settings
     if (storage === undefined || !runRelay) return
     this.#relay = createRelay({
-      app: name,
+      environment: { app: name, clock, random, logger, newToken: () => uuidv7(clock.now()) },
       storage,
       transports,
       wakers,
       pauses: storage === store?.outbox ? store?.operations?.pauses : undefined,
-      logger,
-      clock,
-      random,
-      newToken: () => uuidv7(clock.now()),
-      options: relay,
+      settings: relay,
     })
     this.#relay.start()
   }

@@ -1,7 +1,12 @@
+import type { Backoff } from '../lib/async/backoff.ts'
 import { suggest } from '../lib/suggest.ts'
 import { MersalError } from './errors/errors.ts'
+import { mainTransport } from './messages/message.ts'
+import { isName, nameRule } from './messages/validation.ts'
+import type { Transport } from './transport.ts'
 
-function invalid(field: string, text: string): MersalError {
+/** The error for an option that is not as documented. */
+export function invalidOption(field: string, text: string): MersalError {
   return new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${text}`, { details: { field } })
 }
 
@@ -18,14 +23,14 @@ function kindOf(value: unknown): string {
  */
 export function checkOptions(where: string, given: unknown, known: readonly string[]): void {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-    throw invalid(where, `expected an object with options, got ${kindOf(given)}`)
+    throw invalidOption(where, `expected an object with options, got ${kindOf(given)}`)
   }
   for (const name of Object.keys(given)) {
     if (known.includes(name)) continue
     const near = suggest(name, known)
     const remedy =
       near === undefined ? `known options are ${known.join(', ')}` : `did you mean '${near}'?`
-    throw invalid(`${where}.${name.slice(0, 100)}`, `there is no such option; ${remedy}`)
+    throw invalidOption(`${where}.${name.slice(0, 100)}`, `there is no such option; ${remedy}`)
   }
 }
 
@@ -52,7 +57,7 @@ export function checkNumber(
     (!whole || Number.isInteger(given))
   if (!fits) {
     const got = typeof given === 'number' ? String(given) : kindOf(given)
-    throw invalid(
+    throw invalidOption(
       field,
       `expected ${whole ? 'a whole number' : 'a number'} from ${bounds.min} to ${bounds.max}, got ${got}`,
     )
@@ -63,7 +68,7 @@ export function checkNumber(
 /** The value, undefined if it was not given. Throws unless it is true or false. */
 export function checkBoolean(field: string, given: unknown): boolean | undefined {
   if (given !== undefined && typeof given !== 'boolean')
-    throw invalid(field, `expected true or false, got ${kindOf(given)}`)
+    throw invalidOption(field, `expected true or false, got ${kindOf(given)}`)
   return given
 }
 
@@ -76,7 +81,10 @@ export function checkChoice<Choice extends string>(
 ): Choice {
   if (given === undefined) return preset
   if (!choices.includes(given as Choice)) {
-    throw invalid(field, `expected one of ${choices.map((choice) => `'${choice}'`).join(', ')}`)
+    throw invalidOption(
+      field,
+      `expected one of ${choices.map((choice) => `'${choice}'`).join(', ')}`,
+    )
   }
   return given as Choice
 }
@@ -84,10 +92,88 @@ export function checkChoice<Choice extends string>(
 /** Throws unless every named member of the object is a function. */
 export function checkShape(field: string, given: unknown, methods: readonly string[]): void {
   if (typeof given !== 'object' || given === null)
-    throw invalid(field, `expected an object, got ${kindOf(given)}`)
+    throw invalidOption(field, `expected an object, got ${kindOf(given)}`)
   for (const method of methods) {
     if (typeof (given as Record<string, unknown>)[method] !== 'function') {
-      throw invalid(field, `has no method '${method}'`)
+      throw invalidOption(field, `has no method '${method}'`)
     }
   }
+}
+
+const LONGEST_DELAY_MS = 86_400_000
+
+/**
+ * The backoff with its defaults filled in. `leastMs`: the shortest first delay that is allowed,
+ * in milliseconds. Throws on anything else than documented.
+ */
+export function checkBackoff(
+  field: string,
+  given: Backoff | undefined,
+  { preset, leastMs }: { readonly preset: Backoff; readonly leastMs: number },
+): Required<Backoff> {
+  if (given !== undefined) checkOptions(field, given, ['firstMs', 'longestMs', 'factor'])
+  const firstMs = checkNumber(`${field}.firstMs`, given?.firstMs, {
+    default: preset.firstMs,
+    min: leastMs,
+    max: LONGEST_DELAY_MS,
+  })
+  const longestMs = checkNumber(`${field}.longestMs`, given?.longestMs, {
+    default: Math.max(preset.longestMs, firstMs),
+    min: firstMs,
+    max: LONGEST_DELAY_MS,
+  })
+  const factor = checkNumber(`${field}.factor`, given?.factor, {
+    default: preset.factor ?? 2,
+    min: 1,
+    max: 100,
+    integer: false,
+  })
+  return { firstMs, longestMs, factor }
+}
+
+/** The transport by default, and further ones by name. */
+export interface GivenTransports {
+  readonly transport?: Transport | undefined
+  readonly bridges?: Readonly<Record<string, Transport>> | undefined
+}
+
+/**
+ * The transports by the name in destinations. `prefix` stands before the names of the fields.
+ * Throws unless each is a transport whose features can be relied on.
+ */
+export function checkTransports(
+  prefix: string,
+  { transport, bridges }: GivenTransports,
+): ReadonlyMap<string, Transport> {
+  const transports = new Map<string, Transport>()
+  if (transport !== undefined)
+    transports.set(mainTransport, checkTransport(`${prefix}transport`, transport))
+  if (bridges === undefined) return transports
+  checkOptions(`${prefix}bridges`, bridges, Object.keys(bridges))
+  for (const [name, bridge] of Object.entries(bridges)) {
+    const field = `${prefix}bridges.${name.slice(0, 100)}`
+    if (name === mainTransport) throw invalidOption(field, "this name belongs to 'transport'")
+    if (!isName(name)) throw invalidOption(field, `expected a name: ${nameRule}`)
+    transports.set(name, checkTransport(field, bridge))
+  }
+  return transports
+}
+
+function checkTransport(field: string, transport: Transport): Transport {
+  checkShape(field, transport, ['publish', 'subscribe', 'consume'])
+  checkDisposable(field, transport)
+  checkShape(`${field}.features`, transport.features, [])
+  const { maxMessageBytes } = transport.features
+  if (maxMessageBytes === undefined)
+    throw invalidOption(`${field}.features.maxMessageBytes`, 'is missing')
+  const limits = { default: 0, min: 1, max: Number.MAX_SAFE_INTEGER }
+  if (maxMessageBytes !== Number.POSITIVE_INFINITY)
+    checkNumber(`${field}.features.maxMessageBytes`, maxMessageBytes, limits)
+  return transport
+}
+
+/** Throws unless the object can be closed. */
+export function checkDisposable(field: string, given: AsyncDisposable): void {
+  if (typeof given[Symbol.asyncDispose] !== 'function')
+    throw invalidOption(field, 'has no method [Symbol.asyncDispose]')
 }

@@ -1,5 +1,11 @@
 import type { Backoff } from '../lib/async/backoff.ts'
-import { checkBoolean, checkChoice, checkNumber, checkOptions } from '../core/options.ts'
+import {
+  checkBackoff,
+  checkBoolean,
+  checkChoice,
+  checkNumber,
+  checkOptions,
+} from '../core/options.ts'
 import type { OnDead } from '../core/outbox.ts'
 
 /** How the relay works. Every field has a default. Times are in milliseconds. */
@@ -66,28 +72,6 @@ const known = [
 
 export const LEAST_WINDOW_BYTES: number = 1 << 20
 
-function checkBackoff(field: string, given: Backoff | undefined, preset: Backoff): Backoff {
-  if (given === undefined) return preset
-  checkOptions(field, given, ['firstMs', 'longestMs', 'factor'])
-  const firstMs = checkNumber(`${field}.firstMs`, given.firstMs, {
-    default: preset.firstMs,
-    min: 1,
-    max: 86_400_000,
-  })
-  const longestMs = checkNumber(`${field}.longestMs`, given.longestMs, {
-    default: Math.max(preset.longestMs, firstMs),
-    min: firstMs,
-    max: 86_400_000,
-  })
-  const factor = checkNumber(`${field}.factor`, given.factor, {
-    default: 2,
-    min: 1,
-    max: 100,
-    integer: false,
-  })
-  return { firstMs, longestMs, factor }
-}
-
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
 export function relaySettings(given: RelayOptions = {}, where = 'outbox.relay'): RelaySettings {
   checkOptions(where, given, known)
@@ -124,8 +108,14 @@ export function relaySettings(given: RelayOptions = {}, where = 'outbox.relay'):
       min: 1,
       max: 10_000,
     }),
-    retry: checkBackoff(`${where}.retry`, given.retry, { firstMs: 1000, longestMs: 300_000 }),
-    breaker: checkBackoff(`${where}.breaker`, given.breaker, { firstMs: 1000, longestMs: 30_000 }),
+    retry: checkBackoff(`${where}.retry`, given.retry, {
+      preset: { firstMs: 1000, longestMs: 300_000 },
+      leastMs: 1,
+    }),
+    breaker: checkBackoff(`${where}.breaker`, given.breaker, {
+      preset: { firstMs: 1000, longestMs: 30_000 },
+      leastMs: 1,
+    }),
     onDead: checkChoice(
       `${where}.onDead`,
       given.onDead,

@@ -1,7 +1,7 @@
 import { destinationKey } from '../core/messages/message.ts'
 import type { ClaimedMessage, Settlement } from '../core/outbox.ts'
-import { emit, type Logger } from '../core/telemetry.ts'
-import type { Clock } from '../lib/async/clock.ts'
+import { emit } from '../core/telemetry.ts'
+import type { Environment } from './environment.ts'
 import type { BreakerState } from './limits/breaker.ts'
 import { errorFields } from '../core/errors/error-text.ts'
 import { createLineLimit, type LineLimit } from './line-limit.ts'
@@ -31,7 +31,11 @@ const QUIET_MS = 60_000
  */
 const MOST_LINES = 20
 
-export function createReports(app: string, logger: Logger, clock: Clock): Reports {
+export function createReports({
+  app,
+  logger,
+  clock,
+}: Pick<Environment, 'app' | 'logger' | 'clock'>): Reports {
   const toldAt = new Map<string, number>()
   /** Destinations that have been reported as away; a probe that fails is no news. */
   const away = new Set<string>()

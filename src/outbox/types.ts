@@ -1,35 +1,28 @@
 import type { PauseBoard } from '../core/operations.ts'
-import type { Logger } from '../core/telemetry.ts'
 import type { ClaimedMessage, OutboxStorage, Waker } from '../core/outbox.ts'
 import type { Transport } from '../core/transport.ts'
-import type { Clock, Random } from '../lib/async/clock.ts'
-import type { RelayOptions } from './options.ts'
-import type { SharedRoom } from './limits/capacity.ts'
+import type { Environment } from './environment.ts'
+import type { RelaySettings } from './options.ts'
+import type { SharedCapacity } from './limits/capacity.ts'
 import type { StretchSizes } from './claim/stretch-size.ts'
 
 /** What the relay works with; everything that touches the world is a port. */
 export interface RelayPorts {
-  /** Shown in events and logs. */
-  readonly app: string
+  readonly environment: Environment
   readonly storage: Pick<OutboxStorage<never>, 'claim' | 'settle' | 'renew' | 'clock'>
   /** By the name of the transport in the destination. */
   readonly transports: ReadonlyMap<string, Transport>
   readonly wakers?: readonly Waker[]
   /** What operators have paused. Without it nothing ever is. */
   readonly pauses?: Pick<PauseBoard, 'list'> | undefined
-  readonly logger: Logger
-  readonly clock: Clock
-  readonly random: Random
-  /** Makes a token that nobody else makes. */
-  readonly newToken: () => string
-  readonly options?: RelayOptions
+  readonly settings: RelaySettings
   /**
    * Where it may claim into, if it shares that with other relays; by default its own `window`. Such
    * a relay has no express lane.
    */
-  readonly room?: Pick<SharedRoom, 'join'>
+  readonly capacity?: Pick<SharedCapacity, 'join'> | undefined
   /** For tests: how many rows a claim walks over. */
-  readonly stretch?: StretchSizes
+  readonly stretch?: StretchSizes | undefined
 }
 
 /** Moves outbox rows to the broker. */

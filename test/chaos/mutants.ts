@@ -36,9 +36,9 @@ export const mutants: readonly Mutant[] = [
     says: 'a row is recorded as sent before its confirm',
     changes: [
       {
-        file: 'outbox/publish/publisher.ts',
-        from: 'if (answer === undefined) answered(batch, run, index, brokenAnswer(transport, thrown))',
-        to: "if (answer !== undefined) answered(batch, run, index, { kind: 'confirmed' })\n      if (answer === undefined) answered(batch, run, index, brokenAnswer(transport, thrown))",
+        file: 'outbox/publish/handing-over.ts',
+        from: 'if (answer === undefined) onAnswer(batch, run, index, broken(fault))',
+        to: "if (answer !== undefined) onAnswer(batch, run, index, { kind: 'confirmed' })\n      if (answer === undefined) onAnswer(batch, run, index, broken(fault))",
       },
     ],
     under: { store: 'sqlite', nemeses: ['kill'], seconds: 3 },
@@ -189,9 +189,9 @@ export const mutants: readonly Mutant[] = [
       'there is no scan after LISTEN to forget that the poll would not make up for, so the poll goes as well',
     changes: [
       {
-        file: 'outbox/claim/claim-loop.ts',
-        from: 'lookedAt + settings.pollIntervalMs,\n      scan.nextAt,\n      ports.agenda.next,',
-        to: 'Infinity,',
+        file: 'outbox/claim/looks.ts',
+        from: 'return Math.min(lookedAt + pollIntervalMs, scan.nextAt, later.next)',
+        to: 'return Infinity',
       },
     ],
     under: quietly(3),
@@ -262,8 +262,8 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'outbox/relay.ts',
-        from: 'await Promise.race([settleRest(), clock.sleep(graceMs, over.signal)])',
-        to: 'held = 0',
+        from: "if (life.state === 'running') await settleRest(environment.clock, parts, life, graceMs)",
+        to: "if (life.state === 'running') life.stopping.abort()",
       },
     ],
     under: { store: 'sqlite', nemeses: ['term'], seconds: 25 },

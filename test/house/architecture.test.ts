@@ -9,8 +9,6 @@ const sources = sourcesIn('src')
 const stillTooLong = [
   'src/app/mersal.ts',
   'src/app/settings/settings.ts',
-  'src/outbox/publish/publisher.ts',
-  'src/outbox/relay.ts',
   'src/stores/sqlite/connection/connection.ts',
   'src/testing/crash-points.ts',
   'src/testing/transport/consume-cases.ts',

@@ -3,6 +3,7 @@ import { silentLogger } from '../../src/core/telemetry.ts'
 import { systemClock } from '../../src/lib/async/clock.ts'
 import { uuidv7 } from '../../src/lib/uuid.ts'
 import { createRelay } from '../../src/outbox/relay.ts'
+import { relaySettings } from '../../src/outbox/options.ts'
 import type { Relay } from '../../src/outbox/types.ts'
 import type { PostgresClient, PostgresStore } from '../../src/postgres.ts'
 import { serverAnswers, serverUrl } from '../postgres/database.ts'
@@ -23,14 +24,16 @@ function relayOn(store: PostgresStore<PostgresClient>): TestTransport {
   transport.behaviour = ({ type }) =>
     type.includes('poison') ? refusedForGood : { kind: 'confirmed' }
   const relay = createRelay({
-    app: 'test',
+    environment: {
+      app: 'test',
+      logger: silentLogger,
+      clock: systemClock,
+      random: Math.random,
+      newToken: () => uuidv7(Date.now()),
+    },
     storage: store.outbox,
     transports: new Map([['default', transport]]),
-    logger: silentLogger,
-    clock: systemClock,
-    random: Math.random,
-    newToken: () => uuidv7(Date.now()),
-    options: { pollIntervalMs: 100 },
+    settings: relaySettings({ pollIntervalMs: 100 }),
   })
   relay.start()
   relays.push(relay)

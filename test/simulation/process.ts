@@ -1,7 +1,7 @@
 import type { ClaimedMessage, OutboxStorage } from '../../src/core/outbox.ts'
 import { silentLogger } from '../../src/core/telemetry.ts'
 import type { createRelay as CreateRelay } from '../../src/outbox/relay.ts'
-import type { RelayOptions } from '../../src/outbox/options.ts'
+import { type RelayOptions, relaySettings } from '../../src/outbox/options.ts'
 import type { StretchSizes } from '../../src/outbox/claim/stretch-size.ts'
 import type { Relay } from '../../src/outbox/types.ts'
 import type { Broker } from './broker.ts'
@@ -162,15 +162,17 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
   }
 
   const relay = ports.createRelay({
-    app: name,
+    environment: {
+      app: name,
+      logger: silentLogger,
+      clock: scheduler.clockOf(owner, scheduler.between(0, 1_000_000)),
+      random: scheduler.random,
+      newToken: () => `${name}-${scheduler.random()}`,
+    },
     storage,
     transports: new Map([['default', broker.transportFor(owner, { crash, published })]]),
-    logger: silentLogger,
-    clock: scheduler.clockOf(owner, scheduler.between(0, 1_000_000)),
-    random: scheduler.random,
-    newToken: () => `${name}-${scheduler.random()}`,
-    options: ports.options,
-    ...(ports.stretch === undefined ? {} : { stretch: ports.stretch }),
+    settings: relaySettings(ports.options),
+    stretch: ports.stretch,
   })
   relay.start()
 

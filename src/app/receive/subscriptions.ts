@@ -1,10 +1,10 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import type { EventType } from '../../core/messages/message.ts'
+import { type EventType, mainTransport } from '../../core/messages/message.ts'
 import type { Transport } from '../../core/transport.ts'
 import { Mutex } from '../../lib/async/mutex.ts'
 import type { Handlers } from './handlers.ts'
 import { checkMessageType } from '../send/messages.ts'
-import { type RoutingFacts, mainTransport, topicOf } from '../send/routing.ts'
+import { type RoutingFacts, topicOf } from '../send/routing.ts'
 
 export interface SubscriptionPorts {
   /** Name of the input queue; undefined for an app that only sends. */

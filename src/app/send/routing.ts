@@ -1,8 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import type { Destination, MessageType } from '../../core/messages/message.ts'
-
-/** Name of the transport in the option `transport`; bridges have the names that they are given. */
-export const mainTransport = 'default'
+import { type Destination, mainTransport, type MessageType } from '../../core/messages/message.ts'
 
 export interface RouteEntry {
   readonly queue: string | undefined

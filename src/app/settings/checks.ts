@@ -1,5 +1,4 @@
-import { MersalError } from '../../core/errors/errors.ts'
-import { checkNumber, checkOptions, checkShape } from '../../core/options.ts'
+import { checkOptions, checkShape, invalidOption } from '../../core/options.ts'
 import type { Step } from '../../core/pipeline.ts'
 import type { Transport } from '../../core/transport.ts'
 import { isName, isQueueName, nameRule, queueNameRule } from '../../core/messages/validation.ts'
@@ -7,30 +6,6 @@ import { suggest } from '../../lib/suggest.ts'
 import { printable } from '../../lib/text.ts'
 import type { RouteEntry } from '../send/routing.ts'
 import type { Route } from '../types.ts'
-
-function invalid(field: string, text: string): MersalError {
-  return new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${text}`, { details: { field } })
-}
-
-/** Throws unless this is a transport whose features can be relied on. */
-export function checkTransport(field: string, transport: Transport): Transport {
-  checkShape(field, transport, ['publish', 'subscribe', 'consume'])
-  checkDisposable(field, transport)
-  checkShape(`${field}.features`, transport.features, [])
-  if (transport.features.maxMessageBytes === undefined)
-    throw invalid(`${field}.features.maxMessageBytes`, 'is missing')
-  const limits = { default: 0, min: 1, max: Number.MAX_SAFE_INTEGER }
-  if (transport.features.maxMessageBytes !== Number.POSITIVE_INFINITY) {
-    checkNumber(`${field}.features.maxMessageBytes`, transport.features.maxMessageBytes, limits)
-  }
-  return transport
-}
-
-/** Throws unless the app can close it. */
-export function checkDisposable(field: string, given: AsyncDisposable): void {
-  if (typeof given[Symbol.asyncDispose] !== 'function')
-    throw invalid(field, 'has no method [Symbol.asyncDispose]')
-}
 
 /** Message type name → where it goes; every transport must be known. */
 export function checkRoutes(
@@ -42,7 +17,8 @@ export function checkRoutes(
   checkOptions('routes', routes, Object.keys(routes))
   for (const [type, route] of Object.entries(routes)) {
     const field = `routes['${printable(type)}']`
-    if (!isName(type)) throw invalid(field, `expected the name of a message type: ${nameRule}`)
+    if (!isName(type))
+      throw invalidOption(field, `expected the name of a message type: ${nameRule}`)
     checked.set(type, checkRoute(field, route, transports))
   }
   return checked
@@ -57,18 +33,18 @@ function checkRoute(
   const { queue, transport } =
     typeof given === 'string' ? { queue: given, transport: undefined } : given
   if (queue === undefined && transport === undefined)
-    throw invalid(field, 'names neither a queue nor a transport')
+    throw invalidOption(field, 'names neither a queue nor a transport')
   if (queue !== undefined && !isQueueName(queue))
-    throw invalid(`${field}.queue`, `expected ${queueNameRule}`)
+    throw invalidOption(`${field}.queue`, `expected ${queueNameRule}`)
   if (transport !== undefined && typeof transport !== 'string')
-    throw invalid(`${field}.transport`, 'expected the name of a transport')
+    throw invalidOption(`${field}.transport`, 'expected the name of a transport')
   if (transport !== undefined && !transports.has(transport)) {
     const near = suggest(transport, [...transports.keys()])
     const remedy =
       near === undefined
         ? `add it to bridges; known are ${[...transports.keys()].join(', ')}`
         : `did you mean '${near}'?`
-    throw invalid(`${field}.transport`, `there is no transport of that name; ${remedy}`)
+    throw invalidOption(`${field}.transport`, `there is no transport of that name; ${remedy}`)
   }
   return { queue, transport }
 }
@@ -79,14 +55,14 @@ export function checkSteps<Steps extends readonly Step<never, unknown>[]>(
   steps: Steps | undefined,
 ): Steps | readonly [] {
   if (steps === undefined) return []
-  if (!Array.isArray(steps)) throw invalid(field, 'expected an array of steps')
+  if (!Array.isArray(steps)) throw invalidOption(field, 'expected an array of steps')
   const names = new Set<unknown>()
   for (const [index, step] of (steps as readonly Step<never, unknown>[]).entries()) {
     checkShape(`${field}[${index}]`, step, ['run'])
     if (typeof step.name !== 'string' || step.name === '')
-      throw invalid(`${field}[${index}].name`, 'expected text')
+      throw invalidOption(`${field}[${index}].name`, 'expected text')
     if (names.has(step.name))
-      throw invalid(`${field}[${index}].name`, `'${printable(step.name)}' is used twice`)
+      throw invalidOption(`${field}[${index}].name`, `'${printable(step.name)}' is used twice`)
     names.add(step.name)
   }
   return steps

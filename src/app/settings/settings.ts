@@ -1,5 +1,14 @@
-import { MersalError } from '../../core/errors/errors.ts'
-import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
+import {
+  checkBackoff,
+  checkBoolean,
+  checkChoice,
+  checkDisposable,
+  checkNumber,
+  checkOptions,
+  checkShape,
+  checkTransports,
+  invalidOption,
+} from '../../core/options.ts'
 import type { OutboxStorage, Waker } from '../../core/outbox.ts'
 import type { IncomingStep, OutgoingStep } from '../../core/pipeline.ts'
 import { type Serializer, jsonSerializer } from '../../core/messages/serializer.ts'
@@ -10,7 +19,6 @@ import type { Transport } from '../../core/transport.ts'
 import {
   contentTypeRule,
   isContentType,
-  isName,
   isQueueName,
   queueNameRule,
 } from '../../core/messages/validation.ts'
@@ -19,8 +27,8 @@ import { type Clock, type Random, systemClock, systemRandom } from '../../lib/as
 import { type RelaySettings, relaySettings } from '../../outbox/options.ts'
 import { longestRetriesMs } from '../receive/retry.ts'
 import type { CheckBodies } from '../send/outgoing.ts'
-import { type RouteEntry, mainTransport } from '../send/routing.ts'
-import { checkDisposable, checkRoutes, checkSteps, checkTransport } from './checks.ts'
+import type { RouteEntry } from '../send/routing.ts'
+import { checkRoutes, checkSteps } from './checks.ts'
 import type { MersalOptions, ReceiveOptions } from '../types.ts'
 
 /** Options with every default filled in. */
@@ -90,10 +98,6 @@ const known = [
 
 const DAY = 86_400_000
 
-export function invalidOption(field: string, text: string): MersalError {
-  return new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${text}`, { details: { field } })
-}
-
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything that could not work. */
 export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
   checkOptions('options', options, known)
@@ -104,8 +108,8 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
   const { receive, ...inbox } = idempotencyParts(options, given)
   return {
     name: options.name,
-    sendOnly: flag('sendOnly', options.sendOnly, false),
-    ambientSends: flag('ambientSends', options.ambientSends, true),
+    sendOnly: checkBoolean('sendOnly', options.sendOnly) ?? false,
+    ambientSends: checkBoolean('ambientSends', options.ambientSends) ?? true,
     transports,
     routes: checkRoutes(options.routes, transports),
     ...databaseParts(options),
@@ -128,25 +132,14 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
   }
 }
 
-function transportsOf<Tx>({
-  transport,
-  bridges,
-}: MersalOptions<Tx>): ReadonlyMap<string, Transport> {
-  if (transport === undefined) {
+function transportsOf<Tx>(options: MersalOptions<Tx>): ReadonlyMap<string, Transport> {
+  if (options.transport === undefined) {
     throw invalidOption(
       'transport',
       'is missing: give a broker, such as sqliteQueue() of mersal/sqlite or rabbitmq() of mersal/rabbitmq',
     )
   }
-  const transports = new Map([[mainTransport, checkTransport('transport', transport)]])
-  if (bridges === undefined) return transports
-  checkOptions('bridges', bridges, Object.keys(bridges))
-  for (const [name, bridge] of Object.entries(bridges)) {
-    if (!isName(name) || name === mainTransport)
-      throw invalidOption(`bridges.${name}`, `expected a name other than '${mainTransport}'`)
-    transports.set(name, checkTransport(`bridges.${name}`, bridge))
-  }
-  return transports
+  return checkTransports('', options)
 }
 
 type DatabaseParts<Tx> = Pick<
@@ -195,7 +188,7 @@ function databaseParts<Tx>({
     savepoints: unitOfWork === undefined ? store?.savepoints : undefined,
     storage,
     relay: relaySettings(outbox.relay),
-    runRelay: flag('outbox.runRelay', outbox.runRelay, true),
+    runRelay: checkBoolean('outbox.runRelay', outbox.runRelay) ?? true,
     wakers: [...(store?.wakers ?? []), ...(outbox.wakers ?? [])],
   }
 }
@@ -264,13 +257,6 @@ function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
     'backoff',
     'giveUpAfterMs',
   ])
-  const backoff = given.backoff ?? { firstMs: 1000, longestMs: 300_000 }
-  checkOptions('receive.backoff', backoff, ['firstMs', 'longestMs', 'factor'])
-  const firstMs = checkNumber('receive.backoff.firstMs', backoff.firstMs, {
-    default: 1000,
-    min: 0,
-    max: DAY,
-  })
   return {
     asked: given.concurrency,
     concurrency: checkNumber('receive.concurrency', given.concurrency, {
@@ -301,20 +287,10 @@ function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
             min: 0,
             max: 3650 * DAY,
           }),
-    backoff: {
-      firstMs,
-      longestMs: checkNumber('receive.backoff.longestMs', backoff.longestMs, {
-        default: Math.max(300_000, firstMs),
-        min: firstMs,
-        max: DAY,
-      }),
-      factor: checkNumber('receive.backoff.factor', backoff.factor, {
-        default: 2,
-        min: 1,
-        max: 100,
-        integer: false,
-      }),
-    },
+    backoff: checkBackoff('receive.backoff', given.backoff, {
+      preset: { firstMs: 1000, longestMs: 300_000 },
+      leastMs: 0,
+    }),
   }
 }
 
@@ -341,10 +317,4 @@ function tools<Tx>({ serializer, logger, clock, random }: MersalOptions<Tx>): To
 
 function developing(): boolean {
   return process.env['NODE_ENV'] !== 'production'
-}
-
-function flag(field: string, given: unknown, preset: boolean): boolean {
-  if (given === undefined) return preset
-  if (typeof given !== 'boolean') throw invalidOption(field, 'expected true or false')
-  return given
 }

@@ -1,5 +1,4 @@
-import { MersalError } from '../../core/errors/errors.ts'
-import { checkOptions, checkShape } from '../../core/options.ts'
+import { checkOptions, checkShape, invalidOption } from '../../core/options.ts'
 import { isName, nameRule } from '../../core/messages/validation.ts'
 import type { Store } from '../../core/store.ts'
 import type { Transport } from '../../core/transport.ts'
@@ -75,10 +74,6 @@ const known = [
   'close',
 ] as const satisfies readonly (keyof MersalConfig)[]
 
-function invalid(field: string, text: string): MersalError {
-  return new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${text}`, { details: { field } })
-}
-
 /** A configuration that has been checked. */
 export interface CheckedConfig {
   readonly config: MersalConfig
@@ -92,7 +87,7 @@ export function checkConfig(given: unknown): CheckedConfig {
   const config = given as MersalConfig
   const { store, stores } = config
   if (store !== undefined && stores !== undefined)
-    throw invalid(
+    throw invalidOption(
       'config.stores',
       "give either 'store', for one database, or 'stores', for several",
     )
@@ -100,17 +95,20 @@ export function checkConfig(given: unknown): CheckedConfig {
     checkShape('config.store', store, ['unitOfWork', 'open'])
     checkStore('config.store', store)
   } else if (stores === undefined)
-    throw invalid(
+    throw invalidOption(
       'config.store',
       'is missing: give postgres() of mersal/postgres or sqlite() of mersal/sqlite',
     )
   if (config.name !== undefined && typeof config.name !== 'string')
-    throw invalid('config.name', 'expected text')
+    throw invalidOption('config.name', 'expected text')
   const { queues = [] } = config
   if (!Array.isArray(queues) || !queues.every((queue) => isName(queue)))
-    throw invalid('config.queues', `expected a list of names of queues, each with ${nameRule}`)
+    throw invalidOption(
+      'config.queues',
+      `expected a list of names of queues, each with ${nameRule}`,
+    )
   if (config.close !== undefined && typeof config.close !== 'function')
-    throw invalid('config.close', 'expected a function')
+    throw invalidOption('config.close', 'expected a function')
   const served = servedStores<ToolStore>(
     stores ?? { default: store as ToolStore },
     config,

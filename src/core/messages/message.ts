@@ -51,6 +51,9 @@ export interface OutgoingMessage extends Envelope {
   readonly delayMs?: number
 }
 
+/** The name in destinations of the transport that an app or a relay has by default. */
+export const mainTransport = 'default'
+
 /** One text per destination, for breakers, pauses and metrics: `transport/kind/name`. */
 export function destinationKey(destination: Destination): string {
   return `${destination.transport}/${destination.kind}/${destination.name}`

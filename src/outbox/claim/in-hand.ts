@@ -1,56 +1,35 @@
-import { destinationKey } from '../../core/messages/message.ts'
 import type { ClaimedMessage } from '../../core/outbox.ts'
 import type { Clock } from '../../lib/async/clock.ts'
+import { inFlight } from '../../lib/async/in-flight.ts'
+import { type Capacity, NO_ROOM, type Room } from '../limits/capacity.ts'
+import type { Place, SlowDestinations } from '../limits/slow-destinations.ts'
+import type { RelaySettings } from '../options.ts'
+import { bytesOf, bytesOfAll } from './row-bytes.ts'
 
-/** The rows that a relay holds, counted in rows and in bytes, and which destinations take long. */
+/** The rows that a relay holds: nobody else counts them. */
 export interface InHand {
   readonly rows: number
-  readonly bytes: number
-  add(rows: readonly ClaimedMessage[]): void
-  remove(row: ClaimedMessage): void
-  /** Destinations that take long, or did a moment ago, those with the most rows first. */
-  slow(): readonly Held[]
-  isSlow(row: ClaimedMessage): boolean
+  /** The window is used up. */
+  readonly full: boolean
+  /** Bytes that the next claim may bring. */
+  readonly bytesLeft: number
+  room(): Room
+  /** Keeps room for the rows that a claim under way may bring; 0 when it is over. */
+  reserve(rows: number): void
+  hold(rows: readonly ClaimedMessage[]): void
+  /** These rows are settled, or their claim has ended. */
+  letGo(rows: readonly ClaimedMessage[]): void
+  /** Whether the window has room for all of these. */
+  fits(rows: readonly ClaimedMessage[]): boolean
+  /** Resolves when nothing is held. */
+  idle(): Promise<void>
 }
 
-export interface Held {
-  readonly destination: string
-  readonly rows: number
-}
-
-/** What an object of a message takes beside its texts and its body, roughly. */
-const BESIDE_TEXTS = 512
-/** A destination is slow as soon as a row of it has been in hand for longer, until one has not. */
-const SLOW_MS = 200
-/** More destinations with nothing in hand are not remembered, and not for longer. */
-const MOST_REMEMBERED = 1000
-const REMEMBERED_MS = 5000
-/**
- * A destination of which nothing has been answered yet counts as slow with so many rows, while
- * another one is slow.
- */
-const MANY_ROWS = 8
-
-/**
- * Bytes that a row takes in memory, roughly. Never fewer than those of its body, its headers and
- * its names.
- */
-export function bytesOf({ message }: ClaimedMessage): number {
-  let bytes =
-    BESIDE_TEXTS + message.body.byteLength + 3 * (message.type.length + message.to.name.length)
-  for (const name in message.headers)
-    bytes += 3 * (name.length + (message.headers[name] as string).length)
-  return bytes
-}
-
-interface Place {
-  readonly destination: string
-  rows: number
-  slow: boolean
-  /** Something of it has been answered. */
-  answered: boolean
-  /** Something of it has been in hand since, and no row has gone since. */
-  since: number
+export interface InHandPorts {
+  readonly clock: Clock
+  readonly settings: Pick<RelaySettings, 'batchSize' | 'window' | 'windowBytes'>
+  readonly capacity: Capacity
+  readonly slow: SlowDestinations
 }
 
 interface Taken {
@@ -59,70 +38,61 @@ interface Taken {
   readonly place: Place
 }
 
-export function createInHand(clock: Clock): InHand {
-  const places = new Map<string, Place>()
+export function createInHand({ clock, settings, capacity, slow }: InHandPorts): InHand {
+  const { batchSize, window, windowBytes } = settings
   const taken = new Map<ClaimedMessage, Taken>()
+  const flight = inFlight()
   let bytes = 0
+  let reserved = 0
 
-  function placeOf(row: ClaimedMessage, now: number): Place {
-    const destination = destinationKey(row.message.to)
-    let place = places.get(destination)
-    if (place === undefined)
-      places.set(
-        destination,
-        (place = { destination, rows: 0, slow: false, answered: false, since: now }),
-      )
-    if (place.rows === 0) place.since = now
-    return place
+  function holdOne(row: ClaimedMessage, at: number): void {
+    const size = bytesOf(row)
+    bytes += size
+    taken.set(row, { at, bytes: size, place: slow.taken(row, at) })
   }
 
-  function forget(place: Place): void {
-    if (place.rows === 0 && places.size > MOST_REMEMBERED) places.delete(place.destination)
+  function letGoOne(row: ClaimedMessage, now: number): boolean {
+    const was = taken.get(row)
+    if (was === undefined) return false
+    taken.delete(row)
+    bytes -= was.bytes
+    slow.gone(was.place, was.at, now)
+    return true
   }
 
   return {
     get rows() {
-      return taken.size
+      return flight.count
     },
-    get bytes() {
-      return bytes
+    get full() {
+      return flight.count >= window
     },
-    add(rows) {
-      const at = clock.monotonic()
-      for (const row of rows) {
-        const place = placeOf(row, at)
-        place.rows++
-        const size = bytesOf(row)
-        bytes += size
-        taken.set(row, { at, bytes: size, place })
-      }
+    get bytesLeft() {
+      return windowBytes - bytes
     },
-    remove(row) {
-      const was = taken.get(row)
-      if (was === undefined) return
+    room() {
+      // Small claims cost more than large ones, so the next one waits for half of the bytes.
+      if (bytes * 2 > windowBytes) return NO_ROOM
+      return { whole: capacity.next(batchSize), free: capacity.free(batchSize) }
+    },
+    reserve(rows) {
+      reserved = rows
+      capacity.holds(flight.count + reserved)
+    },
+    hold(rows) {
       const now = clock.monotonic()
-      taken.delete(row)
-      bytes -= was.bytes
-      was.place.rows--
-      was.place.answered = true
-      was.place.slow = now - was.at > SLOW_MS
-      was.place.since = now
-      forget(was.place)
+      for (const row of rows) holdOne(row, now)
+      flight.enter(rows.length)
+      capacity.holds(flight.count + reserved)
     },
-    slow() {
+    letGo(rows) {
       const now = clock.monotonic()
-      let some = false
-      for (const place of places.values()) {
-        if (place.rows > 0 && now - place.since > SLOW_MS) place.slow = true
-        if (place.rows === 0 && now - place.since > REMEMBERED_MS) places.delete(place.destination)
-        if (place.slow) some = true
-      }
-      if (!some) return []
-      const all = [...places.values()].filter(
-        ({ slow, answered, rows }) => slow || (!answered && rows >= MANY_ROWS),
-      )
-      return all.sort((a, b) => b.rows - a.rows)
+      let gone = 0
+      for (const row of rows) if (letGoOne(row, now)) gone++
+      flight.leave(gone)
+      capacity.holds(flight.count + reserved)
     },
-    isSlow: ({ message }) => places.get(destinationKey(message.to))?.slow ?? false,
+    fits: (rows) => flight.count + rows.length <= window && bytes + bytesOfAll(rows) <= windowBytes,
+    idle: () => flight.idle(),
   }
 }

@@ -1,18 +1,15 @@
 import { errorFields } from '../../core/errors/error-text.ts'
 import { SET_ASIDE_MS } from '../../core/outbox.ts'
 import { type LawfulWaits, STEADY_MS, type StorageClock } from '../../core/storage-clock.ts'
-import type { Logger } from '../../core/telemetry.ts'
-import type { Clock } from '../../lib/async/clock.ts'
+import type { Environment } from '../environment.ts'
 import { moved, type Offset, offsetOf } from './clock-readings.ts'
 import type { RelaySettings } from '../options.ts'
 
 export interface ClockWatchPorts {
-  readonly app: string
+  readonly environment: Pick<Environment, 'app' | 'clock' | 'logger'>
   /** Undefined: the storage goes by a clock that nobody sets. */
   readonly storage: StorageClock | undefined
   readonly settings: Pick<RelaySettings, 'claimMs' | 'expressGraceMs' | 'retry' | 'breaker'>
-  readonly clock: Clock
-  readonly logger: Logger
   /** Rows have become due. */
   readonly onDue: () => void
 }
@@ -25,7 +22,8 @@ const LOOK_MS = 5000
  * look costs copies at most.
  */
 export async function watchClock(ports: ClockWatchPorts, signal: AbortSignal): Promise<void> {
-  const { app, storage, clock, logger } = ports
+  const { environment, storage } = ports
+  const { app, clock, logger } = environment
   if (storage === undefined) return
   const look = looks(ports, storage)
   while (!signal.aborted) {
@@ -52,9 +50,10 @@ const isBack = ({ step, ahead }: Seen): boolean => step < -STEADY_MS || ahead > 
 const isForward = ({ step }: Seen): boolean => step > STEADY_MS
 
 function looks(
-  { app, settings, clock, logger, onDue }: ClockWatchPorts,
+  { environment, settings, onDue }: ClockWatchPorts,
   storage: StorageClock,
 ): () => Promise<void> {
+  const { app, clock, logger } = environment
   const claimMs = Math.max(settings.claimMs, settings.expressGraceMs)
   const retryMs = Math.max(settings.retry.longestMs, settings.breaker.longestMs, SET_ASIDE_MS)
   let known: Offset | undefined

@@ -1,16 +1,29 @@
-/** How many messages a relay may have in its hands. */
+/** Rows that the next claim may bring. */
 export interface Room {
+  /** For a claim of the usual size; 0: wait until there is room for it. */
+  readonly whole: number
+  /** As many as still fit into the window. */
+  readonly free: number
+}
+
+export const NO_ROOM: Room = { whole: 0, free: 0 }
+
+/** How many messages a relay may have in its hands. */
+export interface Capacity {
   /** Rows that its next claim may take, at most `batchSize`; 0: it waits for a nudge. */
   next(batchSize: number): number
+  /** Rows that there is room for, whether that is enough for a claim of `batchSize` or not. */
+  free(batchSize: number): number
   /** What it has in hand, with what a claim under way may bring. Told at every change. */
   holds(count: number): void
 }
 
 /** All of the window for one relay, which claims whole batches. */
-export function roomAlone(window: number): Room {
+export function ownCapacity(window: number): Capacity {
   let held = 0
   return {
     next: (batchSize) => (held + batchSize <= window ? batchSize : 0),
+    free: () => window - held,
     holds(count) {
       held = count
     },
@@ -18,14 +31,14 @@ export function roomAlone(window: number): Room {
 }
 
 /** One window for several relays. */
-export interface SharedRoom {
+export interface SharedCapacity {
   /**
    * Messages in the hands of all of them, with what claims under way may bring. Never more than the
    * window.
    */
   readonly held: number
   /** One more relay; `nudge` is called when there may be room for it again. */
-  join(nudge: () => void): Room
+  join(nudge: () => void): Capacity
 }
 
 interface Member {
@@ -42,13 +55,13 @@ interface Member {
  * that holds something waits for a good part, since many small claims cost more than a few large
  * ones.
  */
-export function shareRoom({
+export function shareCapacity({
   window,
   relays,
 }: {
   readonly window: number
   readonly relays: number
-}): SharedRoom {
+}): SharedCapacity {
   const own = Math.max(1, Math.floor(window / (2 * relays)))
   const common = Math.max(0, window - own * relays)
   const members = new Set<Member>()
@@ -79,6 +92,7 @@ export function shareRoom({
       members.add(member)
       return {
         next: (batchSize) => next(member, batchSize),
+        free: (batchSize) => next(member, batchSize),
         holds(count) {
           const less = count < member.held
           taken += fromCommon(count) - fromCommon(member.held)

@@ -1,5 +1,11 @@
-import { MersalError } from '../../core/errors/errors.ts'
-import { checkOptions, checkShape } from '../../core/options.ts'
+import { mainTransport } from '../../core/messages/message.ts'
+import {
+  checkOptions,
+  checkShape,
+  checkTransports,
+  type GivenTransports,
+  invalidOption,
+} from '../../core/options.ts'
 import type { StoreOperations } from '../../core/operations.ts'
 import type { OutboxStorage, Waker } from '../../core/outbox.ts'
 import type { Transport } from '../../core/transport.ts'
@@ -43,40 +49,12 @@ export interface ServedStore<Kind extends RelayStore = RelayStore> {
   readonly store: Kind
   /** By the name in destinations. */
   readonly transports: ReadonlyMap<string, Transport>
-  readonly relay: RelayOptions
+  /** Without an express lane: nobody commits in the process of these relays. */
   readonly settings: RelaySettings
 }
 
-/** Room in the window for each store, unless `window` is given. */
+/** Capacity in the window for each store, unless `window` is given. */
 const PER_STORE = 20
-
-function invalid(field: string, text: string): MersalError {
-  return new MersalError('MERSAL_INVALID_OPTIONS', `${field}: ${text}`, { details: { field } })
-}
-
-/** By the name in destinations. */
-export function transportsOf({
-  transport,
-  bridges,
-}: Pick<SharedOptions, 'transport' | 'bridges'>): ReadonlyMap<string, Transport> {
-  const transports = new Map<string, Transport>(Object.entries(bridges ?? {}))
-  if (transport !== undefined) transports.set('default', transport)
-  return transports
-}
-
-/** Throws `MERSAL_INVALID_OPTIONS` unless these are transports. */
-export function checkTransports(
-  { transport, bridges }: Pick<SharedOptions, 'transport' | 'bridges'>,
-  where: string,
-): void {
-  if (transport !== undefined) checkShape(`${where}.transport`, transport, ['publish', 'subscribe'])
-  if (bridges === undefined) return
-  checkOptions(`${where}.bridges`, bridges, Object.keys(bridges))
-  for (const [name, bridge] of Object.entries(bridges))
-    checkShape(`${where}.bridges.${name}`, bridge, ['publish', 'subscribe'])
-  if ('default' in bridges)
-    throw invalid(`${where}.bridges.default`, "this name belongs to 'transport'")
-}
 
 /** Throws `MERSAL_INVALID_OPTIONS` unless this is a store. */
 export function checkStore(field: string, store: unknown): void {
@@ -94,68 +72,100 @@ export function servedStores<Kind extends RelayStore>(
   where: string,
 ): ServedStore<Kind>[] {
   checkOptions(`${where}.stores`, stores, Object.keys(stores))
-  checkTransports(shared, where)
-  relaySettings(shared.relay, `${where}.relay`)
+  const common: Common = {
+    transports: checkTransports(`${where}.`, shared),
+    relay: shared.relay,
+    settings: { ...relaySettings(shared.relay, `${where}.relay`), express: false },
+  }
   const served = Object.entries(stores).map(([name, given]) =>
-    servedStore(name, given, shared, where),
+    servedStore(`${where}.stores.${name.slice(0, 100)}`, name, given, common),
   )
+  checkServed(served, where)
+  return served
+}
+
+function checkServed(served: readonly ServedStore[], where: string): void {
   if (served.length === 0)
-    throw invalid(`${where}.stores`, 'is empty: give at least one store by its name')
+    throw invalidOption(`${where}.stores`, 'is empty: give at least one store by its name')
   const seen = new Map<RelayStore, string>()
   for (const { name, store } of served) {
     const before = seen.get(store)
     if (before !== undefined)
-      throw invalid(
+      throw invalidOption(
         `${where}.stores.${name}`,
         `is the very store of '${before}': give each name a store of its own`,
       )
     seen.set(store, name)
   }
-  return served
+}
+
+/** What every store gets that says nothing else. */
+interface Common {
+  readonly transports: ReadonlyMap<string, Transport>
+  readonly relay: RelayOptions | undefined
+  readonly settings: RelaySettings
 }
 
 function servedStore<Kind extends RelayStore>(
+  field: string,
   name: string,
   given: Kind | StoreEntry<Kind>,
-  shared: SharedOptions,
-  where: string,
+  common: Common,
 ): ServedStore<Kind> {
-  const field = `${where}.stores.${name.slice(0, 100)}`
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(name)) {
-    throw invalid(
+    throw invalidOption(
       field,
       "a store is called by 1 to 100 letters, digits, '.', '_' or '-', the first one a letter or digit",
     )
   }
-  const alone = typeof given === 'object' && given !== null && 'outbox' in given
-  const entry: StoreEntry<Kind> = alone ? { store: given } : given
-  if (!alone) {
-    checkOptions(field, entry, ['store', 'transport', 'bridges', 'relay'])
-    if (entry.store === undefined)
-      throw invalid(
-        `${field}.store`,
-        'is missing: give postgres() of mersal/postgres or sqlite() of mersal/sqlite',
-      )
-    checkTransports(entry, field)
+  const { transports, settings } = common
+  if (isStore(given)) {
+    checkStore(field, given)
+    return { name, store: given, transports, settings }
   }
-  checkStore(alone ? field : `${field}.store`, entry.store)
-  if (entry.relay !== undefined && 'window' in entry.relay) {
-    throw invalid(
+  checkOptions(field, given, ['store', 'transport', 'bridges', 'relay'])
+  if (given.store === undefined)
+    throw invalidOption(
+      `${field}.store`,
+      'is missing: give postgres() of mersal/postgres or sqlite() of mersal/sqlite',
+    )
+  checkStore(`${field}.store`, given.store)
+  return {
+    name,
+    store: given.store,
+    transports: transportsFor(field, given, transports),
+    settings: settingsFor(field, given, common),
+  }
+}
+
+function isStore<Kind extends RelayStore>(given: Kind | StoreEntry<Kind>): given is Kind {
+  return typeof given === 'object' && given !== null && 'outbox' in given
+}
+
+/** Bridges of an entry stand in place of those of all. */
+function transportsFor(
+  field: string,
+  given: GivenTransports,
+  common: ReadonlyMap<string, Transport>,
+): ReadonlyMap<string, Transport> {
+  const own = checkTransports(`${field}.`, given)
+  const inherited =
+    given.bridges === undefined ? common : [...common].filter(([name]) => name === mainTransport)
+  return new Map([...inherited, ...own])
+}
+
+function settingsFor(
+  field: string,
+  { relay }: Pick<StoreEntry, 'relay'>,
+  common: Common,
+): RelaySettings {
+  if (relay === undefined) return common.settings
+  if ('window' in relay)
+    throw invalidOption(
       `${field}.relay.window`,
       "all stores share one window: give it in 'relay' beside 'stores'",
     )
-  }
-  const relay: RelayOptions = { ...shared.relay, ...entry.relay, express: false }
-  return {
-    name,
-    store: entry.store,
-    transports: transportsOf({
-      transport: entry.transport ?? shared.transport,
-      bridges: entry.bridges ?? shared.bridges,
-    }),
-    relay,
-    settings: relaySettings(relay, `${field}.relay`),
-  }
+  return { ...relaySettings({ ...common.relay, ...relay }, `${field}.relay`), express: false }
 }
 
 /**
@@ -174,7 +184,7 @@ export function sharedWindow(
       ? (served[0] as ServedStore).settings.window
       : Math.max(1000, batch, PER_STORE * served.length))
   if (window < 2 * served.length && served.length > 1) {
-    throw invalid(
+    throw invalidOption(
       `${where}.relay.window`,
       `expected at least 2 messages for each of the ${served.length} stores, got ${window}`,
     )

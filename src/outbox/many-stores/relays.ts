@@ -17,7 +17,7 @@ import {
   sharedWindow,
   type Stores,
 } from './relays-options.ts'
-import { type SharedRoom, shareRoom } from '../limits/capacity.ts'
+import { type SharedCapacity, shareCapacity } from '../limits/capacity.ts'
 import type { Relay } from '../types.ts'
 
 /** What the relays of one process serve. */
@@ -93,14 +93,15 @@ type Ports = Pick<RelaysOptions, 'name' | 'logger' | 'clock' | 'random'>
 
 /** The same of stores that have been checked. A single one is called by `name` alone. */
 export function relaysOf(served: readonly ServedStore[], ports: Ports, window: number): Relays {
-  const room = served.length === 1 ? undefined : shareRoom({ window, relays: served.length })
+  const capacity =
+    served.length === 1 ? undefined : shareCapacity({ window, relays: served.length })
   const alone = served.length === 1
   const parts = served.map((one) => {
     const windowBytes = Math.max(
       LEAST_WINDOW_BYTES,
       Math.floor(one.settings.windowBytes / served.length),
     )
-    return serve(one, { ...filledIn(ports), room, alone, windowBytes })
+    return serve(one, { ...filledIn(ports), capacity, alone, windowBytes })
   })
   let stopped: Promise<boolean> | undefined
   const relays: Relays = {
@@ -137,7 +138,7 @@ function filledIn({
 }
 
 interface Surroundings extends Required<Ports> {
-  readonly room: SharedRoom | undefined
+  readonly capacity: SharedCapacity | undefined
   readonly alone: boolean
   readonly windowBytes: number
 }
@@ -150,22 +151,19 @@ interface Part {
 }
 
 function serve(
-  { name, store, transports, relay: options }: ServedStore,
+  { name, store, transports, settings }: ServedStore,
   surroundings: Surroundings,
 ): Part {
-  const { logger, clock, random, room, alone, windowBytes } = surroundings
+  const { logger, clock, random, capacity, alone, windowBytes } = surroundings
   const app = alone ? surroundings.name : `${surroundings.name}/${name}`
-  const common = { app, storage: store.outbox, clock, logger }
   const relay = createRelay({
-    ...common,
+    environment: { app, clock, random, logger, newToken: () => uuidv7(clock.now()) },
+    storage: store.outbox,
     transports,
     wakers: store.wakers,
     pauses: store.operations?.pauses,
-    random,
-    newToken: () => uuidv7(clock.now()),
-    // Nobody commits in this process, so there is nothing for an express lane.
-    options: { ...options, express: false, windowBytes },
-    ...(room === undefined ? {} : { room }),
+    settings: { ...settings, windowBytes },
+    capacity,
   })
   const closing = new AbortController()
   let janitor: Promise<void> = Promise.resolve()
@@ -176,7 +174,7 @@ function serve(
     opened = true
     relay.start()
     // Kept messages only: how long inbox records are kept is known to the apps that consume.
-    janitor = runJanitor(common, { signal: closing.signal })
+    janitor = runJanitor({ app, storage: store.outbox, clock, logger }, { signal: closing.signal })
   }
 
   async function openLater(): Promise<void> {

@@ -38,3 +38,19 @@ export function noAnswer(): PublishOutcome {
     ),
   }
 }
+
+/** A transport that throws before it was given the message. */
+export function brokenTransport(transport: Transport, thrown: unknown): PublishOutcome {
+  const text = `transport '${transport.name}' failed before a message was handed to it`
+  return {
+    kind: 'unavailable',
+    error: new MersalError('MERSAL_UNAVAILABLE', text, { cause: toError(thrown) }),
+  }
+}
+
+/** Whether a transport answered with one of the four outcomes. */
+export function isOutcome(answer: unknown): answer is PublishOutcome {
+  if (typeof answer !== 'object' || answer === null || !('kind' in answer)) return false
+  const { kind } = answer
+  return kind === 'confirmed' || kind === 'refused' || kind === 'unavailable' || kind === 'unknown'
+}

@@ -1,14 +1,5 @@
-import type { ClaimedMessage, Settlement } from '../../core/outbox.ts'
-import type { Transport } from '../../core/transport.ts'
-import type { Clock, Random } from '../../lib/async/clock.ts'
-import type { Breakers } from '../limits/breaker.ts'
 import type { Collector } from './collector.ts'
-import type { RelaySettings } from '../options.ts'
-import type { Pauses } from '../limits/pauses.ts'
-import type { Renewals } from '../settle/renewals.ts'
 import type { Run } from './runs.ts'
-import type { Settler } from '../settle/settler.ts'
-import type { Unknowns } from '../settle/unanswered.ts'
 
 /**
  * Until when something may be done with the rows of a batch; monotonic milliseconds. A renewal
@@ -49,29 +40,16 @@ export interface Batch {
   readonly withdrawal: AbortController
   /** Aborts the waiting of the transports. */
   readonly controller: AbortController
-  readonly hands: Collector
+  readonly collector: Collector
   /** Runs that wait to be published again. */
   readonly later: Run[]
   pausing: boolean
 }
 
-/** What the publisher works with. */
-export interface PublisherPorts {
-  readonly app: string
-  readonly transports: ReadonlyMap<string, Transport>
-  readonly breakers: Breakers
-  readonly pauses: Pick<Pauses, 'some' | 'covers'>
-  readonly settler: Settler
-  readonly unknowns: Unknowns
-  readonly renewals: Renewals
-  readonly settings: RelaySettings
-  readonly clock: Clock
-  readonly random: Random
-  /** How often the deadlines of batches are looked at while there are any. */
-  readonly tickMs: number
-  readonly onDead: (row: ClaimedMessage, settlement: Extract<Settlement, { kind: 'dead' }>) => void
-  readonly onRefused: (
-    row: ClaimedMessage,
-    settlement: Extract<Settlement, { kind: 'retry' }>,
-  ) => void
+/** What is left for a publisher to do. It only ever does less. */
+export interface Ending {
+  /** Nothing more is handed over. */
+  closed: boolean
+  /** Answers count for nothing any more. */
+  halted: boolean
 }

@@ -1,9 +1,9 @@
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { Transport } from '../../core/transport.ts'
-import type { Run } from './runs.ts'
+import { type Run, rowAt } from './runs.ts'
 
 /** Messages for one call of `publish`, with the run and the index in it that each belongs to. */
-export interface Hands {
+export interface Collected {
   readonly messages: OutgoingMessage[]
   readonly runs: Run[]
   readonly indexes: number[]
@@ -14,26 +14,28 @@ export interface Collector {
   add(transport: Transport, run: Run, index: number): void
 }
 
-export function createHands(publish: (transport: Transport, hands: Hands) => void): Collector {
-  let collected = new Map<Transport, Hands>()
+export function createCollector(
+  publish: (transport: Transport, collected: Collected) => void,
+): Collector {
+  let ready = new Map<Transport, Collected>()
 
   function flush(): void {
-    const ready = collected
-    collected = new Map()
-    for (const [transport, hands] of ready) publish(transport, hands)
+    const flushed = ready
+    ready = new Map()
+    for (const [transport, collected] of flushed) publish(transport, collected)
   }
 
   return {
     add(transport, run, index) {
-      if (collected.size === 0) queueMicrotask(flush)
-      let hands = collected.get(transport)
-      if (hands === undefined) {
-        hands = { messages: [], runs: [], indexes: [] }
-        collected.set(transport, hands)
+      if (ready.size === 0) queueMicrotask(flush)
+      let collected = ready.get(transport)
+      if (collected === undefined) {
+        collected = { messages: [], runs: [], indexes: [] }
+        ready.set(transport, collected)
       }
-      hands.messages.push(run.rows[index]?.message as OutgoingMessage)
-      hands.runs.push(run)
-      hands.indexes.push(index)
+      collected.messages.push(rowAt(run, index).message)
+      collected.runs.push(run)
+      collected.indexes.push(index)
     },
   }
 }

@@ -57,3 +57,63 @@ export function toRuns(rows: readonly ClaimedMessage[]): Run[] {
   }
   return runs
 }
+
+/** A row that is not gone. */
+export function rowAt(run: Run, index: number): ClaimedMessage {
+  return run.rows[index] as ClaimedMessage
+}
+
+/** So many rows from `next` on go to their transport now. */
+export function handedOver(run: Run, count: number, patient: boolean): void {
+  run.handed = run.next + count
+  run.unanswered = count
+  run.patient = patient
+}
+
+/**
+ * Notes an answer. Returns it if it is the only one that this run waits for; else it waits with
+ * the others for its turn, see `dueAnswer`.
+ */
+export function noteAnswer(
+  run: Run,
+  index: number,
+  outcome: PublishOutcome,
+): PublishOutcome | undefined {
+  run.unanswered--
+  if (run.unanswered === 0 && index === run.next && run.handed === run.next + 1) return outcome
+  run.answers ??= []
+  run.answers[index] = outcome
+  return undefined
+}
+
+/** The answer for the row at `next`, if it may be dealt with. */
+export function dueAnswer(run: Run): PublishOutcome | undefined {
+  if (run.ended || run.next >= run.handed) return undefined
+  const answer = run.answers?.[run.next]
+  // Published again only when nothing of this run is under way any more.
+  return answer?.kind === 'unknown' && run.unanswered > 0 ? undefined : answer
+}
+
+/** The row at `next` is confirmed. Returns whether it was the last one. */
+export function passNext(run: Run): boolean {
+  run.rows[run.next] = undefined
+  run.next++
+  run.failures = 0
+  run.ended = run.next === run.rows.length
+  return run.ended
+}
+
+/** Everything from `next` on is to be handed over again. */
+export function rewind(run: Run): void {
+  run.failures++
+  run.answers = undefined
+  run.handed = run.next
+}
+
+/** The first row from `next` on without an answer; `handed` if there is none. */
+export function firstUnanswered(run: Run): number {
+  if (run.answers === undefined) return run.next
+  let index = run.next
+  while (index < run.handed && run.answers[index] !== undefined) index++
+  return index
+}

@@ -1,6 +1,5 @@
 import type { Claim, OutboxStorage } from '../../core/outbox.ts'
-import type { Logger } from '../../core/telemetry.ts'
-import type { Clock } from '../../lib/async/clock.ts'
+import type { Environment } from '../environment.ts'
 import { type Batch, termsFrom } from '../publish/batch.ts'
 import { errorFields } from '../../core/errors/error-text.ts'
 
@@ -14,11 +13,9 @@ export interface Renewals {
 }
 
 export interface RenewalPorts {
-  readonly app: string
+  readonly environment: Pick<Environment, 'app' | 'clock' | 'logger'>
   readonly storage: Pick<OutboxStorage<never>, 'renew'>
   readonly claimMs: number
-  readonly clock: Clock
-  readonly logger: Logger
 }
 
 /**
@@ -27,7 +24,8 @@ export interface RenewalPorts {
  */
 const RENEW_AFTER = 0.4
 
-export function createRenewals({ app, storage, claimMs, clock, logger }: RenewalPorts): Renewals {
+export function createRenewals({ environment, storage, claimMs }: RenewalPorts): Renewals {
+  const { app, clock, logger } = environment
   const underWay = new Set<Batch>()
   let failing = false
 

@@ -97,7 +97,10 @@ export function tooLarge(bytes: number): Refusal {
 }
 
 /** For a message that was taken this often and never given back: given up without publishing it. */
-export function killsRelay(row: ClaimedMessage, settings: RelaySettings): Settlement {
+export function killsRelay(
+  row: ClaimedMessage,
+  settings: RelaySettings,
+): Extract<Settlement, { kind: 'dead' }> {
   const error = new MersalError(
     'MERSAL_UNKNOWN_OUTCOME',
     `this message was taken ${row.attempt - 1} times and neither confirmed nor given back: whoever publishes it seems to die. Look at its bytes, then retry or discard it`,

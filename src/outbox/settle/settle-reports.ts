@@ -1,8 +1,7 @@
 import { errorFields } from '../../core/errors/error-text.ts'
 import type { Settlement } from '../../core/outbox.ts'
-import type { Logger } from '../../core/telemetry.ts'
-import type { Clock } from '../../lib/async/clock.ts'
 import { seldom } from '../../lib/async/seldom.ts'
+import type { Environment } from '../environment.ts'
 import type { Entry } from './settler.ts'
 
 /** What the log says about settling. */
@@ -26,12 +25,7 @@ export interface FailedCall {
   readonly refused: boolean
 }
 
-export function createSettleReports(ports: {
-  readonly app: string
-  readonly logger: Logger
-  readonly clock: Clock
-}): SettleReports {
-  const { app, logger, clock } = ports
+export function createSettleReports({ app, logger, clock }: Environment): SettleReports {
   const mayTell = seldom(clock, 60_000)
   let away = false
 

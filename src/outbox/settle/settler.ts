@@ -1,7 +1,7 @@
 import type { ClaimedMessage, OutboxStorage, Settlement } from '../../core/outbox.ts'
-import { emit, type Logger } from '../../core/telemetry.ts'
+import { emit } from '../../core/telemetry.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
-import type { Clock, Random } from '../../lib/async/clock.ts'
+import type { Environment } from '../environment.ts'
 import { insteadOf, isRefusal } from './settle-fallback.ts'
 import { createSettleReports } from './settle-reports.ts'
 import { createUnsettled } from './unsettled.ts'
@@ -35,14 +35,12 @@ export interface Settler {
   confirmed(position: bigint, id: string): boolean
   /** Gives up: nothing more is settled and no timer is left. */
   halt(): void
+  readonly halted: boolean
 }
 
 export interface SettlerPorts {
-  readonly app: string
+  readonly environment: Environment
   readonly storage: Pick<OutboxStorage<never>, 'settle'>
-  readonly clock: Clock
-  readonly random: Random
-  readonly logger: Logger
   /**
    * These rows are no longer in the hands of the relay. `dropped`: they fall due when their claims
    * end.
@@ -75,9 +73,9 @@ const FAILURES_TO_GIVE_WAY = 6
 const KINDS = ['sent', 'release', 'retry', 'dead'] as const
 
 export function createSettler(ports: SettlerPorts): Settler {
-  const { clock, random } = ports
+  const { app, clock, random } = ports.environment
   const halted = new AbortController()
-  const reports = createSettleReports(ports)
+  const reports = createSettleReports(ports.environment)
   const unsettled = createUnsettled()
   let pause: AbortController | undefined
   let fresh: Entry[] = []
@@ -111,7 +109,7 @@ export function createSettler(ports: SettlerPorts): Settler {
   function succeeded(part: readonly Entry[], stale: number, instead: Settlement | undefined): void {
     if (failures > 0) reports.again()
     failures = 0
-    emit('mersal:settle', () => ({ app: ports.app, messages: part.length, stale }))
+    emit('mersal:settle', () => ({ app, messages: part.length, stale }))
     reports.stale(stale)
     // A confirmed message that was only set aside comes back, and is not to be published then.
     for (const { settlement, done } of part) {
@@ -217,6 +215,9 @@ export function createSettler(ports: SettlerPorts): Settler {
   return {
     get troubled() {
       return failures > 0
+    },
+    get halted() {
+      return halted.signal.aborted
     },
     confirmed: (position, id) => unsettled.has(position, id),
     add(entry) {

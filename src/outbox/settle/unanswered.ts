@@ -2,7 +2,7 @@
  * Remembers which messages ended an attempt without an answer, for as long as this relay may still
  * have to give them up: the broker may hold them after all, or a late frame may still arrive.
  */
-export interface Unknowns {
+export interface Unanswered {
   /** Monotonic milliseconds of the last unanswered attempt. */
   note(position: bigint, at: number): void
   /** When it last was without an answer, or undefined. */
@@ -13,7 +13,7 @@ export interface Unknowns {
 /** The oldest are forgotten beyond this many. */
 const LONGEST = 10_000
 
-export function createUnknowns(): Unknowns {
+export function createUnanswered(): Unanswered {
   const times = new Map<bigint, number>()
   return {
     note(position, at) {

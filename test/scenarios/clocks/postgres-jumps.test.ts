@@ -9,6 +9,7 @@ import type { StorageClock } from '../../../src/core/storage-clock.ts'
 import { systemClock } from '../../../src/lib/async/clock.ts'
 import { runJanitor } from '../../../src/outbox/janitor.ts'
 import { createRelay } from '../../../src/outbox/relay.ts'
+import { relaySettings } from '../../../src/outbox/options.ts'
 import { claim, message, newToken } from '../../postgres/messages.ts'
 import { storeHarness, type StoreHarness } from '../../postgres/store-harness.ts'
 import { testTransport } from '../../unit/outbox/support.ts'
@@ -72,13 +73,16 @@ describe.skipIf(problem !== undefined)('a PostgreSQL server whose clock is set',
       return clock.read()
     }
     await using relay = createRelay({
-      app: 'test',
+      environment: {
+        app: 'test',
+        logger: { ...silentLogger, warn: (fields) => warnings.push(fields) },
+        clock: systemClock,
+        random: Math.random,
+        newToken,
+      },
       storage: { ...store.outbox, clock: { ...clock, read } },
       transports: new Map([['default', transport]]),
-      logger: { ...silentLogger, warn: (fields) => warnings.push(fields) },
-      clock: systemClock,
-      random: Math.random,
-      newToken,
+      settings: relaySettings(),
     })
     relay.start()
     const labels = (from: number, to: number): string[] =>

@@ -3,6 +3,7 @@ import { silentLogger } from '../../../src/core/telemetry.ts'
 import type { StorageClock } from '../../../src/core/storage-clock.ts'
 import { systemClock } from '../../../src/lib/async/clock.ts'
 import { createRelay } from '../../../src/outbox/relay.ts'
+import { relaySettings } from '../../../src/outbox/options.ts'
 import type { Relay } from '../../../src/outbox/types.ts'
 import type { PostgresClient, PostgresStore } from '../../../src/postgres.ts'
 import { serverAnswers } from '../../postgres/database.ts'
@@ -97,14 +98,16 @@ function relayOn(
 ): Relay {
   const logger = { ...silentLogger, warn: (fields: unknown) => warnings.push(fields) }
   return createRelay({
-    app: 'test',
+    environment: {
+      app: 'test',
+      logger,
+      clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 10, signal) },
+      random: Math.random,
+      newToken,
+    },
     storage: { ...store.outbox, clock },
     transports: new Map([['default', transport]]),
-    logger,
-    clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 10, signal) },
-    random: Math.random,
-    newToken,
-    options: { claimMs: 2000, expressGraceMs: 2000, pollIntervalMs: 100 },
+    settings: relaySettings({ claimMs: 2000, expressGraceMs: 2000, pollIntervalMs: 100 }),
   })
 }
 

@@ -5,6 +5,7 @@ import type { StorageClock } from '../../../src/core/storage-clock.ts'
 import { silentLogger } from '../../../src/core/telemetry.ts'
 import { runJanitor } from '../../../src/outbox/janitor.ts'
 import { createRelay } from '../../../src/outbox/relay.ts'
+import { relaySettings } from '../../../src/outbox/options.ts'
 import { sqlite } from '../../../src/sqlite.ts'
 import { type ManualClock, manualClock } from '../../../src/testing/manual-clock.ts'
 import { temporaryFolder } from '../../contract/sqlite-harness.ts'
@@ -103,13 +104,16 @@ test('SQLite: P5 P10: a relay that runs when the clock is set back publishes wha
   const warnings: unknown[] = []
   let tokens = 0
   await using relay = createRelay({
-    app: 'test',
+    environment: {
+      app: 'test',
+      logger: { ...silentLogger, warn: (fields) => warnings.push(fields) },
+      clock,
+      random: () => 0.5,
+      newToken: () => `token${tokens++}`,
+    },
     storage: store.outbox,
     transports: new Map([['default', transport]]),
-    logger: { ...silentLogger, warn: (fields) => warnings.push(fields) },
-    clock,
-    random: () => 0.5,
-    newToken: () => `token${tokens++}`,
+    settings: relaySettings(),
   })
   await add('m0', 0, 'a')
   await claim(15_000) // by one that died

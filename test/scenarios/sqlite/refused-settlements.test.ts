@@ -4,6 +4,7 @@ import { silentLogger } from '../../../src/core/telemetry.ts'
 import { systemClock } from '../../../src/lib/async/clock.ts'
 import { uuidv7 } from '../../../src/lib/uuid.ts'
 import { createRelay } from '../../../src/outbox/relay.ts'
+import { relaySettings } from '../../../src/outbox/options.ts'
 import { sqlite } from '../../../src/sqlite.ts'
 import { temporaryFolder } from '../../contract/sqlite-harness.ts'
 import { message, refusedForGood, testTransport } from '../../unit/outbox/support.ts'
@@ -28,14 +29,16 @@ async function publishTwenty(
   const transport = testTransport()
   transport.behaviour = ({ id }) => (id === 'm7' ? refusedForGood : { kind: 'confirmed' })
   const relay = createRelay({
-    app: 'test',
+    environment: {
+      app: 'test',
+      logger: silentLogger,
+      clock: systemClock,
+      random: Math.random,
+      newToken: () => uuidv7(Date.now()),
+    },
     storage: store.outbox,
     transports: new Map([['default', transport]]),
-    logger: silentLogger,
-    clock: systemClock,
-    random: Math.random,
-    newToken: () => uuidv7(Date.now()),
-    options: { pollIntervalMs: 50 },
+    settings: relaySettings({ pollIntervalMs: 50 }),
   })
   relay.start()
   const add = (name: string): Promise<unknown> =>

@@ -26,7 +26,7 @@ const refusedBy = (n: number): ClaimedMessage =>
 test('an outage of ten thousand destinations writes a bounded number of lines each minute, with a count of what was left out', async () => {
   const clock = manualClock()
   const { lines, logger } = writing()
-  const reports = createReports('a', logger, clock)
+  const reports = createReports({ app: 'a', logger, clock })
   for (let n = 0; n < many; n++) reports.breaker(`default/queue/q${n}`, 'open', new Error('no'))
   expect(lines).toHaveLength(20)
   await clock.advance(60_000)
@@ -47,7 +47,7 @@ test('an outage of ten thousand destinations writes a bounded number of lines ea
 test('ten thousand destinations that refuse messages write a bounded number of lines as well', async () => {
   const clock = manualClock()
   const { lines, logger } = writing()
-  const reports = createReports('a', logger, clock)
+  const reports = createReports({ app: 'a', logger, clock })
   const settlement = {
     kind: 'retry' as const,
     position: 1n,
@@ -68,7 +68,7 @@ test('ten thousand destinations that refuse messages write a bounded number of l
 
 test('one destination is told of at once when it goes away and when it answers again', () => {
   const { lines, logger } = writing()
-  const reports = createReports('a', logger, manualClock())
+  const reports = createReports({ app: 'a', logger, clock: manualClock() })
   reports.breaker('default/queue/q', 'open', new Error('no'))
   reports.breaker('default/queue/q', 'closed', undefined)
   reports.close()

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { ClaimedMessage } from '../../../src/core/outbox.ts'
 import type { PublishOutcome } from '../../../src/core/transport.ts'
-import { createAgenda } from '../../../src/outbox/claim/agenda.ts'
+import { createLater } from '../../../src/outbox/claim/looks.ts'
 import { relaySettings } from '../../../src/outbox/options.ts'
 import { createScan, type Found, type Look } from '../../../src/outbox/claim/scan.ts'
 import { type Circumstances, settlementOf } from '../../../src/outbox/settle/settle-policy.ts'
-import { createUnknowns } from '../../../src/outbox/settle/unanswered.ts'
+import { createUnanswered } from '../../../src/outbox/settle/unanswered.ts'
 import { confirmed, message, refusedForGood, refusedOnce, unavailable, unknown } from './support.ts'
 
 const settings = relaySettings({
@@ -257,26 +257,27 @@ describe('in an outbox that takes several stretches', () => {
   })
 })
 
-test('the agenda names the earliest time, and forgets those that have passed', () => {
-  const agenda = createAgenda()
-  expect(agenda.next).toBe(Infinity)
-  agenda.add(120, 7n)
-  agenda.add(1000, 9n)
-  agenda.add(110, 8n)
-  expect(agenda.next).toBe(150)
-  expect(agenda.take(149)).toBe(undefined)
-  expect(agenda.take(150)).toBe(7n)
-  expect(agenda.next).toBe(1000)
-  for (let at = 2000; at < 2_000_000; at += 50) agenda.add(at, 3n)
-  expect(agenda.take(1_999_999)).toBe(3n)
-  expect(agenda.next).toBe(Infinity)
+test('the times of what falls due later: the earliest one is known, and those that have passed are forgotten', () => {
+  const later = createLater()
+  expect(later.next).toBe(Infinity)
+  later.add(120, 7n)
+  later.add(1000, 9n)
+  later.add(110, 8n)
+  expect(later.next).toBe(150)
+  expect(later.take(149)).toBe(undefined)
+  expect(later.take(150)).toBe(7n)
+  expect(later.next).toBe(1000)
+  for (let at = 2000; at < 2_000_000; at += 50) later.add(at, 3n)
+  expect(later.take(1_999_999)).toBe(3n)
+  expect(later.next).toBe(Infinity)
 })
 
 test('attempts without an answer are remembered for a bounded number of messages', () => {
-  const unknowns = createUnknowns()
-  for (let position = 0n; position < 10_001n; position++) unknowns.note(position, Number(position))
-  expect(unknowns.last(0n)).toBeUndefined()
-  expect(unknowns.last(1n)).toBe(1)
-  unknowns.forget(1n)
-  expect(unknowns.last(1n)).toBeUndefined()
+  const unanswered = createUnanswered()
+  for (let position = 0n; position < 10_001n; position++)
+    unanswered.note(position, Number(position))
+  expect(unanswered.last(0n)).toBeUndefined()
+  expect(unanswered.last(1n)).toBe(1)
+  unanswered.forget(1n)
+  expect(unanswered.last(1n)).toBeUndefined()
 })

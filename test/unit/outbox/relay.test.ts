@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { expect, test } from 'vitest'
 import { createRelay } from '../../../src/outbox/relay.ts'
+import { relaySettings } from '../../../src/outbox/options.ts'
 import { silentLogger } from '../../../src/core/telemetry.ts'
 import { systemClock } from '../../../src/lib/async/clock.ts'
 import { confirmed, message, pass, refusedForGood, relays, testTransport } from './support.ts'
@@ -51,7 +52,13 @@ test('what the relay holds is bounded by the window, whatever the backlog', asyn
   let most = 0
   const token = 't'
   const relay = createRelay({
-    app: 'test',
+    environment: {
+      app: 'test',
+      logger: silentLogger,
+      clock: systemClock,
+      random: Math.random,
+      newToken: () => token,
+    },
     storage: {
       claim: async ({ limit }) => {
         const count = Math.min(limit, rows - next)
@@ -76,11 +83,7 @@ test('what the relay holds is bounded by the window, whatever the backlog', asyn
         { ...testTransport(), publish: (list) => list.map(() => Promise.resolve(confirmed)) },
       ],
     ]),
-    logger: silentLogger,
-    clock: systemClock,
-    random: Math.random,
-    newToken: () => token,
-    options: { batchSize: 100, window: 300 },
+    settings: relaySettings({ batchSize: 100, window: 300 }),
   })
   relay.start()
   await relay.drain()

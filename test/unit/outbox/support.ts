@@ -8,8 +8,8 @@ import type {
 } from '../../../src/core/outbox.ts'
 import type { Logger } from '../../../src/core/telemetry.ts'
 import type { PublishOptions, PublishOutcome, Transport } from '../../../src/core/transport.ts'
-import type { RelayOptions } from '../../../src/outbox/options.ts'
 import { createRelay } from '../../../src/outbox/relay.ts'
+import { type RelayOptions, relaySettings } from '../../../src/outbox/options.ts'
 import type { Relay, RelayPorts } from '../../../src/outbox/types.ts'
 import { type MemoryTransaction, memoryStore } from '../../../src/stores/memory.ts'
 import { type ManualClock, manualClock } from '../../../src/testing/manual-clock.ts'
@@ -121,11 +121,13 @@ export interface Setup {
 
 export function setup(
   options: RelayOptions = {},
-  more: Partial<RelayPorts> & { readonly transport?: TestTransport } = {},
+  more: Partial<RelayPorts> & {
+    readonly transport?: TestTransport
+    readonly clock?: ManualClock
+  } = {},
 ): Setup {
-  const clock = manualClock()
+  const { transport = testTransport(), clock = manualClock(), ...ports } = more
   const store = memoryStore({ clock, pause: () => Promise.resolve() })
-  const { transport = testTransport(), ...ports } = more
   const claims: ClaimRequest[] = []
   const settlements: (readonly Settlement[])[] = []
   const log: LogLine[] = []
@@ -150,15 +152,17 @@ export function setup(
   }
   let tokens = 0
   const relay = createRelay({
-    app: 'test',
+    environment: {
+      app: 'test',
+      logger: recorder(log),
+      clock,
+      random: () => 0.5,
+      newToken: () => `token-${++tokens}`,
+    },
     storage,
     transports: new Map([['default', transport]]),
     wakers: store.wakers,
-    logger: recorder(log),
-    clock,
-    random: () => 0.5,
-    newToken: () => `token-${++tokens}`,
-    options,
+    settings: relaySettings(options),
     ...ports,
   })
   const add = async (...messages: readonly OutgoingMessage[]): Promise<void> => {
@@ -184,7 +188,7 @@ export function setup(
   return { clock, store, transport, claims, settlements, log, relay, hooks, add, addExpress, sent }
 }
 
-function recorder(log: LogLine[]): Logger {
+export function recorder(log: LogLine[]): Logger {
   const at =
     (level: string) =>
     (fields: Readonly<Record<string, unknown>>, message: string): void => {

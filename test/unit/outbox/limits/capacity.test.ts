@@ -1,10 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { roomAlone, type SharedRoom, shareRoom } from '../../../../src/outbox/limits/capacity.ts'
+import {
+  ownCapacity,
+  type SharedCapacity,
+  shareCapacity,
+} from '../../../../src/outbox/limits/capacity.ts'
 
 describe('the room of one relay', () => {
   test('is whole batches, as long as one fits into the window', () => {
-    const room = roomAlone(1000)
+    const room = ownCapacity(1000)
     expect(room.next(500)).toBe(500)
     room.holds(500)
     expect(room.next(500)).toBe(500)
@@ -14,7 +18,7 @@ describe('the room of one relay', () => {
 })
 
 /** Members that take whatever they are given. */
-function crowd(shared: SharedRoom, count: number) {
+function crowd(shared: SharedCapacity, count: number) {
   return Array.from({ length: count }, () => {
     const member = { held: 0, nudged: 0, take: (_: number) => 0, give: (_: number) => {} }
     const room = shared.join(() => member.nudged++)
@@ -34,7 +38,7 @@ function crowd(shared: SharedRoom, count: number) {
 
 describe('a window that relays share', () => {
   test('leaves a share for every relay, whatever one of them takes', () => {
-    const shared = shareRoom({ window: 1000, relays: 20 })
+    const shared = shareCapacity({ window: 1000, relays: 20 })
     const [greedy, ...others] = crowd(shared, 20)
     while (greedy!.take(500) > 0);
     expect(greedy!.held).toBeGreaterThanOrEqual(500)
@@ -53,7 +57,7 @@ describe('a window that relays share', () => {
         fc.integer({ min: 14, max: 1500 }),
         fc.array(step, { maxLength: 80 }),
         (window, steps) => {
-          const shared = shareRoom({ window, relays: 7 })
+          const shared = shareCapacity({ window, relays: 7 })
           const members = crowd(shared, 7)
           for (const { who, batch, back } of steps) {
             const member = members[who]!
@@ -71,7 +75,7 @@ describe('a window that relays share', () => {
   })
 
   test('lets a relay that holds something wait for a good part, and nudges it when that is there', () => {
-    const shared = shareRoom({ window: 1000, relays: 10 })
+    const shared = shareCapacity({ window: 1000, relays: 10 })
     const [busy, other] = crowd(shared, 10)
     expect(busy!.take(500)).toBe(500)
     expect(other!.take(500)).toBe(100)
@@ -83,7 +87,7 @@ describe('a window that relays share', () => {
   })
 
   test('gives what is free to the emptiest hands first', () => {
-    const shared = shareRoom({ window: 100, relays: 2 })
+    const shared = shareCapacity({ window: 100, relays: 2 })
     const order: string[] = []
     const rooms = ['full', 'emptier'].map((name) => shared.join(() => order.push(name)))
     rooms[0]!.holds(60)

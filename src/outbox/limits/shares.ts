@@ -1,4 +1,4 @@
-import type { Held } from './in-hand.ts'
+import type { Held } from './slow-destinations.ts'
 
 /**
  * What the next claim may take when some destinations are slow, so that they hold up no other one:

@@ -1,0 +1,115 @@
+import type { ClaimedMessage, OutboxStorage } from '../../core/outbox.ts'
+import { emit } from '../../core/telemetry.ts'
+import type { Environment } from '../environment.ts'
+import type { ClaimGate } from '../limits/hold-backs.ts'
+import type { Grant } from '../limits/shares.ts'
+import type { RelaySettings } from '../options.ts'
+import { type Terms, termsFrom } from '../publish/batch.ts'
+import type { Reports } from '../reports.ts'
+import type { Dispatch } from './dispatch.ts'
+import type { Answered, Drains } from './drains.ts'
+import type { InHand } from './in-hand.ts'
+import type { Looking, Looks } from './looks.ts'
+import { bytesOfAll } from './row-bytes.ts'
+
+export interface ClaimPorts {
+  readonly environment: Environment
+  readonly storage: Pick<OutboxStorage<never>, 'claim'>
+  readonly settings: RelaySettings
+  readonly looks: Looks
+  readonly inHand: InHand
+  readonly holdBacks: ClaimGate
+  readonly dispatch: Pick<Dispatch, 'unconfirmed' | 'release'>
+  readonly drains: Drains
+  /** Rows with more bytes are not read. */
+  readonly largestBytes: number
+  readonly reports: Pick<Reports, 'dead'>
+}
+
+/** What a claim brought. */
+export interface Claim {
+  readonly rows: readonly ClaimedMessage[]
+  readonly terms: Terms
+  readonly answered: Answered
+}
+
+/**
+ * Sends one claim. Rejects as the storage does; then nothing of it is in hand. The list of pauses
+ * is read beside the claim; only the very first one has to be waited for.
+ */
+export async function claim(ports: ClaimPorts, grant: Grant): Promise<Claim> {
+  const { pauses } = ports.holdBacks
+  const refreshed = pauses.refresh()
+  if (!pauses.known) await refreshed
+  refreshed.catch(() => {}) // it is looked at below
+  const number = ports.drains.sent()
+  const startedAt = ports.environment.clock.monotonic()
+  const heldBefore = ports.inHand.rows
+  const looking = ports.looks.begin(grant.turn, startedAt)
+  const terms: Terms = { ...termsFrom(startedAt, ports.settings.claimMs), express: false }
+  const { rows, ended } = await ask(ports, grant, looking, terms)
+  try {
+    // What has been paused meanwhile is given back when its turn comes.
+    await refreshed
+  } catch (thrown) {
+    ports.dispatch.release(rows, terms)
+    throw thrown
+  }
+  const answered = {
+    number,
+    look: grant.turn === 'others' ? undefined : looking.look,
+    whole: grant.except.length === 0,
+    ended,
+    messages: rows.length,
+    heldBefore,
+  }
+  return { rows, terms, answered }
+}
+
+interface Found {
+  readonly rows: readonly ClaimedMessage[]
+  /** The claim came to the end of the outbox. */
+  readonly ended: boolean
+}
+
+async function ask(
+  ports: ClaimPorts,
+  grant: Grant,
+  looking: Looking,
+  terms: Terms,
+): Promise<Found> {
+  const { environment, holdBacks, looks } = ports
+  const { app, clock } = environment
+  const maxBytes = ports.inHand.bytesLeft
+  const rows = await send(ports, grant, looking, maxBytes)
+  emit('mersal:claim', () => ({ app, messages: rows.length }))
+  const open = ports.dispatch.unconfirmed(rows, terms)
+  const full = open.length >= grant.limit || bytesOfAll(open) >= maxBytes
+  if (holdBacks.took(grant, full)) looks.atOnce()
+  const [lowest, highest] = [open[0]?.position, open.at(-1)?.position]
+  return { rows: open, ended: looking.found({ lowest, highest, full }, clock.monotonic()) }
+}
+
+async function send(
+  { environment, storage, settings, holdBacks, largestBytes, reports }: ClaimPorts,
+  grant: Grant,
+  looking: Looking,
+  maxBytes: number,
+): Promise<readonly ClaimedMessage[]> {
+  try {
+    return await storage.claim({
+      limit: grant.limit,
+      maxBytes,
+      claimMs: settings.claimMs,
+      token: environment.newToken(),
+      largestBytes,
+      buried: reports.dead,
+      ...looking.request,
+      ...holdBacks.leftAlone(grant),
+    })
+  } catch (thrown) {
+    // Nobody knows what it took.
+    looking.failed(environment.clock.monotonic())
+    throw thrown
+  }
+}

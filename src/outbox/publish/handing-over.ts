@@ -1,0 +1,118 @@
+import { destinationKey } from '../../core/messages/message.ts'
+import type { PublishOutcome, Transport } from '../../core/transport.ts'
+import type { MessageGate } from '../limits/hold-backs.ts'
+import { brokenAnswer, brokenTransport, isOutcome, noSuchTransport } from './answers.ts'
+import type { Batch, Ending } from './batch.ts'
+import type { Collected } from './collector.ts'
+import { handedOver, type Run, rowAt } from './runs.ts'
+
+/** Hands rows to their transports. */
+export interface HandingOver {
+  /** Hands the next rows of a run over; false: they may not go now. */
+  hand(batch: Batch, run: Run): boolean
+  /** Calls a transport, and passes its answers on. Never throws. */
+  publish(batch: Batch, transport: Transport, collected: Collected): void
+}
+
+export interface HandingOverPorts {
+  readonly transports: ReadonlyMap<string, Transport>
+  readonly gate: MessageGate
+  readonly ending: Readonly<Ending>
+  readonly onAnswer: (batch: Batch, run: Run, index: number, outcome: PublishOutcome) => void
+}
+
+export function createHandingOver(ports: HandingOverPorts): HandingOver {
+  const { transports, gate, ending, onAnswer } = ports
+
+  function hand(batch: Batch, run: Run): boolean {
+    const { message } = rowAt(run, run.next)
+    const admission = gate.mayGo(message, batch.terms.express)
+    if (admission === 'no') return false
+    if (admission === 'probe') run.probe = destinationKey(message.to)
+    const transport = transports.get(message.to.transport)
+    if (transport === undefined) answerAtOnce(batch, run, noSuchTransport(message.to.transport))
+    else collect(batch, run, transport)
+    return true
+  }
+
+  function collect(batch: Batch, run: Run, transport: Transport): void {
+    try {
+      handedOver(run, howMany(run, transport), transport.features.patient === true)
+    } catch (thrown) {
+      return answerAtOnce(batch, run, brokenTransport(transport, thrown))
+    }
+    for (let index = run.next; index < run.handed; index++)
+      batch.collector.add(transport, run, index)
+  }
+
+  /** For a row that no transport was asked about. */
+  function answerAtOnce(batch: Batch, run: Run, outcome: PublishOutcome): void {
+    handedOver(run, 1, false)
+    onAnswer(batch, run, run.next, outcome)
+  }
+
+  /**
+   * How many rows of one key may be unconfirmed at one time: one, unless the transport keeps the
+   * order of keys, or sends several messages as one.
+   */
+  function howMany(run: Run, transport: Transport): number {
+    const { ordering, together } = transport.features
+    if (ordering === 'per-key' && run.probe === undefined) return stretchOf(run)
+    if (together === undefined || run.probe !== undefined) return 1
+    const stretch = stretchOf(run)
+    if (stretch < 2) return 1
+    const rows = run.rows.slice(run.next, run.next + stretch)
+    const most = together(rows.flatMap((row) => row?.message ?? []))
+    return Math.max(1, Math.min(stretch, most))
+  }
+
+  /** How many rows from `next` on go to the same transport, with nothing that holds them back. */
+  function stretchOf(run: Run): number {
+    const name = rowAt(run, run.next).message.to.transport
+    let index = run.next + 1
+    for (; index < run.rows.length; index++) {
+      const { message, withheldBytes } = rowAt(run, index)
+      if (withheldBytes !== undefined || message.to.transport !== name) break
+      if (gate.isPaused(message) || !gate.isReachable(message)) break
+    }
+    return index - run.next
+  }
+
+  function publish(batch: Batch, transport: Transport, collected: Collected): void {
+    if (ending.halted) return
+    const { messages, runs, indexes } = collected
+    const broken = (thrown: unknown): PublishOutcome => brokenAnswer(transport, thrown)
+    let answers: readonly Promise<PublishOutcome>[] = []
+    let fault: unknown
+    try {
+      answers = ask(batch, transport, collected)
+    } catch (thrown) {
+      fault = thrown
+    }
+    for (let at = 0; at < messages.length; at++) {
+      const [run, index] = [runs[at] as Run, indexes[at] as number]
+      const answer = answers[at]
+      if (answer === undefined) onAnswer(batch, run, index, broken(fault))
+      else {
+        void Promise.resolve(answer).then(
+          (given) => onAnswer(batch, run, index, isOutcome(given) ? given : broken(given)),
+          (thrown: unknown) => onAnswer(batch, run, index, broken(thrown)),
+        )
+      }
+    }
+  }
+
+  return { hand, publish }
+}
+
+/** A transport that breaks its contract may return anything. */
+function ask(
+  { controller, withdrawal }: Batch,
+  transport: Transport,
+  { messages }: Collected,
+): readonly Promise<PublishOutcome>[] {
+  const options = { signal: controller.signal, withdraw: withdrawal.signal }
+  const answers: unknown = transport.publish(messages, options)
+  if (!Array.isArray(answers)) throw new TypeError('publish() returned no array of answers')
+  return answers as readonly Promise<PublishOutcome>[]
+}
