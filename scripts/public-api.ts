@@ -52,56 +52,94 @@ function listed(text: string): { readonly from: string; readonly as: string }[] 
 const resolved = (file: string, specifier: string): string =>
   join(dirname(file), specifier.replace(/\.[jt]s$/, '.d.ts'))
 
-/**
- * What a declaration file declares, and what it takes from other files, by the name that it has
- * there.
- */
-function declaredIn(file: string): Map<string, Exported> {
+/** One declaration file, cut up. Files are read once: they import each other in many ways. */
+interface Page {
+  readonly statements: readonly string[]
+  /** The texts of what it declares. Overloads of a function are several statements. */
+  readonly declared: ReadonlyMap<string, string>
+  readonly imported: ReadonlyMap<string, { readonly from: string; readonly specifier: string }>
+}
+
+const pages = new Map<string, Page>()
+
+function pageAt(file: string): Page {
+  const known = pages.get(file)
+  if (known !== undefined) return known
   if (!existsSync(file)) throw new Error(`no declarations at ${file}`)
-  const found = new Map<string, Exported>()
-  for (const text of statements(readFileSync(file, 'utf8'))) {
+  const parts = statements(readFileSync(file, 'utf8'))
+  const declared = new Map<string, string>()
+  const imported = new Map<string, { readonly from: string; readonly specifier: string }>()
+  for (const text of parts) {
     const name = declaration.exec(text)?.[1]
-    // Overloads of a function are several statements.
-    if (name !== undefined)
-      found.set(name, { file, text: found.has(name) ? `${found.get(name)!.text}\n${text}` : text })
-    const imported = names.exec(text)
-    if (imported?.[1] === 'import')
-      for (const { from, as } of listed(imported[2]!))
-        found.set(as, bring(file, imported[3]!, from))
+    const before = name === undefined ? undefined : declared.get(name)
+    if (name !== undefined) declared.set(name, before === undefined ? text : `${before}\n${text}`)
+    const given = names.exec(text)
+    if (given?.[1] !== 'import') continue
+    for (const { from, as } of listed(given[2]!)) imported.set(as, { from, specifier: given[3]! })
   }
-  return found
+  const page = { statements: parts, declared, imported }
+  pages.set(file, page)
+  return page
+}
+
+/** What a name stands for inside a file: a declaration of its own, or one of another file. */
+function meaning(file: string, name: string): Exported | undefined {
+  const { declared, imported } = pageAt(file)
+  const text = declared.get(name)
+  if (text !== undefined) return { file, text }
+  const source = imported.get(name)
+  return source === undefined ? undefined : bring(file, source.specifier, source.from)
 }
 
 function bring(file: string, specifier: string, from: string): Exported {
   if (!specifier.startsWith('.')) return { file, text: `import { ${from} } from '${specifier}'` }
-  const target = exportsOf(resolved(file, specifier)).get(from)
+  const target = exported(resolved(file, specifier), from)
   if (target === undefined)
     throw new Error(`${file} takes ${from} from ${specifier}, which does not export it`)
   return target
 }
 
+/** What a file exports under this name, followed to the place where it is declared. */
+function exported(file: string, name: string): Exported | undefined {
+  const page = pageAt(file)
+  const text = page.declared.get(name)
+  if (text?.startsWith('export') === true) return { file, text }
+  for (const statement of page.statements) {
+    const given = names.exec(statement)
+    if (given?.[1] === 'export') {
+      const found = listed(given[2]!).find(({ as }) => as === name)
+      if (found === undefined) continue
+      return given[3] === undefined ? meaning(file, found.from) : bring(file, given[3], found.from)
+    }
+    const all = star.exec(statement)?.[1]
+    const behind = all === undefined ? undefined : exported(resolved(file, all), name)
+    if (behind !== undefined) return behind
+  }
+  return undefined
+}
+
+function exportedNames(file: string): readonly string[] {
+  const { declared, statements: parts } = pageAt(file)
+  const own = [...declared].filter(([, text]) => text.startsWith('export')).map(([name]) => name)
+  const others = parts.flatMap((text) => {
+    const all = star.exec(text)?.[1]
+    if (all !== undefined) return exportedNames(resolved(file, all))
+    const given = names.exec(text)
+    return given?.[1] === 'export' ? listed(given[2]!).map(({ as }) => as) : []
+  })
+  return [...new Set([...own, ...others])]
+}
+
 /** Every name that a declaration file exports, followed to the place where it is declared. */
 function exportsOf(file: string): Map<string, Exported> {
-  const declared = declaredIn(file)
-  const found = new Map(
-    [...declared].filter(
-      ([, exported]) => exported.file === file && exported.text.startsWith('export'),
-    ),
+  return new Map(
+    exportedNames(file).map((name) => {
+      const found = exported(file, name)
+      if (found === undefined)
+        throw new Error(`${file} exports ${name}, which is not declared in it`)
+      return [name, found]
+    }),
   )
-  for (const text of statements(readFileSync(file, 'utf8'))) {
-    const all = star.exec(text)?.[1]
-    if (all !== undefined)
-      for (const [name, exported] of exportsOf(resolved(file, all))) found.set(name, exported)
-    const given = names.exec(text)
-    if (given?.[1] !== 'export') continue
-    for (const { from, as } of listed(given[2]!)) {
-      const exported = given[3] === undefined ? declared.get(from) : bring(file, given[3], from)
-      if (exported === undefined)
-        throw new Error(`${file} exports ${from}, which is not declared in it`)
-      found.set(as, exported)
-    }
-  }
-  return found
 }
 
 /**
@@ -113,14 +151,16 @@ function hiddenBehind(shown: readonly Exported[], seen: Set<string>): Map<string
   const found = new Map<string, Exported>()
   const visit = ({ file, text }: Exported): void => {
     const words = new Set(text.match(/[A-Za-z_$][\w$]*/g) ?? [])
-    for (const [name, exported] of declaredIn(file)) {
-      if (!words.has(name) || seen.has(exported.file + exported.text)) continue
-      seen.add(exported.file + exported.text)
-      found.set(`${name} of ${basename(exported.file)}`, exported)
-      visit(exported)
+    const { declared, imported } = pageAt(file)
+    for (const name of new Set([...declared.keys(), ...imported.keys()])) {
+      const behind = words.has(name) ? meaning(file, name) : undefined
+      if (behind === undefined || seen.has(behind.file + behind.text)) continue
+      seen.add(behind.file + behind.text)
+      found.set(`${name} of ${basename(behind.file)}`, behind)
+      visit(behind)
     }
   }
-  for (const exported of shown) visit(exported)
+  for (const each of shown) visit(each)
   return found
 }
 
