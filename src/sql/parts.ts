@@ -16,13 +16,14 @@ export const LARGEST_BODY_BYTES: number = 400_000_000
 export function partsOf<Message extends OutgoingMessage>(
   messages: readonly Message[],
   most: number,
+  mostBytes: number = PART_BYTES,
 ): Message[][] {
   const parts: Message[][] = []
   let part: Message[] = []
   let bytes = 0
   for (const message of messages) {
     const size = sizeOf(message)
-    if (part.length === most || (part.length > 0 && bytes + size > PART_BYTES)) {
+    if (part.length === most || (part.length > 0 && bytes + size > mostBytes)) {
       parts.push(part)
       part = []
       bytes = 0

@@ -1,7 +1,7 @@
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { ClaimedMessage, ClaimRequest, Settlement } from '../../src/core/outbox.ts'
 import { uuidv7 } from '../../src/lib/uuid.ts'
-import type { PostgresClient, PostgresStore } from '../../src/postgres.ts'
+import type { Store } from '../../src/core/store.ts'
 
 /** A small event whose type ends with this label. */
 export function message(label: string, partitionKey?: string): OutgoingMessage {
@@ -25,13 +25,13 @@ export const sent = ({ position, token }: ClaimedMessage): Settlement => ({
   token,
 })
 
-export async function claim(
-  store: PostgresStore<PostgresClient>,
+export async function claim<Tx>(
+  store: Store<Tx>,
   request: Partial<ClaimRequest> = {},
 ): Promise<readonly ClaimedMessage[]> {
   return await store.outbox.claim({ limit: 100, claimMs: 600_000, token: newToken(), ...request })
 }
 
-export async function labels(store: PostgresStore<PostgresClient>): Promise<string[]> {
+export async function labels<Tx>(store: Store<Tx>): Promise<string[]> {
   return (await claim(store)).map(labelOf)
 }

@@ -1,5 +1,5 @@
 import type { ClaimedMessage, SavedMessage } from '../../src/core/outbox.ts'
-import type { PostgresClient, PostgresStore } from '../../src/postgres.ts'
+import type { Store } from '../../src/core/store.ts'
 import { message, newToken } from './messages.ts'
 
 /** Where a race writes down what left, in which order, and what its rules say. */
@@ -39,8 +39,8 @@ export async function publishAll(
  * Claims, publishes and settles until told to stop and nothing is left. Some rows are given back or
  * refused.
  */
-export async function claimer(
-  store: PostgresStore<PostgresClient>,
+export async function claimer<Tx>(
+  store: Store<Tx>,
   ledger: Ledger,
   options: { readonly limit: number; readonly ended: () => boolean; readonly random: () => number },
 ): Promise<void> {
@@ -71,7 +71,13 @@ export async function claimer(
 
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
+interface Pausing {
+  query(text: string): Promise<unknown>
+}
+
 export interface WriterOptions {
+  /** The function of the database that waits. Default 'pg_sleep'. */
+  readonly sleep?: string
   readonly keys: number
   readonly units: number
   readonly random: () => number
@@ -83,8 +89,8 @@ export interface WriterOptions {
  * Writes units with one to three messages of random keys. One in five rolls back, one in five waits
  * before its commit, with its messages written.
  */
-export async function writer(
-  store: PostgresStore<PostgresClient>,
+export async function writer<Tx extends Pausing>(
+  store: Store<Tx>,
   options: WriterOptions,
 ): Promise<number> {
   const { random } = options
@@ -112,7 +118,7 @@ export async function writer(
         if (later === undefined) taken(await store.outbox.save(tx, messages, terms))
         else void later.saved.then(taken)
         if (fate < 0.2) throw new Rollback()
-        if (delayed) await tx.query('select pg_sleep(0.003)')
+        if (delayed) await tx.query(`select ${options.sleep ?? 'pg_sleep'}(0.003)`)
       })
       committed += keys.length
       if (options.express !== undefined && express.length > 0) {

@@ -10,6 +10,14 @@ export interface Dialect {
   readonly nameQuotes: Readonly<Record<string, string>>
   /** One text for all ways to write the same name. */
   readonly nameOf: (name: string) => string
+  /** As MySQL has them: `#` begins one, `--` only with a space, and that of `/*!` is run. */
+  readonly mysqlComments?: boolean
+  /** A backslash in a string or between double quotes takes the next character along. */
+  readonly backslashes?: boolean
+  /** One statement that certainly leaves its transaction alone. Default: see `HARMLESS`. */
+  readonly harmless?: RegExp
+  /** What ends a transaction besides the words of all databases, by the first words and the text. */
+  readonly endsToo?: (words: readonly string[], text: string) => string | undefined
 }
 
 export const postgresDialect: Dialect = {
@@ -97,20 +105,31 @@ function continues({ body, sinceSemicolon }: Statement): boolean {
 function passed(
   text: string,
   at: number,
-  { nestedComments, dollarQuotes, nameQuotes }: Dialect,
+  { nestedComments, dollarQuotes, nameQuotes, mysqlComments, backslashes = false }: Dialect,
 ): number {
   const char = text[at] as string
   if (char === BYTE_ORDER_MARK) return at + 1
+  const past = mysqlComments === true ? mysqlComment(text, at) : undefined
+  if (past !== undefined) return past
   if (char === '-' && text[at + 1] === '-') return endOf(text, '\n', at)
   if (char === '/' && text[at + 1] === '*')
     return nestedComments ? nestedEnd(text, at) : endOf(text, '*/', at + 2)
-  if (char === "'" && nameQuotes["'"] === undefined) return quoteEnd(text, at + 1, "'", false)
+  if (char === "'" && nameQuotes["'"] === undefined) return quoteEnd(text, at + 1, "'", backslashes)
   if (dollarQuotes && (char === 'e' || char === 'E') && text[at + 1] === "'")
     return quoteEnd(text, at + 2, "'", true)
   if (!dollarQuotes || char !== '$') return at
   TAG.lastIndex = at
   const [tag] = TAG.exec(text) ?? []
   return tag === undefined ? at : endOf(text, tag, at + tag.length)
+}
+
+/** The same place for what is no comment here but elsewhere; undefined: the rules of all hold. */
+function mysqlComment(text: string, at: number): number | undefined {
+  if (text[at] === '#') return endOf(text, '\n', at)
+  if (text.startsWith('--', at)) return /\s/.test(text[at + 2] ?? ' ') ? undefined : at
+  const [run] = /^(?:\/\*M?!\d*|\*\/)/.exec(text.slice(at, at + 12)) ?? []
+  // What is between these marks is run.
+  return run === undefined ? undefined : at + run.length
 }
 
 function endOf(text: string, what: string, from: number): number {
@@ -143,12 +162,12 @@ function quoteEnd(text: string, from: number, mark: string, backslashes: boolean
 function wordAt(
   text: string,
   at: number,
-  { nameQuotes }: Dialect,
+  { nameQuotes, backslashes = false }: Dialect,
 ): { readonly text: string; readonly end: number } | undefined {
   const char = text[at] as string
   const close = char === '"' ? '"' : nameQuotes[char]
   if (close !== undefined) {
-    const end = quoteEnd(text, at + 1, close, false)
+    const end = quoteEnd(text, at + 1, close, backslashes && close === '"')
     return { text: `"${text.slice(at + 1, end - 1).replaceAll(close + close, close)}`, end }
   }
   WORD.lastIndex = at

@@ -24,10 +24,17 @@ const HARMLESS =
 export function controlsOf(text: string, dialect: Dialect): Controls | undefined {
   const semicolon = text.indexOf(';')
   const single = semicolon < 0 || text.slice(semicolon + 1).trim() === ''
-  if (single && HARMLESS.test(text)) return undefined
+  if (single && (dialect.harmless ?? HARMLESS).test(text)) return undefined
   const statements = firstWords(text, dialect)
-  const all = statements.flatMap((words) => controlOf(words, dialect) ?? [])
+  const all = statements.flatMap(
+    (words) => controlOf(words, dialect) ?? endsToo(words, text, dialect),
+  )
   return all.length === 0 ? undefined : { all, mixed: statements.length > 1 }
+}
+
+function endsToo(words: readonly string[], text: string, dialect: Dialect): Control[] {
+  const ending = dialect.endsToo?.(words, text)
+  return ending === undefined ? [] : [{ kind: 'ends', words: ending }]
 }
 
 function controlOf(words: readonly string[], dialect: Dialect): Control | undefined {

@@ -1,0 +1,7 @@
+export type { MysqlConnection, MysqlPool, MysqlPoolConnection } from './sql/mysql/client.ts'
+export type { MigrateMode } from './sql/mysql/migrate.ts'
+export type { Session, SqlExecutor, SqlValue } from './sql/session.ts'
+export type { MysqlOptions } from './stores/mysql/options.ts'
+export { mysqlMigrationSql } from './stores/mysql/schema.ts'
+export { mysql } from './stores/mysql/store.ts'
+export type { Isolation } from './stores/mysql/unit/unit-of-work.ts'

@@ -1,0 +1,28 @@
+import type { MysqlConnection } from './client.ts'
+import { type Answer, answerOf, plainRows } from './own.ts'
+
+/**
+ * Runs one statement inside a transaction of somebody. Question marks are placeholders; values are
+ * numbers, null and bytes. Several that are called in one tick are sent in their order.
+ */
+export type Run = <Row = Record<string, unknown>>(
+  text: string,
+  values: readonly unknown[],
+  options?: { readonly often: boolean },
+) => Promise<Answer<Row>>
+
+/** What `often` comes again and again is prepared, and its bytes travel as they are. */
+export function runOn(connection: Pick<MysqlConnection, 'query' | 'execute'>): Run {
+  return async <Row>(
+    text: string,
+    values: readonly unknown[],
+    { often } = { often: false },
+  ): Promise<Answer<Row>> => {
+    const [result] = (await connection[often ? 'execute' : 'query']({
+      sql: text,
+      values: [...values],
+      ...plainRows,
+    })) as [unknown]
+    return answerOf<Row>(result)
+  }
+}

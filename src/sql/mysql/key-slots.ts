@@ -1,0 +1,15 @@
+import { crc32 } from 'node:zlib'
+
+/** So many locks, so that no transaction can exhaust anything. Never to be changed. */
+export const KEY_SLOTS = 1024
+
+/**
+ * The lock of a partition key, which is `crc32(partition_key) & 1023` in SQL. Never to be changed:
+ * two writers that disagree do not wait for each other.
+ */
+export const slotOf = (key: string): number => crc32(key) & (KEY_SLOTS - 1)
+
+/** The locks of these keys, each once, in the order in which they are taken. */
+export function slotsOf(keys: Iterable<string>): number[] {
+  return [...new Set(Array.from(keys, slotOf))].sort((a, b) => a - b)
+}

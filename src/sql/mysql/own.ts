@@ -1,0 +1,142 @@
+import { MersalError } from '../../core/errors/errors.ts'
+import type { MysqlHeader, MysqlPool, MysqlPoolConnection, MysqlQuery } from './client.ts'
+import { isConflict, storeFailure } from './failure.ts'
+import { lentBy } from './own-pool.ts'
+
+/** A statement that is not answered for so long fails, and its connection is closed. */
+const ANSWER_MS = 15_000
+/** A deadlock has undone the whole transaction, so that it may be run again. */
+const REPEATS = 3
+
+export interface Answer<Row = Record<string, unknown>> {
+  readonly rows: readonly Row[]
+  /** Rows that the statement changed. */
+  readonly changed: number
+  readonly insertId: bigint
+}
+
+/** `values` take the place of the question marks; an array is a list. */
+export type Query = <Row = Record<string, unknown>>(
+  text: string,
+  values?: readonly unknown[],
+) => Promise<Answer<Row>>
+
+/** Connections of our own, with the settings of the relay. */
+export interface Own {
+  /** Runs one statement, which is a transaction of its own. `doing` names it in errors. */
+  run<Row>(doing: string, text: string, values?: readonly unknown[]): Promise<Answer<Row>>
+  /** Runs several in one transaction. */
+  transaction<Result>(doing: string, work: (query: Query) => Promise<Result>): Promise<Result>
+  /** Lends a connection without a transaction; it is closed afterwards. */
+  connection<Result>(doing: string, work: (query: Query) => Promise<Result>): Promise<Result>
+}
+
+/**
+ * A snapshot per statement and no locks on gaps; a lock is waited for no longer than others should
+ * have to wait for us; texts, times and errors do not depend on the settings of the server. It ends
+ * a transaction of ours that says nothing for so long: our process is frozen then, and nobody else
+ * can claim the rows that it has locked. (MySQL has no such setting, and ends the connection.)
+ */
+const SETTINGS = [
+  `set names utf8mb4`,
+  `set session transaction isolation level read committed`,
+  `set session autocommit = 1, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
+    time_zone = '+00:00', innodb_lock_wait_timeout = 5, lock_wait_timeout = 10, wait_timeout = 60
+    /*M!100300 , idle_transaction_timeout = 5 */`,
+]
+
+export function answerOf<Row>(result: unknown): Answer<Row> {
+  if (Array.isArray(result)) return { rows: result as Row[], changed: 0, insertId: 0n }
+  const { affectedRows, insertId } = (result ?? {}) as Partial<MysqlHeader>
+  return { rows: [], changed: affectedRows ?? 0, insertId: BigInt(insertId ?? 0) }
+}
+
+/** Whatever the settings of the pool say. */
+export const plainRows: Pick<MysqlQuery, 'rowsAsArray' | 'nestTables' | 'namedPlaceholders'> = {
+  rowsAsArray: false,
+  nestTables: false,
+  namedPlaceholders: false,
+}
+
+function queryOn(connection: MysqlPoolConnection): Query {
+  return async <Row>(text: string, values: readonly unknown[] = []): Promise<Answer<Row>> => {
+    const [result] = (await connection.query({
+      sql: text,
+      values,
+      timeout: ANSWER_MS,
+      ...plainRows,
+    })) as [unknown]
+    return answerOf<Row>(result)
+  }
+}
+
+export function ownOn(pool: MysqlPool, database: string): Own {
+  /** Connections that have the settings of the relay. */
+  const set = new WeakSet<object>()
+
+  async function lend<Result>(
+    work: (query: Query) => Promise<Result>,
+    keep: boolean,
+  ): Promise<Result> {
+    const connection = await lentBy(pool)
+    let whole = false
+    try {
+      const query = queryOn(connection)
+      const { connection: core = connection } = connection as { connection?: object }
+      if (!set.has(core)) {
+        for (const text of SETTINGS) await query(text)
+        set.add(core)
+      }
+      const result = await work(query)
+      whole = keep
+      return result
+    } finally {
+      // After a failure nobody knows what is still open on it.
+      if (whole) connection.release()
+      else connection.destroy()
+    }
+  }
+
+  async function repeated<Result>(work: () => Promise<Result>): Promise<Result> {
+    for (let repeats = 0; ; repeats++) {
+      try {
+        return await work()
+      } catch (error) {
+        if (repeats >= REPEATS || !isConflict(error)) throw error
+      }
+    }
+  }
+
+  async function failing<Result>(doing: string, work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work()
+    } catch (error) {
+      throw storeFailure(database, doing, error)
+    }
+  }
+
+  return {
+    run: (doing, text, values) =>
+      failing(doing, () => repeated(() => lend((query) => query(text, values), true))),
+    transaction: (doing, work) =>
+      failing(doing, () => repeated(() => lend((query) => inTransaction(query, work), true))),
+    connection: (doing, work) => failing(doing, () => lend(work, false)),
+  }
+}
+
+async function inTransaction<Result>(
+  query: Query,
+  work: (query: Query) => Promise<Result>,
+): Promise<Result> {
+  await query('start transaction')
+  const result = await work(query)
+  await query('commit')
+  return result
+}
+
+/** One row of a statement that always answers one. */
+export function onlyRow<Row>({ rows }: Answer<Row>): Row {
+  const [row] = rows
+  if (row === undefined) throw new MersalError('MERSAL_STORE_FAILED', 'mysql: an answer is empty')
+  return row
+}

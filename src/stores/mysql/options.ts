@@ -1,0 +1,104 @@
+import { MersalError } from '../../core/errors/errors.ts'
+import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
+import { type Logger, stderrLogger } from '../../core/telemetry.ts'
+import { type Clock, systemClock } from '../../lib/async/clock.ts'
+import { checkIdentifier } from '../../sql/identifiers.ts'
+import type { MysqlConnection, MysqlPool } from '../../sql/mysql/client.ts'
+import type { MigrateMode } from '../../sql/mysql/migrate.ts'
+import { databaseOf } from '../../sql/mysql/own-pool.ts'
+import type { Session } from '../../sql/session.ts'
+import type { Isolation } from './unit/unit-of-work.ts'
+
+export interface MysqlOptions<Tx = MysqlConnection> {
+  /**
+   * A pool of `mysql2/promise` 3. Units of work take their connections from it; it stays yours.
+   */
+  readonly pool: MysqlPool
+  /** How to work in the transactions of another library. Default: connections of `mysql2`. */
+  readonly session?: Session<Tx>
+  /**
+   * A pool for the relay and the janitor, with at least 3 connections; it stays yours. Give one
+   * with a direct connection when `pool` goes through a proxy. Default: 4 connections with the
+   * settings of `pool`.
+   */
+  readonly relayPool?: MysqlPool
+  /**
+   * Database of the tables, whose names begin with `mersal_`: 1 to 48 letters, digits or '_'.
+   * Default: the one that the connections of `pool` begin with.
+   */
+  readonly schema?: string
+  /**
+   * `auto`: create and update the tables. `check`: throw unless they are up to date. `off`: trust.
+   * Default 'auto'.
+   */
+  readonly migrate?: MigrateMode
+  /**
+   * Confirmed messages are kept this long, in milliseconds, in the table `mersal_sent`. Default 0:
+   * deleted at once.
+   */
+  readonly keepSentMs?: number
+  /**
+   * Isolation of our own units of work; `server`: whatever it has. Default 'read committed', which
+   * locks no gaps between rows. With any other, keyed messages take no express lane.
+   */
+  readonly isolation?: Isolation
+  /** How often a unit of work is run again, as a whole, after a deadlock. Default 0. */
+  readonly retrySerialization?: number
+  /** Default: warnings as JSON lines on standard error. */
+  readonly logger?: Logger
+  /** For tests. */
+  readonly clock?: Clock
+}
+
+export interface MysqlSettings {
+  readonly database: string
+  readonly migrate: MigrateMode
+  readonly keepSentMs: number
+  readonly isolation: Isolation
+  readonly retrySerialization: number
+  readonly logger: Logger
+  readonly clock: Clock
+}
+
+const known =
+  'pool session relayPool schema migrate keepSentMs isolation retrySerialization logger clock'.split(
+    ' ',
+  )
+const TEN_YEARS_MS = 3_660 * 86_400_000
+const isolations = ['read committed', 'repeatable read', 'serializable', 'server'] as const
+
+/** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
+export function mysqlSettings<Tx>(given: MysqlOptions<Tx>): MysqlSettings {
+  checkOptions('mysql', given, known)
+  checkShape('mysql.pool', given.pool, ['getConnection', 'end'])
+  if (given.relayPool !== undefined)
+    checkShape('mysql.relayPool', given.relayPool, ['getConnection', 'end'])
+  if (given.session !== undefined) checkShape('mysql.session', given.session, ['executor'])
+  if (given.logger !== undefined)
+    checkShape('mysql.logger', given.logger, ['debug', 'info', 'warn', 'error'])
+  const bounds = { default: 0, min: 0 }
+  return {
+    database: databaseFor(given),
+    migrate: checkChoice('mysql.migrate', given.migrate, ['auto', 'check', 'off'] as const, 'auto'),
+    keepSentMs: checkNumber('mysql.keepSentMs', given.keepSentMs, { ...bounds, max: TEN_YEARS_MS }),
+    isolation: checkChoice('mysql.isolation', given.isolation, isolations, 'read committed'),
+    retrySerialization: checkNumber('mysql.retrySerialization', given.retrySerialization, {
+      ...bounds,
+      max: 100,
+    }),
+    logger: given.logger ?? stderrLogger,
+    clock: given.clock ?? systemClock,
+  }
+}
+
+function databaseFor<Tx>({ schema, pool }: MysqlOptions<Tx>): string {
+  if (schema !== undefined) return checkIdentifier('mysql.schema', schema)
+  const found = databaseOf(pool)
+  if (found !== undefined) return found
+  const field = 'mysql.schema'
+  throw new MersalError(
+    'MERSAL_INVALID_OPTIONS',
+    `${field}: the pool names no database: give one here, or the pool its option 'database'`,
+    { details: { field } },
+  )
+}

@@ -1,0 +1,131 @@
+import { checkIdentifier } from '../../sql/identifiers.ts'
+import { type Component, type Migration, migrationSql } from '../../sql/mysql/migrate.ts'
+import { type Tables, tablesIn } from '../../sql/mysql/names.ts'
+import { KEY_SLOTS } from '../../sql/mysql/key-slots.ts'
+
+/** `visible_at` of a row that nobody takes before it is put right. */
+export const NEVER = `'9999-12-31 00:00:00'`
+
+const ascii = (type: string): string => `${type} character set ascii collate ascii_bin`
+
+/**
+ * Columns of a message in every table. Texts lie in binary columns: a collation would take two
+ * keys for the same that differ in case, in an accent or in blanks at the end.
+ */
+const message = `
+  id ${ascii('char(36)')} not null,
+  partition_key varbinary(255) null,
+  type varbinary(255) not null,
+  transport varbinary(255) not null,
+  kind ${ascii('varchar(5)')} not null,
+  name varbinary(255) not null,
+  headers longblob not null,
+  body longblob not null,
+  bytes bigint unsigned generated always as
+    (length(body) + length(headers) + length(type) + length(transport) + length(name)) stored`
+
+const end = 'engine = InnoDB row_format = dynamic'
+
+/**
+ * Messages that are not yet confirmed. A row may be taken by whoever comes after `visible_at`; the
+ * token fences a former owner. The check of `kind` is also how an insert proves its transaction.
+ */
+const outbox = (T: Tables): string => `
+create table if not exists ${T.outbox} (
+  position bigint unsigned not null auto_increment primary key,
+  visible_at datetime(6) not null,
+  token ${ascii('char(36)')} null,
+  attempts int not null default 0,
+  added_at datetime(6) not null,
+  error blob null,
+  died_at datetime(6) null,
+  ${message},
+  key mersal_outbox_key (partition_key, position),
+  constraint mersal_in_transaction check (kind in ('queue', 'topic'))
+) ${end}`
+
+/** Messages that were given up. `blocks`: the row is still in the outbox, and holds back its key. */
+const dead = (T: Tables): string => `
+create table if not exists ${T.dead} (
+  letter bigint unsigned not null auto_increment primary key,
+  position bigint unsigned not null,
+  blocks tinyint not null,
+  reason ${ascii('varchar(40)')} not null,
+  error blob not null,
+  maybe_published tinyint not null,
+  died_at datetime(6) not null,
+  attempts int not null,
+  added_at datetime(6) not null,
+  ${message}
+) ${end}`
+
+/** Confirmed messages, if they are kept. */
+const sent = (T: Tables): string => `
+create table if not exists ${T.sent} (
+  number bigint unsigned not null auto_increment primary key,
+  position bigint unsigned not null,
+  sent_at datetime(6) not null,
+  added_at datetime(6) not null,
+  ${message},
+  key mersal_sent_age (sent_at),
+  key mersal_sent_position (position)
+) ${end}`
+
+/** What a consumer has handled. `recorder` and `turn` name who has recorded it, in which call. */
+const inbox = (T: Tables): string => `
+create table if not exists ${T.inbox} (
+  consumer varbinary(255) not null,
+  message_id varbinary(255) not null,
+  handled_at datetime(6) not null,
+  recorder ${ascii('char(36)')} not null,
+  turn int unsigned not null,
+  hits int unsigned not null default 1,
+  primary key (consumer, message_id),
+  key mersal_inbox_age (handled_at)
+) ${end}`
+
+/** What operators have paused; relays leave such rows alone. */
+const pause = (T: Tables): string => `
+create table if not exists ${T.pause} (
+  kind ${ascii('varchar(11)')} not null,
+  name varbinary(600) not null,
+  reason blob not null,
+  paused_at datetime(6) not null,
+  primary key (kind, name)
+) ${end}`
+
+/** One row per lock of partition keys. The rows never change; only their locks are used. */
+const keyLock = (T: Tables): readonly string[] => [
+  `create table if not exists ${T.keyLock} (slot smallint unsigned not null primary key) ${end}`,
+  `insert ignore into ${T.keyLock} (slot) values ${Array.from({ length: KEY_SLOTS }, (_, slot) => `(${slot})`).join(', ')}`,
+]
+
+/** Messages of a unit that a library has opened, by number; every row goes before the commit. */
+const unitMark = (T: Tables): string => `
+create table if not exists ${T.unitMark} (
+  unit ${ascii('char(36)')} not null,
+  number int unsigned not null,
+  primary key (unit, number)
+) ${end}`
+
+function migrations(database: string): readonly Migration[] {
+  const T = tablesIn(database)
+  const statements = [outbox(T), dead(T), sent(T), inbox(T), pause(T), ...keyLock(T), unitMark(T)]
+  return [{ version: 1, name: 'tables', statements }]
+}
+
+/** The tables of the store in this database. */
+export function storeTables(database: string): Component {
+  return { name: 'mysql', database, steps: migrations(database) }
+}
+
+/**
+ * Everything as plain SQL, for those who run migrations with tools of their own. `from`: the
+ * version that is already there. Throws `MERSAL_INVALID_OPTIONS`.
+ */
+export function mysqlMigrationSql(options: {
+  readonly schema: string
+  readonly from?: number
+}): string {
+  return migrationSql(storeTables(checkIdentifier('schema', options.schema)), options.from ?? 0)
+}

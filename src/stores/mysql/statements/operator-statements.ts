@@ -1,0 +1,118 @@
+import type { KeptFilter } from '../../../core/operations.ts'
+import { bytesOf } from '../../../sql/mysql/bytes.ts'
+import type { Tables } from '../../../sql/mysql/names.ts'
+import { millisecondsOf } from '../../../sql/mysql/server.ts'
+import { messageColumns } from './statements.ts'
+
+/** What tools of operators run; the statements of the running system are in `statements.ts`. */
+export interface OperatorStatements {
+  readonly counts: string
+  readonly destinations: string
+  /** Dead letters by destination. */
+  readonly deadPlaces: string
+  /** Most keys. */
+  readonly keys: string
+  readonly pauses: string
+  /** Kind, name, reason. */
+  readonly pause: string
+  /** Kind, name. */
+  readonly resume: string
+  readonly countKept: (filter: KeptFilter) => Filtered
+  /** Locks the rows that are to be moved. */
+  readonly pickKept: (filter: KeptFilter, limit: number) => Filtered
+  /** Whether the ids are new, number. */
+  readonly putBack: string
+  /** Number. */
+  readonly removeKept: string
+  /** Most names. */
+  readonly consumers: string
+  /** Names after this one. */
+  readonly grants: string
+}
+
+/** A statement that depends on a filter, with its values. */
+export interface Filtered {
+  readonly text: string
+  readonly values: readonly unknown[]
+}
+
+const place = (row: string): string =>
+  `concat(left(${row}.transport, 200), '/', ${row}.kind, '/', left(${row}.name, 200))`
+
+const age = (column: string, condition: string): string =>
+  `cast(coalesce(timestampdiff(microsecond, min(if(${condition}, ${column}, null)), utc_timestamp(6)), 0) / 1000 as char)`
+const count = (condition: string): string => `cast(coalesce(sum(${condition}), 0) as char)`
+
+const open = 'o.died_at is null'
+const due = `(${open} and o.visible_at <= utc_timestamp(6))`
+const refused = `(${open} and o.attempts > 0 and o.token is null)`
+/** A relay could take it: it is neither paused nor behind another one of its key. */
+const free = (T: Tables): string => `(${due}
+  and (o.partition_key is null or o.position = (select min(h.position) from ${T.outbox} h where h.partition_key = o.partition_key))
+  and (o.partition_key is null or not exists (select 1 from ${T.pause} p where p.kind = 'key' and p.name = o.partition_key))
+  and not exists (select 1 from ${T.pause} p where p.kind = 'destination' and p.name = ${place('o')}))`
+
+const numbers = (T: Tables): string => `
+  ${count(open)} as pending, ${count(due)} as due,
+  ${count(`${open} and o.token is not null and o.visible_at > utc_timestamp(6)`)} as claimed,
+  ${age('o.visible_at', due)} as oldest_due_ms, ${age('o.visible_at', free(T))} as waiting_ms,
+  ${count(refused)} as refused, max(if(${refused} and o.error <> '', o.error, null)) as last_error,
+  ${age('o.added_at', open)} as oldest_ms`
+
+const conditions: Readonly<Record<keyof KeptFilter, string>> = {
+  since: `s.sent_at >= '1970-01-01 00:00:00' + interval ? microsecond`,
+  until: `s.sent_at < '1970-01-01 00:00:00' + interval ? microsecond`,
+  type: 's.type = ?',
+  partitionKey: 's.partition_key = ?',
+  destination: `concat(s.transport, '/', s.kind, '/', s.name) = ?`,
+  id: 's.id = ?',
+}
+
+function where(filter: KeptFilter): Filtered {
+  const given = Object.entries(filter).filter(([, value]) => value !== undefined)
+  const parts = given.map(([name]) => conditions[name as keyof KeptFilter])
+  return {
+    text: parts.length === 0 ? 'true' : parts.join(' and '),
+    values: given.map(([, value]: [string, unknown]) =>
+      typeof value === 'number' ? Math.round(value * 1000) : bytesOf(String(value)),
+    ),
+  }
+}
+
+export function operatorStatements(T: Tables): OperatorStatements {
+  return {
+    counts: `
+select ${numbers(T)}, (select cast(count(*) as char) from ${T.dead}) as dead,
+  (select cast(count(*) as char) from ${T.sent}) as kept from ${T.outbox} o`,
+    destinations: `select ${place('o')} as destination, ${numbers(T)} from ${T.outbox} o group by 1 order by 1`,
+    deadPlaces: `select ${place('d')} as destination, cast(count(*) as char) as dead from ${T.dead} d group by 1 order by 1`,
+    keys: `
+select o.partition_key, ${count(open)} as pending, ${age('o.added_at', open)} as oldest_ms, max(o.died_at is not null) as blocked
+from ${T.outbox} o where o.partition_key is not null group by o.partition_key
+order by max(o.died_at is not null) desc, min(o.added_at) limit ?`,
+    pauses: `select p.kind, p.name, p.reason, ${millisecondsOf('p.paused_at')} as since from ${T.pause} p order by p.kind, p.name`,
+    pause: `insert into ${T.pause} (kind, name, reason, paused_at) values (?, ?, ?, utc_timestamp(6))`,
+    resume: `delete from ${T.pause} where kind = ? and name = ?`,
+    countKept: (filter) => {
+      const { text, values } = where(filter)
+      return {
+        text: `select cast(count(*) as char) as count from ${T.sent} s where ${text}`,
+        values,
+      }
+    },
+    pickKept: (filter, limit) => {
+      const { text, values } = where(filter)
+      return {
+        text: `select cast(s.number as char) as number, s.partition_key from ${T.sent} s where ${text} order by s.position, s.number limit ${Math.trunc(limit)} for update`,
+        values,
+      }
+    },
+    putBack: `
+insert into ${T.outbox} (visible_at, added_at, ${messageColumns('s').replaceAll('s.', '')})
+select utc_timestamp(6), s.added_at, ${messageColumns('s').replace('s.id', 'coalesce(?, s.id)')} from ${T.sent} s where s.number = ?`,
+    removeKept: `delete from ${T.sent} where number = ?`,
+    // From one name to the next by the index, however many records there are.
+    consumers: `select distinct i.consumer from ${T.inbox} i limit ?`,
+    grants: 'show grants',
+  }
+}

@@ -1,0 +1,45 @@
+import { describe, test } from 'vitest'
+import { uuidv7 } from '../../src/lib/uuid.ts'
+import {
+  type ContractCase,
+  outboxContract,
+  outboxRetentionContract,
+  trackerContract,
+  wakerContract,
+} from '../../src/testing/index.ts'
+import { serverAnswers } from '../mysql/server.ts'
+import { storeHarness, type StoreHarness } from '../mysql/store-harness.ts'
+
+const present = await serverAnswers()
+
+function suite(part: string, cases: readonly ContractCase<StoreHarness>[]): void {
+  describe.skipIf(!present)(`mysql store: ${part}`, () => {
+    for (const item of cases) {
+      test(item.name, async () => {
+        await using harness = await storeHarness()
+        await item.run(harness)
+      })
+    }
+  })
+}
+
+suite('outbox', [...outboxContract, ...outboxRetentionContract])
+suite('tracker', trackerContract)
+suite(
+  'waker',
+  wakerContract.map((item) => ({
+    name: item.name,
+    async run(harness) {
+      await using store = await harness.open()
+      const [waker] = store.wakers
+      if (waker === undefined) throw new Error('the store has no waker')
+      const cause = async (): Promise<void> => {
+        const to = { transport: 'default', kind: 'queue', name: 'q' } as const
+        const id = uuidv7(Date.now())
+        const message = { id, type: 'hint', headers: {}, body: new Uint8Array(), to }
+        await store.unitOfWork((tx) => store.outbox.save(tx, [message]))
+      }
+      await item.run({ waker, cause, [Symbol.asyncDispose]: () => Promise.resolve() })
+    },
+  })),
+)

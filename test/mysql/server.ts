@@ -1,0 +1,89 @@
+import { randomBytes } from 'node:crypto'
+import { createPool, type Pool, type PoolOptions, type RowDataPacket } from 'mysql2/promise'
+import { canaryPassword } from '../house/canaries.ts'
+
+/**
+ * A user of the server who may create users and databases. A MariaDB from Debian lets `root` in
+ * without a password on 127.0.0.1; anything else is told by `MERSAL_TEST_MYSQL_URL`.
+ */
+const administratorUrl: string =
+  process.env['MERSAL_TEST_MYSQL_URL'] ?? 'mysql://root@127.0.0.1:3306'
+
+/** The user of the tests, who may do anything in databases of theirs and nothing elsewhere. */
+const USER = 'mersal_test'
+
+/** The address of the server for the user of the tests. Its password may never be printed. */
+export const serverUrl: string = (() => {
+  const url = new URL(administratorUrl)
+  url.username = USER
+  url.password = canaryPassword
+  return url.href
+})()
+
+async function reach(): Promise<string | undefined> {
+  const pool = createPool({ uri: administratorUrl, connectionLimit: 1, connectTimeout: 3000 })
+  try {
+    await pool.query(`create user if not exists '${USER}'@'%' identified by '${canaryPassword}'`)
+    await pool.query(`grant all privileges on \`mersal\\_test\\_%\`.* to '${USER}'@'%'`)
+    return undefined
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  } finally {
+    await pool.end()
+  }
+}
+
+/**
+ * Whether a MariaDB or MySQL server answers. If not, says so loudly and the tests that need one are
+ * skipped by name; in CI that is a failure.
+ */
+export async function serverAnswers(): Promise<boolean> {
+  const problem = await reach()
+  if (problem === undefined) return true
+  const text = `NO MYSQL SERVER: ${problem}. Start one on 127.0.0.1:3306 or set MERSAL_TEST_MYSQL_URL.`
+  if (process.env['CI'] === 'true') throw new Error(text)
+  process.stderr.write(`\n*** ${text} These tests are SKIPPED. ***\n`)
+  return false
+}
+
+/** A database of its own, and a table for business rows. */
+export interface TestDatabase extends AsyncDisposable {
+  readonly name: string
+  readonly url: string
+  readonly pool: Pool
+  /** Another pool like it, as another process would have. Closed with the database. */
+  newPool(options?: PoolOptions): Pool
+  readonly query: (text: string, values?: unknown[]) => Promise<Record<string, unknown>[]>
+}
+
+export async function testDatabase(): Promise<TestDatabase> {
+  const name = `mersal_test_${randomBytes(6).toString('hex')}`
+  const address = new URL(serverUrl)
+  address.pathname = `/${name}`
+  const url = address.href
+  const server = createPool({ uri: serverUrl, connectionLimit: 1 })
+  await server.query(`create database ${name} character set utf8mb4`)
+  const pools: Pool[] = []
+  const newPool = (options: PoolOptions = {}): Pool => {
+    const pool = createPool({ uri: url, connectionLimit: 6, ...options })
+    pools.push(pool)
+    return pool
+  }
+  const pool = newPool()
+  await pool.query('create table business (text varchar(200) not null)')
+  return {
+    name,
+    url,
+    pool,
+    newPool,
+    query: async (text, values) => {
+      const [rows] = await pool.query<RowDataPacket[]>(text, values)
+      return rows
+    },
+    async [Symbol.asyncDispose]() {
+      for (const open of pools) await open.end()
+      await server.query(`drop database ${name}`)
+      await server.end()
+    },
+  }
+}
