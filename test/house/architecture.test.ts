@@ -15,8 +15,6 @@ const stillTooLong = [
   'src/transports/postgres/consumer.ts',
   'src/transports/rabbitmq/connection/link.ts',
   'src/transports/rabbitmq/consume/settle.ts',
-  'src/transports/rabbitmq/publish/confirms.ts',
-  'src/transports/rabbitmq/publish/publisher.ts',
 ]
 
 describe('the sources', () => {

@@ -10,7 +10,8 @@ import {
 } from './bundle-format.ts'
 import { unavailable } from '../../shared/outcomes.ts'
 import type { BundleSettings } from './bundle-options.ts'
-import type { Publisher, Stop } from '../publish/publisher.ts'
+import type { Publisher } from '../publish/publisher.ts'
+import type { Stop } from '../../shared/stop.ts'
 
 type Publishing = Pick<Publisher, 'one' | 'deliver' | 'problem' | 'brokerLimit' | 'together'>
 

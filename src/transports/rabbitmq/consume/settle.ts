@@ -16,7 +16,8 @@ import {
   ownHeaders,
 } from '../publish/envelope.ts'
 import { type Arrival, type Known, KnownDeliveries } from '../connection/known.ts'
-import { type Publisher, stopOn } from '../publish/publisher.ts'
+import type { Publisher } from '../publish/publisher.ts'
+import { stopOn } from '../../shared/stop.ts'
 import type { RabbitSettings } from '../options.ts'
 import { RetryLadder } from './retry-ladder.ts'
 import { doesNotFit, slimmer } from './slimmer.ts'

@@ -4,8 +4,9 @@ import { type Describe, replyCode } from '../connection/address.ts'
 import { closeQuietly } from '../connection/link.ts'
 import { confirmed, refused, tooLarge, unknown, unroutable } from '../../shared/outcomes.ts'
 import { type Answer, notEncoded } from './outcomes.ts'
+import { confirmBook, type ConfirmBook } from '../../shared/confirm-book.ts'
 import { createPassage, type Passage } from './passage.ts'
-import { findBack, idOf, type Pending, unlink } from './pending.ts'
+import { Copies, idOf, marked, type Pending } from './pending.ts'
 import { Wire } from './wire.ts'
 
 /** What is written for one message. */
@@ -21,11 +22,6 @@ export interface Waiting {
   readonly parcel: Parcel
   readonly settle: (answer: Answer) => void
 }
-
-/**
- * Tells apart two copies of one message that are on the way at the same time; only then is it set.
- */
-export const COPY_HEADER = 'x-mersal-copy'
 
 /**
  * Text of RabbitMQ's refusal of a body above `max_message_size` (rabbit_channel.erl,
@@ -79,11 +75,9 @@ export class ConfirmLane {
   readonly #timeoutMs: number
   readonly #describe: Describe
   readonly #endsWhenSilent: boolean
-  readonly #pending = new Map<number, Pending>()
-  /** The last one written of each message id. */
-  readonly #byId = new Map<string, Pending>()
+  readonly #book: ConfirmBook<number, Pending>
+  readonly #copies = new Copies()
   #lastTag = 0
-  #timer: NodeJS.Timeout | undefined
   #problem: unknown
   #open = true
   #silent = false
@@ -94,6 +88,13 @@ export class ConfirmLane {
   ) {
     this.#channel = channel
     this.#checkMs = Math.max(5, Math.min(timeoutMs / CHECKS, LONGEST_CHECK_MS))
+    this.#book = confirmBook({
+      clock: systemClock,
+      firstLookMs: this.#checkMs,
+      restMs: (tag, pending, now) => this.#restOf(tag, pending, now),
+      onLate: (tag, pending) => this.#late(tag, pending),
+      onLooked: () => this.#looked(),
+    })
     const grainMs = timeoutMs / GRAINS
     this.#passage = createPassage({
       question,
@@ -145,24 +146,14 @@ export class ConfirmLane {
   }
 
   #writeNow(parcel: Parcel, settle: (answer: Answer) => void): void {
-    const { exchange, routingKey, content } = parcel
-    const id = idOf(parcel.properties)
-    const earlier = this.#byId.get(id)
-    const same = findBack(
-      earlier,
-      (pending) => pending.exchange === exchange && pending.routingKey === routingKey,
-    )
-    const copy = (same?.copy ?? -1) + 1
-    const { properties } = parcel
-    const marked =
-      copy > 0
-        ? { ...properties, headers: { ...(properties.headers as object), [COPY_HEADER]: copy } }
-        : properties
-    this.#wire.write(parcel, content, marked)
+    const { exchange, routingKey, content, properties } = parcel
+    const id = idOf(properties)
+    const { copy, earlier } = this.#copies.next(id, parcel)
+    this.#wire.write(parcel, content, marked(properties, copy))
     const tag = ++this.#lastTag
     const [bytes, writtenAt] = [content.length, systemClock.monotonic()]
     const end = this.#passage.wrote(tag, bytes)
-    this.#pending.set(tag, {
+    const pending: Pending = {
       id,
       exchange,
       routingKey,
@@ -173,10 +164,9 @@ export class ConfirmLane {
       copy,
       settle,
       returned: undefined,
-      expired: false,
-    })
-    this.#byId.set(id, this.#pending.get(tag) as Pending)
-    this.#timer ??= setTimeout(() => this.#expire(), this.#checkMs)
+    }
+    this.#book.enter(tag, pending)
+    this.#copies.add(pending)
   }
 
   /** There is room on the way. */
@@ -225,23 +215,16 @@ export class ConfirmLane {
    * RabbitMQ returns an unroutable message first and acknowledges it afterwards, as if nothing had
    * happened.
    */
-  #returned({ fields, properties }: Message): void {
-    const copy = Number(properties.headers?.[COPY_HEADER] ?? 0)
-    const pending = findBack(
-      this.#byId.get(idOf(properties)),
-      (each) =>
-        each.exchange === fields.exchange &&
-        each.routingKey === fields.routingKey &&
-        each.copy === copy,
-    )
+  #returned(message: Message): void {
+    const pending = this.#copies.returned(message)
     if (pending === undefined) return
-    const kind = fields.exchange === '' ? 'queue' : 'topic'
-    pending.returned = unroutable({ kind, name: fields.routingKey })
+    const { exchange, routingKey } = message.fields
+    pending.returned = unroutable({ kind: exchange === '' ? 'queue' : 'topic', name: routingKey })
   }
 
   #tagsUpTo(last: number): number[] {
     const tags: number[] = []
-    for (const tag of this.#pending.keys()) {
+    for (const [tag] of this.#book.entries()) {
       if (tag > last) break
       tags.push(tag)
     }
@@ -249,37 +232,22 @@ export class ConfirmLane {
   }
 
   #take(tag: number): Pending | undefined {
-    const pending = this.#pending.get(tag)
-    if (pending === undefined) return undefined
-    this.#pending.delete(tag)
-    const last = this.#byId.get(pending.id)
-    if (last !== pending) unlink(last, pending)
-    else if (pending.earlier === undefined) this.#byId.delete(pending.id)
-    else this.#byId.set(pending.id, pending.earlier)
+    const pending = this.#book.take(tag)
+    if (pending !== undefined) this.#copies.remove(pending)
     return pending
   }
 
-  /**
-   * Answers what has waited too long; it stays on record, so that a late return still finds its own
-   * copy.
-   */
-  #expire(): void {
-    this.#timer = undefined
-    const now = systemClock.monotonic()
-    this.#passage.forget(now - 2 * this.#timeoutMs)
-    for (const [tag, pending] of this.#pending) {
-      if (pending.expired) continue
-      const restMs = this.#restOf(tag, pending, now)
-      if (restMs > 0) {
-        this.#timer = setTimeout(() => this.#expire(), Math.ceil(restMs))
-        return
-      }
-      pending.expired = true
-      // It no longer counts as on the way, or it would hold up others.
-      this.#passage.reached(tag, pending.end)
-      this.#silent = this.#endsWhenSilent
-      pending.settle(unknown(`RabbitMQ did not confirm the message within ${this.#timeoutMs} ms`))
-    }
+  /** It stays on record, so that a late return still finds its own copy. */
+  #late(tag: number, { end, settle }: Pending): 'keep' {
+    // It no longer counts as on the way, or it would hold up others.
+    this.#passage.reached(tag, end)
+    this.#silent = this.#endsWhenSilent
+    settle(unknown(`RabbitMQ did not confirm the message within ${this.#timeoutMs} ms`))
+    return 'keep'
+  }
+
+  #looked(): void {
+    this.#passage.forget(systemClock.monotonic() - 2 * this.#timeoutMs)
     this.#goOn()
     this.#endIfDone()
   }
@@ -299,14 +267,12 @@ export class ConfirmLane {
   }
 
   #endIfDone(): void {
-    if (!this.#silent || !this.#open) return
-    for (const { expired } of this.#pending.values()) if (!expired) return
-    void closeQuietly(this.#channel)
+    if (this.#silent && this.#open && this.#book.idle) void closeQuietly(this.#channel)
   }
 
   #closed(onClose: LaneOptions['onClose']): void {
     this.#open = false
-    clearTimeout(this.#timer)
+    this.#book.close()
     const text =
       this.#problem === undefined ? 'the channel was closed' : this.#describe(this.#problem)
     const limit = replyCode(this.#problem) === 406 ? TOO_LARGE.exec(text)?.[1] : undefined
@@ -328,7 +294,7 @@ export class ConfirmLane {
   }
 
   #firstAbove(limit: number): number | undefined {
-    for (const [tag, { bytes }] of this.#pending) if (bytes > limit) return tag
+    for (const [tag, { bytes }] of this.#book.entries()) if (bytes > limit) return tag
     return undefined
   }
 }

@@ -1,22 +1,16 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import { destinationKey, type OutgoingMessage } from '../../../core/messages/message.ts'
 import type { PublishOptions, PublishOutcome } from '../../../core/transport.ts'
-import { type Followers, followersOf } from '../../../lib/async/abort.ts'
 import { abortable } from '../../../lib/async/linked-abort.ts'
 import { byteLength } from '../../../lib/text.ts'
 import type { Describe } from '../connection/address.ts'
-import { ConfirmLane, type Parcel, type Waiting } from './confirms.ts'
+import { ConfirmLane, type Parcel } from './confirms.ts'
+import { EventsExchange } from './events-exchange.ts'
 import { headerProblem, toBuffer, toProperties } from './envelope.ts'
 import { bufferedIn, closeQuietly, type Link, within } from '../connection/link.ts'
 import type { RabbitSettings } from '../options.ts'
-import {
-  confirmed,
-  refusedForGood,
-  sizeOf,
-  tooLarge,
-  unknown,
-  withdrawn,
-} from '../../shared/outcomes.ts'
+import { confirmed, refusedForGood, sizeOf, tooLarge, withdrawn } from '../../shared/outcomes.ts'
+import { answeredOrStopped, type Stop, stopOn } from '../../shared/stop.ts'
 import { type Answer, notEncoded } from './outcomes.ts'
 import { questionBehind } from '../connection/question.ts'
 import { LONGEST_NAME_BYTES, nameProblem, type Topology } from '../topology/topology.ts'
@@ -24,26 +18,6 @@ import { LONGEST_NAME_BYTES, nameProblem, type Topology } from '../topology/topo
 type Judge = (outcome: PublishOutcome) => PublishOutcome
 
 const asItIs: Judge = (outcome) => outcome
-
-/** What ends the waiting for confirms. */
-export interface Stop {
-  readonly signal: AbortSignal
-  readonly followers: Followers
-  /** Ends it only for what has not been written. */
-  readonly withdraw?: Stop
-}
-
-export function stopOn(signal: AbortSignal | undefined, withdraw?: AbortSignal): Stop | undefined {
-  const before = following(withdraw)
-  const whole = following(
-    signal ?? (before === undefined ? undefined : new AbortController().signal),
-  )
-  return whole === undefined || before === undefined ? whole : { ...whole, withdraw: before }
-}
-
-function following(signal: AbortSignal | undefined): Stop | undefined {
-  return signal === undefined ? undefined : { signal, followers: followersOf(signal) }
-}
 
 /**
  * What this transport itself makes, asked about a destination. Both promises resolve when it is
@@ -71,15 +45,12 @@ export interface PublisherOptions {
 /** Publishes with confirms over one channel, which is made anew when the broker closes it. */
 export class Publisher {
   readonly #link: Link
-  readonly #topology: Topology
   readonly #settings: RabbitSettings
   readonly #describe: Describe
   readonly #options: PublisherOptions
   #lane: ConfirmLane | undefined
   #opening: Promise<ConfirmLane> | undefined
-  /** Whether the events exchange exists, asked once per channel, when the first event goes out. */
-  #exchange: Promise<PublishOutcome | undefined> | undefined
-  #exchangeExists = false
+  readonly #exchange: EventsExchange
   /** Of the broker, learned from its refusal. */
   #brokerLimit = Number.POSITIVE_INFINITY
 
@@ -92,9 +63,12 @@ export class Publisher {
   ) {
     this.#options = options
     this.#link = link
-    this.#topology = topology
     this.#settings = settings
     this.#describe = describe
+    this.#exchange = new EventsExchange(
+      () => topology.eventsExchange(link),
+      (error) => this.#unavailable(error),
+    )
   }
 
   /** Largest body that the broker takes, as far as it is known. */
@@ -170,7 +144,7 @@ export class Publisher {
     what: Pick<Parcel, 'content' | 'properties'>,
     stop: Stop | undefined,
   ): Promise<PublishOutcome> {
-    if (to.kind === 'topic' && !this.#exchangeExists) return this.#deliverLater(to, what, stop)
+    if (to.kind === 'topic' && !this.#exchange.isThere) return this.#deliverLater(to, what, stop)
     const parcel = {
       exchange: to.kind === 'topic' ? this.#settings.eventsExchange : '',
       routingKey: to.name,
@@ -187,7 +161,8 @@ export class Publisher {
     what: Pick<Parcel, 'content' | 'properties'>,
     stop: Stop | undefined,
   ): Promise<PublishOutcome> {
-    const missing = await this.#checkExchange(stop?.signal)
+    const lane = await this.#open(stop?.signal)
+    const missing = lane instanceof ConfirmLane ? await this.#exchange.missing() : lane
     if (missing !== undefined) return missing
     const parcel = { exchange: this.#settings.eventsExchange, routingKey: to.name, ...what }
     const written = this.#options.own?.now()
@@ -259,7 +234,7 @@ export class Publisher {
   async #openLane(): Promise<ConfirmLane> {
     try {
       const { model } = await this.#link.connection()
-      this.#forgetExchange()
+      this.#exchange.forget()
       const opening = Promise.all([model.createConfirmChannel(), model.createChannel()])
       const [channel, asking] = await within(this.#settings.connectTimeoutMs, 'RabbitMQ', opening)
       // What it says is said by the other one, or by the question that fails.
@@ -276,7 +251,7 @@ export class Publisher {
           model.off('blocked', turnAway)
           void closeQuietly(asking)
           // It may have been closed because the exchange is gone.
-          this.#forgetExchange()
+          this.#exchange.forget()
           if (limit !== undefined) this.#brokerLimit = limit
         },
       })
@@ -287,61 +262,23 @@ export class Publisher {
     }
   }
 
-  async #checkExchange(signal: AbortSignal | undefined): Promise<PublishOutcome | undefined> {
-    const lane = await this.#open(signal)
-    if (!(lane instanceof ConfirmLane)) return lane
-    const asking = (this.#exchange ??= this.#askForExchange())
-    const missing = await asking
-    if (missing === undefined && this.#exchange === asking) this.#exchangeExists = true
-    return missing
-  }
-
-  async #askForExchange(): Promise<PublishOutcome | undefined> {
-    try {
-      await this.#topology.eventsExchange(this.#link)
-      return undefined
-    } catch (error) {
-      this.#forgetExchange()
-      // Publishing to a missing exchange would close the channel under all other messages.
-      const missing = error instanceof MersalError && error.details['replyCode'] === 404
-      return missing
-        ? { kind: 'refused', reason: 'unroutable', error, permanent: false }
-        : this.#unavailable(error)
-    }
-  }
-
-  #forgetExchange(): void {
-    this.#exchange = undefined
-    this.#exchangeExists = false
-  }
-
   #write(
     lane: ConfirmLane,
     parcel: Parcel,
     stop: Stop | undefined,
     settled: (answer: Answer) => void,
   ): void {
-    const giveUp = (): void =>
-      settle(
-        waiting !== undefined && lane.takeBack(waiting)
-          ? withdrawn()
-          : unknown('the waiting for the confirm was aborted'),
-      )
-    const settle = (answer: Answer): void => {
-      stop?.followers.delete(giveUp)
-      if (waiting !== undefined) stop?.withdraw?.followers.delete(takeBack)
-      settled(answer)
-    }
-    const takeBack = (): void => {
-      if (waiting !== undefined && lane.takeBack(waiting)) settle(withdrawn())
-    }
-    let waiting: Waiting | undefined
     try {
-      waiting = lane.write(parcel, settle)
-      stop?.followers.add(giveUp)
-      if (waiting !== undefined) stop?.withdraw?.followers.add(takeBack)
+      answeredOrStopped<Answer>(
+        stop,
+        (settle) => {
+          const waiting = lane.write(parcel, settle)
+          return waiting === undefined ? undefined : () => lane.takeBack(waiting)
+        },
+        settled,
+      )
     } catch (error) {
-      settle(lane.open ? notEncoded(error, this.#describe(error)) : this.#unavailable(error))
+      settled(lane.open ? notEncoded(error, this.#describe(error)) : this.#unavailable(error))
     }
   }
 }
