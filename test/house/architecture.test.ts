@@ -13,7 +13,6 @@ const stillTooLong = [
   'src/testing/crash-points.ts',
   'src/testing/transport/consume-cases.ts',
   'src/transports/postgres/consumer.ts',
-  'src/transports/rabbitmq/connection/link.ts',
   'src/transports/rabbitmq/consume/settle.ts',
 ]
 

@@ -1,11 +1,10 @@
 import { EventEmitter } from 'node:events'
 import { expect, test } from 'vitest'
 import { describer } from '../../src/transports/rabbitmq/connection/address.ts'
-import type { Link } from '../../src/transports/rabbitmq/connection/link.ts'
+import type { RabbitLink } from '../../src/transports/rabbitmq/connection/client.ts'
 import { rabbitSettings } from '../../src/transports/rabbitmq/options.ts'
-import { OwnQueues } from '../../src/transports/rabbitmq/topology/own-queues.ts'
 import { Publisher } from '../../src/transports/rabbitmq/publish/publisher.ts'
-import type { Topology } from '../../src/transports/rabbitmq/topology/topology.ts'
+import { ownQueues, type Topology } from '../../src/transports/rabbitmq/topology/topology.ts'
 import { toQueue } from './messages.ts'
 
 /** A publisher whose channel answers, and whose broker declares queues, when the test says so. */
@@ -20,12 +19,12 @@ function open() {
     createChannel: async () => asking,
   })
   const link = {
-    connection: async () => ({ model: Object.assign(model, { connection: {} }) }),
-  } as unknown as Link
+    connection: async () => ({ connection: Object.assign(model, { connection: {} }) }),
+  } as unknown as RabbitLink
   const declared = Promise.withResolvers<void>()
   const topology = { queue: () => declared.promise, bind: async () => {} } as unknown as Topology
   const settings = rabbitSettings({ url: 'amqp://nowhere', logger: false })
-  const own = new OwnQueues(topology, settings, async () => {})
+  const own = ownQueues(topology, settings, async () => {})
   const publisher = new Publisher(link, topology, settings, describer([]), { own })
   return {
     own,

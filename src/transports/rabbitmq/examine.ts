@@ -1,14 +1,14 @@
 import type { Channel } from 'amqplib'
 import type { Finding } from '../../core/operations.ts'
 import { type Describe, replyCode } from './connection/address.ts'
-import type { Link } from './connection/link.ts'
+import { type RabbitLink, withChannel } from './connection/client.ts'
 import type { RabbitSettings } from './options.ts'
 import { deadQueueOf } from './topology/topology.ts'
 
 const OLDEST = [3, 10] as const
 
 export interface ExaminePorts {
-  readonly link: Link
+  readonly link: RabbitLink
   readonly settings: RabbitSettings
   readonly describe: Describe
 }
@@ -18,8 +18,8 @@ export async function examine(
   { link, settings, describe }: ExaminePorts,
   queues: readonly string[],
 ): Promise<readonly Finding[]> {
-  const { model } = await link.connection()
-  const { serverProperties } = model.connection as {
+  const { connection } = await link.connection()
+  const { serverProperties } = connection.connection as {
     readonly serverProperties?: { readonly version?: unknown }
   }
   const told = serverProperties?.version
@@ -39,7 +39,7 @@ export async function examine(
     check: (channel: Channel) => Promise<object>,
   ): Promise<Finding> {
     try {
-      return { level: 'ok', subject, text: counted(await link.withChannel(check)) }
+      return { level: 'ok', subject, text: counted(await withChannel(link, check)) }
     } catch (error) {
       if (replyCode(error) === 404) return missing(subject, settings.topology)
       const remedy =
@@ -64,7 +64,7 @@ function version(text: string): Finding {
   }
 }
 
-function alarm(link: Link): Finding {
+function alarm(link: RabbitLink): Finding {
   const subject = 'rabbitmq alarms'
   if (!link.blocked) return { level: 'ok', subject, text: 'none is known to this connection' }
   return {

@@ -17,15 +17,18 @@ import { Consumer } from './consume/consumer.ts'
 import type { OnDelivery } from '../shared/deliver.ts'
 import { RabbitDeadLetters } from './consume/dead-letters.ts'
 import { examine } from './examine.ts'
-import { Link, opener, Pace } from './connection/link.ts'
+import { amqpClient, type RabbitLink } from './connection/client.ts'
 import { queueOverviews } from './topology/queue-overviews.ts'
 import { type RabbitOptions, rabbitSettings, type RabbitSettings } from './options.ts'
-import { OwnQueues } from './topology/own-queues.ts'
 import { Publisher } from './publish/publisher.ts'
+import { Link } from '../shared/link.ts'
+import type { OwnQueues } from '../shared/own-queues.ts'
+import { Pace } from '../shared/pace.ts'
 import { stopOn } from '../shared/stop.ts'
+import { systemClock } from '../../lib/async/clock.ts'
 import { removeQueue } from './topology/remove-queue.ts'
 import { Settler } from './consume/settle.ts'
-import { checkQueueName, Topology } from './topology/topology.ts'
+import { checkQueueName, ownQueues, Topology } from './topology/topology.ts'
 
 /** RabbitMQ as a transport. */
 export interface RabbitTransport extends Transport, Examinable, QueueBoard {
@@ -51,8 +54,8 @@ class RabbitmqTransport implements RabbitTransport {
   readonly deadLetters: DeadLetterBox
   readonly #settings: RabbitSettings
   readonly #describe: Describe
-  readonly #receiving: Link
-  readonly #sending: Link
+  readonly #receiving: RabbitLink
+  readonly #sending: RabbitLink
   readonly #topology: Topology
   readonly #publisher: Publisher
   readonly #bundler: Bundler | undefined
@@ -68,16 +71,18 @@ class RabbitmqTransport implements RabbitTransport {
       'address' in settings.source ? settings.source.address.vhost : undefined,
     )
     const shared = {
-      open: opener(settings),
-      pace: new Pace(),
+      broker: 'RabbitMQ',
+      client: amqpClient(settings, this.#describe),
+      pace: new Pace(systemClock, Math.random),
       timeoutMs: settings.connectTimeoutMs,
       describe: this.#describe,
       logger: settings.logger,
+      clock: systemClock,
     }
     this.#receiving = new Link({ ...shared, purpose: 'receiving' })
     this.#sending = new Link({ ...shared, purpose: 'publishing' })
     this.#topology = new Topology(this.#receiving, settings, this.#describe)
-    this.#own = new OwnQueues(this.#topology, settings, (queue) => this.#letGo(queue))
+    this.#own = ownQueues(this.#topology, settings, (queue) => this.#letGo(queue))
     this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe, {
       own: this.#own,
     })
@@ -134,12 +139,10 @@ class RabbitmqTransport implements RabbitTransport {
     const consumer = new Consumer(parts, consumption, onDelivery)
     await consumer.start()
     this.#consumers.add(consumer)
-    this.#own.want(consumption.queue)
+    this.#own.read(consumption.queue)
     return {
       [Symbol.asyncDispose]: async () => {
-        this.#consumers.delete(consumer)
-        if (![...this.#consumers].some(({ queue }) => queue === consumption.queue))
-          this.#own.unwant(consumption.queue)
+        if (this.#consumers.delete(consumer)) this.#own.unread(consumption.queue)
         await consumer[Symbol.asyncDispose]()
       },
     }

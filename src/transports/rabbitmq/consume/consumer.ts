@@ -9,7 +9,7 @@ import { linkAbort } from '../../../lib/async/linked-abort.ts'
 import type { Describe } from '../connection/address.ts'
 import { headerTable, numberIn, ownHeaders, toEnvelope } from '../publish/envelope.ts'
 import { arrivalOf, passing } from '../connection/known.ts'
-import { closeQuietly, type Link, within } from '../connection/link.ts'
+import { answered, closeQuietly, type RabbitLink } from '../connection/client.ts'
 import { handleBundle, isBundle } from '../connection/opened.ts'
 import type { RabbitSettings } from '../options.ts'
 import { setAside } from '../../shared/aside.ts'
@@ -34,7 +34,7 @@ function asideOf(message: ConsumeMessage): Disposition | undefined {
 const backoff = { firstMs: 500, longestMs: 3000 }
 
 export interface ConsumerParts {
-  readonly link: Link
+  readonly link: RabbitLink
   readonly settler: Settler
   readonly settings: RabbitSettings
   readonly describe: Describe
@@ -69,8 +69,8 @@ export class Consumer implements AsyncDisposable {
     const { link, prepare, describe, settings } = this.#parts
     const { queue, concurrency } = this.#consumption
     await prepare()
-    const { model } = await link.connection()
-    const channel = await within(settings.connectTimeoutMs, 'RabbitMQ', model.createChannel())
+    const { connection } = await link.connection()
+    const channel = await answered(settings.connectTimeoutMs, connection.createChannel())
     const lost = new AbortController()
     let problem: unknown
     channel.on('error', (error) => {
@@ -82,11 +82,7 @@ export class Consumer implements AsyncDisposable {
       this.#lost(channel, text)
     })
     try {
-      await within(
-        settings.connectTimeoutMs,
-        'RabbitMQ',
-        this.#listen(channel, concurrency, lost.signal),
-      )
+      await answered(settings.connectTimeoutMs, this.#listen(channel, concurrency, lost.signal))
     } catch (error) {
       await closeQuietly(channel)
       throw new MersalError(
@@ -115,22 +111,18 @@ export class Consumer implements AsyncDisposable {
   async #dispose(): Promise<void> {
     this.#stopping.abort(new MersalError('MERSAL_APP_STOPPED', 'the consumer stops'))
     await this.#resuming
+    const { connectTimeoutMs } = this.#parts.settings
     const current = this.#current
     if (current !== undefined) {
       try {
-        await within(
-          this.#parts.settings.connectTimeoutMs,
-          'RabbitMQ',
-          current.channel.cancel(current.consumerTag),
-        )
+        await answered(connectTimeoutMs, current.channel.cancel(current.consumerTag))
       } catch {
         // The channel is lost, and so nothing more comes through it.
       }
     }
     await this.#inHand.settled()
     this.#current = undefined
-    if (current !== undefined)
-      await within(this.#parts.settings.connectTimeoutMs, 'RabbitMQ', closeQuietly(current.channel))
+    if (current !== undefined) await answered(connectTimeoutMs, closeQuietly(current.channel))
   }
 
   async #listen(channel: Channel, concurrency: number, lost: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Channel, GetMessage } from 'amqplib'
 import { systemClock } from '../../../lib/async/clock.ts'
-import { within } from '../connection/link.ts'
+import { answered } from '../connection/client.ts'
 
 /** Work on messages that goes on while the next ones are fetched: so many, and so many bytes. */
 const WINDOW = { messages: 200, bytes: 16 * 1024 * 1024 }
@@ -31,7 +31,7 @@ export async function passOver(
   name: string,
   judge: (message: GetMessage) => Promise<Verdict>,
 ): Promise<boolean> {
-  const { messageCount } = await within(LONGEST_ANSWER_MS, 'the broker', channel.checkQueue(name))
+  const { messageCount } = await answered(LONGEST_ANSWER_MS, channel.checkQueue(name))
   const work = new Work(channel)
   let left = messageCount
   let held = 0
@@ -39,11 +39,7 @@ export async function passOver(
   try {
     for (let seen = 0; seen < messageCount && !stopped; seen++) {
       await work.room()
-      const message = await within(
-        LONGEST_ANSWER_MS,
-        'the broker',
-        channel.get(name, { noAck: false }),
-      )
+      const message = await answered(LONGEST_ANSWER_MS, channel.get(name, { noAck: false }))
       if (message === false) break
       left = message.fields.messageCount
       const { done, stop } = await judge(message)

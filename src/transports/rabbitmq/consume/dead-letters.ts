@@ -18,7 +18,7 @@ import {
   toEnvelope,
 } from '../publish/envelope.ts'
 import { passOver, type Verdict } from './dead-letter-pass.ts'
-import type { Link } from '../connection/link.ts'
+import { type RabbitLink, withChannel } from '../connection/client.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import { membersOf } from '../connection/opened.ts'
 import { deadQueueOf } from '../topology/topology.ts'
@@ -105,11 +105,11 @@ function lettersIn(message: GetMessage): readonly GetMessage[] {
  * another one does not see what the first has fetched.
  */
 export class RabbitDeadLetters implements DeadLetterBox {
-  readonly #link: Link
+  readonly #link: RabbitLink
   readonly #publisher: Publisher
   readonly #queues: () => readonly string[]
 
-  constructor(link: Link, publisher: Publisher, queues: () => readonly string[]) {
+  constructor(link: RabbitLink, publisher: Publisher, queues: () => readonly string[]) {
     this.#link = link
     this.#publisher = publisher
     this.#queues = queues
@@ -166,7 +166,8 @@ export class RabbitDeadLetters implements DeadLetterBox {
       }
       // Closing the channel also makes sure that the broker has seen every acknowledgement.
       if (
-        await this.#link.withChannel(
+        await withChannel(
+          this.#link,
           (channel) => passOver(channel, deadQueueOf(queue), judge),
           LONGEST_PASS_MS,
         )

@@ -1,7 +1,7 @@
 import type { ConfirmChannel, Message, Options } from 'amqplib'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { type Describe, replyCode } from '../connection/address.ts'
-import { closeQuietly } from '../connection/link.ts'
+import { closeQuietly } from '../connection/client.ts'
 import { confirmed, refused, tooLarge, unknown, unroutable } from '../../shared/outcomes.ts'
 import { type Answer, notEncoded } from './outcomes.ts'
 import { confirmBook, type ConfirmBook } from '../../shared/confirm-book.ts'

@@ -7,7 +7,7 @@ import type { Describe } from '../connection/address.ts'
 import { ConfirmLane, type Parcel } from './confirms.ts'
 import { EventsExchange } from './events-exchange.ts'
 import { headerProblem, toBuffer, toProperties } from './envelope.ts'
-import { bufferedIn, closeQuietly, type Link, within } from '../connection/link.ts'
+import { answered, bufferedIn, closeQuietly, type RabbitLink } from '../connection/client.ts'
 import type { RabbitSettings } from '../options.ts'
 import { confirmed, refusedForGood, sizeOf, tooLarge, withdrawn } from '../../shared/outcomes.ts'
 import { answeredOrStopped, type Stop, stopOn } from '../../shared/stop.ts'
@@ -44,7 +44,7 @@ export interface PublisherOptions {
 
 /** Publishes with confirms over one channel, which is made anew when the broker closes it. */
 export class Publisher {
-  readonly #link: Link
+  readonly #link: RabbitLink
   readonly #settings: RabbitSettings
   readonly #describe: Describe
   readonly #options: PublisherOptions
@@ -55,7 +55,7 @@ export class Publisher {
   #brokerLimit = Number.POSITIVE_INFINITY
 
   constructor(
-    link: Link,
+    link: RabbitLink,
     topology: Topology,
     settings: RabbitSettings,
     describe: Describe,
@@ -233,10 +233,10 @@ export class Publisher {
 
   async #openLane(): Promise<ConfirmLane> {
     try {
-      const { model } = await this.#link.connection()
+      const { connection: model } = await this.#link.connection()
       this.#exchange.forget()
       const opening = Promise.all([model.createConfirmChannel(), model.createChannel()])
-      const [channel, asking] = await within(this.#settings.connectTimeoutMs, 'RabbitMQ', opening)
+      const [channel, asking] = await answered(this.#settings.connectTimeoutMs, opening)
       // What it says is said by the other one, or by the question that fails.
       asking.on('error', () => {})
       const turnAway = (): void => lane.turnAway()

@@ -1,7 +1,7 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import type { QueueOverview } from '../../../core/operations.ts'
 import { type Describe, replyCode } from '../connection/address.ts'
-import type { Link } from '../connection/link.ts'
+import { type RabbitLink, withChannel } from '../connection/client.ts'
 import { canBeOurs, deadQueueOf } from './topology.ts'
 
 interface Counts {
@@ -13,7 +13,7 @@ interface Counts {
  * AMQP has no list of queues, so these are asked for by name; those that do not exist are left out.
  */
 export async function queueOverviews(
-  link: Link,
+  link: RabbitLink,
   names: readonly string[],
   describe: Describe,
 ): Promise<readonly QueueOverview[]> {
@@ -37,12 +37,12 @@ export async function queueOverviews(
 
 /** Undefined: there is no such queue. On a channel of its own, because that answer closes it. */
 export async function counts(
-  link: Link,
+  link: RabbitLink,
   queue: string,
   describe: Describe,
 ): Promise<Counts | undefined> {
   try {
-    return await link.withChannel((channel) => channel.checkQueue(queue))
+    return await withChannel(link, (channel) => channel.checkQueue(queue))
   } catch (error) {
     if (replyCode(error) === 404) return undefined
     throw new MersalError(

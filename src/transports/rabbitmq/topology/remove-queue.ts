@@ -1,14 +1,14 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import type { QueueRemoval } from '../../../core/transport.ts'
 import { type Describe, replyCode } from '../connection/address.ts'
-import type { Link } from '../connection/link.ts'
+import { type RabbitLink, withChannel } from '../connection/client.ts'
 import type { RabbitSettings } from '../options.ts'
 import { counts } from './queue-overviews.ts'
 import { retryDelaysMs } from '../consume/retry-ladder.ts'
 import { deadQueueOf, retryQueueOf } from './topology.ts'
 
 export interface RemovePorts {
-  readonly link: Link
+  readonly link: RabbitLink
   readonly settings: RabbitSettings
   readonly describe: Describe
 }
@@ -44,7 +44,7 @@ export async function removeQueue(ports: RemovePorts, queue: string): Promise<Qu
 async function remove({ link, settings, describe }: RemovePorts, name: string): Promise<boolean> {
   const conditions = settings.queueType === 'classic' ? { ifEmpty: true, ifUnused: true } : {}
   try {
-    await link.withChannel((channel) => channel.deleteQueue(name, conditions))
+    await withChannel(link, (channel) => channel.deleteQueue(name, conditions))
     return true
   } catch (error) {
     const code = replyCode(error)

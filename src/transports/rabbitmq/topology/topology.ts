@@ -3,8 +3,9 @@ import { MersalError } from '../../../core/errors/errors.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { byteLength } from '../../../lib/text.ts'
 import { type Describe, replyCode } from '../connection/address.ts'
-import type { Link } from '../connection/link.ts'
+import { type RabbitLink, withChannel } from '../connection/client.ts'
 import type { RabbitSettings } from '../options.ts'
+import { OwnQueues } from '../../shared/own-queues.ts'
 
 /** AMQP 0-9-1 writes names of queues and routing keys as a `shortstr`: at most 255 bytes. */
 export const LONGEST_NAME_BYTES = 255
@@ -85,11 +86,11 @@ export function nameProblem(name: string): string | undefined {
 
 /** Makes the queues, exchanges and bindings, or only looks whether they exist. */
 export class Topology {
-  readonly #link: Link
+  readonly #link: RabbitLink
   readonly #settings: RabbitSettings
   readonly #describe: Describe
 
-  constructor(link: Link, settings: RabbitSettings, describe: Describe) {
+  constructor(link: RabbitLink, settings: RabbitSettings, describe: Describe) {
     this.#link = link
     this.#settings = settings
     this.#describe = describe
@@ -133,7 +134,7 @@ export class Topology {
     })
   }
 
-  async eventsExchange(link: Link): Promise<void> {
+  async eventsExchange(link: RabbitLink): Promise<void> {
     const name = this.#settings.eventsExchange
     await this.#on(link, `exchange '${name}'`, async (channel) => {
       await (this.#settings.topology === 'check'
@@ -160,7 +161,7 @@ export class Topology {
   /** Asks on a channel of its own, because the answer 404 closes it. */
   async exists(queue: string): Promise<boolean> {
     try {
-      await this.#link.withChannel((channel) => channel.checkQueue(queue))
+      await withChannel(this.#link, (channel) => channel.checkQueue(queue))
       return true
     } catch (error) {
       if (replyCode(error) === 404) return false
@@ -169,9 +170,13 @@ export class Topology {
   }
 
   /** One channel per question: a refusal closes the channel on which it was asked. */
-  async #on(link: Link, what: string, task: (channel: Channel) => Promise<unknown>): Promise<void> {
+  async #on(
+    link: RabbitLink,
+    what: string,
+    task: (channel: Channel) => Promise<unknown>,
+  ): Promise<void> {
     try {
-      await link.withChannel(task)
+      await withChannel(link, task)
     } catch (error) {
       throw topologyError(what, error, this.#describe)
     }
@@ -212,4 +217,31 @@ function topologyError(what: string, error: unknown, describe: Describe): Mersal
             details,
           })
   }
+}
+
+/**
+ * `letGo` makes the consumers of a queue close their channels; they begin again by themselves. A
+ * quorum queue that is deleted and made again within the same moment keeps the consumers of the old
+ * one without telling them, and sends them its messages into the void (RabbitMQ 3.10.8). So the
+ * first try waits, and consumers are told of the end of a queue before it has a successor.
+ */
+export function ownQueues(
+  topology: Topology,
+  { topology: mode, logger }: RabbitSettings,
+  letGo: (queue: string) => Promise<void>,
+): OwnQueues {
+  return new OwnQueues({
+    maker: {
+      queue: (name) => topology.queue(name),
+      bind: (queue, topics, remove) => topology.bind(queue, topics, remove),
+      async beforeAgain(queue) {
+        if (!(await topology.exists(queue))) await letGo(queue)
+      },
+    },
+    declares: mode === 'declare',
+    pause: { firstMs: 1000, longestMs: 3000 },
+    logger,
+    clock: systemClock,
+    random: Math.random,
+  })
 }

@@ -1,0 +1,103 @@
+import { connect as amqpConnect, type Channel, type ChannelModel } from 'amqplib'
+import { MersalError } from '../../../core/errors/errors.ts'
+import { systemClock } from '../../../lib/async/clock.ts'
+import type { BrokerClient, Link } from '../../shared/link.ts'
+import { within } from '../../shared/within.ts'
+import { type Describe, refusesLogin } from './address.ts'
+import type { Connect, RabbitSettings } from '../options.ts'
+
+export type RabbitLink = Link<ChannelModel>
+
+/** So much may wait in the socket before amqplib holds messages back. */
+const SOCKET_BYTES = 1024 * 1024
+
+function opener({ source, heartbeatSeconds, connectTimeoutMs }: RabbitSettings): Connect {
+  if ('connect' in source) return source.connect
+  // Nagle's algorithm would hold back small acknowledgements for 40 ms.
+  const socket = {
+    ...source.tls,
+    noDelay: true,
+    keepAlive: true,
+    timeout: connectTimeoutMs,
+    writableHighWaterMark: SOCKET_BYTES,
+  }
+  return () => amqpConnect({ ...source.address, heartbeat: heartbeatSeconds }, socket)
+}
+
+/** amqplib, as a link needs it. */
+export function amqpClient(
+  settings: RabbitSettings,
+  describe: Describe,
+): BrokerClient<ChannelModel> {
+  return {
+    open: opener(settings),
+    watch(model, events) {
+      let problem: unknown
+      model.on('error', (error: Error) => {
+        problem = error
+      })
+      model.on('close', (error?: Error) => events.lost(problem ?? error))
+      model.on('blocked', (reason: string) => events.blocked(reason))
+      model.on('unblocked', () => events.unblocked())
+    },
+    close: (model) => model.close(),
+    destroy: (model) => socketOf(model)?.destroy?.(),
+    mistakeIn(error) {
+      if (!refusesLogin(error)) return undefined
+      const field = 'rabbitmq.url'
+      const text = `${field}: RabbitMQ refuses the connection: ${describe(error)}`
+      return new MersalError('MERSAL_INVALID_OPTIONS', text, { details: { field } })
+    },
+  }
+}
+
+interface Socket {
+  readonly destroy?: () => void
+  readonly writableLength?: number
+}
+
+/** amqplib shows its socket only so, and offers no call that ends it. */
+function socketOf(model: ChannelModel): Socket | undefined {
+  return (model.connection as { readonly stream?: Socket }).stream
+}
+
+/** Bytes that wait in the process, as far as the client shows them. */
+export function bufferedIn(model: ChannelModel): number {
+  return socketOf(model)?.writableLength ?? 0
+}
+
+/** What RabbitMQ answers in time, or a rejection with `MERSAL_UNAVAILABLE`. */
+export function answered<Result>(ms: number, promise: Promise<Result>): Promise<Result> {
+  return within(systemClock, ms, 'RabbitMQ', promise)
+}
+
+/** Closes a channel that the broker may have closed already. */
+export async function closeQuietly(channel: Channel): Promise<void> {
+  try {
+    await channel.close()
+  } catch {
+    // Closed already, which is what was wanted.
+  }
+}
+
+/**
+ * Runs the task on a channel of its own, for at most this long. Rejects with the client's error.
+ */
+export async function withChannel<Result>(
+  link: RabbitLink,
+  task: (channel: Channel) => Promise<Result>,
+  timeoutMs: number = link.timeoutMs,
+): Promise<Result> {
+  const { connection } = await link.connection()
+  const work = async (): Promise<Result> => {
+    const channel = await connection.createChannel()
+    // The failed call carries the same error; without a listener it would be thrown a second time.
+    channel.on('error', () => {})
+    try {
+      return await task(channel)
+    } finally {
+      await closeQuietly(channel)
+    }
+  }
+  return answered(timeoutMs, work())
+}
