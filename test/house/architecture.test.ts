@@ -12,7 +12,6 @@ const stillTooLong = [
   'src/stores/sqlite/connection/connection.ts',
   'src/testing/crash-points.ts',
   'src/testing/transport/consume-cases.ts',
-  'src/transports/postgres/consumer.ts',
   'src/transports/rabbitmq/consume/settle.ts',
 ]
 

@@ -1,7 +1,15 @@
 import { errorText } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
+import type { Reject } from '../shared/held-queue.ts'
 import type { Connection } from './connection.ts'
 import type { Hold } from './settler.ts'
+
+/** Of a message that was too large to be read. */
+export function tooLargeToRead(bytes: string): Reject {
+  const text = `the row has ${bytes} bytes and was not read: this queue hands out no message as large. Its bytes are kept`
+  const error = new MersalError('MERSAL_TOO_LARGE', text, { details: { bytes: Number(bytes) } })
+  return { kind: 'reject', reason: 'too-large', error }
+}
 
 /** The largest row that PostgreSQL can hold is copied in less. */
 const LONGEST_MS = 600_000
@@ -14,13 +22,9 @@ export async function buryLarge(
   connection: Connection,
   queue: number,
   { position, token }: Hold,
-  bytes: string,
+  { reason, error }: Reject,
 ): Promise<readonly string[]> {
-  const text = `the row has ${bytes} bytes and was not read: this queue hands out no message as large. Its bytes are kept`
-  const error = errorText(
-    new MersalError('MERSAL_TOO_LARGE', text, { details: { bytes: Number(bytes) } }),
-  )
-  const values = [queue, [position], [token], ['too-large'], [error]]
+  const values = [queue, [position], [token], [reason], [errorText(error)]]
   return await connection.own.transaction(
     'giving up a message that is too large',
     async (query) => {

@@ -7,13 +7,15 @@ import { isName, nameRule } from '../../core/messages/validation.ts'
 import { schemaControl } from '../../sql/postgres/migrate.ts'
 import { sqlState } from '../../sql/postgres/failure.ts'
 import { Connection } from './connection.ts'
-import { Consumer } from './consumer.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { type PostgresQueueOptions, queueSettings } from './options.ts'
 import { publishAll } from './publish.ts'
 import { removeQueue } from './remove-queue.ts'
 import { queueTables } from './schema.ts'
 import { straightRoad } from './straight.ts'
+import { HeldQueue } from '../shared/held-queue.ts'
+import { QueueRows } from './queue-rows.ts'
+import type { TakenRow } from './taken.ts'
 
 /**
  * A broker in a database: durable queues, subscriptions and dead letters, shared by everybody who
@@ -27,6 +29,9 @@ export interface PostgresQueue extends Transport, QueueBoard {
   readonly schema: SchemaControl
 }
 
+/** After failures of the database. */
+const PAUSE = { firstMs: 250, longestMs: 10_000 }
+
 /**
  * A transport whose broker is a PostgreSQL database; the one of the store or another one.
  *
@@ -38,7 +43,7 @@ export interface PostgresQueue extends Transport, QueueBoard {
 export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
   const settings = queueSettings(options)
   const connection = new Connection(settings)
-  const consumers = new Set<Consumer>()
+  const consumers = new Set<HeldQueue<TakenRow>>()
   return {
     name: 'postgres',
     features: { ordering: 'per-key', maxMessageBytes: settings.maxMessageBytes },
@@ -63,9 +68,13 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
     removeQueue: (queue) => removeQueue(connection, queue),
     async consume(consumption, onDelivery) {
       checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
-      const queue = await subscribe(connection, consumption.queue, [], false)
+      const id = await subscribe(connection, consumption.queue, [], false)
       await connection.ready() // closed meanwhile?
-      const consumer = new Consumer(connection, queue, consumption, onDelivery)
+      const queue = { name: consumption.queue, id }
+      const consumer = new HeldQueue<TakenRow>(
+        { ...settings, name: 'postgres queue', consumption, onDelivery, pause: PAUSE },
+        (state) => new QueueRows(connection, queue, state),
+      )
       consumers.add(consumer)
       return {
         [Symbol.asyncDispose]: async () => {

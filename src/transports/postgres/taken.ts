@@ -1,7 +1,9 @@
-import type { Delivery, Disposition } from '../../core/transport.ts'
+import type { Delivery } from '../../core/transport.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
 import { setAside } from '../shared/aside.ts'
 import { postponedField } from '../shared/deliver.ts'
+import type { Reject } from '../shared/held-queue.ts'
+import { tooLargeToRead } from './bury-large.ts'
 
 /** A row as a fetch answers it. */
 export interface TakenRow {
@@ -15,6 +17,8 @@ export interface TakenRow {
   /** Set if headers and body were not read, because the row is too large. */
   readonly withheld_bytes: string | null
   readonly postponed_since: string | null
+  /** The proof that the row is still ours. */
+  readonly token: string
   /** It was set aside, since it could not be stored as a dead letter. */
   readonly dead_reason: string | null
   readonly dead_error: string | null
@@ -26,23 +30,14 @@ export interface Bounds {
   readonly bytes: number
 }
 
-export interface Taken {
-  readonly rows: readonly TakenRow[]
-  /** There may be more that is due: hands or bytes came to their end before the queue did. */
-  readonly more: boolean
-}
-
 /** As the statement counts them: what was not read costs nothing. */
 export function bytesOf(rows: readonly TakenRow[]): number {
   return rows.reduce((sum, row) => sum + (row.withheld_bytes === null ? Number(row.bytes) : 0), 0)
 }
 
 /** What the handler's side is asked; or what is to be done without asking it. */
-export function deliveryOf(
-  row: TakenRow,
-  queue: string,
-  signal: AbortSignal,
-): Delivery | Extract<Disposition, { kind: 'reject' }> {
+export function deliveryOf(row: TakenRow, queue: string, signal: AbortSignal): Delivery | Reject {
+  if (row.withheld_bytes !== null) return tooLargeToRead(row.withheld_bytes)
   // Given up before: only its dead letter is missing.
   if (row.dead_reason !== null) return setAside(row.dead_reason, row.dead_error)
   const headers = decodeHeaders(row.headers)

@@ -16,9 +16,10 @@ import {
   type SqlitePath,
 } from '../../stores/sqlite/options.ts'
 import { schemaControl } from '../../stores/sqlite/connection/schema-control.ts'
-import { Consumer } from './consumer.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { publishAll } from './publish.ts'
+import { HeldQueue } from '../shared/held-queue.ts'
+import { QueueRows, type TakenRow } from './queue-rows.ts'
 import { removeQueue } from './remove-queue.ts'
 import { queueSchema, queueSql } from './statements.ts'
 
@@ -54,6 +55,9 @@ export interface SqliteQueue extends Transport, QueueBoard {
   /** Its tables, for tools of operators. */
   readonly schema: SchemaControl
 }
+
+/** After failures of the database. */
+const PAUSE = { firstMs: 250, longestMs: 1000 }
 
 const further = [
   'maxMessageBytes',
@@ -92,9 +96,9 @@ export function sqliteQueue(
       'refuse',
     ),
   }
-  const ports = {
-    connection,
-    maxMessageBytes: rules.maxMessageBytes,
+  const { maxMessageBytes } = rules
+  const holding = {
+    name: 'sqlite queue',
     visibilityMs: checkNumber(`${where}.visibilityMs`, options.visibilityMs, {
       default: 30_000,
       min: 30,
@@ -105,10 +109,13 @@ export function sqliteQueue(
       min: 1,
       max: 3_600_000,
     }),
+    pause: PAUSE,
     logger: options.logger ?? stderrLogger,
+    clock: connection.settings.clock,
+    random: Math.random,
   }
-  checkShape(`${where}.logger`, ports.logger, ['debug', 'info', 'warn', 'error'])
-  const consumers = new Set<Consumer>()
+  checkShape(`${where}.logger`, holding.logger, ['debug', 'info', 'warn', 'error'])
+  const consumers = new Set<HeldQueue<TakenRow>>()
   let closed = false
   return {
     name: 'sqlite',
@@ -134,7 +141,11 @@ export function sqliteQueue(
       await subscribe(connection, consumption.queue, [], false)
       if (closed) throw new MersalError('MERSAL_STORE_FAILED', 'sqlite queue: it has been closed')
       checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
-      const consumer = new Consumer(ports, consumption, onDelivery)
+      const { queue } = consumption
+      const consumer = new HeldQueue<TakenRow>(
+        { ...holding, consumption, onDelivery },
+        (state) => new QueueRows({ ...holding, connection, queue, maxMessageBytes }, state),
+      )
       consumers.add(consumer)
       return {
         [Symbol.asyncDispose]: async () => {

@@ -2,6 +2,7 @@ import { errorTextWithStack } from '../../core/errors/error-text.ts'
 import type { Disposition } from '../../core/transport.ts'
 import type { Handle } from '../../stores/sqlite/connection/database.ts'
 import { asideMs, asideText } from '../shared/aside.ts'
+import type { Reject } from '../shared/held-queue.ts'
 import { queueSql } from './statements.ts'
 
 /** Which row, and the proof that it is still ours. */
@@ -50,7 +51,7 @@ export function settleDelivery(
 export function putAside(
   handle: Handle,
   { position, token }: Hold,
-  { reason, error }: Disposition & { kind: 'reject' },
+  { reason, error }: Reject,
   now: number,
 ): void {
   const visibleAt = Math.ceil(now + asideMs(asideText(error) !== undefined))

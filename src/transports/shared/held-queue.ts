@@ -1,0 +1,261 @@
+import { errorFields } from '../../core/errors/error-text.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
+import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
+import type { Clock, Random } from '../../lib/async/clock.ts'
+import { seldom } from '../../lib/async/seldom.ts'
+import { cannotBury } from './aside.ts'
+import { deliver, inHand, type OnDelivery } from './deliver.ts'
+
+/** Messages that have been taken. `more`: there may be more that is due now. */
+export interface Taken<Message> {
+  readonly messages: readonly Message[]
+  readonly more: boolean
+}
+
+export type Reject = Extract<Disposition, { kind: 'reject' }>
+
+/** A place whose messages are taken for a limited time, one holder at a time. */
+export interface HeldMessages<Message> {
+  /** Takes at most this many that are due, in their order. */
+  take(limit: number): Promise<Taken<Message>>
+  /** What the callback is asked; or what is done with the message without asking. */
+  deliveryOf(message: Message, signal: AbortSignal): Delivery | Reject
+  /** Holds these for the whole time again. Returns those that are still ours. */
+  renew(messages: readonly Message[]): Promise<ReadonlySet<Message>>
+  /**
+   * Records what became of a message. Resolves when that is recorded, or the message turned out to
+   * be no longer ours, or the queue is closed. Never rejects.
+   */
+  settle(message: Message, disposition: Disposition): Promise<void>
+  /**
+   * Calls `ring` when there may be something to take; resolves after `signal` has aborted.
+   */
+  listen(ring: () => void, signal: AbortSignal): Promise<void>
+  /** Milliseconds until something falls due without a ring; Infinity if nothing is known to. */
+  nextDueMs(): number
+}
+
+export interface HeldQueueOptions {
+  /** For texts, such as `postgres queue`. */
+  readonly name: string
+  readonly consumption: Consumption
+  readonly onDelivery: OnDelivery
+  /** How long a message is held unless it is renewed, in milliseconds. Infinity: for ever. */
+  readonly visibilityMs: number
+  /** Looks at least this often, in milliseconds. Infinity: only when something rings or is due. */
+  readonly pollIntervalMs: number
+  /** Waited after failures. */
+  readonly pause: Backoff
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly random: Random
+}
+
+/** What the messages are told of the queue that gives them out. */
+export interface HeldQueueState {
+  /** Aborts when nothing more is taken. */
+  readonly stopping: AbortSignal
+  /** Aborts when nothing more is recorded. */
+  readonly closing: AbortSignal
+  /** There may be something to take. */
+  ring(): void
+  /** Logs a failure. */
+  warn(doing: string, error: unknown): void
+  /** Logs a failure, and waits before the next try; at once when `stop` aborts. */
+  failed(doing: string, error: unknown, stop: AbortSignal): Promise<void>
+  /** Logs that dead letters could not be stored. */
+  refused(error: unknown, messages: number): void
+}
+
+interface Held<Message> {
+  readonly message: Message
+  readonly controller: AbortController
+  /** Until when it is ours for certain, by our monotonic clock. */
+  until: number
+}
+
+/**
+ * Takes messages of one queue, hands them to the callback, holds them meanwhile and settles them,
+ * until it is disposed.
+ */
+export class HeldQueue<Message> implements AsyncDisposable {
+  readonly #options: HeldQueueOptions
+  readonly #messages: HeldMessages<Message>
+  readonly #held = new Set<Held<Message>>()
+  readonly #running = inHand()
+  readonly #stopping = new AbortController()
+  readonly #closing = new AbortController()
+  readonly #taking: Promise<void>
+  readonly #others: Promise<unknown>
+  /** An outage of an hour is sixty lines, and not thousands. */
+  readonly #isNews: (text: string) => boolean
+  #rung = Promise.withResolvers<void>()
+  #failures = 0
+
+  constructor(
+    options: HeldQueueOptions,
+    messages: (state: HeldQueueState) => HeldMessages<Message>,
+  ) {
+    this.#options = options
+    this.#isNews = seldom(options.clock, 60_000)
+    this.#messages = messages({
+      stopping: this.#stopping.signal,
+      closing: this.#closing.signal,
+      ring: () => this.#ring(),
+      warn: (doing, error) => this.#warn(doing, error),
+      failed: (doing, error, stop) => this.#failed(doing, error, stop),
+      refused: (error, count) => this.#refused(error, count),
+    })
+    this.#taking = this.#takeAll()
+    this.#others = Promise.all([this.#listen(), this.#renewAll()])
+  }
+
+  /**
+   * Stops taking, then waits for the callbacks in progress and for what they decided to be
+   * recorded.
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop()
+    await this.#taking
+    await this.#running.settled()
+    this.#closing.abort()
+    await this.#others
+  }
+
+  /**
+   * Aborts the signals of all deliveries and does not wait for the callbacks; their messages come
+   * again after their time.
+   */
+  async breakOff(reason?: Error): Promise<void> {
+    this.#stop()
+    this.#closing.abort()
+    for (const { controller } of this.#held) controller.abort(reason)
+    await Promise.all([this.#taking, this.#others])
+  }
+
+  #stop(): void {
+    this.#stopping.abort()
+    this.#ring()
+  }
+
+  #ring(): void {
+    this.#rung.resolve()
+  }
+
+  async #takeAll(): Promise<void> {
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      this.#rung = Promise.withResolvers()
+      const free = this.#options.consumption.concurrency - this.#held.size
+      try {
+        const more = free > 0 && (await this.#take(free))
+        if (!more) await this.#rest(free > 0)
+      } catch (error) {
+        await this.#failed('fetching messages', error, signal)
+      }
+    }
+  }
+
+  async #take(limit: number): Promise<boolean> {
+    const until = this.#options.clock.monotonic() + this.#options.visibilityMs
+    const { messages, more } = await this.#messages.take(limit)
+    this.#failures = 0
+    for (const message of messages) {
+      const held = { message, until, controller: new AbortController() }
+      this.#held.add(held)
+      this.#running.add(this.#handle(held))
+    }
+    return more
+  }
+
+  /**
+   * Until somebody rings, something falls due, or the poll interval has passed; with full hands
+   * only until somebody rings.
+   */
+  async #rest(untilDue: boolean): Promise<void> {
+    const { clock, pollIntervalMs } = this.#options
+    const wait = untilDue ? Math.min(this.#messages.nextDueMs(), pollIntervalMs) : Infinity
+    if (wait === Infinity) return this.#rung.promise
+    const timer = new AbortController()
+    await Promise.race([this.#rung.promise, clock.sleep(Math.max(wait, 1), timer.signal)])
+    timer.abort('done')
+  }
+
+  async #handle(held: Held<Message>): Promise<void> {
+    const disposition: Disposition = this.#stopping.signal.aborted
+      ? { kind: 'release' }
+      : await this.#decide(held)
+    // The hands are free, so that the next messages can be taken while this is recorded.
+    this.#held.delete(held)
+    const settled = this.#messages.settle(held.message, disposition)
+    this.#ring()
+    await settled
+  }
+
+  async #decide({ message, controller }: Held<Message>): Promise<Disposition> {
+    const delivery = this.#messages.deliveryOf(message, controller.signal)
+    return 'kind' in delivery ? delivery : await deliver(this.#options.onDelivery, delivery)
+  }
+
+  async #listen(): Promise<void> {
+    try {
+      await this.#messages.listen(() => this.#ring(), this.#stopping.signal)
+    } catch (error) {
+      this.#warn('listening for messages', error)
+    }
+  }
+
+  async #renewAll(): Promise<void> {
+    const { clock, visibilityMs } = this.#options
+    const { signal } = this.#closing
+    if (visibilityMs === Infinity) return
+    while (!signal.aborted) {
+      await clock.sleep(visibilityMs / 3, signal)
+      if (!signal.aborted && this.#held.size > 0) await this.#renew([...this.#held])
+    }
+  }
+
+  /**
+   * A message is lost if another consumer has taken it, or if its time ran out while the place
+   * could not be told that we still hold it.
+   */
+  async #renew(all: readonly Held<Message>[]): Promise<void> {
+    const { clock, visibilityMs } = this.#options
+    const until = clock.monotonic() + visibilityMs
+    let kept: ReadonlySet<Message>
+    try {
+      kept = await this.#messages.renew(all.map(({ message }) => message))
+    } catch (error) {
+      this.#warn('keeping hold of messages', error)
+      for (const held of all) if (held.until <= clock.monotonic()) held.controller.abort()
+      return
+    }
+    for (const held of all) {
+      if (kept.has(held.message)) held.until = until
+      else if (this.#held.has(held)) held.controller.abort()
+    }
+  }
+
+  async #failed(doing: string, error: unknown, stop: AbortSignal): Promise<void> {
+    if (stop.aborted) return
+    this.#warn(doing, error)
+    this.#failures++
+    const { clock, pause, random } = this.#options
+    await clock.sleep(backoffMs(pause, this.#failures, random), stop)
+  }
+
+  #warn(doing: string, error: unknown): void {
+    const { name, logger, consumption } = this.#options
+    const fields = { queue: consumption.queue, ...errorFields(error) }
+    const level = this.#isNews(`${doing} ${fields.code}`) ? 'warn' : 'debug'
+    logger[level](fields, `${name}: ${doing} failed, trying again`)
+  }
+
+  #refused(error: unknown, messages: number): void {
+    if (!this.#isNews('refused')) return
+    const { name, logger, consumption } = this.#options
+    const fields = { queue: consumption.queue, messages, ...errorFields(error) }
+    logger.error(fields, `${name}: ${cannotBury}`)
+  }
+}

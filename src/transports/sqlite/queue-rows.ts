@@ -1,0 +1,156 @@
+import { randomUUID } from 'node:crypto'
+import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
+import { MersalError } from '../../core/errors/errors.ts'
+import { driverFaultOf } from '../../core/errors/store-faults.ts'
+import type { Delivery, Disposition } from '../../core/transport.ts'
+import { decodeHeaders } from '../../sql/headers.ts'
+import type { Connection } from '../../stores/sqlite/connection/connection.ts'
+import { watch } from '../../stores/sqlite/connection/watch.ts'
+import { bytes, damagedHeaders } from '../../sql/shared/rows.ts'
+import { setAside } from '../shared/aside.ts'
+import { postponedField } from '../shared/deliver.ts'
+import type { HeldMessages, HeldQueueState, Reject, Taken } from '../shared/held-queue.ts'
+import { type Hold, putAside, settleDelivery } from './settle.ts'
+import { queueSql } from './statements.ts'
+
+export interface QueueRowsOptions {
+  readonly connection: Connection
+  readonly queue: string
+  readonly visibilityMs: number
+  readonly maxMessageBytes: number
+}
+
+export interface TakenRow extends Hold {
+  readonly attempts: number
+  readonly id: string
+  readonly type: string
+  readonly bytes: number
+  readonly headers: string
+  readonly body: Uint8Array
+  readonly postponed_since: number | null
+  /** It was set aside, since it could not be stored as a dead letter. */
+  readonly dead_reason: string | null
+  readonly dead_error: string | null
+}
+
+/** The messages of one queue, as its rows are taken, renewed and settled. */
+export class QueueRows implements HeldMessages<TakenRow> {
+  readonly #connection: Connection
+  readonly #options: QueueRowsOptions
+  readonly #state: HeldQueueState
+
+  constructor(options: QueueRowsOptions, state: HeldQueueState) {
+    this.#connection = options.connection
+    this.#options = options
+    this.#state = state
+  }
+
+  listen(ring: () => void, signal: AbortSignal): Promise<void> {
+    return watch(this.#connection, 'queue', ring, signal)
+  }
+
+  nextDueMs(): number {
+    const { queue } = this.#options
+    const next = this.#connection.peek(
+      (handle) => handle.get<{ at: number | null }>(queueSql.nextDue, { queue })?.at,
+    )
+    return (next ?? Infinity) - this.#now
+  }
+
+  async take(limit: number): Promise<Taken<TakenRow>> {
+    const { queue, visibilityMs } = this.#options
+    const due = this.#connection.peek(
+      (handle) => handle.get(queueSql.anyDue, { queue, now: this.#now }) !== undefined,
+    )
+    if (due === false) return { messages: [], more: false }
+    const token = randomUUID()
+    const largest = this.#largest
+    const rows = await this.#connection.write((handle) => {
+      const now = this.#now
+      const until = Math.ceil(now + visibilityMs)
+      const values = { queue, now, until, token, limit, largest }
+      return handle.all<Omit<TakenRow, 'token'>>(queueSql.take, values)
+    })
+    const read = rows.reduce((sum, row) => sum + (row.bytes > largest ? 0 : row.bytes), 0)
+    return {
+      messages: rows
+        .toSorted((left, right) => left.position - right.position)
+        .map((row) => ({ ...row, token })),
+      more: rows.length >= limit || read >= CLAIM_BYTES,
+    }
+  }
+
+  deliveryOf(row: TakenRow, signal: AbortSignal): Delivery | Reject {
+    // Given up before: only its dead letter is missing.
+    if (row.dead_reason !== null) return setAside(row.dead_reason, row.dead_error)
+    if (row.bytes > this.#largest)
+      return { kind: 'reject', reason: 'too-large', error: tooLarge(row.bytes) }
+    const headers = decodeHeaders(row.headers)
+    if (headers === undefined)
+      return { kind: 'reject', reason: 'malformed', error: damagedHeaders() }
+    return {
+      message: { id: row.id, type: row.type, headers, body: bytes(row.body) },
+      queue: this.#options.queue,
+      attempt: row.attempts,
+      ...postponedField(row.postponed_since),
+      signal,
+    }
+  }
+
+  /** One whose time ran out unnoticed, while nobody else took it, is still ours. */
+  renew(rows: readonly TakenRow[]): Promise<ReadonlySet<TakenRow>> {
+    return this.#connection.write((handle) => {
+      const until = Math.ceil(this.#now + this.#options.visibilityMs)
+      const kept = rows.filter(
+        ({ position, token }) => handle.run(queueSql.renew, { position, token, until }).changes > 0,
+      )
+      return new Set(kept)
+    })
+  }
+
+  async settle(row: TakenRow, disposition: Disposition): Promise<void> {
+    const { closing, stopping } = this.#state
+    while (!closing.aborted) {
+      try {
+        const more = await this.#connection.write((handle) =>
+          settleDelivery(handle, row, disposition, this.#now),
+        )
+        if (more) this.#connection.notify('queue')
+        return
+      } catch (error) {
+        if (disposition.kind === 'reject' && driverFaultOf(error) === undefined)
+          return this.#putAside(row, disposition, error)
+        await this.#state.failed('recording what became of a message', error, closing)
+        // It comes again by itself, after its time.
+        if (disposition.kind === 'release' && stopping.aborted) return
+      }
+    }
+  }
+
+  /** Its dead letter is refused, which is no matter of the file as a whole, such as a trigger. */
+  async #putAside(row: TakenRow, reject: Reject, refusal: unknown): Promise<void> {
+    const { closing } = this.#state
+    this.#state.refused(refusal, 1)
+    while (!closing.aborted) {
+      try {
+        return await this.#connection.write((handle) => putAside(handle, row, reject, this.#now))
+      } catch (error) {
+        await this.#state.failed('setting a message aside', error, closing)
+      }
+    }
+  }
+
+  get #now(): number {
+    return this.#connection.settings.clock.now()
+  }
+
+  /** Messages with more bytes are not handed out. */
+  get #largest(): number {
+    return Math.max(LARGEST_ROW_BYTES, this.#options.maxMessageBytes)
+  }
+}
+
+function tooLarge(bytes: number): MersalError {
+  const text = `the row has ${bytes} bytes: this queue hands out no message as large. Its bytes are kept`
+  return new MersalError('MERSAL_TOO_LARGE', text, { details: { bytes } })
+}
