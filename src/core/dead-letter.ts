@@ -14,6 +14,28 @@ export type DeadReason =
   | 'handler-failed' // the handler failed until the attempts were used up
   | 'postponed-too-long' // the handler asked for it again later until its time was up
 
+/** Every reason: the compiler wants each of them here, and no other. */
+const deadReasons: Readonly<Record<DeadReason, true>> = {
+  refused: true,
+  unroutable: true,
+  'too-large': true,
+  'kills-relay': true,
+  'kills-handler': true,
+  undecodable: true,
+  malformed: true,
+  'unknown-type': true,
+  invalid: true,
+  rejected: true,
+  'transaction-ended': true,
+  'handler-failed': true,
+  'postponed-too-long': true,
+}
+
+/** Whether a text that came from a broker is such a reason. */
+export function isDeadReason(text: unknown): text is DeadReason {
+  return typeof text === 'string' && Object.hasOwn(deadReasons, text)
+}
+
 /**
  * A message that was given up, with everything that is needed to understand it and to send it
  * again.

@@ -40,7 +40,6 @@ describe('the sources', () => {
     const full = [...folders].filter(([, files]) => files.length > 14)
     expect(full.map(([folder, files]) => `${folder}: ${files.length} files`)).toEqual([
       'src/sql/postgres: 15 files',
-      'src/transports/postgres: 15 files',
     ])
   })
 

@@ -5,11 +5,10 @@ import { aborted } from '../../lib/async/abort.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { Query } from '../../sql/postgres/pool/pool.ts'
 import type { HeldMessages, HeldQueueState, Reject, Taken } from '../shared/held-queue.ts'
-import { buryLarge } from './bury-large.ts'
 import type { Connection } from './connection.ts'
 import { delayOf } from './encode.ts'
 import { Settler } from './settler.ts'
-import { type Bounds, bytesOf, deliveryOf, type TakenRow } from './taken.ts'
+import { type Bounds, buryLarge, bytesOf, deliveryOf, type TakenRow } from './taken.ts'
 import { Window } from './window.ts'
 
 export interface QueueName {

@@ -1,9 +1,12 @@
+import { errorText } from '../../core/errors/error-text.ts'
+import { MersalError } from '../../core/errors/errors.ts'
 import type { Delivery } from '../../core/transport.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
 import { setAside } from '../shared/aside.ts'
 import { postponedField } from '../shared/deliver.ts'
 import type { Reject } from '../shared/held-queue.ts'
-import { tooLargeToRead } from './bury-large.ts'
+import type { Connection } from './connection.ts'
+import type { Hold } from './settler.ts'
 
 /** A row as a fetch answers it. */
 export interface TakenRow {
@@ -50,4 +53,39 @@ export function deliveryOf(row: TakenRow, queue: string, signal: AbortSignal): D
   const message = { id: row.id, type: row.type, headers, body: row.body }
   const since = row.postponed_since === null ? null : Number(row.postponed_since)
   return { message, queue, attempt: row.attempts, ...postponedField(since), signal }
+}
+
+/** Of a message that was too large to be read. */
+function tooLargeToRead(bytes: string): Reject {
+  const text = `the row has ${bytes} bytes and was not read: this queue hands out no message as large. Its bytes are kept`
+  const error = new MersalError('MERSAL_TOO_LARGE', text, { details: { bytes: Number(bytes) } })
+  return { kind: 'reject', reason: 'too-large', error }
+}
+
+/** The largest row that PostgreSQL can hold is copied in less. */
+const LONGEST_MS = 600_000
+
+/**
+ * Moves a message that is too large to be read to the dead letters. Returns what comes next of its
+ * key.
+ */
+export async function buryLarge(
+  connection: Connection,
+  queue: number,
+  { position, token }: Hold,
+  { reason, error }: Reject,
+): Promise<readonly string[]> {
+  const values = [queue, [position], [token], [reason], [errorText(error)]]
+  return await connection.own.transaction(
+    'giving up a message that is too large',
+    async (query) => {
+      await query.script(`set local statement_timeout = ${LONGEST_MS}`)
+      const { rows } = await query.within<{ position: string }>(
+        LONGEST_MS,
+        connection.sql.reject,
+        values,
+      )
+      return rows.map((row) => row.position)
+    },
+  )
 }

@@ -1,10 +1,10 @@
 import type { GetMessage } from 'amqplib'
-import type {
-  DeadLetter,
-  DeadLetterBox,
-  DeadLetterFate,
-  DeadLetterPass,
-  DeadReason,
+import {
+  type DeadLetter,
+  type DeadLetterBox,
+  type DeadLetterFate,
+  type DeadLetterPass,
+  isDeadReason,
 } from '../../../core/dead-letter.ts'
 import { checkNumber } from '../../../core/options.ts'
 import {
@@ -22,22 +22,6 @@ import { type RabbitLink, withChannel } from '../connection/client.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import { membersOf } from '../connection/opened.ts'
 import { deadQueueOf } from '../topology/topology.ts'
-
-const reasons: ReadonlySet<string> = new Set<DeadReason>([
-  'refused',
-  'unroutable',
-  'too-large',
-  'kills-relay',
-  'kills-handler',
-  'undecodable',
-  'malformed',
-  'unknown-type',
-  'invalid',
-  'rejected',
-  'transaction-ended',
-  'handler-failed',
-  'postponed-too-long',
-])
 
 /**
  * A pass touches every dead letter of a queue. Each answer in it has a limit of its own; this is
@@ -66,14 +50,13 @@ function keyOf(queue: string, message: GetMessage): string {
 function toDeadLetter(queue: string, message: GetMessage): DeadLetter {
   const headers = headerTable(message)
   const reason = headers[ownHeaders.reason]
-  const known = typeof reason === 'string' && reasons.has(reason)
   const error = headers[ownHeaders.error]
   return {
     ...toEnvelope(message),
     key: keyOf(queue, message),
     direction: 'incoming',
     place: queue,
-    reason: known ? (reason as DeadReason) : 'kills-handler',
+    reason: isDeadReason(reason) ? reason : 'kills-handler',
     error: typeof error === 'string' ? error.slice(0, 2000) : brokerReason(message),
     attempts: numberIn(headers, ownHeaders.attempts, 0, attemptOf(message)),
     diedAt: numberIn(headers, ownHeaders.diedAt, 0, 0),
