@@ -102,7 +102,7 @@ describe.runIf(await rabbitIsHere())('many dead letters on RabbitMQ', { timeout:
     const ended = await project.mersal(['dead', 'retry', '--queue', QUEUE, '--all', '--yes'])
     expect(ended).toMatchObject({ code: 1, stdout: '' })
     expect(ended.stderr).toMatch(
-      /^mersal: retried 0, then it broke off; the others are still dead letters, so run it again: .*unroutable|no queue/,
+      /^mersal: retried 0, then it broke off; the others are still dead letters, so run it again: .*nobody has declared the queue/,
     )
     expect((await bodies(place, DEAD)).toSorted((a, b) => a - b)).toEqual(numbers(20))
   })
