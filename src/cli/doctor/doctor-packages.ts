@@ -1,4 +1,5 @@
 import type { Finding } from '../../core/operations.ts'
+import { packagesOf, storeAdapters, transportAdapters } from '../adapters.ts'
 import { findPackage } from '../config/clients.ts'
 import type { Loaded } from '../config/load-config.ts'
 import { manifest } from './manifest.ts'
@@ -7,12 +8,12 @@ import { atLeast, lowest } from './versions.ts'
 /** Versions of Node and of the clients that this configuration needs. */
 export function examinePackages({ served }: Loaded, folder: string): readonly Finding[] {
   const { engines, peerDependencies } = manifest()
-  const needed = new Set<string>()
-  if (served.some(({ store }) => store.name === 'postgres')) needed.add('pg')
-  for (const { name } of served.flatMap(({ transports }) => [...transports.values()])) {
-    if (name === 'rabbitmq') needed.add('amqplib')
-    if (name === 'postgres') needed.add('pg')
-  }
+  const needed = new Set(
+    served.flatMap(({ store, transports }) => [
+      ...packagesOf(storeAdapters, store.name),
+      ...[...transports.values()].flatMap(({ name }) => packagesOf(transportAdapters, name)),
+    ]),
+  )
   return [
     node(engines.node),
     ...[...needed].map((name) => client(name, peerDependencies[name] ?? '', folder)),

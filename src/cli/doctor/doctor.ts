@@ -13,6 +13,7 @@ import {
 import { examineOutbox, examineQueues } from './doctor-messages.ts'
 import { examinePackages } from './doctor-packages.ts'
 import { describeError } from '../errors.ts'
+import { brokerVariables } from '../adapters.ts'
 import { exitCodes } from '../exit.ts'
 import { jsonOption } from '../help.ts'
 import type { Loaded } from '../config/load-config.ts'
@@ -93,7 +94,7 @@ async function examineStore(
       level: 'warning',
       subject: `${label}broker`,
       text: 'the configuration has none',
-      remedy: "give 'transport', or set AMQP_URL",
+      remedy: `give 'transport', or set ${brokerVariables}`,
     })
   for (const place of places.filter((one) => !transports.has(one.transport))) {
     findings.push({
@@ -102,7 +103,7 @@ async function examineStore(
       text: 'messages wait for it, and the configuration does not know it',
       remedy:
         place.transport === 'default'
-          ? "give 'transport', or set AMQP_URL"
+          ? `give 'transport', or set ${brokerVariables}`
           : "give it in 'bridges'",
     })
   }

@@ -1,4 +1,11 @@
-import type { Found } from './init-surroundings.ts'
+import {
+  type Client,
+  type StoreAdapter,
+  storeAdapters,
+  type TransportAdapter,
+  transportAdapters,
+} from '../adapters.ts'
+import type { Address, Found } from './init-surroundings.ts'
 
 /** A variable that must be set; the error says so before anything tries to connect. */
 function required(names: readonly string[], typescript: boolean): string {
@@ -12,58 +19,80 @@ function required(name${typescript ? ': string' : ''})${typescript ? ': string' 
 `
 }
 
-const storeLines: Readonly<Record<'sqlite' | 'better-sqlite3' | 'postgres', string>> = {
-  sqlite: `sqlite({ path: 'app.db' })`,
-  'better-sqlite3': `sqlite({ open: () => new Database('app.db') })`,
-  postgres: 'postgres({ pool })',
+/** Of this configuration, as `init` of its adapter names them. */
+interface Parts {
+  readonly adapters: readonly [StoreAdapter, TransportAdapter]
+  readonly clients: ReadonlySet<Client>
+  readonly broker: Address | undefined
 }
 
-function transportLine({ transport }: Found): string {
-  if (transport === 'sqlite') return `transport: sqliteQueue({ path: 'queue.db' }),`
-  if (transport === 'postgres') return 'transport: postgresQueue({ pool }),'
-  return '...(broker ? { transport: rabbitmq({ url: broker }) } : {}),'
+function partsOf({ store, transport, addresses }: Found): Parts {
+  const adapters = [storeAdapters[store], transportAdapters[transport]] as const
+  return {
+    adapters,
+    clients: new Set<Client>(adapters.flatMap(({ client }) => client ?? [])),
+    broker: addresses.find(({ broker }) => broker),
+  }
 }
 
-/** Without it, verbs that look at the database alone still work. */
-function brokerLines({ transport, brokerVariable }: Found): string {
-  if (transport !== 'rabbitmq') return ''
+function callOf({ init: [, name, options] }: StoreAdapter | TransportAdapter): string {
+  return `${name}(${options})`
+}
+
+function importLines({ betterSqlite }: Found, { adapters, clients }: Parts): readonly string[] {
+  const modules = Map.groupBy(adapters, ({ init: [module] }) => module)
+  const ours = [...modules]
+    .map(
+      ([module, found]) =>
+        `import { ${found.map(({ init: [, name] }) => name).join(', ')} } from '${module}'`,
+    )
+    .toSorted((left, right) =>
+      (left.split(' from ')[1] ?? '').localeCompare(right.split(' from ')[1] ?? ''),
+    )
+  return [
+    ...(betterSqlite ? [`import Database from 'better-sqlite3'`] : []),
+    `import { defineConfig } from 'mersal/cli'`,
+    ...ours,
+    ...[...clients].map(({ imports }) => imports),
+  ]
+}
+
+/** Without the broker, verbs that look at the database alone still work. */
+function brokerLines(broker: Address | undefined): string {
+  if (broker === undefined) return ''
   return `// Apps and 'mersal relay' need the broker. 'migrate', 'status' and 'dead list' work without its address.
-const broker = process.env.${brokerVariable}
+const broker = process.env.${broker.variable}
 
 `
 }
 
-function importLines({ store, transport, betterSqlite }: Found): readonly string[] {
-  const sqlite = [
-    ...(store === 'sqlite' ? ['sqlite'] : []),
-    ...(transport === 'sqlite' ? ['sqliteQueue'] : []),
-  ]
-  const postgres = [
-    ...(store === 'postgres' ? ['postgres'] : []),
-    ...(transport === 'postgres' ? ['postgresQueue'] : []),
-  ]
-  return [
-    ...(betterSqlite ? [`import Database from 'better-sqlite3'`] : []),
-    `import { defineConfig } from 'mersal/cli'`,
-    ...(postgres.length === 0 ? [] : [`import { ${postgres.join(', ')} } from 'mersal/postgres'`]),
-    ...(transport === 'rabbitmq' ? [`import { rabbitmq } from 'mersal/rabbitmq'`] : []),
-    ...(sqlite.length === 0 ? [] : [`import { ${sqlite.join(', ')} } from 'mersal/sqlite'`]),
-    ...(postgres.length === 0 ? [] : [`import pg from 'pg'`]),
-  ]
+function closeText(clients: ReadonlySet<Client>): string {
+  const closes = [...clients].map(({ close }) => close)
+  if (closes.length > 1) return `() => Promise.all([${closes.join(', ')}])`
+  return closes[0] === undefined ? '() => {}' : `() => ${closes[0]}`
 }
 
 /** The configuration: what the app and the program \`mersal\` share. */
 export function configText(found: Found): string {
-  const { store, transport, typescript, betterSqlite } = found
-  const usesPool = store === 'postgres' || transport === 'postgres'
-  const variables = usesPool ? ['DATABASE_URL'] : []
-  return `${importLines(found).join('\n')}
+  const parts = partsOf(found)
+  const { adapters, clients, broker } = parts
+  const [store, transport] = adapters
+  const needed = found.addresses.filter((one) => !one.broker).map(({ variable }) => variable)
+  const setup = [...clients].map((client) => `${client.setup}\n\n`).join('')
+  const storeCall = found.betterSqlite
+    ? `sqlite({ open: () => new Database('app.db') })`
+    : callOf(store)
+  const transportLine =
+    broker === undefined
+      ? `transport: ${callOf(transport)},`
+      : `...(broker ? { transport: ${callOf(transport)} } : {}),`
+  return `${importLines(found, parts).join('\n')}
 
 // Database and broker, for the app and for the program 'mersal'. Addresses come from the environment: they hold passwords.
-${required(variables, typescript).trimStart()}${variables.length === 0 ? '' : '\n'}${usesPool ? `const pool = new pg.Pool({ connectionString: required('DATABASE_URL') })\n\n` : ''}${brokerLines(found)}export default defineConfig({
-  store: ${storeLines[betterSqlite ? 'better-sqlite3' : store]},
-  ${transportLine(found)}
-  close: ${usesPool ? '() => pool.end()' : '() => {}'},
+${required(needed, found.typescript).trimStart()}${needed.length === 0 ? '' : '\n'}${setup}${brokerLines(broker)}export default defineConfig({
+  store: ${storeCall},
+  ${transportLine}
+  close: ${closeText(clients)},
 })
 `
 }
@@ -71,10 +100,11 @@ ${required(variables, typescript).trimStart()}${variables.length === 0 ? '' : '\
 const quoted = (text: string): string => `'${text}'`
 
 /** Where the configuration may have no broker. */
-function transportCheck({ transport, brokerVariable }: Found): string {
-  if (transport !== 'rabbitmq') return 'const { store, transport } = config\n'
+function transportCheck(found: Found): string {
+  const { broker } = partsOf(found)
+  if (broker === undefined) return 'const { store, transport } = config\n'
   return `const { store, transport } = config
-if (!transport) throw new Error('the environment variable ${brokerVariable} is not set; from a file: node --env-file=.env …')
+if (!transport) throw new Error('the environment variable ${broker.variable} is not set; from a file: node --env-file=.env …')
 `
 }
 

@@ -1,5 +1,6 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { storeNames, transportAdapters, transportNames } from '../adapters.ts'
 import { noMore } from '../config/access.ts'
 import type { Arguments } from '../arguments.ts'
 import { CommandError, exitCodes, UsageError } from '../exit.ts'
@@ -8,23 +9,26 @@ import { type Found, lookAround } from './init-surroundings.ts'
 import type { Output } from '../output.ts'
 import type { Context, Verb } from '../verb.ts'
 
+const variables = new Set(
+  Object.values(transportAdapters).flatMap((adapter): readonly string[] => adapter.variables),
+)
+
 export const init: Verb = {
   name: 'init',
   summary: 'write a configuration and a first app',
-  usage: ['init [--store sqlite|postgres] [--transport sqlite|postgres|rabbitmq] [--force]'],
-  text: `It asks nothing: package.json, the installed packages and the environment (DATABASE_URL, AMQP_URL, RABBITMQ_URL) tell what there is.
+  usage: [
+    `init [--store ${storeNames.join('|')}] [--transport ${transportNames.join('|')}] [--force]`,
+  ],
+  text: `It asks nothing: package.json, the installed packages and the environment (${[...variables].join(', ')}) tell what there is.
 Without a database and a broker it writes an app that needs none, on SQLite. It never overwrites a file without --force.`,
   options: {
-    store: { kind: 'text', value: 'NAME', text: 'sqlite or postgres' },
-    transport: { kind: 'text', value: 'NAME', text: 'sqlite, postgres or rabbitmq' },
+    store: { kind: 'text', value: 'NAME', text: storeNames.join(' or ') },
+    transport: { kind: 'text', value: 'NAME', text: transportNames.join(' or ') },
     force: { kind: 'flag', text: 'overwrite files that exist' },
   },
   examples: ['mersal init', 'mersal init --store postgres --transport rabbitmq'],
   run,
 }
-
-const stores = ['sqlite', 'postgres'] as const
-const transports = ['sqlite', 'postgres', 'rabbitmq'] as const
 
 function choice<Name extends string>(
   args: Arguments,
@@ -41,8 +45,8 @@ function choice<Name extends string>(
 async function run({ args, out, cwd, env }: Context): Promise<number> {
   noMore(args.positionals, 0)
   const asked = {
-    store: choice(args, 'store', stores),
-    transport: choice(args, 'transport', transports),
+    store: choice(args, 'store', storeNames),
+    transport: choice(args, 'transport', transportNames),
   }
   const found = lookAround(cwd, env, asked)
   const files = [
@@ -76,9 +80,7 @@ function tellSteps(
   const mersal = file === undefined ? '' : ` --env ${file}`
   const steps = [
     ...(missing.length === 0 ? [] : [`npm install ${missing.join(' ')}`]),
-    ...unset.map(
-      (name) => `write into ${file}: ${name}=${name === 'DATABASE_URL' ? 'postgres' : 'amqp'}://…`,
-    ),
+    ...unset.map(({ variable, shown }) => `write into ${file}: ${variable}=${shown}`),
     `npx mersal migrate${mersal}`,
     `node ${file === undefined ? '' : `--env-file=${file} `}app.${ending}`,
     `npx mersal status${mersal}`,

@@ -2,6 +2,7 @@ import { relaysOf, type ServedRelay } from '../../outbox/many-stores/relays.ts'
 import { sharedWindow } from '../../outbox/many-stores/relays-options.ts'
 import type { Context, Verb } from '../verb.ts'
 import { chosenStores, noMore, type Served } from '../config/access.ts'
+import { brokerVariables } from '../adapters.ts'
 import { CommandError, exitCodes } from '../exit.ts'
 import type { Loaded } from '../config/load-config.ts'
 import { relayLogger } from './relay-logger.ts'
@@ -125,7 +126,7 @@ async function run({ args, out, load, env }: Context): Promise<number> {
 function checkBrokers({ config }: Loaded, served: readonly Served[]): void {
   const without = served.find(({ transports }) => transports.size === 0)
   if (without === undefined) return
-  const remedy = "give 'transport' in the configuration, or set AMQP_URL"
+  const remedy = `give 'transport' in the configuration, or set ${brokerVariables}`
   throw new CommandError(
     config.stores === undefined
       ? `a relay needs a broker: ${remedy}`
