@@ -70,7 +70,7 @@ const rabbitmq: Kind = {
   option: '--rabbitmq-url',
   greet: async (url) => {
     await using transport = rabbitmqTransport({ url, connectTimeoutMs: GREET_MS, logger: false })
-    await transport.examine({ queues: [] })
+    await transport.operations.examine({ queues: [] })
   },
   open: async () => {
     const broker = await openPrivateBroker()

@@ -72,7 +72,6 @@ export type {
 } from './core/store.ts'
 export type {
   DestinationOverview,
-  Examinable,
   Finding,
   KeptFilter,
   KeptMessages,
@@ -81,11 +80,11 @@ export type {
   Pause,
   PauseBoard,
   PauseTarget,
-  QueueBoard,
   QueueOverview,
   SchemaControl,
   SchemaVersion,
   StoreOperations,
+  TransportOperations,
 } from './core/operations.ts'
 export type {
   ManyTracker,

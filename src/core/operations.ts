@@ -1,3 +1,5 @@
+import type { DeadLetterBox } from './dead-letter.ts'
+
 /**
  * What tools for operators ask of a store, beyond counting and dead letters. Each part is optional:
  * a tool says clearly when a store leaves one out.
@@ -16,6 +18,25 @@ export interface StoreOperations {
    * Names of the consumers that the inbox knows, which are those of their queues; at most so many.
    */
   readonly consumers?: (options: { readonly limit: number }) => Promise<readonly string[]>
+}
+
+/**
+ * What tools for operators ask of a transport. Each part is optional: a tool says clearly when a
+ * transport leaves one out.
+ */
+export interface TransportOperations {
+  /** Of queues in a database. */
+  readonly schema?: SchemaControl
+  /** Dead letters of this queue; without a name, of every queue that it can find by itself. */
+  readonly deadLetters?: (queue?: string) => DeadLetterBox
+  /** Every queue that it can find by itself, and those of `names` that exist. */
+  readonly queues?: (options: {
+    readonly names: readonly string[]
+  }) => Promise<readonly QueueOverview[]>
+  /** Looks without making anything. `queues`: those that it is expected to have. */
+  readonly examine?: (options: {
+    readonly queues: readonly string[]
+  }) => Promise<readonly Finding[]>
 }
 
 /** The tables of a store or a transport, without opening it. */
@@ -153,11 +174,6 @@ export interface Finding {
   readonly remedy?: string
 }
 
-/** A transport that can be examined. Queues are those that it is expected to have. */
-export interface Examinable {
-  examine(options: { readonly queues: readonly string[] }): Promise<readonly Finding[]>
-}
-
 /** A queue of consumers, as its broker sees it. */
 export interface QueueOverview {
   readonly queue: string
@@ -167,10 +183,4 @@ export interface QueueOverview {
   readonly waiting: number
   /** Consumers at this moment, where the broker knows them. */
   readonly consumers?: number
-}
-
-/** A transport that can tell of queues and their dead letters. */
-export interface QueueBoard {
-  /** Every queue that it can find by itself, and those of `names` that exist. */
-  queues(options: { readonly names: readonly string[] }): Promise<readonly QueueOverview[]>
 }

@@ -1,5 +1,6 @@
 import type { DeadReason } from './dead-letter.ts'
 import type { Envelope, OutgoingMessage } from './messages/message.ts'
+import type { TransportOperations } from './operations.ts'
 import type { StraightRoad } from './straight.ts'
 
 /**
@@ -123,6 +124,8 @@ export interface Transport extends AsyncDisposable {
    * place.
    */
   readonly straight?: StraightRoad
+  /** For tools of operators. */
+  readonly operations?: TransportOperations
   /**
    * One promise per message, in the same order; none of them ever rejects. Messages of one call
    * that have no key may be sent in any order. A message to a queue that nobody declared, or to a

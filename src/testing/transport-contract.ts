@@ -1,6 +1,8 @@
 import type { ContractCase } from './contract.ts'
 import { consumeCases } from './transport/consume-cases.ts'
+import { deadLetterCases } from './transport/dead-letter-cases.ts'
 import type { TransportHarness } from './transport/harness.ts'
+import { operationsCases } from './transport/operations-cases.ts'
 import { publishCases } from './transport/publish-cases.ts'
 import { topicCases } from './transport/topic-cases.ts'
 import { wishCases } from './transport/wish-cases.ts'
@@ -15,5 +17,7 @@ export const transportContract: readonly ContractCase<TransportHarness>[] = [
   ...publishCases,
   ...topicCases,
   ...consumeCases,
+  ...deadLetterCases,
   ...wishCases,
+  ...operationsCases,
 ]

@@ -11,7 +11,6 @@ const stillTooLong = [
   'src/app/settings/settings.ts',
   'src/stores/sqlite/connection/connection.ts',
   'src/testing/crash-points.ts',
-  'src/testing/transport/consume-cases.ts',
   'src/transports/rabbitmq/consume/settle.ts',
 ]
 

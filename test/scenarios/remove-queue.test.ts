@@ -71,7 +71,7 @@ async function listed(
   queue: string,
 ): Promise<boolean> {
   await using transport = open()
-  return (await transport.queues({ names: [] })).some((one) => one.queue === queue)
+  return (await transport.operations.queues({ names: [] })).some((one) => one.queue === queue)
 }
 
 const logger = false
@@ -205,7 +205,7 @@ describe.runIf('PostgreSQL' in places)('on PostgreSQL', { timeout: 60_000 }, () 
     await client.query('COMMIT')
     client.release()
     expect(await queue.removeQueue!('brief')).toMatchObject({ kind: 'kept' })
-    expect(await queue.queues({ names: [] })).toContainEqual({
+    expect(await queue.operations.queues({ names: [] })).toContainEqual({
       queue: 'brief',
       dead: 0,
       waiting: 1,

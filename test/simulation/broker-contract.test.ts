@@ -49,6 +49,7 @@ function joined(publisher: Transport, subscriber: Transport, ledger: Ledger): Tr
   return {
     name: publisher.name,
     features: publisher.features,
+    ...(subscriber.operations === undefined ? {} : { operations: subscriber.operations }),
     publish(messages, options) {
       for (const message of messages) enter(ledger, message)
       return publisher.publish(messages, options)

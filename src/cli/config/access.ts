@@ -70,10 +70,6 @@ export function operation<Name extends Part>(
   return part
 }
 
-interface WithSchema {
-  readonly schema?: SchemaControl
-}
-
 /** Everything that has tables: the stores, and queues in databases. */
 export function schemasOf(loaded: Loaded, served: readonly Served[]): readonly SchemaControl[] {
   const own = served.map((one) => {
@@ -83,7 +79,7 @@ export function schemasOf(loaded: Loaded, served: readonly Served[]): readonly S
       : labelled(schema, `${one.name}: ${schema.name}`)
   })
   const transports = new Set(served.flatMap(({ transports }) => [...transports.values()]))
-  return [...own, ...[...transports].flatMap((transport) => (transport as WithSchema).schema ?? [])]
+  return [...own, ...[...transports].flatMap(({ operations }) => operations?.schema ?? [])]
 }
 
 function labelled(schema: SchemaControl, name: string): SchemaControl {

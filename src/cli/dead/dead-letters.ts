@@ -147,22 +147,3 @@ export async function changeNamed(
     changed += await box[fate](asked.slice(start, start + PAGE.most))
   return { changed, asked: asked.length }
 }
-
-/** A box with the letters of all queues, seen as the box of one. */
-export function boxOfQueue(box: DeadLetterBox, queue: string): DeadLetterBox {
-  return {
-    retry: (keys) => box.retry(keys),
-    discard: (keys) => box.discard(keys),
-    async list({ limit = PAGE.most, after } = {}) {
-      const found: DeadLetter[] = []
-      await walk(box, {
-        after,
-        decide(letter) {
-          if (letter.place === queue) found.push(letter)
-          return found.length >= limit ? 'stop' : 'keep'
-        },
-      })
-      return found
-    },
-  }
-}

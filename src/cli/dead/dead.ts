@@ -1,12 +1,10 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
-import type { QueueBoard } from '../../core/operations.ts'
 import type { Transport } from '../../core/transport.ts'
 import { toError } from '../../lib/async/abort.ts'
 import { suggest } from '../../lib/suggest.ts'
 import { chosenStore, openStore, type Served, storeOption } from '../config/access.ts'
 import type { Arguments } from '../arguments.ts'
 import {
-  boxOfQueue,
   type Changed,
   changeLetters,
   changeNamed,
@@ -126,11 +124,6 @@ function filterOf(args: Arguments): LetterFilter {
   }
 }
 
-interface WithDeadLetters {
-  readonly deadLetters?: DeadLetterBox
-  readonly deadLettersOf?: (queue: string) => DeadLetterBox
-}
-
 async function boxOf(loaded: Loaded, args: Arguments): Promise<DeadLetterBox> {
   const queue = args.text('queue')
   const served = chosenStore(loaded, args)
@@ -145,15 +138,14 @@ async function boxOf(loaded: Loaded, args: Arguments): Promise<DeadLetterBox> {
 
 /** A name that is wrong is not taken for a queue without dead letters. */
 async function checkQueue(
-  transport: Transport & Partial<QueueBoard>,
+  { operations }: Transport,
   queue: string,
   name: string,
   { config }: Loaded,
 ): Promise<void> {
-  if (transport.queues === undefined) return
-  const there = (await transport.queues({ names: [queue, ...(config.queues ?? [])] })).map(
-    (one) => one.queue,
-  )
+  const found = await operations?.queues?.({ names: [queue, ...(config.queues ?? [])] })
+  if (found === undefined) return
+  const there = found.map((one) => one.queue)
   if (there.includes(queue)) return
   const near = suggest(queue, there)
   const some =
@@ -166,9 +158,8 @@ async function checkQueue(
 }
 
 function incoming(transport: Transport, queue: string): DeadLetterBox {
-  const { deadLetters, deadLettersOf } = transport as WithDeadLetters
-  if (deadLettersOf !== undefined) return deadLettersOf.call(transport, queue)
-  if (deadLetters !== undefined) return boxOfQueue(deadLetters, queue)
+  const box = transport.operations?.deadLetters?.(queue)
+  if (box !== undefined) return box
   throw new CommandError(`the transport '${transport.name}' does not support 'mersal dead --queue'`)
 }
 

@@ -1,5 +1,5 @@
 import { dirname } from 'node:path'
-import type { Examinable, Finding, OutboxOverview } from '../../core/operations.ts'
+import type { Finding, OutboxOverview } from '../../core/operations.ts'
 import type { Transport } from '../../core/transport.ts'
 import { toError } from '../../lib/async/abort.ts'
 import {
@@ -190,14 +190,13 @@ async function broker(
   transport: Transport,
   { asked, waiting }: Expected,
 ): Promise<readonly Finding[]> {
-  if (!('examine' in transport)) return []
+  const examine = transport.operations?.examine
+  if (examine === undefined) return []
   const needed = waiting
     .filter((place) => place.transport === name && place.kind === 'queue')
     .map((place) => place.name)
   const queues = [...new Set([...(name === 'default' ? asked : []), ...needed])]
-  return await attempt(`transport '${name}' (${transport.name})`, () =>
-    (transport as Transport & Examinable).examine({ queues }),
-  )
+  return await attempt(`transport '${name}' (${transport.name})`, () => examine({ queues }))
 }
 
 const marks = { ok: 'ok     ', warning: 'WARNING', fault: 'FAULT  ' } as const

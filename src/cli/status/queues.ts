@@ -1,9 +1,4 @@
-import type {
-  OutboxOverview,
-  QueueBoard,
-  QueueOverview,
-  SchemaControl,
-} from '../../core/operations.ts'
+import type { OutboxOverview, QueueOverview } from '../../core/operations.ts'
 import type { Transport } from '../../core/transport.ts'
 import { toError } from '../../lib/async/abort.ts'
 import { systemClock } from '../../lib/async/clock.ts'
@@ -21,8 +16,6 @@ export interface TransportQueues {
   readonly queues: readonly QueueOverview[]
   readonly problem?: string
 }
-
-type Looking = Transport & Partial<QueueBoard> & { readonly schema?: SchemaControl }
 
 /**
  * The queues of consumers that can be found: those that a transport lists by itself, that the
@@ -86,22 +79,23 @@ async function knownTo(
 }
 
 async function look(
-  transport: Looking,
+  { operations = {} }: Transport,
   name: string,
   names: readonly string[],
 ): Promise<TransportQueues> {
   const none = { transport: name, queues: [] }
-  if (transport.queues === undefined) return none
+  const { schema, queues: overviews } = operations
+  if (overviews === undefined) return none
   const stop = new AbortController()
   try {
-    const version = await transport.schema?.version()
+    const version = await schema?.version()
     // Only 'migrate' and apps bring tables up to date; looking must not.
     if (version !== undefined && version.current !== version.newest) return none
     const late = systemClock
       .sleep(LONGEST_MS, stop.signal)
       .then(() => Promise.reject(new Error(`no answer within ${LONGEST_MS} ms`)))
     late.catch(() => {})
-    return { transport: name, queues: await Promise.race([transport.queues({ names }), late]) }
+    return { transport: name, queues: await Promise.race([overviews({ names }), late]) }
   } catch (thrown) {
     return { ...none, problem: describeError(toError(thrown)) }
   } finally {

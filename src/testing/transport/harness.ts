@@ -86,6 +86,18 @@ export async function publish(
   }
 }
 
+/** Declares a queue and publishes these messages to it. */
+export async function filled(
+  harness: TransportHarness,
+  transport: Transport,
+  ...labels: readonly string[]
+): Promise<string> {
+  const queue = harness.name('q')
+  await transport.subscribe(queue, [])
+  for (const label of labels) await publish(transport, message(label, toQueue(queue)))
+  return queue
+}
+
 /**
  * Deliveries as they come, for a test that takes them one by one. Disposing gives back what is
  * unanswered, then stops.

@@ -1,16 +1,18 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors/errors.ts'
+import type { TransportOperations } from '../../core/operations.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { PublishOptions, PublishOutcome, Transport } from '../../core/transport.ts'
 import { type Consumer, startConsumer } from './consumer.ts'
 import { keyOrder, unavailable } from '../shared/outcomes.ts'
-import { bindTopics, type NetworkState, route } from './network.ts'
+import { bindTopics, type NetworkState, queueOverviews, route } from './network.ts'
 
 /** A transport of a memory network. */
 export interface MemoryTransport extends Transport {
   /** Messages that consumers have rejected, of the whole network. */
   readonly deadLetters: DeadLetterBox
+  readonly operations: Required<Pick<TransportOperations, 'deadLetters' | 'queues'>>
 }
 
 /** A connection to the network. */
@@ -24,6 +26,10 @@ export function connect(network: NetworkState): MemoryTransport {
     name: 'memory',
     features: { ordering: 'per-key', maxMessageBytes: network.maxMessageBytes },
     deadLetters: network.dead.box,
+    operations: {
+      deadLetters: (queue) => network.dead.boxOf(queue),
+      queues: async () => queueOverviews(network),
+    },
     publish: (messages, options) => publish(network, messages, () => closed, options),
     async topicsOf(queue) {
       return [...network.topics].flatMap(([topic, queues]) => (queues.has(queue) ? [topic] : []))

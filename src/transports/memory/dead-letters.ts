@@ -6,7 +6,10 @@ import type { Rejection } from './queue.ts'
 
 /** The dead letters of a network, and the way into it. */
 export interface MemoryDeadLetters {
+  /** Of all queues. */
   readonly box: DeadLetterBox
+  boxOf(queue: string | undefined): DeadLetterBox
+  count(queue: string): number
   add(rejection: Rejection): void
 }
 
@@ -20,10 +23,10 @@ export function memoryDeadLetters(clock: Clock): MemoryDeadLetters {
   let last = 0
 
   /** Takes the named ones out, in the order in which they died. */
-  function takeOut(keys: readonly string[]): Rejection[] {
+  function takeOut(keys: readonly string[], queue: string | undefined): Rejection[] {
     const numbers = [...new Set(keys)]
       .map(Number)
-      .filter((number) => keys.includes(String(number)) && buried.has(number))
+      .filter((number) => keys.includes(String(number)) && isIn(buried.get(number), queue))
     return numbers
       .toSorted((left, right) => left - right)
       .map((number) => {
@@ -33,33 +36,43 @@ export function memoryDeadLetters(clock: Clock): MemoryDeadLetters {
       })
   }
 
+  const boxOf = (name: string | undefined): DeadLetterBox => ({
+    list: async ({ limit, after } = {}) => {
+      await Promise.resolve()
+      const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
+      const from =
+        after === undefined ? 0 : /^\d+$/.test(after) ? Number(after) : Number.POSITIVE_INFINITY
+      const found = [...buried].filter(([number, one]) => number > from && isIn(one, name))
+      return found
+        .slice(0, most)
+        .map(([, { letter }]) => ({ ...letter, body: letter.body.slice() }))
+    },
+    retry: async (keys) => {
+      await Promise.resolve()
+      const taken = takeOut(keys, name)
+      for (const { entry, queue } of taken)
+        queue.add({ message: entry.message, partitionKey: entry.partitionKey, attempts: 0 })
+      return taken.length
+    },
+    discard: async (keys) => {
+      await Promise.resolve()
+      return takeOut(keys, name).length
+    },
+  })
+
   return {
     add(rejection) {
       const number = ++last
       buried.set(number, { letter: makeLetter(String(number), rejection, clock.now()), rejection })
     },
-    box: {
-      list: async ({ limit, after } = {}) => {
-        await Promise.resolve()
-        const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
-        const from =
-          after === undefined ? 0 : /^\d+$/.test(after) ? Number(after) : Number.POSITIVE_INFINITY
-        const letters = [...buried].filter(([number]) => number > from).slice(0, most)
-        return letters.map(([, { letter }]) => ({ ...letter, body: letter.body.slice() }))
-      },
-      retry: async (keys) => {
-        await Promise.resolve()
-        const taken = takeOut(keys)
-        for (const { entry, queue } of taken)
-          queue.add({ message: entry.message, partitionKey: entry.partitionKey, attempts: 0 })
-        return taken.length
-      },
-      discard: async (keys) => {
-        await Promise.resolve()
-        return takeOut(keys).length
-      },
-    },
+    count: (queue) => [...buried.values()].filter((one) => isIn(one, queue)).length,
+    boxOf,
+    box: boxOf(undefined),
   }
+}
+
+function isIn(one: Buried | undefined, queue: string | undefined): boolean {
+  return one !== undefined && (queue === undefined || one.rejection.queue.name === queue)
 }
 
 function makeLetter(

@@ -1,4 +1,5 @@
 import { checkChoice, checkNumber, checkOptions } from '../../core/options.ts'
+import type { QueueOverview } from '../../core/operations.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 import { type Clock, systemClock } from '../../lib/async/clock.ts'
@@ -96,4 +97,13 @@ function envelopeOf({ id, type, headers, body }: OutgoingMessage): {
   body: Uint8Array
 } {
   return { id, type, headers: { ...headers }, body: Uint8Array.prototype.slice.call(body) }
+}
+
+/** Every queue with what waits in it. */
+export function queueOverviews({ queues, dead }: NetworkState): readonly QueueOverview[] {
+  return [...queues.values()].map(({ name, waiting }) => ({
+    queue: name,
+    dead: dead.count(name),
+    waiting,
+  }))
 }

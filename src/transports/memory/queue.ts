@@ -51,6 +51,11 @@ export class MemoryQueue {
     return this.#ready.length - this.#head
   }
 
+  /** Messages that nobody has, whether they are due or not. */
+  get waiting(): number {
+    return this.ready + this.#delayed.length
+  }
+
   add(entry: QueueEntry): void {
     this.#ready.push(entry)
     this.#wakeConsumers()

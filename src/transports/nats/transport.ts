@@ -1,7 +1,7 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import type { Examinable, Finding, QueueBoard, QueueOverview } from '../../core/operations.ts'
+import type { TransportOperations } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
 import type {
   Consumption,
@@ -26,11 +26,12 @@ import { States } from './consume/state.ts'
 import { checkQueueName, Topology } from './topology/topology.ts'
 
 /** NATS JetStream as a transport. */
-export interface NatsTransport extends Transport, Examinable, QueueBoard {
+export interface NatsTransport extends Transport {
   /** Dead letters of every queue of its prefix. */
   readonly deadLetters: DeadLetterBox
   /** Dead letters of one queue. */
   deadLettersOf(queue: string): DeadLetterBox
+  readonly operations: Required<Omit<TransportOperations, 'schema'>>
 }
 
 function secretsOf({ source }: NatsSettings): string[] {
@@ -43,6 +44,7 @@ class JetStreamTransport implements NatsTransport {
   readonly name = 'nats'
   readonly features: TransportFeatures
   readonly deadLetters: DeadLetterBox
+  readonly operations: Required<Omit<TransportOperations, 'schema'>>
   readonly #settings: NatsSettings
   readonly #link: Link
   readonly #topology: Topology
@@ -63,6 +65,11 @@ class JetStreamTransport implements NatsTransport {
     const states = new States(this.#publisher, this.#topology)
     this.#settler = new Settler(this.#link, this.#publisher, this.#topology, states, settings)
     this.deadLetters = natsDeadLetters(this.#topology, this.#publisher)
+    this.operations = {
+      deadLetters: (queue) => (queue === undefined ? this.deadLetters : this.deadLettersOf(queue)),
+      queues: ({ names }) => queueOverviews(this.#topology, [...names, ...this.#own.names()]),
+      examine: ({ queues }) => examine(this.#link, this.#topology, settings, queues),
+    }
   }
 
   publish(
@@ -113,14 +120,6 @@ class JetStreamTransport implements NatsTransport {
   deadLettersOf(queue: string): DeadLetterBox {
     checkQueueName(queue)
     return natsDeadLetters(this.#topology, this.#publisher, queue)
-  }
-
-  examine({ queues }: { readonly queues: readonly string[] }): Promise<readonly Finding[]> {
-    return examine(this.#link, this.#topology, this.#settings, queues)
-  }
-
-  queues({ names }: { readonly names: readonly string[] }): Promise<readonly QueueOverview[]> {
-    return queueOverviews(this.#topology, [...names, ...this.#own.names()])
   }
 
   async removeQueue(queue: string): Promise<QueueRemoval> {

@@ -1,6 +1,6 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { isMersalError, MersalError } from '../../core/errors/errors.ts'
-import type { QueueBoard, SchemaControl } from '../../core/operations.ts'
+import type { TransportOperations } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { Transport } from '../../core/transport.ts'
 import { isName, nameRule } from '../../core/messages/validation.ts'
@@ -21,12 +21,11 @@ import type { TakenRow } from './taken.ts'
  * A broker in a database: durable queues, subscriptions and dead letters, shared by everybody who
  * reaches it.
  */
-export interface PostgresQueue extends Transport, QueueBoard {
+export interface PostgresQueue extends Transport {
   readonly deadLetters: DeadLetterBox
   /** Dead letters of one queue. */
   deadLettersOf(queue: string): DeadLetterBox
-  /** Its tables, for `mersal migrate`. */
-  readonly schema: SchemaControl
+  readonly operations: Required<Omit<TransportOperations, 'examine'>>
 }
 
 /** After failures of the database. */
@@ -50,8 +49,11 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
     ...(settings.straight ? { straight: straightRoad(connection) } : {}),
     deadLetters: queueDeadLetters(connection),
     deadLettersOf: (queue) => queueDeadLetters(connection, queue),
-    queues: () => queueOverviews(connection),
-    schema: schemaControl(connection.own, queueTables(settings.schema)),
+    operations: {
+      schema: schemaControl(connection.own, queueTables(settings.schema)),
+      deadLetters: (queue) => queueDeadLetters(connection, queue),
+      queues: () => queueOverviews(connection),
+    },
     publish: (messages, { signal } = {}) => publishAll(connection, messages, signal),
     subscribe: async (queue, topics, { remove = false } = {}) => {
       await subscribe(connection, queue, topics, remove)

@@ -1,7 +1,7 @@
 import { checkNumber } from '../../core/options.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
-import type { Examinable, Finding, QueueBoard, QueueOverview } from '../../core/operations.ts'
+import type { TransportOperations } from '../../core/operations.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type {
   Consumption,
@@ -31,11 +31,12 @@ import { Settler } from './consume/settle.ts'
 import { checkQueueName, ownQueues, Topology } from './topology/topology.ts'
 
 /** RabbitMQ as a transport. */
-export interface RabbitTransport extends Transport, Examinable, QueueBoard {
+export interface RabbitTransport extends Transport {
   /** Dead letters of every queue that this transport has subscribed or consumed. */
   readonly deadLetters: DeadLetterBox
   /** Dead letters of one queue. */
   deadLettersOf(queue: string): DeadLetterBox
+  readonly operations: Required<Omit<TransportOperations, 'schema'>>
 }
 
 function secretsOf({ source }: RabbitSettings): string[] {
@@ -52,6 +53,7 @@ class RabbitmqTransport implements RabbitTransport {
   readonly name = 'rabbitmq'
   readonly features: TransportFeatures
   readonly deadLetters: DeadLetterBox
+  readonly operations: Required<Omit<TransportOperations, 'schema'>>
   readonly #settings: RabbitSettings
   readonly #describe: Describe
   readonly #receiving: RabbitLink
@@ -104,6 +106,21 @@ class RabbitmqTransport implements RabbitTransport {
     this.deadLetters = new RabbitDeadLetters(this.#receiving, this.#publisher, () =>
       this.#own.names(),
     )
+    this.operations = this.#operations()
+  }
+
+  #operations(): RabbitTransport['operations'] {
+    const ports = { link: this.#receiving, settings: this.#settings, describe: this.#describe }
+    return {
+      deadLetters: (queue) => (queue === undefined ? this.deadLetters : this.deadLettersOf(queue)),
+      queues: ({ names }) =>
+        queueOverviews(
+          this.#receiving,
+          [...new Set([...names, ...this.#own.names()])],
+          this.#describe,
+        ),
+      examine: ({ queues }) => examine(ports, queues),
+    }
   }
 
   publish(
@@ -151,21 +168,6 @@ class RabbitmqTransport implements RabbitTransport {
   deadLettersOf(queue: string): DeadLetterBox {
     checkQueueName(queue)
     return new RabbitDeadLetters(this.#receiving, this.#publisher, () => [queue])
-  }
-
-  examine({ queues }: { readonly queues: readonly string[] }): Promise<readonly Finding[]> {
-    return examine(
-      { link: this.#receiving, settings: this.#settings, describe: this.#describe },
-      queues,
-    )
-  }
-
-  queues({ names }: { readonly names: readonly string[] }): Promise<readonly QueueOverview[]> {
-    return queueOverviews(
-      this.#receiving,
-      [...new Set([...names, ...this.#own.names()])],
-      this.#describe,
-    )
   }
 
   removeQueue(queue: string): Promise<QueueRemoval> {

@@ -1,6 +1,6 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors/errors.ts'
-import type { QueueBoard, SchemaControl } from '../../core/operations.ts'
+import type { TransportOperations } from '../../core/operations.ts'
 import { checkChoice, checkNumber, checkShape } from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import type { Transport } from '../../core/transport.ts'
@@ -48,12 +48,11 @@ export interface SqliteQueueOptions extends SqliteConnectionOptions {
  * A broker in a file: durable queues, subscriptions and dead letters, shared by the processes of
  * one machine.
  */
-export interface SqliteQueue extends Transport, QueueBoard {
+export interface SqliteQueue extends Transport {
   readonly deadLetters: DeadLetterBox
   /** Dead letters of one queue. */
   deadLettersOf(queue: string): DeadLetterBox
-  /** Its tables, for tools of operators. */
-  readonly schema: SchemaControl
+  readonly operations: Required<Omit<TransportOperations, 'examine'>>
 }
 
 /** After failures of the database. */
@@ -123,8 +122,11 @@ export function sqliteQueue(
     warnings: sharedHandleWarnings(connection.settings, 'queue'),
     deadLetters: queueDeadLetters(connection),
     deadLettersOf: (queue) => queueDeadLetters(connection, queue),
-    queues: () => queueOverviews(connection),
-    schema: schemaControl(connection, queueSchema),
+    operations: {
+      schema: schemaControl(connection, queueSchema),
+      deadLetters: (queue) => queueDeadLetters(connection, queue),
+      queues: () => queueOverviews(connection),
+    },
     publish(messages, { signal } = {}) {
       const answers = publishAll(connection, rules, messages, signal)
       void announce(connection, answers[0])
