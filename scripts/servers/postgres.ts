@@ -1,12 +1,22 @@
 import { execFile, type ExecFileOptions } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { chmod, chown, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  chmod,
+  chown,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  writeFile,
+} from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { Client } from 'pg'
 import { reasonOf } from './reason.ts'
+import { fromTemplate } from './template.ts'
 import { watchdog } from './watchdog.ts'
 
 const execute = promisify(execFile)
@@ -148,6 +158,10 @@ async function flushes(url: string, letGo: () => void): Promise<boolean> {
   return !held
 }
 
+async function versionOf(programs: string): Promise<string> {
+  return (await run(join(programs, 'postgres'), ['--version'])).stdout.trim()
+}
+
 /** `settings`: lines for its configuration. */
 export async function privateCluster(
   settings: Readonly<Record<string, string>> = {},
@@ -173,12 +187,18 @@ export async function privateCluster(
   const ways = ['-U', 'postgres', '-A', 'trust', '--no-sync', '-E', 'UTF8', '--locale=C']
   const { standbyOf } = place
   if (standbyOf === undefined) {
-    await run(join(programs, 'initdb'), ['-D', data, ...wal, ...ways, ...init], options)
-    await run(
-      'sh',
-      ['-c', `echo "include 'mersal.conf'" >> ${join(data, 'postgresql.conf')}`],
-      options,
-    )
+    const initialise = async (): Promise<void> => {
+      await run(join(programs, 'initdb'), ['-D', data, ...wal, ...ways, ...init], options)
+    }
+    // A folder that is there already, and a log of writes elsewhere, cannot be copied to.
+    if (place.data !== undefined || place.wal !== undefined) await initialise()
+    else
+      await fromTemplate(data, {
+        key: [await versionOf(programs), ...ways, ...init, String(user?.uid)],
+        make: initialise,
+        copy: (from, to) => run('cp', ['-a', from, to]),
+      })
+    await appendFile(join(data, 'postgresql.conf'), "include 'mersal.conf'\n")
   } else
     await run(
       join(programs, 'pg_basebackup'),

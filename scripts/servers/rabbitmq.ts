@@ -1,8 +1,10 @@
-import { execFile, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { freePort } from './postgres.ts'
 import { reasonOf } from './reason.ts'
@@ -54,7 +56,32 @@ export interface BrokerOptions {
   readonly user?: { readonly name: string; readonly password: string }
 }
 
+/** It takes seconds; this is for a machine that is much too busy. */
+const START_MS = 120_000
 const guest = { name: 'guest', password: 'guest' }
+
+/** Resolves when the broker greets a client: it opens its port when everything else runs. */
+async function greeted(port: number, server: ChildProcess): Promise<void> {
+  for (const began = performance.now(); !(await greets(port)); await pause(25)) {
+    if (server.exitCode !== null) throw new Error(`RabbitMQ ended with ${server.exitCode}`)
+    if (performance.now() - began > START_MS)
+      throw new Error(`RabbitMQ did not start within ${START_MS} ms`)
+  }
+}
+
+/** Says who we are in AMQP 0-9-1, and whether the broker answers. */
+async function greets(port: number): Promise<boolean> {
+  const socket = connect({ host: '127.0.0.1', port })
+  socket.on('connect', () => socket.write('AMQP\0\0\x09\x01'))
+  try {
+    await once(socket, 'data', { signal: AbortSignal.timeout(5000) })
+    return true
+  } catch {
+    return false // nobody listens yet
+  } finally {
+    socket.destroy()
+  }
+}
 
 /** `config` are lines of rabbitmq.conf. */
 export async function openPrivateBroker(
@@ -116,8 +143,7 @@ export async function openPrivateBroker(
     ended = once(child, 'exit')
     if (child.pid !== undefined) guard.watch(-child.pid)
     running = true
-    await ctl('wait', '--timeout', '60', join(folder, 'pid'))
-    await ctl('await_startup')
+    await greeted(port, child)
   }
   const signal = async (name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void> => {
     process.kill(pid(), name)

@@ -21,21 +21,10 @@ interface Place extends AsyncDisposable {
 
 async function onRabbitmq(queueType: 'classic' | 'quorum'): Promise<Place> {
   const place = await openVhost()
-  const { url, vhost } = place
+  const { url } = place
   return {
     open: () => rabbitmq({ url, queueType, newQueuePauseMs: 0, logger: false }),
-    has: async (queue) => {
-      const bindings = await place.ctl(
-        'list_bindings',
-        '-p',
-        vhost,
-        'destination_name',
-        'source_name',
-      )
-      return `${await place.ctl('list_queues', '-p', vhost, 'name')}${bindings}`
-        .split(/\s/)
-        .some((word) => word.startsWith(queue))
-    },
+    has: async (queue) => (await place.names()).some((name) => name.startsWith(queue)),
     [Symbol.asyncDispose]: () => place[Symbol.asyncDispose](),
   }
 }
