@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { demo, lines, row } from './run-demo.ts'
 
-describe('the demo', { timeout: 180_000 }, () => {
+describe('the demo', { timeout: 240_000 }, () => {
   test('keeps every promise with the outbox and breaks some without', async () => {
     const input = [
       ...lines.slice(0, 80),

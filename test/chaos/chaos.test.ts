@@ -53,7 +53,7 @@ const builds = await available('TWO BUILDS IN ONE RUN', previousBuild)
 
 // At the same time: most of it is waiting for servers and claims.
 describe.concurrent('under faults, no promise is broken', () => {
-  test('by processes on SQLite', { timeout: 180_000 }, () =>
+  test('by processes on SQLite', { timeout: 240_000 }, () =>
     small({ store: 'sqlite', seed: 3, nemeses: ['crash', 'kill', 'pause'] }),
   )
 

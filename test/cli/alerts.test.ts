@@ -16,7 +16,7 @@ const until = async (look: () => Promise<boolean>): Promise<void> => {
   while (!(await look())) await new Promise((resolve) => setTimeout(resolve, 20))
 }
 
-describe.each(kinds)('what an alert looks at, on %s', { timeout: 120_000 }, (kind) => {
+describe.each(kinds)('what an alert looks at, on %s', { timeout: 240_000 }, (kind) => {
   const overview = ({ store }: Bench): Promise<OutboxOverview> =>
     store.operations!.overview!({ keys: 10 })
 
@@ -151,7 +151,7 @@ const places: Readonly<Record<string, (folder: Bench['project']) => Promise<Plac
 
 describe.each(Object.keys(places))(
   'dead letters of consumers on %s',
-  { timeout: 180_000 },
+  { timeout: 240_000 },
   (name) => {
     test('are counted by status, metrics, doctor and dead queues, each with the name of its queue', async () => {
       await using bench = await openBench('sqlite')
@@ -225,7 +225,7 @@ describe.each(Object.keys(places))(
 
 test.runIf(await rabbitIsHere())(
   'a queue of an app is found by the inbox, without being named',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async () => {
     await using bench = await openBench('sqlite')
     await using place = await places['rabbitmq']!(bench.project)

@@ -15,7 +15,7 @@ async function letters(bench: Bench, ...further: string[]): Promise<Record<strin
   return JSON.parse(stdout) as Record<string, unknown>[]
 }
 
-describe.each(kinds)('mersal dead on %s', { timeout: 120_000 }, (kind) => {
+describe.each(kinds)('mersal dead on %s', { timeout: 240_000 }, (kind) => {
   test('lists, filters and shows dead letters', async () => {
     await using bench = await openBench(kind)
     await bench.send(
@@ -123,7 +123,7 @@ describe.each(kinds)('mersal dead on %s', { timeout: 120_000 }, (kind) => {
   })
 })
 
-describe('mersal dead --queue', { timeout: 120_000 }, () => {
+describe('mersal dead --queue', { timeout: 240_000 }, () => {
   test('lists and retries what consumers have given up', async () => {
     await using bench = await openBench('sqlite')
     await bench.declare('orders')
@@ -158,7 +158,7 @@ describe('mersal dead --queue', { timeout: 120_000 }, () => {
 
 describe.runIf(await rabbitIsHere())(
   'mersal dead --queue on RabbitMQ',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   () => {
     test('lists, shows, retries and discards what consumers have given up', async () => {
       await using place = await openVhost()

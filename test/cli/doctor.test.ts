@@ -31,7 +31,7 @@ async function examine(
   }
 }
 
-describe('mersal doctor on SQLite', { timeout: 120_000 }, () => {
+describe('mersal doctor on SQLite', { timeout: 240_000 }, () => {
   test('finds everything in order', async () => {
     await using bench = await openBench('sqlite')
     await bench.declare('orders')
@@ -84,7 +84,7 @@ describe('mersal doctor on SQLite', { timeout: 120_000 }, () => {
   })
 })
 
-describe.runIf(present.postgres)('mersal doctor on PostgreSQL', { timeout: 120_000 }, () => {
+describe.runIf(present.postgres)('mersal doctor on PostgreSQL', { timeout: 240_000 }, () => {
   test('finds everything in order', async () => {
     await using bench = await openBench('postgres')
     await bench.declare('orders')
@@ -154,7 +154,7 @@ describe.runIf(present.postgres)('mersal doctor on PostgreSQL', { timeout: 120_0
   })
 })
 
-describe.runIf(present.rabbitmq)('mersal doctor on RabbitMQ', { timeout: 120_000 }, () => {
+describe.runIf(present.rabbitmq)('mersal doctor on RabbitMQ', { timeout: 240_000 }, () => {
   const config = (url: string): string => `
 import { defineConfig } from '${sourceUrl('cli/index.ts')}'
 import { rabbitmq } from '${sourceUrl('rabbitmq.ts')}'

@@ -54,7 +54,7 @@ async function follow(
   return stdout
 }
 
-describe('mersal init', { timeout: 120_000 }, () => {
+describe('mersal init', { timeout: 240_000 }, () => {
   test('in an empty folder writes JavaScript on SQLite that runs as it is', async () => {
     await using project = openProject()
     install(project)
@@ -168,7 +168,7 @@ describe('mersal init', { timeout: 120_000 }, () => {
   })
 })
 
-describe.runIf(present.postgres)('mersal init with PostgreSQL', { timeout: 120_000 }, () => {
+describe.runIf(present.postgres)('mersal init with PostgreSQL', { timeout: 240_000 }, () => {
   test('finds the database in the environment and writes an app whose queue is there as well', async () => {
     await using database = await testDatabase()
     await using project = openProject()

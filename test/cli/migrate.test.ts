@@ -5,7 +5,7 @@ import { type Bench, type Kind, openBench } from './stores.ts'
 
 const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
 
-describe.each(kinds)('mersal migrate on %s', { timeout: 120_000 }, (kind) => {
+describe.each(kinds)('mersal migrate on %s', { timeout: 240_000 }, (kind) => {
   let bench: Bench
   beforeAll(async () => {
     bench = await openBench(kind, { migrated: false })
@@ -47,7 +47,7 @@ describe.each(kinds)('mersal migrate on %s', { timeout: 120_000 }, (kind) => {
 
 describe.runIf(kinds.includes('postgres'))(
   'mersal migrate on PostgreSQL',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   () => {
     test('prints SQL that makes the same tables', async () => {
       await using database = await testDatabase()

@@ -115,7 +115,7 @@ async function followSteps(
 describe('somebody who has nothing but the tarball', { timeout: 240_000 }, () => {
   beforeAll(async () => {
     tarball = await pack()
-  }, 240_000)
+  })
 
   test('runs the first example of the README, and after it what init writes on SQLite, by the steps that it prints', async () => {
     const folder = await newcomersFolder('sqlite', [])

@@ -31,7 +31,7 @@ async function attempts(bench: Bench): Promise<number[]> {
   return rows.map(({ attempt }) => attempt)
 }
 
-describe.each(kinds)('mersal pause on %s', { timeout: 120_000 }, (kind) => {
+describe.each(kinds)('mersal pause on %s', { timeout: 240_000 }, (kind) => {
   test('holds up a destination in a running relay and after its restart, and nothing else; no attempt is charged', async () => {
     await using bench = await openBench(kind)
     await bench.declare('orders')
@@ -239,7 +239,7 @@ describe.each(kinds)('mersal pause on %s', { timeout: 120_000 }, (kind) => {
 
 describe.runIf(kinds.includes('postgres'))(
   'mersal pause with a queue beside the outbox',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   () => {
     test('sends what is paused, and what is behind it, into the outbox instead of straight into the queue', async () => {
       await using database = await testDatabase()

@@ -6,7 +6,7 @@ import { verbs } from '../../src/cli/verbs.ts'
 import { root } from '../house/sources.ts'
 import { openProject, sourceUrl, sqliteConfig } from './project.ts'
 
-describe('the program mersal', { timeout: 120_000 }, () => {
+describe('the program mersal', { timeout: 240_000 }, () => {
   test('shows its help, and 2 when it was asked for nothing', async () => {
     await using project = openProject()
     const asked = await project.mersal(['--help'])

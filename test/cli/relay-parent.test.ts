@@ -60,7 +60,7 @@ const npm = { npm_command: 'exec' }
 
 describe.runIf(process.platform === 'linux')(
   'a relay whose starter ends without a word',
-  { timeout: 60_000 },
+  { timeout: 240_000 },
   () => {
     test.each([
       ['npm itself', direct],

@@ -22,7 +22,7 @@ async function until(check: () => Promise<boolean>): Promise<void> {
   while (!(await check())) await new Promise((resolve) => setTimeout(resolve, 50))
 }
 
-describe.each(kinds)('mersal relay on %s', { timeout: 120_000 }, (kind) => {
+describe.each(kinds)('mersal relay on %s', { timeout: 240_000 }, (kind) => {
   test('publishes what is there and what comes, tells so, and stops on SIGTERM with everything settled', async () => {
     await using bench = await openBench(kind)
     await bench.declare('orders')
@@ -95,7 +95,7 @@ describe.each(kinds)('mersal relay on %s', { timeout: 120_000 }, (kind) => {
   })
 })
 
-describe('mersal relay', { timeout: 120_000 }, () => {
+describe('mersal relay', { timeout: 240_000 }, () => {
   test('listens nowhere with --no-http, and needs no port', async () => {
     await using bench = await openBench('sqlite')
     const relay = bench.project.start(['relay', '--no-http'])
@@ -127,7 +127,7 @@ describe('mersal relay', { timeout: 120_000 }, () => {
 
 describe.runIf(kinds.includes('postgres') && clusterAvailable())(
   'mersal relay and a database that goes away',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   () => {
     test('is not ready while the database is down, and goes on by itself when it is back', async () => {
       await using cluster = await privateCluster()
@@ -183,7 +183,7 @@ describe.runIf(kinds.includes('postgres') && clusterAvailable())(
   },
 )
 
-describe('mersal relay and a broker that does not answer', { timeout: 120_000 }, () => {
+describe('mersal relay and a broker that does not answer', { timeout: 240_000 }, () => {
   test('gives up at the end of its grace, says so with its exit code, and leaves the message to the next relay', async () => {
     await using bench = await openBench('sqlite')
     bench.project.write(

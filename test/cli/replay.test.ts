@@ -30,7 +30,7 @@ async function published(
   return bench
 }
 
-describe.each(kinds)('mersal replay on %s', { timeout: 120_000 }, (kind) => {
+describe.each(kinds)('mersal replay on %s', { timeout: 240_000 }, (kind) => {
   test('publishes again what the filter lets through, with the same ids, and says before how many', async () => {
     await using bench = await published(
       kind,

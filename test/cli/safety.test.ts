@@ -28,7 +28,7 @@ function expectNoSecret({ stdout, stderr }: Ended): void {
     expect(text).not.toContain(form)
 }
 
-describe('no password is printed', { timeout: 180_000 }, () => {
+describe('no password is printed', { timeout: 240_000 }, () => {
   test.each(verbs.map((args) => [args.join(' '), args] as const))(
     'by %s, when neither server answers',
     async (_, args) => {
@@ -165,7 +165,7 @@ const UNSAFE = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u20
 
 describe.each(kinds)(
   'what came from elsewhere moves no cursor, on %s',
-  { timeout: 180_000 },
+  { timeout: 240_000 },
   (kind) => {
     test('in any text, and comes unchanged out of JSON', async () => {
       await using bench = await openBench(kind)

@@ -4,7 +4,7 @@ import { type Kind, message, openBench } from './stores.ts'
 
 const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
 
-describe.each(kinds)('mersal status on %s', { timeout: 120_000 }, (kind) => {
+describe.each(kinds)('mersal status on %s', { timeout: 240_000 }, (kind) => {
   test('tells what waits, by destination and by key', async () => {
     await using bench = await openBench(kind)
     await bench.send(message('a', { partitionKey: 'k1' }))

@@ -51,7 +51,7 @@ async function get(url: string): Promise<{ readonly status: number; readonly tex
   return { status: response.status, text: await response.text() }
 }
 
-describe('mersal with several stores', { timeout: 120_000 }, () => {
+describe('mersal with several stores', { timeout: 240_000 }, () => {
   test('relays all of them in one process, tells of each, and stops all of them on SIGTERM', async () => {
     await using project = threeStores()
     mkdirSync(project.file('asia'))
@@ -194,7 +194,7 @@ describe('mersal with several stores', { timeout: 120_000 }, () => {
   })
 })
 
-describe('a configuration with several stores', { timeout: 120_000 }, () => {
+describe('a configuration with several stores', { timeout: 240_000 }, () => {
   const wrong: readonly (readonly [string, string, string])[] = [
     [
       'store and stores',

@@ -33,7 +33,7 @@ async function refused(project: Project, reason: RegExp): Promise<void> {
   expect(() => statSync(project.file('it-ran'))).toThrow('ENOENT')
 }
 
-describe('a configuration that was only found is not run', { timeout: 60_000 }, () => {
+describe('a configuration that was only found is not run', { timeout: 240_000 }, () => {
   test('when it lies in a folder into which everybody may write, and it says how it would be run', async () => {
     await using project = elsewhere()
     const file = put(project, 'mersal.config.mjs')
@@ -118,7 +118,7 @@ describe('a configuration that was only found is not run', { timeout: 60_000 }, 
 })
 
 test('a configuration in a folder above is run, as far up as the root of the project', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async () => {
   await using project = elsewhere()
   put(project, 'mersal.config.mjs')

@@ -31,7 +31,7 @@ let place: Place
 
 beforeAll(async () => {
   if (available) place = await openPlace()
-}, 180_000)
+})
 afterAll(() => (available ? place[Symbol.asyncDispose]() : undefined), 60_000)
 
 /** Cells of all tests share the machine, a few at a time. */

@@ -22,10 +22,10 @@ export interface Place extends AsyncDisposable {
 
 /** A few files in place of hundreds: a process starts in a third of the time. */
 async function buildPrograms(stack: AsyncDisposableStack): Promise<string> {
-  // The program `mersal` looks for its package.json two folders up; packages are found above.
+  // The program `mersal` looks for its package.json three folders up; packages are found above.
   const folder = join(root, 'node_modules/.cache', `crash-matrix-${process.pid}`)
   stack.defer(() => rm(folder, { recursive: true, force: true }))
-  const programs = join(folder, 'built/programs')
+  const programs = join(folder, 'built/programs/here')
   await mkdir(programs, { recursive: true })
   await copyFile(join(root, 'package.json'), join(folder, 'package.json'))
   const own = ['worker', 'trap', 'relay-config'].map((name) =>

@@ -85,7 +85,7 @@ test('nothing comes after a dead letter that does not exist, and only its very k
 })
 
 test('a configuration with a very long word is read at once, and the secrets in its URLs are still hidden', {
-  timeout: 20_000,
+  timeout: 240_000,
 }, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-word-'))
   try {

@@ -25,7 +25,7 @@ const mutants = negative.filter(({ name }) => ['no-gap-test', 'no-deadline'].inc
 
 describe.skipIf(!spinAvailable())('the model of the relay protocol', () => {
   test('keeps every promise with two messages of one key and all faults', {
-    timeout: 60_000,
+    timeout: 240_000,
   }, () => {
     const verdict = verify(small, { optimise: false })
     expect(verdict).toMatchObject({ broken: undefined, incomplete: undefined })
@@ -34,7 +34,7 @@ describe.skipIf(!spinAvailable())('the model of the relay protocol', () => {
     expect(verdict.states).toBeGreaterThan(20_000)
   })
 
-  test.each(mutants)('breaks a promise: $says', { timeout: 60_000 }, (configuration) => {
+  test.each(mutants)('breaks a promise: $says', { timeout: 240_000 }, (configuration) => {
     const { broken, trail } = verify(configuration, { trail: true })
     expect(configuration.breaks).toContain(broken)
     expect(trail).toMatch(/^ {2}1 Writer 0: .*keyOf\[0\] = 1/)

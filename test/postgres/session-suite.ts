@@ -204,7 +204,7 @@ export function sessionScenarios<Tx>(
   )
 
   test('P1 P3: whatever a program does, its rows and messages share one fate', {
-    timeout: 120_000,
+    timeout: 240_000,
   }, async () => {
     const { database, library } = await open()
     await using _closed = { [Symbol.asyncDispose]: () => database[Symbol.asyncDispose]() }

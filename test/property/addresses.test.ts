@@ -78,7 +78,7 @@ async function program(env: Readonly<Record<string, string>>): Promise<string> {
 
 describe('a password in the address', () => {
   test('is shown by nobody, not in part, however badly it is encoded', {
-    timeout: 120_000,
+    timeout: 240_000,
   }, async () => {
     await holdsFor(
       [secrets],

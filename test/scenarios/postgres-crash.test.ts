@@ -9,7 +9,7 @@ const present = clusterAvailable()
 
 describe.skipIf(!present)('a PostgreSQL server that loses its power', () => {
   test('with synchronous_commit = off, nothing was published that the recovered database does not have', {
-    timeout: 120_000,
+    timeout: 240_000,
   }, async () => {
     await using cluster = await privateCluster()
     await using database = await testDatabase(cluster.url)
@@ -49,7 +49,7 @@ describe.skipIf(!present)('a PostgreSQL server that loses its power', () => {
 
   test.each(['read committed', 'serializable'] as const)(
     'per key, the order of positions is the order of commits at %s',
-    { timeout: 60_000 },
+    { timeout: 240_000 },
     async (isolation) => {
       await using cluster = await privateCluster({ track_commit_timestamp: 'on', fsync: 'off' })
       await using database = await testDatabase(cluster.url)

@@ -139,7 +139,7 @@ function without(all: readonly string[], others: readonly string[]): string[] {
 
 describe.skipIf(!present)('P1 P2 P4 P5 P6: failover to a synchronous standby', () => {
   test('the primary is lost while it commits, relays and handles; the standby has every commit, and nothing else was published', {
-    timeout: 180_000,
+    timeout: 240_000,
   }, async () => {
     await using primary = await privateCluster()
     await using standby = await privateCluster({}, { standbyOf: primary.url })

@@ -34,11 +34,11 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
   let cluster: PrivateCluster | undefined
   beforeAll(async () => {
     cluster = await privateCluster({ autovacuum: 'off' })
-  }, 120_000)
+  })
   afterAll(() => cluster?.[Symbol.asyncDispose]())
 
   test('P9: gives its pages back after a backlog was drained, without autovacuum', {
-    timeout: 120_000,
+    timeout: 240_000,
   }, async () => {
     await using harness = await storeHarness(cluster?.url)
     await using store = await harness.open({ vacuumRows: 1000 })
@@ -52,7 +52,7 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
     }
   })
 
-  test('P9: does not grow with what has come and gone', { timeout: 120_000 }, async () => {
+  test('P9: does not grow with what has come and gone', { timeout: 240_000 }, async () => {
     await using harness = await storeHarness(cluster?.url)
     await using store = await harness.open({ vacuumRows: 1000 })
     const vacuums = async (): Promise<number> => {
@@ -76,7 +76,7 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
   })
 
   test('P9: however many rows wait for a key in hand, a look at a stretch of them reads no more pages', {
-    timeout: 120_000,
+    timeout: 240_000,
   }, async () => {
     await using harness = await storeHarness(cluster?.url)
     await using store = await harness.open()
@@ -125,7 +125,7 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
     ['go to a paused destination', `name = 'paused'`],
   ])(
     'P9: however many rows %s, a stretch of a sweep reads no more pages',
-    { timeout: 120_000 },
+    { timeout: 240_000 },
     async (_, change) => {
       await using harness = await storeHarness(cluster?.url)
       await using store = await harness.open()
@@ -173,7 +173,7 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
   )
 
   test('is left to autovacuum by a role that does not own it, without a word', {
-    timeout: 120_000,
+    timeout: 240_000,
   }, async () => {
     await using harness = await storeHarness(cluster?.url)
     await using owner = await harness.open()

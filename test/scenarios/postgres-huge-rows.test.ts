@@ -116,7 +116,7 @@ describe.skipIf(!present)('rows on PostgreSQL that are too large to be read', ()
   ]
   test.for(cases)(
     'P8: %s becomes a dead letter with its bytes, and 100 small rows arrive',
-    { timeout: 60_000 },
+    { timeout: 240_000 },
     async ([, row]) => {
       await using database = await migrated()
       await addSmall(database, 50)
@@ -144,7 +144,7 @@ describe.skipIf(!present)('rows on PostgreSQL that are too large to be read', ()
   )
 
   test('P5: under block-key it holds back its key until it is discarded', {
-    timeout: 60_000,
+    timeout: 240_000,
   }, async () => {
     await using database = await migrated()
     await addHuge(database, { body: 300 * MB, key: 'k' })
@@ -161,7 +161,7 @@ describe.skipIf(!present)('rows on PostgreSQL that are too large to be read', ()
   })
 
   test('P5: under skip its key goes on, and retried it comes back behind all of its key', {
-    timeout: 60_000,
+    timeout: 240_000,
   }, async () => {
     await using database = await migrated()
     const { schema, query } = database
@@ -184,7 +184,7 @@ describe.skipIf(!present)('rows on PostgreSQL that are too large to be read', ()
     ])
   })
 
-  test('a queue hands out no such message, and keeps its bytes', { timeout: 60_000 }, async () => {
+  test('a queue hands out no such message, and keeps its bytes', { timeout: 240_000 }, async () => {
     await using database = await testDatabase()
     const { schema, query } = database
     await using queue = postgresQueue({ pool: database.newPool(), schema, logger: silentLogger })

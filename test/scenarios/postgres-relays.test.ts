@@ -72,7 +72,7 @@ describe.skipIf(!present)(
     })
 
     test('relays that settle without their token and claim without the gap test are found out', {
-      timeout: 120_000,
+      timeout: 240_000,
     }, async () => {
       const { findings } = await runRelays(place, {
         ...SMALL,

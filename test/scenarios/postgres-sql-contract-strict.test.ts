@@ -222,7 +222,7 @@ const sendable = (value: unknown): boolean => typeof value !== 'string' || !valu
 describe.skipIf(!present)('the SQL functions are as strict as the API', () => {
   test.each(fields)(
     '$name: both take, and both refuse, the same values',
-    { timeout: 120_000 },
+    { timeout: 240_000 },
     async ({ call, values: all, api }) => {
       await using harness = await storeHarness()
       await using _store = await harness.open()

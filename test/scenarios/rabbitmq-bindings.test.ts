@@ -21,7 +21,7 @@ describe.skipIf(!here)(
   'P10: a consumer gets its bindings back, although it publishes nothing',
   () => {
     test('after an operator deleted the events exchange, and another process made it again', {
-      timeout: 60_000,
+      timeout: 240_000,
     }, async () => {
       await using consumer = open()
       await using publisher = open()
@@ -46,7 +46,7 @@ describe.skipIf(!here)(
       await expect.poll(() => handled, { timeout: 5000 }).toEqual([last.id])
     })
 
-    test('but a topic that it gave up stays away', { timeout: 60_000 }, async () => {
+    test('but a topic that it gave up stays away', { timeout: 240_000 }, async () => {
       await using consumer = open()
       const [kept, removed, queue] = [`t-${randomUUID()}`, `t-${randomUUID()}`, `q-${randomUUID()}`]
       await consumer.subscribe(queue, [kept, removed])

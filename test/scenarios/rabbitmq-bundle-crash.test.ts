@@ -94,5 +94,5 @@ describe.skipIf(!here)('a process that dies in the middle of a bundle', () => {
     ])
     await using plain = await plainClient(place.url)
     expect((await plain.channel.checkQueue(queue)).messageCount).toBe(0)
-  }, 120_000)
+  })
 })

@@ -340,7 +340,7 @@ describe.skipIf(!here)('bundles on RabbitMQ', () => {
       )
     }
     expect(await handled(transport, { queue, count: 16 })).toHaveLength(16)
-  }, 120_000)
+  })
 
   test.each([
     [{ messages: 1 }, 'rabbitmq.bundles.messages', /from 2 to 1000/],

@@ -13,7 +13,7 @@ let broker: PrivateBroker
 
 beforeAll(async () => {
   if (here) broker = await openPrivateBroker([`max_message_size = ${BROKER_LIMIT}`])
-}, 120_000)
+})
 afterAll(async () => {
   if (here) await broker[Symbol.asyncDispose]()
 })
@@ -130,7 +130,7 @@ describe.skipIf(!here)('a RabbitMQ that fails', () => {
     // then the second delivery comes twice.
     expect([...new Set(attempts)]).toEqual([1, 2])
     await consumption[Symbol.asyncDispose]()
-  }, 120_000)
+  })
 
   test('and has a memory alarm answers unavailable at once, keeps taking acknowledgements, and resumes within five seconds', async () => {
     const { promise: alarmed, resolve: alarm } = Promise.withResolvers<void>()
@@ -174,7 +174,7 @@ describe.skipIf(!here)('a RabbitMQ that fails', () => {
     expect((await publishOne(transport, toQueue(queue))).kind).toBe('confirmed')
     expect(performance.now() - healed).toBeLessThan(5000)
     expect(await waiting).toEqual({ kind: 'confirmed' })
-  }, 120_000)
+  })
 
   test('and stops answering is noticed by the heartbeat; what was on the way is unknown, and publishing resumes', async () => {
     await using transport = open({
@@ -209,7 +209,7 @@ describe.skipIf(!here)('a RabbitMQ that fails', () => {
     const healed = performance.now()
     await publishUntilConfirmed(transport, toQueue(queue))
     expect(performance.now() - healed).toBeLessThan(5000)
-  }, 120_000)
+  })
 
   test('whose size limit is below ours: the large message is refused for good, and those around it are not', async () => {
     await using transport = open()

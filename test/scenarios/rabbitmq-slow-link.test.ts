@@ -86,7 +86,7 @@ async function settled(transport: Transport, queue: string): Promise<void> {
   expect(await Promise.all(transport.publish([toQueue(queue)]))).toEqual([{ kind: 'confirmed' }])
 }
 
-describe.skipIf(!here)('a slow link to RabbitMQ', { timeout: 60_000 }, () => {
+describe.skipIf(!here)('a slow link to RabbitMQ', { timeout: 240_000 }, () => {
   test('the time for a confirm begins when the broker has read the message, so that nothing is taken for unanswered that only waits', async () => {
     await using link = await openLink()
     link.proxy.weather({ kind: 'thin', bytesPerSecond: 5_000_000 })

@@ -64,7 +64,7 @@ function judged(outcome: PublishOutcome): string {
     : outcome.kind
 }
 
-describe.skipIf(!here)('a connection with small frames', { timeout: 60_000 }, () => {
+describe.skipIf(!here)('a connection with small frames', { timeout: 240_000 }, () => {
   test('takes what just fits into a frame, and refuses one byte more with the bound and the remedy', async () => {
     await using transport = open()
     const queue = unique()

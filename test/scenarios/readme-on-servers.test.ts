@@ -27,7 +27,7 @@ function writeProgram(): { readonly file: string } & Disposable {
 
 test.skipIf(!here)(
   'the example of the README for PostgreSQL and RabbitMQ runs as it stands there, to the end of its event, again and again',
-  { timeout: 60_000 },
+  { timeout: 240_000 },
   async ({ onTestFinished }) => {
     await using database = await ownDatabase()
     await using vhost = await openVhost()

@@ -172,7 +172,7 @@ describe.runIf('RabbitMQ, quorum' in places)('on RabbitMQ', { timeout: 240_000 }
   )
 })
 
-describe.runIf('PostgreSQL' in places)('on PostgreSQL', { timeout: 60_000 }, () => {
+describe.runIf('PostgreSQL' in places)('on PostgreSQL', { timeout: 240_000 }, () => {
   test('a queue is not removed under a transaction that has put a message into it and has not committed yet', async () => {
     await using database = await testDatabase()
     const { pool, schema } = database

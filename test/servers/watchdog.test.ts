@@ -51,7 +51,7 @@ const here: readonly (readonly [string, boolean])[] = [
 
 describe.each(here.filter(([, there]) => there).map(([kind]) => kind))(
   'a private server of the kind %s',
-  { timeout: 180_000 },
+  { timeout: 240_000 },
   (kind) => {
     test('ends with the process that started it, killed without a warning, and leaves no folder behind', async () => {
       const { child, port } = await started(kind)
@@ -66,7 +66,9 @@ describe.each(here.filter(([, there]) => there).map(([kind]) => kind))(
   },
 )
 
-test('a watchdog that was told that all is done touches nothing', { timeout: 30_000 }, async () => {
+test('a watchdog that was told that all is done touches nothing', {
+  timeout: 240_000,
+}, async () => {
   const bystander = spawn('sleep', ['60'])
   {
     await using guard = watchdog({ pidFiles: [], signal: 'KILL', folders: [folder] })

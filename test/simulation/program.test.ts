@@ -10,13 +10,15 @@ import { hashOf, tallyOf } from './tally.ts'
 
 const program = fileURLToPath(new URL('../../scripts/simulate.ts', import.meta.url))
 
-test('several processes find what one finds', { timeout: 120_000 }, async () => {
+test('several processes find what one finds', { timeout: 240_000 }, async () => {
   const one = await tallyOf(1, 150, { createRelay, memoryStore })
   expect(one).toMatchObject({ seeds: 150, twice: 3, violations: [] })
   expect(await simulateMany({ from: 1, count: 150, processes: 2 })).toEqual(one)
 })
 
-test('a seed is replayed in another process with the same trace', { timeout: 60_000 }, async () => {
+test('a seed is replayed in another process with the same trace', {
+  timeout: 240_000,
+}, async () => {
   const { stdout } = await promisify(execFile)(process.execPath, [program, '--seed', '77'])
   expect(stdout).toContain(
     `seed 77: trace ${hashOf(await simulate(77, { createRelay, memoryStore }))}`,

@@ -17,7 +17,7 @@ const present = await serverAnswers()
 const title = 'P1 P3: whatever a program does, its rows and messages share one fate'
 
 describe.skipIf(!present)('programs on pg', () => {
-  test(title, { timeout: 120_000 }, async () => {
+  test(title, { timeout: 240_000 }, async () => {
     await using database = await testDatabase()
     const { pool, schema } = database
     const store = postgres({ pool, schema })
@@ -66,7 +66,7 @@ describe.skipIf(!present)('programs on pg', () => {
 
 for (const name of libraries) {
   describe(`programs on SQLite by ${name}`, () => {
-    test(title, { timeout: 120_000 }, async () => {
+    test(title, { timeout: 240_000 }, async () => {
       using folder = temporaryFolder()
       const path = folder.file('programs.db')
       const plain = openHandle(name, path)
@@ -120,7 +120,7 @@ for (const name of libraries) {
 }
 
 describe('programs on the memory store', () => {
-  test(title, { timeout: 120_000 }, async () => {
+  test(title, { timeout: 240_000 }, async () => {
     const store = memoryStore()
     const library: Library<MemoryTransaction> = {
       transaction: (work) => store.unitOfWork((tx) => work(tx)),

@@ -66,7 +66,7 @@ test('small ones come in pages of a hundred', async () => {
 })
 
 test('a letter that dies again at once is not retried again by the same call', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async () => {
   await using store = sqlite({ path: ':memory:' })
   const kill = async (): Promise<void> => {

@@ -59,7 +59,7 @@ async function server(): Promise<Server> {
 
 describe.skipIf(problem !== undefined)('a PostgreSQL server whose clock is set', () => {
   test('P5 P10: back by an hour, with messages claimed by a relay that died and later ones behind them', {
-    timeout: 90_000,
+    timeout: 240_000,
   }, async () => {
     await using place = await server()
     const { harness, setClock } = place
@@ -118,7 +118,7 @@ describe.skipIf(problem !== undefined)('a PostgreSQL server whose clock is set',
   })
 
   test('P4: forward by ten days, while a janitor with a retention of seven runs', {
-    timeout: 60_000,
+    timeout: 240_000,
   }, async () => {
     await using place = await server()
     const { harness, setClock } = place

@@ -4,8 +4,11 @@ import { type CrashRun, runCrash } from './run.ts'
 
 type Kind = Pick<CrashRun, 'lane' | 'batch'>
 
-/** Runs of each point: `CRASH_RUNS=20` for a thorough look. */
-const RUNS = Number(process.env['CRASH_RUNS'] ?? 2)
+/**
+ * Runs of each point: `CRASH_RUNS=20` for a thorough look. One is enough here, since the crash
+ * matrix on PostgreSQL and RabbitMQ kills at the same points again.
+ */
+const RUNS = Number(process.env['CRASH_RUNS'] ?? 1)
 
 /**
  * R3 to R9 come once per batch, R4 and R6 only for batches of two: a relay of its own may take
@@ -29,9 +32,11 @@ export function testEveryCrashPoint(
 ): void {
   test.for(points)(
     'killed at $name: $meaning',
-    { timeout: 30_000 * RUNS },
+    { timeout: 240_000 * RUNS },
     async ({ name: point }) => {
-      for (let run = 0; run < RUNS; run += 1) {
+      // So that a single run kills now at an early and now at a late coming of the moment.
+      const from = points.findIndex(({ name }) => name === point)
+      for (let run = from; run < from + RUNS; run += 1) {
         const nth = nthOf(kind, point, run)
         const findings = await runCrash({ ...kind, point, nth })
         const label = `${point} #${nth}`

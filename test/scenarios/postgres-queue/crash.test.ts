@@ -13,7 +13,7 @@ describe.skipIf(!present)(
   'a PostgreSQL server that loses its power, with queue and store in one schema',
   () => {
     test('P1: with synchronous_commit = off, nothing was delivered that the recovered database does not have', {
-      timeout: 120_000,
+      timeout: 240_000,
     }, async () => {
       await using cluster = await privateCluster()
       await using database = await testDatabase(cluster.url)
@@ -82,7 +82,7 @@ describe.skipIf(!present)(
     })
 
     test('P10: while the server is away nothing is confirmed; when it is back, consumers go on by themselves', {
-      timeout: 120_000,
+      timeout: 240_000,
     }, async () => {
       await using cluster = await privateCluster()
       const pool = new Pool({ connectionString: cluster.url, connectionTimeoutMillis: 5000 })

@@ -133,17 +133,17 @@ const serializable = { isolation: 'serializable', straight: true } as const
 describe.skipIf(!present)(
   'P5: order per key in the PostgreSQL queue, 4 consumers with retries, writers with rollbacks and late commits',
   () => {
-    test('writers at READ COMMITTED, straight into the queue', { timeout: 60_000 }, () =>
+    test('writers at READ COMMITTED, straight into the queue', { timeout: 240_000 }, () =>
       race([committed, committed, committed], 4),
     )
 
-    test('writers at SERIALIZABLE', { timeout: 60_000 }, () =>
+    test('writers at SERIALIZABLE', { timeout: 240_000 }, () =>
       race([serializable, serializable, serializable], 4),
     )
 
     test(
       'writers of both kinds, and one over outbox and relay, on the same keys',
-      { timeout: 60_000 },
+      { timeout: 240_000 },
       () =>
         race(
           [committed, committed, serializable, { isolation: 'read committed', straight: false }],
@@ -152,7 +152,7 @@ describe.skipIf(!present)(
     )
 
     test('behind 20,000 messages that wait for one key, others are delivered, and the key keeps its order', {
-      timeout: 60_000,
+      timeout: 240_000,
     }, async () => {
       await using harness = await queueHarness()
       const { schema } = harness.database

@@ -45,7 +45,7 @@ const business = async ({ database }: QueueHarness): Promise<string[]> =>
 
 describe.skipIf(!present)('processes that share a PostgreSQL queue', () => {
   test('P4: two processes handle every message once, while one after the other is killed and replaced', {
-    timeout: 60_000,
+    timeout: 240_000,
   }, async () => {
     await using harness = await queueHarness()
     await harness.queue().subscribe('office', [])
@@ -72,7 +72,7 @@ describe.skipIf(!present)('processes that share a PostgreSQL queue', () => {
   })
 
   test('P10: what a killed process held is handled by another one after its hold, and counts as the next attempt', {
-    timeout: 60_000,
+    timeout: 240_000,
   }, async () => {
     await using harness = await queueHarness()
     const queue = harness.queue({ pollIntervalMs: 50 })

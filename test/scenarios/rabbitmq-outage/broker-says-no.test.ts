@@ -54,7 +54,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
     await shop.app.start()
     await tap.bind([Placed.name])
     trial = opened.use(ordeal(shop, tap))
-  }, 60_000)
+  })
   afterAll(() => opened.disposeAsync())
 
   async function makeVhost(): Promise<void> {
@@ -105,7 +105,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
       inject: () => closeConnections('maintenance'),
       landed: ({ log }) => log.includes('was lost') && log.includes('maintenance'),
     })
-  }, 60_000)
+  })
 
   test('the input queue is deleted', async () => {
     await trial.run({
@@ -114,7 +114,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
       inject: () => plainly(url, (channel) => channel.deleteQueue(shop.app.name)),
       landed: ({ log }) => log.includes('lost the hold on a queue'),
     })
-  }, 60_000)
+  })
 
   test('the events exchange is deleted', async () => {
     await trial.run({
@@ -124,7 +124,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
       // The binding of the other subscriber is its own business.
       heal: () => endsWith(() => tap.bind([Placed.name])),
     })
-  }, 60_000)
+  })
 
   test('a binding of the app is deleted', async () => {
     await trial.run({
@@ -137,7 +137,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
             each.to.endsWith(Noted.name) && each.outcome === 'unavailable' && each.at > since,
         ),
     })
-  }, 60_000)
+  })
 
   test('the vhost is deleted and made again', async () => {
     await trial.run({
@@ -152,7 +152,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
         await tap.bind([Placed.name])
       },
     })
-  }, 60_000)
+  })
 
   test('all permissions are taken away', async () => {
     await trial.run({
@@ -167,7 +167,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
         record.count('unavailable', since) + record.count('unknown', since) > 3,
       heal: () => endsWith(() => permit('.*')),
     })
-  }, 60_000)
+  })
 
   test('the input queue is replaced by one with other properties: 406', async () => {
     await trial.run({
@@ -199,7 +199,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
         })
       },
     })
-  }, 60_000)
+  })
 
   test('a handler takes longer than consumer_timeout: it happens once, and the consumer goes on', async () => {
     await trial.run({
@@ -210,7 +210,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
       },
       landed: ({ log }) => log.includes('lost the hold on a queue') && log.includes('timed out'),
     })
-  }, 60_000)
+  })
 
   test('a full queue of a subscriber refuses (nack), and batch mates for others are unharmed', async () => {
     let mates = 0
@@ -237,7 +237,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
       },
       heal: () => endsWith(() => broker.ctl('clear_policy', '-p', VHOST, 'full')),
     })
-  }, 60_000)
+  })
 
   test('single messages that can never be sent become dead letters with a reason, and their batch mates are sent', async () => {
     const text = 'x'.repeat(BROKER_LIMIT)
@@ -271,5 +271,5 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
         await shop.store.admin.deadLetters.discard(letters.map(({ key }) => key))
       },
     })
-  }, 60_000)
+  })
 })

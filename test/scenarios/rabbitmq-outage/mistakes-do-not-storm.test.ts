@@ -117,5 +117,5 @@ describe.skipIf(!here)('a mistake in the address of RabbitMQ', () => {
     expect(
       locked.log.some(({ level, all }) => level === 'error' && all.includes('ACCESS_REFUSED')),
     ).toBe(true)
-  }, 60_000)
+  })
 })

@@ -92,7 +92,7 @@ describe('a dead letter that cannot be stored is set aside, and everything else 
   ] as const) {
     test.skipIf(!postgresHere)(
       `in the PostgreSQL queue, by ${what}`,
-      { timeout: 60_000 },
+      { timeout: 240_000 },
       async () => {
         await using database = await testDatabase()
         const { schema } = database
@@ -156,7 +156,7 @@ describe('a dead letter that cannot be stored is set aside, and everything else 
     )
   }
 
-  test('in the SQLite queue, by a trigger that refuses', { timeout: 60_000 }, async () => {
+  test('in the SQLite queue, by a trigger that refuses', { timeout: 240_000 }, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'mersal-aside-'))
     try {
       const path = join(folder, 'queue.db')
@@ -203,7 +203,7 @@ describe('a dead letter that cannot be stored is set aside, and everything else 
 
   test.skipIf(!rabbitHere)(
     'at RabbitMQ, by a full dead-letter queue',
-    { timeout: 90_000 },
+    { timeout: 240_000 },
     async () => {
       await using place = await openVhost()
       await using plain = await plainClient(place.url)

@@ -86,7 +86,7 @@ describe.skipIf(!here)('one poison message at RabbitMQ', () => {
 
   for (const queueType of ['quorum', 'classic'] as const) {
     test(`is tried ${CALLS} times and dies once when nothing goes wrong (${queueType})`, {
-      timeout: 90_000,
+      timeout: 240_000,
     }, async () => {
       const { calls, letters } = await die({ queueType }, () => {})
       expect(calls).toBe(CALLS)
@@ -94,7 +94,7 @@ describe.skipIf(!here)('one poison message at RabbitMQ', () => {
     })
 
     test(`dies once through resets after every try: at most one call more for each (${queueType})`, {
-      timeout: 120_000,
+      timeout: 240_000,
     }, async () => {
       let resets = 0
       const { calls, letters, physical } = await die({ queueType }, (proxy, call) => {
@@ -113,7 +113,7 @@ describe.skipIf(!here)('one poison message at RabbitMQ', () => {
     })
 
     test(`dies once through freezes in which several copies are sent unconfirmed (${queueType})`, {
-      timeout: 120_000,
+      timeout: 240_000,
     }, async () => {
       let freezes = 0
       const { calls, letters } = await die({ queueType }, (proxy, call) => {

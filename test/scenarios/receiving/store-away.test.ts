@@ -193,7 +193,7 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
     ['is read-only', readOnly],
   ] as const) {
     test(`that ${what}: every message is handled once it is back, none is charged, none is dead`, {
-      timeout: 90_000,
+      timeout: 240_000,
     }, async () => {
       const { rows, letters, attempts, pauses } = await run(rabbit, fault)
       expect({ rows, letters }).toEqual({ rows: MESSAGES, letters: [] })
@@ -205,20 +205,20 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
   }
 
   test('that refuses connections, with handlers that share transactions', {
-    timeout: 90_000,
+    timeout: 240_000,
   }, async () => {
     const { rows, letters, attempts } = await run(rabbit, refused, 5)
     expect({ rows, letters }).toEqual({ rows: MESSAGES, letters: [] })
     expect(Math.max(...attempts)).toBe(1)
   })
 
-  test('that stands still with its connections open', { timeout: 120_000 }, async () => {
+  test('that stands still with its connections open', { timeout: 240_000 }, async () => {
     const { rows, letters, attempts } = await run(rabbit, frozen)
     expect({ rows, letters }).toEqual({ rows: MESSAGES, letters: [] })
     expect(Math.max(...attempts)).toBe(1)
   })
 
-  test('with the queue in the same database', { timeout: 90_000 }, async () => {
+  test('with the queue in the same database', { timeout: 240_000 }, async () => {
     const queue = (pool: Pool) =>
       postgresQueue({ pool, schema: 'mersal', visibilityMs: 1000, logger: recorder().logger })
     const { rows, letters, attempts } = await run(queue, refused)
@@ -228,7 +228,7 @@ describe.skipIf(!here)('a PostgreSQL that goes away while messages wait at Rabbi
 })
 
 test('an SQLite file that another process has locked for long charges no message', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-locked-'))
   try {

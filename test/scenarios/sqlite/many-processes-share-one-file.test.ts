@@ -33,7 +33,7 @@ test('P2 P5: four claimers and three writers on hot keys lose nothing, hold no k
   expect(held.every(({ rows }) => rows.every((row) => row.attempt === 1))).toBe(true)
   for (const key of ['k0', 'k1', 'k2', 'k3']) expectOrder(held, key)
   expect(inspect(path, 'SELECT * FROM mersal_outbox')).toEqual([])
-}, 60_000)
+})
 
 function expectOrder(held: readonly Held[], key: string): void {
   const spans = held
@@ -66,7 +66,7 @@ test('twenty processes that open a new file at the same time all succeed, and ea
     ...queueSchema.migrations.map(({ id }) => ({ component: 'queue', id })),
     ...storeSchema.migrations.map(({ id }) => ({ component: 'store', id })),
   ])
-}, 60_000)
+})
 
 test('P1: a process that is killed in the middle of its writes leaves each unit whole or not at all', async () => {
   using folder = temporaryFolder()
@@ -95,7 +95,7 @@ test('P1: a process that is killed in the middle of its writes leaves each unit 
   expect(messages.map((row) => row.type)).toEqual(business)
   expect(new Set(messages.map((row) => row.number))).toEqual(new Set([3]))
   expect(inspect(path, 'PRAGMA integrity_check')).toMatchObject([{ integrity_check: 'ok' }])
-}, 60_000)
+})
 
 test('a process that finds the tables missing and has to wait for the lock finds them made by the one before, and goes on', async () => {
   using folder = temporaryFolder()

@@ -53,7 +53,7 @@ const parts = ['store', 'queue', 'migrate'] as const
 
 describe.each(parts)(
   'opening SQLite (%s) names the file or folder and the right that is missing',
-  { timeout: 60_000 },
+  { timeout: 240_000 },
   (part) => {
     test('when the file may not be written', () => {
       const path = join(folder(), 'app.db')

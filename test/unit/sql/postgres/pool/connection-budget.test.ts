@@ -225,7 +225,7 @@ describe('a budget of connections', () => {
       ),
       { numRuns: 25 },
     )
-  }, 60_000)
+  })
 
   test.each([
     [{ most: 3 }, 'connectionBudget.most'],
