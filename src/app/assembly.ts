@@ -1,163 +1,146 @@
-import type { Envelope } from '../core/messages/message.ts'
-import { outgoingPipeline } from './send/outgoing.ts'
-import { type Ambient, createAmbient } from './unit/ambient.ts'
-import { handlerUnits, mostHandlerUnits } from './unit/handler-capacity.ts'
-import { Handlers } from './receive/handlers.ts'
-import type { InvokePorts } from './receive/attempt.ts'
-import { Machinery } from './runtime.ts'
-import { OpenUnits } from './unit/open-units.ts'
-import { storeGate } from './receive/probe.ts'
-import { Receiver } from './receive/receiver.ts'
-import type { RoutingFacts } from './send/routing.ts'
-import type { SendCall } from './send/sender.ts'
-import { type SenderPorts, directCall, noTransaction } from './send/send-calls.ts'
-import type { Settings } from './settings/settings.ts'
-import { type StraightOutbox, straightOutbox } from './unit/queue-beside-outbox.ts'
-import { Subscriptions } from './receive/subscriptions.ts'
-import { type UnitSenders, unitSenders } from './unit/unit-senders.ts'
-import type { Unit } from './unit/unit.ts'
-import { type RunUnit, unitRunner } from './unit/run-unit.ts'
 import { wakeHints } from '../lib/async/wake-hints.ts'
+import { type AppRelay, appRelay } from './app-relay.ts'
+import { Lifecycle } from './lifecycle.ts'
+import type { AttemptPorts } from './receive/attempt.ts'
+import { Handlers } from './receive/handlers.ts'
+import { Receiver } from './receive/receiver.ts'
+import { storeGate } from './receive/store-away/probe.ts'
+import { Subscriptions } from './receive/subscriptions.ts'
+import { Runtime } from './runtime.ts'
+import { type AppSenders, appSenders } from './send/app-senders.ts'
+import { outgoingPipeline } from './send/outgoing.ts'
+import type { RoutingFacts } from './send/routing.ts'
+import type { SendPorts } from './send/send-calls.ts'
+import type { Settings } from './settings/settings.ts'
+import { createAmbient } from './unit/ambient.ts'
+import { handlerUnits, mostHandlerUnits } from './unit/handler-capacity.ts'
+import { OpenUnits } from './unit/open-units.ts'
+import { type AppOutbox, appOutbox } from './unit/queue-beside-outbox.ts'
+import { type RunUnit, type UnitPorts, unitRunner } from './unit/run-unit.ts'
+import { Transactions } from './unit/transactions.ts'
+import { unitSenders } from './unit/unit-senders.ts'
 
 /** The parts of an app, put together. */
 export interface Assembly<Tx> {
-  readonly ambient: Ambient<Tx>
+  readonly settings: Settings<Tx>
   readonly handlers: Handlers<Tx>
-  readonly senders: SenderPorts<Tx>
-  readonly unitSenders: UnitSenders<Tx>
-  readonly units: OpenUnits<Tx>
-  /** Units that will be rolled back whatever they come to. */
-  readonly rehearsed: WeakSet<Unit<Tx>>
   readonly subscriptions: Subscriptions
   readonly receiver: Receiver<Tx>
-  readonly machinery: Machinery<Tx>
-  /** Undefined without a database. */
-  readonly runUnit: RunUnit<Tx> | undefined
+  /** What one attempt to handle a message works with. */
+  readonly attempts: AttemptPorts<Tx>
+  readonly transactions: Transactions<Tx>
+  readonly senders: AppSenders<Tx>
+  readonly relay: AppRelay
+  readonly lifecycle: Lifecycle
   /** Opens the store, once. */
   readonly open: () => Promise<void>
-  /**
-   * What a send outside of any unit means: to the broker without an outbox, else
-   * `MERSAL_NO_TRANSACTION`.
-   */
-  readonly looseCall: (cause: Envelope | undefined) => SendCall
-  readonly invoking: InvokePorts<Tx>
 }
 
-/** Puts the parts of an app together; nothing runs yet. */
+/** Puts the parts of an app together. Nothing runs yet. */
 export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
+  const closing = new AbortController()
+  const forced = new AbortController()
   const ambient = createAmbient<Tx>()
   const handlers = new Handlers<Tx>(settings)
-  const units = new OpenUnits<Tx>()
-  const queue = settings.sendOnly ? undefined : settings.name
-  const routing = {
-    ownQueue: queue,
-    routes: settings.routes,
-    handles: (type: string) => handlers.get(type) !== undefined,
-  }
+  const units = new OpenUnits<Tx>(forced.signal)
+  const relay = appRelay(settings)
+  const outbox = settings.storage && appOutbox(settings.storage, settings)
+  const routing = routingOf(settings, handlers)
   const subscriptions = new Subscriptions({
-    queue,
+    queue: routing.ownQueue,
     transports: settings.transports,
     routing,
     handlers,
   })
-  const outbox =
-    settings.storage === undefined ? undefined : straightOutbox(settings.storage, settings)
-  const senders = senderPorts(settings, outbox, routing, () => hint())
-  const looseCall = (cause: Envelope | undefined): SendCall =>
-    settings.storage === undefined ? directCall(senders, cause) : noTransaction
-  const runUnit = countedUnits(settings, outbox, ambient, units, () => machinery.relay)
-  const handling = runUnit && handlerUnits(runUnit, mostHandlerUnits(settings.units))
-  const invoking: InvokePorts<Tx> = {
+  const sending = sendPorts(settings, routing, relay, outbox, closing.signal)
+  const makers = unitSenders(sending, { ambient, savepoints: settings.savepoints })
+  const runUnit = outbox && appUnits(settings, { ambient, units, relay, outbox })
+  const attempts = {
     settings,
     ambient,
-    runUnit: handling,
-    senders: unitSenders(senders, { ambient, savepoints: settings.savepoints }),
+    runUnit: runUnit && handlerUnits(runUnit, mostHandlerUnits(settings.units)),
+    senders: makers,
   }
   const gate = storeGate(settings)
-  const receiver = new Receiver({ ...invoking, handlers, gate })
+  const receiver = new Receiver({ ...attempts, handlers, gate, forced: forced.signal })
   const open = once(async () => {
     await settings.store?.open()
     await outbox?.link()
   })
-  const machinery = new Machinery<Tx>({
+  const lifecycle = new Lifecycle(
     settings,
-    subscriptions,
-    open,
-    deliver: (delivery) => receiver.deliver(delivery),
-    idle: async () => {
-      await receiver.idle()
-      await units.idle()
-    },
-    stopWaiting: () => receiver.stopWaiting(),
-    abort: (reason) => {
-      receiver.abort(reason)
-      units.abort(reason)
-    },
-  })
-  const wake = (): void => {
-    machinery.relay?.wake()
-    outbox?.remind()
-  }
-  const hint = wakeHints(settings.clock, wake, machinery.closing)
-  const made = {
-    ambient,
+    new Runtime({ settings, subscriptions, receiver, units, relay, open, forced, closing }),
+  )
+  const inUnits = { ambient, unitSenders: makers, lifecycle }
+  const { name: app, logger, ambientSends } = settings
+  return {
+    settings,
     handlers,
-    senders,
-    unitSenders: invoking.senders,
-    units,
-    rehearsed: new WeakSet<Unit<Tx>>(),
     subscriptions,
     receiver,
-    machinery,
+    attempts,
+    transactions: new Transactions({ app, logger, runUnit, open, ...inUnits }),
+    senders: appSenders({ sending, ambientSends, units, ...inUnits }),
+    relay,
+    lifecycle,
+    open,
   }
-  return { ...made, runUnit, open, looseCall, invoking }
 }
 
-function senderPorts<Tx>(
+function routingOf<Tx>(settings: Settings<Tx>, handlers: Handlers<Tx>): RoutingFacts {
+  return {
+    ownQueue: settings.sendOnly ? undefined : settings.name,
+    routes: settings.routes,
+    handles: (type) => handlers.get(type) !== undefined,
+  }
+}
+
+function sendPorts<Tx>(
   settings: Settings<Tx>,
-  outbox: StraightOutbox<Tx> | undefined,
   routing: RoutingFacts,
-  hint: () => void,
-): SenderPorts<Tx> {
-  const {
-    name: app,
-    logger,
-    transports,
-    clock,
-    serializer,
-    outgoing: steps,
-    checkBodies,
-  } = settings
+  relay: AppRelay,
+  outbox: AppOutbox<Tx> | undefined,
+  closing: AbortSignal,
+): SendPorts<Tx> {
+  const { name: app, logger, transports, clock, serializer, checkBodies } = settings
   const limitOf = (transport: string): number =>
     transports.get(transport)?.features.maxMessageBytes ?? 0
-  const onForeignRows: SenderPorts<Tx>['onForeignRows'] = (messages, saved) => {
-    outbox?.written(messages, saved)
-    hint()
+  const wake = (): void => {
+    relay.wake()
+    outbox?.remind()
   }
+  const hint = wakeHints(clock, wake, closing)
   return {
     app,
     logger,
     transports,
     storage: outbox?.storage,
     routing,
-    onForeignRows,
-    outgoing: outgoingPipeline({ app, clock, serializer, steps, limitOf, checkBodies }),
+    onForeignRows(messages, saved) {
+      outbox?.written(messages, saved)
+      hint()
+    },
+    outgoing: outgoingPipeline({
+      app,
+      clock,
+      serializer,
+      steps: settings.outgoing,
+      limitOf,
+      checkBodies,
+    }),
   }
 }
 
-/** Units of this app, counted, and given up when the app is stopped by force. */
-function countedUnits<Tx>(
+/** Units of this app; undefined without a unit of work. */
+function appUnits<Tx>(
   { name: app, unitOfWork, savepoints, logger, clock }: Settings<Tx>,
-  outbox: StraightOutbox<Tx> | undefined,
-  ambient: Ambient<Tx>,
-  units: OpenUnits<Tx>,
-  relay: () => Machinery<Tx>['relay'],
+  parts: Pick<UnitPorts<Tx>, 'ambient' | 'units' | 'relay' | 'outbox'>,
 ): RunUnit<Tx> | undefined {
-  if (outbox === undefined || unitOfWork === undefined) return undefined
-  return unitRunner({ app, ambient, unitOfWork, savepoints, outbox, relay, units, logger, clock })
+  if (unitOfWork === undefined) return undefined
+  return unitRunner({ app, unitOfWork, savepoints, logger, clock, ...parts })
 }
 
-/** Runs at most one time successfully; a failure is tried again by the next caller. */
+/** Runs at most one time successfully. A failure is tried again by the next caller. */
 function once(work: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | undefined
   return () => {

@@ -1,47 +1,59 @@
-import { errorText } from '../core/errors/error-text.ts'
+import { errorFields } from '../core/errors/error-text.ts'
 import { MersalError } from '../core/errors/errors.ts'
 import type { Logger } from '../core/telemetry.ts'
-import { toError } from '../lib/async/abort.ts'
-import type { Ending } from './runtime.ts'
 
 export type AppState = 'idle' | 'starting' | 'running' | 'stopping' | 'stopped'
 
-export interface LifecycleParts {
+/** How an app is to be stopped. */
+export interface Ending {
+  readonly graceMs: number
+  /** Removes the input queue after its consumers have ended, if it is empty. */
+  readonly removeQueue?: boolean
+}
+
+/** What is started and stopped. */
+export interface Startable {
+  /** Starts everything. Gives up when the signal aborts. */
+  begin(signal: AbortSignal): Promise<void>
+  /** Stops whatever has been started. May be called again. */
+  end(ending: Ending): Promise<void>
+}
+
+interface LifecycleOptions {
+  /** Name of the app. */
   readonly name: string
   readonly logger: Logger
   readonly stopGraceMs: number
-  /** Starts everything; gives up when the signal aborts. */
-  readonly begin: (signal: AbortSignal) => Promise<void>
-  /** Stops whatever has been started. May be called again. */
-  readonly end: (ending: Ending) => Promise<void>
 }
 
-/** Starts once, stops once, in whatever order and however often it is asked. */
+/** Starts an app once and stops it once, in any order and however often it is asked. */
 export class Lifecycle {
-  readonly #parts: LifecycleParts
+  readonly #options: LifecycleOptions
+  readonly #runtime: Startable
   readonly #ending = new AbortController()
   #state: AppState = 'idle'
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
 
-  constructor(parts: LifecycleParts) {
-    this.#parts = parts
+  constructor(options: LifecycleOptions, runtime: Startable) {
+    this.#options = options
+    this.#runtime = runtime
   }
 
   get state(): AppState {
     return this.#state
   }
 
-  /** Every call gets the result of the first one; after `stop` it throws `MERSAL_APP_STOPPED`. */
+  /** Every call gets the result of the first one. After `stop` it throws `MERSAL_APP_STOPPED`. */
   start(signal?: AbortSignal): Promise<void> {
     if (this.#state === 'stopping' || this.#state === 'stopped')
-      return Promise.reject(appStopped(this.#parts.name, 'start()'))
+      return Promise.reject(appStopped(this.#options.name, 'start()'))
     this.#starting ??= this.#start(signal)
     return this.#starting
   }
 
   /** Every call gets the result of the first one. */
-  stop(ending: Ending = { graceMs: this.#parts.stopGraceMs }): Promise<void> {
+  stop(ending: Ending = { graceMs: this.#options.stopGraceMs }): Promise<void> {
     this.#stopping ??= this.#stop(ending)
     return this.#stopping
   }
@@ -52,7 +64,7 @@ export class Lifecycle {
     try {
       signal?.throwIfAborted()
       signal?.addEventListener('abort', cancel, { once: true })
-      await this.#parts.begin(this.#ending.signal)
+      await this.#runtime.begin(this.#ending.signal)
       this.#ending.signal.throwIfAborted()
     } catch (error) {
       await this.#cleanUp()
@@ -61,7 +73,7 @@ export class Lifecycle {
       signal?.removeEventListener('abort', cancel)
     }
     this.#state = 'running'
-    // The signal may outlive the app, so it must not hold on to it.
+    // The signal may live longer than the app, so it must not keep the app in memory.
     signal?.addEventListener('abort', () => this.#stopBehind(), {
       once: true,
       signal: this.#ending.signal,
@@ -71,37 +83,33 @@ export class Lifecycle {
   async #stop(ending: Ending): Promise<void> {
     const begun = this.#starting
     if (this.#state !== 'stopped') this.#state = 'stopping'
-    this.#ending.abort(appStopped(this.#parts.name, 'start()'))
+    this.#ending.abort(appStopped(this.#options.name, 'start()'))
     try {
-      await begun?.catch(() => {}) // whoever called start() hears of it
-      await this.#parts.end(ending)
+      await begun?.catch(() => {}) // its caller gets this error
+      await this.#runtime.end(ending)
     } finally {
       this.#state = 'stopped'
     }
   }
 
-  /**
-   * A start that failed leaves nothing behind; what goes wrong here must not hide why it failed.
-   */
+  /** Leaves nothing behind. An error here must not hide the error of the start, so it is logged. */
   async #cleanUp(): Promise<void> {
     try {
-      await this.#parts.end({ graceMs: 0 })
+      await this.#runtime.end({ graceMs: 0 })
     } catch (error) {
       this.#log(error, 'cleaning up after a failed start')
     }
     this.#state = 'stopped'
   }
 
-  /** Stops because the signal of `start` aborted: nobody waits, so failures are logged. */
+  /** Stops because the signal of `start` aborted. Nobody waits, so failures are logged. */
   #stopBehind(): void {
     this.stop().catch((error: unknown) => this.#log(error, 'stopping'))
   }
 
   #log(error: unknown, what: string): void {
-    this.#parts.logger.error(
-      { app: this.#parts.name, error: errorText(toError(error)) },
-      `${what} failed`,
-    )
+    const { name: app, logger } = this.#options
+    logger.error({ app, ...errorFields(error) }, `${what} failed`)
   }
 }
 

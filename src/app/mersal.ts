@@ -1,16 +1,11 @@
 import { MersalError } from '../core/errors/errors.ts'
-import type { CommandType, Envelope, EventType, MessageType } from '../core/messages/message.ts'
 import type { Given } from '../core/messages/given.ts'
+import type { CommandType, EventType, MessageType } from '../core/messages/message.ts'
 import { checkNumber, checkOptions } from '../core/options.ts'
 import { linkAbort } from '../lib/async/linked-abort.ts'
 import { type Assembly, assemble } from './assembly.ts'
-import { boundedInside } from './unit/joining.ts'
-import { rememberInternals } from './internals.ts'
-import { type AppState, Lifecycle, appStopped } from './lifecycle.ts'
-import { type SendCall, createSender } from './send/sender.ts'
-import { callName, directCall, foreignCall, noTransaction, unitCall } from './send/send-calls.ts'
+import type { AppState } from './lifecycle.ts'
 import { type Settings, appSettings } from './settings/settings.ts'
-import { type Unit, unitEnded } from './unit/unit.ts'
 import type {
   HandleOptions,
   Handler,
@@ -20,6 +15,9 @@ import type {
   TransactionOptions,
   UnitSender,
 } from './types.ts'
+import { boundedInside } from './unit/joining.ts'
+
+let partsOf: <Tx>(app: Mersal<Tx>) => Assembly<Tx> | undefined
 
 /**
  * An app: a name, an input queue of that name, handlers, and the ways to send.
@@ -35,42 +33,23 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * `MERSAL_UNAVAILABLE` (not sent) or `MERSAL_UNKNOWN_OUTCOME` (perhaps sent).
    */
   readonly direct: Sender
-  readonly #settings: Settings<Tx>
   readonly #parts: Assembly<Tx>
-  readonly #lifecycle: Lifecycle
-  readonly #ambientSender: Sender
-  #toldOfNesting = false
 
   /**
    * Throws `MERSAL_INVALID_OPTIONS`, naming the field and the remedy. Touches neither database nor
    * broker.
    */
   constructor(options: MersalOptions<Tx>) {
-    this.#settings = appSettings(options)
-    this.#parts = assemble(this.#settings)
-    const { machinery } = this.#parts
-    const { name, logger, stopGraceMs } = this.#settings
-    const begin = (signal: AbortSignal): Promise<void> => machinery.begin(signal)
-    this.#lifecycle = new Lifecycle({
-      name,
-      logger,
-      stopGraceMs,
-      begin,
-      end: (ending) => machinery.end(ending),
-    })
-    this.direct = createSender((...call) =>
-      this.#guarded(call, directCall(this.#parts.senders, this.#cause())),
-    )
-    this.#ambientSender = createSender((...call) => this.#guarded(call, this.#ambientCall()))
-    rememberInternals(this, this.#parts)
+    this.#parts = assemble(appSettings(options))
+    this.direct = this.#parts.senders.direct
   }
 
   get name(): string {
-    return this.#settings.name
+    return this.#parts.settings.name
   }
 
   get state(): AppState {
-    return this.#lifecycle.state
+    return this.#parts.lifecycle.state
   }
 
   /**
@@ -84,7 +63,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     handler: Handler<Given<Body>, Tx>,
     options: HandleOptions = {},
   ): void {
-    if (this.#settings.sendOnly)
+    if (this.#parts.settings.sendOnly)
       throw misuse('handle()', 'this app only sends: leave out sendOnly to give it an input queue')
     if (this.state !== 'idle')
       throw misuse('handle()', 'register every handler before start(), or messages would find none')
@@ -97,7 +76,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * directly.
    */
   send<Body>(type: CommandType<Body>, body: Given<Body>, options?: SendOptions): Promise<string> {
-    return this.#ambientSender.send(type, body, options)
+    return this.#parts.senders.ambient.send(type, body, options)
   }
 
   /** As `send`, to this app's own queue. */
@@ -106,12 +85,12 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     body: Given<Body>,
     options?: SendOptions,
   ): Promise<string> {
-    return this.#ambientSender.sendLocal(type, body, options)
+    return this.#parts.senders.ambient.sendLocal(type, body, options)
   }
 
   /** As `send`, to every subscriber of the event. */
   publish<Body>(type: EventType<Body>, body: Given<Body>, options?: SendOptions): Promise<string> {
-    return this.#ambientSender.publish(type, body, options)
+    return this.#parts.senders.ambient.publish(type, body, options)
   }
 
   /**
@@ -130,15 +109,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     work: (tx: Tx, sender: UnitSender) => Promise<Result>,
     options: TransactionOptions = {},
   ): Promise<Result> {
-    const { join } = options
-    if (join === undefined || join === false || this.#parts.runUnit === undefined)
-      return this.#newUnit(work, options)
-    try {
-      checkOptions('transaction()', options, ['signal', 'join'])
-      return this.#joined(this.#parts.unitSenders.unitOf(join), work, options.signal)
-    } catch (error) {
-      return Promise.reject(error)
-    }
+    return this.#parts.transactions.run(work, options)
   }
 
   /**
@@ -147,25 +118,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * commits.
    */
   within(tx: Tx): Sender {
-    const { storage } = this.#parts.senders
-    if (storage === undefined)
-      throw misuse('within()', 'this app has no outbox: give it a store, or outbox.storage')
-    if (tx === undefined || tx === null) {
-      throw new MersalError(
-        'MERSAL_NOT_A_TRANSACTION',
-        `within(): expected the handle of an open transaction, got ${String(tx)}`,
-      )
-    }
-    const { ambient, units, unitSenders, senders } = this.#parts
-    const unit = ambient.getStore()?.unit
-    if (unit?.late === true && unit.tx === tx)
-      return createSender((verb, type) => Promise.reject(unitEnded(callName(verb, type))))
-    // By the handle, not by the context: a queue in this process may have carried the call into
-    // that of another unit.
-    const ours = unit?.open === true && unit.tx === tx ? unit : units.ofHandle(tx)
-    if (ours !== undefined) return unitSenders.make(ours, {})
-    const call = foreignCall(senders, storage, tx, this.#cause())
-    return createSender((...given) => this.#guarded(given, call))
+    return this.#parts.senders.within(tx)
   }
 
   /**
@@ -191,7 +144,8 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkOptions('start()', options, ['signal'])
     // Called inside a unit, what runs for as long as the app does must not carry that unit along.
-    return this.#parts.ambient.run(undefined, () => this.#lifecycle.start(options.signal))
+    const { attempts, lifecycle } = this.#parts
+    return attempts.ambient.run(undefined, () => lifecycle.start(options.signal))
   }
 
   /**
@@ -207,20 +161,18 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   ): Promise<void> {
     checkOptions('stop()', options, ['graceMs', 'removeQueue'])
     const { removeQueue = false } = options
-    if (removeQueue) checkRemoval(this.#settings)
-    const preset = this.#settings.stopGraceMs
-    if (this.#parts.ambient.getStore() !== undefined) this.#warnOfWaitingForItself()
-    const graceMs = checkNumber('stop().graceMs', options.graceMs, {
-      default: preset,
-      min: 0,
-      max: 3_600_000,
-    })
-    return this.#lifecycle.stop({ graceMs, removeQueue })
+    const { settings, attempts, lifecycle } = this.#parts
+    const bounds = { default: settings.stopGraceMs, min: 0, max: 3_600_000 }
+    if (removeQueue) checkRemoval(settings)
+    if (attempts.ambient.getStore() !== undefined)
+      settings.logger.warn({ app: settings.name }, WAITS_FOR_ITSELF)
+    const graceMs = checkNumber('stop().graceMs', options.graceMs, bounds)
+    return lifecycle.stop({ graceMs, removeQueue })
   }
 
   /** There may be rows in the outbox: the relay looks soon. */
   wake(): void {
-    this.#parts.machinery.relay?.wake()
+    this.#parts.relay.wake()
   }
 
   /**
@@ -230,18 +182,14 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * an open transaction, which may hold the only writer.
    */
   async drain(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    if (this.#settings.storage === undefined) return
-    const { relay } = this.#parts.machinery
-    if (relay === undefined)
-      throw misuse(
-        'drain()',
-        'no relay runs in this app: start() it, without outbox.runRelay: false',
-      )
+    const { settings, relay, transactions } = this.#parts
+    if (settings.storage === undefined) return
+    if (relay.state === 'idle') throw misuse('drain()', NO_RELAY)
     using link = linkAbort(options.signal)
     const inside = {
       what: 'drain()',
-      clock: this.#settings.clock,
-      outer: this.#outer(),
+      clock: settings.clock,
+      outer: transactions.outer(),
       abort: (reason: Error) => link.abort(reason),
     }
     await boundedInside(inside, () => relay.drain({ signal: link.signal }))
@@ -251,103 +199,22 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     return this.stop()
   }
 
-  #joined<Result>(
-    unit: Unit<Tx>,
-    work: (tx: Tx, sender: UnitSender) => Promise<Result>,
-    signal: AbortSignal | undefined,
-  ): Promise<Result> {
-    const { ambient, unitSenders } = this.#parts
-    return unit.join(async () => {
-      signal?.throwIfAborted()
-      const scope = ambient.getStore()
-      const here = scope?.unit === unit && scope.level !== undefined ? { level: scope.level } : {}
-      const result = await ambient.run({ unit, cause: unit.cause, ...here }, () =>
-        work(unit.tx, unitSenders.make(unit, {})),
-      )
-      // Only now: work that were left behind here could write through the handle after the unit has
-      // ended.
-      signal?.throwIfAborted()
-      return result
-    })
-  }
-
-  async #newUnit<Result>(
-    work: (tx: Tx, sender: UnitSender) => Promise<Result>,
-    options: TransactionOptions,
-  ): Promise<Result> {
-    checkOptions('transaction()', options, ['signal', 'join'])
-    const { ambient, runUnit, unitSenders, open } = this.#parts
-    if (this.state === 'stopping' || this.state === 'stopped')
-      throw appStopped(this.name, 'transaction()')
-    if (runUnit === undefined)
-      throw misuse(
-        'transaction()',
-        'this app has no unit of work: give it a store, or unitOfWork with outbox.storage',
-      )
-    const outer = this.#outer()
-    if (outer !== undefined) this.#nested(outer, options)
-    await open()
-    return runUnit({
-      cause: ambient.getStore()?.cause,
-      signal: options.signal,
-      outer,
-      work: (unit) => work(unit.tx, unitSenders.make(unit, {})),
-    })
-  }
-
-  /** The unit that is open in this asynchronous context; perhaps that of another request. */
-  #outer(): Unit<Tx> | undefined {
-    const unit = this.#parts.ambient.getStore()?.unit
-    return unit?.open === true ? unit : undefined
-  }
-
-  /** Tells once that what looks nested is not. */
-  #nested(outer: Unit<Tx>, { join }: TransactionOptions): void {
-    if (this.#parts.rehearsed.has(outer)) {
-      throw misuse(
-        'transaction()',
-        'inside capture() it would be committed: pass { join: sender } to make it part of what is rolled back',
-      )
-    }
-    if (join === false || this.#toldOfNesting) return
-    this.#toldOfNesting = true
-    this.#settings.logger.warn(
-      { app: this.name },
-      'app.transaction() was called inside an open transaction of this app, and is a transaction of its own, which commits or fails by itself: ' +
-        'pass { join: sender }, with the sender of the outer callback or the context of the handler, to be part of that one, ' +
-        'or { join: false } to say that it is meant to be separate (said once)',
-    )
-  }
-
-  #warnOfWaitingForItself(): void {
-    const { logger, name } = this.#settings
-    const text =
-      'stop() was called inside a handler or a transaction of this app and waits for it: do not await it there'
-    logger.warn({ app: name }, text)
-  }
-
-  #cause(): Envelope | undefined {
-    return this.#parts.ambient.getStore()?.cause
-  }
-
-  #ambientCall(): SendCall {
-    const scope = this.#parts.ambient.getStore()
-    if (
-      !this.#settings.ambientSends &&
-      (scope !== undefined || this.#settings.storage !== undefined)
-    )
-      return noTransaction
-    return scope?.unit === undefined
-      ? this.#parts.looseCall(scope?.cause)
-      : unitCall(this.#parts.senders, scope.unit)
-  }
-
-  #guarded(call: Parameters<SendCall>, target: SendCall): Promise<string> {
-    if (this.state === 'stopped')
-      return Promise.reject(appStopped(this.name, callName(call[0], call[1])))
-    return target(...call)
+  static {
+    partsOf = (app) => (#parts in app ? app.#parts : undefined)
   }
 }
+
+/** The parts of an app, for `mersal/testing`. */
+export function assemblyOf<Tx>(app: Mersal<Tx>): Assembly<Tx> {
+  const parts = partsOf(app)
+  if (parts === undefined) throw new TypeError('expected an app made by new Mersal()')
+  return parts
+}
+
+const NO_RELAY = 'no relay runs in this app: start() it, without outbox.runRelay: false'
+
+const WAITS_FOR_ITSELF =
+  'stop() was called inside a handler or a transaction of this app and waits for it: do not await it there'
 
 function checkRemoval({
   sendOnly,

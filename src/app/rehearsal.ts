@@ -2,32 +2,35 @@ import { MersalError } from '../core/errors/errors.ts'
 import { type MessageType, type OutgoingMessage, headerNames } from '../core/messages/message.ts'
 import type { Delivery } from '../core/transport.ts'
 import { uuidv7 } from '../lib/uuid.ts'
-import { encodeBody } from './send/body.ts'
-import { decode } from './receive/decode.ts'
-import type { Ambient } from './unit/ambient.ts'
 import type { Assembly } from './assembly.ts'
-import { handleInUnit } from './receive/attempt.ts'
+import { attemptInUnit } from './receive/alone.ts'
+import type { Reception } from './receive/attempt.ts'
+import { decode } from './receive/decode.ts'
+import { newSharing } from './receive/shared/verdicts.ts'
+import { encodeBody } from './send/body.ts'
+import type { Settings } from './settings/settings.ts'
+import type { Ambient } from './unit/ambient.ts'
 import { keptMessages } from './unit/savepoints.ts'
-import { newSharing } from './receive/shared/sharing.ts'
 import { Unit } from './unit/unit.ts'
 
+type Work<Tx> = (unit: Unit<Tx>, signal: AbortSignal) => Promise<void>
+
 /**
- * Runs the work in a real unit, with every check that comes before a commit, then rolls back;
- * returns what it would have stored.
+ * Runs the work in a real unit, with every check that comes before a commit, then rolls back.
+ * Returns what it would have stored.
  */
 export async function rehearse<Tx>(
-  parts: Assembly<Tx>,
-  work: (unit: Unit<Tx>, signal: AbortSignal) => Promise<void>,
+  { attempts, transactions, open }: Assembly<Tx>,
+  work: Work<Tx>,
   delivery?: Delivery,
 ): Promise<readonly OutgoingMessage[]> {
-  const { runUnit, open, ambient, senders } = parts
-  if (runUnit === undefined && senders.storage === undefined && delivery !== undefined)
-    return rehearseHeld(ambient, work, delivery)
-  if (runUnit === undefined)
-    throw new MersalError(
-      'MERSAL_INVALID_OPTIONS',
-      'the app has no unit of work that could be rolled back',
-    )
+  const { settings, ambient, runUnit } = attempts
+  if (runUnit === undefined) {
+    if (settings.storage === undefined && delivery !== undefined)
+      return rehearseHeld(ambient, work, delivery)
+    const text = 'the app has no unit of work that could be rolled back'
+    throw new MersalError('MERSAL_INVALID_OPTIONS', text)
+  }
   await open()
   const rollback = new Error('a rehearsal is rolled back')
   let messages: readonly OutgoingMessage[] = []
@@ -35,9 +38,9 @@ export async function rehearse<Tx>(
     await runUnit({
       cause: delivery?.message,
       work: async (unit, signal) => {
-        parts.rehearsed.add(unit)
+        transactions.noteRehearsed(unit)
         await work(unit, signal)
-        messages = await keptMessages(parts.invoking.settings.savepoints, unit.tx, unit.close())
+        messages = await keptMessages(settings.savepoints, unit.tx, unit.close())
         throw rollback
       },
     })
@@ -47,13 +50,10 @@ export async function rehearse<Tx>(
   return messages
 }
 
-/**
- * Without an outbox nothing is published before the handler has succeeded, and here not afterwards
- * either.
- */
+/** Without an outbox nothing is published before the handler has succeeded; here, not at all. */
 async function rehearseHeld<Tx>(
   ambient: Ambient<Tx>,
-  work: (unit: Unit<Tx>, signal: AbortSignal) => Promise<void>,
+  work: Work<Tx>,
   delivery: Delivery,
 ): Promise<readonly OutgoingMessage[]> {
   const unit = new Unit<Tx>(undefined as Tx, { cause: delivery.message })
@@ -72,36 +72,32 @@ export async function rehearseHandler<Tx>(
   body: unknown,
   headers: Readonly<Record<string, string>>,
 ): Promise<readonly OutgoingMessage[]> {
-  const delivery = deliveryOf(parts, type, body, headers)
-  const registration = parts.handlers.get(type.name)
-  const decoded = await decode(delivery, registration?.type, parts.invoking.settings.serializer)
+  const { settings, handlers, attempts } = parts
+  const delivery = deliveryOf(settings, type, body, headers)
+  const registration = handlers.get(type.name)
+  const decoded = await decode(delivery, registration?.type, settings.serializer)
   if (decoded.kind === 'reject') throw decoded.error
   if (registration === undefined)
     throw new MersalError('MERSAL_UNKNOWN_TYPE', `no handler for '${type.name}'`)
-  const context = {
+  const reception: Reception<Tx> = {
     delivery,
     body: decoded.body,
     registration,
     attempt: 1,
-    sharing: newSharing(),
+    sharing: newSharing,
     signal: delivery.signal,
-    onSkipped: () => {},
-    reached: { stage: 'before' as const },
+    progress: { stage: 'before', skipped: false, repeat: undefined },
   }
-  return rehearse(
-    parts,
-    (unit, signal) => handleInUnit(parts.invoking, context, unit, signal),
-    delivery,
-  )
+  const work: Work<Tx> = (unit, signal) => attemptInUnit(attempts, reception, unit, signal)
+  return rehearse(parts, work, delivery)
 }
 
 function deliveryOf<Tx>(
-  parts: Assembly<Tx>,
+  { serializer, clock, name }: Settings<Tx>,
   type: MessageType,
   body: unknown,
   headers: Readonly<Record<string, string>>,
 ): Delivery {
-  const { serializer, clock, name } = parts.invoking.settings
   const id = uuidv7(clock.now())
   const own = { [headerNames.contentType]: serializer.contentType, [headerNames.correlationId]: id }
   const message = {

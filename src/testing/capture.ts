@@ -1,5 +1,4 @@
-import { internalsOf } from '../app/internals.ts'
-import type { Mersal } from '../app/mersal.ts'
+import { type Mersal, assemblyOf } from '../app/mersal.ts'
 import { rehearse, rehearseHandler } from '../app/rehearsal.ts'
 import type { UnitSender } from '../app/types.ts'
 import type { Destination, MessageType, OutgoingMessage } from '../core/messages/message.ts'
@@ -43,15 +42,15 @@ export interface Capture<Tx> {
  * `MERSAL_INVALID_OPTIONS`), and need not be started.
  */
 export function capture<Tx>(app: Mersal<Tx>): Capture<Tx> {
-  const parts = internalsOf<Tx>(app)
-  const { serializer } = parts.invoking.settings
+  const parts = assemblyOf(app)
+  const { serializer } = parts.settings
   const shown = (messages: readonly OutgoingMessage[]): readonly CapturedMessage[] =>
     messages.map((message) => show(message, serializer))
   return {
     transaction: async (work) =>
       shown(
         await rehearse(parts, async (unit) => {
-          await work(unit.tx, parts.unitSenders.make(unit, {}))
+          await work(unit.tx, parts.attempts.senders.make(unit, {}))
         }),
       ),
     handle: async (type, body, { headers = {} } = {}) =>

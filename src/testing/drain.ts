@@ -1,5 +1,4 @@
-import { internalsOf } from '../app/internals.ts'
-import type { Mersal } from '../app/mersal.ts'
+import { type Mersal, assemblyOf } from '../app/mersal.ts'
 import { command } from '../app/send/messages.ts'
 
 type DrainableApp = Pick<Mersal<never>, 'drain' | 'direct'>
@@ -28,20 +27,20 @@ export async function drain(
     for (const app of all) {
       await app.drain(options)
       if (await readToEnd(app, options.signal)) probed++
-      await internalsOf(app).receiver.idle()
+      await assemblyOf(app as Mersal<never>).receiver.idle()
     }
     if (handled(all) === before + probed) return
   }
 }
 
 function handled(apps: readonly DrainableApp[]): number {
-  return apps.reduce((total, app) => total + internalsOf(app).receiver.handled, 0)
+  return apps.reduce((total, app) => total + assemblyOf(app as Mersal<never>).receiver.handled, 0)
 }
 
 /** False for an app that only sends. */
 async function readToEnd(app: DrainableApp, signal: AbortSignal | undefined): Promise<boolean> {
-  const { handlers, invoking } = internalsOf<unknown>(app)
-  if (invoking.settings.sendOnly) return false
+  const { handlers, settings } = assemblyOf(app as Mersal<unknown>)
+  if (settings.sendOnly) return false
   if (handlers.get(Probe.name) === undefined)
     handlers.add(Probe, ({ number }: { readonly number: number }) => waiting.get(number)?.(), {})
   signal?.throwIfAborted()

@@ -1,37 +1,44 @@
-import { errorFields, stackOf } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
-import { emit } from '../../core/telemetry.ts'
-import type { Delivery, Disposition } from '../../core/transport.ts'
 import { isDelay } from '../../core/messages/validation.ts'
-import { printable } from '../../lib/text.ts'
+import type { Delivery, Disposition } from '../../core/transport.ts'
+import { inFlight } from '../../lib/async/in-flight.ts'
 import { abortable, linkAbort } from '../../lib/async/linked-abort.ts'
-import { compose } from './compose.ts'
+import { compose } from '../compose.ts'
+import { handleAlone } from './alone.ts'
+import type { AttemptPorts, Progress, Reception } from './attempt.ts'
 import { decode } from './decode.ts'
-import { withRetries } from './retry.ts'
-import type { Ambient } from '../unit/ambient.ts'
-import { Batches } from './shared/batches.ts'
 import type { Handlers } from './handlers.ts'
-import { type InvokePorts, type Reception, ack, invoke } from './attempt.ts'
-import { LONGEST_HOLD_MS, type Stage, excuses } from './excuse.ts'
-import type { StoreGate } from './store-gate.ts'
-import type { Settings } from '../settings/settings.ts'
-import { type Sharing, newSharing } from './shared/sharing.ts'
+import { reportDelivery } from './reports.ts'
+import { withRetries } from './retry.ts'
+import { SharedTransactions } from './shared/shared-transactions.ts'
+import { type Repeat, type Sharing, type Verdict, newSharing, undone } from './shared/verdicts.ts'
+import { LONGEST_HOLD_MS, excuses } from './store-away/excuse.ts'
+import type { StoreGate } from './store-away/store-gate.ts'
+import { handleWithoutDatabase } from './without-database.ts'
 
-/** What is known of a delivery in hand. */
-interface InHand {
-  attempt: number
-  skipped: boolean
-  /** How far the present try has come. */
-  readonly reached: { stage: Stage }
-}
-
-export interface ReceiverPorts<Tx> extends InvokePorts<Tx> {
-  readonly settings: Settings<Tx>
-  readonly ambient: Ambient<Tx>
+export interface ReceiverPorts<Tx> extends AttemptPorts<Tx> {
   readonly handlers: Handlers<Tx>
   /** Undefined for an app without a database. */
   readonly gate: StoreGate | undefined
+  /** Aborts when the app gives up everything in progress. */
+  readonly forced: AbortSignal
 }
+
+/** A delivery in hand. */
+interface InHand {
+  readonly delivery: Delivery
+  /** Aborts when the transport has lost the delivery, and when the app is stopped by force. */
+  readonly signal: AbortSignal
+  /** Number of the present try. */
+  attempt: number
+  /** Of the present try. */
+  progress: Progress
+}
+
+/** What one try has come to. */
+type Tried = { readonly kind: 'ended'; readonly disposition: Disposition } | Repeat
+
+const newProgress = (): Progress => ({ stage: 'before', skipped: false, repeat: undefined })
 
 /**
  * Handles deliveries: retries around decoding, the steps of the user, the unit of work and the
@@ -39,183 +46,150 @@ export interface ReceiverPorts<Tx> extends InvokePorts<Tx> {
  */
 export class Receiver<Tx> {
   readonly #ports: ReceiverPorts<Tx>
-  readonly #run: (context: Reception<Tx>) => Promise<Disposition>
-  readonly #batches: Batches<Tx> | undefined
-  readonly #forced = new AbortController()
-  #inFlight = 0
+  readonly #run: (reception: Reception<Tx>) => Promise<Disposition>
+  readonly #shared: SharedTransactions<Tx> | undefined
+  readonly #inFlight = inFlight()
   #handled = 0
-  #idle = Promise.withResolvers<void>()
 
   constructor(ports: ReceiverPorts<Tx>) {
     this.#ports = ports
-    const { runUnit } = ports
-    const { sharing } = ports.settings
-    const batches =
-      runUnit === undefined || sharing === undefined
-        ? undefined
-        : new Batches({ ...ports, runUnit, sharing })
-    const inside = async (context: Reception<Tx>): Promise<Disposition> => {
-      if (batches?.takes(context) !== true) return invoke(ports, context)
-      await batches.handle(context)
-      return ack
-    }
-    this.#batches = batches
-    this.#run = compose<Reception<Tx>, Disposition>(ports.settings.incoming, inside)
-    this.#idle.resolve()
+    const { runUnit, settings } = ports
+    const { sharing } = settings
+    if (runUnit !== undefined && sharing !== undefined)
+      this.#shared = new SharedTransactions({ ...ports, runUnit, sharing })
+    this.#run = compose<Reception<Tx>, Disposition>(settings.incoming, async (reception) => {
+      // Counted by itself: a step of the user may end before what it has called.
+      await this.#inFlight.run(() => this.#invoke(reception))
+      return { kind: 'ack' }
+    })
   }
 
-  /** Deliveries that are being handled at this moment. */
-  get inFlight(): number {
-    return this.#inFlight
-  }
-
-  /** Deliveries whose handling has ended, however. */
+  /** Counts the deliveries whose handling has ended, however. */
   get handled(): number {
     return this.#handled
   }
 
   /** Resolves when no delivery is being handled. */
-  async idle(): Promise<void> {
-    await this.#idle.promise
-    await this.#batches?.idle()
+  idle(): Promise<void> {
+    return this.#inFlight.idle()
   }
 
-  /** What waits for the store goes back to the queue. */
+  /** Gives back to the queue what waits for the store. */
   stopWaiting(): void {
     this.#ports.gate?.stop()
   }
 
-  /** Gives up what is being handled: it is rolled back and goes back to the queue. */
-  abort(reason: Error): void {
-    this.#forced.abort(reason)
-    this.#batches?.abort(reason)
-  }
-
   /** Never throws. Runs outside of whatever transaction the caller is in. */
-  async deliver(delivery: Delivery): Promise<Disposition> {
-    if (this.#inFlight++ === 0) this.#idle = Promise.withResolvers()
-    try {
-      return await this.#ports.ambient.run(undefined, () => this.#handle(delivery))
-    } finally {
-      this.#handled++
-      if (--this.#inFlight === 0) this.#idle.resolve()
-    }
+  deliver(delivery: Delivery): Promise<Disposition> {
+    return this.#inFlight.run(async () => {
+      try {
+        return await this.#ports.ambient.run(undefined, () => this.#handle(delivery))
+      } finally {
+        this.#handled++
+      }
+    })
   }
 
   async #handle(delivery: Delivery): Promise<Disposition> {
-    const { settings, gate } = this.#ports
+    const { settings, gate, forced } = this.#ports
     const began = settings.clock.monotonic()
-    using link = linkAbort(delivery.signal, this.#forced.signal)
+    using link = linkAbort(delivery.signal, forced)
     const { signal } = link
     if (gate?.open === false && !(await gate.passes(signal, LONGEST_HOLD_MS)))
       return { kind: 'release' }
-    const state: InHand = { attempt: 0, skipped: false, reached: { stage: 'before' } }
-    const policy = { ...settings.receive, random: settings.random }
-    const excusing = gate === undefined ? undefined : excuses(gate, settings.random)
-    const ports = {
-      isGivenUp: () => signal.aborted,
-      excuse: async (error: unknown) =>
-        (await excusing?.hear({ error, stage: state.reached.stage, signal })) ?? 'charge',
-      clock: settings.clock,
-    }
-    const disposition = await withRetries(policy, delivery, ports, (attempt) => {
-      state.attempt = attempt
-      return this.#attempt(delivery, signal, state)
+    const inHand: InHand = { delivery, signal, attempt: 0, progress: newProgress() }
+    const disposition = await this.#withRetries(inHand)
+    const duration = settings.clock.monotonic() - began
+    const { attempt, progress } = inHand
+    reportDelivery(settings, delivery, disposition, {
+      attempt,
+      skipped: progress.skipped,
+      duration,
     })
-    this.#report(delivery, disposition, { ...state, duration: settings.clock.monotonic() - began })
     return disposition
   }
 
-  /** One try; several if it shares its transaction with others which fail. */
-  async #attempt(delivery: Delivery, signal: AbortSignal, state: InHand): Promise<Disposition> {
-    const sharing = newSharing()
+  #withRetries(inHand: InHand): Promise<Disposition> {
+    const { settings, gate } = this.#ports
+    const { clock, random, receive } = settings
+    const { delivery, signal } = inHand
+    const excusing = gate === undefined ? undefined : excuses(gate, random)
+    const ports = {
+      isGivenUp: () => signal.aborted,
+      excuse: async (error: unknown) =>
+        (await excusing?.judge({ error, stage: inHand.progress.stage, signal })) ?? 'charge',
+      clock,
+    }
+    return withRetries({ ...receive, random }, delivery, ports, (attempt) => {
+      inHand.attempt = attempt
+      return this.#attempt(inHand)
+    })
+  }
+
+  /** Counts as one try, also if it is repeated because others that shared its transaction failed. */
+  async #attempt(inHand: InHand): Promise<Disposition> {
+    let sharing = newSharing
     for (;;) {
-      try {
-        const disposition = await this.#handleOnce(delivery, signal, state, sharing)
-        if (!sharing.again) return disposition
-      } catch (error) {
-        if (!sharing.again) throw error
-      }
-      sharing.again = false
-      const { ghost } = sharing
-      if (ghost !== undefined) await abortable(signal, () => ghost)
+      const tried = await this.#tryOnce(inHand, sharing)
+      if (tried.kind === 'ended') return tried.disposition
+      const { after } = tried
+      if (after !== undefined) await abortable(inHand.signal, () => after)
+      sharing = tried.sharing
+    }
+  }
+
+  /** Whatever the steps of the user make of a try that is repeated, it is repeated. */
+  async #tryOnce(inHand: InHand, sharing: Sharing): Promise<Tried> {
+    const progress = newProgress()
+    inHand.progress = progress
+    try {
+      const disposition = await this.#handleOnce(inHand, sharing)
+      return progress.repeat ?? { kind: 'ended', disposition }
+    } catch (error) {
+      if (progress.repeat !== undefined) return progress.repeat
+      throw error
     }
   }
 
   /** With a body of its own, since a handler may have changed the one before. */
   async #handleOnce(
-    delivery: Delivery,
-    signal: AbortSignal,
-    state: InHand,
+    { delivery, signal, attempt, progress }: InHand,
     sharing: Sharing,
   ): Promise<Disposition> {
     signal.throwIfAborted()
-    state.reached.stage = 'before'
     const { settings, handlers } = this.#ports
     const registration = handlers.get(delivery.message.type)
     const decoded = await decode(delivery, registration?.type, settings.serializer)
+    // Without a registration the message has been rejected as one of an unknown type.
     if (decoded.kind === 'reject' || registration === undefined) return decoded as Disposition
-    const context: Reception<Tx> = {
-      delivery,
-      body: decoded.body,
-      registration,
-      attempt: state.attempt,
-      sharing,
-      signal,
-      reached: state.reached,
-      onSkipped: () => {
-        state.skipped = true
-      },
-    }
-    return checked(await this.#run(context))
+    const { body } = decoded
+    const reception = { delivery, body, registration, attempt, sharing, signal, progress }
+    return checked(await this.#run(reception))
   }
 
-  #report(
-    delivery: Delivery,
-    disposition: Disposition,
-    facts: { attempt: number; skipped: boolean; duration: number },
-  ): void {
-    const { settings } = this.#ports
-    const { id, type } = delivery.message
-    const outcome = outcomeOf(disposition, facts.skipped)
-    emit('mersal:handle', () => ({
-      app: settings.name,
-      id,
-      type,
-      attempt: facts.attempt,
-      outcome,
-      duration: facts.duration,
-    }))
-    if (disposition.kind !== 'retry' && disposition.kind !== 'reject') return
-    const { error } = disposition
-    const given = {
-      app: settings.name,
-      id: printable(id),
-      type: printable(type),
-      delivery: delivery.attempt,
-    }
-    const more = { ...given, ...errorFields(error), stack: stackOf(error) }
-    if (disposition.kind === 'reject')
-      settings.logger.error({ ...more, reason: disposition.reason }, 'message became a dead letter')
-    else if (disposition.postponedSince !== undefined) {
-      settings.logger.debug(
-        { ...more, delayMs: disposition.delayMs },
-        'the handler asked for the message again later',
-      )
-    } else
-      settings.logger.warn(
-        { ...more, delayMs: disposition.delayMs },
-        'handler failed; the message comes again',
-      )
+  /** The inside of the incoming pipeline: unit of work, message tracker, handler, commit. */
+  async #invoke(reception: Reception<Tx>): Promise<void> {
+    const { runUnit } = this.#ports
+    if (runUnit === undefined) return await handleWithoutDatabase(this.#ports, reception)
+    if (this.#shared?.takes(reception) === true)
+      return obey(await this.#shared.handle(reception), reception.progress)
+    await handleAlone(this.#ports, runUnit, reception)
   }
 }
 
-function outcomeOf(disposition: Disposition, skipped: boolean): string {
-  if (disposition.kind === 'reject') return disposition.reason
-  if (disposition.kind === 'ack') return skipped ? 'duplicate' : 'handled'
-  return disposition.kind === 'retry' && disposition.postponedSince !== undefined
-    ? 'postponed'
-    : disposition.kind
+function obey(verdict: Verdict, progress: Progress): void {
+  switch (verdict.kind) {
+    case 'handled':
+      progress.stage = 'done'
+      return
+    case 'failed':
+      throw verdict.error
+    case 'repeat':
+      progress.repeat = verdict
+      throw undone(verdict)
+    default:
+      return verdict satisfies never
+  }
 }
 
 /** A transport could not record anything else, however often it tried. */
@@ -224,11 +198,10 @@ function isDisposition(given: Disposition | undefined): boolean {
     case 'ack':
     case 'release':
       return true
-    case 'retry':
-      return (
-        isDelay(given.delayMs) &&
-        (given.postponedSince === undefined || Number.isFinite(given.postponedSince))
-      )
+    case 'retry': {
+      const { delayMs, postponedSince } = given
+      return isDelay(delayMs) && (postponedSince === undefined || Number.isFinite(postponedSince))
+    }
     case 'reject':
       return typeof given.reason === 'string'
     case undefined:

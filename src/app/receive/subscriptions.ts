@@ -89,7 +89,7 @@ export class Subscriptions {
    * Topics that deliver into the input queue from there, and that this app does not want; as far as
    * the transport can tell.
    */
-  async left(transport: string): Promise<readonly string[]> {
+  async unwanted(transport: string): Promise<readonly string[]> {
     const { queue } = this.#ports
     if (queue === undefined) return []
     const wanted = this.#topics(true).get(transport) ?? []

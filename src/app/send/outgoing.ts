@@ -14,7 +14,7 @@ import type { Clock } from '../../lib/async/clock.ts'
 import { byteLength } from '../../lib/text.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import { encodeBody, isPromise, validateBody } from './body.ts'
-import { compose } from '../receive/compose.ts'
+import { compose } from '../compose.ts'
 import { outgoingHeaders, travelling } from './headers.ts'
 import { checkRoundTrip } from './round-trip.ts'
 

@@ -23,7 +23,7 @@ import type { SendCall, Verb } from './sender.ts'
 import type { SendOptions } from '../types.ts'
 import type { Unit } from '../unit/unit.ts'
 
-export interface SenderPorts<Tx> {
+export interface SendPorts<Tx> {
   readonly app: string
   readonly logger: Logger
   readonly transports: ReadonlyMap<string, Transport>
@@ -82,7 +82,7 @@ const destinations: Readonly<
 
 /** In this very tick, unless a step or a schema has to be waited for. */
 function make<Tx>(
-  ports: SenderPorts<Tx>,
+  ports: SendPorts<Tx>,
   origin: Origin,
   [verb, type, body, options = {}]: Parameters<SendCall>,
 ): OutgoingMessage | Promise<OutgoingMessage> {
@@ -125,7 +125,7 @@ function make<Tx>(
  * Into a unit of ours: kept in memory until the unit flushes; without an outbox, until its handler
  * has succeeded.
  */
-export function unitCall<Tx>(ports: SenderPorts<Tx>, unit: Unit<Tx>): SendCall {
+export function unitCall<Tx>(ports: SendPorts<Tx>, unit: Unit<Tx>): SendCall {
   const direct = ports.storage === undefined
   const origin = { cause: unit.cause, transaction: direct ? undefined : unit, direct }
   return (...call) =>
@@ -135,7 +135,7 @@ export function unitCall<Tx>(ports: SenderPorts<Tx>, unit: Unit<Tx>): SendCall {
 }
 
 async function makeUndelayed<Tx>(
-  ports: SenderPorts<Tx>,
+  ports: SendPorts<Tx>,
   origin: Origin,
   call: Parameters<SendCall>,
 ): Promise<OutgoingMessage> {
@@ -152,7 +152,7 @@ async function makeUndelayed<Tx>(
  * that nobody awaits and that fails is logged: to end the process would punish a mere rollback.
  */
 export function foreignCall<Tx>(
-  ports: SenderPorts<Tx>,
+  ports: SendPorts<Tx>,
   storage: OutboxStorage<Tx>,
   tx: Tx,
   cause: Envelope | undefined,
@@ -172,7 +172,7 @@ export function foreignCall<Tx>(
 }
 
 function watched<Tx>(
-  { app, logger }: SenderPorts<Tx>,
+  { app, logger }: SendPorts<Tx>,
   call: string,
   saving: Promise<string>,
 ): Promise<string> {
@@ -204,7 +204,7 @@ function inTurn<Tx>(storage: OutboxStorage<Tx>): NonNullable<OutboxStorage<Tx>['
 }
 
 /** To the broker at once, past any outbox; resolves when the broker holds the message. */
-export function directCall<Tx>(ports: SenderPorts<Tx>, cause: Envelope | undefined): SendCall {
+export function directCall<Tx>(ports: SendPorts<Tx>, cause: Envelope | undefined): SendCall {
   const origin = { cause, transaction: undefined, direct: true }
   return async (...call) => {
     const message = await makeUndelayed(ports, origin, call)

@@ -1,31 +1,37 @@
+import { type Followers, followersOf } from '../../lib/async/abort.ts'
+import { inFlight } from '../../lib/async/in-flight.ts'
 import { type LinkedAbort, linkAbort } from '../../lib/async/linked-abort.ts'
 import type { Unit } from './unit.ts'
 
-/** Counts the units of work in progress, knows them by their handles, and can give them all up. */
+/** Counts the units of work in progress, and finds them by their handles. */
 export class OpenUnits<Tx> {
+  readonly #forced: AbortSignal
+  readonly #followers: Followers
+  readonly #inFlight = inFlight()
   readonly #byHandle = new WeakMap<object, Unit<Tx>>()
-  readonly #open = new Set<LinkedAbort>()
-  #forced: Error | undefined
-  #idle = Promise.withResolvers<void>()
 
-  constructor() {
-    this.#idle.resolve()
+  /** `forced` aborts when the app gives up everything in progress. */
+  constructor(forced: AbortSignal) {
+    this.#forced = forced
+    this.#followers = followersOf(forced)
   }
 
-  /** The link aborts with the signal, and when the app is stopped by force. */
+  /**
+   * Runs one unit with a link of its own. The link aborts with the signal, when the app is stopped
+   * by force, and when the unit itself says so.
+   */
   async run<Result>(
     signal: AbortSignal | undefined,
     work: (link: LinkedAbort) => Promise<Result>,
   ): Promise<Result> {
     using link = linkAbort(signal)
-    if (this.#forced !== undefined) link.abort(this.#forced)
-    if (this.#open.size === 0) this.#idle = Promise.withResolvers()
-    this.#open.add(link)
+    const giveUp = (): void => link.abort(this.#forced.reason)
+    if (this.#forced.aborted) giveUp()
+    this.#followers.add(giveUp)
     try {
-      return await work(link)
+      return await this.#inFlight.run(() => work(link))
     } finally {
-      this.#open.delete(link)
-      if (this.#open.size === 0) this.#idle.resolve()
+      this.#followers.delete(giveUp)
     }
   }
 
@@ -39,13 +45,8 @@ export class OpenUnits<Tx> {
     if (typeof unit.tx === 'object' && unit.tx !== null) this.#byHandle.set(unit.tx, unit)
   }
 
-  /** Resolves when none is in progress. */
+  /** Resolves when no unit is in progress. */
   idle(): Promise<void> {
-    return this.#idle.promise
-  }
-
-  abort(reason: Error): void {
-    this.#forced ??= reason
-    for (const link of this.#open) link.abort(reason)
+    return this.#inFlight.idle()
   }
 }

@@ -12,7 +12,7 @@ import type { Logger } from '../../core/telemetry.ts'
 import type { Settings } from '../settings/settings.ts'
 
 /** The outbox of an app, with the roads around it. */
-export interface StraightOutbox<Tx> {
+export interface AppOutbox<Tx> {
   /**
    * As the storage that it was made of, except that `save` puts messages straight into their queue
    * where it can.
@@ -54,10 +54,10 @@ const LINK_MS = 2000
  */
 const EXPECTED_MS = 1000
 
-export function straightOutbox<Tx>(
+export function appOutbox<Tx>(
   storage: OutboxStorage<Tx>,
   { transports, logger, clock }: Pick<Settings<Tx>, 'transports' | 'logger' | 'clock'>,
-): StraightOutbox<Tx> {
+): AppOutbox<Tx> {
   const { openToQueue } = storage
   const roads = [...transports].flatMap(([to, { straight }]) =>
     straight === undefined ? [] : [{ to, road: straight }],

@@ -1,6 +1,6 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { createSender } from '../send/sender.ts'
-import { type SenderPorts, unitCall } from '../send/send-calls.ts'
+import { type SendPorts, unitCall } from '../send/send-calls.ts'
 import { type SavepointPorts, savepointIn } from './savepoints.ts'
 import type { UnitSender } from '../types.ts'
 import type { Unit } from './unit.ts'
@@ -18,7 +18,7 @@ export interface UnitSenders<Tx> {
 }
 
 export function unitSenders<Tx>(
-  ports: SenderPorts<Tx>,
+  ports: SendPorts<Tx>,
   nesting: SavepointPorts<Tx>,
 ): UnitSenders<Tx> {
   const units = new WeakMap<object, Unit<Tx>>()

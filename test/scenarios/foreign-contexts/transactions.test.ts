@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { command } from '../../../src/index.ts'
-import { internalsOf } from '../../../src/app/internals.ts'
+import { assemblyOf } from '../../../src/app/mersal.ts'
 import { manualClock, type ManualClock } from '../../../src/testing/index.ts'
 import { rejection } from '../../unit/support/errors.ts'
 import { limiters, type Limiter } from './limiters.ts'
@@ -106,7 +106,7 @@ describe.each(cases)('on $place, with $limiter shared by two requests', ({ open,
     await place.app.start()
     await place.app.direct.sendLocal(Note, { who: 'handler' })
     expect(await b.outcome).toEqual({ value: 'B' })
-    await internalsOf(place.app).receiver.idle()
+    await assemblyOf(place.app).receiver.idle()
     expect(await place.written()).toEqual(['B'])
   })
 
@@ -130,7 +130,7 @@ describe.each(cases)('on $place, with $limiter shared by two requests', ({ open,
       throw new Error('A changes its mind')
     })
     await expect(a).rejects.toThrow('A changes its mind')
-    await internalsOf(place.app).receiver.idle()
+    await assemblyOf(place.app).receiver.idle()
     expect(await place.written()).toEqual(['handler'])
     expect(await place.pending()).toBe(1)
   })

@@ -76,8 +76,8 @@ function setUp(script: {
     unitOfWork,
     savepoints: undefined,
     outbox,
-    relay: () => relay,
-    units: new OpenUnits<object>(),
+    relay,
+    units: new OpenUnits<object>(new AbortController().signal),
     clock: manualClock(),
     logger: silentLogger,
   })

@@ -1,5 +1,5 @@
-import { MersalError } from '../../core/errors/errors.ts'
-import type { Step } from '../../core/pipeline.ts'
+import { MersalError } from '../core/errors/errors.ts'
+import type { Step } from '../core/pipeline.ts'
 
 /**
  * Runs the steps from the outside in, each around the rest, with `last` in the middle. Nothing is

@@ -1,8 +1,8 @@
-import { errorFields } from '../../core/errors/error-text.ts'
-import type { Logger } from '../../core/telemetry.ts'
-import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
-import type { Clock, Random } from '../../lib/async/clock.ts'
-import { linkAbort } from '../../lib/async/linked-abort.ts'
+import { errorFields } from '../../../core/errors/error-text.ts'
+import type { Logger } from '../../../core/telemetry.ts'
+import { type Backoff, backoffMs } from '../../../lib/async/backoff.ts'
+import type { Clock, Random } from '../../../lib/async/clock.ts'
+import { linkAbort } from '../../../lib/async/linked-abort.ts'
 
 export interface StoreGatePorts {
   readonly app: string

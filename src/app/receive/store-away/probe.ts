@@ -1,5 +1,5 @@
-import { uuidv7 } from '../../lib/uuid.ts'
-import type { Settings } from '../settings/settings.ts'
+import { uuidv7 } from '../../../lib/uuid.ts'
+import type { Settings } from '../../settings/settings.ts'
 import { StoreGate } from './store-gate.ts'
 
 /** Guards the deliveries of an app with a database. */

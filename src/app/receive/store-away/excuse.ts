@@ -1,7 +1,7 @@
-import { isMersalError } from '../../core/errors/errors.ts'
-import { type StoreFault, storeFaultOf } from '../../core/errors/store-faults.ts'
-import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
-import type { Random } from '../../lib/async/clock.ts'
+import { isMersalError } from '../../../core/errors/errors.ts'
+import { type StoreFault, storeFaultOf } from '../../../core/errors/store-faults.ts'
+import { type Backoff, backoffMs } from '../../../lib/async/backoff.ts'
+import type { Random } from '../../../lib/async/clock.ts'
 import type { StoreGate } from './store-gate.ts'
 
 /**
@@ -32,13 +32,13 @@ const REST: Backoff = { firstMs: 200, longestMs: 10_000 }
 
 /** Excuses the failures of one delivery for which our own store is to blame. */
 export interface Excuses {
-  hear(failure: Failure): Promise<Verdict>
+  judge(failure: Failure): Promise<Verdict>
 }
 
 export function excuses(gate: StoreGate, random: Random): Excuses {
   let passes = 0
   return {
-    async hear({ error, stage, signal }) {
+    async judge({ error, stage, signal }) {
       const fault = suspicion(error, stage)
       if (fault === undefined) return 'charge'
       if (!(await gate.works()))

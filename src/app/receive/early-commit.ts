@@ -1,8 +1,8 @@
-import { errorText } from '../../../core/errors/error-text.ts'
-import { MersalError } from '../../../core/errors/errors.ts'
-import { backoffMs } from '../../../lib/async/backoff.ts'
-import { abortable } from '../../../lib/async/linked-abort.ts'
-import type { Settings } from '../../settings/settings.ts'
+import { errorFields } from '../../core/errors/error-text.ts'
+import { MersalError } from '../../core/errors/errors.ts'
+import { backoffMs } from '../../lib/async/backoff.ts'
+import { abortable } from '../../lib/async/linked-abort.ts'
+import type { Settings } from '../settings/settings.ts'
 
 /** What a unit that has failed had recorded in the inbox. */
 export interface Recorded<Tx> {
@@ -13,12 +13,14 @@ export interface Recorded<Tx> {
 const BACKOFF = { firstMs: 50, longestMs: 2000 }
 
 /**
- * A unit has failed. If its transaction was committed all the same, by the work inside, the inbox
- * holds records of messages that would be taken for handled, although what they have sent was never
- * stored. So the records are taken back, which takes as long as the database needs to answer,
- * unless nobody holds the messages any more. Tells whether there were any.
+ * Deletes the inbox rows that this transaction wrote, in case a handler committed it early. Returns
+ * whether there were any.
+ *
+ * Call it when the unit has failed. If a handler has committed the transaction all the same, the
+ * inbox takes its messages for handled, although what they sent was never stored. Waits as long as
+ * the database needs to answer, unless the signal aborts: then nobody holds the messages any more.
  */
-export async function takeBack<Tx>(
+export async function forgetEarlyCommit<Tx>(
   settings: Settings<Tx>,
   { tx, messageIds }: Recorded<Tx>,
   signal: AbortSignal,
@@ -27,15 +29,17 @@ export async function takeBack<Tx>(
   const endings = tracker?.endings
   const recorder = messageIds.length === 0 ? undefined : endings?.recorder(tx)
   if (endings === undefined || recorder?.suspect !== true) return false
-  const { transaction } = recorder
+  const forget = (): Promise<number> =>
+    endings.forget(recorder.transaction, { consumer, messageIds })
   for (let failures = 1; !signal.aborted; failures++) {
     try {
-      return (
-        (await abortable(signal, () => endings.forget(transaction, { consumer, messageIds }))) > 0
-      )
+      return (await abortable(signal, forget)) > 0
     } catch (error) {
-      const fields = { app: consumer, error: errorText(error) }
-      if (failures === 2) logger.warn(fields, 'messages wait until the inbox can be asked')
+      if (failures === 2)
+        logger.warn(
+          { app: consumer, ...errorFields(error) },
+          'messages wait until the inbox can be asked',
+        )
       await clock.sleep(backoffMs(BACKOFF, failures, random), signal)
     }
   }

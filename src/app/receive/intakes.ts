@@ -1,0 +1,60 @@
+import { errorFields } from '../../core/errors/error-text.ts'
+import type { Delivery, Disposition, Transport } from '../../core/transport.ts'
+import type { Settings } from '../settings/settings.ts'
+import { Intake } from './intake.ts'
+import type { Subscriptions } from './subscriptions.ts'
+
+export interface IntakesPorts<Tx> {
+  readonly settings: Settings<Tx>
+  readonly subscriptions: Subscriptions
+  readonly deliver: (delivery: Delivery) => Promise<Disposition>
+}
+
+/** One intake for each transport on which the app declares something. */
+export function createIntakes<Tx>(ports: IntakesPorts<Tx>): readonly Intake[] {
+  const { settings, subscriptions, deliver } = ports
+  const { name: app, logger, clock, random, transports, receive } = settings
+  const consumption = { queue: app, concurrency: receive.concurrency }
+  return subscriptions.places().map(({ transport, read }) => {
+    const consume = (): Promise<AsyncDisposable> =>
+      (transports.get(transport) as Transport).consume(consumption, deliver)
+    return new Intake({
+      app,
+      transport,
+      logger,
+      clock,
+      random,
+      declare: () => declare(ports, transport),
+      consume: read ? consume : undefined,
+    })
+  })
+}
+
+async function declare<Tx>(
+  { settings, subscriptions }: IntakesPorts<Tx>,
+  transport: string,
+): Promise<void> {
+  await subscriptions.declare(transport)
+  await warnOfUnwanted(settings, subscriptions, transport)
+}
+
+/** A handler that was removed from the code leaves its subscription behind, durably. */
+async function warnOfUnwanted<Tx>(
+  { logger, name: app }: Settings<Tx>,
+  subscriptions: Subscriptions,
+  transport: string,
+): Promise<void> {
+  try {
+    const topics = await subscriptions.unwanted(transport)
+    if (topics.length === 0) return
+    logger.warn(
+      { app, transport, topics: topics.slice(0, 20) },
+      'events come into the queue of this app that it neither handles nor subscribes to; they become dead letters. To take one back: app.unsubscribe(type)',
+    )
+  } catch (error) {
+    logger.warn(
+      { app, transport, ...errorFields(error) },
+      'the app could not find out whether events come that nobody handles',
+    )
+  }
+}

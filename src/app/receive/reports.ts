@@ -1,0 +1,64 @@
+import { errorFields, stackOf } from '../../core/errors/error-text.ts'
+import { type Logger, emit } from '../../core/telemetry.ts'
+import type { Delivery, Disposition } from '../../core/transport.ts'
+import { printable } from '../../lib/text.ts'
+
+interface ReportPorts {
+  /** Name of the app. */
+  readonly name: string
+  readonly logger: Logger
+}
+
+export interface DeliveryFacts {
+  /** Number of the last try, over all deliveries of the message. */
+  readonly attempt: number
+  /** It was a duplicate, and no handler was called. */
+  readonly skipped: boolean
+  /** In milliseconds. */
+  readonly duration: number
+}
+
+/** Says in an event, and where it failed in the log, what became of a delivery. */
+export function reportDelivery(
+  { name: app, logger }: ReportPorts,
+  delivery: Delivery,
+  disposition: Disposition,
+  { attempt, skipped, duration }: DeliveryFacts,
+): void {
+  const { id, type } = delivery.message
+  const outcome = outcomeOf(disposition, skipped)
+  emit('mersal:handle', () => ({ app, id, type, attempt, outcome, duration }))
+  if (disposition.kind !== 'retry' && disposition.kind !== 'reject') return
+  const { error } = disposition
+  const fields = {
+    app,
+    id: printable(id),
+    type: printable(type),
+    delivery: delivery.attempt,
+    ...errorFields(error),
+    stack: stackOf(error),
+  }
+  if (disposition.kind === 'reject') {
+    logger.error({ ...fields, reason: disposition.reason }, 'message became a dead letter')
+    return
+  }
+  const { delayMs, postponedSince } = disposition
+  if (postponedSince === undefined)
+    logger.warn({ ...fields, delayMs }, 'handler failed; the message comes again')
+  else logger.debug({ ...fields, delayMs }, 'the handler asked for the message again later')
+}
+
+function outcomeOf(disposition: Disposition, skipped: boolean): string {
+  switch (disposition.kind) {
+    case 'ack':
+      return skipped ? 'duplicate' : 'handled'
+    case 'reject':
+      return disposition.reason
+    case 'retry':
+      return disposition.postponedSince === undefined ? 'retry' : 'postponed'
+    case 'release':
+      return 'release'
+    default:
+      return disposition satisfies never
+  }
+}

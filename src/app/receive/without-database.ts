@@ -1,0 +1,74 @@
+import { errorFields } from '../../core/errors/error-text.ts'
+import { linkAbort } from '../../lib/async/linked-abort.ts'
+import { publishHeld } from '../send/held-sends.ts'
+import { noTransaction } from '../send/send-calls.ts'
+import { createSender } from '../send/sender.ts'
+import { savepointNowhere } from '../unit/savepoints.ts'
+import { withTimeLimit } from '../unit/time-limit.ts'
+import { Unit } from '../unit/unit.ts'
+import {
+  type AttemptPorts,
+  type AttemptUnit,
+  type Reception,
+  attempt,
+  handlerLimit,
+} from './attempt.ts'
+
+/**
+ * Handles one message without a unit of work.
+ *
+ * Without an outbox, what the handler sends is held until the handler has succeeded, and is then
+ * published. The delivery is acknowledged after that. With an outbox, the handler sends within a
+ * transaction that it opens itself.
+ */
+export async function handleWithoutDatabase<Tx>(
+  ports: AttemptPorts<Tx>,
+  reception: Reception<Tx>,
+): Promise<void> {
+  const { storage, transports, onDuplicate } = ports.settings
+  const cause = reception.delivery.message
+  const unit = storage === undefined ? new Unit<Tx>(undefined as Tx, { cause }) : undefined
+  using link = linkAbort(reception.signal)
+  const limit = handlerLimit(ports.settings, reception.registration)
+  const work = (): Promise<void> =>
+    attempt(reception, heldUnit(ports, unit, reception, link.signal), never, onDuplicate)
+  try {
+    await withTimeLimit(limit, link, work, (error) => logLate(ports, reception, error))
+    const held = unit?.close().map(({ message }) => message) ?? []
+    await publishHeld(transports, held, reception.signal)
+  } finally {
+    unit?.end()
+  }
+}
+
+const never = (): Promise<boolean> => Promise.resolve(false)
+
+function heldUnit<Tx>(
+  { ambient, senders }: AttemptPorts<Tx>,
+  unit: Unit<Tx> | undefined,
+  { delivery }: Reception<Tx>,
+  signal: AbortSignal,
+): AttemptUnit<Tx> {
+  const savepoint = savepointNowhere
+  return {
+    tx: undefined as Tx,
+    signal,
+    call: (handler) =>
+      ambient.run({ unit, cause: delivery.message }, () =>
+        handler((fields) =>
+          unit === undefined
+            ? { ...createSender(noTransaction), savepoint, ...fields }
+            : senders.make(unit, { savepoint, ...fields }),
+        ),
+      ),
+  }
+}
+
+function logLate<Tx>(
+  { settings: { logger, name: app } }: AttemptPorts<Tx>,
+  { delivery }: Reception<Tx>,
+  error: unknown,
+): void {
+  const fields = { app, id: delivery.message.id, ...errorFields(error) }
+  logger.debug(fields, 'a handler that had been given up failed later')
+}
