@@ -9,7 +9,6 @@ const sources = sourcesIn('src')
 const stillTooLong = [
   'src/app/settings/settings.ts',
   'src/stores/sqlite/connection/connection.ts',
-  'src/testing/crash-points.ts',
   'src/transports/rabbitmq/consume/settle.ts',
 ]
 
