@@ -1,5 +1,5 @@
+import { errorText } from '../core/errors/error-text.ts'
 import { isMersalError } from '../core/errors/errors.ts'
-import { toError } from '../lib/async/abort.ts'
 import type { Mersal } from './mersal.ts'
 
 type StopSignal = 'SIGTERM' | 'SIGINT'
@@ -72,7 +72,7 @@ export function stopOnSignals(
       await app.stop(graceMs === undefined ? {} : { graceMs })
     } catch (error) {
       code = 1
-      report(toError(error).message)
+      report(errorText(error))
     }
     host.exitCode = code
     resolve(code)

@@ -1,5 +1,4 @@
-import { isError } from '../lib/is-error.ts'
-import { errorValue } from './errors/error-text.ts'
+import { loggable } from './errors/error-text.ts'
 import { channel, type Channel } from 'node:diagnostics_channel'
 
 type LogMethod = (fields: Readonly<Record<string, unknown>>, message: string) => void
@@ -20,13 +19,8 @@ export const silentLogger: Logger = { debug: ignore, info: ignore, warn: ignore,
 function toStderr(level: string): LogMethod {
   return (fields, message) => {
     const line = { level, time: new Date().toISOString(), message, ...fields }
-    process.stderr.write(`${JSON.stringify(line, (_, value: unknown) => plain(value))}\n`)
+    process.stderr.write(`${JSON.stringify(line, (_, value: unknown) => loggable(value))}\n`)
   }
-}
-
-function plain(value: unknown): unknown {
-  if (typeof value === 'bigint') return value.toString()
-  return isError(value) ? errorValue(value) : value
 }
 
 /** Warnings and errors to standard error, one JSON object per line: the default. */

@@ -1,4 +1,4 @@
-import { errorText } from '../../core/errors/error-text.ts'
+import { errorFields } from '../../core/errors/error-text.ts'
 import { MersalError, isMersalError } from '../../core/errors/errors.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import { toError } from '../../lib/async/abort.ts'
@@ -116,6 +116,6 @@ export class Intake implements AsyncDisposable {
 
   #fields(error: Error): Readonly<Record<string, unknown>> {
     const { app, transport } = this.#ports
-    return { app, transport, error: errorText(error) }
+    return { app, transport, ...errorFields(error) }
   }
 }

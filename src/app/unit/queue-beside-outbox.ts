@@ -7,7 +7,7 @@ import type {
   WriteWithin,
 } from '../../core/outbox.ts'
 import type { OpenToQueue, StraightRoad } from '../../core/straight.ts'
-import { errorText } from '../../core/errors/error-text.ts'
+import { errorFields } from '../../core/errors/error-text.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Settings } from '../settings/settings.ts'
 
@@ -144,7 +144,7 @@ async function find<Tx>(
       if (here === there) return { to, road }
     } catch (error) {
       logger.warn(
-        { transport: to, error: errorText(error) },
+        { transport: to, ...errorFields(error) },
         'whether the queue is next to the outbox cannot be told; its messages go through the outbox',
       )
     }

@@ -1,11 +1,6 @@
 import type { Logger } from '../../core/telemetry.ts'
-import { errorValue } from '../../core/errors/error-text.ts'
+import { loggable } from '../../core/errors/error-text.ts'
 import type { Output } from '../output.ts'
-
-function plain(value: unknown): unknown {
-  if (typeof value === 'bigint') return value.toString()
-  return value instanceof Error ? errorValue(value) : value
-}
 
 /** JSON lines on standard error: information, warnings, errors; with `verbose` also the rest. */
 export function relayLogger(out: Output, verbose: boolean): Logger {
@@ -13,7 +8,7 @@ export function relayLogger(out: Output, verbose: boolean): Logger {
     (level: string) =>
     (fields: Readonly<Record<string, unknown>>, message: string): void => {
       const shown = Object.fromEntries(
-        Object.entries(fields).map(([name, value]) => [name, plain(value)]),
+        Object.entries(fields).map(([name, value]) => [name, loggable(value)]),
       )
       out.log({ level, time: new Date().toISOString(), message, ...shown })
     }

@@ -59,8 +59,13 @@ export function errorFields(error: unknown): { readonly code: string; readonly e
   return { code: errorCode(error), error: errorText(error) }
 }
 
-/** What a logger prints of an error that is the value of a field. */
-export function errorValue(error: Error): Readonly<Record<string, unknown>> {
+/** What a logger prints of the value of a field: of an error all causes, and of a bigint the text. */
+export function loggable(value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString()
+  return isError(value) ? errorValue(value) : value
+}
+
+function errorValue(error: Error): Readonly<Record<string, unknown>> {
   const { code } = error as { code?: unknown }
   return { name: nameOf(error), message: errorText(error), code, stack: stackOf(error) }
 }

@@ -408,6 +408,6 @@ describe('signals of the process', () => {
     raise('SIGINT')
     expect(await stopping.stopped).toBe(1)
     expect(host.exitCode).toBe(1)
-    expect(written).toEqual(['too slow'])
+    expect(written).toEqual(['Error: too slow'])
   })
 })

@@ -1,4 +1,4 @@
-import { errorText } from '../../../core/errors/error-text.ts'
+import { errorFields } from '../../../core/errors/error-text.ts'
 import { isMersalError } from '../../../core/errors/errors.ts'
 import type { Logger } from '../../../core/telemetry.ts'
 import { type Member, type SharedFailure, typeOf } from './shared-transaction.ts'
@@ -18,7 +18,6 @@ export function reportFailure<Tx>(
   failure: SharedFailure<Tx>,
 ): void {
   const { progress, over, error } = failure
-  const code = isMersalError(error) ? error.code : undefined
   const isHandling = progress.stage === 'handling'
   const id = isHandling ? members[progress.index]?.reception.delivery.message.id : undefined
   const fields = {
@@ -27,12 +26,11 @@ export function reportFailure<Tx>(
     messages: members.length,
     stage: progress.stage,
     id,
-    code,
-    error: errorText(error),
+    ...errorFields(error),
   }
   const text = 'a transaction that messages shared was undone'
   const remedy = 'since a handler, or its failure, had ended it: leave COMMIT to the unit'
   if (over) logger.error(fields, `${text}, ${remedy}`)
-  else if (!isHandling || code === 'MERSAL_HANDLER_TIMEOUT') logger.warn(fields, text)
+  else if (!isHandling || isMersalError(error, 'MERSAL_HANDLER_TIMEOUT')) logger.warn(fields, text)
   else logger.debug(fields, text)
 }
