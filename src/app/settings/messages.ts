@@ -1,0 +1,61 @@
+import { type Serializer, jsonSerializer } from '../../core/messages/serializer.ts'
+import { contentTypeRule, isContentType } from '../../core/messages/validation.ts'
+import {
+  checkBoolean,
+  checkChoice,
+  checkShape,
+  checkTransports,
+  invalidOption,
+} from '../../core/options.ts'
+import type { IncomingStep, OutgoingStep } from '../../core/pipeline.ts'
+import type { Transport } from '../../core/transport.ts'
+import type { CheckBodies } from '../send/outgoing.ts'
+import type { RouteEntry } from '../send/routing.ts'
+import type { MersalOptions } from '../types.ts'
+import { checkRoutes, checkSteps } from './checks.ts'
+
+/** Where messages go, and what happens to them on the way out and in. */
+export interface MessageSettings {
+  readonly sendOnly: boolean
+  readonly ambientSends: boolean
+  /** By name; the main one is called `default`. */
+  readonly transports: ReadonlyMap<string, Transport>
+  readonly routes: ReadonlyMap<string, RouteEntry>
+  readonly incoming: readonly IncomingStep[]
+  readonly outgoing: readonly OutgoingStep[]
+  readonly serializer: Serializer
+  readonly checkBodies: CheckBodies
+}
+
+export function messageSettings<Tx>(options: MersalOptions<Tx>): MessageSettings {
+  const transports = transportsOf(options)
+  const choices = ['always', 'first', 'never'] as const
+  const preset = process.env['NODE_ENV'] === 'production' ? 'never' : 'first'
+  return {
+    sendOnly: checkBoolean('sendOnly', options.sendOnly) ?? false,
+    ambientSends: checkBoolean('ambientSends', options.ambientSends) ?? true,
+    transports,
+    routes: checkRoutes(options.routes, transports),
+    incoming: checkSteps('incoming', options.incoming),
+    outgoing: checkSteps('outgoing', options.outgoing),
+    serializer: serializerOf(options.serializer),
+    checkBodies: checkChoice('checkBodies', options.checkBodies, choices, preset),
+  }
+}
+
+function transportsOf<Tx>(options: MersalOptions<Tx>): ReadonlyMap<string, Transport> {
+  if (options.transport === undefined) {
+    const text =
+      'is missing: give a broker, such as sqliteQueue() of mersal/sqlite or rabbitmq() of mersal/rabbitmq'
+    throw invalidOption('transport', text)
+  }
+  return checkTransports('', options)
+}
+
+function serializerOf(given: Serializer | undefined): Serializer {
+  if (given === undefined) return jsonSerializer
+  checkShape('serializer', given, ['encode', 'decode'])
+  if (!isContentType(given.contentType))
+    throw invalidOption('serializer.contentType', `expected ${contentTypeRule}`)
+  return given
+}
