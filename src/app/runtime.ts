@@ -4,7 +4,7 @@ import type { Transport } from '../core/transport.ts'
 import { toError } from '../lib/async/abort.ts'
 import { abortable } from '../lib/async/linked-abort.ts'
 import { fulfilledWithin } from '../lib/async/within.ts'
-import { runJanitor } from '../outbox/janitor.ts'
+import { startWithJanitor } from '../outbox/janitor.ts'
 import type { AppRelay } from './app-relay.ts'
 import type { Ending, Startable } from './lifecycle.ts'
 import type { Intake } from './receive/intake.ts'
@@ -56,14 +56,13 @@ export class Runtime<Tx> implements Startable {
    * ready.
    */
   async begin(signal: AbortSignal): Promise<void> {
-    const { subscriptions, receiver, open, settings, relay } = this.#ports
+    const { subscriptions, receiver, open, settings } = this.#ports
     await abortable(signal, open)
     this.#warn()
     const deliver = receiver.deliver.bind(receiver)
     this.#intakes = createIntakes({ settings, subscriptions, deliver })
     for (const intake of this.#intakes) await abortable(signal, () => intake.declare())
-    relay.start()
-    this.#startJanitor()
+    this.#startRelay()
     for (const intake of this.#intakes) await abortable(signal, () => intake.consume())
   }
 
@@ -75,13 +74,12 @@ export class Runtime<Tx> implements Startable {
     warnOfFewConnections({ app, concurrency: receive.asked, logger }, units)
   }
 
-  #startJanitor(): void {
-    const { settings, closing } = this.#ports
+  #startRelay(): void {
+    const { settings, relay, closing } = this.#ports
     const { storage, tracker, retentionMs, name: app, clock, logger } = settings
-    if (storage === undefined && tracker === undefined) return
     const inbox = tracker === undefined ? undefined : { tracker, retentionMs }
-    const { signal } = closing
-    this.#janitor = runJanitor({ app, storage, inbox, clock, logger }, { signal })
+    const janitor = { app, storage, inbox, clock, logger }
+    this.#janitor = startWithJanitor(relay, janitor, { signal: closing.signal })
   }
 
   /**

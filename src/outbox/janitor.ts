@@ -5,6 +5,7 @@ import type { MessageTracker } from '../core/tracker.ts'
 import type { Clock } from '../lib/async/clock.ts'
 import { errorFields } from '../core/errors/error-text.ts'
 import { offsetOf } from './clock/clock-readings.ts'
+import type { Relay } from './types.ts'
 
 /** How the janitor works. Times are in milliseconds. */
 export interface JanitorOptions {
@@ -27,6 +28,16 @@ export interface JanitorPorts {
   readonly clock: Clock
   readonly logger: Logger
   readonly options?: JanitorOptions
+}
+
+/** Starts a relay, then the janitor of its tables. Resolves when the janitor has ended. */
+export function startWithJanitor(
+  relay: Pick<Relay, 'start'>,
+  janitor: JanitorPorts,
+  options: { readonly signal: AbortSignal },
+): Promise<void> {
+  relay.start()
+  return runJanitor(janitor, options)
 }
 
 type Prune = (limit: number, longerMs: number) => Promise<number>
@@ -77,6 +88,7 @@ export function runJanitor(
       tracker.prune({ olderThanMs: retentionMs + longerMs, limit })
     tasks.push({ table: 'inbox', prune, read: tracker.now?.bind(tracker) })
   }
+  if (tasks.length === 0) return Promise.resolve()
   return loop(ports, tasks, { intervalMs, limit, signal })
 }
 

@@ -6,7 +6,7 @@ import { type Clock, type Random, systemClock, systemRandom } from '../../lib/as
 import { uuidv7 } from '../../lib/uuid.ts'
 import { errorFields } from '../../core/errors/error-text.ts'
 import { fulfilledWithin } from '../../lib/async/within.ts'
-import { runJanitor } from '../janitor.ts'
+import { startWithJanitor } from '../janitor.ts'
 import { LEAST_WINDOW_BYTES } from '../options.ts'
 import { createRelay } from '../relay.ts'
 import {
@@ -172,9 +172,9 @@ function serve(
   function run(): void {
     if (closing.signal.aborted) return
     opened = true
-    relay.start()
     // Kept messages only: how long inbox records are kept is known to the apps that consume.
-    janitor = runJanitor({ app, storage: store.outbox, clock, logger }, { signal: closing.signal })
+    const kept = { app, storage: store.outbox, clock, logger }
+    janitor = startWithJanitor(relay, kept, { signal: closing.signal })
   }
 
   async function openLater(): Promise<void> {
