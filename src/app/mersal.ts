@@ -28,16 +28,16 @@ let partsOf: <Tx>(app: Mersal<Tx>) => Assembly<Tx> | undefined
  */
 export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   /**
-   * Sends to the broker at once, past any outbox and any transaction; resolves when the broker
-   * holds the message. Throws `MERSAL_UNROUTABLE`, `MERSAL_REFUSED`, `MERSAL_TOO_LARGE`,
+   * Sends to the broker at once, past any outbox and any transaction. Each call resolves when the
+   * broker holds the message. Throws `MERSAL_UNROUTABLE`, `MERSAL_REFUSED`, `MERSAL_TOO_LARGE`,
    * `MERSAL_UNAVAILABLE` (not sent) or `MERSAL_UNKNOWN_OUTCOME` (perhaps sent).
    */
   readonly direct: Sender
   readonly #parts: Assembly<Tx>
 
   /**
-   * Throws `MERSAL_INVALID_OPTIONS`, naming the field and the remedy. Touches neither database nor
-   * broker.
+   * Throws `MERSAL_INVALID_OPTIONS`, which names the field and the remedy. Touches neither the
+   * database nor the broker.
    */
   constructor(options: MersalOptions<Tx>) {
     this.#parts = assemble(appSettings(options))
@@ -53,10 +53,10 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   }
 
   /**
-   * Registers the handler of a message type; before `start()`. One handler per type and app:
-   * several things to do for one event are several calls in one handler (one transaction, retried
-   * together) or several apps (each with its own queue, transactions and retries).
-   * Throws `MERSAL_DUPLICATE_HANDLER`.
+   * Registers the handler of a message type. Call it before `start()`. A type has one handler per
+   * app. If several things are to be done for one event, call several functions from one handler
+   * (one transaction, retried together), or give each an app of its own (its own queue,
+   * transactions and retries). Throws `MERSAL_DUPLICATE_HANDLER` or `MERSAL_INVALID_OPTIONS`.
    */
   handle<Body>(
     type: MessageType<'command' | 'event', Body>,
@@ -71,9 +71,9 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   }
 
   /**
-   * `Sender.send` in the transaction that the current code runs in; without one
-   * `MERSAL_NO_TRANSACTION`. Without an outbox: in a handler when it has succeeded, elsewhere
-   * directly.
+   * `Sender.send` in the transaction that the current code runs in. Outside of any transaction it
+   * throws `MERSAL_NO_TRANSACTION`. In an app without an outbox, a command that a handler sends
+   * leaves when the handler has succeeded, and others leave directly.
    */
   send<Body>(type: CommandType<Body>, body: Given<Body>, options?: SendOptions): Promise<string> {
     return this.#parts.senders.ambient.send(type, body, options)
@@ -94,16 +94,20 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   }
 
   /**
-   * Runs the work in one transaction: what it writes and what it sends is committed together, or
-   * nothing is. Always in a transaction of its own, also inside another one. With `join`, given the
-   * sender of an open one, as a part of that one: if it then fails, the whole transaction does,
-   * even if the failure is caught; an aborted signal then fails it once the work has ended.
+   * Runs the work in one transaction. What it writes and what it sends is committed together, or
+   * nothing is. Resolves to the result of the work after the commit.
    *
-   * Rolls back and throws the error of the work, or `MERSAL_NOT_AWAITED`, or `MERSAL_ROLLED_BACK`
-   * (a send or nested transaction failed, even if caught), or the signal's reason.
-   * `MERSAL_COMMIT_UNKNOWN`: the answer of the database was lost; it may have committed.
-   * `MERSAL_UNIT_ENDED`: the transaction to join has ended. `MERSAL_STORE_BUSY`: inside another
-   * one, it waited in vain for what that one probably holds.
+   * The transaction is always separate, also inside another one, unless `join` names the sender of
+   * an open transaction. The work is then a part of that transaction. If the part fails, the whole
+   * transaction fails, even if the failure is caught. An aborted signal fails it once the work has
+   * ended.
+   *
+   * Rolls back and throws the error of the work, or the reason of the signal, or:
+   * - `MERSAL_NOT_AWAITED`: a send was not awaited when the work ended.
+   * - `MERSAL_ROLLED_BACK`: a send or a joined part failed, even if that was caught.
+   * - `MERSAL_COMMIT_UNKNOWN`: the answer of the database was lost. It may have committed.
+   * - `MERSAL_UNIT_ENDED`: the transaction to join has ended.
+   * - `MERSAL_STORE_BUSY`: inside another transaction, it waited in vain for what that one holds.
    */
   transaction<Result>(
     work: (tx: Tx, sender: UnitSender) => Promise<Result>,
@@ -113,33 +117,34 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   }
 
   /**
-   * Sends within a transaction that somebody else owns: a handle of the kind that the store
-   * understands. Each message is written at once; it exists if and only if that transaction
-   * commits.
+   * Sends within a transaction that other code owns. `tx` is a handle of the kind that the store
+   * understands. Each message is written at once, and exists if and only if that transaction
+   * commits. A send throws `MERSAL_NOT_A_TRANSACTION` if the handle is no open transaction.
    */
   within(tx: Tx): Sender {
     return this.#parts.senders.within(tx)
   }
 
   /**
-   * Makes the event deliver into the input queue, durably. Noted before `start()`, done at once
-   * afterwards: then it throws `MERSAL_UNAVAILABLE` while the broker is away.
+   * Subscribes the input queue to the event, durably. Before `start()` the subscription is noted,
+   * afterwards it is made at once. Throws `MERSAL_UNAVAILABLE` then if the broker is away.
    */
   subscribe(type: EventType<unknown>): Promise<void> {
     return this.#parts.subscriptions.change('subscribe()', type, true)
   }
 
-  /** Takes the event back, durably; also one that has a handler, for as long as this app lives. */
+  /** Ends the subscription, durably. If the event has a handler: for as long as this app lives. */
   unsubscribe(type: EventType<unknown>): Promise<void> {
     return this.#parts.subscriptions.change('unsubscribe()', type, false)
   }
 
   /**
-   * Opens the database, declares queue and subscriptions, starts relay and consumers. A broker that
-   * cannot be reached is no failure: there is one warning, and the app receives as soon as the
-   * broker is there. What only a person can mend (a wrong password, a queue with other properties)
-   * rejects. A start that fails closes everything again. When the signal aborts, the app stops.
-   * Repeated calls share one start.
+   * Opens the database, declares the queue and its subscriptions, starts relay and consumers.
+   *
+   * A broker that cannot be reached is no failure: the app logs one warning, and receives as soon
+   * as the broker is there. `start()` fails on errors that waiting cannot fix, such as a wrong
+   * password or a queue with other properties. A start that fails closes everything again. When the
+   * signal aborts, the app stops. Repeated calls share one start.
    */
   async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkOptions('start()', options, ['signal'])
@@ -150,11 +155,13 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
 
   /**
    * Stops consuming, lets handlers, transactions and the relay finish, then closes transports and
-   * store. After `graceMs` (default: the option `stopGraceMs`) the rest is rolled back and left to
-   * a next start, everything is closed all the same, and this throws `MERSAL_STOP_TIMEOUT`.
-   * Repeated calls share one stop. `removeQueue`, of the first call: then removes the input queue
-   * with its subscriptions, for an app that does not come again and that runs in no other process.
-   * Throws `MERSAL_QUEUE_KEPT` if messages or dead letters are in it; nothing is lost.
+   * store. After `graceMs` milliseconds (from 0 to an hour, default: the option `stopGraceMs`) the
+   * rest is rolled back and left to a next start. Everything is closed all the same, and the call
+   * throws `MERSAL_STOP_TIMEOUT`. Repeated calls share one stop.
+   *
+   * `removeQueue: true` in the first call also removes the input queue with its subscriptions. Use
+   * it for an app that does not come again and that runs in no other process. Throws
+   * `MERSAL_QUEUE_KEPT` if messages or dead letters are in the queue; nothing is lost.
    */
   async stop(
     options: { readonly graceMs?: number; readonly removeQueue?: boolean } = {},
@@ -170,16 +177,18 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     return lifecycle.stop({ graceMs, removeQueue })
   }
 
-  /** There may be rows in the outbox: the relay looks soon. */
+  /** Says that there may be rows in the outbox. The relay looks soon. */
   wake(): void {
     this.#parts.relay.wake()
   }
 
   /**
-   * Resolves when the outbox holds nothing that is due and that the relay of this app can deliver;
-   * what another relay has claimed, and what waits behind it, is not waited for. Needs a started
-   * app that runs a relay, or has no outbox. Throws `MERSAL_STORE_BUSY` if it waited in vain inside
-   * an open transaction, which may hold the only writer.
+   * Resolves when the outbox holds nothing that is due and that the relay of this app can deliver.
+   * Does not wait for rows that another relay has claimed, nor for rows behind them. Resolves at
+   * once in an app without an outbox.
+   *
+   * Throws `MERSAL_INVALID_OPTIONS` if no relay runs in this app, and `MERSAL_STORE_BUSY` if it
+   * waited in vain inside an open transaction, which may hold the only writer.
    */
   async drain(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     const { settings, relay, transactions } = this.#parts

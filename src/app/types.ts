@@ -12,35 +12,51 @@ import type { Transport } from '../core/transport.ts'
 import type { CheckBodies } from './send/outgoing.ts'
 import type { RelayOptions } from '../outbox/options.ts'
 
+/** Options of one send. */
 export interface SendOptions {
-  /** Messages with the same key leave in the order of their commits. 1 to 255 bytes. */
+  /**
+   * Messages with the same key leave in the order of their commits. 1 to 255 bytes of UTF-8,
+   * without control characters.
+   */
   readonly partitionKey?: string
-  /** Not before this many milliseconds after the commit; at most a year. */
+  /**
+   * The message is not published before this many milliseconds after the commit. From 0 to a year.
+   * Default 0. Needs an outbox.
+   */
   readonly delayMs?: number
-  /** Text values only. Names that Mersal sets itself are refused. */
+  /**
+   * At most 100 headers: 8 KiB of text each, 48 KiB together. Names that Mersal sets itself are
+   * refused.
+   */
   readonly headers?: Readonly<Record<string, string>>
 }
 
 /**
- * Sends messages within one transaction (or directly, for `app.direct`). Await every call. Each
- * resolves to the id of the message. The functions may be taken off the object.
+ * Sends messages within one transaction, or directly for `app.direct`. Await every call. Each call
+ * resolves to the id of the message. The functions need no `this`.
+ *
+ * Throws `MERSAL_NO_ROUTE`, `MERSAL_INVALID_MESSAGE`, `MERSAL_INVALID_BODY`, `MERSAL_ENCODE` or
+ * `MERSAL_TOO_LARGE` before anything is stored or sent.
  */
 export interface Sender {
-  /** To the one owner of the command: the route in `routes`, or this app if it handles it. */
+  /**
+   * Sends a command to the one app that owns it: by its route in `routes`, or to this app if it
+   * handles the command.
+   */
   send<Body>(
     this: void,
     type: CommandType<Body>,
     body: Given<Body>,
     options?: SendOptions,
   ): Promise<string>
-  /** To this app's own queue. */
+  /** Sends a command to the queue of this app. */
   sendLocal<Body>(
     this: void,
     type: CommandType<Body>,
     body: Given<Body>,
     options?: SendOptions,
   ): Promise<string>
-  /** To every subscriber of the event. */
+  /** Publishes an event to every subscriber. */
   publish<Body>(
     this: void,
     type: EventType<Body>,
@@ -49,153 +65,192 @@ export interface Sender {
   ): Promise<string>
 }
 
-/** What a unit of work offers besides. */
+/** The sender of a transaction that Mersal runs. */
 export interface UnitSender extends Sender {
   /**
-   * Runs the work in a savepoint of the transaction. If it throws, everything since then is undone,
-   * also what was sent and what had failed inside, the error comes through, and the transaction may
-   * go on. May be nested; await it before anything else is done.
+   * Runs the work in a savepoint of the transaction. If the work throws, everything since the
+   * savepoint is undone: rows, messages, and failures inside. The error comes through, and the
+   * transaction may go on. Savepoints may be nested. Await each one before you do anything else.
+   *
+   * Throws the error of the work, `MERSAL_NOT_AWAITED`, or `MERSAL_ROLLED_BACK` if a statement
+   * inside had failed and its error was caught.
    */
   savepoint<Result>(this: void, work: () => Promise<Result>): Promise<Result>
 }
 
-/** What a handler gets besides the body. Its methods may be taken off the object. */
+/** The second argument of a handler. Its functions need no `this`. */
 export interface HandlerContext<Tx> extends UnitSender {
   /**
-   * The transaction of this attempt: the library's own handle. Undefined when the app has no store.
+   * The transaction of this attempt: the handle of the database library. Undefined when the app has
+   * no store.
    */
   readonly tx: Tx
   readonly message: Envelope
   /**
-   * Counts tries of this message, from 1. Not counted: one in a shared transaction that was undone,
-   * one that failed because the database was away, and those that ended with `retryLater`.
+   * Number of this try, from 1, over all deliveries of the message. A try does not count if its
+   * shared transaction was undone, if it failed because the database was away, or if it ended with
+   * `retryLater`.
    */
   readonly attempt: number
-  /** With `onDuplicate: 'flag'`: this message has been handled before. */
+  /** True if the message has been handled before. Only with `onDuplicate: 'flag'`. */
   readonly duplicate: boolean
-  /** Aborts when the handler's time is up or the app is stopped by force. */
+  /** Aborts when the time of the handler is up, or when the app is stopped by force. */
   readonly signal: AbortSignal
 }
 
+/**
+ * Handles one message. What it writes through `tx` and what it sends is committed together after it
+ * has resolved. If it throws, everything is rolled back and the message is tried again.
+ */
 export type Handler<Body, Tx> = (body: Body, context: HandlerContext<Tx>) => Promise<void> | void
 
+/** Options of `handle()`. */
 export interface HandleOptions {
   /**
-   * Up to so many messages of this type that are in hand at the same time share one transaction:
-   * their inbox rows, the handlers one after the other, one commit. If one fails, all is rolled
-   * back, and each is handled again at once: what a handler does outside its transaction may be
-   * repeated more often.
+   * At most this many messages of the type share one transaction: their inbox rows in one
+   * statement, the handlers one after the other, one commit. A transaction takes the messages that
+   * are in hand when it begins; none waits for more. If one fails, all are rolled back, and each is
+   * handled again at once. So a handler may repeat more often what it does outside its transaction.
    *
-   * What belongs to a transaction reaches the next handlers: uncommitted rows, locks, `set local`,
-   * `now()`. Do not set a tenant or a role there, and leave COMMIT to the unit. Together they have
-   * `receive.handlerTimeoutMs`. At most `receive.concurrency`; first tries take up to `concurrency`
-   * / `batch` transactions at a time. Only with the transactions of `postgres({ pool })`,
-   * `sqlite()` and `memoryStore()`. Default 1.
+   * A handler sees what the handlers before it left in the transaction: uncommitted rows, locks,
+   * `set local`, `now()`. Do not set a tenant or a role there, and leave COMMIT to the unit. All of
+   * them together have `receive.handlerTimeoutMs`.
+   *
+   * From 1 to `receive.concurrency`. Default 1. First tries take up to `concurrency` / `batch`
+   * transactions at a time. Only with the units of work of `postgres({ pool })`, `sqlite()` and
+   * `memoryStore()`; others throw `MERSAL_INVALID_OPTIONS`.
    */
   readonly batch?: number
 }
 
+/** Options of `transaction()`. */
 export interface TransactionOptions {
-  /** Gives the transaction up: it is rolled back. */
+  /** Gives the transaction up when it aborts: the transaction is rolled back. */
   readonly signal?: AbortSignal
   /**
-   * The sender that the callback of an open `transaction()`, or a handler as its context, was
-   * given: the very object. Then this is a part of that transaction. Otherwise it is a transaction
-   * of its own, always; `false` says that this is meant, where it is called inside another one.
+   * The sender that the callback of an open `transaction()` was given, or the context of a handler:
+   * the very object. The work then becomes a part of that transaction. `false` says that a
+   * transaction inside another one is meant to be separate. Default: always a separate transaction.
    */
   readonly join?: Sender | false | undefined
 }
 
-/** Configuration of the outbox, for those who do not give a whole `store`. */
+/** Configuration of the outbox. An app with a `store` needs it only to change the defaults. */
 export interface OutboxConfig<Tx> {
   /** Default: the outbox of the store. */
   readonly storage?: OutboxStorage<Tx>
   readonly relay?: RelayOptions
-  /** False: rows are written here, and a relay elsewhere publishes them. Default true. */
+  /**
+   * False: this app only writes rows, and a relay elsewhere publishes them. Default true.
+   */
   readonly runRelay?: boolean
-  /** More hints for the relay, besides those of the store. */
+  /** Further hints for the relay, besides those of the store. Default none. */
   readonly wakers?: readonly Waker[]
 }
 
+/** Configuration of the inbox. */
 export interface IdempotencyConfig<Tx> {
   /** Default: the tracker of the store. */
   readonly tracker?: MessageTracker<Tx>
   /**
-   * `skip`: a duplicate is acknowledged without calling the handler. `flag`: it is called with
-   * `duplicate: true`. Default 'skip'.
+   * `skip`: a duplicate is acknowledged, and no handler is called. `flag`: the handler is called
+   * with `duplicate: true`. Default 'skip'.
    */
   readonly onDuplicate?: 'skip' | 'flag'
-  /** Records are kept this long; longer than the longest redelivery. Default 7 days. */
+  /**
+   * How long inbox records are kept, in milliseconds. Must be longer than the longest redelivery
+   * by the options in `receive`, else `MERSAL_INVALID_OPTIONS`. Default 7 days, at most ten years.
+   */
   readonly retentionMs?: number
 }
 
+/** How an app receives. Every time is in milliseconds. */
 export interface ReceiveOptions {
-  /** Messages handled at one time. Default 10. */
+  /** Messages handled at one time. From 1 to 10,000. Default 10. */
   readonly concurrency?: number
-  /** A handler that takes longer has failed, and its `signal` aborts. Default 30000. */
+  /**
+   * A handler that takes longer has failed, and its `signal` aborts. From 1 to a day. Default
+   * 30,000.
+   */
   readonly handlerTimeoutMs?: number
-  /** Tries again at once, each in a fresh transaction, before the message goes back. Default 1. */
+  /**
+   * Tries at once after the first one, each in a transaction of its own, before the message goes
+   * back to the queue. From 0 to 100. Default 1.
+   */
   readonly immediateRetries?: number
-  /** Deliveries before the message becomes a dead letter. Default 5. */
+  /** Deliveries before the message becomes a dead letter. From 1 to 10,000. Default 5. */
   readonly maxDeliveries?: number
-  /** Waiting time between deliveries. Default 1 s, doubling, at most 5 minutes, with jitter. */
+  /**
+   * Waiting time between deliveries, with jitter. Default: 1,000 after the first, doubled each
+   * time, at most 300,000.
+   */
   readonly backoff?: Backoff
   /**
-   * A message whose handler asks for it again with `retryLater` becomes a dead letter so long after
-   * the first such wish, in milliseconds. Default 7 days, or less if the inbox forgets earlier
+   * A message whose handler asks for it again with `retryLater` becomes a dead letter this long
+   * after the first such wish. Default 7 days, or less if the inbox forgets earlier
    * (`idempotency.retentionMs`).
    */
   readonly giveUpAfterMs?: number
 }
 
-/** A queue name, or where a type goes: another queue, another transport. */
+/** Where a message type goes: the name of a queue, or a queue and a transport. */
 export type Route = string | { readonly queue?: string; readonly transport?: string }
 
+/** Options of `new Mersal()`. */
 export interface MersalOptions<Tx> {
-  /** Name of the app and of its input queue. */
+  /**
+   * Name of the app and of its input queue. 1 to 200 letters, digits, '.', '_', ':', '/' or '-'.
+   */
   readonly name: string
+  /** The broker. The app closes it when it stops. */
   readonly transport: Transport
   /**
-   * Database: gives unit of work, outbox and message tracker. Without it, what a handler sends is
-   * published when it has succeeded; other sends go out directly.
+   * The database: unit of work, outbox and message tracker. The app closes it when it stops.
+   * Without a store, what a handler sends is published when the handler has succeeded, and other
+   * sends go out directly.
    */
   readonly store?: Store<Tx>
-  /** Parts of a store, for those who have no whole one. */
+  /** Replaces the unit of work of the store, or stands alone beside `outbox.storage`. */
   readonly unitOfWork?: UnitOfWork<Tx>
   readonly outbox?: OutboxConfig<Tx>
   readonly idempotency?: IdempotencyConfig<Tx>
-  /** Message type name → where it goes. */
+  /** Where message types go, by their names. A command without a route belongs to this app. */
   readonly routes?: Readonly<Record<string, Route>>
-  /** Further transports by name; a route chooses one. The main one is called 'default'. */
+  /** Further transports by name. A route chooses one. The main one is called 'default'. */
   readonly bridges?: Readonly<Record<string, Transport>>
   /**
    * False: `app.send`, `app.sendLocal` and `app.publish` never use the transaction that the current
-   * code runs in; they throw `MERSAL_NO_TRANSACTION` where it would matter. For programs that share
+   * code runs in. They throw `MERSAL_NO_TRANSACTION` where it would matter. For programs that share
    * queues, limiters or batch loaders between requests, which may carry a call into the transaction
    * of another one. Default true.
    */
   readonly ambientSends?: boolean
-  /** True: no input queue, no handlers; it only sends. */
+  /** True: the app has no input queue and no handlers. It only sends. Default false. */
   readonly sendOnly?: boolean
   readonly receive?: ReceiveOptions
   /**
-   * `stop()` waits this long for handlers and the relay, in milliseconds, and then up to two
-   * seconds for connections. Default 8000: below the ten seconds after which Docker kills.
+   * How long `stop()` waits for handlers and the relay, in milliseconds. After that it waits up to
+   * two seconds for connections. From 0 to an hour. Default 8,000, which is below the ten seconds
+   * after which Docker kills a process.
    */
   readonly stopGraceMs?: number
+  /** Steps around each delivery, from the outside in. Default none. */
   readonly incoming?: readonly IncomingStep[]
+  /** Steps around each message that is sent, from the outside in. Default none. */
   readonly outgoing?: readonly OutgoingStep[]
+  /** Turns bodies into bytes and back. Default JSON in UTF-8. */
   readonly serializer?: Serializer
   /**
-   * Whether a body is opened again before it is sent, as a consumer would: decoded, validated,
-   * compared. One that does not arrive as it was sent (a `Date`, a `Map`, `NaN`) throws
+   * Whether a body is opened again before it is sent, as a consumer would do: decoded, validated,
+   * compared. A body that does not arrive as it was sent (a `Date`, a `Map`, `NaN`) throws
    * `MERSAL_INVALID_BODY`. `first`: only the first body of each type. Default 'first', and 'never'
    * with `NODE_ENV=production`.
    */
   readonly checkBodies?: CheckBodies
-  /** Default: warnings and errors as JSON lines on standard error. `false`: silence. */
+  /** Default: warnings and errors as JSON lines on standard error. `false`: no log. */
   readonly logger?: Logger | false
-  /** For tests. */
+  /** For tests. Default: the clock of the system. */
   readonly clock?: Clock
+  /** For tests. A number from 0 up to 1. Default `Math.random`. */
   readonly random?: Random
 }
