@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { freePort } from '../test/postgres/cluster.ts'
+import { freePort } from '../scripts/servers/postgres.ts'
 import type { BenchServer } from './servers.ts'
 import { temporaryFolder } from './sqlite/folder.ts'
 

@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { Client } from 'pg'
-import { privateCluster } from '../test/postgres/cluster.ts'
-import { openPrivateBroker } from '../test/rabbitmq/broker.ts'
+import { privateCluster } from '../scripts/servers/postgres.ts'
+import { openPrivateBroker } from '../scripts/servers/rabbitmq.ts'
 import { startRedis } from './redis.ts'
 
 /** A server that only the benchmark uses. */

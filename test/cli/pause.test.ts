@@ -31,7 +31,8 @@ async function attempts(bench: Bench): Promise<number[]> {
   return rows.map(({ attempt }) => attempt)
 }
 
-describe.each(kinds)('mersal pause on %s', { timeout: 240_000 }, (kind) => {
+// At the same time: most of it is waiting, and each has a store of its own.
+describe.concurrent.each(kinds)('mersal pause on %s', { timeout: 240_000 }, (kind) => {
   test('holds up a destination in a running relay and after its restart, and nothing else; no attempt is charged', async () => {
     await using bench = await openBench(kind)
     await bench.declare('orders')

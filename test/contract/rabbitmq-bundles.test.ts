@@ -1,21 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { Transport } from '../../src/core/transport.ts'
 import type { RabbitTransport } from '../../src/rabbitmq.ts'
 import { transportContract } from '../../src/testing/index.ts'
-import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { rabbitIsHere } from '../rabbitmq/broker.ts'
+import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { rabbitHarness } from '../rabbitmq/contract-harness.ts'
 
 const here = await rabbitIsHere()
-let place: Awaited<ReturnType<typeof openVhost>>
-
-beforeAll(async () => {
-  if (here) place = await openVhost()
-})
-afterAll(async () => {
-  if (here) await place[Symbol.asyncDispose]()
-})
+const place = withVhost(here)
 
 const COMPANION = 'companion'
 let bundled = 0

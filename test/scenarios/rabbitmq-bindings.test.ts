@@ -1,19 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { rabbitmq, type RabbitTransport } from '../../src/rabbitmq.ts'
-import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { rabbitIsHere } from '../rabbitmq/broker.ts'
+import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { publishOne, toTopic } from '../rabbitmq/messages.ts'
 import { plainly } from '../rabbitmq/outage/tap.ts'
 
 const here = await rabbitIsHere()
-let place: Awaited<ReturnType<typeof openVhost>>
-
-beforeAll(async () => {
-  if (here) place = await openVhost()
-})
-afterAll(async () => {
-  if (here) await place[Symbol.asyncDispose]()
-})
+const place = withVhost(here)
 
 const open = (): RabbitTransport => rabbitmq({ url: place.url, logger: false, newQueuePauseMs: 0 })
 
@@ -54,17 +48,10 @@ describe.skipIf(!here)(
         kind: 'ack',
       }))
       await consumer.subscribe(queue, [removed], { remove: true })
-      const bindings = async (): Promise<string[]> => {
-        const text = await place.ctl(
-          'list_bindings',
-          '-p',
-          place.vhost,
-          'routing_key',
-          'destination_name',
+      const bindings = async (): Promise<string[]> =>
+        (await place.bindings()).flatMap((each) =>
+          each.queue === queue && each.exchange !== '' ? [each.key] : [],
         )
-        const rows = text.split('\n').map((line) => line.split('\t'))
-        return rows.flatMap(([key = '', to]) => (to === queue && key !== queue ? [key] : []))
-      }
       expect(await bindings()).toEqual([kept])
       // Confirmed by the broker. To look would be too late: the binding may be back before the
       // answer is.

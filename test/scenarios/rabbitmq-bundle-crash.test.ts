@@ -4,25 +4,19 @@ import { once } from 'node:events'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { Mersal } from '../../src/index.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
 import { sqlite } from '../../src/sqlite.ts'
 import { temporaryFolder } from '../contract/sqlite-harness.ts'
-import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { rabbitIsHere } from '../rabbitmq/broker.ts'
+import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { Note, type WorkerPlan } from '../rabbitmq/bundle-plan.ts'
 import { plainClient } from '../rabbitmq/plain-client.ts'
 
 const here = await rabbitIsHere()
 const worker = fileURLToPath(new URL('../rabbitmq/bundle-worker.ts', import.meta.url))
-let place: Awaited<ReturnType<typeof openVhost>>
-
-beforeAll(async () => {
-  if (here) place = await openVhost()
-})
-afterAll(async () => {
-  if (here) await place[Symbol.asyncDispose]()
-})
+const place = withVhost(here)
 
 /**
  * Starts the consumer again whenever it has ended, until `done`. Returns how often it was killed.

@@ -1,23 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { type ChannelModel, connect, type Options } from 'amqplib'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Envelope, OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { Delivery, Disposition } from '../../src/core/transport.ts'
 import { rabbitmq, type RabbitOptions, type RabbitTransport } from '../../src/rabbitmq.ts'
-import { openPrivateBroker, openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { openPrivateBroker, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { toQueue } from '../rabbitmq/messages.ts'
 import { cut, plainClient } from '../rabbitmq/plain-client.ts'
 
 const here = await rabbitIsHere()
-let place: Awaited<ReturnType<typeof openVhost>>
-
-beforeAll(async () => {
-  if (here) place = await openVhost()
-})
-afterAll(async () => {
-  if (here) await place[Symbol.asyncDispose]()
-})
+const place = withVhost(here)
 
 const unique = (): string => `q-${randomUUID()}`
 const kindsOf = (outcomes: readonly { readonly kind: string }[]): string[] =>

@@ -1,20 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { inspect } from 'node:util'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { rabbitmq, type RabbitOptions, type RabbitTransport } from '../../src/rabbitmq.ts'
-import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { rabbitIsHere } from '../rabbitmq/broker.ts'
+import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { publishOne, toQueue, toTopic } from '../rabbitmq/messages.ts'
 import { plainClient } from '../rabbitmq/plain-client.ts'
 
 const here = await rabbitIsHere()
-let place: Awaited<ReturnType<typeof openVhost>>
-
-beforeAll(async () => {
-  if (here) place = await openVhost()
-})
-afterAll(async () => {
-  if (here) await place[Symbol.asyncDispose]()
-})
+const place = withVhost(here)
 
 const unique = (): string => `q-${randomUUID()}`
 
@@ -29,7 +23,7 @@ describe.skipIf(!here)('what is wrong with a RabbitMQ is said clearly', () => {
     const lines: unknown[] = []
     const write = (...args: unknown[]): void => void lines.push(args)
     await using transport = rabbitmq({
-      connectTimeoutMs: 3000,
+      connectTimeoutMs: 1000,
       logger: { debug: write, info: write, warn: write, error: write },
       ...options,
     })

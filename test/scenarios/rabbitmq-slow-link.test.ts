@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import { silentLogger } from '../../src/core/telemetry.ts'
 import type { PublishOutcome, Transport } from '../../src/core/transport.ts'
@@ -7,19 +7,13 @@ import { Mersal, command } from '../../src/index.ts'
 import { memoryStore } from '../../src/memory.ts'
 import { rabbitmq, type RabbitOptions, type RabbitTransport } from '../../src/rabbitmq.ts'
 import { openProxy, type Proxy } from '../chaos/proxy.ts'
-import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { rabbitIsHere } from '../rabbitmq/broker.ts'
+import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { toQueue } from '../rabbitmq/messages.ts'
 import { plainClient } from '../rabbitmq/plain-client.ts'
 
 const here = await rabbitIsHere()
-let place: Awaited<ReturnType<typeof openVhost>>
-
-beforeAll(async () => {
-  if (here) place = await openVhost()
-})
-afterAll(async () => {
-  if (here) await place[Symbol.asyncDispose]()
-})
+const place = withVhost(here)
 
 const KB = 1024
 const unique = (): string => `q-${randomUUID()}`

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { connect, type Options } from 'amqplib'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { PublishOutcome } from '../../src/core/transport.ts'
 import { rabbitmq, type RabbitOptions, type RabbitTransport } from '../../src/rabbitmq.ts'
@@ -9,19 +9,13 @@ import {
   headerFrameBytes,
 } from '../../src/transports/rabbitmq/publish/header-size.ts'
 import { toProperties } from '../../src/transports/rabbitmq/publish/envelope.ts'
-import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { rabbitIsHere } from '../rabbitmq/broker.ts'
+import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { publishOne, toQueue } from '../rabbitmq/messages.ts'
 import { plainClient } from '../rabbitmq/plain-client.ts'
 
 const here = await rabbitIsHere()
-let place: Awaited<ReturnType<typeof openVhost>>
-
-beforeAll(async () => {
-  if (here) place = await openVhost()
-})
-afterAll(async () => {
-  if (here) await place[Symbol.asyncDispose]()
-})
+const place = withVhost(here)
 
 const FRAME_MAX = 4096
 const unique = (): string => `q-${randomUUID()}`

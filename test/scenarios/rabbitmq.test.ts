@@ -1,21 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { isMersalError } from '../../src/index.ts'
 import type { Delivery, Disposition } from '../../src/core/transport.ts'
 import { rabbitmq, type RabbitOptions, type RabbitTransport } from '../../src/rabbitmq.ts'
-import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
+import { rabbitIsHere } from '../rabbitmq/broker.ts'
+import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { publishOne, publishUntilConfirmed, toQueue, toTopic } from '../rabbitmq/messages.ts'
 import { plainClient } from '../rabbitmq/plain-client.ts'
 
 const here = await rabbitIsHere()
-let place: Awaited<ReturnType<typeof openVhost>>
-
-beforeAll(async () => {
-  if (here) place = await openVhost()
-})
-afterAll(async () => {
-  if (here) await place[Symbol.asyncDispose]()
-})
+const place = withVhost(here)
 
 const unique = (): string => `q-${randomUUID()}`
 

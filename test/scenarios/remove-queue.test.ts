@@ -24,7 +24,10 @@ async function onRabbitmq(queueType: 'classic' | 'quorum'): Promise<Place> {
   const { url } = place
   return {
     open: () => rabbitmq({ url, queueType, newQueuePauseMs: 0, logger: false }),
-    has: async (queue) => (await place.names()).some((name) => name.startsWith(queue)),
+    has: async (queue) =>
+      [...(await place.queues()), ...(await place.bindings()).map((each) => each.queue)].some(
+        (name) => name.startsWith(queue),
+      ),
     [Symbol.asyncDispose]: () => place[Symbol.asyncDispose](),
   }
 }

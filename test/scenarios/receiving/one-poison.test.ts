@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { Mersal, command } from '../../../src/index.ts'
 import { type RabbitOptions, rabbitmq } from '../../../src/rabbitmq.ts'
 import { openProxy, type Proxy } from '../../chaos/proxy.ts'
-import { openVhost, rabbitIsHere } from '../../rabbitmq/broker.ts'
+import { rabbitIsHere } from '../../rabbitmq/broker.ts'
 import { plainClient } from '../../rabbitmq/plain-client.ts'
+import { withVhost } from '../../rabbitmq/with-vhost.ts'
 
 const here = await rabbitIsHere()
 const Poison = command<{ id: number }>('test.poison')
@@ -19,14 +20,9 @@ const CALLS = 8
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
-describe.skipIf(!here)('one poison message at RabbitMQ', () => {
-  let vhost: Awaited<ReturnType<typeof openVhost>>
-  beforeAll(async () => {
-    vhost = await openVhost()
-  })
-  afterAll(async () => {
-    await vhost[Symbol.asyncDispose]()
-  })
+// At the same time: most of it is waiting, and each has a queue and a proxy of its own.
+describe.skipIf(!here).concurrent('one poison message at RabbitMQ', () => {
+  const vhost = withVhost()
 
   /**
    * Handles one poison message behind a proxy; `trouble` is told of every call of the handler.
