@@ -9,7 +9,7 @@ import { faultsOf, openQueue, type QueueType } from './rabbit-queue.ts'
 import type { RelayJob, RelayKind } from './relays/job.ts'
 import { startRelay } from './relays/process.ts'
 import { promisesOrder } from './relays/sink.ts'
-import type { BenchServer } from './servers.ts'
+import type { BenchServer } from './server.ts'
 
 /** A backlog that is moved by relay processes. */
 export interface Backlog {

@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { freePort } from '../scripts/servers/postgres.ts'
-import type { BenchServer } from './servers.ts'
+import type { BenchServer } from './server.ts'
 import { temporaryFolder } from './sqlite/folder.ts'
 
 const PATIENCE_MS = 10_000

@@ -5,14 +5,7 @@ import { Client } from 'pg'
 import { privateCluster } from '../scripts/servers/postgres.ts'
 import { openPrivateBroker } from '../scripts/servers/rabbitmq.ts'
 import { startRedis } from './redis.ts'
-
-/** A server that only the benchmark uses. */
-export interface BenchServer {
-  readonly url: string
-  readonly version: string
-  /** The process whose descendants are the server. */
-  readonly pid: number
-}
+import type { BenchServer } from './server.ts'
 
 /** Started when they are first asked for, once. */
 export interface BenchServers extends AsyncDisposable {

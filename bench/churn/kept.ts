@@ -3,7 +3,7 @@ import { moveBacklog } from '../backlog-run.ts'
 import { amount, type Effort } from '../effort.ts'
 import { type Candidate, interleave, type Sample } from '../measure.ts'
 import { type Table, tableOf } from '../report.ts'
-import type { BenchServer } from '../servers.ts'
+import type { BenchServer } from '../server.ts'
 
 const KEPT = { keepSentMs: 86_400_000 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import { type RelayProcess, startRelay } from '../relays/process.ts'
-import type { BenchServer } from '../servers.ts'
+import type { BenchServer } from '../server.ts'
 import type { Design, Poll } from './designs.ts'
 
 const WRITERS = 4

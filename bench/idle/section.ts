@@ -8,7 +8,7 @@ import { postgres as postgresStore } from '../../src/postgres.ts'
 import type { Effort } from '../effort.ts'
 import { cpuSeconds } from '../measure.ts'
 import type { Table } from '../report.ts'
-import type { BenchServer } from '../servers.ts'
+import type { BenchServer } from '../server.ts'
 import type { IdleJob } from './job.ts'
 
 /** More than enough for each to keep its own. */

@@ -1,5 +1,5 @@
 import type { RelayProcess } from '../relays/process.ts'
-import type { BenchServer } from '../servers.ts'
+import type { BenchServer } from '../server.ts'
 
 /** A way from a business transaction to the broker. */
 export interface Path extends AsyncDisposable {

@@ -3,7 +3,7 @@ import { command, Mersal } from '../../src/index.ts'
 import { postgres, type PostgresClient, postgresQueue } from '../../src/postgres.ts'
 import { type Candidate, cpuSeconds, interleave, type Sample } from '../measure.ts'
 import { type Table, tableOf } from '../report.ts'
-import type { BenchServer } from '../servers.ts'
+import type { BenchServer } from '../server.ts'
 import type { Effort } from '../effort.ts'
 
 const Work = command<{ number: number; text: string }>('bench.work')

@@ -2,7 +2,7 @@ import type { Pool } from 'pg'
 import type { Mersal } from '../../src/index.ts'
 import { Happened } from '../backlog.ts'
 import { cpuSeconds, type Sample } from '../measure.ts'
-import type { BenchServer } from '../servers.ts'
+import type { BenchServer } from '../server.ts'
 
 export const CONCURRENCY = 10
 /**

@@ -8,7 +8,7 @@ import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
 import { bodyOf, numberOf } from '../messages.ts'
 import { mersalProperties } from '../relays/bare.ts'
-import type { BenchServer } from '../servers.ts'
+import type { BenchServer } from '../server.ts'
 import { CONCURRENCY, handleAll, handled, INSERT, makeReceived, TOGETHER } from './handled.ts'
 
 interface Scene {

@@ -54,11 +54,6 @@ export interface Sink extends AsyncDisposable {
   faults(): string[] | undefined
 }
 
-export const toParent = {
-  ready: 'ready',
-  done: 'done',
-} as const
-
 /** Now and then, of a job whose messages are arriving. */
 export interface Progress {
   readonly moved: number

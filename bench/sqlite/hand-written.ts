@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { bodyOf, numberOf } from '../messages.ts'
-import type { Transfer } from './section.ts'
+import type { Transfer } from './transfer.ts'
 
 const BATCH = 500
 

@@ -9,9 +9,7 @@ import { type Body, jsonOf, thousandKeys } from '../messages.ts'
 import { type Table, tableOf } from '../report.ts'
 import { handWritten } from './hand-written.ts'
 import { ownCpu, temporaryFolder } from './folder.ts'
-
-/** Sends all messages from one file to another one, whose table `work` then has their numbers. */
-export type Transfer = (folder: string, count: number, perTransaction: number) => Promise<void>
+import type { Transfer } from './transfer.ts'
 
 /**
  * From a transaction of one app over its outbox and a queue file to the handler of another app, all
