@@ -83,9 +83,10 @@ export async function queueOverviews(
 ): Promise<readonly QueueOverview[]> {
   const overviews: QueueOverview[] = []
   for (const queue of new Set([...(await topology.queues()), ...more])) {
-    const info = await topology.info(topology.names.streamOf(queue))
-    if (info === undefined) continue
-    overviews.push({ queue, dead: await deadIn(topology, queue), waiting: info.state.messages })
+    const consumer = await topology.consumerInfo(topology.names.streamOf(queue))
+    if (consumer === undefined) continue
+    const waiting = consumer.num_pending + consumer.num_ack_pending
+    overviews.push({ queue, dead: await deadIn(topology, queue), waiting })
   }
   return overviews
 }

@@ -104,6 +104,7 @@ class JetStreamTransport implements NatsTransport {
       settings: this.#settings,
       stream: this.#topology.names.streamOf(queue),
       prepare: () => this.#own.prepare(queue),
+      recover: () => this.#own.recover(queue),
     }
     const consumer = new Consumer(parts, consumption, onDelivery)
     await consumer.start()

@@ -22,13 +22,15 @@ export function apiCodeOf(error: unknown): number | undefined {
   return typeof code === 'number' ? code : undefined
 }
 
+/** Names of the error and of its causes. */
+function namesOf(error: unknown): string[] {
+  return error instanceof Error ? [error.name, ...namesOf(error.cause)] : []
+}
+
 /** No part of the server listens to what was asked. */
-export function hasNoResponders(error: unknown): boolean {
-  const cause = error instanceof Error ? error.cause : undefined
-  const [own, deeper] = [error, cause].map((one) => (one instanceof Error ? one.name : ''))
-  return [own, deeper].some(
-    (name) => name === 'JetStreamNotEnabled' || name === 'NoRespondersError',
-  )
+function hasNoResponders(error: unknown): boolean {
+  const names = namesOf(error)
+  return names.includes('JetStreamNotEnabled') || names.includes('NoRespondersError')
 }
 
 const OLDEST = [2, 9, 0] as const
@@ -72,9 +74,10 @@ export function mistakeOf(error: unknown, describe: Describe): MersalError | und
   const code = apiCodeOf(error)
   if (hasNoResponders(error) || code === apiCodes.notEnabled) return noJetStream()
   if (code === apiCodes.notEnabledForAccount) return noJetStream()
-  if (error.name === 'AuthorizationError' || error.name === 'UserAuthenticationExpiredError')
+  const names = namesOf(error)
+  if (names.includes('AuthorizationError') || names.includes('UserAuthenticationExpiredError'))
     return invalid('url', `NATS refuses user, password or token: ${describe(error)}`)
-  if (error.name === 'PermissionViolationError')
+  if (names.includes('PermissionViolationError'))
     return invalid(
       'url',
       `the user lacks a permission (docs/nats.md lists them): ${describe(error)}`,
@@ -84,7 +87,7 @@ export function mistakeOf(error: unknown, describe: Describe): MersalError | und
       'tls',
       `no secure connection to NATS, look at tls.ca and at the host in the URL: ${describe(error)}`,
     )
-  if (error.name === 'InvalidArgumentError')
-    return invalid(error.message.includes('tls') ? 'tls' : 'url', describe(error))
+  if (/^server does not support '?tls/i.test(error.message)) return invalid('tls', describe(error))
+  if (names.includes('InvalidArgumentError')) return invalid('url', describe(error))
   return undefined
 }

@@ -31,6 +31,8 @@ export interface ConsumerParts {
   readonly stream: string
   /** Makes the stream and its subscriptions again, or looks whether they are there. */
   readonly prepare: () => Promise<void>
+  /** Hands out again what a crash of the server has made it forget. */
+  readonly recover: () => Promise<void>
 }
 
 /** With what tells that it was lost, and when JetStream last heard of it. */
@@ -91,17 +93,29 @@ export class Consumer implements AsyncDisposable {
     const { link, prepare } = this.#parts
     const { signal } = this.#stopping
     let failures = 0
+    let last: Live | undefined
     while (!signal.aborted) {
       try {
         const live = await Promise.race([link.connection(), aborted(signal)])
         if (live === undefined) return
         if (failures > 0) await prepare()
+        if (live !== last) void this.#recover()
+        last = live
         await this.#listen(live, () => (failures = 0))
       } catch (error) {
         if (signal.aborted) return
         this.#tell(error)
         await systemClock.sleep(backoffMs(backoff, ++failures, Math.random), signal)
       }
+    }
+  }
+
+  async #recover(): Promise<void> {
+    try {
+      await this.#parts.recover()
+    } catch (error) {
+      // It is tried again with the next connection, and now and then.
+      this.#parts.settings.logger.debug(errorFields(error), 'the queue was not looked through')
     }
   }
 

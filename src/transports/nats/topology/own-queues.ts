@@ -6,7 +6,8 @@ import type { NatsSettings } from '../options.ts'
 import type { Topology } from './topology.ts'
 
 const pause = { firstMs: 250, longestMs: 3000 }
-/** Between two looks at the subscriptions of what is read. */
+const LOOK_AGAIN_MS = 1000
+/** Between two looks at the streams and the subscriptions of what is read. */
 const EVERY_MS = 10_000
 
 /**
@@ -52,6 +53,21 @@ export class OwnQueues {
   async prepare(queue: string): Promise<void> {
     await this.#topology.queue(queue)
     await this.#rebind(queue)
+  }
+
+  /** After a crash of the server: hands out again what its consumer has forgotten. */
+  async recover(queue: string): Promise<void> {
+    const { signal } = this.#closing
+    const first = await this.#topology.leftBehind(queue)
+    if (first === undefined) return
+    // The stream removes what was acknowledged a moment later.
+    await systemClock.sleep(LOOK_AGAIN_MS, signal)
+    if (signal.aborted || (await this.#topology.leftBehind(queue)) !== first) return
+    this.#settings.logger.warn(
+      { queue },
+      'NATS has forgotten what its consumer must hand out: all messages in the queue come again',
+    )
+    await this.#topology.consumerAgain(queue)
   }
 
   read(queue: string): void {
@@ -107,12 +123,15 @@ export class OwnQueues {
       await systemClock.sleep(EVERY_MS * (0.75 + Math.random() / 2), signal)
       if (signal.aborted || this.#read.size === 0) break
       for (const queue of this.#read.keys()) {
-        await this.#rebind(queue).catch((error: unknown) =>
+        try {
+          await this.#rebind(queue)
+          await this.recover(queue)
+        } catch (error) {
           this.#settings.logger.debug(
             { queue, ...errorFields(error) },
-            'subscriptions were not looked after',
-          ),
-        )
+            'the stream and its subscriptions were not looked after',
+          )
+        }
       }
     }
     this.#keeping = false

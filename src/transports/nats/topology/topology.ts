@@ -1,5 +1,6 @@
 import {
   AckPolicy,
+  type ConsumerInfo,
   DeliverPolicy,
   DiscardPolicy,
   RetentionPolicy,
@@ -130,6 +131,43 @@ export class Topology {
     return this.#subscriptions(this.names.ofQueue(queue), 2)
   }
 
+  /**
+   * Names what the stream holds and its consumer has left behind; undefined if there is nothing.
+   * JetStream writes the two apart. After a crash the stream can still hold what was acknowledged,
+   * or give the places of such messages to new ones, and the consumer hands out neither.
+   */
+  async leftBehind(queue: string): Promise<string | undefined> {
+    const stream = this.names.streamOf(queue)
+    const consumer = await this.consumerInfo(stream)
+    // In this order: what is removed meanwhile only moves the first place on.
+    const state = (await this.info(stream))?.state
+    if (consumer === undefined || state === undefined) return undefined
+    if (state.last_seq < consumer.delivered.stream_seq) return `end ${state.last_seq}`
+    const isBehind = state.messages > 0 && state.first_seq <= consumer.ack_floor.stream_seq
+    return isBehind ? `place ${state.first_seq}` : undefined
+  }
+
+  /** Everything in the stream is handed out, whatever was acknowledged before. */
+  async consumerAgain(queue: string): Promise<void> {
+    const stream = this.names.streamOf(queue)
+    await this.ask(`making the consumer of '${stream}' again`, ({ manager }) =>
+      manager.consumers.delete(stream, CONSUMER),
+    )
+    await this.#consumer(stream)
+  }
+
+  consumerInfo(stream: string): Promise<ConsumerInfo | undefined> {
+    return this.ask(`looking at the consumer of '${stream}'`, async ({ manager }) => {
+      try {
+        return await manager.consumers.info(stream, CONSUMER)
+      } catch (error) {
+        const code = apiCodeOf(error)
+        if (code === apiCodes.consumerNotFound || code === apiCodes.streamNotFound) return undefined
+        throw error
+      }
+    })
+  }
+
   /** Queues of this prefix, at most the first 256 by name. */
   async queues(): Promise<readonly string[]> {
     const found = await this.ask('listing the streams', ({ manager }) =>
@@ -216,16 +254,12 @@ export class Topology {
   }
 
   async #consumer(stream: string): Promise<void> {
-    await this.ask(`making the consumer of '${stream}'`, async ({ manager }) => {
-      try {
-        await manager.consumers.info(stream, CONSUMER)
-        if (this.#settings.topology === 'check') return
-      } catch (error) {
-        if (apiCodeOf(error) !== apiCodes.consumerNotFound) throw error
-        if (this.#settings.topology === 'check')
-          throw invalid('topology', `the consumer '${CONSUMER}' of '${stream}' is missing`)
-      }
-      await manager.consumers.add(stream, {
+    if (this.#settings.topology === 'check') {
+      if ((await this.consumerInfo(stream)) !== undefined) return
+      throw invalid('topology', `the consumer '${CONSUMER}' of '${stream}' is missing`)
+    }
+    await this.ask(`making the consumer of '${stream}'`, ({ manager }) =>
+      manager.consumers.add(stream, {
         durable_name: CONSUMER,
         ack_policy: AckPolicy.Explicit,
         deliver_policy: DeliverPolicy.All,
@@ -233,7 +267,7 @@ export class Topology {
         // What waits for a retry counts, too, and must not hold up the rest.
         max_ack_pending: -1,
         max_waiting: 4096,
-      })
-    })
+      }),
+    )
   }
 }
