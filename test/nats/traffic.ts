@@ -115,7 +115,7 @@ export async function traffic(plan: TrafficPlan): Promise<Traffic> {
 /** Nothing is left, neither to be handed out nor in the stream. */
 async function settled(url: string, receiver: NatsTransport, queue: string): Promise<void> {
   for (;;) {
-    const [overview] = await receiver.queues({ names: [queue] })
+    const [overview] = await receiver.operations.queues({ names: [queue] })
     await using plain = await plainClient(url)
     const { state } = await plain.manager.streams.info('mersal-queue-traffic~queue')
     if (overview?.waiting === 0 && state.messages === 0) return

@@ -177,8 +177,10 @@ describe.skipIf(!here)('the permissions that docs/nats.md lists', () => {
     const [letter] = await transport.deadLetters.list()
     expect(letter).toMatchObject({ id: 'id', place: 'q' })
     expect(await transport.deadLetters.retry([letter?.key ?? ''])).toBe(1)
-    const findings = await transport.examine({ queues: ['q'] })
+    const findings = await transport.operations.examine({ queues: ['q'] })
     expect(findings.filter(({ level }) => level !== 'ok')).toEqual([])
-    expect(await transport.queues({ names: [] })).toEqual([{ queue: 'q', dead: 0, waiting: 1 }])
+    expect(await transport.operations.queues({ names: [] })).toEqual([
+      { queue: 'q', dead: 0, waiting: 1 },
+    ])
   })
 })

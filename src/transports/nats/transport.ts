@@ -32,6 +32,8 @@ export interface NatsTransport extends Transport {
   /** Dead letters of one queue. */
   deadLettersOf(queue: string): DeadLetterBox
   readonly operations: Required<Omit<TransportOperations, 'schema'>>
+  topicsOf(queue: string): Promise<readonly string[]>
+  removeQueue(queue: string): Promise<QueueRemoval>
 }
 
 function secretsOf({ source }: NatsSettings): string[] {

@@ -1,5 +1,5 @@
 import type { StoredMsg } from '@nats-io/jetstream'
-import type { DeadLetter, DeadLetterBox, DeadReason } from '../../../core/dead-letter.ts'
+import { type DeadLetter, type DeadLetterBox, isDeadReason } from '../../../core/dead-letter.ts'
 import { CLAIM_BYTES } from '../../../core/messages/bytes.ts'
 import { headerNames } from '../../../core/messages/message.ts'
 import { MersalError } from '../../../core/errors/errors.ts'
@@ -40,7 +40,7 @@ function toLetter(stored: StoredMsg): DeadLetter {
     direction: 'incoming',
     place: nameOf(stored.subject.split('.').at(-1) ?? ''),
     ...(partitionKey === undefined ? {} : { partitionKey }),
-    reason: (reason === '' ? 'rejected' : reason) as DeadReason,
+    reason: isDeadReason(reason) ? reason : 'rejected',
     error: errorIn(stored),
     attempts: numberIn(stored, ownHeaders.attempts, 1),
     diedAt: numberIn(stored, ownHeaders.diedAt, stored.time.getTime()),
