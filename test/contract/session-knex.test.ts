@@ -12,6 +12,7 @@ sessionSuite<Knex.Transaction>('Knex 3', async ({ schema }, url) => {
     savepoint: (trx, work) => trx.transaction((inner) => work(inner)),
     fail: async (trx) => void (await trx.raw('select 1 / 0')),
     end: async (trx, text) => void (await trx.raw(text)),
+    endingCalls: [(trx) => trx.commit(), (trx) => trx.rollback()],
     roots: [db, ended()],
     close: () => db.destroy(),
   }

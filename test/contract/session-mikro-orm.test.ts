@@ -22,6 +22,7 @@ sessionSuite<SqlEntityManager>('MikroORM 7', async ({ schema }, url) => {
     savepoint: (em, work) => em.transactional((inner) => work(inner)),
     fail: async (em) => void (await em.execute('select 1 / 0')),
     end: async (em, text) => void (await em.execute(text)),
+    endingCalls: [(em) => em.begin(), (em) => em.commit(), (em) => em.rollback()],
     roots: [orm.em, orm.em.fork()],
     close: () => orm.close(),
   }

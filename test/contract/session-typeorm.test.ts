@@ -12,6 +12,10 @@ sessionSuite<EntityManager>('TypeORM 1', async ({ schema }, url) => {
     savepoint: (manager, work) => manager.transaction(work),
     fail: async (manager) => void (await manager.query('select 1 / 0')),
     end: async (manager, text) => void (await manager.query(text)),
+    endingCalls: [
+      ({ queryRunner }) => queryRunner?.commitTransaction(),
+      ({ queryRunner }) => queryRunner?.rollbackTransaction(),
+    ],
     roots: [dataSource.manager, dataSource],
     close: () => dataSource.destroy(),
   }

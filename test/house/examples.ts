@@ -7,23 +7,17 @@ import { root } from './sources.ts'
 export interface Example {
   readonly page: string
   readonly line: number
-  /** First block of its page: a whole program. */
-  readonly whole: boolean
   readonly code: string
 }
 
-/** The `ts` blocks of a page. A block marked `ts sketch` is read by people only. */
+/** The `ts` blocks of a page. */
 export function examplesOf(page: string): Example[] {
   const text = readFileSync(join(root, page), 'utf8')
-  const blocks = [...text.matchAll(/^```ts(?<mark>[^\n]*)\n(?<code>[\s\S]*?)^```$/gm)]
-  return blocks
-    .filter((block) => block.groups!['mark']!.trim() !== 'sketch')
-    .map((block, index) => ({
-      page,
-      line: text.slice(0, block.index).split('\n').length,
-      whole: index === 0,
-      code: block.groups!['code']!,
-    }))
+  return [...text.matchAll(/^```ts[^\n]*\n(?<code>[\s\S]*?)^```$/gm)].map((block) => ({
+    page,
+    line: text.slice(0, block.index).split('\n').length,
+    code: block.groups!['code']!,
+  }))
 }
 
 /** The sources in place of the built package, as seen from this folder. */

@@ -1,21 +1,26 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join, relative } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { examplesOf, onSources, sourcePaths } from './examples.ts'
 import { root } from './sources.ts'
 
-const examples = [
-  'README.md',
-  'docs/errors.md',
-  'docs/libraries.md',
-  'docs/writing-a-store.md',
-  'docs/writing-a-transport.md',
-].flatMap(examplesOf)
+const pages = ['README.md', ...globSync('docs/*.md', { cwd: root }).toSorted()]
+const examples = pages.flatMap(examplesOf)
 const first = examples[0]!
 
 /** What an example may use without declaring it: the names of the first example of the README. */
 const given = readFileSync(join(root, 'test/house/readme-context.ts.txt'), 'utf8')
+
+const TENANTS = 'export const tenants: readonly { name: string; url: string }[] = []'
 
 let folder: string
 beforeAll(() => {
@@ -27,6 +32,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 /** Compiles the texts as modules of a strict project; returns what the compiler says. */
 function compile(files: Readonly<Record<string, string>>): string {
   const project = mkdtempSync(join(folder, 'project-'))
+  // What the pages take from the folder of the reader: the client that Prisma makes, and a list.
+  symlinkSync(join(root, 'test/postgres/prisma/generated'), join(project, 'generated'))
+  writeFileSync(join(project, 'tenants.ts'), TENANTS)
   for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text)
   const paths = Object.fromEntries(
     Object.entries(sourcePaths(folder)).map(([name, [path]]) => [name, [`../${path!}`]]),
@@ -55,13 +63,10 @@ describe('the examples of the pages', () => {
   test('compile, each as it stands there', () => {
     expect(examples.length).toBeGreaterThan(5)
     const files: Record<string, string> = {}
-    for (const { page, line, whole, code } of examples) {
-      const name = `${page.replaceAll(/[^a-zA-Z]/g, '-')}-${line}.ts`
-      // Who imports Mersal itself means a program of its own.
-      const alone =
-        (whole && (page === 'README.md' || page === 'docs/libraries.md')) ||
-        /^import \{[^}]*\bMersal\b/m.test(code)
-      files[name] = alone ? code : withContext(code)
+    for (const { page, line, code } of examples) {
+      files[`${page.replaceAll(/[^a-zA-Z]/g, '-')}-${line}.ts`] = isProgram(code)
+        ? code
+        : withContext(code)
     }
     expect(compile(files)).toBe('')
   })
@@ -72,6 +77,10 @@ describe('the examples of the pages', () => {
     expect(compile({ 'broken.ts': broken })).toContain('error TS')
   })
 })
+
+/** Whoever imports the bus or exports a configuration means a program of its own. */
+const isProgram = (code: string): boolean =>
+  /^import \{[^}]*\bMersal\b/m.test(code) || /^export default /m.test(code)
 
 /**
  * Imports first, then the names that the page takes as given, then the block. Its own names win.

@@ -20,6 +20,8 @@ export interface LibraryUnderTest<Tx> {
   fail(tx: Tx): Promise<void>
   /** Runs a text that would end the transaction, as a statement of the library. */
   end?(tx: Tx, text: string): Promise<void>
+  /** Methods of the library that end a transaction. */
+  readonly endingCalls?: readonly ((tx: Tx) => unknown)[]
   /** Handles that are no transaction. */
   readonly roots: readonly unknown[]
   close(): Promise<void>
@@ -44,6 +46,23 @@ export interface SuiteDatabase extends AsyncDisposable, Pick<TestDatabase, 'sche
 }
 
 const present = await serverAnswers()
+
+/** Texts that end a transaction. */
+const endings = [
+  'commit',
+  'COMMIT',
+  'rollback',
+  'Rollback Work',
+  'end',
+  'ABORT',
+  'commit and chain',
+  "prepare transaction 'mersal'",
+  'commit; select 1',
+  'select 1; rollback',
+  '/* the end /* of it */ */ commit',
+  '-- the end\nrollback',
+  ';;commit',
+]
 
 interface World<Tx> extends AsyncDisposable {
   readonly app: Mersal<Tx>
@@ -322,6 +341,33 @@ export function sessionScenarios<Tx>(
       },
     )
   }
+
+  scenario(
+    'P3: no raw statement of the library ends the transaction of a unit, however it is written',
+    async ({ app, library, business, messages }) => {
+      const end = async (tx: Tx, text: string): Promise<void> => {
+        assert.ok('end' in library, 'every library runs raw statements')
+        await library.end?.(tx, text)
+      }
+      const ours = (error: unknown): boolean => isMersalError(error, 'MERSAL_TRANSACTION_IS_OURS')
+      await app.transaction(async (tx, { send }) => {
+        await library.insert(tx, 'one')
+        for (const text of endings) await assert.rejects(end(tx, text), ours, text)
+        for (const call of library.endingCalls ?? [])
+          await assert.rejects(async () => call(tx), ours, String(call))
+        await library.savepoint(tx, async (inner) => {
+          for (const text of endings)
+            await assert.rejects(end(inner, text), ours, `${text} in a savepoint`)
+        })
+        await send(Order, { n: 1 })
+        await library.insert(tx, 'two')
+      })
+      assert.deepEqual([await business(), await messages()], [['one', 'two'], ['{"n":1}']])
+      // In a transaction that the library itself has opened, it is its own affair.
+      await library.transaction(async (tx) => library.insert(tx, 'three'))
+      assert.deepEqual(await business(), ['one', 'three', 'two'])
+    },
+  )
 
   scenario(
     'P4: a handler that has ended its transaction becomes a dead letter, never a silent duplicate',

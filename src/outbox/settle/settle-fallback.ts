@@ -1,4 +1,5 @@
 import { isMersalError } from '../../core/errors/errors.ts'
+import { driverFaultOf } from '../../core/errors/store-faults.ts'
 import { SET_ASIDE_MS, type Settlement } from '../../core/outbox.ts'
 
 /**
@@ -7,6 +8,15 @@ import { SET_ASIDE_MS, type Settlement } from '../../core/outbox.ts'
  */
 export function isRefusal(error: unknown): boolean {
   return isMersalError(error) && error.details['refused'] === true
+}
+
+/**
+ * Whether waiting is the cure, however long: the database is away, takes no writes, or holds a
+ * lock. Nothing else that is recorded would fare better meanwhile, and whatever did so at the
+ * moment when the database comes back would be worse than the settlement itself.
+ */
+export function isOutage(error: unknown): boolean {
+  return driverFaultOf(error) === 'away' || isMersalError(error, 'MERSAL_STORE_BUSY')
 }
 
 /**

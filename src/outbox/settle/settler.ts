@@ -2,7 +2,7 @@ import type { ClaimedMessage, OutboxStorage, Settlement } from '../../core/outbo
 import { emit } from '../../core/telemetry.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import type { Environment } from '../environment.ts'
-import { insteadOf, isRefusal } from './settle-fallback.ts'
+import { insteadOf, isOutage, isRefusal } from './settle-fallback.ts'
 import { createSettleReports } from './settle-reports.ts'
 import { createUnsettled } from './unsettled.ts'
 
@@ -65,8 +65,8 @@ const LINGER_MS = 2
 const RETRY = { firstMs: 100, longestMs: 2000 }
 const STUBBORN_RETRY = { firstMs: 500, longestMs: 30_000 }
 /**
- * A settlement that failed alone this often is given up for the next best, whatever the storage
- * said.
+ * A settlement that failed alone this often is given up for the next best, unless the storage says
+ * that it is away.
  */
 const FAILURES_TO_GIVE_WAY = 6
 /** Those that hurt most when they are late come first. */
@@ -162,7 +162,7 @@ export function createSettler(ports: SettlerPorts): Settler {
     const { entry } = one
     one.failures++
     const refused = isRefusal(thrown)
-    if (refused || one.failures >= FAILURES_TO_GIVE_WAY) {
+    if (refused || (one.failures >= FAILURES_TO_GIVE_WAY && !isOutage(thrown))) {
       for (const instead of insteadOf(entry.settlement, thrown)) {
         if (instead.kind === 'sent' && !refused) continue
         if ((await attempt([entry], instead)) === undefined)

@@ -1,5 +1,5 @@
 import type { Session } from '../session.ts'
-import { lendDrizzle } from './drizzle-lent.ts'
+import { lendDrizzle } from './lent/drizzle.ts'
 import { hasMethod, notATransaction, rowsOf, splitPlaceholders, unitOfWork } from './handles.ts'
 
 /** The part of a Drizzle transaction on PostgreSQL that is used. The root has no `rollback`. */

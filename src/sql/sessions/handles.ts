@@ -2,7 +2,7 @@ import { isUint8Array } from 'node:util/types'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { UnitOfWork } from '../../core/store.ts'
 import type { Session, SqlValue } from '../session.ts'
-import type { Lent } from './lent.ts'
+import type { Lent } from './lent/lent.ts'
 import { LibraryUnit, rememberUnit } from '../units/library-unit.ts'
 
 /** The refusal of a handle that is not an open transaction. `how` says how to get one. */
@@ -62,14 +62,14 @@ export function unitOfWork<Tx>(
   library: string,
   executor: Session<Tx>['executor'],
   open: <Result>(work: (tx: Tx) => Promise<Result>) => Promise<Result>,
-  lend: (tx: Tx) => Lent<Tx> = (tx) => ({ tx, revoke: () => {} }),
+  lend: (tx: Tx) => Lent<Tx> | Promise<Lent<Tx>> = (tx) => ({ tx, revoke: () => {} }),
 ): UnitOfWork<Tx> {
   return async (work, options) => {
     options?.signal?.throwIfAborted()
     return open(async (handle) => {
       const unit = new LibraryUnit(library, executor(handle))
       await unit.begin()
-      const { tx, revoke } = lend(handle)
+      const { tx, revoke } = await lend(handle)
       rememberUnit(tx, unit)
       try {
         const result = await work(tx)

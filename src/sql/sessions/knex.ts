@@ -1,5 +1,5 @@
 import type { Session } from '../session.ts'
-import { type Lent, lendWithout } from './lent.ts'
+import { type Lent, lendBoth, lendChecked, lendWithout } from './lent/lent.ts'
 import {
   isFunction,
   notATransaction,
@@ -14,6 +14,11 @@ export interface KnexTransaction {
   raw(text: string, values: never): PromiseLike<unknown>
   readonly isTransaction?: boolean
   isCompleted(): boolean
+}
+
+/** In a transaction it always answers with the connection of that. */
+interface Inside {
+  readonly client: { acquireConnection(): Promise<object> }
 }
 
 /** Transactions of Knex 3: `postgres({ pool, session: knex(db) })`. */
@@ -32,7 +37,14 @@ export function knex<Tx extends KnexTransaction>(db: {
       },
     }
   }
-  const lend = (trx: Tx): Lent<Tx> => lendWithout('knex', trx, trx, ['commit', 'rollback'])
+  const lend = async (trx: Tx): Promise<Lent<Tx>> => {
+    // Transactions inside of this one have clients of their own, and the same connection.
+    const connection = await (trx as unknown as Inside).client.acquireConnection()
+    return lendBoth(
+      lendWithout('knex', trx, ['commit', 'rollback']),
+      lendChecked('knex', trx, connection, ['query'], 'throws'),
+    )
+  }
   return {
     name: 'knex',
     executor,

@@ -1,5 +1,6 @@
 import type { Session } from '../session.ts'
 import { notATransaction, rowsOf, unitOfWork } from './handles.ts'
+import { lendKysely } from './lent/kysely.ts'
 
 /** The part of Kysely's `Transaction` that is used. */
 export interface KyselyTransaction {
@@ -51,7 +52,12 @@ export function kysely<Tx extends KyselyTransaction>(db: {
   return {
     name: 'kysely',
     executor,
-    unitOfWork: unitOfWork('kysely', executor, (work) => db.transaction().execute(work)),
+    unitOfWork: unitOfWork(
+      'kysely',
+      executor,
+      (work) => db.transaction().execute(work),
+      (tx) => lendKysely('kysely', tx),
+    ),
   }
 }
 

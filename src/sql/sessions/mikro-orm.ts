@@ -1,5 +1,5 @@
 import type { Session } from '../session.ts'
-import { type Lent, lendWithout } from './lent.ts'
+import { lendMikroOrm } from './lent/mikro-orm.ts'
 import {
   hasMethod,
   notATransaction,
@@ -57,11 +57,14 @@ export function mikroOrm<Tx extends MikroOrmManager>(em: {
       },
     }
   }
-  const lend = (tx: Tx): Lent<Tx> =>
-    lendWithout('mikro-orm', tx, tx, ['begin', 'commit', 'rollback'])
   return {
     name: 'mikro-orm',
     executor,
-    unitOfWork: unitOfWork('mikro-orm', executor, (work) => em.fork().transactional(work), lend),
+    unitOfWork: unitOfWork(
+      'mikro-orm',
+      executor,
+      (work) => em.fork().transactional(work),
+      lendMikroOrm,
+    ),
   }
 }

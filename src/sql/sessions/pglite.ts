@@ -1,5 +1,5 @@
 import type { Session } from '../session.ts'
-import { type Lent, lendWithout } from './lent.ts'
+import { type Lent, lendBoth, lendChecked, lendWithout } from './lent/lent.ts'
 import { hasMethod, notATransaction, rowsOf, unitOfWork } from './handles.ts'
 
 /** What `db.transaction` of PGlite hands to its callback. The root has no `rollback`. */
@@ -28,7 +28,11 @@ export function pglite<Tx extends PgliteTransaction>(db: {
       query: async (text, values = []) => ({ rows: rowsOf(await tx.query(text, [...values])) }),
     }
   }
-  const lend = (tx: Tx): Lent<Tx> => lendWithout('pglite', tx, tx, ['rollback'])
+  const lend = (tx: Tx): Lent<Tx> =>
+    lendBoth(
+      lendWithout('pglite', tx, ['rollback']),
+      lendChecked('pglite', tx, tx, ['query', 'exec', 'sql']),
+    )
   return {
     name: 'pglite',
     executor,

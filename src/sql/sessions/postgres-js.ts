@@ -1,5 +1,5 @@
 import type { Session } from '../session.ts'
-import { lendPostgresJs } from './postgres-js-lent.ts'
+import { lendPostgresJs } from './lent/postgres-js.ts'
 import { isFunction, notATransaction, rowsOf, unitOfWork } from './handles.ts'
 
 /** What `sql.begin` of postgres.js 3 hands to its callback. The root has no `savepoint`. */

@@ -1,4 +1,5 @@
 import type { Session } from '../session.ts'
+import { type Lent, checked, gate, textOf } from './lent/lent.ts'
 import { hasMethod, notATransaction, rowsOf, unitOfWork } from './handles.ts'
 
 /** What Prisma's interactive `$transaction` hands to its callback. Only the root has `$connect`. */
@@ -52,6 +53,48 @@ export function prisma<Tx extends PrismaTransaction>(
   return {
     name: 'prisma',
     executor,
-    unitOfWork: unitOfWork('prisma', executor, (work) => client.$transaction(work, options)),
+    unitOfWork: unitOfWork(
+      'prisma',
+      executor,
+      (work) => client.$transaction(work, options),
+      lendPrisma,
+    ),
   }
+}
+
+const RAW: ReadonlySet<PropertyKey> = new Set([
+  '$executeRaw',
+  '$executeRawUnsafe',
+  '$queryRaw',
+  '$queryRawUnsafe',
+  '$queryRawTyped',
+])
+
+function lendPrisma<Tx extends object>(tx: Tx): Lent<Tx> {
+  const passing = gate('prisma')
+  const lent = new Proxy(tx, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target)
+      if (!RAW.has(name) || typeof value !== 'function') return value
+      return (...given: unknown[]): unknown =>
+        checked(passing, filledIn(given), () => Reflect.apply(value, target, given) as unknown)
+    },
+  })
+  return { tx: lent, revoke: () => passing.revoke() }
+}
+
+/** The text with the pieces of SQL that a template may have among its values. */
+function filledIn([first, ...values]: readonly unknown[]): unknown {
+  if (!Array.isArray(first)) return first
+  const pieces = values.map((value) => (isPiece(value) ? textOf(value) : undefined) ?? '?')
+  return first.map((part, index) => `${String(part)}${pieces[index] ?? ''}`).join('')
+}
+
+/** Made by `Prisma.sql`, `Prisma.raw` and their like; every other value is sent as a parameter. */
+function isPiece(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    Array.isArray((value as { strings?: unknown }).strings)
+  )
 }

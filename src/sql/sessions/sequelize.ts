@@ -1,5 +1,5 @@
 import type { Session } from '../session.ts'
-import { type Lent, lendWithout } from './lent.ts'
+import { type Gate, type Lent, checked, gate, lendBoth, lendWithout } from './lent/lent.ts'
 import { notATransaction, unitOfWork, withBuffers } from './handles.ts'
 
 /** What `sequelize.transaction` of Sequelize 6 hands to its callback. */
@@ -44,6 +44,41 @@ export function sequelize<Tx extends SequelizeTransaction>(instance: {
       },
     }
   }
-  const lend = (tx: Tx): Lent<Tx> => lendWithout('sequelize', tx, tx, ['commit', 'rollback'])
+  const lend = (tx: Tx): Lent<Tx> => {
+    watchQueries(instance)
+    const passing = gate('sequelize')
+    gates.set(tx, passing)
+    return lendBoth(lendWithout('sequelize', tx, ['commit', 'rollback']), {
+      tx,
+      revoke: () => void gates.delete(tx),
+    })
+  }
   return { name: 'sequelize', executor, unitOfWork: unitOfWork('sequelize', executor, open, lend) }
+}
+
+const watched = new WeakSet<object>()
+const gates = new WeakMap<object, Gate>()
+
+interface Query {
+  run(text: unknown, ...given: unknown[]): unknown
+}
+type BeforeQuery = (options: { readonly transaction?: unknown }, query: Query) => void
+
+/** Once for each instance: every statement of it passes this hook, those of models as well. */
+function watchQueries(instance: object): void {
+  if (watched.has(instance)) return
+  watched.add(instance)
+  const hooks = instance as { addHook(kind: string, hook: BeforeQuery): unknown }
+  hooks.addHook('beforeQuery', ({ transaction }, query) => {
+    const passing = gateOf(transaction)
+    if (passing === undefined) return
+    const run = query.run.bind(query)
+    query.run = (...given) => checked(passing, given[0], () => run(...given))
+  })
+}
+
+/** A savepoint is a transaction of its own, with a parent. */
+function gateOf(transaction: unknown): Gate | undefined {
+  if (typeof transaction !== 'object' || transaction === null) return undefined
+  return gates.get(transaction) ?? gateOf((transaction as { readonly parent?: unknown }).parent)
 }

@@ -1,4 +1,5 @@
 import type { Session } from '../session.ts'
+import { type Lent, lendChecked } from './lent/lent.ts'
 import { notATransaction, rowsOf, unitOfWork, withBuffers } from './handles.ts'
 
 /**
@@ -32,5 +33,8 @@ export function typeorm<Tx extends TypeormManager>(dataSource: {
       }),
     }
   }
-  return { name: 'typeorm', executor, unitOfWork: unitOfWork('typeorm', executor, open) }
+  // Transactions inside of this one have the same query runner.
+  const lend = (manager: Tx): Lent<Tx> =>
+    lendChecked('typeorm', manager, manager.queryRunner ?? {}, ['query', 'stream'])
+  return { name: 'typeorm', executor, unitOfWork: unitOfWork('typeorm', executor, open, lend) }
 }

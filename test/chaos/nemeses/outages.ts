@@ -39,12 +39,17 @@ const readOnly = onPostgres({
   },
 })
 
+function guest({ place }: PostgresScene): Client {
+  const client = new Client({ connectionString: place.cluster.url, application_name: 'crowd' })
+  client.on('error', () => {})
+  return client
+}
+
 /** Opens connections until the server has no more. */
-async function crowd({ place }: PostgresScene): Promise<readonly Client[]> {
+async function crowd(scene: PostgresScene): Promise<readonly Client[]> {
   const clients: Client[] = []
   for (;;) {
-    const client = new Client({ connectionString: place.cluster.url, application_name: 'crowd' })
-    client.on('error', () => {})
+    const client = guest(scene)
     try {
       await client.connect()
     } catch (error) {
@@ -60,18 +65,22 @@ const crowded = onPostgres({
   says: 'the server has no connection left, and the programs lose some of theirs',
   touches: 'database',
   async inject(scene) {
-    const { place, programs, random } = scene
-    const guests = [...(await crowd(scene))]
+    const { programs, random } = scene
+    // A full server takes no connection of an operator either.
+    const operator = guest(scene)
+    const guests = [operator]
     try {
+      await operator.connect()
+      guests.push(...(await crowd(scene)))
       const { name } = pick(random, programs)
-      const ended = await place.query(
+      const { rowCount } = await operator.query(
         `select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1`,
         [name],
       )
       // Whoever comes first gets the places that have become free.
       guests.push(...(await crowd(scene)))
       await sleep(upTo(random, 3000, 7000))
-      return `${ended.length} connections of ${name}, ${guests.length} guests`
+      return `${rowCount} connections of ${name}, ${guests.length} guests`
     } finally {
       await Promise.all(guests.map((guest) => guest.end().catch(() => {})))
     }

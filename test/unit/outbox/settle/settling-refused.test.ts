@@ -111,6 +111,36 @@ describe('settlements that the storage refuses', () => {
     expect((await made.store.admin.deadLetters.list()).map(({ id }) => id)).toEqual(['a'])
   })
 
+  for (const [says, cause] of [
+    ['starts up', { code: '57P03' }],
+    ['is read-only', { code: '25006' }],
+    ['waits for a lock', new MersalError('MERSAL_STORE_BUSY', 'took too long')],
+  ] as const) {
+    test(`P10: while the database ${says}, nothing is set aside, however long it takes`, async () => {
+      let away = true
+      const instead: string[] = []
+      const made = onRefusing(
+        ({ kind }) => {
+          // It comes back between any two statements: for others than those that were published.
+          if (kind !== 'sent') instead.push(kind)
+          return away && kind === 'sent'
+        },
+        () =>
+          cause instanceof MersalError
+            ? cause
+            : new MersalError('MERSAL_STORE_FAILED', 'settling failed', { cause }),
+      )
+      await made.add(...ids(3).map((id) => message(id)))
+      await pass(made.clock, () => made.transport.published.length === 3, 1000, 'publishing')
+      for (let steps = 0; steps < 300; steps++) await made.clock.advance(500)
+      expect(instead).toEqual([])
+      away = false
+      await pass(made.clock, () => made.relay.held === 0, 5000, 'the settlement')
+      expect((await made.store.admin.stats()).pending).toBe(0)
+      expect(made.transport.published).toHaveLength(3)
+    })
+  }
+
   test('P6: a published message that cannot be kept is removed without a copy, published once, and reported', async () => {
     const made = onRefusing((settlement) => settlement.kind === 'sent' && settlement.keep !== false)
     await made.add(...ids(5).map((id) => message(id)))

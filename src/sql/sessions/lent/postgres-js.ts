@@ -1,4 +1,4 @@
-import { handleRevoked } from '../units/transaction-words.ts'
+import { handleRevoked } from '../../units/transaction-words.ts'
 import { type Gate, type Lent, gate } from './lent.ts'
 
 type Sql = ((...given: unknown[]) => unknown) & Record<string, unknown>
