@@ -5,7 +5,7 @@ export type {
   PostgresResult,
 } from './sql/postgres/client.ts'
 export type { Isolation } from './stores/postgres/unit/client-session.ts'
-export type { MigrateMode } from './sql/postgres/migrate.ts'
+export type { MigrateMode } from './sql/shared/migrations.ts'
 export {
   connectionBudget,
   type ConnectionBudget,

@@ -11,6 +11,7 @@ import {
   type MemoryDatabaseOptions,
   stateOfDatabase,
 } from './memory/database.ts'
+import { memoryOperations } from './memory/operations.ts'
 import { memoryOutbox } from './memory/outbox.ts'
 import { memorySavepoints } from './memory/savepoints.ts'
 import { memoryTracker } from './memory/tracker.ts'
@@ -73,6 +74,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store<MemoryTrans
     outbox: guarded(memoryOutbox(database, keepSentMs), assertOpen),
     tracker: memoryTracker(database),
     admin: memoryAdmin(database),
+    operations: memoryOperations(database),
     wakers: [commitWaker(database)],
     open: async () => {
       await database.pause('begin')

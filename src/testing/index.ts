@@ -5,8 +5,10 @@ export {
   type OutboxHarness,
   type OutboxParts,
   type RetentionHarness,
+  operationsContract,
   outboxContract,
   outboxRetentionContract,
+  savepointContract,
 } from './outbox-contract.ts'
 export { type TrackerHarness, type TrackerParts, trackerContract } from './tracker-contract.ts'
 export { type WakerHarness, wakerContract } from './waker-contract.ts'

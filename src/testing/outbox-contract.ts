@@ -2,11 +2,16 @@ import type { ContractCase } from './contract.ts'
 import { byteCases } from './outbox/byte-cases.ts'
 import { claimCases } from './outbox/claim-cases.ts'
 import { deadLetterCases } from './outbox/dead-letter-cases.ts'
+import { examineCases } from './outbox/examine-cases.ts'
 import { expressCases } from './outbox/express-cases.ts'
 import { fidelityCases } from './outbox/fidelity-cases.ts'
 import { stretchCases } from './outbox/stretch-cases.ts'
 import type { OutboxHarness, RetentionHarness } from './outbox/harness.ts'
+import { keptCases } from './outbox/kept-cases.ts'
+import { overviewCases } from './outbox/overview-cases.ts'
+import { pauseCases } from './outbox/pause-cases.ts'
 import { retentionCases } from './outbox/retention-cases.ts'
+import { savepointCases } from './outbox/savepoint-cases.ts'
 import { saveCases } from './outbox/save-cases.ts'
 import { settleCases } from './outbox/settle-cases.ts'
 
@@ -27,6 +32,21 @@ export const outboxContract: readonly ContractCase<OutboxHarness>[] = [
   ...deadLetterCases,
   ...fidelityCases,
 ]
+
+/**
+ * What the operations of a store must do. The name of each case begins with the part that it is
+ * about: `pauses`, `overview`, `kept`, `examine` or `schema`. A store that leaves a part out leaves
+ * out its cases.
+ */
+export const operationsContract: readonly ContractCase<RetentionHarness>[] = [
+  ...pauseCases,
+  ...overviewCases,
+  ...keptCases,
+  ...examineCases,
+]
+
+/** What a store must do that offers savepoints. */
+export const savepointContract: readonly ContractCase<OutboxHarness>[] = savepointCases
 
 /** What an outbox storage must do besides if it can keep sent rows for a while. */
 export const outboxRetentionContract: readonly ContractCase<RetentionHarness>[] = retentionCases

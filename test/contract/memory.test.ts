@@ -4,9 +4,11 @@ import { memoryDatabase, memoryStore } from '../../src/stores/memory.ts'
 import { memoryNetwork } from '../../src/transports/memory.ts'
 import {
   manualClock,
+  operationsContract,
   outboxContract,
   outboxRetentionContract,
   type RetentionHarness,
+  savepointContract,
   trackerContract,
   type TransportHarness,
   transportContract,
@@ -35,6 +37,12 @@ function storeHarness() {
 describe('memory store: outbox', () => {
   for (const item of outboxContract) test(item.name, () => item.run(storeHarness()))
   for (const item of outboxRetentionContract) test(item.name, () => item.run(storeHarness()))
+  for (const item of operationsContract) {
+    // It has no tables and no server.
+    if (/^(?:examine|schema):/.test(item.name)) continue
+    test(item.name, () => item.run(storeHarness()))
+  }
+  for (const item of savepointContract) test(item.name, () => item.run(storeHarness()))
 })
 
 describe('memory store: tracker', () => {

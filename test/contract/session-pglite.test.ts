@@ -16,9 +16,11 @@ import {
 } from '../../src/postgres.ts'
 import {
   type ContractCase,
+  operationsContract,
   outboxContract,
   outboxRetentionContract,
   type RetentionHarness,
+  savepointContract,
   trackerContract,
   wakerContract,
 } from '../../src/testing/index.ts'
@@ -112,6 +114,8 @@ test('the case of the usual bound is replaced by one of a smaller bound', () => 
   assert.equal(cases.filter((item, index) => item !== outboxContract[index]).length, 1)
 })
 run('outbox', [...cases, ...outboxRetentionContract])
+run('operations', operationsContract)
+run('savepoints', savepointContract)
 run('tracker', trackerContract)
 
 describe('postgres store on PGlite: waker', () => {

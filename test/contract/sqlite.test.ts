@@ -3,9 +3,11 @@ import type { Store } from '../../src/core/store.ts'
 import { sqlite, type SqliteDatabase } from '../../src/sqlite.ts'
 import {
   manualClock,
+  operationsContract,
   outboxContract,
   outboxRetentionContract,
   type RetentionHarness,
+  savepointContract,
   trackerContract,
   type WakerHarness,
   wakerContract,
@@ -68,7 +70,12 @@ function harness(way: Way) {
 
 for (const way of ways) {
   describe(`SQLite store on ${way}: outbox`, () => {
-    for (const item of [...outboxContract, ...outboxRetentionContract]) {
+    for (const item of [
+      ...outboxContract,
+      ...outboxRetentionContract,
+      ...operationsContract,
+      ...savepointContract,
+    ]) {
       test(item.name, async () => {
         await using own = harness(way)
         await item.run(own)

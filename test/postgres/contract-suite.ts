@@ -2,8 +2,10 @@ import { describe, test } from 'vitest'
 import { uuidv7 } from '../../src/lib/uuid.ts'
 import {
   type ContractCase,
+  operationsContract,
   outboxContract,
   outboxRetentionContract,
+  savepointContract,
   trackerContract,
   wakerContract,
 } from '../../src/testing/index.ts'
@@ -28,6 +30,8 @@ export function storeContract(name: string, { present, url }: ServerUnderTest): 
     })
   }
   run('outbox', [...outboxContract, ...outboxRetentionContract])
+  run('operations', operationsContract)
+  run('savepoints', savepointContract)
   run('tracker', trackerContract)
 
   describe.skipIf(!present)(`${name}: waker`, () => {

@@ -5,3 +5,9 @@
 export function lockClass(schema: string): string {
   return `pg_catalog.hashtext('mersal.${schema}')`
 }
+
+/**
+ * The number of the lock of a key. All who lock keys of a schema take it from here: another number
+ * would be another lock, and the order of the key lost.
+ */
+export const lockNumber = (key: string): string => `hashtext(${key}) & 1023`

@@ -1,42 +1,33 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import type { SchemaControl } from '../../core/operations.ts'
 import { quoteIdentifier } from '../identifiers.ts'
+import {
+  type MigrateMode,
+  migrationScript,
+  missingSteps,
+  mustMigrate,
+  quoteText,
+  schemaControl,
+  type Step,
+  type Tables,
+} from '../shared/migrations.ts'
 import { sqlState } from './failure.ts'
 import { lockClass } from './locks.ts'
 import type { Own, Query } from './pool/pool.ts'
 
-export type MigrateMode = 'auto' | 'check' | 'off'
-
-/**
- * One step of a component. Lists of steps only ever grow: what has been released is never changed.
- */
-export interface Migration {
-  readonly version: number
-  readonly name: string
-  readonly sql: string
-}
-
-/**
- * Tables that live and grow together, and the table that says how far they are. Several components
- * may share a schema.
- */
-export interface Component {
-  /** Begins the texts of errors. */
-  readonly name: string
+/** Tables of one schema, which several lists may share. */
+export interface PostgresTables extends Tables {
   readonly schema: string
-  /** Name of the table of steps that have been done. */
+  /** Name of the table of the steps that have been applied. */
   readonly table: string
-  readonly steps: readonly Migration[]
 }
-
-const latest = ({ steps }: Component): number => steps.at(-1)?.version ?? 0
 
 const doneTable = (S: string, table: string): string =>
   `create table if not exists ${S}.${table} (version integer primary key, name text not null, applied_at timestamptz not null default now())`
 
 /** The version of the tables, or 0 when there are none. */
-async function currentVersion(query: Query, component: Component): Promise<number> {
-  const { schema, table } = component
+async function currentVersion(query: Query, tables: PostgresTables): Promise<number> {
+  const { schema, table } = tables
   const S = quoteIdentifier(schema)
   // Not to_regclass(): it answers from a cache that a session refreshes only now and then.
   const exists = await query<{ found: boolean }>(
@@ -45,15 +36,18 @@ async function currentVersion(query: Query, component: Component): Promise<numbe
     [schema, table],
   )
   if (exists.rows[0]?.found !== true) return 0
-  await checkDoneTable(query, component)
+  await checkDoneTable(query, tables)
   const { rows } = await query<{ version: number | null }>(
     `select max(version)::int4 as version from ${S}.${table}`,
   )
-  return rows[0]?.version ?? (await nothingDone(query, component))
+  return rows[0]?.version ?? (await nothingDone(query, tables))
 }
 
 /** The name may belong to a table of somebody else, or the role may not read it. */
-async function checkDoneTable(query: Query, { name, schema, table }: Component): Promise<void> {
+async function checkDoneTable(
+  query: Query,
+  { name, schema, table }: PostgresTables,
+): Promise<void> {
   const { rows } = await query<{ ours: boolean; readable: boolean; role: string }>(
     `select has_table_privilege(c.oid, 'SELECT') as readable, current_user::text as role,
       (select count(*) from pg_catalog.pg_attribute a
@@ -84,7 +78,7 @@ async function checkDoneTable(query: Query, { name, schema, table }: Component):
  */
 async function nothingDone(
   query: Query,
-  { name, schema, table, steps }: Component,
+  { name, schema, table, steps }: PostgresTables,
 ): Promise<number> {
   const first = /create table \S+\.(\w+)/i.exec(steps[0]?.sql ?? '')?.[1]
   if (first === undefined) return 0
@@ -103,16 +97,8 @@ async function nothingDone(
   )
 }
 
-function filledAgain(place: string, steps: readonly Migration[]): string {
-  return `insert into ${place} (version, name) values ${steps.map(({ version, name }) => `(${version}, '${name.replaceAll("'", "''")}')`).join(', ')}`
-}
-
-function tooNew({ name, schema }: Component, found: number, known: number): MersalError {
-  return new MersalError(
-    'MERSAL_SCHEMA_TOO_NEW',
-    `${name}: schema '${schema}' has version ${found}, and this version of mersal knows only ${known}: upgrade mersal here, or give this program a schema of its own`,
-    { details: { schema, found, known } },
-  )
+function filledAgain(place: string, steps: readonly Step[]): string {
+  return `insert into ${place} (version, name) values ${steps.map(({ version, name }) => `(${version}, ${quoteText(name)})`).join(', ')}`
 }
 
 /**
@@ -120,52 +106,44 @@ function tooNew({ name, schema }: Component, found: number, known: number): Mers
  * first one takes the lock, the others wait and find nothing to do. All steps are one transaction,
  * so that a node that is killed leaves what was there before.
  */
-export async function migrate(own: Own, component: Component, mode: MigrateMode): Promise<void> {
+export async function migrate(own: Own, tables: PostgresTables, mode: MigrateMode): Promise<void> {
   if (mode === 'off') return
-  const { name, schema } = component
-  const needed = latest(component)
   // Most nodes find everything done, and need neither the lock nor the right to create anything.
-  const found = await own.transaction('reading the version of the schema', (query) =>
-    currentVersion(query, component),
-  )
-  if (found > needed) throw tooNew(component, found, needed)
-  if (found === needed) return
-  if (mode === 'check') {
-    throw new MersalError(
-      'MERSAL_SCHEMA_MISSING',
-      `${name}: schema '${schema}' has version ${found} of ${needed}: run 'mersal migrate', or open it once with migrate: 'auto' as a role that may create it`,
-      { details: { schema, found, needed } },
-    )
-  }
-  await own.transaction('migrating the schema', (query) => bringUpToDate(query, component))
+  if (!mustMigrate(tables, await versionOf(own, tables), mode)) return
+  await own.transaction('migrating the schema', (query) => bringUpToDate(query, tables))
 }
 
-async function bringUpToDate(query: Query, component: Component): Promise<void> {
-  const { schema, table, steps } = component
+const versionOf = (own: Own, tables: PostgresTables): Promise<number> =>
+  own.transaction('reading the version of the schema', (query) => currentVersion(query, tables))
+
+const lock = (schema: string): string =>
+  `select pg_catalog.pg_advisory_xact_lock(${lockClass(schema)}, 2000)`
+
+async function bringUpToDate(query: Query, tables: PostgresTables): Promise<void> {
+  const { schema, table } = tables
   const S = quoteIdentifier(schema)
   // Nobody waits longer than it takes another node to run all steps.
   await query(`set local lock_timeout = '60s'`)
   await query(`set local statement_timeout = '60s'`)
-  await query(`select pg_catalog.pg_advisory_xact_lock(${lockClass(schema)}, 2000)`)
+  await query(lock(schema))
   // A statement that waits for a table keeps everybody behind it waiting.
   await query(`set local lock_timeout = '5s'`)
-  const found = await currentVersion(query, component)
-  if (found > latest(component)) throw tooNew(component, found, latest(component))
+  const found = await currentVersion(query, tables)
+  const missing = missingSteps(tables, found)
   if (found === 0) {
     await createSchema(query, schema)
     await checkRights(query, schema)
     await query(doneTable(S, table))
   }
-  for (const { version, name, sql } of steps) {
-    if (version <= found) continue
+  for (const { version, name, sql } of missing) {
     // Without parameters, so that one call may hold several statements.
-    await inTime(component, query.script(sql))
+    await inTime(tables, query.script(sql))
     await query(`insert into ${S}.${table} (version, name) values ($1, $2)`, [version, name])
   }
 }
 
 /** 55P03: somebody holds a table for longer than others should have to wait for us. */
-async function inTime({ name, schema }: Component, work: Promise<unknown>): Promise<void> {
+async function inTime({ name, schema }: PostgresTables, work: Promise<unknown>): Promise<void> {
   try {
     await work
   } catch (cause) {
@@ -220,40 +198,26 @@ async function checkRights(query: Query, schema: string, cause?: unknown): Promi
   })
 }
 
-/** The tables for tools of operators, whatever the option `migrate` says. */
-export function schemaControl(own: Own, component: Component): SchemaControl {
-  const { name, schema } = component
-  return {
-    name: `${name} tables in schema '${schema}'`,
-    async version() {
-      const newest = latest(component)
-      const current = await own.transaction('reading the version of the schema', (query) =>
-        currentVersion(query, component),
-      )
-      if (current > newest) throw tooNew(component, current, newest)
-      return { current, newest }
-    },
-    upgrade: () => migrate(own, component, 'auto'),
-    sql: (from) => migrationSql(component, from),
-  }
+export function postgresSchemaControl(own: Own, tables: PostgresTables): SchemaControl {
+  return schemaControl(tables, {
+    current: () => versionOf(own, tables),
+    upgrade: () => migrate(own, tables, 'auto'),
+    script: (from) => migrationSql(tables, from),
+  })
 }
 
 /**
  * Everything as plain SQL, for those who run migrations with tools of their own. `from`: the
  * version that is already there.
  */
-export function migrationSql({ schema, table, steps }: Component, from: number): string {
+export function migrationSql(tables: PostgresTables, from: number): string {
+  const { schema, table } = tables
   const S = quoteIdentifier(schema)
-  const head = [
-    'begin;',
-    `select pg_catalog.pg_advisory_xact_lock(${lockClass(schema)}, 2000);`,
-    ...(from > 0 ? [] : [`create schema if not exists ${S};`, `${doneTable(S, table)};`]),
-  ]
-  const open = steps
-    .filter(({ version }) => version > from)
-    .map(
-      ({ version, name, sql }) =>
-        `${sql}\ninsert into ${S}.${table} (version, name) values (${version}, '${name}');`,
-    )
-  return [...head, ...open, 'commit;', ''].join('\n')
+  return migrationScript(tables, from, {
+    begin: ['begin;', `${lock(schema)};`],
+    create: [`create schema if not exists ${S};`, `${doneTable(S, table)};`],
+    record: (version, name) =>
+      `insert into ${S}.${table} (version, name) values (${version}, ${name});`,
+    end: ['commit;'],
+  })
 }

@@ -1,3 +1,4 @@
+import type { Pause } from '../../core/operations.ts'
 import { type Clock, systemClock } from '../../lib/async/clock.ts'
 import { nextTurn } from '../../lib/async/turn.ts'
 import { BusinessData } from './business-data.ts'
@@ -53,6 +54,8 @@ export interface DatabaseState {
   deaths: number
   /** Consumer and message id → when it was handled, oldest first. */
   readonly tracked: Map<string, number>
+  /** By kind and name. */
+  readonly pauses: Map<string, Pause>
   /** Called after a commit that brought rows, and when dead letters were put back. */
   readonly listeners: Set<() => void>
 }
@@ -80,6 +83,7 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
     dead: new Map(),
     deaths: 0,
     tracked: new Map(),
+    pauses: new Map(),
     listeners: new Set(),
   })
   return database

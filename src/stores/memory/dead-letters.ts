@@ -7,6 +7,7 @@ import type { OutboxRow } from './outbox-table.ts'
 export interface DeadRow {
   readonly letter: DeadLetter
   readonly message: OutgoingMessage
+  readonly addedAt: number
   /** Where it still stands in the outbox and holds back its key. */
   readonly row: OutboxRow | undefined
 }
@@ -35,5 +36,5 @@ export function makeDeadRow(number: number, row: OutboxRow, death: Death, diedAt
     maybePublished: death.maybePublished,
     blocksKey,
   }
-  return { letter, message, row: blocksKey ? row : undefined }
+  return { letter, message, addedAt: row.addedAt, row: blocksKey ? row : undefined }
 }

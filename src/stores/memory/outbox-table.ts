@@ -5,6 +5,7 @@ import { PositionIndex } from './position-index.ts'
 export interface OutboxRow {
   readonly position: number
   readonly message: OutgoingMessage
+  readonly addedAt: number
   /** Nobody may take it before; `Infinity` for a dead letter that holds back its key. */
   visibleAt: number
   /** Of whoever took it last, until it is given back. */
@@ -17,6 +18,10 @@ export interface OutboxRow {
   next: OutboxRow | undefined
 }
 
+/** What is known of a row before it is added; without a position it gets the next one. */
+export type NewRow = Pick<OutboxRow, 'message' | 'visibleAt' | 'addedAt'> &
+  Partial<Pick<OutboxRow, 'position' | 'token'>>
+
 interface Chain {
   first: OutboxRow
   last: OutboxRow
@@ -25,6 +30,7 @@ interface Chain {
 export interface KeptRow {
   readonly position: number
   readonly message: OutgoingMessage
+  readonly addedAt: number
   readonly sentAt: number
 }
 
@@ -54,7 +60,14 @@ export class OutboxTable {
     return found.sort((left, right) => left.position - right.position)
   }
 
-  add(row: OutboxRow): void {
+  /** Messages that were ever added. */
+  get added(): number {
+    return this.#positions
+  }
+
+  add({ position = this.nextPosition(), token, ...given }: NewRow): void {
+    const links = { dead: undefined, previous: undefined, next: undefined }
+    const row: OutboxRow = { ...given, position, token, attempts: 0, ...links }
     this.rows.set(row.position, row)
     const key = row.message.partitionKey
     if (key === undefined) return

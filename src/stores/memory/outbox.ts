@@ -125,7 +125,12 @@ function settleOne(
     case 'sent':
       database.outbox.remove(row)
       if (keepSentMs > 0 && settlement.keep !== false)
-        database.outbox.kept.push({ position: row.position, message: row.message, sentAt: now })
+        database.outbox.kept.push({
+          position: row.position,
+          message: row.message,
+          addedAt: row.addedAt,
+          sentAt: now,
+        })
       return
     case 'retry':
       row.visibleAt = now + Math.max(settlement.delayMs, 0)

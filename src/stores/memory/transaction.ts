@@ -169,12 +169,9 @@ function addRow(database: DatabaseState, row: PendingRow, now: number): void {
   database.outbox.add({
     position: row.position,
     message: row.message,
+    addedAt: now,
     visibleAt: row.express?.until ?? now + row.delayMs,
     token: row.express?.token,
-    attempts: 0,
-    dead: undefined,
-    previous: undefined,
-    next: undefined,
   })
 }
 

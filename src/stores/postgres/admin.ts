@@ -1,86 +1,75 @@
-import { checkNumber } from '../../core/options.ts'
 import type { OutboxAdmin } from '../../core/store.ts'
 import type { Own } from '../../sql/postgres/pool/pool.ts'
+import { deadLetterBox } from '../../sql/shared/dead-letter-box.ts'
+import { statsOf, type StatsRow } from '../../sql/shared/operator-tools.ts'
 import { deadLetter, type DeadRow } from '../../sql/shared/rows.ts'
 import type { Statements } from './statements/statements.ts'
 
 /** What the key of a dead letter names: its position, and its letter if it was moved. */
-interface Named {
+interface LetterKey {
   readonly position: string
   /** -1: it stayed in the outbox. */
   readonly letter: number
 }
 
-/** Only what can be a key; anything else names no dead letter. */
-function named(keys: readonly string[]): Named[] {
-  return keys.flatMap((key) => {
-    const [, position, letter] = /^(\d{1,18})(?:\.(\d{1,10}))?$/.exec(key) ?? []
-    if (position === undefined || Number(letter ?? 0) > 2_147_483_647) return []
-    return { position, letter: letter === undefined ? -1 : Number(letter) }
-  })
+const FIRST: LetterKey = { position: '-1', letter: -1 }
+
+function parse(key: string): LetterKey | undefined {
+  const [, position, letter] = /^(\d{1,18})(?:\.(\d{1,10}))?$/.exec(key) ?? []
+  if (position === undefined || Number(letter ?? 0) > 2_147_483_647) return undefined
+  return { position, letter: letter === undefined ? -1 : Number(letter) }
 }
 
 /**
  * Positions and letters of those that were moved, and positions of those that stayed in the outbox.
  */
-function split(keys: readonly string[]): {
+function split(keys: readonly LetterKey[]): {
   readonly moved: [string[], number[]]
   readonly places: string[]
 } {
-  const all = named(keys)
-  const moved = all.filter(({ letter }) => letter >= 0)
-  const positions = (some: readonly Named[]): string[] => some.map(({ position }) => position)
+  const moved = keys.filter(({ letter }) => letter >= 0)
+  const positions = (some: readonly LetterKey[]): string[] => some.map(({ position }) => position)
   return {
     moved: [positions(moved), moved.map(({ letter }) => letter)],
-    places: positions(all.filter(({ letter }) => letter < 0)),
+    places: positions(keys.filter(({ letter }) => letter < 0)),
   }
 }
 
 /** `changed` is called after letters were put back, or no longer hold back their key. */
 export function postgresAdmin(own: Own, sql: Statements, changed: () => void): OutboxAdmin {
   return {
-    deadLetters: {
-      async list({ limit, after } = {}) {
-        const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
-        const from = after === undefined ? { position: '-1', letter: -1 } : named([after])[0]
-        if (from === undefined) return []
-        const { rows } = await own.run<DeadRow>('listing dead letters', sql.deadList, [
-          most,
-          from.position,
-          from.letter,
-        ])
-        return rows.map(deadLetter)
+    deadLetters: deadLetterBox<LetterKey>({
+      parse,
+      first: FIRST,
+      changed,
+      async list({ position, letter }, limit) {
+        const values = [limit, position, letter]
+        return (await own.run<DeadRow>('listing dead letters', sql.deadList, values)).rows.map(
+          deadLetter,
+        )
       },
       async retry(keys) {
         const { moved, places } = split(keys)
+        const values = [...moved, places]
         const { rows } = await own.run<{ retried: string }>(
           'retrying dead letters',
           sql.deadRetry,
-          [...moved, places],
+          values,
         )
-        changed()
         return Number(rows[0]?.retried ?? 0)
       },
       async discard(keys) {
         const given = split(keys)
-        const gone = await own.transaction('discarding dead letters', async (query) => {
+        return await own.transaction('discarding dead letters', async (query) => {
           const moved = await query(sql.deadDiscard, given.moved)
           const blocking = await query(sql.deadDiscardBlocking, [given.places])
           return (moved.rowCount ?? 0) + (blocking.rowCount ?? 0)
         })
-        changed()
-        return gone
       },
-    },
+    }),
     async stats() {
-      const { rows } = await own.run<Record<string, string>>('counting messages', sql.stats, [])
-      const number = (name: string): number => Number(rows[0]?.[name] ?? 0)
-      return {
-        pending: number('pending'),
-        claimed: number('claimed'),
-        dead: number('dead'),
-        oldestDueMs: Math.max(0, Math.round(number('oldest_due_ms'))),
-      }
+      const { rows } = await own.run<StatsRow>('counting messages', sql.stats, [])
+      return statsOf(rows[0] as StatsRow)
     },
   }
 }

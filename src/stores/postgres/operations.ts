@@ -1,16 +1,15 @@
-import type {
-  DestinationOverview,
-  KeptMessages,
-  KeyOverview,
-  OutboxOverview,
-  PauseBoard,
-  StoreOperations,
-} from '../../core/operations.ts'
-import { schemaControl } from '../../sql/postgres/migrate.ts'
+import type { KeptFilter, StoreOperations } from '../../core/operations.ts'
+import { postgresSchemaControl } from '../../sql/postgres/migrate.ts'
 import type { Own, Query } from '../../sql/postgres/pool/pool.ts'
+import {
+  type OperatorPorts,
+  type OverviewRows,
+  type PauseRow,
+  storeOperations,
+} from '../../sql/shared/operator-tools.ts'
 import { examine } from './examine/examine.ts'
-import { type OperatorStatements, operatorStatements } from './statements/operator-statements.ts'
 import { storeTables } from './schema.ts'
+import { type OperatorStatements, operatorStatements } from './statements/operator-statements.ts'
 
 export interface OperationsPorts {
   readonly own: Own
@@ -21,24 +20,25 @@ export interface OperationsPorts {
 }
 
 export function postgresOperations(ports: OperationsPorts): StoreOperations {
-  const { own, schema } = ports
+  const { own, schema, changed } = ports
   const sql = operatorStatements(schema)
-  return {
-    schema: schemaControl(own, storeTables(schema)),
-    pauses: pauseBoard(ports, sql),
-    kept: keptMessages(ports, sql),
+  return storeOperations({
+    changed,
+    schema: postgresSchemaControl(own, storeTables(schema)),
     examine: () => examine(ports, sql),
-    async consumers({ limit }) {
-      const { rows } = await own.run<{ name: string }>(
-        'reading the consumers of the inbox',
-        sql.consumers,
-        [limit],
-      )
-      return rows.map(({ name }) => name)
-    },
-    overview: ({ keys }) =>
-      reading(own, 'counting messages', (query) => overview(query, sql, keys)),
-  }
+    consumers: async (limit) =>
+      (
+        await own.run<{ name: string }>('reading the consumers of the inbox', sql.consumers, [
+          limit,
+        ])
+      ).rows,
+    overview: (keys) =>
+      reading(own, 'counting messages', (query) => overviewRows(query, sql, keys)),
+    ...pausing(own, sql),
+    countKept: (filter) => countKept(own, sql, filter),
+    replay: (filter, options) =>
+      reading(own, 'replaying kept messages', (query) => replay(query, sql, filter, options)),
+  })
 }
 
 /** In a transaction whose plans may read whole tables, unlike those of the relay. */
@@ -53,90 +53,43 @@ function reading<Result>(
   })
 }
 
-type Row = Readonly<Record<string, string | null>>
-
-const number = (row: Row | undefined, name: string): number =>
-  Math.max(0, Math.round(Number(row?.[name] ?? 0)))
-
-async function overview(
+async function overviewRows(
   query: Query,
   sql: OperatorStatements,
   most: number,
-): Promise<OutboxOverview> {
-  const counts = (await query<Row>(sql.counts)).rows[0]
-  const destinations = (await query<Row>(sql.destinations)).rows
-  const keys = most === 0 ? [] : (await query<Row & { blocked: boolean }>(sql.keys, [most])).rows
-  const added = counts?.['added'] ?? undefined
+): Promise<OverviewRows> {
+  const rows = async <Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> =>
+    (await query<Row>(text, values)).rows
+  const [counts] = await rows<OverviewRows['counts']>(sql.counts)
   return {
-    pending: number(counts, 'pending'),
-    due: number(counts, 'due'),
-    claimed: number(counts, 'claimed'),
-    dead: number(counts, 'moved') + number(counts, 'blocking'),
-    oldestDueMs: number(counts, 'oldest_due_ms'),
-    oldestMs: number(counts, 'oldest_ms'),
-    waitingMs: number(counts, 'waiting_ms'),
-    refused: number(counts, 'refused'),
-    kept: number(counts, 'kept'),
-    ...(added === undefined ? {} : { added: Number(added) }),
-    destinations: destinations.map(destinationOverview),
-    keys: keys.map(keyOverview),
+    counts: counts as OverviewRows['counts'],
+    destinations: await rows(sql.destinations),
+    keys: most === 0 ? [] : await rows(sql.keys, [most]),
   }
 }
 
-function destinationOverview(row: Row): DestinationOverview {
-  const lastError = row['last_error'] ?? undefined
+function pausing(
+  own: Own,
+  sql: OperatorStatements,
+): Pick<OperatorPorts, 'pauses' | 'pause' | 'resume'> {
   return {
-    destination: row['destination'] ?? '',
-    pending: number(row, 'pending'),
-    due: number(row, 'due'),
-    claimed: number(row, 'claimed'),
-    dead: number(row, 'moved') + number(row, 'blocking'),
-    oldestDueMs: number(row, 'oldest_due_ms'),
-    oldestMs: number(row, 'oldest_ms'),
-    waitingMs: number(row, 'waiting_ms'),
-    refused: number(row, 'refused'),
-    ...(lastError === undefined ? {} : { lastError }),
-  }
-}
-
-function keyOverview(row: Row & { readonly blocked: boolean }): KeyOverview {
-  return {
-    key: row['key'] ?? '',
-    pending: number(row, 'pending'),
-    oldestMs: number(row, 'oldest_ms'),
-    blocked: row.blocked,
-  }
-}
-
-interface PauseRow {
-  readonly kind: 'destination' | 'key'
-  readonly name: string
-  readonly reason: string
-  readonly since: string
-}
-
-function pauseBoard({ own, changed }: OperationsPorts, sql: OperatorStatements): PauseBoard {
-  return {
-    async list() {
-      const { rows } = await own.run<PauseRow>('reading pauses', sql.pauses, [], { often: true })
-      return rows.map(({ kind, name, reason, since }) => ({
-        kind,
-        name,
-        reason,
-        since: Math.round(Number(since)),
-      }))
-    },
+    pauses: async () =>
+      (await own.run<PauseRow>('reading pauses', sql.pauses, [], { often: true })).rows,
     async pause({ kind, name }, reason) {
       const { rows } = await own.run<{ added: boolean }>('pausing', sql.pause, [kind, name, reason])
-      changed()
       return rows[0]?.added === true
     },
-    async resume({ kind, name }) {
-      const { rowCount } = await own.run('resuming', sql.resume, [kind, name])
-      changed()
-      return rowCount === 1
-    },
+    resume: async ({ kind, name }) =>
+      (await own.run('resuming', sql.resume, [kind, name])).rowCount ?? 0,
   }
+}
+
+async function countKept(own: Own, sql: OperatorStatements, filter: KeptFilter): Promise<string> {
+  const { text, values } = sql.countKept(filter)
+  const { rows } = await reading(own, 'counting kept messages', (query) =>
+    query<{ count: string }>(text, values),
+  )
+  return rows[0]?.count ?? '0'
 }
 
 interface Picked {
@@ -145,33 +98,18 @@ interface Picked {
   readonly key: string | null
 }
 
-function keptMessages({ own, changed }: OperationsPorts, sql: OperatorStatements): KeptMessages {
-  return {
-    async count(filter) {
-      const { text, values } = sql.countKept(filter)
-      const { rows } = await reading(own, 'counting kept messages', (query) =>
-        query<{ count: string }>(text, values),
-      )
-      return Number(rows[0]?.count ?? 0)
-    },
-    async replay(filter, { limit, newIds }) {
-      const { text, values } = sql.pickKept(filter, limit)
-      const moved = await reading(own, 'replaying kept messages', async (query) => {
-        const { rows } = await query<Picked>(text, values)
-        if (rows.length === 0) return 0
-        // The keys before the positions, as for every other writer.
-        await query(sql.lockKeys, [
-          [...new Set(rows.flatMap(({ key }) => (key === null ? [] : [key])))],
-        ])
-        const { rowCount } = await query(sql.moveKept, [
-          rows.map(({ place }) => place),
-          rows.map(({ row }) => row),
-          newIds,
-        ])
-        return rowCount ?? 0
-      })
-      if (moved > 0) changed()
-      return moved
-    },
-  }
+async function replay(
+  query: Query,
+  sql: OperatorStatements,
+  filter: KeptFilter,
+  { limit, newIds }: { readonly limit: number; readonly newIds: boolean },
+): Promise<number> {
+  const { text, values } = sql.pickKept(filter, limit)
+  const { rows } = await query<Picked>(text, values)
+  if (rows.length === 0) return 0
+  // The keys before the positions, as for every other writer.
+  const keys = new Set(rows.flatMap(({ key }) => (key === null ? [] : [key])))
+  await query(sql.lockKeys, [[...keys]])
+  const picked = [rows.map(({ place }) => place), rows.map(({ row }) => row)]
+  return (await query(sql.moveKept, [...picked, newIds])).rowCount ?? 0
 }

@@ -14,7 +14,7 @@ import type { Session } from '../../sql/session.ts'
 import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
 import type { ConnectionBudget } from '../../sql/postgres/pool/connection-budget.ts'
 import type { Isolation } from './unit/client-session.ts'
-import type { MigrateMode } from '../../sql/postgres/migrate.ts'
+import type { MigrateMode } from '../../sql/shared/migrations.ts'
 
 export interface PostgresOptions<Tx = PostgresClient> {
   /** A pool of `pg` 8. Units of work take their connections from it; it stays yours. */

@@ -1,6 +1,7 @@
 import { checkIdentifier, quoteIdentifier } from '../../sql/identifiers.ts'
-import { lockClass } from '../../sql/postgres/locks.ts'
-import { type Component, type Migration, migrationSql } from '../../sql/postgres/migrate.ts'
+import { lockClass, lockNumber } from '../../sql/postgres/locks.ts'
+import { migrationSql, type PostgresTables } from '../../sql/postgres/migrate.ts'
+import type { Step } from '../../sql/shared/migrations.ts'
 import { contractFunctions } from './statements/contract-functions.ts'
 import { ownIds } from './steps/own-ids.ts'
 import { shortLocks } from './steps/short-locks.ts'
@@ -83,7 +84,7 @@ create function ${S}.lock_keys(keys text[]) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   perform pg_advisory_xact_lock(${lockClass(schema)}, b.bucket)
-  from (select distinct hashtext(k) & 1023 as bucket from unnest(keys) k where k is not null order by 1 offset 0) b;
+  from (select distinct ${lockNumber('k')} as bucket from unnest(keys) k where k is not null order by 1 offset 0) b;
 end $$;
 
 -- Locks a key as above, and tells whether it has open rows: a statement of its own in a volatile
@@ -91,7 +92,7 @@ end $$;
 create function ${S}.key_open(given text) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 begin
-  perform pg_advisory_xact_lock(${lockClass(schema)}, hashtext(given) & 1023);
+  perform pg_advisory_xact_lock(${lockClass(schema)}, ${lockNumber('given')});
   return exists (select from ${S}.outbox e where e.key = given);
 end $$;
 
@@ -262,7 +263,7 @@ end $$;
 `
 
 /** Every step, in order. `schema` has passed `checkIdentifier`. */
-function migrations(schema: string): readonly Migration[] {
+function migrations(schema: string): readonly Step[] {
   const S = quoteIdentifier(schema)
   return [
     { version: 1, name: 'tables', sql: tables(S) },
@@ -278,8 +279,9 @@ function migrations(schema: string): readonly Migration[] {
 }
 
 /** The tables of the store in this schema. */
-export function storeTables(schema: string): Component {
-  return { name: 'postgres', schema, table: 'migration', steps: migrations(schema) }
+export function storeTables(schema: string): PostgresTables {
+  const place = `in schema '${schema}'`
+  return { name: 'postgres', place, schema, table: 'migration', steps: migrations(schema) }
 }
 
 /**

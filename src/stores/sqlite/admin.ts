@@ -1,56 +1,40 @@
-import type { DeadLetterBox } from '../../core/dead-letter.ts'
-import type { OutboxAdmin, OutboxStats } from '../../core/store.ts'
+import type { OutboxAdmin } from '../../core/store.ts'
+import { counterKey, deadLetterBox } from '../../sql/shared/dead-letter-box.ts'
+import { statsOf, type StatsRow } from '../../sql/shared/operator-tools.ts'
+import { type DeadRow, deadLetter } from '../../sql/shared/rows.ts'
 import type { Connection } from './connection/connection.ts'
 import type { Handle } from './connection/database.ts'
-import { countEach, listRange } from './dead-letter-keys.ts'
-import { type DeadRow, deadLetter } from '../../sql/shared/rows.ts'
 import { adminSql } from './statements/statements.ts'
-
-interface StatsRow {
-  readonly pending: number
-  readonly claimed: number
-  readonly dead: number
-  readonly oldest_due: number | null
-}
 
 /** What operators ask of the outbox. */
 export function sqliteAdmin(connection: Connection): OutboxAdmin {
   const { clock } = connection.settings
   return {
-    deadLetters: deadLetterBox(connection),
+    deadLetters: deadLetterBox<number>({
+      parse: counterKey,
+      first: 0,
+      changed: () => connection.notify('outbox'),
+      list: (after, limit) =>
+        connection.write((handle) =>
+          handle.all<DeadRow>(adminSql.list, { after, limit }).map(deadLetter),
+        ),
+      retry: (keys) =>
+        connection.write((handle) =>
+          countEach(keys, (key) => retry(handle, key, Math.trunc(clock.now()))),
+        ),
+      discard: (keys) =>
+        connection.write((handle) => countEach(keys, (key) => discard(handle, key))),
+    }),
     stats: () =>
-      connection.write((handle): OutboxStats => {
-        const now = clock.now()
-        const row = handle.get<StatsRow>(adminSql.stats, { now }) as StatsRow
-        const oldestDueMs = row.oldest_due === null ? 0 : Math.max(0, now - row.oldest_due)
-        return { pending: row.pending, claimed: row.claimed, dead: row.dead, oldestDueMs }
-      }),
+      connection.write((handle) =>
+        statsOf(handle.get<StatsRow>(adminSql.stats, { now: clock.now() }) as StatsRow),
+      ),
   }
 }
 
-function deadLetterBox(connection: Connection): DeadLetterBox {
-  const { clock } = connection.settings
-  return {
-    list: async (query = {}) => {
-      const range = listRange(query)
-      if (range === undefined) return []
-      return connection.write((handle) => handle.all<DeadRow>(adminSql.list, range).map(deadLetter))
-    },
-    retry: async (keys) => {
-      const retried = await connection.write((handle) =>
-        countEach(keys, (key) => retry(handle, key, Math.trunc(clock.now()))),
-      )
-      if (retried > 0) connection.notify('outbox')
-      return retried
-    },
-    discard: async (keys) => {
-      const discarded = await connection.write((handle) =>
-        countEach(keys, (key) => discard(handle, key)),
-      )
-      if (discarded > 0) connection.notify('outbox')
-      return discarded
-    },
-  }
+/** Applies the change to each letter, the oldest first; returns to how many it applied. */
+export function countEach(keys: readonly number[], change: (key: number) => boolean): number {
+  return keys.toSorted((left, right) => left - right).filter((key) => change(key)).length
 }
 
 interface Found {

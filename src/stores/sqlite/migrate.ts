@@ -1,21 +1,17 @@
-import { MersalError } from '../../core/errors/errors.ts'
-import type { SchemaVersion } from '../../core/operations.ts'
+import {
+  migrationScript,
+  missingSteps,
+  type MigrateMode,
+  mustMigrate,
+  type ScriptWords,
+  type Tables,
+} from '../../sql/shared/migrations.ts'
 import type { Handle } from './connection/database.ts'
 
-/** One step of a schema. Steps are only ever appended, with ids 1, 2, 3, ... */
-export interface Migration {
-  readonly id: number
-  readonly name: string
-  readonly sql: string
-}
-
-/** `auto`: bring the tables up to date. `check`: throw unless they are. `off`: trust. */
-export type MigrateMode = 'auto' | 'check' | 'off'
-
-export interface Schema {
-  /** Which tables these are; several schemas live in one file. */
+/** Several lists of steps live in one file. */
+export interface SqliteTables extends Tables {
+  /** Names the list in the table of the steps that have been applied. */
   readonly component: 'store' | 'queue'
-  readonly migrations: readonly Migration[]
 }
 
 const sql = {
@@ -30,67 +26,39 @@ const sql = {
   version:
     'SELECT coalesce(max(id), 0) AS version FROM mersal_migrations WHERE component = :component',
   record:
-    'INSERT INTO mersal_migrations (component, id, name, applied_at) VALUES (:component, :id, :name, :now)',
+    'INSERT INTO mersal_migrations (component, id, name, applied_at) VALUES (:component, :version, :name, :now)',
 }
 
-function newest(schema: Schema): number {
-  return schema.migrations.at(-1)?.id ?? 0
-}
-
-function versionOf(handle: Handle, schema: Schema): number {
+/** The version of the tables, or 0 when there are none. */
+export function currentVersion(handle: Handle, { component }: SqliteTables): number {
   if (handle.get(sql.exists) === undefined) return 0
-  return handle.get<{ version: number }>(sql.version, { component: schema.component })?.version ?? 0
+  return handle.get<{ version: number }>(sql.version, { component })?.version ?? 0
 }
 
-/** Steps that have been applied, and all there are. Throws `MERSAL_SCHEMA_TOO_NEW`. */
-export function schemaVersion(handle: Handle, schema: Schema): SchemaVersion {
-  isOutdated(handle, schema)
-  return { current: versionOf(handle, schema), newest: newest(schema) }
-}
-
-/** The steps after a version as plain SQL. */
-export function migrationSql(schema: Schema, from: number): string {
-  const steps = schema.migrations
-    .filter(({ id }) => id > from)
-    .map(
-      ({ id, name, sql: step }) =>
-        `${step}\nINSERT INTO mersal_migrations (component, id, name, applied_at) VALUES ('${schema.component}', ${id}, '${name.replaceAll("'", "''")}', unixepoch() * 1000);`,
-    )
-  return ['BEGIN IMMEDIATE;', `${sql.create};`, ...steps, 'COMMIT;', ''].join('\n')
-}
-
-/** Whether steps are missing. Throws `MERSAL_SCHEMA_TOO_NEW` if a newer Mersal has been here. */
-export function isOutdated(handle: Handle, schema: Schema): boolean {
-  const version = versionOf(handle, schema)
-  if (version <= newest(schema)) return version < newest(schema)
-  throw new MersalError(
-    'MERSAL_SCHEMA_TOO_NEW',
-    `the ${schema.component} tables have version ${version}, this Mersal knows ${newest(schema)}: update the package`,
-    { details: { found: version, known: newest(schema) } },
-  )
-}
-
-/** Throws `MERSAL_SCHEMA_MISSING` if steps are missing. */
-export function requireSchema(handle: Handle, schema: Schema): void {
-  if (!isOutdated(handle, schema)) return
-  throw new MersalError(
-    'MERSAL_SCHEMA_MISSING',
-    `the ${schema.component} tables are missing or older than this Mersal: open the database once with migrate: 'auto'`,
-    { details: { found: versionOf(handle, schema), known: newest(schema) } },
-  )
-}
+/** Whether steps are to be applied. Throws as `mustMigrate`. */
+export const isOutdated = (handle: Handle, tables: SqliteTables, mode: MigrateMode): boolean =>
+  mode !== 'off' && mustMigrate(tables, currentVersion(handle, tables), mode)
 
 /**
  * Applies the missing steps. Call it in a write transaction, so that processes that race find it
  * done.
  */
-export function applyMigrations(handle: Handle, schema: Schema, now: number): void {
-  if (!isOutdated(handle, schema)) return
-  handle.exec(sql.create)
-  const from = versionOf(handle, schema)
-  for (const { id, name, sql: step } of schema.migrations) {
-    if (id <= from) continue
+export function applyMigrations(handle: Handle, tables: SqliteTables, now: number): void {
+  const missing = missingSteps(tables, currentVersion(handle, tables))
+  if (missing.length > 0) handle.exec(sql.create)
+  for (const { version, name, sql: step } of missing) {
     handle.exec(step)
-    handle.run(sql.record, { component: schema.component, id, name, now })
+    handle.run(sql.record, { component: tables.component, version, name, now })
   }
+}
+
+export function sqliteScript(tables: SqliteTables, from: number): string {
+  const words: ScriptWords = {
+    begin: ['BEGIN IMMEDIATE;', `${sql.create};`],
+    create: [],
+    record: (version, name) =>
+      `INSERT INTO mersal_migrations (component, id, name, applied_at) VALUES ('${tables.component}', ${version}, ${name}, unixepoch() * 1000);`,
+    end: ['COMMIT;'],
+  }
+  return migrationScript(tables, from, words)
 }

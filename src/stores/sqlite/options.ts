@@ -3,7 +3,7 @@ import { checkChoice, checkNumber, checkOptions } from '../../core/options.ts'
 import type { Random } from '../../lib/async/clock.ts'
 import { type Clock, systemClock } from '../../lib/async/clock.ts'
 import { isSqliteDatabase, type SqliteDatabase } from './connection/database.ts'
-import type { MigrateMode } from './migrate.ts'
+import type { MigrateMode } from '../../sql/shared/migrations.ts'
 
 /** What the store and the queue have in common. */
 export interface SqliteConnectionOptions {

@@ -17,7 +17,7 @@ import {
 } from './options.ts'
 import { sqliteOutbox } from './outbox.ts'
 import { sqliteSavepoints } from './unit/savepoints.ts'
-import { storeSchema } from './statements/statements.ts'
+import { storeTables } from './statements/statements.ts'
 import { sqliteTracker } from './tracker.ts'
 import { unitHandleOf } from './unit/unit-handle.ts'
 import { watch } from './connection/watch.ts'
@@ -52,7 +52,7 @@ export function sqlite(
   const connection = new Connection(
     'sqlite',
     connectionSettings('sqlite', options, ['keepSentMs', 'logger']),
-    storeSchema,
+    storeTables,
   )
   const keepSentMs = checkNumber('sqlite.keepSentMs', options.keepSentMs, {
     default: 0,

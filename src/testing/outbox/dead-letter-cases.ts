@@ -200,6 +200,54 @@ export const deadLetterCases: readonly ContractCase<OutboxHarness>[] = [
     },
   },
   {
+    name: 'a text that can be no key of a dead letter names none, and nothing comes after it',
+    async run(harness) {
+      await using store = await harness.open()
+      const { deadLetters } = store.admin
+      await commit(store, [message('1'), ...keyed('k', '2')])
+      for (const label of ['1', '2']) await giveUp(store, label, 'block-key')
+      const [{ key } = { key: '' }] = await deadLetters.list()
+      const strange = ['', '-1', '1e0', ' 1', '01', '0x1', '1.', '.1', '1.5.2', '9'.repeat(40), '١']
+      const texts = [...strange, ` ${key}`, `${key} `, `+${key}`, `${key}'`, `${key},${key}`]
+      assert.equal(await deadLetters.retry(texts), 0)
+      assert.equal(await deadLetters.discard(texts), 0)
+      for (const after of texts.slice(0, 1)) assert.deepEqual(await deadLetters.list({ after }), [])
+      assert.equal((await deadLetters.list()).length, 2)
+    },
+  },
+  {
+    name: 'a key that comes twice names one dead letter, and a page goes on after one that is gone',
+    async run(harness) {
+      await using store = await harness.open()
+      const { deadLetters } = store.admin
+      await commit(store, [message('1'), message('2'), message('3'), message('4')])
+      await store.outbox.settle((await claim(store)).map((row) => dead(row, 'skip')))
+      const [first, second, third, fourth] = await deadLetters.list()
+      assert.ok(first && second && third && fourth)
+      assert.equal(await deadLetters.discard([second.key, second.key]), 1)
+      assert.equal(await deadLetters.retry([third.key, third.key]), 1)
+      assert.deepEqual(labels(await claim(store)), ['3'])
+      for (const after of [second.key, third.key, first.key]) {
+        const rest = await deadLetters.list({ after })
+        assert.deepEqual(
+          rest.map(({ key }) => key),
+          [fourth.key],
+        )
+      }
+    },
+  },
+  {
+    name: 'a list has a limit from 1 to 1000',
+    async run(harness) {
+      await using store = await harness.open()
+      const { deadLetters } = store.admin
+      for (const limit of [0, -1, 1001, Number.NaN]) {
+        await assert.rejects(deadLetters.list({ limit }), { code: 'MERSAL_INVALID_OPTIONS' })
+      }
+      assert.deepEqual(await deadLetters.list({ limit: 1000 }), [])
+    },
+  },
+  {
     name: 'a dead letter that was retried is as old as its message, for whoever looks at the oldest one',
     async run(harness) {
       await using store = await harness.open()

@@ -11,7 +11,7 @@ import { checkAddress } from '../../sql/postgres/pool/pool-address.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { PostgresPool } from '../../sql/postgres/client.ts'
-import type { MigrateMode } from '../../sql/postgres/migrate.ts'
+import type { MigrateMode } from '../../sql/shared/migrations.ts'
 
 export interface PostgresQueueOptions {
   /**

@@ -4,7 +4,7 @@ import type { TransportOperations } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { Transport } from '../../core/transport.ts'
 import { isName, nameRule } from '../../core/messages/validation.ts'
-import { schemaControl } from '../../sql/postgres/migrate.ts'
+import { postgresSchemaControl } from '../../sql/postgres/migrate.ts'
 import { sqlState } from '../../sql/postgres/failure.ts'
 import { Connection } from './connection.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
@@ -50,7 +50,7 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
     deadLetters: queueDeadLetters(connection),
     deadLettersOf: (queue) => queueDeadLetters(connection, queue),
     operations: {
-      schema: schemaControl(connection.own, queueTables(settings.schema)),
+      schema: postgresSchemaControl(connection.own, queueTables(settings.schema)),
       deadLetters: (queue) => queueDeadLetters(connection, queue),
       queues: () => queueOverviews(connection),
     },

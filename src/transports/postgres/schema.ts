@@ -1,6 +1,6 @@
 import { checkIdentifier, quoteIdentifier } from '../../sql/identifiers.ts'
-import { lockClass } from '../../sql/postgres/locks.ts'
-import { type Component, migrationSql } from '../../sql/postgres/migrate.ts'
+import { lockClass, lockNumber } from '../../sql/postgres/locks.ts'
+import { migrationSql, type PostgresTables } from '../../sql/postgres/migrate.ts'
 
 const tables = (S: string): string => `
 create table ${S}.queue (
@@ -58,14 +58,14 @@ declare
   bucket integer;
   taken integer[] := '{}';
 begin
-  for bucket in select distinct hashtext(k) & 1023 from unnest(keys) k where k is not null order by 1 loop
+  for bucket in select distinct ${lockNumber('k')} from unnest(keys) k where k is not null order by 1 loop
     if patient then
       perform pg_advisory_xact_lock(${lockClass(schema)}, bucket);
     elsif not pg_try_advisory_xact_lock(${lockClass(schema)}, bucket) then
       taken := taken || bucket;
     end if;
   end loop;
-  return array(select k from unnest(keys) k where hashtext(k) & 1023 = any (taken));
+  return array(select k from unnest(keys) k where ${lockNumber('k')} = any (taken));
 end $$;
 
 -- Locks the key until the transaction ends. Returns whether nothing of it is in the outbox of this schema, which can
@@ -73,7 +73,7 @@ end $$;
 create function ${S}.queue_key_free(given text) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 begin
-  perform pg_advisory_xact_lock(${lockClass(schema)}, hashtext(given) & 1023);
+  perform pg_advisory_xact_lock(${lockClass(schema)}, ${lockNumber('given')});
   if current_setting('transaction_isolation') <> 'read committed' then return false; end if;
   perform from ${S}.outbox e where e.key = given limit 1;
   return not found;
@@ -176,14 +176,15 @@ alter table ${S}.queue_message
 `
 
 /** The tables of the queue in this schema. */
-export function queueTables(schema: string): Component {
+export function queueTables(schema: string): PostgresTables {
   const S = quoteIdentifier(schema)
   const steps = [
     { version: 1, name: 'tables', sql: tables(S) },
     { version: 2, name: 'functions', sql: functions(S, schema) },
     { version: 3, name: 'waiting', sql: waiting(S) },
   ]
-  return { name: 'postgres queue', schema, table: 'queue_migration', steps }
+  const place = `in schema '${schema}'`
+  return { name: 'postgres queue', place, schema, table: 'queue_migration', steps }
 }
 
 /**

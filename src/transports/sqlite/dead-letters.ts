@@ -2,7 +2,8 @@ import type { DeadLetter, DeadLetterBox, DeadReason } from '../../core/dead-lett
 import type { QueueOverview } from '../../core/operations.ts'
 import type { Connection } from '../../stores/sqlite/connection/connection.ts'
 import type { Handle } from '../../stores/sqlite/connection/database.ts'
-import { countEach, listRange } from '../../stores/sqlite/dead-letter-keys.ts'
+import { countEach } from '../../stores/sqlite/admin.ts'
+import { counterKey, deadLetterBox } from '../../sql/shared/dead-letter-box.ts'
 import { bytes, withheld } from '../../sql/shared/rows.ts'
 import { decodeHeaders } from '../../sql/headers.ts'
 import { queueSql } from './statements.ts'
@@ -25,26 +26,23 @@ interface DeadRow {
 /** Messages that their consumers have given up, of one queue or of all. */
 export function queueDeadLetters(connection: Connection, queue?: string): DeadLetterBox {
   const { clock } = connection.settings
-  return {
-    list: async (query = {}) => {
-      const range = listRange(query)
-      if (range === undefined) return []
-      return connection.write((handle) =>
-        handle.all<DeadRow>(queueSql.listDead, { ...range, queue: queue ?? null }).map(deadLetter),
-      )
-    },
-    retry: async (keys) => {
-      const retried = await connection.write((handle) =>
-        countEach(keys, (key) => retry(handle, key, clock.now())),
-      )
-      if (retried > 0) connection.notify('queue')
-      return retried
-    },
+  return deadLetterBox<number>({
+    parse: counterKey,
+    first: 0,
+    changed: () => connection.notify('queue'),
+    list: (after, limit) =>
+      connection.write((handle) =>
+        handle
+          .all<DeadRow>(queueSql.listDead, { after, limit, queue: queue ?? null })
+          .map(deadLetter),
+      ),
+    retry: (keys) =>
+      connection.write((handle) => countEach(keys, (key) => retry(handle, key, clock.now()))),
     discard: (keys) =>
       connection.write((handle) =>
         countEach(keys, (key) => handle.run(queueSql.removeDead, { key }).changes > 0),
       ),
-  }
+  })
 }
 
 function retry(handle: Handle, key: number, now: number): boolean {

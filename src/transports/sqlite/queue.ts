@@ -15,13 +15,13 @@ import {
   type SqliteOpener,
   type SqlitePath,
 } from '../../stores/sqlite/options.ts'
-import { schemaControl } from '../../stores/sqlite/connection/schema-control.ts'
+import { sqliteSchemaControl } from '../../stores/sqlite/connection/schema-control.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { publishAll } from './publish.ts'
 import { HeldQueue } from '../shared/held-queue.ts'
 import { QueueRows, type TakenRow } from './queue-rows.ts'
 import { removeQueue } from './remove-queue.ts'
-import { queueSchema, queueSql } from './statements.ts'
+import { queueTables, queueSql } from './statements.ts'
 
 export interface SqliteQueueOptions extends SqliteConnectionOptions {
   /** Largest body plus headers, in bytes. Default 16 MiB. */
@@ -80,7 +80,7 @@ export function sqliteQueue(
   const connection = new Connection(
     'sqlite queue',
     connectionSettings(where, options, further),
-    queueSchema,
+    queueTables,
   )
   const rules = {
     maxMessageBytes: checkNumber(`${where}.maxMessageBytes`, options.maxMessageBytes, {
@@ -123,7 +123,7 @@ export function sqliteQueue(
     deadLetters: queueDeadLetters(connection),
     deadLettersOf: (queue) => queueDeadLetters(connection, queue),
     operations: {
-      schema: schemaControl(connection, queueSchema),
+      schema: sqliteSchemaControl(connection, queueTables),
       deadLetters: (queue) => queueDeadLetters(connection, queue),
       queues: () => queueOverviews(connection),
     },

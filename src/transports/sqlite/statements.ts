@@ -1,16 +1,18 @@
 import { CLAIM_BYTES } from '../../core/messages/bytes.ts'
 import { bytesOf, listing } from '../../stores/sqlite/bytes.ts'
-import type { Schema } from '../../stores/sqlite/migrate.ts'
+import type { SqliteTables } from '../../stores/sqlite/migrate.ts'
 
 // 9007199254740991 is the `visible_at` of a message that waits for an earlier one of its key: the
 // largest whole number that is exact everywhere.
 
 /** The tables of the queue. Times are milliseconds since the Unix epoch. */
-export const queueSchema: Schema = {
+export const queueTables: SqliteTables = {
   component: 'queue',
-  migrations: [
+  name: 'sqlite',
+  place: 'of the queue',
+  steps: [
     {
-      id: 1,
+      version: 1,
       name: 'queues, subscriptions, messages and dead letters',
       sql: `
         CREATE TABLE mersal_queues (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
@@ -56,7 +58,7 @@ export const queueSchema: Schema = {
       `,
     },
     {
-      id: 2,
+      version: 2,
       name: 'messages that wait',
       sql: `
         -- Since when a handler has been asking for the message again later; and why it should be a dead letter, if it could not be stored as one.

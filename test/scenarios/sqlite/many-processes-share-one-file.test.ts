@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
 import { handleOf } from '../../../src/stores/sqlite/connection/database.ts'
 import { applyMigrations } from '../../../src/stores/sqlite/migrate.ts'
-import { storeSchema } from '../../../src/stores/sqlite/statements/statements.ts'
+import { storeTables } from '../../../src/stores/sqlite/statements/statements.ts'
 import { queueSchema } from '../../../src/transports/sqlite/statements.ts'
 import { temporaryFolder } from '../../contract/sqlite-harness.ts'
 import { createBusinessTable, inspect, startWorker, type Worker } from './processes.ts'
@@ -64,7 +64,7 @@ test('twenty processes that open a new file at the same time all succeed, and ea
     inspect(path, 'SELECT component, id FROM mersal_migrations ORDER BY component, id'),
   ).toMatchObject([
     ...queueSchema.migrations.map(({ id }) => ({ component: 'queue', id })),
-    ...storeSchema.migrations.map(({ id }) => ({ component: 'store', id })),
+    ...storeTables.migrations.map(({ id }) => ({ component: 'store', id })),
   ])
 })
 
@@ -107,10 +107,10 @@ test('a process that finds the tables missing and has to wait for the lock finds
   const opening = second.open()
   // By the next turn the second one has looked and waits for the lock.
   await new Promise((resolve) => setImmediate(resolve))
-  applyMigrations(handleOf(first), storeSchema, 0)
+  applyMigrations(handleOf(first), storeTables, 0)
   first.exec('COMMIT')
   await opening
-  const applied = storeSchema.migrations.map(({ id }) => ({ id, applied_at: 0 }))
+  const applied = storeTables.steps.map(({ version }) => ({ id: version, applied_at: 0 }))
   expect(inspect(path, 'SELECT id, applied_at FROM mersal_migrations ORDER BY id')).toMatchObject(
     applied,
   )

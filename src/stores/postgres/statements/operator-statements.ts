@@ -1,5 +1,10 @@
 import type { KeptFilter } from '../../../core/operations.ts'
 import { quoteIdentifier } from '../../../sql/identifiers.ts'
+import {
+  type KeptConditions,
+  type KeptWhere,
+  keptWhere,
+} from '../../../sql/shared/operator-tools.ts'
 
 /** What tools of operators run; the statements of the running system are in `statements.ts`. */
 export interface OperatorStatements {
@@ -12,9 +17,9 @@ export interface OperatorStatements {
   readonly pause: string
   /** $1 kind, $2 name. */
   readonly resume: string
-  readonly countKept: (filter: KeptFilter) => Filtered
+  readonly countKept: (filter: KeptFilter) => KeptWhere
   /** Locks the rows that are to be moved. */
-  readonly pickKept: (filter: KeptFilter, limit: number) => Filtered
+  readonly pickKept: (filter: KeptFilter, limit: number) => KeptWhere
   /** $1 keys. */
   readonly lockKeys: string
   /** $1 tables, $2 places in them, $3 whether the ids are new. */
@@ -24,12 +29,6 @@ export interface OperatorStatements {
   readonly server: string
   /** $1 schema. */
   readonly privileges: string
-}
-
-/** A statement that depends on a filter, with its values. */
-export interface Filtered {
-  readonly text: string
-  readonly values: readonly unknown[]
 }
 
 const age = (column: string, condition: string): string =>
@@ -47,7 +46,6 @@ const numbers = (S: string): string => `
   count(*) filter (where ${open})::text as pending,
   count(*) filter (where ${due})::text as due,
   count(*) filter (where ${open} and o.token is not null and o.visible_at > statement_timestamp())::text as claimed,
-  count(*) filter (where o.died_at is not null)::text as blocking,
   ${age('o.visible_at', due)} as oldest_due_ms,
   ${age('o.visible_at', free(S))} as waiting_ms,
   count(*) filter (where ${refused})::text as refused,
@@ -57,7 +55,7 @@ const numbers = (S: string): string => `
 /** The sequence may be kept from the role; then nobody knows how many messages there ever were. */
 const counts = (S: string): string => `
 select ${numbers(S)},
-  (select count(*) from ${S}.dead)::text as moved,
+  (count(*) filter (where o.died_at is not null) + (select count(*) from ${S}.dead))::text as dead,
   (select sum(greatest(c.reltuples::bigint, pg_stat_get_live_tuples(c.oid), 0))::bigint from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
     where i.inhparent = '${S}.sent'::regclass)::text as kept,
   (select case when has_sequence_privilege(q.s, 'USAGE, SELECT') then coalesce(pg_sequence_last_value(q.s), 0) end
@@ -68,8 +66,8 @@ from ${S}.outbox o`
 const place = `left(transport, 200) || '/' || kind || '/' || left(name, 200)`
 
 const destinations = (S: string): string => `
-select coalesce(o.place, d.place) as destination, o.*, coalesce(d.moved, 0)::text as moved
-from (select ${place} as place, ${numbers(S)} from ${S}.outbox o group by 1) o
+select coalesce(o.place, d.place) as destination, o.*, (coalesce(o.blocking, 0) + coalesce(d.moved, 0))::text as dead
+from (select ${place} as place, ${numbers(S)}, count(*) filter (where o.died_at is not null) as blocking from ${S}.outbox o group by 1) o
 full join (select ${place} as place, count(*) as moved from ${S}.dead group by 1) d
   on d.place = o.place
 order by 1`
@@ -81,7 +79,7 @@ order by bool_or(o.died_at is not null) desc, min(o.added_at) limit $1::integer`
 
 const columns = 'id, key, type, transport, kind, name, headers, body, added_at'
 
-const conditions: Readonly<Record<keyof KeptFilter, string>> = {
+const conditions: KeptConditions = {
   since: 's.sent_at >= to_timestamp(?::float8 / 1000)',
   until: 's.sent_at < to_timestamp(?::float8 / 1000)',
   type: 's.type = ?::text',
@@ -90,17 +88,9 @@ const conditions: Readonly<Record<keyof KeptFilter, string>> = {
   id: 's.id = ?::uuid',
 }
 
-/** The conditions that are given, so that the planner leaves out whole partitions. */
-function where(filter: KeptFilter): Filtered {
-  const given = Object.entries(filter).filter(([, value]) => value !== undefined)
-  const parts = given.map(([name], index) =>
-    conditions[name as keyof KeptFilter].replace('?', `$${index + 1}`),
-  )
-  return {
-    text: parts.length === 0 ? 'true' : parts.join(' and '),
-    values: given.map(([, value]) => value as unknown),
-  }
-}
+/** The planner leaves out whole partitions. */
+const where = (filter: KeptFilter): KeptWhere =>
+  keptWhere(filter, conditions, (number) => `$${number}`)
 
 export function operatorStatements(schema: string): OperatorStatements {
   const S = quoteIdentifier(schema)

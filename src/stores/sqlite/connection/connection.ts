@@ -5,7 +5,7 @@ import type { Handle, SqliteDatabase } from './database.ts'
 import { isDiskFault, storeError } from './failure.ts'
 import { type FileLock, lockOf, type Topic } from './file-lock.ts'
 import { GroupCommit, type Job } from './group-commit.ts'
-import { applyMigrations, isOutdated, requireSchema, type Schema } from '../migrate.ts'
+import { applyMigrations, isOutdated, type SqliteTables } from '../migrate.ts'
 import { closeOwn, closeUnderHands, connect } from './connect.ts'
 import type { ConnectionSettings } from '../options.ts'
 import { transactionEnded } from '../../../sql/units/transaction-words.ts'
@@ -26,7 +26,7 @@ type Given = { readonly [Field in keyof UnitOptions]: UnitOptions[Field] | undef
  */
 export class Connection {
   readonly settings: ConnectionSettings
-  readonly #schema: Schema
+  readonly #tables: SqliteTables
   readonly #name: string
   readonly #group: GroupCommit
   #handle: Handle | undefined
@@ -35,10 +35,10 @@ export class Connection {
   #closed = false
   #unannounced: Topic | undefined
 
-  constructor(name: string, settings: ConnectionSettings, schema: Schema) {
+  constructor(name: string, settings: ConnectionSettings, tables: SqliteTables) {
     this.#name = name
     this.settings = settings
-    this.#schema = schema
+    this.#tables = tables
     this.#group = new GroupCommit(name, settings.busyTimeoutMs, {
       begin: () => this.#begin('full'),
       commit: (handle) => this.#commit(handle),
@@ -161,13 +161,11 @@ export class Connection {
 
   async #prepare(handle: Handle): Promise<void> {
     await this.#patiently(() => this.#setUp(handle))
-    if (this.settings.migrate === 'off') return
-    const outdated = await this.#patiently(() => isOutdated(handle, this.#schema))
-    if (!outdated) return
-    if (this.settings.migrate === 'check') return requireSchema(handle, this.#schema)
+    const { migrate } = this.settings
+    if (!(await this.#patiently(() => isOutdated(handle, this.#tables, migrate)))) return
     await this.#begin('full')
     try {
-      applyMigrations(handle, this.#schema, this.settings.clock.now())
+      applyMigrations(handle, this.#tables, this.settings.clock.now())
       this.#commit(handle)
     } catch (error) {
       rollBack(handle)

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
 import type { SchemaControl } from '../../../core/operations.ts'
+import { schemaControl } from '../../../sql/shared/migrations.ts'
 import { openingError } from './access.ts'
 import { Connection } from './connection.ts'
 import { connect } from './connect.ts'
 import { type Handle, handleOf } from './database.ts'
-import { migrationSql, type Schema, schemaVersion } from '../migrate.ts'
+import { currentVersion, sqliteScript, type SqliteTables } from '../migrate.ts'
 import type { ConnectionSettings } from '../options.ts'
 
 /**
@@ -27,24 +28,20 @@ export function readBeside<Result>(
 }
 
 /** The tables of one component, without opening the connection. */
-export function schemaControl({ settings }: Connection, schema: Schema): SchemaControl {
-  const newest = schema.migrations.at(-1)?.id ?? 0
-  return {
-    name: `sqlite tables of the ${schema.component}`,
-    async version() {
+export function sqliteSchemaControl({ settings }: Connection, tables: SqliteTables): SchemaControl {
+  return schemaControl(tables, {
+    async current() {
       try {
-        return (
-          readBeside(settings, (handle) => schemaVersion(handle, schema)) ?? { current: 0, newest }
-        )
+        return readBeside(settings, (handle) => currentVersion(handle, tables)) ?? 0
       } catch (error) {
         throw openingError('sqlite: reading the version of the tables', error, settings)
       }
     },
     async upgrade() {
-      const connection = new Connection(schema.component, { ...settings, migrate: 'auto' }, schema)
+      const connection = new Connection(tables.component, { ...settings, migrate: 'auto' }, tables)
       await connection.open()
       await connection.close()
     },
-    sql: (from) => migrationSql(schema, from),
-  }
+    script: (from) => sqliteScript(tables, from),
+  })
 }

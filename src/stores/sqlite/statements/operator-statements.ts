@@ -1,4 +1,8 @@
-/** What tools of operators run; the statements of the running system are in `statements.ts`. */
+import type { KeptFilter } from '../../../core/operations.ts'
+import { type KeptConditions, keptWhere } from '../../../sql/shared/operator-tools.ts'
+import type { SqlValues } from '../connection/database.ts'
+
+// What tools of operators run; the statements of the running system are in `statements.ts`.
 
 const blocking =
   'EXISTS (SELECT 1 FROM mersal_dead_letters d WHERE d.blocks = 1 AND d.position = o.position)'
@@ -24,15 +28,41 @@ const numbers = `
   count(*) FILTER (WHERE NOT blocking) AS pending,
   count(*) FILTER (WHERE NOT blocking AND visible_at <= :now) AS due,
   count(*) FILTER (WHERE NOT blocking AND token IS NOT NULL AND visible_at > :now) AS claimed,
-  min(visible_at) FILTER (WHERE NOT blocking AND visible_at <= :now) AS oldest_due,
-  min(visible_at) FILTER (WHERE NOT blocking AND visible_at <= :now AND free) AS waiting,
+  :now - min(visible_at) FILTER (WHERE NOT blocking AND visible_at <= :now) AS oldest_due_ms,
+  :now - min(visible_at) FILTER (WHERE NOT blocking AND visible_at <= :now AND free) AS waiting_ms,
   count(*) FILTER (WHERE NOT blocking AND attempts > 0 AND token IS NULL) AS refused,
-  min(created_at) FILTER (WHERE NOT blocking) AS oldest`
+  :now - min(created_at) FILTER (WHERE NOT blocking) AS oldest_ms`
 
-const filter = `
-  (:since IS NULL OR sent_at >= :since) AND (:until IS NULL OR sent_at < :until) AND (:type IS NULL OR type = :type)
-  AND (:partitionKey IS NULL OR partition_key = :partitionKey) AND (:id IS NULL OR id = :id)
-  AND (:destination IS NULL OR transport || '/' || kind || '/' || name = :destination)`
+const conditions: KeptConditions = {
+  since: 'sent_at >= ?',
+  until: 'sent_at < ?',
+  type: 'type = ?',
+  partitionKey: 'partition_key = ?',
+  destination: "transport || '/' || kind || '/' || name = ?",
+  id: 'id = ?',
+}
+
+interface Filtered {
+  readonly text: string
+  readonly values: SqlValues
+}
+
+/** A statement on the kept messages that pass a filter. */
+function filtered(filter: KeptFilter, statement: (where: string) => string): Filtered {
+  const { text, values } = keptWhere(filter, conditions, (number) => `:p${number}`)
+  const named = values.map((value, index) => [`p${index + 1}`, value] as const)
+  return { text: statement(text), values: Object.fromEntries(named) }
+}
+
+export const countKept = (filter: KeptFilter): Filtered =>
+  filtered(filter, (where) => `SELECT count(*) AS count FROM mersal_sent WHERE ${where}`)
+
+/** Besides the values of the filter, `limit`. */
+export const pickKept = (filter: KeptFilter): Filtered =>
+  filtered(
+    filter,
+    (where) => `SELECT number FROM mersal_sent WHERE ${where} ORDER BY position LIMIT :limit`,
+  )
 
 type Purpose =
   | 'consumers'
@@ -43,8 +73,6 @@ type Purpose =
   | 'pause'
   | 'explain'
   | 'resume'
-  | 'countKept'
-  | 'pickKept'
   | 'putBack'
   | 'removeKept'
 
@@ -64,7 +92,7 @@ export const operatorSql: Readonly<Record<Purpose, string>> = {
 
   destinations: `
     SELECT destination, sum(pending) AS pending, sum(due) AS due, sum(claimed) AS claimed, sum(dead) AS dead,
-      min(oldest_due) AS oldest_due, min(waiting) AS waiting, sum(refused) AS refused, min(oldest) AS oldest
+      max(oldest_due_ms) AS oldest_due_ms, max(waiting_ms) AS waiting_ms, sum(refused) AS refused, max(oldest_ms) AS oldest_ms
     FROM (
       SELECT destination, ${numbers}, 0 AS dead FROM (${rows}) GROUP BY destination
       UNION ALL
@@ -73,7 +101,7 @@ export const operatorSql: Readonly<Record<Purpose, string>> = {
 
   keys: `
     SELECT partition_key AS key, count(*) FILTER (WHERE NOT blocking) AS pending,
-      min(created_at) FILTER (WHERE NOT blocking) AS oldest, max(blocking) AS blocked
+      :now - min(created_at) FILTER (WHERE NOT blocking) AS oldest_ms, max(blocking) AS blocked
     FROM (${rows}) WHERE partition_key IS NOT NULL GROUP BY partition_key
     ORDER BY max(blocking) DESC, min(created_at) LIMIT :limit`,
 
@@ -85,10 +113,6 @@ export const operatorSql: Readonly<Record<Purpose, string>> = {
   explain: 'UPDATE mersal_pauses SET reason = :reason WHERE kind = :kind AND name = :name',
 
   resume: 'DELETE FROM mersal_pauses WHERE kind = :kind AND name = :name',
-
-  countKept: `SELECT count(*) AS count FROM mersal_sent WHERE ${filter}`,
-
-  pickKept: `SELECT number FROM mersal_sent WHERE ${filter} ORDER BY position LIMIT :limit`,
 
   putBack: `
     INSERT INTO mersal_outbox (visible_at, attempts, id, type, transport, kind, name, partition_key, created_at, headers, body)

@@ -1,6 +1,6 @@
 import { listing } from '../bytes.ts'
 import { behind, claim, claimThese, last, rowsOfKey } from './claim-statement.ts'
-import type { Schema } from '../migrate.ts'
+import type { SqliteTables } from '../migrate.ts'
 
 /**
  * `visible_at` of a row that nobody takes before it is put right: the largest whole number that is
@@ -14,11 +14,13 @@ export const NEVER: number = Number.MAX_SAFE_INTEGER
  * The body is the last column, so that scans do not touch its pages. There is no index on
  * `visible_at`: the claim reads in the order of positions and takes what is due.
  */
-export const storeSchema: Schema = {
+export const storeTables: SqliteTables = {
   component: 'store',
-  migrations: [
+  name: 'sqlite',
+  place: 'of the store',
+  steps: [
     {
-      id: 1,
+      version: 1,
       name: 'outbox, inbox, dead letters and kept rows',
       sql: `
         CREATE TABLE mersal_outbox (
@@ -82,7 +84,7 @@ export const storeSchema: Schema = {
       `,
     },
     {
-      id: 2,
+      version: 2,
       name: 'pauses',
       sql: `
         CREATE TABLE mersal_pauses (                  -- what operators have paused; relays leave such rows alone
@@ -95,7 +97,7 @@ export const storeSchema: Schema = {
       `,
     },
     {
-      id: 3,
+      version: 3,
       name: 'kept rows with numbers of their own, age of dead letters',
       sql: `
         ALTER TABLE mersal_dead_letters ADD COLUMN created_at INTEGER; -- of the outbox row
@@ -244,6 +246,6 @@ export const adminSql: Readonly<
       count(*) - (SELECT count(*) FROM mersal_dead_letters WHERE blocks = 1) AS pending,
       count(*) FILTER (WHERE token IS NOT NULL AND visible_at > :now) AS claimed,
       (SELECT count(*) FROM mersal_dead_letters) AS dead,
-      min(visible_at) FILTER (WHERE visible_at <= :now) AS oldest_due
+      :now - min(visible_at) FILTER (WHERE visible_at <= :now) AS oldest_due_ms
     FROM mersal_outbox`,
 }

@@ -1,0 +1,184 @@
+import type {
+  DestinationOverview,
+  Finding,
+  KeptFilter,
+  KeyOverview,
+  OutboxOverview,
+  Pause,
+  PauseTarget,
+  SchemaControl,
+  StoreOperations,
+} from '../../core/operations.ts'
+import type { OutboxStats } from '../../core/store.ts'
+import type { Flag, Whole } from './rows.ts'
+
+/** Null: there is none. Ages are in milliseconds. */
+interface CountsRow {
+  readonly pending: Whole | null
+  readonly due: Whole | null
+  readonly claimed: Whole | null
+  readonly dead: Whole | null
+  readonly oldest_due_ms: Whole | null
+  readonly waiting_ms: Whole | null
+  readonly oldest_ms: Whole | null
+  readonly refused: Whole | null
+}
+
+export interface OverviewRows {
+  readonly counts: CountsRow & { readonly kept: Whole | null; readonly added: Whole | null }
+  readonly destinations: readonly (CountsRow & {
+    readonly destination: string
+    readonly last_error?: string | null
+  })[]
+  readonly keys: readonly {
+    readonly key: string
+    readonly pending: Whole
+    readonly oldest_ms: Whole | null
+    readonly blocked: Flag
+  }[]
+}
+
+export interface PauseRow extends PauseTarget {
+  readonly reason: string
+  /** Milliseconds since the Unix epoch. */
+  readonly since: Whole
+}
+
+/** What the tools of operators ask of one database. */
+export interface OperatorPorts {
+  readonly schema: SchemaControl
+  readonly examine: () => Promise<readonly Finding[]>
+  readonly consumers: (limit: number) => Promise<readonly { readonly name: string }[]>
+  /** `keys`: most keys. */
+  readonly overview: (keys: number) => Promise<OverviewRows>
+  readonly pauses: () => Promise<readonly PauseRow[]>
+  /** False: it was paused before, and only the reason has changed. */
+  readonly pause: (target: PauseTarget, reason: string) => Promise<boolean>
+  /** Returns how many pauses were removed. */
+  readonly resume: (target: PauseTarget) => Promise<number>
+  readonly countKept: (filter: KeptFilter) => Promise<Whole>
+  /** Returns how many were moved. */
+  readonly replay: (
+    filter: KeptFilter,
+    options: { readonly limit: number; readonly newIds: boolean },
+  ) => Promise<number>
+  /** Called after something was changed that relays wait for. */
+  readonly changed: () => void
+}
+
+export function storeOperations(ports: OperatorPorts): StoreOperations {
+  const { changed } = ports
+  return {
+    schema: ports.schema,
+    examine: ports.examine,
+    consumers: async ({ limit }) => (await ports.consumers(limit)).map(({ name }) => name),
+    overview: async ({ keys }) => overviewOf(await ports.overview(keys)),
+    pauses: {
+      list: async () => (await ports.pauses()).map(pauseOf),
+      async pause({ kind, name }, reason) {
+        const added = await ports.pause({ kind, name }, reason)
+        changed()
+        return added
+      },
+      async resume({ kind, name }) {
+        const removed = await ports.resume({ kind, name })
+        changed()
+        return removed > 0
+      },
+    },
+    kept: {
+      count: async (filter) => Number(await ports.countKept(filter)),
+      async replay(filter, options) {
+        const moved = await ports.replay(filter, options)
+        if (moved > 0) changed()
+        return moved
+      },
+    },
+  }
+}
+
+const number = (value: Whole | null): number => Math.max(0, Math.round(Number(value ?? 0)))
+
+type Counts = Pick<
+  OutboxOverview,
+  'pending' | 'due' | 'claimed' | 'dead' | 'oldestDueMs' | 'oldestMs'
+> & { readonly waitingMs: number; readonly refused: number }
+
+function countsOf(row: CountsRow): Counts {
+  return {
+    pending: number(row.pending),
+    due: number(row.due),
+    claimed: number(row.claimed),
+    dead: number(row.dead),
+    oldestDueMs: number(row.oldest_due_ms),
+    oldestMs: number(row.oldest_ms),
+    waitingMs: number(row.waiting_ms),
+    refused: number(row.refused),
+  }
+}
+
+function overviewOf({ counts, destinations, keys }: OverviewRows): OutboxOverview {
+  return {
+    ...countsOf(counts),
+    kept: number(counts.kept),
+    ...(counts.added === null ? {} : { added: number(counts.added) }),
+    destinations: destinations.map((row): DestinationOverview => {
+      const { destination, last_error: lastError = null } = row
+      return { destination, ...countsOf(row), ...(lastError === null ? {} : { lastError }) }
+    }),
+    keys: keys.map((row): KeyOverview => {
+      const blocked = row.blocked === true || row.blocked === 1
+      return {
+        key: row.key,
+        pending: number(row.pending),
+        oldestMs: number(row.oldest_ms),
+        blocked,
+      }
+    }),
+  }
+}
+
+const pauseOf = ({ kind, name, reason, since }: PauseRow): Pause => ({
+  kind,
+  name,
+  reason,
+  since: number(since),
+})
+
+export type StatsRow = Pick<CountsRow, 'pending' | 'claimed' | 'dead' | 'oldest_due_ms'>
+
+export function statsOf(row: StatsRow): OutboxStats {
+  return {
+    pending: number(row.pending),
+    claimed: number(row.claimed),
+    dead: number(row.dead),
+    oldestDueMs: number(row.oldest_due_ms),
+  }
+}
+
+/** A condition for each part of the filter; `?` stands for its value. */
+export type KeptConditions = Readonly<Record<keyof KeptFilter, string>>
+
+export interface KeptWhere {
+  readonly text: string
+  readonly values: readonly (string | number)[]
+}
+
+/**
+ * The conditions that are given, and no others, so that a planner can use them. `place`: how the
+ * dialect writes the parameter with this number, from 1 on.
+ */
+export function keptWhere(
+  filter: KeptFilter,
+  conditions: KeptConditions,
+  place: (number: number) => string,
+): KeptWhere {
+  const names = (Object.keys(conditions) as (keyof KeptFilter)[]).filter(
+    (name) => filter[name] !== undefined,
+  )
+  const parts = names.map((name, index) => conditions[name].replace('?', place(index + 1)))
+  return {
+    text: parts.length === 0 ? 'true' : parts.join(' and '),
+    values: names.map((name) => filter[name] as string | number),
+  }
+}

@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict'
+import type { ContractCase } from '../contract.ts'
+import { commit, message, type OutboxHarness } from './harness.ts'
+import { partOf } from './operation-parts.ts'
+
+/** What a store says about its database and its tables. */
+export const examineCases: readonly ContractCase<OutboxHarness>[] = [
+  {
+    name: 'examine: of a database that is in order it finds no fault, and says what it looked at',
+    async run(harness) {
+      await using store = await harness.open()
+      await commit(store, [message('1'), message('later', { delayMs: 600_000 })])
+      const findings = await partOf(store, 'examine')()
+      assert.ok(findings.length > 0)
+      assert.deepEqual(
+        findings.filter(({ level }) => level === 'fault'),
+        [],
+      )
+      for (const { subject, text } of findings) assert.ok(subject !== '' && text !== '')
+      assert.equal((await store.admin.stats()).pending, 2)
+    },
+  },
+  {
+    name: 'schema: an open store has the newest version, and to upgrade it again changes nothing',
+    async run(harness) {
+      await using store = await harness.open()
+      await commit(store, [message('1')])
+      const schema = partOf(store, 'schema')
+      const { current, newest } = await schema.version()
+      assert.ok(newest > 0)
+      assert.equal(current, newest)
+      await schema.upgrade()
+      assert.deepEqual(await schema.version(), { current, newest })
+      assert.equal((await store.admin.stats()).pending, 1)
+      assert.ok(schema.sql(0).length > schema.sql(newest).length)
+    },
+  },
+]
