@@ -6,8 +6,8 @@ import {
   checkOptions,
   checkShape,
 } from '../../core/options.ts'
-import { type Logger, stderrLogger } from '../../core/telemetry.ts'
-import { type Clock, type Random, systemClock } from '../../lib/async/clock.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import type { Clock, Random } from '../../lib/async/clock.ts'
 import { checkAddress } from '../../sql/postgres/pool/pool-address.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import type { Session } from '../../sql/session.ts'
@@ -15,6 +15,11 @@ import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
 import type { ConnectionBudget } from '../../sql/postgres/pool/connection-budget.ts'
 import type { Isolation } from './unit/client-session.ts'
 import type { MigrateMode } from '../../sql/shared/migrations.ts'
+import {
+  checkKeepSentMs,
+  type DatabaseSettings,
+  databaseSettings,
+} from '../../sql/shared/options.ts'
 
 export interface PostgresOptions<Tx = PostgresClient> {
   /** A pool of `pg` 8. Units of work take their connections from it; it stays yours. */
@@ -83,9 +88,8 @@ export interface PostgresOptions<Tx = PostgresClient> {
   readonly random?: Random
 }
 
-export interface PostgresSettings {
+export interface PostgresSettings extends DatabaseSettings {
   readonly schema: string
-  readonly migrate: MigrateMode
   readonly keepSentMs: number
   readonly vacuumRows: number
   readonly isolation: Isolation | undefined
@@ -93,16 +97,12 @@ export interface PostgresSettings {
   readonly prepare: boolean | undefined
   readonly listen: boolean
   readonly heartbeatMs: number
-  readonly logger: Logger
-  readonly clock: Clock
-  readonly random: Random
 }
 
 const known =
   'pool session relayPool connections listen schema migrate keepSentMs vacuumRows isolation retrySerialization prepare heartbeatMs logger clock random'.split(
     ' ',
   )
-const TEN_YEARS_MS = 3_660 * 86_400_000
 
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
 export function postgresSettings<Tx>(given: PostgresOptions<Tx>): PostgresSettings {
@@ -126,22 +126,11 @@ export function postgresSettings<Tx>(given: PostgresOptions<Tx>): PostgresSettin
     }
   }
   if (given.session !== undefined) checkShape('postgres.session', given.session, ['executor'])
-  if (given.logger !== undefined)
-    checkShape('postgres.logger', given.logger, ['debug', 'info', 'warn', 'error'])
   const { isolation } = given
   return {
+    ...databaseSettings('postgres', given),
     schema: checkIdentifier('postgres.schema', given.schema ?? 'mersal'),
-    migrate: checkChoice(
-      'postgres.migrate',
-      given.migrate,
-      ['auto', 'check', 'off'] as const,
-      'auto',
-    ),
-    keepSentMs: checkNumber('postgres.keepSentMs', given.keepSentMs, {
-      default: 0,
-      min: 0,
-      max: TEN_YEARS_MS,
-    }),
+    keepSentMs: checkKeepSentMs('postgres', given.keepSentMs),
     vacuumRows: checkNumber('postgres.vacuumRows', given.vacuumRows, {
       default: 20_000,
       min: 0,
@@ -168,8 +157,5 @@ export function postgresSettings<Tx>(given: PostgresOptions<Tx>): PostgresSettin
       min: 100,
       max: 60_000,
     }),
-    logger: given.logger ?? stderrLogger,
-    clock: given.clock ?? systemClock,
-    random: given.random ?? Math.random,
   }
 }

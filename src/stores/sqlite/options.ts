@@ -1,9 +1,10 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { checkChoice, checkNumber, checkOptions } from '../../core/options.ts'
-import type { Random } from '../../lib/async/clock.ts'
-import { type Clock, systemClock } from '../../lib/async/clock.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import type { Clock, Random } from '../../lib/async/clock.ts'
 import { isSqliteDatabase, type SqliteDatabase } from './connection/database.ts'
 import type { MigrateMode } from '../../sql/shared/migrations.ts'
+import { type DatabaseSettings, databaseSettings } from '../../sql/shared/options.ts'
 
 /** What the store and the queue have in common. */
 export interface SqliteConnectionOptions {
@@ -23,6 +24,8 @@ export interface SqliteConnectionOptions {
    * Default 'auto'.
    */
   readonly migrate?: MigrateMode
+  /** Default: warnings as JSON lines on standard error. */
+  readonly logger?: Logger
   /** For tests. */
   readonly clock?: Clock
   /** For tests. */
@@ -52,13 +55,10 @@ export interface SqliteHandle<Database extends SqliteDatabase> {
   readonly database: Database
 }
 
-export interface ConnectionSettings {
+export interface ConnectionSettings extends DatabaseSettings {
   readonly source: SqlitePath | SqliteOpener<SqliteDatabase> | SqliteHandle<SqliteDatabase>
   readonly synchronous: 'full' | 'normal'
   readonly busyTimeoutMs: number
-  readonly migrate: MigrateMode
-  readonly clock: Clock
-  readonly random: Random
 }
 
 export const connectionOptions: readonly string[] = [
@@ -68,6 +68,7 @@ export const connectionOptions: readonly string[] = [
   'synchronous',
   'busyTimeoutMs',
   'migrate',
+  'logger',
   'clock',
   'random',
 ] satisfies (keyof SqliteConnectionOptions | 'path' | 'open' | 'database')[]
@@ -117,6 +118,7 @@ export function connectionSettings(
   checkOptions(where, given, [...connectionOptions, ...further])
   const options = given as SqliteConnectionOptions & GivenSource
   return {
+    ...databaseSettings(where, options),
     source: checkSource(where, options),
     synchronous: checkChoice(
       `${where}.synchronous`,
@@ -129,13 +131,5 @@ export function connectionSettings(
       min: 0,
       max: 600_000,
     }),
-    migrate: checkChoice(
-      `${where}.migrate`,
-      options.migrate,
-      ['auto', 'check', 'off'] as const,
-      'auto',
-    ),
-    clock: options.clock ?? systemClock,
-    random: options.random ?? Math.random,
   }
 }

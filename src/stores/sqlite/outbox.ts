@@ -11,7 +11,6 @@ import { lanes } from '../../sql/lanes.ts'
 import { buryDamaged, claimTerms, readClaimed, unburied } from '../../sql/shared/claims.ts'
 import type { ClaimedRow } from '../../sql/shared/rows.ts'
 import { checkStorable, wellFormed } from '../../sql/shared/storable.ts'
-import type { Logger } from '../../core/telemetry.ts'
 import { sqliteClock } from './clock.ts'
 import type { Connection } from './connection/connection.ts'
 import type { Handle, SqliteDatabase } from './connection/database.ts'
@@ -28,18 +27,12 @@ import {
 
 const LARGEST_POSITION = 9_223_372_036_854_775_807n
 
-export interface OutboxSettings {
-  /** 0: confirmed rows are deleted at once. */
-  readonly keepSentMs: number
-  readonly logger: Logger
-}
-
-/** The outbox table. */
+/** The outbox table. `keepSentMs` 0: confirmed rows are deleted at once. */
 export function sqliteOutbox(
   connection: Connection,
-  { keepSentMs, logger }: OutboxSettings,
+  keepSentMs: number,
 ): OutboxStorage<SqliteDatabase> {
-  const { clock } = connection.settings
+  const { clock, logger } = connection.settings
   const lane = lanes()
   const insert = (
     handle: Handle,

@@ -1,7 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
-import { checkNumber, checkShape } from '../../core/options.ts'
 import type { Store } from '../../core/store.ts'
-import { type Logger, stderrLogger } from '../../core/telemetry.ts'
+import { checkKeepSentMs } from '../../sql/shared/options.ts'
 import { sqliteAdmin } from './admin.ts'
 import { Connection } from './connection/connection.ts'
 import { sharedHandleWarnings } from './connection/connect.ts'
@@ -28,11 +27,7 @@ export interface SqliteStoreOptions extends SqliteConnectionOptions {
    * once.
    */
   readonly keepSentMs?: number
-  /** Default: warnings as JSON lines on standard error. */
-  readonly logger?: Logger
 }
-
-const YEAR_MS = 366 * 24 * 3600 * 1000
 
 /**
  * A store on one SQLite database file. `tx` in a unit of work is the connection of the store: with
@@ -51,16 +46,10 @@ export function sqlite(
 ): Store<never> {
   const connection = new Connection(
     'sqlite',
-    connectionSettings('sqlite', options, ['keepSentMs', 'logger']),
+    connectionSettings('sqlite', options, ['keepSentMs']),
     storeTables,
   )
-  const keepSentMs = checkNumber('sqlite.keepSentMs', options.keepSentMs, {
-    default: 0,
-    min: 0,
-    max: 10 * YEAR_MS,
-  })
-  if (options.logger !== undefined)
-    checkShape('sqlite.logger', options.logger, ['debug', 'info', 'warn', 'error'])
+  const keepSentMs = checkKeepSentMs('sqlite', options.keepSentMs)
   const store: Store<SqliteDatabase> = {
     name: 'sqlite',
     warnings: sharedHandleWarnings(connection.settings, 'store'),
@@ -71,7 +60,7 @@ export function sqlite(
       carry: carryUnits,
     },
     savepoints: sqliteSavepoints,
-    outbox: sqliteOutbox(connection, { keepSentMs, logger: options.logger ?? stderrLogger }),
+    outbox: sqliteOutbox(connection, keepSentMs),
     tracker: sqliteTracker(connection),
     admin: sqliteAdmin(connection),
     operations: sqliteOperations(connection),

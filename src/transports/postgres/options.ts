@@ -5,13 +5,14 @@ import {
   checkOptions,
   checkShape,
 } from '../../core/options.ts'
-import { type Logger, stderrLogger } from '../../core/telemetry.ts'
-import { type Clock, type Random, systemClock } from '../../lib/async/clock.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import type { Clock, Random } from '../../lib/async/clock.ts'
 import { checkAddress } from '../../sql/postgres/pool/pool-address.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { PostgresPool } from '../../sql/postgres/client.ts'
 import type { MigrateMode } from '../../sql/shared/migrations.ts'
+import { type DatabaseSettings, databaseSettings } from '../../sql/shared/options.ts'
 
 export interface PostgresQueueOptions {
   /**
@@ -67,20 +68,16 @@ export interface PostgresQueueOptions {
   readonly random?: Random
 }
 
-export interface QueueSettings {
+export interface QueueSettings extends DatabaseSettings {
   readonly pool: PostgresPool
   readonly queuePool: PostgresPool | undefined
   readonly schema: string
-  readonly migrate: MigrateMode
   readonly maxMessageBytes: number
   readonly eventsWithoutSubscribers: 'refuse' | 'discard'
   readonly visibilityMs: number
   readonly pollIntervalMs: number
   readonly heartbeatMs: number
   readonly straight: boolean
-  readonly logger: Logger
-  readonly clock: Clock
-  readonly random: Random
 }
 
 const known =
@@ -100,18 +97,11 @@ export function queueSettings(given: PostgresQueueOptions): QueueSettings {
     checkShape(`${where}.queuePool`, given.queuePool, ['connect', 'on', 'off', 'end'])
     checkAddress(`${where}.queuePool`, given.queuePool)
   }
-  if (given.logger !== undefined)
-    checkShape(`${where}.logger`, given.logger, ['debug', 'info', 'warn', 'error'])
   return {
+    ...databaseSettings(where, given),
     pool: given.pool,
     queuePool: given.queuePool,
     schema: checkIdentifier(`${where}.schema`, given.schema ?? 'mersal'),
-    migrate: checkChoice(
-      `${where}.migrate`,
-      given.migrate,
-      ['auto', 'check', 'off'] as const,
-      'auto',
-    ),
     maxMessageBytes: checkNumber(`${where}.maxMessageBytes`, given.maxMessageBytes, {
       default: 16 * 1024 * 1024,
       min: 1,
@@ -139,8 +129,5 @@ export function queueSettings(given: PostgresQueueOptions): QueueSettings {
       max: 60_000,
     }),
     straight: checkBoolean(`${where}.straight`, given.straight) ?? true,
-    logger: given.logger ?? stderrLogger,
-    clock: given.clock ?? systemClock,
-    random: given.random ?? Math.random,
   }
 }

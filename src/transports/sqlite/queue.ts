@@ -1,12 +1,11 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
-import { MersalError } from '../../core/errors/errors.ts'
+import { isMersalError, MersalError } from '../../core/errors/errors.ts'
 import type { TransportOperations } from '../../core/operations.ts'
-import { checkChoice, checkNumber, checkShape } from '../../core/options.ts'
-import { type Logger, stderrLogger } from '../../core/telemetry.ts'
+import { checkChoice, checkNumber } from '../../core/options.ts'
 import type { Transport } from '../../core/transport.ts'
 import { isName, nameRule } from '../../core/messages/validation.ts'
 import { Connection } from '../../stores/sqlite/connection/connection.ts'
-import type { SqliteDatabase } from '../../stores/sqlite/connection/database.ts'
+import type { Handle, SqliteDatabase } from '../../stores/sqlite/connection/database.ts'
 import { sharedHandleWarnings } from '../../stores/sqlite/connection/connect.ts'
 import {
   connectionSettings,
@@ -38,10 +37,6 @@ export interface SqliteQueueOptions extends SqliteConnectionOptions {
   readonly visibilityMs?: number
   /** Safety net: consumers look at least this often, in milliseconds. Default 1000. */
   readonly pollIntervalMs?: number
-  /**
-   * Gets a warning when the database fails while consuming. Default: JSON lines on standard error.
-   */
-  readonly logger?: Logger
 }
 
 /**
@@ -58,13 +53,7 @@ export interface SqliteQueue extends Transport {
 /** After failures of the database. */
 const PAUSE = { firstMs: 250, longestMs: 1000 }
 
-const further = [
-  'maxMessageBytes',
-  'eventsWithoutSubscribers',
-  'visibilityMs',
-  'pollIntervalMs',
-  'logger',
-]
+const further = ['maxMessageBytes', 'eventsWithoutSubscribers', 'visibilityMs', 'pollIntervalMs']
 
 /**
  * A transport whose broker is a database file; the file of the store or another one.
@@ -109,11 +98,10 @@ export function sqliteQueue(
       max: 3_600_000,
     }),
     pause: PAUSE,
-    logger: options.logger ?? stderrLogger,
+    logger: connection.settings.logger,
     clock: connection.settings.clock,
-    random: Math.random,
+    random: connection.settings.random,
   }
-  checkShape(`${where}.logger`, holding.logger, ['debug', 'info', 'warn', 'error'])
   const consumers = new Set<HeldQueue<TakenRow>>()
   let closed = false
   return {
@@ -189,9 +177,17 @@ async function subscribe(
         { details: { field: 'queue' } },
       )
   }
-  await connection.write((handle) => {
+  const declare = (handle: Handle): void => {
     handle.run(queueSql.declare, { queue })
     const sql = remove ? queueSql.unsubscribe : queueSql.subscribe
     for (const topic of topics) handle.run(sql, { topic, queue })
-  })
+  }
+  try {
+    await connection.write(declare)
+  } catch (cause) {
+    // It may go well soon, as with a server that does not answer.
+    if (!isMersalError(cause, 'MERSAL_STORE_BUSY')) throw cause
+    const text = 'sqlite queue: another program holds the file'
+    throw new MersalError('MERSAL_UNAVAILABLE', text, { cause })
+  }
 }
