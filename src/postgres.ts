@@ -4,7 +4,7 @@ export type {
   PostgresPoolClient,
   PostgresResult,
 } from './sql/postgres/client.ts'
-export type { Isolation } from './stores/postgres/unit/client-session.ts'
+export type { Isolation } from './sql/postgres/unit/client-session.ts'
 export type { MigrateMode } from './sql/shared/migrations.ts'
 export {
   connectionBudget,

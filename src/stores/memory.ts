@@ -13,9 +13,15 @@ import {
 } from './memory/database.ts'
 import { memoryOperations } from './memory/operations.ts'
 import { memoryOutbox } from './memory/outbox.ts'
-import { memorySavepoints } from './memory/savepoints.ts'
+import { memorySavepoints } from './memory/unit/savepoints.ts'
 import { memoryTracker } from './memory/tracker.ts'
-import { begin, commit, stateOf, type MemoryTransaction, rollback } from './memory/transaction.ts'
+import {
+  begin,
+  commit,
+  stateOf,
+  type MemoryTransaction,
+  rollback,
+} from './memory/unit/transaction.ts'
 
 export {
   type MemoryDatabase,
@@ -23,7 +29,7 @@ export {
   type MemoryDatabaseOptions,
   type MemoryStep,
 } from './memory/database.ts'
-export type { MemoryTransaction } from './memory/transaction.ts'
+export type { MemoryTransaction } from './memory/unit/transaction.ts'
 
 export interface MemoryStoreOptions extends MemoryDatabaseOptions {
   /**

@@ -220,7 +220,7 @@ export const mutants: readonly Mutant[] = [
     says: 'COMMIT answered with ROLLBACK counts as committed',
     changes: [
       {
-        file: 'stores/postgres/unit/transaction.ts',
+        file: 'sql/postgres/unit/transaction.ts',
         from: "if (command === 'COMMIT') return",
         to: "if (command !== 'never') return",
       },
@@ -232,7 +232,7 @@ export const mutants: readonly Mutant[] = [
     says: 'a transaction whose commit was not answered is run again',
     changes: [
       {
-        file: 'stores/postgres/unit/client-session.ts',
+        file: 'sql/postgres/unit/client-session.ts',
         from: 'if (repeats >= settings.retrySerialization || !isConflict(error)) throw error',
         to: "if (repeats > 3 || !isMersalError(error, 'MERSAL_COMMIT_UNKNOWN')) throw error",
       },

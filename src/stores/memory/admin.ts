@@ -4,7 +4,7 @@ import type { OutboxAdmin, OutboxStats } from '../../core/store.ts'
 import { counterKey, deadLetterBox } from '../../sql/shared/dead-letter-box.ts'
 import { type DatabaseState, wakeAll } from './database.ts'
 import type { DeadRow } from './dead-letters.ts'
-import { holdingKeys } from './holding-keys.ts'
+import { holdingKeys } from './unit/holding-keys.ts'
 
 export function memoryAdmin(database: DatabaseState): OutboxAdmin {
   return {

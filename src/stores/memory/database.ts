@@ -1,9 +1,9 @@
 import type { Pause } from '../../core/operations.ts'
 import { type Clock, systemClock } from '../../lib/async/clock.ts'
 import { nextTurn } from '../../lib/async/turn.ts'
-import { BusinessData } from './business-data.ts'
+import { BusinessData } from './unit/business-data.ts'
 import type { DeadRows } from './dead-letters.ts'
-import { Locks } from './locks.ts'
+import { Locks } from './unit/locks.ts'
 import { OutboxTable } from './outbox-table.ts'
 
 /** What the store is about to do when it calls `pause`. */

@@ -10,7 +10,7 @@ import type {
 } from '../../core/operations.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import { type DatabaseState, wakeAll } from './database.ts'
-import { holdingKeys } from './holding-keys.ts'
+import { holdingKeys } from './unit/holding-keys.ts'
 import type { KeptRow, OutboxRow } from './outbox-table.ts'
 
 /** What tools of operators ask. There are no tables to be looked at. */

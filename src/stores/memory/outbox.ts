@@ -12,7 +12,7 @@ import { type Death, makeDeadRow } from './dead-letters.ts'
 import type { OutboxRow } from './outbox-table.ts'
 import { sizeOf, withoutContent } from './row-size.ts'
 import { copyOf, save } from './save.ts'
-import type { MemoryTransaction } from './transaction.ts'
+import type { MemoryTransaction } from './unit/transaction.ts'
 
 export function memoryOutbox(
   database: DatabaseState,

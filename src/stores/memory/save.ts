@@ -7,7 +7,7 @@ import {
   openTransaction,
   type PendingRow,
   type TransactionState,
-} from './transaction.ts'
+} from './unit/transaction.ts'
 
 export function lockOfKey(key: string): string {
   return `key ${key}`

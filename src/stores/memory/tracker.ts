@@ -1,6 +1,6 @@
 import type { MessageTracker, TrackerKey } from '../../core/tracker.ts'
 import type { DatabaseState } from './database.ts'
-import { assertOpen, lock, type MemoryTransaction, openTransaction } from './transaction.ts'
+import { assertOpen, lock, type MemoryTransaction, openTransaction } from './unit/transaction.ts'
 
 export function memoryTracker(database: DatabaseState): MessageTracker<MemoryTransaction> {
   return {

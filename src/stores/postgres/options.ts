@@ -13,7 +13,7 @@ import { checkIdentifier } from '../../sql/identifiers.ts'
 import type { Session } from '../../sql/session.ts'
 import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
 import type { ConnectionBudget } from '../../sql/postgres/pool/connection-budget.ts'
-import type { Isolation } from './unit/client-session.ts'
+import type { Isolation } from '../../sql/postgres/unit/client-session.ts'
 import type { MigrateMode } from '../../sql/shared/migrations.ts'
 import {
   checkKeepSentMs,

@@ -18,7 +18,7 @@ import { tokenUuid } from './encode.ts'
 import { save, saveLast, type SavePorts } from './save.ts'
 import { settle } from './settle.ts'
 import type { Statements } from './statements/statements.ts'
-import { proving, saveProving, within } from './unit/within.ts'
+import { proving, saveProving, within } from './save-within.ts'
 import type { Vacuum } from './vacuum.ts'
 
 const DAY_MS = 86_400_000

@@ -5,7 +5,7 @@ import { explain } from '../../sql/postgres/failure.ts'
 import type { Session, SqlExecutor, SqlValue } from '../../sql/session.ts'
 import { encodeMessage, encodeMessages, tokenUuid } from './encode.ts'
 import type { Statements } from './statements/statements.ts'
-import type { UnitNotes } from './unit/unit-notes.ts'
+import type { UnitNotes } from '../../sql/postgres/unit/unit-notes.ts'
 
 /**
  * Most rows of one insert: bounds the texts and the memory of the server, as its bytes are bounded.

@@ -6,7 +6,7 @@ import { lockClass } from '../../sql/postgres/locks.ts'
 import { serverNow } from './clock.ts'
 import { textArray } from './encode.ts'
 import type { Statements } from './statements/statements.ts'
-import type { UnitNotes } from './unit/unit-notes.ts'
+import type { UnitNotes } from '../../sql/postgres/unit/unit-notes.ts'
 
 export interface TrackerPorts<Tx> {
   readonly schema: string

@@ -1,6 +1,6 @@
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
 import { quoteIdentifier } from '../../sql/identifiers.ts'
-import { proof } from '../../sql/postgres/proof.ts'
+import { proof } from '../../sql/postgres/unit/proof.ts'
 
 /** Every statement on the tables of one schema. The tables themselves are in `schema.ts`. */
 export interface QueueStatements {

@@ -1,4 +1,4 @@
-import { markedStatement, markStatement, proof } from '../../../sql/postgres/proof.ts'
+import { markedStatement, markStatement, proof } from '../../../sql/postgres/unit/proof.ts'
 
 /** The commit will be flushed before it is answered. */
 const durable = `current_setting('synchronous_commit') in ('on', 'remote_apply')`

@@ -1,5 +1,5 @@
-import type { Clock } from '../../lib/async/clock.ts'
-import { linkAbort } from '../../lib/async/linked-abort.ts'
+import type { Clock } from '../../../lib/async/clock.ts'
+import { linkAbort } from '../../../lib/async/linked-abort.ts'
 
 interface Waiter {
   readonly owner: object

@@ -16,8 +16,8 @@ import {
   retry,
   sent,
   SHORT_MS,
-} from './harness.ts'
-import { partOf } from './operation-parts.ts'
+} from '../outbox/harness.ts'
+import { partOf } from './parts.ts'
 
 const overview = (store: OutboxParts, keys = 0): Promise<OutboxOverview> =>
   partOf(store, 'overview')({ keys })

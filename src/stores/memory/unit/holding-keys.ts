@@ -1,6 +1,6 @@
-import { MersalError } from '../../core/errors/errors.ts'
-import type { DatabaseState } from './database.ts'
-import { lockOfKey } from './save.ts'
+import { MersalError } from '../../../core/errors/errors.ts'
+import type { DatabaseState } from '../database.ts'
+import { lockOfKey } from '../save.ts'
 
 /** Runs the work while no transaction holds these partition keys, as any writer would. */
 export async function holdingKeys<Result>(

@@ -1,6 +1,6 @@
-import { MersalError } from '../../core/errors/errors.ts'
-import type { Savepoints } from '../../core/store.ts'
-import type { DatabaseState } from './database.ts'
+import { MersalError } from '../../../core/errors/errors.ts'
+import type { Savepoints } from '../../../core/store.ts'
+import type { DatabaseState } from '../database.ts'
 import { type MemoryTransaction, openTransaction } from './transaction.ts'
 
 /** What was locked and read since then stays locked and read, as in a database. */

@@ -1,14 +1,14 @@
 import type { MersalError } from '../../../core/errors/errors.ts'
-import type { PostgresClient, PostgresPoolClient } from '../../../sql/postgres/client.ts'
-import { type JoiningClient, joins } from '../../../sql/postgres/flight.ts'
-import { SavepointLog, type Settle } from '../../../sql/units/savepoint-log.ts'
-import { postgresDialect } from '../../../sql/units/statement-scan.ts'
+import type { PostgresClient, PostgresPoolClient } from '../client.ts'
+import { type JoiningClient, joins } from './flight.ts'
+import { SavepointLog, type Settle } from '../../units/savepoint-log.ts'
+import { postgresDialect } from '../../units/statement-scan.ts'
 import {
   type Controls,
   controlsOf,
   handleRevoked,
   transactionIsOurs,
-} from '../../../sql/units/transaction-words.ts'
+} from '../../units/transaction-words.ts'
 import { refuse } from './opening.ts'
 
 /** What a unit lends to its work in place of the client itself. */

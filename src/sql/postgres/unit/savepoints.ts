@@ -1,6 +1,6 @@
 import type { Savepoints } from '../../../core/store.ts'
-import type { PostgresClient } from '../../../sql/postgres/client.ts'
-import { transactionEnded } from '../../../sql/units/transaction-words.ts'
+import type { PostgresClient } from '../client.ts'
+import { transactionEnded } from '../../units/transaction-words.ts'
 import { unitHandleOf } from './unit-handle.ts'
 
 let made = 0

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { ContractCase } from '../contract.ts'
-import { commit, message, type OutboxHarness } from './harness.ts'
-import { partOf } from './operation-parts.ts'
+import { commit, message, type OutboxHarness } from '../outbox/harness.ts'
+import { partOf } from './parts.ts'
 
 /** What a store says about its database and its tables. */
 export const examineCases: readonly ContractCase<OutboxHarness>[] = [

@@ -1,6 +1,6 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import { toError } from '../../../lib/async/abort.ts'
-import { join, type JoiningClient, type Submittable } from '../../../sql/postgres/flight.ts'
+import { join, type JoiningClient, type Submittable } from './flight.ts'
 
 /**
  * - `unsent`: no statement is on its way yet, so no transaction is open.

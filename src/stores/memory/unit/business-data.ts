@@ -1,4 +1,4 @@
-import { MersalError } from '../../core/errors/errors.ts'
+import { MersalError } from '../../../core/errors/errors.ts'
 
 interface Cell {
   /** Undefined once it was deleted. */

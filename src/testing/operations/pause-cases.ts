@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict'
 import type { PauseBoard } from '../../core/operations.ts'
 import type { ContractCase } from '../contract.ts'
-import { message, commit, type OutboxHarness, type OutboxParts, PASSED_MS } from './harness.ts'
-import { partOf } from './operation-parts.ts'
+import {
+  message,
+  commit,
+  type OutboxHarness,
+  type OutboxParts,
+  PASSED_MS,
+} from '../outbox/harness.ts'
+import { partOf } from './parts.ts'
 
 const orders = { kind: 'destination', name: 'default/queue/orders' } as const
 const key = { kind: 'key', name: 'default/queue/orders' } as const
@@ -71,8 +77,8 @@ export const pauseCases: readonly ContractCase<OutboxHarness>[] = [
       const board = pausesOf(store)
       const names = ["o'brien", '注文-Ångström', '"%_\\', 'k'.repeat(255)]
       for (const name of names) assert.equal(await board.pause({ kind: 'key', name }, name), true)
-      const found = (await board.list()).map(({ name, reason }) => [name, reason])
-      assert.deepEqual(found.toSorted(), names.map((name) => [name, name]).toSorted())
+      const found = new Map((await board.list()).map(({ name, reason }) => [name, reason]))
+      assert.deepEqual(found, new Map(names.map((name) => [name, name])))
       for (const name of names) assert.equal(await board.resume({ kind: 'key', name }), true)
       assert.deepEqual(await board.list(), [])
     },

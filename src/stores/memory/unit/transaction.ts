@@ -1,8 +1,8 @@
-import { MersalError } from '../../core/errors/errors.ts'
-import type { OutgoingMessage } from '../../core/messages/message.ts'
-import { deepCopy } from '../../lib/copy.ts'
+import { MersalError } from '../../../core/errors/errors.ts'
+import type { OutgoingMessage } from '../../../core/messages/message.ts'
+import { deepCopy } from '../../../lib/copy.ts'
 import { DELETED, type DataView } from './business-data.ts'
-import { type DatabaseState, wakeAll } from './database.ts'
+import { type DatabaseState, wakeAll } from '../database.ts'
 
 /**
  * The handle of a transaction: a small key-value table for business data. Values are copied on the

@@ -14,8 +14,8 @@ import {
   PASSED_MS,
   type RetentionHarness,
   sent,
-} from './harness.ts'
-import { partOf } from './operation-parts.ts'
+} from '../outbox/harness.ts'
+import { partOf } from './parts.ts'
 
 const keptOf = (store: OutboxParts): KeptMessages => partOf(store, 'kept')
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { PostgresPoolClient } from './client.ts'
+import type { PostgresPoolClient } from '../client.ts'
 
 /** What is nearly answered is waited for. */
 const LAST_ANSWER_MS = 250

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { MersalError } from '../../../core/errors/errors.ts'
-import type { OutgoingMessage } from '../../../core/messages/message.ts'
-import type { OutboxStorage, SavedMessage, Within, WriteWithin } from '../../../core/outbox.ts'
-import { lanes, newMark } from '../../../sql/lanes.ts'
-import { partsOf } from '../../../sql/parts.ts'
-import { explain } from '../../../sql/postgres/failure.ts'
-import { type Express, insertion, run, SAVE_ROWS, type SavePorts } from '../save.ts'
+import { MersalError } from '../../core/errors/errors.ts'
+import type { OutgoingMessage } from '../../core/messages/message.ts'
+import type { OutboxStorage, SavedMessage, Within, WriteWithin } from '../../core/outbox.ts'
+import { lanes, newMark } from '../../sql/lanes.ts'
+import { partsOf } from '../../sql/parts.ts'
+import { explain } from '../../sql/postgres/failure.ts'
+import { type Express, insertion, run, SAVE_ROWS, type SavePorts } from './save.ts'
 
 const intoOutbox: WriteWithin = ({ save }, messages) => save(messages)
 

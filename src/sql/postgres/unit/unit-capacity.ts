@@ -1,5 +1,5 @@
 import type { UnitCapacity } from '../../../core/store.ts'
-import type { PostgresPool } from '../../../sql/postgres/client.ts'
+import type { PostgresPool } from '../client.ts'
 
 /** What a pool of `pg` tells of itself. */
 interface Counted {
