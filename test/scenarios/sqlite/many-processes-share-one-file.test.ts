@@ -4,7 +4,7 @@ import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
 import { handleOf } from '../../../src/stores/sqlite/connection/database.ts'
 import { applyMigrations } from '../../../src/stores/sqlite/migrate.ts'
 import { storeTables } from '../../../src/stores/sqlite/statements/statements.ts'
-import { queueSchema } from '../../../src/transports/sqlite/statements.ts'
+import { queueTables } from '../../../src/transports/sqlite/statements.ts'
 import { temporaryFolder } from '../../contract/sqlite-harness.ts'
 import { createBusinessTable, inspect, startWorker, type Worker } from './processes.ts'
 import type { Held } from './worker.ts'
@@ -63,8 +63,8 @@ test('twenty processes that open a new file at the same time all succeed, and ea
   expect(
     inspect(path, 'SELECT component, id FROM mersal_migrations ORDER BY component, id'),
   ).toMatchObject([
-    ...queueSchema.migrations.map(({ id }) => ({ component: 'queue', id })),
-    ...storeTables.migrations.map(({ id }) => ({ component: 'store', id })),
+    ...queueTables.steps.map(({ version }) => ({ component: 'queue', id: version })),
+    ...storeTables.steps.map(({ version }) => ({ component: 'store', id: version })),
   ])
 })
 
