@@ -21,6 +21,16 @@ const newest = `
  * sender's.
  */
 const lawful = 'CASE WHEN token IS NOT NULL THEN :claimMs WHEN attempts <> 0 THEN :retryMs END'
+
+/**
+ * Rows that wait for longer than `:claimMs` or `:retryMs`, and rows that were added after
+ * `:latest`.
+ */
+export const lateWaits: string = `
+  SELECT count(*) FILTER (WHERE visible_at > :now + ${lawful}) AS late,
+    count(*) FILTER (WHERE created_at > :latest) AS ahead
+  FROM mersal_outbox WHERE visible_at < ${NEVER}`
+
 const most = `coalesce(${lawful}, visible_at - created_at)`
 
 /**

@@ -1,13 +1,24 @@
 import type { Finding } from '../../core/operations.ts'
+import { STEADY_MS } from '../../core/storage-clock.ts'
+import { newest } from '../../sql/shared/migrations.ts'
+import {
+  LONGEST_CLAIM_MS,
+  LONGEST_RETRY_MS,
+  type Waits,
+  waitsFinding,
+} from '../../sql/shared/waits.ts'
+import { lateWaits } from './clock.ts'
 import type { Connection } from './connection/connection.ts'
 import type { Handle } from './connection/database.ts'
 import { storeError } from './connection/failure.ts'
 import { readBeside } from './connection/schema-control.ts'
+import { currentVersion } from './migrate.ts'
+import { NEVER, storeTables } from './statements/statements.ts'
 
 /** Whether the file is one that this store can work on. */
 export async function examine({ settings }: Connection): Promise<readonly Finding[]> {
   try {
-    const found = readBeside(settings, look)
+    const found = readBeside(settings, (handle) => look(handle, settings.clock.now()))
     if (found !== undefined) return found
   } catch (error) {
     throw storeError('sqlite: examining the database', error)
@@ -22,8 +33,26 @@ export async function examine({ settings }: Connection): Promise<readonly Findin
   ]
 }
 
-function look(handle: Handle): readonly Finding[] {
-  return [library(handle), journal(handle), writable(handle), sound(handle)]
+function look(handle: Handle, now: number): readonly Finding[] {
+  return [
+    library(handle),
+    journal(handle),
+    writable(handle),
+    sound(handle),
+    ...(currentVersion(handle, storeTables) === newest(storeTables) ? [waits(handle, now)] : []),
+  ]
+}
+
+/** Messages that a clock which was set back holds up. */
+function waits(handle: Handle, now: number): Finding {
+  const longest = { claimMs: LONGEST_CLAIM_MS, retryMs: LONGEST_RETRY_MS }
+  const given = { now, latest: now + STEADY_MS, ...longest }
+  const found = handle.get<Waits>(lateWaits, given) ?? { late: 0, ahead: 0 }
+  const soon = 'unixepoch() * 1000'
+  const inHand = '(token IS NOT NULL OR attempts <> 0)'
+  const far = `visible_at > ${soon} + 3600000 AND visible_at < ${NEVER}`
+  const set = `UPDATE mersal_outbox SET visible_at = ${soon} WHERE ${inHand} AND ${far}`
+  return waitsFinding('sqlite', found, set)
 }
 
 function library(handle: Handle): Finding {

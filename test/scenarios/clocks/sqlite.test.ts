@@ -97,6 +97,28 @@ test('SQLite: everything waits as long as before the clock was set back, and rep
   })
 })
 
+test('SQLite: doctor tells of messages that wait unlawfully long, until they are put right', async () => {
+  await using place = await setup()
+  const { add, claim, set, store, storage, time } = place
+  const waitsFound = async (): Promise<unknown> =>
+    (await store.operations?.examine?.())?.find(({ subject }) => subject === 'sqlite waits')
+  await time.advance(2 * 86_400_000)
+  await add('delayed', 30 * 86_400_000)
+  await add('claimed')
+  await claim(15_000)
+  expect(await waitsFound()).toMatchObject({ level: 'ok' })
+  set.by = -86_400_000
+  expect(await waitsFound()).toMatchObject({
+    level: 'warning',
+    text: expect.stringContaining(
+      ': 1 of the messages wait for longer than any claim or retry lasts, 2 were added later',
+    ) as string,
+    remedy: expect.stringContaining('UPDATE mersal_outbox SET visible_at = unixepoch()') as string,
+  })
+  await storage.recover({ ...LIMITS, backMs: 86_400_000 })
+  expect(await waitsFound()).toMatchObject({ level: 'ok' })
+})
+
 test('SQLite: P5 P10: a relay that runs when the clock is set back publishes what waits, in the order of each key', async () => {
   await using place = await setup()
   const { add, claim, clock, set, store, time } = place
