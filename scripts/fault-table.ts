@@ -15,7 +15,7 @@ const file = join(mkdtempSync(join(tmpdir(), 'mersal-faults-')), 'rows')
 // One file after the other, so that none of them disturbs the times of another.
 const run = spawnSync(
   'npx',
-  ['vitest', 'run', '--no-file-parallelism', 'test/scenarios/rabbitmq-outage'],
+  ['vitest', 'run', '--no-file-parallelism', 'test/transports/rabbitmq/outage'],
   {
     stdio: 'inherit',
     env: { ...process.env, CI: 'true', MERSAL_FAULT_TABLE: file },

@@ -225,7 +225,7 @@ export const mutants: readonly Mutant[] = [
         to: "if (command !== 'never') return",
       },
     ],
-    under: { suite: 'test/scenarios/postgres-commits.test.ts' },
+    under: { suite: 'test/stores/postgres/commits.test.ts' },
   },
   {
     name: 'X14',
