@@ -23,6 +23,8 @@ export interface Broker {
   readonly faults: BrokerFaults
   /** Destination names that do not answer now. */
   readonly down: Set<string>
+  /** Destination names that confirm so many milliseconds late. */
+  readonly slow: Map<string, number>
   transportFor(owner: Owner, on: Occasions): Transport
 }
 
@@ -53,11 +55,13 @@ export function createBroker(
     unavailable: 0,
   }
   const down = new Set<string>()
+  const slow = new Map<string, number>()
 
   function accept(record: Record): void {
     if (!record.committed)
       ledger.violations.push(`phantom: ${record.id} was accepted but not committed`)
     record.accepted.push(ledger.nextNumber())
+    record.acceptedAt ??= ledger.now()
     ledger.write(`accept ${record.id}`)
   }
 
@@ -81,7 +85,7 @@ export function createBroker(
     message: OutgoingMessage,
   ): { readonly outcome: PublishOutcome; readonly afterMs: number } {
     const answer = chooseAnswer(record)
-    const latency = scheduler.between(1, 15)
+    const latency = scheduler.between(1, 15) + (slow.get(record.to) ?? 0)
     if (answer !== 'confirm') {
       record.faults++
       ledger.write(`${answer} ${record.id}`)
@@ -187,7 +191,7 @@ export function createBroker(
     }
   }
 
-  return { faults, down, transportFor }
+  return { faults, down, slow, transportFor }
 }
 
 /** An abort ends the waiting, not the message: what was written may still arrive. */

@@ -6,12 +6,16 @@ export interface Record {
   readonly nature: 'plain' | 'poison' | 'killer'
   position: bigint | undefined
   committed: boolean
+  /** Virtual time at which its commit was answered. */
+  committedAt?: number
   /** Frames that a relay wrote. */
   publishes: number
   /** Virtual time of the last of them. */
   lastPublishAt?: number
-  /** Virtual times at which the broker accepted it, with a number that orders them. */
+  /** Numbers that order what the broker accepted. */
   readonly accepted: number[]
+  /** Virtual time at which the broker accepted it first. */
+  acceptedAt?: number
   refusals: number
   /** Answers other than a confirm. */
   faults: number

@@ -2,7 +2,8 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { simulate, type Subject } from './simulate.ts'
+import { simulate } from './simulate.ts'
+import type { Subject } from './subject.ts'
 
 /** A deliberate bug: one place in the source, and what stands there instead. */
 export interface Mutant {
@@ -91,6 +92,13 @@ export const mutants: readonly Mutant[] = [
     from: 'sweepAt = stopped.next',
     to: 'sweepAt = 0n',
     seenBy: ['stuck', 'lost'],
+  },
+  {
+    name: 'a slow destination may take all of the window',
+    file: 'outbox/limits/shares.ts',
+    from: 'if (list.length === 0) {',
+    to: 'if (list.length >= 0) {',
+    seenBy: ['latency'],
   },
 ]
 

@@ -1,4 +1,3 @@
-import type { createRelay as CreateRelay } from '../../src/outbox/relay.ts'
 import type { memoryStore as MemoryStore } from '../../src/stores/memory.ts'
 import type { RelayOptions } from '../../src/outbox/options.ts'
 import { createBroker, type Broker } from './broker.ts'
@@ -6,27 +5,13 @@ import { violationsOf } from './checks.ts'
 import { createLedger, type Ledger } from './ledger.ts'
 import { startProcess, type Process, type StoreFaults } from './process.ts'
 import { createScheduler, type Owner, type Scheduler } from './scheduler.ts'
+import { simulateSlowDestination } from './slow-destination.ts'
+import { stopAll } from './stop-all.ts'
+import type { Outcome, Subject } from './subject.ts'
 import { runWriter, type WriterPlan } from './writer.ts'
 
-/** The code under test; a mutant brings its own. */
-export interface Subject {
-  readonly createRelay: typeof CreateRelay
-  readonly memoryStore: typeof MemoryStore
-}
-
-export interface Outcome {
-  readonly violations: readonly string[]
-  readonly trace: readonly string[]
-  readonly faultFree: boolean
-  readonly counts: {
-    readonly messages: number
-    readonly publishes: number
-    readonly crashes: number
-    readonly pauses: number
-    readonly dead: number
-  }
-}
-
+/** One seed in so many is a schedule with a slow destination. */
+const SLOW_EVERY = 8
 const ACTIVE_MS = 2500
 /** Everything has healed; this much virtual time must be enough. */
 const QUIET_MS = 60_000
@@ -71,7 +56,13 @@ interface World {
  * One schedule: three processes with a relay and a writer each, until everything is quiet; then the
  * promises are checked.
  */
-export async function simulate(
+export function simulate(seed: number, subject: Subject): Promise<Outcome> {
+  return seed % SLOW_EVERY === 0
+    ? simulateSlowDestination(seed, subject)
+    : simulateFaults(seed, subject)
+}
+
+async function simulateFaults(
   seed: number,
   { createRelay, memoryStore }: Subject,
 ): Promise<Outcome> {
@@ -154,7 +145,7 @@ export async function simulate(
   look()
   await scheduler.run(ACTIVE_MS + QUIET_MS, () => quiet || failure !== undefined)
   if (failure !== undefined) throw failure
-  const violations = await finish(world)
+  const violations = await stopAll(world)
   const stats = await store.admin.stats()
   const dead = await store.admin.deadLetters.list({ limit: 1000 })
   violations.push(
@@ -274,29 +265,4 @@ function heal({ broker, storeFaults, ledger }: World): void {
   })
   broker.down.clear()
   ledger.write('healed')
-}
-
-/**
- * Everybody stops: within the grace, with everything settled, and without leaving a timer. To stand
- * still is a fault too, so that whoever does wakes up before: it may learn only then that an answer
- * was lost, and that its claim is over.
- */
-async function finish({ scheduler, processes }: World): Promise<string[]> {
-  const found: string[] = []
-  const awake = Math.max(scheduler.now, ...processes.map(({ owner }) => owner.pausedUntil)) + 20
-  await scheduler.run(awake, () => false)
-  let open = processes.length
-  for (const { owner, relay } of processes) {
-    void relay.stop({ graceMs: 5000 }).then((clean) => {
-      open--
-      if (!clean) found.push(`stop: ${owner.name} stopped with something unsettled`)
-    })
-  }
-  await scheduler.run(scheduler.now + 10_000, () => open === 0)
-  if (open > 0) found.push(`stop: ${open} relays did not stop`)
-  for (const { owner } of processes) {
-    const left = scheduler.waitingFor(owner)
-    if (left > 0) found.push(`stop: ${owner.name} left ${left} timers`)
-  }
-  return found
 }

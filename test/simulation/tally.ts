@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { type Outcome, simulate, type Subject } from './simulate.ts'
+import { simulate } from './simulate.ts'
+import type { Outcome, Subject } from './subject.ts'
 
 /** What came of many seeds. */
 export interface Tally {
