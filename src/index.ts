@@ -119,8 +119,8 @@ export {
   createRelays,
   type Relays,
   type RelaysOptions,
-  type ServedRelay,
 } from './outbox/many-stores/relays.ts'
+export type { ServedRelay } from './outbox/many-stores/store-relay.ts'
 export type {
   RelayStore,
   SharedOptions,

@@ -1,5 +1,5 @@
 import { createBell, type Bell } from './claim/bell.ts'
-import { createDispatch, type Dispatch } from './claim/dispatch.ts'
+import { Dispatch } from './claim/dispatch.ts'
 import { createDrains, type Drains } from './claim/drains.ts'
 import { createInHand, type InHand } from './claim/in-hand.ts'
 import { createLooks, type Looks } from './claim/looks.ts'
@@ -63,7 +63,7 @@ export function relayParts(ports: RelayPorts): RelayParts {
     settings,
     reports,
   })
-  const dispatch = createDispatch({
+  const dispatch = new Dispatch({
     environment,
     settings,
     inHand,

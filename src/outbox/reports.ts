@@ -26,17 +26,15 @@ export interface Reports {
 
 const QUIET_MS = 60_000
 /**
- * With thousands of destinations, so many lines of each kind are written in a minute, and one that
- * counts the others.
+ * With thousands of destinations, at most this many lines of each kind are written in a minute, and
+ * one that counts the others.
  */
 const MOST_LINES = 20
 
-export function createReports({
-  app,
-  logger,
-  clock,
-}: Pick<Environment, 'app' | 'logger' | 'clock'>): Reports {
-  const toldAt = new Map<string, number>()
+type Voice = Pick<Environment, 'app' | 'logger' | 'clock'>
+
+export function createReports(voice: Voice): Reports {
+  const { app, logger, clock } = voice
   /** Destinations that have been reported as away; a probe that fails is no news. */
   const away = new Set<string>()
   const limit = (what: string): LineLimit =>
@@ -49,73 +47,88 @@ export function createReports({
     refused: limit('destinations that refused a message'),
   }
   return {
-    breaker(destination, state, error) {
-      emit('mersal:breaker', () => ({ app, destination, state }))
-      lines.away.sum()
-      lines.back.sum()
-      if (state === 'open' && !away.has(destination)) {
-        away.add(destination)
-        const text =
-          'the destination does not answer; its messages wait in the outbox, no attempt is charged'
-        if (lines.away.admit()) logger.warn({ app, destination, ...errorFields(error) }, text)
-      } else if (state === 'closed' && away.delete(destination) && lines.back.admit())
-        logger.info({ app, destination }, 'the destination answers again')
-    },
-    slowMode(on) {
-      if (on)
-        logger.warn(
-          { app },
-          'a message seems to kill its relay; messages go one by one until the suspects are past',
-        )
-      else logger.info({ app }, 'the suspects are past; messages go in batches again')
-    },
-    refused({ message, attempt }, { delayMs, error }) {
-      const to = destinationKey(message.to)
-      const now = clock.monotonic()
-      if (now - (toldAt.get(to) ?? -Infinity) < QUIET_MS) return
-      // Only of the last minute, so that it does not grow with every destination there ever was.
-      toldAt.delete(to)
-      for (const [place, at] of toldAt) {
-        if (now - at < QUIET_MS) break
-        toldAt.delete(place)
-      }
-      toldAt.set(to, now)
-      if (!lines.refused.admit()) return
-      const fields = {
-        app,
-        id: message.id,
-        type: message.type,
-        to,
-        attempt,
-        againInMs: Math.round(delayMs),
-        ...errorFields(error),
-      }
-      logger.warn(fields, 'the destination refused a message; it is tried again later')
-    },
-    dead({ message, attempt }, { reason, error, onDead, maybePublished }) {
-      const to = destinationKey(message.to)
-      emit('mersal:dead', () => ({ app, id: message.id, to, reason }))
-      const fields = {
-        app,
-        id: message.id,
-        type: message.type,
-        to,
-        reason,
-        attempt,
-        onDead,
-        maybePublished,
-        ...errorFields(error),
-      }
-      logger.error(fields, 'a message was given up; it is a dead letter now')
-    },
+    breaker: breakerReport(voice, away, lines),
+    slowMode: slowModeReport(voice),
+    refused: refusalReport(voice, lines.refused),
+    dead: deathReport(voice),
     waker(thrown) {
-      logger.warn(
-        { app, ...errorFields(thrown) },
-        'a waker failed; the relay goes on with its other wakers and the poll timer',
-      )
+      const text = 'a waker failed; the relay goes on with its other wakers and the poll timer'
+      logger.warn({ app, ...errorFields(thrown) }, text)
     },
     close() {
       for (const line of Object.values(lines)) line.sum(true)
     },
+  }
+}
+
+function breakerReport(
+  { app, logger }: Voice,
+  away: Set<string>,
+  lines: { readonly away: LineLimit; readonly back: LineLimit },
+): Reports['breaker'] {
+  return (destination, state, error) => {
+    emit('mersal:breaker', () => ({ app, destination, state }))
+    lines.away.sum()
+    lines.back.sum()
+    if (state === 'open' && !away.has(destination)) {
+      away.add(destination)
+      const text =
+        'the destination does not answer; its messages wait in the outbox, no attempt is charged'
+      if (lines.away.admit()) logger.warn({ app, destination, ...errorFields(error) }, text)
+    } else if (state === 'closed' && away.delete(destination) && lines.back.admit())
+      logger.info({ app, destination }, 'the destination answers again')
+  }
+}
+
+function slowModeReport({ app, logger }: Voice): Reports['slowMode'] {
+  return (on) => {
+    if (on)
+      logger.warn(
+        { app },
+        'a message seems to kill its relay; messages go one by one until the suspects are past',
+      )
+    else logger.info({ app }, 'the suspects are past; messages go in batches again')
+  }
+}
+
+function refusalReport({ app, logger, clock }: Voice, lines: LineLimit): Reports['refused'] {
+  const isNews = oncePerDestination(clock)
+  return ({ message, attempt }, { delayMs, error }) => {
+    const to = destinationKey(message.to)
+    if (!isNews(to) || !lines.admit()) return
+    const { id, type } = message
+    const againInMs = Math.round(delayMs)
+    logger.warn(
+      { app, id, type, to, attempt, againInMs, ...errorFields(error) },
+      'the destination refused a message; it is tried again later',
+    )
+  }
+}
+
+/** Remembers destinations for a minute, so that it does not grow with all there ever were. */
+function oncePerDestination(clock: Voice['clock']): (to: string) => boolean {
+  const toldAt = new Map<string, number>()
+  return (to) => {
+    const now = clock.monotonic()
+    if (now - (toldAt.get(to) ?? -Infinity) < QUIET_MS) return false
+    toldAt.delete(to)
+    for (const [place, at] of toldAt) {
+      if (now - at < QUIET_MS) break
+      toldAt.delete(place)
+    }
+    toldAt.set(to, now)
+    return true
+  }
+}
+
+function deathReport({ app, logger }: Voice): Reports['dead'] {
+  return ({ message, attempt }, { reason, error, onDead, maybePublished }) => {
+    const to = destinationKey(message.to)
+    const { id, type } = message
+    emit('mersal:dead', () => ({ app, id, to, reason }))
+    logger.error(
+      { app, id, type, to, reason, attempt, onDead, maybePublished, ...errorFields(error) },
+      'a message was given up; it is a dead letter now',
+    )
   }
 }

@@ -37,8 +37,8 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'outbox/publish/handing-over.ts',
-        from: 'if (answer === undefined) onAnswer(batch, run, index, broken(fault))',
-        to: "if (answer !== undefined) onAnswer(batch, run, index, { kind: 'confirmed' })\n      if (answer === undefined) onAnswer(batch, run, index, broken(fault))",
+        from: 'if (answer === undefined) this.#ports.onAnswer(batch, run, index, broken(fault))',
+        to: "if (answer !== undefined) this.#ports.onAnswer(batch, run, index, { kind: 'confirmed' })\n      if (answer === undefined) this.#ports.onAnswer(batch, run, index, broken(fault))",
       },
     ],
     under: { store: 'sqlite', nemeses: ['kill'], seconds: 3 },
@@ -63,12 +63,12 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'outbox/claim/scan.ts',
-        from: 'if (!tail.known || forced || now >= sweepFrom) return sweep()',
-        to: 'if (!tail.known) return sweep()',
+        from: 'if (!this.#tail.known || this.#forced || now >= this.#sweepFrom) return this.#sweep()',
+        to: 'if (!this.#tail.known) return this.#sweep()',
       },
       {
         file: 'outbox/claim/scan.ts',
-        from: 'if (!frontWanted || now < frontFrom) return undefined',
+        from: 'if (!this.#frontWanted || now < this.#frontFrom) return undefined',
         to: 'return undefined',
       },
     ],

@@ -47,15 +47,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a relay goes on publishing after its claim has ended',
     file: 'outbox/publish/progress.ts',
-    from: 'if (ending.closed || clock.monotonic() >= batch.terms.publishUntil) return end(batch, run)',
-    to: 'if (ending.closed) return end(batch, run)',
+    from: 'if (this.#ports.ending.closed || now >= batch.terms.publishUntil) return',
+    to: 'if (this.#ports.ending.closed) return',
     seenBy: ['duplicates', 'inversion'],
   },
   {
     name: 'the later rows of a key go on after a refusal',
     file: 'outbox/publish/progress.ts',
-    from: 'end(batch, run, settlementFor(batch, row, outcome))',
-    to: 'settle(batch, row, settlementFor(batch, row, outcome), false); run.next++; run.next < run.rows.length ? (run.handed <= run.next ? goOn(batch, run) : undefined) : (run.ended = true, finish(batch, run))',
+    from: 'this.#end(batch, run, this.#settlementFor(batch, row, outcome))',
+    to: 'this.#settle(batch, row, this.#settlementFor(batch, row, outcome), false); run.next++; run.next < run.rows.length ? (run.handed <= run.next ? this.goOn(batch, run) : undefined) : (run.ended = true, this.#finish(batch, run))',
     seenBy: ['inversion'],
   },
   {
@@ -75,8 +75,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'no answer counts as a confirm',
     file: 'outbox/publish/progress.ts',
-    from: "if (outcome.kind === 'confirmed') return confirmed(batch, run, row)",
-    to: "if (outcome.kind === 'confirmed' || outcome.kind === 'unknown') return confirmed(batch, run, row)",
+    from: "if (outcome.kind === 'confirmed') return this.#confirmed(batch, run, row)",
+    to: "if (outcome.kind === 'confirmed' || outcome.kind === 'unknown') return this.#confirmed(batch, run, row)",
     seenBy: ['lost', 'inversion'],
   },
   {
@@ -89,8 +89,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a sweep begins anew after each stretch',
     file: 'outbox/claim/scan.ts',
-    from: 'sweepAt = stopped.next',
-    to: 'sweepAt = 0n',
+    from: 'this.#sweepAt = stopped.next',
+    to: 'this.#sweepAt = 0n',
     seenBy: ['stuck', 'lost'],
   },
   {

@@ -1,6 +1,6 @@
 import type { Store } from '../../core/store.ts'
 import { systemClock } from '../../lib/async/clock.ts'
-import type { ServedRelay } from '../../outbox/many-stores/relays.ts'
+import type { ServedRelay } from '../../outbox/many-stores/store-relay.ts'
 import { exposition, type Metric, type Sample } from './exposition.ts'
 import type { MonitorParts, Readiness } from './monitor.ts'
 import type { TransportQueues } from '../status/queues.ts'

@@ -1,4 +1,5 @@
-import { relaysOf, type ServedRelay } from '../../outbox/many-stores/relays.ts'
+import { relaysOf } from '../../outbox/many-stores/relays.ts'
+import type { ServedRelay } from '../../outbox/many-stores/store-relay.ts'
 import { sharedWindow } from '../../outbox/many-stores/relays-options.ts'
 import type { Context, Verb } from '../verb.ts'
 import { chosenStores, noMore, type Served } from '../config/access.ts'

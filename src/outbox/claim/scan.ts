@@ -1,4 +1,4 @@
-import { createStretchSize, type StretchSizes } from './stretch-size.ts'
+import { createStretchSize, type StretchSize, type StretchSizes } from './stretch-size.ts'
 import { createTail } from './tail.ts'
 
 /**
@@ -81,151 +81,169 @@ const restAfter = (tookMs: number, factor: number): number =>
   Math.min(Math.max(tookMs * factor, SHORTEST_REST_MS), LONGEST_REST_MS)
 
 export function createScan(sizes: StretchSizes = {}): Scan {
-  const size = createStretchSize(sizes)
-  const tail = createTail()
+  return new Sweeps(sizes)
+}
+
+class Sweeps implements Scan {
+  readonly #size: StretchSize
+  readonly #tail = createTail()
   /** Lowest row of the last sweep that found something. */
-  let low: bigint | undefined
+  #low: bigint | undefined
   /** Where the sweep under way goes on. */
-  let sweepAt: bigint | undefined
-  let sweepMs = 0
+  #sweepAt: bigint | undefined
+  #sweepMs = 0
   /** The last sweep took more than one stretch. */
-  let large = false
-  let keys = new Set<string>()
-  const chains: Look[] = []
-  let frontAt: bigint | undefined
-  let [fullWanted, frontWanted, tailWanted, forced, again, urgent, keysLast] = [
-    false,
-    false,
-    false,
-    false,
-    false,
-    false,
-    false,
-  ]
-  let [sweepFrom, frontFrom] = [0, 0]
-  let shortRest = true
+  #large = false
+  #keys = new Set<string>()
+  readonly #chains: Look[] = []
+  #frontAt: bigint | undefined
+  #fullWanted = false
+  #frontWanted = false
+  #tailWanted = false
+  #forced = false
+  #again = false
+  #urgent = false
+  #keysLast = false
+  #sweepFrom = 0
+  #frontFrom = 0
+  #shortRest = true
 
-  const goOn = (from: bigint, kind: 'on' | 'tail' = 'on'): void => {
-    chains.push({ kind, from, rows: size.look })
-    if (chains.length > MOST_CHAINS) chains.shift()
+  constructor(sizes: StretchSizes) {
+    this.#size = createStretchSize(sizes)
   }
 
-  function sweep(): Look {
-    const begins = sweepAt === undefined
-    if (begins) [sweepMs, fullWanted, frontWanted] = [0, false, false]
-    if (begins) urgent = forced
-    forced = false
-    sweepAt ??= 0n
-    tailWanted = large
-    return { kind: 'sweep', begins, from: sweepAt, rows: size.sweep }
+  get nextAt(): number {
+    if (this.#forced || this.#keys.size > 0 || this.#tailWanted || this.#chains.length > 0)
+      return -Infinity
+    return Math.min(
+      this.#fullWanted || this.#sweepAt !== undefined ? this.#sweepFrom : Infinity,
+      this.#frontWanted ? this.#frontFrom : Infinity,
+    )
   }
 
-  function foundBySweep(claim: Found & { readonly look: { readonly kind: 'sweep' } }): void {
+  plan(now: number): Look {
+    if (this.#tail.known && this.#tailWanted) return this.#tailLook(now)
+    if (!this.#tail.known || this.#forced || now >= this.#sweepFrom) return this.#sweep()
+    return this.#otherLook(now) ?? this.#tailLook(now)
+  }
+
+  found(claim: Found): void {
+    const { look, highest } = claim
+    if (highest !== undefined) this.#tail.claimed(highest, claim.endedAt)
+    if (look.kind !== 'sweep') return this.#foundByLook(claim)
+    if (
+      claim.lowest !== undefined &&
+      (look.begins || this.#low === undefined || claim.lowest < this.#low)
+    )
+      this.#low = claim.lowest
+    this.#foundBySweep({ ...claim, look })
+  }
+
+  failed(look: Look, startedAt: number, endedAt: number): void {
+    this.#fullWanted = true
+    this.#tailWanted = this.#large
+    if (look.kind === 'keys') for (const key of look.keys) this.#keys.add(key)
+    if (look.kind === 'sweep') this.#size.failed()
+    if (this.#large) this.#sweepFrom = endedAt + restAfter(endedAt - startedAt, STRETCH_REST_FACTOR)
+    else this.#forced = true
+  }
+
+  wantFull(from?: bigint): void {
+    this.#fullWanted = true
+    if (from !== undefined && (this.#frontAt === undefined || from < this.#frontAt))
+      this.#frontAt = from
+    this.#frontWanted = !this.#shortRest || this.#large
+  }
+
+  follow(key: string): void {
+    if (this.#large && this.#keys.size < MOST_KEYS) this.#keys.add(key)
+  }
+
+  forceFull(): void {
+    if (this.#sweepAt === undefined) this.#forced = true
+    else [this.#again, this.#urgent, this.#sweepFrom] = [true, true, 0]
+  }
+
+  #goOn(from: bigint, kind: 'on' | 'tail' = 'on'): void {
+    this.#chains.push({ kind, from, rows: this.#size.look })
+    if (this.#chains.length > MOST_CHAINS) this.#chains.shift()
+  }
+
+  #sweep(): Look {
+    const begins = this.#sweepAt === undefined
+    if (begins) [this.#sweepMs, this.#fullWanted, this.#frontWanted] = [0, false, false]
+    if (begins) this.#urgent = this.#forced
+    this.#forced = false
+    this.#sweepAt ??= 0n
+    this.#tailWanted = this.#large
+    return { kind: 'sweep', begins, from: this.#sweepAt, rows: this.#size.sweep }
+  }
+
+  #foundBySweep(claim: Found & { readonly look: { readonly kind: 'sweep' } }): void {
     const { startedAt, endedAt, full, stopped } = claim
     const tookMs = endedAt - startedAt
-    sweepMs += tookMs
-    size.took(tookMs, stopped !== undefined)
+    this.#sweepMs += tookMs
+    this.#size.took(tookMs, stopped !== undefined)
     if (full) {
-      fullWanted = true
-      goOn(claim.highest as bigint)
+      this.#fullWanted = true
+      this.#goOn(claim.highest as bigint)
     } else if (stopped !== undefined) {
-      large = true
-      tailWanted = true
-      sweepAt = stopped.next
-      tail.startAt(stopped.last)
-      sweepFrom = endedAt + restAfter(tookMs, urgent ? 1 : STRETCH_REST_FACTOR)
+      this.#large = true
+      this.#tailWanted = true
+      this.#sweepAt = stopped.next
+      this.#tail.startAt(stopped.last)
+      this.#sweepFrom = endedAt + restAfter(tookMs, this.#urgent ? 1 : STRETCH_REST_FACTOR)
       return
     } else {
-      large = !claim.look.begins
+      this.#large = !claim.look.begins
       // One claim has seen everything, so nothing is left for the other looks.
-      if (!large) [chains.length, keys, tailWanted] = [0, new Set(), false]
+      if (!this.#large) [this.#chains.length, this.#keys, this.#tailWanted] = [0, new Set(), false]
     }
-    sweepAt = undefined
-    const restMs = Math.min(sweepMs * FULL_REST_FACTOR, LONGEST_REST_MS)
-    sweepFrom = endedAt + (large ? Math.max(restMs, SHORTEST_REST_MS) : restMs)
-    shortRest = restMs < SHORT_REST_MS
-    ;[forced, again] = [again, false]
+    this.#sweepAt = undefined
+    const restMs = Math.min(this.#sweepMs * FULL_REST_FACTOR, LONGEST_REST_MS)
+    this.#sweepFrom = endedAt + (this.#large ? Math.max(restMs, SHORTEST_REST_MS) : restMs)
+    this.#shortRest = restMs < SHORT_REST_MS
+    ;[this.#forced, this.#again] = [this.#again, false]
   }
 
-  function foundByLook({ look, startedAt, endedAt, highest, full, stopped }: Found): void {
+  #foundByLook({ look, startedAt, endedAt, highest, full, stopped }: Found): void {
     if (look.kind === 'keys') {
-      if (full) for (const key of look.keys) keys.add(key)
+      if (full) for (const key of look.keys) this.#keys.add(key)
       return
     }
-    if (!full) fullWanted = true
+    if (!full) this.#fullWanted = true
     if (look.kind === 'front')
-      frontFrom = full ? endedAt : endedAt + (endedAt - startedAt) * FRONT_REST_FACTOR
+      this.#frontFrom = full ? endedAt : endedAt + (endedAt - startedAt) * FRONT_REST_FACTOR
     if (full)
-      chains.push(
-        look.kind === 'front' ? look : { kind: 'on', from: highest as bigint, rows: size.look },
+      this.#chains.push(
+        look.kind === 'front'
+          ? look
+          : { kind: 'on', from: highest as bigint, rows: this.#size.look },
       )
     else if (look.kind === 'tail' && stopped !== undefined) {
-      tail.mark(stopped.next, endedAt)
-      goOn(stopped.next, 'tail')
+      this.#tail.mark(stopped.next, endedAt)
+      this.#goOn(stopped.next, 'tail')
     }
   }
 
-  function otherLook(now: number): Look | undefined {
-    if (keys.size > 0 && !keysLast) {
-      const look: Look = { kind: 'keys', keys: [...keys] }
-      keys = new Set()
-      keysLast = true
+  #otherLook(now: number): Look | undefined {
+    if (this.#keys.size > 0 && !this.#keysLast) {
+      const look: Look = { kind: 'keys', keys: [...this.#keys] }
+      this.#keys = new Set()
+      this.#keysLast = true
       return look
     }
-    keysLast = false
-    const next = chains.pop()
+    this.#keysLast = false
+    const next = this.#chains.pop()
     if (next !== undefined) return next
-    if (!frontWanted || now < frontFrom) return undefined
-    const from = frontAt ?? low ?? 0n
-    ;[frontWanted, frontAt] = [false, undefined]
-    return { kind: 'front', from, rows: size.look }
+    if (!this.#frontWanted || now < this.#frontFrom) return undefined
+    const from = this.#frontAt ?? this.#low ?? 0n
+    ;[this.#frontWanted, this.#frontAt] = [false, undefined]
+    return { kind: 'front', from, rows: this.#size.look }
   }
 
-  function tailLook(now: number): Look {
-    tailWanted = false
-    return { kind: 'tail', from: tail.from(large, now), rows: size.look }
-  }
-
-  return {
-    get nextAt() {
-      if (forced || keys.size > 0 || tailWanted || chains.length > 0) return -Infinity
-      return Math.min(
-        fullWanted || sweepAt !== undefined ? sweepFrom : Infinity,
-        frontWanted ? frontFrom : Infinity,
-      )
-    },
-    plan(now) {
-      if (tail.known && tailWanted) return tailLook(now)
-      if (!tail.known || forced || now >= sweepFrom) return sweep()
-      return otherLook(now) ?? tailLook(now)
-    },
-    found(claim) {
-      const { look, highest } = claim
-      if (highest !== undefined) tail.claimed(highest, claim.endedAt)
-      if (look.kind !== 'sweep') return foundByLook(claim)
-      if (claim.lowest !== undefined && (look.begins || low === undefined || claim.lowest < low))
-        low = claim.lowest
-      foundBySweep({ ...claim, look })
-    },
-    failed(look, startedAt, endedAt) {
-      fullWanted = true
-      tailWanted = large
-      if (look.kind === 'keys') for (const key of look.keys) keys.add(key)
-      if (look.kind === 'sweep') size.failed()
-      if (large) sweepFrom = endedAt + restAfter(endedAt - startedAt, STRETCH_REST_FACTOR)
-      else forced = true
-    },
-    wantFull(from) {
-      fullWanted = true
-      if (from !== undefined && (frontAt === undefined || from < frontAt)) frontAt = from
-      frontWanted = !shortRest || large
-    },
-    follow(key) {
-      if (large && keys.size < MOST_KEYS) keys.add(key)
-    },
-    forceFull() {
-      if (sweepAt === undefined) forced = true
-      else [again, urgent, sweepFrom] = [true, true, 0]
-    },
+  #tailLook(now: number): Look {
+    this.#tailWanted = false
+    return { kind: 'tail', from: this.#tail.from(this.#large, now), rows: this.#size.look }
   }
 }

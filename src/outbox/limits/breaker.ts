@@ -30,7 +30,7 @@ export type Admission = 'yes' | 'probe' | 'no'
  */
 export interface Breakers {
   readonly troubled: boolean
-  /** For a row of the claim road. Answering `probe` makes this row the one probe. */
+  /** For a row of the claim. Answering `probe` makes this row the one probe. */
   admit(destination: string): Admission
   /** For the express lane, which never probes. */
   isClosed(destination: string): boolean
@@ -40,11 +40,7 @@ export interface Breakers {
    * `back` resolves when the transport thinks that the destination answers again: then the probe
    * comes at once.
    */
-  failed(
-    destination: string,
-    error: Error,
-    options?: { readonly probe?: boolean; readonly back?: Promise<void> | undefined },
-  ): void
+  failed(destination: string, error: Error, options?: Failure): void
   /** The probe was given back unpublished. */
   abandoned(destination: string): void
   /**
@@ -53,6 +49,11 @@ export interface Breakers {
   excepted(): readonly string[]
   /** When the next breaker becomes half-open (monotonic milliseconds), or Infinity. */
   readonly nextProbeAt: number
+}
+
+interface Failure {
+  readonly probe?: boolean
+  readonly back?: Promise<void> | undefined
 }
 
 export interface BreakerPorts {
@@ -64,102 +65,113 @@ export interface BreakerPorts {
   readonly onSooner: () => void
 }
 
-export function createBreakers({
-  backoff,
-  clock,
-  random,
-  onChange,
-  onSooner,
-}: BreakerPorts): Breakers {
-  const breakers = new Map<string, Breaker>()
+export function createBreakers(ports: BreakerPorts): Breakers {
+  return new BreakerTable(ports)
+}
 
-  function enter(destination: string, breaker: Breaker, state: BreakerState, error?: Error): void {
-    breaker.state = state
-    onChange(destination, state, error)
+class BreakerTable implements Breakers {
+  readonly #ports: BreakerPorts
+  readonly #breakers = new Map<string, Breaker>()
+
+  constructor(ports: BreakerPorts) {
+    this.#ports = ports
   }
 
-  function open(destination: string, breaker: Breaker, error: Error): void {
+  get troubled(): boolean {
+    return this.#breakers.size > 0
+  }
+
+  get nextProbeAt(): number {
+    let next = Infinity
+    for (const breaker of this.#breakers.values()) {
+      if (breaker.state === 'open' && breaker.openUntil < next) next = breaker.openUntil
+    }
+    return next
+  }
+
+  admit(destination: string): Admission {
+    const breaker = this.#breakers.get(destination)
+    if (breaker === undefined || breaker.state === 'closed') return 'yes'
+    if (breaker.state !== 'half-open') return 'no'
+    this.#enter(destination, breaker, 'probing')
+    return 'probe'
+  }
+
+  isClosed(destination: string): boolean {
+    const state = this.#breakers.get(destination)?.state
+    return state === undefined || state === 'closed'
+  }
+
+  succeeded(destination: string): void {
+    const breaker = this.#breakers.get(destination)
+    if (breaker === undefined) return
+    this.#breakers.delete(destination)
+    if (breaker.state !== 'closed') this.#ports.onChange(destination, 'closed', undefined)
+  }
+
+  failed(destination: string, error: Error, options?: Failure): void {
+    const breaker: Breaker = this.#breakers.get(destination) ?? {
+      state: 'closed',
+      failures: 0,
+      openings: 0,
+      openUntil: 0,
+      restUntil: 0,
+      back: undefined,
+    }
+    this.#breakers.set(destination, breaker)
+    const probe = options?.probe ?? false
+    if (breaker.state === 'closed') breaker.failures++
+    if (probe || (breaker.state === 'closed' && breaker.failures >= FAILURES_TO_OPEN))
+      this.#open(destination, breaker, error)
+    const back = options?.back
+    if (breaker.state === 'open' && back !== undefined && back !== breaker.back)
+      void this.#followBack(breaker, back)
+  }
+
+  abandoned(destination: string): void {
+    const breaker = this.#breakers.get(destination)
+    if (breaker?.state === 'probing') this.#enter(destination, breaker, 'half-open')
+  }
+
+  excepted(): readonly string[] {
+    const now = this.#ports.clock.monotonic()
+    const names: string[] = []
+    for (const [destination, breaker] of this.#breakers) {
+      if (breaker.state === 'open' && now >= breaker.openUntil)
+        this.#enter(destination, breaker, 'half-open')
+      if (breaker.state === 'open' || breaker.state === 'probing') names.push(destination)
+    }
+    return names
+  }
+
+  #enter(destination: string, breaker: Breaker, state: BreakerState, error?: Error): void {
+    breaker.state = state
+    this.#ports.onChange(destination, state, error)
+  }
+
+  #open(destination: string, breaker: Breaker, error: Error): void {
     breaker.openings++
-    const now = clock.monotonic()
-    breaker.openUntil = now + backoffMs(backoff, breaker.openings, random)
-    breaker.restUntil = now + backoff.firstMs / 2
-    enter(destination, breaker, 'open', error)
+    const now = this.#ports.clock.monotonic()
+    breaker.openUntil = now + backoffMs(this.#ports.backoff, breaker.openings, this.#ports.random)
+    breaker.restUntil = now + this.#ports.backoff.firstMs / 2
+    this.#enter(destination, breaker, 'open', error)
   }
 
   /**
    * A transport that is wrong again and again brings about two probes per first step of the
    * backoff, not a busy loop.
    */
-  async function followBack(breaker: Breaker, back: Promise<void>): Promise<void> {
+  async #followBack(breaker: Breaker, back: Promise<void>): Promise<void> {
     breaker.back = back
     // A transport that breaks its promise and rejects has said nothing more than one that resolves.
     await Promise.allSettled([back])
     if (breaker.back !== back) return
     breaker.back = undefined
     if (breaker.state !== 'open') return
-    breaker.openUntil = Math.min(breaker.openUntil, Math.max(breaker.restUntil, clock.monotonic()))
-    onSooner()
-  }
-
-  return {
-    get troubled() {
-      return breakers.size > 0
-    },
-    get nextProbeAt() {
-      let next = Infinity
-      for (const breaker of breakers.values()) {
-        if (breaker.state === 'open' && breaker.openUntil < next) next = breaker.openUntil
-      }
-      return next
-    },
-    admit(destination) {
-      const breaker = breakers.get(destination)
-      if (breaker === undefined || breaker.state === 'closed') return 'yes'
-      if (breaker.state !== 'half-open') return 'no'
-      enter(destination, breaker, 'probing')
-      return 'probe'
-    },
-    isClosed(destination) {
-      const state = breakers.get(destination)?.state
-      return state === undefined || state === 'closed'
-    },
-    succeeded(destination) {
-      const breaker = breakers.get(destination)
-      if (breaker === undefined) return
-      breakers.delete(destination)
-      if (breaker.state !== 'closed') onChange(destination, 'closed', undefined)
-    },
-    failed(destination, error, options) {
-      const breaker = breakers.get(destination) ?? {
-        state: 'closed',
-        failures: 0,
-        openings: 0,
-        openUntil: 0,
-        restUntil: 0,
-        back: undefined,
-      }
-      breakers.set(destination, breaker)
-      const probe = options?.probe ?? false
-      if (breaker.state === 'closed') breaker.failures++
-      if (probe || (breaker.state === 'closed' && breaker.failures >= FAILURES_TO_OPEN))
-        open(destination, breaker, error)
-      const back = options?.back
-      if (breaker.state === 'open' && back !== undefined && back !== breaker.back)
-        void followBack(breaker, back)
-    },
-    abandoned(destination) {
-      const breaker = breakers.get(destination)
-      if (breaker?.state === 'probing') enter(destination, breaker, 'half-open')
-    },
-    excepted() {
-      const now = clock.monotonic()
-      const names: string[] = []
-      for (const [destination, breaker] of breakers) {
-        if (breaker.state === 'open' && now >= breaker.openUntil)
-          enter(destination, breaker, 'half-open')
-        if (breaker.state === 'open' || breaker.state === 'probing') names.push(destination)
-      }
-      return names
-    },
+    breaker.openUntil = Math.min(
+      breaker.openUntil,
+      Math.max(breaker.restUntil, this.#ports.clock.monotonic()),
+    )
+    this.#ports.onSooner()
   }
 }

@@ -53,74 +53,89 @@ const nothing: Pauses = {
 }
 
 export function createPauses({ board, ...ports }: PausesPorts): Pauses {
-  return board === undefined ? nothing : followBoard(board, ports)
+  return board === undefined ? nothing : new PausesOfBoard(board, ports)
 }
 
 function alike(left: ReadonlySet<string>, right: ReadonlySet<string>): boolean {
   return left.size === right.size && [...left].every((name) => right.has(name))
 }
 
-function followBoard(
-  board: Pick<PauseBoard, 'list'>,
-  { clock, onChange, needed }: Omit<PausesPorts, 'board'>,
-): Pauses {
-  let destinations = new Set<string>()
-  let keys = new Set<string>()
-  let readAt = -Infinity
-  let reading: Promise<void> | undefined
+class PausesOfBoard implements Pauses {
+  readonly #board: Pick<PauseBoard, 'list'>
+  readonly #ports: Omit<PausesPorts, 'board'>
+  #destinations = new Set<string>()
+  #keys = new Set<string>()
+  #readAt = -Infinity
+  #reading: Promise<void> | undefined
 
-  function adopt(list: readonly Pause[]): void {
+  constructor(board: Pick<PauseBoard, 'list'>, ports: Omit<PausesPorts, 'board'>) {
+    this.#board = board
+    this.#ports = ports
+  }
+
+  get known(): boolean {
+    return this.#readAt > -Infinity
+  }
+
+  get some(): boolean {
+    return this.#destinations.size > 0 || this.#keys.size > 0
+  }
+
+  get destinations(): readonly string[] {
+    return [...this.#destinations]
+  }
+
+  get keys(): readonly string[] {
+    return [...this.#keys]
+  }
+
+  covers({ to, partitionKey }: OutgoingMessage): boolean {
+    return (
+      this.#destinations.has(destinationKey(to)) ||
+      (partitionKey !== undefined && this.#keys.has(partitionKey))
+    )
+  }
+
+  async watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#ports.clock.sleep(
+        Math.max(this.#readAt + OLDEST_MS - this.#ports.clock.monotonic(), FRESH_MS),
+        signal,
+      )
+      if (
+        signal.aborted ||
+        this.#ports.clock.monotonic() - this.#readAt < OLDEST_MS ||
+        !this.#ports.needed()
+      )
+        continue
+      // A failed claim is told; this reading would only say the same a second time.
+      await this.refresh().catch(() => {})
+    }
+  }
+
+  #adopt(list: readonly Pause[]): void {
     const names = (kind: Pause['kind']): Set<string> =>
       new Set(list.filter((pause) => pause.kind === kind).map(({ name }) => name))
-    const before = { destinations, keys }
-    destinations = names('destination')
-    keys = names('key')
-    if (!alike(destinations, before.destinations) || !alike(keys, before.keys)) onChange()
+    const before = { destinations: this.#destinations, keys: this.#keys }
+    this.#destinations = names('destination')
+    this.#keys = names('key')
+    if (!alike(this.#destinations, before.destinations) || !alike(this.#keys, before.keys))
+      this.#ports.onChange()
   }
 
-  async function read(): Promise<void> {
+  async #read(): Promise<void> {
     // Its age counts from before the question, since the answer may be as old as that.
-    const asked = clock.monotonic()
-    const list = await board.list()
-    readAt = asked
-    adopt(list)
+    const asked = this.#ports.clock.monotonic()
+    const list = await this.#board.list()
+    this.#readAt = asked
+    this.#adopt(list)
   }
 
-  async function refresh(): Promise<void> {
-    if (clock.monotonic() - readAt < FRESH_MS) return
-    reading ??= read().finally(() => {
-      reading = undefined
+  async refresh(): Promise<void> {
+    if (this.#ports.clock.monotonic() - this.#readAt < FRESH_MS) return
+    this.#reading ??= this.#read().finally(() => {
+      this.#reading = undefined
     })
-    await reading
-  }
-
-  return {
-    get known() {
-      return readAt > -Infinity
-    },
-    get some() {
-      return destinations.size > 0 || keys.size > 0
-    },
-    get destinations() {
-      return [...destinations]
-    },
-    get keys() {
-      return [...keys]
-    },
-    covers({ to, partitionKey }) {
-      return (
-        destinations.has(destinationKey(to)) ||
-        (partitionKey !== undefined && keys.has(partitionKey))
-      )
-    },
-    refresh,
-    async watch(signal) {
-      while (!signal.aborted) {
-        await clock.sleep(Math.max(readAt + OLDEST_MS - clock.monotonic(), FRESH_MS), signal)
-        if (signal.aborted || clock.monotonic() - readAt < OLDEST_MS || !needed()) continue
-        // A failed claim is told; this reading would only say the same a second time.
-        await refresh().catch(() => {})
-      }
-    },
+    await this.#reading
   }
 }

@@ -1,3 +1,4 @@
+import type { Room } from './capacity.ts'
 import type { Held } from './slow-destinations.ts'
 
 /**
@@ -23,7 +24,7 @@ export interface Shares {
    * `free`: rows that the window has room for; `whole`: what a claim may take when nothing is slow;
    * `fresh`: there is a new reason to look.
    */
-  next(state: { readonly free: number; readonly whole: number; readonly fresh: boolean }): Grant
+  next(state: Room & { readonly fresh: boolean }): Grant
   /** What became of the claim. Returns whether the next one is to follow at once. */
   took(turn: Turn, full: boolean): boolean
   /** How many rows of slow destinations may be added. */
@@ -44,69 +45,93 @@ export interface SharesPorts {
   readonly slow: () => readonly Held[]
 }
 
-export function createShares({ window, batchSize, slow }: SharesPorts): Shares {
-  const share = Math.max(1, Math.floor(window / SHARE))
-  const most = window - Math.floor(window / SHARE)
-  let turn: Turn = 'all'
+export function createShares(ports: SharesPorts): Shares {
+  return new SharesOfWindow(ports)
+}
+
+const heldBy = (list: readonly Held[]): number => list.reduce((sum, { rows }) => sum + rows, 0)
+const named = (list: readonly Held[]): string[] =>
+  list.slice(0, MOST_NAMED).map(({ destination }) => destination)
+
+class SharesOfWindow implements Shares {
+  readonly #batchSize: number
+  readonly #slow: SharesPorts['slow']
+  readonly #share: number
+  /** Rows that all slow destinations may hold together. */
+  readonly #most: number
+  #turn: Turn = 'all'
   /** Others filled their last claim: then the slow ones get no more than their shares. */
-  let hungry = false
+  #hungry = false
 
-  const heldBy = (list: readonly Held[]): number => list.reduce((sum, { rows }) => sum + rows, 0)
-  const named = (list: readonly Held[]): string[] =>
-    list.slice(0, MOST_NAMED).map(({ destination }) => destination)
+  constructor({ window, batchSize, slow }: SharesPorts) {
+    this.#batchSize = batchSize
+    this.#slow = slow
+    this.#share = Math.max(1, Math.floor(window / SHARE))
+    this.#most = window - Math.floor(window / SHARE)
+  }
 
-  function grant(list: readonly Held[], free: number): Grant {
-    // What is found may be slow as well, which shows only later: half of the room is kept for the
-    // next one.
-    const others = Math.min(batchSize, free > most / 2 ? free : Math.ceil(free / 2))
-    const room = Math.min(most - heldBy(list), free)
-    // With several slow ones, each may hold less, so that all of them have something.
-    const each = Math.max(1, Math.min(share, Math.floor(most / list.length)))
-    switch (turn) {
+  get slowRoom(): number {
+    return Math.max(0, this.#most - heldBy(this.#slow()))
+  }
+
+  next({ free, whole, fresh }: Room & { readonly fresh: boolean }): Grant {
+    const list = this.#slow()
+    if (list.length === 0) {
+      this.#turn = 'all'
+      return { turn: this.#turn, limit: whole, except: [] }
+    }
+    if (fresh || this.#turn === 'all') this.#turn = 'others'
+    const given = this.#grant(list, free)
+    if (given.turn !== 'shares' || given.limit > 0) return given
+    this.#turn = this.#hungry ? 'others' : 'borrow'
+    return this.#grant(list, free)
+  }
+
+  took(done: Turn, full: boolean): boolean {
+    if (done === 'all' || done === 'borrow') return full
+    if (done === 'others') this.#hungry = full
+    if (done === 'others') this.#turn = 'shares'
+    else this.#turn = this.#hungry || full ? 'others' : 'borrow'
+    return true
+  }
+
+  #grant(list: readonly Held[], free: number): Grant {
+    switch (this.#turn) {
       case 'shares':
-        return {
-          turn,
-          limit: Math.max(0, Math.min(Math.ceil(each / 2), room)),
-          except: named(list.filter(({ rows }) => rows >= Math.ceil(each / 2))),
-        }
-      case 'borrow': {
-        // Small claims cost more than large ones, so it waits for a good part.
-        const limit = Math.min(batchSize, room)
-        return {
-          turn,
-          limit: limit >= Math.min(batchSize, Math.ceil(share / 2)) ? limit : 0,
-          except: [],
-        }
-      }
+        return this.#sharesOf(list, free)
+      case 'borrow':
+        return { turn: 'borrow', limit: this.#borrowed(list, free), except: [] }
       case 'others':
       case 'all':
       default:
-        return { turn: 'others', limit: Math.max(0, others), except: named(list) }
+        return { turn: 'others', limit: this.#forOthers(free), except: named(list) }
     }
   }
 
-  return {
-    get slowRoom() {
-      return Math.max(0, most - heldBy(slow()))
-    },
-    next({ free, whole, fresh }) {
-      const list = slow()
-      if (list.length === 0) {
-        turn = 'all'
-        return { turn, limit: whole, except: [] }
-      }
-      if (fresh || turn === 'all') turn = 'others'
-      const given = grant(list, free)
-      if (given.turn !== 'shares' || given.limit > 0) return given
-      turn = hungry ? 'others' : 'borrow'
-      return grant(list, free)
-    },
-    took(done, full) {
-      if (done === 'all') return full
-      if (done === 'borrow') return full
-      if (done === 'others') hungry = full
-      turn = done === 'others' ? 'shares' : hungry || full ? 'others' : 'borrow'
-      return true
-    },
+  /**
+   * What is found may be slow as well, which shows only later: half of the room is kept for the
+   * next one.
+   */
+  #forOthers(free: number): number {
+    const some = free > this.#most / 2 ? free : Math.ceil(free / 2)
+    return Math.max(0, Math.min(this.#batchSize, some))
+  }
+
+  #sharesOf(list: readonly Held[], free: number): Grant {
+    // With several slow ones, each may hold less, so that all of them have something.
+    const each = Math.max(1, Math.min(this.#share, Math.floor(this.#most / list.length)))
+    const limit = Math.min(Math.ceil(each / 2), this.#roomForSlow(list, free))
+    const except = named(list.filter(({ rows }) => rows >= Math.ceil(each / 2)))
+    return { turn: 'shares', limit: Math.max(0, limit), except }
+  }
+
+  /** Small claims cost more than large ones, so it waits for a good part. */
+  #borrowed(list: readonly Held[], free: number): number {
+    const limit = Math.min(this.#batchSize, this.#roomForSlow(list, free))
+    return limit >= Math.min(this.#batchSize, Math.ceil(this.#share / 2)) ? limit : 0
+  }
+
+  #roomForSlow(list: readonly Held[], free: number): number {
+    return Math.min(this.#most - heldBy(list), free)
   }
 }

@@ -6,14 +6,6 @@ import type { Batch, Ending } from './batch.ts'
 import type { Collected } from './collector.ts'
 import { handedOver, type Run, rowAt } from './runs.ts'
 
-/** Hands rows to their transports. */
-export interface HandingOver {
-  /** Hands the next rows of a run over; false: they may not go now. */
-  hand(batch: Batch, run: Run): boolean
-  /** Calls a transport, and passes its answers on. Never throws. */
-  publish(batch: Batch, transport: Transport, collected: Collected): void
-}
-
 export interface HandingOverPorts {
   readonly transports: ReadonlyMap<string, Transport>
   readonly gate: MessageGate
@@ -21,45 +13,52 @@ export interface HandingOverPorts {
   readonly onAnswer: (batch: Batch, run: Run, index: number, outcome: PublishOutcome) => void
 }
 
-export function createHandingOver(ports: HandingOverPorts): HandingOver {
-  const { transports, gate, ending, onAnswer } = ports
+/** Hands rows to their transports. */
+export class HandingOver {
+  readonly #ports: HandingOverPorts
 
-  function hand(batch: Batch, run: Run): boolean {
+  constructor(ports: HandingOverPorts) {
+    this.#ports = ports
+  }
+
+  /** Hands the next rows of a run over; false: they may not go now. */
+  hand(batch: Batch, run: Run): boolean {
     const { message } = rowAt(run, run.next)
-    const admission = gate.mayGo(message, batch.terms.express)
+    const admission = this.#ports.gate.mayGo(message, batch.terms.express)
     if (admission === 'no') return false
     if (admission === 'probe') run.probe = destinationKey(message.to)
-    const transport = transports.get(message.to.transport)
-    if (transport === undefined) answerAtOnce(batch, run, noSuchTransport(message.to.transport))
-    else collect(batch, run, transport)
+    const transport = this.#ports.transports.get(message.to.transport)
+    if (transport === undefined)
+      this.#answerAtOnce(batch, run, noSuchTransport(message.to.transport))
+    else this.#collect(batch, run, transport)
     return true
   }
 
-  function collect(batch: Batch, run: Run, transport: Transport): void {
+  #collect(batch: Batch, run: Run, transport: Transport): void {
     try {
-      handedOver(run, howMany(run, transport), transport.features.patient === true)
+      handedOver(run, this.#howMany(run, transport), transport.features.patient === true)
     } catch (thrown) {
-      return answerAtOnce(batch, run, brokenTransport(transport, thrown))
+      return this.#answerAtOnce(batch, run, brokenTransport(transport, thrown))
     }
     for (let index = run.next; index < run.handed; index++)
       batch.collector.add(transport, run, index)
   }
 
   /** For a row that no transport was asked about. */
-  function answerAtOnce(batch: Batch, run: Run, outcome: PublishOutcome): void {
+  #answerAtOnce(batch: Batch, run: Run, outcome: PublishOutcome): void {
     handedOver(run, 1, false)
-    onAnswer(batch, run, run.next, outcome)
+    this.#ports.onAnswer(batch, run, run.next, outcome)
   }
 
   /**
    * How many rows of one key may be unconfirmed at one time: one, unless the transport keeps the
    * order of keys, or sends several messages as one.
    */
-  function howMany(run: Run, transport: Transport): number {
+  #howMany(run: Run, transport: Transport): number {
     const { ordering, together } = transport.features
-    if (ordering === 'per-key' && run.probe === undefined) return stretchOf(run)
+    if (ordering === 'per-key' && run.probe === undefined) return this.#stretchOf(run)
     if (together === undefined || run.probe !== undefined) return 1
-    const stretch = stretchOf(run)
+    const stretch = this.#stretchOf(run)
     if (stretch < 2) return 1
     const rows = run.rows.slice(run.next, run.next + stretch)
     const most = together(rows.flatMap((row) => row?.message ?? []))
@@ -67,19 +66,20 @@ export function createHandingOver(ports: HandingOverPorts): HandingOver {
   }
 
   /** How many rows from `next` on go to the same transport, with nothing that holds them back. */
-  function stretchOf(run: Run): number {
+  #stretchOf(run: Run): number {
     const name = rowAt(run, run.next).message.to.transport
     let index = run.next + 1
     for (; index < run.rows.length; index++) {
       const { message, withheldBytes } = rowAt(run, index)
       if (withheldBytes !== undefined || message.to.transport !== name) break
-      if (gate.isPaused(message) || !gate.isReachable(message)) break
+      if (this.#ports.gate.isPaused(message) || !this.#ports.gate.isReachable(message)) break
     }
     return index - run.next
   }
 
-  function publish(batch: Batch, transport: Transport, collected: Collected): void {
-    if (ending.halted) return
+  /** Calls a transport, and passes its answers on. Never throws. */
+  publish(batch: Batch, transport: Transport, collected: Collected): void {
+    if (this.#ports.ending.halted) return
     const { messages, runs, indexes } = collected
     const broken = (thrown: unknown): PublishOutcome => brokenAnswer(transport, thrown)
     let answers: readonly Promise<PublishOutcome>[] = []
@@ -92,17 +92,16 @@ export function createHandingOver(ports: HandingOverPorts): HandingOver {
     for (let at = 0; at < messages.length; at++) {
       const [run, index] = [runs[at] as Run, indexes[at] as number]
       const answer = answers[at]
-      if (answer === undefined) onAnswer(batch, run, index, broken(fault))
+      if (answer === undefined) this.#ports.onAnswer(batch, run, index, broken(fault))
       else {
         void Promise.resolve(answer).then(
-          (given) => onAnswer(batch, run, index, isOutcome(given) ? given : broken(given)),
-          (thrown: unknown) => onAnswer(batch, run, index, broken(thrown)),
+          (given) =>
+            this.#ports.onAnswer(batch, run, index, isOutcome(given) ? given : broken(given)),
+          (thrown: unknown) => this.#ports.onAnswer(batch, run, index, broken(thrown)),
         )
       }
     }
   }
-
-  return { hand, publish }
 }
 
 /** A transport that breaks its contract may return anything. */

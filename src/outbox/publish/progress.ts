@@ -22,17 +22,6 @@ import {
   rowAt,
 } from './runs.ts'
 
-/** Moves runs from answer to answer until each of their rows has a settlement. */
-export interface Progress {
-  /** Hands the next rows of the run over, or ends it. */
-  goOn(batch: Batch, run: Run): void
-  answered(batch: Batch, run: Run, index: number, outcome: PublishOutcome): void
-  /** Ends the run: what is not confirmed is given back. */
-  giveBack(batch: Batch, run: Run): void
-  /** The claim is over and the transport still owes answers: counts as no answer. */
-  expire(batch: Batch): void
-}
-
 export interface ProgressPorts {
   readonly environment: Environment
   readonly settings: RelaySettings
@@ -50,143 +39,158 @@ export interface ProgressPorts {
 /** Waiting time before a message without an answer is published again under the same claim. */
 const AGAIN = { firstMs: 100, longestMs: 2000 }
 
-export function createProgress(ports: ProgressPorts): Progress {
-  const { gate, settings, settler, unanswered, ending } = ports
-  const { app, clock, random } = ports.environment
+/** Moves runs from answer to answer until each of their rows has a settlement. */
+export class Progress {
+  readonly #ports: ProgressPorts
+  readonly #environment: Environment
 
-  function goOn(batch: Batch, run: Run): void {
-    const { message, withheldBytes } = rowAt(run, run.next)
-    if (ending.closed || clock.monotonic() >= batch.terms.publishUntil) return end(batch, run)
-    if (withheldBytes !== undefined && !gate.isPaused(message))
-      return deal(batch, run, tooLarge(withheldBytes))
-    if (!ports.hand(batch, run)) end(batch, run)
+  constructor(ports: ProgressPorts) {
+    this.#ports = ports
+    this.#environment = ports.environment
   }
 
-  function answered(batch: Batch, run: Run, index: number, outcome: PublishOutcome): void {
-    if (run.ended || ending.halted) return
-    account(run, rowAt(run, index), outcome)
+  /** Ends the run: what is not confirmed is given back. */
+  giveBack(batch: Batch, run: Run): void {
+    this.#end(batch, run)
+  }
+
+  /** Hands the next rows of the run over, or ends it. */
+  goOn(batch: Batch, run: Run): void {
+    const { message, withheldBytes } = rowAt(run, run.next)
+    const now = this.#environment.clock.monotonic()
+    if (this.#ports.ending.closed || now >= batch.terms.publishUntil) return this.#end(batch, run)
+    if (withheldBytes !== undefined && !this.#ports.gate.isPaused(message))
+      return this.#deal(batch, run, tooLarge(withheldBytes))
+    if (!this.#ports.hand(batch, run)) this.#end(batch, run)
+  }
+
+  answered(batch: Batch, run: Run, index: number, outcome: PublishOutcome): void {
+    if (run.ended || this.#ports.ending.halted) return
+    this.#account(run, rowAt(run, index), outcome)
     const only = noteAnswer(run, index, outcome)
-    if (only !== undefined) return deal(batch, run, only)
+    if (only !== undefined) return this.#deal(batch, run, only)
     let due = dueAnswer(run)
     while (due !== undefined) {
       const { next } = run
-      deal(batch, run, due)
+      this.#deal(batch, run, due)
       due = run.next === next ? undefined : dueAnswer(run)
     }
   }
 
   /** What the outcome says about the destination, and to whoever listens. */
-  function account(
+  #account(
     run: Run,
     { message, position, attempt }: ClaimedMessage,
     outcome: PublishOutcome,
   ): void {
     emit('mersal:publish', () => ({
-      app,
+      app: this.#environment.app,
       id: message.id,
       to: destinationKey(message.to),
       outcome: outcome.kind,
       attempt,
     }))
-    if (outcome.kind === 'unknown') unanswered.note(position, clock.monotonic())
+    if (outcome.kind === 'unknown')
+      this.#ports.unanswered.note(position, this.#environment.clock.monotonic())
     if (isWithdrawn(outcome)) return
-    gate.answered(message, outcome, run.probe !== undefined)
+    this.#ports.gate.answered(message, outcome, run.probe !== undefined)
     run.probe = undefined
   }
 
   /** Deals with the answer for the row at `next`. */
-  function deal(batch: Batch, run: Run, outcome: PublishOutcome): void {
+  #deal(batch: Batch, run: Run, outcome: PublishOutcome): void {
     const row = rowAt(run, run.next)
-    if (outcome.kind === 'confirmed') return confirmed(batch, run, row)
-    if (isWithdrawn(outcome)) return end(batch, run)
-    if (outcome.kind === 'unknown' && mayGoAgain(batch, row)) return again(batch, run)
-    end(batch, run, settlementFor(batch, row, outcome))
+    if (outcome.kind === 'confirmed') return this.#confirmed(batch, run, row)
+    if (isWithdrawn(outcome)) return this.#end(batch, run)
+    if (outcome.kind === 'unknown' && this.#mayGoAgain(batch, row)) return this.#again(batch, run)
+    this.#end(batch, run, this.#settlementFor(batch, row, outcome))
   }
 
-  function settlementFor(batch: Batch, row: ClaimedMessage, outcome: PublishOutcome): Settlement {
-    const last = unanswered.last(row.position)
+  #settlementFor(batch: Batch, row: ClaimedMessage, outcome: PublishOutcome): Settlement {
+    const last = this.#ports.unanswered.last(row.position)
     const settlement = settlementOf(row, outcome, {
-      settings,
-      random,
+      settings: this.#ports.settings,
+      random: this.#environment.random,
       express: batch.terms.express,
-      unansweredForMs: last === undefined ? undefined : clock.monotonic() - last,
+      unansweredForMs: last === undefined ? undefined : this.#environment.clock.monotonic() - last,
     })
-    if (settlement.kind === 'dead') unanswered.forget(row.position)
-    if (settlement.kind === 'retry') ports.reports.refused(row, settlement)
+    if (settlement.kind === 'dead') this.#ports.unanswered.forget(row.position)
+    if (settlement.kind === 'retry') this.#ports.reports.refused(row, settlement)
     return settlement
   }
 
-  function confirmed(batch: Batch, run: Run, row: ClaimedMessage): void {
+  #confirmed(batch: Batch, run: Run, row: ClaimedMessage): void {
     const { position, token } = row
-    unanswered.forget(position)
+    this.#ports.unanswered.forget(position)
     const over = passNext(run)
-    settle(batch, row, { kind: 'sent', position, token }, over && run.keyed)
-    if (over) finish(batch, run)
-    else if (run.next === run.handed) goOn(batch, run)
+    this.#settle(batch, row, { kind: 'sent', position, token }, over && run.keyed)
+    if (over) this.#finish(batch, run)
+    else if (run.next === run.handed) this.goOn(batch, run)
   }
 
   /** Ends a run: what `first` says about the row at `next`, and the later ones are given back. */
-  function end(batch: Batch, run: Run, first?: Settlement): void {
+  #end(batch: Batch, run: Run, first?: Settlement): void {
     run.ended = true
-    if (run.probe !== undefined) gate.abandoned(run.probe)
+    if (run.probe !== undefined) this.#ports.gate.abandoned(run.probe)
     run.probe = undefined
     for (let index = run.next; index < run.rows.length; index++) {
       const row = rowAt(run, index)
       const { position, token } = row
       const given = index === run.next ? first : undefined
-      settle(batch, row, given ?? { kind: 'release', position, token }, false)
+      this.#settle(batch, row, given ?? { kind: 'release', position, token }, false)
     }
-    finish(batch, run)
+    this.#finish(batch, run)
   }
 
-  function settle(
-    batch: Batch,
-    row: ClaimedMessage,
-    settlement: Settlement,
-    unblocks: boolean,
-  ): void {
+  #settle(batch: Batch, row: ClaimedMessage, settlement: Settlement, unblocks: boolean): void {
     const { express, keepUntil } = batch.terms
-    const lingers = express && settlement.kind === 'sent' && !ending.closed
-    const done = settlement.kind === 'dead' ? () => ports.reports.dead(row, settlement) : undefined
-    settler.add({ row, settlement, keepUntil, unblocks, lingers, done })
+    const lingers = express && settlement.kind === 'sent' && !this.#ports.ending.closed
+    const done =
+      settlement.kind === 'dead' ? () => this.#ports.reports.dead(row, settlement) : undefined
+    this.#ports.settler.add({ row, settlement, keepUntil, unblocks, lingers, done })
   }
 
-  function finish(batch: Batch, run: Run): void {
+  #finish(batch: Batch, run: Run): void {
     batch.runs.delete(run)
     if (batch.runs.size > 0) return
-    ports.onFinished(batch)
+    this.#ports.onFinished(batch)
     if (batch.pausing) batch.controller.abort()
   }
 
-  function mayGoAgain(batch: Batch, { message }: ClaimedMessage): boolean {
-    if (ending.closed || batch.terms.express || clock.monotonic() >= batch.againUntil) return false
-    return gate.isReachable(message)
+  #mayGoAgain(batch: Batch, { message }: ClaimedMessage): boolean {
+    if (
+      this.#ports.ending.closed ||
+      batch.terms.express ||
+      this.#environment.clock.monotonic() >= batch.againUntil
+    )
+      return false
+    return this.#ports.gate.isReachable(message)
   }
 
-  /** Publishes the run again, with the same ids, after a pause that all of the batch share. */
-  function again(batch: Batch, run: Run): void {
+  /** Publishes the run this.#again, with the same ids, after a pause that all of the batch share. */
+  #again(batch: Batch, run: Run): void {
     rewind(run)
     batch.later.push(run)
-    if (!batch.pausing) void resume(batch, backoffMs(AGAIN, run.failures, random))
+    if (!batch.pausing)
+      void this.#resume(batch, backoffMs(AGAIN, run.failures, this.#environment.random))
   }
 
-  async function resume(batch: Batch, pauseMs: number): Promise<void> {
+  async #resume(batch: Batch, pauseMs: number): Promise<void> {
     batch.pausing = true
-    await clock.sleep(pauseMs, batch.controller.signal)
+    await this.#environment.clock.sleep(pauseMs, batch.controller.signal)
     batch.pausing = false
-    if (ending.halted) return
-    for (const run of batch.later.splice(0)) if (!run.ended) goOn(batch, run)
+    if (this.#ports.ending.halted) return
+    for (const run of batch.later.splice(0)) if (!run.ended) this.goOn(batch, run)
   }
 
-  function expire(batch: Batch): void {
+  /** The claim is over and the transport still owes answers: counts as no answer. */
+  expire(batch: Batch): void {
     for (const run of batch.runs) {
       while (!run.ended) {
         const index = firstUnanswered(run)
-        if (run.unanswered === 0 || index >= run.handed) end(batch, run)
-        else answered(batch, run, index, noAnswer())
+        if (run.unanswered === 0 || index >= run.handed) this.#end(batch, run)
+        else this.answered(batch, run, index, noAnswer())
       }
     }
   }
-
-  return { goOn, answered, giveBack: (batch, run) => end(batch, run), expire }
 }

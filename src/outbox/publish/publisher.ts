@@ -10,8 +10,8 @@ import { createUnanswered } from '../settle/unanswered.ts'
 import type { Batch, Ending, Terms } from './batch.ts'
 import { createCollector } from './collector.ts'
 import { watchDeadlines } from './deadlines.ts'
-import { createHandingOver, type HandingOver } from './handing-over.ts'
-import { createProgress } from './progress.ts'
+import { HandingOver } from './handing-over.ts'
+import { Progress } from './progress.ts'
 import { toRuns } from './runs.ts'
 
 /** Publishes batches of claimed rows and hands their settlements on. */
@@ -43,14 +43,14 @@ export function createPublisher(ports: PublisherPorts): Publisher {
   const { clock } = ports.environment
   const batches = new Set<Batch>()
   const ending: Ending = { closed: false, halted: false }
-  const progress = createProgress({
+  const progress = new Progress({
     ...ports,
     unanswered: createUnanswered(),
     ending,
     hand: (batch, run) => handingOver.hand(batch, run),
     onFinished: (batch) => batches.delete(batch),
   })
-  const handingOver = createHandingOver({
+  const handingOver = new HandingOver({
     transports,
     gate,
     ending,

@@ -3,7 +3,7 @@ import { emit } from '../../core/telemetry.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import type { Environment } from '../environment.ts'
 import { insteadOf, isOutage, isRefusal } from './settle-fallback.ts'
-import { createSettleReports } from './settle-reports.ts'
+import { createSettleReports, type SettleReports } from './settle-reports.ts'
 import { createUnsettled } from './unsettled.ts'
 
 export interface Entry {
@@ -73,166 +73,194 @@ const FAILURES_TO_GIVE_WAY = 6
 const KINDS = ['sent', 'release', 'retry', 'dead'] as const
 
 export function createSettler(ports: SettlerPorts): Settler {
-  const { app, clock, random } = ports.environment
-  const halted = new AbortController()
-  const reports = createSettleReports(ports.environment)
-  const unsettled = createUnsettled()
-  let pause: AbortController | undefined
-  let fresh: Entry[] = []
-  let stubborn: Stubborn[] = []
-  let working = false
+  return new SettlingLoop(ports)
+}
+
+class SettlingLoop implements Settler {
+  readonly #ports: SettlerPorts
+  readonly #environment: Environment
+  readonly #reports: SettleReports
+  readonly #unsettled = createUnsettled()
+  readonly #halted = new AbortController()
+  #pause: AbortController | undefined
+  #fresh: Entry[] = []
+  #stubborn: Stubborn[] = []
+  #working = false
   /** Calls that failed in a row. */
-  let failures = 0
+  #failures = 0
+
+  constructor(ports: SettlerPorts) {
+    this.#ports = ports
+    this.#environment = ports.environment
+    this.#reports = createSettleReports(ports.environment)
+  }
+
+  get troubled(): boolean {
+    return this.#failures > 0
+  }
+
+  get halted(): boolean {
+    return this.#halted.signal.aborted
+  }
+
+  confirmed(position: bigint, id: string): boolean {
+    return this.#unsettled.has(position, id)
+  }
+
+  add(entry: Entry): void {
+    if (this.#halted.signal.aborted) return
+    this.#fresh.push(entry)
+    if (entry.settlement.kind === 'sent')
+      this.#unsettled.note(entry.settlement, entry.row.message.id)
+    const lingers = entry.lingers === true
+    if (!lingers || this.#stubborn.length > 0) this.#pause?.abort('hurry')
+    if (this.#working) return
+    this.#working = true
+    void this.#work(lingers)
+  }
+
+  halt(): void {
+    this.#halted.abort()
+    this.#pause?.abort('hurry')
+  }
 
   /**
    * Returns what was thrown. `instead`: what is recorded in place of the settlement of the only
    * entry.
    */
-  async function attempt(
+  async #attempt(
     part: readonly Entry[],
     instead?: Settlement,
   ): Promise<{ readonly thrown: unknown } | undefined> {
     try {
-      const { stale } = await ports.storage.settle(
+      const { stale } = await this.#ports.storage.settle(
         instead === undefined ? part.map(({ settlement }) => settlement) : [instead],
       )
-      if (!halted.signal.aborted) succeeded(part, stale, instead)
+      if (!this.#halted.signal.aborted) this.#succeeded(part, stale, instead)
       return undefined
     } catch (thrown) {
-      failures++
-      if (!halted.signal.aborted)
-        reports.failed({ failures, messages: part.length, refused: isRefusal(thrown) }, thrown)
+      this.#failures++
+      if (!this.#halted.signal.aborted)
+        this.#reports.failed(
+          { failures: this.#failures, messages: part.length, refused: isRefusal(thrown) },
+          thrown,
+        )
       return { thrown }
     }
   }
 
-  function succeeded(part: readonly Entry[], stale: number, instead: Settlement | undefined): void {
-    if (failures > 0) reports.again()
-    failures = 0
-    emit('mersal:settle', () => ({ app, messages: part.length, stale }))
-    reports.stale(stale)
+  #succeeded(part: readonly Entry[], stale: number, instead: Settlement | undefined): void {
+    if (this.#failures > 0) this.#reports.again()
+    this.#failures = 0
+    emit('mersal:settle', () => ({ app: this.#environment.app, messages: part.length, stale }))
+    this.#reports.stale(stale)
     // A confirmed message that was only set aside comes back, and is not to be published then.
     for (const { settlement, done } of part) {
-      if (instead === undefined || instead.kind === 'sent') unsettled.settled(settlement)
+      if (instead === undefined || instead.kind === 'sent') this.#unsettled.settled(settlement)
       if (instead === undefined) done?.()
     }
     const gone =
       instead === undefined ? part : part.map((entry) => ({ ...entry, settlement: instead }))
-    ports.onGone(gone, 'settled')
+    this.#ports.onGone(gone, 'settled')
   }
 
   /**
    * What is new goes in one call. What fails twice is taken apart; a refusal is no outage and waits
    * for nothing.
    */
-  async function settleFresh(): Promise<void> {
-    const part = fresh
-    fresh = []
-    const failure = await attempt(part)
-    if (failure === undefined || halted.signal.aborted) return
-    if (isRefusal(failure.thrown) || failures > 1) await takeApart(part, failure.thrown)
-    else fresh.unshift(...part)
-    if (failures > 0) await clock.sleep(backoffMs(RETRY, failures, random), halted.signal)
+  async #settleFresh(): Promise<void> {
+    const part = this.#fresh
+    this.#fresh = []
+    const failure = await this.#attempt(part)
+    if (failure === undefined || this.#halted.signal.aborted) return
+    if (isRefusal(failure.thrown) || this.#failures > 1) await this.#takeApart(part, failure.thrown)
+    else this.#fresh.unshift(...part)
+    if (this.#failures > 0)
+      await this.#environment.clock.sleep(
+        backoffMs(RETRY, this.#failures, this.#environment.random),
+        this.#halted.signal,
+      )
   }
 
-  async function takeApart(part: readonly Entry[], thrown: unknown): Promise<void> {
+  async #takeApart(part: readonly Entry[], thrown: unknown): Promise<void> {
     const groups = KINDS.map((kind) =>
       part.filter(({ settlement }) => settlement.kind === kind),
     ).filter(({ length }) => length > 0)
     for (const group of groups) {
-      const failure = groups.length === 1 ? { thrown } : await attempt(group)
-      if (failure !== undefined) await oneByOne(group, failure.thrown)
+      const failure = groups.length === 1 ? { thrown } : await this.#attempt(group)
+      if (failure !== undefined) await this.#oneByOne(group, failure.thrown)
     }
   }
 
   /** Ends with the first that fails for no reason of its own: the storage is away. */
-  async function oneByOne(group: readonly Entry[], thrown: unknown): Promise<void> {
+  async #oneByOne(group: readonly Entry[], thrown: unknown): Promise<void> {
     for (const [index, entry] of group.entries()) {
-      if (halted.signal.aborted) return
-      const failure = group.length === 1 ? { thrown } : await attempt([entry])
+      if (this.#halted.signal.aborted) return
+      const failure = group.length === 1 ? { thrown } : await this.#attempt([entry])
       if (failure === undefined) continue
-      await failedAlone({ entry, failures: 0, notBefore: 0 }, failure.thrown)
+      await this.#failedAlone({ entry, failures: 0, notBefore: 0 }, failure.thrown)
       if (isRefusal(failure.thrown)) continue
-      fresh.unshift(...group.slice(index + 1))
+      this.#fresh.unshift(...group.slice(index + 1))
       return
     }
   }
 
-  async function failedAlone(one: Stubborn, thrown: unknown): Promise<void> {
+  async #failedAlone(one: Stubborn, thrown: unknown): Promise<void> {
     const { entry } = one
     one.failures++
     const refused = isRefusal(thrown)
     if (refused || (one.failures >= FAILURES_TO_GIVE_WAY && !isOutage(thrown))) {
       for (const instead of insteadOf(entry.settlement, thrown)) {
         if (instead.kind === 'sent' && !refused) continue
-        if ((await attempt([entry], instead)) === undefined)
-          return reports.refused(entry, instead, thrown)
+        if ((await this.#attempt([entry], instead)) === undefined)
+          return this.#reports.refused(entry, instead, thrown)
       }
     }
-    if (refused && clock.monotonic() >= entry.keepUntil) return drop(entry, thrown)
+    if (refused && this.#environment.clock.monotonic() >= entry.keepUntil)
+      return this.#drop(entry, thrown)
     one.notBefore =
-      clock.monotonic() + backoffMs(refused ? STUBBORN_RETRY : RETRY, one.failures, random)
-    stubborn.push(one)
+      this.#environment.clock.monotonic() +
+      backoffMs(refused ? STUBBORN_RETRY : RETRY, one.failures, this.#environment.random)
+    this.#stubborn.push(one)
   }
 
   /** Nothing can be recorded of this row, and its claim is over. */
-  function drop(entry: Entry, thrown: unknown): void {
-    reports.dropped(thrown)
-    ports.onGone([entry], 'dropped')
+  #drop(entry: Entry, thrown: unknown): void {
+    this.#reports.dropped(thrown)
+    this.#ports.onGone([entry], 'dropped')
   }
 
-  async function settleStubborn(): Promise<void> {
-    const now = clock.monotonic()
-    const due = stubborn.filter(({ notBefore }) => notBefore <= now)
-    stubborn = stubborn.filter(({ notBefore }) => notBefore > now)
+  async #settleStubborn(): Promise<void> {
+    const now = this.#environment.clock.monotonic()
+    const due = this.#stubborn.filter(({ notBefore }) => notBefore <= now)
+    this.#stubborn = this.#stubborn.filter(({ notBefore }) => notBefore > now)
     for (const one of due) {
-      if (halted.signal.aborted) return
-      const failure = await attempt([one.entry])
-      if (failure !== undefined) await failedAlone(one, failure.thrown)
+      if (this.#halted.signal.aborted) return
+      const failure = await this.#attempt([one.entry])
+      if (failure !== undefined) await this.#failedAlone(one, failure.thrown)
     }
-    if (stubborn.length > 0 && fresh.length === 0)
-      await rest(Math.min(...stubborn.map(({ notBefore }) => notBefore)) - clock.monotonic())
+    if (this.#stubborn.length > 0 && this.#fresh.length === 0)
+      await this.#rest(
+        Math.min(...this.#stubborn.map(({ notBefore }) => notBefore)) -
+          this.#environment.clock.monotonic(),
+      )
   }
 
   /** This long, or less if something comes that hurries. */
-  async function rest(ms: number): Promise<void> {
+  async #rest(ms: number): Promise<void> {
     const over = new AbortController()
-    pause = over
-    await clock.sleep(Math.max(ms, 0), over.signal)
-    pause = undefined
+    this.#pause = over
+    await this.#environment.clock.sleep(Math.max(ms, 0), over.signal)
+    this.#pause = undefined
   }
 
-  async function work(lingers: boolean): Promise<void> {
-    if (lingers) await rest(LINGER_MS)
+  async #work(lingers: boolean): Promise<void> {
+    if (lingers) await this.#rest(LINGER_MS)
     else await Promise.resolve() // what is confirmed in this very moment goes along
-    while (fresh.length + stubborn.length > 0 && !halted.signal.aborted) {
-      if (fresh.length > 0) await settleFresh()
-      else await settleStubborn()
+    while (this.#fresh.length + this.#stubborn.length > 0 && !this.#halted.signal.aborted) {
+      if (this.#fresh.length > 0) await this.#settleFresh()
+      else await this.#settleStubborn()
     }
-    working = false
-  }
-
-  return {
-    get troubled() {
-      return failures > 0
-    },
-    get halted() {
-      return halted.signal.aborted
-    },
-    confirmed: (position, id) => unsettled.has(position, id),
-    add(entry) {
-      if (halted.signal.aborted) return
-      fresh.push(entry)
-      if (entry.settlement.kind === 'sent') unsettled.note(entry.settlement, entry.row.message.id)
-      const lingers = entry.lingers === true
-      if (!lingers || stubborn.length > 0) pause?.abort('hurry')
-      if (working) return
-      working = true
-      void work(lingers)
-    },
-    halt() {
-      halted.abort()
-      pause?.abort('hurry')
-    },
+    this.#working = false
   }
 }

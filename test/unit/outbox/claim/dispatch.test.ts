@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { ClaimedMessage } from '../../../../src/core/outbox.ts'
-import { createDispatch, type Dispatch } from '../../../../src/outbox/claim/dispatch.ts'
+import { Dispatch } from '../../../../src/outbox/claim/dispatch.ts'
 import { createInHand, type InHand } from '../../../../src/outbox/claim/in-hand.ts'
 import { ownCapacity } from '../../../../src/outbox/limits/capacity.ts'
 import { createSlowDestinations } from '../../../../src/outbox/limits/slow-destinations.ts'
@@ -31,7 +31,7 @@ function failing(): Scene {
     capacity: ownCapacity(settings.window),
     slow: createSlowDestinations(),
   })
-  const dispatch = createDispatch({
+  const dispatch = new Dispatch({
     environment: { app: 'test', logger: recorder(log) },
     settings,
     inHand,
