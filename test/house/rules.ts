@@ -29,8 +29,6 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/stores/memory',
     'src/transports/memory',
   ],
-  'src/otel': ['src/core', 'src/lib'],
-  'src/dashboard': ['src/core', 'src/lib'],
   'src/cli': [
     'src/core',
     'src/lib',
@@ -39,8 +37,6 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/sql',
     'src/stores',
     'src/transports',
-    'src/dashboard',
-    'src/otel',
   ],
 }
 
@@ -57,6 +53,13 @@ const clients: Readonly<Record<string, readonly string[]>> = {
   'src/transports/nats': ['@nats-io/jetstream', '@nats-io/transport-node'],
   'src/transports/rabbitmq': ['amqplib'],
 }
+
+/** Every folder and file that a rule names. */
+export const namedPlaces: readonly string[] = [
+  ...Object.entries(mayImport).flatMap(([folder, others]) => [folder, ...others]),
+  ...Object.keys(faces),
+  ...Object.keys(clients),
+]
 
 /**
  * A store or a transport is its own folder, or its own file: `src/stores/sqlite`,

@@ -39,12 +39,7 @@ export function shapesOf(folder: string): Shapes {
 
 export const shapes = (): Shapes => shapesOf(root)
 
-function collect(
-  path: string,
-  source: SourceFile,
-  functions: Shape[],
-  interfaces: Shape[],
-): void {
+function collect(path: string, source: SourceFile, functions: Shape[], interfaces: Shape[]): void {
   const lineOf = (position: number): number => source.getLineAndCharacterOfPosition(position).line
   const visit = (node: Node): undefined => {
     if (hasBody(node)) {

@@ -1,0 +1,95 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { namedPlaces } from './rules.ts'
+import { type Shape, shapes, type Shapes } from './shapes.ts'
+import { root } from './sources.ts'
+
+const MOST_LINES = 60
+const MOST_FIELDS = 10
+
+/** Functions that are still longer, with their lines. The list, and each number, may only shrink. */
+const stillTooLong: ReadonlyMap<string, number> = new Map([
+  ['src/app/unit/queue-beside-outbox.ts: appOutbox', 77],
+  ['src/cli/relay/relay-metrics.ts: createRelayMetrics', 95],
+  ['src/cli/relay/relay-metrics.ts: outboxMetrics', 63],
+  ['src/cli/relay/relay.ts: run', 62],
+  ['src/sql/postgres/pool/connection-budget.ts: createBudget', 171],
+  ['src/sql/postgres/pool/pool.ts: own', 82],
+  ['src/stores/mysql/store.ts: mysql', 64],
+  ['src/stores/mysql/tracker.ts: mysqlTracker', 72],
+  ['src/stores/postgres/options.ts: postgresSettings', 68],
+  ['src/stores/postgres/pglite-pool.ts: lend', 82],
+  ['src/stores/postgres/schema.ts: functions', 109],
+  ['src/stores/postgres/schema.ts: tables', 69],
+  ['src/stores/postgres/statements/claim-statement.ts: claim', 62],
+  ['src/stores/postgres/statements/statements.ts: statements', 65],
+  ['src/stores/postgres/steps/own-ids.ts: ownIds', 70],
+  ['src/stores/postgres/store.ts: postgres', 120],
+  ['src/stores/postgres/tracker.ts: postgresTracker', 61],
+  ['src/stores/postgres/vacuum.ts: vacuum', 94],
+  ['src/stores/sqlite/outbox.ts: sqliteOutbox', 72],
+  ['src/transports/memory/consumer.ts: startConsumer', 88],
+  ['src/transports/nats/consume/dead-letters.ts: natsDeadLetters', 82],
+  ['src/transports/postgres/schema.ts: functions', 114],
+  ['src/transports/postgres/statements.ts: queueStatements', 68],
+  ['src/transports/rabbitmq/publish/passage.ts: createPassage', 68],
+  ['src/transports/sqlite/queue.ts: sqliteQueue', 92],
+])
+
+/** One field for each documented option. */
+const stillTooWide: ReadonlyMap<string, number> = new Map([
+  ['src/outbox/options.ts: RelayOptions', 11],
+  ['src/outbox/options.ts: RelaySettings', 11],
+])
+
+/** Those above the bound, or above their number in the list. */
+function tooLarge(
+  found: readonly Shape[],
+  most: number,
+  excused: ReadonlyMap<string, number>,
+): string[] {
+  return found
+    .filter(({ name, size }) => size > (excused.get(name) ?? most))
+    .map(({ name, size }) => `${name} has ${size}`)
+}
+
+describe('the sizes of the sources', { timeout: 60_000 }, () => {
+  let found: Shapes
+  beforeAll(() => {
+    found = shapes()
+  }, 60_000)
+
+  test('are found at all', () => {
+    const names = found.functions.map(({ name }) => name)
+    expect(names).toContain('src/outbox/relay.ts: createRelay')
+    expect(names).toContain('src/lib/async/mutex.ts: run')
+    expect(found.interfaces).toContainEqual({ name: 'src/lib/async/clock.ts: Clock', size: 3 })
+  })
+
+  test('are at most 60 lines per function', () => {
+    expect(tooLarge(found.functions, MOST_LINES, stillTooLong)).toEqual([])
+  })
+
+  test('are at most 10 fields per interface of the relay', () => {
+    const ofTheRelay = found.interfaces.filter(({ name }) => name.startsWith('src/outbox/'))
+    expect(tooLarge(ofTheRelay, MOST_FIELDS, stillTooWide)).toEqual([])
+  })
+})
+
+test('a size above the bound, or above its excuse, is seen', () => {
+  const excused = new Map([['b', 80]])
+  const sizes = [
+    { name: 'a', size: 60 },
+    { name: 'b', size: 80 },
+  ]
+  expect(tooLarge(sizes, 60, excused)).toEqual([])
+  const grown = sizes.map(({ name, size }) => ({ name, size: size + 1 }))
+  expect(tooLarge(grown, 60, excused)).toEqual(['a has 61', 'b has 81'])
+})
+
+test('the rules of the house name only folders and files that exist', () => {
+  const exists = (place: string): boolean =>
+    existsSync(join(root, place)) || existsSync(join(root, `${place}.ts`))
+  expect(namedPlaces.filter((place) => !exists(place))).toEqual([])
+})
