@@ -1,9 +1,13 @@
 import { Client } from 'pg'
 import { describe, expect, test } from 'vitest'
 import { brokerProblem } from '../scripts/servers/rabbitmq.ts'
-import { clusterAvailable } from '../test/postgres/cluster.ts'
-import { serverAnswers, serverUrl } from '../test/postgres/database.ts'
-import { openVhost, rabbitIsHere } from '../test/rabbitmq/broker.ts'
+import {
+  clusterAvailable,
+  rabbitIsHere,
+  serverAnswers,
+  serverUrl,
+} from '../scripts/servers/given.ts'
+import { openVhost } from '../scripts/servers/vhost.ts'
 import { demo, lines, row } from './run-demo.ts'
 
 const rabbitHere = await rabbitIsHere()

@@ -3,8 +3,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type ChannelModel, type ConfirmChannel, connect } from 'amqplib'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { serverAnswers, serverUrl } from '../../test/postgres/database.ts'
-import { type Place, openVhost, rabbitIsHere } from '../../test/rabbitmq/broker.ts'
+import { rabbitIsHere, serverAnswers, serverUrl } from '../../scripts/servers/given.ts'
+import type { Place } from '../../scripts/servers/rabbitmq.ts'
+import { openVhost } from '../../scripts/servers/vhost.ts'
 import { type Service, startService } from './run-service.ts'
 
 const here = (await serverAnswers()) && (await rabbitIsHere())

@@ -1,13 +1,11 @@
+import { canaryPassword } from '../../scripts/servers/password.ts'
+
 /**
  * Secrets of the tests: passwords of their servers and texts in bodies. Each begins with the same
  * word, and none may ever be printed.
  */
 
-/**
- * Password of the servers that the tests use. PostgreSQL trusts its own machine and does not look
- * at it.
- */
-export const canaryPassword = 'canary-5erv3r-pw'
+export { canaryPassword }
 
 const known = [
   canaryPassword,

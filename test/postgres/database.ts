@@ -1,38 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { Client, Pool, type PoolConfig } from 'pg'
-import { canaryPassword } from '../house/canaries.ts'
+import { Pool, type PoolConfig } from 'pg'
+import { serverAnswers, serverUrl } from '../../scripts/servers/given.ts'
 
-/**
- * The server that the tests use; each test has a schema of its own on it. Its password may never be
- * printed.
- */
-export const serverUrl: string =
-  process.env['MERSAL_TEST_POSTGRES_URL'] ??
-  `postgres://postgres:${canaryPassword}@127.0.0.1:5432/test`
-
-async function reach(): Promise<string | undefined> {
-  const client = new Client({ connectionString: serverUrl, connectionTimeoutMillis: 3000 })
-  try {
-    await client.connect()
-    await client.end()
-    return undefined
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error)
-  }
-}
-
-/**
- * Whether a PostgreSQL server answers. If not, says so loudly and the tests that need one are
- * skipped by name; in CI that is a failure.
- */
-export async function serverAnswers(): Promise<boolean> {
-  const problem = await reach()
-  if (problem === undefined) return true
-  const text = `NO POSTGRESQL SERVER: ${problem}. Start one on 127.0.0.1:5432 or set MERSAL_TEST_POSTGRES_URL.`
-  if (process.env['CI'] === 'true') throw new Error(text)
-  process.stderr.write(`\n*** ${text} These tests are SKIPPED. ***\n`)
-  return false
-}
+export { serverAnswers, serverUrl }
 
 /**
  * A schema of its own, a pool whose `search_path` begins with it, and a table for business rows.

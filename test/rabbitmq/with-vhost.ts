@@ -1,5 +1,5 @@
 import { afterAll, beforeAll } from 'vitest'
-import { openVhost, type Vhost } from './vhost.ts'
+import { openVhost, type Vhost } from '../../scripts/servers/vhost.ts'
 
 /**
  * A vhost for all tests of a file, or of a suite: opened before the first of them, removed after

@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { binary, evaluate, textOf } from '../../scripts/servers/erlang.ts'
-import type { Place } from '../../scripts/servers/rabbitmq.ts'
-import { canaryPassword } from '../house/canaries.ts'
+import { binary, evaluate, textOf } from './erlang.ts'
+import { canaryPassword } from './password.ts'
+import type { Place } from './rabbitmq.ts'
 
 const run = promisify(execFile)
 /** The user of the tests on the broker of this machine; it is made when it is missing. */
