@@ -16,7 +16,7 @@ const givenServers = (await serverAnswers()) && rabbitHere
 const input = lines.slice(0, 120).join('\n')
 const few = lines.slice(0, 40).join('\n')
 
-describe('the demo on real servers', { timeout: 300_000 }, () => {
+describe('the demo on real servers', { timeout: 600_000 }, () => {
   test.runIf(privateServers)(
     'keeps every promise while PostgreSQL and RabbitMQ are killed, and breaks some without the outbox',
     async () => {

@@ -19,7 +19,7 @@ interface Outcome {
 
 test.runIf(here)(
   'every section of the benchmark runs, and finds nothing lost, doubled or out of order',
-  { timeout: 300_000 },
+  { timeout: 600_000 },
   async () => {
     const { stdout } = await promisify(execFile)(process.execPath, [
       main,

@@ -57,7 +57,7 @@ describe.concurrent('under faults, no promise is broken', () => {
     small({ store: 'sqlite', seed: 3, nemeses: ['crash', 'kill', 'pause'] }),
   )
 
-  test.skipIf(!present)('by processes on PostgreSQL and RabbitMQ', { timeout: 300_000 }, () =>
+  test.skipIf(!present)('by processes on PostgreSQL and RabbitMQ', { timeout: 600_000 }, () =>
     small({
       store: 'postgres',
       seed: 4,
@@ -74,7 +74,7 @@ describe.concurrent('under faults, no promise is broken', () => {
   for (const { store, seed, nemeses, found } of plansThatFailed) {
     test.skipIf(!disks || (store === 'postgres' && !present))(
       `with the plan of ${store} that once failed: ${found}`,
-      { timeout: 300_000 },
+      { timeout: 600_000 },
       () => small({ store: store === 'postgres' ? store : 'sqlite', seed, nemeses }),
     )
   }

@@ -56,7 +56,7 @@ async function sound(adapters: readonly Adapter[], flags?: readonly string[]): P
 }
 
 describe.concurrent('every bad input is refused with a code and a field, or comes back byte for byte', {
-  timeout: 300_000,
+  timeout: 600_000,
 }, () => {
   test('with store and queue in memory, and with SQLite', () => sound(['memory', 'sqlite']))
 

@@ -33,7 +33,7 @@ export interface CrashRun {
 }
 
 const worker = fileURLToPath(new URL('worker.ts', import.meta.url))
-const DEADLINE_MS = 25_000
+const DEADLINE_MS = 120_000
 
 /** Who has to be killed for this point. */
 export function victimOf({ lane, point }: Pick<CrashRun, 'lane' | 'point'>): Role {

@@ -39,7 +39,7 @@ export interface Termination {
   readonly tries: number
 }
 
-const PATIENCE_MS = 20_000
+const PATIENCE_MS = 60_000
 /**
  * A relay is killed or stopped only while it holds as many rows of a batch that it is working on.
  */
