@@ -3,6 +3,7 @@ import { command, Mersal } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { mysql, type MysqlConnection } from '../../src/mysql.ts'
 import { serverAnswers, testDatabase, type TestDatabase } from '../mysql/server.ts'
+import { message } from '../postgres/messages.ts'
 
 const present = await serverAnswers()
 const Order = command<{ n: number }>('orders.place')
@@ -197,6 +198,32 @@ describe.skipIf(!present)('units on MySQL', () => {
       await expect(inner).rejects.toThrow('on purpose')
     })
     expect([await here.business(), await here.messages()]).toEqual([[], ['{"n":1}', '{"n":3}']])
+  })
+})
+
+describe.skipIf(!present)('connections without a transaction on MySQL', () => {
+  test('P3: a message, several messages and a record of the inbox are refused, and nothing is stored', async () => {
+    await using here = await world()
+    await using store = mysql({ pool: here.database.newPool() })
+    await store.open()
+    const connection = await here.database.pool.getConnection()
+    const refused = { code: 'MERSAL_NOT_A_TRANSACTION' }
+    const both = [message('one', 'k'), message('two')]
+    for (const begin of ['set autocommit = 1', 'set autocommit = 0']) {
+      await connection.query(begin)
+      for (const given of [[message('one')], [message('one', 'k')], both]) {
+        await expect(store.outbox.save(connection, given)).rejects.toMatchObject(refused)
+        await expect(store.outbox.saveWithin?.(connection, given)).rejects.toMatchObject(refused)
+        const late = Promise.resolve(given)
+        await expect(store.outbox.saveWithin?.(connection, late)).rejects.toMatchObject(refused)
+      }
+      const key = { consumer: 'finance', messageId: 'm' }
+      await expect(store.tracker.track(connection, key)).rejects.toMatchObject(refused)
+      await connection.query('commit')
+    }
+    connection.destroy()
+    expect(await here.messages()).toEqual([])
+    expect(await here.database.query('select 1 from mersal_inbox')).toEqual([])
   })
 })
 
