@@ -1,6 +1,6 @@
 import type { Store } from '../core/store.ts'
 import type { Transport } from '../core/transport.ts'
-import { postgresAt, sqliteAt, type Surroundings } from './config/from-url.ts'
+import { mysqlAt, postgresAt, sqliteAt, type Surroundings } from './config/from-url.ts'
 
 /** What the program knows of a store or a transport, beyond its port. */
 interface Adapter {
@@ -37,7 +37,7 @@ export interface TransportAdapter extends Adapter {
   readonly fromUrl?: (url: string) => Promise<Transport>
 }
 
-export type StoreName = 'postgres' | 'sqlite'
+export type StoreName = 'postgres' | 'mysql' | 'sqlite'
 export type TransportName = 'rabbitmq' | 'nats' | 'postgres' | 'sqlite'
 
 const onPostgres = {
@@ -64,6 +64,19 @@ export const storeAdapters: Readonly<Record<StoreName, StoreAdapter>> = {
     ...onPostgres,
     init: ['mersal/postgres', 'postgres', '{ pool }'],
     fromUrl: postgresAt,
+  },
+  mysql: {
+    packages: ['mysql2'],
+    variables: ['DATABASE_URL'],
+    fits: /^(?:mysql|mariadb):\/\//,
+    shown: 'mysql://…',
+    init: ['mersal/mysql', 'mysql', '{ pool }'],
+    client: {
+      imports: `import { createPool } from 'mysql2/promise'`,
+      setup: `const pool = createPool(required('DATABASE_URL'))`,
+      close: 'pool.end()',
+    },
+    fromUrl: mysqlAt,
   },
   sqlite: {
     ...onSqlite,

@@ -2,12 +2,11 @@ import { describe, expect, test } from 'vitest'
 import type { Delivery, Disposition } from '../../src/index.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
 import { sqliteQueue } from '../../src/sqlite.ts'
-import { serverAnswers } from '../postgres/database.ts'
 import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
 import { sourceUrl, sqliteConfig } from './project.ts'
-import { type Bench, type Kind, message, openBench } from './stores.ts'
+import { type Bench, type Kind, message, openBench, kindsHere } from './stores.ts'
 
-const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
+const kinds: readonly Kind[] = await kindsHere()
 
 async function letters(bench: Bench, ...further: string[]): Promise<Record<string, unknown>[]> {
   const { code, stdout } = await bench.project.mersal(['dead', 'list', '--json', ...further])

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { serverAnswers, serverUrl, testDatabase } from '../postgres/database.ts'
+import { serverUrl, testDatabase } from '../postgres/database.ts'
 import { openProject, postgresConfig } from './project.ts'
-import { type Bench, type Kind, openBench } from './stores.ts'
+import { type Bench, type Kind, openBench, kindsHere } from './stores.ts'
 
-const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
+const kinds: readonly Kind[] = await kindsHere()
 
 describe.each(kinds)('mersal migrate on %s', { timeout: 240_000 }, (kind) => {
   let bench: Bench

@@ -3,11 +3,11 @@ import { describe, expect, test } from 'vitest'
 import { command, Mersal, type Store } from '../../src/index.ts'
 import { sqliteQueue } from '../../src/sqlite.ts'
 import { postgres, postgresQueue } from '../../src/postgres.ts'
-import { serverAnswers, serverUrl, testDatabase } from '../postgres/database.ts'
+import { serverUrl, testDatabase } from '../postgres/database.ts'
 import { openProject, postgresConfig } from './project.ts'
-import { type Bench, type Kind, message, openBench } from './stores.ts'
+import { type Bench, type Kind, message, openBench, kindsHere } from './stores.ts'
 
-const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
+const kinds: readonly Kind[] = await kindsHere()
 
 /**
  * A pause is known to everybody after this, also on a busy machine; test/unit/outbox/limits/pauses.test.ts

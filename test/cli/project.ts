@@ -128,6 +128,22 @@ export default defineConfig({
 }
 
 /** PostgreSQL store in a schema, queue in an SQLite file. */
+/** `url`: with the database. */
+export function mysqlConfig(url: string, store = '', further = ''): string {
+  return `
+import { createPool } from 'mysql2/promise'
+import { defineConfig } from '${sourceUrl('cli/index.ts')}'
+import { mysql } from '${sourceUrl('mysql.ts')}'
+import { sqliteQueue } from '${sourceUrl('sqlite.ts')}'
+const pool = createPool('${url}')
+export default defineConfig(() => ({
+  store: mysql({ pool, ${store} }),
+  transport: sqliteQueue({ path: 'queue.db' }),
+  close: () => pool.end(),
+  ${further}
+}))`
+}
+
 export function postgresConfig(url: string, schema: string, store = '', further = ''): string {
   return `
 import { Pool } from 'pg'

@@ -2,11 +2,10 @@ import { Pool } from 'pg'
 import { describe, expect, test } from 'vitest'
 import { sqliteQueue } from '../../src/sqlite.ts'
 import { clusterAvailable, privateCluster } from '../postgres/cluster.ts'
-import { serverAnswers } from '../postgres/database.ts'
 import { openProject, postgresConfig, type Running, sqliteConfig } from './project.ts'
-import { type Kind, message, openBench } from './stores.ts'
+import { type Kind, message, openBench, kindsHere } from './stores.ts'
 
-const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
+const kinds: readonly Kind[] = await kindsHere()
 
 async function addressOf(relay: Running): Promise<string> {
   return (await relay.says(/(http:\/\/[\d.:]+)\/metrics/))[1]!

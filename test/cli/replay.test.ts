@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { serverAnswers } from '../postgres/database.ts'
-import { type Bench, type Kind, message, openBench } from './stores.ts'
+import { type Bench, type Kind, message, openBench, kindsHere } from './stores.ts'
 
-const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
+const kinds: readonly Kind[] = await kindsHere()
 const DAY_MS = 86_400_000
 
 async function empty(bench: Bench): Promise<void> {

@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { serverAnswers } from '../postgres/database.ts'
 import { type Ended, openProject, postgresConfig, sourceUrl, sqliteConfig } from './project.ts'
-import { type Kind, message, openBench } from './stores.ts'
+import { type Kind, kindsHere, message, openBench } from './stores.ts'
 
-const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
+const kinds: readonly Kind[] = await kindsHere()
 
 /** A password that must be seen nowhere, with what has to be encoded in a URL. */
 const CANARY = 'k4nary/p#ss:w@rd'

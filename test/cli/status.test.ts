@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { serverAnswers } from '../postgres/database.ts'
-import { type Kind, message, openBench } from './stores.ts'
+import { type Kind, message, openBench, kindsHere } from './stores.ts'
 
-const kinds: readonly Kind[] = (await serverAnswers()) ? ['sqlite', 'postgres'] : ['sqlite']
+const kinds: readonly Kind[] = await kindsHere()
 
 describe.each(kinds)('mersal status on %s', { timeout: 240_000 }, (kind) => {
   test('tells what waits, by destination and by key', async () => {

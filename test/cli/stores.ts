@@ -3,8 +3,10 @@ import { join } from 'node:path'
 import type { OutgoingMessage, Settlement, Store } from '../../src/index.ts'
 import { postgres } from '../../src/postgres.ts'
 import { sqlite, sqliteQueue } from '../../src/sqlite.ts'
-import { serverUrl, testDatabase } from '../postgres/database.ts'
-import { openProject, postgresConfig, type Project, sqliteConfig } from './project.ts'
+import { mysql } from '../../src/mysql.ts'
+import { serverAnswers as mysqlAnswers, testDatabase as mysqlDatabase } from '../mysql/server.ts'
+import { serverAnswers, serverUrl, testDatabase } from '../postgres/database.ts'
+import { mysqlConfig, openProject, postgresConfig, type Project, sqliteConfig } from './project.ts'
 
 /** A project with a store of one kind, opened by the test as well. */
 export interface Bench extends AsyncDisposable {
@@ -35,7 +37,49 @@ export function message(
   }
 }
 
-export type Kind = 'sqlite' | 'postgres'
+export type Kind = 'sqlite' | 'postgres' | 'mysql'
+
+/** SQLite, and the servers that answer. */
+export async function kindsHere(): Promise<readonly Kind[]> {
+  const [postgres, mysql] = [await serverAnswers(), await mysqlAnswers()]
+  return [
+    'sqlite',
+    ...(postgres ? ['postgres' as const] : []),
+    ...(mysql ? ['mysql' as const] : []),
+  ]
+}
+
+/** A configuration with its store, on a database of their own. */
+interface Place extends AsyncDisposable {
+  readonly config: string
+  open(project: Project): Store<never>
+}
+
+async function placeFor(kind: Kind, keepSentMs: number, further: string): Promise<Place> {
+  const kept = `keepSentMs: ${keepSentMs}`
+  const nothing = { [Symbol.asyncDispose]: () => Promise.resolve() }
+  if (kind === 'sqlite')
+    return {
+      config: sqliteConfig(kept, further),
+      open: (project) =>
+        sqlite({ path: project.file('store.db'), keepSentMs }) as unknown as Store<never>,
+      ...nothing,
+    }
+  if (kind === 'mysql') {
+    const database = await mysqlDatabase()
+    return {
+      config: mysqlConfig(database.url, kept, further),
+      open: () => mysql({ pool: database.pool, keepSentMs }) as unknown as Store<never>,
+      [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
+    }
+  }
+  const { pool, schema, ...database } = await testDatabase()
+  return {
+    config: postgresConfig(serverUrl, schema, kept, further),
+    open: () => postgres({ pool, schema, keepSentMs }) as unknown as Store<never>,
+    [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
+  }
+}
 
 /** `further` are more fields of the configuration, as text. */
 export async function openBench(
@@ -47,20 +91,9 @@ export async function openBench(
   } = {},
 ): Promise<Bench> {
   const { keepSentMs = 0, migrated = true, further = '' } = options
-  const kept = `keepSentMs: ${keepSentMs}`
-  const database = kind === 'postgres' ? await testDatabase() : undefined
-  const project = openProject(
-    database === undefined
-      ? sqliteConfig(kept, further)
-      : postgresConfig(serverUrl, database.schema, kept, further),
-  )
-  const store = (database === undefined
-    ? sqlite({ path: project.file('store.db'), keepSentMs })
-    : postgres({
-        pool: database.pool,
-        schema: database.schema,
-        keepSentMs,
-      })) as unknown as Store<never>
+  const place = await placeFor(kind, keepSentMs, further)
+  const project = openProject(place.config)
+  const store = place.open(project)
   if (migrated) await store.open()
   const send: Bench['send'] = (...messages) =>
     store.unitOfWork(async (tx) => {
@@ -96,7 +129,7 @@ export async function openBench(
     async [Symbol.asyncDispose]() {
       await store[Symbol.asyncDispose]()
       await project[Symbol.asyncDispose]()
-      await database?.[Symbol.asyncDispose]()
+      await place[Symbol.asyncDispose]()
     },
   }
 }

@@ -209,21 +209,31 @@ describe.skipIf(!present)('connections without a transaction on MySQL', () => {
     const connection = await here.database.pool.getConnection()
     const refused = { code: 'MERSAL_NOT_A_TRANSACTION' }
     const both = [message('one', 'k'), message('two')]
-    for (const begin of ['set autocommit = 1', 'set autocommit = 0']) {
-      await connection.query(begin)
-      for (const given of [[message('one')], [message('one', 'k')], both]) {
-        await expect(store.outbox.save(connection, given)).rejects.toMatchObject(refused)
-        await expect(store.outbox.saveWithin?.(connection, given)).rejects.toMatchObject(refused)
-        const late = Promise.resolve(given)
-        await expect(store.outbox.saveWithin?.(connection, late)).rejects.toMatchObject(refused)
-      }
-      const key = { consumer: 'finance', messageId: 'm' }
-      await expect(store.tracker.track(connection, key)).rejects.toMatchObject(refused)
-      await connection.query('commit')
+    for (const given of [[message('one')], [message('one', 'k')], both]) {
+      await expect(store.outbox.save(connection, given)).rejects.toMatchObject(refused)
+      await expect(store.outbox.saveWithin?.(connection, given)).rejects.toMatchObject(refused)
+      const late = Promise.resolve(given)
+      await expect(store.outbox.saveWithin?.(connection, late)).rejects.toMatchObject(refused)
     }
-    connection.destroy()
+    const key = { consumer: 'finance', messageId: 'm' }
+    await expect(store.tracker.track(connection, key)).rejects.toMatchObject(refused)
+    connection.release()
     expect(await here.messages()).toEqual([])
     expect(await here.database.query('select 1 from mersal_inbox')).toEqual([])
+  })
+
+  test('P1: without autocommit every statement begins a transaction, whose end decides on the message', async () => {
+    await using here = await world()
+    const connection = await here.database.pool.getConnection()
+    await connection.query('set autocommit = 0')
+    const { send } = here.app.within(connection)
+    await send(Order, { n: 1 })
+    await connection.query('rollback')
+    await send(Order, { n: 2 }, { partitionKey: 'a' })
+    expect(await here.messages()).toEqual([])
+    await connection.query('commit')
+    connection.destroy()
+    expect(await here.messages()).toEqual(['{"n":2}'])
   })
 })
 

@@ -1,5 +1,6 @@
 import type { Store } from '../../core/store.ts'
 import { ambiguousUrl, isAmbiguousUrl } from '../../lib/ambiguous-url.ts'
+import type { MysqlPool } from '../../sql/mysql/client.ts'
 import type { PostgresPool } from '../../sql/postgres/client.ts'
 import { CommandError } from '../exit.ts'
 import { loadPackage } from './clients.ts'
@@ -36,6 +37,30 @@ async function poolAt(url: string, cwd: string): Promise<PostgresPool> {
     application_name: 'mersal',
     connectionTimeoutMillis: 10_000,
   })
+}
+
+type PoolMaker = (options: object) => MysqlPool
+
+export async function mysqlAt(
+  url: string,
+  { env, cwd }: Surroundings,
+): Promise<{ readonly store: Store<unknown>; readonly close: () => Promise<unknown> }> {
+  if (isAmbiguousUrl(url)) throw new CommandError(`DATABASE_URL: ${ambiguousUrl}`)
+  if (!URL.canParse(url))
+    throw new CommandError(
+      'DATABASE_URL: not a URL; expected mysql://user:password@host:port/database',
+    )
+  const loaded = await loadPackage('mysql2/promise', cwd)
+  const { createPool } = (loaded['default'] ?? loaded) as { createPool: PoolMaker }
+  const pool = createPool({
+    uri: url.replace(/^mariadb:/, 'mysql:'),
+    connectionLimit: 2,
+    connectTimeout: 10_000,
+  })
+  const { mysql } = await import('../../stores/mysql/store.ts')
+  const schema = env['MERSAL_SCHEMA'] ?? ''
+  const store = mysql({ pool, ...(schema === '' ? {} : { schema }) }) as Store<unknown>
+  return { store, close: () => pool.end() }
 }
 
 export async function sqliteAt(url: string): Promise<{ readonly store: Store<unknown> }> {

@@ -73,7 +73,7 @@ export function lookAround(folder: string, env: Env, asked: Asked): Found {
   const wanted = (name: string): boolean => name in listed
   const typescript = existsSync(join(folder, 'tsconfig.json')) || wanted('typescript')
   const store = asked.store ?? storeFor(env, wanted)
-  const transport = asked.transport ?? brokerFor(env, wanted) ?? store
+  const transport = asked.transport ?? brokerFor(env, wanted) ?? queueBeside(store)
   const adapters = [storeAdapters[store], transportAdapters[transport]]
   const addresses = addressesOf(env, store, transport)
   const clients = new Set(adapters.flatMap(({ packages }) => packages))
@@ -125,6 +125,10 @@ function brokerFor(env: Env, wanted: Wanted): TransportName | undefined {
     )
   })
 }
+
+/** A database that is no queue leaves that to one which needs nothing. */
+const queueBeside = (store: StoreName): TransportName =>
+  transportNames.find((name) => name === store) ?? 'sqlite'
 
 /** Files that are modules whatever package.json says. */
 function ending(typescript: boolean, module: boolean): Found['ending'] {

@@ -40,7 +40,7 @@ export function mysqlOperations(ports: OperationsPorts): StoreOperations {
       return rows.map(({ consumer }) => textOf(consumer))
     },
     overview: ({ keys }) =>
-      own.transaction('counting messages', (query) => overview(query, sql, keys)),
+      own.transaction('counting messages', (query) => overview(query, sql, place.database, keys)),
   }
 }
 
@@ -78,9 +78,10 @@ const NOTHING: Common = {
 async function overview(
   query: Query,
   sql: OperatorStatements,
+  database: string,
   most: number,
 ): Promise<OutboxOverview> {
-  const counts = onlyRow(await query(sql.counts))
+  const counts = onlyRow(await query(sql.counts, [bytesOf(database)]))
   const open = (await query(sql.destinations)).rows
   const dead = (await query(sql.deadPlaces)).rows
   const places = new Map<string, Common>(
@@ -93,6 +94,7 @@ async function overview(
     ...total,
     dead: number(counts, 'dead'),
     kept: number(counts, 'kept'),
+    added: number(counts, 'added'),
     destinations: [...new Set([...places.keys(), ...deadOf.keys()])].toSorted().map((place) => ({
       ...(places.get(place) ?? NOTHING),
       destination: place,

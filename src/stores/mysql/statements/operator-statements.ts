@@ -6,6 +6,7 @@ import { messageColumns } from './statements.ts'
 
 /** What tools of operators run; the statements of the running system are in `statements.ts`. */
 export interface OperatorStatements {
+  /** Database. */
   readonly counts: string
   readonly destinations: string
   /** Dead letters by destination. */
@@ -26,8 +27,6 @@ export interface OperatorStatements {
   readonly removeKept: string
   /** Most names. */
   readonly consumers: string
-  /** Names after this one. */
-  readonly grants: string
 }
 
 /** A statement that depends on a filter, with its values. */
@@ -83,7 +82,10 @@ export function operatorStatements(T: Tables): OperatorStatements {
   return {
     counts: `
 select ${numbers(T)}, (select cast(count(*) as char) from ${T.dead}) as dead,
-  (select cast(count(*) as char) from ${T.sent}) as kept from ${T.outbox} o`,
+  (select cast(count(*) as char) from ${T.sent}) as kept,
+  (select cast(t.auto_increment - 1 as char) from information_schema.tables t
+    where t.table_schema = ? and t.table_name = 'mersal_outbox') as added
+from ${T.outbox} o`,
     destinations: `select ${place('o')} as destination, ${numbers(T)} from ${T.outbox} o group by 1 order by 1`,
     deadPlaces: `select ${place('d')} as destination, cast(count(*) as char) as dead from ${T.dead} d group by 1 order by 1`,
     keys: `
@@ -111,8 +113,6 @@ order by max(o.died_at is not null) desc, min(o.added_at) limit ?`,
 insert into ${T.outbox} (visible_at, added_at, ${messageColumns('s').replaceAll('s.', '')})
 select utc_timestamp(6), s.added_at, ${messageColumns('s').replace('s.id', 'coalesce(?, s.id)')} from ${T.sent} s where s.number = ?`,
     removeKept: `delete from ${T.sent} where number = ?`,
-    // From one name to the next by the index, however many records there are.
     consumers: `select distinct i.consumer from ${T.inbox} i limit ?`,
-    grants: 'show grants',
   }
 }
