@@ -97,7 +97,7 @@ export function checkConfig(given: unknown): CheckedConfig {
   } else if (stores === undefined)
     throw invalidOption(
       'config.store',
-      'is missing: give postgres() of mersal/postgres or sqlite() of mersal/sqlite',
+      'is missing: give postgres() of mersal/postgres, mysql() of mersal/mysql or sqlite() of mersal/sqlite',
     )
   if (config.name !== undefined && typeof config.name !== 'string')
     throw invalidOption('config.name', 'expected text')

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import type { Isolation } from '../../src/mysql.ts'
-import { serverAnswers } from '../mysql/server.ts'
-import { storeHarness } from '../mysql/store-harness.ts'
-import { claim, labelOf, message } from '../postgres/messages.ts'
-import { claimer, inversions, newLedger, seeded, writer } from '../postgres/race.ts'
+import type { Isolation } from '../../../src/mysql.ts'
+import { serverAnswers } from '../../mysql/server.ts'
+import { storeHarness } from '../../mysql/store-harness.ts'
+import { claim, labelOf, message } from '../../postgres/messages.ts'
+import { claimer, inversions, newLedger, seeded, writer } from '../../postgres/race.ts'
 
 const present = await serverAnswers()
 

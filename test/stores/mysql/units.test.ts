@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { command, Mersal } from '../../src/index.ts'
-import { memoryTransport } from '../../src/memory.ts'
-import { mysql, type MysqlConnection } from '../../src/mysql.ts'
-import { serverAnswers, testDatabase, type TestDatabase } from '../mysql/server.ts'
-import { message } from '../postgres/messages.ts'
+import { command, Mersal } from '../../../src/index.ts'
+import { memoryTransport } from '../../../src/memory.ts'
+import { mysql, type MysqlConnection } from '../../../src/mysql.ts'
+import { serverAnswers, testDatabase, type TestDatabase } from '../../mysql/server.ts'
+import { message } from '../../postgres/messages.ts'
 
 const present = await serverAnswers()
 const Order = command<{ n: number }>('orders.place')
