@@ -1,3 +1,4 @@
+import { errorFields } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Clock } from '../../lib/async/clock.ts'
@@ -153,7 +154,7 @@ export class Link<Connection> implements AsyncDisposable {
       )
     if (this.#mistake !== mistake.message)
       logger.error(
-        { purpose, error: mistake.message },
+        { purpose, ...errorFields(mistake) },
         `${broker} refuses the connection; it is tried again until that is fixed`,
       )
     this.#mistake = mistake.message
@@ -219,7 +220,7 @@ export class Link<Connection> implements AsyncDisposable {
     const error = `the connection to ${broker} for ${purpose} was lost: ${text}`
     this.#lastError = new MersalError('MERSAL_UNAVAILABLE', error)
     this.#current = undefined
-    logger.warn({ error: text }, error)
+    logger.warn(errorFields(this.#lastError), error)
     pace.slowDown()
     current.lose(this.#lastError)
     void this.#restore()
@@ -238,7 +239,7 @@ export class Link<Connection> implements AsyncDisposable {
         logger.info({}, `connected to ${broker} again for ${purpose}`)
       } catch (error) {
         if (!this.#closing.signal.aborted)
-          logger.debug({ error }, `still no connection to ${broker}`)
+          logger.debug(errorFields(error), `still no connection to ${broker}`)
       }
     }
     this.#restoring = false

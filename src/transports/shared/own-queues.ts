@@ -1,3 +1,4 @@
+import { errorFields } from '../../core/errors/error-text.ts'
 import { isMersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { Logger } from '../../core/telemetry.ts'
@@ -177,7 +178,7 @@ export class OwnQueues {
         return await this.prepare(queue)
       } catch (error) {
         // Whoever reads the queue meets the same trouble, and logs it.
-        logger.debug({ queue, error }, 'a queue cannot be made again yet')
+        logger.debug({ queue, ...errorFields(error) }, 'a queue cannot be made again yet')
       }
     }
   }
@@ -196,7 +197,7 @@ export class OwnQueues {
       for (const queue of this.#wanted()) {
         // The queue may be gone or the broker away; whoever reads the queue sees to that.
         await this.#rebind(queue).catch((error: unknown) =>
-          logger.debug({ queue, error }, 'subscriptions were not looked after'),
+          logger.debug({ queue, ...errorFields(error) }, 'subscriptions were not looked after'),
         )
       }
     }

@@ -77,7 +77,10 @@ describe('a link', () => {
     const { clock, link, logged } = broker(wrong, wrong, wrong)
     await expect(link.connection()).rejects.toMatchObject({ code: 'MERSAL_INVALID_OPTIONS' })
     await clock.advance(10_000)
-    expect([logged, link.live?.connection]).toEqual([['wrong password'], 0])
+    expect([logged, link.live?.connection]).toEqual([
+      ['MersalError: wrong password (MERSAL_INVALID_OPTIONS)'],
+      0,
+    ])
   })
 
   test('an alarm is trouble although the connection works', async () => {

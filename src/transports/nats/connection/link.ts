@@ -1,5 +1,6 @@
 import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
 import { connect as natsConnect, type NatsConnection } from '@nats-io/transport-node'
+import { errorFields } from '../../../core/errors/error-text.ts'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { backoffMs } from '../../../lib/async/backoff.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
@@ -122,7 +123,7 @@ export class Link implements AsyncDisposable {
       )
     if (this.#mistake !== mistake.message)
       this.#settings.logger.error(
-        { error: mistake.message },
+        errorFields(mistake),
         'NATS cannot be used; it is tried again until that is fixed',
       )
     this.#mistake = mistake.message
@@ -167,7 +168,7 @@ export class Link implements AsyncDisposable {
       `the connection to NATS was lost: ${text}`,
     )
     this.#live = undefined
-    this.#settings.logger.warn({ error: text }, 'the connection to NATS was lost')
+    this.#settings.logger.warn(errorFields(this.#lastError), 'the connection to NATS was lost')
     this.#slowDown()
     current.lost.abort(this.#lastError)
     void this.#restore()
@@ -185,7 +186,7 @@ export class Link implements AsyncDisposable {
         this.#settings.logger.info({}, 'connected to NATS again')
       } catch (error) {
         if (!this.#closing.signal.aborted)
-          this.#settings.logger.debug({ error }, 'still no connection to NATS')
+          this.#settings.logger.debug(errorFields(error), 'still no connection to NATS')
       }
     }
     this.#restoring = false

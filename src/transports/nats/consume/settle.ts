@@ -1,4 +1,4 @@
-import { errorFields, errorTextWithStack } from '../../../core/errors/error-text.ts'
+import { errorFields, errorText, errorTextWithStack } from '../../../core/errors/error-text.ts'
 import type { Disposition } from '../../../core/transport.ts'
 import { backoffMs } from '../../../lib/async/backoff.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
@@ -169,7 +169,7 @@ export class Settler {
 
   #unburied(queue: string, why: string): false {
     const level = this.#isNews('bury') ? 'error' : 'debug'
-    this.#settings.logger[level]({ queue, error: why }, `nats queue: ${cannotBury}`)
+    this.#settings.logger[level]({ queue, error: errorText(why) }, `nats queue: ${cannotBury}`)
     return false
   }
 

@@ -78,8 +78,9 @@ export class Consumer implements AsyncDisposable {
     })
     channel.on('close', () => {
       const text = problem === undefined ? 'the channel was closed' : describe(problem)
-      lost.abort(new MersalError('MERSAL_UNAVAILABLE', `queue '${queue}': ${text}`))
-      this.#lost(channel, text)
+      const error = new MersalError('MERSAL_UNAVAILABLE', `queue '${queue}': ${text}`)
+      lost.abort(error)
+      this.#lost(channel, error)
     })
     try {
       await answered(settings.connectTimeoutMs, this.#listen(channel, concurrency, lost.signal))
@@ -244,12 +245,12 @@ export class Consumer implements AsyncDisposable {
     })
   }
 
-  #lost(channel: Channel, text: string): void {
+  #lost(channel: Channel, error: MersalError): void {
     if (this.#current?.channel !== channel) return
     this.#current = undefined
     if (this.#stopping.signal.aborted) return
     this.#parts.settings.logger.warn(
-      { queue: this.#consumption.queue, error: text },
+      { queue: this.#consumption.queue, ...errorFields(error) },
       'lost the hold on a queue; beginning again',
     )
     this.#resuming ??= this.#resume()
