@@ -7,11 +7,11 @@ type StopSignal = 'SIGTERM' | 'SIGINT'
 export interface SignalOptions {
   /** Default SIGTERM and SIGINT. */
   readonly signals?: readonly StopSignal[]
-  /** What stop() may take; default the option `stopGraceMs` of the app. */
+  /** How long `stop()` may take, in milliseconds. Default: the option `stopGraceMs` of the app. */
   readonly graceMs?: number
   /** For tests: the process. */
   readonly host?: SignalHost
-  /** Where the failure of a stop is told. Default: a line on standard error. */
+  /** Gets the error text of a stop that failed. Default: a line on standard error. */
   readonly report?: (text: string) => void
 }
 
@@ -32,10 +32,10 @@ const numbers: Readonly<Record<StopSignal, number>> = { SIGINT: 2, SIGTERM: 15 }
 type Stoppable = Pick<Mersal<never>, 'start' | 'stop'>
 
 /**
- * Starts the app and keeps it until a signal comes; then stops it gracefully. Resolves to the exit
- * code and sets it: 0 after a graceful stop, 1 if the grace period was not enough or stopping
- * failed. A second signal ends the process at once with 128 + its number. Throws what `start`
- * throws, unless a signal came first.
+ * Starts the app, waits for a signal, then stops the app gracefully. Sets the exit code and
+ * resolves to it: 0 after a graceful stop, 1 if the grace period was not enough or stopping failed.
+ * A second signal ends the process at once with 128 + its number. Throws the error of `start()`,
+ * unless a signal came first.
  */
 export async function runUntilSignal(app: Stoppable, options: SignalOptions = {}): Promise<number> {
   using stopping = stopOnSignals(app, options)
@@ -51,13 +51,13 @@ export async function runUntilSignal(app: Stoppable, options: SignalOptions = {}
 export interface SignalStop extends Disposable {
   /** Resolves to the exit code after a signal has come and the app has stopped. */
   readonly stopped: Promise<number>
-  /** A signal has come. */
+  /** True once a signal has come. */
   readonly asked: boolean
 }
 
 /**
- * Stops the app when a signal comes, as `runUntilSignal` does, without starting it. Disposing takes
- * the listeners away.
+ * Stops the app when a signal comes, as `runUntilSignal` does, but does not start it. Disposing
+ * removes the listeners.
  */
 export function stopOnSignals(
   app: Pick<Stoppable, 'stop'>,

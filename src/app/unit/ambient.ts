@@ -6,11 +6,11 @@ import type { Level, Unit } from './unit.ts'
 export interface Scope<Tx> {
   readonly unit: Unit<Tx> | undefined
   readonly cause: Envelope | undefined
-  /** The savepoint that it runs in. */
+  /** The savepoint that the code runs in. */
   readonly level?: Level
 }
 
-/** One per app, so that apps in one process do not see each other's transactions. */
+/** Each app has its own, so that apps in one process do not see each other's transactions. */
 export type Ambient<Tx> = AsyncLocalStorage<Scope<Tx> | undefined>
 
 export function createAmbient<Tx>(): Ambient<Tx> {

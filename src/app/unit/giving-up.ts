@@ -2,7 +2,7 @@ import { errorFields } from '../../core/errors/error-text.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Clock } from '../../lib/async/clock.ts'
 
-/** A store that obeys the signal has ended the unit by then. */
+/** How long a store may take to end a unit after the signal has aborted, in milliseconds. */
 const LAST_ANSWER_MS = 1000
 
 export interface GivingUpPorts {
@@ -12,8 +12,8 @@ export interface GivingUpPorts {
 }
 
 /**
- * The end of a unit. Rejects a second after the signal has aborted if the store has not answered
- * until then, with what `why` makes.
+ * Resolves or rejects as the unit does. If the store has not answered a second after the signal
+ * has aborted, rejects with the error that `why` makes.
  */
 export async function unlessGivenUp(
   ports: GivingUpPorts,

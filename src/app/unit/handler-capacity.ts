@@ -3,17 +3,17 @@ import type { Logger } from '../../core/telemetry.ts'
 import { slots } from '../../lib/async/slots.ts'
 import type { RunUnit } from './run-unit.ts'
 
-/** Connections that the transactions of handlers leave to whatever else needs one. */
+/** Connections that the transactions of handlers leave to other work. */
 const LEFT = 2
 
-/** How many handlers may have a transaction at a time; undefined: as many as are in hand. */
+/** How many handlers may have a transaction at one time. Undefined: as many as there are. */
 export function mostHandlerUnits(capacity: UnitCapacity | undefined): number | undefined {
   return capacity?.most === undefined ? undefined : Math.max(1, capacity.most - LEFT)
 }
 
 /**
- * Handlers that hold every connection of a pool, each of which asks the pool for one more, wait for
- * each other for ever. So they leave some, and wait for their turn before they take one.
+ * Limits how many handlers have a transaction at one time. If handlers held every connection of a
+ * pool and each asked the pool for one more, they would wait for each other for ever.
  */
 export function handlerUnits<Tx>(runUnit: RunUnit<Tx>, most: number | undefined): RunUnit<Tx> {
   if (most === undefined) return runUnit
@@ -30,7 +30,7 @@ export function handlerUnits<Tx>(runUnit: RunUnit<Tx>, most: number | undefined)
   }
 }
 
-/** Says at the start that the pool has too few connections for what was asked. */
+/** Logs at the start that the pool has too few connections for `receive.concurrency`. */
 export function warnOfFewConnections(
   {
     app,

@@ -1,24 +1,23 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Clock } from '../../lib/async/clock.ts'
 
-/** Longest wait of a call for what the unit around it may hold, in milliseconds. */
+/** How long a call waits for what the unit around it may hold, in milliseconds. */
 const LONGEST_WAIT_MS = 10_000
 
 export interface InsideCall {
-  /** How the call is named in errors. */
+  /** Name of the call in errors. */
   readonly what: string
   readonly clock: Clock
   /** The unit that is open in the same asynchronous context, if any. */
   readonly outer: { readonly open: boolean } | undefined
-  /** Ends what waits. */
+  /** Ends the waiting work. */
   readonly abort: (reason: Error) => void
 }
 
 /**
- * Runs work that may have to wait for the end of the unit in whose context it was called, and would
- * wait for ever if that unit waits for it: for the only writer, or for the last connection of a
- * pool. Throws `MERSAL_STORE_BUSY` after a while, unless the work has said that it got what it
- * waited for.
+ * Runs work that may need what an open unit around it holds: the only writer, or the last
+ * connection of a pool. If that unit awaits the work, both would wait for ever. Throws
+ * `MERSAL_STORE_BUSY` after ten seconds, unless the work has called `got`.
  */
 export async function boundedInside<Result>(
   call: InsideCall,

@@ -17,8 +17,8 @@ export class OpenUnits<Tx> {
   }
 
   /**
-   * Runs one unit with a link of its own. The link aborts with the signal, when the app is stopped
-   * by force, and when the unit itself says so.
+   * Runs one unit with a link of its own. The link aborts with the signal and when the app is
+   * stopped by force. The unit may abort it too.
    */
   async run<Result>(
     signal: AbortSignal | undefined,

@@ -130,7 +130,7 @@ async function perform<Tx, Result>(
 function beginAgain<Result>(run: Run<Result>, repeat: 'after rollback' | undefined): void {
   if (run.outcome !== undefined && repeat === undefined) {
     const text =
-      'the unit of work called its function twice: a unit is never repeated behind our back'
+      'the unit of work called its function twice: a unit may be repeated only after a rollback, and must say so'
     throw new MersalError('MERSAL_STORE_FAILED', text)
   }
   run.flushed.offer?.cancel()

@@ -9,7 +9,7 @@ export interface SavepointPorts<Tx> {
   readonly savepoints: Savepoints<Tx> | undefined
 }
 
-/** The function `savepoint` of a unit. */
+/** Makes the function `savepoint` of a unit. */
 export function savepointIn<Tx>(
   { ambient, savepoints }: SavepointPorts<Tx>,
   unit: Unit<Tx>,
@@ -53,7 +53,7 @@ async function released(savepoint: Savepoint): Promise<void> {
     await savepoint.release()
   } catch (cause) {
     const text =
-      'savepoint(): a statement inside had failed and its error was caught, so it was rolled back. Let the error through'
+      'savepoint(): a statement inside had failed and its error was caught, so the savepoint was rolled back. Let the error through'
     throw new MersalError('MERSAL_ROLLED_BACK', text, { cause })
   }
 }
@@ -66,7 +66,7 @@ async function rollBack<Tx>(unit: Unit<Tx>, level: Level, savepoint: Savepoint):
     unit.leave(level, 'rolled back')
   } catch (error) {
     unit.leave(level, 'released')
-    // What was to be undone is still there: the whole unit has to go.
+    // The rows are still there, so the whole unit has to be rolled back.
     await unit.join(() => Promise.reject(error)).catch(() => {})
   }
 }
@@ -76,7 +76,7 @@ const noSavepoints: UnitSender['savepoint'] = () =>
     new MersalError('MERSAL_INVALID_OPTIONS', 'savepoint(): the store of this app offers none'),
   )
 
-/** Outside of any unit. */
+/** The function `savepoint` where there is no unit. */
 export const savepointNowhere: UnitSender['savepoint'] = () =>
   Promise.reject(
     new MersalError(
@@ -85,7 +85,7 @@ export const savepointNowhere: UnitSender['savepoint'] = () =>
     ),
   )
 
-/** The messages of a unit that no rollback to a savepoint has taken along. */
+/** The messages of a unit, without those that a rollback to a savepoint has undone. */
 export async function keptMessages<Tx>(
   savepoints: Savepoints<Tx> | undefined,
   tx: Tx,

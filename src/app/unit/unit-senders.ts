@@ -6,14 +6,16 @@ import type { UnitSender } from '../types.ts'
 import type { Unit } from './unit.ts'
 
 /**
- * Makes the senders of units, and knows them again. The asynchronous context does not tell a nested
- * call from one of another request that a queue in this process has carried there; a sender does,
- * since only the code of its unit was given it.
+ * Makes the senders of units, and finds the unit of a sender.
+ *
+ * A queue in this process may carry a call into the asynchronous context of another request, so the
+ * context does not prove that a call is nested. A sender does, since only the code of its unit was
+ * given it.
  */
 export interface UnitSenders<Tx> {
-  /** A sender into this unit, with these fields beside it. */
+  /** Makes a sender into this unit, with these fields beside it. */
   readonly make: <Fields extends object>(unit: Unit<Tx>, fields: Fields) => Fields & UnitSender
-  /** The unit of a sender that was made here. Throws `MERSAL_INVALID_OPTIONS` for anything else. */
+  /** Returns the unit of a sender that was made here. Else throws `MERSAL_INVALID_OPTIONS`. */
   readonly unitOf: (sender: unknown) => Unit<Tx>
 }
 

@@ -3,11 +3,12 @@ import type { Envelope, OutgoingMessage } from '../../core/messages/message.ts'
 import type { TransactionContext } from '../../core/transaction.ts'
 import { type ObservedPromise, observe } from '../../lib/async/observed.ts'
 
-interface Step {
+/** A call of the user in a unit: a send, a savepoint, a joined part. */
+interface Call {
   readonly what: string
   readonly promise: ObservedPromise<unknown>
   settled: boolean
-  /** What it has failed with, which fails the unit. */
+  /** The error of the call, which fails the unit. */
   failure?: { readonly error: unknown }
 }
 
@@ -23,26 +24,26 @@ export interface Captured {
   readonly message: OutgoingMessage
 }
 
-/** A savepoint that is open: what has come since then goes with it. */
+/** An open savepoint: how many messages and calls the unit had when it was made. */
 export interface Level {
   readonly slots: number
-  readonly steps: number
+  readonly calls: number
 }
 
 export interface UnitFacts<Tx> {
   readonly cause?: Envelope | undefined
-  /** The unit that this one is a part of; once that has ended, so has this. */
+  /** The unit that this one is a part of. When that unit ends, this part ends too. */
   readonly whole?: Unit<Tx>
-  /** Ties the messages up to this number to the savepoints of the database. */
+  /** Ties the messages up to this number to the open savepoints of the database. */
   readonly mark?: (number: number) => Promise<void> | undefined
   /** The savepoint that the current code runs in. */
   readonly level?: () => Level | undefined
 }
 
 /**
- * One transaction of ours, seen from the code that runs in it: takes the messages and nested work,
- * and at the end says whether all of it may be committed. It begins open, is closed once, before
- * the commit, and from then on takes nothing.
+ * One transaction that Mersal runs, seen from the code that runs in it. The unit takes messages and
+ * nested work, and says at the end whether all of it may be committed. A unit begins open, is
+ * closed once before the commit, and takes nothing from then on.
  */
 export class Unit<Tx> implements TransactionContext<Tx> {
   readonly tx: Tx
@@ -50,7 +51,7 @@ export class Unit<Tx> implements TransactionContext<Tx> {
   readonly #facts: UnitFacts<Tx>
   #open = true
   #numbers = 0
-  readonly #steps: Step[] = []
+  readonly #calls: Call[] = []
   readonly #slots: Slot[] = []
   readonly #levels: Level[] = []
 
@@ -64,12 +65,12 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     return this.#open && this.#facts.whole?.open !== false
   }
 
-  /** A part that has ended, while the transaction goes on with others. */
+  /** This is a part that has ended, and its transaction goes on with other parts. */
   get late(): boolean {
     return !this.#open && this.#facts.whole?.open === true
   }
 
-  /** Takes a message, in the order of the calls. Resolves to its id. */
+  /** Takes a message. Messages keep the order of the calls. Resolves to the id of the message. */
   add(what: string, capture: () => Promise<OutgoingMessage>): Promise<string> {
     if (!this.open) return Promise.reject(unitEnded(what))
     if (!this.#inPlace()) return this.#follow(what, () => Promise.reject(parallel(what)))
@@ -85,7 +86,7 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     })
   }
 
-  /** Closes a part of this unit and takes over its messages. Throws what is amiss in the part. */
+  /** Closes a part of this unit and takes over its messages. Throws as `close` of the part. */
   adopt(part: Unit<Tx>): void {
     const messages = part.close()
     if (!this.open) throw unitEnded('a handler')
@@ -94,57 +95,58 @@ export class Unit<Tx> implements TransactionContext<Tx> {
   }
 
   /**
-   * Runs nested work in this unit: if it fails, the whole unit does, even if the failure is caught.
+   * Runs nested work in this unit. If the work fails, the whole unit fails, even if the failure is
+   * caught.
    */
   join<Result>(work: () => Promise<Result>): Promise<Result> {
     const what = 'a nested transaction()'
     if (!this.open) return Promise.reject(unitEnded(what))
     return this.#follow(what, async () => {
       const result = await work()
-      // It was left behind, so the unit was rolled back: its result must not look like a success.
+      // Nobody awaited it, so the unit was rolled back: its result must not look like a success.
       if (!this.open) throw unitEnded(what)
       return result
     })
   }
 
-  /** Runs nested work whose failure may be caught. It has to be awaited all the same. */
+  /** Runs nested work whose failure may be caught. The call still has to be awaited. */
   nest<Result>(what: string, work: () => Promise<Result>): Promise<Result> {
     if (!this.open) return Promise.reject(unitEnded(what))
     if (!this.#inPlace()) return this.#follow(what, () => Promise.reject(parallel(what)))
     return this.#follow(what, work, { mayFail: true })
   }
 
-  /** From now on only code that runs in this savepoint may send. */
+  /** Notes a new savepoint. From now on only code that runs in this savepoint may send. */
   enter(): Level {
-    const level = { slots: this.#slots.length, steps: this.#steps.length }
+    const level = { slots: this.#slots.length, calls: this.#calls.length }
     this.#levels.push(level)
     return level
   }
 
   /** Throws if something in this savepoint was not awaited. */
   assertAwaited(level: Level): void {
-    const loose = this.#steps.slice(level.steps).find(isLoose)
+    const loose = this.#calls.slice(level.calls).find(isLoose)
     if (loose !== undefined) throw notAwaited(loose.what, 'its savepoint')
   }
 
   /**
-   * The savepoint has ended. What was rolled back takes its messages along, and what had failed is
-   * forgiven.
+   * Notes the end of a savepoint. A rollback drops the messages of the savepoint and forgives the
+   * failures in it.
    */
   leave(level: Level, how: 'released' | 'rolled back'): void {
     this.#levels.splice(this.#levels.indexOf(level))
     if (how === 'released') return
     for (const slot of this.#slots.slice(level.slots)) slot.dropped = true
-    for (const step of this.#steps.slice(level.steps)) delete step.failure
+    for (const call of this.#calls.slice(level.calls)) delete call.failure
   }
 
   /**
-   * Ends the taking, and returns what is to be stored. Throws if something is amiss: then nothing
-   * may be committed.
+   * Closes the unit and returns the messages to be stored. Throws `MERSAL_ROLLED_BACK` or
+   * `MERSAL_NOT_AWAITED` if nothing may be committed.
    */
   close(): readonly Captured[] {
     this.#open = false
-    const failed = this.#steps.find((step) => step.failure !== undefined)
+    const failed = this.#calls.find((call) => call.failure !== undefined)
     if (failed?.failure !== undefined) {
       const { error } = failed.failure
       const why = error instanceof Error ? error.message : 'see cause'
@@ -156,14 +158,14 @@ export class Unit<Tx> implements TransactionContext<Tx> {
         },
       )
     }
-    const loose = this.#steps.find(isLoose)
+    const loose = this.#calls.find(isLoose)
     if (loose !== undefined) throw notAwaited(loose.what, 'its unit')
     return this.#slots.flatMap(({ number, message, dropped }) =>
       message === undefined || dropped ? [] : [{ number, message }],
     )
   }
 
-  /** Nothing more is taken. */
+  /** Ends the unit without a look at what it has taken. */
   end(): void {
     this.#open = false
   }
@@ -191,26 +193,25 @@ export class Unit<Tx> implements TransactionContext<Tx> {
       try {
         return await run()
       } catch (error) {
-        if (!mayFail) step.failure = { error }
+        if (!mayFail) call.failure = { error }
         throw error
       }
     }
     const { promise, resolve } = Promise.withResolvers<Result>()
-    const step: Step = { what, promise: observe(promise), settled: false }
-    this.#steps.push(step)
+    const call: Call = { what, promise: observe(promise), settled: false }
+    this.#calls.push(call)
     resolve(note())
-    // Just before the promise that the caller holds: whoever has awaited that finds the step
-    // settled, and whoever has only caught its failure does not, however few turns the step itself
-    // takes.
-    const settle = (): void => void (step.settled = true)
+    // Settled just before the promise that the caller holds: code that has awaited that promise
+    // finds the call settled. Code that has only caught its failure does not.
+    const settle = (): void => void (call.settled = true)
     promise.then(settle, settle)
-    // Its failure is not lost: the unit reports it.
-    step.promise.quieten()
-    return step.promise as ObservedPromise<Result>
+    // The failure is not lost: the unit reports it.
+    call.promise.quieten()
+    return call.promise as ObservedPromise<Result>
   }
 }
 
-const isLoose = (step: Step): boolean => !step.promise.observed || !step.settled
+const isLoose = (call: Call): boolean => !call.promise.observed || !call.settled
 
 function notAwaited(what: string, where: string): MersalError {
   const text = `${what} was not awaited when ${where} ended, so the unit was rolled back: await every call`
