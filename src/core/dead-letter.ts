@@ -3,8 +3,8 @@ export type DeadReason =
   | 'refused' // the broker refused it until the attempts were used up, or for good
   | 'unroutable' // no queue takes it
   | 'too-large' // above the limit of the transport
-  | 'kills-relay' // whoever publishes it dies
-  | 'kills-handler' // whoever handles it dies
+  | 'kills-relay' // the process that publishes it dies
+  | 'kills-handler' // the process that handles it dies
   | 'undecodable' // the bytes are not what the content type says
   | 'malformed' // no id or no type
   | 'unknown-type' // no handler for this type
@@ -79,7 +79,7 @@ export type DeadLetterFate = 'keep' | 'retry' | 'discard' | 'stop'
 export interface DeadLetterPass {
   /** Asked once about each. */
   readonly decide: (letter: DeadLetter) => DeadLetterFate | Promise<DeadLetterFate>
-  /** Told how many have been retried or discarded so far. */
+  /** Called with the number of letters that have been retried or discarded so far. */
   readonly progress?: (changed: number) => void
 }
 
@@ -98,9 +98,9 @@ export interface DeadLetterBox {
   /** Removes them for good. Returns how many. */
   discard(keys: readonly string[]): Promise<number>
   /**
-   * One pass, oldest first, over what is there when it begins: for places that cannot be read from
-   * the middle, where every `list` and `retry` is a walk from the start. If it rejects, what
-   * `progress` was told has been done.
+   * One pass, oldest first, over what is there when it begins. For places that cannot be read from
+   * the middle, where every `list` and `retry` is a walk from the start. If it rejects, the number
+   * that `progress` was called with last has been done.
    */
   pass?(pass: DeadLetterPass): Promise<void>
 }

@@ -9,13 +9,13 @@ export interface StoreOperations {
   readonly pauses?: PauseBoard
   readonly kept?: KeptMessages
   /**
-   * Counts by destination, and the keys that have waited longest (at most so many). Reads the whole
+   * Counts by destination, and at most `keys` of the keys that have waited longest. Reads the whole
    * table.
    */
   readonly overview?: (options: { readonly keys: number }) => Promise<OutboxOverview>
   readonly examine?: () => Promise<readonly Finding[]>
   /**
-   * Names of the consumers that the inbox knows, which are those of their queues; at most so many.
+   * Names of at most `limit` consumers that the inbox knows. They are the names of their queues.
    */
   readonly consumers?: (options: { readonly limit: number }) => Promise<readonly string[]>
 }
@@ -135,7 +135,7 @@ export interface OutboxOverview {
   readonly refused?: number
   /** Messages that were confirmed and kept; estimated where counting is expensive. */
   readonly kept: number
-  /** Counts every message ever added, if the store can tell; differences give a rate. */
+  /** Counts every message ever added, if the store knows. Differences give a rate. */
   readonly added?: number
   readonly destinations: readonly DestinationOverview[]
   readonly keys: readonly KeyOverview[]
@@ -170,7 +170,7 @@ export interface Finding {
   /** What was looked at, such as `postgres version`. */
   readonly subject: string
   readonly text: string
-  /** How to mend it. */
+  /** How to fix it. */
   readonly remedy?: string
 }
 
@@ -179,7 +179,7 @@ export interface QueueOverview {
   readonly queue: string
   /** Messages that its consumers have given up. */
   readonly dead: number
-  /** Messages that wait for a consumer; those in the hands of one may be among them. */
+  /** Messages that wait for a consumer. Those that a consumer holds may be among them. */
   readonly waiting: number
   /** Consumers at this moment, where the broker knows them. */
   readonly consumers?: number

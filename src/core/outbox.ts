@@ -1,7 +1,7 @@
 import type { DeadReason } from './dead-letter.ts'
 import type { OutgoingMessage } from './messages/message.ts'
 import type { StorageClock } from './storage-clock.ts'
-import type { OpenToQueue, RunStatement } from './straight.ts'
+import type { OpenToQueue, RunStatement } from './queue-beside-outbox.ts'
 
 /**
  * Where outgoing messages wait until the broker has confirmed them: the heart of the outbox, three

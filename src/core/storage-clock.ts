@@ -1,6 +1,6 @@
 /**
- * The clock by which a storage tells what is due. Somebody may set it, or a standby with another
- * one takes over.
+ * The clock by which a storage decides what is due. It may jump: somebody sets it, or a standby with
+ * another clock takes over.
  */
 export interface StorageClock {
   read(): Promise<ClockReading>
@@ -16,14 +16,14 @@ export interface ClockReading {
   /** Milliseconds since the Unix epoch. */
   readonly now: number
   /**
-   * So much later than now an open message was added, in milliseconds: the clock was set back by at
-   * least that. 0: none was.
+   * How far the time at which an open message was added lies in the future, in milliseconds: the
+   * clock was set back by at least this. 0 if no message lies in the future.
    */
   readonly ahead: number
 }
 
 export interface LawfulWaits {
-  /** So far the clock was set back, at least. 0: not known. */
+  /** How far the clock was set back, at least, in milliseconds. 0: not known. */
   readonly backMs: number
   /** A claim lasts no longer. */
   readonly claimMs: number
@@ -31,5 +31,5 @@ export interface LawfulWaits {
   readonly retryMs: number
 }
 
-/** Steps up to this are no jump: clocks are corrected by so much now and then. */
+/** Steps up to this many milliseconds are no jump: clocks are corrected now and then. */
 export const STEADY_MS = 2000

@@ -7,8 +7,8 @@ import type { MessageTracker } from './tracker.ts'
  * Runs the function in one database transaction: commits when it resolves, rolls back when it
  * throws, and then throws the same error. Resolves only if the commit really happened; a commit
  * whose answer was lost throws `MERSAL_COMMIT_UNKNOWN` and is never repeated. The function may run
- * again only after a certain rollback, and only if the user asked the store for that; the store
- * then says so with the second argument, and a repeat without it is refused.
+ * again only after a certain rollback, and only if the user asked the store for that. The store
+ * then passes 'after rollback' as the second argument. A repeat without it is refused.
  */
 export type UnitOfWork<Tx> = <Result>(
   work: (tx: Tx, repeat?: 'after rollback') => Promise<Result>,
@@ -39,25 +39,25 @@ export interface Store<Tx> extends AsyncDisposable {
   readonly admin: OutboxAdmin
   /** Hints from this database that there may be rows. */
   readonly wakers: readonly Waker[]
-  /** What an app that uses it is told once when it starts, as warnings. */
+  /** An app that uses it logs each of them as a warning when it starts. */
   readonly warnings?: readonly string[]
   /** For tools of operators. */
   readonly operations?: StoreOperations
   /**
-   * Resolves if the database can be reached and written to at this moment, which a small write
-   * shows that nobody sees; rejects if not. Without it a record of the inbox is made in a unit of
-   * work and rolled back.
+   * Resolves if the database can be reached and written to at this moment, which it finds out by a
+   * small write that nobody sees. Rejects if not. Without it, an app makes a record of the inbox in
+   * a unit of work and rolls it back.
    */
   probe?(options: { readonly signal: AbortSignal }): Promise<void>
   /**
-   * Offers that several messages share one unit of work; without it no handler may take several.
+   * Lets several messages share one transaction. Without it, `batch` of a handler is refused.
    */
   readonly sharing?: SharedUnits<Tx>
   /** Where units of work take their connections from a pool of bounded size. */
   readonly units?: UnitCapacity
   /**
-   * Savepoints in units of work; without it a unit has none, and messages know nothing of those
-   * that its work makes.
+   * Savepoints in units of work. Without it, `savepoint()` is refused, and a message stays in its
+   * unit after a rollback to a savepoint that the work has made itself.
    */
   readonly savepoints?: Savepoints<Tx>
   /** Opens the database and brings its tables up to date. Repeating it changes nothing. */

@@ -13,7 +13,7 @@ export interface Logger {
 
 const ignore: LogMethod = () => {}
 
-/** Says nothing. */
+/** Logs nothing. */
 export const silentLogger: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore }
 
 function toStderr(level: string): LogMethod {
@@ -52,7 +52,7 @@ export interface Events {
    * 'none'.
    */
   'mersal:claim-failed': { readonly app: string; readonly code: string }
-  /** Somebody said that there may be rows: a waker of the store, or a call of `wake()`. */
+  /** The relay was told that there may be rows: by a waker of the store, or a call of `wake()`. */
   'mersal:wake': { readonly app: string; readonly by: 'waker' | 'call' }
   'mersal:publish': {
     readonly app: string
@@ -69,7 +69,7 @@ export interface Events {
     readonly reason: string
   }
   'mersal:breaker': { readonly app: string; readonly destination: string; readonly state: string }
-  /** Messages were handled in one transaction, or are handled again, since that failed. */
+  /** Messages shared a transaction. `undone`: it failed, and they are handled again. */
   'mersal:batch': {
     readonly app: string
     readonly type: string

@@ -10,20 +10,20 @@ export interface MessageTracker<Tx> {
    */
   track(tx: Tx, key: TrackerKey): Promise<'first' | 'duplicate'>
   /**
-   * For handlers that take several messages in one transaction; without it each record is made
-   * before its handler.
+   * For messages that share a transaction: makes all records in one statement. Without it, each
+   * record is made before its handler.
    */
   readonly many?: ManyTracker<Tx>
   /**
-   * For transactions that somebody has ended in the middle of their unit; without it their messages
-   * are taken for handled.
+   * For transactions that a handler has ended in the middle of their unit. Without it, the inbox
+   * takes their messages for handled.
    */
   readonly endings?: TrackedEndings<Tx>
   /** Removes records older than this, at most `limit` of them; returns how many. */
   prune(options: { readonly olderThanMs: number; readonly limit: number }): Promise<number>
   /**
-   * The clock of the records, in milliseconds since the Unix epoch; without it, setting it forward
-   * removes records early.
+   * Reads the clock of the records, in milliseconds since the Unix epoch. Without it, records are
+   * removed early after that clock has been set forward.
    */
   readonly now?: () => Promise<number>
 }
@@ -38,12 +38,11 @@ export interface ManyTracker<Tx> {
 }
 
 export interface TrackedEndings<Tx> {
-  /** Which transaction has recorded something with this handle; also asked when it is over. */
+  /** Returns the transaction that has recorded something with this handle, also when it is over. */
   recorder(tx: Tx): Recorder | undefined
   /**
-   * Removes those of the records that this very transaction has made, and tells how many: none, if
-   * it was rolled back. Records of other transactions stay. Works by itself, in no transaction of
-   * the caller.
+   * Deletes the records that this very transaction has made, and returns how many there were: 0 if
+   * it was rolled back. Records of other transactions stay. Runs in no transaction of the caller.
    */
   forget(transaction: string, keys: TrackerKeys): Promise<number>
 }
@@ -52,8 +51,8 @@ export interface Recorder {
   /** Names the transaction, for `forget`. */
   readonly transaction: string
   /**
-   * If its unit has failed, it may have been committed all the same, by the work inside. False: it
-   * certainly was not.
+   * True if the transaction may have been committed by the work inside, although its unit has
+   * failed. False if it certainly was not.
    */
   readonly suspect: boolean
 }

@@ -1,7 +1,7 @@
 import type { DeadReason } from './dead-letter.ts'
 import type { Envelope, OutgoingMessage } from './messages/message.ts'
 import type { TransportOperations } from './operations.ts'
-import type { StraightRoad } from './straight.ts'
+import type { QueueBesideOutbox } from './queue-beside-outbox.ts'
 
 /**
  * The answer to one published message.
@@ -10,8 +10,8 @@ import type { StraightRoad } from './straight.ts'
  * - `refused`: a fault of this message (too large, unroutable, not accepted). The attempt counts.
  *   `permanent` means that trying again is useless.
  * - `unavailable`: a fault of the destination, and the broker certainly does not hold the message.
- *   `back`, if the transport can tell, resolves when it is worth trying again, and never rejects;
- *   without it the destination is probed now and then. `withdrawn`: nothing is wrong with the
+ *   `back` resolves when it is worth trying again, and never rejects. Without it, which a transport
+ *   may leave out, the destination is probed now and then. `withdrawn`: nothing is wrong with the
  *   destination; the message was taken back before its turn came.
  * - `unknown`: it may or may not be with the broker (timeout, lost connection after the write).
  */
@@ -49,8 +49,8 @@ export interface TransportFeatures {
    */
   readonly ordering: 'none' | 'per-key'
   /**
-   * For a transport without that promise which sends several messages as one: for how many of these
-   * messages of one key, counted from the first, it holds all the same when they come in one call.
+   * For a transport with `ordering: 'none'` that sends several messages as one. Returns how many of
+   * these messages of one key, counted from the first, keep their order in one `publish` call.
    */
   readonly together?: (messages: readonly OutgoingMessage[]) => number
   /**
@@ -70,7 +70,8 @@ export interface Delivery {
   /** Counts deliveries of this message to this queue, from 1, over all consumers and restarts. */
   readonly attempt: number
   /**
-   * What the last `retry` with a `postponedSince` said; kept over all deliveries of this message.
+   * The number of the last `retry` with a `postponedSince`, in milliseconds since the Unix epoch.
+   * Every later delivery of this message carries it.
    */
   readonly postponedSince?: number
   /** Aborts when the transport has lost its hold on the message, or is being closed by force. */
@@ -84,7 +85,7 @@ export interface Delivery {
  * - `retry`: deliver it again after `delayMs`, with the next attempt number; durable. With
  *   `postponedSince` it is no failure but a wish of the handler: the attempt does not count, and
  *   every later delivery carries that number (milliseconds since the Unix epoch).
- * - `release`: deliver it again at once; the attempt does not count if the transport can tell.
+ * - `release`: deliver it again at once; the attempt does not count, where the broker allows that.
  * - `reject`: move it to the dead letters with its bytes and the reason.
  */
 export type Disposition =
@@ -110,24 +111,24 @@ export interface Consumption {
 }
 
 /**
- * A broker. Everything that it keeps is durable, unless its documentation says so loudly.
+ * A broker. Everything that it keeps is durable, unless its documentation warns that it is not.
  *
  * An implementation passes the transport suite of `mersal/testing`.
  */
 export interface Transport extends AsyncDisposable {
   readonly name: string
   readonly features: TransportFeatures
-  /** What an app that uses it is told once when it starts, as warnings. */
+  /** An app that uses it logs each of them as a warning when it starts. */
   readonly warnings?: readonly string[]
   /**
    * Only of queues in a database: the way into them inside the transaction of an outbox in the same
    * place.
    */
-  readonly straight?: StraightRoad
+  readonly straight?: QueueBesideOutbox
   /** For tools of operators. */
   readonly operations?: TransportOperations
   /**
-   * One promise per message, in the same order; none of them ever rejects. Messages of one call
+   * Returns one promise per message, in the same order. None of them rejects. Messages of one call
    * that have no key may be sent in any order. A message to a queue that nobody declared, or to a
    * topic without subscribers, is refused as `unroutable`.
    */
@@ -139,7 +140,7 @@ export interface Transport extends AsyncDisposable {
    * Declares the queue and makes each of these topics deliver into it, durably; with no topics it
    * only declares. Repeating it changes nothing. `remove` takes topics back, again durably. Rejects
    * with `MERSAL_UNAVAILABLE` when the broker cannot be reached, so that the app tries again; with
-   * anything else when only a person can mend it.
+   * anything else when waiting cannot fix it.
    */
   subscribe(
     queue: string,
@@ -147,8 +148,8 @@ export interface Transport extends AsyncDisposable {
     options?: { readonly remove?: boolean },
   ): Promise<void>
   /**
-   * The topics that deliver into the queue, whoever has subscribed it to them; only where that is
-   * cheap to tell.
+   * Returns the topics that deliver into the queue, whoever has subscribed it to them. Optional:
+   * only where that is not expensive.
    */
   topicsOf?(queue: string): Promise<readonly string[]>
   /**
@@ -159,8 +160,8 @@ export interface Transport extends AsyncDisposable {
   /**
    * Hands every message of the queue to the callback and settles what it returns; a callback that
    * throws counts as `retry` at once. Disposing stops fetching, then waits for the callbacks in
-   * progress. Several consumers of one queue share its messages. Rejects as `subscribe` does; once
-   * it has resolved, it mends itself.
+   * progress. Several consumers of one queue share its messages. Rejects as `subscribe` does. Once it
+   * has resolved, the consumer recovers from failures by itself.
    */
   consume(
     consumption: Consumption,

@@ -1,3 +1,4 @@
+import { errorFields } from '../../core/errors/error-text.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/messages/message.ts'
 import type {
   OutboxStorage,
@@ -6,12 +7,11 @@ import type {
   Within,
   WriteWithin,
 } from '../../core/outbox.ts'
-import type { OpenToQueue, StraightRoad } from '../../core/straight.ts'
-import { errorFields } from '../../core/errors/error-text.ts'
+import type { OpenToQueue, QueueBesideOutbox } from '../../core/queue-beside-outbox.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Settings } from '../settings/settings.ts'
 
-/** The outbox of an app, with the roads around it. */
+/** The outbox of an app. Messages for a queue in the same place go straight into that queue. */
 export interface AppOutbox<Tx> {
   /**
    * As the storage that it was made of, except that `save` puts messages straight into their queue
@@ -24,128 +24,174 @@ export interface AppOutbox<Tx> {
    */
   link(): Promise<void>
   /**
-   * The transaction of these messages has committed: wakes consumers. Returns how many are in their
-   * queues, and so no work for a relay.
+   * Wakes the consumers of messages whose transaction has committed. Returns how many of the
+   * messages are in their queues, and so no work for a relay.
    */
   committed(messages: readonly OutgoingMessage[], saved: readonly SavedMessage[]): number
   /**
-   * They were written in a transaction whose end we do not see: `remind` wakes consumers for a
-   * while.
+   * Notes messages that were written in a transaction whose end we do not see. For a while `remind`
+   * wakes their consumers.
    */
   written(messages: readonly OutgoingMessage[], saved: readonly SavedMessage[]): void
   remind(): void
 }
 
-interface Road {
+interface Beside {
   /** Name of the transport. */
-  readonly to: string
-  readonly road: StraightRoad
+  readonly transport: string
+  readonly queue: QueueBesideOutbox
 }
 
 /**
  * What `save` answers for a message that is in its queue: no row, and nothing for the express lane.
  */
 const inItsQueue: SavedMessage = { position: 0n, express: false }
-/** A transport that is out of reach holds nobody up longer than this. */
+/** How long a transport that cannot be reached holds up the start, in milliseconds. */
 const LINK_MS = 2000
 /**
- * So long a transaction that we do not see is expected to commit; after that the poll of the
- * consumers finds it.
+ * How long a transaction that we do not see is expected to commit, in milliseconds. After that the
+ * poll of the consumers finds its messages.
  */
 const EXPECTED_MS = 1000
 
-export function appOutbox<Tx>(
-  storage: OutboxStorage<Tx>,
-  { transports, logger, clock }: Pick<Settings<Tx>, 'transports' | 'logger' | 'clock'>,
-): AppOutbox<Tx> {
+type Ports = Pick<Settings<never>, 'transports' | 'logger' | 'clock'>
+
+export function appOutbox<Tx>(storage: OutboxStorage<Tx>, ports: Ports): AppOutbox<Tx> {
   const { openToQueue } = storage
-  const roads = [...transports].flatMap(([to, { straight }]) =>
-    straight === undefined ? [] : [{ to, road: straight }],
+  const queues = [...ports.transports].flatMap(([transport, { straight: queue }]) =>
+    queue === undefined ? [] : [{ transport, queue }],
   )
-  let linked: Road | undefined
-  if (openToQueue === undefined || roads.length === 0) {
-    return {
-      storage,
-      link: () => Promise.resolve(),
-      committed: () => 0,
-      written: () => {},
-      remind: () => {},
-    }
-  }
-  const inQueues = (
-    messages: readonly OutgoingMessage[],
-    saved: readonly SavedMessage[],
-  ): readonly OutgoingMessage[] => messages.filter((_, index) => saved[index] === inItsQueue)
-  /** One message per destination stands for all of them. */
-  const expected = new Map<string, { readonly message: OutgoingMessage; readonly until: number }>()
-  const saveWithin = storage.saveWithin?.bind(storage)
-  const toOutbox = (tx: Tx, options: SaveOptions | undefined): Within => ({
-    run: (...statement) => openToQueue.query(tx, ...statement),
-    save: (messages) => storage.save(tx, messages, options),
-  })
+  if (openToQueue === undefined || queues.length === 0) return alone(storage)
+  return new OutboxBesideQueues(storage, openToQueue, queues, ports)
+}
+
+function alone<Tx>(storage: OutboxStorage<Tx>): AppOutbox<Tx> {
   return {
-    storage: {
-      openToQueue,
-      save: (tx, messages, options) =>
-        linked === undefined
-          ? storage.save(tx, messages, options)
-          : straightWrite(linked)(toOutbox(tx, options), messages),
+    storage,
+    link: () => Promise.resolve(),
+    committed: () => 0,
+    written: () => {},
+    remind: () => {},
+  }
+}
+
+class OutboxBesideQueues<Tx> implements AppOutbox<Tx> {
+  readonly storage: OutboxStorage<Tx>
+  readonly #openToQueue: OpenToQueue<Tx>
+  readonly #queues: readonly Beside[]
+  readonly #ports: Ports
+  /** One message per destination stands for all of them. */
+  readonly #expected = new Map<
+    string,
+    { readonly message: OutgoingMessage; readonly until: number }
+  >()
+  #beside: Beside | undefined
+
+  constructor(
+    storage: OutboxStorage<Tx>,
+    openToQueue: OpenToQueue<Tx>,
+    queues: readonly Beside[],
+    ports: Ports,
+  ) {
+    this.storage = this.#through(storage)
+    this.#openToQueue = openToQueue
+    this.#queues = queues
+    this.#ports = ports
+  }
+
+  async link(): Promise<void> {
+    const { clock, logger } = this.#ports
+    const timer = new AbortController()
+    const finding = find(this.#openToQueue, this.#queues, logger).then(
+      (found) => void (this.#beside ??= found),
+    )
+    await Promise.race([finding, clock.sleep(LINK_MS, timer.signal)])
+    timer.abort('done')
+  }
+
+  committed(messages: readonly OutgoingMessage[], saved: readonly SavedMessage[]): number {
+    const queued = inQueues(messages, saved)
+    if (queued.length > 0) this.#beside?.queue.committed(queued)
+    return queued.length
+  }
+
+  written(messages: readonly OutgoingMessage[], saved: readonly SavedMessage[]): void {
+    const until = this.#ports.clock.monotonic() + EXPECTED_MS
+    for (const message of inQueues(messages, saved))
+      this.#expected.set(destinationKey(message.to), { message, until })
+  }
+
+  remind(): void {
+    const expected = [...this.#expected.values()].map(({ message }) => message)
+    if (expected.length > 0) this.#beside?.queue.committed(expected)
+    const now = this.#ports.clock.monotonic()
+    for (const [key, { until }] of this.#expected) if (until < now) this.#expected.delete(key)
+  }
+
+  #through(storage: OutboxStorage<Tx>): OutboxStorage<Tx> {
+    const { saveWithin, renew, clock, openToQueue } = storage
+    return {
+      ...(openToQueue === undefined ? {} : { openToQueue }),
+      save: (tx, messages, options) => this.#save(storage, tx, messages, options),
       saveLast: (tx, messages, options) =>
-        linked === undefined || beforeOthersOfTheirKey(messages, linked.to).length === 0
-          ? storage.saveLast?.(tx, messages, options)
-          : undefined,
+        this.#hasCandidates(messages) ? undefined : storage.saveLast?.(tx, messages, options),
       ...(saveWithin === undefined
         ? {}
         : {
             saveWithin: (tx, messages) =>
-              saveWithin(tx, messages, linked === undefined ? undefined : straightWrite(linked)),
+              saveWithin.call(storage, tx, messages, this.#beside && writeBeside(this.#beside)),
           }),
       claim: (request) => storage.claim(request),
       settle: (settlements) => storage.settle(settlements),
-      ...(storage.renew === undefined
+      ...(renew === undefined
         ? {}
-        : { renew: (claims, options) => storage.renew?.(claims, options) ?? Promise.resolve() }),
+        : { renew: (claims, options) => renew.call(storage, claims, options) }),
       prune: (options) => storage.prune(options),
-      ...(storage.clock === undefined ? {} : { clock: storage.clock }),
-    },
-    async link() {
-      const timer = new AbortController()
-      const finding = find(openToQueue, roads, logger).then((found) => void (linked ??= found))
-      await Promise.race([finding, clock.sleep(LINK_MS, timer.signal)])
-      timer.abort('done')
-    },
-    committed(messages, saved) {
-      const straight = inQueues(messages, saved)
-      if (straight.length > 0) linked?.road.committed(straight)
-      return straight.length
-    },
-    written(messages, saved) {
-      const until = clock.monotonic() + EXPECTED_MS
-      for (const message of inQueues(messages, saved))
-        expected.set(destinationKey(message.to), { message, until })
-    },
-    remind() {
-      if (expected.size > 0)
-        linked?.road.committed([...expected.values()].map(({ message }) => message))
-      for (const [key, { until }] of expected) if (until < clock.monotonic()) expected.delete(key)
-    },
+      ...(clock === undefined ? {} : { clock }),
+    }
+  }
+
+  #hasCandidates(messages: readonly OutgoingMessage[]): boolean {
+    const beside = this.#beside
+    return beside !== undefined && candidates(messages, beside.transport).length > 0
+  }
+
+  #save(
+    storage: OutboxStorage<Tx>,
+    tx: Tx,
+    messages: readonly OutgoingMessage[],
+    options: SaveOptions | undefined,
+  ): Promise<readonly SavedMessage[]> {
+    if (this.#beside === undefined) return storage.save(tx, messages, options)
+    const within: Within = {
+      run: (...statement) => this.#openToQueue.query(tx, ...statement),
+      save: (rest) => storage.save(tx, rest, options),
+    }
+    return writeBeside(this.#beside)(within, messages)
   }
 }
 
-/** At most one: two transports in one place are two names of the same queues. */
+function inQueues(
+  messages: readonly OutgoingMessage[],
+  saved: readonly SavedMessage[],
+): readonly OutgoingMessage[] {
+  return messages.filter((_, index) => saved[index] === inItsQueue)
+}
+
+/** Finds at most one: two transports in one place are two names of the same queues. */
 async function find<Tx>(
   outbox: OpenToQueue<Tx>,
-  roads: readonly Road[],
+  queues: readonly Beside[],
   logger: Logger,
-): Promise<Road | undefined> {
-  for (const { to, road } of roads) {
+): Promise<Beside | undefined> {
+  for (const beside of queues) {
     try {
-      const [here, there] = await Promise.all([outbox.place(), road.place()])
-      if (here === there) return { to, road }
+      const [here, there] = await Promise.all([outbox.place(), beside.queue.place()])
+      if (here === there) return beside
     } catch (error) {
       logger.warn(
-        { transport: to, ...errorFields(error) },
-        'whether the queue is next to the outbox cannot be told; its messages go through the outbox',
+        { transport: beside.transport, ...errorFields(error) },
+        'the app could not find out whether the queue is in the place of the outbox; its messages go through the outbox',
       )
     }
   }
@@ -153,38 +199,34 @@ async function find<Tx>(
 }
 
 /**
- * What can go straight goes first, since it locks the keys of all; the rest goes to the outbox, in
- * its order.
+ * Writes into the queue first, since that locks the keys of all messages, then the rest into the
+ * outbox, in its order.
  */
-function straightWrite({ to, road }: Road): WriteWithin {
+function writeBeside({ transport, queue }: Beside): WriteWithin {
   return async ({ run, save }, messages) => {
-    const candidates = beforeOthersOfTheirKey(messages, to)
-    if (candidates.length === 0) return save(messages)
+    const first = candidates(messages, transport)
+    if (first.length === 0) return save(messages)
     const keys = [...new Set(messages.flatMap(({ partitionKey }) => partitionKey ?? []))]
-    const taken = await road.put(run, candidates, keys)
-    const straight = new Set(candidates.filter((_, index) => taken[index] === true))
-    const rest = messages.filter((message) => !straight.has(message))
+    const taken = await queue.put(run, first, keys)
+    const queued = new Set(first.filter((_, index) => taken[index] === true))
+    const rest = messages.filter((message) => !queued.has(message))
     const saved = rest.length === 0 ? [] : await save(rest)
     let next = 0
     return messages.map((message) =>
-      straight.has(message) ? inItsQueue : (saved[next++] as SavedMessage),
+      queued.has(message) ? inItsQueue : (saved[next++] as SavedMessage),
     )
   }
 }
 
 /**
- * A message whose key has one for another transport before it, in the same call, waits behind that
- * one.
+ * The messages that may go into the queues of this transport. A message does not if an earlier one
+ * of its key goes elsewhere, since it has to wait behind that one.
  */
-function beforeOthersOfTheirKey(
-  messages: readonly OutgoingMessage[],
-  to: string,
-): OutgoingMessage[] {
+function candidates(messages: readonly OutgoingMessage[], transport: string): OutgoingMessage[] {
   const behind = new Set<string>()
-  return messages.filter((message) => {
-    const { partitionKey } = message
-    const goes =
-      message.to.transport === to && (partitionKey === undefined || !behind.has(partitionKey))
+  return messages.filter(({ to, partitionKey }) => {
+    const isFree = partitionKey === undefined || !behind.has(partitionKey)
+    const goes = to.transport === transport && isFree
     if (!goes && partitionKey !== undefined) behind.add(partitionKey)
     return goes
   })

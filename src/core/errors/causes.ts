@@ -31,7 +31,7 @@ export function readProperty(value: unknown, name: string): unknown {
 function linksOf(error: unknown): readonly unknown[] {
   const linked = LINKS.map((name) => readProperty(error, name))
   const several = readProperty(error, 'errors')
-  // Prisma keeps what the database said in `meta`.
+  // Prisma keeps the answer of the database in `meta`.
   const meta = readProperty(error, 'meta')
   return [
     ...linked,
@@ -41,8 +41,8 @@ function linksOf(error: unknown): readonly unknown[] {
   ]
 }
 
-/** A step of the chain says something by itself; a bare container does not. */
-function tells(value: unknown): boolean {
+/** Whether a value of the chain has a message or a code; a bare container has none. */
+function isInformative(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return value !== undefined && value !== null
   if (isError(value)) return true
   return (
@@ -61,7 +61,9 @@ export function causesOf(error: unknown): readonly unknown[] {
   let level: readonly unknown[] = [error]
   const found: unknown[] = []
   while (level.length > 0 && found.length < MOST) {
-    const fresh = level.filter((one) => !seen.has(one) && tells(one)).slice(0, MOST - found.length)
+    const fresh = level
+      .filter((one) => !seen.has(one) && isInformative(one))
+      .slice(0, MOST - found.length)
     for (const one of fresh) {
       if (!seen.has(one)) found.push(one)
       seen.add(one)

@@ -54,7 +54,7 @@ export function errorCode(error: unknown): string {
   return 'none'
 }
 
-/** The fields by which a log line names an error. */
+/** The fields of a log line for an error: its code, and its text with every cause. */
 export function errorFields(error: unknown): { readonly code: string; readonly error: string } {
   return { code: errorCode(error), error: errorText(error) }
 }
@@ -72,14 +72,14 @@ function errorValue(error: Error): Readonly<Record<string, unknown>> {
 
 function chainText(error: unknown, longest: number): string {
   const parts: string[] = []
-  let said = ''
+  let earlier = ''
   for (const one of causesOf(error)) {
-    const part = partText(one, said)
+    const part = partText(one, earlier)
     if (part === '') continue
     parts.push(part)
-    said += `${messageOf(one)}\n`
+    earlier += `${messageOf(one)}\n`
   }
-  return fitted(parts.length === 0 ? ['an error that says nothing'] : parts, longest)
+  return fitted(parts.length === 0 ? ['an error without a message'] : parts, longest)
 }
 
 const BETWEEN = '; caused by '
@@ -94,15 +94,15 @@ function fitted(parts: readonly string[], longest: number): string {
   return cut.join(BETWEEN).toWellFormed()
 }
 
-/** Name, message and codes. What an earlier one has said already is not said again. */
-function partText(error: unknown, said: string): string {
+/** Name, message and codes. A message that an earlier part contains is left out. */
+function partText(error: unknown, earlier: string): string {
   const message = messageOf(error)
   const codes = codesOf(error)
   const code = codes.length === 0 ? '' : ` (${codes.join(' ')})`
-  const repeated = message === '' || said.includes(message)
+  const repeated = message === '' || earlier.includes(message)
   const name = nameOf(error)
   if (!repeated) return name === '' ? `${message}${code}` : `${name}: ${message}${code}`
-  if (code === '' && said !== '') return ''
+  if (code === '' && earlier !== '') return ''
   return `${name === '' ? 'error' : name}${code}`
 }
 
@@ -124,7 +124,7 @@ function nameOf(error: unknown): string {
   return typeof name === 'string' ? storable(name).slice(0, 100) : 'Error'
 }
 
-/** The code of a driver, the SQLSTATE and the number that some add to it. */
+/** The code of the driver, the SQLSTATE, and the number that some drivers add. */
 function codesOf(error: unknown): readonly string[] {
   const given = ['code', 'sqlState', 'errcode'].map((name) => readProperty(error, name))
   const texts = given.flatMap((code) =>

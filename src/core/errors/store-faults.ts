@@ -56,7 +56,7 @@ const NAMES = new Set([
 const SEQUELIZE =
   /^Sequelize(?:Connection\w*|HostNotFound|HostNotReachable|InvalidConnection|AccessDenied)Error$/
 
-/** What `pg` says without a code. */
+/** Messages of `pg` that come without a code. */
 const WORDS =
   /^(?:Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Query read timeout|Cannot use a pool after)/
 
@@ -92,7 +92,7 @@ function saysAway(error: unknown): boolean {
 
 /**
  * Whether the error, or one of its causes, is one by which a database shows that it is away or
- * full, whoever sent the statement. It does not tell whose database that is. Deadlocks,
+ * full, whoever sent the statement. It does not show whose database that is. Deadlocks,
  * serialization failures and time limits of statements are none: they are failures of that one
  * attempt.
  */
@@ -105,8 +105,8 @@ export function storeFaultOf(error: unknown): StoreFault | undefined {
 }
 
 /**
- * The same by what the driver says alone: not every failure of a store is one of its database as a
- * whole.
+ * The same by the errors of the driver alone, without the codes of Mersal: not every failure of a
+ * store is one of its database as a whole.
  */
 export function driverFaultOf(error: unknown): StoreFault | undefined {
   const faults = causesOf(error).map(faultOfOne)

@@ -1,5 +1,5 @@
 import type { ClaimedMessage, ClaimRequest, OutboxStorage } from '../../core/outbox.ts'
-import type { OpenToQueue } from '../../core/straight.ts'
+import type { OpenToQueue } from '../../core/queue-beside-outbox.ts'
 import { newMark } from '../../sql/lanes.ts'
 import { placeOf } from '../../sql/postgres/pool/place.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'

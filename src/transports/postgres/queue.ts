@@ -12,7 +12,7 @@ import { type PostgresQueueOptions, queueSettings } from './options.ts'
 import { publishAll } from './publish.ts'
 import { removeQueue } from './remove-queue.ts'
 import { queueTables } from './schema.ts'
-import { straightRoad } from './straight.ts'
+import { queueBesideOutbox } from './straight.ts'
 import { HeldQueue } from '../shared/held-queue.ts'
 import { QueueRows } from './queue-rows.ts'
 import type { TakenRow } from './taken.ts'
@@ -46,7 +46,7 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
   return {
     name: 'postgres',
     features: { ordering: 'per-key', maxMessageBytes: settings.maxMessageBytes },
-    ...(settings.straight ? { straight: straightRoad(connection) } : {}),
+    ...(settings.straight ? { straight: queueBesideOutbox(connection) } : {}),
     deadLetters: queueDeadLetters(connection),
     deadLettersOf: (queue) => queueDeadLetters(connection, queue),
     operations: {

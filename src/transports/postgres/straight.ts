@@ -1,5 +1,5 @@
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import type { RunStatement, StraightRoad } from '../../core/straight.ts'
+import type { RunStatement, QueueBesideOutbox } from '../../core/queue-beside-outbox.ts'
 import { placeOf } from '../../sql/postgres/pool/place.ts'
 import { checkBodySize, partsOf } from '../../sql/parts.ts'
 import type { Connection } from './connection.ts'
@@ -7,7 +7,7 @@ import { delayOf, encode, unstorable } from './encode.ts'
 import { idsOf, PUT_MESSAGES } from './publish.ts'
 
 /** Into the queue inside the transaction of an outbox in the same schema. See ADR 0061. */
-export function straightRoad(connection: Connection): StraightRoad {
+export function queueBesideOutbox(connection: Connection): QueueBesideOutbox {
   /** Where each message went, for as long as somebody holds it. */
   const queuesOf = new WeakMap<OutgoingMessage, readonly number[]>()
   return {
