@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import {
   type Disposition,
   Mersal,
@@ -41,7 +41,10 @@ describe('messages that are in hand at one time share a transaction', () => {
       return open.promise
     })
     const all = shop.placeAll(numbers(5))
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await vi.waitFor(() => expect(begun).toEqual([1, 3]))
+    // A transaction begins a turn after it may.
+    await new Promise((resolve) => setImmediate(resolve))
+    await new Promise((resolve) => setImmediate(resolve))
     expect(begun).toEqual([1, 3])
     open.resolve()
     expect(await all).toEqual(acks(5))
