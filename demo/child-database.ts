@@ -5,7 +5,7 @@ import { Pool } from 'pg'
 import type { Store } from '../src/index.ts'
 import { type PostgresClient, postgres } from '../src/postgres.ts'
 import { sqlite } from '../src/sqlite.ts'
-import { plan } from './child.ts'
+import { endBecause, plan } from './child.ts'
 import { type AppName, type DatabasePlace } from './plan.ts'
 
 export interface AppDatabase<Tx> {
@@ -18,15 +18,19 @@ export interface AppDatabase<Tx> {
   lines(table: string): Promise<number[]>
 }
 
-/** Runs the function with the database of this app. */
-export async function onDatabase<Result>(
+/** Runs a program with the database of this app. If it fails, the process ends with one line. */
+export async function onDatabase(
   name: AppName,
-  run: <Tx>(database: AppDatabase<Tx>) => Promise<Result>,
-): Promise<Result> {
+  run: <Tx>(database: AppDatabase<Tx>) => Promise<void>,
+): Promise<void> {
   const { database } = plan
-  return database.kind === 'sqlite'
-    ? await run(sqliteDatabase(join(database.folder, `${name}.db`)))
-    : await run(postgresDatabase(database, name))
+  try {
+    await (database.kind === 'sqlite'
+      ? run(sqliteDatabase(join(database.folder, `${name}.db`)))
+      : run(postgresDatabase(database, name)))
+  } catch (error) {
+    endBecause(error)
+  }
 }
 
 function sqliteDatabase(path: string): AppDatabase<DatabaseSync> {
@@ -59,7 +63,11 @@ function postgresDatabase(
   return {
     openStore: () =>
       postgres({ pool, schema, logger: { debug() {}, info() {}, warn() {}, error() {} } }),
-    connect: () => pool.connect(),
+    connect: async () => {
+      const client = await pool.connect()
+      client.on('error', endBecause) // there is no other connection to go on with
+      return client
+    },
     execute: async (tx, sql) => void (await tx.query(sql)),
     insert: async (tx, table, row) => {
       const names = Object.keys(row)

@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline'
 import { type Mersal, runUntilSignal } from '../src/index.ts'
 import type { CrashPoint } from '../src/testing/crash-points.ts'
 import type { Registration } from './messages.ts'
+import { reasonOf } from './reason.ts'
 import { type ChildPlan, PLAN_VARIABLE, REPORT_FD } from './plan.ts'
 
 export const plan: ChildPlan = JSON.parse(process.env[PLAN_VARIABLE] ?? '{}') as ChildPlan
@@ -46,8 +47,6 @@ export async function live(app: Pick<Mersal<never>, 'start' | 'stop'>): Promise<
 
 /** One line instead of a stack: that a server is away is a part of the story. */
 export function endBecause(error: unknown): never {
-  process.stderr.write(
-    `  ${error instanceof Error ? error.message.split('\n')[0] : String(error)}\n`,
-  )
+  process.stderr.write(`  ${reasonOf(error)}\n`)
   process.exit(1)
 }

@@ -8,6 +8,7 @@ import { type DemoOptions, help, readOptions } from './options.ts'
 import { outboxPart } from './outbox/part.ts'
 import { seededRandom } from './random.ts'
 import { type Reconciliation, brokenPromises } from './reconcile.ts'
+import { reasonOf } from './reason.ts'
 import { type Servers, openServers } from './servers.ts'
 import { type View, createView, shown } from './view.ts'
 
@@ -155,7 +156,9 @@ async function main(): Promise<number> {
     return await run({ options, input, folder, view, servers })
   } catch (error) {
     if (ended.aborted) await new Promise(() => {}) // the process ends when everything has been removed
-    throw error
+    view.end()
+    process.stderr.write(`The demo broke off: ${shown(reasonOf(error), 500)}\n`)
+    return 3
   }
 }
 

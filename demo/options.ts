@@ -35,7 +35,8 @@ SQLite, which needs no server.
   --help           This text
 
 Exit code: 0 if every promise of the outbox was kept, 1 if one was broken or (with 100 commands or more)
-a planned fault did not happen, 2 for a wrong option or input.
+a planned fault did not happen, 2 for a wrong option, input or server, 3 if the demo broke off, as when a
+server goes away that is not its own.
 `
 
 /** Throws an `Error` with a text for the user. Returns undefined when help is asked for. */

@@ -7,13 +7,25 @@ import { onTestFinished } from 'vitest'
 
 const main = fileURLToPath(new URL('main.ts', import.meta.url))
 
+interface Circumstances {
+  /** User and group that it runs as. */
+  readonly as?: { readonly uid: number; readonly gid: number }
+  readonly temporary?: string
+  /** Called with each piece that it prints. */
+  readonly onOutput?: (piece: string) => void
+}
+
 export async function demo(
   args: readonly string[],
   input = '',
+  { as, temporary, onOutput }: Circumstances = {},
 ): Promise<{ code: number | null; out: string; err: string }> {
-  const child = spawn(process.execPath, ['--no-warnings', main, ...args], { stdio: 'pipe' })
+  const env = temporary === undefined ? process.env : { ...process.env, TMPDIR: temporary }
+  const command = ['--no-warnings', main, ...args]
+  const child = spawn(process.execPath, command, { stdio: 'pipe', env, ...as })
   onTestFinished(() => void child.kill('SIGTERM')) // then it removes what it has started
   child.stdin.end(input)
+  if (onOutput !== undefined) child.stdout.on('data', (piece: Buffer) => onOutput(String(piece)))
   const [out, err, [code]] = await Promise.all([
     text(child.stdout),
     text(child.stderr),

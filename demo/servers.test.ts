@@ -1,3 +1,6 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Client } from 'pg'
 import { describe, expect, test } from 'vitest'
 import { brokerProblem } from '../scripts/servers/rabbitmq.ts'
@@ -7,6 +10,7 @@ import {
   serverAnswers,
   serverUrl,
 } from '../scripts/servers/given.ts'
+import { privateCluster } from '../scripts/servers/postgres.ts'
 import { openVhost } from '../scripts/servers/vhost.ts'
 import { demo, lines, row } from './run-demo.ts'
 
@@ -127,6 +131,34 @@ describe('the demo on real servers', { timeout: 600_000 }, () => {
         err: expect.stringMatching(/RabbitMQ refuses the connection.*\nTry --help\.\n$/) as string,
       })
       expect(vhost.err).not.toContain('canary')
+    },
+  )
+
+  test.runIf(clusterAvailable()).for([
+    ['naive', 'SIGKILL registrar'],
+    ['outbox', 'SIGKILL'],
+  ] as const)(
+    'breaks off in few lines when a given server goes away for good (%s), and leaves no files',
+    async ([part, sign], { onTestFinished }) => {
+      await using cluster = await privateCluster({ max_connections: '100' })
+      const temporary = mkdtempSync(join(tmpdir(), 'mersal-demo-test-'))
+      onTestFinished(() => rmSync(temporary, { recursive: true }))
+      let away: Promise<void> | undefined
+      const { code, err } = await demo(
+        ['--postgres-url', cluster.url, '--part', part, '--input', '-'],
+        lines.join('\n'),
+        {
+          temporary,
+          onOutput: (piece) => {
+            if (piece.includes(sign)) away ??= cluster.kill()
+          },
+        },
+      )
+      await away
+      expect(err).toMatch(/^The demo broke off: .+$/m)
+      expect(err).not.toMatch(/\n +at |SuppressedError/)
+      expect(code).toBe(3)
+      expect(readdirSync(temporary)).toEqual([])
     },
   )
 

@@ -6,6 +6,7 @@ import { rabbitmq as rabbitmqTransport } from '../src/rabbitmq.ts'
 import { clusterProblem, privateCluster } from '../scripts/servers/postgres.ts'
 import { brokerProblem, openPrivateBroker } from '../scripts/servers/rabbitmq.ts'
 import type { DemoOptions, ServerChoice } from './options.ts'
+import { reasonOf } from './reason.ts'
 import type { View } from './view.ts'
 
 export interface Server {
@@ -128,15 +129,6 @@ async function checkAnswers({ name, greet }: Kind, url: string, from: string): P
       cause: error,
     })
   }
-}
-
-function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError && error.message === '')
-    return error.errors.map(reasonOf).join(', ')
-  return (error instanceof Error ? error.message : String(error)).replaceAll(
-    /\/\/[^\s/]*@/g,
-    '//***@',
-  )
 }
 
 function givenUrl({ problem, variable, option }: Kind, { url }: ServerChoice): string | undefined {
