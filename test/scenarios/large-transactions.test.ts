@@ -4,7 +4,9 @@ import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { serverAnswers, serverUrl } from '../postgres/database.ts'
 
-const program = fileURLToPath(new URL('../../scripts/measure-large-transaction.ts', import.meta.url))
+const program = fileURLToPath(
+  new URL('../../scripts/measure-large-transaction.ts', import.meta.url),
+)
 const MESSAGES = 300
 /** What Node and the clients need, with the few statements of 32 MiB that are not collected yet. */
 const BASE_MIB = 320
