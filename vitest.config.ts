@@ -28,15 +28,17 @@ const long = [
   'demo/**/*.test.ts',
 ]
 
+const globalSetup = ['test/run/programs.ts']
+
 export default defineConfig({
   test: {
     projects: [
       { extends: true, test: { name: 'fast', include: fast, isolate: false } },
       {
         extends: true,
-        test: { name: 'servers', include: everything, exclude: [...fast, ...long] },
+        test: { name: 'servers', include: everything, exclude: [...fast, ...long], globalSetup },
       },
-      { extends: true, test: { name: 'long', include: long, exclude: fast } },
+      { extends: true, test: { name: 'long', include: long, exclude: fast, globalSetup } },
     ],
     // Fails whatever prints a secret.
     setupFiles: ['test/house/outlet.ts'],

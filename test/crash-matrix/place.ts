@@ -1,9 +1,8 @@
 /** The servers that all cells share, and the programs that they start. */
-import { mkdir, rm, copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Channel, type ChannelModel, connect } from 'amqplib'
-import { build } from 'esbuild'
 import { Pool } from 'pg'
+import { buildPrograms } from '../../scripts/programs.ts'
 import { privateCluster } from '../../scripts/servers/postgres.ts'
 import { openPrivateBroker } from '../../scripts/servers/rabbitmq.ts'
 
@@ -20,38 +19,19 @@ export interface Place extends AsyncDisposable {
   plainly<Result>(task: (channel: Channel) => Promise<Result>): Promise<Result>
 }
 
-/** A few files in place of hundreds: a process starts in a third of the time. */
-async function buildPrograms(stack: AsyncDisposableStack): Promise<string> {
-  // The program `mersal` looks for its package.json three folders up; packages are found above.
-  const folder = join(root, 'node_modules/.cache', `crash-matrix-${process.pid}`)
-  stack.defer(() => rm(folder, { recursive: true, force: true }))
-  const programs = join(folder, 'built/programs/here')
-  await mkdir(programs, { recursive: true })
-  await copyFile(join(root, 'package.json'), join(folder, 'package.json'))
-  const own = ['worker', 'trap', 'relay-config'].map((name) =>
-    join(import.meta.dirname, `${name}.ts`),
-  )
-  await build({
-    entryPoints: [
-      ...own.map((path) => ({ in: path, out: path.slice(path.lastIndexOf('/') + 1, -3) })),
-      { in: join(root, 'src/cli/main.ts'), out: 'mersal' },
-    ],
-    outdir: programs,
-    bundle: true,
-    splitting: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node22',
-    packages: 'external',
-    logLevel: 'error',
-  })
-  return programs
+async function openPrograms(stack: AsyncDisposableStack): Promise<string> {
+  const own = ['worker', 'trap', 'relay-config'].map((name) => ({
+    in: join(import.meta.dirname, `${name}.ts`),
+    out: name,
+  }))
+  const program = { in: join(root, 'src/cli/main.ts'), out: 'mersal' }
+  return stack.use(await buildPrograms('crash-matrix', [...own, program])).folder
 }
 
 export async function openPlace(): Promise<Place> {
   const stack = new AsyncDisposableStack()
   try {
-    const programs = await buildPrograms(stack)
+    const programs = await openPrograms(stack)
     const [cluster, server] = await Promise.all([
       privateCluster({
         track_commit_timestamp: 'on',
