@@ -19,7 +19,8 @@ export const init: Verb = {
   usage: [
     `init [--store ${storeNames.join('|')}] [--transport ${transportNames.join('|')}] [--force]`,
   ],
-  text: `It asks nothing: package.json, the installed packages and the environment (${[...variables].join(', ')}) tell what there is.
+  text: `It asks nothing: package.json, the installed packages and the environment tell what there is
+(${[...variables].join(', ')}).
 Without a database and a broker it writes an app that needs none, on SQLite. It never overwrites a file without --force.`,
   options: {
     store: { kind: 'text', value: 'NAME', text: storeNames.join(' or ') },
