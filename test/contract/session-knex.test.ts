@@ -13,6 +13,7 @@ sessionSuite<Knex.Transaction>('Knex 3', async ({ schema }, url) => {
     fail: async (trx) => void (await trx.raw('select 1 / 0')),
     end: async (trx, text) => void (await trx.raw(text)),
     endingCalls: [(trx) => trx.commit(), (trx) => trx.rollback()],
+    harmless: async (trx) => void (await trx.raw('select ?::text', ['x; commit'])),
     roots: [db, ended()],
     close: () => db.destroy(),
   }

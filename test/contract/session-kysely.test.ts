@@ -1,4 +1,11 @@
-import { CamelCasePlugin, Kysely, PostgresDialect, sql, type Transaction } from 'kysely'
+import {
+  CamelCasePlugin,
+  CompiledQuery,
+  Kysely,
+  PostgresDialect,
+  sql,
+  type Transaction,
+} from 'kysely'
 import { kysely } from '../../src/sql/sessions/kysely.ts'
 import { plainSavepoint } from '../postgres/plain-savepoint.ts'
 import { sessionSuite } from '../postgres/session-suite.ts'
@@ -24,6 +31,11 @@ sessionSuite<Tx>('Kysely 0.29', async (database) => {
       ),
     fail: async (tx) => void (await sql`select 1 / 0`.execute(tx)),
     end: async (tx, text) => void (await sql.raw(text).execute(tx)),
+    endingCalls: [
+      (tx) => tx.executeQuery(CompiledQuery.raw('commit')),
+      (tx) => tx.withoutPlugins().executeQuery(CompiledQuery.raw('rollback')),
+    ],
+    harmless: async (tx) => void (await sql`select ${'x; commit'}::text`.execute(tx)),
     roots: [db, ended],
     close: () => Promise.resolve(), // its pool belongs to the test database
   }

@@ -23,6 +23,7 @@ sessionSuite<SqlEntityManager>('MikroORM 7', async ({ schema }, url) => {
     fail: async (em) => void (await em.execute('select 1 / 0')),
     end: async (em, text) => void (await em.execute(text)),
     endingCalls: [(em) => em.begin(), (em) => em.commit(), (em) => em.rollback()],
+    harmless: async (em) => void (await em.execute('select ?::text', ['x; commit'])),
     roots: [orm.em, orm.em.fork()],
     close: () => orm.close(),
   }

@@ -59,7 +59,12 @@ describe('session of PGlite 0.5', () => {
         ),
       fail: async (tx: Transaction) => void (await tx.query('select 1 / 0')),
       end: async (tx: Transaction, text: string) => void (await tx.exec(text)),
-      endingCalls: [(tx: Transaction) => tx.rollback()],
+      endingCalls: [
+        (tx: Transaction) => tx.rollback(),
+        (tx: Transaction) => tx.sql`commit`,
+        (tx: Transaction) => tx.query('commit'),
+      ],
+      harmless: async (tx: Transaction) => void (await tx.sql`select ${'x; commit'}::text`),
       roots: [db, ended],
       close: () => Promise.resolve(), // one database for all of them
       oneConnection: true as const,

@@ -1,6 +1,6 @@
 import { PrismaPg } from '@prisma/adapter-pg'
 import { prisma } from '../../src/sql/sessions/prisma.ts'
-import { type Prisma, PrismaClient } from '../postgres/prisma/generated/client.ts'
+import { Prisma, PrismaClient } from '../postgres/prisma/generated/client.ts'
 import { plainSavepoint } from '../postgres/plain-savepoint.ts'
 import { sessionSuite } from '../postgres/session-suite.ts'
 
@@ -22,6 +22,12 @@ sessionSuite<Tx>('Prisma 7', async ({ schema }, url) => {
       ),
     fail: async (tx) => void (await tx.$queryRaw`select 1 / 0`),
     end: async (tx, text) => void (await tx.$executeRawUnsafe(text)),
+    endingCalls: [
+      (tx) => tx.$executeRaw`commit`,
+      (tx) => tx.$executeRaw`${Prisma.raw('commit')}`,
+      (tx) => tx.$queryRaw(Prisma.sql`select ${1}; rollback`),
+    ],
+    harmless: async (tx) => void (await tx.$queryRaw`select ${'x; commit'}::text`),
     roots: [client, ended],
     close: () => client.$disconnect(),
   }

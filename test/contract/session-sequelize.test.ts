@@ -17,6 +17,8 @@ sessionSuite<Transaction>('Sequelize 6', async ({ schema }, url) => {
     fail: async (transaction) => void (await instance.query('select 1 / 0', { transaction })),
     end: async (transaction, text) => void (await instance.query(text, { transaction })),
     endingCalls: [(transaction) => transaction.commit(), (transaction) => transaction.rollback()],
+    harmless: async (transaction) =>
+      void (await instance.query('select $1::text', { bind: ['x; commit'], transaction })),
     // Sequelize 6 gives a savepoint and the first one inside it the same name.
     savepointDepth: 1,
     roots: [instance, ended],

@@ -16,6 +16,7 @@ sessionSuite<EntityManager>('TypeORM 1', async ({ schema }, url) => {
       ({ queryRunner }) => queryRunner?.commitTransaction(),
       ({ queryRunner }) => queryRunner?.rollbackTransaction(),
     ],
+    harmless: async (manager) => void (await manager.query('select $1::text', ['x; commit'])),
     roots: [dataSource.manager, dataSource],
     close: () => dataSource.destroy(),
   }

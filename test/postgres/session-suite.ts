@@ -20,6 +20,8 @@ export interface LibraryUnderTest<Tx> {
   fail(tx: Tx): Promise<void>
   /** Runs a text that would end the transaction, as a statement of the library. */
   end?(tx: Tx, text: string): Promise<void>
+  /** A statement whose values look as if they ended it. */
+  harmless?(tx: Tx): Promise<void>
   /** Methods of the library that end a transaction. */
   readonly endingCalls?: readonly ((tx: Tx) => unknown)[]
   /** Handles that are no transaction. */
@@ -359,6 +361,7 @@ export function sessionScenarios<Tx>(
           for (const text of endings)
             await assert.rejects(end(inner, text), ours, `${text} in a savepoint`)
         })
+        await library.harmless?.(tx)
         await send(Order, { n: 1 })
         await library.insert(tx, 'two')
       })
