@@ -1,6 +1,6 @@
 import type { Finding, QueueOverview } from '../../core/operations.ts'
 import type { QueueRemoval } from '../../core/transport.ts'
-import type { Link } from './connection/link.ts'
+import type { NatsLink } from './connection/client.ts'
 import { CONSUMER } from './topology/names.ts'
 import type { NatsSettings } from './options.ts'
 import type { Topology } from './topology/topology.ts'
@@ -10,13 +10,13 @@ const OWN_BYTES = 512
 
 /** Looks at the server without making anything. Throws when it cannot be reached. */
 export async function examine(
-  link: Link,
+  link: NatsLink,
   topology: Topology,
   settings: NatsSettings,
   queues: readonly string[],
 ): Promise<readonly Finding[]> {
   const { connection } = await link.connection()
-  const { version = '?', max_payload: largest = 0 } = connection.info ?? {}
+  const { version = '?', max_payload: largest = 0 } = connection.client.info ?? {}
   const findings: Finding[] = [
     { level: 'ok', subject: 'nats version', text: version },
     payload(largest, settings.maxMessageBytes),

@@ -12,18 +12,25 @@ import type {
   TransportFeatures,
 } from '../../core/transport.ts'
 import type { OnDelivery } from '../shared/deliver.ts'
+import { systemClock } from '../../lib/async/clock.ts'
 import { describer } from './connection/address.ts'
 import { Consumer } from './consume/consumer.ts'
-import { natsDeadLetters } from './consume/dead-letters.ts'
+import { NatsDeadLetters } from './consume/dead-letters.ts'
 import { examine, queueOverviews, removeQueue } from './examine.ts'
-import { Link } from './connection/link.ts'
+import { type NatsLink, natsClient } from './connection/client.ts'
+import { Link } from '../shared/link.ts'
+import { OwnQueues } from '../shared/own-queues.ts'
+import { Pace } from '../shared/pace.ts'
 import { namesOf } from './topology/names.ts'
 import { type NatsOptions, type NatsSettings, natsSettings } from './options.ts'
-import { OwnQueues } from './topology/own-queues.ts'
+import { recover } from './consume/recover.ts'
 import { Publisher } from './publish/publisher.ts'
 import { Settler } from './consume/settle.ts'
 import { States } from './consume/state.ts'
 import { checkQueueName, Topology } from './topology/topology.ts'
+
+/** Waits between two tries to make a missing stream again. */
+const MAKING_AGAIN = { firstMs: 250, longestMs: 3000 }
 
 /** NATS JetStream as a transport. */
 export interface NatsTransport extends Transport {
@@ -48,7 +55,7 @@ class JetStreamTransport implements NatsTransport {
   readonly deadLetters: DeadLetterBox
   readonly operations: Required<Omit<TransportOperations, 'schema'>>
   readonly #settings: NatsSettings
-  readonly #link: Link
+  readonly #link: NatsLink
   readonly #topology: Topology
   readonly #own: OwnQueues
   readonly #publisher: Publisher
@@ -60,13 +67,30 @@ class JetStreamTransport implements NatsTransport {
     this.#settings = settings
     this.features = { ordering: 'none', maxMessageBytes: settings.maxMessageBytes }
     const describe = describer(secretsOf(settings))
-    this.#link = new Link(settings, describe)
+    const random = Math.random
+    this.#link = new Link({
+      broker: 'NATS',
+      purpose: 'publishing and receiving',
+      client: natsClient(settings, describe),
+      pace: new Pace(systemClock, random),
+      timeoutMs: settings.connectTimeoutMs,
+      describe,
+      logger: settings.logger,
+      clock: systemClock,
+    })
     this.#topology = new Topology(this.#link, settings, describe, namesOf(settings.prefix))
-    this.#own = new OwnQueues(this.#topology, settings)
+    this.#own = new OwnQueues({
+      maker: this.#topology,
+      declares: settings.topology === 'declare',
+      pause: MAKING_AGAIN,
+      logger: settings.logger,
+      clock: systemClock,
+      random,
+    })
     this.#publisher = new Publisher(this.#link, this.#topology, this.#own, settings)
     const states = new States(this.#publisher, this.#topology)
     this.#settler = new Settler(this.#link, this.#publisher, this.#topology, states, settings)
-    this.deadLetters = natsDeadLetters(this.#topology, this.#publisher)
+    this.deadLetters = new NatsDeadLetters(this.#topology, this.#publisher)
     this.operations = {
       deadLetters: (queue) => (queue === undefined ? this.deadLetters : this.deadLettersOf(queue)),
       queues: ({ names }) => queueOverviews(this.#topology, [...names, ...this.#own.names()]),
@@ -106,7 +130,7 @@ class JetStreamTransport implements NatsTransport {
       settings: this.#settings,
       stream: this.#topology.names.streamOf(queue),
       prepare: () => this.#own.prepare(queue),
-      recover: () => this.#own.recover(queue),
+      recover: (stop: AbortSignal) => recover(this.#topology, queue, this.#settings.logger, stop),
     }
     const consumer = new Consumer(parts, consumption, onDelivery)
     await consumer.start()
@@ -122,7 +146,7 @@ class JetStreamTransport implements NatsTransport {
 
   deadLettersOf(queue: string): DeadLetterBox {
     checkQueueName(queue)
-    return natsDeadLetters(this.#topology, this.#publisher, queue)
+    return new NatsDeadLetters(this.#topology, this.#publisher, queue)
   }
 
   async removeQueue(queue: string): Promise<QueueRemoval> {

@@ -10,9 +10,10 @@ import { slots } from '../../../lib/async/slots.ts'
 import { setAside } from '../../shared/aside.ts'
 import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
 import { arrivalOf } from './delivery.ts'
-import type { Link, Live } from '../connection/link.ts'
+import type { NatsLink, NatsLive } from '../connection/client.ts'
 import type { NatsSettings } from '../options.ts'
 import { Pull } from './pull.ts'
+import { recoverNowAndThen } from './recover.ts'
 import type { Hold, Settler } from './settle.ts'
 import { attemptOf } from './state.ts'
 import { toEnvelope } from '../publish/wire.ts'
@@ -24,7 +25,7 @@ const LONGEST_HEARTBEAT_MS = 3000
 const RENEWALS = 4
 
 export interface ConsumerParts {
-  readonly link: Link
+  readonly link: NatsLink
   readonly settler: Settler
   readonly settings: NatsSettings
   /** Name of the stream of the queue. */
@@ -32,7 +33,7 @@ export interface ConsumerParts {
   /** Makes the stream and its subscriptions again, or looks whether they are there. */
   readonly prepare: () => Promise<void>
   /** Hands out again what a crash of the server has made it forget. */
-  readonly recover: () => Promise<void>
+  readonly recover: (stop: AbortSignal) => Promise<void>
 }
 
 /** With what tells that it was lost, and when JetStream last heard of it. */
@@ -69,7 +70,10 @@ export class Consumer implements AsyncDisposable {
   /** Rejects if the first try fails; afterwards it goes on by itself. */
   async start(): Promise<void> {
     await this.#parts.prepare()
-    this.#loops = [this.#run(), this.#renewAll()]
+    const { recover, settings } = this.#parts
+    const { signal } = this.#stopping
+    const look = (): Promise<void> => recover(signal)
+    this.#loops = [this.#run(), this.#renewAll(), recoverNowAndThen(look, settings.logger, signal)]
   }
 
   /** Tells the handlers that their messages are lost; the connection is about to be closed. */
@@ -93,29 +97,17 @@ export class Consumer implements AsyncDisposable {
     const { link, prepare } = this.#parts
     const { signal } = this.#stopping
     let failures = 0
-    let last: Live | undefined
     while (!signal.aborted) {
       try {
         const live = await Promise.race([link.connection(), aborted(signal)])
         if (live === undefined) return
         if (failures > 0) await prepare()
-        if (live !== last) void this.#recover()
-        last = live
         await this.#listen(live, () => (failures = 0))
       } catch (error) {
         if (signal.aborted) return
         this.#tell(error)
         await systemClock.sleep(backoffMs(backoff, ++failures, Math.random), signal)
       }
-    }
-  }
-
-  async #recover(): Promise<void> {
-    try {
-      await this.#parts.recover()
-    } catch (error) {
-      // It is tried again with the next connection, and now and then.
-      this.#parts.settings.logger.debug(errorFields(error), 'the queue was not looked through')
     }
   }
 
@@ -130,7 +122,7 @@ export class Consumer implements AsyncDisposable {
     )
   }
 
-  async #listen(live: Live, works: () => void): Promise<void> {
+  async #listen(live: NatsLive, works: () => void): Promise<void> {
     const { signal } = this.#stopping
     const { stream, settings } = this.#parts
     const heartbeatMs = Math.min(settings.ackWaitMs / RENEWALS, LONGEST_HEARTBEAT_MS)

@@ -49,20 +49,65 @@ function toLetter(stored: StoredMsg): DeadLetter {
   }
 }
 
-/** Dead letters of one queue, or of all: a stream with one subject for each queue. */
-export function natsDeadLetters(
-  topology: Topology,
-  publisher: Publisher,
-  queue?: string,
-): DeadLetterBox {
-  const { names } = topology
-  const subject = queue === undefined ? `${names.prefix}.dead.*` : names.deadOf(queue)
+const asSequence = (key: string): number | undefined =>
+  /^[1-9]\d{0,14}$/.test(key) ? Number(key) : undefined
 
-  /** The letter that has this place in the stream, or the first one after it. */
-  async function read(query: { readonly seq: number; readonly next_by_subj?: string }) {
-    return topology.ask('reading the dead letters', async ({ manager }) => {
+/** Dead letters of one queue, or of all: a stream with one subject for each queue. */
+export class NatsDeadLetters implements DeadLetterBox {
+  readonly #topology: Topology
+  readonly #publisher: Publisher
+  readonly #queue: string | undefined
+
+  constructor(topology: Topology, publisher: Publisher, queue?: string) {
+    this.#topology = topology
+    this.#publisher = publisher
+    this.#queue = queue
+  }
+
+  async list(
+    query: { readonly limit?: number; readonly after?: string } = {},
+  ): Promise<readonly DeadLetter[]> {
+    const most = checkNumber('limit', query.limit, { default: 100, min: 1, max: 1000 })
+    const { names } = this.#topology
+    const subject = this.#queue === undefined ? `${names.prefix}.dead.*` : names.deadOf(this.#queue)
+    const letters: DeadLetter[] = []
+    let bytes = 0
+    const last = query.after === undefined ? 0 : asSequence(query.after)
+    let next = last === undefined ? undefined : last + 1
+    while (next !== undefined && letters.length < most && bytes < CLAIM_BYTES) {
+      const stored = await this.#read({ seq: next, next_by_subj: subject })
+      if (stored === null) break
+      letters.push(toLetter(stored))
+      bytes += stored.data.byteLength
+      next = stored.seq + 1
+    }
+    return letters
+  }
+
+  retry(keys: readonly string[]): Promise<number> {
+    return this.#change(keys, (found) => this.#putBack(found))
+  }
+
+  discard(keys: readonly string[]): Promise<number> {
+    return this.#change(keys, () => Promise.resolve())
+  }
+
+  async #change(keys: readonly string[], before: (found: Found) => Promise<void>): Promise<number> {
+    let changed = 0
+    for (const key of new Set(keys)) {
+      const found = await this.#find(key)
+      if (found === undefined) continue
+      await before(found)
+      if (await this.#remove(found.sequence)) changed++
+    }
+    return changed
+  }
+
+  /** The letter that has this place in the stream, or with a subject the first one after it. */
+  #read(query: { readonly seq: number; readonly next_by_subj?: string }) {
+    return this.#topology.ask('reading the dead letters', async ({ manager }) => {
       try {
-        return await manager.streams.getMessage(names.dead, query)
+        return await manager.streams.getMessage(this.#topology.names.dead, query)
       } catch (error) {
         // Nothing has ever died here.
         if (apiCodeOf(error) === apiCodes.streamNotFound) return null
@@ -71,19 +116,20 @@ export function natsDeadLetters(
     })
   }
 
-  async function find(key: string): Promise<Found | undefined> {
-    const sequence = Number(key)
-    if (!/^\d{1,15}$/.test(key) || sequence < 1) return undefined
-    const stored = await read({ seq: sequence })
+  async #find(key: string): Promise<Found | undefined> {
+    const sequence = asSequence(key)
+    if (sequence === undefined) return undefined
+    const stored = await this.#read({ seq: sequence })
     if (stored === null) return undefined
     const letter = toLetter(stored)
-    return queue === undefined || letter.place === queue ? { letter, sequence } : undefined
+    const isMine = this.#queue === undefined || letter.place === this.#queue
+    return isMine ? { letter, sequence } : undefined
   }
 
-  async function remove(sequence: number): Promise<boolean> {
-    return topology.ask('removing a dead letter', async ({ manager }) => {
+  #remove(sequence: number): Promise<boolean> {
+    return this.#topology.ask('removing a dead letter', async ({ manager }) => {
       try {
-        return await manager.streams.deleteMessage(names.dead, sequence, false)
+        return await manager.streams.deleteMessage(this.#topology.names.dead, sequence, false)
       } catch (error) {
         // Somebody else was faster.
         if (apiCodeOf(error) === apiCodes.noMessageToDelete) return false
@@ -92,43 +138,16 @@ export function natsDeadLetters(
     })
   }
 
-  async function putBack({ letter, sequence }: Found): Promise<void> {
+  async #putBack({ letter, sequence }: Found): Promise<void> {
+    const { names } = this.#topology
     // The id alone is known to the stream, which would not store it a second time.
     const headers = toHeaders(letter, `retry.${letter.id}.${names.dead}.${sequence}`)
-    const to = names.subjectOf(letter.place)
-    const answer = await publisher.send({ subject: to, headers, body: letter.body })
+    const subject = names.subjectOf(letter.place)
+    const answer = await this.#publisher.send({ subject, headers, body: letter.body })
     if (answer.kind === 'stored') return
-    const why = 'text' in answer ? answer.text : `there is no queue '${letter.place}'`
-    throw new MersalError('MERSAL_UNAVAILABLE', `the dead letter ${letter.key} stays: ${why}`)
-  }
-
-  async function change(keys: readonly string[], before: (found: Found) => Promise<void>) {
-    let changed = 0
-    for (const key of new Set(keys)) {
-      const found = await find(key)
-      if (found === undefined) continue
-      await before(found)
-      if (await remove(found.sequence)) changed++
-    }
-    return changed
-  }
-
-  return {
-    async list({ limit, after } = {}) {
-      const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
-      const letters: DeadLetter[] = []
-      let bytes = 0
-      let next = after === undefined ? 1 : /^\d{1,15}$/.test(after) ? Number(after) + 1 : undefined
-      while (next !== undefined && letters.length < most && bytes < CLAIM_BYTES) {
-        const stored = await read({ seq: next, next_by_subj: subject })
-        if (stored === null) break
-        letters.push(toLetter(stored))
-        bytes += stored.data.byteLength
-        next = stored.seq + 1
-      }
-      return letters
-    },
-    retry: (keys) => change(keys, putBack),
-    discard: (keys) => change(keys, () => Promise.resolve()),
+    const cause = 'error' in answer ? answer.error : undefined
+    const why = 'text' in answer ? answer.text : `no stream took it for queue '${letter.place}'`
+    const text = `the dead letter ${letter.key} stays: ${cause?.message ?? why}`
+    throw new MersalError('MERSAL_UNAVAILABLE', text, { cause })
   }
 }

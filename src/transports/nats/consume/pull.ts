@@ -2,7 +2,7 @@ import { createInbox, type Msg, nanos, type Subscription } from '@nats-io/transp
 import { CLAIM_BYTES } from '../../../core/messages/bytes.ts'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
-import type { Live } from '../connection/link.ts'
+import type { NatsLive } from '../connection/client.ts'
 import { CONSUMER } from '../topology/names.ts'
 
 /**
@@ -36,7 +36,7 @@ export interface PullOptions {
 
 /** Asks for messages over one connection, so many at a time as somebody wants. */
 export class Pull {
-  readonly #live: Live
+  readonly #live: NatsLive
   readonly #options: PullOptions
   readonly #inbox = createInbox()
   readonly #subscription: Subscription
@@ -46,11 +46,11 @@ export class Pull {
   #heardAt = 0
   #ended = Promise.withResolvers<End>()
 
-  constructor(live: Live, options: PullOptions, receive: (message: Msg) => void) {
+  constructor(live: NatsLive, options: PullOptions, receive: (message: Msg) => void) {
     this.#live = live
     this.#options = options
     this.#receive = receive
-    this.#subscription = live.connection.subscribe(`${this.#inbox}.*`, {
+    this.#subscription = live.connection.client.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {
         if (error === null) this.#arrived(message)
       },
@@ -65,7 +65,7 @@ export class Pull {
   async take(most: number, stop: AbortSignal): Promise<void> {
     const { connection, lost } = this.#live
     const { stream, heartbeatMs } = this.#options
-    const { max_payload: largest = 1 } = connection.info ?? {}
+    const { max_payload: largest = 1 } = connection.client.info ?? {}
     this.#left = Math.max(1, Math.min(most, Math.floor(CLAIM_BYTES / largest)))
     this.#heardAt = systemClock.monotonic()
     this.#ended = Promise.withResolvers()
@@ -80,7 +80,7 @@ export class Pull {
     const watch = setInterval(() => this.#watch(), heartbeatMs)
     try {
       if (!lost.aborted && !stop.aborted)
-        connection.publish(
+        connection.client.publish(
           `$JS.API.CONSUMER.MSG.NEXT.${stream}.${CONSUMER}`,
           JSON.stringify(request),
           { reply: `${this.#inbox}.${++this.#requests}` },
@@ -105,11 +105,11 @@ export class Pull {
    * asked about the consumer, which makes it look who still waits.
    */
   async close(): Promise<void> {
-    const { manager, lost } = this.#live
+    const { connection, lost } = this.#live
     if (lost.aborted) return
     try {
       await this.#subscription.drain()
-      await manager.consumers.info(this.#options.stream, CONSUMER)
+      await connection.manager.consumers.info(this.#options.stream, CONSUMER)
     } catch {
       // The connection was lost, or the stream is gone: then so is the request.
     }
@@ -129,9 +129,12 @@ export class Pull {
     this.#receive(message)
   }
 
-  /** A server that forgot the request, as when it was restarted, sends no heartbeat for it. */
+  /**
+   * A server that was restarted has forgotten the request and sends no heartbeat for it. Nor does
+   * anybody answer a request to a consumer that was deleted before.
+   */
   #watch(): void {
     if (systemClock.monotonic() - this.#heardAt > SILENT_HEARTBEATS * this.#options.heartbeatMs)
-      this.#ended.resolve({ kind: 'busy', text: 'no heartbeat' })
+      this.#ended.resolve({ kind: 'gone', text: 'NATS sends no heartbeat' })
   }
 }

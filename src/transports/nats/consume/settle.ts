@@ -5,7 +5,7 @@ import { systemClock } from '../../../lib/async/clock.ts'
 import { seldom } from '../../../lib/async/seldom.ts'
 import { asideMs, asideText, cannotBury } from '../../shared/aside.ts'
 import type { Arrival } from './delivery.ts'
-import type { Link } from '../connection/link.ts'
+import type { NatsLink } from '../connection/client.ts'
 import type { NatsSettings } from '../options.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import type { State, States } from './state.ts'
@@ -37,7 +37,7 @@ function nak(delayMs: number): string {
 
 /** Does what the handler's side decided, and makes sure that JetStream knows it. */
 export class Settler {
-  readonly #link: Link
+  readonly #link: NatsLink
   readonly #publisher: Publisher
   readonly #topology: Topology
   readonly #settings: NatsSettings
@@ -45,7 +45,7 @@ export class Settler {
   readonly #isNews = seldom(systemClock, 60_000)
 
   constructor(
-    link: Link,
+    link: NatsLink,
     publisher: Publisher,
     topology: Topology,
     states: States,
@@ -78,7 +78,7 @@ export class Settler {
   async renew({ reply }: Arrival, timeout: number): Promise<void> {
     const { live } = this.#link
     if (live === undefined) throw new Error('there is no connection to NATS now')
-    await live.connection.request(reply, '+WPI', { timeout })
+    await live.connection.client.request(reply, '+WPI', { timeout })
   }
 
   #failed(queue: string, doing: string, error: unknown): void {
@@ -144,7 +144,7 @@ export class Settler {
   /** Resolves when JetStream has done it. */
   async #answer(reply: string, text: string): Promise<void> {
     const { connection } = await this.#link.connection()
-    await connection.request(reply, text, { timeout: this.#settings.confirmTimeoutMs })
+    await connection.client.request(reply, text, { timeout: this.#settings.confirmTimeoutMs })
   }
 
   /** False if the dead letters do not take it. Its copy is stored before it leaves its queue. */
@@ -152,7 +152,7 @@ export class Settler {
     const { connection } = await this.#link.connection()
     const { body } = toEnvelope(hold.arrival.message)
     const subject = this.#topology.names.deadOf(hold.queue)
-    const limit = (connection.info?.max_payload ?? Number.MAX_SAFE_INTEGER) - body.byteLength
+    const limit = (connection.client.info?.max_payload ?? Number.MAX_SAFE_INTEGER) - body.byteLength
     let headers = this.#deadHeaders(hold, disposition)
     if (headerBytes(headers) > limit) headers = this.#deadHeaders(hold, disposition, SHORT_ERROR)
     if (headerBytes(headers) > limit)
@@ -164,7 +164,7 @@ export class Settler {
     }
     if (answer.kind === 'nobody') await this.#topology.queue(hold.queue)
     if (answer.kind === 'error') return this.#unburied(hold.queue, answer.text)
-    throw new Error('text' in answer ? answer.text : 'the stream of the dead letters was missing')
+    throw 'error' in answer ? answer.error : new Error('the stream of the dead letters was missing')
   }
 
   #unburied(queue: string, why: string): false {

@@ -1,14 +1,16 @@
 import { createInbox, type Msg, type MsgHdrs, type Subscription } from '@nats-io/transport-node'
-import { MersalError } from '../../../core/errors/errors.ts'
-import { type Followers } from '../../../lib/async/abort.ts'
+import type { PublishOutcome } from '../../../core/transport.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
-import type { Live } from '../connection/link.ts'
+import { confirmBook } from '../../shared/confirm-book.ts'
+import { unavailable, unknown, withdrawn } from '../../shared/outcomes.ts'
+import { answeredOrStopped, type Stop, type TakeBack } from '../../shared/stop.ts'
+import type { NatsLive } from '../connection/client.ts'
 
 /** So much may be on its way without an answer; what comes then waits its turn. */
 const MOST_BYTES = 8 * 1024 * 1024
 const MOST_MESSAGES = 4096
 
-/** What JetStream has said about one message. */
+/** What JetStream has said about one message, or what follows from its silence. */
 export type Answer =
   | { readonly kind: 'stored' }
   /** No stream takes this subject, or its stream has no leader. */
@@ -19,10 +21,7 @@ export type Answer =
       readonly code: number
       readonly text: string
     }
-  /** It was written, and what became of it is not known. */
-  | { readonly kind: 'silent'; readonly text: string }
-  /** It was not written. */
-  | { readonly kind: 'kept'; readonly text: string; readonly withdrawn: boolean }
+  | PublishOutcome
 
 export interface Parcel {
   readonly subject: string
@@ -30,16 +29,12 @@ export interface Parcel {
   readonly body: Uint8Array
 }
 
-/** Of one call of `publish`: told when it is to stop. */
-export interface Stops {
-  readonly signal?: Followers & { readonly aborted: boolean }
-  readonly withdraw?: Followers & { readonly aborted: boolean }
-}
+type Settle = (answer: Answer) => void
 
 interface Pending {
   readonly bytes: number
   readonly until: number
-  readonly answer: (answer: Answer) => void
+  readonly settle: Settle
 }
 
 interface PubAck {
@@ -66,25 +61,35 @@ function answerIn(message: Msg): Answer {
   } catch {
     // Not from JetStream: some other subscriber has answered.
   }
-  return { kind: 'silent', text: 'the answer did not come from a stream' }
+  return unknown('the answer did not come from a stream')
 }
 
 /** Messages on their way over one connection, each with a number of its own and a time limit. */
 export class Lane {
-  readonly #live: Live
+  readonly #live: NatsLive
   readonly #timeoutMs: number
   readonly #inbox = createInbox()
-  readonly #pending = new Map<string, Pending>()
+  readonly #waiting = new Set<{ readonly parcel: Parcel; readonly settle: Settle }>()
   readonly #subscription: Subscription
+  readonly #book
   #last = 0
   #bytes = 0
-  #room = Promise.withResolvers<void>()
-  #timer: NodeJS.Timeout | undefined
 
-  constructor(live: Live, timeoutMs: number) {
+  constructor(live: NatsLive, timeoutMs: number) {
     this.#live = live
     this.#timeoutMs = timeoutMs
-    this.#subscription = live.connection.subscribe(`${this.#inbox}.*`, {
+    this.#book = confirmBook<string, Pending>({
+      clock: systemClock,
+      firstLookMs: timeoutMs,
+      restMs: (_ticket, { until }, now) => until - now,
+      onLate: (_ticket, pending) => {
+        this.#bytes -= pending.bytes
+        pending.settle(unknown(`NATS did not confirm the message within ${timeoutMs} ms`))
+        return 'forget'
+      },
+      onLooked: () => this.#writeWaiting(),
+    })
+    this.#subscription = live.connection.client.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {
         if (error === null) this.#answered(message.subject, answerIn(message))
       },
@@ -92,83 +97,69 @@ export class Lane {
     live.lost.addEventListener('abort', () => this.#lost(), { once: true })
   }
 
-  async send(parcel: Parcel, stops: Stops = {}): Promise<Answer> {
-    while (this.#full) {
-      const left = Promise.withResolvers<void>()
-      stops.signal?.add(left.resolve)
-      stops.withdraw?.add(left.resolve)
-      await Promise.race([this.#room.promise, left.promise])
-      stops.signal?.delete(left.resolve)
-      stops.withdraw?.delete(left.resolve)
-      if (stops.signal?.aborted === true || stops.withdraw?.aborted === true) break
+  async send(parcel: Parcel, stop?: Stop): Promise<Answer> {
+    if (stop?.withdraw?.signal.aborted === true) return withdrawn()
+    if (stop?.signal.aborted === true) return unavailable('not sent: nobody waits for it')
+    return await new Promise((resolve) => {
+      answeredOrStopped<Answer>(stop, (settle) => this.#writeOrWait(parcel, settle), resolve)
+    })
+  }
+
+  #writeOrWait(parcel: Parcel, settle: Settle): TakeBack | undefined {
+    if (!this.#isFull) {
+      this.#write(parcel, settle)
+      return undefined
     }
-    const withdrawn = stops.withdraw?.aborted === true
-    if (withdrawn || stops.signal?.aborted === true)
-      return { kind: 'kept', text: 'it was taken back while it waited its turn', withdrawn }
-    return this.#write(parcel, stops)
+    const waiting = { parcel, settle }
+    this.#waiting.add(waiting)
+    return () => this.#waiting.delete(waiting)
   }
 
-  get #full(): boolean {
-    if (this.#live.lost.aborted) return false
-    return this.#bytes >= MOST_BYTES || this.#pending.size >= MOST_MESSAGES
+  get #isFull(): boolean {
+    return this.#bytes >= MOST_BYTES || this.#book.size >= MOST_MESSAGES
   }
 
-  async #write({ subject, headers, body }: Parcel, { signal }: Stops): Promise<Answer> {
+  #write({ subject, headers, body }: Parcel, settle: Settle): void {
     const { connection, lost } = this.#live
-    if (lost.aborted) return { kind: 'kept', text: 'the connection was lost', withdrawn: false }
     const ticket = `${this.#inbox}.${++this.#last}`
-    const { promise, resolve } = Promise.withResolvers<Answer>()
     try {
-      connection.publish(subject, body, { headers, reply: ticket })
+      lost.throwIfAborted()
+      connection.client.publish(subject, body, { headers, reply: ticket })
     } catch (error) {
-      const text = error instanceof Error ? error.message : 'the client did not take it'
-      return { kind: 'kept', text, withdrawn: false }
+      settle(unavailable('not sent: the connection to NATS is closed', error))
+      return
     }
     const until = systemClock.monotonic() + this.#timeoutMs
-    this.#pending.set(ticket, { bytes: body.byteLength, until, answer: resolve })
+    this.#book.enter(ticket, { bytes: body.byteLength, until, settle })
     this.#bytes += body.byteLength
-    this.#timer ??= setTimeout(() => this.#expire(), this.#timeoutMs)
-    const stop = (): void =>
-      this.#answered(ticket, { kind: 'silent', text: 'nobody waited longer' })
-    signal?.add(stop)
-    try {
-      return await promise
-    } finally {
-      signal?.delete(stop)
+  }
+
+  #writeWaiting(): void {
+    for (const waiting of this.#waiting) {
+      if (this.#isFull) return
+      this.#waiting.delete(waiting)
+      this.#write(waiting.parcel, waiting.settle)
     }
   }
 
   #answered(ticket: string, answer: Answer): void {
-    const pending = this.#pending.get(ticket)
+    const pending = this.#book.take(ticket)
     if (pending === undefined) return
-    this.#pending.delete(ticket)
     this.#bytes -= pending.bytes
-    pending.answer(answer)
-    this.#room.resolve()
-    this.#room = Promise.withResolvers()
-  }
-
-  /** All wait equally long, so the first ones are the oldest. */
-  #expire(): void {
-    this.#timer = undefined
-    const now = systemClock.monotonic()
-    for (const [ticket, { until }] of this.#pending) {
-      if (until > now) {
-        this.#timer = setTimeout(() => this.#expire(), Math.ceil(until - now))
-        return
-      }
-      const text = `NATS did not confirm the message within ${this.#timeoutMs} ms`
-      this.#answered(ticket, { kind: 'silent', text })
-    }
+    pending.settle(answer)
+    this.#writeWaiting()
   }
 
   #lost(): void {
-    clearTimeout(this.#timer)
-    const { reason } = this.#live.lost as { readonly reason: unknown }
-    const why = reason instanceof MersalError ? reason.message : 'the connection was lost'
-    for (const ticket of this.#pending.keys())
-      this.#answered(ticket, { kind: 'silent', text: `not confirmed: ${why}` })
-    this.#room.resolve()
+    this.#book.close()
     this.#subscription.unsubscribe()
+    const reason: unknown = this.#live.lost.reason
+    for (const [ticket] of this.#book.entries())
+      this.#book
+        .take(ticket)
+        ?.settle(unknown('the connection was lost before NATS confirmed the message', reason))
+    for (const { settle } of this.#waiting)
+      settle(unavailable('not sent: the connection to NATS was lost', reason))
+    this.#waiting.clear()
   }
 }

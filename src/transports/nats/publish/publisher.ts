@@ -1,7 +1,6 @@
 import type { OutgoingMessage } from '../../../core/messages/message.ts'
 import { isName } from '../../../core/messages/validation.ts'
 import type { PublishOptions, PublishOutcome } from '../../../core/transport.ts'
-import { followersOf } from '../../../lib/async/abort.ts'
 import { toError } from '../../../lib/async/abort.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { seldom } from '../../../lib/async/seldom.ts'
@@ -16,10 +15,11 @@ import {
   unroutable,
 } from '../../shared/outcomes.ts'
 import { apiCodes } from '../connection/faults.ts'
-import { type Answer, Lane, type Parcel, type Stops } from './lane.ts'
-import type { Link, Live } from '../connection/link.ts'
+import type { NatsLink, NatsLive } from '../connection/client.ts'
+import { type Answer, Lane, type Parcel } from './lane.ts'
 import type { NatsSettings } from '../options.ts'
-import type { OwnQueues } from '../topology/own-queues.ts'
+import type { OwnQueues } from '../../shared/own-queues.ts'
+import { type Stop, stopOn } from '../../shared/stop.ts'
 import type { Topology } from '../topology/topology.ts'
 import { headerBytes, toHeaders } from './wire.ts'
 
@@ -29,33 +29,16 @@ const OWN_BYTES = 16 * 1024
 /** The queues of each topic, asked for once in one call of `publish`. */
 type Lookups = Map<string, Promise<readonly string[]>>
 
-function stopsOf({ signal, withdraw }: PublishOptions): Stops {
-  const watched = (one: AbortSignal): NonNullable<Stops['signal']> => {
-    const followers = followersOf(one)
-    return {
-      add: (stop) => followers.add(stop),
-      delete: (stop) => followers.delete(stop),
-      get aborted() {
-        return one.aborted
-      },
-    }
-  }
-  return {
-    ...(signal === undefined ? {} : { signal: watched(signal) }),
-    ...(withdraw === undefined ? {} : { withdraw: watched(withdraw) }),
-  }
-}
-
 /** Puts messages into the streams of their queues, an event into the stream of each subscriber. */
 export class Publisher {
-  readonly #link: Link
+  readonly #link: NatsLink
   readonly #topology: Topology
   readonly #own: OwnQueues
   readonly #settings: NatsSettings
-  readonly #lanes = new WeakMap<Live, Lane>()
+  readonly #lanes = new WeakMap<NatsLive, Lane>()
   readonly #isNews = seldom(systemClock, 60_000)
 
-  constructor(link: Link, topology: Topology, own: OwnQueues, settings: NatsSettings) {
+  constructor(link: NatsLink, topology: Topology, own: OwnQueues, settings: NatsSettings) {
     this.#link = link
     this.#topology = topology
     this.#own = own
@@ -64,20 +47,20 @@ export class Publisher {
 
   publish(
     messages: readonly OutgoingMessage[],
-    options: PublishOptions = {},
+    { signal, withdraw }: PublishOptions = {},
   ): readonly Promise<PublishOutcome>[] {
     const lookups: Lookups = new Map()
-    const stops = stopsOf(options)
-    return messages.map((message) => this.#publish(message, lookups, stops))
+    const stop = stopOn(signal, withdraw)
+    return messages.map((message) => this.#publish(message, lookups, stop))
   }
 
   /** One message to one subject. */
-  async send(parcel: Parcel, stops?: Stops): Promise<Answer> {
+  async send(parcel: Parcel, stop?: Stop): Promise<Answer> {
     const live = await this.#link.connection()
-    return this.#laneOf(live).send(parcel, stops)
+    return this.#laneOf(live).send(parcel, stop)
   }
 
-  #laneOf(live: Live): Lane {
+  #laneOf(live: NatsLive): Lane {
     const known = this.#lanes.get(live)
     if (known !== undefined) return known
     const lane = new Lane(live, this.#settings.confirmTimeoutMs)
@@ -88,7 +71,7 @@ export class Publisher {
   async #publish(
     message: OutgoingMessage,
     lookups: Lookups,
-    stops: Stops,
+    stop: Stop | undefined,
   ): Promise<PublishOutcome> {
     const { maxMessageBytes } = this.#settings
     const bytes = sizeOf(message)
@@ -98,9 +81,9 @@ export class Publisher {
     try {
       // While a try waits, nothing waits for it: the relay probes, or comes when it is back.
       if (this.#link.down !== undefined) throw this.#link.down
-      const { connection } = await this.#link.connection()
+      const { client } = (await this.#link.connection()).connection
       const headers = toHeaders(message, message.id)
-      const limit = connection.info?.max_payload ?? maxMessageBytes
+      const limit = client.info?.max_payload ?? maxMessageBytes
       if (bytes + OWN_BYTES > limit) {
         const whole = headerBytes(headers) + message.body.byteLength
         if (whole > limit) return tooLarge(whole, limit)
@@ -110,7 +93,7 @@ export class Publisher {
       if (queues.length === 0) return this.#nobody(message)
       const parcel = { headers, body: message.body }
       const outcomes = await Promise.all(
-        queues.map((queue) => this.#into(queue, parcel, message, stops)),
+        queues.map((queue) => this.#into(queue, parcel, message, stop)),
       )
       const taken = outcomes.filter((outcome) => outcome !== 'gone')
       return taken.length === 0 ? this.#nobody(message) : together(taken)
@@ -145,10 +128,10 @@ export class Publisher {
     queue: string,
     { headers, body }: Omit<Parcel, 'subject'>,
     { to }: OutgoingMessage,
-    stops: Stops,
+    stop: Stop | undefined,
   ): Promise<PublishOutcome | 'gone'> {
     const subject = this.#topology.names.subjectOf(queue)
-    const answer = await this.send({ subject, headers, body }, stops)
+    const answer = await this.send({ subject, headers, body }, stop)
     if (answer.kind !== 'nobody') return outcomeOf(queue, answer)
     // Also the answer of a cluster whose stream has no leader at the moment.
     const stream = this.#topology.names.streamOf(queue)
@@ -168,25 +151,13 @@ export class Publisher {
 }
 
 function outcomeOf(queue: string, answer: Exclude<Answer, { kind: 'nobody' }>): PublishOutcome {
-  switch (answer.kind) {
-    case 'stored':
-      return confirmed
-    case 'silent':
-      return unknown(answer.text)
-    case 'kept':
-      return { ...unavailable(`not sent: ${answer.text}`), withdrawn: answer.withdrawn }
-    case 'error': {
-      const text = `queue '${queue}': NATS answers: ${answer.text} (${answer.code})`
-      if (answer.code === apiCodes.messageTooLarge) {
-        const outcome = refusedForGood(text)
-        return { ...outcome, reason: 'too-large' }
-      }
-      // A full stream and a server without room are no fault of the message.
-      return answer.status >= 500 ? unavailable(text) : refused(text)
-    }
-    default:
-      return answer satisfies never
-  }
+  if (answer.kind === 'stored') return confirmed
+  if (answer.kind !== 'error') return answer
+  const text = `queue '${queue}': NATS answers: ${answer.text} (${answer.code})`
+  if (answer.code === apiCodes.messageTooLarge)
+    return { ...refusedForGood(text), reason: 'too-large' }
+  // A full stream and a server without room are no fault of the message.
+  return answer.status >= 500 ? unavailable(text) : refused(text)
 }
 
 /** The one answer to an event that went into several queues. */

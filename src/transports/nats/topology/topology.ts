@@ -13,7 +13,7 @@ import { MersalError } from '../../../core/errors/errors.ts'
 import { isQueueName, isName, nameRule, queueNameRule } from '../../../core/messages/validation.ts'
 import type { Describe } from '../connection/address.ts'
 import { apiCodeOf, apiCodes, mistakeOf } from '../connection/faults.ts'
-import type { Link, Live } from '../connection/link.ts'
+import type { NatsLink, Server } from '../connection/client.ts'
 import { CONSUMER, type Names, nameOf } from './names.ts'
 import { invalid, type NatsSettings } from '../options.ts'
 
@@ -38,12 +38,12 @@ function checkTopic(topic: unknown): void {
 
 /** What JetStream holds: one stream for each queue, and three for all of them. */
 export class Topology {
-  readonly #link: Link
+  readonly #link: NatsLink
   readonly #settings: NatsSettings
   readonly #describe: Describe
   readonly names: Names
 
-  constructor(link: Link, settings: NatsSettings, describe: Describe, names: Names) {
+  constructor(link: NatsLink, settings: NatsSettings, describe: Describe, names: Names) {
     this.#link = link
     this.#settings = settings
     this.#describe = describe
@@ -51,10 +51,10 @@ export class Topology {
   }
 
   /** Runs the task; what it throws becomes `MERSAL_UNAVAILABLE`, or the mistake behind it. */
-  async ask<Result>(doing: string, task: (live: Live) => Promise<Result>): Promise<Result> {
+  async ask<Result>(doing: string, task: (server: Server) => Promise<Result>): Promise<Result> {
     const live = await this.#link.connection()
     try {
-      return await task(live)
+      return await task(live.connection)
     } catch (error) {
       const mistake = mistakeOf(error, this.#describe)
       // A server that is just starting, or a cluster without a leader, answers so for a while.
@@ -85,9 +85,7 @@ export class Topology {
     const { names } = this
     await Promise.all([
       this.#stream(this.#queueConfig(queue)),
-      this.#stream(
-        this.#shared(names.topics, `${names.prefix}.topic.*.*`, { max_msgs_per_subject: 1 }),
-      ),
+      this.#stream(this.#topicsConfig()),
       this.#stream(this.#shared(names.dead, `${names.prefix}.dead.*`, {})),
       this.#stream(
         this.#shared(names.state, `${names.prefix}.state.*.*`, {
@@ -103,9 +101,14 @@ export class Topology {
   async bind(queue: string, topics: readonly string[], remove: boolean): Promise<void> {
     topics.forEach(checkTopic)
     const { names } = this
+    // It is called again and again, and mostly finds nothing to change.
+    const there = await this.topicsOf(queue)
+    const changed = topics.filter((topic) => there.includes(topic) === remove)
+    if (changed.length === 0) return
+    if (!remove) await this.#stream(this.#topicsConfig())
     await this.ask('subscribing', async ({ manager }) => {
-      const { timeout } = { timeout: this.#settings.connectTimeoutMs }
-      for (const topic of topics) {
+      const timeout = this.#settings.connectTimeoutMs
+      for (const topic of changed) {
         const subject = names.subscription(topic, queue)
         if (remove) await manager.streams.purge(names.topics, { filter: subject })
         else await manager.jetstream().publish(subject, '', { timeout })
@@ -181,6 +184,11 @@ export class Topology {
     return Object.keys(info?.state.subjects ?? {}).map((subject) =>
       nameOf(subject.split('.')[token] ?? ''),
     )
+  }
+
+  #topicsConfig(): Config {
+    const { topics, prefix } = this.names
+    return this.#shared(topics, `${prefix}.topic.*.*`, { max_msgs_per_subject: 1 })
   }
 
   #queueConfig(queue: string): Config {

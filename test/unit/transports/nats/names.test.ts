@@ -17,10 +17,10 @@ describe('names of streams and subjects', () => {
   })
 
   test('a stream tells its queue, and foreign streams are none of ours', () => {
-    const { streamOf, queueOf } = namesOf('shop')
-    expect(streamOf('a.b/c:d')).toBe('shop-queue-a~b+c=d')
-    expect(queueOf(streamOf('a.b/c:d'))).toBe('a.b/c:d')
-    expect(queueOf('shop-topics')).toBeUndefined()
-    expect(queueOf('other-queue-x')).toBeUndefined()
+    const shop = namesOf('shop')
+    expect(shop.streamOf('a.b/c:d')).toBe('shop-queue-a~b+c=d')
+    expect(shop.queueOf(shop.streamOf('a.b/c:d'))).toBe('a.b/c:d')
+    expect(shop.queueOf('shop-topics')).toBeUndefined()
+    expect(shop.queueOf('other-queue-x')).toBeUndefined()
   })
 })
