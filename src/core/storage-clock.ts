@@ -1,6 +1,6 @@
 /**
- * The clock by which a storage decides what is due. It may jump: somebody sets it, or a standby with
- * another clock takes over.
+ * The clock by which a storage decides what is due. It may jump: somebody sets it, or a standby
+ * with another clock takes over.
  */
 export interface StorageClock {
   read(): Promise<ClockReading>

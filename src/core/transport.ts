@@ -160,8 +160,8 @@ export interface Transport extends AsyncDisposable {
   /**
    * Hands every message of the queue to the callback and settles what it returns; a callback that
    * throws counts as `retry` at once. Disposing stops fetching, then waits for the callbacks in
-   * progress. Several consumers of one queue share its messages. Rejects as `subscribe` does. Once it
-   * has resolved, the consumer recovers from failures by itself.
+   * progress. Several consumers of one queue share its messages. Rejects as `subscribe` does. Once
+   * it has resolved, the consumer recovers from failures by itself.
    */
   consume(
     consumption: Consumption,

@@ -10,7 +10,6 @@ const MOST_FIELDS = 10
 
 /** Functions that are still longer, with their lines. The list, and each number, may only shrink. */
 const stillTooLong: ReadonlyMap<string, number> = new Map([
-  ['src/app/unit/queue-beside-outbox.ts: appOutbox', 77],
   ['src/cli/relay/relay-metrics.ts: createRelayMetrics', 95],
   ['src/cli/relay/relay-metrics.ts: outboxMetrics', 63],
   ['src/cli/relay/relay.ts: run', 62],

@@ -9,13 +9,13 @@ import { reads } from '../send/content-type.ts'
 
 type Rejection = Extract<Disposition, { kind: 'reject' }>
 
-/** A message that can be handled, or why it never can be: trying again would not change it. */
+/** The body of a message that can be handled, or why the message never can be. */
 export type Decoded = { readonly kind: 'decoded'; readonly body: unknown } | Rejection
 
 /**
- * Opens a delivery: has it an id and a type, is the type handled here, are the bytes what they
- * claim to be, does the schema accept the body. Throws only if the schema itself failed instead of
- * answering, which trying again may mend.
+ * Opens a delivery. Rejects it if it has no id or no type, if no handler takes the type, if the
+ * bytes are not what the content type says, or if the schema refuses the body. Throws only if the
+ * schema itself failed, since another try may succeed then.
  */
 export async function decode(
   delivery: Delivery,

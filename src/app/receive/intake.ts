@@ -12,9 +12,9 @@ export interface IntakePorts {
   readonly logger: Logger
   readonly clock: Clock
   readonly random: Random
-  /** Makes the input queue and its subscriptions. */
+  /** Declares the input queue and its subscriptions. */
   readonly declare: () => Promise<void>
-  /** Begins to receive; undefined where nothing is received. */
+  /** Begins to receive. Undefined where nothing is received. */
   readonly consume: (() => Promise<AsyncDisposable>) | undefined
 }
 
@@ -22,35 +22,36 @@ const PAUSE: Backoff = { firstMs: 500, longestMs: 4000 }
 
 /**
  * What an app receives over one transport. A broker that cannot be reached (`MERSAL_UNAVAILABLE`)
- * does not fail the start: then this goes on trying, and everything else in the app works
- * meanwhile.
+ * does not fail the start. The intake tries again until the broker is there, and everything else in
+ * the app works meanwhile.
  */
 export class Intake implements AsyncDisposable {
   readonly #ports: IntakePorts
   readonly #closing = new AbortController()
   #consumer: AsyncDisposable | undefined
   #away = false
-  #said = ''
+  /** Message of the last error that was logged. */
+  #logged = ''
 
   constructor(ports: IntakePorts) {
     this.#ports = ports
   }
 
   /**
-   * The first try. Rejects with what is no matter of waiting: a queue with other properties, a
+   * The first try. Rejects with errors that waiting cannot fix: a queue with other properties, a
    * wrong password.
    */
   declare(): Promise<void> {
     return this.#unlessAway(this.#ports.declare)
   }
 
-  /** After `declare`. Begins to receive, now or as soon as the broker is there. */
+  /** Begins to receive, now or as soon as the broker is there. Call it after `declare`. */
   async consume(): Promise<void> {
     if (!this.#away) await this.#unlessAway(() => this.#receive())
     if (this.#away) void this.#catchUp()
   }
 
-  /** Receives nothing new, and waits for what is being handled. */
+  /** Ends receiving, and waits for deliveries that are being handled. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(
       new MersalError('MERSAL_APP_STOPPED', `the app '${this.#ports.app}' has been stopped`),
@@ -64,7 +65,7 @@ export class Intake implements AsyncDisposable {
     } catch (error) {
       if (!isMersalError(error, 'MERSAL_UNAVAILABLE')) throw error
       this.#away = true
-      this.#said = error.message
+      this.#logged = error.message
       this.#ports.logger.warn(
         this.#fields(error),
         'the broker cannot be reached; the app starts without it, messages wait in the outbox, and it begins to receive when the broker is there',
@@ -93,24 +94,25 @@ export class Intake implements AsyncDisposable {
         )
         return
       } catch (thrown) {
-        this.#say(toError(thrown))
+        this.#report(toError(thrown))
       }
     }
   }
 
   /**
-   * Nobody waits for a start any more, so what only a person can mend is an error in the log, once.
+   * Logs why the app cannot receive yet. No start waits for it any more, so an error that waiting
+   * cannot fix is logged as an error, once.
    */
-  #say(error: Error): void {
+  #report(error: Error): void {
     const { logger } = this.#ports
-    const news = error.message !== this.#said && !this.#closing.signal.aborted
-    this.#said = error.message
+    const news = error.message !== this.#logged && !this.#closing.signal.aborted
+    this.#logged = error.message
     if (!news || isMersalError(error, 'MERSAL_UNAVAILABLE'))
       logger.debug(this.#fields(error), 'the app cannot receive yet')
     else
       logger.error(
         this.#fields(error),
-        'the app cannot receive; it is tried again until that is mended',
+        'the app cannot receive; it is tried again until that is fixed',
       )
   }
 

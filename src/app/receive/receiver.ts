@@ -126,7 +126,9 @@ export class Receiver<Tx> {
     })
   }
 
-  /** Counts as one try, also if it is repeated because others that shared its transaction failed. */
+  /**
+   * Counts as one try, also if it is repeated because others that shared its transaction failed.
+   */
   async #attempt(inHand: InHand): Promise<Disposition> {
     let sharing = newSharing
     for (;;) {

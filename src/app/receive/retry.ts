@@ -6,21 +6,21 @@ import type { Clock, Random } from '../../lib/async/clock.ts'
 import { requestedDelay } from './steer.ts'
 
 export interface RetryPolicy {
-  /** Tries again at once, after the first one. */
+  /** Tries at once after the first one. */
   readonly immediateRetries: number
   /** Deliveries before the message is given up. */
   readonly maxDeliveries: number
   readonly backoff: Backoff
-  /** How long a handler may go on asking for the message again later, from its first wish on. */
+  /** How long a handler may ask for the message again, in milliseconds from its first wish. */
   readonly giveUpAfterMs: number
   readonly random: Random
 }
 
-/** What a try that failed means for the message. */
+/** What decides on a try that has failed. */
 export interface RetryPorts {
-  /** The transport has lost the message or the app is stopped by force: then nothing is judged. */
+  /** True if the transport has lost the message or the app is stopped by force. */
   readonly isGivenUp: () => boolean
-  /** Whether the failure is one of the message at all: `again` and `release` charge nothing. */
+  /** Whether the failure counts for the message: `again` and `release` do not count it. */
   readonly excuse: (error: unknown) => Promise<'charge' | 'again' | 'release'>
   readonly clock: Clock
 }
@@ -96,8 +96,8 @@ interface Wish {
 }
 
 /**
- * A wish charges nothing, and is granted until its time is up; the last one comes at that very
- * moment.
+ * Grants a wish until its time is up. A wish does not count as a failure. The last delivery comes
+ * at the moment when the time is up.
  */
 function postpone(
   { giveUpAfterMs }: RetryPolicy,
@@ -131,8 +131,8 @@ function killsHandler(policy: RetryPolicy, delivery: Delivery): Disposition {
 }
 
 /**
- * The longest time between the first delivery and the end of the last one, in milliseconds, without
- * the wishes of the handler.
+ * The longest time between the first delivery and the end of the last one, in milliseconds. Does
+ * not count the wishes of the handler.
  */
 export function longestRetriesMs(
   policy: Omit<RetryPolicy, 'random' | 'giveUpAfterMs'>,

@@ -2,10 +2,12 @@ import { MersalError, isMersalError } from '../../core/errors/errors.ts'
 import { LONGEST_DELAY_MS, isDelay } from '../../core/messages/validation.ts'
 
 /**
- * Ends this attempt of a handler and asks for the message again after `ms` milliseconds, without
- * immediate retries; at most a year. It is no failure: no delivery is charged, until
- * `receive.giveUpAfterMs` after the first wish. Throws `MERSAL_RETRY_LATER`, so nothing after it
- * runs.
+ * Ends this attempt of a handler and asks for the message again after `ms` milliseconds, from 0 to
+ * a year. The transaction is rolled back. It is no failure, and no delivery is counted. The message
+ * becomes a dead letter `receive.giveUpAfterMs` after the first wish.
+ *
+ * Throws `MERSAL_RETRY_LATER`, so nothing after it runs, or `MERSAL_INVALID_OPTIONS` for another
+ * delay.
  */
 export function retryLater(ms: number, cause?: unknown): never {
   if (!isDelay(ms)) {
@@ -23,8 +25,9 @@ export function retryLater(ms: number, cause?: unknown): never {
 }
 
 /**
- * Ends the handling of this message for good: it becomes a dead letter with the reason `rejected`.
- * Throws `MERSAL_REJECTED`, so nothing after it runs.
+ * Ends the handling of this message for good. The transaction is rolled back, and the message
+ * becomes a dead letter with the reason `rejected`. Throws `MERSAL_REJECTED`, so nothing after it
+ * runs.
  */
 export function reject(cause?: unknown): never {
   throw new MersalError(

@@ -15,12 +15,12 @@ export interface SubscriptionPorts {
 }
 
 /**
- * Which topics deliver into the input queue. Before the start they are noted; from then on each
+ * Which topics deliver into the input queue. Before the start, changes are noted. After it, each
  * change is made at once.
  */
 export class Subscriptions {
   readonly #ports: SubscriptionPorts
-  /** Wanted (true) or not (false), by topic; the asked-for wins over the handlers. */
+  /** What the user asked for, by the name of the event. It wins over the handlers. */
   readonly #asked = new Map<
     string,
     { readonly type: EventType<unknown>; readonly wanted: boolean }
@@ -57,8 +57,8 @@ export class Subscriptions {
     const topic = topicOf(routing, type)
     this.#asked.set(type.name, { type, wanted })
     if (!this.#declared) return
-    // Not between the lines of a declaration that is repeated because the broker was away: the
-    // later word counts.
+    // Not in the middle of a declaration that is repeated because the broker was away: the later
+    // call wins.
     await this.#mutex.run(() =>
       this.#transport(topic.transport).subscribe(
         queue,
@@ -86,8 +86,8 @@ export class Subscriptions {
   }
 
   /**
-   * Topics that deliver into the input queue from there, and that this app does not want; as far as
-   * the transport can tell.
+   * Topics of this transport that deliver into the input queue although this app does not want
+   * them. Empty if the transport does not know.
    */
   async unwanted(transport: string): Promise<readonly string[]> {
     const { queue } = this.#ports

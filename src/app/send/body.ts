@@ -6,9 +6,9 @@ import type { Serializer } from '../../core/messages/serializer.ts'
 import { printable } from '../../lib/text.ts'
 
 /**
- * What the schema makes of the body, or the body itself if the type has none. Throws
- * `MERSAL_INVALID_BODY`; its text names only the fields, since texts of schemas may quote values.
- * Synchronous unless the schema is not.
+ * Returns the body as the schema gives it back, or the body itself if the type has no schema.
+ * Throws `MERSAL_INVALID_BODY`. The text names only the fields, since texts of schemas may quote
+ * values. Returns a promise only if the schema does.
  */
 export function validateBody(type: MessageType, body: unknown): unknown {
   if (type.schema === undefined) return body

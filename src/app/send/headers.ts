@@ -18,7 +18,7 @@ export interface HeaderFacts {
   readonly cause: Envelope | undefined
 }
 
-/** The sender's own headers and those that Mersal sets: who, when, what for, because of what. */
+/** The headers of the sender, and those that Mersal sets: app, time, correlation, cause. */
 export function outgoingHeaders(
   given: Readonly<Record<string, string>> | undefined,
   facts: HeaderFacts,
@@ -39,8 +39,8 @@ export function outgoingHeaders(
 }
 
 /**
- * A header of the message that is being handled; what cannot travel on must not fail whoever
- * handles it.
+ * A header of the message that is being handled. A value that cannot travel on is left out, since
+ * it must not fail the handler.
  */
 function inherited(cause: Envelope | undefined, name: string): string | undefined {
   const value = cause?.headers[name]
@@ -51,7 +51,7 @@ const own = new Set<string>(
   Object.values(headerNames).filter((name) => name !== headerNames.traceparent),
 )
 
-/** Headers after the steps of the user have run: every one must still be able to travel. */
+/** Checks the headers after the steps of the user: every one must still be able to travel. */
 export function travelling(headers: Readonly<Record<string, string>>): Record<string, string> {
   const others: Record<string, string> = {}
   const kept: Record<string, string> = {}

@@ -6,10 +6,9 @@ import { throwUnlessConfirmed } from './send-calls.ts'
 type Transports = ReadonlyMap<string, Transport>
 
 /**
- * Publishes what a handler of an app without an outbox has sent, once it has succeeded. Of one key
- * a message goes only after the one before it was confirmed. Throws the first failure, as a direct
- * send would; then some of them may have been published, and nothing of this call is still under
- * way.
+ * Publishes what a handler of an app without an outbox has sent. Of one key, a message goes only
+ * after the one before it was confirmed. Throws the first failure, as a direct send does. Some of
+ * the messages may have been published then, and no publish of this call is still in progress.
  */
 export async function publishHeld(
   transports: Transports,
@@ -25,8 +24,8 @@ export async function publishHeld(
 }
 
 /**
- * What may be under way at the same time: at most one of each key, or all of them where the
- * transport keeps their order.
+ * Groups of messages that may be published at the same time: at most one of each key, or all of a
+ * key where the transport keeps their order.
  */
 function waves(transports: Transports, messages: readonly OutgoingMessage[]): OutgoingMessage[][] {
   const made: OutgoingMessage[][] = []

@@ -27,7 +27,7 @@ export interface OutgoingPorts {
   readonly serializer: Serializer
   /** Steps of the user: after the headers are set, before the body is validated and encoded. */
   readonly steps: readonly OutgoingStep[]
-  /** Which bodies are opened again, as a consumer would, before they are sent. */
+  /** Which bodies are opened again before they are sent, as a consumer would do. */
   readonly checkBodies: CheckBodies
   /** `maxMessageBytes` of the transport with this name. */
   readonly limitOf: (transport: string) => number
@@ -45,10 +45,10 @@ export interface OutgoingRequest {
 }
 
 /**
- * Makes the message that will be stored or sent: id, headers, steps of the user, validation,
- * encoding, size. Without a waiting step or schema the body is encoded in the same tick, so that a
- * later change of the object does not reach the message. With neither a step nor a waiting schema
- * it is no promise.
+ * Makes the message that is stored or sent: id, headers, steps of the user, validation, encoding,
+ * size check. Unless a step or a schema waits, the body is encoded in the same tick, so that a
+ * later change of the object does not reach the message. Returns a promise only if there are steps
+ * or if a schema waits.
  */
 export function outgoingPipeline(
   ports: OutgoingPorts,
@@ -94,7 +94,7 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
   }
 }
 
-/** `onSound`: the body is opened again, and this is called if it arrives as it is. */
+/** With `onSound`, opens the body again, and calls it if the body arrives as it was sent. */
 function finish(
   ports: OutgoingPorts,
   context: OutgoingContext,

@@ -5,8 +5,9 @@ import { printable } from '../../lib/text.ts'
 import { isPromise, validateBody } from './body.ts'
 
 /**
- * Opens what was written as a consumer would, and compares. Throws `MERSAL_INVALID_BODY`, with the
- * path of what comes back otherwise or is refused. A promise only if the schema waits.
+ * Opens the bytes as a consumer would, and compares the body with what was sent. Throws
+ * `MERSAL_INVALID_BODY`, with the path of the first difference. Returns a promise only if the
+ * schema waits.
  */
 export function checkRoundTrip(
   serializer: Serializer,
@@ -58,8 +59,8 @@ function refused(type: MessageType, cause: unknown): MersalError {
 type Path = readonly string[]
 
 /**
- * Where the two differ first; undefined if they are alike. A property that is undefined is as good
- * as none.
+ * Path of the first difference, undefined if there is none. A property with the value undefined
+ * counts as missing.
  */
 function difference(sent: unknown, received: unknown, path: Path): Path | undefined {
   if (sent === received || Object.is(sent, received)) return undefined

@@ -30,7 +30,7 @@ export interface SendPorts<Tx> {
   readonly storage: OutboxStorage<Tx> | undefined
   readonly routing: RoutingFacts
   readonly outgoing: (request: OutgoingRequest) => OutgoingMessage | Promise<OutgoingMessage>
-  /** Called when rows were written whose commit we cannot see. */
+  /** Called when rows were written in a transaction whose commit we cannot see. */
   readonly onForeignRows: (
     messages: readonly OutgoingMessage[],
     saved: readonly SavedMessage[],
@@ -57,8 +57,8 @@ export const noTransaction: SendCall = (verb, type) => {
 const callNames = new WeakMap<MessageType, Partial<Record<Verb, string>>>()
 
 /**
- * How a call is named in errors: `publish('students.registered')`. Every call has one, in case it
- * fails; they differ by type only.
+ * The name of a call in errors: `publish('students.registered')`. Names are kept by type, since
+ * every call needs one in case it fails.
  */
 export function callName(verb: Verb, type: MessageType): string {
   if (typeof type !== 'object' || type === null) return newCallName(verb, type)
@@ -80,7 +80,7 @@ const destinations: Readonly<
   publish: topicOf,
 }
 
-/** In this very tick, unless a step or a schema has to be waited for. */
+/** Makes the message in this very tick, unless a step or a schema waits. */
 function make<Tx>(
   ports: SendPorts<Tx>,
   origin: Origin,
@@ -107,7 +107,7 @@ function make<Tx>(
     cause,
     transaction,
   })
-  const tell = (message: OutgoingMessage): OutgoingMessage => {
+  const announce = (message: OutgoingMessage): OutgoingMessage => {
     const { id } = message
     emit('mersal:send', () => ({
       app: ports.app,
@@ -118,12 +118,12 @@ function make<Tx>(
     }))
     return message
   }
-  return isPromise(made) ? made.then(tell) : tell(made)
+  return isPromise(made) ? made.then(announce) : announce(made)
 }
 
 /**
- * Into a unit of ours: kept in memory until the unit flushes; without an outbox, until its handler
- * has succeeded.
+ * Sends into a unit that Mersal runs. The message is kept in memory until the unit flushes. Without
+ * an outbox it is kept until the handler has succeeded.
  */
 export function unitCall<Tx>(ports: SendPorts<Tx>, unit: Unit<Tx>): SendCall {
   const direct = ports.storage === undefined
@@ -148,8 +148,9 @@ async function makeUndelayed<Tx>(
 }
 
 /**
- * Into a transaction that somebody else owns: written at once, since we do not see its end. A call
- * that nobody awaits and that fails is logged: to end the process would punish a mere rollback.
+ * Sends into a transaction that other code owns. The message is written at once, since we do not
+ * see the end of that transaction. A call that fails and that nobody awaits is logged. An unhandled
+ * rejection would end the process, although the transaction may just have been rolled back.
  */
 export function foreignCall<Tx>(
   ports: SendPorts<Tx>,
@@ -192,8 +193,8 @@ const FORGOTTEN =
 const turns = new WeakMap<object, Mutex>()
 
 /**
- * For a storage that does not tell transactions apart: one after another, so that rows are written
- * in the order of the calls.
+ * For a storage without `saveWithin`: saves one after another, so that rows are written in the
+ * order of the calls.
  */
 function inTurn<Tx>(storage: OutboxStorage<Tx>): NonNullable<OutboxStorage<Tx>['saveWithin']> {
   return async (tx, messages) => {
@@ -203,7 +204,7 @@ function inTurn<Tx>(storage: OutboxStorage<Tx>): NonNullable<OutboxStorage<Tx>['
   }
 }
 
-/** To the broker at once, past any outbox; resolves when the broker holds the message. */
+/** Sends to the broker at once, past any outbox. Resolves when the broker holds the message. */
 export function directCall<Tx>(ports: SendPorts<Tx>, cause: Envelope | undefined): SendCall {
   const origin = { cause, transaction: undefined, direct: true }
   return async (...call) => {
@@ -216,7 +217,7 @@ export function directCall<Tx>(ports: SendPorts<Tx>, cause: Envelope | undefined
   }
 }
 
-/** Throws what the answer of the broker means, unless it holds the message. */
+/** Throws the error for the answer of the broker, unless the broker holds the message. */
 export function throwUnlessConfirmed(message: OutgoingMessage, outcome: PublishOutcome): void {
   const what = `'${message.type}' to ${destinationKey(message.to)}`
   const details = { id: message.id, to: destinationKey(message.to) }

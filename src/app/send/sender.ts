@@ -3,7 +3,7 @@ import type { SendOptions, Sender } from '../types.ts'
 
 export type Verb = 'send' | 'sendLocal' | 'publish'
 
-/** One call of a sender: what, how, and where to put it. Resolves to the id of the message. */
+/** Takes one call of a sender. Resolves to the id of the message. */
 export type SendCall = (
   verb: Verb,
   type: MessageType,
@@ -11,7 +11,7 @@ export type SendCall = (
   options: SendOptions | undefined,
 ) => Promise<string>
 
-/** The three verbs on top of one function. The methods need no `this`. */
+/** Makes a sender of one function. The methods need no `this`. */
 export function createSender(call: SendCall): Sender {
   return {
     send: (type, body, options) => call('send', type, body, options),

@@ -59,7 +59,9 @@ export function errorFields(error: unknown): { readonly code: string; readonly e
   return { code: errorCode(error), error: errorText(error) }
 }
 
-/** What a logger prints of the value of a field: of an error all causes, and of a bigint the text. */
+/**
+ * What a logger prints of the value of a field: of an error all causes, and of a bigint the text.
+ */
 export function loggable(value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString()
   return isError(value) ? errorValue(value) : value

@@ -9,8 +9,8 @@ const MAX_HEADER_BYTES = 8 * 1024
 const MAX_HEADERS_BYTES = 48 * 1024
 const MAX_KEY_BYTES = 255
 /**
- * Headers of our transports and of RabbitMQ, which count deliveries and note the way of a message in
- * them.
+ * Headers of our transports and of RabbitMQ, which count deliveries and note the way of a message
+ * in them.
  */
 const OF_TRANSPORTS =
   /^x-(?:mersal-.*|death|(?:first|last)-death-.*|delivery-count|acquired-count|opt-.*)$/

@@ -85,7 +85,7 @@ test('a mistake that waiting does not mend fails the start; one that shows later
   transport.onCall = () => Promise.reject(mistake)
   await pass(clock, 60_000)
   expect(log.filter((text) => text.startsWith('error'))).toEqual([
-    'error: the app cannot receive; it is tried again until that is mended',
+    'error: the app cannot receive; it is tried again until that is fixed',
   ])
   transport.onCall = () => {}
   await pass(clock, 5000)

@@ -5,14 +5,15 @@ import type { Random } from '../../../lib/async/clock.ts'
 import type { StoreGate } from './store-gate.ts'
 
 /**
- * How far a try has come: before the transaction, in its opening, at the inbox row, in the handler,
- * at its messages and the commit, after it.
+ * How far a try has come: before the transaction, opening it, writing the inbox row, in the
+ * handler, writing messages and committing, after the commit.
  */
 export type Stage = 'before' | 'opening' | 'recording' | 'handling' | 'committing' | 'done'
 
 /**
- * What becomes of a try that failed: it is judged as a failure of its message, or repeated, or the
- * message goes back, both uncharged.
+ * What becomes of a try that failed. `charge`: it counts as a failure of its message. `again`: it
+ * is repeated, and does not count. `release`: the message goes back to the queue, and it does not
+ * count.
  */
 export type Verdict = 'charge' | 'again' | 'release'
 
@@ -23,11 +24,11 @@ export interface Failure {
 }
 
 /**
- * So long a delivery stays in hand while the store is away: below the time in which RabbitMQ wants
- * it back (30 minutes).
+ * How long a delivery stays in hand while the store is away, in milliseconds. RabbitMQ takes a
+ * delivery back after 30 minutes.
  */
 export const LONGEST_HOLD_MS = 600_000
-/** Between tries that failed although the store works. */
+/** Waiting time between tries that failed although the store works. */
 const REST: Backoff = { firstMs: 200, longestMs: 10_000 }
 
 /** Excuses the failures of one delivery for which our own store is to blame. */
@@ -43,8 +44,8 @@ export function excuses(gate: StoreGate, random: Random): Excuses {
       if (fault === undefined) return 'charge'
       if (!(await gate.works()))
         return (await gate.passes(signal, LONGEST_HOLD_MS)) ? 'again' : 'release'
-      // It works now. It may have been away for a moment; or the message, or another database, is
-      // to blame.
+      // The store works now. It may have been away for a moment. Or the message, or another
+      // database, is to blame.
       if (passes >= mostPasses(fault, stage)) return 'charge'
       passes++
       gate.complain(error)
@@ -53,9 +54,9 @@ export function excuses(gate: StoreGate, random: Random): Excuses {
   }
 }
 
-/** Why the store may be to blame; undefined if it is not. The store itself is asked then. */
+/** Why the store may be to blame, so that it has to be asked. Undefined if it is not to blame. */
 function suspicion(error: unknown, stage: Stage): StoreFault | 'strange' | undefined {
-  // Half of it may have happened, whatever came of that.
+  // A part of the work may have been committed.
   if (isMersalError(error, 'MERSAL_TRANSACTION_ENDED')) return undefined
   switch (stage) {
     case 'before':
@@ -81,10 +82,10 @@ function suspicion(error: unknown, stage: Stage): StoreFault | 'strange' | undef
   }
 }
 
-/** How often a delivery is tried again for nothing although the store answers. */
+/** How often a delivery is tried again, uncharged, although the store answers. */
 function mostPasses(fault: StoreFault | 'strange', stage: Stage): number {
-  // No message has been looked at yet, so it cannot be to blame: the pool has no connection to
-  // give, for example.
+  // The transaction was not open yet, so the message cannot be to blame. The pool may have no free
+  // connection, for example.
   if (stage === 'opening') return fault === 'strange' ? 5 : Number.POSITIVE_INFINITY
   // A full disk takes the small write of a probe for a long time.
   if (fault === 'full') return 20

@@ -15,7 +15,7 @@ export function storeGate<Tx>(settings: Settings<Tx>): StoreGate | undefined {
   })
 }
 
-/** By the store itself if it offers that; else a record of the inbox that is rolled back. */
+/** Uses the probe of the store if it has one, else makes an inbox record and rolls it back. */
 async function probe<Tx>(
   { store, tracker, clock, name: consumer }: Settings<Tx>,
   unitOfWork: NonNullable<Settings<Tx>['unitOfWork']>,

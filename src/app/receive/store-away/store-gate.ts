@@ -9,24 +9,26 @@ export interface StoreGatePorts {
   readonly logger: Logger
   readonly clock: Clock
   readonly random: Random
-  /** Asks the store for a small piece of work that also writes. Rejects if it cannot do it. */
+  /** Asks the store for a small piece of work that also writes. Rejects if the store fails. */
   readonly probe: (signal: AbortSignal) => Promise<void>
 }
 
-/** Between two probes of a store that is away. */
+/** Waiting time between two probes of a store that is away. */
 const PROBES: Backoff = { firstMs: 1000, longestMs: 10_000, factor: 1.5 }
-const COMPLAINTS_MS = 60_000
+/** Shortest time between two warnings of the same kind, in milliseconds. */
+const WARN_EVERY_MS = 60_000
 /** A probe that takes longer has failed: a frozen database answers nothing. */
 const PROBE_MS = 5000
 
 /**
- * Whether deliveries may go on to the store. Closed while the store is away: then one probe at a
- * time asks for it, and everybody waits. There is one warning when it closes and one when it opens.
+ * Lets deliveries go on to the store, or makes them wait. The gate is closed while the store is
+ * away. Then one probe at a time asks whether the store is back. The gate logs one warning when it
+ * closes and one when it opens.
  */
 export class StoreGate {
   readonly #ports: StoreGatePorts
   readonly #stopping = new AbortController()
-  /** While the store is away; resolves when it is back, or when nobody waits any more. */
+  /** Set while the store is away. Resolves when it is back, or when all waiting has ended. */
   #away: Promise<void> | undefined
   #probing: Promise<{ readonly error: unknown } | undefined> | undefined
   #quietUntil = Number.NEGATIVE_INFINITY
@@ -39,14 +41,14 @@ export class StoreGate {
     return this.#away === undefined
   }
 
-  /** Nobody waits any more. */
+  /** Ends all waiting. */
   stop(): void {
     this.#stopping.abort('stopping')
   }
 
   /**
-   * Resolves when the store is back; false if the app stops, the signal aborts or the time is up
-   * before.
+   * Resolves to true when the store is back. Resolves to false if the app stops, the signal aborts
+   * or `longestMs` is over before.
    */
   async passes(signal: AbortSignal, longestMs: number): Promise<boolean> {
     const deadline = this.#ports.clock.monotonic() + longestMs
@@ -60,18 +62,18 @@ export class StoreGate {
     return !signal.aborted && !this.#stopping.signal.aborted
   }
 
-  /** Waits in hand; false if the app stops or the signal aborts meanwhile. */
+  /** Waits. Resolves to false if the app stops or the signal aborts meanwhile. */
   async rest(ms: number, signal: AbortSignal): Promise<boolean> {
     using waiting = linkAbort(signal, this.#stopping.signal)
     await this.#ports.clock.sleep(ms, waiting.signal)
     return !waiting.signal.aborted
   }
 
-  /** The store works, and yet it failed for a delivery; at most one line a minute. */
+  /** Logs that the store works and yet failed for a delivery: at most one line a minute. */
   complain(error: unknown): void {
     const { app, logger, clock } = this.#ports
     if (clock.monotonic() < this.#quietUntil) return
-    this.#quietUntil = clock.monotonic() + COMPLAINTS_MS
+    this.#quietUntil = clock.monotonic() + WARN_EVERY_MS
     logger.warn(
       { app, ...errorFields(error) },
       'the database answers, but failed for a message; the message is tried again uncharged',
@@ -79,8 +81,7 @@ export class StoreGate {
   }
 
   /**
-   * Whether the store works, asked after this call. If it does not, the gate is closed until it
-   * does.
+   * Asks the store whether it works. If it does not, the gate is closed until it does.
    */
   async works(): Promise<boolean> {
     // A probe that is under way may have seen the store before it failed.
