@@ -1,4 +1,4 @@
-import { MersalError } from '../../core/errors/errors.ts'
+import { type ErrorCode, MersalError } from '../../core/errors/errors.ts'
 import {
   type Destination,
   type Envelope,
@@ -84,41 +84,30 @@ const destinations: Readonly<
 function make<Tx>(
   ports: SendPorts<Tx>,
   origin: Origin,
-  [verb, type, body, options = {}]: Parameters<SendCall>,
+  call: Parameters<SendCall>,
 ): OutgoingMessage | Promise<OutgoingMessage> {
-  checkMessageType(`${verb}()`, type, verb === 'publish' ? 'event' : 'command')
-  checkOptions(callName(verb, type), options, [
-    'partitionKey',
-    'delayMs',
-    'headers',
-  ] satisfies (keyof SendOptions)[])
-  if (options.headers !== undefined)
-    checkOptions('headers', options.headers, Object.keys(options.headers ?? {}))
+  checkCall(call)
+  const [verb, type, body, options = {}] = call
   const to = destinations[verb](ports.routing, type)
   const { partitionKey, delayMs, headers } = options
-  const { cause, transaction } = origin
-  const made = ports.outgoing({
-    type,
-    body,
-    to,
-    partitionKey,
-    delayMs,
-    headers,
-    cause,
-    transaction,
-  })
+  const { cause, transaction, direct } = origin
+  const about = { type, body, to, partitionKey, delayMs, headers, cause, transaction }
+  const made = ports.outgoing(about)
   const announce = (message: OutgoingMessage): OutgoingMessage => {
+    const { app } = ports
     const { id } = message
-    emit('mersal:send', () => ({
-      app: ports.app,
-      id,
-      type: type.name,
-      to: destinationKey(to),
-      direct: origin.direct,
-    }))
+    emit('mersal:send', () => ({ app, id, type: type.name, to: destinationKey(to), direct }))
     return message
   }
   return isPromise(made) ? made.then(announce) : announce(made)
+}
+
+function checkCall([verb, type, , options = {}]: Parameters<SendCall>): void {
+  checkMessageType(`${verb}()`, type, verb === 'publish' ? 'event' : 'command')
+  const known = ['partitionKey', 'delayMs', 'headers'] satisfies (keyof SendOptions)[]
+  checkOptions(callName(verb, type), options, known)
+  const { headers } = options
+  if (headers !== undefined) checkOptions('headers', headers, Object.keys(headers ?? {}))
 }
 
 /**
@@ -219,40 +208,29 @@ export function directCall<Tx>(ports: SendPorts<Tx>, cause: Envelope | undefined
 
 /** Throws the error for the answer of the broker, unless the broker holds the message. */
 export function throwUnlessConfirmed(message: OutgoingMessage, outcome: PublishOutcome): void {
-  const what = `'${message.type}' to ${destinationKey(message.to)}`
-  const details = { id: message.id, to: destinationKey(message.to) }
+  const to = destinationKey(message.to)
+  const what = `'${message.type}' to ${to}`
+  const failure = (code: ErrorCode, text: string, { error }: { readonly error: Error }) =>
+    new MersalError(code, `${text}: ${error.message}`, {
+      cause: error,
+      details: { id: message.id, to },
+    })
   switch (outcome.kind) {
     case 'confirmed':
       return
-    case 'refused': {
-      const codes = {
-        unroutable: 'MERSAL_UNROUTABLE',
-        'too-large': 'MERSAL_TOO_LARGE',
-        refused: 'MERSAL_REFUSED',
-      } as const
-      throw new MersalError(
-        codes[outcome.reason],
-        `the broker refused ${what}: ${outcome.error.message}`,
-        {
-          cause: outcome.error,
-          details,
-        },
-      )
-    }
+    case 'refused':
+      throw failure(refusals[outcome.reason], `the broker refused ${what}`, outcome)
     case 'unavailable':
-      throw new MersalError(
-        'MERSAL_UNAVAILABLE',
-        `${what} was not sent: ${outcome.error.message}`,
-        { cause: outcome.error, details },
-      )
+      throw failure('MERSAL_UNAVAILABLE', `${what} was not sent`, outcome)
     case 'unknown':
-      throw new MersalError(
-        'MERSAL_UNKNOWN_OUTCOME',
-        `${what} may or may not have been sent: ${outcome.error.message}`,
-        {
-          cause: outcome.error,
-          details,
-        },
-      )
+      throw failure('MERSAL_UNKNOWN_OUTCOME', `${what} may or may not have been sent`, outcome)
+    default:
+      return outcome satisfies never
   }
 }
+
+const refusals = {
+  unroutable: 'MERSAL_UNROUTABLE',
+  'too-large': 'MERSAL_TOO_LARGE',
+  refused: 'MERSAL_REFUSED',
+} as const satisfies Record<Extract<PublishOutcome, { kind: 'refused' }>['reason'], ErrorCode>
