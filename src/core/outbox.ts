@@ -23,7 +23,7 @@ export interface OutboxStorage<Tx> {
     tx: Tx,
     messages: readonly OutgoingMessage[],
     options?: SaveOptions,
-  ): Promise<readonly SavedMessage[]>
+  ): Promise<readonly SavedRow[]>
   /**
    * As `save`, for the last statement of a unit of work of the same store, but without sending it:
    * the unit of work sends it in the flight of its commit, and fails if the rows could not be
@@ -84,7 +84,7 @@ export interface OutboxStorage<Tx> {
  */
 export interface Within {
   readonly run: RunStatement
-  readonly save: (messages: readonly OutgoingMessage[]) => Promise<readonly SavedMessage[]>
+  readonly save: (messages: readonly OutgoingMessage[]) => Promise<readonly SavedRow[]>
 }
 
 export type WriteWithin = (
@@ -103,13 +103,26 @@ export interface SaveOptions {
 
 /** Resolves before the unit of work does, if that commits. */
 export interface SavedLater {
-  readonly saved: Promise<readonly SavedMessage[]>
+  readonly saved: Promise<readonly SavedRow[]>
 }
 
-export interface SavedMessage {
+/**
+ * Where a saved message is.
+ *
+ * - `row`: in the outbox, free to be claimed.
+ * - `born-claimed`: in the outbox, claimed with the token that was asked for.
+ * - `in-queue`: straight in the queue of its destination, with no row and no work for a relay.
+ */
+export type SavedMessage = SavedRow | { readonly kind: 'in-queue' }
+
+/** A message that was saved in the outbox. */
+export interface SavedRow {
+  readonly kind: 'row' | 'born-claimed'
   readonly position: bigint
-  /** True if the row was born claimed with the token that was asked for. */
-  readonly express: boolean
+}
+
+export function savedRow(position: bigint, bornClaimed: boolean): SavedRow {
+  return { kind: bornClaimed ? 'born-claimed' : 'row', position }
 }
 
 export interface ClaimRequest {

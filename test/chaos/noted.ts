@@ -1,6 +1,6 @@
 /** The ports of an app, with every action in the history. */
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
-import type { OutboxStorage, SavedMessage } from '../../src/core/outbox.ts'
+import type { OutboxStorage, SavedRow } from '../../src/core/outbox.ts'
 import type { Store } from '../../src/core/store.ts'
 import type { ManyTracker } from '../../src/core/tracker.ts'
 import type { Delivery, PublishOutcome, Transport } from '../../src/core/transport.ts'
@@ -40,12 +40,14 @@ function notedOutbox<Tx>(
   let calls = 0
   const saved = (
     messages: readonly OutgoingMessage[],
-    rows: readonly SavedMessage[],
+    rows: readonly SavedRow[],
     from: number,
     token: string | undefined,
   ): void => {
-    const held = rows.flatMap(({ position, express }, index): Held[] =>
-      express ? [[messages[index]?.id ?? '', position.toString(), token ?? '']] : [],
+    const held = rows.flatMap((row, index): Held[] =>
+      row.kind === 'born-claimed'
+        ? [[messages[index]?.id ?? '', row.position.toString(), token ?? '']]
+        : [],
     )
     for (const each of held) holdings.set(each[0], each)
     if (held.length > 0) history.note({ op: 'save', phase: 'ok', from, rows: held })

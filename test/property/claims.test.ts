@@ -75,7 +75,7 @@ function createRun() {
     )
     const mayBeExpress =
       express && (partitionKey === undefined || !rows.some((row) => row.key === partitionKey))
-    expect(saved?.express).toBe(mayBeExpress)
+    expect(saved?.kind).toBe(mayBeExpress ? 'born-claimed' : 'row')
     rows.push({
       position: saved?.position ?? 0n,
       key: partitionKey,

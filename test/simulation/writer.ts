@@ -63,11 +63,11 @@ async function writeUnit<Tx>(
       )
       await scheduler.sleep(scheduler.between(1, scheduler.chance(plan.lateCommit) ? 900 : 10))
       if (scheduler.chance(plan.rollback)) throw new RolledBack()
-      saved.forEach(({ position, express }, index) => {
+      saved.forEach(({ position, kind }, index) => {
         const record = records[index] as Record
         record.position = position
         record.committed = true
-        if (express)
+        if (kind === 'born-claimed')
           rowsOf.push({
             message: messages[index] as OutgoingMessage,
             position,

@@ -7,7 +7,7 @@ import {
   destinationKey,
 } from '../../core/messages/message.ts'
 import { checkOptions } from '../../core/options.ts'
-import type { OutboxStorage, SavedMessage } from '../../core/outbox.ts'
+import type { SavedMessage } from '../../core/outbox.ts'
 import { emit, type Logger } from '../../core/telemetry.ts'
 import type { TransactionContext } from '../../core/transaction.ts'
 import type { PublishOutcome, Transport } from '../../core/transport.ts'
@@ -21,13 +21,14 @@ import { checkMessageType } from './messages.ts'
 import { type RoutingFacts, ownQueueOf, ownerOf, topicOf } from './routing.ts'
 import type { SendCall, Verb } from './sender.ts'
 import type { SendOptions } from '../types.ts'
+import type { AppStorage } from '../unit/queue-beside-outbox.ts'
 import type { Unit } from '../unit/unit.ts'
 
 export interface SendPorts<Tx> {
   readonly app: string
   readonly logger: Logger
   readonly transports: ReadonlyMap<string, Transport>
-  readonly storage: OutboxStorage<Tx> | undefined
+  readonly storage: AppStorage<Tx> | undefined
   readonly routing: RoutingFacts
   readonly outgoing: (request: OutgoingRequest) => OutgoingMessage | Promise<OutgoingMessage>
   /** Called when rows were written in a transaction whose commit we cannot see. */
@@ -143,7 +144,7 @@ async function makeUndelayed<Tx>(
  */
 export function foreignCall<Tx>(
   ports: SendPorts<Tx>,
-  storage: OutboxStorage<Tx>,
+  storage: AppStorage<Tx>,
   tx: Tx,
   cause: Envelope | undefined,
 ): SendCall {
@@ -185,7 +186,7 @@ const turns = new WeakMap<object, Mutex>()
  * For a storage without `saveWithin`: saves one after another, so that rows are written in the
  * order of the calls.
  */
-function inTurn<Tx>(storage: OutboxStorage<Tx>): NonNullable<OutboxStorage<Tx>['saveWithin']> {
+function inTurn<Tx>(storage: AppStorage<Tx>): NonNullable<AppStorage<Tx>['saveWithin']> {
   return async (tx, messages) => {
     const turn = turns.get(tx as object) ?? new Mutex()
     if (typeof tx === 'object' || typeof tx === 'function') turns.set(tx as object, turn)

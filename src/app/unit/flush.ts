@@ -77,7 +77,7 @@ function bornClaimed(
 ): readonly ClaimedMessage[] {
   return messages.flatMap((message, index) => {
     const row = saved[index]
-    if (row?.express !== true) return []
+    if (row?.kind !== 'born-claimed') return []
     return { message, position: row.position, attempt: 0, token }
   })
 }

@@ -3,6 +3,7 @@ import { destinationKey, type OutgoingMessage } from '../../core/messages/messag
 import type {
   OutboxStorage,
   SavedMessage,
+  SavedRow,
   SaveOptions,
   Within,
   WriteWithin,
@@ -17,7 +18,7 @@ export interface AppOutbox<Tx> {
    * As the storage that it was made of, except that `save` puts messages straight into their queue
    * where it can.
    */
-  readonly storage: OutboxStorage<Tx>
+  readonly storage: AppStorage<Tx>
   /**
    * Finds out which transport lives in the place of the outbox. Until then everything goes through
    * the outbox. Never rejects.
@@ -36,16 +37,22 @@ export interface AppOutbox<Tx> {
   remind(): void
 }
 
+/** As an outbox storage, except that what it saves may be in a queue. */
+export interface AppStorage<Tx> extends Omit<OutboxStorage<Tx>, 'save'> {
+  save(
+    tx: Tx,
+    messages: readonly OutgoingMessage[],
+    options?: SaveOptions,
+  ): Promise<readonly SavedMessage[]>
+}
+
 interface Beside {
   /** Name of the transport. */
   readonly transport: string
   readonly queue: QueueBesideOutbox
 }
 
-/**
- * What `save` answers for a message that is in its queue: no row, and nothing for the express lane.
- */
-const inItsQueue: SavedMessage = { position: 0n, express: false }
+const inQueue: SavedMessage = { kind: 'in-queue' }
 /** How long a transport that cannot be reached holds up the start, in milliseconds. */
 const LINK_MS = 2000
 /**
@@ -76,7 +83,7 @@ function alone<Tx>(storage: OutboxStorage<Tx>): AppOutbox<Tx> {
 }
 
 class OutboxBesideQueues<Tx> implements AppOutbox<Tx> {
-  readonly storage: OutboxStorage<Tx>
+  readonly storage: AppStorage<Tx>
   readonly #openToQueue: OpenToQueue<Tx>
   readonly #queues: readonly Beside[]
   readonly #ports: Ports
@@ -128,7 +135,7 @@ class OutboxBesideQueues<Tx> implements AppOutbox<Tx> {
     for (const [key, { until }] of this.#expected) if (until < now) this.#expected.delete(key)
   }
 
-  #through(storage: OutboxStorage<Tx>): OutboxStorage<Tx> {
+  #through(storage: OutboxStorage<Tx>): AppStorage<Tx> {
     const { saveWithin, renew, clock, openToQueue } = storage
     return {
       ...(openToQueue === undefined ? {} : { openToQueue }),
@@ -175,7 +182,7 @@ function inQueues(
   messages: readonly OutgoingMessage[],
   saved: readonly SavedMessage[],
 ): readonly OutgoingMessage[] {
-  return messages.filter((_, index) => saved[index] === inItsQueue)
+  return messages.filter((_, index) => saved[index]?.kind === 'in-queue')
 }
 
 /** Finds at most one: two transports in one place are two names of the same queues. */
@@ -212,9 +219,7 @@ function writeBeside({ transport, queue }: Beside): WriteWithin {
     const rest = messages.filter((message) => !queued.has(message))
     const saved = rest.length === 0 ? [] : await save(rest)
     let next = 0
-    return messages.map((message) =>
-      queued.has(message) ? inItsQueue : (saved[next++] as SavedMessage),
-    )
+    return messages.map((message) => (queued.has(message) ? inQueue : (saved[next++] as SavedRow)))
   }
 }
 

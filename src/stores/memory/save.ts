@@ -1,5 +1,5 @@
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import type { SavedMessage, SaveOptions } from '../../core/outbox.ts'
+import { savedRow, type SavedRow, type SaveOptions } from '../../core/outbox.ts'
 import type { DatabaseState } from './database.ts'
 import {
   assertOpen,
@@ -22,7 +22,7 @@ export async function save(
   tx: unknown,
   messages: readonly OutgoingMessage[],
   options: SaveOptions = {},
-): Promise<readonly SavedMessage[]> {
+): Promise<readonly SavedRow[]> {
   const state = openTransaction(database, tx)
   // What the caller changes from now on is not what it sent.
   const copies = messages.map(copyOf)
@@ -34,7 +34,7 @@ export async function save(
   return copies.map((message, index) => {
     const row = pendingRow(state, message, delays[index] ?? 0, options.express, now)
     state.rows.push(row)
-    return { position: BigInt(row.position), express: row.express !== undefined }
+    return savedRow(BigInt(row.position), row.express !== undefined)
   })
 }
 

@@ -1,4 +1,4 @@
-import type { OutboxStorage, SavedMessage, SettleResult, Settlement } from '../../core/outbox.ts'
+import type { OutboxStorage, SavedRow, SettleResult, Settlement } from '../../core/outbox.ts'
 import { microseconds } from '../../sql/mysql/bytes.ts'
 import type { Own } from '../../sql/mysql/own.ts'
 import { type BurialPorts, buryDamaged, readClaimed } from '../../sql/shared/claims.ts'
@@ -28,11 +28,11 @@ export function mysqlOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
       settle(settlements, { own, sql: place.sql, keepSent })
   const burial = { settle: settling(false), cannotBury: ports.cannotBury }
   return {
-    async save(tx, messages, options): Promise<SavedMessage[]> {
+    async save(tx, messages, options): Promise<SavedRow[]> {
       const lane = laneOf(tx)
       if (messages.length === 0) return []
       const rows = await save(place, lane, messages, options)
-      if (rows.some(({ express }) => !express)) ports.saved(tx)
+      if (rows.some(({ kind }) => kind === 'row')) ports.saved(tx)
       return rows
     },
     saveWithin: within(place, laneOf, ports.saved),

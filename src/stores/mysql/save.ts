@@ -1,6 +1,6 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import type { SavedMessage, SaveOptions } from '../../core/outbox.ts'
+import { savedRow, type SavedRow, type SaveOptions } from '../../core/outbox.ts'
 import { bytesOf, textOf } from '../../sql/mysql/bytes.ts'
 import type { Run } from '../../sql/mysql/executor.ts'
 import { explain, isUnproven } from '../../sql/mysql/failure.ts'
@@ -38,7 +38,7 @@ export async function save(
   lane: Lane,
   messages: readonly OutgoingMessage[],
   { express }: SaveOptions = {},
-): Promise<SavedMessage[]> {
+): Promise<SavedRow[]> {
   const most = mostBytes(place, lane)
   const rows = new Map(messages.map((message) => [message, storedMessage(message, most)]))
   const keys = new Set([...rows.values()].flatMap(({ key }) => key ?? []))
@@ -49,7 +49,7 @@ export async function save(
   })
   const mayBeBorn = bornRule(waiting)
   const token = express === undefined ? null : tokenText(express.token)
-  const saved: SavedMessage[] = []
+  const saved: SavedRow[] = []
   for (const part of partsOf(messages, SAVE_ROWS, most / 2)) {
     const stored = part.map((message) => {
       const row = rows.get(message) as StoredMessage
@@ -62,7 +62,7 @@ export async function save(
     })
     const first = await insert(place, lane, stored)
     for (const [index, { born }] of stored.entries())
-      saved.push({ position: first + BigInt(index * place.facts.increment), express: born })
+      saved.push(savedRow(first + BigInt(index * place.facts.increment), born))
   }
   return saved
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import type { OutboxStorage, SavedMessage, Within, WriteWithin } from '../../core/outbox.ts'
+import type { OutboxStorage, SavedRow, Within, WriteWithin } from '../../core/outbox.ts'
 import { lanes, newMark } from '../../sql/lanes.ts'
 import { partsOf } from '../../sql/parts.ts'
 import { explain } from '../../sql/postgres/failure.ts'
@@ -116,9 +116,9 @@ export async function saveProving<Tx>(
   tx: Tx,
   messages: readonly OutgoingMessage[],
   express: Express | undefined,
-): Promise<SavedMessage[]> {
+): Promise<SavedRow[]> {
   const { save } = proving(ports, tx, { mark: newMark(), only: false, express })
-  const saved: SavedMessage[] = []
+  const saved: SavedRow[] = []
   for (const some of partsOf(messages, SAVE_ROWS)) saved.push(...(await save(some)))
   return saved
 }

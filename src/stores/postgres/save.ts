@@ -1,5 +1,5 @@
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import type { SavedLater, SavedMessage } from '../../core/outbox.ts'
+import { type SavedLater, savedRow, type SavedRow } from '../../core/outbox.ts'
 import { partsOf } from '../../sql/parts.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Session, SqlExecutor, SqlValue } from '../../sql/session.ts'
@@ -29,9 +29,9 @@ export async function save<Tx>(
   tx: Tx,
   messages: readonly OutgoingMessage[],
   express: Express | undefined,
-): Promise<SavedMessage[]> {
+): Promise<SavedRow[]> {
   const executor = ports.session.executor(tx)
-  const saved: SavedMessage[] = []
+  const saved: SavedRow[] = []
   for (const some of partsOf(messages, SAVE_ROWS))
     saved.push(...(await run(ports, tx, executor, insertion(ports, some, express))))
   return saved
@@ -49,7 +49,7 @@ export function saveLast<Tx>(
 ): SavedLater | undefined {
   if (partsOf(messages, SAVE_ROWS).length !== 1) return undefined
   ports.session.executor(tx)
-  const saved = Promise.withResolvers<SavedMessage[]>()
+  const saved = Promise.withResolvers<SavedRow[]>()
   const left = ports.notes.leave(tx, {
     ...insertion(ports, messages, express),
     answered: (rows) => saved.resolve(note(ports, tx, rows)),
@@ -89,7 +89,7 @@ export async function run<Tx>(
   tx: Tx,
   executor: SqlExecutor,
   { text, values }: Insertion,
-): Promise<SavedMessage[]> {
+): Promise<SavedRow[]> {
   try {
     const { rows } = await executor.query(text, values, { often: true })
     return note(ports, tx, rows)
@@ -103,12 +103,9 @@ function note<Tx>(
   { notes }: SavePorts<Tx>,
   tx: Tx,
   rows: readonly Record<string, unknown>[],
-): SavedMessage[] {
-  const saved = rows.map((row) => ({
-    position: BigInt(row['position'] as string),
-    express: row['born'] === true,
-  }))
-  const waiting = saved.some((row) => !row.express)
+): SavedRow[] {
+  const saved = rows.map((row) => savedRow(BigInt(row['position'] as string), row['born'] === true))
+  const waiting = saved.some(({ kind }) => kind === 'row')
   if (rows.length > 0) notes.saved(tx, rows[0]?.['xact'] as string | undefined, waiting)
   // Positions are drawn in the order of the messages, but the answer need not come in it.
   return saved.sort((a, b) => (a.position < b.position ? -1 : 1))

@@ -1,10 +1,11 @@
-import type {
-  ClaimRequest,
-  OutboxStorage,
-  SavedMessage,
-  SaveOptions,
-  Settlement,
-  SettleResult,
+import {
+  type ClaimRequest,
+  type OutboxStorage,
+  savedRow,
+  type SavedRow,
+  type SaveOptions,
+  type Settlement,
+  type SettleResult,
 } from '../../core/outbox.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { lanes } from '../../sql/lanes.ts'
@@ -38,7 +39,7 @@ export function sqliteOutbox(
     handle: Handle,
     messages: readonly OutgoingMessage[],
     options: SaveOptions = {},
-  ): SavedMessage[] => {
+  ): SavedRow[] => {
     try {
       const saved = insertAll(handle, messages, options, clock.now())
       connection.announceAfterCommit(handle, 'outbox')
@@ -106,7 +107,7 @@ function insertAll(
   messages: readonly OutgoingMessage[],
   options: SaveOptions,
   now: number,
-): SavedMessage[] {
+): SavedRow[] {
   const { express } = options
   for (const message of messages) checkStorable(message, wellFormed)
   const mayClaim = express === undefined ? () => false : expressRule(handle)
@@ -126,7 +127,7 @@ function insertAll(
       headers: JSON.stringify(message.headers),
       body: message.body,
     })
-    return { position, express: claimed }
+    return savedRow(position, claimed)
   })
 }
 

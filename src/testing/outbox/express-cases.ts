@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import type { SavedMessage, Settlement } from '../../core/outbox.ts'
+import type { SavedRow, Settlement } from '../../core/outbox.ts'
 import type { ContractCase } from '../contract.ts'
 import {
   claim,
@@ -24,12 +24,13 @@ function express(
   store: OutboxParts,
   messages: readonly OutgoingMessage[],
   options: { readonly token?: string; readonly graceMs?: number } = {},
-): Promise<readonly SavedMessage[]> {
+): Promise<readonly SavedRow[]> {
   const { token = newToken(), graceMs = LONG_MS } = options
   return store.unitOfWork((tx) => store.outbox.save(tx, messages, { express: { token, graceMs } }))
 }
 
-const granted = (saved: readonly SavedMessage[]): boolean[] => saved.map((row) => row.express)
+const granted = (saved: readonly SavedRow[]): boolean[] =>
+  saved.map(({ kind }) => kind === 'born-claimed')
 
 /** Rows that are born claimed, for the writer to publish itself after its commit. */
 export const expressCases: readonly ContractCase<OutboxHarness>[] = [
@@ -192,7 +193,7 @@ export const expressCases: readonly ContractCase<OutboxHarness>[] = [
     async run(harness) {
       await using first = await harness.open()
       await using second = await harness.open()
-      let rival: Promise<readonly SavedMessage[]> | undefined
+      let rival: Promise<readonly SavedRow[]> | undefined
       await first.unitOfWork(async (tx) => {
         await first.outbox.save(tx, keyed('k', '1'))
         rival = express(second, keyed('k', '2'))

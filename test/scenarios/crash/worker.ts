@@ -52,7 +52,7 @@ function noted(store: Store<DatabaseSync>): Store<DatabaseSync> {
     ...store.outbox,
     save: async (tx, messages, options) => {
       const saved = await store.outbox.save(tx, messages, options)
-      note(messages.filter((_, index) => saved[index]?.express === true).map(({ id }) => id))
+      note(messages.filter((_, index) => saved[index]?.kind === 'born-claimed').map(({ id }) => id))
       return saved
     },
     claim: async (request) => {

@@ -43,7 +43,7 @@ describe.skipIf(!present)('a pooler in transaction mode (pgbouncer)', () => {
           express: { token: '00000000-0000-7000-8000-000000000001', graceMs: 60_000 },
         }),
       )
-      expect(saved[0]?.express).toBe(label === '1')
+      expect(saved[0]?.kind).toBe(label === '1' ? 'born-claimed' : 'row')
       expect(
         await store.unitOfWork((tx) =>
           store.tracker.track(tx, { consumer: 'c', messageId: label }),

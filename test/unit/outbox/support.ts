@@ -177,9 +177,16 @@ export function setup(
   ): Promise<readonly ClaimedMessage[]> =>
     store.unitOfWork(async (tx: MemoryTransaction) => {
       const saved = await store.outbox.save(tx, messages, { express: { token, graceMs } })
-      return saved.flatMap(({ position, express }, index) =>
-        express
-          ? [{ message: messages[index] as OutgoingMessage, position, attempt: 0, token }]
+      return saved.flatMap((row, index) =>
+        row.kind === 'born-claimed'
+          ? [
+              {
+                message: messages[index] as OutgoingMessage,
+                position: row.position,
+                attempt: 0,
+                token,
+              },
+            ]
           : [],
       )
     })

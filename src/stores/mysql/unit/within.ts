@@ -1,5 +1,5 @@
 import type { OutgoingMessage } from '../../../core/messages/message.ts'
-import type { OutboxStorage, SavedMessage } from '../../../core/outbox.ts'
+import { type OutboxStorage, savedRow, type SavedRow } from '../../../core/outbox.ts'
 import { newMark } from '../../../sql/lanes.ts'
 import { bytesOf } from '../../../sql/mysql/bytes.ts'
 import { explain } from '../../../sql/mysql/failure.ts'
@@ -35,7 +35,7 @@ export function within<Tx>(
     lane: Lane,
     line: Line,
     messages: Parameters<NonNullable<OutboxStorage<Tx>['saveWithin']>>[1],
-  ): Promise<SavedMessage[]> {
+  ): Promise<SavedRow[]> {
     const mark = newMark()
     const before = line.tail
     line.late++
@@ -74,11 +74,11 @@ async function saveEach(
   lane: Lane,
   messages: readonly OutgoingMessage[],
   mark: string | undefined,
-): Promise<SavedMessage[]> {
+): Promise<SavedRow[]> {
   const most = mostBytes(place, lane)
   const rows = messages.map((message) => storedMessage(message, most))
   const slots = slotsOf(rows.flatMap(({ key }) => key ?? []))
-  const sent: Promise<SavedMessage | undefined>[] = []
+  const sent: Promise<SavedRow | undefined>[] = []
   if (slots.length > 1)
     sent.push(lane.run(place.sql.lock(slots.length), slots).then(() => undefined))
   for (const row of rows) {
@@ -86,7 +86,7 @@ async function saveEach(
     sent.push(
       lane.run(text, values, { often: true }).then(({ changed, insertId }) => {
         if (changed !== 1) throw notInTransaction()
-        return { position: insertId, express: false }
+        return savedRow(insertId, false)
       }),
     )
   }

@@ -4,6 +4,7 @@ import { createSender } from '../../../../src/app/send/sender.ts'
 import type { Unit } from '../../../../src/app/unit/unit.ts'
 import { OpenUnits } from '../../../../src/app/unit/open-units.ts'
 import { unitRunner } from '../../../../src/app/unit/run-unit.ts'
+import { savedRow } from '../../../../src/core/outbox.ts'
 import { MersalError, silentLogger } from '../../../../src/index.ts'
 import type {
   ClaimedMessage,
@@ -60,10 +61,7 @@ function setUp(script: {
     save: async (_tx: object, messages: readonly OutgoingMessage[], options?: SaveOptions) => {
       log.push(`save ${messages.length} ${options?.express?.token ?? 'free'}`)
       await script.save?.()
-      return messages.map((_, index) => ({
-        position: BigInt(index + 1),
-        express: script.born?.[index] ?? false,
-      }))
+      return messages.map((_, index) => savedRow(BigInt(index + 1), script.born?.[index] ?? false))
     },
     claim: () => Promise.resolve([]),
     settle: () => Promise.resolve({ stale: 0 }),

@@ -192,7 +192,7 @@ describe('unit of work on SQLite', () => {
       expect(level()).toEqual({ synchronous: 1 })
       return store.outbox.save(tx, [message], { express: { token: 'x', graceMs: 1000 } })
     })
-    expect(saved?.express).toBe(false)
+    expect(saved?.kind).toBe('row')
     expect(await store.outbox.claim({ limit: 1, claimMs: 1000, token: 't' })).toHaveLength(1)
     expect(level()).toEqual({ synchronous: 2 })
   })
