@@ -10,8 +10,8 @@ export interface Circumstances {
   readonly settings: Pick<RelaySettings, 'maxAttempts' | 'retry' | 'breaker' | 'onDead' | 'claimMs'>
   readonly random: Random
   /**
-   * The row was born claimed: its tries are not counted, and everything but a confirm goes to the
-   * claim road.
+   * The row was born claimed: its tries are not counted, and everything but a confirm leaves it to
+   * the claims.
    */
   readonly express: boolean
   /**

@@ -70,7 +70,7 @@ test('a dead message holds back its key or not as told; without a key it holds b
   expect(decide(refusedForGood)).toMatchObject({ onDead: 'skip' })
 })
 
-test('in the express lane everything but a confirm goes to the claim road', () => {
+test('in the express lane everything but a confirm leaves the message to the claims', () => {
   for (const outcome of [refusedOnce, refusedForGood, unavailable, unknown]) {
     expect(decide(outcome, { express: true, attempt: 0 })).toMatchObject({ kind: 'release' })
   }

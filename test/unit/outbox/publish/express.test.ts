@@ -31,7 +31,7 @@ describe('the express lane', () => {
     expect(claims.length - before).toBeLessThanOrEqual(1)
   })
 
-  test('a first refusal hands the key over to the claim road', async () => {
+  test('a first refusal leaves the key to the claims', async () => {
     const { addExpress, clock, relay, settlements, sent, transport } = start()
     transport.behaviour = ({ id }, time) => (id === 'a' && time === 1 ? refusedOnce : confirmed)
     const offer = relay.express()
@@ -45,7 +45,7 @@ describe('the express lane', () => {
     )
     await until(() => settlements.length > 0, 'the settle')
     expect(settlements[0]).toMatchObject([{ kind: 'release' }, { kind: 'release' }])
-    await pass(clock, () => sent().length === 3, 100, 'the claim road')
+    await pass(clock, () => sent().length === 3, 100, 'a claim takes them')
     expect(sent()).toEqual(['a', 'a', 'b'])
   })
 
