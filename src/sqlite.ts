@@ -9,5 +9,5 @@ export type {
   SqliteHandle,
   SqliteOpener,
   SqlitePath,
-} from './stores/sqlite/options.ts'
-export type { SqliteDatabase } from './stores/sqlite/connection/database.ts'
+} from './sql/sqlite/options.ts'
+export type { SqliteDatabase } from './sql/sqlite/connection/database.ts'

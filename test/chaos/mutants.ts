@@ -249,7 +249,7 @@ export const mutants: readonly Mutant[] = [
         to: 'set visible_at = to_timestamp($2::float8 / 1000),',
       },
       {
-        file: 'stores/postgres/outbox.ts',
+        file: 'stores/postgres/claim.ts',
         from: 'limit,\n    claimMs,\n    tokenUuid(token),',
         to: 'limit,\n    Date.now() + claimMs,\n    tokenUuid(token),',
       },

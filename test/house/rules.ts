@@ -12,14 +12,6 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/stores': ['src/core', 'src/lib', 'src/sql'],
   'src/transports': ['src/core', 'src/lib', 'src/sql', 'src/transports/shared'],
   'src/transports/shared': ['src/core', 'src/lib'],
-  // The durable queue shares the file, and so the plumbing, of the SQLite store.
-  'src/transports/sqlite': [
-    'src/core',
-    'src/lib',
-    'src/sql',
-    'src/stores/sqlite',
-    'src/transports/shared',
-  ],
   'src/app': ['src/core', 'src/lib', 'src/outbox', 'src/sql'],
   'src/testing': [
     'src/core',

@@ -44,3 +44,8 @@ export function counterKey(key: string): number | undefined {
   const number = /^[1-9]\d{0,15}$/.test(key) ? Number(key) : Number.NaN
   return Number.isSafeInteger(number) ? number : undefined
 }
+
+/** Applies the change to each letter, the oldest first; returns to how many it applied. */
+export function countEach(keys: readonly number[], change: (key: number) => boolean): number {
+  return keys.toSorted((left, right) => left - right).filter((key) => change(key)).length
+}

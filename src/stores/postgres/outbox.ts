@@ -1,40 +1,26 @@
-import type { ClaimedMessage, ClaimRequest, OutboxStorage } from '../../core/outbox.ts'
+import type { OutboxStorage } from '../../core/outbox.ts'
 import type { OpenToQueue } from '../../core/queue-beside-outbox.ts'
 import { newMark } from '../../sql/lanes.ts'
 import { placeOf } from '../../sql/postgres/pool/place.ts'
-import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import { explain } from '../../sql/postgres/failure.ts'
-import type { Own } from '../../sql/postgres/pool/pool.ts'
-import {
-  type BurialPorts,
-  buryDamaged,
-  type ClaimTerms,
-  claimTerms,
-  readClaimed,
-} from '../../sql/shared/claims.ts'
-import type { ClaimedRow } from '../../sql/shared/rows.ts'
+import { claim, type ClaimPorts } from './claim.ts'
 import { postgresClock } from './clock.ts'
 import { tokenUuid } from './encode.ts'
 import { save, saveLast, type SavePorts } from './save.ts'
 import { settle } from './settle.ts'
-import type { Statements } from './statements/statements.ts'
 import { proving, saveProving, within } from './save-within.ts'
-import type { Vacuum } from './vacuum.ts'
 
 const DAY_MS = 86_400_000
 const PRUNING = 'pruning kept messages'
 
-export interface OutboxPorts<Tx> extends SavePorts<Tx> {
+export interface OutboxPorts<Tx> extends SavePorts<Tx>, Omit<ClaimPorts, 'sql'> {
   /**
    * The library opens our units: what a handler does to their transactions is seen by the server
    * alone.
    */
   readonly proves: boolean
-  readonly own: Own
-  readonly vacuum: Pick<Vacuum, 'deleted' | 'idle'>
   /** 0: confirmed rows are deleted at once. */
   readonly keepSentMs: number
-  readonly cannotBury: BurialPorts['cannotBury']
 }
 
 export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
@@ -83,53 +69,6 @@ function openToQueue<Tx>(ports: OutboxPorts<Tx>): OpenToQueue<Tx> {
       }
     },
   }
-}
-
-async function claim<Tx>(ports: OutboxPorts<Tx>, request: ClaimRequest): Promise<ClaimedMessage[]> {
-  const { own, sql, vacuum, cannotBury } = ports
-  const { stretch } = request
-  const { text, values } = statementOf(sql, claimTerms(request, MOST_FETCHED_BYTES), stretch?.rows)
-  const answer = await own.run<ClaimRow>('claiming messages', text, values, { often: true })
-  const [{ next, last } = { next: null, last: null }] = answer.rows
-  if (next !== null && last !== null) stretch?.stopped({ next: BigInt(next), last: BigInt(last) })
-  const rows = answer.rows.filter((row): row is ClaimedRow & ClaimRow => row.position !== null)
-  if (rows.length === 0) vacuum.idle()
-  const { messages, damaged } = readClaimed(rows, request.token)
-  await buryDamaged(damaged, request, {
-    settle: (settlements) => settle(settlements, { own, sql, keepSent: false }),
-    cannotBury,
-  })
-  return messages
-}
-
-/** One row for each claimed one, or a single row without a message. */
-interface ClaimRow extends Omit<ClaimedRow, 'position'> {
-  readonly position: string | null
-  readonly next: string | null
-  readonly last: string | null
-}
-
-function statementOf(
-  sql: Statements,
-  terms: ClaimTerms,
-  stretch: number | undefined,
-): { readonly text: string; readonly values: readonly unknown[] } {
-  const { limit, claimMs, token, from, maxBytes, largestBytes, keys } = terms
-  const { exceptDestinations, exceptKeys } = terms
-  const values = [
-    limit,
-    claimMs,
-    tokenUuid(token),
-    from.toString(),
-    maxBytes,
-    stretch ?? null,
-    largestBytes,
-  ]
-  const except = [exceptDestinations, exceptKeys]
-  if (keys !== undefined) return { text: sql.claimKeys, values: [...values, ...except, keys] }
-  if (exceptDestinations.length + exceptKeys.length > 0)
-    return { text: sql.claimExcept, values: [...values, ...except] }
-  return { text: sql.claim, values }
 }
 
 /**

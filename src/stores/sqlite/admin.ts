@@ -1,9 +1,9 @@
 import type { OutboxAdmin } from '../../core/store.ts'
-import { counterKey, deadLetterBox } from '../../sql/shared/dead-letter-box.ts'
+import { counterKey, countEach, deadLetterBox } from '../../sql/shared/dead-letter-box.ts'
 import { statsOf, type StatsRow } from '../../sql/shared/operator-tools.ts'
 import { type DeadRow, deadLetter } from '../../sql/shared/rows.ts'
-import type { Connection } from './connection/connection.ts'
-import type { Handle } from './connection/database.ts'
+import type { Connection } from '../../sql/sqlite/connection/connection.ts'
+import type { Handle } from '../../sql/sqlite/connection/database.ts'
 import { adminSql } from './statements/statements.ts'
 
 /** What operators ask of the outbox. */
@@ -30,11 +30,6 @@ export function sqliteAdmin(connection: Connection): OutboxAdmin {
         statsOf(handle.get<StatsRow>(adminSql.stats, { now: clock.now() }) as StatsRow),
       ),
   }
-}
-
-/** Applies the change to each letter, the oldest first; returns to how many it applied. */
-export function countEach(keys: readonly number[], change: (key: number) => boolean): number {
-  return keys.toSorted((left, right) => left - right).filter((key) => change(key)).length
 }
 
 interface Found {

@@ -1,7 +1,7 @@
 import type { LawfulWaits, StorageClock } from '../../core/storage-clock.ts'
-import type { Connection } from './connection/connection.ts'
-import { storeError } from './connection/failure.ts'
-import { NEVER } from './statements/statements.ts'
+import type { Connection } from '../../sql/sqlite/connection/connection.ts'
+import { storeError } from '../../sql/sqlite/connection/failure.ts'
+import { NEVER } from './schema.ts'
 
 /** Rows put right by one transaction. */
 const MOST_ROWS = 5000

@@ -8,12 +8,12 @@ import {
   waitsFinding,
 } from '../../sql/shared/waits.ts'
 import { lateWaits } from './clock.ts'
-import type { Connection } from './connection/connection.ts'
-import type { Handle } from './connection/database.ts'
-import { storeError } from './connection/failure.ts'
-import { readBeside } from './connection/schema-control.ts'
-import { currentVersion } from './migrate.ts'
-import { NEVER, storeTables } from './statements/statements.ts'
+import type { Connection } from '../../sql/sqlite/connection/connection.ts'
+import type { Handle } from '../../sql/sqlite/connection/database.ts'
+import { storeError } from '../../sql/sqlite/connection/failure.ts'
+import { readBeside } from '../../sql/sqlite/connection/schema-control.ts'
+import { currentVersion } from '../../sql/sqlite/migrate.ts'
+import { NEVER, storeTables } from './schema.ts'
 
 /** Whether the file is one that this store can work on. */
 export async function examine({ settings }: Connection): Promise<readonly Finding[]> {

@@ -6,12 +6,12 @@ import {
   type PauseRow,
   storeOperations,
 } from '../../sql/shared/operator-tools.ts'
-import type { Connection } from './connection/connection.ts'
-import type { Handle } from './connection/database.ts'
-import { sqliteSchemaControl } from './connection/schema-control.ts'
+import type { Connection } from '../../sql/sqlite/connection/connection.ts'
+import type { Handle } from '../../sql/sqlite/connection/database.ts'
+import { sqliteSchemaControl } from '../../sql/sqlite/connection/schema-control.ts'
 import { examine } from './examine.ts'
 import { countKept, operatorSql, pickKept } from './statements/operator-statements.ts'
-import { storeTables } from './statements/statements.ts'
+import { storeTables } from './schema.ts'
 
 export function sqliteOperations(connection: Connection): StoreOperations {
   const { clock } = connection.settings

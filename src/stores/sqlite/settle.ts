@@ -5,8 +5,9 @@ import {
   type SettlementGroup,
   settlementGroups,
 } from '../../sql/shared/settlements.ts'
-import type { Handle } from './connection/database.ts'
-import { NEVER, outboxSql } from './statements/statements.ts'
+import type { Handle } from '../../sql/sqlite/connection/database.ts'
+import { NEVER } from './schema.ts'
+import { outboxSql } from './statements/statements.ts'
 
 export interface SettleTerms {
   readonly now: number

@@ -2,10 +2,10 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { Store } from '../../core/store.ts'
 import { checkKeepSentMs } from '../../sql/shared/options.ts'
 import { sqliteAdmin } from './admin.ts'
-import { Connection } from './connection/connection.ts'
-import { sharedHandleWarnings } from './connection/connect.ts'
-import { handleOf, type SqliteDatabase } from './connection/database.ts'
-import { carryUnits } from './connection/file-lock.ts'
+import { Connection } from '../../sql/sqlite/connection/connection.ts'
+import { sharedHandleWarnings } from '../../sql/sqlite/connection/connect.ts'
+import { handleOf, type SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
+import { carryUnits } from '../../sql/sqlite/connection/file-lock.ts'
 import { sqliteOperations } from './operations.ts'
 import {
   connectionSettings,
@@ -13,13 +13,13 @@ import {
   type SqliteHandle,
   type SqliteOpener,
   type SqlitePath,
-} from './options.ts'
+} from '../../sql/sqlite/options.ts'
 import { sqliteOutbox } from './outbox.ts'
-import { sqliteSavepoints } from './unit/savepoints.ts'
-import { storeTables } from './statements/statements.ts'
+import { sqliteSavepoints } from '../../sql/sqlite/unit/savepoints.ts'
+import { storeTables } from './schema.ts'
 import { sqliteTracker } from './tracker.ts'
-import { unitHandleOf } from './unit/unit-handle.ts'
-import { watch } from './connection/watch.ts'
+import { unitHandleOf } from '../../sql/sqlite/unit/unit-handle.ts'
+import { watch } from '../../sql/sqlite/connection/watch.ts'
 
 export interface SqliteStoreOptions extends SqliteConnectionOptions {
   /**

@@ -1,11 +1,11 @@
 import type { MessageTracker } from '../../core/tracker.ts'
-import type { Handle } from './connection/database.ts'
-import { unitHandleOf } from './unit/unit-handle.ts'
-import type { Connection } from './connection/connection.ts'
-import type { SqliteDatabase } from './connection/database.ts'
-import { storeError } from './connection/failure.ts'
+import type { Handle } from '../../sql/sqlite/connection/database.ts'
+import { unitHandleOf } from '../../sql/sqlite/unit/unit-handle.ts'
+import type { Connection } from '../../sql/sqlite/connection/connection.ts'
+import type { SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
+import { storeError } from '../../sql/sqlite/connection/failure.ts'
 import { inboxSql } from './statements/statements.ts'
-import { openTransaction } from './unit/transaction.ts'
+import { openTransaction } from '../../sql/sqlite/unit/transaction.ts'
 
 type Recorded = { readonly messageId: string; readonly now: number }[]
 

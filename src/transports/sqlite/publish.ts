@@ -2,9 +2,9 @@ import { isMersalError } from '../../core/errors/errors.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 import { toError } from '../../lib/async/abort.ts'
-import type { Connection } from '../../stores/sqlite/connection/connection.ts'
-import type { Handle } from '../../stores/sqlite/connection/database.ts'
-import { isSqliteError } from '../../stores/sqlite/connection/failure.ts'
+import type { Connection } from '../../sql/sqlite/connection/connection.ts'
+import type { Handle } from '../../sql/sqlite/connection/database.ts'
+import { isSqliteError } from '../../sql/sqlite/connection/failure.ts'
 import {
   confirmed,
   keyOrder,

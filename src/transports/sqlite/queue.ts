@@ -4,17 +4,17 @@ import type { TransportOperations } from '../../core/operations.ts'
 import { checkChoice, checkNumber } from '../../core/options.ts'
 import type { Transport } from '../../core/transport.ts'
 import { isName, nameRule } from '../../core/messages/validation.ts'
-import { Connection } from '../../stores/sqlite/connection/connection.ts'
-import type { Handle, SqliteDatabase } from '../../stores/sqlite/connection/database.ts'
-import { sharedHandleWarnings } from '../../stores/sqlite/connection/connect.ts'
+import { Connection } from '../../sql/sqlite/connection/connection.ts'
+import type { Handle, SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
+import { sharedHandleWarnings } from '../../sql/sqlite/connection/connect.ts'
 import {
   connectionSettings,
   type SqliteConnectionOptions,
   type SqliteHandle,
   type SqliteOpener,
   type SqlitePath,
-} from '../../stores/sqlite/options.ts'
-import { sqliteSchemaControl } from '../../stores/sqlite/connection/schema-control.ts'
+} from '../../sql/sqlite/options.ts'
+import { sqliteSchemaControl } from '../../sql/sqlite/connection/schema-control.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { publishAll } from './publish.ts'
 import { HeldQueue } from '../shared/held-queue.ts'

@@ -1,5 +1,5 @@
 import type { QueueRemoval } from '../../core/transport.ts'
-import type { Connection } from '../../stores/sqlite/connection/connection.ts'
+import type { Connection } from '../../sql/sqlite/connection/connection.ts'
 import { queueSql } from './statements.ts'
 
 /** Removes the queue with its subscriptions, in the transaction that has looked into it. */

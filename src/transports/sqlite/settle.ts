@@ -1,6 +1,6 @@
 import { errorTextWithStack } from '../../core/errors/error-text.ts'
 import type { Disposition } from '../../core/transport.ts'
-import type { Handle } from '../../stores/sqlite/connection/database.ts'
+import type { Handle } from '../../sql/sqlite/connection/database.ts'
 import { asideMs, asideText } from '../shared/aside.ts'
 import type { Reject } from '../shared/held-queue.ts'
 import { queueSql } from './statements.ts'

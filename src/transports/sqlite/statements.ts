@@ -1,6 +1,6 @@
 import { CLAIM_BYTES } from '../../core/messages/bytes.ts'
-import { bytesOf, listing } from '../../stores/sqlite/bytes.ts'
-import type { SqliteTables } from '../../stores/sqlite/migrate.ts'
+import { bytesOf, listing } from '../../sql/sqlite/bytes.ts'
+import type { SqliteTables } from '../../sql/sqlite/migrate.ts'
 
 // 9007199254740991 is the `visible_at` of a message that waits for an earlier one of its key: the
 // largest whole number that is exact everywhere.

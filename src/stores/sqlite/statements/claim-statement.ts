@@ -1,4 +1,4 @@
-import { bytesOf } from '../bytes.ts'
+import { bytesOf } from '../../../sql/sqlite/bytes.ts'
 
 /** The columns of a message in `row`, without its content if that is larger than `most`. */
 const shown = (row: string, most: string): string => {

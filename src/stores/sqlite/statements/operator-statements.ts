@@ -1,6 +1,6 @@
 import type { KeptFilter } from '../../../core/operations.ts'
 import { type KeptConditions, keptWhere } from '../../../sql/shared/operator-tools.ts'
-import type { SqlValues } from '../connection/database.ts'
+import type { SqlValues } from '../../../sql/sqlite/connection/database.ts'
 
 // What tools of operators run; the statements of the running system are in `statements.ts`.
 

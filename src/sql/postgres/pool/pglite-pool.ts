@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import type { PostgresPool, PostgresPoolClient, PostgresResult } from '../../sql/postgres/client.ts'
+import type { PostgresPool, PostgresPoolClient, PostgresResult } from '../client.ts'
 
 interface Answer {
   readonly rows: unknown[]

@@ -5,7 +5,7 @@ import {
   mustMigrate,
   type ScriptWords,
   type Tables,
-} from '../../sql/shared/migrations.ts'
+} from '../shared/migrations.ts'
 import type { Handle } from './connection/database.ts'
 
 /** Several lists of steps live in one file. */

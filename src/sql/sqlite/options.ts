@@ -3,8 +3,8 @@ import { checkChoice, checkNumber, checkOptions } from '../../core/options.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Clock, Random } from '../../lib/async/clock.ts'
 import { isSqliteDatabase, type SqliteDatabase } from './connection/database.ts'
-import type { MigrateMode } from '../../sql/shared/migrations.ts'
-import { type DatabaseSettings, databaseSettings } from '../../sql/shared/options.ts'
+import type { MigrateMode } from '../shared/migrations.ts'
+import { type DatabaseSettings, databaseSettings } from '../shared/options.ts'
 
 /** What the store and the queue have in common. */
 export interface SqliteConnectionOptions {

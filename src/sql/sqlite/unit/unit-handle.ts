@@ -1,13 +1,13 @@
 import { MersalError } from '../../../core/errors/errors.ts'
-import { SavepointLog } from '../../../sql/units/savepoint-log.ts'
-import { sqliteDialect } from '../../../sql/units/statement-scan.ts'
+import { SavepointLog } from '../../units/savepoint-log.ts'
+import { sqliteDialect } from '../../units/statement-scan.ts'
 import {
   type Controls,
   controlsOf,
   handleRevoked,
   transactionEnded,
   transactionIsOurs,
-} from '../../../sql/units/transaction-words.ts'
+} from '../../units/transaction-words.ts'
 import { type Handle, lendAs, type SqliteDatabase } from '../connection/database.ts'
 import { guardedStatement, guardedTags } from '../connection/guarded-statement.ts'
 import { savepointFunction } from './savepoint-function.ts'

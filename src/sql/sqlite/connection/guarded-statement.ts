@@ -1,4 +1,4 @@
-import type { Controls } from '../../../sql/units/transaction-words.ts'
+import type { Controls } from '../../units/transaction-words.ts'
 import type { SqliteDatabase } from './database.ts'
 import type { Gate } from '../unit/unit-handle.ts'
 

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import type { SchemaControl } from '../../../core/operations.ts'
-import { schemaControl } from '../../../sql/shared/migrations.ts'
+import { schemaControl } from '../../shared/migrations.ts'
 import { openingError } from './access.ts'
 import { Connection } from './connection.ts'
 import { connect } from './connect.ts'

@@ -2,13 +2,13 @@ import { isMersalError, MersalError } from '../../../core/errors/errors.ts'
 import type { UnitOptions } from '../../../core/store.ts'
 import { openingError } from './access.ts'
 import type { Handle, SqliteDatabase } from './database.ts'
-import { isDiskFault, storeError } from './failure.ts'
+import { commit, setUp } from './durability.ts'
 import { type FileLock, lockOf, type Topic } from './file-lock.ts'
 import { GroupCommit, type Job } from './group-commit.ts'
 import { applyMigrations, isOutdated, type SqliteTables } from '../migrate.ts'
 import { closeOwn, closeUnderHands, connect } from './connect.ts'
 import type { ConnectionSettings } from '../options.ts'
-import { transactionEnded } from '../../../sql/units/transaction-words.ts'
+import { transactionEnded } from '../../units/transaction-words.ts'
 import { type UnitHandle, unitHandle } from '../unit/unit-handle.ts'
 import {
   ForeignTransaction,
@@ -41,7 +41,7 @@ export class Connection {
     this.#tables = tables
     this.#group = new GroupCommit(name, settings.busyTimeoutMs, {
       begin: () => this.#begin('full'),
-      commit: (handle) => this.#commit(handle),
+      commit: (handle) => commit(this.#name, handle),
     })
   }
 
@@ -160,36 +160,17 @@ export class Connection {
   }
 
   async #prepare(handle: Handle): Promise<void> {
-    await this.#patiently(() => this.#setUp(handle))
+    await this.#patiently(() => setUp(this.#name, handle, this.settings.synchronous))
     const { migrate } = this.settings
     if (!(await this.#patiently(() => isOutdated(handle, this.#tables, migrate)))) return
     await this.#begin('full')
     try {
       applyMigrations(handle, this.#tables, this.settings.clock.now())
-      this.#commit(handle)
+      commit(this.#name, handle)
     } catch (error) {
       rollBack(handle)
       throw error
     }
-  }
-
-  /** Write-ahead log, so that readers never wait. */
-  #setUp(handle: Handle): void {
-    withoutWaiting(handle, () => {
-      const mode = handle.get<{ journal_mode: string }>('PRAGMA journal_mode')?.journal_mode
-      if (mode !== 'wal' && mode !== 'memory') {
-        const changed = handle.get<{ journal_mode: string }>(
-          'PRAGMA journal_mode = WAL',
-        )?.journal_mode
-        if (changed !== 'wal' && changed !== 'memory') {
-          throw new MersalError(
-            'MERSAL_STORE_UNSAFE',
-            `${this.#name}: the database cannot use a write-ahead log here; use a local file system`,
-          )
-        }
-      }
-      setSynchronous(handle, this.settings.synchronous)
-    })
   }
 
   async #unit<Result>(
@@ -203,7 +184,7 @@ export class Connection {
       signal?.throwIfAborted()
       unit.revoke()
       unit.assertWhole()
-      this.#commit(handle)
+      commit(this.#name, handle)
       return result
     } catch (error) {
       unit.revoke()
@@ -280,27 +261,6 @@ export class Connection {
       setSynchronous(this.#handle, this.settings.synchronous)
     }
     return this.#handle
-  }
-
-  #commit(handle: Handle): void {
-    if (!handle.inTransaction) {
-      throw new MersalError(
-        'MERSAL_ROLLED_BACK',
-        `${this.#name}: the transaction had already ended when the unit of work was to be committed: by a ROLLBACK or COMMIT inside it, or by an error of SQLite such as a full disk`,
-      )
-    }
-    try {
-      handle.exec('COMMIT')
-    } catch (cause) {
-      if (!isDiskFault(cause)) throw storeError(`${this.#name}: committing`, cause)
-      throw new MersalError(
-        'MERSAL_COMMIT_UNKNOWN',
-        `${this.#name}: the disk failed during the commit; it may or may not have happened`,
-        {
-          cause,
-        },
-      )
-    }
   }
 
   #announce(lock: FileLock): void {

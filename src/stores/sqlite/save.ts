@@ -1,0 +1,101 @@
+import type { OutgoingMessage } from '../../core/messages/message.ts'
+import { type OutboxStorage, savedRow, type SavedRow, type SaveOptions } from '../../core/outbox.ts'
+import { lanes } from '../../sql/lanes.ts'
+import { checkStorable, wellFormed } from '../../sql/shared/storable.ts'
+import type { Connection } from '../../sql/sqlite/connection/connection.ts'
+import type { Handle, SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
+import { storeError } from '../../sql/sqlite/connection/failure.ts'
+import {
+  checkTransaction,
+  leaveMark,
+  openTransaction,
+  requireMark,
+  transactionNow,
+} from '../../sql/sqlite/unit/transaction.ts'
+import { outboxSql } from './statements/statements.ts'
+
+type Saving = Required<Pick<OutboxStorage<SqliteDatabase>, 'save' | 'saveWithin'>>
+
+export function saving(connection: Connection): Saving {
+  const { clock } = connection.settings
+  const lane = lanes()
+  const insert = (
+    handle: Handle,
+    messages: readonly OutgoingMessage[],
+    options: SaveOptions = {},
+  ): SavedRow[] => {
+    try {
+      const saved = insertAll(handle, messages, options, clock.now())
+      connection.announceAfterCommit(handle, 'outbox')
+      return saved
+    } catch (error) {
+      throw storeError('saving messages', error)
+    }
+  }
+  return {
+    save: async (tx, messages, options) =>
+      insert(await openTransaction(connection, tx), messages, options),
+    saveWithin: async (tx, messages) => {
+      const made = 'then' in messages || connection.handle === undefined ? undefined : messages
+      if (made !== undefined && !lane.busy(tx)) return insert(transactionNow(connection, tx), made)
+      checkTransaction(tx)
+      return lane.run(tx, {
+        atOnce: undefined,
+        leave: async (mark) => leaveMark(tx, mark),
+        later: async (mark) => {
+          const ready = await messages
+          const handle = await openTransaction(connection, tx)
+          requireMark(handle, mark)
+          return insert(handle, ready)
+        },
+      })
+    },
+  }
+}
+
+function insertAll(
+  handle: Handle,
+  messages: readonly OutgoingMessage[],
+  options: SaveOptions,
+  now: number,
+): SavedRow[] {
+  const { express } = options
+  for (const message of messages) checkStorable(message, wellFormed)
+  const mayClaim = express === undefined ? () => false : expressRule(handle)
+  return messages.map((message) => {
+    const free = now + (message.delayMs ?? 0)
+    const claimed = mayClaim(message)
+    const { position } = handle.run(outboxSql.insert, {
+      visibleAt: Math.ceil(claimed && express !== undefined ? now + express.graceMs : free),
+      token: claimed && express !== undefined ? express.token : null,
+      id: message.id,
+      type: message.type,
+      transport: message.to.transport,
+      kind: message.to.kind,
+      name: message.to.name,
+      partitionKey: message.partitionKey ?? null,
+      now: Math.trunc(now),
+      headers: JSON.stringify(message.headers),
+      body: message.body,
+    })
+    return savedRow(position, claimed)
+  })
+}
+
+/**
+ * Which rows of one call may be born claimed: those whose key has no open row but such ones of this
+ * call.
+ */
+function expressRule(handle: Handle): (message: OutgoingMessage) => boolean {
+  const durable = (handle.get<{ synchronous: number }>('PRAGMA synchronous')?.synchronous ?? 0) >= 2
+  const freeKeys = new Map<string, boolean>()
+  return ({ partitionKey, delayMs }) => {
+    const now = durable && (delayMs ?? 0) === 0
+    if (partitionKey === undefined) return now
+    const free =
+      freeKeys.get(partitionKey) ??
+      handle.get(outboxSql.openRowOfKey, { partitionKey }) === undefined
+    freeKeys.set(partitionKey, free && now)
+    return free && now
+  }
+}
