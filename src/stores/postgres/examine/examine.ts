@@ -180,7 +180,7 @@ const ANSWER_MS = 10_000
 
 async function pooler(own: Own): Promise<Finding> {
   const subject = 'pooler'
-  if (!(await sharesConnections(own, ANSWER_MS)))
+  if (own.direct || !(await sharesConnections(own, ANSWER_MS)))
     return { level: 'ok', subject, text: 'none that lends connections per transaction' }
   return {
     level: 'warning',
