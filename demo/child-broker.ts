@@ -1,4 +1,5 @@
 import type { Transport } from '../src/index.ts'
+import { nats } from '../src/nats.ts'
 import { rabbitmq } from '../src/rabbitmq.ts'
 import { sqliteQueue } from '../src/sqlite.ts'
 import { plan } from './child.ts'
@@ -11,7 +12,16 @@ export function appName(name: AppName): string {
 
 export function openTransport(): Transport {
   const { broker } = plan
-  return broker.kind === 'sqlite'
-    ? sqliteQueue({ path: broker.path, visibilityMs: HOLD_MS, pollIntervalMs: 50 })
-    : rabbitmq({ url: broker.url, eventsExchange: eventsExchange(broker.prefix), logger: false })
+  switch (broker.kind) {
+    case 'sqlite':
+      return sqliteQueue({ path: broker.path, visibilityMs: HOLD_MS, pollIntervalMs: 50 })
+    case 'rabbitmq':
+      return rabbitmq({
+        url: broker.url,
+        eventsExchange: eventsExchange(broker.prefix),
+        logger: false,
+      })
+    case 'nats':
+      return nats({ url: broker.url, prefix: broker.streams, ackWaitMs: HOLD_MS, logger: false })
+  }
 }

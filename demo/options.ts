@@ -9,7 +9,7 @@ export interface DemoOptions {
   /** Undefined: SQLite. */
   readonly postgres: ServerChoice | undefined
   /** Undefined: the queue in SQLite. */
-  readonly rabbitmq: ServerChoice | undefined
+  readonly broker: (ServerChoice & { readonly kind: 'rabbitmq' | 'nats' }) | undefined
 }
 
 export interface ServerChoice {
@@ -29,8 +29,10 @@ SQLite, which needs no server.
   --part <part>    'naive', 'outbox' or 'both'. Default: both
   --postgres       Rows are in PostgreSQL: a private server is started, killed and started again
   --rabbitmq       Messages go over RabbitMQ: the same
+  --nats           Messages go over NATS JetStream: the same
   --postgres-url <url>   A server that is there already; it is not killed
   --rabbitmq-url <url>   The same
+  --nats-url <url>       The same
   --keep           Leave the database files in place and say where they are
   --help           This text
 
@@ -51,8 +53,10 @@ export function readOptions(args: readonly string[]): DemoOptions | undefined {
       part: { type: 'string', default: 'both' },
       postgres: { type: 'boolean', default: false },
       rabbitmq: { type: 'boolean', default: false },
+      nats: { type: 'boolean', default: false },
       'postgres-url': { type: 'string' },
       'rabbitmq-url': { type: 'string' },
+      'nats-url': { type: 'string' },
       keep: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -74,8 +78,21 @@ export function readOptions(args: readonly string[]): DemoOptions | undefined {
       values['postgres-url'],
       /^postgres(ql)?:/,
     ),
-    rabbitmq: serverChoice('rabbitmq-url', values.rabbitmq, values['rabbitmq-url'], /^amqps?:/),
+    broker: brokerChoice(
+      serverChoice('rabbitmq-url', values.rabbitmq, values['rabbitmq-url'], /^amqps?:/),
+      serverChoice('nats-url', values.nats, values['nats-url'], /^(nats|tls):/),
+    ),
   }
+}
+
+function brokerChoice(
+  rabbitmq: ServerChoice | undefined,
+  nats: ServerChoice | undefined,
+): DemoOptions['broker'] {
+  if (rabbitmq !== undefined && nats !== undefined)
+    throw new Error('give --rabbitmq or --nats, and not both')
+  if (rabbitmq !== undefined) return { ...rabbitmq, kind: 'rabbitmq' }
+  return nats === undefined ? undefined : { ...nats, kind: 'nats' }
 }
 
 /** The text of an error shows no address: it may have a password. */

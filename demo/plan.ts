@@ -12,6 +12,8 @@ export type DatabasePlace =
 export type BrokerPlace =
   | { readonly kind: 'sqlite'; readonly path: string; readonly prefix: '' }
   | { readonly kind: 'rabbitmq'; readonly url: string; readonly prefix: string }
+  /** `streams`: begins the names of its streams and subjects. */
+  | { readonly kind: 'nats'; readonly url: string; readonly prefix: ''; readonly streams: string }
 
 /**
  * What a child is told, as JSON in its environment: there nobody else sees the addresses of the

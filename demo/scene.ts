@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { BrokerCounts, DemoBroker } from './brokers/broker.ts'
+import { openNats } from './brokers/nats.ts'
 import { openRabbitmq } from './brokers/rabbitmq.ts'
 import { openSqliteQueue } from './brokers/sqlite.ts'
 import type { DatabaseCounts, DemoDatabase } from './databases/database.ts'
@@ -38,18 +39,22 @@ export async function prepare(part: Part, withOutbox: boolean): Promise<Scene> {
   mkdirSync(folder, { recursive: true })
   const file = join(folder, 'commands.json')
   writeFileSync(file, JSON.stringify(commands))
-  const { postgres, rabbitmq } = servers
+  const { postgres, broker: server } = servers
   const database = opened.use(
     postgres === undefined
       ? await openSqlite(folder, withOutbox)
       : await openPostgres(postgres.url, withOutbox),
   )
   const broker = opened.use(
-    rabbitmq === undefined ? await openSqliteQueue(folder) : await openRabbitmq(rabbitmq.url),
+    server === undefined ? await openSqliteQueue(folder) : await openBroker(server),
   )
   const all = opened.move()
   const plan = { commands: file, database: database.place, broker: broker.place }
   return { ...part, database, broker, plan, [Symbol.asyncDispose]: () => all.disposeAsync() }
+}
+
+function openBroker({ name, url }: Server): Promise<DemoBroker> {
+  return name === 'NATS' ? openNats(url) : openRabbitmq(url)
 }
 
 export type Counts = Omit<DatabaseCounts, 'waiting'> &

@@ -11,6 +11,7 @@ import {
   serverUrl,
 } from '../scripts/servers/given.ts'
 import { privateCluster } from '../scripts/servers/postgres.ts'
+import { natsIsHere } from '../test/nats/server.ts'
 import { openVhost } from '../scripts/servers/vhost.ts'
 import { demo, lines, row } from './run-demo.ts'
 
@@ -50,6 +51,16 @@ describe('the demo on real servers', { timeout: 600_000 }, () => {
     expect(out).toContain(`SIGKILL ${used}`)
     expect(out).not.toContain(unused)
     expect(out).toContain('Every promise of the outbox was kept.')
+    expect(code).toBe(0)
+  })
+
+  test.runIf(natsIsHere())('keeps every promise while NATS is killed', async () => {
+    const args = ['--nats', '--part', 'outbox', '--input', '-', '--seed', '5']
+    const { code, out } = await demo(args, input)
+    expect(out).toContain('SIGKILL NATS, all its processes')
+    expect(out).not.toContain('a planned fault did not happen')
+    expect(out).toContain('Every promise of the outbox was kept.')
+    expect(row(out, 'dead letters')).toEqual([2])
     expect(code).toBe(0)
   })
 

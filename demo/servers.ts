@@ -2,7 +2,9 @@
  * The real servers of the demo: private ones, which may be killed, or given ones, which may not.
  */
 import { Client } from 'pg'
+import { nats as natsTransport } from '../src/nats.ts'
 import { rabbitmq as rabbitmqTransport } from '../src/rabbitmq.ts'
+import { natsProblem, openPrivateNats } from '../scripts/servers/nats.ts'
 import { clusterProblem, privateCluster } from '../scripts/servers/postgres.ts'
 import { brokerProblem, openPrivateBroker } from '../scripts/servers/rabbitmq.ts'
 import type { DemoOptions, ServerChoice } from './options.ts'
@@ -10,7 +12,7 @@ import { reasonOf } from './reason.ts'
 import type { View } from './view.ts'
 
 export interface Server {
-  readonly name: 'PostgreSQL' | 'RabbitMQ'
+  readonly name: 'PostgreSQL' | 'RabbitMQ' | 'NATS'
   readonly url: string
   /** SIGKILL and start. Undefined for a server that others use as well. */
   readonly restart?: () => Promise<void>
@@ -18,7 +20,7 @@ export interface Server {
 
 export interface Servers extends AsyncDisposable {
   readonly postgres: Server | undefined
-  readonly rabbitmq: Server | undefined
+  readonly broker: Server | undefined
 }
 
 const GREET_MS = 10_000
@@ -88,6 +90,30 @@ const rabbitmq: Kind = {
   },
 }
 
+const nats: Kind = {
+  name: 'NATS',
+  problem: natsProblem(),
+  variable: 'MERSAL_TEST_NATS_URL',
+  option: '--nats-url',
+  greet: async (url) => {
+    await using transport = natsTransport({ url, connectTimeoutMs: GREET_MS, logger: false })
+    await transport.operations.examine({ queues: [] })
+  },
+  open: async () => {
+    const server = await openPrivateNats()
+    const restart = async (): Promise<void> => {
+      await server.signal('SIGKILL')
+      await server.start()
+    }
+    return {
+      name: 'NATS',
+      url: server.url,
+      restart,
+      [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+    }
+  },
+}
+
 /**
  * Throws an `Error` with a text for the user when a server that was asked for can neither be
  * started nor is given.
@@ -110,14 +136,14 @@ export async function openServers(options: DemoOptions, view: View): Promise<Ser
   // Settled first, so that whichever was opened is closed when the other failed.
   const both = await Promise.allSettled([
     one(postgres, options.postgres),
-    one(rabbitmq, options.rabbitmq),
+    one(options.broker?.kind === 'nats' ? nats : rabbitmq, options.broker),
   ])
   const [first, second] = both.map((result) => {
     if (result.status === 'rejected') throw result.reason
     return result.value
   })
   const all = opened.move()
-  return { postgres: first, rabbitmq: second, [Symbol.asyncDispose]: () => all.disposeAsync() }
+  return { postgres: first, broker: second, [Symbol.asyncDispose]: () => all.disposeAsync() }
 }
 
 /** The address is not shown: it may have a password. */

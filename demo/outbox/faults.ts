@@ -22,12 +22,16 @@ export interface Story {
  */
 export async function faults(story: Story): Promise<void> {
   const { scene, desk } = story
-  const { postgres, rabbitmq } = scene.servers
+  const { postgres, broker } = scene.servers
   const total = scene.commands.length
   desk.tell(String(Math.ceil(total / 4)))
-  await reach(story, 'RabbitMQ is restarted', ({ financial }) => financial >= Math.floor(total / 8))
+  await reach(
+    story,
+    'the broker is restarted',
+    ({ financial }) => financial >= Math.floor(total / 8),
+  )
   desk.tell(String(Math.ceil(total / 2)))
-  await restartWithin(story, rabbitmq)
+  await restartWithin(story, broker)
   await reach(
     story,
     'broken and repeated messages',

@@ -53,7 +53,7 @@ export async function outboxPart(part: Part): Promise<OutboxResult> {
 }
 
 function withServers({ servers }: Scene): boolean {
-  return servers.postgres !== undefined || servers.rabbitmq !== undefined
+  return servers.postgres !== undefined || servers.broker !== undefined
 }
 
 /**

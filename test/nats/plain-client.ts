@@ -27,7 +27,7 @@ export async function plainClient(url: string): Promise<PlainClient> {
     async read(stream) {
       const { state } = await manager.streams.info(stream)
       const messages: PlainMessage[] = []
-      for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+      for (let seq = Math.max(1, state.first_seq); seq <= state.last_seq; seq++) {
         const stored = await manager.streams.getMessage(stream, { seq })
         if (stored === null) continue
         const headers = Object.fromEntries(

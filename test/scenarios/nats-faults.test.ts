@@ -200,3 +200,24 @@ describe.skipIf(!here)('a NATS queue', () => {
     expect(outcome).toMatchObject({ kind: 'refused', reason: 'unroutable' })
   })
 })
+
+describe.skipIf(!here)('a consumer of NATS that stops', () => {
+  test.each(['SIGKILL', 'SIGSTOP'] as const)(
+    'ends within seconds, also when its server is gone (%s, P11)',
+    async (signal) => {
+      await using server = await openPrivateNats()
+      const transport = nats({ url: server.url, ackWaitMs: 60_000, logger: false })
+      const queue = 'ending'
+      await transport.subscribe(queue, [])
+      const consumption = { queue, concurrency: 5 }
+      const consumer = await transport.consume(consumption, () => Promise.resolve({ kind: 'ack' }))
+      await server.signal(signal)
+      await wait(500)
+      const began = performance.now()
+      await consumer[Symbol.asyncDispose]()
+      await transport[Symbol.asyncDispose]()
+      expect(performance.now() - began).toBeLessThan(6000)
+      if (signal === 'SIGSTOP') await server.signal('SIGCONT')
+    },
+  )
+})

@@ -101,7 +101,8 @@ export class Consumer implements AsyncDisposable {
       try {
         const live = await Promise.race([link.connection(), aborted(signal)])
         if (live === undefined) return
-        if (failures > 0) await prepare()
+        if (failures > 0) await Promise.race([prepare(), aborted(signal)])
+        if (signal.aborted) return
         await this.#listen(live, () => (failures = 0))
       } catch (error) {
         if (signal.aborted) return
@@ -179,7 +180,7 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** Until it is known, or somebody else has the message. */
+  /** Until it is known, somebody else has the message, or the consumer stops. */
   async #readState(held: Held): Promise<void> {
     const { settler, settings } = this.#parts
     while (!held.lost.aborted) {
@@ -189,6 +190,7 @@ export class Consumer implements AsyncDisposable {
         return
       } catch (error) {
         settings.logger.debug(errorFields(error), 'the attempts of a message cannot be read yet')
+        if (held.stopping.aborted) return
         await systemClock.sleep(PAUSE_MS, held.lost)
       }
     }

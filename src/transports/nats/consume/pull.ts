@@ -2,6 +2,7 @@ import { createInbox, type Msg, nanos, type Subscription } from '@nats-io/transp
 import { CLAIM_BYTES } from '../../../core/messages/bytes.ts'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
+import { fulfilledWithin } from '../../../lib/async/within.ts'
 import type { NatsLive } from '../connection/client.ts'
 import { CONSUMER } from '../topology/names.ts'
 
@@ -13,6 +14,7 @@ const EXPIRES_MS = 300_000
 /** The server was busy; so soon it is asked again. */
 const PAUSE_MS = 250
 const SILENT_HEARTBEATS = 3
+const LONGEST_CLOSE_MS = 2000
 
 /** How a request for messages has ended. `gone`: the stream or the consumer is not there. */
 type End = { readonly kind: 'done' | 'busy' | 'gone'; readonly text: string }
@@ -105,14 +107,19 @@ export class Pull {
    * asked about the consumer, which makes it look who still waits.
    */
   async close(): Promise<void> {
-    const { connection, lost } = this.#live
-    if (lost.aborted) return
+    if (this.#live.lost.aborted) return
     try {
-      await this.#subscription.drain()
-      await connection.manager.consumers.info(this.#options.stream, CONSUMER)
+      // A server that hangs answers nothing.
+      await fulfilledWithin(systemClock, LONGEST_CLOSE_MS, this.#leave())
     } catch {
       // The connection was lost, or the stream is gone: then so is the request.
     }
+  }
+
+  async #leave(): Promise<void> {
+    await this.#subscription.drain()
+    const { manager } = this.#live.connection
+    await manager.consumers.info(this.#options.stream, CONSUMER)
   }
 
   #arrived(message: Msg): void {

@@ -1,5 +1,6 @@
 import { errorFields } from '../../../core/errors/error-text.ts'
 import type { Logger } from '../../../core/telemetry.ts'
+import { aborted } from '../../../lib/async/abort.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import type { Topology } from '../topology/topology.ts'
 
@@ -34,7 +35,7 @@ export async function recoverNowAndThen(
 ): Promise<void> {
   while (!stop.aborted) {
     try {
-      await look()
+      await Promise.race([look(), aborted(stop)])
     } catch (error) {
       logger.debug(errorFields(error), 'the stream of a queue was not looked through')
     }
