@@ -109,7 +109,14 @@ export async function withMutant<Result>(
 ): Promise<Result> {
   const folder = await mkdtemp(join(tmpdir(), 'mersal-mutant-'))
   try {
-    for (const part of ['core', 'lib', 'outbox', 'stores/memory', 'stores/memory.ts']) {
+    for (const part of [
+      'core',
+      'lib',
+      'outbox',
+      'sql/shared',
+      'stores/memory',
+      'stores/memory.ts',
+    ]) {
       await cp(join(import.meta.dirname, '../../src', part), join(folder, part), {
         recursive: true,
       })
