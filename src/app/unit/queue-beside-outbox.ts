@@ -136,7 +136,9 @@ class OutboxBesideQueues<Tx> implements AppOutbox<Tx> {
   }
 
   #through(storage: OutboxStorage<Tx>): AppStorage<Tx> {
-    const { saveWithin, renew, clock, openToQueue } = storage
+    const { clock, openToQueue } = storage
+    const saveWithin = storage.saveWithin?.bind(storage)
+    const renew = storage.renew?.bind(storage)
     return {
       ...(openToQueue === undefined ? {} : { openToQueue }),
       save: (tx, messages, options) => this.#save(storage, tx, messages, options),
@@ -146,13 +148,11 @@ class OutboxBesideQueues<Tx> implements AppOutbox<Tx> {
         ? {}
         : {
             saveWithin: (tx, messages) =>
-              saveWithin.call(storage, tx, messages, this.#beside && writeBeside(this.#beside)),
+              saveWithin(tx, messages, this.#beside && writeBeside(this.#beside)),
           }),
       claim: (request) => storage.claim(request),
       settle: (settlements) => storage.settle(settlements),
-      ...(renew === undefined
-        ? {}
-        : { renew: (claims, options) => renew.call(storage, claims, options) }),
+      ...(renew === undefined ? {} : { renew }),
       prune: (options) => storage.prune(options),
       ...(clock === undefined ? {} : { clock }),
     }

@@ -171,8 +171,8 @@ describe.skipIf(!present)('units on MySQL', () => {
     let prepared: { execute(values: unknown[]): Promise<unknown> } | undefined
     await here.app.transaction(async (tx) => {
       kept = tx
-      const { prepare } = tx as unknown as { prepare(text: string): Promise<typeof prepared> }
-      prepared = await prepare('insert into business values (?)')
+      const connection = tx as unknown as { prepare(text: string): Promise<typeof prepared> }
+      prepared = await connection.prepare('insert into business values (?)')
       await prepared?.execute(['one'])
     })
     await expect(insert(kept as MysqlConnection, 'two')).rejects.toMatchObject({
