@@ -5,12 +5,17 @@ import { buildPrograms } from '../../scripts/programs.ts'
 
 const sources = join(import.meta.dirname, '../../src')
 const faces = readdirSync(sources).filter((name) => name.endsWith('.ts'))
-const entries = ['cli/main.ts', 'cli/index.ts', ...faces].map((path) => ({
+const ours = ['cli/main.ts', 'cli/index.ts', ...faces].map((path) => ({
   in: join(sources, path),
   out: path.slice(0, -'.ts'.length),
 }))
+const crashWorker = join(import.meta.dirname, '../scenarios/crash/worker.ts')
+const entries = [...ours, { in: crashWorker, out: 'crash-worker' }]
 
-/** The program `mersal`, and what its configurations import; see test/cli/project.ts. */
+/**
+ * The program `mersal`, what its configurations import, and the processes that are killed at crash
+ * points. Tests start them hundreds of times: see test/cli/project.ts.
+ */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const make = () => buildPrograms(`programs-${project.name}`, entries)
   const built = await make()

@@ -9,7 +9,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 import { type Findings, audit, pending, students } from './audit.ts'
@@ -32,7 +31,9 @@ export interface CrashRun {
   readonly batch?: number
 }
 
-const worker = fileURLToPath(new URL('worker.ts', import.meta.url))
+const built = process.env['MERSAL_TEST_PROGRAMS']
+const worker =
+  built === undefined ? join(import.meta.dirname, 'worker.ts') : join(built, 'crash-worker.js')
 const DEADLINE_MS = 120_000
 
 /** Who has to be killed for this point. */
