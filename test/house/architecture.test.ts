@@ -6,7 +6,7 @@ import { places, sourceOf, sourcesIn } from './sources.ts'
 const sources = sourcesIn('src')
 
 /** Longer than 300 lines since lines have at most 100 characters. */
-const stillTooLong = ['src/transports/rabbitmq/consume/settle.ts']
+const stillTooLong: readonly string[] = []
 
 describe('the sources', () => {
   test('are found at all', () => {

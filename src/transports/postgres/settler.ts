@@ -1,8 +1,8 @@
-import { errorText, errorTextWithStack } from '../../core/errors/error-text.ts'
+import { errorText } from '../../core/errors/error-text.ts'
 import { driverFaultOf } from '../../core/errors/store-faults.ts'
 import type { Disposition } from '../../core/transport.ts'
 import type { Query } from '../../sql/postgres/pool/pool.ts'
-import { asideMs, asideText } from '../shared/aside.ts'
+import { asideMs, asideText, deadText } from '../shared/aside.ts'
 import type { Connection } from './connection.ts'
 import { delayOf } from './encode.ts'
 
@@ -200,6 +200,6 @@ export class Settler {
 function reasonsOf(rejected: readonly Kind<'reject'>[]): unknown[][] {
   return [
     rejected.map(({ reason }) => errorText(reason)),
-    rejected.map(({ error }) => asideText(error) ?? errorTextWithStack(error)),
+    rejected.map(({ error }) => deadText(error)),
   ]
 }

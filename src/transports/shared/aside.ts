@@ -1,3 +1,4 @@
+import { errorTextWithStack } from '../../core/errors/error-text.ts'
 import type { DeadReason } from '../../core/dead-letter.ts'
 import type { Disposition } from '../../core/transport.ts'
 
@@ -29,6 +30,11 @@ export function setAside(
 
 /** Stands for an error whose text is all that is left. */
 class SetAside extends Error {}
+
+/** What is stored of the error with which a message was given up. */
+export function deadText(error: Error): string {
+  return asideText(error) ?? errorTextWithStack(error)
+}
 
 /** The text of an error that comes from a message which was set aside. */
 export function asideText(error: Error): string | undefined {

@@ -1,7 +1,6 @@
-import { errorTextWithStack } from '../../core/errors/error-text.ts'
 import type { Disposition } from '../../core/transport.ts'
 import type { Handle } from '../../sql/sqlite/connection/database.ts'
-import { asideMs, asideText } from '../shared/aside.ts'
+import { asideMs, asideText, deadText } from '../shared/aside.ts'
 import type { Reject } from '../shared/held-queue.ts'
 import { queueSql } from './statements.ts'
 
@@ -39,7 +38,7 @@ export function settleDelivery(
       return handle.run(queueSql.release, { ...hold, visibleAt: Math.trunc(now) }).changes > 0
     case 'reject': {
       const { reason, error } = disposition
-      handle.run(queueSql.bury, { ...hold, reason, error: textOf(error), now: Math.trunc(now) })
+      handle.run(queueSql.bury, { ...hold, reason, error: deadText(error), now: Math.trunc(now) })
       return removeMessage(handle, hold)
     }
     default:
@@ -55,11 +54,7 @@ export function putAside(
   now: number,
 ): void {
   const visibleAt = Math.ceil(now + asideMs(asideText(error) !== undefined))
-  handle.run(queueSql.aside, { position, token, reason, error: textOf(error), visibleAt })
-}
-
-function textOf(error: Error): string {
-  return asideText(error) ?? errorTextWithStack(error)
+  handle.run(queueSql.aside, { position, token, reason, error: deadText(error), visibleAt })
 }
 
 function removeMessage(

@@ -1,13 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { ConsumeMessage } from 'amqplib'
-import { errorFields, errorText, errorTextWithStack } from '../../../core/errors/error-text.ts'
-import { isMersalError } from '../../../core/errors/errors.ts'
-import type { Disposition, PublishOutcome } from '../../../core/transport.ts'
-import { backoffMs } from '../../../lib/async/backoff.ts'
+import type { Disposition } from '../../../core/transport.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { seldom } from '../../../lib/async/seldom.ts'
-import { asideMs, asideText, cannotBury } from '../../shared/aside.ts'
-import type { Parcel } from '../publish/confirms.ts'
+import { asideMs, deadText } from '../../shared/aside.ts'
+import { historyWith } from '../../shared/moves.ts'
 import {
   deadKeyOf,
   type HeaderTable,
@@ -17,18 +14,15 @@ import {
 } from '../publish/envelope.ts'
 import { type Arrival, type Known, KnownDeliveries } from '../connection/known.ts'
 import type { Publisher } from '../publish/publisher.ts'
-import { stopOn } from '../../shared/stop.ts'
 import type { RabbitSettings } from '../options.ts'
 import { RetryLadder } from './retry-ladder.ts'
-import { doesNotFit, slimmer } from './slimmer.ts'
+import { type CopyTo, Mover } from './mover.ts'
 import { deadQueueOf, retryQueueOf, type Topology } from '../topology/topology.ts'
 
-const pause = { firstMs: 250, longestMs: 5000 }
-const HISTORY_LENGTH = 10
 const noRoom =
   'its headers leave no room in a frame of AMQP for the count of its attempts: shorten them, or raise frame_max'
-/** After so many refusals of the dead-letter queue a message is set aside. */
-const MOST_REFUSALS = 2
+/** How long a message is kept from coming again that nobody can move, in milliseconds. */
+const STAYS_MS = 5000
 
 /**
  * What the broker is told about a delivery: it may go, it stays in the queue, it goes to the dead
@@ -50,34 +44,11 @@ export interface Hold {
   readonly stopping: AbortSignal
 }
 
-interface Move {
-  readonly target: string
-  readonly headers: HeaderTable
-  readonly prepare: () => Promise<void>
-  readonly dead: boolean
-  /** Give the message back when the first try fails. */
-  readonly once?: boolean
-}
-
 type Kind<Name extends Disposition['kind']> = Extract<Disposition, { kind: Name }>
 
-const nothing = (): Promise<void> => Promise.resolve()
-
 function history({ message, known }: Hold, error: Error): string {
-  let earlier: unknown[] = []
-  try {
-    const given = headerTable(message)[ownHeaders.history]
-    const parsed: unknown = JSON.parse(typeof given === 'string' ? given : '[]')
-    if (Array.isArray(parsed)) earlier = parsed
-  } catch {
-    // A foreign header of that name: the history begins here.
-  }
-  const entry = {
-    attempt: known.attempt,
-    at: systemClock.now(),
-    error: errorText(error).slice(0, 300),
-  }
-  return JSON.stringify([...earlier.slice(1 - HISTORY_LENGTH), entry])
+  const failure = { attempt: known.attempt, at: systemClock.now(), error }
+  return historyWith(headerTable(message)[ownHeaders.history], failure)
 }
 
 const KEPT = [
@@ -103,7 +74,7 @@ function marks({ lineage }: Known, attempt: number): HeaderTable {
  * confirmed elsewhere.
  */
 export class Settler {
-  readonly #publisher: Publisher
+  readonly #mover: Mover
   readonly #topology: Topology
   readonly #settings: RabbitSettings
   readonly #ladder = new RetryLadder()
@@ -113,7 +84,11 @@ export class Settler {
   readonly #isNews = seldom(systemClock, 60_000)
 
   constructor(publisher: Publisher, topology: Topology, settings: RabbitSettings) {
-    this.#publisher = publisher
+    this.#mover = new Mover(publisher, topology, settings, {
+      confirmed: (queue) => this.#ladder.confirmed(queue),
+      silent: (queue) => this.#ladder.silent(queue),
+      missing: (queue) => this.#retryQueues.delete(queue),
+    })
     this.#topology = topology
     this.#settings = settings
   }
@@ -160,7 +135,6 @@ export class Settler {
     return this.#move(hold, () => ({
       target: hold.queue,
       headers: unchanged(hold),
-      prepare: nothing,
       dead: false,
       once: true,
     }))
@@ -171,13 +145,9 @@ export class Settler {
    * that could not be done now.
    */
   async moveApart(hold: Hold): Promise<boolean> {
-    const moved = await this.#attempt(hold, {
-      target: hold.queue,
-      headers: unchanged(hold),
-      prepare: nothing,
-      dead: false,
-    })
-    if (moved !== 'moved') return false
+    const step = { target: hold.queue, headers: unchanged(hold), dead: false }
+    const result = await this.#mover.once(hold, step)
+    if (result === 'no-room' || result.kind !== 'moved') return false
     hold.answer('ack')
     return true
   }
@@ -199,8 +169,8 @@ export class Settler {
     return this.#move(hold, () => this.#after(queue, delayMs, headers))
   }
 
-  #after(queue: string, delayMs: number, headers: HeaderTable): Move {
-    if (!(delayMs > 0)) return { target: queue, headers, prepare: nothing, dead: false }
+  #after(queue: string, delayMs: number, headers: HeaderTable): CopyTo {
+    if (!(delayMs > 0)) return { target: queue, headers, dead: false }
     const step = this.#ladder.stepFor(queue, delayMs)
     const rest = Math.ceil(delayMs - step)
     return {
@@ -218,21 +188,21 @@ export class Settler {
     this.#retryQueues.add(name)
   }
 
-  #reject(hold: Hold, { reason, error }: Kind<'reject'>): Move {
+  #reject(hold: Hold, { reason, error }: Kind<'reject'>): CopyTo {
     const { message, queue, known } = hold
     const headers = {
       [ownHeaders.deadKey]: deadKeyOf(message),
       [ownHeaders.reason]: reason,
-      [ownHeaders.error]: asideText(error) ?? errorTextWithStack(error),
+      [ownHeaders.error]: deadText(error),
       [ownHeaders.attempts]: known.attempt,
       [ownHeaders.diedAt]: String(systemClock.now()),
       [ownHeaders.history]: history(hold, error),
     }
-    return { target: deadQueueOf(queue), headers, prepare: nothing, dead: true }
+    return { target: deadQueueOf(queue), headers, dead: true }
   }
 
   /** The dead letters take nothing: it waits with its reason, so that it holds up nobody. */
-  #aside(hold: Hold, { headers: given }: Move): Move {
+  #aside(hold: Hold, { headers: given }: CopyTo): CopyTo {
     const times = numberIn(headerTable(hold.message), ownHeaders.aside, 1, 0)
     const kept = [ownHeaders.reason, ownHeaders.error, ownHeaders.history].map((name) => [
       name,
@@ -246,111 +216,47 @@ export class Settler {
     return this.#after(hold.queue, asideMs(times > 0), headers)
   }
 
-  /**
-   * Tries until the copy is confirmed, the message is lost to another consumer, or the consumer
-   * stops. Each try may have another target.
-   */
-  async #move(hold: Hold, next: () => Move): Promise<void> {
-    let refusals = 0
-    let grave: Move | undefined
-    for (let failures = 1; !hold.lost.aborted; failures++) {
-      const wanted = grave ?? next()
-      const move = wanted.dead && refusals >= MOST_REFUSALS ? this.#aside(hold, wanted) : wanted
-      const result = await this.#attempt(hold, move)
-      if (result === 'moved') {
+  /** `next`: each try may have another target. */
+  async #move(hold: Hold, next: () => CopyTo): Promise<void> {
+    const reject: Kind<'reject'> = {
+      kind: 'reject',
+      reason: 'too-large',
+      error: new Error(noRoom),
+    }
+    const ending = await this.#mover.move(hold, {
+      next,
+      aside: (dead) => this.#aside(hold, dead),
+      noRoom: () => this.#reject(hold, reject),
+    })
+    switch (ending.kind) {
+      case 'moved':
         if (hold.known.decided !== undefined) hold.known.settled = true
         return hold.answer('ack')
-      }
-      if (result === 'no-room') {
-        // The count of its attempts cannot travel with it, so it would be tried without end.
-        grave = this.#reject(hold, {
-          kind: 'reject',
-          reason: 'too-large',
-          error: new Error(noRoom),
-        })
-        continue
-      }
-      if (result === 'impossible') return hold.answer(this.#lastResort(move))
-      if (move.once === true) return hold.answer('requeue')
-      if (
-        move.dead &&
-        (isMersalError(result, 'MERSAL_UNROUTABLE') || isMersalError(result, 'MERSAL_REFUSED'))
-      )
-        refusals++
-      this.#tell(hold, move, result)
-      if (refusals === MOST_REFUSALS && move.dead) continue
-      if (!hold.stopping.aborted)
-        await systemClock.sleep(
-          backoffMs(pause, failures, Math.random),
-          AbortSignal.any([hold.lost, hold.stopping]),
-        )
-      if (hold.stopping.aborted) return hold.answer('requeue')
-    }
-  }
-
-  #tell({ queue }: Hold, { target, dead }: Move, error: Error): void {
-    const { logger } = this.#settings
-    const fields = { queue, target, ...errorFields(error) }
-    const level = this.#isNews(`${target} ${fields.code}`) ? (dead ? 'error' : 'warn') : 'debug'
-    logger[level](fields, dead ? cannotBury : 'a message could not be moved yet')
-  }
-
-  /** With as much of the headers as fits into a frame. */
-  async #copy({ message, lost }: Hold, move: Move): Promise<PublishOutcome> {
-    let outcome: PublishOutcome | undefined
-    for (const properties of slimmer(message, move)) {
-      const parcel: Parcel = {
-        exchange: '',
-        routingKey: move.target,
-        content: message.content,
-        properties,
-      }
-      outcome = await this.#publisher.send(parcel, stopOn(lost))
-      if (!doesNotFit(outcome)) break
-    }
-    return outcome as PublishOutcome
-  }
-
-  async #attempt(hold: Hold, move: Move): Promise<'moved' | 'impossible' | 'no-room' | Error> {
-    const { known } = hold
-    try {
-      await move.prepare()
-    } catch (error) {
-      return error as Error
-    }
-    const began = systemClock.monotonic()
-    const outcome = await this.#copy(hold, move)
-    if (outcome.kind === 'confirmed') {
-      this.#ladder.confirmed(move.target)
-      return 'moved'
-    }
-    // A lost connection answers earlier; a timer may be early by a millisecond.
-    const waited = systemClock.monotonic() - began
-    if (outcome.kind === 'unknown' && waited >= this.#settings.confirmTimeoutMs - 1)
-      this.#ladder.silent(move.target)
-    if (outcome.kind === 'unknown') known.doubled = true
-    if (outcome.kind !== 'refused') return outcome.error
-    if (outcome.permanent) return doesNotFit(outcome) && !move.dead ? 'no-room' : 'impossible'
-    if (outcome.reason === 'unroutable') await this.#mend(move)
-    return outcome.error
-  }
-
-  /** Somebody deleted the queue: it is made again if it is ours to make. */
-  async #mend(move: Move): Promise<void> {
-    this.#retryQueues.delete(move.target)
-    if (!move.dead) return
-    try {
-      await this.#topology.queue(move.target.slice(0, -deadQueueOf('').length))
-    } catch (error) {
-      this.#settings.logger.warn(errorFields(error), 'the dead-letter queue could not be made')
+      case 'give-back':
+        return hold.answer('requeue')
+      case 'impossible':
+        return this.#lastResort(hold, ending.step)
+      case 'lost':
+        return undefined
+      default:
+        return ending satisfies never
     }
   }
 
   /**
    * The copy cannot even be written, so the broker itself moves the message to the dead letters, if
-   * we know that it will.
+   * we know that it will. Else it stays in its queue, and must not come again at once for ever.
    */
-  #lastResort({ dead }: Move): Answer {
-    return dead && this.#settings.topology === 'declare' ? 'pass-on' : 'requeue'
+  async #lastResort(hold: Hold, { dead, target }: CopyTo): Promise<void> {
+    const { topology, logger } = this.#settings
+    if (dead && topology === 'declare') return hold.answer('pass-on')
+    const { queue, message, lost, stopping } = hold
+    if (this.#isNews(`${queue} stays`))
+      logger.error(
+        { queue, target, id: String(message.properties.messageId), bytes: message.content.length },
+        'a message cannot be copied to where it should go, so it stays in its queue',
+      )
+    await systemClock.sleep(STAYS_MS, AbortSignal.any([lost, stopping]))
+    hold.answer('requeue')
   }
 }
