@@ -54,10 +54,9 @@ export function connect(network: NetworkState): MemoryTransport {
           `no queue '${consumption.queue}' has been declared: call subscribe first`,
         )
       const consumer = startConsumer(
-        queue,
+        { queue, clock: network.clock, onRejected: (rejection) => network.dead.add(rejection) },
         { ...consumption, concurrency },
         onDelivery,
-        (rejection) => network.dead.add(rejection),
       )
       consumers.add(consumer)
       return {
@@ -71,8 +70,7 @@ export function connect(network: NetworkState): MemoryTransport {
       closed = true
       const running = [...consumers]
       consumers.clear()
-      for (const consumer of running) consumer.breakOff(hasBeenClosed())
-      await Promise.all(running.map((consumer) => consumer[Symbol.asyncDispose]()))
+      await Promise.all(running.map((consumer) => consumer.breakOff(hasBeenClosed())))
     },
   }
 }

@@ -1,22 +1,17 @@
-import type { Consumption, Disposition } from '../../core/transport.ts'
+import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
+import { silentLogger } from '../../core/telemetry.ts'
+import type { Clock } from '../../lib/async/clock.ts'
 import { nextTurn } from '../../lib/async/turn.ts'
-import { deliver, type OnDelivery, postponedField } from '../shared/deliver.ts'
+import { type OnDelivery, postponedField } from '../shared/deliver.ts'
+import { type HeldMessages, HeldQueue, type Taken } from '../shared/held-queue.ts'
 import type { MemoryQueue, QueueEntry, Rejection } from './queue.ts'
-
-/** What a consumer reports besides: messages that were given up. */
-export type OnRejected = (rejection: Rejection) => void
 
 /**
  * A running consumption. Disposing waits for the callbacks; `breakOff` takes their messages away
  * from them.
  */
 export interface Consumer extends AsyncDisposable {
-  breakOff(reason: Error): void
-}
-
-interface Hold {
-  readonly entry: QueueEntry
-  readonly controller: AbortController
+  breakOff(reason: Error): Promise<void>
 }
 
 /**
@@ -25,91 +20,127 @@ interface Hold {
  */
 const DELIVERIES_PER_TURN = 100
 
-export function startConsumer(
-  queue: MemoryQueue,
-  { concurrency }: Consumption,
-  onDelivery: OnDelivery,
-  onRejected: OnRejected,
-): Consumer {
-  const stop = new AbortController()
-  const holds = new Set<Hold>()
-  const handling = new Set<Promise<void>>()
-  const broken = Promise.withResolvers<void>()
-  let slotFreed = Promise.withResolvers<void>()
-  const fetching = fetch()
+export interface ConsumerPorts {
+  readonly queue: MemoryQueue
+  readonly clock: Clock
+  /** Told of messages that were given up. */
+  readonly onRejected: (rejection: Rejection) => void
+}
 
-  async function fetch(): Promise<void> {
-    for (let count = 1; !stop.signal.aborted; count++) {
-      if (count % DELIVERIES_PER_TURN === 0) await nextTurn()
-      else await queue.changed(stop.signal)
-      if (handling.size >= concurrency) await slotFreed.promise
-      const entry = stop.signal.aborted ? undefined : queue.take()
-      if (entry === undefined) continue
-      const task: Promise<void> = handle(entry).finally(() => {
-        handling.delete(task)
-        slotFreed.resolve()
-        slotFreed = Promise.withResolvers()
-      })
-      handling.add(task)
+export function startConsumer(
+  { queue, clock, onRejected }: ConsumerPorts,
+  consumption: Consumption,
+  onDelivery: OnDelivery,
+): Consumer {
+  const entries = new Entries(queue, onRejected)
+  const held = new HeldQueue<QueueEntry>(
+    {
+      name: 'memory queue',
+      consumption,
+      onDelivery,
+      visibilityMs: Infinity,
+      pollIntervalMs: Infinity,
+      // Nothing here can fail.
+      pause: { firstMs: 0, longestMs: 0 },
+      logger: silentLogger,
+      clock,
+      random: () => 1,
+    },
+    () => entries,
+  )
+  return {
+    async breakOff(reason) {
+      entries.giveBack()
+      await held.breakOff(reason)
+    },
+    [Symbol.asyncDispose]: () => held[Symbol.asyncDispose](),
+  }
+}
+
+class Entries implements HeldMessages<QueueEntry> {
+  readonly #queue: MemoryQueue
+  readonly #onRejected: (rejection: Rejection) => void
+  readonly #held = new Set<QueueEntry>()
+  #deliveries = 0
+  #closed = false
+
+  constructor(queue: MemoryQueue, onRejected: (rejection: Rejection) => void) {
+    this.#queue = queue
+    this.#onRejected = onRejected
+  }
+
+  async take(limit: number): Promise<Taken<QueueEntry>> {
+    if (this.#deliveries >= DELIVERIES_PER_TURN) {
+      this.#deliveries = 0
+      await nextTurn()
+    }
+    const messages: QueueEntry[] = []
+    while (messages.length < limit && !this.#closed) {
+      const entry = this.#queue.take()
+      if (entry === undefined) break
+      entry.attempts++
+      this.#held.add(entry)
+      messages.push(entry)
+    }
+    this.#deliveries += messages.length
+    return { messages, more: this.#queue.ready > 0 }
+  }
+
+  deliveryOf({ message, attempts, postponedSince }: QueueEntry, signal: AbortSignal): Delivery {
+    return {
+      message: { ...message, headers: { ...message.headers }, body: message.body.slice() },
+      queue: this.#queue.name,
+      attempt: attempts,
+      ...postponedField(postponedSince),
+      signal,
     }
   }
 
-  async function handle(entry: QueueEntry): Promise<void> {
-    const hold: Hold = { entry, controller: new AbortController() }
-    holds.add(hold)
-    entry.attempts++
-    const disposition = await ask(hold)
-    // After breakOff the message belongs to somebody else: what this callback says no longer
-    // counts.
-    if (holds.delete(hold)) settle(entry, disposition)
+  renew(entries: readonly QueueEntry[]): Promise<ReadonlySet<QueueEntry>> {
+    return Promise.resolve(new Set(entries))
   }
 
-  function ask({ entry, controller }: Hold): Promise<Disposition> {
-    const { message, attempts, postponedSince } = entry
-    const copy = { ...message, headers: { ...message.headers }, body: message.body.slice() }
-    return deliver(onDelivery, {
-      message: copy,
-      queue: queue.name,
-      attempt: attempts,
-      ...postponedField(postponedSince),
-      signal: controller.signal,
-    })
+  /** After `giveBack` the message belongs to somebody else, and no answer counts. */
+  settle(entry: QueueEntry, disposition: Disposition): Promise<void> {
+    if (this.#held.delete(entry)) this.#record(entry, disposition)
+    return Promise.resolve()
   }
 
-  function settle(entry: QueueEntry, disposition: Disposition): void {
+  listen(ring: () => void, signal: AbortSignal): Promise<void> {
+    return this.#queue.listen(ring, signal)
+  }
+
+  nextDueMs(): number {
+    return this.#queue.nextDueMs
+  }
+
+  /** All that is in hand, as if it had never been taken. */
+  giveBack(): void {
+    this.#closed = true
+    // Each goes to the front, so the last one first keeps their order.
+    for (const entry of [...this.#held].toReversed()) this.#queue.giveBack(entry)
+    this.#held.clear()
+  }
+
+  #record(entry: QueueEntry, disposition: Disposition): void {
     switch (disposition.kind) {
       case 'ack':
-        return
+        return undefined
       case 'retry':
         if (disposition.postponedSince !== undefined) {
           entry.postponedSince = disposition.postponedSince
           entry.attempts--
         }
-        return queue.addLater(entry, disposition.delayMs)
+        return this.#queue.addLater(entry, disposition.delayMs)
       case 'release':
         entry.attempts--
-        return queue.giveBack(entry)
-      case 'reject':
-        return onRejected({ entry, queue, reason: disposition.reason, error: disposition.error })
+        return this.#queue.giveBack(entry)
+      case 'reject': {
+        const { reason, error } = disposition
+        return this.#onRejected({ entry, queue: this.#queue, reason, error })
+      }
+      default:
+        return disposition satisfies never
     }
-  }
-
-  return {
-    breakOff(reason) {
-      stop.abort()
-      slotFreed.resolve()
-      // Each goes to the front, so the last one first keeps their order.
-      for (const { entry } of [...holds].toReversed()) queue.giveBack(entry)
-      const lost = [...holds]
-      holds.clear()
-      for (const { controller } of lost) controller.abort(reason)
-      broken.resolve()
-    },
-    async [Symbol.asyncDispose]() {
-      stop.abort()
-      slotFreed.resolve()
-      await fetching
-      while (holds.size > 0) await Promise.race([...handling, broken.promise])
-    },
   }
 }

@@ -1,5 +1,6 @@
 import type { DeadReason } from '../../core/dead-letter.ts'
 import type { Envelope } from '../../core/messages/message.ts'
+import { aborted } from '../../lib/async/abort.ts'
 import type { Clock } from '../../lib/async/clock.ts'
 
 /** One message in one queue. */
@@ -38,7 +39,7 @@ export class MemoryQueue {
   #head = 0
   /** Sorted by time. */
   readonly #delayed: Delayed[] = []
-  readonly #waiting = new Set<() => void>()
+  readonly #listeners = new Set<() => void>()
 
   constructor(name: string, clock: Clock) {
     this.name = name
@@ -87,26 +88,16 @@ export class MemoryQueue {
     return entry
   }
 
-  /** Resolves when there may be something to take, or when the signal aborts. */
-  async changed(signal: AbortSignal): Promise<void> {
-    if (signal.aborted || this.ready > 0) return
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const awake = new AbortController()
-    const wake = (): void => {
-      awake.abort('awake')
-      resolve()
-    }
-    this.#waiting.add(wake)
-    signal.addEventListener('abort', wake, { once: true })
-    const next = this.#delayed[0]
-    if (next !== undefined)
-      void this.#clock.sleep(next.dueAt - this.#clock.monotonic(), awake.signal).then(wake)
-    try {
-      await promise
-    } finally {
-      this.#waiting.delete(wake)
-      signal.removeEventListener('abort', wake)
-    }
+  /** Calls `ring` when there may be something to take, until the signal aborts. */
+  async listen(ring: () => void, signal: AbortSignal): Promise<void> {
+    this.#listeners.add(ring)
+    await aborted(signal)
+    this.#listeners.delete(ring)
+  }
+
+  /** Milliseconds until the next message falls due; Infinity if none waits for its time. */
+  get nextDueMs(): number {
+    return (this.#delayed[0]?.dueAt ?? Infinity) - this.#clock.monotonic()
   }
 
   #admitDue(): void {
@@ -117,6 +108,6 @@ export class MemoryQueue {
   }
 
   #wakeConsumers(): void {
-    for (const wake of this.#waiting) wake()
+    for (const ring of this.#listeners) ring()
   }
 }

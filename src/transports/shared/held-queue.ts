@@ -1,6 +1,7 @@
 import { errorFields } from '../../core/errors/error-text.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
+import { aborted } from '../../lib/async/abort.ts'
 import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
 import type { Clock, Random } from '../../lib/async/clock.ts'
 import { seldom } from '../../lib/async/seldom.ts'
@@ -113,12 +114,12 @@ export class HeldQueue<Message> implements AsyncDisposable {
 
   /**
    * Stops taking, then waits for the callbacks in progress and for what they decided to be
-   * recorded.
+   * recorded, unless it is broken off meanwhile.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop()
     await this.#taking
-    await this.#running.settled()
+    await Promise.race([this.#running.settled(), aborted(this.#closing.signal)])
     this.#closing.abort()
     await this.#others
   }

@@ -190,6 +190,14 @@ describe('a held queue', () => {
     expect(settled).toEqual(['1 ack'])
   })
 
+  test('breaking off ends a stop that waits for a callback', async () => {
+    const { queue } = open({ waiting: ['1'] })
+    await turn()
+    const stopping = queue[Symbol.asyncDispose]()
+    await queue.breakOff(new Error('closed'))
+    await stopping
+  })
+
   test('breaking off aborts the deliveries and does not wait for them', async () => {
     const { queue, signalOf } = open({ waiting: ['1'] })
     await turn()
