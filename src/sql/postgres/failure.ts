@@ -1,5 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import { behind, isTaken } from './sequence-errors.ts'
+import { numberTaken } from './sequence-errors.ts'
 import { sqlState } from './sql-state.ts'
 
 export { sqlState } from './sql-state.ts'
@@ -65,8 +65,8 @@ function missing(schema: string, cause: unknown): MersalError {
  * is explained.
  */
 export function explain(schema: string, error: unknown): unknown {
-  if (isTaken(error, { schema, table: 'outbox' }))
-    return behind({ schema, table: 'outbox', column: 'position' }, error)
+  const taken = numberTaken(schema, error)
+  if (taken !== undefined) return taken
   return MISSING.has(sqlState(error) ?? '') ? missing(schema, error) : error
 }
 
@@ -78,8 +78,8 @@ export function storeFailure(schema: string, doing: string, error: unknown): Mer
   if (error instanceof MersalError) return error
   const state = sqlState(error)
   if (MISSING.has(state ?? '')) return missing(schema, error)
-  if (isTaken(error, { schema, table: 'outbox' }))
-    return behind({ schema, table: 'outbox', column: 'position' }, error)
+  const taken = numberTaken(schema, error)
+  if (taken !== undefined) return taken
   if (isConflict(error))
     return new MersalError(
       'MERSAL_STORE_CONFLICT',

@@ -16,14 +16,20 @@ export function remedyOf(of: Numbered): string {
   return `select setval(pg_get_serial_sequence('${place(of)}', '${of.column}'), (select max(${of.column}) from ${place(of)}))`
 }
 
-/** The primary key of a row that was to be added exists. */
-export function isTaken(
-  error: unknown,
-  { schema, table }: Pick<Numbered, 'schema' | 'table'>,
-): boolean {
-  if (sqlState(error) !== '23505') return false
+/** Columns of ours whose order counts, by the primary keys that they are in. */
+const numberedBy: Readonly<Record<string, Omit<Numbered, 'schema'>>> = {
+  outbox_pkey: { table: 'outbox', column: 'position' },
+  queue_message_pkey: { table: 'queue_message', column: 'position' },
+  queue_dead_pkey: { table: 'queue_dead', column: 'number' },
+}
+
+/** If the number of a row that was to be added is taken, what is to be done about it. */
+export function numberTaken(schema: string, error: unknown): MersalError | undefined {
+  if (sqlState(error) !== '23505') return undefined
   const { constraint, schema: where } = error as { constraint?: unknown; schema?: unknown }
-  return constraint === `${table}_pkey` && (where === undefined || where === schema)
+  if (typeof constraint !== 'string' || (where !== undefined && where !== schema)) return undefined
+  const of = Object.hasOwn(numberedBy, constraint) ? numberedBy[constraint] : undefined
+  return of === undefined ? undefined : behind({ schema, ...of }, error)
 }
 
 export function behind(of: Numbered, cause: unknown): MersalError {

@@ -1,3 +1,4 @@
+import { isMersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 import { aborted, toError } from '../../lib/async/abort.ts'
@@ -204,6 +205,8 @@ const causeOf = (error: unknown): unknown => (error as { readonly cause?: unknow
  * Data (22), a constraint (23), a limit of the server (54): the connection and the others are well.
  */
 function isFaultOfContent(error: unknown): boolean {
+  // The sequence of the table is behind its rows: no message can be put.
+  if (isMersalError(error, 'MERSAL_STORE_UNSAFE')) return false
   return ['22', '23', '54'].includes(sqlState(causeOf(error))?.slice(0, 2) ?? '')
 }
 

@@ -97,6 +97,34 @@ describe.skipIf(!present)('the tables on PostgreSQL after others have been there
     }
   })
 
+  test('P2: a sequence that falls behind while a queue is open is no fault of the message, and its sender is told the cure', async () => {
+    await using harness = await storeHarness()
+    const { schema, query } = harness.database
+    await using queue = postgresQueue({
+      pool: harness.database.newPool(),
+      schema,
+      logger: silentLogger,
+    })
+    await queue.subscribe('q', [])
+    const to = { transport: 'default', kind: 'queue', name: 'q' } as const
+    const put = (label: string) => Promise.all(queue.publish([{ ...message(label, 'k'), to }]))
+    expect(await put('1')).toEqual([{ kind: 'confirmed' }])
+    await query(
+      `select setval(pg_get_serial_sequence('${schema}.queue_message', 'position'), 1, false)`,
+    )
+    expect(await put('2')).toMatchObject([
+      {
+        kind: 'unavailable',
+        error: {
+          code: 'MERSAL_STORE_UNSAFE',
+          message: expect.stringContaining('select setval(') as string,
+        },
+      },
+    ])
+    const rows = await query(`select type from ${schema}.queue_message`)
+    expect(rows.map(({ type }) => type)).toEqual(['test.1'])
+  })
+
   test('P5: a sequence behind the messages of a queue is set to them when the queue opens', async () => {
     await using harness = await storeHarness()
     const { schema, query } = harness.database
