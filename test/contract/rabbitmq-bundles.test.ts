@@ -29,6 +29,7 @@ function accompanied(transport: RabbitTransport): Transport {
   return {
     name: transport.name,
     features: transport.features,
+    operations: transport.operations,
     publish: (messages, options) =>
       transport
         .publish(
