@@ -9,13 +9,23 @@ import type { Connection } from './connection.ts'
 import { delayOf } from './encode.ts'
 import { Settler } from './settler.ts'
 import { type Bounds, buryLarge, bytesOf, deliveryOf, type TakenRow } from './taken.ts'
-import { Window } from './window.ts'
+import { type Stretch, Window } from './window.ts'
 
 export interface QueueName {
   readonly name: string
   /** Its number in its table. */
   readonly id: number
 }
+
+/** The last position of the queue, and the first one behind a stretch, if there is one. */
+interface Bound {
+  readonly end: string
+  readonly up_to: string | null
+}
+
+const LAST_POSITION = '9223372036854775807'
+/** So many retries are remembered by their positions; more are looked for. */
+const MOST_RETRIES = 10_000
 
 /** The messages of one queue, as its rows are taken, renewed and settled. */
 export class QueueRows implements HeldMessages<TakenRow> {
@@ -25,9 +35,10 @@ export class QueueRows implements HeldMessages<TakenRow> {
   readonly #settler: Settler
   readonly #window = new Window()
   /**
-   * When the next retry of ours falls due, by our monotonic clock. Everything else is found by ring
-   * or poll.
+   * Retries of ours by position, and when they fall due by our monotonic clock. Everything else is
+   * found by ring or poll.
    */
+  readonly #retries = new Map<string, number>()
   #nextDue = Infinity
   /** Positions that are probably first of their key and due: taken without looking for them. */
   readonly #next = new Set<string>()
@@ -72,10 +83,7 @@ export class QueueRows implements HeldMessages<TakenRow> {
       await Promise.race([behind, aborted(this.#state.stopping)])
       return { messages: [], more: true }
     }
-    if (this.#nextDue <= this.#now) {
-      this.#nextDue = Infinity
-      this.#window.wantFull()
-    }
+    this.#recallRetries()
     const token = randomUUID()
     const share = limit > 1 ? Math.ceil(limit / 2) : this.#turn++ % 2
     const known = [...this.#next].slice(0, share)
@@ -86,12 +94,7 @@ export class QueueRows implements HeldMessages<TakenRow> {
       const left = new Set(known)
       for (const { position } of first) left.delete(position)
       if (bytesOf(first) >= CLAIM_BYTES) for (const position of left) this.#next.add(position)
-      const rest = await this.#look(query, {
-        limit: limit - first.length,
-        token,
-        bytes: CLAIM_BYTES - bytesOf(first),
-      })
-      return { messages: [...first, ...rest.messages], more: rest.more }
+      return await this.#lookOn(query, { messages: first, more: false }, { ...bounds, limit })
     }
     const { messages, more } = await this.#connection.own.transaction('fetching messages', fetch, {
       inOrder: true,
@@ -102,22 +105,63 @@ export class QueueRows implements HeldMessages<TakenRow> {
     return { messages: inOrder, more: more || this.#next.size > 0 }
   }
 
-  async #look(query: Query, bounds: Bounds): Promise<Taken<TakenRow>> {
+  /** Retries that are due by now need not be looked for. */
+  #recallRetries(): void {
+    if (this.#nextDue > this.#now) return
+    this.#nextDue = Infinity
+    for (const [position, due] of this.#retries) {
+      if (due > this.#now) this.#nextDue = Math.min(this.#nextDue, due)
+      else {
+        this.#retries.delete(position)
+        this.#next.add(position)
+      }
+    }
+    this.#window.wantFull()
+  }
+
+  /** A stretch of a full look that has not come to the end is followed by a look at what is new. */
+  async #lookOn(
+    query: Query,
+    known: Taken<TakenRow>,
+    { limit, token }: Bounds,
+  ): Promise<Taken<TakenRow>> {
+    const rest = ({ messages }: Taken<TakenRow>): Bounds => ({
+      limit: limit - messages.length,
+      token,
+      bytes: CLAIM_BYTES - bytesOf(messages),
+    })
+    const stretch = this.#window.plan(this.#now)
+    const found = joined(known, await this.#look(query, rest(known), stretch))
+    return stretch.full && found.more
+      ? joined(found, await this.#look(query, rest(found), this.#window.front()))
+      : found
+  }
+
+  /** `more`: hands, bytes or the stretch came to their end before the queue did. */
+  async #look(query: Query, bounds: Bounds, stretch: Stretch): Promise<Taken<TakenRow>> {
     if (bounds.limit <= 0 || bounds.bytes <= 0) return { messages: [], more: true }
     const startedAt = this.#now
-    const from = this.#window.plan(startedAt)
-    const end =
-      (await query<{ position: string }>(this.#connection.sql.end, [this.#queue.id])).rows[0]
-        ?.position ?? '0'
-    if (BigInt(end) < from) return { messages: [], more: false }
-    const rows = await this.#rows(query, 'takeFrom', bounds, from.toString())
+    const from = stretch.from.toString()
+    const { sql } = this.#connection
+    const { rows: found } = await (stretch.rows === undefined
+      ? query<Bound>(sql.end, [this.#queue.id])
+      : query<Bound>(sql.stretch, [this.#queue.id, from, stretch.rows]))
+    const [end, upTo] = [BigInt(found[0]?.end ?? 0), found[0]?.up_to ?? undefined]
+    if (end < stretch.from && !stretch.full) return { messages: [], more: false }
+    const rows = await this.#rows(query, 'takeFrom', bounds, from, upTo ?? LAST_POSITION)
     const positions = rows.map(({ position }) => BigInt(position))
-    const more = rows.length >= bounds.limit || bytesOf(rows) >= bounds.bytes
-    const highest = !more
-      ? undefined
-      : positions.reduce((left, right) => (left > right ? left : right), 0n)
-    this.#window.looked({ from, end: BigInt(end), highest, startedAt, endedAt: this.#now })
-    return { messages: rows, more }
+    const isFull = rows.length >= bounds.limit || bytesOf(rows) >= bounds.bytes
+    this.#window.looked({
+      stretch,
+      upTo: upTo === undefined ? undefined : BigInt(upTo),
+      end,
+      highest: isFull
+        ? positions.reduce((left, right) => (left > right ? left : right), 0n)
+        : undefined,
+      startedAt,
+      endedAt: this.#now,
+    })
+    return { messages: rows, more: isFull || upTo !== undefined }
   }
 
   async #rows(
@@ -125,13 +169,23 @@ export class QueueRows implements HeldMessages<TakenRow> {
     statement: 'takeFrom' | 'takeThese',
     { limit, token, bytes }: Bounds,
     which: string | readonly string[],
+    ...before: readonly string[]
   ): Promise<TakenRow[]> {
     const { sql, settings } = this.#connection
     const largest = Math.min(
       Math.max(LARGEST_ROW_BYTES, settings.maxMessageBytes),
       MOST_FETCHED_BYTES,
     )
-    const values = [this.#queue.id, limit, settings.visibilityMs, token, bytes, which, largest]
+    const values = [
+      this.#queue.id,
+      limit,
+      settings.visibilityMs,
+      token,
+      bytes,
+      which,
+      largest,
+      ...before,
+    ]
     return (await query<Omit<TakenRow, 'token'>>(sql[statement], values)).rows.map((row) => ({
       ...row,
       token,
@@ -184,7 +238,9 @@ export class QueueRows implements HeldMessages<TakenRow> {
     if (disposition.kind !== 'retry' && disposition.kind !== 'release') return
     const delayMs = disposition.kind === 'retry' ? delayOf(disposition.delayMs) : 0
     if (delayMs === 0) return this.#follow([position])
-    this.#nextDue = Math.min(this.#nextDue, this.#now + delayMs + 1)
+    const due = this.#now + delayMs + 1
+    if (this.#retries.size < MOST_RETRIES) this.#retries.set(position, due)
+    this.#nextDue = Math.min(this.#nextDue, due)
     this.#state.ring()
   }
 
@@ -194,4 +250,8 @@ export class QueueRows implements HeldMessages<TakenRow> {
     if (this.#state.stopping.aborted) this.#connection.ring([this.#queue.id])
     this.#state.ring()
   }
+}
+
+function joined(before: Taken<TakenRow>, next: Taken<TakenRow>): Taken<TakenRow> {
+  return { messages: [...before.messages, ...next.messages], more: next.more }
 }

@@ -18,6 +18,7 @@ export interface QueueStatements {
   readonly putWithin: string
   readonly putOne: string
   readonly end: string
+  readonly stretch: string
   readonly takeFrom: string
   readonly takeThese: string
   readonly renew: string
@@ -53,7 +54,7 @@ const shown = (row: string, most: string): string => {
 
 /**
  * $1 queue, $2 most rows, $3 hold time in ms, $4 token, $5 most bytes, $6 which positions, $7 bytes
- * of the largest row that is read.
+ * of the largest row that is read, $8 the first position that is left out, where $6 is the first.
  *
  * Of a key only the first row is looked at twice: who inserts holds the lock of the key until the
  * commit, so that a row is never seen without those before it. It is looked up in the order of the
@@ -161,8 +162,15 @@ select p.answer, p.queue_ids as queues, p.transaction_id as xact
 from (select $4::boolean as straight from ours where proven offset 0) o
 cross join lateral ${S}.queue_put($1::text, $2::bytea, $3::text, o.straight, $5::boolean) p`,
     putOne: putOne(S),
-    end: `select coalesce(max(position), 0)::text as position from ${S}.queue_message where queue = $1::integer`,
-    takeFrom: take(S, '>= $6::bigint', 'order by m.position'),
+    end: `select coalesce(max(e.position), 0)::text as end, null as up_to from ${S}.queue_message e where e.queue = $1::integer`,
+    // $1 queue, $2 first position, $3 rows: the first position behind them, if there is one.
+    stretch: `
+select coalesce(max(e.position), 0)::text as end, (
+  select m.position::text from ${S}.queue_message m
+  where m.queue = $1::integer and m.position >= $2::bigint order by m.position offset $3::integer limit 1
+) as up_to
+from ${S}.queue_message e where e.queue = $1::integer`,
+    takeFrom: take(S, '>= $6::bigint and m.position < $8::bigint', 'order by m.position'),
     takeThese: take(S, '= any ($6::bigint[])', ''),
     renew: `
 update ${S}.queue_message m set visible_at = clock_timestamp() + $4::float8 * interval '1 millisecond'
