@@ -134,12 +134,26 @@ where k.free and not exists (
 )
 returning queue::text as queue, pg_catalog.pg_current_xact_id()::text as xact`
 
-export function queueStatements(schema: string): QueueStatements {
-  const S = quoteIdentifier(schema)
+function topologyStatements(
+  S: string,
+): Pick<
+  QueueStatements,
+  | 'declare'
+  | 'find'
+  | 'subscribe'
+  | 'unsubscribe'
+  | 'topics'
+  | 'lockQueues'
+  | 'inUse'
+  | 'removeQueue'
+  | 'overview'
+> {
   return {
     declare: `insert into ${S}.queue (name) values ($1::text) on conflict do nothing`,
     find: `select id from ${S}.queue where name = $1::text`,
     subscribe: `insert into ${S}.queue_subscription (topic, queue) select t, $2::integer from unnest($1::text[]) t on conflict do nothing`,
+    unsubscribe: `delete from ${S}.queue_subscription where topic = any ($1::text[]) and queue = $2::integer`,
+    topics: `select s.topic from ${S}.queue q join ${S}.queue_subscription s on s.queue = q.id where q.name = $1::text order by s.topic`,
     lockQueues: [
       `set local lock_timeout = '500ms'`,
       `lock table ${S}.queue, ${S}.queue_subscription in access exclusive mode`,
@@ -152,8 +166,17 @@ from ${S}.queue q where q.name = $1::text`,
       `delete from ${S}.queue_subscription where queue = $1::integer`,
       `delete from ${S}.queue where id = $1::integer`,
     ],
-    topics: `select s.topic from ${S}.queue q join ${S}.queue_subscription s on s.queue = q.id where q.name = $1::text order by s.topic`,
-    unsubscribe: `delete from ${S}.queue_subscription where topic = any ($1::text[]) and queue = $2::integer`,
+    overview: `
+select q.name as queue, coalesce(d.count, 0)::text as dead, coalesce(m.count, 0)::text as waiting
+from ${S}.queue q
+left join (select queue, count(*) from ${S}.queue_dead group by 1) d on d.queue = q.id
+left join (select queue, count(*) from ${S}.queue_message group by 1) m on m.queue = q.id
+order by 1`,
+  }
+}
+
+function puttingStatements(S: string): Pick<QueueStatements, 'put' | 'putWithin' | 'putOne'> {
+  return {
     put: `select p.answer, p.queue_ids as queues from ${S}.queue_put($1::text, $2::bytea, $3::text, $4::boolean, $5::boolean) p`,
     // Called for each row of `ours`, which is none if nothing is proven.
     putWithin: `
@@ -162,6 +185,13 @@ select p.answer, p.queue_ids as queues, p.transaction_id as xact
 from (select $4::boolean as straight from ours where proven offset 0) o
 cross join lateral ${S}.queue_put($1::text, $2::bytea, $3::text, o.straight, $5::boolean) p`,
     putOne: putOne(S),
+  }
+}
+
+function takingStatements(
+  S: string,
+): Pick<QueueStatements, 'end' | 'stretch' | 'takeFrom' | 'takeThese' | 'renew'> {
+  return {
     end: `select coalesce(max(e.position), 0)::text as end, null as up_to from ${S}.queue_message e where e.queue = $1::integer`,
     // $1 queue, $2 first position, $3 rows: the first position behind them, if there is one.
     stretch: `
@@ -175,6 +205,13 @@ from ${S}.queue_message e where e.queue = $1::integer`,
     renew: `
 update ${S}.queue_message m set visible_at = clock_timestamp() + $4::float8 * interval '1 millisecond'
 from ${given()} returning m.position::text`,
+  }
+}
+
+function settlingStatements(
+  S: string,
+): Pick<QueueStatements, 'ack' | 'retry' | 'aside' | 'release' | 'reject'> {
+  return {
     ack: `with gone as (delete from ${S}.queue_message m using ${given()} returning m.key, m.position) ${next(S)}`,
     retry: `
 update ${S}.queue_message m set visible_at = clock_timestamp() + u.delay * interval '1 millisecond', token = null,
@@ -189,6 +226,13 @@ from ${given(', $4::float8[], $5::text[], $6::text[]', ', delay, reason, error')
 update ${S}.queue_message m set visible_at = clock_timestamp(), token = null, attempts = greatest(m.attempts - 1, 0)
 from ${given()}`,
     reject: reject(S),
+  }
+}
+
+function deadStatements(
+  S: string,
+): Pick<QueueStatements, 'deadList' | 'deadRetry' | 'deadDiscard'> {
+  return {
     deadList: `
 select d.number::text, q.name as queue, d.reason, d.error, d.attempts, d.key,
   ${shown('d', String(LARGEST_ROW_BYTES))},
@@ -201,11 +245,16 @@ from (
 where d.before < ${CLAIM_BYTES} order by d.number`,
     deadRetry: `select r.retried, r.queue_ids from ${S}.queue_dead_retry($1::bigint[]) r`,
     deadDiscard: `delete from ${S}.queue_dead where number = any ($1::bigint[])`,
-    overview: `
-select q.name as queue, coalesce(d.count, 0)::text as dead, coalesce(m.count, 0)::text as waiting
-from ${S}.queue q
-left join (select queue, count(*) from ${S}.queue_dead group by 1) d on d.queue = q.id
-left join (select queue, count(*) from ${S}.queue_message group by 1) m on m.queue = q.id
-order by 1`,
+  }
+}
+
+export function queueStatements(schema: string): QueueStatements {
+  const S = quoteIdentifier(schema)
+  return {
+    ...topologyStatements(S),
+    ...puttingStatements(S),
+    ...takingStatements(S),
+    ...settlingStatements(S),
+    ...deadStatements(S),
   }
 }
