@@ -4,7 +4,8 @@ import type { TransportOperations } from '../../core/operations.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { PublishOptions, PublishOutcome, Transport } from '../../core/transport.ts'
-import { type Consumer, startConsumer } from './consumer.ts'
+import { consumers } from '../shared/consumers.ts'
+import { startConsumer } from './consumer.ts'
 import { keyOrder, unavailable } from '../shared/outcomes.ts'
 import { bindTopics, type NetworkState, queueOverviews, route } from './network.ts'
 
@@ -17,7 +18,7 @@ export interface MemoryTransport extends Transport {
 
 /** A connection to the network. */
 export function connect(network: NetworkState): MemoryTransport {
-  const consumers = new Set<Consumer>()
+  const running = consumers()
   let closed = false
   const assertOpen = (): void => {
     if (closed) throw hasBeenClosed()
@@ -58,19 +59,11 @@ export function connect(network: NetworkState): MemoryTransport {
         { ...consumption, concurrency },
         onDelivery,
       )
-      consumers.add(consumer)
-      return {
-        async [Symbol.asyncDispose]() {
-          await consumer[Symbol.asyncDispose]()
-          consumers.delete(consumer)
-        },
-      }
+      return running.add(consumer)
     },
     async [Symbol.asyncDispose]() {
       closed = true
-      const running = [...consumers]
-      consumers.clear()
-      await Promise.all(running.map((consumer) => consumer.breakOff(hasBeenClosed())))
+      await running.breakOff(hasBeenClosed())
     },
   }
 }

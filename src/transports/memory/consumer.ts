@@ -2,17 +2,10 @@ import type { Consumption, Delivery, Disposition } from '../../core/transport.ts
 import { silentLogger } from '../../core/telemetry.ts'
 import type { Clock } from '../../lib/async/clock.ts'
 import { nextTurn } from '../../lib/async/turn.ts'
+import type { Breakable } from '../shared/consumers.ts'
 import { type OnDelivery, postponedField } from '../shared/deliver.ts'
 import { type HeldMessages, HeldQueue, type Taken } from '../shared/held-queue.ts'
 import type { MemoryQueue, QueueEntry, Rejection } from './queue.ts'
-
-/**
- * A running consumption. Disposing waits for the callbacks; `breakOff` takes their messages away
- * from them.
- */
-export interface Consumer extends AsyncDisposable {
-  breakOff(reason: Error): Promise<void>
-}
 
 /**
  * After this many deliveries in a row the event loop gets a turn, so that a long queue starves
@@ -27,11 +20,12 @@ export interface ConsumerPorts {
   readonly onRejected: (rejection: Rejection) => void
 }
 
+/** `breakOff` takes the messages away from the callbacks. */
 export function startConsumer(
   { queue, clock, onRejected }: ConsumerPorts,
   consumption: Consumption,
   onDelivery: OnDelivery,
-): Consumer {
+): Breakable {
   const entries = new Entries(queue, onRejected)
   const held = new HeldQueue<QueueEntry>(
     {

@@ -9,7 +9,7 @@ import { watchConnections } from '../../sql/postgres/pool/watch-connections.ts'
 import type { PostgresPool } from '../../sql/postgres/client.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import { fulfilledWithin } from '../../lib/async/within.ts'
-import type { QueueSettings } from './options.ts'
+import type { PostgresQueueSettings } from './options.ts'
 import { queueTables } from './schema.ts'
 import { type QueueStatements, queueStatements } from './statements.ts'
 
@@ -25,7 +25,7 @@ const LAST_STATEMENTS_MS = 500
  * consumers.
  */
 export class Connection {
-  readonly settings: QueueSettings
+  readonly settings: PostgresQueueSettings
   readonly sql: QueueStatements
   readonly own: Own
   readonly #pool: PostgresPool
@@ -39,7 +39,7 @@ export class Connection {
   #listening: Promise<void> | undefined
   #closed: Promise<void> | undefined
 
-  constructor(settings: QueueSettings) {
+  constructor(settings: PostgresQueueSettings) {
     this.settings = settings
     const { schema, pool, queuePool, clock } = settings
     this.#pool = queuePool ?? ownPool(pool, { most: CONNECTIONS, instead: 'queuePool' })

@@ -1,16 +1,11 @@
-import {
-  checkBoolean,
-  checkChoice,
-  checkNumber,
-  checkOptions,
-  checkShape,
-} from '../../core/options.ts'
+import { checkBoolean, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Clock, Random } from '../../lib/async/clock.ts'
 import { checkAddress } from '../../sql/postgres/pool/pool-address.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { PostgresPool } from '../../sql/postgres/client.ts'
+import { queueOptionNames, queueSettings, type QueueSettings } from '../shared/queue-settings.ts'
 import type { MigrateMode } from '../../sql/shared/migrations.ts'
 import { type DatabaseSettings, databaseSettings } from '../../sql/shared/options.ts'
 
@@ -68,28 +63,24 @@ export interface PostgresQueueOptions {
   readonly random?: Random
 }
 
-export interface QueueSettings extends DatabaseSettings {
+export interface PostgresQueueSettings extends QueueSettings, DatabaseSettings {
   readonly pool: PostgresPool
   readonly queuePool: PostgresPool | undefined
   readonly schema: string
-  readonly maxMessageBytes: number
-  readonly eventsWithoutSubscribers: 'refuse' | 'discard'
-  readonly visibilityMs: number
-  readonly pollIntervalMs: number
   readonly heartbeatMs: number
   readonly straight: boolean
 }
 
-const known =
-  'pool queuePool schema migrate maxMessageBytes eventsWithoutSubscribers visibilityMs pollIntervalMs heartbeatMs straight logger clock random'.split(
-    ' ',
-  )
+const known = [
+  ...queueOptionNames,
+  ...'pool queuePool schema migrate heartbeatMs straight logger clock random'.split(' '),
+]
 const where = 'postgresQueue'
 /** A message that is stored must be readable as well, with the quotes around its headers. */
 const LARGEST_BYTES = MOST_FETCHED_BYTES - 16 * 1024 * 1024
 
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
-export function queueSettings(given: PostgresQueueOptions): QueueSettings {
+export function postgresQueueSettings(given: PostgresQueueOptions): PostgresQueueSettings {
   checkOptions(where, given, known)
   checkShape(`${where}.pool`, given.pool, ['connect', 'on', 'off', 'end'])
   checkAddress(`${where}.pool`, given.pool)
@@ -98,31 +89,11 @@ export function queueSettings(given: PostgresQueueOptions): QueueSettings {
     checkAddress(`${where}.queuePool`, given.queuePool)
   }
   return {
+    ...queueSettings(where, given, { largestBytes: LARGEST_BYTES }),
     ...databaseSettings(where, given),
     pool: given.pool,
     queuePool: given.queuePool,
     schema: checkIdentifier(`${where}.schema`, given.schema ?? 'mersal'),
-    maxMessageBytes: checkNumber(`${where}.maxMessageBytes`, given.maxMessageBytes, {
-      default: 16 * 1024 * 1024,
-      min: 1,
-      max: LARGEST_BYTES,
-    }),
-    eventsWithoutSubscribers: checkChoice(
-      `${where}.eventsWithoutSubscribers`,
-      given.eventsWithoutSubscribers,
-      ['refuse', 'discard'] as const,
-      'refuse',
-    ),
-    visibilityMs: checkNumber(`${where}.visibilityMs`, given.visibilityMs, {
-      default: 30_000,
-      min: 30,
-      max: 86_400_000,
-    }),
-    pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, given.pollIntervalMs, {
-      default: 1000,
-      min: 1,
-      max: 3_600_000,
-    }),
     heartbeatMs: checkNumber(`${where}.heartbeatMs`, given.heartbeatMs, {
       default: 5000,
       min: 100,

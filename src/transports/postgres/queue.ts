@@ -3,17 +3,18 @@ import { isMersalError, MersalError } from '../../core/errors/errors.ts'
 import type { TransportOperations } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
 import type { Transport } from '../../core/transport.ts'
-import { isName, nameRule } from '../../core/messages/validation.ts'
 import { postgresSchemaControl } from '../../sql/postgres/migrate.ts'
 import { sqlState } from '../../sql/postgres/failure.ts'
 import { Connection } from './connection.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
-import { type PostgresQueueOptions, queueSettings } from './options.ts'
+import { type PostgresQueueOptions, postgresQueueSettings } from './options.ts'
 import { publishAll } from './publish.ts'
 import { removeQueue } from './remove-queue.ts'
 import { queueTables } from './schema.ts'
 import { queueBesideOutbox } from './straight.ts'
+import { consumers } from '../shared/consumers.ts'
 import { HeldQueue } from '../shared/held-queue.ts'
+import { checkNames } from '../shared/queue-settings.ts'
 import { QueueRows } from './queue-rows.ts'
 import type { TakenRow } from './taken.ts'
 
@@ -40,9 +41,9 @@ const PAUSE = { firstMs: 250, longestMs: 10_000 }
  * `MERSAL_INVALID_OPTIONS`.
  */
 export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
-  const settings = queueSettings(options)
+  const settings = postgresQueueSettings(options)
   const connection = new Connection(settings)
-  const consumers = new Set<HeldQueue<TakenRow>>()
+  const running = consumers()
   return {
     name: 'postgres',
     features: { ordering: 'per-key', maxMessageBytes: settings.maxMessageBytes },
@@ -77,18 +78,11 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
         { ...settings, name: 'postgres queue', consumption, onDelivery, pause: PAUSE },
         (state) => new QueueRows(connection, queue, state),
       )
-      consumers.add(consumer)
-      return {
-        [Symbol.asyncDispose]: async () => {
-          await consumer[Symbol.asyncDispose]()
-          consumers.delete(consumer)
-        },
-      }
+      return running.add(consumer)
     },
     async [Symbol.asyncDispose]() {
       const closing = connection.close()
-      await Promise.all([...consumers].map((consumer) => consumer.breakOff()))
-      consumers.clear()
+      await running.breakOff()
       await closing
     },
   }
@@ -101,14 +95,7 @@ async function subscribe(
   topics: readonly string[],
   remove: boolean,
 ): Promise<number> {
-  for (const name of [queue, ...topics]) {
-    if (!isName(name))
-      throw new MersalError(
-        'MERSAL_INVALID_OPTIONS',
-        `a queue or topic needs a name with ${nameRule}`,
-        { details: { field: 'queue' } },
-      )
-  }
+  checkNames([queue, ...topics])
   try {
     return await declare(connection, queue, topics, remove)
   } catch (error) {

@@ -234,9 +234,9 @@ function deadStatements(
 ): Pick<QueueStatements, 'deadList' | 'deadRetry' | 'deadDiscard'> {
   return {
     deadList: `
-select d.number::text, q.name as queue, d.reason, d.error, d.attempts, d.key,
+select d.number::text as key, q.name as queue, d.reason, d.error, d.attempts, d.key as partition_key,
   ${shown('d', String(LARGEST_ROW_BYTES))},
-  case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end::float8::text as died_ms
+  case when isfinite(d.died_at) then extract(epoch from d.died_at) * 1000 else 0 end::float8::text as died_at
 from (
   select r.*, sum(case when r.bytes > ${LARGEST_ROW_BYTES} then 0 else r.bytes end) over (order by r.number) - r.bytes as before
   from (select e.*, ${bytesOf('e')} as bytes from ${S}.queue_dead e where e.number > $2::bigint

@@ -1,9 +1,8 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { isMersalError, MersalError } from '../../core/errors/errors.ts'
 import type { TransportOperations } from '../../core/operations.ts'
-import { checkChoice, checkNumber } from '../../core/options.ts'
+import { checkNumber } from '../../core/options.ts'
 import type { Transport } from '../../core/transport.ts'
-import { isName, nameRule } from '../../core/messages/validation.ts'
 import { Connection } from '../../sql/sqlite/connection/connection.ts'
 import type { Handle, SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
 import { sharedHandleWarnings } from '../../sql/sqlite/connection/connect.ts'
@@ -17,7 +16,9 @@ import {
 import { sqliteSchemaControl } from '../../sql/sqlite/connection/schema-control.ts'
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { publishAll } from './publish.ts'
+import { consumers } from '../shared/consumers.ts'
 import { HeldQueue } from '../shared/held-queue.ts'
+import { checkNames, queueOptionNames, queueSettings } from '../shared/queue-settings.ts'
 import { QueueRows, type TakenRow } from './queue-rows.ts'
 import { removeQueue } from './remove-queue.ts'
 import { queueTables, queueSql } from './statements.ts'
@@ -53,8 +54,6 @@ export interface SqliteQueue extends Transport {
 /** After failures of the database. */
 const PAUSE = { firstMs: 250, longestMs: 1000 }
 
-const further = ['maxMessageBytes', 'eventsWithoutSubscribers', 'visibilityMs', 'pollIntervalMs']
-
 /**
  * A transport whose broker is a database file; the file of the store or another one.
  *
@@ -68,45 +67,16 @@ export function sqliteQueue(
   const where = 'sqliteQueue'
   const connection = new Connection(
     'sqlite queue',
-    connectionSettings(where, options, further),
+    connectionSettings(where, options, queueOptionNames),
     queueTables,
   )
-  const rules = {
-    maxMessageBytes: checkNumber(`${where}.maxMessageBytes`, options.maxMessageBytes, {
-      default: 16 * 1024 * 1024,
-      min: 1,
-      max: 500_000_000,
-    }),
-    eventsWithoutSubscribers: checkChoice(
-      `${where}.eventsWithoutSubscribers`,
-      options.eventsWithoutSubscribers,
-      ['refuse', 'discard'] as const,
-      'refuse',
-    ),
-  }
-  const { maxMessageBytes } = rules
-  const holding = {
-    name: 'sqlite queue',
-    visibilityMs: checkNumber(`${where}.visibilityMs`, options.visibilityMs, {
-      default: 30_000,
-      min: 30,
-      max: 86_400_000,
-    }),
-    pollIntervalMs: checkNumber(`${where}.pollIntervalMs`, options.pollIntervalMs, {
-      default: 1000,
-      min: 1,
-      max: 3_600_000,
-    }),
-    pause: PAUSE,
-    logger: connection.settings.logger,
-    clock: connection.settings.clock,
-    random: connection.settings.random,
-  }
-  const consumers = new Set<HeldQueue<TakenRow>>()
+  const settings = queueSettings(where, options, { largestBytes: 500_000_000 })
+  const { maxMessageBytes } = settings
+  const running = consumers()
   let closed = false
   return {
     name: 'sqlite',
-    features: { ordering: 'per-key', maxMessageBytes: rules.maxMessageBytes },
+    features: { ordering: 'per-key', maxMessageBytes },
     warnings: sharedHandleWarnings(connection.settings, 'queue'),
     deadLetters: queueDeadLetters(connection),
     deadLettersOf: (queue) => queueDeadLetters(connection, queue),
@@ -116,7 +86,7 @@ export function sqliteQueue(
       queues: () => queueOverviews(connection),
     },
     publish(messages, { signal } = {}) {
-      const answers = publishAll(connection, rules, messages, signal)
+      const answers = publishAll(connection, settings, messages, signal)
       void announce(connection, answers[0])
       return answers
     },
@@ -133,21 +103,23 @@ export function sqliteQueue(
       checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
       const { queue } = consumption
       const consumer = new HeldQueue<TakenRow>(
-        { ...holding, consumption, onDelivery },
-        (state) => new QueueRows({ ...holding, connection, queue, maxMessageBytes }, state),
-      )
-      consumers.add(consumer)
-      return {
-        [Symbol.asyncDispose]: async () => {
-          await consumer[Symbol.asyncDispose]()
-          consumers.delete(consumer)
+        {
+          ...settings,
+          name: 'sqlite queue',
+          consumption,
+          onDelivery,
+          pause: PAUSE,
+          logger: connection.settings.logger,
+          clock: connection.settings.clock,
+          random: Math.random,
         },
-      }
+        (state) => new QueueRows({ ...settings, connection, queue }, state),
+      )
+      return running.add(consumer)
     },
     async [Symbol.asyncDispose]() {
       closed = true
-      await Promise.all([...consumers].map((consumer) => consumer.breakOff()))
-      consumers.clear()
+      await running.breakOff()
       await connection.close()
     },
   }
@@ -169,14 +141,7 @@ async function subscribe(
   topics: readonly string[],
   remove: boolean,
 ): Promise<void> {
-  for (const name of [queue, ...topics]) {
-    if (!isName(name))
-      throw new MersalError(
-        'MERSAL_INVALID_OPTIONS',
-        `a queue or topic needs a name with ${nameRule}`,
-        { details: { field: 'queue' } },
-      )
-  }
+  checkNames([queue, ...topics])
   const declare = (handle: Handle): void => {
     handle.run(queueSql.declare, { queue })
     const sql = remove ? queueSql.unsubscribe : queueSql.subscribe
