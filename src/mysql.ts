@@ -1,5 +1,5 @@
 export type { MysqlConnection, MysqlPool, MysqlPoolConnection } from './sql/mysql/client.ts'
-export type { MigrateMode } from './sql/mysql/migrate.ts'
+export type { MigrateMode } from './sql/shared/migrations.ts'
 export type { Session, SqlExecutor, SqlValue } from './sql/session.ts'
 export type { MysqlOptions } from './stores/mysql/options.ts'
 export { mysqlMigrationSql } from './stores/mysql/schema.ts'

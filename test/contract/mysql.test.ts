@@ -2,8 +2,10 @@ import { describe, test } from 'vitest'
 import { uuidv7 } from '../../src/lib/uuid.ts'
 import {
   type ContractCase,
+  operationsContract,
   outboxContract,
   outboxRetentionContract,
+  savepointContract,
   trackerContract,
   wakerContract,
 } from '../../src/testing/index.ts'
@@ -24,6 +26,8 @@ function suite(part: string, cases: readonly ContractCase<StoreHarness>[]): void
 }
 
 suite('outbox', [...outboxContract, ...outboxRetentionContract])
+suite('operations', operationsContract)
+suite('savepoints', savepointContract)
 suite('tracker', trackerContract)
 suite(
   'waker',

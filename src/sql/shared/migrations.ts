@@ -5,27 +5,33 @@ import type { SchemaControl } from '../../core/operations.ts'
 export type MigrateMode = 'auto' | 'check' | 'off'
 
 /** One step of a list, numbered from 1. What has been released is never changed. */
-export interface Step {
+export interface NamedStep {
   readonly version: number
   readonly name: string
+}
+
+export interface Step extends NamedStep {
   readonly sql: string
 }
 
 /** Tables that live and grow together. */
-export interface Tables {
+export interface Tables<One extends NamedStep = Step> {
   /** Begins the texts of errors, such as `postgres`. */
   readonly name: string
   /** Which tables, such as `in schema 'mersal'` or `of the store`. */
   readonly place: string
-  readonly steps: readonly Step[]
+  readonly steps: readonly One[]
 }
 
-export const newest = ({ steps }: Tables): number => steps.at(-1)?.version ?? 0
+export const newest = ({ steps }: Tables<NamedStep>): number => steps.at(-1)?.version ?? 0
 
 /**
  * The steps after this version. Throws `MERSAL_SCHEMA_TOO_NEW` if a newer Mersal has been here.
  */
-export function missingSteps(tables: Tables, found: number): readonly Step[] {
+export function missingSteps<One extends NamedStep>(
+  tables: Tables<One>,
+  found: number,
+): readonly One[] {
   const known = newest(tables)
   if (found <= known) return tables.steps.filter(({ version }) => version > found)
   const { name, place } = tables
@@ -40,7 +46,11 @@ export function missingSteps(tables: Tables, found: number): readonly Step[] {
  * Whether steps are to be applied. Throws `MERSAL_SCHEMA_MISSING` if there are some and `mode` says
  * `check`, and `MERSAL_SCHEMA_TOO_NEW`.
  */
-export function mustMigrate(tables: Tables, found: number, mode: 'auto' | 'check'): boolean {
+export function mustMigrate(
+  tables: Tables<NamedStep>,
+  found: number,
+  mode: 'auto' | 'check',
+): boolean {
   if (missingSteps(tables, found).length === 0) return false
   if (mode === 'auto') return true
   const { name, place } = tables
@@ -81,7 +91,7 @@ export interface SchemaPorts {
 }
 
 /** The tables for tools of operators, whatever the option `migrate` says. */
-export function schemaControl(tables: Tables, ports: SchemaPorts): SchemaControl {
+export function schemaControl(tables: Tables<NamedStep>, ports: SchemaPorts): SchemaControl {
   return {
     name: `${tables.name} tables ${tables.place}`,
     async version() {

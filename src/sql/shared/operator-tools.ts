@@ -13,7 +13,7 @@ import type { OutboxStats } from '../../core/store.ts'
 import type { Flag, Whole } from './rows.ts'
 
 /** Null: there is none. Ages are in milliseconds. */
-interface CountsRow {
+export interface CountsRow {
   readonly pending: Whole | null
   readonly due: Whole | null
   readonly claimed: Whole | null
@@ -22,6 +22,18 @@ interface CountsRow {
   readonly waiting_ms: Whole | null
   readonly oldest_ms: Whole | null
   readonly refused: Whole | null
+}
+
+/** Of a destination that has nothing but dead letters. */
+export const NO_COUNTS: CountsRow = {
+  pending: 0,
+  due: 0,
+  claimed: 0,
+  dead: 0,
+  oldest_due_ms: null,
+  waiting_ms: null,
+  oldest_ms: null,
+  refused: 0,
 }
 
 export interface OverviewRows {

@@ -1,9 +1,10 @@
-import type { DeadLetter, DeadLetterBox } from '../../core/dead-letter.ts'
+import type { DeadLetter } from '../../core/dead-letter.ts'
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
-import { checkNumber } from '../../core/options.ts'
 import type { OutboxAdmin } from '../../core/store.ts'
 import { textOf } from '../../sql/mysql/bytes.ts'
 import { onlyRow, type Own, type Query } from '../../sql/mysql/own.ts'
+import { deadLetterBox } from '../../sql/shared/dead-letter-box.ts'
+import { statsOf, type StatsRow } from '../../sql/shared/operator-tools.ts'
 import { deadLetter, type DeadRow, type MessageRow } from '../../sql/shared/rows.ts'
 import { listsOf } from './claim.ts'
 import { AROUND_BYTES, messageRow } from './encode.ts'
@@ -12,18 +13,33 @@ import type { Place } from './place.ts'
 
 /** What operators ask of the outbox. `changed` is called after something may go again. */
 export function mysqlAdmin(place: Place, own: Own, changed: () => void): OutboxAdmin {
+  const change = (
+    doing: string,
+    keys: readonly bigint[],
+    work: (query: Query, found: Found) => Promise<unknown>,
+  ): Promise<number> => {
+    const numbers = [...new Set(keys)].sort((a, b) => (a < b ? -1 : 1))
+    return own.transaction(doing, (query) => changeEach(place, query, numbers, work))
+  }
   return {
-    deadLetters: deadLetterBox(place, own, changed),
+    deadLetters: deadLetterBox<bigint>({
+      parse: numberOf,
+      first: 0n,
+      changed,
+      list: (after, limit) => list(place, own, limit, after),
+      retry: (keys) =>
+        change('retrying dead letters', keys, (query, { letter, position, blocks }) =>
+          blocks
+            ? query(place.sql.deadUnblock, [position])
+            : query(place.sql.deadReinsert, [letter]),
+        ),
+      discard: (keys) =>
+        change('discarding dead letters', keys, async (query, { position, blocks }) => {
+          if (blocks) await query(place.sql.deadRemoveBlocking, [position])
+        }),
+    }),
     async stats() {
-      const answer = await own.run<Record<string, string>>('counting messages', place.sql.stats)
-      const row = onlyRow(answer)
-      const number = (name: string): number => Number(row[name] ?? 0)
-      return {
-        pending: number('pending'),
-        claimed: number('claimed'),
-        dead: number('dead'),
-        oldestDueMs: Math.max(0, Math.round(number('oldest_due_ms'))),
-      }
+      return statsOf(onlyRow(await own.run<StatsRow>('counting messages', place.sql.stats)))
     },
   }
 }
@@ -31,9 +47,6 @@ export function mysqlAdmin(place: Place, own: Own, changed: () => void): OutboxA
 /** The number behind the key of a dead letter; undefined if no letter can have it. */
 const numberOf = (key: string): bigint | undefined =>
   /^[1-9]\d{0,17}$/.test(key) ? BigInt(key) : undefined
-
-const numbersOf = (keys: readonly string[]): bigint[] =>
-  [...new Set(keys.flatMap((key) => numberOf(key) ?? []))].sort((a, b) => (a < b ? -1 : 1))
 
 type RawDead = Readonly<
   Record<
@@ -52,31 +65,6 @@ function deadRow(row: RawDead): DeadRow {
     maybe_published: Number(row.maybe_published),
     died_at: row.died_at,
     attempts: Number(row.attempts),
-  }
-}
-
-function deadLetterBox(place: Place, own: Own, changed: () => void): DeadLetterBox {
-  const change = async (
-    doing: string,
-    keys: readonly string[],
-    work: (query: Query, found: Found) => Promise<unknown>,
-  ): Promise<number> => {
-    const numbers = numbersOf(keys)
-    if (numbers.length === 0) return 0
-    const count = await own.transaction(doing, (query) => changeEach(place, query, numbers, work))
-    if (count > 0) changed()
-    return count
-  }
-  return {
-    list: ({ limit, after } = {}) => list(place, own, limit, after),
-    retry: (keys) =>
-      change('retrying dead letters', keys, (query, { letter, position, blocks }) =>
-        blocks ? query(place.sql.deadUnblock, [position]) : query(place.sql.deadReinsert, [letter]),
-      ),
-    discard: (keys) =>
-      change('discarding dead letters', keys, async (query, { position, blocks }) => {
-        if (blocks) await query(place.sql.deadRemoveBlocking, [position])
-      }),
   }
 }
 
@@ -124,14 +112,14 @@ async function changeEach(
 async function list(
   { sql, facts }: Place,
   own: Own,
-  limit: number | undefined,
-  after: string | undefined,
+  limit: number,
+  after: bigint,
 ): Promise<DeadLetter[]> {
-  const most = checkNumber('limit', limit, { default: 100, min: 1, max: 1000 })
-  const from = after === undefined ? 0n : numberOf(after)
-  if (from === undefined) return []
   const doing = 'listing dead letters'
-  const sizes = await own.run<{ letter: string; bytes: string }>(doing, sql.deadSizes, [from, most])
+  const sizes = await own.run<{ letter: string; bytes: string }>(doing, sql.deadSizes, [
+    after,
+    limit,
+  ])
   const largest = Math.min(LARGEST_ROW_BYTES, facts.packetBytes - AROUND_BYTES)
   let before = 0
   const letters = sizes.rows.flatMap(({ letter, bytes }) => {

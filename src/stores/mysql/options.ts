@@ -1,10 +1,15 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
-import { type Logger, stderrLogger } from '../../core/telemetry.ts'
-import { type Clock, systemClock } from '../../lib/async/clock.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import type { Clock } from '../../lib/async/clock.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import type { MysqlConnection, MysqlPool } from '../../sql/mysql/client.ts'
-import type { MigrateMode } from '../../sql/mysql/migrate.ts'
+import type { MigrateMode } from '../../sql/shared/migrations.ts'
+import {
+  checkKeepSentMs,
+  type DatabaseSettings,
+  databaseSettings,
+} from '../../sql/shared/options.ts'
 import { databaseOf } from '../../sql/mysql/own-pool.ts'
 import type { Session } from '../../sql/session.ts'
 import type { Isolation } from './unit/unit-of-work.ts'
@@ -50,21 +55,17 @@ export interface MysqlOptions<Tx = MysqlConnection> {
   readonly clock?: Clock
 }
 
-export interface MysqlSettings {
+export interface MysqlSettings extends DatabaseSettings {
   readonly database: string
-  readonly migrate: MigrateMode
   readonly keepSentMs: number
   readonly isolation: Isolation
   readonly retrySerialization: number
-  readonly logger: Logger
-  readonly clock: Clock
 }
 
 const known =
   'pool session relayPool schema migrate keepSentMs isolation retrySerialization logger clock'.split(
     ' ',
   )
-const TEN_YEARS_MS = 3_660 * 86_400_000
 const isolations = ['read committed', 'repeatable read', 'serializable', 'server'] as const
 
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
@@ -74,20 +75,16 @@ export function mysqlSettings<Tx>(given: MysqlOptions<Tx>): MysqlSettings {
   if (given.relayPool !== undefined)
     checkShape('mysql.relayPool', given.relayPool, ['getConnection', 'end'])
   if (given.session !== undefined) checkShape('mysql.session', given.session, ['executor'])
-  if (given.logger !== undefined)
-    checkShape('mysql.logger', given.logger, ['debug', 'info', 'warn', 'error'])
-  const bounds = { default: 0, min: 0 }
   return {
+    ...databaseSettings('mysql', given),
     database: databaseFor(given),
-    migrate: checkChoice('mysql.migrate', given.migrate, ['auto', 'check', 'off'] as const, 'auto'),
-    keepSentMs: checkNumber('mysql.keepSentMs', given.keepSentMs, { ...bounds, max: TEN_YEARS_MS }),
+    keepSentMs: checkKeepSentMs('mysql', given.keepSentMs),
     isolation: checkChoice('mysql.isolation', given.isolation, isolations, 'read committed'),
     retrySerialization: checkNumber('mysql.retrySerialization', given.retrySerialization, {
-      ...bounds,
+      default: 0,
+      min: 0,
       max: 100,
     }),
-    logger: given.logger ?? stderrLogger,
-    clock: given.clock ?? systemClock,
   }
 }
 

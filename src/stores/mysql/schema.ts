@@ -1,5 +1,5 @@
 import { checkIdentifier } from '../../sql/identifiers.ts'
-import { type Component, type Migration, migrationSql } from '../../sql/mysql/migrate.ts'
+import { migrationSql, type MysqlStep, type MysqlTables } from '../../sql/mysql/migrate.ts'
 import { type Tables, tablesIn } from '../../sql/mysql/names.ts'
 import { KEY_SLOTS } from '../../sql/mysql/key-slots.ts'
 
@@ -108,15 +108,16 @@ create table if not exists ${T.unitMark} (
   primary key (unit, number)
 ) ${end}`
 
-function migrations(database: string): readonly Migration[] {
+function migrations(database: string): readonly MysqlStep[] {
   const T = tablesIn(database)
   const statements = [outbox(T), dead(T), sent(T), inbox(T), pause(T), ...keyLock(T), unitMark(T)]
   return [{ version: 1, name: 'tables', statements }]
 }
 
 /** The tables of the store in this database. */
-export function storeTables(database: string): Component {
-  return { name: 'mysql', database, steps: migrations(database) }
+export function storeTables(database: string): MysqlTables {
+  const place = `in database '${database}'`
+  return { name: 'mysql', place, database, steps: migrations(database) }
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { KeptFilter } from '../../../core/operations.ts'
 import { bytesOf } from '../../../sql/mysql/bytes.ts'
 import type { Tables } from '../../../sql/mysql/names.ts'
+import { type KeptConditions, keptWhere } from '../../../sql/shared/operator-tools.ts'
 import { millisecondsOf } from '../../../sql/mysql/server.ts'
 import { messageColumns } from './statements.ts'
 
@@ -58,7 +59,7 @@ const numbers = (T: Tables): string => `
   ${count(refused)} as refused, max(if(${refused} and o.error <> '', o.error, null)) as last_error,
   ${age('o.added_at', open)} as oldest_ms`
 
-const conditions: Readonly<Record<keyof KeptFilter, string>> = {
+const conditions: KeptConditions = {
   since: `s.sent_at >= '1970-01-01 00:00:00' + interval ? microsecond`,
   until: `s.sent_at < '1970-01-01 00:00:00' + interval ? microsecond`,
   type: 's.type = ?',
@@ -68,14 +69,12 @@ const conditions: Readonly<Record<keyof KeptFilter, string>> = {
 }
 
 function where(filter: KeptFilter): Filtered {
-  const given = Object.entries(filter).filter(([, value]) => value !== undefined)
-  const parts = given.map(([name]) => conditions[name as keyof KeptFilter])
-  return {
-    text: parts.length === 0 ? 'true' : parts.join(' and '),
-    values: given.map(([, value]: [string, unknown]) =>
-      typeof value === 'number' ? Math.round(value * 1000) : bytesOf(String(value)),
-    ),
-  }
+  const { text, values } = keptWhere(filter, conditions, () => '?')
+  // Numbers are times, which the conditions take in microseconds.
+  const given = values.map((value) =>
+    typeof value === 'number' ? Math.round(value * 1000) : bytesOf(value),
+  )
+  return { text, values: given }
 }
 
 export function operatorStatements(T: Tables): OperatorStatements {
