@@ -6,7 +6,7 @@ import { natsHarness } from '../nats/contract-harness.ts'
 import { plainClient } from '../nats/plain-client.ts'
 import { natsIsHere, openNats } from '../nats/server.ts'
 
-const here = natsIsHere()
+const here = natsIsHere('any')
 let server: Awaited<ReturnType<typeof openNats>>
 
 beforeAll(async () => {

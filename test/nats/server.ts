@@ -2,9 +2,13 @@ import { natsProblem, openPrivateNats, type PrivateNats } from '../../scripts/se
 
 export { openPrivateNats, type PrivateNats } from '../../scripts/servers/nats.ts'
 
-/** False, said loudly, when there is no NATS here; with CI=true that is a failure instead. */
-export function natsIsHere(): boolean {
-  const problem = process.env['MERSAL_TEST_NATS_URL'] === undefined ? natsProblem() : undefined
+/**
+ * False, said loudly, when there is no NATS here; with CI=true that is a failure instead. `any`: a
+ * server that is given will do; `private`: it is to be killed.
+ */
+export function natsIsHere(which: 'any' | 'private' = 'private'): boolean {
+  const isGiven = which === 'any' && process.env['MERSAL_TEST_NATS_URL'] !== undefined
+  const problem = isGiven ? undefined : natsProblem()
   if (problem === undefined) return true
   if (process.env['CI'] === 'true') throw new Error(problem)
   process.stderr.write(`\nSKIPPED: ${problem}\n`)
