@@ -7,6 +7,7 @@ import { brokerProblem } from '../../scripts/servers/rabbitmq.ts'
 import { clusterAvailable } from '../postgres/cluster.ts'
 import { previousBuild } from './builds.ts'
 import { errorText } from './history.ts'
+import { mariadbProblem } from '../../scripts/servers/mariadb.ts'
 import { openDisk } from './places/disk.ts'
 import plansThatFailed from './plans-that-failed.json' with { type: 'json' }
 import { run, type Settings } from './run.ts'
@@ -48,6 +49,16 @@ async function available(what: string, open: () => Promise<AsyncDisposable>): Pr
 }
 
 const present = clusterAvailable() && brokerAvailable()
+
+/** Whether MariaDB can be started here; if not, says so, or fails in CI. */
+function mariadbAvailable(): boolean {
+  const problem = mariadbProblem()
+  if (problem === undefined) return true
+  if (process.env['CI'] === 'true') throw new Error(problem)
+  process.stderr.write(`\n*** ${problem.toUpperCase()}: A RUN ON MARIADB IS SKIPPED. ***\n`)
+  return false
+}
+const mariadb = mariadbAvailable()
 const disks = await available('THE PLANS WITH FULL DISKS', () => openDisk('try', 1))
 const builds = await available('TWO BUILDS IN ONE RUN', previousBuild)
 
@@ -55,6 +66,10 @@ const builds = await available('TWO BUILDS IN ONE RUN', previousBuild)
 describe.concurrent('under faults, no promise is broken', () => {
   test('by processes on SQLite', { timeout: 240_000 }, () =>
     small({ store: 'sqlite', seed: 3, nemeses: ['crash', 'kill', 'pause'] }),
+  )
+
+  test.skipIf(!mariadb)('by processes and by the server on MariaDB', { timeout: 240_000 }, () =>
+    small({ store: 'mysql', seed: 5, nemeses: ['crash', 'pause', 'database-crash', 'terminate'] }),
   )
 
   test.skipIf(!present)('by processes on PostgreSQL and RabbitMQ', { timeout: 600_000 }, () =>

@@ -2,7 +2,7 @@
 import type { CrashPoint } from '../../src/testing/crash-points.ts'
 
 export type Role = 'producer' | 'relay' | 'consumer'
-export type StoreKind = 'postgres' | 'sqlite'
+export type StoreKind = 'postgres' | 'sqlite' | 'mysql'
 
 export interface PostgresAddress {
   readonly kind: 'postgres'
@@ -17,7 +17,14 @@ export interface SqliteAddress {
   readonly broker: string
 }
 
-export type Address = PostgresAddress | SqliteAddress
+/** MariaDB, with a file as the broker. */
+export interface MysqlAddress {
+  readonly kind: 'mysql'
+  readonly database: string
+  readonly broker: string
+}
+
+export type Address = PostgresAddress | SqliteAddress | MysqlAddress
 
 export interface WorkerPlan {
   /** Also the `application_name` of its connections. */

@@ -23,6 +23,7 @@ import { errorText, historyFile, openHistory, readHistory } from './history.ts'
 import { nemesesFor } from './nemeses/all.ts'
 import type { AnyPlace, Builds, Nemesis, Scene } from './nemeses/nemesis.ts'
 import type { StoreKind } from './plan.ts'
+import { openMysqlPlace } from './places/mysql.ts'
 import { openPostgresPlace } from './places/postgres.ts'
 import { openSqlitePlace } from './places/sqlite.ts'
 import { Program, type ProgramPlan } from './programs.ts'
@@ -133,6 +134,7 @@ async function openPlace(
   stack: AsyncDisposableStack,
 ): Promise<AnyPlace> {
   const options = { ownDisks: planned.some(({ needs }) => needs === 'own disks') }
+  if (store === 'mysql') return { kind: store, ...stack.use(await openMysqlPlace()) }
   return store === 'postgres'
     ? { kind: store, ...stack.use(await openPostgresPlace(options)) }
     : { kind: store, ...stack.use(await openSqlitePlace(options)) }
@@ -292,7 +294,7 @@ function judge(
   const least = settings.least ?? (settings.seconds >= 300 ? 10 : 1)
   // A file has no network on which answers are lost: only a process that dies between a publish and
   // its answer leaves one.
-  const leastUnknown = settings.store === 'sqlite' ? Math.min(least, 1) : least
+  const leastUnknown = settings.store !== 'postgres' ? Math.min(least, 1) : least
   const vacuous = [
     ...missing.map((name) => `'${name}' never landed`),
     ...(unknown + commitsUnknown < leastUnknown

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import type { Logger, Mersal } from '../../src/index.ts'
 import { crashPoints, type CrashPoint } from '../../src/testing/crash-points.ts'
 import type { Desk } from './desks/desk.ts'
+import { openMysql } from './desks/mysql.ts'
 import { openPostgres } from './desks/postgres.ts'
 import { openSqlite } from './desks/sqlite.ts'
 import { errorText, openHistory } from './history.ts'
@@ -143,4 +144,5 @@ watchMemory(history)
 
 const { address } = plan
 if (address.kind === 'postgres') await run(openPostgres(source, { ...plan, address }, at, logger))
+else if (address.kind === 'mysql') await run(openMysql(source, { ...plan, address }, at, logger))
 else await run(openSqlite(source, { ...plan, address }, at, logger))

@@ -4,6 +4,7 @@ import { clockFaults } from './clocks.ts'
 import { databaseFaults } from './database.ts'
 import { diskFaults } from './disk.ts'
 import type { Nemesis } from './nemesis.ts'
+import { mysqlFaults } from './mysql.ts'
 import { linkFaults } from './link.ts'
 import { networkFaults } from './network.ts'
 import { outageFaults } from './outages.ts'
@@ -16,6 +17,7 @@ export const nemeses: readonly Nemesis[] = [
   ...processFaults,
   ...clockFaults,
   ...databaseFaults,
+  ...mysqlFaults,
   ...diskFaults,
   ...brokerFaults,
   ...networkFaults,

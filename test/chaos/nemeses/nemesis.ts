@@ -1,6 +1,7 @@
 import type { Build, PreviousBuild } from '../builds.ts'
 import type { History } from '../history.ts'
 import type { StoreKind } from '../plan.ts'
+import type { MysqlPlace } from '../places/mysql.ts'
 import type { PostgresPlace } from '../places/postgres.ts'
 import type { SqlitePlace } from '../places/sqlite.ts'
 import type { Program } from '../programs.ts'
@@ -8,6 +9,7 @@ import type { Program } from '../programs.ts'
 export type AnyPlace =
   | ({ readonly kind: 'postgres' } & PostgresPlace)
   | ({ readonly kind: 'sqlite' } & SqlitePlace)
+  | ({ readonly kind: 'mysql' } & MysqlPlace)
 
 export interface Scene {
   readonly place: AnyPlace
@@ -57,6 +59,12 @@ export function onPostgres(fault: Omit<Fault<PostgresScene>, 'on'>): Nemesis {
 
 export function onSqlite(fault: Omit<Fault<SqliteScene>, 'on'>): Nemesis {
   return { ...fault, on: ['sqlite'], inject: (scene) => fault.inject(scene as SqliteScene) }
+}
+
+type MysqlScene = Scene & { readonly place: { readonly kind: 'mysql' } & MysqlPlace }
+
+export function onMysql(fault: Omit<Fault<MysqlScene>, 'on'>): Nemesis {
+  return { ...fault, on: ['mysql'], inject: (scene) => fault.inject(scene as MysqlScene) }
 }
 
 export function pick<Item>(random: () => number, items: readonly Item[]): Item {

@@ -7,7 +7,7 @@ import { CLAIM_MS, type Role } from '../plan.ts'
 import type { Program } from '../programs.ts'
 import { type Nemesis, onPostgres, pick, type Scene, upTo } from './nemesis.ts'
 
-const everywhere = ['postgres', 'sqlite'] as const
+const everywhere = ['postgres', 'sqlite', 'mysql'] as const
 const PATIENCE_MS = 10_000
 const STOP_MS = 15_000
 

@@ -25,6 +25,7 @@ const HUGE_BYTES = 80 << 20
 async function write(place: AnyPlace, rows: readonly ForeignRow[]): Promise<void> {
   const sent = JSON.stringify({ [headers.note]: NOTE })
   if (place.kind === 'sqlite') return place.write(rows, sent)
+  if (place.kind !== 'postgres') throw new Error(`no foreign rows on ${place.kind}`)
   for (const { id, key, text, padding = 0, delayMs = 0 } of rows) {
     await place.query(
       `with business as (insert into chaos.business (id, topic, key, digest) values ($1, $2, $3, $4))

@@ -1,0 +1,75 @@
+import { createPool, type PoolConnection } from 'mysql2/promise'
+import type { Logger } from '../../../src/index.ts'
+import type { MysqlConnection } from '../../../src/mysql.ts'
+import type { CrashPoint } from '../../../src/testing/crash-points.ts'
+import { CLAIM_MS, type MysqlAddress, type WorkerPlan } from '../plan.ts'
+import type { Source } from '../source.ts'
+import type { Desk } from './desk.ts'
+
+/** Reaches the point when the server has executed a COMMIT and nobody has been told. */
+function commitPoint(connection: object, reached: () => void): void {
+  const { query } = connection as { query(...given: unknown[]): unknown }
+  const watched = function (this: unknown, ...given: unknown[]): unknown {
+    const [text] = given
+    const told = given.findIndex((one) => typeof one === 'function')
+    if (!/^commit$/i.test(String(text)) || told < 0) return Reflect.apply(query, this, given)
+    const tell = given[told] as (...answer: unknown[]) => void
+    const later = (...answer: unknown[]): void => {
+      if (answer[0] === null || answer[0] === undefined) reached()
+      tell(...answer)
+    }
+    return Reflect.apply(query, this, given.with(told, later))
+  }
+  Object.assign(connection, { query: watched })
+}
+
+export function openMysql(
+  source: Source,
+  plan: WorkerPlan & { readonly address: MysqlAddress },
+  at: (point: CrashPoint) => void,
+  logger: Logger,
+): Desk<MysqlConnection> {
+  const { database, broker } = plan.address
+  const pool = createPool({ uri: database, connectionLimit: 5, connectTimeout: 5000 })
+  pool.on('connection', (connection: PoolConnection) => {
+    connection.on('error', () => {}) // the call that fails tells of it
+    commitPoint(connection, () => at(plan.role === 'consumer' ? 'C6' : 'P5'))
+  })
+  const store = source.mysql.mysql({ pool, migrate: 'check', logger })
+  const transport = source.sqlite.sqliteQueue({
+    path: broker,
+    visibilityMs: CLAIM_MS,
+    pollIntervalMs: 100,
+    logger,
+  })
+  return {
+    store,
+    transport,
+    async business(tx, rows) {
+      for (const { id, topic, key, digest } of rows)
+        await tx.execute(
+          'insert into business (id, topic, partition_key, digest) values (?, ?, ?, ?)',
+          [id, topic, key ?? null, digest],
+        )
+    },
+    async effect(tx, id, digest) {
+      await tx.execute('insert into effects (id, digest) values (?, ?)', [id, digest])
+    },
+    async foreign(work) {
+      const connection = await pool.getConnection()
+      let whole = false
+      try {
+        await connection.beginTransaction()
+        await work(connection)
+        await connection.commit()
+        whole = true
+      } finally {
+        if (whole) connection.release()
+        else connection.destroy()
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await pool.end()
+    },
+  }
+}
