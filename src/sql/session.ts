@@ -1,4 +1,5 @@
 import type { UnitOfWork } from '../core/store.ts'
+import type { Lent } from './sessions/lent/lent.ts'
 
 /**
  * Runs one statement inside a transaction that a database library has opened. Statements of one
@@ -21,6 +22,12 @@ export interface SqlExecutor {
 
 export type SqlValue = string | number | boolean | null | Uint8Array
 
+/** How a library opens a transaction, and how its handle is lent to the work of a unit. */
+export interface Opening<Tx> {
+  open<Result>(this: void, work: (tx: Tx) => Promise<Result>): Promise<Result>
+  lend(this: void, tx: Tx): Lent<Tx> | Promise<Lent<Tx>>
+}
+
 /**
  * How a store works inside the transactions of one database library. `Tx` is what the library
  * itself hands to its users inside a transaction.
@@ -40,4 +47,8 @@ export interface Session<Tx> {
   readonly losesLate?: boolean
   /** Opens transactions with the library itself, so that handlers get its own handle. */
   readonly unitOfWork?: UnitOfWork<Tx>
+  /** The same for a store that looks after its units in its own way. */
+  readonly opening?: Opening<Tx>
+  /** The library cuts statements at `$1`, whatever placeholders the database has. */
+  readonly cutsAtNumbers?: true
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test, vi } from 'vitest'
-import { isMersalError, Mersal, type Sender } from '../../src/index.ts'
+import { isMersalError, Mersal, type Sender, type Store } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { postgres, type PostgresPool, type Session } from '../../src/postgres.ts'
 import { Order, rollback, SlowOrder, ways } from './forgotten.ts'
@@ -36,6 +36,8 @@ export interface LibraryUnderTest<Tx> {
    * The database has one connection, so that nobody can look into it while a transaction is open.
    */
   readonly oneConnection?: true
+  /** The database takes back a statement that has failed, and nothing else. */
+  readonly failsAlone?: true
   /** How deep its savepoints may be nested. */
   readonly savepointDepth?: number
 }
@@ -45,6 +47,40 @@ export interface SuiteDatabase extends AsyncDisposable, Pick<TestDatabase, 'sche
   readonly pool: PostgresPool
   /** Default: one of the store's own. */
   readonly relayPool?: PostgresPool
+}
+
+/** What the suite asks of a database. */
+export interface SuiteStore extends AsyncDisposable {
+  store<Tx>(session: Session<Tx>): Store<Tx>
+  /** Texts of the business rows, sorted. */
+  business(): Promise<string[]>
+  /** Bodies of the messages in the outbox, in the order of their positions. */
+  messages(): Promise<string[]>
+  /** Records in the inbox. */
+  recorded(): Promise<number>
+}
+
+function onPostgres(database: SuiteDatabase): SuiteStore {
+  const { pool, relayPool, schema } = database
+  return {
+    store: (session) =>
+      postgres({ pool, schema, session, ...(relayPool === undefined ? {} : { relayPool }) }),
+    business: async () =>
+      (await database.query(`select text from ${schema}.business order by text`)).map((row) =>
+        String(row['text']),
+      ),
+    messages: async () =>
+      (
+        await database.query(
+          `select convert_from(body, 'UTF8') as body from ${schema}.outbox order by position`,
+        )
+      ).map((row) => String(row['body'])),
+    recorded: async () =>
+      Number(
+        (await database.query(`select count(*)::text as n from ${schema}.inbox`))[0]?.['n'] ?? 0,
+      ),
+    [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
+  }
 }
 
 const present = await serverAnswers()
@@ -69,23 +105,14 @@ const endings = [
 interface World<Tx> extends AsyncDisposable {
   readonly app: Mersal<Tx>
   readonly library: LibraryUnderTest<Tx>
-  readonly database: SuiteDatabase
+  readonly database: SuiteStore
   readonly business: () => Promise<string[]>
   /** Bodies of the messages in the outbox, in the order of their positions. */
   readonly messages: () => Promise<string[]>
 }
 
-async function world<Tx>(
-  database: SuiteDatabase,
-  library: LibraryUnderTest<Tx>,
-): Promise<World<Tx>> {
-  const { pool, relayPool, schema } = database
-  const store = postgres({
-    pool,
-    schema,
-    session: library.session,
-    ...(relayPool === undefined ? {} : { relayPool }),
-  })
+async function world<Tx>(database: SuiteStore, library: LibraryUnderTest<Tx>): Promise<World<Tx>> {
+  const store = database.store(library.session)
   const app = new Mersal<Tx>({
     name: 'shop',
     store,
@@ -100,16 +127,8 @@ async function world<Tx>(
     app,
     library,
     database,
-    business: async () =>
-      (await database.query(`select text from ${database.schema}.business order by text`)).map(
-        (row) => String(row['text']),
-      ),
-    messages: async () =>
-      (
-        await database.query(
-          `select convert_from(body, 'UTF8') as body from ${database.schema}.outbox order by position`,
-        )
-      ).map((row) => String(row['body'])),
+    business: database.business,
+    messages: database.messages,
     async [Symbol.asyncDispose]() {
       await app.stop()
       await store[Symbol.asyncDispose]()
@@ -134,8 +153,15 @@ export function sessionSuite<Tx>(
 
 /** The same, on whatever database. */
 export function sessionScenarios<Tx>(
-  open: () => Promise<{ database: SuiteDatabase; library: LibraryUnderTest<Tx> }>,
+  opened: () => Promise<{
+    database: SuiteDatabase | SuiteStore
+    library: LibraryUnderTest<Tx>
+  }>,
 ): void {
+  const open = async (): Promise<{ database: SuiteStore; library: LibraryUnderTest<Tx> }> => {
+    const { database, library } = await opened()
+    return { database: 'store' in database ? database : onPostgres(database), library }
+  }
   const scenario = (title: string, run: (world: World<Tx>) => Promise<void>): void => {
     test(title, async () => {
       const { database, library } = await open()
@@ -229,13 +255,7 @@ export function sessionScenarios<Tx>(
   }, async () => {
     const { database, library } = await open()
     await using _closed = { [Symbol.asyncDispose]: () => database[Symbol.asyncDispose]() }
-    const { pool, relayPool, schema } = database
-    const store = postgres({
-      pool,
-      schema,
-      session: library.session,
-      ...(relayPool === undefined ? {} : { relayPool }),
-    })
+    const store = database.store(library.session)
     await expectNothingWrong({
       store,
       library,
@@ -247,16 +267,9 @@ export function sessionScenarios<Tx>(
       // One after the other: keys of within() are locked one by one, so that two of them may wait
       // for each other.
       atOnce: 1,
-      rows: async () =>
-        (await database.query(`select text from ${schema}.business`)).map(({ text }) =>
-          String(text),
-        ),
+      rows: database.business,
       messages: async () =>
-        (
-          await database.query(
-            `select convert_from(body, 'UTF8')::json ->> 'tag' as tag from ${schema}.outbox`,
-          )
-        ).map(({ tag }) => String(tag)),
+        (await database.messages()).map((body) => (JSON.parse(body) as { tag: string }).tag),
     })
     await store[Symbol.asyncDispose]()
     await library.close()
@@ -377,8 +390,7 @@ export function sessionScenarios<Tx>(
     async ({ library, database }) => {
       if (library.oneConnection === true) return
       const transport = memoryTransport()
-      const { pool, schema } = database
-      const store = postgres({ pool, schema, session: library.session })
+      const store = database.store(library.session)
       const app = new Mersal<Tx>({
         name: 'shop',
         store,
@@ -402,10 +414,7 @@ export function sessionScenarios<Tx>(
         reasons.every((reason) => reason === 'transaction-ended' || reason === 'handler-failed'),
         true,
       )
-      assert.equal(
-        (await database.query(`select count(*)::text as n from ${schema}.inbox`))[0]?.['n'],
-        '0',
-      )
+      assert.equal(await database.recorded(), 0)
       await app.stop()
       await store[Symbol.asyncDispose]()
     },
@@ -448,6 +457,7 @@ export function sessionScenarios<Tx>(
   scenario(
     'a swallowed error of the database is no commit',
     async ({ app, library, business, messages }) => {
+      if (library.failsAlone === true) return
       const unit = app.transaction(async (tx) => {
         await library.insert(tx, 'one')
         await library.fail(tx).catch(() => {})

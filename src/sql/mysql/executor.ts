@@ -8,15 +8,25 @@ import { type Answer, answerOf, plainRows } from './own.ts'
 export type Run = <Row = Record<string, unknown>>(
   text: string,
   values: readonly unknown[],
-  options?: { readonly often: boolean },
+  options?: RunOptions,
 ) => Promise<Answer<Row>>
+
+export interface RunOptions {
+  /** The text comes again and again. */
+  readonly often?: boolean
+  /**
+   * A column that tells what an insert did, for those who see no more than rows: a position that
+   * was drawn, or how often a record was hit.
+   */
+  readonly tells?: 'position' | 'hits'
+}
 
 /** What `often` comes again and again is prepared, and its bytes travel as they are. */
 export function runOn(connection: Pick<MysqlConnection, 'query' | 'execute'>): Run {
   return async <Row>(
     text: string,
     values: readonly unknown[],
-    { often } = { often: false },
+    { often = false }: RunOptions = {},
   ): Promise<Answer<Row>> => {
     const [result] = (await connection[often ? 'execute' : 'query']({
       sql: text,

@@ -14,6 +14,8 @@ export interface Server {
    * ended, or was rolled back to a savepoint.
    */
   readonly sameTransaction: string
+  /** The same, whatever is done with savepoints. */
+  readonly sameUnit: string
 }
 
 const COUNTERS = [
@@ -26,14 +28,32 @@ const COUNTERS = [
   'COM_XA_ROLLBACK',
 ]
 
-const counters = (schema: string): string => `(
+/** What commits without a word. */
+const COMMITTERS = [
+  'COM_ALTER_TABLE',
+  'COM_CREATE_INDEX',
+  'COM_CREATE_TABLE',
+  'COM_DROP_INDEX',
+  'COM_DROP_TABLE',
+  'COM_LOCK_TABLES',
+  'COM_RENAME_TABLE',
+  'COM_TRUNCATE',
+]
+
+const counters = (schema: string, names: readonly string[]): string => `(
   select group_concat(s.variable_value order by s.variable_name separator '.')
-  from ${schema}.session_status s where s.variable_name in ('${COUNTERS.join("', '")}'))`
+  from ${schema}.session_status s where s.variable_name in ('${names.join("', '")}'))`
+
+const unitCounters = [
+  ...COUNTERS.filter((name) => name !== 'COM_ROLLBACK_TO_SAVEPOINT'),
+  ...COMMITTERS,
+]
 
 const mariadb: Server = {
   kind: 'MariaDB',
   inTransaction: '@@in_transaction = 1',
-  sameTransaction: counters('information_schema'),
+  sameTransaction: counters('information_schema', COUNTERS),
+  sameUnit: counters('information_schema', unitCounters),
 }
 
 /** `autocommit` says NO for a transaction that was begun, and YES for a statement on its own. */
@@ -42,7 +62,8 @@ const mysql: Server = {
   inTransaction: `exists (
     select 1 from performance_schema.events_transactions_current t
     where t.thread_id = ps_current_thread_id() and t.state = 'ACTIVE' and t.autocommit = 'NO')`,
-  sameTransaction: counters('performance_schema'),
+  sameTransaction: counters('performance_schema', COUNTERS),
+  sameUnit: counters('performance_schema', unitCounters),
 }
 
 /** What the server says of itself, as far as it matters here. */

@@ -1,6 +1,6 @@
 import type { Session } from '../session.ts'
 import { lendDrizzle } from './lent/drizzle.ts'
-import { hasMethod, notATransaction, rowsOf, splitPlaceholders, unitOfWork } from './handles.ts'
+import { hasMethod, notATransaction, rowsOf, splitPlaceholders, units } from './handles.ts'
 
 /** The part of a Drizzle transaction on PostgreSQL that is used. The root has no `rollback`. */
 export interface DrizzleTransaction {
@@ -48,6 +48,7 @@ export function drizzle<Tx extends DrizzleTransaction>(
     name: 'drizzle',
     losesLate,
     executor,
-    unitOfWork: unitOfWork('drizzle', executor, (work) => db.transaction(work), lendDrizzle),
+    cutsAtNumbers: true,
+    ...units('drizzle', executor, (work) => db.transaction(work), lendDrizzle),
   }
 }

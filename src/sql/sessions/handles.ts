@@ -1,7 +1,7 @@
 import { isUint8Array } from 'node:util/types'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { UnitOfWork } from '../../core/store.ts'
-import type { Session, SqlValue } from '../session.ts'
+import type { Opening, Session, SqlValue } from '../session.ts'
 import type { Lent } from './lent/lent.ts'
 import { LibraryUnit, rememberUnit } from '../units/library-unit.ts'
 
@@ -80,4 +80,14 @@ export function unitOfWork<Tx>(
       }
     })
   }
+}
+
+/** `unitOfWork`, with what it is made of. */
+export function units<Tx>(
+  library: string,
+  executor: Session<Tx>['executor'],
+  open: Opening<Tx>['open'],
+  lend: Opening<Tx>['lend'] = (tx) => ({ tx, revoke: () => {} }),
+): Required<Pick<Session<Tx>, 'unitOfWork' | 'opening'>> {
+  return { unitOfWork: unitOfWork(library, executor, open, lend), opening: { open, lend } }
 }

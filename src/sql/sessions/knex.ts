@@ -5,7 +5,7 @@ import {
   notATransaction,
   rowsOf,
   splitPlaceholders,
-  unitOfWork,
+  units,
   withBuffers,
 } from './handles.ts'
 
@@ -48,6 +48,7 @@ export function knex<Tx extends KnexTransaction>(db: {
   return {
     name: 'knex',
     executor,
-    unitOfWork: unitOfWork('knex', executor, (work) => db.transaction(work), lend),
+    cutsAtNumbers: true,
+    ...units('knex', executor, (work) => db.transaction(work), lend),
   }
 }

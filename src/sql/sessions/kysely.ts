@@ -1,5 +1,5 @@
 import type { Session } from '../session.ts'
-import { notATransaction, rowsOf, unitOfWork } from './handles.ts'
+import { notATransaction, rowsOf, units } from './handles.ts'
 import { lendKysely } from './lent/kysely.ts'
 
 /** The part of Kysely's `Transaction` that is used. */
@@ -52,7 +52,7 @@ export function kysely<Tx extends KyselyTransaction>(db: {
   return {
     name: 'kysely',
     executor,
-    unitOfWork: unitOfWork(
+    ...units(
       'kysely',
       executor,
       (work) => db.transaction().execute(work),

@@ -1,6 +1,6 @@
 import type { Session } from '../session.ts'
 import { type Lent, lendChecked } from './lent/lent.ts'
-import { notATransaction, rowsOf, unitOfWork, withBuffers } from './handles.ts'
+import { notATransaction, rowsOf, units, withBuffers } from './handles.ts'
 
 /**
  * The part of TypeORM's `EntityManager` that is used. Only the manager of a transaction has an
@@ -36,5 +36,5 @@ export function typeorm<Tx extends TypeormManager>(dataSource: {
   // Transactions inside of this one have the same query runner.
   const lend = (manager: Tx): Lent<Tx> =>
     lendChecked('typeorm', manager, manager.queryRunner ?? {}, ['query', 'stream'])
-  return { name: 'typeorm', executor, unitOfWork: unitOfWork('typeorm', executor, open, lend) }
+  return { name: 'typeorm', executor, ...units('typeorm', executor, open, lend) }
 }

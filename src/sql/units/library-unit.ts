@@ -32,8 +32,17 @@ from (select ${now} as v) s`
  */
 const PATIENCE_MS = 200
 
-/** The transaction of a unit that a library has opened. */
-export class LibraryUnit {
+/** The transaction of a unit that a library has opened, as savepoints need it. */
+export interface OpenedUnit {
+  readonly executor: SqlExecutor
+  /** Ties the messages up to this number to whatever savepoints are open. Never rejects. */
+  mark(number: number): Promise<void> | undefined
+  /** The numbers whose marks are still there; undefined: all of them. */
+  kept(): Promise<ReadonlySet<number> | undefined>
+}
+
+/** On PostgreSQL. */
+export class LibraryUnit implements OpenedUnit {
   readonly executor: SqlExecutor
   readonly #library: string
   readonly #id = randomUUID()
@@ -140,13 +149,13 @@ function isAborted(error: unknown): boolean {
   )
 }
 
-const units = new WeakMap<object, LibraryUnit>()
+const units = new WeakMap<object, OpenedUnit>()
 
-export function rememberUnit(tx: unknown, unit: LibraryUnit): void {
+export function rememberUnit(tx: unknown, unit: OpenedUnit): void {
   if (isHandle(tx)) units.set(tx, unit)
 }
 
-export function libraryUnitOf(tx: unknown): LibraryUnit | undefined {
+export function libraryUnitOf(tx: unknown): OpenedUnit | undefined {
   return isHandle(tx) ? units.get(tx) : undefined
 }
 

@@ -82,12 +82,12 @@ async function insert(
   try {
     if (only !== undefined && rows.length === 1) {
       const { text, values } = single(sql, only)
-      const { changed, insertId } = await run(text, values, { often: true })
+      const { changed, insertId } = await run(text, values, { often: true, tells: 'position' })
       if (changed !== 1) throw notInTransaction()
       return insertId
     }
     const values = rows.flatMap((row) => row.values)
-    return (await run(sql.many(rows.length), values)).insertId
+    return (await run(sql.many(rows.length), values, { tells: 'position' })).insertId
   } catch (error) {
     throw isUnproven(error) ? notInTransaction() : explain(database, error)
   }

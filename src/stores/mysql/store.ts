@@ -1,5 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import type { Store, UnitOfWork } from '../../core/store.ts'
+import type { Savepoints, Store, UnitOfWork } from '../../core/store.ts'
 import { wakeHints } from '../../lib/async/wake-hints.ts'
 import type { MysqlConnection } from '../../sql/mysql/client.ts'
 import { migrate } from '../../sql/mysql/migrate.ts'
@@ -11,12 +11,16 @@ import { mysqlAdmin } from './admin.ts'
 import { bellOf } from '../../sql/mysql/bell.ts'
 import { KEY_SLOTS } from '../../sql/mysql/key-slots.ts'
 import { mysqlOperations } from './operations.ts'
-import { type MysqlOptions, mysqlSettings } from './options.ts'
+import { type MysqlOptions, type MysqlSettings, mysqlSettings } from './options.ts'
 import { mysqlOutbox } from './outbox.ts'
 import { type Place, placeIn } from './place.ts'
 import { probe } from './examine/probe.ts'
 import { storeTables } from './schema.ts'
 import { mysqlTracker } from './tracker.ts'
+import type { Session } from '../../sql/session.ts'
+import { librarySavepoints } from '../../sql/units/library-savepoints.ts'
+import type { Lane } from './save.ts'
+import { libraryUnits, sessionLane } from './unit/library-units.ts'
 import { connectionLane } from './unit/lane-of.ts'
 import { connectionSavepoints } from './unit/savepoints.ts'
 import { unitHandleOf } from './unit/unit-handle.ts'
@@ -29,7 +33,9 @@ const OWN_CONNECTIONS = 4
  * A store on MariaDB 10.6 or MySQL 8.0.16, or newer, over a promise pool of `mysql2` 3. `tx` in a
  * unit of work is its connection. Throws `MERSAL_INVALID_OPTIONS`.
  */
-export function mysql(options: MysqlOptions): Store<MysqlConnection> {
+export function mysql(options: MysqlOptions): Store<MysqlConnection>
+export function mysql<Tx>(options: MysqlOptions<Tx> & { readonly session: Session<Tx> }): Store<Tx>
+export function mysql(options: MysqlOptions<unknown>): Store<unknown> {
   const settings = mysqlSettings(options)
   const { database, clock, logger } = settings
   const relayPool = options.relayPool ?? ownPool(options.pool, OWN_CONNECTIONS)
@@ -37,12 +43,9 @@ export function mysql(options: MysqlOptions): Store<MysqlConnection> {
   const place = placeIn(database)
   const bell = bellOf(`${addressOf(options.pool)}/${database}`)
   const closing = new AbortController()
-  const notes = unitNotes<MysqlConnection>(wakeHints(clock, bell.ring, closing.signal))
-  const laneOf = connectionLane(settings.isolation === 'read committed')
-  const units = unitOfWork(options.pool, {
-    ...settings,
-    sameTransaction: () => place.server.sameTransaction,
-  })
+  const notes = unitNotes(wakeHints(clock, bell.ring, closing.signal))
+  const handles = handlesOf(options, settings, place)
+  const { laneOf } = handles
   const warnings: string[] = []
   let closed: Promise<void> | undefined
 
@@ -54,13 +57,8 @@ export function mysql(options: MysqlOptions): Store<MysqlConnection> {
   return {
     name: 'mysql',
     warnings,
-    unitOfWork: ringing(units, notes, bell.ring),
-    sharing: {
-      state: (tx) => unitHandleOf(tx)?.state ?? 'open',
-      carry: () => (work) => work(),
-    },
-    savepoints: connectionSavepoints,
-    units: capacityOf(options.pool),
+    unitOfWork: ringing(handles.unitOfWork, notes, bell.ring),
+    ...handles.offers,
     outbox: mysqlOutbox({
       place,
       own,
@@ -73,7 +71,7 @@ export function mysql(options: MysqlOptions): Store<MysqlConnection> {
       place,
       own,
       laneOf,
-      mayHaveEnded: (tx) => unitHandleOf(tx)?.state === 'over',
+      mayHaveEnded: handles.mayHaveEnded,
     }),
     admin: mysqlAdmin(place, own, bell.ring),
     operations: mysqlOperations({ place, own, clock, changed: bell.ring }),
@@ -91,6 +89,40 @@ export function mysql(options: MysqlOptions): Store<MysqlConnection> {
     },
     probe: () => probe(place, own),
     [Symbol.asyncDispose]: () => (closed ??= close()),
+  }
+}
+
+/** What depends on whose handles the units and their callers have. */
+interface Handles {
+  readonly laneOf: (tx: unknown) => Lane
+  readonly unitOfWork: UnitOfWork<unknown>
+  readonly mayHaveEnded: (tx: unknown) => boolean
+  readonly offers: Pick<Store<unknown>, 'sharing' | 'savepoints' | 'units'>
+}
+
+function handlesOf(
+  { pool, session }: MysqlOptions<unknown>,
+  settings: MysqlSettings,
+  place: Place,
+): Handles {
+  if (session !== undefined)
+    return {
+      laneOf: sessionLane(session, place),
+      unitOfWork: libraryUnits(session, place),
+      mayHaveEnded: () => true,
+      offers: { savepoints: librarySavepoints },
+    }
+  const sameUnit = (): string => place.server.sameUnit
+  const carry = (): (<Result>(work: () => Result) => Result) => (work) => work()
+  return {
+    mayHaveEnded: (tx) => unitHandleOf(tx)?.state === 'over',
+    laneOf: connectionLane(settings.isolation === 'read committed') as Handles['laneOf'],
+    unitOfWork: unitOfWork(pool, { ...settings, sameUnit }) as Handles['unitOfWork'],
+    offers: {
+      sharing: { state: (tx) => unitHandleOf(tx)?.state ?? 'open', carry },
+      savepoints: connectionSavepoints as Savepoints<unknown>,
+      units: capacityOf(pool),
+    },
   }
 }
 
@@ -120,7 +152,7 @@ interface UnitNotes<Tx> {
 }
 
 /** `unseen` is called for rows in transactions of somebody else, whose commit we shall not see. */
-function unitNotes<Tx>(unseen: () => void): UnitNotes<Tx> {
+function unitNotes(unseen: () => void): UnitNotes<unknown> {
   const units = new WeakMap<object, { waiting: boolean }>()
   return {
     begin: (tx) => void units.set(tx as object, { waiting: false }),

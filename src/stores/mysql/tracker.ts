@@ -44,7 +44,9 @@ export function mysqlTracker<Tx>(ports: TrackerPorts<Tx>): MessageTracker<Tx> {
       const { run } = laneOf(tx)
       const { name, turns } = recorderOf(tx)
       const values = [bytesOf(consumer), trackedId(messageId), name, turns]
-      const { changed } = await explained(() => run(place.sql.track, values, { often: true }))
+      const { changed } = await explained(() =>
+        run(place.sql.track, values, { often: true, tells: 'hits' }),
+      )
       // The record that is there was hit: that counts as two.
       if (changed === 0) throw notInTransaction()
       return changed === 1 ? 'first' : 'duplicate'
@@ -88,7 +90,9 @@ export function mysqlTracker<Tx>(ports: TrackerPorts<Tx>): MessageTracker<Tx> {
     const sorted = [...ids].sort((a, b) => a.compare(b))
     const owner = bytesOf(consumer)
     const given = sorted.flatMap((id, index) => [index, id])
-    const { changed } = await run(place.sql.trackMany(ids.length), [owner, name, turns, ...given])
+    const { changed } = await run(place.sql.trackMany(ids.length), [owner, name, turns, ...given], {
+      tells: 'hits',
+    })
     if (changed === 0) throw notInTransaction()
     const mine = await run(place.sql.tracked(ids.length), [owner, ...ids, name, turns])
     const made = new Set(mine.rows.map((row) => textOf(row['message_id'])))

@@ -124,6 +124,8 @@ describe.skipIf(!present)('units on MySQL', () => {
     await here.app.transaction(async (tx, { send }) => {
       await insert(tx, 'one')
       await tx.query('call adds()')
+      await tx.query('savepoint a')
+      await tx.query('rollback to savepoint a')
       await send(Order, { n: 1 })
     })
     expect([await here.business(), await here.messages()]).toEqual([['one', 'two'], ['{"n":1}']])

@@ -39,9 +39,9 @@ export function unitHandleOf(tx: unknown): UnitHandle | undefined {
   return typeof tx === 'object' && tx !== null ? units.get(tx) : undefined
 }
 
-/** `sameTransaction`: an expression, see `Server`. */
-export function unitHandle(connection: MysqlPoolConnection, sameTransaction: string): UnitHandle {
-  const unit = new Unit(connection, sameTransaction)
+/** `sameUnit`: an expression, see `Server`. */
+export function unitHandle(connection: MysqlPoolConnection, sameUnit: string): UnitHandle {
+  const unit = new Unit(connection, sameUnit)
   units.set(unit.tx, unit)
   return unit
 }
@@ -57,7 +57,7 @@ class Unit implements UnitHandle {
   readonly log = new SavepointLog()
   revoked = false
   readonly #connection: MysqlPoolConnection
-  readonly #sameTransaction: string
+  readonly #sameUnit: string
   /** Statements run one after the other: what failed may have ended the transaction. */
   #tail: Promise<unknown> = Promise.resolve()
   #ended = false
@@ -67,9 +67,9 @@ class Unit implements UnitHandle {
   /** What the server counted before the first statement that may hide others. */
   #before: Promise<string> | undefined
 
-  constructor(connection: MysqlPoolConnection, sameTransaction: string) {
+  constructor(connection: MysqlPoolConnection, sameUnit: string) {
     this.#connection = connection
-    this.#sameTransaction = sameTransaction
+    this.#sameUnit = sameUnit
     this.tx = handleOn(connection, this)
   }
 
@@ -164,7 +164,7 @@ class Unit implements UnitHandle {
 
   async #count(): Promise<string> {
     const [rows] = (await this.#connection.query(
-      `select cast(${this.#sameTransaction} as char) as counted`,
+      `select cast(${this.#sameUnit} as char) as counted`,
     )) as [{ counted: unknown }[]]
     return String(rows[0]?.counted)
   }

@@ -20,7 +20,7 @@ export interface UnitSettings {
   readonly retrySerialization: number
   readonly logger: Logger
   /** See `Server`. */
-  readonly sameTransaction: () => string
+  readonly sameUnit: () => string
 }
 
 /** What is nearly answered is waited for; then the connection is closed. */
@@ -52,7 +52,7 @@ async function oneTransaction<Result>(
   const connection = await connect(pool, settings, signal)
   using _held = holding(pool)
   using cut = cutOff(connection, signal)
-  const handle = unitHandle(connection, settings.sameTransaction())
+  const handle = unitHandle(connection, settings.sameUnit())
   let whole = false
   try {
     await begin(connection, settings)

@@ -84,7 +84,7 @@ async function saveEach(
   for (const row of rows) {
     const { text, values } = single(place.sql, { row, values: row.values(null, row.delayMs) }, mark)
     sent.push(
-      lane.run(text, values, { often: true }).then(({ changed, insertId }) => {
+      lane.run(text, values, { often: true, tells: 'position' }).then(({ changed, insertId }) => {
         if (changed !== 1) throw notInTransaction()
         return savedRow(insertId, false)
       }),
