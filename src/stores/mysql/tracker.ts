@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { MessageTracker } from '../../core/tracker.ts'
+import type { MessageTracker, TrackerKeys } from '../../core/tracker.ts'
 import { bytesOf, microseconds, textOf } from '../../sql/mysql/bytes.ts'
 import { explain } from '../../sql/mysql/failure.ts'
 import { onlyRow, type Own } from '../../sql/mysql/own.ts'
@@ -52,7 +52,12 @@ export function mysqlTracker<Tx>(ports: TrackerPorts<Tx>): MessageTracker<Tx> {
       return changed === 1 ? 'first' : 'duplicate'
     },
     many: {
-      track: (tx, { consumer, messageIds }) => explained(() => trackMany(tx, consumer, messageIds)),
+      track: (tx, keys) =>
+        explained(async () =>
+          keys.messageIds.length === 0
+            ? []
+            : await trackMany(place, laneOf(tx), recorderOf(tx), keys),
+        ),
     },
     endings: {
       recorder(tx) {
@@ -76,26 +81,23 @@ export function mysqlTracker<Tx>(ports: TrackerPorts<Tx>): MessageTracker<Tx> {
       return Number(onlyRow(answer).now)
     },
   }
+}
 
-  /** In an order of their own, so that two of these never wait for each other in a circle. */
-  async function trackMany(
-    tx: Tx,
-    consumer: string,
-    messageIds: readonly string[],
-  ): Promise<('first' | 'duplicate')[]> {
-    const { run } = laneOf(tx)
-    if (messageIds.length === 0) return []
-    const { name, turns } = recorderOf(tx)
-    const ids = messageIds.map(trackedId)
-    const sorted = [...ids].sort((a, b) => a.compare(b))
-    const owner = bytesOf(consumer)
-    const given = sorted.flatMap((id, index) => [index, id])
-    const { changed } = await run(place.sql.trackMany(ids.length), [owner, name, turns, ...given], {
-      tells: 'hits',
-    })
-    if (changed === 0) throw notInTransaction()
-    const mine = await run(place.sql.tracked(ids.length), [owner, ...ids, name, turns])
-    const made = new Set(mine.rows.map((row) => textOf(row['message_id'])))
-    return ids.map((id) => (made.has(textOf(id)) ? 'first' : 'duplicate'))
-  }
+/** In an order of their own, so that two of these never wait for each other in a circle. */
+async function trackMany(
+  { sql }: Place,
+  { run }: Lane,
+  { name, turns }: RecorderOf,
+  { consumer, messageIds }: TrackerKeys,
+): Promise<('first' | 'duplicate')[]> {
+  const ids = messageIds.map(trackedId)
+  const sorted = [...ids].sort((a, b) => a.compare(b))
+  const owner = bytesOf(consumer)
+  const given = sorted.flatMap((id, index) => [index, id])
+  const values = [owner, name, turns, ...given]
+  const { changed } = await run(sql.trackMany(ids.length), values, { tells: 'hits' })
+  if (changed === 0) throw notInTransaction()
+  const mine = await run(sql.tracked(ids.length), [owner, ...ids, name, turns])
+  const made = new Set(mine.rows.map((row) => textOf(row['message_id'])))
+  return ids.map((id) => (made.has(textOf(id)) ? 'first' : 'duplicate'))
 }
