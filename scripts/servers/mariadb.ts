@@ -77,8 +77,12 @@ export async function privateMariadb(settings: readonly string[] = []): Promise<
   if (uid !== undefined) await chown(data, Number(uid), Number(uid))
   const user = uid === undefined ? [] : ['--user=mysql']
   await run(programs.install, [
-    ...['--no-defaults', `--datadir=${data}`, '--auth-root-authentication-method=normal'],
-    ...['--skip-test-db', '--skip-name-resolve', ...user],
+    '--no-defaults',
+    `--datadir=${data}`,
+    '--auth-root-authentication-method=normal',
+    '--skip-test-db',
+    '--skip-name-resolve',
+    ...user,
   ])
   const port = await freePort()
   let ended: Promise<unknown> = Promise.resolve()
@@ -88,9 +92,16 @@ export async function privateMariadb(settings: readonly string[] = []): Promise<
     const child = spawn(
       programs.server,
       [
-        ...['--no-defaults', `--datadir=${data}`, `--port=${port}`, '--bind-address=127.0.0.1'],
-        ...[`--socket=${join(data, 'server.sock')}`, `--pid-file=${pidFile}`, ...user],
-        ...['--skip-name-resolve', '--skip-log-error', ...settings],
+        '--no-defaults',
+        `--datadir=${data}`,
+        `--port=${port}`,
+        '--bind-address=127.0.0.1',
+        `--socket=${join(data, 'server.sock')}`,
+        `--pid-file=${pidFile}`,
+        '--skip-name-resolve',
+        '--skip-log-error',
+        ...user,
+        ...settings,
       ],
       { stdio: 'ignore' },
     )

@@ -53,9 +53,9 @@ export interface SuiteDatabase extends AsyncDisposable, Pick<TestDatabase, 'sche
 export interface SuiteStore extends AsyncDisposable {
   store<Tx>(session: Session<Tx>): Store<Tx>
   /** Texts of the business rows, sorted. */
-  business(): Promise<string[]>
+  readonly business: () => Promise<string[]>
   /** Bodies of the messages in the outbox, in the order of their positions. */
-  messages(): Promise<string[]>
+  readonly messages: () => Promise<string[]>
   /** Records in the inbox. */
   recorded(): Promise<number>
 }

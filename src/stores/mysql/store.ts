@@ -1,5 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import type { Savepoints, Store, UnitOfWork } from '../../core/store.ts'
+import type { Store, UnitOfWork } from '../../core/store.ts'
 import { wakeHints } from '../../lib/async/wake-hints.ts'
 import type { MysqlConnection } from '../../sql/mysql/client.ts'
 import { migrate } from '../../sql/mysql/migrate.ts'
@@ -117,10 +117,10 @@ function handlesOf(
   return {
     mayHaveEnded: (tx) => unitHandleOf(tx)?.state === 'over',
     laneOf: connectionLane(settings.isolation === 'read committed') as Handles['laneOf'],
-    unitOfWork: unitOfWork(pool, { ...settings, sameUnit }) as Handles['unitOfWork'],
+    unitOfWork: unitOfWork(pool, { ...settings, sameUnit }),
     offers: {
       sharing: { state: (tx) => unitHandleOf(tx)?.state ?? 'open', carry },
-      savepoints: connectionSavepoints as Savepoints<unknown>,
+      savepoints: connectionSavepoints,
       units: capacityOf(pool),
     },
   }

@@ -8,7 +8,7 @@ import type { Desk } from './desk.ts'
 
 /** Reaches the point when the server has executed a COMMIT and nobody has been told. */
 function commitPoint(connection: object, reached: () => void): void {
-  const { query } = connection as { query(...given: unknown[]): unknown }
+  const { query } = connection as { query: (this: void, ...given: unknown[]) => unknown }
   const watched = function (this: unknown, ...given: unknown[]): unknown {
     const [text] = given
     const told = given.findIndex((one) => typeof one === 'function')

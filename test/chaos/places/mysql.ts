@@ -76,7 +76,7 @@ export async function openMysqlPlace(): Promise<MysqlPlace> {
     const query = persistently(pool)
     const address = { kind: 'mysql', database: url, broker: join(folder, 'broker.db') } as const
     const count = async (text: string, values: unknown[] = []): Promise<number> =>
-      Number((await query<{ n: number }>(text, values))[0]?.n ?? 0)
+      (await query<{ n: number }>(text, values))[0]?.n ?? 0
     return {
       server,
       address,
@@ -198,7 +198,7 @@ function changesOf(text: string): Change[][] {
       transactions.push(open)
       open = []
     }
-    if (/^ROLLBACK/.test(line)) open = []
+    if (line.startsWith('ROLLBACK')) open = []
   }
   return transactions
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { MersalError } from '../../../core/errors/errors.ts'
 import type { UnitOfWork } from '../../../core/store.ts'
 import type { Run, RunOptions } from '../../../sql/mysql/executor.ts'
+import { textOf } from '../../../sql/mysql/bytes.ts'
 import type { Answer } from '../../../sql/mysql/own.ts'
 import type { Session, SqlExecutor, SqlValue } from '../../../sql/session.ts'
 import { type OpenedUnit, rememberUnit } from '../../../sql/units/library-unit.ts'
@@ -31,18 +32,24 @@ function told(rows: Rows, tells: 'position' | 'hits'): Omit<Answer, 'rows'> {
   const [row] = rows
   const hits = Number(row?.['hits'] ?? 0)
   if (tells === 'hits') return { changed: rows.length === 0 ? 0 : hits > 1 ? 2 : 1, insertId: 0n }
-  return { changed: rows.length, insertId: BigInt(String(row?.['position'] ?? 0)) }
+  return { changed: rows.length, insertId: positionIn(row) }
 }
 
-function runWith<Tx>({ executor, cutsAtNumbers }: Session<Tx>, tx: Tx, place: Place): Run {
-  const { query } = executor(tx)
+const positionIn = (row: Rows[number] | undefined): bigint => BigInt(textOf(row?.['position']) || 0)
+
+function runWith<Tx>(session: Session<Tx>, tx: Tx, place: Place): Run {
+  const executor = session.executor(tx)
+  const form = session.cutsAtNumbers === true ? numbered : (text: string) => text
   const ask = async (text: string, values: readonly unknown[]): Promise<Rows> => {
     const given = values as readonly SqlValue[]
-    return rowsIn((await query(cutsAtNumbers === true ? numbered(text) : text, given)).rows)
+    return rowsIn((await executor.query(form(text), given)).rows)
   }
-  return async <Row>(text: string, values: readonly unknown[], { tells }: RunOptions = {}) => {
-    if (tells === undefined)
-      return { rows: (await ask(text, values)) as Row[], changed: 0, insertId: 0n }
+  const run = async (
+    text: string,
+    values: readonly unknown[],
+    { tells }: RunOptions = {},
+  ): Promise<Answer> => {
+    if (tells === undefined) return { rows: await ask(text, values), changed: 0, insertId: 0n }
     if (place.server.kind === 'MariaDB')
       return { rows: [], ...told(await ask(`${text} returning ${RETURNED[tells]}`, values), tells) }
     // Sent in the same tick, so that nothing comes in between.
@@ -50,9 +57,9 @@ function runWith<Tx>({ executor, cutsAtNumbers }: Session<Tx>, tx: Tx, place: Pl
     if (result.status === 'rejected') throw result.reason
     if (counted.status === 'rejected') throw counted.reason
     const [row] = counted.value
-    const insertId = BigInt(String(row?.['position'] ?? 0))
-    return { rows: [], changed: Number(row?.['changed'] ?? 0), insertId }
+    return { rows: [], changed: Number(row?.['changed'] ?? 0), insertId: positionIn(row) }
   }
+  return run as Run
 }
 
 const RETURNED = { position: 'cast(position as char) as position', hits: 'hits' } as const
