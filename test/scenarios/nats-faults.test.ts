@@ -172,6 +172,35 @@ describe.skipIf(!here)('a NATS queue', () => {
     expect(attempts).toEqual([1])
   })
 
+  test('whose server hangs for longer than the hold charges that to nobody (P8)', async () => {
+    await using server = await openPrivateNats()
+    await using transport = nats({ url: server.url, ...hasty, ackWaitMs: 1000 })
+    const queue = 'hanging'
+    await transport.subscribe(queue, [])
+    const attempts: number[] = []
+    const lost = Promise.withResolvers<void>()
+    const done = Promise.withResolvers<void>()
+    const consumption = { queue, concurrency: 1 }
+    await using _consumption = await transport.consume(consumption, async (delivery) => {
+      attempts.push(delivery.attempt)
+      const { length } = attempts
+      if (length === 1) {
+        await server.signal('SIGSTOP')
+        delivery.signal.addEventListener('abort', () => lost.resolve())
+        await lost.promise
+        await server.signal('SIGCONT')
+      }
+      if (length === 2) return { kind: 'retry', delayMs: 10, error: new Error('a failure') }
+      if (length === 3) done.resolve()
+      return { kind: 'ack' }
+    })
+    const to = { transport: 'default', kind: 'queue', name: queue } as const
+    const message = { id: 'hanging', type: 'hanging', headers: {}, body: Buffer.from('{}'), to }
+    expect(await transport.publish([message])[0]).toEqual({ kind: 'confirmed' })
+    await done.promise
+    expect(attempts).toEqual([1, 1, 2])
+  })
+
   test('that is not empty, or has dead letters, is not removed; else it goes with its subscriptions', async () => {
     await using server = await openPrivateNats()
     await using transport = nats({ url: server.url, ...hasty })

@@ -21,6 +21,7 @@ import { toEnvelope } from '../publish/wire.ts'
 const backoff = { firstMs: 500, longestMs: 3000 }
 const PAUSE_MS = 250
 const LONGEST_HEARTBEAT_MS = 3000
+const MOST_LOSSES = 10_000
 /** So often in the time after which JetStream gives a message to somebody else it is renewed. */
 const RENEWALS = 4
 
@@ -52,6 +53,8 @@ export class Consumer implements AsyncDisposable {
   readonly #held = new Set<Held>()
   readonly #work = inHand()
   readonly #places
+  /** How often this process has lost its hold on a message without a fault of its handler. */
+  readonly #losses = new Map<string, number>()
   #freed = Promise.withResolvers<void>()
   #loops: readonly Promise<void>[] = []
   #said = ''
@@ -171,7 +174,11 @@ export class Consumer implements AsyncDisposable {
       const disposition: Disposition = hasPlace ? await this.#decide(held) : { kind: 'release' }
       // What is given back must not meet the last request of this consumer.
       if (signal.aborted) await this.#loops[0]
+      const { state } = held
       await this.#parts.settler.settle(held, disposition)
+      // What was noted for the next delivery has them in it.
+      const isOver = disposition.kind === 'ack' && !held.lost.aborted
+      if (isOver || held.state !== state) this.#losses.delete(held.arrival.key)
     } finally {
       if (hasPlace) this.#places.giveBack()
       this.#held.delete(held)
@@ -186,7 +193,8 @@ export class Consumer implements AsyncDisposable {
     while (!held.lost.aborted) {
       try {
         held.state = await settler.states.read(held.queue, held.arrival)
-        held.attempt = attemptOf(held.arrival, held.state)
+        const losses = this.#losses.get(held.arrival.key) ?? 0
+        held.attempt = Math.max(1, attemptOf(held.arrival, held.state) - losses)
         return
       } catch (error) {
         settings.logger.debug(errorFields(error), 'the attempts of a message cannot be read yet')
@@ -240,6 +248,9 @@ export class Consumer implements AsyncDisposable {
 
   #lose({ controller, arrival }: Held): void {
     if (controller.signal.aborted) return
+    // JetStream counts the delivery, and the server was at fault.
+    if (this.#losses.size >= MOST_LOSSES) this.#losses.clear()
+    this.#losses.set(arrival.key, (this.#losses.get(arrival.key) ?? 0) + 1)
     this.#parts.settings.logger.warn(
       { queue: this.queue, sequence: arrival.sequence },
       'lost the hold on a message: NATS did not answer in time',

@@ -138,7 +138,7 @@ export class Settler {
     const state = { ...since, attempts: hold.attempt, delivered, ...change }
     if (!(await this.states.write(hold.queue, hold.arrival, state)))
       throw new Error('the attempts of the message could not be noted')
-    hold.state ??= state
+    hold.state = state
   }
 
   /** Resolves when JetStream has done it. */
