@@ -23,5 +23,7 @@ export function openTransport(): Transport {
       })
     case 'nats':
       return nats({ url: broker.url, prefix: broker.streams, ackWaitMs: HOLD_MS, logger: false })
+    default:
+      return broker satisfies never
   }
 }
