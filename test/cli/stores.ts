@@ -134,20 +134,22 @@ export async function openBench(
   }
 }
 
-/** Reads the queue until nothing has come for a moment. */
+/** Reads the queue until it is empty. */
 export async function drainQueue(path: string, queue: string): Promise<string[]> {
   await using broker = sqliteQueue({ path, pollIntervalMs: 20 })
   const bodies: string[] = []
-  let last = performance.now()
   await using consumer = await broker.consume(
     { queue, concurrency: 1 },
     async ({ message: { body } }) => {
       bodies.push(Buffer.from(body).toString())
-      last = performance.now()
       return { kind: 'ack' }
     },
   )
-  while (performance.now() - last < 300) await new Promise((resolve) => setTimeout(resolve, 20))
+  const waiting = async (): Promise<number> => {
+    const overviews = await broker.operations.queues({ names: [queue] })
+    return overviews.find((one) => one.queue === queue)?.waiting ?? 0
+  }
+  while ((await waiting()) > 0) await new Promise((resolve) => setTimeout(resolve, 20))
   void consumer
   return bodies
 }
