@@ -28,7 +28,7 @@ import { openPostgresPlace } from './places/postgres.ts'
 import { openSqlitePlace } from './places/sqlite.ts'
 import { Program, type ProgramPlan } from './programs.ts'
 import { rage } from './schedule.ts'
-import { loadSource, ownSource } from './source.ts'
+import { loadAdapters, loadSource, ownSource } from './source.ts'
 
 export interface Settings {
   readonly store: StoreKind
@@ -89,7 +89,7 @@ export async function run(settings: Settings): Promise<Outcome> {
   const history = stack.use(openHistory(historyFile(folder, 'harness'), 'harness', 1))
   const builds = await openBuilds(settings, planned, stack)
   const first = typeof builds.previous === 'object' ? builds.previous.first : builds.present
-  await place.prepare(await loadSource(first.source))
+  await place.prepare(await loadAdapters(first.source))
   const programs = plans(settings, place).map(
     (plan) => new Program({ plan, folder, history, build: first }),
   )

@@ -1,4 +1,5 @@
 /** The source under test: `src`, or a copy of it with a bug. */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type * as Metrics from '../../src/cli/relay/relay-metrics.ts'
@@ -8,20 +9,35 @@ import type * as Postgres from '../../src/postgres.ts'
 import type * as Rabbit from '../../src/rabbitmq.ts'
 import type * as Sqlite from '../../src/sqlite.ts'
 
-export interface Source {
-  readonly core: typeof Core
-  readonly mysql: typeof Mysql
+/** What any build has, wherever its other files lie. */
+export interface Adapters {
   readonly postgres: typeof Postgres
   readonly rabbitmq: typeof Rabbit
   readonly sqlite: typeof Sqlite
+  /** Undefined in a build that is older than the store. */
+  readonly mysql?: typeof Mysql
+}
+
+export interface Source extends Required<Adapters> {
+  readonly core: typeof Core
   readonly metrics: typeof Metrics
 }
 
 export const ownSource: string = join(import.meta.dirname, '../../src')
 
+const load = async (folder: string, file: string): Promise<unknown> =>
+  import(/* @vite-ignore */ pathToFileURL(join(folder, file)).href)
+
+/** Of a build of any age. */
+export async function loadAdapters(folder: string): Promise<Adapters> {
+  const names = ['postgres', 'rabbitmq', 'sqlite', 'mysql'] as const
+  const there = names.filter((name) => existsSync(join(folder, `${name}.ts`)))
+  const loaded = there.map(async (name) => [name, await load(folder, `${name}.ts`)])
+  return Object.fromEntries(await Promise.all(loaded)) as Adapters
+}
+
+/** Of a build whose files lie where those of this one lie. */
 export async function loadSource(folder: string): Promise<Source> {
-  const load = async (file: string): Promise<unknown> =>
-    import(/* @vite-ignore */ pathToFileURL(join(folder, file)).href)
   const files = [
     'index.ts',
     'mysql.ts',
@@ -30,6 +46,8 @@ export async function loadSource(folder: string): Promise<Source> {
     'sqlite.ts',
     'cli/relay/relay-metrics.ts',
   ]
-  const [core, mysql, postgres, rabbitmq, sqlite, metrics] = await Promise.all(files.map(load))
+  const [core, mysql, postgres, rabbitmq, sqlite, metrics] = await Promise.all(
+    files.map((file) => load(folder, file)),
+  )
   return { core, mysql, postgres, rabbitmq, sqlite, metrics } as Source
 }

@@ -8,7 +8,7 @@ import { createPool, type Pool, type RowDataPacket } from 'mysql2/promise'
 import { privateMariadb, type PrivateMariadb } from '../../../scripts/servers/mariadb.ts'
 import { CONSUMER, headers, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
-import type { Source } from '../source.ts'
+import type { Adapters, Source } from '../source.ts'
 import {
   type Arrival,
   type Committed,
@@ -133,10 +133,15 @@ export async function openMysqlPlace(): Promise<MysqlPlace> {
 type Work<Result> = (store: ReturnType<Source['mysql']['mysql']>) => Promise<Result>
 
 /** A store of this source. */
-async function onStore<Result>(url: string, source: Source, work: Work<Result>): Promise<Result> {
+async function onStore<Result>(
+  url: string,
+  { mysql }: Adapters,
+  work: Work<Result>,
+): Promise<Result> {
+  if (mysql === undefined) throw new Error('this build has no store for MySQL')
   const own = createPool({ uri: url, connectionLimit: 2 })
   try {
-    await using store = source.mysql.mysql({ pool: own })
+    await using store = mysql.mysql({ pool: own })
     return await work(store)
   } finally {
     await own.end()

@@ -2,7 +2,7 @@
 import type { SchemaControl } from '../../../src/core/operations.ts'
 import type { Store } from '../../../src/core/store.ts'
 import type { Address } from '../plan.ts'
-import type { Source } from '../source.ts'
+import type { Adapters, Source } from '../source.ts'
 
 /** A message whose business row was committed, in the order of the commits. */
 export interface Committed {
@@ -87,7 +87,7 @@ export interface Place extends AsyncDisposable {
   readonly address: Address
   /** Secrets that must appear nowhere. */
   readonly secrets: readonly string[]
-  prepare(source: Source): Promise<void>
+  prepare(adapters: Adapters): Promise<void>
   /**
    * Brings the tables to the version of this source; tells from which version they came, and to
    * which.
