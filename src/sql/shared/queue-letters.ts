@@ -31,7 +31,7 @@ export function queueLetter(row: QueueLetterRow): DeadLetter {
     ...(row.partition_key === null ? {} : { partitionKey: row.partition_key }),
     reason: row.reason as DeadReason,
     error: row.error,
-    attempts: Number(row.attempts),
+    attempts: row.attempts,
     diedAt: Math.round(Number(row.died_at)),
     maybePublished: false,
     blocksKey: false,
