@@ -100,6 +100,12 @@ const meters = (readings: Readonly<Record<string, number>>): Event => ({
   phase: 'ok',
   readings,
 })
+const handled = (disposition: string): Event => ({
+  op: 'handle',
+  phase: 'ok',
+  id: 'id-1',
+  disposition,
+})
 const right = { 'published confirmed': 1, claimed: 1, settled: 1 }
 
 test.each([
@@ -128,6 +134,16 @@ test.each([
     'a settlement too many',
     [...worked, meters({ ...right, settled: 2 }), orderly],
     [expect.stringContaining("'settled' is 2, but there were 1")],
+  ],
+  [
+    'nothing of a delivery that was given back while the store was away',
+    [...worked, handled('ack'), handled('release'), meters({ ...right, delivered: 1 }), orderly],
+    [],
+  ],
+  [
+    'a delivery that was not counted',
+    [...worked, handled('ack'), handled('release'), meters({ ...right, delivered: 0 }), orderly],
+    [expect.stringContaining("'delivered' is 0, but there were 2, 1 of them given back")],
   ],
 ] satisfies readonly (readonly [string, readonly Event[], readonly unknown[]])[])(
   'metricsTruth finds %s',

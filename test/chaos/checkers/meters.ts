@@ -26,6 +26,8 @@ function history({ lines }: Evidence): Counts {
   for (const line of lines) {
     const found = counted(line)
     if (found !== undefined) count(counts, lifeOf(line), ...found)
+    if (line.op === 'handle' && line.phase === 'ok' && line.disposition === 'release')
+      count(counts, lifeOf(line), 'given back', 1)
   }
   for (const { life, rows, outcome } of settlementsIn(lines)) {
     if (outcome === 'ok' || outcome === 'stale') count(counts, life, 'settled', rows.length)
@@ -36,7 +38,7 @@ function history({ lines }: Evidence): Counts {
 }
 
 /** Names whose readings the history knows as well. */
-const compared = ['claimed', 'settled', 'settled too late', 'delivered']
+const compared = ['claimed', 'settled', 'settled too late']
 
 /** What does not fit, as text. */
 function wrong(readings: Readings, own: ReadonlyMap<string, number>): string[] {
@@ -47,6 +49,13 @@ function wrong(readings: Readings, own: ReadonlyMap<string, number>): string[] {
       ? []
       : [`'${name}' is ${said(name)}, but there were ${happened(name)}`],
   )
+  // What is given back untried, since the store is away, is not counted as a delivery.
+  const delivered = happened('delivered')
+  const least = delivered - happened('given back')
+  if (said('delivered') > delivered || said('delivered') < least)
+    differ.push(
+      `'delivered' is ${said('delivered')}, but there were ${delivered}, ${delivered - least} of them given back`,
+    )
   // A relay that gave up waiting counts an answer as unknown, whatever came later.
   const tooMany = ['published confirmed', 'published refused'].flatMap((name) =>
     said(name) <= happened(name)

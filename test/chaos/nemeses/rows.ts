@@ -62,7 +62,10 @@ async function buried(place: AnyPlace, ids: readonly string[], withinMs: number)
   return false
 }
 
-async function huge({ place, doomed }: Scene): Promise<string> {
+async function huge({ place, programs, doomed }: Scene): Promise<string> {
+  // That build reads rows of any size into its memory.
+  if (programs.some((program) => program.buildOf(program.life) === 'previous'))
+    throw new Error('a program is still of the previous build')
   const rows = [1, 2].map(() => newRow(undefined, { padding: HUGE_BYTES }))
   const ids = rows.map(({ id }) => id)
   for (const id of ids) doomed.add(id)
