@@ -1,11 +1,33 @@
-import type { NatsConnection, TlsOptions } from '@nats-io/transport-node'
 import { MersalError } from '../../core/errors/errors.ts'
 import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
 import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
 import { type Address, parseAddress } from './connection/address.ts'
 
+/**
+ * By these members a connection of `@nats-io/transport-node` 3 is known. The package itself is not
+ * named here, so that projects without it compile.
+ */
+export interface NatsClient {
+  getServer(): string
+  isClosed(): boolean
+  closed(): Promise<unknown>
+  close(): Promise<void>
+}
+
 /** Opens a connection with `@nats-io/transport-node`; called again whenever one was lost. */
-export type Connect = () => Promise<NatsConnection>
+export type Connect = () => Promise<NatsClient>
+
+/** Certificates as text or as paths of files, each in PEM. */
+export interface NatsTls {
+  readonly ca?: string
+  readonly caFile?: string
+  readonly cert?: string
+  readonly certFile?: string
+  readonly key?: string
+  readonly keyFile?: string
+  /** The server is set to begin with TLS at once. Default false. */
+  readonly handshakeFirst?: boolean
+}
 
 export interface NatsOptions {
   /**
@@ -19,7 +41,7 @@ export interface NatsOptions {
    */
   readonly connect?: Connect
   /** Certificates and the like. A server that wants TLS gets it without this. */
-  readonly tls?: TlsOptions
+  readonly tls?: NatsTls
   /** Begins the name of every stream and subject. Default 'mersal'. */
   readonly prefix?: string
   /**
@@ -66,7 +88,7 @@ export interface NatsOptions {
 
 export interface NatsSettings {
   readonly source:
-    | { readonly address: Address; readonly tls: TlsOptions | undefined }
+    | { readonly address: Address; readonly tls: NatsTls | undefined }
     | { readonly connect: Connect }
   readonly prefix: string
   readonly topology: 'declare' | 'check'

@@ -1,7 +1,7 @@
 import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
 import { connect as natsConnect, type NatsConnection } from '@nats-io/transport-node'
 import type { BrokerClient, Link, Live } from '../../shared/link.ts'
-import type { Connect, NatsSettings } from '../options.ts'
+import type { NatsSettings } from '../options.ts'
 import type { Describe } from './address.ts'
 import { checkServer, mistakeOf } from './faults.ts'
 
@@ -14,8 +14,12 @@ export interface Server {
 export type NatsLink = Link<Server>
 export type NatsLive = Live<Server>
 
-function opener({ source, heartbeatSeconds, connectTimeoutMs }: NatsSettings): Connect {
-  if ('connect' in source) return source.connect
+function opener({
+  source,
+  heartbeatSeconds,
+  connectTimeoutMs,
+}: NatsSettings): () => Promise<NatsConnection> {
+  if ('connect' in source) return async () => (await source.connect()) as NatsConnection
   const { address, tls } = source
   const wanted = tls ?? (address.secure ? {} : undefined)
   return () =>
