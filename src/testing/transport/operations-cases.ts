@@ -6,6 +6,7 @@ import {
   filled,
   listen,
   message,
+  moment,
   only,
   outcomes,
   publish,
@@ -21,7 +22,18 @@ async function buried(harness: TransportHarness, transport: Transport): Promise<
     const received = await inbox.next()
     received.answer({ kind: 'reject', reason: 'invalid', error: new Error('no name') })
   }
+  await atRest(transport, queue)
   return queue
+}
+
+/** A broker may count a moment later: until then the consumer is still there, the dead letter not. */
+async function atRest(transport: Transport, queue: string): Promise<void> {
+  if (transport.operations?.queues === undefined) return
+  for (;;) {
+    const { dead, consumers = 0 } = await overviewOf(transport, queue)
+    if (dead === 1 && consumers === 0) return
+    await moment()
+  }
 }
 
 async function overviewOf(transport: Transport, queue: string): Promise<QueueOverview> {
