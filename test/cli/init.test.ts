@@ -163,7 +163,7 @@ describe('mersal init', { timeout: 240_000 }, () => {
     expect(stdout).toContain('write into .env: AMQP_URL=amqp://')
     expect(await project.mersal(['init', '--store', 'mongo'])).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('expected postgres or sqlite') as string,
+      stderr: expect.stringContaining('expected postgres or mysql or sqlite') as string,
     })
   })
 })
