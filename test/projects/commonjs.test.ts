@@ -38,8 +38,9 @@ describe('a CommonJS program', () => {
   let place: Project
   beforeAll(() => {
     place = project()
-    // The one client that a sub-path loads at once.
-    lend(place, 'amqplib')
+    // The clients that sub-paths load at once.
+    for (const client of ['amqplib', '@nats-io/transport-node', '@nats-io/jetstream'])
+      lend(place, client)
   })
   afterAll(() => place[Symbol.dispose]())
 
