@@ -165,7 +165,7 @@ t as (
   ))
   returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
 )
-select e.next::text, e.last::text, t.position::text, t.id, t.key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
+select e.next::text, e.last::text, t.position::text, t.id, t.key as partition_key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
   case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
   case when t.bytes > $7::bigint then t.bytes end::text as withheld_bytes from e left join t on true;
 
@@ -219,7 +219,7 @@ t as (
   ))
   returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
 )
-select e.next::text, e.last::text, t.position::text, t.id, t.key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
+select e.next::text, e.last::text, t.position::text, t.id, t.key as partition_key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
   case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
   case when t.bytes > $7::bigint then t.bytes end::text as withheld_bytes from e left join t on true;
 
@@ -276,7 +276,7 @@ t as (
   ))
   returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
 )
-select e.next::text, e.last::text, t.position::text, t.id, t.key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
+select e.next::text, e.last::text, t.position::text, t.id, t.key as partition_key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
   case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
   case when t.bytes > $7::bigint then t.bytes end::text as withheld_bytes from e left join t on true;
 
@@ -373,10 +373,10 @@ using (select e.consumer, e.message_id from "mersal".inbox e
 where i.consumer = old.consumer and i.message_id = old.message_id;
 
 -- deadList
-select p.position::text, p.letter, p.id, p.key, p.attempts, case when p.bytes > 67108864 then left(p.type, 200) else p.type end as type, case when p.bytes > 67108864 then left(p.transport, 200) else p.transport end as transport, p.kind, case when p.bytes > 67108864 then left(p.name, 200) else p.name end as name,
+select p.position || case when p.letter < 0 then '' else '.' || p.letter end as key, p.id, p.key as partition_key, p.attempts, case when p.bytes > 67108864 then left(p.type, 200) else p.type end as type, case when p.bytes > 67108864 then left(p.transport, 200) else p.transport end as transport, p.kind, case when p.bytes > 67108864 then left(p.name, 200) else p.name end as name,
   case when p.bytes > 67108864 then '{}' else p.headers end as headers, case when p.bytes > 67108864 then ''::bytea else p.body end as body,
-  case when p.bytes > 67108864 then p.bytes end::text as withheld_bytes, p.error, p.dead_reason, p.maybe_published, p.blocks,
-  p.died_ms::float8::text as died_ms
+  case when p.bytes > 67108864 then p.bytes end::text as withheld_bytes,
+  p.error, p.dead_reason as reason, p.maybe_published, p.blocks, p.died_ms::float8::text as died_at
 from (
   select q.*, sum(case when q.bytes > 67108864 then 0 else q.bytes end) over (order by q.position, q.letter) - q.bytes as before
   from (

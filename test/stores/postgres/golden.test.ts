@@ -6,7 +6,7 @@ import { postgresMigrationSql } from '../../../src/postgres.ts'
  * Every statement and the schema, as they are sent: a change shows in review. `vitest run
  * test/stores/postgres/golden.test.ts --update` writes the files anew.
  */
-const golden = (name: string): string => `../golden/postgres/${name}.sql`
+const golden = (name: string): string => `../../golden/postgres/${name}.sql`
 
 test('the printed migration is the one of the golden file', async () => {
   await expect(postgresMigrationSql()).toMatchFileSnapshot(golden('schema'))
