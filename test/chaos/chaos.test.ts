@@ -33,7 +33,7 @@ async function small(settings: Pick<Settings, 'store' | 'seed' | 'nemeses'>): Pr
 }
 
 /**
- * Whether this can be had here; if not, says aloud what is left out, or fails where nothing may be
+ * Whether this can be had here; if not, says what is left out, or fails where nothing may be
  * missing.
  */
 async function available(what: string, open: () => Promise<AsyncDisposable>): Promise<boolean> {
@@ -62,8 +62,8 @@ const mariadb = mariadbAvailable()
 const disks = await available('THE PLANS WITH FULL DISKS', () => openDisk('try', 1))
 const builds = await available('TWO BUILDS IN ONE RUN', previousBuild)
 
-// At the same time: most of it is waiting for servers and claims.
-describe.concurrent('under faults, no promise is broken', () => {
+// One after the other: each has six processes and servers of its own, which have to stop in time.
+describe('under faults, no promise is broken', () => {
   test('by processes on SQLite', { timeout: 240_000 }, () =>
     small({ store: 'sqlite', seed: 3, nemeses: ['crash', 'kill', 'pause'] }),
   )
