@@ -130,12 +130,14 @@ export class Processes {
       },
     )
     let text = ''
-    const ready = new Promise((resolve) =>
-      child.stdout.on('data', (chunk: Buffer) =>
-        /ready|metrics/.test(chunk.toString()) ? resolve(true) : undefined,
-      ),
-    )
     child.stderr.on('data', (chunk: Buffer) => (text = `${text}${chunk.toString()}`.slice(-3000)))
+    // Workers say it on standard output, `mersal relay` in its log on standard error.
+    const ready = new Promise((resolve) => {
+      for (const stream of [child.stdout, child.stderr])
+        stream.on('data', (chunk: Buffer) =>
+          /ready|"metrics"/.test(chunk.toString()) ? resolve(true) : undefined,
+        )
+    })
     const ended = this.#watch(child, role, { dies: trap !== undefined, ready, errors: () => text })
     return { child, name, ended, errors: () => text }
   }
