@@ -130,10 +130,11 @@ function watch(this: object, ...given: readonly unknown[]): unknown {
   const answer = query.apply(this, [...given])
   tell('sent')
   if (!(answer instanceof Promise)) return answer
-  return answer.then((result: { rows?: readonly unknown[] }) => {
+  return answer.then((result: { rows?: readonly { readonly position?: unknown }[] }) => {
     answered(this, name)
     const takes = name === 'claim' || name === 'take'
-    if (takes && result.rows?.length === 0) return result
+    // Beside what it takes, a claim says where its stretch ends, in a row without a position.
+    if (takes && result.rows?.every(({ position }) => position === null)) return result
     if (takes) state.done.add(name)
     tell('answered')
     return result
