@@ -20,7 +20,7 @@ export interface Effort {
    * compared with.
    */
   readonly only?: readonly string[]
-  /** Of the section `write`: with so many only. */
+  /** Of the section `write`: only with this number of connections. */
   readonly connections?: number
 }
 

@@ -30,7 +30,7 @@ export class Listener {
     return this
   }
 
-  /** Resolves when so many messages have arrived. */
+  /** Resolves when this number of messages have arrived. */
   async until(count: number): Promise<readonly unknown[]> {
     while (this.received.length < count) await this.#arrived.promise
     return this.received

@@ -21,7 +21,7 @@ export interface State {
   readonly poll: Poll
 }
 
-/** How things stood when so many messages had been moved. */
+/** How things stood when this number of messages had been moved. */
 export interface Mark {
   readonly moved: number
   readonly seconds: number
@@ -101,7 +101,7 @@ export async function pass(
 }
 
 interface Gate {
-  /** Resolves when so many more may be written. */
+  /** Resolves when this number may be written in addition. */
   pass(count: number): Promise<void>
 }
 

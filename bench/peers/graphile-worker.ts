@@ -43,7 +43,7 @@ export async function runGraphile(
   })
 }
 
-/** Makes its tables anew, with so many jobs. */
+/** Makes its tables anew, with `count` jobs. */
 export async function fillGraphile(
   client: Client,
   connectionString: string,

@@ -39,7 +39,7 @@ export async function openBoss(connectionString: string, listen: boolean): Promi
   return boss
 }
 
-/** Makes its tables anew, with so many jobs. */
+/** Makes its tables anew, with `count` jobs. */
 export async function fillBoss(client: Client, url: string, count: number): Promise<void> {
   await client.query('drop schema if exists pgboss cascade')
   const boss = await openBoss(url, false)

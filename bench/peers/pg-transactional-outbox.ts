@@ -51,7 +51,7 @@ const library = (): Promise<PgTransactionalOutbox> =>
 /** Its table of unprocessed messages, for a look at what is left. */
 export const unprocessed = 'pto.outbox where processed_at is null'
 
-/** Makes its table anew, with so many messages that may be processed side by side. */
+/** Makes its table anew, with messages that may be processed side by side. */
 export async function fillTransactional(client: Client, count: number): Promise<void> {
   const { DatabaseSetup } = await library()
   await client.query(DatabaseSetup.dropAndCreateTable(setup))

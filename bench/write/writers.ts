@@ -140,7 +140,7 @@ interface Work {
   readonly transact: Transact
 }
 
-/** All connections at once for so many seconds, then a look at what the database holds. */
+/** All connections at once for this number of seconds, then a look at what the database holds. */
 async function run(scene: Scene, pool: Pool, { messages, table, transact }: Work): Promise<Sample> {
   await pool.query(`truncate bench.business, bench.plain, bench.outbox`)
   const server = cpuSeconds(scene.serverPid)

@@ -7,7 +7,7 @@ import type { OutgoingMessage } from '../../src/index.ts'
 import { sqliteQueue } from '../../src/sqlite.ts'
 import { InvoicePaid, openLedger } from './main.ts'
 
-/** Resolves after so many deliveries have been handled or skipped. */
+/** Resolves after this number of deliveries have been handled or skipped. */
 function handled(count: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   let seen = 0

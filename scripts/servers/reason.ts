@@ -1,6 +1,6 @@
 /**
- * What a program that failed has said, at most so many characters; never its command line, which
- * may be long and says nothing.
+ * The last 1,500 characters that a failed program has said; never its command line,
+ * which may be long and says nothing.
  */
 export function reasonOf(error: unknown): string {
   const { stderr, stdout, code } = error as {

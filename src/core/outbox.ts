@@ -195,7 +195,7 @@ export interface ClaimedMessage {
   readonly attempt: number
   readonly token: string
   /**
-   * Set if the row has more bytes than the claim asked for: so many. Its content was not read:
+   * Bytes of a row that has more of them than the claim asked for. Its content was not read:
    * headers and body are empty, the type is shortened. Such a message is never published.
    */
   readonly withheldBytes?: number
@@ -239,6 +239,7 @@ export interface SettleResult {
 
 /**
  * A hint that there may be rows to claim; never a promise. Calls `wake` as often as it likes and
- * resolves once the signal has aborted. It mends its own connections; the relay polls besides.
+ * resolves once the signal has aborted. It opens its own connections again; the relay polls
+ * besides.
  */
 export type Waker = (wake: () => void, options: { readonly signal: AbortSignal }) => Promise<void>

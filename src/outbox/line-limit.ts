@@ -2,7 +2,7 @@ import type { Clock } from '../lib/async/clock.ts'
 
 const WINDOW_MS = 60_000
 
-/** Lets so many lines of one kind through each minute, and counts the others. */
+/** Bounds the lines of one kind in each minute, and counts the others. */
 export interface LineLimit {
   /** Whether this line is to be written. */
   admit(): boolean

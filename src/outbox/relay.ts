@@ -21,7 +21,10 @@ interface Life {
   work: Promise<unknown>
 }
 
-/** The relay: claims rows of the outbox, publishes them, settles them. Nothing runs before `start()`. */
+/**
+ * The relay: claims rows of the outbox, publishes them, settles them. Nothing runs before
+ * `start()`.
+ */
 export function createRelay(ports: RelayPorts): Relay {
   const parts = relayParts(ports)
   const life: Life = {

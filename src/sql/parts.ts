@@ -10,8 +10,8 @@ export const PART_BYTES: number = 32 * 1024 * 1024
 export const LARGEST_BODY_BYTES: number = 400_000_000
 
 /**
- * Cut so that each part is one statement: so many messages, and not many more bytes than fit in
- * memory a few times; always one message.
+ * Cuts messages into parts of one statement each: at most `most` messages, and not many more bytes
+ * than fit in memory a few times; always one message.
  */
 export function partsOf<Message extends OutgoingMessage>(
   messages: readonly Message[],

@@ -243,7 +243,7 @@ export const trackerContract: readonly ContractCase<TrackerHarness>[] = [
     },
   },
   {
-    name: 'old records are removed, at most so many at once, and younger ones stay',
+    name: 'old records are removed, at most N at once, and younger ones stay',
     async run(harness) {
       await using store = await harness.open()
       for (const id of ['m1', 'm2', 'm3']) await track(store, id)

@@ -1,5 +1,6 @@
 /**
- * `npm run chaos [-- --minutes 10 --seed N --nemesis a,b --store postgres|sqlite|mysql --keep --json]`
+ * `npm run chaos [-- --minutes 10 --seed N --nemesis a,b --store postgres|sqlite|mysql --keep
+ * --json]`
  */
 import { parseArgs } from 'node:util'
 import { nemeses, nemesesFor } from './nemeses/all.ts'

@@ -5,7 +5,7 @@ export type Weather =
   | { readonly kind: 'fair' }
   /** Nothing passes in either direction, and nobody is told. */
   | { readonly kind: 'black hole' }
-  /** Everything passes late, in pieces of at most so many bytes. */
+  /** Everything passes late, in pieces of at most this number of bytes. */
   | { readonly kind: 'slow'; readonly delayMs: number; readonly chunk: number }
   /** A thin link: all connections together carry so many bytes a second in each direction. */
   | { readonly kind: 'thin'; readonly bytesPerSecond: number }

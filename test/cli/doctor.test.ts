@@ -41,7 +41,7 @@ describe('mersal doctor on SQLite', { timeout: 240_000 }, () => {
     expect(code).toBe(0)
   })
 
-  test('finds missing tables and says how to mend it, and creates nothing', async () => {
+  test('finds missing tables and says how to fix it, and creates nothing', async () => {
     await using bench = await openBench('sqlite', { migrated: false })
     const { code, find } = await examine(bench.project)
     expect(code).toBe(3)

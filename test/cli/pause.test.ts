@@ -10,8 +10,8 @@ import { type Bench, type Kind, message, openBench, kindsHere } from './stores.t
 const kinds: readonly Kind[] = await kindsHere()
 
 /**
- * A pause is known to everybody after this, also on a busy machine; test/unit/outbox/limits/pauses.test.ts
- * has the exact bound.
+ * A pause is known to everybody after this, also on a busy machine;
+ * test/unit/outbox/limits/pauses.test.ts has the exact bound.
  */
 const OBEYED_MS = 2500
 

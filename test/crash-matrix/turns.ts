@@ -1,4 +1,6 @@
-/** Lets at most so many tasks run at one time; the others wait in the order of their coming. */
+/**
+ * Lets at most this number of tasks run at one time; the others wait in the order of their coming.
+ */
 export function turns(most: number): <Result>(task: () => Promise<Result>) => Promise<Result> {
   let running = 0
   const waiting: (() => void)[] = []

@@ -37,7 +37,7 @@ interface TestApp {
   readonly app: Mersal<PostgresClient>
   /** Labels, as they were handled. */
   readonly handled: string[]
-  /** Resolves when so many were handled. */
+  /** Resolves when this number was handled. */
   seen(count: number): Promise<void>
 }
 
@@ -93,8 +93,8 @@ export async function queueHarness(): Promise<QueueHarness> {
 }
 
 /**
- * Consumes until so many deliveries have come; answers each with what `answer` says, by default
- * `ack`.
+ * Consumes until this number of deliveries have come; answers each with what `answer` says, by
+ * default `ack`.
  */
 export async function consume(
   queue: PostgresQueue,

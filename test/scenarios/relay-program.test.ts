@@ -21,8 +21,8 @@ import { numbers, type Work, write, type Written } from './relay-program/writer.
 const MESSAGES = Number(process.env['PROGRAM_MESSAGES'] ?? 3000)
 const PSQLS = 3
 /**
- * While relays are restarted, writers wait when so many rows wait: enough for full hands, and soon
- * drained.
+ * While relays are restarted, writers wait when this number of rows wait: enough for full hands,
+ * and soon drained.
  */
 const BACKLOG = 2000
 /**

@@ -10,7 +10,7 @@ import { stopAll } from './stop-all.ts'
 import type { Outcome, Subject } from './subject.ts'
 import { runWriter, type WriterPlan } from './writer.ts'
 
-/** One seed in so many is a schedule with a slow destination. */
+/** One seed in this number is a schedule with a slow destination. */
 const SLOW_EVERY = 8
 const ACTIVE_MS = 2500
 /** Everything has healed; this much virtual time must be enough. */

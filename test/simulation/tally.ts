@@ -16,7 +16,7 @@ export interface Tally {
   violations: string[]
 }
 
-/** One seed in so many is run twice. */
+/** One seed in this number is run twice. */
 export const TWICE_EVERY = 50
 
 export function emptyTally(): Tally {

@@ -31,7 +31,7 @@ export interface Walk {
   /** Told how many have been changed so far. */
   readonly progress?: (changed: number) => void
   /**
-   * At most so many are looked at: those that were there at the start. What is retried and dies
+   * Most that are looked at: those that were there at the start. What is retried and dies
    * again is not retried for ever.
    */
   readonly most?: number

@@ -1,8 +1,7 @@
 import type { Sample } from './exposition.ts'
 
 /**
- * Metrics name so many destinations one by one, whatever there are: whoever collects them pays for
- * each.
+ * Most destinations that metrics name one by one: whoever collects the metrics pays for each.
  */
 export const MOST_DESTINATIONS = 100
 /** Stands for all others. No destination has this name, since theirs have slashes. */

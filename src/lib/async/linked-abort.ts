@@ -41,7 +41,7 @@ function link(signals: readonly (AbortSignal | undefined)[], wanted: number): Li
 
 /**
  * The result of the work, or a rejection with the signal's reason as soon as it aborts; the work
- * itself goes on, and `onLate` hears of its failure, if any. Work is not begun under an aborted
+ * itself goes on, and `onLate` gets its failure, if any. Work is not begun under an aborted
  * signal.
  */
 export async function abortable<Value>(

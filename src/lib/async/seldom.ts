@@ -1,8 +1,8 @@
 import type { Clock } from './clock.ts'
 
 /**
- * Whether it is time to say this again: for the same text at most once in so many milliseconds.
- * Remembers few texts.
+ * Whether it is time to log this again: the same text at most once in the given time. Remembers
+ * few texts.
  */
 export function seldom(
   clock: Pick<Clock, 'monotonic'>,

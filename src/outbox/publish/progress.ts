@@ -167,7 +167,9 @@ export class Progress {
     return this.#ports.gate.isReachable(message)
   }
 
-  /** Publishes the run this.#again, with the same ids, after a pause that all of the batch share. */
+  /**
+   * Publishes the run this.#again, with the same ids, after a pause that all of the batch share.
+   */
   #again(batch: Batch, run: Run): void {
     rewind(run)
     batch.later.push(run)

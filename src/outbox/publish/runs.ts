@@ -63,7 +63,7 @@ export function rowAt(run: Run, index: number): ClaimedMessage {
   return run.rows[index] as ClaimedMessage
 }
 
-/** So many rows from `next` on go to their transport now. */
+/** `count` rows from `next` on go to their transport now. */
 export function handedOver(run: Run, count: number, patient: boolean): void {
   run.handed = run.next + count
   run.unanswered = count

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 
-/** So many locks, so that no transaction can exhaust anything. Never to be changed. */
+/** Few enough that no transaction can exhaust the locks of a server. Never to be changed. */
 export const KEY_SLOTS = 1024
 
 /**

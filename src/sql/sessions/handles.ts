@@ -56,7 +56,7 @@ export function splitPlaceholders(
  * Transactions that the library opens. These libraries do not look at the answer to COMMIT: after a
  * failed statement whose error was caught, PostgreSQL rolls back and they report success. So one
  * more statement is run before the commit: it fails in such a transaction, which rolls it back
- * aloud, and it tells whether this is still the transaction that the library has opened.
+ * with an error, and it tells whether this is still the transaction that the library has opened.
  */
 export function unitOfWork<Tx>(
   library: string,

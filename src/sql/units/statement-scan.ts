@@ -16,7 +16,9 @@ export interface Dialect {
   readonly backslashes?: boolean
   /** One statement that certainly leaves its transaction alone. Default: see `HARMLESS`. */
   readonly harmless?: RegExp
-  /** What ends a transaction besides the words of all databases, by the first words and the text. */
+  /**
+   * What ends a transaction besides the words of all databases, by the first words and the text.
+   */
   readonly endsToo?: (words: readonly string[], text: string) => string | undefined
 }
 
@@ -33,7 +35,7 @@ export const sqliteDialect: Dialect = {
   nameOf: (name) => name.toLowerCase(),
 }
 
-/** So many words of a statement are enough to tell what it does to its transaction. */
+/** Words of a statement that are enough to tell what it does to its transaction. */
 const WORDS = 6
 const BYTE_ORDER_MARK = '\ufeff'
 const WORD = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y

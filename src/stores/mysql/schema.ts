@@ -44,7 +44,9 @@ create table if not exists ${T.outbox} (
   constraint mersal_in_transaction check (kind in ('queue', 'topic'))
 ) ${end}`
 
-/** Messages that were given up. `blocks`: the row is still in the outbox, and holds back its key. */
+/**
+ * Messages that were given up. `blocks`: the row is still in the outbox, and holds back its key.
+ */
 const dead = (T: Tables): string => `
 create table if not exists ${T.dead} (
   letter bigint unsigned not null auto_increment primary key,

@@ -55,7 +55,7 @@ export interface PostgresOptions<Tx = PostgresClient> {
    */
   readonly keepSentMs?: number
   /**
-   * The outbox is vacuumed when so many of its rows were settled since the last time, and sooner
+   * The outbox is vacuumed when this number of its rows was settled since the last time, and sooner
    * when nothing is due, by whoever settles them, if its role owns the table. 0: never, which
    * leaves it to autovacuum. Default 20000.
    */

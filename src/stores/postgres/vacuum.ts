@@ -10,7 +10,7 @@ import type { Own } from '../../sql/postgres/pool/pool.ts'
  * dead rows that every claim has to walk over. See ADR 0120.
  */
 export interface Vacuum extends AsyncDisposable {
-  /** So many rows were deleted. Never throws, never waits. */
+  /** `rows` rows were deleted. Never throws, never waits. */
   deleted(rows: number): void
   /** A claim has found nothing: a good moment for what is left over. Never throws, never waits. */
   idle(): void
@@ -25,7 +25,7 @@ export interface VacuumPorts {
   readonly rows: number
 }
 
-/** In an idle moment so many times fewer rows are worth it. */
+/** In an idle moment a hundredth of the rows is worth it. */
 const IDLE_SHARE = 100
 /**
  * After a vacuum nine times its duration goes by: it takes at most a tenth of the time, even when

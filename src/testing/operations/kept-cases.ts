@@ -64,7 +64,7 @@ export const keptCases: readonly ContractCase<RetentionHarness>[] = [
     },
   },
   {
-    name: 'kept: a replay puts back the earliest, at most so many, with the same ids, bytes and headers, due at once and with no attempts',
+    name: 'kept: a replay puts back the earliest, at most N, with the same ids, bytes and headers, due at once and with no attempts',
     async run(harness) {
       await using store = await harness.openKeeping(LONG_MS)
       const headers = { note: 'ключ' }

@@ -66,7 +66,7 @@ export const retentionCases: readonly ContractCase<RetentionHarness>[] = [
     },
   },
   {
-    name: 'kept rows are removed when their time is over, at most so many at once; open and dead ones stay',
+    name: 'kept rows are removed when their time is over, at most N at once; open and dead ones stay',
     async run(harness) {
       await using store = await harness.openKeeping(SHORT_MS)
       await commit(store, [

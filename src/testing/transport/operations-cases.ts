@@ -26,7 +26,9 @@ async function buried(harness: TransportHarness, transport: Transport): Promise<
   return queue
 }
 
-/** A broker may count a moment later: until then the consumer is still there, the dead letter not. */
+/**
+ * A broker may count a moment later: until then the consumer is still there, the dead letter not.
+ */
 async function atRest(transport: Transport, queue: string): Promise<void> {
   if (transport.operations?.queues === undefined) return
   for (;;) {

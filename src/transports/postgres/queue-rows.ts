@@ -24,7 +24,7 @@ interface Bound {
 }
 
 const LAST_POSITION = '9223372036854775807'
-/** So many retries are remembered by their positions; more are looked for. */
+/** Most retries that are remembered by their positions; more are looked for. */
 const MOST_RETRIES = 10_000
 
 /** The messages of one queue, as its rows are taken, renewed and settled. */

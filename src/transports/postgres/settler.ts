@@ -21,7 +21,7 @@ interface Waiting {
 export interface SettlerOptions {
   /** Called, and awaited, before the next try. */
   readonly failed: (error: unknown) => Promise<void>
-  /** So many messages could not be stored as dead letters, and have been set aside. */
+  /** `messages` messages could not be stored as dead letters, and have been set aside. */
   readonly refused: (error: unknown, messages: number) => void
   /** After this nothing is tried any more. */
   readonly signal: AbortSignal
@@ -35,7 +35,7 @@ type Kind<Name extends Disposition['kind']> = Extract<Disposition, { kind: Name 
 
 /** Most settlements of one transaction. */
 const MOST = 1000
-/** After so many refused dead letters in a row, the rest of them is not tried now. */
+/** Refused dead letters in a row after which the rest of them is not tried now. */
 const MOST_REFUSALS = 3
 
 /**

@@ -50,7 +50,7 @@ export type Ending<Step> =
   | { readonly kind: 'impossible'; readonly step: Step }
 
 const pause = { firstMs: 250, longestMs: 5000 }
-/** After so many refusals of the dead letters a message is set aside. */
+/** Refusals of the dead letters after which a message is set aside. */
 const MOST_REFUSALS = 2
 
 /** Tries until a copy is safe, or the message cannot be copied, is lost, or the consumer stops. */

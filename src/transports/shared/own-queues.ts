@@ -43,7 +43,7 @@ export class OwnQueues {
   readonly #readers = new Map<string, number>()
   /** Queues that somebody wants to read as soon as the broker is there. */
   readonly #awaited = new Set<string>()
-  readonly #mending = new Map<string, Promise<void>>()
+  readonly #remaking = new Map<string, Promise<void>>()
   /** Declarations that have not ended. One queue can have several. The promises do not reject. */
   readonly #making = new Set<{ readonly queue: string; readonly made: Promise<void> }>()
   /**
@@ -108,12 +108,12 @@ export class OwnQueues {
     if (!this.#options.declares) return undefined
     const queue = this.#wanted().find((each) => this.#takes(each, to))
     if (queue === undefined) return undefined
-    let mending = this.#mending.get(queue)
-    if (mending === undefined) {
-      mending = this.#mend(queue).finally(() => this.#mending.delete(queue))
-      this.#mending.set(queue, mending)
+    let remaking = this.#remaking.get(queue)
+    if (remaking === undefined) {
+      remaking = this.#makeAgain(queue).finally(() => this.#remaking.delete(queue))
+      this.#remaking.set(queue, remaking)
     }
-    return mending
+    return remaking
   }
 
   /** This moment, for `madeSince`. */
@@ -128,7 +128,7 @@ export class OwnQueues {
    * way.
    */
   madeSince(moment: number, to: Place): Promise<void> | undefined {
-    for (const [queue, mended] of this.#mending) if (this.#takes(queue, to)) return mended
+    for (const [queue, remade] of this.#remaking) if (this.#takes(queue, to)) return remade
     // The second of two declarations finds the queue and ends at once, while the first still waits.
     const making = [...this.#making].filter(({ queue }) => this.#takes(queue, to))
     if (making.length > 0) return Promise.all(making.map(({ made }) => made)).then(() => {})
@@ -167,7 +167,7 @@ export class OwnQueues {
     return kind === 'queue' ? queue === name : this.#topicsOf(queue).has(name)
   }
 
-  async #mend(queue: string): Promise<void> {
+  async #makeAgain(queue: string): Promise<void> {
     const { maker, pause, logger, clock, random } = this.#options
     const { signal } = this.#closing
     for (let failures = 1; ; failures++) {

@@ -14,7 +14,7 @@ const MIB = 2 ** 20
 
 export interface Disk extends AsyncDisposable {
   readonly folder: string
-  /** From now on it has room for so many bytes more, and then none. */
+  /** From now on it has room for this number of bytes more, and then none. */
   fill(rest: number): Promise<void>
   free(): Promise<void>
 }

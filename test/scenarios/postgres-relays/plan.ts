@@ -22,7 +22,7 @@ export interface WriterPlan {
   readonly seed: number
   /** Messages that it commits at least; it goes on until it is told to stop. */
   readonly messages: number
-  /** One unit in so many of each connection stays open for long while others commit. */
+  /** One unit in this number of each connection stays open for long while others commit. */
   readonly lateEvery: number
 }
 

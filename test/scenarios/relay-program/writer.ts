@@ -6,8 +6,8 @@ const KEYS = 24
 /** Messages of one `generate_series`. */
 const SERIES = KEYS * 5
 /**
- * One in so many transactions is followed by a hint: more of them, and the relays never have their
- * hands full.
+ * One transaction in this number is followed by a hint: more of them, and the relays never have
+ * their hands full.
  */
 const NOTIFY_EVERY = 8
 

@@ -145,7 +145,8 @@ describe.skipIf(!present)('units on MySQL', () => {
         await bump(tx, first + 1)
         gate[first].resolve()
         await gate[1 - first]?.promise
-        // Sent together: the second one must not run by itself when the first has undone everything.
+        // Sent together: the second one must not run by itself when the first has undone
+        // everything.
         await Promise.allSettled([bump(tx, 2 - first), insert(tx, `unit ${first}`)])
         await insert(tx, `late ${first}`).catch(() => {})
       })

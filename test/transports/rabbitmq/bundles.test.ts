@@ -40,7 +40,7 @@ async function readerOfTheDocumentation(): Promise<(content: Buffer) => Envelope
   return module.openBundle
 }
 
-/** Handles with `handle`, and resolves when so many deliveries have been answered. */
+/** Handles with `handle`, and resolves when this number of deliveries have been answered. */
 async function handled(
   transport: RabbitTransport,
   {

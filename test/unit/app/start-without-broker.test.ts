@@ -74,7 +74,7 @@ test('a broker that vanishes between the declaration and the consuming is waited
   await app.stop()
 })
 
-test('a mistake that waiting does not mend fails the start; one that shows later is one error in the log', async () => {
+test('a mistake that waiting cannot fix fails the start; one that shows later is one error in the log', async () => {
   const first = setUp()
   first.transport.onCall = () => Promise.reject(mistake)
   await rejection(first.app.start(), 'MERSAL_INVALID_OPTIONS')

@@ -4,13 +4,13 @@ import { type Clock, systemClock } from '../../../lib/async/clock.ts'
 import { slots } from '../../../lib/async/slots.ts'
 
 /**
- * Several stores may have so many connections together. Give the same one to each: `postgres({
- * pool, connections })`.
+ * Bounds the connections that several stores have together. Give the same budget to each:
+ * `postgres({ pool, connections })`.
  */
 export interface ConnectionBudget {
   /** Most connections that are open at a time, with those that are being opened or closed. */
   readonly most: number
-  /** Of these, at most so many only listen. The stores beyond that are polled. */
+  /** Most of these that only listen. The stores beyond that are polled. */
   readonly listeners: number
   /** Connections that are open now, or being opened or closed. */
   readonly open: number

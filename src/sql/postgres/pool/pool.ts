@@ -124,8 +124,9 @@ set statement_timeout = ${STATEMENT_MS}; set lock_timeout = ${STATEMENT_MS / 2};
 const FREE = `set local enable_bitmapscan = on; set local enable_sort = on; set local plan_cache_mode = auto;`
 
 /**
- * A condition that holds under the settings of the relay and fails aloud under others: a pooler
- * that came in between later would run the statement on a connection that knows nothing of them.
+ * A condition that holds under the settings of the relay and fails with an error under others: a
+ * pooler that came in between later would run the statement on a connection that knows nothing of
+ * them.
  */
 export const intact = `case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
     else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end`

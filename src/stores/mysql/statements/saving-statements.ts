@@ -13,7 +13,7 @@ export interface SavingStatements {
   /** As these, with a mark as the last value: nothing but the transaction that has it counts. */
   readonly markedOne: string
   readonly markedOneKeyed: string
-  /** So many messages of keys that are locked. Fails outside of a transaction: `isUnproven`. */
+  /** `count` messages of keys that are locked. Fails outside of a transaction: `isUnproven`. */
   readonly many: (count: number) => string
   /** Locks the slots, in their order. */
   readonly lock: (count: number) => string

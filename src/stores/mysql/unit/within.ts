@@ -21,8 +21,8 @@ interface Line {
  * interleavings.
  *
  * A connection runs statements in the order in which they were given to it. So what is sent in the
- * tick of the call runs before whatever its caller sends next. What cannot be sent yet leaves a mark
- * in the transaction in that tick, and is stored only where that mark is found again.
+ * tick of the call runs before whatever its caller sends next. What cannot be sent yet leaves a
+ * mark in the transaction in that tick, and is stored only where that mark is found again.
  */
 export function within<Tx>(
   place: Place,

@@ -36,7 +36,7 @@ export interface PullOptions {
   readonly heartbeatMs: number
 }
 
-/** Asks for messages over one connection, so many at a time as somebody wants. */
+/** Asks for messages over one connection, as many at a time as somebody wants. */
 export class Pull {
   readonly #live: NatsLive
   readonly #options: PullOptions

@@ -14,7 +14,7 @@ import { asciiJson, headerBytes, ownHeaders, toEnvelope, toHeaders } from '../pu
 
 const pause = { firstMs: 250, longestMs: 3000 }
 const SHORT_ERROR = 200
-/** After so many refusals of the dead letters a message is set aside. */
+/** Refusals of the dead letters after which a message is set aside. */
 const MOST_REFUSALS = 2
 
 /** A message in the hands of the callback. */

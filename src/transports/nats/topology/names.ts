@@ -1,6 +1,8 @@
 import { isName } from '../../../core/messages/validation.ts'
 
-/** Marks that a name of ours may hold and a token of a subject, or the name of a stream, may not. */
+/**
+ * Marks that a name of ours may hold and a token of a subject, or the name of a stream, may not.
+ */
 const FOR: Readonly<Record<string, string>> = { '.': '~', '/': '+', ':': '=' }
 const BACK: Readonly<Record<string, string>> = { '~': '.', '+': '/', '=': ':' }
 

@@ -43,15 +43,15 @@ export interface OpeningPorts {
   readonly settler: Settler
   /** Handles and settles one message when its turn comes. */
   readonly inTurn: (hold: Hold) => Promise<void>
-  /** After so many deliveries that did not end, the messages go on separately. */
+  /** Deliveries that did not end after which the messages go on separately. */
   readonly apartAfter: number
 }
 
 const weight: Readonly<Record<Answer, number>> = { ack: 0, requeue: 1, 'pass-on': 2 }
 
 /**
- * Handles the messages of a bundle, each as if it had come by itself. The broker hears of the
- * bundle when all of them are settled; until then they are all its own.
+ * Handles the messages of a bundle, each as if it had come by itself. The bundle is
+ * settled at the broker when all of them are settled; until then they are all its own.
  */
 export async function handleBundle(
   whole: Hold,

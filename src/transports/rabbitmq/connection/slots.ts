@@ -1,4 +1,4 @@
-/** So many at a time, in the order in which they asked. */
+/** Lets a number of tasks through at a time, in the order in which they asked. */
 export interface Slots {
   /** Undefined if there is a free slot; else resolves when one is given. */
   take(): Promise<void> | undefined

@@ -64,7 +64,7 @@ export class Consumer implements AsyncDisposable {
     return this.#consumption.queue
   }
 
-  /** Rejects if the first try fails; afterwards it mends itself. */
+  /** Rejects if the first try fails; afterwards it recovers by itself. */
   async start(): Promise<void> {
     const { link, prepare, describe, settings } = this.#parts
     const { queue, concurrency } = this.#consumption

@@ -2,7 +2,7 @@ import type { Channel, GetMessage } from 'amqplib'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { answered } from '../connection/client.ts'
 
-/** Work on messages that goes on while the next ones are fetched: so many, and so many bytes. */
+/** Most messages, and bytes, that are worked on while the next ones are fetched. */
 const WINDOW = { messages: 200, bytes: 16 * 1024 * 1024 }
 const LONGEST_ANSWER_MS = 60_000
 

@@ -102,7 +102,7 @@ export class Mover {
     if (outcome.kind === 'unknown') hold.known.doubled = true
     if (outcome.kind === 'refused' && outcome.permanent)
       return doesNotFit(outcome) && !step.dead ? 'no-room' : { kind: 'impossible' }
-    if (outcome.kind === 'refused' && outcome.reason === 'unroutable') await this.#mend(step)
+    if (outcome.kind === 'refused' && outcome.reason === 'unroutable') await this.#makeAgain(step)
     return failed(outcome.error)
   }
 
@@ -122,7 +122,7 @@ export class Mover {
   }
 
   /** Somebody deleted the queue: it is made again if it is ours to make. */
-  async #mend({ target, dead }: CopyTo): Promise<void> {
+  async #makeAgain({ target, dead }: CopyTo): Promise<void> {
     this.#targets.missing(target)
     if (!dead) return
     try {

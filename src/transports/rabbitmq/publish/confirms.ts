@@ -37,8 +37,8 @@ const LONGEST_CHECK_MS = 1000
 /** Moments that are closer than this part of the time for a confirm are one. */
 const GRAINS = 50
 /**
- * Without any movement on the link for so many times the time for a confirm, what is on the way is
- * given up.
+ * What is on the way is given up when nothing has moved on the link for this many times the time
+ * for a confirm.
  */
 const STALLED_AFTER = 6
 
@@ -58,7 +58,7 @@ export interface LaneOptions {
    * an answer any more.
    */
   readonly endsWhenSilent: boolean
-  /** Hears of the end of the channel, and of the broker's size limit if that was broken. */
+  /** The channel has ended. The limit of the broker is given if a message was above it. */
   readonly onClose: (brokerLimit: number | undefined) => void
 }
 

@@ -1,12 +1,12 @@
 import { systemClock } from '../../../lib/async/clock.ts'
 
 /**
- * So many bytes may be on the way to the broker: written, and not known to have reached it. Enough
- * to keep a fast or a long link busy, and little enough to bound what waits in buffers that nobody
- * can look into.
+ * Most bytes on the way to the broker: written, and not known to have reached it. Enough to keep a
+ * fast or a long link busy, and little enough to bound what waits in buffers that nobody can look
+ * into.
  */
 export const MOST_ON_THE_WAY: number = 4 * 1024 * 1024
-/** A question goes along after so many bytes, unless a confirm has told as much meanwhile. */
+/** Bytes after which a question goes along, unless a confirm has answered it meanwhile. */
 const ASK_AFTER_BYTES = MOST_ON_THE_WAY / 8
 /** What a message takes beside its content, roughly. */
 const BESIDE_CONTENT = 512

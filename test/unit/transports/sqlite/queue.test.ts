@@ -36,7 +36,7 @@ async function newQueue(
   return queue
 }
 
-/** Collects deliveries until so many have come, answering each. */
+/** Collects deliveries until this number has come, answering each. */
 function collector(
   count: number,
   answer: (delivery: Delivery) => Disposition | Promise<Disposition> = () => ({ kind: 'ack' }),
