@@ -26,7 +26,10 @@ export interface Entry {
  */
 export interface Settler {
   add(entry: Entry): void
-  /** The last call failed and none has succeeded since: nobody should claim and publish more. */
+  /**
+   * A call failed and none has succeeded since: nobody should claim and publish more. A refusal
+   * counts only while a published message is left with its row.
+   */
   readonly troubled: boolean
   /**
    * Whether this message was confirmed and its row could not be settled. It must not be published
@@ -86,7 +89,7 @@ class SettlingLoop implements Settler {
   #fresh: Entry[] = []
   #stubborn: Stubborn[] = []
   #working = false
-  /** Calls that failed in a row. */
+  /** Calls that failed in a row, but for refusals that hold up nobody else. */
   #failures = 0
 
   constructor(ports: SettlerPorts) {
@@ -139,7 +142,7 @@ class SettlingLoop implements Settler {
       if (!this.#halted.signal.aborted) this.#succeeded(part, stale, instead)
       return undefined
     } catch (thrown) {
-      this.#failures++
+      if (meansTrouble(part, thrown)) this.#failures++
       if (!this.#halted.signal.aborted)
         this.#reports.failed(
           { failures: this.#failures, messages: part.length, refused: isRefusal(thrown) },
@@ -150,7 +153,7 @@ class SettlingLoop implements Settler {
   }
 
   #succeeded(part: readonly Entry[], stale: number, instead: Settlement | undefined): void {
-    if (this.#failures > 0) this.#reports.again()
+    this.#reports.again()
     this.#failures = 0
     emit('mersal:settle', () => ({ app: this.#environment.app, messages: part.length, stale }))
     this.#reports.stale(stale)
@@ -262,5 +265,15 @@ class SettlingLoop implements Settler {
       else await this.#settleStubborn()
     }
     this.#working = false
+    this.#failures = 0 // nothing is left that could not be settled
   }
+}
+
+/**
+ * Whether nobody should claim and publish more after this failure. A refusal tells of one message
+ * alone: several are taken apart at once, and only a published one has a row that must go.
+ */
+function meansTrouble(part: readonly Entry[], thrown: unknown): boolean {
+  if (!isRefusal(thrown)) return true
+  return part.length === 1 && part[0]?.settlement.kind === 'sent'
 }

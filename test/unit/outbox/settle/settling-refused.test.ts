@@ -1,7 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import { MersalError } from '../../../../src/core/errors/errors.ts'
 import type { OutboxStorage, Settlement } from '../../../../src/core/outbox.ts'
-import { calm, ids, message, pass, refusedForGood, relays, setup, type Setup } from '../support.ts'
+import {
+  calm,
+  ids,
+  message,
+  pass,
+  refusedForGood,
+  refusedOnce,
+  relays,
+  setup,
+  type Setup,
+} from '../support.ts'
 
 const { keep } = relays()
 
@@ -182,6 +192,33 @@ describe('settlements that the storage refuses', () => {
     await calm()
     expect((await made.store.admin.stats()).pending).toBe(0)
     expect(made.transport.published).toHaveLength(5)
+  })
+
+  test('P8: a refused message whose retry cannot be recorded stops none of the others, now and later', async () => {
+    const made = onRefusing(({ kind }) => kind === 'retry')
+    made.transport.behaviour = ({ id }) => (id === 'm3' ? refusedOnce : { kind: 'confirmed' })
+    await made.add(...ids(10).map((id) => message(id)))
+    await pass(
+      made.clock,
+      () => made.transport.published.length === 10 && made.relay.held === 1,
+      1000,
+      'settling the others',
+    )
+    for (const [step, round] of ['held', 'again', 'later'].entries()) {
+      await made.add(message(round))
+      await pass(made.clock, () => made.sent().includes(round), 2000, `the message ${round}`)
+      await made.clock.advance(20_000 * (step + 1))
+    }
+  })
+
+  test('P10: a published message of which nothing can be recorded stops the others until its claim is over, and is published once', async () => {
+    const made = onRefusing((_, id) => id === 'bad')
+    await made.add(message('bad'))
+    await pass(made.clock, () => made.transport.published.length === 1, 1000, 'publishing')
+    await made.clock.advance(1000)
+    await made.add(message('later'))
+    await pass(made.clock, () => made.sent().includes('later'), 60_000, 'the later message')
+    expect(made.sent().filter((id) => id === 'bad')).toHaveLength(1)
   })
 
   test('P6: while nothing can be settled, nothing more is claimed, and after ten minutes of it everything was published once', async () => {
