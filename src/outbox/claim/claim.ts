@@ -47,7 +47,7 @@ export async function claim(ports: ClaimPorts, grant: Grant): Promise<Claim> {
   const heldBefore = ports.inHand.rows
   const looking = ports.looks.begin(grant.turn, startedAt)
   const terms: Terms = { ...termsFrom(startedAt, ports.settings.claimMs), express: false }
-  const { rows, ended } = await ask(ports, grant, looking, terms)
+  const { rows, messages, ended } = await ask(ports, grant, looking, terms)
   try {
     // What has been paused meanwhile is given back when its turn comes.
     await refreshed
@@ -60,14 +60,16 @@ export async function claim(ports: ClaimPorts, grant: Grant): Promise<Claim> {
     look: grant.turn === 'others' ? undefined : looking.look,
     whole: grant.except.length === 0,
     ended,
-    messages: rows.length,
+    messages,
     heldBefore,
   }
   return { rows, terms, answered }
 }
 
 interface Found {
+  /** Those that are not confirmed yet. */
   readonly rows: readonly ClaimedMessage[]
+  readonly messages: number
   /** The claim came to the end of the outbox. */
   readonly ended: boolean
 }
@@ -81,13 +83,25 @@ async function ask(
   const { environment, holdBacks, looks } = ports
   const { app, clock } = environment
   const maxBytes = ports.inHand.bytesLeft
-  const rows = await send(ports, grant, looking, maxBytes)
+  const { rows, buried } = await send(ports, grant, looking, maxBytes)
   emit('mersal:claim', () => ({ app, messages: rows.length }))
-  const open = ports.dispatch.unconfirmed(rows, terms)
-  const full = open.length >= grant.limit || bytesOfAll(open) >= maxBytes
+  // Whatever becomes of a row, it has taken its place in the claim.
+  const taken = buried.length === 0 ? rows : [...rows, ...buried].sort(byPosition)
+  const full = taken.length >= grant.limit || bytesOfAll(taken) >= maxBytes
   if (holdBacks.took(grant, full)) looks.atOnce()
-  const [lowest, highest] = [open[0]?.position, open.at(-1)?.position]
-  return { rows: open, ended: looking.found({ lowest, highest, full }, clock.monotonic()) }
+  const [lowest, highest] = [taken[0]?.position, taken.at(-1)?.position]
+  const ended = looking.found({ lowest, highest, full }, clock.monotonic())
+  return { rows: ports.dispatch.unconfirmed(rows, terms), messages: rows.length, ended }
+}
+
+function byPosition(left: ClaimedMessage, right: ClaimedMessage): number {
+  return left.position < right.position ? -1 : 1
+}
+
+interface Answer {
+  readonly rows: readonly ClaimedMessage[]
+  /** Those that the storage has given up itself. */
+  readonly buried: readonly ClaimedMessage[]
 }
 
 async function send(
@@ -95,18 +109,23 @@ async function send(
   grant: Grant,
   looking: Looking,
   maxBytes: number,
-): Promise<readonly ClaimedMessage[]> {
+): Promise<Answer> {
+  const buried: ClaimedMessage[] = []
   try {
-    return await storage.claim({
+    const rows = await storage.claim({
       limit: grant.limit,
       maxBytes,
       claimMs: settings.claimMs,
       token: environment.newToken(),
       largestBytes,
-      buried: reports.dead,
+      buried(row, settlement) {
+        buried.push(row)
+        reports.dead(row, settlement)
+      },
       ...looking.request,
       ...holdBacks.leftAlone(grant),
     })
+    return { rows, buried }
   } catch (thrown) {
     // Nobody knows what it took.
     looking.failed(environment.clock.monotonic())

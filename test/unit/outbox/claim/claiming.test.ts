@@ -1,7 +1,47 @@
 import { describe, expect, test } from 'vitest'
-import { calm, confirmed, ids, message, pass, relays, setup, until } from '../support.ts'
+import { MersalError } from '../../../../src/core/errors/errors.ts'
+import type { ClaimedMessage, OutboxStorage, Settlement } from '../../../../src/core/outbox.ts'
+import {
+  calm,
+  confirmed,
+  ids,
+  message,
+  pass,
+  relays,
+  setup,
+  type Setup,
+  until,
+} from '../support.ts'
 
-const { start } = relays()
+const { keep, start } = relays()
+
+/** A storage that gives up rows called `bad…` when it claims them, as stores do with damaged ones. */
+function onDamaged(options: object): Setup {
+  const made: Setup = keep(
+    setup(options, {
+      storage: {
+        async claim(request) {
+          const rows = await made.store.outbox.claim(request)
+          const isBad = ({ message: { id } }: ClaimedMessage): boolean => id.startsWith('bad')
+          for (const row of rows.filter(isBad)) {
+            const settlement = burialOf(row)
+            await made.store.outbox.settle([settlement])
+            request.buried?.(row, settlement)
+          }
+          return rows.filter((row) => !isBad(row))
+        },
+        settle: (settlements) => made.store.outbox.settle(settlements),
+      } satisfies Pick<OutboxStorage<never>, 'claim' | 'settle'>,
+    }),
+  )
+  return made
+}
+
+function burialOf({ position, token }: ClaimedMessage): Extract<Settlement, { kind: 'dead' }> {
+  const error = new MersalError('MERSAL_INVALID_BODY', 'no message')
+  const fate = { reason: 'malformed', onDead: 'skip', maybePublished: false } as const
+  return { kind: 'dead', position, token, error, ...fate }
+}
 
 describe('claiming', () => {
   test('committed messages are published and their rows go', async () => {
@@ -51,6 +91,32 @@ describe('claiming', () => {
     expect(transport.published).toHaveLength(30)
     transport.published[9]?.answer(confirmed)
     await until(() => transport.published.length === 40, 'the next batch')
+  })
+
+  test('a full batch that held messages which are confirmed already is followed at once as well', async () => {
+    const { add, clock, hooks, relay, settlements, transport } = start(
+      { batchSize: 1, window: 10, claimMs: 1000, pollIntervalMs: 3_600_000 },
+      { wakers: [] },
+    )
+    hooks.beforeSettle = () => new Promise<void>(() => {})
+    await add(message('a'))
+    relay.wake()
+    await until(() => settlements.length === 1, 'the settle that does not end')
+    await clock.advance(1001)
+    await add(message('b'), message('c'))
+    relay.wake()
+    await until(() => transport.published.length === 3, 'the others, without the clock moving')
+    expect(transport.published.map(({ message: { id } }) => id)).toEqual(['a', 'b', 'c'])
+  })
+
+  test('draining is not over when full claims brought nothing but rows that the storage gave up', async () => {
+    const { add, log, relay, sent } = onDamaged({ batchSize: 1, window: 10 })
+    await add(...ids(5).map((id) => message(`bad ${id}`)), message('good'))
+    relay.start()
+    await relay.drain()
+    expect(sent()).toEqual(['good'])
+    const told = log.filter(({ message: text }) => text.startsWith('a message was given up'))
+    expect(told.map(({ fields }) => fields['id'])).toEqual(ids(5).map((id) => `bad ${id}`))
   })
 
   test('while it drains, the next batch does not wait for the rest between two full scans', async () => {
