@@ -48,13 +48,6 @@ export async function claim(ports: ClaimPorts, grant: Grant): Promise<Claim> {
   const looking = ports.looks.begin(grant.turn, startedAt)
   const terms: Terms = { ...termsFrom(startedAt, ports.settings.claimMs), express: false }
   const { rows, messages, ended } = await ask(ports, grant, looking, terms)
-  try {
-    // What has been paused meanwhile is given back when its turn comes.
-    await refreshed
-  } catch (thrown) {
-    ports.dispatch.release(rows, terms)
-    throw thrown
-  }
   const answered = {
     number,
     look: grant.turn === 'others' ? undefined : looking.look,
@@ -62,6 +55,14 @@ export async function claim(ports: ClaimPorts, grant: Grant): Promise<Claim> {
     ended,
     messages,
     heldBefore,
+  }
+  try {
+    // What has been paused meanwhile is given back when its turn comes.
+    await refreshed
+  } catch (thrown) {
+    ports.dispatch.release(rows, terms)
+    ports.drains.answered(answered, ports.inHand.rows)
+    throw thrown
   }
   return { rows, terms, answered }
 }

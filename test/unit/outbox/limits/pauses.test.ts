@@ -1,8 +1,19 @@
 import { describe, expect, test } from 'vitest'
+import type { OutgoingMessage } from '../../../../src/core/messages/message.ts'
 import type { Pause } from '../../../../src/core/operations.ts'
-import { calm, confirmed, ids, message, pass, relays, testTransport, until } from '../support.ts'
+import {
+  calm,
+  confirmed,
+  ids,
+  message,
+  pass,
+  relays,
+  setup,
+  testTransport,
+  until,
+} from '../support.ts'
 
-const { start } = relays()
+const { keep, start } = relays()
 
 /** A board in memory; what is asked of it may be made to fail. */
 function board(): {
@@ -165,6 +176,29 @@ describe('pauses', () => {
     expect(sent()).toEqual([])
     pauses.broken = false
     await pass(clock, () => sent().length === 1, 6000, 'the message')
+  })
+
+  test('draining is not over when the list could not be read for a claim in the middle of a sweep', async () => {
+    const pauses = board()
+    pauses.set(['destination', 'default/queue/paused'])
+    const { list } = pauses
+    let failed = false
+    pauses.list = async () => {
+      await calm()
+      if (failed || (await made.store.admin.stats()).claimed === 0) return list()
+      failed = true
+      throw new Error('away')
+    }
+    const made = keep(setup({}, { pauses, wakers: [], stretch: { sweep: 2, look: 2 } }))
+    const away = (id: string): OutgoingMessage => message(id, { to: 'paused' })
+    await made.add(away('1'), away('2'), message('a'), away('4'), away('5'))
+    // Long enough for the list to be read again beside each claim.
+    made.hooks.afterClaim = () => made.clock.sleep(300)
+    made.relay.start()
+    let drained = false
+    void made.relay.drain().then(() => (drained = true))
+    await pass(made.clock, () => drained, 30_000, 'the end of the draining')
+    expect([failed, made.sent()]).toEqual([true, ['a']])
   })
 
   test('the express lane gives back what is paused', async () => {
