@@ -41,10 +41,11 @@ export class Dispatch {
       this.#ports.settler.confirmed(position, message.id)
     if (!rows.some(isConfirmed)) return rows
     const confirmed = rows.filter(isConfirmed)
-    this.#ports.inHand.hold(confirmed)
-    for (const row of confirmed) {
-      const { position, token } = row
-      this.#settle(row, { kind: 'sent', position, token }, terms, { unblocks: true })
+    if (this.#take(confirmed)) {
+      for (const row of confirmed) {
+        const { position, token } = row
+        this.#settle(row, { kind: 'sent', position, token }, terms, { unblocks: true })
+      }
     }
     return rows.filter((row) => !isConfirmed(row))
   }
@@ -69,6 +70,13 @@ export class Dispatch {
     else this.publish(rows, terms)
   }
 
+  /** False: the relay has stopped, and these fall due by themselves. */
+  #take(rows: readonly ClaimedMessage[]): boolean {
+    if (this.#ports.settler.halted) return false
+    this.#ports.inHand.hold(rows)
+    return true
+  }
+
   #settle(
     row: ClaimedMessage,
     settlement: Settlement,
@@ -80,14 +88,12 @@ export class Dispatch {
 
   /** Gives the rows back unharmed. */
   release(rows: readonly ClaimedMessage[], terms: Terms): void {
-    if (this.#ports.settler.halted) return // they fall due by themselves
-    this.#ports.inHand.hold(rows)
+    if (!this.#take(rows)) return
     for (const row of rows) this.#settle(row, released(row), terms, { unblocks: false })
   }
 
   publish(rows: readonly ClaimedMessage[], terms: Terms): void {
-    if (this.#ports.settler.halted) return
-    this.#ports.inHand.hold(rows)
+    if (!this.#take(rows)) return
     try {
       this.#ports.publisher.take(rows, terms)
     } catch (thrown) {
@@ -108,7 +114,7 @@ export class Dispatch {
   }
 
   #giveUp(row: ClaimedMessage, terms: Terms): void {
-    this.#ports.inHand.hold([row])
+    if (!this.#take([row])) return
     const settlement = killsRelay(row, this.#ports.settings)
     const done = (): void => this.#ports.reports.dead(row, settlement)
     this.#settle(row, settlement, terms, { unblocks: true, done })

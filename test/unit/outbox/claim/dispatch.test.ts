@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { ClaimedMessage } from '../../../../src/core/outbox.ts'
-import { Dispatch } from '../../../../src/outbox/claim/dispatch.ts'
+import { Dispatch, type DispatchPorts } from '../../../../src/outbox/claim/dispatch.ts'
 import { createInHand, type InHand } from '../../../../src/outbox/claim/in-hand.ts'
 import { ownCapacity } from '../../../../src/outbox/limits/capacity.ts'
 import { createSlowDestinations } from '../../../../src/outbox/limits/slow-destinations.ts'
@@ -22,7 +22,7 @@ interface Scene {
 }
 
 /** A dispatch whose publisher throws. */
-function failing(): Scene {
+function failing(settler: Partial<DispatchPorts['settler']> = {}): Scene {
   const log: LogLine[] = []
   const lost: Entry[] = []
   const inHand = createInHand({
@@ -40,7 +40,7 @@ function failing(): Scene {
         throw new Error('a bug of ours')
       },
     },
-    settler: { halted: false, add: () => {}, confirmed: () => false },
+    settler: { halted: false, add: () => {}, confirmed: () => false, ...settler },
     slowMode: createSlowMode(() => {}),
     reports: { dead: () => {} },
     onSuspect: () => {},
@@ -75,4 +75,13 @@ test('a publisher that throws does not reach the unit that used the express lane
   const { dispatch, inHand, lost } = failing()
   dispatch.publish(rows, { ...terms, express: true })
   expect([inHand.rows, lost.length]).toEqual([0, 3])
+})
+
+test('P11: a claim that is answered after the relay has stopped leaves nothing in hand', () => {
+  const { dispatch, inHand } = failing({ halted: true, confirmed: (position) => position === 1n })
+  const open = dispatch.unconfirmed(rows, terms)
+  dispatch.claimed(open, terms)
+  const killer = rows.slice(0, 1).map((row) => ({ ...row, attempt: 100 }))
+  dispatch.claimed(killer, terms)
+  expect([open.length, inHand.rows]).toEqual([2, 0])
 })
