@@ -251,6 +251,7 @@ class SettlingLoop implements Settler {
 
   /** This long, or less if something comes that hurries. */
   async #rest(ms: number): Promise<void> {
+    if (this.#halted.signal.aborted) return
     const over = new AbortController()
     this.#pause = over
     await this.#environment.clock.sleep(Math.max(ms, 0), over.signal)
@@ -262,7 +263,8 @@ class SettlingLoop implements Settler {
     else await Promise.resolve() // what is confirmed in this very moment goes along
     while (this.#fresh.length + this.#stubborn.length > 0 && !this.#halted.signal.aborted) {
       if (this.#fresh.length > 0) await this.#settleFresh()
-      else await this.#settleStubborn()
+      // Under load there is always something fresh, so the others go in between.
+      if (this.#failures === 0 || this.#fresh.length === 0) await this.#settleStubborn()
     }
     this.#working = false
     this.#failures = 0 // nothing is left that could not be settled
