@@ -39,7 +39,7 @@ export interface Relays extends AsyncDisposable {
   start(): Promise<void>
   /**
    * Stops all of them side by side, as `Relay.stop` does. Returns whether everything was settled.
-   * Default grace 10000 ms.
+   * Default grace 8000 ms.
    */
   stop(options?: { readonly graceMs?: number }): Promise<boolean>
 }
