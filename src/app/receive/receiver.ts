@@ -1,7 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { isDelay } from '../../core/messages/validation.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
-import { inFlight } from '../../lib/async/in-flight.ts'
+import { type InFlight, inFlight } from '../../lib/async/in-flight.ts'
 import { abortable, linkAbort } from '../../lib/async/linked-abort.ts'
 import { compose } from '../compose.ts'
 import { handleAlone } from './alone.ts'
@@ -29,10 +29,17 @@ interface InHand {
   readonly delivery: Delivery
   /** Aborts when the transport has lost the delivery, and when the app is stopped by force. */
   readonly signal: AbortSignal
+  /** What runs inside the steps of the user, which may end before it does. */
+  readonly inside: InFlight
   /** Number of the present try. */
   attempt: number
   /** Of the present try. */
   progress: Progress
+}
+
+/** One try, and the count of what runs inside its steps. */
+interface Try<Tx> extends Reception<Tx> {
+  readonly inside: InFlight
 }
 
 /** What one try has come to. */
@@ -46,7 +53,7 @@ const newProgress = (): Progress => ({ stage: 'before', skipped: false, repeat: 
  */
 export class Receiver<Tx> {
   readonly #ports: ReceiverPorts<Tx>
-  readonly #run: (reception: Reception<Tx>) => Promise<Disposition>
+  readonly #run: (reception: Try<Tx>) => Promise<Disposition>
   readonly #shared: SharedTransactions<Tx> | undefined
   readonly #inFlight = inFlight()
   #handled = 0
@@ -57,9 +64,9 @@ export class Receiver<Tx> {
     const { sharing } = settings
     if (runUnit !== undefined && sharing !== undefined)
       this.#shared = new SharedTransactions({ ...ports, runUnit, sharing })
-    this.#run = compose<Reception<Tx>, Disposition>(settings.incoming, async (reception) => {
+    this.#run = compose<Try<Tx>, Disposition>(settings.incoming, async (reception) => {
       // Counted by itself: a step of the user may end before what it has called.
-      await this.#inFlight.run(() => this.#invoke(reception))
+      await this.#inFlight.run(() => reception.inside.run(() => this.#invoke(reception)))
       return { kind: 'ack' }
     })
   }
@@ -91,13 +98,22 @@ export class Receiver<Tx> {
   }
 
   async #handle(delivery: Delivery): Promise<Disposition> {
-    const { settings, gate, forced } = this.#ports
-    const began = settings.clock.monotonic()
-    using link = linkAbort(delivery.signal, forced)
+    const link = linkAbort(delivery.signal, this.#ports.forced)
+    const inside = inFlight()
     const { signal } = link
+    try {
+      return await this.#decide({ delivery, signal, inside, attempt: 0, progress: newProgress() })
+    } finally {
+      void inside.idle().then(() => link[Symbol.dispose]())
+    }
+  }
+
+  async #decide(inHand: InHand): Promise<Disposition> {
+    const { settings, gate } = this.#ports
+    const { delivery, signal } = inHand
+    const began = settings.clock.monotonic()
     if (gate?.open === false && !(await gate.passes(signal, LONGEST_HOLD_MS)))
       return { kind: 'release' }
-    const inHand: InHand = { delivery, signal, attempt: 0, progress: newProgress() }
     const disposition = await this.#withRetries(inHand)
     const duration = settings.clock.monotonic() - began
     const { attempt, progress } = inHand
@@ -155,7 +171,7 @@ export class Receiver<Tx> {
 
   /** With a body of its own, since a handler may have changed the one before. */
   async #handleOnce(
-    { delivery, signal, attempt, progress }: InHand,
+    { delivery, signal, inside, attempt, progress }: InHand,
     sharing: Sharing,
   ): Promise<Disposition> {
     signal.throwIfAborted()
@@ -165,8 +181,8 @@ export class Receiver<Tx> {
     // Without a registration the message has been rejected as one of an unknown type.
     if (decoded.kind === 'reject' || registration === undefined) return decoded as Disposition
     const { body } = decoded
-    const reception = { delivery, body, registration, attempt, sharing, signal, progress }
-    return checked(await this.#run(reception))
+    const facts = { delivery, body, registration, attempt, sharing, signal, progress }
+    return checked(await this.#run({ ...facts, inside }))
   }
 
   /** The inside of the incoming pipeline: unit of work, message tracker, handler, commit. */
