@@ -3,7 +3,7 @@ import { type MessageType, type OutgoingMessage, headerNames } from '../core/mes
 import type { Delivery } from '../core/transport.ts'
 import { uuidv7 } from '../lib/uuid.ts'
 import type { Assembly } from './assembly.ts'
-import { attemptInUnit } from './receive/alone.ts'
+import { attemptsInUnits } from './receive/alone.ts'
 import type { Reception } from './receive/attempt.ts'
 import { decode } from './receive/decode.ts'
 import { newSharing } from './receive/shared/verdicts.ts'
@@ -88,8 +88,7 @@ export async function rehearseHandler<Tx>(
     signal: delivery.signal,
     progress: { stage: 'before', skipped: false, repeat: undefined },
   }
-  const work: Work<Tx> = (unit, signal) => attemptInUnit(attempts, reception, unit, signal)
-  return rehearse(parts, work, delivery)
+  return rehearse(parts, attemptsInUnits(attempts, reception), delivery)
 }
 
 function deliveryOf<Tx>(

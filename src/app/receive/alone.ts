@@ -2,6 +2,7 @@ import { isMersalError } from '../../core/errors/errors.ts'
 import type { RunUnit } from '../unit/run-unit.ts'
 import type { Unit } from '../unit/unit.ts'
 import { type AttemptPorts, type Reception, attempt, handlerLimit } from './attempt.ts'
+import { decode } from './decode.ts'
 import { endedByHandler, forgetEarlyCommit } from './early-commit.ts'
 
 /** Handles one message in a unit of its own. */
@@ -19,8 +20,7 @@ export async function handleAlone<Tx>(
       cause: delivery.message,
       signal,
       limit: handlerLimit(settings, registration),
-      work: (unit, unitSignal) =>
-        attemptInUnit(ports, reception, unit, unitSignal, (tx) => (recordedIn = tx)),
+      work: attemptsInUnits(ports, reception, (tx) => (recordedIn = tx)),
     })
   } catch (error) {
     if (recordedIn === undefined) throw error
@@ -32,13 +32,42 @@ export async function handleAlone<Tx>(
   progress.stage = 'done'
 }
 
-/** One attempt in an open unit that belongs to this message alone. */
-export function attemptInUnit<Tx>(
+/**
+ * The work of a unit that belongs to this message alone: one attempt. A store may repeat it after a
+ * rollback.
+ */
+export function attemptsInUnits<Tx>(
+  ports: AttemptPorts<Tx>,
+  reception: Reception<Tx>,
+  onRecorded: (tx: Tx) => void = () => {},
+): (unit: Unit<Tx>, signal: AbortSignal) => Promise<void> {
+  let runs = 0
+  return async (unit, signal) => {
+    const given = ++runs === 1 ? reception : await withNewBody(ports.settings, reception)
+    await attemptInUnit(ports, given, unit, signal, onRecorded)
+  }
+}
+
+/**
+ * The handler may have changed the body. What a step of the user has made of a body cannot be made
+ * again inside of that step, so the handler gets that body as it is.
+ */
+async function withNewBody<Tx>(
+  { incoming, serializer }: AttemptPorts<Tx>['settings'],
+  reception: Reception<Tx>,
+): Promise<Reception<Tx>> {
+  if (incoming.length > 0) return reception
+  const decoded = await decode(reception.delivery, reception.registration.type, serializer)
+  if (decoded.kind === 'reject') throw decoded.error
+  return { ...reception, body: decoded.body }
+}
+
+function attemptInUnit<Tx>(
   { settings, senders }: AttemptPorts<Tx>,
   reception: Reception<Tx>,
   unit: Unit<Tx>,
   signal: AbortSignal,
-  onRecorded: (tx: Tx) => void = () => {},
+  onRecorded: (tx: Tx) => void,
 ): Promise<void> {
   const { tracker, onDuplicate, name: consumer } = settings
   const { tx } = unit
