@@ -7,9 +7,9 @@ import { attemptsInUnits } from './receive/alone.ts'
 import type { Reception } from './receive/attempt.ts'
 import { decode } from './receive/decode.ts'
 import { newSharing } from './receive/shared/verdicts.ts'
+import { attemptWithoutDatabase } from './receive/without-database.ts'
 import { encodeBody } from './send/body.ts'
 import type { Settings } from './settings/settings.ts'
-import type { Ambient } from './unit/ambient.ts'
 import { keptMessages } from './unit/savepoints.ts'
 import { Unit } from './unit/unit.ts'
 
@@ -24,10 +24,10 @@ export async function rehearse<Tx>(
   work: Work<Tx>,
   delivery?: Delivery,
 ): Promise<readonly OutgoingMessage[]> {
-  const { settings, ambient, runUnit } = attempts
+  const { settings, runUnit } = attempts
   if (runUnit === undefined) {
     if (settings.storage === undefined && delivery !== undefined)
-      return rehearseHeld(ambient, work, delivery)
+      return rehearseHeld(work, delivery)
     const text = 'the app has no unit of work that could be rolled back'
     throw new MersalError('MERSAL_INVALID_OPTIONS', text)
   }
@@ -52,13 +52,12 @@ export async function rehearse<Tx>(
 
 /** Without an outbox nothing is published before the handler has succeeded; here, not at all. */
 async function rehearseHeld<Tx>(
-  ambient: Ambient<Tx>,
   work: Work<Tx>,
   delivery: Delivery,
 ): Promise<readonly OutgoingMessage[]> {
   const unit = new Unit<Tx>(undefined as Tx, { cause: delivery.message })
   try {
-    await ambient.run({ unit, cause: delivery.message }, () => work(unit, delivery.signal))
+    await work(unit, delivery.signal)
     return unit.close().map(({ message }) => message)
   } finally {
     unit.end()
@@ -88,7 +87,11 @@ export async function rehearseHandler<Tx>(
     signal: delivery.signal,
     progress: { stage: 'before', skipped: false, repeat: undefined },
   }
-  return rehearse(parts, attemptsInUnits(attempts, reception), delivery)
+  const work: Work<Tx> =
+    attempts.runUnit === undefined
+      ? (unit, signal) => attemptWithoutDatabase(attempts, reception, unit, signal)
+      : attemptsInUnits(attempts, reception)
+  return rehearse(parts, work, delivery)
 }
 
 function deliveryOf<Tx>(

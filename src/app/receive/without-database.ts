@@ -25,13 +25,12 @@ export async function handleWithoutDatabase<Tx>(
   ports: AttemptPorts<Tx>,
   reception: Reception<Tx>,
 ): Promise<void> {
-  const { storage, transports, onDuplicate } = ports.settings
+  const { storage, transports } = ports.settings
   const cause = reception.delivery.message
   const unit = storage === undefined ? new Unit<Tx>(undefined as Tx, { cause }) : undefined
   using link = linkAbort(reception.signal)
   const limit = handlerLimit(ports.settings, reception.registration)
-  const work = (): Promise<void> =>
-    attempt(reception, heldUnit(ports, unit, reception, link.signal), never, onDuplicate)
+  const work = (): Promise<void> => attemptWithoutDatabase(ports, reception, unit, link.signal)
   try {
     await withTimeLimit(limit, link, work, (error) => logLate(ports, reception, error))
     const held = unit?.close().map(({ message }) => message) ?? []
@@ -39,6 +38,17 @@ export async function handleWithoutDatabase<Tx>(
   } finally {
     unit?.end()
   }
+}
+
+/** One attempt. `unit` takes what the handler sends; undefined for an app with an outbox. */
+export function attemptWithoutDatabase<Tx>(
+  ports: AttemptPorts<Tx>,
+  reception: Reception<Tx>,
+  unit: Unit<Tx> | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { onDuplicate } = ports.settings
+  return attempt(reception, heldUnit(ports, unit, reception, signal), never, onDuplicate)
 }
 
 const never = (): Promise<boolean> => Promise.resolve(false)

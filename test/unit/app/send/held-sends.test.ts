@@ -239,6 +239,14 @@ describe('what a handler sends without a store', () => {
     await app.stop()
   })
 
+  test('fails under capture() as it does when the message arrives', async () => {
+    const { app, place } = await tinyShop(({ savepoint }) => savepoint(() => Promise.resolve()))
+    const noTransaction = { code: 'MERSAL_NO_TRANSACTION' }
+    expect(await place()).toMatchObject({ kind: 'retry', error: noTransaction })
+    await expect(capture(app).handle(Place, { id: 7 })).rejects.toMatchObject(noTransaction)
+    await app.stop()
+  })
+
   test('arrives, over a transport that keeps the order of a key', async () => {
     const app = new Mersal({
       name: 'tiny',
