@@ -23,18 +23,26 @@ export interface Place {
   ctl(...args: readonly string[]): Promise<string>
 }
 
+/** What decides whether a private broker can run here. */
+export interface Machine {
+  readonly environment: NodeJS.ProcessEnv
+  readonly isRoot: boolean
+  readonly exists: (path: string) => boolean
+}
+
+const thisMachine: Machine = {
+  environment: process.env,
+  isRoot: userInfo().uid === 0,
+  exists: existsSync,
+}
+
 /** What keeps a private broker from running on this machine, or undefined. */
-export function brokerProblem(environment: NodeJS.ProcessEnv = process.env): string | undefined {
-  if (!existsSync(SERVER)) return `no RabbitMQ programs: ${SERVER} does not exist`
+export function brokerProblem({ environment, isRoot, exists } = thisMachine): string | undefined {
+  if (!exists(SERVER)) return `no RabbitMQ programs: ${SERVER} does not exist`
   const folders = (environment['PATH'] ?? '').split(':')
   // The server does not run as root, so root hands it over to the user of the package.
-  const needed = [
-    ...(existsSync(CTL) ? [] : ['rabbitmqctl']),
-    ...(userInfo().uid === 0 ? ['runuser'] : []),
-  ]
-  const missing = needed.find(
-    (program) => !folders.some((folder) => existsSync(join(folder, program))),
-  )
+  const needed = [...(exists(CTL) ? [] : ['rabbitmqctl']), ...(isRoot ? ['runuser'] : [])]
+  const missing = needed.find((program) => !folders.some((folder) => exists(join(folder, program))))
   return missing === undefined
     ? undefined
     : `no ${missing} in PATH (${folders.join(':')}); it is often in /usr/sbin or /sbin`

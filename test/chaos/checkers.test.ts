@@ -106,6 +106,7 @@ const handled = (disposition: string): Event => ({
   id: 'id-1',
   disposition,
 })
+const deliveries = [handled('ack'), handled('release')]
 const right = { 'published confirmed': 1, claimed: 1, settled: 1 }
 
 test.each([
@@ -136,14 +137,39 @@ test.each([
     [expect.stringContaining("'settled' is 2, but there were 1")],
   ],
   [
-    'nothing of a delivery that was given back while the store was away',
-    [...worked, handled('ack'), handled('release'), meters({ ...right, delivered: 1 }), orderly],
+    'nothing of a delivery that was given back untried, which nobody counts',
+    [...worked, ...deliveries, meters({ ...right, delivered: 1, 'given back': 0 }), orderly],
+    [],
+  ],
+  [
+    'nothing of a delivery that was given back after a try, which is counted apart',
+    [...worked, ...deliveries, meters({ ...right, delivered: 1, 'given back': 1 }), orderly],
     [],
   ],
   [
     'a delivery that was not counted',
-    [...worked, handled('ack'), handled('release'), meters({ ...right, delivered: 0 }), orderly],
-    [expect.stringContaining("'delivered' is 0, but there were 2, 1 of them given back")],
+    [...worked, ...deliveries, meters({ ...right, delivered: 0, 'given back': 0 }), orderly],
+    ["relay-1#1: 'delivered' is 0, but there were 1"],
+  ],
+  [
+    'a delivery that was given back and counted as delivered',
+    [...worked, ...deliveries, meters({ ...right, delivered: 2, 'given back': 0 }), orderly],
+    ["relay-1#1: 'delivered' is 2, but there were 1"],
+  ],
+  [
+    'a delivery that was counted as given back, and was not',
+    [...worked, ...deliveries, meters({ ...right, delivered: 1, 'given back': 2 }), orderly],
+    ["relay-1#1: 'given back' is 2, but there were only 1"],
+  ],
+  [
+    'nothing of a build that counts what it gives back as delivered',
+    [...worked, ...deliveries, meters({ ...right, delivered: 2 }), orderly],
+    [],
+  ],
+  [
+    'a delivery that such a build did not count',
+    [...worked, ...deliveries, meters({ ...right, delivered: 1 }), orderly],
+    ["relay-1#1: 'delivered' is 1, but there were 2"],
   ],
 ] satisfies readonly (readonly [string, readonly Event[], readonly unknown[]])[])(
   'metricsTruth finds %s',

@@ -1,6 +1,7 @@
 /** What a process says about itself: the counters of `/metrics`, and the events of its handlers. */
 import { subscribe } from 'node:diagnostics_channel'
 import type { Metric } from '../../src/cli/relay/exposition.ts'
+import type { Events } from '../../src/core/telemetry.ts'
 import { now } from './history.ts'
 import type { Source } from './source.ts'
 
@@ -21,7 +22,11 @@ const total = (metrics: readonly Metric[], name: string, outcome?: string): numb
 export function openMeters({ metrics }: Source): () => Readings {
   const relay = metrics.createRelayMetrics(now)
   let delivered = 0
-  subscribe('mersal:handle', () => (delivered += 1))
+  let givenBack = 0
+  subscribe('mersal:handle', (told) => {
+    if ((told as Events['mersal:handle']).outcome === 'release') givenBack += 1
+    else delivered += 1
+  })
   return () => {
     const all = relay.metrics()
     const published = ['confirmed', 'refused', 'unknown'].map(
@@ -33,6 +38,7 @@ export function openMeters({ metrics }: Source): () => Readings {
       settled: total(all, 'settled'),
       'settled too late': total(all, 'lost_claims'),
       delivered,
+      'given back': givenBack,
     }
   }
 }

@@ -63,7 +63,7 @@ describe.concurrent.each(kinds)('mersal pause on %s', { timeout: 240_000 }, (kin
     ])
     expect((await second.signal('SIGTERM')).code).toBe(0)
     expect(await attempts(bench)).toEqual([1, 1])
-    await sleep(150) // that claim has ended
+    await until(async () => (await bench.store.admin.stats()).claimed === 0)
     const third = await startRelay(bench)
     expect(
       await mersal(['resume', 'destination', 'default/queue/billing', '--json']),

@@ -9,7 +9,8 @@ const MOST_LINES = 60
 const MOST_FIELDS = 10
 
 /**
- * Functions that are still longer, with their lines. The list, and each number, may only shrink.
+ * Functions that are still longer, with exactly their lines. The list, and each number, may only
+ * shrink.
  */
 const stillTooLong: ReadonlyMap<string, number> = new Map([
   ['src/cli/relay/relay-metrics.ts: createRelayMetrics', 95],
@@ -18,8 +19,6 @@ const stillTooLong: ReadonlyMap<string, number> = new Map([
   ['src/sql/postgres/pool/connection-budget.ts: createBudget', 171],
   ['src/sql/postgres/pool/pglite-pool.ts: lend', 82],
   ['src/sql/postgres/pool/pool.ts: own', 82],
-  ['src/stores/mysql/store.ts: mysql', 64],
-  ['src/stores/mysql/tracker.ts: mysqlTracker', 72],
   ['src/stores/postgres/schema.ts: functions', 109],
   ['src/stores/postgres/schema.ts: tables', 69],
   ['src/stores/postgres/statements/claim-statement.ts: claim', 62],
@@ -28,12 +27,9 @@ const stillTooLong: ReadonlyMap<string, number> = new Map([
   ['src/stores/postgres/store.ts: postgres', 120],
   ['src/stores/postgres/tracker.ts: postgresTracker', 61],
   ['src/stores/postgres/vacuum.ts: vacuum', 94],
-  ['src/transports/memory/consumer.ts: startConsumer', 88],
-  ['src/transports/nats/consume/dead-letters.ts: natsDeadLetters', 82],
   ['src/transports/postgres/schema.ts: functions', 114],
-  ['src/transports/postgres/statements.ts: queueStatements', 68],
   ['src/transports/rabbitmq/publish/passage.ts: createPassage', 68],
-  ['src/transports/sqlite/queue.ts: sqliteQueue', 91],
+  ['src/transports/sqlite/queue.ts: sqliteQueue', 64],
 ])
 
 /** One field for each documented option. */
@@ -42,15 +38,23 @@ const stillTooWide: ReadonlyMap<string, number> = new Map([
   ['src/outbox/options.ts: RelaySettings', 11],
 ])
 
-/** Those above the bound, or above their number in the list. */
-function tooLarge(
+/** Those above the bound that have no excuse, and the excuses that are not exactly needed. */
+function unexcused(
   found: readonly Shape[],
   most: number,
   excused: ReadonlyMap<string, number>,
 ): string[] {
-  return found
-    .filter(({ name, size }) => size > (excused.get(name) ?? most))
-    .map(({ name, size }) => `${name} has ${size}`)
+  const sizes = new Map(found.map(({ name, size }) => [name, size]))
+  return [
+    ...found
+      .filter(({ name, size }) => size > most && !excused.has(name))
+      .map(({ name, size }) => `${name} has ${size}, more than ${most}`),
+    ...[...excused].flatMap(([name, excuse]) => {
+      const size = sizes.get(name) ?? 0
+      if (size <= most) return [`${name} needs no excuse: it has ${size}`]
+      return size === excuse ? [] : [`${name} has ${size}, but its excuse is ${excuse}`]
+    }),
+  ]
 }
 
 describe('the sizes of the sources', { timeout: 60_000 }, () => {
@@ -67,24 +71,31 @@ describe('the sizes of the sources', { timeout: 60_000 }, () => {
   })
 
   test('are at most 60 lines per function', () => {
-    expect(tooLarge(found.functions, MOST_LINES, stillTooLong)).toEqual([])
+    expect(unexcused(found.functions, MOST_LINES, stillTooLong)).toEqual([])
   })
 
   test('are at most 10 fields per interface of the relay', () => {
     const ofTheRelay = found.interfaces.filter(({ name }) => name.startsWith('src/outbox/'))
-    expect(tooLarge(ofTheRelay, MOST_FIELDS, stillTooWide)).toEqual([])
+    expect(unexcused(ofTheRelay, MOST_FIELDS, stillTooWide)).toEqual([])
   })
 })
 
-test('a size above the bound, or above its excuse, is seen', () => {
+test('a size above the bound, and an excuse that is too small, too large or not needed, are seen', () => {
   const excused = new Map([['b', 80]])
   const sizes = [
     { name: 'a', size: 60 },
     { name: 'b', size: 80 },
   ]
-  expect(tooLarge(sizes, 60, excused)).toEqual([])
-  const grown = sizes.map(({ name, size }) => ({ name, size: size + 1 }))
-  expect(tooLarge(grown, 60, excused)).toEqual(['a has 61', 'b has 81'])
+  expect(unexcused(sizes, 60, excused)).toEqual([])
+  const changed = (by: number): Shape[] =>
+    sizes.map(({ name, size }) => ({ name, size: size + by }))
+  expect(unexcused(changed(1), 60, excused)).toEqual([
+    'a has 61, more than 60',
+    'b has 81, but its excuse is 80',
+  ])
+  expect(unexcused(changed(-1), 60, excused)).toEqual(['b has 79, but its excuse is 80'])
+  expect(unexcused(changed(-20), 60, excused)).toEqual(['b needs no excuse: it has 60'])
+  expect(unexcused([], 60, excused)).toEqual(['b needs no excuse: it has 0'])
 })
 
 test('the rules of the house name only folders and files that exist', () => {

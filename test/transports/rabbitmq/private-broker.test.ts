@@ -1,17 +1,39 @@
-import { existsSync } from 'node:fs'
-import { userInfo } from 'node:os'
 import { expect, test } from 'vitest'
 import { brokerProblem } from '../../../scripts/servers/rabbitmq.ts'
 
-/** Only root hands the server over to another user. */
-const asRoot = userInfo().uid === 0
+const programs = '/usr/lib/rabbitmq/bin'
+const server = `${programs}/rabbitmq-server`
+const control = `${programs}/rabbitmqctl`
+const [root, user] = [true, false]
 
-test.runIf(asRoot || !existsSync('/usr/lib/rabbitmq/bin/rabbitmqctl'))(
-  'a machine on which a private broker cannot be started because a program is missing is told apart from one that has all',
-  () => {
-    // Neither rabbitmqctl nor runuser is there; without RabbitMQ itself, that is said first.
-    const missing = /no (rabbitmqctl|runuser) in PATH \(\/nowhere\)|no RabbitMQ programs/
-    expect(brokerProblem({ PATH: '/nowhere' })).toMatch(missing)
-    expect(brokerProblem({})).toBeDefined()
-  },
-)
+test.each([
+  ['has no RabbitMQ', root, ['/sbin/runuser'], /^no RabbitMQ programs: .*rabbitmq-server/],
+  ['has nothing, for a user', user, [], /^no RabbitMQ programs: .*rabbitmq-server/],
+  ['lacks rabbitmqctl', user, [server], /^no rabbitmqctl in PATH \(\/bin:\/sbin\)/],
+  [
+    'lacks runuser, which root needs',
+    root,
+    [server, control],
+    /^no runuser in PATH \(\/bin:\/sbin\)/,
+  ],
+] as const)('a machine that %s says what is missing', (_, isRoot, files, problem) => {
+  expect(problemOf(isRoot, files)).toMatch(problem)
+})
+
+test.each([
+  ['with runuser, for root', root, [server, control, '/sbin/runuser']],
+  ['without runuser, for a user', user, [server, control]],
+  ['with rabbitmqctl in the PATH alone', user, [server, '/sbin/rabbitmqctl']],
+] as const)('a machine with RabbitMQ, %s, lacks nothing', (_, isRoot, files) => {
+  expect(problemOf(isRoot, files)).toBeUndefined()
+})
+
+test('an environment without PATH has no programs in it', () => {
+  const exists = (path: string): boolean => path === server
+  expect(brokerProblem({ environment: {}, isRoot: false, exists })).toMatch(/^no rabbitmqctl/)
+})
+
+function problemOf(isRoot: boolean, files: readonly string[]): string | undefined {
+  const exists = (path: string): boolean => files.includes(path)
+  return brokerProblem({ environment: { PATH: '/bin:/sbin' }, isRoot, exists })
+}

@@ -267,7 +267,9 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
   })
 
   test('P8: what a queue refuses while it is being made again costs a message no attempt', async () => {
-    await using transport = open(full)
+    // Long enough to fill the queue in, also while the machine has much else to do.
+    const newQueuePauseMs = 5000
+    await using transport = open({ ...full, newQueuePauseMs })
     await using plain = await plainClient(place.url)
     const queue = unique()
     await transport.subscribe(queue, [])
@@ -280,16 +282,12 @@ describe.skipIf(!here)('consuming from RabbitMQ', () => {
       if (code === 'MERSAL_UNROUTABLE') unmade = answered
       answered = performance.now()
     })
-    expect(answered - unmade).toBeGreaterThanOrEqual(full.newQueuePauseMs)
-    // On a slow machine the pause may end before the second message is refused, so the one in the
-    // middle may be missing.
-    const kinds = [
+    expect(answered - unmade).toBeGreaterThanOrEqual(newQueuePauseMs)
+    expect(seen).toEqual([
       'unavailable: MERSAL_UNROUTABLE',
       'unavailable: MERSAL_REFUSED',
       'refused: MERSAL_REFUSED',
-    ]
-    expect(kinds).toEqual(expect.arrayContaining([...seen]))
-    expect([seen[0], seen.at(-1)]).toEqual([kinds[0], kinds[2]])
+    ])
   })
 
   test('a consumer gets the messages of the successor of its queue, also when a publish finds first that the queue is gone', async () => {
