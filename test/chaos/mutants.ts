@@ -96,7 +96,7 @@ export const mutants: readonly Mutant[] = [
     says: 'the inbox has no unique key',
     changes: [
       {
-        file: 'stores/postgres/schema.ts',
+        file: 'stores/postgres/steps/tables.ts',
         from: ',\n  primary key (consumer, message_id)\n);',
         to: '\n);',
       },
@@ -204,13 +204,8 @@ export const mutants: readonly Mutant[] = [
     changes: [
       {
         file: 'stores/postgres/tracker.ts',
-        from: 'await executor.query(sql.track, [consumer, messageId], { often: true })',
-        to: "await own.run('tracking', sql.track, [consumer, messageId])",
-      },
-      {
-        file: 'stores/postgres/tracker.ts',
-        from: 'await executor.query(sql.trackMany, [consumer, textArray(messageIds)], {\n            often: true,\n          })',
-        to: "await own.run('tracking', sql.trackMany, [consumer, textArray(messageIds)])",
+        from: 'await executor.query(text, values, { often: true })',
+        to: "await own.run('tracking', text, values)",
       },
     ],
     under: quietly(6),

@@ -7,7 +7,7 @@ import { brokerVariables } from '../adapters.ts'
 import { CommandError, exitCodes } from '../exit.ts'
 import type { Loaded } from '../config/load-config.ts'
 import { relayLogger } from './relay-logger.ts'
-import { openMonitor } from './monitor.ts'
+import { type MonitorPlace, openMonitor } from './monitor.ts'
 import { watchParent } from './parent.ts'
 import { monitorParts, type Watched } from './relay-health.ts'
 import { queuesOf } from '../status/queues.ts'
@@ -78,30 +78,18 @@ async function run({ args, out, load, env }: Context): Promise<number> {
     { name, logger },
     sharedWindow(served, loaded.config, 'config'),
   )
-  const watched = served.map(
-    ({ store, settings: { pollIntervalMs, claimMs }, name: of }, index): Watched => ({
-      relay: relays.served[index] as ServedRelay,
-      labels: loaded.config.stores === undefined ? {} : { store: of },
-      store,
-      patienceMs: pollIntervalMs + claimMs + 5000,
-    }),
-  )
+  const watched = watchedOf(served, relays.served, loaded)
   using metrics = createRelayMetrics(
     () => performance.now(),
     new Map(watched.map(({ relay, labels }) => [relay.app, labels])),
   )
   // A database that does not answer keeps no signal waiting.
   await Promise.race([relays.start(), stop])
-  const place = {
-    host: args.text('host') ?? '127.0.0.1',
-    port: args.number('port') ?? PORT,
-    elsewhere: args.text('port') === undefined,
-  }
   const monitor = args.flag('no-http')
     ? undefined
     : await openMonitor(
         monitorParts({ name, metrics, watched, queues: () => queuesOf(loaded.config, served) }),
-        place,
+        placeOf(args),
       )
   logger.info(
     {
@@ -122,6 +110,28 @@ async function run({ args, out, load, env }: Context): Promise<number> {
       : 'relay stopped; what was not settled falls due by itself',
   )
   return settled ? exitCodes.ok : exitCodes.failed
+}
+
+function watchedOf(
+  served: readonly Served[],
+  relays: readonly ServedRelay[],
+  { config }: Loaded,
+): readonly Watched[] {
+  return served.map(({ store, settings: { pollIntervalMs, claimMs }, name }, index) => ({
+    relay: relays[index] as ServedRelay,
+    labels: config.stores === undefined ? {} : { store: name },
+    store,
+    patienceMs: pollIntervalMs + claimMs + 5000,
+  }))
+}
+
+/** Where /healthz, /readyz and /metrics listen. */
+function placeOf(args: Context['args']): MonitorPlace {
+  return {
+    host: args.text('host') ?? '127.0.0.1',
+    port: args.number('port') ?? PORT,
+    elsewhere: args.text('port') === undefined,
+  }
 }
 
 function checkBrokers({ config }: Loaded, served: readonly Served[]): void {

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { MersalError } from '../../core/errors/errors.ts'
+import type { Waker } from '../../core/outbox.ts'
 import type { Store, UnitOfWork } from '../../core/store.ts'
+import type { Clock } from '../../lib/async/clock.ts'
 import { wakeHints } from '../../lib/async/wake-hints.ts'
 import { fulfilledWithin } from '../../lib/async/within.ts'
 import { sharesConnections } from '../../sql/postgres/pool/pooler.ts'
@@ -9,15 +11,15 @@ import type { Session } from '../../sql/session.ts'
 import { unburied } from '../../sql/shared/claims.ts'
 import { librarySavepoints } from '../../sql/units/library-savepoints.ts'
 import { postgresAdmin } from './admin.ts'
-import type { PostgresClient } from '../../sql/postgres/client.ts'
+import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
 import { clientSession, transactionState } from '../../sql/postgres/unit/client-session.ts'
 import { listen } from '../../sql/postgres/listen.ts'
 import { migrate } from '../../sql/postgres/migrate.ts'
-import { notifier } from '../../sql/postgres/notifier.ts'
+import { notifier, type Notifier } from '../../sql/postgres/notifier.ts'
 import { postgresOperations } from './operations.ts'
-import { type PostgresOptions, postgresSettings } from './options.ts'
+import { type PostgresOptions, type PostgresSettings, postgresSettings } from './options.ts'
 import { postgresOutbox } from './outbox.ts'
-import { budgetedPool } from '../../sql/postgres/pool/budgeted-pool.ts'
+import { type BudgetedPool, budgetedPool } from '../../sql/postgres/pool/budgeted-pool.ts'
 import { ownPool } from '../../sql/postgres/pool/own-pool.ts'
 import { own as ownOn, type Own } from '../../sql/postgres/pool/pool.ts'
 import { watchConnections } from '../../sql/postgres/pool/watch-connections.ts'
@@ -57,52 +59,130 @@ export function postgres<Tx>(
 ): PostgresStore<Tx>
 export function postgres(options: PostgresOptions<unknown>): PostgresStore<unknown> {
   const settings = postgresSettings(options)
-  const { schema, clock } = settings
+  const { schema, clock, logger, keepSentMs } = settings
+  /** `open` finds out. */
+  const found = { direct: false, prepares: settings.prepare ?? false }
+  const pools = poolsOf(options)
+  const own = ownOn(pools.relay, schema, { keeps: () => found.direct })
+  const sql = statements(schema)
+  const bell = bellOf(own, schema, clock)
+  const closing = new AbortController()
+  const notes = unitNotes(wakeHints(clock, () => bell.notify(), closing.signal))
+  const session: Session<unknown> =
+    options.session ??
+    clientSession(options.pool, { ...settings, notes, schema, prepares: () => found.prepares })
+  const vacuum = vacuumOf({ own, schema, clock, logger, rows: settings.vacuumRows })
+  const ports = { schema, sql, own, session, notes }
+  const { mayHaveEnded, offers } = handlesOf(options)
+  let closed: Promise<void> | undefined
+
+  async function close(): Promise<void> {
+    closing.abort()
+    const quiet = Promise.all([bell[Symbol.asyncDispose](), vacuum[Symbol.asyncDispose]()])
+    await fulfilledWithin(clock, LAST_STATEMENTS_MS, quiet)
+    await pools.close()
+  }
+
+  return {
+    name: 'postgres',
+    unitOfWork: ringing(session.unitOfWork ?? noUnits(session), notes, () => bell.notify()),
+    ...offers,
+    outbox: postgresOutbox({
+      ...ports,
+      proves: options.session !== undefined,
+      vacuum,
+      keepSentMs,
+      cannotBury: unburied(logger, clock, { schema }),
+    }),
+    tracker: postgresTracker({ ...ports, mayHaveEnded }),
+    admin: postgresAdmin(own, sql, () => bell.notify()),
+    operations: postgresOperations({ own, schema, keepSentMs, changed: () => bell.notify() }),
+    wakers: settings.listen ? [wakerOf(settings, pools, own, closing.signal)] : [],
+    async open() {
+      await migrate(own, storeTables(schema), settings.migrate)
+      if (settings.migrate !== 'off') await checkPositions(own, settings)
+      found.direct =
+        options.relayPool === undefined &&
+        settings.prepare !== false &&
+        (await isDirect(own, settings.heartbeatMs))
+      found.prepares = settings.prepare ?? found.direct
+    },
+    probe: () => probe(own, schema),
+    commitStatus: (transactionId) => commitStatus(own, transactionId),
+    [Symbol.asyncDispose]: () => (closed ??= close()),
+  }
+}
+
+/** Where the connections of our own come from. */
+interface Pools {
+  readonly relay: PostgresPool
+  /** The same pool, if stores share a budget of connections. */
+  readonly budgeted: BudgetedPool | undefined
+  /** Ends what was made here; the pools of the caller stay open. */
+  close(): Promise<void>
+}
+
+function poolsOf(options: PostgresOptions<unknown>): Pools {
   const made = options.relayPool ?? ownPool(options.pool, { most: 4, instead: 'relayPool' })
   const budgeted =
     options.connections === undefined ? undefined : budgetedPool(made, options.connections)
-  const relayPool = budgeted ?? made
-  let direct = false
-  const own = ownOn(relayPool, schema, { keeps: () => direct })
-  const sql = statements(schema)
-  const channel = `${schema}_outbox`
-  const bell = notifier(
-    () =>
-      own.connection((query) =>
-        query('select pg_catalog.pg_notify($1::text, $2::text)', [channel, '']),
-      ),
-    clock,
-  )
-  const closing = new AbortController()
-  const notes = unitNotes(wakeHints(clock, () => bell.notify(), closing.signal))
-  let prepares = settings.prepare ?? false
-  const clients = clientSession(options.pool, {
-    ...settings,
-    notes,
-    schema,
-    prepares: () => prepares,
-  })
-  const session: Session<unknown> = options.session ?? clients
-  const line = budgeted === undefined ? own : ownOn(budgeted.listening, schema)
+  const relay = budgeted ?? made
+  const forget = watchConnections([options.pool, relay])
+  return {
+    relay,
+    budgeted,
+    async close() {
+      if (relay !== options.relayPool) await relay.end()
+      forget()
+    },
+  }
+}
+
+/** What depends on whose handles the units and their callers have. */
+interface Handles {
+  readonly mayHaveEnded: (tx: unknown) => boolean
+  readonly offers: Pick<Store<unknown>, 'sharing' | 'savepoints' | 'units'>
+}
+
+function handlesOf({ pool, session }: PostgresOptions<unknown>): Handles {
+  if (session !== undefined)
+    return { mayHaveEnded: () => true, offers: { savepoints: librarySavepoints } }
+  return {
+    mayHaveEnded: (tx) => unitHandleOf(tx)?.ended() === true,
+    offers: {
+      sharing: { state: transactionState, carry: () => (work) => work() },
+      savepoints: clientSavepoints,
+      units: capacityOf(pool),
+    },
+  }
+}
+
+const channelOf = (schema: string): string => `${schema}_outbox`
+
+/** Notifies the relays of all processes. */
+function bellOf(own: Own, schema: string, clock: Clock): Notifier {
+  const notify = 'select pg_catalog.pg_notify($1::text, $2::text)'
+  const values = [channelOf(schema), '']
+  return notifier(() => own.connection((query) => query(notify, values)), clock)
+}
+
+/** Listens until the store closes, if the budget of connections allows that. */
+function wakerOf(
+  settings: PostgresSettings,
+  { budgeted }: Pools,
+  own: Own,
+  closing: AbortSignal,
+): Waker {
+  const { schema } = settings
   const listener = listen({
     ...settings,
     own,
-    line,
-    channel,
+    line: budgeted === undefined ? own : ownOn(budgeted.listening, schema),
+    channel: channelOf(schema),
     otherwise: 'the relay polls. Give relayPool a direct connection',
   })
-  const vacuum = vacuumOf({
-    own,
-    schema,
-    clock,
-    logger: settings.logger,
-    rows: settings.vacuumRows,
-  })
-  const ports = { schema, sql, own, session, notes }
-  const forget = watchConnections([options.pool, relayPool])
-  let closed: Promise<void> | undefined
-
-  async function follow(wake: () => void, signal: AbortSignal): Promise<void> {
+  return async (wake, options) => {
+    const signal = AbortSignal.any([options.signal, closing])
     if (budgeted === undefined) return await listener(() => wake(), { signal })
     if (!(await budgeted.mayListen(signal))) return
     try {
@@ -111,69 +191,15 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
       budgeted.mayListenNoMore()
     }
   }
+}
 
-  async function checkPositions(): Promise<void> {
-    if (settings.migrate === 'off') return
-    const done = await catchUp(own, { schema, table: 'outbox', column: 'position' })
-    if (done === 'set')
-      settings.logger.warn(
-        { schema },
-        'the sequence of positions was behind the rows of the outbox; it was set to the highest one',
-      )
-  }
-
-  async function close(): Promise<void> {
-    closing.abort()
-    const quiet = Promise.all([bell[Symbol.asyncDispose](), vacuum[Symbol.asyncDispose]()])
-    await fulfilledWithin(clock, LAST_STATEMENTS_MS, quiet)
-    if (relayPool !== options.relayPool) await relayPool.end()
-    forget()
-  }
-
-  return {
-    name: 'postgres',
-    unitOfWork: ringing(session.unitOfWork ?? noUnits(session), notes, () => bell.notify()),
-    ...(options.session === undefined
-      ? {
-          sharing: { state: transactionState, carry: () => (work) => work() },
-          savepoints: clientSavepoints,
-          units: capacityOf(options.pool),
-        }
-      : { savepoints: librarySavepoints }),
-    outbox: postgresOutbox({
-      ...ports,
-      proves: options.session !== undefined,
-      vacuum,
-      keepSentMs: settings.keepSentMs,
-      cannotBury: unburied(settings.logger, clock, { schema }),
-    }),
-    tracker: postgresTracker({
-      ...ports,
-      mayHaveEnded: options.session === undefined ? unitEnded : () => true,
-    }),
-    admin: postgresAdmin(own, sql, () => bell.notify()),
-    operations: postgresOperations({
-      own,
-      schema,
-      keepSentMs: settings.keepSentMs,
-      changed: () => bell.notify(),
-    }),
-    wakers: settings.listen
-      ? [(wake, { signal }) => follow(wake, AbortSignal.any([signal, closing.signal]))]
-      : [],
-    async open() {
-      await migrate(own, storeTables(schema), settings.migrate)
-      await checkPositions()
-      direct =
-        options.relayPool === undefined &&
-        settings.prepare !== false &&
-        (await isDirect(own, settings.heartbeatMs))
-      prepares = settings.prepare ?? direct
-    },
-    probe: () => probe(own, schema),
-    commitStatus: (transactionId) => commitStatus(own, transactionId),
-    [Symbol.asyncDispose]: () => (closed ??= close()),
-  }
+async function checkPositions(own: Own, { schema, logger }: PostgresSettings): Promise<void> {
+  const done = await catchUp(own, { schema, table: 'outbox', column: 'position' })
+  if (done === 'set')
+    logger.warn(
+      { schema },
+      'the sequence of positions was behind the rows of the outbox; it was set to the highest one',
+    )
 }
 
 /** A write with its commit, which shows a read-only server and a disk that takes nothing more. */
@@ -185,7 +211,6 @@ async function probe(own: Own, schema: string): Promise<void> {
     await query(`delete from ${inbox} where consumer = $1::text and message_id = $2::text`, record)
   })
 }
-const unitEnded = (tx: unknown): boolean => unitHandleOf(tx)?.ended() === true
 
 /** Whether no pooler is in between. A check that fails says no: the answer only saves time. */
 async function isDirect(own: Own, answerMs: number): Promise<boolean> {

@@ -1,5 +1,5 @@
 import type { MessageTracker } from '../../core/tracker.ts'
-import type { Session } from '../../sql/session.ts'
+import type { Session, SqlValue } from '../../sql/session.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Own } from '../../sql/postgres/pool/pool.ts'
 import { lockClass } from '../../sql/postgres/locks.ts'
@@ -18,40 +18,36 @@ export interface TrackerPorts<Tx> {
   readonly mayHaveEnded: (tx: unknown) => boolean
 }
 
+type Rows = readonly Record<string, unknown>[]
+
 export function postgresTracker<Tx>(ports: TrackerPorts<Tx>): MessageTracker<Tx> {
   const { schema, sql, own, session, notes } = ports
   /** Which transaction has made the records of a unit. */
   const recorders = new WeakMap<object, string>()
-  const note = (tx: Tx, rows: readonly Record<string, unknown>[]): void => {
-    const transaction = rows[0]?.['xact'] as string | undefined
-    notes.saved(tx, transaction, false)
-    if (transaction !== undefined) recorders.set(tx as object, transaction)
+  const run = async (tx: Tx, text: string, values: readonly SqlValue[]): Promise<Rows> => {
+    const executor = session.executor(tx)
+    try {
+      const { rows } = await executor.query(text, values, { often: true })
+      const transaction = rows[0]?.['xact'] as string | undefined
+      notes.saved(tx, transaction, false)
+      if (transaction !== undefined) recorders.set(tx as object, transaction)
+      return rows
+    } catch (error) {
+      throw explain(schema, error)
+    }
   }
   const mayPrune = `select pg_catalog.pg_try_advisory_xact_lock(${lockClass(schema)}, 2002) as mine`
   return {
     async track(tx, { consumer, messageId }) {
-      const executor = session.executor(tx)
-      try {
-        const { rows } = await executor.query(sql.track, [consumer, messageId], { often: true })
-        note(tx, rows)
-        return rows.length === 1 ? 'first' : 'duplicate'
-      } catch (error) {
-        throw explain(schema, error)
-      }
+      const rows = await run(tx, sql.track, [consumer, messageId])
+      return rows.length === 1 ? 'first' : 'duplicate'
     },
     many: {
       async track(tx, { consumer, messageIds }) {
-        const executor = session.executor(tx)
-        try {
-          const { rows } = await executor.query(sql.trackMany, [consumer, textArray(messageIds)], {
-            often: true,
-          })
-          note(tx, rows)
-          const recorded = new Set(rows.map((row) => Number(row['n'])))
-          return messageIds.map((_, index) => (recorded.has(index + 1) ? 'first' : 'duplicate'))
-        } catch (error) {
-          throw explain(schema, error)
-        }
+        const values = [consumer, textArray(messageIds)]
+        const rows = await run(tx, sql.trackMany, values)
+        const recorded = new Set(rows.map((row) => Number(row['n'])))
+        return messageIds.map((_, index) => (recorded.has(index + 1) ? 'first' : 'duplicate'))
       },
     },
     endings: {

@@ -52,97 +52,109 @@ select pg_catalog.pg_has_role(c.relowner, 'usage') or case
   else false end as allowed
 from pg_catalog.pg_class c where c.oid = '${quoteIdentifier(schema)}.outbox'::regclass`
 
-export function vacuum({ own, schema, clock, logger, rows }: VacuumPorts): Vacuum {
-  const closing = new AbortController()
-  let dead = 0
-  let sinceShrunk = 0
-  let notBefore = 0
-  let failing = false
-  let running: Promise<void> | undefined
+export function vacuum(ports: VacuumPorts): Vacuum {
+  return new OwnVacuum(ports)
+}
 
-  function look(least: number, idle: boolean): void {
-    if (
-      rows === 0 ||
-      dead < least ||
-      running !== undefined ||
-      closing.signal.aborted ||
-      clock.monotonic() < notBefore
+class OwnVacuum implements Vacuum {
+  readonly #ports: VacuumPorts
+  readonly #closing = new AbortController()
+  #dead = 0
+  #sinceShrunk = 0
+  #notBefore = 0
+  #failing = false
+  #running: Promise<void> | undefined
+
+  constructor(ports: VacuumPorts) {
+    this.#ports = ports
+  }
+
+  deleted(count: number): void {
+    this.#dead += count
+    this.#sinceShrunk += count
+    this.#look(this.#ports.rows, false)
+  }
+
+  idle(): void {
+    this.#look(Math.max(1, this.#ports.rows / IDLE_SHARE), true)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort()
+    await this.#running
+  }
+
+  #look(least: number, idle: boolean): void {
+    const { rows, clock } = this.#ports
+    if (rows === 0 || this.#dead < least) return
+    if (this.#running !== undefined || this.#closing.signal.aborted) return
+    if (clock.monotonic() < this.#notBefore) return
+    this.#running = this.#run(idle && this.#sinceShrunk >= rows)
+  }
+
+  async #run(shrink: boolean): Promise<void> {
+    const { clock } = this.#ports
+    const started = clock.monotonic()
+    const counted = this.#dead
+    try {
+      const done = await this.#vacuum(shrink)
+      this.#dead -= counted
+      if (shrink) this.#sinceShrunk = 0
+      const least = (clock.monotonic() - started) * REST_FACTOR
+      this.#rest(
+        done ? Math.min(Math.max(least, SHORTEST_REST_MS), LONGEST_REST_MS) : FAILED_REST_MS,
+      )
+      this.#failing = false
+    } catch (cause) {
+      if (!this.#closing.signal.aborted) this.#failed(cause)
+    }
+    this.#running = undefined
+  }
+
+  /** Resolves to false if we may not. */
+  #vacuum(shrink: boolean): Promise<boolean> {
+    const { own, schema } = this.#ports
+    return own.connection(
+      async (query) => {
+        const { rows } = await query<{ allowed: boolean }>(allowedSql(schema))
+        if (rows[0]?.allowed !== true) return false
+        await this.#untilClosed(query.within(ANSWER_MS, vacuumSql(schema, shrink)))
+        return true
+      },
+      { bare: true },
     )
-      return
-    running = run(idle && sinceShrunk >= rows)
   }
 
   /**
    * Whoever closes does not wait for a long vacuum: its connection is dropped, and the server ends
    * it by itself.
    */
-  async function run(shrink: boolean): Promise<void> {
-    const started = clock.monotonic()
-    const counted = dead
-    try {
-      const done = await own.connection(
-        async (query) => {
-          const { rows: found } = await query<{ allowed: boolean }>(allowedSql(schema))
-          if (found[0]?.allowed !== true) return false
-          await untilClosed(query.within(ANSWER_MS, vacuumSql(schema, shrink)))
-          return true
-        },
-        { bare: true },
-      )
-      dead -= counted
-      if (shrink) sinceShrunk = 0
-      const took = clock.monotonic() - started
-      rest(
-        done
-          ? Math.min(Math.max(took * REST_FACTOR, SHORTEST_REST_MS), LONGEST_REST_MS)
-          : FAILED_REST_MS,
-      )
-      failing = false
-    } catch (cause) {
-      if (!closing.signal.aborted) failed(cause)
-    }
-    running = undefined
-  }
-
-  async function untilClosed(work: Promise<unknown>): Promise<void> {
+  async #untilClosed(work: Promise<unknown>): Promise<void> {
+    const { signal } = this.#closing
     const closed = Promise.withResolvers<never>()
     const onAbort = (): void => closed.reject(new Error('the store is closing'))
-    closing.signal.addEventListener('abort', onAbort, { once: true })
+    signal.addEventListener('abort', onAbort, { once: true })
     try {
       await Promise.race([work, closed.promise])
     } finally {
-      closing.signal.removeEventListener('abort', onAbort)
+      signal.removeEventListener('abort', onAbort)
       work.catch(() => {})
     }
   }
 
-  function rest(ms: number): void {
-    notBefore = clock.monotonic() + ms
+  #rest(ms: number): void {
+    this.#notBefore = this.#ports.clock.monotonic() + ms
   }
 
-  function failed(cause: unknown): void {
-    if (!failing) {
+  #failed(cause: unknown): void {
+    const { logger, schema } = this.#ports
+    if (!this.#failing) {
       logger.warn(
         { schema, ...errorFields(cause) },
         'vacuuming the outbox failed; it is tried again, and the server does it besides',
       )
     }
-    failing = true
-    rest(FAILED_REST_MS)
-  }
-
-  return {
-    deleted(count) {
-      dead += count
-      sinceShrunk += count
-      look(rows, false)
-    },
-    idle() {
-      look(Math.max(1, rows / IDLE_SHARE), true)
-    },
-    async [Symbol.asyncDispose]() {
-      closing.abort()
-      await running
-    },
+    this.#failing = true
+    this.#rest(FAILED_REST_MS)
   }
 }

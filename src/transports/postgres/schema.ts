@@ -49,7 +49,7 @@ create table ${S}.queue_dead (
 );
 `
 
-const functions = (S: string, schema: string): string => `
+const lock = (S: string, schema: string): string => `
 -- Locks these keys until the transaction ends, with the numbers of the outbox and in their order.
 -- Patient: waits for all of them. Else: returns the keys that others hold, and waits for none.
 create function ${S}.queue_lock(keys text[], patient boolean) returns text[]
@@ -67,7 +67,9 @@ begin
   end loop;
   return array(select k from unnest(keys) k where ${lockNumber('k')} = any (taken));
 end $$;
+`
 
+const keyFree = (S: string, schema: string): string => `
 -- Locks the key until the transaction ends. Returns whether nothing of it is in the outbox of this schema, which can
 -- be told only at READ COMMITTED, where the second statement has a younger snapshot than the lock.
 create function ${S}.queue_key_free(given text) returns boolean
@@ -78,7 +80,9 @@ begin
   perform from ${S}.outbox e where e.key = given limit 1;
   return not found;
 end $$;
+`
 
+const put = (S: string): string => `
 -- Puts messages into their queues: "messages" is a JSON array, "bodies" the bodies one after the
 -- other, "keys" a JSON array of the keys to lock before positions are drawn. Answers one row per
 -- message: put (with the queues), discarded, unroutable, held (behind one of its key that was not
@@ -147,7 +151,9 @@ begin
     return next;
   end loop;
 end $$;
+`
 
+const deadRetry = (S: string): string => `
 -- Puts dead letters back behind everything else of their queues and keys. Returns how many, and which queues.
 create function ${S}.queue_dead_retry(numbers bigint[]) returns table (retried text, queue_ids text)
 language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
@@ -163,6 +169,9 @@ begin
   select count(*)::text, coalesce(string_agg(distinct b.queue::text, ','), '') from back b;
 end $$;
 `
+
+const functions = (S: string, schema: string): string =>
+  [lock(S, schema), keyFree(S, schema), put(S), deadRetry(S)].join('')
 
 /**
  * What handlers asked to come later keeps since when; what should be a dead letter and cannot be

@@ -2,7 +2,7 @@ import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { isMersalError, MersalError } from '../../core/errors/errors.ts'
 import type { TransportOperations } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
-import type { Transport } from '../../core/transport.ts'
+import type { Consumption, Transport } from '../../core/transport.ts'
 import { Connection } from '../../sql/sqlite/connection/connection.ts'
 import type { Handle, SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
 import { sharedHandleWarnings } from '../../sql/sqlite/connection/connect.ts'
@@ -17,8 +17,14 @@ import { sqliteSchemaControl } from '../../sql/sqlite/connection/schema-control.
 import { queueDeadLetters, queueOverviews } from './dead-letters.ts'
 import { publishAll } from './publish.ts'
 import { consumers } from '../shared/consumers.ts'
+import type { OnDelivery } from '../shared/deliver.ts'
 import { HeldQueue } from '../shared/held-queue.ts'
-import { checkNames, queueOptionNames, queueSettings } from '../shared/queue-settings.ts'
+import {
+  checkNames,
+  queueOptionNames,
+  type QueueSettings,
+  queueSettings,
+} from '../shared/queue-settings.ts'
 import { QueueRows, type TakenRow } from './queue-rows.ts'
 import { removeQueue } from './remove-queue.ts'
 import { queueTables, queueSql } from './statements.ts'
@@ -101,21 +107,7 @@ export function sqliteQueue(
       await subscribe(connection, consumption.queue, [], false)
       if (closed) throw new MersalError('MERSAL_STORE_FAILED', 'sqlite queue: it has been closed')
       checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
-      const { queue } = consumption
-      const consumer = new HeldQueue<TakenRow>(
-        {
-          ...settings,
-          name: 'sqlite queue',
-          consumption,
-          onDelivery,
-          pause: PAUSE,
-          logger: connection.settings.logger,
-          clock: connection.settings.clock,
-          random: Math.random,
-        },
-        (state) => new QueueRows({ ...settings, connection, queue }, state),
-      )
-      return running.add(consumer)
+      return running.add(consumerOf(connection, settings, consumption, onDelivery))
     },
     async [Symbol.asyncDispose]() {
       closed = true
@@ -123,6 +115,29 @@ export function sqliteQueue(
       await connection.close()
     },
   }
+}
+
+function consumerOf(
+  connection: Connection,
+  settings: QueueSettings,
+  consumption: Consumption,
+  onDelivery: OnDelivery,
+): HeldQueue<TakenRow> {
+  const { logger, clock } = connection.settings
+  const { queue } = consumption
+  return new HeldQueue(
+    {
+      ...settings,
+      name: 'sqlite queue',
+      consumption,
+      onDelivery,
+      pause: PAUSE,
+      logger,
+      clock,
+      random: Math.random,
+    },
+    (state) => new QueueRows({ ...settings, connection, queue }, state),
+  )
 }
 
 /** Rings for the consumers of this process once the call has been committed. */

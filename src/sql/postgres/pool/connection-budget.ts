@@ -1,7 +1,7 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import { checkNumber, checkOptions } from '../../../core/options.ts'
 import { type Clock, systemClock } from '../../../lib/async/clock.ts'
-import { slots } from '../../../lib/async/slots.ts'
+import { type Slots, slots } from '../../../lib/async/slots.ts'
 
 /**
  * Bounds the connections that several stores have together. Give the same budget to each:
@@ -71,12 +71,17 @@ const LONGEST_WAIT_MS = 15_000
 /** Whoever works longer with a connection has a database in trouble. */
 const SLOW_MS = 1000
 
-interface Member {
+class Member {
   /** Work under way; monotonic times at which it began. */
-  readonly working: Set<{ readonly since: number }>
-  readonly kept: Kept[]
-  failed: boolean
-  left: boolean
+  readonly working = new Set<{ readonly since: number }>()
+  readonly kept: Kept[] = []
+  failed = false
+  left = false
+
+  /** Its database may be in trouble. */
+  inTrouble(now: number): boolean {
+    return this.failed || [...this.working].some(({ since }) => now - since > SLOW_MS)
+  }
 }
 
 interface Request {
@@ -106,178 +111,182 @@ export function connectionBudget(options: ConnectionBudgetOptions): ConnectionBu
     min: 0,
     max: most - 4,
   })
-  return createBudget({ most, listeners, clock: options.clock ?? systemClock })
+  return new Budget(most, listeners, options.clock ?? systemClock)
 }
 
-function createBudget({
-  most,
-  listeners,
-  clock,
-}: Required<ConnectionBudgetOptions>): ConnectionBudget {
-  const listening = slots(listeners)
-  const line = new Set<Request>()
+class Budget implements ConnectionBudget {
+  readonly most: number
+  readonly listeners: number
+  readonly #clock: Clock
+  readonly #listening: Slots
+  readonly #line = new Set<Request>()
   /** Those that work, so that a thousand others cost nothing. */
-  const busy = new Set<Member>()
+  readonly #busy = new Set<Member>()
   /** The one that has been kept longest is the first. */
-  const keeping = new Map<Kept, Member>()
-  let working = 0
-  let open = 0
-  let closing = 0
+  readonly #keeping = new Map<Kept, Member>()
+  #working = 0
+  #open = 0
+  #closing = 0
 
-  function inTrouble(member: Member): boolean {
-    const now = clock.monotonic()
-    return member.failed || [...member.working].some(({ since }) => now - since > SLOW_MS)
+  constructor(most: number, listeners: number, clock: Clock) {
+    this.most = most
+    this.listeners = listeners
+    this.#clock = clock
+    this.#listening = slots(listeners)
   }
 
-  function mayWork(member: Member): boolean {
-    const all = most - listening.taken
+  get open(): number {
+    return this.#open
+  }
+
+  join(): BudgetMember {
+    const member = new Member()
+    return {
+      take: () => this.#take(member),
+      lost: (kept) => {
+        if (this.#keeping.has(kept)) this.#drop(kept, member)
+      },
+      mayListen: (signal) => this.#listening.take(signal),
+      mayListenNoMore: () => {
+        this.#listening.giveBack()
+        this.#serve()
+      },
+      takeListening: () => this.#takeListening(member),
+      giveBackListening: () => {
+        this.#open--
+        this.#serve()
+      },
+      leave: () => this.#leave(member),
+    }
+  }
+
+  #mayWork(member: Member): boolean {
+    const all = this.most - this.#listening.taken
     if (member.working.size >= MOST_EACH) return false
-    if (member.working.size > 0) return working < all
-    if (working >= all - 1) return false
-    if (!inTrouble(member)) return true
-    const troubled = [...busy].filter(inTrouble).reduce((sum, one) => sum + one.working.size, 0)
-    return troubled < Math.max(1, all >> 1)
+    if (member.working.size > 0) return this.#working < all
+    if (this.#working >= all - 1) return false
+    const now = this.#clock.monotonic()
+    if (!member.inTrouble(now)) return true
+    const troubled = [...this.#busy].filter((one) => one.inTrouble(now))
+    const turns = troubled.reduce((sum, one) => sum + one.working.size, 0)
+    return turns < Math.max(1, all >> 1)
   }
 
   /** Grants what can be granted, and makes place for what needs a new connection. */
-  function serve(): void {
+  #serve(): void {
     let wanted = 0
-    for (const request of line) {
-      const { member, listening: listens } = request
-      if (!listens && !mayWork(member)) continue
-      const kept = listens ? undefined : member.kept.pop()
-      if (kept === undefined && open >= most) {
-        wanted++
-        continue
-      }
-      if (kept === undefined) open++
-      else keeping.delete(kept)
-      line.delete(request)
-      request.grant(kept)
-    }
-    for (let missing = wanted - closing; missing > 0; missing--) if (!evict()) return
+    for (const request of this.#line) if (this.#grant(request) === 'no place') wanted++
+    for (let missing = wanted - this.#closing; missing > 0; missing--) if (!this.#evict()) return
   }
 
-  function evict(): boolean {
-    const [longest] = keeping
+  #grant(request: Request): 'granted' | 'not its turn' | 'no place' {
+    const { member, listening } = request
+    if (!listening && !this.#mayWork(member)) return 'not its turn'
+    const kept = listening ? undefined : member.kept.pop()
+    if (kept === undefined && this.#open >= this.most) return 'no place'
+    if (kept === undefined) this.#open++
+    else this.#keeping.delete(kept)
+    this.#line.delete(request)
+    request.grant(kept)
+    return 'granted'
+  }
+
+  #evict(): boolean {
+    const [longest] = this.#keeping
     if (longest === undefined) return false
-    drop(...longest)
+    this.#drop(...longest)
     return true
   }
 
-  function drop(kept: Kept, member: Member): void {
-    keeping.delete(kept)
+  #drop(kept: Kept, member: Member): void {
+    this.#keeping.delete(kept)
     member.kept.splice(member.kept.indexOf(kept), 1)
-    void close(kept)
+    void this.#close(kept)
   }
 
-  async function close(kept: Kept): Promise<void> {
-    closing++
+  async #close(kept: Kept): Promise<void> {
+    this.#closing++
     try {
       await kept.close()
     } finally {
-      closing--
-      open--
-      serve()
+      this.#closing--
+      this.#open--
+      this.#serve()
     }
   }
 
   /** The beginning of work, and its end. */
-  function turn(member: Member, kept: Kept | undefined): Turn {
-    const work = { since: clock.monotonic() }
+  #turn(member: Member, kept: Kept | undefined): Turn {
+    const work = { since: this.#clock.monotonic() }
     member.working.add(work)
-    busy.add(member)
-    working++
+    this.#busy.add(member)
+    this.#working++
     return {
       kept,
-      over(keep, { failed }) {
+      over: (keep, { failed }) => {
         if (!member.working.delete(work)) return
-        if (member.working.size === 0) busy.delete(member)
-        working--
-        member.failed = failed || clock.monotonic() - work.since > SLOW_MS
-        if (keep === undefined) open--
-        else if (member.left || failed) void close(keep)
-        else {
-          member.kept.push(keep)
-          keeping.set(keep, member)
-        }
-        serve()
+        if (member.working.size === 0) this.#busy.delete(member)
+        this.#working--
+        member.failed = failed || this.#clock.monotonic() - work.since > SLOW_MS
+        this.#keep(keep, member, failed)
+        this.#serve()
       },
     }
   }
 
-  function take(member: Member): Promise<Turn> {
+  #keep(keep: Kept | undefined, member: Member, failed: boolean): void {
+    if (keep === undefined) this.#open--
+    else if (member.left || failed) void this.#close(keep)
+    else {
+      member.kept.push(keep)
+      this.#keeping.set(keep, member)
+    }
+  }
+
+  #take(member: Member): Promise<Turn> {
     if (member.left) return Promise.reject(gone())
     return new Promise((resolve, reject) => {
       const over = new AbortController()
       const request: Request = {
         member,
         listening: false,
-        grant(kept) {
+        grant: (kept) => {
           over.abort()
-          resolve(turn(member, kept))
+          resolve(this.#turn(member, kept))
         },
         refuse(error) {
           over.abort()
           reject(error)
         },
       }
-      line.add(request)
-      serve()
-      if (line.has(request)) void refuseLater(request, over.signal)
+      this.#line.add(request)
+      this.#serve()
+      if (this.#line.has(request)) void this.#refuseLater(request, over.signal)
     })
   }
 
-  async function refuseLater(request: Request, over: AbortSignal): Promise<void> {
-    await clock.sleep(LONGEST_WAIT_MS, over)
-    if (line.delete(request)) request.refuse(noneFree(most))
+  async #refuseLater(request: Request, over: AbortSignal): Promise<void> {
+    await this.#clock.sleep(LONGEST_WAIT_MS, over)
+    if (this.#line.delete(request)) request.refuse(noneFree(this.most))
   }
 
-  function takeListening(member: Member): Promise<void> {
+  #takeListening(member: Member): Promise<void> {
     if (member.left) return Promise.reject(gone())
     return new Promise((resolve, refuse) => {
-      line.add({ member, listening: true, grant: () => resolve(), refuse })
-      serve()
+      this.#line.add({ member, listening: true, grant: () => resolve(), refuse })
+      this.#serve()
     })
   }
 
-  async function leave(member: Member): Promise<void> {
+  async #leave(member: Member): Promise<void> {
     member.left = true
-    for (const request of line) {
+    for (const request of this.#line) {
       if (request.member !== member) continue
-      line.delete(request)
+      this.#line.delete(request)
       request.refuse(gone())
     }
-    for (const kept of member.kept) keeping.delete(kept)
-    await Promise.all(member.kept.splice(0).map(close))
-  }
-
-  return {
-    most,
-    listeners,
-    get open() {
-      return open
-    },
-    join() {
-      const member: Member = { working: new Set(), kept: [], failed: false, left: false }
-      return {
-        take: () => take(member),
-        lost(kept) {
-          if (keeping.has(kept)) drop(kept, member)
-        },
-        mayListen: (signal) => listening.take(signal),
-        mayListenNoMore() {
-          listening.giveBack()
-          serve()
-        },
-        takeListening: () => takeListening(member),
-        giveBackListening() {
-          open--
-          serve()
-        },
-        leave: () => leave(member),
-      }
-    },
+    for (const kept of member.kept) this.#keeping.delete(kept)
+    await Promise.all(member.kept.splice(0).map((kept) => this.#close(kept)))
   }
 }
 

@@ -42,7 +42,7 @@ export function pglitePool(db: PgliteDatabase): PostgresPool {
   const none = new EventEmitter()
   return {
     direct: true,
-    connect: () => Promise.resolve(lend(db)),
+    connect: () => Promise.resolve(new PgliteClient(db)),
     end: () => Promise.resolve(),
     on: none.on.bind(none),
     off: none.off.bind(none),
@@ -79,85 +79,100 @@ async function begin(db: PgliteDatabase): Promise<Transaction> {
   }
 }
 
-function lend(db: PgliteDatabase): PostgresPoolClient {
-  const events = new EventEmitter()
-  const listening: (() => Promise<void>)[] = []
-  let open: Transaction | undefined
-  let released = false
+class PgliteClient implements PostgresPoolClient {
+  readonly #db: PgliteDatabase
+  readonly #events = new EventEmitter()
+  readonly #listening: (() => Promise<void>)[] = []
+  #open: Transaction | undefined
+  #released = false
 
-  async function plain(text: string, values: unknown[]): Promise<Answer> {
-    const statements = open?.statements ?? db
+  readonly on = this.#events.on.bind(this.#events)
+  readonly off = this.#events.off.bind(this.#events)
+
+  constructor(db: PgliteDatabase) {
+    this.#db = db
+  }
+
+  async query(
+    statement: string | { text: string; values?: unknown[] },
+    values: unknown[] = [],
+  ): Promise<PostgresResult<never>> {
+    const given = typeof statement === 'string' ? { text: statement, values } : statement
+    const { rows, rowCount, command } = await this.#run(given.text, given.values ?? [])
+    return { rows: rows as never[], rowCount: rowCount ?? null, command: command ?? '' }
+  }
+
+  getTransactionStatus(): 'I' | 'E' | 'T' {
+    if (this.#open === undefined) return 'I'
+    return this.#open.failed ? 'E' : 'T'
+  }
+
+  release(): void {
+    this.#released = true
+    // A transaction that is still open dies with the loan, as it does when a connection is closed.
+    // PGlite tells its next user of a failure.
+    this.#end('rollback').catch(() => {})
+    this.#unlisten().catch(() => {})
+  }
+
+  async #run(text: string, values: unknown[]): Promise<Answer> {
+    if (this.#released) throw new Error('pglite: this client was released')
+    const statement = text.trim().replace(/;$/, '')
+    const beginning = BEGIN.exec(statement)
+    if (beginning !== null && this.#open === undefined) {
+      const [, modes, rest = ''] = beginning
+      return await this.#begin(`${modes === undefined ? '' : `set transaction ${modes};`}${rest}`)
+    }
+    if (/^commit$/i.test(statement)) return await this.#end('commit')
+    if (/^rollback$/i.test(statement)) return await this.#end('rollback')
+    if (/^unlisten \*$/i.test(statement)) return await this.#unlisten()
+    const channel = LISTEN.exec(statement)?.[1]
+    return channel === undefined ? await this.#plain(text, values) : await this.#listen(channel)
+  }
+
+  async #plain(text: string, values: unknown[]): Promise<Answer> {
+    const statements = this.#open?.statements ?? this.#db
     try {
       // Only a text without parameters may hold several statements.
       const answer =
         values.length > 0
           ? await statements.query(text, values, asPg)
           : (await statements.exec(text, asPg)).at(-1)
-      if (open !== undefined) open.failed = false
+      if (this.#open !== undefined) this.#open.failed = false
       return answer ?? { rows: [] }
     } catch (error) {
-      if (open !== undefined) open.failed = true
+      if (this.#open !== undefined) this.#open.failed = true
       throw error
     }
   }
 
-  async function end(wanted: 'commit' | 'rollback'): Promise<Answer> {
-    const transaction = open
-    open = undefined
+  async #begin(settings: string): Promise<Answer> {
+    this.#open = await begin(this.#db)
+    if (settings !== '') await this.#plain(settings, [])
+    return { rows: [], command: 'BEGIN' }
+  }
+
+  async #end(wanted: 'commit' | 'rollback'): Promise<Answer> {
+    const transaction = this.#open
+    this.#open = undefined
     // What the server does with the COMMIT of a failed transaction.
     const how = transaction?.failed === false ? wanted : 'rollback'
     await transaction?.end(how)
     return { rows: [], command: how.toUpperCase() }
   }
 
-  async function unlisten(): Promise<Answer> {
-    for (const stop of listening.splice(0)) await stop()
-    return { rows: [], command: 'UNLISTEN' }
-  }
-
-  async function run(text: string, values: unknown[]): Promise<Answer> {
-    if (released) throw new Error('pglite: this client was released')
-    const statement = text.trim().replace(/;$/, '')
-    const beginning = BEGIN.exec(statement)
-    if (beginning !== null && open === undefined) {
-      open = await begin(db)
-      const [, modes, rest = ''] = beginning
-      const settings = `${modes === undefined ? '' : `set transaction ${modes};`}${rest}`
-      if (settings !== '') await plain(settings, [])
-      return { rows: [], command: 'BEGIN' }
-    }
-    if (/^commit$/i.test(statement)) return await end('commit')
-    if (/^rollback$/i.test(statement)) return await end('rollback')
-    if (/^unlisten \*$/i.test(statement)) return await unlisten()
-    // The other clients share the connection, so that each keeps its own list of channels.
-    const channel = LISTEN.exec(statement)?.[1]
-    if (channel === undefined) return await plain(text, values)
-    listening.push(
-      await db.listen(channel, (payload) => events.emit('notification', { channel, payload })),
+  /** The other clients share the connection, so that each keeps its own list of channels. */
+  async #listen(channel: string): Promise<Answer> {
+    this.#listening.push(
+      await this.#db.listen(channel, (payload) =>
+        this.#events.emit('notification', { channel, payload }),
+      ),
     )
     return { rows: [], command: 'LISTEN' }
   }
 
-  async function query(
-    statement: string | { text: string; values?: unknown[] },
-    values: unknown[] = [],
-  ): Promise<PostgresResult<never>> {
-    const given = typeof statement === 'string' ? { text: statement, values } : statement
-    const { rows, rowCount, command } = await run(given.text, given.values ?? [])
-    return { rows: rows as never[], rowCount: rowCount ?? null, command: command ?? '' }
-  }
-
-  return {
-    query,
-    getTransactionStatus: () => (open === undefined ? 'I' : open.failed ? 'E' : 'T'),
-    on: events.on.bind(events),
-    off: events.off.bind(events),
-    release() {
-      released = true
-      // A transaction that is still open dies with the loan, as it does when a connection is
-      // closed. PGlite tells its next user of a failure.
-      end('rollback').catch(() => {})
-      unlisten().catch(() => {})
-    },
+  async #unlisten(): Promise<Answer> {
+    for (const stop of this.#listening.splice(0)) await stop()
+    return { rows: [], command: 'UNLISTEN' }
   }
 }

@@ -163,29 +163,11 @@ export function own(
   /** Connections with the settings of the relay. */
   const set = new WeakSet<PostgresPoolClient>()
   let strange = false
-
-  async function connection<Result>(
-    work: (query: Query, client: PostgresPoolClient) => Promise<Result>,
-    { bare = false }: ConnectionOptions = {},
-  ): Promise<Result> {
-    const client = await pool.connect()
-    let broken: Error | undefined
-    const onError = (error: Error): void => {
-      broken = error
-    }
-    client.on('error', onError)
-    try {
-      const query = queryOn(client)
+  const connection: Own['connection'] = (work, { bare = false } = {}) =>
+    onConnection(pool, async (query, client) => {
       if (bare && set.delete(client)) await query.script('reset all')
       return await work(query, client)
-    } catch (error) {
-      broken ??= error instanceof Error ? error : new Error('a statement failed', { cause: error })
-      throw error
-    } finally {
-      client.off('error', onError)
-      client.release(broken)
-    }
-  }
+    })
 
   async function transaction<Result>(
     doing: string,
@@ -226,15 +208,32 @@ export function own(
     direct: pool.direct === true,
     connection,
     transaction,
-    run: <Row>(
-      doing: string,
-      text: string,
-      values: readonly unknown[],
-      { often = false }: RunOptions = {},
-    ) =>
+    run: (doing, text, values, { often = false } = {}) =>
       often && !strange && keeps()
-        ? prepared<Row>(doing, text, values)
-        : transaction(doing, (query) => query<Row>(text, values)),
+        ? prepared(doing, text, values)
+        : transaction(doing, (query) => query(text, values)),
+  }
+}
+
+/** Lends a connection; it is closed afterwards if the work threw, or if it has died. */
+async function onConnection<Result>(
+  pool: PostgresPool,
+  work: (query: Query, client: PostgresPoolClient) => Promise<Result>,
+): Promise<Result> {
+  const client = await pool.connect()
+  let broken: Error | undefined
+  const onError = (error: Error): void => {
+    broken = error
+  }
+  client.on('error', onError)
+  try {
+    return await work(queryOn(client), client)
+  } catch (error) {
+    broken ??= error instanceof Error ? error : new Error('a statement failed', { cause: error })
+    throw error
+  } finally {
+    client.off('error', onError)
+    client.release(broken)
   }
 }
 

@@ -46,6 +46,13 @@ const destination = (alias: string): string =>
 const from = (row: string, key: string): string =>
   `${row}.key is not null and (${row}.key, ${row}.position) >= (${key}, (-9223372036854775808)::bigint)`
 
+/** The first rows of each of the keys $10. */
+const earliestOfKeys = (S: string): string =>
+  `select p.position from unnest($10::text[]) as k(key) cross join lateral (
+      select q.position from ${S}.outbox q
+      where ${from('q', 'k.key')} and (q.key, q.position) <= (k.key, 9223372036854775807) order by q.key, q.position limit $1::integer
+    ) p offset 0`
+
 export interface ClaimForm {
   /** $8 destinations and $9 keys are left alone. */
   readonly except: boolean
@@ -71,10 +78,7 @@ export const claim = (S: string, { except, keys = false }: ClaimForm): string =>
       ? `and not ${destination(row)} = any ($8::text[]) and (${row}.key is null or ${row}.key <> all ($9::text[]))`
       : ''
   const source = keys
-    ? `(select p.position from unnest($10::text[]) as k(key) cross join lateral (
-      select q.position from ${S}.outbox q
-      where ${from('q', 'k.key')} and (q.key, q.position) <= (k.key, 9223372036854775807) order by q.key, q.position limit $1::integer
-    ) p offset 0) p join ${S}.outbox o on o.position = p.position`
+    ? `(${earliestOfKeys(S)}) p join ${S}.outbox o on o.position = p.position`
     : `${S}.outbox o`
   return `
 with e as materialized (

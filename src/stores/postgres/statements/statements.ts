@@ -118,13 +118,21 @@ select
     where o.died_at is null and o.visible_at <= statement_timestamp() and isfinite(o.visible_at))) * 1000, 0)::float8::text as oldest_due_ms
 from ${S}.outbox o`
 
-export function statements(schema: string): Statements {
-  const S = quoteIdentifier(schema)
+function settlingStatements(
+  S: string,
+): Pick<
+  Statements,
+  | 'sent'
+  | 'sentKept'
+  | 'sentMany'
+  | 'sentManyKept'
+  | 'retry'
+  | 'release'
+  | 'renew'
+  | 'deadMove'
+  | 'deadBlock'
+> {
   return {
-    ...savingStatements(S),
-    claim: claim(S, { except: false }),
-    claimExcept: claim(S, { except: true }),
-    claimKeys: claim(S, { except: true, keys: true }),
     sent: `delete from ${S}.outbox where position = any ($1::bigint[]) and token = $2::uuid`,
     sentKept: keeping(
       S,
@@ -151,12 +159,26 @@ from unnest($1::bigint[], $2::uuid[]) as u(position, token)
 where o.position = u.position and o.token = u.token`,
     deadMove: deadMove(S),
     deadBlock: deadBlock(S),
+  }
+}
+
+function keptStatements(
+  S: string,
+): Pick<Statements, 'partitions' | 'dropPartitions' | 'pruneSent'> {
+  return {
     partitions: `select ${S}.sent_partitions()`,
     dropPartitions: `select ${S}.sent_drop($1::float8)::text as dropped`,
     pruneSent: `
 delete from ${S}.sent s
 using (select e.tableoid, e.ctid from ${S}.sent e where e.sent_at < clock_timestamp() - $1::float8 * interval '1 millisecond' limit $2::integer) old
 where s.tableoid = old.tableoid and s.ctid = old.ctid`,
+  }
+}
+
+function inboxStatements(
+  S: string,
+): Pick<Statements, 'track' | 'trackMany' | 'forget' | 'pruneInbox'> {
+  return {
     track: `insert into ${S}.inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning consumer, pg_current_xact_id()::text as xact`,
     // In the order of the ids, so that two of these never wait for each other in a circle.
     trackMany: `
@@ -174,12 +196,33 @@ delete from ${S}.inbox i
 using (select e.consumer, e.message_id from ${S}.inbox e
   where e.handled_at < clock_timestamp() - $1::float8 * interval '1 millisecond' order by e.handled_at limit $2::integer) old
 where i.consumer = old.consumer and i.message_id = old.message_id`,
+  }
+}
+
+function deadStatements(
+  S: string,
+): Pick<Statements, 'deadList' | 'deadRetry' | 'deadDiscard' | 'deadDiscardBlocking'> {
+  return {
     deadList: deadList(S),
     deadRetry: `select ${S}.dead_retry($1::bigint[], $2::integer[], $3::bigint[])::text as retried`,
     deadDiscard: `
 delete from ${S}.dead d using unnest($1::bigint[], $2::integer[]) as u(position, letter)
 where d.position = u.position and d.letter = u.letter`,
     deadDiscardBlocking: `delete from ${S}.outbox where position = any ($1::bigint[]) and died_at is not null`,
+  }
+}
+
+export function statements(schema: string): Statements {
+  const S = quoteIdentifier(schema)
+  return {
+    ...savingStatements(S),
+    claim: claim(S, { except: false }),
+    claimExcept: claim(S, { except: true }),
+    claimKeys: claim(S, { except: true, keys: true }),
+    ...settlingStatements(S),
+    ...keptStatements(S),
+    ...inboxStatements(S),
+    ...deadStatements(S),
     stats: stats(S),
   }
 }

@@ -1,13 +1,14 @@
 import { lockClass } from '../../../sql/postgres/locks.ts'
 
-/** Step 7: ids of dead letters, and kept rows that can be deleted under any publication. */
-export const ownIds = (S: string, schema: string): string => `
+const letters = (S: string): string => `
 -- Positions come again when the sequence lags behind the rows, after a restore of the data alone or with logical
 -- replication. So a dead letter is told apart by a number of chance besides, which needs no sequence.
 alter table ${S}.dead add column letter integer not null default 0;
 alter table ${S}.dead alter column letter set default (floor(random() * 2147483647))::integer,
   drop constraint dead_pkey, add primary key (position, letter);
+`
 
+const deadRetry = (S: string): string => `
 -- Puts dead letters back, in the order of their positions. "places" names those that stayed in the outbox: those
 -- that hold back their key go on in their place; the others, and moved ones, behind everything else of their key.
 create function ${S}.dead_retry(positions bigint[], letters integer[], places bigint[]) returns bigint
@@ -40,7 +41,9 @@ begin
   end loop;
   return retried;
 end $$;
+`
 
+const wholeRows = (S: string): string => `
 -- A table that is published for logical replication refuses to delete rows unless it can name them. An index
 -- would have to be kept up by every settlement; naming the whole row costs only those who delete.
 alter table ${S}.sent replica identity full;
@@ -52,7 +55,9 @@ begin
     execute format('alter table %s replica identity full', part.name);
   end loop;
 end $$;
+`
 
+const partitions = (S: string, schema: string): string => `
 -- Makes the partitions of kept messages for this day and the next one (UTC).
 create or replace function ${S}.sent_partitions() returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -71,3 +76,7 @@ begin
   end loop;
 end $$;
 `
+
+/** Step 7: ids of dead letters, and kept rows that can be deleted under any publication. */
+export const ownIds = (S: string, schema: string): string =>
+  [letters(S), deadRetry(S), wholeRows(S), partitions(S, schema)].join('')

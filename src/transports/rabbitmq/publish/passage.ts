@@ -61,71 +61,91 @@ interface Mark {
   readonly from: number
 }
 
-export function createPassage({ question, grainMs, waiting, onRoom }: PassagePorts): Passage {
-  let marks: Mark[] = []
-  const last = { tag: 0, written: 0, asked: 0, reached: 0, reachedTag: 0 }
-  let [asking, blind] = [false, question === undefined]
-  let movedAt = systemClock.monotonic()
-  let buffered = 0
+export function createPassage(ports: PassagePorts): Passage {
+  return new WatchedPassage(ports)
+}
 
-  function note(tag: number, now: number): void {
-    const mark = marks.at(-1)
-    if (mark !== undefined && now - mark.from < grainMs) {
-      mark.tag = tag
-      mark.at = now
-    } else marks.push({ tag, at: now, from: now })
+class WatchedPassage implements Passage {
+  readonly #ports: PassagePorts
+  readonly #last = { tag: 0, written: 0, asked: 0, reached: 0, reachedTag: 0 }
+  #marks: Mark[] = []
+  #asking = false
+  #blind: boolean
+  #movedAt = systemClock.monotonic()
+  #buffered = 0
+
+  constructor(ports: PassagePorts) {
+    this.#ports = ports
+    this.#blind = ports.question === undefined
   }
 
-  function reached(tag: number, end: number): void {
+  get full(): boolean {
+    return !this.#blind && this.#last.written - this.#last.reached >= MOST_ON_THE_WAY
+  }
+
+  get movedAt(): number {
+    const now = this.#ports.waiting()
+    if (now !== this.#buffered) this.#movedAt = systemClock.monotonic()
+    this.#buffered = now
+    return this.#movedAt
+  }
+
+  wrote(tag: number, contentBytes: number): number {
+    const last = this.#last
+    last.tag = tag
+    last.written += contentBytes + BESIDE_CONTENT
+    if (this.#blind) this.reached(tag, last.written)
+    else if (last.written - Math.max(last.asked, last.reached) >= ASK_AFTER_BYTES) this.ask()
+    return last.written
+  }
+
+  reached(tag: number, end: number): void {
+    const last = this.#last
     if (tag <= last.reachedTag) return
-    movedAt = systemClock.monotonic()
+    this.#movedAt = systemClock.monotonic()
     last.reachedTag = tag
     last.reached = Math.max(last.reached, end)
-    note(tag, movedAt)
+    this.#note(tag, this.#movedAt)
   }
 
-  async function ask(): Promise<void> {
-    if (asking || blind || last.tag <= last.reachedTag || question === undefined) return
-    asking = true
-    const { tag, written } = last
-    last.asked = written
+  reachedAt(tag: number): number | undefined {
+    if (tag > this.#last.reachedTag) return undefined
+    return this.#marks.find((mark) => mark.tag >= tag)?.at
+  }
+
+  ask(): void {
+    void this.#ask()
+  }
+
+  forget(before: number): void {
+    this.#marks = this.#marks.filter(
+      (mark, index) => mark.at >= before || index === this.#marks.length - 1,
+    )
+  }
+
+  #note(tag: number, now: number): void {
+    const mark = this.#marks.at(-1)
+    if (mark !== undefined && now - mark.from < this.#ports.grainMs) {
+      mark.tag = tag
+      mark.at = now
+    } else this.#marks.push({ tag, at: now, from: now })
+  }
+
+  async #ask(): Promise<void> {
+    const { question, onRoom } = this.#ports
+    const { tag, written, reachedTag } = this.#last
+    if (this.#asking || this.#blind || tag <= reachedTag || question === undefined) return
+    this.#asking = true
+    this.#last.asked = written
     try {
       await question()
     } catch {
       // The channel of the questions is gone: from now on what is written counts as read, as
       // without one.
-      blind = true
+      this.#blind = true
     }
-    asking = false
-    reached(tag, written)
+    this.#asking = false
+    this.reached(tag, written)
     onRoom()
-  }
-
-  return {
-    get full() {
-      return !blind && last.written - last.reached >= MOST_ON_THE_WAY
-    },
-    get movedAt() {
-      const now = waiting()
-      if (now !== buffered) movedAt = systemClock.monotonic()
-      buffered = now
-      return movedAt
-    },
-    wrote(tag, contentBytes) {
-      last.tag = tag
-      last.written += contentBytes + BESIDE_CONTENT
-      if (blind) reached(tag, last.written)
-      else if (last.written - Math.max(last.asked, last.reached) >= ASK_AFTER_BYTES) void ask()
-      return last.written
-    },
-    reached,
-    reachedAt(tag) {
-      if (tag > last.reachedTag) return undefined
-      return marks.find((mark) => mark.tag >= tag)?.at
-    },
-    ask: () => void ask(),
-    forget(before) {
-      marks = marks.filter((mark, index) => mark.at >= before || index === marks.length - 1)
-    },
   }
 }
