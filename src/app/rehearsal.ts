@@ -1,6 +1,7 @@
 import { MersalError } from '../core/errors/errors.ts'
 import { type MessageType, type OutgoingMessage, headerNames } from '../core/messages/message.ts'
 import type { Delivery } from '../core/transport.ts'
+import type { GivingUp } from '../lib/async/linked-abort.ts'
 import { uuidv7 } from '../lib/uuid.ts'
 import type { Assembly } from './assembly.ts'
 import { attemptsInUnits } from './receive/alone.ts'
@@ -13,7 +14,7 @@ import type { Settings } from './settings/settings.ts'
 import { keptMessages } from './unit/savepoints.ts'
 import { Unit } from './unit/unit.ts'
 
-type Work<Tx> = (unit: Unit<Tx>, signal: AbortSignal) => Promise<void>
+type Work<Tx> = (unit: Unit<Tx>, givingUp: Pick<GivingUp, 'signal'>) => Promise<void>
 
 /**
  * Runs the work in a real unit, with every check that comes before a commit, then rolls back.
@@ -37,9 +38,9 @@ export async function rehearse<Tx>(
   try {
     await runUnit({
       cause: delivery?.message,
-      work: async (unit, signal) => {
+      work: async (unit, givingUp) => {
         transactions.noteRehearsed(unit)
-        await work(unit, signal)
+        await work(unit, givingUp)
         messages = await keptMessages(settings.savepoints, unit.tx, unit.close())
         throw rollback
       },
@@ -57,7 +58,7 @@ async function rehearseHeld<Tx>(
 ): Promise<readonly OutgoingMessage[]> {
   const unit = new Unit<Tx>(undefined as Tx, { cause: delivery.message })
   try {
-    await work(unit, delivery.signal)
+    await work(unit, delivery)
     return unit.close().map(({ message }) => message)
   } finally {
     unit.end()
@@ -89,7 +90,7 @@ export async function rehearseHandler<Tx>(
   }
   const work: Work<Tx> =
     attempts.runUnit === undefined
-      ? (unit, signal) => attemptWithoutDatabase(attempts, reception, unit, signal)
+      ? (unit, { signal }) => attemptWithoutDatabase(attempts, reception, unit, signal)
       : attemptsInUnits(attempts, reception)
   return rehearse(parts, work, delivery)
 }

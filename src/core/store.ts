@@ -2,6 +2,7 @@ import type { DeadLetterBox } from './dead-letter.ts'
 import type { StoreOperations } from './operations.ts'
 import type { OutboxStorage, Waker } from './outbox.ts'
 import type { MessageTracker } from './tracker.ts'
+import type { GivingUp } from '../lib/async/linked-abort.ts'
 
 /**
  * Runs the function in one database transaction: commits when it resolves, rolls back when it
@@ -27,6 +28,11 @@ export interface UnitOptions {
    * handle.
    */
   readonly ended?: Promise<void>
+  /**
+   * As `signal`, for a store that wants to spare most units a signal, which is made when it is first
+   * asked for.
+   */
+  readonly givingUp?: GivingUp
 }
 
 /** One database as Mersal sees it. */

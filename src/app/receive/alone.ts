@@ -1,4 +1,5 @@
 import { isMersalError } from '../../core/errors/errors.ts'
+import type { GivingUp } from '../../lib/async/linked-abort.ts'
 import type { RunUnit } from '../unit/run-unit.ts'
 import type { Unit } from '../unit/unit.ts'
 import { type AttemptPorts, type Reception, attempt, handlerLimit } from './attempt.ts'
@@ -40,9 +41,9 @@ export function attemptsInUnits<Tx>(
   ports: AttemptPorts<Tx>,
   reception: Reception<Tx>,
   onRecorded: (tx: Tx) => void = () => {},
-): (unit: Unit<Tx>, signal: AbortSignal) => Promise<void> {
+): (unit: Unit<Tx>, givingUp: Pick<GivingUp, 'signal'>) => Promise<void> {
   let runs = 0
-  return async (unit, signal) => {
+  return async (unit, { signal }) => {
     const given = ++runs === 1 ? reception : await withNewBody(ports.settings, reception)
     await attemptInUnit(ports, given, unit, signal, onRecorded)
   }

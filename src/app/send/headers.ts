@@ -29,13 +29,25 @@ export function outgoingHeaders(
   headers[headerNames.correlationId] =
     cause === undefined ? facts.id : (inherited(cause, headerNames.correlationId) ?? cause.id)
   if (cause !== undefined) headers[headerNames.causationId] = cause.id
-  headers[headerNames.sentAt] = new Date(facts.now).toISOString()
+  headers[headerNames.sentAt] = timeText(facts.now)
   headers[headerNames.contentType] = facts.contentType
   headers[headerNames.sender] = facts.app
   if (facts.partitionKey !== undefined) headers[headerNames.partitionKey] = facts.partitionKey
   const trace = headers[headerNames.traceparent] ?? inherited(cause, headerNames.traceparent)
   if (trace !== undefined) headers[headerNames.traceparent] = trace
   return headers
+}
+
+let lastMs = Number.NaN
+let lastText = ''
+
+/** Many messages are sent in the same millisecond. */
+function timeText(now: number): string {
+  if (now !== lastMs) {
+    lastText = new Date(now).toISOString()
+    lastMs = now
+  }
+  return lastText
 }
 
 /**

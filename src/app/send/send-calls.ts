@@ -119,7 +119,7 @@ export function unitCall<Tx>(ports: SendPorts<Tx>, unit: Unit<Tx>): SendCall {
   const direct = ports.storage === undefined
   const origin = { cause: unit.cause, transaction: direct ? undefined : unit, direct }
   return (...call) =>
-    unit.add(callName(call[0], call[1]), async () =>
+    unit.add(callName(call[0], call[1]), () =>
       direct ? makeUndelayed(ports, origin, call) : make(ports, origin, call),
     )
 }

@@ -2,6 +2,7 @@ import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { ClaimedMessage, SavedMessage, SaveOptions } from '../../core/outbox.ts'
 import type { Savepoints } from '../../core/store.ts'
 import { emit } from '../../core/telemetry.ts'
+import type { LinkedAbort } from '../../lib/async/linked-abort.ts'
 import type { ExpressOffer, Relay } from '../../outbox/types.ts'
 import type { AppOutbox } from './queue-beside-outbox.ts'
 import { keptMessages } from './savepoints.ts'
@@ -29,10 +30,10 @@ export async function flush<Tx>(
   { savepoints, outbox, relay }: FlushPorts<Tx>,
   tx: Tx,
   captured: readonly Captured[],
-  signal: AbortSignal,
+  link: LinkedAbort,
 ): Promise<Flushed> {
   const messages = await keptMessages(savepoints, tx, captured)
-  signal.throwIfAborted()
+  link.throwIfAborted()
   if (messages.length === 0) return nothing
   const offer = relay.express()
   const { storage } = outbox
@@ -40,7 +41,7 @@ export async function flush<Tx>(
     const options = optionsOf(offer)
     const later = storage.saveLast?.(tx, messages, options)
     const saved = later === undefined ? await storage.save(tx, messages, options) : later.saved
-    signal.throwIfAborted()
+    link.throwIfAborted()
     return { messages, saved, offer }
   } catch (error) {
     offer?.cancel()

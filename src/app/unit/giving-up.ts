@@ -1,6 +1,7 @@
 import { errorFields } from '../../core/errors/error-text.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Clock } from '../../lib/async/clock.ts'
+import type { GivingUp } from '../../lib/async/linked-abort.ts'
 
 /** How long a store may take to end a unit after the signal has aborted, in milliseconds. */
 const LAST_ANSWER_MS = 1000
@@ -12,29 +13,37 @@ export interface GivingUpPorts {
 }
 
 /**
- * Resolves or rejects as the unit does. If the store has not answered a second after the signal
- * has aborted, rejects with the error that `why` makes.
+ * Resolves or rejects as the unit does. If the store has not answered a second after the link has
+ * aborted, rejects with the error that `why` makes.
  */
-export async function unlessGivenUp(
+export function unlessGivenUp(
   ports: GivingUpPorts,
   unit: Promise<void>,
-  signal: AbortSignal,
+  link: GivingUp,
   why: () => Error,
 ): Promise<void> {
-  const { promise: late, reject } = Promise.withResolvers<never>()
-  let over: AbortController | undefined
-  const onAbort = (): void => {
-    over = new AbortController()
-    void giveUpLater(ports, unit, over.signal, () => reject(why()))
-  }
-  if (signal.aborted) onAbort()
-  else signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    await Promise.race([unit, late])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
-    over?.abort('over')
-  }
+  return new Promise((resolve, reject) => {
+    let over: AbortController | undefined
+    const onAbort = (): void => {
+      over = new AbortController()
+      void giveUpLater(ports, unit, over.signal, () => reject(why()))
+    }
+    link.follow(onAbort)
+    const ended = (): void => {
+      link.forget(onAbort)
+      over?.abort('over')
+    }
+    unit.then(
+      () => {
+        ended()
+        resolve()
+      },
+      (error: unknown) => {
+        ended()
+        reject(error)
+      },
+    )
+  })
 }
 
 async function giveUpLater(

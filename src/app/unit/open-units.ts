@@ -28,9 +28,11 @@ export class OpenUnits<Tx> {
     const giveUp = (): void => link.abort(this.#forced.reason)
     if (this.#forced.aborted) giveUp()
     this.#followers.add(giveUp)
+    this.#inFlight.enter()
     try {
-      return await this.#inFlight.run(() => work(link))
+      return await work(link)
     } finally {
+      this.#inFlight.leave()
       this.#followers.delete(giveUp)
     }
   }

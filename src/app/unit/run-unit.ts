@@ -1,9 +1,9 @@
 import { errorFields } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Envelope } from '../../core/messages/message.ts'
-import type { UnitOfWork } from '../../core/store.ts'
+import type { UnitOfWork, UnitOptions } from '../../core/store.ts'
 import { toError } from '../../lib/async/abort.ts'
-import type { LinkedAbort } from '../../lib/async/linked-abort.ts'
+import type { GivingUp, LinkedAbort } from '../../lib/async/linked-abort.ts'
 import type { Ambient } from './ambient.ts'
 import { type Flushed, type FlushPorts, flush, handOver, nothing } from './flush.ts'
 import { type GivingUpPorts, unlessGivenUp } from './giving-up.ts'
@@ -29,8 +29,7 @@ export interface UnitRequest<Tx, Result> {
    * commit.
    */
   readonly limit?: TimeLimit | undefined
-  /** The signal aborts when the unit is given up. */
-  readonly work: (unit: Unit<Tx>, signal: AbortSignal) => Promise<Result>
+  readonly work: (unit: Unit<Tx>, givingUp: GivingUp) => Promise<Result>
 }
 
 export type RunUnit<Tx> = <Result>(request: UnitRequest<Tx, Result>) => Promise<Result>
@@ -42,24 +41,44 @@ export type RunUnit<Tx> = <Result>(request: UnitRequest<Tx, Result>) => Promise<
  */
 export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
   return (request) =>
-    ports.units.run(request.signal, (link) => runInStore(ports, request, newRun(link)))
+    ports.units.run(request.signal, (link) => runInStore(ports, request, new Run(link)))
 }
 
-/** One run of a unit. */
-interface Run<Result> {
+/** One run of a unit, with what the store is told of it: most stores never ask for most of it. */
+class Run<Result> implements UnitOptions {
   /** The store follows it too, since what the work does later must reach no other transaction. */
   readonly link: LinkedAbort
-  /** Resolved once nothing of the work runs any more. */
-  readonly ended: PromiseWithResolvers<void>
-  flushed: Flushed
+  flushed: Flushed = nothing
   outcome:
     | { readonly kind: 'done'; readonly value: Result }
     | { readonly kind: 'failed'; readonly error: unknown }
     | undefined
-}
+  #over = false
+  #ended: PromiseWithResolvers<void> | undefined
 
-function newRun<Result>(link: LinkedAbort): Run<Result> {
-  return { link, ended: Promise.withResolvers(), flushed: nothing, outcome: undefined }
+  constructor(link: LinkedAbort) {
+    this.link = link
+  }
+
+  get signal(): AbortSignal {
+    return this.link.signal
+  }
+
+  get givingUp(): LinkedAbort {
+    return this.link
+  }
+
+  get ended(): Promise<void> {
+    this.#ended ??= Promise.withResolvers()
+    if (this.#over) this.#ended.resolve()
+    return this.#ended.promise
+  }
+
+  /** Nothing of the work runs any more. */
+  end(): void {
+    this.#over = true
+    this.#ended?.resolve()
+  }
 }
 
 async function runInStore<Tx, Result>(
@@ -67,8 +86,7 @@ async function runInStore<Tx, Result>(
   request: UnitRequest<Tx, Result>,
   run: Run<Result>,
 ): Promise<Result> {
-  const { link, ended } = run
-  const { signal } = link
+  const { link } = run
   const abort = (reason: Error): void => link.abort(reason)
   const inside = { what: 'transaction()', clock: ports.clock, outer: request.outer, abort }
   try {
@@ -77,8 +95,7 @@ async function runInStore<Tx, Result>(
         begun()
         return perform(ports, request, { tx, repeat }, run)
       }
-      const unit = ports.unitOfWork(work, { signal, ended: ended.promise })
-      return unlessGivenUp(ports, unit, signal, () => givenUp(signal, run))
+      return unlessGivenUp(ports, ports.unitOfWork(work, run), link, () => givenUp(run))
     })
   } catch (error) {
     run.flushed.offer?.cancel()
@@ -89,11 +106,11 @@ async function runInStore<Tx, Result>(
   return value
 }
 
-function givenUp<Result>(signal: AbortSignal, { outcome }: Run<Result>): Error {
-  if (outcome?.kind !== 'done') return toError(signal.reason)
+function givenUp<Result>({ link, outcome }: Run<Result>): Error {
+  if (outcome?.kind !== 'done') return toError(link.reason)
   const text =
     'the unit was given up while the database had not answered to its commit: it may or may not have happened'
-  return new MersalError('MERSAL_COMMIT_UNKNOWN', text, { cause: signal.reason })
+  return new MersalError('MERSAL_COMMIT_UNKNOWN', text, { cause: link.reason })
 }
 
 /** The function that the store runs in its transaction. */
@@ -122,7 +139,7 @@ async function perform<Tx, Result>(
     throw error
   } finally {
     unit.end()
-    if (!begun) run.ended.resolve()
+    if (!begun) run.end()
   }
 }
 
@@ -158,15 +175,16 @@ async function workAndFlush<Tx, Result>(
   unit: Unit<Tx>,
   run: Run<Result>,
 ): Promise<Result> {
-  const { signal } = run.link
+  const { link } = run
   try {
-    const value = await ports.ambient.run({ unit, cause }, () => work(unit, signal))
+    const value = await ports.ambient.run({ unit, cause }, work, unit, link)
     // Given up meanwhile: the transaction is over, so nothing may be written any more.
-    signal.throwIfAborted()
-    run.flushed = await flush(ports, unit.tx, unit.close(), signal)
+    link.throwIfAborted()
+    const captured = unit.close()
+    if (captured.length > 0) run.flushed = await flush(ports, unit.tx, captured, link)
     return value
   } finally {
-    run.ended.resolve()
+    run.end()
   }
 }
 

@@ -1,7 +1,8 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Envelope, OutgoingMessage } from '../../core/messages/message.ts'
 import type { TransactionContext } from '../../core/transaction.ts'
-import { type ObservedPromise, observe } from '../../lib/async/observed.ts'
+import { type ObservedPromise, observe, observeNow } from '../../lib/async/observed.ts'
+import { isPromise } from '../send/body.ts'
 
 /** A call of the user in a unit: a send, a savepoint, a joined part. */
 interface Call {
@@ -70,15 +71,29 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     return !this.#open && this.#facts.whole?.open === true
   }
 
-  /** Takes a message. Messages keep the order of the calls. Resolves to the id of the message. */
-  add(what: string, capture: () => Promise<OutgoingMessage>): Promise<string> {
+  /**
+   * Takes a message. Messages keep the order of the calls. Resolves to the id of the message. What
+   * `capture` throws rejects the call.
+   */
+  add(what: string, capture: () => OutgoingMessage | Promise<OutgoingMessage>): Promise<string> {
     if (!this.open) return Promise.reject(unitEnded(what))
     if (!this.#inPlace()) return this.#follow(what, () => Promise.reject(parallel(what)))
-    const { number, tied } = this.#draw()
+    const number = this.#draw()
+    const tied = this.#tie(number)
     const slot: Slot = { number, message: undefined, dropped: false }
     this.#slots.push(slot)
+    let made: OutgoingMessage | Promise<OutgoingMessage>
+    try {
+      made = capture()
+    } catch (error) {
+      return this.#follow(what, () => Promise.reject(error))
+    }
+    if (tied === undefined && !isPromise(made)) {
+      slot.message = made
+      return this.#taken(what, made.id)
+    }
     return this.#follow(what, async () => {
-      const message = await capture()
+      const message = await made
       if (!this.open) throw unitEnded(what)
       slot.message = message
       await tied
@@ -177,11 +192,21 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     return this.#levels.at(-1) === this.#facts.level?.()
   }
 
-  #draw(): { readonly number: number; readonly tied: Promise<void> | undefined } {
+  #draw(): number {
+    const { whole } = this.#facts
+    return whole === undefined ? ++this.#numbers : whole.#draw()
+  }
+
+  #tie(number: number): Promise<void> | undefined {
     const { whole, mark } = this.#facts
-    if (whole !== undefined) return whole.#draw()
-    const number = ++this.#numbers
-    return { number, tied: mark?.(number) }
+    return whole === undefined ? mark?.(number) : whole.#tie(number)
+  }
+
+  /** A call that has gone well already. It still has to be awaited. */
+  #taken<Result>(what: string, result: Result): Promise<Result> {
+    const promise = observeNow(result)
+    this.#calls.push({ what, promise, settled: true })
+    return promise
   }
 
   #follow<Result>(

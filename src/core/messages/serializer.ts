@@ -1,4 +1,4 @@
-import { TextDecoder, TextEncoder } from 'node:util'
+import { TextDecoder } from 'node:util'
 import { MersalError } from '../errors/errors.ts'
 
 /** Turns bodies into bytes and back. `decode` throws on bytes that it does not understand. */
@@ -9,7 +9,6 @@ export interface Serializer {
   decode(body: Uint8Array): unknown
 }
 
-const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 function encode(value: unknown): Uint8Array {
@@ -29,7 +28,7 @@ function encode(value: unknown): Uint8Array {
       `a body of type ${typeof value} has no JSON form: send an object, an array, a string, a number, a boolean or null`,
     )
   }
-  return encoder.encode(text)
+  return Buffer.from(text)
 }
 
 function decode(body: Uint8Array): unknown {

@@ -1,7 +1,19 @@
-/** A signal of its own that also aborts with others. Disposing lets go of the others. */
-export interface LinkedAbort extends Disposable {
+/** Something that may be given up at any moment. */
+export interface GivingUp {
+  readonly aborted: boolean
+  /** Why; undefined until then. */
+  readonly reason: unknown
+  /** Made when it is first asked for: a signal costs more than all the rest. */
   readonly signal: AbortSignal
+  /** Calls this once when it is given up, at once if it has been, unless `forget` comes before. */
+  follow(stop: () => void): void
+  forget(stop: () => void): void
+}
+
+/** A signal of its own that also aborts with others. Disposing lets go of the others. */
+export interface LinkedAbort extends GivingUp, Disposable {
   abort(reason: unknown): void
+  throwIfAborted(): void
 }
 
 /**
@@ -9,33 +21,69 @@ export interface LinkedAbort extends Disposable {
  * of, so that a long-lived signal does not collect followers.
  */
 export function linkAbort(...signals: readonly (AbortSignal | undefined)[]): LinkedAbort {
-  return link(signals, 1)
+  return new Link(signals, 1)
 }
 
 /** Aborts when all of the signals have, with the reason of the last one. */
 export function linkAbortOfAll(signals: readonly AbortSignal[]): LinkedAbort {
-  return link(signals, signals.length)
+  return new Link(signals, signals.length)
 }
 
-function link(signals: readonly (AbortSignal | undefined)[], wanted: number): LinkedAbort {
-  const controller = new AbortController()
-  const followed: (() => void)[] = []
-  let left = wanted
-  for (const signal of signals) {
-    if (signal === undefined) continue
-    const follow = (): void => {
-      if (--left === 0) controller.abort(signal.reason)
+class Link implements LinkedAbort {
+  aborted = false
+  reason: unknown
+  #controller: AbortController | undefined
+  #stops: Set<() => void> | undefined
+  #followed: (() => void)[] | undefined
+
+  constructor(signals: readonly (AbortSignal | undefined)[], wanted: number) {
+    let left = wanted
+    for (const signal of signals) {
+      if (signal === undefined) continue
+      const follow = (): void => {
+        if (--left === 0) this.abort(signal.reason)
+      }
+      if (signal.aborted) follow()
+      signal.addEventListener('abort', follow, { once: true })
+      this.#followed ??= []
+      this.#followed.push(() => signal.removeEventListener('abort', follow))
     }
-    if (signal.aborted) follow()
-    signal.addEventListener('abort', follow, { once: true })
-    followed.push(() => signal.removeEventListener('abort', follow))
   }
-  return {
-    signal: controller.signal,
-    abort: (reason) => controller.abort(reason),
-    [Symbol.dispose]: () => {
-      for (const release of followed) release()
-    },
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.aborted) this.#controller.abort(this.reason)
+    }
+    return this.#controller.signal
+  }
+
+  abort(reason: unknown): void {
+    if (this.aborted) return
+    this.aborted = true
+    // As a controller does that is given none.
+    this.reason = reason ?? new DOMException('This operation was aborted', 'AbortError')
+    this.#controller?.abort(this.reason)
+    for (const stop of this.#stops ?? []) stop()
+    this.#stops = undefined
+  }
+
+  throwIfAborted(): void {
+    if (this.aborted) throw this.reason
+  }
+
+  follow(stop: () => void): void {
+    if (this.aborted) return stop()
+    this.#stops ??= new Set()
+    this.#stops.add(stop)
+  }
+
+  forget(stop: () => void): void {
+    this.#stops?.delete(stop)
+  }
+
+  [Symbol.dispose](): void {
+    for (const release of this.#followed ?? []) release()
   }
 }
 
@@ -50,17 +98,30 @@ export async function abortable<Value>(
   onLate: (error: unknown) => void = () => {},
 ): Promise<Value> {
   if (signal === undefined) return work()
-  signal.throwIfAborted()
-  const { promise: stopped, reject } = Promise.withResolvers<never>()
-  const stop = (): void => reject(signal.reason as Error)
-  signal.addEventListener('abort', stop, { once: true })
-  const running = (async () => work())()
-  running.catch((error: unknown) => {
-    if (signal.aborted) onLate(error)
+  using link = linkAbort(signal)
+  return await unlessAborted(link, async () => work(), onLate)
+}
+
+/** As `abortable`, without a signal. The work returns a promise, and throws nothing before. */
+export function unlessAborted<Value>(
+  link: GivingUp,
+  work: () => Promise<Value>,
+  onLate: (error: unknown) => void,
+): Promise<Value> {
+  if (link.aborted) return Promise.reject(link.reason)
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(link.reason)
+    link.follow(stop)
+    work().then(
+      (value) => {
+        link.forget(stop)
+        resolve(value)
+      },
+      (error: unknown) => {
+        if (link.aborted) onLate(error)
+        link.forget(stop)
+        reject(error)
+      },
+    )
   })
-  try {
-    return await Promise.race([running, stopped])
-  } finally {
-    signal.removeEventListener('abort', stop)
-  }
 }

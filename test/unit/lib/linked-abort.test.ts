@@ -26,6 +26,28 @@ describe('linked signals', () => {
   })
 })
 
+describe('what follows a linked signal', () => {
+  test('is called once, at once if it is too late, and not after it was forgotten', () => {
+    using link = linkAbort()
+    const seen: string[] = []
+    const forgotten = (): void => void seen.push('forgotten')
+    link.follow(forgotten)
+    link.follow(() => void seen.push(`before: ${String(link.reason)}`))
+    link.forget(forgotten)
+    link.abort('why')
+    link.abort('again')
+    link.follow(() => void seen.push('late'))
+    expect(seen).toEqual(['before: why', 'late'])
+  })
+
+  test('a signal that is asked for afterwards is aborted for the same reason', () => {
+    using link = linkAbort()
+    link.abort('why')
+    expect([link.aborted, link.signal.aborted, link.signal.reason]).toEqual([true, true, 'why'])
+    expect(() => link.throwIfAborted()).toThrow('why')
+  })
+})
+
 describe('work under a signal', () => {
   test('gives its result or its error', async () => {
     const { signal } = new AbortController()

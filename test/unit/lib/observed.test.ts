@@ -17,7 +17,9 @@ describe('a promise that knows whether it was looked at', () => {
     await: async (promise) => void (await promise),
     return: async (promise) => promise,
     'then()': (promise) => promise.then(() => {}),
-    catch: (promise) => promise.catch(() => {}),
+    'catch, awaited': async (promise) => void (await promise.catch(() => {})),
+    'catch after catch, awaited': async (promise) =>
+      void (await promise.catch(() => {}).catch(() => {})),
     finally: (promise) => promise.finally(() => {}),
     'Promise.all': (promise) => Promise.all([promise, Promise.resolve(2)]),
     'Promise.allSettled': (promise) => Promise.allSettled([promise]),
@@ -31,6 +33,16 @@ describe('a promise that knows whether it was looked at', () => {
       expect(promise.observed).toBe(true)
     })
   }
+
+  test('catch alone is no look, since it does not wait', async () => {
+    const promise = observe(Promise.resolve(1))
+    const caught = promise.catch(() => {})
+    await turn()
+    expect(promise.observed).toBe(false)
+    expect(await caught).toBe(1)
+    expect(promise.observed).toBe(true)
+    expect(await observe(Promise.reject(new Error('no'))).catch(() => 'caught')).toBe('caught')
+  })
 
   test('what it derives are plain promises with the same result', async () => {
     const promise = observe(Promise.resolve(1))

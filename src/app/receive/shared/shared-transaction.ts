@@ -111,7 +111,7 @@ export class SharedTransaction<Tx> {
       await this.#ports.runUnit({
         signal: link.signal,
         limit: sharedLimit(this.#ports, this.#members),
-        work: (unit, signal) => this.#handleAll(unit, signal),
+        work: (unit, { signal }) => this.#handleAll(unit, signal),
       })
       return { kind: 'committed' }
     } catch (error) {

@@ -159,6 +159,10 @@ describe('P3: sending fails closed', () => {
     'a send whose catch is not awaited': async (send) => {
       void send().catch(() => {})
     },
+    'a send whose catch is not awaited, long settled': async (send) => {
+      void send().catch(() => {})
+      await new Promise((resolve) => setImmediate(resolve))
+    },
     'one of two sends': async (send) => {
       void send()
       await send()
