@@ -5,6 +5,7 @@ import { invalid } from '../options.ts'
 
 /** Numbers of the errors of the JetStream API that mean something to us. */
 export const apiCodes = {
+  accountIsFull: 10_002,
   consumerNotFound: 10_014,
   messageNotFound: 10_037,
   notEnabledForAccount: 10_039,
@@ -14,6 +15,13 @@ export const apiCodes = {
   streamNotFound: 10_059,
   notEnabled: 10_076,
 } as const
+
+/** Refusals of a stream that come again each time, by the option that is at fault. */
+const streamMistakes: Readonly<Record<number, readonly ['prefix' | 'replicas', string]>> = {
+  10_065: ['prefix', 'another stream of the account takes these subjects; choose another prefix'],
+  10_074: ['replicas', 'more than 1 needs a cluster'],
+  10_113: ['prefix', 'max_bytes of JetStream must be off for the account of this user'],
+}
 
 /** The number of an error of the JetStream API; undefined for any other error. */
 export function apiCodeOf(error: unknown): number | undefined {
@@ -74,6 +82,8 @@ export function mistakeOf(error: unknown, describe: Describe): MersalError | und
   const code = apiCodeOf(error)
   if (hasNoResponders(error) || code === apiCodes.notEnabled) return noJetStream()
   if (code === apiCodes.notEnabledForAccount) return noJetStream()
+  const ofStream = code === undefined ? undefined : streamMistakes[code]
+  if (ofStream !== undefined) return invalid(ofStream[0], `${describe(error)}: ${ofStream[1]}`)
   const names = namesOf(error)
   if (names.includes('AuthorizationError') || names.includes('UserAuthenticationExpiredError'))
     return invalid('url', `NATS refuses user, password or token: ${describe(error)}`)

@@ -172,6 +172,7 @@ export class Consumer implements AsyncDisposable {
     try {
       await this.#readState(held)
       const disposition: Disposition = hasPlace ? await this.#decide(held) : { kind: 'release' }
+      this.#loseIfLate(held)
       // What is given back must not meet the last request of this consumer.
       if (signal.aborted) await this.#loops[0]
       const { state } = held
@@ -232,7 +233,9 @@ export class Consumer implements AsyncDisposable {
   /** A message is lost if JetStream has not heard of it for the whole time. */
   async #renew(): Promise<void> {
     const { settler, settings } = this.#parts
-    const all = [...this.#held]
+    // A process that stood still has lost them: a renewal now would be of what another one has.
+    for (const held of this.#held) this.#loseIfLate(held)
+    const all = [...this.#held].filter(({ lost }) => !lost.aborted)
     await Promise.all(
       all.map(async (held) => {
         const now = systemClock.monotonic()
@@ -242,8 +245,12 @@ export class Consumer implements AsyncDisposable {
         )
       }),
     )
-    const oldest = systemClock.monotonic() - settings.ackWaitMs
-    for (const held of all) if (held.renewedAt < oldest) this.#lose(held)
+    for (const held of all) this.#loseIfLate(held)
+  }
+
+  #loseIfLate(held: Held): void {
+    const oldest = systemClock.monotonic() - this.#parts.settings.ackWaitMs
+    if (held.renewedAt < oldest) this.#lose(held)
   }
 
   #lose({ controller, arrival }: Held): void {
@@ -253,7 +260,7 @@ export class Consumer implements AsyncDisposable {
     this.#losses.set(arrival.key, (this.#losses.get(arrival.key) ?? 0) + 1)
     this.#parts.settings.logger.warn(
       { queue: this.queue, sequence: arrival.sequence },
-      'lost the hold on a message: NATS did not answer in time',
+      'lost the hold on a message: it was not renewed in time',
     )
     const text = `queue '${this.queue}': the hold on the message was lost`
     controller.abort(new MersalError('MERSAL_UNAVAILABLE', text))

@@ -13,6 +13,7 @@ import { ownHeaders, toEnvelope, toHeaders } from '../publish/wire.ts'
 interface Found {
   readonly letter: DeadLetter
   readonly sequence: number
+  readonly storedAt: number
 }
 
 function numberIn(stored: StoredMsg, name: string, preset: number): number {
@@ -123,7 +124,7 @@ export class NatsDeadLetters implements DeadLetterBox {
     if (stored === null) return undefined
     const letter = toLetter(stored)
     const isMine = this.#queue === undefined || letter.place === this.#queue
-    return isMine ? { letter, sequence } : undefined
+    return isMine ? { letter, sequence, storedAt: stored.time.getTime() } : undefined
   }
 
   #remove(sequence: number): Promise<boolean> {
@@ -138,10 +139,11 @@ export class NatsDeadLetters implements DeadLetterBox {
     })
   }
 
-  async #putBack({ letter, sequence }: Found): Promise<void> {
+  async #putBack({ letter, sequence, storedAt }: Found): Promise<void> {
     const { names } = this.#topology
-    // The id alone is known to the stream, which would not store it a second time.
-    const headers = toHeaders(letter, `retry.${letter.id}.${names.dead}.${sequence}`)
+    // The id alone is known to the stream, which would not store it a second time. Nor would it
+    // know the place from that of a stream of dead letters that was deleted.
+    const headers = toHeaders(letter, `retry.${letter.id}.${names.dead}.${sequence}.${storedAt}`)
     const subject = names.subjectOf(letter.place)
     const answer = await this.#publisher.send({ subject, headers, body: letter.body })
     if (answer.kind === 'stored') return

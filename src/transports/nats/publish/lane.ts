@@ -1,8 +1,14 @@
-import { createInbox, type Msg, type MsgHdrs, type Subscription } from '@nats-io/transport-node'
+import {
+  createInbox,
+  type Msg,
+  type MsgHdrs,
+  PermissionViolationError,
+  type Subscription,
+} from '@nats-io/transport-node'
 import type { PublishOutcome } from '../../../core/transport.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { confirmBook } from '../../shared/confirm-book.ts'
-import { unavailable, unknown, withdrawn } from '../../shared/outcomes.ts'
+import { refused, unavailable, unknown, withdrawn } from '../../shared/outcomes.ts'
 import { answeredOrStopped, type Stop, type TakeBack } from '../../shared/stop.ts'
 import type { NatsLive } from '../connection/client.ts'
 
@@ -12,7 +18,11 @@ const MOST_MESSAGES = 4096
 
 /** What JetStream has said about one message, or what follows from its silence. */
 export type Answer =
-  | { readonly kind: 'stored' }
+  | {
+      readonly kind: 'stored'
+      /** The stream knows its id, and gave the one that it stored this place. */
+      readonly before?: number
+    }
   /** No stream takes this subject, or its stream has no leader. */
   | { readonly kind: 'nobody' }
   | {
@@ -32,6 +42,7 @@ export interface Parcel {
 type Settle = (answer: Answer) => void
 
 interface Pending {
+  readonly subject: string
   readonly bytes: number
   readonly until: number
   readonly settle: Settle
@@ -39,6 +50,8 @@ interface Pending {
 
 interface PubAck {
   readonly stream?: string
+  readonly seq?: number
+  readonly duplicate?: boolean
   readonly error?: {
     readonly code?: number
     readonly err_code?: number
@@ -49,7 +62,7 @@ interface PubAck {
 function answerIn(message: Msg): Answer {
   if (message.data.length === 0 && message.headers?.code === 503) return { kind: 'nobody' }
   try {
-    const { stream, error } = message.json<PubAck>()
+    const { stream, seq, duplicate, error } = message.json<PubAck>()
     if (error !== undefined)
       return {
         kind: 'error',
@@ -57,7 +70,8 @@ function answerIn(message: Msg): Answer {
         code: error.err_code ?? 0,
         text: (error.description ?? 'no reason given').slice(0, 300),
       }
-    if (typeof stream === 'string' && stream !== '') return { kind: 'stored' }
+    if (typeof stream === 'string' && stream !== '')
+      return duplicate === true ? { kind: 'stored', before: seq ?? 0 } : { kind: 'stored' }
   } catch {
     // Not from JetStream: some other subscriber has answered.
   }
@@ -95,6 +109,19 @@ export class Lane {
       },
     })
     live.lost.addEventListener('abort', () => this.#lost(), { once: true })
+    void this.#hearRefusals()
+  }
+
+  /** A server answers a publish that is not permitted beside the way of the other answers. */
+  async #hearRefusals(): Promise<void> {
+    for await (const status of this.#live.connection.client.status()) {
+      if (status.type !== 'error' || !(status.error instanceof PermissionViolationError)) continue
+      const { operation, subject } = status.error
+      if (operation !== 'publish') continue
+      const text = `the user lacks the permission to publish to '${subject}' (docs/nats.md lists them)`
+      const denied = [...this.#book.entries()].filter(([, each]) => each.subject === subject)
+      for (const [ticket] of denied) this.#answered(ticket, refused(text))
+    }
   }
 
   async send(parcel: Parcel, stop?: Stop): Promise<Answer> {
@@ -130,7 +157,7 @@ export class Lane {
       return
     }
     const until = systemClock.monotonic() + this.#timeoutMs
-    this.#book.enter(ticket, { bytes: body.byteLength, until, settle })
+    this.#book.enter(ticket, { subject, bytes: body.byteLength, until, settle })
     this.#bytes += body.byteLength
   }
 

@@ -21,10 +21,12 @@ import type { NatsSettings } from '../options.ts'
 import type { OwnQueues } from '../../shared/own-queues.ts'
 import { type Stop, stopOn } from '../../shared/stop.ts'
 import type { Topology } from '../topology/topology.ts'
-import { headerBytes, toHeaders } from './wire.ts'
+import { headerBytes, toHeaders, withMessageId } from './wire.ts'
 
 /** Headers of ours take less than this, so only larger messages are measured exactly. */
 const OWN_BYTES = 16 * 1024
+/** So many messages whose publishing has come to no end are remembered. */
+const MOST_OPEN = 10_000
 
 /** The queues of each topic, asked for once in one call of `publish`. */
 type Lookups = Map<string, Promise<readonly string[]>>
@@ -37,6 +39,8 @@ export class Publisher {
   readonly #settings: NatsSettings
   readonly #lanes = new WeakMap<NatsLive, Lane>()
   readonly #isNews = seldom(systemClock, 60_000)
+  /** Ids that this process has sent to some stream and did not report as confirmed. */
+  readonly #open = new Set<string>()
 
   constructor(link: NatsLink, topology: Topology, own: OwnQueues, settings: NatsSettings) {
     this.#link = link
@@ -96,10 +100,37 @@ export class Publisher {
         queues.map((queue) => this.#into(queue, parcel, message, stop)),
       )
       const taken = outcomes.filter((outcome) => outcome !== 'gone')
-      return taken.length === 0 ? this.#nobody(message) : together(taken)
+      return taken.length === 0 ? this.#nobody(message) : this.#noted(message, together(taken))
     } catch (error) {
       return this.#away(toError(error))
     }
+  }
+
+  #noted({ id }: OutgoingMessage, outcome: PublishOutcome): PublishOutcome {
+    this.#open.delete(id)
+    if (outcome.kind === 'unknown' || outcome.kind === 'refused') this.#open.add(id)
+    const [oldest] = this.#open
+    if (oldest !== undefined && this.#open.size > MOST_OPEN) this.#open.delete(oldest)
+    return outcome
+  }
+
+  /**
+   * A stream says of an id that it knows it, also when the message has left it. Where this process
+   * has sent it before, that explains it. Else it may be a message of long ago that somebody sends
+   * on purpose, and it is stored again.
+   */
+  async #stored(
+    queue: string,
+    parcel: Parcel,
+    { id }: OutgoingMessage,
+    before: number,
+    stop: Stop | undefined,
+  ): Promise<Answer> {
+    if (this.#open.has(id) || (await this.#topology.holds(queue, before))) return { kind: 'stored' }
+    return this.send(
+      { ...parcel, headers: withMessageId(parcel.headers, `again.${id}.${crypto.randomUUID()}`) },
+      stop,
+    )
   }
 
   #queuesOf(topic: string, lookups: Lookups): Promise<readonly string[]> {
@@ -127,11 +158,14 @@ export class Publisher {
   async #into(
     queue: string,
     { headers, body }: Omit<Parcel, 'subject'>,
-    { to }: OutgoingMessage,
+    message: OutgoingMessage,
     stop: Stop | undefined,
   ): Promise<PublishOutcome | 'gone'> {
-    const subject = this.#topology.names.subjectOf(queue)
-    const answer = await this.send({ subject, headers, body }, stop)
+    const { to } = message
+    const parcel = { subject: this.#topology.names.subjectOf(queue), headers, body }
+    let answer = await this.send(parcel, stop)
+    if (answer.kind === 'stored' && answer.before !== undefined)
+      answer = await this.#stored(queue, parcel, message, answer.before, stop)
     if (answer.kind !== 'nobody') return outcomeOf(queue, answer)
     // Also the answer of a cluster whose stream has no leader at the moment.
     const stream = this.#topology.names.streamOf(queue)
@@ -157,7 +191,8 @@ function outcomeOf(queue: string, answer: Exclude<Answer, { kind: 'nobody' }>): 
   if (answer.code === apiCodes.messageTooLarge)
     return { ...refusedForGood(text), reason: 'too-large' }
   // A full stream and a server without room are no fault of the message.
-  return answer.status >= 500 ? unavailable(text) : refused(text)
+  const isFull = answer.status >= 500 || answer.code === apiCodes.accountIsFull
+  return isFull ? unavailable(text) : refused(text)
 }
 
 /** The one answer to an event that went into several queues. */

@@ -38,7 +38,8 @@ export function toHeaders(
 ): MsgHdrs {
   const wire = makeHeaders()
   // First, since the server looks for this name in the text of all of them.
-  if (isPlain(messageId)) wire.set(MESSAGE_ID, messageId)
+  // What is written in another form must not look like the plain form of something else.
+  if (isPlain(messageId) && !messageId.includes('%')) wire.set(MESSAGE_ID, messageId)
   else wire.set(MESSAGE_ID, encodeURIComponent(messageId.toWellFormed()))
   const rest: { id?: string; type?: string; headers?: Record<string, string> } = {}
   if (isPlain(id)) wire.set(ownHeaders.id, id)
@@ -53,6 +54,15 @@ export function toHeaders(
   if (others.length > 0) rest.headers = Object.fromEntries(others)
   if (Object.keys(rest).length > 0) wire.set(ownHeaders.rest, asciiJson(rest))
   return wire
+}
+
+/** The same headers for a stream that has to store the message whatever it knows. */
+export function withMessageId(wire: MsgHdrs, messageId: string): MsgHdrs {
+  const other = makeHeaders()
+  other.set(MESSAGE_ID, messageId)
+  for (const name of wire.keys())
+    if (name !== MESSAGE_ID) for (const value of wire.values(name)) other.append(name, value)
+  return other
 }
 
 /** No character in it means anything to NATS. */

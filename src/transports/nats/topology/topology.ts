@@ -1,19 +1,18 @@
 import {
-  AckPolicy,
   type ConsumerInfo,
-  DeliverPolicy,
   DiscardPolicy,
   RetentionPolicy,
   StorageType,
   type StreamConfig,
   type StreamInfo,
 } from '@nats-io/jetstream'
-import { nanos } from '@nats-io/transport-node'
+import { millis, nanos } from '@nats-io/transport-node'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { isQueueName, isName, nameRule, queueNameRule } from '../../../core/messages/validation.ts'
 import type { Describe } from '../connection/address.ts'
 import { apiCodeOf, apiCodes, mistakeOf } from '../connection/faults.ts'
 import type { NatsLink, Server } from '../connection/client.ts'
+import { compareStream, consumerConfig, consumerMistake } from './compare.ts'
 import { CONSUMER, type Names, nameOf } from './names.ts'
 import { invalid, type NatsSettings } from '../options.ts'
 
@@ -48,6 +47,14 @@ export class Topology {
     this.#settings = settings
     this.#describe = describe
     this.names = names
+  }
+
+  /** Whether the message that once got this place in the stream is still there. */
+  async holds(queue: string, sequence: number): Promise<boolean> {
+    const stream = this.names.streamOf(queue)
+    return this.ask(`looking for a message in '${stream}'`, async ({ manager }) => {
+      return (await manager.streams.getMessage(stream, { seq: sequence })) !== null
+    })
   }
 
   /** Runs the task; what it throws becomes `MERSAL_UNAVAILABLE`, or the mistake behind it. */
@@ -94,7 +101,7 @@ export class Topology {
         }),
       ),
     ])
-    await this.#consumer(names.streamOf(queue))
+    await this.#consumer(queue)
   }
 
   /** Notes, durably, that events of these topics go into the queue; or no longer. */
@@ -145,6 +152,7 @@ export class Topology {
     // In this order: what is removed meanwhile only moves the first place on.
     const state = (await this.info(stream))?.state
     if (consumer === undefined || state === undefined) return undefined
+    await this.#suits(queue, consumer)
     if (state.last_seq < consumer.delivered.stream_seq) return `end ${state.last_seq}`
     const isBehind = state.messages > 0 && state.first_seq <= consumer.ack_floor.stream_seq
     return isBehind ? `place ${state.first_seq}` : undefined
@@ -156,7 +164,7 @@ export class Topology {
     await this.ask(`making the consumer of '${stream}' again`, ({ manager }) =>
       manager.consumers.delete(stream, CONSUMER),
     )
-    await this.#consumer(stream)
+    await this.#consumer(queue)
   }
 
   consumerInfo(stream: string): Promise<ConsumerInfo | undefined> {
@@ -222,7 +230,7 @@ export class Topology {
 
   async #stream(wanted: Config): Promise<void> {
     const found = await this.info(wanted.name)
-    if (found !== undefined) return this.#compare(wanted, found.config)
+    if (found !== undefined) return compareStream(wanted, found.config)
     if (this.#settings.topology === 'check')
       throw invalid('topology', `the stream '${wanted.name}' is missing: make it, or use 'declare'`)
     const made = await this.ask(`making the stream '${wanted.name}'`, async ({ manager }) => {
@@ -235,47 +243,39 @@ export class Topology {
       }
     })
     const config = made ?? (await this.info(wanted.name))?.config
-    if (config !== undefined) this.#compare(wanted, config)
+    if (config !== undefined) compareStream(wanted, config)
   }
 
-  /** Throws if messages would get lost, or go elsewhere, because of how the stream is set. */
-  #compare(wanted: Config, found: StreamConfig): void {
-    const facts = (config: Partial<StreamConfig>): Readonly<Record<string, unknown>> => ({
-      subjects: config.subjects?.join(' '),
-      retention: config.retention,
-      storage: config.storage,
-      discard: config.discard,
-      max_age: config.max_age ?? 0,
-      max_msgs: config.max_msgs ?? -1,
-      max_msgs_per_subject: config.max_msgs_per_subject ?? -1,
-      max_bytes: config.max_bytes ?? -1,
-      num_replicas: config.num_replicas ?? 1,
-    })
-    const [ours, theirs] = [facts(wanted), facts(found)]
-    for (const [field, value] of Object.entries(ours)) {
-      if (theirs[field] === value) continue
-      throw invalid(
-        field === 'num_replicas' ? 'replicas' : field === 'max_bytes' ? 'maxQueueBytes' : 'prefix',
-        `the stream '${wanted.name}' has ${field} ${String(theirs[field])}, and ${String(value)} is needed: change it with 'nats stream edit', change the option, or use another prefix`,
-      )
-    }
-  }
-
-  async #consumer(stream: string): Promise<void> {
-    if (this.#settings.topology === 'check') {
-      if ((await this.consumerInfo(stream)) !== undefined) return
+  /** Made if it is missing; throws if the one that is there would strand messages. */
+  async #consumer(queue: string): Promise<void> {
+    const stream = this.names.streamOf(queue)
+    const found = await this.consumerInfo(stream)
+    if (found !== undefined) return this.#suits(queue, found)
+    if (this.#settings.topology === 'check')
       throw invalid('topology', `the consumer '${CONSUMER}' of '${stream}' is missing`)
-    }
-    await this.ask(`making the consumer of '${stream}'`, ({ manager }) =>
-      manager.consumers.add(stream, {
-        durable_name: CONSUMER,
-        ack_policy: AckPolicy.Explicit,
-        deliver_policy: DeliverPolicy.All,
-        ack_wait: nanos(this.#settings.ackWaitMs),
-        // What waits for a retry counts, too, and must not hold up the rest.
-        max_ack_pending: -1,
-        max_waiting: 4096,
-      }),
+    const made = await this.ask(`making the consumer of '${stream}'`, ({ manager }) =>
+      manager.consumers.add(stream, consumerConfig(this.#settings)),
+    )
+    await this.#suits(queue, made)
+  }
+
+  /**
+   * Each process renews what it has in hand by its own `ackWaitMs`, so the longest one is right for
+   * all. A shorter one would hand out a message that a handler still has.
+   */
+  async #suits(queue: string, { config }: ConsumerInfo): Promise<void> {
+    const stream = this.names.streamOf(queue)
+    const mistake = consumerMistake(stream, this.names.subjectOf(queue), config)
+    if (mistake !== undefined) throw mistake
+    const wanted = nanos(this.#settings.ackWaitMs)
+    if ((config.ack_wait ?? 0) >= wanted) return
+    if (this.#settings.topology === 'check')
+      throw invalid(
+        'ackWaitMs',
+        `the consumer '${CONSUMER}' of '${stream}' has an ack_wait of ${millis(config.ack_wait ?? 0)} ms: raise it, or lower the option`,
+      )
+    await this.ask(`raising the ack_wait of '${stream}'`, ({ manager }) =>
+      manager.consumers.update(stream, CONSUMER, { ack_wait: wanted }),
     )
   }
 }
