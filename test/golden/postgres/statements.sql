@@ -353,7 +353,7 @@ using (select e.tableoid, e.ctid from "mersal".sent e where e.sent_at < clock_ti
 where s.tableoid = old.tableoid and s.ctid = old.ctid;
 
 -- track
-insert into "mersal".inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning consumer, pg_current_xact_id()::text as xact;
+insert into "mersal".inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning pg_current_xact_id()::text as xact;
 
 -- trackMany
 with given as materialized (select id, n from unnest($2::text::text[]) with ordinality u(id, n)),

@@ -179,7 +179,7 @@ function inboxStatements(
   S: string,
 ): Pick<Statements, 'track' | 'trackMany' | 'forget' | 'pruneInbox'> {
   return {
-    track: `insert into ${S}.inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning consumer, pg_current_xact_id()::text as xact`,
+    track: `insert into ${S}.inbox (consumer, message_id) values ($1::text, $2::text) on conflict do nothing returning pg_current_xact_id()::text as xact`,
     // In the order of the ids, so that two of these never wait for each other in a circle.
     trackMany: `
 with given as materialized (select id, n from unnest($2::text::text[]) with ordinality u(id, n)),
