@@ -6,6 +6,11 @@ import type { BenchServer } from '../server.ts'
 
 export const CONCURRENCY = 10
 /**
+ * Two more than there are handlers at a time, as the app asks for when it starts: with fewer it
+ * would handle fewer messages at a time than the consumers that it is compared with.
+ */
+export const CONNECTIONS: number = CONCURRENCY + 2
+/**
  * Of the candidates whose handler takes several messages in one transaction: four transactions at a
  * time.
  */

@@ -10,7 +10,15 @@ import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
 import { jsonOf, numberOf, thousandKeys } from '../messages.ts'
 import type { BenchServer } from '../server.ts'
-import { CONCURRENCY, handleAll, handled, INSERT, makeReceived, TOGETHER } from './handled.ts'
+import {
+  CONCURRENCY,
+  CONNECTIONS,
+  handleAll,
+  handled,
+  INSERT,
+  makeReceived,
+  TOGETHER,
+} from './handled.ts'
 
 interface Scene {
   readonly postgres: BenchServer
@@ -46,7 +54,7 @@ async function run(postgres: BenchServer, count: number, prepare: Prepare): Prom
   await makeTables(postgres.url)
   await using stack = new AsyncDisposableStack()
   const pool = stack.adopt(
-    new Pool({ connectionString: postgres.url, max: CONCURRENCY }),
+    new Pool({ connectionString: postgres.url, max: CONNECTIONS }),
     (opened) => opened.end(),
   )
   await makeReceived(pool)

@@ -9,7 +9,15 @@ import type { Candidate, Sample } from '../measure.ts'
 import { bodyOf, numberOf } from '../messages.ts'
 import { mersalProperties } from '../relays/bare.ts'
 import type { BenchServer } from '../server.ts'
-import { CONCURRENCY, handleAll, handled, INSERT, makeReceived, TOGETHER } from './handled.ts'
+import {
+  CONCURRENCY,
+  CONNECTIONS,
+  handleAll,
+  handled,
+  INSERT,
+  makeReceived,
+  TOGETHER,
+} from './handled.ts'
 
 interface Scene {
   readonly pool: Pool
@@ -51,7 +59,7 @@ async function run(
   await makeTables(postgres.url)
   await using stack = new AsyncDisposableStack()
   const pool = stack.adopt(
-    new Pool({ connectionString: postgres.url, max: CONCURRENCY }),
+    new Pool({ connectionString: postgres.url, max: CONNECTIONS }),
     (opened) => opened.end(),
   )
   await makeReceived(pool)
