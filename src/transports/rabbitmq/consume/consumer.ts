@@ -14,7 +14,8 @@ import { handleBundle, isBundle } from '../connection/opened.ts'
 import type { RabbitSettings } from '../options.ts'
 import { setAside } from '../../shared/aside.ts'
 import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
-import type { Answer, Hold, Settler } from './settle.ts'
+import { type Answers, createAnswers } from './answers.ts'
+import type { Hold, Settler } from './settle.ts'
 import { createSlots, type Slots } from '../connection/slots.ts'
 
 /**
@@ -42,6 +43,12 @@ export interface ConsumerParts {
   readonly prepare: () => Promise<void>
 }
 
+interface Consuming {
+  readonly channel: Channel
+  readonly consumerTag: string
+  readonly answers: Answers
+}
+
 /** Receives from one queue, on a channel of its own that is made anew when it is lost. */
 export class Consumer implements AsyncDisposable {
   readonly #parts: ConsumerParts
@@ -50,7 +57,7 @@ export class Consumer implements AsyncDisposable {
   readonly #stopping = new AbortController()
   readonly #forced = new AbortController()
   readonly #inHand = inHand()
-  #current: { readonly channel: Channel; readonly consumerTag: string } | undefined
+  #current: Consuming | undefined
   #resuming: Promise<void> | undefined
   #disposing: Promise<void> | undefined
 
@@ -96,6 +103,7 @@ export class Consumer implements AsyncDisposable {
 
   /** Gives up the channel, and begins again as after any loss. */
   async letGo(): Promise<void> {
+    this.#current?.answers.flush()
     if (this.#current !== undefined) await closeQuietly(this.#current.channel)
   }
 
@@ -122,6 +130,7 @@ export class Consumer implements AsyncDisposable {
       }
     }
     await this.#inHand.settled()
+    current?.answers.flush()
     this.#current = undefined
     if (current !== undefined) await answered(connectTimeoutMs, closeQuietly(current.channel))
   }
@@ -129,25 +138,17 @@ export class Consumer implements AsyncDisposable {
   async #listen(channel: Channel, concurrency: number, lost: AbortSignal): Promise<void> {
     await channel.prefetch(concurrency)
     const slots = createSlots(concurrency, lost, this.#stopping.signal)
+    const answers = createAnswers(channel, lost)
     const receive = (message: ConsumeMessage | null): void => {
       // The broker cancelled: the queue was deleted or moved. Closing leads to a new beginning.
       if (message === null) void closeQuietly(channel)
-      else this.#receive(this.#holdOf(message, channel, lost), slots)
+      else this.#receive(this.#holdOf(message, answers, lost), slots)
     }
     const { consumerTag } = await channel.consume(this.#consumption.queue, receive)
-    this.#current = { channel, consumerTag }
+    this.#current = { channel, consumerTag, answers }
   }
 
-  #holdOf(message: ConsumeMessage, channel: Channel, lost: AbortSignal): Hold {
-    const answer = (how: Answer): void => {
-      if (lost.aborted) return
-      try {
-        if (how === 'ack') channel.ack(message)
-        else channel.nack(message, false, how === 'requeue')
-      } catch {
-        // The channel has just been closed: the broker delivers the message again.
-      }
-    }
+  #holdOf(message: ConsumeMessage, answers: Answers, lost: AbortSignal): Hold {
     const { queue } = this.#consumption
     const arrival = arrivalOf(queue, message)
     return {
@@ -157,7 +158,7 @@ export class Consumer implements AsyncDisposable {
       queue,
       lost,
       stopping: this.#stopping.signal,
-      answer,
+      answer: answers.to(message),
     }
   }
 
