@@ -77,8 +77,10 @@ async function waitForRoom(
   now: number,
 ): Promise<void> {
   const { pollIntervalMs } = claims.settings
-  // A hint cannot make room, but it may be for a destination that there is room for.
-  if (turn === 'all' || bell.hinted) await bell.rest(pollIntervalMs)
+  // A hint cannot make room. It ends the wait of a turn for slow destinations, since it may be for
+  // another one, that there is room for.
+  const hopeless = turn === 'all' || turn === 'others' || bell.hinted
+  if (hopeless) await bell.rest(pollIntervalMs)
   else await bell.wait(Math.min(pollIntervalMs, Math.max(1, claims.looks.othersDueAt - now)))
 }
 

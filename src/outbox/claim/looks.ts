@@ -8,9 +8,12 @@ import type { StretchSizes } from './stretch-size.ts'
 export interface Looks {
   /** When there is a reason to look without a hint (monotonic milliseconds). */
   readonly dueAt: number
-  /** When the claims that leave slow destinations alone find one in their own scan. */
+  /**
+   * When a claim that leaves slow destinations alone is due: a poll interval after the one before,
+   * or earlier if its own scan has a reason to look (monotonic).
+   */
   readonly othersDueAt: number
-  /** Whether those have not looked for the poll interval, or have a reason to. */
+  /** Whether that time has come. */
   othersAreDue(now: number): boolean
   /** A claim begins. */
   begin(turn: Turn, now: number): Looking
@@ -50,10 +53,12 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
   let lookedAt = -Infinity
   let othersLookedAt = -Infinity
   let atOnce = true
+  const othersDueAt = (): number => Math.min(othersLookedAt + pollIntervalMs, othersScan.nextAt)
 
   function begin(turn: Turn, now: number): Looking {
     atOnce = false
-    lookedAt = now
+    // The claims for slow destinations fill up with their rows, and say nothing of others.
+    if (turn === 'all' || turn === 'others') lookedAt = now
     if (turn === 'others') othersLookedAt = now
     const due = later.take(now)
     if (due !== undefined) for (const each of scans) each.wantFull(due)
@@ -74,9 +79,9 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
       return Math.min(lookedAt + pollIntervalMs, scan.nextAt, later.next)
     },
     get othersDueAt() {
-      return othersScan.nextAt
+      return othersDueAt()
     },
-    othersAreDue: (now) => now >= Math.min(othersLookedAt + pollIntervalMs, othersScan.nextAt),
+    othersAreDue: (now) => now >= othersDueAt(),
     begin,
     atOnce() {
       atOnce = true

@@ -18,10 +18,13 @@ const PATIENCE_MS = 30_000
 /** `53100`: PostgreSQL. `SQLITE_FULL`: 13; or a file beside the database could not grow. */
 const full = /53100|No space left on device|database or disk is full|disk I\/O error/
 
-/** How many transactions of the programs failed since then because there was no room. */
+/**
+ * How many transactions and publishes of the programs failed since then because there was no room.
+ * A database whose file has free pages goes on for a while; the queue beside it is full at once.
+ */
 function refusals({ folder }: Scene, since: number): number {
   const lines = readHistory(folder).filter(
-    (line) => line.t > since && line.op === 'tx' && 'error' in line,
+    (line) => line.t > since && (line.op === 'tx' || line.op === 'publish'),
   )
   return lines.filter((line) => 'error' in line && full.test(line.error ?? '')).length
 }
@@ -69,7 +72,7 @@ const dataFull = onPostgres({
     await disk.free()
     await revive(scene)
     if (!landed) throw new Error('nobody noticed the full disk')
-    return `${refusals(scene, since)} transactions refused`
+    return `${refusals(scene, since)} transactions and publishes refused`
   },
 })
 
@@ -112,7 +115,7 @@ const diskFull = onSqlite({
     const landed = await until(() => refusals(scene, since) > 0, upTo(random, 1000, 4000))
     await disk.free()
     if (!landed) throw new Error('nobody noticed the full disk')
-    return `${refusals(scene, since)} transactions refused`
+    return `${refusals(scene, since)} transactions and publishes refused`
   },
 })
 
