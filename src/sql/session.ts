@@ -41,10 +41,11 @@ export interface Session<Tx> {
    */
   executor(tx: Tx): SqlExecutor
   /**
-   * What is sent on a handle whose transaction has ended may never be answered, so that a question
-   * goes ahead of what comes late.
+   * As `executor`, for statements that may come after the end of their transaction, where the
+   * library does not answer such a one. It refuses them with `MERSAL_NOT_A_TRANSACTION`. Default:
+   * `executor`.
    */
-  readonly losesLate?: boolean
+  lateExecutor?(tx: Tx): SqlExecutor
   /** Opens transactions with the library itself, so that handlers get its own handle. */
   readonly unitOfWork?: UnitOfWork<Tx>
   /** The same for a store that looks after its units in its own way. */

@@ -1,6 +1,7 @@
 import type { Session } from '../session.ts'
 import { lendDrizzle } from './lent/drizzle.ts'
 import { hasMethod, notATransaction, rowsOf, splitPlaceholders, units } from './handles.ts'
+import { whileHeld } from './postgres-js-hold.ts'
 
 /** The part of a Drizzle transaction on PostgreSQL that is used. The root has no `rollback`. */
 export interface DrizzleTransaction {
@@ -42,13 +43,15 @@ export function drizzle<Tx extends DrizzleTransaction>(
       },
     }
   }
-  // That of postgres.js is a function.
-  const losesLate = typeof (db as { readonly $client?: unknown }).$client === 'function'
   return {
     name: 'drizzle',
-    losesLate,
     executor,
+    lateExecutor: (tx) => whileHeld('drizzle', driverOf(tx), executor(tx)),
     cutsAtNumbers: true,
     ...units('drizzle', executor, (work) => db.transaction(work), lendDrizzle),
   }
 }
+
+/** What Drizzle works with inside this transaction. That of postgres.js is a function. */
+const driverOf = (tx: unknown): unknown =>
+  (tx as { readonly session?: { readonly client?: unknown } }).session?.client

@@ -1,6 +1,7 @@
 import type { Session } from '../session.ts'
 import { lendPostgresJs } from './lent/postgres-js.ts'
 import { isFunction, notATransaction, rowsOf, unitOfWork } from './handles.ts'
+import { whileHeld } from './postgres-js-hold.ts'
 
 /** What `sql.begin` of postgres.js 3 hands to its callback. The root has no `savepoint`. */
 export interface PostgresJsTransaction {
@@ -38,8 +39,8 @@ export function postgresJs<Tx extends PostgresJsTransaction>(sql: {
   }
   return {
     name: 'postgres.js',
-    losesLate: true,
     executor,
+    lateExecutor: (tx) => whileHeld('postgres.js', tx, executor(tx)),
     unitOfWork: unitOfWork('postgres.js', executor, open, lendPostgresJs),
   }
 }

@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { OutboxStorage, SavedRow, Within, WriteWithin } from '../../core/outbox.ts'
 import { lanes, newMark } from '../../sql/lanes.ts'
+import type { SqlExecutor } from '../../sql/session.ts'
 import { partsOf } from '../../sql/parts.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import { type Express, insertion, run, SAVE_ROWS, type SavePorts } from './save.ts'
@@ -17,7 +17,7 @@ const intoOutbox: WriteWithin = ({ save }, messages) => save(messages)
 export function within<Tx>(ports: SavePorts<Tx>): NonNullable<OutboxStorage<Tx>['saveWithin']> {
   const lane = lanes()
   return async (tx, messages, write = intoOutbox) => {
-    const executor = ports.session.executor(tx)
+    const executor = lateExecutor(ports, tx)
     const made = 'then' in messages ? undefined : messages
     return lane.run(tx, {
       atOnce:
@@ -30,32 +30,9 @@ export function within<Tx>(ports: SavePorts<Tx>): NonNullable<OutboxStorage<Tx>[
           .catch((error: unknown) => Promise.reject(explain(ports.schema, error))),
       async later(mark) {
         const ready = await messages
-        await answersLate(ports, tx, mark)
         return write(proving(ports, tx, { mark, only: true }), ready)
       },
     })
-  }
-}
-
-/** So long a question that waits for nothing may take. */
-const ANSWER_MS = 5000
-
-/** Throws if the library has forgotten this handle. */
-async function answersLate<Tx>(
-  { session, sql }: SavePorts<Tx>,
-  tx: Tx,
-  mark: string,
-): Promise<void> {
-  if (session.losesLate !== true) return
-  const timer = new AbortController()
-  const unanswered = sleep(ANSWER_MS, undefined, { signal: timer.signal }).then(() =>
-    Promise.reject(ended(session.name)),
-  )
-  try {
-    await Promise.race([session.executor(tx).query(sql.marked, [mark]), unanswered])
-  } finally {
-    unanswered.catch(() => {})
-    timer.abort()
   }
 }
 
@@ -71,7 +48,7 @@ interface Proof {
 
 /** Writes in a transaction that may have ended unseen: statements of the proven form. */
 export function proving<Tx>(ports: SavePorts<Tx>, tx: Tx, { mark, only, express }: Proof): Within {
-  const executor = ports.session.executor(tx)
+  const executor = lateExecutor(ports, tx)
   let marked = only
   /**
    * Twice if nothing had been written yet in this transaction, if it is one: the second time the
@@ -84,7 +61,6 @@ export function proving<Tx>(ports: SavePorts<Tx>, tx: Tx, { mark, only, express 
     marked = true
     const rows = await send([mark, before])
     if (rows.length > 0 || before) return rows
-    await answersLate(ports, tx, mark)
     return send([mark, true])
   }
   return {
@@ -122,6 +98,9 @@ export async function saveProving<Tx>(
   for (const some of partsOf(messages, SAVE_ROWS)) saved.push(...(await save(some)))
   return saved
 }
+
+const lateExecutor = <Tx>({ session }: SavePorts<Tx>, tx: Tx): SqlExecutor =>
+  session.lateExecutor?.(tx) ?? session.executor(tx)
 
 function ended(library: string): MersalError {
   return new MersalError(

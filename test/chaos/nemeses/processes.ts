@@ -10,6 +10,8 @@ import { type Nemesis, onPostgres, pick, type Scene, upTo } from './nemesis.ts'
 const everywhere = ['postgres', 'sqlite', 'mysql'] as const
 const PATIENCE_MS = 10_000
 const STOP_MS = 15_000
+/** So long a relay may take to have messages in its hands. */
+const BUSY_MS = 2000
 
 /** Whoever relays passes the points of a relay. */
 const points: Readonly<Record<Role, readonly CrashPoint[]>> = {
@@ -60,10 +62,13 @@ const term: Nemesis = {
   on: everywhere,
   async inject(scene) {
     const program = pick(scene.random, scene.programs)
-    const how = await program.stop(STOP_MS)
+    const busy = program.role === 'relay' && (await program.reaches('R3', 'stop', BUSY_MS))
+    const ended = program.stop(STOP_MS)
+    if (busy) program.signal('SIGCONT')
+    const how = await ended
     const held = how === 'exit 0' ? await stillHeld(scene, program) : 0
     await program.start()
-    return `${program.name}: ${how}, ${held} rows still held`
+    return `${program.name}${busy ? ' with messages in its hands' : ''}: ${how}, ${held} rows still held`
   },
 }
 

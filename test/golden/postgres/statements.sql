@@ -47,9 +47,6 @@ returning position::text as position, token is not null as born, pg_catalog.pg_c
 -- mark
 select pg_catalog.set_config('mersal.within', left($1::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) as marked;
 
--- marked
-select strpos(coalesce(pg_catalog.current_setting('mersal.within', true), ''), $1::text) > 0 as marked;
-
 -- provenOne
 with ours as materialized (select case
     when $11::text is null then true

@@ -28,9 +28,6 @@ const leave = (mark: string): string =>
 /** $1 mark. Leaves it in the transaction that is open. */
 export const markStatement: string = `select ${leave('$1')} as marked`
 
-/** $1 mark. Whether this transaction has it; waits for nothing. */
-export const markedStatement: string = `select strpos(${MARKS}, $1::text) > 0 as marked`
-
 /**
  * A condition. `mark`: parameter, null in a transaction that is ours. `only`: parameter; true:
  * nothing but the mark counts. If not, a transaction that has written counts as well; the mark is

@@ -1,4 +1,4 @@
-import { markedStatement, markStatement, proof } from '../../../sql/postgres/unit/proof.ts'
+import { markStatement, proof } from '../../../sql/postgres/unit/proof.ts'
 
 /** The commit will be flushed before it is answered. */
 const durable = `current_setting('synchronous_commit') in ('on', 'remote_apply')`
@@ -119,7 +119,7 @@ from (
 returning ${saved}`
 
 export type SavingStatements = Record<
-  `${'save' | 'proven'}${'One' | 'OneKeyed' | 'Many' | 'ManyKeyed'}` | 'mark' | 'marked',
+  `${'save' | 'proven'}${'One' | 'OneKeyed' | 'Many' | 'ManyKeyed'}` | 'mark',
   string
 >
 
@@ -131,7 +131,6 @@ export function savingStatements(S: string): SavingStatements {
     saveMany: saveMany(S, false),
     saveManyKeyed: saveManyKeyed(S, false),
     mark: markStatement,
-    marked: markedStatement,
     provenOne: saveOne(S, true),
     provenOneKeyed: saveOneKeyed(S, true),
     provenMany: saveMany(S, true),
