@@ -2,7 +2,7 @@ import { sql as drizzleSql } from 'drizzle-orm'
 import { drizzle as connectDrizzle } from 'drizzle-orm/postgres-js'
 import postgresLibrary, { type Sql, type TransactionSql } from 'postgres'
 import { describe, expect, test } from 'vitest'
-import { command, type CommandType, Mersal } from '../../../src/index.ts'
+import { command, type CommandType, Mersal, type Store } from '../../../src/index.ts'
 import { memoryTransport } from '../../../src/memory.ts'
 import { postgres, type Session } from '../../../src/postgres.ts'
 import { drizzle } from '../../../src/sql/sessions/drizzle.ts'
@@ -67,7 +67,7 @@ async function world(library: (sql: Sql) => Library): Promise<World> {
   // A pool that has lost its connection does not end by itself.
   stack.defer(() => sql.end({ timeout: 1 }))
   const { session, transaction } = library(sql)
-  const store = stack.use(postgres({ pool, schema, session }))
+  const store: Store<never> = stack.use(postgres<never>({ pool, schema, session }))
   const app = new Mersal<never>({
     name: 'shop',
     store,
