@@ -39,7 +39,9 @@ interface Library {
 const libraries: Readonly<Record<string, (sql: Sql) => Library>> = {
   'postgres.js': (sql) => ({
     session: postgresJs<TransactionSql>(sql) as unknown as Session<never>,
-    transaction: async (inside) => void (await sql.begin((tx) => inside(tx as never, tx))),
+    transaction: async (inside) => {
+      await sql.begin((tx) => inside(tx as never, tx))
+    },
   }),
   'Drizzle with postgres.js': (sql) => {
     const db = connectDrizzle({ client: sql })
@@ -127,7 +129,7 @@ for (const [name, library] of Object.entries(libraries)) {
         await untilMarked(driver)
         await driver.unsafe(`insert into ${schema}.business values ('one')`)
         // Nobody waits for it, so that the library sends the COMMIT behind it.
-        driver`select ${1}::int`.execute()
+        void driver`select ${1}::int`.execute()
       })
       setTimeout(release, 200)
       await ended
