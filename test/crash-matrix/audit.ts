@@ -2,6 +2,8 @@
  * Looks at a finished cell with plain SQL and a plain client of the broker, and counts what must
  * not be.
  */
+import type { MessagesLeft } from './brokers/broker.ts'
+import type { TablesLeft } from './databases/database.ts'
 import { committed, goesNowhere, keysOf, isPoison, nameOf, type Part, topics } from './plan.ts'
 
 export interface Copy extends Part {
@@ -10,26 +12,7 @@ export interface Copy extends Part {
 }
 
 /** What is there after the drain. */
-export interface Remains {
-  /** Numbers of the transactions that are in the database, in the order of their commits. */
-  readonly students: readonly number[]
-  readonly effects: readonly (Part & { readonly message: string })[]
-  /** Every copy of every event, in the order of the broker. */
-  readonly tap: readonly Copy[]
-  /** Ids in the inbox. */
-  readonly inbox: readonly string[]
-  /** Outgoing messages that were given up, and incoming ones. */
-  readonly deadOutgoing: readonly Part[]
-  readonly deadIncoming: readonly Part[]
-  /** What arrived where nothing could arrive before an operator had put it right. */
-  readonly nowhere: readonly Part[]
-  /** Takes of rows of the outbox, in their order. */
-  readonly takes: readonly {
-    readonly id: string
-    readonly owner: string
-    readonly former: string | null
-    readonly token: string
-  }[]
+export interface Remains extends Omit<TablesLeft, 'open'>, Omit<MessagesLeft, 'left'> {
   /** Rows and messages that somebody still holds, or that lie where nothing should. */
   readonly left: readonly string[]
 }

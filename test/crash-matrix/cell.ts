@@ -6,25 +6,14 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { postgresMigrationSql, postgresQueueMigrationSql } from '../../src/postgres.ts'
 import { aborted } from '../../src/lib/async/abort.ts'
-import { rabbitmq } from '../../src/rabbitmq.ts'
 import { audit, type Counts, type Findings } from './audit.ts'
+import type { Progress } from './databases/database.ts'
 import type { Place } from './place.ts'
-import { committed, goesNowhere, isPoison, keysOf, type Role, type Step, topics } from './plan.ts'
+import { committed, goesNowhere, isPoison, keysOf, type Role, type Step } from './plan.ts'
 import type { CellRun } from './points.ts'
 import { Processes } from './processes.ts'
-import {
-  bindTap,
-  cleanUp,
-  incomingLetters,
-  progressOf,
-  putRight,
-  remainsOf,
-  type Site,
-  waitingFor,
-} from './remains.ts'
-import { oldRows, ownTables, straightQueues } from './tables.ts'
+import { cleanUp, remainsOf, type Site } from './remains.ts'
 import { unknownsIn } from './unknowns.ts'
 
 export interface Outcome {
@@ -45,6 +34,8 @@ export async function runCell(place: Place, run: CellRun): Promise<Outcome> {
   const name = `m${process.pid}_${number}`
   const site: Site = {
     place,
+    database: place.databaseOf(run.kind),
+    broker: place.brokerOf(run.kind),
     schema: name,
     queue: name,
     exchange: `${name}.events`,
@@ -95,6 +86,7 @@ class Show {
 
   async play(): Promise<void> {
     const { trap } = this.#run
+    await this.#site.database.create(this.#site.schema)
     if (trap.victim === 'migrator') await this.#migrateAndDie()
     await this.#prepare()
     const crashed = this.#start()
@@ -114,10 +106,10 @@ class Show {
    * stopped.
    */
   async #handOutTheRest(): Promise<void> {
-    for (let rounds = 0; rounds < 5 && (await waitingFor(this.#site)) > 0; rounds += 1) {
+    for (let rounds = 0; rounds < 5 && (await this.#waiting()) > 0; rounds += 1) {
       this.#processes.start('finance')
       await this.#until(async () =>
-        (await waitingFor(this.#site)) > 0 ? 'messages for the consumer' : undefined,
+        (await this.#waiting()) > 0 ? 'messages for the consumer' : undefined,
       )
       await this.#processes.stop()
     }
@@ -125,45 +117,25 @@ class Show {
 
   async #migrateAndDie(): Promise<void> {
     await this.#processes.dying('migrator', [this.#steps()])
-    const { rows } = await this.#site.place.pool.query<{ tables: number }>(
-      `select count(*)::int as tables from pg_tables where schemaname = $1 and tablename in ('outbox', 'inbox', 'sent', 'dead', 'pause', 'migration')`,
-      [this.#site.schema],
-    )
-    const tables = rows[0]?.tables ?? 0
-    if (tables !== 0 && tables !== 6)
-      throw new Error(`a migration that was killed left ${tables} of 6 tables`)
+    const wrong = await this.#site.database.halfDone(this.#site.schema)
+    if (wrong !== undefined) throw new Error(wrong)
     await this.#processes.toTheEnd('migrator')
   }
 
   async #prepare(): Promise<void> {
-    const { site, options } = { site: this.#site, options: this.#run.trap.options }
-    const { schema, place, queue } = site
-    const migrated = this.#run.trap.victim === 'migrator'
-    const sql = [
-      ...(migrated
-        ? []
-        : [
-            postgresMigrationSql({ schema }),
-            ...(site.straight ? [postgresQueueMigrationSql({ schema })] : []),
-          ]),
-      ownTables(schema),
-      oldRows(schema),
-    ]
-    for (const text of sql) await place.pool.query(text)
-    if (site.straight) {
-      if (migrated) await place.pool.query(`delete from ${schema}.queue`)
-      await place.pool.query(straightQueues(schema, queue))
-    } else {
-      await bindTap(site)
-      await using transport = rabbitmq({
-        url: place.broker,
-        eventsExchange: site.exchange,
-        newQueuePauseMs: 0,
-        logger: false,
-      })
-      await transport.subscribe(queue, [topics.registered])
-    }
-    if (options?.kept !== true) await place.pool.query(`delete from ${schema}.sent`)
+    const { trap } = this.#run
+    const { database, broker, schema } = this.#site
+    const migrated = trap.victim === 'migrator'
+    await database.prepare(schema, { migrated, kept: trap.options?.kept === true })
+    await broker.prepare(this.#site, { migrated })
+  }
+
+  #progress(): Promise<Progress> {
+    return this.#site.database.progress(this.#site.schema)
+  }
+
+  #waiting(): Promise<number> {
+    return this.#site.broker.waiting(this.#site)
   }
 
   #steps(): readonly Step[] {
@@ -189,14 +161,14 @@ class Show {
   }
 
   async #someAreWaiting(): Promise<void> {
-    while ((await progressOf(this.#site)).students < committed.length / 2) {
+    while ((await this.#progress()).students < committed.length / 2) {
       this.#processes.check()
       await sleep(10)
     }
   }
 
   async #isQuiet(): Promise<string | undefined> {
-    const progress = await progressOf(this.#site)
+    const progress = await this.#progress()
     const poison = committed.filter(isPoison).length
     const effects = committed.flatMap(keysOf).length - poison
     const { kind, trap } = this.#run
@@ -206,9 +178,9 @@ class Show {
     if (progress.dead < committed.filter(goesNowhere).length) return 'no dead letter yet'
     if (progress.old_inbox > 0 || (kept && progress.old_sent > 0))
       return `old rows are still there: ${JSON.stringify(progress)}`
-    const letters = await incomingLetters(this.#site)
+    const letters = await this.#site.broker.letters(this.#site)
     if (letters < poison) return `${letters} dead letters of the consumer`
-    return (await waitingFor(this.#site)) > 0 ? 'messages for the consumer' : undefined
+    return (await this.#waiting()) > 0 ? 'messages for the consumer' : undefined
   }
 
   async #quiet(signal?: AbortSignal): Promise<void> {
@@ -247,7 +219,10 @@ class Show {
     readonly command: readonly string[]
     readonly of: 'outbox' | 'queue'
   }): Promise<void> {
-    if (command[1] === 'retry') await putRight(this.#site)
+    if (command[1] === 'retry') {
+      await this.#site.database.putRight(this.#site.schema)
+      await this.#site.broker.putRight(this.#site)
+    }
     const args =
       of === 'queue'
         ? [...command.slice(0, 2), '--queue', this.#site.queue, ...command.slice(2)]
@@ -256,12 +231,12 @@ class Show {
     await this.#processes.toTheEnd('operator', args)
     const effects = committed.flatMap(keysOf).length
     await this.#until(async () => {
-      const progress = await progressOf(this.#site)
+      const progress = await this.#progress()
       if (progress.outbox > 0 || (of === 'outbox' && progress.dead > 0))
         return JSON.stringify(progress)
       if (of !== 'queue') return undefined
       if (command[1] === 'retry' && progress.effects < effects) return JSON.stringify(progress)
-      return (await incomingLetters(this.#site)) > 0 ? 'letters are still there' : undefined
+      return (await this.#site.broker.letters(this.#site)) > 0 ? 'letters are still there' : undefined
     })
   }
 }

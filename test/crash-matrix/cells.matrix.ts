@@ -3,6 +3,7 @@
  * table.
  */
 import { afterAll, beforeAll, describe, test } from 'vitest'
+import { mariadbProblem } from '../../scripts/servers/mariadb.ts'
 import { brokerProblem } from '../../scripts/servers/rabbitmq.ts'
 import { clusterAvailable } from '../postgres/cluster.ts'
 import { type Outcome, runCell } from './cell.ts'
@@ -15,8 +16,7 @@ const ROUNDS = Number(process.env['CRASH_ROUNDS'] ?? 1)
 /** Most of a cell is waiting for claims and for processes to start. */
 const AT_ONCE = 3
 
-function brokerAvailable(): boolean {
-  const problem = brokerProblem()
+function available(problem: string | undefined): boolean {
   if (problem === undefined) return true
   if (process.env['CI'] === 'true') throw new Error(problem)
   process.stderr.write(
@@ -25,14 +25,19 @@ function brokerAvailable(): boolean {
   return false
 }
 
-const available = clusterAvailable() && brokerAvailable()
+const broker = available(brokerProblem())
+const there = {
+  postgres: clusterAvailable() && broker,
+  mysql: available(mariadbProblem()) && broker,
+}
+const kinds = relayKinds.filter(({ database }) => there[database])
 const turn = turns(AT_ONCE)
 let place: Place
 
 beforeAll(async () => {
-  if (available) place = await openPlace()
+  if (kinds.length > 0) place = await openPlace(kinds)
 })
-afterAll(() => (available ? place[Symbol.asyncDispose]() : undefined), 60_000)
+afterAll(() => (kinds.length > 0 ? place[Symbol.asyncDispose]() : undefined), 60_000)
 
 /** Cells of all tests share the machine, a few at a time. */
 const run = (cell: CellRun): Promise<Outcome> => turn(() => runCell(place, cell))
@@ -48,13 +53,14 @@ const nothing = {
 }
 const limits = { timeout: 1_200_000 }
 
-describe.skipIf(!available).each(relayKinds.map((kind) => [kind.name, kind] as const))(
-  'P1 P2 P4 P5 P6: on PostgreSQL, %s: a killed process loses, invents and repeats nothing',
+const named = relayKinds.map((kind) => [kind.name, kind] as const)
+describe.each(named)(
+  'P1 P2 P4 P5 P6: %s: a killed process loses, invents and repeats nothing',
   (_, kind) => {
     const own = cells
       .filter((cell) => cell.kind === kind)
       .map((cell) => [cell.point.name, cell.point.meaning, cell] as const)
-    test.concurrent.for(own)('killed at %s: %s', limits, async ([, , cell], { expect }) => {
+    test.skipIf(!there[kind.database]).concurrent.for(own)('killed at %s: %s', limits, async ([, , cell], { expect }) => {
       for (let round = 0; round < ROUNDS; round += 1) {
         const { findings } = await run({ ...cell, later: laterIn(cell, round) })
         expect(findings).toEqual(nothing)
@@ -69,35 +75,35 @@ function cellAt(point: string, kind: string): Cell {
   return found
 }
 
-describe.skipIf(!available)('the same checks notice a bus with a bug', () => {
-  test.concurrent(
+/** Roads on which the bugs have to be noticed. */
+const roads = [
+  { database: 'postgres', express: 'express lane', relay: 'relay program' },
+  { database: 'mysql', express: 'MariaDB, express lane', relay: 'MariaDB, relay program' },
+] as const
+
+describe.each(roads)('$database: the same checks notice a bus with a bug', (road) => {
+  const noticing = test.skipIf(!there[road.database]).concurrent
+
+  noticing(
     'without the inbox, a crash before the acknowledgement repeats an effect',
     limits,
     async ({ expect }) => {
-      const { findings } = await run({ ...cellAt('C7', 'relay program'), bug: 'no inbox' })
+      const { findings } = await run({ ...cellAt('C7', road.relay), bug: 'no inbox' })
       expect(findings.duplicateEffects).not.toEqual([])
     },
   )
 
-  test.concurrent('publishing before the commit makes phantoms', limits, async ({ expect }) => {
-    const { findings } = await run({
-      ...cellAt('P4', 'express lane, pipelined'),
-      bug: 'publish before commit',
-    })
+  noticing('publishing before the commit makes phantoms', limits, async ({ expect }) => {
+    const { findings } = await run({ ...cellAt('P4', road.express), bug: 'publish before commit' })
     expect(findings.phantom).not.toEqual([])
   })
 
-  test.concurrent('settling before the confirm loses messages', limits, async ({ expect }) => {
-    const { findings } = await run({
-      ...cellAt('R9', 'express lane'),
-      bug: 'settle before confirm',
-    })
+  noticing('settling before the confirm loses messages', limits, async ({ expect }) => {
+    const { findings } = await run({ ...cellAt('R9', road.express), bug: 'settle before confirm' })
     expect(findings.lost).not.toEqual([])
   })
 
-  test.concurrent('a run whose crash never happens is no proof', limits, async ({ expect }) => {
-    await expect(run({ ...cellAt('P1', 'relay program'), later: 1000 })).rejects.toThrow(
-      'invalid run',
-    )
+  noticing('a run whose crash never happens is no proof', limits, async ({ expect }) => {
+    await expect(run({ ...cellAt('P1', road.relay), later: 1000 })).rejects.toThrow('invalid run')
   })
 })

@@ -27,7 +27,7 @@ const chosen = cells.filter(
 const say = (text: string): void => void process.stderr.write(`  ${text}\n`)
 const enough = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => enough.abort())
-await using place = await openPlace()
+await using place = await openPlace(chosen.map(({ kind }) => kind))
 const result = await runMatrix(place, {
   cells: chosen,
   rounds: Number(values.rounds),

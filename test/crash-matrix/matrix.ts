@@ -35,7 +35,7 @@ export interface MatrixResult {
     readonly listed: boolean
     readonly meaning: string
     /** Why it does not exist where there is no result. */
-    readonly absent?: string
+    readonly absent: readonly string[]
     readonly results: Readonly<Record<string, CellResult>>
   }[]
 }
@@ -153,7 +153,7 @@ export async function runMatrix(
       name,
       listed,
       meaning,
-      ...(absent === undefined ? {} : { absent }),
+      absent,
       results: Object.fromEntries(
         [...results]
           .filter(([cell]) => cell.point.name === name)

@@ -1,71 +1,76 @@
 /** The servers that all cells share, and the programs that they start. */
 import { join } from 'node:path'
-import { type Channel, type ChannelModel, connect } from 'amqplib'
-import { Pool } from 'pg'
 import { buildPrograms } from '../../scripts/programs.ts'
-import { privateCluster } from '../../scripts/servers/postgres.ts'
-import { openPrivateBroker } from '../../scripts/servers/rabbitmq.ts'
+import type { CellBroker } from './brokers/broker.ts'
+import { postgresQueueCells } from './brokers/postgres-queue.ts'
+import { openRabbitCells, type RabbitCells } from './brokers/rabbitmq.ts'
+import type { CellDatabase } from './databases/database.ts'
+import { openMysqlCells } from './databases/mysql.ts'
+import { openPostgresCells } from './databases/postgres.ts'
+import type { RelayKind } from './plan.ts'
 
 const root = join(import.meta.dirname, '../..')
 
 export interface Place extends AsyncDisposable {
-  readonly database: string
+  databaseOf(kind: RelayKind): CellDatabase
+  brokerOf(kind: RelayKind): CellBroker
+  /** Where programs find the broker. */
   readonly broker: string
-  readonly pool: Pool
   /** The folder of the programs. */
   readonly programs: string
   readonly versions: Readonly<Record<string, string>>
-  /** A plain client of the broker. */
-  plainly<Result>(task: (channel: Channel) => Promise<Result>): Promise<Result>
 }
 
 async function openPrograms(stack: AsyncDisposableStack): Promise<string> {
-  const own = ['worker', 'trap', 'relay-config'].map((name) => ({
-    in: join(import.meta.dirname, `${name}.ts`),
-    out: name,
+  const own = ['worker', 'trap/trap', 'relay-config'].map((path) => ({
+    in: join(import.meta.dirname, `${path}.ts`),
+    out: path.replace(/^.*\//, ''),
   }))
   const program = { in: join(root, 'src/cli/main.ts'), out: 'mersal' }
   return stack.use(await buildPrograms('crash-matrix', [...own, program])).folder
 }
 
-export async function openPlace(): Promise<Place> {
+interface Servers {
+  readonly databases: Readonly<Record<'postgres' | 'mysql', CellDatabase | undefined>>
+  readonly rabbit: RabbitCells
+  readonly queue: CellBroker | undefined
+}
+
+async function openServers(
+  stack: AsyncDisposableStack,
+  needed: ReadonlySet<RelayKind['database']>,
+): Promise<Servers> {
+  const [postgres, mysql, rabbit] = await Promise.all([
+    needed.has('postgres') ? openPostgresCells() : undefined,
+    needed.has('mysql') ? openMysqlCells() : undefined,
+    openRabbitCells(),
+  ])
+  for (const each of [postgres, mysql, rabbit]) stack.use(each)
+  const queue = postgres === undefined ? undefined : postgresQueueCells(postgres)
+  return { databases: { postgres, mysql }, rabbit, queue }
+}
+
+/** With the servers that these kinds of roads need. */
+export async function openPlace(kinds: readonly RelayKind[]): Promise<Place> {
   const stack = new AsyncDisposableStack()
   try {
     const programs = await openPrograms(stack)
-    const [cluster, server] = await Promise.all([
-      privateCluster({
-        track_commit_timestamp: 'on',
-        max_connections: '200',
-        synchronous_commit: 'on',
-      }),
-      openPrivateBroker(),
-    ])
-    stack.use(cluster)
-    stack.use(server)
-    const pool = new Pool({ connectionString: cluster.url, max: 6, application_name: 'harness' })
-    stack.defer(() => pool.end())
-    const model: ChannelModel = await connect(server.url, { noDelay: true })
-    model.on('error', () => {})
-    stack.defer(() => model.close())
-    const { rows } = await pool.query<{ server_version: string }>('show server_version')
+    const needed = new Set(kinds.map(({ database }) => database))
+    const { databases, rabbit, queue } = await openServers(stack, needed)
+    const there = <Part>(part: Part | undefined): Part => {
+      if (part === undefined) throw new Error('the server of this road was not started')
+      return part
+    }
     return {
-      database: cluster.url,
-      broker: server.url,
-      pool,
+      databaseOf: ({ database }) => there(databases[database]),
+      brokerOf: ({ road }) => there(road === 'straight' ? queue : rabbit),
+      broker: rabbit.url,
       programs,
       versions: {
         'Node.js': process.versions.node,
-        PostgreSQL: rows[0]?.server_version.split(' ')[0] ?? '?',
-        RabbitMQ: (await server.ctl('version')).trim(),
-      },
-      async plainly(task) {
-        const channel = await model.createChannel()
-        channel.on('error', () => {})
-        try {
-          return await task(channel)
-        } finally {
-          await channel.close().catch(() => {}) // the broker may have closed it
-        }
+        ...databases.postgres?.versions,
+        ...databases.mysql?.versions,
+        ...rabbit.versions,
       },
       [Symbol.asyncDispose]: () => stack.disposeAsync(),
     }

@@ -3,6 +3,8 @@
 /** How messages come to their destination. */
 export interface RelayKind {
   readonly name: string
+  /** Where the outbox lies. */
+  readonly database: 'postgres' | 'mysql'
   /**
    * `express`: the writer publishes from memory. `relay`: the program `mersal relay`. `straight`:
    * into the queue of the same database.
@@ -32,6 +34,7 @@ export interface WorkerPlan {
   /** Name of the connections in the database: role and life. */
   readonly name: string
   readonly kind: RelayKind
+  /** Its address; it says the name of the process. */
   readonly database: string
   readonly schema: string
   readonly broker: string
@@ -52,6 +55,11 @@ export interface CellOptions {
   readonly slowHandlers?: boolean
   /** Only the writer runs a relay beside its express lane: the consumer would be as fast. */
   readonly oneRelay?: boolean
+}
+
+/** A last step that another database has in place of the one of PostgreSQL. */
+export interface Instead extends Step {
+  readonly options?: CellOptions
 }
 
 export const topics = {

@@ -2,7 +2,8 @@
  * The points of the matrix: where a process is killed, and why a point of the well-known list has
  * no place here.
  */
-import type { Bug, CellOptions, RelayKind, Role, Step } from './plan.ts'
+import type { Bug, CellOptions, Instead, RelayKind, Role, Step } from './plan.ts'
+import { onMysql } from './points-on-mysql.ts'
 
 type Road = RelayKind['road']
 
@@ -27,7 +28,8 @@ export interface CrashPoint {
   readonly meaning: string
   /** Undefined where the point does not exist on this road, for the reason of `absent`. */
   readonly trap: (kind: RelayKind) => Trap | undefined
-  readonly absent?: string
+  /** Why it is missing on some roads. */
+  readonly absent: readonly string[]
 }
 
 type Roads = Partial<Record<Road, Trap>>
@@ -43,7 +45,25 @@ function point(
   absent?: string,
 ): CrashPoint {
   const listed = /^[PRCMDS]\d+$/.test(name) && name !== 'M4'
-  return { name, listed, meaning, trap, ...(absent === undefined ? {} : { absent }) }
+  const other = onMysql[name]
+  const missing = typeof other === 'string' ? [other] : []
+  return {
+    name,
+    listed,
+    meaning,
+    trap(kind) {
+      const found = trap(kind)
+      if (kind.database !== 'mysql' || other === undefined || found === undefined) return found
+      return typeof other === 'string' ? undefined : insteadOf(found, other)
+    },
+    absent: [...(absent === undefined ? [] : [absent]), ...missing],
+  }
+}
+
+/** The same death at the last moment, which has another name. */
+function insteadOf(trap: Trap, { options, ...last }: Instead): Trap {
+  const steps = trap.steps.with(-1, { ...trap.steps.at(-1), nth: 1, ...last })
+  return { ...trap, steps, options: { ...trap.options, ...options } }
 }
 
 const one = (victim: Role, moment: string, nth = 1): Trap => ({ victim, steps: [{ moment, nth }] })
@@ -128,6 +148,12 @@ const producer: readonly CrashPoint[] = [
 
 const relayPoints: readonly CrashPoint[] = [
   point('R1', 'the relay is awake and about to claim', published('claim:before', 3), noOutbox),
+  point(
+    'R1b',
+    'rows are locked, the statement that claims them is not sent',
+    (kind) => (kind.database === 'mysql' ? published('due:answered', 2)(kind) : undefined),
+    'PostgreSQL locks and claims in one statement',
+  ),
   point('R2', 'the claim is sent, not answered', published('claim:sent', 3), noOutbox),
   point(
     'R2b',
@@ -195,6 +221,18 @@ const relayPoints: readonly CrashPoint[] = [
     'settled, the relay has not been told',
     published('commit(settle):answered', 2),
     noOutbox,
+  ),
+  point(
+    'R9b',
+    'settle keeps messages in a transaction: its COMMIT is sent, not answered',
+    (kind) =>
+      kind.database === 'mysql'
+        ? {
+            ...one(publisher(kind), 'commit(settle):sent', 2),
+            options: { kept: true, oneRelay: true },
+          }
+        : undefined,
+    'on PostgreSQL that is R8',
   ),
   point(
     'B1',
@@ -376,12 +414,12 @@ const operators: readonly CrashPoint[] = [
   ),
   point(
     'M3',
-    'a step of a migration is done, COMMIT is not sent',
+    'a step of a migration is done, COMMIT is not sent (MySQL: its other statements are not)',
     everywhere('migrator', 'migrate:answered'),
   ),
   point(
     'M4',
-    'the COMMIT of the migration is sent, not answered',
+    'the COMMIT of the migration (MySQL: its record) is sent, not answered',
     everywhere('migrator', 'commit(migrate):sent'),
   ),
   point('D1', 'replay: dead letters of the outbox are put back, COMMIT is not sent', () => ({
@@ -438,11 +476,13 @@ export const crashPoints: readonly CrashPoint[] = [
 ]
 
 export const relayKinds: readonly RelayKind[] = [
-  { name: 'express lane', road: 'express', pipeline: false },
-  { name: 'express lane, pipelined', road: 'express', pipeline: true },
-  { name: 'relay program', road: 'relay', pipeline: false },
-  { name: 'relay program, pipelined', road: 'relay', pipeline: true },
-  { name: 'straight', road: 'straight', pipeline: false },
+  { name: 'express lane', database: 'postgres', road: 'express', pipeline: false },
+  { name: 'express lane, pipelined', database: 'postgres', road: 'express', pipeline: true },
+  { name: 'relay program', database: 'postgres', road: 'relay', pipeline: false },
+  { name: 'relay program, pipelined', database: 'postgres', road: 'relay', pipeline: true },
+  { name: 'straight', database: 'postgres', road: 'straight', pipeline: false },
+  { name: 'MariaDB, express lane', database: 'mysql', road: 'express', pipeline: false },
+  { name: 'MariaDB, relay program', database: 'mysql', road: 'relay', pipeline: false },
 ]
 
 export interface Cell {

@@ -95,7 +95,7 @@ export class Processes {
     args: readonly string[] = ['relay', '--port', '0'],
   ) {
     const { kind, bug, trap: given } = this.#run
-    const { place, schema, queue, exchange } = this.#site
+    const { place, database, schema, queue, exchange } = this.#site
     const name = `${role} ${++this.#lives}`
     const ours = role === 'relay' || role === 'operator'
     const plan: WorkerPlan = {
@@ -105,7 +105,7 @@ export class Processes {
       schema,
       queue,
       exchange,
-      database: place.database,
+      database: database.address(schema, name),
       broker: place.broker,
       options: given.options ?? {},
       ...(bug === undefined ? {} : { bug }),

@@ -63,7 +63,7 @@ function absentRows({ kinds, points }: MatrixResult): string[] {
     const missing = kinds.filter((kind) => results[kind] === undefined)
     if (missing.length === 0) return []
     const where = missing.length === kinds.length ? 'nowhere' : `not on ${missing.join('; ')}`
-    return [`- ${name} (${meaning}): ${where}. ${absent ?? ''}`.trimEnd()]
+    return [`- ${name} (${meaning}): ${where}. ${absent.join('; ')}`.trimEnd()]
   })
 }
 

@@ -3,12 +3,11 @@
  * `mersal relay`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Pool, type PoolClient } from 'pg'
 import { command, event, Mersal, stopOnSignals } from '../../src/index.ts'
 import type { MessageTracker } from '../../src/core/tracker.ts'
 import type { Transport } from '../../src/core/transport.ts'
-import { postgres, postgresQueue, type PostgresClient } from '../../src/postgres.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
+import { openDesk } from './desks/open.ts'
 import {
   failsFirst,
   goesNowhere,
@@ -27,7 +26,7 @@ import {
 import { notingUnknowns, withPublish } from './unknowns.ts'
 
 const plan = JSON.parse(process.env['CRASH_MATRIX_PLAN'] ?? '') as WorkerPlan
-const { kind, schema, role } = plan
+const { kind, role } = plan
 const Registered = event<Part>(topics.registered)
 const Billed = event<Part>(topics.billed)
 const Nowhere = command<Part>(topics.nowhere)
@@ -35,29 +34,11 @@ const Nowhere = command<Part>(topics.nowhere)
 const at = (moment: string): void =>
   (globalThis as { crashMatrixAt?: (moment: string) => void }).crashMatrixAt?.(moment)
 
-const connection = {
-  connectionString: plan.database,
-  application_name: plan.name,
-  ...(kind.pipeline ? { pipeline: true } : {}),
-}
-const pool = new Pool({ ...connection, max: 5 })
-const direct = Object.assign(new Pool({ ...connection, max: 8 }), { direct: true as const })
-for (const each of [pool, direct]) each.on('error', () => {})
-
-const migrate = role === 'migrator' ? 'auto' : 'check'
-const keepSentMs = plan.options.kept === true ? 3_600_000 : 0
-const store = postgres({ pool, relayPool: direct, schema, migrate, prepare: true, keepSentMs })
+const desk = openDesk(plan, { migrate: role === 'migrator' ? 'auto' : 'check', program: false })
+const { store } = desk
 
 function openTransport(): Transport {
-  if (kind.road === 'straight')
-    return postgresQueue({
-      pool,
-      queuePool: direct,
-      schema,
-      migrate,
-      visibilityMs: HOLD_MS,
-      pollIntervalMs: 100,
-    })
+  if (kind.road === 'straight') return desk.queue()
   return rabbitmq({
     url: plan.broker,
     eventsExchange: plan.exchange,
@@ -78,16 +59,16 @@ function hasty(transport: Transport): Transport {
 /**
  * Whoever prunes keeps the others from it; that must be the consumer, which may have to die there.
  */
-const tidiedByOthers: MessageTracker<PostgresClient> = {
+const tidiedByOthers: MessageTracker<unknown> = {
   ...store.tracker,
   prune: () => Promise.resolve(0),
 }
-const forgetful: MessageTracker<PostgresClient> = {
+const forgetful: MessageTracker<unknown> = {
   track: () => Promise.resolve('first'),
   prune: () => Promise.resolve(0),
 }
 
-function trackerOf(): MessageTracker<PostgresClient> {
+function trackerOf(): MessageTracker<unknown> {
   if (role !== 'finance') return tidiedByOthers
   return plan.bug === 'no inbox' ? forgetful : store.tracker
 }
@@ -97,7 +78,7 @@ const transport =
   plan.bug === 'settle before confirm'
     ? hasty(openTransport())
     : notingUnknowns(openTransport(), process.cwd())
-const app = new Mersal<PostgresClient>({
+const app = new Mersal<unknown>({
   name: role === 'finance' ? plan.queue : 'registrar',
   store,
   transport,
@@ -115,32 +96,23 @@ const app = new Mersal<PostgresClient>({
 })
 
 class Undo extends Error {}
-const UNIQUE = '23505'
 
 async function write(
   number: number,
-  tx: PostgresClient,
+  tx: unknown,
   publish: typeof app.direct.publish,
-  mark = '',
+  host = false,
 ): Promise<void> {
-  await tx.query(`insert into ${schema}.students (number) values ($1) ${mark}`, [number])
+  await desk.addStudent(tx, number, host)
   for (const [part, partitionKey] of keysOf(number).entries()) {
     await publish(Registered, { number, part }, partitionKey === undefined ? {} : { partitionKey })
   }
 }
 
-async function foreign(number: number): Promise<void> {
-  const client: PoolClient = await pool.connect()
-  let broken = true
-  try {
-    await client.query('begin')
-    await write(number, client, app.within(client).publish, '/* host */')
-    await client.query(isRolledBack(number) ? 'rollback' : 'commit')
-    broken = false
-  } finally {
-    client.release(broken)
-  }
-}
+const foreign = (number: number): Promise<void> =>
+  desk.foreign(isRolledBack(number) ? 'rollback' : 'commit', (tx) =>
+    write(number, tx, app.within(tx).publish, true),
+  )
 
 async function own(number: number): Promise<void> {
   await app.transaction(async (tx, { publish, send }) => {
@@ -153,12 +125,11 @@ async function own(number: number): Promise<void> {
 
 /** What the killed process has committed may become visible only now. */
 async function once(number: number): Promise<void> {
-  const { rows } = await pool.query(`select from ${schema}.students where number = $1`, [number])
-  if (rows.length > 0) return
+  if (await desk.hasStudent(number)) return
   try {
     await (isForeign(number) ? foreign(number) : own(number))
   } catch (error) {
-    if (!(error instanceof Undo) && (error as { code?: unknown }).code !== UNIQUE) throw error
+    if (!(error instanceof Undo) && !desk.isTaken(error)) throw error
   }
 }
 
@@ -173,16 +144,11 @@ async function produce(): Promise<void> {
 function handle(): void {
   const tried = new Set<string>()
   app.handle(Registered, async ({ number, part }, { tx, publish, message }) => {
-    await tx.query(`insert into ${schema}.effects (number, part, message) values ($1, $2, $3)`, [
-      number,
-      part,
-      message.id,
-    ])
+    await desk.addEffect(tx, { number, part }, message.id)
     at('handler')
     if (plan.options.slowHandlers === true && number === 2) await sleep(HOLD_MS * 0.6)
     if (isPoison(number) && part === 0) {
-      const { rows } = await tx.query(`select from ${schema}.put_right`)
-      if (rows.length === 0) throw new Error('nobody can handle this')
+      if (!(await desk.isPutRight(tx))) throw new Error('nobody can handle this')
     }
     if (failsFirst(number) && part === 0 && !tried.has(message.id)) {
       tried.add(message.id)

@@ -1,11 +1,10 @@
-import { execFile } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { promisify } from 'node:util'
 import { createPool, type Pool, type RowDataPacket } from 'mysql2/promise'
 import { privateMariadb, type PrivateMariadb } from '../../../scripts/servers/mariadb.ts'
+import { binaryLogSettings, committedRows } from '../../mysql/binary-log.ts'
 import { CONSUMER, headers, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
 import type { Adapters, Source } from '../source.ts'
@@ -20,8 +19,6 @@ import {
 } from './place.ts'
 
 const DATABASE = 'chaos'
-const BINLOG = 'changes'
-const execute = promisify(execFile)
 
 /** MariaDB, which may be killed, and a broker that is a file. */
 export interface MysqlPlace extends Place {
@@ -35,10 +32,7 @@ const tables = [
 
 /** The binary log is the oracle: it has the order of commits, and is read by another program. */
 const settings = [
-  `--log-bin=${BINLOG}`,
-  '--server-id=1',
-  '--binlog-format=ROW',
-  '--sync-binlog=1',
+  ...binaryLogSettings,
   '--innodb-flush-log-at-trx-commit=1',
   '--innodb-buffer-pool-size=64M',
 ]
@@ -182,32 +176,6 @@ async function truth(
   }
 }
 
-interface Change {
-  readonly table: string
-  readonly values: Map<number, string>
-}
-
-/** One committed transaction: the rows that it added to the tables that matter. */
-function changesOf(text: string): Change[][] {
-  const transactions: Change[][] = []
-  let open: Change[] = []
-  let change: Change | undefined
-  for (const line of text.split('\n')) {
-    const [, table] = /^### INSERT INTO `chaos`\.`(business|mersal_outbox)`/.exec(line) ?? []
-    if (table !== undefined) open.push((change = { table, values: new Map() }))
-    else if (line.startsWith('### ') && !/^###\s+(?:@|SET)/.test(line)) change = undefined
-    const [, place, value] = /^###\s+@(\d+)=(.*)$/.exec(line) ?? []
-    if (place !== undefined && value !== undefined)
-      change?.values.set(Number(place), value === 'NULL' ? '' : value.replace(/^'|'$/g, ''))
-    if (/Xid = \d+|^COMMIT/.test(line) && open.length > 0) {
-      transactions.push(open)
-      open = []
-    }
-    if (line.startsWith('ROLLBACK')) open = []
-  }
-  return transactions
-}
-
 /**
  * Places of the columns in the binary log, by which `mariadb-binlog` names them: `business` is
  * (place, id, topic, partition_key, digest), the id of the outbox is its eighth column.
@@ -216,18 +184,9 @@ const ID = { business: 2, mersal_outbox: 8 } as const
 
 /** From the binary log, by a program that is not ours: what was committed, and in which order. */
 async function commits(data: string): Promise<Pick<Truth, 'committed' | 'torn'>> {
-  const files = readdirSync(data)
-    .filter((name) => new RegExp(`^${BINLOG}\\.\\d+$`).test(name))
-    .toSorted()
-    .map((name) => join(data, name))
-  const { stdout } = await execute(
-    'mariadb-binlog',
-    ['--base64-output=DECODE-ROWS', '--verbose', '--force-read', ...files],
-    { maxBuffer: 2 * 1024 * 1024 * 1024 },
-  )
   const committed: Committed[] = []
   const torn: string[] = []
-  for (const transaction of changesOf(stdout)) {
+  for (const transaction of await committedRows(data, DATABASE, Object.keys(ID))) {
     const ids = (table: keyof typeof ID): Set<string> =>
       new Set(
         transaction.flatMap((change) =>

@@ -1,8 +1,8 @@
 /** Watches the client of the broker. */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { Wire } from '../../src/transports/rabbitmq/publish/wire.ts'
-import { at, awaited, connections } from './trap-steps.ts'
+import { Wire } from '../../../src/transports/rabbitmq/publish/wire.ts'
+import { at, awaited, connections } from './steps.ts'
 
 interface Model {
   readonly stream: { destroy(error: Error): void; write(bytes: unknown): boolean }

@@ -1,6 +1,6 @@
 /** The moments of a crash: counts them, and kills this process at the one that it was told. */
 import { writeFileSync } from 'node:fs'
-import type { Step } from './plan.ts'
+import type { Step } from '../plan.ts'
 
 const { steps, proof } = JSON.parse(process.env['CRASH_MATRIX_TRAP'] ?? '') as {
   steps: readonly Step[]

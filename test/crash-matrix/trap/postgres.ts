@@ -1,7 +1,7 @@
 /** Watches the clients of the database. */
 import pg from 'pg'
-import { statementName } from './moments.ts'
-import { at } from './trap-steps.ts'
+import { statementName } from './postgres-moments.ts'
+import { at } from './steps.ts'
 
 interface Watched {
   /** Statements of the transaction that is open. */

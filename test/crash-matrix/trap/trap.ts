@@ -3,8 +3,10 @@
  * clients of the database and of the broker, so that the code of Mersal is the same as ever, and
  * kills the process at the n-th coming of a moment. What it was is written down before.
  */
-import { watchBroker } from './trap-broker.ts'
-import { watchDatabase } from './trap-database.ts'
+import type { WorkerPlan } from '../plan.ts'
+import { watchBroker } from './broker.ts'
 
-watchDatabase()
+const { kind } = JSON.parse(process.env['CRASH_MATRIX_PLAN'] ?? '') as WorkerPlan
+if (kind.database === 'mysql') (await import('./mysql.ts')).watchDatabase()
+else (await import('./postgres.ts')).watchDatabase()
 watchBroker()
