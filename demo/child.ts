@@ -1,11 +1,25 @@
 /** What the child processes of the demo have in common. */
 import { readFileSync, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
-import { type Mersal, runUntilSignal } from '../src/index.ts'
+import { type Mersal, runUntilSignal, type Transport } from '../src/index.ts'
+import { nats } from '../src/nats.ts'
+import { rabbitmq } from '../src/rabbitmq.ts'
+import { sqliteQueue } from '../src/sqlite.ts'
 import type { CrashPoint } from '../src/testing/crash-points.ts'
-import type { Registration } from './messages.ts'
-import { reasonOf } from './reason.ts'
-import { type ChildPlan, PLAN_VARIABLE, REPORT_FD } from './plan.ts'
+import type { AppDatabase } from './databases/database.ts'
+import { mysqlDatabase } from './databases/mysql.ts'
+import { postgresDatabase } from './databases/postgres.ts'
+import { sqliteDatabase } from './databases/sqlite.ts'
+import {
+  type AppName,
+  type ChildPlan,
+  eventsExchange,
+  HOLD_MS,
+  PLAN_VARIABLE,
+  type Registration,
+  REPORT_FD,
+} from './plan.ts'
+import { reasonOf } from './view.ts'
 
 export const plan: ChildPlan = JSON.parse(process.env[PLAN_VARIABLE] ?? '{}') as ChildPlan
 let reached = 0
@@ -49,4 +63,48 @@ export async function live(app: Pick<Mersal<never>, 'start' | 'stop'>): Promise<
 export function endBecause(error: unknown): never {
   process.stderr.write(`  ${reasonOf(error)}\n`)
   process.exit(1)
+}
+
+/** Name of an app, and of its queue on this broker. */
+export function appName(name: AppName): string {
+  return `${plan.broker.prefix}${name}`
+}
+
+export function openTransport(): Transport {
+  const { broker } = plan
+  switch (broker.kind) {
+    case 'sqlite':
+      return sqliteQueue({ path: broker.path, visibilityMs: HOLD_MS, pollIntervalMs: 50 })
+    case 'rabbitmq':
+      return rabbitmq({
+        url: broker.url,
+        eventsExchange: eventsExchange(broker.prefix),
+        logger: false,
+      })
+    case 'nats':
+      return nats({ url: broker.url, prefix: broker.streams, ackWaitMs: HOLD_MS, logger: false })
+    default:
+      return broker satisfies never
+  }
+}
+
+/** Runs the program of this app with its database. If it fails, the process ends with one line. */
+export async function onDatabase(
+  run: <Tx>(database: AppDatabase<Tx>) => Promise<void>,
+): Promise<void> {
+  const { database: place, app } = plan
+  try {
+    switch (place.kind) {
+      case 'sqlite':
+        return await run(sqliteDatabase(place, app))
+      case 'postgres':
+        return await run(postgresDatabase(place, app, endBecause))
+      case 'mysql':
+        return await run(mysqlDatabase(place, app, endBecause))
+      default:
+        return place satisfies never
+    }
+  } catch (error) {
+    endBecause(error)
+  }
 }

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
-import type { Registration } from './messages.ts'
+import type { Registration } from './plan.ts'
 
 /** A line that became no command, and why. */
 export interface Malformed {

@@ -8,9 +8,8 @@ import { type DemoOptions, help, readOptions } from './options.ts'
 import { outboxPart } from './outbox/part.ts'
 import { seededRandom } from './random.ts'
 import { type Reconciliation, brokenPromises } from './reconcile.ts'
-import { reasonOf } from './reason.ts'
 import { type Servers, openServers } from './servers.ts'
-import { type View, createView, shown } from './view.ts'
+import { type View, createView, reasonOf, shown } from './view.ts'
 
 /** The naive part shows enough with a few hundred. */
 const NAIVE_COMMANDS = 300

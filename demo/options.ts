@@ -7,7 +7,7 @@ export interface DemoOptions {
   readonly part: 'both' | 'naive' | 'outbox'
   readonly keep: boolean
   /** Undefined: SQLite. */
-  readonly postgres: ServerChoice | undefined
+  readonly database: (ServerChoice & { readonly kind: 'postgres' | 'mysql' }) | undefined
   /** Undefined: the queue in SQLite. */
   readonly broker: (ServerChoice & { readonly kind: 'rabbitmq' | 'nats' }) | undefined
 }
@@ -28,9 +28,11 @@ SQLite, which needs no server.
   --seed <number>  Decides where the processes are killed. Default: 1
   --part <part>    'naive', 'outbox' or 'both'. Default: both
   --postgres       Rows are in PostgreSQL: a private server is started, killed and started again
+  --mysql          Rows are in MariaDB: the same
   --rabbitmq       Messages go over RabbitMQ: the same
   --nats           Messages go over NATS JetStream: the same
   --postgres-url <url>   A server that is there already; it is not killed
+  --mysql-url <url>      The same
   --rabbitmq-url <url>   The same
   --nats-url <url>       The same
   --keep           Leave the database files in place and say where they are
@@ -52,9 +54,11 @@ export function readOptions(args: readonly string[]): DemoOptions | undefined {
       seed: { type: 'string', default: '1' },
       part: { type: 'string', default: 'both' },
       postgres: { type: 'boolean', default: false },
+      mysql: { type: 'boolean', default: false },
       rabbitmq: { type: 'boolean', default: false },
       nats: { type: 'boolean', default: false },
       'postgres-url': { type: 'string' },
+      'mysql-url': { type: 'string' },
       'rabbitmq-url': { type: 'string' },
       'nats-url': { type: 'string' },
       keep: { type: 'boolean', default: false },
@@ -72,27 +76,31 @@ export function readOptions(args: readonly string[]): DemoOptions | undefined {
     seed: Number(values.seed),
     part,
     keep: values.keep,
-    postgres: serverChoice(
-      'postgres-url',
-      values.postgres,
-      values['postgres-url'],
-      /^postgres(ql)?:/,
-    ),
-    broker: brokerChoice(
-      serverChoice('rabbitmq-url', values.rabbitmq, values['rabbitmq-url'], /^amqps?:/),
-      serverChoice('nats-url', values.nats, values['nats-url'], /^(nats|tls):/),
-    ),
+    database: oneOf({
+      postgres: serverChoice(
+        'postgres-url',
+        values.postgres,
+        values['postgres-url'],
+        /^postgres(ql)?:/,
+      ),
+      mysql: serverChoice('mysql-url', values.mysql, values['mysql-url'], /^mysql:/),
+    }),
+    broker: oneOf({
+      rabbitmq: serverChoice('rabbitmq-url', values.rabbitmq, values['rabbitmq-url'], /^amqps?:/),
+      nats: serverChoice('nats-url', values.nats, values['nats-url'], /^(nats|tls):/),
+    }),
   }
 }
 
-function brokerChoice(
-  rabbitmq: ServerChoice | undefined,
-  nats: ServerChoice | undefined,
-): DemoOptions['broker'] {
-  if (rabbitmq !== undefined && nats !== undefined)
-    throw new Error('give --rabbitmq or --nats, and not both')
-  if (rabbitmq !== undefined) return { ...rabbitmq, kind: 'rabbitmq' }
-  return nats === undefined ? undefined : { ...nats, kind: 'nats' }
+/** The one that was chosen, if any. */
+function oneOf<Kind extends string>(
+  choices: Readonly<Record<Kind, ServerChoice | undefined>>,
+): (ServerChoice & { readonly kind: Kind }) | undefined {
+  const kinds = Object.keys(choices) as Kind[]
+  const [kind, second] = kinds.filter((each) => choices[each] !== undefined)
+  if (second !== undefined) throw new Error(`give --${kinds.join(' or --')}, and not both`)
+  const choice = kind === undefined ? undefined : choices[kind]
+  return kind === undefined || choice === undefined ? undefined : { ...choice, kind }
 }
 
 /** The text of an error shows no address: it may have a password. */

@@ -1,12 +1,13 @@
+import { command, event } from '../src/index.ts'
 import type { CrashPoint } from '../src/testing/crash-points.ts'
 
 /**
- * Where an app keeps its rows: a file of SQLite, or a schema of PostgreSQL, each named after the
- * app.
+ * Where an app keeps its rows: a file of SQLite, a schema of PostgreSQL or a database of MariaDB,
+ * each named after the app.
  */
 export type DatabasePlace =
   | { readonly kind: 'sqlite'; readonly folder: string }
-  | { readonly kind: 'postgres'; readonly url: string; readonly prefix: string }
+  | { readonly kind: 'postgres' | 'mysql'; readonly url: string; readonly prefix: string }
 
 /** Where messages go. The names of apps and queues begin with the prefix. */
 export type BrokerPlace =
@@ -20,6 +21,7 @@ export type BrokerPlace =
  * servers.
  */
 export interface ChildPlan {
+  readonly app: AppName
   /** File with the commands. */
   readonly commands: string
   readonly database: DatabasePlace
@@ -46,3 +48,19 @@ export type QueueName = 'registrar' | 'finance' | 'audit'
 export function eventsExchange(prefix: string): string {
   return `${prefix}events`
 }
+
+/** One line of the input. `line` is its number there, and so the identity of the command. */
+export interface Registration {
+  readonly line: number
+  readonly name: string
+  readonly programme: string
+}
+
+export interface Registered {
+  readonly studentId: string
+  readonly line: number
+  readonly name: string
+}
+
+export const RegisterStudent = command<Registration>('students.register')
+export const StudentRegistered = event<Registered>('students.registered')

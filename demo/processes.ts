@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { CrashPoint } from '../src/testing/crash-points.ts'
-import { type ChildPlan, PLAN_VARIABLE, REPORT_FD } from './plan.ts'
+import { type AppName, type ChildPlan, PLAN_VARIABLE, REPORT_FD } from './plan.ts'
 
 /** One planned death: where, and how to say it. */
 export interface Stop {
@@ -12,10 +12,10 @@ export interface Stop {
 }
 
 export interface ProgramOptions {
-  readonly name: string
+  readonly name: AppName
   /** File of the program, relative to this folder. */
   readonly file: string
-  readonly plan: ChildPlan
+  readonly plan: Omit<ChildPlan, 'app'>
   /** One per life; the last life has none. */
   readonly stops: readonly Stop[]
   /**
@@ -63,10 +63,13 @@ export class Program {
 
   start(): void {
     this.#ending = false
-    const { file, plan, stops } = this.#options
+    const { file, name: app, plan, stops } = this.#options
     const stop = stops[this.#life]
-    const given: ChildPlan =
-      stop === undefined ? plan : { ...plan, stop: { point: stop.point, nth: stop.nth } }
+    const given: ChildPlan = {
+      ...plan,
+      app,
+      ...(stop === undefined ? {} : { stop: { point: stop.point, nth: stop.nth } }),
+    }
     const program = fileURLToPath(new URL(file, import.meta.url))
     const child = spawn(process.execPath, ['--no-warnings', program], {
       env: { ...process.env, [PLAN_VARIABLE]: JSON.stringify(given) },

@@ -10,10 +10,10 @@ import { openNats } from './brokers/nats.ts'
 import { openRabbitmq } from './brokers/rabbitmq.ts'
 import { openSqliteQueue } from './brokers/sqlite.ts'
 import type { DatabaseCounts, DemoDatabase } from './databases/database.ts'
+import { openMysql } from './databases/mysql.ts'
 import { openPostgres } from './databases/postgres.ts'
 import { openSqlite } from './databases/sqlite.ts'
-import type { Registration } from './messages.ts'
-import type { ChildPlan } from './plan.ts'
+import type { ChildPlan, Registration } from './plan.ts'
 import { type Reconciliation, reconcile } from './reconcile.ts'
 import type { Server, Servers } from './servers.ts'
 import type { View } from './view.ts'
@@ -39,11 +39,9 @@ export async function prepare(part: Part, withOutbox: boolean): Promise<Scene> {
   mkdirSync(folder, { recursive: true })
   const file = join(folder, 'commands.json')
   writeFileSync(file, JSON.stringify(commands))
-  const { postgres, broker: server } = servers
+  const { database: rows, broker: server } = servers
   const database = opened.use(
-    postgres === undefined
-      ? await openSqlite(folder, withOutbox)
-      : await openPostgres(postgres.url, withOutbox),
+    rows === undefined ? await openSqlite(folder, withOutbox) : await openRows(rows, withOutbox),
   )
   const broker = opened.use(
     server === undefined ? await openSqliteQueue(folder) : await openBroker(server),
@@ -51,6 +49,10 @@ export async function prepare(part: Part, withOutbox: boolean): Promise<Scene> {
   const all = opened.move()
   const plan = { commands: file, database: database.place, broker: broker.place }
   return { ...part, database, broker, plan, [Symbol.asyncDispose]: () => all.disposeAsync() }
+}
+
+function openRows({ name, url }: Server, withOutbox: boolean): Promise<DemoDatabase> {
+  return name === 'MariaDB' ? openMysql(url, withOutbox) : openPostgres(url, withOutbox)
 }
 
 function openBroker({ name, url }: Server): Promise<DemoBroker> {

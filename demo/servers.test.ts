@@ -1,8 +1,10 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { Client } from 'pg'
 import { describe, expect, test } from 'vitest'
+import { mariadbProblem, privateMariadb } from '../scripts/servers/mariadb.ts'
 import { brokerProblem } from '../scripts/servers/rabbitmq.ts'
 import {
   clusterAvailable,
@@ -11,6 +13,7 @@ import {
   serverUrl,
 } from '../scripts/servers/given.ts'
 import { privateCluster } from '../scripts/servers/postgres.ts'
+import { administratorUrl, serverAnswers as mysqlAnswers } from '../test/mysql/server.ts'
 import { natsIsHere } from '../test/nats/server.ts'
 import { openVhost } from '../scripts/servers/vhost.ts'
 import { demo, lines, row } from './run-demo.ts'
@@ -18,18 +21,19 @@ import { demo, lines, row } from './run-demo.ts'
 const rabbitHere = await rabbitIsHere()
 const privateServers = clusterAvailable() && rabbitHere && brokerProblem() === undefined
 const givenServers = (await serverAnswers()) && rabbitHere
+const mariadbHere = (await mysqlAnswers()) && mariadbProblem() === undefined
 const input = lines.slice(0, 120).join('\n')
 const few = lines.slice(0, 40).join('\n')
 
 describe('the demo on real servers', { timeout: 600_000 }, () => {
-  test.runIf(privateServers)(
-    'keeps every promise while PostgreSQL and RabbitMQ are killed, and breaks some without the outbox',
-    async () => {
-      const { code, out } = await demo(
-        ['--postgres', '--rabbitmq', '--input', '-', '--seed', '5'],
-        input,
-      )
-      expect(out).toContain('SIGKILL PostgreSQL, all its processes')
+  test.runIf(privateServers && mariadbHere).for([
+    ['--postgres', 'PostgreSQL'],
+    ['--mysql', 'MariaDB'],
+  ] as const)(
+    'keeps every promise while %s and RabbitMQ are killed, and breaks some without the outbox',
+    async ([flag, database]) => {
+      const { code, out } = await demo([flag, '--rabbitmq', '--input', '-', '--seed', '5'], input)
+      expect(out).toContain(`SIGKILL ${database}, all its processes`)
       expect(out).toContain('SIGKILL RabbitMQ, all its processes')
       expect(out).not.toContain('a planned fault did not happen')
       expect(out).toContain('Every promise of the outbox was kept.')
@@ -43,8 +47,9 @@ describe('the demo on real servers', { timeout: 600_000 }, () => {
     },
   )
 
-  test.runIf(privateServers).for([
+  test.runIf(privateServers && mariadbHere).for([
     ['--postgres', 'PostgreSQL', 'RabbitMQ'],
+    ['--mysql', 'MariaDB', 'RabbitMQ'],
     ['--rabbitmq', 'RabbitMQ', 'PostgreSQL'],
   ] as const)('keeps every promise with %s alone', async ([flag, used, unused]) => {
     const { code, out } = await demo([flag, '--part', 'outbox', '--input', '-'], few)
@@ -53,6 +58,18 @@ describe('the demo on real servers', { timeout: 600_000 }, () => {
     expect(out).toContain('Every promise of the outbox was kept.')
     expect(code).toBe(0)
   })
+
+  test.runIf(mariadbHere && natsIsHere())(
+    'keeps every promise while MariaDB and NATS are killed',
+    async () => {
+      const args = ['--mysql', '--nats', '--part', 'outbox', '--input', '-']
+      const { code, out } = await demo(args, few)
+      expect(out).toContain('SIGKILL MariaDB, all its processes')
+      expect(out).toContain('SIGKILL NATS, all its processes')
+      expect(out).toContain('Every promise of the outbox was kept.')
+      expect(code).toBe(0)
+    },
+  )
 
   test.runIf(natsIsHere())('keeps every promise while NATS is killed', async () => {
     const args = ['--nats', '--part', 'outbox', '--input', '-', '--seed', '5']
@@ -106,8 +123,27 @@ describe('the demo on real servers', { timeout: 600_000 }, () => {
     },
   )
 
+  test.runIf(mariadbHere)(
+    'leaves a given MariaDB running, and no database behind',
+    async ({ onTestFinished }) => {
+      const server = await createConnection({ uri: administratorUrl })
+      onTestFinished(() => server.end())
+      const databases = async (): Promise<unknown[]> =>
+        (await server.query<RowDataPacket[]>("show databases like 'mersal\\_demo\\_%'"))[0]
+      const before = await databases()
+      const args = ['--mysql-url', administratorUrl, '--part', 'outbox', '--input', '-']
+      const { code, out } = await demo(args, few)
+      expect(out).toContain('MariaDB: a given server. It is not restarted')
+      expect(out).not.toContain('SIGKILL MariaDB')
+      expect(out).toContain('Every promise of the outbox was kept.')
+      expect(code).toBe(0)
+      expect(await databases()).toEqual(before)
+    },
+  )
+
   test.for([
     ['--postgres-url', 'postgres://me:secret@127.0.0.1:1/x', 'PostgreSQL'],
+    ['--mysql-url', 'mysql://me:secret@127.0.0.1:1/x', 'MariaDB'],
     ['--rabbitmq-url', 'amqp://me:secret@127.0.0.1:1', 'RabbitMQ'],
   ] as const)(
     'says in one line that nothing answers at %s, without its password',
@@ -145,18 +181,23 @@ describe('the demo on real servers', { timeout: 600_000 }, () => {
     },
   )
 
-  test.runIf(clusterAvailable()).for([
-    ['naive', 'SIGKILL registrar'],
-    ['outbox', 'SIGKILL'],
+  test.runIf(clusterAvailable() && mariadbHere).for([
+    ['--postgres-url', 'naive', 'SIGKILL registrar'],
+    ['--postgres-url', 'outbox', 'SIGKILL'],
+    ['--mysql-url', 'naive', 'SIGKILL registrar'],
+    ['--mysql-url', 'outbox', 'SIGKILL'],
   ] as const)(
-    'breaks off in few lines when a given server goes away for good (%s), and leaves no files',
-    async ([part, sign], { onTestFinished }) => {
-      await using cluster = await privateCluster({ max_connections: '100' })
+    'breaks off in few lines when a given server goes away for good (%s, %s), and leaves no files',
+    async ([option, part, sign], { onTestFinished }) => {
+      await using cluster =
+        option === '--mysql-url'
+          ? await privateMariadb()
+          : await privateCluster({ max_connections: '100' })
       const temporary = mkdtempSync(join(tmpdir(), 'mersal-demo-test-'))
       onTestFinished(() => rmSync(temporary, { recursive: true }))
       let away: Promise<void> | undefined
       const { code, err } = await demo(
-        ['--postgres-url', cluster.url, '--part', part, '--input', '-'],
+        [option, cluster.url, '--part', part, '--input', '-'],
         lines.join('\n'),
         {
           temporary,
@@ -178,5 +219,18 @@ describe('the demo on real servers', { timeout: 600_000 }, () => {
     expect(code).toBe(2)
     expect(err).toContain('--postgres-url expects an address')
     expect(err).not.toContain('secret')
+  })
+
+  test('takes one database and one broker', async () => {
+    const databases = await demo(['--postgres', '--mysql'])
+    expect(databases).toMatchObject({
+      code: 2,
+      err: 'give --postgres or --mysql, and not both\nTry --help.\n',
+    })
+    const brokers = await demo(['--rabbitmq', '--nats'])
+    expect(brokers).toMatchObject({
+      code: 2,
+      err: 'give --rabbitmq or --nats, and not both\nTry --help.\n',
+    })
   })
 })

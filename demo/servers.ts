@@ -1,25 +1,26 @@
 /**
  * The real servers of the demo: private ones, which may be killed, or given ones, which may not.
  */
+import { createConnection } from 'mysql2/promise'
 import { Client } from 'pg'
 import { nats as natsTransport } from '../src/nats.ts'
 import { rabbitmq as rabbitmqTransport } from '../src/rabbitmq.ts'
+import { mariadbProblem, privateMariadb } from '../scripts/servers/mariadb.ts'
 import { natsProblem, openPrivateNats } from '../scripts/servers/nats.ts'
 import { clusterProblem, privateCluster } from '../scripts/servers/postgres.ts'
 import { brokerProblem, openPrivateBroker } from '../scripts/servers/rabbitmq.ts'
 import type { DemoOptions, ServerChoice } from './options.ts'
-import { reasonOf } from './reason.ts'
-import type { View } from './view.ts'
+import { reasonOf, type View } from './view.ts'
 
 export interface Server {
-  readonly name: 'PostgreSQL' | 'RabbitMQ' | 'NATS'
+  readonly name: 'PostgreSQL' | 'MariaDB' | 'RabbitMQ' | 'NATS'
   readonly url: string
   /** SIGKILL and start. Undefined for a server that others use as well. */
   readonly restart?: () => Promise<void>
 }
 
 export interface Servers extends AsyncDisposable {
-  readonly postgres: Server | undefined
+  readonly database: Server | undefined
   readonly broker: Server | undefined
 }
 
@@ -62,6 +63,35 @@ const postgres: Kind = {
       url: cluster.url,
       restart,
       [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
+    }
+  },
+}
+
+const mysql: Kind = {
+  name: 'MariaDB',
+  problem: mariadbProblem(),
+  variable: 'MERSAL_TEST_MYSQL_URL',
+  option: '--mysql-url',
+  greet: async (url) => {
+    const connection = await createConnection({ uri: url, connectTimeout: GREET_MS })
+    connection.on('error', () => {}) // the call that fails tells of it
+    try {
+      await connection.query('select 1')
+    } finally {
+      await connection.end().catch(() => {})
+    }
+  },
+  open: async () => {
+    const server = await privateMariadb()
+    const restart = async (): Promise<void> => {
+      await server.kill()
+      await server.start()
+    }
+    return {
+      name: 'MariaDB',
+      url: server.url,
+      restart,
+      [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
     }
   },
 }
@@ -135,7 +165,7 @@ export async function openServers(options: DemoOptions, view: View): Promise<Ser
   }
   // Settled first, so that whichever was opened is closed when the other failed.
   const both = await Promise.allSettled([
-    one(postgres, options.postgres),
+    one(options.database?.kind === 'mysql' ? mysql : postgres, options.database),
     one(options.broker?.kind === 'nats' ? nats : rabbitmq, options.broker),
   ])
   const [first, second] = both.map((result) => {
@@ -143,7 +173,7 @@ export async function openServers(options: DemoOptions, view: View): Promise<Ser
     return result.value
   })
   const all = opened.move()
-  return { postgres: first, broker: second, [Symbol.asyncDispose]: () => all.disposeAsync() }
+  return { database: first, broker: second, [Symbol.asyncDispose]: () => all.disposeAsync() }
 }
 
 /** The address is not shown: it may have a password. */

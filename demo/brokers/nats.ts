@@ -2,8 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { jetstreamManager, type JetStreamManager, type StoredMsg } from '@nats-io/jetstream'
 import { connect, headers, type NatsConnection } from '@nats-io/transport-node'
 import { nats } from '../../src/nats.ts'
-import { StudentRegistered } from '../messages.ts'
-import type { QueueName } from '../plan.ts'
+import { type QueueName, StudentRegistered } from '../plan.ts'
 import { type BrokerMessage, type DemoBroker, messageOf, poison } from './broker.ts'
 
 const queues: readonly QueueName[] = ['registrar', 'finance', 'audit']

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { type ChannelModel, type ConfirmChannel, type GetMessage, connect } from 'amqplib'
 import { rabbitmq } from '../../src/rabbitmq.ts'
-import { StudentRegistered } from '../messages.ts'
-import { type QueueName, eventsExchange } from '../plan.ts'
+import { type QueueName, StudentRegistered, eventsExchange } from '../plan.ts'
 import { type DemoBroker, messageOf, poison } from './broker.ts'
 
 const queues: readonly QueueName[] = ['registrar', 'finance', 'audit']

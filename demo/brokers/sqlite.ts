@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { OutgoingMessage } from '../../src/index.ts'
 import { sqliteQueue } from '../../src/sqlite.ts'
-import { StudentRegistered } from '../messages.ts'
+import { StudentRegistered } from '../plan.ts'
 import { type BrokerMessage, type DemoBroker, messageOf, poison } from './broker.ts'
 
 interface Row {

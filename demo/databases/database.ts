@@ -1,4 +1,22 @@
+import type { Store } from '../../src/index.ts'
 import type { AppName, DatabasePlace } from '../plan.ts'
+
+/** The database of a child, whichever it is: the handlers of the demo are the same on all. */
+export interface AppDatabase<Tx> {
+  openStore(): Store<Tx>
+  /** A connection with nothing of Mersal. */
+  connect(): Promise<Tx>
+  execute(tx: Tx, sql: string): Promise<void>
+  insert(tx: Tx, table: string, row: Readonly<Record<string, string | number>>): Promise<void>
+  /** The numbers of the lines that this table knows. */
+  lines(table: string): Promise<number[]>
+}
+
+/** Called with the reason when a connection that a child has to go on with is lost. */
+export type Lost = (error: unknown) => void
+
+/** A place of this kind. */
+export type PlaceOf<Kind extends DatabasePlace['kind']> = DatabasePlace & { readonly kind: Kind }
 
 export interface StudentRow {
   readonly id: string
@@ -35,7 +53,7 @@ export interface DemoDatabase extends AsyncDisposable {
  */
 export function tableOf(
   app: AppName,
-  text: 'TEXT' | 'BYTEA',
+  text: 'TEXT' | 'BYTEA' | 'LONGBLOB',
 ): { readonly name: string; readonly columns: string } {
   switch (app) {
     case 'registrar':
@@ -64,4 +82,12 @@ export type Raw<Row extends { readonly name: string }> = Omit<Row, 'name'> & {
 
 export function withText<Row extends { readonly name: string }>({ name, ...row }: Raw<Row>): Row {
   return { ...row, name: Buffer.from(name).toString() } as unknown as Row
+}
+
+/**
+ * The input may have any character, and not every column of texts takes them all: so names are
+ * stored as bytes.
+ */
+export function stored([name, value]: [string, string | number]): string | number | Buffer {
+  return name === 'name' || name === 'programme' ? Buffer.from(String(value)) : value
 }

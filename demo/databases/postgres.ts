@@ -1,13 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import { Pool } from 'pg'
-import { postgres } from '../../src/postgres.ts'
+import { type PostgresClient, postgres } from '../../src/postgres.ts'
 import type { AppName } from '../plan.ts'
 import {
+  type AppDatabase,
   type DemoDatabase,
   type FinancialRow,
+  type Lost,
+  type PlaceOf,
   type Raw,
   type StudentRow,
   apps,
+  stored,
   tableOf,
   withText,
 } from './database.ts'
@@ -54,5 +58,38 @@ export async function openPostgres(url: string, withOutbox: boolean): Promise<De
       for (const app of apps) await pool.query(`DROP SCHEMA IF EXISTS ${schema(app)} CASCADE`)
       await pool.end()
     },
+  }
+}
+
+/** The side of the child. */
+export function postgresDatabase(
+  { url, prefix }: PlaceOf<'postgres' | 'mysql'>,
+  name: AppName,
+  lost: Lost,
+): AppDatabase<PostgresClient> {
+  const schema = `${prefix}${name}`
+  const pool = new Pool({ connectionString: url })
+  pool.on('error', () => {}) // an idle connection that breaks is replaced
+  return {
+    openStore: () =>
+      postgres({ pool, schema, logger: { debug() {}, info() {}, warn() {}, error() {} } }),
+    connect: async () => {
+      const client = await pool.connect()
+      client.on('error', lost) // there is no other connection to go on with
+      return client
+    },
+    execute: async (tx, sql) => void (await tx.query(sql)),
+    insert: async (tx, table, row) => {
+      const names = Object.keys(row)
+      const places = names.map((_, index) => `$${index + 1}`)
+      await tx.query(
+        `INSERT INTO ${schema}.${table} (${names.join()}) VALUES (${places.join()})`,
+        Object.entries(row).map(stored),
+      )
+    },
+    lines: async (table) =>
+      (await pool.query<{ line: number }>(`SELECT line FROM ${schema}.${table}`)).rows.map(
+        ({ line }) => line,
+      ),
   }
 }

@@ -1,9 +1,12 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { sqlite } from '../../src/sqlite.ts'
+import type { AppName } from '../plan.ts'
 import {
+  type AppDatabase,
   type DemoDatabase,
   type FinancialRow,
+  type PlaceOf,
   type Raw,
   type StudentRow,
   apps,
@@ -56,5 +59,30 @@ export async function openSqlite(folder: string, withOutbox: boolean): Promise<D
         'SELECT student_id AS studentId, CAST(name AS BLOB) AS name FROM financial_registrations',
       ).map(withText<FinancialRow>),
     [Symbol.asyncDispose]: async () => {}, // the files go with their folder
+  }
+}
+
+/** The side of the child. */
+export function sqliteDatabase(
+  { folder }: PlaceOf<'sqlite'>,
+  name: AppName,
+): AppDatabase<DatabaseSync> {
+  const path = join(folder, `${name}.db`)
+  const connect = (): DatabaseSync => new DatabaseSync(path, { timeout: 5000 })
+  return {
+    openStore: () => sqlite({ path }),
+    connect: async () => connect(),
+    execute: async (tx, sql) => tx.exec(sql),
+    insert: async (tx, table, row) => {
+      const names = Object.keys(row)
+      tx.prepare(
+        `INSERT INTO ${table} (${names.join()}) VALUES (${names.map(() => '?').join()})`,
+      ).run(...Object.values(row))
+    },
+    lines: async (table) =>
+      connect()
+        .prepare(`SELECT line FROM ${table}`)
+        .all()
+        .map(({ line }) => Number(line)),
   }
 }

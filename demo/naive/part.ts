@@ -31,14 +31,14 @@ export async function naivePart(part: Part): Promise<Reconciliation> {
   ]
   const registrar = new Program({
     name: 'registrar',
-    file: 'naive/registrar.ts',
+    file: 'naive/apps.ts',
     plan,
     stops: registrarStops,
     say,
   })
   const finance = new Program({
     name: 'finance',
-    file: 'naive/finance.ts',
+    file: 'naive/apps.ts',
     plan,
     stops: financeStops,
     say,

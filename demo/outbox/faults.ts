@@ -22,7 +22,7 @@ export interface Story {
  */
 export async function faults(story: Story): Promise<void> {
   const { scene, desk } = story
-  const { postgres, broker } = scene.servers
+  const { database, broker } = scene.servers
   const total = scene.commands.length
   desk.tell(String(Math.ceil(total / 4)))
   await reach(
@@ -43,11 +43,11 @@ export async function faults(story: Story): Promise<void> {
   )
   await reach(
     story,
-    'PostgreSQL is restarted',
+    'the database is restarted',
     ({ financial }) => financial >= Math.floor((total * 3) / 8),
   )
   desk.tell(String(Math.ceil((total * 3) / 4)))
-  await restartWithin(story, postgres)
+  await restartWithin(story, database)
   await financeAway(story)
 }
 

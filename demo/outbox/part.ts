@@ -53,7 +53,7 @@ export async function outboxPart(part: Part): Promise<OutboxResult> {
 }
 
 function withServers({ servers }: Scene): boolean {
-  return servers.postgres !== undefined || servers.broker !== undefined
+  return servers.database !== undefined || servers.broker !== undefined
 }
 
 /**
@@ -88,7 +88,7 @@ function missedStops(program: Program): string[] {
   return program.planned.slice(program.kills).map(({ where }) => `SIGKILL ${program.name} ${where}`)
 }
 
-function startAll(scene: Scene, plan: ChildPlan): [Program, Program, Program] {
+function startAll(scene: Scene, plan: Omit<ChildPlan, 'app'>): [Program, Program, Program] {
   const { commands, random, view } = scene
   const common = {
     plan,
@@ -117,7 +117,7 @@ function startAll(scene: Scene, plan: ChildPlan): [Program, Program, Program] {
   const desk = new Program({
     ...common,
     name: 'desk',
-    file: 'outbox/desk.ts',
+    file: 'outbox/apps.ts',
     stops: [betweenPublishAndSettle(), betweenCommitAndPublish()],
   })
   const stops = [
@@ -130,13 +130,13 @@ function startAll(scene: Scene, plan: ChildPlan): [Program, Program, Program] {
   const registrar = new Program({
     ...common,
     name: 'registrar',
-    file: 'outbox/registrar.ts',
+    file: 'outbox/apps.ts',
     stops,
   })
   const finance = new Program({
     ...common,
     name: 'finance',
-    file: 'outbox/finance.ts',
+    file: 'outbox/apps.ts',
     stops: [insideHandler(), beforeAck(), beforeAck()],
   })
   for (const program of [finance, registrar, desk]) program.start()

@@ -236,7 +236,9 @@ class Show {
         return JSON.stringify(progress)
       if (of !== 'queue') return undefined
       if (command[1] === 'retry' && progress.effects < effects) return JSON.stringify(progress)
-      return (await this.#site.broker.letters(this.#site)) > 0 ? 'letters are still there' : undefined
+      return (await this.#site.broker.letters(this.#site)) > 0
+        ? 'letters are still there'
+        : undefined
     })
   }
 }

@@ -60,12 +60,16 @@ describe.each(named)(
     const own = cells
       .filter((cell) => cell.kind === kind)
       .map((cell) => [cell.point.name, cell.point.meaning, cell] as const)
-    test.skipIf(!there[kind.database]).concurrent.for(own)('killed at %s: %s', limits, async ([, , cell], { expect }) => {
-      for (let round = 0; round < ROUNDS; round += 1) {
-        const { findings } = await run({ ...cell, later: laterIn(cell, round) })
-        expect(findings).toEqual(nothing)
-      }
-    })
+    test.skipIf(!there[kind.database]).concurrent.for(own)(
+      'killed at %s: %s',
+      limits,
+      async ([, , cell], { expect }) => {
+        for (let round = 0; round < ROUNDS; round += 1) {
+          const { findings } = await run({ ...cell, later: laterIn(cell, round) })
+          expect(findings).toEqual(nothing)
+        }
+      },
+    )
   },
 )
 

@@ -35,7 +35,7 @@ export interface MatrixResult {
     readonly listed: boolean
     readonly meaning: string
     /** Why it does not exist where there is no result. */
-    readonly absent: readonly string[]
+    readonly absent?: string
     readonly results: Readonly<Record<string, CellResult>>
   }[]
 }
@@ -148,12 +148,14 @@ export async function runMatrix(
     rounds,
     seconds: Math.round((performance.now() - began) / 1000),
     versions: place.versions,
-    kinds: relayKinds.map(({ name }) => name),
+    kinds: relayKinds
+      .filter((kind) => cells.some((cell) => cell.kind === kind))
+      .map(({ name }) => name),
     points: crashPoints.map(({ name, listed, meaning, absent }) => ({
       name,
       listed,
       meaning,
-      absent,
+      ...(absent.length === 0 ? {} : { absent: absent.join('; ') }),
       results: Object.fromEntries(
         [...results]
           .filter(([cell]) => cell.point.name === name)

@@ -62,7 +62,7 @@ function point(
 
 /** The same death at the last moment, which has another name. */
 function insteadOf(trap: Trap, { options, ...last }: Instead): Trap {
-  const steps = trap.steps.with(-1, { ...trap.steps.at(-1), nth: 1, ...last })
+  const steps = [...trap.steps.slice(0, -1), { nth: 1, ...last }]
   return { ...trap, steps, options: { ...trap.options, ...options } }
 }
 

@@ -63,16 +63,16 @@ function absentRows({ kinds, points }: MatrixResult): string[] {
     const missing = kinds.filter((kind) => results[kind] === undefined)
     if (missing.length === 0) return []
     const where = missing.length === kinds.length ? 'nowhere' : `not on ${missing.join('; ')}`
-    return [`- ${name} (${meaning}): ${where}. ${absent.join('; ')}`.trimEnd()]
+    return [`- ${name} (${meaning}): ${where}. ${absent ?? ''}`.trimEnd()]
   })
 }
 
 /** The part of the page. */
-export function matrixSection(result: MatrixResult): string {
+export function matrixSection(result: MatrixResult, title = 'Killed at every point'): string {
   const listed = result.points.filter((point) => point.listed)
   const tried = listed.filter(({ results }) => Object.keys(results).length > 0).length
   const versions = Object.entries(result.versions).map(([name, version]) => `${name} ${version}`)
-  return `## Killed at every point
+  return `## ${title}
 
 \`npm run crash-matrix -- --rounds ${result.rounds}\` (${result.date}, ${versions.join(', ')}): real processes on a database and a broker of their own. One of them kills itself with SIGKILL
 at the n-th coming of the point and writes down before that it is there; a run without that proof is invalid. The others live on, it is started again, everything is drained and

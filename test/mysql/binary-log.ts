@@ -39,7 +39,13 @@ export async function committedRows(
     .map((name) => join(data, name))
   const { stdout } = await execute(
     'mariadb-binlog',
-    ['--base64-output=DECODE-ROWS', '--verbose', '--force-read', `--database=${database}`, ...files],
+    [
+      '--base64-output=DECODE-ROWS',
+      '--verbose',
+      '--force-read',
+      `--database=${database}`,
+      ...files,
+    ],
     { maxBuffer: 2 * 1024 * 1024 * 1024 },
   )
   return transactionsIn(stdout, database, tables)

@@ -6,7 +6,7 @@ import { canaryPassword } from '../house/canaries.ts'
  * A user of the server who may create users and databases. A MariaDB from Debian lets `root` in
  * without a password on 127.0.0.1; anything else is told by `MERSAL_TEST_MYSQL_URL`.
  */
-const administratorUrl: string =
+export const administratorUrl: string =
   process.env['MERSAL_TEST_MYSQL_URL'] ?? 'mysql://root@127.0.0.1:3306'
 
 /** The user of the tests, who may do anything in databases of theirs and nothing elsewhere. */

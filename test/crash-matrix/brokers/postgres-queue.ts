@@ -22,8 +22,7 @@ export function postgresQueueCells({ pool }: PostgresCells): CellBroker {
     async putRight(names) {
       await pool.query(`insert into ${names.schema}.queue (name) values ($1)`, [nowhereOf(names)])
     },
-    letters: ({ schema }) =>
-      count(`select count(distinct id)::int as n from ${schema}.queue_dead`),
+    letters: ({ schema }) => count(`select count(distinct id)::int as n from ${schema}.queue_dead`),
     waiting: ({ schema, queue }) =>
       count(
         `select count(*)::int as n from ${schema}.queue_message m join ${schema}.queue q on q.id = m.queue where q.name = '${queue}'`,

@@ -5,7 +5,5 @@ import { postgresDesk } from './postgres.ts'
 
 /** A desk of this road; what its transactions are, it alone knows. */
 export function openDesk(plan: WorkerPlan, options: DeskOptions): Desk<unknown> {
-  const desk =
-    plan.kind.database === 'mysql' ? mysqlDesk(plan, options) : postgresDesk(plan, options)
-  return desk as unknown as Desk<unknown>
+  return plan.kind.database === 'mysql' ? mysqlDesk(plan, options) : postgresDesk(plan, options)
 }

@@ -47,8 +47,7 @@ export function postgresDesk(plan: WorkerPlan, options: DeskOptions): Desk<Postg
         message,
       ])
     },
-    isPutRight: async (tx) =>
-      (await tx.query(`select from ${schema}.put_right`)).rows.length > 0,
+    isPutRight: async (tx) => (await tx.query(`select from ${schema}.put_right`)).rows.length > 0,
     async hasStudent(number) {
       const { rows } = await pool.query(`select from ${schema}.students where number = $1`, [
         number,

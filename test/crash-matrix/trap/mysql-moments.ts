@@ -8,7 +8,10 @@ const kinds: readonly (readonly [name: string, text: RegExp])[] = [
   ['commit', /^commit$/i],
   ['rollback', /^rollback$/i],
   ['due', /\.`mersal_outbox` o force index \(primary\) where [\s\S]*for update skip locked$/],
-  ['claim', /^update \S+`mersal_outbox` o [\s\S]*least\(greatest\(o\.attempts, 0\), 1000000\) \+ 1/],
+  [
+    'claim',
+    /^update \S+`mersal_outbox` o [\s\S]*least\(greatest\(o\.attempts, 0\), 1000000\) \+ 1/,
+  ],
   ['dead', /^insert into \S+`mersal_dead` \(/],
   ['block', /^update \S+`mersal_outbox` o [\s\S]*o\.died_at = utc_timestamp\(6\)/],
   ['dead retry', /^insert into \S+`mersal_outbox` \([\s\S]* from \S+`mersal_dead` d/],

@@ -1,17 +1,25 @@
 /**
- * How it is often written: without an outbox, in two habits. The first half of the input is written
- * to the database and then published; the second half is published within the transaction.
+ * How it is often written: without an outbox. The registrar has two habits: the first half of the
+ * input is written to the database and then published, the second half is published within the
+ * transaction. Finance does its work, then acknowledges; nobody remembers what has been done.
  */
 import { randomUUID } from 'node:crypto'
 import { Mersal } from '../../src/index.ts'
 import { transportWithPoints } from '../../src/testing/crash-points.ts'
-import { endWithParent, readCommands, stopHere } from '../child.ts'
-import { appName, openTransport } from '../child-broker.ts'
-import { onDatabase } from '../child-database.ts'
-import { type Registration, StudentRegistered } from '../messages.ts'
+import {
+  appName,
+  endWithParent,
+  live,
+  onDatabase,
+  openTransport,
+  plan,
+  readCommands,
+  stopHere,
+} from '../child.ts'
+import type { AppDatabase } from '../databases/database.ts'
+import { type Registration, StudentRegistered } from '../plan.ts'
 
-endWithParent()
-await onDatabase('registrar', async (database) => {
+async function registrar<Tx>(database: AppDatabase<Tx>): Promise<void> {
   const connection = await database.connect()
   const bus = new Mersal({
     name: appName('registrar'),
@@ -43,4 +51,27 @@ await onDatabase('registrar', async (database) => {
   }
   await bus.stop()
   process.exit(0)
-})
+}
+
+async function finance<Tx>(database: AppDatabase<Tx>): Promise<void> {
+  const connection = await database.connect()
+  const app = new Mersal({
+    name: appName('finance'),
+    transport: transportWithPoints(openTransport(), stopHere),
+    logger: false,
+  })
+
+  app.handle(StudentRegistered, async ({ studentId, line, name }, { attempt }) => {
+    await database.insert(connection, 'financial_registrations', {
+      student_id: studentId,
+      line,
+      name,
+    })
+    if (line === plan.failsTwice && attempt <= 2) throw new Error('the bank does not answer')
+  })
+
+  await live(app)
+}
+
+endWithParent()
+await onDatabase(plan.app === 'registrar' ? registrar : finance)
