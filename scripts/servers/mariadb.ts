@@ -25,6 +25,9 @@ export interface PrivateMariadb extends AsyncDisposable {
   readonly data: string
   /** SIGKILL (the page cache stays). */
   kill(): Promise<void>
+  /** SIGSTOP: it stands still, until it is thawed. */
+  freeze(): Promise<void>
+  thaw(): Promise<void>
   /** In good order. */
   stop(): Promise<void>
   /** Starts it again; resolves when it answers. */
@@ -124,12 +127,18 @@ export async function privateMariadb(settings: readonly string[] = []): Promise<
     await ended
   }
 
+  async function send(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
+    process.kill(Number(await readFile(pidFile, 'utf8')), signal)
+  }
+
   await start()
   return {
     url: `mysql://root@127.0.0.1:${port}`,
     port,
     data,
     kill: () => end('SIGKILL'),
+    freeze: () => send('SIGSTOP'),
+    thaw: () => send('SIGCONT'),
     stop: () => end('SIGTERM'),
     start,
     async [Symbol.asyncDispose]() {

@@ -30,7 +30,9 @@ export function openMysql(
   logger: Logger,
 ): Desk<MysqlConnection> {
   const { database, broker } = plan.address
-  const pool = createPool({ uri: database, connectionLimit: 5, connectTimeout: 5000 })
+  const address = new URL(database)
+  address.username = plan.name
+  const pool = createPool({ uri: address.href, connectionLimit: 5, connectTimeout: 5000 })
   pool.on('connection', (connection: PoolConnection) => {
     connection.on('error', () => {}) // the call that fails tells of it
     commitPoint(connection, () => at(plan.role === 'consumer' ? 'C6' : 'P5'))

@@ -8,8 +8,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { findLibfaketime, noLibfaketime, onlyTheWall } from '../../../scripts/servers/faketime.ts'
 import { historyFile, linesOf, now } from '../history.ts'
 import type { Program } from '../programs.ts'
-import { type Nemesis, onPostgres, pick, type PostgresScene, upTo } from './nemesis.ts'
+import { type Nemesis, pick, type Scene, upTo } from './nemesis.ts'
 
+/** A queue in a file has the clocks of the processes. */
+const on = ['postgres'] as const
 const PATIENCE_MS = 10_000
 const STOP_MS = 15_000
 
@@ -20,7 +22,7 @@ function libfaketime(): string {
 }
 
 /** Half of the time a relay. */
-function someone({ programs, random }: PostgresScene): Program {
+function someone({ programs, random }: Scene): Program {
   return pick(random, random() < 0.5 ? programs.filter(({ role }) => role === 'relay') : programs)
 }
 
@@ -41,10 +43,11 @@ async function ends(program: Program): Promise<void> {
   await program.start()
 }
 
-const skew = onPostgres({
+const skew: Nemesis = {
   name: 'skew',
   says: 'a process whose wall clock is an hour or ten years off, and which dies with messages in its hands if it is a relay',
   touches: 'process',
+  on,
   async inject(scene) {
     const { random } = scene
     const library = libfaketime()
@@ -59,13 +62,13 @@ const skew = onPostgres({
       throw new Error(`the clock of ${program.name} was only ${off} ms off`)
     return `${program.name} ${by}`
   },
-})
+}
 
 /**
  * The greatest difference between a process and the harness, of its samples since then, in
  * milliseconds.
  */
-function farthest({ folder }: PostgresScene, { name, life }: Program, since: number): number {
+function farthest({ folder }: Scene, { name, life }: Program, since: number): number {
   const right = Date.now() - now()
   const offs = linesOf(historyFile(folder, name)).flatMap((line) =>
     line.op === 'rss' && line.life === life && line.t > since
@@ -75,10 +78,11 @@ function farthest({ folder }: PostgresScene, { name, life }: Program, since: num
   return Math.max(0, ...offs)
 }
 
-const jump = onPostgres({
+const jump: Nemesis = {
   name: 'clock-jump',
   says: 'the wall clock of a running process jumps forwards and backwards by up to a day; a relay dies with messages in its hands after it',
   touches: 'process',
+  on,
   async inject(scene) {
     const { folder, random } = scene
     const library = libfaketime()
@@ -106,6 +110,6 @@ const jump = onPostgres({
       throw new Error(`the clock of ${program.name} was at most ${Math.round(off)} ms off`)
     return `${program.name} ${jumps.join(', ')}`
   },
-})
+}
 
 export const clockFaults: readonly Nemesis[] = [skew, jump]

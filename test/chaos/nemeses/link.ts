@@ -1,16 +1,16 @@
 /** Links that are slow without a fault: nothing is lost, so nothing may be sent twice. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Nemesis, onPostgres, pick, type PostgresScene, upTo } from './nemesis.ts'
+import { linesOf } from './network.ts'
 
-const thin = onPostgres({
+const thin: Nemesis = {
   name: 'thin',
   says: 'the link to one server carries 30 to 300 KB/s in each direction, for all processes together',
   touches: 'network',
-  async inject({ place, random }) {
-    const [name, proxy] = pick(random, [
-      ['database', place.databaseProxy] as const,
-      ['broker', place.brokerProxy] as const,
-    ])
+  on: ['postgres', 'mysql'],
+  async inject(scene) {
+    const { random } = scene
+    const [name, proxy] = pick(random, linesOf(scene))
     const before = proxy.troubled
     const bytesPerSecond = Math.round(upTo(random, 30_000, 300_000))
     proxy.weather({ kind: 'thin', bytesPerSecond })
@@ -19,7 +19,7 @@ const thin = onPostgres({
     if (proxy.troubled === before) throw new Error(`nothing was sent to the ${name}`)
     return `${name}, ${Math.round(bytesPerSecond / 1000)} KB/s`
   },
-})
+}
 
 const deaf = onPostgres({
   name: 'deaf',

@@ -61,7 +61,7 @@ export function onSqlite(fault: Omit<Fault<SqliteScene>, 'on'>): Nemesis {
   return { ...fault, on: ['sqlite'], inject: (scene) => fault.inject(scene as SqliteScene) }
 }
 
-type MysqlScene = Scene & { readonly place: { readonly kind: 'mysql' } & MysqlPlace }
+export type MysqlScene = Scene & { readonly place: { readonly kind: 'mysql' } & MysqlPlace }
 
 export function onMysql(fault: Omit<Fault<MysqlScene>, 'on'>): Nemesis {
   return { ...fault, on: ['mysql'], inject: (scene) => fault.inject(scene as MysqlScene) }

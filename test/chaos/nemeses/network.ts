@@ -1,33 +1,46 @@
 /** Faults of the network, in the proxies between the processes and the servers. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Nemesis, onPostgres, pick, type PostgresScene, upTo } from './nemesis.ts'
+import type { Proxy } from '../proxy.ts'
+import { type Nemesis, pick, type Scene, upTo } from './nemesis.ts'
 
-function someLine({
-  place,
-  random,
-}: PostgresScene): readonly [string, PostgresScene['place']['databaseProxy']] {
-  return pick(random, [
-    ['database', place.databaseProxy] as const,
-    ['broker', place.brokerProxy] as const,
-  ])
+/** The lines of a place that has servers. */
+export function linesOf({ place }: Scene): readonly (readonly [string, Proxy])[] {
+  switch (place.kind) {
+    case 'postgres':
+      return [
+        ['database', place.databaseProxy],
+        ['broker', place.brokerProxy],
+      ]
+    case 'mysql':
+      return [['database', place.databaseProxy]]
+    case 'sqlite':
+      return []
+    default:
+      return place satisfies never
+  }
 }
 
-const reset = onPostgres({
+const someLine = (scene: Scene): readonly [string, Proxy] => pick(scene.random, linesOf(scene))
+const on = ['postgres', 'mysql'] as const
+
+const reset: Nemesis = {
   name: 'reset',
   says: 'every connection to one server is reset',
   touches: 'network',
+  on,
   async inject(scene) {
     const [name, proxy] = someLine(scene)
     const count = proxy.reset()
     if (count === 0) throw new Error(`no connection to the ${name}`)
     return `${count} to the ${name}`
   },
-})
+}
 
-const blackHole = onPostgres({
+const blackHole: Nemesis = {
   name: 'black-hole',
   says: 'nothing reaches one server and nothing comes back, without a word; then everything arrives late, or is reset',
   touches: 'network',
+  on,
   async inject(scene) {
     const [name, proxy] = someLine(scene)
     const before = proxy.troubled
@@ -39,12 +52,13 @@ const blackHole = onPostgres({
     if (proxy.troubled === before) throw new Error(`nothing was sent to the ${name}`)
     return `${name}, then ${late ? 'late' : 'reset'}`
   },
-})
+}
 
-const slow = onPostgres({
+const slow: Nemesis = {
   name: 'slow',
   says: 'everything to and from one server is late and comes in pieces of 1 to 100 bytes',
   touches: 'network',
+  on,
   async inject(scene) {
     const [name, proxy] = someLine(scene)
     const before = proxy.troubled
@@ -55,6 +69,6 @@ const slow = onPostgres({
     if (proxy.troubled === before) throw new Error(`nothing was sent to the ${name}`)
     return `${name}, ${chunk} bytes at a time`
   },
-})
+}
 
 export const networkFaults: readonly Nemesis[] = [reset, blackHole, slow]

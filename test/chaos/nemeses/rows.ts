@@ -2,49 +2,12 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ForeignRow } from '../places/sqlite.ts'
-import { headers, topics } from '../plan.ts'
-import { digestOf, NOTE } from '../producer.ts'
-import {
-  type AnyPlace,
-  type Nemesis,
-  onPostgres,
-  onSqlite,
-  type PostgresScene,
-  type Scene,
-  type SqliteScene,
-  upTo,
-} from './nemesis.ts'
+import { write } from './foreign-rows.ts'
+import { type AnyPlace, type Nemesis, type Scene, upTo } from './nemesis.ts'
 
 const PATIENCE_MS = 30_000
 /** Above what any transport takes. */
 const HUGE_BYTES = 80 << 20
-
-/**
- * Writes business rows and outbox rows in one transaction, as a program in another language does.
- */
-async function write(place: AnyPlace, rows: readonly ForeignRow[]): Promise<void> {
-  const sent = JSON.stringify({ [headers.note]: NOTE })
-  if (place.kind === 'sqlite') return place.write(rows, sent)
-  if (place.kind !== 'postgres') throw new Error(`no foreign rows on ${place.kind}`)
-  for (const { id, key, text, padding = 0, delayMs = 0 } of rows) {
-    await place.query(
-      `with business as (insert into chaos.business (id, topic, key, digest) values ($1, $2, $3, $4))
-       insert into chaos.outbox (id, key, type, transport, kind, name, headers, body, visible_at)
-       values ($1, $3, $2, 'default', 'topic', $2, $5, convert_to($6, 'UTF8') || convert_to(repeat(' ', $7), 'UTF8'),
-         clock_timestamp() + make_interval(secs => $8))`,
-      [
-        id,
-        topics.billed,
-        key ?? null,
-        digestOf(text),
-        sent,
-        JSON.stringify({ text }),
-        padding,
-        delayMs / 1000,
-      ],
-    )
-  }
-}
 
 const newRow = (key: string | undefined, more: Partial<ForeignRow> = {}): ForeignRow => ({
   id: randomUUID(),
@@ -92,7 +55,9 @@ async function jam({ place, random }: Scene): Promise<string> {
 
 /** Nothing can become a dead letter; a row that has to stands in the way of none. */
 async function unburied({ place, random, doomed }: Scene): Promise<string> {
-  const rows = [1, 2].map(() => newRow(undefined, { padding: HUGE_BYTES }))
+  // MariaDB takes no row that is larger than what a program of ours may have.
+  const cause = place.kind === 'mysql' ? { damaged: true } : { padding: HUGE_BYTES }
+  const rows = [1, 2].map(() => newRow(undefined, cause))
   const ids = rows.map(({ id }) => id)
   for (const id of ids) doomed.add(id)
   await place.refuseDead(true)
@@ -109,17 +74,28 @@ async function unburied({ place, random, doomed }: Scene): Promise<string> {
   return `${rows.length} rows were set aside, and buried later`
 }
 
-const faults = [
-  { name: 'huge-row', says: 'rows of 80 MiB, which nobody can read or publish', inject: huge },
-  { name: 'jam', says: 'hundreds of due rows behind a head that is due in an hour', inject: jam },
+const everywhere = ['postgres', 'sqlite', 'mysql'] as const
+
+export const rowFaults: readonly Nemesis[] = [
+  {
+    name: 'huge-row',
+    says: 'rows of 80 MiB, which nobody can read or publish',
+    touches: 'database',
+    on: ['postgres', 'sqlite'],
+    inject: huge,
+  },
+  {
+    name: 'jam',
+    says: 'hundreds of due rows behind a head that is due in an hour',
+    touches: 'database',
+    on: everywhere,
+    inject: jam,
+  },
   {
     name: 'unburied',
     says: 'the database refuses dead letters for seconds, and some rows have to become one',
+    touches: 'database',
+    on: everywhere,
     inject: unburied,
   },
-] as const
-
-export const rowFaults: readonly Nemesis[] = faults.flatMap(({ name, says, inject }) => [
-  onPostgres({ name, says, touches: 'database', inject: (scene: PostgresScene) => inject(scene) }),
-  onSqlite({ name, says, touches: 'database', inject: (scene: SqliteScene) => inject(scene) }),
-])
+]

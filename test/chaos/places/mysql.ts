@@ -7,7 +7,9 @@ import { privateMariadb, type PrivateMariadb } from '../../../scripts/servers/ma
 import { binaryLogSettings, committedRows } from '../../mysql/binary-log.ts'
 import { CONSUMER, headers, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
+import { openProxy, type Proxy } from '../proxy.ts'
 import type { Adapters, Source } from '../source.ts'
+import { intrusions, witnessTables } from './mysql-witness.ts'
 import {
   type Arrival,
   type Committed,
@@ -19,10 +21,14 @@ import {
 } from './place.ts'
 
 const DATABASE = 'chaos'
+const MOST_CONNECTIONS = 80
 
 /** MariaDB, which may be killed, and a broker that is a file. */
 export interface MysqlPlace extends Place {
   readonly server: PrivateMariadb
+  readonly databaseProxy: Proxy
+  /** Past the proxy; repeats what fails because the server is coming back. */
+  readonly query: Query
 }
 
 const tables = [
@@ -35,9 +41,10 @@ const settings = [
   ...binaryLogSettings,
   '--innodb-flush-log-at-trx-commit=1',
   '--innodb-buffer-pool-size=64M',
+  `--max-connections=${MOST_CONNECTIONS}`,
 ]
 
-type Query = <Row extends object>(text: string, values?: unknown[]) => Promise<Row[]>
+export type Query = <Row extends object>(text: string, values?: unknown[]) => Promise<Row[]>
 
 /** Repeats what fails because the server is coming back. */
 function persistently(pool: Pool): Query {
@@ -63,21 +70,31 @@ export async function openMysqlPlace(): Promise<MysqlPlace> {
     stack.defer(() => rmSync(folder, { recursive: true, force: true }))
     const first = createPool({ uri: server.url, connectionLimit: 1 })
     await first.query(`create database ${DATABASE} character set utf8mb4`)
+    // Whoever logs in is let in by any name, and may do nothing but its work: so read_only counts.
+    await first.query(`create user ''@'127.0.0.1'`)
+    await first.query(`grant all on ${DATABASE}.* to ''@'127.0.0.1'`)
     await first.end()
+    const databaseProxy = stack.use(await openProxy(server.port))
     const url = `${server.url}/${DATABASE}`
     const pool = createPool({ uri: url, connectionLimit: 2, connectTimeout: 5000 })
     stack.defer(() => pool.end())
     const query = persistently(pool)
-    const address = { kind: 'mysql', database: url, broker: join(folder, 'broker.db') } as const
+    const address = {
+      kind: 'mysql',
+      database: `mysql://program@127.0.0.1:${databaseProxy.port}/${DATABASE}`,
+      broker: join(folder, 'broker.db'),
+    } as const
     const count = async (text: string, values: unknown[] = []): Promise<number> =>
       (await query<{ n: number }>(text, values))[0]?.n ?? 0
     return {
       server,
+      databaseProxy,
+      query,
       address,
       secrets: [],
       async prepare(source) {
         await onStore(url, source, (store) => store.open())
-        for (const text of tables) await query(text)
+        for (const text of [...tables, ...witnessTables]) await query(text)
         await using queue = source.sqlite.sqliteQueue({ path: address.broker })
         await queue.subscribe(CONSUMER, [topics.booked])
         await queue.subscribe(TAP, Object.values(topics))
@@ -168,7 +185,7 @@ async function truth(
     arrivals: arrivals(broker),
     effects: await query<Effect>('select id, digest from effects order by place'),
     dead: new Set([...dead, ...given].map(({ id }) => id)),
-    intrusions: [],
+    intrusions: await intrusions(query),
     gauges,
     sizes: { outbox: await count('select count(*) as n from mersal_outbox') },
     versions: { MariaDB: version?.v ?? '?' },

@@ -34,6 +34,8 @@ export interface ForeignRow {
   /** Blanks after the body. */
   readonly padding?: number
   readonly delayMs?: number
+  /** Its headers cannot be read, so that it has to become a dead letter. */
+  readonly damaged?: boolean
 }
 
 const tables = `
