@@ -205,3 +205,33 @@ test('names that are too long for AMQP are refused by the client, and take nothi
   ).toThrow(/messageId/)
   expect(written()).toEqual(before)
 })
+
+test('what nothing waits before goes to the socket at once, and what something waits before goes behind that', () => {
+  const { channel, written } = amqp()
+  const { connection } = channel as unknown as {
+    readonly connection: { readonly channels: { readonly buffer: object }[]; stream?: object }
+  }
+  const { buffer } = connection.channels[CHANNEL] as { readonly buffer: object }
+  const straight: Buffer[] = []
+  const socket = {
+    writableNeedDrain: false,
+    write: (bytes: Buffer) => straight.push(bytes) > 0,
+  }
+  connection.stream = socket
+  Object.assign(buffer, { readableLength: 0, writableLength: 0 })
+  const wire = new Wire(channel)
+  const write = (messageId: string): void =>
+    wire.write({ exchange: '', routingKey: 'q' }, Buffer.from('{}'), { messageId })
+  write('straight away')
+  expect([straight.length, written().length]).toEqual([1, 0])
+  Object.assign(buffer, { readableLength: 7 })
+  write('behind what the client has not read')
+  Object.assign(buffer, { readableLength: 0, writableLength: 7 })
+  write('behind what the channel has not taken')
+  Object.assign(buffer, { writableLength: 0 })
+  socket.writableNeedDrain = true
+  write('when the socket takes more')
+  expect(straight).toHaveLength(1)
+  for (const text of ['not read', 'not taken', 'takes more'])
+    expect(written().includes(text)).toBe(true)
+})

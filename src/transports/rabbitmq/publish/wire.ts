@@ -17,9 +17,18 @@ interface Inside {
   readonly connection: {
     readonly sendMessage: unknown
     readonly frameMax?: unknown
-    readonly channels: readonly ({ readonly buffer: { write(bytes: Buffer): boolean } } | null)[]
+    readonly channels: readonly ({ readonly buffer: Outlet } | null)[]
+    /** The socket. */
+    readonly stream?: Partial<Outlet> & { readonly writableNeedDrain?: boolean }
     sentSinceLastCheck: boolean
   }
+}
+
+interface Outlet {
+  write(bytes: Buffer): boolean
+  /** Bytes that wait in it, on either side. */
+  readonly readableLength?: number
+  readonly writableLength?: number
 }
 
 /** Messages of one call go in pieces of this size. */
@@ -46,6 +55,17 @@ function insideOf(channel: ConfirmChannel): Inside | undefined {
   return known && typeof connection.channels[ch]?.buffer?.write === 'function'
     ? (channel as unknown as Inside)
     : undefined
+}
+
+/**
+ * The client carries what is written on a channel to the socket in its next turn. If nothing of
+ * this channel waits, and the socket takes more, it goes there at once.
+ */
+function write(bytes: Buffer, buffer: Outlet, socket: Inside['connection']['stream']): void {
+  const nothingWaits = buffer.readableLength === 0 && buffer.writableLength === 0
+  if (nothingWaits && socket?.writableNeedDrain === false && socket.write !== undefined)
+    socket.write(bytes)
+  else buffer.write(bytes)
 }
 
 /**
@@ -128,7 +148,8 @@ export class Wire {
     // the protocol.
     if (used === 0 || this.#inside === undefined || !this.#open()) return
     const { ch, connection } = this.#inside
-    connection.channels[ch]?.buffer.write(piece.subarray(0, used))
+    const buffer = connection.channels[ch]?.buffer
+    if (buffer !== undefined) write(piece.subarray(0, used), buffer, connection.stream)
     connection.sentSinceLastCheck = true
   }
 
