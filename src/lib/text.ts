@@ -2,8 +2,16 @@
 const CONTROL = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]/u
 const ALL_CONTROL = new RegExp(CONTROL, 'gu')
 
+/** Nearly every name and header is of this kind, which is far cheaper to find. */
+const PLAIN = /^[ -~]*$/
+
+/** Printable ASCII only, and so as many bytes as characters. */
+export function isPlain(text: string): boolean {
+  return PLAIN.test(text)
+}
+
 export function hasControlCharacters(text: string): boolean {
-  return CONTROL.test(text)
+  return !isPlain(text) && CONTROL.test(text)
 }
 
 /** Length in bytes as UTF-8. */

@@ -1,7 +1,7 @@
 import { MersalError } from '../core/errors/errors.ts'
 import { headerNames } from '../core/messages/message.ts'
 import { checkPartitionKey, isContentType, isHeaderName } from '../core/messages/validation.ts'
-import { byteLength, hasControlCharacters, printable } from '../lib/text.ts'
+import { byteLength, hasControlCharacters, isPlain, printable } from '../lib/text.ts'
 
 /** Of an id or a name: no broker carries longer ones. */
 const LONGEST_NAME_BYTES = 255
@@ -23,7 +23,7 @@ function unlawful(column: string, text: string): MersalError {
 }
 
 const sound = (text: string, most: number): boolean =>
-  byteLength(text) <= most && !hasControlCharacters(text)
+  isPlain(text) ? text.length <= most : byteLength(text) <= most && !hasControlCharacters(text)
 
 /**
  * What is wrong with a row that another program wrote or changed, or undefined if it can travel.
@@ -58,13 +58,17 @@ function keyProblem(key: string | null): MersalError | undefined {
 }
 
 function headerProblem(headers: Readonly<Record<string, string>>): MersalError | undefined {
-  for (const [name, value] of Object.entries(headers)) {
-    const field = `headers['${printable(name, 60)}']`
-    if (!isHeaderName(name)) return unlawful(field, 'no header has such a name')
-    if (!sound(value, LONGEST_HEADER_BYTES))
-      return unlawful(field, 'is too large, or has control characters')
-    if (name.toLowerCase() === headerNames.contentType && !isContentType(value))
-      return unlawful(field, 'is no content type')
+  for (const name of Object.keys(headers)) {
+    const text = textProblem(name, headers[name] as string)
+    if (text !== undefined) return unlawful(`headers['${printable(name, 60)}']`, text)
   }
   return undefined
+}
+
+function textProblem(name: string, value: string): string | undefined {
+  if (!isHeaderName(name)) return 'no header has such a name'
+  if (!sound(value, LONGEST_HEADER_BYTES)) return 'is too large, or has control characters'
+  return name.toLowerCase() === headerNames.contentType && !isContentType(value)
+    ? 'is no content type'
+    : undefined
 }

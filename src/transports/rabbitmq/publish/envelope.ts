@@ -115,12 +115,18 @@ export function toProperties({ id, type, headers }: Envelope): Options.Publish {
   return properties
 }
 
+/** Names of ours that nothing can be wrong with, which nearly all messages have. */
+const blameless: ReadonlySet<string> = new Set(
+  Object.values(headerNames).filter((name) => name !== headerNames.contentType),
+)
+
 /**
  * Why these headers cannot arrive as they are: the consumer would take them for its own, the client
  * would lose them, or one would win.
  */
 export function headerProblem(headers: Envelope['headers']): string | undefined {
   for (const name of Object.keys(headers)) {
+    if (blameless.has(name)) continue
     const lower = name.toLowerCase()
     if (lower === headerNames.contentType && headers[name] === BUNDLE_CONTENT_TYPE)
       return `the content type '${BUNDLE_CONTENT_TYPE}' belongs to the transport`
