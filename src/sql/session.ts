@@ -1,5 +1,6 @@
 import type { UnitOfWork } from '../core/store.ts'
 import type { Lent } from './sessions/lent/lent.ts'
+import type { Dialect } from './units/statement-scan.ts'
 
 /**
  * Runs one statement inside a transaction that a database library has opened. Statements of one
@@ -25,7 +26,8 @@ export type SqlValue = string | number | boolean | null | Uint8Array
 /** How a library opens a transaction, and how its handle is lent to the work of a unit. */
 export interface Opening<Tx> {
   open<Result>(this: void, work: (tx: Tx) => Promise<Result>): Promise<Result>
-  lend(this: void, tx: Tx): Lent<Tx> | Promise<Lent<Tx>>
+  /** `dialect`: of the statements of the work. Default: that of PostgreSQL. */
+  lend(this: void, tx: Tx, dialect?: Dialect): Lent<Tx> | Promise<Lent<Tx>>
 }
 
 /**

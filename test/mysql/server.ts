@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createPool, type Pool, type PoolOptions, type RowDataPacket } from 'mysql2/promise'
-import { canaryPassword } from '../house/canaries.ts'
+import { afterAll } from 'vitest'
 
 /**
  * A user of the server who may create users and databases. A MariaDB from Debian lets `root` in
@@ -9,27 +9,50 @@ import { canaryPassword } from '../house/canaries.ts'
 export const administratorUrl: string =
   process.env['MERSAL_TEST_MYSQL_URL'] ?? 'mysql://root@127.0.0.1:3306'
 
-/** The user of the tests, who may do anything in databases of theirs and nothing elsewhere. */
-const USER = 'mersal_test'
+/**
+ * The user of this test file, who may do anything in databases of tests and nothing elsewhere, from
+ * where we come alone. Nobody else knows its password, which may never be printed.
+ */
+const user = {
+  name: `mersal_test_${randomBytes(6).toString('hex')}`,
+  password: `canary-my5ql-${randomBytes(12).toString('hex')}`,
+}
 
-/** The address of the server for the user of the tests. Its password may never be printed. */
-export const serverUrl: string = (() => {
+/** The address of the server for the user of the tests. */
+const serverUrl: string = (() => {
   const url = new URL(administratorUrl)
-  url.username = USER
-  url.password = canaryPassword
+  url.username = user.name
+  url.password = user.password
   return url.href
 })()
 
-async function reach(): Promise<string | undefined> {
+async function asAdministrator<Result>(work: (pool: Pool) => Promise<Result>): Promise<Result> {
   const pool = createPool({ uri: administratorUrl, connectionLimit: 1, connectTimeout: 3000 })
   try {
-    await pool.query(`create user if not exists '${USER}'@'%' identified by '${canaryPassword}'`)
-    await pool.query(`grant all privileges on \`mersal\\_test\\_%\`.* to '${USER}'@'%'`)
+    return await work(pool)
+  } finally {
+    await pool.end()
+  }
+}
+
+/** Makes the user. Returns its name with the host from which it may come. */
+async function makeUser(pool: Pool): Promise<string> {
+  const [[row]] = await pool.query<RowDataPacket[]>(
+    `select substring_index(user(), '@', -1) as host`,
+  )
+  const account = `'${user.name}'@'${String(row?.['host'])}'`
+  await pool.query(`create user ${account} identified by '${user.password}'`)
+  await pool.query(`grant all privileges on \`mersal\\_test\\_%\`.* to ${account}`)
+  return account
+}
+
+async function reach(): Promise<string | undefined> {
+  try {
+    const account = await asAdministrator(makeUser)
+    afterAll(() => asAdministrator((pool) => pool.query(`drop user ${account}`)))
     return undefined
   } catch (error) {
     return error instanceof Error ? error.message : String(error)
-  } finally {
-    await pool.end()
   }
 }
 

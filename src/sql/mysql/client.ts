@@ -1,6 +1,6 @@
 /** What a statement answers that gives no rows. */
 export interface MysqlHeader {
-  readonly affectedRows: number
+  readonly affectedRows: number | string
   /** The first position that was drawn. */
   readonly insertId: number | string
   /** Flags of the server; the lowest bit says that a transaction is open. */
@@ -16,6 +16,19 @@ export interface MysqlQuery {
   readonly rowsAsArray?: boolean
   readonly nestTables?: boolean
   readonly namedPlaceholders?: boolean
+  readonly typeCast?: (field: unknown, next: () => unknown) => unknown
+}
+
+/**
+ * With every statement of ours, so that the rows of it are what `mysql2` makes of them by itself,
+ * whatever the settings of the pool say.
+ */
+export const plainRows: Omit<MysqlQuery, 'sql' | 'values' | 'timeout'> = {
+  rowsAsArray: false,
+  nestTables: false,
+  namedPlaceholders: false,
+  // A function, since nothing else takes precedence over that of the pool.
+  typeCast: (_field, next) => next(),
 }
 
 /**

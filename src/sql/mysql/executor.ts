@@ -1,5 +1,6 @@
-import type { MysqlConnection } from './client.ts'
-import { type Answer, answerOf, plainRows } from './own.ts'
+import { type MysqlConnection, plainRows } from './client.ts'
+import { type Answer, answerOf } from './own.ts'
+import { formatsItself } from './own-pool.ts'
 
 /**
  * Runs one statement inside a transaction of somebody. Question marks are placeholders; values are
@@ -21,14 +22,18 @@ export interface RunOptions {
   readonly tells?: 'position' | 'hits'
 }
 
-/** What `often` comes again and again is prepared, and its bytes travel as they are. */
+/**
+ * What `often` comes again and again is prepared, and its bytes travel as they are. So is everything
+ * where the application has a format of its own for values.
+ */
 export function runOn(connection: Pick<MysqlConnection, 'query' | 'execute'>): Run {
   return async <Row>(
     text: string,
     values: readonly unknown[],
     { often = false }: RunOptions = {},
   ): Promise<Answer<Row>> => {
-    const [result] = (await connection[often ? 'execute' : 'query']({
+    const prepared = often || formatsItself(connection)
+    const [result] = (await connection[prepared ? 'execute' : 'query']({
       sql: text,
       values: [...values],
       ...plainRows,

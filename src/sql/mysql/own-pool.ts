@@ -16,6 +16,7 @@ interface CorePool {
 interface CorePoolConfig {
   readonly connectionConfig: CoreConfig
   readonly connectionLimit: number
+  readonly resetOnRelease?: boolean
 }
 
 interface CoreConfig {
@@ -23,6 +24,7 @@ interface CoreConfig {
   readonly port?: unknown
   readonly socketPath?: unknown
   readonly database?: unknown
+  readonly queryFormat?: unknown
 }
 
 function coreOf(pool: MysqlPool): CorePool | undefined {
@@ -42,6 +44,22 @@ export function databaseOf(pool: MysqlPool): string | undefined {
 export function limitOf(pool: MysqlPool): number | undefined {
   const limit = coreOf(pool)?.config.connectionLimit
   return typeof limit === 'number' && limit > 0 ? limit : undefined
+}
+
+/** Whether the pool takes back what was set on a connection as soon as it is released. */
+export function resetsOnRelease(pool: MysqlPool): boolean {
+  return coreOf(pool)?.config.resetOnRelease === true
+}
+
+/** Whether the pool puts values into its statements in a way of the application. */
+export function formatsValues(pool: MysqlPool): boolean {
+  return typeof coreOf(pool)?.config.connectionConfig.queryFormat === 'function'
+}
+
+/** The same of a connection. */
+export function formatsItself(connection: object): boolean {
+  const { connection: core } = connection as { connection?: { config?: CoreConfig } }
+  return typeof core?.config?.queryFormat === 'function'
 }
 
 /** One text per server, for hints between stores of one process; no secret. */
@@ -88,6 +106,12 @@ function ownConfig(given: CorePoolConfig, most: number): object {
     nestTables: undefined,
     namedPlaceholders: false,
     queryFormat: undefined,
+    stringifyObjects: false,
+    supportBigNumbers: false,
+    bigNumberStrings: false,
+    decimalNumbers: false,
+    dateStrings: false,
+    jsonStrings: false,
     enableKeepAlive: true,
   })
   return Object.assign(

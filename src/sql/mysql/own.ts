@@ -1,7 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import type { MysqlHeader, MysqlPool, MysqlPoolConnection, MysqlQuery } from './client.ts'
+import { type MysqlHeader, type MysqlPool, type MysqlPoolConnection, plainRows } from './client.ts'
 import { isConflict, storeFailure } from './failure.ts'
-import { lentBy } from './own-pool.ts'
+import { lentBy, resetsOnRelease } from './own-pool.ts'
 
 /** A statement that is not answered for so long fails, and its connection is closed. */
 const ANSWER_MS = 15_000
@@ -40,7 +40,7 @@ export interface Own {
 const SETTINGS = [
   `set names utf8mb4`,
   `set session transaction isolation level read committed`,
-  `set session autocommit = 1, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
+  `set session autocommit = 1, completion_type = 0, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',
     time_zone = '+00:00', innodb_lock_wait_timeout = 5, lock_wait_timeout = 10, wait_timeout = 60
     /*M!100300 , idle_transaction_timeout = 5 */`,
 ]
@@ -48,14 +48,7 @@ const SETTINGS = [
 export function answerOf<Row>(result: unknown): Answer<Row> {
   if (Array.isArray(result)) return { rows: result as Row[], changed: 0, insertId: 0n }
   const { affectedRows, insertId } = (result ?? {}) as Partial<MysqlHeader>
-  return { rows: [], changed: affectedRows ?? 0, insertId: BigInt(insertId ?? 0) }
-}
-
-/** Whatever the settings of the pool say. */
-export const plainRows: Pick<MysqlQuery, 'rowsAsArray' | 'nestTables' | 'namedPlaceholders'> = {
-  rowsAsArray: false,
-  nestTables: false,
-  namedPlaceholders: false,
+  return { rows: [], changed: Number(affectedRows ?? 0), insertId: BigInt(insertId ?? 0) }
 }
 
 function queryOn(connection: MysqlPoolConnection): Query {
@@ -73,6 +66,7 @@ function queryOn(connection: MysqlPoolConnection): Query {
 export function ownOn(pool: MysqlPool, database: string): Own {
   /** Connections that have the settings of the relay. */
   const set = new WeakSet<object>()
+  const forgets = resetsOnRelease(pool)
 
   async function lend<Result>(
     work: (query: Query) => Promise<Result>,
@@ -83,7 +77,7 @@ export function ownOn(pool: MysqlPool, database: string): Own {
     try {
       const query = queryOn(connection)
       const { connection: core = connection } = connection as { connection?: object }
-      if (!set.has(core)) {
+      if (forgets || !set.has(core)) {
         for (const text of SETTINGS) await query(text)
         set.add(core)
       }

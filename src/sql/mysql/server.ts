@@ -28,32 +28,25 @@ const COUNTERS = [
   'COM_XA_ROLLBACK',
 ]
 
-/** What commits without a word. */
-const COMMITTERS = [
-  'COM_ALTER_TABLE',
-  'COM_CREATE_INDEX',
-  'COM_CREATE_TABLE',
-  'COM_DROP_INDEX',
-  'COM_DROP_TABLE',
-  'COM_LOCK_TABLES',
-  'COM_RENAME_TABLE',
-  'COM_TRUNCATE',
-]
+/** Whatever begins or ends a transaction, also without a word. Temporary tables do not. */
+const ENDING =
+  '^COM_(BEGIN$|COMMIT$|ROLLBACK$|XA_|ALTER_|ANALYZE|BACKUP|CHECK$|CREATE_|DROP_|FLUSH|GRANT|INSTALL|LOCK_|OPTIMIZE|RENAME_|REPAIR|RESET|REVOKE|TRUNCATE|UNINSTALL|UNLOCK_)'
 
-const counters = (schema: string, names: readonly string[]): string => `(
+const counters = (schema: string): string => `(
   select group_concat(s.variable_value order by s.variable_name separator '.')
-  from ${schema}.session_status s where s.variable_name in ('${names.join("', '")}'))`
+  from ${schema}.session_status s where s.variable_name in ('${COUNTERS.join("', '")}'))`
 
-const unitCounters = [
-  ...COUNTERS.filter((name) => name !== 'COM_ROLLBACK_TO_SAVEPOINT'),
-  ...COMMITTERS,
-]
+/** Without `autocommit` a transaction begins uncounted. */
+const unitCounters = (schema: string): string => `(
+  select concat(cast(sum(s.variable_value) as unsigned), '.', if(@@autocommit, 1, 0))
+  from ${schema}.session_status s where s.variable_name regexp '${ENDING}'
+    and s.variable_name not like '%TEMPORARY%')`
 
 const mariadb: Server = {
   kind: 'MariaDB',
   inTransaction: '@@in_transaction = 1',
-  sameTransaction: counters('information_schema', COUNTERS),
-  sameUnit: counters('information_schema', unitCounters),
+  sameTransaction: counters('information_schema'),
+  sameUnit: unitCounters('information_schema'),
 }
 
 /** `autocommit` says NO for a transaction that was begun, and YES for a statement on its own. */
@@ -62,8 +55,8 @@ const mysql: Server = {
   inTransaction: `exists (
     select 1 from performance_schema.events_transactions_current t
     where t.thread_id = ps_current_thread_id() and t.state = 'ACTIVE' and t.autocommit = 'NO')`,
-  sameTransaction: counters('performance_schema', COUNTERS),
-  sameUnit: counters('performance_schema', unitCounters),
+  sameTransaction: counters('performance_schema'),
+  sameUnit: unitCounters('performance_schema'),
 }
 
 /** What the server says of itself, as far as it matters here. */

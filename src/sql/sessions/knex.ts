@@ -1,4 +1,5 @@
 import type { Session } from '../session.ts'
+import type { Dialect } from '../units/statement-scan.ts'
 import { type Lent, lendBoth, lendChecked, lendWithout } from './lent/lent.ts'
 import {
   isFunction,
@@ -37,12 +38,12 @@ export function knex<Tx extends KnexTransaction>(db: {
       },
     }
   }
-  const lend = async (trx: Tx): Promise<Lent<Tx>> => {
+  const lend = async (trx: Tx, dialect?: Dialect): Promise<Lent<Tx>> => {
     // Transactions inside of this one have clients of their own, and the same connection.
     const connection = await (trx as unknown as Inside).client.acquireConnection()
     return lendBoth(
       lendWithout('knex', trx, ['commit', 'rollback']),
-      lendChecked('knex', trx, connection, ['query'], 'throws'),
+      lendChecked('knex', trx, connection, ['query'], { refusal: 'throws', dialect }),
     )
   }
   return {

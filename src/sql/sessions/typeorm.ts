@@ -1,4 +1,5 @@
 import type { Session } from '../session.ts'
+import type { Dialect } from '../units/statement-scan.ts'
 import { type Lent, lendChecked } from './lent/lent.ts'
 import { notATransaction, rowsOf, units, withBuffers } from './handles.ts'
 
@@ -34,7 +35,7 @@ export function typeorm<Tx extends TypeormManager>(dataSource: {
     }
   }
   // Transactions inside of this one have the same query runner.
-  const lend = (manager: Tx): Lent<Tx> =>
-    lendChecked('typeorm', manager, manager.queryRunner ?? {}, ['query', 'stream'])
+  const lend = (manager: Tx, dialect?: Dialect): Lent<Tx> =>
+    lendChecked('typeorm', manager, manager.queryRunner ?? {}, ['query', 'stream'], { dialect })
   return { name: 'typeorm', executor, ...units('typeorm', executor, open, lend) }
 }

@@ -10,10 +10,15 @@ export interface Dialect {
   readonly nameQuotes: Readonly<Record<string, string>>
   /** One text for all ways to write the same name. */
   readonly nameOf: (name: string) => string
-  /** As MySQL has them: `#` begins one, `--` only with a space, and that of `/*!` is run. */
-  readonly mysqlComments?: boolean
+  /**
+   * As MySQL has them: `#` begins one, and `--` only with a space. Whether that of `/*!` is run
+   * depends on the version in it and on the server.
+   */
+  readonly mysqlComments?: 'run' | 'skip'
   /** A backslash in a string or between double quotes takes the next character along. */
   readonly backslashes?: boolean
+  /** Whether another statement begins behind these first words, outside of parentheses. */
+  readonly forwards?: (words: readonly string[]) => boolean
   /** One statement that certainly leaves its transaction alone. Default: see `HARMLESS`. */
   readonly harmless?: RegExp
   /**
@@ -59,8 +64,10 @@ export function firstWords(text: string, dialect: Dialect): string[][] {
     }
     const word = wordAt(text, at, dialect)
     if (word !== undefined) {
-      add(statement, word.text)
       at = word.end
+      if (dialect.forwards?.([...statement.words.slice(0, 2), word.text]) === true && depth <= 0)
+        statement = newStatement()
+      else add(statement, word.text)
       continue
     }
     if (char === '(') depth++
@@ -111,7 +118,7 @@ function passed(
 ): number {
   const char = text[at] as string
   if (char === BYTE_ORDER_MARK) return at + 1
-  const past = mysqlComments === true ? mysqlComment(text, at) : undefined
+  const past = mysqlComments === undefined ? undefined : mysqlComment(text, at, mysqlComments)
   if (past !== undefined) return past
   if (char === '-' && text[at + 1] === '-') return endOf(text, '\n', at)
   if (char === '/' && text[at + 1] === '*')
@@ -126,9 +133,10 @@ function passed(
 }
 
 /** The same place for what is no comment here but elsewhere; undefined: the rules of all hold. */
-function mysqlComment(text: string, at: number): number | undefined {
+function mysqlComment(text: string, at: number, kind: 'run' | 'skip'): number | undefined {
   if (text[at] === '#') return endOf(text, '\n', at)
   if (text.startsWith('--', at)) return /\s/.test(text[at + 2] ?? ' ') ? undefined : at
+  if (kind === 'skip') return undefined
   const [run] = /^(?:\/\*M?!\d*|\*\/)/.exec(text.slice(at, at + 12)) ?? []
   // What is between these marks is run.
   return run === undefined ? undefined : at + run.length

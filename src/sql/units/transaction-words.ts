@@ -26,10 +26,24 @@ export function controlsOf(text: string, dialect: Dialect): Controls | undefined
   const single = semicolon < 0 || text.slice(semicolon + 1).trim() === ''
   if (single && (dialect.harmless ?? HARMLESS).test(text)) return undefined
   const statements = firstWords(text, dialect)
-  const all = statements.flatMap(
-    (words) => controlOf(words, dialect) ?? endsToo(words, text, dialect),
-  )
+  const all = [...controlsIn(statements, text, dialect), ...endingsIfSkipped(text, dialect)]
   return all.length === 0 ? undefined : { all, mixed: statements.length > 1 }
+}
+
+function controlsIn(
+  statements: readonly (readonly string[])[],
+  text: string,
+  dialect: Dialect,
+): Control[] {
+  return statements.flatMap((words) => controlOf(words, dialect) ?? endsToo(words, text, dialect))
+}
+
+/** Where a comment may be run or not, by the version of the server, either must be harmless. */
+function endingsIfSkipped(text: string, dialect: Dialect): Control[] {
+  if (dialect.mysqlComments !== 'run' || !/\/\*M?!/.test(text)) return []
+  const skipping: Dialect = { ...dialect, mysqlComments: 'skip' }
+  const all = controlsIn(firstWords(text, skipping), text, skipping)
+  return all.filter(({ kind }) => kind === 'ends')
 }
 
 function endsToo(words: readonly string[], text: string, dialect: Dialect): Control[] {

@@ -10,7 +10,7 @@ import {
   type DatabaseSettings,
   databaseSettings,
 } from '../../sql/shared/options.ts'
-import { databaseOf } from '../../sql/mysql/own-pool.ts'
+import { databaseOf, formatsValues } from '../../sql/mysql/own-pool.ts'
 import type { Session } from '../../sql/session.ts'
 import type { Isolation } from './unit/unit-of-work.ts'
 
@@ -72,8 +72,7 @@ const isolations = ['read committed', 'repeatable read', 'serializable', 'server
 export function mysqlSettings<Tx>(given: MysqlOptions<Tx>): MysqlSettings {
   checkOptions('mysql', given, known)
   checkShape('mysql.pool', given.pool, ['getConnection', 'end'])
-  if (given.relayPool !== undefined)
-    checkShape('mysql.relayPool', given.relayPool, ['getConnection', 'end'])
+  if (given.relayPool !== undefined) checkRelayPool(given.relayPool)
   if (given.session !== undefined) checkShape('mysql.session', given.session, ['executor'])
   return {
     ...databaseSettings('mysql', given),
@@ -86,6 +85,17 @@ export function mysqlSettings<Tx>(given: MysqlOptions<Tx>): MysqlSettings {
       max: 100,
     }),
   }
+}
+
+function checkRelayPool(pool: MysqlPool): void {
+  const field = 'mysql.relayPool'
+  checkShape(field, pool, ['getConnection', 'end'])
+  if (!formatsValues(pool)) return
+  throw new MersalError(
+    'MERSAL_INVALID_OPTIONS',
+    `${field}: its option 'queryFormat' would put the values into Mersal's own statements: give a pool without it`,
+    { details: { field } },
+  )
 }
 
 function databaseFor<Tx>({ schema, pool }: MysqlOptions<Tx>): string {

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { MessageTracker, TrackerKeys } from '../../core/tracker.ts'
-import { bytesOf, microseconds, textOf } from '../../sql/mysql/bytes.ts'
+import { bytesOf, microseconds } from '../../sql/mysql/bytes.ts'
 import { explain } from '../../sql/mysql/failure.ts'
 import { onlyRow, type Own } from '../../sql/mysql/own.ts'
 import { NOW_MS } from '../../sql/mysql/server.ts'
+import { wholeIn } from '../../sql/mysql/whole.ts'
 import { trackedId } from './encode.ts'
 import type { Place } from './place.ts'
 import { type Lane, notInTransaction } from './save.ts'
@@ -97,7 +98,8 @@ async function trackMany(
   const values = [owner, name, turns, ...given]
   const { changed } = await run(sql.trackMany(ids.length), values, { tells: 'hits' })
   if (changed === 0) throw notInTransaction()
-  const mine = await run(sql.tracked(ids.length), [owner, ...ids, name, turns])
-  const made = new Set(mine.rows.map((row) => textOf(row['message_id'])))
-  return ids.map((id) => (made.has(textOf(id)) ? 'first' : 'duplicate'))
+  const mine = await run(sql.tracked(ids.length), [...ids, owner, ...ids, name, turns])
+  // By numbers: a library may hand out texts in a form of its own.
+  const made = new Set(mine.rows.map((row) => Number(wholeIn(row, 'n'))))
+  return ids.map((_, index) => (made.has(index) ? 'first' : 'duplicate'))
 }

@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest'
+import { raw } from 'mysql2'
+import { describe, expect, test, vi } from 'vitest'
 import { command, Mersal } from '../../../src/index.ts'
 import { memoryTransport } from '../../../src/memory.ts'
 import { mysql, type MysqlConnection } from '../../../src/mysql.ts'
@@ -6,6 +7,8 @@ import { serverAnswers, testDatabase, type TestDatabase } from '../../mysql/serv
 import { message } from '../../postgres/messages.ts'
 
 const present = await serverAnswers()
+/** A variable was given a value that it cannot have. */
+const WRONG_VALUE = 1231
 const Order = command<{ n: number }>('orders.place')
 
 interface World extends AsyncDisposable {
@@ -72,6 +75,18 @@ describe.skipIf(!present)('units on MySQL', () => {
     '# a remark\ncommit',
     'XA START "x"',
     'grant select on *.* to somebody',
+    'set statement max_statement_time = 1 for commit',
+    'SET STATEMENT max_statement_time = 1, sort_buffer_size = (select 100000 from dual) FOR rollback',
+    'set statement max_statement_time = 1 for create table t (a int)',
+    'begin not atomic commit; end',
+    'if 1 then commit; end if',
+    'create table temporary (a int)',
+    'create table t (temporary int)',
+    'create temporary sequence s',
+    'create or replace temporary sequence s',
+    'set default role none',
+    '/*!99999 do 1 */ commit',
+    '/*!50701 select 1 */ rollback',
   ]
   test.each(ending)('P1: the handle refuses %j before anything is sent', async (text) => {
     await using here = await world()
@@ -87,6 +102,31 @@ describe.skipIf(!present)('units on MySQL', () => {
     })
     expect([await here.business(), await here.messages()]).toEqual([['one'], ['{"n":1}']])
   })
+
+  const leaving = [
+    'analyze select * from business',
+    'analyze format=json select * from business',
+    'create temporary table t (a int)',
+    'create or replace temporary table t (a int)',
+    'set @password = 1, @autocommit = 0',
+    'set statement max_statement_time = 1 for select 1',
+    `set statement sql_mode = concat('a', 'for commit') for select 1`,
+    '/*!40000 do 1 */',
+  ]
+  test.each(leaving)(
+    'the handle lets %j pass, which leaves the transaction alone',
+    async (text) => {
+      await using here = await world()
+      await here.app.transaction(async (tx, { send }) => {
+        await insert(tx, 'one')
+        await tx.query(text).catch((error: unknown) => {
+          if ((error as { errno?: number }).errno !== WRONG_VALUE) throw error
+        })
+        await send(Order, { n: 1 })
+      })
+      expect([await here.business(), await here.messages()]).toEqual([['one'], ['{"n":1}']])
+    },
+  )
 
   test.each(['commit', 'rollback', 'release', 'destroy', 'beginTransaction', 'changeUser', 'end'])(
     'P1: the handle refuses %s()',
@@ -115,6 +155,94 @@ describe.skipIf(!present)('units on MySQL', () => {
       expect(await here.messages()).toEqual([])
     },
   )
+
+  const hidden = [
+    ...[
+      'create view v as select 1',
+      'truncate table business',
+      'drop sequence if exists s',
+      'analyze table business',
+      'create sequence s',
+      'set autocommit = 0; create view v as select 1',
+      'set autocommit = 0; analyze table business; select * from business',
+    ].map((text) => [text, 'call ends()'] as const),
+    ['commit; start transaction', 'set statement max_statement_time = 10 for call ends()'],
+    ['commit; start transaction', 'set/**/statement max_statement_time = 10 for call ends()'],
+    ['do 0', `execute immediate 'commit'`],
+    ['do 0', `execute immediate concat('roll', 'back')`],
+    ['do 0', 'execute ending'],
+  ] as const
+  test.each(hidden)(
+    'P1: %j behind %j is noticed, and none of the messages is stored',
+    async (body, text) => {
+      await using here = await world()
+      await here.database.query(`create procedure ends() begin ${body}; end`)
+      const unit = here.app.transaction(async (tx, { send }) => {
+        await insert(tx, 'one')
+        await send(Order, { n: 1 })
+        await tx.query(`prepare ending from 'commit'`)
+        await tx.query(text)
+      })
+      await expect(unit).rejects.toMatchObject({ code: 'MERSAL_TRANSACTION_ENDED' })
+      expect(await here.messages()).toEqual([])
+    },
+  )
+
+  test('P1: what is written among the values of a statement is noticed as well', async () => {
+    await using here = await world()
+    const store = mysql({ pool: here.database.newPool({ multipleStatements: true }) })
+    await using _closed = store
+    const unit = store.unitOfWork(async (tx) => {
+      await insert(tx, 'one')
+      await tx.query('select 1 ?', [raw('; commit; begin')])
+    })
+    await expect(unit).rejects.toMatchObject({ code: 'MERSAL_TRANSACTION_ENDED' })
+  })
+
+  test.each([
+    'commit',
+    'create view v as select 1',
+    'set autocommit = 0; analyze table business; select * from business',
+  ])(
+    'P4: a handler whose procedure runs %j becomes a dead letter, and its record leaves the inbox',
+    async (body) => {
+      await using database = await testDatabase()
+      await database.query(`create procedure ends() begin ${body}; end`)
+      await using store = mysql({ pool: database.pool })
+      const transport = memoryTransport()
+      const app = new Mersal<MysqlConnection>({ name: 'shop', store, transport, logger: false })
+      let runs = 0
+      app.handle(Order, async (_message, { tx }) => {
+        runs++
+        await tx.query('call ends()')
+      })
+      await app.start()
+      await app.transaction((_tx, { send }) => send(Order, { n: 1 }))
+      await vi.waitFor(
+        async () =>
+          expect(await transport.deadLetters.list()).toMatchObject([
+            { reason: 'transaction-ended' },
+          ]),
+        { timeout: 10_000 },
+      )
+      expect(runs).toBe(1)
+      await vi.waitFor(async () =>
+        expect(await database.query('select 1 from mersal_inbox')).toEqual([]),
+      )
+      await app.stop()
+    },
+  )
+
+  test('a unit leaves no transaction behind on its connection, whatever completion_type says', async () => {
+    await using here = await world()
+    const pool = here.database.newPool({ connectionLimit: 1 })
+    await using store = mysql({ pool })
+    await store.open()
+    await pool.query(`set completion_type = 'CHAIN'`)
+    await store.unitOfWork((tx) => insert(tx, 'one'))
+    await pool.query(`insert into business values ('two')`)
+    expect(await here.business()).toEqual(['one', 'two'])
+  })
 
   test('a procedure that ends nothing is no reason to fail', async () => {
     await using here = await world()

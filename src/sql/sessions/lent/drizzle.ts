@@ -1,3 +1,4 @@
+import type { Dialect } from '../../units/statement-scan.ts'
 import { handleRevoked } from '../../units/transaction-words.ts'
 import { type Gate, type Lent, gate } from './lent.ts'
 
@@ -7,10 +8,10 @@ type Method = (...given: unknown[]) => unknown
  * Everything that a transaction of Drizzle sends is prepared by its session, also in transactions
  * inside of it.
  */
-export function lendDrizzle<Tx extends object>(tx: Tx): Lent<Tx> {
+export function lendDrizzle<Tx extends object>(tx: Tx, dialect?: Dialect): Lent<Tx> {
   const { session } = tx as { session?: unknown }
   if (typeof session !== 'object' || session === null) return { tx, revoke: () => {} }
-  const passing = gate('drizzle')
+  const passing = gate('drizzle', dialect)
   const guarded = Object.create(session) as Record<string, unknown>
   for (const name of methodsOf(session)) {
     if (name.startsWith('prepare')) guarded[name] = preparing(session, name, passing)

@@ -1,3 +1,4 @@
+import type { Dialect } from '../../units/statement-scan.ts'
 import { type Lent, lendChecked } from './lent.ts'
 
 interface Executing {
@@ -7,9 +8,14 @@ interface Executing {
 }
 
 /** With whatever plugins, in the end everything is sent by the connection. */
-export async function lendKysely<Tx>(library: string, tx: Tx): Promise<Lent<Tx>> {
+export async function lendKysely<Tx>(
+  library: string,
+  tx: Tx,
+  dialect?: Dialect,
+): Promise<Lent<Tx>> {
   const connection = await (tx as Executing)
     .getExecutor()
     .provideConnection((one) => Promise.resolve(one))
-  return lendChecked(library, tx, connection, ['executeQuery', 'streamQuery'], 'throws')
+  const names = ['executeQuery', 'streamQuery']
+  return lendChecked(library, tx, connection, names, { refusal: 'throws', dialect })
 }

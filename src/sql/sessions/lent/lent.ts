@@ -1,4 +1,4 @@
-import { postgresDialect } from '../../units/statement-scan.ts'
+import { type Dialect, postgresDialect } from '../../units/statement-scan.ts'
 import { endingOf, handleRevoked, transactionIsOurs } from '../../units/transaction-words.ts'
 
 /** How the handle of a library is lent to the work of a unit. */
@@ -23,12 +23,12 @@ export interface Gate {
   revoke(): void
 }
 
-export function gate(library: string): Gate {
+export function gate(library: string, dialect: Dialect = postgresDialect): Gate {
   let revoked = false
   return {
     admit(text) {
       if (revoked) throw handleRevoked(library)
-      const ending = typeof text === 'string' ? endingOf(text, postgresDialect) : undefined
+      const ending = typeof text === 'string' ? endingOf(text, dialect) : undefined
       if (ending !== undefined) throw transactionIsOurs(`${library}: ${ending.toUpperCase()}`)
     },
     get revoked() {
@@ -58,6 +58,12 @@ export function lendWithout<Tx extends object>(
 /** What a method of the library does with a statement that it must not send. */
 export type Refusal = 'throws' | 'rejects'
 
+export interface CheckedOptions {
+  readonly refusal?: Refusal
+  /** Default: that of PostgreSQL. */
+  readonly dialect?: Dialect | undefined
+}
+
 /**
  * Looks at each statement that these methods of an object are given while the unit is open. They
  * belong to one transaction alone: to its handle, or to its connection.
@@ -67,9 +73,9 @@ export function lendChecked<Tx>(
   tx: Tx,
   target: object,
   names: readonly string[],
-  refusal: Refusal = 'rejects',
+  { refusal = 'rejects', dialect }: CheckedOptions = {},
 ): Lent<Tx> {
-  const passing = gate(library)
+  const passing = gate(library, dialect)
   const checking = (method: Method): Method =>
     function (this: unknown, ...given) {
       return checked(passing, given[0], () => Reflect.apply(method, this, given), refusal)

@@ -1,7 +1,8 @@
 import type { Tables } from '../../../sql/mysql/names.ts'
+import { whole } from '../../../sql/mysql/whole.ts'
 import { millisecondsOf, type Server } from '../../../sql/mysql/server.ts'
 import { NEVER } from '../schema.ts'
-import { savingStatements, type SavingStatements } from './saving-statements.ts'
+import { placeholders, savingStatements, type SavingStatements } from './saving-statements.ts'
 
 /**
  * Statements on the tables of one database that run on our own connections: a question mark may
@@ -121,7 +122,7 @@ select ?, g.id, utc_timestamp(6), ?, ?
 from (select ? as n, ? as id${' union all select ?, ?'.repeat(count - 1)}) g
 where ${server.inTransaction} order by g.n ${HIT}`,
     tracked: (count) =>
-      `select i.message_id from ${T.inbox} i where i.consumer = ? and i.message_id in (${Array(count).fill('?').join(', ')}) and i.recorder = ? and i.turn = ?`,
+      `select ${whole(`field(i.message_id, ${placeholders(count)}) - 1`)} as n from ${T.inbox} i where i.consumer = ? and i.message_id in (${placeholders(count)}) and i.recorder = ? and i.turn = ?`,
     forget: `delete i from ${T.inbox} i force index (primary) where i.consumer = ? and i.message_id in (?) and i.recorder = ?`,
     pruneInbox: `delete from ${T.inbox} where handled_at < utc_timestamp(6) - interval ? microsecond order by handled_at limit ?`,
   }

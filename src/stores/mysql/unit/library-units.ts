@@ -4,14 +4,16 @@ import type { UnitOfWork } from '../../../core/store.ts'
 import type { Run, RunOptions } from '../../../sql/mysql/executor.ts'
 import { textOf } from '../../../sql/mysql/bytes.ts'
 import type { Answer } from '../../../sql/mysql/own.ts'
+import { whole, wholeIn } from '../../../sql/mysql/whole.ts'
 import type { Session, SqlExecutor, SqlValue } from '../../../sql/session.ts'
 import { type OpenedUnit, rememberUnit } from '../../../sql/units/library-unit.ts'
+import { mysqlDialect } from '../../../sql/units/mysql-dialect.ts'
 import { transactionEnded } from '../../../sql/units/transaction-words.ts'
 import type { Place } from '../place.ts'
 import type { Lane } from '../save.ts'
 
 /** What the last statement changed, which every library hands out in another form. */
-const CHANGED = 'select row_count() as changed, cast(last_insert_id() as char) as position'
+const CHANGED = `select ${whole('greatest(row_count(), 0)')} as changed, ${whole('last_insert_id()')} as position`
 
 /** The placeholders of a library that cuts statements at numbers. */
 function numbered(text: string): string {
@@ -30,12 +32,11 @@ function rowsIn(rows: Rows): Rows {
 /** What the rows of an insert say: none if it proved no transaction. */
 function told(rows: Rows, tells: 'position' | 'hits'): Omit<Answer, 'rows'> {
   const [row] = rows
-  const hits = Number(row?.['hits'] ?? 0)
-  if (tells === 'hits') return { changed: rows.length === 0 ? 0 : hits > 1 ? 2 : 1, insertId: 0n }
-  return { changed: rows.length, insertId: positionIn(row) }
+  const number = row === undefined ? 0n : wholeIn(row, tells)
+  if (tells === 'hits')
+    return { changed: row === undefined ? 0 : number > 1n ? 2 : 1, insertId: 0n }
+  return { changed: rows.length, insertId: number }
 }
-
-const positionIn = (row: Rows[number] | undefined): bigint => BigInt(textOf(row?.['position']) || 0)
 
 function runWith<Tx>(session: Session<Tx>, tx: Tx, place: Place): Run {
   const executor = session.executor(tx)
@@ -57,12 +58,16 @@ function runWith<Tx>(session: Session<Tx>, tx: Tx, place: Place): Run {
     if (result.status === 'rejected') throw result.reason
     if (counted.status === 'rejected') throw counted.reason
     const [row] = counted.value
-    return { rows: [], changed: Number(row?.['changed'] ?? 0), insertId: positionIn(row) }
+    const changed = Number(wholeIn(row, 'changed'))
+    return { rows: [], changed, insertId: wholeIn(row, 'position') }
   }
   return run as Run
 }
 
-const RETURNED = { position: 'cast(position as char) as position', hits: 'hits' } as const
+const RETURNED = {
+  position: `${whole('position')} as position`,
+  hits: `${whole('hits')} as hits`,
+} as const
 
 /** How the handles of a library are worked with. */
 export function sessionLane<Tx>(session: Session<Tx>, place: Place): (tx: Tx) => Lane {
@@ -82,7 +87,7 @@ export function libraryUnits<Tx>(session: Session<Tx>, place: Place): UnitOfWork
         run: laneOf(handle).run,
       })
       await unit.begin()
-      const { tx, revoke } = await opening.lend(handle)
+      const { tx, revoke } = await opening.lend(handle, mysqlDialect)
       rememberUnit(tx, unit)
       try {
         const result = await work(tx)
@@ -158,11 +163,11 @@ class LibraryUnit implements OpenedUnit {
     if (this.#wanted === 0) return undefined
     const { unitMark } = this.#place.tables
     const found = await this.#run(
-      `select cast(m.number as char) as number from ${unitMark} m where m.unit = ?`,
+      `select ${whole('m.number')} as number from ${unitMark} m where m.unit = ?`,
       [this.#id],
     )
     await this.#run(`delete from ${unitMark} where unit = ?`, [this.#id])
-    return new Set(found.rows.map((row) => Number(row['number'])))
+    return new Set(found.rows.map((row) => Number(wholeIn(row, 'number'))))
   }
 
   /** Throws unless this is the transaction of the unit, and can be committed. */
@@ -177,10 +182,10 @@ class LibraryUnit implements OpenedUnit {
   async #look(): Promise<{ readonly open: boolean; readonly counted: string }> {
     const { inTransaction, sameUnit } = this.#place.server
     const { rows } = await this.#run(
-      `select if(${inTransaction}, 'yes', 'no') as open, cast(${sameUnit} as char) as counted`,
+      `select ${whole(`if(${inTransaction}, 1, 0)`)} as open, cast(${sameUnit} as char) as counted`,
       [],
     )
     const [row] = rows
-    return { open: row?.['open'] === 'yes', counted: String(row?.['counted']) }
+    return { open: wholeIn(row, 'open') === 1n, counted: textOf(row?.['counted']) }
   }
 }

@@ -11,6 +11,7 @@ import {
 import {
   type MysqlConnection,
   type MysqlPoolConnection,
+  plainRows,
   saysOpen,
 } from '../../../sql/mysql/client.ts'
 import { isConflict } from '../../../sql/mysql/failure.ts'
@@ -94,9 +95,10 @@ class Unit implements UnitHandle {
   }
 
   /** A statement of the work. */
-  run(text: unknown, statement: () => Promise<unknown>): Promise<unknown> {
+  run(text: unknown, values: unknown, statement: () => Promise<unknown>): Promise<unknown> {
     const controls = this.admit(text)
-    const hides = typeof text === 'string' && controls === undefined && mayHide(text)
+    const hides =
+      typeof text === 'string' && (holdsText(values) || (controls === undefined && mayHide(text)))
     const settle = controls === undefined ? undefined : this.log.issue(controls)
     const running = this.#next(async () => {
       await this.#settleDoubt()
@@ -163,10 +165,11 @@ class Unit implements UnitHandle {
   }
 
   async #count(): Promise<string> {
-    const [rows] = (await this.#connection.query(
-      `select cast(${this.#sameUnit} as char) as counted`,
-    )) as [{ counted: unknown }[]]
-    return String(rows[0]?.counted)
+    const [[row]] = (await this.#connection.query({
+      sql: `select cast(${this.#sameUnit} as char) as counted`,
+      ...plainRows,
+    })) as [{ counted: unknown }[]]
+    return String(row?.counted)
   }
 }
 
@@ -179,6 +182,17 @@ function rolledBack(cause: unknown): MersalError {
 const textOfQuery = (given: unknown): unknown =>
   typeof given === 'object' && given !== null ? (given as { sql?: unknown }).sql : given
 
+const valuesOfQuery = (given: unknown): unknown =>
+  typeof given === 'object' && given !== null ? (given as { values?: unknown }).values : undefined
+
+/** Whether something in them is put into the statement as it is, as `raw()` of `mysql2` makes it. */
+function holdsText(values: unknown, depth = 0): boolean {
+  if (typeof values !== 'object' || values === null || values instanceof Uint8Array) return false
+  if (typeof (values as { toSqlString?: unknown }).toSqlString === 'function') return true
+  // A list of rows has their fields at this depth; `mysql2` looks no deeper.
+  return depth < 3 && Object.values(values).some((value) => holdsText(value, depth + 1))
+}
+
 type Preparing = (this: void, given: unknown) => Promise<unknown>
 
 function handleOn(connection: MysqlPoolConnection, unit: Unit): MysqlConnection {
@@ -186,7 +200,9 @@ function handleOn(connection: MysqlPoolConnection, unit: Unit): MysqlConnection 
   const statement =
     (method: 'query' | 'execute') =>
     async (...given: unknown[]): Promise<unknown> =>
-      unit.run(textOfQuery(given[0]), () => connection[method](given[0], given[1]))
+      unit.run(textOfQuery(given[0]), given[1] ?? valuesOfQuery(given[0]), () =>
+        connection[method](given[0], given[1]),
+      )
   own['query'] = statement('query')
   own['execute'] = statement('execute')
   own['prepare'] = async (given: unknown): Promise<unknown> => {
@@ -219,7 +235,7 @@ function guarded(prepared: object, text: unknown, unit: Unit): object {
     get(target, name) {
       if (name === 'execute')
         return async (values: unknown) =>
-          unit.run(text, () => Reflect.apply(execute, target, [values]))
+          unit.run(text, undefined, () => Reflect.apply(execute, target, [values]))
       const value: unknown = Reflect.get(target, name, target)
       return typeof value === 'function' ? (value.bind(target) as unknown) : value
     },

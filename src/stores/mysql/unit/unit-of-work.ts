@@ -99,7 +99,7 @@ async function endedWell(
   try {
     // Behind whatever the work has left under way.
     await handle.settled()
-    return saysOpen(await connection.query('rollback')) === false
+    return saysOpen(await connection.query('rollback and no chain no release')) === false
   } catch {
     return false
   }
@@ -108,7 +108,8 @@ async function endedWell(
 /** The number of the server alone tells that a commit was refused; nothing else tells anything. */
 async function commit(connection: MysqlConnection): Promise<void> {
   try {
-    await connection.query('commit')
+    // The session may say of `commit` alone that it begins the next transaction.
+    await connection.query('commit and no chain no release')
   } catch (cause) {
     if (isConflict(cause) || errorNumber(cause) === READ_ONLY) throw cause
     throw new MersalError(
