@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from 'vitest'
 import { brokerProblem } from '../../scripts/servers/rabbitmq.ts'
+import { natsIsHere } from '../nats/server.ts'
 import { clusterAvailable } from '../postgres/cluster.ts'
 import { previousBuild } from './builds.ts'
 import { errorText } from './history.ts'
@@ -59,6 +60,7 @@ function mariadbAvailable(): boolean {
   return false
 }
 const mariadb = mariadbAvailable()
+const nats = natsIsHere()
 const disks = await available('THE PLANS WITH FULL DISKS', () => openDisk('try', 1))
 const builds = await available('TWO BUILDS IN ONE RUN', previousBuild)
 
@@ -84,6 +86,12 @@ describe('under faults, no promise is broken', () => {
         'database-crash',
       ],
     }),
+  )
+
+  test.skipIf(!clusterAvailable() || !nats)(
+    'by processes and by the broker on PostgreSQL and NATS',
+    { timeout: 240_000 },
+    () => small({ store: 'nats', seed: 6, nemeses: ['crash', 'broker-crash'] }),
   )
 
   for (const { store, seed, nemeses, found } of plansThatFailed) {

@@ -1,5 +1,5 @@
 /**
- * `npm run chaos [-- --minutes 10 --seed N --nemesis a,b --store postgres|sqlite|mysql --keep
+ * `npm run chaos [-- --minutes 10 --seed N --nemesis a,b --store postgres|nats|sqlite|mysql --keep
  * --json]`
  */
 import { parseArgs } from 'node:util'
@@ -7,7 +7,7 @@ import { nemeses, nemesesFor } from './nemeses/all.ts'
 import { report } from './report.ts'
 import { run } from './run.ts'
 
-const usage = `usage: npm run chaos -- [--store postgres|sqlite|mysql] [--minutes N] [--seed N] [--nemesis a,b] [--keep] [--json]
+const usage = `usage: npm run chaos -- [--store postgres|nats|sqlite|mysql] [--minutes N] [--seed N] [--nemesis a,b] [--keep] [--json]
 ${nemeses.map(({ name, says, on }) => `  ${name.padEnd(18)} ${says} (${on.join(', ')})`).join('\n')}\n`
 
 function complain(code = 2): number {
@@ -27,7 +27,9 @@ async function main(): Promise<number> {
       help: { type: 'boolean', default: false },
     },
   })
-  const store = (['postgres', 'sqlite', 'mysql'] as const).find((kind) => kind === values.store)
+  const store = (['postgres', 'nats', 'sqlite', 'mysql'] as const).find(
+    (kind) => kind === values.store,
+  )
   if (store === undefined) return complain()
   const seed = Number(values.seed ?? Math.floor(Math.random() * 1e6))
   const seconds = Number(values.minutes) * 60

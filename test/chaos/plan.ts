@@ -2,10 +2,11 @@
 import type { CrashPoint } from '../../src/testing/crash-points.ts'
 
 export type Role = 'producer' | 'relay' | 'consumer'
-export type StoreKind = 'postgres' | 'sqlite' | 'mysql'
+/** The servers of a run: `postgres` has RabbitMQ as its broker, `nats` is PostgreSQL with NATS. */
+export type StoreKind = 'postgres' | 'nats' | 'sqlite' | 'mysql'
 
 export interface PostgresAddress {
-  readonly kind: 'postgres'
+  readonly kind: 'postgres' | 'nats'
   readonly database: string
   readonly schema: string
   readonly broker: string
@@ -52,7 +53,10 @@ export type Order =
   | { readonly kind: 'forget' }
   | { readonly kind: 'quiet' }
 
-export type Report = { readonly kind: 'ready'; readonly wall: number } | { readonly kind: 'quiet' }
+/** `forgot`: it ends or stops at no point any more. */
+export type Report =
+  | { readonly kind: 'ready'; readonly wall: number }
+  | { readonly kind: 'quiet' | 'forgot' }
 
 export const CLAIM_MS = 2500
 export const GRACE_MS = 2000

@@ -25,6 +25,8 @@ export interface ProgramOptions {
 /** Only against waiting for ever: six processes start at once, on a machine that may be busy. */
 const READY_MS = 180_000
 
+const FORGET_MS = 5000
+
 export class Program {
   readonly #options: ProgramOptions
   #child: ChildProcess | undefined
@@ -160,10 +162,22 @@ export class Program {
       if (await Promise.race([over, sleep(10, false)])) return action === 'kill'
       if (action === 'stop' && this.stopped) return true
     }
-    this.order({ kind: 'forget' })
-    await sleep(100)
+    await this.#forget()
     if (action === 'kill' && this.#child?.signalCode === null) this.#expected = false
     return action === 'stop' ? this.stopped : this.#child?.signalCode !== null
+  }
+
+  /** On a busy machine it can get to the point before it hears that it shall not. */
+  async #forget(): Promise<void> {
+    const heard = (): number => this.#reports.filter(({ kind }) => kind === 'forgot').length
+    const before = heard()
+    this.order({ kind: 'forget' })
+    // An older build does not tell.
+    const late = performance.now() + FORGET_MS
+    while (performance.now() < late && heard() === before) {
+      if (this.#child?.signalCode !== null || this.stopped) return
+      await sleep(10)
+    }
   }
 
   get stopped(): boolean {

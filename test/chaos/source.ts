@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url'
 import type * as Metrics from '../../src/cli/relay/relay-metrics.ts'
 import type * as Core from '../../src/index.ts'
 import type * as Mysql from '../../src/mysql.ts'
+import type * as Nats from '../../src/nats.ts'
 import type * as Postgres from '../../src/postgres.ts'
 import type * as Rabbit from '../../src/rabbitmq.ts'
 import type * as Sqlite from '../../src/sqlite.ts'
@@ -16,6 +17,8 @@ export interface Adapters {
   readonly sqlite: typeof Sqlite
   /** Undefined in a build that is older than the store. */
   readonly mysql?: typeof Mysql
+  /** Undefined in a build that is older than the transport. */
+  readonly nats?: typeof Nats
 }
 
 export interface Source extends Required<Adapters> {
@@ -30,7 +33,7 @@ const load = async (folder: string, file: string): Promise<unknown> =>
 
 /** Of a build of any age. */
 export async function loadAdapters(folder: string): Promise<Adapters> {
-  const names = ['postgres', 'rabbitmq', 'sqlite', 'mysql'] as const
+  const names = ['postgres', 'rabbitmq', 'sqlite', 'mysql', 'nats'] as const
   const there = names.filter((name) => existsSync(join(folder, `${name}.ts`)))
   const loaded = there.map(async (name) => [name, await load(folder, `${name}.ts`)])
   return Object.fromEntries(await Promise.all(loaded)) as Adapters
@@ -41,13 +44,14 @@ export async function loadSource(folder: string): Promise<Source> {
   const files = [
     'index.ts',
     'mysql.ts',
+    'nats.ts',
     'postgres.ts',
     'rabbitmq.ts',
     'sqlite.ts',
     'cli/relay/relay-metrics.ts',
   ]
-  const [core, mysql, postgres, rabbitmq, sqlite, metrics] = await Promise.all(
+  const [core, mysql, nats, postgres, rabbitmq, sqlite, metrics] = await Promise.all(
     files.map((file) => load(folder, file)),
   )
-  return { core, mysql, postgres, rabbitmq, sqlite, metrics } as Source
+  return { core, mysql, nats, postgres, rabbitmq, sqlite, metrics } as Source
 }

@@ -137,12 +137,14 @@ process.on('disconnect', () => process.exit(1))
 process.on('SIGTERM', () => enough.abort())
 process.on('message', (order: Order) => {
   if (order.kind === 'at') trap = order
-  else if (order.kind === 'forget') trap = undefined
-  else enough.abort()
+  else if (order.kind === 'forget') {
+    trap = undefined
+    tell({ kind: 'forgot' })
+  } else enough.abort()
 })
 watchMemory(history)
 
 const { address } = plan
-if (address.kind === 'postgres') await run(openPostgres(source, { ...plan, address }, at, logger))
+if (address.kind === 'sqlite') await run(openSqlite(source, { ...plan, address }, at, logger))
 else if (address.kind === 'mysql') await run(openMysql(source, { ...plan, address }, at, logger))
-else await run(openSqlite(source, { ...plan, address }, at, logger))
+else await run(openPostgres(source, { ...plan, address }, at, logger))

@@ -19,7 +19,9 @@ export interface PlainClient extends AsyncDisposable {
 }
 
 export async function plainClient(url: string): Promise<PlainClient> {
-  const connection = await connect({ servers: url, reconnect: false })
+  const { host, username, password } = new URL(url)
+  const login = username === '' ? {} : { user: username, pass: decodeURIComponent(password) }
+  const connection = await connect({ servers: host, reconnect: false, ...login })
   const manager = await jetstreamManager(connection)
   return {
     connection,

@@ -115,8 +115,8 @@ const reorderEffect: Checker = {
   check: 'reorderEffect',
   says: 'messages of one key were handled otherwise than they were committed',
   skipped: ({ store }) =>
-    store === 'postgres'
-      ? 'several consumers of one queue of RabbitMQ handle messages of a key at the same time; no order is promised'
+    store === 'postgres' || store === 'nats'
+      ? 'several consumers of one queue of a broker handle messages of a key at the same time; no order is promised'
       : undefined,
   find: ({ truth }) => inversions(truth.committed, new Set(truth.effects.map(({ id }) => id))),
 }

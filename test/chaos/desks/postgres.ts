@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events'
 import { Pool, type PoolClient } from 'pg'
+import type { Transport } from '../../../src/core/transport.ts'
 import type { Logger } from '../../../src/index.ts'
 import type { PostgresClient } from '../../../src/postgres.ts'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
@@ -38,13 +39,25 @@ function commitPoint(client: PoolClient, reached: () => void): void {
   })
 }
 
+function transportOf(source: Source, { kind, broker }: PostgresAddress, logger: Logger): Transport {
+  const common = { url: broker, confirmTimeoutMs: 1500, connectTimeoutMs: 5000, logger }
+  if (kind === 'postgres') return source.rabbitmq.rabbitmq({ ...common, heartbeatSeconds: 2 })
+  return source.nats.nats({
+    ...common,
+    heartbeatSeconds: 1,
+    ackWaitMs: 4000,
+    // So short that it hides no copy.
+    duplicateWindowMs: 100,
+  })
+}
+
 export function openPostgres(
   source: Source,
   plan: WorkerPlan & { readonly address: PostgresAddress },
   at: (point: CrashPoint) => void,
   logger: Logger,
 ): Desk<PostgresClient> {
-  const { database, schema, broker } = plan.address
+  const { database, schema } = plan.address
   const common = {
     connectionString: database,
     application_name: plan.name,
@@ -67,13 +80,7 @@ export function openPostgres(
     prepare: true,
     logger,
   })
-  const transport = source.rabbitmq.rabbitmq({
-    url: broker,
-    heartbeatSeconds: 2,
-    confirmTimeoutMs: 1500,
-    connectTimeoutMs: 5000,
-    logger,
-  })
+  const transport = transportOf(source, plan.address, logger)
   return {
     store,
     transport,

@@ -5,6 +5,7 @@ import { databaseFaults } from './database.ts'
 import { diskFaults } from './disk.ts'
 import type { Nemesis } from './nemesis.ts'
 import { mysqlFaults } from './mysql.ts'
+import { natsFaults } from './nats.ts'
 import { linkFaults } from './link.ts'
 import { networkFaults } from './network.ts'
 import { outageFaults } from './outages.ts'
@@ -20,6 +21,7 @@ export const nemeses: readonly Nemesis[] = [
   ...mysqlFaults,
   ...diskFaults,
   ...brokerFaults,
+  ...natsFaults,
   ...networkFaults,
   ...linkFaults,
   ...outageFaults,

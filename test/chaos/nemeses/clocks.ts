@@ -11,7 +11,7 @@ import type { Program } from '../programs.ts'
 import { type Nemesis, pick, type Scene, upTo } from './nemesis.ts'
 
 /** A queue in a file has the clocks of the processes. */
-const on = ['postgres'] as const
+const on = ['postgres', 'nats'] as const
 const PATIENCE_MS = 10_000
 const STOP_MS = 15_000
 

@@ -1,8 +1,8 @@
 /** Faults of the database. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Nemesis, onPostgres, onSqlite, pick, type PostgresScene, upTo } from './nemesis.ts'
+import { type Nemesis, onCluster, onSqlite, pick, type ClusterScene, upTo } from './nemesis.ts'
 
-const terminate = onPostgres({
+const terminate = onCluster({
   name: 'terminate',
   says: 'every backend of one process is terminated by an operator',
   touches: 'database',
@@ -27,7 +27,7 @@ function gone(pid: number): boolean {
   }
 }
 
-const databaseRestart = onPostgres({
+const databaseRestart = onCluster({
   name: 'database-restart',
   says: 'PostgreSQL is shut down (fast) and started again',
   touches: 'database',
@@ -44,7 +44,7 @@ const databaseRestart = onPostgres({
   },
 })
 
-const databaseCrash = onPostgres({
+const databaseCrash = onCluster({
   name: 'database-crash',
   says: 'SIGKILL to every process of PostgreSQL',
   touches: 'database',
@@ -57,14 +57,14 @@ const databaseCrash = onPostgres({
 })
 
 /** Where the flushed part of the log ends, as the server says. */
-async function unflushed({ place }: PostgresScene): Promise<number> {
+async function unflushed({ place }: ClusterScene): Promise<number> {
   const [row] = await place.query<{ bytes: string }>(
     'select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn())::text as bytes',
   )
   return Number(row?.bytes ?? 0)
 }
 
-const asyncCrash = onPostgres({
+const asyncCrash = onCluster({
   name: 'async-crash',
   says: 'PostgreSQL is killed while commits with synchronous_commit = off are not on the disk',
   touches: 'database',

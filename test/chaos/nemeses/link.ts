@@ -1,13 +1,13 @@
 /** Links that are slow without a fault: nothing is lost, so nothing may be sent twice. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Nemesis, onPostgres, pick, type PostgresScene, upTo } from './nemesis.ts'
+import { type Nemesis, onCluster, pick, type ClusterScene, upTo } from './nemesis.ts'
 import { linesOf } from './network.ts'
 
 const thin: Nemesis = {
   name: 'thin',
   says: 'the link to one server carries 30 to 300 KB/s in each direction, for all processes together',
   touches: 'network',
-  on: ['postgres', 'mysql'],
+  on: ['postgres', 'nats', 'mysql'],
   async inject(scene) {
     const { random } = scene
     const [name, proxy] = pick(random, linesOf(scene))
@@ -21,11 +21,11 @@ const thin: Nemesis = {
   },
 }
 
-const deaf = onPostgres({
+const deaf = onCluster({
   name: 'deaf',
   says: 'the broker reads nothing for seconds, so that its window closes; then it reads everything',
   touches: 'network',
-  async inject({ place, random }: PostgresScene) {
+  async inject({ place, random }: ClusterScene) {
     const proxy = place.brokerProxy
     const before = proxy.troubled
     proxy.weather({ kind: 'server does not read' })

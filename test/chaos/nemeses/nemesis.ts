@@ -2,12 +2,14 @@ import type { Build, PreviousBuild } from '../builds.ts'
 import type { History } from '../history.ts'
 import type { StoreKind } from '../plan.ts'
 import type { MysqlPlace } from '../places/mysql.ts'
+import type { NatsPlace } from '../places/nats.ts'
 import type { PostgresPlace } from '../places/postgres.ts'
 import type { SqlitePlace } from '../places/sqlite.ts'
 import type { Program } from '../programs.ts'
 
 export type AnyPlace =
   | ({ readonly kind: 'postgres' } & PostgresPlace)
+  | ({ readonly kind: 'nats' } & NatsPlace)
   | ({ readonly kind: 'sqlite' } & SqlitePlace)
   | ({ readonly kind: 'mysql' } & MysqlPlace)
 
@@ -33,6 +35,11 @@ export interface Builds {
 export type PostgresScene = Scene & {
   readonly place: { readonly kind: 'postgres' } & PostgresPlace
 }
+/** With PostgreSQL, whatever the broker. */
+export type ClusterScene = Scene & {
+  readonly place: Extract<AnyPlace, { readonly kind: 'postgres' | 'nats' }>
+}
+export type NatsScene = Scene & { readonly place: { readonly kind: 'nats' } & NatsPlace }
 export type SqliteScene = Scene & { readonly place: { readonly kind: 'sqlite' } & SqlitePlace }
 
 /**
@@ -55,6 +62,19 @@ export type Nemesis = Fault<Scene>
 /** A fault that only makes sense on one kind of place. */
 export function onPostgres(fault: Omit<Fault<PostgresScene>, 'on'>): Nemesis {
   return { ...fault, on: ['postgres'], inject: (scene) => fault.inject(scene as PostgresScene) }
+}
+
+/** A fault of PostgreSQL, of its programs or of the network. */
+export function onCluster(fault: Omit<Fault<ClusterScene>, 'on'>): Nemesis {
+  return {
+    ...fault,
+    on: ['postgres', 'nats'],
+    inject: (scene) => fault.inject(scene as ClusterScene),
+  }
+}
+
+export function onNats(fault: Omit<Fault<NatsScene>, 'on'>): Nemesis {
+  return { ...fault, on: ['nats'], inject: (scene) => fault.inject(scene as NatsScene) }
 }
 
 export function onSqlite(fault: Omit<Fault<SqliteScene>, 'on'>): Nemesis {

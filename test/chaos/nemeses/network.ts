@@ -7,6 +7,7 @@ import { type Nemesis, pick, type Scene, upTo } from './nemesis.ts'
 export function linesOf({ place }: Scene): readonly (readonly [string, Proxy])[] {
   switch (place.kind) {
     case 'postgres':
+    case 'nats':
       return [
         ['database', place.databaseProxy],
         ['broker', place.brokerProxy],
@@ -21,7 +22,7 @@ export function linesOf({ place }: Scene): readonly (readonly [string, Proxy])[]
 }
 
 const someLine = (scene: Scene): readonly [string, Proxy] => pick(scene.random, linesOf(scene))
-const on = ['postgres', 'mysql'] as const
+const on = ['postgres', 'nats', 'mysql'] as const
 
 const reset: Nemesis = {
   name: 'reset',

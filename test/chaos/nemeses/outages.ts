@@ -3,9 +3,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
-import { type Nemesis, onPostgres, pick, type PostgresScene, upTo } from './nemesis.ts'
+import { type Nemesis, onCluster, pick, type ClusterScene, upTo } from './nemesis.ts'
 
-const away = onPostgres({
+const away = onCluster({
   name: 'database-away',
   says: 'PostgreSQL is away for 8 to 15 seconds, while messages wait at the broker',
   touches: 'database',
@@ -18,7 +18,7 @@ const away = onPostgres({
   },
 })
 
-const readOnly = onPostgres({
+const readOnly = onCluster({
   name: 'read-only',
   says: 'PostgreSQL takes no writes for seconds, as a standby or a full disk does',
   touches: 'database',
@@ -39,14 +39,14 @@ const readOnly = onPostgres({
   },
 })
 
-function guest({ place }: PostgresScene): Client {
+function guest({ place }: ClusterScene): Client {
   const client = new Client({ connectionString: place.cluster.url, application_name: 'crowd' })
   client.on('error', () => {})
   return client
 }
 
 /** Opens connections until the server has no more. */
-async function crowd(scene: PostgresScene): Promise<readonly Client[]> {
+async function crowd(scene: ClusterScene): Promise<readonly Client[]> {
   const clients: Client[] = []
   for (;;) {
     const client = guest(scene)
@@ -60,7 +60,7 @@ async function crowd(scene: PostgresScene): Promise<readonly Client[]> {
   }
 }
 
-const crowded = onPostgres({
+const crowded = onCluster({
   name: 'crowded',
   says: 'the server has no connection left, and the programs lose some of theirs',
   touches: 'database',
@@ -87,7 +87,7 @@ const crowded = onPostgres({
   },
 })
 
-const locked = onPostgres({
+const locked = onCluster({
   name: 'locked',
   says: 'somebody holds the outbox and the inbox in a lock that lets nobody in, as a careless migration does',
   touches: 'database',

@@ -5,9 +5,9 @@ import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 import { historyFile, linesOf, now } from '../history.ts'
 import { CLAIM_MS, type Role } from '../plan.ts'
 import type { Program } from '../programs.ts'
-import { type Nemesis, onPostgres, pick, type Scene, upTo } from './nemesis.ts'
+import { type Nemesis, onCluster, pick, type Scene, upTo } from './nemesis.ts'
 
-const everywhere = ['postgres', 'sqlite', 'mysql'] as const
+const everywhere = ['postgres', 'nats', 'sqlite', 'mysql'] as const
 const PATIENCE_MS = 10_000
 const STOP_MS = 15_000
 /** So long a relay may take to have messages in its hands. */
@@ -157,7 +157,7 @@ async function steal({ former, latter, rivals, folder }: Theft): Promise<number>
   return both
 }
 
-const stolen = onPostgres({
+const stolen = onCluster({
   name: 'stolen',
   says: 'a relay stops until another one has its rows, and goes on while that one holds them',
   touches: 'process',

@@ -74,14 +74,14 @@ async function unburied({ place, random, doomed }: Scene): Promise<string> {
   return `${rows.length} rows were set aside, and buried later`
 }
 
-const everywhere = ['postgres', 'sqlite', 'mysql'] as const
+const everywhere = ['postgres', 'nats', 'sqlite', 'mysql'] as const
 
 export const rowFaults: readonly Nemesis[] = [
   {
     name: 'huge-row',
     says: 'rows of 80 MiB, which nobody can read or publish',
     touches: 'database',
-    on: ['postgres', 'sqlite'],
+    on: ['postgres', 'nats', 'sqlite'],
     inject: huge,
   },
   {
