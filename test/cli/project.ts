@@ -13,7 +13,8 @@ function ours(path: string): string {
   return built === undefined ? join(root, 'src', path) : join(built, path.replace(/\.ts$/, '.js'))
 }
 
-const program = ours('cli/main.ts')
+/** The file of the program `mersal`. */
+export const program: string = ours('cli/main.ts')
 
 export interface Ended {
   readonly code: number | null

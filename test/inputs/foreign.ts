@@ -151,7 +151,9 @@ export async function foreignMessages(place: Place): Promise<Result[]> {
   await app.start()
   let dead = new Set<string>()
   for (let look = 0; look < 100; look++) {
-    dead = new Set((await listLetters(place, APP)).map(({ headers }) => headers['mark'] ?? ''))
+    dead = new Set(
+      (await listLetters(place, APP, new Set())).map(({ headers }) => headers['mark'] ?? ''),
+    )
     if (
       ids.every(
         ({ damaged, mate }) => handled.has(mate) && (handled.has(damaged) || dead.has(damaged)),

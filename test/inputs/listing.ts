@@ -48,17 +48,27 @@ export interface Letter extends Omit<DeadLetter, 'body' | 'diedAt'> {
   readonly bodyBase64: string
 }
 
-/** All dead letters as the program lists them; it lists and shows them as text, too. */
-export async function listLetters(place: Place, queue?: string): Promise<readonly Letter[]> {
+/**
+ * All dead letters as the program lists them. What is not in `shown` yet, it also lists and shows
+ * as text, and adds it.
+ */
+export async function listLetters(
+  place: Place,
+  queue: string | undefined,
+  shown: Set<string>,
+): Promise<readonly Letter[]> {
   const where = queue === undefined ? [] : ['--queue', queue]
   const letters = JSON.parse(
     await dead(place, ['list', '--json', '--body', '--limit', '100000', ...where]),
   ) as Letter[]
+  const fresh = letters.filter(({ id }) => !shown.has(id))
+  if (fresh.length === 0) return letters
+  for (const { id } of fresh) shown.add(id)
   await dead(place, ['list', '--limit', '100000', ...where])
   // Showing one means fetching all of them where the broker cannot look into a queue.
   for (const { key } of place.adapter === 'rabbitmq' && queue !== undefined
-    ? letters.slice(0, 3)
-    : letters) {
+    ? fresh.slice(0, 3)
+    : fresh) {
     await dead(place, ['show', key, '--body', ...where])
   }
   return letters

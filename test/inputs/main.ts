@@ -7,13 +7,13 @@ import { leaks } from './soundness.ts'
 import { tableOf } from './table.ts'
 
 /**
- * node test/inputs/main.ts [ADAPTER …] [--json FILE]
+ * node test/inputs/main.ts [ADAPTER …] [--json FILE] [--without GENERATOR]
  *
  * Every bad input on these adapters (default: all), in this process. Prints a table and what
  * failed; the exit code is 0 if nothing did.
  */
 const { values, positionals } = parseArgs({
-  options: { json: { type: 'string' } },
+  options: { json: { type: 'string' }, without: { type: 'string' } },
   allowPositionals: true,
 })
 const wanted = (positionals.length > 0 ? positionals : adapters) as readonly Adapter[]
@@ -27,7 +27,7 @@ const longest: Delays = {}
 const results: Result[] = []
 for (const adapter of wanted) {
   const begun = performance.now()
-  results.push(...(await runFamily(adapter, longest)))
+  results.push(...(await runFamily(adapter, longest, values.without)))
   process.stderr.write(`${adapter}: ${Math.round(performance.now() - begun)} ms\n`)
 }
 const leaked = leaks()

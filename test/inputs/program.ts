@@ -3,12 +3,11 @@ import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { sqliteConfig } from '../cli/project.ts'
+import { program, sqliteConfig } from '../cli/project.ts'
 import type { Trial, Verdict } from './input.ts'
 import { canaries, checkPrototypes, hear } from './soundness.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const program = join(root, 'src/cli/main.ts')
 const SECRET = canaries.variable
 
 interface Call {

@@ -65,6 +65,10 @@ export async function openRoad(place: Place, inputs: readonly Travelling[]): Pro
   const rejecting = new Set<string>()
   const handled = new Map<string, Content>()
   const parcels = new Map<string, Parcel>()
+  const boxes = [
+    ['outgoing dead letters', undefined, new Set<string>()],
+    ['dead letters', APP, new Set<string>()],
+  ] as const
   const capture: OutgoingStep = {
     name: 'capture',
     run: async (_, next) => {
@@ -158,9 +162,8 @@ export async function openRoad(place: Place, inputs: readonly Travelling[]): Pro
     await drain([app], { signal: AbortSignal.timeout(LONGEST_WAIT_MS) })
     const found = new Map<string, Rest>()
     for (const [id, content] of handled) found.set(id, { place: 'handler', content })
-    const boxes = [['outgoing dead letters', undefined] as const, ['dead letters', APP] as const]
-    for (const [where, queue] of boxes) {
-      for (const letter of await listLetters(place, queue)) {
+    for (const [where, queue, shown] of boxes) {
+      for (const letter of await listLetters(place, queue, shown)) {
         found.set(letter.id, {
           place: where,
           content: contentOf({ ...letter, body: Buffer.from(letter.bodyBase64, 'base64') }),

@@ -15,6 +15,10 @@ const forms = Object.values(canaries).flatMap((secret) => [
   encodeURIComponent(secret),
   Buffer.from(secret).toString('base64').replace(/=+$/, ''),
 ])
+/** All forms begin with one of these: to look for two words in megabytes costs less than for ten. */
+const beginnings = ['canary-', Buffer.from('canary-').toString('base64').slice(0, 9)]
+const unlike = forms.find((form) => !beginnings.some((beginning) => form.startsWith(beginning)))
+if (unlike !== undefined) throw new Error(`nobody would look for ${unlike}`)
 const leaked: string[] = []
 
 /**
@@ -22,6 +26,7 @@ const leaked: string[] = []
  */
 export function hear(value: unknown): void {
   const text = allTextOf(value)
+  if (!beginnings.some((beginning) => text.includes(beginning))) return
   for (const form of forms) {
     const at = text.indexOf(form)
     if (at >= 0) leaked.push(text.slice(Math.max(0, at - 200), at + 60))

@@ -288,7 +288,8 @@ async function settled(
     ({ tampering, forbidden }) => forbidden || !['waits', 'skipped'].includes(tampering.ends),
   )
   for (let look = 0; ; look++) {
-    const [outgoing, incoming] = [await listLetters(place), await listLetters(place, APP)]
+    const outgoing = await listLetters(place, undefined, new Set())
+    const incoming = await listLetters(place, APP, new Set())
     const texts = (letters: typeof outgoing): Set<string> =>
       new Set(letters.flatMap(({ id, headers }) => [id, headers['label'] ?? '']))
     const ends = { handled, outgoing: texts(outgoing), incoming: texts(incoming) }
