@@ -18,6 +18,7 @@ import { examplesOf } from '../house/examples.ts'
 import { root } from '../house/sources.ts'
 import { serverAnswers } from '../postgres/database.ts'
 import { ownDatabase } from '../postgres/own-database.ts'
+import { build } from '../projects/build.ts'
 import { openVhost, rabbitIsHere } from '../rabbitmq/broker.ts'
 
 const run = promisify(execFile)
@@ -50,15 +51,11 @@ async function type(folder: string, line: string): Promise<string> {
   return stdout + stderr
 }
 
-/** `npm pack` of a build of its own, since others may be building in the repository. */
+/** `npm pack` of a build of this run, since others may be building in the repository. */
 async function pack(): Promise<string> {
   const folder = join(top, 'package')
   mkdirSync(folder)
-  await run(
-    join(root, 'node_modules/.bin/tsc'),
-    ['-p', 'tsconfig.build.json', '--outDir', join(folder, 'dist')],
-    { cwd: root },
-  )
+  build(join(folder, 'dist'))
   for (const name of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'docs'])
     cpSync(join(root, name), join(folder, name), { recursive: true })
   await type(folder, 'npm pack --ignore-scripts')

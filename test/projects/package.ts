@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { build } from './build.ts'
 
 export const root: string = resolve(fileURLToPath(new URL('../..', import.meta.url)))
 
@@ -51,14 +52,7 @@ function install(folder: string): void {
   const target = join(folder, 'node_modules/mersal')
   mkdirSync(target, { recursive: true })
   cpSync(join(root, 'package.json'), join(target, 'package.json'))
-  const compiler = join(root, 'node_modules/.bin/tsc')
-  const { code, text } = run(root, compiler, [
-    '-p',
-    'tsconfig.build.json',
-    '--outDir',
-    join(target, 'dist'),
-  ])
-  if (code !== 0) throw new Error(`the package cannot be built:\n${text}`)
+  build(join(target, 'dist'))
 }
 
 /**

@@ -1,0 +1,42 @@
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = resolve(fileURLToPath(new URL('../..', import.meta.url)))
+
+/** A folder of this run of the tests, which is removed at its end (test/run/programs.ts). */
+const ofThisRun = process.env['MERSAL_TEST_PROGRAMS']
+
+/** Runs `npm run build` into the folder; others may be building in the repository. */
+function compile(into: string): void {
+  const compiler = join(root, 'node_modules/.bin/tsc')
+  const { status, stdout, stderr, error } = spawnSync(
+    compiler,
+    ['-p', 'tsconfig.build.json', '--outDir', into],
+    { cwd: root, encoding: 'utf8' },
+  )
+  if (error !== undefined) throw error
+  if (status !== 0) throw new Error(`the package cannot be built:\n${stdout}${stderr}`)
+}
+
+/**
+ * Puts what `npm run build` makes into `into`, a folder that does not exist. The first file of
+ * tests that asks for it builds it, the later ones of the same run get a copy.
+ */
+export function build(into: string): void {
+  if (ofThisRun === undefined) return compile(into)
+  const kept = join(ofThisRun, 'dist')
+  if (!existsSync(kept)) {
+    const own = mkdtempSync(`${kept}-`)
+    compile(own)
+    try {
+      renameSync(own, kept)
+    } catch (error) {
+      // Another file of tests was first.
+      if (!existsSync(kept)) throw error
+      rmSync(own, { recursive: true })
+    }
+  }
+  cpSync(kept, into, { recursive: true })
+}
