@@ -19,7 +19,9 @@ describe('the demo', { timeout: 240_000 }, () => {
       '{"name": 7, "programme": "\u001b[2J"}',
       ...lines.slice(80),
     ].join('\n')
-    const { code, out } = await demo(['--input', '-', '--seed', '5'], input)
+    const { code, out } = await demo(['--input', '-', '--seed', '5'], input, {
+      fromSources: true,
+    })
 
     expect(out).toContain('160 commands, 2 malformed lines')
     expect(out).toContain('line 81:')

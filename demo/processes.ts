@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
+import { extname, join } from 'node:path'
 import type { CrashPoint } from '../src/testing/crash-points.ts'
 import { type AppName, type ChildPlan, PLAN_VARIABLE, REPORT_FD } from './plan.ts'
 
@@ -13,7 +13,7 @@ export interface Stop {
 
 export interface ProgramOptions {
   readonly name: AppName
-  /** File of the program, relative to this folder. */
+  /** File of the program, relative to this folder, without its ending. */
   readonly file: string
   readonly plan: Omit<ChildPlan, 'app'>
   /** One per life; the last life has none. */
@@ -70,7 +70,7 @@ export class Program {
       app,
       ...(stop === undefined ? {} : { stop: { point: stop.point, nth: stop.nth } }),
     }
-    const program = fileURLToPath(new URL(file, import.meta.url))
+    const program = join(import.meta.dirname, `${file}${extname(import.meta.filename)}`)
     const child = spawn(process.execPath, ['--no-warnings', program], {
       env: { ...process.env, [PLAN_VARIABLE]: JSON.stringify(given) },
       stdio: ['pipe', 'ignore', 'inherit', 'pipe'],

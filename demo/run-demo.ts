@@ -1,16 +1,21 @@
 /** Runs the demo as a program, for its tests. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
 
-const main = fileURLToPath(new URL('main.ts', import.meta.url))
+const sources = join(import.meta.dirname, 'main.ts')
+/** Bundled once for a run of all tests (test/run/programs.ts): its processes start in half the time. */
+const built = process.env['MERSAL_TEST_PROGRAMS']
+const bundle = built === undefined ? sources : join(built, 'demo/main.js')
 
 interface Circumstances {
   /** User and group that it runs as. */
   readonly as?: { readonly uid: number; readonly gid: number }
   readonly temporary?: string
+  /** Runs it from its sources, as `npm run demo` does. */
+  readonly fromSources?: boolean
   /** Called with each piece that it prints. */
   readonly onOutput?: (piece: string) => void
 }
@@ -18,10 +23,10 @@ interface Circumstances {
 export async function demo(
   args: readonly string[],
   input = '',
-  { as, temporary, onOutput }: Circumstances = {},
+  { as, temporary, fromSources = false, onOutput }: Circumstances = {},
 ): Promise<{ code: number | null; out: string; err: string }> {
   const env = temporary === undefined ? process.env : { ...process.env, TMPDIR: temporary }
-  const command = ['--no-warnings', main, ...args]
+  const command = ['--no-warnings', fromSources ? sources : bundle, ...args]
   const child = spawn(process.execPath, command, { stdio: 'pipe', env, ...as })
   onTestFinished(() => void child.kill('SIGTERM')) // then it removes what it has started
   child.stdin.end(input)

@@ -31,14 +31,14 @@ export async function naivePart(part: Part): Promise<Reconciliation> {
   ]
   const registrar = new Program({
     name: 'registrar',
-    file: 'naive/apps.ts',
+    file: 'naive/apps',
     plan,
     stops: registrarStops,
     say,
   })
   const finance = new Program({
     name: 'finance',
-    file: 'naive/apps.ts',
+    file: 'naive/apps',
     plan,
     stops: financeStops,
     say,

@@ -117,7 +117,7 @@ function startAll(scene: Scene, plan: Omit<ChildPlan, 'app'>): [Program, Program
   const desk = new Program({
     ...common,
     name: 'desk',
-    file: 'outbox/apps.ts',
+    file: 'outbox/apps',
     stops: [betweenPublishAndSettle(), betweenCommitAndPublish()],
   })
   const stops = [
@@ -130,13 +130,13 @@ function startAll(scene: Scene, plan: Omit<ChildPlan, 'app'>): [Program, Program
   const registrar = new Program({
     ...common,
     name: 'registrar',
-    file: 'outbox/apps.ts',
+    file: 'outbox/apps',
     stops,
   })
   const finance = new Program({
     ...common,
     name: 'finance',
-    file: 'outbox/apps.ts',
+    file: 'outbox/apps',
     stops: [insideHandler(), beforeAck(), beforeAck()],
   })
   for (const program of [finance, registrar, desk]) program.start()

@@ -9,12 +9,16 @@ const ours = ['cli/main.ts', 'cli/index.ts', ...faces].map((path) => ({
   in: join(sources, path),
   out: path.slice(0, -'.ts'.length),
 }))
+const demo = ['main', 'naive/apps', 'outbox/apps'].map((name) => ({
+  in: join(import.meta.dirname, `../../demo/${name}.ts`),
+  out: `demo/${name}`,
+}))
 const crashWorker = join(import.meta.dirname, '../scenarios/crash/worker.ts')
-const entries = [...ours, { in: crashWorker, out: 'crash-worker' }]
+const entries = [...ours, ...demo, { in: crashWorker, out: 'crash-worker' }]
 
 /**
- * The program `mersal`, what its configurations import, and the processes that are killed at crash
- * points. Tests start them hundreds of times: see test/cli/project.ts.
+ * The program `mersal`, what its configurations import, the demo, and the processes that are killed
+ * at crash points. Tests start them hundreds of times: see test/cli/project.ts.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const make = () => buildPrograms(`programs-${project.name}`, entries)
