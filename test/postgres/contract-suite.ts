@@ -1,4 +1,4 @@
-import { describe, test } from 'vitest'
+import { afterAll, describe, test } from 'vitest'
 import { uuidv7 } from '../../src/lib/uuid.ts'
 import {
   type ContractCase,
@@ -9,6 +9,7 @@ import {
   trackerContract,
   wakerContract,
 } from '../../src/testing/index.ts'
+import { reusedSchemas } from './database.ts'
 import { storeHarness, type StoreHarness } from './store-harness.ts'
 
 export interface ServerUnderTest {
@@ -19,11 +20,13 @@ export interface ServerUnderTest {
 
 /** The contract suites of a store, on one server. */
 export function storeContract(name: string, { present, url }: ServerUnderTest): void {
+  const schemas = reusedSchemas(url)
+  afterAll(() => schemas[Symbol.asyncDispose]())
   const run = (part: string, cases: readonly ContractCase<StoreHarness>[]): void => {
     describe.skipIf(!present)(`${name}: ${part}`, () => {
       for (const item of cases) {
         test(item.name, async () => {
-          await using harness = await storeHarness(url?.())
+          await using harness = await storeHarness(schemas.next())
           await item.run(harness)
         })
       }
@@ -37,7 +40,7 @@ export function storeContract(name: string, { present, url }: ServerUnderTest): 
   describe.skipIf(!present)(`${name}: waker`, () => {
     for (const item of wakerContract) {
       test(item.name, async () => {
-        await using harness = await storeHarness(url?.())
+        await using harness = await storeHarness(schemas.next())
         await using store = await harness.open()
         const [waker] = store.wakers
         if (waker === undefined) throw new Error('the store has no waker')

@@ -15,12 +15,74 @@ export interface TestDatabase extends AsyncDisposable {
   readonly query: (text: string, values?: unknown[]) => Promise<Record<string, unknown>[]>
 }
 
+/**
+ * Takes back what a test has written. Making the tables anew for the next test costs a server more
+ * than most tests do.
+ */
+export const emptying = (schema: string): string => `
+do $$
+declare
+  one record;
+begin
+  for one in select c.oid::regclass as name from pg_catalog.pg_class c
+    where c.relnamespace = '${schema}'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
+      and c.relname <> 'migration'
+  loop
+    execute 'delete from ' || one.name;
+  end loop;
+  for one in select c.oid::regclass as name from pg_catalog.pg_class c
+    where c.relnamespace = '${schema}'::regnamespace and c.relkind = 'S'
+  loop
+    perform pg_catalog.setval(one.name, 1, false);
+  end loop;
+end $$`
+
+/** Schemas that the tests of a file use one after the other. */
+export interface Schemas extends AsyncDisposable {
+  /** An empty one. Its tables are there if an earlier test has opened a store on it. */
+  next(): Promise<TestDatabase>
+}
+
+/** `url` is asked for when the first test runs. */
+export function reusedSchemas(url: () => string = () => serverUrl): Schemas {
+  const free: TestDatabase[] = []
+  return {
+    async next() {
+      const kept = free.pop() ?? (await testDatabase(url()))
+      const pools: Pool[] = []
+      const newPool = (options: PoolConfig = {}): Pool => {
+        const pool = openPool(url(), kept.schema, options)
+        pools.push(pool)
+        return pool
+      }
+      return {
+        ...kept,
+        pool: newPool(),
+        newPool,
+        async [Symbol.asyncDispose]() {
+          for (const open of pools) await open.end()
+          await kept.query(emptying(kept.schema))
+          free.push(kept)
+        },
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      for (const kept of free.splice(0)) await kept[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function openPool(url: string, schema: string, options: PoolConfig): Pool {
+  const pool = new Pool({ connectionString: url, max: 6, application_name: schema, ...options })
+  pool.on('error', () => {})
+  return pool
+}
+
 export async function testDatabase(url: string = serverUrl): Promise<TestDatabase> {
   const schema = `mersal_test_${randomBytes(6).toString('hex')}`
   const pools: Pool[] = []
   const newPool = (options: PoolConfig = {}): Pool => {
-    const pool = new Pool({ connectionString: url, max: 6, application_name: schema, ...options })
-    pool.on('error', () => {})
+    const pool = openPool(url, schema, options)
     pools.push(pool)
     return pool
   }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { describe, test, vi } from 'vitest'
+import { afterAll, describe, test, vi } from 'vitest'
 import { isMersalError, Mersal, type Sender, type Store } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { postgres, type PostgresPool, type Session } from '../../src/postgres.ts'
 import { Order, rollback, SlowOrder, ways } from './forgotten.ts'
 import { expectNothingWrong } from '../user-code/expect.ts'
-import { serverAnswers, serverUrl, testDatabase, type TestDatabase } from './database.ts'
+import { reusedSchemas, serverAnswers, serverUrl, type TestDatabase } from './database.ts'
 
 /** What a library has to be told for its tests; `Tx` is its own handle. */
 export interface LibraryUnderTest<Tx> {
@@ -144,8 +144,10 @@ export function sessionSuite<Tx>(
   connect: (database: TestDatabase, url: string) => Promise<LibraryUnderTest<Tx>>,
 ): void {
   describe.skipIf(!present)(`session of ${name}`, () => {
+    const schemas = reusedSchemas()
+    afterAll(() => schemas[Symbol.asyncDispose]())
     sessionScenarios(async () => {
-      const database = await testDatabase()
+      const database = await schemas.next()
       return { database, library: await connect(database, serverUrl) }
     })
   })

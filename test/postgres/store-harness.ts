@@ -13,9 +13,11 @@ export interface StoreHarness extends RetentionHarness<PostgresClient> {
   open(options?: Partial<PostgresOptions>): Promise<PostgresStore<PostgresClient>>
 }
 
-/** Opens stores on one schema of its own, each with a pool of its own. `url`: of the server. */
-export async function storeHarness(url?: string): Promise<StoreHarness> {
-  const database = await testDatabase(url)
+/** Opens stores on one schema, each with a pool of its own. */
+export async function storeHarness(
+  place: Promise<TestDatabase> = testDatabase(),
+): Promise<StoreHarness> {
+  const database = await place
   const { schema } = database
   const open = async (
     options: Partial<PostgresOptions> = {},

@@ -11,6 +11,7 @@ import { runJanitor } from '../../../src/outbox/janitor.ts'
 import { createRelay } from '../../../src/outbox/relay.ts'
 import { relaySettings } from '../../../src/outbox/options.ts'
 import { claim, message, newToken } from '../../postgres/messages.ts'
+import { testDatabase } from '../../postgres/database.ts'
 import { storeHarness, type StoreHarness } from '../../postgres/store-harness.ts'
 import { testTransport } from '../../unit/outbox/support.ts'
 
@@ -45,7 +46,7 @@ async function server(): Promise<Server> {
     ...onlyTheWall,
   }
   const cluster = await privateCluster({}, { environment: faked })
-  const harness = await storeHarness(cluster.url)
+  const harness = await storeHarness(testDatabase(cluster.url))
   return {
     harness,
     setClock,

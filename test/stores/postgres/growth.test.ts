@@ -5,6 +5,7 @@ import type { PostgresClient, PostgresStore } from '../../../src/postgres.ts'
 import { statements } from '../../../src/stores/postgres/statements/statements.ts'
 import { clusterAvailable, privateCluster, type PrivateCluster } from '../../postgres/cluster.ts'
 import { claim, sent } from '../../postgres/messages.ts'
+import { testDatabase } from '../../postgres/database.ts'
 import { storeHarness, type StoreHarness } from '../../postgres/store-harness.ts'
 import { collecting } from '../../postgres/queue-harness.ts'
 
@@ -40,7 +41,7 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
   test('P9: gives its pages back after a backlog was drained, without autovacuum', {
     timeout: 240_000,
   }, async () => {
-    await using harness = await storeHarness(cluster?.url)
+    await using harness = await storeHarness(testDatabase(cluster?.url))
     await using store = await harness.open({ vacuumRows: 1000 })
     await fill(harness, 20_000)
     expect(await bytes(harness)).toBeGreaterThan(8_000_000)
@@ -53,7 +54,7 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
   })
 
   test('P9: does not grow with what has come and gone', { timeout: 240_000 }, async () => {
-    await using harness = await storeHarness(cluster?.url)
+    await using harness = await storeHarness(testDatabase(cluster?.url))
     await using store = await harness.open({ vacuumRows: 1000 })
     const vacuums = async (): Promise<number> => {
       const [row] = await harness.database.query(
@@ -78,7 +79,7 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
   test('P9: however many rows wait for a key in hand, a look at a stretch of them reads no more pages', {
     timeout: 240_000,
   }, async () => {
-    await using harness = await storeHarness(cluster?.url)
+    await using harness = await storeHarness(testDatabase(cluster?.url))
     await using store = await harness.open()
     const { pool, schema, query } = harness.database
     const pages = async (reach: number | null): Promise<number> => {
@@ -127,7 +128,7 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
     'P9: however many rows %s, a stretch of a sweep reads no more pages',
     { timeout: 240_000 },
     async (_, change) => {
-      await using harness = await storeHarness(cluster?.url)
+      await using harness = await storeHarness(testDatabase(cluster?.url))
       await using store = await harness.open()
       expect(await claim(store)).toEqual([])
       const { pool, schema, query } = harness.database
@@ -175,7 +176,7 @@ describe.runIf(clusterAvailable())('the outbox on PostgreSQL', () => {
   test('is left to autovacuum by a role that does not own it, without a word', {
     timeout: 240_000,
   }, async () => {
-    await using harness = await storeHarness(cluster?.url)
+    await using harness = await storeHarness(testDatabase(cluster?.url))
     await using owner = await harness.open()
     const { schema, query } = harness.database
     await query(`create role stranger login; grant usage on schema ${schema} to stranger;

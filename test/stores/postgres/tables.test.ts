@@ -3,7 +3,7 @@ import { Client } from 'pg'
 import { describe, expect, test } from 'vitest'
 import { silentLogger } from '../../../src/core/telemetry.ts'
 import { type PostgresClient, postgresQueue, type PostgresStore } from '../../../src/postgres.ts'
-import { serverAnswers, serverUrl } from '../../postgres/database.ts'
+import { serverAnswers, serverUrl, testDatabase } from '../../postgres/database.ts'
 import { claim, labelOf, message, sent } from '../../postgres/messages.ts'
 import { storeHarness, type StoreHarness } from '../../postgres/store-harness.ts'
 
@@ -182,7 +182,7 @@ describe.skipIf(!present)('the tables on PostgreSQL after others have been there
 
   test('under a publication of all tables, kept messages are replayed and pruned, and every other table takes its changes', async () => {
     await using own = await ownDatabase()
-    await using harness = await storeHarness(own.url)
+    await using harness = await storeHarness(testDatabase(own.url))
     await using store = await harness.open({ keepSentMs: 1000 })
     await harness.database.query('create publication everything for all tables')
     for (const label of ['1', '2']) await add(store, label)
