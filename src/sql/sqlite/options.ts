@@ -15,6 +15,13 @@ export interface SqliteConnectionOptions {
    */
   readonly synchronous?: 'full' | 'normal'
   /**
+   * `before-answer`: a commit is brought to the disk before anybody is told of it, in another
+   * thread, while the next transactions go on; so these may see it a moment before that.
+   * `before-visible`: nobody sees it before, and the thread waits for the disk. Always
+   * `before-visible` with `database`. Default 'before-answer'.
+   */
+  readonly flush?: 'before-answer' | 'before-visible'
+  /**
    * How long to wait for other processes that write, in milliseconds. Then `MERSAL_STORE_BUSY`.
    * Default 5000.
    */
@@ -58,6 +65,7 @@ export interface SqliteHandle<Database extends SqliteDatabase> {
 export interface ConnectionSettings extends DatabaseSettings {
   readonly source: SqlitePath | SqliteOpener<SqliteDatabase> | SqliteHandle<SqliteDatabase>
   readonly synchronous: 'full' | 'normal'
+  readonly flush: 'before-answer' | 'before-visible'
   readonly busyTimeoutMs: number
 }
 
@@ -66,6 +74,7 @@ export const connectionOptions: readonly string[] = [
   'open',
   'database',
   'synchronous',
+  'flush',
   'busyTimeoutMs',
   'migrate',
   'logger',
@@ -109,6 +118,23 @@ function checkSource(where: string, given: GivenSource): ConnectionSettings['sou
   return { path: given.path }
 }
 
+/**
+ * On a handle of somebody else he commits as well, at a moment and a level of his own.
+ */
+function checkFlush(
+  where: string,
+  given: unknown,
+  source: ConnectionSettings['source'],
+): ConnectionSettings['flush'] {
+  const own = !('database' in source)
+  const field = `${where}.flush`
+  const choices = ['before-answer', 'before-visible'] as const
+  const chosen = checkChoice(field, given, choices, own ? 'before-answer' : 'before-visible')
+  if (chosen === 'before-visible' || own) return chosen
+  const text = `${field}: 'before-answer' needs a connection of its own; give 'path' or 'open' instead of 'database'`
+  throw new MersalError('MERSAL_INVALID_OPTIONS', text, { details: { field } })
+}
+
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
 export function connectionSettings(
   where: string,
@@ -117,9 +143,11 @@ export function connectionSettings(
 ): ConnectionSettings {
   checkOptions(where, given, [...connectionOptions, ...further])
   const options = given as SqliteConnectionOptions & GivenSource
+  const source = checkSource(where, options)
   return {
     ...databaseSettings(where, options),
-    source: checkSource(where, options),
+    source,
+    flush: checkFlush(where, options.flush, source),
     synchronous: checkChoice(
       `${where}.synchronous`,
       options.synchronous,

@@ -17,7 +17,10 @@ export function sqliteOutbox(
   const settling =
     (keepSent: boolean) =>
     (settlements: readonly Settlement[]): Promise<SettleResult> =>
-      connection.write((handle) => settle(handle, settlements, { now: clock.now(), keepSent }))
+      connection.write((handle) => settle(handle, settlements, { now: clock.now(), keepSent }), {
+        // A row that comes back after a loss of power is published once more.
+        repeatable: settlements.every(({ kind }) => kind === 'sent'),
+      })
   const burial = {
     settle: settling(false),
     cannotBury: unburied(logger, clock, { store: 'sqlite' }),
@@ -27,11 +30,15 @@ export function sqliteOutbox(
     claim: (request) => claim(connection, request, burial),
     settle: settling(keepSentMs > 0),
     renew: (claims, { claimMs }) =>
-      connection.write((handle) => {
-        const visibleAt = Math.ceil(clock.now() + claimMs)
-        for (const { position, token } of claims)
-          handle.run(outboxSql.renew, { position, token, visibleAt })
-      }),
+      connection.write(
+        (handle) => {
+          const visibleAt = Math.ceil(clock.now() + claimMs)
+          for (const { position, token } of claims)
+            handle.run(outboxSql.renew, { position, token, visibleAt })
+        },
+        // A loss of power ends all relays of the file.
+        { repeatable: true },
+      ),
     prune: ({ limit, longerMs = 0 }) => {
       const before = clock.now() - keepSentMs - longerMs
       return connection.write((handle) => handle.run(outboxSql.prune, { before, limit }).changes)

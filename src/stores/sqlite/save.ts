@@ -17,7 +17,6 @@ import { outboxSql } from './statements/statements.ts'
 type Saving = Required<Pick<OutboxStorage<SqliteDatabase>, 'save' | 'saveWithin'>>
 
 export function saving(connection: Connection): Saving {
-  const { clock } = connection.settings
   const lane = lanes()
   const insert = (
     handle: Handle,
@@ -25,8 +24,9 @@ export function saving(connection: Connection): Saving {
     options: SaveOptions = {},
   ): SavedRow[] => {
     try {
-      const saved = insertAll(handle, messages, options, clock.now())
-      connection.announceAfterCommit(handle, 'outbox')
+      const saved = insertAll(connection, handle, messages, options)
+      // What is born claimed waits for nobody.
+      if (saved.some(({ kind }) => kind === 'row')) connection.announceAfterCommit(handle, 'outbox')
       return saved
     } catch (error) {
       throw storeError('saving messages', error)
@@ -54,14 +54,15 @@ export function saving(connection: Connection): Saving {
 }
 
 function insertAll(
+  connection: Connection,
   handle: Handle,
   messages: readonly OutgoingMessage[],
-  options: SaveOptions,
-  now: number,
+  { express }: SaveOptions,
 ): SavedRow[] {
-  const { express } = options
+  const now = connection.settings.clock.now()
   for (const message of messages) checkStorable(message, wellFormed)
-  const mayClaim = express === undefined ? () => false : expressRule(handle)
+  const mayClaim =
+    express === undefined ? () => false : expressRule(handle, connection.makesDurable(handle))
   return messages.map((message) => {
     const free = now + (message.delayMs ?? 0)
     const claimed = mayClaim(message)
@@ -86,8 +87,7 @@ function insertAll(
  * Which rows of one call may be born claimed: those whose key has no open row but such ones of this
  * call.
  */
-function expressRule(handle: Handle): (message: OutgoingMessage) => boolean {
-  const durable = (handle.get<{ synchronous: number }>('PRAGMA synchronous')?.synchronous ?? 0) >= 2
+function expressRule(handle: Handle, durable: boolean): (message: OutgoingMessage) => boolean {
   const freeKeys = new Map<string, boolean>()
   return ({ partitionKey, delayMs }) => {
     const now = durable && (delayMs ?? 0) === 0

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { errorFields } from '../../core/errors/error-text.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
@@ -54,13 +55,20 @@ export interface HeldQueueOptions {
 }
 
 /** What the messages are told of the queue that gives them out. */
-export interface HeldQueueState {
+export interface HeldQueueState<Message = never> {
   /** Aborts when nothing more is taken. */
   readonly stopping: AbortSignal
   /** Aborts when nothing more is recorded. */
   readonly closing: AbortSignal
   /** There may be something to take. */
   ring(): void
+  /** How many hands are free while nothing waits for them. */
+  idle(): number
+  /**
+   * Gives a message into a free hand that nobody took: it is held until then, by the monotonic
+   * clock.
+   */
+  handOver(message: Message, until: number): void
   /** Logs a failure. */
   warn(doing: string, error: unknown): void
   /** Logs a failure, and waits before the next try; at once when `stop` aborts. */
@@ -91,12 +99,15 @@ export class HeldQueue<Message> implements AsyncDisposable {
   readonly #others: Promise<unknown>
   /** An outage of an hour is sixty lines, and not thousands. */
   readonly #isNews: (text: string) => boolean
+  /** Whoever hands something over does so in a context of his own. */
+  readonly #inOwnContext = AsyncLocalStorage.snapshot()
   #rung = Promise.withResolvers<void>()
+  #idle = false
   #failures = 0
 
   constructor(
     options: HeldQueueOptions,
-    messages: (state: HeldQueueState) => HeldMessages<Message>,
+    messages: (state: HeldQueueState<Message>) => HeldMessages<Message>,
   ) {
     this.#options = options
     this.#isNews = seldom(options.clock, 60_000)
@@ -104,6 +115,8 @@ export class HeldQueue<Message> implements AsyncDisposable {
       stopping: this.#stopping.signal,
       closing: this.#closing.signal,
       ring: () => this.#ring(),
+      idle: () => (this.#idle && !this.#stopping.signal.aborted ? this.#free : 0),
+      handOver: (message, until) => this.#inOwnContext(() => this.#hold(message, until)),
       warn: (doing, error) => this.#warn(doing, error),
       failed: (doing, error, stop) => this.#failed(doing, error, stop),
       refused: (error, count) => this.#refused(error, count),
@@ -144,11 +157,15 @@ export class HeldQueue<Message> implements AsyncDisposable {
     this.#rung.resolve()
   }
 
+  get #free(): number {
+    return this.#options.consumption.concurrency - this.#held.size
+  }
+
   async #takeAll(): Promise<void> {
     const { signal } = this.#stopping
     while (!signal.aborted) {
       this.#rung = Promise.withResolvers()
-      const free = this.#options.consumption.concurrency - this.#held.size
+      const free = this.#free
       try {
         const more = free > 0 && (await this.#take(free))
         if (!more) await this.#rest(free > 0)
@@ -162,12 +179,14 @@ export class HeldQueue<Message> implements AsyncDisposable {
     const until = this.#options.clock.monotonic() + this.#options.visibilityMs
     const { messages, more } = await this.#messages.take(limit)
     this.#failures = 0
-    for (const message of messages) {
-      const held = { message, until, controller: new AbortController() }
-      this.#held.add(held)
-      this.#running.add(this.#handle(held))
-    }
+    for (const message of messages) this.#hold(message, until)
     return more
+  }
+
+  #hold(message: Message, until: number): void {
+    const held = { message, until, controller: new AbortController() }
+    this.#held.add(held)
+    this.#running.add(this.#handle(held))
   }
 
   /**
@@ -177,10 +196,14 @@ export class HeldQueue<Message> implements AsyncDisposable {
   async #rest(untilDue: boolean): Promise<void> {
     const { clock, pollIntervalMs } = this.#options
     const wait = untilDue ? Math.min(this.#messages.nextDueMs(), pollIntervalMs) : Infinity
-    if (wait === Infinity) return this.#rung.promise
-    const timer = new AbortController()
-    await Promise.race([this.#rung.promise, clock.sleep(Math.max(wait, 1), timer.signal)])
-    timer.abort('done')
+    this.#idle = untilDue
+    if (wait === Infinity) await this.#rung.promise
+    else {
+      const timer = new AbortController()
+      await Promise.race([this.#rung.promise, clock.sleep(Math.max(wait, 1), timer.signal)])
+      timer.abort('done')
+    }
+    this.#idle = false
   }
 
   async #handle(held: Held<Message>): Promise<void> {
@@ -190,7 +213,8 @@ export class HeldQueue<Message> implements AsyncDisposable {
     // The hands are free, so that the next messages can be taken while this is recorded.
     this.#held.delete(held)
     const settled = this.#messages.settle(held.message, disposition)
-    this.#ring()
+    // A message that is gone makes nothing due for hands that wait already.
+    if (!this.#idle || disposition.kind !== 'ack') this.#ring()
     await settled
   }
 

@@ -5,6 +5,7 @@ import { toError } from '../../lib/async/abort.ts'
 import type { Connection } from '../../sql/sqlite/connection/connection.ts'
 import type { Handle } from '../../sql/sqlite/connection/database.ts'
 import { isSqliteError } from '../../sql/sqlite/connection/failure.ts'
+import { HandOver } from './hand-over.ts'
 import {
   confirmed,
   keyOrder,
@@ -45,13 +46,16 @@ async function write(
   const all = (outcome: PublishOutcome): PublishOutcome[] => messages.map(() => outcome)
   const givenUp = (): PublishOutcome[] =>
     all(unavailable('the publishing was given up before it began'))
+  const inserting = new Inserting(connection, rules)
   const written = connection
-    .write((handle) =>
-      signal?.aborted === true
-        ? givenUp()
-        : insertAll(handle, rules, messages, connection.settings.clock.now()),
+    .write(
+      (handle) => (signal?.aborted === true ? givenUp() : inserting.insertAll(handle, messages)),
+      { committed: () => inserting.committed() },
     )
-    .catch((error: unknown) => all(failure(error)))
+    .catch((error: unknown) => {
+      inserting.failed()
+      return all(failure(error))
+    })
   return signal === undefined ? written : untilAborted(written, signal, givenUp)
 }
 
@@ -80,75 +84,86 @@ function failure(error: unknown): PublishOutcome {
   return { kind, error: toError(error) }
 }
 
-function insertAll(
-  handle: Handle,
-  rules: PublishRules,
-  messages: readonly OutgoingMessage[],
-  now: number,
-): PublishOutcome[] {
-  const queues = new Map<string, readonly string[]>()
-  const order = keyOrder()
-  return messages.map((message) => {
-    const outcome =
-      order.before(message) ??
-      insert(handle, rules, queuesOf(handle, message, queues), message, now)
-    order.note(message, outcome)
-    return outcome
-  })
-}
+/** The messages of one call, which may be inserted again after a rollback. */
+class Inserting {
+  readonly #connection: Connection
+  readonly #rules: PublishRules
+  readonly #handOver: HandOver
+  #queues = new Map<string, readonly string[]>()
+  #now = 0
+  /** Something waits in a queue. */
+  #waiting = false
 
-function queuesOf(
-  handle: Handle,
-  { to }: OutgoingMessage,
-  known: Map<string, readonly string[]>,
-): readonly string[] {
-  const key = destinationKey(to)
-  let names = known.get(key)
-  if (names === undefined) {
-    const sql = to.kind === 'queue' ? queueSql.queue : queueSql.subscribers
-    names = handle.all<{ name: string }>(sql, { name: to.name }).map((row) => row.name)
-    known.set(key, names)
+  constructor(connection: Connection, rules: PublishRules) {
+    this.#connection = connection
+    this.#rules = rules
+    this.#handOver = new HandOver(connection.lock)
   }
-  return names
-}
 
-function insert(
-  handle: Handle,
-  rules: PublishRules,
-  queues: readonly string[],
-  message: OutgoingMessage,
-  now: number,
-): PublishOutcome {
-  const size = sizeOf(message)
-  if (size > rules.maxMessageBytes) return tooLarge(size, rules.maxMessageBytes)
-  if (queues.length === 0)
-    return message.to.kind === 'topic' && rules.eventsWithoutSubscribers === 'discard'
-      ? confirmed
-      : unroutable(message.to)
-  try {
-    for (const queue of queues) insertInto(handle, queue, message, now)
-    return confirmed
-  } catch (error) {
-    if (isSqliteError(error)) throw error
-    // A field that is no text or no bytes: the fault of this message, not of the database.
-    return refusedForGood(`the message cannot be stored: ${toError(error).message}`, error)
+  insertAll(handle: Handle, messages: readonly OutgoingMessage[]): PublishOutcome[] {
+    this.#queues = new Map()
+    this.#now = this.#connection.settings.clock.now()
+    this.#waiting = false
+    this.#handOver.restart()
+    const order = keyOrder()
+    return messages.map((message) => {
+      const outcome = order.before(message) ?? this.#insert(handle, message)
+      order.note(message, outcome)
+      return outcome
+    })
   }
-}
 
-/** Puts one message at the end of the queue. */
-function insertInto(
-  handle: Handle,
-  queue: string,
-  message: Pick<OutgoingMessage, 'id' | 'type' | 'headers' | 'body' | 'partitionKey'>,
-  now: number,
-): void {
-  handle.run(queueSql.insert, {
-    queue,
-    dueAt: Math.trunc(now),
-    id: message.id,
-    type: message.type,
-    partitionKey: message.partitionKey ?? null,
-    headers: JSON.stringify(message.headers),
-    body: message.body,
-  })
+  committed(): void {
+    this.#handOver.committed()
+    if (this.#waiting) this.#connection.notify('queue')
+  }
+
+  failed(): void {
+    this.#handOver.restart()
+  }
+
+  #insert(handle: Handle, message: OutgoingMessage): PublishOutcome {
+    const { maxMessageBytes, eventsWithoutSubscribers } = this.#rules
+    const size = sizeOf(message)
+    if (size > maxMessageBytes) return tooLarge(size, maxMessageBytes)
+    const queues = this.#queuesOf(handle, message)
+    if (queues.length === 0)
+      return message.to.kind === 'topic' && eventsWithoutSubscribers === 'discard'
+        ? confirmed
+        : unroutable(message.to)
+    try {
+      for (const queue of queues) this.#insertInto(handle, queue, message)
+      return confirmed
+    } catch (error) {
+      if (isSqliteError(error)) throw error
+      // A field that is no text or no bytes: the fault of this message, not of the database.
+      return refusedForGood(`the message cannot be stored: ${toError(error).message}`, error)
+    }
+  }
+
+  #queuesOf(handle: Handle, { to }: OutgoingMessage): readonly string[] {
+    const key = destinationKey(to)
+    let names = this.#queues.get(key)
+    if (names === undefined) {
+      const sql = to.kind === 'queue' ? queueSql.queue : queueSql.subscribers
+      names = handle.all<{ name: string }>(sql, { name: to.name }).map((row) => row.name)
+      this.#queues.set(key, names)
+    }
+    return names
+  }
+
+  /** Into the hands of an idle consumer, else at the end of the queue. */
+  #insertInto(handle: Handle, queue: string, message: OutgoingMessage): void {
+    if (this.#handOver.insert(handle, queue, message, this.#now)) return
+    handle.run(queueSql.insert, {
+      queue,
+      dueAt: Math.trunc(this.#now),
+      id: message.id,
+      type: message.type,
+      partitionKey: message.partitionKey ?? null,
+      headers: JSON.stringify(message.headers),
+      body: message.body,
+    })
+    this.#waiting = true
+  }
 }

@@ -10,6 +10,7 @@ import { bytes, damagedHeaders } from '../../sql/shared/rows.ts'
 import { setAside } from '../shared/aside.ts'
 import { postponedField } from '../shared/deliver.ts'
 import type { HeldMessages, HeldQueueState, Reject, Taken } from '../shared/held-queue.ts'
+import { type Hands, offerHands } from './hand-over.ts'
 import { type Hold, putAside, settleDelivery } from './settle.ts'
 import { queueSql } from './statements.ts'
 
@@ -33,20 +34,42 @@ export interface TakenRow extends Hold {
   readonly dead_error: string | null
 }
 
+/** A loss of power ends all consumers of the file, so that nobody holds anything any more. */
+const heldByTheLiving = { repeatable: true }
+
 /** The messages of one queue, as its rows are taken, renewed and settled. */
 export class QueueRows implements HeldMessages<TakenRow> {
   readonly #connection: Connection
   readonly #options: QueueRowsOptions
-  readonly #state: HeldQueueState
+  readonly #state: HeldQueueState<TakenRow>
 
-  constructor(options: QueueRowsOptions, state: HeldQueueState) {
+  constructor(options: QueueRowsOptions, state: HeldQueueState<TakenRow>) {
     this.#connection = options.connection
     this.#options = options
     this.#state = state
   }
 
-  listen(ring: () => void, signal: AbortSignal): Promise<void> {
-    return watch(this.#connection, 'queue', ring, signal)
+  async listen(ring: () => void, signal: AbortSignal): Promise<void> {
+    const file = await this.#connection.open()
+    const stop = offerHands(file, this.#options.queue, this.#hands())
+    try {
+      await watch(this.#connection, 'queue', ring, signal)
+    } finally {
+      stop()
+    }
+  }
+
+  #hands(): Hands {
+    const { clock } = this.#connection.settings
+    const { visibilityMs } = this.#options
+    return {
+      idle: () => this.#state.idle(),
+      holdTimes: () => ({
+        visibleAt: Math.ceil(this.#now + visibilityMs),
+        until: clock.monotonic() + visibilityMs,
+      }),
+      handOver: (row, until) => this.#state.handOver(row, until),
+    }
   }
 
   nextDueMs(): number {
@@ -70,7 +93,7 @@ export class QueueRows implements HeldMessages<TakenRow> {
       const until = Math.ceil(now + visibilityMs)
       const values = { queue, now, until, token, limit, largest }
       return handle.all<Omit<TakenRow, 'token'>>(queueSql.take, values)
-    })
+    }, heldByTheLiving)
     const read = rows.reduce((sum, row) => sum + (row.bytes > largest ? 0 : row.bytes), 0)
     return {
       messages: rows
@@ -105,15 +128,17 @@ export class QueueRows implements HeldMessages<TakenRow> {
         ({ position, token }) => handle.run(queueSql.renew, { position, token, until }).changes > 0,
       )
       return new Set(kept)
-    })
+    }, heldByTheLiving)
   }
 
   async settle(row: TakenRow, disposition: Disposition): Promise<void> {
     const { closing, stopping } = this.#state
     while (!closing.aborted) {
       try {
-        const more = await this.#connection.write((handle) =>
-          settleDelivery(handle, row, disposition, this.#now),
+        const more = await this.#connection.write(
+          (handle) => settleDelivery(handle, row, disposition, this.#now),
+          // Without it the message comes again, to an inbox that knows it.
+          { repeatable: disposition.kind === 'ack' },
         )
         if (more) this.#connection.notify('queue')
         return

@@ -92,9 +92,7 @@ export function sqliteQueue(
       queues: () => queueOverviews(connection),
     },
     publish(messages, { signal } = {}) {
-      const answers = publishAll(connection, settings, messages, signal)
-      void announce(connection, answers[0])
-      return answers
+      return publishAll(connection, settings, messages, signal)
     },
     subscribe: (queue, topics, { remove = false } = {}) =>
       subscribe(connection, queue, topics, remove),
@@ -138,16 +136,6 @@ function consumerOf(
     },
     (state) => new QueueRows({ ...settings, connection, queue }, state),
   )
-}
-
-/** Rings for the consumers of this process once the call has been committed. */
-async function announce(
-  connection: Connection,
-  first: Promise<unknown> | undefined,
-): Promise<void> {
-  if (first === undefined) return
-  await first
-  connection.notify('queue')
 }
 
 async function subscribe(

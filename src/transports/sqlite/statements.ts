@@ -84,6 +84,8 @@ export const queueSql: Readonly<
     | 'unsubscribeAll'
     | 'removeQueue'
     | 'insert'
+    | 'keyWaits'
+    | 'insertTaken'
     | 'anyDue'
     | 'nextDue'
     | 'overview'
@@ -122,6 +124,13 @@ export const queueSql: Readonly<
         SELECT 1 FROM mersal_queue_messages WHERE queue = :queue AND partition_key = :partitionKey
       ) THEN 9007199254740991 ELSE :dueAt END,
       :dueAt, :id, :type, :partitionKey, :headers, :body)`,
+
+  keyWaits:
+    'SELECT 1 AS found FROM mersal_queue_messages WHERE queue = :queue AND partition_key = :partitionKey LIMIT 1',
+  /** Straight into the hands of a consumer. */
+  insertTaken: `
+    INSERT INTO mersal_queue_messages (queue, visible_at, due_at, token, attempts, id, type, partition_key, headers, body)
+    VALUES (:queue, :until, :dueAt, :token, 1, :id, :type, :partitionKey, :headers, :body)`,
 
   anyDue:
     'SELECT 1 AS found FROM mersal_queue_messages WHERE queue = :queue AND visible_at <= :now LIMIT 1',

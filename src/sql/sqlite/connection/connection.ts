@@ -2,9 +2,9 @@ import { isMersalError, MersalError } from '../../../core/errors/errors.ts'
 import type { UnitOptions } from '../../../core/store.ts'
 import { openingError } from './access.ts'
 import type { Handle, SqliteDatabase } from './database.ts'
-import { commit, setUp } from './durability.ts'
+import { commit, Flushing, setUp } from './durability.ts'
 import { type FileLock, lockOf, type Topic } from './file-lock.ts'
-import { GroupCommit, type Job } from './group-commit.ts'
+import { GroupCommit, type Job, type WriteOptions } from './group-commit.ts'
 import { applyMigrations, isOutdated, type SqliteTables } from '../migrate.ts'
 import { closeOwn, closeUnderHands, connect } from './connect.ts'
 import type { ConnectionSettings } from '../options.ts'
@@ -17,6 +17,15 @@ import {
   setSynchronous,
   withoutWaiting,
 } from './waiting.ts'
+import { untilAborted } from '../unit/until-aborted.ts'
+
+interface UnitState {
+  begun: boolean
+  /** Of its commit. */
+  flushed: Promise<void> | undefined
+  /** What others are to be told then. */
+  topic: Topic | undefined
+}
 
 type Given = { readonly [Field in keyof UnitOptions]: UnitOptions[Field] | undefined }
 
@@ -31,6 +40,7 @@ export class Connection {
   readonly #group: GroupCommit
   #handle: Handle | undefined
   #lock: FileLock | undefined
+  readonly #flushing: Flushing
   #opening: Promise<FileLock> | undefined
   #closed = false
   #unannounced: Topic | undefined
@@ -39,9 +49,12 @@ export class Connection {
     this.#name = name
     this.settings = settings
     this.#tables = tables
+    this.#flushing = new Flushing(name, settings)
     this.#group = new GroupCommit(name, settings.busyTimeoutMs, {
       begin: () => this.#begin('full'),
       commit: (handle) => commit(this.#name, handle),
+      flushed: () => this.#flushing.done(),
+      flushSoon: () => this.#flushing.soon(),
     })
   }
 
@@ -66,19 +79,29 @@ export class Connection {
     return this.#handle
   }
 
+  /** The lock of the file, once open. */
+  get lock(): FileLock | undefined {
+    return this.#lock
+  }
+
   /** Whether this handle works on the same database. */
   owns(handle: Handle): boolean {
     if (handle === this.#handle) return true
     return this.#lock !== undefined && handle.place !== '' && lockOf(handle) === this.#lock
   }
 
+  /** Whether a unit on this handle is on the disk before anybody makes something of it. */
+  makesDurable(handle: Handle): boolean {
+    return this.#flushing.isDurable(handle, handle === this.#handle)
+  }
+
   /**
-   * Runs the job in a transaction that is committed when this resolves. Jobs that wait at the same
-   * time share one commit; one that throws fails alone.
+   * Runs the job in a transaction that is committed and on the disk when this resolves. Jobs that
+   * wait at the same time share one commit; one that throws fails alone.
    */
-  async write<Result>(job: Job<Result>): Promise<Result> {
+  async write<Result>(job: Job<Result>, options?: WriteOptions): Promise<Result> {
     const lock = await this.open()
-    return this.#group.run(lock, job)
+    return this.#group.run(lock, job, options)
   }
 
   /** Reads outside any transaction, at once; undefined while that is impossible. Never throws. */
@@ -94,7 +117,11 @@ export class Connection {
     }
   }
 
-  /** One transaction around the function. See `UnitOfWork`. */
+  /**
+   * One transaction around the function. See `UnitOfWork`. The next one begins while this one is
+   * being flushed, and sees what it has written; so each of them answers only after a flush, those
+   * too that have read and written nothing, or have failed.
+   */
   async unit<Result>(
     work: (tx: SqliteDatabase) => Promise<Result>,
     given: UnitOptions = {},
@@ -103,9 +130,18 @@ export class Connection {
     const { busyTimeoutMs: patienceMs } = this.settings
     const { signal } = given
     const options = { patienceMs, unit: true, ...(signal === undefined ? {} : { signal }) }
-    const result = await lock.run(() => this.#unit(work, given), options)
-    this.#announce(lock)
-    return result
+    const state: UnitState = { begun: false, flushed: undefined, topic: undefined }
+    try {
+      const result = await lock.run(() => this.#unit(work, given, state), options)
+      await state.flushed
+      if (state.topic !== undefined) lock.notify(state.topic)
+      return result
+    } catch (error) {
+      // It may have failed because of something that it has read. Its own failure is the news; that
+      // of the disk is told to whoever writes next.
+      if (state.begun && signal?.aborted !== true) await this.#flushing.done()?.catch(() => {})
+      throw error
+    }
   }
 
   /**
@@ -123,8 +159,9 @@ export class Connection {
 
   /** Tells waiting loops of this process about a transaction that its owner has ended himself. */
   announceEnded(): void {
-    if (this.#lock !== undefined && this.#handle?.inTransaction === false)
-      this.#announce(this.#lock)
+    if (this.#lock === undefined || this.#handle?.inTransaction !== false) return
+    const topic = this.#taken()
+    if (topic !== undefined) this.#lock.notify(topic)
   }
 
   /** Waits for what runs, then closes the handle unless it belongs to somebody else. */
@@ -142,6 +179,7 @@ export class Connection {
       },
       { patienceMs: this.settings.busyTimeoutMs },
     )
+    await this.#flushing.detach()
   }
 
   async #open(): Promise<FileLock> {
@@ -149,24 +187,27 @@ export class Connection {
     try {
       const lock = lockOf(handle)
       this.#handle = handle
+      this.#flushing.attach(lock)
       await lock.run(() => this.#prepare(handle), { patienceMs: this.settings.busyTimeoutMs })
       this.#lock = lock
       return lock
     } catch (error) {
       this.#handle = undefined
       closeOwn(this.settings.source, handle)
+      await this.#flushing.detach()
       throw error
     }
   }
 
   async #prepare(handle: Handle): Promise<void> {
-    await this.#patiently(() => setUp(this.#name, handle, this.settings.synchronous))
+    await this.#patiently(() => setUp(this.#name, handle, this.#flushing.level))
     const { migrate } = this.settings
     if (!(await this.#patiently(() => isOutdated(handle, this.#tables, migrate)))) return
     await this.#begin('full')
     try {
       applyMigrations(handle, this.#tables, this.settings.clock.now())
       commit(this.#name, handle)
+      await this.#flushing.done()
     } catch (error) {
       rollBack(handle)
       throw error
@@ -176,8 +217,10 @@ export class Connection {
   async #unit<Result>(
     work: (tx: SqliteDatabase) => Promise<Result>,
     { signal, ended }: UnitOptions,
+    state: UnitState,
   ): Promise<Result> {
     const handle = await this.#begin(this.settings.synchronous, signal)
+    state.begun = true
     const unit = unitHandle(handle, { shared: !('path' in this.settings.source) })
     try {
       const result = await this.#untilAborted(handle, unit, work(unit.tx), { signal, ended })
@@ -185,6 +228,8 @@ export class Connection {
       unit.revoke()
       unit.assertWhole()
       commit(this.#name, handle)
+      if (this.settings.synchronous === 'full') state.flushed = this.#flushing.done()
+      state.topic = this.#taken()
       return result
     } catch (error) {
       unit.revoke()
@@ -206,7 +251,7 @@ export class Connection {
    * own handle is closed under its hands. A handle of somebody else cannot be: there the
    * transaction stays open until the function has ended, and is rolled back then.
    */
-  async #untilAborted<Result>(
+  #untilAborted<Result>(
     handle: Handle,
     unit: UnitHandle,
     work: Promise<Result>,
@@ -214,33 +259,24 @@ export class Connection {
   ): Promise<Result> {
     if (signal === undefined || 'database' in this.settings.source || handle.place === '')
       return work
-    const { promise, reject } = Promise.withResolvers<never>()
-    const giveUp = (): void => {
+    return untilAborted(work, signal, () => {
       // Closing rolls back. The next transaction connects again.
       this.#handle = undefined
       unit.revoke()
       closeUnderHands(handle, ended)
-      reject(signal.reason)
-    }
-    if (signal.aborted) giveUp()
-    else signal.addEventListener('abort', giveUp, { once: true })
-    try {
-      return await Promise.race([work, promise])
-    } finally {
-      signal.removeEventListener('abort', giveUp)
-    }
+    })
   }
 
   /**
    * What Mersal itself writes is durable before anything is made of it; only units of work may be
-   * told to be less strict.
+   * told to be less strict. `level`: where SQLite flushes.
    */
   #begin(level: 'full' | 'normal', signal?: AbortSignal): Handle | Promise<Handle> {
     return this.#patiently(() => {
       const handle = this.#usable()
       if (handle.inTransaction) throw new ForeignTransaction()
       withoutWaiting(handle, () => {
-        if (this.settings.synchronous === 'normal') setSynchronous(handle, level)
+        this.#flushing.begin(handle, level)
         handle.exec('BEGIN IMMEDIATE')
       })
       return handle
@@ -258,14 +294,14 @@ export class Connection {
     if (this.#handle?.isOpen !== true) {
       // It was closed under the hands of a unit that was given up.
       this.#handle = connect(this.#name, this.settings.source)
-      setSynchronous(this.#handle, this.settings.synchronous)
+      setSynchronous(this.#handle, this.#flushing.level)
     }
     return this.#handle
   }
 
-  #announce(lock: FileLock): void {
+  #taken(): Topic | undefined {
     const topic = this.#unannounced
     this.#unannounced = undefined
-    if (topic !== undefined) lock.notify(topic)
+    return topic
   }
 }

@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { MersalError } from '../../../core/errors/errors.ts'
 import type { Handle, SqliteLibrary } from './database.ts'
+import { WalFlush } from './wal-flush.ts'
 
 interface Turn {
   readonly lock: FileLock
@@ -68,6 +69,8 @@ export type Topic = 'outbox' | 'queue'
  */
 export class FileLock {
   readonly library: SqliteLibrary
+  /** For all connections of this process; undefined for a database in memory. */
+  readonly wal: WalFlush | undefined
   readonly #waiting: (() => void)[] = []
   readonly #listeners: Readonly<Record<Topic, Set<() => void>>> = {
     outbox: new Set(),
@@ -75,8 +78,10 @@ export class FileLock {
   }
   #held = false
 
-  constructor(library: SqliteLibrary) {
+  /** `place`: path of the file, empty for a database in memory. */
+  constructor(library: SqliteLibrary, place: string) {
     this.library = library
+    this.wal = place === '' ? undefined : new WalFlush(place)
   }
 
   /**
@@ -184,12 +189,13 @@ export function realPlace(place: string): string {
 export function lockOf(handle: Handle): FileLock {
   if (handle.place === '') {
     let lock = memoryLocks.get(handle.native)
-    if (lock === undefined) memoryLocks.set(handle.native, (lock = new FileLock(handle.library)))
+    if (lock === undefined)
+      memoryLocks.set(handle.native, (lock = new FileLock(handle.library, '')))
     return lock
   }
   const place = realPlace(handle.place)
   let lock = locks.get(place)
-  if (lock === undefined) locks.set(place, (lock = new FileLock(handle.library)))
+  if (lock === undefined) locks.set(place, (lock = new FileLock(handle.library, place)))
   if (lock.library !== handle.library) {
     throw new MersalError(
       'MERSAL_STORE_UNSAFE',

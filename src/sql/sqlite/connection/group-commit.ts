@@ -9,7 +9,17 @@ import { rollBack } from './waiting.ts'
  */
 export type Job<Result> = (handle: Handle) => Result
 
-interface WaitingJob {
+export interface WriteOptions {
+  /**
+   * Resolve with the commit, before it is on the disk. Only for what a loss of power may undo,
+   * since all that comes of it is a repetition.
+   */
+  readonly repeatable?: boolean
+  /** Called in the turn of the commit. */
+  readonly committed?: () => void
+}
+
+interface WaitingJob extends WriteOptions {
   readonly job: Job<unknown>
   readonly resolve: (result: never) => void
   readonly reject: (error: unknown) => void
@@ -18,6 +28,10 @@ interface WaitingJob {
 interface Transaction {
   begin(): Handle | Promise<Handle>
   commit(handle: Handle): void
+  /** Resolves when what has been committed is on the disk; undefined: it is. */
+  flushed(): Promise<void> | undefined
+  /** Brings it there some time soon. */
+  flushSoon(): void
 }
 
 /** Jobs that share one commit take the thread at most about this long, in milliseconds. */
@@ -40,10 +54,13 @@ export class GroupCommit {
     this.#transaction = transaction
   }
 
-  /** Resolves when the job has been committed. One that throws fails alone. */
-  run<Result>(lock: FileLock, job: Job<Result>): Promise<Result> {
+  /**
+   * Resolves when the job has been committed and flushed. One that throws fails alone. Others begin
+   * while it is being flushed.
+   */
+  run<Result>(lock: FileLock, job: Job<Result>, options: WriteOptions = {}): Promise<Result> {
     return new Promise<Result>((resolve, reject) => {
-      const waiting = { job, resolve, reject }
+      const waiting = { ...options, job, resolve, reject }
       this.#jobs.push(waiting)
       if (lock.inside) setTimeout(() => this.#giveUp(waiting), this.#patienceMs)
       if (!this.#running) void outsideUnits(() => this.#runAll(lock))
@@ -93,7 +110,25 @@ export class GroupCommit {
       rollBack(handle)
       return this.#afterFailure(done, current, error)
     }
-    for (const [index, { resolve }] of done.entries()) resolve(results[index] as never)
+    this.#answer(done, results)
+  }
+
+  #answer(done: readonly WaitingJob[], results: readonly unknown[]): void {
+    for (const { committed } of done) committed?.()
+    const resolve = (repeatable: boolean): void => {
+      for (const [index, job] of done.entries())
+        if ((job.repeatable === true) === repeatable) job.resolve(results[index] as never)
+    }
+    resolve(true)
+    const others = done.filter(({ repeatable }) => repeatable !== true)
+    if (others.length === 0) return this.#transaction.flushSoon()
+    const flushing = this.#transaction.flushed()
+    if (flushing === undefined) resolve(false)
+    else
+      void flushing.then(
+        () => resolve(false),
+        (error: unknown) => this.#rejectAll(others, error),
+      )
   }
 
   /**
