@@ -1,5 +1,6 @@
 import { isMersalError, MersalError } from '../../../core/errors/errors.ts'
 import type { UnitOptions } from '../../../core/store.ts'
+import type { GivingUp } from '../../../lib/async/linked-abort.ts'
 import { openingError } from './access.ts'
 import type { Handle, SqliteDatabase } from './database.ts'
 import { commit, Flushing, setUp } from './durability.ts'
@@ -17,17 +18,7 @@ import {
   setSynchronous,
   withoutWaiting,
 } from './waiting.ts'
-import { untilAborted } from '../unit/until-aborted.ts'
-
-interface UnitState {
-  begun: boolean
-  /** Of its commit. */
-  flushed: Promise<void> | undefined
-  /** What others are to be told then. */
-  topic: Topic | undefined
-}
-
-type Given = { readonly [Field in keyof UnitOptions]: UnitOptions[Field] | undefined }
+import { newRun, type UnitRun, untilGivenUp } from '../unit/unit-run.ts'
 
 /**
  * One connection to one database file: opens it, runs units of work and groups of small jobs, each
@@ -128,18 +119,18 @@ export class Connection {
   ): Promise<Result> {
     const lock = await this.open()
     const { busyTimeoutMs: patienceMs } = this.settings
-    const { signal } = given
-    const options = { patienceMs, unit: true, ...(signal === undefined ? {} : { signal }) }
-    const state: UnitState = { begun: false, flushed: undefined, topic: undefined }
+    using run = newRun(given)
+    const { givingUp } = run
     try {
-      const result = await lock.run(() => this.#unit(work, given, state), options)
-      await state.flushed
-      if (state.topic !== undefined) lock.notify(state.topic)
+      const options = { patienceMs, unit: true, givingUp }
+      const result = await lock.run(() => this.#unit(work, run), options)
+      await run.flushed
+      if (run.topic !== undefined) lock.notify(run.topic)
       return result
     } catch (error) {
       // It may have failed because of something that it has read. Its own failure is the news; that
       // of the disk is told to whoever writes next.
-      if (state.begun && signal?.aborted !== true) await this.#flushing.done()?.catch(() => {})
+      if (run.begun && !givingUp.aborted) await this.#flushing.done()?.catch(() => {})
       throw error
     }
   }
@@ -216,27 +207,27 @@ export class Connection {
 
   async #unit<Result>(
     work: (tx: SqliteDatabase) => Promise<Result>,
-    { signal, ended }: UnitOptions,
-    state: UnitState,
+    run: UnitRun,
   ): Promise<Result> {
-    const handle = await this.#begin(this.settings.synchronous, signal)
-    state.begun = true
+    const { givingUp } = run
+    const handle = await this.#begin(this.settings.synchronous, givingUp)
+    run.begun = true
     const unit = unitHandle(handle, { shared: !('path' in this.settings.source) })
     try {
-      const result = await this.#untilAborted(handle, unit, work(unit.tx), { signal, ended })
-      signal?.throwIfAborted()
+      const result = await this.#untilGivenUp(handle, unit, work(unit.tx), run)
+      if (givingUp.aborted) throw givingUp.reason
       unit.revoke()
       unit.assertWhole()
       commit(this.#name, handle)
-      if (this.settings.synchronous === 'full') state.flushed = this.#flushing.done()
-      state.topic = this.#taken()
+      if (this.settings.synchronous === 'full') run.flushed = this.#flushing.done()
+      run.topic = this.#taken()
       return result
     } catch (error) {
       unit.revoke()
       this.#unannounced = undefined
       if (handle !== this.#handle) throw error
       // Whoever has given us this handle may go on to use it by another name.
-      if (signal?.aborted === true && 'database' in this.settings.source) await ended
+      if (givingUp.aborted && 'database' in this.settings.source) await run.options.ended
       const thrown =
         unit.ended && !isMersalError(error, 'MERSAL_TRANSACTION_ENDED')
           ? transactionEnded(this.#name, error)
@@ -251,19 +242,18 @@ export class Connection {
    * own handle is closed under its hands. A handle of somebody else cannot be: there the
    * transaction stays open until the function has ended, and is rolled back then.
    */
-  #untilAborted<Result>(
+  #untilGivenUp<Result>(
     handle: Handle,
     unit: UnitHandle,
     work: Promise<Result>,
-    { signal, ended }: Given,
+    { givingUp, options }: UnitRun,
   ): Promise<Result> {
-    if (signal === undefined || 'database' in this.settings.source || handle.place === '')
-      return work
-    return untilAborted(work, signal, () => {
+    if ('database' in this.settings.source || handle.place === '') return work
+    return untilGivenUp(work, givingUp, () => {
       // Closing rolls back. The next transaction connects again.
       this.#handle = undefined
       unit.revoke()
-      closeUnderHands(handle, ended)
+      closeUnderHands(handle, options.ended)
     })
   }
 
@@ -271,7 +261,7 @@ export class Connection {
    * What Mersal itself writes is durable before anything is made of it; only units of work may be
    * told to be less strict. `level`: where SQLite flushes.
    */
-  #begin(level: 'full' | 'normal', signal?: AbortSignal): Handle | Promise<Handle> {
+  #begin(level: 'full' | 'normal', givingUp?: GivingUp): Handle | Promise<Handle> {
     return this.#patiently(() => {
       const handle = this.#usable()
       if (handle.inTransaction) throw new ForeignTransaction()
@@ -280,12 +270,12 @@ export class Connection {
         handle.exec('BEGIN IMMEDIATE')
       })
       return handle
-    }, signal)
+    }, givingUp)
   }
 
-  #patiently<Result>(attempt: () => Result, signal?: AbortSignal): Result | Promise<Result> {
+  #patiently<Result>(attempt: () => Result, givingUp?: GivingUp): Result | Promise<Result> {
     const { busyTimeoutMs, random } = this.settings
-    return patiently(this.#name, { busyTimeoutMs, random, signal }, attempt)
+    return patiently(this.#name, { busyTimeoutMs, random, givingUp }, attempt)
   }
 
   #usable(): Handle {

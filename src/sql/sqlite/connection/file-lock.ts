@@ -3,6 +3,7 @@ import { realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { MersalError } from '../../../core/errors/errors.ts'
+import { type GivingUp, linkAbort } from '../../../lib/async/linked-abort.ts'
 import type { Handle, SqliteLibrary } from './database.ts'
 import { WalFlush } from './wal-flush.ts'
 
@@ -19,7 +20,7 @@ export interface LockOptions {
   readonly patienceMs: number
   /** The task is a unit of work: code that it calls runs inside. */
   readonly unit?: boolean
-  readonly signal?: AbortSignal
+  readonly givingUp?: GivingUp | undefined
 }
 
 /** What is called inside a unit of work and does not go on before the unit has ended. */
@@ -93,12 +94,12 @@ export class FileLock {
   }
 
   /**
-   * Runs the task alone, in the order of asking. A signal that aborts while it waits throws its
+   * Runs the task alone, in the order of asking. If it is given up while it waits, that throws the
    * reason. Inside a unit of work on the same file the waiting is bounded by `patienceMs`, then
    * `MERSAL_STORE_BUSY`.
    */
   async run<Result>(task: () => Promise<Result>, options: LockOptions): Promise<Result> {
-    await (this.inside ? this.#acquireInside(options) : this.#acquire(options.signal))
+    await (this.inside ? this.#acquireInside(options) : this.#acquire(options.givingUp))
     const turn: Turn = { lock: this, active: true }
     try {
       await letOthersRun()
@@ -125,35 +126,33 @@ export class FileLock {
     for (const listener of this.#listeners[topic]) listener()
   }
 
-  async #acquireInside({ signal, patienceMs }: LockOptions): Promise<void> {
-    const impatience = new AbortController()
-    const timer = setTimeout(() => impatience.abort(waitsForItself(patienceMs)), patienceMs)
+  async #acquireInside({ givingUp, patienceMs }: LockOptions): Promise<void> {
+    using link = linkAbort(givingUp?.signal)
+    const timer = setTimeout(() => link.abort(waitsForItself(patienceMs)), patienceMs)
     try {
-      await this.#acquire(
-        signal === undefined ? impatience.signal : AbortSignal.any([signal, impatience.signal]),
-      )
+      await this.#acquire(link)
     } finally {
       clearTimeout(timer)
     }
   }
 
-  #acquire(signal: AbortSignal | undefined): Promise<void> {
-    if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
+  #acquire(givingUp: GivingUp | undefined): Promise<void> {
+    if (givingUp?.aborted === true) return Promise.reject(givingUp.reason as Error)
     if (!this.#held) {
       this.#held = true
       return Promise.resolve()
     }
     return new Promise((resolve, reject) => {
       const start = (): void => {
-        signal?.removeEventListener('abort', giveUp)
+        givingUp?.forget(giveUp)
         resolve()
       }
       const giveUp = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(start), 1)
-        reject(signal?.reason as Error)
+        reject(givingUp?.reason as Error)
       }
-      signal?.addEventListener('abort', giveUp, { once: true })
       this.#waiting.push(start)
+      givingUp?.follow(giveUp)
     })
   }
 

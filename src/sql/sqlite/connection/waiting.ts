@@ -1,5 +1,6 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import { type Random, systemClock } from '../../../lib/async/clock.ts'
+import type { GivingUp } from '../../../lib/async/linked-abort.ts'
 import type { Handle } from './database.ts'
 import { isBusy, storeError } from './failure.ts'
 
@@ -12,7 +13,7 @@ export class ForeignTransaction extends Error {}
 interface Patience {
   readonly busyTimeoutMs: number
   readonly random: Random
-  readonly signal: AbortSignal | undefined
+  readonly givingUp: GivingUp | undefined
 }
 
 /**
@@ -27,7 +28,7 @@ export function patiently<Result>(
   attempt: () => Result,
 ): Result | Promise<Result> {
   const deadline = performance.now() + patience.busyTimeoutMs
-  const first = oneTry(name, patience.signal, attempt)
+  const first = oneTry(name, patience.givingUp, attempt)
   return 'result' in first
     ? first.result
     : again({ name, ...patience, deadline }, attempt, first.cause)
@@ -37,10 +38,10 @@ type Tried<Result> = { readonly result: Result } | { readonly cause: unknown }
 
 function oneTry<Result>(
   name: string,
-  signal: AbortSignal | undefined,
+  givingUp: GivingUp | undefined,
   attempt: () => Result,
 ): Tried<Result> {
-  signal?.throwIfAborted()
+  if (givingUp?.aborted === true) throw givingUp.reason
   try {
     return { result: attempt() }
   } catch (cause) {
@@ -55,15 +56,15 @@ async function again<Result>(
   attempt: () => Result,
   failed: unknown,
 ): Promise<Result> {
-  const { name, busyTimeoutMs, random, signal, deadline } = patience
+  const { name, busyTimeoutMs, random, givingUp, deadline } = patience
   let cause = failed
   for (let wait = 1; ; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
     if (performance.now() >= deadline) {
       const text = `${name}: other writers held the database for more than ${busyTimeoutMs} ms; keep transactions short`
       throw new MersalError('MERSAL_STORE_BUSY', text, { cause })
     }
-    await systemClock.sleep(wait / 2 + (wait / 2) * random(), signal)
-    const tried = oneTry(name, signal, attempt)
+    await systemClock.sleep(wait / 2 + (wait / 2) * random(), givingUp?.signal)
+    const tried = oneTry(name, givingUp, attempt)
     if ('result' in tried) return tried.result
     cause = tried.cause
   }
