@@ -11,8 +11,8 @@ export function openSqlite(
   at: (point: CrashPoint) => void,
   logger: Logger,
 ): Desk<DatabaseSync> {
-  const database = commitPoints(new DatabaseSync(plan.address.store), at)
-  const store = source.sqlite.sqlite({ database, migrate: 'check' })
+  const open = (): DatabaseSync => commitPoints(new DatabaseSync(plan.address.store), at)
+  const store = source.sqlite.sqlite({ open, migrate: 'check' })
   const transport = source.sqlite.sqliteQueue({
     path: plan.address.broker,
     visibilityMs: CLAIM_MS,
@@ -30,8 +30,6 @@ export function openSqlite(
       tx.prepare('INSERT INTO effects (id, digest) VALUES (?, ?)').run(id, digest)
     },
     foreign: undefined,
-    async [Symbol.asyncDispose]() {
-      database.close()
-    },
+    async [Symbol.asyncDispose]() {},
   }
 }
