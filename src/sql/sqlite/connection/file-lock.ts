@@ -137,7 +137,7 @@ export class FileLock {
   }
 
   #acquire(givingUp: GivingUp | undefined): Promise<void> {
-    if (givingUp?.aborted === true) return Promise.reject(givingUp.reason as Error)
+    if (givingUp?.aborted === true) return Promise.reject(givingUp.reason)
     if (!this.#held) {
       this.#held = true
       return Promise.resolve()
@@ -149,7 +149,7 @@ export class FileLock {
       }
       const giveUp = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(start), 1)
-        reject(givingUp?.reason as Error)
+        reject(givingUp?.reason)
       }
       this.#waiting.push(start)
       givingUp?.follow(giveUp)

@@ -34,7 +34,7 @@ export function untilGivenUp<Result>(
   return new Promise((resolve, reject) => {
     const stop = (): void => {
       cutOff()
-      reject(givingUp.reason as Error)
+      reject(givingUp.reason)
     }
     const forget = (): void => givingUp.forget(stop)
     void work.then(resolve, reject).then(forget, forget)
