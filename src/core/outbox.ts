@@ -103,7 +103,7 @@ export interface SaveOptions {
 
 /** Resolves before the unit of work does, if that commits. */
 export interface SavedLater {
-  readonly saved: Promise<readonly SavedRow[]>
+  readonly saved: Promise<readonly WrittenRow[]>
 }
 
 /**
@@ -120,6 +120,11 @@ export interface SavedRow {
   readonly kind: 'row' | 'born-claimed'
   readonly position: bigint
 }
+
+/** As `SavedRow`. The position of a row that is free may be left out, since nobody needs it. */
+export type WrittenRow =
+  | { readonly kind: 'born-claimed'; readonly position: bigint }
+  | { readonly kind: 'row'; readonly position?: bigint }
 
 export function savedRow(position: bigint, bornClaimed: boolean): SavedRow {
   return { kind: bornClaimed ? 'born-claimed' : 'row', position }

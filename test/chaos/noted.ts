@@ -1,6 +1,6 @@
 /** The ports of an app, with every action in the history. */
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
-import type { OutboxStorage, SavedRow } from '../../src/core/outbox.ts'
+import type { OutboxStorage, WrittenRow } from '../../src/core/outbox.ts'
 import type { Store } from '../../src/core/store.ts'
 import type { ManyTracker } from '../../src/core/tracker.ts'
 import type { Delivery, PublishOutcome, Transport } from '../../src/core/transport.ts'
@@ -40,7 +40,7 @@ function notedOutbox<Tx>(
   let calls = 0
   const saved = (
     messages: readonly OutgoingMessage[],
-    rows: readonly SavedRow[],
+    rows: readonly WrittenRow[],
     from: number,
     token: string | undefined,
   ): void => {

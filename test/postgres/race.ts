@@ -1,4 +1,4 @@
-import type { ClaimedMessage, SavedRow } from '../../src/core/outbox.ts'
+import type { ClaimedMessage, WrittenRow } from '../../src/core/outbox.ts'
 import type { Store } from '../../src/core/store.ts'
 import { message, newToken } from './messages.ts'
 
@@ -108,7 +108,7 @@ export async function writer<Tx extends Pausing>(
         const terms = options.express === undefined ? {} : { express: { token, graceMs: 60_000 } }
         const delayed = fate >= 0.2 && fate < 0.4
         const later = delayed ? undefined : store.outbox.saveLast?.(tx, messages, terms)
-        const taken = (saved: readonly SavedRow[]): void => {
+        const taken = (saved: readonly WrittenRow[]): void => {
           for (const [index, row] of saved.entries()) {
             const given = messages[index]
             if (row.kind === 'born-claimed' && given !== undefined)

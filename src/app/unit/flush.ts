@@ -1,5 +1,5 @@
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import type { ClaimedMessage, SavedMessage, SaveOptions } from '../../core/outbox.ts'
+import type { ClaimedMessage, SavedMessage, SaveOptions, WrittenRow } from '../../core/outbox.ts'
 import type { Savepoints } from '../../core/store.ts'
 import { emit } from '../../core/telemetry.ts'
 import type { LinkedAbort } from '../../lib/async/linked-abort.ts'
@@ -15,11 +15,13 @@ export interface FlushPorts<Tx> {
   readonly relay: Pick<Relay, 'express' | 'wake'>
 }
 
+type Written = SavedMessage | WrittenRow
+
 /** Messages that were written, and the permission to publish them from memory after the commit. */
 export interface Flushed {
   readonly messages: readonly OutgoingMessage[]
   /** A promise: they are being written in one flight with the commit. */
-  readonly saved: readonly SavedMessage[] | Promise<readonly SavedMessage[]>
+  readonly saved: readonly Written[] | Promise<readonly Written[]>
   readonly offer: ExpressOffer | undefined
 }
 
@@ -73,7 +75,7 @@ export async function handOver<Tx>(
 
 function bornClaimed(
   messages: readonly OutgoingMessage[],
-  saved: readonly SavedMessage[],
+  saved: readonly Written[],
   token: string,
 ): readonly ClaimedMessage[] {
   return messages.flatMap((message, index) => {

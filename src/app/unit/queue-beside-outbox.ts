@@ -6,6 +6,7 @@ import type {
   SavedRow,
   SaveOptions,
   Within,
+  WrittenRow,
   WriteWithin,
 } from '../../core/outbox.ts'
 import type { OpenToQueue, QueueBesideOutbox } from '../../core/queue-beside-outbox.ts'
@@ -28,7 +29,10 @@ export interface AppOutbox<Tx> {
    * Wakes the consumers of messages whose transaction has committed. Returns how many of the
    * messages are in their queues, and so no work for a relay.
    */
-  committed(messages: readonly OutgoingMessage[], saved: readonly SavedMessage[]): number
+  committed(
+    messages: readonly OutgoingMessage[],
+    saved: readonly (SavedMessage | WrittenRow)[],
+  ): number
   /**
    * Notes messages that were written in a transaction whose end we do not see. For a while `remind`
    * wakes their consumers.
@@ -116,7 +120,10 @@ class OutboxBesideQueues<Tx> implements AppOutbox<Tx> {
     timer.abort('done')
   }
 
-  committed(messages: readonly OutgoingMessage[], saved: readonly SavedMessage[]): number {
+  committed(
+    messages: readonly OutgoingMessage[],
+    saved: readonly (SavedMessage | WrittenRow)[],
+  ): number {
     const queued = inQueues(messages, saved)
     if (queued.length > 0) this.#beside?.queue.committed(queued)
     return queued.length
@@ -180,7 +187,7 @@ class OutboxBesideQueues<Tx> implements AppOutbox<Tx> {
 
 function inQueues(
   messages: readonly OutgoingMessage[],
-  saved: readonly SavedMessage[],
+  saved: readonly (SavedMessage | WrittenRow)[],
 ): readonly OutgoingMessage[] {
   return messages.filter((_, index) => saved[index]?.kind === 'in-queue')
 }

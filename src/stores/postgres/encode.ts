@@ -13,7 +13,7 @@ const AROUND_BYTES = 1024 * 1024
  * What a row holds besides its body, as text and numbers that every database library passes on
  * unchanged.
  */
-interface Texts {
+export interface Texts {
   readonly id: string
   readonly key: string | null
   readonly delay: number
@@ -24,7 +24,7 @@ interface Texts {
   readonly headers: string
 }
 
-function textsOf(message: OutgoingMessage): Texts {
+export function textsOf(message: OutgoingMessage): Texts {
   const size = message.body.byteLength
   if (size > MOST_FETCHED_BYTES - AROUND_BYTES) {
     const text = `body: has ${size} bytes, and the relay can read at most ${MOST_FETCHED_BYTES - AROUND_BYTES} from PostgreSQL: put the content elsewhere and send where it is`

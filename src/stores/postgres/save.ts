@@ -1,9 +1,11 @@
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import { type SavedLater, savedRow, type SavedRow } from '../../core/outbox.ts'
+import { type SavedLater, savedRow, type SavedRow, type WrittenRow } from '../../core/outbox.ts'
 import { partsOf } from '../../sql/parts.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Session, SqlExecutor, SqlValue } from '../../sql/session.ts'
 import { encodeMessage, encodeMessages, tokenUuid } from './encode.ts'
+import { encodeLast, writtenRows } from './last/encode-last.ts'
+import type { LastStatements } from './last/last-statements.ts'
 import type { Statements } from './statements/statements.ts'
 import type { UnitNotes } from '../../sql/postgres/unit/unit-notes.ts'
 
@@ -17,6 +19,8 @@ export interface SavePorts<Tx> {
   readonly sql: Statements
   readonly session: Session<Tx>
   readonly notes: UnitNotes
+  /** Statements in the flight of a commit. */
+  readonly last: () => LastStatements
 }
 
 export interface Express {
@@ -49,10 +53,16 @@ export function saveLast<Tx>(
 ): SavedLater | undefined {
   if (partsOf(messages, SAVE_ROWS).length !== 1) return undefined
   ports.session.executor(tx)
-  const saved = Promise.withResolvers<SavedRow[]>()
+  const saved = Promise.withResolvers<readonly WrittenRow[]>()
+  const given = express && { ...express, token: tokenUuid(express.token) }
   const left = ports.notes.leave(tx, {
-    ...insertion(ports, messages, express),
-    answered: (rows) => saved.resolve(note(ports, tx, rows)),
+    statements: encodeLast(ports.last(), messages, given),
+    answered(answers) {
+      const rows = writtenRows(messages, answers)
+      const waiting = rows.some(({ kind }) => kind === 'row')
+      ports.notes.saved(tx, undefined, waiting)
+      saved.resolve(rows)
+    },
   })
   return left ? { saved: saved.promise } : undefined
 }

@@ -26,6 +26,7 @@ import { watchConnections } from '../../sql/postgres/pool/watch-connections.ts'
 import { storeTables } from './schema.ts'
 import { clientSavepoints } from '../../sql/postgres/unit/savepoints.ts'
 import { catchUp } from '../../sql/postgres/sequence.ts'
+import { lastStatementsOf } from './last/last-statements.ts'
 import { statements } from './statements/statements.ts'
 import { postgresTracker } from './tracker.ts'
 import { capacityOf } from '../../sql/postgres/unit/unit-capacity.ts'
@@ -72,7 +73,8 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     options.session ??
     clientSession(options.pool, { ...settings, notes, schema, prepares: () => found.prepares })
   const vacuum = vacuumOf({ own, schema, clock, logger, rows: settings.vacuumRows })
-  const ports = { schema, sql, own, session, notes }
+  const last = lastStatementsOf(schema, () => found.prepares)
+  const ports = { schema, sql, own, session, notes, last }
   const { mayHaveEnded, offers } = handlesOf(options)
   let closed: Promise<void> | undefined
 

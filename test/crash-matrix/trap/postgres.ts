@@ -1,5 +1,6 @@
 /** Watches the clients of the database. */
 import pg from 'pg'
+import { executedOn } from '../../postgres/flights.ts'
 import { statementName } from './postgres-moments.ts'
 import { at } from './steps.ts'
 
@@ -33,8 +34,14 @@ function answered(client: object, name: string): void {
   state.done = new Set()
 }
 
+interface Stream {
+  cork(): void
+  uncork(): void
+  write(bytes: Buffer, ...more: unknown[]): boolean
+}
+
 interface Wire {
-  parse(statement: { readonly text: string }): void
+  readonly stream: Stream
   once(event: 'commandComplete', listener: (message: { readonly text: string }) => void): unknown
 }
 
@@ -48,38 +55,63 @@ interface Flight {
 const isFlight = (first: unknown): first is Flight =>
   typeof first === 'object' && first !== null && 'submit' in first
 
+/** By connection: what was prepared is known by its name. */
+const readers = new WeakMap<object, ReturnType<typeof executedOn>>()
+
+function readerOf(client: object): ReturnType<typeof executedOn> {
+  const known = readers.get(client) ?? executedOn()
+  readers.set(client, known)
+  return known
+}
+
 /**
- * A query in whose flight BEGIN or COMMIT may travel: the moments of these, which no call of
- * `query` tells.
+ * A query in whose flight BEGIN, messages or COMMIT may travel: the moments of these, which no call
+ * of `query` tells, but the bytes.
  */
-function watchFlight(flight: Flight, state: Watched): void {
-  const own = flight.text === undefined ? undefined : statementName(flight.text)
+function watchFlight(flight: Flight, client: object): void {
+  const state = watchedOf(client)
+  const read = readerOf(client)
+  const own = ownName(flight)
   const { callback } = flight
   const submit = flight.submit.bind(flight)
   const complete = flight.handleCommandComplete.bind(flight)
   let moments: readonly string[] = []
-  flight.submit = (connection) => {
-    const parse = (statement: { readonly text: string }): void => {
-      const name = statementName(statement.text)
-      if (name === 'begin') {
-        Object.assign(state, {
-          committed: new Set(),
-          done: new Set(own === undefined ? [] : [own]),
-        })
-        at('begin:before')
-        // BEGIN comes first in its flight, so the first answer is its own.
-        connection.once('commandComplete', ({ text }) => text === 'BEGIN' && at('begin:answered'))
-      }
-      if (name === 'commit') moments = momentsOf(name, [], state)
-      for (const moment of name === 'commit' ? moments : []) at(`${moment}:before`)
-      connection.parse(statement)
+  let saves = false
+  const onWrite = (name: string | undefined, connection: Wire): void => {
+    if (name === 'begin') {
+      Object.assign(state, { committed: new Set(), done: new Set(own === undefined ? [] : [own]) })
+      at('begin:before')
+      // BEGIN comes first in its flight, so the first answer is its own.
+      connection.once('commandComplete', ({ text }) => text === 'BEGIN' && at('begin:answered'))
     }
-    const result = submit(Object.assign(Object.create(connection) as typeof connection, { parse }))
+    if (name === 'save') {
+      saves = true
+      state.done.add(name)
+      at('save:before')
+    }
+    if (name === 'commit') moments = momentsOf(name, [], state)
+    for (const moment of name === 'commit' ? moments : []) at(`${moment}:before`)
+  }
+  flight.submit = (connection) => {
+    const { stream } = connection
+    const watched = {
+      writable: true,
+      cork: () => stream.cork(),
+      uncork: () => stream.uncork(),
+      write: (bytes: Buffer, ...more: unknown[]): boolean => {
+        for (const text of read(bytes))
+          if (text !== undefined) onWrite(statementName(text), connection)
+        return stream.write(bytes, ...more)
+      },
+    }
+    const result = submit(
+      Object.assign(Object.create(connection) as typeof connection, { stream: watched }),
+    )
     for (const moment of moments) at(`${moment}:sent`)
     return result
   }
   flight.handleCommandComplete = (message, ...given) => {
-    if (moments.length > 0 && own === 'save' && message.text.startsWith('INSERT'))
+    if (moments.length > 0 && saves && message.text.startsWith('INSERT'))
       at('save in flight:answered')
     complete(message, ...given)
   }
@@ -90,6 +122,12 @@ function watchFlight(flight: Flight, state: Watched): void {
     } else if (own !== undefined && !error) at(`${own}:answered`)
     callback?.(error, ...given)
   }
+}
+
+/** Of the statement of the user. A flight without one is called after the end of what it carries. */
+function ownName({ text }: Flight): string | undefined {
+  const name = text === undefined ? undefined : statementName(text)
+  return name === 'begin' || name === 'commit' ? undefined : name
 }
 
 type Query = (this: object, ...given: readonly unknown[]) => unknown
@@ -107,7 +145,10 @@ export function watchDatabase(): void {
 
 function watch(this: object, ...given: readonly unknown[]): unknown {
   const [first] = given
-  if (isFlight(first)) watchFlight(first, watchedOf(this))
+  if (isFlight(first)) {
+    watchFlight(first, this)
+    if (ownName(first) === undefined) return query.apply(this, [...given])
+  }
   const config = (typeof first === 'string' ? { text: first } : first) as {
     text?: unknown
     values?: readonly unknown[]

@@ -4,7 +4,8 @@ import { Mersal, event } from '../../../src/index.ts'
 import { memoryTransport } from '../../../src/memory.ts'
 import type { PostgresClient } from '../../../src/postgres.ts'
 import { openWithFirst } from '../../../src/sql/postgres/unit/opening.ts'
-import type { JoiningClient } from '../../../src/sql/postgres/unit/flight.ts'
+import { statement } from '../../../src/sql/postgres/unit/flight/wire.ts'
+import type { JoiningClient } from '../../../src/sql/postgres/unit/flight/client.ts'
 import { serverAnswers } from '../../postgres/database.ts'
 import { labels } from '../../postgres/messages.ts'
 import { type StoreHarness, storeHarness } from '../../postgres/store-harness.ts'
@@ -36,7 +37,7 @@ describe.skipIf(!present).each([false, true])(
       const client: PoolClient = await pool.connect()
       const opening = openWithFirst(
         client as unknown as JoiningClient,
-        'begin isolation level nonsense',
+        statement('begin isolation level nonsense', { named: false }),
       )
       const insert = (text: string) => client.query(`insert into ${table} values ($1)`, [text])
       const simple = client.query(`insert into ${table} values ('simple')`)
@@ -222,19 +223,70 @@ describe.skipIf(!present).each([false, true])(
       expect(await texts(harness)).toEqual([])
     })
 
-    test('the client is given back as it was', async () => {
+    test('the client is given back free: every call reaches its class, also one that was changed meanwhile', async () => {
       await using harness = await storeHarness()
-      const { pool, store } = await openStore(harness, pipeline)
-      const own = (client: object): string[] =>
-        Object.getOwnPropertyNames(client).filter((name) =>
-          /^(?:query|getTransactionStatus)$/.test(name),
-        )
+      const seen: unknown[] = []
+      class Own extends Client {}
+      const pool = harness.database.newPool({ pipeline, max: 1, Client: Own })
+      const store = await harness.open({ pool, relayPool: harness.database.newPool() })
+      const listeners = async (): Promise<number> => {
+        const client = await pool.connect()
+        client.release()
+        return client.listenerCount('error')
+      }
+      const before = await listeners()
       await store.unitOfWork(() => Promise.resolve())
       await store.unitOfWork((tx) => tx.query('select 1'))
       await expect(store.unitOfWork((tx) => tx.query('select 1 / 0'))).rejects.toThrow()
+      const { query } = Client.prototype as unknown as { query: (...given: unknown[]) => unknown }
+      Object.assign(Own.prototype, {
+        query(this: unknown, ...given: unknown[]) {
+          seen.push(given.length)
+          return query.apply(this, given)
+        },
+      })
       const client = await pool.connect()
-      expect(own(client)).toEqual([])
+      expect(client.getTransactionStatus()).toBe('I')
+      expect((await client.query('select $1::int as n', [1])).rows).toEqual([{ n: 1 }])
+      const called = new Promise((resolve) =>
+        client.query('select 2 as n', (_error, { rows }) => resolve(rows)),
+      )
+      expect(await called).toEqual([{ n: 2 }])
+      await client.query('begin')
+      expect(client.getTransactionStatus()).toBe('T')
+      await client.query('rollback')
       client.release()
+      expect(seen).toEqual([2, 2, 1, 1])
+      expect(await listeners()).toBe(before)
+    })
+
+    test('what others put around the client afterwards is passed as well, and may be taken off again', async () => {
+      await using harness = await storeHarness()
+      const { pool, store, table } = await openStore(harness, pipeline)
+      const seen: string[] = []
+      const onRelease = (_error: unknown, client: object): void => {
+        const wrapped = wrappers.get(client)
+        if (wrapped !== undefined) Object.assign(client, { query: wrapped })
+      }
+      const wrappers = new Map<object, unknown>()
+      pool.on('acquire', (client) => {
+        const { query } = client as unknown as { query: (...given: unknown[]) => unknown }
+        wrappers.set(client, query)
+        Object.assign(client, {
+          query: (...given: unknown[]) => {
+            const [first] = given
+            seen.push(typeof first === 'string' ? first : (first as { text: string }).text)
+            return query.apply(client, given)
+          },
+        })
+      })
+      pool.on('release', onRelease)
+      for (const text of ['one', 'two', 'three'])
+        await store.unitOfWork((tx) => tx.query(`insert into ${table} values ($1)`, [text]))
+      expect(await texts(harness)).toEqual(['one', 'three', 'two'])
+      expect(seen).toEqual(
+        ['one', 'two', 'three'].flatMap(() => [`insert into ${table} values ($1)`, 'commit']),
+      )
     })
   },
 )

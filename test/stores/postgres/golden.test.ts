@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { lastStatements } from '../../../src/stores/postgres/last/last-statements.ts'
 import { statements } from '../../../src/stores/postgres/statements/statements.ts'
 import { postgresMigrationSql } from '../../../src/postgres.ts'
 
@@ -17,4 +18,11 @@ test('every statement is the one of the golden file', async () => {
     ([name, sql]) => `-- ${name}\n${sql.trim()};\n`,
   )
   await expect(text.join('\n')).toMatchFileSnapshot(golden('statements'))
+})
+
+test('every statement in the flight of a commit is the one of the golden file', async () => {
+  const text = Object.entries(lastStatements('mersal', true)).map(
+    ([name, { text: sql }]) => `-- ${name}\n${sql};\n`,
+  )
+  await expect(text.join('\n')).toMatchFileSnapshot(golden('last-statements'))
 })

@@ -1,10 +1,10 @@
-import type { Pool } from 'pg'
 import { describe, expect, test } from 'vitest'
 import { isMersalError, Mersal, event } from '../../../src/index.ts'
 import { memoryTransport } from '../../../src/memory.ts'
 import type { PostgresClient } from '../../../src/postgres.ts'
 import { cuttingProxy } from '../../postgres/cutting-proxy.ts'
 import { serverAnswers, serverUrl } from '../../postgres/database.ts'
+import { flightsOf } from '../../postgres/flights.ts'
 import { labels, message } from '../../postgres/messages.ts'
 import { type StoreHarness, storeHarness } from '../../postgres/store-harness.ts'
 
@@ -33,7 +33,8 @@ describe.skipIf(!present).each([false, true])(
         await harness.write(tx, 'order 1')
         await publish(Placed, { order: 1 }, { partitionKey: '1' })
       })
-      expect(seen).toEqual(['begin', 'insert business', 'sync', 'insert outbox', 'commit', 'sync'])
+      expect(seen.splice(0, 3)).toEqual(['begin', 'insert business', 'sync'])
+      expect(seen).toEqual(['lock', 'insert outbox', 'commit', 'sync'])
       expect(await labels(store)).toHaveLength(1)
       expect(await business(harness)).toEqual([{ text: 'order 1' }])
     })
@@ -47,6 +48,101 @@ describe.skipIf(!present).each([false, true])(
       expect(seen.splice(0)).toEqual(['begin', 'insert outbox', 'commit', 'sync'])
       expect(await labels(store)).toHaveLength(1)
       await app.transaction(() => Promise.resolve())
+      expect(seen).toEqual([])
+    })
+
+    test('takes one flight when its only statement is not awaited: that travels with the commit', async () => {
+      await using harness = await storeHarness()
+      const { app, store, pool } = await openApp(harness, { pipeline })
+      await using _app = app
+      const seen = flightsOf(pool)
+      const insert = `insert into ${harness.database.schema}.business values ($1) returning text`
+      let inserting: Promise<unknown> | undefined
+      await app.transaction(async (tx, { publish }) => {
+        inserting = tx.query(insert, ['order 1']).then(({ rows }) => rows)
+        await publish(Placed, { order: 1 }, { partitionKey: '1' })
+      })
+      const all = ['begin', 'insert business', 'lock', 'insert outbox', 'commit', 'sync']
+      expect(seen.splice(0)).toEqual(all)
+      expect(await inserting).toEqual([{ text: 'order 1' }])
+      expect(await labels(store)).toHaveLength(1)
+      await app.transaction((tx) => Promise.resolve(void tx.query(insert, ['order 2'])))
+      expect(seen).toEqual(['begin', 'insert business', 'commit', 'sync'])
+      expect(await business(harness)).toEqual([{ text: 'order 1' }, { text: 'order 2' }])
+    })
+
+    const refused: Record<string, readonly [values: readonly unknown[], error: object]> = {
+      'by the server': [['0'], { code: '22012' }],
+      'by the client, which cannot write its parameters': [
+        [
+          {
+            toPostgres: () => {
+              throw new Error('no parameter')
+            },
+          },
+        ],
+        { message: 'no parameter' },
+      ],
+      'by the client, which sends nothing': ['no array' as never, { message: /array/ }],
+    }
+    for (const [by, [values, error]] of Object.entries(refused)) {
+      test(`P1: throws the error of a statement that travels with the commit and is refused ${by}, and commits nothing`, async () => {
+        await using harness = await storeHarness()
+        const { app, store, pool } = await openApp(harness, { pipeline })
+        await using _app = app
+        let own: Promise<unknown> | undefined
+        const failed = app.transaction(async (tx, { publish }) => {
+          own = tx.query('select 1 / $1::int', values as unknown[])
+          await publish(Placed, { order: 1 })
+        })
+        await expect(failed).rejects.toMatchObject(
+          'message' in error
+            ? { message: expect.stringMatching(error.message as string) as string }
+            : error,
+        )
+        await expect(own).rejects.toThrow()
+        expect(await labels(store)).toEqual([])
+        // The connection serves on.
+        await app.transaction(async (tx, { publish }) => {
+          await harness.write(tx, 'order 2')
+          await publish(Placed, { order: 2 })
+        })
+        expect(await labels(store)).toHaveLength(1)
+        expect(pool.totalCount).toBe(1)
+      })
+    }
+
+    test('P1: a statement that travels with the commit fails with it when the messages are refused', async () => {
+      await using harness = await storeHarness()
+      const { app } = await openApp(harness, { pipeline })
+      await using _app = app
+      const { schema } = harness.database
+      await app.transaction((tx) => tx.query('select 1'))
+      await harness.database.query(
+        `alter table ${schema}.outbox add constraint nothing_goes check (type <> 'orders.placed')`,
+      )
+      let own: Promise<unknown> | undefined
+      const failed = app.transaction(async (tx, { publish }) => {
+        own = tx.query(`insert into ${schema}.business values ($1)`, ['order 1'])
+        await publish(Placed, { order: 1 })
+      })
+      await expect(failed).rejects.toMatchObject({ code: '23514' })
+      await expect(own).rejects.toMatchObject({ code: '23514' })
+      expect(await business(harness)).toEqual([])
+    })
+
+    test('rolls back, and rejects, a statement that is not awaited when the work fails', async () => {
+      await using harness = await storeHarness()
+      const { app, pool } = await openApp(harness, { pipeline })
+      await using _app = app
+      const seen = flightsOf(pool)
+      let own: Promise<unknown> | undefined
+      const failed = app.transaction((tx) => {
+        own = tx.query(`insert into ${harness.database.schema}.business values ($1)`, ['order 1'])
+        return Promise.reject(new Error('the work fails'))
+      })
+      await expect(failed).rejects.toThrow('the work fails')
+      await expect(own).rejects.toMatchObject({ code: 'MERSAL_UNIT_ENDED' })
       expect(seen).toEqual([])
     })
 
@@ -141,29 +237,3 @@ describe.skipIf(!present).each([false, true])(
     })
   },
 )
-
-/** What connections of this pool send from now on. */
-function flightsOf(pool: Pool): string[] {
-  const seen: string[] = []
-  pool.on('connect', (client) => {
-    const { connection } = client as unknown as {
-      connection: Record<'parse' | 'query' | 'sync', (given: unknown) => void>
-    }
-    const note = (name: 'parse' | 'query' | 'sync', said: (given: unknown) => string): void => {
-      const call = connection[name].bind(connection)
-      connection[name] = (given) => {
-        seen.push(said(given))
-        call(given)
-      }
-    }
-    note('parse', (statement) => brief((statement as { text: string }).text))
-    note('query', (text) => brief(text as string))
-    note('sync', () => 'sync')
-  })
-  return seen
-}
-
-const brief = (text: string): string => {
-  const table = /^\s*insert into \S*\.(\w+)/.exec(text)?.[1]
-  return table === undefined ? text.trim() : `insert ${table}`
-}

@@ -79,13 +79,13 @@ describe.skipIf(!present)('a pooler in transaction mode (pgbouncer)', () => {
       return await store.unitOfWork(async (tx) => {
         await store.outbox.save(tx, [message('one')])
         const { rows } = await tx.query(
-          'select statement from pg_prepared_statements where name like $1',
+          'select statement from pg_prepared_statements where name like $1 order by prepare_time',
           ['mersal_%'],
         )
         return rows.map((row) => row['statement'])
       })
     }
-    const prepared = [statements(harness.database.schema).saveOne]
+    const prepared = ['begin', statements(harness.database.schema).saveOne]
     expect(await names({ url: serverUrl })).toEqual(prepared)
     expect(await names({ url: serverUrl, prepare: false })).toEqual([])
     expect(await names({ url: pooler.url })).toEqual([])

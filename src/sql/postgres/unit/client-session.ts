@@ -1,16 +1,16 @@
 import { isMersalError, MersalError } from '../../../core/errors/errors.ts'
 import { toError } from '../../../lib/async/abort.ts'
-import { abortable } from '../../../lib/async/linked-abort.ts'
-import type { UnitOfWork } from '../../../core/store.ts'
+import { type GivingUp, linkAbort, unlessAborted } from '../../../lib/async/linked-abort.ts'
+import type { UnitOfWork, UnitOptions } from '../../../core/store.ts'
 import type { Logger } from '../../../core/telemetry.ts'
 import type { Session, SqlExecutor } from '../../session.ts'
 import type { PostgresClient, PostgresPool, PostgresPoolClient } from '../client.ts'
-import { joins } from './flight.ts'
+import { joins } from './flight/client.ts'
 import { isConflict } from '../failure.ts'
 import { statementName } from '../statement-name.ts'
 import { ownTypes } from '../types.ts'
 import { cutOff } from './cut-off.ts'
-import { joinedTransaction, plainTransaction } from './transaction.ts'
+import { joinedTransaction, plainTransaction, type TransactionSettings } from './transaction.ts'
 import { transactionEnded } from '../../units/transaction-words.ts'
 import { capacityOf, hasIdle, holding } from './unit-capacity.ts'
 import { unitHandle, unitHandleOf } from './unit-handle.ts'
@@ -80,12 +80,15 @@ function clientExecutor(tx: PostgresClient, prepares: boolean): SqlExecutor {
 }
 
 function unitOfWork(pool: PostgresPool, settings: UnitSettings): UnitOfWork<PostgresClient> {
+  const { isolation } = settings
+  const begin = isolation === undefined ? 'begin' : `begin isolation level ${isolation}`
+  const all = { ...settings, begin }
   return async (work, options) => {
     for (let repeats = 0; ; repeats++) {
-      options?.signal?.throwIfAborted()
+      throwIfGivenUp(options)
       try {
         const again = repeats === 0 ? undefined : 'after rollback'
-        return await oneTransaction(pool, settings, (tx) => work(tx, again), options?.signal)
+        return await oneTransaction(pool, all, (tx) => work(tx, again), options)
       } catch (error) {
         if (repeats >= settings.retrySerialization || !isConflict(error)) throw error
       }
@@ -93,13 +96,20 @@ function unitOfWork(pool: PostgresPool, settings: UnitSettings): UnitOfWork<Post
   }
 }
 
+function throwIfGivenUp({ givingUp, signal }: UnitOptions = {}): void {
+  if (givingUp === undefined) signal?.throwIfAborted()
+  else if (givingUp.aborted) throw givingUp.reason
+}
+
 async function oneTransaction<Result>(
   pool: PostgresPool,
-  settings: UnitSettings,
+  settings: UnitSettings & TransactionSettings,
   work: (tx: PostgresClient) => Promise<Result>,
-  signal: AbortSignal | undefined,
+  options: UnitOptions | undefined,
 ): Promise<Result> {
-  const client = await connect(pool, settings, signal)
+  using own = options?.givingUp === undefined ? linkAbort(options?.signal) : undefined
+  const givingUp = (options?.givingUp ?? own) as GivingUp
+  const client = await connect(pool, settings, givingUp)
   using _held = holding(pool)
   let broken: Error | undefined
   // Without a listener, a connection that dies while the work waits for something else ends the
@@ -108,15 +118,13 @@ async function oneTransaction<Result>(
     broken ??= error
   }
   client.on('error', onError)
-  const begin =
-    settings.isolation === undefined ? 'begin' : `begin isolation level ${settings.isolation}`
   const handle = unitHandle(client)
   const { tx } = handle
   try {
-    using _cut = cutOff(client, signal)
+    using _cut = cutOff(client, givingUp)
     using transaction = joins(client)
-      ? joinedTransaction(client, { tx, begin }, settings)
-      : await plainTransaction(client, { tx, begin }, settings)
+      ? joinedTransaction(client, handle, settings)
+      : await plainTransaction(client, handle, settings)
     let result: Result
     try {
       result = await work(tx)
@@ -124,7 +132,7 @@ async function oneTransaction<Result>(
       handle.revoke()
       // A statement of work that was given up may still be under way: the connection is closed, and
       // the server rolls back.
-      if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT') || signal?.aborted === true)
+      if (isMersalError(error, 'MERSAL_HANDLER_TIMEOUT') || givingUp.aborted)
         onError(toError(error))
       else await transaction.rollback().catch(onError)
       throw handle.ended() ? transactionEnded('postgres', error) : error
@@ -151,7 +159,7 @@ const PATIENCE_MS = 5000
 async function connect(
   pool: PostgresPool,
   { logger }: UnitSettings,
-  signal: AbortSignal | undefined,
+  givingUp: GivingUp,
 ): Promise<PostgresPoolClient> {
   const capacity = capacityOf(pool)
   const connecting = pool.connect().catch((cause: unknown) => {
@@ -170,7 +178,11 @@ async function connect(
       )
   }, PATIENCE_MS)
   try {
-    return await abortable(signal, () => connecting)
+    return await unlessAborted(
+      givingUp,
+      () => connecting,
+      () => {},
+    )
   } catch (error) {
     connecting.then((client) => client.release()).catch(() => {})
     throw error

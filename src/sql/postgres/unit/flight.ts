@@ -1,182 +1,199 @@
-/** The part of a connection of `pg` that its queries write to. */
-interface Wire {
-  readonly stream: { cork(): void; uncork(): void }
-  parse(statement: { readonly text: string; readonly name?: string }): void
-  bind(portal: { readonly values?: unknown[] }): void
-  execute(portal: object): void
-  query(text: string): void
-  sync(): void
-}
+import type { JoiningClient, NewQuery, Submittable, Wire } from './flight/client.ts'
+import { Lead } from './flight/lead.ts'
+import type { Riders } from './flight/riders.ts'
 
-type Callback = (error: Error | null | undefined, result?: unknown) => void
-
-/** What a client of `pg` takes for a query: its own class, a cursor, a stream. */
-export interface Submittable {
-  name?: string | undefined
-  callback?: Callback | undefined
-  submit(wire: Wire): Error | null | undefined
-  handleCommandComplete(message: { readonly text: string }, wire: Wire): void
-  handleError(error: Error, wire: Wire): void
-  handleReadyForQuery(wire: Wire): void
-}
-
-export type NewQuery = new (config: unknown, values?: unknown, callback?: unknown) => Submittable
-
-/** A client whose queries can be joined. */
-export interface JoiningClient {
-  readonly constructor: { readonly Query: NewQuery }
-  readonly connection: Wire & { once(event: 'readyForQuery', listener: () => void): unknown }
-  query(...given: unknown[]): unknown
-  getTransactionStatus(): 'I' | 'T' | 'E' | null
-}
-
-const has = (value: unknown, names: readonly string[]): boolean =>
-  typeof value === 'object' &&
-  value !== null &&
-  names.every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
-
-const checked = new WeakMap<NewQuery, boolean>()
-
-/**
- * Whether this is a client of `pg` in JavaScript; one in C, or of another make, gets its statements
- * one by one.
- */
-export function joins(client: unknown): client is JoiningClient {
-  const { connection, constructor } = client as Partial<JoiningClient>
-  const Query = constructor?.Query
-  if (
-    typeof Query !== 'function' ||
-    !has(connection, ['parse', 'bind', 'execute', 'query', 'sync', 'once'])
-  )
-    return false
-  let known = checked.get(Query)
-  if (known === undefined) {
-    known = has(Query.prototype, [
-      'submit',
-      'handleCommandComplete',
-      'handleError',
-      'handleReadyForQuery',
-    ])
-    checked.set(Query, known)
-  }
-  return known && has(connection?.stream, ['cork', 'uncork'])
-}
-
-export interface Joined {
-  /** Goes before the query. If the server refuses it, it runs nothing of what follows. */
-  readonly before?: string | undefined
+/** What a flight asks when it is written, and tells when it is answered. */
+export interface Journey {
+  /** Asked in the moment of writing. An error: nothing is written, and the query fails. */
+  board(flight: Submittable): Boarding | Error
+  /** `before` has run. */
+  begun(): void
+  /** Everything has run, and the server is ready for the next query. */
+  ended(): void
   /**
-   * Goes behind the query, which must be one statement with parameters. Does not run if the query
-   * failed.
+   * - `unsent`: `pg` refuses to send the query, and nothing was sent.
+   * - `unbound`: its parameters could not be written. What goes before it runs.
+   * - `before`: the server has not answered what goes before.
+   * - `after`: it has.
    */
-  readonly after?: string | undefined
-  /** `before` has run. Called before the answer of the query. */
-  readonly begun?: () => void
-  /** The server was ready for the next query. */
-  readonly ready?: () => void
-  /** `when`: nothing was sent yet; the server has not answered `before`; or it has. */
-  readonly failed?: (error: Error, when: 'unsent' | 'before' | 'after') => void
-  /** The query itself has run; `after` may still fail. */
-  readonly ran?: () => void
-  /** Command tag of `after`. */
-  readonly ended?: (tag: string) => void
+  failed(error: Error, when: 'unsent' | 'unbound' | 'before' | 'after'): void
 }
 
+export interface Boarding {
+  /** Goes before the query. If the server refuses it, it runs nothing of what follows. */
+  readonly before: Riders | undefined
+  /** Goes behind the query. Does not run if the query failed. */
+  readonly after: Riders | undefined
+}
+
+type NewFlight = new (
+  journey: Journey,
+  bare: boolean,
+  config: unknown,
+  values?: unknown,
+  callback?: unknown,
+) => Submittable
+
+const classes = new WeakMap<NewQuery, NewFlight>()
+
 /**
- * Lets another statement travel in the flight of a query, before it or behind it. In PostgreSQL's
- * extended protocol a message that fails makes the server skip everything up to the next Sync, and
- * there is one Sync, at the end: so a statement never runs outside of a transaction whose BEGIN has
- * failed, and a COMMIT never runs after a statement that has. `pg` sees one query.
+ * A query of this client that lets statements of ours travel with it. In PostgreSQL's extended
+ * protocol a message that fails makes the server skip everything up to the next Sync, and there is
+ * one Sync, at the end: so a statement never runs outside of a transaction whose BEGIN has failed,
+ * and a COMMIT never runs after a statement that has. `pg` sees one query.
  */
-export function join(query: Submittable, joined: Joined): void {
-  const { name } = query
-  const submit = query.submit.bind(query)
-  const handleCommandComplete = query.handleCommandComplete.bind(query)
-  const handleError = query.handleError.bind(query)
-  const handleReadyForQuery = query.handleReadyForQuery.bind(query)
-  let [sent, submitting, begun, ran] = [false, false, joined.before === undefined, false]
-  const send = (): void => {
-    sent = true
+export function newFlight(
+  { constructor: { Query } }: JoiningClient,
+  journey: Journey,
+  ...given: readonly [config: unknown, values: unknown, callback: unknown]
+): Submittable {
+  return new (classOf(Query))(journey, false, ...given)
+}
+
+/** A flight without a query: only what boards. `text`: what others are shown that look at queries. */
+export function bareFlight(
+  { constructor: { Query } }: JoiningClient,
+  journey: Journey,
+  text: string,
+): Submittable {
+  return new (classOf(Query))(journey, true, text)
+}
+
+function classOf(Query: NewQuery): NewFlight {
+  let Flight = classes.get(Query)
+  if (Flight === undefined) classes.set(Query, (Flight = flightClass(Query)))
+  return Flight
+}
+
+/** One class for all flights of a make of `pg`: functions put on each query would slow it down. */
+function flightClass(Query: NewQuery): NewFlight {
+  return class Flight extends Query {
+    readonly #passage: Passage
+    #name: string | undefined
+
+    constructor(journey: Journey, bare: boolean, ...given: [unknown, unknown?, unknown?]) {
+      super(...given)
+      this.#passage = new Passage(journey, bare)
+    }
+
+    override submit(wire: Wire): Error | null | undefined {
+      const problem = this.#passage.board(this)
+      if (problem !== undefined) return problem
+      const refusal = this.#passage.write(wire, (lead) => super.submit(lead))
+      // pg notes a name as prepared with the first answer to a Parse, which may be that of ours.
+      if (!this.#passage.begins) return refusal
+      this.#name = this.name
+      this.name = undefined
+      return refusal
+    }
+
+    override handleCommandComplete(message: { readonly text: string }, wire: Wire): void {
+      const begins = this.#passage.begins
+      if (!this.#passage.completed(message.text)) super.handleCommandComplete(message, wire)
+      else if (begins) this.name = this.#name
+    }
+
+    override handleDataRow(message: { readonly fields: readonly (string | null)[] }): void {
+      if (!this.#passage.row(message.fields)) super.handleDataRow(message)
+    }
+
+    override handleError(error: Error, wire: Wire): void {
+      this.#passage.failed(error)
+      super.handleError(error, wire)
+    }
+
+    override handleReadyForQuery(wire: Wire): void {
+      this.#passage.ready()
+      super.handleReadyForQuery(wire)
+    }
   }
-  // pg notes a name as prepared with the first answer to a Parse, which is that of `before`.
-  if (name !== undefined && joined.before !== undefined) {
-    Object.defineProperty(query, 'name', {
-      get: () => (sent && !submitting && !begun ? undefined : name),
-    })
+}
+
+/** How far a flight has come. Its methods that tell of an answer say whether it was one of ours. */
+class Passage {
+  readonly #journey: Journey
+  readonly #bare: boolean
+  #before: Riders | undefined
+  #after: Riders | undefined
+  #stage: 'alone' | 'writing' | 'before' | 'query' | 'after' = 'alone'
+
+  constructor(journey: Journey, bare: boolean) {
+    this.#journey = journey
+    this.#bare = bare
   }
-  query.submit = (wire) => {
-    submitting = true
+
+  /** What goes before the query has not been answered. */
+  get begins(): boolean {
+    return this.#stage === 'before'
+  }
+
+  board(flight: Submittable): Error | undefined {
+    const boarding = this.#journey.board(flight)
+    if (boarding instanceof Error) return boarding
+    this.#before = boarding.before
+    this.#after = boarding.after
+    return undefined
+  }
+
+  write(wire: Wire, submit: (wire: Wire) => Error | null | undefined): Error | null | undefined {
+    if (this.#before === undefined && this.#after === undefined) return this.#alone(wire, submit)
+    this.#stage = 'writing'
+    const lead = new Lead(wire, this.#before, this.#after)
     wire.stream.cork()
+    let problem: Error | null | undefined
     try {
-      return submit(wireWith(wire, joined, send))
+      if (this.#bare) lead.only()
+      else problem = submit(lead)
     } finally {
       wire.stream.uncork()
-      submitting = false
     }
-  }
-  query.handleCommandComplete = (message, wire) => {
-    if (!begun) {
-      begun = true
-      joined.begun?.()
-    } else if (joined.after !== undefined && ran) {
-      joined.ended?.(message.text)
-    } else {
-      ran = true
-      handleCommandComplete(message, wire)
-      joined.ran?.()
+    if (lead.begun) this.#stage = this.#before === undefined ? this.#own() : 'before'
+    else {
+      this.#stage = 'alone'
+      if (problem instanceof Error) this.#journey.failed(problem, 'unsent')
     }
+    return problem
   }
-  query.handleError = (error, wire) => {
-    // What fails while it is being written is a parameter of the query, behind a `before` that goes
-    // its way.
-    if (!submitting) joined.failed?.(error, sent ? (begun ? 'after' : 'before') : 'unsent')
-    handleError(error, wire)
-  }
-  query.handleReadyForQuery = (wire) => {
-    joined.ready?.()
-    handleReadyForQuery(wire)
-  }
-}
 
-function add(wire: Wire, text: string): void {
-  wire.parse({ text })
-  wire.bind({})
-  wire.execute({})
-}
-
-/**
- * The same connection, on which the first message of the query follows `before`, and its Sync
- * follows `after`.
- */
-function wireWith(wire: Wire, { before, after }: Joined, send: () => void): Wire {
-  let [first, executed] = [true, false]
-  const begin = (): void => {
-    if (!first) return
-    first = false
-    send()
-    if (before !== undefined) add(wire, before)
+  completed(tag: string): boolean {
+    if (this.#stage === 'after') {
+      this.#after?.completed(tag)
+      return true
+    }
+    if (this.#stage === 'before') {
+      this.#before?.completed(tag)
+      this.#stage = this.#own()
+      this.#journey.begun()
+      return true
+    }
+    if (this.#stage === 'query' && this.#after !== undefined) this.#stage = 'after'
+    return false
   }
-  return Object.assign(Object.create(wire) as Wire, {
-    parse(statement: Parameters<Wire['parse']>[0]) {
-      begin()
-      wire.parse(statement)
-    },
-    bind(portal: Parameters<Wire['bind']>[0]) {
-      begin()
-      wire.bind(portal)
-    },
-    query(text: string) {
-      begin()
-      wire.query(text)
-    },
-    execute(portal: object) {
-      executed = true
-      wire.execute(portal)
-    },
-    sync() {
-      // Without an Execute, its parameters could not be written.
-      if (after !== undefined && executed) add(wire, after)
-      wire.sync()
-    },
-  })
+
+  row(fields: readonly (string | null)[]): boolean {
+    if (this.#stage !== 'after') return false
+    this.#after?.row(fields)
+    return true
+  }
+
+  failed(error: Error): void {
+    const stage = this.#stage
+    if (stage === 'writing') this.#journey.failed(error, 'unbound')
+    else if (stage !== 'alone') this.#journey.failed(error, stage === 'before' ? 'before' : 'after')
+  }
+
+  ready(): void {
+    if (this.#stage !== 'alone') this.#journey.ended()
+  }
+
+  #own(): 'query' | 'after' {
+    return this.#bare ? 'after' : 'query'
+  }
+
+  #alone(wire: Wire, submit: (wire: Wire) => Error | null | undefined): Error | null | undefined {
+    if (!this.#bare) return submit(wire)
+    // Its BEGIN has gone with another one: it is answered, and does nothing.
+    wire.query('')
+    return null
+  }
 }

@@ -1,6 +1,12 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import { toError } from '../../../lib/async/abort.ts'
-import { join, type JoiningClient, type Submittable } from './flight.ts'
+import { type ClientHook, hookOf, type UnitOnClient } from './client-hook.ts'
+import { bareFlight, type Boarding, type Journey, newFlight } from './flight.ts'
+import type { JoiningClient, Submittable } from './flight/client.ts'
+import { Riders } from './flight/riders.ts'
+import { Tags } from './tags.ts'
+import { type Held, hold, isSubmittable, refuse, sendQuery, Waiting } from './flight/waiting.ts'
+import { type Bound, bound, type Statement } from './flight/wire.ts'
 
 /**
  * - `unsent`: no statement is on its way yet, so no transaction is open.
@@ -17,12 +23,20 @@ export interface Opening extends Disposable {
   readonly error: Error | undefined
   /** Resolves once no BEGIN is on its way. Nothing may be sent past the client before. */
   answered(): Promise<void>
+  /**
+   * Sends these statements, COMMIT being the last of them, in one flight: with BEGIN and the
+   * statement that waits, if there is one. Call it once, when nothing is on its way. Undefined:
+   * nothing was ever sent, so that there is nothing to commit.
+   */
+  end(statements: readonly Bound[]): Ending | undefined
 }
 
-/** A statement that came while BEGIN was on its way. */
-interface Held {
-  readonly go: () => void
-  readonly fail: (error: Error) => void
+/** The flight that ends a unit. */
+export interface Ending {
+  /** The answers. Rejects with the error of whatever did not run. */
+  readonly riders: Promise<Riders>
+  /** How far the server certainly came: `unsent`, and whatever did not run is rolled back. */
+  reached(): 'unsent' | 'unbegun' | 'begun' | 'ran'
 }
 
 const unitEnded = (): MersalError =>
@@ -32,108 +46,142 @@ const unitEnded = (): MersalError =>
   )
 
 /**
- * Takes the place of `query` on this client until the server has begun the transaction. A statement
- * that comes while BEGIN is on its way waits for its answer: sent behind it, it would run outside
- * of any transaction if BEGIN fails. Once BEGIN has failed, every statement fails. Disposing gives
- * the client back as it was.
+ * Takes what is given to `query` of this client until the server has begun the transaction. A
+ * statement that comes while BEGIN is on its way waits for its answer: sent behind it, it would run
+ * outside of any transaction if BEGIN fails. Once BEGIN has failed, every statement fails. Disposing
+ * lets go of the client.
  */
-export function openWithFirst(client: JoiningClient, begin: string): Opening {
-  return new FirstStatement(client, begin)
+export function openWithFirst(
+  client: JoiningClient,
+  begin: Statement,
+  tags: Tags = new Tags(),
+): Opening {
+  return new FirstStatement(client, begin, tags)
 }
 
-/**
- * In the order in which they are put back: what was added last goes first, which keeps an object
- * fast in V8.
- */
-const changed = ['getTransactionStatus', 'query']
-
-class FirstStatement implements Opening {
+class FirstStatement implements Opening, UnitOnClient, Journey {
   state: State = 'unsent'
   error: Error | undefined
   readonly #client: JoiningClient
-  readonly #begin: string
-  readonly #query: JoiningClient['query']
-  readonly #restore: () => void
+  readonly #begin: Statement
+  readonly #tags: Tags
+  readonly #hook: ClientHook
   #held: Held[] = []
   #answered: PromiseWithResolvers<void> | undefined
+  #waiting: Waiting | undefined
+  #last: LastFlight | undefined
+  #ready = false
   #over = false
 
-  constructor(client: JoiningClient, begin: string) {
+  constructor(client: JoiningClient, begin: Statement, tags: Tags) {
     this.#client = client
     this.#begin = begin
-    const own = changed.map(
-      (name) => [name, Object.getOwnPropertyDescriptor(client, name)] as const,
-    )
-    const status = client.getTransactionStatus.bind(client)
-    this.#query = client.query.bind(client)
-    let ready = false
-    client.query = (...given) => this.#take(given)
-    client.getTransactionStatus = () => {
-      const said = status()
-      return said === 'I' && !ready ? 'T' : said
-    }
-    this.#restore = () => {
-      if (ready) return
-      ready = true
-      for (const [name, descriptor] of own) putBack(client, name, descriptor)
-    }
+    this.#tags = tags
+    this.#hook = hookOf(client)
+    this.#hook.unit = this
+  }
+
+  get pretends(): boolean {
+    return !this.#ready
+  }
+
+  onReady(): void {
+    if (this.state !== 'unsent') this.#ready = true
+  }
+
+  onTag(tag: string): void {
+    this.#tags.note(tag)
   }
 
   async answered(): Promise<void> {
     if (this.state === 'sent') await (this.#answered ??= Promise.withResolvers()).promise
   }
 
+  end(statements: readonly Bound[]): Ending | undefined {
+    const riders = new Riders(statements, this.#hook.prepared)
+    const last = new LastFlight(riders, this.state === 'begun')
+    this.#last = last
+    const waiting = this.#takeWaiting()
+    if (waiting !== undefined && this.#endWith(waiting, last)) return last
+    if (this.state === 'unsent' && statements.length === 1) return undefined
+    const bare = bareFlight(this.#client, this, 'commit')
+    last.query = bare
+    const whole = sendQuery(bare, () => this.#hook.send(bare)) as Promise<unknown>
+    // What is never sent is told here alone.
+    whole.catch((error: unknown) => last.fail(toError(error)))
+    return last
+  }
+
+  /**
+   * Whether this statement carries the end. One whose client does not write it at once, since
+   * somebody has wrapped that, comes after the end: nobody has awaited it.
+   */
+  #endWith({ query, promise, send }: Waiting, last: LastFlight): boolean {
+    last.query = query
+    send()
+    if (!last.boarded) return false
+    // The unit fails with its error, whoever has not awaited it.
+    promise.catch((error: unknown) => last.fail(toError(error)))
+    return true
+  }
+
   [Symbol.dispose](): void {
     this.#over = true
-    this.#restore()
-    if (this.#held.length === 0) return
+    if (this.#hook.unit === this) this.#hook.unit = undefined
     const error = this.error ?? unitEnded()
+    const waiting = this.#takeWaiting()
+    // Nobody has awaited it, and the unit has failed for another reason.
+    waiting?.promise.catch(() => {})
+    waiting?.fail(error)
     for (const { fail } of this.#held.splice(0)) fail(error)
   }
 
-  #take(given: unknown[]): unknown {
-    if (this.state === 'unsent') return this.#first(given)
-    if (this.state === 'sent') return hold(given, this.#client, this.#held, () => this.#take(given))
-    return this.state === 'begun' ? this.#query(...given) : this.#refuse(given)
-  }
-
-  #refuse(given: unknown[]): unknown {
-    return refuse(given, this.#client, this.error ?? new Error('BEGIN failed'))
+  take(given: unknown[]): unknown {
+    this.#takeWaiting()?.send()
+    switch (this.state) {
+      case 'unsent':
+        return this.#first(given)
+      case 'sent':
+        return hold(given, this.#client, this.#held, () => this.take(given))
+      case 'begun':
+        return this.#hook.send(...given)
+      case 'failed':
+        return refuse(given, this.#client, this.error ?? new Error('BEGIN failed'))
+      default:
+        return this.state satisfies never
+    }
   }
 
   #first(given: unknown[]): unknown {
     const [config, values, callback] = given
-    if (config === null || config === undefined) return this.#query(...given)
-    if (isSubmittable(config)) {
-      // A cursor, a stream, a COPY: nobody knows what it writes and which answers it takes for its
-      // own.
-      if (!(config instanceof this.#client.constructor.Query)) return this.#behind(given)
-      this.#joinTo(config)
-      return this.#query(...given)
-    }
-    const query = new this.#client.constructor.Query(config, values, callback)
+    if (config === null || config === undefined) return this.#hook.send(...given)
+    // A cursor, a stream, a COPY: nobody knows what it writes and which answers it takes for its own.
+    if (isSubmittable(config)) return this.#behind(given)
+    const query = newFlight(this.#client, this, config, values, callback)
     // Which the client reads from what it is given.
     const { query_timeout } = config as { query_timeout?: unknown }
     if (query_timeout !== undefined) Object.assign(query, { query_timeout })
-    this.#joinTo(query)
-    return sendQuery(query, () => this.#query(query))
+    if (!mayWait(query)) return sendQuery(query, () => this.#hook.send(query))
+    const waiting = new Waiting(query, this.#hook.send)
+    this.#waiting = waiting
+    // When all that is ready has run: if the work has ended by then, it travels with the commit.
+    process.nextTick(() => this.#waiting === waiting && this.#takeWaiting()?.send())
+    return waiting.promise
+  }
+
+  #takeWaiting(): Waiting | undefined {
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    return waiting
   }
 
   /** BEGIN goes alone; what was given follows its answer. */
   #behind(given: unknown[]): unknown {
-    const result = hold(given, this.#client, this.#held, () => this.#take(given))
-    this.state = 'sent'
-    const begun = this.#query(this.#begin) as Promise<unknown>
-    begun.then(
-      () => {
-        this.#restore()
-        this.#settle('begun')
-      },
-      (error: unknown) => {
-        this.error = toError(error)
-        this.#settle('failed')
-      },
-    )
+    const result = hold(given, this.#client, this.#held, () => this.take(given))
+    const alone = bareFlight(this.#client, this, 'begin')
+    const begun = sendQuery(alone, () => this.#hook.send(alone)) as Promise<unknown>
+    // What is never sent is told here alone.
+    begun.catch((error: unknown) => this.failed(toError(error), 'before'))
     return result
   }
 
@@ -141,20 +189,18 @@ class FirstStatement implements Opening {
    * Whatever is written first carries BEGIN, which need not be what was asked for first: a client
    * whose `query` is wrapped may ask something of its own before, and waits for the answer to that.
    */
-  #joinTo(query: Submittable): void {
-    const submit = query.submit.bind(query)
-    query.submit = (wire) => {
-      query.submit = submit
-      const problem = this.#problem()
-      if (problem !== undefined) return problem
-      if (this.state === 'unsent') this.#carry(query)
-      return query.submit(wire)
-    }
+  board(flight: Submittable): Boarding | Error {
+    const problem = this.#problem()
+    if (problem !== undefined) return problem
+    const after = this.#last?.query === flight ? this.#last.board() : undefined
+    if (this.state === 'begun') return { before: undefined, after }
+    this.state = 'sent'
+    return { before: new Riders([bound(this.#begin)], this.#hook.prepared), after }
   }
 
   /** Why a statement must not be written now. */
   #problem(): Error | undefined {
-    if (this.#over) return unitEnded()
+    if (this.#over || this.#last?.boarded === true) return unitEnded()
     if (this.state === 'failed') return this.error ?? new Error('BEGIN failed')
     if (this.state !== 'sent') return undefined
     return new MersalError(
@@ -163,18 +209,20 @@ class FirstStatement implements Opening {
     )
   }
 
-  #carry(query: Submittable): void {
-    this.state = 'sent'
-    join(query, {
-      before: this.#begin,
-      begun: () => this.#settle('begun'),
-      ready: () => this.#restore(),
-      failed: (error, when) => {
-        if (when === 'before') this.error = error
-        if (when === 'after') this.#client.connection.once('readyForQuery', () => this.#restore())
-        else this.#settle(when === 'before' ? 'failed' : 'unsent')
-      },
-    })
+  begun(): void {
+    if (this.#last !== undefined) this.#last.begun = true
+    this.#settle('begun')
+  }
+
+  ended(): void {
+    this.#last?.end()
+  }
+
+  failed(error: Error, when: 'unsent' | 'unbound' | 'before' | 'after'): void {
+    if (when === 'before') this.error ??= error
+    if (when === 'unsent' || when === 'before')
+      this.#settle(when === 'unsent' ? 'unsent' : 'failed')
+    this.#last?.told(error, when)
   }
 
   #settle(state: 'unsent' | 'begun' | 'failed'): void {
@@ -191,53 +239,52 @@ class FirstStatement implements Opening {
   }
 }
 
-function putBack(target: object, name: string, own: PropertyDescriptor | undefined): void {
-  if (own === undefined) Reflect.deleteProperty(target, name)
-  else Object.defineProperty(target, name, own)
+/** Only what is sent with parameters, and in one piece, can have others travel behind it. */
+function mayWait(query: Submittable & { readonly rows?: unknown }): boolean {
+  return query.callback === undefined && !query.rows && query.requiresPreparation?.() === true
 }
 
-const isSubmittable = (config: unknown): config is Submittable =>
-  typeof (config as Partial<Submittable>).submit === 'function'
+class LastFlight implements Ending {
+  begun: boolean
+  boarded = false
+  query: Submittable | undefined
+  readonly riders: Promise<Riders>
+  readonly fail: (error: Error) => void
+  readonly #riders: Riders
+  readonly #resolve: (riders: Riders) => void
+  /** Nothing behind the query was sent, for this reason. */
+  #unsent: Error | undefined
 
-/** Sends a query of our making; a promise unless it has a callback. */
-export function sendQuery(query: Submittable, send: () => unknown): unknown {
-  if (query.callback !== undefined) return void send()
-  const { promise, resolve, reject } = Promise.withResolvers()
-  query.callback = (error, result) => (error ? reject(error) : resolve(result))
-  send()
-  return promise.catch((error: unknown) => {
-    // As pg does: the stack shall lead to whoever sent the query, not to the socket.
-    if (error instanceof Error) Error.captureStackTrace(error)
-    throw error
-  })
-}
-
-/** Answers as `query` of a client does, with an error, to what is never sent. */
-export function refuse(given: unknown[], client: JoiningClient, error: Error): unknown {
-  const held: Held[] = []
-  const result = hold(given, client, held, () => undefined)
-  process.nextTick(() => held[0]?.fail(error))
-  return result
-}
-
-/** Answers as `query` of a client does, now, to what is sent later. */
-function hold(given: unknown[], client: JoiningClient, held: Held[], send: () => unknown): unknown {
-  const [config] = given
-  const callback =
-    given.find((one) => typeof one === 'function') ??
-    (config as { callback?: unknown } | undefined)?.callback
-  if (config !== null && config !== undefined && isSubmittable(config)) {
-    held.push({
-      go: () => void send(),
-      fail: (error) => config.handleError(error, client.connection),
-    })
-    return config
+  constructor(riders: Riders, begun: boolean) {
+    const { promise, resolve, reject } = Promise.withResolvers<Riders>()
+    this.begun = begun
+    this.riders = promise
+    this.fail = reject
+    this.#riders = riders
+    this.#resolve = resolve
   }
-  if (typeof callback === 'function') {
-    held.push({ go: () => void send(), fail: (error) => void callback(error) })
-    return undefined
+
+  board(): Riders {
+    this.boarded = true
+    return this.#riders
   }
-  const { promise, resolve, reject } = Promise.withResolvers()
-  held.push({ go: () => resolve(send()), fail: reject })
-  return promise
+
+  told(error: Error, when: 'unsent' | 'unbound' | 'before' | 'after'): void {
+    if (!this.boarded) return
+    if (when === 'unsent' || when === 'unbound') this.#unsent = error
+    // What goes before it is still on its way.
+    if (when !== 'unbound') this.fail(error)
+  }
+
+  end(): void {
+    if (!this.boarded) return
+    if (this.#unsent === undefined) this.#resolve(this.#riders)
+    else this.fail(this.#unsent)
+  }
+
+  reached(): 'unsent' | 'unbegun' | 'begun' | 'ran' {
+    if (this.#unsent !== undefined) return 'unsent'
+    if (!this.begun) return 'unbegun'
+    return this.#riders.left > 1 ? 'begun' : 'ran'
+  }
 }

@@ -1,18 +1,21 @@
 import { isMersalError, MersalError } from '../../../core/errors/errors.ts'
 import { toError } from '../../../lib/async/abort.ts'
-import type { PostgresPoolClient, PostgresResult } from '../client.ts'
+import type { PostgresPoolClient } from '../client.ts'
 import { explain, refusedCommit } from '../failure.ts'
-import { join, type JoiningClient } from './flight.ts'
-import { statementName } from '../statement-name.ts'
-import { ownTypes } from '../types.ts'
 import { transactionEnded } from '../../units/transaction-words.ts'
-import { type Opening, openWithFirst, sendQuery } from './opening.ts'
-import type { LastStatement, UnitNotes } from './unit-notes.ts'
+import type { JoiningClient } from './flight/client.ts'
+import type { Riders } from './flight/riders.ts'
+import { type Ending, openWithFirst } from './opening.ts'
+import type { LentHandle, UnitHandle } from './unit-handle.ts'
+import type { UnitNotes } from './unit-notes.ts'
+import { bound, statement, type Statement } from './flight/wire.ts'
 
 export interface TransactionSettings {
   readonly schema: string
   readonly notes: UnitNotes
   readonly prepares: () => boolean
+  /** The statement that begins a transaction. */
+  readonly begin: string
 }
 
 /** A transaction on a connection that is ours meanwhile. */
@@ -27,17 +30,11 @@ export interface UnitTransaction extends Disposable {
 
 type Client = PostgresPoolClient & JoiningClient
 
-export interface Beginning {
-  /** What the work has in place of the client. */
-  readonly tx: object
-  readonly begin: string
-}
-
 /** One statement after the other, for clients that `joinedTransaction` does not know. */
 export async function plainTransaction(
   client: PostgresPoolClient,
-  { tx, begin }: Beginning,
-  { notes }: Pick<TransactionSettings, 'notes'>,
+  { tx }: Pick<UnitHandle, 'tx'>,
+  { notes, begin }: Pick<TransactionSettings, 'notes' | 'begin'>,
 ): Promise<UnitTransaction> {
   await client.query(begin)
   return {
@@ -49,16 +46,17 @@ export async function plainTransaction(
 
 /**
  * BEGIN travels with the first statement, whoever sends it, and COMMIT with the messages of the
- * unit, if it has any.
+ * unit, if it has any. What the work has not awaited may travel with them.
  */
 export function joinedTransaction(
   client: Client,
-  { tx, begin }: Beginning,
+  { tx, tags }: LentHandle,
   settings: TransactionSettings,
 ): UnitTransaction {
-  const { notes } = settings
-  const opening = openWithFirst(client, begin)
-  notes.takesLast(tx, true)
+  const { notes, begin, prepares } = settings
+  const named = prepares()
+  const opening = openWithFirst(client, ownStatement(begin, named), tags)
+  notes.takeLast(tx)
   return {
     async rollback() {
       await opening.answered()
@@ -66,27 +64,34 @@ export function joinedTransaction(
       if (opening.state === 'begun') await client.query('rollback')
     },
     async commit(broke) {
-      await opening.answered()
+      if (opening.state === 'sent') await opening.answered()
       if (opening.state === 'failed') {
         const error = opening.error ?? new Error('BEGIN failed')
         broke(error)
         throw error
       }
       const last = notes.last(tx)
-      if (last !== undefined)
-        return commitWith(client, last, opening.state === 'unsent' ? begin : undefined, settings, {
-          tx,
-          opening,
-          broke,
-        })
-      // What has sent nothing has nothing to commit.
-      if (opening.state === 'begun') await commit(client, notes.transactionId(tx), broke)
+      if (opening.state === 'begun') throwIfEnded(client)
+      const ending = opening.end([
+        ...(last?.statements ?? []),
+        bound(ownStatement('commit', named)),
+      ])
+      if (ending === undefined) return
+      const { rows, tag } = await ended(client, ending, settings, { tx, broke })
+      throwUnlessCommitted(tag)
+      last?.answered(rows)
     },
-    [Symbol.dispose]() {
-      notes.takesLast(tx, false)
-      opening[Symbol.dispose]()
-    },
+    [Symbol.dispose]: () => opening[Symbol.dispose](),
   }
+}
+
+const ownStatements = new Map<string, Statement>()
+
+function ownStatement(text: string, named: boolean): Statement {
+  const key = `${text} ${named}`
+  let made = ownStatements.get(key)
+  if (made === undefined) ownStatements.set(key, (made = statement(text, { named })))
+  return made
 }
 
 async function commit(
@@ -104,57 +109,31 @@ async function commit(
   throwUnlessCommitted(command)
 }
 
-interface Ends {
-  readonly tx: object
-  readonly opening: Opening
-  readonly broke: (error: Error) => void
-}
-
 /**
- * The last statement and COMMIT in one flight. The server does not see COMMIT if the statement
- * fails, and answers both at once: without its answer nobody knows, also if the connection was lost
- * before.
+ * The answers of the last flight. The server does not see COMMIT if a statement before it fails, and
+ * answers all at once: without its answer nobody knows, also if the connection was lost before.
  */
-async function commitWith(
+async function ended(
   client: Client,
-  last: LastStatement,
-  begin: string | undefined,
-  { schema, notes, prepares }: TransactionSettings,
-  { tx, opening, broke }: Ends,
-): Promise<void> {
-  if (begin === undefined) throwIfEnded(client)
-  // From here on the client is only ours.
-  opening[Symbol.dispose]()
-  const { text, values } = last
-  const query = new client.constructor.Query({
-    ...(prepares() ? { name: statementName(text) } : {}),
-    text,
-    values,
-    types: ownTypes,
-  })
-  let command: string | undefined
-  let stage: 'unbegun' | 'begun' | 'ran' = begin === undefined ? 'begun' : 'unbegun'
-  join(query, {
-    before: begin,
-    after: 'commit',
-    begun: () => (stage = 'begun'),
-    ran: () => (stage = 'ran'),
-    ended: (tag) => (command = tag),
-  })
-  let rows: PostgresResult['rows']
+  ending: Ending,
+  { schema, notes }: TransactionSettings,
+  { tx, broke }: { readonly tx: object; readonly broke: (error: Error) => void },
+): Promise<Riders> {
   try {
-    rows = ((await sendQuery(query, () => client.query(query as never))) as PostgresResult).rows
+    return await ending.riders
   } catch (cause) {
-    const error = uncommitted(explain(schema, cause), notes.transactionId(tx), broke)
+    const reached = ending.reached()
+    const error =
+      reached === 'unsent'
+        ? cause
+        : uncommitted(explain(schema, cause), notes.transactionId(tx), broke)
     // A transaction that was not begun leaves the question why, and one whose COMMIT was refused is
     // over.
-    if (stage === 'unbegun') broke(toError(cause))
-    else if (stage === 'begun' && !isMersalError(error, 'MERSAL_COMMIT_UNKNOWN'))
+    if (reached === 'unbegun') broke(toError(cause))
+    else if (reached !== 'ran' && !isMersalError(error, 'MERSAL_COMMIT_UNKNOWN'))
       await client.query('rollback').catch(broke)
     throw error
   }
-  throwUnlessCommitted(command)
-  last.answered(rows)
 }
 
 function throwIfEnded(client: PostgresPoolClient): void {

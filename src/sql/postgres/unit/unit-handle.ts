@@ -1,6 +1,6 @@
 import type { MersalError } from '../../../core/errors/errors.ts'
 import type { PostgresClient, PostgresPoolClient } from '../client.ts'
-import { type JoiningClient, joins } from './flight.ts'
+import type { JoiningClient } from './flight/client.ts'
 import { SavepointLog, type Settle } from '../../units/savepoint-log.ts'
 import { postgresDialect } from '../../units/statement-scan.ts'
 import {
@@ -9,7 +9,8 @@ import {
   handleRevoked,
   transactionIsOurs,
 } from '../../units/transaction-words.ts'
-import { refuse } from './opening.ts'
+import { Tags } from './tags.ts'
+import { refuse } from './flight/waiting.ts'
 
 /** What a unit lends to its work in place of the client itself. */
 export interface UnitHandle {
@@ -19,7 +20,7 @@ export interface UnitHandle {
    * The server has ended the transaction, or has begun another one, although none of our statements
    * said so.
    */
-  readonly ended: () => boolean
+  ended(): boolean
   /** From now on `tx` does nothing, and what the server says is no longer watched. */
   revoke(): void
 }
@@ -35,64 +36,94 @@ export function unitHandleOf(tx: unknown): UnitHandle | undefined {
  * A client that can be taken back, and which refuses to end its transaction. Everything else
  * passes.
  */
-export function unitHandle(client: PostgresPoolClient): UnitHandle {
-  const log = new SavepointLog()
-  const tags = joins(client) ? watchTags(client) : undefined
-  let revoked = false
-  const query = (...given: unknown[]): unknown => {
-    if (revoked) return refuse(given, client as never, handleRevoked('postgres'))
-    return guarded(client as unknown as JoiningClient, given, {
-      log,
-      rollsBack: () => tags?.rollsBack(),
-    })
-  }
-  const refusing = (what: string) => (): never => {
-    throw transactionIsOurs(`postgres: ${what}`)
-  }
-  const own: Record<PropertyKey, unknown> = {
-    query,
-    release: refusing('release() of the client'),
-    end: refusing('end() of the client'),
-    getTransactionStatus: () => (revoked ? 'I' : client.getTransactionStatus()),
-  }
-  const tx = new Proxy(client, {
-    get(target, name) {
-      if (Object.hasOwn(own, name)) return own[name]
-      const value: unknown = Reflect.get(target, name, target)
-      // The methods of a client keep its state, which must stay in one place.
-      if (typeof value !== 'function' || name === 'constructor') return value
-      return (own[name] = value.bind(target) as unknown)
-    },
-    // What is put on the handle goes with it; the client is lent to others afterwards.
-    set: (_target, name, value) => {
-      own[name] = value
-      return true
-    },
-  })
-  const handle: UnitHandle = {
-    tx,
-    log,
-    ended: () => tags?.ended() ?? false,
-    revoke() {
-      revoked = true
-      tags?.[Symbol.dispose]()
-    },
-  }
-  handles.set(tx, handle)
+export function unitHandle(client: PostgresPoolClient): LentHandle {
+  const handle = new Handle(client)
+  handles.set(handle.tx, handle)
   return handle
 }
 
-interface Statements {
-  readonly log: SavepointLog
-  readonly rollsBack: () => void
+/** As `UnitHandle`, for the unit itself. */
+export interface LentHandle extends UnitHandle {
+  readonly tags: Tags
 }
 
-function guarded(client: JoiningClient, given: unknown[], { log, rollsBack }: Statements): unknown {
+class Handle implements LentHandle, ProxyHandler<PostgresPoolClient> {
+  readonly tx: PostgresClient
+  readonly log = new SavepointLog()
+  readonly tags = new Tags()
+  readonly #client: PostgresPoolClient
+  /** In place of what the client has. */
+  readonly #own = new Map<PropertyKey, unknown>()
+  #revoked = false
+
+  constructor(client: PostgresPoolClient) {
+    this.#client = client
+    this.#own.set('query', (...given: unknown[]) => this.#query(given))
+    this.tx = new Proxy(client, this)
+  }
+
+  ended(): boolean {
+    return this.tags.ended
+  }
+
+  revoke(): void {
+    this.#revoked = true
+    this.tags.stop()
+  }
+
+  get(target: PostgresPoolClient, name: PropertyKey): unknown {
+    const known = this.#own.get(name)
+    if (known !== undefined || this.#own.has(name)) return known
+    const made = this.#instead(name)
+    if (made !== undefined) return this.#keep(name, made)
+    const value: unknown = Reflect.get(target, name, target)
+    // The methods of a client keep its state, which must stay in one place.
+    if (typeof value !== 'function' || name === 'constructor') return value
+    return this.#keep(name, value.bind(target))
+  }
+
+  /** What is put on the handle goes with it; the client is lent to others afterwards. */
+  set(_target: PostgresPoolClient, name: PropertyKey, value: unknown): boolean {
+    this.#own.set(name, value)
+    return true
+  }
+
+  #keep(name: PropertyKey, value: unknown): unknown {
+    this.#own.set(name, value)
+    return value
+  }
+
+  #instead(name: PropertyKey): unknown {
+    switch (name) {
+      case 'getTransactionStatus':
+        return () => (this.#revoked ? 'I' : this.#client.getTransactionStatus())
+      case 'release':
+      case 'end':
+        return (): never => {
+          throw transactionIsOurs(`postgres: ${name}() of the client`)
+        }
+      default:
+        return undefined
+    }
+  }
+
+  #query(given: unknown[]): unknown {
+    const client = this.#client as unknown as JoiningClient
+    if (this.#revoked) return refuse(given, client, handleRevoked('postgres'))
+    return guarded(client, given, this)
+  }
+}
+
+function guarded(
+  client: JoiningClient,
+  given: unknown[],
+  { log, tags }: Pick<LentHandle, 'log' | 'tags'>,
+): unknown {
   const controls = controlsOfQuery(client, given[0])
   if (controls === undefined) return client.query(...given)
   const refusal = refusalOf(controls, given[0])
   if (refusal !== undefined) return refuse(given, client, refusal)
-  for (const control of controls.all) if (control.kind === 'rollback to') rollsBack()
+  for (const control of controls.all) if (control.kind === 'rollback to') tags.rollsBack()
   return observed(client, given, log.issue(controls))
 }
 
@@ -146,37 +177,4 @@ function observed(client: JoiningClient, given: unknown[], settle: Settle): unkn
     () => settle(false),
   )
   return result
-}
-
-interface Tags extends Disposable {
-  /** A rollback to a savepoint is on its way, whose tag is that of any rollback. */
-  rollsBack(): void
-  ended(): boolean
-}
-
-/** Listens to what the server says that it did, whoever had asked for it. */
-function watchTags(client: JoiningClient): Tags {
-  const connection = client.connection as unknown as Record<
-    'on' | 'off',
-    (event: string, listener: (message: Tag) => void) => void
-  >
-  let begun = 0
-  let rollbacks = 0
-  let over = false
-  const listener = ({ text }: Tag): void => {
-    // Of all tags only these begin so.
-    if (text.startsWith('BEGIN') || text.startsWith('START')) over ||= ++begun > 1
-    else if (text.startsWith('ROLLBACK')) over ||= --rollbacks < 0
-    else if (text.startsWith('COMMIT') || text.startsWith('PREPARE T')) over = true
-  }
-  connection.on('commandComplete', listener)
-  return {
-    rollsBack: () => void rollbacks++,
-    ended: () => over,
-    [Symbol.dispose]: () => connection.off('commandComplete', listener),
-  }
-}
-
-interface Tag {
-  readonly text: string
 }

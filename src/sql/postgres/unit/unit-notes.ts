@@ -1,15 +1,17 @@
-/** A statement that a unit sends together with its commit. */
-export interface LastStatement {
-  readonly text: string
-  readonly values: unknown[]
-  /** Called after the commit. */
-  readonly answered: (rows: readonly Record<string, unknown>[]) => void
+import type { Bound } from './flight/wire.ts'
+
+/** Statements that a unit sends together with its commit. */
+export interface LastStatements {
+  readonly statements: readonly Bound[]
+  /** Called after the commit, with the rows of those that return any, as text. */
+  readonly answered: (rows: readonly (readonly (string | null)[])[]) => void
 }
 
 interface Note {
   transactionId: string | undefined
   waiting: boolean
-  last: LastStatement | undefined
+  takesLast: boolean
+  last: LastStatements | undefined
 }
 
 /**
@@ -22,17 +24,14 @@ export interface UnitNotes {
   /** `waiting`: rows were written that no express lane takes, so that a relay has to look. */
   saved(tx: unknown, transactionId: string | undefined, waiting: boolean): void
   transactionId(tx: unknown): string | undefined
+  /** The end of this unit takes last statements into the flight of its commit. */
+  takeLast(tx: object): void
   /**
-   * Whether the end of the unit on this handle takes a last statement into the flight of its
-   * commit.
+   * Leaves the statements to the end of the unit. False: it does not take any, so that nothing would
+   * send them.
    */
-  takesLast(tx: object, does: boolean): void
-  /**
-   * Leaves the statement to the end of the unit. False: it does not take any, so that nothing would
-   * send it.
-   */
-  leave(tx: unknown, last: LastStatement): boolean
-  last(tx: unknown): LastStatement | undefined
+  leave(tx: unknown, last: LastStatements): boolean
+  last(tx: unknown): LastStatements | undefined
   /** Whether a relay has to look after the commit of this unit; forgets it. */
   end(tx: unknown): boolean
 }
@@ -40,11 +39,10 @@ export interface UnitNotes {
 /** `unseen` is called for rows in transactions of somebody else, whose commit we shall not see. */
 export function unitNotes(unseen: () => void): UnitNotes {
   const notes = new WeakMap<object, Note>()
-  const takers = new WeakSet<object>()
   const noteOf = (tx: unknown): Note | undefined => (isHandle(tx) ? notes.get(tx) : undefined)
   return {
     begin(tx) {
-      if (isHandle(tx)) notes.set(tx, { transactionId: undefined, waiting: false, last: undefined })
+      if (isHandle(tx) && notes.get(tx)?.takesLast !== true) notes.set(tx, newNote())
     },
     saved(tx, transactionId, waiting) {
       const note = noteOf(tx)
@@ -53,10 +51,10 @@ export function unitNotes(unseen: () => void): UnitNotes {
       note.waiting ||= waiting
     },
     transactionId: (tx) => noteOf(tx)?.transactionId,
-    takesLast: (tx, does) => void (does ? takers.add(tx) : takers.delete(tx)),
+    takeLast: (tx) => void notes.set(tx, { ...newNote(), takesLast: true }),
     leave(tx, last) {
       const note = noteOf(tx)
-      if (note === undefined || note.last !== undefined || !takers.has(tx as object)) return false
+      if (note?.takesLast !== true || note.last !== undefined) return false
       note.last = last
       return true
     },
@@ -68,6 +66,13 @@ export function unitNotes(unseen: () => void): UnitNotes {
     },
   }
 }
+
+const newNote = (): Note => ({
+  transactionId: undefined,
+  waiting: false,
+  takesLast: false,
+  last: undefined,
+})
 
 const isHandle = (tx: unknown): tx is object =>
   (typeof tx === 'object' || typeof tx === 'function') && tx !== null

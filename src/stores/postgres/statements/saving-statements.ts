@@ -1,10 +1,10 @@
 import { markStatement, proof } from '../../../sql/postgres/unit/proof.ts'
 
 /** The commit will be flushed before it is answered. */
-const durable = `current_setting('synchronous_commit') in ('on', 'remote_apply')`
+export const durable = `current_setting('synchronous_commit') in ('on', 'remote_apply')`
 
 /** A later statement of the same transaction has a snapshot of its own. */
-const freshSnapshots = `current_setting('transaction_isolation') = 'read committed'`
+export const freshSnapshots = `current_setting('transaction_isolation') = 'read committed'`
 
 /** One word each, in lower case: what turns names of columns into others leaves them alone. */
 const saved =

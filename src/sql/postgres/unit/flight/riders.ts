@@ -1,0 +1,47 @@
+import type { Wire } from './client.ts'
+import type { Bound } from './wire.ts'
+
+/** Statements that the server has prepared on this connection, by name. */
+export type Prepared = Set<string>
+
+/** Statements of ours in a flight, in front of a query or behind it, and how they are answered. */
+export class Riders {
+  /** Rows of those that return any, as text. */
+  readonly rows: (readonly (string | null)[])[] = []
+  /** Command tag of the last one that was answered. */
+  tag = ''
+  readonly #statements: readonly Bound[]
+  readonly #prepared: Prepared
+  #answered = 0
+
+  constructor(statements: readonly Bound[], prepared: Prepared) {
+    this.#statements = statements
+    this.#prepared = prepared
+  }
+
+  /** How many have not been answered. */
+  get left(): number {
+    return this.#statements.length - this.#answered
+  }
+
+  /** In one piece. The server parses only what it does not know by its name. */
+  write({ stream }: Wire): void {
+    const pieces: Buffer[] = []
+    for (const { statement, bytes } of this.#statements) {
+      if (!this.#prepared.has(statement.name)) pieces.push(statement.parse)
+      pieces.push(bytes)
+    }
+    const [first] = pieces
+    stream.write(pieces.length === 1 && first !== undefined ? first : Buffer.concat(pieces))
+  }
+
+  row(fields: readonly (string | null)[]): void {
+    if (this.#statements[this.#answered]?.statement.returns === true) this.rows.push(fields)
+  }
+
+  completed(tag: string): void {
+    const { statement } = this.#statements[this.#answered++] as Bound
+    if (statement.name !== '') this.#prepared.add(statement.name)
+    this.tag = tag
+  }
+}
