@@ -1,4 +1,4 @@
-import { describe, test } from 'vitest'
+import { afterAll, describe, test } from 'vitest'
 import { uuidv7 } from '../../src/lib/uuid.ts'
 import {
   type ContractCase,
@@ -9,16 +9,18 @@ import {
   trackerContract,
   wakerContract,
 } from '../../src/testing/index.ts'
-import { serverAnswers } from '../mysql/server.ts'
+import { reusedDatabases, serverAnswers } from '../mysql/server.ts'
 import { storeHarness, type StoreHarness } from '../mysql/store-harness.ts'
 
 const present = await serverAnswers()
+const databases = reusedDatabases()
+afterAll(() => databases[Symbol.asyncDispose]())
 
 function suite(part: string, cases: readonly ContractCase<StoreHarness>[]): void {
   describe.skipIf(!present)(`mysql store: ${part}`, () => {
     for (const item of cases) {
       test(item.name, async () => {
-        await using harness = await storeHarness()
+        await using harness = await storeHarness(databases.next())
         await item.run(harness)
       })
     }

@@ -110,3 +110,48 @@ export async function testDatabase(): Promise<TestDatabase> {
     },
   }
 }
+
+/** Databases that the tests of a file use one after the other. */
+export interface Databases extends AsyncDisposable {
+  /** An empty one. Its tables are there if an earlier test has opened a store on it. */
+  next(): Promise<TestDatabase>
+}
+
+/** Making the tables anew for the next test costs a server more than most tests do. */
+export function reusedDatabases(): Databases {
+  const free: TestDatabase[] = []
+  return {
+    async next() {
+      const kept = free.pop() ?? (await testDatabase())
+      const pools: Pool[] = []
+      const newPool = (options: PoolOptions = {}): Pool => {
+        const pool = createPool({ uri: kept.url, connectionLimit: 6, ...options })
+        pools.push(pool)
+        return pool
+      }
+      return {
+        ...kept,
+        pool: newPool(),
+        newPool,
+        async [Symbol.asyncDispose]() {
+          for (const open of pools) await open.end()
+          await empty(kept)
+          free.push(kept)
+        },
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      for (const kept of free.splice(0)) await kept[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** What is kept comes from the migration: its record, and a row for each lock of keys. */
+async function empty({ name, query }: TestDatabase): Promise<void> {
+  const tables = await query(
+    `select table_name as name from information_schema.tables
+    where table_schema = ? and table_name not in ('mersal_migration', 'mersal_key_lock')`,
+    [name],
+  )
+  for (const table of tables) await query(`delete from ${String(table['name'])}`)
+}

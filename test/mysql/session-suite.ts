@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { Mersal } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { mysql } from '../../src/mysql.ts'
@@ -8,7 +8,7 @@ import {
   type SuiteStore,
 } from '../postgres/session-suite.ts'
 import { Order } from '../postgres/forgotten.ts'
-import { serverAnswers, testDatabase, type TestDatabase } from './server.ts'
+import { reusedDatabases, serverAnswers, testDatabase, type TestDatabase } from './server.ts'
 
 const present = await serverAnswers()
 
@@ -105,8 +105,10 @@ export function mysqlSessionSuite<Tx>(
   connect: (database: TestDatabase) => Promise<LibraryUnderTest<Tx>>,
 ): void {
   describe.skipIf(!present)(`session of ${name} on MySQL`, () => {
+    const databases = reusedDatabases()
+    afterAll(() => databases[Symbol.asyncDispose]())
     sessionScenarios(async () => {
-      const database = await testDatabase()
+      const database = await databases.next()
       return {
         database: onMysql(database),
         library: { ...(await connect(database)), failsAlone: true as const },

@@ -9,9 +9,11 @@ export interface StoreHarness extends RetentionHarness<MysqlConnection> {
   open(options?: Partial<MysqlOptions>): Promise<Store<MysqlConnection>>
 }
 
-/** Opens stores on one database of its own, each with a pool of its own. */
-export async function storeHarness(): Promise<StoreHarness> {
-  const database = await testDatabase()
+/** Opens stores on one database, each with a pool of its own. */
+export async function storeHarness(
+  place: Promise<TestDatabase> = testDatabase(),
+): Promise<StoreHarness> {
+  const database = await place
   const open = async (options: Partial<MysqlOptions> = {}): Promise<Store<MysqlConnection>> => {
     const store = mysql({ pool: database.newPool(), ...options })
     await store.open()
