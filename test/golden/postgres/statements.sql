@@ -231,16 +231,19 @@ with e as materialized (
 ),
 c as materialized (
   select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, o.key is null or o.position = h.position as first
-  from (select p.position from unnest($10::text[]) as k(key) cross join lateral (
-      select q.position from "mersal".outbox q
-      where q.key is not null and (q.key, q.position) >= (k.key, (-9223372036854775808)::bigint) and (q.key, q.position) <= (k.key, 9223372036854775807) order by q.key, q.position limit $1::integer
-    ) p offset 0) p join "mersal".outbox o on o.position = p.position
+  from "mersal".outbox o
   left join lateral (
     select h.position, h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($8::text[]) as closed
     from "mersal".outbox h where h.key is not null and (h.key, h.position) >= (o.key, (-9223372036854775808)::bigint) order by h.key, h.position limit 1
   ) h on true
   where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
     else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
+    and o.position = any (array(select p.position from unnest($10::text[]) as k(key) cross join lateral (
+      select q.visible_at from "mersal".outbox q where q.key is not null and (q.key, q.position) >= (k.key, (-9223372036854775808)::bigint) and (q.key, q.position) <= (k.key, 9223372036854775807) order by q.key, q.position limit 1
+    ) b cross join lateral (
+      select q.position from "mersal".outbox q where q.key is not null and (q.key, q.position) >= (k.key, (-9223372036854775808)::bigint) and (q.key, q.position) <= (k.key, 9223372036854775807) order by q.key, q.position
+      limit least($1::integer, 1 + 2 * $1::integer / cardinality($10::text[]))
+    ) p where b.visible_at <= statement_timestamp() offset 0))
     and o.position >= $4::bigint
     and o.position < coalesce((select e.next from e), 9223372036854775807)
     and o.visible_at <= statement_timestamp()
