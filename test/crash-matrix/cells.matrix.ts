@@ -5,10 +5,12 @@
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { mariadbProblem } from '../../scripts/servers/mariadb.ts'
 import { brokerProblem } from '../../scripts/servers/rabbitmq.ts'
+import { natsIsHere } from '../nats/server.ts'
 import { clusterAvailable } from '../postgres/cluster.ts'
 import { type Outcome, runCell } from './cell.ts'
 import { laterIn } from './matrix.ts'
 import { openPlace, type Place } from './place.ts'
+import type { RelayKind } from './plan.ts'
 import { type Cell, type CellRun, cells, relayKinds } from './points.ts'
 import { turns } from './turns.ts'
 
@@ -25,12 +27,11 @@ function available(problem: string | undefined): boolean {
   return false
 }
 
-const broker = available(brokerProblem())
-const there = {
-  postgres: clusterAvailable() && broker,
-  mysql: available(mariadbProblem()) && broker,
-}
-const kinds = relayKinds.filter(({ database }) => there[database])
+const databases = { postgres: clusterAvailable(), mysql: available(mariadbProblem()) }
+const brokers = { rabbitmq: available(brokerProblem()), nats: natsIsHere() }
+const isHere = ({ database, broker }: Pick<RelayKind, 'database' | 'broker'>): boolean =>
+  databases[database] && brokers[broker ?? 'rabbitmq']
+const kinds = relayKinds.filter(isHere)
 const turn = turns(AT_ONCE)
 let place: Place
 
@@ -60,7 +61,7 @@ describe.each(named)(
     const own = cells
       .filter((cell) => cell.kind === kind)
       .map((cell) => [cell.point.name, cell.point.meaning, cell] as const)
-    test.skipIf(!there[kind.database]).concurrent.for(own)(
+    test.skipIf(!isHere(kind)).concurrent.for(own)(
       'killed at %s: %s',
       limits,
       async ([, , cell], { expect }) => {
@@ -83,10 +84,16 @@ function cellAt(point: string, kind: string): Cell {
 const roads = [
   { database: 'postgres', express: 'express lane', relay: 'relay program' },
   { database: 'mysql', express: 'MariaDB, express lane', relay: 'MariaDB, relay program' },
+  {
+    database: 'postgres',
+    broker: 'nats',
+    express: 'NATS, express lane',
+    relay: 'NATS, relay program',
+  },
 ] as const
 
-describe.each(roads)('$database: the same checks notice a bus with a bug', (road) => {
-  const noticing = test.skipIf(!there[road.database]).concurrent
+describe.each(roads)('$relay: the same checks notice a bus with a bug', (road) => {
+  const noticing = test.skipIf(!isHere(road)).concurrent
 
   noticing(
     'without the inbox, a crash before the acknowledgement repeats an effect',

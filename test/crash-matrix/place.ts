@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { buildPrograms } from '../../scripts/programs.ts'
 import type { CellBroker } from './brokers/broker.ts'
 import { postgresQueueCells } from './brokers/postgres-queue.ts'
-import { openRabbitCells, type RabbitCells } from './brokers/rabbitmq.ts'
+import { openNatsCells } from './brokers/nats.ts'
+import { openRabbitCells } from './brokers/rabbitmq.ts'
 import type { CellDatabase } from './databases/database.ts'
 import { openMysqlCells } from './databases/mysql.ts'
 import { openPostgresCells } from './databases/postgres.ts'
@@ -14,8 +15,6 @@ const root = join(import.meta.dirname, '../..')
 export interface Place extends AsyncDisposable {
   databaseOf(kind: RelayKind): CellDatabase
   brokerOf(kind: RelayKind): CellBroker
-  /** Where programs find the broker. */
-  readonly broker: string
   /** The folder of the programs. */
   readonly programs: string
   readonly versions: Readonly<Record<string, string>>
@@ -32,22 +31,27 @@ async function openPrograms(stack: AsyncDisposableStack): Promise<string> {
 
 interface Servers {
   readonly databases: Readonly<Record<'postgres' | 'mysql', CellDatabase | undefined>>
-  readonly rabbit: RabbitCells
-  readonly queue: CellBroker | undefined
+  readonly brokers: Readonly<Record<'rabbitmq' | 'nats' | 'queue', CellBroker | undefined>>
 }
+
+const brokerName = ({ road, broker }: RelayKind): 'rabbitmq' | 'nats' | 'queue' =>
+  road === 'straight' ? 'queue' : (broker ?? 'rabbitmq')
 
 async function openServers(
   stack: AsyncDisposableStack,
-  needed: ReadonlySet<RelayKind['database']>,
+  kinds: readonly RelayKind[],
 ): Promise<Servers> {
-  const [postgres, mysql, rabbit] = await Promise.all([
-    needed.has('postgres') ? openPostgresCells() : undefined,
-    needed.has('mysql') ? openMysqlCells() : undefined,
-    openRabbitCells(),
+  const databases = new Set(kinds.map(({ database }) => database))
+  const brokers = new Set(kinds.map(brokerName))
+  const [postgres, mysql, rabbitmq, nats] = await Promise.all([
+    databases.has('postgres') ? openPostgresCells() : undefined,
+    databases.has('mysql') ? openMysqlCells() : undefined,
+    brokers.has('rabbitmq') ? openRabbitCells() : undefined,
+    brokers.has('nats') ? openNatsCells() : undefined,
   ])
-  for (const each of [postgres, mysql, rabbit]) stack.use(each)
+  for (const each of [postgres, mysql, rabbitmq, nats]) stack.use(each)
   const queue = postgres === undefined ? undefined : postgresQueueCells(postgres)
-  return { databases: { postgres, mysql }, rabbit, queue }
+  return { databases: { postgres, mysql }, brokers: { rabbitmq, nats, queue } }
 }
 
 /** With the servers that these kinds of roads need. */
@@ -55,22 +59,21 @@ export async function openPlace(kinds: readonly RelayKind[]): Promise<Place> {
   const stack = new AsyncDisposableStack()
   try {
     const programs = await openPrograms(stack)
-    const needed = new Set(kinds.map(({ database }) => database))
-    const { databases, rabbit, queue } = await openServers(stack, needed)
+    const { databases, brokers } = await openServers(stack, kinds)
     const there = <Part>(part: Part | undefined): Part => {
       if (part === undefined) throw new Error('the server of this road was not started')
       return part
     }
     return {
       databaseOf: ({ database }) => there(databases[database]),
-      brokerOf: ({ road }) => there(road === 'straight' ? queue : rabbit),
-      broker: rabbit.url,
+      brokerOf: (kind) => there(brokers[brokerName(kind)]),
       programs,
       versions: {
         'Node.js': process.versions.node,
         ...databases.postgres?.versions,
         ...databases.mysql?.versions,
-        ...rabbit.versions,
+        ...brokers.rabbitmq?.versions,
+        ...brokers.nats?.versions,
       },
       [Symbol.asyncDispose]: () => stack.disposeAsync(),
     }

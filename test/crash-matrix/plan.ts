@@ -5,6 +5,8 @@ export interface RelayKind {
   readonly name: string
   /** Where the outbox lies. */
   readonly database: 'postgres' | 'mysql'
+  /** Undefined: RabbitMQ, and on the road `straight` none. */
+  readonly broker?: 'nats'
   /**
    * `express`: the writer publishes from memory. `relay`: the program `mersal relay`. `straight`:
    * into the queue of the same database.

@@ -95,7 +95,7 @@ export class Processes {
     args: readonly string[] = ['relay', '--port', '0'],
   ) {
     const { kind, bug, trap: given } = this.#run
-    const { place, database, schema, queue, exchange } = this.#site
+    const { place, database, broker, schema, queue, exchange } = this.#site
     const name = `${role} ${++this.#lives}`
     const ours = role === 'relay' || role === 'operator'
     const plan: WorkerPlan = {
@@ -106,7 +106,7 @@ export class Processes {
       queue,
       exchange,
       database: database.address(schema, name),
-      broker: place.broker,
+      broker: broker.url,
       options: given.options ?? {},
       ...(bug === undefined ? {} : { bug }),
     }

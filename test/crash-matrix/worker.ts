@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { command, event, Mersal, stopOnSignals } from '../../src/index.ts'
 import type { MessageTracker } from '../../src/core/tracker.ts'
 import type { Transport } from '../../src/core/transport.ts'
-import { rabbitmq } from '../../src/rabbitmq.ts'
+import { openBroker } from './brokers/open.ts'
 import { openDesk } from './desks/open.ts'
 import {
   failsFirst,
@@ -39,12 +39,7 @@ const { store } = desk
 
 function openTransport(): Transport {
   if (kind.road === 'straight') return desk.queue()
-  return rabbitmq({
-    url: plan.broker,
-    eventsExchange: plan.exchange,
-    newQueuePauseMs: 0,
-    logger: false,
-  })
+  return openBroker(plan)
 }
 
 /** A bug: the answer comes before the broker's. */

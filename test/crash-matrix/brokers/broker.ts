@@ -21,6 +21,8 @@ export interface MessagesLeft {
 
 /** A broker of the cells as the test alone sees it: a plain client. */
 export interface CellBroker extends AsyncDisposable {
+  /** Where programs find it; empty if it is in their database. */
+  readonly url: string
   readonly versions: Readonly<Record<string, string>>
   /** The queue of the consumer, and one that nobody of Mersal reads. */
   prepare(names: Names, options: { readonly migrated: boolean }): Promise<void>

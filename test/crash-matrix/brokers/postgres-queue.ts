@@ -12,6 +12,7 @@ export function postgresQueueCells({ pool }: PostgresCells): CellBroker {
   const count = async (sql: string): Promise<number> =>
     (await pool.query<{ n: number }>(sql)).rows[0]?.n ?? 0
   return {
+    url: '',
     versions: {},
     async prepare({ schema, queue }, { migrated }) {
       await pool.query(

@@ -13,12 +13,8 @@ const retryOf = ({ queue }: Names): string => `${queue}.retry.100`
 
 type Plainly = <Result>(task: (channel: Channel) => Promise<Result>) => Promise<Result>
 
-export interface RabbitCells extends CellBroker {
-  readonly url: string
-}
-
 /** A RabbitMQ of its own. */
-export async function openRabbitCells(): Promise<RabbitCells> {
+export async function openRabbitCells(): Promise<CellBroker> {
   const stack = new AsyncDisposableStack()
   const server = stack.use(await openPrivateBroker())
   const model = await connect(server.url, { noDelay: true })

@@ -4,9 +4,9 @@
  * kills the process at the n-th coming of a moment. What it was is written down before.
  */
 import type { WorkerPlan } from '../plan.ts'
-import { watchBroker } from './broker.ts'
 
 const { kind } = JSON.parse(process.env['CRASH_MATRIX_PLAN'] ?? '') as WorkerPlan
 if (kind.database === 'mysql') (await import('./mysql.ts')).watchDatabase()
 else (await import('./postgres.ts')).watchDatabase()
-watchBroker()
+if (kind.broker === 'nats') (await import('./nats.ts')).watchNats()
+else (await import('./broker.ts')).watchBroker()
