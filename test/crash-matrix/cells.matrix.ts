@@ -105,7 +105,10 @@ describe.each(roads)('$relay: the same checks notice a bus with a bug', (road) =
   )
 
   noticing('publishing before the commit makes phantoms', limits, async ({ expect }) => {
-    const { findings } = await run({ ...cellAt('P4', road.express), bug: 'publish before commit' })
+    // With this bug there are no rows of the outbox by which the moments of the list are known.
+    const trap = { victim: 'writer', steps: [{ moment: 'publish all:written', nth: 3 }] } as const
+    const cell = { ...cellAt('P4', road.express), trap }
+    const { findings } = await run({ ...cell, bug: 'publish before commit' })
     expect(findings.phantom).not.toEqual([])
   })
 

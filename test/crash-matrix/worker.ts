@@ -60,7 +60,7 @@ const tidiedByOthers: MessageTracker<unknown> = {
 }
 const forgetful: MessageTracker<unknown> = {
   track: () => Promise.resolve('first'),
-  prune: () => Promise.resolve(0),
+  prune: (options) => store.tracker.prune(options),
 }
 
 function trackerOf(): MessageTracker<unknown> {
