@@ -1,5 +1,14 @@
 export { Mersal } from './app/mersal.ts'
 export { command, event } from './app/send/messages.ts'
+export { saga, type SagaOptions, type SagaType } from './app/sagas/definition.ts'
+export type {
+  SagaContext,
+  SagaDuration,
+  SagaKeyOf,
+  SagaMissing,
+  SagaReactionOptions,
+  SagaReactions,
+} from './app/sagas/types.ts'
 export type { CheckBodies } from './app/send/outgoing.ts'
 export { reject, retryLater } from './app/receive/steer.ts'
 export {
@@ -94,6 +103,13 @@ export type {
   TrackerKey,
   TrackerKeys,
 } from './core/tracker.ts'
+export type {
+  SagaInstance,
+  SagaKey,
+  SagaListRequest,
+  SagaRecord,
+  SagaStore,
+} from './core/sagas.ts'
 export type { TransactionContext } from './core/transaction.ts'
 export type {
   Consumption,

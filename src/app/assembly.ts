@@ -11,6 +11,7 @@ import { type AppSenders, appSenders } from './send/app-senders.ts'
 import { outgoingPipeline } from './send/outgoing.ts'
 import type { RoutingFacts } from './send/routing.ts'
 import type { SendPorts } from './send/send-calls.ts'
+import { Sagas } from './sagas/sagas.ts'
 import type { Settings } from './settings/settings.ts'
 import { createAmbient } from './unit/ambient.ts'
 import { handlerUnits, mostHandlerUnits } from './unit/handler-capacity.ts'
@@ -24,6 +25,7 @@ import { unitSenders } from './unit/unit-senders.ts'
 export interface Assembly<Tx> {
   readonly settings: Settings<Tx>
   readonly handlers: Handlers<Tx>
+  readonly sagas: Sagas<Tx>
   readonly subscriptions: Subscriptions
   readonly receiver: Receiver<Tx>
   /** What one attempt to handle a message works with. */
@@ -63,10 +65,15 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   }
   const gate = storeGate(settings)
   const receiver = new Receiver({ ...attempts, handlers, gate, forced: forced.signal })
-  const open = once(async () => {
+  const sagas = new Sagas<Tx>(settings, handlers)
+  const openStore = once(async () => {
     await settings.store?.open()
     await outbox?.link()
   })
+  const open = async (): Promise<void> => {
+    await openStore()
+    await sagas.open()
+  }
   const lifecycle = new Lifecycle(
     settings,
     new Runtime({ settings, subscriptions, receiver, units, relay, open, forced, closing }),
@@ -76,6 +83,7 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   return {
     settings,
     handlers,
+    sagas,
     subscriptions,
     receiver,
     attempts,

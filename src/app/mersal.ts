@@ -5,6 +5,8 @@ import { checkNumber, checkOptions } from '../core/options.ts'
 import { linkAbort } from '../lib/async/linked-abort.ts'
 import { type Assembly, assemble } from './assembly.ts'
 import type { AppState } from './lifecycle.ts'
+import type { SagaType } from './sagas/definition.ts'
+import type { SagaReactions } from './sagas/types.ts'
 import { type Settings, appSettings } from './settings/settings.ts'
 import type {
   HandleOptions,
@@ -63,11 +65,29 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     handler: Handler<Given<Body>, Tx>,
     options: HandleOptions = {},
   ): void {
-    if (this.#parts.settings.sendOnly)
-      throw misuse('handle()', 'this app only sends: leave out sendOnly to give it an input queue')
-    if (this.state !== 'idle')
-      throw misuse('handle()', 'register every handler before start(), or messages would find none')
+    this.#checkReceiving('handle()')
     this.#parts.handlers.add(type, handler, options)
+  }
+
+  /**
+   * Registers a saga. Call it before `start()`. The function lists what the saga does: with which
+   * messages it starts, which ones it takes, and its timeouts. Each message changes one instance in
+   * its own transaction: the state, the inbox, the rows of the handler, what it sends and its
+   * timeouts are committed together.
+   *
+   * Throws `MERSAL_DUPLICATE_HANDLER`, or `MERSAL_INVALID_OPTIONS` also if the store keeps no
+   * sagas.
+   */
+  saga<State>(type: SagaType<State>, list: (on: SagaReactions<State, Tx>) => void): void {
+    this.#checkReceiving('saga()')
+    this.#parts.sagas.add(type, list)
+  }
+
+  #checkReceiving(call: string): void {
+    if (this.#parts.settings.sendOnly)
+      throw misuse(call, 'this app only sends: leave out sendOnly to give it an input queue')
+    if (this.state !== 'idle')
+      throw misuse(call, 'register every handler before start(), or messages would find none')
   }
 
   /**

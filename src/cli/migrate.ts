@@ -1,5 +1,5 @@
 import type { SchemaControl } from '../core/operations.ts'
-import { chosenStores, noMore, schemasOf, storeOption } from './config/access.ts'
+import { chosenStores, noMore, sagaSchemasOf, schemasOf, storeOption } from './config/access.ts'
 import { exitCodes, UsageError } from './exit.ts'
 import type { Output } from './output.ts'
 import type { Context, Verb } from './verb.ts'
@@ -32,7 +32,8 @@ async function run({ args, out, load }: Context): Promise<number> {
   if (args.text('from') !== undefined && !args.flag('print'))
     throw new UsageError('--from goes with --print')
   const loaded = await load()
-  const schemas = schemasOf(loaded, chosenStores(loaded, args))
+  const stores = chosenStores(loaded, args)
+  const schemas = [...schemasOf(loaded, stores), ...sagaSchemasOf(loaded, stores)]
   if (args.flag('print')) {
     for (const schema of schemas)
       out.page(`-- ${schema.name}\n${schema.sql(args.number('from') ?? 0)}`)

@@ -10,5 +10,6 @@ export const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
   resume: async () => (await import('./pause.ts')).resume,
   replay: async () => (await import('./dead/replay.ts')).replay,
   dead: async () => (await import('./dead/dead.ts')).dead,
+  saga: async () => (await import('./status/sagas.ts')).saga,
   doctor: async () => (await import('./doctor/doctor.ts')).doctor,
 }

@@ -1,6 +1,7 @@
 import type { DeadLetterBox } from './dead-letter.ts'
 import type { StoreOperations } from './operations.ts'
 import type { OutboxStorage, Waker } from './outbox.ts'
+import type { SagaStore } from './sagas.ts'
 import type { MessageTracker } from './tracker.ts'
 import type { GivingUp } from '../lib/async/linked-abort.ts'
 
@@ -66,6 +67,8 @@ export interface Store<Tx> extends AsyncDisposable {
    * unit after a rollback to a savepoint that the work has made itself.
    */
   readonly savepoints?: Savepoints<Tx>
+  /** Keeps the state of sagas. Without it, `app.saga` is refused. */
+  readonly sagas?: SagaStore<Tx>
   /** Opens the database and brings its tables up to date. Repeating it changes nothing. */
   open(): Promise<void>
 }

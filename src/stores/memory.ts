@@ -13,6 +13,7 @@ import {
 } from './memory/database.ts'
 import { memoryOperations } from './memory/operations.ts'
 import { memoryOutbox } from './memory/outbox.ts'
+import { memorySagas } from './memory/sagas.ts'
 import { memorySavepoints } from './memory/unit/savepoints.ts'
 import { memoryTracker } from './memory/tracker.ts'
 import {
@@ -79,6 +80,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store<MemoryTrans
     sharing: { state: stateOf, carry: () => (work) => work() },
     outbox: guarded(memoryOutbox(database, keepSentMs), assertOpen),
     tracker: memoryTracker(database),
+    sagas: memorySagas(database),
     admin: memoryAdmin(database),
     operations: memoryOperations(database),
     wakers: [commitWaker(database)],

@@ -8,6 +8,7 @@ import {
   outboxContract,
   outboxRetentionContract,
   type RetentionHarness,
+  sagaContract,
   savepointContract,
   trackerContract,
   type TransportHarness,
@@ -43,6 +44,7 @@ describe('memory store: outbox', () => {
     test(item.name, () => item.run(storeHarness()))
   }
   for (const item of savepointContract) test(item.name, () => item.run(storeHarness()))
+  for (const item of sagaContract) test(item.name, () => item.run(storeHarness()))
 })
 
 describe('memory store: tracker', () => {

@@ -5,6 +5,7 @@ import {
   operationsContract,
   outboxContract,
   outboxRetentionContract,
+  sagaContract,
   savepointContract,
   trackerContract,
   wakerContract,
@@ -31,6 +32,7 @@ suite('outbox', [...outboxContract, ...outboxRetentionContract])
 suite('operations', operationsContract)
 suite('savepoints', savepointContract)
 suite('tracker', trackerContract)
+suite('sagas', sagaContract)
 suite(
   'waker',
   wakerContract.map((item) => ({

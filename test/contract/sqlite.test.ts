@@ -7,6 +7,7 @@ import {
   outboxContract,
   outboxRetentionContract,
   type RetentionHarness,
+  sagaContract,
   savepointContract,
   trackerContract,
   type WakerHarness,
@@ -75,6 +76,7 @@ for (const way of ways) {
       ...outboxRetentionContract,
       ...operationsContract,
       ...savepointContract,
+      ...sagaContract,
     ]) {
       test(item.name, async () => {
         await using own = harness(way)

@@ -5,6 +5,7 @@ import {
   operationsContract,
   outboxContract,
   outboxRetentionContract,
+  sagaContract,
   savepointContract,
   trackerContract,
   wakerContract,
@@ -36,6 +37,7 @@ export function storeContract(name: string, { present, url }: ServerUnderTest): 
   run('operations', operationsContract)
   run('savepoints', savepointContract)
   run('tracker', trackerContract)
+  run('sagas', sagaContract)
 
   describe.skipIf(!present)(`${name}: waker`, () => {
     for (const item of wakerContract) {

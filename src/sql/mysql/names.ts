@@ -14,6 +14,7 @@ export interface Tables {
   readonly keyLock: string
   /** Messages of a unit that a library has opened, see `library-unit.ts`. */
   readonly unitMark: string
+  readonly saga: string
 }
 
 export function tablesIn(database: string): Tables {
@@ -26,5 +27,6 @@ export function tablesIn(database: string): Tables {
     pause: table('pause'),
     keyLock: table('key_lock'),
     unitMark: table('unit_mark'),
+    saga: table('saga'),
   }
 }

@@ -1,4 +1,5 @@
 import type { Pause } from '../../core/operations.ts'
+import type { SagaRecord } from '../../core/sagas.ts'
 import { type Clock, systemClock } from '../../lib/async/clock.ts'
 import { nextTurn } from '../../lib/async/turn.ts'
 import { BusinessData } from './unit/business-data.ts'
@@ -12,6 +13,7 @@ export type MemoryStep =
   | 'savepoint'
   | 'save'
   | 'track'
+  | 'saga'
   | 'commit'
   | 'rollback'
   | 'claim'
@@ -54,6 +56,8 @@ export interface DatabaseState {
   deaths: number
   /** Consumer and message id → when it was handled, oldest first. */
   readonly tracked: Map<string, number>
+  /** By app, saga and key, as JSON. */
+  readonly sagas: Map<string, SagaRecord>
   /** By kind and name. */
   readonly pauses: Map<string, Pause>
   /** Called after a commit that brought rows, and when dead letters were put back. */
@@ -83,6 +87,7 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
     dead: new Map(),
     deaths: 0,
     tracked: new Map(),
+    sagas: new Map(),
     pauses: new Map(),
     listeners: new Set(),
   })

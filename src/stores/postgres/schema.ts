@@ -4,6 +4,7 @@ import type { Step } from '../../sql/shared/migrations.ts'
 import { contractFunctions } from './statements/contract-functions.ts'
 import { functions } from './steps/functions.ts'
 import { ownIds } from './steps/own-ids.ts'
+import { sameRights } from './steps/same-rights.ts'
 import { shortLocks } from './steps/short-locks.ts'
 import { strictContract } from './steps/strict-contract.ts'
 import { tables } from './steps/tables.ts'
@@ -18,20 +19,7 @@ create table ${S}.pause (
   primary key (kind, name)
 );
 
--- Whoever has rights on the outbox has the same on this table.
-do $$
-declare
-  given record;
-begin
-  for given in
-    select a.privilege_type, case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as grantee
-    from pg_class c cross join lateral aclexplode(c.relacl) a
-    where c.oid = '${S}.outbox'::regclass and a.grantee <> c.relowner and a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
-  loop
-    execute format('grant %s on ${S}.pause to %s', given.privilege_type, given.grantee);
-  end loop;
-end $$;
-`
+${sameRights(S, 'pause')}`
 
 const autovacuum = (S: string): string => `
 -- Rows live shortly, and dead ones lie where every claim begins to read. Where no relay may vacuum, the

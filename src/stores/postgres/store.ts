@@ -28,6 +28,7 @@ import { clientSavepoints } from '../../sql/postgres/unit/savepoints.ts'
 import { catchUp } from '../../sql/postgres/sequence.ts'
 import { lastStatementsOf } from './last/last-statements.ts'
 import { statements } from './statements/statements.ts'
+import { postgresSagas } from './saga/sagas.ts'
 import { postgresTracker } from './tracker.ts'
 import { capacityOf } from '../../sql/postgres/unit/unit-capacity.ts'
 import { unitHandleOf } from '../../sql/postgres/unit/unit-handle.ts'
@@ -97,6 +98,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
       cannotBury: unburied(logger, clock, { schema }),
     }),
     tracker: postgresTracker({ ...ports, mayHaveEnded }),
+    sagas: postgresSagas({ schema, migrate: settings.migrate, own, session }),
     admin: postgresAdmin(own, sql, () => bell.notify()),
     operations: postgresOperations({ own, schema, keepSentMs, changed: () => bell.notify() }),
     wakers: settings.listen ? [wakerOf(settings, pools, own, closing.signal)] : [],

@@ -15,6 +15,7 @@ import {
   type SqlitePath,
 } from '../../sql/sqlite/options.ts'
 import { sqliteOutbox } from './outbox.ts'
+import { sqliteSagas } from './sagas.ts'
 import { sqliteSavepoints } from '../../sql/sqlite/unit/savepoints.ts'
 import { storeTables } from './schema.ts'
 import { sqliteTracker } from './tracker.ts'
@@ -62,6 +63,7 @@ export function sqlite(
     savepoints: sqliteSavepoints,
     outbox: sqliteOutbox(connection, keepSentMs),
     tracker: sqliteTracker(connection),
+    sagas: sqliteSagas(connection),
     admin: sqliteAdmin(connection),
     operations: sqliteOperations(connection),
     wakers: [(wake, { signal }) => watch(connection, 'outbox', wake, signal)],

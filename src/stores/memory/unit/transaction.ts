@@ -1,5 +1,6 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../../core/messages/message.ts'
+import type { SagaInstance, SagaKey } from '../../../core/sagas.ts'
 import { deepCopy } from '../../../lib/copy.ts'
 import { DELETED, type DataView } from './business-data.ts'
 import { type DatabaseState, wakeAll } from '../database.ts'
@@ -40,6 +41,8 @@ export interface TransactionState {
    */
   readonly keyTokens: Map<string, string | undefined>
   readonly tracked: Set<string>
+  /** Key → what is to be kept of an instance; undefined if it goes. */
+  readonly sagas: Map<string, (SagaKey & SagaInstance) | undefined>
   /** Names of the locks that it holds. */
   readonly held: Set<string>
   /** Why it can only be rolled back. */
@@ -90,6 +93,7 @@ export function begin(
     rows: [],
     keyTokens: new Map(),
     tracked: new Set(),
+    sagas: new Map(),
     held: new Set(),
     doomed: undefined,
     open: true,
@@ -154,11 +158,13 @@ export async function commit(state: TransactionState): Promise<void> {
         },
       )
     }
-    if (view.written.size + rows.length + state.tracked.size > 0) database.data.validate(view)
+    if (view.written.size + rows.length + state.tracked.size + state.sagas.size > 0)
+      database.data.validate(view)
     database.data.apply(view)
     const now = database.clock.now()
     for (const key of state.tracked) database.tracked.set(key, now)
     for (const row of rows) addRow(database, row, now)
+    for (const [name, saga] of state.sagas) keepSaga(database, name, saga, now)
   } finally {
     end(state)
   }
@@ -173,6 +179,17 @@ function addRow(database: DatabaseState, row: PendingRow, now: number): void {
     visibleAt: row.express?.until ?? now + row.delayMs,
     token: row.express?.token,
   })
+}
+
+function keepSaga(
+  { sagas }: DatabaseState,
+  name: string,
+  saga: (SagaKey & SagaInstance) | undefined,
+  now: number,
+): void {
+  const before = sagas.get(name)
+  if (saga === undefined) sagas.delete(name)
+  else sagas.set(name, { ...saga, createdAt: before?.createdAt ?? now, updatedAt: now })
 }
 
 export async function rollback(state: TransactionState): Promise<void> {
