@@ -1,4 +1,4 @@
-import { Client, Pool, type PoolConfig } from 'pg'
+import { Client, Pool } from 'pg'
 import { Happened } from '../backlog.ts'
 import { leftOver } from '../backlog-run.ts'
 import { jsonOf, thousandKeys } from '../messages.ts'
@@ -14,14 +14,15 @@ interface Way {
   /** False: the process that commits does not publish; a relay in a process of its own does. */
   readonly express: boolean
   readonly keyed?: boolean
-  readonly pool?: PoolConfig
+  /** False: the business row travels in the flight of its commit. Default true. */
+  readonly awaits?: boolean
 }
 
 export function mersal(way: Way): OpenPath {
   return async (scene) => {
     await using stack = new AsyncDisposableStack()
     const pool = stack.adopt(
-      new Pool({ connectionString: scene.postgres.url, max: scene.connections, ...way.pool }),
+      new Pool({ connectionString: scene.postgres.url, max: scene.connections }),
       (opened) => opened.end(),
     )
     await pool.query('truncate bench.outbox, bench.business')
@@ -61,13 +62,14 @@ function relayOf({ postgres, rabbit, queue }: Scene) {
 function path(
   app: ReturnType<typeof appOf>,
   { postgres }: Scene,
-  { keyed = true }: Way,
+  { keyed = true, awaits = true }: Way,
 ): Omit<Path, typeof Symbol.asyncDispose> {
   return {
     async send(number) {
       const partitionKey = keyed ? thousandKeys.of(number) : undefined
       await app.transaction(async (tx, { send }) => {
-        await tx.query(INSERT, ['a business row'])
+        const inserting = tx.query(INSERT, ['a business row'])
+        if (awaits) await inserting
         await send(Happened, jsonOf(number), partitionKey === undefined ? {} : { partitionKey })
       })
       return performance.now()

@@ -30,17 +30,16 @@ export async function sustained(effort: Effort): Promise<Table[]> {
         { open, ordered, drive: producers(seconds), figures: behind },
       ),
   })
-  const oneFlight = { pipeline: true }
   const candidates = [
     candidate('commit, then publish and hope', commitThenPublish),
     candidate('Mersal, express lane', mersal({ express: true })),
-    candidate('Mersal, express lane, one flight', mersal({ express: true, pool: oneFlight })),
+    candidate('Mersal, express lane, one flight', mersal({ express: true, awaits: false })),
     candidate(
       'Mersal, express lane, one flight, no keys',
-      mersal({ express: true, keyed: false, pool: oneFlight }),
+      mersal({ express: true, keyed: false, awaits: false }),
       false,
     ),
-    candidate('Mersal, separate relay, one flight', mersal({ express: false, pool: oneFlight })),
+    candidate('Mersal, separate relay, one flight', mersal({ express: false, awaits: false })),
     ...(peers
       ? peerPaths(redis !== undefined).map(({ name, open }) => candidate(name, open, false))
       : []),

@@ -60,9 +60,8 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
     run: () => run(scene, pool, { messages, table, transact }),
   })
   const outbox = 'bench.outbox'
-  const app = await mersal(scene, {})
-  const oneFlight = await mersal(scene, { pipeline: true })
-  const unheard = await mersal(scene, {}, withoutNotify(scene.newPool()))
+  const app = await mersal(scene)
+  const unheard = await mersal(scene, withoutNotify(scene.newPool()))
   const listeners = scene.newPool()
   const listening = async (work: () => Promise<Sample>): Promise<Sample> => {
     // Not of the pool: with one connection it would wait for itself.
@@ -73,10 +72,24 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
     listener.release()
     return sample
   }
-  const through = (messages: number, keyed: boolean, by = app, step = 1): Transact => {
+  interface Way {
+    readonly by?: typeof app
+    /** How far the keys of one transaction are from those of the next. Default 1. */
+    readonly step?: number
+    /** False: the business row travels in the flight of its commit. Default true. */
+    readonly awaits?: boolean
+  }
+  const oneFlight: Way = { awaits: false }
+  const through = (
+    messages: number,
+    keyed: boolean,
+    { by = app, step = 1, awaits = true }: Way = {},
+  ): Transact => {
     return (number) =>
       by.transaction(async (tx, { publish }) => {
-        await tx.query('insert into bench.business (text) values ($1)', ['a business row'])
+        const insert = 'insert into bench.business (text) values ($1)'
+        const inserting = tx.query(insert, ['a business row'])
+        if (awaits) await inserting
         for (let index = 0; index < messages; index++) {
           await publish(
             Placed,
@@ -100,7 +113,7 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
       name: '+ 1 message, Mersal, a relay listens',
       run: () => listening(() => run(scene, pool, single)),
     },
-    candidate('+ 1 message, Mersal, without NOTIFY', 1, outbox, through(1, false, unheard)),
+    candidate('+ 1 message, Mersal, without NOTIFY', 1, outbox, through(1, false, { by: unheard })),
     candidate('+ 1 keyed message, Mersal', 1, outbox, through(1, true)),
     candidate('+ 1 message, Mersal, one flight', 1, outbox, through(1, false, oneFlight)),
     candidate('+ 1 keyed message, Mersal, one flight', 1, outbox, through(1, true, oneFlight)),
@@ -108,7 +121,7 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
     candidate('+ 10 messages, one insert', 10, 'bench.plain', floor(tenAtOnce)),
     candidate('+ 10 messages, Mersal', 10, outbox, through(10, false)),
     candidate('+ 10 messages, Mersal, one flight', 10, outbox, through(10, false, oneFlight)),
-    candidate('+ 10 keyed messages, Mersal', 10, outbox, through(10, true, app, 10)),
+    candidate('+ 10 keyed messages, Mersal', 10, outbox, through(10, true, { step: 10 })),
     candidate(
       '+ 10 keyed messages, nine keys shared with the next, Mersal',
       10,
@@ -121,11 +134,10 @@ export async function writers(scene: Scene): Promise<Candidate[]> {
 /** An app that writes and does not relay, as in an architecture with relays of their own. */
 async function mersal(
   { newPool, stack }: Scene,
-  options: PoolConfig,
   relayPool?: Pool,
 ): Promise<Mersal<PostgresClient>> {
   const store = postgres({
-    pool: newPool(options),
+    pool: newPool(),
     schema: 'bench',
     prepare: true,
     ...(relayPool === undefined ? {} : { relayPool }),

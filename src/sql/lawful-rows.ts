@@ -12,6 +12,7 @@ interface Row {
   readonly id: string
   readonly type: string
   readonly transport: string
+  readonly kind: string
   readonly name: string
   readonly partition_key: string | null
 }
@@ -44,6 +45,8 @@ export function problemOf(
       )
     }
   }
+  if (row.kind !== 'queue' && row.kind !== 'topic')
+    return unlawful('kind', "must be 'queue' or 'topic'")
   return keyProblem(row.partition_key) ?? headerProblem(headers)
 }
 

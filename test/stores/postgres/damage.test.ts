@@ -21,6 +21,7 @@ describe.skipIf(!present)('bad input and damaged rows on PostgreSQL', () => {
       'due since ever': `visible_at = '-infinity'`,
       'token without claim': 'token = gen_random_uuid()',
       'no name': `name = '', transport = ''`,
+      'unknown kind': `kind = 'exchange'`,
       'empty type': `type = ''`,
     }
     await store.unitOfWork((tx) =>
@@ -52,10 +53,11 @@ describe.skipIf(!present)('bad input and damaged rows on PostgreSQL', () => {
         'test.headers of numbers',
         'test.headers null',
         'test.no name',
+        'test.unknown kind',
         '',
       ].map((type) => [type, 'malformed']),
     )
-    expect(await store.admin.stats()).toMatchObject({ pending: 6, dead: 6 })
+    expect(await store.admin.stats()).toMatchObject({ pending: 6, dead: 7 })
     const far = await store.outbox.settle(
       rows.map(({ position, token }) => ({
         kind: 'retry',
