@@ -79,7 +79,7 @@ export function students(folder: string): number[] {
 
 const name = ({ number, part }: Part): string => `${number}/${part}`
 
-export function audit(folder: string, killed?: number): Findings {
+export function audit(folder: string, killed: readonly number[]): Findings {
   const lost = lostClaims(folder, killed)
   const committed = students(folder).flatMap((number) =>
     keysOf(number).map((key, part) => ({ number, part, key })),
@@ -138,14 +138,14 @@ function inversions(
  * For each message, how often its row was taken over from an owner who was alive: a fault of a slow
  * machine, not of the crash. What the dead process held does not count.
  */
-function lostClaims(folder: string, killed: number | undefined): Map<string, number> {
+function lostClaims(folder: string, killed: readonly number[]): Map<string, number> {
   const path = join(folder, files.taken)
   const lost = new Map<string, number>()
   const owner = new Map<string, number>()
   for (const line of existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n') : []) {
     const [pid = '', id = ''] = line.split(' ')
     const former = owner.get(id)
-    const byCrash = former === killed && Number(pid) !== killed
+    const byCrash = former !== undefined && killed.includes(former) && Number(pid) !== former
     if (former !== undefined && !byCrash) lost.set(id, (lost.get(id) ?? 0) + 1)
     owner.set(id, Number(pid))
   }

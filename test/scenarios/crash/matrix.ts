@@ -2,7 +2,10 @@ import { expect, test } from 'vitest'
 import { type CrashPoint, crashPointList } from '../../../src/testing/crash-points.ts'
 import { type CrashRun, runCrash } from './run.ts'
 
-type Kind = Pick<CrashRun, 'lane' | 'batch'>
+interface Kind extends Pick<CrashRun, 'lane' | 'batch'> {
+  /** The power fails, for all processes at once. */
+  readonly power?: boolean
+}
 
 /**
  * Runs of each point: `CRASH_RUNS=20` for a thorough look. One is enough here, since the crash
@@ -27,7 +30,7 @@ function nthOf({ lane, batch = 1 }: Kind, point: CrashPoint, run: number): numbe
  * otherwise.
  */
 export function testEveryCrashPoint(
-  kind: Kind,
+  { power = false, ...kind }: Kind,
   points: readonly (typeof crashPointList)[number][] = crashPointList,
 ): void {
   test.for(points)(
@@ -38,8 +41,8 @@ export function testEveryCrashPoint(
       const from = points.findIndex(({ name }) => name === point)
       for (let run = from; run < from + RUNS; run += 1) {
         const nth = nthOf(kind, point, run)
-        const findings = await runCrash({ ...kind, point, nth })
-        const label = `${point} #${nth}`
+        const findings = await runCrash({ ...kind, point, nth, ...(power ? { power: run } : {}) })
+        const label = `${point} #${nth}${power ? `, what is kept: ${run}` : ''}`
         expect({ label, ...findings }).toMatchObject({
           label,
           lost: 0,

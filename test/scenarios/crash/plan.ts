@@ -3,7 +3,11 @@ import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 export type Role = 'producer' | 'relay' | 'finance'
 
 /** A deliberate bug, to see that the checks notice it. */
-export type Bug = 'no inbox' | 'publish before commit' | 'publish after commit without outbox'
+export type Bug =
+  | 'no inbox'
+  | 'publish before commit'
+  | 'publish after commit without outbox'
+  | 'answer before flush'
 
 /** What one worker process is told, as JSON in its only argument. */
 export interface WorkerPlan {
@@ -13,6 +17,8 @@ export interface WorkerPlan {
   /** The process kills itself when it reaches the point for the n-th time. */
   readonly crash?: { readonly point: CrashPoint; readonly nth: number }
   readonly bug?: Bug
+  /** The power fails instead of one process; the folder for what has been flushed. */
+  readonly power?: string
   /** Most messages that the handler takes in one transaction. */
   readonly batch?: number
 }
@@ -35,5 +41,6 @@ export const files = {
   broker: 'broker.db',
   taken: 'taken',
   batches: 'batches',
+  answered: 'answered',
 } as const
 export const queues = { finance: 'finance', log: 'log', ledger: 'ledger' } as const

@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +13,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 import { type Findings, audit, pending, students } from './audit.ts'
+import { seeded } from '../../postgres/race.ts'
+import { keeping, losePower } from './power.ts'
 import {
   type Bug,
   type Role,
@@ -27,6 +30,11 @@ export interface CrashRun {
   readonly point: CrashPoint
   readonly nth: number
   readonly bug?: Bug
+  /**
+   * When the victim dies, all others die as well, and what was not flushed may be gone. The number
+   * decides what.
+   */
+  readonly power?: number
   /** Most messages that the handler takes in one transaction; default 1. */
   readonly batch?: number
 }
@@ -49,7 +57,8 @@ export async function runCrash(run: CrashRun): Promise<Findings> {
   try {
     await prepare(folder)
     await processes.runAll()
-    return audit(folder, processes.victim)
+    const findings = audit(folder, processes.killed)
+    return { ...findings, lost: findings.lost + processes.forgotten }
   } finally {
     await processes.end()
     await rm(folder, { recursive: true, force: true })
@@ -75,21 +84,25 @@ async function prepare(folder: string): Promise<void> {
   await broker.subscribe(queues.ledger, ['students.billed'])
 }
 
+/** What the producer was told. */
+function answered(folder: string): number[] {
+  const path = join(folder, files.answered)
+  return existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n').map(Number) : []
+}
+
 class Processes {
   readonly #folder: string
   readonly #run: CrashRun
   readonly #alive = new Set<ChildProcess>()
   #failure: Error | undefined
-  #victim: number | undefined
+  /** Process ids. */
+  readonly killed: number[] = []
+  /** Transactions that were answered as committed, and that the loss of power has taken back. */
+  forgotten = 0
 
   constructor(folder: string, run: CrashRun) {
     this.#folder = folder
     this.#run = run
-  }
-
-  /** Process id of the one that was killed. */
-  get victim(): number | undefined {
-    return this.#victim
   }
 
   async runAll(): Promise<void> {
@@ -99,12 +112,29 @@ class Processes {
       Promise.all(roles.map((role) => this.#keep(role))),
       this.#drainedWithoutCrash(),
     ])
+    if (this.#run.power !== undefined) await this.#losePower(this.#run.power, roles)
     await this.#drained()
   }
 
   async end(): Promise<void> {
     for (const child of this.#alive) child.kill('SIGKILL')
     await Promise.all([...this.#alive].map((child) => once(child, 'exit')))
+  }
+
+  get #flushes(): string {
+    return join(this.#folder, 'flushes')
+  }
+
+  /** The victim is dead; all others die with it, and live again on what the disk holds. */
+  async #losePower(seed: number, roles: readonly Role[]): Promise<void> {
+    this.killed.push(...[...this.#alive].flatMap(({ pid }) => pid ?? []))
+    await this.end()
+    const random = seeded(seed)
+    const all = [files.registrar, files.broker, files.finance]
+    losePower(this.#folder, all, this.#flushes, keeping(random))
+    const kept = students(this.#folder)
+    this.forgotten = answered(this.#folder).filter((number) => !kept.includes(number)).length
+    for (const role of roles) this.#start(role, false)
   }
 
   /**
@@ -115,9 +145,9 @@ class Processes {
     const victim = victimOf(this.#run) === role
     const child = this.#start(role, victim)
     if (!victim) return
-    this.#victim = child.pid
+    if (child.pid !== undefined) this.killed.push(child.pid)
     await this.#killed(child, role)
-    this.#start(role, false)
+    if (this.#run.power === undefined) this.#start(role, false)
   }
 
   async #killed(child: ChildProcess, role: Role): Promise<void> {
@@ -130,13 +160,15 @@ class Processes {
   }
 
   #start(role: Role, crash: boolean): ChildProcess {
-    const { lane, point, nth, bug, batch } = this.#run
+    const { lane, point, nth, bug, batch, power } = this.#run
+    if (power !== undefined) mkdirSync(this.#flushes, { recursive: true })
     const plan: WorkerPlan = {
       role,
       folder: this.#folder,
       lane,
       ...(crash ? { crash: { point, nth } } : {}),
       ...(bug === undefined ? {} : { bug }),
+      ...(power === undefined ? {} : { power: this.#flushes }),
       ...(batch === undefined ? {} : { batch }),
     }
     const child = spawn(process.execPath, ['--no-warnings', worker, JSON.stringify(plan)], {

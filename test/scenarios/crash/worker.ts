@@ -18,6 +18,7 @@ import {
   keysOf,
   queues,
 } from './plan.ts'
+import { noteFlushes } from './power.ts'
 
 interface Part {
   readonly number: number
@@ -28,6 +29,7 @@ const Registered = event<Part>('students.registered')
 const Billed = event<Part>('students.billed')
 
 const plan = JSON.parse(process.argv[2] ?? '') as WorkerPlan
+if (plan.power !== undefined) noteFlushes(plan.power, { lies: plan.bug === 'answer before flush' })
 let reached = 0
 
 function at(point: CrashPoint): void {
@@ -72,24 +74,28 @@ const relay = {
   express: plan.lane === 'express',
 }
 
-function open(file: string): {
-  database: DatabaseSync
-  store: Store<DatabaseSync>
-  transport: Transport
-} {
-  const database = commitPoints(new DatabaseSync(join(plan.folder, file)), at)
+/** Where the power fails, SQLite copies nothing by itself, so that every flush is seen. */
+function openFile(file: string): DatabaseSync {
+  const database = new DatabaseSync(join(plan.folder, file))
+  if (plan.power !== undefined) database.exec('PRAGMA wal_autocheckpoint = 0')
+  return database
+}
+
+function open(file: string): { store: Store<DatabaseSync>; transport: Transport } {
   const transport = sqliteQueue({
-    path: join(plan.folder, files.broker),
+    open: () => openFile(files.broker),
     visibilityMs: HOLD_MS,
     pollIntervalMs: 50,
   })
-  return { database, ...crashPoints({ store: noted(sqlite({ database })), transport, at }) }
+  const store = sqlite({ open: () => commitPoints(openFile(file), at) })
+  return crashPoints({ store: noted(store), transport, at })
 }
 
 class Undo extends Error {}
 
 async function produce(): Promise<void> {
-  const { database, store, transport } = open(files.registrar)
+  const { store, transport } = open(files.registrar)
+  const reader = openFile(files.registrar)
   const runRelay = plan.lane === 'express'
   const app = new Mersal({
     name: 'registrar',
@@ -100,8 +106,7 @@ async function produce(): Promise<void> {
   })
   await app.start()
   for (let number = 0; number < TRANSACTIONS; number += 1) {
-    const done =
-      database.prepare('SELECT 1 FROM students WHERE number = ?').get(number) !== undefined
+    const done = reader.prepare('SELECT 1 FROM students WHERE number = ?').get(number) !== undefined
     if (done) continue
     const withOutbox = plan.bug === undefined || plan.bug === 'no inbox'
     const publishBoth = async (publish: typeof app.direct.publish): Promise<void> => {
@@ -121,6 +126,8 @@ async function produce(): Promise<void> {
         throw error
       },
     )
+    if (committed && plan.power !== undefined)
+      appendFileSync(join(plan.folder, files.answered), `${number}\n`)
     if (committed && plan.bug === 'publish after commit without outbox')
       await publishBoth(app.direct.publish)
   }
