@@ -15,7 +15,9 @@ export function connect(name: string, source: Source): Handle {
   if ('database' in source) return handleOf(source.database)
   if ('open' in source) return opener(name, source.open)
   makePrivate(source.path)
-  return handleOf(new DatabaseSync(source.path, { timeout: 0 }))
+  const handle = handleOf(new DatabaseSync(source.path, { timeout: 0 }))
+  handle.neverWaits = true
+  return handle
 }
 
 function opener(name: string, open: () => unknown): Handle {
@@ -35,6 +37,7 @@ function opener(name: string, open: () => unknown): Handle {
   opened.add(database)
   // Waiting by SQLite itself would block the thread, and with it whoever is waited for.
   handle.exec('PRAGMA busy_timeout = 0')
+  handle.neverWaits = true
   return handle
 }
 

@@ -71,6 +71,8 @@ export class Handle {
    * full disk.
    */
   rolledBackBy: unknown
+  /** SQLite's own waiting is certainly off. */
+  neverWaits = false
   readonly #statements = new Map<string, Statement>()
   #place: string | undefined
 

@@ -20,6 +20,7 @@ export function readBeside<Result>(
   if ('path' in source && !existsSync(source.path)) return undefined
   const handle = connect('sqlite', source)
   try {
+    handle.neverWaits = false
     handle.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
     return read(handle)
   } finally {

@@ -83,6 +83,7 @@ export function setSynchronous(handle: Handle, level: 'full' | 'normal'): void {
  * keeps his setting.
  */
 export function withoutWaiting(handle: Handle, call: () => void): void {
+  if (handle.neverWaits) return call()
   const before = handle.get<{ timeout: number }>('PRAGMA busy_timeout')?.timeout ?? 0
   if (before === 0) return call()
   handle.exec('PRAGMA busy_timeout = 0')

@@ -43,6 +43,9 @@ export interface Gate {
 
 const MARK = 'mersal_unit'
 
+/** What a unit sets stays set on its connection. */
+const SETS_WAITING = /busy_timeout/i
+
 const units = new WeakMap<object, UnitHandle>()
 
 /** The handle that a unit has lent; undefined for one of somebody else. */
@@ -62,6 +65,8 @@ export function unitHandle(handle: Handle, { shared }: { readonly shared: boolea
       if (Object.hasOwn(own, name)) return own[name]?.()
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function' || name === 'constructor') return value
+      // `pragma` of better-sqlite3.
+      if (name === 'pragma') handle.neverWaits = false
       return (...given: unknown[]): unknown =>
         state.itself(state.run(undefined, () => Reflect.apply(value, target, given) as unknown))
     },
@@ -115,6 +120,7 @@ class UnitState implements UnitHandle, Gate {
   admit(sql: string): Controls | undefined {
     this.#assertUsable()
     const controls = typeof sql === 'string' ? controlsOf(sql, sqliteDialect) : undefined
+    if (SETS_WAITING.test(sql)) this.#handle.neverWaits = false
     const ending = controls?.all.find((control) => control.kind === 'ends')
     if (ending?.kind === 'ends') throw transactionIsOurs(`sqlite: ${ending.words.toUpperCase()}`)
     return controls
