@@ -176,8 +176,8 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   /**
    * Stops consuming, lets handlers, transactions and the relay finish, then closes transports and
    * store. After `graceMs` milliseconds (from 0 to an hour, default: the option `stopGraceMs`) the
-   * rest is rolled back and left to a next start. Everything is closed all the same, and the call
-   * throws `MERSAL_STOP_TIMEOUT`. Repeated calls share one stop.
+   * rest is rolled back and left to a next start. Everything is closed in that case too, and the
+   * call throws `MERSAL_STOP_TIMEOUT`. Repeated calls share one stop.
    *
    * `removeQueue: true` in the first call also removes the input queue with its subscriptions. Use
    * it for an app that does not come again and that runs in no other process. Throws
@@ -207,8 +207,8 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * Does not wait for rows that another relay has claimed, nor for rows behind them. Resolves at
    * once in an app without an outbox.
    *
-   * Throws `MERSAL_INVALID_OPTIONS` if no relay runs in this app, and `MERSAL_STORE_BUSY` if it
-   * waited in vain inside an open transaction, which may hold the only writer.
+   * Throws `MERSAL_INVALID_OPTIONS` if no relay runs in this app, and `MERSAL_STORE_BUSY` if it was
+   * called inside an open transaction that may hold the only writer, and the wait timed out.
    */
   async drain(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     const { settings, relay, transactions } = this.#parts

@@ -16,9 +16,10 @@ import { isoTime, type Output, table } from './output.ts'
 import { queuesOf } from './status/queues.ts'
 import type { Context, Verb } from './verb.ts'
 
-const text = `A pause is stored in the database. Every relay, and every app that publishes what it commits, obeys within about a second and
-also after a restart; what is on its way to the broker at that moment still arrives. Paused messages wait in the outbox: none is
-lost, no attempt is charged, and later messages of their keys wait behind them, also those to other destinations.`
+const text = `A pause is stored in the database. Every relay, and every app that publishes what it commits,
+obeys within about a second, and after a restart too. Messages that are on their way to the broker at
+that moment still arrive. Paused messages wait in the outbox: none is lost and no attempt is charged.
+Later messages of their keys wait behind them, including those to other destinations.`
 
 export const pause: Verb = {
   name: 'pause',

@@ -184,8 +184,8 @@ export interface Stretch {
   readonly rows: number
   /**
    * Called before the claim resolves, if there are rows behind the stretch: `next` is the position
-   * of the first of them, `last` of the last row there is. Whoever looks at fewer rows than there
-   * are must call it, or those behind are never found.
+   * of the first of them, `last` of the last row there is. A storage that looks at fewer rows than
+   * there are must call it, or the rows behind are never found.
    */
   readonly stopped: (at: { readonly next: bigint; readonly last: bigint }) => void
 }

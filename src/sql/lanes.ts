@@ -52,7 +52,7 @@ export function lanes(): Lanes {
           : before.tail.then(() => steps.later(before.mark))
       busy.set(key, lane)
       lane.waiting++
-      // Whoever comes next needs the turn, not the result.
+      // The next one needs the turn, not the result.
       lane.tail = going.catch(() => {})
       try {
         return await going

@@ -16,9 +16,9 @@ const BACKOFF = { firstMs: 50, longestMs: 2000 }
  * Deletes the inbox rows that this transaction wrote, in case a handler committed it early. Returns
  * whether there were any.
  *
- * Call it when the unit has failed. If a handler has committed the transaction all the same, the
- * inbox takes its messages for handled, although what they sent was never stored. Waits as long as
- * the database needs to answer, unless the signal aborts: then nobody holds the messages any more.
+ * Call it when the unit has failed. If a handler has committed the transaction anyway, the inbox
+ * counts its messages as handled, although what they sent was never stored. Waits until the database
+ * answers, or the signal aborts: then the messages are no longer held here.
  */
 export async function forgetEarlyCommit<Tx>(
   settings: Settings<Tx>,

@@ -32,11 +32,12 @@ export const dead: Verb = {
     'dead discard KEY… --yes',
     'dead discard --all [FILTER] --yes',
   ],
-  text: `Without --queue these are the outgoing ones: messages that the relay has given up. With --queue NAME they are the incoming
-ones of that queue, on the transport of the configuration; 'queues' names the queues that have any.
-KEY is what 'list' shows in its first column.
-A retried message keeps its id and has no attempts used. One that holds back its key goes on from its place, others go behind
-what is open of their key.`,
+  text: `Without --queue, the outgoing dead letters: messages that the relay has given up. With --queue
+NAME, the incoming ones of that queue, on the transport of the configuration. 'queues' lists the
+queues that have dead letters. KEY is the first column of 'list'.
+
+A retried message keeps its id and starts with no attempts used. If it holds back its key, it keeps
+its place; otherwise it goes behind the open messages of its key.`,
   options: {
     ...jsonOption,
     ...yesOption,

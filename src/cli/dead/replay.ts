@@ -14,10 +14,10 @@ export const replay: Verb = {
   name: 'replay',
   summary: 'publish kept messages again',
   usage: ['replay [FILTER] [--new-ids] --yes'],
-  text: `Works on messages that were confirmed and kept (option keepSentMs of the store). They move from the kept ones back into the outbox,
-in the order in which they had left, behind what is open there; the relays publish them. At least one condition of the filter is
-needed, or --all. Consumers of Mersal skip ids that they have handled, as long as they remember them; with --new-ids they handle
-the messages again.`,
+  text: `Moves kept messages back into the outbox, in the order in which they had left, behind the open
+messages there; the relays publish them. The option keepSentMs of the store keeps confirmed messages.
+Give at least one condition of the filter, or --all. Consumers of Mersal skip the ids that they
+remember to have handled; with --new-ids they handle the messages again.`,
   options: {
     ...jsonOption,
     ...yesOption,

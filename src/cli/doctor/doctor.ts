@@ -25,8 +25,9 @@ export const doctor: Verb = {
   name: 'doctor',
   summary: 'examine Node, clients, database and broker, and say how to fix what is wrong',
   usage: ['doctor [--queue NAMES] [--json]'],
-  text: `It changes nothing. Exit code 3 if something is at fault; warnings leave it at 0. It also tells of messages that do not get
-through: refused ones, dead letters of relays and consumers, keys that these hold back, queues that nobody reads.`,
+  text: `Changes nothing. The exit code is 3 if it finds a fault; warnings leave it at 0. It also reports
+messages that do not get through: refused ones, dead letters of relays and consumers, keys that these
+hold back, queues that nobody reads.`,
   options: {
     ...jsonOption,
     ...storeOption,

@@ -19,9 +19,10 @@ export const init: Verb = {
   usage: [
     `init [--store ${storeNames.join('|')}] [--transport ${transportNames.join('|')}] [--force]`,
   ],
-  text: `It asks nothing: package.json, the installed packages and the environment tell what there is
+  text: `Asks no questions: it looks at package.json, the installed packages and the environment
 (${[...variables].join(', ')}).
-Without a database and a broker it writes an app that needs none, on SQLite. It never overwrites a file without --force.`,
+Without a database and a broker it writes an app on SQLite, which needs neither. It overwrites a
+file only with --force.`,
   options: {
     store: { kind: 'text', value: 'NAME', text: storeNames.join(' or ') },
     transport: { kind: 'text', value: 'NAME', text: transportNames.join(' or ') },

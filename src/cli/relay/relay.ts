@@ -22,14 +22,17 @@ export const relay: Verb = {
   name: 'relay',
   summary: 'run a relay: move messages from the outbox to the broker',
   usage: ['relay [--store NAMES] [--port N] [--host NAME] [--grace-ms N]'],
-  text: `Any number of relays may run on one outbox; the apps may run theirs besides, or leave it all to these (outbox.runRelay: false).
-SIGTERM and SIGINT stop it gracefully: no new claims, what is in flight is confirmed and recorded, the rest is given back, exit
-code 0. A second signal ends it at once. It stops as well when the npm or npx that started it ends. Logs are JSON lines on standard error.
+  text: `Several relays may run on one outbox. The apps may run their own as well, or leave the work to these
+(outbox.runRelay: false).
 
-/healthz says that the process lives, /readyz whether it reaches the database, /metrics has figures for Prometheus.
+SIGTERM and SIGINT stop it gracefully: it makes no new claims, waits until messages in flight are
+confirmed and recorded, releases the rest, and exits with code 0. A second signal ends it at once. It
+also stops when the npm or npx that started it ends. Logs are JSON lines on standard error.
 
-Where the configuration has 'stores', one process serves all of them, or those that --store names. It is ready as long as it reaches
-one of them; /readyz?store=NAME tells of one.`,
+/healthz: the process is alive. /readyz: it reaches the database. /metrics: metrics for Prometheus.
+
+If the configuration has 'stores', one process serves all of them, or those that --store names. It
+is ready as long as it reaches one of them; /readyz?store=NAME answers for one.`,
   options: {
     port: {
       kind: 'number',

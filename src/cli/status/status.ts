@@ -18,10 +18,12 @@ export const status: Verb = {
   name: 'status',
   summary: 'what waits in the outbox, for how long, and how fast it moves',
   usage: ['status [--store NAME] [--json] [--watch]'],
-  text: `'oldest' is the age of the oldest message that has not been confirmed, 'overdue' how long the oldest one whose time
-has come has been waiting, 'behind' the same without what is paused or waits for an earlier message of its key.
-Rates come from two looks, one second apart. It counts the whole table.
-Of several stores, without --store, it shows one line each.`,
+  text: `oldest: age of the oldest message that is not confirmed.
+overdue: how long the oldest due message has been waiting.
+behind: the same without messages that are paused or wait for an earlier one of their key.
+
+Rates are measured over one second. The whole table is counted.
+With several stores and without --store, it shows one line for each.`,
   options: {
     ...jsonOption,
     ...storeOption,

@@ -91,10 +91,9 @@ function saysAway(error: unknown): boolean {
 }
 
 /**
- * Whether the error, or one of its causes, is one by which a database shows that it is away or
- * full, whoever sent the statement. It does not show whose database that is. Deadlocks,
- * serialization failures and time limits of statements are none: they are failures of that one
- * attempt.
+ * Whether the error, or one of its causes, shows that a database is away or full. The statement may
+ * be ours or that of a handler, and the database may be another one than ours. Deadlocks,
+ * serialization failures and time limits of statements do not count: they fail that one attempt.
  */
 export function storeFaultOf(error: unknown): StoreFault | undefined {
   const fault = driverFaultOf(error)

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto'
 const names = new Map<string, string>()
 
 /**
- * One text, one name, whoever uses the connection: `pg` refuses a name that stands for another
- * text, without sending anything.
+ * The same text has the same name for all users of a connection: `pg` refuses a name that already
+ * stands for another text, without sending anything.
  */
 export function statementName(text: string): string {
   let name = names.get(text)

@@ -55,9 +55,8 @@ export interface PostgresOptions<Tx = PostgresClient> {
    */
   readonly keepSentMs?: number
   /**
-   * The outbox is vacuumed when this number of its rows was settled since the last time, and sooner
-   * when nothing is due, by whoever settles them, if its role owns the table. 0: never, which
-   * leaves it to autovacuum. Default 20000.
+   * The store vacuums the outbox after this many settled rows, and sooner when nothing is due. Its
+   * role must own the table. 0 leaves it to autovacuum. Default 20000.
    */
   readonly vacuumRows?: number
   /**

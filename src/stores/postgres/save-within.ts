@@ -10,9 +10,9 @@ import { type Express, insertion, run, SAVE_ROWS, type SavePorts } from './save.
 const intoOutbox: WriteWithin = ({ save }, messages) => save(messages)
 
 /**
- * Messages for transactions of somebody else, which may end at any moment: whoever forgets to await
- * us sends ROLLBACK and COMMIT past us, and lends the connection to others. See ADR 0142 for the
- * interleavings.
+ * Messages for transactions of somebody else, which may end at any moment: a caller that forgets to
+ * await us sends ROLLBACK or COMMIT before our statements, and lends the connection to others. ADR
+ * 0142 lists the interleavings.
  */
 export function within<Tx>(ports: SavePorts<Tx>): NonNullable<OutboxStorage<Tx>['saveWithin']> {
   const lane = lanes()

@@ -126,8 +126,8 @@ class OwnVacuum implements Vacuum {
   }
 
   /**
-   * Whoever closes does not wait for a long vacuum: its connection is dropped, and the server ends
-   * it by itself.
+   * Closing does not wait for a long vacuum: the connection is dropped, and the server ends the
+   * vacuum on its own.
    */
   async #untilClosed(work: Promise<unknown>): Promise<void> {
     const { signal } = this.#closing

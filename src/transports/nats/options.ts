@@ -72,11 +72,11 @@ export interface NatsOptions {
    */
   readonly maxMessageBytes?: number
   /**
-   * A message whose consumer has been silent for so long goes to another one, in milliseconds. A
-   * living consumer renews it. Default 15000.
+   * Milliseconds after which a message of a silent consumer goes to another one. A living consumer
+   * renews it. Default 15000.
    */
   readonly ackWaitMs?: number
-  /** A publish that is not answered for so long is `unknown`. Default 10000. */
+  /** Milliseconds after which a publish without an answer is `unknown`. Default 10000. */
   readonly confirmTimeoutMs?: number
   /** For the connection, the handshake and every question to JetStream. Default 10000. */
   readonly connectTimeoutMs?: number

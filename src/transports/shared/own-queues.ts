@@ -177,15 +177,15 @@ export class OwnQueues {
         await maker.beforeAgain?.(queue)
         return await this.prepare(queue)
       } catch (error) {
-        // Whoever reads the queue meets the same trouble, and logs it.
+        // The consumer of the queue meets the same error, and logs it.
         logger.debug({ queue, ...errorFields(error) }, 'a queue cannot be made again yet')
       }
     }
   }
 
   /**
-   * Somebody may delete the subscriptions alone, and nobody tells the consumers: events would pass
-   * by this queue for ever.
+   * Somebody may delete only the subscriptions. The consumers are not told, and the queue would get
+   * no events any more.
    */
   async #keepSubscriptions(): Promise<void> {
     this.#keeping = true
@@ -195,7 +195,7 @@ export class OwnQueues {
       await clock.sleep(SUBSCRIPTIONS_EVERY_MS * (0.75 + random() / 2), signal)
       if (signal.aborted || this.#wanted().length === 0) break
       for (const queue of this.#wanted()) {
-        // The queue may be gone or the broker away; whoever reads the queue sees to that.
+        // The queue may be gone or the broker away; the consumer of the queue handles that.
         await this.#rebind(queue).catch((error: unknown) =>
           logger.debug({ queue, ...errorFields(error) }, 'subscriptions were not looked after'),
         )

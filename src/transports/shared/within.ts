@@ -12,7 +12,7 @@ export async function within<Result>(
   const late = clock.sleep(ms, done.signal).then(() => {
     throw new MersalError('MERSAL_UNAVAILABLE', `${who} did not answer within ${ms} ms`)
   })
-  // Whichever comes second may fail with nobody there to hear it.
+  // The slower of the two may fail when nobody awaits it any more.
   late.catch(() => {})
   promise.catch(() => {})
   try {

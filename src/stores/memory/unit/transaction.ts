@@ -124,8 +124,8 @@ function makeHandle(state: TransactionState): MemoryTransaction {
 }
 
 /**
- * Takes a lock until the end of the transaction. A wait that was in vain dooms the transaction, as
- * in a database.
+ * Takes a lock until the end of the transaction. A wait that times out fails the transaction, as in
+ * a database.
  */
 export async function lock(state: TransactionState, name: string): Promise<void> {
   const { locks, lockWaitMs } = state.database

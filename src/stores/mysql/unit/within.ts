@@ -16,9 +16,9 @@ interface Line {
 }
 
 /**
- * Messages for transactions of somebody else, which may end at any moment: whoever forgets to await
- * us sends ROLLBACK and COMMIT past us, and lends the connection to others. See ADR 0142 for the
- * interleavings.
+ * Messages for transactions of somebody else, which may end at any moment: a caller that forgets to
+ * await us sends ROLLBACK or COMMIT before our statements, and lends the connection to others. ADR
+ * 0142 lists the interleavings.
  *
  * A connection runs statements in the order in which they were given to it. So what is sent in the
  * tick of the call runs before whatever its caller sends next. What cannot be sent yet leaves a

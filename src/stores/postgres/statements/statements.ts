@@ -60,7 +60,7 @@ select g.position, ${columns('g')}, g.added_at, g.last_error, clock_timestamp(),
 
 /**
  * Parameters as of `deadMove`. The row stays as a dead letter that nobody may take, and so holds
- * back its key; a large one that shall not do so lays its key aside.
+ * back its key. A large one that must not hold back its key moves the key to `dead_key`.
  */
 const deadBlock = (S: string): string => `
 update ${S}.outbox o

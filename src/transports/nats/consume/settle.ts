@@ -122,7 +122,7 @@ export class Settler {
   async #end(hold: Hold): Promise<void> {
     await this.#answer(hold.arrival.reply, '+ACK')
     if (hold.state === undefined) return
-    // What is left behind by a failure goes by itself, after its time.
+    // If this fails, the state expires on its own.
     void this.states
       .forget(hold.queue, hold.arrival)
       .catch((error: unknown) =>

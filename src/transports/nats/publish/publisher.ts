@@ -25,7 +25,7 @@ import { headerBytes, toHeaders, withMessageId } from './wire.ts'
 
 /** Headers of ours take less than this, so only larger messages are measured exactly. */
 const OWN_BYTES = 16 * 1024
-/** So many messages whose publishing has come to no end are remembered. */
+/** At most this many messages whose publish has no outcome yet are remembered. */
 const MOST_OPEN = 10_000
 
 /** The queues of each topic, asked for once in one call of `publish`. */

@@ -74,7 +74,7 @@ const consumerWanted: Facts = {
   deliver_subject: '',
   filter_subject: '',
   filter_subjects: '',
-  // After so many deliveries a message would stay in the stream for ever.
+  // With a bound, a message that reached it would stay in the stream for ever.
   max_deliver: -1,
   max_ack_pending: -1,
   max_batch: -1,

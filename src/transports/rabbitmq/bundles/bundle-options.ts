@@ -2,8 +2,8 @@ import { checkBoolean, checkNumber, checkOptions } from '../../../core/options.t
 import { MOST_MESSAGES } from './bundle-format.ts'
 
 /**
- * Several messages to one queue in one broker message. Whoever reads the queue must open it: an app
- * of this version or later does.
+ * Several messages to one queue in one broker message. The consumers of the queue must be able to
+ * open it: apps of this version or later are.
  */
 export interface BundleOptions {
   /** Most messages in a bundle, 2 to 1000. Default 10. */
