@@ -1,7 +1,7 @@
 import { MersalError } from '../core/errors/errors.ts'
 import { type MessageType, type OutgoingMessage, headerNames } from '../core/messages/message.ts'
 import type { Delivery } from '../core/transport.ts'
-import type { GivingUp } from '../lib/async/linked-abort.ts'
+import { type GivingUp, linkAbort } from '../lib/async/linked-abort.ts'
 import { uuidv7 } from '../lib/uuid.ts'
 import type { Assembly } from './assembly.ts'
 import { attemptsInUnits } from './receive/alone.ts'
@@ -85,6 +85,7 @@ export async function rehearseHandler<Tx>(
     registration,
     attempt: 1,
     sharing: newSharing,
+    givingUp: linkAbort(delivery.signal),
     signal: delivery.signal,
     progress: { stage: 'before', skipped: false, repeat: undefined },
   }

@@ -2,6 +2,7 @@ import type { DeadReason } from './dead-letter.ts'
 import type { Envelope, OutgoingMessage } from './messages/message.ts'
 import type { TransportOperations } from './operations.ts'
 import type { QueueBesideOutbox } from './queue-beside-outbox.ts'
+import type { GivingUp } from '../lib/async/linked-abort.ts'
 
 /**
  * The answer to one published message.
@@ -76,6 +77,11 @@ export interface Delivery {
   readonly postponedSince?: number
   /** Aborts when the transport has lost its hold on the message, or is being closed by force. */
   readonly signal: AbortSignal
+  /**
+   * As `signal`, from a transport that spares most deliveries a signal, which is made when it is
+   * first asked for. Several deliveries may share it.
+   */
+  readonly givingUp?: GivingUp
 }
 
 /**

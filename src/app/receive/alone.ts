@@ -12,21 +12,21 @@ export async function handleAlone<Tx>(
   runUnit: RunUnit<Tx>,
   reception: Reception<Tx>,
 ): Promise<void> {
-  const { delivery, signal, progress, registration } = reception
+  const { delivery, givingUp, progress, registration } = reception
   const { settings } = ports
   let recordedIn: Tx | undefined
   progress.stage = 'opening'
   try {
     await runUnit({
       cause: delivery.message,
-      signal,
+      givingUp,
       limit: handlerLimit(settings, registration),
       work: attemptsInUnits(ports, reception, (tx) => (recordedIn = tx)),
     })
   } catch (error) {
     if (recordedIn === undefined) throw error
     const records = { tx: recordedIn, messageIds: [delivery.message.id] }
-    const committed = await forgetEarlyCommit(settings, records, signal)
+    const committed = await forgetEarlyCommit(settings, records, reception.signal)
     const known = !committed || isMersalError(error, 'MERSAL_TRANSACTION_ENDED')
     throw known ? error : endedByHandler(error)
   }

@@ -1,5 +1,6 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import type { IncomingContext } from '../../core/pipeline.ts'
+import type { GivingUp } from '../../lib/async/linked-abort.ts'
 import type { UnitSender } from '../types.ts'
 import type { Ambient } from '../unit/ambient.ts'
 import type { RunUnit } from '../unit/run-unit.ts'
@@ -25,6 +26,8 @@ export interface Reception<Tx> extends IncomingContext {
   /** Counts tries over all deliveries of the message, from 1. */
   readonly attempt: number
   readonly sharing: Sharing
+  readonly givingUp: GivingUp
+  /** As `givingUp`; made when it is first asked for. */
   readonly signal: AbortSignal
   readonly progress: Progress
 }

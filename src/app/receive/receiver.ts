@@ -2,7 +2,12 @@ import { MersalError } from '../../core/errors/errors.ts'
 import { isDelay } from '../../core/messages/validation.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
 import { type InFlight, inFlight } from '../../lib/async/in-flight.ts'
-import { abortable, linkAbort } from '../../lib/async/linked-abort.ts'
+import {
+  abortable,
+  type GivingUp,
+  type LinkedAbort,
+  linkAbort,
+} from '../../lib/async/linked-abort.ts'
 import { compose } from '../compose.ts'
 import { handleAlone } from './alone.ts'
 import type { AttemptPorts, Progress, Reception } from './attempt.ts'
@@ -28,7 +33,7 @@ export interface ReceiverPorts<Tx> extends AttemptPorts<Tx> {
 interface InHand {
   readonly delivery: Delivery
   /** Aborts when the transport has lost the delivery, and when the app is stopped by force. */
-  readonly signal: AbortSignal
+  readonly link: LinkedAbort
   /** What runs inside the steps of the user, which may end before it does. */
   readonly inside: InFlight
   /** Number of the present try. */
@@ -56,10 +61,12 @@ export class Receiver<Tx> {
   readonly #run: (reception: Try<Tx>) => Promise<Disposition>
   readonly #shared: SharedTransactions<Tx> | undefined
   readonly #inFlight = inFlight()
+  readonly #forced: GivingUp
   #handled = 0
 
   constructor(ports: ReceiverPorts<Tx>) {
     this.#ports = ports
+    this.#forced = linkAbort(ports.forced)
     const { runUnit, settings } = ports
     const { sharing } = settings
     if (runUnit !== undefined && sharing !== undefined)
@@ -98,11 +105,10 @@ export class Receiver<Tx> {
   }
 
   async #handle(delivery: Delivery): Promise<Disposition> {
-    const link = linkAbort(delivery.signal, this.#ports.forced)
+    const link = linkAbort(delivery.givingUp ?? delivery.signal, this.#forced)
     const inside = inFlight()
-    const { signal } = link
     try {
-      return await this.#decide({ delivery, signal, inside, attempt: 0, progress: newProgress() })
+      return await this.#decide({ delivery, link, inside, attempt: 0, progress: newProgress() })
     } finally {
       void inside.idle().then(() => link[Symbol.dispose]())
     }
@@ -110,9 +116,9 @@ export class Receiver<Tx> {
 
   async #decide(inHand: InHand): Promise<Disposition> {
     const { settings, gate } = this.#ports
-    const { delivery, signal } = inHand
+    const { delivery, link } = inHand
     const began = settings.clock.monotonic()
-    if (gate?.open === false && !(await gate.passes(signal, LONGEST_HOLD_MS)))
+    if (gate?.open === false && !(await gate.passes(link.signal, LONGEST_HOLD_MS)))
       return { kind: 'release' }
     const disposition = await this.#withRetries(inHand)
     const duration = settings.clock.monotonic() - began
@@ -128,12 +134,16 @@ export class Receiver<Tx> {
   #withRetries(inHand: InHand): Promise<Disposition> {
     const { settings, gate } = this.#ports
     const { clock, random, receive } = settings
-    const { delivery, signal } = inHand
+    const { delivery, link } = inHand
     const excusing = gate === undefined ? undefined : excuses(gate, random)
     const ports = {
-      isGivenUp: () => signal.aborted,
+      isGivenUp: () => link.aborted,
       excuse: async (error: unknown) =>
-        (await excusing?.judge({ error, stage: inHand.progress.stage, signal })) ?? 'charge',
+        (await excusing?.judge({
+          error,
+          stage: inHand.progress.stage,
+          signal: link.signal,
+        })) ?? 'charge',
       clock,
     }
     return withRetries({ ...receive, random }, delivery, ports, (attempt) => {
@@ -151,7 +161,7 @@ export class Receiver<Tx> {
       const tried = await this.#tryOnce(inHand, sharing)
       if (tried.kind === 'ended') return tried.disposition
       const { after } = tried
-      if (after !== undefined) await abortable(inHand.signal, () => after)
+      if (after !== undefined) await abortable(inHand.link.signal, () => after)
       sharing = tried.sharing
     }
   }
@@ -171,18 +181,30 @@ export class Receiver<Tx> {
 
   /** With a body of its own, since a handler may have changed the one before. */
   async #handleOnce(
-    { delivery, signal, inside, attempt, progress }: InHand,
+    { delivery, link, inside, attempt, progress }: InHand,
     sharing: Sharing,
   ): Promise<Disposition> {
-    signal.throwIfAborted()
+    link.throwIfAborted()
     const { settings, handlers } = this.#ports
     const registration = handlers.get(delivery.message.type)
     const decoded = await decode(delivery, registration?.type, settings.serializer)
     // Without a registration the message has been rejected as one of an unknown type.
     if (decoded.kind === 'reject' || registration === undefined) return decoded as Disposition
     const { body } = decoded
-    const facts = { delivery, body, registration, attempt, sharing, signal, progress }
-    return checked(await this.#run({ ...facts, inside }))
+    const reception: Try<Tx> = {
+      delivery,
+      body,
+      registration,
+      attempt,
+      sharing,
+      givingUp: link,
+      get signal() {
+        return link.signal
+      },
+      progress,
+      inside,
+    }
+    return checked(await this.#run(reception))
   }
 
   /** The inside of the incoming pipeline: unit of work, message tracker, handler, commit. */

@@ -28,7 +28,7 @@ export async function handleWithoutDatabase<Tx>(
   const { storage, transports } = ports.settings
   const cause = reception.delivery.message
   const unit = storage === undefined ? new Unit<Tx>(undefined as Tx, { cause }) : undefined
-  using link = linkAbort(reception.signal)
+  using link = linkAbort(reception.givingUp)
   const limit = handlerLimit(ports.settings, reception.registration)
   const work = (): Promise<void> => attemptWithoutDatabase(ports, reception, unit, link.signal)
   try {

@@ -20,8 +20,8 @@ export function handlerUnits<Tx>(runUnit: RunUnit<Tx>, most: number | undefined)
   const places = slots(most)
   const never = new AbortController().signal
   return async (request) => {
-    const { signal = never } = request
-    if (!(await places.take(signal))) throw signal.reason
+    const stopping = request.givingUp ?? request.signal ?? never
+    if (!(await places.take(stopping))) throw stopping.reason
     try {
       return await runUnit(request)
     } finally {

@@ -1,6 +1,6 @@
 import { type Followers, followersOf } from '../../lib/async/abort.ts'
 import { inFlight } from '../../lib/async/in-flight.ts'
-import { type LinkedAbort, linkAbort } from '../../lib/async/linked-abort.ts'
+import { type LinkedAbort, linkAbort, type Stopping } from '../../lib/async/linked-abort.ts'
 import type { Unit } from './unit.ts'
 
 /** Counts the units of work in progress, and finds them by their handles. */
@@ -17,14 +17,14 @@ export class OpenUnits<Tx> {
   }
 
   /**
-   * Runs one unit with a link of its own. The link aborts with the signal and when the app is
+   * Runs one unit with a link of its own. The link aborts with `stopping` and when the app is
    * stopped by force. The unit may abort it too.
    */
   async run<Result>(
-    signal: AbortSignal | undefined,
+    stopping: Stopping | undefined,
     work: (link: LinkedAbort) => Promise<Result>,
   ): Promise<Result> {
-    using link = linkAbort(signal)
+    using link = linkAbort(stopping)
     const giveUp = (): void => link.abort(this.#forced.reason)
     if (this.#forced.aborted) giveUp()
     this.#followers.add(giveUp)

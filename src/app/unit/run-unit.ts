@@ -22,6 +22,8 @@ export interface UnitRequest<Tx, Result> {
   /** The message that is being handled. */
   readonly cause?: Envelope | undefined
   readonly signal?: AbortSignal | undefined
+  /** As `signal`. */
+  readonly givingUp?: GivingUp | undefined
   /** The unit that is open where this one was asked for: it may hold what this one waits for. */
   readonly outer?: Unit<Tx> | undefined
   /**
@@ -41,7 +43,9 @@ export type RunUnit<Tx> = <Result>(request: UnitRequest<Tx, Result>) => Promise<
  */
 export function unitRunner<Tx>(ports: UnitPorts<Tx>): RunUnit<Tx> {
   return (request) =>
-    ports.units.run(request.signal, (link) => runInStore(ports, request, new Run(link)))
+    ports.units.run(request.givingUp ?? request.signal, (link) =>
+      runInStore(ports, request, new Run(link)),
+    )
 }
 
 /** One run of a unit, with what the store is told of it: most stores never ask for most of it. */

@@ -16,12 +16,15 @@ export interface LinkedAbort extends GivingUp, Disposable {
   throwIfAborted(): void
 }
 
+/** Both tell when something is given up; a `GivingUp` costs less to follow. */
+export type Stopping = AbortSignal | GivingUp
+
 /**
- * Aborts when one of the signals does, with its reason. Unlike `AbortSignal.any` it can be let go
- * of, so that a long-lived signal does not collect followers.
+ * Aborts when one of these does, with its reason. Unlike `AbortSignal.any` it can be let go of, so
+ * that a long-lived signal does not collect followers.
  */
-export function linkAbort(...signals: readonly (AbortSignal | undefined)[]): LinkedAbort {
-  return new Link(signals, 1)
+export function linkAbort(...stoppings: readonly (Stopping | undefined)[]): LinkedAbort {
+  return new Link(stoppings, 1)
 }
 
 /** Aborts when all of the signals have, with the reason of the last one. */
@@ -36,17 +39,15 @@ class Link implements LinkedAbort {
   #stops: Set<() => void> | undefined
   #followed: (() => void)[] | undefined
 
-  constructor(signals: readonly (AbortSignal | undefined)[], wanted: number) {
+  constructor(stoppings: readonly (Stopping | undefined)[], wanted: number) {
     let left = wanted
-    for (const signal of signals) {
-      if (signal === undefined) continue
-      const follow = (): void => {
-        if (--left === 0) this.abort(signal.reason)
+    for (const stopping of stoppings) {
+      if (stopping === undefined) continue
+      const stop = (): void => {
+        if (--left === 0) this.abort(stopping.reason)
       }
-      if (signal.aborted) follow()
-      signal.addEventListener('abort', follow, { once: true })
       this.#followed ??= []
-      this.#followed.push(() => signal.removeEventListener('abort', follow))
+      this.#followed.push(followed(stopping, stop))
     }
   }
 
@@ -85,6 +86,17 @@ class Link implements LinkedAbort {
   [Symbol.dispose](): void {
     for (const release of this.#followed ?? []) release()
   }
+}
+
+/** Returns how to let go of it. */
+function followed(stopping: Stopping, stop: () => void): () => void {
+  if ('follow' in stopping) {
+    stopping.follow(stop)
+    return () => stopping.forget(stop)
+  }
+  if (stopping.aborted) stop()
+  stopping.addEventListener('abort', stop, { once: true })
+  return () => stopping.removeEventListener('abort', stop)
 }
 
 /**

@@ -1,10 +1,10 @@
-import { aborted } from './abort.ts'
+import { linkAbort, type Stopping } from './linked-abort.ts'
 
 /** A number of places, given in the order in which they are asked for. */
 export interface Slots {
   readonly taken: number
-  /** Resolves to true with a place, to false when the signal aborts before there is one. */
-  take(signal: AbortSignal): Promise<boolean>
+  /** Resolves to true with a place, to false when `stopping` aborts before there is one. */
+  take(stopping: Stopping): Promise<boolean>
   giveBack(): void
 }
 
@@ -15,8 +15,8 @@ export function slots(most: number): Slots {
     get taken() {
       return taken
     },
-    async take(signal) {
-      if (signal.aborted) return false
+    async take(stopping) {
+      if (stopping.aborted) return false
       if (taken < most) {
         taken++
         return true
@@ -24,7 +24,8 @@ export function slots(most: number): Slots {
       const { promise, resolve } = Promise.withResolvers<boolean>()
       const granted = (): void => resolve(true)
       line.push(granted)
-      void aborted(signal).then(() => {
+      using link = linkAbort(stopping)
+      link.follow(() => {
         const index = line.indexOf(granted)
         if (index < 0) return
         line.splice(index, 1)

@@ -26,6 +26,26 @@ describe('linked signals', () => {
   })
 })
 
+describe('a link to another link', () => {
+  test('aborts with its reason, makes no signal of it, and lets go of it', () => {
+    const one = linkAbort()
+    const spared = {
+      aborted: one.aborted,
+      reason: 'why',
+      get signal(): AbortSignal {
+        throw new Error('nobody has asked for a signal')
+      },
+      follow: one.follow.bind(one),
+      forget: one.forget.bind(one),
+    }
+    const [kept, letGo] = [linkAbort(spared), linkAbort(undefined, spared)]
+    letGo[Symbol.dispose]()
+    one.abort('why')
+    expect([kept.aborted, kept.reason, letGo.aborted]).toEqual([true, 'why', false])
+    expect(linkAbort(one).aborted).toBe(true)
+  })
+})
+
 describe('what follows a linked signal', () => {
   test('is called once, at once if it is too late, and not after it was forgotten', () => {
     using link = linkAbort()

@@ -82,8 +82,12 @@ export function fakeTransport(options: { maxMessageBytes?: number } = {}): FakeT
         body: new Uint8Array(),
         ...message,
       }
-      const { attempt = 1, signal = new AbortController().signal, ...rest } = more
-      const handling = consumer({ message: envelope, queue, attempt, signal, ...rest })
+      // What is given stays what it is: a signal that is made when it is asked for, too.
+      const delivery: Delivery = Object.defineProperties(
+        { message: envelope, queue, attempt: 1, signal: new AbortController().signal },
+        Object.getOwnPropertyDescriptors(more),
+      )
+      const handling = consumer(delivery)
       running.add(handling)
       void handling.finally(() => running.delete(handling))
       return handling

@@ -43,6 +43,11 @@ export interface ConsumerParts {
   readonly prepare: () => Promise<void>
 }
 
+/** Where a delivery comes from. */
+interface Place extends Pick<Hold, 'lost' | 'givingUp'> {
+  readonly answers: Answers
+}
+
 interface Consuming {
   readonly channel: Channel
   readonly consumerTag: string
@@ -139,16 +144,19 @@ export class Consumer implements AsyncDisposable {
     await channel.prefetch(concurrency)
     const slots = createSlots(concurrency, lost, this.#stopping.signal)
     const answers = createAnswers(channel, lost)
+    // One for all deliveries of the channel, which are lost together.
+    const givingUp = linkAbort(lost, this.#forced.signal)
+    givingUp.follow(() => givingUp[Symbol.dispose]())
     const receive = (message: ConsumeMessage | null): void => {
       // The broker cancelled: the queue was deleted or moved. Closing leads to a new beginning.
       if (message === null) void closeQuietly(channel)
-      else this.#receive(this.#holdOf(message, answers, lost), slots)
+      else this.#receive(this.#holdOf(message, { answers, lost, givingUp }), slots)
     }
     const { consumerTag } = await channel.consume(this.#consumption.queue, receive)
     this.#current = { channel, consumerTag, answers }
   }
 
-  #holdOf(message: ConsumeMessage, answers: Answers, lost: AbortSignal): Hold {
+  #holdOf(message: ConsumeMessage, { answers, lost, givingUp }: Place): Hold {
     const { queue } = this.#consumption
     const arrival = arrivalOf(queue, message)
     return {
@@ -157,6 +165,7 @@ export class Consumer implements AsyncDisposable {
       known: passing(arrival),
       queue,
       lost,
+      givingUp,
       stopping: this.#stopping.signal,
       answer: answers.to(message),
     }
@@ -234,15 +243,17 @@ export class Consumer implements AsyncDisposable {
     known.attempt++
   }
 
-  async #ask({ message, queue, lost, known: { attempt } }: Hold): Promise<Disposition> {
+  async #ask({ message, queue, givingUp, known: { attempt } }: Hold): Promise<Disposition> {
     const since = numberIn(headerTable(message), ownHeaders.postponedSince, 0, -1)
-    using linked = linkAbort(lost, this.#forced.signal)
     return await deliver(this.#onDelivery, {
+      ...postponedField(since < 0 ? undefined : since),
       message: toEnvelope(message),
       queue,
       attempt,
-      ...postponedField(since < 0 ? undefined : since),
-      signal: linked.signal,
+      givingUp,
+      get signal() {
+        return givingUp.signal
+      },
     })
   }
 

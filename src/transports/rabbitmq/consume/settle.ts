@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { ConsumeMessage } from 'amqplib'
 import type { Disposition } from '../../../core/transport.ts'
+import type { GivingUp } from '../../../lib/async/linked-abort.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { seldom } from '../../../lib/async/seldom.ts'
 import { asideMs, deadText } from '../../shared/aside.ts'
@@ -40,6 +41,8 @@ export interface Hold {
   readonly answer: (how: Answer) => void
   /** Aborts when the channel is gone, and the broker delivers the message again. */
   readonly lost: AbortSignal
+  /** The handler is to give up: the channel is gone, or the transport is closed by force. */
+  readonly givingUp: GivingUp
   /** Aborts when the consumer stops: then nothing is tried a second time. */
   readonly stopping: AbortSignal
 }

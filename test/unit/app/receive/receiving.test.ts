@@ -10,6 +10,7 @@ import {
   retryLater,
 } from '../../../../src/index.ts'
 import type { MemoryTransaction } from '../../../../src/memory.ts'
+import { type GivingUp, linkAbort } from '../../../../src/lib/async/linked-abort.ts'
 import { manualClock } from '../../../../src/testing/index.ts'
 import { json } from '../../support/fake-transport.ts'
 import { type ShopOptions, openShop } from '../../support/shop.ts'
@@ -56,6 +57,32 @@ describe('handling', () => {
     expect(await place({ id: 'm', attempt: 1 })).toMatchObject({ kind: 'retry' })
     expect(await place({ id: 'm', attempt: 2 })).toEqual({ kind: 'ack' })
     expect(seen).toEqual([1, 2, 3, 4, 5].map((attempt) => [{ id: 1 }, 'm', attempt, false, false]))
+    await app.stop()
+  })
+
+  test('a delivery that can be given up without a signal is handled without one, and given up all the same', async () => {
+    const { app, transport, data } = setUp()
+    const [kept, lost] = [linkAbort(), linkAbort()]
+    const place = (givingUp: GivingUp) =>
+      transport.deliver(
+        'shop',
+        { type: 'orders.place', body: json({ id: 1 }) },
+        {
+          givingUp,
+          get signal(): AbortSignal {
+            throw new Error('nobody needs a signal')
+          },
+        },
+      )
+    app.handle(Place, ({ id }, { tx }) => {
+      tx.set(`order ${id}`, true)
+    })
+    await app.start()
+    lost.abort(new Error('the channel is gone'))
+    expect(await place(lost)).toEqual({ kind: 'release' })
+    expect(await data()).toEqual([])
+    expect(await place(kept)).toEqual({ kind: 'ack' })
+    expect(await data()).toEqual(['order 1'])
     await app.stop()
   })
 
