@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { freePort } from './postgres.ts'
 import { reasonOf } from './reason.ts'
+import { stoodStill } from './stopped.ts'
 import { watchdog } from './watchdog.ts'
 
 const run = promisify(execFile)
@@ -51,7 +52,10 @@ export function brokerProblem({ environment, isRoot, exists } = thisMachine): st
 /** A whole broker of its own, that may be killed, stopped, starved and started again. */
 export interface PrivateBroker extends Place, AsyncDisposable {
   start(): Promise<void>
-  /** Sends a signal to the server process. With SIGKILL it resolves when the process is gone. */
+  /**
+   * Sends a signal to the server process. With SIGKILL it resolves when the process is gone, with
+   * SIGSTOP when it stands still.
+   */
   signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void>
   /** Ends the server in good order. */
   stop(): Promise<void>
@@ -155,6 +159,7 @@ export async function openPrivateBroker(
   }
   const signal = async (name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void> => {
     process.kill(pid(), name)
+    if (name === 'SIGSTOP') await stoodStill(pid())
     if (name !== 'SIGKILL') return
     running = false
     await ended
