@@ -1,8 +1,10 @@
-import { isMersalError } from '../core/errors/errors.ts'
+import { causesOf } from '../core/errors/causes.ts'
+import { codesOf } from '../core/errors/error-text.ts'
 import { toError } from '../lib/async/abort.ts'
 
 /**
- * The message with those of its causes, since the reason of a failed connection is in the cause.
+ * The message with those of its causes, since the reason of a failed connection is in the cause,
+ * and their codes: ours, those of the driver, the SQLSTATE.
  */
 export function describeError(error: Error): string {
   const parts: string[] = []
@@ -17,5 +19,8 @@ export function describeError(error: Error): string {
     if (!parts.some((part) => part.includes(text))) parts.push(text)
     current = current.cause
   }
-  return `${parts.join(': ')}${isMersalError(error) ? ` (${error.code})` : ''}`
+  const text = parts.join(': ')
+  const codes = new Set(causesOf(error).flatMap(codesOf))
+  const untold = [...codes].filter((code) => !text.includes(code))
+  return untold.length === 0 ? text : `${text} (${untold.join(', ')})`
 }

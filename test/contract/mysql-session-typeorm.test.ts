@@ -16,6 +16,7 @@ mysqlSessionSuite<EntityManager>('TypeORM 1', async ({ url }) => {
     savepoint: (manager, work) => manager.transaction(work),
     fail: async (manager) => void (await manager.query('select * from nowhere')),
     end: async (manager, text) => void (await manager.query(text)),
+    writesUntilCommit: true,
     roots: [dataSource.manager, dataSource],
     close: () => dataSource.destroy(),
   }

@@ -24,6 +24,7 @@ sessionSuite<SqlEntityManager>('MikroORM 7', async ({ schema }, url) => {
     end: async (em, text) => void (await em.execute(text)),
     endingCalls: [(em) => em.begin(), (em) => em.commit(), (em) => em.rollback()],
     harmless: async (em) => void (await em.execute('select ?::text', ['x; commit'])),
+    writesUntilCommit: true,
     roots: [orm.em, orm.em.fork()],
     close: () => orm.close(),
   }

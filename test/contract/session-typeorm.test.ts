@@ -17,6 +17,7 @@ sessionSuite<EntityManager>('TypeORM 1', async ({ schema }, url) => {
       ({ queryRunner }) => queryRunner?.rollbackTransaction(),
     ],
     harmless: async (manager) => void (await manager.query('select $1::text', ['x; commit'])),
+    writesUntilCommit: true,
     roots: [dataSource.manager, dataSource],
     close: () => dataSource.destroy(),
   }

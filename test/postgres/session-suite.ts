@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { afterAll, describe, test, vi } from 'vitest'
+import { Socket } from 'node:net'
+import { afterAll, describe, onTestFinished, test, vi } from 'vitest'
 import { isMersalError, Mersal, type Sender, type Store } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { postgres, type PostgresPool, type Session } from '../../src/postgres.ts'
@@ -38,6 +39,11 @@ export interface LibraryUnderTest<Tx> {
   readonly oneConnection?: true
   /** The database takes back a statement that has failed, and nothing else. */
   readonly failsAlone?: true
+  /**
+   * The library itself may write when the work has ended, so that late statements are not told from
+   * its own.
+   */
+  readonly writesUntilCommit?: true
   /** How deep its savepoints may be nested. */
   readonly savepointDepth?: number
 }
@@ -457,6 +463,31 @@ export function sessionScenarios<Tx>(
   )
 
   scenario(
+    'P1 P3: no statement of the work gets in between its end and the COMMIT',
+    async ({ library, database, business }) => {
+      await using store = database.store(library.session)
+      await store.open()
+      const late: Promise<string>[] = []
+      const insertLate = (tx: Tx): void => {
+        const inserted = library.insert(tx, 'late')
+        late.push(
+          inserted.then(
+            () => 'stored',
+            () => 'refused',
+          ),
+        )
+      }
+      await store.unitOfWork(async (tx) => {
+        await library.insert(tx, 'whole')
+        behindNextAnswer(() => insertLate(tx))
+      })
+      const outcomes = new Set(await Promise.all(late))
+      if (library.writesUntilCommit === true) return
+      assert.deepEqual([await business(), [...outcomes]], [['whole'], ['refused']])
+    },
+  )
+
+  scenario(
     'a swallowed error of the database is no commit',
     async ({ app, library, business, messages }) => {
       if (library.failsAlone === true) return
@@ -556,4 +587,29 @@ export function sessionScenarios<Tx>(
 /** Ours, or that of a library that knows that its transaction has ended. */
 function assertRefusal(error: unknown): void {
   assert.ok(isMersalError(error, 'MERSAL_NOT_A_TRANSACTION') || error instanceof Error)
+}
+
+/**
+ * Calls this in every step of what goes on now, in the next turns, and behind the next answer of a
+ * server.
+ */
+function behindNextAnswer(call: () => void): void {
+  const steps = (left: number): void => {
+    if (left === 0) return
+    call()
+    queueMicrotask(() => steps(left - 1))
+  }
+  queueMicrotask(() => queueMicrotask(() => steps(40)))
+  setImmediate(() => steps(40))
+  const { emit } = Socket.prototype
+  const listening: typeof emit = function (this: Socket, ...given) {
+    const heard = Reflect.apply(emit, this, given) as boolean
+    if (given[0] === 'data') {
+      Socket.prototype.emit = emit
+      steps(40)
+    }
+    return heard
+  }
+  Socket.prototype.emit = listening
+  onTestFinished(() => void (Socket.prototype.emit = emit))
 }

@@ -127,7 +127,7 @@ function nameOf(error: unknown): string {
 }
 
 /** The code of the driver, the SQLSTATE, and the number that some drivers add. */
-function codesOf(error: unknown): readonly string[] {
+export function codesOf(error: unknown): readonly string[] {
   const given = ['code', 'sqlState', 'errcode'].map((name) => readProperty(error, name))
   const texts = given.flatMap((code) =>
     typeof code === 'string' || typeof code === 'number'

@@ -2,7 +2,7 @@ import { isUint8Array } from 'node:util/types'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { UnitOfWork } from '../../core/store.ts'
 import type { Opening, Session, SqlValue } from '../session.ts'
-import type { Lent } from './lent/lent.ts'
+import type { End, Lent } from './lent/lent.ts'
 import { LibraryUnit, rememberUnit } from '../units/library-unit.ts'
 
 /** The refusal of a handle that is not an open transaction. `how` says how to get one. */
@@ -66,19 +66,32 @@ export function unitOfWork<Tx>(
 ): UnitOfWork<Tx> {
   return async (work, options) => {
     options?.signal?.throwIfAborted()
-    return open(async (handle) => {
+    using ended = new DisposableStack()
+    return await open(async (handle) => {
       const unit = new LibraryUnit(library, executor(handle))
       await unit.begin()
-      const { tx, revoke } = await lend(handle)
-      rememberUnit(tx, unit)
-      try {
-        const result = await work(tx)
-        await unit.assertWhole()
-        return result
-      } finally {
-        revoke()
-      }
+      const lent = await lend(handle)
+      ended.defer(() => lent.release?.())
+      return await inUnit(lent, unit, work)
     })
+  }
+}
+
+async function inUnit<Tx, Result>(
+  { tx, revoke }: Lent<Tx>,
+  unit: LibraryUnit,
+  work: (tx: Tx) => Promise<Result>,
+): Promise<Result> {
+  rememberUnit(tx, unit)
+  let end: End = 'rollback'
+  try {
+    const result = await work(tx)
+    revoke(unit.questions)
+    await unit.assertWhole()
+    end = 'commit'
+    return result
+  } finally {
+    revoke([end])
   }
 }
 

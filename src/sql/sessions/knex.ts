@@ -43,7 +43,12 @@ export function knex<Tx extends KnexTransaction>(db: {
     const connection = await (trx as unknown as Inside).client.acquireConnection()
     return lendBoth(
       lendWithout('knex', trx, ['commit', 'rollback']),
-      lendChecked('knex', trx, connection, ['query'], { refusal: 'throws', dialect }),
+      lendChecked(
+        'knex',
+        trx,
+        { target: connection, names: ['query'] },
+        { refusal: 'throws', dialect },
+      ),
     )
   }
   return {

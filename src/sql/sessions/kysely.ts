@@ -56,7 +56,7 @@ export function kysely<Tx extends KyselyTransaction>(db: {
       'kysely',
       executor,
       (work) => db.transaction().execute(work),
-      (tx, dialect) => lendKysely('kysely', tx, dialect),
+      (tx, dialect) => lendKysely('kysely', tx, { dialect }),
     ),
   }
 }

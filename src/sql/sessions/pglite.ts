@@ -1,5 +1,5 @@
 import type { Session } from '../session.ts'
-import { type Lent, lendBoth, lendChecked, lendWithout } from './lent/lent.ts'
+import { type Lent, lendChecked, withoutForGood } from './lent/lent.ts'
 import { hasMethod, notATransaction, rowsOf, unitOfWork } from './handles.ts'
 
 /** What `db.transaction` of PGlite hands to its callback. The root has no `rollback`. */
@@ -28,11 +28,12 @@ export function pglite<Tx extends PgliteTransaction>(db: {
       query: async (text, values = []) => ({ rows: rowsOf(await tx.query(text, [...values])) }),
     }
   }
-  const lend = (tx: Tx): Lent<Tx> =>
-    lendBoth(
-      lendWithout('pglite', tx, ['rollback']),
-      lendChecked('pglite', tx, tx, ['query', 'exec', 'sql']),
-    )
+  const lend = (tx: Tx): Lent<Tx> => {
+    // The library ends the transaction without this handle, which belongs to it alone.
+    withoutForGood('pglite', tx, ['rollback'])
+    const { revoke } = lendChecked('pglite', tx, { target: tx, names: ['query', 'exec', 'sql'] })
+    return { tx, revoke }
+  }
   return {
     name: 'pglite',
     executor,

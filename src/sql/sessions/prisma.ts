@@ -1,5 +1,5 @@
 import type { Session } from '../session.ts'
-import { type Lent, checked, gate, textOf } from './lent/lent.ts'
+import { type Gate, type Lent, checked, gate, textOf } from './lent/lent.ts'
 import { hasMethod, notATransaction, rowsOf, unitOfWork } from './handles.ts'
 
 /** What Prisma's interactive `$transaction` hands to its callback. Only the root has `$connect`. */
@@ -72,15 +72,35 @@ const RAW: ReadonlySet<PropertyKey> = new Set([
 
 function lendPrisma<Tx extends object>(tx: Tx): Lent<Tx> {
   const passing = gate('prisma')
+  const models = new Map<PropertyKey, object>()
   const lent = new Proxy(tx, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target)
+      if (typeof value === 'object' && value !== null && isModel(name)) {
+        const model = models.get(name) ?? whileOpen(value, passing)
+        models.set(name, model)
+        return model
+      }
       if (!RAW.has(name) || typeof value !== 'function') return value
       return (...given: unknown[]): unknown =>
         checked(passing, filledIn(given), () => Reflect.apply(value, target, given) as unknown)
     },
   })
-  return { tx: lent, revoke: () => passing.revoke() }
+  return { tx: lent, revoke: () => passing.revoke([]) }
+}
+
+const isModel = (name: PropertyKey): boolean => typeof name === 'string' && !/^[$_]/.test(name)
+
+/** The methods of a model write no statement that ends a transaction. */
+function whileOpen(model: object, passing: Gate): object {
+  return new Proxy(model, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target)
+      if (typeof value !== 'function') return value
+      return (...given: unknown[]): unknown =>
+        checked(passing, undefined, () => Reflect.apply(value, target, given) as unknown)
+    },
+  })
 }
 
 /** The text with the pieces of SQL that a template may have among its values. */

@@ -36,6 +36,12 @@ export function typeorm<Tx extends TypeormManager>(dataSource: {
   }
   // Transactions inside of this one have the same query runner.
   const lend = (manager: Tx, dialect?: Dialect): Lent<Tx> =>
-    lendChecked('typeorm', manager, manager.queryRunner ?? {}, ['query', 'stream'], { dialect })
+    lendChecked(
+      'typeorm',
+      manager,
+      { target: manager.queryRunner ?? {}, names: ['query', 'stream'] },
+      // Subscribers may run some before the commit.
+      { dialect, afterwards: 'statements' },
+    )
   return { name: 'typeorm', executor, ...units('typeorm', executor, open, lend) }
 }

@@ -84,6 +84,11 @@ export class LibraryUnit implements OpenedUnit {
     return kept
   }
 
+  /** The statements that `assertWhole` sends. */
+  get questions(): readonly string[] {
+    return [READ]
+  }
+
   /** Throws unless this is the transaction of the unit, and can be committed. */
   async assertWhole(): Promise<void> {
     await this.#read()

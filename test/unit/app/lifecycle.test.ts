@@ -295,6 +295,28 @@ describe('stopping', () => {
     await expect(transport.deliver('shop', {})).rejects.toThrow('nobody consumes')
   })
 
+  test('inside a handler waits for itself, and says so', async () => {
+    const warned: string[] = []
+    const nothing = (): void => {}
+    const warn = (_: object, text: string): void => void warned.push(text)
+    const { app, place } = setUp({
+      stopGraceMs: 50,
+      logger: { debug: nothing, info: nothing, warn, error: nothing },
+    })
+    const stopping = Promise.withResolvers<void>()
+    app.handle(Place, async () => {
+      const stopped = app.stop()
+      stopping.resolve(stopped)
+      await stopped
+    })
+    await app.start()
+    expect(await place()).toEqual({ kind: 'release' })
+    await rejection(stopping.promise, 'MERSAL_STOP_TIMEOUT')
+    expect(warned[0]).toBe(
+      'stop() was called inside a handler or a transaction of this app and waits for it: do not await it there',
+    )
+  })
+
   test('await using stops the app', async () => {
     const { app, transport } = setUp()
     {

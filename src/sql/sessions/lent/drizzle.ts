@@ -11,13 +11,13 @@ type Method = (...given: unknown[]) => unknown
 export function lendDrizzle<Tx extends object>(tx: Tx, dialect?: Dialect): Lent<Tx> {
   const { session } = tx as { session?: unknown }
   if (typeof session !== 'object' || session === null) return { tx, revoke: () => {} }
-  const passing = gate('drizzle', dialect)
+  const passing = gate('drizzle', { dialect })
   const guarded = Object.create(session) as Record<string, unknown>
   for (const name of methodsOf(session)) {
     if (name.startsWith('prepare')) guarded[name] = preparing(session, name, passing)
   }
   const lent = Object.create(tx, { session: { value: guarded } }) as Tx
-  return { tx: lent, revoke: () => passing.revoke() }
+  return { tx: lent, revoke: () => passing.revoke([]) }
 }
 
 function methodsOf(object: object): string[] {

@@ -1,5 +1,4 @@
-import type { Dialect } from '../../units/statement-scan.ts'
-import { type Lent, lendChecked } from './lent.ts'
+import { type GateOptions, type Lent, lendChecked } from './lent.ts'
 
 interface Executing {
   getExecutor(): {
@@ -11,11 +10,11 @@ interface Executing {
 export async function lendKysely<Tx>(
   library: string,
   tx: Tx,
-  dialect?: Dialect,
+  options: GateOptions = {},
 ): Promise<Lent<Tx>> {
   const connection = await (tx as Executing)
     .getExecutor()
     .provideConnection((one) => Promise.resolve(one))
-  const names = ['executeQuery', 'streamQuery']
-  return lendChecked(library, tx, connection, names, { refusal: 'throws', dialect })
+  const sending = { target: connection, names: ['executeQuery', 'streamQuery'] }
+  return lendChecked(library, tx, sending, { refusal: 'throws', ...options })
 }

@@ -1,90 +1,150 @@
 import { type Dialect, postgresDialect } from '../../units/statement-scan.ts'
 import { endingOf, handleRevoked, transactionIsOurs } from '../../units/transaction-words.ts'
 
+/** How the library ends the transaction of a unit. */
+export type End = 'commit' | 'rollback'
+
 /** How the handle of a library is lent to the work of a unit. */
 export interface Lent<Tx> {
   /** What the work gets in place of the handle. */
   readonly tx: Tx
   /**
-   * Called before the library ends the transaction: from now on the handle does nothing for the
-   * work.
+   * Called when the work has ended, and again before the library ends the transaction. From now on
+   * the handle does nothing for the work. These statements of our own and of the library pass.
    */
-  readonly revoke: () => void
+  readonly revoke: (passing: readonly string[]) => void
+  /** Called when the library has ended the transaction, in whatever way. */
+  readonly release?: () => void
 }
 
 /** Lets the statements of a unit through, as long as it is open. */
 export interface Gate {
   /**
-   * Throws for a statement that would end the transaction, and for every one after the end of the
-   * unit.
+   * Throws for a statement that would end the transaction. After the end of the unit, throws for
+   * every one that was not let through.
    */
   admit(text: unknown): void
+  /** Whether a statement that it has admitted ends the transaction. */
+  ends(text: unknown): boolean
   readonly revoked: boolean
-  revoke(): void
+  revoke(passing: readonly string[]): void
+  /** Lets everything through. */
+  retire(): void
 }
 
-export function gate(library: string, dialect: Dialect = postgresDialect): Gate {
-  let revoked = false
+/**
+ * What a library itself sends between the end of the work and the end of the transaction: nothing
+ * but `COMMIT` or `ROLLBACK`, or statements of its own as well, such as those of a unit of work or
+ * of subscribers. Nobody can tell them from late ones.
+ */
+export type Afterwards = 'the end' | 'statements'
+
+const endIn = (text: unknown, dialect: Dialect): string | undefined =>
+  typeof text === 'string' ? endingOf(text, dialect) : undefined
+
+export interface GateOptions {
+  /** Default: that of PostgreSQL. */
+  readonly dialect?: Dialect | undefined
+  /** Default `the end`. */
+  readonly afterwards?: Afterwards | undefined
+}
+
+export function gate(
+  library: string,
+  { dialect = postgresDialect, afterwards = 'the end' }: GateOptions = {},
+): Gate {
+  let [allowed, retired]: [readonly string[] | undefined, boolean] = [undefined, false]
+  const passes = (text: unknown, end: string | undefined): boolean => {
+    if (end === undefined && afterwards === 'statements') return true
+    if (afterwards === 'statements' && (end === 'commit' || end === 'rollback')) return true
+    return allowed?.includes(end ?? String(text)) === true
+  }
   return {
     admit(text) {
-      if (revoked) throw handleRevoked(library)
-      const ending = typeof text === 'string' ? endingOf(text, dialect) : undefined
-      if (ending !== undefined) throw transactionIsOurs(`${library}: ${ending.toUpperCase()}`)
+      if (retired) return
+      const end = endIn(text, dialect)
+      if (allowed !== undefined && !passes(text, end)) throw handleRevoked(library)
+      if (allowed === undefined && end !== undefined)
+        throw transactionIsOurs(`${library}: ${end.toUpperCase()}`)
     },
+    ends: (text) => allowed !== undefined && endIn(text, dialect) !== undefined,
     get revoked() {
-      return revoked
+      return allowed !== undefined
     },
-    revoke: () => void (revoked = true),
+    revoke: (passing) => void (allowed = passing),
+    retire: () => void (retired = true),
   }
 }
 
 type Method = (this: unknown, ...given: never[]) => unknown
 
 /**
- * Refuses these methods of a handle while its unit is open; the library calls them itself
- * afterwards.
+ * Refuses these methods of a handle while its unit is open; the library calls them itself when it
+ * ends the transaction.
  */
 export function lendWithout<Tx extends object>(
   library: string,
   tx: Tx,
   names: readonly string[],
 ): Lent<Tx> {
+  const restore = withoutForGood(library, tx, names)
+  return {
+    tx,
+    revoke(passing) {
+      if (passing.some((text) => endIn(text, postgresDialect) !== undefined)) restore()
+    },
+  }
+}
+
+/** Refuses these methods of a handle, also afterwards. The result undoes that. */
+export function withoutForGood(library: string, tx: object, names: readonly string[]): () => void {
   const refusing = (name: string) => (): Promise<never> =>
     Promise.reject(transactionIsOurs(`${library}: ${name}()`))
-  const made = Object.fromEntries(names.map((name) => [name, refusing(name)]))
-  return { tx, revoke: replaced(tx, made) }
+  return replaced(tx, Object.fromEntries(names.map((name) => [name, refusing(name)])))
 }
 
 /** What a method of the library does with a statement that it must not send. */
 export type Refusal = 'throws' | 'rejects'
 
-export interface CheckedOptions {
+export interface CheckedOptions extends GateOptions {
+  /** Default `rejects`. */
   readonly refusal?: Refusal
-  /** Default: that of PostgreSQL. */
-  readonly dialect?: Dialect | undefined
 }
 
 /**
- * Looks at each statement that these methods of an object are given while the unit is open. They
- * belong to one transaction alone: to its handle, or to its connection.
+ * Looks at each statement that these methods of an object are given, until the transaction has
+ * ended. They belong to one transaction alone: to its handle, or to its connection.
  */
 export function lendChecked<Tx>(
   library: string,
   tx: Tx,
-  target: object,
-  names: readonly string[],
-  { refusal = 'rejects', dialect }: CheckedOptions = {},
+  { target, names }: { readonly target: object; readonly names: readonly string[] },
+  { refusal = 'rejects', ...options }: CheckedOptions = {},
 ): Lent<Tx> {
-  const passing = gate(library, dialect)
+  const passing = gate(library, options)
+  const release = (): void => {
+    passing.retire()
+    restore()
+  }
   const checking = (method: Method): Method =>
     function (this: unknown, ...given) {
-      return checked(passing, given[0], () => Reflect.apply(method, this, given), refusal)
+      const send = (): unknown => Reflect.apply(method, this, given)
+      const last = passing.ends(textOf(given[0]))
+      return checked(passing, given[0], last ? () => afterAnswer(send(), release) : send, refusal)
     }
   const made = names.flatMap((name) => {
     const method: unknown = Reflect.get(target, name)
     return typeof method === 'function' ? [[name, checking(method as Method)] as const] : []
   })
-  return { tx, revoke: replaced(target, Object.fromEntries(made)) }
+  const restore = replaced(target, Object.fromEntries(made))
+  return { tx, revoke: (allowed) => passing.revoke(allowed), release }
+}
+
+/** Before the library goes on: the connection may get another transaction then. */
+function afterAnswer(answer: unknown, release: () => void): unknown {
+  if (answer instanceof Promise) return answer.finally(release)
+  release()
+  return answer
 }
 
 /** Sends a statement that the gate admits. */
@@ -107,9 +167,13 @@ export function checked(
 export function lendBoth<Tx>(first: Lent<Tx>, second: Lent<unknown>): Lent<Tx> {
   return {
     tx: first.tx,
-    revoke() {
-      second.revoke()
-      first.revoke()
+    revoke(passing) {
+      second.revoke(passing)
+      first.revoke(passing)
+    },
+    release() {
+      second.release?.()
+      first.release?.()
     },
   }
 }
@@ -126,7 +190,10 @@ export function textOf(statement: unknown): string | undefined {
   return [sql, text].find((one) => typeof one === 'string') ?? textOf(cursor)
 }
 
-/** Puts methods of our own in the place of others; the result undoes that. */
+/**
+ * Puts methods of our own in the place of others; the result undoes that, once, where they still
+ * are.
+ */
 export function replaced(target: object, made: Readonly<Record<string, Method>>): () => void {
   const before = Object.keys(made).map(
     (name) => [name, Object.getOwnPropertyDescriptor(target, name)] as const,
@@ -134,7 +201,8 @@ export function replaced(target: object, made: Readonly<Record<string, Method>>)
   for (const [name, value] of Object.entries(made))
     Object.defineProperty(target, name, { value, configurable: true, writable: true })
   return () => {
-    for (const [name, descriptor] of before) {
+    for (const [name, descriptor] of before.splice(0)) {
+      if (Reflect.get(target, name) !== made[name]) continue
       if (descriptor === undefined) Reflect.deleteProperty(target, name)
       else Object.defineProperty(target, name, descriptor)
     }

@@ -14,16 +14,18 @@ interface Manager {
  */
 export async function lendMikroOrm<Tx extends Manager>(tx: Tx): Promise<Lent<Tx>> {
   const passing = gate('mikro-orm')
-  const restore = guard(tx, passing)
+  guard(tx, passing)
   const manager = lendBoth(lendWithout('mikro-orm', tx, ['begin', 'commit', 'rollback']), {
     tx,
-    revoke: restore,
+    revoke: (allowed) => passing.revoke(allowed),
   })
-  return lendBoth(manager, await lendKysely('mikro-orm', tx.getTransactionContext()))
+  // After the work the library writes what has changed.
+  const context = tx.getTransactionContext()
+  return lendBoth(manager, await lendKysely('mikro-orm', context, { afterwards: 'statements' }))
 }
 
 /** Managers of transactions inside of this one are guarded as well. */
-function guard(em: object, passing: Gate): () => void {
+function guard(em: object, passing: Gate): void {
   const { execute, transactional } = em as Record<'execute' | 'transactional', Method>
   const own = {
     execute: (...given: unknown[]): unknown =>
@@ -38,5 +40,5 @@ function guard(em: object, passing: Gate): () => void {
         ...rest,
       ),
   }
-  return replaced(em, own)
+  replaced(em, own)
 }

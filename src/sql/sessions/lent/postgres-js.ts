@@ -15,7 +15,7 @@ interface Query {
  */
 export function lendPostgresJs<Tx>(tx: Tx): Lent<Tx> {
   const passing = gate('postgres.js')
-  return { tx: guarded(tx as Sql, passing) as Tx, revoke: () => passing.revoke() }
+  return { tx: guarded(tx as Sql, passing) as Tx, revoke: () => passing.revoke([]) }
 }
 
 function guarded(sql: Sql, passing: Gate): Sql {

@@ -6,6 +6,7 @@ import { textOf } from '../../../sql/mysql/bytes.ts'
 import type { Answer } from '../../../sql/mysql/own.ts'
 import { whole, wholeIn } from '../../../sql/mysql/whole.ts'
 import type { Session, SqlExecutor, SqlValue } from '../../../sql/session.ts'
+import type { End, Lent } from '../../../sql/sessions/lent/lent.ts'
 import { type OpenedUnit, rememberUnit } from '../../../sql/units/library-unit.ts'
 import { mysqlDialect } from '../../../sql/units/mysql-dialect.ts'
 import { transactionEnded } from '../../../sql/units/transaction-words.ts'
@@ -81,22 +82,35 @@ export function libraryUnits<Tx>(session: Session<Tx>, place: Place): UnitOfWork
   return async (work, options) => {
     options?.signal?.throwIfAborted()
     if (opening === undefined) throw noUnits(name)
+    using ended = new DisposableStack()
     return await opening.open(async (handle) => {
       const unit = new LibraryUnit(name, place, {
         executor: session.executor(handle),
         run: laneOf(handle).run,
       })
       await unit.begin()
-      const { tx, revoke } = await opening.lend(handle, mysqlDialect)
-      rememberUnit(tx, unit)
-      try {
-        const result = await work(tx)
-        await unit.assertWhole()
-        return result
-      } finally {
-        revoke()
-      }
+      const lent = await opening.lend(handle, mysqlDialect)
+      ended.defer(() => lent.release?.())
+      return await inUnit(lent, unit, work)
     })
+  }
+}
+
+async function inUnit<Tx, Result>(
+  { tx, revoke }: Lent<Tx>,
+  unit: LibraryUnit,
+  work: (tx: Tx) => Promise<Result>,
+): Promise<Result> {
+  rememberUnit(tx, unit)
+  let end: End = 'rollback'
+  try {
+    const result = await work(tx)
+    revoke(unit.questions)
+    await unit.assertWhole()
+    end = 'commit'
+    return result
+  } finally {
+    revoke([end])
   }
 }
 
@@ -170,6 +184,11 @@ class LibraryUnit implements OpenedUnit {
     return new Set(found.rows.map((row) => Number(wholeIn(row, 'number'))))
   }
 
+  /** The statements that `assertWhole` sends. */
+  get questions(): readonly string[] {
+    return [this.#question]
+  }
+
   /** Throws unless this is the transaction of the unit, and can be committed. */
   async assertWhole(): Promise<void> {
     const { open, counted } = await this.#look()
@@ -179,12 +198,13 @@ class LibraryUnit implements OpenedUnit {
     throw new MersalError('MERSAL_ROLLED_BACK', text)
   }
 
-  async #look(): Promise<{ readonly open: boolean; readonly counted: string }> {
+  get #question(): string {
     const { inTransaction, sameUnit } = this.#place.server
-    const { rows } = await this.#run(
-      `select ${whole(`if(${inTransaction}, 1, 0)`)} as open, cast(${sameUnit} as char) as counted`,
-      [],
-    )
+    return `select ${whole(`if(${inTransaction}, 1, 0)`)} as open, cast(${sameUnit} as char) as counted`
+  }
+
+  async #look(): Promise<{ readonly open: boolean; readonly counted: string }> {
+    const { rows } = await this.#run(this.#question, [])
     const [row] = rows
     return { open: wholeIn(row, 'open') === 1n, counted: textOf(row?.['counted']) }
   }
