@@ -1,7 +1,8 @@
 /**
  * What a relay gets over a thin link to RabbitMQ: `node scripts/measure-thin-link.ts [--messages
  * 4000] [--kib 16] [--link 1000000]`. Prints the seconds until every message is settled, the share
- * of what the link (bytes a second) carried in that time, copies in the queue, and memory.
+ * of what the link (bytes a second) carried in that time, copies in the queue, and memory. Before
+ * it, the same bytes by amqplib alone: what the link carries while the machine is as busy as it is.
  */
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -74,23 +75,40 @@ await filler.stop()
 await using declaring = rabbitmq({ url: place.url, queueType: 'classic', logger: false })
 await declaring.subscribe(queue, [])
 
+/** Seconds that amqplib takes for the same bytes over the link. */
+async function plainly(url: string): Promise<number> {
+  const connection = await connect(url)
+  const channel = await connection.createConfirmChannel()
+  const began = performance.now()
+  const body = Buffer.from(JSON.stringify({ text }))
+  for (let n = 0; n < messages; n += 1)
+    if (!channel.publish('', 'amq.nobody', body, {}, () => {}))
+      await new Promise((resolve) => channel.once('drain', resolve))
+  await channel.waitForConfirms()
+  await connection.close()
+  return (performance.now() - began) / 1000
+}
+
 const before = rssMiB()
 const load = loadavg()[0] ?? 0
 proxy.weather({ kind: 'thin', bytesPerSecond: link })
-const app = newApp(place.url.replace(':5672/', `:${proxy.port}/`), true)
+const throughLink = place.url.replace(':5672/', `:${proxy.port}/`)
+const plain = await plainly(throughLink)
+const passedBefore = proxy.passed.up
+const app = newApp(throughLink, true)
 await using store = sqlite({ path })
 await store.open()
 const began = performance.now()
 await app.start()
 while ((await store.admin.stats()).pending > 0) await sleep(100)
 const seconds = (performance.now() - began) / 1000
-const { up } = proxy.passed
+const up = proxy.passed.up - passedBefore
 await app.stop()
 const ids = await arrived(place.url)
 const bytes = messages * text.length
 process.stdout.write(
   `${messages} x ${values.kib} KiB over ${link} bytes/s: ${seconds.toFixed(1)} s, ` +
-    `goodput ${(bytes / seconds / link).toFixed(3)} of the link, ${(up / bytes).toFixed(3)} bytes sent for each of content, ` +
+    `goodput ${(bytes / seconds / link).toFixed(3)} of the link, amqplib alone ${plain.toFixed(1)} s, so ${(plain / seconds).toFixed(3)} of it, ${(up / bytes).toFixed(3)} bytes sent for each of content, ` +
     `${new Set(ids).size} messages arrived, ${ids.length - new Set(ids).size} copies, ` +
     `memory ${before} MiB before, ${peakMiB()} MiB at most; load ${load.toFixed(1)}\n`,
 )
