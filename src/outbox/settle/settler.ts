@@ -57,6 +57,10 @@ interface Stubborn {
   failures: number
   /** Monotonic. */
   notBefore: number
+  /** How much had been recorded when it failed last. */
+  recorded: number
+  /** Something else was recorded between its failures, so the storage is there. */
+  alone: boolean
 }
 
 /**
@@ -89,8 +93,10 @@ class SettlingLoop implements Settler {
   #fresh: Entry[] = []
   #stubborn: Stubborn[] = []
   #working = false
-  /** Calls that failed in a row, but for refusals that hold up nobody else. */
+  /** Calls that failed in a row, but for failures that hold up nobody else. */
   #failures = 0
+  /** Counts the calls that were recorded. */
+  #recorded = 0
 
   constructor(ports: SettlerPorts) {
     this.#ports = ports
@@ -129,11 +135,11 @@ class SettlingLoop implements Settler {
 
   /**
    * Returns what was thrown. `instead`: what is recorded in place of the settlement of the only
-   * entry.
+   * entry. `alone`: its failure says nothing about the storage.
    */
   async #attempt(
     part: readonly Entry[],
-    instead?: Settlement,
+    { instead, alone = false }: { readonly instead?: Settlement; readonly alone?: boolean } = {},
   ): Promise<{ readonly thrown: unknown } | undefined> {
     try {
       const { stale } = await this.#ports.storage.settle(
@@ -142,10 +148,10 @@ class SettlingLoop implements Settler {
       if (!this.#halted.signal.aborted) this.#succeeded(part, stale, instead)
       return undefined
     } catch (thrown) {
-      if (meansTrouble(part, thrown)) this.#failures++
+      if (!alone && meansTrouble(part, thrown)) this.#failures++
       if (!this.#halted.signal.aborted)
         this.#reports.failed(
-          { failures: this.#failures, messages: part.length, refused: isRefusal(thrown) },
+          { failures: this.#failures, messages: part.length, refused: alone || isRefusal(thrown) },
           thrown,
         )
       return { thrown }
@@ -155,12 +161,14 @@ class SettlingLoop implements Settler {
   #succeeded(part: readonly Entry[], stale: number, instead: Settlement | undefined): void {
     this.#reports.again()
     this.#failures = 0
+    this.#recorded++
     emit('mersal:settle', () => ({ app: this.#environment.app, messages: part.length, stale }))
     this.#reports.stale(stale)
     // A confirmed message that was only set aside comes back, and is not to be published then.
     for (const { settlement, done } of part) {
       if (instead === undefined || instead.kind === 'sent') this.#unsettled.settled(settlement)
-      if (instead === undefined) done?.()
+      // Of several it is not known which were lost.
+      if (instead === undefined && stale < part.length) done?.()
     }
     const gone =
       instead === undefined ? part : part.map((entry) => ({ ...entry, settlement: instead }))
@@ -201,7 +209,8 @@ class SettlingLoop implements Settler {
       if (this.#halted.signal.aborted) return
       const failure = group.length === 1 ? { thrown } : await this.#attempt([entry])
       if (failure === undefined) continue
-      await this.#failedAlone({ entry, failures: 0, notBefore: 0 }, failure.thrown)
+      const one = { entry, failures: 0, notBefore: 0, recorded: 0, alone: false }
+      await this.#failedAlone(one, failure.thrown)
       if (isRefusal(failure.thrown)) continue
       this.#fresh.unshift(...group.slice(index + 1))
       return
@@ -215,7 +224,7 @@ class SettlingLoop implements Settler {
     if (refused || (one.failures >= FAILURES_TO_GIVE_WAY && !isOutage(thrown))) {
       for (const instead of insteadOf(entry.settlement, thrown)) {
         if (instead.kind === 'sent' && !refused) continue
-        if ((await this.#attempt([entry], instead)) === undefined)
+        if ((await this.#attempt([entry], { instead, alone: one.alone })) === undefined)
           return this.#reports.refused(entry, instead, thrown)
       }
     }
@@ -223,7 +232,12 @@ class SettlingLoop implements Settler {
       return this.#drop(entry, thrown)
     one.notBefore =
       this.#environment.clock.monotonic() +
-      backoffMs(refused ? STUBBORN_RETRY : RETRY, one.failures, this.#environment.random)
+      backoffMs(
+        refused || one.alone ? STUBBORN_RETRY : RETRY,
+        one.failures,
+        this.#environment.random,
+      )
+    one.recorded = this.#recorded
     this.#stubborn.push(one)
   }
 
@@ -239,7 +253,8 @@ class SettlingLoop implements Settler {
     this.#stubborn = this.#stubborn.filter(({ notBefore }) => notBefore > now)
     for (const one of due) {
       if (this.#halted.signal.aborted) return
-      const failure = await this.#attempt([one.entry])
+      one.alone ||= this.#recorded > one.recorded
+      const failure = await this.#attempt([one.entry], { alone: one.alone })
       if (failure !== undefined) await this.#failedAlone(one, failure.thrown)
     }
     if (this.#stubborn.length > 0 && this.#fresh.length === 0)

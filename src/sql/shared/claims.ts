@@ -68,7 +68,7 @@ export function readClaimed(rows: readonly ClaimedRow[], token: string): Claimed
 }
 
 export interface BurialPorts {
-  readonly settle: (settlements: readonly Settlement[]) => Promise<unknown>
+  readonly settle: (settlements: readonly Settlement[]) => Promise<{ readonly stale: number }>
   /** A damaged row cannot be stored as a dead letter, and was set aside. */
   readonly cannotBury: (cause: unknown) => void
 }
@@ -76,25 +76,29 @@ export interface BurialPorts {
 /** A damaged row becomes a dead letter at once, since it must not stop the others. */
 export async function buryDamaged(
   damaged: readonly Damaged[],
+  request: Pick<ClaimRequest, 'token' | 'buried'>,
+  ports: BurialPorts,
+): Promise<void> {
+  // One by one: each can be refused, or taken by somebody else, for itself.
+  for (const each of damaged) await buryOne(each, request, ports)
+}
+
+async function buryOne(
+  { row, error }: Damaged,
   { token, buried }: Pick<ClaimRequest, 'token' | 'buried'>,
   { settle, cannotBury }: BurialPorts,
 ): Promise<void> {
-  if (damaged.length === 0) return
-  const burials = damaged.map((each) => burialOf(each, token))
+  const burial = burialOf({ row, error }, token)
+  const { position } = burial
+  let stale: number
   try {
-    await settle(burials)
-    for (const [index, { row }] of damaged.entries())
-      buried?.(damagedMessage(row, token), burials[index] as Kind<'dead'>)
+    stale = (await settle([burial])).stale
   } catch (cause) {
     // What cannot be buried must not stop the others either.
-    await settle(
-      damaged.map(({ row, error }) => {
-        const position = BigInt(row.position)
-        return { kind: 'release', position, token, delayMs: SET_ASIDE_MS, error } as const
-      }),
-    )
-    cannotBury(cause)
+    await settle([{ kind: 'release', position, token, delayMs: SET_ASIDE_MS, error }])
+    return cannotBury(cause)
   }
+  if (stale === 0) buried?.(damagedMessage(row, token), burial)
 }
 
 function burialOf({ row, error }: Damaged, token: string): Kind<'dead'> {

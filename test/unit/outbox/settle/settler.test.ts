@@ -10,8 +10,10 @@ interface Scene {
   readonly recorded: Settlement[]
 }
 
-/** A settler on a storage that fails when `fails` says so. */
-function onStorage(settling: (settlements: readonly Settlement[]) => Promise<void>): Scene {
+/** A settler on a storage that may fail, or find claims that were lost. */
+function onStorage(
+  settling: (settlements: readonly Settlement[]) => Promise<number | void>,
+): Scene {
   const log: LogLine[] = []
   const clock = manualClock()
   const recorded: Settlement[] = []
@@ -25,9 +27,9 @@ function onStorage(settling: (settlements: readonly Settlement[]) => Promise<voi
     },
     storage: {
       async settle(settlements) {
-        await settling(settlements)
+        const stale = (await settling(settlements)) ?? 0
         recorded.push(...settlements)
-        return { stale: 0 }
+        return { stale }
       },
     },
     onGone: () => {},
@@ -74,4 +76,16 @@ test('P11: no timer is left when it is given up while something is tried again',
   await clock.advance(60)
   await calm()
   expect(clock.sleeping).toBe(0)
+})
+
+test('P7: of a dead letter that somebody else has recorded nothing is told', async () => {
+  const told: bigint[] = []
+  const settling = async (settlements: readonly Settlement[]): Promise<number> =>
+    settlements.filter(({ position }) => position === 1n).length
+  const { settler, clock, recorded } = onStorage(settling)
+  for (const position of [1n, 2n]) {
+    settler.add({ ...entry(position, 'sent'), done: () => void told.push(position) })
+    await pass(clock, () => recorded.length === Number(position), 1000, 'the settlement')
+  }
+  expect(told).toEqual([2n])
 })

@@ -28,13 +28,14 @@ function onRefusing(
   refuses: Refuses,
   thrown: () => Error = refusal,
   options: object = {},
+  lockedKeys: () => readonly string[] = () => [],
 ): Setup & { readonly calls: number[] } {
   const calls: number[] = []
   const idOf = new Map<bigint, string>()
   let made: Setup | undefined
   const storage: Pick<OutboxStorage<never>, 'claim' | 'settle'> = {
     async claim(request) {
-      const rows = await made!.store.outbox.claim(request)
+      const rows = await made!.store.outbox.claim({ ...request, exceptKeys: lockedKeys() })
       for (const { position, message } of rows) idOf.set(position, message.id)
       return rows
     },
@@ -245,6 +246,34 @@ describe('settlements that the storage refuses', () => {
     expect(made.sent().toSorted()).toEqual(ids(50).toSorted())
     expect((await made.store.admin.stats()).pending).toBe(0)
     expect(slow(made)).toBe(false)
+  })
+
+  test('P8: a published message whose row somebody holds locked stops nothing that comes later', async () => {
+    let locked = true
+    const published = (): boolean => made.sent().includes('m3')
+    const made = onRefusing(
+      (_, id) => locked && id === 'm3',
+      () => new MersalError('MERSAL_STORE_BUSY', 'took too long'),
+      {},
+      // Claims pass over rows that are locked.
+      () => (locked && published() ? ['held'] : []),
+    )
+    await made.add(...ids(10).map((id) => message(id, id === 'm3' ? { key: 'held' } : {})))
+    await pass(made.clock, () => published() && made.relay.held === 1, 10_000, 'the others')
+    for (let minutes = 0; minutes < 10; minutes++) {
+      await made.add(message(`later ${minutes}`))
+      await pass(
+        made.clock,
+        () => made.sent().includes(`later ${minutes}`) && made.relay.held === 1,
+        30_000,
+        'a later message',
+      )
+      await made.clock.advance(60_000)
+    }
+    locked = false
+    await pass(made.clock, () => made.relay.held === 0, 60_000, 'the settlement of the locked row')
+    expect((await made.store.admin.stats()).pending).toBe(0)
+    expect(made.sent().filter((id) => id === 'm3')).toHaveLength(1)
   })
 
   test('a storage of somebody else that throws for one row of many settles the others all the same', async () => {
