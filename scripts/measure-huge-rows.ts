@@ -61,7 +61,9 @@ async function relay(schema: string): Promise<void> {
   const app = new Mersal({ name: 'measure', store, transport, sendOnly: true, logger: false })
   began = performance.now()
   await app.start()
-  while (arrived < small || (await store.admin.stats()).dead < huge.length) await sleep(20)
+  const isOver = async (): Promise<boolean> =>
+    arrived >= small && (await store.admin.stats()).dead >= huge.length
+  while (!(await isOver())) await sleep(20)
   const all = (performance.now() - began) / 1000
   const peak = /VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
   await app.stop()

@@ -601,9 +601,9 @@ function behindNextAnswer(call: () => void): void {
   }
   queueMicrotask(() => queueMicrotask(() => steps(40)))
   setImmediate(() => steps(40))
-  const { emit } = Socket.prototype
-  const listening: typeof emit = function (this: Socket, ...given) {
-    const heard = Reflect.apply(emit, this, given) as boolean
+  const emit = Reflect.get(Socket.prototype, 'emit') as (...given: unknown[]) => boolean
+  const listening = function (this: Socket, ...given: unknown[]): boolean {
+    const heard = Reflect.apply(emit, this, given)
     if (given[0] === 'data') {
       Socket.prototype.emit = emit
       steps(40)
