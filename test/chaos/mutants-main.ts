@@ -1,5 +1,6 @@
-/** `npm run chaos:mutants [-- --only X1,X2 --runs 3 --seed N --at-once 2 --json]` */
+/** `npm run chaos:mutants [-- --only X1,X2 --runs 3 --seed N --at-once 2 --json --faults]` */
 import { parseArgs } from 'node:util'
+import { faultMutants } from './fault-mutants.ts'
 import { errorText } from './history.ts'
 import { mutants } from './mutants.ts'
 import { type Caught, hunt } from './plant.ts'
@@ -20,10 +21,12 @@ async function main(): Promise<number> {
       seed: { type: 'string', default: '100' },
       'at-once': { type: 'string', default: '2' },
       json: { type: 'boolean', default: false },
+      faults: { type: 'boolean', default: false },
     },
   })
   const only = values.only?.split(',')
-  const waiting = mutants.filter(({ name }) => only === undefined || only.includes(name))
+  const all = values.faults ? faultMutants : mutants
+  const waiting = all.filter(({ name }) => only === undefined || only.includes(name))
   const order = waiting.map(({ name }) => name)
   const results: Caught[] = []
   const lane = async (): Promise<void> => {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { faultMutants } from './fault-mutants.ts'
 import { mutants } from './mutants.ts'
 import { page, pagePath } from './page.ts'
 import { results } from './page-parts.ts'
@@ -16,7 +17,7 @@ test('the table of the README is what test/chaos/page.ts makes of the results', 
   expect(() => readme('no place', results())).toThrow(/no place for the table/)
 })
 
-test.each(mutants.map((mutant) => [mutant.name, mutant] as const))(
+test.each([...mutants, ...faultMutants].map((mutant) => [mutant.name, mutant] as const))(
   'the bug %s still has its place in the source',
   async (_, mutant) => {
     await plantable(mutant)

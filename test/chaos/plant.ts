@@ -74,6 +74,8 @@ export async function hunt(
     'package.json',
     'test',
     'scripts',
+    // Its programs are bundled for the tests.
+    'demo',
     'tsconfig.json',
     'tsconfig.check.json',
     'vitest.config.ts',
