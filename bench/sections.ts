@@ -5,6 +5,7 @@ import { drain } from './drain/section.ts'
 import type { Effort } from './effort.ts'
 import { idle } from './idle/section.ts'
 import { latency } from './latency/section.ts'
+import { nats } from './nats/section.ts'
 import { queue } from './queue/section.ts'
 import { batches, receive } from './receive/section.ts'
 import { relay } from './relay/section.ts'
@@ -27,6 +28,7 @@ const all = {
   receive,
   batches,
   queue,
+  nats,
   scale,
   idle,
   sqlite,
@@ -61,6 +63,7 @@ export const introductions: Readonly<Record<keyof typeof all, string>> = {
     'Handlers that let several messages share one transaction (`batch`), beside the candidates of `receive`: each message has its inbox row and its business row all the same.',
   queue:
     'The queue in PostgreSQL: a message straight into it, in the transaction of its sender, against outbox and relay.',
+  nats: 'NATS JetStream: the same as in `relay` and `receive`, as far as a client alone and a consumer go. The hand-written publisher has 500 messages without an ack, as Mersal has here.',
   scale: 'More relays, more rows, more or fewer keys.',
   idle: 'One relay process for many databases in which nothing happens: what looking costs.',
   sqlite: 'The whole way in one process, with files in place of servers.',

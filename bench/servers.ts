@@ -1,8 +1,11 @@
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
+import { connect } from '@nats-io/transport-node'
 import { Client } from 'pg'
 import { privateCluster } from '../scripts/servers/postgres.ts'
+import { openPrivateNats } from '../scripts/servers/nats.ts'
 import { openPrivateBroker } from '../scripts/servers/rabbitmq.ts'
 import { startRedis } from './redis.ts'
 import type { BenchServer } from './server.ts'
@@ -11,6 +14,7 @@ import type { BenchServer } from './server.ts'
 export interface BenchServers extends AsyncDisposable {
   postgres(): Promise<BenchServer>
   rabbit(): Promise<BenchServer>
+  nats(): Promise<BenchServer>
   /** Undefined where there is no `redis-server`. */
   redis(): Promise<BenchServer | undefined>
 }
@@ -19,13 +23,15 @@ export function benchServers(): BenchServers {
   const stack = new AsyncDisposableStack()
   let postgres: Promise<BenchServer> | undefined
   let rabbit: Promise<BenchServer> | undefined
+  let nats: Promise<BenchServer> | undefined
   let redis: Promise<BenchServer | undefined> | undefined
   return {
     postgres: () => (postgres ??= startPostgres(stack)),
     rabbit: () => (rabbit ??= startRabbit(stack)),
+    nats: () => (nats ??= startNats(stack)),
     redis: () => (redis ??= startRedis(stack)),
     async [Symbol.asyncDispose]() {
-      await Promise.allSettled([postgres, rabbit, redis])
+      await Promise.allSettled([postgres, rabbit, nats, redis])
       await stack.disposeAsync()
     },
   }
@@ -55,4 +61,13 @@ async function startRabbit(stack: AsyncDisposableStack): Promise<BenchServer> {
   const pid = Number(/\d+/.exec(await broker.ctl('eval', 'os:getpid().'))?.[0])
   const { stdout } = await promisify(execFile)('rabbitmqctl', ['version'])
   return { url: broker.url, version: `RabbitMQ ${stdout.trim()}`, pid }
+}
+
+async function startNats(stack: AsyncDisposableStack): Promise<BenchServer> {
+  const server = stack.use(await openPrivateNats())
+  const pid = Number(readFileSync(join(dirname(server.store), 'pid'), 'utf8'))
+  const client = await connect({ servers: server.url })
+  const version = client.info?.version ?? '?'
+  await client.close()
+  return { url: server.url, version: `NATS ${version}`, pid }
 }

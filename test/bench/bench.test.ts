@@ -3,10 +3,11 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { sections } from '../../bench/sections.ts'
+import { natsIsHere } from '../nats/server.ts'
 import { clusterAvailable } from '../postgres/cluster.ts'
 import { rabbitIsHere } from '../rabbitmq/broker.ts'
 
-const here = clusterAvailable() && (await rabbitIsHere())
+const here = clusterAvailable() && (await rabbitIsHere()) && natsIsHere()
 const main = fileURLToPath(new URL('../../bench/main.ts', import.meta.url))
 
 interface Outcome {

@@ -33,6 +33,8 @@ export const whole = (value: number): string => value.toLocaleString('en-US')
 export const stores = {
   postgres: 'PostgreSQL and RabbitMQ',
   sqlite: 'SQLite and its queue',
+  mysql: 'MariaDB and the queue of SQLite',
+  nats: 'PostgreSQL and NATS',
 } as const
 export type Store = keyof typeof stores
 
@@ -41,6 +43,8 @@ export const read = (name: string): unknown => JSON.parse(readFileSync(join(fold
 
 /** The results of the runs, which are called after their store and seed. */
 export function results(): readonly Result[] {
-  const files = readdirSync(folder).filter((name) => /^(postgres|sqlite)-\d+\.json$/.test(name))
+  const files = readdirSync(folder).filter((name) =>
+    /^(postgres|sqlite|mysql|nats)-\d+\.json$/.test(name),
+  )
   return files.sort().map((name) => read(name) as Result)
 }

@@ -24,7 +24,16 @@ import type { Result } from './report.ts'
 export const pagePath = join(root, 'docs/reliability.md')
 
 /** What `npm run crash-matrix -- --json` has printed. */
-const matrixFile = 'crash-matrix.json'
+const matrices = [
+  { file: 'crash-matrix.json', title: 'Killed at every point' },
+  { file: 'crash-matrix-mysql.json', title: 'Killed at every point, with the outbox in MariaDB' },
+  { file: 'crash-matrix-nats.json', title: 'Killed at every point, with NATS as the broker' },
+] as const
+
+const matrixPart = (file: string, title: string): string =>
+  existsSync(join(root, 'docs/reliability', file))
+    ? `${matrixSection(read(file) as MatrixResult, title)}\n`
+    : ''
 
 /** What no run of this kind has ever tried. */
 const never: readonly string[] = [
@@ -33,9 +42,11 @@ const never: readonly string[] = [
   'A disk that stands still, and a machine without memory or file descriptors.',
   'More than two versions of Mersal at one time; the older one is the build that a constant in test/chaos/builds.ts names.',
   'Loss of single packets. A connection is reset, silent, slow or cut into pieces, but TCP hides the rest.',
+  'A full disk under MariaDB, and rows there that are larger than what a program may have: its server takes none.',
   'The wall clock of the database server. Only those of the processes of Mersal are wrong, and on SQLite, where they are all one clock, none.',
   'A leak of less than 2 MiB in the last three fifths of the life of a process, which is some hundred bytes for each message of a run of ten minutes.',
-  'The order of handling on RabbitMQ, which is not promised, and PostgreSQL as the queue, which has tests of its own.',
+  'NATS in a cluster: a stream with several copies, and the loss of its leader.',
+  'The order of handling on RabbitMQ and NATS, which is not promised, and PostgreSQL as the queue, which has tests of its own.',
   'P3 and P8 have tests of their own, and days of running have not been tried.',
 ]
 
@@ -135,7 +146,7 @@ ${table(['bug', 'noticed by', 'runs until then'], rows)}
 /** The page as it should be. */
 export function page(): string {
   const all = results()
-  const parts = (['postgres', 'sqlite'] as const).flatMap((store) => {
+  const parts = (Object.keys(stores) as Store[]).flatMap((store) => {
     const own = all.filter((result) => result.store === store)
     return own.length === 0 ? [] : [section(own, store)]
   })
@@ -149,7 +160,7 @@ order, heals everything, waits until nothing is left, and compares three things 
 after every action. The promises are those of [guarantees](guarantees.md). A run in which a planned fault did not land is *invalid*, and counts for nothing.
 
 ${parts.join('\n')}
-${existsSync(join(root, 'docs/reliability', matrixFile)) ? `${matrixSection(read(matrixFile) as MatrixResult)}\n` : ''}${mutantSection(read('mutants.json') as Mutants)}
+${matrices.map(({ file, title }) => matrixPart(file, title)).join('')}${mutantSection(read('mutants.json') as Mutants)}
 ## What was not tried
 
 ${never.map((text) => `- ${text}`).join('\n')}

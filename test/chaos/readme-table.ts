@@ -25,7 +25,9 @@ function facts(results: readonly Result[]): string {
 }
 
 function made(results: readonly Result[]): string {
-  const names = ['postgres', 'sqlite'] as const
+  const names = (Object.keys(stores) as Store[]).filter((store) =>
+    results.some((result) => result.store === store),
+  )
   const rows = promises.map(({ name, checks }) => [
     name,
     ...names.map((store) => violations(results, store, checks)),
