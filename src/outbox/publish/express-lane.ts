@@ -15,10 +15,31 @@ export interface ExpressPorts {
   readonly dispatch: Pick<Dispatch, 'publish' | 'release'>
 }
 
+/**
+ * How long offers share a token, in milliseconds: rows of many units are then settled by one short
+ * statement. Not longer: a settlement that is repeated after the database was restored must not fit
+ * rows that were given the same positions again.
+ */
+const TOKEN_MS = 1000
+
+function sharedToken({ clock, newToken }: Pick<Environment, 'clock' | 'newToken'>): () => string {
+  let token = ''
+  let until = -Infinity
+  return () => {
+    const now = clock.monotonic()
+    if (now >= until) {
+      token = newToken()
+      until = now + TOKEN_MS
+    }
+    return token
+  }
+}
+
 /** Lets the process that committed messages publish them from memory. The rows are born claimed. */
 export function createExpressLane(ports: ExpressPorts): () => ExpressOffer | undefined {
   const { environment, graceMs, dispatch } = ports
-  const { app, clock, logger, newToken } = environment
+  const { app, clock, logger } = environment
+  const token = sharedToken(environment)
   return () => {
     if (!ports.open()) return undefined
     // From before the insert is sent, so that the row's own time is later than ours in any case.
@@ -31,7 +52,7 @@ export function createExpressLane(ports: ExpressPorts): () => ExpressOffer | und
     }
     let used = false
     return {
-      token: newToken(),
+      token: token(),
       graceMs,
       dispatch(messages) {
         if (used)

@@ -36,6 +36,15 @@ export interface ProgressPorts {
   readonly onFinished: (batch: Batch) => void
 }
 
+/**
+ * How long the settlement of a confirmed message of the express lane waits for others, in
+ * milliseconds. Short against the time in which a crash would make it be published again. The next
+ * message of a key can take the lane only when the rows before it have gone.
+ */
+const LINGER_MS = 20
+const KEYED_LINGER_MS = 2
+/** So near to the end of its claim, a row waits for nothing. */
+const HURRIES_MS = 1000
 /** Waiting time before a message without an answer is published again under the same claim. */
 const AGAIN = { firstMs: 100, longestMs: 2000 }
 
@@ -144,10 +153,16 @@ export class Progress {
 
   #settle(batch: Batch, row: ClaimedMessage, settlement: Settlement, unblocks: boolean): void {
     const { express, keepUntil } = batch.terms
-    const lingers = express && settlement.kind === 'sent' && !this.#ports.ending.closed
+    const lingerMs = express && settlement.kind === 'sent' ? this.#lingerMs(row, keepUntil) : 0
     const done =
       settlement.kind === 'dead' ? () => this.#ports.reports.dead(row, settlement) : undefined
-    this.#ports.settler.add({ row, settlement, keepUntil, unblocks, lingers, done })
+    this.#ports.settler.add({ row, settlement, keepUntil, unblocks, lingerMs, done })
+  }
+
+  #lingerMs({ message }: ClaimedMessage, keepUntil: number): number {
+    const leftMs = keepUntil - this.#environment.clock.monotonic()
+    if (this.#ports.ending.closed || leftMs < HURRIES_MS) return 0
+    return message.partitionKey === undefined ? LINGER_MS : KEYED_LINGER_MS
   }
 
   #finish(batch: Batch, run: Run): void {

@@ -13,8 +13,8 @@ export interface Entry {
   readonly keepUntil: number
   /** Later rows of its key may have waited for this one. */
   readonly unblocks: boolean
-  /** Nothing hurries: it may wait a moment for others to go along. */
-  readonly lingers?: boolean | undefined
+  /** May wait this many milliseconds for others to go along. Default 0. */
+  readonly lingerMs?: number | undefined
   /** Called once the storage has recorded it. */
   readonly done?: (() => void) | undefined
 }
@@ -63,12 +63,6 @@ interface Stubborn {
   alone: boolean
 }
 
-/**
- * How long a settlement that does not hurry waits. Long enough for the process to deal first with
- * what has arrived meanwhile, and for a few others to go along; short against the time in which a
- * crash would make a message be published again.
- */
-const LINGER_MS = 2
 const RETRY = { firstMs: 100, longestMs: 2000 }
 const STUBBORN_RETRY = { firstMs: 500, longestMs: 30_000 }
 /**
@@ -89,7 +83,7 @@ class SettlingLoop implements Settler {
   readonly #reports: SettleReports
   readonly #unsettled = createUnsettled()
   readonly #halted = new AbortController()
-  #pause: AbortController | undefined
+  #pause: { readonly over: AbortController; until: number } | undefined
   #fresh: Entry[] = []
   #stubborn: Stubborn[] = []
   #working = false
@@ -121,16 +115,17 @@ class SettlingLoop implements Settler {
     this.#fresh.push(entry)
     if (entry.settlement.kind === 'sent')
       this.#unsettled.note(entry.settlement, entry.row.message.id)
-    const lingers = entry.lingers === true
-    if (!lingers || this.#stubborn.length > 0) this.#pause?.abort('hurry')
+    const { lingerMs = 0 } = entry
+    if (lingerMs === 0 || this.#stubborn.length > 0) this.#pause?.over.abort('hurry')
+    else void this.#shorten(lingerMs)
     if (this.#working) return
     this.#working = true
-    void this.#work(lingers)
+    void this.#work(lingerMs)
   }
 
   halt(): void {
     this.#halted.abort()
-    this.#pause?.abort('hurry')
+    this.#pause?.over.abort('hurry')
   }
 
   /**
@@ -267,14 +262,26 @@ class SettlingLoop implements Settler {
   /** This long, or less if something comes that hurries. */
   async #rest(ms: number): Promise<void> {
     if (this.#halted.signal.aborted) return
+    const { clock } = this.#environment
     const over = new AbortController()
-    this.#pause = over
-    await this.#environment.clock.sleep(Math.max(ms, 0), over.signal)
+    this.#pause = { over, until: clock.monotonic() + ms }
+    await clock.sleep(Math.max(ms, 0), over.signal)
     this.#pause = undefined
   }
 
-  async #work(lingers: boolean): Promise<void> {
-    if (lingers) await this.#rest(LINGER_MS)
+  /** What has just come waits no longer than this. */
+  async #shorten(ms: number): Promise<void> {
+    const { clock } = this.#environment
+    const pause = this.#pause
+    const until = clock.monotonic() + ms
+    if (pause === undefined || pause.until <= until) return
+    pause.until = until
+    await clock.sleep(ms, pause.over.signal)
+    pause.over.abort('long enough')
+  }
+
+  async #work(lingerMs: number): Promise<void> {
+    if (lingerMs > 0) await this.#rest(lingerMs)
     else await Promise.resolve() // what is confirmed in this very moment goes along
     while (this.#fresh.length + this.#stubborn.length > 0 && !this.#halted.signal.aborted) {
       if (this.#fresh.length > 0) await this.#settleFresh()

@@ -128,8 +128,9 @@ class FirstStatement implements Opening, UnitOnClient, Journey {
   [Symbol.dispose](): void {
     this.#over = true
     if (this.#hook.unit === this) this.#hook.unit = undefined
-    const error = this.error ?? unitEnded()
     const waiting = this.#takeWaiting()
+    if (waiting === undefined && this.#held.length === 0) return
+    const error = this.error ?? unitEnded()
     // Nobody has awaited it, and the unit has failed for another reason.
     waiting?.promise.catch(() => {})
     waiting?.fail(error)

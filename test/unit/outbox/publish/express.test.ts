@@ -83,21 +83,44 @@ describe('the express lane', () => {
 
   test('confirmed messages are settled together a moment later, and at once when something hurries', async () => {
     const { addExpress, clock, relay, settlements, transport } = start({}, { wakers: [] })
-    const send = async (id: string): Promise<void> => {
+    const send = async (id: string, partitionKey?: string): Promise<void> => {
       const offer = relay.express()
-      offer?.dispatch(await addExpress(offer.token, offer.graceMs, message(id)))
+      const sent = partitionKey === undefined ? message(id) : { ...message(id), partitionKey }
+      offer?.dispatch(await addExpress(offer.token, offer.graceMs, sent))
       await calm()
     }
     await send('a')
+    await clock.advance(19)
     await send('b')
     expect(settlements).toEqual([])
-    await clock.advance(2)
+    await clock.advance(1)
     await until(() => settlements.length === 1, 'the settle')
     expect(settlements[0]).toMatchObject([{ kind: 'sent' }, { kind: 'sent' }])
     await send('c')
+    // The next message of a key waits for the row before it.
+    await send('d', 'key')
+    await clock.advance(1)
+    expect(settlements).toHaveLength(1)
+    await clock.advance(1)
+    await until(() => settlements.length === 2, 'the settle of a key')
+    expect(settlements[1]).toMatchObject([{ kind: 'sent' }, { kind: 'sent' }])
+    await send('e')
     transport.behaviour = () => refusedOnce
-    await send('d')
-    expect(settlements[1]).toMatchObject([{ kind: 'sent' }, { kind: 'release' }])
+    await send('f')
+    expect(settlements[2]).toMatchObject([{ kind: 'sent' }, { kind: 'release' }])
+  })
+
+  test('offers of the same second share a token, and later ones do not', async () => {
+    const { clock, relay } = start({}, { wakers: [] })
+    const token = (): string | undefined => relay.express()?.token
+    const first = token()
+    await clock.advance(999)
+    expect(token()).toBe(first)
+    await clock.advance(1)
+    const second = token()
+    expect(second).not.toBe(first)
+    await clock.advance(5000)
+    expect([first, second]).not.toContain(token())
   })
 
   test('a unit that does not fit into the window is given back', async () => {

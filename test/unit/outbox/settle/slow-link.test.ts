@@ -61,7 +61,7 @@ describe('a message that is long on its way', () => {
     for (let second = 0; second < 100; second++) await clock.advance(1000)
     expect(transport.published).toHaveLength(2)
     for (const { answer } of transport.published) answer(confirmed)
-    await clock.advance(10)
+    await clock.advance(20)
     await calm()
     expect((await store.admin.stats()).pending).toBe(0)
   })
