@@ -13,7 +13,8 @@ const Placed = event<{ readonly order: number }>('orders.placed')
 
 async function openApp(harness: StoreHarness, { url = serverUrl, pipeline = false } = {}) {
   const pool = harness.database.newPool({ connectionString: url, pipeline })
-  const store = await harness.open({ pool, relayPool: harness.database.newPool() })
+  const relayPool = harness.database.newPool()
+  const store = await harness.open({ pool, relayPool, prepare: true })
   const app = new Mersal<PostgresClient>({ name: 'shop', store, transport: memoryTransport() })
   return { app, store, pool }
 }
@@ -69,6 +70,21 @@ describe.skipIf(!present).each([false, true])(
       await app.transaction((tx) => Promise.resolve(void tx.query(insert, ['order 2'])))
       expect(seen).toEqual(['begin', 'insert business', 'commit', 'sync'])
       expect(await business(harness)).toEqual([{ text: 'order 1' }, { text: 'order 2' }])
+    })
+
+    test('is prepared anew after the server was told to forget what was prepared', async () => {
+      await using harness = await storeHarness()
+      const { app, store, pool } = await openApp(harness, { pipeline })
+      await using _app = app
+      for (const forget of ['discard all', 'deallocate all', 'select 1']) {
+        await app.transaction(async (tx, { publish }) => {
+          await harness.write(tx, forget)
+          await publish(Placed, { order: 1 })
+        })
+        await pool.query(forget)
+      }
+      expect(pool.totalCount).toBe(1)
+      expect(await labels(store)).toHaveLength(3)
     })
 
     const refused: Record<string, readonly [values: readonly unknown[], error: object]> = {

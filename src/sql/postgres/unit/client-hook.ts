@@ -1,6 +1,9 @@
 import type { JoiningClient } from './flight/client.ts'
 import type { Prepared } from './flight/riders.ts'
 
+/** Tags of statements after which the server no longer knows what was prepared. */
+const FORGETS = /^D(?:ISCARD ALL|EALLOCATE)/
+
 /** A unit on a client, as its statements and its answers see it. */
 export interface UnitOnClient {
   /** Takes what was given to `query` of the client. */
@@ -63,7 +66,10 @@ function listening(client: JoiningClient): Installed {
     inner: () => client.query,
     send: (...given) => hook.inner().apply(client, given),
   }
-  client.connection.on('commandComplete', ({ text }) => hook.unit?.onTag(text))
+  client.connection.on('commandComplete', ({ text }) => {
+    if (FORGETS.test(text)) hook.prepared.clear()
+    hook.unit?.onTag(text)
+  })
   client.connection.on('readyForQuery', () => hook.unit?.onReady())
   return hook
 }

@@ -4,6 +4,9 @@ import type { Bound } from './wire.ts'
 /** Statements that the server has prepared on this connection, by name. */
 export type Prepared = Set<string>
 
+/** To put more than this together costs more than to write it piece by piece. */
+const MOST_JOINED_BYTES = 16 * 1024
+
 /** Statements of ours in a flight, in front of a query or behind it, and how they are answered. */
 export class Riders {
   /** Rows of those that return any, as text. */
@@ -24,15 +27,18 @@ export class Riders {
     return this.#statements.length - this.#answered
   }
 
-  /** In one piece. The server parses only what it does not know by its name. */
+  /** The server parses only what it does not know by its name. */
   write({ stream }: Wire): void {
     const pieces: Buffer[] = []
+    let size = 0
     for (const { statement, bytes } of this.#statements) {
       if (!this.#prepared.has(statement.name)) pieces.push(statement.parse)
       pieces.push(bytes)
+      size += bytes.length
     }
-    const [first] = pieces
-    stream.write(pieces.length === 1 && first !== undefined ? first : Buffer.concat(pieces))
+    if (pieces.length === 1 || size > MOST_JOINED_BYTES)
+      for (const piece of pieces) stream.write(piece)
+    else stream.write(Buffer.concat(pieces))
   }
 
   row(fields: readonly (string | null)[]): void {

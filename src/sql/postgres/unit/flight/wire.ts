@@ -181,7 +181,9 @@ export class Parameters {
   end(): Bound {
     this.#add(TAIL)
     this.#buffer.writeInt32BE(this.#at - EXECUTE_BYTES - 1, 1)
-    const bytes = Buffer.from(this.#buffer.subarray(0, this.#at))
+    const written = this.#buffer.subarray(0, this.#at)
+    // What did not fit is in memory of its own.
+    const bytes = this.#buffer === scratch ? Buffer.from(written) : written
     return { statement: this.#statement, bytes }
   }
 
