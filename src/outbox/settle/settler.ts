@@ -3,6 +3,7 @@ import { emit } from '../../core/telemetry.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import type { Environment } from '../environment.ts'
 import { insteadOf, isOutage, isRefusal } from './settle-fallback.ts'
+import { createPause, type Pause } from './pause.ts'
 import { createSettleReports, type SettleReports } from './settle-reports.ts'
 import { createUnsettled } from './unsettled.ts'
 
@@ -83,7 +84,7 @@ class SettlingLoop implements Settler {
   readonly #reports: SettleReports
   readonly #unsettled = createUnsettled()
   readonly #halted = new AbortController()
-  #pause: { readonly over: AbortController; until: number } | undefined
+  readonly #pause: Pause
   #fresh: Entry[] = []
   #stubborn: Stubborn[] = []
   #working = false
@@ -95,6 +96,7 @@ class SettlingLoop implements Settler {
   constructor(ports: SettlerPorts) {
     this.#ports = ports
     this.#environment = ports.environment
+    this.#pause = createPause(ports.environment.clock)
     this.#reports = createSettleReports(ports.environment)
   }
 
@@ -116,8 +118,8 @@ class SettlingLoop implements Settler {
     if (entry.settlement.kind === 'sent')
       this.#unsettled.note(entry.settlement, entry.row.message.id)
     const { lingerMs = 0 } = entry
-    if (lingerMs === 0 || this.#stubborn.length > 0) this.#pause?.over.abort('hurry')
-    else void this.#shorten(lingerMs)
+    if (lingerMs === 0 || this.#stubborn.length > 0) this.#pause.end()
+    else this.#pause.shorten(lingerMs)
     if (this.#working) return
     this.#working = true
     void this.#work(lingerMs)
@@ -125,7 +127,7 @@ class SettlingLoop implements Settler {
 
   halt(): void {
     this.#halted.abort()
-    this.#pause?.over.abort('hurry')
+    this.#pause.end()
   }
 
   /**
@@ -262,22 +264,7 @@ class SettlingLoop implements Settler {
   /** This long, or less if something comes that hurries. */
   async #rest(ms: number): Promise<void> {
     if (this.#halted.signal.aborted) return
-    const { clock } = this.#environment
-    const over = new AbortController()
-    this.#pause = { over, until: clock.monotonic() + ms }
-    await clock.sleep(Math.max(ms, 0), over.signal)
-    this.#pause = undefined
-  }
-
-  /** What has just come waits no longer than this. */
-  async #shorten(ms: number): Promise<void> {
-    const { clock } = this.#environment
-    const pause = this.#pause
-    const until = clock.monotonic() + ms
-    if (pause === undefined || pause.until <= until) return
-    pause.until = until
-    await clock.sleep(ms, pause.over.signal)
-    pause.over.abort('long enough')
+    await this.#pause.rest(ms)
   }
 
   async #work(lingerMs: number): Promise<void> {
