@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { buildPrograms } from '../../scripts/programs.ts'
@@ -24,6 +25,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const make = () => buildPrograms(`programs-${project.name}`, entries)
   const built = await make()
   process.env['MERSAL_TEST_PROGRAMS'] = built.folder
-  project.onTestsRerun(async () => void (await make()))
+  project.onTestsRerun(async () => {
+    // The package that test/projects/build.ts has made of the sources as they were.
+    await rm(join(built.folder, 'dist'), { recursive: true, force: true })
+    await make()
+  })
   return async () => built[Symbol.asyncDispose]()
 }
