@@ -29,18 +29,39 @@ export interface Backlog {
 
 /** Fills the table, lets the relays move everything, and reads it back. */
 export async function moveBacklog(postgres: BenchServer, backlog: Backlog): Promise<Sample> {
+  const { kind, count } = backlog
+  const client = new Client({ connectionString: postgres.url })
+  await client.connect()
+  try {
+    return await moveBetween({ postgres }, backlog, {
+      fill: (queue, keys) => fill(client, postgres.url, { kind, count, keys, queue }),
+      leftOver: () => leftOver(client, kind),
+    })
+  } finally {
+    await client.end()
+  }
+}
+
+interface Table {
+  /** For this queue. */
+  readonly fill: (queue: string, keys: Keys) => Promise<void>
+  readonly leftOver: () => Promise<string[]>
+}
+
+/** `database`: one server by its name. */
+export async function moveBetween(
+  database: Readonly<Record<string, BenchServer>>,
+  backlog: Backlog,
+  table: Table,
+): Promise<Sample> {
   const { kind, count, keys = 1000, rabbit, queueType = 'classic', relays = 1 } = backlog
   const spread = backlog.spread ?? (keys === 0 ? noKeys : evenKeys(keys))
   await using stack = new AsyncDisposableStack()
-  const client = stack.adopt(new Client({ connectionString: postgres.url }), (opened) =>
-    opened.end(),
-  )
-  await client.connect()
   const queue = rabbit === undefined ? undefined : stack.use(await openQueue(rabbit.url, queueType))
-  await fill(client, postgres.url, { kind, count, keys: spread, queue: queue?.name ?? 'bench' })
+  await table.fill(queue?.name ?? 'bench', spread)
   const job: RelayJob = {
     kind,
-    postgres: postgres.url,
+    database: Object.values(database)[0]?.url ?? '',
     expected: count,
     keys,
     ...(backlog.store && { store: backlog.store }),
@@ -50,23 +71,30 @@ export async function moveBacklog(postgres: BenchServer, backlog: Backlog): Prom
   }
   const processes = await Promise.all(Array.from({ length: relays }, () => startRelay(job)))
   for (const process of processes) stack.use(process)
-  const servers = { postgres, ...(rabbit === undefined ? {} : { rabbitmq: rabbit }) }
-  const before = Object.entries(servers).map(([name, { pid }]) => [name, cpuSeconds(pid)] as const)
+  const servers = { ...database, ...(rabbit === undefined ? {} : { rabbitmq: rabbit }) }
+  const before = Object.entries(servers).map(([name, server]) => ({
+    name,
+    server,
+    then: cpuSeconds(server.pid),
+  }))
   const started = performance.now()
   const done = await Promise.all(processes.map((process) => process.drain()))
   const seconds =
     relays === 1 ? (done[0]?.seconds ?? Number.NaN) : (performance.now() - started) / 1000
   const per100k = 100_000 / count
-  const cpu = { relay: done.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0) * per100k }
-  for (const [name, then] of before)
-    Object.assign(cpu, { [name]: (cpuSeconds(servers[name as 'postgres'].pid) - then) * per100k })
+  const cpu = {
+    relay: done.reduce((sum, each) => sum + each.cpuSeconds, 0) * per100k,
+    ...Object.fromEntries(
+      before.map(({ name, server, then }) => [name, (cpuSeconds(server.pid) - then) * per100k]),
+    ),
+  }
   const peak = Math.max(...processes.map(({ peakMegabytes }) => peakMegabytes))
   for (const process of processes) await process[Symbol.asyncDispose]()
   const faults =
     queue === undefined
       ? done.flatMap(({ faults }) => faults)
       : faultsOf(await queue.readBack(spread), count, promisesOrder(kind))
-  faults.push(...(await leftOver(client, kind)))
+  faults.push(...(await table.leftOver()))
   return { rate: count / seconds, cpu, figures: { messages: count, 'peak MB': peak }, faults }
 }
 
@@ -100,6 +128,10 @@ async function fill(
       return await fillGraphile(client, url, count)
     case 'pg-transactional-outbox':
       return await fillTransactional(client, count)
+    case 'mysql, floor delete':
+    case 'mysql, floor claimed':
+    case 'mysql, mersal':
+      throw new Error(`${kind} has no table in PostgreSQL`)
     default:
       throw new Error(`there is no relay '${String(kind satisfies never)}'`)
   }

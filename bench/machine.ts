@@ -15,6 +15,6 @@ export function versions(peers: boolean): Record<string, string> {
     readonly version: string
     readonly devDependencies: Readonly<Record<string, string>>
   }
-  const { pg = '', amqplib = '' } = manifest.devDependencies
-  return { mersal: manifest.version, pg, amqplib, ...(peers ? peerVersions() : {}) }
+  const { pg = '', mysql2 = '', amqplib = '' } = manifest.devDependencies
+  return { mersal: manifest.version, pg, mysql2, amqplib, ...(peers ? peerVersions() : {}) }
 }

@@ -5,6 +5,7 @@ import { drain } from './drain/section.ts'
 import type { Effort } from './effort.ts'
 import { idle } from './idle/section.ts'
 import { latency } from './latency/section.ts'
+import { mysql } from './mysql/section.ts'
 import { nats } from './nats/section.ts'
 import { queue } from './queue/section.ts'
 import { batches, receive } from './receive/section.ts'
@@ -32,6 +33,7 @@ const all = {
   scale,
   idle,
   sqlite,
+  mysql,
   growth,
 } satisfies Readonly<Record<string, Section>>
 
@@ -67,6 +69,8 @@ export const introductions: Readonly<Record<keyof typeof all, string>> = {
   scale: 'More relays, more rows, more or fewer keys.',
   idle: 'One relay process for many databases in which nothing happens: what looking costs.',
   sqlite: 'The whole way in one process, with files in place of servers.',
+  mysql:
+    'On MariaDB, each beside the same by hand: the writer, a backlog that is confirmed at once or published, and a consumer with an inbox. The hand-written relay locks rows, publishes them and deletes them in one transaction, without keys, retries or dead letters.',
   growth:
     'The writers and the relay of `churn` for ten million messages. Not part of a whole run: `npm run bench -- growth`.',
 }

@@ -3,7 +3,9 @@ import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { connect } from '@nats-io/transport-node'
+import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import { Client } from 'pg'
+import { privateMariadb } from '../scripts/servers/mariadb.ts'
 import { privateCluster } from '../scripts/servers/postgres.ts'
 import { openPrivateNats } from '../scripts/servers/nats.ts'
 import { openPrivateBroker } from '../scripts/servers/rabbitmq.ts'
@@ -13,6 +15,7 @@ import type { BenchServer } from './server.ts'
 /** Started when they are first asked for, once. */
 export interface BenchServers extends AsyncDisposable {
   postgres(): Promise<BenchServer>
+  mariadb(): Promise<BenchServer>
   rabbit(): Promise<BenchServer>
   nats(): Promise<BenchServer>
   /** Undefined where there is no `redis-server`. */
@@ -22,16 +25,18 @@ export interface BenchServers extends AsyncDisposable {
 export function benchServers(): BenchServers {
   const stack = new AsyncDisposableStack()
   let postgres: Promise<BenchServer> | undefined
+  let mariadb: Promise<BenchServer> | undefined
   let rabbit: Promise<BenchServer> | undefined
   let nats: Promise<BenchServer> | undefined
   let redis: Promise<BenchServer | undefined> | undefined
   return {
     postgres: () => (postgres ??= startPostgres(stack)),
+    mariadb: () => (mariadb ??= startMariadb(stack)),
     rabbit: () => (rabbit ??= startRabbit(stack)),
     nats: () => (nats ??= startNats(stack)),
     redis: () => (redis ??= startRedis(stack)),
     async [Symbol.asyncDispose]() {
-      await Promise.allSettled([postgres, rabbit, nats, redis])
+      await Promise.allSettled([postgres, mariadb, rabbit, nats, redis])
       await stack.disposeAsync()
     },
   }
@@ -54,6 +59,23 @@ async function startPostgres(stack: AsyncDisposableStack): Promise<BenchServer> 
   await client.end()
   const pid = Number(readFileSync(`${rows[0]?.folder}/postmaster.pid`, 'utf8').split('\n')[0])
   return { url: cluster.url, version: `PostgreSQL ${rows[0]?.version}`, pid }
+}
+
+async function startMariadb(stack: AsyncDisposableStack): Promise<BenchServer> {
+  const server = stack.use(
+    await privateMariadb([
+      '--max-connections=300',
+      '--innodb-buffer-pool-size=1G',
+      '--innodb-log-file-size=1G',
+      '--innodb-flush-log-at-trx-commit=1',
+    ]),
+  )
+  const connection = await createConnection({ uri: server.url })
+  const [[row]] = await connection.query<RowDataPacket[]>('select version() as version')
+  await connection.end()
+  const pid = Number(readFileSync(join(server.data, 'server.pid'), 'utf8'))
+  const [version] = String(row?.['version']).split('-')
+  return { url: server.url, version: `MariaDB ${version}`, pid }
 }
 
 async function startRabbit(stack: AsyncDisposableStack): Promise<BenchServer> {

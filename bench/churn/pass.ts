@@ -64,7 +64,7 @@ export async function pass(
   const relay = stack.use(
     await startRelay({
       kind: design.relay,
-      postgres: postgres.url,
+      database: postgres.url,
       expected: count,
       arriving: true,
       keys: 1000,

@@ -53,7 +53,7 @@ function appOf({ rabbit, queue }: Scene, { express }: Way, pool: Pool) {
 function relayOf({ postgres, rabbit, queue }: Scene) {
   return startRelay({
     kind: 'mersal',
-    postgres: postgres.url,
+    database: postgres.url,
     rabbit: { url: rabbit.url, queue, type: 'classic' },
     keys: 1000,
   })

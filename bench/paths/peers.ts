@@ -32,7 +32,7 @@ function peer(
     const relay = stack.use(
       await startRelay({
         kind,
-        postgres: postgres.url,
+        database: postgres.url,
         rabbit: { url: rabbit.url, queue, type: 'classic' },
         keys: 1000,
       }),

@@ -60,6 +60,14 @@ interface Handling {
 
 /** Time, CPU, and whether each number was handled once. */
 export async function handled({ pool, count, servers, work }: Handling): Promise<Sample> {
+  return { ...(await measured(servers, count, work)), faults: await missing(pool, count) }
+}
+
+export async function measured(
+  servers: Handling['servers'],
+  count: number,
+  work: () => Promise<void>,
+): Promise<Pick<Sample, 'rate' | 'cpu'>> {
   const before = cpuOf(servers)
   const started = performance.now()
   await work()
@@ -69,7 +77,7 @@ export async function handled({ pool, count, servers, work }: Handling): Promise
   const cpu = Object.fromEntries(
     Object.entries(after).map(([part, value]) => [part, (value - (before[part] ?? 0)) * per100k]),
   )
-  return { rate: count / seconds, cpu, faults: await missing(pool, count) }
+  return { rate: count / seconds, cpu }
 }
 
 function cpuOf(servers: Readonly<Record<string, BenchServer>>): Record<string, number> {

@@ -63,10 +63,7 @@ async function run(
     (opened) => opened.end(),
   )
   await makeReceived(pool)
-  const queue = `bench-receive-${process.pid}-${++queues}`
-  await using declaring = rabbitmq({ url: rabbit.url })
-  await declaring.subscribe(queue, [])
-  await fill(rabbit.url, queue, count)
+  const queue = await declareFilled(rabbit.url, count)
   const scene = { pool, rabbit, queue, count }
   return await handled({
     pool,
@@ -74,6 +71,15 @@ async function run(
     servers: { postgres, rabbitmq: rabbit },
     work: () => receive(scene, stack),
   })
+}
+
+/** The name of a queue as Mersal declares it, with this number of messages. */
+export async function declareFilled(url: string, count: number): Promise<string> {
+  const queue = `bench-receive-${process.pid}-${++queues}`
+  await using declaring = rabbitmq({ url })
+  await declaring.subscribe(queue, [])
+  await fill(url, queue, count)
+  return queue
 }
 
 async function fill(url: string, queue: string, count: number): Promise<void> {

@@ -26,10 +26,10 @@ const byId = (rows: readonly Row[]): readonly Row[] =>
  * begins again.
  */
 function floor(work: (parts: Floor) => Promise<void>): OpenRelay {
-  return async ({ postgres, arriving = false }, sink): Promise<BenchRelay> => {
+  return async ({ database, arriving = false }, sink): Promise<BenchRelay> => {
     const [client, retiring] = [
-      new Client({ connectionString: postgres }),
-      new Client({ connectionString: postgres }),
+      new Client({ connectionString: database }),
+      new Client({ connectionString: database }),
     ]
     for (const each of [client, retiring]) {
       await each.connect()

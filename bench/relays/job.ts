@@ -1,5 +1,8 @@
 import type { QueueType } from '../rabbit-queue.ts'
 
+/** On MariaDB. */
+export type MysqlKind = 'mysql, floor delete' | 'mysql, floor claimed' | 'mysql, mersal'
+
 export type RelayKind =
   | 'bare publishing'
   | 'bare publishing, with properties'
@@ -12,11 +15,13 @@ export type RelayKind =
   | 'pg-boss'
   | 'graphile-worker'
   | 'pg-transactional-outbox'
+  | MysqlKind
 
 /** What a relay process is started with. */
 export interface RelayJob {
   readonly kind: RelayKind
-  readonly postgres: string
+  /** Address of the server. */
+  readonly database: string
   /** Where the messages go; without it they are confirmed at once and only counted. */
   readonly rabbit?: { readonly url: string; readonly queue: string; readonly type: QueueType }
   /** How many messages there are to move, if that is known. */

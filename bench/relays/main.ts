@@ -3,6 +3,7 @@
  * done, ends when told to.
  */
 import { once } from 'node:events'
+import { mysqlFloorClaimed, mysqlFloorDelete, mysqlMersal } from '../mysql/relays.ts'
 import { bare, mersalProperties, plainProperties } from './bare.ts'
 import { floorClaimed, floorDelete, floorOverlap } from './floors.ts'
 import { graphileWorker } from './graphile-worker.ts'
@@ -24,6 +25,9 @@ const relays: Readonly<Record<RelayKind, OpenRelay>> = {
   'pg-boss': pgBoss,
   'graphile-worker': graphileWorker,
   'pg-transactional-outbox': pgTransactionalOutbox,
+  'mysql, floor delete': mysqlFloorDelete,
+  'mysql, floor claimed': mysqlFloorClaimed,
+  'mysql, mersal': mysqlMersal,
 }
 
 const job = JSON.parse(process.argv[2] ?? '') as RelayJob

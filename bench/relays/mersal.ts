@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool } from 'pg'
+import type { Store } from '../../src/core/store.ts'
 import type { PublishOutcome, Transport } from '../../src/core/transport.ts'
 import { silentLogger, stderrLogger } from '../../src/core/telemetry.ts'
 import { systemClock, systemRandom } from '../../src/lib/async/clock.ts'
@@ -8,12 +9,35 @@ import { createRelay } from '../../src/outbox/relay.ts'
 import { relaySettings } from '../../src/outbox/options.ts'
 import { postgres } from '../../src/postgres.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
-import type { OpenRelay, RelayJob, Sink } from './job.ts'
+import type { BenchRelay, OpenRelay, RelayJob, Sink } from './job.ts'
 
 /** The relay as `mersal relay` runs it. */
 export const mersal: OpenRelay = async (job, sink) => {
-  const pool = new Pool({ connectionString: job.postgres })
+  const pool = new Pool({ connectionString: job.database })
   const store = postgres({ pool, schema: 'bench', migrate: 'check', ...job.store })
+  return await relayOf({ job, sink }, store, {
+    holdsRows: () => holdsRows(pool),
+    close: () => pool.end(),
+  })
+}
+
+interface Given {
+  readonly job: RelayJob
+  readonly sink: Sink
+}
+
+interface Around {
+  /** Whether there are still rows in the outbox. */
+  readonly holdsRows: () => Promise<boolean>
+  readonly close: () => Promise<void>
+}
+
+/** Over any store. */
+export async function relayOf<Tx>(
+  { job, sink }: Given,
+  store: Store<Tx>,
+  { holdsRows, close }: Around,
+): Promise<BenchRelay> {
   await store.open()
   const transport = transportFor(job, sink)
   const relay = createRelay({
@@ -38,7 +62,7 @@ export const mersal: OpenRelay = async (job, sink) => {
       // for them without a pause would take the CPU from the one that holds them.
       for (;;) {
         await relay.drain()
-        if (!(await holdsRows(pool))) return
+        if (!(await holdsRows())) return
         await sleep(20)
       }
     },
@@ -46,7 +70,7 @@ export const mersal: OpenRelay = async (job, sink) => {
       await relay.stop()
       await transport[Symbol.asyncDispose]()
       await store[Symbol.asyncDispose]()
-      await pool.end()
+      await close()
     },
   }
 }

@@ -8,8 +8,8 @@ const bodyOf = ({ data }: Job): Buffer => Buffer.from(JSON.stringify(data))
  * A backlog by fetch and complete, one after the other; what comes while it runs by `work`, woken
  * by NOTIFY.
  */
-export const pgBoss: OpenRelay = async ({ postgres, expected }, sink) => {
-  const boss = await openBoss(postgres, expected === undefined)
+export const pgBoss: OpenRelay = async ({ database, expected }, sink) => {
+  const boss = await openBoss(database, expected === undefined)
   let working: Promise<void> = Promise.resolve()
 
   async function fetchAll(): Promise<void> {
