@@ -23,6 +23,11 @@ export interface MysqlAddress {
   readonly kind: 'mysql'
   readonly database: string
   readonly broker: string
+  /**
+   * The time of day at 0 of the monotonic clock of the machine, in milliseconds: the broker has a
+   * right clock, whatever those of the processes say.
+   */
+  readonly epoch: number
 }
 
 export type Address = PostgresAddress | SqliteAddress | MysqlAddress

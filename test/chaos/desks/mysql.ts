@@ -1,7 +1,9 @@
 import { createPool, type PoolConnection } from 'mysql2/promise'
 import type { Logger } from '../../../src/index.ts'
 import type { MysqlConnection } from '../../../src/mysql.ts'
+import { systemClock } from '../../../src/lib/async/clock.ts'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
+import { now } from '../history.ts'
 import { CLAIM_MS, type MysqlAddress, type WorkerPlan } from '../plan.ts'
 import type { Source } from '../source.ts'
 import type { Desk } from './desk.ts'
@@ -29,7 +31,7 @@ export function openMysql(
   at: (point: CrashPoint) => void,
   logger: Logger,
 ): Desk<MysqlConnection> {
-  const { database, broker } = plan.address
+  const { database, broker, epoch } = plan.address
   const address = new URL(database)
   address.username = plan.name
   const pool = createPool({ uri: address.href, connectionLimit: 5, connectTimeout: 5000 })
@@ -42,6 +44,7 @@ export function openMysql(
     path: broker,
     visibilityMs: CLAIM_MS,
     pollIntervalMs: 100,
+    clock: { ...systemClock, now: () => epoch + now() },
     logger,
   })
   return {

@@ -10,8 +10,8 @@ import { historyFile, linesOf, now } from '../history.ts'
 import type { Program } from '../programs.ts'
 import { type Nemesis, pick, type Scene, upTo } from './nemesis.ts'
 
-/** A queue in a file has the clocks of the processes. */
-const on = ['postgres', 'nats'] as const
+/** On SQLite the clocks of the processes are one with that of the database. */
+const on = ['postgres', 'nats', 'mysql'] as const
 const PATIENCE_MS = 10_000
 const STOP_MS = 15_000
 

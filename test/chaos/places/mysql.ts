@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { createPool, type Pool, type RowDataPacket } from 'mysql2/promise'
 import { privateMariadb, type PrivateMariadb } from '../../../scripts/servers/mariadb.ts'
 import { binaryLogSettings, committedRows } from '../../mysql/binary-log.ts'
+import { now } from '../history.ts'
 import { CONSUMER, headers, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
 import { openProxy, type Proxy } from '../proxy.ts'
@@ -83,6 +84,7 @@ export async function openMysqlPlace(): Promise<MysqlPlace> {
       kind: 'mysql',
       database: `mysql://program@127.0.0.1:${databaseProxy.port}/${DATABASE}`,
       broker: join(folder, 'broker.db'),
+      epoch: Date.now() - now(),
     } as const
     const count = async (text: string, values: unknown[] = []): Promise<number> =>
       (await query<{ n: number }>(text, values))[0]?.n ?? 0
