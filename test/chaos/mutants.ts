@@ -3,6 +3,8 @@
  * notice.
  */
 
+import type { StoreKind } from './plan.ts'
+
 interface Change {
   readonly file: string
   readonly from: string
@@ -19,7 +21,7 @@ export interface Mutant {
   /** Faults of the run, or the file of the contract suite that has to fail. */
   readonly under:
     | {
-        readonly store: 'postgres' | 'sqlite'
+        readonly store: StoreKind
         readonly nemeses: readonly string[]
         readonly seconds: number
       }
@@ -311,5 +313,46 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     under: { suite: 'test/contract/postgres.test.ts' },
+  },
+  {
+    name: 'M2',
+    says: 'MariaDB: a claim takes what another one still holds',
+    changes: [
+      {
+        file: 'stores/mysql/claim.ts',
+        from: "'o.visible_at <= utc_timestamp(6)'",
+        to: "'o.died_at is null'",
+      },
+    ],
+    under: { store: 'mysql', nemeses: [], seconds: 6 },
+  },
+  {
+    name: 'M6',
+    says: 'MariaDB: settling is not fenced by the token',
+    changes: [
+      {
+        file: 'stores/mysql/statements/statements.ts',
+        from: "const owned = 'o.position in (?) and o.token = ?'",
+        to: "const owned = 'o.position in (?) and ? is not null'",
+      },
+    ],
+    under: { store: 'mysql', nemeses: ['stolen'], seconds: 10 },
+  },
+  {
+    name: 'M7',
+    says: 'MariaDB: a row is claimed although an earlier one of its key is open',
+    changes: [
+      {
+        file: 'stores/mysql/claim.ts',
+        from: 'return gap === undefined || position < gap',
+        to: 'return gap === undefined || position > 0n',
+      },
+      {
+        file: 'stores/mysql/claim.ts',
+        from: "`(o.partition_key is null or ${head(T, 'h.visible_at')} <= utc_timestamp(6))`,",
+        to: "'o.died_at is null',",
+      },
+    ],
+    under: { store: 'mysql', nemeses: ['kill'], seconds: 8 },
   },
 ]

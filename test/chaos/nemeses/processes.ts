@@ -5,7 +5,7 @@ import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 import { historyFile, linesOf, now } from '../history.ts'
 import { CLAIM_MS, type Role } from '../plan.ts'
 import type { Program } from '../programs.ts'
-import { type Nemesis, onCluster, pick, type Scene, upTo } from './nemesis.ts'
+import { type Nemesis, pick, type Scene, upTo } from './nemesis.ts'
 
 const everywhere = ['postgres', 'nats', 'sqlite', 'mysql'] as const
 const PATIENCE_MS = 10_000
@@ -157,10 +157,11 @@ async function steal({ former, latter, rivals, folder }: Theft): Promise<number>
   return both
 }
 
-const stolen = onCluster({
+const stolen: Nemesis = {
   name: 'stolen',
   says: 'a relay stops until another one has its rows, and goes on while that one holds them',
   touches: 'process',
+  on: ['postgres', 'nats', 'mysql'],
   async inject({ programs, random, folder }) {
     const relays = programs.filter(({ role }) => role === 'relay')
     const former = pick(random, relays)
@@ -176,7 +177,7 @@ const stolen = onCluster({
       for (const program of programs) program.signal('SIGCONT')
     }
   },
-})
+}
 
 const hang: Nemesis = {
   name: 'hang',
