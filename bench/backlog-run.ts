@@ -75,7 +75,7 @@ export async function moveBetween(
   const before = Object.entries(servers).map(([name, server]) => ({
     name,
     server,
-    then: cpuSeconds(server.pid),
+    earlier: cpuSeconds(server.pid),
   }))
   const started = performance.now()
   const done = await Promise.all(processes.map((process) => process.drain()))
@@ -85,7 +85,10 @@ export async function moveBetween(
   const cpu = {
     relay: done.reduce((sum, each) => sum + each.cpuSeconds, 0) * per100k,
     ...Object.fromEntries(
-      before.map(({ name, server, then }) => [name, (cpuSeconds(server.pid) - then) * per100k]),
+      before.map(({ name, server, earlier }) => [
+        name,
+        (cpuSeconds(server.pid) - earlier) * per100k,
+      ]),
     ),
   }
   const peak = Math.max(...processes.map(({ peakMegabytes }) => peakMegabytes))

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { chown, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { chown, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -73,15 +73,21 @@ async function answers(port: number): Promise<boolean> {
 
 /** `settings`: further ones, as the command line has them. */
 export async function privateMariadb(settings: readonly string[] = []): Promise<PrivateMariadb> {
-  const data = await mkdtemp(join(tmpdir(), 'mersal-mariadb-'))
+  const folder = await mkdtemp(join(tmpdir(), 'mersal-mariadb-'))
+  const data = join(folder, 'data')
+  // A server that starts removes the temporary tables in its folder for them, whoever uses them.
+  const temporary = join(folder, 'tmp')
   const pidFile = join(data, 'server.pid')
-  const dog = watchdog({ pidFiles: [pidFile], signal: 'KILL', folders: [data] })
+  const dog = watchdog({ pidFiles: [pidFile], signal: 'KILL', folders: [folder] })
   const uid = await userOfServer()
-  if (uid !== undefined) await chown(data, Number(uid), Number(uid))
+  for (const each of [data, temporary]) await mkdir(each)
+  if (uid !== undefined)
+    for (const each of [folder, data, temporary]) await chown(each, Number(uid), Number(uid))
   const user = uid === undefined ? [] : ['--user=mysql']
   await run(programs.install, [
     '--no-defaults',
     `--datadir=${data}`,
+    `--tmpdir=${temporary}`,
     '--auth-root-authentication-method=normal',
     '--skip-test-db',
     '--skip-name-resolve',
@@ -97,6 +103,7 @@ export async function privateMariadb(settings: readonly string[] = []): Promise<
       [
         '--no-defaults',
         `--datadir=${data}`,
+        `--tmpdir=${temporary}`,
         `--port=${port}`,
         '--bind-address=127.0.0.1',
         `--socket=${join(data, 'server.sock')}`,
@@ -144,7 +151,7 @@ export async function privateMariadb(settings: readonly string[] = []): Promise<
     async [Symbol.asyncDispose]() {
       await end('SIGKILL').catch(() => {})
       await dog[Symbol.asyncDispose]()
-      await rm(data, { recursive: true, force: true })
+      await rm(folder, { recursive: true, force: true })
     },
   }
 }
