@@ -13,6 +13,7 @@ import {
   sizeOf,
   tooLarge,
   unavailable,
+  unknown,
   unroutable,
 } from '../shared/outcomes.ts'
 import { queueSql } from './statements.ts'
@@ -44,14 +45,21 @@ async function write(
   signal: AbortSignal | undefined,
 ): Promise<readonly PublishOutcome[]> {
   const all = (outcome: PublishOutcome): PublishOutcome[] => messages.map(() => outcome)
-  const givenUp = (): PublishOutcome[] =>
-    all(unavailable('the publishing was given up before it began'))
   const inserting = new Inserting(connection, rules)
-  const written = connection
-    .write(
-      (handle) => (signal?.aborted === true ? givenUp() : inserting.insertAll(handle, messages)),
-      { committed: () => inserting.committed() },
+  let begun = false
+  const givenUp = (): PublishOutcome[] =>
+    all(
+      begun
+        ? unknown('the publishing was given up before its messages were known to be on the disk')
+        : unavailable('the publishing was given up before it began'),
     )
+  const insert = (handle: Handle): PublishOutcome[] => {
+    if (signal?.aborted === true) return givenUp()
+    begun = true
+    return inserting.insertAll(handle, messages)
+  }
+  const written = connection
+    .write(insert, { committed: () => inserting.committed() })
     .catch((error: unknown) => {
       inserting.failed()
       return all(failure(error))
@@ -60,8 +68,8 @@ async function write(
 }
 
 /**
- * What is written, is written within one tick: an abort finds the messages either committed or not
- * begun.
+ * What is written, is written within one tick, and then waits for the disk: an abort finds the
+ * messages either not begun or perhaps there, so that others may see them already.
  */
 async function untilAborted<Answer>(
   written: Promise<Answer>,

@@ -116,6 +116,27 @@ describe.skipIf(process.platform !== 'linux')('commits on SQLite', () => {
     expect(await dead.promise).toEqual({ stale: 0 })
   })
 
+  test('P6: a publishing that is given up while it waits for the disk is answered as unknown: others see its message', async () => {
+    using folder = temporaryFolder()
+    using disk = watchDisk()
+    await using queue = sqliteQueue({ path: folder.file('queue.db') })
+    await queue.subscribe('q', [])
+    const goOn = disk.hold()
+    const patience = new AbortController()
+    const answers = queue.publish([message], { signal: patience.signal })
+    await aMoment()
+    patience.abort()
+    const outcomes = await Promise.all(answers)
+    goOn()
+    expect(outcomes).toMatchObject([{ kind: 'unknown' }])
+    const { promise, resolve } = Promise.withResolvers<string>()
+    await using _ = await queue.consume({ queue: 'q', concurrency: 1 }, async (delivery) => {
+      resolve(delivery.message.id)
+      return { kind: 'ack' }
+    })
+    expect(await promise).toBe('m')
+  })
+
   test('P6: what a loss of power only repeats does not wait for the disk, and is there soon', async () => {
     using folder = temporaryFolder()
     using disk = watchDisk()
