@@ -38,7 +38,7 @@ export interface TransportAdapter extends Adapter {
 }
 
 export type StoreName = 'postgres' | 'mysql' | 'sqlite'
-export type TransportName = 'rabbitmq' | 'nats' | 'postgres' | 'sqlite'
+export type TransportName = 'rabbitmq' | 'nats' | 'postgres' | 'mysql' | 'sqlite'
 
 const onPostgres = {
   packages: ['pg'],
@@ -48,6 +48,17 @@ const onPostgres = {
   client: {
     imports: `import pg from 'pg'`,
     setup: `const pool = new pg.Pool({ connectionString: required('DATABASE_URL') })`,
+    close: 'pool.end()',
+  },
+}
+const onMysql = {
+  packages: ['mysql2'],
+  variables: ['DATABASE_URL'],
+  fits: /^(?:mysql|mariadb):\/\//,
+  shown: 'mysql://…',
+  client: {
+    imports: `import { createPool } from 'mysql2/promise'`,
+    setup: `const pool = createPool(required('DATABASE_URL'))`,
     close: 'pool.end()',
   },
 }
@@ -66,16 +77,8 @@ export const storeAdapters: Readonly<Record<StoreName, StoreAdapter>> = {
     fromUrl: postgresAt,
   },
   mysql: {
-    packages: ['mysql2'],
-    variables: ['DATABASE_URL'],
-    fits: /^(?:mysql|mariadb):\/\//,
-    shown: 'mysql://…',
+    ...onMysql,
     init: ['mersal/mysql', 'mysql', '{ pool }'],
-    client: {
-      imports: `import { createPool } from 'mysql2/promise'`,
-      setup: `const pool = createPool(required('DATABASE_URL'))`,
-      close: 'pool.end()',
-    },
     fromUrl: mysqlAt,
   },
   sqlite: {
@@ -104,6 +107,7 @@ export const transportAdapters: Readonly<Record<TransportName, TransportAdapter>
     fromUrl: async (url) => (await import('../transports/nats/transport.ts')).nats({ url }),
   },
   postgres: { ...onPostgres, init: ['mersal/postgres', 'postgresQueue', '{ pool }'] },
+  mysql: { ...onMysql, init: ['mersal/mysql', 'mysqlQueue', '{ pool }'] },
   sqlite: { ...onSqlite, init: ['mersal/sqlite', 'sqliteQueue', `{ path: 'queue.db' }`] },
 }
 

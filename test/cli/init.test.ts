@@ -6,11 +6,16 @@ import { describe, expect, test } from 'vitest'
 import { entries } from '../../scripts/public-api.ts'
 import { root } from '../house/sources.ts'
 import { serverAnswers, serverUrl, testDatabase } from '../postgres/database.ts'
+import { serverAnswers as mysqlAnswers, testDatabase as mysqlDatabase } from '../mysql/server.ts'
 import { openVhost, type Place, rabbitIsHere } from '../rabbitmq/broker.ts'
 import { openProject, type Project, sourceUrl } from './project.ts'
 
 const run = promisify(execFile)
-const present = { postgres: await serverAnswers(), rabbitmq: await rabbitIsHere() }
+const present = {
+  postgres: await serverAnswers(),
+  rabbitmq: await rabbitIsHere(),
+  mysql: await mysqlAnswers(),
+}
 
 /** `mersal` as it would be installed, made of the sources; and whichever clients. */
 function install(project: Project, ...clients: readonly string[]): void {
@@ -76,12 +81,36 @@ describe('mersal init', { timeout: 240_000 }, () => {
     expect(await follow(project, 'ts')).toBe('an order for tea was placed\n')
     expect(compile(project)).toBe('')
     // Any store with any broker, and RabbitMQ without its address as well.
-    for (const store of ['sqlite', 'postgres'])
-      for (const transport of ['sqlite', 'postgres', 'rabbitmq']) {
-        await project.mersal(['init', '--force', '--store', store, '--transport', transport])
+    for (const store of ['sqlite', 'postgres', 'mysql'])
+      for (const transport of ['sqlite', 'postgres', 'mysql', 'rabbitmq']) {
+        const options = ['--store', store, '--transport', transport]
+        const { code, stderr } = await project.mersal(['init', '--force', ...options])
+        // Two databases have no address in common.
+        const two =
+          ['postgres', 'mysql'].includes(store) && ['postgres', 'mysql'].includes(transport)
+        if (two && store !== transport) {
+          expect([code, stderr]).toEqual([1, expect.stringContaining('DATABASE_URL')])
+          continue
+        }
         expect([store, transport, compile(project)]).toEqual([store, transport, ''])
       }
   })
+
+  test.skipIf(!present.mysql)(
+    'on MariaDB writes an app that runs, with its queue beside its store',
+    async () => {
+      await using project = openProject()
+      await using database = await mysqlDatabase()
+      install(project, 'mysql2')
+      project.write('package.json', JSON.stringify({ dependencies: { mysql2: '*' } }))
+      const { stdout } = await project.mersal(['init'])
+      expect(stdout).toContain('Database: mysql. Broker: mysql.')
+      const env = { DATABASE_URL: database.url }
+      expect(await follow(project, 'mjs', env)).toBe('an order for tea was placed\n')
+      expect(await project.mersal(['doctor'], env)).toMatchObject({ code: 0 })
+      expect(await project.mersal(['dead', 'queues'], env)).toMatchObject({ code: 0 })
+    },
+  )
 
   test('writes a .mts file where a .ts file would not be a module', async () => {
     await using project = openProject()

@@ -10,8 +10,15 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/outbox': ['src/core', 'src/lib'],
   'src/sql': ['src/core', 'src/lib'],
   'src/stores': ['src/core', 'src/lib', 'src/sql'],
-  'src/transports': ['src/core', 'src/lib', 'src/sql', 'src/transports/shared'],
+  'src/transports': [
+    'src/core',
+    'src/lib',
+    'src/sql',
+    'src/transports/shared',
+    'src/transports/queues',
+  ],
   'src/transports/shared': ['src/core', 'src/lib'],
+  'src/transports/queues': ['src/core', 'src/lib', 'src/sql', 'src/transports/shared'],
   'src/app': ['src/core', 'src/lib', 'src/outbox', 'src/sql'],
   'src/testing': [
     'src/core',

@@ -1,6 +1,8 @@
+import { createPool } from 'mysql2/promise'
 import { Pool } from 'pg'
 import { Mersal, type MersalOptions, retryLater } from '../../src/index.ts'
 import { memoryStore, memoryTransport } from '../../src/memory.ts'
+import { mysqlQueue } from '../../src/mysql.ts'
 import { postgres, postgresQueue } from '../../src/postgres.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
 import { sqlite, sqliteQueue } from '../../src/sqlite.ts'
@@ -13,6 +15,8 @@ import { refuses } from './soundness.ts'
 /** Connects to nothing before it is used, and nothing here uses it. */
 const pool = new Pool({ connectionString: 'postgres://nobody@127.0.0.1:1/none' })
 const DAY = 86_400_000
+const mysqlPool = createPool({ host: '127.0.0.1', port: 1, database: 'none' })
+const queue = (options: object): unknown => mysqlQueue({ pool: mysqlPool, ...options })
 
 function app(change: object): void {
   void new Mersal({
@@ -96,6 +100,14 @@ const fields: readonly Field[] = [
     (maxMessageBytes) => postgresQueue({ pool, maxMessageBytes }),
     1,
     256 * 1024 * 1024,
+  ],
+  ['mysqlQueue.visibilityMs', (visibilityMs) => queue({ visibilityMs }), 30, DAY],
+  ['mysqlQueue.pollIntervalMs', (pollIntervalMs) => queue({ pollIntervalMs }), 1, 3_600_000],
+  [
+    'mysqlQueue.maxMessageBytes',
+    (maxMessageBytes) => queue({ maxMessageBytes }),
+    1,
+    1024 ** 3 - 1024 ** 2,
   ],
   [
     'sqlite.busyTimeoutMs',

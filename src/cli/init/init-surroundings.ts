@@ -73,8 +73,9 @@ export function lookAround(folder: string, env: Env, asked: Asked): Found {
   const wanted = (name: string): boolean => name in listed
   const typescript = existsSync(join(folder, 'tsconfig.json')) || wanted('typescript')
   const store = asked.store ?? storeFor(env, wanted)
-  const transport = asked.transport ?? brokerFor(env, wanted) ?? queueBeside(store)
+  const transport = asked.transport ?? brokerFor(env, wanted) ?? store
   const adapters = [storeAdapters[store], transportAdapters[transport]]
+  checkAddress(store, transport)
   const addresses = addressesOf(env, store, transport)
   const clients = new Set(adapters.flatMap(({ packages }) => packages))
   return {
@@ -90,6 +91,17 @@ export function lookAround(folder: string, env: Env, asked: Asked): Found {
     addresses,
     unset: addresses.filter(({ variable }) => !isSet(variable)),
   }
+}
+
+/** Two kinds of database have no address in common. */
+function checkAddress(store: StoreName, transport: TransportName): void {
+  const [first, second] = [storeAdapters[store], transportAdapters[transport]]
+  if (first.client === undefined || second.client === undefined || first.shown === second.shown)
+    return
+  const [variable = ''] = second.variables
+  throw new CommandError(
+    `--store ${store} --transport ${transport}: both would have their address in ${variable}; give one of them, or write the configuration yourself`,
+  )
 }
 
 /** The database first. What has a client needs its address, and so does a broker. */
@@ -125,10 +137,6 @@ function brokerFor(env: Env, wanted: Wanted): TransportName | undefined {
     )
   })
 }
-
-/** A database that is no queue leaves that to one which needs nothing. */
-const queueBeside = (store: StoreName): TransportName =>
-  transportNames.find((name) => name === store) ?? 'sqlite'
 
 /** Files that are modules whatever package.json says. */
 function ending(typescript: boolean, module: boolean): Found['ending'] {

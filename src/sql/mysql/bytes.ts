@@ -18,3 +18,10 @@ export const textOrNull = (value: unknown): string | null =>
 
 /** The unit of time in statements: whole microseconds, rounded up. */
 export const microseconds = (milliseconds: number): number => Math.ceil(milliseconds * 1000)
+
+/** Room for names, the statement and the protocol. */
+export const AROUND_BYTES: number = 64 * 1024
+/** Of a binary column for a name or a key. */
+export const LONGEST_NAME_BYTES = 255
+
+export const fitsName = (text: string): boolean => Buffer.byteLength(text) <= LONGEST_NAME_BYTES

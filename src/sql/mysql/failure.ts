@@ -1,5 +1,5 @@
 import { causesOf, readProperty } from '../../core/errors/causes.ts'
-import { MersalError } from '../../core/errors/errors.ts'
+import { isMersalError, MersalError } from '../../core/errors/errors.ts'
 
 /** Number of the error that the server sent; undefined: it did not send any. */
 export function errorNumber(error: unknown): number | undefined {
@@ -55,6 +55,16 @@ function missing(database: string, cause: unknown): MersalError {
     `mysql: the tables of mersal are not in database '${database}', or are not the ones this version needs: open the store with migrate: 'auto', or run 'mersal migrate'`,
     { cause, details: { schema: database, refused: true } },
   )
+}
+
+/**
+ * No answer, no connection, or a server that takes no writes: it may be well soon. Everything else
+ * needs a person.
+ */
+export function isOutOfReach(error: unknown): boolean {
+  if (isMersalError(error, 'MERSAL_STORE_BUSY')) return true
+  if (!isMersalError(error, 'MERSAL_STORE_FAILED') || error.cause === undefined) return false
+  return error.details?.['refused'] !== true
 }
 
 /** For statements inside the user's transaction: his own errors stay as they are. */

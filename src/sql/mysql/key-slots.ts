@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib'
+import { END } from './columns.ts'
 
 /** Few enough that no transaction can exhaust the locks of a server. Never to be changed. */
 export const KEY_SLOTS = 1024
@@ -13,3 +14,9 @@ export const slotOf = (key: string): number => crc32(key) & (KEY_SLOTS - 1)
 export function slotsOf(keys: Iterable<string>): number[] {
   return [...new Set(Array.from(keys, slotOf))].sort((a, b) => a - b)
 }
+
+/** One row per lock of partition keys. The rows never change; only their locks are used. */
+export const keyLockTable = (name: string): readonly string[] => [
+  `create table if not exists ${name} (slot smallint unsigned not null primary key) ${END}`,
+  `insert ignore into ${name} (slot) values ${Array.from({ length: KEY_SLOTS }, (_, slot) => `(${slot})`).join(', ')}`,
+]

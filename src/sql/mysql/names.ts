@@ -17,8 +17,13 @@ export interface Tables {
   readonly saga: string
 }
 
+const tableIn =
+  (database: string) =>
+  (name: string): string =>
+    `${quoteName(database)}.${quoteName(`mersal_${name}`)}`
+
 export function tablesIn(database: string): Tables {
-  const table = (name: string): string => `${quoteName(database)}.${quoteName(`mersal_${name}`)}`
+  const table = tableIn(database)
   return {
     outbox: table('outbox'),
     dead: table('dead'),
@@ -28,5 +33,26 @@ export function tablesIn(database: string): Tables {
     keyLock: table('key_lock'),
     unitMark: table('unit_mark'),
     saga: table('saga'),
+  }
+}
+
+/** Those of a queue. */
+export interface QueueTables {
+  readonly queue: string
+  readonly subscription: string
+  readonly message: string
+  readonly dead: string
+  /** The locks of the partition keys of its messages. */
+  readonly keyLock: string
+}
+
+export function queueTablesIn(database: string): QueueTables {
+  const table = tableIn(database)
+  return {
+    queue: table('queue'),
+    subscription: table('queue_subscription'),
+    message: table('queue_message'),
+    dead: table('queue_dead'),
+    keyLock: table('queue_key_lock'),
   }
 }

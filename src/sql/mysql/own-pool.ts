@@ -72,15 +72,23 @@ export function addressOf(pool: MysqlPool): string {
  * A small pool of Mersal's own with the settings of the given one, so that its work goes on when
  * the application has used up its connections. How values are read does not come along. Throws
  * `MERSAL_INVALID_OPTIONS` unless the given pool is a promise pool of `mysql2`: what a class of
- * somebody else does with its settings is not known.
+ * somebody else does with its settings is not known. `most`: connections; `where` begins the name of
+ * the option in errors, and `instead` is the one to give then.
  */
-export function ownPool(given: MysqlPool, most: number): MysqlPool {
+export function ownPool(
+  given: MysqlPool,
+  {
+    most,
+    where,
+    instead,
+  }: { readonly most: number; readonly where: string; readonly instead: string },
+): MysqlPool {
   const core = coreOf(given)
   if (core === undefined) {
-    const field = 'mysql.pool'
+    const field = `${where}.pool`
     throw new MersalError(
       'MERSAL_INVALID_OPTIONS',
-      `${field}: this is no promise pool of 'mysql2' whose settings can be read; give 'relayPool' as well, a second pool that leads to the same database`,
+      `${field}: this is no promise pool of 'mysql2' whose settings can be read; give '${instead}' as well, a second pool that leads to the same database`,
       { details: { field } },
     )
   }

@@ -1,24 +1,14 @@
 import type { ClaimRequest } from '../../core/outbox.ts'
-import { bytesOf, microseconds, textOf } from '../../sql/mysql/bytes.ts'
+import { AROUND_BYTES, bytesOf, microseconds, textOf } from '../../sql/mysql/bytes.ts'
 import type { Tables } from '../../sql/mysql/names.ts'
-import type { Own, Query } from '../../sql/mysql/own.ts'
+import { type Own, type Query, LIST, listsOf } from '../../sql/mysql/own.ts'
 import { type ClaimTerms, claimTerms } from '../../sql/shared/claims.ts'
 import type { ClaimedRow } from '../../sql/shared/rows.ts'
-import { AROUND_BYTES, claimedRow, type RawRow, tokenText } from './encode.ts'
+import { claimedRow, type RawRow, tokenText } from './encode.ts'
 import type { Place } from './place.ts'
 import { shown } from './statements/statements.ts'
 
 const DOING = 'claiming messages'
-
-/** Most values of one list: MariaDB plans a longer one as a join. */
-const LIST = 900
-
-/** Cut into lists that a statement takes. */
-export function listsOf<Value>(values: readonly Value[]): Value[][] {
-  const lists: Value[][] = []
-  for (let from = 0; from < values.length; from += LIST) lists.push(values.slice(from, from + LIST))
-  return lists
-}
 
 /** A row that is locked by the claim, and may be claimed if its key has no gap. */
 interface Candidate {

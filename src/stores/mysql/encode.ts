@@ -2,14 +2,15 @@ import { createHash } from 'node:crypto'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { isUuid } from '../../lib/uuid.ts'
-import { bytesOf, microseconds, textOf, textOrNull } from '../../sql/mysql/bytes.ts'
+import {
+  bytesOf,
+  LONGEST_NAME_BYTES,
+  microseconds,
+  textOf,
+  textOrNull,
+} from '../../sql/mysql/bytes.ts'
 import type { ClaimedRow, MessageRow } from '../../sql/shared/rows.ts'
 import { checkStorable, wellFormed } from '../../sql/shared/storable.ts'
-
-/** Room for names, the statement and the protocol. */
-export const AROUND_BYTES: number = 64 * 1024
-/** Of a binary column for a name or a key. */
-const LONGEST_NAME_BYTES = 255
 
 /** A message as the tables hold it. */
 export interface StoredMessage {

@@ -5,7 +5,7 @@ import { bytesOf, textOf } from '../../sql/mysql/bytes.ts'
 import { errorNumber } from '../../sql/mysql/failure.ts'
 import { slotsOf } from '../../sql/mysql/key-slots.ts'
 import { mysqlSchemaControl } from '../../sql/mysql/migrate.ts'
-import { onlyRow, type Own, type Query } from '../../sql/mysql/own.ts'
+import { onlyRow, type Own, type Query, listsOf } from '../../sql/mysql/own.ts'
 import {
   type CountsRow,
   NO_COUNTS,
@@ -15,7 +15,6 @@ import {
   storeOperations,
 } from '../../sql/shared/operator-tools.ts'
 import type { Whole } from '../../sql/shared/rows.ts'
-import { listsOf } from './claim.ts'
 import { examine } from './examine/examine.ts'
 import type { Place } from './place.ts'
 import { storeTables } from './schema.ts'

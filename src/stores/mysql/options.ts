@@ -1,8 +1,6 @@
-import { MersalError } from '../../core/errors/errors.ts'
 import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Clock } from '../../lib/async/clock.ts'
-import { checkIdentifier } from '../../sql/identifiers.ts'
 import type { MysqlConnection, MysqlPool } from '../../sql/mysql/client.ts'
 import type { MigrateMode } from '../../sql/shared/migrations.ts'
 import {
@@ -10,7 +8,7 @@ import {
   type DatabaseSettings,
   databaseSettings,
 } from '../../sql/shared/options.ts'
-import { databaseOf, formatsValues } from '../../sql/mysql/own-pool.ts'
+import { checkOwnPool, checkPool, databaseFor } from '../../sql/mysql/options.ts'
 import type { Session } from '../../sql/session.ts'
 import type { Isolation } from './unit/unit-of-work.ts'
 
@@ -71,12 +69,12 @@ const isolations = ['read committed', 'repeatable read', 'serializable', 'server
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
 export function mysqlSettings<Tx>(given: MysqlOptions<Tx>): MysqlSettings {
   checkOptions('mysql', given, known)
-  checkShape('mysql.pool', given.pool, ['getConnection', 'end'])
-  if (given.relayPool !== undefined) checkRelayPool(given.relayPool)
+  checkPool('mysql.pool', given.pool)
+  if (given.relayPool !== undefined) checkOwnPool('mysql.relayPool', given.relayPool)
   if (given.session !== undefined) checkShape('mysql.session', given.session, ['executor'])
   return {
     ...databaseSettings('mysql', given),
-    database: databaseFor(given),
+    database: databaseFor('mysql', given),
     keepSentMs: checkKeepSentMs('mysql', given.keepSentMs),
     isolation: checkChoice('mysql.isolation', given.isolation, isolations, 'read committed'),
     retrySerialization: checkNumber('mysql.retrySerialization', given.retrySerialization, {
@@ -85,27 +83,4 @@ export function mysqlSettings<Tx>(given: MysqlOptions<Tx>): MysqlSettings {
       max: 100,
     }),
   }
-}
-
-function checkRelayPool(pool: MysqlPool): void {
-  const field = 'mysql.relayPool'
-  checkShape(field, pool, ['getConnection', 'end'])
-  if (!formatsValues(pool)) return
-  throw new MersalError(
-    'MERSAL_INVALID_OPTIONS',
-    `${field}: its option 'queryFormat' would put the values into Mersal's own statements: give a pool without it`,
-    { details: { field } },
-  )
-}
-
-function databaseFor<Tx>({ schema, pool }: MysqlOptions<Tx>): string {
-  if (schema !== undefined) return checkIdentifier('mysql.schema', schema)
-  const found = databaseOf(pool)
-  if (found !== undefined) return found
-  const field = 'mysql.schema'
-  throw new MersalError(
-    'MERSAL_INVALID_OPTIONS',
-    `${field}: the pool names no database: give one here, or the pool its option 'database'`,
-    { details: { field } },
-  )
 }

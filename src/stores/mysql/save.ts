@@ -1,11 +1,11 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { savedRow, type SavedRow, type SaveOptions } from '../../core/outbox.ts'
-import { bytesOf, textOf } from '../../sql/mysql/bytes.ts'
+import { AROUND_BYTES, bytesOf, textOf } from '../../sql/mysql/bytes.ts'
 import type { Run } from '../../sql/mysql/executor.ts'
 import { explain, isUnproven } from '../../sql/mysql/failure.ts'
 import { partsOf } from '../../sql/parts.ts'
-import { AROUND_BYTES, type StoredMessage, storedMessage, tokenText } from './encode.ts'
+import { type StoredMessage, storedMessage, tokenText } from './encode.ts'
 import { slotOf, slotsOf } from '../../sql/mysql/key-slots.ts'
 import type { Place } from './place.ts'
 

@@ -1,12 +1,8 @@
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import { migrationSql, type MysqlStep, type MysqlTables } from '../../sql/mysql/migrate.ts'
 import { type Tables, tablesIn } from '../../sql/mysql/names.ts'
-import { KEY_SLOTS } from '../../sql/mysql/key-slots.ts'
-
-/** `visible_at` of a row that nobody takes before it is put right. */
-export const NEVER = `'9999-12-31 00:00:00'`
-
-const ascii = (type: string): string => `${type} character set ascii collate ascii_bin`
+import { ascii, END } from '../../sql/mysql/columns.ts'
+import { keyLockTable } from '../../sql/mysql/key-slots.ts'
 
 /**
  * Columns of a message in every table. Texts lie in binary columns: a collation would take two
@@ -24,8 +20,6 @@ const message = `
   bytes bigint unsigned generated always as
     (length(body) + length(headers) + length(type) + length(transport) + length(name)) stored`
 
-const end = 'engine = InnoDB row_format = dynamic'
-
 /**
  * Messages that are not yet confirmed. A row may be taken by whoever comes after `visible_at`; the
  * token fences a former owner. The check of `kind` is also how an insert proves its transaction.
@@ -42,7 +36,7 @@ create table if not exists ${T.outbox} (
   ${message},
   key mersal_outbox_key (partition_key, position),
   constraint mersal_in_transaction check (kind in ('queue', 'topic'))
-) ${end}`
+) ${END}`
 
 /**
  * Messages that were given up. `blocks`: the row is still in the outbox, and holds back its key.
@@ -59,7 +53,7 @@ create table if not exists ${T.dead} (
   attempts int not null,
   added_at datetime(6) not null,
   ${message}
-) ${end}`
+) ${END}`
 
 /** Confirmed messages, if they are kept. */
 const sent = (T: Tables): string => `
@@ -71,7 +65,7 @@ create table if not exists ${T.sent} (
   ${message},
   key mersal_sent_age (sent_at),
   key mersal_sent_position (position)
-) ${end}`
+) ${END}`
 
 /** What a consumer has handled. `recorder` and `turn` name who has recorded it, in which call. */
 const inbox = (T: Tables): string => `
@@ -84,7 +78,7 @@ create table if not exists ${T.inbox} (
   hits int unsigned not null default 1,
   primary key (consumer, message_id),
   key mersal_inbox_age (handled_at)
-) ${end}`
+) ${END}`
 
 /** What operators have paused; relays leave such rows alone. */
 const pause = (T: Tables): string => `
@@ -94,13 +88,7 @@ create table if not exists ${T.pause} (
   reason blob not null,
   paused_at datetime(6) not null,
   primary key (kind, name)
-) ${end}`
-
-/** One row per lock of partition keys. The rows never change; only their locks are used. */
-const keyLock = (T: Tables): readonly string[] => [
-  `create table if not exists ${T.keyLock} (slot smallint unsigned not null primary key) ${end}`,
-  `insert ignore into ${T.keyLock} (slot) values ${Array.from({ length: KEY_SLOTS }, (_, slot) => `(${slot})`).join(', ')}`,
-]
+) ${END}`
 
 /** Messages of a unit that a library has opened, by number; every row goes before the commit. */
 const unitMark = (T: Tables): string => `
@@ -108,11 +96,19 @@ create table if not exists ${T.unitMark} (
   unit ${ascii('char(36)')} not null,
   number int unsigned not null,
   primary key (unit, number)
-) ${end}`
+) ${END}`
 
 function migrations(database: string): readonly MysqlStep[] {
   const T = tablesIn(database)
-  const statements = [outbox(T), dead(T), sent(T), inbox(T), pause(T), ...keyLock(T), unitMark(T)]
+  const statements = [
+    outbox(T),
+    dead(T),
+    sent(T),
+    inbox(T),
+    pause(T),
+    ...keyLockTable(T.keyLock),
+    unitMark(T),
+  ]
   return [{ version: 1, name: 'tables', statements }]
 }
 

@@ -1,13 +1,12 @@
 import type { Claim, Settlement, SettleResult } from '../../core/outbox.ts'
 import { bytesOf, microseconds } from '../../sql/mysql/bytes.ts'
-import type { Own, Query } from '../../sql/mysql/own.ts'
+import { type Own, type Query, listsOf } from '../../sql/mysql/own.ts'
 import {
   type Kind,
   notedError,
   type SettlementGroup,
   settlementGroups,
 } from '../../sql/shared/settlements.ts'
-import { listsOf } from './claim.ts'
 import { tokenText } from './encode.ts'
 import type { Statements } from './statements/statements.ts'
 

@@ -39,7 +39,9 @@ export function mysql<Tx>(options: MysqlOptions<Tx> & { readonly session: Sessio
 export function mysql(options: MysqlOptions<unknown>): Store<unknown> {
   const settings = mysqlSettings(options)
   const { database, clock, logger } = settings
-  const relayPool = options.relayPool ?? ownPool(options.pool, OWN_CONNECTIONS)
+  const relayPool =
+    options.relayPool ??
+    ownPool(options.pool, { most: OWN_CONNECTIONS, where: 'mysql', instead: 'relayPool' })
   const own = ownOn(relayPool, database)
   const place = placeIn(database)
   const bell = bellOf(`${addressOf(options.pool)}/${database}`)

@@ -1,28 +1,5 @@
-import { isUint8Array } from 'node:util/types'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import { LONGEST_DELAY_MS } from '../../core/messages/validation.ts'
-
-/**
- * Why PostgreSQL could not store this message, or undefined. It takes neither NUL nor lone
- * surrogates.
- */
-export function unstorable(message: OutgoingMessage): string | undefined {
-  const { id, type, headers, to, partitionKey = '', body } = message
-  const texts: readonly unknown[] = [
-    id,
-    type,
-    to.transport,
-    to.name,
-    partitionKey,
-    ...Object.keys(headers),
-    ...Object.values(headers),
-  ]
-  if (
-    !texts.every((text) => typeof text === 'string' && !text.includes('\0') && text.isWellFormed())
-  )
-    return 'the message cannot be stored: id, type, key and headers must be well-formed text without NUL'
-  return isUint8Array(body) ? undefined : 'the message cannot be stored: its body is no Uint8Array'
-}
+import { delayOf } from '../queues/delay.ts'
 
 /** As parameters of `queue_put`: the facts as one JSON array, and the bodies in one piece. */
 export function encode(
@@ -52,9 +29,4 @@ export function encode(
     json: JSON.stringify(rows),
     bodies: only?.body ?? Buffer.concat(messages.map(({ body }) => body)),
   }
-}
-
-/** Milliseconds that can be added to the time of the database, whatever was given. */
-export function delayOf(given: number | undefined): number {
-  return Math.min(Math.max(Number(given) || 0, 0), LONGEST_DELAY_MS)
 }

@@ -6,8 +6,9 @@ import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { Query } from '../../sql/postgres/pool/pool.ts'
 import type { HeldMessages, HeldQueueState, Reject, Taken } from '../shared/held-queue.ts'
 import type { Connection } from './connection.ts'
-import { delayOf } from './encode.ts'
-import { Settler } from './settler.ts'
+import { delayOf } from '../queues/delay.ts'
+import { Settler } from '../queues/settler.ts'
+import { recording } from './settle.ts'
 import { type Bounds, buryLarge, bytesOf, deliveryOf, type TakenRow } from './taken.ts'
 import { type Stretch, Window } from './window.ts'
 
@@ -48,7 +49,8 @@ export class QueueRows implements HeldMessages<TakenRow> {
     this.#connection = connection
     this.#queue = queue
     this.#state = state
-    this.#settler = new Settler(connection, queue.id, {
+    this.#settler = new Settler({
+      ...recording(connection, queue.id),
       failed: (error) => state.failed('recording what became of messages', error, state.closing),
       refused: (error, count) => state.refused(error, count),
       signal: state.closing,

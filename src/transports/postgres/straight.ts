@@ -3,7 +3,9 @@ import type { RunStatement, QueueBesideOutbox } from '../../core/queue-beside-ou
 import { placeOf } from '../../sql/postgres/pool/place.ts'
 import { checkBodySize, partsOf } from '../../sql/parts.ts'
 import type { Connection } from './connection.ts'
-import { delayOf, encode, unstorable } from './encode.ts'
+import { delayOf } from '../queues/delay.ts'
+import { unstorable } from '../queues/unstorable.ts'
+import { encode } from './encode.ts'
 import { idsOf, PUT_MESSAGES } from './publish.ts'
 
 /** Into the queue inside the transaction of an outbox in the same schema. See ADR 0061. */
@@ -21,7 +23,9 @@ export function queueBesideOutbox(connection: Connection): QueueBesideOutbox {
       for (const message of messages) checkBodySize(message)
       for (const part of partsOf(messages, PUT_MESSAGES)) {
         const some = part.filter(
-          (message) => !held.has(message.partitionKey ?? '') && unstorable(message) === undefined,
+          (message) =>
+            !held.has(message.partitionKey ?? '') &&
+            unstorable(message, { takesNul: false }) === undefined,
         )
         const rows =
           (await putOne(connection, query, some, keys)) ??

@@ -1,12 +1,9 @@
 import { errorText } from '../../core/errors/error-text.ts'
-import { MersalError } from '../../core/errors/errors.ts'
 import type { Delivery } from '../../core/transport.ts'
-import { decodeHeaders } from '../../sql/headers.ts'
-import { setAside } from '../shared/aside.ts'
-import { postponedField } from '../shared/deliver.ts'
 import type { Reject } from '../shared/held-queue.ts'
 import type { Connection } from './connection.ts'
-import type { Hold } from './settler.ts'
+import type { Hold } from '../queues/settler.ts'
+import { storedDelivery, type StoredRow } from '../queues/stored-delivery.ts'
 
 /** A row as a fetch answers it. */
 export interface TakenRow {
@@ -40,26 +37,15 @@ export function bytesOf(rows: readonly TakenRow[]): number {
 
 /** What the handler's side is asked; or what is to be done without asking it. */
 export function deliveryOf(row: TakenRow, queue: string, signal: AbortSignal): Delivery | Reject {
-  if (row.withheld_bytes !== null) return tooLargeToRead(row.withheld_bytes)
-  // Given up before: only its dead letter is missing.
-  if (row.dead_reason !== null) return setAside(row.dead_reason, row.dead_error)
-  const headers = decodeHeaders(row.headers)
-  if (headers === undefined)
-    return {
-      kind: 'reject',
-      reason: 'malformed',
-      error: new Error('the headers of this row are no JSON object of texts'),
-    }
-  const message = { id: row.id, type: row.type, headers, body: row.body }
-  const since = row.postponed_since === null ? null : Number(row.postponed_since)
-  return { message, queue, attempt: row.attempts, ...postponedField(since), signal }
-}
-
-/** Of a message that was too large to be read. */
-function tooLargeToRead(bytes: string): Reject {
-  const text = `the row has ${bytes} bytes and was not read: this queue hands out no message as large. Its bytes are kept`
-  const error = new MersalError('MERSAL_TOO_LARGE', text, { details: { bytes: Number(bytes) } })
-  return { kind: 'reject', reason: 'too-large', error }
+  const since = row.postponed_since
+  const stored: StoredRow = {
+    ...row,
+    withheldBytes: row.withheld_bytes === null ? undefined : Number(row.withheld_bytes),
+    postponedSince: since === null ? null : Number(since),
+    deadReason: row.dead_reason,
+    deadError: row.dead_error,
+  }
+  return storedDelivery(stored, queue, signal)
 }
 
 /** The largest row that PostgreSQL can hold is copied in less. */

@@ -1,15 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../core/messages/bytes.ts'
-import { MersalError } from '../../core/errors/errors.ts'
 import { driverFaultOf } from '../../core/errors/store-faults.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
-import { decodeHeaders } from '../../sql/headers.ts'
 import type { Connection } from '../../sql/sqlite/connection/connection.ts'
 import { watch } from '../../sql/sqlite/connection/watch.ts'
-import { bytes, damagedHeaders } from '../../sql/shared/rows.ts'
-import { setAside } from '../shared/aside.ts'
-import { postponedField } from '../shared/deliver.ts'
 import type { HeldMessages, HeldQueueState, Reject, Taken } from '../shared/held-queue.ts'
+import { storedDelivery, type StoredRow } from '../queues/stored-delivery.ts'
 import { type Hands, offerHands } from './hand-over.ts'
 import { type Hold, putAside, settleDelivery } from './settle.ts'
 import { queueSql } from './statements.ts'
@@ -104,20 +100,14 @@ export class QueueRows implements HeldMessages<TakenRow> {
   }
 
   deliveryOf(row: TakenRow, signal: AbortSignal): Delivery | Reject {
-    // Given up before: only its dead letter is missing.
-    if (row.dead_reason !== null) return setAside(row.dead_reason, row.dead_error)
-    if (row.bytes > this.#largest)
-      return { kind: 'reject', reason: 'too-large', error: tooLarge(row.bytes) }
-    const headers = decodeHeaders(row.headers)
-    if (headers === undefined)
-      return { kind: 'reject', reason: 'malformed', error: damagedHeaders() }
-    return {
-      message: { id: row.id, type: row.type, headers, body: bytes(row.body) },
-      queue: this.#options.queue,
-      attempt: row.attempts,
-      ...postponedField(row.postponed_since),
-      signal,
+    const stored: StoredRow = {
+      ...row,
+      withheldBytes: row.bytes > this.#largest ? row.bytes : undefined,
+      postponedSince: row.postponed_since,
+      deadReason: row.dead_reason,
+      deadError: row.dead_error,
     }
+    return storedDelivery(stored, this.#options.queue, signal)
   }
 
   /** One whose time ran out unnoticed, while nobody else took it, is still ours. */
@@ -173,9 +163,4 @@ export class QueueRows implements HeldMessages<TakenRow> {
   get #largest(): number {
     return Math.max(LARGEST_ROW_BYTES, this.#options.maxMessageBytes)
   }
-}
-
-function tooLarge(bytes: number): MersalError {
-  const text = `the row has ${bytes} bytes: this queue hands out no message as large. Its bytes are kept`
-  return new MersalError('MERSAL_TOO_LARGE', text, { details: { bytes } })
 }

@@ -1,7 +1,7 @@
 import type { Tables } from '../../../sql/mysql/names.ts'
 import { whole } from '../../../sql/mysql/whole.ts'
 import { millisecondsOf, type Server } from '../../../sql/mysql/server.ts'
-import { NEVER } from '../schema.ts'
+import { NEVER } from '../../../sql/mysql/columns.ts'
 import { placeholders, savingStatements, type SavingStatements } from './saving-statements.ts'
 
 /**

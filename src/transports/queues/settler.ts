@@ -1,10 +1,5 @@
-import { errorText } from '../../core/errors/error-text.ts'
 import { driverFaultOf } from '../../core/errors/store-faults.ts'
 import type { Disposition } from '../../core/transport.ts'
-import type { Query } from '../../sql/postgres/pool/pool.ts'
-import { asideMs, asideText, deadText } from '../shared/aside.ts'
-import type { Connection } from './connection.ts'
-import { delayOf } from './encode.ts'
 
 /** Which row, and the proof that it is still ours. */
 export interface Hold {
@@ -12,13 +7,32 @@ export interface Hold {
   readonly token: string
 }
 
-interface Waiting {
+/** What became of a row. */
+export interface Settled {
   readonly hold: Hold
   readonly disposition: Disposition
-  readonly done: () => void
+}
+
+type Kind<Name extends Disposition['kind']> = Extract<Disposition, { kind: Name }>
+
+/** Those of one kind, each with what was decided. */
+export function settledAs<Name extends Disposition['kind']>(
+  batch: readonly Settled[],
+  kind: Name,
+): { readonly hold: Hold; readonly disposition: Kind<Name> }[] {
+  return batch.flatMap(({ hold, disposition }) =>
+    disposition.kind === kind ? [{ hold, disposition: disposition as Kind<Name> }] : [],
+  )
 }
 
 export interface SettlerOptions {
+  /**
+   * Records all of them or none; a former holder changes nothing. Returns the positions that may be
+   * the first ones of their keys now.
+   */
+  readonly record: (batch: readonly Settled[]) => Promise<readonly string[]>
+  /** Lets rejected ones wait with their reason, since they cannot be stored as dead letters. */
+  readonly putAside: (batch: readonly Settled[]) => Promise<unknown>
   /** Called, and awaited, before the next try. */
   readonly failed: (error: unknown) => Promise<void>
   /** `messages` messages could not be stored as dead letters, and have been set aside. */
@@ -31,7 +45,9 @@ export interface SettlerOptions {
   readonly onNext: (positions: readonly string[]) => void
 }
 
-type Kind<Name extends Disposition['kind']> = Extract<Disposition, { kind: Name }>
+interface Waiting extends Settled {
+  readonly done: () => void
+}
 
 /** Most settlements of one transaction. */
 const MOST = 1000
@@ -40,21 +56,16 @@ const MOST_REFUSALS = 3
 
 /**
  * Records what became of deliveries: those that come while a transaction is under way share the
- * next one. Not flushed to the disk before it is answered: what a crash of the server undoes comes
- * again, as after any crash between handling and settling.
+ * next one.
  */
 export class Settler {
-  readonly #connection: Connection
-  readonly #queue: number
   readonly #options: SettlerOptions
   #waiting: Waiting[] = []
   #running = false
   /** While settlements fail. */
   #behind: PromiseWithResolvers<void> | undefined
 
-  constructor(connection: Connection, queue: number, options: SettlerOptions) {
-    this.#connection = connection
-    this.#queue = queue
+  constructor(options: SettlerOptions) {
     this.#options = options
   }
 
@@ -104,7 +115,7 @@ export class Settler {
     }
     if (refusal === undefined) return
     this.#options.refused(refusal.error, refused.length)
-    await this.#persist(refused, (query) => this.#putAside(query, refused))
+    await this.#persist(refused, 'aside')
   }
 
   /**
@@ -113,24 +124,18 @@ export class Settler {
    */
   async #persist(
     given: readonly Waiting[],
-    record?: (query: Query) => Promise<readonly string[]>,
+    way: 'record' | 'aside' = 'record',
   ): Promise<{ readonly error: unknown } | undefined> {
-    const { signal, stopping, failed, onNext } = this.#options
+    const { signal, stopping, failed, onNext, record, putAside } = this.#options
     let batch = given
     while (batch.length > 0 && !signal.aborted) {
       try {
-        const all = batch
-        onNext(
-          await this.#connection.own.transaction(
-            'settling messages',
-            record ?? ((query) => this.#record(query, all)),
-            { durable: false },
-          ),
-        )
+        if (way === 'record') onNext(await record(batch))
+        else await putAside(batch)
         break
       } catch (error) {
         const burying =
-          record === undefined && batch.some(({ disposition }) => disposition.kind === 'reject')
+          way === 'record' && batch.some(({ disposition }) => disposition.kind === 'reject')
         if (burying && driverFaultOf(error) === undefined) return { error }
         this.#behind ??= Promise.withResolvers()
         await failed(error)
@@ -142,64 +147,4 @@ export class Settler {
     for (const { done } of given) done()
     return undefined
   }
-
-  /**
-   * One statement per kind; a former holder changes nothing. Returns what comes next of the keys.
-   */
-  async #record(query: Query, batch: readonly Waiting[]): Promise<readonly string[]> {
-    const { sql } = this.#connection
-    const of = <Name extends Disposition['kind']>(kind: Name): Kind<Name>[] =>
-      batch.flatMap(({ disposition }) =>
-        disposition.kind === kind ? [disposition as Kind<Name>] : [],
-      )
-    const next: string[] = []
-    const run = async (kind: Disposition['kind'], ...more: readonly unknown[][]): Promise<void> => {
-      const holds = batch
-        .filter(({ disposition }) => disposition.kind === kind)
-        .map(({ hold }) => hold)
-      if (holds.length === 0) return
-      const values = [
-        this.#queue,
-        holds.map(({ position }) => position),
-        holds.map(({ token }) => token),
-        ...more,
-      ]
-      next.push(
-        ...(await query<{ position: string }>(sql[kind], values)).rows.map(
-          ({ position }) => position,
-        ),
-      )
-    }
-    const [retried, rejected] = [of('retry'), of('reject')]
-    await run('ack')
-    await run(
-      'retry',
-      retried.map(({ delayMs }) => delayOf(delayMs)),
-      retried.map(({ postponedSince }) =>
-        postponedSince === undefined ? null : Math.round(postponedSince),
-      ),
-    )
-    await run('release')
-    await run('reject', ...reasonsOf(rejected))
-    return next
-  }
-
-  async #putAside(query: Query, refused: readonly Waiting[]): Promise<readonly string[]> {
-    const rejected = refused.map(({ disposition }) => disposition as Kind<'reject'>)
-    await query(this.#connection.sql.aside, [
-      this.#queue,
-      refused.map(({ hold }) => hold.position),
-      refused.map(({ hold }) => hold.token),
-      rejected.map(({ error }) => asideMs(asideText(error) !== undefined)),
-      ...reasonsOf(rejected),
-    ])
-    return []
-  }
-}
-
-function reasonsOf(rejected: readonly Kind<'reject'>[]): unknown[][] {
-  return [
-    rejected.map(({ reason }) => errorText(reason)),
-    rejected.map(({ error }) => deadText(error)),
-  ]
 }
