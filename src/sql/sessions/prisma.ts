@@ -1,6 +1,7 @@
 import type { Session } from '../session.ts'
+import type { Dialect } from '../units/statement-scan.ts'
 import { type Gate, type Lent, checked, gate, textOf } from './lent/lent.ts'
-import { hasMethod, notATransaction, rowsOf, unitOfWork } from './handles.ts'
+import { hasMethod, notATransaction, rowsOf, units } from './handles.ts'
 
 /** What Prisma's interactive `$transaction` hands to its callback. Only the root has `$connect`. */
 export interface PrismaTransaction {
@@ -14,10 +15,10 @@ export interface PrismaTransaction {
 const TRANSACTION_OVER = 'P2028'
 
 /**
- * Interactive transactions of Prisma 7: `postgres({ pool, session: prisma(client) })`. Prisma ends
- * them after 5 s unless `timeout` (milliseconds) says otherwise, and waits 2 s for a connection
- * unless `maxWait` (milliseconds) does. An array of queries given to `$transaction` has no handle,
- * and so nothing that a message could join.
+ * Interactive transactions of Prisma 7: `postgres({ pool, session: prisma(client) })`, and so with
+ * `mysql`. Prisma ends them after 5 s unless `timeout` (milliseconds) says otherwise, and waits 2 s
+ * for a connection unless `maxWait` (milliseconds) does. An array of queries given to `$transaction`
+ * has no handle, and so nothing that a message could join.
  */
 export function prisma<Tx extends PrismaTransaction>(
   client: {
@@ -53,12 +54,7 @@ export function prisma<Tx extends PrismaTransaction>(
   return {
     name: 'prisma',
     executor,
-    unitOfWork: unitOfWork(
-      'prisma',
-      executor,
-      (work) => client.$transaction(work, options),
-      lendPrisma,
-    ),
+    ...units('prisma', executor, (work) => client.$transaction(work, options), lendPrisma),
   }
 }
 
@@ -70,8 +66,8 @@ const RAW: ReadonlySet<PropertyKey> = new Set([
   '$queryRawTyped',
 ])
 
-function lendPrisma<Tx extends object>(tx: Tx): Lent<Tx> {
-  const passing = gate('prisma')
+function lendPrisma<Tx extends object>(tx: Tx, dialect?: Dialect): Lent<Tx> {
+  const passing = gate('prisma', { dialect })
   const models = new Map<PropertyKey, object>()
   const lent = new Proxy(tx, {
     get(target, name) {
