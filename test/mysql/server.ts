@@ -14,7 +14,7 @@ export const administratorUrl: string =
  * where we come alone. Nobody else knows its password, which may never be printed.
  */
 const user = {
-  name: `mersal_test_${randomBytes(6).toString('hex')}`,
+  name: `mersal_test_${Math.floor(Date.now() / 1000)}_${randomBytes(6).toString('hex')}`,
   password: `canary-my5ql-${randomBytes(12).toString('hex')}`,
 }
 
@@ -35,8 +35,24 @@ async function asAdministrator<Result>(work: (pool: Pool) => Promise<Result>): P
   }
 }
 
+/** Longer than any test file takes, in seconds. */
+const STALE_S = 3600
+
+/** Users of runs that were killed. Their names say when they were made. */
+async function dropStaleUsers(pool: Pool): Promise<void> {
+  const [rows] = await pool.query<RowDataPacket[]>(
+    `select user as name, host as place from mysql.user where user regexp '^mersal_test_[0-9]+_'`,
+  )
+  for (const { name, place } of rows) {
+    const made = Number(String(name).split('_')[2])
+    if (Date.now() / 1000 - made > STALE_S)
+      await pool.query(`drop user if exists '${String(name)}'@'${String(place)}'`)
+  }
+}
+
 /** Makes the user. Returns its name with the host from which it may come. */
 async function makeUser(pool: Pool): Promise<string> {
+  await dropStaleUsers(pool)
   const [[row]] = await pool.query<RowDataPacket[]>(
     `select substring_index(user(), '@', -1) as host`,
   )
