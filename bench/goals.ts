@@ -254,6 +254,17 @@ export const goals: readonly Goal[] = [
     value: medianOf('scale keys', 'one key', rate),
     least: 2000,
   },
+  ...(
+    [
+      [1, 0.85],
+      [10, 1.3],
+    ] as const
+  ).map(([messages, least]) => ({
+    section: 'sqlite',
+    text: `sent, relayed and handled on SQLite, ${messages} per transaction: of hand-written`,
+    value: quotient(`sqlite ${messages}`, [keyed, 'hand-written']),
+    least,
+  })),
   {
     section: 'all',
     text: 'findings of something lost, doubled or out of order, but for those of other libraries',

@@ -13,7 +13,7 @@ import type { Transfer } from './transfer.ts'
 
 /**
  * From a transaction of one app over its outbox and a queue file to the handler of another app, all
- * in this process, synchronous=FULL.
+ * in this process. Nothing is answered before it is on the disk.
  */
 export async function sqlite(effort: Effort): Promise<Table[]> {
   const tables: Table[] = []
@@ -25,7 +25,8 @@ export async function sqlite(effort: Effort): Promise<Table[]> {
     })
     const candidates = [
       candidate('hand-written', handWritten),
-      candidate('Mersal, 1,000 keys', mersal),
+      candidate('Mersal, 1,000 keys', mersal('before-answer')),
+      candidate("Mersal, 1,000 keys, flush: 'before-visible'", mersal('before-visible')),
     ]
     const results = await interleave(candidates, effort.runs, {
       warmUp: effort.size !== 'tiny',
@@ -54,36 +55,40 @@ async function run(transfer: Transfer, count: number, perTransaction: number): P
 
 const Registered = event<Body>('students.registered')
 
-const mersal: Transfer = async (folder, count, perTransaction) => {
-  await using finance = await open(folder, 'finance')
-  await using registrar = await open(folder, 'registrar')
-  const all = Promise.withResolvers<void>()
-  let handled = 0
-  finance.handle(Registered, ({ n }, { tx }) => {
-    tx.prepare('insert into work (number) values (?)').run(Number(n))
-    if (++handled === count) all.resolve()
-  })
-  await finance.start()
-  await registrar.start()
-  for (let first = 1; first <= count; first += perTransaction) {
-    await registrar.transaction(async (tx, { publish }) => {
-      for (let number = first; number < first + perTransaction && number <= count; number++) {
-        tx.prepare('insert into work (number) values (?)').run(number)
-        await publish(Registered, jsonOf(number), {
-          partitionKey: thousandKeys.of(number) as string,
-        })
-      }
-    })
-  }
-  await all.promise
-}
+type Flush = 'before-answer' | 'before-visible'
 
-async function open(folder: string, name: string): Promise<Mersal<DatabaseSync>> {
-  const store = sqliteStore({ path: join(folder, `${name}.db`) })
+const mersal =
+  (flush: Flush): Transfer =>
+  async (folder, count, perTransaction) => {
+    await using finance = await open(folder, 'finance', flush)
+    await using registrar = await open(folder, 'registrar', flush)
+    const all = Promise.withResolvers<void>()
+    let handled = 0
+    finance.handle(Registered, ({ n }, { tx }) => {
+      tx.prepare('insert into work (number) values (?)').run(Number(n))
+      if (++handled === count) all.resolve()
+    })
+    await finance.start()
+    await registrar.start()
+    for (let first = 1; first <= count; first += perTransaction) {
+      await registrar.transaction(async (tx, { publish }) => {
+        for (let number = first; number < first + perTransaction && number <= count; number++) {
+          tx.prepare('insert into work (number) values (?)').run(number)
+          await publish(Registered, jsonOf(number), {
+            partitionKey: thousandKeys.of(number) as string,
+          })
+        }
+      })
+    }
+    await all.promise
+  }
+
+async function open(folder: string, name: string, flush: Flush): Promise<Mersal<DatabaseSync>> {
+  const store = sqliteStore({ path: join(folder, `${name}.db`), flush })
   const app = new Mersal({
     name,
     store,
-    transport: sqliteQueue({ path: join(folder, 'broker.db') }),
+    transport: sqliteQueue({ path: join(folder, 'broker.db'), flush }),
   })
   await app.transaction(async (tx) => tx.exec('create table work (number integer not null)'))
   return app

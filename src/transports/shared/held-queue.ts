@@ -27,7 +27,8 @@ export interface HeldMessages<Message> {
   renew(messages: readonly Message[]): Promise<ReadonlySet<Message>>
   /**
    * Records what became of a message. Resolves when that is recorded, or the message turned out to
-   * be no longer ours, or the queue is closed. Never rejects.
+   * be no longer ours, or the queue is closed. Never rejects. Where a message that has gone makes
+   * another one due, such as the next one of its key, it rings.
    */
   settle(message: Message, disposition: Disposition): Promise<void>
   /**

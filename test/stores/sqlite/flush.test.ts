@@ -325,6 +325,22 @@ describe.skipIf(process.platform !== 'linux')('P13: when the disk fails in a flu
     expect(await store.unitOfWork(count)).toBe(2)
   })
 
+  test('a connection on which SQLite flushes by itself waits for the new log as well', async () => {
+    using folder = temporaryFolder()
+    using disk = watchDisk()
+    const path = folder.file('app.db')
+    await using store = await openStore(path)
+    await using strict = await openStore(path, { flush: 'before-visible' })
+    disk.failNext('EIO')
+    await expect(store.unitOfWork(insert(1))).rejects.toMatchObject({
+      code: 'MERSAL_COMMIT_UNKNOWN',
+    })
+    await strict.unitOfWork(insert(2))
+    expect(strict.warnings).toEqual([expect.stringContaining('a flush had failed')])
+    await store.unitOfWork(insert(3))
+    expect(store.warnings).toEqual([])
+  })
+
   test('a publish answers unknown, and a claim rejects', async () => {
     using folder = temporaryFolder()
     using disk = watchDisk()

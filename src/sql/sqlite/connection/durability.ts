@@ -46,6 +46,8 @@ export function commit(name: string, handle: Handle): void {
 export class Flushing {
   readonly #name: string
   readonly #settings: ConnectionSettings
+  #log: WalFlush | undefined
+  /** Undefined where SQLite flushes by itself. */
   #wal: WalFlush | undefined
 
   constructor(name: string, settings: ConnectionSettings) {
@@ -55,6 +57,7 @@ export class Flushing {
 
   /** The database is being opened. A log in memory has no disk to go to. */
   attach({ wal }: { readonly wal: WalFlush | undefined }): void {
+    this.#log = wal
     if (this.#settings.flush === 'before-visible') return
     this.#wal = wal
     wal?.retain()
@@ -95,21 +98,23 @@ export class Flushing {
 
   /**
    * Before each transaction. `level`: where SQLite flushes. Once a flush has failed, a later one
-   * proves nothing: what stands in the log behind a gap would be lost with it. So everything is
+   * proves nothing, whoever does it: what stands in the log behind a gap would be lost with it. So everything is
    * copied from the log into the database, which is flushed, and the log begins anew. Until that
    * has gone well, nothing is written.
    */
   begin(handle: Handle, level: 'full' | 'normal'): void {
-    if (this.#wal === undefined) {
-      if (this.#settings.synchronous === 'normal') setSynchronous(handle, level)
-      return
-    }
-    const { failure } = this.#wal
+    this.#renewLog(handle)
+    if (this.#wal === undefined && this.#settings.synchronous === 'normal')
+      setSynchronous(handle, level)
+  }
+
+  #renewLog(handle: Handle): void {
+    const failure = this.#log?.failure
     if (failure === undefined) return
     const result = handle.get<{ busy: number }>('PRAGMA wal_checkpoint(TRUNCATE)')
     // Somebody still reads from it, or copies it himself.
     if (result?.busy !== 0) throw new ForeignTransaction()
-    this.#wal.renewed()
+    this.#log?.renewed()
     const text = `${this.#name}: a flush had failed; all that was in the log has been copied into the database, and is on the disk now`
     this.#settings.logger.warn(errorFields(failure.cause), text)
   }
