@@ -1,4 +1,4 @@
-import { isMersalError } from '../../core/errors/errors.ts'
+import { isMersalError, MersalError } from '../../core/errors/errors.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 import { toError } from '../../lib/async/abort.ts'
@@ -64,8 +64,20 @@ async function write(
       inserting.failed()
       return all(failure(error))
     })
-  return signal === undefined ? written : untilAborted(written, signal, givenUp)
+  if (signal === undefined) return written
+  return untilAborted(written, signal, () =>
+    inserting.isCommitted ? all(notFlushed()) : givenUp(),
+  )
 }
+
+/** Others see it, but it may not be on the disk yet. */
+const notFlushed = (): PublishOutcome => ({
+  kind: 'unknown',
+  error: new MersalError(
+    'MERSAL_COMMIT_UNKNOWN',
+    'sqlite queue: the publishing was given up while it was being brought to the disk',
+  ),
+})
 
 /**
  * What is written, is written within one tick, and then waits for the disk: an abort finds the
@@ -101,6 +113,7 @@ class Inserting {
   #now = 0
   /** Something waits in a queue. */
   #waiting = false
+  isCommitted = false
 
   constructor(connection: Connection, rules: PublishRules) {
     this.#connection = connection
@@ -122,6 +135,7 @@ class Inserting {
   }
 
   committed(): void {
+    this.isCommitted = true
     this.#handOver.committed()
     if (this.#waiting) this.#connection.notify('queue')
   }

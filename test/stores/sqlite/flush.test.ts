@@ -184,6 +184,26 @@ describe.skipIf(process.platform !== 'linux')('commits on SQLite', () => {
     other.close()
   })
 
+  test('P13: a publish that is given up during its flush answers unknown, before it unavailable', async () => {
+    using folder = temporaryFolder()
+    using disk = watchDisk()
+    await using queue = sqliteQueue({ path: folder.file('queue.db') })
+    await queue.subscribe('q', [])
+    const goOn = disk.hold()
+    const controller = new AbortController()
+    const publishing = Promise.all(queue.publish([message], { signal: controller.signal }))
+    await aMoment()
+    controller.abort()
+    expect(await publishing).toMatchObject([
+      { kind: 'unknown', error: { code: 'MERSAL_COMMIT_UNKNOWN' } },
+    ])
+    const { signal } = controller
+    expect(await Promise.all(queue.publish([message], { signal }))).toMatchObject([
+      { kind: 'unavailable' },
+    ])
+    goOn()
+  })
+
   test('all who wait share a flush', async () => {
     using folder = temporaryFolder()
     using disk = watchDisk()
