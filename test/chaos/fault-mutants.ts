@@ -42,7 +42,7 @@ export const faultMutants: readonly Mutant[] = [
     'the handle of pg works on when its unit has ended',
     'sql/postgres/unit/unit-handle.ts',
     ['this.#revoked = true', 'this.#revoked = false'],
-    'stores/postgres/first-statement.test.ts',
+    'user-code/stores.test.ts',
   ),
   bug(
     'F2a',

@@ -9,6 +9,9 @@ import { run } from './run.ts'
 
 const root = join(import.meta.dirname, '../..')
 
+/** No test of a suite takes nearly as long without a bug, on a busy machine either. */
+const LONGEST_TEST_MS = 60_000
+
 export interface Caught {
   readonly mutant: Mutant
   /** Names of the checks that were red, or of the suite. Empty: nobody noticed. */
@@ -46,7 +49,15 @@ async function suiteFails(folder: string, suite: string): Promise<boolean> {
   const program = join(root, 'node_modules/vitest/vitest.mjs')
   const child = spawn(
     process.execPath,
-    [program, 'run', suite, '--reporter=json', `--outputFile=${report}`],
+    [
+      program,
+      'run',
+      suite,
+      // A bug may make tests wait for ever.
+      `--testTimeout=${LONGEST_TEST_MS}`,
+      '--reporter=json',
+      `--outputFile=${report}`,
+    ],
     {
       cwd: folder,
       stdio: 'ignore',
