@@ -60,6 +60,7 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const attempts = {
     settings,
     ambient,
+    units,
     runUnit: runUnit && handlerUnits(runUnit, mostHandlerUnits(settings.units)),
     senders: makers,
   }

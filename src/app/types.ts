@@ -25,6 +25,17 @@ export interface SendOptions {
    */
   readonly delayMs?: number
   /**
+   * The message is not published before this time, by the clock of this process; at most a year
+   * ahead. A time that has passed is now. In place of `delayMs`. Needs an outbox.
+   */
+  readonly at?: Date
+  /**
+   * Id of the message: a UUID that the sender knows before it sends, such as that of a request. A
+   * consumer with an inbox handles one id once, so a later message with it has no effect there.
+   * Default: a new one.
+   */
+  readonly id?: string
+  /**
    * At most 100 headers: 8 KiB of text each, 48 KiB together. Names that Mersal sets itself are
    * refused.
    */
@@ -67,6 +78,16 @@ export interface Sender {
 
 /** The sender of a transaction that Mersal runs. */
 export interface UnitSender extends Sender {
+  /**
+   * Runs the work once the commit is certain: at most once, and never if the transaction, or the
+   * savepoint around the call, is rolled back. `transaction()` does not wait for a promise that it
+   * returns; `stop()` does. A failure is logged and changes nothing. What must not be lost belongs
+   * into a message instead: a crash right after the commit loses the work.
+   *
+   * In an app without an outbox it runs when the handler has succeeded and what it sent is
+   * published. Throws `MERSAL_UNIT_ENDED` or `MERSAL_INVALID_OPTIONS`.
+   */
+  afterCommit(this: void, work: () => unknown): void
   /**
    * Runs the work in a savepoint of the transaction. If the work throws, everything since the
    * savepoint is undone: rows, messages, and failures inside. The error comes through, and the

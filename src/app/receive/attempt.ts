@@ -3,6 +3,7 @@ import type { IncomingContext } from '../../core/pipeline.ts'
 import type { GivingUp } from '../../lib/async/linked-abort.ts'
 import type { UnitSender } from '../types.ts'
 import type { Ambient } from '../unit/ambient.ts'
+import type { OpenUnits } from '../unit/open-units.ts'
 import type { RunUnit } from '../unit/run-unit.ts'
 import type { TimeLimit } from '../unit/time-limit.ts'
 import type { UnitSenders } from '../unit/unit-senders.ts'
@@ -38,6 +39,7 @@ export interface AttemptPorts<Tx> {
   /** Undefined for an app without a database. */
   readonly runUnit: RunUnit<Tx> | undefined
   readonly senders: UnitSenders<Tx>
+  readonly units: Pick<OpenUnits<Tx>, 'run'>
 }
 
 /** Makes the context of a handler: these fields beside a sender. */

@@ -3,6 +3,7 @@ import { linkAbort } from '../../lib/async/linked-abort.ts'
 import { publishHeld } from '../send/held-sends.ts'
 import { noTransaction } from '../send/send-calls.ts'
 import { createSender } from '../send/sender.ts'
+import { afterCommitNowhere, runAfterCommit } from '../unit/after-commit.ts'
 import { savepointNowhere } from '../unit/savepoints.ts'
 import { withTimeLimit } from '../unit/time-limit.ts'
 import { Unit } from '../unit/unit.ts'
@@ -25,7 +26,7 @@ export async function handleWithoutDatabase<Tx>(
   ports: AttemptPorts<Tx>,
   reception: Reception<Tx>,
 ): Promise<void> {
-  const { storage, transports } = ports.settings
+  const { storage, transports, name: app, logger } = ports.settings
   const cause = reception.delivery.message
   const unit = storage === undefined ? new Unit<Tx>(undefined as Tx, { cause }) : undefined
   using link = linkAbort(reception.givingUp)
@@ -35,6 +36,7 @@ export async function handleWithoutDatabase<Tx>(
     await withTimeLimit(limit, link, work, (error) => logLate(ports, reception, error))
     const held = unit?.close().map(({ message }) => message) ?? []
     await publishHeld(transports, held, reception.signal)
+    if (unit !== undefined) runAfterCommit({ app, logger, ...ports }, unit.works)
   } finally {
     unit?.end()
   }
@@ -67,7 +69,12 @@ function heldUnit<Tx>(
       ambient.run({ unit, cause: delivery.message }, () =>
         handler((fields) =>
           unit === undefined
-            ? { ...createSender(noTransaction), savepoint, ...fields }
+            ? {
+                ...createSender(noTransaction),
+                savepoint,
+                afterCommit: afterCommitNowhere,
+                ...fields,
+              }
             : senders.make(unit, { savepoint, ...fields }),
         ),
       ),

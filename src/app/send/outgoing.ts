@@ -9,7 +9,12 @@ import type {
 import type { OutgoingContext, OutgoingStep } from '../../core/pipeline.ts'
 import type { Serializer } from '../../core/messages/serializer.ts'
 import type { TransactionContext } from '../../core/transaction.ts'
-import { checkDelay, checkPartitionKey } from '../../core/messages/validation.ts'
+import {
+  checkDelay,
+  checkPartitionKey,
+  invalidField,
+  LONGEST_DELAY_MS,
+} from '../../core/messages/validation.ts'
 import type { Clock } from '../../lib/async/clock.ts'
 import { byteLength } from '../../lib/text.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
@@ -39,6 +44,8 @@ export interface OutgoingRequest {
   readonly to: Destination
   readonly partitionKey?: string | undefined
   readonly delayMs?: number | undefined
+  readonly at?: Date | undefined
+  readonly id?: string | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly cause: Envelope | undefined
   readonly transaction: TransactionContext<unknown> | undefined
@@ -73,9 +80,9 @@ export function outgoingPipeline(
 
 function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext {
   if (request.partitionKey !== undefined) checkPartitionKey(request.partitionKey)
-  if (request.delayMs !== undefined) checkDelay(request.delayMs)
   const now = ports.clock.now()
-  const id = uuidv7(now)
+  const delayMs = delayOf(request, now)
+  const id = request.id === undefined ? uuidv7(now) : checkedId(request.id)
   const facts = { app: ports.app, id, now, contentType: ports.serializer.contentType }
   const given = request.headers ?? (ports.steps.length === 0 ? undefined : {})
   return {
@@ -83,7 +90,7 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
     id,
     to: request.to,
     partitionKey: request.partitionKey,
-    delayMs: request.delayMs === 0 ? undefined : request.delayMs,
+    delayMs: delayMs === 0 ? undefined : delayMs,
     body: request.body,
     headers: outgoingHeaders(given, {
       ...facts,
@@ -92,6 +99,27 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
     }),
     transaction: request.transaction,
   }
+}
+
+function delayOf(
+  { delayMs, at }: Pick<OutgoingRequest, 'delayMs' | 'at'>,
+  now: number,
+): number | undefined {
+  if (at === undefined) {
+    if (delayMs !== undefined) checkDelay(delayMs)
+    return delayMs
+  }
+  if (delayMs !== undefined) throw invalidField('at', 'give either at or delayMs')
+  const until = at instanceof Date ? at.getTime() - now : Number.NaN
+  if (until <= LONGEST_DELAY_MS) return Math.max(0, until)
+  throw invalidField('at', 'expected a Date of at most a year from now')
+}
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+function checkedId(id: unknown): string {
+  if (typeof id === 'string' && UUID.test(id)) return id.toLowerCase()
+  throw invalidField('id', 'expected a UUID, such as crypto.randomUUID() makes')
 }
 
 /** With `onSound`, opens the body again, and calls it if the body arrives as it was sent. */

@@ -90,9 +90,9 @@ function make<Tx>(
   checkCall(call)
   const [verb, type, body, options = {}] = call
   const to = destinations[verb](ports.routing, type)
-  const { partitionKey, delayMs, headers } = options
+  const { partitionKey, delayMs, at, id, headers } = options
   const { cause, transaction, direct } = origin
-  const about = { type, body, to, partitionKey, delayMs, headers, cause, transaction }
+  const about = { type, body, to, partitionKey, delayMs, at, id, headers, cause, transaction }
   const made = ports.outgoing(about)
   const announce = (message: OutgoingMessage): OutgoingMessage => {
     const { app } = ports
@@ -105,7 +105,7 @@ function make<Tx>(
 
 function checkCall([verb, type, , options = {}]: Parameters<SendCall>): void {
   checkMessageType(`${verb}()`, type, verb === 'publish' ? 'event' : 'command')
-  const known = ['partitionKey', 'delayMs', 'headers'] satisfies (keyof SendOptions)[]
+  const known = ['partitionKey', 'delayMs', 'at', 'id', 'headers'] satisfies (keyof SendOptions)[]
   checkOptions(callName(verb, type), options, known)
   const { headers } = options
   if (headers !== undefined) checkOptions('headers', headers, Object.keys(headers ?? {}))
@@ -133,7 +133,7 @@ async function makeUndelayed<Tx>(
   if (message.delayMs === undefined) return message
   throw new MersalError(
     'MERSAL_INVALID_MESSAGE',
-    'delayMs: only the outbox can delay a message; send it within a transaction',
+    'delayMs, at: only the outbox can delay a message; send it within a transaction',
   )
 }
 

@@ -4,6 +4,7 @@ import type { Envelope } from '../../core/messages/message.ts'
 import type { UnitOfWork, UnitOptions } from '../../core/store.ts'
 import { toError } from '../../lib/async/abort.ts'
 import type { GivingUp, LinkedAbort } from '../../lib/async/linked-abort.ts'
+import { type AfterCommit, runAfterCommit } from './after-commit.ts'
 import type { Ambient } from './ambient.ts'
 import { type Flushed, type FlushPorts, flush, handOver, nothing } from './flush.ts'
 import { type GivingUpPorts, unlessGivenUp } from './giving-up.ts'
@@ -53,6 +54,7 @@ class Run<Result> implements UnitOptions {
   /** The store follows it too, since what the work does later must reach no other transaction. */
   readonly link: LinkedAbort
   flushed: Flushed = nothing
+  works: readonly AfterCommit[] = []
   outcome:
     | { readonly kind: 'done'; readonly value: Result }
     | { readonly kind: 'failed'; readonly error: unknown }
@@ -106,6 +108,7 @@ async function runInStore<Tx, Result>(
     throw error
   }
   const value = committed(run)
+  runAfterCommit(ports, run.works)
   await handOver(ports, run.flushed)
   return value
 }
@@ -156,6 +159,7 @@ function beginAgain<Result>(run: Run<Result>, repeat: 'after rollback' | undefin
   }
   run.flushed.offer?.cancel()
   run.flushed = nothing
+  run.works = []
   run.outcome = undefined
 }
 
@@ -185,6 +189,7 @@ async function workAndFlush<Tx, Result>(
     // Given up meanwhile: the transaction is over, so nothing may be written any more.
     link.throwIfAborted()
     const captured = unit.close()
+    run.works = unit.works
     if (captured.length > 0) run.flushed = await flush(ports, unit.tx, captured, link)
     return value
   } finally {

@@ -1,6 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { createSender } from '../send/sender.ts'
 import { type SendPorts, unitCall } from '../send/send-calls.ts'
+import type { AfterCommit } from './after-commit.ts'
 import { type SavepointPorts, savepointIn } from './savepoints.ts'
 import type { UnitSender } from '../types.ts'
 import type { Unit } from './unit.ts'
@@ -28,7 +29,10 @@ export function unitSenders<Tx>(
     make(unit, fields) {
       const sender = Object.assign(
         createSender(unitCall(ports, unit)),
-        { savepoint: savepointIn(nesting, unit) },
+        {
+          savepoint: savepointIn(nesting, unit),
+          afterCommit: (work: AfterCommit) => unit.afterCommit(work),
+        },
         fields,
       )
       units.set(sender, unit)

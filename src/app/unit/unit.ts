@@ -3,6 +3,7 @@ import type { Envelope, OutgoingMessage } from '../../core/messages/message.ts'
 import type { TransactionContext } from '../../core/transaction.ts'
 import { type ObservedPromise, observe, observeNow } from '../../lib/async/observed.ts'
 import { isPromise } from '../send/body.ts'
+import { type AfterCommit, checkAfterCommit } from './after-commit.ts'
 
 /** A call of the user in a unit: a send, a savepoint, a joined part. */
 interface Call {
@@ -25,10 +26,11 @@ export interface Captured {
   readonly message: OutgoingMessage
 }
 
-/** An open savepoint: how many messages and calls the unit had when it was made. */
+/** An open savepoint: how many messages, calls and works the unit had when it was made. */
 export interface Level {
   readonly slots: number
   readonly calls: number
+  readonly works: number
 }
 
 export interface UnitFacts<Tx> {
@@ -55,6 +57,7 @@ export class Unit<Tx> implements TransactionContext<Tx> {
   readonly #calls: Call[] = []
   readonly #slots: Slot[] = []
   readonly #levels: Level[] = []
+  readonly #afterCommit: AfterCommit[] = []
 
   constructor(tx: Tx, facts: UnitFacts<Tx>) {
     this.tx = tx
@@ -101,12 +104,27 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     })
   }
 
+  /** Notes what is to run once the commit is certain. Throws as `add` rejects. */
+  afterCommit(work: AfterCommit): void {
+    const what = 'afterCommit()'
+    checkAfterCommit(work)
+    if (!this.open) throw unitEnded(what)
+    if (!this.#inPlace()) throw parallel(what)
+    this.#afterCommit.push(work)
+  }
+
+  /** What was noted and not undone. */
+  get works(): readonly AfterCommit[] {
+    return this.#afterCommit
+  }
+
   /** Closes a part of this unit and takes over its messages. Throws as `close` of the part. */
   adopt(part: Unit<Tx>): void {
     const messages = part.close()
     if (!this.open) throw unitEnded('a handler')
     for (const { number, message } of messages)
       this.#slots.push({ number, message, dropped: false })
+    this.#afterCommit.push(...part.works)
   }
 
   /**
@@ -133,7 +151,11 @@ export class Unit<Tx> implements TransactionContext<Tx> {
 
   /** Notes a new savepoint. From now on only code that runs in this savepoint may send. */
   enter(): Level {
-    const level = { slots: this.#slots.length, calls: this.#calls.length }
+    const level = {
+      slots: this.#slots.length,
+      calls: this.#calls.length,
+      works: this.#afterCommit.length,
+    }
     this.#levels.push(level)
     return level
   }
@@ -152,6 +174,7 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     this.#levels.splice(this.#levels.indexOf(level))
     if (how === 'released') return
     for (const slot of this.#slots.slice(level.slots)) slot.dropped = true
+    this.#afterCommit.length = level.works
     for (const call of this.#calls.slice(level.calls)) delete call.failure
   }
 

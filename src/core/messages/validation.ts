@@ -18,7 +18,8 @@ const reserved = new Set<string>(
   Object.values(headerNames).filter((name) => name !== headerNames.traceparent),
 )
 
-function invalid(field: string, text: string): MersalError {
+/** The error for a field of a message that is not as documented. */
+export function invalidField(field: string, text: string): MersalError {
   return new MersalError('MERSAL_INVALID_MESSAGE', `${field}: ${text}`, { details: { field } })
 }
 
@@ -65,11 +66,11 @@ export const contentTypeRule: string = `text of at most 255 bytes without contro
  */
 export function checkPartitionKey(key: unknown): void {
   if (typeof key !== 'string')
-    throw invalid('partitionKey', `expected text, got ${typeof key}; convert it with String()`)
+    throw invalidField('partitionKey', `expected text, got ${typeof key}; convert it with String()`)
   if (key === '' || byteLength(key) > MAX_KEY_BYTES)
-    throw invalid('partitionKey', `must have 1 to ${MAX_KEY_BYTES} bytes as UTF-8`)
+    throw invalidField('partitionKey', `must have 1 to ${MAX_KEY_BYTES} bytes as UTF-8`)
   if (!key.isWellFormed() || hasControlCharacters(key)) {
-    throw invalid('partitionKey', 'must be well-formed text without control characters')
+    throw invalidField('partitionKey', 'must be well-formed text without control characters')
   }
 }
 
@@ -79,31 +80,31 @@ export function checkPartitionKey(key: unknown): void {
  */
 export function checkHeaders(headers: Readonly<Record<string, unknown>>): Record<string, string> {
   if (Symbol.iterator in headers)
-    throw invalid('headers', 'expected a plain object; make one with Object.fromEntries()')
+    throw invalidField('headers', 'expected a plain object; make one with Object.fromEntries()')
   const names = Object.keys(headers)
   if (names.length > MAX_HEADERS)
-    throw invalid('headers', `at most ${MAX_HEADERS} are allowed, got ${names.length}`)
+    throw invalidField('headers', `at most ${MAX_HEADERS} are allowed, got ${names.length}`)
   const checked: Record<string, string> = Object.create(null) as Record<string, string>
   let total = 0
   for (const given of names) {
     const name = given.toLowerCase()
     const field = `headers['${printable(given, 60)}']`
     if (!HEADER.test(given))
-      throw invalid(
+      throw invalidField(
         field,
         "a name has 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit",
       )
     if (reserved.has(name))
-      throw invalid(field, 'this header is set by Mersal itself; choose another name')
+      throw invalidField(field, 'this header is set by Mersal itself; choose another name')
     if (OF_TRANSPORTS.test(name))
-      throw invalid(field, 'this header belongs to the transports; choose another name')
-    if (name in checked) throw invalid(field, 'the name is given twice, in different case')
+      throw invalidField(field, 'this header belongs to the transports; choose another name')
+    if (name in checked) throw invalidField(field, 'the name is given twice, in different case')
     const value = headers[given]
     checked[name] = checkHeaderValue(field, value)
     total += name.length + byteLength(checked[name])
   }
   if (total > MAX_HEADERS_BYTES)
-    throw invalid(
+    throw invalidField(
       'headers',
       `all of them together must stay below ${MAX_HEADERS_BYTES} bytes; put large values into the body`,
     )
@@ -112,17 +113,17 @@ export function checkHeaders(headers: Readonly<Record<string, unknown>>): Record
 
 function checkHeaderValue(field: string, value: unknown): string {
   if (typeof value !== 'string')
-    throw invalid(
+    throw invalidField(
       field,
       `expected text, got ${value === null ? 'null' : typeof value}; convert it with String()`,
     )
   if (byteLength(value) > MAX_HEADER_BYTES)
-    throw invalid(
+    throw invalidField(
       field,
       `must stay below ${MAX_HEADER_BYTES} bytes; put large values into the body`,
     )
   if (!value.isWellFormed() || hasControlCharacters(value))
-    throw invalid(field, 'must be well-formed text without control characters')
+    throw invalidField(field, 'must be well-formed text without control characters')
   return value
 }
 
@@ -151,5 +152,5 @@ export function isDelay(value: unknown): value is number {
 /** Throws unless this is a delay in milliseconds of at most a year. */
 export function checkDelay(delayMs: unknown): void {
   if (!isDelay(delayMs))
-    throw invalid('delayMs', `expected milliseconds from 0 to ${LONGEST_DELAY_MS} (a year)`)
+    throw invalidField('delayMs', `expected milliseconds from 0 to ${LONGEST_DELAY_MS} (a year)`)
 }
