@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { Socket } from 'node:net'
 import { afterAll, describe, onTestFinished, test, vi } from 'vitest'
 import { isMersalError, Mersal, type Sender, type Store } from '../../src/index.ts'
@@ -255,6 +256,38 @@ export function sessionScenarios<Tx>(
         await app.within(tx).send(Order, { n: 3 })
       })
       assert.deepEqual([await business(), await messages()], [['kept'], ['{"n":1}', '{"n":3}']])
+    },
+  )
+
+  scenario(
+    'P1: the state of a saga commits with the row of the library, or neither is there',
+    async ({ library, database, business }) => {
+      await using store = database.store(library.session)
+      await store.open()
+      const { sagas, unitOfWork } = store
+      assert.ok(sagas !== undefined)
+      await sagas.open()
+      const key = { app: 'shop', saga: 'order', key: "o'1 $1 ?" }
+      const of = { id: randomUUID(), version: 1, timeouts: '{"last":0,"numbers":{}}' }
+      const change = (text: string): Promise<void> =>
+        unitOfWork(async (tx) => {
+          const before = await sagas.load(tx, key)
+          await library.insert(tx, text)
+          const state = JSON.stringify([...(JSON.parse(before?.state ?? '[]') as string[]), text])
+          await sagas.store(tx, key, { ...of, state })
+          if (text === 'undone') throw new Error('on purpose')
+        })
+      await change('one')
+      await assert.rejects(change('undone'), /on purpose/)
+      await change('two')
+      const [found] = await sagas.list({ limit: 10 })
+      assert.deepEqual(JSON.parse(found?.state ?? ''), ['one', 'two'])
+      assert.deepEqual(await business(), ['one', 'two'])
+      await unitOfWork(async (tx) => {
+        await sagas.load(tx, key)
+        await sagas.store(tx, key, undefined)
+      })
+      assert.deepEqual(await sagas.list({ limit: 10 }), [])
     },
   )
 

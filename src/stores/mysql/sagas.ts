@@ -61,16 +61,15 @@ function statements({ saga: table }: Tables) {
 export function mysqlSagas<Tx>({ place, own, laneOf, ...ports }: SagaPorts<Tx>): SagaStore<Tx> {
   const tables = sagaTables(place.database)
   const sql = statements(place.tables)
-  const run = async (tx: Tx, text: string, values: readonly unknown[]): Promise<SagaRow[]> => {
+  const run = async (tx: Tx, text: string, values: readonly unknown[]): Promise<readonly Row[]> => {
     try {
-      const { rows } = await laneOf(tx).run(text, values, { often: true })
-      return rows.map(asTexts)
+      return (await laneOf(tx).run(text, values, { often: true })).rows
     } catch (error) {
       throw explain(place.database, error)
     }
   }
   const read = async (tx: Tx, key: SagaKey): Promise<SagaInstance | undefined> =>
-    readSaga(await run(tx, sql.read, bytesOfKey(key)))
+    readSaga((await run(tx, sql.read, bytesOfKey(key))).map(asTexts))
   return {
     schema: mysqlSchemaControl(own, tables),
     open: () => migrate(own, tables, ports.migrate),
