@@ -33,15 +33,26 @@ async function run({ args, out, load }: Context): Promise<number> {
     throw new UsageError('--from goes with --print')
   const loaded = await load()
   const stores = chosenStores(loaded, args)
-  const schemas = [...schemasOf(loaded, stores), ...sagaSchemasOf(loaded, stores)]
+  const ofSagas = sagaSchemasOf(loaded, stores)
+  const schemas = [...schemasOf(loaded, stores), ...ofSagas]
   if (args.flag('print')) {
     for (const schema of schemas)
       out.page(`-- ${schema.name}\n${schema.sql(args.number('from') ?? 0)}`)
     return exitCodes.ok
   }
   return args.flag('check')
-    ? await check(schemas, out, args.flag('json'))
+    ? await check(await withoutUnused(schemas, ofSagas), out, args.flag('json'))
     : await upgrade(schemas, out, args.flag('json'))
+}
+
+/** Without the tables of sagas where there are none: an app that has no saga needs none. */
+async function withoutUnused(
+  schemas: readonly SchemaControl[],
+  ofSagas: readonly SchemaControl[],
+): Promise<readonly SchemaControl[]> {
+  const unused = new Set<SchemaControl>()
+  for (const schema of ofSagas) if ((await schema.version()).current === 0) unused.add(schema)
+  return schemas.filter((schema) => !unused.has(schema))
 }
 
 async function check(

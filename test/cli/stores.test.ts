@@ -72,6 +72,11 @@ describe('mersal with several stores', { timeout: 240_000 }, () => {
     await until(async () =>
       /settled_total\{store="eu"\} 2/.test((await get(`${address}/metrics`)).text),
     )
+    // What waits is counted now and then, not for each look.
+    await until(async () => {
+      const seen = (await get(`${address}/metrics`)).text
+      return names.every((name) => seen.includes(`mersal_outbox_pending{store="${name}"} 0\n`))
+    })
     const { text } = await get(`${address}/metrics`)
     for (const name of names) {
       expect(text).toContain(

@@ -27,12 +27,9 @@ const outbox: readonly Tampering[] = [
     sqlite: 'attempts = 9223372036854775807',
     ends: 'outgoing',
   },
-  {
-    name: 'an unknown kind',
-    postgres: "kind = 'stream'",
-    sqlite: "kind = 'stream'",
-    ends: 'forbidden',
-  },
+  { name: 'an unknown kind', sqlite: "kind = 'stream'", ends: 'forbidden' },
+  // A check of the table would cost every insert too much.
+  { name: 'an unknown kind', postgres: "kind = 'stream'", ends: 'outgoing' },
   {
     name: 'headers that are no JSON',
     postgres: "headers = '{not'",

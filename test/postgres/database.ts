@@ -26,7 +26,9 @@ declare
 begin
   for one in select c.oid::regclass as name from pg_catalog.pg_class c
     where c.relnamespace = '${schema}'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
-      and c.relname <> 'migration'
+      and c.relname not like '%migration'
+    -- Rows that point at others go first.
+    order by exists (select from pg_catalog.pg_constraint k where k.conrelid = c.oid and k.contype = 'f') desc
   loop
     execute 'delete from ' || one.name;
   end loop;

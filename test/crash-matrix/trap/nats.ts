@@ -35,7 +35,9 @@ interface Connection {
 type Connect = (options: unknown) => Promise<Connection>
 
 const require = createRequire(import.meta.url)
-const library = dirname(require.resolve('@nats-io/nats-core'))
+/** The client brings its core along. */
+const client = createRequire(require.resolve('@nats-io/transport-node'))
+const library = dirname(client.resolve('@nats-io/nats-core'))
 const { ProtocolHandler } = require(join(library, 'protocol.js')) as {
   ProtocolHandler: { prototype: Protocol }
 }

@@ -43,6 +43,11 @@ const business = async ({ database }: QueueHarness): Promise<string[]> =>
     (row) => String(row['text']),
   )
 
+const dead = async ({ database }: QueueHarness): Promise<string[]> =>
+  (await database.query(`select reason from ${database.schema}.queue_dead`)).map((row) =>
+    String(row['reason']),
+  )
+
 describe.skipIf(!present)('processes that share a PostgreSQL queue', () => {
   test('P4: two processes handle every message once, while one after the other is killed and replaced', {
     timeout: 240_000,
@@ -61,6 +66,7 @@ describe.skipIf(!present)('processes that share a PostgreSQL queue', () => {
     await sending
     while ((await harness.rows('queue_message')).length > 0)
       await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(await dead(harness)).toEqual([])
     expect(await business(harness)).toEqual(
       Array.from({ length: 600 }, (_, index) => String(index)),
     )
@@ -78,7 +84,7 @@ describe.skipIf(!present)('processes that share a PostgreSQL queue', () => {
     const queue = harness.queue({ pollIntervalMs: 50 })
     await queue.subscribe('office', [])
     await sent(harness, 1)
-    await using victim = start(harness, 'hang', 500)
+    await using victim = start(harness, 'hang', 2000)
     const said = await Promise.race([once(victim.child, 'message'), once(victim.child, 'close')])
     if (said[0] === 'ready') await once(victim.child, 'message')
     const [held] = await harness.database.query(

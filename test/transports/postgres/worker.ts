@@ -21,6 +21,8 @@ async function run({ url, schema, visibilityMs, role }: Task): Promise<void> {
     name: 'office',
     store: postgres({ pool, schema }),
     transport: postgresQueue({ pool, schema, visibilityMs }),
+    // A short hold runs out when the machine is busy, and each time that counts as a delivery.
+    receive: { maxDeliveries: 1000 },
   })
   app.handle(Work, async ({ label }, { tx }) => {
     if (role === 'hang') {
