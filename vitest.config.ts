@@ -46,7 +46,7 @@ export default defineConfig({
     // Many tests start processes of their own: one fork per file keeps them apart. Most of them
     // wait for servers most of the time, so six share two cores.
     pool: 'forks',
-    maxWorkers: 6,
+    maxWorkers: 4,
     sequence: { sequencer: LongestFirst },
     // No test is red only because the machine is busy: what has to be quick is measured by the test
     // itself. This ends what hangs.
