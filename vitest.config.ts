@@ -44,7 +44,7 @@ export default defineConfig({
     setupFiles: ['test/house/outlet.ts'],
     reporters: ['default', './test/run/progress.ts'],
     // Many tests start processes of their own: one fork per file keeps them apart. Most of them
-    // wait for servers most of the time, so six share two cores.
+    // wait for servers most of the time, so four share two cores.
     pool: 'forks',
     maxWorkers: 4,
     sequence: { sequencer: LongestFirst },

@@ -5,8 +5,8 @@
 
 const kinds: readonly (readonly [name: string, text: RegExp])[] = [
   ['begin', /^start transaction$/i],
-  ['commit', /^commit$/i],
-  ['rollback', /^rollback$/i],
+  ['commit', /^commit(?: and no chain no release)?$/i],
+  ['rollback', /^rollback(?: and no chain no release)?$/i],
   ['due', /\.`mersal_outbox` o force index \(primary\) where [\s\S]*for update skip locked$/],
   [
     'claim',
