@@ -25,7 +25,8 @@ async function setup() {
     monotonic: () => true_.monotonic(),
     sleep: (ms: number, signal?: AbortSignal) => true_.sleep(ms, signal),
   }
-  const store = sqlite({ path, clock, logger: silentLogger })
+  // Time stands still meanwhile, so nothing may wait for a disk in another thread.
+  const store = sqlite({ path, clock, flush: 'before-visible', logger: silentLogger })
   await store.open()
   const database = new DatabaseSync(path)
   const waits = (): Record<string, number> =>
