@@ -29,6 +29,11 @@ describe('the records of decisions', () => {
     )
   })
 
+  test('have a number each', () => {
+    const numbers = names.map((name) => name.slice(0, 4))
+    expect(numbers.filter((number, index) => numbers.indexOf(number) !== index)).toEqual([])
+  })
+
   test('stand in the index with their titles, each once', () => {
     const index = readFileSync(join(folder, 'README.md'), 'utf8').replaceAll(/\s+/g, ' ')
     const missing = records.filter(({ name, text }) => {

@@ -7,9 +7,9 @@ import { millisecondsOf } from '../../sql/mysql/server.ts'
  * forced wherever rows are locked, so that no others are. The tables themselves are in `schema.ts`.
  */
 export type QueueStatements = Readonly<Record<Name, string>> & {
-  /** Of so many pairs of a queue and a key. */
+  /** For this number of pairs of a queue and a key. */
   readonly heads: (pairs: number) => string
-  /** Of so many rows. */
+  /** For this number of rows. */
   readonly insert: (rows: number) => string
 }
 
