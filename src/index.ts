@@ -10,6 +10,7 @@ export type {
   SagaReactions,
 } from './app/sagas/types.ts'
 export type { CheckBodies } from './app/send/outgoing.ts'
+export type { HandlingContext, HandlingStep } from './app/receive/handling-steps.ts'
 export { reject, retryLater } from './app/receive/steer.ts'
 export {
   runUntilSignal,
@@ -23,6 +24,7 @@ export type {
   Handler,
   HandlerContext,
   IdempotencyConfig,
+  LifecycleHook,
   MersalOptions,
   OutboxConfig,
   ReceiveOptions,

@@ -6,6 +6,7 @@ import { abortable } from '../lib/async/linked-abort.ts'
 import { fulfilledWithin } from '../lib/async/within.ts'
 import { startWithJanitor } from '../outbox/janitor.ts'
 import type { AppRelay } from './app-relay.ts'
+import { runStartHooks, runStopHooks } from './hooks.ts'
 import type { Ending, Startable } from './lifecycle.ts'
 import type { Intake } from './receive/intake.ts'
 import { createIntakes } from './receive/intakes.ts'
@@ -36,6 +37,8 @@ export interface RuntimePorts<Tx> {
 const LAST_MS = 500
 /** The store ends its statements and its connections by itself. */
 const STORE_MS = 1000
+/** What the steps after the grace period may take together; the hooks of the user come last. */
+const AFTER_GRACE_MS = 2 * LAST_MS + STORE_MS
 
 const UNFINISHED = 'handlers or transactions were still at work; they were rolled back'
 const UNSETTLED = 'published messages were not settled; a relay takes them up again'
@@ -52,13 +55,14 @@ export class Runtime<Tx> implements Startable {
   }
 
   /**
-   * Database, subscriptions, relay, janitor, and consumers last: what arrives finds everything
-   * ready.
+   * Database, hooks of the user, subscriptions, relay, janitor, and consumers last: what arrives
+   * finds everything ready.
    */
   async begin(signal: AbortSignal): Promise<void> {
     const { subscriptions, receiver, open, settings } = this.#ports
     await abortable(signal, open)
     this.#warn()
+    await runStartHooks(settings, signal)
     const deliver = receiver.deliver.bind(receiver)
     this.#intakes = createIntakes({ settings, subscriptions, deliver })
     for (const intake of this.#intakes) await abortable(signal, () => intake.declare())
@@ -100,9 +104,12 @@ export class Runtime<Tx> implements Startable {
     const kept = removeQueue && finished && settled ? await this.#removeQueue(leftMs()) : undefined
     closing.abort()
     await this.#close()
+    const hooksMs = Math.max(0, deadline + AFTER_GRACE_MS - clock.monotonic())
+    const failed = await runStopHooks(settings, hooksMs)
     if (!finished) throw timeout
     if (!settled) throw stopTimeout(name, graceMs, UNSETTLED)
     if (kept !== undefined) throw kept
+    if (failed !== undefined) throw failed
   }
 
   /** Whether consumers, handlers and units ended in time. The others are given up. */

@@ -1,5 +1,5 @@
 import { errorText } from '../core/errors/error-text.ts'
-import { isMersalError } from '../core/errors/errors.ts'
+import { MersalError, isMersalError } from '../core/errors/errors.ts'
 import type { Mersal } from './mersal.ts'
 
 type StopSignal = 'SIGTERM' | 'SIGINT'
@@ -31,16 +31,49 @@ const numbers: Readonly<Record<StopSignal, number>> = { SIGINT: 2, SIGTERM: 15 }
 
 type Stoppable = Pick<Mersal<never>, 'start' | 'stop'>
 
+function appsOf<App>(call: string, given: App | readonly App[]): readonly App[] {
+  const apps = Array.isArray(given) ? (given as readonly App[]) : [given as App]
+  if (apps.length === 0)
+    throw new MersalError('MERSAL_INVALID_OPTIONS', `${call}: expected an app, got an empty list`)
+  return apps
+}
+
+/** Starts all at once. If one fails, the others are stopped, and its error is thrown. */
+async function startAll(apps: readonly Stoppable[], report: (text: string) => void): Promise<void> {
+  try {
+    await Promise.all(apps.map(async (app) => app.start()))
+  } catch (error) {
+    await stopAll(apps, {}, report)
+    throw error
+  }
+}
+
+/** Stops all at once, and reports each failure. Returns whether there was none. */
+async function stopAll(
+  apps: readonly Pick<Stoppable, 'stop'>[],
+  ending: { readonly graceMs?: number },
+  report: (text: string) => void,
+): Promise<boolean> {
+  const stops = await Promise.allSettled(apps.map(async (app) => app.stop(ending)))
+  const failed = stops.filter((stop) => stop.status === 'rejected')
+  for (const { reason } of failed) report(errorText(reason))
+  return failed.length === 0
+}
+
 /**
- * Starts the app, waits for a signal, then stops the app gracefully. Sets the exit code and
+ * Starts the app, or several, waits for a signal, then stops them gracefully, all at once. Sets the exit code and
  * resolves to it: 0 after a graceful stop, 1 if the grace period was not enough or stopping failed.
  * A second signal ends the process at once with 128 + its number. Throws the error of `start()`,
- * unless a signal came first.
+ * unless a signal came first; of several apps the others are stopped before that.
  */
-export async function runUntilSignal(app: Stoppable, options: SignalOptions = {}): Promise<number> {
-  using stopping = stopOnSignals(app, options)
+export async function runUntilSignal(
+  app: Stoppable | readonly Stoppable[],
+  options: SignalOptions = {},
+): Promise<number> {
+  const apps = appsOf('runUntilSignal()', app)
+  using stopping = stopOnSignals(apps, options)
   try {
-    await app.start()
+    await startAll(apps, options.report ?? toStderr)
   } catch (error) {
     // A signal that came during the start has stopped the app, which is no failure of the start.
     if (!stopping.asked || !isMersalError(error, 'MERSAL_APP_STOPPED')) throw error
@@ -56,24 +89,19 @@ export interface SignalStop extends Disposable {
 }
 
 /**
- * Stops the app when a signal comes, as `runUntilSignal` does, but does not start it. Disposing
+ * Stops the app, or several, when a signal comes, as `runUntilSignal` does, but does not start it. Disposing
  * removes the listeners.
  */
 export function stopOnSignals(
-  app: Pick<Stoppable, 'stop'>,
+  app: Pick<Stoppable, 'stop'> | readonly Pick<Stoppable, 'stop'>[],
   options: SignalOptions = {},
 ): SignalStop {
+  const apps = appsOf('stopOnSignals()', app)
   const { signals = ['SIGTERM', 'SIGINT'], host = process, graceMs, report = toStderr } = options
   const { promise, resolve } = Promise.withResolvers<number>()
   let asked = false
   const stop = async (): Promise<void> => {
-    let code = 0
-    try {
-      await app.stop(graceMs === undefined ? {} : { graceMs })
-    } catch (error) {
-      code = 1
-      report(errorText(error))
-    }
+    const code = (await stopAll(apps, graceMs === undefined ? {} : { graceMs }, report)) ? 0 : 1
     host.exitCode = code
     resolve(code)
   }

@@ -9,6 +9,7 @@ import type { Store, UnitOfWork } from '../core/store.ts'
 import type { Logger } from '../core/telemetry.ts'
 import type { MessageTracker } from '../core/tracker.ts'
 import type { Transport } from '../core/transport.ts'
+import type { HandlingStep } from './receive/handling-steps.ts'
 import type { CheckBodies } from './send/outgoing.ts'
 import type { RelayOptions } from '../outbox/options.ts'
 
@@ -217,6 +218,12 @@ export interface ReceiveOptions {
 /** Where a message type goes: the name of a queue, or a queue and a transport. */
 export type Route = string | { readonly queue?: string; readonly transport?: string }
 
+/**
+ * Work at the start or at the end of an app. `signal` aborts when nobody waits for it any more. A
+ * promise that it returns is awaited.
+ */
+export type LifecycleHook = (context: { readonly signal: AbortSignal }) => unknown
+
 /** Options of `new Mersal()`. */
 export interface MersalOptions<Tx> {
   /**
@@ -257,8 +264,25 @@ export interface MersalOptions<Tx> {
   readonly stopGraceMs?: number
   /** Steps around each delivery, from the outside in. Default none. */
   readonly incoming?: readonly IncomingStep[]
+  /**
+   * Steps around each handler, inside its transaction, from the outside in. A step that does not
+   * call `next` leaves the handler out, and the message counts as handled. A step that ends before
+   * `next` has ended throws `MERSAL_NOT_AWAITED`. Default none.
+   */
+  readonly handling?: readonly HandlingStep<Tx>[]
   /** Steps around each message that is sent, from the outside in. Default none. */
   readonly outgoing?: readonly OutgoingStep[]
+  /**
+   * Run one after the other by `start()`, when the database is open and before anything is
+   * consumed or relayed. One that throws fails the start. Default none.
+   */
+  readonly onStart?: readonly LifecycleHook[]
+  /**
+   * Run one after the other when everything is closed, by `stop()` or by a start that fails. All of
+   * them run, whatever one throws. `stop()` waits for them until two seconds after the grace
+   * period, and throws the first error. Default none.
+   */
+  readonly onStop?: readonly LifecycleHook[]
   /** Turns bodies into bytes and back. Default JSON in UTF-8. */
   readonly serializer?: Serializer
   /**

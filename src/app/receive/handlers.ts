@@ -4,6 +4,7 @@ import { checkNumber, checkOptions } from '../../core/options.ts'
 import { printable } from '../../lib/text.ts'
 import { checkMessageType } from '../send/messages.ts'
 import type { HandleOptions, Handler } from '../types.ts'
+import { type HandlingStep, withSteps } from './handling-steps.ts'
 
 export interface Registration<Tx> {
   readonly type: MessageType
@@ -12,8 +13,10 @@ export interface Registration<Tx> {
   readonly batch: number
 }
 
-/** What the option `batch` depends on. */
-export interface BatchFacts {
+/** What a registration depends on. */
+export interface HandlerFacts<Tx> {
+  /** Steps around every handler. */
+  readonly handling: readonly HandlingStep<Tx>[]
   readonly receive: { readonly concurrency: number }
   /** Undefined where messages cannot share a transaction. */
   readonly sharing: unknown
@@ -22,9 +25,9 @@ export interface BatchFacts {
 /** The handlers of one app: at most one per message type. */
 export class Handlers<Tx> {
   readonly #byName = new Map<string, Registration<Tx>>()
-  readonly #facts: BatchFacts
+  readonly #facts: HandlerFacts<Tx>
 
-  constructor(facts: BatchFacts) {
+  constructor(facts: HandlerFacts<Tx>) {
     this.#facts = facts
   }
 
@@ -45,7 +48,8 @@ export class Handlers<Tx> {
       )
     }
     const batch = batchOf(`handle('${type.name}')`, options, this.#facts)
-    this.#byName.set(type.name, { type, handler: handler as Handler<unknown, Tx>, batch })
+    const stepped = withSteps(this.#facts.handling, type, handler as Handler<unknown, Tx>)
+    this.#byName.set(type.name, { type, handler: stepped, batch })
   }
 
   get(name: string): Registration<Tx> | undefined {
@@ -60,7 +64,11 @@ export class Handlers<Tx> {
   }
 }
 
-function batchOf(call: string, options: HandleOptions, { receive, sharing }: BatchFacts): number {
+function batchOf(
+  call: string,
+  options: HandleOptions,
+  { receive, sharing }: Pick<HandlerFacts<never>, 'receive' | 'sharing'>,
+): number {
   checkOptions(call, options, ['batch'])
   const field = `${call}.batch`
   const batch = checkNumber(field, options.batch, { default: 1, min: 1, max: 10_000 })

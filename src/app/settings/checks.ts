@@ -5,7 +5,7 @@ import { isName, isQueueName, nameRule, queueNameRule } from '../../core/message
 import { suggest } from '../../lib/suggest.ts'
 import { printable } from '../../lib/text.ts'
 import type { RouteEntry } from '../send/routing.ts'
-import type { Route } from '../types.ts'
+import type { LifecycleHook, Route } from '../types.ts'
 
 /** Message type name → where it goes; every transport must be known. */
 export function checkRoutes(
@@ -66,4 +66,18 @@ export function checkSteps<Steps extends readonly Step<never, unknown>[]>(
     names.add(step.name)
   }
   return steps
+}
+
+/** Throws unless these are functions. */
+export function checkHooks(
+  field: string,
+  hooks: readonly LifecycleHook[] | undefined,
+): readonly LifecycleHook[] {
+  if (hooks === undefined) return []
+  if (!Array.isArray(hooks)) throw invalidOption(field, 'expected an array of functions')
+  for (const [index, hook] of (hooks as readonly unknown[]).entries()) {
+    if (typeof hook !== 'function')
+      throw invalidOption(`${field}[${index}]`, `expected a function, got ${typeof hook}`)
+  }
+  return [...hooks]
 }

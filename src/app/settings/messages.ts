@@ -13,21 +13,23 @@ import type { CheckBodies } from '../send/outgoing.ts'
 import type { RouteEntry } from '../send/routing.ts'
 import type { MersalOptions } from '../types.ts'
 import { checkRoutes, checkSteps } from './checks.ts'
+import type { HandlingStep } from '../receive/handling-steps.ts'
 
 /** Where messages go, and what happens to them on the way out and in. */
-export interface MessageSettings {
+export interface MessageSettings<Tx> {
   readonly sendOnly: boolean
   readonly ambientSends: boolean
   /** By name; the main one is called `default`. */
   readonly transports: ReadonlyMap<string, Transport>
   readonly routes: ReadonlyMap<string, RouteEntry>
   readonly incoming: readonly IncomingStep[]
+  readonly handling: readonly HandlingStep<Tx>[]
   readonly outgoing: readonly OutgoingStep[]
   readonly serializer: Serializer
   readonly checkBodies: CheckBodies
 }
 
-export function messageSettings<Tx>(options: MersalOptions<Tx>): MessageSettings {
+export function messageSettings<Tx>(options: MersalOptions<Tx>): MessageSettings<Tx> {
   const transports = transportsOf(options)
   const choices = ['always', 'first', 'never'] as const
   const preset = process.env['NODE_ENV'] === 'production' ? 'never' : 'first'
@@ -37,6 +39,7 @@ export function messageSettings<Tx>(options: MersalOptions<Tx>): MessageSettings
     transports,
     routes: checkRoutes(options.routes, transports),
     incoming: checkSteps('incoming', options.incoming),
+    handling: checkSteps('handling', options.handling),
     outgoing: checkSteps('outgoing', options.outgoing),
     serializer: serializerOf(options.serializer),
     checkBodies: checkChoice('checkBodies', options.checkBodies, choices, preset),

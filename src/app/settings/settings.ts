@@ -2,19 +2,22 @@ import { isQueueName, queueNameRule } from '../../core/messages/validation.ts'
 import { checkNumber, checkOptions, checkShape, invalidOption } from '../../core/options.ts'
 import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
 import { type Clock, type Random, systemClock, systemRandom } from '../../lib/async/clock.ts'
-import type { MersalOptions } from '../types.ts'
+import type { LifecycleHook, MersalOptions } from '../types.ts'
+import { checkHooks } from './checks.ts'
 import { type DatabaseSettings, databaseSettings } from './database.ts'
 import { type MessageSettings, messageSettings } from './messages.ts'
 import { type ReceivingSettings, receivingSettings } from './receiving.ts'
 
 /** Options with every default filled in. */
 export interface Settings<Tx>
-  extends MessageSettings,
+  extends MessageSettings<Tx>,
     DatabaseSettings<Tx>,
     ReceivingSettings<Tx>,
     Tools {
   readonly name: string
   readonly stopGraceMs: number
+  readonly onStart: readonly LifecycleHook[]
+  readonly onStop: readonly LifecycleHook[]
 }
 
 interface Tools {
@@ -37,7 +40,10 @@ const known = [
   'receive',
   'stopGraceMs',
   'incoming',
+  'handling',
   'outgoing',
+  'onStart',
+  'onStop',
   'serializer',
   'checkBodies',
   'logger',
@@ -58,6 +64,8 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
     ...databaseSettings(options),
     ...receivingSettings(options),
     stopGraceMs: checkNumber('stopGraceMs', options.stopGraceMs, grace),
+    onStart: checkHooks('onStart', options.onStart),
+    onStop: checkHooks('onStop', options.onStop),
     ...toolsOf(options),
   }
 }
