@@ -10,7 +10,7 @@ import {
   command,
   event,
 } from '../../../../src/index.ts'
-import { type SqliteDatabase, sqlite } from '../../../../src/sqlite.ts'
+import { sqlite } from '../../../../src/sqlite.ts'
 import { capture } from '../../../../src/testing/index.ts'
 import { fakeTransport, json } from '../../support/fake-transport.ts'
 
@@ -22,14 +22,14 @@ afterEach(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
 })
 
-async function shop(options: Partial<MersalOptions<SqliteDatabase>>) {
+async function shop(options: Partial<MersalOptions<DatabaseSync>>) {
   const folder = mkdtempSync(join(tmpdir(), 'mersal-steps-'))
   folders.push(folder)
   const path = join(folder, 'shop.db')
   const database = new DatabaseSync(path)
   database.exec('create table notes (text text not null)')
   const transport = fakeTransport()
-  const app = new Mersal<SqliteDatabase>({
+  const app = new Mersal<DatabaseSync>({
     name: 'shop',
     store: sqlite({ path }),
     transport,
@@ -37,7 +37,7 @@ async function shop(options: Partial<MersalOptions<SqliteDatabase>>) {
     receive: { immediateRetries: 0 },
     ...options,
   })
-  const note = (tx: SqliteDatabase, text: string) =>
+  const note = (tx: DatabaseSync, text: string) =>
     tx.prepare('insert into notes values (?)').run(text)
   return {
     app,
@@ -65,7 +65,7 @@ async function shop(options: Partial<MersalOptions<SqliteDatabase>>) {
   }
 }
 
-type Step = HandlingStep<SqliteDatabase>
+type Step = HandlingStep<DatabaseSync>
 
 describe('steps around handlers', () => {
   test('write and send in the transaction of the handler, from the outside in', async () => {
