@@ -2,16 +2,16 @@ import type { Backoff } from '../lib/async/backoff.ts'
 import type { Clock, Random } from '../lib/async/clock.ts'
 import type { CommandType, Envelope, EventType } from '../core/messages/message.ts'
 import type { Given } from '../core/messages/given.ts'
-import type { OutboxStorage, Waker } from '../core/outbox.ts'
 import type { IncomingStep, OutgoingStep } from '../core/pipeline.ts'
 import type { Serializer } from '../core/messages/serializer.ts'
 import type { Store, UnitOfWork } from '../core/store.ts'
 import type { Logger } from '../core/telemetry.ts'
-import type { MessageTracker } from '../core/tracker.ts'
 import type { Transport } from '../core/transport.ts'
 import type { HandlingStep } from './receive/handling-steps.ts'
 import type { CheckBodies } from './send/outgoing.ts'
-import type { RelayOptions } from '../outbox/options.ts'
+import type { IdempotencyConfig, LifecycleHook, OutboxConfig } from './configs.ts'
+
+export type { IdempotencyConfig, LifecycleHook, OutboxConfig }
 
 /** Options of one send. */
 export interface SendOptions {
@@ -157,35 +157,6 @@ export interface TransactionOptions {
   readonly join?: Sender | false | undefined
 }
 
-/** Configuration of the outbox. An app with a `store` needs it only to change the defaults. */
-export interface OutboxConfig<Tx> {
-  /** Default: the outbox of the store. */
-  readonly storage?: OutboxStorage<Tx>
-  readonly relay?: RelayOptions
-  /**
-   * False: this app only writes rows, and a relay elsewhere publishes them. Default true.
-   */
-  readonly runRelay?: boolean
-  /** Further hints for the relay, besides those of the store. Default none. */
-  readonly wakers?: readonly Waker[]
-}
-
-/** Configuration of the inbox. */
-export interface IdempotencyConfig<Tx> {
-  /** Default: the tracker of the store. */
-  readonly tracker?: MessageTracker<Tx>
-  /**
-   * `skip`: a duplicate is acknowledged, and no handler is called. `flag`: the handler is called
-   * with `duplicate: true`. Default 'skip'.
-   */
-  readonly onDuplicate?: 'skip' | 'flag'
-  /**
-   * How long inbox records are kept, in milliseconds. Must be longer than the longest redelivery
-   * by the options in `receive`, else `MERSAL_INVALID_OPTIONS`. Default 7 days, at most ten years.
-   */
-  readonly retentionMs?: number
-}
-
 /** How an app receives. Every time is in milliseconds. */
 export interface ReceiveOptions {
   /** Messages handled at one time. From 1 to 10,000. Default 10. */
@@ -217,12 +188,6 @@ export interface ReceiveOptions {
 
 /** Where a message type goes: the name of a queue, or a queue and a transport. */
 export type Route = string | { readonly queue?: string; readonly transport?: string }
-
-/**
- * Work at the start or at the end of an app. `signal` aborts when nobody waits for it any more. A
- * promise that it returns is awaited.
- */
-export type LifecycleHook = (context: { readonly signal: AbortSignal }) => unknown
 
 /** Options of `new Mersal()`. */
 export interface MersalOptions<Tx> {
