@@ -9,7 +9,11 @@ export const crashPointList = [
   { name: 'P1', reachedBy: 'store', meaning: 'the producer is about to begin its transaction' },
   { name: 'P2', reachedBy: 'store', meaning: 'the transaction is open, nothing is written' },
   { name: 'P3', reachedBy: 'store', meaning: 'business rows are written, outbox rows are not' },
-  { name: 'P4', reachedBy: 'store', meaning: 'everything is written, COMMIT is not sent' },
+  {
+    name: 'P4',
+    reachedBy: 'store',
+    meaning: 'everything is written, or in hand to travel with COMMIT, which is not sent',
+  },
   {
     name: 'P5',
     reachedBy: 'database',
@@ -45,7 +49,12 @@ export const crashPointList = [
   { name: 'C2', reachedBy: 'store', meaning: 'the transaction of the handler is open' },
   { name: 'C3', reachedBy: 'store', meaning: 'the inbox row is written' },
   { name: 'C4', reachedBy: 'test', meaning: 'in the middle of the handler' },
-  { name: 'C5', reachedBy: 'store', meaning: 'the outgoing rows of the handler are written' },
+  {
+    name: 'C5',
+    reachedBy: 'store',
+    meaning:
+      'the outgoing rows of the handler are written, or in hand to travel with COMMIT, which is not sent',
+  },
   {
     name: 'C6',
     reachedBy: 'database',

@@ -1,8 +1,10 @@
 import type { OutboxStorage } from '../../core/outbox.ts'
-import type { Store, UnitOfWork } from '../../core/store.ts'
+import type { OpenToQueue } from '../../core/queue-beside-outbox.ts'
+import type { Store } from '../../core/store.ts'
 import type { ManyTracker, MessageTracker } from '../../core/tracker.ts'
 import { overlay } from './overlay.ts'
 import { type AtCrashPoint, type CrashPoint, phase } from './points.ts'
+import { aboutToWrite, unitOfWorkWithPoints, written } from './unit.ts'
 
 /** Only the points of the store. */
 export function storeWithPoints<Tx>(store: Store<Tx>, at: AtCrashPoint): Store<Tx> {
@@ -13,36 +15,12 @@ export function storeWithPoints<Tx>(store: Store<Tx>, at: AtCrashPoint): Store<T
   })
 }
 
-function unitOfWorkWithPoints<Tx>(inner: UnitOfWork<Tx>, at: AtCrashPoint): UnitOfWork<Tx> {
-  return async (work, options) => {
-    const consumer = phase.getStore() === 'delivery'
-    if (!consumer) await at('P1')
-    const workWithPoints: typeof work = async (tx) => {
-      await at(consumer ? 'C2' : 'P2')
-      const value = await work(tx)
-      if (!consumer) await at('P4')
-      return value
-    }
-    const result = await phase.run(consumer ? 'consumer' : 'producer', () =>
-      inner(workWithPoints, options),
-    )
-    if (!consumer) await at('P6')
-    return result
-  }
-}
-
 function outboxWithPoints<Tx>(
   inner: OutboxStorage<Tx>,
   at: AtCrashPoint,
 ): Partial<OutboxStorage<Tx>> {
   return {
-    save: async (tx, messages, options) => {
-      const consumer = phase.getStore() === 'consumer'
-      if (!consumer) await at('P3')
-      const saved = await inner.save(tx, messages, options)
-      if (consumer && messages.length > 0) await at('C5')
-      return saved
-    },
+    ...savesWithPoints(inner, at),
     claim: async (request) => {
       await at('R1')
       const answer = phase.run('relay', () => inner.claim(request))
@@ -64,6 +42,57 @@ function outboxWithPoints<Tx>(
           renew: (claims, options) =>
             phase.run('relay', () => inner.renew?.(claims, options) ?? Promise.resolve()),
         }),
+  }
+}
+
+/** Whoever is killed at a point leaves what a crash there leaves, on every road into the tables. */
+function savesWithPoints<Tx>(
+  inner: OutboxStorage<Tx>,
+  at: AtCrashPoint,
+): Partial<OutboxStorage<Tx>> {
+  const { openToQueue } = inner
+  const saveLast = inner.saveLast?.bind(inner)
+  const saveWithin = inner.saveWithin?.bind(inner)
+  return {
+    save: async (tx, messages, options) => {
+      await aboutToWrite(at)
+      const saved = await inner.save(tx, messages, options)
+      written(messages.length)
+      return saved
+    },
+    ...(saveLast === undefined
+      ? {}
+      : {
+          saveLast: (tx, messages, options) => {
+            const later = saveLast(tx, messages, options)
+            if (later !== undefined) written(messages.length)
+            return later
+          },
+        }),
+    ...(saveWithin === undefined
+      ? {}
+      : {
+          saveWithin: (tx, messages, write) => {
+            const reached = phase.getStore() === 'consumer' ? undefined : at('P3')
+            // Still in the tick of the send, for which the storage asks.
+            const given = reached === undefined ? messages : reached.then(() => messages)
+            return saveWithin(tx, given, write)
+          },
+        }),
+    ...(openToQueue === undefined ? {} : { openToQueue: queueWithPoints(openToQueue, at) }),
+  }
+}
+
+/** Where messages go straight into a queue of the same database. */
+function queueWithPoints<Tx>(inner: OpenToQueue<Tx>, at: AtCrashPoint): OpenToQueue<Tx> {
+  return {
+    place: () => inner.place(),
+    query: async (...statement) => {
+      await aboutToWrite(at)
+      const result = await inner.query(...statement)
+      written(1)
+      return result
+    },
   }
 }
 
