@@ -29,10 +29,7 @@ export function written(count: number): void {
 }
 
 /** The points of a unit, also of messages that travel with the COMMIT: nobody awaits those. */
-export function unitOfWorkWithPoints<Tx>(
-  inner: UnitOfWork<Tx>,
-  at: AtCrashPoint,
-): UnitOfWork<Tx> {
+export function unitOfWorkWithPoints<Tx>(inner: UnitOfWork<Tx>, at: AtCrashPoint): UnitOfWork<Tx> {
   return async (work, options) => {
     const consumer = phase.getStore() === 'delivery'
     if (!consumer) await at('P1')

@@ -44,8 +44,9 @@ async function onPool(stack: AsyncDisposableStack, queue: Queue): Promise<World<
 }
 
 async function onKysely(stack: AsyncDisposableStack): Promise<World<unknown>> {
-  const { newPool, schema, pool } = stack.use(await testDatabase())
-  const db = new Kysely<object>({ dialect: new PostgresDialect({ pool: newPool() }) })
+  const database = stack.use(await testDatabase())
+  const { schema, pool } = database
+  const db = new Kysely<object>({ dialect: new PostgresDialect({ pool: database.newPool() }) })
   const session = kysely<Transaction<object>>(db)
   return {
     store: stack.use(postgres({ pool, session, schema })) as Store<unknown>,
@@ -95,7 +96,7 @@ function onSqlite(stack: AsyncDisposableStack, queue: Queue): Promise<World<unkn
 /** A handle that the app shares with its owner. */
 function onShared(stack: AsyncDisposableStack): Promise<World<unknown>> {
   const database = openHandle('node:sqlite', stack.use(temporaryFolder()).file('app.db'))
-  stack.defer(() => database.close())
+  stack.defer(() => void database.close())
   return Promise.resolve({
     store: stack.use(sqlite({ database })) as Store<unknown>,
     transport: memoryTransport(),
@@ -109,7 +110,7 @@ function onShared(stack: AsyncDisposableStack): Promise<World<unknown>> {
 
 function onMemory(): Promise<World<unknown>> {
   return Promise.resolve({
-    store: memoryStore() as Store<unknown>,
+    store: memoryStore(),
     transport: memoryTransport(),
     transaction: undefined,
   })
@@ -220,7 +221,9 @@ describe.each(worlds)('on %s the points of crashPointList', (_name, make, queues
       const { app, world } = await open(stack, make, queue, 1, (point) =>
         point === 'P3' ? Promise.reject(failure) : undefined,
       )
-      const unit = app.transaction(async (_tx, { publish }) => void (await publish(Placed, { n: 1 })))
+      const unit = app.transaction(
+        async (_tx, { publish }) => void (await publish(Placed, { n: 1 })),
+      )
       await expect(unit).rejects.toThrow('at P3')
       expect((await world.store.admin.stats()).pending).toBe(0)
     },

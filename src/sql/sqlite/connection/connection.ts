@@ -191,7 +191,9 @@ export class Connection {
   }
 
   async #prepare(handle: Handle): Promise<void> {
-    await this.#patiently(() => setUp(this.#name, handle, this.#flushing.level))
+    const own = !('database' in this.settings.source)
+    const terms = { synchronous: this.#flushing.level, own }
+    await this.#patiently(() => setUp(this.#name, handle, terms))
     const { migrate } = this.settings
     if (!(await this.#patiently(() => isOutdated(handle, this.#tables, migrate)))) return
     await this.#begin('full')

@@ -6,8 +6,20 @@ import { ForeignTransaction, setSynchronous, withoutWaiting } from './waiting.ts
 import type { WalFlush } from './wal-flush.ts'
 import type { ConnectionSettings } from '../options.ts'
 
+/**
+ * A log that one large transaction, or a reader that would not end, has made larger is cut to this
+ * size when it begins anew. Without a limit it keeps its largest size for ever.
+ */
+const LOG_BYTES = 64 * 1024 * 1024
+
+export interface SetUp {
+  readonly synchronous: 'full' | 'normal'
+  /** Nobody else uses the handle. */
+  readonly own: boolean
+}
+
 /** Write-ahead log, so that readers never wait. `name` begins the texts of errors. */
-export function setUp(name: string, handle: Handle, synchronous: 'full' | 'normal'): void {
+export function setUp(name: string, handle: Handle, { synchronous, own }: SetUp): void {
   withoutWaiting(handle, () => {
     const modeOf = (sql: string): string | undefined =>
       handle.get<{ journal_mode: string }>(sql)?.journal_mode
@@ -19,7 +31,15 @@ export function setUp(name: string, handle: Handle, synchronous: 'full' | 'norma
       )
     }
     setSynchronous(handle, synchronous)
+    if (own) limitLog(handle)
   })
+}
+
+/** Whoever has opened the connection for us may have chosen a limit. */
+function limitLog(handle: Handle): void {
+  const sql = 'PRAGMA journal_size_limit'
+  const limit = handle.get<{ journal_size_limit: number }>(sql)?.journal_size_limit ?? -1
+  if (limit < 0) handle.exec(`${sql} = ${LOG_BYTES}`)
 }
 
 /** Throws `MERSAL_ROLLED_BACK`, `MERSAL_COMMIT_UNKNOWN`, or what SQLite reported. */
