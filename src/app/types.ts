@@ -184,6 +184,12 @@ export interface ReceiveOptions {
    * (`idempotency.retentionMs`).
    */
   readonly giveUpAfterMs?: number
+  /**
+   * True: of one partition key one message is handled at a time, in order, by all processes of the
+   * app together. A retry and `retryLater` hold their own key only; after a dead letter its key goes
+   * on. `start()` throws `MERSAL_INVALID_OPTIONS` on a transport that cannot. Default false.
+   */
+  readonly orderPerKey?: boolean
 }
 
 /** Where a message type goes: the name of a queue, or a queue and a transport. */

@@ -62,6 +62,13 @@ export interface TransportFeatures {
   readonly patient?: boolean
   /** Largest body plus headers, in bytes, that a message may have. Checked when it is sent. */
   readonly maxMessageBytes: number
+  /**
+   * Whether of one key one message is in hand at a time, in the order in which they came to the
+   * queue, over all consumers of the queue: `always`, or `when-asked` by `Consumption.orderPerKey`.
+   * A retry holds its own key only; a dead letter lets the next one go on. The key is the
+   * `partitionKey` of the message, and its header `partition-key`. Default: never.
+   */
+  readonly orderPerKey?: 'always' | 'when-asked'
 }
 
 /** What arrived. `id` and `type` are empty when the message came without them. */
@@ -114,6 +121,8 @@ export interface Consumption {
   readonly queue: string
   /** Most deliveries in the hands of the callback at one time. */
   readonly concurrency: number
+  /** Asked only of transports whose features say that they can. Default false. */
+  readonly orderPerKey?: boolean
 }
 
 /**

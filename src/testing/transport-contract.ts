@@ -2,6 +2,7 @@ import type { ContractCase } from './contract.ts'
 import { consumeCases } from './transport/consume-cases.ts'
 import { deadLetterCases } from './transport/dead-letter-cases.ts'
 import type { TransportHarness } from './transport/harness.ts'
+import { orderCases } from './transport/order-cases.ts'
 import { operationsCases } from './transport/operations-cases.ts'
 import { publishCases } from './transport/publish-cases.ts'
 import { topicCases } from './transport/topic-cases.ts'
@@ -19,5 +20,6 @@ export const transportContract: readonly ContractCase<TransportHarness>[] = [
   ...consumeCases,
   ...deadLetterCases,
   ...wishCases,
+  ...orderCases,
   ...operationsCases,
 ]

@@ -1,5 +1,6 @@
 import { errorFields } from '../../core/errors/error-text.ts'
-import type { Delivery, Disposition, Transport } from '../../core/transport.ts'
+import { invalidOption } from '../../core/options.ts'
+import type { Consumption, Delivery, Disposition, Transport } from '../../core/transport.ts'
 import type { Settings } from '../settings/settings.ts'
 import { Intake } from './intake.ts'
 import type { Subscriptions } from './subscriptions.ts'
@@ -14,10 +15,12 @@ export interface IntakesPorts<Tx> {
 export function createIntakes<Tx>(ports: IntakesPorts<Tx>): readonly Intake[] {
   const { settings, subscriptions, deliver } = ports
   const { name: app, logger, clock, random, transports, receive } = settings
-  const consumption = { queue: app, concurrency: receive.concurrency }
+  const { concurrency, orderPerKey } = receive
   return subscriptions.places().map(({ transport, read }) => {
-    const consume = (): Promise<AsyncDisposable> =>
-      (transports.get(transport) as Transport).consume(consumption, deliver)
+    const from = transports.get(transport) as Transport
+    const order = read && orderPerKey ? inOrder(transport, from) : {}
+    const consumption = { queue: app, concurrency, ...order }
+    const consume = (): Promise<AsyncDisposable> => from.consume(consumption, deliver)
     return new Intake({
       app,
       transport,
@@ -28,6 +31,22 @@ export function createIntakes<Tx>(ports: IntakesPorts<Tx>): readonly Intake[] {
       consume: read ? consume : undefined,
     })
   })
+}
+
+function inOrder(name: string, { features }: Transport): Pick<Consumption, 'orderPerKey'> {
+  switch (features.orderPerKey) {
+    case 'always':
+      return {}
+    case 'when-asked':
+      return { orderPerKey: true }
+    case undefined:
+      throw invalidOption(
+        'receive.orderPerKey',
+        `the transport '${name}' cannot keep the order of a key up to the handler; take one that can (docs/order.md lists them), or leave the option out`,
+      )
+    default:
+      return features.orderPerKey satisfies never
+  }
 }
 
 async function declare<Tx>(

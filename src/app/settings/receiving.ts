@@ -29,6 +29,7 @@ export interface ReceiveSettings {
   readonly maxDeliveries: number
   readonly backoff: Backoff
   readonly giveUpAfterMs: number
+  readonly orderPerKey: boolean
 }
 
 const DAY = 86_400_000
@@ -94,7 +95,7 @@ const numbers = {
 } as const
 
 function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
-  checkOptions('receive', given, [...Object.keys(numbers), 'backoff'])
+  checkOptions('receive', given, [...Object.keys(numbers), 'backoff', 'orderPerKey'])
   const number = (name: keyof typeof numbers): number =>
     checkNumber(`receive.${name}`, given[name], numbers[name])
   const preset = { firstMs: 1000, longestMs: 300_000 }
@@ -106,5 +107,12 @@ function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
     maxDeliveries: number('maxDeliveries'),
     giveUpAfterMs: given.giveUpAfterMs === undefined ? undefined : number('giveUpAfterMs'),
     backoff: checkBackoff('receive.backoff', given.backoff, { preset, leastMs: 0 }),
+    orderPerKey: checkOrderPerKey(given.orderPerKey),
   }
+}
+
+function checkOrderPerKey(given: boolean | undefined): boolean {
+  if (given !== undefined && typeof given !== 'boolean')
+    throw invalidOption('receive.orderPerKey', 'expected true or false')
+  return given ?? false
 }

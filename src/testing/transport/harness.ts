@@ -2,7 +2,13 @@ import assert from 'node:assert/strict'
 import { TextEncoder } from 'node:util'
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import type { Destination, Envelope, OutgoingMessage } from '../../core/messages/message.ts'
-import type { Delivery, Disposition, PublishOutcome, Transport } from '../../core/transport.ts'
+import type {
+  Consumption,
+  Delivery,
+  Disposition,
+  PublishOutcome,
+  Transport,
+} from '../../core/transport.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import type { HarnessTime } from '../contract.ts'
 
@@ -122,12 +128,15 @@ export async function listen(
   transport: Transport,
   queue: string,
   concurrency = 10,
+  { orderPerKey = false }: { readonly orderPerKey?: boolean } = {},
 ): Promise<Inbox> {
   const arrived: Received[] = []
   const waiting: ((received: Received) => void)[] = []
   const unanswered = new Set<Received>()
   let closing = false
-  const consumption = await transport.consume({ queue, concurrency }, (delivery) => {
+  const consumptionOf = (): Consumption =>
+    orderPerKey ? { queue, concurrency, orderPerKey } : { queue, concurrency }
+  const consumption = await transport.consume(consumptionOf(), (delivery) => {
     const { promise, resolve, reject } = Promise.withResolvers<Disposition>()
     const answer = (given: Disposition | Error): void => {
       unanswered.delete(received)

@@ -25,7 +25,11 @@ export function connect(network: NetworkState): MemoryTransport {
   }
   return {
     name: 'memory',
-    features: { ordering: 'per-key', maxMessageBytes: network.maxMessageBytes },
+    features: {
+      ordering: 'per-key',
+      orderPerKey: 'when-asked',
+      maxMessageBytes: network.maxMessageBytes,
+    },
     deadLetters: network.dead.box,
     operations: {
       deadLetters: (queue) => network.dead.boxOf(queue),
@@ -54,6 +58,7 @@ export function connect(network: NetworkState): MemoryTransport {
           'MERSAL_UNROUTABLE',
           `no queue '${consumption.queue}' has been declared: call subscribe first`,
         )
+      if (consumption.orderPerKey === true) queue.keepOrder()
       const consumer = startConsumer(
         { queue, clock: network.clock, onRejected: (rejection) => network.dead.add(rejection) },
         { ...consumption, concurrency },

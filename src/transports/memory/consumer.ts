@@ -119,7 +119,7 @@ class Entries implements HeldMessages<QueueEntry> {
   #record(entry: QueueEntry, disposition: Disposition): void {
     switch (disposition.kind) {
       case 'ack':
-        return undefined
+        return this.#queue.ended(entry)
       case 'retry':
         if (disposition.postponedSince !== undefined) {
           entry.postponedSince = disposition.postponedSince
@@ -131,6 +131,7 @@ class Entries implements HeldMessages<QueueEntry> {
         return this.#queue.giveBack(entry)
       case 'reject': {
         const { reason, error } = disposition
+        this.#queue.ended(entry)
         return this.#onRejected({ entry, queue: this.#queue, reason, error })
       }
       default:

@@ -2,6 +2,7 @@ import type { DeadReason } from '../../core/dead-letter.ts'
 import type { Envelope } from '../../core/messages/message.ts'
 import { aborted } from '../../lib/async/abort.ts'
 import type { Clock } from '../../lib/async/clock.ts'
+import { KeyHeads } from './key-heads.ts'
 
 /** One message in one queue. */
 export interface QueueEntry {
@@ -40,6 +41,8 @@ export class MemoryQueue {
   /** Sorted by time. */
   readonly #delayed: Delayed[] = []
   readonly #listeners = new Set<() => void>()
+  /** Undefined: the order of keys is not kept. */
+  #keys: KeyHeads | undefined
 
   constructor(name: string, clock: Clock) {
     this.name = name
@@ -54,23 +57,40 @@ export class MemoryQueue {
 
   /** Messages that nobody has, whether they are due or not. */
   get waiting(): number {
-    return this.ready + this.#delayed.length
+    return this.ready + this.#delayed.length + (this.#keys?.behind ?? 0)
+  }
+
+  /** From now on, of one key one message is ready, in hand or delayed at a time. */
+  keepOrder(): void {
+    if (this.#keys !== undefined) return
+    const keys = (this.#keys = new KeyHeads())
+    const delayed = this.#delayed.splice(0).filter(({ entry }) => keys.admits(entry))
+    this.#delayed.push(...delayed)
+    this.#ready = this.#ready.slice(this.#head).filter((entry) => keys.admits(entry))
+    this.#head = 0
   }
 
   add(entry: QueueEntry): void {
-    this.#ready.push(entry)
-    this.#wakeConsumers()
+    if (this.#keys?.admits(entry) !== false) this.#put(entry)
+  }
+
+  /** It has been handled or given up, so the next one of its key has its turn. */
+  ended(entry: QueueEntry): void {
+    const next = this.#keys?.after(entry)
+    if (next !== undefined) this.#put(next)
   }
 
   /** To the front, as if it had never been taken. */
   giveBack(entry: QueueEntry): void {
+    if (this.#keys?.admits(entry) === false) return
     if (this.#head > 0) this.#ready[--this.#head] = entry
     else this.#ready.unshift(entry)
     this.#wakeConsumers()
   }
 
   addLater(entry: QueueEntry, delayMs: number): void {
-    if (!(delayMs > 0)) return this.add(entry)
+    if (this.#keys?.admits(entry) === false) return
+    if (!(delayMs > 0)) return this.#put(entry)
     const dueAt = this.#clock.monotonic() + delayMs
     const earlier = this.#delayed.findLastIndex((other) => other.dueAt <= dueAt)
     this.#delayed.splice(earlier + 1, 0, { entry, dueAt })
@@ -98,6 +118,11 @@ export class MemoryQueue {
   /** Milliseconds until the next message falls due; Infinity if none waits for its time. */
   get nextDueMs(): number {
     return (this.#delayed[0]?.dueAt ?? Infinity) - this.#clock.monotonic()
+  }
+
+  #put(entry: QueueEntry): void {
+    this.#ready.push(entry)
+    this.#wakeConsumers()
   }
 
   #admitDue(): void {

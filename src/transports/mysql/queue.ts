@@ -40,7 +40,11 @@ export function mysqlQueue(options: MysqlQueueOptions): MysqlQueue {
   const running = consumers()
   return {
     name: 'mysql',
-    features: { ordering: 'per-key', maxMessageBytes: settings.maxMessageBytes },
+    features: {
+      ordering: 'per-key',
+      orderPerKey: 'always',
+      maxMessageBytes: settings.maxMessageBytes,
+    },
     deadLetters: queueDeadLetters(connection),
     deadLettersOf: (queue) => queueDeadLetters(connection, queue),
     operations: {

@@ -46,7 +46,11 @@ export function postgresQueue(options: PostgresQueueOptions): PostgresQueue {
   const running = consumers()
   return {
     name: 'postgres',
-    features: { ordering: 'per-key', maxMessageBytes: settings.maxMessageBytes },
+    features: {
+      ordering: 'per-key',
+      orderPerKey: 'always',
+      maxMessageBytes: settings.maxMessageBytes,
+    },
     ...(settings.straight ? { straight: queueBesideOutbox(connection) } : {}),
     deadLetters: queueDeadLetters(connection),
     deadLettersOf: (queue) => queueDeadLetters(connection, queue),

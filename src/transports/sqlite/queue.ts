@@ -82,7 +82,7 @@ export function sqliteQueue(
   let closed = false
   return {
     name: 'sqlite',
-    features: { ordering: 'per-key', maxMessageBytes },
+    features: { ordering: 'per-key', orderPerKey: 'always', maxMessageBytes },
     warnings: sharedHandleWarnings(connection.settings, 'queue'),
     deadLetters: queueDeadLetters(connection),
     deadLettersOf: (queue) => queueDeadLetters(connection, queue),
