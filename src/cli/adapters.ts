@@ -38,7 +38,7 @@ export interface TransportAdapter extends Adapter {
 }
 
 export type StoreName = 'postgres' | 'mysql' | 'sqlite'
-export type TransportName = 'rabbitmq' | 'nats' | 'postgres' | 'mysql' | 'sqlite'
+export type TransportName = 'rabbitmq' | 'nats' | 'redis' | 'postgres' | 'mysql' | 'sqlite'
 
 const onPostgres = {
   packages: ['pg'],
@@ -105,6 +105,14 @@ export const transportAdapters: Readonly<Record<TransportName, TransportAdapter>
     shown: 'nats://…',
     init: ['mersal/nats', 'nats', '{ url: broker }'],
     fromUrl: async (url) => (await import('../transports/nats/transport.ts')).nats({ url }),
+  },
+  redis: {
+    packages: ['@redis/client'],
+    variables: ['REDIS_URL'],
+    fits: /^rediss?:\/\//,
+    shown: 'redis://…',
+    init: ['mersal/redis', 'redis', '{ url: broker }'],
+    fromUrl: async (url) => (await import('../transports/redis/transport.ts')).redis({ url }),
   },
   postgres: { ...onPostgres, init: ['mersal/postgres', 'postgresQueue', '{ pool }'] },
   mysql: { ...onMysql, init: ['mersal/mysql', 'mysqlQueue', '{ pool }'] },

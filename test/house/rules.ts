@@ -51,6 +51,7 @@ const clients: Readonly<Record<string, readonly string[]>> = {
   'src/stores/postgres': ['pg', 'pg-logical-replication'],
   'src/transports/nats': ['@nats-io/jetstream', '@nats-io/transport-node'],
   'src/transports/rabbitmq': ['amqplib'],
+  'src/transports/redis': ['@redis/client'],
 }
 
 /** Every folder and file that a rule names. */

@@ -39,7 +39,12 @@ describe('a CommonJS program', () => {
   beforeAll(() => {
     place = project()
     // The clients that sub-paths load at once.
-    for (const client of ['amqplib', '@nats-io/transport-node', '@nats-io/jetstream'])
+    for (const client of [
+      'amqplib',
+      '@nats-io/transport-node',
+      '@nats-io/jetstream',
+      '@redis/client',
+    ])
       lend(place, client)
   })
   afterAll(() => place[Symbol.dispose]())

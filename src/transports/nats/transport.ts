@@ -13,7 +13,7 @@ import type {
 } from '../../core/transport.ts'
 import type { OnDelivery } from '../shared/deliver.ts'
 import { systemClock } from '../../lib/async/clock.ts'
-import { describer } from './connection/address.ts'
+import { describer } from '../shared/describe.ts'
 import { Consumer } from './consume/consumer.ts'
 import { NatsDeadLetters } from './consume/dead-letters.ts'
 import { examine, queueOverviews, removeQueue } from './examine.ts'

@@ -2,7 +2,7 @@ import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
 import { connect as natsConnect, type NatsConnection } from '@nats-io/transport-node'
 import type { BrokerClient, Link, Live } from '../../shared/link.ts'
 import type { NatsSettings } from '../options.ts'
-import type { Describe } from './address.ts'
+import type { Describe } from '../../shared/describe.ts'
 import { checkServer, mistakeOf } from './faults.ts'
 
 /** A connection to a server that has JetStream. */

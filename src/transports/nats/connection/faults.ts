@@ -1,6 +1,6 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { MersalError } from '../../../core/errors/errors.ts'
-import type { Describe } from './address.ts'
+import { type Describe, isFaultOfTls } from '../../shared/describe.ts'
 import { invalid } from '../options.ts'
 
 /** Numbers of the errors of the JetStream API that mean something to us. */
@@ -67,14 +67,6 @@ function noJetStream(): MersalError {
   )
 }
 
-const CERTIFICATE = /^(?:CERT_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_)/
-
-function codesOf(error: unknown): string[] {
-  if (!(error instanceof Error)) return []
-  const { code } = error as { readonly code?: unknown }
-  return [...(typeof code === 'string' ? [code] : []), ...codesOf(error.cause)]
-}
-
 /** The mistake of configuration behind a failed connection; undefined if waiting may help. */
 export function mistakeOf(error: unknown, describe: Describe): MersalError | undefined {
   if (error instanceof MersalError && error.code === 'MERSAL_INVALID_OPTIONS') return error
@@ -92,7 +84,7 @@ export function mistakeOf(error: unknown, describe: Describe): MersalError | und
       'url',
       `the user lacks a permission (docs/nats.md lists them): ${describe(error)}`,
     )
-  if (codesOf(error).some((each) => CERTIFICATE.test(each)))
+  if (isFaultOfTls(error))
     return invalid(
       'tls',
       `no secure connection to NATS, look at tls.ca and at the host in the URL: ${describe(error)}`,

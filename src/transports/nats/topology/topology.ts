@@ -9,7 +9,7 @@ import {
 import { millis, nanos } from '@nats-io/transport-node'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { isQueueName, isName, nameRule, queueNameRule } from '../../../core/messages/validation.ts'
-import type { Describe } from '../connection/address.ts'
+import type { Describe } from '../../shared/describe.ts'
 import { apiCodeOf, apiCodes, mistakeOf } from '../connection/faults.ts'
 import type { NatsLink, Server } from '../connection/client.ts'
 import { compareStream, consumerConfig, consumerMistake } from './compare.ts'

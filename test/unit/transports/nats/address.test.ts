@@ -1,7 +1,8 @@
 import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { nats } from '../../../../src/nats.ts'
-import { describer, parseAddress } from '../../../../src/transports/nats/connection/address.ts'
+import { parseAddress } from '../../../../src/transports/nats/connection/address.ts'
+import { describer } from '../../../../src/transports/shared/describe.ts'
 
 describe('the URL of a NATS server', () => {
   test('gives host, port and login, decoded', () => {

@@ -1,0 +1,8 @@
+export type {
+  RedisClient,
+  RedisConfirm,
+  RedisOptions,
+  RedisSentinels,
+  RedisTls,
+} from './transports/redis/options.ts'
+export { redis, type RedisTransport } from './transports/redis/transport.ts'

@@ -1,0 +1,106 @@
+import type { createClient } from '@redis/client'
+import { MersalError } from '../../core/errors/errors.ts'
+import { invalidOption } from '../../core/options.ts'
+import { wordOf } from './faults.ts'
+import type { RedisSettings } from './options.ts'
+
+/** What a server says of itself. */
+export interface ServerFacts {
+  readonly version: string
+  readonly isMaster: boolean
+  readonly isCluster: boolean
+  readonly appendOnly: boolean
+  /** Undefined where the user may not ask. */
+  readonly appendFsync: string | undefined
+  readonly evictionPolicy: string
+  readonly usedBytes: number
+  /** 0: no limit. */
+  readonly maxBytes: number
+  readonly replicas: number
+  /** The last write to the append-only file failed. */
+  readonly writeFailed: boolean
+}
+
+export async function factsOf(
+  client: Pick<ReturnType<typeof createClient>, 'sendCommand'>,
+): Promise<ServerFacts> {
+  const info = new Map<string, string>()
+  const text = await client.sendCommand<string>(['INFO'])
+  for (const line of text.split('\r\n')) {
+    const at = line.indexOf(':')
+    if (at > 0) info.set(line.slice(0, at), line.slice(at + 1))
+  }
+  const number = (name: string): number => Number(info.get(name) ?? 0)
+  return {
+    version: info.get('redis_version') ?? '0',
+    isMaster: info.get('role') !== 'slave',
+    isCluster: info.get('cluster_enabled') === '1',
+    appendOnly: info.get('aof_enabled') === '1',
+    appendFsync: await appendFsync(client),
+    evictionPolicy: info.get('maxmemory_policy') ?? 'noeviction',
+    usedBytes: number('used_memory'),
+    maxBytes: number('maxmemory'),
+    replicas: number('connected_slaves'),
+    writeFailed: info.get('aof_last_write_status') === 'err',
+  }
+}
+
+/** Many who rent out servers allow nobody to read the configuration. */
+async function appendFsync(client: Parameters<typeof factsOf>[0]): Promise<string | undefined> {
+  try {
+    const answer: unknown = await client.sendCommand(['CONFIG', 'GET', 'appendfsync'])
+    if (Array.isArray(answer)) return String(answer[1])
+    return (answer as { readonly appendfsync?: string }).appendfsync
+  } catch (error) {
+    if (wordOf(error) === '') throw error
+    return undefined
+  }
+}
+
+const olderThan = (version: string, [major, minor]: readonly [number, number]): boolean => {
+  const [one = 0, two = 0] = version.split('.').map(Number)
+  return one < major || (one === major && two < minor)
+}
+
+/** Whether a server loses keys of ours to make room. Keys that expire are none of ours. */
+export const evicts = ({ evictionPolicy }: ServerFacts): boolean =>
+  evictionPolicy.startsWith('allkeys-')
+
+/** Throws unless the server can serve. A replica may become the master. */
+export function checkServer(facts: ServerFacts, settings: RedisSettings): void {
+  const { version, isMaster, isCluster, appendFsync, evictionPolicy } = facts
+  const { allowLoss, confirm } = settings
+  if (olderThan(version, [7, 0]))
+    throw invalidOption('redis.url', `the server is Redis ${version}; 7.0 or later is needed`)
+  if (isCluster)
+    throw invalidOption('redis.url', 'Redis Cluster is not supported: use one master with replicas')
+  if (!isMaster) throw new MersalError('MERSAL_UNAVAILABLE', 'the server is a replica')
+  if (!facts.appendOnly && !allowLoss)
+    throw invalidOption(
+      'redis.allowLoss',
+      'the server keeps nothing on its disk (appendonly no): run CONFIG SET appendonly yes and CONFIG REWRITE, or accept the loss of messages with allowLoss: true',
+    )
+  if (evicts(facts) && !allowLoss)
+    throw invalidOption(
+      'redis.allowLoss',
+      `the server drops messages when its memory is full (maxmemory-policy ${evictionPolicy}): set noeviction, or accept the loss of messages with allowLoss: true`,
+    )
+  if (confirm === 'synced' && appendFsync !== 'always' && olderThan(version, [7, 2]))
+    throw invalidOption(
+      'redis.confirm',
+      `'synced' needs appendfsync always, or Redis 7.2 (the server is ${version}, appendfsync ${appendFsync ?? 'unknown'})`,
+    )
+}
+
+/** What to tell a person about a server that may be used; undefined if nothing. */
+export function worryAbout(facts: ServerFacts, settings: RedisSettings): string | undefined {
+  const { appendOnly, appendFsync } = facts
+  if (!appendOnly)
+    return 'the server keeps nothing on its disk (appendonly no): when it ends, every message is lost'
+  if (evicts(facts)) return 'the server drops messages when its memory is full (maxmemory-policy)'
+  if (settings.confirm === 'synced' || appendFsync === 'always') return undefined
+  if (appendFsync === 'no')
+    return 'the server leaves it to the system when messages reach the disk (appendfsync no): a crash of the machine can lose the last half minute of confirmed messages; set appendfsync to always'
+  if (settings.confirmIsChosen) return undefined
+  return "a crash of the machine can lose about the last second of confirmed messages (appendfsync everysec): set appendfsync to always, or accept it with confirm: 'written'"
+}
