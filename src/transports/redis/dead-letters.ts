@@ -25,8 +25,7 @@ function toLetter([queue, place, withheld, fields]: Reply): DeadLetter {
   const values = new Map<string, Buffer>()
   // Ours come first: what a foreign sender calls alike does not hide them.
   for (let at = 0; at < fields.length; at += 2)
-    if (!values.has(String(fields[at])))
-      values.set(String(fields[at]), fields[at + 1] as Buffer)
+    if (!values.has(String(fields[at]))) values.set(String(fields[at]), fields[at + 1] as Buffer)
   const text = (name: string): string => values.get(name)?.toString() ?? ''
   const headers = decodeHeaders(text('headers')) ?? {}
   const partitionKey = headers[headerNames.partitionKey]
