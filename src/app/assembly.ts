@@ -111,7 +111,7 @@ function sendPorts<Tx>(
   outbox: AppOutbox<Tx> | undefined,
   closing: AbortSignal,
 ): SendPorts<Tx> {
-  const { name: app, logger, transports, clock, serializer, checkBodies } = settings
+  const { name: app, logger, transports, clock, serializers, checkBodies } = settings
   const limitOf = (transport: string): number =>
     transports.get(transport)?.features.maxMessageBytes ?? 0
   const wake = (): void => {
@@ -132,7 +132,7 @@ function sendPorts<Tx>(
     outgoing: outgoingPipeline({
       app,
       clock,
-      serializer,
+      serializers,
       steps: settings.outgoing,
       limitOf,
       checkBodies,

@@ -75,7 +75,7 @@ export async function rehearseHandler<Tx>(
   const { settings, handlers, attempts } = parts
   const delivery = deliveryOf(settings, type, body, headers)
   const registration = handlers.get(type.name)
-  const decoded = await decode(delivery, registration?.type, settings.serializer)
+  const decoded = await decode(delivery, registration?.type, settings)
   if (decoded.kind === 'reject') throw decoded.error
   if (registration === undefined)
     throw new MersalError('MERSAL_UNKNOWN_TYPE', `no handler for '${type.name}'`)
@@ -97,13 +97,18 @@ export async function rehearseHandler<Tx>(
 }
 
 function deliveryOf<Tx>(
-  { serializer, clock, name }: Settings<Tx>,
+  { serializers, clock, name }: Settings<Tx>,
   type: MessageType,
   body: unknown,
   headers: Readonly<Record<string, string>>,
 ): Delivery {
   const id = uuidv7(clock.now())
-  const own = { [headerNames.contentType]: serializer.contentType, [headerNames.correlationId]: id }
+  const serializer = serializers.of(type)
+  const own = {
+    [headerNames.contentType]: serializer.contentType,
+    [headerNames.correlationId]: id,
+    ...(type.version === undefined ? {} : { [headerNames.version]: String(type.version) }),
+  }
   const message = {
     id,
     type: type.name,

@@ -257,6 +257,11 @@ export interface MersalOptions<Tx> {
   /** Turns bodies into bytes and back. Default JSON in UTF-8. */
   readonly serializer?: Serializer
   /**
+   * In place of `serializer`: the first one writes bodies of types without a `contentType` of their
+   * own, and each reads the bodies of its content type.
+   */
+  readonly serializers?: readonly Serializer[]
+  /**
    * Whether a body is opened again before it is sent, as a consumer would do: decoded, validated,
    * compared. A body that does not arrive as it was sent (a `Date`, a `Map`, `NaN`) throws
    * `MERSAL_INVALID_BODY`. `first`: only the first body of each type. Default 'first', and 'never'

@@ -12,6 +12,7 @@ export type DeadReason =
   | 'rejected' // the handler threw reject()
   | 'transaction-ended' // the handler ended the transaction of its unit; what it had sent was not stored
   | 'handler-failed' // the handler failed until the attempts were used up
+  | 'future-version' // a body of a later version than the app knows
   | 'postponed-too-long' // the handler asked for it again later until its time was up
 
 /** Every reason: the compiler wants each of them here, and no other. */
@@ -28,6 +29,7 @@ const deadReasons: Readonly<Record<DeadReason, true>> = {
   rejected: true,
   'transaction-ended': true,
   'handler-failed': true,
+  'future-version': true,
   'postponed-too-long': true,
 }
 

@@ -3,7 +3,9 @@ import { rehearse, rehearseHandler } from '../app/rehearsal.ts'
 import type { UnitSender } from '../app/types.ts'
 import type { Destination, MessageType, OutgoingMessage } from '../core/messages/message.ts'
 import type { Given } from '../core/messages/given.ts'
-import type { Serializer } from '../core/messages/serializer.ts'
+import { MersalError } from '../core/errors/errors.ts'
+import { headerNames } from '../core/messages/message.ts'
+import type { Serializers } from '../app/contracts/serializers.ts'
 
 /** A message that a unit would have sent. */
 export interface CapturedMessage {
@@ -43,9 +45,9 @@ export interface Capture<Tx> {
  */
 export function capture<Tx>(app: Mersal<Tx>): Capture<Tx> {
   const parts = assemblyOf(app)
-  const { serializer } = parts.settings
+  const { serializers } = parts.settings
   const shown = (messages: readonly OutgoingMessage[]): readonly CapturedMessage[] =>
-    messages.map((message) => show(message, serializer))
+    messages.map((message) => show(message, serializers))
   return {
     transaction: async (work) =>
       shown(
@@ -60,7 +62,13 @@ export function capture<Tx>(app: Mersal<Tx>): Capture<Tx> {
 
 function show(
   { id, type, headers, to, body, partitionKey, delayMs }: OutgoingMessage,
-  serializer: Serializer,
+  serializers: Serializers,
 ): CapturedMessage {
+  const contentType = headers[headerNames.contentType]
+  const serializer = serializers.reader({ name: type }, contentType)
+  if (serializer === undefined) {
+    const text = `'${type}' would be sent with the content type '${contentType}', which the app does not read`
+    throw new MersalError('MERSAL_DECODE', text)
+  }
   return { id, type, headers, to, body: serializer.decode(body), partitionKey, delayMs }
 }

@@ -54,11 +54,11 @@ export function attemptsInUnits<Tx>(
  * again inside of that step, so the handler gets that body as it is.
  */
 async function withNewBody<Tx>(
-  { incoming, serializer }: AttemptPorts<Tx>['settings'],
+  settings: AttemptPorts<Tx>['settings'],
   reception: Reception<Tx>,
 ): Promise<Reception<Tx>> {
-  if (incoming.length > 0) return reception
-  const decoded = await decode(reception.delivery, reception.registration.type, serializer)
+  if (settings.incoming.length > 0) return reception
+  const decoded = await decode(reception.delivery, reception.registration.type, settings)
   if (decoded.kind === 'reject') throw decoded.error
   return { ...reception, body: decoded.body }
 }

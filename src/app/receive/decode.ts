@@ -1,26 +1,31 @@
 import type { DeadReason } from '../../core/dead-letter.ts'
 import { MersalError, isMersalError } from '../../core/errors/errors.ts'
-import { type MessageType, headerNames } from '../../core/messages/message.ts'
-import type { Serializer } from '../../core/messages/serializer.ts'
+import { type Envelope, type MessageType, headerNames } from '../../core/messages/message.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
 import { printable } from '../../lib/text.ts'
 import { validateBody } from '../send/body.ts'
-import { reads } from '../send/content-type.ts'
+import { type Serializers, quoted } from '../contracts/serializers.ts'
+import { upcastBody, versionOf } from '../contracts/versions.ts'
 
 type Rejection = Extract<Disposition, { kind: 'reject' }>
 
 /** The body of a message that can be handled, or why the message never can be. */
 export type Decoded = { readonly kind: 'decoded'; readonly body: unknown } | Rejection
 
+/** What opens the bodies of an app. */
+export interface Opening {
+  readonly serializers: Serializers
+}
+
 /**
  * Opens a delivery. Rejects it if it has no id or no type, if no handler takes the type, if the
- * bytes are not what the content type says, or if the schema refuses the body. Throws only if the
- * schema itself failed, since another try may succeed then.
+ * bytes are not what the content type says, or if the schema refuses the body. Throws only if
+ * another try may succeed: if the schema itself failed, or the body has a version from the future.
  */
 export async function decode(
   delivery: Delivery,
   type: MessageType | undefined,
-  serializer: Serializer,
+  opening: Opening,
 ): Promise<Decoded> {
   const { message, queue } = delivery
   const missing = message.id === '' ? 'id' : message.type === '' ? 'type' : undefined
@@ -33,14 +38,12 @@ export async function decode(
     const text = `no handler for '${printable(message.type)}' at the queue '${queue}': register one before start(). If it had one that was removed, its subscription is still there: take it back with app.unsubscribe(type)`
     return refuse('unknown-type', new MersalError('MERSAL_UNKNOWN_TYPE', text))
   }
-  const contentType = message.headers[headerNames.contentType]
-  if (!reads(serializer.contentType, contentType))
-    return refuse('undecodable', foreignContent(type, serializer, contentType))
   let body: unknown
   try {
-    body = serializer.decode(message.body)
-  } catch (cause) {
-    return refuse('undecodable', undecodable(type, cause))
+    body = open(type, message, opening)
+  } catch (error) {
+    if (isMersalError(error, 'MERSAL_DECODE')) return refuse('undecodable', error)
+    throw error
   }
   try {
     return { kind: 'decoded', body: await validateBody(type, body) }
@@ -51,20 +54,37 @@ export async function decode(
   }
 }
 
+/** The body as the present version of the type has it, not yet validated. */
+function open(type: MessageType, message: Envelope, { serializers }: Opening): unknown {
+  const version = versionOf(type, message)
+  const contentType = message.headers[headerNames.contentType]
+  const serializer = serializers.reader(type, contentType)
+  if (serializer === undefined) throw foreignContent(type, serializers.contentTypes, contentType)
+  let body: unknown
+  try {
+    body = serializer.decode(message.body)
+  } catch (cause) {
+    throw undecodable(type, cause)
+  }
+  return upcastBody(type, body, version)
+}
+
 function foreignContent(
   type: MessageType,
-  { contentType: own }: Serializer,
+  known: readonly string[],
   given: string | undefined,
 ): MersalError {
-  const remedy = `let the sender write '${own}', or give this app the serializer of the sender (option 'serializer')`
-  const text = `'${type.name}' came with the content type '${printable(given ?? '')}', and this app reads '${own}': ${remedy}`
+  const own = quoted(known)
+  const option = known.length === 1 ? 'serializer' : 'serializers'
+  const remedy = `let the sender write one of these, or give this app the serializer of the sender (option '${option}')`
+  const text = `'${type.name}' came with the content type '${printable(given ?? '')}', and this app reads ${own}: ${remedy}`
   return new MersalError('MERSAL_DECODE', text, {
     details: { type: type.name, contentType: given },
   })
 }
 
 function undecodable(type: MessageType, cause: unknown): MersalError {
-  if (isMersalError(cause)) return cause
+  if (isMersalError(cause, 'MERSAL_DECODE')) return cause
   return new MersalError('MERSAL_DECODE', `the body of '${type.name}' cannot be read`, { cause })
 }
 

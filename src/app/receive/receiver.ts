@@ -187,7 +187,7 @@ export class Receiver<Tx> {
     link.throwIfAborted()
     const { settings, handlers } = this.#ports
     const registration = handlers.get(delivery.message.type)
-    const decoded = await decode(delivery, registration?.type, settings.serializer)
+    const decoded = await decode(delivery, registration?.type, settings)
     // Without a registration the message has been rejected as one of an unknown type.
     if (decoded.kind === 'reject' || registration === undefined) return decoded as Disposition
     const { body } = decoded

@@ -1,4 +1,5 @@
 import { errorFields, stackOf } from '../../core/errors/error-text.ts'
+import { isMersalError } from '../../core/errors/errors.ts'
 import { type Logger, emit } from '../../core/telemetry.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
 import { printable } from '../../lib/text.ts'
@@ -43,7 +44,9 @@ export function reportDelivery(
     return
   }
   const { delayMs, postponedSince } = disposition
-  if (postponedSince === undefined)
+  if (isMersalError(error, 'MERSAL_FUTURE_VERSION'))
+    logger.warn({ ...fields, delayMs }, 'message waits for a newer version of this app')
+  else if (postponedSince === undefined)
     logger.warn({ ...fields, delayMs }, 'handler failed; the message comes again')
   else logger.debug({ ...fields, delayMs }, 'the handler asked for the message again later')
 }

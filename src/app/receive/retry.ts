@@ -58,6 +58,7 @@ function worthAnotherTry(error: unknown): boolean {
     'MERSAL_REJECTED',
     'MERSAL_RETRY_LATER',
     'MERSAL_HANDLER_TIMEOUT',
+    'MERSAL_FUTURE_VERSION',
   ] as const
   return !steering.some((code) => isMersalError(error, code))
 }
@@ -67,6 +68,8 @@ function judge(policy: RetryPolicy, delivery: Delivery, thrown: unknown, now: nu
   if (isMersalError(thrown, 'MERSAL_TRANSACTION_ENDED'))
     return { kind: 'reject', reason: 'transaction-ended', error }
   if (isMersalError(thrown, 'MERSAL_REJECTED')) return { kind: 'reject', reason: 'rejected', error }
+  if (isMersalError(thrown, 'MERSAL_FUTURE_VERSION'))
+    return awaitDeployment(policy, delivery.postponedSince ?? now, now, thrown)
   const wished = requestedDelay(thrown)
   if (wished !== undefined)
     return postpone(policy, { since: delivery.postponedSince ?? now, now, wished }, error)
@@ -119,6 +122,26 @@ function postpone(
     reason: 'postponed-too-long',
     error: new MersalError('MERSAL_HANDLER_FAILED', text, { cause: error }),
   }
+}
+
+/** A deployment that goes on replaces the older consumers within this time, in milliseconds. */
+const DEPLOYMENT_MS = 3_600_000
+
+/**
+ * A body of a later version than this app knows waits for the app to be replaced, without being
+ * charged: for as long as it has waited already, from a second to a minute.
+ */
+function awaitDeployment(
+  { giveUpAfterMs }: RetryPolicy,
+  since: number,
+  now: number,
+  error: Error,
+): Disposition {
+  const waited = Math.max(0, now - since)
+  if (waited >= Math.min(DEPLOYMENT_MS, giveUpAfterMs))
+    return { kind: 'reject', reason: 'future-version', error }
+  const delayMs = Math.min(Math.max(waited, 1000), 60_000)
+  return { kind: 'retry', delayMs, error, postponedSince: Math.min(since, now) }
 }
 
 function killsHandler(policy: RetryPolicy, delivery: Delivery): Disposition {

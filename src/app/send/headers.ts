@@ -13,6 +13,8 @@ export interface HeaderFacts {
   /** Milliseconds since the Unix epoch. */
   readonly now: number
   readonly contentType: string
+  /** Version of the body; undefined for a type that has had only one. */
+  readonly version: number | undefined
   readonly partitionKey: string | undefined
   /** The message that is being handled. */
   readonly cause: Envelope | undefined
@@ -32,6 +34,8 @@ export function outgoingHeaders(
   headers[headerNames.sentAt] = timeText(facts.now)
   headers[headerNames.contentType] = facts.contentType
   headers[headerNames.sender] = facts.app
+  if (facts.version !== undefined && facts.version > 1)
+    headers[headerNames.version] = String(facts.version)
   if (facts.partitionKey !== undefined) headers[headerNames.partitionKey] = facts.partitionKey
   const trace = headers[headerNames.traceparent] ?? inherited(cause, headerNames.traceparent)
   if (trace !== undefined) headers[headerNames.traceparent] = trace

@@ -7,7 +7,6 @@ import type {
   OutgoingMessage,
 } from '../../core/messages/message.ts'
 import type { OutgoingContext, OutgoingStep } from '../../core/pipeline.ts'
-import type { Serializer } from '../../core/messages/serializer.ts'
 import type { TransactionContext } from '../../core/transaction.ts'
 import {
   checkDelay,
@@ -20,6 +19,7 @@ import { byteLength } from '../../lib/text.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import { encodeBody, isPromise, validateBody } from './body.ts'
 import { compose } from '../compose.ts'
+import type { Serializers } from '../contracts/serializers.ts'
 import { outgoingHeaders, travelling } from './headers.ts'
 import { checkRoundTrip } from './round-trip.ts'
 
@@ -29,7 +29,7 @@ export type CheckBodies = 'always' | 'first' | 'never'
 export interface OutgoingPorts {
   readonly app: string
   readonly clock: Clock
-  readonly serializer: Serializer
+  readonly serializers: Serializers
   /** Steps of the user: after the headers are set, before the body is validated and encoded. */
   readonly steps: readonly OutgoingStep[]
   /** Which bodies are opened again before they are sent, as a consumer would do. */
@@ -83,7 +83,8 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
   const now = ports.clock.now()
   const delayMs = delayOf(request, now)
   const id = request.id === undefined ? uuidv7(now) : checkedId(request.id)
-  const facts = { app: ports.app, id, now, contentType: ports.serializer.contentType }
+  const { contentType } = ports.serializers.of(request.type)
+  const facts = { app: ports.app, id, now, contentType, version: request.type.version }
   const given = request.headers ?? (ports.steps.length === 0 ? undefined : {})
   return {
     type: request.type,
@@ -135,7 +136,7 @@ function finish(
       onSound()
       return message
     }
-    const checking = checkRoundTrip(ports.serializer, context.type, valid, message.body)
+    const checking = checkRoundTrip(ports.serializers.of(context.type), context.type, valid, message.body)
     return isPromise(checking) ? checking.then(sound) : sound()
   }
   const checked = validateBody(context.type, context.body)
@@ -147,7 +148,7 @@ function encode(ports: OutgoingPorts, context: OutgoingContext, valid: unknown):
   // Only a step of the user can have put in what was not checked before.
   const headers =
     ports.steps.length === 0 ? withPrototype(context.headers) : travelling(context.headers)
-  const body = encodeBody(ports.serializer, type, valid)
+  const body = encodeBody(ports.serializers.of(type), type, valid)
   checkSize(ports.limitOf(to.transport), type, headers, body)
   return {
     id,

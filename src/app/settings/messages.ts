@@ -1,14 +1,12 @@
-import { type Serializer, jsonSerializer } from '../../core/messages/serializer.ts'
-import { contentTypeRule, isContentType } from '../../core/messages/validation.ts'
 import {
   checkBoolean,
   checkChoice,
-  checkShape,
   checkTransports,
   invalidOption,
 } from '../../core/options.ts'
 import type { IncomingStep, OutgoingStep } from '../../core/pipeline.ts'
 import type { Transport } from '../../core/transport.ts'
+import { type Serializers, serializersOf } from '../contracts/serializers.ts'
 import type { CheckBodies } from '../send/outgoing.ts'
 import type { RouteEntry } from '../send/routing.ts'
 import type { MersalOptions } from '../types.ts'
@@ -25,7 +23,7 @@ export interface MessageSettings<Tx> {
   readonly incoming: readonly IncomingStep[]
   readonly handling: readonly HandlingStep<Tx>[]
   readonly outgoing: readonly OutgoingStep[]
-  readonly serializer: Serializer
+  readonly serializers: Serializers
   readonly checkBodies: CheckBodies
 }
 
@@ -41,7 +39,7 @@ export function messageSettings<Tx>(options: MersalOptions<Tx>): MessageSettings
     incoming: checkSteps('incoming', options.incoming),
     handling: checkSteps('handling', options.handling),
     outgoing: checkSteps('outgoing', options.outgoing),
-    serializer: serializerOf(options.serializer),
+    serializers: serializersOf(options),
     checkBodies: checkChoice('checkBodies', options.checkBodies, choices, preset),
   }
 }
@@ -53,12 +51,4 @@ function transportsOf<Tx>(options: MersalOptions<Tx>): ReadonlyMap<string, Trans
     throw invalidOption('transport', text)
   }
   return checkTransports('', options)
-}
-
-function serializerOf(given: Serializer | undefined): Serializer {
-  if (given === undefined) return jsonSerializer
-  checkShape('serializer', given, ['encode', 'decode'])
-  if (!isContentType(given.contentType))
-    throw invalidOption('serializer.contentType', `expected ${contentTypeRule}`)
-  return given
 }

@@ -45,6 +45,7 @@ const known = [
   'onStart',
   'onStop',
   'serializer',
+  'serializers',
   'checkBodies',
   'logger',
   'clock',

@@ -11,6 +11,12 @@ export interface MessageType<
   readonly kind: Kind
   readonly name: string
   readonly schema?: StandardSchema<unknown, Body>
+  /** Version of the bodies that are sent. Version 1 if it is missing. */
+  readonly version?: number
+  /** Under each earlier version: what makes the next one of its body. */
+  readonly upcast?: Readonly<Record<number, (body: never) => unknown>>
+  /** Which serializer writes the bodies. Missing: the first one of the app. */
+  readonly contentType?: string
   /** Only for the compiler: the type of the body. Never set. */
   readonly _body?: Body
 }
@@ -70,4 +76,5 @@ export const headerNames = {
   traceparent: 'traceparent',
   partitionKey: 'partition-key',
   sender: 'sender',
+  version: 'message-version',
 } as const

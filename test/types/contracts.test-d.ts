@@ -1,0 +1,19 @@
+// Checked by tsc alone (tsconfig.check.json): each line under a @ts-expect-error must be an error.
+import { z } from 'zod'
+import { type EventType, command, event } from '../../src/index.ts'
+
+const schema = z.object({ first: z.string() })
+const Joined = event('joined', schema, {
+  version: 2,
+  upcast: { 1: (old: string) => ({ first: old }) },
+})
+export const joined: EventType<{ first: string }> = Joined
+command<{ n: number }>('x', undefined, { version: 2, upcast: { 1: (old: { m: number }) => old.m } })
+// @ts-expect-error the shape of an older body is to be said
+event('x', schema, { version: 2, upcast: { 1: (old) => old.name } })
+// @ts-expect-error no such option
+event('x', schema, { versions: 2 })
+// @ts-expect-error a step is a function
+event('x', schema, { version: 2, upcast: { 1: { first: '' } } })
+// @ts-expect-error the name of a serializer is a text
+command('x', undefined, { contentType: 7 })
