@@ -136,7 +136,12 @@ function finish(
       onSound()
       return message
     }
-    const checking = checkRoundTrip(ports.serializers.of(context.type), context.type, valid, message.body)
+    const checking = checkRoundTrip(
+      ports.serializers.of(context.type),
+      context.type,
+      valid,
+      message.body,
+    )
     return isPromise(checking) ? checking.then(sound) : sound()
   }
   const checked = validateBody(context.type, context.body)

@@ -1,9 +1,4 @@
-import {
-  checkBoolean,
-  checkChoice,
-  checkTransports,
-  invalidOption,
-} from '../../core/options.ts'
+import { checkBoolean, checkChoice, checkTransports, invalidOption } from '../../core/options.ts'
 import type { IncomingStep, OutgoingStep } from '../../core/pipeline.ts'
 import type { Transport } from '../../core/transport.ts'
 import { type Serializers, serializersOf } from '../contracts/serializers.ts'
