@@ -29,6 +29,7 @@ export type {
   MersalOptions,
   OutboxConfig,
   ReceiveOptions,
+  RetryOptions,
   Route,
   SendOptions,
   Sender,

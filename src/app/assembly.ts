@@ -133,6 +133,7 @@ function sendPorts<Tx>(
       app,
       clock,
       serializers,
+      inherit: settings.inheritHeaders,
       steps: settings.outgoing,
       limitOf,
       checkBodies,

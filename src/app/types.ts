@@ -143,6 +143,31 @@ export interface HandleOptions {
    * `memoryStore()`; others throw `MERSAL_INVALID_OPTIONS`.
    */
   readonly batch?: number
+  /** When a message of this type is tried again. Default: by the options in `receive`. */
+  readonly retry?: RetryOptions
+}
+
+/**
+ * When messages of one type are tried again. What a function throws, or answers beside what is
+ * documented, is logged as an error, and the message is retried as if there were no function.
+ */
+export interface RetryOptions {
+  /**
+   * Tries before the message becomes a dead letter, each of them a delivery of its own. From 1 to
+   * 10,000. Default: `receive.maxDeliveries`, each with `receive.immediateRetries`.
+   */
+  readonly maxAttempts?: number
+  /**
+   * Waiting time between deliveries: a backoff with jitter, or a function that answers in
+   * milliseconds, at most an hour. It gets the number of the try that failed, from 1, and its error.
+   * Default: `receive.backoff`.
+   */
+  readonly backoff?: Backoff | ((attempt: number, error: unknown) => number)
+  /**
+   * False makes the message a dead letter at once (`handler-failed`). It is asked about every
+   * failure but those that decide by themselves: `reject`, `retryLater`, a database that is away.
+   */
+  readonly retryIf?: (error: unknown) => boolean
 }
 
 /** Options of `transaction()`. */
@@ -261,6 +286,12 @@ export interface MersalOptions<Tx> {
    * own, and each reads the bodies of its content type.
    */
   readonly serializers?: readonly Serializer[]
+  /**
+   * Names of headers that everything a handler sends carries on from the message that it handles,
+   * unless the sender gives them: `['tenant']`. In any case, at most 50. `traceparent`,
+   * `tracestate` and `baggage` are always carried on. Default none.
+   */
+  readonly inheritHeaders?: readonly string[]
   /**
    * Whether a body is opened again before it is sent, as a consumer would do: decoded, validated,
    * compared. A body that does not arrive as it was sent (a `Date`, a `Map`, `NaN`) throws

@@ -76,8 +76,9 @@ function oneStep(type: MessageType, body: unknown, from: number): unknown {
   const what = `the step from version ${from} to ${from + 1} of '${type.name}'`
   const details = { type: type.name, version: from }
   let next: unknown
+  const step = type.upcast?.[from] as (body: unknown) => unknown
   try {
-    next = (type.upcast?.[from] as (body: unknown) => unknown)(body)
+    next = step(body)
   } catch (cause) {
     throw new MersalError('MERSAL_DECODE', `${what} threw`, { cause, details })
   }

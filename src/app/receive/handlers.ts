@@ -5,18 +5,25 @@ import { printable } from '../../lib/text.ts'
 import { checkMessageType } from '../send/messages.ts'
 import type { HandleOptions, Handler } from '../types.ts'
 import { type HandlingStep, withSteps } from './handling-steps.ts'
+import { type RetryFacts, type TypeRetries, retriesOf } from './retries/policies.ts'
 
 export interface Registration<Tx> {
   readonly type: MessageType
   readonly handler: Handler<unknown, Tx>
   /** Most messages that share one transaction. */
   readonly batch: number
+  readonly retries: TypeRetries
 }
 
 /** What a registration depends on. */
-export interface HandlerFacts<Tx> {
-  /** Steps around every handler. */
-  readonly handling: readonly HandlingStep<Tx>[]
+export type HandlerFacts<Tx> = RetryFacts &
+  BatchFacts & {
+    /** Steps around every handler. */
+    readonly handling: readonly HandlingStep<Tx>[]
+  }
+
+/** What the option `batch` depends on. */
+interface BatchFacts {
   readonly receive: { readonly concurrency: number }
   /** Undefined where messages cannot share a transaction. */
   readonly sharing: unknown
@@ -47,9 +54,14 @@ export class Handlers<Tx> {
         `'${printable(type.name)}' has a handler already: ${remedy}`,
       )
     }
-    const batch = batchOf(`handle('${type.name}')`, options, this.#facts)
-    const stepped = withSteps(this.#facts.handling, type, handler as Handler<unknown, Tx>)
-    this.#byName.set(type.name, { type, handler: stepped, batch })
+    const call = `handle('${type.name}')`
+    checkOptions(call, options, ['batch', 'retry'])
+    this.#byName.set(type.name, {
+      type,
+      handler: withSteps(this.#facts.handling, type, handler as Handler<unknown, Tx>),
+      batch: batchOf(call, options, this.#facts),
+      retries: retriesOf(call, options.retry, this.#facts),
+    })
   }
 
   get(name: string): Registration<Tx> | undefined {
@@ -64,12 +76,7 @@ export class Handlers<Tx> {
   }
 }
 
-function batchOf(
-  call: string,
-  options: HandleOptions,
-  { receive, sharing }: Pick<HandlerFacts<never>, 'receive' | 'sharing'>,
-): number {
-  checkOptions(call, options, ['batch'])
+function batchOf(call: string, options: HandleOptions, { receive, sharing }: BatchFacts): number {
   const field = `${call}.batch`
   const batch = checkNumber(field, options.batch, { default: 1, min: 1, max: 10_000 })
   const remedy =

@@ -132,9 +132,10 @@ export class Receiver<Tx> {
   }
 
   #withRetries(inHand: InHand): Promise<Disposition> {
-    const { settings, gate } = this.#ports
+    const { settings, gate, handlers } = this.#ports
     const { clock, random, receive } = settings
     const { delivery, link } = inHand
+    const retries = handlers.get(delivery.message.type)?.retries ?? receive
     const excusing = gate === undefined ? undefined : excuses(gate, random)
     const ports = {
       isGivenUp: () => link.aborted,
@@ -146,7 +147,7 @@ export class Receiver<Tx> {
         })) ?? 'charge',
       clock,
     }
-    return withRetries({ ...receive, random }, delivery, ports, (attempt) => {
+    return withRetries({ ...retries, random }, delivery, ports, (attempt) => {
       inHand.attempt = attempt
       return this.#attempt(inHand)
     })

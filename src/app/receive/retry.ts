@@ -14,6 +14,15 @@ export interface RetryPolicy {
   /** How long a handler may ask for the message again, in milliseconds from its first wish. */
   readonly giveUpAfterMs: number
   readonly random: Random
+  /** What the user decides for each failure. They do not throw; undefined says nothing. */
+  readonly choices?: RetryChoices
+}
+
+export interface RetryChoices {
+  /** Whether this failure is worth another try. */
+  readonly wants?: ((error: unknown) => boolean | undefined) | undefined
+  /** The delay before the next delivery, in milliseconds, after this try has failed. */
+  readonly delayMs?: ((attempt: number, error: unknown) => number | undefined) | undefined
 }
 
 /** What decides on a try that has failed. */
@@ -45,25 +54,43 @@ export async function withRetries(
       const verdict = await ports.excuse(error)
       if (verdict === 'release' || ports.isGivenUp()) return { kind: 'release' }
       if (verdict === 'again') continue
-      if (retry === policy.immediateRetries || !worthAnotherTry(error))
-        return judge(policy, delivery, error, ports.clock.now())
+      const wanted = isSteering(error) || policy.choices?.wants?.(error) !== false
+      const failure = { error, wanted, attempt: first + retry, now: ports.clock.now() }
+      if (retry === policy.immediateRetries || !wanted || !worthTryingAtOnce(error))
+        return judge(policy, delivery, failure)
       retry++
     }
   }
 }
 
-function worthAnotherTry(error: unknown): boolean {
-  const steering = [
-    'MERSAL_TRANSACTION_ENDED',
-    'MERSAL_REJECTED',
-    'MERSAL_RETRY_LATER',
-    'MERSAL_HANDLER_TIMEOUT',
-    'MERSAL_FUTURE_VERSION',
-  ] as const
-  return !steering.some((code) => isMersalError(error, code))
+const steering = [
+  'MERSAL_TRANSACTION_ENDED',
+  'MERSAL_REJECTED',
+  'MERSAL_RETRY_LATER',
+  'MERSAL_FUTURE_VERSION',
+] as const
+
+/** Whether the error says by itself what becomes of the message. */
+function isSteering(error: unknown): boolean {
+  return steering.some((code) => isMersalError(error, code))
 }
 
-function judge(policy: RetryPolicy, delivery: Delivery, thrown: unknown, now: number): Disposition {
+function worthTryingAtOnce(error: unknown): boolean {
+  return !isSteering(error) && !isMersalError(error, 'MERSAL_HANDLER_TIMEOUT')
+}
+
+interface FailedTry {
+  readonly error: unknown
+  /** False if the user asks for no other try. */
+  readonly wanted: boolean
+  /** Number of the try. */
+  readonly attempt: number
+  /** Milliseconds since the Unix epoch. */
+  readonly now: number
+}
+
+function judge(policy: RetryPolicy, delivery: Delivery, failure: FailedTry): Disposition {
+  const { error: thrown, now } = failure
   const error = toError(thrown)
   if (isMersalError(thrown, 'MERSAL_TRANSACTION_ENDED'))
     return { kind: 'reject', reason: 'transaction-ended', error }
@@ -73,19 +100,25 @@ function judge(policy: RetryPolicy, delivery: Delivery, thrown: unknown, now: nu
   const wished = requestedDelay(thrown)
   if (wished !== undefined)
     return postpone(policy, { since: delivery.postponedSince ?? now, now, wished }, error)
-  if (delivery.attempt >= policy.maxDeliveries) {
-    const text = `the handler failed on the last of ${policy.maxDeliveries} deliveries: ${error.message}`
-    return {
-      kind: 'reject',
-      reason: 'handler-failed',
-      error: new MersalError('MERSAL_HANDLER_FAILED', text, { cause: error }),
-    }
-  }
-  return {
-    kind: 'retry',
-    delayMs: backoffMs(policy.backoff, delivery.attempt, policy.random),
-    error,
-  }
+  return charge(policy, delivery, { ...failure, error })
+}
+
+function charge(
+  policy: RetryPolicy,
+  delivery: Delivery,
+  { error, wanted, attempt }: FailedTry & { readonly error: Error },
+): Disposition {
+  const { maxDeliveries, backoff, random, choices } = policy
+  const givenUp = (text: string): Disposition => ({
+    kind: 'reject',
+    reason: 'handler-failed',
+    error: new MersalError('MERSAL_HANDLER_FAILED', `${text}: ${error.message}`, { cause: error }),
+  })
+  if (!wanted) return givenUp('the handler failed, and retryIf asks for no other try')
+  if (delivery.attempt >= maxDeliveries)
+    return givenUp(`the handler failed on the last of ${maxDeliveries} deliveries`)
+  const delayMs = choices?.delayMs?.(attempt, error) ?? backoffMs(backoff, delivery.attempt, random)
+  return { kind: 'retry', delayMs, error }
 }
 
 interface Wish {
@@ -158,7 +191,7 @@ function killsHandler(policy: RetryPolicy, delivery: Delivery): Disposition {
  * not count the wishes of the handler.
  */
 export function longestRetriesMs(
-  policy: Omit<RetryPolicy, 'random' | 'giveUpAfterMs'>,
+  policy: Pick<RetryPolicy, 'immediateRetries' | 'maxDeliveries' | 'backoff'>,
   handlerTimeoutMs: number,
 ): number {
   let total = policy.maxDeliveries * (policy.immediateRetries + 1) * handlerTimeoutMs

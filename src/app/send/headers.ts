@@ -5,6 +5,7 @@ import {
   contentTypeRule,
   isContentType,
   isHeaderValue,
+  reservedHeaders,
 } from '../../core/messages/validation.ts'
 
 export interface HeaderFacts {
@@ -16,6 +17,8 @@ export interface HeaderFacts {
   /** Version of the body; undefined for a type that has had only one. */
   readonly version: number | undefined
   readonly partitionKey: string | undefined
+  /** Names of headers that are carried on from the message that is being handled. */
+  readonly inherit: readonly string[]
   /** The message that is being handled. */
   readonly cause: Envelope | undefined
 }
@@ -37,9 +40,18 @@ export function outgoingHeaders(
   if (facts.version !== undefined && facts.version > 1)
     headers[headerNames.version] = String(facts.version)
   if (facts.partitionKey !== undefined) headers[headerNames.partitionKey] = facts.partitionKey
-  const trace = headers[headerNames.traceparent] ?? inherited(cause, headerNames.traceparent)
-  if (trace !== undefined) headers[headerNames.traceparent] = trace
+  if (cause !== undefined) inherit(headers, cause, facts.inherit)
   return headers
+}
+
+/** Carries headers on, unless the sender has set them. */
+function inherit(headers: Record<string, string>, cause: Envelope, names: readonly string[]): void {
+  const ownTrace = Object.hasOwn(headers, headerNames.traceparent)
+  for (const name of names) {
+    if (Object.hasOwn(headers, name) || (ownTrace && name === headerNames.tracestate)) continue
+    const value = inherited(cause, name)
+    if (value !== undefined) headers[name] = value
+  }
 }
 
 let lastMs = Number.NaN
@@ -58,21 +70,17 @@ function timeText(now: number): string {
  * A header of the message that is being handled. A value that cannot travel on is left out, since
  * it must not fail the handler.
  */
-function inherited(cause: Envelope | undefined, name: string): string | undefined {
-  const value = cause?.headers[name]
+function inherited(cause: Envelope, name: string): string | undefined {
+  const value = Object.hasOwn(cause.headers, name) ? cause.headers[name] : undefined
   return isHeaderValue(value) ? value : undefined
 }
-
-const own = new Set<string>(
-  Object.values(headerNames).filter((name) => name !== headerNames.traceparent),
-)
 
 /** Checks the headers after the steps of the user: every one must still be able to travel. */
 export function travelling(headers: Readonly<Record<string, string>>): Record<string, string> {
   const others: Record<string, string> = {}
   const kept: Record<string, string> = {}
   for (const [name, value] of Object.entries(headers)) {
-    if (own.has(name)) kept[name] = replaced(name, value)
+    if (reservedHeaders.has(name)) kept[name] = replaced(name, value)
     else others[name] = value
   }
   return { ...checkHeaders(others), ...kept }

@@ -30,6 +30,8 @@ export interface OutgoingPorts {
   readonly app: string
   readonly clock: Clock
   readonly serializers: Serializers
+  /** Names of headers that are carried on from the message that is being handled. */
+  readonly inherit: readonly string[]
   /** Steps of the user: after the headers are set, before the body is validated and encoded. */
   readonly steps: readonly OutgoingStep[]
   /** Which bodies are opened again before they are sent, as a consumer would do. */
@@ -95,6 +97,7 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
     body: request.body,
     headers: outgoingHeaders(given, {
       ...facts,
+      inherit: ports.inherit,
       partitionKey: request.partitionKey,
       cause: request.cause,
     }),

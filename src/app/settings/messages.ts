@@ -6,6 +6,7 @@ import type { CheckBodies } from '../send/outgoing.ts'
 import type { RouteEntry } from '../send/routing.ts'
 import type { MersalOptions } from '../types.ts'
 import { checkRoutes, checkSteps } from './checks.ts'
+import { inheritedHeaders } from './inherited-headers.ts'
 import type { HandlingStep } from '../receive/handling-steps.ts'
 
 /** Where messages go, and what happens to them on the way out and in. */
@@ -19,6 +20,8 @@ export interface MessageSettings<Tx> {
   readonly handling: readonly HandlingStep<Tx>[]
   readonly outgoing: readonly OutgoingStep[]
   readonly serializers: Serializers
+  /** Names of headers, in lower case. */
+  readonly inheritHeaders: readonly string[]
   readonly checkBodies: CheckBodies
 }
 
@@ -35,6 +38,7 @@ export function messageSettings<Tx>(options: MersalOptions<Tx>): MessageSettings
     handling: checkSteps('handling', options.handling),
     outgoing: checkSteps('outgoing', options.outgoing),
     serializers: serializersOf(options),
+    inheritHeaders: inheritedHeaders(options.inheritHeaders),
     checkBodies: checkChoice('checkBodies', options.checkBodies, choices, preset),
   }
 }

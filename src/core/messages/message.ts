@@ -74,6 +74,8 @@ export const headerNames = {
   sentAt: 'sent-at',
   contentType: 'content-type',
   traceparent: 'traceparent',
+  tracestate: 'tracestate',
+  baggage: 'baggage',
   partitionKey: 'partition-key',
   sender: 'sender',
   version: 'message-version',

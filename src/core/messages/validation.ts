@@ -14,8 +14,16 @@ const MAX_KEY_BYTES = 255
  */
 const OF_TRANSPORTS =
   /^x-(?:mersal-.*|death|(?:first|last)-death-.*|delivery-count|acquired-count|opt-.*)$/
-const reserved = new Set<string>(
-  Object.values(headerNames).filter((name) => name !== headerNames.traceparent),
+/** What a handler sends carries these on from the message that it handles. */
+export const traceHeaders: readonly string[] = [
+  headerNames.traceparent,
+  headerNames.tracestate,
+  headerNames.baggage,
+]
+
+/** Headers that Mersal sets itself, and no sender. */
+export const reservedHeaders: ReadonlySet<string> = new Set<string>(
+  Object.values(headerNames).filter((name) => !traceHeaders.includes(name)),
 )
 
 /** The error for a field of a message that is not as documented. */
@@ -94,7 +102,7 @@ export function checkHeaders(headers: Readonly<Record<string, unknown>>): Record
         field,
         "a name has 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit",
       )
-    if (reserved.has(name))
+    if (reservedHeaders.has(name))
       throw invalidField(field, 'this header is set by Mersal itself; choose another name')
     if (OF_TRANSPORTS.test(name))
       throw invalidField(field, 'this header belongs to the transports; choose another name')
