@@ -1,0 +1,45 @@
+import type { Backoff } from '../lib/async/backoff.ts'
+
+/** Options of `handle()`. */
+export interface HandleOptions {
+  /**
+   * At most this many messages of the type share one transaction: their inbox rows in one
+   * statement, the handlers one after the other, one commit. A transaction takes the messages that
+   * are in hand when it begins; none waits for more. If one fails, all are rolled back, and each is
+   * handled again at once. So a handler may repeat more often what it does outside its transaction.
+   *
+   * A handler sees what the handlers before it left in the transaction: uncommitted rows, locks,
+   * `set local`, `now()`. Do not set a tenant or a role there, and leave COMMIT to the unit. All of
+   * them together have `receive.handlerTimeoutMs`.
+   *
+   * From 1 to `receive.concurrency`. Default 1. First tries take up to `concurrency` / `batch`
+   * transactions at a time. Only with the units of work of `postgres({ pool })`, `sqlite()` and
+   * `memoryStore()`; others throw `MERSAL_INVALID_OPTIONS`.
+   */
+  readonly batch?: number
+  /** When a message of this type is tried again. Default: by the options in `receive`. */
+  readonly retry?: RetryOptions
+}
+
+/**
+ * When messages of one type are tried again. What a function throws, or answers beside what is
+ * documented, is logged as an error, and the message is retried as if there were no function.
+ */
+export interface RetryOptions {
+  /**
+   * Tries before the message becomes a dead letter, each of them a delivery of its own. From 1 to
+   * 10,000. Default: `receive.maxDeliveries`, each with `receive.immediateRetries`.
+   */
+  readonly maxAttempts?: number
+  /**
+   * Waiting time between deliveries: a backoff with jitter, or a function that answers in
+   * milliseconds, at most an hour. It gets the number of the try that failed, from 1, and its error.
+   * Default: `receive.backoff`.
+   */
+  readonly backoff?: Backoff | ((attempt: number, error: unknown) => number)
+  /**
+   * False makes the message a dead letter at once (`handler-failed`). It is asked about every
+   * failure but those that decide by themselves: `reject`, `retryLater`, a database that is away.
+   */
+  readonly retryIf?: (error: unknown) => boolean
+}
