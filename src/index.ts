@@ -125,6 +125,7 @@ export type {
   Transport,
   TransportFeatures,
 } from './core/transport.ts'
+export type { BodyCodec, DecodedMessage, EncodedMessage } from './core/messages/codec.ts'
 export { jsonSerializer, type Serializer } from './core/messages/serializer.ts'
 export {
   silentLogger,

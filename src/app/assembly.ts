@@ -134,6 +134,8 @@ function sendPorts<Tx>(
       clock,
       serializers,
       inherit: settings.inheritHeaders,
+      codecs: settings.codecs,
+      logger,
       steps: settings.outgoing,
       limitOf,
       checkBodies,

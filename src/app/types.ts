@@ -3,6 +3,7 @@ import type { Clock, Random } from '../lib/async/clock.ts'
 import type { CommandType, Envelope, EventType } from '../core/messages/message.ts'
 import type { Given } from '../core/messages/given.ts'
 import type { IncomingStep, OutgoingStep } from '../core/pipeline.ts'
+import type { BodyCodec } from '../core/messages/codec.ts'
 import type { Serializer } from '../core/messages/serializer.ts'
 import type { Store, UnitOfWork } from '../core/store.ts'
 import type { Logger } from '../core/telemetry.ts'
@@ -243,6 +244,11 @@ export interface MersalOptions<Tx> {
    * own, and each reads the bodies of its content type.
    */
   readonly serializers?: readonly Serializer[]
+  /**
+   * What changes the bytes of bodies on their way out, in this order, and back on their way in:
+   * `encryption()` and `claimCheck()` of `mersal/contracts`. Default none.
+   */
+  readonly codecs?: readonly BodyCodec[]
   /**
    * Names of headers that everything a handler sends carries on from the message that it handles,
    * unless the sender gives them: `['tenant']`. In any case, at most 50. `traceparent`,

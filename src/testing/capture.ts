@@ -5,7 +5,8 @@ import type { Destination, MessageType, OutgoingMessage } from '../core/messages
 import type { Given } from '../core/messages/given.ts'
 import { MersalError } from '../core/errors/errors.ts'
 import { headerNames } from '../core/messages/message.ts'
-import type { Serializers } from '../app/contracts/serializers.ts'
+import { decodeWith } from '../app/contracts/codecs.ts'
+import type { Opening } from '../app/receive/decode.ts'
 
 /** A message that a unit would have sent. */
 export interface CapturedMessage {
@@ -45,9 +46,8 @@ export interface Capture<Tx> {
  */
 export function capture<Tx>(app: Mersal<Tx>): Capture<Tx> {
   const parts = assemblyOf(app)
-  const { serializers } = parts.settings
-  const shown = (messages: readonly OutgoingMessage[]): readonly CapturedMessage[] =>
-    messages.map((message) => show(message, serializers))
+  const shown = (messages: readonly OutgoingMessage[]): Promise<readonly CapturedMessage[]> =>
+    Promise.all(messages.map((message) => show(message, parts.settings)))
   return {
     transaction: async (work) =>
       shown(
@@ -60,15 +60,18 @@ export function capture<Tx>(app: Mersal<Tx>): Capture<Tx> {
   }
 }
 
-function show(
-  { id, type, headers, to, body, partitionKey, delayMs }: OutgoingMessage,
-  serializers: Serializers,
-): CapturedMessage {
+async function show(
+  message: OutgoingMessage,
+  { serializers, codecs, logger }: Opening,
+): Promise<CapturedMessage> {
+  const { id, type, headers, to, partitionKey, delayMs } = message
   const contentType = headers[headerNames.contentType]
   const serializer = serializers.reader({ name: type }, contentType)
   if (serializer === undefined) {
     const text = `'${type}' would be sent with the content type '${contentType}', which the app does not read`
     throw new MersalError('MERSAL_DECODE', text)
   }
+  const { signal } = new AbortController()
+  const body = await decodeWith(codecs, message, { id, type, logger, signal })
   return { id, type, headers, to, body: serializer.decode(body), partitionKey, delayMs }
 }

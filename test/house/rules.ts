@@ -7,6 +7,7 @@ import type { Source } from './sources.ts'
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/lib': [],
   'src/core': ['src/lib'],
+  'src/contracts': ['src/core', 'src/lib'],
   'src/outbox': ['src/core', 'src/lib'],
   'src/sql': ['src/core', 'src/lib'],
   'src/stores': ['src/core', 'src/lib', 'src/sql'],

@@ -1,9 +1,12 @@
 import type { DeadReason } from '../../core/dead-letter.ts'
 import { MersalError, isMersalError } from '../../core/errors/errors.ts'
-import { type Envelope, type MessageType, headerNames } from '../../core/messages/message.ts'
+import type { BodyCodec } from '../../core/messages/codec.ts'
+import { type MessageType, headerNames } from '../../core/messages/message.ts'
+import type { Logger } from '../../core/telemetry.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
 import { printable } from '../../lib/text.ts'
 import { validateBody } from '../send/body.ts'
+import { decodeWith } from '../contracts/codecs.ts'
 import { type Serializers, quoted } from '../contracts/serializers.ts'
 import { upcastBody, versionOf } from '../contracts/versions.ts'
 
@@ -15,12 +18,15 @@ export type Decoded = { readonly kind: 'decoded'; readonly body: unknown } | Rej
 /** What opens the bodies of an app. */
 export interface Opening {
   readonly serializers: Serializers
+  readonly codecs: readonly BodyCodec[]
+  readonly logger: Logger
 }
 
 /**
  * Opens a delivery. Rejects it if it has no id or no type, if no handler takes the type, if the
  * bytes are not what the content type says, or if the schema refuses the body. Throws only if
- * another try may succeed: if the schema itself failed, or the body has a version from the future.
+ * another try may succeed: if the schema itself failed, the body has a version from the future, or
+ * a codec cannot tell now.
  */
 export async function decode(
   delivery: Delivery,
@@ -40,7 +46,7 @@ export async function decode(
   }
   let body: unknown
   try {
-    body = open(type, message, opening)
+    body = await open(type, delivery, opening)
   } catch (error) {
     if (isMersalError(error, 'MERSAL_DECODE')) return refuse('undecodable', error)
     throw error
@@ -55,14 +61,27 @@ export async function decode(
 }
 
 /** The body as the present version of the type has it, not yet validated. */
-function open(type: MessageType, message: Envelope, { serializers }: Opening): unknown {
+async function open(
+  type: MessageType,
+  delivery: Delivery,
+  { serializers, codecs, logger }: Opening,
+): Promise<unknown> {
+  const { message } = delivery
   const version = versionOf(type, message)
   const contentType = message.headers[headerNames.contentType]
   const serializer = serializers.reader(type, contentType)
   if (serializer === undefined) throw foreignContent(type, serializers.contentTypes, contentType)
+  const bytes = await decodeWith(codecs, message, {
+    id: message.id,
+    type: type.name,
+    logger,
+    get signal() {
+      return delivery.signal
+    },
+  })
   let body: unknown
   try {
-    body = serializer.decode(message.body)
+    body = serializer.decode(bytes)
   } catch (cause) {
     throw undecodable(type, cause)
   }

@@ -46,6 +46,8 @@ export function reportDelivery(
   const { delayMs, postponedSince } = disposition
   if (isMersalError(error, 'MERSAL_FUTURE_VERSION'))
     logger.warn({ ...fields, delayMs }, 'message waits for a newer version of this app')
+  else if (isMersalError(error, 'MERSAL_UNAVAILABLE') && postponedSince !== undefined)
+    logger.warn({ ...fields, delayMs }, 'message waits for what its body needs')
   else if (postponedSince === undefined)
     logger.warn({ ...fields, delayMs }, 'handler failed; the message comes again')
   else logger.debug({ ...fields, delayMs }, 'the handler asked for the message again later')

@@ -3,6 +3,7 @@ import type { Delivery, Disposition } from '../../core/transport.ts'
 import { toError } from '../../lib/async/abort.ts'
 import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
 import type { Clock, Random } from '../../lib/async/clock.ts'
+import { waitsUncharged } from '../contracts/codecs.ts'
 import { requestedDelay } from './steer.ts'
 
 export interface RetryPolicy {
@@ -72,7 +73,7 @@ const steering = [
 
 /** Whether the error says by itself what becomes of the message. */
 function isSteering(error: unknown): boolean {
-  return steering.some((code) => isMersalError(error, code))
+  return steering.some((code) => isMersalError(error, code)) || waitsUncharged(error)
 }
 
 function worthTryingAtOnce(error: unknown): boolean {

@@ -1,4 +1,5 @@
 import { MersalError, isMersalError } from '../../core/errors/errors.ts'
+import { uncharged } from '../contracts/codecs.ts'
 import { LONGEST_DELAY_MS, isDelay } from '../../core/messages/validation.ts'
 
 /**
@@ -43,9 +44,11 @@ function because(cause: unknown): string {
   return typeof cause === 'string' ? `: ${cause}` : ''
 }
 
-/** The delay in milliseconds that `retryLater` asked for; undefined for every other error. */
+/**
+ * The delay in milliseconds that `retryLater` or a codec asked for; undefined for every other error.
+ */
 export function requestedDelay(error: unknown): number | undefined {
-  if (!isMersalError(error, 'MERSAL_RETRY_LATER')) return undefined
+  if (!isMersalError(error, 'MERSAL_RETRY_LATER')) return uncharged(error)
   const delay = error.details['delayMs']
   return typeof delay === 'number' ? delay : 0
 }

@@ -15,18 +15,18 @@ import {
   LONGEST_DELAY_MS,
 } from '../../core/messages/validation.ts'
 import type { Clock } from '../../lib/async/clock.ts'
-import { byteLength } from '../../lib/text.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import { encodeBody, isPromise, validateBody } from './body.ts'
 import { compose } from '../compose.ts'
 import type { Serializers } from '../contracts/serializers.ts'
-import { outgoingHeaders, travelling } from './headers.ts'
+import { outgoingHeaders } from './headers.ts'
+import { type PackingPorts, pack } from './packing.ts'
 import { checkRoundTrip } from './round-trip.ts'
 
 /** `first`: the first body of each type. */
 export type CheckBodies = 'always' | 'first' | 'never'
 
-export interface OutgoingPorts {
+export interface OutgoingPorts extends Omit<PackingPorts, 'stepped'> {
   readonly app: string
   readonly clock: Clock
   readonly serializers: Serializers
@@ -36,8 +36,6 @@ export interface OutgoingPorts {
   readonly steps: readonly OutgoingStep[]
   /** Which bodies are opened again before they are sent, as a consumer would do. */
   readonly checkBodies: CheckBodies
-  /** `maxMessageBytes` of the transport with this name. */
-  readonly limitOf: (transport: string) => number
 }
 
 export interface OutgoingRequest {
@@ -55,9 +53,9 @@ export interface OutgoingRequest {
 
 /**
  * Makes the message that is stored or sent: id, headers, steps of the user, validation, encoding,
- * size check. Unless a step or a schema waits, the body is encoded in the same tick, so that a
+ * codecs, size check. Unless a step or a schema waits, the body is encoded in the same tick, so that a
  * later change of the object does not reach the message. Returns a promise only if there are steps
- * or if a schema waits.
+ * or if a schema or a codec waits.
  */
 export function outgoingPipeline(
   ports: OutgoingPorts,
@@ -65,8 +63,13 @@ export function outgoingPipeline(
   const checked = new WeakSet<MessageType>()
   const checks = (type: MessageType): boolean =>
     ports.checkBodies === 'always' || (ports.checkBodies === 'first' && !checked.has(type))
+  const packing = { ...ports, stepped: ports.steps.length > 0 }
   const end = (context: OutgoingContext): OutgoingMessage | Promise<OutgoingMessage> =>
-    finish(ports, context, checks(context.type) ? () => void checked.add(context.type) : undefined)
+    finish(
+      packing,
+      context,
+      checks(context.type) ? () => void checked.add(context.type) : undefined,
+    )
   if (ports.steps.length === 0) return (request) => end(begin(ports, request))
   const run = compose(ports.steps, async (context) => end(context))
   return async (request) => {
@@ -128,71 +131,22 @@ function checkedId(id: unknown): string {
 
 /** With `onSound`, opens the body again, and calls it if the body arrives as it was sent. */
 function finish(
-  ports: OutgoingPorts,
+  ports: OutgoingPorts & PackingPorts,
   context: OutgoingContext,
   onSound?: () => void,
 ): OutgoingMessage | Promise<OutgoingMessage> {
+  const { type } = context
+  const serializer = ports.serializers.of(type)
   const encoded = (valid: unknown): OutgoingMessage | Promise<OutgoingMessage> => {
-    const message = encode(ports, context, valid)
-    if (onSound === undefined) return message
-    const sound = (): OutgoingMessage => {
+    const bytes = encodeBody(serializer, type, valid)
+    if (onSound === undefined) return pack(ports, context, bytes)
+    const sound = (): OutgoingMessage | Promise<OutgoingMessage> => {
       onSound()
-      return message
+      return pack(ports, context, bytes)
     }
-    const checking = checkRoundTrip(
-      ports.serializers.of(context.type),
-      context.type,
-      valid,
-      message.body,
-    )
+    const checking = checkRoundTrip(serializer, type, valid, bytes)
     return isPromise(checking) ? checking.then(sound) : sound()
   }
   const checked = validateBody(context.type, context.body)
   return isPromise(checked) ? Promise.resolve(checked).then(encoded) : encoded(checked)
-}
-
-function encode(ports: OutgoingPorts, context: OutgoingContext, valid: unknown): OutgoingMessage {
-  const { id, type, to, partitionKey, delayMs } = context
-  // Only a step of the user can have put in what was not checked before.
-  const headers =
-    ports.steps.length === 0 ? withPrototype(context.headers) : travelling(context.headers)
-  const body = encodeBody(ports.serializers.of(type), type, valid)
-  checkSize(ports.limitOf(to.transport), type, headers, body)
-  return {
-    id,
-    type: type.name,
-    headers,
-    body,
-    to,
-    ...(partitionKey === undefined ? {} : { partitionKey }),
-    ...(delayMs === undefined ? {} : { delayMs }),
-  }
-}
-
-function withPrototype(headers: Record<string, string>): Record<string, string> {
-  return Object.getPrototypeOf(headers) === null ? { ...headers } : headers
-}
-
-function checkSize(
-  limit: number,
-  type: MessageType,
-  headers: Readonly<Record<string, string>>,
-  body: Uint8Array,
-): void {
-  if (mostBytes(headers, body) <= limit) return
-  let size = body.byteLength
-  for (const [name, value] of Object.entries(headers)) size += byteLength(name) + byteLength(value)
-  if (size <= limit) return
-  throw new MersalError(
-    'MERSAL_TOO_LARGE',
-    `'${type.name}' has ${size} bytes (body and headers), the transport takes at most ${limit}: put the content elsewhere and send where it is`,
-    { details: { type: type.name, size, limit } },
-  )
-}
-
-/** At least the size, without a look at every character. */
-function mostBytes(headers: Readonly<Record<string, string>>, body: Uint8Array): number {
-  let most = body.byteLength
-  for (const name in headers) most += 3 * (name.length + (headers[name] as string).length)
-  return most
 }

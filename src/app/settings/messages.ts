@@ -1,6 +1,8 @@
 import { checkBoolean, checkChoice, checkTransports, invalidOption } from '../../core/options.ts'
+import type { BodyCodec } from '../../core/messages/codec.ts'
 import type { IncomingStep, OutgoingStep } from '../../core/pipeline.ts'
 import type { Transport } from '../../core/transport.ts'
+import { checkCodecs } from '../contracts/codecs.ts'
 import { type Serializers, serializersOf } from '../contracts/serializers.ts'
 import type { CheckBodies } from '../send/outgoing.ts'
 import type { RouteEntry } from '../send/routing.ts'
@@ -20,6 +22,7 @@ export interface MessageSettings<Tx> {
   readonly handling: readonly HandlingStep<Tx>[]
   readonly outgoing: readonly OutgoingStep[]
   readonly serializers: Serializers
+  readonly codecs: readonly BodyCodec[]
   /** Names of headers, in lower case. */
   readonly inheritHeaders: readonly string[]
   readonly checkBodies: CheckBodies
@@ -38,6 +41,7 @@ export function messageSettings<Tx>(options: MersalOptions<Tx>): MessageSettings
     handling: checkSteps('handling', options.handling),
     outgoing: checkSteps('outgoing', options.outgoing),
     serializers: serializersOf(options),
+    codecs: checkCodecs(options.codecs),
     inheritHeaders: inheritedHeaders(options.inheritHeaders),
     checkBodies: checkChoice('checkBodies', options.checkBodies, choices, preset),
   }

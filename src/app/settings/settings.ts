@@ -46,6 +46,7 @@ const known = [
   'onStop',
   'serializer',
   'serializers',
+  'codecs',
   'inheritHeaders',
   'checkBodies',
   'logger',

@@ -79,4 +79,5 @@ export const headerNames = {
   partitionKey: 'partition-key',
   sender: 'sender',
   version: 'message-version',
+  encoding: 'body-encoding',
 } as const

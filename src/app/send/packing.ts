@@ -1,0 +1,85 @@
+import type { BodyCodec } from '../../core/messages/codec.ts'
+import { MersalError } from '../../core/errors/errors.ts'
+import { type MessageType, type OutgoingMessage, headerNames } from '../../core/messages/message.ts'
+import type { OutgoingContext } from '../../core/pipeline.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import { byteLength } from '../../lib/text.ts'
+import { encodeWith } from '../contracts/codecs.ts'
+import { isPromise } from './body.ts'
+import { travelling } from './headers.ts'
+
+export interface PackingPorts {
+  readonly codecs: readonly BodyCodec[]
+  readonly logger: Logger
+  /** Whether steps of the user have seen the headers. */
+  readonly stepped: boolean
+  /** `maxMessageBytes` of the transport with this name. */
+  readonly limitOf: (transport: string) => number
+}
+
+/**
+ * The message as it travels, around these bytes of its body. Returns a promise only if a codec
+ * waits.
+ */
+export function pack(
+  ports: PackingPorts,
+  context: OutgoingContext,
+  body: Uint8Array,
+): OutgoingMessage | Promise<OutgoingMessage> {
+  // Only a step of the user can have put in what was not checked before.
+  const headers = ports.stepped ? travelling(context.headers) : withPrototype(context.headers)
+  const { codecs, logger } = ports
+  if (codecs.length === 0) return seal(ports, context, headers, body)
+  const encoded = encodeWith(codecs, body, { id: context.id, type: context.type.name, logger })
+  const sealed = (given: Awaited<typeof encoded>): OutgoingMessage => {
+    if (given.encoding.length > 0) headers[headerNames.encoding] = given.encoding.join(', ')
+    return seal(ports, context, headers, given.body)
+  }
+  return isPromise(encoded) ? encoded.then(sealed) : sealed(encoded)
+}
+
+function seal(
+  ports: PackingPorts,
+  { id, type, to, partitionKey, delayMs }: OutgoingContext,
+  headers: Record<string, string>,
+  body: Uint8Array,
+): OutgoingMessage {
+  checkSize(ports.limitOf(to.transport), type, headers, body)
+  return {
+    id,
+    type: type.name,
+    headers,
+    body,
+    to,
+    ...(partitionKey === undefined ? {} : { partitionKey }),
+    ...(delayMs === undefined ? {} : { delayMs }),
+  }
+}
+
+function withPrototype(headers: Record<string, string>): Record<string, string> {
+  return Object.getPrototypeOf(headers) === null ? { ...headers } : headers
+}
+
+function checkSize(
+  limit: number,
+  type: MessageType,
+  headers: Readonly<Record<string, string>>,
+  body: Uint8Array,
+): void {
+  if (mostBytes(headers, body) <= limit) return
+  let size = body.byteLength
+  for (const [name, value] of Object.entries(headers)) size += byteLength(name) + byteLength(value)
+  if (size <= limit) return
+  throw new MersalError(
+    'MERSAL_TOO_LARGE',
+    `'${type.name}' has ${size} bytes (body and headers), the transport takes at most ${limit}: put the content elsewhere and send where it is`,
+    { details: { type: type.name, size, limit } },
+  )
+}
+
+/** At least the size, without a look at every character. */
+function mostBytes(headers: Readonly<Record<string, string>>, body: Uint8Array): number {
+  let most = body.byteLength
+  for (const name in headers) most += 3 * (name.length + (headers[name] as string).length)
+  return most
+}
