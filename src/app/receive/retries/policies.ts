@@ -97,7 +97,7 @@ function safely<Parameters extends readonly unknown[], Answer>(
     try {
       const answer = decide(...parameters)
       if (fits(answer)) return answer
-      logger.error({ app, error: `it returned a value of type ${typeof answer}` }, text)
+      logger.error({ app, answer: `it returned a value of type ${typeof answer}` }, text)
     } catch (error) {
       logger.error({ app, ...errorFields(error) }, text)
     }
