@@ -126,6 +126,7 @@ export type {
   TransportFeatures,
 } from './core/transport.ts'
 export type { BodyCodec, DecodedMessage, EncodedMessage } from './core/messages/codec.ts'
+export type { ForeignType, TypeOf, WireFormat } from './core/messages/wire-format.ts'
 export { jsonSerializer, type Serializer } from './core/messages/serializer.ts'
 export {
   silentLogger,

@@ -135,6 +135,7 @@ function sendPorts<Tx>(
       serializers,
       inherit: settings.inheritHeaders,
       codecs: settings.codecs,
+      wireFormat: settings.wireFormat,
       logger,
       steps: settings.outgoing,
       limitOf,

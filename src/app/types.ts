@@ -4,6 +4,7 @@ import type { CommandType, Envelope, EventType } from '../core/messages/message.
 import type { Given } from '../core/messages/given.ts'
 import type { IncomingStep, OutgoingStep } from '../core/pipeline.ts'
 import type { BodyCodec } from '../core/messages/codec.ts'
+import type { TypeOf, WireFormat } from '../core/messages/wire-format.ts'
 import type { Serializer } from '../core/messages/serializer.ts'
 import type { Store, UnitOfWork } from '../core/store.ts'
 import type { Logger } from '../core/telemetry.ts'
@@ -249,6 +250,17 @@ export interface MersalOptions<Tx> {
    * `encryption()` and `claimCheck()` of `mersal/contracts`. Default none.
    */
   readonly codecs?: readonly BodyCodec[]
+  /**
+   * How messages look to programs that do not know Mersal: `cloudEvents()` of `mersal/contracts`.
+   * Default: headers of Mersal alone.
+   */
+  readonly wireFormat?: WireFormat
+  /**
+   * Names the type of a foreign message, which came without one; undefined if it does not know it.
+   * With an id of the sender a repeated message is known for a duplicate. Without one it gets a new
+   * id with each delivery, and is handled at least once. It must not change the message.
+   */
+  readonly typeOf?: TypeOf
   /**
    * Names of headers that everything a handler sends carries on from the message that it handles,
    * unless the sender gives them: `['tenant']`. In any case, at most 50. `traceparent`,

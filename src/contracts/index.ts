@@ -1,3 +1,4 @@
+export { type CloudEventsOptions, cloudEvents } from './cloud-events.ts'
 export { type EncryptionOptions, encryption } from './encryption.ts'
 export { type ClaimCheckOptions, claimCheck } from './claim-check.ts'
 export type { BodyStore } from './bodies.ts'

@@ -1,6 +1,8 @@
 // Checked by tsc alone (tsconfig.check.json): each line under a @ts-expect-error must be an error.
 import { z } from 'zod'
-import { type EventType, command, event } from '../../src/index.ts'
+import { claimCheck, cloudEvents, encryption } from '../../src/contracts/index.ts'
+import { type EventType, Mersal, command, event } from '../../src/index.ts'
+import { memoryTransport } from '../../src/memory.ts'
 
 const schema = z.object({ first: z.string() })
 const Joined = event('joined', schema, {
@@ -17,3 +19,14 @@ event('x', schema, { versions: 2 })
 event('x', schema, { version: 2, upcast: { 1: { first: '' } } })
 // @ts-expect-error the name of a serializer is a text
 command('x', undefined, { contentType: 7 })
+
+const codecs = [encryption({ keys: { k: new Uint8Array(32) }, current: 'k' })]
+const wireFormat = cloudEvents({ source: '/x' })
+const base = { name: 'x', transport: memoryTransport() }
+export const app = new Mersal({ ...base, codecs, wireFormat, typeOf: () => 'x' })
+// @ts-expect-error a codec turns bytes back as well
+export const half = new Mersal({ ...base, codecs: [{ name: 'x', encode: () => undefined }] })
+// @ts-expect-error a key is bytes, not their text
+encryption({ keys: { k: 'secret' }, current: 'k' })
+// @ts-expect-error where large bodies go
+claimCheck({ aboveBytes: 1 })

@@ -9,6 +9,7 @@ import {
   linkAbort,
 } from '../../lib/async/linked-abort.ts'
 import { compose } from '../compose.ts'
+import { identified } from '../contracts/foreign.ts'
 import { handleAlone } from './alone.ts'
 import type { AttemptPorts, Progress, Reception } from './attempt.ts'
 import { decode } from './decode.ts'
@@ -104,7 +105,14 @@ export class Receiver<Tx> {
     })
   }
 
-  async #handle(delivery: Delivery): Promise<Disposition> {
+  async #handle(given: Delivery): Promise<Disposition> {
+    const known = identified(this.#ports.settings, given)
+    if (known.kind === 'reject') {
+      const facts = { attempt: given.attempt, skipped: false, duration: 0 }
+      reportDelivery(this.#ports.settings, given, known, facts)
+      return known
+    }
+    const { delivery } = known
     const link = linkAbort(delivery.givingUp ?? delivery.signal, this.#forced)
     const inside = inFlight()
     try {

@@ -2,6 +2,7 @@ import type { BodyCodec } from '../../core/messages/codec.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import { type MessageType, type OutgoingMessage, headerNames } from '../../core/messages/message.ts'
 import type { OutgoingContext } from '../../core/pipeline.ts'
+import type { WireFormat } from '../../core/messages/wire-format.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import { byteLength } from '../../lib/text.ts'
 import { encodeWith } from '../contracts/codecs.ts'
@@ -11,6 +12,7 @@ import { travelling } from './headers.ts'
 export interface PackingPorts {
   readonly codecs: readonly BodyCodec[]
   readonly logger: Logger
+  readonly wireFormat: WireFormat | undefined
   /** Whether steps of the user have seen the headers. */
   readonly stepped: boolean
   /** `maxMessageBytes` of the transport with this name. */
@@ -44,8 +46,7 @@ function seal(
   headers: Record<string, string>,
   body: Uint8Array,
 ): OutgoingMessage {
-  checkSize(ports.limitOf(to.transport), type, headers, body)
-  return {
+  const message = {
     id,
     type: type.name,
     headers,
@@ -54,6 +55,9 @@ function seal(
     ...(partitionKey === undefined ? {} : { partitionKey }),
     ...(delayMs === undefined ? {} : { delayMs }),
   }
+  if (ports.wireFormat !== undefined) Object.assign(headers, ports.wireFormat.headers(message))
+  checkSize(ports.limitOf(to.transport), type, headers, body)
+  return message
 }
 
 function withPrototype(headers: Record<string, string>): Record<string, string> {

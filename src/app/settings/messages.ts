@@ -3,6 +3,7 @@ import type { BodyCodec } from '../../core/messages/codec.ts'
 import type { IncomingStep, OutgoingStep } from '../../core/pipeline.ts'
 import type { Transport } from '../../core/transport.ts'
 import { checkCodecs } from '../contracts/codecs.ts'
+import { type ForeignSettings, foreignSettings } from '../contracts/foreign.ts'
 import { type Serializers, serializersOf } from '../contracts/serializers.ts'
 import type { CheckBodies } from '../send/outgoing.ts'
 import type { RouteEntry } from '../send/routing.ts'
@@ -12,7 +13,7 @@ import { inheritedHeaders } from './inherited-headers.ts'
 import type { HandlingStep } from '../receive/handling-steps.ts'
 
 /** Where messages go, and what happens to them on the way out and in. */
-export interface MessageSettings<Tx> {
+export interface MessageSettings<Tx> extends ForeignSettings {
   readonly sendOnly: boolean
   readonly ambientSends: boolean
   /** By name; the main one is called `default`. */
@@ -42,6 +43,7 @@ export function messageSettings<Tx>(options: MersalOptions<Tx>): MessageSettings
     outgoing: checkSteps('outgoing', options.outgoing),
     serializers: serializersOf(options),
     codecs: checkCodecs(options.codecs),
+    ...foreignSettings(options),
     inheritHeaders: inheritedHeaders(options.inheritHeaders),
     checkBodies: checkChoice('checkBodies', options.checkBodies, choices, preset),
   }

@@ -47,6 +47,8 @@ const known = [
   'serializer',
   'serializers',
   'codecs',
+  'wireFormat',
+  'typeOf',
   'inheritHeaders',
   'checkBodies',
   'logger',

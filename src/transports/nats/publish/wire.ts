@@ -1,5 +1,11 @@
 import { headers as makeHeaders, type Msg, type MsgHdrs } from '@nats-io/transport-node'
-import type { Envelope } from '../../../core/messages/message.ts'
+import {
+  ATTRIBUTE,
+  isCloudEvent,
+  percentDecoded,
+  percentEncoded,
+} from '../../../core/messages/cloud-events.ts'
+import { type Envelope, headerNames } from '../../../core/messages/message.ts'
 import { byteLength, hasControlCharacters } from '../../../lib/text.ts'
 
 /** Headers of our own on a message in NATS. */
@@ -47,9 +53,13 @@ export function toHeaders(
   if (isPlain(type)) wire.set(ownHeaders.type, type)
   else rest.type = type
   const others: [string, string][] = []
-  for (const [name, value] of Object.entries(headers)) {
+  const attributes = isCloudEvent(headers)
+  if (attributes && headers[headerNames.contentType] !== undefined)
+    wire.set(`${ATTRIBUTE}datacontenttype`, percentEncoded(headers[headerNames.contentType] ?? ''))
+  for (const [name, given] of Object.entries(headers)) {
+    const value = attributes && name.startsWith(ATTRIBUTE) ? percentEncoded(given) : given
     if (TOKEN.test(name) && !OURS.test(name) && isPlain(value)) wire.set(name, value)
-    else others.push([name, value])
+    else others.push([name, given])
   }
   if (others.length > 0) rest.headers = Object.fromEntries(others)
   if (Object.keys(rest).length > 0) wire.set(ownHeaders.rest, asciiJson(rest))
@@ -93,6 +103,9 @@ export function headerBytes(wire: MsgHdrs): number {
   return bytes
 }
 
+const attribute = (name: string, value: string): string =>
+  name.startsWith(ATTRIBUTE) ? percentDecoded(value) : value
+
 /**
  * What came without an id or a type has empty texts there. A foreign sender may give the id only to
  * JetStream.
@@ -100,9 +113,11 @@ export function headerBytes(wire: MsgHdrs): number {
 export function toEnvelope({ headers: wire, data }: Pick<Msg, 'headers' | 'data'>): Envelope {
   if (wire === undefined) return { id: '', type: '', headers: {}, body: data }
   const rest = restOf(wire)
+  const attributes = wire.has(`${ATTRIBUTE}specversion`)
   const plain = [...wire.keys()]
     .filter((name) => !OURS.test(name))
     .map((name) => [name.toLowerCase(), wire.last(name)] as const)
+    .map(([name, value]) => [name, attributes ? attribute(name, value) : value] as const)
   return {
     id: wire.has(ownHeaders.id) ? wire.get(ownHeaders.id) : (rest.id ?? wire.get(MESSAGE_ID)),
     type: wire.get(ownHeaders.type) || (rest.type ?? ''),

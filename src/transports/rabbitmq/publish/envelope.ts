@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { Message, MessageProperties, Options } from 'amqplib'
+import { amqpAttribute, fromAmqp, isCloudEvent } from '../../../core/messages/cloud-events.ts'
 import { type Envelope, headerNames } from '../../../core/messages/message.ts'
 import { byteLength, printable } from '../../../lib/text.ts'
 import { BUNDLE_CONTENT_TYPE } from '../bundles/bundle-format.ts'
@@ -78,7 +79,7 @@ export function toEnvelope(message: Message): Envelope {
   const entries = Object.entries(headerTable(message)).filter(([name]) => !transient(name))
   // `fromEntries` makes own fields, so that a header named __proto__ is only a header.
   const headers = Object.fromEntries(
-    entries.map(([name, value]) => [name.toLowerCase(), textOf(value)]),
+    entries.map(([name, value]) => [fromAmqp(name), textOf(value)]),
   )
   for (const [header, property] of asProperties) {
     const value = text(message.properties[property])
@@ -106,11 +107,12 @@ const fitsProperty = (value: string): boolean =>
 export function toProperties({ id, type, headers }: Envelope): Options.Publish {
   const table: Record<string, string> = {}
   const properties: Options.Publish = { messageId: id, type, headers: table }
+  const nameOf = isCloudEvent(headers) ? amqpAttribute : (name: string): string => name
   for (const name in headers) {
     const value = headers[name] as string
     const property = propertyNames.get(name)
     if (property !== undefined && fitsProperty(value)) properties[property] = value
-    else table[name] = value
+    else table[nameOf(name)] = value
   }
   return properties
 }
