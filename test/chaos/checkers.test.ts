@@ -6,9 +6,11 @@ import { expect, test } from 'vitest'
 import type { Evidence } from './checkers/evidence.ts'
 import { faultsIn } from './checkers/evidence.ts'
 import { memoryCheckers } from './checkers/memory.ts'
+import { messageCheckers, withDiscarded } from './checkers/messages.ts'
 import { metricsTruth } from './checkers/meters.ts'
 import { processCheckers } from './checkers/processes.ts'
 import type { Event, Line } from './history.ts'
+import { losing } from './nemeses/losses.ts'
 
 const MIB = 2 ** 20
 
@@ -45,7 +47,7 @@ function evidence(events: readonly Event[]): Evidence {
 }
 
 const found = (name: string, events: readonly Event[]): readonly string[] => {
-  const checker = [...memoryCheckers, ...processCheckers, metricsTruth].find(
+  const checker = [...memoryCheckers, ...processCheckers, ...messageCheckers, metricsTruth].find(
     ({ check }) => check === name,
   )
   if (checker === undefined) throw new Error(`no checker ${name}`)
@@ -189,4 +191,77 @@ test('claimLeak takes a position for a row only together with the message, since
   expect(found('claimLeak', [claim('id-1', 'token-1'), claim('id-1', 'token-2')])).toEqual([
     expect.stringContaining('too early from'),
   ])
+})
+
+const fault = (name: string, phase: 'invoke' | 'ok'): Event => ({
+  op: 'fault',
+  phase,
+  name,
+  detail: '',
+})
+const confirm: Event = { op: 'publish', phase: 'ok', publish: '1', kind: 'confirmed' }
+/** Each event is a second. */
+const seconds = (count: number): Event[] =>
+  Array.from({ length: count }, () => ({ op: 'log', phase: 'ok', level: 'info', text: '' }))
+
+test('no publish for 17 s after a fault is a late recovery', () => {
+  const events = [fault('a', 'invoke'), fault('a', 'ok'), ...seconds(16), confirm]
+  expect(found('recovery', events)).toEqual(['a: 17000 ms'])
+  expect(found('recovery', events.toSpliced(2, 1))).toEqual([])
+})
+
+test('the time of another fault is no part of a recovery, and the time around it is', () => {
+  const other = (count: number): Event[] => [
+    fault('b', 'invoke'),
+    ...seconds(count),
+    fault('b', 'ok'),
+  ]
+  const healed = [fault('a', 'invoke'), fault('a', 'ok')]
+  expect(found('recovery', [...healed, ...other(30), ...seconds(3), confirm])).toEqual([])
+  expect(
+    found('recovery', [...healed, ...seconds(9), ...other(30), ...seconds(9), confirm]),
+  ).toEqual(['a: 20000 ms'])
+})
+
+const sent = { bytes: 3, digest: 'abc' }
+const letter = (more: object = {}): Event => ({
+  op: 'letter',
+  phase: 'ok',
+  letter: { id: '1', reason: 'too-large', ...sent, ...more },
+  sent,
+  reason: 'too-large',
+})
+
+test('a dead letter that an operator discards has to be what was sent, with its reason', () => {
+  expect(found('letters', [letter()])).toEqual([])
+  expect(found('letters', [letter({ digest: 'abd' })])).toEqual(['1: 3 bytes of 3, too-large'])
+  expect(found('letters', [letter({ bytes: 2 })])).toHaveLength(1)
+  expect(found('letters', [letter({ reason: 'expired' })])).toHaveLength(1)
+})
+
+test('a discarded dead letter is no lost message', () => {
+  const { truth, lines } = evidence([letter()])
+  expect([...withDiscarded(truth, lines).dead]).toEqual(['1'])
+})
+
+test('what an operator loses is noted, though the answer of his tool was lost and the database away', async () => {
+  const wiped = new Set<string>()
+  const notes: Event[] = []
+  let away = 2
+  const scene = {
+    wiped,
+    history: { note: (event: Event) => void notes.push(event), [Symbol.dispose]: () => {} },
+    place: {
+      query: <Row extends object>() =>
+        away-- > 0
+          ? Promise.reject(new Error('starting up'))
+          : Promise.resolve([{ id: 'lost' }] as unknown as Row[]),
+    },
+  }
+  const remove = (): Promise<never> => Promise.reject(new Error('no answer in time'))
+  await expect(losing(scene, { remove, back: () => Promise.resolve() })).rejects.toThrow(
+    'no answer in time',
+  )
+  expect([...wiped]).toEqual(['lost'])
+  expect(notes).toHaveLength(1)
 })

@@ -1,6 +1,7 @@
 /**
  * The history of a run: one line of JSON before and after every action, one file for each process.
  */
+import type { Letter } from './places/letters.ts'
 import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -94,6 +95,14 @@ export type Event =
       readonly heap: number
       readonly external: number
       readonly buffers: number
+    }
+  /** A dead letter that an operator discards: what was sent, and why it has to be one if known. */
+  | {
+      readonly op: 'letter'
+      readonly phase: 'ok'
+      readonly letter: Letter
+      readonly sent: Pick<Letter, 'bytes' | 'digest'>
+      readonly reason: string | undefined
     }
   /** What a process had counted when it ended in good order. */
   | {

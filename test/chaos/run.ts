@@ -16,7 +16,7 @@ import {
 import { type Finding, findingOf } from './checkers/finding.ts'
 import { memory, memoryCheckers, type Memory } from './checkers/memory.ts'
 import { metricsTruth } from './checkers/meters.ts'
-import { messageCheckers } from './checkers/messages.ts'
+import { messageCheckers, withDiscarded } from './checkers/messages.ts'
 import { processCheckers, recovery, type Recovery } from './checkers/processes.ts'
 import { presentBuild, previousBuild } from './builds.ts'
 import { errorText, historyFile, openHistory, readHistory } from './history.ts'
@@ -223,8 +223,8 @@ async function gather(
   folder: string,
   stuck: readonly string[],
 ): Promise<Evidence> {
-  const truth = await place.truth(await loadSource(builds.present.source))
   const lines = readHistory(folder)
+  const truth = withDiscarded(await place.truth(await loadSource(builds.present.source)), lines)
   const settled = settlementsIn(lines).flatMap(({ rows, outcome }) =>
     outcome === 'ok'
       ? rows.flatMap(([kind, position, token]) => (kind === 'sent' ? [`${position} ${token}`] : []))

@@ -1,6 +1,8 @@
 /** Checkers of what became of the messages: the database against the tap. */
 import { topics } from '../plan.ts'
 import { NOTE } from '../producer.ts'
+import type { Line } from '../history.ts'
+import type { Truth } from '../places/place.ts'
 import type { Evidence } from './evidence.ts'
 import type { Checker } from './finding.ts'
 
@@ -130,6 +132,26 @@ const blameless: Checker = {
   find: ({ truth, doomed }) => [...truth.dead].filter((id) => !doomed.has(id)),
 }
 
+/** Letters that an operator has discarded were dead letters as well. */
+export function withDiscarded(truth: Truth, lines: readonly Line[]): Truth {
+  const discarded = lines.flatMap((line) => (line.op === 'letter' ? [line.letter.id] : []))
+  return { ...truth, dead: new Set([...truth.dead, ...discarded]) }
+}
+
+const letters: Checker = {
+  check: 'letters',
+  says: 'a dead letter had not the bytes that were sent, or was given up for another reason',
+  find: ({ lines }) =>
+    lines.flatMap((line) => {
+      if (line.op !== 'letter') return []
+      const { letter, sent, reason = letter.reason } = line
+      const whole = letter.bytes === sent.bytes && letter.digest === sent.digest
+      return whole && letter.reason === reason
+        ? []
+        : [`${letter.id}: ${letter.bytes} bytes of ${sent.bytes}, ${letter.reason}`]
+    }),
+}
+
 export const messageCheckers: readonly Checker[] = [
   lost,
   phantom,
@@ -139,4 +161,5 @@ export const messageCheckers: readonly Checker[] = [
   early,
   fidelity,
   blameless,
+  letters,
 ]

@@ -4,6 +4,7 @@ import { connect } from 'amqplib'
 import { openTap, plainly } from '../../rabbitmq/outage/tap.ts'
 import { now, readHistory } from '../history.ts'
 import { CONSUMER, TAP, topics } from '../plan.ts'
+import { losing } from './losses.ts'
 import { type Nemesis, onPostgres, type PostgresScene, upTo } from './nemesis.ts'
 
 const EXCHANGE = 'mersal.events'
@@ -110,16 +111,16 @@ const queueGone = onPostgres({
   says: "an operator deletes the consumer's queue; it has to come back, with its bindings",
   touches: 'broker',
   async inject(scene) {
-    await plainly(scene.place.broker.url, (channel) => channel.deleteQueue(CONSUMER))
-    if (!(await bound(scene, PATIENCE_MS))) throw new Error('the queue did not come back')
-    return `${await written(scene)} messages may have been in it`
+    const lost = await losing(scene, {
+      remove: () => plainly(scene.place.broker.url, (channel) => channel.deleteQueue(CONSUMER)),
+      back: (withinMs) => bound(scene, 'the queue', withinMs),
+    })
+    return `${lost} messages may have been in it`
   },
 })
 
-const PATIENCE_MS = 30_000
-
-/** Whether the queue of the consumers gets the events that it has to get, within a time. */
-async function bound({ place }: PostgresScene, withinMs: number): Promise<boolean> {
+/** The queue of the consumers gets the events that it has to get. */
+async function bound({ place }: PostgresScene, what: string, withinMs: number): Promise<void> {
   for (const late = performance.now() + withinMs; performance.now() < late; ) {
     const bindings = await place.broker.ctl(
       'list_bindings',
@@ -132,22 +133,24 @@ async function bound({ place }: PostgresScene, withinMs: number): Promise<boolea
         .split('\n')
         .some((line) => line.split('\t').join(' ') === `${EXCHANGE} ${topics.booked} ${CONSUMER}`)
     )
-      return true
+      return
   }
-  return false
+  throw new Error(`${what} did not come back`)
 }
 
-/**
- * What was in the queue, or came while it was away, is the operator's loss: it has no effect and
- * nobody sends it again.
- */
-async function written({ place, wiped, history }: PostgresScene): Promise<number> {
-  const rows = await place.query<{ id: string }>(
-    'select id::text from chaos.business b where not exists (select from chaos.effects e where e.id = b.id)',
-  )
-  for (const { id } of rows) wiped.add(id)
-  history.note({ op: 'fault', phase: 'ok', name: 'wiped', detail: String(rows.length) })
-  return rows.length
+/** Made by whoever publishes next; the binding of the tap is the harness's own business. */
+async function exchangeBack(scene: PostgresScene, withinMs: number): Promise<void> {
+  const { url } = scene.place.broker
+  const there = (): Promise<boolean> =>
+    plainly(url, (channel) => channel.checkExchange(EXCHANGE)).then(
+      () => true,
+      () => false,
+    )
+  for (const late = performance.now() + withinMs; !(await there()); await sleep(20)) {
+    if (performance.now() > late) throw new Error('nobody made the exchange again')
+  }
+  await openTap(url, TAP, EXCHANGE).bind(Object.values(topics))
+  await bound(scene, 'the binding of the consumers', withinMs)
 }
 
 const exchangeGone = onPostgres({
@@ -156,20 +159,11 @@ const exchangeGone = onPostgres({
   touches: 'broker',
   async inject(scene) {
     const { url } = scene.place.broker
-    await plainly(url, (channel) => channel.deleteExchange(EXCHANGE))
-    // Made by whoever publishes next; the binding of the tap is the harness's own business.
-    const there = (): Promise<boolean> =>
-      plainly(url, (channel) => channel.checkExchange(EXCHANGE)).then(
-        () => true,
-        () => false,
-      )
-    for (const late = performance.now() + PATIENCE_MS; !(await there()); await sleep(20)) {
-      if (performance.now() > late) throw new Error('nobody made the exchange again')
-    }
-    await openTap(url, TAP, EXCHANGE).bind(Object.values(topics))
-    if (!(await bound(scene, PATIENCE_MS)))
-      throw new Error('the binding of the consumers did not come back')
-    return `${await written(scene)} messages may have missed the queue`
+    const lost = await losing(scene, {
+      remove: () => plainly(url, (channel) => channel.deleteExchange(EXCHANGE)),
+      back: (withinMs) => exchangeBack(scene, withinMs),
+    })
+    return `${lost} messages may have missed the queue`
   },
 })
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { now, readHistory } from '../history.ts'
 import { streams, subscriptionOf } from '../places/nats.ts'
 import { CONSUMER, topics } from '../plan.ts'
+import { losing } from './losses.ts'
 import { type NatsScene, type Nemesis, onNats, upTo } from './nemesis.ts'
 
 const PATIENCE_MS = 30_000
@@ -100,34 +101,13 @@ async function isThere({ place }: NatsScene): Promise<boolean> {
   })
 }
 
-async function comesBack(scene: NatsScene, what: string): Promise<void> {
-  for (const late = performance.now() + PATIENCE_MS; !(await isThere(scene)); await sleep(100)) {
+async function comesBack(scene: NatsScene, what: string, withinMs = PATIENCE_MS): Promise<void> {
+  const late = performance.now() + withinMs
+  // A server that is busy may not answer: that is no reason to call it gone, or there.
+  while (!(await isThere(scene).catch(() => false))) {
     if (performance.now() > late) throw new Error(`${what} did not come back`)
+    await sleep(100)
   }
-}
-
-/**
- * What was in the queue, or came while it was away, is the operator's loss: it has no effect and
- * nobody sends it again.
- */
-async function written({ place, wiped, history }: NatsScene): Promise<number> {
-  const rows = await place.query<{ id: string }>(
-    'select id::text from chaos.business b where not exists (select from chaos.effects e where e.id = b.id)',
-  )
-  for (const { id } of rows) wiped.add(id)
-  history.note({ op: 'fault', phase: 'ok', name: 'wiped', detail: String(rows.length) })
-  return rows.length
-}
-
-/** The same also when it takes too long: the fault has not landed then, and has had its effect. */
-async function lostUntilBack(scene: NatsScene, what: string): Promise<number> {
-  try {
-    await comesBack(scene, what)
-  } catch (error) {
-    await written(scene)
-    throw error
-  }
-  return await written(scene)
 }
 
 const queueGone = onNats({
@@ -135,8 +115,12 @@ const queueGone = onNats({
   says: 'an operator deletes the stream of a queue; it has to come back, with its consumer',
   touches: 'broker',
   async inject(scene) {
-    await scene.place.nats.plainly(({ manager }) => manager.streams.delete(streams.consumer))
-    return `${await lostUntilBack(scene, 'the queue')} messages may have been in it`
+    const lost = await losing(scene, {
+      remove: () =>
+        scene.place.nats.plainly(({ manager }) => manager.streams.delete(streams.consumer)),
+      back: (withinMs) => comesBack(scene, 'the queue', withinMs),
+    })
+    return `${lost} messages may have been in it`
   },
 })
 
@@ -146,10 +130,14 @@ const subscriptionGone = onNats({
   touches: 'broker',
   async inject(scene) {
     const filter = subscriptionOf('*', CONSUMER)
-    await scene.place.nats.plainly(({ manager }) =>
-      manager.streams.purge(streams.topics, { filter }),
-    )
-    return `${await lostUntilBack(scene, 'the subscription')} messages may have missed the queue`
+    const lost = await losing(scene, {
+      remove: () =>
+        scene.place.nats.plainly(({ manager }) =>
+          manager.streams.purge(streams.topics, { filter }),
+        ),
+      back: (withinMs) => comesBack(scene, 'the subscription', withinMs),
+    })
+    return `${lost} messages may have missed the queue`
   },
 })
 

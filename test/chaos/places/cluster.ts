@@ -7,6 +7,7 @@ import type { Adapters, Source } from '../source.ts'
 import { type PostgresAddress, topics } from '../plan.ts'
 import { openProxy, type Proxy } from '../proxy.ts'
 import { type Disk, openDisk } from './disk.ts'
+import { discardAll, type Letter } from './letters.ts'
 import {
   type Arrival,
   type Committed,
@@ -159,6 +160,10 @@ export async function openClusterPlace<Side extends BrokerSide>(
         const sql = `select count(*)::int as n from ${SCHEMA}.outbox where token = any ($1::uuid[]) and visible_at > clock_timestamp()`
         return (await place.query<{ n: number }>(sql, [tokens]))[0]?.n ?? 0
       },
+      discard: (source, ids) =>
+        onStore(cluster.url, source.postgres, (store) =>
+          discardAll(store.admin.deadLetters, new Set(ids)),
+        ),
       truth: (source) => truth({ ...place, broker }, source),
       ...burials(place.query),
       [Symbol.asyncDispose]: () => stack.disposeAsync(),
@@ -180,8 +185,10 @@ where c.relay <> '${HARNESS}' and ((c.new_token is null and coalesce(strpos(c.sa
   or ((c.new_token is null or c.new_token = c.old_token) and w.relay <> c.relay))`
 
 /** What makes and undoes trouble with dead letters. */
-function burials(query: ClusterPlace['query']): Pick<Place, 'deadOf' | 'makeDue' | 'refuseDead'> {
-  const dead = `select id from ${SCHEMA}.dead union all select id from ${SCHEMA}.outbox where died_at is not null`
+function burials(
+  query: ClusterPlace['query'],
+): Pick<Place, 'deadOf' | 'letters' | 'makeDue' | 'refuseDead'> {
+  const dead = `select id, dead_reason, body from ${SCHEMA}.dead union all select id, dead_reason, body from ${SCHEMA}.outbox where died_at is not null`
   return {
     async deadOf(ids) {
       const rows = await query<{ n: number }>(
@@ -190,6 +197,12 @@ function burials(query: ClusterPlace['query']): Pick<Place, 'deadOf' | 'makeDue'
       )
       return rows[0]?.n ?? 0
     },
+    letters: (ids) =>
+      query<Letter>(
+        `select id::text, dead_reason as reason, octet_length(body) as bytes, encode(sha256(body), 'hex') as digest
+         from (${dead}) d where id = any ($1::uuid[])`,
+        [ids],
+      ),
     async makeDue(ids) {
       await query(
         `update ${SCHEMA}.outbox set visible_at = clock_timestamp() where id = any ($1::uuid[])`,
@@ -258,7 +271,8 @@ async function onStore<Result>(
   { postgres }: Source['postgres'],
   work: (store: ReturnType<typeof postgres>) => Promise<Result>,
 ): Promise<Result> {
-  const own = new Pool({ connectionString: url, max: 2 })
+  // What the harness does with rows is no settlement.
+  const own = new Pool({ connectionString: url, max: 2, application_name: HARNESS })
   own.on('error', () => {})
   try {
     await using store = postgres({ pool: own, schema: SCHEMA, migrate: 'off' })

@@ -10,6 +10,7 @@ import { CONSUMER, headers, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
 import { openProxy, type Proxy } from '../proxy.ts'
 import type { Adapters, Source } from '../source.ts'
+import { discardAll, type Letter } from './letters.ts'
 import { intrusions, witnessTables } from './mysql-witness.ts'
 import {
   type Arrival,
@@ -125,6 +126,13 @@ export async function openMysqlPlace(): Promise<MysqlPlace> {
             ),
       truth: (source) => truth(source, { query, count, server, url, broker: address.broker }),
       deadOf: (ids) => count('select count(*) as n from mersal_dead where id in (?)', [ids]),
+      letters: (ids) =>
+        query<Letter>(
+          'select id, reason, octet_length(body) as bytes, sha2(body, 256) as digest from mersal_dead where id in (?)',
+          [ids],
+        ),
+      discard: (source, ids) =>
+        onStore(url, source, (store) => discardAll(store.admin.deadLetters, new Set(ids))),
       async makeDue(ids) {
         await query('update mersal_outbox set visible_at = utc_timestamp(6) where id in (?)', [ids])
       },

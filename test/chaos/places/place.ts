@@ -3,6 +3,7 @@ import type { SchemaControl } from '../../../src/core/operations.ts'
 import type { Store } from '../../../src/core/store.ts'
 import type { Address } from '../plan.ts'
 import type { Adapters, Source } from '../source.ts'
+import type { Letter } from './letters.ts'
 
 /** A message whose business row was committed, in the order of the commits. */
 export interface Committed {
@@ -100,6 +101,10 @@ export interface Place extends AsyncDisposable {
   truth(source: Source): Promise<Truth>
   /** How many of these messages of the outbox are dead letters. */
   deadOf(ids: readonly string[]): Promise<number>
+  /** Those of these messages that are dead letters of the outbox, by plain SQL. */
+  letters(ids: readonly string[]): Promise<readonly Letter[]>
+  /** As an operator discards dead letters that he has looked at. Returns how many. */
+  discard(source: Source, ids: readonly string[]): Promise<number>
   /** These rows are due now. */
   makeDue(ids: readonly string[]): Promise<void>
   /**

@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { CONSUMER, headers, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
 import { type Disk, openDisk } from './disk.ts'
+import { bodyDigest, discardAll, type Letter } from './letters.ts'
 import {
   type Arrival,
   type Committed,
@@ -37,6 +38,9 @@ export interface ForeignRow {
   /** Its headers cannot be read, so that it has to become a dead letter. */
   readonly damaged?: boolean
 }
+
+export const bodyOf = ({ text, padding = 0 }: Pick<ForeignRow, 'text' | 'padding'>): Buffer =>
+  Buffer.concat([Buffer.from(JSON.stringify({ text })), Buffer.alloc(padding, ' ')])
 
 const tables = `
 CREATE TABLE business (place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, topic TEXT NOT NULL, key TEXT, digest TEXT NOT NULL);
@@ -105,6 +109,26 @@ export async function openSqlitePlace({
         read<{ n: number }>(address.store, sql, JSON.stringify(tokens), String(Date.now()))[0]?.n ??
         0
       )
+    },
+    async letters(ids) {
+      const sql =
+        'SELECT id, reason, body FROM mersal_dead_letters WHERE id IN (SELECT value FROM json_each(?))'
+      return read<{ id: string; reason: string; body: Uint8Array }>(
+        address.store,
+        sql,
+        JSON.stringify(ids),
+      ).map(
+        ({ id, reason, body }): Letter => ({
+          id,
+          reason,
+          bytes: body.byteLength,
+          digest: bodyDigest(body),
+        }),
+      )
+    },
+    async discard({ sqlite }, ids) {
+      await using store = sqlite.sqlite({ path: address.store, migrate: 'off' })
+      return await discardAll(store.admin.deadLetters, new Set(ids))
     },
     async truth(source) {
       const found = truth((file, sql, ...values) => read(address[file], sql, ...values))
@@ -181,10 +205,7 @@ function burials(
         )
         for (const { id, key = null, text, padding = 0, delayMs = 0 } of rows) {
           business.run(id, topics.billed, key, digestOf(text))
-          const body = Buffer.concat([
-            Buffer.from(JSON.stringify({ text })),
-            Buffer.alloc(padding, ' '),
-          ])
+          const body = bodyOf({ text, padding })
           outbox.run(
             id,
             key,
