@@ -142,7 +142,10 @@ export const orderCases: readonly ContractCase<TransportHarness>[] = [
       await next(inbox, 'a1')
       await harness.crash(crashing)
       await using successor = await inOrder(transport, queue)
-      assert.deepEqual(await receive(successor, 3), ['a1', 'a2', 'a3'])
+      const labels: string[] = []
+      while (labels.at(-1) !== 'a3') labels.push(...(await receive(successor, 1)))
+      // A crash may repeat messages. The first of each come in order.
+      assert.deepEqual([...new Set(labels)], ['a1', 'a2', 'a3'])
     },
   ),
   orderCase(

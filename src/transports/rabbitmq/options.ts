@@ -40,6 +40,11 @@ export interface RabbitOptions {
    * false.
    */
   readonly singleActiveConsumer?: boolean
+  /**
+   * Of a queue that is read in order (`receive.orderPerKey`): how many processes can share it. From
+   * 1 to 256, and the same for all processes for the life of the queue. Default 16.
+   */
+  readonly partitions?: number
   /** Topic exchange of all events. Default 'mersal.events'. */
   readonly eventsExchange?: string
   /**
@@ -76,6 +81,7 @@ export interface RabbitSettings {
   readonly newQueuePauseMs: number
   readonly queueArguments: Readonly<Record<string, string | number | boolean>>
   readonly singleActiveConsumer: boolean
+  readonly partitions: number
   readonly eventsExchange: string
   readonly discardUnroutedEvents: boolean
   readonly bundles: BundleSettings | undefined
@@ -95,6 +101,7 @@ const known = [
   'newQueuePauseMs',
   'queueArguments',
   'singleActiveConsumer',
+  'partitions',
   'eventsExchange',
   'eventsWithoutSubscribers',
   'bundles',
@@ -177,6 +184,11 @@ export function rabbitSettings(given: RabbitOptions): RabbitSettings {
     }),
     queueArguments: checkQueueArguments(given.queueArguments),
     singleActiveConsumer: checkBoolean('singleActiveConsumer', given.singleActiveConsumer),
+    partitions: checkNumber('rabbitmq.partitions', given.partitions, {
+      default: 16,
+      min: 1,
+      max: 256,
+    }),
     eventsExchange: checkExchange(given.eventsExchange),
     discardUnroutedEvents: unrouted === 'discard',
     bundles: checkBundles(given.bundles, maxMessageBytes),

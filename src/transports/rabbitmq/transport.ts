@@ -1,4 +1,4 @@
-import { checkNumber } from '../../core/options.ts'
+import { checkNumber, invalidOption } from '../../core/options.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import type { TransportOperations } from '../../core/operations.ts'
@@ -13,7 +13,10 @@ import type {
 } from '../../core/transport.ts'
 import { type Describe, describer } from './connection/address.ts'
 import { Bundler } from './bundles/bundler.ts'
-import { Consumer } from './consume/consumer.ts'
+import { Consumer, type ConsumerParts } from './consume/consumer.ts'
+import { Mover } from './consume/mover.ts'
+import { orderedParts, refuseUnordered, withParts } from './order/entrance.ts'
+import { Group } from './order/group.ts'
 import type { OnDelivery } from '../shared/deliver.ts'
 import { RabbitDeadLetters } from './consume/dead-letters.ts'
 import { examine } from './examine.ts'
@@ -62,7 +65,8 @@ class RabbitmqTransport implements RabbitTransport {
   readonly #publisher: Publisher
   readonly #bundler: Bundler | undefined
   readonly #settler: Settler
-  readonly #consumers = new Set<Consumer>()
+  readonly #moves: Publisher
+  readonly #consumers = new Set<Consumer | Group>()
   readonly #own: OwnQueues
   #disposing: Promise<void> | undefined
 
@@ -93,16 +97,17 @@ class RabbitmqTransport implements RabbitTransport {
     this.#bundler = bundler
     this.features = {
       ordering: 'none',
+      orderPerKey: 'when-asked',
       patient: true,
       maxMessageBytes: settings.maxMessageBytes,
       ...(bundler === undefined ? {} : { together: (messages) => bundler.together(messages) }),
     }
     // A channel of their own for retries and dead letters: a retry queue that answers nothing must
     // not hold up what is published.
-    const moves = new Publisher(this.#sending, this.#topology, settings, this.#describe, {
+    this.#moves = new Publisher(this.#sending, this.#topology, settings, this.#describe, {
       leavesSilentChannels: true,
     })
-    this.#settler = new Settler(moves, this.#topology, settings)
+    this.#settler = new Settler(this.#moves, this.#topology, settings)
     this.deadLetters = new RabbitDeadLetters(this.#receiving, this.#publisher, () =>
       this.#own.names(),
     )
@@ -113,12 +118,10 @@ class RabbitmqTransport implements RabbitTransport {
     const ports = { link: this.#receiving, settings: this.#settings, describe: this.#describe }
     return {
       deadLetters: (queue) => (queue === undefined ? this.deadLetters : this.deadLettersOf(queue)),
-      queues: ({ names }) =>
-        queueOverviews(
-          this.#receiving,
-          [...new Set([...names, ...this.#own.names()])],
-          this.#describe,
-        ),
+      queues: async ({ names }) => {
+        const all = [...new Set([...names, ...this.#own.names()])]
+        return withParts(ports, await queueOverviews(this.#receiving, all, this.#describe))
+      },
       examine: ({ queues }) => examine(ports, queues),
     }
   }
@@ -145,15 +148,10 @@ class RabbitmqTransport implements RabbitTransport {
     checkNumber('concurrency', consumption.concurrency, { default: 10, min: 1, max: 65_535 })
     if (this.#disposing !== undefined)
       throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
-    const prepare = (): Promise<void> => this.#own.prepare(consumption.queue)
-    const parts = {
-      link: this.#receiving,
-      settler: this.#settler,
-      settings: this.#settings,
-      describe: this.#describe,
-      prepare,
-    }
-    const consumer = new Consumer(parts, consumption, onDelivery)
+    const consumer =
+      consumption.orderPerKey === true
+        ? this.#group(consumption, onDelivery)
+        : await this.#consumer(consumption, onDelivery)
     await consumer.start()
     this.#consumers.add(consumer)
     this.#own.read(consumption.queue)
@@ -165,17 +163,46 @@ class RabbitmqTransport implements RabbitTransport {
     }
   }
 
+  #parts(queue: string): ConsumerParts {
+    return {
+      link: this.#receiving,
+      settler: this.#settler,
+      settings: this.#settings,
+      describe: this.#describe,
+      prepare: () => this.#own.prepare(queue),
+    }
+  }
+
+  async #consumer(consumption: Consumption, onDelivery: OnDelivery): Promise<Consumer> {
+    const parts = this.#parts(consumption.queue)
+    await refuseUnordered(parts, consumption.queue)
+    return new Consumer(parts, consumption, onDelivery)
+  }
+
+  #group(consumption: Consumption, onDelivery: OnDelivery): Group {
+    const { queue } = consumption
+    if ([...this.#consumers].some((other) => other.queue === queue))
+      throw invalidOption(
+        'receive.orderPerKey',
+        `this transport reads queue '${queue}' already; in order it can be read once by each transport`,
+      )
+    const nobody = { confirmed: () => {}, silent: () => {}, missing: () => {} }
+    const topology = this.#topology
+    const mover = new Mover(this.#moves, topology, this.#settings, nobody)
+    const parts = { ...this.#parts(queue), topology, mover, publisher: this.#moves }
+    return new Group(parts, consumption, onDelivery)
+  }
+
   deadLettersOf(queue: string): DeadLetterBox {
     checkQueueName(queue)
     return new RabbitDeadLetters(this.#receiving, this.#publisher, () => [queue])
   }
 
-  removeQueue(queue: string): Promise<QueueRemoval> {
+  async removeQueue(queue: string): Promise<QueueRemoval> {
     checkQueueName(queue)
-    return removeQueue(
-      { link: this.#receiving, settings: this.#settings, describe: this.#describe },
-      queue,
-    )
+    const ports = { link: this.#receiving, settings: this.#settings, describe: this.#describe }
+    const { names } = await orderedParts(ports, queue)
+    return await removeQueue(ports, queue, names)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

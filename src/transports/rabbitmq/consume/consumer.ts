@@ -21,7 +21,7 @@ import { createSlots, type Slots } from '../connection/slots.ts'
 /**
  * It could not be stored as a dead letter when it was given up; with what had been decided then.
  */
-function asideOf(message: ConsumeMessage): Disposition | undefined {
+export function asideOf(message: ConsumeMessage): ReturnType<typeof setAside> | undefined {
   const {
     [ownHeaders.aside]: aside,
     [ownHeaders.reason]: reason,

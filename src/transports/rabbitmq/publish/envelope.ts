@@ -27,6 +27,16 @@ export const ownHeaders = {
   aside: 'x-mersal-aside',
   /** JSON: the last ten failures, oldest first. */
   history: 'x-mersal-history',
+  /** Of a message that holds its key: names this copy of it. */
+  copy: 'x-mersal-copy',
+  /** Its delivery has begun, in the hands of the process that wrote the copy. */
+  begun: 'x-mersal-begun',
+  /** Milliseconds since the Unix epoch: not before. */
+  dueAt: 'x-mersal-due-at',
+  /** It may be in its partition already: it was on its way there when a process went. */
+  again: 'x-mersal-again',
+  /** Everything that was in the queue before it has come; no message. */
+  barrier: 'x-mersal-barrier',
 } as const
 
 /** Set by RabbitMQ when it moves or redelivers a message. */

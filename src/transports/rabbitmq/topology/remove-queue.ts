@@ -14,13 +14,19 @@ export interface RemovePorts {
 }
 
 /**
- * Removes the queue with its bindings, then the queues of its dead letters and retries. The broker
+ * Removes the queue with its bindings, `parts` of it before, then the queues of its dead letters
+ * and retries. The broker
  * itself refuses to remove a classic queue that is read or not empty. It knows no such condition
  * for a quorum queue: what somebody sends straight to that between the look and the removal is
  * lost.
  */
-export async function removeQueue(ports: RemovePorts, queue: string): Promise<QueueRemoval> {
+export async function removeQueue(
+  ports: RemovePorts,
+  queue: string,
+  parts: readonly string[] = [],
+): Promise<QueueRemoval> {
   const names = [
+    ...parts,
     queue,
     deadQueueOf(queue),
     ...retryDelaysMs.map((delayMs) => retryQueueOf(queue, delayMs)),

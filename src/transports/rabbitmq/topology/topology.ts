@@ -184,7 +184,7 @@ export class Topology {
 }
 
 /** The meanings of the reply codes are those of the AMQP 0-9-1 specification, part 1.5. */
-function topologyError(what: string, error: unknown, describe: Describe): MersalError {
+export function topologyError(what: string, error: unknown, describe: Describe): MersalError {
   const text = describe(error)
   const details = { replyCode: replyCode(error) }
   switch (details.replyCode) {

@@ -1,0 +1,161 @@
+import { randomUUID } from 'node:crypto'
+import { Buffer } from 'node:buffer'
+import type { ConsumeMessage } from 'amqplib'
+import { aborted } from '../../../lib/async/abort.ts'
+import { closeQuietly } from '../connection/client.ts'
+import type { Hold } from '../consume/settle.ts'
+import type { CopyTo, Mover } from '../consume/mover.ts'
+import { contentKey, type HeaderTable, headerTable, ownHeaders } from '../publish/envelope.ts'
+import type { Publisher } from '../publish/publisher.ts'
+import type { OrderedChannel } from './channel.ts'
+import { type Arrived, type Entry, entryOf, entryOfCopy, lineageIn, stepIn } from './entry.ts'
+
+export interface CopiesPorts {
+  readonly channel: OrderedChannel
+  /** Name of the retry queue of the partition. */
+  readonly retryQueue: string
+  /** Makes it. */
+  readonly declare: () => Promise<void>
+  readonly mover: Mover
+  readonly publisher: Publisher
+  /** For what somebody else has put there. */
+  readonly onForeign: (entry: Entry) => void
+}
+
+/** `kept`: the channel is gone or is about to be, and the next owner begins with the original. */
+export type Replaced =
+  | { readonly kind: 'replaced'; readonly copy: Arrived }
+  | { readonly kind: 'kept' | 'impossible' }
+
+/**
+ * The messages of a partition that hold their keys. A message that is to be tried again is copied
+ * into the retry queue of the partition, with its number, before its original goes; and the copy
+ * stays unanswered in the hands of the owner. The next owner takes these first, before any other
+ * message of the partition. Copies that a former owner writes after that are dropped: then their
+ * originals have come back.
+ */
+export class Copies {
+  readonly #ports: CopiesPorts
+  readonly #expected = new Map<string, (copy: Arrived) => void>()
+  readonly #barrier = { token: randomUUID(), passed: Promise.withResolvers<void>() }
+  /** What former owners have left, until the barrier has come. */
+  #found: Arrived[] | undefined
+  /** Of messages whose copies were adopted; an original may come after its copy. */
+  readonly #twins = new Set<string>()
+  #consuming: Promise<void> | undefined
+
+  constructor(ports: CopiesPorts) {
+    this.#ports = ports
+  }
+
+  /** What former owners have left. Rejects if the channel is lost meanwhile. */
+  async adopt(): Promise<readonly Entry[]> {
+    this.#found = []
+    await (this.#consuming ??= this.#consume())
+    const found = this.#found
+    this.#found = undefined
+    return this.#latest(found)
+  }
+
+  /** The original of an adopted copy, which was not acknowledged any more. */
+  isTwin({ fields, properties, content }: ConsumeMessage): boolean {
+    return fields.redelivered && this.#twins.has(contentKey(properties.messageId, content))
+  }
+
+  /**
+   * Puts a copy with these headers in the place of a message. The original is to be acknowledged
+   * when it is `replaced`.
+   */
+  async replace(hold: Hold, headers: HeaderTable): Promise<Replaced> {
+    const token = randomUUID()
+    const copy = Promise.withResolvers<Arrived>()
+    this.#expected.set(token, copy.resolve)
+    const step: CopyTo = {
+      target: this.#ports.retryQueue,
+      headers: { ...headers, [ownHeaders.copy]: token },
+      dead: false,
+      prepare: () => this.#ready(),
+    }
+    let noRoom = false
+    const ending = await this.#ports.mover.move(hold, {
+      next: () => step,
+      aside: () => step,
+      noRoom: () => {
+        noRoom = true
+        return { ...step, dead: true }
+      },
+    })
+    if (ending.kind === 'impossible' || noRoom) return { kind: 'impossible' }
+    if (ending.kind !== 'moved') return { kind: 'kept' }
+    const { lost } = this.#ports.channel
+    const came = await Promise.race([copy.promise, aborted(lost)])
+    return came === undefined ? { kind: 'kept' } : { kind: 'replaced', copy: came }
+  }
+
+  async #ready(): Promise<void> {
+    try {
+      await (this.#consuming ??= this.#ports.declare().then(() => this.#consume()))
+    } catch (error) {
+      this.#consuming = undefined
+      throw error
+    }
+  }
+
+  /** Resolves when everything that was in the queue has come. */
+  async #consume(): Promise<void> {
+    const { channel, retryQueue, publisher } = this.#ports
+    // Each of them holds a key, and all must be known.
+    await channel.channel.prefetch(0)
+    await channel.channel.consume(retryQueue, (message) => {
+      if (message === null) void closeQuietly(channel.channel)
+      else this.#arrive(message)
+    })
+    const outcome = await publisher.send({
+      exchange: '',
+      routingKey: retryQueue,
+      content: Buffer.alloc(0),
+      properties: { headers: { [ownHeaders.barrier]: this.#barrier.token } },
+    })
+    if (outcome.kind !== 'confirmed') throw outcome.error
+    await Promise.race([this.#barrier.passed.promise, aborted(channel.lost)])
+    channel.lost.throwIfAborted()
+  }
+
+  #arrive(message: ConsumeMessage): void {
+    const { channel, onForeign } = this.#ports
+    const arrived: Arrived = { message, answer: channel.take(message) }
+    const { [ownHeaders.barrier]: barrier, [ownHeaders.copy]: mark } = headerTable(message)
+    const token = typeof mark === 'string' ? mark : undefined
+    if (barrier !== undefined) {
+      arrived.answer('ack')
+      if (barrier === this.#barrier.token) this.#barrier.passed.resolve()
+      return
+    }
+    if (token === undefined) return onForeign(entryOf(arrived))
+    const expected = this.#expected.get(token)
+    if (expected !== undefined) {
+      this.#expected.delete(token)
+      expected(arrived)
+    } else if (this.#found === undefined) arrived.answer('ack')
+    else this.#found.push(arrived)
+  }
+
+  /** One copy of each message; its other copies go. */
+  #latest(found: readonly Arrived[]): readonly Entry[] {
+    const latest = new Map<string, Arrived>()
+    for (const copy of found) {
+      const lineage = lineageIn(headerTable(copy.message)) ?? randomUUID()
+      const other = latest.get(lineage)
+      const wins = other === undefined || stepIn(copy.message) >= stepIn(other.message)
+      if (wins) latest.set(lineage, copy)
+      const loser = wins ? other : copy
+      loser?.answer('ack')
+    }
+    for (const {
+      message: { properties, content },
+    } of latest.values())
+      if (typeof properties.messageId === 'string' && properties.messageId !== '')
+        this.#twins.add(contentKey(properties.messageId, content))
+    return [...latest.values()].map((copy) => entryOfCopy(copy, true))
+  }
+}
