@@ -16,8 +16,8 @@ const place = withVhost(here)
 const worker = fileURLToPath(new URL('../../rabbitmq/order-worker.ts', import.meta.url))
 
 const ACCOUNTS = 30
-const MESSAGES = 40
-const POISON = 20
+const TURNS = 6
+const POISON = 10
 
 function open(options: RabbitOptions = {}): RabbitTransport {
   return rabbitmq({ url: place.url, logger: false, newQueuePauseMs: 0, ...options })
@@ -77,7 +77,7 @@ describe.skipIf(!here)('RabbitMQ, order per key', () => {
     children.push(...(await Promise.all([start(plan), start(plan)])))
     const calm = new AbortController()
     const nemesis = (async () => {
-      for (let turn = 0; !calm.signal.aborted; turn++) {
+      for (let turn = 0; turn < TURNS && !calm.signal.aborted; turn++) {
         const child = children.shift()!
         if (turn % 3 === 2) {
           child.kill('SIGSTOP')
@@ -90,18 +90,20 @@ describe.skipIf(!here)('RabbitMQ, order per key', () => {
         }
         await sleep(1500)
       }
+      calm.abort()
     })()
+    let sent = 0
     try {
-      for (let number = 1; number <= MESSAGES; number++) {
+      while (!calm.signal.aborted || sent < 2 * POISON) {
+        const number = ++sent
         const outcomes = await Promise.all(
           Array.from({ length: ACCOUNTS }, (_, account) => send(transport, queue, account, number)),
         )
         expect(outcomes.filter(({ kind }) => kind !== 'confirmed')).toEqual([])
-        await sleep(400)
+        await sleep(300)
       }
-      calm.abort()
       await nemesis
-      const wanted = ACCOUNTS * MESSAGES - ACCOUNTS / 10
+      const wanted = ACCOUNTS * sent - ACCOUNTS / 10
       const count = async () =>
         Number((await database.query(`select count(*) as n from ${schema}.effects`))[0]?.['n'])
       const deadline = Date.now() + 60_000
