@@ -16,7 +16,7 @@ const place = withVhost(here)
 const worker = fileURLToPath(new URL('../../rabbitmq/order-worker.ts', import.meta.url))
 
 const ACCOUNTS = 30
-const TURNS = 6
+const TURNS = 4
 const POISON = 10
 
 function open(options: RabbitOptions = {}): RabbitTransport {
@@ -56,7 +56,7 @@ async function kill(child: ChildProcess, signal: NodeJS.Signals): Promise<void> 
 
 describe.skipIf(!here)('RabbitMQ, order per key', () => {
   test('three processes, killed, stopped and frozen in turn, handle every message of a key once and in order', {
-    timeout: 180_000,
+    timeout: 300_000,
   }, async () => {
     await using database = await testDatabase()
     const { schema } = database
@@ -106,7 +106,7 @@ describe.skipIf(!here)('RabbitMQ, order per key', () => {
       const wanted = ACCOUNTS * sent - ACCOUNTS / 10
       const count = async () =>
         Number((await database.query(`select count(*) as n from ${schema}.effects`))[0]?.['n'])
-      const deadline = Date.now() + 60_000
+      const deadline = Date.now() + 120_000
       while ((await count()) < wanted && Date.now() < deadline) await sleep(200)
       expect(await count()).toBe(wanted)
       const wrong = await database.query(
