@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { bucketOf } from '../../../src/transports/shared/key-bucket.ts'
-import { keyLanes } from '../../../src/transports/shared/key-lanes.ts'
+import { bucketOf } from '../../../src/transports/shared/order/key-bucket.ts'
+import { keyLanes } from '../../../src/transports/shared/order/key-lanes.ts'
 
 describe('lanes of keys', () => {
   test('run the work of one key in turn, other keys and work without a key at once', async () => {

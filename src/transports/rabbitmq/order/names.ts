@@ -1,7 +1,7 @@
 import type { Message } from 'amqplib'
 import { invalidOption } from '../../../core/options.ts'
 import { headerNames } from '../../../core/messages/message.ts'
-import { bucketOf } from '../../shared/key-bucket.ts'
+import { bucketOf } from '../../shared/order/key-bucket.ts'
 import { headerTable } from '../publish/envelope.ts'
 import { nameProblem } from '../topology/topology.ts'
 
