@@ -1,8 +1,10 @@
 /**
  * What 10,000 messages for a destination that confirms after 500 ms cost another destination: `node
  * scripts/measure-slow-destination.ts [--rounds 3] [--slow 1] [--messages 20000]`. Rate and latency
- * of the other one, alone and beside them, in turns, so that both see the same machine. `--slow 3`:
- * as many slow destinations share the 10,000.
+ * of the other one, alone and beside them, in turns, so that both see the same machine; which comes
+ * first changes from round to round. The last line has the medians of the ratios of the rounds, which
+ * should be at least 0.95 for the rate and at most 2 for the latency. `--slow 3`: as many slow
+ * destinations share the 10,000. `--json`: the same as an object.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,6 +20,7 @@ const { values } = parseArgs({
     slow: { type: 'string', default: '1' },
     messages: { type: 'string', default: '20000' },
     paced: { type: 'string', default: '300' },
+    json: { type: 'boolean', default: false },
   },
 })
 const SLOW_MESSAGES = 10_000
@@ -125,10 +128,29 @@ async function paced(app: Mersal<unknown>, { at }: Arrived): Promise<number[]> {
 
 const said = ({ rate, p50, p99 }: Figures): string =>
   `${Math.round(rate)}/s, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`
+const ratios: { readonly rate: number; readonly p50: number; readonly p99: number }[] = []
 for (let round = 1; round <= Number(values.rounds); round += 1) {
-  const alone = await measure(false)
-  const beside = await measure(true)
-  process.stdout.write(
+  const besideFirst = round % 2 === 0
+  const first = await measure(besideFirst)
+  const second = await measure(!besideFirst)
+  const [alone, beside] = besideFirst ? [second, first] : [first, second]
+  ratios.push({
+    rate: beside.rate / alone.rate,
+    p50: beside.p50 / alone.p50,
+    p99: beside.p99 / alone.p99,
+  })
+  process.stderr.write(
     `round ${round}: alone ${said(alone)}; beside ${said(beside)}; rate ${(beside.rate / alone.rate).toFixed(2)}\n`,
   )
 }
+const median = (figure: keyof (typeof ratios)[number]): number => {
+  const sorted = ratios.map((ratio) => ratio[figure]).toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}
+const medians = { rate: median('rate'), p50: median('p50'), p99: median('p99') }
+process.stdout.write(
+  values.json
+    ? `${JSON.stringify({ rounds: ratios, medians }, null, 2)}\n`
+    : `beside against alone, median of ${ratios.length} rounds: rate ${medians.rate.toFixed(2)}, p50 ${medians.p50.toFixed(2)}, p99 ${medians.p99.toFixed(2)}\n`,
+)

@@ -5,6 +5,7 @@ import { createInHand, type InHand } from './claim/in-hand.ts'
 import { createLooks, type Looks } from './claim/looks.ts'
 import { ownCapacity } from './limits/capacity.ts'
 import { createHoldBacks, type HoldBacks } from './limits/hold-backs.ts'
+import { shareOf } from './limits/shares.ts'
 import { createSlowDestinations } from './limits/slow-destinations.ts'
 import { createPublisher, type Publisher } from './publish/publisher.ts'
 import { createReports, type Reports } from './reports.ts'
@@ -32,7 +33,7 @@ export function relayParts(ports: RelayPorts): RelayParts {
   const bell = createBell(environment.clock)
   const looks = createLooks(settings.pollIntervalMs, ports.stretch)
   const drains = createDrains()
-  const slow = createSlowDestinations()
+  const slow = createSlowDestinations(shareOf(settings.window))
   const capacity = ports.capacity?.join(() => bell.nudge()) ?? ownCapacity(settings.window)
   const inHand = createInHand({ clock: environment.clock, settings, capacity, slow })
   const gone = leaving({ inHand, looks, drains, bell }, ports)

@@ -36,6 +36,9 @@ export interface Shares {
  * free.
  */
 const SHARE = 4
+
+/** Rows that one slow destination may hold while others wait. */
+export const shareOf = (window: number): number => Math.max(1, Math.floor(window / SHARE))
 /** More destinations are not named in a claim. */
 const MOST_NAMED = 100
 
@@ -66,7 +69,7 @@ class SharesOfWindow implements Shares {
   constructor({ window, batchSize, slow }: SharesPorts) {
     this.#batchSize = batchSize
     this.#slow = slow
-    this.#share = Math.max(1, Math.floor(window / SHARE))
+    this.#share = shareOf(window)
     this.#most = window - Math.floor(window / SHARE)
   }
 

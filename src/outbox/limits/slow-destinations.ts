@@ -7,7 +7,10 @@ export interface SlowDestinations {
   taken(row: ClaimedMessage, now: number): Place
   /** A row that was taken at `takenAt` has left. */
   gone(place: Place, takenAt: number, now: number): void
-  /** Destinations that take long, or did a moment ago, those with the most rows first. */
+  /**
+   * Destinations that take long, or did a moment ago, or have much in hand and nothing answered yet;
+   * those with the most rows first.
+   */
   list(now: number): readonly Held[]
   has(row: ClaimedMessage): boolean
 }
@@ -39,8 +42,13 @@ export interface Place {
   since: number
 }
 
-export function createSlowDestinations(): SlowDestinations {
+/**
+ * `share`: rows that a destination may have in hand before its first answer without counting as
+ * slow. If it could take more, it would have the whole window before it shows that it is slow.
+ */
+export function createSlowDestinations(share: number): SlowDestinations {
   const places = new Map<string, Place>()
+  const most = Math.max(share, MANY_ROWS)
 
   /** Forgets what was fast long ago. Returns whether any destination is slow. */
   function judge(now: number): boolean {
@@ -73,9 +81,9 @@ export function createSlowDestinations(): SlowDestinations {
       if (place.rows === 0 && places.size > MOST_REMEMBERED) places.delete(place.destination)
     },
     list(now) {
-      if (!judge(now)) return []
+      const many = judge(now) ? MANY_ROWS : most
       return [...places.values()]
-        .filter(({ slow, answered, rows }) => slow || (!answered && rows >= MANY_ROWS))
+        .filter(({ slow, answered, rows }) => slow || (!answered && rows >= many))
         .sort((a, b) => b.rows - a.rows)
     },
     has: ({ message }) => places.get(destinationKey(message.to))?.slow ?? false,

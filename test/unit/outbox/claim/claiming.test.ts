@@ -79,7 +79,12 @@ describe('claiming', () => {
   })
 
   test('a full batch is followed by the next claim at once, while there is room in the window', async () => {
-    const { add, claims, transport } = start({ batchSize: 10, window: 30 })
+    const { add, claims, settlements, transport } = start({ batchSize: 10, window: 30 })
+    // A destination that has never answered does not get the whole window.
+    await add(message('first'))
+    await until(() => settlements.length > 0, 'its settlement')
+    transport.published.splice(0)
+    await calm()
     transport.behaviour = undefined
     await add(...ids(100).map((id) => message(id)))
     await until(() => transport.published.length === 30, 'the window to fill')

@@ -29,7 +29,7 @@ function failing(settler: Partial<DispatchPorts['settler']> = {}): Scene {
     clock: manualClock(),
     settings,
     capacity: ownCapacity(settings.window),
-    slow: createSlowDestinations(),
+    slow: createSlowDestinations(250),
   })
   const dispatch = new Dispatch({
     environment: { app: 'test', logger: recorder(log) },

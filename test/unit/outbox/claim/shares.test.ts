@@ -60,6 +60,14 @@ describe('a slow destination', () => {
     }
   })
 
+  test('does not take the whole window before its first answer shows that it is slow', async () => {
+    const made = startWith()
+    await made.add(...many(6000, 'slow'), ...many(1000, 'fast'))
+    await elapse(made, 100)
+    expect(publishedTo(made, 'fast')).toBe(1000)
+    expect(publishedTo(made, 'slow')).toBeGreaterThanOrEqual(250)
+  })
+
   test('takes most of the window when nobody else wants it', async () => {
     const made = startWith()
     await made.add(...many(6000, 'slow'))
