@@ -10,14 +10,17 @@ export interface LaneSteps<Result> {
    * is not known yet.
    */
   readonly atOnce: ((mark: string) => Promise<Result>) | undefined
-  /** Leaves the mark in the transaction that is open in this very tick. */
-  readonly leave: (mark: string) => Promise<unknown>
+  /**
+   * Leaves the mark in the transaction that is open in this very tick, unless that one has the mark
+   * of the calls before. Answers which of them it has.
+   */
+  readonly leave: (mark: string, before: string | undefined) => Promise<string>
   /** Sends, if the transaction still has the mark. */
   readonly later: (mark: string) => Promise<Result>
 }
 
 interface Lane {
-  readonly mark: string
+  mark: string
   tail: Promise<unknown>
   waiting: number
 }
@@ -46,10 +49,7 @@ export function lanes(): Lanes {
       const key = handle as object
       const before = busy.get(key)
       const lane = before ?? { mark: newMark(), tail: Promise.resolve(), waiting: 0 }
-      const going =
-        before === undefined
-          ? start(steps, lane.mark)
-          : before.tail.then(() => steps.later(before.mark))
+      const going = before === undefined ? start(steps, lane.mark) : join(steps, before)
       busy.set(key, lane)
       lane.waiting++
       // The next one needs the turn, not the result.
@@ -64,11 +64,26 @@ export function lanes(): Lanes {
   }
 }
 
+/**
+ * The calls before may belong to an earlier transaction of the handle, in which somebody has
+ * forgotten them: what they have left proves nothing here.
+ */
+async function join<Result>(
+  { leave, later }: Pick<LaneSteps<Result>, 'leave' | 'later'>,
+  lane: Lane,
+): Promise<Result> {
+  const { tail } = lane
+  const leaving = leave(newMark(), lane.mark)
+  leaving.catch(() => {}) // it is looked at below
+  await tail
+  lane.mark = await leaving
+  return later(lane.mark)
+}
+
 async function start<Result>(
   { atOnce, leave, later }: LaneSteps<Result>,
   mark: string,
 ): Promise<Result> {
   if (atOnce !== undefined) return atOnce(mark)
-  await leave(mark)
-  return later(mark)
+  return later(await leave(mark, undefined))
 }

@@ -5,7 +5,7 @@
 
 import type { StoreKind } from './plan.ts'
 
-interface Change {
+export interface Change {
   readonly file: string
   readonly from: string
   readonly to: string

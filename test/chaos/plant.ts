@@ -21,7 +21,10 @@ export interface Caught {
 }
 
 /** A folder like the project, with the bug in its source. */
-async function plant({ name, changes }: Mutant, parts: readonly string[]): Promise<string> {
+export async function plant(
+  { name, changes }: Pick<Mutant, 'name' | 'changes'>,
+  parts: readonly string[],
+): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'mersal-chaos-mutant-'))
   for (const part of parts) await cp(join(root, part), join(folder, part), { recursive: true })
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))

@@ -303,6 +303,7 @@ export function sessionScenarios<Tx>(
       abilities: {
         ends: library.end !== undefined,
         savepoints: true,
+        slips: library.writesUntilCommit !== true && library.failsAlone !== true,
         ...(library.savepointDepth === undefined ? {} : { depth: library.savepointDepth }),
       },
       // One after the other: keys of within() are locked one by one, so that two of them may wait

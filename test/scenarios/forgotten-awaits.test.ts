@@ -122,6 +122,31 @@ for (const road of roads) {
       })
     }
 
+    test('whoever gets the connection next is served while a forgotten call still waits', async () => {
+      await using stack = new AsyncDisposableStack()
+      const database = stack.use(await testDatabase())
+      const options: PoolConfig = { ...road.options, max: 1 }
+      if (road.name.endsWith('pooler'))
+        options.connectionString = stack.use(await pgbouncer(serverUrl)).url
+      const { app, stored } = await shop(database, options, road.straight)
+      stack.defer(() => app.stop())
+      const pool = database.newPool(options)
+      for (let n = 0; n < 10; n++) {
+        const client = await pool.connect()
+        await client.query('begin')
+        const forgotten = app.within(client).send(SlowOrder, { n })
+        await client.query('rollback')
+        client.release()
+        const next = await pool.connect()
+        await next.query('begin')
+        await app.within(next).send(Order, { n })
+        await next.query('commit')
+        next.release()
+        await expect(forgotten).rejects.toMatchObject({ code: 'MERSAL_NOT_A_TRANSACTION' })
+      }
+      expect(await stored()).toBe(10)
+    })
+
     test('what is awaited is stored, also as the first statement of its transaction', async () => {
       await using stack = new AsyncDisposableStack()
       const database = stack.use(await testDatabase())

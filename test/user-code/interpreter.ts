@@ -1,85 +1,12 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
-import { type EventType, event, type Mersal, type Sender } from '../../src/index.ts'
-import type { LibraryUnderTest } from '../postgres/session-suite.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers'
+import type { Mersal } from '../../src/index.ts'
+import { Happened, SlowlyHappened } from './happened.ts'
+import type { Here, Inside } from './here.ts'
+import { later } from './late.ts'
+import { type Outcome, outcomeOf } from './outcome.ts'
 import type { Program, Step, Via } from './program.ts'
-
-export const Happened: EventType<{ readonly tag: string }> = event<{ readonly tag: string }>(
-  'programs.happened',
-)
-
-/** What a program needs of a database library; `end` runs a text as a statement. */
-export type Library<Tx> = Pick<
-  LibraryUnderTest<Tx>,
-  'transaction' | 'insert' | 'savepoint' | 'fail'
-> & {
-  readonly end?: (tx: Tx, text: string) => Promise<void>
-}
-
-interface Scope {
-  readonly outer: Scope | undefined
-  undone: boolean
-}
-
-interface Done {
-  readonly tag: string
-  readonly scope: Scope
-}
-
-/** What a program did, as it saw it. */
-export interface Trace {
-  readonly rows: Done[]
-  readonly messages: Done[]
-  /** Messages that may or may not be stored: nobody waited for them. */
-  readonly loose: string[]
-  /** What came after the end and was taken. */
-  readonly accepted: string[]
-  /** The transaction was ended behind the back of the bus, and nobody refused. */
-  ended: boolean
-  /** To be run when the transaction is over. */
-  readonly late: (() => Promise<void>)[]
-}
-
-export const newTrace = (): Trace => ({
-  rows: [],
-  messages: [],
-  loose: [],
-  accepted: [],
-  ended: false,
-  late: [],
-})
-
-export const isAlive = ({ scope }: Done): boolean => {
-  for (let each: Scope | undefined = scope; each !== undefined; each = each.outer)
-    if (each.undone) return false
-  return true
-}
-
-/** `sender` with `savepoint`: of a unit of the bus. */
-type UnitSender = Sender & {
-  readonly savepoint?: <Result>(work: () => Promise<Result>) => Promise<Result>
-}
-
-interface Here<Tx> {
-  readonly app: Mersal<Tx>
-  readonly library: Library<Tx>
-  readonly trace: Trace
-  readonly tx: Tx
-  /** The handle of the whole transaction; those of savepoints belong to the library alone. */
-  readonly whole: Tx
-  readonly sender: UnitSender | undefined
-  readonly scope: Scope
-  readonly outlive: () => Promise<void>
-}
-
-export interface Inside<Tx> {
-  readonly app: Mersal<Tx>
-  readonly library: Library<Tx>
-  readonly trace: Trace
-  readonly tx: Tx
-  readonly sender: UnitSender | undefined
-  /** Resolves when the time of a handler is long over. */
-  readonly outlive: () => Promise<void>
-}
+import type { Scope } from './trace.ts'
 
 /** Runs a program inside a transaction. */
 export async function perform<Tx>(program: Program, inside: Inside<Tx>): Promise<void> {
@@ -97,33 +24,42 @@ async function steps<Tx>(all: readonly Step[], here: Here<Tx>): Promise<void> {
 }
 
 async function one<Tx>(step: Step, here: Here<Tx>): Promise<void> {
+  const { library, trace, tx } = here
   switch (step.kind) {
     case 'pair':
       return await pair(step, here)
+    case 'row':
+      return await row(step.tag, here)
+    case 'spoiled':
+      return await spoiled(step, here)
     case 'together':
-      return void (await Promise.all(
-        step.tags.map((tag) =>
-          pair({ kind: 'pair', tag, key: undefined, via: viaOf(here), forgets: false }, here),
-        ),
-      ))
+      return void (await Promise.all(step.tags.map((tag) => plainPair(tag, here))))
     case 'savepoint':
       return await savepoint(step, here)
+    case 'beside':
+      return await beside(step.tag, here)
     case 'swallow':
-      return await here.library.fail(here.tx).catch(() => {})
+      return await (step.undone ? library.undo : library.fail)?.(tx).catch(() => {})
     case 'throw':
       throw new OnPurpose('on purpose')
     case 'join':
       return await joined(step.steps, here)
+    case 'separate':
+      return void trace.separate.push({ tag: step.tag, outcome: separate(step, here) })
     case 'end':
       return await end(step, here)
     case 'outlive':
       await here.outlive()
-      return await pair(
-        { kind: 'pair', tag: step.tag, key: undefined, via: viaOf(here), forgets: false },
-        here,
-      )
+      return await plainPair(step.tag, here)
+    case 'abort':
+      here.abort()
+      await sleep(20)
+      return await plainPair(step.tag, here)
+    case 'slip':
+      // The work has ended by then: nothing waits between this step and its end.
+      return void nextTurn(() => void library.fail(here.whole).catch(() => {}))
     case 'late':
-      return void here.trace.late.push(later(step, here))
+      return void trace.late.push(later(step, here))
     default:
       return step satisfies never
   }
@@ -131,33 +67,49 @@ async function one<Tx>(step: Step, here: Here<Tx>): Promise<void> {
 
 const viaOf = <Tx>({ sender }: Here<Tx>): Via => (sender === undefined ? 'within' : 'sender')
 
-async function pair<Tx>(
-  { tag, key, via, forgets }: Extract<Step, { kind: 'pair' }>,
-  here: Here<Tx>,
-): Promise<void> {
-  const { library, tx, trace, scope } = here
+async function row<Tx>(tag: string, { library, tx, trace, scope }: Here<Tx>): Promise<void> {
   await library.insert(tx, tag)
   trace.rows.push({ tag, scope })
-  const sending = publish(via, here, tag, key)
+}
+
+const plainPair = <Tx>(tag: string, here: Here<Tx>): Promise<void> =>
+  pair({ kind: 'pair', tag, key: undefined, via: viaOf(here), forgets: false, slow: false }, here)
+
+async function pair<Tx>(
+  { tag, key, via, forgets, slow }: Extract<Step, { kind: 'pair' }>,
+  here: Here<Tx>,
+): Promise<void> {
+  await row(tag, here)
+  const options = key === undefined ? {} : { partitionKey: key }
+  const type = slow ? SlowlyHappened : Happened
+  const sending = senderOf(via, here).publish(type, { tag }, options)
   if (forgets) {
-    trace.loose.push(tag)
+    here.trace.loose.push(tag)
     // Nobody else would hear of it; a unit of the bus does.
     if (here.sender === undefined) sending.catch(() => {})
     return
   }
   await sending
-  trace.messages.push({ tag, scope })
+  here.trace.messages.push({ tag, scope: here.scope })
 }
 
-function publish<Tx>(
-  via: Via,
-  { app, tx, sender }: Here<Tx>,
-  tag: string,
-  partitionKey: string | undefined,
-): Promise<string> {
-  const options = partitionKey === undefined ? {} : { partitionKey }
-  if (via === 'within') return app.within(tx).publish(Happened, { tag }, options)
-  return (via === 'ambient' ? app : (sender ?? app)).publish(Happened, { tag }, options)
+type Sending = Pick<Mersal<unknown>, 'publish'>
+
+function senderOf<Tx>(via: Via, { app, tx, sender }: Here<Tx>): Sending {
+  if (via === 'within') return app.within(tx)
+  return via === 'ambient' ? app : (sender ?? app)
+}
+
+async function spoiled<Tx>(
+  { tag, via }: Extract<Step, { kind: 'spoiled' }>,
+  here: Here<Tx>,
+): Promise<void> {
+  await row(tag, here)
+  try {
+    await senderOf(via, here).publish(Happened, { tag: 1 } as never)
+  } catch {
+    here.trace.spoiled.push({ tag, scope: here.scope })
+  }
 }
 
 async function savepoint<Tx>(
@@ -180,6 +132,18 @@ async function savepoint<Tx>(
   }
 }
 
+/** Sends from outside of a savepoint that is open, and is rolled back. */
+async function beside<Tx>(tag: string, here: Here<Tx>): Promise<void> {
+  const { sender, trace, scope } = here
+  if (sender === undefined) return
+  await row(tag, here)
+  const undone = sender.savepoint(() => Promise.reject(new OnPurpose('in the savepoint')))
+  const sending = sender.publish(Happened, { tag })
+  const [, sent] = await Promise.allSettled([undone, sending])
+  if (sent.status === 'fulfilled') trace.messages.push({ tag, scope })
+  else trace.spoiled.push({ tag, scope })
+}
+
 async function joined<Tx>(all: readonly Step[], here: Here<Tx>): Promise<void> {
   const { sender } = here
   if (sender === undefined) return await steps(all, here)
@@ -188,29 +152,29 @@ async function joined<Tx>(all: readonly Step[], here: Here<Tx>): Promise<void> {
   })
 }
 
+/** Not awaited by the program, which may hold what it waits for. */
+function separate<Tx>(
+  { tag, fails }: Extract<Step, { kind: 'separate' }>,
+  { app, library }: Here<Tx>,
+): Promise<Outcome> {
+  return outcomeOf(() =>
+    app.transaction(async (tx, sender) => {
+      await library.insert(tx, tag)
+      await sender.publish(Happened, { tag })
+      if (fails) throw new OnPurpose('on purpose')
+    }),
+  )
+}
+
 async function end<Tx>(step: Extract<Step, { kind: 'end' }>, here: Here<Tx>): Promise<void> {
   const { library, tx, trace } = here
-  if (library.end === undefined) return
+  const run = step.unseen ? library.endUnseen : library.end
+  if (run === undefined) return
   try {
-    await library.end(tx, step.text)
+    await run(tx, step.text)
     trace.ended = true
+    if (!step.unseen) trace.unrefused.push(step.text)
   } catch (error) {
     if (!step.caught) throw error
   }
-}
-
-/**
- * After the end of the unit; outside of its asynchronous context, as a timer of somebody else would
- * be, or inside.
- */
-function later<Tx>(
-  { what, tag }: Extract<Step, { kind: 'late' }>,
-  here: Here<Tx>,
-): () => Promise<void> {
-  const { library, whole, trace } = here
-  const run = async (): Promise<void> => {
-    await (what === 'row' ? library.insert(whole, tag) : publish('sender', here, tag, undefined))
-    trace.accepted.push(`${what} ${tag}`)
-  }
-  return AsyncLocalStorage.bind(() => run().catch(() => {}))
 }

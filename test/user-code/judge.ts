@@ -1,9 +1,6 @@
-import { isAlive, type Trace } from './interpreter.ts'
+import type { Outcome } from './outcome.ts'
 import type { Program, Step } from './program.ts'
-
-export type Outcome =
-  | { readonly kind: 'committed' }
-  | { readonly kind: 'failed'; readonly code: string }
+import { isAlive, type Trace } from './trace.ts'
 
 /** What is in the database of this program. */
 export interface Found {
@@ -12,13 +9,41 @@ export interface Found {
 }
 
 /** What is wrong, in words; empty if nothing is. */
-export function judge(program: Program, trace: Trace, outcome: Outcome, found: Found): string[] {
+export async function judge(
+  program: Program,
+  trace: Trace,
+  outcome: Outcome,
+  all: Found,
+): Promise<string[]> {
+  const separate: string[] = []
+  for (const { tag, outcome: own } of trace.separate)
+    separate.push(...judgeSeparate(tag, await own, all))
+  const others = new Set(trace.separate.map(({ tag }) => tag))
+  const without = (tags: ReadonlySet<string>): Set<string> =>
+    new Set([...tags].filter((tag) => !others.has(tag)))
+  const found = { rows: without(all.rows), messages: without(all.messages) }
+  return [...separate, ...judgeOwn(program, trace, outcome, found)]
+}
+
+/** A transaction of somebody else has a row and a message if it was committed, or neither. */
+function judgeSeparate(tag: string, { kind }: Outcome, { rows, messages }: Found): string[] {
+  const there = [rows.has(tag), messages.has(tag)]
+  return there.every((one) => one === (kind === 'committed'))
+    ? []
+    : [`P1: ${tag}, a transaction of its own, has ${kind}, its row and message: ${there}`]
+}
+
+function judgeOwn(program: Program, trace: Trace, outcome: Outcome, found: Found): string[] {
   // Keys that two programs lock in another order, one message at a time; and a connection that a
   // library gives back broken after a program has ended its transaction fails its next borrower,
-  // who stores nothing.
-  if (outcome.kind === 'failed' && /40P01|25P02|deadlock/.test(outcome.code))
+  // who stores nothing. On a busy machine a handler may run out of time, and so may a library that
+  // waits for a connection.
+  if (outcome.kind === 'failed' && /40P01|25P02|deadlock|HANDLER_TIMEOUT|P2028/.test(outcome.code))
     return failed(trace, outcome, found)
-  const wrong = trace.accepted.map((what) => `P3: ${what} was taken after the end`)
+  const wrong = [
+    ...trace.accepted.map((what) => `P3: ${what} was taken after the end`),
+    ...trace.unrefused.map((text) => `P3: nobody refused '${text}'`),
+  ]
   const clean = isClean(program.steps)
   if (outcome.kind === 'failed' && clean)
     wrong.push(`a program without a fault failed: ${outcome.code}`)
@@ -28,6 +53,9 @@ export function judge(program: Program, trace: Trace, outcome: Outcome, found: F
     if (trace.ended) wrong.push('P1: the transaction was ended by the program, and nobody says so')
     if (program.road !== 'within' && trace.loose.length > 0)
       wrong.push(`P3: ${trace.loose.join(', ')} was not awaited, and nobody says so`)
+    const spoiled = trace.spoiled.filter(isAlive).map(({ tag }) => tag)
+    if (spoiled.length > 0)
+      wrong.push(`P3: the message of ${spoiled.join(', ')} was refused, and nobody says so`)
     compare(
       'row',
       trace.rows.filter(isAlive).map(({ tag }) => tag),
@@ -79,16 +107,22 @@ function isClean(steps: readonly Step[]): boolean {
     switch (step.kind) {
       case 'pair':
         return !step.forgets
+      case 'row':
       case 'together':
+      case 'separate':
       case 'late':
         return true
       case 'savepoint':
       case 'join':
         return isClean(step.steps)
+      case 'spoiled':
+      case 'beside':
       case 'swallow':
       case 'throw':
       case 'end':
       case 'outlive':
+      case 'abort':
+      case 'slip':
         return false
       default:
         return step satisfies never

@@ -3,7 +3,7 @@ import { mysql, type MysqlConnection } from '../../src/mysql.ts'
 import { serverAnswers, testDatabase } from '../mysql/server.ts'
 import { plainSavepoint } from '../postgres/plain-savepoint.ts'
 import { expectNothingWrong } from './expect.ts'
-import type { Library } from './interpreter.ts'
+import type { Library } from './here.ts'
 
 const present = await serverAnswers()
 
@@ -14,6 +14,8 @@ describe.skipIf(!present)('programs on MySQL', () => {
     await using database = await testDatabase()
     const { pool } = database
     const store = mysql({ pool })
+    await database.query('create procedure ends() begin commit; end')
+    await database.query('create procedure undoes() begin rollback; end')
     const library: Library<MysqlConnection> = {
       async transaction(work) {
         const connection = await pool.getConnection()
@@ -37,11 +39,13 @@ describe.skipIf(!present)('programs on MySQL', () => {
         ),
       fail: async (tx) => void (await tx.query('select * from nowhere')),
       end: async (tx, text) => void (await tx.query(text)),
+      endUnseen: async (tx, text) =>
+        void (await tx.query(text.includes('rollback') ? 'call undoes()' : 'call ends()')),
     }
     await expectNothingWrong({
       store,
       library,
-      abilities: { ends: true, savepoints: true },
+      abilities: { ends: true, savepoints: true, unseen: true },
       // Keys of within() are locked one by one, so that two of them may wait for each other.
       atOnce: 1,
       rows: async () =>

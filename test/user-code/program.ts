@@ -2,14 +2,22 @@
 
 /** What a program does with a row and a message of the same name, which must share one fate. */
 export type Step =
-  /** A row and its message. `forgets`: the promise of the message is not awaited. */
+  /**
+   * A row and its message. `forgets`: the promise of the message is not awaited. `slow`: its schema
+   * waits, so that the message is known only some turns later.
+   */
   | {
       readonly kind: 'pair'
       readonly tag: string
       readonly key: string | undefined
       readonly via: Via
       readonly forgets: boolean
+      readonly slow: boolean
     }
+  /** A row without a message. */
+  | { readonly kind: 'row'; readonly tag: string }
+  /** A row, and a message that its schema refuses; the error is caught. */
+  | { readonly kind: 'spoiled'; readonly tag: string; readonly via: Via }
   /** Rows and messages whose promises are awaited together. */
   | { readonly kind: 'together'; readonly tags: readonly string[] }
   /**
@@ -22,18 +30,47 @@ export type Step =
       readonly steps: readonly Step[]
       readonly fails: boolean
     }
-  /** A statement that the database refuses, whose error is caught. */
-  | { readonly kind: 'swallow' }
+  /** A row, and its message while a savepoint of the bus that fails is open beside it. */
+  | { readonly kind: 'beside'; readonly tag: string }
+  /**
+   * A statement that the database refuses, whose error is caught. `undone`: with which the database
+   * rolls back all of the transaction.
+   */
+  | { readonly kind: 'swallow'; readonly undone: boolean }
   /** The program throws. */
   | { readonly kind: 'throw' }
   /** `app.transaction` with the sender of the outer one. */
   | { readonly kind: 'join'; readonly steps: readonly Step[] }
-  /** Ends the transaction behind the back of the bus. `caught`: goes on after a refusal. */
-  | { readonly kind: 'end'; readonly text: string; readonly caught: boolean }
+  /**
+   * `app.transaction` of another request, which runs in the context of this one and is none of its
+   * business. It may have to wait until this one has ended.
+   */
+  | { readonly kind: 'separate'; readonly tag: string; readonly fails: boolean }
+  /**
+   * Ends the transaction behind the back of the bus. `caught`: goes on after a refusal. `unseen`:
+   * in a way that nobody can refuse.
+   */
+  | {
+      readonly kind: 'end'
+      readonly text: string
+      readonly caught: boolean
+      readonly unseen: boolean
+    }
   /** The handler goes on after its time is up, and then writes and sends. */
   | { readonly kind: 'outlive'; readonly tag: string }
-  /** Kept for after the end: a row or a message. */
-  | { readonly kind: 'late'; readonly what: 'row' | 'message'; readonly tag: string }
+  /** The transaction is given up by its signal; the program goes on, and then writes and sends. */
+  | { readonly kind: 'abort'; readonly tag: string }
+  /** A statement that fails, sent between the end of the work and the COMMIT. */
+  | { readonly kind: 'slip' }
+  /** Kept for after the end. `neighbour`: while another transaction of the app is open. */
+  | {
+      readonly kind: 'late'
+      readonly what: Late
+      readonly tag: string
+      readonly neighbour: boolean
+    }
+
+export type Late = 'row' | 'message' | 'within' | 'join' | 'savepoint' | 'after commit'
 
 /** `sender`: of the callback. `ambient`: of the app. `within`: with the handle at hand. */
 export type Via = 'sender' | 'ambient' | 'within'
@@ -58,6 +95,15 @@ export interface Abilities {
   readonly savepoints: boolean
   /** How deep its savepoints may be nested. Default 3. */
   readonly depth?: number
+  /** Its transactions can be ended in a way that nobody can refuse. */
+  readonly unseen?: boolean
+  /** Has errors with which the database rolls back all of the transaction. */
+  readonly undone?: boolean
+  /**
+   * A statement that fails fails the transaction, and the library can tell those of the work from its
+   * own until the COMMIT.
+   */
+  readonly slips?: boolean
 }
 
 /** The same numbers for the same seed. */
@@ -73,10 +119,12 @@ export function randomOf(seed: number): () => number {
 
 const ENDS = ['commit', 'rollback', 'COMMIT;', '/* so */ end', 'rollback; begin'] as const
 
+const LATE = ['row', 'message', 'within', 'join', 'savepoint', 'after commit'] as const
+
 export function randomProgram(
   name: string,
   random: () => number,
-  { ends, savepoints, depth: deepest = 3 }: Abilities,
+  { ends, savepoints, depth: deepest = 3, unseen, undone, slips }: Abilities,
 ): Program {
   let tags = 0
   let rare = true
@@ -84,40 +132,61 @@ export function randomProgram(
   const pick = <Item>(...items: readonly Item[]): Item =>
     items[Math.floor(random() * items.length)] as Item
   const road = pick<Road>('transaction', 'transaction', 'handler', 'within')
+  const ours = road !== 'within'
+  /** What guards the messages does not see such a program. */
+  const silent = chance(0.12)
   const tag = (): string => `${name}.${++tags}`
   /** At most one of these in a program, so that what follows from it stays clear. */
   const once = (share: number): boolean => rare && chance(share) && !(rare = false)
 
-  function pair(): Step {
-    const via = road === 'within' ? 'within' : pick<Via>('sender', 'ambient', 'within')
-    return {
-      kind: 'pair',
-      tag: tag(),
-      key: chance(0.5) ? `key-${pick(1, 2, 3)}` : undefined,
-      via,
-      forgets: once(0.06),
-    }
+  function pair(): Step[] {
+    if (silent) return [{ kind: 'row', tag: tag() }]
+    const via = ours ? pick<Via>('sender', 'ambient', 'within') : 'within'
+    const forgets = once(ours ? 0.06 : 0.2)
+    const slow = chance(forgets ? 0.5 : 0.15)
+    const key = chance(0.5) ? `key-${pick(1, 2, 3)}` : undefined
+    const made: Step = { kind: 'pair', tag: tag(), key, via, forgets, slow }
+    // Nobody waits for the message, and the transaction is over at once.
+    return forgets && chance(0.5) ? [made, { kind: 'throw' }] : [made]
   }
 
-  function step(depth: number): Step {
+  /** What is wrong, or looks so. */
+  function careless(): Step | undefined {
     if (once(0.04)) return { kind: 'throw' }
-    if (once(0.05)) return { kind: 'swallow' }
-    if (ends && road !== 'within' && once(0.05))
-      return { kind: 'end', text: pick(...ENDS), caught: chance(0.5) }
-    if (road !== 'within' && once(0.05))
-      return { kind: 'late', what: pick('row', 'message'), tag: tag() }
+    if (once(0.05)) return { kind: 'swallow', undone: ours && undone === true && chance(0.5) }
+    if (chance(0.04) && !silent) return { kind: 'separate', tag: tag(), fails: chance(0.3) }
+    if (!ours) return undefined
+    if (ends && once(0.05))
+      return {
+        kind: 'end',
+        text: pick(...ENDS),
+        caught: chance(0.5),
+        unseen: unseen === true && chance(0.5),
+      }
+    if (once(0.05)) return { kind: 'late', what: pick(...LATE), tag: tag(), neighbour: chance(0.3) }
     if (road === 'handler' && once(0.02)) return { kind: 'outlive', tag: tag() }
-    if (depth < deepest && (savepoints || road !== 'within') && chance(0.3)) {
-      const of = road === 'within' ? 'library' : savepoints ? pick('library', 'bus') : 'bus'
-      return { kind: 'savepoint', of, steps: several(depth + 1), fails: chance(0.5) }
+    if (road === 'transaction' && once(0.02)) return { kind: 'abort', tag: tag() }
+    if (silent) return undefined
+    if (once(0.03)) return { kind: 'spoiled', tag: tag(), via: pick<Via>('sender', 'ambient') }
+    return once(0.03) ? { kind: 'beside', tag: tag() } : undefined
+  }
+
+  function step(depth: number): Step[] {
+    const wrong = careless()
+    if (wrong !== undefined) return [wrong]
+    if (depth < deepest && (savepoints || ours) && chance(0.3)) {
+      const of = !ours ? 'library' : savepoints ? pick('library', 'bus') : 'bus'
+      return [{ kind: 'savepoint', of, steps: several(depth + 1), fails: chance(0.5) }]
     }
     if (depth < deepest && road === 'transaction' && chance(0.1))
-      return { kind: 'join', steps: several(depth + 1) }
-    if (chance(0.1)) return { kind: 'together', tags: [tag(), tag()] }
+      return [{ kind: 'join', steps: several(depth + 1) }]
+    if (chance(0.1) && !silent) return [{ kind: 'together', tags: [tag(), tag()] }]
     return pair()
   }
 
   const several = (depth: number): Step[] =>
-    Array.from({ length: 1 + Math.floor(random() * 4) }, () => step(depth))
-  return { name, road, steps: several(0) }
+    Array.from({ length: 1 + Math.floor(random() * 4) }, () => step(depth)).flat()
+  const steps = several(0)
+  if (ours && slips === true && once(silent ? 0.5 : 0.03)) steps.push({ kind: 'slip' })
+  return { name, road, steps }
 }

@@ -1,9 +1,13 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { command, type CommandType, Mersal, type Store, silentLogger } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
-import { type Library, newTrace, perform, type Trace } from './interpreter.ts'
-import { type Found, judge, type Outcome } from './judge.ts'
+import { Happened } from './happened.ts'
+import type { Library } from './here.ts'
+import { perform } from './interpreter.ts'
+import { type Found, judge } from './judge.ts'
+import { type Outcome, outcomeOf } from './outcome.ts'
 import { type Abilities, type Program, randomOf, randomProgram } from './program.ts'
+import { newTrace, type Trace } from './trace.ts'
 
 export interface UserPlace<Tx> {
   readonly store: Store<Tx>
@@ -70,6 +74,7 @@ async function perhapsTwice<Tx>(
       tx,
       sender: context,
       outlive,
+      abort: () => {},
     })
   })
   await app.start()
@@ -80,18 +85,15 @@ async function perhapsTwice<Tx>(
     // What runs late has run by then.
     await outlive()
     const found = split(await place.rows(), await place.messages())
-    return programs.map((program, index) => {
-      const outcome = outcomes[index] as Outcome
-      const own = found.get(program.name) ?? {
-        rows: new Set<string>(),
-        messages: new Set<string>(),
-      }
-      return {
-        program,
-        outcome,
-        wrong: judge(program, traces.get(program.name) as Trace, outcome, own),
-      }
-    })
+    const nothing: Found = { rows: new Set(), messages: new Set() }
+    return await Promise.all(
+      programs.map(async (program, index) => {
+        const outcome = outcomes[index] as Outcome
+        const own = found.get(program.name) ?? nothing
+        const trace = traces.get(program.name) as Trace
+        return { program, outcome, wrong: await judge(program, trace, outcome, own) }
+      }),
+    )
   } finally {
     handled.stop()
     await app.stop()
@@ -106,11 +108,15 @@ async function finish<Tx>(
   trace: Trace,
   handled: (id: string) => Promise<Outcome>,
 ): Promise<Outcome> {
-  const inside = { app, library, trace, outlive: () => Promise.resolve() }
+  const given = new AbortController()
+  const abort = (): void => given.abort(new Error('given up'))
+  const inside = { app, library, trace, outlive: () => Promise.resolve(), abort }
   const outcome = await outcomeOf(async () => {
     switch (program.road) {
       case 'transaction':
-        return await app.transaction((tx, sender) => perform(program, { ...inside, tx, sender }))
+        return await app.transaction((tx, sender) => perform(program, { ...inside, tx, sender }), {
+          signal: given.signal,
+        })
       case 'within':
         return await library.transaction((tx) =>
           perform(program, { ...inside, tx, sender: undefined }),
@@ -123,17 +129,36 @@ async function finish<Tx>(
         return program.road satisfies never
     }
   })
-  for (const late of trace.late)
-    await Promise.race([late(), new Promise((resolve) => setTimeout(resolve, 2000))])
+  for (const { neighbour, run } of trace.late) {
+    // Some libraries do not answer a late statement.
+    const late = (): Promise<unknown> =>
+      Promise.race([run(), new Promise((resolve) => setTimeout(resolve, 2000))])
+    if (neighbour === undefined) await late()
+    else
+      trace.separate.push({
+        tag: neighbour,
+        outcome: beside(app, library, neighbour, late),
+      })
+    await trace.separate.at(-1)?.outcome
+  }
+  await Promise.all(trace.separate.map((each) => each.outcome))
   return outcome
 }
 
-async function outcomeOf(work: () => Promise<Outcome | void>): Promise<Outcome> {
-  try {
-    return (await work()) ?? { kind: 'committed' }
-  } catch (error) {
-    return { kind: 'failed', code: String((error as { code?: unknown }).code ?? error) }
-  }
+/** A transaction with a row and a message in the midst of which something else happens. */
+function beside<Tx>(
+  app: Mersal<Tx>,
+  library: Library<Tx>,
+  tag: string,
+  happens: () => Promise<unknown>,
+): Promise<Outcome> {
+  return outcomeOf(() =>
+    app.transaction(async (tx, sender) => {
+      await library.insert(tx, tag)
+      await happens()
+      await sender.publish(Happened, { tag })
+    }),
+  )
 }
 
 /** What became of handled messages, by their ids. */

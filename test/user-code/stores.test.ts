@@ -10,8 +10,9 @@ import {
 } from '../contract/sqlite-harness.ts'
 import { serverAnswers, testDatabase } from '../postgres/database.ts'
 import { plainSavepoint } from '../postgres/plain-savepoint.ts'
+import { smuggle } from '../postgres/smuggle.ts'
 import { expectNothingWrong } from './expect.ts'
-import type { Library } from './interpreter.ts'
+import type { Library } from './here.ts'
 
 const present = await serverAnswers()
 const title = 'P1 P3: whatever a program does, its rows and messages share one fate'
@@ -44,11 +45,12 @@ describe.skipIf(!present)('programs on pg', () => {
         ),
       fail: async (tx) => void (await tx.query('select 1 / 0')),
       end: async (tx, text) => void (await tx.query(text)),
+      endUnseen: smuggle,
     }
     await expectNothingWrong({
       store,
       library,
-      abilities: { ends: true, savepoints: true },
+      abilities: { ends: true, savepoints: true, unseen: true, slips: true },
       atOnce: 4,
       rows: async () =>
         (await database.query(`select text from ${schema}.business`)).map(({ text }) =>
@@ -71,6 +73,7 @@ for (const name of libraries) {
       const path = folder.file('programs.db')
       const plain = openHandle(name, path)
       plain.exec('create table business (text text not null)')
+      plain.exec('create table taken (number integer primary key); insert into taken values (1)')
       const store = sqlite<SqliteDatabase>({ open: () => openHandle(name, path) })
       const tables = (tx: SqliteDatabase): TestDatabase => tx as TestDatabase
       const library: Library<SqliteDatabase> = {
@@ -97,11 +100,12 @@ for (const name of libraries) {
           ),
         fail: async (tx) => void tx.exec('select * from nowhere'),
         end: async (tx, text) => void tx.exec(text),
+        undo: async (tx) => void tx.exec('insert or rollback into taken values (1)'),
       }
       await expectNothingWrong({
         store,
         library,
-        abilities: { ends: true, savepoints: true },
+        abilities: { ends: true, savepoints: true, undone: true },
         atOnce: 1,
         rows: async () =>
           plain

@@ -10,6 +10,8 @@ interface Call {
   readonly what: string
   readonly promise: ObservedPromise<unknown>
   settled: boolean
+  /** The savepoint that it was made in. */
+  readonly level: Level | undefined
   /** The error of the call, which fails the unit. */
   failure?: { readonly error: unknown }
 }
@@ -28,6 +30,7 @@ export interface Captured {
 
 /** An open savepoint: how many messages, calls and works the unit had when it was made. */
 export interface Level {
+  readonly outer: Level | undefined
   readonly slots: number
   readonly calls: number
   readonly works: number
@@ -152,6 +155,7 @@ export class Unit<Tx> implements TransactionContext<Tx> {
   /** Notes a new savepoint. From now on only code that runs in this savepoint may send. */
   enter(): Level {
     const level = {
+      outer: this.#levels.at(-1),
       slots: this.#slots.length,
       calls: this.#calls.length,
       works: this.#afterCommit.length,
@@ -168,14 +172,15 @@ export class Unit<Tx> implements TransactionContext<Tx> {
 
   /**
    * Notes the end of a savepoint. A rollback drops the messages of the savepoint and forgives the
-   * failures in it.
+   * failures in it, but not those of calls that were made beside it.
    */
   leave(level: Level, how: 'released' | 'rolled back'): void {
     this.#levels.splice(this.#levels.indexOf(level))
     if (how === 'released') return
     for (const slot of this.#slots.slice(level.slots)) slot.dropped = true
     this.#afterCommit.length = level.works
-    for (const call of this.#calls.slice(level.calls)) delete call.failure
+    for (const call of this.#calls.slice(level.calls))
+      if (isInside(call.level, level)) delete call.failure
   }
 
   /**
@@ -228,7 +233,7 @@ export class Unit<Tx> implements TransactionContext<Tx> {
   /** A call that has gone well already. It still has to be awaited. */
   #taken<Result>(what: string, result: Result): Promise<Result> {
     const promise = observeNow(result)
-    this.#calls.push({ what, promise, settled: true })
+    this.#calls.push({ what, promise, settled: true, level: this.#facts.level?.() })
     return promise
   }
 
@@ -246,7 +251,8 @@ export class Unit<Tx> implements TransactionContext<Tx> {
       }
     }
     const { promise, resolve } = Promise.withResolvers<Result>()
-    const call: Call = { what, promise: observe(promise), settled: false }
+    const level = this.#facts.level?.()
+    const call: Call = { what, promise: observe(promise), settled: false, level }
     this.#calls.push(call)
     resolve(note())
     // Settled just before the promise that the caller holds: code that has awaited that promise
@@ -260,6 +266,11 @@ export class Unit<Tx> implements TransactionContext<Tx> {
 }
 
 const isLoose = (call: Call): boolean => !call.promise.observed || !call.settled
+
+function isInside(level: Level | undefined, outer: Level): boolean {
+  for (let each = level; each !== undefined; each = each.outer) if (each === outer) return true
+  return false
+}
 
 function notAwaited(what: string, where: string): MersalError {
   const text = `${what} was not awaited when ${where} ended, so the unit was rolled back: await every call`

@@ -24,10 +24,14 @@ export function within<Tx>(ports: SavePorts<Tx>): NonNullable<OutboxStorage<Tx>[
         made === undefined
           ? undefined
           : (mark) => write(proving(ports, tx, { mark, only: false }), made),
-      leave: (mark) =>
-        executor
-          .query(ports.sql.mark, [mark])
-          .catch((error: unknown) => Promise.reject(explain(ports.schema, error))),
+      async leave(mark, before = '') {
+        try {
+          const { rows } = await executor.query(ports.sql.mark, [mark, before])
+          return String(rows[0]?.['mark'])
+        } catch (error) {
+          throw explain(ports.schema, error)
+        }
+      },
       async later(mark) {
         const ready = await messages
         return write(proving(ports, tx, { mark, only: true }), ready)

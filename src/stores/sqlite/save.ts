@@ -41,7 +41,7 @@ export function saving(connection: Connection): Saving {
       checkTransaction(tx)
       return lane.run(tx, {
         atOnce: undefined,
-        leave: async (mark) => leaveMark(tx, mark),
+        leave: async (mark, before) => leaveMark(tx, mark, before),
         later: async (mark) => {
           const ready = await messages
           const handle = await openTransaction(connection, tx)

@@ -99,6 +99,16 @@ describe.each(all)('P1: savepoint() in a unit on $name', ({ open }) => {
     expect(outcome).toMatchObject({ placed: [], dead: [{ reason: 'handler-failed' }] })
   })
 
+  test('a send beside an open savepoint fails the unit also when that savepoint is rolled back', async () => {
+    await using world = await open()
+    const outcome = await handleOne(world, async (_, { publish, savepoint }) => {
+      const undone = savepoint(() => Promise.reject(new Error('on purpose')))
+      await publish(Placed, { n: 1 }).catch(() => {})
+      await undone.catch(() => {})
+    })
+    expect(outcome).toMatchObject({ placed: [], dead: [{ reason: 'handler-failed' }] })
+  })
+
   test('a send inside that nobody awaited fails the unit, however the savepoint ends', async () => {
     for (const end of [() => {}, fail]) {
       await using world = await open()

@@ -25,8 +25,13 @@ const MARKS_LENGTH = 600
 const leave = (mark: string): string =>
   `pg_catalog.set_config('mersal.within', left(${mark}::text || ${MARKS}, ${MARKS_LENGTH}), true)`
 
-/** $1 mark. Leaves it in the transaction that is open. */
-export const markStatement: string = `select ${leave('$1')} as marked`
+/**
+ * $1 mark, $2 another one or an empty text. Leaves the mark in the transaction that is open, unless
+ * that has the other one. Answers which of them it has.
+ */
+export const markStatement: string = `select case
+    when $2::text <> '' and strpos(${MARKS}, $2::text) > 0 then $2::text
+    when ${leave('$1')} is not null then $1::text end as mark`
 
 /**
  * A condition. `mark`: parameter, null in a transaction that is ours. `only`: parameter; true:

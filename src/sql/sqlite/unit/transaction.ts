@@ -45,10 +45,12 @@ export function checkTransaction(tx: unknown): Handle {
 const MARKS = 20
 
 /**
- * Leaves a mark in the transaction that is open now. A rollback takes it along, to a savepoint too.
+ * Leaves a mark in the transaction that is open now, unless that has the one before. Returns which
+ * of them it has. A rollback takes it along, to a savepoint too.
  */
-export function leaveMark(tx: unknown, mark: string): void {
+export function leaveMark(tx: unknown, mark: string, before: string | undefined): string {
   const handle = checkTransaction(tx)
+  if (before !== undefined && hasMark(handle, before)) return before
   handle.exec(
     'create temp table if not exists mersal_within (number integer primary key autoincrement, mark text not null)',
   )
@@ -56,20 +58,20 @@ export function leaveMark(tx: unknown, mark: string): void {
   handle.run('delete from temp.mersal_within where number <= :oldest', {
     oldest: position - BigInt(MARKS),
   })
+  return mark
 }
 
 /** Throws unless the mark is there. */
 export function requireMark(handle: Handle, mark: string): void {
-  if (
-    hasTable(handle) &&
-    handle.get('select 1 as found from temp.mersal_within where mark = :mark', { mark }) !==
-      undefined
-  )
-    return
+  if (hasMark(handle, mark)) return
   throw refused(
     'the transaction that was open when the message was sent was rolled back, or its savepoint was, so the message was not stored: await every call before the transaction ends',
   )
 }
+
+const hasMark = (handle: Handle, mark: string): boolean =>
+  hasTable(handle) &&
+  handle.get('select 1 as found from temp.mersal_within where mark = :mark', { mark }) !== undefined
 
 /** The first mark makes it, and a rollback takes it along. */
 const hasTable = (handle: Handle): boolean =>
