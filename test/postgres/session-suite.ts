@@ -497,6 +497,33 @@ export function sessionScenarios<Tx>(
   )
 
   scenario(
+    'P1: nothing is written behind the ROLLBACK of a unit that was given up',
+    async ({ app, library, business }) => {
+      for (let round = 0; round < 5; round++) {
+        const given = new AbortController()
+        const late: Promise<unknown>[] = []
+        const over = Promise.withResolvers<void>()
+        const unit = app.transaction(
+          async (tx) => {
+            await library.insert(tx, 'given up')
+            given.abort(new Error('too slow'))
+            for (let turn = 0; turn < 60; turn++) {
+              late.push(library.insert(tx, 'late').catch(() => {}))
+              await new Promise((resolve) => setImmediate(resolve))
+            }
+            over.resolve()
+          },
+          { signal: given.signal },
+        )
+        await assert.rejects(unit, /too slow/)
+        await over.promise
+        await Promise.all(late)
+      }
+      assert.deepEqual(await business(), [])
+    },
+  )
+
+  scenario(
     'P1 P3: no statement of the work gets in between its end and the COMMIT',
     async ({ library, database, business }) => {
       await using store = database.store(library.session)

@@ -311,4 +311,10 @@ export const guards: readonly Guard[] = [
     ['app/unit/flush.ts', '  link.throwIfAborted()\n  if (messages', '  if (messages'],
     ['app/unit/flush.ts', '    link.throwIfAborted()\n    return', '    return'],
   ),
+  guard(
+    'G34',
+    'nothing is sent behind the end of the transaction, before its answer',
+    ['TypeORM', 'MikroORM'],
+    [lent, 'if (end === undefined && ending) return false', ''],
+  ),
 ]

@@ -12,7 +12,7 @@ import type { Place } from './places.ts'
 const root = join(import.meta.dirname, '../..')
 const title = 'whatever a program does'
 /** Of one run, whose programs may wait for ever without a guard. */
-const LONGEST_MS = 180_000
+const LONGEST_MS = 120_000
 
 export interface Amount {
   readonly programs: number

@@ -84,7 +84,8 @@ async function pair<Tx>(
   const type = slow ? SlowlyHappened : Happened
   const sending = senderOf(via, here).publish(type, { tag }, options)
   if (forgets) {
-    here.trace.loose.push(tag)
+    const ours = here.sender !== undefined && (via !== 'within' || here.tx === here.whole)
+    here.trace.loose.push({ tag, ours })
     // Nobody else would hear of it; a unit of the bus does.
     if (here.sender === undefined) sending.catch(() => {})
     return

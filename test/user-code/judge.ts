@@ -51,8 +51,8 @@ function judgeOwn(program: Program, trace: Trace, outcome: Outcome, found: Found
   const silent = program.road === 'within' && !clean && found.rows.size === 0
   if (outcome.kind === 'committed' && !(silent && found.messages.size === 0)) {
     if (trace.ended) wrong.push('P1: the transaction was ended by the program, and nobody says so')
-    if (program.road !== 'within' && trace.loose.length > 0)
-      wrong.push(`P3: ${trace.loose.join(', ')} was not awaited, and nobody says so`)
+    const loose = trace.loose.filter(({ ours }) => ours).map(({ tag }) => tag)
+    if (loose.length > 0) wrong.push(`P3: ${loose.join(', ')} was not awaited, and nobody says so`)
     const spoiled = trace.spoiled.filter(isAlive).map(({ tag }) => tag)
     if (spoiled.length > 0)
       wrong.push(`P3: the message of ${spoiled.join(', ')} was refused, and nobody says so`)
@@ -67,7 +67,7 @@ function judgeOwn(program: Program, trace: Trace, outcome: Outcome, found: Found
       'message',
       trace.messages.filter(isAlive).map(({ tag }) => tag),
       found.messages,
-      trace.loose,
+      trace.loose.map(({ tag }) => tag),
       wrong,
     )
   }

@@ -1,7 +1,7 @@
 /**
  * Random programs on each database library: `npm run user-code [-- --programs 500 --seed 1 --only
  * pg,Knex --json]`. With a guard taken away: `npm run user-code:mutants [-- --programs 600 --batch
- * 150 --only G1,G2 --on pg --json]`. Exit code 1: a program found something wrong, or a guard was
+ * 60 --only G1,G2 --on pg --json]`. Exit code 1: a program found something wrong, or a guard was
  * taken away and none did.
  */
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ const { values } = parseArgs({
   options: {
     mutants: { type: 'boolean', default: false },
     programs: { type: 'string', default: '500' },
-    batch: { type: 'string', default: '150' },
+    batch: { type: 'string', default: '60' },
     seed: { type: 'string', default: '1' },
     only: { type: 'string' },
     on: { type: 'string' },

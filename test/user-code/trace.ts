@@ -15,8 +15,11 @@ export interface Done {
 export interface Trace {
   readonly rows: Done[]
   readonly messages: Done[]
-  /** Messages that may or may not be stored: nobody waited for them. */
-  readonly loose: string[]
+  /**
+   * Messages that may or may not be stored: nobody waited for them. `ours`: a unit of the bus has
+   * taken it, and not a transaction inside that a library has made.
+   */
+  readonly loose: { readonly tag: string; readonly ours: boolean }[]
   /** Rows whose message was refused, and the program went on. */
   readonly spoiled: Done[]
   /** Transactions of somebody else, each with a row and a message of this name. */

@@ -54,7 +54,10 @@ export function gate(
   { dialect = postgresDialect, afterwards = 'the end' }: GateOptions = {},
 ): Gate {
   let [allowed, retired]: [readonly string[] | undefined, boolean] = [undefined, false]
+  // What is sent behind the end, and before its answer, would be committed by itself.
+  let ending = false
   const passes = (text: unknown, end: string | undefined): boolean => {
+    if (end === undefined && ending) return false
     if (end === undefined && afterwards === 'statements') return true
     if (afterwards === 'statements' && (end === 'commit' || end === 'rollback')) return true
     return allowed?.includes(end ?? String(text)) === true
@@ -64,6 +67,7 @@ export function gate(
       if (retired) return
       const end = endIn(text, dialect)
       if (allowed !== undefined && !passes(text, end)) throw handleRevoked(library)
+      if (allowed !== undefined && end !== undefined) ending = true
       if (allowed === undefined && end !== undefined)
         throw transactionIsOurs(`${library}: ${end.toUpperCase()}`)
     },
