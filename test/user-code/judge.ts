@@ -30,7 +30,9 @@ function judgeSeparate(tag: string, { kind }: Outcome, { rows, messages }: Found
   const there = [rows.has(tag), messages.has(tag)]
   return there.every((one) => one === (kind === 'committed'))
     ? []
-    : [`P1: ${tag}, a transaction of its own, has ${kind}, its row and message: ${there.join(', ')}`]
+    : [
+        `P1: ${tag}, a transaction of its own, has ${kind}, its row and message: ${there.join(', ')}`,
+      ]
 }
 
 function judgeOwn(program: Program, trace: Trace, outcome: Outcome, found: Found): string[] {
