@@ -1,6 +1,8 @@
 export { Mersal } from './app/mersal.ts'
 export { type ContractOptions, command, event } from './app/send/messages.ts'
 export type { Upcaster } from './app/contracts/versions.ts'
+export { command, event } from './app/send/messages.ts'
+export type { OnceRequest, OnceResult } from './app/once/request.ts'
 export { saga, type SagaOptions, type SagaType } from './app/sagas/definition.ts'
 export type {
   SagaContext,
@@ -107,6 +109,7 @@ export type {
   TrackerKey,
   TrackerKeys,
 } from './core/tracker.ts'
+export type { OnceClaim, OnceClaimed, OnceKey, OnceStore } from './core/once.ts'
 export type {
   SagaInstance,
   SagaKey,

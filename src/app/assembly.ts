@@ -2,6 +2,7 @@ import { wakeHints } from '../lib/async/wake-hints.ts'
 import { type AppRelay, appRelay } from './app-relay.ts'
 import { Lifecycle } from './lifecycle.ts'
 import type { AttemptPorts } from './receive/attempt.ts'
+import { Once } from './once/once.ts'
 import { Handlers } from './receive/handlers.ts'
 import { Receiver } from './receive/receiver.ts'
 import { storeGate } from './receive/store-away/probe.ts'
@@ -31,6 +32,7 @@ export interface Assembly<Tx> {
   /** What one attempt to handle a message works with. */
   readonly attempts: AttemptPorts<Tx>
   readonly transactions: Transactions<Tx>
+  readonly once: Once<Tx>
   readonly senders: AppSenders<Tx>
   readonly relay: AppRelay
   readonly lifecycle: Lifecycle
@@ -67,7 +69,7 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const gate = storeGate(settings)
   const receiver = new Receiver({ ...attempts, handlers, gate, forced: forced.signal })
   const sagas = new Sagas<Tx>(settings, handlers)
-  const openStore = once(async () => {
+  const openStore = onlyOnce(async () => {
     await settings.store?.open()
     await outbox?.link()
   })
@@ -75,12 +77,13 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
     await openStore()
     await sagas.open()
   }
-  const lifecycle = new Lifecycle(
-    settings,
-    new Runtime({ settings, subscriptions, receiver, units, relay, open, forced, closing }),
-  )
+  const prune: Once<Tx>['prune'] = (limit, longerMs) => once.prune(limit, longerMs)
+  const running = { settings, subscriptions, receiver, units, relay, open, once: { prune } }
+  const lifecycle = new Lifecycle(settings, new Runtime({ ...running, forced, closing }))
   const inUnits = { ambient, unitSenders: makers, lifecycle }
   const { name: app, logger, ambientSends } = settings
+  const transactions = new Transactions({ app, logger, runUnit, open, ...inUnits })
+  const once = new Once({ settings, transactions, open, lifecycle })
   return {
     settings,
     handlers,
@@ -88,7 +91,8 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
     subscriptions,
     receiver,
     attempts,
-    transactions: new Transactions({ app, logger, runUnit, open, ...inUnits }),
+    transactions,
+    once,
     senders: appSenders({ sending, ambientSends, units, ...inUnits }),
     relay,
     lifecycle,
@@ -154,7 +158,7 @@ function appUnits<Tx>(
 }
 
 /** Runs at most one time successfully. A failure is tried again by the next caller. */
-function once(work: () => Promise<void>): () => Promise<void> {
+function onlyOnce(work: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | undefined
   return () => {
     running ??= work().catch((error: unknown) => {

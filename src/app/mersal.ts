@@ -5,6 +5,7 @@ import { checkNumber, checkOptions } from '../core/options.ts'
 import { linkAbort } from '../lib/async/linked-abort.ts'
 import { type Assembly, assemble } from './assembly.ts'
 import type { AppState } from './lifecycle.ts'
+import type { OnceRequest, OnceResult } from './once/request.ts'
 import type { SagaType } from './sagas/definition.ts'
 import type { SagaReactions } from './sagas/types.ts'
 import { type Settings, appSettings } from './settings/settings.ts'
@@ -134,6 +135,26 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     options: TransactionOptions = {},
   ): Promise<Result> {
     return this.#parts.transactions.run(work, options)
+  }
+
+  /**
+   * Runs the work of a request once, however often the request is repeated: its key, what the work
+   * writes, what it sends and its response are committed in one transaction, or nothing is. A
+   * repeat gets the stored response, and nothing runs. What throws stores nothing: a repeat runs.
+   *
+   * Rolls back and throws as `transaction()`, or:
+   * - `MERSAL_ONCE_KEY`: the key or the scope cannot be stored.
+   * - `MERSAL_ONCE_RUNNING`: the same request is still running elsewhere after `waitMs`.
+   * - `MERSAL_ONCE_REUSED`: the key belongs to a request with another fingerprint.
+   * - `MERSAL_INVALID_BODY`, `MERSAL_TOO_LARGE`: the response cannot be kept.
+   *
+   * After `MERSAL_COMMIT_UNKNOWN` repeat the call: it gets the response, or runs the work.
+   */
+  once<Response>(
+    request: OnceRequest,
+    work: (tx: Tx, sender: UnitSender) => Promise<Response>,
+  ): Promise<OnceResult<Response>> {
+    return this.#parts.once.run(request, work)
   }
 
   /**

@@ -8,6 +8,7 @@ import { startWithJanitor } from '../outbox/janitor.ts'
 import type { AppRelay } from './app-relay.ts'
 import { runStartHooks, runStopHooks } from './hooks.ts'
 import type { Ending, Startable } from './lifecycle.ts'
+import type { Once } from './once/once.ts'
 import type { Intake } from './receive/intake.ts'
 import { createIntakes } from './receive/intakes.ts'
 import type { Receiver } from './receive/receiver.ts'
@@ -22,6 +23,8 @@ export interface RuntimePorts<Tx> {
   readonly receiver: Pick<Receiver<Tx>, 'deliver' | 'idle' | 'stopWaiting'>
   readonly units: Pick<OpenUnits<Tx>, 'idle'>
   readonly relay: AppRelay
+  /** Removes answers of requests that were kept long enough. */
+  readonly once: Pick<Once<Tx>, 'prune'>
   /** Opens the store, once. */
   readonly open: () => Promise<void>
   /** Aborted when the grace period is over: gives up handlers and units in progress. */
@@ -79,10 +82,10 @@ export class Runtime<Tx> implements Startable {
   }
 
   #startRelay(): void {
-    const { settings, relay, closing } = this.#ports
+    const { settings, relay, once, closing } = this.#ports
     const { storage, tracker, retentionMs, name: app, clock, logger } = settings
     const inbox = tracker === undefined ? undefined : { tracker, retentionMs }
-    const janitor = { app, storage, inbox, clock, logger }
+    const janitor = { app, storage, inbox, once, clock, logger }
     this.#janitor = startWithJanitor(relay, janitor, { signal: closing.signal })
   }
 

@@ -1,5 +1,5 @@
 import type { SchemaControl } from '../core/operations.ts'
-import { chosenStores, noMore, sagaSchemasOf, schemasOf, storeOption } from './config/access.ts'
+import { chosenStores, noMore, optionalSchemasOf, schemasOf, storeOption } from './config/access.ts'
 import { exitCodes, UsageError } from './exit.ts'
 import type { Output } from './output.ts'
 import type { Context, Verb } from './verb.ts'
@@ -33,25 +33,25 @@ async function run({ args, out, load }: Context): Promise<number> {
     throw new UsageError('--from goes with --print')
   const loaded = await load()
   const stores = chosenStores(loaded, args)
-  const ofSagas = sagaSchemasOf(loaded, stores)
-  const schemas = [...schemasOf(loaded, stores), ...ofSagas]
+  const optional = optionalSchemasOf(loaded, stores)
+  const schemas = [...schemasOf(loaded, stores), ...optional]
   if (args.flag('print')) {
     for (const schema of schemas)
       out.page(`-- ${schema.name}\n${schema.sql(args.number('from') ?? 0)}`)
     return exitCodes.ok
   }
   return args.flag('check')
-    ? await check(await withoutUnused(schemas, ofSagas), out, args.flag('json'))
+    ? await check(await withoutUnused(schemas, optional), out, args.flag('json'))
     : await upgrade(schemas, out, args.flag('json'))
 }
 
-/** Without the tables of sagas where there are none: an app that has no saga needs none. */
+/** Without the optional tables that are not there: an app that does not use them needs none. */
 async function withoutUnused(
   schemas: readonly SchemaControl[],
-  ofSagas: readonly SchemaControl[],
+  optional: readonly SchemaControl[],
 ): Promise<readonly SchemaControl[]> {
   const unused = new Set<SchemaControl>()
-  for (const schema of ofSagas) if ((await schema.version()).current === 0) unused.add(schema)
+  for (const schema of optional) if ((await schema.version()).current === 0) unused.add(schema)
   return schemas.filter((schema) => !unused.has(schema))
 }
 

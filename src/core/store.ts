@@ -1,4 +1,5 @@
 import type { DeadLetterBox } from './dead-letter.ts'
+import type { OnceStore } from './once.ts'
 import type { StoreOperations } from './operations.ts'
 import type { OutboxStorage, Waker } from './outbox.ts'
 import type { SagaStore } from './sagas.ts'
@@ -69,6 +70,8 @@ export interface Store<Tx> extends AsyncDisposable {
   readonly savepoints?: Savepoints<Tx>
   /** Keeps the state of sagas. Without it, `app.saga` is refused. */
   readonly sagas?: SagaStore<Tx>
+  /** Keeps the answers of requests. Without it, `app.once` is refused. */
+  readonly once?: OnceStore<Tx>
   /** Opens the database and brings its tables up to date. Repeating it changes nothing. */
   open(): Promise<void>
 }

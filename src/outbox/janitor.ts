@@ -25,6 +25,8 @@ export interface JanitorPorts {
         readonly retentionMs: number
       }
     | undefined
+  /** Answers of requests, in the database of the storage. */
+  readonly once?: { prune(limit: number, longerMs: number): Promise<number> } | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly options?: JanitorOptions
@@ -70,17 +72,21 @@ export function runJanitor(
     min: 1,
     max: 100_000,
   })
-  const { storage, inbox } = ports
+  const tasks = tasksOf(ports)
+  if (tasks.length === 0) return Promise.resolve()
+  return loop(ports, tasks, { intervalMs, limit, signal })
+}
+
+function tasksOf({ storage, inbox, once }: JanitorPorts): Task[] {
   const tasks: Task[] = []
   if (storage !== undefined) {
     const { clock } = storage
     const prune: Prune = (limit, longerMs) =>
       storage.prune({ limit, ...(longerMs > 0 ? { longerMs } : {}) })
-    tasks.push({
-      table: 'outbox',
-      prune,
-      read: clock === undefined ? undefined : async () => (await clock.read()).now,
-    })
+    const read = clock === undefined ? undefined : async () => (await clock.read()).now
+    tasks.push({ table: 'outbox', prune, read })
+    if (once !== undefined)
+      tasks.push({ table: 'once', prune: (limit, ms) => once.prune(limit, ms), read })
   }
   if (inbox !== undefined) {
     const { tracker, retentionMs } = inbox
@@ -88,8 +94,7 @@ export function runJanitor(
       tracker.prune({ olderThanMs: retentionMs + longerMs, limit })
     tasks.push({ table: 'inbox', prune, read: tracker.now?.bind(tracker) })
   }
-  if (tasks.length === 0) return Promise.resolve()
-  return loop(ports, tasks, { intervalMs, limit, signal })
+  return tasks
 }
 
 interface Rounds {

@@ -11,6 +11,7 @@ import {
   type MemoryDatabaseOptions,
   stateOfDatabase,
 } from './memory/database.ts'
+import { memoryOnce } from './memory/once.ts'
 import { memoryOperations } from './memory/operations.ts'
 import { memoryOutbox } from './memory/outbox.ts'
 import { memorySagas } from './memory/sagas.ts'
@@ -81,6 +82,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store<MemoryTrans
     outbox: guarded(memoryOutbox(database, keepSentMs), assertOpen),
     tracker: memoryTracker(database),
     sagas: memorySagas(database),
+    once: memoryOnce(database),
     admin: memoryAdmin(database),
     operations: memoryOperations(database),
     wakers: [commitWaker(database)],

@@ -10,6 +10,7 @@ export {
   outboxRetentionContract,
   savepointContract,
 } from './outbox-contract.ts'
+export { type OnceHarness, type OnceParts, onceContract } from './once-contract.ts'
 export { type SagaHarness, type SagaParts, sagaContract } from './saga-contract.ts'
 export { type TrackerHarness, type TrackerParts, trackerContract } from './tracker-contract.ts'
 export { type WakerHarness, wakerContract } from './waker-contract.ts'

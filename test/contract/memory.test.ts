@@ -4,6 +4,7 @@ import { memoryDatabase, memoryStore } from '../../src/stores/memory.ts'
 import { memoryNetwork } from '../../src/transports/memory.ts'
 import {
   manualClock,
+  onceContract,
   operationsContract,
   outboxContract,
   outboxRetentionContract,
@@ -44,6 +45,7 @@ describe('memory store: outbox', () => {
     test(item.name, () => item.run(storeHarness()))
   }
   for (const item of savepointContract) test(item.name, () => item.run(storeHarness()))
+  for (const item of onceContract) test(item.name, () => item.run(storeHarness()))
   for (const item of sagaContract) test(item.name, () => item.run(storeHarness()))
 })
 

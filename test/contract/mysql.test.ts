@@ -2,6 +2,7 @@ import { afterAll, describe, test } from 'vitest'
 import { uuidv7 } from '../../src/lib/uuid.ts'
 import {
   type ContractCase,
+  onceContract,
   operationsContract,
   outboxContract,
   outboxRetentionContract,
@@ -33,6 +34,7 @@ suite('operations', operationsContract)
 suite('savepoints', savepointContract)
 suite('tracker', trackerContract)
 suite('sagas', sagaContract)
+suite('once', onceContract)
 suite(
   'waker',
   wakerContract.map((item) => ({

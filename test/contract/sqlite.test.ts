@@ -3,6 +3,7 @@ import type { Store } from '../../src/core/store.ts'
 import { sqlite, type SqliteDatabase } from '../../src/sqlite.ts'
 import {
   manualClock,
+  onceContract,
   operationsContract,
   outboxContract,
   outboxRetentionContract,
@@ -77,6 +78,7 @@ for (const way of ways) {
       ...operationsContract,
       ...savepointContract,
       ...sagaContract,
+      ...onceContract,
     ]) {
       test(item.name, async () => {
         await using own = harness(way)

@@ -2,6 +2,7 @@ import { afterAll, describe, test } from 'vitest'
 import { uuidv7 } from '../../src/lib/uuid.ts'
 import {
   type ContractCase,
+  onceContract,
   operationsContract,
   outboxContract,
   outboxRetentionContract,
@@ -38,6 +39,7 @@ export function storeContract(name: string, { present, url }: ServerUnderTest): 
   run('savepoints', savepointContract)
   run('tracker', trackerContract)
   run('sagas', sagaContract)
+  run('once', onceContract)
 
   describe.skipIf(!present)(`${name}: waker`, () => {
     for (const item of wakerContract) {

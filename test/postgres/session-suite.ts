@@ -291,6 +291,32 @@ export function sessionScenarios<Tx>(
     },
   )
 
+  scenario(
+    'P1: the response of a request commits with the row of the library, or neither is there',
+    async ({ library, database, business }) => {
+      await using store = database.store(library.session)
+      await store.open()
+      const { once, unitOfWork } = store
+      assert.ok(once !== undefined)
+      await once.open()
+      const key = { app: 'shop', scope: '', key: "k'1 $1 ?" }
+      const run = (text: string): Promise<unknown> =>
+        unitOfWork(async (tx) => {
+          const claimed = await once.claim(tx, key, { fingerprint: 'f', keepMs: 60_000 })
+          if (claimed.kind !== 'first') return claimed
+          await library.insert(tx, text)
+          await once.keep(tx, key, JSON.stringify({ response: text }))
+          if (text === 'undone') throw new Error('on purpose')
+          return claimed
+        })
+      await assert.rejects(run('undone'), /on purpose/)
+      assert.deepEqual(await run('one'), { kind: 'first' })
+      const kept = { kind: 'kept', fingerprint: 'f', response: '{"response":"one"}' }
+      assert.deepEqual(await run('two'), kept)
+      assert.deepEqual(await business(), ['one'])
+    },
+  )
+
   test('P1 P3: whatever a program does, its rows and messages share one fate', {
     timeout: 240_000,
   }, async () => {

@@ -56,13 +56,13 @@ function refused(type: MessageType, cause: unknown): MersalError {
   )
 }
 
-type Path = readonly string[]
+export type Path = readonly string[]
 
 /**
  * Path of the first difference, undefined if there is none. A property with the value undefined
  * counts as missing.
  */
-function difference(sent: unknown, received: unknown, path: Path): Path | undefined {
+export function difference(sent: unknown, received: unknown, path: Path): Path | undefined {
   if (sent === received || Object.is(sent, received)) return undefined
   if (
     typeof sent !== 'object' ||

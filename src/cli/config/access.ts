@@ -82,15 +82,18 @@ export function schemasOf(loaded: Loaded, served: readonly Served[]): readonly S
   return [...own, ...[...transports].flatMap(({ operations }) => operations?.schema ?? [])]
 }
 
-/** The tables of sagas, which are there only where an app has some. */
-export function sagaSchemasOf(loaded: Loaded, served: readonly Served[]): readonly SchemaControl[] {
-  return served.flatMap(({ store, name }) => {
-    const schema = store.sagas?.schema
-    if (schema === undefined) return []
-    return [
-      loaded.config.stores === undefined ? schema : labelled(schema, `${name}: ${schema.name}`),
-    ]
-  })
+/** The tables of sagas and of requests, which are there only where an app uses them. */
+export function optionalSchemasOf(
+  loaded: Loaded,
+  served: readonly Served[],
+): readonly SchemaControl[] {
+  return served.flatMap(({ store, name }) =>
+    [store.sagas?.schema, store.once?.schema]
+      .filter((schema) => schema !== undefined)
+      .map((schema) =>
+        loaded.config.stores === undefined ? schema : labelled(schema, `${name}: ${schema.name}`),
+      ),
+  )
 }
 
 function labelled(schema: SchemaControl, name: string): SchemaControl {

@@ -13,7 +13,7 @@ import {
 } from '../../outbox/many-stores/relays-options.ts'
 
 /** What the program asks of a store; every `Store` is one. */
-export type ToolStore = RelayStore & Pick<Store<unknown>, 'admin' | 'sagas'>
+export type ToolStore = RelayStore & Pick<Store<unknown>, 'admin' | 'sagas' | 'once'>
 
 /** What the program `mersal` works with: the same store and transports as the apps. */
 export interface MersalConfig<Tx = unknown> {

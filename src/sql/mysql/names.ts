@@ -15,6 +15,7 @@ export interface Tables {
   /** Messages of a unit that a library has opened, see `library-unit.ts`. */
   readonly unitMark: string
   readonly saga: string
+  readonly once: string
 }
 
 const tableIn =
@@ -33,6 +34,7 @@ export function tablesIn(database: string): Tables {
     keyLock: table('key_lock'),
     unitMark: table('unit_mark'),
     saga: table('saga'),
+    once: table('once'),
   }
 }
 

@@ -11,7 +11,7 @@ import type { Handle } from './connection/database.ts'
 /** Several lists of steps live in one file. */
 export interface SqliteTables extends Tables {
   /** Names the list in the table of the steps that have been applied. */
-  readonly component: 'store' | 'queue' | 'saga'
+  readonly component: 'store' | 'queue' | 'saga' | 'once'
 }
 
 const sql = {

@@ -2,6 +2,7 @@ import type { Pause } from '../../core/operations.ts'
 import type { SagaRecord } from '../../core/sagas.ts'
 import { type Clock, systemClock } from '../../lib/async/clock.ts'
 import { nextTurn } from '../../lib/async/turn.ts'
+import type { OnceRow } from './once.ts'
 import { BusinessData } from './unit/business-data.ts'
 import type { DeadRows } from './dead-letters.ts'
 import { Locks } from './unit/locks.ts'
@@ -14,6 +15,7 @@ export type MemoryStep =
   | 'save'
   | 'track'
   | 'saga'
+  | 'once'
   | 'commit'
   | 'rollback'
   | 'claim'
@@ -58,6 +60,8 @@ export interface DatabaseState {
   readonly tracked: Map<string, number>
   /** By app, saga and key, as JSON. */
   readonly sagas: Map<string, SagaRecord>
+  /** By app, scope and key, as JSON. */
+  readonly once: Map<string, OnceRow>
   /** By kind and name. */
   readonly pauses: Map<string, Pause>
   /** Called after a commit that brought rows, and when dead letters were put back. */
@@ -88,6 +92,7 @@ export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatab
     deaths: 0,
     tracked: new Map(),
     sagas: new Map(),
+    once: new Map(),
     pauses: new Map(),
     listeners: new Set(),
   })

@@ -16,6 +16,7 @@ import { mysqlOutbox } from './outbox.ts'
 import { type Place, placeIn } from './place.ts'
 import { probe } from './examine/probe.ts'
 import { storeTables } from './schema.ts'
+import { mysqlOnce } from './once.ts'
 import { mysqlSagas } from './sagas.ts'
 import { mysqlTracker } from './tracker.ts'
 import type { Session } from '../../sql/session.ts'
@@ -77,6 +78,7 @@ export function mysql(options: MysqlOptions<unknown>): Store<unknown> {
       mayHaveEnded: handles.mayHaveEnded,
     }),
     sagas: mysqlSagas({ place, migrate: settings.migrate, own, laneOf }),
+    once: mysqlOnce({ place, migrate: settings.migrate, own, laneOf }),
     admin: mysqlAdmin(place, own, bell.ring),
     operations: mysqlOperations({ place, own, clock, changed: bell.ring }),
     wakers: [

@@ -27,6 +27,7 @@ import { storeTables } from './schema.ts'
 import { clientSavepoints } from '../../sql/postgres/unit/savepoints.ts'
 import { catchUp } from '../../sql/postgres/sequence.ts'
 import { lastStatementsOf } from './last/last-statements.ts'
+import { postgresOnce } from './once/once.ts'
 import { statements } from './statements/statements.ts'
 import { postgresSagas } from './saga/sagas.ts'
 import { postgresTracker } from './tracker.ts'
@@ -99,6 +100,7 @@ export function postgres(options: PostgresOptions<unknown>): PostgresStore<unkno
     }),
     tracker: postgresTracker({ ...ports, mayHaveEnded }),
     sagas: postgresSagas({ schema, migrate: settings.migrate, own, session }),
+    once: postgresOnce({ schema, migrate: settings.migrate, own, session }),
     admin: postgresAdmin(own, sql, () => bell.notify()),
     operations: postgresOperations({ own, schema, keepSentMs, changed: () => bell.notify() }),
     wakers: settings.listen ? [wakerOf(settings, pools, own, closing.signal)] : [],

@@ -14,6 +14,7 @@ import {
   type SqliteOpener,
   type SqlitePath,
 } from '../../sql/sqlite/options.ts'
+import { sqliteOnce } from './once.ts'
 import { sqliteOutbox } from './outbox.ts'
 import { sqliteSagas } from './sagas.ts'
 import { sqliteSavepoints } from '../../sql/sqlite/unit/savepoints.ts'
@@ -64,6 +65,7 @@ export function sqlite(
     outbox: sqliteOutbox(connection, keepSentMs),
     tracker: sqliteTracker(connection),
     sagas: sqliteSagas(connection),
+    once: sqliteOnce(connection),
     admin: sqliteAdmin(connection),
     operations: sqliteOperations(connection),
     wakers: [(wake, { signal }) => watch(connection, 'outbox', wake, signal)],

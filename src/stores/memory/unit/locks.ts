@@ -52,6 +52,13 @@ export class Locks {
     return granted
   }
 
+  /** Whether the owner holds the lock now; it does not wait. */
+  tryAcquire(owner: object, name: string): boolean {
+    const lock = this.#locks.get(name)
+    if (lock === undefined) this.#locks.set(name, { owner, waiters: [] })
+    return lock === undefined || lock.owner === owner
+  }
+
   release(owner: object, name: string): void {
     const lock = this.#locks.get(name)
     if (lock === undefined || lock.owner !== owner) return

@@ -4,6 +4,7 @@ import type { SagaInstance, SagaKey } from '../../../core/sagas.ts'
 import { deepCopy } from '../../../lib/copy.ts'
 import { DELETED, type DataView } from './business-data.ts'
 import { type DatabaseState, wakeAll } from '../database.ts'
+import type { OnceRow } from '../once.ts'
 
 /**
  * The handle of a transaction: a small key-value table for business data. Values are copied on the
@@ -43,6 +44,8 @@ export interface TransactionState {
   readonly tracked: Set<string>
   /** Key → what is to be kept of an instance; undefined if it goes. */
   readonly sagas: Map<string, (SagaKey & SagaInstance) | undefined>
+  /** By app, scope and key, as JSON. */
+  readonly once: Map<string, OnceRow>
   /** Names of the locks that it holds. */
   readonly held: Set<string>
   /** Why it can only be rolled back. */
@@ -94,6 +97,7 @@ export function begin(
     keyTokens: new Map(),
     tracked: new Set(),
     sagas: new Map(),
+    once: new Map(),
     held: new Set(),
     doomed: undefined,
     open: true,
@@ -143,6 +147,13 @@ export async function lock(state: TransactionState, name: string): Promise<void>
   throw state.doomed
 }
 
+/** Takes a lock until the end of the transaction, unless another one has it. */
+export function tryLock(state: TransactionState, name: string): boolean {
+  const taken = state.database.locks.tryAcquire(state, name)
+  if (taken) state.held.add(name)
+  return taken
+}
+
 /** Everything becomes visible in one step, or nothing does and the error says why. */
 export async function commit(state: TransactionState): Promise<void> {
   const { database, view, rows } = state
@@ -158,13 +169,15 @@ export async function commit(state: TransactionState): Promise<void> {
         },
       )
     }
-    if (view.written.size + rows.length + state.tracked.size + state.sagas.size > 0)
+    const { tracked, sagas, once } = state
+    if (view.written.size + rows.length + tracked.size + sagas.size + once.size > 0)
       database.data.validate(view)
     database.data.apply(view)
     const now = database.clock.now()
-    for (const key of state.tracked) database.tracked.set(key, now)
+    for (const key of tracked) database.tracked.set(key, now)
     for (const row of rows) addRow(database, row, now)
-    for (const [name, saga] of state.sagas) keepSaga(database, name, saga, now)
+    for (const [name, saga] of sagas) keepSaga(database, name, saga, now)
+    for (const [name, row] of once) database.once.set(name, row)
   } finally {
     end(state)
   }
