@@ -1,7 +1,6 @@
 export { Mersal } from './app/mersal.ts'
 export { type ContractOptions, command, event } from './app/send/messages.ts'
 export type { Upcaster } from './app/contracts/versions.ts'
-export { command, event } from './app/send/messages.ts'
 export type { OnceRequest, OnceResult } from './app/once/request.ts'
 export { saga, type SagaOptions, type SagaType } from './app/sagas/definition.ts'
 export type {

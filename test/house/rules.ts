@@ -21,6 +21,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/transports/shared': ['src/core', 'src/lib'],
   'src/transports/queues': ['src/core', 'src/lib', 'src/sql', 'src/transports/shared'],
   'src/app': ['src/core', 'src/lib', 'src/outbox', 'src/sql'],
+  'src/http': ['src/core', 'src/lib', 'src/app'],
   'src/testing': [
     'src/core',
     'src/lib',
@@ -43,6 +44,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 /** Faces: files directly in `src`, which only re-export. */
 const faces: Readonly<Record<string, readonly string[]>> = {
   'src/index.ts': ['src/core', 'src/lib', 'src/app', 'src/outbox', 'src/sql'],
+  'src/http.ts': ['src/http'],
 }
 const adapterFaces = ['src/core', 'src/lib', 'src/sql', 'src/stores', 'src/transports']
 
