@@ -38,7 +38,14 @@ export interface TransportAdapter extends Adapter {
 }
 
 export type StoreName = 'postgres' | 'mysql' | 'sqlite'
-export type TransportName = 'rabbitmq' | 'nats' | 'redis' | 'postgres' | 'mysql' | 'sqlite'
+export type TransportName =
+  | 'rabbitmq'
+  | 'nats'
+  | 'kafka'
+  | 'redis'
+  | 'postgres'
+  | 'mysql'
+  | 'sqlite'
 
 const onPostgres = {
   packages: ['pg'],
@@ -113,6 +120,14 @@ export const transportAdapters: Readonly<Record<TransportName, TransportAdapter>
     shown: 'redis://…',
     init: ['mersal/redis', 'redis', '{ url: broker }'],
     fromUrl: async (url) => (await import('../transports/redis/transport.ts')).redis({ url }),
+  },
+  kafka: {
+    packages: ['@platformatic/kafka'],
+    variables: ['KAFKA_URL'],
+    fits: /^kafkas?:\/\//,
+    shown: 'kafka://…',
+    init: ['mersal/kafka', 'kafka', '{ url: broker }'],
+    fromUrl: async (url) => (await import('../transports/kafka/transport.ts')).kafka({ url }),
   },
   postgres: { ...onPostgres, init: ['mersal/postgres', 'postgresQueue', '{ pool }'] },
   mysql: { ...onMysql, init: ['mersal/mysql', 'mysqlQueue', '{ pool }'] },

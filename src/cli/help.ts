@@ -64,7 +64,7 @@ export function programHelp(list: readonly Verb[]): string {
     `Verbs:\n${columns(list.map(({ name, summary }) => [name, summary] as const))}`,
     `The database and the broker come from the nearest mersal.config.ts (or .mts, .js, .mjs), or else
 from the environment: DATABASE_URL (postgres://…, mysql://… or sqlite:PATH), MERSAL_SCHEMA, AMQP_URL,
-RABBITMQ_URL, NATS_URL or REDIS_URL. Passwords belong there, never on the command line.`,
+RABBITMQ_URL, NATS_URL, KAFKA_URL or REDIS_URL. Passwords belong there, never on the command line.`,
     `Exit codes:\n${columns([
       ['0', 'done, or a check says yes'],
       ['1', 'it failed; standard error says why'],

@@ -52,6 +52,7 @@ const adapterFaces = ['src/core', 'src/lib', 'src/sql', 'src/stores', 'src/trans
 const clients: Readonly<Record<string, readonly string[]>> = {
   'src/stores/sqlite': ['better-sqlite3'],
   'src/stores/postgres': ['pg', 'pg-logical-replication'],
+  'src/transports/kafka': ['@platformatic/kafka'],
   'src/transports/nats': ['@nats-io/jetstream', '@nats-io/transport-node'],
   'src/transports/rabbitmq': ['amqplib'],
   'src/transports/redis': ['@redis/client'],

@@ -43,6 +43,7 @@ describe('a CommonJS program', () => {
       'amqplib',
       '@nats-io/transport-node',
       '@nats-io/jetstream',
+      '@platformatic/kafka',
       '@redis/client',
     ])
       lend(place, client)

@@ -87,3 +87,17 @@ export function keyOrder(): KeyOrder {
 export function heldBack(): Refused {
   return refused('held back: an earlier message of the same key was refused')
 }
+
+/** The one answer to an event that went into several queues. */
+export function together(outcomes: readonly PublishOutcome[]): PublishOutcome {
+  const [first] = outcomes
+  if (outcomes.length === 1 && first !== undefined) return first
+  const failed = outcomes.filter(({ kind }) => kind !== 'confirmed')
+  if (failed.length === 0) return confirmed
+  const refusal = failed.find(({ kind }) => kind === 'refused')
+  if (refusal !== undefined) return refusal
+  const [other] = failed as [Exclude<PublishOutcome, { kind: 'confirmed' }>]
+  if (failed.length === outcomes.length && failed.every(({ kind }) => kind === 'unavailable'))
+    return other
+  return unknown(`only some of its queues have stored the event: ${other.error.message}`)
+}

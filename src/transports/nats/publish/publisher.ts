@@ -9,9 +9,9 @@ import {
   refused,
   refusedForGood,
   sizeOf,
+  together,
   tooLarge,
   unavailable,
-  unknown,
   unroutable,
 } from '../../shared/outcomes.ts'
 import { apiCodes } from '../connection/faults.ts'
@@ -193,18 +193,4 @@ function outcomeOf(queue: string, answer: Exclude<Answer, { kind: 'nobody' }>): 
   // A full stream and a server without room are no fault of the message.
   const isFull = answer.status >= 500 || answer.code === apiCodes.accountIsFull
   return isFull ? unavailable(text) : refused(text)
-}
-
-/** The one answer to an event that went into several queues. */
-function together(outcomes: readonly PublishOutcome[]): PublishOutcome {
-  const [first] = outcomes
-  if (outcomes.length === 1 && first !== undefined) return first
-  const failed = outcomes.filter(({ kind }) => kind !== 'confirmed')
-  if (failed.length === 0) return confirmed
-  const refusal = failed.find(({ kind }) => kind === 'refused')
-  if (refusal !== undefined) return refusal
-  const [other] = failed as [Exclude<PublishOutcome, { kind: 'confirmed' }>]
-  if (failed.length === outcomes.length && failed.every(({ kind }) => kind === 'unavailable'))
-    return other
-  return unknown(`only some of its queues have stored the event: ${other.error.message}`)
 }

@@ -1,0 +1,205 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { freePort } from './postgres.ts'
+import { watchdog } from './watchdog.ts'
+
+const VERSION = '4.4.0'
+const LONGEST_START_MS = 90_000
+const LONGEST_FETCH_MS = 400_000
+/** Once fetched, for every checkout on this machine. */
+const jars = join(homedir(), '.cache', 'mersal', `kafka-${VERSION}`)
+const isFetched = (): boolean => existsSync(join(jars, `kafka_2.13-${VERSION}.jar`))
+
+function runs(program: string): boolean {
+  return spawnSync(program, ['-version'], { stdio: 'ignore' }).error === undefined
+}
+
+/** What keeps a private Kafka broker from running on this machine, or undefined. */
+export function kafkaProblem(): string | undefined {
+  if (!runs('java')) return 'no java in PATH: apt-get install openjdk-17-jre-headless'
+  if (!isFetched() && !runs('mvn'))
+    return `no Kafka in ${jars}, and no mvn in PATH that would fetch it: apt-get install maven`
+  return undefined
+}
+
+const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
+<modelVersion>4.0.0</modelVersion><groupId>x</groupId><artifactId>x</artifactId><version>1</version>
+<dependencies><dependency><groupId>org.apache.kafka</groupId>
+<artifactId>kafka_2.13</artifactId><version>${VERSION}</version></dependency></dependencies>
+</project>`
+
+/** Fetches Apache Kafka with what it needs from Maven Central, unless it is here. */
+async function fetched(): Promise<string> {
+  if (isFetched()) return jars
+  mkdirSync(join(homedir(), '.cache', 'mersal'), { recursive: true })
+  const folder = mkdtempSync(join(homedir(), '.cache', 'mersal', 'fetching-'))
+  try {
+    writeFileSync(join(folder, 'pom.xml'), pom)
+    const target = join(folder, 'jars')
+    const goal = ['-q', '-B', 'dependency:copy-dependencies', `-DoutputDirectory=${target}`]
+    const child = spawn('mvn', goal, { cwd: folder, stdio: 'ignore', timeout: LONGEST_FETCH_MS })
+    await once(child, 'exit')
+    if (child.exitCode !== 0) throw new Error(`mvn cannot fetch Apache Kafka ${VERSION}`)
+    // Another process may have been faster.
+    if (!isFetched()) renameSync(target, jars)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+  return jars
+}
+
+/** A whole broker of its own, that may be killed, stopped, cut off and started again. */
+export interface PrivateKafka extends AsyncDisposable {
+  /** `host:port` */
+  readonly server: string
+  readonly port: number
+  start(): Promise<void>
+  /** Sends a signal to the broker process. With SIGKILL it resolves when the process is gone. */
+  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void>
+  /** Ends the broker in good order. */
+  stop(): Promise<void>
+}
+
+export interface KafkaServerOptions {
+  /** Further lines of the configuration file; they come last, so they count. */
+  readonly config?: readonly string[]
+  /** Default: one that is free. */
+  readonly port?: number
+  /** Where clients are told to connect. Default: where the broker listens. */
+  readonly advertised?: number
+  /** `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`. Default `PLAINTEXT`. */
+  readonly protocol?: string
+  /** Credentials for SCRAM that exist from the beginning. */
+  readonly scram?: { readonly name: string; readonly password: string }
+}
+
+async function answers(port: number): Promise<boolean> {
+  const socket = connect({ host: '127.0.0.1', port })
+  try {
+    await once(socket, 'connect', { signal: AbortSignal.timeout(1000) })
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
+}
+
+function configOf(
+  folder: string,
+  port: number,
+  controller: number,
+  { config = [], advertised = port, protocol = 'PLAINTEXT' }: KafkaServerOptions,
+): string {
+  return [
+    'process.roles=broker,controller',
+    'node.id=1',
+    `controller.quorum.voters=1@127.0.0.1:${controller}`,
+    'controller.listener.names=CONTROLLER',
+    `listeners=CLIENTS://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controller}`,
+    `advertised.listeners=CLIENTS://127.0.0.1:${advertised}`,
+    `listener.security.protocol.map=CONTROLLER:PLAINTEXT,CLIENTS:${protocol}`,
+    'inter.broker.listener.name=CLIENTS',
+    `log.dirs=${join(folder, 'data')}`,
+    'auto.create.topics.enable=false',
+    'offsets.topic.replication.factor=1',
+    'offsets.topic.num.partitions=2',
+    'transaction.state.log.replication.factor=1',
+    'transaction.state.log.min.isr=1',
+    'share.coordinator.state.topic.replication.factor=1',
+    'group.consumer.min.session.timeout.ms=500',
+    'group.consumer.min.heartbeat.interval.ms=50',
+    'num.network.threads=2',
+    'num.io.threads=4',
+    'background.threads=2',
+    'log.cleaner.dedupe.buffer.size=8388608',
+    ...config,
+  ].join('\n')
+}
+
+export async function openPrivateKafka(options: KafkaServerOptions = {}): Promise<PrivateKafka> {
+  const problem = kafkaProblem()
+  if (problem !== undefined) throw new Error(problem)
+  const classes = `${await fetched()}/*`
+  const folder = mkdtempSync(join(tmpdir(), 'mersal-kafka-'))
+  const port = options.port ?? (await freePort())
+  const controller = await freePort()
+  const file = join(folder, 'server.properties')
+  writeFileSync(file, `${configOf(folder, port, controller, options)}\n`)
+  const guard = watchdog({ pidFiles: [], signal: 'KILL', folders: [folder] })
+  const java = [
+    '-Xmx256m',
+    '-Xms64m',
+    '-XX:+UseSerialGC',
+    '-XX:TieredStopAtLevel=1',
+    '-cp',
+    classes,
+  ]
+  const format = async (): Promise<void> => {
+    const { scram } = options
+    const users =
+      scram === undefined
+        ? []
+        : ['--add-scram', `SCRAM-SHA-512=[name=${scram.name},password=${scram.password}]`]
+    const id = randomBytes(16).toString('base64url')
+    const tool = ['kafka.tools.StorageTool', 'format', '-t', id, '-c', file, ...users]
+    const child = spawn('java', [...java, ...tool], { stdio: 'ignore' })
+    await once(child, 'exit')
+    if (child.exitCode !== 0) throw new Error('the storage of a private Kafka cannot be made')
+  }
+  let server: { readonly pid: number; readonly ended: Promise<unknown> } | undefined
+  const start = async (): Promise<void> => {
+    // A group of its own: Ctrl+C at the terminal is for the program that started it.
+    const child = spawn('java', [...java, 'kafka.Kafka', file], {
+      cwd: folder,
+      stdio: 'ignore',
+      detached: true,
+    })
+    await once(child, 'spawn')
+    const pid = child.pid as number
+    guard.watch(pid)
+    server = { pid, ended: once(child, 'exit') }
+    const until = performance.now() + LONGEST_START_MS
+    while (!(await answers(port))) {
+      if (child.exitCode !== null || performance.now() > until)
+        throw new Error(`Kafka does not start (exit code ${child.exitCode})`)
+      await wait(50)
+    }
+  }
+  const end = async (name: 'SIGKILL' | 'SIGTERM'): Promise<void> => {
+    const current = server
+    if (current === undefined) return
+    server = undefined
+    process.kill(current.pid, name)
+    await current.ended
+  }
+  const dispose = async (): Promise<void> => {
+    await end('SIGKILL').catch(() => {}) // it may have ended by itself
+    rmSync(folder, { recursive: true, force: true })
+    await guard[Symbol.asyncDispose]()
+  }
+  try {
+    await format()
+    await start()
+  } catch (error) {
+    await dispose()
+    throw error
+  }
+  return {
+    server: `127.0.0.1:${port}`,
+    port,
+    start,
+    async signal(name) {
+      if (name === 'SIGKILL') await end(name)
+      else if (server !== undefined) process.kill(server.pid, name)
+    },
+    stop: () => end('SIGTERM'),
+    [Symbol.asyncDispose]: dispose,
+  }
+}

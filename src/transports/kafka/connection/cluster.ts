@@ -1,0 +1,278 @@
+import { type API, Connection, findCoordinatorV6, metadataV12 } from '@platformatic/kafka'
+import { MersalError } from '../../../core/errors/errors.ts'
+import { systemClock } from '../../../lib/async/clock.ts'
+import type { Link } from '../../shared/link.ts'
+import { invalid, type KafkaSettings } from '../options.ts'
+import type { Server } from './address.ts'
+import { checkBroker, tlsOf } from './broker.ts'
+import { codes, codesIn, coordinatorCodes, movedCodes, partly } from './faults.ts'
+
+export type KafkaLink = Link<Cluster>
+
+/** What a connection is used for: one that waits for messages must not hold up the others. */
+export type Purpose = 'ask' | 'publish' | 'group' | `fetch ${string}`
+
+export interface TopicInfo {
+  readonly id: string
+  /** By number: the broker that leads it, -1 if none does, and how many copies it has. */
+  readonly partitions: readonly { readonly leader: number; readonly copies: number }[]
+}
+
+const HEARTBEAT_MS = 3000
+const SETTLING_MS = 5000
+const GROUP = 0
+const COORDINATOR_TRIES = 6
+const COORDINATOR_PAUSE_MS = 100
+
+/** The brokers of a cluster, as long as one of them answers without a break. */
+export class Cluster {
+  readonly #settings: KafkaSettings
+  readonly #tls: object | undefined
+  readonly #seen: Set<string>
+  readonly #since = systemClock.monotonic()
+  readonly #open = new Map<string, Promise<Connection>>()
+  readonly #topics = new Map<string, TopicInfo>()
+  readonly #coordinators = new Map<string, number>()
+  #brokers = new Map<number, Server>()
+  #control!: Connection
+  #closed = false
+  version = '?'
+
+  /** `seen`: topics that were there at some time, over all connections of a transport. */
+  constructor(settings: KafkaSettings, seen: Set<string>) {
+    this.#settings = settings
+    this.#seen = seen
+    this.#tls = tlsOf(settings.tls)
+  }
+
+  /** Connects to the first broker of the list that answers. */
+  async connect(): Promise<this> {
+    let failure: unknown
+    const { servers } = this.#settings
+    const first = Math.floor(Math.random() * servers.length)
+    for (let index = 0; index < servers.length; index++) {
+      try {
+        this.#control = await this.#connect(
+          servers[(first + index) % servers.length] as Server,
+          this.#settings.connectTimeoutMs,
+        )
+        this.version = await checkBroker(this.#control)
+        await this.topics([], true)
+        return this
+      } catch (error) {
+        this.#control?.socket?.destroy()
+        failure = error
+      }
+    }
+    throw failure
+  }
+
+  /** Calls back once when the broker that was found first is silent or gone. */
+  watch(lost: (problem: unknown) => void): void {
+    this.#control.once('close', () => lost(undefined))
+    const timer = setInterval(() => {
+      if (this.#closed) clearInterval(timer)
+      else this.topics([], true).catch(lost)
+    }, HEARTBEAT_MS)
+    timer.unref()
+  }
+
+  destroy(): void {
+    this.#closed = true
+    this.#control?.socket?.destroy()
+    for (const opening of this.#open.values())
+      opening.then(
+        ({ socket }) => socket?.destroy(),
+        () => {},
+      )
+  }
+
+  /** Asks the broker that was found first. */
+  ask<Arguments extends unknown[], Response>(
+    api: API<Arguments, Response>,
+    ...given: Arguments
+  ): Promise<Response> {
+    return api.async(this.#control, ...given)
+  }
+
+  /** What the cluster knows of these topics; one that does not exist is left out. */
+  async topics(names: readonly string[], fresh = false): Promise<ReadonlyMap<string, TopicInfo>> {
+    if (fresh || names.some((name) => !this.#topics.has(name))) await this.#look([...names])
+    return this.#known(names)
+  }
+
+  /** The names of all topics that begin so. */
+  async topicNames(prefix: string): Promise<readonly string[]> {
+    const { topics } = await this.#metadata(null)
+    return topics.flatMap(({ name }) => (name?.startsWith(prefix) === true ? [name] : []))
+  }
+
+  /** What is known of it may be wrong. */
+  forget(topic: string): void {
+    this.#topics.delete(topic)
+  }
+
+  async topicOf(id: string, names: readonly string[]): Promise<string | undefined> {
+    const find = (): string | undefined => names.find((name) => this.#topics.get(name)?.id === id)
+    if (find() === undefined) await this.topics(names, true)
+    return find()
+  }
+
+  /** A connection to the broker with this number. */
+  to(broker: number, purpose: Purpose): Promise<Connection> {
+    const key = `${broker} ${purpose}`
+    const known = this.#open.get(key)
+    if (known !== undefined) return known
+    const server = this.#brokers.get(broker)
+    if (server === undefined || this.#closed)
+      return Promise.reject(
+        new MersalError('MERSAL_UNAVAILABLE', `broker ${broker} is not there now`),
+      )
+    const { confirmTimeoutMs, connectTimeoutMs } = this.#settings
+    const longest = purpose === 'publish' ? confirmTimeoutMs : connectTimeoutMs
+    const opening = this.#connect(server, longest)
+    this.#open.set(key, opening)
+    const drop = (): void => {
+      if (this.#open.get(key) === opening) this.#open.delete(key)
+    }
+    opening.then((connection) => connection.once('close', drop), drop)
+    return opening
+  }
+
+  /** Ends the connections for a purpose that is over. */
+  drop(purpose: Purpose): void {
+    for (const [key, opening] of this.#open)
+      if (key.endsWith(` ${purpose}`))
+        opening.then(
+          ({ socket }) => socket?.destroy(),
+          () => {},
+        )
+  }
+
+  /** The broker that leads this partition. */
+  async leader(topic: string, partition: number): Promise<number> {
+    const info = (await this.topics([topic])).get(topic)
+    const leader = info?.partitions[partition]?.leader ?? -1
+    if (leader >= 0) return leader
+    this.forget(topic)
+    throw new MersalError(
+      'MERSAL_UNAVAILABLE',
+      `partition ${partition} of '${topic}' has no leader now`,
+    )
+  }
+
+  /** Asks the leader of a partition; what is known of it is forgotten if that was another one. */
+  async askLeader<Arguments extends unknown[], Response>(
+    { topic, partition }: { readonly topic: string; readonly partition: number },
+    api: API<Arguments, Response>,
+    ...given: Arguments
+  ): Promise<Response> {
+    const connection = await this.to(await this.leader(topic, partition), 'ask')
+    try {
+      return await api.async(connection, ...given)
+    } catch (error) {
+      if (codesIn(error).some((code) => movedCodes.has(code))) this.forget(topic)
+      throw error
+    }
+  }
+
+  /** Asks the coordinator of a group. */
+  async askGroup<Arguments extends unknown[], Response>(
+    group: string,
+    api: API<Arguments, Response>,
+    ...given: Arguments
+  ): Promise<Response> {
+    for (let tries = 1; ; tries++) {
+      try {
+        const connection = await this.to(await this.#coordinator(group), 'group')
+        return await api.async(connection, ...given)
+      } catch (error) {
+        const found = codesIn(error)
+        const hasMoved = found.some((code) => coordinatorCodes.has(code))
+        if (hasMoved || found.length === 0) this.#coordinators.delete(group)
+        // Just after a start it reads what it has to know.
+        if (!hasMoved || tries > COORDINATOR_TRIES || this.#closed) throw error
+        await systemClock.sleep(COORDINATOR_PAUSE_MS * tries)
+      }
+    }
+  }
+
+  async #coordinator(group: string): Promise<number> {
+    const known = this.#coordinators.get(group)
+    if (known !== undefined) return known
+    const { coordinators } = await this.ask(findCoordinatorV6.api, GROUP, [group])
+    const { nodeId = -1, host = '', port = 0 } = coordinators[0] ?? {}
+    if (!this.#brokers.has(nodeId)) this.#brokers.set(nodeId, { host, port })
+    this.#coordinators.set(group, nodeId)
+    return nodeId
+  }
+
+  #known(names: readonly string[]): Map<string, TopicInfo> {
+    return new Map(
+      names.flatMap((name) => {
+        const info = this.#topics.get(name)
+        return info === undefined ? [] : [[name, info] as const]
+      }),
+    )
+  }
+
+  #metadata(names: string[] | null) {
+    return partly(this.ask(metadataV12.api, names, false, false))
+  }
+
+  async #look(names: string[]): Promise<void> {
+    const { brokers, topics } = await this.#metadata(names)
+    this.#brokers = new Map(brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]))
+    for (const { name, topicId, errorCode, partitions } of topics) {
+      if (typeof name !== 'string') continue
+      if (errorCode === 0)
+        this.#topics.set(name, {
+          id: topicId,
+          partitions: partitions
+            .toSorted((one, other) => one.partitionIndex - other.partitionIndex)
+            .map(({ leaderId, replicaNodes }) => ({
+              leader: leaderId,
+              copies: replicaNodes.length,
+            })),
+        })
+      else this.#topics.delete(name)
+      this.#doubt(name, errorCode)
+    }
+    const denied = topics.find(({ errorCode }) => errorCode === 29)
+    if (denied !== undefined)
+      throw invalid('sasl', `the user must not see the topic '${denied.name}' (docs/kafka.md)`)
+  }
+
+  /** A broker that has just started may not know all topics, or not who leads them. */
+  #doubt(name: string, errorCode: number): void {
+    if (errorCode === 0) this.#seen.add(name)
+    else if (errorCode !== codes.unknownTopic && errorCode !== codes.topicAuthorization)
+      throw new MersalError('MERSAL_UNAVAILABLE', `'${name}' cannot be used now (${errorCode})`)
+    else if (errorCode === codes.unknownTopic && this.#seen.has(name)) {
+      if (systemClock.monotonic() - this.#since > SETTLING_MS) this.#seen.delete(name)
+      else throw new MersalError('MERSAL_UNAVAILABLE', `the broker does not know '${name}' yet`)
+    }
+  }
+
+  async #connect({ host, port }: Server, longestMs: number): Promise<Connection> {
+    const { clientId, connectTimeoutMs, sasl } = this.#settings
+    const connection = new Connection(clientId, {
+      connectTimeout: connectTimeoutMs,
+      requestTimeout: longestMs,
+      context: this.#settings,
+      maxInflights: 100,
+      ...(this.#tls === undefined ? {} : { tls: this.#tls }),
+      ...(sasl === undefined ? {} : { sasl }),
+    })
+    // Whoever waits for an answer is told; nobody else needs to be.
+    connection.on('error', () => {})
+    try {
+      await connection.connect(host, port)
+    } catch (error) {
+      connection.socket?.destroy()
+      throw error
+    }
+    if (this.#closed) connection.socket.destroy()
+    return connection
+  }
+}

@@ -1,0 +1,28 @@
+import { errorFields } from '../../../core/errors/error-text.ts'
+import type { Logger } from '../../../core/telemetry.ts'
+import { toError } from '../../../lib/async/abort.ts'
+
+/** Why a queue cannot be consumed. An outage of an hour is one line in the log. */
+export interface Trouble {
+  tell(error: unknown): void
+  /** Messages come again. */
+  over(): void
+}
+
+export function trouble(logger: Logger, queue: string): Trouble {
+  let said = ''
+  return {
+    tell(error) {
+      const { message } = toError(error)
+      const level = message === said ? 'debug' : 'warn'
+      said = message
+      logger[level](
+        { queue, ...errorFields(error) },
+        'a queue cannot be consumed now; beginning again',
+      )
+    },
+    over() {
+      said = ''
+    },
+  }
+}

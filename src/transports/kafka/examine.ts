@@ -1,0 +1,142 @@
+import { consumerGroupDescribeV0, offsetFetchV9 } from '@platformatic/kafka'
+import type { Finding, QueueOverview } from '../../core/operations.ts'
+import type { QueueRemoval } from '../../core/transport.ts'
+import { partly } from './connection/faults.ts'
+import type { Cluster } from './connection/cluster.ts'
+import { endOf } from './connection/records.ts'
+import { decodeLedger } from './consume/ledger.ts'
+import type { KafkaDeadLetters } from './consume/dead-letters.ts'
+import type { KafkaSettings } from './options.ts'
+import { loses, risks } from './topology/settings.ts'
+import type { Topology } from './topology/topology.ts'
+
+/** Looks at the cluster without making anything. Throws when it cannot be reached. */
+export function examine(
+  topology: Topology,
+  { partitions }: KafkaSettings,
+  queues: readonly string[],
+): Promise<readonly Finding[]> {
+  return topology.ask('examining the cluster', async (cluster) => {
+    const findings: Finding[] = [{ level: 'ok', subject: 'kafka version', text: cluster.version }]
+    for (const queue of queues) {
+      const wanted = topology.wanted(queue)
+      const found = await cluster.topics(
+        wanted.map(({ name }) => name),
+        true,
+      )
+      const configs = await topology.configs(cluster, [...found.keys()])
+      for (const { name, kind, partitions: count } of wanted) {
+        const info = found.get(name)
+        const config = configs.get(name) ?? new Map()
+        const subject = `topic ${name}`
+        const loss = info && loses(kind, config)
+        const risk = info && risks(config, info.partitions[0]?.copies ?? 1)[0]
+        if (info === undefined)
+          findings.push({
+            level: 'fault',
+            subject,
+            text: 'it does not exist',
+            remedy: `start the app of queue '${queue}' once, or make it as docs/kafka.md says`,
+          })
+        else if (info.partitions.length !== count)
+          findings.push({
+            level: 'fault',
+            subject,
+            text: `it has ${info.partitions.length} partitions, and the option says ${partitions}`,
+            remedy: `set kafka.partitions to ${info.partitions.length}`,
+          })
+        else if (loss !== undefined) findings.push({ level: 'fault', subject, text: loss })
+        else if (risk !== undefined) findings.push({ level: 'warning', subject, text: risk })
+        else findings.push({ level: 'ok', subject, text: `${count} partitions` })
+      }
+    }
+    return findings
+  })
+}
+
+/** Messages that no consumer has handled yet, and members of the group. */
+async function loadOf(
+  topology: Topology,
+  cluster: Cluster,
+  queue: string,
+): Promise<{ readonly waiting: number; readonly consumers: number }> {
+  const { names } = topology
+  const group = names.groupOf(queue)
+  const topics = [names.queueTopic(queue), names.retryTopic(queue)]
+  const known = await cluster.topics(topics)
+  const places = [...known].flatMap(([topic, { partitions }]) =>
+    partitions.map((_, partition) => ({ topic, partition })),
+  )
+  const asked = [...known].map(([name, { partitions }]) => ({
+    name,
+    partitionIndexes: partitions.map((_, index) => index),
+  }))
+  const { groups } = await partly(
+    cluster.askGroup(
+      group,
+      offsetFetchV9.api,
+      [{ groupId: group, memberId: null as never, memberEpoch: -1, topics: asked }],
+      true,
+    ),
+  )
+  const committed = new Map(
+    (groups[0]?.topics ?? []).flatMap(({ name, partitions }) =>
+      partitions.map((one) => [`${name} ${one.partitionIndex}`, one] as const),
+    ),
+  )
+  const counts = await Promise.all(
+    places.map(async (place) => {
+      const { committedOffset = -1n, metadata = '' } =
+        committed.get(`${place.topic} ${place.partition}`) ?? {}
+      const first =
+        committedOffset >= 0n ? Number(committedOffset) : await endOf(cluster, place, 'earliest')
+      const end = await endOf(cluster, place, 'latest')
+      return Math.max(0, end - first - decodeLedger(first, metadata).done.size)
+    }),
+  )
+  const described = await partly(
+    cluster.askGroup(group, consumerGroupDescribeV0.api, [group], false),
+  )
+  return {
+    waiting: counts.reduce((sum, count) => sum + count, 0),
+    consumers: described.groups[0]?.members.length ?? 0,
+  }
+}
+
+/** Every queue with the prefix, and those of `names` that exist. */
+export function queueOverviews(
+  topology: Topology,
+  deadLetters: KafkaDeadLetters,
+): Promise<readonly QueueOverview[]> {
+  return topology.ask('looking at the queues', async (cluster) => {
+    const { names } = topology
+    const topics = await cluster.topicNames(names.queues)
+    const queues = topics.map((topic) => names.queueOf(topic)).filter((one) => one !== undefined)
+    return Promise.all(
+      queues.toSorted().map(async (queue) => ({
+        queue,
+        dead: await deadLetters.count(cluster, queue),
+        ...(await loadOf(topology, cluster, queue)),
+      })),
+    )
+  })
+}
+
+export function removeQueue(
+  topology: Topology,
+  deadLetters: KafkaDeadLetters,
+  queue: string,
+): Promise<QueueRemoval> {
+  return topology.ask(`removing queue '${queue}'`, async (cluster) => {
+    const topic = topology.names.queueTopic(queue)
+    if ((await cluster.topics([topic], true)).has(topic)) {
+      const { waiting, consumers } = await loadOf(topology, cluster, queue)
+      if (consumers > 0) return { kind: 'kept', why: `${consumers} consumers read it` }
+      if (waiting > 0) return { kind: 'kept', why: `${waiting} messages are in it` }
+      const dead = await deadLetters.count(cluster, queue)
+      if (dead > 0) return { kind: 'kept', why: `it has ${dead} dead letters` }
+    }
+    await topology.remove(cluster, queue)
+    return { kind: 'removed' }
+  })
+}

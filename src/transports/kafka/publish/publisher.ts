@@ -1,0 +1,231 @@
+import type { OutgoingMessage } from '../../../core/messages/message.ts'
+import { isName } from '../../../core/messages/validation.ts'
+import type { PublishOptions, PublishOutcome } from '../../../core/transport.ts'
+import { toError } from '../../../lib/async/abort.ts'
+import { systemClock } from '../../../lib/async/clock.ts'
+import { seldom } from '../../../lib/async/seldom.ts'
+import {
+  confirmed,
+  keyOrder,
+  refusedForGood,
+  sizeOf,
+  together,
+  tooLarge,
+  unavailable,
+  unroutable,
+  withdrawn,
+} from '../../shared/outcomes.ts'
+import type { OwnQueues } from '../../shared/own-queues.ts'
+import { answeredOrStopped, type Stop, stopOn } from '../../shared/stop.ts'
+import type { KafkaLink } from '../connection/cluster.ts'
+import type { KafkaSettings } from '../options.ts'
+import type { Topology } from '../topology/topology.ts'
+import type { Answer, Lane } from './lane.ts'
+import { partitionOf, type Producer } from './producer.ts'
+import { toHeaders } from './wire.ts'
+
+/** A message on its way: which lanes it takes, and what becomes of it. */
+interface Under {
+  readonly lanes: Promise<ReadonlySet<Lane>>
+  readonly outcome: Promise<PublishOutcome>
+}
+
+/** What the messages of one call of `publish` have in common. */
+interface Call {
+  readonly stop: Stop | undefined
+  readonly order: ReturnType<typeof keyOrder>
+  /** The last message of each key. */
+  readonly last: Map<string, Under>
+  readonly subscribers: Map<string, Promise<readonly string[]>>
+  readonly turns: Map<string, () => number>
+}
+
+interface Target {
+  readonly queue: string
+  readonly topic: string
+  readonly partition: number
+  readonly lane: Lane
+}
+
+/** Puts messages into the topics of their queues, an event into the topic of each subscriber. */
+export class Publisher {
+  readonly #link: KafkaLink
+  readonly #producer: Producer
+  readonly #topology: Topology
+  readonly #own: OwnQueues
+  readonly #settings: KafkaSettings
+  readonly #isNews = seldom(systemClock, 60_000)
+
+  constructor(
+    link: KafkaLink,
+    producer: Producer,
+    topology: Topology,
+    own: OwnQueues,
+    settings: KafkaSettings,
+  ) {
+    this.#link = link
+    this.#producer = producer
+    this.#topology = topology
+    this.#own = own
+    this.#settings = settings
+  }
+
+  publish(
+    messages: readonly OutgoingMessage[],
+    { signal, withdraw }: PublishOptions = {},
+  ): readonly Promise<PublishOutcome>[] {
+    const call: Call = {
+      stop: stopOn(signal, withdraw),
+      order: keyOrder(),
+      last: new Map(),
+      subscribers: new Map(),
+      turns: new Map(),
+    }
+    return messages.map((message) => {
+      const { partitionKey } = message
+      const earlier = partitionKey === undefined ? undefined : call.last.get(partitionKey)
+      const under = this.#publish(message, earlier, call)
+      if (partitionKey !== undefined) call.last.set(partitionKey, under)
+      return under.outcome
+    })
+  }
+
+  #publish(message: OutgoingMessage, earlier: Under | undefined, call: Call): Under {
+    const lanes = Promise.withResolvers<ReadonlySet<Lane>>()
+    const run = async (): Promise<PublishOutcome> => {
+      const targets = await this.#route(message, call)
+      if (!Array.isArray(targets)) return targets
+      if (earlier !== undefined) await follows(earlier, targets)
+      if (call.stop?.signal.aborted === true || call.stop?.withdraw?.signal.aborted === true)
+        return withdrawn()
+      const held = call.order.before(message)
+      if (held !== undefined) return held
+      const sent = targets.map((target) => this.#into(target, message, call))
+      lanes.resolve(new Set(targets.map(({ lane }) => lane)))
+      const taken = (await Promise.all(sent)).filter((answer) => answer !== undefined)
+      return taken.length === 0 ? this.#nobody(message) : together(taken)
+    }
+    const outcome = run()
+      .catch((error: unknown) => this.#away(toError(error)))
+      .then((result) => {
+        call.order.note(message, result)
+        lanes.resolve(new Set())
+        return result
+      })
+    return { lanes: lanes.promise, outcome }
+  }
+
+  /** Where it goes, or its answer if it goes nowhere. */
+  async #route(message: OutgoingMessage, call: Call): Promise<Target[] | PublishOutcome> {
+    const { maxMessageBytes } = this.#settings
+    const bytes = sizeOf(message)
+    if (bytes > maxMessageBytes) return tooLarge(bytes, maxMessageBytes)
+    const { to } = message
+    if (!isName(to.name))
+      return refusedForGood(`'${to.kind}' has a name that no queue or topic can have`)
+    // While a try waits, nothing waits for it: the relay probes, or comes when it is back.
+    if (this.#link.down !== undefined) throw this.#link.down
+    const queues = to.kind === 'queue' ? [to.name] : await this.#queuesOf(to.name, call)
+    const targets = await Promise.all(queues.map((queue) => this.#target(queue, message, call)))
+    const there = targets.filter((target) => target !== undefined)
+    return there.length === 0 ? this.#nobody(message) : there
+  }
+
+  async #target(
+    queue: string,
+    { to, partitionKey }: OutgoingMessage,
+    call: Call,
+  ): Promise<Target | undefined> {
+    const topic = this.#topology.names.queueTopic(queue)
+    const info = await this.#topology.ask('looking for a queue', async (cluster) =>
+      (await cluster.topics([topic])).get(topic),
+    )
+    if (info === undefined) {
+      if (to.kind === 'topic') this.#tellMissing(queue, to.name)
+      return undefined
+    }
+    let turns = call.turns.get(topic)
+    if (turns === undefined) {
+      turns = this.#producer.turns(topic, info.partitions.length)
+      call.turns.set(topic, turns)
+    }
+    const partition =
+      partitionKey === undefined
+        ? turns()
+        : partitionOf(Buffer.from(partitionKey), info.partitions.length)
+    return { queue, topic, partition, lane: this.#producer.lane(topic, partition) }
+  }
+
+  #queuesOf(topic: string, { subscribers }: Call): Promise<readonly string[]> {
+    const known = subscribers.get(topic)
+    if (known !== undefined) return known
+    const asked = this.#topology.queuesOf(topic)
+    subscribers.set(topic, asked)
+    return asked
+  }
+
+  /** Undefined if the topic of the queue is gone. */
+  async #into(
+    { queue, topic, partition, lane }: Target,
+    message: OutgoingMessage,
+    { order, stop }: Call,
+  ): Promise<PublishOutcome | undefined> {
+    const { partitionKey, body, to } = message
+    const parcel = {
+      topic,
+      partition,
+      ...(partitionKey === undefined ? {} : { key: Buffer.from(partitionKey) }),
+      headers: toHeaders(message),
+      body,
+    }
+    const answer = await new Promise<Answer>((resolve) => {
+      answeredOrStopped<Answer>(
+        stop,
+        (settle) => lane.add(parcel, () => order.before(message), settle),
+        (given) => {
+          // At once: the next message of the key may be taken in this turn.
+          order.note(message, given.kind === 'gone' ? unroutable(to) : given)
+          resolve(given)
+        },
+      )
+    })
+    if (answer.kind !== 'gone') return answer
+    if (to.kind === 'topic') this.#tellMissing(queue, to.name)
+    return undefined
+  }
+
+  #tellMissing(queue: string, topic: string): void {
+    const level = this.#isNews(queue) ? 'warn' : 'debug'
+    this.#settings.logger[level](
+      { queue, topic },
+      'a queue is subscribed, and its topic is gone: start its app, or remove the queue',
+    )
+  }
+
+  /** No queue takes it. If one of ours is missing, that is no fault of the message. */
+  #nobody({ to }: OutgoingMessage): PublishOutcome {
+    const back = this.#own.missing(to)
+    if (back !== undefined)
+      return { ...unavailable(`the queue for ${to.kind} '${to.name}' is being made again`), back }
+    return to.kind === 'topic' && this.#settings.discardUnroutedEvents ? confirmed : unroutable(to)
+  }
+
+  #away(error: Error): PublishOutcome {
+    const { back } = this.#link
+    return { ...unavailable(error.message), error, ...(back === undefined ? {} : { back }) }
+  }
+}
+
+/**
+ * Resolves when this may be handed over behind the earlier message of its key: at once if it takes
+ * every lane that the other one took, since nothing overtakes in a lane.
+ */
+async function follows(earlier: Under, targets: readonly Target[]): Promise<void> {
+  const lanes = await earlier.lanes
+  const mine = new Set(targets.map(({ lane }) => lane))
+  for (const lane of lanes)
+    if (!mine.has(lane)) {
+      await earlier.outcome
+      return
+    }
+}

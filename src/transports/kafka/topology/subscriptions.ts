@@ -1,0 +1,95 @@
+import { systemClock } from '../../../lib/async/clock.ts'
+import { Mutex } from '../../../lib/async/mutex.ts'
+import type { Cluster } from '../connection/cluster.ts'
+import { endOf, type Place, readFrom } from '../connection/records.ts'
+
+/** A broker that starts may be so long without the end of a topic. */
+const LONGEST_START_MS = 10_000
+
+/** One record of the topic of subscriptions. `null` in place of the value takes it back. */
+export function subscriptionKey(topic: string, queue: string): Buffer {
+  return Buffer.from(JSON.stringify([topic, queue]))
+}
+
+function parse(key: Buffer | null): readonly [string, string] | undefined {
+  try {
+    const parsed: unknown = JSON.parse(key?.toString() ?? '')
+    if (!Array.isArray(parsed)) return undefined
+    const [topic, queue] = parsed as unknown[]
+    return typeof topic === 'string' && typeof queue === 'string' ? [topic, queue] : undefined
+  } catch {
+    // Somebody else has put it there.
+    return undefined
+  }
+}
+
+/**
+ * Which queues want which topics. They are the records of a compacted topic with one partition, of
+ * which a copy is kept here: each look asks for its end, and reads what is new.
+ */
+export class Subscriptions {
+  readonly #topic: string
+  readonly #queues = new Map<string, Set<string>>()
+  readonly #mutex = new Mutex()
+  #id: string | undefined
+  #next = 0
+  #shorterSince: number | undefined
+
+  constructor(topic: string) {
+    this.#topic = topic
+  }
+
+  /** The queues of a topic at this moment. */
+  async queuesOf(cluster: Cluster, topic: string): Promise<readonly string[]> {
+    await this.#look(cluster)
+    return [...(this.#queues.get(topic) ?? [])]
+  }
+
+  /** The topics of a queue at this moment. */
+  async topicsOf(cluster: Cluster, queue: string): Promise<readonly string[]> {
+    await this.#look(cluster)
+    return [...this.#queues].flatMap(([topic, queues]) => (queues.has(queue) ? [topic] : []))
+  }
+
+  #look(cluster: Cluster): Promise<void> {
+    return this.#mutex.run(async () => {
+      const info = (await cluster.topics([this.#topic])).get(this.#topic)
+      const place = { topic: this.#topic, partition: 0 }
+      // It was deleted, or made again: everything is read again.
+      if (info?.id !== this.#id) this.#forget()
+      this.#id = info?.id
+      if (info === undefined) return
+      if (await this.#isShorter(cluster, place)) return
+      if (this.#next === 0) this.#next = await endOf(cluster, place, 'earliest')
+      this.#next = await readFrom(cluster, place, this.#next, ({ key, value }) => {
+        const found = parse(key)
+        if (found !== undefined) this.#note(...found, value !== null)
+      })
+    })
+  }
+
+  /**
+   * Whether the topic ends before what was read. A broker that has just started may not know its
+   * end yet; one that goes on so has lost it, and everything is read again.
+   */
+  async #isShorter(cluster: Cluster, place: Place): Promise<boolean> {
+    const isShorter = (await endOf(cluster, place, 'latest')) < this.#next
+    const now = systemClock.monotonic()
+    if (!isShorter) this.#shorterSince = undefined
+    else if (now - (this.#shorterSince ??= now) > LONGEST_START_MS) this.#forget()
+    else return true
+    return false
+  }
+
+  #note(topic: string, queue: string, isWanted: boolean): void {
+    const queues = this.#queues.get(topic) ?? new Set()
+    this.#queues.set(topic, queues)
+    if (isWanted) queues.add(queue)
+    else queues.delete(queue)
+  }
+
+  #forget(): void {
+    this.#next = 0
+    this.#queues.clear()
+  }
+}

@@ -1,0 +1,27 @@
+import { describe, expect, test } from 'vitest'
+import { arrivedOf, toHeaders, withOwn } from '../../../../src/transports/kafka/publish/wire.ts'
+
+const stored = (headers: Map<Buffer, Buffer>, value: Buffer | null = Buffer.from('body')) =>
+  arrivedOf({ offset: 0, timestamp: 0, key: null, value, headers: [...headers] })
+
+describe('a message on the wire of Kafka', () => {
+  test('comes back as it was, also with headers that are named like ours', () => {
+    const headers = { a: '', 'mersal-id': 'not the id', 'mersal-header-x': 'y', Zoë: ' ü\n' }
+    const message = { id: 'id', type: 'type', headers }
+    const { envelope, own } = stored(toHeaders(message))
+    expect(envelope).toEqual({ ...message, body: new Uint8Array(Buffer.from('body')) })
+    expect(own).toEqual({ id: 'id', type: 'type' })
+  })
+
+  test('keeps what is ours apart from what is its own', () => {
+    const wire = withOwn(toHeaders({ id: 'i', type: 't', headers: { due: '1' } }), { due: 2 })
+    const { envelope, own } = stored(wire)
+    expect(envelope.headers).toEqual({ due: '1' })
+    expect(own.due).toBe('2')
+  })
+
+  test('without anything has empty texts and an empty body', () => {
+    const { envelope } = stored(new Map(), null)
+    expect(envelope).toEqual({ id: '', type: '', headers: {}, body: new Uint8Array() })
+  })
+})
