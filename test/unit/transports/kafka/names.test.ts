@@ -15,9 +15,9 @@ describe('names on Kafka', () => {
   })
 
   test('of topics of others are no queues', () => {
-    const { queueOf, queueTopic } = namesOf('mersal')
-    expect(queueOf(queueTopic('orders'))).toBe('orders')
-    expect(queueOf('mersal.dead.orders')).toBeUndefined()
-    expect(queueOf('other.queue.orders')).toBeUndefined()
+    const names = namesOf('mersal')
+    expect(names.queueOf(names.queueTopic('orders'))).toBe('orders')
+    expect(names.queueOf('mersal.dead.orders')).toBeUndefined()
+    expect(names.queueOf('other.queue.orders')).toBeUndefined()
   })
 })
