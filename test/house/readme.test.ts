@@ -44,6 +44,8 @@ function compile(files: Readonly<Record<string, string>>): string {
     isolatedDeclarations: false,
     declaration: false,
     rewriteRelativeImportExtensions: false,
+    // As programs of Nest have it.
+    experimentalDecorators: true,
     paths,
   }
   const config = {

@@ -30,6 +30,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/stores/memory',
     'src/transports/memory',
   ],
+  'src/nestjs': ['src/core', 'src/lib', 'src/app'],
   'src/cli': [
     'src/core',
     'src/lib',
@@ -45,11 +46,13 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 const faces: Readonly<Record<string, readonly string[]>> = {
   'src/index.ts': ['src/core', 'src/lib', 'src/app', 'src/outbox', 'src/sql'],
   'src/http.ts': ['src/http'],
+  'src/nestjs.ts': ['src/nestjs'],
 }
 const adapterFaces = ['src/core', 'src/lib', 'src/sql', 'src/stores', 'src/transports']
 
 /** Packages that an adapter may load, in its own folder only. */
 const clients: Readonly<Record<string, readonly string[]>> = {
+  'src/nestjs': ['@nestjs/common', '@nestjs/core'],
   'src/stores/sqlite': ['better-sqlite3'],
   'src/stores/postgres': ['pg', 'pg-logical-replication'],
   'src/transports/kafka': ['@platformatic/kafka'],

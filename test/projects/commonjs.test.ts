@@ -45,6 +45,8 @@ describe('a CommonJS program', () => {
       '@nats-io/jetstream',
       '@platformatic/kafka',
       '@redis/client',
+      '@nestjs/common',
+      '@nestjs/core',
     ])
       lend(place, client)
   })
