@@ -6,3 +6,8 @@ export type {
   RedisTls,
 } from './transports/redis/options.ts'
 export { redis, type RedisTransport } from './transports/redis/transport.ts'
+export {
+  type RedisCommands,
+  redisDocuments,
+  type RedisDocumentsOptions,
+} from './stores/redis/documents.ts'

@@ -14,6 +14,7 @@ export { type OnceHarness, type OnceParts, onceContract } from './once-contract.
 export { type SagaHarness, type SagaParts, sagaContract } from './saga-contract.ts'
 export { type TrackerHarness, type TrackerParts, trackerContract } from './tracker-contract.ts'
 export { type WakerHarness, wakerContract } from './waker-contract.ts'
+export { type DocumentsHarness, documentsContract } from './documents-contract.ts'
 export { type Capture, type CapturedMessage, capture } from './capture.ts'
 export { drain } from './drain.ts'
 export { type TransportHarness, transportContract } from './transport-contract.ts'

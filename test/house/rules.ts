@@ -47,6 +47,7 @@ const faces: Readonly<Record<string, readonly string[]>> = {
   'src/index.ts': ['src/core', 'src/lib', 'src/app', 'src/outbox', 'src/sql'],
   'src/http.ts': ['src/http'],
   'src/nestjs.ts': ['src/nestjs'],
+  'src/documents.ts': ['src/core', 'src/lib', 'src/app'],
 }
 const adapterFaces = ['src/core', 'src/lib', 'src/sql', 'src/stores', 'src/transports']
 
