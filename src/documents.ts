@@ -1,13 +1,7 @@
 export { type DocumentType, document } from './app/documents/definition.ts'
-export {
-  type ChangeDocument,
-  type Documents,
-  documents,
-  type DocumentSender,
-  type DocumentsOptions,
-  type Updated,
-  type UpdateOptions,
-} from './app/documents/documents.ts'
+export type { ChangeDocument, DocumentSender, Updated } from './app/documents/change.ts'
+export { type Documents, documents, type UpdateOptions } from './app/documents/documents.ts'
+export type { DocumentsOptions } from './app/documents/options.ts'
 export type {
   DocumentChange,
   DocumentHandling,

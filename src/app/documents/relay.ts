@@ -168,9 +168,10 @@ export class DocumentRelay {
     reason: DeadReason,
     cause: Error | undefined,
   ): Omit<DocumentSettlement, 'key' | 'token'> {
-    const error = cause === undefined ? 'every relay that tried it has died' : errorText(cause)
-    this.#ports.logger.error({ reason, error }, 'documents: a message became a dead letter')
-    return { confirmed, dead: { reason, error }, attempts: 0, retryMs: 0 }
+    const why = cause ?? new Error('every relay that tried it has died')
+    const fields = { reason, ...errorFields(why) }
+    this.#ports.logger.error(fields, 'documents: a message became a dead letter')
+    return { confirmed, dead: { reason, error: errorText(why) }, attempts: 0, retryMs: 0 }
   }
 
   async #rest(ms: number, signal: AbortSignal): Promise<void> {

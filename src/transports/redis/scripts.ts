@@ -80,7 +80,7 @@ return answers`,
 
 /** Arguments: queue, `add` or `remove`, topics. */
 const declare = script(
-  '',
+  FREES,
   `
 local q = a[1]
 local made = redis.pcall('XGROUP', 'CREATE', p .. 'queue:' .. q, 'mersal', '0', 'MKSTREAM')

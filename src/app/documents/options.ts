@@ -1,0 +1,118 @@
+import type { DocumentStorage } from '../../core/documents.ts'
+import { isQueueName, queueNameRule } from '../../core/messages/validation.ts'
+import {
+  checkBackoff,
+  checkNumber,
+  checkOptions,
+  checkShape,
+  checkTransports,
+  invalidOption,
+} from '../../core/options.ts'
+import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
+import type { Transport } from '../../core/transport.ts'
+import type { Backoff } from '../../lib/async/backoff.ts'
+import { systemClock, systemRandom } from '../../lib/async/clock.ts'
+import type { RoutingFacts } from '../send/routing.ts'
+import { DocumentRelay } from './relay.ts'
+
+export interface DocumentsOptions {
+  /** Names the sender in headers, and the consumer in the inbox. */
+  readonly name: string
+  readonly storage: DocumentStorage
+  readonly transport: Transport
+  /** Further transports by name. */
+  readonly bridges?: Readonly<Record<string, Transport>>
+  /** The queue of the app that owns a command, by the name of the command. */
+  readonly routes?: Readonly<Record<string, string>>
+  /** The relay looks at least this often, in milliseconds. Default 1000. */
+  readonly pollIntervalMs?: number
+  /** Documents whose messages are published at the same time. Default 50. */
+  readonly concurrency?: number
+  /** A relay that has died gives its documents to others after this time. Default 15000. */
+  readonly holdMs?: number
+  /** A message that was refused so often becomes a dead letter. Default 10. */
+  readonly maxAttempts?: number
+  /** Waiting time after a refusal. Default 1 s, doubling, at most 5 minutes. */
+  readonly retry?: Backoff
+  /** Default: warnings and errors as JSON lines on standard error. `false`: silence. */
+  readonly logger?: Logger | false
+}
+
+const known = [
+  'name',
+  'storage',
+  'transport',
+  'bridges',
+  'routes',
+  'pollIntervalMs',
+  'concurrency',
+  'holdMs',
+  'maxAttempts',
+  'retry',
+  'logger',
+] satisfies (keyof DocumentsOptions)[]
+
+/** What the options say, with every default filled in. */
+export interface DocumentsSettings {
+  readonly name: string
+  readonly storage: DocumentStorage
+  readonly transports: ReadonlyMap<string, Transport>
+  readonly routing: RoutingFacts
+  readonly relay: DocumentRelay
+}
+
+/** Throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
+export function documentsSettings(options: DocumentsOptions): DocumentsSettings {
+  checkOptions('documents', options, known)
+  const { storage } = options
+  const methods = ['load', 'save', 'findWithMessages', 'removeMessages']
+  checkShape('documents.storage', storage, methods)
+  const transports = checkTransports('documents.', options)
+  if (options.transport === undefined) throw invalidOption('documents.transport', 'is missing')
+  return {
+    name: checkName(options.name),
+    storage,
+    transports,
+    routing: routingOf(options.routes),
+    relay: relayFor(options, transports),
+  }
+}
+
+function checkName(name: unknown): string {
+  if (!isQueueName(name)) throw invalidOption('documents.name', `expected ${queueNameRule}`)
+  return name
+}
+
+function relayFor(
+  options: DocumentsOptions,
+  transports: ReadonlyMap<string, Transport>,
+): DocumentRelay {
+  const number = (field: keyof DocumentsOptions, preset: number, max: number, min = 1): number =>
+    checkNumber(`documents.${field}`, options[field], { default: preset, min, max })
+  const { logger } = options
+  if (logger !== undefined && logger !== false)
+    checkShape('documents.logger', logger, ['debug', 'info', 'warn', 'error'])
+  return new DocumentRelay({
+    storage: options.storage,
+    transports,
+    pollIntervalMs: number('pollIntervalMs', 1000, 3_600_000),
+    concurrency: number('concurrency', 50, 10_000),
+    holdMs: number('holdMs', 15_000, 3_600_000, 100),
+    maxAttempts: number('maxAttempts', 10, 1_000_000),
+    retry: checkBackoff('documents.retry', options.retry, {
+      preset: { firstMs: 1000, longestMs: 300_000 },
+      leastMs: 1,
+    }),
+    logger: logger === false ? silentLogger : (logger ?? stderrLogger),
+    clock: systemClock,
+    random: systemRandom,
+  })
+}
+
+function routingOf(routes: DocumentsOptions['routes']): RoutingFacts {
+  if (routes !== undefined) checkOptions('documents.routes', routes, Object.keys(routes))
+  const entries = Object.entries(routes ?? {}).map(
+    ([type, queue]) => [type, { queue, transport: undefined }] as const,
+  )
+  return { ownQueue: undefined, routes: new Map(entries), handles: () => false }
+}
