@@ -1,9 +1,9 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Envelope } from '../../core/messages/message.ts'
-import { jsonSerializer } from '../../core/messages/serializer.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import { systemClock, systemRandom } from '../../lib/async/clock.ts'
+import { serializersOf } from '../contracts/serializers.ts'
 import { outgoingPipeline } from '../send/outgoing.ts'
 import {
   type ChangeDocument,
@@ -57,11 +57,15 @@ const MEETING = { firstMs: 2, longestMs: 100 }
  * record. Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function documents(options: DocumentsOptions): Documents {
-  const { name, storage, transports, routing, relay } = documentsSettings(options)
+  const { name, storage, transports, routing, relay, logger } = documentsSettings(options)
   const make = outgoingPipeline({
     app: name,
     clock: systemClock,
-    serializer: jsonSerializer,
+    serializers: serializersOf({}),
+    codecs: [],
+    wireFormat: undefined,
+    inherit: [],
+    logger,
     steps: [],
     checkBodies: 'first',
     limitOf: (transport) => transports.get(transport)?.features.maxMessageBytes ?? Infinity,

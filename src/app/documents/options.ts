@@ -59,6 +59,7 @@ export interface DocumentsSettings {
   readonly transports: ReadonlyMap<string, Transport>
   readonly routing: RoutingFacts
   readonly relay: DocumentRelay
+  readonly logger: Logger
 }
 
 /** Throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
@@ -69,12 +70,14 @@ export function documentsSettings(options: DocumentsOptions): DocumentsSettings 
   checkShape('documents.storage', storage, methods)
   const transports = checkTransports('documents.', options)
   if (options.transport === undefined) throw invalidOption('documents.transport', 'is missing')
+  const logger = checkLogger(options.logger)
   return {
     name: checkName(options.name),
     storage,
     transports,
     routing: routingOf(options.routes),
-    relay: relayFor(options, transports),
+    relay: relayFor(options, transports, logger),
+    logger,
   }
 }
 
@@ -83,15 +86,20 @@ function checkName(name: unknown): string {
   return name
 }
 
+function checkLogger(given: Logger | false | undefined): Logger {
+  if (given === false) return silentLogger
+  if (given === undefined) return stderrLogger
+  checkShape('documents.logger', given, ['debug', 'info', 'warn', 'error'])
+  return given
+}
+
 function relayFor(
   options: DocumentsOptions,
   transports: ReadonlyMap<string, Transport>,
+  logger: Logger,
 ): DocumentRelay {
   const number = (field: keyof DocumentsOptions, preset: number, max: number, min = 1): number =>
     checkNumber(`documents.${field}`, options[field], { default: preset, min, max })
-  const { logger } = options
-  if (logger !== undefined && logger !== false)
-    checkShape('documents.logger', logger, ['debug', 'info', 'warn', 'error'])
   return new DocumentRelay({
     storage: options.storage,
     transports,
@@ -103,7 +111,7 @@ function relayFor(
       preset: { firstMs: 1000, longestMs: 300_000 },
       leastMs: 1,
     }),
-    logger: logger === false ? silentLogger : (logger ?? stderrLogger),
+    logger,
     clock: systemClock,
     random: systemRandom,
   })

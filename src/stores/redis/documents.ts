@@ -83,7 +83,11 @@ export function redisDocuments(options: RedisDocumentsOptions): DocumentStorage 
   return {
     async load(key, handling) {
       const args = [nameOf(key), inboxName(handling)]
-      const [state, version, handled] = (await run('load', args)) as [Buffer | null, number, number]
+      const loading = run('load', args).catch((cause: unknown) => {
+        const text = `redis: the document ${nameOf(key)} could not be read`
+        throw new MersalError('MERSAL_STORE_FAILED', text, { cause })
+      })
+      const [state, version, handled] = (await loading) as [Buffer | null, number, number]
       return { state: state ?? undefined, version, handled: handled === 1 }
     },
     async save({ key, version, state, messages, handling }) {
