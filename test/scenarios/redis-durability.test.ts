@@ -15,17 +15,18 @@ async function flood(
   const sent: Sent = { confirmedAt: new Map(), unknown: 0, refused: [] }
   await using sender = redis({ url: server.url, ...hasty })
   await sender.subscribe('flood', ['flood.event'])
-  let over = false
+  const over = new AbortController()
   let killedAt = 0
   const publishing = (async () => {
-    while (!over) await sendUntilConfirmed(sender, numbered(20, 'flood', 'flood.event'), sent)
+    while (!over.signal.aborted)
+      await sendUntilConfirmed(sender, numbered(20, 'flood', 'flood.event'), sent)
   })()
   for (let kill = 1; kill <= kills; kill++) {
     const goal = sent.confirmedAt.size + 500
     while (sent.confirmedAt.size < goal) await wait(5)
     killedAt = performance.now()
     await server.signal('SIGKILL')
-    if (kill === kills) over = true
+    if (kill === kills) over.abort()
     await server.start()
   }
   await publishing

@@ -1,15 +1,6 @@
 import assert from 'node:assert/strict'
 import type { ContractCase } from '../contract.ts'
-import {
-  change,
-  type DocumentsHarness,
-  held,
-  hold,
-  key,
-  labels,
-  message,
-  settled,
-} from './harness.ts'
+import { change, type DocumentsHarness, held, hold, labels, settled } from './harness.ts'
 
 /** What is given up is kept. */
 export const deadLetterCases: readonly ContractCase<DocumentsHarness>[] = [
