@@ -12,4 +12,4 @@ export type {
   DocumentStorage,
   HeldDocument,
   LoadedDocument,
-} from './core/documents.ts'
+} from './core/records/documents.ts'

@@ -108,14 +108,14 @@ export type {
   TrackerKey,
   TrackerKeys,
 } from './core/tracker.ts'
-export type { OnceClaim, OnceClaimed, OnceKey, OnceStore } from './core/once.ts'
+export type { OnceClaim, OnceClaimed, OnceKey, OnceStore } from './core/records/once.ts'
 export type {
   SagaInstance,
   SagaKey,
   SagaListRequest,
   SagaRecord,
   SagaStore,
-} from './core/sagas.ts'
+} from './core/records/sagas.ts'
 export type { TransactionContext } from './core/transaction.ts'
 export type {
   Consumption,

@@ -1,8 +1,8 @@
 import type { DeadLetterBox } from './dead-letter.ts'
-import type { OnceStore } from './once.ts'
+import type { OnceStore } from './records/once.ts'
 import type { StoreOperations } from './operations.ts'
 import type { OutboxStorage, Waker } from './outbox.ts'
-import type { SagaStore } from './sagas.ts'
+import type { SagaStore } from './records/sagas.ts'
 import type { MessageTracker } from './tracker.ts'
 import type { GivingUp } from '../lib/async/linked-abort.ts'
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { OnceClaimed, OnceKey, OnceStore } from '../core/once.ts'
+import type { OnceClaimed, OnceKey, OnceStore } from '../core/records/once.ts'
 import type { Store } from '../core/store.ts'
 import type { ContractCase, HarnessTime } from './contract.ts'
 import { headStart } from './outbox/harness.ts'

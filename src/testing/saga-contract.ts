@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { SagaInstance, SagaKey } from '../core/sagas.ts'
+import type { SagaInstance, SagaKey } from '../core/records/sagas.ts'
 import type { Store } from '../core/store.ts'
 import type { ContractCase, HarnessTime } from './contract.ts'
 import { headStart } from './outbox/harness.ts'

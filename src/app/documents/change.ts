@@ -1,4 +1,8 @@
-import type { DocumentHandling, DocumentKey, DocumentStorage } from '../../core/documents.ts'
+import type {
+  DocumentHandling,
+  DocumentKey,
+  DocumentStorage,
+} from '../../core/records/documents.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Given } from '../../core/messages/given.ts'
 import type {

@@ -1,4 +1,4 @@
-import type { DocumentStorage } from '../../core/documents.ts'
+import type { DocumentStorage } from '../../core/records/documents.ts'
 import { isQueueName, queueNameRule } from '../../core/messages/validation.ts'
 import {
   checkBackoff,

@@ -1,4 +1,8 @@
-import type { DocumentSettlement, DocumentStorage, HeldDocument } from '../../core/documents.ts'
+import type {
+  DocumentSettlement,
+  DocumentStorage,
+  HeldDocument,
+} from '../../core/records/documents.ts'
 import type { DeadReason } from '../../core/dead-letter.ts'
 import { errorFields, errorText } from '../../core/errors/error-text.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'

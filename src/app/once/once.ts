@@ -1,5 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import type { OnceClaimed, OnceKey, OnceStore } from '../../core/once.ts'
+import type { OnceClaimed, OnceKey, OnceStore } from '../../core/records/once.ts'
 import { invalidOption } from '../../core/options.ts'
 import { linkAbort } from '../../lib/async/linked-abort.ts'
 import { type AppState, appStopped } from '../lifecycle.ts'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { MersalError } from '../../core/errors/errors.ts'
-import type { OnceKey } from '../../core/once.ts'
+import type { OnceKey } from '../../core/records/once.ts'
 import { checkPartitionKey } from '../../core/messages/validation.ts'
 import { checkNumber, checkOptions, invalidOption } from '../../core/options.ts'
 

@@ -1,4 +1,4 @@
-import type { SagaInstance } from '../../core/sagas.ts'
+import type { SagaInstance } from '../../core/records/sagas.ts'
 import type { Timeouts } from './timeouts.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { checkPartitionKey } from '../../core/messages/validation.ts'
-import type { SagaInstance, SagaKey, SagaStore } from '../../core/sagas.ts'
+import type { SagaInstance, SagaKey, SagaStore } from '../../core/records/sagas.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Clock } from '../../lib/async/clock.ts'
 import { uuidv7 } from '../../lib/uuid.ts'

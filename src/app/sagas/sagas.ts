@@ -1,6 +1,6 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { invalidOption } from '../../core/options.ts'
-import type { SagaStore } from '../../core/sagas.ts'
+import type { SagaStore } from '../../core/records/sagas.ts'
 import type { Handlers } from '../receive/handlers.ts'
 import type { Settings } from '../settings/settings.ts'
 import type { SagaType } from './definition.ts'

@@ -1,6 +1,6 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { jsonSerializer } from '../../core/messages/serializer.ts'
-import type { SagaInstance } from '../../core/sagas.ts'
+import type { SagaInstance } from '../../core/records/sagas.ts'
 import { encodeBody, validateBody } from '../send/body.ts'
 import { checkRoundTrip } from '../send/round-trip.ts'
 import type { SagaType } from './definition.ts'

@@ -1,4 +1,4 @@
-import type { SagaRecord, SagaStore } from '../../core/sagas.ts'
+import type { SagaRecord, SagaStore } from '../../core/records/sagas.ts'
 import { chosenStore, noMore, openStore, storeOption } from '../config/access.ts'
 import { CommandError, exitCodes, UsageError } from '../exit.ts'
 import { jsonOption } from '../help.ts'

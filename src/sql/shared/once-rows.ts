@@ -1,5 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import type { OnceKey } from '../../core/once.ts'
+import type { OnceKey } from '../../core/records/once.ts'
 
 export const valuesOfOnce = ({ app, scope, key }: OnceKey): [string, string, string] => [
   app,

@@ -1,4 +1,4 @@
-import type { SagaInstance, SagaKey, SagaRecord } from '../../core/sagas.ts'
+import type { SagaInstance, SagaKey, SagaRecord } from '../../core/records/sagas.ts'
 
 /** A row of the table of sagas as every dialect selects it: texts, and numbers as texts or not. */
 export interface SagaRow {

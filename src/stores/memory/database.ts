@@ -1,5 +1,5 @@
 import type { Pause } from '../../core/operations.ts'
-import type { SagaRecord } from '../../core/sagas.ts'
+import type { SagaRecord } from '../../core/records/sagas.ts'
 import { type Clock, systemClock } from '../../lib/async/clock.ts'
 import { nextTurn } from '../../lib/async/turn.ts'
 import type { OnceRow } from './once.ts'

@@ -1,4 +1,4 @@
-import type { OnceKey, OnceStore } from '../../core/once.ts'
+import type { OnceKey, OnceStore } from '../../core/records/once.ts'
 import type { DatabaseState } from './database.ts'
 import { assertOpen, type MemoryTransaction, openTransaction, tryLock } from './unit/transaction.ts'
 

@@ -1,4 +1,4 @@
-import type { SagaKey, SagaRecord, SagaStore } from '../../core/sagas.ts'
+import type { SagaKey, SagaRecord, SagaStore } from '../../core/records/sagas.ts'
 import type { DatabaseState } from './database.ts'
 import { assertOpen, lock, type MemoryTransaction, openTransaction } from './unit/transaction.ts'
 

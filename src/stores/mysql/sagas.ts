@@ -1,4 +1,4 @@
-import type { SagaInstance, SagaKey, SagaStore } from '../../core/sagas.ts'
+import type { SagaInstance, SagaKey, SagaStore } from '../../core/records/sagas.ts'
 import { keyOfSaga, readSaga, readSagas, type SagaRow } from '../../sql/shared/saga-rows.ts'
 import type { MigrateMode } from '../../sql/shared/migrations.ts'
 import { bytesOf, textOf } from '../../sql/mysql/bytes.ts'

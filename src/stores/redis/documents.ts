@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type DeadLetter, type DeadLetterBox, isDeadReason } from '../../core/dead-letter.ts'
-import type { DocumentKey, DocumentStorage } from '../../core/documents.ts'
+import type { DocumentKey, DocumentStorage } from '../../core/records/documents.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import { CLAIM_BYTES } from '../../core/messages/bytes.ts'
 import { destinationKey, type OutgoingMessage } from '../../core/messages/message.ts'

@@ -1,4 +1,4 @@
-import type { OnceStore } from '../../core/once.ts'
+import type { OnceStore } from '../../core/records/once.ts'
 import type { Connection } from '../../sql/sqlite/connection/connection.ts'
 import type { SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
 import { storeError } from '../../sql/sqlite/connection/failure.ts'

@@ -1,4 +1,4 @@
-import type { SagaStore } from '../../core/sagas.ts'
+import type { SagaStore } from '../../core/records/sagas.ts'
 import type { Connection } from '../../sql/sqlite/connection/connection.ts'
 import type { SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
 import { storeError } from '../../sql/sqlite/connection/failure.ts'

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { DocumentStorage } from '../../core/documents.ts'
+import type { DocumentStorage } from '../../core/records/documents.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import type { ContractCase } from '../contract.ts'
 import {

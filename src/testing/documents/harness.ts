@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { DocumentKey, DocumentStorage, HeldDocument } from '../../core/documents.ts'
+import type { DocumentKey, DocumentStorage, HeldDocument } from '../../core/records/documents.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import type { HarnessTime } from '../contract.ts'

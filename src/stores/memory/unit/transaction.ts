@@ -1,6 +1,6 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../../core/messages/message.ts'
-import type { SagaInstance, SagaKey } from '../../../core/sagas.ts'
+import type { SagaInstance, SagaKey } from '../../../core/records/sagas.ts'
 import { deepCopy } from '../../../lib/copy.ts'
 import { DELETED, type DataView } from './business-data.ts'
 import { type DatabaseState, wakeAll } from '../database.ts'

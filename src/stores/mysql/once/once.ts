@@ -1,4 +1,4 @@
-import type { OnceClaimed, OnceKey, OnceStore } from '../../../core/once.ts'
+import type { OnceClaimed, OnceKey, OnceStore } from '../../../core/records/once.ts'
 import { bytesOf, textOf, textOrNull } from '../../../sql/mysql/bytes.ts'
 import { errorNumber, explain } from '../../../sql/mysql/failure.ts'
 import { migrate, type MysqlTables, mysqlSchemaControl } from '../../../sql/mysql/migrate.ts'

@@ -1,4 +1,4 @@
-import type { OnceClaimed, OnceKey, OnceStore } from '../../../core/once.ts'
+import type { OnceClaimed, OnceKey, OnceStore } from '../../../core/records/once.ts'
 import { quoteIdentifier } from '../../../sql/identifiers.ts'
 import { explain, isConflict } from '../../../sql/postgres/failure.ts'
 import { migrate, postgresSchemaControl } from '../../../sql/postgres/migrate.ts'

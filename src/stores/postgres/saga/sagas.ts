@@ -1,4 +1,4 @@
-import type { SagaInstance, SagaKey, SagaRecord, SagaStore } from '../../../core/sagas.ts'
+import type { SagaInstance, SagaKey, SagaRecord, SagaStore } from '../../../core/records/sagas.ts'
 import { quoteIdentifier } from '../../../sql/identifiers.ts'
 import { explain } from '../../../sql/postgres/failure.ts'
 import { migrate, postgresSchemaControl } from '../../../sql/postgres/migrate.ts'

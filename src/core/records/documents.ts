@@ -1,5 +1,5 @@
-import type { DeadLetterBox, DeadReason } from './dead-letter.ts'
-import type { OutgoingMessage } from './messages/message.ts'
+import type { DeadLetterBox, DeadReason } from '../dead-letter.ts'
+import type { OutgoingMessage } from '../messages/message.ts'
 
 /** Which aggregate. A collection is 1 to 200 of the characters of names, an id any text. */
 export interface DocumentKey {

@@ -1,4 +1,4 @@
-import type { SchemaControl } from './operations.ts'
+import type { SchemaControl } from '../operations.ts'
 
 /**
  * Where sagas keep their state: one row for each app, saga and key. An implementation passes the

@@ -1,4 +1,4 @@
-import type { SchemaControl } from './operations.ts'
+import type { SchemaControl } from '../operations.ts'
 
 /**
  * Where the answers of requests are kept that are to take effect once: one row for each app, scope
