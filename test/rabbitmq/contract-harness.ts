@@ -26,6 +26,8 @@ export function rabbitHarness(
       logger: false,
       // No broker is killed here.
       newQueuePauseMs: 0,
+      // Each is several durable queues; all queues of the broker share its open files.
+      partitions: 3,
       ...options,
     })
   const kept = <Kept extends Transport>(transport: Kept, models: ChannelModel[]): Kept => {

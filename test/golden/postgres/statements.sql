@@ -45,7 +45,9 @@ from (
 returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
 -- mark
-select pg_catalog.set_config('mersal.within', left($1::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) as marked;
+select case
+    when $2::text <> '' and strpos(coalesce(pg_catalog.current_setting('mersal.within', true), ''), $2::text) > 0 then $2::text
+    when pg_catalog.set_config('mersal.within', left($1::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) is not null then $1::text end as mark;
 
 -- provenOne
 with ours as materialized (select case

@@ -1,5 +1,4 @@
 import { fetchV17, type KafkaRecord, listOffsetsV9, type RecordsBatch } from '@platformatic/kafka'
-import { codesIn, movedCodes } from './faults.ts'
 import type { Cluster } from './cluster.ts'
 
 export interface Place {
@@ -96,9 +95,4 @@ export async function readFrom(
     next = found.next
   }
   return next
-}
-
-/** Whether the topic, or what was known of its brokers, is gone. */
-export function hasMoved(error: unknown): boolean {
-  return codesIn(error).some((code) => movedCodes.has(code))
 }
