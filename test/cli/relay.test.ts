@@ -48,6 +48,17 @@ describe.each(kinds)('mersal relay on %s', { timeout: 240_000 }, (kind) => {
     expect((await bench.received('orders')).sort()).toEqual(['a', 'b', 'c'])
   })
 
+  test('--once publishes what is due, leaves what is delayed, and ends', async () => {
+    await using bench = await openBench(kind)
+    await bench.declare('orders')
+    await bench.send(message('a'), message('b'), message('later', { delayMs: 3_600_000 }))
+    const { code, stderr } = await bench.project.mersal(['relay', '--once'])
+    expect(stderr).toContain('everything was settled')
+    expect(code).toBe(0)
+    expect((await bench.received('orders')).sort()).toEqual(['a', 'b'])
+    expect(await bench.store.admin.stats()).toMatchObject({ pending: 1, claimed: 0 })
+  })
+
   test('is two relays on one outbox that publish every message once', async () => {
     await using bench = await openBench(kind, { further: 'relay: { batchSize: 20 },' })
     await bench.declare('orders')

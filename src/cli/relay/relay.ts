@@ -8,6 +8,7 @@ import { CommandError, exitCodes } from '../exit.ts'
 import type { Loaded } from '../config/load-config.ts'
 import { relayLogger } from './relay-logger.ts'
 import { type MonitorPlace, openMonitor } from './monitor.ts'
+import { runOnce } from './once.ts'
 import { watchParent } from './parent.ts'
 import { monitorParts, type Watched } from './relay-health.ts'
 import { queuesOf } from '../status/queues.ts'
@@ -17,11 +18,16 @@ import { createRelayMetrics } from './relay-metrics.ts'
 const PORT = 9464
 /** Below the ten seconds that Docker gives. */
 const GRACE_MS = 8000
+/** Jobs by a clock mostly run each minute. */
+const WITHIN_MS = 50_000
 
 export const relay: Verb = {
   name: 'relay',
   summary: 'run a relay: move messages from the outbox to the broker',
-  usage: ['relay [--store NAMES] [--port N] [--host NAME] [--grace-ms N]'],
+  usage: [
+    'relay [--store NAMES] [--port N] [--host NAME] [--grace-ms N]',
+    'relay --once [--within-ms N] [--store NAMES] [--grace-ms N]',
+  ],
   text: `Several relays may run on one outbox. The apps may run their own as well, or leave the work to these
 (outbox.runRelay: false).
 
@@ -32,7 +38,11 @@ also stops when the npm or npx that started it ends. Logs are JSON lines on stan
 /healthz: the process is alive. /readyz: it reaches the database. /metrics: metrics for Prometheus.
 
 If the configuration has 'stores', one process serves all of them, or those that --store names. It
-is ready as long as it reaches one of them; /readyz?store=NAME answers for one.`,
+is ready as long as it reaches one of them; /readyz?store=NAME answers for one.
+
+With --once it ends as soon as nothing that is due and deliverable is left, as jobs by a clock need
+it. It does not listen then. It exits with code 1 if a store could not be opened, or if the time of
+--within-ms was up before.`,
   options: {
     port: {
       kind: 'number',
@@ -45,6 +55,13 @@ is ready as long as it reaches one of them; /readyz?store=NAME answers for one.`
       kind: 'text',
       value: 'NAMES',
       text: 'of several stores only these, with commas in between',
+    },
+    once: { kind: 'flag', text: 'end when nothing that is due is left' },
+    'within-ms': {
+      kind: 'number',
+      value: 'N',
+      max: 86_400_000,
+      text: `with --once: how long that may take, in milliseconds; default ${WITHIN_MS}`,
     },
     'outlive-npm': { kind: 'flag', text: 'go on when the npm or npx that started it has ended' },
     'no-http': { kind: 'flag', text: 'do not listen' },
@@ -60,12 +77,15 @@ is ready as long as it reaches one of them; /readyz?store=NAME answers for one.`
     'mersal relay',
     'mersal relay --host 0.0.0.0 --port 8080',
     'mersal relay --env .env --grace-ms 25000',
+    'mersal relay --once --within-ms 20000',
   ],
   run,
 }
 
 async function run({ args, out, load, env }: Context): Promise<number> {
   noMore(args.positionals, 0)
+  if (!args.flag('once') && args.number('within-ms') !== undefined)
+    throw new CommandError('--within-ms belongs to --once: give both, or leave it out')
   const loaded = await load()
   const served = chosenStores(loaded, args)
   checkBrokers(loaded, served)
@@ -86,14 +106,18 @@ async function run({ args, out, load, env }: Context): Promise<number> {
     () => performance.now(),
     new Map(watched.map(({ relay, labels }) => [relay.app, labels])),
   )
+  using once = args.flag('once')
+    ? runOnce({ logger, name, withinMs: args.number('within-ms') ?? WITHIN_MS })
+    : undefined
   // A database that does not answer keeps no signal waiting.
   await Promise.race([relays.start(), stop])
-  const monitor = args.flag('no-http')
-    ? undefined
-    : await openMonitor(
-        monitorParts({ name, metrics, watched, queues: () => queuesOf(loaded.config, served) }),
-        placeOf(args),
-      )
+  const monitor =
+    args.flag('no-http') || once !== undefined
+      ? undefined
+      : await openMonitor(
+          monitorParts({ name, metrics, watched, queues: () => queuesOf(loaded.config, served) }),
+          placeOf(args),
+        )
   logger.info(
     {
       app: name,
@@ -102,7 +126,8 @@ async function run({ args, out, load, env }: Context): Promise<number> {
     },
     `relay '${name}' runs: ${describe(loaded, served)}`,
   )
-  const signal = await stop
+  const drained = (await once?.drain(relays.served, stop)) ?? true
+  const signal = once === undefined ? await stop : 'the end of the work'
   logger.info({ app: name, signal }, 'stopping')
   const settled = await relays.stop({ graceMs: args.number('grace-ms') ?? GRACE_MS })
   await monitor?.[Symbol.asyncDispose]()
@@ -112,7 +137,7 @@ async function run({ args, out, load, env }: Context): Promise<number> {
       ? 'relay stopped; everything was settled'
       : 'relay stopped; what was not settled falls due by itself',
   )
-  return settled ? exitCodes.ok : exitCodes.failed
+  return settled && drained ? exitCodes.ok : exitCodes.failed
 }
 
 function watchedOf(

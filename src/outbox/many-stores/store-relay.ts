@@ -24,6 +24,11 @@ export interface ServedRelay {
   /** Messages in its hands. */
   readonly held: number
   wake(): void
+  /**
+   * Resolves when nothing that is due and reachable is left, and nothing is in flight. Does not
+   * wait for rows that another relay has claimed. Throws `MERSAL_APP_STOPPED` while it does not run.
+   */
+  drain(options?: { readonly signal?: AbortSignal }): Promise<void>
 }
 
 /** What the relays of one process have in common. */
@@ -89,6 +94,7 @@ export class StoreRelay {
         return held()
       },
       wake: () => this.#relay.wake(),
+      drain: (options) => this.#relay.drain(options),
     }
   }
 
