@@ -67,6 +67,8 @@ function silentDestinations(): Disposable & { names(): string[] } {
   breakers.subscribe(note)
   return {
     names: () => [...open].slice(0, 10),
-    [Symbol.dispose]: () => void breakers.unsubscribe(note),
+    [Symbol.dispose]() {
+      breakers.unsubscribe(note)
+    },
   }
 }
