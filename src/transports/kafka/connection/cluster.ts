@@ -19,7 +19,8 @@ export interface TopicInfo {
 }
 
 const HEARTBEAT_MS = 3000
-const SETTLING_MS = 5000
+/** A broker that starts on a busy machine may be so long without all of its topics. */
+const SETTLING_MS = 30_000
 const GROUP = 0
 const COORDINATOR_TRIES = 6
 const COORDINATOR_PAUSE_MS = 100
@@ -29,7 +30,9 @@ export class Cluster {
   readonly #settings: KafkaSettings
   readonly #tls: object | undefined
   readonly #seen: Set<string>
-  readonly #since = systemClock.monotonic()
+  /** Topics that this connection has shown: if one of them goes, it was deleted. */
+  readonly #shown = new Set<string>()
+  #connectedAt = 0
   readonly #open = new Map<string, Promise<Connection>>()
   readonly #topics = new Map<string, TopicInfo>()
   readonly #coordinators = new Map<string, number>()
@@ -58,6 +61,7 @@ export class Cluster {
         )
         this.version = await checkBroker(this.#control)
         await this.topics([], true)
+        this.#connectedAt = systemClock.monotonic()
         return this
       } catch (error) {
         this.#control?.socket?.destroy()
@@ -95,10 +99,13 @@ export class Cluster {
     return api.async(this.#control, ...given)
   }
 
-  /** What the cluster knows of these topics; one that does not exist is left out. */
+  /**
+   * What the cluster knows of these topics; one that does not exist is left out. Whoever asks gets
+   * the answer to his own question: beside him, others forget what they know of the same topic.
+   */
   async topics(names: readonly string[], fresh = false): Promise<ReadonlyMap<string, TopicInfo>> {
-    if (fresh || names.some((name) => !this.#topics.has(name))) await this.#look([...names])
-    return this.#known(names)
+    if (fresh || names.some((name) => !this.#topics.has(name))) return await this.#look([...names])
+    return new Map(names.map((name) => [name, this.#topics.get(name) as TopicInfo]))
   }
 
   /** The names of all topics that begin so. */
@@ -207,51 +214,46 @@ export class Cluster {
     return nodeId
   }
 
-  #known(names: readonly string[]): Map<string, TopicInfo> {
-    return new Map(
-      names.flatMap((name) => {
-        const info = this.#topics.get(name)
-        return info === undefined ? [] : [[name, info] as const]
-      }),
-    )
-  }
-
   #metadata(names: string[] | null) {
     return partly(this.ask(metadataV12.api, names, false, false))
   }
 
-  async #look(names: string[]): Promise<void> {
+  async #look(names: string[]): Promise<ReadonlyMap<string, TopicInfo>> {
     const { brokers, topics } = await this.#metadata(names)
     this.#brokers = new Map(brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]))
+    const found = new Map<string, TopicInfo>()
     for (const { name, topicId, errorCode, partitions } of topics) {
       if (typeof name !== 'string') continue
-      if (errorCode === 0)
-        this.#topics.set(name, {
-          id: topicId,
-          partitions: partitions
-            .toSorted((one, other) => one.partitionIndex - other.partitionIndex)
-            .map(({ leaderId, replicaNodes }) => ({
-              leader: leaderId,
-              copies: replicaNodes.length,
-            })),
-        })
+      if (errorCode === 0) found.set(name, topicInfo(topicId, partitions))
       else this.#topics.delete(name)
       this.#doubt(name, errorCode)
     }
+    for (const [name, info] of found) this.#topics.set(name, info)
     const denied = topics.find(({ errorCode }) => errorCode === 29)
     if (denied !== undefined)
       throw invalid('sasl', `the user must not see the topic '${denied.name}' (docs/kafka.md)`)
+    return found
   }
 
-  /** A broker that has just started may not know all topics, or not who leads them. */
+  /**
+   * A broker that has just started may not know all topics, or not who leads them. One that was
+   * there on an earlier connection, and not yet on this one, is missing for the time being.
+   */
   #doubt(name: string, errorCode: number): void {
-    if (errorCode === 0) this.#seen.add(name)
-    else if (errorCode !== codes.unknownTopic && errorCode !== codes.topicAuthorization)
+    if (errorCode === 0) {
+      this.#seen.add(name)
+      this.#shown.add(name)
+    } else if (errorCode === codes.unknownTopic) this.#doubtMissing(name)
+    else if (errorCode !== codes.topicAuthorization)
       throw new MersalError('MERSAL_UNAVAILABLE', `'${name}' cannot be used now (${errorCode})`)
-    else if (errorCode === codes.unknownTopic && this.#seen.has(name)) {
-      if (systemClock.monotonic() - this.#since > SETTLING_MS) this.#seen.delete(name)
-      else throw new MersalError('MERSAL_UNAVAILABLE', `the broker does not know '${name}' yet`)
-    }
+  }
+
+  #doubtMissing(name: string): void {
+    if (!this.#seen.has(name)) return
+    const isSettling = systemClock.monotonic() - this.#connectedAt <= SETTLING_MS
+    if (isSettling && !this.#shown.has(name))
+      throw new MersalError('MERSAL_UNAVAILABLE', `the broker does not know '${name}' yet`)
+    this.#seen.delete(name)
   }
 
   async #connect({ host, port }: Server, longestMs: number): Promise<Connection> {
@@ -274,5 +276,22 @@ export class Cluster {
     }
     if (this.#closed) connection.socket.destroy()
     return connection
+  }
+}
+
+interface AnsweredPartition {
+  readonly partitionIndex: number
+  readonly leaderId: number
+  readonly replicaNodes: readonly number[]
+}
+
+function topicInfo(id: string, partitions: readonly AnsweredPartition[]): TopicInfo {
+  const inOrder = partitions.toSorted((one, other) => one.partitionIndex - other.partitionIndex)
+  return {
+    id,
+    partitions: inOrder.map(({ leaderId, replicaNodes }) => ({
+      leader: leaderId,
+      copies: replicaNodes.length,
+    })),
   }
 }

@@ -47,12 +47,8 @@ interface Target {
   readonly lane: Lane
 }
 
-/** After the brokers were away, this long, an unknown topic is no fault of the message. */
-const SETTLING_MS = 30_000
-
 /** Puts messages into the topics of their queues, an event into the topic of each subscriber. */
 export class Publisher {
-  #awayAt = Number.NEGATIVE_INFINITY
   readonly #link: KafkaLink
   readonly #producer: Producer
   readonly #topology: Topology
@@ -188,7 +184,7 @@ export class Publisher {
         (settle) => lane.add(parcel, () => order.before(message), settle),
         (given) => {
           // At once: the next message of the key may be taken in this turn.
-          order.note(message, given.kind === 'gone' ? this.#unroutable(to) : given)
+          order.note(message, given.kind === 'gone' ? unroutable(to) : given)
           resolve(given)
         },
       )
@@ -211,19 +207,10 @@ export class Publisher {
     const back = this.#own.missing(to)
     if (back !== undefined)
       return { ...unavailable(`the queue for ${to.kind} '${to.name}' is being made again`), back }
-    return to.kind === 'topic' && this.#settings.discardUnroutedEvents
-      ? confirmed
-      : this.#unroutable(to)
-  }
-
-  /** Brokers that have just come back may not know their topics yet. */
-  #unroutable(to: OutgoingMessage['to']): PublishOutcome {
-    if (systemClock.monotonic() - this.#awayAt > SETTLING_MS) return unroutable(to)
-    return unavailable(`the brokers have just come back and do not know '${to.name}' yet`)
+    return to.kind === 'topic' && this.#settings.discardUnroutedEvents ? confirmed : unroutable(to)
   }
 
   #away(error: Error): PublishOutcome {
-    this.#awayAt = systemClock.monotonic()
     const { back } = this.#link
     return { ...unavailable(error.message), error, ...(back === undefined ? {} : { back }) }
   }
