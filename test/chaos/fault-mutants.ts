@@ -182,8 +182,8 @@ export const faultMutants: readonly Mutant[] = [
   bug(
     'F8a',
     'the content type of what arrives is ignored',
-    'app/receive/decode.ts',
-    ['if (!reads(serializer.contentType, contentType))', "if (contentType === 'never')"],
+    'app/contracts/serializers.ts',
+    ['reads(contentType, wanted)', "wanted !== 'never'"],
     'unit/app/send/content-types.test.ts',
   ),
   bug(

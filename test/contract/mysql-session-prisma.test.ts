@@ -10,6 +10,8 @@ mysqlSessionSuite<Tx>('Prisma 7', async ({ url }) => {
   const { hostname: host, port, username: user, password, pathname } = new URL(url)
   const database = pathname.slice(1)
   const client = new PrismaClient({
+    // Its own are 2 s and 5 s. The tests decide how long something takes.
+    transactionOptions: { maxWait: 20_000, timeout: 60_000 },
     adapter: new PrismaMariaDb({
       host,
       port: Number(port),

@@ -8,6 +8,8 @@ type Tx = Prisma.TransactionClient
 
 sessionSuite<Tx>('Prisma 7', async ({ schema }, url) => {
   const client = new PrismaClient({
+    // Its own are 2 s and 5 s. The tests decide how long something takes.
+    transactionOptions: { maxWait: 20_000, timeout: 60_000 },
     adapter: new PrismaPg({ connectionString: url, max: 3 }, { schema }),
   })
   const ended = await client.$transaction((tx) => Promise.resolve(tx))

@@ -21,7 +21,9 @@ export function kafkaHarness(
   const created = (message: unknown): void => {
     const { type, instance } = message as { type: string; instance: Connection }
     if (type !== 'connection') return
-    const name = (instance.context as { clientId: string }).clientId
+    // A plain client, which has no name from this harness.
+    const name = (instance.context as { readonly clientId: string } | undefined)?.clientId
+    if (name === undefined) return
     sockets.set(name, [...(sockets.get(name) ?? []), instance])
   }
   subscribe('plt:kafka:instances', created)

@@ -523,6 +523,71 @@ export function sessionScenarios<Tx>(
   )
 
   scenario(
+    'P1: a savepoint that outlives its unit writes nothing, and takes nothing from a neighbour',
+    async ({ app, library, business }) => {
+      const given = new AbortController()
+      const gate = Promise.withResolvers<void>()
+      let late: Promise<unknown> = Promise.resolve()
+      const unit = app.transaction(
+        async (tx) => {
+          await library.insert(tx, 'before')
+          late = library.savepoint(tx, async (inner) => {
+            await library.insert(inner, 'given up')
+            given.abort(new Error('too slow'))
+            await gate.promise
+            await library.insert(inner, 'late')
+          })
+          await late
+        },
+        { signal: given.signal },
+      )
+      if (library.oneConnection === true) gate.resolve()
+      await assert.rejects(unit, /too slow/)
+      // Of one name in most libraries, and on the connection that has just become free.
+      await app.transaction((tx) =>
+        library.savepoint(tx, async (inner) => {
+          await library.insert(inner, 'neighbour')
+          gate.resolve()
+          await assert.rejects(late)
+        }),
+      )
+      assert.deepEqual(await business(), ['neighbour'])
+    },
+  )
+
+  scenario(
+    'P1: a unit that ends while a savepoint is open has either failed, or its row is there',
+    async ({ app, library, business }) => {
+      const gate = Promise.withResolvers<void>()
+      let late: Promise<unknown> = Promise.resolve()
+      const unit = app.transaction(async (tx) => {
+        await library.insert(tx, 'whole')
+        late = library.savepoint(tx, async (inner) => {
+          await gate.promise
+          await library.insert(inner, 'late')
+        })
+        // Some libraries wait for it at the end.
+        setTimeout(() => gate.resolve(), 200)
+      })
+      const [whole] = await Promise.allSettled([unit])
+      const [part] = await Promise.allSettled([late])
+      const stored = await business()
+      assert.equal(stored.includes('whole'), whole.status === 'fulfilled')
+      // Whatever is left open would be committed by the next one on the connection.
+      await app.transaction((tx) => library.insert(tx, 'next'))
+      const expected = whole.status === 'rejected' ? ['next'] : ['next', 'whole']
+      const there = await business()
+      // What nobody has waited for may be there with the rest.
+      assert.deepEqual(
+        there.filter((text) => text !== 'late'),
+        expected,
+      )
+      if (whole.status === 'rejected' || part.status === 'rejected')
+        assert.ok(!there.includes('late'))
+    },
+  )
+
+  scenario(
     'P1: nothing is written behind the ROLLBACK of a unit that was given up',
     async ({ app, library, business }) => {
       for (let round = 0; round < 5; round++) {

@@ -12,7 +12,7 @@ import type { Place } from './places.ts'
 const root = join(import.meta.dirname, '../..')
 const title = 'whatever a program does'
 /** Of one run, whose programs may wait for ever without a guard. */
-const LONGEST_MS = 120_000
+const longestMs = (programs: number): number => 120_000 + 500 * programs
 
 export interface Amount {
   readonly programs: number
@@ -42,7 +42,7 @@ export async function runOn(
     {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: LONGEST_MS,
+      timeout: longestMs(programs),
       env: {
         ...process.env,
         MERSAL_PROGRAMS: String(programs),

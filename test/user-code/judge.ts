@@ -38,9 +38,8 @@ function judgeSeparate(tag: string, { kind }: Outcome, { rows, messages }: Found
 function judgeOwn(program: Program, trace: Trace, outcome: Outcome, found: Found): string[] {
   // Keys that two programs lock in another order, one message at a time; and a connection that a
   // library gives back broken after a program has ended its transaction fails its next borrower,
-  // who stores nothing. On a busy machine a handler may run out of time, and so may a library that
-  // waits for a connection.
-  if (outcome.kind === 'failed' && /40P01|25P02|deadlock|HANDLER_TIMEOUT|P2028/.test(outcome.code))
+  // who stores nothing.
+  if (outcome.kind === 'failed' && /40P01|25P02|deadlock/.test(outcome.code))
     return failed(trace, outcome, found)
   const wrong = [
     ...trace.accepted.map((what) => `P3: ${what} was taken after the end`),

@@ -151,7 +151,7 @@ export function randomProgram(
   }
 
   /** What is wrong, or looks so. */
-  function careless(lent: boolean): Step | undefined {
+  function careless(): Step | undefined {
     if (once(0.04)) return { kind: 'throw' }
     if (once(0.05)) return { kind: 'swallow', undone: ours && undone === true && chance(0.5) }
     if (chance(0.04) && !silent) return { kind: 'separate', tag: tag(), fails: chance(0.3) }
@@ -164,37 +164,29 @@ export function randomProgram(
         unseen: unseen === true && chance(0.5),
       }
     if (once(0.05)) return { kind: 'late', what: pick(...LATE), tag: tag(), neighbour: chance(0.3) }
-    // The library's own handle of a savepoint is not lent: see the limits in docs/libraries.md.
-    if (road === 'handler' && lent && once(0.02)) return { kind: 'outlive', tag: tag() }
+    if (road === 'handler' && once(0.02)) return { kind: 'outlive', tag: tag() }
     if (road === 'transaction' && once(0.02)) return { kind: 'abort', tag: tag() }
     if (silent) return undefined
     if (once(0.03)) return { kind: 'spoiled', tag: tag(), via: pick<Via>('sender', 'ambient') }
     return once(0.03) ? { kind: 'beside', tag: tag() } : undefined
   }
 
-  function step(depth: number, lent: boolean): Step[] {
-    const wrong = careless(lent)
+  function step(depth: number): Step[] {
+    const wrong = careless()
     if (wrong !== undefined) return [wrong]
     if (depth < deepest && (savepoints || ours) && chance(0.3)) {
       const of = !ours ? 'library' : savepoints ? pick('library', 'bus') : 'bus'
-      return [
-        {
-          kind: 'savepoint',
-          of,
-          steps: several(depth + 1, lent && of === 'bus'),
-          fails: chance(0.5),
-        },
-      ]
+      return [{ kind: 'savepoint', of, steps: several(depth + 1), fails: chance(0.5) }]
     }
     if (depth < deepest && road === 'transaction' && chance(0.1))
-      return [{ kind: 'join', steps: several(depth + 1, lent) }]
+      return [{ kind: 'join', steps: several(depth + 1) }]
     if (chance(0.1) && !silent) return [{ kind: 'together', tags: [tag(), tag()] }]
     return pair()
   }
 
-  const several = (depth: number, lent: boolean): Step[] =>
-    Array.from({ length: 1 + Math.floor(random() * 4) }, () => step(depth, lent)).flat()
-  const steps = several(0, true)
+  const several = (depth: number): Step[] =>
+    Array.from({ length: 1 + Math.floor(random() * 4) }, () => step(depth)).flat()
+  const steps = several(0)
   if (ours && slips === true && once(silent ? 0.5 : 0.03)) steps.push({ kind: 'slip' })
   return { name, road, steps }
 }

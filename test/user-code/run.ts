@@ -26,7 +26,10 @@ export interface Result {
   readonly wrong: readonly string[]
 }
 
-const HANDLER_MS = 1500
+/** Far above what a program takes on a busy machine. */
+const HANDLER_MS = 3000
+/** After this its unit was given up. */
+const OUTLIVED_MS = HANDLER_MS + 1000
 const Run: CommandType<{ readonly name: string }> = command<{ readonly name: string }>(
   'programs.run',
 )
@@ -63,7 +66,7 @@ async function perhapsTwice<Tx>(
     },
   })
   const byName = new Map(programs.map((program) => [program.name, program]))
-  const outlive = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2 * HANDLER_MS))
+  const outlive = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, OUTLIVED_MS))
   app.handle(Run, async ({ name }, context) => {
     const program = byName.get(name) as Program
     const { tx } = context

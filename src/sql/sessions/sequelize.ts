@@ -50,8 +50,8 @@ export function sequelize<Tx extends SequelizeTransaction>(instance: {
     gates.set(tx, passing)
     return lendBoth(lendWithout('sequelize', tx, ['commit', 'rollback']), {
       tx,
+      // It is never retired: a savepoint may go on when its transaction is over.
       revoke: (allowed) => passing.revoke(allowed),
-      release: () => passing.retire(),
     })
   }
   return { name: 'sequelize', executor, unitOfWork: unitOfWork('sequelize', executor, open, lend) }

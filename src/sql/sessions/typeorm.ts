@@ -1,6 +1,5 @@
 import type { Session } from '../session.ts'
-import type { Dialect } from '../units/statement-scan.ts'
-import { type Lent, lendChecked } from './lent/lent.ts'
+import { lendTypeorm } from './lent/typeorm.ts'
 import { notATransaction, rowsOf, units, withBuffers } from './handles.ts'
 
 /**
@@ -34,14 +33,5 @@ export function typeorm<Tx extends TypeormManager>(dataSource: {
       }),
     }
   }
-  // Transactions inside of this one have the same query runner.
-  const lend = (manager: Tx, dialect?: Dialect): Lent<Tx> =>
-    lendChecked(
-      'typeorm',
-      manager,
-      { target: manager.queryRunner ?? {}, names: ['query', 'stream'] },
-      // Subscribers may run some before the commit.
-      { dialect, afterwards: 'statements' },
-    )
-  return { name: 'typeorm', executor, ...units('typeorm', executor, open, lend) }
+  return { name: 'typeorm', executor, ...units('typeorm', executor, open, lendTypeorm) }
 }

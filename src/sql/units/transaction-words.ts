@@ -116,3 +116,9 @@ export function handleRevoked(library: string): MersalError {
   const text = `${library}: the unit of this transaction has ended, so that its handle does nothing any more: await every statement inside`
   return new MersalError('MERSAL_UNIT_ENDED', text)
 }
+
+/** A savepoint of the library was not awaited, and its library would commit no more than that. */
+export function savepointOpen(library: string): MersalError {
+  const text = `${library}: a transaction inside of the unit is still open at its end, so that all of it was rolled back: await it`
+  return new MersalError('MERSAL_ROLLED_BACK', text)
+}

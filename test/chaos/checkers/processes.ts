@@ -133,30 +133,14 @@ export interface Recovery {
   readonly faults: number
 }
 
-/**
- * Milliseconds between these in which no fault was in force: what one has healed, the next may hold
- * up again, and Mersal owes nothing for that time.
- */
-function undisturbed(from: number, to: number, faults: readonly FaultLine[]): number {
-  let at = from
-  let sum = 0
-  for (const fault of faults.toSorted((a, b) => a.from - b.from)) {
-    if (fault.to <= at) continue
-    if (fault.from >= to) break
-    sum += Math.max(0, fault.from - at)
-    at = Math.min(to, fault.to)
-  }
-  return sum + to - at
-}
-
-/** From each healed fault to the first confirmed publish after it, without other faults' time. */
+/** From each healed fault to the first confirmed publish after it, whatever came next. */
 function recoveries({ faults, lines }: Evidence): { readonly name: string; readonly ms: number }[] {
   const confirms = lines.flatMap((line) =>
     line.op === 'publish' && line.phase === 'ok' ? [line.t] : [],
   )
   return faults.flatMap(({ name, to, landed }) => {
     const first = confirms.find((at) => at >= to)
-    return first === undefined || !landed ? [] : [{ name, ms: undisturbed(to, first, faults) }]
+    return first === undefined || !landed ? [] : [{ name, ms: first - to }]
   })
 }
 
@@ -176,7 +160,7 @@ const RECOVERY_MS = 16_000
 
 const recovered: Checker = {
   check: 'recovery',
-  says: `no publish was confirmed for ${RECOVERY_MS / 1000} s without any fault after one was healed`,
+  says: `no publish was confirmed for ${RECOVERY_MS / 1000} s after a fault was healed`,
   find: (evidence) =>
     recoveries(evidence).flatMap(({ name, ms }) =>
       ms > RECOVERY_MS ? [`${name}: ${Math.round(ms)} ms`] : [],

@@ -1,4 +1,4 @@
-import { type GateOptions, type Lent, lendChecked } from './lent.ts'
+import { type CheckedOptions, type Lent, lendChecked } from './lent.ts'
 
 interface Executing {
   getExecutor(): {
@@ -10,7 +10,7 @@ interface Executing {
 export async function lendKysely<Tx>(
   library: string,
   tx: Tx,
-  options: GateOptions = {},
+  options: CheckedOptions = {},
 ): Promise<Lent<Tx>> {
   const connection = await (tx as Executing)
     .getExecutor()

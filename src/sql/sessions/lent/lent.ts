@@ -113,6 +113,8 @@ export type Refusal = 'throws' | 'rejects'
 export interface CheckedOptions extends GateOptions {
   /** Default `rejects`. */
   readonly refusal?: Refusal
+  /** Called when the end of the transaction has been answered, before the library goes on. */
+  readonly released?: () => void
 }
 
 /**
@@ -123,12 +125,13 @@ export function lendChecked<Tx>(
   library: string,
   tx: Tx,
   { target, names }: { readonly target: object; readonly names: readonly string[] },
-  { refusal = 'rejects', ...options }: CheckedOptions = {},
+  { refusal = 'rejects', released, ...options }: CheckedOptions = {},
 ): Lent<Tx> {
   const passing = gate(library, options)
   const release = (): void => {
     passing.retire()
     restore()
+    released?.()
   }
   const checking = (method: Method): Method =>
     function (this: unknown, ...given) {

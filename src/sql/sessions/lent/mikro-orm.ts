@@ -1,3 +1,5 @@
+import { handleRevoked } from '../../units/transaction-words.ts'
+import { guardSavepoints } from './kysely-savepoints.ts'
 import { lendKysely } from './kysely.ts'
 import { type Gate, type Lent, checked, gate, lendBoth, lendWithout, replaced } from './lent.ts'
 
@@ -21,7 +23,12 @@ export async function lendMikroOrm<Tx extends Manager>(tx: Tx): Promise<Lent<Tx>
   })
   // After the work the library writes what has changed.
   const context = tx.getTransactionContext()
-  return lendBoth(manager, await lendKysely('mikro-orm', context, { afterwards: 'statements' }))
+  let over = false
+  guardSavepoints(context as object, () => {
+    if (over) throw handleRevoked('mikro-orm')
+  })
+  const options = { afterwards: 'statements', released: () => void (over = true) } as const
+  return lendBoth(manager, await lendKysely('mikro-orm', context, options))
 }
 
 /** Managers of transactions inside of this one are guarded as well. */

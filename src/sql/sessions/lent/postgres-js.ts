@@ -32,14 +32,40 @@ function guarded(sql: Sql, passing: Gate): Sql {
     own('unsafe', (...given: unknown[]) => checked(() => unsafe(...given), given[0], passing))
   if (file !== undefined)
     own('file', (...given: unknown[]) => checked(() => file(...given), undefined, passing))
-  const inside = (given: unknown): unknown => {
-    return typeof given === 'function'
-      ? (inner: Sql): unknown => (given as Sql)(guarded(inner, passing))
-      : given
-  }
-  if (savepoint !== undefined)
-    own('savepoint', (...given: unknown[]) => savepoint(...given.map(inside)))
+  if (savepoint !== undefined) own('savepoint', lentSavepoint(savepoint, passing))
   return lent
+}
+
+/**
+ * postgres.js sends `rollback to` when the work of a savepoint fails, on a connection that serves
+ * somebody else if the unit has ended meanwhile. So the library does not hear of such an end.
+ */
+function lentSavepoint(savepoint: (...given: unknown[]) => unknown, passing: Gate) {
+  return (...given: unknown[]): Promise<unknown> => {
+    if (passing.revoked) return Promise.reject(handleRevoked('postgres.js'))
+    const last = given.at(-1)
+    const [work, names] =
+      typeof last === 'function'
+        ? [last as (inner: Sql) => unknown, given.slice(0, -1)]
+        : [(inner: Sql) => inner(...given), []]
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>()
+    const lent = async (inner: Sql): Promise<unknown> => {
+      const [outcome] = await Promise.allSettled([allOf(work, guarded(inner, passing))])
+      if (!passing.revoked && outcome.status === 'fulfilled') return outcome.value
+      const reason: unknown = outcome.status === 'rejected' ? outcome.reason : undefined
+      if (!passing.revoked) throw reason
+      reject(reason ?? handleRevoked('postgres.js'))
+      return await new Promise<never>(() => {})
+    }
+    Promise.resolve(savepoint(...names, lent)).then(resolve, reject)
+    return promise
+  }
+}
+
+/** The library waits for all of an array. */
+async function allOf(work: (inner: Sql) => unknown, inner: Sql): Promise<unknown> {
+  const made = await work(inner)
+  return Array.isArray(made) ? await Promise.all(made) : made
 }
 
 function checked(make: () => unknown, text: unknown, passing: Gate): unknown {
