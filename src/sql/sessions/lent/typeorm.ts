@@ -42,7 +42,7 @@ function lendDepth(runner: Runner, dialect: Dialect): Lent<Runner> {
       inside -= 1
       return made
     }
-  replaced(runner as unknown as object, {
+  replaced(runner, {
     async startTransaction(...given: unknown[]) {
       if (over) throw handleRevoked('typeorm')
       inside += 1
