@@ -61,7 +61,14 @@ export interface DocumentSettlement {
   /** So many messages, counted from the first, are confirmed: they are removed. */
   readonly confirmed: number
   /** The one behind them is given up: it becomes a dead letter. */
-  readonly dead?: { readonly reason: DeadReason; readonly error: string } | undefined
+  readonly dead?:
+    | {
+        readonly reason: DeadReason
+        readonly error: string
+        /** An attempt ended without an answer. Default false. */
+        readonly maybePublished?: boolean
+      }
+    | undefined
   /** Attempts that the one that is the first then has had. */
   readonly attempts: number
   /** Not held again before this time, in milliseconds. */

@@ -1,9 +1,14 @@
+import type { Script } from '../../lib/redis-script.ts'
+
 /**
- * Each step is one script: all of it or nothing, by the clock of the server. `p` begins every key.
- * A document is a hash with its state, its version and its messages (`m:1`, `m:2`, …, from `first`
- * to `last`); what it has handled is a sorted set beside it. The sorted set `due` names the
- * documents with messages, by the time from which a relay may hold them; the hash `holds` has the
- * token of the relay.
+ * Each step is one script, by the clock of the server. `p` begins every key. A document is a hash
+ * with its state, its version and its messages (`m:1`, `m:2`, …, from `first` to `last`); what it
+ * has handled is a sorted set beside it. The sorted set `due` names the documents with messages, by
+ * the time from which a relay may hold them; the hash `holds` has the token of the relay.
+ *
+ * Redis takes nothing back when a script fails in its middle. So each script first tries the kind
+ * of every key and the right to every command, by commands that change nothing: no member and no
+ * field is called ''. What cannot be tried is written first, and in one command.
  */
 const PRELUDE = `
 local p, a = KEYS[1], ARGV
@@ -12,10 +17,12 @@ local function now()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 local name = a[1]
-local doc = p .. 'doc:' .. name
+local doc, due, holds, dead = p .. 'doc:' .. name, p .. 'due', p .. 'holds', p .. 'dead'
 `
 
-const script = (flags: string, body: string): string => `#!lua${flags}${PRELUDE}${body}`
+const script = (flags: string, body: string): Script => ({
+  text: `#!lua${flags}${PRELUDE}${body}`,
+})
 
 /** Arguments: document, what is handled or ''. Returns state or false, version, handled. */
 const load = script(
@@ -35,73 +42,138 @@ const save = script(
   `
 local inbox = p .. 'inbox:' .. name
 if a[5] ~= '' and redis.call('ZSCORE', inbox, a[5]) then return 'handled' end
-local version = tonumber(redis.call('HGET', doc, 'version') or '0')
+local found = redis.call('HMGET', doc, 'version', 'last')
+local version, last = tonumber(found[1] or '0'), tonumber(found[2] or '0')
 if version ~= tonumber(a[2]) then return 'conflict' end
-redis.call('HSET', doc, 'version', version + 1)
-if a[3] == '1' then redis.call('HSET', doc, 'state', a[4]) else redis.call('HDEL', doc, 'state') end
-for i = 7, #a do redis.call('HSET', doc, 'm:' .. redis.call('HINCRBY', doc, 'last', 1), a[i]) end
-local time = now()
-if #a > 6 then redis.call('ZADD', p .. 'due', 'NX', time, name) end
+local time, all = now(), {doc, 'version', version + 1}
+local function add(field, value) all[#all + 1], all[#all + 2] = field, value end
 if a[5] ~= '' then
-  redis.call('ZADD', inbox, time, a[5])
   redis.call('ZREMRANGEBYSCORE', inbox, '-inf', time - tonumber(a[6]))
+  redis.call('ZADD', inbox, 'XX', 0, '')
 end
+if #a > 6 then redis.call('ZADD', due, 'XX', 0, '') end
+if a[3] == '1' then add('state', a[4]) else redis.call('HDEL', doc, '') end
+for i = 7, #a do add('m:' .. last + i - 6, a[i]) end
+if #a > 6 then add('last', last + #a - 6) end
+redis.call('HSET', unpack(all))
+if a[3] ~= '1' then redis.call('HDEL', doc, 'state') end
+if #a > 6 then redis.call('ZADD', due, 'NX', time, name) end
+if a[5] ~= '' then redis.call('ZADD', inbox, time, a[5]) end
 return 'saved'`,
 )
 
-/** Arguments: '', most documents, hold in ms, token, most messages of one, most bytes. */
+/**
+ * Arguments: '', most documents, hold in ms, token, most messages of one, most bytes. Returns the
+ * documents, and which ones could not be read and why: those come again after the hold, so that
+ * they hold up no other one.
+ */
 const find = script(
   ' flags=allow-oom',
   `
-local time, out, room = now(), {}, tonumber(a[6])
-for _, one in ipairs(redis.call('ZRANGEBYSCORE', p .. 'due', '-inf', time, 'LIMIT', 0, a[2])) do
-  if room <= 0 then break end
+local time, out, bad, room = now(), {}, {}, tonumber(a[6])
+local until_ = time + tonumber(a[3])
+redis.call('HDEL', holds, '')
+local function hold(one)
   local key, messages = p .. 'doc:' .. one, {}
   local ends = redis.call('HMGET', key, 'first', 'last')
   local first, last = tonumber(ends[1] or '1'), tonumber(ends[2] or '0')
-  for n = first, math.min(last, first + tonumber(a[5]) - 1) do
+  for n = first, last do
+    if #messages >= tonumber(a[5]) or room <= 0 then break end
     local message = redis.call('HGET', key, 'm:' .. n)
-    if not message or room <= 0 then break end
-    messages[#messages + 1] = message
-    room = room - #message
+    if message then
+      messages[#messages + 1] = message
+      room = room - #message
+    -- Somebody has taken it out.
+    elseif #messages == 0 then first = n + 1
+    else break end
   end
   if #messages == 0 then
-    redis.call('ZREM', p .. 'due', one)
-    redis.call('HDEL', p .. 'holds', one)
+    redis.call('ZREM', due, one)
+    redis.call('HDEL', holds, one)
+    return nil
+  end
+  redis.call('ZADD', due, until_, one)
+  redis.call('HSET', holds, one, a[4])
+  if first ~= tonumber(ends[1] or '1') then redis.call('HSET', key, 'first', first) end
+  return {one, redis.call('HINCRBY', key, 'attempts', 1), messages}
+end
+for _, one in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', time, 'LIMIT', 0, a[2])) do
+  if room <= 0 then break end
+  local fine, held = pcall(hold, one)
+  if fine then out[#out + 1] = held
   else
-    redis.call('ZADD', p .. 'due', time + tonumber(a[3]), one)
-    redis.call('HSET', p .. 'holds', one, a[4])
-    out[#out + 1] = {one, redis.call('HINCRBY', key, 'attempts', 1), messages}
+    redis.call('ZADD', due, until_, one)
+    bad[#bad + 1] = p .. 'doc:' .. one .. ': ' .. tostring(type(held) == 'table' and held.err or held)
   end
 end
-return out`,
+return {out, bad}`,
 )
 
-/** Arguments: document, token, confirmed, attempts, ms until it is due, reason or '', error. */
+/**
+ * Arguments: document, token, confirmed, attempts, ms until it is due, reason or '', error, 1 if
+ * it may have been published. Where the dead letter cannot be stored the message stays, the rest is
+ * done all the same, and the error is returned.
+ */
 const remove = script(
   ' flags=allow-oom',
   `
-if redis.call('HGET', p .. 'holds', name) ~= a[2] then return 0 end
+if redis.call('HGET', holds, name) ~= a[2] then return 0 end
 local ends = redis.call('HMGET', doc, 'first', 'last', 'attempts')
-local first, last = tonumber(ends[1] or '1'), tonumber(ends[2] or '0')
-for n = first, first + tonumber(a[3]) - 1 do redis.call('HDEL', doc, 'm:' .. n) end
-first = first + tonumber(a[3])
-local message = a[6] ~= '' and redis.call('HGET', doc, 'm:' .. first)
+local first, last, had = tonumber(ends[1] or '1'), tonumber(ends[2] or '0'), tonumber(ends[3] or '0')
+local next_, attempts, wait, failed = first + tonumber(a[3]), a[4], tonumber(a[5]), nil
+local message = a[6] ~= '' and redis.call('HGET', doc, 'm:' .. next_)
+redis.call('ZADD', due, 'XX', 0, '')
+redis.call('HDEL', holds, '')
+redis.call('HDEL', doc, '')
+redis.call('HSET', doc, 'attempts', had)
+local gone = {doc}
+for n = first, next_ - 1 do gone[#gone + 1] = 'm:' .. n end
 if message then
-  local attempts = tonumber(a[3]) > 0 and 1 or ends[3]
-  redis.call('XADD', p .. 'dead', '*', 'document', name, 'reason', a[6], 'error', a[7],
-    'attempts', attempts, 'died-at', now(), 'message', message)
-  redis.call('HDEL', doc, 'm:' .. first)
-  first = first + 1
+  if next_ > first then had = 1 end
+  local stored = redis.pcall('XADD', dead, '*', 'document', name, 'reason', a[6], 'error', a[7],
+    'attempts', had, 'died-at', now(), 'maybe-published', a[8], 'message', message)
+  if type(stored) == 'table' and stored.err then
+    failed, attempts, wait = dead .. ': ' .. stored.err, had - 1, math.max(wait, 5000)
+  else
+    gone[#gone + 1] = 'm:' .. next_
+    next_ = next_ + 1
+  end
 end
-redis.call('HSET', doc, 'first', first, 'attempts', a[4])
-redis.call('HDEL', p .. 'holds', name)
-if first > last then
-  redis.call('ZREM', p .. 'due', name)
+redis.call('HSET', doc, 'first', next_, 'attempts', attempts)
+if #gone > 1 then redis.call('HDEL', unpack(gone)) end
+redis.call('HDEL', holds, name)
+if next_ > last then
+  redis.call('ZREM', due, name)
   redis.call('HDEL', doc, 'first', 'last', 'attempts')
-  if redis.call('HLEN', doc) == 0 then redis.call('DEL', doc) end
-else redis.call('ZADD', p .. 'due', now() + tonumber(a[5]), name) end
-return 1`,
+else redis.call('ZADD', due, now() + wait, name) end
+return failed and redis.error_reply('ERR ' .. failed) or 1`,
+)
+
+/**
+ * Arguments: '', most, most bytes, largest, where the part begins. Returns place, bytes that are
+ * withheld, and fields of each dead letter.
+ */
+const buried = script(
+  ' flags=no-writes',
+  `
+local most, room, largest, from = tonumber(a[2]), tonumber(a[3]), tonumber(a[4]), a[5]
+local out = {}
+while #out < most and room > 0 do
+  local entry = redis.call('XRANGE', dead, from, '+', 'COUNT', 1)[1]
+  if not entry then break end
+  local f, size, shown = entry[2], 0, {}
+  for i = 2, #f, 2 do size = size + #f[i] end
+  local fits = size <= largest
+  for i = 1, #f, 2 do
+    local line = not fits and string.find(f[i + 1], '\\n', 1, true)
+    shown[i] = f[i]
+    shown[i + 1] = fits and f[i + 1] or string.sub(f[i + 1], 1, math.min(line or 4000, 65536))
+  end
+  if fits then room = room - size end
+  out[#out + 1] = {entry[1], fits and '' or size, shown}
+  from = '(' .. entry[1]
+end
+return out`,
 )
 
 /** Arguments: '', places. Returns how many are back. */
@@ -109,15 +181,18 @@ const revive = script(
   '',
   `
 local count = 0
+redis.call('ZADD', due, 'XX', 0, '')
+redis.call('XDEL', dead, '0-0')
 for i = 2, #a do
-  local entry = redis.call('XRANGE', p .. 'dead', a[i], a[i])[1]
-  if entry then
-    local f = {}
-    for n = 1, #entry[2], 2 do f[entry[2][n]] = entry[2][n + 1] end
+  local entry = redis.call('XRANGE', dead, a[i], a[i])[1]
+  local f = {}
+  if entry then for n = 1, #entry[2], 2 do f[entry[2][n]] = entry[2][n + 1] end end
+  if f.document and f.message then
     local key = p .. 'doc:' .. f.document
-    redis.call('HSET', key, 'm:' .. redis.call('HINCRBY', key, 'last', 1), f.message)
-    redis.call('ZADD', p .. 'due', 'NX', now(), f.document)
-    redis.call('XDEL', p .. 'dead', a[i])
+    local last = tonumber(redis.call('HGET', key, 'last') or '0') + 1
+    redis.call('HSET', key, 'last', last, 'm:' .. last, f.message)
+    redis.call('ZADD', due, 'NX', now(), f.document)
+    redis.call('XDEL', dead, a[i])
     count = count + 1
   end
 end
@@ -125,5 +200,5 @@ return count`,
 )
 
 export const documentScripts: Readonly<
-  Record<'load' | 'save' | 'find' | 'remove' | 'revive', string>
-> = { load, save, find, remove, revive }
+  Record<'load' | 'save' | 'find' | 'remove' | 'buried' | 'revive', Script>
+> = { load, save, find, remove, buried, revive }

@@ -11,7 +11,11 @@ export const deadLetterCases: readonly ContractCase<DocumentsHarness>[] = [
       const [, poison] = await change(storage, ['1', 'poison', '3'])
       assert.ok(poison !== undefined)
       const document = await held(storage)
-      const dead = { reason: 'too-large', error: 'it has too many bytes' } as const
+      const dead = {
+        reason: 'too-large',
+        error: 'it has too many bytes',
+        maybePublished: true,
+      } as const
       assert.equal(
         await storage.removeMessages({ ...document, ...settled, confirmed: 1, dead }),
         true,
@@ -24,6 +28,7 @@ export const deadLetterCases: readonly ContractCase<DocumentsHarness>[] = [
       )
       assert.equal(letter.place, 'default/topic/contract.poison')
       assert.deepEqual([letter.error, letter.headers], [dead.error, poison.headers])
+      assert.equal(letter.maybePublished, true)
       assert.ok(Buffer.from(letter.body).equals(poison.body), 'the bytes have changed')
       const rest = await held(storage)
       assert.deepEqual([labels(rest), rest.attempts], [['3'], 1])
