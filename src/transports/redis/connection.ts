@@ -1,19 +1,17 @@
-import { createHash } from 'node:crypto'
 import { createClient, RESP_TYPES } from '@redis/client'
 import { isMersalError } from '../../core/errors/errors.ts'
 import { invalidOption } from '../../core/options.ts'
 import { systemClock } from '../../lib/async/clock.ts'
+import { type Argument, encoded, runScript, type Script } from '../../lib/redis-script.ts'
 import type { Describe } from '../shared/describe.ts'
 import type { BrokerClient, Link } from '../shared/link.ts'
 import { unavailable } from '../shared/outcomes.ts'
 import { within } from '../shared/within.ts'
 import { faultOfServer, isDemotion, isReply, mistakeOf, wordOf } from './faults.ts'
 import type { Address, RedisSettings } from './options.ts'
-import type { Script } from './scripts.ts'
 import { checkServer, factsOf, type ServerFacts } from './server.ts'
 
 type Client = ReturnType<typeof createClient>
-type Argument = string | number | Uint8Array
 
 /** A connection to a server that may be used. */
 export interface Server {
@@ -25,42 +23,18 @@ export type RedisLink = Link<Server>
 
 const asBytes = { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } }
 
-/** Encoded as the client wants them. The bytes are not copied. */
-function encoded(argument: Argument): string | Buffer {
-  if (typeof argument === 'string') return argument
-  if (typeof argument === 'number') return String(argument)
-  return Buffer.from(argument.buffer, argument.byteOffset, argument.byteLength)
-}
-
-const digests = new Map<Script, string>()
-
-function digestOf(script: Script): string {
-  let digest = digests.get(script)
-  if (digest === undefined) {
-    digest = createHash('sha1').update(script.text).digest('hex')
-    digests.set(script, digest)
-  }
-  return digest
-}
-
 /** Sends one command. Texts of the reply are bytes. */
 export function command(client: Client, args: readonly Argument[]): Promise<unknown> {
   return client.sendCommand(args.map(encoded), asBytes)
 }
 
-/** Runs a script by its digest; a server that does not know it gets its text. */
-export async function run(
+export function run(
   { client }: Server,
   script: Script,
   prefix: string,
   args: readonly Argument[],
 ): Promise<unknown> {
-  try {
-    return await command(client, ['EVALSHA', digestOf(script), 1, prefix, ...args])
-  } catch (error) {
-    if (wordOf(error) !== 'NOSCRIPT') throw error
-    return command(client, ['EVAL', script.text, 1, prefix, ...args])
-  }
+  return runScript((all) => command(client, all), script, prefix, args)
 }
 
 /**

@@ -6,6 +6,7 @@ import {
   invalidOption,
 } from '../../core/options.ts'
 import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
+import { isPrefix, prefixRule } from '../../lib/redis-script.ts'
 import { ambiguousUrl, isAmbiguousUrl } from '../../lib/ambiguous-url.ts'
 import { queueOptionNames, type QueueSettings, queueSettings } from '../shared/queue-settings.ts'
 
@@ -173,8 +174,7 @@ function checkConfirm(given: unknown = 'written'): RedisConfirm {
 }
 
 function checkPrefix(given: unknown = 'mersal'): string {
-  if (typeof given !== 'string' || !/^[A-Za-z0-9_.:-]{1,64}$/.test(given))
-    throw invalidOption('redis.prefix', "expected 1 to 64 letters, digits, '_', '.', ':' or '-'")
+  if (!isPrefix(given)) throw invalidOption('redis.prefix', prefixRule)
   return given
 }
 

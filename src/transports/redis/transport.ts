@@ -13,6 +13,7 @@ import type {
 } from '../../core/transport.ts'
 import { systemClock } from '../../lib/async/clock.ts'
 import { seldom } from '../../lib/async/seldom.ts'
+import { prefixOf } from '../../lib/redis-script.ts'
 import { consumers } from '../shared/consumers.ts'
 import type { OnDelivery } from '../shared/deliver.ts'
 import { describer } from '../shared/describe.ts'
@@ -103,8 +104,7 @@ class StreamsTransport implements RedisTransport {
 
   constructor(settings: RedisSettings) {
     const { publishing, receiving } = linksOf(settings)
-    // The braces make all keys of one prefix one slot.
-    const prefix = `{${settings.prefix}}:`
+    const prefix = prefixOf(settings.prefix)
     this.#settings = settings
     this.#prefix = prefix
     this.#publishing = publishing
