@@ -72,26 +72,50 @@ function clientFor(address: Address, settings: RedisSettings): Client {
   return client as Client
 }
 
-async function connected(client: Client): Promise<Client> {
+/** Whatever is asked of a connection that is being made: without an answer it is given up. */
+async function bounded<Result>(
+  client: Client,
+  ms: number,
+  who: string,
+  work: Promise<Result>,
+): Promise<Result> {
+  try {
+    return await within(systemClock, ms, who, work)
+  } catch (error) {
+    client.destroy()
+    throw error
+  }
+}
+
+function opened(address: Address, settings: RedisSettings): Client {
+  const client = clientFor(address, settings)
   // Without a listener an error would end the process. The one of the link comes later.
   client.on('error', () => {})
-  await client.connect()
   return client
 }
 
-/** The first sentinel that answers tells where the master is. */
+async function askSentinel(client: Client, master: string): Promise<unknown> {
+  await client.connect()
+  return client.sendCommand(['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', master])
+}
+
+/**
+ * The first sentinel that answers tells where the master is. Each has its share of the time, so
+ * that a silent one leaves enough for the others and for the master.
+ */
 async function masterOf(address: Address, settings: RedisSettings): Promise<Address> {
-  const { source } = settings
+  const { source, connectTimeoutMs } = settings
   if (!('address' in source) || source.sentinels === undefined) return address
   const { master, nodes, password = '' } = source.sentinels
+  const most = Math.ceil(connectTimeoutMs / (nodes.length + 1))
   let last: unknown
   for (const node of nodes) {
     const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(node) ?? []
     const place = { ...address, host, port: Number(port), username: '', password, database: 0 }
-    const client = clientFor(place, settings)
+    const client = opened(place, settings)
     try {
-      await connected(client)
-      const answer = await client.sendCommand(['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', master])
+      const asking = askSentinel(client, master)
+      const answer = await bounded(client, most, `the sentinel ${node}`, asking)
       if (Array.isArray(answer))
         return { ...address, host: String(answer[0]), port: Number(answer[1]) }
       last = invalidOption('redis.sentinels.master', `the sentinels know no '${master}'`)
@@ -104,31 +128,43 @@ async function masterOf(address: Address, settings: RedisSettings): Promise<Addr
   throw last
 }
 
-async function openClient(settings: RedisSettings): Promise<Client> {
-  const { source } = settings
-  if ('connect' in source) {
-    const client = (await source.connect()) as unknown as Client
+async function givenClient(connect: () => Promise<unknown>, ms: number): Promise<Client> {
+  const connecting = connect() as Promise<Client>
+  try {
+    const client = await within(systemClock, ms, "'connect'", connecting)
     client.on('error', () => {})
-    if (client.options.RESP === 2)
-      throw invalidOption('redis.connect', 'the client needs RESP: 3, which is its default')
     return client
+  } catch (error) {
+    // It may come after its time.
+    connecting.then(
+      (late) => late.destroy(),
+      () => {},
+    )
+    throw error
   }
-  return connected(clientFor(await masterOf(source.address, settings), settings))
+}
+
+async function serverOf(client: Client, settings: RedisSettings): Promise<Server> {
+  if (!client.isOpen) await client.connect()
+  if (client.options.RESP === 2)
+    throw invalidOption('redis.connect', 'the client needs RESP: 3, which is its default')
+  const facts = await factsOf(client)
+  checkServer(facts, settings)
+  return { client, facts }
 }
 
 /** The client of Redis, as a link needs it. */
 export function redisClient(settings: RedisSettings, describe: Describe): BrokerClient<Server> {
   return {
     async open() {
-      const client = await openClient(settings)
-      try {
-        const facts = await factsOf(client)
-        checkServer(facts, settings)
-        return { client, facts }
-      } catch (error) {
-        client.destroy()
-        throw error
-      }
+      const { source, connectTimeoutMs } = settings
+      const until = systemClock.monotonic() + connectTimeoutMs
+      const client =
+        'connect' in source
+          ? await givenClient(source.connect, connectTimeoutMs)
+          : opened(await masterOf(source.address, settings), settings)
+      const ms = Math.max(1, Math.ceil(until - systemClock.monotonic()))
+      return bounded(client, ms, 'Redis', serverOf(client, settings))
     },
     watch({ client }, events) {
       client.on('error', (error) => events.lost(error))

@@ -143,19 +143,49 @@ function checkSource(given: RedisOptions): RedisSettings['source'] {
   const { url, connect, tls, sentinels } = given
   if ((url === undefined) === (connect === undefined))
     throw invalidOption('redis.url', "give either 'url' or 'connect'")
-  if (sentinels !== undefined) checkSentinels(sentinels)
-  if (connect === undefined) return { address: parseAddress(url), tls, sentinels }
+  if (connect === undefined)
+    return { address: parseAddress(url), tls: checkTls(tls), sentinels: checkSentinels(sentinels) }
   if (typeof connect !== 'function')
     throw invalidOption('redis.connect', 'expected a function that connects to Redis')
+  for (const name of ['tls', 'sentinels'] as const)
+    if (given[name] !== undefined)
+      throw invalidOption(`redis.${name}`, "goes with 'url': your 'connect' makes the connection")
   return { connect }
 }
 
-function checkSentinels({ master, nodes, ...rest }: RedisSentinels): void {
-  checkOptions('redis.sentinels', rest, ['password'])
+const textsOfTls = ['ca', 'cert', 'key', 'servername'] as const
+
+function checkTls(given: RedisTls | undefined): RedisTls | undefined {
+  if (given === undefined) return undefined
+  checkOptions('redis.tls', given, textsOfTls)
+  for (const name of textsOfTls) {
+    const text: unknown = given[name]
+    if (text !== undefined && (typeof text !== 'string' || text === ''))
+      throw invalidOption(`redis.tls.${name}`, 'expected a text')
+    if (text !== undefined && name !== 'servername' && !String(text).includes('-----BEGIN '))
+      throw invalidOption(`redis.tls.${name}`, 'expected text in PEM, not the name of a file')
+  }
+  if ((given.cert === undefined) !== (given.key === undefined))
+    throw invalidOption('redis.tls.key', "'cert' and 'key' go together")
+  return given
+}
+
+function checkSentinels(given: RedisSentinels | undefined): RedisSentinels | undefined {
+  if (given === undefined) return undefined
+  checkOptions('redis.sentinels', given, ['master', 'nodes', 'password'])
+  const { master, nodes, password } = given as { readonly [Name in keyof RedisSentinels]?: unknown }
   if (typeof master !== 'string' || master === '')
     throw invalidOption('redis.sentinels.master', "expected a name, such as 'mymaster'")
-  if (!Array.isArray(nodes) || nodes.length === 0 || !nodes.every((n) => /^\S+:\d+$/.test(n)))
+  if (!Array.isArray(nodes) || nodes.length === 0 || !nodes.every(isNode))
     throw invalidOption('redis.sentinels.nodes', "expected texts like 'host:26379'")
+  if (password !== undefined && (typeof password !== 'string' || password === ''))
+    throw invalidOption('redis.sentinels.password', 'expected a text')
+  return given
+}
+
+function isNode(node: unknown): boolean {
+  const [, port] = (typeof node === 'string' && /^\S+:(\d{1,5})$/.exec(node)) || []
+  return port !== undefined && Number(port) > 0 && Number(port) < 65_536
 }
 
 function checkConfirm(given: unknown = 'written'): RedisConfirm {

@@ -30,6 +30,13 @@ export interface PublisherParts {
   readonly own: OwnQueues
   readonly settings: RedisSettings
   readonly prefix: string
+  readonly replication: Replication
+}
+
+/** What is known of the replicas that `confirm` wants, over all connections. */
+export interface Replication {
+  /** Too few of them had what was stored last. */
+  short: boolean
 }
 
 /**
@@ -76,12 +83,12 @@ async function put(
   messages: readonly OutgoingMessage[],
   written: () => void,
 ): Promise<readonly PublishOutcome[]> {
-  const { link, settings, prefix } = parts
+  const { link, settings } = parts
   const { connection } = await link.connection()
   const discard = settings.eventsWithoutSubscribers === 'discard' ? '1' : ''
   const args = [discard, ...messages.flatMap(argumentsOf)]
   try {
-    const work = storeAndConfirm(connection, settings, prefix, args)
+    const work = storeAndConfirm(parts, connection, args)
     const { answers, shortfall } = await within(
       systemClock,
       settings.confirmTimeoutMs,
@@ -107,15 +114,23 @@ interface Stored {
 }
 
 async function storeAndConfirm(
+  { settings, prefix, replication }: PublisherParts,
   server: Server,
-  settings: RedisSettings,
-  prefix: string,
   args: readonly (string | Uint8Array)[],
 ): Promise<Stored> {
+  const { confirm } = settings
+  if (replication.short && typeof confirm === 'object') {
+    // Each try would leave one more copy.
+    const lack = await lackOf(server, confirm.replicas, 1)
+    if (lack !== undefined) return { answers: args.map(() => `away ${lack}`), shortfall: undefined }
+    replication.short = false
+  }
   const answers = (await run(server, scripts.put, prefix, args)) as readonly unknown[]
   if (!answers.some((answer) => String(answer) === 'ok')) return { answers, shortfall: undefined }
   try {
-    return { answers, shortfall: await shortfallOf(server, settings) }
+    const shortfall = await shortfallOf(server, settings)
+    replication.short = shortfall !== undefined && typeof confirm === 'object'
+    return { answers, shortfall }
   } catch (error) {
     return { answers, shortfall: `cannot tell who else has it: ${toError(error).message}` }
   }
@@ -133,8 +148,17 @@ async function shortfallOf(
     const [local] = (await command(client, ['WAITAOF', 1, 0, most])) as readonly unknown[]
     return Number(local) >= 1 ? undefined : 'it has not reached the disk yet'
   }
-  const have = Number(await command(client, ['WAIT', confirm.replicas, most]))
-  return have >= confirm.replicas ? undefined : `only ${have} replicas have it`
+  return lackOf({ client, facts }, confirm.replicas, most)
+}
+
+/** Undefined if so many replicas have what this connection has written. */
+async function lackOf(
+  { client }: Server,
+  replicas: number,
+  ms: number,
+): Promise<string | undefined> {
+  const have = Number(await command(client, ['WAIT', replicas, ms]))
+  return have >= replicas ? undefined : `only ${have} replicas have it`
 }
 
 function outcomesOf(

@@ -85,6 +85,11 @@ export function checkServer(facts: ServerFacts, settings: RedisSettings): void {
       'redis.allowLoss',
       `the server drops messages when its memory is full (maxmemory-policy ${evictionPolicy}): set noeviction, or accept the loss of messages with allowLoss: true`,
     )
+  if (confirm === 'synced' && !facts.appendOnly)
+    throw invalidOption(
+      'redis.confirm',
+      "'synced' needs appendonly yes: the server keeps nothing on its disk, so allowLoss does not help",
+    )
   if (confirm === 'synced' && appendFsync !== 'always' && olderThan(version, [7, 2]))
     throw invalidOption(
       'redis.confirm',
