@@ -158,12 +158,14 @@ export function redisClient(settings: RedisSettings, describe: Describe): Broker
   return {
     async open() {
       const { source, connectTimeoutMs } = settings
+      if ('connect' in source) {
+        const client = await givenClient(source.connect, connectTimeoutMs)
+        return bounded(client, connectTimeoutMs, 'Redis', serverOf(client, settings))
+      }
       const until = systemClock.monotonic() + connectTimeoutMs
-      const client =
-        'connect' in source
-          ? await givenClient(source.connect, connectTimeoutMs)
-          : opened(await masterOf(source.address, settings), settings)
+      const address = await masterOf(source.address, settings)
       const ms = Math.max(1, Math.ceil(until - systemClock.monotonic()))
+      const client = opened(address, settings)
       return bounded(client, ms, 'Redis', serverOf(client, settings))
     },
     watch({ client }, events) {
