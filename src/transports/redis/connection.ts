@@ -7,7 +7,7 @@ import type { Describe } from '../shared/describe.ts'
 import type { BrokerClient, Link } from '../shared/link.ts'
 import { unavailable } from '../shared/outcomes.ts'
 import { within } from '../shared/within.ts'
-import { faultOfServer, isDemotion, isReply, mistakeOf, wordOf } from './faults.ts'
+import { faultOfServer, isDemotion, isReply, mistakeOf } from './faults.ts'
 import type { Address, RedisSettings } from './options.ts'
 import { checkServer, factsOf, type ServerFacts } from './server.ts'
 

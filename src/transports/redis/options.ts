@@ -162,7 +162,7 @@ function checkTls(given: RedisTls | undefined): RedisTls | undefined {
     const text: unknown = given[name]
     if (text !== undefined && (typeof text !== 'string' || text === ''))
       throw invalidOption(`redis.tls.${name}`, 'expected a text')
-    if (text !== undefined && name !== 'servername' && !String(text).includes('-----BEGIN '))
+    if (text !== undefined && name !== 'servername' && !text.includes('-----BEGIN '))
       throw invalidOption(`redis.tls.${name}`, 'expected text in PEM, not the name of a file')
   }
   if ((given.cert === undefined) !== (given.key === undefined))

@@ -55,16 +55,15 @@ describe('a server that accepts and says nothing', () => {
   })
 
   test('a client that comes after its time is destroyed', async () => {
-    let destroyed = 0
-    const late = { isOpen: true, isReady: true, destroy: () => void destroyed++ }
+    const destroyed = Promise.withResolvers<void>()
+    const late = { isOpen: true, isReady: true, destroy: () => destroyed.resolve() }
     await using transport = redis({
       connect: () => wait(400, late),
       ...hasty,
       connectTimeoutMs: 100,
     })
     expect(await publishOne(transport)).toMatch(/^unavailable: .*did not answer within 100 ms/)
-    while (destroyed === 0) await wait(10)
-    expect(destroyed).toBeGreaterThan(0)
+    await expect(destroyed.promise).resolves.toBeUndefined()
   })
 })
 
