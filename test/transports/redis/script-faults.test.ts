@@ -101,7 +101,7 @@ async function open(): Promise<Place> {
 
 /** Ids in the stream, which is everything that nobody has settled. */
 const waiting = async ({ admin, prefix }: Place): Promise<string[]> =>
-  (await admin.xRange(`${prefix}queue:q`, '-', '+')).map(({ id }) => id)
+  ((await admin.xRange(`${prefix}queue:q`, '-', '+')) ?? []).map(({ id }) => id)
 
 const failed = (work: Promise<unknown>): Promise<string> =>
   work.then(
