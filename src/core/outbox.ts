@@ -76,6 +76,24 @@ export interface OutboxStorage<Tx> {
   prune(options: { readonly limit: number; readonly longerMs?: number }): Promise<number>
   /** Optional; without it a clock that is set back holds up messages until it has caught up. */
   readonly clock?: StorageClock
+  /** Optional; without it a delayed message leaves with the poll that follows its time. */
+  readonly waiting?: WaitingRows
+}
+
+/** The rows that wait for the delay of their senders. */
+export interface WaitingRows {
+  /**
+   * Those whose time is still to come, the earliest first, at most `limit`. Must cost little,
+   * however many rows wait. A time that has come is never reported, whether its row could be
+   * claimed or not.
+   */
+  upcoming(options: { readonly limit: number }): Promise<readonly Upcoming[]>
+}
+
+/** A row that waits: it falls due in so many milliseconds, by the clock of the storage. */
+export interface Upcoming {
+  readonly position: bigint
+  readonly inMs: number
 }
 
 /**
@@ -147,6 +165,11 @@ export interface ClaimRequest {
    * return others, too.
    */
   readonly keys?: readonly string[]
+  /**
+   * Only rows at these positions, at most 500. A saving as well. Of a key they come as ever: together
+   * with every earlier open row, or not at all.
+   */
+  readonly positions?: readonly bigint[]
   /**
    * Keys of destinations (`destinationKey`) whose rows are left alone; they still hold back later
    * rows of their key.

@@ -1,6 +1,7 @@
 import { createBell, type Bell } from './claim/bell.ts'
 import { Dispatch } from './claim/dispatch.ts'
 import { createDrains, type Drains } from './claim/drains.ts'
+import { createDueWatch, type DueWatch } from './claim/due-watch.ts'
 import { createInHand, type InHand } from './claim/in-hand.ts'
 import { createLooks, type Looks } from './claim/looks.ts'
 import { ownCapacity } from './limits/capacity.ts'
@@ -18,6 +19,7 @@ export interface RelayParts {
   readonly reports: Reports
   readonly bell: Bell
   readonly looks: Looks
+  readonly due: DueWatch
   readonly drains: Drains
   readonly inHand: InHand
   readonly holdBacks: HoldBacks
@@ -32,6 +34,15 @@ export function relayParts(ports: RelayPorts): RelayParts {
   const reports = createReports(environment)
   const bell = createBell(environment.clock)
   const looks = createLooks(settings.pollIntervalMs, ports.stretch)
+  const due = createDueWatch({
+    environment,
+    waiting: storage.waiting,
+    pollIntervalMs: settings.pollIntervalMs,
+    onRows(rows, now) {
+      looks.expect(rows, now)
+      bell.nudge()
+    },
+  })
   const drains = createDrains()
   const slow = createSlowDestinations(shareOf(settings.window))
   const capacity = ports.capacity?.join(() => bell.nudge()) ?? ownCapacity(settings.window)
@@ -75,7 +86,7 @@ export function relayParts(ports: RelayPorts): RelayParts {
     onSuspect: () => looks.atOnce(),
     onLost: (entries) => gone(entries, 'dropped'),
   })
-  return { reports, bell, looks, drains, inHand, holdBacks, settler, publisher, dispatch }
+  return { reports, bell, looks, due, drains, inHand, holdBacks, settler, publisher, dispatch }
 }
 
 /** What follows when rows leave the hands of the relay: room, later rows, and those who drain. */

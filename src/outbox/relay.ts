@@ -70,7 +70,8 @@ function start(ports: RelayPorts, parts: RelayParts, life: Life): void {
     runWakers(ports, parts, signal),
     parts.holdBacks.claims.pauses.watch(signal),
   ])
-  // It never rejects, and nothing has to wait for its last look.
+  // Neither rejects, and nothing has to wait for a last look.
+  void parts.due.run(signal)
   void watchClock(
     {
       environment: ports.environment,
@@ -114,9 +115,10 @@ async function runWakers(ports: RelayPorts, parts: RelayParts, signal: AbortSign
   await Promise.all((ports.wakers ?? []).map(run))
 }
 
-function hint({ environment }: RelayPorts, { bell }: RelayParts, by: 'waker' | 'call'): void {
+function hint({ environment }: RelayPorts, { bell, due }: RelayParts, by: 'waker' | 'call'): void {
   emit('mersal:wake', () => ({ app: environment.app, by }))
   bell.hint()
+  due.hint()
 }
 
 function expressLane(

@@ -9,7 +9,7 @@ import type { StretchSizes } from './claim/stretch-size.ts'
 /** What the relay works with; everything that touches the world is a port. */
 export interface RelayPorts {
   readonly environment: Environment
-  readonly storage: Pick<OutboxStorage<never>, 'claim' | 'settle' | 'renew' | 'clock'>
+  readonly storage: Pick<OutboxStorage<never>, 'claim' | 'settle' | 'renew' | 'clock' | 'waiting'>
   /** By the name of the transport in the destination. */
   readonly transports: ReadonlyMap<string, Transport>
   readonly wakers?: readonly Waker[]

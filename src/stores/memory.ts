@@ -180,6 +180,12 @@ function guarded(
       assertOpen()
       return outbox.prune(options)
     },
+    waiting: {
+      upcoming: async (options) => {
+        assertOpen()
+        return (await outbox.waiting?.upcoming(options)) ?? []
+      },
+    },
   }
 }
 

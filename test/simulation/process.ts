@@ -111,7 +111,7 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
     }
   }
 
-  const storage: Pick<OutboxStorage<never>, 'claim' | 'settle'> = {
+  const storage: Pick<OutboxStorage<never>, 'claim' | 'settle' | 'waiting'> = {
     claim: (request) =>
       call(
         async () => {
@@ -133,6 +133,15 @@ export function startProcess(name: string, ports: ProcessPorts, onCrash: () => v
         },
         faults.claimReplyLost,
       ),
+    waiting: {
+      upcoming: (options) =>
+        call(
+          async () => (await ports.storage.waiting?.upcoming(options)) ?? [],
+          faults.claimFails,
+          () => {},
+          faults.claimReplyLost,
+        ),
+    },
     settle: (settlements) => {
       return call(
         async () => {

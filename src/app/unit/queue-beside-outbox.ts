@@ -143,7 +143,7 @@ class OutboxBesideQueues<Tx> implements AppOutbox<Tx> {
   }
 
   #through(storage: OutboxStorage<Tx>): AppStorage<Tx> {
-    const { clock, openToQueue } = storage
+    const { clock, waiting, openToQueue } = storage
     const saveWithin = storage.saveWithin?.bind(storage)
     const renew = storage.renew?.bind(storage)
     return {
@@ -162,6 +162,7 @@ class OutboxBesideQueues<Tx> implements AppOutbox<Tx> {
       ...(renew === undefined ? {} : { renew }),
       prune: (options) => storage.prune(options),
       ...(clock === undefined ? {} : { clock }),
+      ...(waiting === undefined ? {} : { waiting }),
     }
   }
 

@@ -1,6 +1,7 @@
 import type { ClaimRequest, Stretch } from '../../core/outbox.ts'
 import type { Turn } from '../limits/shares.ts'
 import type { Entry } from '../settle/settler.ts'
+import { createDueTimes, type DueRow } from './due-times.ts'
 import { createScan, type Look, type Scan } from './scan.ts'
 import type { StretchSizes } from './stretch-size.ts'
 
@@ -21,6 +22,8 @@ export interface Looks {
   atOnce(): void
   /** These rows have left the hands of the relay, and later ones may have become free. */
   gone(entries: readonly Entry[], how: 'settled' | 'dropped', now: number): void
+  /** These delayed rows fall due next. */
+  expect(rows: readonly DueRow[], now: number): void
   /** Rows may have become due that no scan expects. */
   everywhere(): void
   /** One whole sweep is to see everything. */
@@ -31,7 +34,7 @@ export interface Looks {
 export interface Looking {
   readonly look: Look
   /** What of the outbox the claim asks for. */
-  readonly request: Pick<ClaimRequest, 'fromPosition' | 'stretch' | 'keys'>
+  readonly request: Pick<ClaimRequest, 'fromPosition' | 'stretch' | 'keys' | 'positions'>
   /** Returns whether the claim came to the end of the outbox. */
   found(rows: Rows, now: number): boolean
   failed(now: number): void
@@ -50,6 +53,7 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
   const othersScan = createScan(stretch)
   const scans = [scan, othersScan]
   const later = createLater()
+  const delayed = createDueTimes()
   let lookedAt = -Infinity
   let othersLookedAt = -Infinity
   let atOnce = true
@@ -62,6 +66,7 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
     if (turn === 'others') othersLookedAt = now
     const due = later.take(now)
     if (due !== undefined) for (const each of scans) each.wantFull(due)
+    for (const position of delayed.take(now)) for (const each of scans) each.due(position)
     return looking(turn === 'others' ? othersScan : scan, now)
   }
 
@@ -76,7 +81,7 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
   return {
     get dueAt() {
       if (atOnce) return -Infinity
-      return Math.min(lookedAt + pollIntervalMs, scan.nextAt, later.next)
+      return Math.min(lookedAt + pollIntervalMs, scan.nextAt, later.next, delayed.next)
     },
     get othersDueAt() {
       return othersDueAt()
@@ -95,6 +100,7 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
         else if (unblocks || delayMs === 0 || settlement.kind === 'dead') freed(entry, delayMs)
       }
     },
+    expect: (rows, now) => delayed.replace(rows, now),
     everywhere() {
       for (const each of scans) each.forceFull()
     },
@@ -125,6 +131,7 @@ function looking(scan: Scan, startedAt: number): Looking {
 
 function partOf(look: Look, stopped: Stretch['stopped']): Looking['request'] {
   if (look.kind === 'keys') return { keys: look.keys }
+  if (look.kind === 'rows') return { positions: look.positions }
   return { fromPosition: look.from, stretch: { rows: look.rows, stopped } }
 }
 

@@ -6,6 +6,8 @@ export interface OutboxRow {
   readonly position: number
   readonly message: OutgoingMessage
   readonly addedAt: number
+  /** When the delay of its sender ends; undefined without one. */
+  readonly dueAt: number | undefined
   /** Nobody may take it before; `Infinity` for a dead letter that holds back its key. */
   visibleAt: number
   /** Of whoever took it last, until it is given back. */
@@ -20,7 +22,7 @@ export interface OutboxRow {
 
 /** What is known of a row before it is added; without a position it gets the next one. */
 export type NewRow = Pick<OutboxRow, 'message' | 'visibleAt' | 'addedAt'> &
-  Partial<Pick<OutboxRow, 'position' | 'token'>>
+  Partial<Pick<OutboxRow, 'position' | 'token' | 'dueAt'>>
 
 interface Chain {
   first: OutboxRow
@@ -39,6 +41,8 @@ export class OutboxTable {
   readonly rows: PositionIndex<OutboxRow> = new PositionIndex()
   /** Sent rows that are kept for a while, oldest first. */
   readonly kept: KeptRow[] = []
+  /** Rows with a delay, in the order of their times. */
+  readonly #delayed: OutboxRow[] = []
   readonly #chains = new Map<string, Chain>()
   #positions = 0
 
@@ -60,15 +64,39 @@ export class OutboxTable {
     return found.sort((left, right) => left.position - right.position)
   }
 
+  /** The open rows at these positions, in their order. */
+  at(positions: readonly bigint[]): OutboxRow[] {
+    const sorted = [...new Set(positions)].sort((left, right) => (left < right ? -1 : 1))
+    return sorted.flatMap((position) => this.rows.get(Number(position)) ?? [])
+  }
+
+  /** Rows whose delay ends after this time, those that end first. */
+  delayedAfter(time: number, limit: number): readonly OutboxRow[] {
+    const first = this.#placeOf(time)
+    return this.#delayed.slice(first, first + limit)
+  }
+
+  /** The index of the first delayed row that is due after this time. */
+  #placeOf(time: number): number {
+    let [low, high] = [0, this.#delayed.length]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#delayed[middle]?.dueAt ?? 0) > time) high = middle
+      else low = middle + 1
+    }
+    return low
+  }
+
   /** Messages that were ever added. */
   get added(): number {
     return this.#positions
   }
 
-  add({ position = this.nextPosition(), token, ...given }: NewRow): void {
+  add({ position = this.nextPosition(), token, dueAt, ...given }: NewRow): void {
     const links = { dead: undefined, previous: undefined, next: undefined }
-    const row: OutboxRow = { ...given, position, token, attempts: 0, ...links }
+    const row: OutboxRow = { ...given, position, token, dueAt, attempts: 0, ...links }
     this.rows.set(row.position, row)
+    if (dueAt !== undefined) this.#delayed.splice(this.#placeOf(dueAt), 0, row)
     const key = row.message.partitionKey
     if (key === undefined) return
     const chain = this.#chains.get(key)
@@ -85,6 +113,8 @@ export class OutboxTable {
 
   remove(row: OutboxRow): void {
     this.rows.delete(row.position)
+    if (row.dueAt !== undefined)
+      this.#delayed.splice(this.#delayed.lastIndexOf(row, this.#placeOf(row.dueAt)), 1)
     const key = row.message.partitionKey
     const chain = key === undefined ? undefined : this.#chains.get(key)
     if (key === undefined || chain === undefined) return

@@ -40,13 +40,22 @@ export function memoryOutbox(
       await database.pause('prune')
       return prune(database, limit, keepSentMs)
     },
+    waiting: {
+      async upcoming({ limit }) {
+        const now = database.clock.now()
+        return database.outbox
+          .delayedAfter(now, limit)
+          .map(({ position, dueAt = now }) => ({ position: BigInt(position), inMs: dueAt - now }))
+      },
+    },
   }
 }
 
 function lookedAt(
   { outbox }: DatabaseState,
-  { keys, fromPosition = 0n }: ClaimRequest,
+  { keys, positions, fromPosition = 0n }: ClaimRequest,
 ): Iterable<OutboxRow> {
+  if (positions !== undefined) return outbox.at(positions)
   return keys === undefined ? outbox.rows.from(Number(fromPosition)) : outbox.ofKeys(keys)
 }
 

@@ -100,6 +100,8 @@ export interface Setup {
   readonly transport: TestTransport
   readonly claims: ClaimRequest[]
   readonly settlements: (readonly Settlement[])[]
+  /** How often the relay has asked which rows fall due next, and for how many. */
+  readonly questions: number[]
   readonly log: LogLine[]
   readonly relay: Relay
   /** May be replaced: what the relay calls. */
@@ -108,6 +110,8 @@ export interface Setup {
     afterClaim?: () => Promise<void> | void
     beforeSettle?: () => Promise<void> | void
     beforeRenew?: () => Promise<void> | void
+    beforeUpcoming?: () => Promise<void> | void
+    afterUpcoming?: () => Promise<void> | void
   }
   readonly add: (...messages: readonly OutgoingMessage[]) => Promise<void>
   /** A unit in the express lane, up to its commit. */
@@ -130,9 +134,10 @@ export function setup(
   const store = memoryStore({ clock, pause: () => Promise.resolve() })
   const claims: ClaimRequest[] = []
   const settlements: (readonly Settlement[])[] = []
+  const questions: number[] = []
   const log: LogLine[] = []
   const hooks: Setup['hooks'] = {}
-  const storage: Pick<OutboxStorage<never>, 'claim' | 'settle' | 'renew'> = {
+  const storage: Pick<OutboxStorage<never>, 'claim' | 'settle' | 'renew' | 'waiting'> = {
     claim: async (request) => {
       claims.push(request)
       await hooks.beforeClaim?.()
@@ -148,6 +153,15 @@ export function setup(
     renew: async (claims, options) => {
       await hooks.beforeRenew?.()
       await store.outbox.renew?.(claims, options)
+    },
+    waiting: {
+      async upcoming(options) {
+        questions.push(options.limit)
+        await hooks.beforeUpcoming?.()
+        const rows = await store.outbox.waiting?.upcoming(options)
+        await hooks.afterUpcoming?.()
+        return rows ?? []
+      },
     },
   }
   let tokens = 0
@@ -192,7 +206,20 @@ export function setup(
     })
   const sent = (): string[] =>
     transport.published.filter(({ answered }) => answered).map(({ message }) => message.id)
-  return { clock, store, transport, claims, settlements, log, relay, hooks, add, addExpress, sent }
+  return {
+    clock,
+    store,
+    transport,
+    claims,
+    settlements,
+    questions,
+    log,
+    relay,
+    hooks,
+    add,
+    addExpress,
+    sent,
+  }
 }
 
 export function recorder(log: LogLine[]): Logger {
@@ -206,14 +233,20 @@ export function recorder(log: LogLine[]): Logger {
 
 export function message(
   id: string,
-  more: { readonly key?: string; readonly to?: string; readonly transport?: string } = {},
+  more: {
+    readonly key?: string
+    readonly to?: string
+    readonly transport?: string
+    readonly delayMs?: number
+  } = {},
 ): OutgoingMessage {
   const to = {
     transport: more.transport ?? 'default',
     kind: 'queue',
     name: more.to ?? 'q',
   } as const
-  const base = { id, type: 'thing', headers: {}, body: new Uint8Array([1]), to }
+  const delay = more.delayMs === undefined ? {} : { delayMs: more.delayMs }
+  const base = { id, type: 'thing', headers: {}, body: new Uint8Array([1]), to, ...delay }
   return more.key === undefined ? base : { ...base, partitionKey: more.key }
 }
 

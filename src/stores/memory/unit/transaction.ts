@@ -190,6 +190,7 @@ function addRow(database: DatabaseState, row: PendingRow, now: number): void {
     message: row.message,
     addedAt: now,
     visibleAt: row.express?.until ?? now + row.delayMs,
+    ...(row.delayMs > 0 ? { dueAt: now + row.delayMs } : {}),
     token: row.express?.token,
   })
 }
