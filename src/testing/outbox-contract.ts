@@ -14,6 +14,7 @@ import { retentionCases } from './outbox/retention-cases.ts'
 import { savepointCases } from './outbox/savepoint-cases.ts'
 import { saveCases } from './outbox/save-cases.ts'
 import { settleCases } from './outbox/settle-cases.ts'
+import { waitingCases } from './outbox/waiting-cases.ts'
 
 export type { OutboxHarness, OutboxParts, RetentionHarness } from './outbox/harness.ts'
 
@@ -27,6 +28,7 @@ export const outboxContract: readonly ContractCase<OutboxHarness>[] = [
   ...claimCases,
   ...byteCases,
   ...stretchCases,
+  ...waitingCases,
   ...settleCases,
   ...expressCases,
   ...deadLetterCases,

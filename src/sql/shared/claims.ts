@@ -25,11 +25,13 @@ export interface ClaimTerms {
   readonly exceptKeys: readonly string[]
   /** Each once; undefined: rows of all keys. */
   readonly keys: readonly string[] | undefined
+  /** Each once; undefined: rows at all positions. */
+  readonly positions: readonly bigint[] | undefined
 }
 
 /** `readable`: the driver cannot read rows with more bytes. */
 export function claimTerms(request: ClaimRequest, readable: number = Infinity): ClaimTerms {
-  const { limit, claimMs, token, keys } = request
+  const { limit, claimMs, token, keys, positions } = request
   return {
     limit,
     claimMs,
@@ -40,6 +42,7 @@ export function claimTerms(request: ClaimRequest, readable: number = Infinity): 
     exceptDestinations: request.exceptDestinations ?? [],
     exceptKeys: request.exceptKeys ?? [],
     keys: keys === undefined ? undefined : [...new Set(keys)],
+    positions: positions === undefined ? undefined : [...new Set(positions)],
   }
 }
 

@@ -43,7 +43,9 @@ export async function claim(
   const terms = claimTerms(request, place.facts.packetBytes - AROUND_BYTES)
   const upTo = await endOfStretch(place, own, request, terms)
   const positions =
-    terms.keys === undefined ? undefined : await firstRows(place, own, terms.keys, terms.limit)
+    terms.keys === undefined
+      ? terms.positions
+      : await firstRows(place, own, terms.keys, terms.limit)
   const part: Part = { terms, upTo, positions }
   // A look outside of any transaction: an idle outbox costs one statement.
   if (positions?.length === 0 || !(await anyDue(place, own, part))) return []

@@ -43,6 +43,7 @@ update ${T.outbox} o force index (primary)
 set o.visible_at = if(${unlawful(MOST)},
     utc_timestamp(6) + interval least(${MOST}, greatest(timestampdiff(microsecond, utc_timestamp(6), o.visible_at) - ?, 0)) microsecond,
     o.visible_at),
+  o.due_at = if(o.due_at > utc_timestamp(6), o.visible_at, o.due_at),
   o.added_at = least(o.added_at, utc_timestamp(6))
 where o.position in (?)`
 

@@ -17,7 +17,7 @@ export interface StoredMessage {
   readonly id: string
   readonly key: string | undefined
   readonly delayMs: number
-  /** Id, key, delay, token, type, transport, kind, name, headers, body, in this order. */
+  /** Id, key, delay, token, type, transport, kind, name, headers, body, due, in this order. */
   readonly values: (token: string | null, waitMs: number) => readonly unknown[]
 }
 
@@ -61,7 +61,8 @@ export function storedMessage(message: OutgoingMessage, mostBytes: number): Stor
     delayMs,
     values: (token, waitMs) => {
       const when = microseconds(waitMs)
-      return [id, key, when, token, typeName, transport, to.kind, name, headers, body]
+      const due = delayMs > 0 ? microseconds(delayMs) : null
+      return [id, key, when, token, typeName, transport, to.kind, name, headers, body, due]
     },
   }
 }

@@ -20,6 +20,11 @@ export interface OutboxPorts<Tx> {
   readonly cannotBury: BurialPorts['cannotBury']
 }
 
+interface Due {
+  readonly position: string
+  readonly in_ms: string
+}
+
 export function mysqlOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
   const { place, own, laneOf, keepSentMs } = ports
   const settling =
@@ -50,5 +55,12 @@ export function mysqlOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
       return (await own.run('pruning kept messages', place.sql.pruneSent, values)).changed
     },
     clock: mysqlClock(place, own),
+    waiting: {
+      async upcoming({ limit }) {
+        const doing = 'asking which messages fall due next'
+        const { rows } = await own.run<Due>(doing, place.sql.upcoming, [limit])
+        return rows.map((row) => ({ position: BigInt(row.position), inMs: Number(row.in_ms) }))
+      },
+    },
   }
 }

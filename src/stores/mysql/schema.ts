@@ -1,6 +1,7 @@
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import { migrationSql, type MysqlStep, type MysqlTables } from '../../sql/mysql/migrate.ts'
 import { type Tables, tablesIn } from '../../sql/mysql/names.ts'
+import { quoteText } from '../../sql/shared/migrations.ts'
 import { ascii, END } from '../../sql/mysql/columns.ts'
 import { keyLockTable } from '../../sql/mysql/key-slots.ts'
 
@@ -98,6 +99,19 @@ create table if not exists ${T.unitMark} (
   primary key (unit, number)
 ) ${END}`
 
+/**
+ * When the delay of its sender ends; null without one. It never changes while a relay works on the
+ * row. MySQL has no `if not exists` for a column, so a step that was cut off asks for it.
+ */
+const dueTimes = (T: Tables, database: string): readonly string[] => [
+  `set @mersal_step = if(exists (select 1 from information_schema.columns
+    where table_schema = ${quoteText(database)} and table_name = 'mersal_outbox' and column_name = 'due_at'), 'do 0',
+    ${quoteText(`alter table ${T.outbox} add column due_at datetime(6) null, add key mersal_outbox_due (due_at)`)})`,
+  'prepare mersal_step from @mersal_step',
+  'execute mersal_step',
+  'deallocate prepare mersal_step',
+]
+
 function migrations(database: string): readonly MysqlStep[] {
   const T = tablesIn(database)
   const statements = [
@@ -109,7 +123,10 @@ function migrations(database: string): readonly MysqlStep[] {
     ...keyLockTable(T.keyLock),
     unitMark(T),
   ]
-  return [{ version: 1, name: 'tables', statements }]
+  return [
+    { version: 1, name: 'tables', statements },
+    { version: 2, name: 'times of delayed messages', statements: dueTimes(T, database) },
+  ]
 }
 
 /** The tables of the store in this database. */

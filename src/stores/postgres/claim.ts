@@ -50,7 +50,7 @@ function statementOf(
   terms: ClaimTerms,
   stretch: number | undefined,
 ): { readonly text: string; readonly values: readonly unknown[] } {
-  const { limit, claimMs, token, from, maxBytes, largestBytes, keys } = terms
+  const { limit, claimMs, token, from, maxBytes, largestBytes, keys, positions } = terms
   const { exceptDestinations, exceptKeys } = terms
   const values = [
     limit,
@@ -63,6 +63,8 @@ function statementOf(
   ]
   const except = [exceptDestinations, exceptKeys]
   if (keys !== undefined) return { text: sql.claimKeys, values: [...values, ...except, keys] }
+  if (positions !== undefined)
+    return { text: sql.claimRows, values: [...values, ...except, positions.map(String)] }
   if (exceptDestinations.length + exceptKeys.length > 0)
     return { text: sql.claimExcept, values: [...values, ...except] }
   return { text: sql.claim, values }

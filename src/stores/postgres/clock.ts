@@ -24,6 +24,8 @@ from (select clock_timestamp() as now offset 0) n`
 export const lawfulWait = (claimMs: string, retryMs: string): string =>
   `case when o.token is not null then ${claimMs}::float8 when o.attempts > 0 or o.error is not null then ${retryMs}::float8 end * interval '1 millisecond'`
 
+const lawfully = `case when o.visible_at > l.now + l.most then l.now + least(l.most, greatest(l.rest, interval '0')) else o.visible_at end`
+
 /**
  * $1 how far the clock was set back, $2 and $3 how long claims and other waits last, in
  * milliseconds; $4 most rows.
@@ -46,7 +48,8 @@ late as materialized (
 )
 update ${S}.outbox o
 set added_at = least(o.added_at, l.now),
-  visible_at = case when o.visible_at > l.now + l.most then l.now + least(l.most, greatest(l.rest, interval '0')) else o.visible_at end
+  visible_at = ${lawfully},
+  due_at = case when o.due_at > l.now then ${lawfully} else o.due_at end
 from late l where o.position = l.position`
 
 /** The clock of the server, which may be set, and which another server takes over from. */

@@ -49,6 +49,18 @@ export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
     },
     prune: ({ limit, longerMs = 0 }) => prune(ports, limit, longerMs),
     clock: postgresClock(own, ports.schema),
+    waiting: {
+      async upcoming({ limit }) {
+        const doing = 'asking which messages fall due next'
+        const { rows } = await own.run<{ position: string; in_ms: string }>(
+          doing,
+          sql.upcoming,
+          [limit],
+          { often: true },
+        )
+        return rows.map((row) => ({ position: BigInt(row.position), inMs: Number(row.in_ms) }))
+      },
+    },
   }
 }
 

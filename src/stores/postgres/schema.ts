@@ -2,6 +2,7 @@ import { checkIdentifier, quoteIdentifier } from '../../sql/identifiers.ts'
 import { migrationSql, type PostgresTables } from '../../sql/postgres/migrate.ts'
 import type { Step } from '../../sql/shared/migrations.ts'
 import { contractFunctions } from './statements/contract-functions.ts'
+import { dueTimes } from './steps/due-times.ts'
 import { functions } from './steps/functions.ts'
 import { ownIds } from './steps/own-ids.ts'
 import { sameRights } from './steps/same-rights.ts'
@@ -91,6 +92,7 @@ function migrations(schema: string): readonly Step[] {
     { version: 8, name: 'short locks', sql: shortLocks(S, schema) },
     { version: 9, name: 'strict functions for other languages', sql: strictContract(S) },
     { version: 10, name: 'unchecked kinds', sql: uncheckedKinds(S) },
+    { version: 11, name: 'times of delayed messages', sql: dueTimes(S) },
   ]
 }
 

@@ -37,14 +37,14 @@ function endOf(handle: Handle, { fromPosition = 0n, stretch }: ClaimRequest): nu
 }
 
 function nothingDue(handle: Handle, request: ClaimRequest, now: number): boolean {
-  if (request.keys !== undefined) return false
+  if (request.keys !== undefined || request.positions !== undefined) return false
   const part = { from: request.fromPosition ?? 0n, upTo: endOf(handle, request), now }
   return handle.get(outboxSql.anyDue, part) === undefined
 }
 
 function claimRows(handle: Handle, request: ClaimRequest, now: number): ClaimedRow[] {
   const terms = claimTerms(request)
-  const { limit, maxBytes, token, from, keys } = terms
+  const { limit, maxBytes, token, from, keys, positions } = terms
   const values = {
     from,
     upTo: endOf(handle, request),
@@ -57,15 +57,15 @@ function claimRows(handle: Handle, request: ClaimRequest, now: number): ClaimedR
     largest: terms.largestBytes,
     token,
   }
-  if (keys === undefined) return handle.all<ClaimedRow>(outboxSql.claim, values)
-  const positions = firstRowsOf(handle, keys, limit)
-  return handle.all<ClaimedRow>(outboxSql.claimThese, { ...values, positions })
+  const these = keys === undefined ? positions : firstRowsOf(handle, keys, limit)
+  if (these === undefined) return handle.all<ClaimedRow>(outboxSql.claim, values)
+  return handle.all<ClaimedRow>(outboxSql.claimThese, { ...values, positions: `[${these.join()}]` })
 }
 
-/** The first rows of these keys, as JSON. */
-function firstRowsOf(handle: Handle, keys: readonly string[], limit: number): string {
+/** The positions of the first rows of these keys. */
+function firstRowsOf(handle: Handle, keys: readonly string[], limit: number): readonly number[] {
   const rows = keys.flatMap((key) =>
     handle.all<{ position: number }>(outboxSql.rowsOfKey, { key, limit }),
   )
-  return JSON.stringify(rows.map(({ position }) => position))
+  return rows.map(({ position }) => position)
 }

@@ -33,6 +33,8 @@ export const lateWaits: string = `
 
 const most = `coalesce(${lawful}, visible_at - created_at)`
 
+const lawfully = `CASE WHEN visible_at > :now + ${most} THEN :now + min(${most}, max(visible_at - :now - :backMs, 0)) ELSE visible_at END`
+
 /**
  * As on PostgreSQL: what waits unlawfully long moves to where it was, and what was added later than
  * now begins now.
@@ -40,7 +42,8 @@ const most = `coalesce(${lawful}, visible_at - created_at)`
 const recover = `
   UPDATE mersal_outbox SET
     created_at = min(created_at, :now),
-    visible_at = CASE WHEN visible_at > :now + ${most} THEN :now + min(${most}, max(visible_at - :now - :backMs, 0)) ELSE visible_at END
+    visible_at = ${lawfully},
+    due_at = CASE WHEN due_at > :now THEN ${lawfully} ELSE due_at END
   WHERE position IN (
     SELECT position FROM mersal_outbox
     WHERE visible_at < ${NEVER} AND (created_at > :now OR visible_at > :now + ${lawful})

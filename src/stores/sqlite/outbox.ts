@@ -44,5 +44,22 @@ export function sqliteOutbox(
       return connection.write((handle) => handle.run(outboxSql.prune, { before, limit }).changes)
     },
     clock: sqliteClock(connection),
+    waiting: {
+      async upcoming({ limit }) {
+        await connection.open()
+        const now = clock.now()
+        const rows = connection.peek((handle) =>
+          handle.all<{ position: bigint | number; dueAt: number }>(outboxSql.upcoming, {
+            now,
+            limit,
+          }),
+        )
+        // Of a file that is busy at this moment nothing is known until the next time.
+        return (rows ?? []).map(({ position, dueAt }) => ({
+          position: BigInt(position),
+          inMs: Math.max(0, dueAt - now),
+        }))
+      },
+    },
   }
 }

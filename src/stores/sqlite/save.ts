@@ -78,6 +78,7 @@ function insertAll(
       now: Math.trunc(now),
       headers: JSON.stringify(message.headers),
       body: message.body,
+      dueAt: (message.delayMs ?? 0) > 0 ? Math.ceil(free) : null,
     })
     return savedRow(position, claimed)
   })

@@ -9,8 +9,9 @@ export const NEVER: number = Number.MAX_SAFE_INTEGER
 /**
  * The tables of the store. Times are milliseconds since the Unix epoch.
  *
- * The body is the last column, so that scans do not touch its pages. There is no index on
- * `visible_at`: the claim reads in the order of positions and takes what is due.
+ * The body comes behind all that scans look at, so that they do not touch its pages. There is no
+ * index on `visible_at`: the claim reads in the order of positions and takes what is due. `due_at`
+ * never changes while a relay works on the row, so its index costs undelayed messages nothing.
  */
 export const storeTables: SqliteTables = {
   component: 'store',
@@ -123,6 +124,14 @@ export const storeTables: SqliteTables = {
         DROP TABLE mersal_sent_before;
         CREATE INDEX mersal_sent_age ON mersal_sent (sent_at);
         CREATE INDEX mersal_sent_position ON mersal_sent (position);
+      `,
+    },
+    {
+      version: 4,
+      name: 'times of delayed messages',
+      sql: `
+        ALTER TABLE mersal_outbox ADD COLUMN due_at INTEGER; -- when the delay of its sender ends; null without one
+        CREATE INDEX mersal_outbox_due ON mersal_outbox (due_at) WHERE due_at IS NOT NULL;
       `,
     },
   ],

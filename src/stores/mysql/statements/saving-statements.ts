@@ -6,7 +6,7 @@ import type { Server } from '../../../sql/mysql/server.ts'
  * statement: see ADR 0142 and the page on MySQL.
  */
 export interface SavingStatements {
-  /** One message: the ten values of `StoredMessage`. Changes no row outside of a transaction. */
+  /** One message: the eleven values of `StoredMessage`. Changes no row outside of a transaction. */
   readonly one: string
   /** The values and the slot of its key, which is locked before the position is drawn. */
   readonly oneKeyed: string
@@ -24,11 +24,11 @@ export interface SavingStatements {
 }
 
 const COLUMNS =
-  'id, partition_key, visible_at, token, type, transport, kind, name, headers, body, added_at'
+  'id, partition_key, visible_at, token, type, transport, kind, name, headers, body, added_at, due_at'
 
 /** The kind comes first where it is to be checked by the proof. */
 const values = (kind: string): string =>
-  `?, ?, utc_timestamp(6) + interval ? microsecond, ?, ?, ?, ${kind}, ?, ?, ?, utc_timestamp(6)`
+  `?, ?, utc_timestamp(6) + interval ? microsecond, ?, ?, ?, ${kind}, ?, ?, ?, utc_timestamp(6), utc_timestamp(6) + interval ? microsecond`
 
 /** Question marks, with commas between them. */
 export const placeholders = (count: number): string => Array(count).fill('?').join(', ')

@@ -37,6 +37,8 @@ export interface Statements extends SavingStatements {
   readonly deadRemove: string
   readonly deadRemoveBlocking: string
   readonly stats: string
+  /** Most rows. */
+  readonly upcoming: string
   readonly track: string
   readonly trackMany: (count: number) => string
   readonly tracked: (count: number) => string
@@ -115,6 +117,9 @@ export function statements(T: Tables, server: Server): Statements {
     deadRemove: `delete from ${T.dead} where letter = ?`,
     deadRemoveBlocking: `delete o from ${T.outbox} o force index (primary) where o.position = ? and o.died_at is not null`,
     stats: stats(T),
+    upcoming: `
+select cast(o.position as char) as position, cast(timestampdiff(microsecond, utc_timestamp(6), o.due_at) / 1000 as char) as in_ms
+from ${T.outbox} o force index (mersal_outbox_due) where o.due_at > utc_timestamp(6) order by o.due_at limit ?`,
     track: `insert into ${T.inbox} (consumer, message_id, handled_at, recorder, turn) select ?, ?, utc_timestamp(6), ?, ? from dual where ${server.inTransaction} ${HIT}`,
     trackMany: (count) => `
 insert into ${T.inbox} (consumer, message_id, handled_at, recorder, turn)

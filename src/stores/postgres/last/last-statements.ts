@@ -32,17 +32,21 @@ const SAVED = 'position::text as position, token is not null as born'
 const later = (milliseconds: string): string =>
   `clock_timestamp() + ${milliseconds} * interval '1 millisecond'`
 
+/** When its delay ends; null without one. */
+const dueAt = (milliseconds: string): string =>
+  `case when ${milliseconds} > 0 then ${later(milliseconds)} end`
+
 /** No other row of this key is open. */
 const first = (S: string, key: string): string =>
   `${freshSnapshots} and not exists (select from ${S}.outbox o where o.key = ${key})`
 
 /** $1 type, $2 to $4 destination, $5 id, $6 headers, $7 body, $8 delay or grace in milliseconds. */
 const one = (S: string): string =>
-  `insert into ${S}.outbox (${COLUMNS}, visible_at) values ($1, $2, $3, $4, $5, $6, $7, ${later('$8')})`
+  `insert into ${S}.outbox (${COLUMNS}, visible_at, due_at) values ($1, $2, $3, $4, $5, $6, $7, ${later('$8')}, ${dueAt('$8')})`
 
 /** $9 key. */
 const oneKeyed = (S: string): string =>
-  `insert into ${S}.outbox (${COLUMNS}, visible_at, key) values ($1, $2, $3, $4, $5, $6, $7, ${later('$8')}, $9)`
+  `insert into ${S}.outbox (${COLUMNS}, visible_at, due_at, key) values ($1, $2, $3, $4, $5, $6, $7, ${later('$8')}, ${dueAt('$8')}, $9)`
 
 /** $9 token. */
 const oneExpress = (S: string): string => `
@@ -78,16 +82,16 @@ returning ${SAVED}`
 
 /** $1 types, $2 to $4 destinations, $5 ids, $6 headers, $7 bodies, $8 keys, $9 delays in ms. */
 const many = (S: string): string => `
-insert into ${S}.outbox (${COLUMNS}, visible_at, key)
-select r.type, r.transport, r.kind, r.name, r.id, r.headers, r.body, ${later('r.delay')}, r.key
+insert into ${S}.outbox (${COLUMNS}, visible_at, due_at, key)
+select r.type, r.transport, r.kind, r.name, r.id, r.headers, r.body, ${later('r.delay')}, ${dueAt('r.delay')}, r.key
 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::bytea[], $8::text[], $9::float8[])
   as r(type, transport, kind, name, id, headers, body, key, delay)`
 
 /** $10 whether each may be born claimed, $11 grace in milliseconds, $12 token. */
 const manyExpress = (S: string): string => `
-insert into ${S}.outbox (${COLUMNS}, visible_at, key, token)
+insert into ${S}.outbox (${COLUMNS}, visible_at, due_at, key, token)
 select r.type, r.transport, r.kind, r.name, r.id, r.headers, r.body,
-  case when r.born then ${later('$11')} else ${later('r.delay')} end, r.key, case when r.born then $12::uuid end
+  case when r.born then ${later('$11')} else ${later('r.delay')} end, ${dueAt('r.delay')}, r.key, case when r.born then $12::uuid end
 from ${judged(
   S,
   'unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::bytea[], $8::text[], $9::float8[], $10::boolean[]) as r(type, transport, kind, name, id, headers, body, key, delay, may)',

@@ -67,6 +67,8 @@ export interface ClaimForm {
   readonly except: boolean
   /** Only rows of the keys $10. With `except`. */
   readonly keys?: boolean
+  /** Only the rows at the positions $10. With `except`. */
+  readonly rows?: boolean
 }
 
 /**
@@ -81,14 +83,18 @@ export interface ClaimForm {
  * lies; keys of which `c` holds nothing but the first open row, in the same snapshot, can have no
  * gap and are not looked up. A row that is not read costs no bytes.
  */
-export const claim = (S: string, { except, keys = false }: ClaimForm): string => {
+export const claim = (S: string, { except, keys = false, rows = false }: ClaimForm): string => {
   const mayGo = (row: string): string =>
     except
       ? `and not ${destination(row)} = any ($8::text[]) and (${row}.key is null or ${row}.key <> all ($9::text[]))`
       : ''
   // As an array: with a join, a plan that is not to sort would compare each row of the outbox with
   // each of these.
-  const ofKeys = keys ? `\n    and o.position = any (array(${earliestOfKeys(S)}))` : ''
+  const ofKeys = keys
+    ? `\n    and o.position = any (array(${earliestOfKeys(S)}))`
+    : rows
+      ? '\n    and o.position = any ($10::bigint[])'
+      : ''
   return `
 with e as materialized (
   select n.next, case when n.next is not null then (select l.position from ${S}.outbox l order by l.position desc limit 1) end as last

@@ -27,6 +27,9 @@ const ours = ({ after, proven }: Form, more = false): string =>
     : more
       ? 'with'
       : ''
+/** When its delay ends; null without one. */
+const dueAt = (delay: string): string =>
+  `case when ${delay} > 0 then clock_timestamp() + ${delay} * interval '1 millisecond' end`
 const fromOurs = ({ proven }: Form): string => (proven ? ' from ours where proven' : '')
 
 /**
@@ -34,9 +37,9 @@ const fromOurs = ({ proven }: Form): string => (proven ? ' from ours where prove
  * destination, $9 headers, $10 body.
  */
 const saveOne = (S: string, proven: boolean): string => `${ours({ after: 10, proven })}
-insert into ${S}.outbox (id, visible_at, token, type, transport, kind, name, headers, body)
+insert into ${S}.outbox (id, visible_at, token, type, transport, kind, name, headers, body, due_at)
 select $1::uuid, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
-  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea
+  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea, ${dueAt('$4::float8')}
 from (select case when $2::uuid is null or $4::float8 <> 0 then false else ${durable} end as born${fromOurs({ after: 10, proven })} offset 0) e
 returning ${saved}`
 
@@ -46,9 +49,9 @@ returning ${saved}`
  * nothing else in it.
  */
 const saveOneKeyed = (S: string, proven: boolean): string => `${ours({ after: 11, proven })}
-insert into ${S}.outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
+insert into ${S}.outbox (id, key, visible_at, token, type, transport, kind, name, headers, body, due_at)
 select $1::uuid, $11::text, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
-  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea
+  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea, ${dueAt('$4::float8')}
 from (
   select not k.open and $2::uuid is not null and $4::float8 = 0 and ${freshSnapshots} and ${durable} as born
   from (select ${S}.key_open($11::text) as open${fromOurs({ after: 11, proven })} offset 0) k
@@ -84,9 +87,9 @@ const visibleAt = (born: string): string =>
   `clock_timestamp() + case when ${born} then $3::float8 else r.delay end * interval '1 millisecond'`
 
 const saveMany = (S: string, proven: boolean): string => `${ours({ after: 13, proven })}
-insert into ${S}.outbox (id, visible_at, token, type, transport, kind, name, headers, body)
+insert into ${S}.outbox (id, visible_at, token, type, transport, kind, name, headers, body, due_at)
 select r.id, ${visibleAt('e.born and r.express')}, case when e.born and r.express then $2::uuid end,
-  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length)
+  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length), ${dueAt('r.delay')}
 from (select case when $2::uuid is null then false else ${durable} end as born${fromOurs({ after: 13, proven })} offset 0) e
 cross join ${rows()}
 returning ${saved}`
@@ -109,9 +112,9 @@ lane as materialized (
     ) as waiting
   from locked l
 )
-insert into ${S}.outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
+insert into ${S}.outbox (id, key, visible_at, token, type, transport, kind, name, headers, body, due_at)
 select r.id, r.key, ${visibleAt('r.born')}, case when r.born then $2::uuid end,
-  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length)
+  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length), ${dueAt('r.delay')}
 from (
   select r.*, e.durable and r.express and (r.key is null or (e.fresh and r.key <> all (e.waiting))) as born
   from lane e cross join ${rows([{ column: 'key', array: '$14::text::text[]' }])} offset 0

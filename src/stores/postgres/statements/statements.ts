@@ -13,6 +13,10 @@ export interface Statements extends SavingStatements {
   readonly claimExcept: string
   /** Only rows of some keys. */
   readonly claimKeys: string
+  /** Only the rows at some positions. */
+  readonly claimRows: string
+  /** $1 most rows. */
+  readonly upcoming: string
   readonly sent: string
   readonly sentKept: string
   readonly sentMany: string
@@ -118,6 +122,10 @@ select
     where o.died_at is null and o.visible_at <= statement_timestamp() and isfinite(o.visible_at))) * 1000, 0)::float8::text as oldest_due_ms
 from ${S}.outbox o`
 
+const upcoming = (S: string): string => `
+select o.position::text, (extract(epoch from o.due_at - statement_timestamp()) * 1000)::float8::text as in_ms
+from ${S}.outbox o where o.due_at > statement_timestamp() order by o.due_at limit $1::integer`
+
 function settlingStatements(
   S: string,
 ): Pick<
@@ -219,6 +227,8 @@ export function statements(schema: string): Statements {
     claim: claim(S, { except: false }),
     claimExcept: claim(S, { except: true }),
     claimKeys: claim(S, { except: true, keys: true }),
+    claimRows: claim(S, { except: true, rows: true }),
+    upcoming: upcoming(S),
     ...settlingStatements(S),
     ...keptStatements(S),
     ...inboxStatements(S),

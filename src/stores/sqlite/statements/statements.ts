@@ -18,18 +18,22 @@ export const outboxSql: Readonly<
     | 'renew'
     | 'bury'
     | 'block'
-    | 'prune',
+    | 'prune'
+    | 'upcoming',
     string
   >
 > = {
   insert: `
-    INSERT INTO mersal_outbox (visible_at, token, id, type, transport, kind, name, partition_key, created_at, headers, body)
-    VALUES (:visibleAt, :token, :id, :type, :transport, :kind, :name, :partitionKey, :now, :headers, :body)`,
+    INSERT INTO mersal_outbox (visible_at, token, id, type, transport, kind, name, partition_key, created_at, headers, body, due_at)
+    VALUES (:visibleAt, :token, :id, :type, :transport, :kind, :name, :partitionKey, :now, :headers, :body, :dueAt)`,
 
   openRowOfKey: 'SELECT 1 AS found FROM mersal_outbox WHERE partition_key = :partitionKey LIMIT 1',
 
   anyDue:
     'SELECT 1 AS found FROM mersal_outbox WHERE position >= :from AND position < :upTo AND visible_at <= :now LIMIT 1',
+
+  upcoming:
+    'SELECT position, due_at AS dueAt FROM mersal_outbox WHERE due_at > :now ORDER BY due_at LIMIT :limit',
 
   claim,
   claimThese,
