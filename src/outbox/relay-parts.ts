@@ -38,8 +38,8 @@ export function relayParts(ports: RelayPorts): RelayParts {
     environment,
     waiting: storage.waiting,
     pollIntervalMs: settings.pollIntervalMs,
-    onRows(rows, now) {
-      looks.expect(rows, now)
+    onRows(told, now) {
+      looks.expect(told, now)
       bell.nudge()
     },
   })

@@ -16,6 +16,8 @@ export interface DueRow {
 
 /** Times are rounded up to this, so that a thousand rows a second are not a thousand claims. */
 const STEP_MS = 5
+/** An answer of a slow storage has made the times later than they are by no more than this. */
+const KEPT_MS = 1000
 
 export function createDueTimes(): DueTimes {
   /** Earliest first. */
@@ -25,8 +27,11 @@ export function createDueTimes(): DueTimes {
       return rows[0]?.at ?? Infinity
     },
     replace(told, now) {
-      // The storage does not report what fell due while it answered.
-      const kept = rows.filter(({ at }) => at <= now + STEP_MS)
+      // What has just fallen due by the clock of the storage is told no more.
+      const positions = new Set(told.map(({ position }) => position))
+      const kept = rows.filter(
+        ({ at, position }) => at <= now + KEPT_MS && !positions.has(position),
+      )
       const rounded = told.map(({ at, position }) => ({ at: roundUp(at), position }))
       rows = [...kept, ...rounded].sort((left, right) => left.at - right.at)
     },

@@ -18,10 +18,16 @@ export interface DueWatchPorts {
   readonly waiting: WaitingRows | undefined
   readonly pollIntervalMs: number
   /** These rows fall due next. */
-  readonly onRows: (rows: readonly DueRow[], now: number) => void
+  readonly onRows: (told: Told, now: number) => void
 }
 
-/** Rows of one answer. When the last of them has fallen due, the next ones are asked for. */
+export interface Told {
+  readonly rows: readonly DueRow[]
+  /** There may be more behind this one. */
+  readonly behind: DueRow | undefined
+}
+
+/** Rows of one answer. When half of them have fallen due, the next ones are asked for. */
 const MOST_ROWS = 500
 /** However many hints there are, no question follows the one before sooner than this. */
 const LEAST_GAP_MS = 20
@@ -71,12 +77,12 @@ async function ask(
     const askedAt = clock.monotonic()
     const found = await storage.upcoming({ limit: MOST_ROWS })
     const now = clock.monotonic()
-    onRows(
-      [...rowsFrom(found, now), ...(now - askedAt > SLOW_MS ? rowsFrom(found, askedAt) : [])],
-      now,
-    )
-    const last = found.length < MOST_ROWS ? Infinity : now + (found.at(-1)?.inMs ?? 0)
-    return Math.min(now + rarely, last)
+    const rows = rowsFrom(found, now)
+    const earlier = now - askedAt > SLOW_MS ? rowsFrom(found, askedAt) : []
+    // Those behind the last of a full answer may fall due with it.
+    const behind = found.length < MOST_ROWS ? undefined : rows.at(-1)
+    onRows({ rows: [...rows, ...earlier], behind }, now)
+    return Math.min(now + rarely, found.length < MOST_ROWS ? Infinity : now + halfway(found))
   } catch (thrown) {
     // The claims tell people of a storage that does not answer.
     const text =
@@ -85,6 +91,8 @@ async function ask(
     return clock.monotonic() + pollIntervalMs
   }
 }
+
+const halfway = (found: readonly Upcoming[]): number => found[found.length >> 1]?.inMs ?? 0
 
 /** By a storage that read its clock at this time. */
 const rowsFrom = (found: readonly Upcoming[], readAt: number): DueRow[] =>

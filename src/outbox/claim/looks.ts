@@ -1,7 +1,8 @@
 import type { ClaimRequest, Stretch } from '../../core/outbox.ts'
 import type { Turn } from '../limits/shares.ts'
 import type { Entry } from '../settle/settler.ts'
-import { createDueTimes, type DueRow } from './due-times.ts'
+import { createDueTimes } from './due-times.ts'
+import type { Told } from './due-watch.ts'
 import { createScan, type Look, type Scan } from './scan.ts'
 import type { StretchSizes } from './stretch-size.ts'
 
@@ -23,7 +24,7 @@ export interface Looks {
   /** These rows have left the hands of the relay, and later ones may have become free. */
   gone(entries: readonly Entry[], how: 'settled' | 'dropped', now: number): void
   /** These delayed rows fall due next. */
-  expect(rows: readonly DueRow[], now: number): void
+  expect(told: Told, now: number): void
   /** Rows may have become due that no scan expects. */
   everywhere(): void
   /** One whole sweep is to see everything. */
@@ -61,13 +62,15 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
 
   function begin(turn: Turn, now: number): Looking {
     atOnce = false
-    // The claims for slow destinations fill up with their rows, and say nothing of others.
-    if (turn === 'all' || turn === 'others') lookedAt = now
-    if (turn === 'others') othersLookedAt = now
     const due = later.take(now)
     if (due !== undefined) for (const each of scans) each.wantFull(due)
     for (const position of delayed.take(now)) for (const each of scans) each.due(position)
-    return looking(turn === 'others' ? othersScan : scan, now)
+    const begun = looking(turn === 'others' ? othersScan : scan, now)
+    // A look at certain rows says nothing of others, and so do the claims for slow destinations,
+    // which fill up with their rows.
+    if (begun.look.kind !== 'rows' && (turn === 'all' || turn === 'others')) lookedAt = now
+    if (begun.look.kind !== 'rows' && turn === 'others') othersLookedAt = now
+    return begun
   }
 
   function freed({ row, settlement }: Entry, delayMs: number | undefined): void {
@@ -100,7 +103,10 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
         else if (unblocks || delayMs === 0 || settlement.kind === 'dead') freed(entry, delayMs)
       }
     },
-    expect: (rows, now) => delayed.replace(rows, now),
+    expect({ rows, behind }, now) {
+      delayed.replace(rows, now)
+      if (behind !== undefined) later.add(behind.at, behind.position)
+    },
     everywhere() {
       for (const each of scans) each.forceFull()
     },

@@ -1,7 +1,7 @@
-import type { OutboxStorage, Settlement, SettleResult } from '../../core/outbox.ts'
+import type { OutboxStorage, Settlement, SettleResult, Upcoming } from '../../core/outbox.ts'
 import { unburied } from '../../sql/shared/claims.ts'
 import type { Connection } from '../../sql/sqlite/connection/connection.ts'
-import type { SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
+import type { Handle, SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
 import { claim } from './claim.ts'
 import { sqliteClock } from './clock.ts'
 import { saving } from './save.ts'
@@ -47,19 +47,18 @@ export function sqliteOutbox(
     waiting: {
       async upcoming({ limit }) {
         await connection.open()
-        const now = clock.now()
-        const rows = connection.peek((handle) =>
-          handle.all<{ position: bigint | number; dueAt: number }>(outboxSql.upcoming, {
-            now,
-            limit,
-          }),
-        )
-        // Of a file that is busy at this moment nothing is known until the next time.
-        return (rows ?? []).map(({ position, dueAt }) => ({
-          position: BigInt(position),
-          inMs: Math.max(0, dueAt - now),
-        }))
+        const read = (handle: Handle): readonly Upcoming[] => upcoming(handle, clock.now(), limit)
+        // While a transaction is open on our handle there is nothing to see outside of it.
+        return connection.peek(read) ?? (await connection.write(read))
       },
     },
   }
+}
+
+function upcoming(handle: Handle, now: number, limit: number): readonly Upcoming[] {
+  const rows = handle.all<{ position: bigint | number; dueAt: number }>(outboxSql.upcoming, {
+    now,
+    limit,
+  })
+  return rows.map(({ position, dueAt }) => ({ position: BigInt(position), inMs: dueAt - now }))
 }

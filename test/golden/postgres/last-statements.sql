@@ -1,8 +1,8 @@
 -- one
-insert into "mersal".outbox (type, transport, kind, name, id, headers, body, visible_at) values ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8 * interval '1 millisecond');
+insert into "mersal".outbox (type, transport, kind, name, id, headers, body, visible_at, due_at) values ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8 * interval '1 millisecond', case when $8 > 0 then clock_timestamp() + $8 * interval '1 millisecond' end);
 
 -- oneKeyed
-insert into "mersal".outbox (type, transport, kind, name, id, headers, body, visible_at, key) values ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8 * interval '1 millisecond', $9);
+insert into "mersal".outbox (type, transport, kind, name, id, headers, body, visible_at, due_at, key) values ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8 * interval '1 millisecond', case when $8 > 0 then clock_timestamp() + $8 * interval '1 millisecond' end, $9);
 
 -- oneExpress
 insert into "mersal".outbox (type, transport, kind, name, id, headers, body, visible_at, token)
@@ -30,15 +30,15 @@ from (
 returning position::text as position, token is not null as born;
 
 -- many
-insert into "mersal".outbox (type, transport, kind, name, id, headers, body, visible_at, key)
-select r.type, r.transport, r.kind, r.name, r.id, r.headers, r.body, clock_timestamp() + r.delay * interval '1 millisecond', r.key
+insert into "mersal".outbox (type, transport, kind, name, id, headers, body, visible_at, due_at, key)
+select r.type, r.transport, r.kind, r.name, r.id, r.headers, r.body, clock_timestamp() + r.delay * interval '1 millisecond', case when r.delay > 0 then clock_timestamp() + r.delay * interval '1 millisecond' end, r.key
 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::bytea[], $8::text[], $9::float8[])
   as r(type, transport, kind, name, id, headers, body, key, delay);
 
 -- manyExpress
-insert into "mersal".outbox (type, transport, kind, name, id, headers, body, visible_at, key, token)
+insert into "mersal".outbox (type, transport, kind, name, id, headers, body, visible_at, due_at, key, token)
 select r.type, r.transport, r.kind, r.name, r.id, r.headers, r.body,
-  case when r.born then clock_timestamp() + $11 * interval '1 millisecond' else clock_timestamp() + r.delay * interval '1 millisecond' end, r.key, case when r.born then $12::uuid end
+  case when r.born then clock_timestamp() + $11 * interval '1 millisecond' else clock_timestamp() + r.delay * interval '1 millisecond' end, case when r.delay > 0 then clock_timestamp() + r.delay * interval '1 millisecond' end, r.key, case when r.born then $12::uuid end
 from (
   select r.*, e.durable and r.may and (r.key is null or (current_setting('transaction_isolation') = 'read committed' and not exists (select from "mersal".outbox o where o.key = r.key))) as born
   from (select current_setting('synchronous_commit') in ('on', 'remote_apply') as durable offset 0) e cross join unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::bytea[], $8::text[], $9::float8[], $10::boolean[]) as r(type, transport, kind, name, id, headers, body, key, delay, may) offset 0

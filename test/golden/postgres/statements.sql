@@ -1,14 +1,14 @@
 -- saveOne
-insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body)
+insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body, due_at)
 select $1::uuid, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
-  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea
+  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea, case when $4::float8 > 0 then clock_timestamp() + $4::float8 * interval '1 millisecond' end
 from (select case when $2::uuid is null or $4::float8 <> 0 then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as born offset 0) e
 returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
 -- saveOneKeyed
-insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
+insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body, due_at)
 select $1::uuid, $11::text, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
-  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea
+  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea, case when $4::float8 > 0 then clock_timestamp() + $4::float8 * interval '1 millisecond' end
 from (
   select not k.open and $2::uuid is not null and $4::float8 = 0 and current_setting('transaction_isolation') = 'read committed' and current_setting('synchronous_commit') in ('on', 'remote_apply') as born
   from (select "mersal".key_open($11::text) as open offset 0) k
@@ -16,9 +16,9 @@ from (
 returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
 -- saveMany
-insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body)
+insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body, due_at)
 select r.id, clock_timestamp() + case when e.born and r.express then $3::float8 else r.delay end * interval '1 millisecond', case when e.born and r.express then $2::uuid end,
-  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length)
+  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length), case when r.delay > 0 then clock_timestamp() + r.delay * interval '1 millisecond' end
 from (select case when $2::uuid is null then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as born offset 0) e
 cross join unnest($1::text::uuid[], $4::text::float8[], $5::text::boolean[], $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::integer[], $12::text::integer[]) as r(id, delay, express, type, transport, kind, name, headers, start, length)
 returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
@@ -35,9 +35,9 @@ lane as materialized (
     ) as waiting
   from locked l
 )
-insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
+insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body, due_at)
 select r.id, r.key, clock_timestamp() + case when r.born then $3::float8 else r.delay end * interval '1 millisecond', case when r.born then $2::uuid end,
-  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length)
+  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length), case when r.delay > 0 then clock_timestamp() + r.delay * interval '1 millisecond' end
 from (
   select r.*, e.durable and r.express and (r.key is null or (e.fresh and r.key <> all (e.waiting))) as born
   from lane e cross join unnest($1::text::uuid[], $4::text::float8[], $5::text::boolean[], $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::integer[], $12::text::integer[], $14::text::text[]) as r(id, delay, express, type, transport, kind, name, headers, start, length, key) offset 0
@@ -55,9 +55,9 @@ with ours as materialized (select case
     when strpos(coalesce(pg_catalog.current_setting('mersal.within', true), ''), $11::text) > 0 then true
     when $12::boolean then false
     else pg_catalog.set_config('mersal.within', left($11::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) is not null and pg_catalog.pg_current_xact_id_if_assigned() is not null end as proven)
-insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body)
+insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body, due_at)
 select $1::uuid, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
-  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea
+  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea, case when $4::float8 > 0 then clock_timestamp() + $4::float8 * interval '1 millisecond' end
 from (select case when $2::uuid is null or $4::float8 <> 0 then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as born from ours where proven offset 0) e
 returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
 
@@ -67,9 +67,9 @@ with ours as materialized (select case
     when strpos(coalesce(pg_catalog.current_setting('mersal.within', true), ''), $12::text) > 0 then true
     when $13::boolean then false
     else pg_catalog.set_config('mersal.within', left($12::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) is not null and pg_catalog.pg_current_xact_id_if_assigned() is not null end as proven)
-insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
+insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body, due_at)
 select $1::uuid, $11::text, clock_timestamp() + case when e.born then $3::float8 else $4::float8 end * interval '1 millisecond',
-  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea
+  case when e.born then $2::uuid end, $5::text, $6::text, $7::text, $8::text, $9::text, $10::bytea, case when $4::float8 > 0 then clock_timestamp() + $4::float8 * interval '1 millisecond' end
 from (
   select not k.open and $2::uuid is not null and $4::float8 = 0 and current_setting('transaction_isolation') = 'read committed' and current_setting('synchronous_commit') in ('on', 'remote_apply') as born
   from (select "mersal".key_open($11::text) as open from ours where proven offset 0) k
@@ -82,9 +82,9 @@ with ours as materialized (select case
     when strpos(coalesce(pg_catalog.current_setting('mersal.within', true), ''), $14::text) > 0 then true
     when $15::boolean then false
     else pg_catalog.set_config('mersal.within', left($14::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) is not null and pg_catalog.pg_current_xact_id_if_assigned() is not null end as proven)
-insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body)
+insert into "mersal".outbox (id, visible_at, token, type, transport, kind, name, headers, body, due_at)
 select r.id, clock_timestamp() + case when e.born and r.express then $3::float8 else r.delay end * interval '1 millisecond', case when e.born and r.express then $2::uuid end,
-  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length)
+  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length), case when r.delay > 0 then clock_timestamp() + r.delay * interval '1 millisecond' end
 from (select case when $2::uuid is null then false else current_setting('synchronous_commit') in ('on', 'remote_apply') end as born from ours where proven offset 0) e
 cross join unnest($1::text::uuid[], $4::text::float8[], $5::text::boolean[], $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::integer[], $12::text::integer[]) as r(id, delay, express, type, transport, kind, name, headers, start, length)
 returning position::text as position, token is not null as born, pg_catalog.pg_current_xact_id()::text as xact;
@@ -105,9 +105,9 @@ lane as materialized (
     ) as waiting
   from locked l
 )
-insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
+insert into "mersal".outbox (id, key, visible_at, token, type, transport, kind, name, headers, body, due_at)
 select r.id, r.key, clock_timestamp() + case when r.born then $3::float8 else r.delay end * interval '1 millisecond', case when r.born then $2::uuid end,
-  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length)
+  r.type, r.transport, r.kind, r.name, r.headers, substring($13::bytea from r.start for r.length), case when r.delay > 0 then clock_timestamp() + r.delay * interval '1 millisecond' end
 from (
   select r.*, e.durable and r.express and (r.key is null or (e.fresh and r.key <> all (e.waiting))) as born
   from lane e cross join unnest($1::text::uuid[], $4::text::float8[], $5::text::boolean[], $6::text::text[], $7::text::text[], $8::text::text[], $9::text::text[], $10::text::text[], $11::text::integer[], $12::text::integer[], $14::text::text[]) as r(id, delay, express, type, transport, kind, name, headers, start, length, key) offset 0
@@ -281,6 +281,65 @@ t as (
 select e.next::text, e.last::text, t.position::text, t.id, t.key as partition_key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
   case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
   case when t.bytes > $7::bigint then t.bytes end::text as withheld_bytes from e left join t on true;
+
+-- claimRows
+with e as materialized (
+  select n.next, case when n.next is not null then (select l.position from "mersal".outbox l order by l.position desc limit 1) end as last
+  from (select (
+    select f.position from "mersal".outbox f
+    where $6::integer is not null and f.position >= $4::bigint
+    order by f.position offset $6::integer limit 1
+  ) as next offset 0) n
+),
+c as materialized (
+  select o.position, o.key, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes, o.key is null or o.position = h.position as first
+  from "mersal".outbox o
+  left join lateral (
+    select h.position, h.visible_at, h.transport || '/' || h.kind || '/' || h.name = any ($8::text[]) as closed
+    from "mersal".outbox h where h.key is not null and (h.key, h.position) >= (o.key, (-9223372036854775808)::bigint) order by h.key, h.position limit 1
+  ) h on true
+  where case when current_setting('synchronous_commit') = 'on' and current_setting('transaction_isolation') = 'read committed' then true
+    else ('synchronous_commit = ' || current_setting('synchronous_commit'))::boolean end
+    and o.position = any ($10::bigint[])
+    and o.position >= $4::bigint
+    and o.position < coalesce((select e.next from e), 9223372036854775807)
+    and o.visible_at <= statement_timestamp()
+    and not o.transport || '/' || o.kind || '/' || o.name = any ($8::text[]) and (o.key is null or o.key <> all ($9::text[]))
+    and (o.key is null or (h.visible_at <= statement_timestamp() and not h.closed))
+  order by o.position limit $1::integer
+  for update of o skip locked
+),
+g as materialized (
+  select k.key, e.position as gap
+  from (select key, max(position) as last from c where not first group by key) k
+  cross join lateral (
+    select e.position from "mersal".outbox e
+    where e.key is not null and (e.key, e.position) >= (k.key, (-9223372036854775808)::bigint) and (e.key, e.position) < (k.key, k.last) and e.position not in (select position from c)
+    order by e.key, e.position limit 1
+  ) e
+),
+sized as materialized (select c.position, c.key, case when c.bytes > $7::bigint then 0 else c.bytes end as bytes from c),
+fits as materialized (
+  select s.position, s.key, sum(s.bytes) over (order by s.position) - s.bytes as before from sized s
+),
+t as (
+  update "mersal".outbox o
+  set visible_at = statement_timestamp() + $2::float8 * interval '1 millisecond',
+    token = $3::uuid,
+    attempts = least(greatest(o.attempts, 0), 1000000) + 1
+  where o.position = any (array(
+    select f.position from fits f left join g on g.key = f.key
+    where (g.gap is null or f.position < g.gap) and f.before < $5::bigint
+  ))
+  returning o.position, o.id, o.key, o.attempts, o.type, o.transport, o.kind, o.name, o.headers, o.body, (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) as bytes
+)
+select e.next::text, e.last::text, t.position::text, t.id, t.key as partition_key, t.attempts, case when t.bytes > $7::bigint then left(t.type, 200) else t.type end as type, case when t.bytes > $7::bigint then left(t.transport, 200) else t.transport end as transport, t.kind, case when t.bytes > $7::bigint then left(t.name, 200) else t.name end as name,
+  case when t.bytes > $7::bigint then '{}' else t.headers end as headers, case when t.bytes > $7::bigint then ''::bytea else t.body end as body,
+  case when t.bytes > $7::bigint then t.bytes end::text as withheld_bytes from e left join t on true;
+
+-- upcoming
+select o.position::text, (extract(epoch from o.due_at - statement_timestamp()) * 1000)::float8::text as in_ms
+from "mersal".outbox o where o.due_at > statement_timestamp() order by o.due_at limit $1::integer;
 
 -- sent
 delete from "mersal".outbox where position = any ($1::bigint[]) and token = $2::uuid;

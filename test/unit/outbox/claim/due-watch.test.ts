@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Pause } from '../../../../src/core/operations.ts'
-import { calm, message, pass, relays, setup } from '../support.ts'
+import { calm, ids, message, pass, relays, setup } from '../support.ts'
 
 const HOUR_MS = 3_600_000
 const { keep, start } = relays()
@@ -123,6 +123,34 @@ describe('delayed messages', () => {
     const took = await pass(clock, () => sent().length === 1, 5000, 'the publish')
     expect(2000 + took).toBeGreaterThanOrEqual(5000)
     expect(2000 + took).toBeLessThanOrEqual(5040)
+  })
+
+  test('that are more than one answer tells leave at their time, too', async () => {
+    const { add, clock, hooks, sent } = start({ ...rarely, window: 5000, batchSize: 1000 })
+    // As if each question and its answer were three milliseconds on their way.
+    hooks.beforeUpcoming = () => clock.sleep(3)
+    const spread = Array.from({ length: 600 }, (_, index) =>
+      message(`s${index}`, { delayMs: 1000 + 2 * index }),
+    )
+    const together = ids(2000).map((id) => message(id, { delayMs: 3000 }))
+    await add(...spread, ...together)
+    for (let ms = 0; ms < 2300; ms++) {
+      await clock.advance(1)
+      if (ms === 2260) await calm()
+    }
+    expect(sent().length).toBe(600)
+    await clock.advance(700)
+    await pass(clock, () => sent().length === 2600, 100, 'all of them')
+  })
+
+  test('do not keep the relay from its poll', async () => {
+    const { add, clock, sent } = start({ pollIntervalMs: 500 }, { wakers: [] })
+    const often = ids(400).map((id, index) => message(id, { delayMs: 10 * (index + 1) }))
+    await add(...often)
+    await calm()
+    await clock.advance(100)
+    await add(message('now'))
+    await pass(clock, () => sent().includes('now'), 520, 'the publish of what no delay holds up')
   })
 })
 
