@@ -68,10 +68,10 @@ function start(ports: RelayPorts, parts: RelayParts, life: Life): void {
   life.work = Promise.all([
     claims(ports, parts, signal),
     runWakers(ports, parts, signal),
+    parts.due.run(signal),
     parts.holdBacks.claims.pauses.watch(signal),
   ])
-  // Neither rejects, and nothing has to wait for a last look.
-  void parts.due.run(signal)
+  // It never rejects, and nothing has to wait for its last look.
   void watchClock(
     {
       environment: ports.environment,
