@@ -79,7 +79,7 @@ export const waitingCases: readonly ContractCase<OutboxHarness>[] = [
         ['born-claimed', 'row'],
       )
       rows.push(...positionsOf(saved.slice(1)))
-      assert.deepEqual(positionsOf(await upcoming(store)).sort(), rows.sort())
+      assert.deepEqual(new Set(positionsOf(await upcoming(store))), new Set(rows))
     },
   },
   {
