@@ -73,14 +73,6 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
     return begun
   }
 
-  function freed({ row, settlement }: Entry, delayMs: number | undefined): void {
-    const { partitionKey } = row.message
-    for (const each of scans) {
-      each.wantFull(delayMs === 0 ? settlement.position : undefined)
-      if (partitionKey !== undefined) each.follow(partitionKey)
-    }
-  }
-
   return {
     get dueAt() {
       if (atOnce) return -Infinity
@@ -94,15 +86,7 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
     atOnce() {
       atOnce = true
     },
-    gone(entries, how, now) {
-      for (const entry of entries) {
-        const { settlement, keepUntil, unblocks } = entry
-        const delayMs = delayOf(entry)
-        if (how === 'dropped') later.add(keepUntil, settlement.position)
-        else if (delayMs !== undefined && delayMs > 0) later.add(now + delayMs, settlement.position)
-        else if (unblocks || delayMs === 0 || settlement.kind === 'dead') freed(entry, delayMs)
-      }
-    },
+    gone: whenGone(scans, later),
     expect({ rows, behind }, now) {
       delayed.replace(rows, now)
       if (behind !== undefined) later.add(behind.at, behind.position)
@@ -111,6 +95,25 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
       for (const each of scans) each.forceFull()
     },
     sweep: () => scan.forceFull(),
+  }
+}
+
+function whenGone(scans: readonly Scan[], later: Later): Looks['gone'] {
+  const freed = ({ row, settlement }: Entry, delayMs: number | undefined): void => {
+    const { partitionKey } = row.message
+    for (const each of scans) {
+      each.wantFull(delayMs === 0 ? settlement.position : undefined)
+      if (partitionKey !== undefined) each.follow(partitionKey)
+    }
+  }
+  return (entries, how, now) => {
+    for (const entry of entries) {
+      const { settlement, keepUntil, unblocks } = entry
+      const delayMs = delayOf(entry)
+      if (how === 'dropped') later.add(keepUntil, settlement.position)
+      else if (delayMs !== undefined && delayMs > 0) later.add(now + delayMs, settlement.position)
+      else if (unblocks || delayMs === 0 || settlement.kind === 'dead') freed(entry, delayMs)
+    }
   }
 }
 

@@ -72,6 +72,15 @@ export interface ClaimForm {
 }
 
 /**
+ * The condition on positions. As an array: with a join, a plan that is not to sort would compare
+ * each row of the outbox with each of these.
+ */
+function these(S: string, { keys, rows }: Pick<Required<ClaimForm>, 'keys' | 'rows'>): string {
+  if (keys) return `\n    and o.position = any (array(${earliestOfKeys(S)}))`
+  return rows ? '\n    and o.position = any ($10::bigint[])' : ''
+}
+
+/**
  * $1 most rows, $2 claim time in ms, $3 token, $4 first position, $5 most bytes, $6 most rows to
  * look at, $7 bytes of the largest row that is read. There are several forms because a plan that is
  * kept would test every row against lists that are nearly always empty.
@@ -88,13 +97,7 @@ export const claim = (S: string, { except, keys = false, rows = false }: ClaimFo
     except
       ? `and not ${destination(row)} = any ($8::text[]) and (${row}.key is null or ${row}.key <> all ($9::text[]))`
       : ''
-  // As an array: with a join, a plan that is not to sort would compare each row of the outbox with
-  // each of these.
-  const ofKeys = keys
-    ? `\n    and o.position = any (array(${earliestOfKeys(S)}))`
-    : rows
-      ? '\n    and o.position = any ($10::bigint[])'
-      : ''
+  const ofKeys = these(S, { keys, rows })
   return `
 with e as materialized (
   select n.next, case when n.next is not null then (select l.position from ${S}.outbox l order by l.position desc limit 1) end as last
