@@ -4,6 +4,8 @@ import { errorFields } from '../core/errors/error-text.ts'
 import { MersalError } from '../core/errors/errors.ts'
 import { checkNumber, checkOptions, checkShape } from '../core/options.ts'
 import { backoffMs } from '../lib/async/backoff.ts'
+import { abortable, linkAbort } from '../lib/async/linked-abort.ts'
+import { parseJson } from '../lib/json.ts'
 import { printable } from '../lib/text.ts'
 import type { BodyStore } from './bodies.ts'
 
@@ -130,7 +132,7 @@ async function checkOut(
 function referenceIn(body: Uint8Array, about: EncodedMessage): Reference {
   let given: Partial<Reference> | null
   try {
-    given = JSON.parse(Buffer.from(body).toString()) as Partial<Reference> | null
+    given = parseJson(Buffer.from(body).toString()) as Partial<Reference> | null
   } catch (cause) {
     throw unreadable(about, 'came without a reference that claimCheck() wrote', cause)
   }
@@ -154,10 +156,10 @@ async function call<Result>(
   work: (signal: AbortSignal) => Promise<Result>,
   outer?: AbortSignal,
 ): Promise<Result> {
-  const timeout = AbortSignal.timeout(check.timeoutMs)
-  const signal = outer === undefined ? timeout : AbortSignal.any([timeout, outer])
+  using link = linkAbort(AbortSignal.timeout(check.timeoutMs), outer)
+  const { signal } = link
   try {
-    const result = await Promise.race([work(signal), failedWith(signal)])
+    const result = await abortable(signal, () => work(signal))
     check.failures = 0
     return result
   } catch (cause) {
@@ -166,14 +168,6 @@ async function call<Result>(
     const text = `the store for large bodies (claimCheck) failed at '${printable(type)}'`
     throw new MersalError('MERSAL_UNAVAILABLE', text, { cause, details: { type, retryAfterMs } })
   }
-}
-
-function failedWith(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const fail = (): void => reject(signal.reason as Error)
-    if (signal.aborted) fail()
-    else signal.addEventListener('abort', fail, { once: true })
-  })
 }
 
 /** Once an hour, beside what is sent. A failure is logged, and changes nothing for the message. */

@@ -1,5 +1,6 @@
 import { isUint8Array } from 'node:util/types'
 import type { BodyCodec, DecodedMessage, EncodedMessage } from '../../core/messages/codec.ts'
+import { readProperty } from '../../core/errors/causes.ts'
 import { MersalError, isMersalError } from '../../core/errors/errors.ts'
 import { type Envelope, headerNames } from '../../core/messages/message.ts'
 import { checkShape, invalidOption } from '../../core/options.ts'
@@ -7,6 +8,7 @@ import { printable } from '../../lib/text.ts'
 import { isPromise } from '../send/body.ts'
 import { quoted } from './serializers.ts'
 
+const CLASS_NAME = /^[A-Za-z_$][\w$]{0,59}$/
 const NAME = /^[a-z0-9][a-z0-9.-]{0,62}$/
 
 /** Throws `MERSAL_INVALID_OPTIONS` unless these are codecs in an order that can work. */
@@ -87,7 +89,8 @@ export async function decodeWith(
   let { body } = message
   if (given === undefined) return body
   const undone = given.split(',').map((name) => codecOf(codecs, name.trim(), about.type))
-  for (const codec of undone.toReversed()) body = await decodeStep(codec, body, about)
+  for (const [index, codec] of undone.toReversed().entries())
+    body = await decodeStep(codec, body, { about, opened: index > 0 })
   return body
 }
 
@@ -103,7 +106,7 @@ function codecOf(codecs: readonly BodyCodec[], name: string, type: string): Body
 async function decodeStep(
   codec: BodyCodec,
   body: Uint8Array,
-  about: DecodedMessage,
+  { about, opened }: { readonly about: DecodedMessage; readonly opened: boolean },
 ): Promise<Uint8Array> {
   const what = `the body of '${about.type}' in the encoding '${codec.name}'`
   const details = { type: about.type, encoding: codec.name }
@@ -112,10 +115,30 @@ async function decodeStep(
     decoded = await codec.decode(body, about)
   } catch (cause) {
     if (isMersalError(cause, 'MERSAL_DECODE') || waitsUncharged(cause)) throw cause
+    if (opened) throw unshown(what, cause, details)
     throw new MersalError('MERSAL_DECODE', `${what} cannot be read`, { cause, details })
   }
   if (isUint8Array(decoded)) return decoded
   throw new MersalError('MERSAL_DECODE', `${what}: the codec must return a Uint8Array`, { details })
+}
+
+/**
+ * What reads a body that a codec has opened may quote it, and what it quotes may be a secret. So
+ * its error is named, and not kept.
+ */
+export function unshown(
+  what: string,
+  thrown: unknown,
+  details: Readonly<Record<string, unknown>>,
+): MersalError {
+  const name = nameOf(thrown)
+  const text = `${what} cannot be read; the error (${name}) is not shown, since it may quote what was encoded`
+  return new MersalError('MERSAL_DECODE', text, { details })
+}
+
+function nameOf(thrown: unknown): string {
+  const name = readProperty(thrown, 'name')
+  return typeof name === 'string' && CLASS_NAME.test(name) ? name : 'unknown'
 }
 
 /** Whether a codec asks for another try that is not charged. */

@@ -1,4 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
+import { parseJson } from '../../lib/json.ts'
 import { printable } from '../../lib/text.ts'
 import { difference } from '../send/round-trip.ts'
 
@@ -28,7 +29,7 @@ export function writeResponse(response: unknown): string {
 }
 
 export function readResponse(text: string): unknown {
-  return (JSON.parse(text) as { response?: unknown }).response
+  return (parseJson(text) as { response?: unknown }).response
 }
 
 function refused(why: string, path: readonly string[], cause?: unknown): MersalError {

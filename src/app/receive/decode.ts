@@ -2,11 +2,12 @@ import type { DeadReason } from '../../core/dead-letter.ts'
 import { MersalError, isMersalError } from '../../core/errors/errors.ts'
 import type { BodyCodec } from '../../core/messages/codec.ts'
 import { type MessageType, headerNames } from '../../core/messages/message.ts'
+import { jsonSerializer } from '../../core/messages/serializer.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
 import { printable } from '../../lib/text.ts'
 import { validateBody } from '../send/body.ts'
-import { decodeWith } from '../contracts/codecs.ts'
+import { decodeWith, unshown } from '../contracts/codecs.ts'
 import { type Serializers, quoted } from '../contracts/serializers.ts'
 import { upcastBody, versionOf } from '../contracts/versions.ts'
 
@@ -83,6 +84,10 @@ async function open(
   try {
     body = serializer.decode(bytes)
   } catch (cause) {
+    const encoding = message.headers[headerNames.encoding]
+    // That of JSON quotes nothing.
+    if (encoding !== undefined && serializer !== jsonSerializer)
+      throw unshown(`the body of '${type.name}'`, cause, { type: type.name, encoding })
     throw undecodable(type, cause)
   }
   return upcastBody(type, body, version)

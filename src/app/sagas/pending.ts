@@ -1,4 +1,5 @@
 import type { SagaInstance } from '../../core/records/sagas.ts'
+import { parseJson } from '../../lib/json.ts'
 import type { Timeouts } from './timeouts.ts'
 
 /**
@@ -14,7 +15,7 @@ export interface Pending {
 
 export function readPending(instance: SagaInstance | undefined): Pending {
   if (instance === undefined) return { last: 0, numbers: new Map() }
-  const { last, numbers } = JSON.parse(instance.timeouts) as {
+  const { last, numbers } = parseJson(instance.timeouts) as {
     readonly last: number
     readonly numbers: Readonly<Record<string, number>>
   }

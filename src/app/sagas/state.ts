@@ -1,6 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { jsonSerializer } from '../../core/messages/serializer.ts'
 import type { SagaInstance } from '../../core/records/sagas.ts'
+import { parseJson } from '../../lib/json.ts'
 import { encodeBody, validateBody } from '../send/body.ts'
 import { checkRoundTrip } from '../send/round-trip.ts'
 import type { SagaType } from './definition.ts'
@@ -20,7 +21,7 @@ export async function readState<State>(
     throw stateError(saga, text)
   }
   try {
-    const stored = JSON.parse(state) as unknown
+    const stored = parseJson(state)
     const present = version < saga.version ? await saga.upgrade?.(stored, version) : stored
     return frozen(await validateBody(saga.state, present))
   } catch (cause) {

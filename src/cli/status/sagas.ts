@@ -1,4 +1,5 @@
 import type { SagaRecord, SagaStore } from '../../core/records/sagas.ts'
+import { parseJson } from '../../lib/json.ts'
 import { chosenStore, noMore, openStore, storeOption } from '../config/access.ts'
 import { CommandError, exitCodes, UsageError } from '../exit.ts'
 import { jsonOption } from '../help.ts'
@@ -97,9 +98,9 @@ async function show(context: Context): Promise<number> {
   if (record === undefined)
     throw new CommandError(`the saga '${saga}' of the app '${app}' has no instance '${key}'`)
   const { id, state, timeouts } = record
-  const { numbers } = JSON.parse(timeouts) as { readonly numbers: object }
+  const { numbers } = parseJson(timeouts) as { readonly numbers: object }
   const waiting = Object.keys(numbers)
-  const shown = { ...summaryOf(record), id, timeouts: waiting, state: JSON.parse(state) as unknown }
+  const shown = { ...summaryOf(record), id, timeouts: waiting, state: parseJson(state) }
   if (args.flag('json')) out.json(shown)
   else
     for (const [name, value] of Object.entries(shown))

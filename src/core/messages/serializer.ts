@@ -1,4 +1,5 @@
 import { TextDecoder } from 'node:util'
+import { parseJson } from '../../lib/json.ts'
 import { MersalError } from '../errors/errors.ts'
 
 /** Turns bodies into bytes and back. `decode` throws on bytes that it does not understand. */
@@ -33,7 +34,7 @@ function encode(value: unknown): Uint8Array {
 
 function decode(body: Uint8Array): unknown {
   try {
-    return JSON.parse(decoder.decode(body)) as unknown
+    return parseJson(decoder.decode(body))
   } catch (cause) {
     throw new MersalError('MERSAL_DECODE', 'the body is not JSON in UTF-8', { cause })
   }

@@ -1,4 +1,5 @@
 import type { OutgoingMessage } from '../../core/messages/message.ts'
+import { parseJson } from '../../lib/json.ts'
 
 /** One line of JSON, then the body as it is. */
 export function pack({ body, ...rest }: OutgoingMessage): Buffer {
@@ -11,7 +12,7 @@ export function unpack(bytes: Buffer): OutgoingMessage | undefined {
   if (end < 0) return undefined
   let rest: unknown
   try {
-    rest = JSON.parse(bytes.toString('utf8', 0, end))
+    rest = parseJson(bytes.toString('utf8', 0, end))
   } catch {
     return undefined
   }

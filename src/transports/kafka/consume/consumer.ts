@@ -4,6 +4,7 @@ import type { Consumption, Disposition } from '../../../core/transport.ts'
 import { backoffMs } from '../../../lib/async/backoff.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { linkAbort } from '../../../lib/async/linked-abort.ts'
+import { parseJson } from '../../../lib/json.ts'
 import { setAside } from '../../shared/aside.ts'
 import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
 import { codes, codesIn } from '../connection/faults.ts'
@@ -280,7 +281,7 @@ export class Consumer implements AsyncDisposable {
   async #decide({ arrived, attempts, since, partition }: Entry): Promise<Disposition> {
     const { aside } = arrived.own
     if (aside !== undefined) {
-      const { reason, error } = JSON.parse(aside) as Aside
+      const { reason, error } = parseJson(aside) as Aside
       return setAside(reason, error)
     }
     using linked = linkAbort(partition.lost, this.#closing.signal)
