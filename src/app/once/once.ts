@@ -122,7 +122,9 @@ export class Once<Tx> {
       if (error !== undo || found === undefined || found.kind === 'first') throw error
       return found.kind === 'running' ? 'running' : replay<Response>(request, found)
     } finally {
-      if (found?.kind === 'first') this.#running.delete(nameOf(request.key))
+      // Whatever a repeat of the unit has found: an earlier try may have been the first one.
+      const name = nameOf(request.key)
+      if (this.#running.get(name) === over.promise) this.#running.delete(name)
       over.resolve()
     }
   }

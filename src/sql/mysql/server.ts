@@ -16,6 +16,8 @@ export interface Server {
   readonly sameTransaction: string
   /** The same, whatever is done with savepoints. */
   readonly sameUnit: string
+  /** Before a statement: it fails at once where it would wait for a lock. MySQL has no such thing. */
+  readonly failsAtOnce: string | undefined
 }
 
 const COUNTERS = [
@@ -47,6 +49,7 @@ const mariadb: Server = {
   inTransaction: '@@in_transaction = 1',
   sameTransaction: counters('information_schema'),
   sameUnit: unitCounters('information_schema'),
+  failsAtOnce: 'set statement innodb_lock_wait_timeout = 0 for',
 }
 
 /** `autocommit` says NO for a transaction that was begun, and YES for a statement on its own. */
@@ -57,6 +60,7 @@ const mysql: Server = {
     where t.thread_id = ps_current_thread_id() and t.state = 'ACTIVE' and t.autocommit = 'NO')`,
   sameTransaction: counters('performance_schema'),
   sameUnit: unitCounters('performance_schema'),
+  failsAtOnce: undefined,
 }
 
 /** What the server says of itself, as far as it matters here. */

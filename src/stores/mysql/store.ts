@@ -78,7 +78,13 @@ export function mysql(options: MysqlOptions<unknown>): Store<unknown> {
       mayHaveEnded: handles.mayHaveEnded,
     }),
     sagas: mysqlSagas({ place, migrate: settings.migrate, own, laneOf }),
-    once: mysqlOnce({ place, migrate: settings.migrate, own, laneOf }),
+    once: mysqlOnce({
+      place,
+      migrate: settings.migrate,
+      own,
+      laneOf,
+      locksGaps: options.session !== undefined || settings.isolation !== 'read committed',
+    }),
     admin: mysqlAdmin(place, own, bell.ring),
     operations: mysqlOperations({ place, own, clock, changed: bell.ring }),
     wakers: [

@@ -15,6 +15,8 @@ export interface OncePorts<Tx> {
   readonly migrate: MigrateMode
   readonly own: Own
   readonly laneOf: (tx: Tx) => Lane
+  /** Transactions may be above READ COMMITTED. */
+  readonly locksGaps: boolean
 }
 
 const once = ({ once: table }: Tables): string => `
@@ -41,8 +43,8 @@ function statements({ tables: { once: table }, server }: Place) {
   const read = `select fingerprint, response from ${table} where ${mine}`
   return {
     read,
-    lock: `${read} for update nowait`,
-    claim: `insert into ${table} (app, scope, once_key, fingerprint, created_at, expires_at)
+    lock: server.failsAtOnce === undefined ? `${read} for update nowait` : undefined,
+    claim: `${server.failsAtOnce ?? ''} insert into ${table} (app, scope, once_key, fingerprint, created_at, expires_at)
       values (?, ?, ?, ?, ${NOW_MS}, ${NOW_MS} + ?)`,
     keep: `update ${table} set response = ? where ${mine} and ${server.inTransaction}`,
     kept: `select once_key from ${table} where ${mine} and response is not null`,
@@ -50,14 +52,19 @@ function statements({ tables: { once: table }, server }: Place) {
   } as const
 }
 
-/** Deadlock; wait for a lock, of MariaDB and of MySQL; a row with this key is there. */
-const TAKEN = new Set([1213, 1205, 3572, 1062])
+/**
+ * Deadlock; wait for a lock, of MariaDB and of MySQL; a row with this key is there; it came after
+ * the snapshot of the transaction.
+ */
+const TAKEN = new Set([1213, 1205, 3572, 1062, 1020])
 
 /**
- * The row is locked without waiting, then inserted. Where two insert at the same time, the second
- * waits for the first, since no insert says at once that it would wait.
+ * The row is read without a lock, then inserted without waiting: a lock for a row that is not there
+ * is one of the gap between two others, above READ COMMITTED, and would hold up other keys. Whatever
+ * fails because of another transaction may have rolled this one back, so that no statement follows.
  */
-export function mysqlOnce<Tx>({ place, own, laneOf, ...ports }: OncePorts<Tx>): OnceStore<Tx> {
+export function mysqlOnce<Tx>(ports: OncePorts<Tx>): OnceStore<Tx> {
+  const { place, own, laneOf } = ports
   const tables = onceTables(place.database)
   type Rows = readonly Readonly<Record<string, unknown>>[]
   const run = async (tx: Tx, text: string, values: readonly unknown[]): Promise<Rows> => {
@@ -67,28 +74,24 @@ export function mysqlOnce<Tx>({ place, own, laneOf, ...ports }: OncePorts<Tx>): 
       throw explain(place.database, error)
     }
   }
-  /** Undefined: another transaction is in the way. */
-  const unlessTaken = async (work: Promise<Rows>): Promise<Rows | undefined> => {
-    try {
-      return await work
-    } catch (error) {
-      if (TAKEN.has(errorNumber(error) ?? 0)) return undefined
-      throw error
-    }
+  const take = async (tx: Tx, key: OnceKey, values: readonly unknown[]): Promise<OnceClaimed> => {
+    const sql = statements(place)
+    const [row] = await run(tx, sql.read, bytesOfKey(key))
+    if (row !== undefined) return keptIn(row)
+    if (sql.lock !== undefined && !ports.locksGaps) await run(tx, sql.lock, bytesOfKey(key))
+    await run(tx, sql.claim, [...bytesOfKey(key), ...values])
+    return { kind: 'first' }
   }
   return {
     schema: mysqlSchemaControl(own, tables),
     open: () => migrate(own, tables, ports.migrate),
     async claim(tx, key, { fingerprint, keepMs }) {
-      const sql = statements(place)
-      const found =
-        (await unlessTaken(run(tx, sql.lock, bytesOfKey(key)))) ??
-        (await run(tx, sql.read, bytesOfKey(key)))
-      const [row] = found
-      if (row !== undefined) return keptIn(row)
-      const values = [...bytesOfKey(key), bytesOf(fingerprint), keepMs]
-      const added = await unlessTaken(run(tx, sql.claim, values))
-      return added === undefined ? { kind: 'running' } : { kind: 'first' }
+      try {
+        return await take(tx, key, [bytesOf(fingerprint), keepMs])
+      } catch (error) {
+        if (TAKEN.has(errorNumber(error) ?? 0)) return { kind: 'running' }
+        throw error
+      }
     },
     async keep(tx, key, response) {
       const sql = statements(place)
