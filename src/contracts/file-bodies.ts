@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, readdir, rename, rm } from 'node:fs/promises'
+import { access, mkdir, open, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { randomUUID } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { checkOptions, invalidOption } from '../core/options.ts'
@@ -9,21 +9,44 @@ export interface FileBodiesOptions {
   readonly directory: string
 }
 
+/** Stands in the folder that was written to. Without it, another disk or none is there. */
+const MARK = '.mersal-bodies'
 const DAY = /^\d{4}-\d\d-\d\d$/
 
 /**
  * Keeps bodies as files, each day in a folder of its own. A body is on the disk before `put`
- * resolves, and appears under its name as a whole. Throws `MERSAL_INVALID_OPTIONS`.
+ * resolves, and appears under its name as a whole. A body is gone only if the mark of the folder is
+ * there; else the store is away. Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function fileBodies(options: FileBodiesOptions): BodyStore {
   checkOptions('fileBodies', options, ['directory'])
   const { directory } = options
   if (typeof directory !== 'string' || directory === '')
     throw invalidOption('fileBodies.directory', 'expected the path of a folder')
+  let marked = false
   return {
-    put: (key, body) => write(join(directory, key), body),
-    get: (key, { signal }) => readIfThere(join(directory, key), signal),
+    async put(key, body) {
+      await (marked ? checkMark(directory) : mark(directory))
+      marked = true
+      await write(join(directory, key), body)
+    },
+    get: (key, { signal }) => readIfThere(directory, key, signal),
     prune: (beforeDay) => removeDays(directory, beforeDay),
+  }
+}
+
+/** The first body may make the folder; later ones find it as it was. */
+async function mark(directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true })
+  await writeFile(join(directory, MARK), '', { flag: 'a' })
+}
+
+async function checkMark(directory: string): Promise<void> {
+  try {
+    await access(join(directory, MARK))
+  } catch (cause) {
+    const text = `the folder of fileBodies() is not there, or without its mark ${MARK}: mount the disk that was written to`
+    throw new Error(text, { cause })
   }
 }
 
@@ -59,13 +82,16 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-async function readIfThere(path: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
+async function readIfThere(
+  directory: string,
+  key: string,
+  signal: AbortSignal,
+): Promise<Uint8Array | undefined> {
   try {
-    return await readFile(path, { signal })
+    return await readFile(join(directory, key), { signal })
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'ENOENT') throw error
-    // A folder that is missing as a whole is rather not mounted than empty.
-    await readdir(dirname(dirname(path)))
+    await checkMark(directory)
     return undefined
   }
 }

@@ -131,7 +131,8 @@ async function serveOnce<Tx>(
     return replayed ? markedReplay(response) : (reply as unknown as Reply)
   } catch (error) {
     if (error === undo && reply !== undefined) return reply
-    const problem = problemOf(error)
+    // Without a key the client cannot repeat the request safely, so nothing may ask it to.
+    const problem = header.kind === 'key' ? problemOf(error) : undefined
     if (problem === undefined) throw error
     return problemReply(problem, serving)
   }

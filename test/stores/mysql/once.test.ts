@@ -45,9 +45,7 @@ function unlucky(
     return {
       async query(text, ...rest) {
         if (hits(text) && count++ === 0)
-          await deadlock(database, (id) =>
-            real.query(`update pair set n = n + 1 where id = ${id}`),
-          )
+          await deadlock(database, (id) => real.query(`update pair set n = n + 1 where id = ${id}`))
         return real.query(text, ...rest)
       },
     }
@@ -105,7 +103,11 @@ describe.skipIf(!present)('app.once on MySQL', () => {
       const database = await databases.next()
       await database.query('create or replace table pair (id int primary key, n int not null)')
       await database.query('insert into pair select seq, 0 from seq_1_to_6')
-      const db = connectKnex({ client: 'mysql2', connection: database.url, pool: { min: 0, max: 3 } })
+      const db = connectKnex({
+        client: 'mysql2',
+        connection: database.url,
+        pool: { min: 0, max: 3 },
+      })
       const { session, count } = unlucky(knex<Knex.Transaction>(db), database, hits)
       const app = shop(mysql({ pool: database.pool, session }))
       let runs = 0

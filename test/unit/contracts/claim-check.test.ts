@@ -1,4 +1,12 @@
-import { mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -17,6 +25,7 @@ import { type ShopOptions, openShop } from '../support/shop.ts'
 const Uploaded = event<{ text: string }>('files.uploaded')
 const Upload = command<{ text: string }>('files.upload')
 const text = 'x'.repeat(5000)
+const MARK = '.mersal-bodies'
 
 let directory: string
 beforeEach(() => {
@@ -99,10 +108,10 @@ describe('a body above the size', () => {
 
   test('that is old is removed beside a send', async () => {
     await sent(inFiles())
-    const [day] = readdirSync(directory)
+    const [day] = readdirSync(directory).filter((name) => name !== MARK)
     renameSync(join(directory, day!), join(directory, '2020-01-01'))
     await sent(inFiles())
-    await expect.poll(() => readdirSync(directory)).toEqual([day])
+    await expect.poll(() => readdirSync(directory)).toEqual([MARK, day])
   })
 })
 
@@ -160,6 +169,37 @@ describe('a reference', () => {
     const { end } = await received({ codecs }, message)
     expect(end).toMatchObject({ kind: 'reject', reason: 'undecodable' })
     expect(fetched).toBe(0)
+  })
+})
+
+describe('a folder whose disk is away', () => {
+  test('is no folder whose files are gone: an empty mount point charges no message', async () => {
+    const message = await sent(inFiles())
+    renameSync(directory, `${directory}-away`)
+    mkdirSync(directory)
+    const { end } = await received(inFiles(), message)
+    expect(end).toMatchObject({ kind: 'retry', error: { code: 'MERSAL_UNAVAILABLE' } })
+    rmSync(directory, { recursive: true })
+    renameSync(`${directory}-away`, directory)
+    expect((await received(inFiles(), message)).seen).toEqual([{ text }])
+  })
+
+  test('a file that is gone from a folder that is there makes a dead letter', async () => {
+    const message = await sent(inFiles())
+    rmSync(join(directory, files()[0]!))
+    const { end } = await received(inFiles(), message)
+    expect(end).toMatchObject({ kind: 'reject', reason: 'undecodable' })
+  })
+
+  test('is written to by nobody who has seen the disk', async () => {
+    const store = fileBodies({ directory })
+    const { signal } = new AbortController()
+    await store.put('2026-01-01/a', json(1), { signal })
+    renameSync(directory, `${directory}-away`)
+    mkdirSync(directory)
+    await expect(store.put('2026-01-01/b', json(2), { signal })).rejects.toThrow(MARK)
+    expect(readdirSync(directory)).toEqual([])
+    rmSync(`${directory}-away`, { recursive: true })
   })
 })
 

@@ -39,7 +39,11 @@ async function delivered(
   text: string,
   options: { serializer?: Serializer; codecs?: readonly BodyCodec[]; encoding?: string } = {},
 ) {
-  const { codecs = [sealed], encoding = codecs.map(({ name }) => name).join(','), ...rest } = options
+  const {
+    codecs = [sealed],
+    encoding = codecs.map(({ name }) => name).join(','),
+    ...rest
+  } = options
   const lines: unknown[] = []
   const note = (...line: unknown[]): void => void lines.push(line)
   const logger = { debug: note, info: note, warn: note, error: note }
