@@ -1,5 +1,4 @@
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import { parseJson } from '../../lib/json.ts'
 
 /** One line of JSON, then the body as it is. */
 export function pack({ body, ...rest }: OutgoingMessage): Buffer {
@@ -12,7 +11,7 @@ export function unpack(bytes: Buffer): OutgoingMessage | undefined {
   if (end < 0) return undefined
   let rest: unknown
   try {
-    rest = parseJson(bytes.toString('utf8', 0, end))
+    rest = JSON.parse(bytes.toString('utf8', 0, end))
   } catch {
     return undefined
   }

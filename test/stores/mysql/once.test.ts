@@ -79,10 +79,8 @@ describe.skipIf(!present)('app.once on MySQL', () => {
 
   test('a repeat hears at once that the request runs, in another process too', async () => {
     const database = await databases.next()
-    const [one, other] = [1, 2].map(() => shop(mysql({ pool: database.newPool() }))) as [
-      Mersal<never>,
-      Mersal<never>,
-    ]
+    const one = shop(mysql({ pool: database.newPool() }))
+    const other = shop(mysql({ pool: database.newPool() }))
     await other.once({ key: 'warm' }, async () => 1)
     await one.once({ key: 'held' }, async () => {
       const began = performance.now()
