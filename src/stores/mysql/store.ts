@@ -83,7 +83,7 @@ export function mysql(options: MysqlOptions<unknown>): Store<unknown> {
       migrate: settings.migrate,
       own,
       laneOf,
-      locksGaps: options.session !== undefined || settings.isolation !== 'read committed',
+      locksGaps: handles.locksGaps,
     }),
     admin: mysqlAdmin(place, own, bell.ring),
     operations: mysqlOperations({ place, own, clock, changed: bell.ring }),
@@ -109,6 +109,8 @@ interface Handles {
   readonly laneOf: (tx: unknown) => Lane
   readonly unitOfWork: UnitOfWork<unknown>
   readonly mayHaveEnded: (tx: unknown) => boolean
+  /** Transactions may be above READ COMMITTED. */
+  readonly locksGaps: boolean
   readonly offers: Pick<Store<unknown>, 'sharing' | 'savepoints' | 'units'>
 }
 
@@ -122,12 +124,14 @@ function handlesOf(
       laneOf: sessionLane(session, place),
       unitOfWork: libraryUnits(session, place),
       mayHaveEnded: () => true,
+      locksGaps: true,
       offers: { savepoints: librarySavepoints },
     }
   const sameUnit = (): string => place.server.sameUnit
   const carry = (): (<Result>(work: () => Result) => Result) => (work) => work()
   return {
     mayHaveEnded: (tx) => unitHandleOf(tx)?.state === 'over',
+    locksGaps: settings.isolation !== 'read committed',
     laneOf: connectionLane(settings.isolation === 'read committed') as Handles['laneOf'],
     unitOfWork: unitOfWork(pool, { ...settings, sameUnit }),
     offers: {
