@@ -78,13 +78,7 @@ export function mysql(options: MysqlOptions<unknown>): Store<unknown> {
       mayHaveEnded: handles.mayHaveEnded,
     }),
     sagas: mysqlSagas({ place, migrate: settings.migrate, own, laneOf }),
-    once: mysqlOnce({
-      place,
-      migrate: settings.migrate,
-      own,
-      laneOf,
-      locksGaps: handles.locksGaps,
-    }),
+    once: mysqlOnce({ place, migrate: settings.migrate, own, ...handles }),
     admin: mysqlAdmin(place, own, bell.ring),
     operations: mysqlOperations({ place, own, clock, changed: bell.ring }),
     wakers: [
