@@ -34,6 +34,12 @@ export interface SendOptions {
    */
   readonly at?: Date
   /**
+   * The message is neither published nor handled when this many milliseconds after the call have
+   * passed, by the clocks of the processes. More than 0, at most a year, and longer than `delayMs`.
+   * Default: it never expires.
+   */
+  readonly expiresInMs?: number
+  /**
    * Id of the message: a UUID that the sender knows before it sends, such as that of a request. A
    * consumer with an inbox handles one id once, so a later message with it has no effect there.
    * Default: a new one.
@@ -174,6 +180,11 @@ export interface ReceiveOptions {
    * on. `start()` throws `MERSAL_INVALID_OPTIONS` on a transport that cannot. Default false.
    */
   readonly orderPerKey?: boolean
+  /**
+   * What becomes of a message that arrives after it has expired (`expiresInMs` of its sender). No
+   * handler is called. Default 'discard'.
+   */
+  readonly onExpired?: 'discard' | 'dead-letter'
 }
 
 /** Where a message type goes: the name of a queue, or a queue and a transport. */

@@ -13,6 +13,7 @@ export type DeadReason =
   | 'transaction-ended' // the handler ended the transaction of its unit; what it had sent was not stored
   | 'handler-failed' // the handler failed until the attempts were used up
   | 'future-version' // a body of a later version than the app knows
+  | 'expired' // its time was over before it was published or handled
   | 'postponed-too-long' // the handler asked for it again later until its time was up
 
 /** Every reason: the compiler wants each of them here, and no other. */
@@ -30,6 +31,7 @@ const deadReasons: Readonly<Record<DeadReason, true>> = {
   'transaction-ended': true,
   'handler-failed': true,
   'future-version': true,
+  expired: true,
   'postponed-too-long': true,
 }
 

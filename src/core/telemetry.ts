@@ -68,6 +68,15 @@ export interface Events {
     readonly to: string
     readonly reason: string
   }
+  /** The time of a message was over: it is not published (`relay`), or not handled (`receiver`). */
+  'mersal:expired': {
+    readonly app: string
+    readonly id: string
+    readonly type: string
+    /** The key of its destination, or the name of the queue. */
+    readonly place: string
+    readonly by: 'relay' | 'receiver'
+  }
   'mersal:breaker': { readonly app: string; readonly destination: string; readonly state: string }
   /** Messages shared a transaction. `undone`: it failed, and they are handled again. */
   'mersal:batch': {

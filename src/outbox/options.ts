@@ -8,8 +8,23 @@ import {
 } from '../core/options.ts'
 import type { OnDead } from '../core/outbox.ts'
 
+/** What becomes of messages that are not published. */
+export interface GivingUpOptions {
+  /**
+   * What happens to the later messages of a key when one of them is given up. Default 'block-key'.
+   */
+  readonly onDead?: OnDead
+  /**
+   * What becomes of a message that has expired (`expiresInMs` of its sender) before it was
+   * published. Later messages of its key go on in any case. Default 'discard'.
+   */
+  readonly onExpired?: OnExpired
+}
+
+export type OnExpired = 'discard' | 'dead-letter'
+
 /** How the relay works. Every field has a default. Times are in milliseconds. */
-export interface RelayOptions {
+export interface RelayOptions extends GivingUpOptions {
   /** Safety net: the relay looks at least this often. Default 1000. */
   readonly pollIntervalMs?: number
   /** Rows taken by one claim. Default 500. */
@@ -32,17 +47,13 @@ export interface RelayOptions {
    * most 30 s, with jitter.
    */
   readonly breaker?: Backoff
-  /**
-   * What happens to the later messages of a key when one of them is given up. Default 'block-key'.
-   */
-  readonly onDead?: OnDead
   /** Whether the process that committed a message publishes it itself at once. Default true. */
   readonly express?: boolean
   /** How long a message in the express lane is left alone by the other relays. Default 10000. */
   readonly expressGraceMs?: number
 }
 
-export interface RelaySettings {
+export interface RelaySettings extends Required<GivingUpOptions> {
   readonly pollIntervalMs: number
   readonly batchSize: number
   readonly window: number
@@ -51,7 +62,6 @@ export interface RelaySettings {
   readonly maxAttempts: number
   readonly retry: Backoff
   readonly breaker: Backoff
-  readonly onDead: OnDead
   readonly express: boolean
   readonly expressGraceMs: number
 }
@@ -66,6 +76,7 @@ const known = [
   'retry',
   'breaker',
   'onDead',
+  'onExpired',
   'express',
   'expressGraceMs',
 ]
@@ -116,17 +127,29 @@ export function relaySettings(given: RelayOptions = {}, where = 'outbox.relay'):
       preset: { firstMs: 1000, longestMs: 30_000 },
       leastMs: 1,
     }),
-    onDead: checkChoice(
-      `${where}.onDead`,
-      given.onDead,
-      ['block-key', 'skip'] as const,
-      'block-key',
-    ),
+    ...givingUp(given, where),
     express: checkBoolean(`${where}.express`, given.express) ?? true,
     expressGraceMs: checkNumber(`${where}.expressGraceMs`, given.expressGraceMs, {
       default: 10_000,
       min: 100,
       max: 3_600_000,
     }),
+  }
+}
+
+function givingUp(given: GivingUpOptions, where: string): Required<GivingUpOptions> {
+  return {
+    onDead: checkChoice(
+      `${where}.onDead`,
+      given.onDead,
+      ['block-key', 'skip'] as const,
+      'block-key',
+    ),
+    onExpired: checkChoice(
+      `${where}.onExpired`,
+      given.onExpired,
+      ['discard', 'dead-letter'] as const,
+      'discard',
+    ),
   }
 }

@@ -19,6 +19,8 @@ export interface Reports {
     settlement: Extract<Settlement, { kind: 'retry' }>,
   ) => void
   readonly dead: (row: ClaimedMessage, settlement: Extract<Settlement, { kind: 'dead' }>) => void
+  /** Its time was over, so it was not published. */
+  readonly expired: (row: ClaimedMessage) => void
   readonly waker: (thrown: unknown) => void
   /** Tells what was left out of the log. */
   readonly close: () => void
@@ -51,6 +53,7 @@ export function createReports(voice: Voice): Reports {
     slowMode: slowModeReport(voice),
     refused: refusalReport(voice, lines.refused),
     dead: deathReport(voice),
+    expired: expiryReport(voice),
     waker(thrown) {
       const text = 'a waker failed; the relay goes on with its other wakers and the poll timer'
       logger.warn({ app, ...errorFields(thrown) }, text)
@@ -130,5 +133,14 @@ function deathReport({ app, logger }: Voice): Reports['dead'] {
       { app, id, type, to, reason, attempt, onDead, maybePublished, ...errorFields(error) },
       'a message was given up; it is a dead letter now',
     )
+  }
+}
+
+function expiryReport({ app, logger }: Voice): Reports['expired'] {
+  return ({ message }) => {
+    const place = destinationKey(message.to)
+    const { id, type } = message
+    emit('mersal:expired', () => ({ app, id, type, place, by: 'relay' }))
+    logger.debug({ app, id, type, to: place }, 'a message had expired and was not published')
   }
 }

@@ -18,6 +18,7 @@ import { reportDelivery } from './reports.ts'
 import { withRetries } from './retry.ts'
 import { SharedTransactions } from './shared/shared-transactions.ts'
 import { type Repeat, type Sharing, type Verdict, newSharing, undone } from './shared/verdicts.ts'
+import { dispositionOfExpired } from './retries/expiry.ts'
 import { LONGEST_HOLD_MS, excuses } from './store-away/excuse.ts'
 import type { StoreGate } from './store-away/store-gate.ts'
 import { handleWithoutDatabase } from './without-database.ts'
@@ -126,6 +127,12 @@ export class Receiver<Tx> {
     const { settings, gate } = this.#ports
     const { delivery, link } = inHand
     const began = settings.clock.monotonic()
+    const over = dispositionOfExpired(settings, delivery)
+    if (over !== undefined) {
+      const facts = { attempt: delivery.attempt, skipped: false, expired: true, duration: 0 }
+      reportDelivery(settings, delivery, over, facts)
+      return over
+    }
     if (gate?.open === false && !(await gate.passes(link.signal, LONGEST_HOLD_MS)))
       return { kind: 'release' }
     const disposition = await this.#withRetries(inHand)

@@ -15,6 +15,8 @@ export interface DeliveryFacts {
   readonly attempt: number
   /** It was a duplicate, and no handler was called. */
   readonly skipped: boolean
+  /** Its time was over, and no handler was called. */
+  readonly expired?: boolean
   /** In milliseconds. */
   readonly duration: number
 }
@@ -24,10 +26,10 @@ export function reportDelivery(
   { name: app, logger }: ReportPorts,
   delivery: Delivery,
   disposition: Disposition,
-  { attempt, skipped, duration }: DeliveryFacts,
+  { attempt, skipped, expired = false, duration }: DeliveryFacts,
 ): void {
   const { id, type } = delivery.message
-  const outcome = outcomeOf(disposition, skipped)
+  const outcome = expired ? 'expired' : outcomeOf(disposition, skipped)
   emit('mersal:handle', () => ({ app, id, type, attempt, outcome, duration }))
   if (disposition.kind !== 'retry' && disposition.kind !== 'reject') return
   const { error } = disposition

@@ -17,6 +17,7 @@ export interface HeaderFacts {
   /** Version of the body; undefined for a type that has had only one. */
   readonly version: number | undefined
   readonly partitionKey: string | undefined
+  readonly expiresInMs: number | undefined
   /** Names of headers that are carried on from the message that is being handled. */
   readonly inherit: readonly string[]
   /** The message that is being handled. */
@@ -40,6 +41,8 @@ export function outgoingHeaders(
   if (facts.version !== undefined && facts.version > 1)
     headers[headerNames.version] = String(facts.version)
   if (facts.partitionKey !== undefined) headers[headerNames.partitionKey] = facts.partitionKey
+  if (facts.expiresInMs !== undefined)
+    headers[headerNames.expiresAt] = new Date(facts.now + facts.expiresInMs).toISOString()
   if (cause !== undefined) inherit(headers, cause, facts.inherit)
   return headers
 }

@@ -10,6 +10,7 @@ import type { OutgoingContext, OutgoingStep } from '../../core/pipeline.ts'
 import type { TransactionContext } from '../../core/transaction.ts'
 import {
   checkDelay,
+  checkExpiry,
   checkPartitionKey,
   invalidField,
   LONGEST_DELAY_MS,
@@ -45,6 +46,7 @@ export interface OutgoingRequest {
   readonly partitionKey?: string | undefined
   readonly delayMs?: number | undefined
   readonly at?: Date | undefined
+  readonly expiresInMs?: number | undefined
   readonly id?: string | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly cause: Envelope | undefined
@@ -87,6 +89,8 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
   if (request.partitionKey !== undefined) checkPartitionKey(request.partitionKey)
   const now = ports.clock.now()
   const delayMs = delayOf(request, now)
+  const { expiresInMs } = request
+  if (expiresInMs !== undefined) checkExpiry(expiresInMs, delayMs ?? 0)
   const id = request.id === undefined ? uuidv7(now) : checkedId(request.id)
   const { contentType } = ports.serializers.of(request.type)
   const facts = { app: ports.app, id, now, contentType, version: request.type.version }
@@ -102,6 +106,7 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
       ...facts,
       inherit: ports.inherit,
       partitionKey: request.partitionKey,
+      expiresInMs,
       cause: request.cause,
     }),
     transaction: request.transaction,

@@ -90,9 +90,9 @@ function make<Tx>(
   checkCall(call)
   const [verb, type, body, options = {}] = call
   const to = destinations[verb](ports.routing, type)
-  const { partitionKey, delayMs, at, id, headers } = options
-  const { cause, transaction, direct } = origin
-  const about = { type, body, to, partitionKey, delayMs, at, id, headers, cause, transaction }
+  const { partitionKey, delayMs, at, expiresInMs, id, headers } = options
+  const { direct, ...from } = origin
+  const about = { type, body, to, partitionKey, delayMs, at, expiresInMs, id, headers, ...from }
   const made = ports.outgoing(about)
   const announce = (message: OutgoingMessage): OutgoingMessage => {
     const { app } = ports
@@ -103,10 +103,18 @@ function make<Tx>(
   return isPromise(made) ? made.then(announce) : announce(made)
 }
 
+const knownOptions = [
+  'partitionKey',
+  'delayMs',
+  'at',
+  'expiresInMs',
+  'id',
+  'headers',
+] satisfies (keyof SendOptions)[]
+
 function checkCall([verb, type, , options = {}]: Parameters<SendCall>): void {
   checkMessageType(`${verb}()`, type, verb === 'publish' ? 'event' : 'command')
-  const known = ['partitionKey', 'delayMs', 'at', 'id', 'headers'] satisfies (keyof SendOptions)[]
-  checkOptions(callName(verb, type), options, known)
+  checkOptions(callName(verb, type), options, knownOptions)
   const { headers } = options
   if (headers !== undefined) checkOptions('headers', headers, Object.keys(headers ?? {}))
 }

@@ -30,6 +30,7 @@ export interface ReceiveSettings {
   readonly backoff: Backoff
   readonly giveUpAfterMs: number
   readonly orderPerKey: boolean
+  readonly onExpired: 'discard' | 'dead-letter'
 }
 
 const DAY = 86_400_000
@@ -94,8 +95,10 @@ const numbers = {
   giveUpAfterMs: { default: 0, min: 0, max: 3650 * DAY },
 } as const
 
+const fates = ['discard', 'dead-letter'] as const
+
 function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
-  checkOptions('receive', given, [...Object.keys(numbers), 'backoff', 'orderPerKey'])
+  checkOptions('receive', given, [...Object.keys(numbers), 'backoff', 'orderPerKey', 'onExpired'])
   const number = (name: keyof typeof numbers): number =>
     checkNumber(`receive.${name}`, given[name], numbers[name])
   const preset = { firstMs: 1000, longestMs: 300_000 }
@@ -108,6 +111,7 @@ function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
     giveUpAfterMs: given.giveUpAfterMs === undefined ? undefined : number('giveUpAfterMs'),
     backoff: checkBackoff('receive.backoff', given.backoff, { preset, leastMs: 0 }),
     orderPerKey: checkOrderPerKey(given.orderPerKey),
+    onExpired: checkChoice('receive.onExpired', given.onExpired, fates, 'discard'),
   }
 }
 

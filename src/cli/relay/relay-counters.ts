@@ -49,6 +49,7 @@ type Kind =
   | 'settled'
   | 'lost'
   | 'dead'
+  | 'expired'
   | 'wakes'
 
 const counted: Readonly<Record<Kind, Counted>> = {
@@ -67,6 +68,11 @@ const counted: Readonly<Record<Kind, Counted>> = {
     fromStart: true,
   },
   dead: { name: 'dead', help: 'Messages that this relay gave up.', fromStart: false },
+  expired: {
+    name: 'expired',
+    help: 'Messages that expired before they were published.',
+    fromStart: true,
+  },
   wakes: { name: 'wakes', help: 'Hints that there may be messages.', fromStart: true },
 }
 

@@ -74,6 +74,9 @@ function count(on: On, counters: RelayCounters, of: (app: string) => Labels): vo
   on('mersal:dead', ({ app, to, reason }) =>
     counters.dead.add({ ...of(app), destination: to, reason }),
   )
+  on('mersal:expired', ({ app, by }) => {
+    if (by === 'relay') counters.expired.add(of(app))
+  })
   on('mersal:wake', ({ app }) => counters.wakes.add(of(app)))
 }
 

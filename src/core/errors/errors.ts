@@ -39,6 +39,7 @@ export const errorCodes = [
   'MERSAL_REFUSED',
   'MERSAL_UNAVAILABLE',
   'MERSAL_UNKNOWN_OUTCOME',
+  'MERSAL_EXPIRED',
   // receiving
   'MERSAL_DECODE',
   'MERSAL_FUTURE_VERSION',

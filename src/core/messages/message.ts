@@ -80,4 +80,5 @@ export const headerNames = {
   sender: 'sender',
   version: 'message-version',
   encoding: 'body-encoding',
+  expiresAt: 'expires-at',
 } as const

@@ -157,6 +157,23 @@ export function isDelay(value: unknown): value is number {
   return typeof value === 'number' && value >= 0 && value <= LONGEST_DELAY_MS
 }
 
+/**
+ * Throws unless a message may expire after this time: more than 0 milliseconds, at most a year, and
+ * longer than it waits before it may leave.
+ */
+export function checkExpiry(expiresInMs: unknown, delayMs: number): void {
+  if (!isDelay(expiresInMs) || expiresInMs === 0)
+    throw invalidField(
+      'expiresInMs',
+      `expected milliseconds above 0 and up to ${LONGEST_DELAY_MS} (a year)`,
+    )
+  if (expiresInMs <= delayMs)
+    throw invalidField(
+      'expiresInMs',
+      'the message would expire before it may leave; make it longer than the delay (delayMs, at)',
+    )
+}
+
 /** Throws unless this is a delay in milliseconds of at most a year. */
 export function checkDelay(delayMs: unknown): void {
   if (!isDelay(delayMs))

@@ -1,4 +1,4 @@
-import { destinationKey } from '../../core/messages/message.ts'
+import { destinationKey, type OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome, Transport } from '../../core/transport.ts'
 import type { MessageGate } from '../limits/hold-backs.ts'
 import { brokenAnswer, brokenTransport, isOutcome, noSuchTransport } from './answers.ts'
@@ -10,6 +10,7 @@ export interface HandingOverPorts {
   readonly transports: ReadonlyMap<string, Transport>
   readonly gate: MessageGate
   readonly ending: Readonly<Ending>
+  readonly isExpired: (message: OutgoingMessage) => boolean
   readonly onAnswer: (batch: Batch, run: Run, index: number, outcome: PublishOutcome) => void
 }
 
@@ -72,6 +73,7 @@ export class HandingOver {
     for (; index < run.rows.length; index++) {
       const { message, withheldBytes } = rowAt(run, index)
       if (withheldBytes !== undefined || message.to.transport !== name) break
+      if (this.#ports.isExpired(message)) break
       if (this.#ports.gate.isPaused(message) || !this.#ports.gate.isReachable(message)) break
     }
     return index - run.next

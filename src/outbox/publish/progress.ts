@@ -1,3 +1,4 @@
+import { isExpired } from '../../core/messages/expiry.ts'
 import { destinationKey } from '../../core/messages/message.ts'
 import type { ClaimedMessage, Settlement } from '../../core/outbox.ts'
 import { emit } from '../../core/telemetry.ts'
@@ -7,7 +8,7 @@ import type { Environment } from '../environment.ts'
 import type { MessageGate } from '../limits/hold-backs.ts'
 import type { RelaySettings } from '../options.ts'
 import type { Reports } from '../reports.ts'
-import { settlementOf, tooLarge } from '../settle/settle-policy.ts'
+import { settlementOf, settlementOfExpired, tooLarge } from '../settle/settle-policy.ts'
 import type { Settler } from '../settle/settler.ts'
 import type { Unanswered } from '../settle/unanswered.ts'
 import { isWithdrawn, noAnswer } from './answers.ts'
@@ -20,6 +21,7 @@ import {
   rewind,
   type Run,
   rowAt,
+  skipNext,
 } from './runs.ts'
 
 export interface ProgressPorts {
@@ -28,7 +30,7 @@ export interface ProgressPorts {
   readonly gate: MessageGate
   readonly settler: Pick<Settler, 'add'>
   readonly unanswered: Unanswered
-  readonly reports: Pick<Reports, 'dead' | 'refused'>
+  readonly reports: Pick<Reports, 'dead' | 'refused' | 'expired'>
   readonly ending: Readonly<Ending>
   /** Hands the next rows of a run over; false: they may not go now. */
   readonly hand: (batch: Batch, run: Run) => boolean
@@ -70,6 +72,8 @@ export class Progress {
     if (this.#ports.ending.closed || now >= batch.terms.publishUntil) return this.#end(batch, run)
     if (withheldBytes !== undefined && !this.#ports.gate.isPaused(message))
       return this.#deal(batch, run, tooLarge(withheldBytes))
+    if (isExpired(message, this.#environment.clock.now()) && !this.#ports.gate.isPaused(message))
+      return this.#expired(batch, run)
     if (!this.#ports.hand(batch, run)) this.#end(batch, run)
   }
 
@@ -115,14 +119,30 @@ export class Progress {
     this.#end(batch, run, this.#settlementFor(batch, row, outcome))
   }
 
-  #settlementFor(batch: Batch, row: ClaimedMessage, outcome: PublishOutcome): Settlement {
-    const last = this.#ports.unanswered.last(row.position)
-    const settlement = settlementOf(row, outcome, {
+  #circumstances(batch: Batch, { position }: ClaimedMessage) {
+    const last = this.#ports.unanswered.last(position)
+    return {
       settings: this.#ports.settings,
       random: this.#environment.random,
       express: batch.terms.express,
       unansweredForMs: last === undefined ? undefined : this.#environment.clock.monotonic() - last,
-    })
+    }
+  }
+
+  /** It is not published, and the run goes on with the next row. */
+  #expired(batch: Batch, run: Run): void {
+    const row = rowAt(run, run.next)
+    const settlement = settlementOfExpired(row, this.#circumstances(batch, row))
+    if (settlement.kind === 'release') return this.#end(batch, run, settlement)
+    this.#ports.unanswered.forget(row.position)
+    const over = skipNext(run)
+    this.#settle(batch, row, settlement, over && run.keyed, () => this.#ports.reports.expired(row))
+    if (over) this.#finish(batch, run)
+    else this.goOn(batch, run)
+  }
+
+  #settlementFor(batch: Batch, row: ClaimedMessage, outcome: PublishOutcome): Settlement {
+    const settlement = settlementOf(row, outcome, this.#circumstances(batch, row))
     if (settlement.kind === 'dead') this.#ports.unanswered.forget(row.position)
     if (settlement.kind === 'retry') this.#ports.reports.refused(row, settlement)
     return settlement
@@ -151,11 +171,19 @@ export class Progress {
     this.#finish(batch, run)
   }
 
-  #settle(batch: Batch, row: ClaimedMessage, settlement: Settlement, unblocks: boolean): void {
+  #settle(
+    batch: Batch,
+    row: ClaimedMessage,
+    settlement: Settlement,
+    unblocks: boolean,
+    recorded?: () => void,
+  ): void {
     const { express, keepUntil } = batch.terms
     const lingerMs = express && settlement.kind === 'sent' ? this.#lingerMs(row, keepUntil) : 0
-    const done =
-      settlement.kind === 'dead' ? () => this.#ports.reports.dead(row, settlement) : undefined
+    const done = (): void => {
+      recorded?.()
+      if (settlement.kind === 'dead') this.#ports.reports.dead(row, settlement)
+    }
     this.#ports.settler.add({ row, settlement, keepUntil, unblocks, lingerMs, done })
   }
 

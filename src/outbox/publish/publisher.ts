@@ -1,3 +1,4 @@
+import { isExpired } from '../../core/messages/expiry.ts'
 import type { ClaimedMessage } from '../../core/outbox.ts'
 import type { Transport } from '../../core/transport.ts'
 import type { Environment } from '../environment.ts'
@@ -35,7 +36,7 @@ export interface PublisherPorts {
   readonly settler: Pick<Settler, 'add'>
   readonly renewals: Renewals
   readonly settings: RelaySettings
-  readonly reports: Pick<Reports, 'dead' | 'refused'>
+  readonly reports: Pick<Reports, 'dead' | 'refused' | 'expired'>
 }
 
 export function createPublisher(ports: PublisherPorts): Publisher {
@@ -54,6 +55,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     transports,
     gate,
     ending,
+    isExpired: (message) => isExpired(message, clock.now()),
     onAnswer: (...answer) => progress.answered(...answer),
   })
   const deadlines = watchDeadlines({

@@ -103,6 +103,12 @@ export function passNext(run: Run): boolean {
   return run.ended
 }
 
+/** As `passNext`, for a row that was never handed over. */
+export function skipNext(run: Run): boolean {
+  run.handed = run.next + 1
+  return passNext(run)
+}
+
 /** Everything from `next` on is to be handed over again. */
 export function rewind(run: Run): void {
   run.failures++

@@ -1,5 +1,7 @@
+import type { DeadReason } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { ClaimedMessage, Settlement } from '../../core/outbox.ts'
+import { expired } from '../../core/messages/expiry.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import type { Random } from '../../lib/async/clock.ts'
@@ -51,9 +53,11 @@ export function settlementOf(
 
 type Refusal = Extract<PublishOutcome, { kind: 'refused' }>
 
+type GivenUp = Pick<Refusal, 'error' | 'permanent'> & { readonly reason: DeadReason }
+
 function refused(
   row: ClaimedMessage,
-  outcome: Refusal,
+  outcome: GivenUp,
   { settings, random, unansweredForMs }: Circumstances,
 ): Settlement {
   const { position, token } = row
@@ -84,6 +88,23 @@ function refused(
     onDead,
     maybePublished,
   }
+}
+
+/**
+ * For a message whose time is over. It holds back nothing: later ones of its key go on. `release`:
+ * a late frame of an attempt without an answer may still reach the broker, so it waits.
+ */
+export function settlementOfExpired(
+  row: ClaimedMessage,
+  { settings, ...rest }: Circumstances & { readonly settings: Pick<RelaySettings, 'onExpired'> },
+): Settlement {
+  const { position, token } = row
+  if (rest.express) return { kind: 'release', position, token }
+  const outcome = { reason: 'expired', error: expired(row.message), permanent: true } as const
+  const given = refused(row, outcome, { settings: { ...settings, onDead: 'skip' }, ...rest })
+  if (given.kind !== 'dead' || settings.onExpired === 'dead-letter') return given
+  // It goes as a sent one goes, and no copy is kept.
+  return { kind: 'sent', position, token, keep: false }
 }
 
 /** For a row whose content was not read. */

@@ -1,0 +1,107 @@
+import { describe, expect, test } from 'vitest'
+import type { OutgoingMessage } from '../../../../src/core/messages/message.ts'
+import type { Events } from '../../../../src/core/telemetry.ts'
+import { channel } from 'node:diagnostics_channel'
+import { calm, confirmed, message, pass, relays, testTransport, unknown } from '../support.ts'
+
+const { start } = relays()
+const START = Date.UTC(2026, 0, 1)
+
+/** A message that expires so many milliseconds after the clock of the test began. */
+function expiring(atMs: number, ...given: Parameters<typeof message>): OutgoingMessage {
+  const made = message(...given)
+  const headers = { ...made.headers, 'expires-at': new Date(START + atMs).toISOString() }
+  return { ...made, headers }
+}
+
+function expiries(): { readonly seen: string[] } & Disposable {
+  const seen: string[] = []
+  const listener = (event: unknown): void => {
+    seen.push((event as Events['mersal:expired']).id)
+  }
+  channel('mersal:expired').subscribe(listener)
+  return {
+    seen,
+    [Symbol.dispose]: () => void channel('mersal:expired').unsubscribe(listener),
+  }
+}
+
+describe('messages that have expired', () => {
+  test('are not published, leave their place to the next one, and are counted once', async () => {
+    using told = expiries()
+    const { add, clock, relay, sent, store } = start({}, { wakers: [] })
+    await clock.advance(100)
+    await add(
+      expiring(100, 'old'),
+      expiring(50, 'k1', { key: 'k' }),
+      expiring(60_000, 'k2', { key: 'k' }),
+      expiring(99, 'k3', { key: 'k' }),
+      message('k4', { key: 'k' }),
+      expiring(101, 'young'),
+    )
+    await relay.drain()
+    expect(sent().sort()).toEqual(['k2', 'k4', 'young'])
+    expect(told.seen.sort()).toEqual(['k1', 'k3', 'old'])
+    expect(await store.admin.stats()).toMatchObject({ pending: 0, dead: 0 })
+  })
+
+  test('in the middle of what is handed over together stop it, on a transport that keeps the order', async () => {
+    const transport = testTransport('per-key')
+    const { add, clock, relay, sent } = start({}, { wakers: [], transport })
+    await clock.advance(100)
+    await add(
+      message('k1', { key: 'k' }),
+      expiring(50, 'k2', { key: 'k' }),
+      message('k3', { key: 'k' }),
+    )
+    await relay.drain()
+    expect(sent()).toEqual(['k1', 'k3'])
+  })
+
+  test('become dead letters if so wished, and hold back nothing', async () => {
+    using told = expiries()
+    const { add, clock, relay, sent, store } = start({ onExpired: 'dead-letter' }, { wakers: [] })
+    await clock.advance(100)
+    await add(expiring(50, 'k1', { key: 'k' }), message('k2', { key: 'k' }))
+    await relay.drain()
+    expect(sent()).toEqual(['k2'])
+    expect(told.seen).toEqual(['k1'])
+    const [letter, ...others] = await store.admin.deadLetters.list()
+    expect(letter).toMatchObject({ id: 'k1', reason: 'expired', blocksKey: false })
+    expect(letter?.error).toContain('MERSAL_EXPIRED')
+    expect(others).toEqual([])
+  })
+
+  test('while they waited for an answer leave their key only when no late frame can come', async () => {
+    const { add, clock, relay, sent, store, transport } = start(
+      { claimMs: 1000 },
+      { wakers: [] },
+    )
+    transport.behaviour = ({ id }) => (id === 'k1' ? unknown : confirmed)
+    await add(expiring(300, 'k1', { key: 'k' }), message('k2', { key: 'k' }))
+    relay.wake()
+    const took = await pass(clock, () => sent().includes('k2'), 9000, 'the next of the key')
+    const tries = transport.published.filter(({ message: { id } }) => id === 'k1')
+    expect(tries.length).toBeGreaterThanOrEqual(1)
+    // The last try is before 300, and its frame may be late by one claim time.
+    expect(took).toBeGreaterThanOrEqual(1000)
+    await calm()
+    expect((await store.admin.stats()).dead).toBe(0)
+  })
+
+  test('a time that is none never ends', async () => {
+    const { add, relay, sent } = start({}, { wakers: [] })
+    await add({ ...message('a'), headers: { 'expires-at': 'tomorrow' } })
+    await relay.drain()
+    expect(sent()).toEqual(['a'])
+  })
+
+  test('with a delay: it is neither early nor published after its end', async () => {
+    const { add, clock, sent, store } = start({ pollIntervalMs: 3_600_000 })
+    await add(expiring(900, 'a', { delayMs: 500 }), expiring(400, 'b', { delayMs: 500 }))
+    await pass(clock, () => sent().length === 1, 600, 'the first')
+    expect(sent()).toEqual(['a'])
+    await pass(clock, () => true, 10, 'the settlement')
+    expect((await store.admin.stats()).pending).toBe(0)
+  })
+})
