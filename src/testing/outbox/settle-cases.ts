@@ -245,4 +245,23 @@ export const settleCases: readonly ContractCase<OutboxHarness>[] = [
       })
     },
   },
+  {
+    name: 'an expired row goes as a sent one without a copy or becomes a dead letter, and its key goes on',
+    async run(harness) {
+      await using store = await harness.open()
+      await commit(store, keyed('k', 'k1', 'k2', 'k3'))
+      const [first, second, third] = await claim(store)
+      assert.ok(first !== undefined && second !== undefined && third !== undefined)
+      const { stale } = await store.outbox.settle([
+        { ...sent(first), kind: 'sent', keep: false },
+        { ...dead(second, 'skip'), kind: 'dead', reason: 'expired' } as Settlement,
+        release(third),
+      ])
+      assert.equal(stale, 0)
+      assert.deepEqual(labels(await claim(store)), ['k3'])
+      const letter = only(await store.admin.deadLetters.list())
+      assert.equal(letter.reason, 'expired')
+      assert.equal(letter.id, second.message.id)
+    },
+  },
 ]

@@ -22,7 +22,9 @@ function expiries(): { readonly seen: string[] } & Disposable {
   channel('mersal:expired').subscribe(listener)
   return {
     seen,
-    [Symbol.dispose]: () => void channel('mersal:expired').unsubscribe(listener),
+    [Symbol.dispose]() {
+      channel('mersal:expired').unsubscribe(listener)
+    },
   }
 }
 
@@ -73,10 +75,7 @@ describe('messages that have expired', () => {
   })
 
   test('while they waited for an answer leave their key only when no late frame can come', async () => {
-    const { add, clock, relay, sent, store, transport } = start(
-      { claimMs: 1000 },
-      { wakers: [] },
-    )
+    const { add, clock, relay, sent, store, transport } = start({ claimMs: 1000 }, { wakers: [] })
     transport.behaviour = ({ id }) => (id === 'k1' ? unknown : confirmed)
     await add(expiring(300, 'k1', { key: 'k' }), message('k2', { key: 'k' }))
     relay.wake()
