@@ -114,6 +114,18 @@ export async function abortable<Value>(
   return await unlessAborted(link, async () => work(), onLate)
 }
 
+/**
+ * Resolves when the work has ended, or when the signal aborts; the work itself goes on. Unlike a
+ * race with a promise of the signal, it leaves nothing at the signal.
+ */
+export async function endedOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  using link = linkAbort(signal)
+  await new Promise<void>((resolve, reject) => {
+    link.follow(resolve)
+    work.then(() => resolve(), reject)
+  })
+}
+
 /** As `abortable`, without a signal. The work returns a promise, and throws nothing before. */
 export function unlessAborted<Value>(
   link: GivingUp,

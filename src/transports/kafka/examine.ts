@@ -7,6 +7,7 @@ import { endOf } from './connection/records.ts'
 import { decodeLedger } from './consume/ledger.ts'
 import type { KafkaDeadLetters } from './consume/dead-letters.ts'
 import type { KafkaSettings } from './options.ts'
+import { checkAbsent } from './topology/existence.ts'
 import { loses, risks } from './topology/settings.ts'
 import type { Topology } from './topology/topology.ts'
 
@@ -133,9 +134,9 @@ export function removeQueue(
       const { waiting, consumers } = await loadOf(topology, cluster, queue)
       if (consumers > 0) return { kind: 'kept', why: `${consumers} consumers read it` }
       if (waiting > 0) return { kind: 'kept', why: `${waiting} messages are in it` }
-      const dead = await deadLetters.count(cluster, queue)
-      if (dead > 0) return { kind: 'kept', why: `it has ${dead} dead letters` }
-    }
+    } else await checkAbsent(cluster, topic)
+    const dead = await deadLetters.count(cluster, queue)
+    if (dead > 0) return { kind: 'kept', why: `it has ${dead} dead letters` }
     await topology.remove(cluster, queue)
     return { kind: 'removed' }
   })

@@ -109,7 +109,10 @@ const known = [
 ] satisfies (keyof KafkaOptions)[]
 
 /** A mistake of configuration: waiting does not help. */
-export function invalid(field: keyof KafkaOptions | `sasl.${string}`, text: string): MersalError {
+export function invalid(
+  field: keyof KafkaOptions | `sasl.${string}` | `tls.${string}`,
+  text: string,
+): MersalError {
   return new MersalError('MERSAL_INVALID_OPTIONS', `kafka.${field}: ${text}`, {
     details: { field: `kafka.${field}` },
   })
@@ -121,7 +124,11 @@ function checkTls(given: unknown): KafkaTls | undefined {
   const names = ['ca', 'caFile', 'cert', 'certFile', 'key', 'keyFile', 'serverName']
   checkOptions('kafka.tls', given, names)
   for (const [name, value] of Object.entries(given as object))
-    if (typeof value !== 'string') throw invalid('tls', `${name} must be text`)
+    if (typeof value !== 'string' || value === '')
+      throw invalid(`tls.${name}`, 'expected text that is not empty')
+  for (const part of ['ca', 'cert', 'key'] as const)
+    if (part in (given as object) && `${part}File` in (given as object))
+      throw invalid(`tls.${part}`, `give either '${part}' or '${part}File'`)
   return given as KafkaTls
 }
 

@@ -129,8 +129,7 @@ class TopicsTransport implements KafkaTransport {
     const { queue } = consumption
     checkQueueName(queue)
     checkNumber('concurrency', consumption.concurrency, { default: 10, min: 1, max: 65_535 })
-    if (this.#disposing !== undefined)
-      throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
+    this.#checkOpen()
     const parts = {
       topology: this.#topology,
       settler: this.#settler,
@@ -138,8 +137,17 @@ class TopicsTransport implements KafkaTransport {
       prepare: () => this.#own.prepare(queue),
     }
     const consumer = new Consumer(parts, consumption, onDelivery)
-    await consumer.start()
+    // From now on closing the transport ends it, also while it begins.
     this.#consumers.add(consumer)
+    try {
+      await consumer.start()
+      this.#checkOpen()
+    } catch (error) {
+      this.#consumers.delete(consumer)
+      await consumer[Symbol.asyncDispose]()
+      this.#checkOpen()
+      throw error
+    }
     this.#own.read(queue)
     return {
       [Symbol.asyncDispose]: async () => {
@@ -147,6 +155,11 @@ class TopicsTransport implements KafkaTransport {
         await consumer[Symbol.asyncDispose]()
       },
     }
+  }
+
+  #checkOpen(): void {
+    if (this.#disposing !== undefined)
+      throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
   }
 
   deadLettersOf(queue: string): DeadLetterBox {

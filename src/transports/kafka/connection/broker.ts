@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { apiVersionsV3, type Connection } from '@platformatic/kafka'
-import { invalid, type KafkaTls } from '../options.ts'
+import { invalid } from '../options.ts'
 
 /** Key, version, name, and since when: what is asked of a broker. */
 const needed = [
@@ -9,22 +8,6 @@ const needed = [
   [1, 17, 'Fetch'],
   [8, 9, 'OffsetCommit'],
 ] as const
-
-function pem(text: string | undefined, file: string | undefined): string | undefined {
-  return file === undefined ? text : readFileSync(file, 'utf8')
-}
-
-/** As the sockets of Node take it. Throws if a file cannot be read. */
-export function tlsOf(given: KafkaTls | undefined): object | undefined {
-  if (given === undefined) return undefined
-  const parts = {
-    ca: pem(given.ca, given.caFile),
-    cert: pem(given.cert, given.certFile),
-    key: pem(given.key, given.keyFile),
-    servername: given.serverName,
-  }
-  return Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined))
-}
 
 /** Throws if this broker cannot serve, however long somebody waits. */
 export async function checkBroker(connection: Connection): Promise<string> {

@@ -4,19 +4,15 @@ import { systemClock } from '../../../lib/async/clock.ts'
 import type { Link } from '../../shared/link.ts'
 import { invalid, type KafkaSettings } from '../options.ts'
 import type { Server } from './address.ts'
-import { checkBroker, tlsOf } from './broker.ts'
+import { checkBroker } from './broker.ts'
 import { codes, codesIn, coordinatorCodes, movedCodes, partly } from './faults.ts'
+import { serverNameOf, tlsOf } from './tls.ts'
+import { type TopicInfo, topicInfo } from './topic-info.ts'
 
 export type KafkaLink = Link<Cluster>
 
 /** What a connection is used for: one that waits for messages must not hold up the others. */
 export type Purpose = 'ask' | 'publish' | 'group' | `fetch ${string}`
-
-export interface TopicInfo {
-  readonly id: string
-  /** By number: the broker that leads it, -1 if none does, and how many copies it has. */
-  readonly partitions: readonly { readonly leader: number; readonly copies: number }[]
-}
 
 const HEARTBEAT_MS = 3000
 /** A broker that starts on a busy machine may be so long without all of its topics. */
@@ -112,6 +108,11 @@ export class Cluster {
   async topicNames(prefix: string): Promise<readonly string[]> {
     const { topics } = await this.#metadata(null)
     return topics.flatMap(({ name }) => (name?.startsWith(prefix) === true ? [name] : []))
+  }
+
+  /** Whether a topic that is not known may still come to be known. */
+  get isSettling(): boolean {
+    return systemClock.monotonic() - this.#connectedAt <= SETTLING_MS
   }
 
   /** What is known of it may be wrong. */
@@ -250,10 +251,15 @@ export class Cluster {
 
   #doubtMissing(name: string): void {
     if (!this.#seen.has(name)) return
-    const isSettling = systemClock.monotonic() - this.#connectedAt <= SETTLING_MS
-    if (isSettling && !this.#shown.has(name))
+    if (this.isSettling && !this.#shown.has(name))
       throw new MersalError('MERSAL_UNAVAILABLE', `the broker does not know '${name}' yet`)
     this.#seen.delete(name)
+  }
+
+  #secure(host: string): object {
+    if (this.#tls === undefined) return {}
+    const tlsServerName = serverNameOf(this.#settings.tls, host)
+    return { tls: this.#tls, ...(tlsServerName === undefined ? {} : { tlsServerName }) }
   }
 
   async #connect({ host, port }: Server, longestMs: number): Promise<Connection> {
@@ -261,9 +267,10 @@ export class Cluster {
     const connection = new Connection(clientId, {
       connectTimeout: connectTimeoutMs,
       requestTimeout: longestMs,
-      context: this.#settings,
+      // Shown by the client to whoever subscribes to its diagnostics: no settings, no password.
+      context: { clientId },
       maxInflights: 100,
-      ...(this.#tls === undefined ? {} : { tls: this.#tls }),
+      ...this.#secure(host),
       ...(sasl === undefined ? {} : { sasl }),
     })
     // Whoever waits for an answer is told; nobody else needs to be.
@@ -276,22 +283,5 @@ export class Cluster {
     }
     if (this.#closed) connection.socket.destroy()
     return connection
-  }
-}
-
-interface AnsweredPartition {
-  readonly partitionIndex: number
-  readonly leaderId: number
-  readonly replicaNodes: readonly number[]
-}
-
-function topicInfo(id: string, partitions: readonly AnsweredPartition[]): TopicInfo {
-  const inOrder = partitions.toSorted((one, other) => one.partitionIndex - other.partitionIndex)
-  return {
-    id,
-    partitions: inOrder.map(({ leaderId, replicaNodes }) => ({
-      leader: leaderId,
-      copies: replicaNodes.length,
-    })),
   }
 }

@@ -1,10 +1,11 @@
 import { MersalError } from '../../../core/errors/errors.ts'
-import type { Describe } from '../../shared/describe.ts'
+import { type Describe, isFaultOfTls } from '../../shared/describe.ts'
 import { invalid } from '../options.ts'
 
 /** Numbers of the errors of Kafka that mean something to us. */
 export const codes = {
   offsetOutOfRange: 1,
+  corruptMessage: 2,
   unknownTopic: 3,
   requestTimedOut: 7,
   messageTooLarge: 10,
@@ -17,10 +18,11 @@ export const codes = {
   clusterAuthorization: 31,
   unsupportedVersion: 35,
   topicExists: 36,
+  invalidPartitions: 37,
   invalidReplicationFactor: 38,
   invalidConfig: 40,
+  policyViolation: 44,
   duplicateSequence: 46,
-  invalidRecord: 87,
   groupNotFound: 69,
   nonEmptyGroup: 68,
   unknownTopicId: 100,
@@ -36,6 +38,8 @@ export const movedCodes: ReadonlySet<number> = new Set([
 ])
 /** Not enough copies, no disk: certainly not stored, and no fault of the message. */
 export const awayCodes: ReadonlySet<number> = new Set([19, 56])
+/** One of the records is not as the topic wants it: INVALID_TIMESTAMP, INVALID_RECORD. */
+export const recordCodes: ReadonlySet<number> = new Set([32, 87])
 /** The broker does not go on with this producer: its id, epoch or sequence. */
 export const fencedCodes: ReadonlySet<number> = new Set([45, 47, 49, 59, 90])
 /** The coordinator of a group is elsewhere, or not ready. */
@@ -67,14 +71,8 @@ export async function partly<Response>(asked: Promise<Response>): Promise<Respon
   }
 }
 
-const CERTIFICATE = /^(?:CERT_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_)/
-
 function isTls(error: Error): boolean {
-  const { code } = error as { readonly code?: unknown }
-  return (
-    (typeof code === 'string' && CERTIFICATE.test(code)) ||
-    /requires TLS|TLS handshake failed/.test(error.message)
-  )
+  return isFaultOfTls(error) || /requires TLS|TLS handshake failed/.test(error.message)
 }
 
 const forbidden: ReadonlySet<number> = new Set([

@@ -1,4 +1,5 @@
 import { fetchV17, type KafkaRecord, listOffsetsV9, type RecordsBatch } from '@platformatic/kafka'
+import { MersalError } from '../../../core/errors/errors.ts'
 import type { Cluster } from './cluster.ts'
 
 export interface Place {
@@ -54,6 +55,10 @@ export function recordsOf(
   return { records, next }
 }
 
+function awayNow({ topic }: Place): MersalError {
+  return new MersalError('MERSAL_UNAVAILABLE', `the topic '${topic}' is gone while it was read`)
+}
+
 /**
  * Shows every record from an offset up to the end that there is now, until `visit` says `stop`.
  * Returns the offset behind the last one that was read.
@@ -69,7 +74,8 @@ export async function readFrom(
   while (next < end) {
     const topics = await cluster.topics([place.topic])
     const topicId = topics.get(place.topic)?.id
-    if (topicId === undefined) return next
+    // Half of what a topic holds is no answer.
+    if (topicId === undefined) throw awayNow(place)
     const partition = {
       partition: place.partition,
       currentLeaderEpoch: -1,

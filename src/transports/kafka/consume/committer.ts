@@ -2,6 +2,7 @@ import { offsetCommitV9 } from '@platformatic/kafka'
 import { errorFields } from '../../../core/errors/error-text.ts'
 import { backoffMs } from '../../../lib/async/backoff.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
+import { abortable } from '../../../lib/async/linked-abort.ts'
 import type { Cluster } from '../connection/cluster.ts'
 import { codes, codesIn } from '../connection/faults.ts'
 import type { KafkaSettings } from '../options.ts'
@@ -65,6 +66,7 @@ export class Committer {
 
   async #commitNow(cluster: Cluster, dirty: readonly Partition[]): Promise<void> {
     const { group, id, epoch } = this.#ports.membership
+    const bases = new Map(dirty.map((one) => [one, one.base]))
     const topics = [...new Set(dirty.map(({ topic }) => topic))].map((name) => ({
       name,
       partitions: dirty
@@ -77,6 +79,8 @@ export class Committer {
         })),
     }))
     await cluster.askGroup(group, offsetCommitV9.api, group, epoch, id, null, topics)
+    // Meanwhile it may have begun anew, before that offset.
+    for (const [partition, base] of bases) if (partition.base >= base) partition.committed = base
   }
 
   /** What has been handled is deleted: nobody else reads the topic of a queue. */
@@ -85,12 +89,16 @@ export class Committer {
     while (!signal.aborted) {
       await systemClock.sleep(PURGE_EVERY_MS * (0.75 + Math.random() / 2), signal)
       for (const partition of this.#ports.partitions.values()) {
-        const { base, isDirty } = partition
-        if (signal.aborted || isDirty || base <= partition.purged) continue
+        // What is not noted yet would be missing if somebody else began where this has begun.
+        const { committed, purged } = partition
+        if (signal.aborted || committed <= purged) continue
         try {
-          await topology.raw((cluster) => topology.purge(cluster, partition, base))
-          partition.purged = base
+          await abortable(signal, () =>
+            topology.raw((cluster) => topology.purge(cluster, partition, committed)),
+          )
+          partition.purged = committed
         } catch (error) {
+          if (signal.aborted) return
           settings.logger.debug(
             { queue: this.#ports.queue, ...errorFields(error) },
             'what has been handled was not deleted',

@@ -3,26 +3,29 @@ import { MersalError } from '../../../core/errors/errors.ts'
 import type { Consumption, Disposition } from '../../../core/transport.ts'
 import { backoffMs } from '../../../lib/async/backoff.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
-import { linkAbort } from '../../../lib/async/linked-abort.ts'
-import { parseJson } from '../../../lib/json.ts'
+import { abortable, endedOrAborted, linkAbort } from '../../../lib/async/linked-abort.ts'
 import { setAside } from '../../shared/aside.ts'
 import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
+import { within } from '../../shared/within.ts'
 import { codes, codesIn } from '../connection/faults.ts'
 import type { Place } from '../connection/records.ts'
 import type { KafkaSettings } from '../options.ts'
 import type { Topology } from '../topology/topology.ts'
+import { decodeAside } from './aside.ts'
 import { Committer } from './committer.ts'
 import { Fetcher } from './fetcher.ts'
 import { Membership, REBALANCE_MS } from './membership.ts'
 import { openPartition } from './open-partition.ts'
 import { chosenFrom, type Entry, giveBack, type Partition, take } from './partition.ts'
-import type { Aside, Settler } from './settle.ts'
+import type { Settler } from './settle.ts'
 import { type Trouble, trouble } from './trouble.ts'
 
 const backoff = { firstMs: 100, longestMs: 3000 }
 /** So long a consumer that has begun may be without a partition before it says that it has begun. */
 const LONGEST_START_MS = 3000
 const LONGEST_TIMER_MS = 60_000
+/** A stop does not wait for brokers that are away. */
+const LONGEST_GOODBYE_MS = 2000
 
 export interface ConsumerParts {
   readonly topology: Topology
@@ -100,12 +103,12 @@ export class Consumer implements AsyncDisposable {
     await topology.ask(`joining the group of queue '${this.queue}'`, () => this.#membership.join())
     const { signal } = this.#closing
     this.#loops = [...this.#loops, this.#membership.run(signal), this.#committer.purgeNowAndThen()]
-    const enough = new AbortController()
+    using enough = linkAbort(signal)
     await Promise.race([
       this.#membership.hasSome,
       systemClock.sleep(LONGEST_START_MS, enough.signal),
     ])
-    enough.abort()
+    enough.abort('begun')
   }
 
   /** Tells the handlers that their messages are lost; the connections are about to be closed. */
@@ -119,7 +122,7 @@ export class Consumer implements AsyncDisposable {
     this.#stopping.abort(new MersalError('MERSAL_APP_STOPPED', 'the consumer stops'))
     clearTimeout(this.#timer)
     await this.#dispatching
-    await this.#work.settled()
+    await endedOrAborted(this.#work.settled(), this.#closing.signal)
     const wasForced = this.#closing.signal.aborted
     if (!wasForced) await this.#goodbye()
     this.#closing.abort()
@@ -132,9 +135,12 @@ export class Consumer implements AsyncDisposable {
 
   /** What is decided is noted, and others need not wait for the end of the session. */
   async #goodbye(): Promise<void> {
-    try {
+    const say = async (): Promise<void> => {
       await this.#committer.commit(1)
       await this.#membership.leave()
+    }
+    try {
+      await within(systemClock, LONGEST_GOODBYE_MS, `the group of queue '${this.queue}'`, say())
     } catch (error) {
       this.#parts.settings.logger.debug(
         { queue: this.queue, ...errorFields(error) },
@@ -152,8 +158,8 @@ export class Consumer implements AsyncDisposable {
       this.#gaining.get(key) === token && !this.#stopping.signal.aborted
     for (let failures = 1; isWanted(); failures++) {
       try {
-        const partition = await this.#parts.topology.raw((cluster) =>
-          openPartition(cluster, this.#membership, place),
+        const partition = await abortable(this.#stopping.signal, () =>
+          this.#parts.topology.raw((cluster) => openPartition(cluster, this.#membership, place)),
         )
         // It may have gone to another consumer meanwhile.
         if (!isWanted()) return
@@ -161,6 +167,7 @@ export class Consumer implements AsyncDisposable {
         this.#partitions.set(key, partition)
         return this.#poke()
       } catch (error) {
+        if (!isWanted()) return
         this.#told.tell(error)
         await systemClock.sleep(backoffMs(backoff, failures, Math.random), this.#stopping.signal)
       }
@@ -242,7 +249,7 @@ export class Consumer implements AsyncDisposable {
       if (chosen.length === 0) break
       for (const entry of chosen) take(entry)
       // It counts before a handler has it, so that one that kills its process is found out.
-      await this.#committer.commit()
+      await endedOrAborted(this.#committer.commit(), signal)
       for (const entry of chosen) {
         if (entry.partition.lost.aborted) continue
         if (signal.aborted) giveBack(entry)
@@ -279,11 +286,8 @@ export class Consumer implements AsyncDisposable {
   }
 
   async #decide({ arrived, attempts, since, partition }: Entry): Promise<Disposition> {
-    const { aside } = arrived.own
-    if (aside !== undefined) {
-      const { reason, error } = parseJson(aside) as Aside
-      return setAside(reason, error)
-    }
+    const aside = decodeAside(arrived.own.aside)
+    if (aside !== undefined) return setAside(aside.reason, aside.error)
     using linked = linkAbort(partition.lost, this.#closing.signal)
     return await deliver(this.#onDelivery, {
       message: arrived.envelope,

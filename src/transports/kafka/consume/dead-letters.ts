@@ -5,6 +5,7 @@ import type { Cluster } from '../connection/cluster.ts'
 import { endOf, type Place, readFrom, type StoredRecord } from '../connection/records.ts'
 import { partitionOf, type Producer } from '../publish/producer.ts'
 import { arrivedOf, numberOf, toHeaders } from '../publish/wire.ts'
+import { checkAbsent } from '../topology/existence.ts'
 import type { Topology } from '../topology/topology.ts'
 
 interface Found {
@@ -65,7 +66,7 @@ export class KafkaDeadLetters implements DeadLetterBox {
       for (const queue of await this.#queues(cluster)) {
         if (after !== undefined && queue < after.queue) continue
         const from = queue === after?.queue ? after.offset + 1 : 0
-        const living = await livingIn(cluster, this.#place(queue))
+        const { living } = await livingIn(cluster, this.#place(queue))
         const wanted = new Set(
           [...living.values()]
             .filter((offset) => offset >= from)
@@ -93,7 +94,7 @@ export class KafkaDeadLetters implements DeadLetterBox {
 
   /** How many there are in the queue of this box. */
   async count(cluster: Cluster, queue: string): Promise<number> {
-    return (await livingIn(cluster, this.#place(queue))).size
+    return (await livingIn(cluster, this.#place(queue))).living.size
   }
 
   #place(queue: string): Place {
@@ -153,7 +154,7 @@ export class KafkaDeadLetters implements DeadLetterBox {
     asked: ReadonlySet<number>,
     before: (cluster: Cluster, found: Found) => Promise<void>,
   ): Promise<number> {
-    const living = await livingIn(cluster, this.#place(queue))
+    const { living } = await livingIn(cluster, this.#place(queue))
     const there = new Set([...living.values()].filter((offset) => asked.has(offset)))
     let changed = 0
     // One by one: their bodies together may be more than there is memory for.
@@ -182,9 +183,9 @@ export class KafkaDeadLetters implements DeadLetterBox {
   /** What lies before the first one that is left is deleted. */
   async #sweep(cluster: Cluster, queue: string): Promise<void> {
     const place = this.#place(queue)
-    const living = await livingIn(cluster, place)
-    const first =
-      living.size === 0 ? await endOf(cluster, place, 'latest') : Math.min(...living.values())
+    const { living, end } = await livingIn(cluster, place)
+    // What has come since it was read lies behind that end, and stays.
+    const first = [...living.values()].reduce((least, one) => Math.min(least, one), end)
     // The log cleaner of the broker does it as well, only later.
     await this.#topology.purge(cluster, place, first).catch(() => {})
   }
@@ -207,17 +208,26 @@ export class KafkaDeadLetters implements DeadLetterBox {
   }
 }
 
-/** Where the dead letters are that nobody has taken away, by their keys. */
-async function livingIn(cluster: Cluster, place: Place): Promise<ReadonlyMap<string, number>> {
+/**
+ * Where the dead letters are that nobody has taken away, by their keys, and the offset behind the
+ * last record that was looked at.
+ */
+async function livingIn(
+  cluster: Cluster,
+  place: Place,
+): Promise<{ readonly living: ReadonlyMap<string, number>; readonly end: number }> {
   const living = new Map<string, number>()
-  // Nothing has ever died here.
-  if (!(await cluster.topics([place.topic])).has(place.topic)) return living
+  if (!(await cluster.topics([place.topic])).has(place.topic)) {
+    await checkAbsent(cluster, place.topic)
+    // Nothing has ever died here.
+    return { living, end: 0 }
+  }
   const from = await endOf(cluster, place, 'earliest')
-  await readFrom(cluster, place, from, ({ key, value, offset }) => {
+  const end = await readFrom(cluster, place, from, ({ key, value, offset }) => {
     if (key === null) return
     const name = key.toString('latin1')
     living.delete(name)
     if (value !== null) living.set(name, offset)
   })
-  return living
+  return { living, end }
 }

@@ -28,7 +28,8 @@ export interface FetcherPorts {
 /** Fetches ahead for the partitions of one consumer, from each of their brokers on its own. */
 export class Fetcher {
   readonly #ports: FetcherPorts
-  readonly #fetching = new Set<number>()
+  /** By broker; true if there may be more to fetch than it has looked at. */
+  readonly #fetching = new Map<number, boolean>()
   /** A connection of its own: a broker answers one question of a connection after the other. */
   readonly #purpose: Purpose = `fetch ${randomUUID()}`
 
@@ -52,12 +53,17 @@ export class Fetcher {
         const leader = await topology.raw((cluster) =>
           cluster.leader(partition.topic, partition.partition),
         )
-        if (!this.#fetching.has(leader)) void this.#fetchFrom(leader)
+        this.#beginAt(leader)
       } catch (error) {
         this.#ports.failed(error)
         return this.#later()
       }
     }
+  }
+
+  #beginAt(leader: number): void {
+    if (this.#fetching.has(leader)) this.#fetching.set(leader, true)
+    else void this.#fetchFrom(leader)
   }
 
   #later(): void {
@@ -66,12 +72,12 @@ export class Fetcher {
 
   /** Fetches from one broker, as long as there is something to fetch. */
   async #fetchFrom(leader: number): Promise<void> {
-    this.#fetching.add(leader)
     try {
       while (!this.#ports.stopping.aborted) {
+        this.#fetching.set(leader, false)
         const isMore = await this.#ports.topology.raw((cluster) => this.#fetch(cluster, leader))
-        if (!isMore) return
-        this.#ports.arrived()
+        if (isMore) this.#ports.arrived()
+        else if (this.#fetching.get(leader) !== true) return
       }
     } catch (error) {
       this.#ports.failed(error)
@@ -87,9 +93,15 @@ export class Fetcher {
     const topics = new Map<string, { topicId: string; partitions: FetchPartition[] }>()
     for (const partition of this.#ports.partitions.values()) {
       if (!partition.wantsMore) continue
-      if ((await cluster.leader(partition.topic, partition.partition)) !== leader) continue
+      const now = await cluster.leader(partition.topic, partition.partition)
+      if (now !== leader) {
+        // It has moved, and nobody else may tell.
+        this.#beginAt(now)
+        continue
+      }
       const info = (await cluster.topics([partition.topic])).get(partition.topic)
       if (info === undefined) continue
+      if (info.id !== partition.topicId) await this.#beginAnew(cluster, partition, info.id)
       wanted.push(partition)
       const topic = topics.get(partition.topic) ?? { topicId: info.id, partitions: [] }
       topic.partitions.push(fetchOf(partition))
@@ -129,6 +141,13 @@ export class Fetcher {
     if (found.length > 0 && found.every((code) => code === codes.offsetOutOfRange) && response)
       return response
     throw error
+  }
+
+  /** The topic was deleted and made again: offsets of the old one say nothing about it. */
+  async #beginAnew(cluster: Cluster, partition: Partition, topicId: string): Promise<void> {
+    const isKnown = partition.topicId !== undefined
+    if (isKnown) partition.reset(await endOf(cluster, partition, 'earliest'))
+    partition.topicId = topicId
   }
 
   /** What was to be read next is gone from the log, or was never there. */

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { consumerGroupHeartbeatV1 } from '@platformatic/kafka'
 import { errorFields } from '../../../core/errors/error-text.ts'
 import { MersalError } from '../../../core/errors/errors.ts'
-import { aborted } from '../../../lib/async/abort.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
+import { endedOrAborted, linkAbort } from '../../../lib/async/linked-abort.ts'
 import type { Place } from '../connection/records.ts'
 import { codes, codesIn } from '../connection/faults.ts'
 import { invalid, type KafkaSettings } from '../options.ts'
@@ -81,14 +81,22 @@ export class Membership {
     const { sessionTimeoutMs } = this.#ports.settings
     const every = Math.min(LONGEST_HEARTBEAT_MS, sessionTimeoutMs / 6)
     while (!stop.aborted) {
-      const poked = this.#poke.promise
-      await Promise.race([systemClock.sleep(every, stop), poked])
+      await this.#rest(every, stop)
       if (stop.aborted || this.epoch === LEAVE) return
       this.#poke = Promise.withResolvers()
       if (this.isStale && this.#owned.size > 0)
         this.#lose('it was silent for longer than the session')
-      await Promise.race([this.#tryBeat(), aborted(stop)])
+      await endedOrAborted(this.#tryBeat(), stop)
     }
+  }
+
+  /** Until the next heartbeat is due, or something has to be said at once. */
+  async #rest(ms: number, stop: AbortSignal): Promise<void> {
+    using link = linkAbort(stop)
+    const wake = new AbortController()
+    link.follow(() => wake.abort())
+    void this.#poke.promise.then(() => wake.abort())
+    await systemClock.sleep(ms, wake.signal)
   }
 
   /** Lets go of everything at once. */

@@ -10,12 +10,14 @@ export async function openPartition(
   { group, id, epoch }: Pick<Membership, 'group' | 'id' | 'epoch'>,
   { topic, partition }: Place,
 ): Promise<Partition> {
+  const topicId = (await cluster.topics([topic])).get(topic)?.id
   const topics = [{ name: topic, partitionIndexes: [partition] }]
   const wanted = [{ groupId: group, memberId: id, memberEpoch: epoch, topics }]
   const { groups } = await cluster.askGroup(group, offsetFetchV9.api, wanted, true)
   const found = groups[0]?.topics[0]?.partitions[0]
   const committed = Number(found?.committedOffset ?? -1n)
-  if (committed >= 0) return new Partition({ topic, partition }, committed, found?.metadata ?? null)
-  const first = await endOf(cluster, { topic, partition }, 'earliest')
-  return new Partition({ topic, partition }, first, null)
+  const place = { topic, partition }
+  if (committed >= 0) return new Partition(place, committed, found?.metadata ?? null, topicId)
+  const first = await endOf(cluster, place, 'earliest')
+  return new Partition(place, first, null, topicId)
 }

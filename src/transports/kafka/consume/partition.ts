@@ -1,13 +1,13 @@
 import { systemClock } from '../../../lib/async/clock.ts'
+import { sizeOf } from '../../shared/outcomes.ts'
 import type { Place, StoredRecord } from '../connection/records.ts'
-import { type Arrived, arrivedOf, numberOf, wireBytes } from '../publish/wire.ts'
+import { type Arrived, arrivedOf, numberOf } from '../publish/wire.ts'
 import { decodeLedger, encodeLedger, type Ledger, LEDGER_OFFSETS } from './ledger.ts'
 
 /** A message that was fetched and is not handled to its end. */
 export interface Entry {
   readonly partition: Partition
   readonly offset: number
-  readonly record: StoredRecord
   readonly arrived: Arrived
   /** The key whose order is kept; undefined if it has none. */
   readonly key: string | undefined
@@ -21,6 +21,8 @@ export interface Entry {
 /** Fetched ahead, beside what waits for its time. */
 const AHEAD = 200
 const MOST_BYTES = 8 << 20
+/** What a message takes here beside its body and headers. */
+const ENTRY_BYTES = 512
 /** In hand, or in its place waiting for a retry: what the metadata of an offset has room for. */
 const MOST_MARKED = 128
 
@@ -28,6 +30,8 @@ const MOST_MARKED = 128
 export class Partition implements Place {
   readonly topic: string
   readonly partition: number
+  /** The topic that its offsets belong to: one that is made anew begins with other ones. */
+  topicId: string | undefined
   readonly #lost = new AbortController()
   readonly #open = new Map<number, Entry>()
   #ledger: Ledger
@@ -38,13 +42,22 @@ export class Partition implements Place {
   isLeaving = false
   /** There is something to commit. */
   isDirty = false
+  /** This offset is noted for certain: whoever has the partition next begins there or behind. */
+  committed: number
   /** Everything before this offset has been deleted. */
   purged = 0
 
-  constructor({ topic, partition }: Place, offset: number, metadata: string | null) {
+  constructor(
+    { topic, partition }: Place,
+    offset: number,
+    metadata: string | null,
+    topicId?: string,
+  ) {
     this.topic = topic
     this.partition = partition
+    this.topicId = topicId
     this.next = offset
+    this.committed = offset
     this.#ledger = decodeLedger(offset, metadata)
   }
 
@@ -87,10 +100,9 @@ export class Partition implements Place {
       const entry: Entry = {
         partition: this,
         offset: record.offset,
-        record,
         arrived,
         key: arrived.key?.toString('latin1'),
-        bytes: wireBytes(undefined, new Map(), record.value) + 256,
+        bytes: sizeOf(arrived.envelope) + ENTRY_BYTES,
         isInHand: false,
         attempts: mark?.attempts ?? numberOf(arrived.own.attempts) ?? 0,
         due: mark?.due ?? numberOf(arrived.own.due) ?? 0,
@@ -109,6 +121,8 @@ export class Partition implements Place {
     this.#bytes = 0
     this.#ledger = decodeLedger(offset, null)
     this.next = offset
+    this.committed = offset
+    this.purged = 0
     this.isDirty = true
   }
 
@@ -118,18 +132,15 @@ export class Partition implements Place {
     this.isDirty = true
   }
 
-  /** Whether another message may wait in its place for a retry. */
-  get hasRoom(): boolean {
-    return this.#marked < MOST_MARKED
-  }
-
   /** What may be handed out at this time, in order; of a key only the first that is open. */
   *due(now: number): Generator<Entry> {
     if (this.isLeaving || this.lost.aborted) return
     const keys = new Set<string>()
     let room = MOST_MARKED - this.#marked
+    const { base } = this
     for (const entry of this.#open.values()) {
-      if (room <= 0) return
+      // Of what lies behind the window nothing can be noted, and one batch may be longer than that.
+      if (room <= 0 || entry.offset - base >= LEDGER_OFFSETS) return
       const isBehind = entry.key !== undefined && keys.has(entry.key)
       if (entry.key !== undefined) keys.add(entry.key)
       if (isBehind || entry.isInHand || entry.due > now) continue

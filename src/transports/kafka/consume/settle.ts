@@ -1,15 +1,16 @@
-import { errorFields, errorText, errorTextWithStack } from '../../../core/errors/error-text.ts'
+import { errorFields, errorText } from '../../../core/errors/error-text.ts'
 import type { Disposition } from '../../../core/transport.ts'
 import { toError } from '../../../lib/async/abort.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { seldom } from '../../../lib/async/seldom.ts'
-import { asideMs, asideText, cannotBury } from '../../shared/aside.ts'
+import { asideMs, cannotBury, deadText } from '../../shared/aside.ts'
 import { historyWith, move, type Move, type MoveResult } from '../../shared/moves.ts'
 import type { KafkaSettings } from '../options.ts'
 import type { Parcel } from '../publish/lane.ts'
 import type { Producer } from '../publish/producer.ts'
 import { toHeaders, withOwn } from '../publish/wire.ts'
 import type { Names } from '../topology/names.ts'
+import { decodeAside, encodeAside } from './aside.ts'
 import type { Entry } from './partition.ts'
 
 type Kind<Name extends Disposition['kind']> = Extract<Disposition, { kind: Name }>
@@ -17,12 +18,6 @@ type Kind<Name extends Disposition['kind']> = Extract<Disposition, { kind: Name 
 /** A retry that comes so soon waits in its place; another one waits as a copy in a topic of its own. */
 const IN_PLACE_MS = 1000
 const LONGEST_ERROR = 4000
-
-/** What had been decided about a message whose dead letter could not be stored. */
-export interface Aside {
-  readonly reason: string
-  readonly error: string
-}
 
 /** What becomes of a message in its partition. */
 export type Settled = 'done' | 'open'
@@ -113,17 +108,17 @@ export class Settler {
     if (ending.kind === 'moved') return 'done'
     if (ending.kind === 'give-back') return 'open'
     if (ending.kind === 'impossible') {
-      // It stays in its place, and is tried again much later.
+      // No topic takes a copy: it stays in its place, and is tried again much later.
       entry.due = systemClock.now() + asideMs(true)
       this.#ports.settings.logger.error(
         { queue, offset: entry.offset, error: errorText(cause) },
-        `kafka: ${cannotBury}`,
+        'kafka: no copy of a message can be stored; it stays in its place, and is tried again later',
       )
     }
     return 'open'
   }
 
-  async #attempt({ parcel }: Step): Promise<MoveResult> {
+  async #attempt({ dead, parcel }: Step): Promise<MoveResult> {
     try {
       const answer = await this.#ports.producer.send(parcel)
       switch (answer.kind) {
@@ -132,7 +127,7 @@ export class Settler {
         case 'gone':
           return { kind: 'failed', refused: false, error: new Error(`'${parcel.topic}' is gone`) }
         case 'refused':
-          if (answer.permanent) return { kind: 'failed', refused: true, error: answer.error }
+          if (answer.permanent && !dead) return { kind: 'impossible' }
           return { kind: 'failed', refused: true, error: answer.error }
         case 'unavailable':
         case 'unknown':
@@ -177,11 +172,11 @@ export class Settler {
 
   /** It waits with its reason, so that it holds up nobody. */
   #asideCopy(queue: string, entry: Entry, { reason, error }: Kind<'reject'>): Parcel {
-    const again = entry.arrived.own.aside !== undefined
+    const again = decodeAside(entry.arrived.own.aside) !== undefined
     const due = systemClock.now() + asideMs(again)
     const parcel = this.#waitingCopy(queue, entry, due, error)
-    const aside: Aside = { reason, error: textOf(error) }
-    return { ...parcel, headers: withOwn(parcel.headers, { aside: JSON.stringify(aside) }) }
+    const aside = encodeAside({ reason, error: textOf(error) })
+    return { ...parcel, headers: withOwn(parcel.headers, { aside }) }
   }
 
   #deadCopy(queue: string, entry: Entry, { reason, error }: Kind<'reject'>): Parcel {
@@ -196,12 +191,12 @@ export class Settler {
       ...(key === undefined ? {} : { key: key.toString() }),
     })
     const parcel = { topic: this.#ports.names.deadTopic(queue), partition: 0, headers }
-    // The same message again replaces it.
-    const own = Buffer.from(`${topic} ${partition} ${entry.offset}`)
+    // The same message again replaces it. Another one may get its place if the topic is made anew.
+    const own = Buffer.from(`${topic} ${partition} ${entry.offset} ${envelope.id}`)
     return { ...parcel, key: own, body: envelope.body }
   }
 }
 
 function textOf(error: Error): string {
-  return (asideText(error) ?? errorTextWithStack(error)).slice(0, LONGEST_ERROR).toWellFormed()
+  return deadText(error).slice(0, LONGEST_ERROR).toWellFormed()
 }

@@ -15,6 +15,7 @@ import {
   detailOf,
   fencedCodes,
   movedCodes,
+  recordCodes,
 } from '../connection/faults.ts'
 import type { Place } from '../connection/records.ts'
 import { wireBytes, type WireHeaders } from './wire.ts'
@@ -46,9 +47,16 @@ const pause = { firstMs: 50, longestMs: 1000 }
 
 /** What one try has come to. `moved` and `fenced`: certainly not stored by this try. */
 type Try =
-  | { readonly kind: 'stored' | 'too-large' }
+  | { readonly kind: 'stored' }
+  | Condemned
   | { readonly kind: 'moved' | 'fenced' | 'away' | 'unknown'; readonly error: Error }
   | { readonly kind: 'answer'; readonly answer: Answer }
+
+/** The broker has refused a batch for good, for one of its messages or for its size. */
+interface Condemned {
+  readonly kind: 'condemned'
+  readonly why: 'too-large' | Extract<PublishOutcome, { kind: 'refused' }>
+}
 
 interface Producer {
   readonly id: bigint
@@ -124,15 +132,19 @@ export class Lane {
 
   async #send(batch: readonly Waiting[]): Promise<void> {
     const result = await this.#untilKnown(batch)
-    if (result !== 'too-large') {
+    if (result.kind !== 'condemned') {
       for (const { settle } of batch) settle(result)
       return
     }
     const [only] = batch
-    if (batch.length === 1 && only !== undefined)
-      only.settle(await this.#ports.tooLarge(this.#place.topic, only.bytes))
+    if (batch.length === 1 && only !== undefined) only.settle(await this.#refusal(only, result))
     // None is refused for its neighbours.
     else for (const one of batch) await this.#send(this.#passed([one]))
+  }
+
+  async #refusal({ bytes }: Waiting, { why }: Condemned): Promise<PublishOutcome> {
+    if (why !== 'too-large') return why
+    return await this.#ports.tooLarge(this.#place.topic, bytes)
   }
 
   /** Those that may still be sent, after others of the batch have been refused. */
@@ -144,7 +156,7 @@ export class Lane {
     })
   }
 
-  async #untilKnown(batch: readonly Waiting[]): Promise<Answer | 'too-large'> {
+  async #untilKnown(batch: readonly Waiting[]): Promise<Answer | Condemned> {
     if (batch.length === 0) return confirmed
     const until = systemClock.monotonic() + this.#ports.confirmTimeoutMs
     let unsure: Error | undefined
@@ -154,9 +166,8 @@ export class Lane {
       switch (result.kind) {
         case 'stored':
           return confirmed
-        case 'too-large':
-          if (unsure === undefined) return 'too-large'
-          return this.#unsure(unsure)
+        case 'condemned':
+          return unsure === undefined ? result : this.#unsure(unsure)
         case 'answer':
           return unsure === undefined ? result.answer : this.#unsure(unsure)
         case 'away':
@@ -260,20 +271,18 @@ export class Lane {
       if (this.#producer !== undefined) this.#producer.next += messages
       return { kind: 'stored' }
     }
-    if (has(codes.messageTooLarge) || has(codes.batchTooLarge)) return { kind: 'too-large' }
+    if (has(codes.messageTooLarge) || has(codes.batchTooLarge))
+      return { kind: 'condemned', why: 'too-large' }
     if (found.some((code) => fencedCodes.has(code))) return { kind: 'fenced', error }
     if (found.some((code) => awayCodes.has(code))) return { kind: 'moved', error }
     // Not stored, for a reason that lasts: a rule of the broker, or a right that is missing.
-    if (has(codes.invalidRecord))
-      return {
-        kind: 'answer',
-        answer: refusedForGood(`'${topic}': Kafka answers: ${detailOf(error, describe)}`),
-      }
-    if (has(codes.topicAuthorization) || has(codes.clusterAuthorization) || has(44) || has(2))
-      return {
-        kind: 'answer',
-        answer: refused(`'${topic}': Kafka answers: ${detailOf(error, describe)}`),
-      }
+    const text = `'${topic}': Kafka answers: ${detailOf(error, describe)}`
+    if (found.some((code) => recordCodes.has(code)))
+      return { kind: 'condemned', why: refusedForGood(text) }
+    if (has(codes.corruptMessage) || has(codes.policyViolation))
+      return { kind: 'condemned', why: refused(text) }
+    if (has(codes.topicAuthorization) || has(codes.clusterAuthorization))
+      return { kind: 'answer', answer: refused(text) }
     return { kind: 'unknown', error }
   }
 }

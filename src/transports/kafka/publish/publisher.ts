@@ -38,7 +38,11 @@ interface Call {
   readonly last: Map<string, Under>
   readonly subscribers: Map<string, Promise<readonly string[]>>
   readonly turns: Map<string, () => number>
+  /** Whether a topic that the broker does not know may exist. */
+  readonly doubts: Map<string, Promise<boolean>>
 }
+
+const GONE = 'the topic of a queue is gone'
 
 interface Target {
   readonly queue: string
@@ -80,6 +84,7 @@ export class Publisher {
       last: new Map(),
       subscribers: new Map(),
       turns: new Map(),
+      doubts: new Map(),
     }
     return messages.map((message) => {
       const { partitionKey } = message
@@ -103,7 +108,11 @@ export class Publisher {
       const sent = targets.map((target) => this.#into(target, message, call))
       lanes.resolve(new Set(targets.map(({ lane }) => lane)))
       const taken = (await Promise.all(sent)).filter((answer) => answer !== undefined)
-      return taken.length === 0 ? this.#nobody(message) : together(taken)
+      if (taken.length > 0) return together(taken)
+      return this.#nobody(
+        message,
+        targets.map(({ queue }) => queue),
+      )
     }
     const outcome = run()
       .catch((error: unknown) => this.#away(toError(error)))
@@ -126,24 +135,28 @@ export class Publisher {
     // While a try waits, nothing waits for it: the relay probes, or comes when it is back.
     if (this.#link.down !== undefined) throw this.#link.down
     const queues = to.kind === 'queue' ? [to.name] : await this.#queuesOf(to.name, call)
-    const targets = await Promise.all(queues.map((queue) => this.#target(queue, message, call)))
-    const there = targets.filter((target) => target !== undefined)
-    return there.length === 0 ? this.#nobody(message) : there
+    const found = await Promise.all(queues.map((queue) => this.#target(queue, message, call)))
+    const targets: Target[] = []
+    for (const target of found) {
+      if (target === undefined) continue
+      // Sent to none of them: it must not be confirmed without this one.
+      if ('kind' in target) return target
+      targets.push(target)
+    }
+    return targets.length === 0 ? this.#nobody(message, queues) : targets
   }
 
+  /** Undefined if the queue is gone for certain. */
   async #target(
     queue: string,
     { to, partitionKey }: OutgoingMessage,
     call: Call,
-  ): Promise<Target | undefined> {
+  ): Promise<Target | PublishOutcome | undefined> {
     const topic = this.#topology.names.queueTopic(queue)
     const info = await this.#topology.ask('looking for a queue', async (cluster) =>
       (await cluster.topics([topic])).get(topic),
     )
-    if (info === undefined) {
-      if (to.kind === 'topic') this.#tellMissing(queue, to.name)
-      return undefined
-    }
+    if (info === undefined) return await this.#without(queue, to, call)
     let turns = call.turns.get(topic)
     if (turns === undefined) {
       turns = this.#producer.turns(topic, info.partitions.length)
@@ -164,12 +177,13 @@ export class Publisher {
     return asked
   }
 
-  /** Undefined if the topic of the queue is gone. */
+  /** Undefined if the queue is gone for certain. */
   async #into(
     { queue, topic, partition, lane }: Target,
     message: OutgoingMessage,
-    { order, stop }: Call,
+    call: Call,
   ): Promise<PublishOutcome | undefined> {
+    const { order, stop } = call
     const { partitionKey, body, to } = message
     const parcel = {
       topic,
@@ -184,13 +198,39 @@ export class Publisher {
         (settle) => lane.add(parcel, () => order.before(message), settle),
         (given) => {
           // At once: the next message of the key may be taken in this turn.
-          order.note(message, given.kind === 'gone' ? unroutable(to) : given)
+          order.note(message, given.kind === 'gone' ? unavailable(GONE) : given)
           resolve(given)
         },
       )
     })
     if (answer.kind !== 'gone') return answer
-    if (to.kind === 'topic') this.#tellMissing(queue, to.name)
+    // Others may have it, so this must not reject.
+    return await this.#without(queue, to, call).catch((error: unknown) =>
+      this.#away(toError(error)),
+    )
+  }
+
+  /**
+   * What becomes of an event when the topic of a queue that wants it is missing: it waits if that is
+   * ours, or may exist. Undefined if the queue is gone for certain.
+   */
+  async #without(
+    queue: string,
+    to: OutgoingMessage['to'],
+    call: Call,
+  ): Promise<PublishOutcome | undefined> {
+    if (to.kind === 'queue') return undefined
+    const back = this.#own.missing({ kind: 'queue', name: queue })
+    if (back !== undefined)
+      return { ...unavailable(`the queue '${queue}' is being made again`), back }
+    const topic = this.#topology.names.queueTopic(queue)
+    let doubt = call.doubts.get(topic)
+    if (doubt === undefined) {
+      doubt = this.#topology.mayExist(topic)
+      call.doubts.set(topic, doubt)
+    }
+    if (await doubt) return unavailable(`the broker does not know '${topic}' yet`)
+    this.#tellMissing(queue, to.name)
     return undefined
   }
 
@@ -202,12 +242,16 @@ export class Publisher {
     )
   }
 
-  /** No queue takes it. If one of ours is missing, that is no fault of the message. */
-  #nobody({ to }: OutgoingMessage): PublishOutcome {
+  /**
+   * No queue takes it. If one of ours is missing, that is no fault of the message. `wanted`: those
+   * that are subscribed and gone; what somebody wants is not discarded.
+   */
+  #nobody({ to }: OutgoingMessage, wanted: readonly string[]): PublishOutcome {
     const back = this.#own.missing(to)
     if (back !== undefined)
       return { ...unavailable(`the queue for ${to.kind} '${to.name}' is being made again`), back }
-    return to.kind === 'topic' && this.#settings.discardUnroutedEvents ? confirmed : unroutable(to)
+    const isDiscarded = to.kind === 'topic' && wanted.length === 0
+    return isDiscarded && this.#settings.discardUnroutedEvents ? confirmed : unroutable(to)
   }
 
   #away(error: Error): PublishOutcome {

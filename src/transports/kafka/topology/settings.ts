@@ -5,23 +5,25 @@ export const OWN_BYTES = 65_536
 
 type Config = Readonly<Record<string, string>>
 
-export type Kind = 'queue' | 'kept'
+export type Kind = 'queue' | 'retry' | 'kept'
 
 /**
  * How topics are made. Of a queue nothing is dropped by age or size: its reader deletes what has
- * been handled. `kept`: dead letters and subscriptions, of which a later record replaces an earlier
- * one.
+ * been handled. `retry`: copies of its messages that wait. `kept`: dead letters and subscriptions,
+ * of which a later record replaces an earlier one.
  */
 export function configOf(
   kind: Kind,
   { maxMessageBytes, replicationFactor }: KafkaSettings,
 ): Config {
+  // A copy has more headers than the message: one that fills its topic must fit all the same.
+  const largest = maxMessageBytes + OWN_BYTES * (kind === 'queue' ? 1 : 2)
   return {
-    'cleanup.policy': kind === 'queue' ? 'delete' : 'compact,delete',
+    'cleanup.policy': kind === 'kept' ? 'compact,delete' : 'delete',
     'retention.ms': '-1',
     'retention.bytes': '-1',
-    'max.message.bytes': String(maxMessageBytes + OWN_BYTES),
-    'segment.bytes': String(Math.max(64 << 20, 2 * (maxMessageBytes + OWN_BYTES))),
+    'max.message.bytes': String(largest),
+    'segment.bytes': String(Math.max(64 << 20, 2 * largest)),
     'unclean.leader.election.enable': 'false',
     ...(kind === 'kept' ? { 'min.cleanable.dirty.ratio': '0.1', 'segment.ms': '3600000' } : {}),
     ...(replicationFactor >= 3 ? { 'min.insync.replicas': '2' } : {}),
@@ -31,7 +33,7 @@ export function configOf(
 /** What a setting does that loses confirmed messages for certain. Undefined if nothing does. */
 export function loses(kind: Kind, found: ReadonlyMap<string, string>): string | undefined {
   const policy = found.get('cleanup.policy') ?? ''
-  if (kind === 'queue' && policy !== 'delete')
+  if (kind !== 'kept' && policy !== 'delete')
     return `cleanup.policy is '${policy}': set it to 'delete', or records with the same key vanish`
   if (kind === 'kept' && !policy.includes('compact'))
     return `cleanup.policy is '${policy}': set it to 'compact,delete'`

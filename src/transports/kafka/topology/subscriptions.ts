@@ -1,7 +1,9 @@
+import { MersalError } from '../../../core/errors/errors.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { Mutex } from '../../../lib/async/mutex.ts'
 import type { Cluster } from '../connection/cluster.ts'
 import { endOf, type Place, readFrom } from '../connection/records.ts'
+import { checkAbsent } from './existence.ts'
 
 /** A broker that starts may be so long without the end of a topic. */
 const LONGEST_START_MS = 10_000
@@ -21,6 +23,10 @@ function parse(key: Buffer | null): readonly [string, string] | undefined {
     // Somebody else has put it there.
     return undefined
   }
+}
+
+function unsure(topic: string): MersalError {
+  return new MersalError('MERSAL_UNAVAILABLE', `the broker does not know all of '${topic}' yet`)
 }
 
 /**
@@ -58,8 +64,8 @@ export class Subscriptions {
       // It was deleted, or made again: everything is read again.
       if (info?.id !== this.#id) this.#forget()
       this.#id = info?.id
-      if (info === undefined) return
-      if (await this.#isShorter(cluster, place)) return
+      if (info === undefined) return await checkAbsent(cluster, this.#topic)
+      await this.#checkEnd(cluster, place)
       if (this.#next === 0) this.#next = await endOf(cluster, place, 'earliest')
       this.#next = await readFrom(cluster, place, this.#next, ({ key, value }) => {
         const found = parse(key)
@@ -69,16 +75,16 @@ export class Subscriptions {
   }
 
   /**
-   * Whether the topic ends before what was read. A broker that has just started may not know its
-   * end yet; one that goes on so has lost it, and everything is read again.
+   * A topic may end before what was read. A broker that has just started may not know its end yet,
+   * and nobody knows meanwhile who is subscribed; one that goes on so has lost it, and everything is
+   * read again.
    */
-  async #isShorter(cluster: Cluster, place: Place): Promise<boolean> {
+  async #checkEnd(cluster: Cluster, place: Place): Promise<void> {
     const isShorter = (await endOf(cluster, place, 'latest')) < this.#next
     const now = systemClock.monotonic()
     if (!isShorter) this.#shorterSince = undefined
     else if (now - (this.#shorterSince ??= now) > LONGEST_START_MS) this.#forget()
-    else return true
-    return false
+    else throw unsure(this.#topic)
   }
 
   #note(topic: string, queue: string, isWanted: boolean): void {

@@ -13,11 +13,13 @@ import { checkQueueName, checkTopic } from './check-names.ts'
 import type { Describe } from '../../shared/describe.ts'
 import type { QueueMaker } from '../../shared/own-queues.ts'
 import { asked } from '../connection/client.ts'
-import type { Cluster, KafkaLink, TopicInfo } from '../connection/cluster.ts'
+import type { Cluster, KafkaLink } from '../connection/cluster.ts'
 import { codes, codesIn, detailOf } from '../connection/faults.ts'
 import type { Place } from '../connection/records.ts'
+import type { TopicInfo } from '../connection/topic-info.ts'
 import { invalid, type KafkaSettings } from '../options.ts'
 import type { Parcel } from '../publish/lane.ts'
+import { mayExist } from './existence.ts'
 import type { Names } from './names.ts'
 import { checkTopicSettings, configOf, type Kind, risks } from './settings.ts'
 import { subscriptionKey, Subscriptions } from './subscriptions.ts'
@@ -78,7 +80,7 @@ export class Topology implements QueueMaker {
     return [
       { name: names.topics, kind: 'kept', partitions: 1 },
       { name: names.deadTopic(queue), kind: 'kept', partitions: 1 },
-      { name: names.retryTopic(queue), kind: 'queue', partitions },
+      { name: names.retryTopic(queue), kind: 'retry', partitions },
       // Last: what is sent to it finds all of them.
       { name: names.queueTopic(queue), kind: 'queue', partitions },
     ]
@@ -129,6 +131,11 @@ export class Topology implements QueueMaker {
     return this.ask('reading the subscriptions', (cluster) =>
       this.subscriptions.queuesOf(cluster, topic),
     )
+  }
+
+  /** Whether a topic that the broker does not know may exist all the same. */
+  mayExist(topic: string): Promise<boolean> {
+    return this.ask('looking for a topic', (cluster) => mayExist(cluster, topic))
   }
 
   /** Settings of topics that exist. */
