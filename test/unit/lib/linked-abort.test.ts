@@ -1,5 +1,6 @@
+import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { abortable, linkAbort } from '../../../src/lib/async/linked-abort.ts'
+import { abortable, endedOrAborted, linkAbort } from '../../../src/lib/async/linked-abort.ts'
 
 describe('linked signals', () => {
   test('abort with any of the others, and with its reason', () => {
@@ -93,5 +94,24 @@ describe('work under a signal', () => {
     await expect(running).rejects.toThrow('enough')
     work.reject(new Error('later'))
     expect(await late.promise).toMatchObject({ message: 'later' })
+  })
+})
+
+describe('waiting for work or a signal', () => {
+  test('ends with the work, throws its error, and leaves nothing at the signal', async () => {
+    const { signal } = new AbortController()
+    await endedOrAborted(Promise.resolve(1), signal)
+    await expect(endedOrAborted(Promise.reject(new Error('work')), signal)).rejects.toThrow('work')
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+  })
+
+  test('ends with the signal, whatever becomes of the work', async () => {
+    const controller = new AbortController()
+    const work = Promise.withResolvers<void>()
+    const waiting = endedOrAborted(work.promise, controller.signal)
+    controller.abort()
+    await waiting
+    work.reject(new Error('later'))
+    await endedOrAborted(new Promise(() => {}), AbortSignal.abort())
   })
 })
