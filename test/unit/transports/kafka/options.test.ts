@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -112,6 +113,20 @@ describe('certificates for Kafka that cannot be used', () => {
     const text = inspect([error, lines, transport], { depth: 20, showHidden: true })
     expect(text).not.toContain(secret)
   })
+})
+
+test('whoever listens to the diagnostics of the client of Kafka is told no password', async () => {
+  const contexts: unknown[] = []
+  const note = (message: unknown): void => {
+    const { type, instance } = message as { type: string; instance: { context: unknown } }
+    if (type === 'connection') contexts.push(instance.context)
+  }
+  subscribe('plt:kafka:instances', note)
+  await using transport = kafka({ ...server, sasl, clientId: 'shop', logger: false })
+  await expect(transport.subscribe('q', [])).rejects.toMatchObject({ code: 'MERSAL_UNAVAILABLE' })
+  unsubscribe('plt:kafka:instances', note)
+  expect(contexts[0]).toEqual({ clientId: 'shop' })
+  expect(inspect(contexts, { depth: 20, showHidden: true })).not.toContain(secret)
 })
 
 describe('the name that a broker is asked for', () => {
