@@ -16,7 +16,7 @@ import { Bundler } from './bundles/bundler.ts'
 import { Consumer, type ConsumerParts } from './consume/consumer.ts'
 import { Mover } from './consume/mover.ts'
 import { orderedParts, refuseUnordered, withParts } from './order/entrance.ts'
-import { Group } from './order/group.ts'
+import { Group, LONGEST_HELD_MS } from './order/group.ts'
 import type { OnDelivery } from '../shared/deliver.ts'
 import { RabbitDeadLetters } from './consume/dead-letters.ts'
 import { examine } from './examine.ts'
@@ -189,7 +189,8 @@ class RabbitmqTransport implements RabbitTransport {
     const nobody = { confirmed: () => {}, silent: () => {}, missing: () => {} }
     const topology = this.#topology
     const mover = new Mover(this.#moves, topology, this.#settings, nobody)
-    const parts = { ...this.#parts(queue), topology, mover, publisher: this.#moves }
+    const longestHeldMs = LONGEST_HELD_MS
+    const parts = { ...this.#parts(queue), topology, mover, publisher: this.#moves, longestHeldMs }
     return new Group(parts, consumption, onDelivery)
   }
 

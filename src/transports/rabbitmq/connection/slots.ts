@@ -30,3 +30,14 @@ export function createSlots(count: number, lost: AbortSignal, stopping: AbortSig
     },
   }
 }
+
+/** Runs the work when there is a free slot. */
+export async function inSlot<Result>(slots: Slots, work: () => Promise<Result>): Promise<Result> {
+  const turn = slots.take()
+  if (turn !== undefined) await turn
+  try {
+    return await work()
+  } finally {
+    slots.give()
+  }
+}

@@ -16,7 +16,7 @@ import { setAside } from '../../shared/aside.ts'
 import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
 import { type Answers, createAnswers } from './answers.ts'
 import type { Hold, Settler } from './settle.ts'
-import { createSlots, type Slots } from '../connection/slots.ts'
+import { createSlots, inSlot, type Slots } from '../connection/slots.ts'
 
 /**
  * It could not be stored as a dead letter when it was given up; with what had been decided then.
@@ -195,14 +195,8 @@ export class Consumer implements AsyncDisposable {
   }
 
   /** The prefetch counts bundles, so the messages in them wait here. */
-  async #inTurn(hold: Hold, slots: Slots): Promise<void> {
-    const turn = slots.take()
-    if (turn !== undefined) await turn
-    try {
-      await this.#once(hold)
-    } finally {
-      slots.give()
-    }
+  #inTurn(hold: Hold, slots: Slots): Promise<void> {
+    return inSlot(slots, () => this.#once(hold))
   }
 
   /**

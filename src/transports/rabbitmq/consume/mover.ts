@@ -27,8 +27,11 @@ export interface Plan {
   readonly next: () => CopyTo
   /** In place of `dead`, which the dead letters do not take. */
   readonly aside: (dead: CopyTo) => CopyTo
-  /** In place of a move whose headers leave no room for the count of its attempts. */
-  readonly noRoom: () => CopyTo
+  /**
+   * In place of a move whose headers leave no room for the count of its attempts. Undefined: it is
+   * impossible, and nothing has been written.
+   */
+  readonly noRoom: () => CopyTo | undefined
 }
 
 /** What the mover is told of the targets. */
@@ -71,7 +74,9 @@ export class Mover {
         const result = await this.once(hold, step)
         if (result !== 'no-room') return result
         // The count of its attempts cannot travel with it, so it would be tried without end.
-        grave = plan.noRoom()
+        const other = plan.noRoom()
+        if (other === undefined) return { kind: 'impossible' }
+        grave = other
         return { kind: 'again' }
       },
       failed: (step, error) => this.#log(hold, step, error),

@@ -20,8 +20,13 @@ import { RetryLadder } from './retry-ladder.ts'
 import { type CopyTo, Mover } from './mover.ts'
 import { deadQueueOf, retryQueueOf, type Topology } from '../topology/topology.ts'
 
-const noRoom =
-  'its headers leave no room in a frame of AMQP for the count of its attempts: shorten them, or raise frame_max'
+/** A copy of it cannot be written, so that it cannot be tried again. */
+export function tooLarge(): Kind<'reject'> {
+  const text =
+    'it cannot be copied: its headers leave no room in a frame of AMQP for the count of its attempts (shorten them, or raise frame_max), or its body is larger than the broker takes now (max_message_size)'
+  return { kind: 'reject', reason: 'too-large', error: new Error(text) }
+}
+
 /** How long a message is kept from coming again that nobody can move, in milliseconds. */
 const STAYS_MS = 5000
 
@@ -221,15 +226,10 @@ export class Settler {
 
   /** `next`: each try may have another target. */
   async #move(hold: Hold, next: () => CopyTo): Promise<void> {
-    const reject: Kind<'reject'> = {
-      kind: 'reject',
-      reason: 'too-large',
-      error: new Error(noRoom),
-    }
     const ending = await this.#mover.move(hold, {
       next,
       aside: (dead) => this.#aside(hold, dead),
-      noRoom: () => this.#reject(hold, reject),
+      noRoom: () => this.#reject(hold, tooLarge()),
     })
     switch (ending.kind) {
       case 'moved':

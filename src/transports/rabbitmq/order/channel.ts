@@ -1,24 +1,27 @@
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib'
+import { errorFields } from '../../../core/errors/error-text.ts'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import type { Describe } from '../connection/address.ts'
 import { answered, closeQuietly } from '../connection/client.ts'
 import { createAnswers } from '../consume/answers.ts'
 import type { Answer } from '../consume/settle.ts'
+import type { RabbitSettings } from '../options.ts'
+import { type InHand, inHand } from '../../shared/deliver.ts'
+import type { Arrived } from './entry.ts'
 
 /**
  * A channel whose deliveries are acknowledged or stay where they are: none is given back by itself,
  * since only what goes back together keeps its order.
  */
 export interface OrderedChannel {
-  readonly channel: Channel
   /** Aborts when it is closed, by whomever. */
   readonly lost: AbortSignal
   /**
-   * Notes a delivery, at the moment when it comes: an answer to a later one covers those that are
-   * not noted. What it returns answers it, once; `requeue` leaves it where it is.
+   * Reads a queue, at most `ahead` messages without an answer at a time (0: all). Each is answered
+   * once; `requeue` leaves it where it is.
    */
-  take(message: ConsumeMessage): (how: Answer) => void
+  consume(queue: string, ahead: number, onDelivery: (arrived: Arrived) => void): Promise<void>
   /** How long the oldest delivery has been without an answer, in milliseconds. */
   heldMs(): number
   /**
@@ -31,14 +34,72 @@ export interface OrderedChannel {
 }
 
 export interface ChannelPorts {
-  readonly timeoutMs: number
+  readonly settings: Pick<RabbitSettings, 'connectTimeoutMs' | 'logger'>
   readonly describe: Describe
 }
 
-export async function openChannel(
+/** What this process reads in order: a queue, or a partition of it. */
+export interface Reader {
+  /** Aborts when it reads no more. */
+  readonly lost: AbortSignal
+  /** How long the oldest message has been without an answer, in milliseconds. */
+  heldMs(): number
+  /** Begins nothing more, waits for what has been begun, and gives the rest back in order. */
+  stop(): Promise<void>
+}
+
+/** What a reader works with. */
+export interface Reading {
+  readonly channel: OrderedChannel
+  /** Aborts when nothing more is begun. */
+  readonly stopping: AbortSignal
+  /** For the work that `stop` waits for. */
+  readonly running: InHand
+}
+
+/** Reads on a channel of its own, as soon as `begin` has resolved. */
+export async function openReader(
+  ports: ChannelPorts,
+  model: ChannelModel,
+  queue: string,
+  begin: (reading: Reading) => Promise<void>,
+): Promise<Reader> {
+  const channel = await openChannel(ports, model, `queue '${queue}'`)
+  const stopping = new AbortController()
+  const running = inHand()
+  const close = async (): Promise<void> => {
+    stopping.abort()
+    try {
+      await channel.close()
+    } catch (error) {
+      ports.settings.logger.debug(
+        { queue, ...errorFields(error) },
+        'the channel of a queue that is read in order was not closed in time',
+      )
+    }
+  }
+  try {
+    await begin({ channel, stopping: stopping.signal, running })
+  } catch (error) {
+    await close()
+    await running.settled()
+    throw error
+  }
+  return {
+    lost: channel.lost,
+    heldMs: () => channel.heldMs(),
+    async stop() {
+      stopping.abort()
+      await running.settled()
+      await close()
+    },
+  }
+}
+
+async function openChannel(
+  { settings: { connectTimeoutMs: timeoutMs }, describe }: ChannelPorts,
   model: ChannelModel,
   what: string,
-  { timeoutMs, describe }: ChannelPorts,
 ): Promise<OrderedChannel> {
   const channel = await answered(timeoutMs, model.createChannel())
   const lost = new AbortController()
@@ -52,17 +113,29 @@ export async function openChannel(
   })
   const answers = createAnswers(channel, lost.signal)
   const since = new Map<ConsumeMessage, number>()
-  return {
-    channel,
-    lost: lost.signal,
-    take(message) {
-      const answer = answers.to(message)
-      since.set(message, systemClock.monotonic())
-      return (how) => {
+  /** At the moment when it comes: an answer to a later one covers those that are not noted. */
+  const noted = (message: ConsumeMessage): Arrived => {
+    const answer = answers.to(message)
+    since.set(message, systemClock.monotonic())
+    return {
+      message,
+      answer(how: Answer) {
         if (how === 'requeue') return
         since.delete(message)
         answer(how)
+      },
+    }
+  }
+  return {
+    lost: lost.signal,
+    async consume(queue, ahead, onDelivery) {
+      await answered(timeoutMs, channel.prefetch(ahead))
+      const receive = (message: ConsumeMessage | null): void => {
+        // The broker cancelled: the queue was deleted or moved.
+        if (message === null) void closeQuietly(channel)
+        else onDelivery(noted(message))
       }
+      await answered(timeoutMs, channel.consume(queue, receive))
     },
     heldMs() {
       const [oldest] = since.values()

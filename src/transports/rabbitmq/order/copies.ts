@@ -2,13 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { Buffer } from 'node:buffer'
 import type { ConsumeMessage } from 'amqplib'
 import { aborted } from '../../../lib/async/abort.ts'
-import { closeQuietly } from '../connection/client.ts'
 import type { Hold } from '../consume/settle.ts'
 import type { CopyTo, Mover } from '../consume/mover.ts'
 import { contentKey, type HeaderTable, headerTable, ownHeaders } from '../publish/envelope.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import type { OrderedChannel } from './channel.ts'
-import { type Arrived, type Entry, entryOf, entryOfCopy, lineageIn, stepIn } from './entry.ts'
+import { type Arrived, type Entry, entryOf, entryOfAdopted, lineageIn, stepIn } from './entry.ts'
 
 export interface CopiesPorts {
   readonly channel: OrderedChannel
@@ -76,16 +75,12 @@ export class Copies {
       dead: false,
       prepare: () => this.#ready(),
     }
-    let noRoom = false
     const ending = await this.#ports.mover.move(hold, {
       next: () => step,
       aside: () => step,
-      noRoom: () => {
-        noRoom = true
-        return { ...step, dead: true }
-      },
+      noRoom: () => undefined,
     })
-    if (ending.kind === 'impossible' || noRoom) return { kind: 'impossible' }
+    if (ending.kind === 'impossible') return { kind: 'impossible' }
     if (ending.kind !== 'moved') return { kind: 'kept' }
     const { lost } = this.#ports.channel
     const came = await Promise.race([copy.promise, aborted(lost)])
@@ -105,11 +100,7 @@ export class Copies {
   async #consume(): Promise<void> {
     const { channel, retryQueue, publisher } = this.#ports
     // Each of them holds a key, and all must be known.
-    await channel.channel.prefetch(0)
-    await channel.channel.consume(retryQueue, (message) => {
-      if (message === null) void closeQuietly(channel.channel)
-      else this.#arrive(message)
-    })
+    await channel.consume(retryQueue, 0, (arrived) => this.#arrive(arrived))
     const outcome = await publisher.send({
       exchange: '',
       routingKey: retryQueue,
@@ -121,10 +112,9 @@ export class Copies {
     channel.lost.throwIfAborted()
   }
 
-  #arrive(message: ConsumeMessage): void {
-    const { channel, onForeign } = this.#ports
-    const arrived: Arrived = { message, answer: channel.take(message) }
-    const { [ownHeaders.barrier]: barrier, [ownHeaders.copy]: mark } = headerTable(message)
+  #arrive(arrived: Arrived): void {
+    const { onForeign } = this.#ports
+    const { [ownHeaders.barrier]: barrier, [ownHeaders.copy]: mark } = headerTable(arrived.message)
     const token = typeof mark === 'string' ? mark : undefined
     if (barrier !== undefined) {
       arrived.answer('ack')
@@ -156,6 +146,6 @@ export class Copies {
     } of latest.values())
       if (typeof properties.messageId === 'string' && properties.messageId !== '')
         this.#twins.add(contentKey(properties.messageId, content))
-    return [...latest.values()].map((copy) => entryOfCopy(copy, true))
+    return [...latest.values()].map((copy) => entryOfAdopted(copy))
   }
 }

@@ -2,7 +2,19 @@ import { randomUUID } from 'node:crypto'
 import type { ConsumeMessage } from 'amqplib'
 import { type HeaderTable, headerTable, numberIn, ownHeaders } from '../publish/envelope.ts'
 import type { Answer } from '../consume/settle.ts'
+import type { Reject } from '../../shared/held-queue.ts'
 import { keyOf } from './names.ts'
+
+/**
+ * What is known of earlier deliveries that did not end, perhaps because the message ends processes.
+ *
+ * - `clean`: there was none.
+ * - `suspect`: it was in the hands of somebody who did not end it, begun or not. So its number is
+ *   written down before it is begun.
+ * - `charged`: it was begun, and did not end. It is begun alone, so that it takes no others along.
+ * - `begun`: its number is written down, by this process.
+ */
+export type Past = 'clean' | 'suspect' | 'charged' | 'begun'
 
 /** A message of a partition whose turn has come, or will come. */
 export interface Entry {
@@ -15,11 +27,9 @@ export interface Entry {
   readonly attempt: number
   /** Not before, in milliseconds since the Unix epoch. */
   readonly dueAt: number
-  /**
-   * It was in the hands of somebody who did not end it: perhaps because it ends processes. So its
-   * number is written down before it is begun.
-   */
-  readonly suspect: boolean
+  readonly past: Past
+  /** It is to be a dead letter, which could not be stored yet. */
+  readonly verdict?: Reject
 }
 
 /** A delivery that has been noted on its channel: from then on no other answer covers it. */
@@ -40,26 +50,37 @@ export function entryOf({ message, answer }: Arrived): Entry {
     lineage: lineageIn(headers) ?? randomUUID(),
     attempt: numberIn(headers, ownHeaders.attempt, 1, 1),
     dueAt: 0,
-    suspect: message.fields.redelivered,
+    past: message.fields.redelivered ? 'suspect' : 'clean',
   }
 }
 
-/** Its copy in the retry queue. `adopted`: from a former owner of the partition. */
-export function entryOfCopy(copy: Arrived, adopted: boolean): Entry {
-  const headers = headerTable(copy.message)
-  const begun = adopted && headers[ownHeaders.begun] !== undefined
-  const entry = entryOf(copy)
+/** What is written in the header `begun`. */
+export const marks = { begun: '1', charged: '0' } as const
+
+/** Its copy in the retry queue, which a former owner of the partition has left. */
+export function entryOfAdopted(copy: Arrived): Entry {
+  const entry = entryOfCopy(copy)
+  const mark = headerTable(copy.message)[ownHeaders.begun]
   return {
     ...entry,
-    attempt: entry.attempt + (begun ? 1 : 0),
+    attempt: entry.attempt + (mark === marks.begun ? 1 : 0),
+    past: mark === undefined ? 'suspect' : 'charged',
+  }
+}
+
+/** Its copy in the retry queue, which this process has written. */
+export function entryOfCopy(copy: Arrived): Entry {
+  const headers = headerTable(copy.message)
+  return {
+    ...entryOf(copy),
     dueAt: numberIn(headers, ownHeaders.dueAt, 0, 0),
-    suspect: adopted,
+    past: headers[ownHeaders.begun] === marks.begun ? 'begun' : 'clean',
   }
 }
 
 /** Of two copies of one message the higher one counts. */
 export function stepIn(message: ConsumeMessage): number {
   const headers = headerTable(message)
-  const begun = headers[ownHeaders.begun] === undefined ? 0 : 1
+  const begun = headers[ownHeaders.begun] === marks.begun ? 1 : 0
   return 2 * numberIn(headers, ownHeaders.attempt, 1, 1) + begun
 }

@@ -6,9 +6,9 @@ import { toError } from '../../../lib/async/abort.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { seldom } from '../../../lib/async/seldom.ts'
 import type { OnDelivery } from '../../shared/deliver.ts'
-import { createSlots } from '../connection/slots.ts'
+import { createSlots, type Slots } from '../connection/slots.ts'
+import { Holdings } from './holdings.ts'
 import { prepareLayout } from './layout.ts'
-import { releaseLock, takeLock } from './lock.ts'
 import { join, type Membership } from './membership.ts'
 import {
   checkOrderedName,
@@ -17,12 +17,15 @@ import {
   membersQueueOf,
   partitionQueueOf,
 } from './names.ts'
-import { openPartition, type Partition, type PartitionPorts } from './partition.ts'
-import { openSplitter, type Splitter } from './splitter.ts'
+import { openPartition, type PartitionPorts } from './partition.ts'
+import { openSplitter } from './splitter.ts'
 
-export interface GroupPorts extends Omit<PartitionPorts, 'onDelivery' | 'slots' | 'forced'> {
+export interface GroupPorts
+  extends Omit<PartitionPorts, 'onDelivery' | 'slots' | 'alone' | 'forced'> {
   /** Makes the queue and its bindings again, or looks whether they are there. */
   readonly prepare: () => Promise<void>
+  /** What is held for longer than this is given back, in milliseconds. */
+  readonly longestHeldMs: number
 }
 
 /** Between two looks at who reads what, in milliseconds. */
@@ -30,12 +33,7 @@ const LOOK_EVERY_MS = 1000
 /** Between two looks whether the splitter waits for consumers that keep no order. */
 const LOOKS_AT_STRANGERS = 10
 /** RabbitMQ closes a channel that holds a message for 30 minutes (`consumer_timeout`). */
-const LONGEST_HELD_MS = 10 * 60_000
-
-interface Owned {
-  readonly partition: Partition
-  leaving: boolean
-}
+export const LONGEST_HELD_MS: number = 10 * 60_000
 
 /**
  * Reads a queue in order: this process takes its share of the partitions, and gives some back when
@@ -48,9 +46,9 @@ export class Group implements AsyncDisposable {
   readonly #stopping = new AbortController()
   readonly #forced = new AbortController()
   readonly #parts: PartitionPorts
-  readonly #owned = new Map<number, Owned>()
+  readonly #partitions: Holdings
+  readonly #splitting: Holdings
   readonly #isNews = seldom(systemClock, 60_000)
-  #splitter: Splitter | undefined
   #model: ChannelModel | undefined
   #membership: Membership | undefined
   #prepared = false
@@ -62,9 +60,13 @@ export class Group implements AsyncDisposable {
     checkOrderedName(consumption.queue)
     this.#ports = ports
     this.#consumption = consumption
+    this.#partitions = new Holdings(ports.settings)
+    this.#splitting = new Holdings(ports.settings)
     const never = new AbortController().signal
-    const slots = createSlots(consumption.concurrency, never, this.#stopping.signal)
-    this.#parts = { ...ports, onDelivery, slots, forced: this.#forced.signal }
+    const [slots, alone] = [consumption.concurrency, 1].map((count) =>
+      createSlots(count, never, this.#stopping.signal),
+    ) as [Slots, Slots]
+    this.#parts = { ...ports, onDelivery, slots, alone, forced: this.#forced.signal }
   }
 
   get queue(): string {
@@ -87,7 +89,7 @@ export class Group implements AsyncDisposable {
   /** The queue is about to be made again. */
   async letGo(): Promise<void> {
     this.#prepared = false
-    await this.#splitter?.stop()
+    await this.#splitting.leaveAll()
   }
 
   force(reason: Error): void {
@@ -102,8 +104,7 @@ export class Group implements AsyncDisposable {
   async #dispose(): Promise<void> {
     this.#stopping.abort(new MersalError('MERSAL_APP_STOPPED', 'the consumer stops'))
     await this.#looking
-    const leaving = [...this.#owned].map(([index, owned]) => this.#leave(index, owned))
-    await Promise.all([...leaving, this.#leaveSplitter()])
+    await Promise.all([this.#partitions.leaveAll(), this.#splitting.leaveAll()])
     await this.#membership?.leave()
   }
 
@@ -129,139 +130,94 @@ export class Group implements AsyncDisposable {
     logger[this.#isNews(message) ? level : 'debug'](fields, 'a queue cannot be read in order yet')
   }
 
+  /** Waits for no handler: then what others hold would be held for too long. */
   async #look(): Promise<void> {
-    const { link, prepare, settings } = this.#ports
-    this.#forgetLost()
+    const { link, prepare, settings, longestHeldMs } = this.#ports
+    this.#partitions.leaveSpent(longestHeldMs)
+    this.#splitting.leaveSpent(longestHeldMs)
     if (!this.#prepared) {
       await prepare()
       await prepareLayout(this.#ports, this.queue)
       this.#prepared = true
     }
     const { connection } = await link.connection()
-    if (connection !== this.#model || this.#membership?.open !== true) {
-      this.#model = connection
-      const members = membersQueueOf(this.queue)
-      this.#membership = await join(connection, members, settings.connectTimeoutMs)
-    }
-    const share = Math.ceil(settings.partitions / (await this.#membership.members()))
-    this.#giveAway(share)
-    await this.#take(connection, this.#membership, share)
-    await this.#split(connection, this.#membership)
-    await this.#renew()
+    const membership = await this.#join(connection)
+    const share = Math.ceil(settings.partitions / (await membership.members()))
+    for (const lock of this.#partitions.staying().slice(share)) void this.#partitions.leave(lock)
+    await this.#take(connection, membership, share)
+    await this.#split(connection, membership)
   }
 
-  #forgetLost(): void {
-    for (const [index, owned] of this.#owned)
-      if (owned.partition.lost.aborted && !owned.leaving) void this.#forget(index, owned)
-    if (this.#splitter?.lost.aborted === true) this.#splitter = undefined
-  }
-
-  /** Not taken again before its handlers have ended, whose messages come again. Never rejects. */
-  async #forget(index: number, owned: Owned): Promise<void> {
-    owned.leaving = true
-    await owned.partition.stop()
-    this.#owned.delete(index)
-  }
-
-  #staying(): readonly (readonly [number, Owned])[] {
-    return [...this.#owned].filter(([, { leaving }]) => !leaving)
-  }
-
-  #giveAway(share: number): void {
-    for (const [index, owned] of this.#staying().slice(share)) void this.#leave(index, owned)
-  }
-
-  /** Waits for the handlers of the partition. Never rejects. */
-  async #leave(index: number, owned: Owned): Promise<void> {
-    owned.leaving = true
-    const model = this.#model
-    await owned.partition.stop()
-    await this.#release(model, lockOfPartition(this.queue, index))
-    this.#owned.delete(index)
-  }
-
-  async #leaveSplitter(): Promise<void> {
-    const model = this.#model
-    await this.#splitter?.stop()
-    if (this.#splitter !== undefined) await this.#release(model, lockOfSplitter(this.queue))
-  }
-
-  /** A lock that is not released goes with the connection. */
-  async #release(model: ChannelModel | undefined, name: string): Promise<void> {
-    const { connectTimeoutMs, logger } = this.#ports.settings
-    try {
-      if (model !== undefined) await releaseLock(model, name, connectTimeoutMs)
-    } catch (error) {
-      logger.debug({ queue: this.queue, ...errorFields(error) }, 'a lock was not released')
-    }
+  async #join(model: ChannelModel): Promise<Membership> {
+    const former = this.#membership
+    if (model === this.#model && former?.open === true) return former
+    this.#membership = undefined
+    await former?.leave()
+    const { connectTimeoutMs } = this.#ports.settings
+    this.#membership = await join(model, membersQueueOf(this.queue), connectTimeoutMs)
+    this.#model = model
+    return this.#membership
   }
 
   async #take(model: ChannelModel, membership: Membership, share: number): Promise<void> {
-    const room = share - this.#staying().length
-    if (room <= 0) return
-    const { partitions } = this.#ports.settings
-    const free = Array.from({ length: partitions }, (_, index) => index)
-      .filter((index) => !this.#owned.has(index))
+    const room = share - this.#partitions.staying().length
+    const opening: Promise<Error | undefined>[] = []
+    try {
+      for (const index of this.#notHeld()) {
+        if (opening.length >= room) break
+        if (await this.#lock(model, membership, index)) opening.push(this.#open(model, index))
+      }
+    } finally {
+      // Before the next look, which would take them for free.
+      await Promise.all(opening)
+    }
+    const failure = (await Promise.all(opening)).find((error) => error !== undefined)
+    if (failure !== undefined) throw failure
+  }
+
+  /** In any order, so that processes which begin together do not ask for the same ones. */
+  #notHeld(): readonly number[] {
+    return Array.from({ length: this.#ports.settings.partitions }, (_, index) => index)
+      .filter((index) => !this.#partitions.has(lockOfPartition(this.queue, index)))
       .map((index) => ({ index, rank: Math.random() }))
       .toSorted((one, other) => one.rank - other.rank)
-    const mine: number[] = []
-    for (const { index } of free) {
-      if (mine.length === room) break
-      if (await this.#lock(model, membership, index)) mine.push(index)
-    }
-    await Promise.all(mine.map((index) => this.#open(model, index)))
+      .map(({ index }) => index)
   }
 
   /** A former owner may still be a consumer for a moment. */
   async #lock(model: ChannelModel, membership: Membership, index: number): Promise<boolean> {
     const queue = partitionQueueOf(this.queue, index)
-    if ((await membership.consumersOf(queue)) > 0) return false
-    const lock = lockOfPartition(this.queue, index)
-    if (!(await takeLock(model, lock, this.#ports.settings.connectTimeoutMs))) return false
-    if ((await membership.consumersOf(queue)) === 0) return true
-    await this.#release(model, lock)
-    return false
+    const isFree = async (): Promise<boolean> => (await membership.consumersOf(queue)) === 0
+    if (!(await isFree())) return false
+    return await this.#partitions.lock(model, lockOfPartition(this.queue, index), isFree)
   }
 
-  async #open(model: ChannelModel, index: number): Promise<void> {
-    try {
-      const partition = await openPartition(this.#parts, model, this.queue, index)
-      this.#owned.set(index, { partition, leaving: false })
-    } catch (error) {
-      await this.#release(model, lockOfPartition(this.queue, index))
-      throw error
-    }
+  #open(model: ChannelModel, index: number): Promise<Error | undefined> {
+    const open = () => openPartition(this.#parts, model, this.queue, index)
+    return this.#partitions.read(model, lockOfPartition(this.queue, index), open)
   }
 
   /** Begins when nobody else reads the queue. */
   async #split(model: ChannelModel, membership: Membership): Promise<void> {
-    if (this.#splitter !== undefined) return
-    const { settings } = this.#ports
+    const lock = lockOfSplitter(this.queue)
+    if (this.#splitting.has(lock)) return
     const others = await membership.consumersOf(this.queue)
     if (others > 0 && ++this.#looks % LOOKS_AT_STRANGERS !== 0) return
-    const lock = lockOfSplitter(this.queue)
-    if (!(await takeLock(model, lock, settings.connectTimeoutMs))) return
-    if ((await membership.consumersOf(this.queue)) === 0)
-      this.#splitter = await openSplitter(this.#ports, model, this.queue)
-    else {
-      await this.#release(model, lock)
-      settings.logger.warn(
-        { queue: this.queue, consumers: others },
-        'consumers that keep no order read this queue; ordered reading begins when they have stopped',
-      )
+    const isFree = async (): Promise<boolean> => {
+      const consumers = await membership.consumersOf(this.queue)
+      if (consumers > 0) this.#reportStrangers(consumers)
+      return consumers === 0
     }
+    if (!(await this.#splitting.lock(model, lock, isFree))) return
+    const open = () => openSplitter(this.#ports, model, this.queue)
+    const failure = await this.#splitting.read(model, lock, open)
+    if (failure !== undefined) throw failure
   }
 
-  /** What is held for long goes back, in order, and comes again, before RabbitMQ ends the channel. */
-  async #renew(): Promise<void> {
-    for (const [index, { partition }] of this.#staying()) {
-      if (partition.heldMs() < LONGEST_HELD_MS) continue
-      await partition.stop()
-      this.#owned.delete(index)
-    }
-    if (this.#splitter !== undefined && this.#splitter.heldMs() >= LONGEST_HELD_MS) {
-      await this.#splitter.stop()
-      this.#splitter = undefined
-    }
+  #reportStrangers(consumers: number): void {
+    this.#ports.settings.logger.warn(
+      { queue: this.queue, consumers },
+      'consumers that keep no order read this queue; ordered reading begins when they have stopped',
+    )
   }
 }

@@ -26,12 +26,14 @@ export async function join(
   })
   const consumersOf = async (queue: string): Promise<number> =>
     (await answered(timeoutMs, channel.checkQueue(queue))).consumerCount
-  await answered(
-    timeoutMs,
-    channel.consume(membersQueue, (message) => void (message ?? closeQuietly(channel)), {
-      noAck: true,
-    }),
-  )
+  const receive = (message: unknown): void => void (message ?? closeQuietly(channel))
+  try {
+    await answered(timeoutMs, channel.consume(membersQueue, receive, { noAck: true }))
+  } catch (error) {
+    // It may become a member yet, and would take a share that nobody reads.
+    void closeQuietly(channel)
+    throw error
+  }
   return {
     get open() {
       return open

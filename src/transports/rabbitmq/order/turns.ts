@@ -2,14 +2,15 @@ import { errorFields } from '../../../core/errors/error-text.ts'
 import type { Disposition } from '../../../core/transport.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import type { GivingUp } from '../../../lib/async/linked-abort.ts'
-import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
+import { deliver, type InHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
+import type { Reject } from '../../shared/held-queue.ts'
 import { keyLanes } from '../../shared/order/key-lanes.ts'
 import { historyWith } from '../../shared/moves.ts'
 import { arrivalOf, passing } from '../connection/known.ts'
 import { isBundle } from '../connection/opened.ts'
-import type { Slots } from '../connection/slots.ts'
+import { inSlot, type Slots } from '../connection/slots.ts'
 import { asideOf } from '../consume/consumer.ts'
-import type { Answer, Hold, Settler } from '../consume/settle.ts'
+import { type Answer, type Hold, type Settler, tooLarge } from '../consume/settle.ts'
 import type { RabbitSettings } from '../options.ts'
 import {
   type HeaderTable,
@@ -20,10 +21,10 @@ import {
 } from '../publish/envelope.ts'
 import type { OrderedChannel } from './channel.ts'
 import type { Copies } from './copies.ts'
-import { type Entry, entryOfCopy } from './entry.ts'
+import { type Entry, entryOfCopy, marks, type Past } from './entry.ts'
+import type { Repeats } from './repeats.ts'
 
 type Retry = Extract<Disposition, { kind: 'retry' }>
-type Reject = Extract<Disposition, { kind: 'reject' }>
 
 export interface TurnsPorts {
   /** Name of the queue of the app. */
@@ -32,10 +33,15 @@ export interface TurnsPorts {
   readonly partitionQueue: string
   readonly channel: OrderedChannel
   readonly copies: Copies
+  readonly repeats: Repeats
+  /** What the reader of the partition waits for when it stops. */
+  readonly running: InHand
   readonly settler: Settler
   readonly settings: RabbitSettings
   /** Of all partitions together. */
   readonly slots: Slots
+  /** For those that may end the process. */
+  readonly alone: Slots
   readonly onDelivery: OnDelivery
   readonly givingUp: GivingUp
   /** Aborts when nothing more is begun. */
@@ -54,7 +60,6 @@ export class Turns {
   readonly #ports: TurnsPorts
   readonly #over: AbortSignal
   readonly #lanes = keyLanes()
-  readonly #running = inHand()
 
   constructor(ports: TurnsPorts) {
     this.#ports = ports
@@ -62,12 +67,7 @@ export class Turns {
   }
 
   add(entry: Entry): void {
-    this.#running.add(this.#lanes.run(entry.key, () => this.#turn(entry)))
-  }
-
-  /** Resolves when nothing is in hand. */
-  settled(): Promise<void> {
-    return this.#running.settled()
+    this.#ports.running.add(this.#lanes.run(entry.key, () => this.#turn(entry)))
   }
 
   async #turn(first: Entry): Promise<void> {
@@ -81,43 +81,54 @@ export class Turns {
     if (waitMs > 0) await systemClock.sleep(waitMs, this.#over)
     if (this.#over.aborted) return undefined
     if (waitMs > 0 && entry.dueAt > systemClock.now()) return entry
-    const known = asideOf(entry.message) ?? bundleIn(entry)
+    const known = entry.verdict ?? asideOf(entry.message) ?? bundleIn(entry)
     if (known !== undefined) return this.#reject(entry, known)
-    if (entry.suspect) return this.#replace(entry, { [ownHeaders.begun]: '1' })
-    const disposition = await this.#ask(entry)
-    return disposition === undefined ? undefined : this.#settle(entry, disposition)
+    // What became of it is written down before the next one that may end the process.
+    const { alone } = this.#ports
+    const handle = (): Promise<Entry | undefined> => this.#handle(entry)
+    return entry.past === 'charged' ? inSlot(alone, handle) : handle()
   }
 
-  async #ask({ message, attempt }: Entry): Promise<Disposition | undefined> {
-    const { slots, onDelivery, queue, givingUp } = this.#ports
-    const turn = slots.take()
-    if (turn !== undefined) await turn
-    try {
-      if (this.#over.aborted) return undefined
-      const since = numberIn(headerTable(message), ownHeaders.postponedSince, 0, -1)
-      return await deliver(onDelivery, {
-        ...postponedField(since < 0 ? undefined : since),
-        message: toEnvelope(message),
-        queue,
-        attempt,
-        givingUp,
-        get signal() {
-          return givingUp.signal
-        },
-      })
-    } finally {
-      slots.give()
-    }
+  async #handle(entry: Entry): Promise<Entry | undefined> {
+    const decided = await inSlot(this.#ports.slots, () => this.#begin(entry))
+    return decided === undefined ? undefined : this.#settle(decided, entry.past)
   }
 
-  async #settle(entry: Entry, disposition: Disposition): Promise<Entry | undefined> {
+  /**
+   * Has its slot by now: what only waits for one must not be marked, or it would be charged when
+   * this process ends. What is marked is handled, even if nothing more is to be begun.
+   */
+  async #begin(entry: Entry): Promise<Decided | undefined> {
+    if (this.#over.aborted) return undefined
+    const marked = entry.past === 'suspect' || entry.past === 'charged'
+    const begun = marked ? await this.#replace(entry, { [ownHeaders.begun]: marks.begun }) : entry
+    if (begun === undefined) return undefined
+    return { entry: begun, disposition: begun.verdict ?? (await this.#ask(begun)) }
+  }
+
+  #ask({ message, attempt }: Entry): Promise<Disposition> {
+    const { onDelivery, queue, givingUp } = this.#ports
+    const since = numberIn(headerTable(message), ownHeaders.postponedSince, 0, -1)
+    return deliver(onDelivery, {
+      ...postponedField(since < 0 ? undefined : since),
+      message: toEnvelope(message),
+      queue,
+      attempt,
+      givingUp,
+      get signal() {
+        return givingUp.signal
+      },
+    })
+  }
+
+  /** `past`: before it was begun. */
+  async #settle({ entry, disposition }: Decided, past: Past): Promise<Entry | undefined> {
     switch (disposition.kind) {
       case 'ack':
         entry.answer('ack')
         return undefined
       case 'release':
-        await systemClock.sleep(RELEASED_PAUSE_MS, this.#over)
-        return entry
+        return this.#release(entry, past)
       case 'retry':
         return this.#retry(entry, disposition)
       case 'reject':
@@ -125,6 +136,14 @@ export class Turns {
       default:
         return disposition satisfies never
     }
+  }
+
+  /** What was marked and did not run is not charged. */
+  async #release(entry: Entry, past: Past): Promise<Entry | undefined> {
+    const mark = past === 'charged' ? { [ownHeaders.begun]: marks.charged } : {}
+    const again = entry.past === 'begun' ? await this.#replace(entry, mark) : entry
+    await systemClock.sleep(RELEASED_PAUSE_MS, this.#over)
+    return again === undefined ? undefined : { ...again, past }
   }
 
   #retry(entry: Entry, { delayMs, error, postponedSince }: Retry): Promise<Entry | undefined> {
@@ -161,10 +180,10 @@ export class Turns {
       case 'kept':
         return undefined
       case 'impossible':
-        return this.#reject(entry, tooLarge)
+        return this.#reject(entry, tooLarge())
       case 'replaced':
         entry.answer('ack')
-        return entryOfCopy(replaced.copy, false)
+        return entryOfCopy(replaced.copy)
       default:
         return replaced satisfies never
     }
@@ -174,22 +193,23 @@ export class Turns {
    * The next one of its key must not begin while another process may still get this one: a process
    * that stood still would handle it beside that.
    */
-  async #reject(entry: Entry, disposition: Reject): Promise<undefined> {
-    const { settler, channel, partitionQueue, settings } = this.#ports
-    let how: Answer | undefined = 'requeue'
-    while (how === 'requeue' && !this.#over.aborted) {
-      how = undefined
-      const answer = (given: Answer): void => {
-        how = given
-        entry.answer(given)
-      }
-      await settler.settle(this.#holdOf({ ...entry, answer }), disposition)
+  async #reject(entry: Entry, disposition: Reject): Promise<Entry | undefined> {
+    const { settler, channel, partitionQueue, settings, repeats } = this.#ports
+    // Before anybody can put it back.
+    repeats.forget(entry.message)
+    let how: Answer | undefined
+    const answer = (given: Answer): void => {
+      how = given
+      entry.answer(given)
     }
+    await settler.settle(this.#holdOf({ ...entry, answer }), disposition)
+    if ((how as Answer | undefined) === 'requeue') return { ...entry, verdict: disposition }
     try {
       if (!this.#over.aborted) await channel.assured(partitionQueue)
     } catch (error) {
       settings.logger.debug(errorFields(error), 'the channel of a partition was given up')
     }
+    return undefined
   }
 
   #holdOf({ message, attempt, answer }: Entry): Hold {
@@ -200,12 +220,9 @@ export class Turns {
   }
 }
 
-const tooLarge: Reject = {
-  kind: 'reject',
-  reason: 'too-large',
-  error: new Error(
-    'its headers leave no room for the count of its attempts: shorten them, or raise frame_max',
-  ),
+interface Decided {
+  readonly entry: Entry
+  readonly disposition: Disposition
 }
 
 /** One that can be opened was opened before it came here. */
