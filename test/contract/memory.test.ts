@@ -81,6 +81,7 @@ function transportHarness(): TransportHarness {
   const network = memoryNetwork({ clock, maxMessageBytes: 2_000_000 })
   return {
     open: () => Promise.resolve(network.transport()),
+    orderPerKey: 'when-asked',
     name: (label) => label,
     elapse: (ms) => clock.advance(ms),
     crash: (transport) => Promise.resolve(transport[Symbol.asyncDispose]()),

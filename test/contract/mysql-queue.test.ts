@@ -18,6 +18,7 @@ async function harness(): Promise<TransportHarness> {
   }
   return {
     open: () => Promise.resolve(open()),
+    orderPerKey: 'always',
     name: (label) => label,
     elapse: (ms) => sleep(ms),
     crash: async (transport) => {

@@ -39,6 +39,7 @@ function harness(way: Way): TransportHarness {
   }
   return {
     open: () => Promise.resolve<Transport>(open()),
+    orderPerKey: 'always',
     name: (label) => label,
     elapse: (ms) => clock.advance(ms),
     crash: async (transport) => {

@@ -44,6 +44,7 @@ export function kafkaHarness(
   }
   return {
     open: () => Promise.resolve(open()),
+    orderPerKey: 'never',
     name: (label) => `${prefix}.${label}`,
     elapse: (ms) => wait(ms),
     crash: async (transport) => {

@@ -31,6 +31,7 @@ export function natsHarness(url: string, options: NatsOptions = {}): TransportHa
   }
   return {
     open: () => Promise.resolve(open()),
+    orderPerKey: 'never',
     name: (label) => `${prefix}.${label}`,
     elapse: (ms) => wait(ms),
     crash: async (transport) => {

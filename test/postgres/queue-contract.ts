@@ -22,6 +22,7 @@ async function harness(url: string | undefined): Promise<TransportHarness> {
   }
   return {
     open: () => Promise.resolve(open()),
+    orderPerKey: 'always',
     name: (label) => label,
     elapse: (ms) => sleep(ms),
     crash: async (transport) => {

@@ -39,6 +39,7 @@ export function rabbitHarness(
       const models: ChannelModel[] = []
       return Promise.resolve(kept(dressed(open(models)), models))
     },
+    orderPerKey: 'when-asked',
     name: (label) => `${prefix}.${label}`,
     elapse: (ms) => wait(ms),
     crash: async (transport) => {

@@ -31,6 +31,7 @@ export function redisHarness(url: string, options: RedisOptions = {}): Transport
   }
   return {
     open: () => Promise.resolve(open()),
+    orderPerKey: 'never',
     name: (label) => `${prefix}.${label}`,
     elapse: (ms) => wait(ms),
     crash: async (transport) => {

@@ -33,6 +33,7 @@ function harness(ordering: 'none' | 'per-key'): TransportHarness {
         ),
       )
     },
+    orderPerKey: 'never',
     name: (label) => label,
     elapse: (ms) => clock.advance(ms),
     crash: (transport) => Promise.resolve(transport[Symbol.asyncDispose]()),

@@ -8,6 +8,7 @@ import type {
   Disposition,
   PublishOutcome,
   Transport,
+  TransportFeatures,
 } from '../../core/transport.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
 import type { HarnessTime } from '../contract.ts'
@@ -33,6 +34,11 @@ export interface TransportHarness extends HarnessTime, AsyncDisposable {
    * the time of its holds).
    */
   crash(transport: Transport): Promise<void>
+  /**
+   * What the transport must say of the order per key up to the handler (`features.orderPerKey`). A
+   * transport that keeps less fails, also one that says nothing.
+   */
+  readonly orderPerKey: NonNullable<TransportFeatures['orderPerKey']> | 'never'
   /** Where the messages of the queue go that consumers reject. */
   deadLetters(queue: string): DeadLetterBox
 }

@@ -1,19 +1,22 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import type { Transport } from '../../../src/core/transport.ts'
 import { rabbitmq, type RabbitOptions, type RabbitTransport } from '../../../src/rabbitmq.ts'
 import { serverAnswers, serverUrl, testDatabase } from '../../postgres/database.ts'
 import { rabbitIsHere } from '../../rabbitmq/broker.ts'
-import { Move, type OrderPlan } from '../../rabbitmq/order-worker.ts'
+import {
+  countEffects,
+  endWorker,
+  makeTables,
+  moveOf,
+  startWorker,
+} from '../../rabbitmq/order-processes.ts'
+import type { OrderPlan } from '../../rabbitmq/order-worker.ts'
 import { withVhost } from '../../rabbitmq/with-vhost.ts'
 
 const here = (await rabbitIsHere()) && (await serverAnswers())
 const place = withVhost(here)
-const worker = fileURLToPath(new URL('../../rabbitmq/order-worker.ts', import.meta.url))
 
 const ACCOUNTS = 30
 const TURNS = 4
@@ -27,31 +30,8 @@ const isPoison = (account: number, number: number): boolean =>
   account % 10 === 0 && number === POISON
 
 function send(transport: Transport, queue: string, account: number, number: number) {
-  const body = { account: `account-${account}`, number, poison: isPoison(account, number) }
-  return transport.publish([
-    {
-      id: randomUUID(),
-      type: Move.name,
-      headers: { 'content-type': 'application/json', 'partition-key': body.account },
-      body: new TextEncoder().encode(JSON.stringify(body)),
-      to: { transport: 'default', kind: 'queue', name: queue },
-      partitionKey: body.account,
-    },
-  ])[0]!
-}
-
-async function start(plan: OrderPlan): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [worker, JSON.stringify(plan)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  await once(child.stdout, 'data')
-  return child
-}
-
-async function kill(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  const exit = once(child, 'exit')
-  child.kill(signal)
-  await exit
+  const move = moveOf(queue, `account-${account}`, number, isPoison(account, number))
+  return transport.publish([move])[0]!
 }
 
 describe.skipIf(!here)('RabbitMQ, order per key', () => {
@@ -60,10 +40,7 @@ describe.skipIf(!here)('RabbitMQ, order per key', () => {
   }, async () => {
     await using database = await testDatabase()
     const { schema } = database
-    await database.query(
-      `create table ${schema}.effects (account text, number int, earlier int, process int, primary key (account, number))`,
-    )
-    await database.query(`create table ${schema}.tries (account text, number int)`)
+    await makeTables(database)
     const queue = `q-${randomUUID()}`
     await using transport = open()
     const plan: OrderPlan = {
@@ -73,8 +50,8 @@ describe.skipIf(!here)('RabbitMQ, order per key', () => {
       name: queue,
       eventsExchange: `events-${queue}`,
     }
-    const children = [await start(plan)]
-    children.push(...(await Promise.all([start(plan), start(plan)])))
+    const children = [await startWorker(plan)]
+    children.push(...(await Promise.all([startWorker(plan), startWorker(plan)])))
     const calm = new AbortController()
     const nemesis = (async () => {
       for (let turn = 0; turn < TURNS && !calm.signal.aborted; turn++) {
@@ -85,8 +62,8 @@ describe.skipIf(!here)('RabbitMQ, order per key', () => {
           child.kill('SIGCONT')
           children.push(child)
         } else {
-          await kill(child, turn % 3 === 0 ? 'SIGKILL' : 'SIGTERM')
-          children.push(await start(plan))
+          await endWorker(child, turn % 3 === 0 ? 'SIGKILL' : 'SIGTERM')
+          children.push(await startWorker(plan))
         }
         await sleep(1500)
       }
@@ -104,11 +81,9 @@ describe.skipIf(!here)('RabbitMQ, order per key', () => {
       }
       await nemesis
       const wanted = ACCOUNTS * sent - ACCOUNTS / 10
-      const count = async () =>
-        Number((await database.query(`select count(*) as n from ${schema}.effects`))[0]?.['n'])
       const deadline = Date.now() + 120_000
-      while ((await count()) < wanted && Date.now() < deadline) await sleep(200)
-      expect(await count()).toBe(wanted)
+      while ((await countEffects(database)) < wanted && Date.now() < deadline) await sleep(200)
+      expect(await countEffects(database)).toBe(wanted)
       const wrong = await database.query(
         `select * from ${schema}.effects where earlier <> number - 1 -
            case when number > ${POISON} and account in ('account-0', 'account-10', 'account-20') then 1 else 0 end`,
@@ -119,12 +94,21 @@ describe.skipIf(!here)('RabbitMQ, order per key', () => {
       expect(new Set(letters.map(({ headers }) => headers['partition-key']))).toEqual(
         new Set(['account-0', 'account-10', 'account-20']),
       )
+      // Three deliveries as the options say, and what each of the turns may have cut short.
+      const tries = await database.query(
+        `select account, number, count(*)::int as tries from ${schema}.tries group by account, number`,
+      )
+      expect(tries.map(({ number }) => number)).toEqual([POISON, POISON, POISON])
+      for (const row of tries) {
+        expect(row['tries']).toBeGreaterThanOrEqual(3)
+        expect(row['tries']).toBeLessThanOrEqual(3 + TURNS)
+      }
       const processes = await database.query(`select distinct process from ${schema}.effects`)
       expect(processes.length).toBeGreaterThan(3)
     } finally {
       calm.abort()
       await nemesis
-      await Promise.all(children.map((child) => kill(child, 'SIGKILL')))
+      await Promise.all(children.map((child) => endWorker(child, 'SIGKILL')))
     }
   })
 

@@ -7,14 +7,15 @@ import { backoffMs } from '../../../lib/async/backoff.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { linkAbort } from '../../../lib/async/linked-abort.ts'
 import type { Describe } from '../connection/address.ts'
-import { headerTable, numberIn, ownHeaders, toEnvelope } from '../publish/envelope.ts'
+import { headerTable, ownHeaders } from '../publish/envelope.ts'
 import { arrivalOf, passing } from '../connection/known.ts'
 import { answered, closeQuietly, type RabbitLink } from '../connection/client.ts'
 import { handleBundle, isBundle } from '../connection/opened.ts'
 import type { RabbitSettings } from '../options.ts'
 import { setAside } from '../../shared/aside.ts'
-import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
+import { inHand, type OnDelivery } from '../../shared/deliver.ts'
 import { type Answers, createAnswers } from './answers.ts'
+import { ask } from './ask.ts'
 import type { Hold, Settler } from './settle.ts'
 import { createSlots, inSlot, type Slots } from '../connection/slots.ts'
 
@@ -237,18 +238,8 @@ export class Consumer implements AsyncDisposable {
     known.attempt++
   }
 
-  async #ask({ message, queue, givingUp, known: { attempt } }: Hold): Promise<Disposition> {
-    const since = numberIn(headerTable(message), ownHeaders.postponedSince, 0, -1)
-    return await deliver(this.#onDelivery, {
-      ...postponedField(since < 0 ? undefined : since),
-      message: toEnvelope(message),
-      queue,
-      attempt,
-      givingUp,
-      get signal() {
-        return givingUp.signal
-      },
-    })
+  #ask({ message, queue, givingUp, known: { attempt } }: Hold): Promise<Disposition> {
+    return ask(this.#onDelivery, { message, queue, attempt, givingUp })
   }
 
   #lost(channel: Channel, error: MersalError): void {

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { Buffer } from 'node:buffer'
 import type { ConsumeMessage } from 'amqplib'
+import { MersalError } from '../../../core/errors/errors.ts'
 import { aborted } from '../../../lib/async/abort.ts'
+import { systemClock } from '../../../lib/async/clock.ts'
 import type { Hold } from '../consume/settle.ts'
 import type { CopyTo, Mover } from '../consume/mover.ts'
 import { contentKey, type HeaderTable, headerTable, ownHeaders } from '../publish/envelope.ts'
@@ -11,6 +13,8 @@ import { type Arrived, type Entry, entryOf, entryOfAdopted, lineageIn, stepIn } 
 
 export interface CopiesPorts {
   readonly channel: OrderedChannel
+  /** So long at least something must come from the broker. */
+  readonly timeoutMs: number
   /** Name of the retry queue of the partition. */
   readonly retryQueue: string
   /** Makes it. */
@@ -36,7 +40,12 @@ export type Replaced =
 export class Copies {
   readonly #ports: CopiesPorts
   readonly #expected = new Map<string, (copy: Arrived) => void>()
-  readonly #barrier = { token: randomUUID(), passed: Promise.withResolvers<void>() }
+  readonly #barrier = {
+    token: randomUUID(),
+    passed: Promise.withResolvers<void>(),
+    isPassed: false,
+  }
+  #arrivals = 0
   /** What former owners have left, until the barrier has come. */
   #found: Arrived[] | undefined
   /** Of messages whose copies were adopted; an original may come after its copy. */
@@ -108,17 +117,41 @@ export class Copies {
       properties: { headers: { [ownHeaders.barrier]: this.#barrier.token } },
     })
     if (outcome.kind !== 'confirmed') throw outcome.error
-    await Promise.race([this.#barrier.passed.promise, aborted(channel.lost)])
-    channel.lost.throwIfAborted()
+    await this.#passBarrier()
+  }
+
+  /** Rejects when nothing comes any more, and the barrier has not: somebody took it. */
+  async #passBarrier(): Promise<void> {
+    const { channel, timeoutMs } = this.#ports
+    for (let before = -1; !this.#barrier.isPassed; ) {
+      channel.lost.throwIfAborted()
+      if (before === this.#arrivals)
+        throw new MersalError(
+          'MERSAL_UNAVAILABLE',
+          `queue '${this.#ports.retryQueue}': RabbitMQ delivered nothing for ${timeoutMs} ms`,
+        )
+      before = this.#arrivals
+      const timer = new AbortController()
+      const passed = this.#barrier.passed.promise
+      await Promise.race([
+        passed,
+        aborted(channel.lost),
+        systemClock.sleep(timeoutMs, timer.signal),
+      ])
+      timer.abort()
+    }
   }
 
   #arrive(arrived: Arrived): void {
     const { onForeign } = this.#ports
+    this.#arrivals++
     const { [ownHeaders.barrier]: barrier, [ownHeaders.copy]: mark } = headerTable(arrived.message)
     const token = typeof mark === 'string' ? mark : undefined
     if (barrier !== undefined) {
       arrived.answer('ack')
-      if (barrier === this.#barrier.token) this.#barrier.passed.resolve()
+      if (barrier !== this.#barrier.token) return
+      this.#barrier.isPassed = true
+      this.#barrier.passed.resolve()
       return
     }
     if (token === undefined) return onForeign(entryOf(arrived))

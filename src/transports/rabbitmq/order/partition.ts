@@ -71,6 +71,7 @@ function turnsOf(
   const { settler, settings, slots, alone, onDelivery, mover, publisher, forced } = ports
   const copies: Copies = new Copies({
     channel,
+    timeoutMs: settings.connectTimeoutMs,
     retryQueue,
     declare,
     mover,

@@ -2,23 +2,18 @@ import { errorFields } from '../../../core/errors/error-text.ts'
 import type { Disposition } from '../../../core/transport.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import type { GivingUp } from '../../../lib/async/linked-abort.ts'
-import { deliver, type InHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
+import type { InHand, OnDelivery } from '../../shared/deliver.ts'
 import type { Reject } from '../../shared/held-queue.ts'
 import { keyLanes } from '../../shared/order/key-lanes.ts'
 import { historyWith } from '../../shared/moves.ts'
 import { arrivalOf, passing } from '../connection/known.ts'
 import { isBundle } from '../connection/opened.ts'
 import { inSlot, type Slots } from '../connection/slots.ts'
+import { ask } from '../consume/ask.ts'
 import { asideOf } from '../consume/consumer.ts'
 import { type Answer, type Hold, type Settler, tooLarge } from '../consume/settle.ts'
 import type { RabbitSettings } from '../options.ts'
-import {
-  type HeaderTable,
-  headerTable,
-  numberIn,
-  ownHeaders,
-  toEnvelope,
-} from '../publish/envelope.ts'
+import { type HeaderTable, headerTable, ownHeaders } from '../publish/envelope.ts'
 import type { OrderedChannel } from './channel.ts'
 import type { Copies } from './copies.ts'
 import { type Entry, entryOfCopy, marks, type Past } from './entry.ts'
@@ -108,17 +103,7 @@ export class Turns {
 
   #ask({ message, attempt }: Entry): Promise<Disposition> {
     const { onDelivery, queue, givingUp } = this.#ports
-    const since = numberIn(headerTable(message), ownHeaders.postponedSince, 0, -1)
-    return deliver(onDelivery, {
-      ...postponedField(since < 0 ? undefined : since),
-      message: toEnvelope(message),
-      queue,
-      attempt,
-      givingUp,
-      get signal() {
-        return givingUp.signal
-      },
-    })
+    return ask(onDelivery, { message, queue, attempt, givingUp })
   }
 
   /** `past`: before it was begun. */
