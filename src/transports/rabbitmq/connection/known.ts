@@ -82,10 +82,10 @@ export class KnownDeliveries {
 
   /** What is known of this delivery; begins to remember it. */
   meet(arrival: Arrival): Known {
-    const { queue, message, again, base, counted } = arrival
+    const { message, again, base, counted } = arrival
     const lineage = lineageOf(message)
     const id: unknown = message.properties.messageId
-    const step = lineage === undefined ? `id ${queue} ${base} ${String(id)}` : `${lineage} ${base}`
+    const step = lineage === undefined ? unmarked(arrival) : `${lineage} ${base}`
     // Without a mark of ours, only the broker can tell that it is the same message: somebody may
     // use an id twice.
     const found =
@@ -110,10 +110,9 @@ export class KnownDeliveries {
 
   /** Its end is certain, so that it cannot come again. */
   forget(arrival: Arrival, known: Known): void {
-    const { queue, message, base } = arrival
     if (known.doubled) return
-    this.#steps.delete(`${known.lineage} ${base}`)
-    this.#steps.delete(`id ${queue} ${base} ${String(message.properties.messageId)}`)
+    this.#steps.delete(`${known.lineage} ${arrival.base}`)
+    this.#steps.delete(unmarked(arrival))
   }
 
   #remember(step: string, known: Known): void {
@@ -123,6 +122,15 @@ export class KnownDeliveries {
     const [oldest] = this.#steps.keys()
     if (oldest !== undefined) this.#steps.delete(oldest)
   }
+}
+
+/**
+ * The step of a message without a mark of ours. A dead letter that another program has moved back
+ * tells when it had died, and is no copy of what was given up then.
+ */
+function unmarked({ queue, message, base }: Arrival): string {
+  const { [ownHeaders.diedAt]: diedAt = '' } = headerTable(message)
+  return `id ${queue} ${base} ${String(diedAt)} ${String(message.properties.messageId)}`
 }
 
 function comeAgain(known: Known): void {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { GetMessage } from 'amqplib'
 import {
   type DeadLetter,
@@ -7,6 +8,7 @@ import {
   isDeadReason,
 } from '../../../core/dead-letter.ts'
 import { checkNumber } from '../../../core/options.ts'
+import type { PublishOutcome } from '../../../core/transport.ts'
 import {
   attemptOf,
   contentKey,
@@ -18,6 +20,7 @@ import {
   toEnvelope,
 } from '../publish/envelope.ts'
 import { passOver, type Verdict } from './dead-letter-pass.ts'
+import { doesNotFit } from './slimmer.ts'
 import { type RabbitLink, withChannel } from '../connection/client.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import { membersOf } from '../connection/opened.ts'
@@ -142,7 +145,7 @@ export class RabbitDeadLetters implements DeadLetterBox {
         if (mine + copies === 0) return { stop }
         // The others of a bundle stay, each by itself.
         const moved = [
-          ...retried.map((letter) => this.#put(queue, letter, {})),
+          ...retried.map((letter) => this.#putBack(queue, letter)),
           ...kept.map((letter) => this.#put(deadQueueOf(queue), letter, headerTable(letter))),
         ]
         return { stop, done: Promise.all(moved).then(() => progress((changed += mine))) }
@@ -178,15 +181,25 @@ export class RabbitDeadLetters implements DeadLetterBox {
     return { kept, retried, discarded, copies, stop }
   }
 
+  /** With a mark that tells it from what was known before it was given up, if there is room. */
+  async #putBack(queue: string, message: GetMessage): Promise<void> {
+    const marked = await this.#send(queue, message, { [ownHeaders.lineage]: randomUUID() })
+    if (doesNotFit(marked)) await this.#put(queue, message, {})
+    else if (marked.kind !== 'confirmed') throw marked.error
+  }
+
   async #put(queue: string, message: GetMessage, headers: HeaderTable): Promise<void> {
-    const parcel = {
+    const outcome = await this.#send(queue, message, headers)
+    if (outcome.kind !== 'confirmed') throw outcome.error
+  }
+
+  #send(queue: string, message: GetMessage, headers: HeaderTable): Promise<PublishOutcome> {
+    return this.#publisher.send({
       exchange: '',
       routingKey: queue,
       content: message.content,
       properties: copyProperties(message, headers),
-    }
-    const outcome = await this.#publisher.send(parcel)
-    if (outcome.kind !== 'confirmed') throw outcome.error
+    })
   }
 }
 

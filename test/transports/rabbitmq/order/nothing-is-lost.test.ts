@@ -121,7 +121,10 @@ describe.skipIf(!here)('RabbitMQ in order loses nothing', () => {
     await using plain = await plainClient(place.url)
     for (const name of [`${queue}.partition.0`, `${queue}.partition.0.retry`])
       expect((await plain.channel.checkQueue(name)).messageCount).toBe(0)
-    expect((await letters()).map(({ body }) => Buffer.from(body))).toEqual([message.body])
+    const [letter] = await letters()
+    expect(Buffer.from(letter!.body)).toEqual(message.body)
+    expect(await transport.deadLettersOf(queue).retry([letter!.key])).toBe(1)
+    expect((await plain.channel.checkQueue(queue)).messageCount).toBe(1)
   })
 
   test('what comes a second time is moved on whole, even if the mark for that has no room', async () => {
