@@ -120,6 +120,19 @@ export class Settler {
   }
 
   /**
+   * What `settle` would tell the broker, for the caller to tell it. Undefined: the message is lost.
+   */
+  async answerTo(
+    hold: Omit<Hold, 'answer'>,
+    disposition: Disposition,
+  ): Promise<Answer | undefined> {
+    let how: Answer | undefined
+    const answer = (given: Answer): void => void (how = given)
+    await this.settle({ ...hold, answer }, disposition)
+    return how
+  }
+
+  /**
    * Milliseconds that this message still has to wait, because its delay is longer than the longest
    * retry queue.
    */

@@ -1,4 +1,4 @@
-import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib'
+import type { ChannelModel, ConsumeMessage } from 'amqplib'
 import { errorFields } from '../../../core/errors/error-text.ts'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { systemClock } from '../../../lib/async/clock.ts'

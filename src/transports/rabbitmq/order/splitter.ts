@@ -73,17 +73,17 @@ function mover(
     const arrival = arrivalOf(queue, message)
     const known = { ...passing(arrival), attempt: arrival.base }
     const target = partitionQueueOf(queue, partitionFor(message, settings.partitions))
-    let how: Answer = 'requeue'
-    const answer = (given: Answer): void => void (how = given)
-    const hold: Hold = { queue, message, arrival, known, answer, lost, givingUp, stopping }
+    const hold: Hold = { queue, message, arrival, known, answer() {}, lost, givingUp, stopping }
     // What can go nowhere holds its key.
-    while (how === 'requeue' && !stopping.aborted && !lost.aborted) {
+    while (!stopping.aborted && !lost.aborted) {
       const { kind } = await moves.move(hold, planOf(message, target, again))
       if (kind === 'moved') return 'ack'
+      if (kind !== 'impossible') continue
       // Without its headers it would be another message. As a dead letter it keeps what fits.
-      if (kind === 'impossible') await settler.settle(hold, tooLarge())
+      const how = await settler.answerTo(hold, tooLarge())
+      if (how !== undefined && how !== 'requeue') return how
     }
-    return how
+    return 'requeue'
   }
   return (message, again) => {
     let answer: Answer = 'requeue'

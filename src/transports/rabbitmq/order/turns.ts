@@ -11,7 +11,7 @@ import { isBundle } from '../connection/opened.ts'
 import { inSlot, type Slots } from '../connection/slots.ts'
 import { ask } from '../consume/ask.ts'
 import { asideOf } from '../consume/consumer.ts'
-import { type Answer, type Hold, type Settler, tooLarge } from '../consume/settle.ts'
+import { type Hold, type Settler, tooLarge } from '../consume/settle.ts'
 import type { RabbitSettings } from '../options.ts'
 import { type HeaderTable, headerTable, ownHeaders } from '../publish/envelope.ts'
 import type { OrderedChannel } from './channel.ts'
@@ -182,13 +182,9 @@ export class Turns {
     const { settler, channel, partitionQueue, settings, repeats } = this.#ports
     // Before anybody can put it back.
     repeats.forget(entry.message)
-    let how: Answer | undefined
-    const answer = (given: Answer): void => {
-      how = given
-      entry.answer(given)
-    }
-    await settler.settle(this.#holdOf({ ...entry, answer }), disposition)
-    if ((how as Answer | undefined) === 'requeue') return { ...entry, verdict: disposition }
+    const how = await settler.answerTo(this.#holdOf(entry), disposition)
+    if (how === 'requeue') return { ...entry, verdict: disposition }
+    if (how !== undefined) entry.answer(how)
     try {
       if (!this.#over.aborted) await channel.assured(partitionQueue)
     } catch (error) {

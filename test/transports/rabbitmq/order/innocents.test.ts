@@ -93,14 +93,14 @@ describe.skipIf(!here)('RabbitMQ in order, crashes of processes', { timeout: 60_
 
   test('charge those beside the message that ends processes once at most', async () => {
     const queue = await filled(6)
-    let killer = 0
-    while (killer < 5) {
+    const killers: number[] = []
+    while (killers.length < 5) {
       await untilCrash(queue, 6, async ({ message, attempt }, dies) => {
         if (message.type !== 'key-3') {
           await new Promise((resolve) => setTimeout(resolve, 300))
           return { kind: 'release' }
         }
-        killer = attempt
+        killers.push(attempt)
         dies()
         return await never
       })
