@@ -76,26 +76,4 @@ export const deadLetterCases: readonly ContractCase<TransportHarness>[] = [
       assert.equal(await box.discard([third.key, third.key]), 1)
     },
   },
-  {
-    name: 'a dead letter that is put back is not lost in a crash, whoever gave it up before',
-    async run(harness) {
-      await using transport = await harness.open()
-      const queue = await filled(harness, transport, 'x')
-      const before = await listen(transport, queue)
-      const first = await before.next()
-      first.answer({ kind: 'retry', delayMs: 0, error: new Error('not yet') })
-      const second = await before.next()
-      second.answer({ kind: 'reject', reason: 'rejected', error: new Error('no') })
-      await before.stop()
-      const box = harness.deadLetters(queue)
-      assert.equal(await box.retry([only(await box.list()).key]), 1)
-      await using crashing = await harness.open()
-      const inbox = await listen(crashing, queue)
-      assert.equal((await inbox.next()).label, 'x')
-      await harness.crash(crashing)
-      // It is the message itself, and no copy of what was given up.
-      await using after = await listen(transport, queue)
-      assert.deepEqual(await receive(after, 1), ['x'])
-    },
-  },
 ]

@@ -74,7 +74,7 @@ async function attempts(queue: string, count: number): Promise<Map<string, numbe
   return seen
 }
 
-describe.skipIf(!here)('RabbitMQ in order, crashes of processes', { timeout: 60_000 }, () => {
+describe.skipIf(!here)('RabbitMQ in order, crashes of processes', { timeout: 120_000 }, () => {
   test('charge what was begun, and nothing that waited for a free hand', async () => {
     const queue = await filled(20)
     const begun = new Set<string>()
