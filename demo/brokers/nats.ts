@@ -1,5 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { jetstreamManager, type JetStreamManager, type StoredMsg } from '@nats-io/jetstream'
+import {
+  jetstreamManager,
+  JetStreamApiCodes,
+  JetStreamApiError,
+  type JetStreamManager,
+  type StoredMsg,
+} from '@nats-io/jetstream'
 import { connect, headers, type NatsConnection } from '@nats-io/transport-node'
 import { nats } from '../../src/nats.ts'
 import { type QueueName, StudentRegistered } from '../plan.ts'
@@ -60,11 +66,18 @@ class Look {
 
   async waiting(stream: string): Promise<number> {
     const { manager } = await this.#server()
-    const { num_pending: unread, num_ack_pending: held } = await manager.consumers.info(
-      stream,
-      'mersal',
-    )
-    return unread + held
+    try {
+      const { num_pending: unread, num_ack_pending: held } = await manager.consumers.info(
+        stream,
+        'mersal',
+      )
+      return unread + held
+    } catch (error) {
+      // The transport makes it again after a crash that has torn it from its stream.
+      const known = error instanceof JetStreamApiError ? error.code : undefined
+      if (known !== JetStreamApiCodes.ConsumerNotFound) throw error
+      return await this.messages(stream)
+    }
   }
 
   async #stored(stream: string, most = Number.MAX_SAFE_INTEGER): Promise<StoredMsg[]> {

@@ -82,9 +82,14 @@ async function perhapsTwice<Tx>(
   })
   await app.start()
   try {
-    const outcomes = await inLanes(programs, place.atOnce, (program) =>
-      finish(app, place, program, traces.get(program.name) as Trace, handled.of),
-    )
+    const spans = new Map<string, Span>()
+    const outcomes = await inLanes(programs, place.atOnce, async (program) => {
+      const from = performance.now()
+      const trace = traces.get(program.name) as Trace
+      const outcome = await finish(app, place, program, trace, handled.of)
+      spans.set(program.name, { from, to: performance.now(), outlived: trace.outlived })
+      return outcome
+    })
     // What runs late has run by then.
     await outlive()
     const found = split(await place.rows(), await place.messages())
@@ -94,13 +99,29 @@ async function perhapsTwice<Tx>(
         const outcome = outcomes[index] as Outcome
         const own = found.get(program.name) ?? nothing
         const trace = traces.get(program.name) as Trace
-        return { program, outcome, wrong: await judge(program, trace, outcome, own) }
+        const crowded = isCrowded(program.name, spans)
+        return { program, outcome, wrong: await judge({ program, trace, outcome, crowded }, own) }
       }),
     )
   } finally {
     handled.stop()
     await app.stop()
   }
+}
+
+interface Span {
+  readonly from: number
+  readonly to: number
+  readonly outlived: boolean
+}
+
+/** Whether another one that held its connection for long ran at the same time. */
+function isCrowded(name: string, spans: ReadonlyMap<string, Span>): boolean {
+  const own = spans.get(name) as Span
+  return [...spans].some(
+    ([other, { from, to, outlived }]) =>
+      other !== name && outlived && from < own.to && to > own.from,
+  )
 }
 
 /** Runs one program on its road, then what it has left for later. */
