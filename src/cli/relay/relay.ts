@@ -41,8 +41,8 @@ If the configuration has 'stores', one process serves all of them, or those that
 is ready as long as it reaches one of them; /readyz?store=NAME answers for one.
 
 With --once it ends as soon as nothing that is due and deliverable is left, as jobs by a clock need
-it. It does not listen then. It exits with code 1 if a store could not be opened, or if the time of
---within-ms was up before.`,
+it. It does not listen then. It waits for stores that cannot be opened yet. It exits with code 1 if
+a destination has not confirmed a message, or if the time of --within-ms was up before.`,
   options: {
     port: {
       kind: 'number',
@@ -61,7 +61,7 @@ it. It does not listen then. It exits with code 1 if a store could not be opened
       kind: 'number',
       value: 'N',
       max: 86_400_000,
-      text: `with --once: how long that may take, in milliseconds; default ${WITHIN_MS}`,
+      text: `with --once: how long all of that may take, from the start, in milliseconds; default ${WITHIN_MS}`,
     },
     'outlive-npm': { kind: 'flag', text: 'go on when the npm or npx that started it has ended' },
     'no-http': { kind: 'flag', text: 'do not listen' },
@@ -83,6 +83,7 @@ it. It does not listen then. It exits with code 1 if a store could not be opened
 }
 
 async function run({ args, out, load, env }: Context): Promise<number> {
+  const began = performance.now()
   noMore(args.positionals, 0)
   if (!args.flag('once') && args.number('within-ms') !== undefined)
     throw new CommandError('--within-ms belongs to --once: give both, or leave it out')
@@ -107,10 +108,15 @@ async function run({ args, out, load, env }: Context): Promise<number> {
     new Map(watched.map(({ relay, labels }) => [relay.app, labels])),
   )
   using once = args.flag('once')
-    ? runOnce({ logger, name, withinMs: args.number('within-ms') ?? WITHIN_MS })
+    ? runOnce({
+        logger,
+        name,
+        withinMs: args.number('within-ms') ?? WITHIN_MS,
+        passedMs: performance.now() - began,
+      })
     : undefined
   // A database that does not answer keeps no signal waiting.
-  await Promise.race([relays.start(), stop])
+  await Promise.race([relays.start(), stop, ...(once === undefined ? [] : [once.late])])
   const monitor =
     args.flag('no-http') || once !== undefined
       ? undefined

@@ -2,6 +2,7 @@ import { errorFields } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
+import { abortable, linkAbort } from '../../lib/async/linked-abort.ts'
 import type { Clock, Random } from '../../lib/async/clock.ts'
 import { fulfilledWithin } from '../../lib/async/within.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
@@ -25,8 +26,9 @@ export interface ServedRelay {
   readonly held: number
   wake(): void
   /**
-   * Resolves when nothing that is due and reachable is left, and nothing is in flight. Does not
-   * wait for rows that another relay has claimed. Throws `MERSAL_APP_STOPPED` while it does not run.
+   * Resolves when nothing that is due and reachable is left, and nothing is in flight. Waits until
+   * the store is open, but not for rows that another relay has claimed. Throws
+   * `MERSAL_APP_STOPPED` if it was not started, or is stopped.
    */
   drain(options?: { readonly signal?: AbortSignal }): Promise<void>
 }
@@ -58,7 +60,9 @@ export class StoreRelay {
   readonly #surroundings: Surroundings
   readonly #relay: Relay
   readonly #closing = new AbortController()
+  readonly #running = Promise.withResolvers<void>()
   #janitor: Promise<void> = Promise.resolve()
+  #started = false
   #opened = false
 
   constructor({ name, store, transports, settings }: ServedStore, surroundings: Surroundings) {
@@ -94,14 +98,23 @@ export class StoreRelay {
         return held()
       },
       wake: () => this.#relay.wake(),
-      drain: (options) => this.#relay.drain(options),
+      drain: (options) => this.#drain(options),
     }
+  }
+
+  async #drain(options?: { readonly signal?: AbortSignal }): Promise<void> {
+    if (this.#started && !this.#opened) {
+      using link = linkAbort(this.#closing.signal, options?.signal)
+      await abortable(link.signal, () => this.#running.promise)
+    }
+    await this.#relay.drain(options)
   }
 
   /** Settles after the first attempt to open the store. */
   async start(): Promise<void> {
     if (this.#closing.signal.aborted || this.#opened)
       throw new MersalError('MERSAL_APP_STOPPED', 'these relays have been started; create new ones')
+    this.#started = true
     const problem = await tryToOpen(this.#store)
     if (problem === undefined) return this.#run()
     const { alone, logger } = this.#surroundings
@@ -115,7 +128,9 @@ export class StoreRelay {
   }
 
   async stop(graceMs: number): Promise<boolean> {
-    this.#closing.abort()
+    this.#closing.abort(
+      new MersalError('MERSAL_APP_STOPPED', 'the relay was stopped before its store was open'),
+    )
     const settled = await this.#relay.stop({ graceMs })
     // Its statement may wait for a database that does not answer; what it has not removed is
     // removed later.
@@ -126,6 +141,7 @@ export class StoreRelay {
   #run(): void {
     if (this.#closing.signal.aborted) return
     this.#opened = true
+    this.#running.resolve()
     // Kept messages only: how long inbox records are kept is known to the apps that consume.
     const { clock, logger } = this.#surroundings
     const janitor = { app: this.#app, storage: this.#store.outbox, clock, logger }

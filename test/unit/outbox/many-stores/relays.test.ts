@@ -166,6 +166,47 @@ describe('relays of several stores', () => {
     expect(relays.served[0]!.state).toBe('running')
   })
 
+  test('drain a store that is opened later, and give that up with the signal and the stop', async () => {
+    let away = true
+    const { clock, relays, add, sent } = scene(2, {
+      change: (store, name) => ({
+        ...store,
+        open: () => (name === 's1' && away ? Promise.reject(new Error('not yet')) : store.open()),
+      }),
+    })
+    await add('s1', 'a')
+    await relays.start()
+    const late = relays.served[1]!
+    expect(late.state).toBe('opening')
+    const giveUp = new AbortController()
+    const given = late.drain({ signal: giveUp.signal })
+    giveUp.abort(new Error('enough'))
+    await expect(given).rejects.toThrow('enough')
+    let done = false
+    const drained = late.drain().then(() => (done = true))
+    await clock.advance(500)
+    expect(done).toBe(false)
+    away = false
+    await clock.advance(5000)
+    await drained
+    expect(sent('s1')).toBe(1)
+  })
+
+  test('end the draining of a store that was never open when they stop', async () => {
+    const { clock, relays } = scene(2, {
+      change: (store, name) => ({
+        ...store,
+        open: () => (name === 's1' ? Promise.reject(new Error('never')) : store.open()),
+      }),
+    })
+    await relays.start()
+    const drained = relays.served[1]!.drain()
+    const ended = expect(drained).rejects.toMatchObject({ code: 'MERSAL_APP_STOPPED' })
+    const stopped = relays.stop({ graceMs: 10 })
+    await clock.advance(2000)
+    await Promise.all([ended, stopped])
+  })
+
   test('do not start when no store can be opened, and say what the first one said', async () => {
     const { clock, relays } = scene(2, {
       change: (store, name) => ({
