@@ -29,6 +29,13 @@ function toStderr(text: string): void {
 
 const numbers: Readonly<Record<StopSignal, number>> = { SIGINT: 2, SIGTERM: 15 }
 
+/** What `stop()` is told. */
+interface Ending {
+  readonly graceMs?: number
+}
+
+const endingOf = ({ graceMs }: SignalOptions): Ending => (graceMs === undefined ? {} : { graceMs })
+
 type Stoppable = Pick<Mersal<never>, 'start' | 'stop'>
 
 function appsOf<App>(call: string, given: App | readonly App[]): readonly App[] {
@@ -39,11 +46,15 @@ function appsOf<App>(call: string, given: App | readonly App[]): readonly App[] 
 }
 
 /** Starts all at once. If one fails, the others are stopped, and its error is thrown. */
-async function startAll(apps: readonly Stoppable[], report: (text: string) => void): Promise<void> {
+async function startAll(
+  apps: readonly Stoppable[],
+  ending: Ending,
+  report: (text: string) => void,
+): Promise<void> {
   try {
     await Promise.all(apps.map(async (app) => app.start()))
   } catch (error) {
-    await stopAll(apps, {}, report)
+    await stopAll(apps, ending, report)
     throw error
   }
 }
@@ -51,7 +62,7 @@ async function startAll(apps: readonly Stoppable[], report: (text: string) => vo
 /** Stops all at once, and reports each failure. Returns whether there was none. */
 async function stopAll(
   apps: readonly Pick<Stoppable, 'stop'>[],
-  ending: { readonly graceMs?: number },
+  ending: Ending,
   report: (text: string) => void,
 ): Promise<boolean> {
   const stops = await Promise.allSettled(apps.map(async (app) => app.stop(ending)))
@@ -73,7 +84,7 @@ export async function runUntilSignal(
   const apps = appsOf('runUntilSignal()', app)
   using stopping = stopOnSignals(apps, options)
   try {
-    await startAll(apps, options.report ?? toStderr)
+    await startAll(apps, endingOf(options), options.report ?? toStderr)
   } catch (error) {
     // A signal that came during the start has stopped the app, which is no failure of the start.
     if (!stopping.asked || !isMersalError(error, 'MERSAL_APP_STOPPED')) throw error
@@ -97,11 +108,11 @@ export function stopOnSignals(
   options: SignalOptions = {},
 ): SignalStop {
   const apps = appsOf('stopOnSignals()', app)
-  const { signals = ['SIGTERM', 'SIGINT'], host = process, graceMs, report = toStderr } = options
+  const { signals = ['SIGTERM', 'SIGINT'], host = process, report = toStderr } = options
   const { promise, resolve } = Promise.withResolvers<number>()
   let asked = false
   const stop = async (): Promise<void> => {
-    const code = (await stopAll(apps, graceMs === undefined ? {} : { graceMs }, report)) ? 0 : 1
+    const code = (await stopAll(apps, endingOf(options), report)) ? 0 : 1
     host.exitCode = code
     resolve(code)
   }

@@ -235,6 +235,40 @@ describe('an app in a program of Nest', () => {
     expect(nest.get<Mersal>(Mersal).state).toBe('idle')
   })
 
+  test('a transient handler is refused at the start: it has an instance for each user', async () => {
+    class Orders {
+      place(): void {}
+    }
+    Injectable({ scope: Scope.TRANSIENT })(Orders)
+    decorate(Orders.prototype, 'place', Handles(Place))
+    const nest = await create({
+      imports: [MersalModule.forRoot({ name: 'orders', transport: memoryNetwork().transport() })],
+      providers: [Orders],
+    })
+    await expect(nest.init()).rejects.toThrow("@Handles() of 'place' in Orders: a transient")
+    expect(nest.get<Mersal>(Mersal).state).toBe('idle')
+  })
+
+  test('a handler of an app that no module has is refused at the start, with the nearest name', async () => {
+    class Orders {
+      place(): void {}
+    }
+    Injectable()(Orders)
+    decorate(Orders.prototype, 'place', Handles(Place, { app: 'biling' }))
+    const transport = memoryNetwork().transport()
+    const nest = await create({
+      imports: [MersalModule.forRoot({ name: 'orders', transport }, { app: 'billing' })],
+      providers: [Orders],
+    })
+    await expect(nest.init()).rejects.toMatchObject({
+      code: 'MERSAL_INVALID_OPTIONS',
+      message: expect.stringContaining(
+        "@Handles() of 'place' in Orders: no module has the app 'biling'; did you mean 'billing'?",
+      ) as string,
+    })
+    expect(nest.get<Mersal>('mersal:billing').state).toBe('idle')
+  })
+
   test('what could not work is refused with the field', () => {
     // oxlint-disable-next-line typescript/no-extraneous-class -- a mistake that is refused
     class Orders {

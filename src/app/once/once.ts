@@ -64,9 +64,18 @@ export class Once<Tx> {
     }
   }
 
-  /** Removes what was kept long enough, if this app has kept anything. */
+  /** Removes what was kept long enough, also by other processes. */
   async prune(limit: number, longerMs: number): Promise<number> {
-    return (await this.#opened?.prune({ limit, longerMs })) ?? 0
+    const store = this.#opened ?? (await this.#whereTableIs())
+    return (await store?.prune({ limit, longerMs })) ?? 0
+  }
+
+  /** Programs that never call `once()` make no table, and may find that of another process. */
+  async #whereTableIs(): Promise<OnceStore<Tx> | undefined> {
+    const store = this.#ports.settings.store?.once
+    if (store?.schema === undefined) return store
+    const { current } = await store.schema.version()
+    return current > 0 ? store : undefined
   }
 
   /** Makes the table, the first time. */

@@ -408,6 +408,19 @@ describe('signals of the process', () => {
     expect([...listeners.values()].map((set) => set.size)).toEqual([0, 0])
   })
 
+  test('of several apps the others stop within the grace period when one cannot start', async () => {
+    const { host } = fakeHost()
+    const endings: unknown[] = []
+    const good = {
+      start: () => Promise.resolve(),
+      stop: (ending: unknown) => Promise.resolve(void endings.push(ending)),
+    }
+    const bad = { ...good, start: () => Promise.reject(new Error('wrong password')) }
+    const running = runUntilSignal([good, bad], { host, graceMs: 1234 })
+    await expect(running).rejects.toThrow('wrong password')
+    expect(endings).toEqual([{ graceMs: 1234 }, { graceMs: 1234 }])
+  })
+
   test('the second one ends the process at once', async () => {
     const { host, raise } = fakeHost()
     const goOn = Promise.withResolvers<void>()

@@ -117,6 +117,24 @@ describe('app.once', () => {
     await app.stop()
   })
 
+  test('the janitor of an app that never calls once removes what others have kept', async () => {
+    const clock = manualClock()
+    const shared = memoryDatabase({ clock })
+    const store = () => memoryStore({ clock, database: shared })
+    const options = { name: 'shop', logger: false, sendOnly: true, clock } as const
+    const caller = new Mersal({
+      ...options,
+      store: store(),
+      transport: memoryNetwork().transport(),
+    })
+    await caller.once({ key: 'short', keepMs: 100_000 }, async () => 1)
+    const other = new Mersal({ ...options, store: store(), transport: memoryNetwork().transport() })
+    await other.start()
+    await clock.advance(200_000)
+    expect(await caller.once({ key: 'short' }, async () => 2)).toMatchObject({ replayed: false })
+    await Promise.all([other.stop(), caller.stop(), clock.advance(1000)])
+  })
+
   test('the janitor of the app removes what was kept long enough', async () => {
     const clock = manualClock()
     const app = new Mersal({

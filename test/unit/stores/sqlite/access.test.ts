@@ -1,12 +1,12 @@
-import { execFileSync } from 'node:child_process'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { MersalError } from '../../../../src/index.ts'
 import { sqlite, sqliteQueue } from '../../../../src/sqlite.ts'
-import { root } from '../../../house/sources.ts'
+import type { Attempt, Part } from './stranger.ts'
 
 const top = mkdtempSync(join(tmpdir(), 'mersal-access-'))
 chmodSync(top, 0o755)
@@ -27,73 +27,75 @@ function folder(): string {
   return path
 }
 
-type Part = 'store' | 'queue' | 'migrate'
-
-const attempts: Readonly<Record<Part, string>> = {
-  store: 'await sqlite({ path }).open()',
-  queue: `await sqliteQueue({ path }).subscribe('q', [])`,
-  migrate:
-    'const { schema } = sqlite({ path }).operations; await schema.version(); await schema.upgrade()',
+/** One program for all attempts: to load the sources takes longer than everything else here. */
+const program = fork(join(import.meta.dirname, 'stranger.ts'), {
+  cwd: '/',
+  execArgv: ['--no-warnings'],
+  ...(stranger === undefined ? {} : { uid: stranger, gid: stranger }),
+})
+afterAll(() => void program.kill('SIGKILL'))
+const answer = async (): Promise<string> => {
+  const [text] = (await Promise.race([
+    once(program, 'message'),
+    once(program, 'exit').then(([code]) => [`the program has ended with ${String(code)}`]),
+  ])) as [string]
+  return text
 }
+const ready = answer()
 
 /** What the attempt throws, as a user without the rights of root. */
-function refusal(part: Part, path: string): string {
-  const program = `
-    import { sqlite, sqliteQueue } from '${pathToFileURL(join(root, 'src/sqlite.ts')).href}'
-    const path = ${JSON.stringify(path)}
-    try { ${attempts[part]}; console.log('it worked') } catch (error) { console.log(error.code + ' ' + error.message) }`
-  return execFileSync(process.execPath, ['--no-warnings', '--input-type=module', '-e', program], {
-    encoding: 'utf8',
-    cwd: '/',
-    ...(stranger === undefined ? {} : { uid: stranger, gid: stranger }),
-  }).trim()
+async function refusal(part: Part, path: string): Promise<string> {
+  expect(await ready).toBe('ready')
+  const said = answer()
+  program.send({ part, path } satisfies Attempt)
+  return said
 }
 
 const parts = ['store', 'queue', 'migrate'] as const
 
 describe.each(parts)(
   'opening SQLite (%s) names the file or folder and the right that is missing',
-  { timeout: 240_000 },
+  { timeout: 60_000 },
   (part) => {
-    test('when the file may not be written', () => {
+    test('when the file may not be written', async () => {
       const path = join(folder(), 'app.db')
       writeFileSync(path, '', { mode: 0o444 })
-      expect(refusal(part, path)).toMatch(
+      expect(await refusal(part, path)).toMatch(
         /^MERSAL_STORE_FAILED .*may not write the file '.*app\.db'; grant it write$/,
       )
     })
 
-    test('when the file may not be read', () => {
+    test('when the file may not be read', async () => {
       const path = join(folder(), 'app.db')
       writeFileSync(path, '')
       chmodSync(path, 0)
-      expect(refusal(part, path)).toMatch(
+      expect(await refusal(part, path)).toMatch(
         /^MERSAL_STORE_FAILED .*may not read the file '.*app\.db'; grant it read and write$/,
       )
     })
 
-    test('when the folder may not be written, whether the file is there or not', () => {
+    test('when the folder may not be written, whether the file is there or not', async () => {
       const path = join(folder(), 'app.db')
       chmodSync(join(path, '..'), 0o555)
       const missing = new RegExp(
         `^MERSAL_STORE_FAILED .*may not make files in the folder '${join(path, '..')}'`,
       )
-      expect(refusal(part, path)).toMatch(missing)
+      expect(await refusal(part, path)).toMatch(missing)
       writeFileSync(path, '', { mode: 0o666 })
       chmodSync(path, 0o666)
-      expect(refusal(part, path)).toMatch(missing)
+      expect(await refusal(part, path)).toMatch(missing)
     })
 
-    test('when the folder is not there, or is a file', () => {
+    test('when the folder is not there, or is a file', async () => {
       const here = folder()
-      expect(refusal(part, join(here, 'data', 'app.db'))).toContain(
+      expect(await refusal(part, join(here, 'data', 'app.db'))).toContain(
         `the folder '${join(here, 'data')}' does not exist; make it`,
       )
       writeFileSync(join(here, 'file'), '')
-      expect(refusal(part, join(here, 'file', 'app.db'))).toContain(
+      expect(await refusal(part, join(here, 'file', 'app.db'))).toContain(
         `'${join(here, 'file')}' is no folder`,
       )
-      expect(refusal(part, here)).toContain(`'${here}' is a folder; name a file in it`)
+      expect(await refusal(part, here)).toContain(`'${here}' is a folder; name a file in it`)
     })
   },
 )
