@@ -120,7 +120,7 @@ describe('app.once', () => {
   test('the janitor of an app that never calls once removes what others have kept', async () => {
     const clock = manualClock()
     const shared = memoryDatabase({ clock })
-    const store = () => memoryStore({ clock, database: shared })
+    const store = () => memoryStore({ database: shared })
     const options = { name: 'shop', logger: false, sendOnly: true, clock } as const
     const caller = new Mersal({
       ...options,
