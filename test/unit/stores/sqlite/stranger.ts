@@ -12,9 +12,10 @@ const attempts: Readonly<Record<Part, (path: string) => Promise<unknown>>> = {
   store: (path) => sqlite({ path }).open(),
   queue: (path) => sqliteQueue({ path }).subscribe('q', []),
   async migrate(path) {
-    const { operations } = sqlite({ path })
-    await operations.schema.version()
-    await operations.schema.upgrade()
+    const schema = sqlite({ path }).operations?.schema
+    if (schema === undefined) throw new Error('the store has no schema')
+    await schema.version()
+    await schema.upgrade()
   },
 }
 
