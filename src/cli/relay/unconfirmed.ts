@@ -70,5 +70,7 @@ function follow<Name extends EventName>(
   const events = channel(name)
   const listener = (event: unknown): void => note(event as Events[Name])
   events.subscribe(listener)
-  return () => void events.unsubscribe(listener)
+  return () => {
+    events.unsubscribe(listener)
+  }
 }
