@@ -8,7 +8,7 @@ import { CommandError, exitCodes } from '../exit.ts'
 import type { Loaded } from '../config/load-config.ts'
 import { relayLogger } from './relay-logger.ts'
 import { type MonitorPlace, openMonitor } from './monitor.ts'
-import { runOnce } from './once.ts'
+import { type Once, type OnceOptions, runOnce } from './once.ts'
 import { watchParent } from './parent.ts'
 import { monitorParts, type Watched } from './relay-health.ts'
 import { queuesOf } from '../status/queues.ts'
@@ -107,14 +107,7 @@ async function run({ args, out, load, env }: Context): Promise<number> {
     () => performance.now(),
     new Map(watched.map(({ relay, labels }) => [relay.app, labels])),
   )
-  using once = args.flag('once')
-    ? runOnce({
-        logger,
-        name,
-        withinMs: args.number('within-ms') ?? WITHIN_MS,
-        passedMs: performance.now() - began,
-      })
-    : undefined
+  using once = args.flag('once') ? onceFor(args, { name, logger }, began) : undefined
   // A database that does not answer keeps no signal waiting.
   await Promise.race([relays.start(), stop, ...(once === undefined ? [] : [once.late])])
   const monitor =
@@ -144,6 +137,16 @@ async function run({ args, out, load, env }: Context): Promise<number> {
       : 'relay stopped; what was not settled falls due by itself',
   )
   return settled && drained ? exitCodes.ok : exitCodes.failed
+}
+
+/** `began`: when the program did, by `performance.now()`. */
+function onceFor(
+  args: Context['args'],
+  about: Pick<OnceOptions, 'name' | 'logger'>,
+  began: number,
+): Once {
+  const withinMs = args.number('within-ms') ?? WITHIN_MS
+  return runOnce({ ...about, withinMs, passedMs: performance.now() - began })
 }
 
 function watchedOf(
