@@ -2,7 +2,8 @@ import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
 // Bundles what `import 'mersal'` loads, and proves that it needs nothing but Node itself.
-const limitBytes = 200_000
+// Its size and 2 %. Sagas, contracts, requests and delays make a fifth of it.
+const limitBytes = 184_000
 
 const { metafile, outputFiles } = await build({
   entryPoints: ['dist/index.js'],
