@@ -182,7 +182,8 @@ export interface ReceiveOptions {
   readonly orderPerKey?: boolean
   /**
    * What becomes of a message that arrives after it has expired (`expiresInMs` of its sender). No
-   * handler is called. Default 'discard'.
+   * handler is called. 'discard' removes it without a copy, also one that an operator has put back.
+   * Default 'dead-letter'.
    */
   readonly onExpired?: 'discard' | 'dead-letter'
 }

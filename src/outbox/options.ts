@@ -16,7 +16,8 @@ export interface GivingUpOptions {
   readonly onDead?: OnDead
   /**
    * What becomes of a message that has expired (`expiresInMs` of its sender) before it was
-   * published. Later messages of its key go on in any case. Default 'discard'.
+   * published. Later messages of its key go on in any case. 'discard' deletes it without a copy,
+   * also one that an operator has put back. Default 'dead-letter'.
    */
   readonly onExpired?: OnExpired
 }
@@ -149,7 +150,7 @@ function givingUp(given: GivingUpOptions, where: string): Required<GivingUpOptio
       `${where}.onExpired`,
       given.onExpired,
       ['discard', 'dead-letter'] as const,
-      'discard',
+      'dead-letter',
     ),
   }
 }

@@ -70,7 +70,7 @@ function attemptInUnit<Tx>(
   signal: AbortSignal,
   onRecorded: (tx: Tx) => void,
 ): Promise<void> {
-  const { tracker, onDuplicate, name: consumer } = settings
+  const { tracker, name: consumer } = settings
   const { tx } = unit
   const isDuplicate = async (): Promise<boolean> => {
     const key = { consumer, messageId: reception.delivery.message.id }
@@ -82,6 +82,6 @@ function attemptInUnit<Tx>(
     reception,
     { tx, signal, call: (handler) => handler((fields) => senders.make(unit, fields)) },
     isDuplicate,
-    onDuplicate,
+    settings,
   )
 }

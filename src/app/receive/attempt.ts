@@ -1,4 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
+import { expired, isExpired } from '../../core/messages/expiry.ts'
 import type { IncomingContext } from '../../core/pipeline.ts'
 import type { GivingUp } from '../../lib/async/linked-abort.ts'
 import type { UnitSender } from '../types.ts'
@@ -54,26 +55,35 @@ export interface AttemptUnit<Tx> {
 }
 
 /**
- * One attempt in an open unit: the inbox first, then the handler. The same for a message alone, for
- * one that shares its transaction, for a rehearsal, and for an app without a database.
+ * One attempt in an open unit: the inbox first, then whether the message has expired, then the
+ * handler. The same for a message alone, for one that shares its transaction, for a rehearsal, and
+ * for an app without a database.
  */
 export async function attempt<Tx>(
   { registration, delivery, body, attempt: number, progress }: Reception<Tx>,
   { tx, signal, call }: AttemptUnit<Tx>,
   isDuplicate: () => Promise<boolean>,
-  onDuplicate: 'skip' | 'flag',
+  { onDuplicate, clock, tracker }: Pick<Settings<Tx>, 'onDuplicate' | 'clock' | 'tracker'>,
 ): Promise<void> {
+  const { message } = delivery
+  const isOver = (): boolean => isExpired(message, clock.now())
   progress.stage = 'recording'
   const duplicate = await isDuplicate()
-  if (duplicate && onDuplicate === 'skip') {
+  if (duplicate && (onDuplicate === 'skip' || isOver())) {
     progress.skipped = true
     return
   }
   progress.stage = 'handling'
-  const fields = { tx, message: delivery.message, attempt: number, duplicate, signal }
-  await call(async (withSender) => registration.handler(body, withSender(fields)))
+  const fields = { tx, message, attempt: number, duplicate, signal }
+  await call(async (withSender) => {
+    // The last moment: the store, the steps of the user and other handlers may have taken long.
+    if (isOver()) throw expired(message, tracker === undefined ? UNKNOWN : '')
+    await registration.handler(body, withSender(fields))
+  })
   progress.stage = 'committing'
 }
+
+const UNKNOWN = ' (it may have been handled before: without an inbox nobody knows)'
 
 /** The time that one handler may take. */
 export function handlerLimit<Tx>(

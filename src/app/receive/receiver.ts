@@ -18,7 +18,7 @@ import { reportDelivery } from './reports.ts'
 import { withRetries } from './retry.ts'
 import { SharedTransactions } from './shared/shared-transactions.ts'
 import { type Repeat, type Sharing, type Verdict, newSharing, undone } from './shared/verdicts.ts'
-import { dispositionOfExpired } from './retries/expiry.ts'
+import { hasExpired, settleExpired, withoutAsking } from './retries/expiry.ts'
 import { LONGEST_HOLD_MS, excuses } from './store-away/excuse.ts'
 import type { StoreGate } from './store-away/store-gate.ts'
 import { handleWithoutDatabase } from './without-database.ts'
@@ -127,21 +127,17 @@ export class Receiver<Tx> {
     const { settings, gate } = this.#ports
     const { delivery, link } = inHand
     const began = settings.clock.monotonic()
-    const over = dispositionOfExpired(settings, delivery)
-    if (over !== undefined) {
-      const facts = { attempt: delivery.attempt, skipped: false, expired: true, duration: 0 }
-      reportDelivery(settings, delivery, over, facts)
-      return over
-    }
-    if (gate?.open === false && !(await gate.passes(link.signal, LONGEST_HOLD_MS)))
-      return { kind: 'release' }
-    const disposition = await this.#withRetries(inHand)
-    const duration = settings.clock.monotonic() - began
-    const { attempt, progress } = inHand
+    const over = withoutAsking(settings, delivery)
+    const mayWait = over === undefined && gate?.open === false
+    if (mayWait && !(await gate.passes(link.signal, LONGEST_HOLD_MS))) return { kind: 'release' }
+    const found = over ?? (await this.#withRetries(inHand))
+    const expired = hasExpired(found)
+    const disposition = expired ? settleExpired(settings, delivery, found) : found
     reportDelivery(settings, delivery, disposition, {
-      attempt,
-      skipped: progress.skipped,
-      duration,
+      attempt: over === undefined ? inHand.attempt : delivery.attempt,
+      skipped: inHand.progress.skipped,
+      expired,
+      duration: settings.clock.monotonic() - began,
     })
     return disposition
   }
@@ -174,6 +170,8 @@ export class Receiver<Tx> {
   async #attempt(inHand: InHand): Promise<Disposition> {
     let sharing = newSharing
     for (;;) {
+      const over = withoutAsking(this.#ports.settings, inHand.delivery)
+      if (over !== undefined) return over
       const tried = await this.#tryOnce(inHand, sharing)
       if (tried.kind === 'ended') return tried.disposition
       const { after } = tried

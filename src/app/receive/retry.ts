@@ -69,6 +69,7 @@ const steering = [
   'MERSAL_REJECTED',
   'MERSAL_RETRY_LATER',
   'MERSAL_FUTURE_VERSION',
+  'MERSAL_EXPIRED',
 ] as const
 
 /** Whether the error says by itself what becomes of the message. */
@@ -96,6 +97,7 @@ function judge(policy: RetryPolicy, delivery: Delivery, failure: FailedTry): Dis
   if (isMersalError(thrown, 'MERSAL_TRANSACTION_ENDED'))
     return { kind: 'reject', reason: 'transaction-ended', error }
   if (isMersalError(thrown, 'MERSAL_REJECTED')) return { kind: 'reject', reason: 'rejected', error }
+  if (isMersalError(thrown, 'MERSAL_EXPIRED')) return { kind: 'reject', reason: 'expired', error }
   if (isMersalError(thrown, 'MERSAL_FUTURE_VERSION'))
     return awaitDeployment(policy, delivery.postponedSince ?? now, now, thrown)
   const wished = requestedDelay(thrown)

@@ -49,8 +49,7 @@ export function attemptWithoutDatabase<Tx>(
   unit: Unit<Tx> | undefined,
   signal: AbortSignal,
 ): Promise<void> {
-  const { onDuplicate } = ports.settings
-  return attempt(reception, heldUnit(ports, unit, reception, signal), never, onDuplicate)
+  return attempt(reception, heldUnit(ports, unit, reception, signal), never, ports.settings)
 }
 
 const never = (): Promise<boolean> => Promise.resolve(false)

@@ -1,4 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
+import { isTimeText } from '../../core/messages/expiry.ts'
 import { type Envelope, headerNames } from '../../core/messages/message.ts'
 import {
   checkHeaders,
@@ -89,11 +90,28 @@ export function travelling(headers: Readonly<Record<string, string>>): Record<st
   return { ...checkHeaders(others), ...kept }
 }
 
+interface Rule {
+  readonly fits: (value: string) => boolean
+  /** In words. */
+  readonly wanted: string
+}
+
+const anyValue: Rule = {
+  fits: () => true,
+  wanted: 'text of at most 8192 bytes without control characters',
+}
+const rules: ReadonlyMap<string, Rule> = new Map([
+  [headerNames.contentType, { fits: isContentType, wanted: contentTypeRule }],
+  [
+    headerNames.expiresAt,
+    { fits: isTimeText, wanted: 'a time as toISOString() writes it; give expiresInMs instead' },
+  ],
+])
+
 /** A header that Mersal has set, after the steps of the user. */
 function replaced(name: string, value: unknown): string {
-  const isType = name === headerNames.contentType
-  if (isHeaderValue(value) && (!isType || isContentType(value))) return value
-  const wanted = isType ? contentTypeRule : 'text of at most 8192 bytes without control characters'
+  const { fits, wanted } = rules.get(name) ?? anyValue
+  if (isHeaderValue(value) && fits(value)) return value
   const text = `headers['${name}']: an outgoing step replaced it by something else than ${wanted}`
   throw new MersalError('MERSAL_INVALID_MESSAGE', text, {
     details: { field: `headers['${name}']` },

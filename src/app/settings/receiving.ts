@@ -111,7 +111,7 @@ function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
     giveUpAfterMs: given.giveUpAfterMs === undefined ? undefined : number('giveUpAfterMs'),
     backoff: checkBackoff('receive.backoff', given.backoff, { preset, leastMs: 0 }),
     orderPerKey: checkOrderPerKey(given.orderPerKey),
-    onExpired: checkChoice('receive.onExpired', given.onExpired, fates, 'discard'),
+    onExpired: checkChoice('receive.onExpired', given.onExpired, fates, 'dead-letter'),
   }
 }
 

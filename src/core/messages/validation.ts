@@ -102,6 +102,8 @@ export function checkHeaders(headers: Readonly<Record<string, unknown>>): Record
         field,
         "a name has 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit",
       )
+    if (name === headerNames.expiresAt)
+      throw invalidField(field, 'this header is set by Mersal itself; give expiresInMs instead')
     if (reservedHeaders.has(name))
       throw invalidField(field, 'this header is set by Mersal itself; choose another name')
     if (OF_TRANSPORTS.test(name))

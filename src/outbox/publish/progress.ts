@@ -67,14 +67,22 @@ export class Progress {
 
   /** Hands the next rows of the run over, or ends it. */
   goOn(batch: Batch, run: Run): void {
+    while (!this.#isLate(batch) && this.#isOver(rowAt(run, run.next)))
+      if (!this.#expired(batch, run)) return
     const { message, withheldBytes } = rowAt(run, run.next)
-    const now = this.#environment.clock.monotonic()
-    if (this.#ports.ending.closed || now >= batch.terms.publishUntil) return this.#end(batch, run)
+    if (this.#isLate(batch)) return this.#end(batch, run)
     if (withheldBytes !== undefined && !this.#ports.gate.isPaused(message))
       return this.#deal(batch, run, tooLarge(withheldBytes))
-    if (isExpired(message, this.#environment.clock.now()) && !this.#ports.gate.isPaused(message))
-      return this.#expired(batch, run)
     if (!this.#ports.hand(batch, run)) this.#end(batch, run)
+  }
+
+  /** Nothing of the batch may be handed over any more. */
+  #isLate({ terms }: Batch): boolean {
+    return this.#ports.ending.closed || this.#environment.clock.monotonic() >= terms.publishUntil
+  }
+
+  #isOver({ message }: ClaimedMessage): boolean {
+    return isExpired(message, this.#environment.clock.now()) && !this.#ports.gate.isPaused(message)
   }
 
   answered(batch: Batch, run: Run, index: number, outcome: PublishOutcome): void {
@@ -129,16 +137,19 @@ export class Progress {
     }
   }
 
-  /** It is not published, and the run goes on with the next row. */
-  #expired(batch: Batch, run: Run): void {
+  /** It is not published. Returns whether the run goes on with the next row. */
+  #expired(batch: Batch, run: Run): boolean {
     const row = rowAt(run, run.next)
     const settlement = settlementOfExpired(row, this.#circumstances(batch, row))
-    if (settlement.kind === 'release') return this.#end(batch, run, settlement)
+    if (settlement.kind === 'release') {
+      this.#end(batch, run, settlement)
+      return false
+    }
     this.#ports.unanswered.forget(row.position)
     const over = skipNext(run)
     this.#settle(batch, row, settlement, over && run.keyed, () => this.#ports.reports.expired(row))
     if (over) this.#finish(batch, run)
-    else this.goOn(batch, run)
+    return !over
   }
 
   #settlementFor(batch: Batch, row: ClaimedMessage, outcome: PublishOutcome): Settlement {

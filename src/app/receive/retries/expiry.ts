@@ -12,17 +12,31 @@ interface ExpiryFacts {
   readonly receive: { readonly onExpired: 'discard' | 'dead-letter' }
 }
 
-/** What becomes of a message whose time is over; undefined if it may be handled. */
-export function dispositionOfExpired(
-  { name: app, logger, clock, receive }: ExpiryFacts,
-  { message, queue }: Delivery,
+/**
+ * What becomes of a message of which nobody has to ask the inbox, because it goes in any case;
+ * undefined if it may be handled, or may have been handled.
+ */
+export function withoutAsking(
+  { clock, receive }: Pick<ExpiryFacts, 'clock' | 'receive'>,
+  { message }: Delivery,
 ): Disposition | undefined {
-  if (!isExpired(message, clock.now())) return undefined
-  const { id, type } = message
+  if (receive.onExpired === 'dead-letter' || !isExpired(message, clock.now())) return undefined
+  return { kind: 'reject', reason: 'expired', error: expired(message) }
+}
+
+export function hasExpired(disposition: Disposition): boolean {
+  return disposition.kind === 'reject' && disposition.reason === 'expired'
+}
+
+/** Says that a message has expired, and what becomes of it. */
+export function settleExpired(
+  { name: app, logger, receive }: ExpiryFacts,
+  { message: { id, type }, queue }: Delivery,
+  disposition: Disposition,
+): Disposition {
   emit('mersal:expired', () => ({ app, id, type, place: queue, by: 'receiver' }))
-  if (receive.onExpired === 'dead-letter')
-    return { kind: 'reject', reason: 'expired', error: expired(message) }
+  if (receive.onExpired === 'dead-letter') return disposition
   const fields = { app, id: printable(id), type: printable(type), queue }
-  logger.debug(fields, 'a message had expired and was not handled')
+  logger.debug(fields, 'a message came after its end, and this delivery of it was not handled')
   return { kind: 'ack' }
 }

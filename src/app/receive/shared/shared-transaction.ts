@@ -173,7 +173,7 @@ export class SharedTransaction<Tx> {
           ),
       },
       () => inbox.isDuplicate(index),
-      this.#ports.settings.onDuplicate,
+      this.#ports.settings,
     )
   }
 

@@ -1,4 +1,5 @@
 import { AsyncResource } from 'node:async_hooks'
+import { isExpired } from '../../../core/messages/expiry.ts'
 import { nextTurn } from '../../../lib/async/turn.ts'
 import { handleAlone } from '../alone.ts'
 import type { Reception } from '../attempt.ts'
@@ -36,10 +37,12 @@ export class SharedTransactions<Tx> {
   /**
    * Whether this try may share a transaction. Only a first one does: a message that comes again has
    * failed, asked to come later, or was in hand when a process died. It must not take others along.
+   * One that has expired would, unless it is a duplicate.
    */
   takes({ registration, attempt, sharing, delivery }: Reception<Tx>): boolean {
     const isFirst = attempt === 1 && delivery.postponedSince === undefined
-    return registration.batch > 1 && isFirst && !sharing.alone
+    if (registration.batch === 1 || !isFirst || sharing.alone) return false
+    return !isExpired(delivery.message, this.#ports.settings.clock.now())
   }
 
   /** Resolves when the transaction of the message has ended, or its signal aborts before that. */

@@ -2,15 +2,14 @@ import { describe, expect, test } from 'vitest'
 import { command } from '../../../../src/index.ts'
 import { memoryStore } from '../../../../src/memory.ts'
 import { manualClock } from '../../../../src/testing/index.ts'
-import { json } from '../../support/fake-transport.ts'
 import { openShop } from '../../support/shop.ts'
 
 const Place = command<{ id: number }>('orders.place')
 const YEAR = 365 * 86_400_000
 
-function setUp(receive: object = {}) {
+function setUp() {
   const clock = manualClock()
-  const shop = openShop({ clock, receive, change: () => memoryStore({ clock }) })
+  const shop = openShop({ clock, change: () => memoryStore({ clock }) })
   const send = (options: object) =>
     shop.app.transaction((_, { sendLocal }) => sendLocal(Place, { id: 1 }, options))
   return { ...shop, clock, send }
@@ -56,54 +55,30 @@ describe('expiresInMs', () => {
 
   test('may not be set as a header by hand', async () => {
     const { send } = setUp()
-    await expect(send({ headers: { 'expires-at': 'now' } })).rejects.toMatchObject({
-      code: 'MERSAL_INVALID_MESSAGE',
-    })
-  })
-})
-
-describe('a message that arrives', () => {
-  const incoming = (at: number) => ({
-    type: 'orders.place',
-    body: json({ id: 1 }),
-    headers: { 'expires-at': new Date(at).toISOString() },
+    const sending = send({ headers: { 'expires-at': 'now' } })
+    await expect(sending).rejects.toMatchObject({ code: 'MERSAL_INVALID_MESSAGE' })
+    await expect(sending).rejects.toThrow(/expires-at.*expiresInMs/)
   })
 
-  async function receive(onExpired: object, lateMs: number) {
-    const { app, transport, clock } = setUp(onExpired)
-    const handled: number[] = []
-    app.handle(Place, ({ id }) => void handled.push(id))
-    await app.start()
-    const disposition = await transport.deliver('shop', incoming(clock.now() - lateMs))
-    await app.stop()
-    return { handled, disposition }
-  }
-
-  test('before its end is handled', async () => {
-    const { handled, disposition } = await receive({}, -1)
-    expect(handled).toEqual([1])
-    expect(disposition).toEqual({ kind: 'ack' })
-  })
-
-  test('at its end or later reaches no handler', async () => {
-    for (const lateMs of [0, 1000]) {
-      const { handled, disposition } = await receive({}, lateMs)
-      expect(handled).toEqual([])
-      expect(disposition).toEqual({ kind: 'ack' })
-    }
-  })
-
-  test('too late becomes a dead letter if so wished', async () => {
-    const { handled, disposition } = await receive({ onExpired: 'dead-letter' }, 1)
-    expect(handled).toEqual([])
-    expect(disposition).toMatchObject({
-      kind: 'reject',
-      reason: 'expired',
-      error: { code: 'MERSAL_EXPIRED' },
-    })
-  })
-
-  test('onExpired of another name is refused at once', () => {
-    expect(() => setUp({ onExpired: 'drop' })).toThrow(/receive\.onExpired/)
-  })
+  test.each(['tomorrow', '5', '2027-01-01'])(
+    'is not replaced by an outgoing step with %s, which is no such time',
+    async (text) => {
+      const { app } = openShop({
+        outgoing: [
+          {
+            name: 'own end',
+            run: (context, next) => {
+              context.headers['expires-at'] = text
+              return next()
+            },
+          },
+        ],
+      })
+      const sending = app.transaction((_, { sendLocal }) => sendLocal(Place, { id: 1 }))
+      await expect(sending).rejects.toMatchObject({
+        code: 'MERSAL_INVALID_MESSAGE',
+        details: { field: "headers['expires-at']" },
+      })
+    },
+  )
 })

@@ -2,16 +2,26 @@ import { describe, expect, test } from 'vitest'
 import type { OutgoingMessage } from '../../../../src/core/messages/message.ts'
 import type { Events } from '../../../../src/core/telemetry.ts'
 import { channel } from 'node:diagnostics_channel'
-import { calm, confirmed, message, pass, relays, testTransport, unknown } from '../support.ts'
+import {
+  calm,
+  confirmed,
+  message,
+  pass,
+  refusedForGood,
+  relays,
+  testTransport,
+  unknown,
+} from '../support.ts'
 
 const { start } = relays()
 const START = Date.UTC(2026, 0, 1)
+/** What every message of an app carries. */
+const ours = { 'sent-at': new Date(START - 60_000).toISOString(), sender: 'shop' }
 
 /** A message that expires so many milliseconds after the clock of the test began. */
 function expiring(atMs: number, ...given: Parameters<typeof message>): OutgoingMessage {
-  const made = message(...given)
-  const headers = { ...made.headers, 'expires-at': new Date(START + atMs).toISOString() }
-  return { ...made, headers }
+  const expiresAt = new Date(START + atMs).toISOString()
+  return { ...message(...given), headers: { ...ours, 'expires-at': expiresAt } }
 }
 
 function expiries(): { readonly seen: string[] } & Disposable {
@@ -31,7 +41,7 @@ function expiries(): { readonly seen: string[] } & Disposable {
 describe('messages that have expired', () => {
   test('are not published, leave their place to the next one, and are counted once', async () => {
     using told = expiries()
-    const { add, clock, relay, sent, store } = start({}, { wakers: [] })
+    const { add, clock, relay, sent, store } = start({ onExpired: 'discard' }, { wakers: [] })
     await clock.advance(100)
     await add(
       expiring(100, 'old'),
@@ -60,9 +70,9 @@ describe('messages that have expired', () => {
     expect(sent()).toEqual(['k1', 'k3'])
   })
 
-  test('become dead letters if so wished, and hold back nothing', async () => {
+  test('become dead letters, and hold back nothing', async () => {
     using told = expiries()
-    const { add, clock, relay, sent, store } = start({ onExpired: 'dead-letter' }, { wakers: [] })
+    const { add, clock, relay, sent, store } = start({}, { wakers: [] })
     await clock.advance(100)
     await add(expiring(50, 'k1', { key: 'k' }), message('k2', { key: 'k' }))
     await relay.drain()
@@ -75,7 +85,10 @@ describe('messages that have expired', () => {
   })
 
   test('while they waited for an answer leave their key only when no late frame can come', async () => {
-    const { add, clock, relay, sent, store, transport } = start({ claimMs: 1000 }, { wakers: [] })
+    const { add, clock, relay, sent, store, transport } = start(
+      { claimMs: 1000, onExpired: 'discard' },
+      { wakers: [] },
+    )
     transport.behaviour = ({ id }) => (id === 'k1' ? unknown : confirmed)
     await add(expiring(300, 'k1', { key: 'k' }), message('k2', { key: 'k' }))
     relay.wake()
@@ -88,11 +101,51 @@ describe('messages that have expired', () => {
     expect((await store.admin.stats()).dead).toBe(0)
   })
 
-  test('a time that is none never ends', async () => {
+  test.each([
+    ['a word', { ...ours, 'expires-at': 'tomorrow' }],
+    ['a number', { ...ours, 'expires-at': '5' }],
+    ['another form of a time', { ...ours, 'expires-at': '2001-05-01T00:00:00Z' }],
+    ['no day of any month', { ...ours, 'expires-at': '2001-02-31T00:00:00.000Z' }],
+    ['of somebody else', { 'expires-at': '2001-05-01T00:00:00.000Z' }],
+    ['without a sender', { 'sent-at': ours['sent-at'], 'expires-at': '2001-05-01T00:00:00.000Z' }],
+    ['sent at no time', { ...ours, 'sent-at': '5', 'expires-at': '2001-05-01T00:00:00.000Z' }],
+  ])('a time that is %s is none, and never ends', async (_, headers) => {
     const { add, relay, sent } = start({}, { wakers: [] })
-    await add({ ...message('a'), headers: { 'expires-at': 'tomorrow' } })
+    await add({ ...message('a'), headers })
     await relay.drain()
     expect(sent()).toEqual(['a'])
+  })
+
+  test('ten thousand of one key leave their places in one claim', async () => {
+    const options = { batchSize: 10_000, window: 10_000, onExpired: 'discard' } as const
+    const { add, clock, relay, sent, store, claims } = start(options, { wakers: [] })
+    await clock.advance(100)
+    const old = Array.from({ length: 9999 }, (__, at) => expiring(50, `k${at}`, { key: 'k' }))
+    await add(...old, message('last', { key: 'k' }))
+    const before = claims.length
+    await relay.drain()
+    expect(sent()).toEqual(['last'])
+    expect(await store.admin.stats()).toMatchObject({ pending: 0, dead: 0 })
+    expect(claims.length - before).toBeLessThan(5)
+  })
+
+  test('that an operator puts back become dead letters again, with their bytes', async () => {
+    const { add, clock, relay, sent, store, transport } = start({ maxAttempts: 1 }, { wakers: [] })
+    transport.behaviour = () => refusedForGood
+    await add(expiring(50, 'a'), expiring(50, 'b', { key: 'k' }))
+    await relay.drain()
+    await clock.advance(100)
+    transport.behaviour = () => confirmed
+    const given = await store.admin.deadLetters.list()
+    expect(given.map(({ reason }) => reason)).toEqual(['unroutable', 'unroutable'])
+    expect(await store.admin.deadLetters.retry(given.map(({ key }) => key))).toBe(2)
+    await relay.drain()
+    const again = await store.admin.deadLetters.list()
+    expect(sent().length).toBe(2)
+    expect(again.map(({ id, reason, body }) => [id, reason, [...body]]).sort()).toEqual([
+      ['a', 'expired', [1]],
+      ['b', 'expired', [1]],
+    ])
   })
 
   test('with a delay: it is neither early nor published after its end', async () => {
