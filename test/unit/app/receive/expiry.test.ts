@@ -162,7 +162,7 @@ describe.each(['dead-letter', 'discard'] as const)('a message that expires (%s)'
     const dispositions = await Promise.all(given)
     for (const [at, inMs] of ends.entries())
       expect(dispositions[at]).toMatchObject(inMs < 0 ? end : { kind: 'ack' })
-    expect(handled.toSorted()).toEqual([0, 2, 4])
+    expect(handled.toSorted((left, right) => left - right)).toEqual([0, 2, 4])
     expect(seen.expired.sort()).toEqual(['order-1', 'order-3'])
   })
 })

@@ -142,10 +142,8 @@ describe('messages that have expired', () => {
     await relay.drain()
     const again = await store.admin.deadLetters.list()
     expect(sent().length).toBe(2)
-    expect(again.map(({ id, reason, body }) => [id, reason, [...body]]).sort()).toEqual([
-      ['a', 'expired', [1]],
-      ['b', 'expired', [1]],
-    ])
+    const found = again.map(({ id, reason, body }) => `${id} ${reason} ${body.join()}`)
+    expect(found.sort()).toEqual(['a expired 1', 'b expired 1'])
   })
 
   test('with a delay: it is neither early nor published after its end', async () => {
