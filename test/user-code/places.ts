@@ -26,6 +26,7 @@ export const places: readonly Place[] = [
   { name: 'mysql2', file: 'user-code/mysql.test.ts' },
   onPostgres('Drizzle', 'drizzle'),
   onPostgres('Drizzle 1.0', 'drizzle-rc'),
+  onPostgres('Drizzle with postgres.js', 'drizzle-postgres-js'),
   onPostgres('Knex', 'knex'),
   onPostgres('Kysely', 'kysely'),
   onPostgres('MikroORM', 'mikro-orm'),

@@ -59,7 +59,8 @@ export function gate(
   const passes = (text: unknown, end: string | undefined): boolean => {
     if (end === undefined && ending) return false
     if (end === undefined && afterwards === 'statements') return true
-    if (afterwards === 'statements' && (end === 'commit' || end === 'rollback')) return true
+    // What it writes may fail.
+    if (afterwards === 'statements' && end === 'rollback') return true
     return allowed?.includes(end ?? String(text)) === true
   }
   return {

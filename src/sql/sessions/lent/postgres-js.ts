@@ -1,7 +1,8 @@
 import { handleRevoked } from '../../units/transaction-words.ts'
 import { type Gate, type Lent, gate } from './lent.ts'
 
-type Sql = ((...given: unknown[]) => unknown) & Record<string, unknown>
+/** A transaction of postgres.js, or a savepoint of it. */
+export type Sql = ((...given: unknown[]) => unknown) & Record<string, unknown>
 
 /** Sent only when somebody waits for it, which may be after the end of the unit. */
 interface Query {
@@ -15,10 +16,11 @@ interface Query {
  */
 export function lendPostgresJs<Tx>(tx: Tx): Lent<Tx> {
   const passing = gate('postgres.js')
-  return { tx: guarded(tx as Sql, passing) as Tx, revoke: () => passing.revoke([]) }
+  return { tx: guardedSql(tx as Sql, passing) as Tx, revoke: () => passing.revoke([]) }
 }
 
-function guarded(sql: Sql, passing: Gate): Sql {
+/** Statements, also of savepoints inside of it, go through the gate. */
+export function guardedSql(sql: Sql, passing: Gate): Sql {
   const lent = ((...given: unknown[]): unknown => {
     const [first] = given
     const text = Array.isArray(first) && 'raw' in first ? first.join('?') : undefined
@@ -50,7 +52,7 @@ function lentSavepoint(savepoint: (...given: unknown[]) => unknown, passing: Gat
         : [(inner: Sql) => inner(...given), []]
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
     const lent = async (inner: Sql): Promise<unknown> => {
-      const [outcome] = await Promise.allSettled([allOf(work, guarded(inner, passing))])
+      const [outcome] = await Promise.allSettled([allOf(work, guardedSql(inner, passing))])
       if (!passing.revoked && outcome.status === 'fulfilled') return outcome.value
       const reason: unknown = outcome.status === 'rejected' ? outcome.reason : undefined
       if (!passing.revoked) throw reason
