@@ -26,7 +26,8 @@ export async function runClaimLoop(ports: ClaimLoopPorts, stopping: AbortSignal)
   for (;;) {
     const grant = await waitForLimit(ports, stopping)
     if (grant === undefined) return
-    ports.bell.clear()
+    // A look at delayed rows follows no hint.
+    if (grant.rows === undefined) ports.bell.clear()
     const claimed = await tryToClaim(ports.claims, grant, failures)
     if (claimed !== undefined) {
       ports.dispatch.claimed(claimed.rows, claimed.terms)
@@ -46,12 +47,14 @@ async function waitForLimit(
   const { looks, inHand, holdBacks, environment } = claims
   while (!stopping.aborted) {
     const now = environment.clock.monotonic()
+    looks.fallDue(now)
     const dueAt = Math.min(looks.dueAt, holdBacks.nextProbeAt)
-    if (!bell.hinted && now < dueAt) {
-      await bell.wait(dueAt - now)
+    const wanted = bell.hinted || now >= dueAt
+    if (!wanted && looks.rows === undefined) {
+      await bell.wait(Math.min(dueAt, looks.rowsDueAt) - now)
       continue
     }
-    const grant = nextGrant(ports, now)
+    const grant = nextGrant(ports, now, wanted)
     if (grant.limit > 0) {
       inHand.reserve(grant.limit)
       return grant
@@ -61,14 +64,22 @@ async function waitForLimit(
   return undefined
 }
 
-function nextGrant({ bell, claims, settler }: ClaimLoopPorts, now: number): Grant {
+/** `wanted`: there is a reason to look elsewhere than at delayed rows. */
+function nextGrant(ports: ClaimLoopPorts, now: number, wanted: boolean): Grant {
+  const { bell, claims, settler } = ports
   const { inHand, holdBacks, looks } = claims
-  return holdBacks.next({
+  const state = {
     held: inHand.rows,
     // After settling has failed, more would be published that cannot be settled either.
     room: () => (settler.troubled ? NO_ROOM : inHand.room()),
     fresh: bell.hinted || looks.othersAreDue(now),
-  })
+  }
+  const rows = looks.rows === undefined ? undefined : holdBacks.next({ ...state, rows: looks.rows })
+  if (rows?.rows === 'slow' && rows.limit === 0) looks.passRowsOver()
+  const room = rows !== undefined && rows.limit > 0
+  if (room && !(wanted && looks.rowsLast)) return rows
+  const grant = holdBacks.next(state)
+  return room && grant.limit === 0 ? rows : grant
 }
 
 async function waitForRoom(
@@ -76,12 +87,14 @@ async function waitForRoom(
   { turn }: Grant,
   now: number,
 ): Promise<void> {
-  const { pollIntervalMs } = claims.settings
+  const { looks, settings } = claims
+  const { pollIntervalMs } = settings
   // A hint cannot make room. It ends the wait of a turn for slow destinations, since it may be for
-  // another one, that there is room for.
-  const hopeless = turn === 'all' || turn === 'others' || bell.hinted
+  // another one, that there is room for; and so does a row that falls due.
+  const hopeless = turn === 'all' || turn === 'others' || bell.hinted || looks.rows !== undefined
+  const dueAt = Math.min(looks.othersDueAt, looks.rowsDueAt)
   if (hopeless) await bell.rest(pollIntervalMs)
-  else await bell.wait(Math.min(pollIntervalMs, Math.max(1, claims.looks.othersDueAt - now)))
+  else await bell.wait(Math.min(pollIntervalMs, Math.max(1, dueAt - now)))
 }
 
 /** Undefined: the claim failed, and that was logged. */

@@ -45,7 +45,7 @@ export async function claim(ports: ClaimPorts, grant: Grant): Promise<Claim> {
   const number = ports.drains.sent()
   const startedAt = ports.environment.clock.monotonic()
   const heldBefore = ports.inHand.rows
-  const looking = ports.looks.begin(grant.turn, startedAt)
+  const looking = ports.looks.begin(grant, startedAt)
   const terms: Terms = { ...termsFrom(startedAt, ports.settings.claimMs), express: false }
   const { rows, messages, ended } = await ask(ports, grant, looking, terms)
   const answered = {

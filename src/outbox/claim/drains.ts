@@ -1,5 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import type { Look } from './scan.ts'
+import type { Looking } from './looks.ts'
 
 /** Those who wait until the outbox is empty, and the proof that it is. */
 export interface Drains {
@@ -19,7 +19,7 @@ export interface Drains {
 export interface Answered {
   readonly number: number
   /** Undefined: it left whole destinations to other claims, and proves nothing of them. */
-  readonly look: Look | undefined
+  readonly look: Looking['look'] | undefined
   /** It left no destination alone because of its share. */
   readonly whole: boolean
   /** It came to the end of the outbox. */

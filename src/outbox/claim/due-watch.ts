@@ -2,7 +2,7 @@ import { errorFields } from '../../core/errors/error-text.ts'
 import type { Upcoming, WaitingRows } from '../../core/outbox.ts'
 import type { Environment } from '../environment.ts'
 import { createBell } from './bell.ts'
-import type { DueRow } from './due-times.ts'
+import type { Behind, DueRow } from './due-times.ts'
 
 /** Learns when delayed messages fall due, so that each leaves at its time and not with a poll. */
 export interface DueWatch {
@@ -24,11 +24,16 @@ export interface DueWatchPorts {
 export interface Told {
   readonly rows: readonly DueRow[]
   /** There may be more behind this one. */
-  readonly behind: DueRow | undefined
+  readonly behind: Behind | undefined
 }
 
-/** Rows of one answer. When half of them have fallen due, the next ones are asked for. */
-const MOST_ROWS = 500
+/**
+ * Rows of one answer: as many as show what falls due in a short time to come. Hints come up to
+ * fifty times a second, and each is a question, so that none asks for more.
+ */
+const [FEW_ROWS, MOST_ROWS] = [20, 500]
+/** That time. And so long before the last row of a full answer falls due, the next ones are asked for. */
+const AHEAD_MS = 250
 /** However many hints there are, no question follows the one before sooner than this. */
 const LEAST_GAP_MS = 20
 /** And questions take at most a fifth of the time. */
@@ -48,10 +53,12 @@ export function createDueWatch(ports: DueWatchPorts): DueWatch {
 
   async function run(storage: WaitingRows, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => bell.nudge(), { once: true })
+    let limit = MOST_ROWS
     while (!signal.aborted) {
       bell.clear()
       const startedAt = clock.monotonic()
-      const againAt = await ask(ports, storage)
+      const { againAt, rows } = await ask(ports, storage, limit)
+      limit = rows
       const gapMs = (clock.monotonic() - startedAt) * GAP_FACTOR
       await clock.sleep(Math.max(LEAST_GAP_MS, Math.min(gapMs, ports.pollIntervalMs)), signal)
       if (!signal.aborted) await bell.wait(againAt - clock.monotonic())
@@ -66,34 +73,61 @@ export function createDueWatch(ports: DueWatchPorts): DueWatch {
   }
 }
 
-/** Returns when to ask again. */
+/** The next question: when to ask it without a hint, and for how many rows. */
+interface Next {
+  readonly againAt: number
+  readonly rows: number
+}
+
 async function ask(
   { environment, pollIntervalMs, onRows }: DueWatchPorts,
   storage: WaitingRows,
-): Promise<number> {
+  limit: number,
+): Promise<Next> {
   const { app, clock, logger } = environment
-  const rarely = pollIntervalMs * RARE_POLLS
   try {
     const askedAt = clock.monotonic()
-    const found = await storage.upcoming({ limit: MOST_ROWS })
+    const found = await storage.upcoming({ limit })
     const now = clock.monotonic()
     const rows = rowsFrom(found, now)
     const earlier = now - askedAt > SLOW_MS ? rowsFrom(found, askedAt) : []
-    // Those behind the last of a full answer may fall due with it.
-    const behind = found.length < MOST_ROWS ? undefined : rows.at(-1)
+    const last = found.length < limit ? undefined : found.at(-1)
+    const behind = last && { ...rowAt(last, now), earliest: askedAt + last.inMs }
     onRows({ rows: [...rows, ...earlier], behind }, now)
-    return Math.min(now + rarely, found.length < MOST_ROWS ? Infinity : now + halfway(found))
+    const next = nextAfter(found, limit, now - askedAt)
+    const againMs = Math.min(next.inMs, pollIntervalMs * RARE_POLLS)
+    return { againAt: now + againMs, rows: next.rows }
   } catch (thrown) {
     // The claims tell people of a storage that does not answer.
     const text =
       'the outbox storage could not say when delayed messages fall due; asked again later'
     logger.debug({ app, ...errorFields(thrown) }, text)
-    return clock.monotonic() + pollIntervalMs
+    return { againAt: clock.monotonic() + pollIntervalMs, rows: limit }
   }
+}
+
+function nextAfter(
+  found: readonly Upcoming[],
+  limit: number,
+  tookMs: number,
+): { readonly inMs: number; readonly rows: number } {
+  // The next question may have to wait for the one before, and its answer takes its time.
+  const aheadMs = AHEAD_MS + tookMs * (GAP_FACTOR + 2)
+  const reachMs = found.length < limit ? Infinity : (found.at(-1)?.inMs ?? Infinity)
+  if (reachMs > aheadMs) {
+    const soon = found.filter(({ inMs }) => inMs <= 2 * aheadMs).length
+    return { inMs: reachMs - aheadMs, rows: Math.max(FEW_ROWS, Math.min(MOST_ROWS, soon)) }
+  }
+  return { inMs: limit < MOST_ROWS ? 0 : halfway(found), rows: MOST_ROWS }
 }
 
 const halfway = (found: readonly Upcoming[]): number => found[found.length >> 1]?.inMs ?? 0
 
 /** By a storage that read its clock at this time. */
 const rowsFrom = (found: readonly Upcoming[], readAt: number): DueRow[] =>
-  found.map(({ position, inMs }) => ({ position, at: readAt + inMs }))
+  found.map((row) => rowAt(row, readAt))
+
+const rowAt = ({ position, inMs }: Upcoming, readAt: number): DueRow => ({
+  position,
+  at: readAt + inMs,
+})

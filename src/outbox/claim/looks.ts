@@ -1,6 +1,7 @@
 import type { ClaimRequest, Stretch } from '../../core/outbox.ts'
-import type { Turn } from '../limits/shares.ts'
+import type { Grant, RowsFor } from '../limits/shares.ts'
 import type { Entry } from '../settle/settler.ts'
+import { createDueRows, type DueRows, type RowsLook } from './due-rows.ts'
 import { createDueTimes } from './due-times.ts'
 import type { Told } from './due-watch.ts'
 import { createScan, type Look, type Scan } from './scan.ts'
@@ -8,8 +9,20 @@ import type { StretchSizes } from './stretch-size.ts'
 
 /** When the relay looks into the outbox, and where. */
 export interface Looks {
-  /** When there is a reason to look without a hint (monotonic milliseconds). */
+  /**
+   * When there is a reason to look without a hint, but for delayed rows (monotonic milliseconds).
+   */
   readonly dueAt: number
+  /** When the next delayed row falls due (monotonic). */
+  readonly rowsDueAt: number
+  /** Takes note of the delayed rows that have fallen due. */
+  fallDue(now: number): void
+  /** Delayed rows that have fallen due wait for a look at them; undefined: none does. */
+  readonly rows: RowsFor | undefined
+  /** The look before was such a one: another one that is due comes first. */
+  readonly rowsLast: boolean
+  /** There is no room for delayed rows of slow destinations: they are left to the other looks. */
+  passRowsOver(): void
   /**
    * When a claim that leaves slow destinations alone is due: a poll interval after the one before,
    * or earlier if its own scan has a reason to look (monotonic).
@@ -18,7 +31,7 @@ export interface Looks {
   /** Whether that time has come. */
   othersAreDue(now: number): boolean
   /** A claim begins. */
-  begin(turn: Turn, now: number): Looking
+  begin(grant: Grant, now: number): Looking
   /** The next claim follows at once. */
   atOnce(): void
   /** These rows have left the hands of the relay, and later ones may have become free. */
@@ -33,7 +46,7 @@ export interface Looks {
 
 /** One claim under way. */
 export interface Looking {
-  readonly look: Look
+  readonly look: Look | RowsLook
   /** What of the outbox the claim asks for. */
   readonly request: Pick<ClaimRequest, 'fromPosition' | 'stretch' | 'keys' | 'positions'>
   /** Returns whether the claim came to the end of the outbox. */
@@ -55,29 +68,49 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
   const scans = [scan, othersScan]
   const later = createLater()
   const delayed = createDueTimes()
+  const rows = createDueRows()
   let lookedAt = -Infinity
   let othersLookedAt = -Infinity
   let atOnce = true
   const othersDueAt = (): number => Math.min(othersLookedAt + pollIntervalMs, othersScan.nextAt)
+  const wantFull = (positions: readonly bigint[]): void => {
+    for (const position of positions) for (const each of scans) each.wantFull(position)
+  }
 
-  function begin(turn: Turn, now: number): Looking {
+  function begin(grant: Grant, now: number): Looking {
+    if (grant.rows !== undefined) return lookingAtRows(rows, grant, grant.rows, wantFull)
+    rows.others()
     atOnce = false
     const due = later.take(now)
-    if (due !== undefined) for (const each of scans) each.wantFull(due)
-    for (const position of delayed.take(now)) for (const each of scans) each.due(position)
-    const begun = looking(turn === 'others' ? othersScan : scan, now)
-    // A look at certain rows says nothing of others, and so do the claims for slow destinations,
-    // which fill up with their rows.
-    if (begun.look.kind !== 'rows' && (turn === 'all' || turn === 'others')) lookedAt = now
-    if (begun.look.kind !== 'rows' && turn === 'others') othersLookedAt = now
-    return begun
+    if (due !== undefined) wantFull([due])
+    const { turn } = grant
+    // The claims for slow destinations fill up with their rows, and say nothing of others.
+    if (turn === 'all' || turn === 'others') lookedAt = now
+    if (turn === 'others') othersLookedAt = now
+    return looking(turn === 'others' ? othersScan : scan, now)
   }
 
   return {
     get dueAt() {
       if (atOnce) return -Infinity
-      return Math.min(lookedAt + pollIntervalMs, scan.nextAt, later.next, delayed.next)
+      return Math.min(lookedAt + pollIntervalMs, scan.nextAt, later.next)
     },
+    get rowsDueAt() {
+      return delayed.next
+    },
+    fallDue(now) {
+      if (now < delayed.next) return
+      const { positions, untold } = delayed.take(now)
+      wantFull(rows.add(positions))
+      if (untold !== undefined) wantFull([untold])
+    },
+    get rows() {
+      return rows.waiting
+    },
+    get rowsLast() {
+      return rows.last
+    },
+    passRowsOver: () => wantFull(rows.passOver()),
     get othersDueAt() {
       return othersDueAt()
     },
@@ -87,10 +120,7 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
       atOnce = true
     },
     gone: whenGone(scans, later),
-    expect({ rows, behind }, now) {
-      delayed.replace(rows, now)
-      if (behind !== undefined) later.add(behind.at, behind.position)
-    },
+    expect: (told, now) => delayed.replace(told, now),
     everywhere() {
       for (const each of scans) each.forceFull()
     },
@@ -124,6 +154,25 @@ function delayOf({ settlement }: Entry): number | undefined {
     : undefined
 }
 
+function lookingAtRows(
+  rows: DueRows,
+  grant: Grant,
+  whose: RowsFor,
+  tooMany: (positions: readonly bigint[]) => void,
+): Looking {
+  const look = rows.take(grant, whose)
+  const looked = { look, grant, rows: whose }
+  return {
+    look,
+    request: { positions: look.positions },
+    found({ full }) {
+      tooMany(rows.found(looked, full))
+      return !full
+    },
+    failed: () => tooMany(rows.found(looked, true)),
+  }
+}
+
 function looking(scan: Scan, startedAt: number): Looking {
   const look = scan.plan(startedAt)
   let stopped: { readonly next: bigint; readonly last: bigint } | undefined
@@ -140,7 +189,6 @@ function looking(scan: Scan, startedAt: number): Looking {
 
 function partOf(look: Look, stopped: Stretch['stopped']): Looking['request'] {
   if (look.kind === 'keys') return { keys: look.keys }
-  if (look.kind === 'rows') return { positions: look.positions }
   return { fromPosition: look.from, stretch: { rows: look.rows, stopped } }
 }
 

@@ -20,8 +20,6 @@ export interface Scan {
   wantFull(from?: bigint): void
   /** The next rows of this key may be free. */
   follow(key: string): void
-  /** The row at this position has fallen due. */
-  due(position: bigint): void
   /**
    * A sweep begins with the next claim and does not rest much; another one does, if one is under
    * way.
@@ -37,7 +35,6 @@ export interface Scan {
  * - `on`: behind the claim before, which was full.
  * - `tail`: where new rows arrive.
  * - `keys`: only rows of these keys.
- * - `rows`: only rows at these positions.
  */
 export type Look =
   | {
@@ -48,7 +45,6 @@ export type Look =
     }
   | { readonly kind: 'front' | 'on' | 'tail'; readonly from: bigint; readonly rows: number }
   | { readonly kind: 'keys'; readonly keys: readonly string[] }
-  | { readonly kind: 'rows'; readonly positions: readonly bigint[] }
 
 export interface Found {
   readonly look: Look
@@ -80,7 +76,6 @@ const SHORT_REST_MS = 25
 /** Looks that go on somewhere: what was left when something more urgent came. */
 const MOST_CHAINS = 4
 const MOST_KEYS = 500
-const MOST_ROWS = 500
 
 const restAfter = (tookMs: number, factor: number): number =>
   Math.min(Math.max(tookMs * factor, SHORTEST_REST_MS), LONGEST_REST_MS)
@@ -100,7 +95,6 @@ class Sweeps implements Scan {
   /** The last sweep took more than one stretch. */
   #large = false
   #keys = new Set<string>()
-  #rows = new Set<bigint>()
   readonly #chains: Look[] = []
   #frontAt: bigint | undefined
   #fullWanted = false
@@ -120,7 +114,7 @@ class Sweeps implements Scan {
 
   get nextAt(): number {
     if (this.#forced || this.#tailWanted || this.#chains.length > 0) return -Infinity
-    if (this.#keys.size > 0 || this.#rows.size > 0) return -Infinity
+    if (this.#keys.size > 0) return -Infinity
     return Math.min(
       this.#fullWanted || this.#sweepAt !== undefined ? this.#sweepFrom : Infinity,
       this.#frontWanted ? this.#frontFrom : Infinity,
@@ -128,7 +122,6 @@ class Sweeps implements Scan {
   }
 
   plan(now: number): Look {
-    if (this.#rows.size > 0) return this.#rowsLook()
     if (this.#tail.known && this.#tailWanted) return this.#tailLook(now)
     if (!this.#tail.known || this.#forced || now >= this.#sweepFrom) return this.#sweep()
     return this.#otherLook(now) ?? this.#tailLook(now)
@@ -136,7 +129,7 @@ class Sweeps implements Scan {
 
   found(claim: Found): void {
     const { look, highest } = claim
-    if (highest !== undefined && look.kind !== 'rows') this.#tail.claimed(highest, claim.endedAt)
+    if (highest !== undefined) this.#tail.claimed(highest, claim.endedAt)
     if (look.kind !== 'sweep') return this.#foundByLook(claim)
     if (
       claim.lowest !== undefined &&
@@ -150,7 +143,6 @@ class Sweeps implements Scan {
     this.#fullWanted = true
     this.#tailWanted = this.#large
     if (look.kind === 'keys') for (const key of look.keys) this.#keys.add(key)
-    if (look.kind === 'rows') for (const position of look.positions) this.#rows.add(position)
     if (look.kind === 'sweep') this.#size.failed()
     if (this.#large) this.#sweepFrom = endedAt + restAfter(endedAt - startedAt, STRETCH_REST_FACTOR)
     else this.#forced = true
@@ -165,12 +157,6 @@ class Sweeps implements Scan {
 
   follow(key: string): void {
     if (this.#large && this.#keys.size < MOST_KEYS) this.#keys.add(key)
-  }
-
-  due(position: bigint): void {
-    // Beyond this many the sweeps find them.
-    if (this.#rows.size < MOST_ROWS) this.#rows.add(position)
-    else this.wantFull(position)
   }
 
   forceFull(): void {
@@ -225,10 +211,6 @@ class Sweeps implements Scan {
       if (full) for (const key of look.keys) this.#keys.add(key)
       return
     }
-    if (look.kind === 'rows') {
-      if (full) for (const position of look.positions) this.#rows.add(position)
-      return
-    }
     if (!full) this.#fullWanted = true
     if (look.kind === 'front')
       this.#frontFrom = full ? endedAt : endedAt + (endedAt - startedAt) * FRONT_REST_FACTOR
@@ -258,12 +240,6 @@ class Sweeps implements Scan {
     const from = this.#frontAt ?? this.#low ?? 0n
     ;[this.#frontWanted, this.#frontAt] = [false, undefined]
     return { kind: 'front', from, rows: this.#size.look }
-  }
-
-  #rowsLook(): Look {
-    const look: Look = { kind: 'rows', positions: [...this.#rows] }
-    this.#rows = new Set()
-    return look
   }
 
   #tailLook(now: number): Look {

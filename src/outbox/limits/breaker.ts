@@ -47,6 +47,8 @@ export interface Breakers {
    * Destinations whose rows a claim leaves alone. Lets those whose time is over become half-open.
    */
   excepted(): readonly string[]
+  /** The same for a claim that does not look for a probe: those whose time is over stay open. */
+  readonly closedOff: readonly string[]
   /** When the next breaker becomes half-open (monotonic milliseconds), or Infinity. */
   readonly nextProbeAt: number
 }
@@ -135,13 +137,16 @@ class BreakerTable implements Breakers {
 
   excepted(): readonly string[] {
     const now = this.#ports.clock.monotonic()
-    const names: string[] = []
-    for (const [destination, breaker] of this.#breakers) {
+    for (const [destination, breaker] of this.#breakers)
       if (breaker.state === 'open' && now >= breaker.openUntil)
         this.#enter(destination, breaker, 'half-open')
-      if (breaker.state === 'open' || breaker.state === 'probing') names.push(destination)
-    }
-    return names
+    return this.closedOff
+  }
+
+  get closedOff(): readonly string[] {
+    return [...this.#breakers]
+      .filter(([, { state }]) => state === 'open' || state === 'probing')
+      .map(([destination]) => destination)
   }
 
   #enter(destination: string, breaker: Breaker, state: BreakerState, error?: Error): void {

@@ -8,7 +8,7 @@ import type { Reports } from '../reports.ts'
 import { type Admission, type Breakers, createBreakers } from './breaker.ts'
 import type { Room } from './capacity.ts'
 import { createPauses, type Pauses } from './pauses.ts'
-import { createShares, type Grant, type Shares } from './shares.ts'
+import { createShares, type Grant, type RowsFor, type Shares } from './shares.ts'
 import type { SlowDestinations } from './slow-destinations.ts'
 import { createSlowMode, type SlowMode } from './slow-mode.ts'
 
@@ -54,6 +54,8 @@ export interface ClaimState {
   readonly room: () => Room
   /** There is a new reason to look. */
   readonly fresh: boolean
+  /** The claim is for these rows alone. */
+  readonly rows?: RowsFor
 }
 
 export interface LaneGate {
@@ -128,6 +130,10 @@ function messageGate(breakers: Breakers, pauses: Pauses): MessageGate {
   }
 }
 
+/** Rows that have fallen due need not be of a destination whose probe is due. */
+const openNow = (breakers: Breakers, rows: RowsFor | undefined): readonly string[] =>
+  rows === undefined ? breakers.excepted() : breakers.closedOff
+
 function claimGate(
   breakers: Breakers,
   pauses: Pauses,
@@ -140,13 +146,14 @@ function claimGate(
     get nextProbeAt() {
       return breakers.nextProbeAt
     },
-    next({ held, room, fresh }) {
+    next({ held, room, fresh, rows }) {
+      const only = rows === undefined ? {} : { rows }
       // One by one, and nothing else in hand: only the culprit is to be charged.
-      if (slowMode.on) return { turn: 'all', limit: held === 0 ? 1 : 0, except: [] }
-      return shares.next({ ...room(), fresh })
+      if (slowMode.on) return { turn: 'all', limit: held === 0 ? 1 : 0, except: [], ...only }
+      return rows === undefined ? shares.next({ ...room(), fresh }) : shares.nextRows(room(), rows)
     },
-    leftAlone({ except }) {
-      const open = breakers.troubled ? breakers.excepted() : []
+    leftAlone({ except, rows }) {
+      const open = breakers.troubled ? openNow(breakers, rows) : []
       const destinations =
         pauses.some || except.length > 0
           ? [...new Set([...open, ...pauses.destinations, ...except])]
@@ -156,6 +163,6 @@ function claimGate(
         ...(pauses.keys.length === 0 ? {} : { exceptKeys: pauses.keys }),
       }
     },
-    took: ({ turn }, full) => shares.took(turn, full),
+    took: ({ turn, rows }, full) => rows === undefined && shares.took(turn, full),
   }
 }

@@ -12,8 +12,16 @@ import type { Held } from './slow-destinations.ts'
  */
 export type Turn = 'all' | 'others' | 'shares' | 'borrow'
 
+/**
+ * Delayed rows that have fallen due: all of them; or those that the look for all has left alone,
+ * since it leaves slow destinations alone.
+ */
+export type RowsFor = 'all' | 'slow'
+
 export interface Grant {
   readonly turn: Turn
+  /** It is for these rows alone, and changes nobody's turn. */
+  readonly rows?: RowsFor
   /** 0: there is no room for this turn. */
   readonly limit: number
   readonly except: readonly string[]
@@ -25,6 +33,8 @@ export interface Shares {
    * `fresh`: there is a new reason to look.
    */
   next(state: Room & { readonly fresh: boolean }): Grant
+  /** The same for these rows alone. It takes nobody's turn. */
+  nextRows(room: Room, rows: RowsFor): Grant
   /** What became of the claim. Returns whether the next one is to follow at once. */
   took(turn: Turn, full: boolean): boolean
   /** How many rows of slow destinations may be added. */
@@ -88,6 +98,13 @@ class SharesOfWindow implements Shares {
     if (given.turn !== 'shares' || given.limit > 0) return given
     this.#turn = this.#hungry ? 'others' : 'borrow'
     return this.#grant(list, free)
+  }
+
+  nextRows({ free, whole }: Room, rows: RowsFor): Grant {
+    const list = this.#slow()
+    if (list.length === 0) return { turn: 'all', limit: whole, except: [], rows }
+    if (rows === 'slow') return { ...this.#sharesOf(list, free), rows }
+    return { turn: 'others', limit: this.#forOthers(free), except: named(list), rows }
   }
 
   took(done: Turn, full: boolean): boolean {

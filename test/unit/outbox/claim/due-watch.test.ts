@@ -143,6 +143,36 @@ describe('delayed messages', () => {
     await pass(clock, () => sent().length === 2600, 100, 'all of them')
   })
 
+  test('that wait in large numbers make no hint expensive', async () => {
+    const { add, clock, questions, relay } = start(rarely)
+    await add(...ids(1000).map((id, index) => message(id, { delayMs: HOUR_MS / 2 + index })))
+    await calm()
+    const before = questions.length
+    for (let ms = 0; ms < 1000; ms += 1) {
+      relay.wake()
+      await clock.advance(1)
+    }
+    const asked = questions.slice(before)
+    expect(asked.length).toBeGreaterThanOrEqual(20)
+    expect(asked.reduce((sum, rows) => sum + rows, 0)).toBeLessThanOrEqual(2000)
+  })
+
+  test('that wait in large numbers leave no looks behind when hints are many', async () => {
+    const { add, claims, clock, relay, sent } = start(rarely)
+    await add(...ids(1000).map((id, index) => message(id, { delayMs: 100 * (index + 1) })))
+    for (let ms = 0; ms < 40_000; ms += 100) {
+      relay.wake()
+      await clock.advance(100)
+    }
+    await calm()
+    const [claimed, done] = [claims.length, sent().length]
+    for (let ms = 0; ms < 20_000; ms += 100) await clock.advance(100)
+    await calm()
+    expect(sent().length - done).toBeGreaterThanOrEqual(198)
+    const others = claims.slice(claimed).filter(({ positions }) => positions === undefined)
+    expect(others.length).toBeLessThanOrEqual(5)
+  })
+
   test('do not keep the relay from its poll', async () => {
     const { add, clock, sent } = start({ pollIntervalMs: 500 }, { wakers: [] })
     const often = ids(400).map((id, index) => message(id, { delayMs: 10 * (index + 1) }))
