@@ -24,8 +24,9 @@ export interface SendOptions {
    */
   readonly partitionKey?: string
   /**
-   * The message is not published before this many milliseconds after the commit. From 0 to a year.
-   * Default 0. Needs an outbox.
+   * The message is not published before its commit, nor before this many milliseconds after it was
+   * written to the outbox: just before the commit, or within a transaction of somebody else at the
+   * call. From 0 to a year. Default 0. Needs an outbox.
    */
   readonly delayMs?: number
   /**

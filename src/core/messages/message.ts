@@ -51,8 +51,8 @@ export interface OutgoingMessage extends Envelope {
   /** Messages with the same key leave in the order of their commits. */
   readonly partitionKey?: string
   /**
-   * Not before this many milliseconds after the commit. A delayed message holds up later ones of
-   * its key.
+   * Not before this many milliseconds after it was saved, nor before its commit. A delayed message
+   * holds up later ones of its key.
    */
   readonly delayMs?: number
 }

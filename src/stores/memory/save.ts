@@ -64,7 +64,7 @@ function pendingRow(
   return {
     position: state.database.outbox.nextPosition(),
     message,
-    delayMs,
+    dueAt: delayMs > 0 ? now + delayMs : undefined,
     express:
       token === undefined || express === undefined
         ? undefined

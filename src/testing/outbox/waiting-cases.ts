@@ -97,6 +97,20 @@ export const waitingCases: readonly ContractCase<OutboxHarness>[] = [
     },
   },
   {
+    name: 'a delay counts from when the row is saved: a row whose time comes before its commit is due with it',
+    async run(harness) {
+      await using store = await harness.open()
+      const saved = await store.unitOfWork(async (tx) => {
+        const rows = await store.outbox.save(tx, [message('long', { delayMs: SHORT_MS })])
+        await harness.elapse(PASSED_MS)
+        return rows
+      })
+      const row = only(await claim(store))
+      assert.deepEqual(labels([row]), ['long'])
+      assert.equal(row.position, only(saved).position)
+    },
+  },
+  {
     name: 'waiting: what a relay gave back with a delay is not told',
     async run(harness) {
       await using store = await harness.open()

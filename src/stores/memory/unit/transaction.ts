@@ -26,7 +26,8 @@ export interface MemoryTransaction {
 export interface PendingRow {
   readonly position: number
   readonly message: OutgoingMessage
-  readonly delayMs: number
+  /** When its delay ends, which counts from when it was saved; undefined: it has none. */
+  readonly dueAt: number | undefined
   readonly express: { readonly token: string; readonly until: number } | undefined
 }
 
@@ -189,8 +190,8 @@ function addRow(database: DatabaseState, row: PendingRow, now: number): void {
     position: row.position,
     message: row.message,
     addedAt: now,
-    visibleAt: row.express?.until ?? now + row.delayMs,
-    ...(row.delayMs > 0 ? { dueAt: now + row.delayMs } : {}),
+    visibleAt: row.express?.until ?? row.dueAt ?? now,
+    ...(row.dueAt === undefined ? {} : { dueAt: row.dueAt }),
     token: row.express?.token,
   })
 }

@@ -143,6 +143,29 @@ describe('delayed messages', () => {
     await pass(clock, () => sent().length === 2600, 100, 'all of them')
   })
 
+  test.each([0, 30])(
+    'whose time has passed when their transaction commits leave with its hint, with claims of %s ms',
+    async (ms) => {
+      const { add, clock, hooks, sent, store } = start(rarely)
+      await calm()
+      if (ms > 0) hooks.afterClaim = () => clock.sleep(ms)
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const unit = store.unitOfWork(async (tx) => {
+        await store.outbox.save(tx, [message('long', { delayMs: 300 })])
+        await promise
+      })
+      await calm()
+      // Others come and go, and one falls due when the transaction commits.
+      await add(message('delayed', { delayMs: 1000 }))
+      await pass(clock, () => clock.monotonic() >= 900, 1000, 'most of the time')
+      await add(message('other'))
+      await clock.advance(95)
+      resolve()
+      await unit
+      await pass(clock, () => sent().length === 3, 10 * ms + 20, 'all of them')
+    },
+  )
+
   test('that wait in large numbers make no hint expensive', async () => {
     const { add, clock, questions, relay } = start(rarely)
     await add(...ids(1000).map((id, index) => message(id, { delayMs: HOUR_MS / 2 + index })))

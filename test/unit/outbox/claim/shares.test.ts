@@ -77,6 +77,36 @@ describe('a slow destination', () => {
     expect(publishedTo(made, 'slow') - before).toBeGreaterThanOrEqual(4 * 700)
   })
 
+  test('takes most of the window, too, while delayed messages of others fall due, which are not late', async () => {
+    const made = startWith({ pollIntervalMs: 60_000 })
+    const delayed = Array.from({ length: 300 }, (_, index) =>
+      message(`delayed-${index}`, { to: 'fast', delayMs: 10 * (index + 1) }),
+    )
+    await made.add(...delayed, ...many(6000, 'slow'))
+    await elapse(made, 1000)
+    made.hooks.beforeClaim = () => made.clock.sleep(10)
+    const before = publishedTo(made, 'slow')
+    await elapse(made, 1990)
+    // Without delayed messages it is 2250; a quarter of the window would be 1000.
+    expect(publishedTo(made, 'slow') - before).toBeGreaterThanOrEqual(2200)
+    expect(publishedTo(made, 'fast')).toBeGreaterThanOrEqual(298 - 6)
+  })
+
+  test('gets its delayed messages at their time while it has room', async () => {
+    const made = startWith({ pollIntervalMs: 60_000 })
+    await made.add(...many(1200, 'slow'))
+    await elapse(made, 700)
+    const except = made.claims.slice(-10).flatMap((claim) => claim.exceptDestinations ?? [])
+    expect(except, 'it is known to be slow').toContain('default/queue/slow')
+    await made.add(message('delayed', { to: 'slow', delayMs: 500 }))
+    const sent = (): boolean =>
+      made.transport.published.some(({ message: { id } }) => id === 'delayed')
+    await elapse(made, 490)
+    expect(sent()).toBe(false)
+    await elapse(made, 40)
+    expect(sent()).toBe(true)
+  })
+
   test('gets its share while another one has more than enough to do, and gives back the rest', async () => {
     const made = startWith({ batchSize: 20, window: 40 })
     await made.add(...many(400, 'slow'))
