@@ -67,7 +67,10 @@ describe.each([5, 10, 20])(
     })
 
     test('a retry comes at its time', async () => {
-      const made = await inBurst(ms, { pollIntervalMs: HOUR_MS, retry: { firstMs: 200 } })
+      const made = await inBurst(ms, {
+        pollIntervalMs: HOUR_MS,
+        retry: { firstMs: 200, longestMs: 10_000 },
+      })
       const { transport } = made
       transport.behaviour = ({ id }, time) => (id === 'a' && time === 1 ? refusedOnce : confirmed)
       const times = (): number =>
@@ -82,8 +85,8 @@ describe.each([5, 10, 20])(
     test('a destination is probed at its time', async () => {
       const made = await inBurst(ms, {
         pollIntervalMs: HOUR_MS,
-        retry: { firstMs: 100 },
-        breaker: { firstMs: 400 },
+        retry: { firstMs: 100, longestMs: 10_000 },
+        breaker: { firstMs: 400, longestMs: 10_000 },
       })
       const { transport } = made
       let down = true
