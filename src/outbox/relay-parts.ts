@@ -39,7 +39,7 @@ export function relayParts(ports: RelayPorts): RelayParts {
     waiting: storage.waiting,
     pollIntervalMs: settings.pollIntervalMs,
     onRows(told, now) {
-      looks.expect(told, now)
+      looks.rows.expect(told, now)
       bell.nudge()
     },
   })

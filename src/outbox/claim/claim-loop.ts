@@ -47,11 +47,11 @@ async function waitForLimit(
   const { looks, inHand, holdBacks, environment } = claims
   while (!stopping.aborted) {
     const now = environment.clock.monotonic()
-    looks.fallDue(now)
+    looks.rows.fallDue(now)
     const dueAt = Math.min(looks.dueAt, holdBacks.nextProbeAt)
     const wanted = bell.hinted || now >= dueAt
-    if (!wanted && looks.rows === undefined) {
-      await bell.wait(Math.min(dueAt, looks.rowsDueAt) - now)
+    if (!wanted && looks.rows.waiting === undefined) {
+      await bell.wait(Math.min(dueAt, looks.rows.dueAt) - now)
       continue
     }
     const grant = nextGrant(ports, now, wanted)
@@ -74,10 +74,11 @@ function nextGrant(ports: ClaimLoopPorts, now: number, wanted: boolean): Grant {
     room: () => (settler.troubled ? NO_ROOM : inHand.room()),
     fresh: bell.hinted || looks.othersAreDue(now),
   }
-  const rows = looks.rows === undefined ? undefined : holdBacks.next({ ...state, rows: looks.rows })
-  if (rows?.rows === 'slow' && rows.limit === 0) looks.passRowsOver()
+  const { waiting, last } = looks.rows
+  const rows = waiting === undefined ? undefined : holdBacks.next({ ...state, rows: waiting })
+  if (rows?.turn === 'shares' && rows.limit === 0) looks.rows.passOver()
   const room = rows !== undefined && rows.limit > 0
-  if (room && !(wanted && looks.rowsLast)) return rows
+  if (room && !(wanted && last)) return rows
   const grant = holdBacks.next(state)
   return room && grant.limit === 0 ? rows : grant
 }
@@ -91,8 +92,9 @@ async function waitForRoom(
   const { pollIntervalMs } = settings
   // A hint cannot make room. It ends the wait of a turn for slow destinations, since it may be for
   // another one, that there is room for; and so does a row that falls due.
-  const hopeless = turn === 'all' || turn === 'others' || bell.hinted || looks.rows !== undefined
-  const dueAt = Math.min(looks.othersDueAt, looks.rowsDueAt)
+  const hopeless =
+    turn === 'all' || turn === 'others' || bell.hinted || looks.rows.waiting !== undefined
+  const dueAt = Math.min(looks.othersDueAt, looks.rows.dueAt)
   if (hopeless) await bell.rest(pollIntervalMs)
   else await bell.wait(Math.min(pollIntervalMs, Math.max(1, dueAt - now)))
 }

@@ -1,4 +1,5 @@
 import type { Grant, RowsFor } from '../limits/shares.ts'
+import { createDueTimes, type Told } from './due-times.ts'
 
 /**
  * Delayed rows that have fallen due, until a look has been at their positions. Such a look is made
@@ -6,20 +7,24 @@ import type { Grant, RowsFor } from '../limits/shares.ts'
  * twice in a row while another one is due. So delayed rows hold up nothing, however many there are.
  */
 export interface DueRows {
+  /** These fall due next. */
+  expect(told: Told, now: number): void
+  /** When the next one falls due (monotonic milliseconds), or Infinity. */
+  readonly dueAt: number
+  /** Takes note of those that have fallen due. */
+  fallDue(now: number): void
   /** Whom the next look at rows would be for; undefined: no row waits for one. */
   readonly waiting: RowsFor | undefined
-  /** The look before was one at rows. */
+  /** The look before was one at rows: another one that is due comes first. */
   readonly last: boolean
-  /** Returns those that are too many. */
-  add(positions: readonly bigint[]): readonly bigint[]
-  /** A look at rows begins: what it looks at. */
-  take(grant: Grant, rows: RowsFor): RowsLook
-  /** The look has been answered; `full`: it is to be repeated. Returns those that are too many. */
-  found(looked: Looked, full: boolean): readonly bigint[]
+  /** A look at rows begins. */
+  look(grant: Grant): RowsLook
+  /** It has been answered; `full`: it is to be repeated. */
+  found(look: RowsLook, grant: Grant, full: boolean): void
   /** Another look begins. */
   others(): void
-  /** There is no room for rows of slow destinations: returns and forgets them. */
-  passOver(): readonly bigint[]
+  /** There is no room for rows of slow destinations: they are left to the other looks. */
+  passOver(): void
 }
 
 /** Only rows at these positions. */
@@ -28,74 +33,60 @@ export interface RowsLook {
   readonly positions: readonly bigint[]
 }
 
-/** A look at rows that has been made. */
-export interface Looked {
-  readonly look: RowsLook
-  readonly grant: Grant
-  readonly rows: RowsFor
-}
-
 /** Beyond this many the sweeps find them. */
 const MOST_ROWS = 500
 
-export function createDueRows(): DueRows {
-  return new RowsByPosition()
-}
+/** `leave`: the other looks are to find the rows at these positions, or behind them. */
+export function createDueRows(leave: (positions: readonly bigint[]) => void): DueRows {
+  const times = createDueTimes()
+  const all = new Set<bigint>()
+  /** A look for all has left them alone if their destination is slow. */
+  const slow = new Set<bigint>()
+  let before: RowsFor | undefined
+  let last = false
 
-class RowsByPosition implements DueRows {
-  #all = new Set<bigint>()
-  /** A look for others has left them alone if their destination is slow. */
-  #slow = new Set<bigint>()
-  #before: RowsFor | undefined
-  #last = false
-
-  get waiting(): RowsFor | undefined {
-    if (this.#slow.size > 0 && (this.#all.size === 0 || this.#before === 'all')) return 'slow'
-    return this.#all.size > 0 ? 'all' : undefined
+  function add(rows: Set<bigint>, positions: readonly bigint[]): void {
+    const room = Math.max(0, MOST_ROWS - rows.size)
+    for (const position of positions.slice(0, room)) rows.add(position)
+    leave(positions.slice(room))
   }
 
-  get last(): boolean {
-    return this.#last
+  return {
+    expect: (told, now) => times.replace(told, now),
+    get dueAt() {
+      return times.next
+    },
+    fallDue(now) {
+      if (now < times.next) return
+      const { positions, untold } = times.take(now)
+      add(all, positions)
+      if (untold !== undefined) leave([untold])
+    },
+    get waiting() {
+      if (slow.size > 0 && (all.size === 0 || before === 'all')) return 'slow'
+      return all.size > 0 ? 'all' : undefined
+    },
+    get last() {
+      return last
+    },
+    look({ turn, rows }) {
+      ;[before, last] = [rows, true]
+      // When nothing is slow, one look is for both.
+      const taken = turn === 'all' ? [all, slow] : [rows === 'slow' ? slow : all]
+      const positions = taken.flatMap((each) => [...each])
+      for (const each of taken) each.clear()
+      return { kind: 'rows', positions }
+    },
+    found({ positions }, { turn, rows }, full) {
+      if (full) add(rows === 'slow' ? slow : all, positions)
+      else if (turn === 'others') add(slow, positions)
+    },
+    others() {
+      last = false
+    },
+    passOver() {
+      leave([...slow])
+      slow.clear()
+    },
   }
-
-  add(positions: readonly bigint[]): readonly bigint[] {
-    return addUpTo(this.#all, positions)
-  }
-
-  take(grant: Grant, rows: RowsFor): RowsLook {
-    this.#before = rows
-    this.#last = true
-    const positions: bigint[] = []
-    // When nothing is slow, one look is for both.
-    if (rows === 'all' || grant.turn === 'all') {
-      positions.push(...this.#all)
-      this.#all = new Set()
-    }
-    if (rows === 'slow' || grant.turn === 'all') {
-      positions.push(...this.#slow)
-      this.#slow = new Set()
-    }
-    return { kind: 'rows', positions }
-  }
-
-  found({ look, grant, rows }: Looked, full: boolean): readonly bigint[] {
-    if (full) return addUpTo(rows === 'slow' ? this.#slow : this.#all, look.positions)
-    return grant.turn === 'others' ? addUpTo(this.#slow, look.positions) : []
-  }
-
-  others(): void {
-    this.#last = false
-  }
-
-  passOver(): readonly bigint[] {
-    const passed = [...this.#slow]
-    this.#slow = new Set()
-    return passed
-  }
-}
-
-function addUpTo(rows: Set<bigint>, positions: readonly bigint[]): readonly bigint[] {
-  const room = Math.max(0, MOST_ROWS - rows.size)
-  for (const position of positions.slice(0, room)) rows.add(position)
-  return positions.slice(room)
 }

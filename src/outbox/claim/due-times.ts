@@ -1,5 +1,3 @@
-import type { Told } from './due-watch.ts'
-
 /** When the rows fall due that the storage has told of. */
 export interface DueTimes {
   /** The earliest time (monotonic milliseconds), or Infinity. */
@@ -8,6 +6,13 @@ export interface DueTimes {
   replace(told: Told, now: number): void
   /** Removes and returns what has fallen due. */
   take(now: number): FallenDue
+}
+
+/** What the storage has answered. */
+export interface Told {
+  readonly rows: readonly DueRow[]
+  /** There may be more behind this one. */
+  readonly behind: Behind | undefined
 }
 
 export interface FallenDue {
@@ -26,7 +31,7 @@ export interface DueRow {
  * The last row of a full answer. Of those that fall due after it nothing is known before the next
  * answer, and of those that have fallen due by then, nothing is ever told.
  */
-export interface Behind extends DueRow {
+interface Behind extends DueRow {
   /** It falls due then at the earliest: the answer was on its way. */
   readonly earliest: number
 }

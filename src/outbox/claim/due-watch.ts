@@ -2,7 +2,7 @@ import { errorFields } from '../../core/errors/error-text.ts'
 import type { Upcoming, WaitingRows } from '../../core/outbox.ts'
 import type { Environment } from '../environment.ts'
 import { createBell } from './bell.ts'
-import type { Behind, DueRow } from './due-times.ts'
+import type { DueRow, Told } from './due-times.ts'
 
 /** Learns when delayed messages fall due, so that each leaves at its time and not with a poll. */
 export interface DueWatch {
@@ -19,12 +19,6 @@ export interface DueWatchPorts {
   readonly pollIntervalMs: number
   /** These rows fall due next. */
   readonly onRows: (told: Told, now: number) => void
-}
-
-export interface Told {
-  readonly rows: readonly DueRow[]
-  /** There may be more behind this one. */
-  readonly behind: Behind | undefined
 }
 
 /**

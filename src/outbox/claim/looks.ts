@@ -1,9 +1,7 @@
 import type { ClaimRequest, Stretch } from '../../core/outbox.ts'
-import type { Grant, RowsFor } from '../limits/shares.ts'
+import type { Grant } from '../limits/shares.ts'
 import type { Entry } from '../settle/settler.ts'
 import { createDueRows, type DueRows, type RowsLook } from './due-rows.ts'
-import { createDueTimes } from './due-times.ts'
-import type { Told } from './due-watch.ts'
 import { createScan, type Look, type Scan } from './scan.ts'
 import type { StretchSizes } from './stretch-size.ts'
 
@@ -13,16 +11,8 @@ export interface Looks {
    * When there is a reason to look without a hint, but for delayed rows (monotonic milliseconds).
    */
   readonly dueAt: number
-  /** When the next delayed row falls due (monotonic). */
-  readonly rowsDueAt: number
-  /** Takes note of the delayed rows that have fallen due. */
-  fallDue(now: number): void
-  /** Delayed rows that have fallen due wait for a look at them; undefined: none does. */
-  readonly rows: RowsFor | undefined
-  /** The look before was such a one: another one that is due comes first. */
-  readonly rowsLast: boolean
-  /** There is no room for delayed rows of slow destinations: they are left to the other looks. */
-  passRowsOver(): void
+  /** Delayed rows that fall due, which are looked at beside everything else. */
+  readonly rows: DueRows
   /**
    * When a claim that leaves slow destinations alone is due: a poll interval after the one before,
    * or earlier if its own scan has a reason to look (monotonic).
@@ -36,8 +26,6 @@ export interface Looks {
   atOnce(): void
   /** These rows have left the hands of the relay, and later ones may have become free. */
   gone(entries: readonly Entry[], how: 'settled' | 'dropped', now: number): void
-  /** These delayed rows fall due next. */
-  expect(told: Told, now: number): void
   /** Rows may have become due that no scan expects. */
   everywhere(): void
   /** One whole sweep is to see everything. */
@@ -67,8 +55,6 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
   const othersScan = createScan(stretch)
   const scans = [scan, othersScan]
   const later = createLater()
-  const delayed = createDueTimes()
-  const rows = createDueRows()
   let lookedAt = -Infinity
   let othersLookedAt = -Infinity
   let atOnce = true
@@ -76,9 +62,10 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
   const wantFull = (positions: readonly bigint[]): void => {
     for (const position of positions) for (const each of scans) each.wantFull(position)
   }
+  const rows = createDueRows(wantFull)
 
   function begin(grant: Grant, now: number): Looking {
-    if (grant.rows !== undefined) return lookingAtRows(rows, grant, grant.rows, wantFull)
+    if (grant.rows !== undefined) return lookingAtRows(rows, grant)
     rows.others()
     atOnce = false
     const due = later.take(now)
@@ -95,22 +82,7 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
       if (atOnce) return -Infinity
       return Math.min(lookedAt + pollIntervalMs, scan.nextAt, later.next)
     },
-    get rowsDueAt() {
-      return delayed.next
-    },
-    fallDue(now) {
-      if (now < delayed.next) return
-      const { positions, untold } = delayed.take(now)
-      wantFull(rows.add(positions))
-      if (untold !== undefined) wantFull([untold])
-    },
-    get rows() {
-      return rows.waiting
-    },
-    get rowsLast() {
-      return rows.last
-    },
-    passRowsOver: () => wantFull(rows.passOver()),
+    rows,
     get othersDueAt() {
       return othersDueAt()
     },
@@ -120,7 +92,6 @@ export function createLooks(pollIntervalMs: number, stretch: StretchSizes | unde
       atOnce = true
     },
     gone: whenGone(scans, later),
-    expect: (told, now) => delayed.replace(told, now),
     everywhere() {
       for (const each of scans) each.forceFull()
     },
@@ -154,22 +125,16 @@ function delayOf({ settlement }: Entry): number | undefined {
     : undefined
 }
 
-function lookingAtRows(
-  rows: DueRows,
-  grant: Grant,
-  whose: RowsFor,
-  tooMany: (positions: readonly bigint[]) => void,
-): Looking {
-  const look = rows.take(grant, whose)
-  const looked = { look, grant, rows: whose }
+function lookingAtRows(rows: DueRows, grant: Grant): Looking {
+  const look = rows.look(grant)
   return {
     look,
     request: { positions: look.positions },
     found({ full }) {
-      tooMany(rows.found(looked, full))
+      rows.found(look, grant, full)
       return !full
     },
-    failed: () => tooMany(rows.found(looked, true)),
+    failed: () => rows.found(look, grant, true),
   }
 }
 
