@@ -7,7 +7,7 @@ import { backoffMs } from '../lib/async/backoff.ts'
 import { abortable, linkAbort } from '../lib/async/linked-abort.ts'
 import { parseJson } from '../lib/json.ts'
 import { printable } from '../lib/text.ts'
-import type { BodyStore } from './bodies.ts'
+import type { BodyStore, StoredBody } from './bodies.ts'
 
 export interface ClaimCheckOptions {
   readonly store: BodyStore
@@ -36,6 +36,7 @@ const DAY_MS = 86_400_000
 const HOUR_MS = 3_600_000
 const PROBES = { firstMs: 1000, longestMs: 30_000 }
 const KEY = /^\d{4}-\d\d-\d\d\/[A-Za-z0-9._-]{1,128}$/
+const PLACE = /^[A-Za-z0-9._-]{1,64}$/
 const SHA256 = /^[0-9a-f]{64}$/
 
 /**
@@ -91,6 +92,8 @@ interface Reference {
   readonly key: string
   readonly bytes: number
   readonly sha256: string
+  /** Where the store has put it, if it says so. */
+  readonly place?: string
 }
 
 const sha256Of = (body: Uint8Array): string => createHash('sha256').update(body).digest('hex')
@@ -99,10 +102,19 @@ const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 async function checkIn(check: Check, body: Uint8Array, about: EncodedMessage): Promise<Uint8Array> {
   const sha256 = sha256Of(body)
   const key = `${dayOf(Date.now())}/${about.id}-${sha256.slice(0, 16)}`
-  await call(check, about, (signal) => check.store.put(key, body, { signal }))
+  const place = await call(check, about, async (signal) =>
+    placeIn(await check.store.put(key, body, { signal })),
+  )
   pruneSometimes(check, about)
-  const reference: Reference = { key, bytes: body.byteLength, sha256 }
+  const reference: Reference = { key, bytes: body.byteLength, sha256, ...place }
   return Buffer.from(JSON.stringify(reference))
+}
+
+function placeIn(stored: StoredBody | void): StoredBody {
+  const place = stored?.place
+  if (place === undefined) return {}
+  if (typeof place === 'string' && PLACE.test(place)) return { place }
+  throw new Error('the store answered with a place that is none: see StoredBody.place')
 }
 
 async function checkOut(
@@ -110,13 +122,18 @@ async function checkOut(
   body: Uint8Array,
   about: DecodedMessage,
 ): Promise<Uint8Array> {
-  const { key, bytes, sha256 } = referenceIn(body, about)
+  const { key, bytes, sha256, ...place } = referenceIn(body, about)
   if (bytes > check.largestBytes)
     throw unreadable(
       about,
       `has ${bytes} bytes, and claimCheck.largestBytes is ${check.largestBytes}`,
     )
-  const found = await call(check, about, (signal) => check.store.get(key, { signal }), about.signal)
+  const found = await call(
+    check,
+    about,
+    (signal) => check.store.get(key, { signal, ...place }),
+    about.signal,
+  )
   if (found === undefined)
     throw unreadable(
       about,
@@ -136,7 +153,7 @@ function referenceIn(body: Uint8Array, about: EncodedMessage): Reference {
   } catch (cause) {
     throw unreadable(about, 'came without a reference that claimCheck() wrote', cause)
   }
-  const { key, bytes, sha256 } = given ?? {}
+  const { key, bytes, sha256, place } = given ?? {}
   // The key becomes a path: it must not lead out of the store.
   const sound =
     typeof key === 'string' &&
@@ -144,9 +161,10 @@ function referenceIn(body: Uint8Array, about: EncodedMessage): Reference {
     !key.includes('..') &&
     Number.isSafeInteger(bytes) &&
     typeof sha256 === 'string' &&
-    SHA256.test(sha256)
+    SHA256.test(sha256) &&
+    (place === undefined || (typeof place === 'string' && PLACE.test(place)))
   if (!sound) throw unreadable(about, 'came without a reference that claimCheck() wrote')
-  return { key, bytes: bytes as number, sha256 }
+  return { key, bytes: bytes as number, sha256, ...(place === undefined ? {} : { place }) }
 }
 
 /** One call of the store, bounded in time. Throws `MERSAL_UNAVAILABLE` if it fails. */

@@ -1,52 +1,59 @@
-import { access, mkdir, open, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, readFile, readdir, rename, rm } from 'node:fs/promises'
 import { randomUUID } from 'node:crypto'
 import { dirname, join } from 'node:path'
-import { checkOptions, invalidOption } from '../core/options.ts'
+import { checkBoolean, checkOptions, invalidOption } from '../core/options.ts'
 import type { BodyStore } from './bodies.ts'
+import { anotherFolder, makeMark, readMark, syncFolder } from './folder-mark.ts'
 
 export interface FileBodiesOptions {
-  /** Made when the first body is stored. All senders and receivers must see the same one. */
+  /** A folder that all senders and receivers see. */
   readonly directory: string
+  /**
+   * Whether the first body makes the folder and its mark `.mersal-bodies`. Default true. With false
+   * nothing is stored in a folder without a mark: choose it for a disk that is mounted, and write
+   * the mark, a file with a UUID, yourself.
+   */
+  readonly create?: boolean
 }
 
-/** Stands in the folder that was written to. Without it, another disk or none is there. */
-const MARK = '.mersal-bodies'
 const DAY = /^\d{4}-\d\d-\d\d$/
 
 /**
  * Keeps bodies as files, each day in a folder of its own. A body is on the disk before `put`
- * resolves, and appears under its name as a whole. A body is gone only if the mark of the folder is
- * there; else the store is away. Throws `MERSAL_INVALID_OPTIONS`.
+ * resolves, and appears under its name as a whole. The mark of the folder holds an id, which the
+ * references carry: a body is gone only if the folder with this id is there; else the store is
+ * away. Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function fileBodies(options: FileBodiesOptions): BodyStore {
-  checkOptions('fileBodies', options, ['directory'])
+  checkOptions('fileBodies', options, ['directory', 'create'])
   const { directory } = options
   if (typeof directory !== 'string' || directory === '')
     throw invalidOption('fileBodies.directory', 'expected the path of a folder')
-  let marked = false
+  const markOf = markKeeper(directory, checkBoolean('fileBodies.create', options.create) ?? true)
   return {
     async put(key, body) {
-      await (marked ? checkMark(directory) : mark(directory))
-      marked = true
+      const place = await markOf()
       await write(join(directory, key), body)
+      // The disk may have gone between the two: then the body is not where its reference says.
+      if ((await readMark(directory)) !== place) throw anotherFolder()
+      return place === undefined ? {} : { place }
     },
-    get: (key, { signal }) => readIfThere(directory, key, signal),
+    get: (key, { signal, place }) => readIfThere({ directory, key, place }, signal),
     prune: (beforeDay) => removeDays(directory, beforeDay),
   }
 }
 
-/** The first body may make the folder; later ones find it as it was. */
-async function mark(directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true })
-  await writeFile(join(directory, MARK), '', { flag: 'a' })
-}
-
-async function checkMark(directory: string): Promise<void> {
-  try {
-    await access(join(directory, MARK))
-  } catch (cause) {
-    const text = `the folder of fileBodies() is not there, or without its mark ${MARK}: mount the disk that was written to`
-    throw new Error(text, { cause })
+/** Reads the mark before each write. The first body may make it; later ones find the same one. */
+function markKeeper(directory: string, create: boolean): () => Promise<string | undefined> {
+  let found = false
+  let known: string | undefined
+  return async () => {
+    if (create && !found) await makeMark(directory)
+    const mark = await readMark(directory)
+    if (known !== undefined && mark !== known) throw anotherFolder()
+    found = true
+    known = mark
+    return mark
   }
 }
 
@@ -71,28 +78,32 @@ async function write(path: string, body: Uint8Array): Promise<void> {
   await syncFolder(dirname(folder))
 }
 
-/** The names in a folder are durable only after this. Windows has no such thing. */
-async function syncFolder(path: string): Promise<void> {
-  if (process.platform === 'win32') return
-  const folder = await open(path, 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
+interface Wanted {
+  readonly directory: string
+  readonly key: string
+  /** The id of the folder that it was stored in, if that had one. */
+  readonly place: string | undefined
 }
 
 async function readIfThere(
-  directory: string,
-  key: string,
+  { directory, key, place }: Wanted,
   signal: AbortSignal,
 ): Promise<Uint8Array | undefined> {
+  const path = join(directory, key)
+  const found = await readFound(path, signal)
+  if (found !== undefined) return found
+  const mark = await readMark(directory)
+  if (place !== undefined && mark !== place) throw anotherFolder()
+  // It may have been mounted after the first look.
+  return readFound(path, signal)
+}
+
+async function readFound(path: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
   try {
-    return await readFile(join(directory, key), { signal })
+    return await readFile(path, { signal })
   } catch (error) {
-    if ((error as { code?: unknown }).code !== 'ENOENT') throw error
-    await checkMark(directory)
-    return undefined
+    if ((error as { code?: unknown }).code === 'ENOENT') return undefined
+    throw error
   }
 }
 

@@ -1,6 +1,6 @@
 export { type CloudEventsOptions, cloudEvents } from './cloud-events.ts'
 export { type EncryptionOptions, encryption } from './encryption.ts'
 export { type ClaimCheckOptions, claimCheck } from './claim-check.ts'
-export type { BodyStore } from './bodies.ts'
+export type { BodyStore, BodyWanted, StoredBody } from './bodies.ts'
 export { type FileBodiesOptions, fileBodies } from './file-bodies.ts'
 export { type S3BodiesOptions, type S3Client, s3Bodies } from './s3-bodies.ts'

@@ -1,12 +1,4 @@
-import {
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -67,6 +59,7 @@ describe('a body above the size', () => {
       key: files()[0],
       bytes: 5011,
       sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+      place: readFileSync(join(directory, MARK), 'utf8').trim(),
     })
     expect(readFileSync(join(directory, reference.key), 'utf8')).toBe(JSON.stringify({ text }))
     const { end, seen } = await received(inFiles(), message)
@@ -169,37 +162,6 @@ describe('a reference', () => {
     const { end } = await received({ codecs }, message)
     expect(end).toMatchObject({ kind: 'reject', reason: 'undecodable' })
     expect(fetched).toBe(0)
-  })
-})
-
-describe('a folder whose disk is away', () => {
-  test('is no folder whose files are gone: an empty mount point charges no message', async () => {
-    const message = await sent(inFiles())
-    renameSync(directory, `${directory}-away`)
-    mkdirSync(directory)
-    const { end } = await received(inFiles(), message)
-    expect(end).toMatchObject({ kind: 'retry', error: { code: 'MERSAL_UNAVAILABLE' } })
-    rmSync(directory, { recursive: true })
-    renameSync(`${directory}-away`, directory)
-    expect((await received(inFiles(), message)).seen).toEqual([{ text }])
-  })
-
-  test('a file that is gone from a folder that is there makes a dead letter', async () => {
-    const message = await sent(inFiles())
-    rmSync(join(directory, files()[0]!))
-    const { end } = await received(inFiles(), message)
-    expect(end).toMatchObject({ kind: 'reject', reason: 'undecodable' })
-  })
-
-  test('is written to by nobody who has seen the disk', async () => {
-    const store = fileBodies({ directory })
-    const { signal } = new AbortController()
-    await store.put('2026-01-01/a', json(1), { signal })
-    renameSync(directory, `${directory}-away`)
-    mkdirSync(directory)
-    await expect(store.put('2026-01-01/b', json(2), { signal })).rejects.toThrow(MARK)
-    expect(readdirSync(directory)).toEqual([])
-    rmSync(`${directory}-away`, { recursive: true })
   })
 })
 
