@@ -24,6 +24,25 @@ export function fromAmqp(name: string): string {
   return (attribute === undefined ? name : `${ATTRIBUTE}${attribute}`).toLowerCase()
 }
 
+/** In Kafka an attribute is a header that begins so. */
+const KAFKA_ATTRIBUTE = 'ce_'
+
+/** Whether these names of headers in Kafka are those of a CloudEvent. */
+export function isKafkaCloudEvent(names: readonly string[]): boolean {
+  return names.includes(`${KAFKA_ATTRIBUTE}specversion`)
+}
+
+/** The name of a header in Kafka; undefined if it would be taken for an attribute and is none. */
+export function kafkaAttribute(name: string): string | undefined {
+  if (name.startsWith(KAFKA_ATTRIBUTE)) return undefined
+  return name.startsWith(ATTRIBUTE) ? KAFKA_ATTRIBUTE + name.slice(ATTRIBUTE.length) : name
+}
+
+/** The name in an envelope of a header of a CloudEvent that came over Kafka. */
+export function fromKafka(name: string): string {
+  return name.startsWith(KAFKA_ATTRIBUTE) ? ATTRIBUTE + name.slice(KAFKA_ATTRIBUTE.length) : name
+}
+
 /** A value in HTTP and NATS: everything but printable ASCII is percent-encoded, and `"` and `%`. */
 export function percentEncoded(value: string): string {
   return value.replaceAll(/[^!-~]|["%]/gu, (character) =>

@@ -1,3 +1,9 @@
+import {
+  fromKafka,
+  isCloudEvent,
+  isKafkaCloudEvent,
+  kafkaAttribute,
+} from '../../../core/messages/cloud-events.ts'
 import type { Envelope } from '../../../core/messages/message.ts'
 import type { StoredRecord } from '../connection/records.ts'
 
@@ -36,8 +42,11 @@ export function toHeaders({
 }: Pick<Envelope, 'id' | 'type' | 'headers'>): WireHeaders {
   const wire: WireHeaders = new Map()
   withOwn(wire, { id, type })
-  for (const [name, value] of Object.entries(headers))
-    wire.set(Buffer.from(name.startsWith(OURS) ? QUOTED + name : name), Buffer.from(value))
+  const nameOf = isCloudEvent(headers) ? kafkaAttribute : (name: string): string => name
+  for (const [name, value] of Object.entries(headers)) {
+    const plain = name.startsWith(OURS) ? undefined : nameOf(name)
+    wire.set(Buffer.from(plain ?? QUOTED + name), Buffer.from(value))
+  }
   return wire
 }
 
@@ -77,13 +86,14 @@ const ownNames = new Map(
 export function arrivedOf({ key, value, headers: wire }: StoredRecord): Arrived {
   const headers: [string, string][] = []
   const own: Partial<Record<OwnName, string>> = {}
-  for (const [rawName, rawValue] of wire) {
-    const name = rawName?.toString() ?? ''
-    const text = rawValue?.toString() ?? ''
+  const pairs = wire.map(([name, value]) => [String(name ?? ''), String(value ?? '')] as const)
+  const isEvent = isKafkaCloudEvent(pairs.map(([name]) => name))
+  const nameOf = isEvent ? fromKafka : (name: string): string => name
+  for (const [name, text] of pairs) {
     const ours = ownNames.get(name as never)
     if (ours !== undefined) own[ours] = text
     else if (name.startsWith(QUOTED)) headers.push([name.slice(QUOTED.length), text])
-    else if (!name.startsWith(OURS)) headers.push([name, text])
+    else if (!name.startsWith(OURS)) headers.push([nameOf(name), text])
   }
   return {
     // A copy: else one small message would keep all that was read with it.

@@ -24,4 +24,40 @@ describe('a message on the wire of Kafka', () => {
     const { envelope } = stored(new Map(), null)
     expect(envelope).toEqual({ id: '', type: '', headers: {}, body: new Uint8Array() })
   })
+
+  test('has the attributes of a CloudEvent as the binding of Kafka says', () => {
+    const headers = {
+      'ce-specversion': '1.0',
+      'ce-subject': 'Größe',
+      'content-type': 'text/plain',
+      ce_mine: 'x',
+    }
+    const message = { id: 'i', type: 't', headers }
+    const wire = toHeaders(message)
+    const texts = [...wire].map(([name, value]) => [String(name), String(value)])
+    expect(Object.fromEntries(texts)).toEqual({
+      'mersal-id': 'i',
+      'mersal-type': 't',
+      ce_specversion: '1.0',
+      ce_subject: 'Größe',
+      'content-type': 'text/plain',
+      'mersal-header-ce_mine': 'x',
+    })
+    expect(stored(wire).envelope.headers).toEqual(headers)
+  })
+
+  test('that is no CloudEvent keeps its names', () => {
+    const headers = { 'ce-subject': 'a', ce_subject: 'b' }
+    const wire = toHeaders({ id: 'i', type: 't', headers })
+    expect([...wire.keys()].map(String)).toEqual(expect.arrayContaining(Object.keys(headers)))
+    expect(stored(wire).envelope.headers).toEqual(headers)
+  })
+
+  test('that is a CloudEvent with the names of HTTP is read as well', () => {
+    const headers = { 'ce-specversion': '1.0', 'ce-id': 'a' }
+    const wire = new Map(
+      Object.entries(headers).map(([name, value]) => [Buffer.from(name), Buffer.from(value)]),
+    )
+    expect(stored(wire).envelope.headers).toEqual(headers)
+  })
 })
