@@ -1,7 +1,8 @@
 import { errorFields } from '../../core/errors/error-text.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { ServedRelay } from '../../outbox/many-stores/store-relay.ts'
-import { watchUnconfirmed } from './unconfirmed.ts'
+import { type LeftIn, leftIn, type LeftPorts } from './left.ts'
+import { type UnconfirmedPlace, watchUnconfirmed } from './unconfirmed.ts'
 
 export interface OnceOptions {
   /** Of all relays together. */
@@ -12,6 +13,12 @@ export interface OnceOptions {
   readonly passedMs: number
 }
 
+/** A relay with the store that it serves. */
+export interface DrainedRelay {
+  readonly relay: ServedRelay
+  readonly store: LeftIn
+}
+
 /** One run of relays that ends when nothing is left. */
 export interface Once extends Disposable {
   /** Resolves when the time is up. */
@@ -19,10 +26,13 @@ export interface Once extends Disposable {
   /**
    * Waits until each relay runs and has published what is due and deliverable. Returns whether
    * nothing that is due is left: something is if a store could not be opened, a message was not
-   * confirmed, the time was up, or the program was asked to stop.
+   * confirmed and is still in the outbox, the time was up, or the program was asked to stop.
    */
-  drain(relays: readonly ServedRelay[], stop: Promise<string>): Promise<boolean>
+  drain(served: readonly DrainedRelay[], stop: Promise<string>): Promise<boolean>
 }
+
+/** Most places of what is left that are logged. */
+const MOST_NAMED = 10
 
 /** Make it before the relays start: the time counts from here, and so do the answers of brokers. */
 export function runOnce({ name, logger, withinMs, passedMs }: OnceOptions): Once {
@@ -38,23 +48,39 @@ export function runOnce({ name, logger, withinMs, passedMs }: OnceOptions): Once
   )
   return {
     late,
-    async drain(relays, stop) {
+    async drain(served, stop) {
       void stop.then((reason) => waiting.abort(new Error(`asked to stop by ${reason}`)))
-      const drains = relays.map(async (relay) => relay.drain({ signal: waiting.signal }))
+      const { signal } = waiting
+      const drains = served.map(async ({ relay }) => relay.drain({ signal }))
       const results = await Promise.allSettled(drains)
       for (const [index, result] of results.entries()) {
-        const app = relays[index]?.app ?? name
+        const app = served[index]?.relay.app ?? name
         if (result.status === 'rejected')
           logger.error({ app, ...errorFields(result.reason) }, 'the outbox was not drained')
       }
-      const places = unconfirmed.places()
-      for (const place of places)
+      const left = await leftOf(served, unconfirmed.places(), { logger, signal })
+      for (const place of left.slice(0, MOST_NAMED))
         logger.error(place, 'messages are left that the destination has not confirmed')
-      return places.length === 0 && results.every(({ status }) => status === 'fulfilled')
+      return left.length === 0 && results.every(({ status }) => status === 'fulfilled')
     },
     [Symbol.dispose]() {
       clearTimeout(timer)
       unconfirmed[Symbol.dispose]()
     },
   }
+}
+
+async function leftOf(
+  served: readonly DrainedRelay[],
+  places: readonly UnconfirmedPlace[],
+  ports: LeftPorts,
+): Promise<readonly UnconfirmedPlace[]> {
+  const looks = served.map(({ relay, store }) =>
+    leftIn(
+      store,
+      places.filter(({ app }) => app === relay.app),
+      ports,
+    ),
+  )
+  return (await Promise.all(looks)).flat()
 }

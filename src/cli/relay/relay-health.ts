@@ -1,5 +1,5 @@
-import type { Store } from '../../core/store.ts'
 import { systemClock } from '../../lib/async/clock.ts'
+import type { RelayStore } from '../../outbox/many-stores/relays-options.ts'
 import type { ServedRelay } from '../../outbox/many-stores/store-relay.ts'
 import { exposition, type Metric, type Sample } from './exposition.ts'
 import type { MonitorParts, Readiness } from './monitor.ts'
@@ -11,7 +11,7 @@ export interface Watched {
   readonly relay: ServedRelay
   /** Of its metrics: the name of its store, where there are several. */
   readonly labels: Readonly<Record<string, string>>
-  readonly store: Pick<Store<unknown>, 'operations'>
+  readonly store: Pick<RelayStore, 'operations' | 'outbox'>
   /** The database must have answered a claim within this time. */
   readonly patienceMs: number
 }

@@ -125,7 +125,7 @@ async function run({ args, out, load, env }: Context): Promise<number> {
     },
     `relay '${name}' runs: ${describe(loaded, served)}`,
   )
-  const drained = (await once?.drain(relays.served, stop)) ?? true
+  const drained = (await once?.drain(watched, stop)) ?? true
   const signal = once === undefined ? await stop : 'the end of the work'
   logger.info({ app: name, signal }, 'stopping')
   const settled = await relays.stop({ graceMs: args.number('grace-ms') ?? GRACE_MS })

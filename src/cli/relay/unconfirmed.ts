@@ -1,10 +1,15 @@
 import { channel } from 'node:diagnostics_channel'
 import type { EventName, Events } from '../../core/telemetry.ts'
 
-/** What the relays of this process could not deliver. */
+/** A destination, with the relay that has messages for it. */
+export interface UnconfirmedPlace {
+  readonly app: string
+  readonly destination: string
+}
+
+/** What the relays of this process have not seen confirmed; others may have since. */
 export interface Unconfirmed extends Disposable {
-  /** The first ten destinations, each with the relay that has messages for it. */
-  places(): { readonly app: string; readonly destination: string }[]
+  places(): readonly UnconfirmedPlace[]
 }
 
 /** Of one destination more messages are not told apart. */
@@ -46,16 +51,18 @@ export function watchUnconfirmed(): Unconfirmed {
     follow('mersal:publish', ({ app, to, id, outcome }) => {
       const place = placeOf(app, to)
       if (outcome === 'confirmed') place.ids.delete(id)
-      else if (place.ids.size < MOST_IDS) place.ids.add(id)
+      else if (place.ids.has(id) || place.ids.size < MOST_IDS) place.ids.add(id)
       else place.more = true
     }),
     follow('mersal:dead', ({ app, to, id }) => void placeOf(app, to).ids.delete(id)),
+    follow('mersal:expired', ({ app, place, id, by }) => {
+      if (by === 'relay') placeOf(app, place).ids.delete(id)
+    }),
   ]
   return {
     places: () =>
       [...places.values()]
         .filter(({ silent, ids, more }) => silent || more || ids.size > 0)
-        .slice(0, 10)
         .map(({ app, destination }) => ({ app, destination })),
     [Symbol.dispose]() {
       for (const unfollow of follows) unfollow()

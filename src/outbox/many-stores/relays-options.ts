@@ -14,7 +14,7 @@ import { type RelayOptions, type RelaySettings, relaySettings } from '../options
 /** What relays need of a store; every `Store` is one. */
 export interface RelayStore extends AsyncDisposable {
   readonly name: string
-  readonly outbox: Pick<OutboxStorage<never>, 'claim' | 'settle' | 'prune' | 'clock'>
+  readonly outbox: Pick<OutboxStorage<never>, 'claim' | 'settle' | 'prune' | 'clock' | 'waiting'>
   readonly wakers: readonly Waker[]
   readonly operations?: StoreOperations
   open(): Promise<void>
