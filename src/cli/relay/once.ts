@@ -59,8 +59,8 @@ export function runOnce({ name, logger, withinMs, passedMs }: OnceOptions): Once
           logger.error({ app, ...errorFields(result.reason) }, 'the outbox was not drained')
       }
       const left = await leftOf(served, unconfirmed.places(), { logger, signal })
-      for (const place of left.slice(0, MOST_NAMED))
-        logger.error(place, 'messages are left that the destination has not confirmed')
+      for (const { app, destination } of left.slice(0, MOST_NAMED))
+        logger.error({ app, destination }, 'messages are left that the destination has not confirmed')
       return left.length === 0 && results.every(({ status }) => status === 'fulfilled')
     },
     [Symbol.dispose]() {
