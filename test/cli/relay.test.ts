@@ -190,6 +190,14 @@ describe.runIf(kinds.includes('postgres') && clusterAvailable())(
         stderr: expect.stringContaining('ECONNREFUSED') as string,
       })
     })
+
+    test('--once waits for a database that is away at the start, as long as it may', async () => {
+      await using project = openProject(postgresConfig('postgres://app@127.0.0.1:1/shop', 'mersal'))
+      const { code, stderr } = await project.mersal(['relay', '--once', '--within-ms', '4000'])
+      expect(code).toBe(1)
+      expect(stderr).toContain('ECONNREFUSED')
+      expect(stderr).toContain('not everything was published within 4000 ms')
+    })
   },
 )
 

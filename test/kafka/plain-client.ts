@@ -1,4 +1,4 @@
-import { Admin, Consumer, type Message } from '@platformatic/kafka'
+import { Admin, Consumer, type Message, Producer } from '@platformatic/kafka'
 
 const EARLIEST = -2n
 const LATEST = -1n
@@ -16,6 +16,8 @@ export interface PlainMessage {
 /** A look at the broker without anything of ours. */
 export interface PlainClient extends AsyncDisposable {
   readonly admin: Admin
+  /** Adds a message to a topic. */
+  write(topic: string, message: Pick<PlainMessage, 'headers' | 'body'>): Promise<void>
   /** Reads everything that a topic holds, and leaves it there. */
   read(topic: string, count: number): Promise<readonly PlainMessage[]>
   /** Everything that a topic holds now; nothing if there is none. */
@@ -53,6 +55,15 @@ export async function plainClient(server: string): Promise<PlainClient> {
       if (!(await admin.listTopics()).includes(topic)) return []
       const count = await endsOf(topic)
       return count === 0 ? [] : client.read(topic, count)
+    },
+    async write(topic, { headers, body }) {
+      const producer = new Producer(options)
+      const value = body === null ? undefined : Buffer.from(body)
+      const named = Object.entries(headers).map(
+        ([name, text]) => [Buffer.from(name), Buffer.from(text)] as const,
+      )
+      await producer.send({ messages: [{ topic, value, headers: new Map(named) }] })
+      await producer.close()
     },
     async read(topic, count) {
       const consumer = consumerOf()

@@ -60,7 +60,10 @@ export function runOnce({ name, logger, withinMs, passedMs }: OnceOptions): Once
       }
       const left = await leftOf(served, unconfirmed.places(), { logger, signal })
       for (const { app, destination } of left.slice(0, MOST_NAMED))
-        logger.error({ app, destination }, 'messages are left that the destination has not confirmed')
+        logger.error(
+          { app, destination },
+          'messages are left that the destination has not confirmed',
+        )
       return left.length === 0 && results.every(({ status }) => status === 'fulfilled')
     },
     [Symbol.dispose]() {

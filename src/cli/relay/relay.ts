@@ -41,7 +41,7 @@ If the configuration has 'stores', one process serves all of them, or those that
 is ready as long as it reaches one of them; /readyz?store=NAME answers for one.
 
 With --once it ends as soon as nothing that is due and deliverable is left, as jobs by a clock need
-it. It does not listen then. It waits for stores that cannot be opened yet. It exits with code 1 if
+it. It does not listen then. It waits for databases that are away at the start. It exits with code 1 if
 a destination has not confirmed a message, or if the time of --within-ms was up before.`,
   options: {
     port: {
@@ -99,7 +99,7 @@ async function run({ args, out, load, env }: Context): Promise<number> {
     : watchParent(env, () => ask('the end of npm'))
   await using relays = relaysOf(
     served,
-    { name, logger },
+    { name, logger, patient: args.flag('once') },
     sharedWindow(served, loaded.config, 'config'),
   )
   const watched = watchedOf(served, relays.served, loaded)

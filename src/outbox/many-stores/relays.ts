@@ -10,7 +10,7 @@ import {
   sharedWindow,
   type Stores,
 } from './relays-options.ts'
-import { type ServedRelay, StoreRelay } from './store-relay.ts'
+import { mayPass, type ServedRelay, StoreRelay } from './store-relay.ts'
 
 /** What the relays of one process serve. */
 export interface RelaysOptions extends SharedOptions {
@@ -62,7 +62,13 @@ export function createRelays(options: RelaysOptions): Relays {
   return relaysOf(served, options, sharedWindow(served, options, 'relays'))
 }
 
-type Ports = Pick<RelaysOptions, 'name' | 'logger' | 'clock' | 'random'>
+interface Ports extends Pick<RelaysOptions, 'name' | 'logger' | 'clock' | 'random'> {
+  /**
+   * `start` resolves although no store could be opened, if one of them may be later: it is tried
+   * again and again.
+   */
+  readonly patient?: boolean
+}
 
 /** The same of stores that have been checked. A single one is called by `name` alone. */
 export function relaysOf(served: readonly ServedStore[], ports: Ports, window: number): Relays {
@@ -84,8 +90,10 @@ export function relaysOf(served: readonly ServedStore[], ports: Ports, window: n
       try {
         await Promise.any(stores.map((store) => store.start()))
       } catch (thrown) {
+        const { errors } = thrown as AggregateError
+        if (ports.patient === true && errors.some(mayPass)) return
         await relays.stop({ graceMs: 0 })
-        throw (thrown as AggregateError).errors[0]
+        throw errors[0]
       }
     },
     stop({ graceMs = STOP_GRACE_MS } = {}) {
@@ -106,6 +114,7 @@ function filledIn({
   logger = stderrLogger,
   clock = systemClock,
   random = systemRandom,
+  patient = false,
 }: Ports): Required<Ports> {
-  return { name, logger, clock, random }
+  return { name, logger, clock, random, patient }
 }

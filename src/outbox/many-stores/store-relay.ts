@@ -1,5 +1,5 @@
 import { errorFields } from '../../core/errors/error-text.ts'
-import { MersalError } from '../../core/errors/errors.ts'
+import { type ErrorCode, MersalError } from '../../core/errors/errors.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import { abortable, linkAbort } from '../../lib/async/linked-abort.ts'
@@ -43,6 +43,8 @@ export interface Surroundings {
   readonly capacity: SharedCapacity | undefined
   /** There is no other store. */
   readonly alone: boolean
+  /** It waits for its store even if there is no other one. */
+  readonly patient: boolean
   /** The share of this store. */
   readonly windowBytes: number
 }
@@ -117,11 +119,11 @@ export class StoreRelay {
     this.#started = true
     const problem = await tryToOpen(this.#store)
     if (problem === undefined) return this.#run()
-    const { alone, logger } = this.#surroundings
-    if (alone) throw problem
+    const { alone, patient, logger } = this.#surroundings
+    if (alone && !(patient && mayPass(problem))) throw problem
     logger.error(
       { app: this.#app, store: this.#name, ...errorFields(problem) },
-      'the store could not be opened; trying again, and serving the others',
+      `the store could not be opened; trying again${alone ? '' : ', and serving the others'}`,
     )
     void this.#openLater()
     throw problem
@@ -159,6 +161,20 @@ export class StoreRelay {
       return this.#run()
     }
   }
+}
+
+/** What people have to correct. */
+const lasting: ReadonlySet<unknown> = new Set<ErrorCode>([
+  'MERSAL_INVALID_OPTIONS',
+  'MERSAL_STORE_UNSAFE',
+  'MERSAL_NOT_A_DATABASE',
+  'MERSAL_SCHEMA_TOO_NEW',
+  'MERSAL_SCHEMA_MISSING',
+])
+
+/** Whether a store that could not be opened may be opened later, with nothing changed. */
+export function mayPass(problem: unknown): boolean {
+  return !(problem instanceof MersalError && lasting.has(problem.code))
 }
 
 /** What went wrong, if anything. */

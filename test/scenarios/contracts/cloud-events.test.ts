@@ -3,8 +3,11 @@ import { jetstream } from '@nats-io/jetstream'
 import { describe, expect, test } from 'vitest'
 import { type Envelope, Mersal, type Transport, command } from '../../../src/index.ts'
 import { cloudEvents } from '../../../src/contracts/index.ts'
+import { kafka } from '../../../src/kafka.ts'
 import { nats } from '../../../src/nats.ts'
 import { rabbitmq } from '../../../src/rabbitmq.ts'
+import { plainClient as plainKafka } from '../../kafka/plain-client.ts'
+import { kafkaIsHere, openKafka } from '../../kafka/server.ts'
 import { plainClient as plainNats } from '../../nats/plain-client.ts'
 import { natsIsHere, openPrivateNats } from '../../nats/server.ts'
 import { openVhost, rabbitIsHere } from '../../rabbitmq/broker.ts'
@@ -113,5 +116,50 @@ describe.skipIf(!natsIsHere())('CloudEvents over NATS', () => {
       'ce-datacontenttype': 'application/json',
     })
     expect(Buffer.from(stored!.body)).toEqual(body)
+  })
+})
+
+describe.skipIf(!kafkaIsHere('any'))('CloudEvents over Kafka', () => {
+  test('come in and go out as the binding says', async () => {
+    await using broker = await openKafka()
+    await using plain = await plainKafka(broker.server)
+    const prefix = `ce-${crypto.randomUUID().slice(0, 8)}`
+    const transport = () => kafka({ bootstrapServers: broker.server, prefix, logger: false })
+    const { given, message } = await receive(transport(), () =>
+      plain.write(`${prefix}.queue.greeter`, {
+        body,
+        headers: {
+          ce_specversion: '1.0',
+          ce_id: 'A-234',
+          ce_source: '/others',
+          ce_type: Greet.name,
+          ce_subject: 'Größe',
+          'content-type': 'application/json',
+        },
+      }),
+    )
+    expect(given).toEqual({ name: 'Zoë' })
+    expect(message.headers).toMatchObject({
+      'ce-id': 'A-234',
+      'ce-subject': 'Größe',
+      'content-type': 'application/json',
+    })
+
+    await using copy = open('copy', transport())
+    copy.handle(Greet, () => {})
+    await copy.start()
+    await copy.stop()
+    await using app = open('sender', transport())
+    const id = await app.direct.send(Greet, { name: 'Zoë' })
+    const [stored] = await plain.read(`${prefix}.queue.copy`, 1)
+    expect(stored?.headers).toMatchObject({
+      ce_specversion: '1.0',
+      ce_id: id,
+      ce_source: '/greeters/Zoë',
+      ce_type: Greet.name,
+      'content-type': 'application/json',
+    })
+    expect(Buffer.from(stored!.body!)).toEqual(body)
+    await plain.removeAll(prefix)
   })
 })

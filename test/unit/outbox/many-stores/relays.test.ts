@@ -1,11 +1,13 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Logger } from '../../../../src/core/telemetry.ts'
+import { type ErrorCode, MersalError } from '../../../../src/core/errors/errors.ts'
 import {
   createRelays,
+  relaysOf,
   type Relays,
   type RelaysOptions,
 } from '../../../../src/outbox/many-stores/relays.ts'
-import type { RelayStore } from '../../../../src/outbox/many-stores/relays-options.ts'
+import { type RelayStore, servedStores } from '../../../../src/outbox/many-stores/relays-options.ts'
 import { memoryStore } from '../../../../src/stores/memory.ts'
 import { type ManualClock, manualClock } from '../../../../src/testing/manual-clock.ts'
 import {
@@ -258,6 +260,64 @@ describe('relays of several stores', () => {
     expect(shared.published.map((one) => one.message.id)).toEqual(['m0'])
     expect(own.published.map((one) => one.message.id)).toEqual(['m1'])
   })
+})
+
+describe('relays that are patient', () => {
+  function patient(
+    open: (store: RelayStore, name: string) => Promise<void>,
+    names: readonly string[] = ['a'],
+  ) {
+    const clock = manualClock()
+    const transport = testTransport()
+    const store = memoryStore({ clock, pause: () => Promise.resolve() })
+    const stores = Object.fromEntries(
+      names.map((name) => {
+        const one = name === 'a' ? store : memoryStore({ clock, pause: () => Promise.resolve() })
+        return [name, { ...one, open: () => open(one, name) }]
+      }),
+    )
+    const options = { logger: silent, clock, random: () => 0.5 }
+    const served = servedStores(stores, { transport }, 'relays')
+    const relays = relaysOf(served, { ...options, patient: true }, 1000)
+    running.push({ relays, clock })
+    const add = async (): Promise<void> => {
+      await store.unitOfWork(async (tx) => void (await store.outbox.save(tx, [message('m')])))
+    }
+    return { clock, transport, relays, add }
+  }
+  const problem = (code: ErrorCode) => new MersalError(code, 'the tables are out of date')
+
+  test.each([[['a']], [['a', 'b']]])('wait for %o, of which none can be opened', async (names) => {
+    let away = true
+    const { clock, transport, relays, add } = patient(
+      (store) => (away ? Promise.reject(new Error('connect ECONNREFUSED')) : store.open()),
+      names,
+    )
+    await add()
+    await relays.start()
+    expect(relays.served[0]!.state).toBe('opening')
+    const drained = relays.served[0]!.drain()
+    await clock.advance(5000)
+    expect(transport.published).toEqual([])
+    away = false
+    await clock.advance(31_000)
+    await drained
+    expect(transport.published).toHaveLength(1)
+  })
+
+  test.each([[['a']], [['a', 'b']]])(
+    'do not wait for %o, whose tables somebody has to change',
+    async (names) => {
+      const { clock, relays } = patient(
+        () => Promise.reject(problem('MERSAL_SCHEMA_MISSING')),
+        names,
+      )
+      const failed = expect(relays.start()).rejects.toThrow('out of date')
+      await clock.advance(2000)
+      await failed
+      expect(relays.served[0]!.state).toBe('stopped')
+    },
+  )
 })
 
 describe('options of relays', () => {
