@@ -58,11 +58,11 @@ export async function plainClient(server: string): Promise<PlainClient> {
     },
     async write(topic, { headers, body }) {
       const producer = new Producer(options)
-      const value = body === null ? undefined : Buffer.from(body)
+      const value = body === null ? {} : { value: Buffer.from(body) }
       const named = Object.entries(headers).map(
         ([name, text]) => [Buffer.from(name), Buffer.from(text)] as const,
       )
-      await producer.send({ messages: [{ topic, value, headers: new Map(named) }] })
+      await producer.send({ messages: [{ topic, ...value, headers: new Map(named) }] })
       await producer.close()
     },
     async read(topic, count) {
