@@ -76,7 +76,10 @@ function nextGrant(ports: ClaimLoopPorts, now: number, wanted: boolean): Grant {
   }
   const { waiting, last } = looks.rows
   const rows = waiting === undefined ? undefined : holdBacks.next({ ...state, rows: waiting })
-  if (rows?.turn === 'shares' && rows.limit === 0) looks.rows.passOver()
+  if (rows?.turn === 'shares' && rows.limit === 0) {
+    looks.rows.passOver()
+    return nextGrant(ports, now, wanted || now >= looks.dueAt)
+  }
   const room = rows !== undefined && rows.limit > 0
   if (room && !(wanted && last)) return rows
   const grant = holdBacks.next(state)
