@@ -128,38 +128,3 @@ test('a hint that comes during a claim is not lost to a row that falls due meanw
   await pass(clock, () => sent().length === 2, 60, 'both')
   expect(sent().sort()).toEqual(['delayed', 'now'])
 })
-
-describe('a delayed row that falls due at the time of a probe', () => {
-  /** Returns when the probe was published. */
-  async function probeAt(...delayed: readonly number[]): Promise<number> {
-    const settings = {
-      retry: { firstMs: 50, longestMs: 10_000 },
-      breaker: { firstMs: 400, longestMs: 10_000 },
-    }
-    const made = start({ pollIntervalMs: HOUR_MS, ...settings })
-    const { add, clock, transport } = made
-    transport.behaviour = ({ to }) => (to.name === 'down' ? unavailable : confirmed)
-    const tries = (): number =>
-      transport.published.filter(({ message: { to } }) => to.name === 'down').length
-    await calm()
-    await add(
-      ...delayed.map((delayMs) => message(`at ${delayMs}`, { delayMs })),
-      ...['x', 'y', 'z'].map((id) => message(id, { to: 'down' })),
-    )
-    await calm()
-    expect(tries()).toBe(3)
-    for (let ms = 0; ms < 700; ms += 1) {
-      await clock.advance(1)
-      if (tries() > 3) return clock.monotonic()
-    }
-    throw new Error('never probed')
-  }
-
-  test('does not put the probe off', async () => {
-    const usual = await probeAt()
-    expect(await probeAt(usual - 1, usual, usual + 1)).toBeLessThanOrEqual(usual + 2)
-    // A row alone, so that the look before was not one at rows.
-    for (const delayMs of [usual - 4, usual - 2, usual])
-      expect(await probeAt(delayMs)).toBeLessThanOrEqual(usual + 2)
-  })
-})

@@ -4,7 +4,11 @@ import {
   createBreakers,
   FAILURES_TO_OPEN,
 } from '../../../../src/outbox/limits/breaker.ts'
+import { createHoldBacks } from '../../../../src/outbox/limits/hold-backs.ts'
+import { createSlowDestinations } from '../../../../src/outbox/limits/slow-destinations.ts'
+import { relaySettings } from '../../../../src/outbox/options.ts'
 import { type ManualClock, manualClock } from '../../../../src/testing/manual-clock.ts'
+import { message, recorder, unavailable } from '../support.ts'
 
 const away = new Error('away')
 
@@ -173,4 +177,27 @@ test('an earlier word of the transport says nothing about a later outage', async
   resolve()
   await clock.advance(0)
   expect(breakers.nextProbeAt).toBe(due)
+})
+
+test('a claim for delayed rows lets nothing become half-open: the claim that looks for a probe does', async () => {
+  const clock = manualClock()
+  const gates = createHoldBacks({
+    environment: { app: 'test', clock, logger: recorder([]), random: () => 1, newToken: () => 't' },
+    settings: relaySettings({ breaker: { firstMs: 1000, longestMs: 30_000 } }),
+    board: undefined,
+    slow: createSlowDestinations(10),
+    reports: { breaker: () => {}, slowMode: () => {} },
+    onPauses: () => {},
+    onProbe: () => {},
+    held: () => 0,
+  })
+  for (let failure = 0; failure < FAILURES_TO_OPEN; failure++)
+    gates.messages.answered(message('m'), unavailable, false)
+  await clock.advance(1000)
+  const grant = { turn: 'all', limit: 10, except: [] } as const
+  const exceptDestinations = ['default/queue/q']
+  expect(gates.claims.leftAlone({ ...grant, rows: 'all' })).toEqual({ exceptDestinations })
+  expect(gates.claims.nextProbeAt).toBe(1000)
+  expect(gates.claims.leftAlone(grant)).toEqual({})
+  expect(gates.claims.nextProbeAt).toBe(Infinity)
 })
