@@ -30,6 +30,8 @@ export interface MysqlTables extends Tables<MysqlStep> {
 
 /** Nobody waits longer than it takes another node to run all steps. */
 const LOCK_SECONDS = 60
+/** The server says first that the time is over. */
+const LOCK_ANSWER_MS = (LOCK_SECONDS + 10) * 1000
 /** No such table, no such database. */
 const NOT_THERE = new Set([1146, 1049])
 
@@ -80,6 +82,8 @@ async function bringUpToDate(query: Query, tables: MysqlTables): Promise<void> {
   const lock = createHash('sha256').update(database).digest('hex').slice(0, 32)
   const waiting = await query<{ mine: unknown }>(
     `select get_lock('mersal.${lock}', ${LOCK_SECONDS}) as mine`,
+    [],
+    { answerMs: LOCK_ANSWER_MS },
   )
   if (Number(onlyRow(waiting).mine) !== 1) {
     const text = `another program has been migrating database '${database}' for more than ${LOCK_SECONDS} s`
@@ -88,7 +92,8 @@ async function bringUpToDate(query: Query, tables: MysqlTables): Promise<void> {
   const missing = missingSteps(tables, await currentVersion(query, tables))
   await query(doneTable(tables))
   for (const step of missing) {
-    for (const statement of step.statements) await query(statement)
+    // The server would go on with one that is cut off here, and with every start it would begin anew.
+    for (const statement of step.statements) await query(statement, [], { answerMs: 'unlimited' })
     await query(record(tables, step))
   }
 }

@@ -15,14 +15,18 @@ export interface Answer<Row = Record<string, unknown>> {
   readonly insertId: bigint
 }
 
-/**
- * `values` take the place of the question marks; an array is a list. `prepared`: without lists, and
- * bytes travel as they are, not as text of twice their length.
- */
+export interface QueryOptions {
+  /** Without lists; bytes travel as they are, not as text of twice their length. */
+  readonly prepared?: boolean
+  /** It must be answered within this time. `unlimited`: it takes as long as it takes. */
+  readonly answerMs?: number | 'unlimited'
+}
+
+/** `values` take the place of the question marks; an array is a list. */
 export type Query = <Row = Record<string, unknown>>(
   text: string,
   values?: readonly unknown[],
-  options?: { readonly prepared: boolean },
+  options?: QueryOptions,
 ) => Promise<Answer<Row>>
 
 /** Most values of one list: MariaDB plans a longer one as a join. */
@@ -69,12 +73,12 @@ function queryOn(connection: MysqlPoolConnection): Query {
   return async <Row>(
     text: string,
     values: readonly unknown[] = [],
-    { prepared }: { readonly prepared: boolean } = { prepared: false },
+    { prepared = false, answerMs = ANSWER_MS }: QueryOptions = {},
   ): Promise<Answer<Row>> => {
     const [result] = (await connection[prepared ? 'execute' : 'query']({
       sql: text,
       values,
-      timeout: ANSWER_MS,
+      ...(answerMs === 'unlimited' ? {} : { timeout: answerMs }),
       ...plainRows,
     })) as [unknown]
     return answerOf<Row>(result)

@@ -13,10 +13,16 @@ import {
 } from '../shared/migrations.ts'
 import { sqlState } from './failure.ts'
 import { lockClass } from './locks.ts'
-import type { Own, Query } from './pool/pool.ts'
+import { type IndexBeside, underBuildersLock } from './index-beside.ts'
+import { type Own, type Query, UNLIMITED_MS } from './pool/pool.ts'
+
+export interface PostgresStep extends Step {
+  /** What the step does, for tables that are in use. */
+  readonly beside?: IndexBeside
+}
 
 /** Tables of one schema, which several lists may share. */
-export interface PostgresTables extends Tables {
+export interface PostgresTables extends Tables<PostgresStep> {
   readonly schema: string
   /** Name of the table of the steps that have been applied. */
   readonly table: string
@@ -103,42 +109,81 @@ function filledAgain(place: string, steps: readonly Step[]): string {
 
 /**
  * Brings the tables up to date, or checks that they are. Any number of nodes may do so at once: the
- * first one takes the lock, the others wait and find nothing to do. All steps are one transaction,
- * so that a node that is killed leaves what was there before.
+ * first one takes the lock, the others wait and find nothing to do. New tables are one transaction,
+ * so that a node that is killed leaves what was there before. Of tables that are in use, indexes
+ * are built between transactions, while others write.
  */
 export async function migrate(own: Own, tables: PostgresTables, mode: MigrateMode): Promise<void> {
   if (mode === 'off') return
-  // Most nodes find everything done, and need neither the lock nor the right to create anything.
-  if (!mustMigrate(tables, await versionOf(own, tables), mode)) return
-  await own.transaction('migrating the schema', (query) => bringUpToDate(query, tables))
+  for (;;) {
+    // Most nodes find everything done, and need neither the lock nor the right to create anything.
+    const found = await versionOf(own, tables)
+    if (!mustMigrate(tables, found, mode)) return
+    const [next] = missingSteps(tables, found)
+    if (besideOf(own, found, next) === undefined)
+      await own.transaction('migrating the schema', (query) => bringUpToDate(own, query, tables))
+    else await buildNext(own, tables)
+  }
+}
+
+/** New tables are nobody else's yet, and with one connection nobody writes meanwhile. */
+function besideOf(own: Own, found: number, step?: PostgresStep): IndexBeside | undefined {
+  return found === 0 || own.single ? undefined : step?.beside
+}
+
+const buildNext = (own: Own, tables: PostgresTables): Promise<void> =>
+  underBuildersLock(own, tables, async (query) => {
+    const found = await currentVersion(query, tables)
+    const [next] = missingSteps(tables, found)
+    const index = besideOf(own, found, next)
+    if (next === undefined || index === undefined) return undefined
+    return { index, record: () => record(query, tables, next) }
+  })
+
+async function record(
+  query: Query,
+  { schema, table }: PostgresTables,
+  { version, name }: PostgresStep,
+): Promise<void> {
+  await query(
+    `insert into ${quoteIdentifier(schema)}.${table} (version, name) values ($1, $2) on conflict (version) do nothing`,
+    [version, name],
+  )
 }
 
 const versionOf = (own: Own, tables: PostgresTables): Promise<number> =>
   own.transaction('reading the version of the schema', (query) => currentVersion(query, tables))
 
+/** Nobody waits longer than it takes another node to run the steps of a transaction. */
+const LOCK_S = 60
+/** The server says first that the time is over. */
+const LOCK_ANSWER_MS = (LOCK_S + 10) * 1000
+
 const lock = (schema: string): string =>
   `select pg_catalog.pg_advisory_xact_lock(${lockClass(schema)}, 2000)`
 
-async function bringUpToDate(query: Query, tables: PostgresTables): Promise<void> {
+/** Up to the first index that is built while others write. */
+async function bringUpToDate(own: Own, query: Query, tables: PostgresTables): Promise<void> {
   const { schema, table } = tables
-  const S = quoteIdentifier(schema)
-  // Nobody waits longer than it takes another node to run all steps.
-  await query(`set local lock_timeout = '60s'`)
-  await query(`set local statement_timeout = '60s'`)
-  await query(lock(schema))
-  // A statement that waits for a table keeps everybody behind it waiting.
+  await query(`set local lock_timeout = '${LOCK_S}s'`)
+  await query(`set local statement_timeout = '${LOCK_S}s'`)
+  await query.within(LOCK_ANSWER_MS, lock(schema))
+  // A statement that waits for a table keeps everybody behind it waiting. One that works takes as
+  // long as it takes: cut off, it would begin anew with every start.
   await query(`set local lock_timeout = '5s'`)
+  await query('set local statement_timeout = 0')
   const found = await currentVersion(query, tables)
   const missing = missingSteps(tables, found)
   if (found === 0) {
     await createSchema(query, schema)
     await checkRights(query, schema)
-    await query(doneTable(S, table))
+    await query(doneTable(quoteIdentifier(schema), table))
   }
-  for (const { version, name, sql } of missing) {
+  for (const step of missing) {
+    if (besideOf(own, found, step) !== undefined) return
     // Without parameters, so that one call may hold several statements.
-    await inTime(tables, query.script(sql))
-    await query(`insert into ${S}.${table} (version, name) values ($1, $2)`, [version, name])
+    await inTime(tables, query.script(step.sql, UNLIMITED_MS))
+    await record(query, tables, step)
   }
 }
 

@@ -101,12 +101,30 @@ create table if not exists ${T.unitMark} (
 
 /**
  * When the delay of its sender ends; null without one. It never changes while a relay works on the
- * row. MySQL has no `if not exists` for a column, so a step that was cut off asks for it.
+ * row. Two statements: a column alone is added at once, however many rows there are, and the server
+ * builds the index while others write. MySQL has no `if not exists` for them, so a step that was cut
+ * off asks.
  */
-const dueTimes = (T: Tables, database: string): readonly string[] => [
-  `set @mersal_step = if(exists (select 1 from information_schema.columns
-    where table_schema = ${quoteText(database)} and table_name = 'mersal_outbox' and column_name = 'due_at'), 'do 0',
-    ${quoteText(`alter table ${T.outbox} add column due_at datetime(6) null, add key mersal_outbox_due (due_at)`)})`,
+const dueTimes = (T: Tables, database: string): readonly string[] => {
+  const found = (table: string, column: string, name: string): string =>
+    `exists (select 1 from information_schema.${table}
+    where table_schema = ${quoteText(database)} and table_name = 'mersal_outbox' and ${column} = '${name}')`
+  return [
+    ...unless(
+      found('columns', 'column_name', 'due_at'),
+      `alter table ${T.outbox} add column due_at datetime(6) null`,
+    ),
+    ...unless(
+      found('statistics', 'index_name', 'mersal_outbox_due'),
+      `alter table ${T.outbox} add key mersal_outbox_due (due_at)`,
+    ),
+  ]
+}
+
+/** Runs the statement unless the condition holds. */
+const unless = (condition: string, statement: string): readonly string[] => [
+  `set @mersal_step = if(${condition}, 'do 0',
+    ${quoteText(statement)})`,
   'prepare mersal_step from @mersal_step',
   'execute mersal_step',
   'deallocate prepare mersal_step',

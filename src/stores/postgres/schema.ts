@@ -1,8 +1,7 @@
 import { checkIdentifier, quoteIdentifier } from '../../sql/identifiers.ts'
-import { migrationSql, type PostgresTables } from '../../sql/postgres/migrate.ts'
-import type { Step } from '../../sql/shared/migrations.ts'
+import { migrationSql, type PostgresStep, type PostgresTables } from '../../sql/postgres/migrate.ts'
 import { contractFunctions } from './statements/contract-functions.ts'
-import { dueTimes } from './steps/due-times.ts'
+import { dueTimes, dueTimesFound, dueTimesFoundBeside } from './steps/due-times.ts'
 import { functions } from './steps/functions.ts'
 import { ownIds } from './steps/own-ids.ts'
 import { sameRights } from './steps/same-rights.ts'
@@ -79,7 +78,7 @@ alter table ${S}.outbox drop constraint if exists outbox_kind_check;
 `
 
 /** Every step, in order. `schema` has passed `checkIdentifier`. */
-function migrations(schema: string): readonly Step[] {
+function migrations(schema: string): readonly PostgresStep[] {
   const S = quoteIdentifier(schema)
   return [
     { version: 1, name: 'tables', sql: tables(S) },
@@ -93,6 +92,12 @@ function migrations(schema: string): readonly Step[] {
     { version: 9, name: 'strict functions for other languages', sql: strictContract(S) },
     { version: 10, name: 'unchecked kinds', sql: uncheckedKinds(S) },
     { version: 11, name: 'times of delayed messages', sql: dueTimes(S) },
+    {
+      version: 12,
+      name: 'index of delayed messages',
+      sql: dueTimesFound(S),
+      beside: dueTimesFoundBeside(S),
+    },
   ]
 }
 

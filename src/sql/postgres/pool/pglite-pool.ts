@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { PostgresPool, PostgresPoolClient, PostgresResult } from '../client.ts'
+import { oneConnection } from './one-connection.ts'
 
 interface Answer {
   readonly rows: unknown[]
@@ -40,13 +41,15 @@ const LISTEN = /^listen\s+("(?:[^"]|"")+"|\w+)$/i
  */
 export function pglitePool(db: PgliteDatabase): PostgresPool {
   const none = new EventEmitter()
-  return {
+  const pool: PostgresPool = {
     direct: true,
     connect: () => Promise.resolve(new PgliteClient(db)),
     end: () => Promise.resolve(),
     on: none.on.bind(none),
     off: none.off.bind(none),
   }
+  oneConnection.add(pool)
+  return pool
 }
 
 interface Transaction {

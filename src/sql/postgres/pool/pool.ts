@@ -2,6 +2,7 @@ import type { PostgresPool, PostgresPoolClient, PostgresResult } from '../client
 import { sqlState, storeFailure } from '../failure.ts'
 import { statementName } from '../statement-name.ts'
 import { ownTypes } from '../types.ts'
+import { isSingle } from './one-connection.ts'
 
 /**
  * The server gives up a statement of ours after this, and the client a little later, in case the
@@ -9,6 +10,11 @@ import { ownTypes } from '../types.ts'
  */
 const STATEMENT_MS = 10_000
 const ANSWER_MS = 15_000
+/**
+ * For what takes as long as it takes: the longest timer of Node. Zero would be the limit that the
+ * application has given its pool.
+ */
+export const UNLIMITED_MS: number = 2 ** 31 - 1
 /**
  * The server ends a transaction of ours that says nothing for so long. Our statements follow each
  * other at once, so that its process is frozen; and nobody else can claim the rows that it has
@@ -19,6 +25,8 @@ const SILENCE_MS = 5000
 export interface Own {
   /** No pooler is in between. False: not known. */
   readonly direct: boolean
+  /** There is only one connection, so that a transaction keeps everybody else waiting. */
+  readonly single: boolean
   /**
    * Runs one statement in a transaction of its own with the settings of the relay. `doing` names it
    * in errors.
@@ -85,8 +93,11 @@ export interface Query {
     text: string,
     values?: readonly unknown[],
   ): Promise<PostgresResult<Row>>
-  /** One or several statements in one text, without parameters. */
-  script(text: string): Promise<PostgresResult>
+  /**
+   * One or several statements in one text, without parameters. `ms`: they must be answered within
+   * this time.
+   */
+  script(text: string, ms?: number): Promise<PostgresResult>
   /** Prepares the statement at its first use on this connection. */
   named(text: string, values: readonly unknown[]): Promise<PostgresResult>
   /** One statement that must be answered within this time. */
@@ -147,7 +158,7 @@ function queryOn(client: PostgresPoolClient): Query {
   ): Promise<PostgresResult<never>> =>
     await run({ text, values, types: ownTypes, query_timeout: ANSWER_MS })
   return Object.assign(query, {
-    script: (text: string) => run({ text, types: ownTypes, query_timeout: ANSWER_MS }),
+    script: (text: string, ms = ANSWER_MS) => run({ text, types: ownTypes, query_timeout: ms }),
     named: (text: string, values: readonly unknown[]) =>
       run({ name: statementName(text), text, values, types: ownTypes, query_timeout: ANSWER_MS }),
     within: (ms: number, text: string, values: readonly unknown[] = []) =>
@@ -206,6 +217,7 @@ export function own(
 
   return {
     direct: pool.direct === true,
+    single: isSingle(pool),
     connection,
     transaction,
     run: (doing, text, values, { often = false } = {}) =>

@@ -1,8 +1,8 @@
+import type { IndexBeside } from '../../../sql/postgres/index-beside.ts'
+
 const column = (S: string): string => `
--- When the delay of its sender ends; null without one. It never changes while a relay works on the row: its index
--- costs undelayed messages nothing, and updates stay heap-only.
-alter table ${S}.outbox add column due_at timestamptz;
-create index outbox_due on ${S}.outbox (due_at) where due_at is not null;
+-- When the delay of its sender ends; null without one. It never changes while a relay works on the row.
+alter table ${S}.outbox add column if not exists due_at timestamptz;
 `
 
 const outboxSave = (S: string): string => `
@@ -41,5 +41,24 @@ begin
 end $$;
 `
 
-/** Step 11: when delayed messages fall due, found however many rows there are. */
+/** Step 11: when delayed messages fall due. It rewrites no row. */
 export const dueTimes = (S: string): string => column(S) + outboxSave(S)
+
+const dueIndex = (S: string, concurrently: '' | 'concurrently '): string =>
+  `create index ${concurrently}if not exists outbox_due on ${S}.outbox (due_at) where due_at is not null`
+
+/** Step 12: they are found however many rows there are. */
+export const dueTimesFound = (S: string): string => `
+-- Undelayed messages are not in it, and updates stay heap-only. Writers wait while it is built here. With millions of
+-- rows, run these two beforehand, outside of a transaction; then this step finds it done, and nobody has waited:
+--   alter table ${S}.outbox add column if not exists due_at timestamptz;
+--   ${dueIndex(S, 'concurrently ')};
+${dueIndex(S, '')};
+`
+
+/** The same for an outbox that is in use. */
+export const dueTimesFoundBeside = (S: string): IndexBeside => ({
+  table: 'outbox',
+  name: 'outbox_due',
+  sql: dueIndex(S, 'concurrently '),
+})
