@@ -8,8 +8,8 @@ export const migrate: Verb = {
   name: 'migrate',
   summary: 'create the tables, or bring them up to date',
   usage: ['migrate', 'migrate --check', 'migrate --print [--from N]'],
-  text: `Several of these may run at the same time; the steps run in one transaction. The option
-'migrate' of the store has no effect here. --print needs no connection.`,
+  text: `Several of these may run at the same time. The option 'migrate' of the store has no effect here.
+--print needs no connection.`,
   options: {
     check: { kind: 'flag', text: 'only look; exit code 3 if steps are missing' },
     print: { kind: 'flag', text: 'print the steps as SQL instead of running them' },

@@ -628,10 +628,8 @@ alter table "mersal".outbox drop constraint if exists outbox_kind_check;
 
 insert into "mersal".migration (version, name) values (10, 'unchecked kinds');
 
--- When the delay of its sender ends; null without one. It never changes while a relay works on the row: its index
--- costs undelayed messages nothing, and updates stay heap-only.
-alter table "mersal".outbox add column due_at timestamptz;
-create index outbox_due on "mersal".outbox (due_at) where due_at is not null;
+-- When the delay of its sender ends; null without one. It never changes while a relay works on the row.
+alter table "mersal".outbox add column if not exists due_at timestamptz;
 
 -- Adds messages: "messages" is a JSON array, "bodies" the bodies one after the other. The keys are
 -- locked before positions are drawn, and whether a key has open rows is asked in a later statement,
@@ -668,4 +666,12 @@ begin
 end $$;
 
 insert into "mersal".migration (version, name) values (11, 'times of delayed messages');
+
+-- Undelayed messages are not in it, and updates stay heap-only. Writers wait while it is built here. With millions of
+-- rows, run these two beforehand, outside of a transaction; then this step finds it done, and nobody has waited:
+--   alter table "mersal".outbox add column if not exists due_at timestamptz;
+--   create index concurrently if not exists outbox_due on "mersal".outbox (due_at) where due_at is not null;
+create index if not exists outbox_due on "mersal".outbox (due_at) where due_at is not null;
+
+insert into "mersal".migration (version, name) values (12, 'index of delayed messages');
 commit;
