@@ -66,19 +66,17 @@ async function oldSnapshot({ newPool }: TestDatabase): Promise<{ end(): Promise<
 
 /** Until the build waits for older snapshots; throws if the store was opened without one. */
 async function building(database: TestDatabase, opening: Promise<unknown>): Promise<void> {
-  let over = false
-  void opening.then(
-    () => (over = true),
-    () => (over = true),
+  const opened = opening.then(
+    () => true,
+    () => true,
   )
-  while (!over) {
+  while (!(await Promise.race([opened, sleep(5, false)]))) {
     const [found] = await database.query(
       `select exists (select from pg_stat_progress_create_index p where p.relid = $1::text::regclass
         and p.phase = 'waiting for old snapshots') as waiting`,
       [`${database.schema}.outbox`],
     )
     if (found?.['waiting'] === true) return
-    await sleep(5)
   }
   throw new Error('the store was opened, and nobody has seen the index being built')
 }
