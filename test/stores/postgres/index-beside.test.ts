@@ -13,6 +13,7 @@ import {
   type TestDatabase,
 } from '../../postgres/database.ts'
 import { labels, message } from '../../postgres/messages.ts'
+import { type Held, held } from '../../postgres/held.ts'
 import { pgbouncer, pgbouncerAvailable } from '../../postgres/pgbouncer.ts'
 
 const present = await serverAnswers()
@@ -52,16 +53,11 @@ const versions = async ({ query, schema }: TestDatabase): Promise<unknown[]> =>
   )
 
 /** A transaction that still sees what was there before, as a long report does. */
-async function oldSnapshot({ newPool }: TestDatabase): Promise<{ end(): Promise<void> }> {
+async function oldSnapshot({ newPool }: TestDatabase): Promise<Held> {
   const client = await newPool({ application_name: 'report' }).connect()
   await client.query('begin isolation level repeatable read')
   await client.query('select 1')
-  return {
-    async end() {
-      await client.query('commit')
-      client.release()
-    },
-  }
+  return held(client)
 }
 
 /** Until the build waits for older snapshots; throws if the store was opened without one. */
@@ -93,7 +89,7 @@ describe.skipIf(!present)('an index of a table on PostgreSQL that is in use', ()
     await using database = await testDatabase()
     await database.pool.query(before(database.schema))
     await add(database, 300_000)
-    const report = await oldSnapshot(database)
+    await using report = await oldSnapshot(database)
     await using store = openStore(database)
     const opening = store.open()
     await building(database, opening)
@@ -109,7 +105,7 @@ describe.skipIf(!present)('an index of a table on PostgreSQL that is in use', ()
   test('is built once by five nodes that start together, of which none keeps the build waiting', async () => {
     await using database = await testDatabase()
     await database.pool.query(before(database.schema))
-    const report = await oldSnapshot(database)
+    await using report = await oldSnapshot(database)
     await using stack = new AsyncDisposableStack()
     const stores = steps.slice(0, 5).map(() => stack.use(openStore(database)))
     const opening = Promise.all(stores.map((store) => store.open()))
@@ -126,7 +122,7 @@ describe.skipIf(!present)('an index of a table on PostgreSQL that is in use', ()
   test('is dropped and built anew when a build was cut off', async () => {
     await using database = await testDatabase()
     await database.pool.query(before(database.schema))
-    const report = await oldSnapshot(database)
+    await using report = await oldSnapshot(database)
     await using victim = openStore(database)
     const cutOff = victim.open()
     await building(database, cutOff)
@@ -149,7 +145,7 @@ describe.skipIf(!present)('an index of a table on PostgreSQL that is in use', ()
   test('is waited for when the program that began it has died, and its build goes on', async () => {
     await using database = await testDatabase()
     await database.pool.query(before(database.schema))
-    const report = await oldSnapshot(database)
+    await using report = await oldSnapshot(database)
     const dead = openStore(database)
     const cutOff = dead.open()
     await building(database, cutOff)
@@ -203,7 +199,7 @@ describe.skipIf(!present)('an index of a table on PostgreSQL that is in use', ()
   test('is built whatever time limits the connections of the application have', async () => {
     await using database = await testDatabase()
     await database.pool.query(before(database.schema))
-    const report = await oldSnapshot(database)
+    await using report = await oldSnapshot(database)
     const limits = { statement_timeout: 300, lock_timeout: 300, query_timeout: 10_000 }
     await using store = openStore(database, { pool: database.newPool(limits) })
     const opening = store.open()
@@ -236,7 +232,7 @@ describe.skipIf(!present)('an index of a table on PostgreSQL that is in use', ()
     await using pooler = await pgbouncer(serverUrl)
     await using database = await testDatabase()
     await database.pool.query(before(database.schema))
-    const report = await oldSnapshot(database)
+    await using report = await oldSnapshot(database)
     const pool = database.newPool({ connectionString: pooler.url })
     await using one = openStore(database, { pool })
     await using two = openStore(database, { pool })

@@ -5,21 +5,17 @@ import { postgres } from '../../../src/postgres.ts'
 import { migrate } from '../../../src/sql/postgres/migrate.ts'
 import { own } from '../../../src/sql/postgres/pool/pool.ts'
 import { serverAnswers, testDatabase, type TestDatabase } from '../../postgres/database.ts'
+import { type Held, held } from '../../postgres/held.ts'
 
 /** Longer than an answer to anything else may take. */
 const LONG_S = 16
 
 /** As another node that migrates does. */
-async function migrating({ newPool, schema }: TestDatabase): Promise<{ end(): Promise<void> }> {
+async function migrating({ newPool, schema }: TestDatabase): Promise<Held> {
   const client = await newPool().connect()
-  await client.query(`begin`)
+  await client.query('begin')
   await client.query(`select pg_advisory_xact_lock(hashtext($1), 2000)`, [`mersal.${schema}`])
-  return {
-    async end() {
-      await client.query('commit')
-      client.release()
-    },
-  }
+  return held(client)
 }
 
 describe.skipIf(!(await serverAnswers()))('migrations on PostgreSQL that take long', () => {
@@ -41,7 +37,7 @@ describe.skipIf(!(await serverAnswers()))('migrations on PostgreSQL that take lo
 
   test('closing a store ends its waiting at once', async () => {
     await using database = await testDatabase()
-    const other = await migrating(database)
+    await using _other = await migrating(database)
     const store = postgres({
       pool: database.newPool(),
       schema: database.schema,
@@ -59,6 +55,5 @@ describe.skipIf(!(await serverAnswers()))('migrations on PostgreSQL that take lo
     while ((await waiting()) === 0) await sleep(5)
     await store[Symbol.asyncDispose]()
     await ended
-    await other.end()
   })
 })
