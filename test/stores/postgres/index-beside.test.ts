@@ -53,8 +53,8 @@ const versions = async ({ query, schema }: TestDatabase): Promise<unknown[]> =>
   )
 
 /** A transaction that still sees what was there before, as a long report does. */
-async function oldSnapshot({ newPool }: TestDatabase): Promise<Held> {
-  const client = await newPool({ application_name: 'report' }).connect()
+async function oldSnapshot(database: TestDatabase): Promise<Held> {
+  const client = await database.newPool({ application_name: 'report' }).connect()
   await client.query('begin isolation level repeatable read')
   await client.query('select 1')
   return held(client)

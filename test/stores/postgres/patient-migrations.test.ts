@@ -11,10 +11,12 @@ import { type Held, held } from '../../postgres/held.ts'
 const LONG_S = 16
 
 /** As another node that migrates does. */
-async function migrating({ newPool, schema }: TestDatabase): Promise<Held> {
-  const client = await newPool().connect()
+async function migrating(database: TestDatabase): Promise<Held> {
+  const client = await database.newPool().connect()
   await client.query('begin')
-  await client.query(`select pg_advisory_xact_lock(hashtext($1), 2000)`, [`mersal.${schema}`])
+  await client.query(`select pg_advisory_xact_lock(hashtext($1), 2000)`, [
+    `mersal.${database.schema}`,
+  ])
   return held(client)
 }
 
