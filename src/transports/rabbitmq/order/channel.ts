@@ -36,6 +36,8 @@ export interface OrderedChannel {
 export interface ChannelPorts {
   readonly settings: Pick<RabbitSettings, 'connectTimeoutMs' | 'logger'>
   readonly describe: Describe
+  /** Aborts when nothing more is begun anywhere. */
+  readonly stopping: AbortSignal
 }
 
 /** What this process reads in order: a queue, or a partition of it. */
@@ -65,10 +67,11 @@ export async function openReader(
   begin: (reading: Reading) => Promise<void>,
 ): Promise<Reader> {
   const channel = await openChannel(ports, model, `queue '${queue}'`)
-  const stopping = new AbortController()
+  const leaving = new AbortController()
+  const stopping = AbortSignal.any([ports.stopping, leaving.signal])
   const running = inHand()
   const close = async (): Promise<void> => {
-    stopping.abort()
+    leaving.abort()
     try {
       await channel.close()
     } catch (error) {
@@ -79,7 +82,7 @@ export async function openReader(
     }
   }
   try {
-    await begin({ channel, stopping: stopping.signal, running })
+    await begin({ channel, stopping, running })
   } catch (error) {
     await close()
     await running.settled()
@@ -89,7 +92,7 @@ export async function openReader(
     lost: channel.lost,
     heldMs: () => channel.heldMs(),
     async stop() {
-      stopping.abort()
+      leaving.abort()
       await running.settled()
       await close()
     },

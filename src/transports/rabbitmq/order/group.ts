@@ -5,8 +5,8 @@ import type { Consumption } from '../../../core/transport.ts'
 import { toError } from '../../../lib/async/abort.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { seldom } from '../../../lib/async/seldom.ts'
+import { slots } from '../../../lib/async/slots.ts'
 import type { OnDelivery } from '../../shared/deliver.ts'
-import { createSlots, type Slots } from '../connection/slots.ts'
 import { Holdings } from './holdings.ts'
 import { prepareLayout } from './layout.ts'
 import { join, type Membership } from './membership.ts'
@@ -21,7 +21,7 @@ import { openPartition, type PartitionPorts } from './partition.ts'
 import { openSplitter } from './splitter.ts'
 
 export interface GroupPorts
-  extends Omit<PartitionPorts, 'onDelivery' | 'slots' | 'alone' | 'forced'> {
+  extends Omit<PartitionPorts, 'onDelivery' | 'slots' | 'alone' | 'stopping' | 'forced'> {
   /** Makes the queue and its bindings again, or looks whether they are there. */
   readonly prepare: () => Promise<void>
   /** What is held for longer than this is given back, in milliseconds. */
@@ -62,11 +62,14 @@ export class Group implements AsyncDisposable {
     this.#consumption = consumption
     this.#partitions = new Holdings(ports.settings)
     this.#splitting = new Holdings(ports.settings)
-    const never = new AbortController().signal
-    const [slots, alone] = [consumption.concurrency, 1].map((count) =>
-      createSlots(count, never, this.#stopping.signal),
-    ) as [Slots, Slots]
-    this.#parts = { ...ports, onDelivery, slots, alone, forced: this.#forced.signal }
+    this.#parts = {
+      ...ports,
+      onDelivery,
+      slots: slots(consumption.concurrency),
+      alone: slots(1),
+      stopping: this.#stopping.signal,
+      forced: this.#forced.signal,
+    }
   }
 
   get queue(): string {
@@ -209,7 +212,7 @@ export class Group implements AsyncDisposable {
       return consumers === 0
     }
     if (!(await this.#splitting.lock(model, lock, isFree))) return
-    const open = () => openSplitter(this.#ports, model, this.queue)
+    const open = () => openSplitter(this.#parts, model, this.queue)
     const failure = await this.#splitting.read(model, lock, open)
     if (failure !== undefined) throw failure
   }

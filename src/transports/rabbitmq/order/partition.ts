@@ -1,11 +1,11 @@
 import type { ChannelModel } from 'amqplib'
 import { linkAbort } from '../../../lib/async/linked-abort.ts'
+import type { Slots } from '../../../lib/async/slots.ts'
 import type { OnDelivery } from '../../shared/deliver.ts'
-import type { Slots } from '../connection/slots.ts'
 import type { Mover } from '../consume/mover.ts'
 import type { Settler } from '../consume/settle.ts'
 import type { Publisher } from '../publish/publisher.ts'
-import { openReader, type Reader, type Reading } from './channel.ts'
+import { type ChannelPorts, openReader, type Reader, type Reading } from './channel.ts'
 import { Copies } from './copies.ts'
 import { entryOf } from './entry.ts'
 import { declareRetryQueue, type LayoutPorts } from './layout.ts'
@@ -13,7 +13,7 @@ import { partitionQueueOf, retryQueueOfPartition } from './names.ts'
 import { createRepeats, type Repeats } from './repeats.ts'
 import { Turns } from './turns.ts'
 
-export interface PartitionPorts extends LayoutPorts {
+export interface PartitionPorts extends LayoutPorts, Pick<ChannelPorts, 'stopping'> {
   readonly settler: Settler
   readonly mover: Mover
   readonly publisher: Publisher

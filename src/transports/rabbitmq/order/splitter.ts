@@ -6,12 +6,12 @@ import { membersOf } from '../connection/opened.ts'
 import type { CopyTo, Mover } from '../consume/mover.ts'
 import { type Answer, type Hold, type Settler, tooLarge } from '../consume/settle.ts'
 import { type HeaderTable, headerTable, ownHeaders } from '../publish/envelope.ts'
-import { openReader, type Reader, type Reading } from './channel.ts'
+import { type ChannelPorts, openReader, type Reader, type Reading } from './channel.ts'
 import type { Arrived } from './entry.ts'
 import type { LayoutPorts } from './layout.ts'
 import { keyOf, partitionFor, partitionQueueOf } from './names.ts'
 
-export interface SplitterPorts extends LayoutPorts {
+export interface SplitterPorts extends LayoutPorts, Pick<ChannelPorts, 'stopping'> {
   readonly mover: Mover
   readonly settler: Settler
 }

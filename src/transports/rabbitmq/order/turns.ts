@@ -1,14 +1,14 @@
 import { errorFields } from '../../../core/errors/error-text.ts'
 import type { Disposition } from '../../../core/transport.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
-import type { GivingUp } from '../../../lib/async/linked-abort.ts'
+import { type GivingUp, linkAbort } from '../../../lib/async/linked-abort.ts'
+import type { Slots } from '../../../lib/async/slots.ts'
 import type { InHand, OnDelivery } from '../../shared/deliver.ts'
 import type { Reject } from '../../shared/held-queue.ts'
 import { keyLanes } from '../../shared/order/key-lanes.ts'
 import { historyWith } from '../../shared/moves.ts'
 import { arrivalOf, passing } from '../connection/known.ts'
 import { isBundle } from '../connection/opened.ts'
-import { inSlot, type Slots } from '../connection/slots.ts'
 import { ask } from '../consume/ask.ts'
 import { asideOf } from '../consume/consumer.ts'
 import { type Hold, type Settler, tooLarge } from '../consume/settle.ts'
@@ -54,11 +54,14 @@ const RELEASED_PAUSE_MS = 250
 export class Turns {
   readonly #ports: TurnsPorts
   readonly #over: AbortSignal
+  /** The same, for many that follow it. */
+  readonly #ending: GivingUp
   readonly #lanes = keyLanes()
 
   constructor(ports: TurnsPorts) {
     this.#ports = ports
     this.#over = AbortSignal.any([ports.stopping, ports.channel.lost])
+    this.#ending = linkAbort(this.#over)
   }
 
   add(entry: Entry): void {
@@ -81,12 +84,25 @@ export class Turns {
     // What became of it is written down before the next one that may end the process.
     const { alone } = this.#ports
     const handle = (): Promise<Entry | undefined> => this.#handle(entry)
-    return entry.past === 'charged' ? inSlot(alone, handle) : handle()
+    return entry.past === 'charged' ? this.#inSlot(alone, handle) : handle()
   }
 
   async #handle(entry: Entry): Promise<Entry | undefined> {
-    const decided = await inSlot(this.#ports.slots, () => this.#begin(entry))
+    const decided = await this.#inSlot(this.#ports.slots, () => this.#begin(entry))
     return decided === undefined ? undefined : this.#settle(decided, entry.past)
+  }
+
+  /** What still waits when nothing more is to be begun goes away at once, whoever has the slots. */
+  async #inSlot<Result>(
+    slots: Slots,
+    work: () => Promise<Result | undefined>,
+  ): Promise<Result | undefined> {
+    if (!(await slots.take(this.#ending))) return undefined
+    try {
+      return await work()
+    } finally {
+      slots.giveBack()
+    }
   }
 
   /**
