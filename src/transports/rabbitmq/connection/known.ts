@@ -133,6 +133,44 @@ function unmarked({ queue, message, base }: Arrival): string {
   return `id ${queue} ${base} ${String(diedAt)} ${String(message.properties.messageId)}`
 }
 
+/**
+ * What is known to this process of a message that is kept in order, and whose delivery it had begun
+ * when it was given back.
+ */
+export interface BegunHere {
+  /** `alone`: it may be what ends processes. */
+  begin(step: BegunStep): void
+  /**
+   * Undefined if another process began this delivery, or if the message has cost this one too many
+   * channels: then it is charged.
+   */
+  cameBack(step: Omit<BegunStep, 'alone'>): Pick<BegunStep, 'alone'> | undefined
+}
+
+export interface BegunStep {
+  readonly lineage: string
+  readonly attempt: number
+  readonly alone: boolean
+}
+
+export function createBegunHere(): BegunHere {
+  const begun = new Map<string, { step: BegunStep; losses: number }>()
+  return {
+    begin(step) {
+      const losses = begun.get(step.lineage)?.losses ?? 0
+      begun.delete(step.lineage)
+      begun.set(step.lineage, { step, losses })
+      const [oldest] = begun.keys()
+      if (begun.size > MOST && oldest !== undefined) begun.delete(oldest)
+    },
+    cameBack({ lineage, attempt }) {
+      const found = begun.get(lineage)
+      if (found?.step.attempt !== attempt) return undefined
+      return ++found.losses > FREE_LOSSES ? undefined : found.step
+    },
+  }
+}
+
 function comeAgain(known: Known): void {
   if (!known.givenBack && ++known.losses > FREE_LOSSES) known.attempt++
   known.givenBack = false

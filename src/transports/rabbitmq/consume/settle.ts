@@ -13,7 +13,13 @@ import {
   numberIn,
   ownHeaders,
 } from '../publish/envelope.ts'
-import { type Arrival, type Known, KnownDeliveries } from '../connection/known.ts'
+import {
+  type Arrival,
+  type BegunHere,
+  createBegunHere,
+  type Known,
+  KnownDeliveries,
+} from '../connection/known.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import type { RabbitSettings } from '../options.ts'
 import { RetryLadder } from './retry-ladder.ts'
@@ -89,6 +95,8 @@ export class Settler {
   readonly #retryQueues = new Set<string>()
   /** Of all queues. */
   readonly deliveries: KnownDeliveries = new KnownDeliveries()
+  /** Of all queues that are read in order. */
+  readonly begunHere: BegunHere = createBegunHere()
   readonly #isNews = seldom(systemClock, 60_000)
 
   constructor(publisher: Publisher, topology: Topology, settings: RabbitSettings) {

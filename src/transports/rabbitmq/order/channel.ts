@@ -29,6 +29,8 @@ export interface OrderedChannel {
    * say so.
    */
   assured(queue: string): Promise<void>
+  /** As lost from now on: the broker does not do on it what it should. */
+  giveUp(why: string): void
   /** What has no answer goes back to its queue, in order. */
   close(): Promise<void>
 }
@@ -152,6 +154,11 @@ async function openChannel(
         await closeQuietly(channel)
         throw error
       }
+    },
+    giveUp(why) {
+      answers.flush()
+      lost.abort(new MersalError('MERSAL_UNAVAILABLE', `${what}: ${why}`))
+      void closeQuietly(channel)
     },
     async close() {
       answers.flush()

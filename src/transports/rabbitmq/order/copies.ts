@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { Buffer } from 'node:buffer'
 import type { ConsumeMessage } from 'amqplib'
-import { MersalError } from '../../../core/errors/errors.ts'
-import { aborted } from '../../../lib/async/abort.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
+import { endedOrAborted } from '../../../lib/async/linked-abort.ts'
+import type { BegunHere } from '../connection/known.ts'
 import type { Hold } from '../consume/settle.ts'
 import type { CopyTo, Mover } from '../consume/mover.ts'
 import { contentKey, type HeaderTable, headerTable, ownHeaders } from '../publish/envelope.ts'
@@ -21,6 +21,7 @@ export interface CopiesPorts {
   readonly declare: () => Promise<void>
   readonly mover: Mover
   readonly publisher: Publisher
+  readonly begunHere: BegunHere
   /** For what somebody else has put there. */
   readonly onForeign: (entry: Entry) => void
 }
@@ -43,7 +44,6 @@ export class Copies {
   readonly #barrier = {
     token: randomUUID(),
     passed: Promise.withResolvers<void>(),
-    isPassed: false,
   }
   #arrivals = 0
   /** What former owners have left, until the barrier has come. */
@@ -91,9 +91,9 @@ export class Copies {
     })
     if (ending.kind === 'impossible') return { kind: 'impossible' }
     if (ending.kind !== 'moved') return { kind: 'kept' }
-    const { lost } = this.#ports.channel
-    const came = await Promise.race([copy.promise, aborted(lost)])
-    return came === undefined ? { kind: 'kept' } : { kind: 'replaced', copy: came }
+    // Somebody may have taken it out of the queue.
+    const came = await this.#comes(copy.promise)
+    return came ? { kind: 'replaced', copy: await copy.promise } : { kind: 'kept' }
   }
 
   async #ready(): Promise<void> {
@@ -117,29 +117,27 @@ export class Copies {
       properties: { headers: { [ownHeaders.barrier]: this.#barrier.token } },
     })
     if (outcome.kind !== 'confirmed') throw outcome.error
-    await this.#passBarrier()
+    const passed = await this.#comes(this.#barrier.passed.promise)
+    if (!passed) throw this.#ports.channel.lost.reason
   }
 
-  /** Rejects when nothing comes any more, and the barrier has not: somebody took it. */
-  async #passBarrier(): Promise<void> {
-    const { channel, timeoutMs } = this.#ports
-    for (let before = -1; !this.#barrier.isPassed; ) {
-      channel.lost.throwIfAborted()
-      if (before === this.#arrivals)
-        throw new MersalError(
-          'MERSAL_UNAVAILABLE',
-          `queue '${this.#ports.retryQueue}': RabbitMQ delivered nothing for ${timeoutMs} ms`,
-        )
+  /** False if the channel is lost before. It is given up when nothing at all comes any more. */
+  async #comes(awaited: Promise<unknown>): Promise<boolean> {
+    const { channel, timeoutMs, retryQueue } = this.#ports
+    let hasCome = false
+    const coming = awaited.then(() => void (hasCome = true))
+    for (let before = -1; !hasCome && !channel.lost.aborted; ) {
+      if (before === this.#arrivals) {
+        channel.giveUp(`queue '${retryQueue}': RabbitMQ delivered nothing for ${timeoutMs} ms`)
+        break
+      }
       before = this.#arrivals
       const timer = new AbortController()
-      const passed = this.#barrier.passed.promise
-      await Promise.race([
-        passed,
-        aborted(channel.lost),
-        systemClock.sleep(timeoutMs, timer.signal),
-      ])
+      const late = systemClock.sleep(timeoutMs, timer.signal)
+      await endedOrAborted(Promise.race([coming, late]), channel.lost)
       timer.abort()
     }
+    return hasCome
   }
 
   #arrive(arrived: Arrived): void {
@@ -150,7 +148,6 @@ export class Copies {
     if (barrier !== undefined) {
       arrived.answer('ack')
       if (barrier !== this.#barrier.token) return
-      this.#barrier.isPassed = true
       this.#barrier.passed.resolve()
       return
     }
@@ -179,6 +176,6 @@ export class Copies {
     } of latest.values())
       if (typeof properties.messageId === 'string' && properties.messageId !== '')
         this.#twins.add(contentKey(properties.messageId, content))
-    return [...latest.values()].map((copy) => entryOfAdopted(copy))
+    return [...latest.values()].map((copy) => entryOfAdopted(copy, this.#ports.begunHere))
   }
 }

@@ -3,6 +3,7 @@ import type { ConsumeMessage } from 'amqplib'
 import { type HeaderTable, headerTable, numberIn, ownHeaders } from '../publish/envelope.ts'
 import type { Answer } from '../consume/settle.ts'
 import type { Reject } from '../../shared/held-queue.ts'
+import type { BegunHere } from '../connection/known.ts'
 import { keyOf } from './names.ts'
 
 /**
@@ -58,9 +59,12 @@ export function entryOf({ message, answer }: Arrived): Entry {
 export const marks = { begun: '1', charged: '0' } as const
 
 /** Its copy in the retry queue, which a former owner of the partition has left. */
-export function entryOfAdopted(copy: Arrived): Entry {
+export function entryOfAdopted(copy: Arrived, begunHere: BegunHere): Entry {
   const entry = entryOfCopy(copy)
   const mark = headerTable(copy.message)[ownHeaders.begun]
+  const mine = mark === marks.begun ? begunHere.cameBack(entry) : undefined
+  // This process lives, so that it was not what the message ended.
+  if (mine !== undefined) return { ...entry, past: mine.alone ? 'charged' : 'suspect' }
   return {
     ...entry,
     attempt: entry.attempt + (mark === marks.begun ? 1 : 0),

@@ -76,6 +76,7 @@ function turnsOf(
     declare,
     mover,
     publisher,
+    begunHere: settler.begunHere,
     onForeign: (entry) => turns.add(entry),
   })
   // One for all deliveries of the channel, which are lost together.

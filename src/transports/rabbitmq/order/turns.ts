@@ -2,7 +2,7 @@ import { errorFields } from '../../../core/errors/error-text.ts'
 import type { Disposition } from '../../../core/transport.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { type GivingUp, linkAbort } from '../../../lib/async/linked-abort.ts'
-import type { Slots } from '../../../lib/async/slots.ts'
+import { type Slots, slots } from '../../../lib/async/slots.ts'
 import type { InHand, OnDelivery } from '../../shared/deliver.ts'
 import type { Reject } from '../../shared/held-queue.ts'
 import { keyLanes } from '../../shared/order/key-lanes.ts'
@@ -43,6 +43,11 @@ export interface TurnsPorts {
   readonly stopping: AbortSignal
 }
 
+/**
+ * Messages of a partition whose turn has come and not ended, at most. Each that is tried again has
+ * left its place in the queue, so that the broker gives others.
+ */
+const MOST_TURNS = 500
 /** Between two tries to handle what the app did not want to handle now, in milliseconds. */
 const RELEASED_PAUSE_MS = 250
 
@@ -57,6 +62,7 @@ export class Turns {
   /** The same, for many that follow it. */
   readonly #ending: GivingUp
   readonly #lanes = keyLanes()
+  readonly #rooms = slots(MOST_TURNS)
 
   constructor(ports: TurnsPorts) {
     this.#ports = ports
@@ -65,7 +71,8 @@ export class Turns {
   }
 
   add(entry: Entry): void {
-    this.#ports.running.add(this.#lanes.run(entry.key, () => this.#turn(entry)))
+    const turn = () => this.#inSlot(this.#rooms, () => this.#turn(entry))
+    this.#ports.running.add(this.#lanes.run(entry.key, turn))
   }
 
   async #turn(first: Entry): Promise<void> {
@@ -94,14 +101,14 @@ export class Turns {
 
   /** What still waits when nothing more is to be begun goes away at once, whoever has the slots. */
   async #inSlot<Result>(
-    slots: Slots,
+    those: Slots,
     work: () => Promise<Result | undefined>,
   ): Promise<Result | undefined> {
-    if (!(await slots.take(this.#ending))) return undefined
+    if (!(await those.take(this.#ending))) return undefined
     try {
       return await work()
     } finally {
-      slots.giveBack()
+      those.giveBack()
     }
   }
 
@@ -112,6 +119,8 @@ export class Turns {
   async #begin(entry: Entry): Promise<Decided | undefined> {
     if (this.#over.aborted) return undefined
     const marked = entry.past === 'suspect' || entry.past === 'charged'
+    // Also if its copy is written and does not come any more.
+    if (marked) this.#ports.settler.begunHere.begin({ ...entry, alone: entry.past === 'charged' })
     const begun = marked ? await this.#replace(entry, { [ownHeaders.begun]: marks.begun }) : entry
     if (begun === undefined) return undefined
     return { entry: begun, disposition: begun.verdict ?? (await this.#ask(begun)) }
