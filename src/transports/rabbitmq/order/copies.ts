@@ -124,9 +124,9 @@ export class Copies {
   /** False if the channel is lost before. It is given up when nothing at all comes any more. */
   async #comes(awaited: Promise<unknown>): Promise<boolean> {
     const { channel, timeoutMs, retryQueue } = this.#ports
-    let hasCome = false
-    const coming = awaited.then(() => void (hasCome = true))
-    for (let before = -1; !hasCome && !channel.lost.aborted; ) {
+    const state = { hasCome: false }
+    const coming = awaited.then(() => void (state.hasCome = true))
+    for (let before = -1; !state.hasCome && !channel.lost.aborted; ) {
       if (before === this.#arrivals) {
         channel.giveUp(`queue '${retryQueue}': RabbitMQ delivered nothing for ${timeoutMs} ms`)
         break
@@ -137,7 +137,7 @@ export class Copies {
       await endedOrAborted(Promise.race([coming, late]), channel.lost)
       timer.abort()
     }
-    return hasCome
+    return state.hasCome
   }
 
   #arrive(arrived: Arrived): void {
