@@ -4,7 +4,7 @@ import { MersalError } from '../../../core/errors/errors.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import type { Describe } from '../connection/address.ts'
 import { answered, closeQuietly } from '../connection/client.ts'
-import { createAnswers } from '../consume/answers.ts'
+import { type Answers, createAnswers } from '../consume/answers.ts'
 import type { Answer } from '../consume/settle.ts'
 import type { RabbitSettings } from '../options.ts'
 import { type InHand, inHand } from '../../shared/deliver.ts'
@@ -117,20 +117,7 @@ async function openChannel(
     lost.abort(new MersalError('MERSAL_UNAVAILABLE', `${what}: ${text}`))
   })
   const answers = createAnswers(channel, lost.signal)
-  const since = new Map<ConsumeMessage, number>()
-  /** At the moment when it comes: an answer to a later one covers those that are not noted. */
-  const noted = (message: ConsumeMessage): Arrived => {
-    const answer = answers.to(message)
-    since.set(message, systemClock.monotonic())
-    return {
-      message,
-      answer(how: Answer) {
-        if (how === 'requeue') return
-        since.delete(message)
-        answer(how)
-      },
-    }
-  }
+  const notes = createNotes(answers)
   return {
     lost: lost.signal,
     async consume(queue, ahead, onDelivery) {
@@ -138,14 +125,11 @@ async function openChannel(
       const receive = (message: ConsumeMessage | null): void => {
         // The broker cancelled: the queue was deleted or moved.
         if (message === null) void closeQuietly(channel)
-        else onDelivery(noted(message))
+        else onDelivery(notes.arrived(message))
       }
       await answered(timeoutMs, channel.consume(queue, receive))
     },
-    heldMs() {
-      const [oldest] = since.values()
-      return oldest === undefined ? 0 : systemClock.monotonic() - oldest
-    },
+    heldMs: () => notes.heldMs(),
     async assured(queue) {
       answers.flush()
       try {
@@ -163,6 +147,34 @@ async function openChannel(
     async close() {
       answers.flush()
       await answered(timeoutMs, closeQuietly(channel))
+    },
+  }
+}
+
+interface Notes extends Pick<OrderedChannel, 'heldMs'> {
+  /** At the moment when it comes: an answer to a later one covers those that are not noted. */
+  arrived(message: ConsumeMessage): Arrived
+}
+
+/** Since when each delivery has been without an answer. */
+function createNotes(answers: Answers): Notes {
+  const since = new Map<ConsumeMessage, number>()
+  return {
+    arrived(message) {
+      const answer = answers.to(message)
+      since.set(message, systemClock.monotonic())
+      return {
+        message,
+        answer(how: Answer) {
+          if (how === 'requeue') return
+          since.delete(message)
+          answer(how)
+        },
+      }
+    },
+    heldMs() {
+      const [oldest] = since.values()
+      return oldest === undefined ? 0 : systemClock.monotonic() - oldest
     },
   }
 }

@@ -11,7 +11,7 @@ import { withVhost } from '../../../rabbitmq/with-vhost.ts'
 const here = await rabbitIsHere()
 const place = withVhost(here)
 
-function open(watch: (model: ChannelModel) => void): RabbitTransport {
+function open(watch: (model: ChannelModel) => void, connectTimeoutMs = 10_000): RabbitTransport {
   return rabbitmq({
     connect: async () => {
       const model = await connect(place.url, { noDelay: true })
@@ -21,7 +21,7 @@ function open(watch: (model: ChannelModel) => void): RabbitTransport {
     logger: false,
     newQueuePauseMs: 0,
     partitions: 1,
-    connectTimeoutMs: 2000,
+    connectTimeoutMs,
   })
 }
 
@@ -81,7 +81,10 @@ describe.skipIf(!here)('RabbitMQ in order, channels that are lost', { timeout: 6
 
   test('end the wait for a copy that never comes, and the order stays', async () => {
     let lost = 0
-    await using transport = open(losing(() => ++lost === 1))
+    await using transport = open(
+      losing(() => ++lost === 1),
+      5000,
+    )
     const queue = `q-${randomUUID()}`
     await transport.subscribe(queue, [])
     const seen: string[] = []
@@ -95,13 +98,16 @@ describe.skipIf(!here)('RabbitMQ in order, channels that are lost', { timeout: 6
     const [first, second] = [keyed(queue), keyed(queue)]
     for (const message of [first, second]) await publishOne(transport, message)
     await expect
-      .poll(() => seen, { timeout: 20_000 })
+      .poll(() => seen, { timeout: 30_000 })
       .toEqual([`${first.id} 1`, `${first.id} 2`, `${second.id} 1`, `${second.id} 2`])
     expect(lost).toBeGreaterThan(1)
   })
 
   test('let a consumer stop that waits for a copy', async () => {
-    await using transport = open(losing(() => true))
+    await using transport = open(
+      losing(() => true),
+      5000,
+    )
     const queue = `q-${randomUUID()}`
     await transport.subscribe(queue, [])
     const failed = Promise.withResolvers<void>()
@@ -118,6 +124,6 @@ describe.skipIf(!here)('RabbitMQ in order, channels that are lost', { timeout: 6
     void consumer[Symbol.asyncDispose]().then(() => {
       stopped = true
     })
-    await expect.poll(() => stopped, { timeout: 20_000 }).toBe(true)
+    await expect.poll(() => stopped, { timeout: 30_000 }).toBe(true)
   })
 })
