@@ -60,6 +60,16 @@ export function codesIn(error: unknown): readonly number[] {
   )
 }
 
+/** Whether a broker does not know a topic, or not as it was. */
+export function isMissing(error: unknown): boolean {
+  const missing: readonly number[] = [
+    codes.unknownTopic,
+    codes.unknownTopicId,
+    codes.inconsistentTopicId,
+  ]
+  return codesIn(error).some((code) => missing.includes(code))
+}
+
 /** What a broker has answered although part of it is an error; else it is thrown. */
 export async function partly<Response>(asked: Promise<Response>): Promise<Response> {
   try {

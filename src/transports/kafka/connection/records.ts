@@ -7,6 +7,9 @@ export interface Place {
   readonly partition: number
 }
 
+/** By this the maps of a consumer know it. */
+export const keyOf = ({ topic, partition }: Place): string => `${topic} ${partition}`
+
 /** A message as it lies in a partition. */
 export interface StoredRecord {
   readonly offset: number

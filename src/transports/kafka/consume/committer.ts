@@ -66,10 +66,13 @@ export class Committer {
 
   async #commitNow(cluster: Cluster, dirty: readonly Partition[]): Promise<void> {
     const { group, id, epoch } = this.#ports.membership
-    const bases = new Map(dirty.map((one) => [one, one.base]))
-    const topics = [...new Set(dirty.map(({ topic }) => topic))].map((name) => ({
+    const mine: Partition[] = []
+    for (const one of dirty) if (await this.#isStill(cluster, one, one.isLeaving)) mine.push(one)
+    if (mine.length === 0) return
+    const bases = new Map(mine.map((one) => [one, one.base]))
+    const topics = [...new Set(mine.map(({ topic }) => topic))].map((name) => ({
       name,
-      partitions: dirty
+      partitions: mine
         .filter(({ topic }) => topic === name)
         .map((one) => ({
           partitionIndex: one.partition,
@@ -78,9 +81,28 @@ export class Committer {
           committedMetadata: one.metadata,
         })),
     }))
-    await cluster.askGroup(group, offsetCommitV9.api, group, epoch, id, null, topics)
-    // Meanwhile it may have begun anew, before that offset.
-    for (const [partition, base] of bases) if (partition.base >= base) partition.committed = base
+    try {
+      await cluster.askGroup(group, offsetCommitV9.api, group, epoch, id, null, topics)
+    } catch (error) {
+      if (codesIn(error).includes(codes.unknownTopic))
+        for (const { topic } of mine) cluster.forget(topic)
+      throw error
+    }
+    for (const [partition, base] of bases) partition.committed = base
+  }
+
+  /**
+   * Whether its topic is the one that its offsets belong to: Kafka commits and deletes by name. One
+   * that is not stays as it is until it begins anew.
+   */
+  async #isStill(cluster: Cluster, partition: Partition, fresh: boolean): Promise<boolean> {
+    const { topic, topicId } = partition
+    // If it cannot be known now, the note beside the offset still tells whose it is.
+    const known = await cluster.topics([topic], fresh).catch(() => undefined)
+    if (known === undefined || known.get(topic)?.id === topicId) return true
+    partition.isDirty = true
+    partition.isGone = true
+    return false
   }
 
   /** What has been handled is deleted: nobody else reads the topic of a queue. */
@@ -94,9 +116,8 @@ export class Committer {
         if (signal.aborted || committed <= purged) continue
         try {
           await abortable(signal, () =>
-            topology.raw((cluster) => topology.purge(cluster, partition, committed)),
+            topology.raw((cluster) => this.#purge(cluster, partition, committed)),
           )
-          partition.purged = committed
         } catch (error) {
           if (signal.aborted) return
           settings.logger.debug(
@@ -106,5 +127,13 @@ export class Committer {
         }
       }
     }
+  }
+
+  async #purge(cluster: Cluster, partition: Partition, committed: number): Promise<void> {
+    // Here nothing else tells whose offset it is.
+    await cluster.topics([partition.topic], true)
+    if (!(await this.#isStill(cluster, partition, false))) return
+    await this.#ports.topology.purge(cluster, partition, committed)
+    partition.purged = committed
   }
 }

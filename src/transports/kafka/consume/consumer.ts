@@ -7,8 +7,8 @@ import { abortable, endedOrAborted, linkAbort } from '../../../lib/async/linked-
 import { setAside } from '../../shared/aside.ts'
 import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
 import { within } from '../../shared/within.ts'
-import { codes, codesIn } from '../connection/faults.ts'
-import type { Place } from '../connection/records.ts'
+import { isMissing } from '../connection/faults.ts'
+import { keyOf, type Place } from '../connection/records.ts'
 import type { KafkaSettings } from '../options.ts'
 import type { Topology } from '../topology/topology.ts'
 import { decodeAside } from './aside.ts'
@@ -35,8 +35,6 @@ export interface ConsumerParts {
   readonly prepare: () => Promise<void>
 }
 
-const keyOf = ({ topic, partition }: Place): string => `${topic} ${partition}`
-
 /** Receives from one queue until it is disposed. */
 export class Consumer implements AsyncDisposable {
   readonly #parts: ConsumerParts
@@ -52,6 +50,7 @@ export class Consumer implements AsyncDisposable {
   readonly #stopping = new AbortController()
   readonly #closing = new AbortController()
   #dispatching: Promise<void> | undefined
+  #making: Promise<void> | undefined
   #again = false
   #timer: NodeJS.Timeout | undefined
   #loops: readonly Promise<void>[] = []
@@ -80,7 +79,7 @@ export class Consumer implements AsyncDisposable {
       stopping: this.#stopping.signal,
       failed,
       arrived: () => {
-        this.#told.over()
+        if (!this.#fetcher.hasTrouble) this.#told.over()
         void this.#dispatch()
       },
     })
@@ -168,7 +167,7 @@ export class Consumer implements AsyncDisposable {
         return this.#poke()
       } catch (error) {
         if (!isWanted()) return
-        this.#told.tell(error)
+        this.#failed(error)
         await systemClock.sleep(backoffMs(backoff, failures, Math.random), this.#stopping.signal)
       }
     }
@@ -218,11 +217,9 @@ export class Consumer implements AsyncDisposable {
   #failed(error: unknown): void {
     if (this.#stopping.signal.aborted) return
     this.#told.tell(error)
-    const isMissing = codesIn(error).some((code) =>
-      [codes.unknownTopic, codes.unknownTopicId, codes.inconsistentTopicId].includes(code as 3),
-    )
     const text = error instanceof MersalError ? error.message : ''
-    if (isMissing || text.includes('no leader')) void this.#makeAgain()
+    if (!isMissing(error) && !text.includes('no leader')) return
+    this.#making ??= this.#makeAgain().finally(() => (this.#making = undefined))
   }
 
   async #makeAgain(): Promise<void> {
@@ -251,8 +248,7 @@ export class Consumer implements AsyncDisposable {
       // It counts before a handler has it, so that one that kills its process is found out.
       await endedOrAborted(this.#committer.commit(), signal)
       for (const entry of chosen) {
-        if (entry.partition.lost.aborted) continue
-        if (signal.aborted) giveBack(entry)
+        if (entry.partition.lost.aborted || signal.aborted) giveBack(entry)
         else this.#work.add(this.#handle(entry))
       }
       this.#again = true
@@ -274,9 +270,10 @@ export class Consumer implements AsyncDisposable {
     const { partition } = entry
     const disposition = await this.#decide(entry)
     if (this.#membership.isStale) this.#membership.fenced()
-    if (partition.lost.aborted) return
     const { signal } = this.#stopping
-    const settled = await this.#parts.settler.settle(this.queue, entry, disposition, signal)
+    const settled = partition.lost.aborted
+      ? 'open'
+      : await this.#parts.settler.settle(this.queue, entry, disposition, signal)
     entry.isInHand = false
     partition.isDirty = true
     if (settled === 'done') partition.done(entry)

@@ -9,6 +9,8 @@ export interface Mark {
 
 /** What is known of a partition beyond the offset that is committed. */
 export interface Ledger {
+  /** The topic that all of it belongs to: Kafka commits by name, and names are used again. */
+  readonly topicId: string | undefined
   /** Handled, out of their turn. */
   readonly done: ReadonlySet<number>
   readonly marks: ReadonlyMap<number, Mark>
@@ -21,9 +23,11 @@ const BASE = 36
 
 /**
  * The metadata of a committed offset. Kafka keeps at most 4096 bytes there. Behind the version: a
- * bit for each offset from the committed one on, set if it is done, as base64; then the marks.
+ * bit for each offset from the committed one on, set if it is done, as base64; then the marks; then
+ * the id of the topic.
  */
 export function encodeLedger(
+  topicId: string,
   base: number,
   next: number,
   isOpen: (offset: number) => boolean,
@@ -43,17 +47,19 @@ export function encodeLedger(
       .join(':')
       .replace(/(?::0)+$/, ''),
   )
-  return `${VERSION} ${done} ${listed.join(',')}`
+  return `${VERSION} ${done} ${listed.join(',')} ${topicId}`
 }
 
 /** What a foreign hand has written there counts as nothing. */
 export function decodeLedger(base: number, text: string | null | undefined): Ledger {
-  const [version, done = '', listed = ''] = (text ?? '').split(' ')
-  const found: { done: Set<number>; marks: Map<number, Mark> } = {
-    done: new Set(),
-    marks: new Map(),
+  const [version, done = '', listed = '', topicId = ''] = (text ?? '').split(' ')
+  const isOurs = version === VERSION
+  const found = {
+    topicId: isOurs && topicId !== '' ? topicId : undefined,
+    done: new Set<number>(),
+    marks: new Map<number, Mark>(),
   }
-  if (version !== VERSION) return found
+  if (!isOurs) return found
   const bits = Buffer.from(done, 'base64')
   for (let at = 0; at < bits.length * 8; at++)
     if (((bits[at >> 3] as number) & (1 << (at & 7))) !== 0) found.done.add(base + at)

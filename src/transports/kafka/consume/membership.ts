@@ -4,7 +4,7 @@ import { errorFields } from '../../../core/errors/error-text.ts'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { endedOrAborted, linkAbort } from '../../../lib/async/linked-abort.ts'
-import type { Place } from '../connection/records.ts'
+import { keyOf, type Place } from '../connection/records.ts'
 import { codes, codesIn } from '../connection/faults.ts'
 import { invalid, type KafkaSettings } from '../options.ts'
 import type { Topology } from '../topology/topology.ts'
@@ -28,8 +28,6 @@ export interface MembershipPorts {
   /** Somebody else may have all of them. */
   readonly lost: (reason: Error) => void
 }
-
-const keyOf = ({ topic, partition }: Place): string => `${topic} ${partition}`
 
 /**
  * Being a member of the group of a queue, by the protocol of KIP-848: the coordinator says in its

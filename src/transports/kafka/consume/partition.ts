@@ -31,13 +31,17 @@ export class Partition implements Place {
   readonly topic: string
   readonly partition: number
   /** The topic that its offsets belong to: one that is made anew begins with other ones. */
-  topicId: string | undefined
+  readonly topicId: string
   readonly #lost = new AbortController()
   readonly #open = new Map<number, Entry>()
   #ledger: Ledger
   #bytes = 0
   /** Offset of what is fetched next. */
   next: number
+  /** What this one has replaced, while handlers may be at work there. */
+  #before: Partition | undefined
+  /** Set when its topic is not the one that it was: somebody has to look. */
+  isGone = false
   /** Set when it goes to another consumer: nothing more is handed out. */
   isLeaving = false
   /** There is something to commit. */
@@ -49,9 +53,9 @@ export class Partition implements Place {
 
   constructor(
     { topic, partition }: Place,
+    topicId: string,
     offset: number,
     metadata: string | null,
-    topicId?: string,
   ) {
     this.topic = topic
     this.partition = partition
@@ -80,11 +84,19 @@ export class Partition implements Place {
     const marks = [...this.#open.values()]
       .filter(isMarked)
       .map((entry) => [entry.offset, entry] as const)
-    return encodeLedger(this.base, this.next, (offset) => this.#open.has(offset), marks)
+    return encodeLedger(
+      this.topicId,
+      this.base,
+      this.next,
+      (offset) => this.#open.has(offset),
+      marks,
+    )
   }
 
   get wantsMore(): boolean {
-    if (this.isLeaving || this.lost.aborted || this.#bytes > MOST_BYTES) return false
+    if (this.isLeaving || this.lost.aborted) return false
+    if (this.isGone) return true
+    if (this.#bytes > MOST_BYTES) return false
     if (this.next - this.base >= LEDGER_OFFSETS - AHEAD) return false
     let ready = 0
     for (const entry of this.#open.values()) if (!entry.isInHand && entry.due === 0) ready++
@@ -115,15 +127,15 @@ export class Partition implements Place {
     if (records.length === 0 && this.#open.size === 0) this.isDirty = true
   }
 
-  /** Begins anew at this offset: what was there is gone. */
-  reset(offset: number): void {
-    this.#open.clear()
-    this.#bytes = 0
-    this.#ledger = decodeLedger(offset, null)
-    this.next = offset
-    this.committed = offset
-    this.purged = 0
-    this.isDirty = true
+  /**
+   * What takes its place if its offsets say nothing any more. It is another one, so that what is
+   * under way for this one, a handler or an answer of a broker, cannot touch it.
+   */
+  anew(topicId: string, offset: number): Partition {
+    const other = new Partition(this, topicId, offset, null)
+    other.isDirty = true
+    other.#before = this
+    return other
   }
 
   done(entry: Entry): void {
@@ -135,7 +147,7 @@ export class Partition implements Place {
   /** What may be handed out at this time, in order; of a key only the first that is open. */
   *due(now: number): Generator<Entry> {
     if (this.isLeaving || this.lost.aborted) return
-    const keys = new Set<string>()
+    const keys = this.#keysBefore()
     let room = MOST_MARKED - this.#marked
     const { base } = this
     for (const entry of this.#open.values()) {
@@ -161,6 +173,17 @@ export class Partition implements Place {
     let count = 0
     for (const { isInHand } of this.#open.values()) if (isInHand) count++
     return count
+  }
+
+  /** Keys of which a handler is at work in what this one has replaced: they wait for it. */
+  #keysBefore(): Set<string> {
+    const before = this.#before
+    if (before === undefined) return new Set()
+    const keys = before.#keysBefore()
+    for (const { isInHand, key } of before.#open.values())
+      if (isInHand && key !== undefined) keys.add(key)
+    if (keys.size === 0) this.#before = undefined
+    return keys
   }
 
   get #marked(): number {

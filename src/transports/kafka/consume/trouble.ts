@@ -2,7 +2,7 @@ import { errorFields } from '../../../core/errors/error-text.ts'
 import type { Logger } from '../../../core/telemetry.ts'
 import { toError } from '../../../lib/async/abort.ts'
 
-/** Why a queue cannot be consumed. An outage of an hour is one line in the log. */
+/** Why a queue cannot be consumed. An outage of an hour is one line in the log for each cause. */
 export interface Trouble {
   tell(error: unknown): void
   /** Messages come again. */
@@ -10,19 +10,19 @@ export interface Trouble {
 }
 
 export function trouble(logger: Logger, queue: string): Trouble {
-  let said = ''
+  const said = new Set<string>()
   return {
     tell(error) {
       const { message } = toError(error)
-      const level = message === said ? 'debug' : 'warn'
-      said = message
+      const level = said.has(message) ? 'debug' : 'warn'
+      said.add(message)
       logger[level](
         { queue, ...errorFields(error) },
         'a queue cannot be consumed now; beginning again',
       )
     },
     over() {
-      said = ''
+      said.clear()
     },
   }
 }

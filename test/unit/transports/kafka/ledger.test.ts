@@ -6,6 +6,7 @@ import {
 } from '../../../../src/transports/kafka/consume/ledger.ts'
 
 const MOST_BYTES = 4096
+const id = 'f47ac10b-58cc-4372-a567-0e02b2c3d479'
 
 describe('the metadata of a committed offset', () => {
   test('tells again what is done, and what is known of the rest', () => {
@@ -15,15 +16,16 @@ describe('the metadata of a committed offset', () => {
       [104, { attempts: 0, due: 0, since: 1_700_000_000_000 }],
       [110, { attempts: 1, due: 0, since: undefined }],
     ] as const
-    const text = encodeLedger(100, 111, (offset) => open.has(offset), marks)
-    const { done, marks: found } = decodeLedger(100, text)
+    const text = encodeLedger(id, 100, 111, (offset) => open.has(offset), marks)
+    const { topicId, done, marks: found } = decodeLedger(100, text)
+    expect(topicId).toBe(id)
     expect([...done]).toEqual([101, 102, 105, 106, 107, 108, 109])
     expect([...found]).toEqual(marks)
   })
 
   test('is empty for a partition in which all is done', () => {
-    const text = encodeLedger(7, 7, () => false, [])
-    expect(decodeLedger(7, text)).toEqual({ done: new Set(), marks: new Map() })
+    const text = encodeLedger(id, 7, 7, () => false, [])
+    expect(decodeLedger(7, text)).toEqual({ topicId: id, done: new Set(), marks: new Map() })
   })
 
   test('fits into what Kafka keeps, at its fullest', () => {
@@ -33,7 +35,7 @@ describe('the metadata of a committed offset', () => {
       return [LEDGER_OFFSETS - 1 - index, mark] as const
     })
     const open = new Set(marks.map(([offset]) => offset))
-    const text = encodeLedger(0, LEDGER_OFFSETS, (at) => at % 2 === 0 || open.has(at), marks)
+    const text = encodeLedger(id, 0, LEDGER_OFFSETS, (at) => at % 2 === 0 || open.has(at), marks)
     expect(Buffer.byteLength(text)).toBeLessThanOrEqual(MOST_BYTES)
     expect(decodeLedger(0, text).marks.size).toBe(128)
   })

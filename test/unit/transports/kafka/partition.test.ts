@@ -29,7 +29,7 @@ describe('a partition of Kafka', () => {
   test('does not keep in memory what was fetched together with a message', () => {
     setFlagsFromString('--expose_gc')
     const collect = runInNewContext('gc') as () => void
-    const partition = new Partition(place, 0, null)
+    const partition = new Partition(place, 'id', 0, null)
     const fetched = ((): WeakRef<ArrayBuffer> => {
       const buffer = new ArrayBuffer(8 << 20)
       const value = Buffer.from(buffer, 100, 10)
@@ -47,7 +47,7 @@ describe('a partition of Kafka', () => {
   })
 
   test('counts headers as well: 8 MiB of messages are enough', () => {
-    const partition = new Partition(place, 0, null)
+    const partition = new Partition(place, 'id', 0, null)
     const large = { text: 'x'.repeat(200_000) }
     for (let offset = 0; offset < 40; offset++) partition.add([record(offset, large)], offset + 1)
     expect(partition.wantsMore).toBe(true)
@@ -56,7 +56,7 @@ describe('a partition of Kafka', () => {
   })
 
   test('hands out nothing that it could not note, and goes on when the first one is done', () => {
-    const partition = new Partition(place, 0, null)
+    const partition = new Partition(place, 'id', 0, null)
     // One batch of a foreign program may be longer than the window.
     const records = Array.from({ length: 3 * LEDGER_OFFSETS }, (_, offset) => record(offset))
     partition.add(records, records.length)
@@ -85,13 +85,39 @@ describe('a partition of Kafka', () => {
   })
 
   test('that begins anew has nothing noted and nothing deleted', () => {
-    const partition = new Partition(place, 500, null)
+    const partition = new Partition(place, 'id', 500, null)
     partition.committed = 700
     partition.purged = 700
-    partition.reset(0)
-    expect([partition.next, partition.base, partition.committed, partition.purged]).toEqual([
-      0, 0, 0, 0,
-    ])
-    expect(partition.isDirty).toBe(true)
+    const other = partition.anew('other id', 0)
+    expect([other.next, other.base, other.committed, other.purged]).toEqual([0, 0, 0, 0])
+    expect([other.topicId, other.isDirty]).toEqual(['other id', true])
+  })
+
+  test('that begins anew loses no message to a handler of the one before', () => {
+    const partition = new Partition(place, 'id', 0, null)
+    partition.add([record(0)], 1)
+    const before = entryAt(partition, 0)
+    take(before)
+    const other = partition.anew('other id', 0)
+    other.add([record(0), record(1)], 2)
+    partition.done(before)
+    expect([...other.due(Date.now())].map(({ offset }) => offset)).toEqual([0, 1])
+    expect(other.base).toBe(0)
+  })
+
+  test('that begins anew hands out no message whose key is in hand in the one before', () => {
+    const key = Buffer.from('key')
+    const partition = new Partition(place, 'id', 0, null)
+    partition.add([{ ...record(0), key }], 1)
+    const before = entryAt(partition, 0)
+    take(before)
+    const other = partition.anew('other id', 0)
+    // It may happen twice while one handler is at work.
+    const last = other.anew('last id', 0)
+    last.add([{ ...record(0), key }, record(1)], 2)
+    const due = (): readonly number[] => [...last.due(Date.now())].map(({ offset }) => offset)
+    expect(due()).toEqual([1])
+    before.isInHand = false
+    expect(due()).toEqual([0, 1])
   })
 })
