@@ -205,7 +205,8 @@ describe.skipIf(!here)('a topic that is deleted and made again while a handler i
       finish.resolve()
       await until(() => begun.includes(keyed.id))
       const waiting = async (): Promise<number | undefined> =>
-        (await transport.operations.queues()).find(({ queue }) => queue === 'q')?.waiting
+        (await transport.operations.queues({ names: ['q'] })).find(({ queue }) => queue === 'q')
+          ?.waiting
       await until(async () => (await waiting()) === 0)
     },
     LONG_MS,
