@@ -60,8 +60,9 @@ export function codesIn(error: unknown): readonly number[] {
   )
 }
 
-/** Whether a broker does not know a topic, or not as it was. */
-export function isMissing(error: unknown): boolean {
+/** Whether a topic may be gone: a broker does not know it, or not as it was. */
+export function mayBeMissing(error: unknown): boolean {
+  if (error instanceof MersalError && /no leader|not there yet/.test(error.message)) return true
   const missing: readonly number[] = [
     codes.unknownTopic,
     codes.unknownTopicId,

@@ -7,7 +7,7 @@ import { abortable, endedOrAborted, linkAbort } from '../../../lib/async/linked-
 import { setAside } from '../../shared/aside.ts'
 import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
 import { within } from '../../shared/within.ts'
-import { isMissing } from '../connection/faults.ts'
+import { mayBeMissing } from '../connection/faults.ts'
 import { keyOf, type Place } from '../connection/records.ts'
 import type { KafkaSettings } from '../options.ts'
 import type { Topology } from '../topology/topology.ts'
@@ -50,7 +50,7 @@ export class Consumer implements AsyncDisposable {
   readonly #stopping = new AbortController()
   readonly #closing = new AbortController()
   #dispatching: Promise<void> | undefined
-  #making: Promise<void> | undefined
+  #isMakingAgain = false
   #again = false
   #timer: NodeJS.Timeout | undefined
   #loops: readonly Promise<void>[] = []
@@ -217,16 +217,19 @@ export class Consumer implements AsyncDisposable {
   #failed(error: unknown): void {
     if (this.#stopping.signal.aborted) return
     this.#told.tell(error)
-    const text = error instanceof MersalError ? error.message : ''
-    if (!isMissing(error) && !text.includes('no leader')) return
-    this.#making ??= this.#makeAgain().finally(() => (this.#making = undefined))
+    if (mayBeMissing(error)) void this.#makeAgain()
   }
 
   async #makeAgain(): Promise<void> {
+    // Each partition of a topic that is gone tells of it.
+    if (this.#isMakingAgain) return
+    this.#isMakingAgain = true
     try {
       await this.#parts.prepare()
     } catch (error) {
       this.#told.tell(error)
+    } finally {
+      this.#isMakingAgain = false
     }
   }
 
