@@ -123,7 +123,7 @@ describe('fetching from Kafka', () => {
     await wait(20)
     expect([partition.next, partition.isDirty]).toEqual([5, false])
     state.id = 'second'
-    await wait(50)
+    await until(() => held.get('t 0') !== partition)
     const other = held.get('t 0')
     expect([other?.next, other?.topicId, other?.isDirty]).toEqual([0, 'second', true])
     expect(partition.lost.aborted).toBe(true)
@@ -169,11 +169,11 @@ describe('fetching from Kafka', () => {
       return [answerOf(0, 5)]
     }
     await fetcher.begin()
-    await wait(10)
+    await until(() => state.asked.includes(1))
     state.leader = 2
     state.id = 'second'
     await fetcher.begin()
-    await wait(20)
+    await until(() => state.asked.includes(2))
     late.resolve()
     await wait(20)
     stop()
@@ -230,7 +230,7 @@ describe('fetching from Kafka', () => {
     const answers = [answerOf(0, 0), answerOf(0, 0, 1)]
     state.answer = () => wait(5, answers.splice(0, 1))
     await fetcher.begin()
-    await wait(50)
+    await until(() => answers.length === 0 && held.get('t 0')?.next === next)
     stop()
     const found = held.get('t 0') as Partition
     expect([found.next, [...found.due(1)].map(({ offset }) => offset)]).toEqual([next, kept])
