@@ -171,48 +171,6 @@ describe.skipIf(!here)('what a foreign program does to Kafka', () => {
   )
 })
 
-describe.skipIf(!here)('a topic that is deleted and made again while a handler is at work', () => {
-  test(
-    'loses no message to it, and begins none of its key before it ends',
-    async () => {
-      const options = place()
-      await using transport = kafka(options)
-      await transport.subscribe('q', [])
-      const begun: string[] = []
-      const finish = Promise.withResolvers<void>()
-      const [before, keyed, ...others] = ['k', 'k', undefined, undefined].map((partitionKey) => ({
-        ...message('queue', 'q'),
-        ...(partitionKey === undefined ? {} : { partitionKey }),
-      })) as [OutgoingMessage, OutgoingMessage, ...OutgoingMessage[]]
-      await using _consumption = await transport.consume(
-        { queue: 'q', concurrency: 5 },
-        async (one) => {
-          begun.push(one.message.id)
-          if (one.message.id === before.id) await finish.promise
-          return { kind: 'ack' }
-        },
-      )
-      await published(transport, before)
-      await until(() => begun.length === 1)
-      await using plain = await plainClient(server.server)
-      await plain.admin.deleteTopics({ topics: [`${options.prefix}.queue.q`] })
-      for (const one of [keyed, ...others])
-        await until(async () => (await published(transport, one)).kind === 'confirmed')
-      const ids = others.map(({ id }) => id)
-      await until(() => ids.every((id) => begun.includes(id)))
-      expect(begun).not.toContain(keyed.id)
-      // It has the offset that the old one had.
-      finish.resolve()
-      await until(() => begun.includes(keyed.id))
-      const waiting = async (): Promise<number | undefined> =>
-        (await transport.operations.queues({ names: ['q'] })).find(({ queue }) => queue === 'q')
-          ?.waiting
-      await until(async () => (await waiting()) === 0)
-    },
-    LONG_MS,
-  )
-})
-
 describe.skipIf(!here)('a record that Kafka finds invalid', () => {
   test('is refused for good, and none of those beside it', async () => {
     const options = place()
