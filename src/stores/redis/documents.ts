@@ -3,7 +3,11 @@ import { MersalError } from '../../core/errors/errors.ts'
 import { CLAIM_BYTES } from '../../core/messages/bytes.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { checkNumber, checkOptions, checkShape, invalidOption } from '../../core/options.ts'
+import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
 import { encoded, isPrefix, prefixOf, prefixRule, runScript } from '../../lib/redis-script.ts'
+import { toError } from '../../lib/async/abort.ts'
+import { systemClock } from '../../lib/async/clock.ts'
+import { seldom } from '../../lib/async/seldom.ts'
 import { type Commands, documentDeadLetters } from './dead-letters.ts'
 import { pack, unpack } from './pack.ts'
 import { documentScripts } from './scripts.ts'
@@ -25,6 +29,8 @@ export interface RedisDocumentsOptions {
    * shorter than the longest redelivery.
    */
   readonly handledForMs?: number
+  /** `false` logs nothing. Default: warnings and errors as JSON lines to standard error. */
+  readonly logger?: Logger | false
 }
 
 /** Messages of one document that a relay gets at once. */
@@ -52,21 +58,29 @@ function isCertain(error: unknown): boolean {
  * lost machine loses is up to the settings of the server: docs/redis.md.
  */
 export function redisDocuments(options: RedisDocumentsOptions): DocumentStorage {
-  checkOptions('redisDocuments', options, ['client', 'prefix', 'handledForMs'])
+  checkOptions('redisDocuments', options, ['client', 'prefix', 'handledForMs', 'logger'])
   checkShape('redisDocuments.client', options.client, ['sendCommand'])
   const { client, prefix: given = 'mersal' } = options
   if (!isPrefix(given)) throw invalidOption('redisDocuments.prefix', prefixRule)
   const week = { default: 604_800_000, min: 1000, max: 31_536_000_000 }
   const handledForMs = checkNumber('redisDocuments.handledForMs', options.handledForMs, week)
+  const logger = checkLogger(options.logger)
   const prefix = prefixOf(given)
   const send: Commands['send'] = (args) => client.sendCommand(args.map(encoded), asBytes)
   const run: Commands['run'] = (name, args) => runScript(send, documentScripts[name], prefix, args)
   return {
     load: loading(run),
     save: saving(run, handledForMs),
-    ...relaying(run),
+    ...relaying(run, { prefix, logger }),
     deadLetters: documentDeadLetters({ run, send }, prefix),
   }
+}
+
+function checkLogger(given: Logger | false | undefined): Logger {
+  if (given === false) return silentLogger
+  if (given === undefined) return stderrLogger
+  checkShape('redisDocuments.logger', given, ['debug', 'info', 'warn', 'error'])
+  return given
 }
 
 const inboxName = (handling?: { readonly consumer: string; readonly messageId: string }): string =>
@@ -119,6 +133,7 @@ type Found = readonly [
 
 function relaying(
   run: Commands['run'],
+  { prefix, logger }: { readonly prefix: string; readonly logger: Logger },
 ): Pick<DocumentStorage, 'findWithMessages' | 'removeMessages'> {
   const removeMessages: DocumentStorage['removeMessages'] = async (settlement) => {
     const { key, token, confirmed, attempts, retryMs, dead } = settlement
@@ -126,20 +141,34 @@ function relaying(
     const about = [nameOf(key), token, confirmed, attempts, Math.ceil(retryMs)]
     return (await run('remove', [...about, reason, error, maybePublished ? '1' : ''])) === 1
   }
+  // Its own failure is no reason to lose hold of the others: it comes again after its time.
+  const setAside = async (key: DocumentKey, token: string, problems: string[]): Promise<void> => {
+    try {
+      await removeMessages({ key, token, ...unreadable })
+    } catch (error) {
+      problems.push(`${prefix}doc:${nameOf(key)}: ${toError(error).message}`)
+    }
+  }
+  const isNews = seldom(systemClock, 60_000)
+  const tell = (problems: readonly string[], held: number): void => {
+    const text = `redis: cannot read ${problems.join('; ')}`
+    if (held === 0) throw new MersalError('MERSAL_STORE_FAILED', text)
+    if (isNews(text)) logger.warn({ documents: problems.length }, text)
+  }
   return {
     removeMessages,
     async findWithMessages({ limit, holdMs, token }) {
       const args = ['', limit, holdMs, token, MOST_MESSAGES, CLAIM_BYTES]
       const [found, bad] = (await run('find', args)) as Found
+      const problems = bad.map(String)
       const held: HeldDocument[] = []
       for (const [name, attempts, packed] of found) {
         const key = keyOf(String(name))
         const messages = readable(packed)
         if (messages.length > 0) held.push({ key, attempts, messages })
-        else await removeMessages({ key, token, ...unreadable })
+        else await setAside(key, token, problems)
       }
-      if (held.length === 0 && bad.length > 0)
-        throw new MersalError('MERSAL_STORE_FAILED', `redis: cannot read ${bad.join('; ')}`)
+      if (problems.length > 0) tell(problems, held.length)
       return held
     },
   }

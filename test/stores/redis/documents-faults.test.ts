@@ -3,7 +3,8 @@ import { createClient } from '@redis/client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { DocumentStorage, HeldDocument } from '../../../src/core/records/documents.ts'
 import type { OutgoingMessage } from '../../../src/core/messages/message.ts'
-import { redisDocuments } from '../../../src/redis.ts'
+import { type Logger, silentLogger } from '../../../src/core/telemetry.ts'
+import { type RedisCommands, redisDocuments } from '../../../src/redis.ts'
 import { documentRights } from '../../redis/rights.ts'
 import { openPrivateRedis, type PrivateRedis, redisIsHere } from '../../redis/server.ts'
 
@@ -34,11 +35,14 @@ const connected = (url: string) =>
     .on('error', () => {})
     .connect()
 
+type Client = Awaited<ReturnType<typeof connected>>
+
 interface Place extends AsyncDisposable {
-  readonly admin: Awaited<ReturnType<typeof connected>>
+  readonly admin: Client
   readonly prefix: string
   readonly storage: DocumentStorage
   /** With all rights but this one. */
+  clientWithout(right: string): Promise<Client>
   storageWithout(right: string): Promise<DocumentStorage>
   /** A digest of everything that is stored. */
   snapshot(): Promise<Readonly<Record<string, string>>>
@@ -49,19 +53,22 @@ async function open(): Promise<Place> {
   const clients = [admin]
   const name = `d${randomUUID().slice(0, 8)}`
   const prefix = `{${name}}:`
+  const clientWithout = async (right: string): Promise<Client> => {
+    const user = randomUUID()
+    const rights = documentRights.filter((one) => one !== right)
+    const acl = ['on', '>secret', `~${prefix}*`, '+hello', '+client', ...rights]
+    await admin.sendCommand(['ACL', 'SETUSER', user, ...acl])
+    const client = await connected(`redis://${user}:secret@127.0.0.1:${server.port}`)
+    clients.push(client)
+    return client
+  }
   return {
     admin,
     prefix,
     storage: redisDocuments({ client: admin, prefix: name }),
-    async storageWithout(right) {
-      const user = randomUUID()
-      const rights = documentRights.filter((one) => one !== right)
-      const acl = ['on', '>secret', `~${prefix}*`, '+hello', '+client', ...rights]
-      await admin.sendCommand(['ACL', 'SETUSER', user, ...acl])
-      const client = await connected(`redis://${user}:secret@127.0.0.1:${server.port}`)
-      clients.push(client)
-      return redisDocuments({ client, prefix: name })
-    },
+    clientWithout,
+    storageWithout: async (right) =>
+      redisDocuments({ client: await clientWithout(right), prefix: name }),
     async snapshot() {
       const keys = (await admin.keys(`${prefix}*`)).toSorted()
       const digests = await admin.sendCommand<string[]>(['DEBUG', 'DIGEST-VALUE', ...keys])
@@ -99,6 +106,27 @@ async function drained(storage: DocumentStorage): Promise<readonly string[]> {
     const settled = { key: one.key, token: one.token, attempts: 0, retryMs: 0 }
     await storage.removeMessages({ ...settled, confirmed: one.messages.length })
   }
+}
+
+/** Dead letters cannot be stored through it. */
+async function withoutBurials(
+  { admin, prefix, clientWithout }: Place,
+  why: string,
+  warn: Logger['warn'],
+): Promise<DocumentStorage> {
+  const name = prefix.slice(1, -2)
+  const logger = { ...silentLogger, warn }
+  if (why === 'a missing right')
+    return redisDocuments({ client: await clientWithout('+xadd'), prefix: name, logger })
+  if (why === 'a foreign key in their place') {
+    await admin.set(`${prefix}dead`, 'of somebody else')
+    return redisDocuments({ client: admin, prefix: name, logger })
+  }
+  const sendCommand: RedisCommands['sendCommand'] = (args, options) =>
+    args.includes('undecodable')
+      ? Promise.reject(new Error('Socket closed unexpectedly'))
+      : admin.sendCommand(args, options)
+  return redisDocuments({ client: { sendCommand }, prefix: name, logger })
 }
 
 const rejected = (work: Promise<unknown>): Promise<string> =>
@@ -225,6 +253,31 @@ describe.skipIf(!here)('what somebody else wrote', () => {
     expect(letter).toMatchObject({ reason: 'undecodable', id: '', place: 'orders/one' })
     expect(String(letter?.body)).toBe('no message')
   })
+
+  test.each(['a foreign key in their place', 'a missing right', 'a lost connection'])(
+    'a document whose message can neither be read nor buried, for %s, takes no other one along',
+    async (why) => {
+      await using place = await open()
+      const logged: unknown[] = []
+      const storage = await withoutBurials(place, why, (...line) => logged.push(line))
+      for (const id of ['first', 'bad', 'last'])
+        await storage.save({ key: { ...key, id }, version: 0, state, messages: [message(id)] })
+      await place.admin.hSet(`${place.prefix}doc:orders/bad`, 'm:1', 'no message')
+      const claim = { limit: 50, holdMs: 60_000, token: 't' }
+      const found = await storage.findWithMessages(claim)
+      expect(found.map((one) => [one.key.id, one.attempts])).toEqual([
+        ['first', 1],
+        ['last', 1],
+      ])
+      expect(JSON.stringify(logged)).toMatch(/doc:orders\/bad/)
+      expect(logged.length).toBe(1)
+      await place.admin.zAdd(`${place.prefix}due`, { score: 0, value: 'orders/bad' })
+      await expect(storage.findWithMessages(claim)).rejects.toThrow(
+        `${place.prefix}doc:orders/bad: `,
+      )
+      expect(await place.admin.hGet(`${place.prefix}doc:orders/bad`, 'm:1')).toBe('no message')
+    },
+  )
 
   test('a message that somebody took out leaves a gap that holds up nothing', async () => {
     await using place = await open()
