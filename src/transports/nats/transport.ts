@@ -122,8 +122,7 @@ class JetStreamTransport implements NatsTransport {
     const { queue } = consumption
     checkQueueName(queue)
     checkNumber('concurrency', consumption.concurrency, { default: 10, min: 1, max: 65_535 })
-    if (this.#disposing !== undefined)
-      throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
+    this.#checkOpen()
     const parts = {
       link: this.#link,
       settler: this.#settler,
@@ -133,8 +132,17 @@ class JetStreamTransport implements NatsTransport {
       recover: (stop: AbortSignal) => recover(this.#topology, queue, this.#settings.logger, stop),
     }
     const consumer = new Consumer(parts, consumption, onDelivery)
-    await consumer.start()
+    // From now on closing the transport ends it, also while it begins.
     this.#consumers.add(consumer)
+    try {
+      await consumer.start()
+      this.#checkOpen()
+    } catch (error) {
+      this.#consumers.delete(consumer)
+      await consumer[Symbol.asyncDispose]()
+      this.#checkOpen()
+      throw error
+    }
     this.#own.read(queue)
     return {
       [Symbol.asyncDispose]: async () => {
@@ -142,6 +150,11 @@ class JetStreamTransport implements NatsTransport {
         await consumer[Symbol.asyncDispose]()
       },
     }
+  }
+
+  #checkOpen(): void {
+    if (this.#disposing !== undefined)
+      throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
   }
 
   deadLettersOf(queue: string): DeadLetterBox {

@@ -146,14 +146,19 @@ class RabbitmqTransport implements RabbitTransport {
   async consume(consumption: Consumption, onDelivery: OnDelivery): Promise<AsyncDisposable> {
     checkQueueName(consumption.queue)
     checkNumber('concurrency', consumption.concurrency, { default: 10, min: 1, max: 65_535 })
-    if (this.#disposing !== undefined)
-      throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
-    const consumer =
-      consumption.orderPerKey === true
-        ? this.#group(consumption, onDelivery)
-        : await this.#consumer(consumption, onDelivery)
-    await consumer.start()
+    this.#checkOpen()
+    const consumer = this.#consumerOf(consumption, onDelivery)
+    // From now on closing the transport ends it, also while it begins; and others know of it.
     this.#consumers.add(consumer)
+    try {
+      await this.#begin(consumer)
+      this.#checkOpen()
+    } catch (error) {
+      this.#consumers.delete(consumer)
+      await consumer[Symbol.asyncDispose]()
+      this.#checkOpen()
+      throw error
+    }
     this.#own.read(consumption.queue)
     return {
       [Symbol.asyncDispose]: async () => {
@@ -173,15 +178,38 @@ class RabbitmqTransport implements RabbitTransport {
     }
   }
 
-  async #consumer(consumption: Consumption, onDelivery: OnDelivery): Promise<Consumer> {
-    const parts = this.#parts(consumption.queue)
-    await refuseUnordered(parts, consumption.queue)
-    return new Consumer(parts, consumption, onDelivery)
+  #checkOpen(): void {
+    if (this.#disposing !== undefined)
+      throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
+  }
+
+  #consumerOf(consumption: Consumption, onDelivery: OnDelivery): Consumer | Group {
+    return consumption.orderPerKey === true
+      ? this.#group(consumption, onDelivery)
+      : new Consumer(this.#parts(consumption.queue), consumption, onDelivery)
+  }
+
+  async #begin(consumer: Consumer | Group): Promise<void> {
+    const { queue } = consumer
+    if (consumer instanceof Consumer) {
+      await refuseUnordered(this.#parts(queue), queue)
+      // One that begins at this moment shows only here.
+      if (this.#reads(queue, (other) => other instanceof Group))
+        throw invalidOption(
+          'receive.orderPerKey',
+          `this transport reads queue '${queue}' in order: set orderPerKey here, too, in another transport`,
+        )
+    }
+    await consumer.start()
+  }
+
+  #reads(queue: string, isOne: (consumer: Consumer | Group) => boolean): boolean {
+    return [...this.#consumers].some((other) => other.queue === queue && isOne(other))
   }
 
   #group(consumption: Consumption, onDelivery: OnDelivery): Group {
     const { queue } = consumption
-    if ([...this.#consumers].some((other) => other.queue === queue))
+    if (this.#reads(queue, () => true))
       throw invalidOption(
         'receive.orderPerKey',
         `this transport reads queue '${queue}' already; in order it can be read once by each transport`,

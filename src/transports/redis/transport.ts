@@ -173,7 +173,7 @@ class StreamsTransport implements RedisTransport {
     checkNumber('concurrency', consumption.concurrency, { default: 1, min: 1, max: 100_000 })
     if (this.#closed !== undefined) throw closedError()
     await this.#own.prepare(queue)
-    const consumer = this.#consumers.add(this.#consumerOf(consumption, onDelivery))
+    const consumer = await this.#consumers.add(this.#consumerOf(consumption, onDelivery))
     this.#own.read(queue)
     const stop = async (): Promise<void> => {
       this.#own.unread(queue)
