@@ -37,12 +37,12 @@ let consuming = false
  * `close` is called when an answer that a consumer needs to begin is on its way. Returns `nothing`
  * if it was not called.
  */
-async function closedWhileBeginning(
-  open: (close: () => void, queue: string) => Transport,
-): Promise<string> {
+async function closedWhileBeginning(open: (close: () => void) => Transport): Promise<string> {
   const queue = `closing-${randomUUID().slice(0, 8)}`
   let closing: PromiseLike<void> | undefined
-  const transport = open(() => (closing ??= transport[Symbol.asyncDispose]()), queue)
+  const transport = open(() => {
+    closing ??= transport[Symbol.asyncDispose]()
+  })
   consuming = false
   await transport.subscribe(queue, [])
   consuming = true
@@ -67,13 +67,13 @@ describe('a consumer that begins while its transport is closed is refused, and e
         client.on('error', () => {})
         await client.connect()
         const send = client.sendCommand.bind(client)
-        client.sendCommand = async (args, ...rest) => {
-          const reply = await send(args, ...rest)
+        const answer = async (...args: Parameters<typeof send>): Promise<unknown> => {
+          const reply: unknown = await send(...args)
           // Two of the subscription, two of the consumer.
-          if (String(args[0]).startsWith('EVAL') && ++declared === 4) close()
+          if (String(args[0][0]).startsWith('EVAL') && ++declared === 4) close()
           return reply
         }
-        return client
+        return Object.assign(client, { sendCommand: answer as typeof send })
       }
       return redis({ connect: open, prefix: randomUUID().slice(0, 8), allowLoss: true })
     })

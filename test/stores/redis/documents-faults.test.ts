@@ -110,14 +110,15 @@ async function drained(storage: DocumentStorage): Promise<readonly string[]> {
 
 /** Dead letters cannot be stored through it. */
 async function withoutBurials(
-  { admin, prefix, clientWithout }: Place,
+  place: Place,
   why: string,
   warn: Logger['warn'],
 ): Promise<DocumentStorage> {
+  const { admin, prefix } = place
   const name = prefix.slice(1, -2)
   const logger = { ...silentLogger, warn }
   if (why === 'a missing right')
-    return redisDocuments({ client: await clientWithout('+xadd'), prefix: name, logger })
+    return redisDocuments({ client: await place.clientWithout('+xadd'), prefix: name, logger })
   if (why === 'a foreign key in their place') {
     await admin.set(`${prefix}dead`, 'of somebody else')
     return redisDocuments({ client: admin, prefix: name, logger })
