@@ -47,8 +47,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a relay goes on publishing after its claim has ended',
     file: 'outbox/publish/progress.ts',
-    from: 'if (this.#ports.ending.closed || now >= batch.terms.publishUntil) return',
-    to: 'if (this.#ports.ending.closed) return',
+    from: 'return this.#ports.ending.closed || this.#environment.clock.monotonic() >= terms.publishUntil',
+    to: 'return this.#ports.ending.closed && terms.publishUntil > 0',
     seenBy: ['duplicates', 'inversion'],
   },
   {
