@@ -1,5 +1,6 @@
 /**
- * `npm run crash-matrix [-- --rounds N --at-once N --listed --point P1,R4 --kind straight --json]`
+ * `npm run crash-matrix [-- --rounds N --at-once N --listed --share 0/3 --point P1,R4 --kind straight
+ * --json]`
  */
 import { parseArgs } from 'node:util'
 import { runMatrix, violations } from './matrix.ts'
@@ -13,13 +14,17 @@ const { values } = parseArgs({
     'at-once': { type: 'string', default: '3' },
     /** Of the 37 points of the list those that CI runs, without those that we added. */
     listed: { type: 'boolean', default: false },
+    /** `1/3`: of three shares that make up all cells, the one with this number, from 0. */
+    share: { type: 'string', default: '0/1' },
     point: { type: 'string' },
     kind: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 })
+const [share = 0, shares = 1] = values.share.split('/').map(Number)
 const chosen = cells.filter(
-  (cell) =>
+  (cell, index) =>
+    index % shares === share &&
     (!values.listed || isListed(cell)) &&
     (values.point === undefined || values.point.split(',').includes(cell.point.name)) &&
     (values.kind === undefined || values.kind.split(';').includes(cell.kind.name)),
