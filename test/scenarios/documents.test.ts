@@ -235,13 +235,14 @@ describe.skipIf(!here)('documents', () => {
       logger: false,
     })
     const began = performance.now()
-    void dying.drain()
+    const dies = expect(dying.drain()).rejects.toThrow(/closed/)
     while ((await redisCli(one.url, 'HLEN', `{${one.prefix}}:holds`)) !== 1) await wait(5)
     client.destroy()
     one.documents.start()
     await until(() => one.arrived.length > 0)
     expect(performance.now() - began).toBeGreaterThan(1490)
     expect(one.arrived).toEqual([1])
+    await dies
   })
 })
 
