@@ -4,12 +4,7 @@
  */
 
 import type { StoreKind } from './plan.ts'
-
-export interface Change {
-  readonly file: string
-  readonly from: string
-  readonly to: string
-}
+import type { Change } from './planted.ts'
 
 export interface Mutant {
   /** As in the list of well-known bugs of outboxes. */

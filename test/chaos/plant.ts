@@ -5,6 +5,7 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Mutant } from './mutants.ts'
+import { planted } from './planted.ts'
 import { run } from './run.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -28,22 +29,11 @@ export async function plant(
   const folder = await mkdtemp(join(tmpdir(), 'mersal-chaos-mutant-'))
   for (const part of parts) await cp(join(root, part), join(folder, part), { recursive: true })
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
-  for (const { file, from, to } of changes) {
-    const path = join(folder, 'src', file)
-    const text = await readFile(path, 'utf8')
-    const places = text.split(from).length - 1
-    if (places !== 1) throw new Error(`${name}: its place occurs ${places} times in ${file}`)
-    await writeFile(
-      path,
-      text.replace(from, () => to),
-    )
-  }
+  const source = join(folder, 'src')
+  // One after the other: two may be in one file.
+  for (const change of changes)
+    await writeFile(join(source, change.file), await planted(name, source, change))
   return folder
-}
-
-/** Throws if a mutant has no place in the source. */
-export async function plantable(mutant: Mutant): Promise<void> {
-  await rm(await plant(mutant, ['src', 'package.json']), { recursive: true })
 }
 
 /** Whether the suite fails, and not for want of tests. */

@@ -1,16 +1,14 @@
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { type Change, planted } from '../chaos/planted.ts'
 import { simulate } from './simulate.ts'
 import type { Subject } from './subject.ts'
 
-/** A deliberate bug: one place in the source, and what stands there instead. */
-export interface Mutant {
+/** A deliberate bug. */
+export interface Mutant extends Change {
   readonly name: string
-  readonly file: string
-  readonly from: string
-  readonly to: string
   /** Names of the checks that may see it. */
   readonly seenBy: readonly string[]
 }
@@ -122,7 +120,8 @@ export async function withMutant<Result>(
       })
     }
     await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
-    if (mutant !== undefined) await plant(mutant, join(folder, mutant.file))
+    if (mutant !== undefined)
+      await writeFile(join(folder, mutant.file), await planted(mutant.name, folder, mutant))
     const load = async (path: string): Promise<unknown> =>
       import(/* @vite-ignore */ pathToFileURL(join(folder, path)).href)
     const relay = (await load('outbox/relay.ts')) as Pick<Subject, 'createRelay'>
@@ -131,18 +130,6 @@ export async function withMutant<Result>(
   } finally {
     await rm(folder, { recursive: true })
   }
-}
-
-async function plant({ name, from, to }: Mutant, path: string): Promise<void> {
-  const source = await readFile(path, 'utf8')
-  if (source.split(from).length !== 2)
-    throw new Error(
-      `mutant '${name}': its place occurs ${source.split(from).length - 1} times in ${path}`,
-    )
-  await writeFile(
-    path,
-    source.replace(from, () => to),
-  )
 }
 
 const MOST_SEEDS = 2000

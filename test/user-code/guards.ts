@@ -2,7 +2,7 @@
  * What keeps the rows and messages of a careless program together, and how each is taken away: the
  * generator has to notice it on every one of these libraries.
  */
-import type { Change } from '../chaos/mutants.ts'
+import type { Change } from '../chaos/planted.ts'
 
 export interface Guard {
   readonly name: string
