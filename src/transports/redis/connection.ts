@@ -7,6 +7,7 @@ import type { Describe } from '../shared/describe.ts'
 import type { BrokerClient, Link } from '../shared/link.ts'
 import { unavailable } from '../shared/outcomes.ts'
 import { within } from '../shared/within.ts'
+import { shortfallOf } from './confirm.ts'
 import { faultOfServer, isDemotion, isReply, mistakeOf } from './faults.ts'
 import type { Address, RedisSettings } from './options.ts'
 import { checkServer, factsOf, type ServerFacts } from './server.ts'
@@ -150,6 +151,8 @@ async function serverOf(client: Client, settings: RedisSettings): Promise<Server
     throw invalidOption('redis.connect', 'the client needs RESP: 3, which is its default')
   const facts = await factsOf(client)
   checkServer(facts, settings)
+  // The answer does not matter: a right that is missing is told at once.
+  await shortfallOf({ client, facts }, settings.confirm, 1)
   return { client, facts }
 }
 

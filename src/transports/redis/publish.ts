@@ -1,7 +1,6 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOptions, PublishOutcome } from '../../core/transport.ts'
-import { toError } from '../../lib/async/abort.ts'
 import { systemClock } from '../../lib/async/clock.ts'
 import { partsOf } from '../../sql/parts.ts'
 import { publishCall } from '../queues/publish-call.ts'
@@ -17,7 +16,8 @@ import {
 } from '../shared/outcomes.ts'
 import type { OwnQueues } from '../shared/own-queues.ts'
 import { within } from '../shared/within.ts'
-import { command, type RedisLink, run, type Server } from './connection.ts'
+import { shortfallOf } from './confirm.ts'
+import { type RedisLink, run, type Server } from './connection.ts'
 import { faultOfServer, isDemotion, isReply, wasNotSent } from './faults.ts'
 import type { RedisSettings } from './options.ts'
 import { scripts } from './scripts.ts'
@@ -30,12 +30,12 @@ export interface PublisherParts {
   readonly own: OwnQueues
   readonly settings: RedisSettings
   readonly prefix: string
-  readonly replication: Replication
+  readonly safety: Safety
 }
 
-/** What is known of the replicas that `confirm` wants, over all connections. */
-export interface Replication {
-  /** Too few of them had what was stored last. */
+/** What is known of the copies that `confirm` wants, over all connections. */
+export interface Safety {
+  /** What was stored last was not confirmed: not on the disk, or on too few replicas. */
   short: boolean
 }
 
@@ -87,24 +87,39 @@ async function put(
   const { connection } = await link.connection()
   const discard = settings.eventsWithoutSubscribers === 'discard' ? '1' : ''
   const args = [discard, ...messages.flatMap(argumentsOf)]
+  const timely = <Result>(work: Promise<Result>): Promise<Result> =>
+    within(systemClock, settings.confirmTimeoutMs, 'Redis', work)
+  let sent = false
   try {
-    const work = storeAndConfirm(parts, connection, args)
-    const { answers, shortfall } = await within(
-      systemClock,
-      settings.confirmTimeoutMs,
-      'Redis',
-      work,
-    )
+    const lack = await timely(lackBefore(parts, connection))
+    if (lack !== undefined)
+      return messages.map(() => unavailable(`Redis did not store it: ${lack}`))
+    sent = true
+    const { answers, shortfall } = await timely(storeAndConfirm(parts, connection, args))
     return outcomesOf(parts, messages, answers.map(String), shortfall)
   } catch (error) {
     if (isDemotion(error) || !isReply(error)) connection.client.destroy()
     // The server has refused the whole script before it wrote anything, or was not asked.
-    if (isReply(error) || wasNotSent(error))
+    if (!sent || isReply(error) || wasNotSent(error))
       return messages.map(() => unavailable(`Redis: ${faultOfServer(error)}`, error))
     written()
     const text = 'Redis: no answer came after the messages were written'
     throw new MersalError('MERSAL_UNKNOWN_OUTCOME', text, { cause: error })
   }
+}
+
+/**
+ * P6: while nothing is confirmed, each try would leave one more copy. So it is asked first. Calls
+ * that were under way when the outage began make their one copy each.
+ */
+async function lackBefore(
+  { settings, safety }: PublisherParts,
+  server: Server,
+): Promise<string | undefined> {
+  if (!safety.short) return undefined
+  const lack = await shortfallOf(server, settings.confirm, 1)
+  safety.short = lack !== undefined
+  return lack
 }
 
 interface Stored {
@@ -114,51 +129,18 @@ interface Stored {
 }
 
 async function storeAndConfirm(
-  { settings, prefix, replication }: PublisherParts,
+  { settings, prefix, safety }: PublisherParts,
   server: Server,
   args: readonly (string | Uint8Array)[],
 ): Promise<Stored> {
-  const { confirm } = settings
-  if (replication.short && typeof confirm === 'object') {
-    // Each try would leave one more copy.
-    const lack = await lackOf(server, confirm.replicas, 1)
-    if (lack !== undefined) return { answers: args.map(() => `away ${lack}`), shortfall: undefined }
-    replication.short = false
-  }
   const answers = (await run(server, scripts.put, prefix, args)) as readonly unknown[]
   if (!answers.some((answer) => String(answer) === 'ok')) return { answers, shortfall: undefined }
-  try {
-    const shortfall = await shortfallOf(server, settings)
-    replication.short = shortfall !== undefined && typeof confirm === 'object'
-    return { answers, shortfall }
-  } catch (error) {
-    return { answers, shortfall: `cannot tell who else has it: ${toError(error).message}` }
-  }
-}
-
-/** The server waits for what this connection has written last: what came after does no harm. */
-async function shortfallOf(
-  { client, facts }: Server,
-  { confirm, confirmTimeoutMs }: RedisSettings,
-): Promise<string | undefined> {
-  const most = Math.ceil(confirmTimeoutMs / 2)
-  if (confirm === 'written' || (confirm === 'synced' && facts.appendFsync === 'always'))
-    return undefined
-  if (confirm === 'synced') {
-    const [local] = (await command(client, ['WAITAOF', 1, 0, most])) as readonly unknown[]
-    return Number(local) >= 1 ? undefined : 'it has not reached the disk yet'
-  }
-  return lackOf({ client, facts }, confirm.replicas, most)
-}
-
-/** Undefined if so many replicas have what this connection has written. */
-async function lackOf(
-  { client }: Server,
-  replicas: number,
-  ms: number,
-): Promise<string | undefined> {
-  const have = Number(await command(client, ['WAIT', replicas, ms]))
-  return have >= replicas ? undefined : `only ${have} replicas have it`
+  const most = Math.ceil(settings.confirmTimeoutMs / 2)
+  const shortfall = await shortfallOf(server, settings.confirm, most).catch(
+    (error: unknown) => `cannot tell whether it is safe: ${faultOfServer(error)}`,
+  )
+  safety.short = shortfall !== undefined
+  return { answers, shortfall }
 }
 
 function outcomesOf(

@@ -21,9 +21,10 @@ export interface ServerFacts {
   readonly writeFailed: boolean
 }
 
-export async function factsOf(
-  client: Pick<ReturnType<typeof createClient>, 'sendCommand'>,
-): Promise<ServerFacts> {
+/** What a client of Redis is needed for here. */
+export type Questions = Pick<ReturnType<typeof createClient>, 'sendCommand'>
+
+export async function factsOf(client: Questions): Promise<ServerFacts> {
   const info = new Map<string, string>()
   const text = await client.sendCommand<string>(['INFO'])
   for (const line of text.split('\r\n')) {
@@ -46,7 +47,7 @@ export async function factsOf(
 }
 
 /** Many who rent out servers allow nobody to read the configuration. */
-async function appendFsync(client: Parameters<typeof factsOf>[0]): Promise<string | undefined> {
+async function appendFsync(client: Questions): Promise<string | undefined> {
   try {
     const answer: unknown = await client.sendCommand(['CONFIG', 'GET', 'appendfsync'])
     if (Array.isArray(answer)) return String(answer[1])

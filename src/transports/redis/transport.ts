@@ -100,7 +100,7 @@ class StreamsTransport implements RedisTransport {
   readonly #receiving: RedisLink
   readonly #own: OwnQueues
   readonly #consumers = consumers()
-  readonly #replication = { short: false }
+  readonly #safety = { short: false }
   #closed: Promise<unknown> | undefined
 
   constructor(settings: RedisSettings) {
@@ -136,7 +136,7 @@ class StreamsTransport implements RedisTransport {
       own: this.#own,
       settings: this.#settings,
       prefix: this.#prefix,
-      replication: this.#replication,
+      safety: this.#safety,
     }
     return publishAll(parts, messages, options)
   }
