@@ -49,7 +49,6 @@ async function one<Tx>(step: Step, here: Here<Tx>): Promise<void> {
     case 'end':
       return await end(step, here)
     case 'outlive':
-      trace.outlived = true
       await here.outlive()
       return await plainPair(step.tag, here)
     case 'abort':

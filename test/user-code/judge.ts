@@ -8,17 +8,13 @@ export interface Found {
   readonly messages: ReadonlySet<string>
 }
 
-export interface Ran {
-  readonly program: Program
-  readonly trace: Trace
-  readonly outcome: Outcome
-  /** Another program held its connection for as long as a handler may take. */
-  readonly crowded: boolean
-}
-
 /** What is wrong, in words; empty if nothing is. */
-export async function judge(ran: Ran, all: Found): Promise<string[]> {
-  const { trace } = ran
+export async function judge(
+  program: Program,
+  trace: Trace,
+  outcome: Outcome,
+  all: Found,
+): Promise<string[]> {
   const separate: string[] = []
   for (const { tag, outcome: own } of trace.separate)
     separate.push(...judgeSeparate(tag, await own, all))
@@ -26,7 +22,7 @@ export async function judge(ran: Ran, all: Found): Promise<string[]> {
   const without = (tags: ReadonlySet<string>): Set<string> =>
     new Set([...tags].filter((tag) => !others.has(tag)))
   const found = { rows: without(all.rows), messages: without(all.messages) }
-  return [...separate, ...judgeOwn(ran, found)]
+  return [...separate, ...judgeOwn(program, trace, outcome, found)]
 }
 
 /** A transaction of somebody else has a row and a message if it was committed, or neither. */
@@ -39,7 +35,7 @@ function judgeSeparate(tag: string, { kind }: Outcome, { rows, messages }: Found
       ]
 }
 
-function judgeOwn({ program, trace, outcome, crowded }: Ran, found: Found): string[] {
+function judgeOwn(program: Program, trace: Trace, outcome: Outcome, found: Found): string[] {
   // Keys that two programs lock in another order, one message at a time; and a connection that a
   // library gives back broken after a program has ended its transaction fails its next borrower,
   // who stores nothing.
@@ -50,8 +46,7 @@ function judgeOwn({ program, trace, outcome, crowded }: Ran, found: Found): stri
     ...trace.unrefused.map((text) => `P3: nobody refused '${text}'`),
   ]
   const clean = isClean(program.steps)
-  const late = crowded && outcome.kind === 'failed' && outcome.code.includes('HANDLER_TIMEOUT')
-  if (outcome.kind === 'failed' && clean && !late)
+  if (outcome.kind === 'failed' && clean)
     wrong.push(`a program without a fault failed: ${outcome.code}`)
   // Most libraries call a COMMIT a success that the server has answered with ROLLBACK.
   const silent = program.road === 'within' && !clean && found.rows.size === 0

@@ -26,8 +26,8 @@ export interface Result {
   readonly wrong: readonly string[]
 }
 
-/** Far above what a program takes on a busy machine. */
-const HANDLER_MS = 3000
+/** Far above what a program takes: nothing excuses a handler that runs out of time. */
+const HANDLER_MS = 5000
 /** After this its unit was given up. */
 const OUTLIVED_MS = HANDLER_MS + 1000
 const Run: CommandType<{ readonly name: string }> = command<{ readonly name: string }>(
@@ -82,14 +82,9 @@ async function perhapsTwice<Tx>(
   })
   await app.start()
   try {
-    const spans = new Map<string, Span>()
-    const outcomes = await inLanes(programs, place.atOnce, async (program) => {
-      const from = performance.now()
-      const trace = traces.get(program.name) as Trace
-      const outcome = await finish(app, place, program, trace, handled.of)
-      spans.set(program.name, { from, to: performance.now(), outlived: trace.outlived })
-      return outcome
-    })
+    const outcomes = await inLanes(programs, place.atOnce, (program) =>
+      finish(app, place, program, traces.get(program.name) as Trace, handled.of),
+    )
     // What runs late has run by then.
     await outlive()
     const found = split(await place.rows(), await place.messages())
@@ -99,29 +94,13 @@ async function perhapsTwice<Tx>(
         const outcome = outcomes[index] as Outcome
         const own = found.get(program.name) ?? nothing
         const trace = traces.get(program.name) as Trace
-        const crowded = isCrowded(program.name, spans)
-        return { program, outcome, wrong: await judge({ program, trace, outcome, crowded }, own) }
+        return { program, outcome, wrong: await judge(program, trace, outcome, own) }
       }),
     )
   } finally {
     handled.stop()
     await app.stop()
   }
-}
-
-interface Span {
-  readonly from: number
-  readonly to: number
-  readonly outlived: boolean
-}
-
-/** Whether another one that held its connection for long ran at the same time. */
-function isCrowded(name: string, spans: ReadonlyMap<string, Span>): boolean {
-  const own = spans.get(name) as Span
-  return [...spans].some(
-    ([other, { from, to, outlived }]) =>
-      other !== name && outlived && from < own.to && to > own.from,
-  )
 }
 
 /** Runs one program on its road, then what it has left for later. */

@@ -30,8 +30,6 @@ export interface Trace {
   readonly unrefused: string[]
   /** The transaction was ended behind the back of the bus. */
   ended: boolean
-  /** It has held its connection for all the time that a handler has. */
-  outlived: boolean
   /** To be run when the transaction is over. */
   readonly late: { readonly neighbour: string | undefined; readonly run: () => Promise<void> }[]
 }
@@ -45,7 +43,6 @@ export const newTrace = (): Trace => ({
   accepted: [],
   unrefused: [],
   ended: false,
-  outlived: false,
   late: [],
 })
 
