@@ -1,5 +1,4 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
-import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { TransportOperations } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
@@ -18,6 +17,7 @@ import { describer } from '../shared/describe.ts'
 import { Link } from '../shared/link.ts'
 import { OwnQueues } from '../shared/own-queues.ts'
 import { Pace } from '../shared/pace.ts'
+import { Readers } from '../shared/receiving/readers.ts'
 import { kafkaClient } from './connection/client.ts'
 import type { KafkaLink } from './connection/cluster.ts'
 import { Consumer } from './consume/consumer.ts'
@@ -63,7 +63,7 @@ class TopicsTransport implements KafkaTransport {
   readonly #producer: Producer
   readonly #publisher: Publisher
   readonly #settler: Settler
-  readonly #consumers = new Set<Consumer>()
+  readonly #readers: Readers<Consumer>
   #disposing: Promise<void> | undefined
 
   constructor(settings: KafkaSettings) {
@@ -95,6 +95,7 @@ class TopicsTransport implements KafkaTransport {
       clock: systemClock,
       random,
     })
+    this.#readers = new Readers(this.#own)
     this.#publisher = new Publisher(this.#link, this.#producer, this.#topology, this.#own, settings)
     this.#settler = new Settler({ producer: this.#producer, names, settings })
     this.deadLetters = new KafkaDeadLetters(this.#topology, this.#producer)
@@ -129,37 +130,14 @@ class TopicsTransport implements KafkaTransport {
     const { queue } = consumption
     checkQueueName(queue)
     checkNumber('concurrency', consumption.concurrency, { default: 10, min: 1, max: 65_535 })
-    this.#checkOpen()
+    this.#readers.checkOpen()
     const parts = {
       topology: this.#topology,
       settler: this.#settler,
       settings: this.#settings,
       prepare: () => this.#own.prepare(queue),
     }
-    const consumer = new Consumer(parts, consumption, onDelivery)
-    // From now on closing the transport ends it, also while it begins.
-    this.#consumers.add(consumer)
-    try {
-      await consumer.start()
-      this.#checkOpen()
-    } catch (error) {
-      this.#consumers.delete(consumer)
-      await consumer[Symbol.asyncDispose]()
-      this.#checkOpen()
-      throw error
-    }
-    this.#own.read(queue)
-    return {
-      [Symbol.asyncDispose]: async () => {
-        if (this.#consumers.delete(consumer)) this.#own.unread(queue)
-        await consumer[Symbol.asyncDispose]()
-      },
-    }
-  }
-
-  #checkOpen(): void {
-    if (this.#disposing !== undefined)
-      throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
+    return await this.#readers.begin(new Consumer(parts, consumption, onDelivery))
   }
 
   deadLettersOf(queue: string): DeadLetterBox {
@@ -177,9 +155,8 @@ class TopicsTransport implements KafkaTransport {
   }
 
   async #dispose(): Promise<void> {
-    const reason = new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
     this.#own.close()
-    for (const consumer of this.#consumers) consumer.force(reason)
+    this.#readers.close()
     await this.#link[Symbol.asyncDispose]()
   }
 }

@@ -1,5 +1,4 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
-import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { TransportOperations } from '../../core/operations.ts'
 import { checkNumber } from '../../core/options.ts'
@@ -21,6 +20,7 @@ import { type NatsLink, natsClient } from './connection/client.ts'
 import { Link } from '../shared/link.ts'
 import { OwnQueues } from '../shared/own-queues.ts'
 import { Pace } from '../shared/pace.ts'
+import { Readers } from '../shared/receiving/readers.ts'
 import { namesOf } from './topology/names.ts'
 import { type NatsOptions, type NatsSettings, natsSettings } from './options.ts'
 import { recover } from './consume/recover.ts'
@@ -60,7 +60,7 @@ class JetStreamTransport implements NatsTransport {
   readonly #own: OwnQueues
   readonly #publisher: Publisher
   readonly #settler: Settler
-  readonly #consumers = new Set<Consumer>()
+  readonly #readers: Readers<Consumer>
   #disposing: Promise<void> | undefined
 
   constructor(settings: NatsSettings) {
@@ -87,6 +87,7 @@ class JetStreamTransport implements NatsTransport {
       clock: systemClock,
       random,
     })
+    this.#readers = new Readers(this.#own)
     this.#publisher = new Publisher(this.#link, this.#topology, this.#own, settings)
     const states = new States(this.#publisher, this.#topology)
     this.#settler = new Settler(this.#link, this.#publisher, this.#topology, states, settings)
@@ -122,7 +123,7 @@ class JetStreamTransport implements NatsTransport {
     const { queue } = consumption
     checkQueueName(queue)
     checkNumber('concurrency', consumption.concurrency, { default: 10, min: 1, max: 65_535 })
-    this.#checkOpen()
+    this.#readers.checkOpen()
     const parts = {
       link: this.#link,
       settler: this.#settler,
@@ -131,30 +132,7 @@ class JetStreamTransport implements NatsTransport {
       prepare: () => this.#own.prepare(queue),
       recover: (stop: AbortSignal) => recover(this.#topology, queue, this.#settings.logger, stop),
     }
-    const consumer = new Consumer(parts, consumption, onDelivery)
-    // From now on closing the transport ends it, also while it begins.
-    this.#consumers.add(consumer)
-    try {
-      await consumer.start()
-      this.#checkOpen()
-    } catch (error) {
-      this.#consumers.delete(consumer)
-      await consumer[Symbol.asyncDispose]()
-      this.#checkOpen()
-      throw error
-    }
-    this.#own.read(queue)
-    return {
-      [Symbol.asyncDispose]: async () => {
-        if (this.#consumers.delete(consumer)) this.#own.unread(queue)
-        await consumer[Symbol.asyncDispose]()
-      },
-    }
-  }
-
-  #checkOpen(): void {
-    if (this.#disposing !== undefined)
-      throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
+    return await this.#readers.begin(new Consumer(parts, consumption, onDelivery))
   }
 
   deadLettersOf(queue: string): DeadLetterBox {
@@ -172,9 +150,8 @@ class JetStreamTransport implements NatsTransport {
   }
 
   async #dispose(): Promise<void> {
-    const reason = new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
     this.#own.close()
-    for (const consumer of this.#consumers) consumer.force(reason)
+    this.#readers.close()
     await this.#link[Symbol.asyncDispose]()
   }
 }

@@ -1,5 +1,4 @@
 import { checkNumber, invalidOption } from '../../core/options.ts'
-import { MersalError } from '../../core/errors/errors.ts'
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import type { TransportOperations } from '../../core/operations.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
@@ -27,6 +26,7 @@ import { Publisher } from './publish/publisher.ts'
 import { Link } from '../shared/link.ts'
 import type { OwnQueues } from '../shared/own-queues.ts'
 import { Pace } from '../shared/pace.ts'
+import { Readers } from '../shared/receiving/readers.ts'
 import { stopOn } from '../shared/stop.ts'
 import { systemClock } from '../../lib/async/clock.ts'
 import { removeQueue } from './topology/remove-queue.ts'
@@ -66,7 +66,7 @@ class RabbitmqTransport implements RabbitTransport {
   readonly #bundler: Bundler | undefined
   readonly #settler: Settler
   readonly #moves: Publisher
-  readonly #consumers = new Set<Consumer | Group>()
+  readonly #readers: Readers<Consumer | Group>
   readonly #own: OwnQueues
   #disposing: Promise<void> | undefined
 
@@ -89,6 +89,7 @@ class RabbitmqTransport implements RabbitTransport {
     this.#sending = new Link({ ...shared, purpose: 'publishing' })
     this.#topology = new Topology(this.#receiving, settings, this.#describe)
     this.#own = ownQueues(this.#topology, settings, (queue) => this.#letGo(queue))
+    this.#readers = new Readers(this.#own)
     this.#publisher = new Publisher(this.#sending, this.#topology, settings, this.#describe, {
       own: this.#own,
     })
@@ -146,26 +147,9 @@ class RabbitmqTransport implements RabbitTransport {
   async consume(consumption: Consumption, onDelivery: OnDelivery): Promise<AsyncDisposable> {
     checkQueueName(consumption.queue)
     checkNumber('concurrency', consumption.concurrency, { default: 10, min: 1, max: 65_535 })
-    this.#checkOpen()
+    this.#readers.checkOpen()
     const consumer = this.#consumerOf(consumption, onDelivery)
-    // From now on closing the transport ends it, also while it begins; and others know of it.
-    this.#consumers.add(consumer)
-    try {
-      await this.#begin(consumer)
-      this.#checkOpen()
-    } catch (error) {
-      this.#consumers.delete(consumer)
-      await consumer[Symbol.asyncDispose]()
-      this.#checkOpen()
-      throw error
-    }
-    this.#own.read(consumption.queue)
-    return {
-      [Symbol.asyncDispose]: async () => {
-        if (this.#consumers.delete(consumer)) this.#own.unread(consumption.queue)
-        await consumer[Symbol.asyncDispose]()
-      },
-    }
+    return await this.#readers.begin(consumer, () => this.#begin(consumer))
   }
 
   #parts(queue: string): ConsumerParts {
@@ -176,11 +160,6 @@ class RabbitmqTransport implements RabbitTransport {
       describe: this.#describe,
       prepare: () => this.#own.prepare(queue),
     }
-  }
-
-  #checkOpen(): void {
-    if (this.#disposing !== undefined)
-      throw new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
   }
 
   #consumerOf(consumption: Consumption, onDelivery: OnDelivery): Consumer | Group {
@@ -194,7 +173,7 @@ class RabbitmqTransport implements RabbitTransport {
     if (consumer instanceof Consumer) {
       await refuseUnordered(this.#parts(queue), queue)
       // One that begins at this moment shows only here.
-      if (this.#reads(queue, (other) => other instanceof Group))
+      if (this.#readers.of(queue).some((other) => other instanceof Group))
         throw invalidOption(
           'receive.orderPerKey',
           `this transport reads queue '${queue}' in order: set orderPerKey here, too, in another transport`,
@@ -203,13 +182,9 @@ class RabbitmqTransport implements RabbitTransport {
     await consumer.start()
   }
 
-  #reads(queue: string, isOne: (consumer: Consumer | Group) => boolean): boolean {
-    return [...this.#consumers].some((other) => other.queue === queue && isOne(other))
-  }
-
   #group(consumption: Consumption, onDelivery: OnDelivery): Group {
     const { queue } = consumption
-    if (this.#reads(queue, () => true))
+    if (this.#readers.of(queue).length > 0)
       throw invalidOption(
         'receive.orderPerKey',
         `this transport reads queue '${queue}' already; in order it can be read once by each transport`,
@@ -239,17 +214,12 @@ class RabbitmqTransport implements RabbitTransport {
   }
 
   async #letGo(queue: string): Promise<void> {
-    await Promise.all(
-      [...this.#consumers]
-        .filter((consumer) => consumer.queue === queue)
-        .map((consumer) => consumer.letGo()),
-    )
+    await Promise.all(this.#readers.of(queue).map((consumer) => consumer.letGo()))
   }
 
   async #dispose(): Promise<void> {
-    const reason = new MersalError('MERSAL_APP_STOPPED', 'the transport has been closed')
     this.#own.close()
-    for (const consumer of this.#consumers) consumer.force(reason)
+    this.#readers.close()
     await Promise.all([
       this.#receiving[Symbol.asyncDispose](),
       this.#sending[Symbol.asyncDispose](),

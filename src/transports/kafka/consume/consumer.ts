@@ -6,6 +6,7 @@ import { systemClock } from '../../../lib/async/clock.ts'
 import { abortable, endedOrAborted, linkAbort } from '../../../lib/async/linked-abort.ts'
 import { setAside } from '../../shared/aside.ts'
 import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
+import { type Trouble, trouble } from '../../shared/receiving/trouble.ts'
 import { within } from '../../shared/within.ts'
 import { mayBeMissing } from '../connection/faults.ts'
 import { keyOf, type Place } from '../connection/records.ts'
@@ -18,7 +19,6 @@ import { Membership, REBALANCE_MS } from './membership.ts'
 import { openPartition } from './open-partition.ts'
 import { chosenFrom, type Entry, giveBack, type Partition, take } from './partition.ts'
 import type { Settler } from './settle.ts'
-import { type Trouble, trouble } from './trouble.ts'
 
 const backoff = { firstMs: 100, longestMs: 3000 }
 /** So long a consumer that has begun may be without a partition before it says that it has begun. */

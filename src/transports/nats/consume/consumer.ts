@@ -2,13 +2,14 @@ import type { Msg } from '@nats-io/transport-node'
 import { errorFields } from '../../../core/errors/error-text.ts'
 import { MersalError } from '../../../core/errors/errors.ts'
 import type { Consumption, Disposition } from '../../../core/transport.ts'
-import { aborted, toError } from '../../../lib/async/abort.ts'
+import { aborted } from '../../../lib/async/abort.ts'
 import { backoffMs } from '../../../lib/async/backoff.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { linkAbort } from '../../../lib/async/linked-abort.ts'
 import { slots } from '../../../lib/async/slots.ts'
 import { setAside } from '../../shared/aside.ts'
 import { deliver, inHand, type OnDelivery, postponedField } from '../../shared/deliver.ts'
+import { type Trouble, trouble } from '../../shared/receiving/trouble.ts'
 import { arrivalOf } from './delivery.ts'
 import type { NatsLink, NatsLive } from '../connection/client.ts'
 import type { NatsSettings } from '../options.ts'
@@ -57,13 +58,14 @@ export class Consumer implements AsyncDisposable {
   readonly #losses = new Map<string, number>()
   #freed = Promise.withResolvers<void>()
   #loops: readonly Promise<void>[] = []
-  #said = ''
+  readonly #told: Trouble
 
   constructor(parts: ConsumerParts, consumption: Consumption, onDelivery: OnDelivery) {
     this.#parts = parts
     this.#consumption = consumption
     this.#onDelivery = onDelivery
     this.#places = slots(consumption.concurrency)
+    this.#told = trouble(parts.settings.logger, consumption.queue)
   }
 
   get queue(): string {
@@ -109,21 +111,10 @@ export class Consumer implements AsyncDisposable {
         await this.#listen(live, () => (failures = 0))
       } catch (error) {
         if (signal.aborted) return
-        this.#tell(error)
+        this.#told.tell(error)
         await systemClock.sleep(backoffMs(backoff, ++failures, Math.random), signal)
       }
     }
-  }
-
-  /** An outage of an hour is one line, and not a thousand. */
-  #tell(error: unknown): void {
-    const { message } = toError(error)
-    const level = message === this.#said ? 'debug' : 'warn'
-    this.#said = message
-    this.#parts.settings.logger[level](
-      { queue: this.queue, ...errorFields(error) },
-      'a queue cannot be consumed now; beginning again',
-    )
   }
 
   async #listen(live: NatsLive, works: () => void): Promise<void> {
@@ -147,7 +138,7 @@ export class Consumer implements AsyncDisposable {
   }
 
   #receive(message: Msg): void {
-    this.#said = ''
+    this.#told.over()
     const arrival = arrivalOf(message)
     if (arrival === undefined) return
     const controller = new AbortController()

@@ -2,7 +2,7 @@ import type { Channel, ConsumeMessage } from 'amqplib'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { errorFields } from '../../../core/errors/error-text.ts'
 import type { Consumption, Disposition } from '../../../core/transport.ts'
-import { aborted, toError } from '../../../lib/async/abort.ts'
+import { aborted } from '../../../lib/async/abort.ts'
 import { backoffMs } from '../../../lib/async/backoff.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
 import { linkAbort } from '../../../lib/async/linked-abort.ts'
@@ -14,6 +14,7 @@ import { handleBundle, isBundle } from '../connection/opened.ts'
 import type { RabbitSettings } from '../options.ts'
 import { setAside } from '../../shared/aside.ts'
 import { inHand, type OnDelivery } from '../../shared/deliver.ts'
+import { trouble } from '../../shared/receiving/trouble.ts'
 import { type Answers, createAnswers } from './answers.ts'
 import { ask } from './ask.ts'
 import type { Hold, Settler } from './settle.ts'
@@ -255,7 +256,7 @@ export class Consumer implements AsyncDisposable {
 
   async #resume(): Promise<void> {
     const { signal } = this.#stopping
-    let said = ''
+    const told = trouble(this.#parts.settings.logger, this.queue)
     for (let failures = 1; !signal.aborted; failures++) {
       // The first try comes soon, too: a queue that vanishes at once again must not make a busy
       // loop.
@@ -265,14 +266,7 @@ export class Consumer implements AsyncDisposable {
         await this.start()
         break
       } catch (error) {
-        // An outage of an hour is one line, and not a thousand.
-        const { message } = toError(error)
-        const level = message === said ? 'debug' : 'warn'
-        said = message
-        this.#parts.settings.logger[level](
-          { queue: this.#consumption.queue, ...errorFields(error) },
-          'a queue cannot be consumed yet',
-        )
+        told.tell(error)
       }
     }
     this.#resuming = undefined

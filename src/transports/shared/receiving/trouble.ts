@@ -9,12 +9,15 @@ export interface Trouble {
   over(): void
 }
 
+const MOST_TEXTS = 20
+
 export function trouble(logger: Logger, queue: string): Trouble {
   const said = new Set<string>()
   return {
     tell(error) {
       const { message } = toError(error)
       const level = said.has(message) ? 'debug' : 'warn'
+      if (said.size >= MOST_TEXTS) said.clear()
       said.add(message)
       logger[level](
         { queue, ...errorFields(error) },
