@@ -21,3 +21,8 @@ export function topicInfo(id: string, partitions: readonly AnsweredPartition[]):
     })),
   }
 }
+
+/** The numbers of the partitions that have a leader now. */
+export function ledPartitions({ partitions }: TopicInfo): readonly number[] {
+  return [...partitions.keys()].filter((number) => (partitions[number]?.leader ?? -1) >= 0)
+}

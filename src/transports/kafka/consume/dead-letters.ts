@@ -193,14 +193,15 @@ export class KafkaDeadLetters implements DeadLetterBox {
   async #putBack(cluster: Cluster, { letter }: Found): Promise<void> {
     const { partitionKey, place, body } = letter
     const topic = this.#topology.names.queueTopic(place)
-    const partitions = (await cluster.topics([topic])).get(topic)?.partitions.length ?? 1
+    const info = (await cluster.topics([topic])).get(topic)
+    if (info === undefined) throw new Error(`the topic '${topic}' is gone`)
     const key = partitionKey === undefined ? undefined : Buffer.from(partitionKey)
     await this.#producer.store({
       topic,
       partition:
         key === undefined
-          ? this.#producer.turns(topic, partitions)()
-          : partitionOf(key, partitions),
+          ? this.#producer.turns(topic, info)()
+          : partitionOf(key, info.partitions.length),
       ...(key === undefined ? {} : { key }),
       headers: toHeaders(letter),
       body,

@@ -3,6 +3,7 @@ import type { PublishOutcome } from '../../../core/transport.ts'
 import { tooLarge } from '../../shared/outcomes.ts'
 import type { Describe } from '../../shared/describe.ts'
 import type { KafkaLink } from '../connection/cluster.ts'
+import { ledPartitions, type TopicInfo } from '../connection/topic-info.ts'
 import type { KafkaSettings } from '../options.ts'
 import { type Answer, Lane, type LanePorts, type Parcel } from './lane.ts'
 
@@ -40,9 +41,11 @@ export class Producer {
 
   /**
    * Partitions for messages without a key: neighbours go to halves of the partitions by turns, since
-   * two consumers have one half each.
+   * two consumers have one half each. Those without a leader are passed by.
    */
-  turns(topic: string, partitions: number): () => number {
+  turns(topic: string, info: TopicInfo): () => number {
+    const led = ledPartitions(info)
+    const partitions = led.length === 0 ? [...info.partitions.keys()] : led
     let taken = 0
     let turn = this.#turns.get(topic) ?? 0
     this.#turns.set(topic, turn + 1)
@@ -52,9 +55,9 @@ export class Producer {
         turn = this.#turns.get(topic) ?? 0
         this.#turns.set(topic, turn + 1)
       }
-      const half = Math.ceil(partitions / 2)
-      const at = turn % partitions
-      return at % 2 === 0 ? at / 2 : half + (at - 1) / 2
+      const half = Math.ceil(partitions.length / 2)
+      const at = turn % partitions.length
+      return partitions[at % 2 === 0 ? at / 2 : half + (at - 1) / 2] as number
     }
   }
 

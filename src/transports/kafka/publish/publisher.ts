@@ -18,6 +18,7 @@ import {
 import type { OwnQueues } from '../../shared/own-queues.ts'
 import { answeredOrStopped, type Stop, stopOn } from '../../shared/stop.ts'
 import type { KafkaLink } from '../connection/cluster.ts'
+import { ledPartitions } from '../connection/topic-info.ts'
 import type { KafkaSettings } from '../options.ts'
 import type { Topology } from '../topology/topology.ts'
 import type { Answer, Lane } from './lane.ts'
@@ -37,12 +38,20 @@ interface Call {
   /** The last message of each key. */
   readonly last: Map<string, Under>
   readonly subscribers: Map<string, Promise<readonly string[]>>
-  readonly turns: Map<string, () => number>
+  readonly queues: Map<string, Promise<Open | undefined>>
   /** Whether a topic that the broker does not know may exist. */
   readonly doubts: Map<string, Promise<boolean>>
 }
 
 const GONE = 'the topic of a queue is gone'
+
+/** The topic of a queue, as one call sees it. */
+interface Open {
+  readonly topic: string
+  readonly partitions: number
+  /** For messages without a key. */
+  readonly turns: () => number
+}
 
 interface Target {
   readonly queue: string
@@ -83,7 +92,7 @@ export class Publisher {
       order: keyOrder(),
       last: new Map(),
       subscribers: new Map(),
-      turns: new Map(),
+      queues: new Map(),
       doubts: new Map(),
     }
     return messages.map((message) => {
@@ -152,21 +161,31 @@ export class Publisher {
     { to, partitionKey }: OutgoingMessage,
     call: Call,
   ): Promise<Target | PublishOutcome | undefined> {
-    const topic = this.#topology.names.queueTopic(queue)
-    const info = await this.#topology.ask('looking for a queue', async (cluster) =>
-      (await cluster.topics([topic])).get(topic),
-    )
-    if (info === undefined) return await this.#without(queue, to, call)
-    let turns = call.turns.get(topic)
-    if (turns === undefined) {
-      turns = this.#producer.turns(topic, info.partitions.length)
-      call.turns.set(topic, turns)
+    let looking = call.queues.get(queue)
+    if (looking === undefined) {
+      looking = this.#open(this.#topology.names.queueTopic(queue))
+      call.queues.set(queue, looking)
     }
+    const open = await looking
+    if (open === undefined) return await this.#without(queue, to, call)
+    const { topic, partitions, turns } = open
     const partition =
-      partitionKey === undefined
-        ? turns()
-        : partitionOf(Buffer.from(partitionKey), info.partitions.length)
+      partitionKey === undefined ? turns() : partitionOf(Buffer.from(partitionKey), partitions)
     return { queue, topic, partition, lane: this.#producer.lane(topic, partition) }
+  }
+
+  /** Undefined if the broker does not know the topic. */
+  async #open(topic: string): Promise<Open | undefined> {
+    const info = await this.#topology.ask('looking for a queue', async (cluster) => {
+      const found = (await cluster.topics([topic])).get(topic)
+      // They may have a leader again soon, and nobody else would look.
+      if (found !== undefined && ledPartitions(found).length < found.partitions.length)
+        cluster.forget(topic)
+      return found
+    })
+    if (info === undefined) return undefined
+    const turns = this.#producer.turns(topic, info)
+    return { topic, partitions: info.partitions.length, turns }
   }
 
   #queuesOf(topic: string, { subscribers }: Call): Promise<readonly string[]> {
