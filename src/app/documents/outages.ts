@@ -22,7 +22,6 @@ interface OutagePorts {
 export class Outages {
   readonly #ports: OutagePorts
   readonly #breakers: Breakers
-  readonly #probes = new Set<string>()
   #waiting = 0
   /** Something has changed: whoever waits looks again. */
   #news = Promise.withResolvers<void>()
@@ -49,14 +48,12 @@ export class Outages {
     if (!first) return this.#breakers.isClosed(destination) ? 'yes' : 'no'
     // Those whose time is over may be probed from now on.
     this.#breakers.excepted()
-    const admission = this.#breakers.admit(destination)
-    if (admission === 'probe') this.#probes.add(destination)
-    return admission
+    return this.#breakers.admit(destination)
   }
 
-  answered({ to }: OutgoingMessage, outcome: PublishOutcome): void {
+  /** `probe`: so it was admitted. */
+  answered({ to }: OutgoingMessage, outcome: PublishOutcome, probe: boolean): void {
     const destination = destinationKey(to)
-    const probe = this.#probes.delete(destination)
     if (outcome.kind === 'unknown' || outcome.kind === 'unavailable') {
       const back = outcome.kind === 'unavailable' ? outcome.back : undefined
       this.#breakers.failed(destination, outcome.error, { probe, back })

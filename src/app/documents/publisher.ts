@@ -34,6 +34,12 @@ export interface InHand {
 
 type Ended = Omit<DocumentSettlement, 'key' | 'token'>
 
+/** What is handed over at once. A probe is alone. */
+interface Part {
+  readonly messages: readonly OutgoingMessage[]
+  readonly probe: boolean
+}
+
 /** More of them are not remembered. */
 const MOST_UNANSWERED = 10_000
 
@@ -65,9 +71,10 @@ export class DocumentPublisher {
       const rest = until - clock.monotonic()
       if (rest <= 0) return { confirmed, attempts: uncharged(), retryMs: 0 }
       const part = this.#part(messages.slice(confirmed))
-      const bad = part.length === 0 ? undefined : await this.#hand(part, rest)
-      confirmed += bad?.at ?? part.length
-      if (part.length > 0 && bad === undefined) continue
+      const { length } = part.messages
+      const bad = length === 0 ? undefined : await this.#hand(part, rest)
+      confirmed += bad?.at ?? length
+      if (length > 0 && bad === undefined) continue
       if (bad?.outcome.kind === 'refused')
         return this.#refused(bad.outcome, confirmed, confirmed === 0 ? attempts : 1, bad.message)
       const head = messages[confirmed] as OutgoingMessage
@@ -81,17 +88,17 @@ export class DocumentPublisher {
    * The first ones, as far as they may be handed over at once: of one key, to a transport that
    * keeps its order, and to destinations that answer.
    */
-  #part(messages: readonly OutgoingMessage[]): readonly OutgoingMessage[] {
-    const part: OutgoingMessage[] = []
-    for (const message of messages) {
-      const before = part.at(-1)
+  #part(all: readonly OutgoingMessage[]): Part {
+    const messages: OutgoingMessage[] = []
+    for (const message of all) {
+      const before = messages.at(-1)
       if (before !== undefined && !this.#together(before, message)) break
-      const admission = this.#ports.outages.admit(message, part.length === 0)
+      const admission = this.#ports.outages.admit(message, messages.length === 0)
       if (admission === 'no') break
-      part.push(message)
-      if (admission === 'probe') break
+      messages.push(message)
+      if (admission === 'probe') return { messages, probe: true }
     }
-    return part
+    return { messages, probe: false }
   }
 
   #together(before: OutgoingMessage, { to, partitionKey }: OutgoingMessage): boolean {
@@ -105,7 +112,7 @@ export class DocumentPublisher {
 
   /** The first one that was not confirmed: what follows is published again. */
   async #hand(
-    part: readonly OutgoingMessage[],
+    { messages, probe }: Part,
     ms: number,
   ): Promise<
     | {
@@ -115,10 +122,10 @@ export class DocumentPublisher {
       }
     | undefined
   > {
-    const outcomes = await this.#outcomes(part, ms)
-    for (const [at, message] of part.entries()) {
+    const outcomes = await this.#outcomes(messages, ms)
+    for (const [at, message] of messages.entries()) {
       const outcome = outcomes[at] as PublishOutcome
-      this.#ports.outages.answered(message, outcome)
+      this.#ports.outages.answered(message, outcome, probe)
       if (outcome.kind === 'confirmed') {
         this.#unanswered.delete(message.id)
         continue
