@@ -55,6 +55,7 @@ async function waitForLimit(
       continue
     }
     const grant = nextGrant(ports, now, wanted)
+    if (grant === undefined) continue
     if (grant.limit > 0) {
       inHand.reserve(grant.limit)
       return grant
@@ -64,9 +65,15 @@ async function waitForLimit(
   return undefined
 }
 
-/** `wanted`: there is a reason to look elsewhere than at delayed rows. */
-function nextGrant(ports: ClaimLoopPorts, now: number, wanted: boolean): Grant {
-  const { bell, claims, settler } = ports
+/**
+ * `wanted`: there is a reason to look elsewhere than at delayed rows. Undefined: those that waited
+ * were left to the other looks, so what is to be done has changed.
+ */
+function nextGrant(
+  { bell, claims, settler }: ClaimLoopPorts,
+  now: number,
+  wanted: boolean,
+): Grant | undefined {
   const { inHand, holdBacks, looks } = claims
   const state = {
     held: inHand.rows,
@@ -78,7 +85,7 @@ function nextGrant(ports: ClaimLoopPorts, now: number, wanted: boolean): Grant {
   const rows = waiting === undefined ? undefined : holdBacks.next({ ...state, rows: waiting })
   if (rows?.turn === 'shares' && rows.limit === 0) {
     looks.rows.passOver()
-    return nextGrant(ports, now, wanted || now >= looks.dueAt)
+    return undefined
   }
   const room = rows !== undefined && rows.limit > 0
   if (room && !(wanted && last)) return rows

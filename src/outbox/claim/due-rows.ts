@@ -33,7 +33,7 @@ export interface RowsLook {
   readonly positions: readonly bigint[]
 }
 
-/** Beyond this many the sweeps find them. */
+/** A claim takes no more positions; what waits beyond this many is found by the sweeps. */
 const MOST_ROWS = 500
 
 /** `leave`: the other looks are to find the rows at these positions, or behind them. */
@@ -73,8 +73,9 @@ export function createDueRows(leave: (positions: readonly bigint[]) => void): Du
       ;[before, last] = [rows, true]
       // When nothing is slow, one look is for both.
       const taken = turn === 'all' ? [all, slow] : [rows === 'slow' ? slow : all]
-      const positions = taken.flatMap((each) => [...each])
-      for (const each of taken) each.clear()
+      const each = new Set(taken.flatMap((some) => [...some]))
+      const positions = [...each].slice(0, MOST_ROWS)
+      for (const position of positions) for (const some of taken) some.delete(position)
       return { kind: 'rows', positions }
     },
     found({ positions }, { turn, rows }, full) {

@@ -107,6 +107,31 @@ describe('a slow destination', () => {
     expect(sent()).toBe(true)
   })
 
+  // Of the due rows those of slow destinations have their turn, when these hold all that they may: a
+  // loop that waited for room then would hold up the rows of the others behind them.
+  test('that has no room left makes no delayed message of another one late', async () => {
+    const made = startWith({ batchSize: 20, window: 40, pollIntervalMs: 60_000 }, 2000)
+    await made.add(...many(400, 'slow'))
+    await elapse(made, 4500)
+    expect(publishedTo(made, 'slow') % 30, 'it holds all that it may').toBe(0)
+    const delays = Array.from({ length: 20 }, (_, index) => 100 + 20 * index)
+    await made.add(
+      ...delays.map((delayMs) => message(`late-${delayMs}`, { to: 'slow', delayMs })),
+      ...delays.map((delayMs) => message(`at-${delayMs}`, { to: 'fast', delayMs })),
+    )
+    await elapse(made, 90)
+    const [before, slow] = [made.claims.length, publishedTo(made, 'slow')]
+    for (const [index, delayMs] of delays.entries()) {
+      await elapse(made, 20)
+      expect(publishedTo(made, 'fast'), `after ${delayMs} ms`).toBe(index + 1)
+    }
+    expect(publishedTo(made, 'slow')).toBe(slow)
+    const others = made.claims.slice(before).filter(({ positions }) => positions === undefined)
+    expect(others.length, 'one for each time that comes').toBeLessThanOrEqual(delays.length)
+    await elapse(made, 60_000)
+    expect(publishedTo(made, 'slow')).toBe(420)
+  })
+
   test('gets its share while another one has more than enough to do, and gives back the rest', async () => {
     const made = startWith({ batchSize: 20, window: 40 })
     await made.add(...many(400, 'slow'))
