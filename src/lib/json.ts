@@ -1,4 +1,5 @@
-const PLACE = /at position (\d{1,15})/
+/** At the end: what is quoted before it may look like a place. */
+const PLACE = / JSON at position (\d{1,15})(?: \(line \d+ column \d+\))?$/
 
 /**
  * As `JSON.parse`, which quotes what it cannot read. The error of this one says the place alone,

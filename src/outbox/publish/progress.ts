@@ -147,7 +147,10 @@ export class Progress {
     }
     this.#ports.unanswered.forget(row.position)
     const over = skipNext(run)
-    this.#settle(batch, row, settlement, over && run.keyed, () => this.#ports.reports.expired(row))
+    this.#settle(batch, row, settlement, over && run.keyed, () => {
+      this.#ports.reports.expired(row)
+      this.#buried(row, settlement)?.()
+    })
     if (over) this.#finish(batch, run)
     return !over
   }
@@ -187,15 +190,16 @@ export class Progress {
     row: ClaimedMessage,
     settlement: Settlement,
     unblocks: boolean,
-    recorded?: () => void,
+    done = this.#buried(row, settlement),
   ): void {
     const { express, keepUntil } = batch.terms
     const lingerMs = express && settlement.kind === 'sent' ? this.#lingerMs(row, keepUntil) : 0
-    const done = (): void => {
-      recorded?.()
-      if (settlement.kind === 'dead') this.#ports.reports.dead(row, settlement)
-    }
     this.#ports.settler.add({ row, settlement, keepUntil, unblocks, lingerMs, done })
+  }
+
+  /** Tells of a dead letter, once it is recorded. */
+  #buried(row: ClaimedMessage, settlement: Settlement): (() => void) | undefined {
+    return settlement.kind === 'dead' ? () => this.#ports.reports.dead(row, settlement) : undefined
   }
 
   #lingerMs({ message }: ClaimedMessage, keepUntil: number): number {

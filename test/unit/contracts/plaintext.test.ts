@@ -106,6 +106,15 @@ test('of bytes that are not JSON the place of the mistake is named', async () =>
   expect(errorTextWithStack(error)).toContain('not JSON at position 7')
 })
 
+// For these Node says no position, and quotes the text, which looks like one.
+test.each(['at position 27', '[1,2,at position 55'])(
+  'P14: of bytes that are not JSON nothing is taken for the place of the mistake: %j',
+  async (text) => {
+    const error = await errorOf(() => jsonSerializer.decode(Buffer.from(text)))
+    expect(error).toMatchObject({ code: 'MERSAL_DECODE', cause: { message: 'not JSON' } })
+  },
+)
+
 test('what came in place of a reference is not quoted', async () => {
   const store = { put: () => Promise.resolve(), get: () => Promise.resolve(undefined) }
   const codec = claimCheck({ store, aboveBytes: 0 })

@@ -101,6 +101,64 @@ describe('messages that have expired', () => {
     expect((await store.admin.stats()).dead).toBe(0)
   })
 
+  // The row of the first is given back with all of its key, and a claim ends it before it publishes
+  // the second: so the lane deletes nothing, and the order of the key holds.
+  test.each(['dead-letter', 'discard'] as const)(
+    'P2 P5: in the express lane are left to the claims, with the later ones of their key (%s)',
+    async (onExpired) => {
+      using told = expiries()
+      const { addExpress, clock, relay, sent, settlements, store } = start(
+        { onExpired },
+        { wakers: [] },
+      )
+      await clock.advance(100)
+      const offer = relay.express()
+      const rows = await addExpress(
+        offer?.token ?? '',
+        offer?.graceMs ?? 0,
+        expiring(100, 'k1', { key: 'k' }),
+        message('k2', { key: 'k' }),
+        expiring(99, 'a'),
+        message('b'),
+      )
+      offer?.dispatch(rows)
+      expect(rows.length).toBe(4)
+      await pass(clock, () => settlements.length > 0, 100, 'the settlements of the lane')
+      const kinds = settlements.flat().filter(({ token }) => token === offer?.token)
+      expect(kinds.map(({ kind }) => kind).sort()).toEqual([
+        'release',
+        'release',
+        'release',
+        'sent',
+      ])
+      await relay.drain()
+      expect(sent()).toEqual(['b', 'k2'])
+      expect(told.seen.sort()).toEqual(['a', 'k1'])
+      const letters = await store.admin.deadLetters.list()
+      expect(letters.map(({ id, reason }) => `${id} ${reason}`).sort()).toEqual(
+        onExpired === 'discard' ? [] : ['a expired', 'k1 expired'],
+      )
+    },
+  )
+
+  // The first waits for its answer when the time of the second comes: what was handed over before
+  // may be published, what is handed over later may not.
+  test('P5: behind one of their key that is on its way leave their place when it is confirmed', async () => {
+    const { add, clock, relay, sent, transport } = start({ onExpired: 'discard' }, { wakers: [] })
+    transport.behaviour = ({ id }) => (id === 'k1' ? undefined : confirmed)
+    await add(
+      message('k1', { key: 'k' }),
+      expiring(200, 'k2', { key: 'k' }),
+      message('k3', { key: 'k' }),
+    )
+    relay.wake()
+    await pass(clock, () => transport.published.length === 1, 100, 'the first of the key')
+    await clock.advance(200)
+    transport.published[0]?.answer(confirmed)
+    await pass(clock, () => sent().length === 2, 100, 'the last of the key')
+    expect(sent()).toEqual(['k1', 'k3'])
+  })
+
   test.each([
     ['a word', { ...ours, 'expires-at': 'tomorrow' }],
     ['a number', { ...ours, 'expires-at': '5' }],
