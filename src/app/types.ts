@@ -1,6 +1,7 @@
 import type { Backoff } from '../lib/async/backoff.ts'
 import type { Clock, Random } from '../lib/async/clock.ts'
 import type { CommandType, Envelope, EventType } from '../core/messages/message.ts'
+import type { OnExpired } from '../core/messages/expiry.ts'
 import type { Given } from '../core/messages/given.ts'
 import type { IncomingStep, OutgoingStep } from '../core/pipeline.ts'
 import type { BodyCodec } from '../core/messages/codec.ts'
@@ -186,7 +187,7 @@ export interface ReceiveOptions {
    * handler is called. 'discard' removes it without a copy, also one that an operator has put back.
    * Default 'dead-letter'.
    */
-  readonly onExpired?: 'discard' | 'dead-letter'
+  readonly onExpired?: OnExpired
 }
 
 /** Where a message type goes: the name of a queue, or a queue and a transport. */

@@ -90,9 +90,10 @@ export interface WaitingRows {
   upcoming(options: { readonly limit: number }): Promise<readonly Upcoming[]>
 }
 
-/** A row that waits: it falls due in so many milliseconds, by the clock of the storage. */
+/** A row that waits for the delay of its sender. */
 export interface Upcoming {
   readonly position: bigint
+  /** Milliseconds until it falls due, by the clock of the storage. Not rounded down. */
   readonly inMs: number
 }
 

@@ -6,6 +6,7 @@ import {
   checkNumber,
   checkOptions,
 } from '../core/options.ts'
+import { checkOnExpired, type OnExpired } from '../core/messages/expiry.ts'
 import type { OnDead } from '../core/outbox.ts'
 
 /** What becomes of messages that are not published. */
@@ -21,8 +22,6 @@ export interface GivingUpOptions {
    */
   readonly onExpired?: OnExpired
 }
-
-export type OnExpired = 'discard' | 'dead-letter'
 
 /** How the relay works. Every field has a default. Times are in milliseconds. */
 export interface RelayOptions extends GivingUpOptions {
@@ -146,11 +145,6 @@ function givingUp(given: GivingUpOptions, where: string): Required<GivingUpOptio
       ['block-key', 'skip'] as const,
       'block-key',
     ),
-    onExpired: checkChoice(
-      `${where}.onExpired`,
-      given.onExpired,
-      ['discard', 'dead-letter'] as const,
-      'dead-letter',
-    ),
+    onExpired: checkOnExpired(`${where}.onExpired`, given.onExpired),
   }
 }

@@ -6,6 +6,7 @@ import {
   checkShape,
   invalidOption,
 } from '../../core/options.ts'
+import { checkOnExpired, type OnExpired } from '../../core/messages/expiry.ts'
 import type { MessageTracker } from '../../core/tracker.ts'
 import type { Backoff } from '../../lib/async/backoff.ts'
 import { longestRetriesMs } from '../receive/retry.ts'
@@ -30,7 +31,7 @@ export interface ReceiveSettings {
   readonly backoff: Backoff
   readonly giveUpAfterMs: number
   readonly orderPerKey: boolean
-  readonly onExpired: 'discard' | 'dead-letter'
+  readonly onExpired: OnExpired
 }
 
 const DAY = 86_400_000
@@ -95,8 +96,6 @@ const numbers = {
   giveUpAfterMs: { default: 0, min: 0, max: 3650 * DAY },
 } as const
 
-const fates = ['discard', 'dead-letter'] as const
-
 function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
   checkOptions('receive', given, [...Object.keys(numbers), 'backoff', 'orderPerKey', 'onExpired'])
   const number = (name: keyof typeof numbers): number =>
@@ -111,7 +110,7 @@ function receiveSettings(given: ReceiveOptions = {}): GivenReceive {
     giveUpAfterMs: given.giveUpAfterMs === undefined ? undefined : number('giveUpAfterMs'),
     backoff: checkBackoff('receive.backoff', given.backoff, { preset, leastMs: 0 }),
     orderPerKey: checkOrderPerKey(given.orderPerKey),
-    onExpired: checkChoice('receive.onExpired', given.onExpired, fates, 'dead-letter'),
+    onExpired: checkOnExpired('receive.onExpired', given.onExpired),
   }
 }
 

@@ -1,5 +1,16 @@
 import { MersalError } from '../errors/errors.ts'
+import { checkChoice } from '../options.ts'
 import { type Envelope, headerNames } from './message.ts'
+
+/** What becomes of a message that has expired. */
+export type OnExpired = 'discard' | 'dead-letter'
+
+const fates = ['discard', 'dead-letter'] as const
+
+/** Throws `MERSAL_INVALID_OPTIONS` unless this is a choice. Default 'dead-letter'. */
+export function checkOnExpired(field: string, given: OnExpired | undefined): OnExpired {
+  return checkChoice(field, given, fates, 'dead-letter')
+}
 
 /**
  * Whether the time of a message is over, which its sender wrote into a header by the clock of its

@@ -40,7 +40,7 @@ interface Behind extends DueRow {
 const STEP_MS = 5
 /** An answer of a slow storage has made the times later than they are by no more than this. */
 const KEPT_MS = 1000
-/** So long after the last row of a full answer the next answer is waited for. */
+/** The next answer is waited for until the last row of a full answer is this late. */
 const OVERDUE_MS = 50
 
 export function createDueTimes(): DueTimes {

@@ -26,7 +26,10 @@ export interface DueWatchPorts {
  * fifty times a second, and each is a question, so that none asks for more.
  */
 const [FEW_ROWS, MOST_ROWS] = [20, 500]
-/** That time. And so long before the last row of a full answer falls due, the next ones are asked for. */
+/**
+ * Milliseconds before the last row of a full answer falls due: then the next rows are asked for. An
+ * answer is to show twice this time.
+ */
 const AHEAD_MS = 250
 /** However many hints there are, no question follows the one before sooner than this. */
 const LEAST_GAP_MS = 20

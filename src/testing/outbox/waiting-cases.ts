@@ -157,7 +157,7 @@ export const waitingCases: readonly ContractCase<OutboxHarness>[] = [
     },
   },
   {
-    name: 'a claim of positions takes no row before an earlier one of its key',
+    name: 'P5: a claim of positions takes no row before an earlier one of its key',
     async run(harness) {
       await using store = await harness.open()
       const rows = await commit(store, [...keyed('k', 'k1', 'k2', 'k3'), message('a')])
@@ -166,6 +166,13 @@ export const waitingCases: readonly ContractCase<OutboxHarness>[] = [
       assert.deepEqual(labels(await claim(store, { positions: [second, third, free] })), ['a'])
       assert.deepEqual(labels(await claim(store, { positions: [first, second] })), ['k1', 'k2'])
       assert.deepEqual(await claim(store, { positions: [third] }), [])
+      // The first of this key is asked for, too, and is not due.
+      const waits = [
+        message('w1', { partitionKey: 'w', delayMs: LONG_MS }),
+        message('w2', { partitionKey: 'w' }),
+      ]
+      const later = positionsOf(await commit(store, waits))
+      assert.deepEqual(await claim(store, { positions: later }), [])
     },
   },
   {

@@ -1,4 +1,4 @@
-import { expired, isExpired } from '../../../core/messages/expiry.ts'
+import { expired, isExpired, type OnExpired } from '../../../core/messages/expiry.ts'
 import { emit, type Logger } from '../../../core/telemetry.ts'
 import type { Delivery, Disposition } from '../../../core/transport.ts'
 import type { Clock } from '../../../lib/async/clock.ts'
@@ -9,7 +9,7 @@ interface ExpiryFacts {
   readonly name: string
   readonly logger: Logger
   readonly clock: Clock
-  readonly receive: { readonly onExpired: 'discard' | 'dead-letter' }
+  readonly receive: { readonly onExpired: OnExpired }
 }
 
 /**

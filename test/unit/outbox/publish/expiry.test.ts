@@ -70,7 +70,7 @@ describe('messages that have expired', () => {
     expect(sent()).toEqual(['k1', 'k3'])
   })
 
-  test('become dead letters, and hold back nothing', async () => {
+  test('P2 P5: become dead letters, and hold back nothing', async () => {
     using told = expiries()
     const { add, clock, relay, sent, store } = start({}, { wakers: [] })
     await clock.advance(100)
@@ -84,7 +84,7 @@ describe('messages that have expired', () => {
     expect(others).toEqual([])
   })
 
-  test('while they waited for an answer leave their key only when no late frame can come', async () => {
+  test('P5: while they waited for an answer leave their key only when no late frame can come', async () => {
     const { add, clock, relay, sent, store, transport } = start(
       { claimMs: 1000, onExpired: 'discard' },
       { wakers: [] },
