@@ -2,7 +2,7 @@ import { MersalError } from '../../core/errors/errors.ts'
 import { systemClock } from '../../lib/async/clock.ts'
 import { quoteIdentifier } from '../identifiers.ts'
 import { isConflict, sqlState } from './failure.ts'
-import { lockClass } from './locks.ts'
+import { lockClass, otherLocks } from './locks.ts'
 import { type Own, type Query, UNLIMITED_MS } from './pool/pool.ts'
 import { sharesConnections } from './pool/pooler.ts'
 
@@ -36,10 +36,21 @@ const MOST_ROUNDS = 5
 /**
  * Builds what `work` answers under the lock of the builders of this schema, and records it.
  *
- * The builds wait for every older snapshot. So nobody waits for this lock inside a statement, whose
- * snapshot would be one of them; and the transaction that holds the lock keeps none. It belongs to
- * a connection of its own, so that it also holds behind a pooler, and goes with a process that dies
- * or is frozen.
+ * Who waits for whom:
+ * - The build waits for every older snapshot, and for every older writer of the table.
+ * - Another node that waited for the lock inside a statement would have such a snapshot: the build
+ *   would wait for that node, and that node for the lock. No server sees this circle, since the
+ *   holder of the lock waits in this program. So the other nodes ask for the lock again and again.
+ * - The holder of the lock is an older transaction as well. At READ COMMITTED it has a snapshot only
+ *   while a statement runs, and what runs during the build takes none: `aliveDuring`.
+ * - The lock is nobody else's. A relay that needed it would stand still until the build has ended.
+ * - The lock of migrations is not held. Nodes that wait for it inside a statement wait for steps,
+ *   and steps do not wait for a build: they end before the first index that is built beside.
+ * - A build that a dead program has left behind holds no lock of ours. Others wait for it between
+ *   statements. Who meets it in a deadlock all the same begins anew.
+ *
+ * The lock belongs to a connection of its own, so that it also holds behind a pooler, and goes with
+ * a process that dies or is frozen.
  */
 export async function underBuildersLock(
   own: Own,
@@ -72,7 +83,7 @@ async function keepsSettings(own: Own): Promise<boolean> {
 
 async function tryLock(query: Query, schema: string): Promise<boolean> {
   const { rows } = await query<{ mine: boolean }>(
-    `select pg_catalog.pg_try_advisory_xact_lock(${lockClass(schema)}, 2001) as mine`,
+    `select pg_catalog.pg_try_advisory_xact_lock(${lockClass(schema)}, ${otherLocks.indexes}) as mine`,
   )
   return rows[0]?.mine === true
 }

@@ -12,7 +12,7 @@ import {
   type Tables,
 } from '../shared/migrations.ts'
 import { sqlState } from './failure.ts'
-import { lockClass } from './locks.ts'
+import { lockClass, otherLocks } from './locks.ts'
 import { type IndexBeside, underBuildersLock } from './index-beside.ts'
 import { type Own, type Query, UNLIMITED_MS } from './pool/pool.ts'
 
@@ -160,7 +160,7 @@ const LOCK_S = 60
 const LOCK_ANSWER_MS = (LOCK_S + 10) * 1000
 
 const lock = (schema: string): string =>
-  `select pg_catalog.pg_advisory_xact_lock(${lockClass(schema)}, 2000)`
+  `select pg_catalog.pg_advisory_xact_lock(${lockClass(schema)}, ${otherLocks.migration})`
 
 /** Up to the first index that is built while others write. */
 async function bringUpToDate(own: Own, query: Query, tables: PostgresTables): Promise<void> {

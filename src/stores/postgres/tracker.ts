@@ -2,7 +2,7 @@ import type { MessageTracker } from '../../core/tracker.ts'
 import type { Session, SqlValue } from '../../sql/session.ts'
 import { explain } from '../../sql/postgres/failure.ts'
 import type { Own } from '../../sql/postgres/pool/pool.ts'
-import { lockClass } from '../../sql/postgres/locks.ts'
+import { lockClass, otherLocks } from '../../sql/postgres/locks.ts'
 import { serverNow } from './clock.ts'
 import { textArray } from './encode.ts'
 import type { Statements } from './statements/statements.ts'
@@ -36,7 +36,7 @@ export function postgresTracker<Tx>(ports: TrackerPorts<Tx>): MessageTracker<Tx>
       throw explain(schema, error)
     }
   }
-  const mayPrune = `select pg_catalog.pg_try_advisory_xact_lock(${lockClass(schema)}, 2002) as mine`
+  const mayPrune = `select pg_catalog.pg_try_advisory_xact_lock(${lockClass(schema)}, ${otherLocks.inbox}) as mine`
   return {
     async track(tx, { consumer, messageId }) {
       const rows = await run(tx, sql.track, [consumer, messageId])

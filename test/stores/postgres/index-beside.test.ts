@@ -12,7 +12,7 @@ import {
   testDatabase,
   type TestDatabase,
 } from '../../postgres/database.ts'
-import { labels, message } from '../../postgres/messages.ts'
+import { claim, labels, message, sent } from '../../postgres/messages.ts'
 import { type Held, held } from '../../postgres/held.ts'
 import { pgbouncer, pgbouncerAvailable } from '../../postgres/pgbouncer.ts'
 
@@ -117,6 +117,26 @@ describe.skipIf(!present)('an index of a table on PostgreSQL that is in use', ()
     expect(await versions(database)).toEqual(steps)
     await stores[0]?.unitOfWork((tx) => stores[0]!.outbox.save(tx, [message('ready')]))
     expect(await labels(stores[0]!)).toEqual(['ready'])
+  })
+
+  test('keeps no relay of another node waiting that begins a day of kept messages', async () => {
+    await using database = await testDatabase()
+    await database.pool.query(before(database.schema))
+    await using report = await oldSnapshot(database)
+    await using store = openStore(database)
+    const opening = store.open()
+    await building(database, opening)
+    await using other = openStore(database, { migrate: 'off', keepSentMs: 86_400_000 })
+    await other.open()
+    await other.unitOfWork((tx) => other.outbox.save(tx, [message('kept')]))
+    // The partition of this day is made now: no step makes it.
+    expect(await other.outbox.settle((await claim(other)).map(sent))).toEqual({ stale: 0 })
+    expect(await database.query(`select type from ${database.schema}.sent`)).toEqual([
+      { type: 'test.kept' },
+    ])
+    expect(await indexOf(database)).toMatchObject({ valid: false })
+    await report.end()
+    await opening
   })
 
   test('is dropped and built anew when a build was cut off', async () => {

@@ -1,4 +1,4 @@
-import { lockClass, lockNumber } from '../../../sql/postgres/locks.ts'
+import { lockClass, lockNumber, otherLocks } from '../../../sql/postgres/locks.ts'
 
 const lockKeys = (S: string, schema: string): string => `
 -- Locks these keys until the transaction ends, sorted by lock number so that two writers never
@@ -85,7 +85,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   today date := (clock_timestamp() at time zone 'UTC')::date;
 begin
-  perform pg_advisory_xact_lock(${lockClass(schema)}, 2001);
+  perform pg_advisory_xact_lock(${lockClass(schema)}, ${otherLocks.partitions});
   for ahead in 0..1 loop
     if not exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
       where n.nspname = '${schema}' and c.relname = 'sent_' || to_char(today + ahead, 'YYYYMMDD')) then

@@ -1,4 +1,4 @@
-import { lockClass } from '../../../sql/postgres/locks.ts'
+import { lockClass, otherLocks } from '../../../sql/postgres/locks.ts'
 
 /** Step 8: partitions of kept rows come and go without holding up those who settle. */
 export const shortLocks = (S: string, schema: string): string => `
@@ -10,7 +10,7 @@ declare
   today date := (clock_timestamp() at time zone 'UTC')::date;
   part text;
 begin
-  perform pg_advisory_xact_lock(${lockClass(schema)}, 2001);
+  perform pg_advisory_xact_lock(${lockClass(schema)}, ${otherLocks.partitions});
   for ahead in 0..1 loop
     part := 'sent_' || to_char(today + ahead, 'YYYYMMDD');
     if not exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = '${schema}' and c.relname = part) then
