@@ -1,4 +1,5 @@
 import { lockClass, lockNumber, otherLocks } from '../../../sql/postgres/locks.ts'
+import { outboxSave } from './outbox-save.ts'
 
 const lockKeys = (S: string, schema: string): string => `
 -- Locks these keys until the transaction ends, sorted by lock number so that two writers never
@@ -19,41 +20,6 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqsc
 begin
   perform pg_advisory_xact_lock(${lockClass(schema)}, ${lockNumber('given')});
   return exists (select from ${S}.outbox e where e.key = given);
-end $$;
-`
-
-const outboxSave = (S: string): string => `
--- Adds messages: "messages" is a JSON array, "bodies" the bodies one after the other. The keys are
--- locked before positions are drawn, and whether a key has open rows is asked in a later statement,
--- for the reason above. "express": the writer would take it, if nothing else of its key is open.
-create function ${S}.outbox_save(messages text, bodies bytea, express_token uuid, grace_ms double precision)
-returns table (saved_position text, born_claimed boolean, transaction_id text)
-language plpgsql volatile set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
-declare
-  given json := messages::json;
-  allowed boolean := express_token is not null and current_setting('synchronous_commit') in ('on', 'remote_apply');
-  fresh boolean := current_setting('transaction_isolation') = 'read committed';
-  keys text[] := array(select distinct k.key from json_to_recordset(given) as k(key text) where k.key is not null);
-  waiting text[] := '{}';
-begin
-  if cardinality(keys) > 0 then
-    perform ${S}.lock_keys(keys);
-    if allowed then
-      waiting := array(select k from unnest(keys) k where not fresh or exists (select from ${S}.outbox e where e.key = k));
-    end if;
-  end if;
-  return query
-  insert into ${S}.outbox (id, key, visible_at, token, type, transport, kind, name, headers, body)
-  select m.id, m.key, clock_timestamp() + case when m.born then grace_ms else m.delay end * interval '1 millisecond',
-    case when m.born then express_token end, m.type, m.transport, m.kind, m.name, m.headers, substring(bodies from m.start + 1 for m.length)
-  from (
-    select r.*, coalesce(allowed and r.express and w.key is null, false) as born
-    from json_to_recordset(given) as r(n integer, id uuid, key text, delay double precision, express boolean, type text,
-      transport text, kind text, name text, headers text, start integer, length integer)
-    left join unnest(waiting) as w(key) on w.key = r.key
-    order by r.n offset 0
-  ) m
-  returning outbox.position::text, outbox.token is not null, pg_current_xact_id()::text;
 end $$;
 `
 
@@ -125,7 +91,7 @@ export const functions = (S: string, schema: string): string =>
   [
     lockKeys(S, schema),
     keyOpen(S, schema),
-    outboxSave(S),
+    outboxSave(S, 'first'),
     deadRetry(S),
     sentPartitions(S, schema),
     sentDrop(S, schema),
