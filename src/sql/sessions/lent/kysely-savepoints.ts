@@ -1,69 +1,60 @@
-import { replaced } from './lent.ts'
-
-type Method = (...given: unknown[]) => unknown
-type Methods = Readonly<Record<string, Method>>
+import { type Method, wrapped } from './lent.ts'
 
 /** What Kysely calls a command: nothing is sent before `execute`. */
 interface Command {
   execute(): Promise<unknown>
 }
 
+/** Commands that make a transaction with a state of its own. */
+const MAKES = ['savepoint', 'rollbackToSavepoint', 'releaseSavepoint']
+const SENDS = ['executeQuery', 'stream', 'provideConnection']
+const DERIVES = [
+  'withConnectionProvider',
+  'withPlugin',
+  'withPlugins',
+  'withPluginAtFront',
+  'withoutPlugins',
+]
+
 /**
  * Kysely below 0.29.9 lets a savepoint of a controlled transaction go on when the transaction has
  * ended: its connection may serve somebody else by then. `assertOpen` throws once that is so.
  */
 export function guardSavepoints(transaction: object, assertOpen: () => void): void {
-  const { savepoint } = transaction as { readonly savepoint?: (name: string) => Command }
-  if (savepoint === undefined) return
-  replaced(transaction, {
-    savepoint: (name: string): Command => ({
+  guardCommands(transaction, MAKES, assertOpen)
+}
+
+function guardCommands(
+  transaction: object,
+  names: readonly string[],
+  assertOpen: () => void,
+): void {
+  const guarded =
+    (method: Method): Method =>
+    (...given): Command => ({
       async execute() {
         assertOpen()
-        const inner = (await savepoint.call(transaction, name).execute()) as object
-        guardInner(inner, assertOpen)
-        return inner
-      },
-    }),
-  })
-}
-
-function guardInner(inner: object, assertOpen: () => void): void {
-  guardSavepoints(inner, assertOpen)
-  const commands = ['commit', 'rollback', 'releaseSavepoint', 'rollbackToSavepoint']
-  const guarded = commands.map((name) => {
-    const method = (inner as Methods)[name] as Method
-    const command = (...given: unknown[]): Command => ({
-      execute() {
-        assertOpen()
-        return (method.apply(inner, given) as Command).execute()
+        const made = await (Reflect.apply(method, transaction, given) as Command).execute()
+        if (typeof made === 'object' && made !== null) guardMade(made, assertOpen)
+        return made
       },
     })
-    return [name, command] as const
-  })
-  replaced(inner, Object.fromEntries(guarded))
-  guardExecutor((inner as { getExecutor(): object }).getExecutor(), assertOpen)
+  wrapped(transaction, names, guarded)
 }
 
-/** Query builders keep the executor, and so do those that are made of it. */
+function guardMade(transaction: object, assertOpen: () => void): void {
+  guardCommands(transaction, [...MAKES, 'commit', 'rollback'], assertOpen)
+  guardExecutor((transaction as { getExecutor(): object }).getExecutor(), assertOpen)
+}
+
+/** Query builders keep the executor, and so do those that are derived from it. */
 function guardExecutor(executor: object, assertOpen: () => void): object {
-  const sends = ['executeQuery', 'stream', 'provideConnection']
-  const makes = ['withConnectionProvider', 'withPlugin', 'withPlugins', 'withPluginAtFront']
-  const methodOf = (name: string): Method => (executor as Methods)[name] as Method
-  const sending = sends.map((name) => {
-    const method = methodOf(name)
-    const guarded = (...given: unknown[]): unknown => {
-      assertOpen()
-      return method.apply(executor, given)
-    }
-    return [name, guarded] as const
+  wrapped(executor, SENDS, (method) => (...given) => {
+    assertOpen()
+    return Reflect.apply(method, executor, given) as unknown
   })
-  const making = [...makes, 'withoutPlugins'].map((name) => {
-    const method = methodOf(name)
-    return [
-      name,
-      (...given: unknown[]) => guardExecutor(method.apply(executor, given) as object, assertOpen),
-    ] as const
+  wrapped(executor, DERIVES, (method) => (...given) => {
+    return guardExecutor(Reflect.apply(method, executor, given) as object, assertOpen)
   })
-  replaced(executor, Object.fromEntries([...sending, ...making]))
   return executor
 }

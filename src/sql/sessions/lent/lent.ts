@@ -81,7 +81,7 @@ export function gate(
   }
 }
 
-type Method = (this: unknown, ...given: never[]) => unknown
+export type Method = (this: unknown, ...given: never[]) => unknown
 
 /**
  * Refuses these methods of a handle while its unit is open; the library calls them itself when it
@@ -140,11 +140,7 @@ export function lendChecked<Tx>(
       const last = passing.ends(textOf(given[0]))
       return checked(passing, given[0], last ? () => afterAnswer(send(), release) : send, refusal)
     }
-  const made = names.flatMap((name) => {
-    const method: unknown = Reflect.get(target, name)
-    return typeof method === 'function' ? [[name, checking(method as Method)] as const] : []
-  })
-  const restore = replaced(target, Object.fromEntries(made))
+  const restore = wrapped(target, names, checking)
   return { tx, revoke: (allowed) => passing.revoke(allowed), release }
 }
 
@@ -196,6 +192,19 @@ export function textOf(statement: unknown): string | undefined {
   if (typeof statement !== 'object' || statement === null) return undefined
   const { sql, text, cursor } = statement as { sql?: unknown; text?: unknown; cursor?: unknown }
   return [sql, text].find((one) => typeof one === 'string') ?? textOf(cursor)
+}
+
+/** Wraps those methods of these names that the target has; the result undoes that. */
+export function wrapped(
+  target: object,
+  names: readonly string[],
+  wrap: (method: Method) => Method,
+): () => void {
+  const made = names.flatMap((name) => {
+    const method: unknown = Reflect.get(target, name)
+    return typeof method === 'function' ? [[name, wrap(method as Method)] as const] : []
+  })
+  return replaced(target, Object.fromEntries(made))
 }
 
 /**
