@@ -5,10 +5,19 @@ interface Command {
   execute(): Promise<unknown>
 }
 
-/** Commands that make a transaction with a state of its own. */
-const MAKES = ['savepoint', 'rollbackToSavepoint', 'releaseSavepoint']
+/** Each of these makes a transaction, whose state says nothing of the end of the first one. */
+const COMMANDS = ['savepoint', 'rollbackToSavepoint', 'releaseSavepoint']
+const COPIES = [
+  'withPlugin',
+  'withoutPlugins',
+  'withSchema',
+  'withTables',
+  '$extendTables',
+  '$omitTables',
+  '$pickTables',
+]
 const SENDS = ['executeQuery', 'stream', 'provideConnection']
-const DERIVES = [
+const EXECUTORS = [
   'withConnectionProvider',
   'withPlugin',
   'withPlugins',
@@ -17,44 +26,62 @@ const DERIVES = [
 ]
 
 /**
- * Kysely below 0.29.9 lets a savepoint of a controlled transaction go on when the transaction has
- * ended: its connection may serve somebody else by then. `assertOpen` throws once that is so.
+ * Kysely below 0.29.9 lets a savepoint, or a copy, of a controlled transaction go on when the
+ * transaction has ended: its connection may serve somebody else by then. `assertOpen` throws once
+ * that is so.
  */
 export function guardSavepoints(transaction: object, assertOpen: () => void): void {
-  guardCommands(transaction, MAKES, assertOpen)
+  guardTransaction(transaction, COMMANDS, assertOpen)
 }
 
-function guardCommands(
+function guardTransaction(
   transaction: object,
-  names: readonly string[],
+  commands: readonly string[],
   assertOpen: () => void,
 ): void {
-  const guarded =
-    (method: Method): Method =>
-    (...given): Command => ({
-      async execute() {
-        assertOpen()
-        const made = await (Reflect.apply(method, transaction, given) as Command).execute()
-        if (typeof made === 'object' && made !== null) guardMade(made, assertOpen)
-        return made
-      },
-    })
-  wrapped(transaction, names, guarded)
+  const call = (method: Method, given: readonly unknown[]): unknown =>
+    Reflect.apply(method, transaction, given)
+  wrapped(
+    transaction,
+    commands,
+    (method) =>
+      (...given): Command => ({
+        async execute() {
+          assertOpen()
+          return guardMade(await (call(method, given) as Command).execute(), assertOpen)
+        },
+      }),
+  )
+  wrapped(
+    transaction,
+    COPIES,
+    (method) =>
+      (...given) =>
+        guardMade(call(method, given), assertOpen),
+  )
 }
 
-function guardMade(transaction: object, assertOpen: () => void): void {
-  guardCommands(transaction, [...MAKES, 'commit', 'rollback'], assertOpen)
-  guardExecutor((transaction as { getExecutor(): object }).getExecutor(), assertOpen)
+function guardMade(made: unknown, assertOpen: () => void): unknown {
+  if (typeof made !== 'object' || made === null) return made
+  guardTransaction(made, [...COMMANDS, 'commit', 'rollback'], assertOpen)
+  guardExecutor((made as { getExecutor(): object }).getExecutor(), assertOpen)
+  return made
 }
 
-/** Query builders keep the executor, and so do those that are derived from it. */
+/** Query builders keep the executor, and so do those that are made of it. */
 function guardExecutor(executor: object, assertOpen: () => void): object {
+  const call = (method: Method, given: readonly unknown[]): unknown =>
+    Reflect.apply(method, executor, given)
   wrapped(executor, SENDS, (method) => (...given) => {
     assertOpen()
-    return Reflect.apply(method, executor, given) as unknown
+    return call(method, given)
   })
-  wrapped(executor, DERIVES, (method) => (...given) => {
-    return guardExecutor(Reflect.apply(method, executor, given) as object, assertOpen)
-  })
+  wrapped(
+    executor,
+    EXECUTORS,
+    (method) =>
+      (...given) =>
+        guardExecutor(call(method, given) as object, assertOpen),
+  )
   return executor
 }
