@@ -5,8 +5,10 @@ interface Edition {
   readonly value: string
 }
 
+type EditionName = 'first' | 'with due times'
+
 /** Of step 2 and of step 11, which have been applied: none of these texts may ever change. */
-const editions = {
+const editions: Readonly<Record<EditionName, Edition>> = {
   first: { create: 'create', reason: 'for the reason above', column: '', value: '' },
   'with due times': {
     create: 'create or replace',
@@ -15,9 +17,9 @@ const editions = {
     value: `,
     case when m.delay > 0 then clock_timestamp() + m.delay * interval '1 millisecond' end`,
   },
-} as const satisfies Record<string, Edition>
+}
 
-export function outboxSave(S: string, edition: keyof typeof editions): string {
+export function outboxSave(S: string, edition: EditionName): string {
   const { create, reason, column, value } = editions[edition]
   return `
 -- Adds messages: "messages" is a JSON array, "bodies" the bodies one after the other. The keys are
