@@ -32,6 +32,15 @@ const insert = (number: number) => async (tx: SqliteDatabase) =>
 const count = async (tx: SqliteDatabase): Promise<number> =>
   (tx as ReturnType<typeof openHandle>).prepare('SELECT * FROM t').all().length
 
+function rowsSeenByOthers(path: string): number {
+  const other = openHandle('node:sqlite', path)
+  try {
+    return other.prepare('SELECT number FROM t').all().length
+  } finally {
+    other.close()
+  }
+}
+
 async function openStore(path: string, options = {}) {
   const warnings: string[] = []
   const logger = { ...silentLogger, warn: (_: object, text: string) => void warnings.push(text) }
@@ -313,9 +322,14 @@ describe.skipIf(process.platform !== 'linux')('P13: when the disk fails in a flu
     async (code) => {
       using folder = temporaryFolder()
       using disk = watchDisk()
-      await using store = await openStore(folder.file('app.db'))
-      disk.failNext(code)
+      const path = folder.file('app.db')
+      await using store = await openStore(path)
+      const goOn = disk.hold()
       const units = [store.unitOfWork(insert(1)), store.unitOfWork(insert(2))]
+      // Whoever commits after the failure copies the log first, and may be told of its commit.
+      await expect.poll(() => rowsSeenByOthers(path)).toBe(2)
+      disk.failNext(code)
+      goOn()
       for (const unit of await Promise.allSettled(units))
         expect(unit).toMatchObject({
           reason: { code: 'MERSAL_COMMIT_UNKNOWN', cause: { code } },
