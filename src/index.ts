@@ -35,6 +35,7 @@ export type {
   SendOptions,
   Sender,
   TransactionOptions,
+  TransactionSender,
   UnitSender,
 } from './app/types.ts'
 
@@ -50,6 +51,7 @@ export type {
   OutgoingMessage,
 } from './core/messages/message.ts'
 export type {
+  Cancellation,
   ClaimRequest,
   ClaimedMessage,
   OnDead,

@@ -133,6 +133,7 @@ function sendPorts<Tx>(
       outbox?.written(messages, saved)
       hint()
     },
+    onCancelled: () => relay.wake(),
     outgoing: outgoingPipeline({
       app,
       clock,

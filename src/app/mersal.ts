@@ -1,6 +1,7 @@
 import { MersalError } from '../core/errors/errors.ts'
 import type { Given } from '../core/messages/given.ts'
 import type { CommandType, EventType, MessageType } from '../core/messages/message.ts'
+import type { Cancellation } from '../core/outbox.ts'
 import { checkNumber, checkOptions } from '../core/options.ts'
 import { linkAbort } from '../lib/async/linked-abort.ts'
 import { type Assembly, assemble } from './assembly.ts'
@@ -16,6 +17,7 @@ import type {
   SendOptions,
   Sender,
   TransactionOptions,
+  TransactionSender,
   UnitSender,
 } from './types.ts'
 import { boundedInside } from './unit/joining.ts'
@@ -115,6 +117,14 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   }
 
   /**
+   * `TransactionSender.cancel` in the transaction that the current code runs in. Outside of any
+   * transaction it throws `MERSAL_NO_TRANSACTION`.
+   */
+  cancel(id: string): Promise<Cancellation> {
+    return this.#parts.senders.ambient.cancel(id)
+  }
+
+  /**
    * Runs the work in one transaction. What it writes and what it sends is committed together, or
    * nothing is. Resolves to the result of the work after the commit.
    *
@@ -162,7 +172,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * understands. Each message is written at once, and exists if and only if that transaction
    * commits. A send throws `MERSAL_NOT_A_TRANSACTION` if the handle is no open transaction.
    */
-  within(tx: Tx): Sender {
+  within(tx: Tx): TransactionSender {
     return this.#parts.senders.within(tx)
   }
 

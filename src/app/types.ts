@@ -1,8 +1,7 @@
 import type { Backoff } from '../lib/async/backoff.ts'
 import type { Clock, Random } from '../lib/async/clock.ts'
-import type { CommandType, Envelope, EventType } from '../core/messages/message.ts'
+import type { Envelope } from '../core/messages/message.ts'
 import type { OnExpired } from '../core/messages/expiry.ts'
-import type { Given } from '../core/messages/given.ts'
 import type { IncomingStep, OutgoingStep } from '../core/pipeline.ts'
 import type { BodyCodec } from '../core/messages/codec.ts'
 import type { TypeOf, WireFormat } from '../core/messages/wire-format.ts'
@@ -13,103 +12,12 @@ import type { Transport } from '../core/transport.ts'
 import type { HandlingStep } from './receive/handling-steps.ts'
 import type { CheckBodies } from './send/outgoing.ts'
 import type { IdempotencyConfig, LifecycleHook, OutboxConfig } from './configs.ts'
+import type { Sender, UnitSender } from './senders.ts'
 
 export type { HandleOptions, RetryOptions } from './handle-options.ts'
 export type { IdempotencyConfig, LifecycleHook, OutboxConfig }
-
-/** Options of one send. */
-export interface SendOptions {
-  /**
-   * Messages with the same key leave in the order of their commits. 1 to 255 bytes of UTF-8,
-   * without control characters.
-   */
-  readonly partitionKey?: string
-  /**
-   * The message is not published before its commit, nor before this many milliseconds after it was
-   * written to the outbox: just before the commit, or within a transaction of somebody else at the
-   * call. From 0 to a year. Default 0. Needs an outbox.
-   */
-  readonly delayMs?: number
-  /**
-   * The message is not published before this time, by the clock of this process; at most a year
-   * ahead. A time that has passed is now. In place of `delayMs`. Needs an outbox.
-   */
-  readonly at?: Date
-  /**
-   * The message is neither published nor handled when this many milliseconds after the call have
-   * passed, by the clocks of the processes. More than 0, at most a year, and longer than `delayMs`.
-   * Default: it never expires.
-   */
-  readonly expiresInMs?: number
-  /**
-   * Id of the message: a UUID that the sender knows before it sends, such as that of a request. A
-   * consumer with an inbox handles one id once, so a later message with it has no effect there.
-   * Default: a new one.
-   */
-  readonly id?: string
-  /**
-   * At most 100 headers: 8 KiB of text each, 48 KiB together. Names that Mersal sets itself are
-   * refused.
-   */
-  readonly headers?: Readonly<Record<string, string>>
-}
-
-/**
- * Sends messages within one transaction, or directly for `app.direct`. Await every call. Each call
- * resolves to the id of the message. The functions need no `this`.
- *
- * Throws `MERSAL_NO_ROUTE`, `MERSAL_INVALID_MESSAGE`, `MERSAL_INVALID_BODY`, `MERSAL_ENCODE` or
- * `MERSAL_TOO_LARGE` before anything is stored or sent.
- */
-export interface Sender {
-  /**
-   * Sends a command to the one app that owns it: by its route in `routes`, or to this app if it
-   * handles the command.
-   */
-  send<Body>(
-    this: void,
-    type: CommandType<Body>,
-    body: Given<Body>,
-    options?: SendOptions,
-  ): Promise<string>
-  /** Sends a command to the queue of this app. */
-  sendLocal<Body>(
-    this: void,
-    type: CommandType<Body>,
-    body: Given<Body>,
-    options?: SendOptions,
-  ): Promise<string>
-  /** Publishes an event to every subscriber. */
-  publish<Body>(
-    this: void,
-    type: EventType<Body>,
-    body: Given<Body>,
-    options?: SendOptions,
-  ): Promise<string>
-}
-
-/** The sender of a transaction that Mersal runs. */
-export interface UnitSender extends Sender {
-  /**
-   * Runs the work once the commit is certain: at most once, and never if the transaction, or the
-   * savepoint around the call, is rolled back. `transaction()` does not wait for a promise that it
-   * returns; `stop()` does. A failure is logged and changes nothing. What must not be lost belongs
-   * into a message instead: a crash right after the commit loses the work.
-   *
-   * In an app without an outbox it runs when the handler has succeeded and what it sent is
-   * published. Throws `MERSAL_UNIT_ENDED` or `MERSAL_INVALID_OPTIONS`.
-   */
-  afterCommit(this: void, work: () => unknown): void
-  /**
-   * Runs the work in a savepoint of the transaction. If the work throws, everything since the
-   * savepoint is undone: rows, messages, and failures inside. The error comes through, and the
-   * transaction may go on. Savepoints may be nested. Await each one before you do anything else.
-   *
-   * Throws the error of the work, `MERSAL_NOT_AWAITED`, or `MERSAL_ROLLED_BACK` if a statement
-   * inside had failed and its error was caught.
-   */
-  savepoint<Result>(this: void, work: () => Promise<Result>): Promise<Result>
-}
+export type { SendOptions, TransactionSender } from './senders.ts'
+export type { Sender, UnitSender }
 
 /** The second argument of a handler. Its functions need no `this`. */
 export interface HandlerContext<Tx> extends UnitSender {

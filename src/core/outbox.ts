@@ -77,17 +77,38 @@ export interface OutboxStorage<Tx> {
   /** Optional; without it a clock that is set back holds up messages until it has caught up. */
   readonly clock?: StorageClock
   /** Optional; without it a delayed message leaves with the poll that follows its time. */
-  readonly waiting?: WaitingRows
+  readonly waiting?: WaitingRows<Tx>
 }
 
+/**
+ * What became of a wish to take a delayed message back.
+ *
+ * - `cancelled`: it is gone with this transaction, and never leaves if that commits.
+ * - `gone`: a relay has taken it. It was published, or may still be.
+ * - `unknown`: the outbox holds no delayed message with this id. It was published or given up long
+ *   ago, it was cancelled before, it had no delay, or there never was one.
+ */
+export type Cancellation = 'cancelled' | 'gone' | 'unknown'
+
 /** The rows that wait for the delay of their senders. */
-export interface WaitingRows {
+export interface WaitingRows<Tx> {
   /**
    * Those whose time is still to come, the earliest first, at most `limit`. Must cost little,
    * however many rows wait. A time that has come is never reported, whether its row could be
    * claimed or not.
    */
   upcoming(options: { readonly limit: number }): Promise<readonly Upcoming[]>
+  /**
+   * Removes the delayed row of this message inside the caller's transaction, unless a relay has ever
+   * taken it. Until the transaction ends no claim takes the row, and no claim is held up by it.
+   * After a rollback it waits as before. A row that is just being claimed is waited for. Must cost
+   * little, however many rows wait.
+   *
+   * Called in the tick of the wish, as `saveWithin`: a handle that is no open transaction throws
+   * `MERSAL_NOT_A_TRANSACTION`, and nothing is removed alone. Optional; without it no message can be
+   * cancelled.
+   */
+  cancel?(tx: Tx, id: string): Promise<Cancellation>
 }
 
 /** A row that waits for the delay of its sender. */

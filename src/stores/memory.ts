@@ -185,6 +185,7 @@ function guarded(
         assertOpen()
         return (await outbox.waiting?.upcoming(options)) ?? []
       },
+      cancel: async (tx, id) => (await outbox.waiting?.cancel?.(tx, id)) ?? 'unknown',
     },
   }
 }

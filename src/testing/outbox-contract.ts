@@ -1,5 +1,6 @@
 import type { ContractCase } from './contract.ts'
 import { byteCases } from './outbox/byte-cases.ts'
+import { cancelCases } from './outbox/cancel-cases.ts'
 import { claimCases } from './outbox/claim-cases.ts'
 import { deadLetterCases } from './outbox/dead-letter-cases.ts'
 import { examineCases } from './operations/examine-cases.ts'
@@ -29,6 +30,7 @@ export const outboxContract: readonly ContractCase<OutboxHarness>[] = [
   ...byteCases,
   ...stretchCases,
   ...waitingCases,
+  ...cancelCases,
   ...settleCases,
   ...expressCases,
   ...deadLetterCases,

@@ -260,6 +260,48 @@ export function sessionScenarios<Tx>(
   )
 
   scenario(
+    'P1: a delayed message is taken back with the row of the library, or neither happens',
+    async ({ app, library, business, messages }) => {
+      const later = { delayMs: 600_000 }
+      const sent = await app.transaction((_, { send }) =>
+        Promise.all([1, 2, 3].map((n) => send(Order, { n }, later))),
+      )
+      const [one = '', two = '', three = ''] = sent
+      await app.transaction(async (tx, { send, cancel }) => {
+        await library.insert(tx, 'unit')
+        assert.equal(await cancel(one), 'cancelled')
+        const own = await send(Order, { n: 4 }, later)
+        const undone = library.savepoint(tx, async () => {
+          assert.equal(await cancel(own), 'cancelled')
+          assert.equal(await cancel(three), 'cancelled')
+          throw new Error('on purpose')
+        })
+        await assert.rejects(undone, /on purpose/)
+        const dropped = await send(Order, { n: 5 }, later)
+        assert.equal(await cancel(dropped), 'cancelled')
+      })
+      assert.deepEqual(await messages(), ['{"n":2}', '{"n":3}', '{"n":4}'])
+      const failing = library.transaction(async (tx) => {
+        assert.equal(await app.within(tx).cancel(two), 'cancelled')
+        throw new Error('on purpose')
+      })
+      await assert.rejects(failing, /on purpose/)
+      await library.transaction(async (tx) => {
+        assert.equal(await app.within(tx).cancel(three), 'cancelled')
+        assert.equal(await app.within(tx).cancel(one), 'unknown')
+        await library.insert(tx, 'within')
+      })
+      assert.deepEqual(await messages(), ['{"n":2}', '{"n":4}'])
+      assert.deepEqual(await business(), ['unit', 'within'])
+      for (const root of library.roots) {
+        const attempt = async (): Promise<unknown> => app.within(root as Tx).cancel(two)
+        await assert.rejects(attempt, (error) => isMersalError(error, 'MERSAL_NOT_A_TRANSACTION'))
+      }
+      assert.deepEqual(await messages(), ['{"n":2}', '{"n":4}'])
+    },
+  )
+
+  scenario(
     'P1: the state of a saga commits with the row of the library, or neither is there',
     async ({ library, database, business }) => {
       await using store = database.store(library.session)

@@ -5,6 +5,7 @@ import { noTransaction } from '../send/send-calls.ts'
 import { createSender } from '../send/sender.ts'
 import { afterCommitNowhere, runAfterCommit } from '../unit/after-commit.ts'
 import { savepointNowhere } from '../unit/savepoints.ts'
+import { cancelNowhere } from '../send/cancel.ts'
 import { withTimeLimit } from '../unit/time-limit.ts'
 import { Unit } from '../unit/unit.ts'
 import {
@@ -70,6 +71,7 @@ function heldUnit<Tx>(
           unit === undefined
             ? {
                 ...createSender(noTransaction),
+                cancel: cancelNowhere,
                 savepoint,
                 afterCommit: afterCommitNowhere,
                 ...fields,

@@ -129,7 +129,8 @@ function delayOf(
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-function checkedId(id: unknown): string {
+/** The id in lower case. Throws `MERSAL_INVALID_MESSAGE` for what is no UUID. */
+export function checkedId(id: unknown): string {
   if (typeof id === 'string' && UUID.test(id)) return id.toLowerCase()
   throw invalidField('id', 'expected a UUID, such as crypto.randomUUID() makes')
 }

@@ -36,6 +36,8 @@ export interface SendPorts<Tx> {
     messages: readonly OutgoingMessage[],
     saved: readonly SavedMessage[],
   ) => void
+  /** Called when a delayed message was taken back for good. */
+  readonly onCancelled: () => void
 }
 
 interface Origin {

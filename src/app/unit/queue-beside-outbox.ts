@@ -237,9 +237,10 @@ function writeBeside({ transport, queue }: Beside): WriteWithin {
  */
 function candidates(messages: readonly OutgoingMessage[], transport: string): OutgoingMessage[] {
   const behind = new Set<string>()
-  return messages.filter(({ to, partitionKey }) => {
+  return messages.filter(({ to, partitionKey, delayMs }) => {
     const isFree = partitionKey === undefined || !behind.has(partitionKey)
-    const goes = to.transport === transport && isFree
+    // A delayed one waits in the outbox, where it can be cancelled.
+    const goes = to.transport === transport && isFree && delayMs === undefined
     if (!goes && partitionKey !== undefined) behind.add(partitionKey)
     return goes
   })

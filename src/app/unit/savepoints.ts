@@ -2,7 +2,8 @@ import { MersalError } from '../../core/errors/errors.ts'
 import type { Savepoint, Savepoints } from '../../core/store.ts'
 import type { Ambient } from './ambient.ts'
 import type { UnitSender } from '../types.ts'
-import { type Captured, type Level, type Unit, unitEnded } from './unit.ts'
+import { unitEnded } from '../send/unit-errors.ts'
+import type { Captured, Level, Unit } from './unit.ts'
 
 export interface SavepointPorts<Tx> {
   readonly ambient: Ambient<Tx>
@@ -85,12 +86,18 @@ export const savepointNowhere: UnitSender['savepoint'] = () =>
     ),
   )
 
-/** The messages of a unit, without those that a rollback to a savepoint has undone. */
+/**
+ * The messages of a unit, without those that a rollback to a savepoint has undone, and without those
+ * that were taken back, unless that was undone.
+ */
 export async function keptMessages<Tx>(
   savepoints: Savepoints<Tx> | undefined,
   tx: Tx,
   captured: readonly Captured[],
 ): Promise<Captured['message'][]> {
   const kept = captured.length === 0 ? undefined : await savepoints?.kept(tx)
-  return captured.filter(({ number }) => kept?.has(number) !== false).map(({ message }) => message)
+  const stays = (number: number): boolean => kept?.has(number) !== false
+  return captured
+    .filter(({ number, cancels }) => stays(number) && !cancels.some(stays))
+    .map(({ message }) => message)
 }

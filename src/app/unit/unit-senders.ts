@@ -1,4 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
+import { cancelIn } from '../send/cancel.ts'
 import { createSender } from '../send/sender.ts'
 import { type SendPorts, unitCall } from '../send/send-calls.ts'
 import type { AfterCommit } from './after-commit.ts'
@@ -30,6 +31,7 @@ export function unitSenders<Tx>(
       const sender = Object.assign(
         createSender(unitCall(ports, unit)),
         {
+          cancel: cancelIn(ports, unit),
           savepoint: savepointIn(nesting, unit),
           afterCommit: (work: AfterCommit) => unit.afterCommit(work),
         },

@@ -1,8 +1,10 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Envelope, OutgoingMessage } from '../../core/messages/message.ts'
+import type { Cancellation } from '../../core/outbox.ts'
 import type { TransactionContext } from '../../core/transaction.ts'
 import { type ObservedPromise, observe, observeNow } from '../../lib/async/observed.ts'
 import { isPromise } from '../send/body.ts'
+import { notAwaited, parallel, unitEnded } from '../send/unit-errors.ts'
 import { type AfterCommit, checkAfterCommit } from './after-commit.ts'
 
 /** A call of the user in a unit: a send, a savepoint, a joined part. */
@@ -20,12 +22,18 @@ interface Slot {
   readonly number: number
   message: OutgoingMessage | undefined
   dropped: boolean
+  /** Numbers of the calls that have taken it back. */
+  cancels: readonly number[]
 }
 
-/** A message of a unit, and its number in the transaction, from 1. */
+/**
+ * A message of a unit, its number in the transaction, from 1, and those of calls that have taken it
+ * back.
+ */
 export interface Captured {
   readonly number: number
   readonly message: OutgoingMessage
+  readonly cancels: readonly number[]
 }
 
 /** An open savepoint: how many messages, calls and works the unit had when it was made. */
@@ -34,6 +42,8 @@ export interface Level {
   readonly slots: number
   readonly calls: number
   readonly works: number
+  /** What was done before it has a lower one. */
+  readonly number: number
 }
 
 export interface UnitFacts<Tx> {
@@ -86,7 +96,7 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     if (!this.#inPlace()) return this.#follow(what, () => Promise.reject(parallel(what)))
     const number = this.#draw()
     const tied = this.#tie(number)
-    const slot: Slot = { number, message: undefined, dropped: false }
+    const slot: Slot = { number, message: undefined, dropped: false, cancels: [] }
     this.#slots.push(slot)
     let made: OutgoingMessage | Promise<OutgoingMessage>
     try {
@@ -107,6 +117,21 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     })
   }
 
+  /** Takes a message back: one of this unit, or as `inStore` does. Fails as `add` does. */
+  cancel(id: string, inStore: () => Promise<Cancellation>): Promise<Cancellation> {
+    const what = 'cancel()'
+    if (!this.open) return Promise.reject(unitEnded(what))
+    if (!this.#inPlace()) return this.#follow(what, () => Promise.reject(parallel(what)))
+    const slot = this.#slots.find(
+      ({ message, dropped }) => !dropped && message?.id === id && message.delayMs !== undefined,
+    )
+    if (slot === undefined) return this.#follow(what, inStore)
+    const number = this.#draw()
+    slot.cancels = [...slot.cancels, number]
+    const tied = this.#tie(number) ?? Promise.resolve()
+    return this.#follow(what, () => tied.then(() => 'cancelled' as const))
+  }
+
   /** Notes what is to run once the commit is certain. Throws as `add` rejects. */
   afterCommit(work: AfterCommit): void {
     const what = 'afterCommit()'
@@ -125,8 +150,7 @@ export class Unit<Tx> implements TransactionContext<Tx> {
   adopt(part: Unit<Tx>): void {
     const messages = part.close()
     if (!this.open) throw unitEnded('a handler')
-    for (const { number, message } of messages)
-      this.#slots.push({ number, message, dropped: false })
+    for (const message of messages) this.#slots.push({ ...message, dropped: false })
     this.#afterCommit.push(...part.works)
   }
 
@@ -159,6 +183,7 @@ export class Unit<Tx> implements TransactionContext<Tx> {
       slots: this.#slots.length,
       calls: this.#calls.length,
       works: this.#afterCommit.length,
+      number: this.#draw(),
     }
     this.#levels.push(level)
     return level
@@ -178,6 +203,8 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     this.#levels.splice(this.#levels.indexOf(level))
     if (how === 'released') return
     for (const slot of this.#slots.slice(level.slots)) slot.dropped = true
+    for (const slot of this.#slots)
+      slot.cancels = slot.cancels.filter((number) => number <= level.number)
     this.#afterCommit.length = level.works
     for (const call of this.#calls.slice(level.calls))
       if (isInside(call.level, level)) delete call.failure
@@ -203,8 +230,8 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     }
     const loose = this.#calls.find(isLoose)
     if (loose !== undefined) throw notAwaited(loose.what, 'its unit')
-    return this.#slots.flatMap(({ number, message, dropped }) =>
-      message === undefined || dropped ? [] : [{ number, message }],
+    return this.#slots.flatMap(({ number, message, dropped, cancels }) =>
+      message === undefined || dropped ? [] : [{ number, message, cancels }],
     )
   }
 
@@ -270,19 +297,4 @@ const isLoose = (call: Call): boolean => !call.promise.observed || !call.settled
 function isInside(level: Level | undefined, outer: Level): boolean {
   for (let each = level; each !== undefined; each = each.outer) if (each === outer) return true
   return false
-}
-
-function notAwaited(what: string, where: string): MersalError {
-  const text = `${what} was not awaited when ${where} ended, so the unit was rolled back: await every call`
-  return new MersalError('MERSAL_NOT_AWAITED', text)
-}
-
-function parallel(what: string): MersalError {
-  const text = `${what} was called beside an open savepoint of the same transaction, or after its own savepoint had ended, so that nobody can tell whether it belongs to it`
-  return new MersalError('MERSAL_PARALLEL_SAVEPOINT', `${text}: await savepoint() before you go on`)
-}
-
-export function unitEnded(what: string): MersalError {
-  const remedy = 'await it inside the unit, or open a new one with app.transaction()'
-  return new MersalError('MERSAL_UNIT_ENDED', `${what} came after its unit had ended: ${remedy}`)
 }

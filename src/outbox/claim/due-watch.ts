@@ -15,7 +15,7 @@ export interface DueWatch {
 export interface DueWatchPorts {
   readonly environment: Pick<Environment, 'app' | 'clock' | 'logger'>
   /** Undefined: the storage cannot tell. */
-  readonly waiting: WaitingRows | undefined
+  readonly waiting: Pick<WaitingRows<never>, 'upcoming'> | undefined
   readonly pollIntervalMs: number
   /** These rows fall due next. */
   readonly onRows: (told: Told, now: number) => void
@@ -48,7 +48,10 @@ export function createDueWatch(ports: DueWatchPorts): DueWatch {
   const { waiting } = ports
   const bell = createBell(clock)
 
-  async function run(storage: WaitingRows, signal: AbortSignal): Promise<void> {
+  async function run(
+    storage: Pick<WaitingRows<never>, 'upcoming'>,
+    signal: AbortSignal,
+  ): Promise<void> {
     signal.addEventListener('abort', () => bell.nudge(), { once: true })
     let limit = MOST_ROWS
     while (!signal.aborted) {
@@ -78,7 +81,7 @@ interface Next {
 
 async function ask(
   { environment, pollIntervalMs, onRows }: DueWatchPorts,
-  storage: WaitingRows,
+  storage: Pick<WaitingRows<never>, 'upcoming'>,
   limit: number,
 ): Promise<Next> {
   const { app, clock, logger } = environment

@@ -13,6 +13,7 @@ export type MemoryStep =
   | 'begin'
   | 'savepoint'
   | 'save'
+  | 'cancel'
   | 'track'
   | 'saga'
   | 'once'

@@ -13,6 +13,10 @@ export interface OutboxRow {
   /** Of whoever took it last, until it is given back. */
   token: string | undefined
   attempts: number
+  /** A relay has had it in hand. */
+  taken: boolean
+  /** An open transaction is about to remove it. */
+  leaving: boolean
   /** Number of its dead letter, while it is one. */
   dead: number | undefined
   /** Open rows of the same key, in the order of positions. */
@@ -76,6 +80,11 @@ export class OutboxTable {
     return this.#delayed.slice(first, first + limit)
   }
 
+  /** The delayed rows of this message. */
+  delayedOf(id: string): readonly OutboxRow[] {
+    return this.#delayed.filter(({ message }) => message.id === id)
+  }
+
   /** The index of the first delayed row that is due after this time. */
   #placeOf(time: number): number {
     let [low, high] = [0, this.#delayed.length]
@@ -93,8 +102,9 @@ export class OutboxTable {
   }
 
   add({ position = this.nextPosition(), token, dueAt, ...given }: NewRow): void {
-    const links = { dead: undefined, previous: undefined, next: undefined }
-    const row: OutboxRow = { ...given, position, token, dueAt, attempts: 0, ...links }
+    const fresh = { attempts: 0, taken: false, leaving: false, dead: undefined }
+    const links = { previous: undefined, next: undefined }
+    const row: OutboxRow = { ...given, position, token, dueAt, ...fresh, ...links }
     this.rows.set(row.position, row)
     if (dueAt !== undefined) this.#delayed.splice(this.#placeOf(dueAt), 0, row)
     const key = row.message.partitionKey

@@ -10,6 +10,7 @@ import type {
 import type { DatabaseState } from './database.ts'
 import { type Death, makeDeadRow } from './dead-letters.ts'
 import type { OutboxRow } from './outbox-table.ts'
+import { cancel } from './cancel.ts'
 import { sizeOf, withoutContent } from './row-size.ts'
 import { copyOf, save } from './save.ts'
 import type { MemoryTransaction } from './unit/transaction.ts'
@@ -47,6 +48,7 @@ export function memoryOutbox(
           .delayedAfter(now, limit)
           .map(({ position, dueAt = now }) => ({ position: BigInt(position), inMs: dueAt - now }))
       },
+      cancel: (tx, id) => cancel(database, tx, id),
     },
   }
 }
@@ -81,7 +83,7 @@ function claim(database: DatabaseState, request: ClaimRequest): readonly Claimed
       })
       break
     }
-    if (row.visibleAt > now) continue
+    if (row.visibleAt > now || row.leaving) continue
     if (except.size > 0 && except.has(destinationKey(row.message.to))) continue
     if (row.message.partitionKey !== undefined && exceptKeys.has(row.message.partitionKey)) continue
     if (row.previous !== undefined && !taken.has(row.previous)) continue
@@ -101,6 +103,7 @@ function take(
 ): ClaimedMessage {
   row.visibleAt = now + request.claimMs
   row.token = request.token
+  row.taken = true
   row.attempts = Math.min(row.attempts, 1_000_000) + 1
   const claimed = { position: BigInt(row.position), attempt: row.attempts, token: request.token }
   const size = sizeOf(row.message)

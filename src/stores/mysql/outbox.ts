@@ -7,6 +7,7 @@ import { mysqlClock } from './clock.ts'
 import type { Place } from './place.ts'
 import { type Lane, save } from './save.ts'
 import { renew, settle } from './settle.ts'
+import { cancel } from './unit/cancel.ts'
 import { within } from './unit/within.ts'
 
 export interface OutboxPorts<Tx> {
@@ -60,6 +61,12 @@ export function mysqlOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
         const doing = 'asking which messages fall due next'
         const { rows } = await own.run<Due>(doing, place.sql.upcoming, [limit])
         return rows.map((row) => ({ position: BigInt(row.position), inMs: Number(row.in_ms) }))
+      },
+      async cancel(tx, id) {
+        const answer = await cancel(place, laneOf(tx), id)
+        // Later messages of its key may go.
+        if (answer === 'cancelled') ports.saved(tx)
+        return answer
       },
     },
   }

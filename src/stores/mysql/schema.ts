@@ -121,6 +121,14 @@ const dueTimes = (T: Tables, database: string): readonly string[] => {
   ]
 }
 
+/** A message is found by its id: a delayed one, to be cancelled. There is no index of a part. */
+const ids = (T: Tables, database: string): readonly string[] =>
+  unless(
+    `exists (select 1 from information_schema.statistics
+    where table_schema = ${quoteText(database)} and table_name = 'mersal_outbox' and index_name = 'mersal_outbox_id')`,
+    `alter table ${T.outbox} add key mersal_outbox_id (id)`,
+  )
+
 /** Runs the statement unless the condition holds. */
 const unless = (condition: string, statement: string): readonly string[] => [
   `set @mersal_step = if(${condition}, 'do 0',
@@ -144,6 +152,7 @@ function migrations(database: string): readonly MysqlStep[] {
   return [
     { version: 1, name: 'tables', statements },
     { version: 2, name: 'times of delayed messages', statements: dueTimes(T, database) },
+    { version: 3, name: 'ids of messages', statements: ids(T, database) },
   ]
 }
 

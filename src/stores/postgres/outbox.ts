@@ -8,7 +8,7 @@ import { postgresClock } from './clock.ts'
 import { tokenUuid } from './encode.ts'
 import { save, saveLast, type SavePorts } from './save.ts'
 import { settle } from './settle.ts'
-import { proving, saveProving, within } from './save-within.ts'
+import { cancel, proving, saveProving, within } from './save-within.ts'
 
 const DAY_MS = 86_400_000
 const PRUNING = 'pruning kept messages'
@@ -60,6 +60,7 @@ export function postgresOutbox<Tx>(ports: OutboxPorts<Tx>): OutboxStorage<Tx> {
         )
         return rows.map((row) => ({ position: BigInt(row.position), inMs: Number(row.in_ms) }))
       },
+      cancel: (tx, id) => cancel(ports, tx, id),
     },
   }
 }

@@ -1,6 +1,12 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import type { OutboxStorage, SavedRow, Within, WriteWithin } from '../../core/outbox.ts'
+import type {
+  Cancellation,
+  OutboxStorage,
+  SavedRow,
+  Within,
+  WriteWithin,
+} from '../../core/outbox.ts'
 import { lanes, newMark } from '../../sql/lanes.ts'
 import type { SqlExecutor } from '../../sql/session.ts'
 import { partsOf } from '../../sql/parts.ts'
@@ -84,7 +90,7 @@ export function proving<Tx>(ports: SavePorts<Tx>, tx: Tx, { mark, only, express 
       const saved = await attempt((proof) =>
         run(ports, tx, executor, insertion(ports, messages, express, proof)),
       )
-      if (saved.length === 0) throw ended(ports.session.name)
+      if (saved.length === 0) throw ended(ports.session.name, 'sent')
       return saved
     },
   }
@@ -103,13 +109,24 @@ export async function saveProving<Tx>(
   return saved
 }
 
+/** Takes a delayed message back, in a transaction that may end unseen. */
+export async function cancel<Tx>(ports: SavePorts<Tx>, tx: Tx, id: string): Promise<Cancellation> {
+  const { run: query } = proving(ports, tx, { mark: newMark(), only: false })
+  const [row] = (await query(ports.sql.cancel, [id])).rows
+  if (row === undefined) throw ended(ports.session.name, 'cancelled')
+  // Later messages of its key may go.
+  if (row['answer'] === 'cancelled') ports.notes.saved(tx, undefined, true)
+  return row['answer'] as Cancellation
+}
+
 const lateExecutor = <Tx>({ session }: SavePorts<Tx>, tx: Tx): SqlExecutor =>
   session.lateExecutor?.(tx) ?? session.executor(tx)
 
-function ended(library: string): MersalError {
+function ended(library: string, done: 'sent' | 'cancelled'): MersalError {
+  const not = done === 'sent' ? 'stored' : 'cancelled'
   return new MersalError(
     'MERSAL_NOT_A_TRANSACTION',
-    `${library}: the transaction that was open when the message was sent has ended, or its savepoint was rolled back, so the message was not stored: await every call before the transaction ends`,
+    `${library}: the transaction that was open when the message was ${done} has ended, or its savepoint was rolled back, so the message was not ${not}: await every call before the transaction ends`,
     { details: { library } },
   )
 }

@@ -1,7 +1,13 @@
 import { checkIdentifier, quoteIdentifier } from '../../sql/identifiers.ts'
 import { migrationSql, type PostgresStep, type PostgresTables } from '../../sql/postgres/migrate.ts'
 import { contractFunctions } from './statements/contract-functions.ts'
-import { dueTimes, dueTimesFound, dueTimesFoundBeside } from './steps/due-times.ts'
+import {
+  delayedFound,
+  delayedFoundBeside,
+  dueTimes,
+  dueTimesFound,
+  dueTimesFoundBeside,
+} from './steps/due-times.ts'
 import { functions } from './steps/functions.ts'
 import { ownIds } from './steps/own-ids.ts'
 import { sameRights } from './steps/same-rights.ts'
@@ -97,6 +103,12 @@ function migrations(schema: string): readonly PostgresStep[] {
       name: 'index of delayed messages',
       sql: dueTimesFound(S),
       beside: dueTimesFoundBeside(S),
+    },
+    {
+      version: 13,
+      name: 'ids of delayed messages',
+      sql: delayedFound(S),
+      beside: delayedFoundBeside(S),
     },
   ]
 }

@@ -2,6 +2,7 @@ import type { OutboxStorage, Settlement, SettleResult, Upcoming } from '../../co
 import { unburied } from '../../sql/shared/claims.ts'
 import type { Connection } from '../../sql/sqlite/connection/connection.ts'
 import type { Handle, SqliteDatabase } from '../../sql/sqlite/connection/database.ts'
+import { cancel } from './cancel.ts'
 import { claim } from './claim.ts'
 import { sqliteClock } from './clock.ts'
 import { saving } from './save.ts'
@@ -51,6 +52,7 @@ export function sqliteOutbox(
         // While a transaction is open on our handle there is nothing to see outside of it.
         return connection.peek(read) ?? (await connection.write(read))
       },
+      cancel: (tx, id) => cancel(connection, tx, id),
     },
   }
 }

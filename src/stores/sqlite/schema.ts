@@ -134,5 +134,12 @@ export const storeTables: SqliteTables = {
         CREATE INDEX mersal_outbox_due ON mersal_outbox (due_at) WHERE due_at IS NOT NULL;
       `,
     },
+    {
+      version: 5,
+      name: 'ids of delayed messages',
+      sql: `
+        CREATE INDEX mersal_outbox_delayed ON mersal_outbox (id) WHERE due_at IS NOT NULL;
+      `,
+    },
   ],
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { Savepoints } from '../../core/store.ts'
 import type { ContractCase } from '../contract.ts'
+import { cancelSavepointCases } from './cancel-cases.ts'
 import { claim, keyed, labels, message, type OutboxHarness, type OutboxParts } from './harness.ts'
 
 function savepointsOf<Tx>(store: OutboxParts<Tx>): Savepoints<Tx> {
@@ -131,4 +132,5 @@ export const savepointCases: readonly ContractCase<OutboxHarness>[] = [
       await assert.rejects(savepoint.rollBack())
     },
   },
+  ...cancelSavepointCases,
 ]

@@ -674,4 +674,11 @@ insert into "mersal".migration (version, name) values (11, 'times of delayed mes
 create index if not exists outbox_due on "mersal".outbox (due_at) where due_at is not null;
 
 insert into "mersal".migration (version, name) values (12, 'index of delayed messages');
+
+-- As the index of step 12: undelayed messages are not in it. With millions of rows, run this beforehand, outside of a
+-- transaction, when step 12 is done:
+--   create index concurrently if not exists outbox_delayed on "mersal".outbox (id) where due_at is not null;
+create index if not exists outbox_delayed on "mersal".outbox (id) where due_at is not null;
+
+insert into "mersal".migration (version, name) values (13, 'ids of delayed messages');
 commit;

@@ -341,6 +341,25 @@ select e.next::text, e.last::text, t.position::text, t.id, t.key as partition_ke
 select o.position::text, (extract(epoch from o.due_at - statement_timestamp()) * 1000)::float8::text as in_ms
 from "mersal".outbox o where o.due_at > statement_timestamp() order by o.due_at limit $1::integer;
 
+-- cancel
+with ours as materialized (select case
+    when $2::text is null then true
+    when strpos(coalesce(pg_catalog.current_setting('mersal.within', true), ''), $2::text) > 0 then true
+    when $3::boolean then false
+    else pg_catalog.set_config('mersal.within', left($2::text || coalesce(pg_catalog.current_setting('mersal.within', true), ''), 600), true) is not null and pg_catalog.pg_current_xact_id_if_assigned() is not null end as proven),
+gone as (
+  delete from "mersal".outbox o using ours
+  where ours.proven and o.id = $1::text::uuid and o.due_at is not null
+    and o.attempts = 0 and o.token is null and o.error is null and o.died_at is null
+  returning 1
+)
+select case
+    when exists (select from gone) then 'cancelled'
+    when exists (select from "mersal".outbox o where o.id = $1::text::uuid and o.due_at is not null) then 'gone'
+    else 'unknown' end as answer,
+  case when exists (select from gone) then pg_catalog.pg_current_xact_id()::text end as xact
+from ours where proven;
+
 -- sent
 delete from "mersal".outbox where position = any ($1::bigint[]) and token = $2::uuid;
 
@@ -397,7 +416,7 @@ select g.position, g.id, g.key, g.attempts, g.type, g.transport, g.kind, g.name,
 -- deadBlock
 update "mersal".outbox o
 set key = case when u.skip then null else o.key end, dead_key = case when u.skip then o.key end,
-  visible_at = 'infinity', token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe
+  visible_at = 'infinity', due_at = null, token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe
 from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
 where o.position = u.position and o.token = $2::uuid
   and ((not u.skip and o.key is not null) or (octet_length(o.body)::bigint + octet_length(o.headers)::bigint + octet_length(o.type)::bigint + octet_length(o.transport)::bigint + octet_length(o.name)::bigint) > 16777216);

@@ -5,11 +5,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { onSources } from '../../house/examples.ts'
 import { root } from '../../house/sources.ts'
 
-const page = readFileSync(join(root, 'docs/contracts.md'), 'utf8')
+const pages = ['contracts', 'time']
+const all = pages.map((name) => readFileSync(join(root, `docs/${name}.md`), 'utf8')).join('\n')
 const programs = [
-  ...page.matchAll(
-    /^```ts run\n(?<code>[\s\S]*?)^```\n+```text output\n(?<output>[\s\S]*?)^```$/gm,
-  ),
+  ...all.matchAll(/^```ts run\n(?<code>[\s\S]*?)^```\n+```text output\n(?<output>[\s\S]*?)^```$/gm),
 ].map(({ groups }) => ({ code: groups!['code']!, output: groups!['output']! }))
 
 let folder: string
@@ -19,9 +18,9 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-describe('the programs of docs/contracts.md', () => {
+describe('the programs of the pages', () => {
   test('are all found', () => {
-    expect(programs.length).toBe(page.match(/^```ts run$/gm)?.length)
+    expect(programs.length).toBe(all.match(/^```ts run$/gm)?.length)
     expect(programs.length).toBeGreaterThan(0)
   })
 

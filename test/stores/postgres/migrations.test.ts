@@ -32,7 +32,9 @@ describe.skipIf(!present)('migrations on PostgreSQL', () => {
     const versions = await database.query(
       `select version from ${schema}.migration order by version`,
     )
-    expect(versions.map((row) => row['version'])).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+    expect(versions.map((row) => row['version'])).toEqual([
+      1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
+    ])
     const [store] = stores
     if (store === undefined) throw new Error('no store')
     await store.unitOfWork((tx) => store.outbox.save(tx, [message('ready')]))

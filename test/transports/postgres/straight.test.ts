@@ -153,9 +153,9 @@ describe.skipIf(!present)(
       expect(await harness.rows('queue_message')).toEqual(['first', 'other', 'k'])
     })
 
-    test('a delayed message is not delivered before its time, and holds back its key', async () => {
+    test('a delayed message waits in the outbox, is not delivered before its time, and holds back its key', async () => {
       await using harness = await queueHarness()
-      const desk = harness.app('desk', { queue: { pollIntervalMs: 20 }, app: silentRelay })
+      const desk = harness.app('desk', { queue: { pollIntervalMs: 20 } })
       await desk.app.start()
       await desk.app.transaction(async (_tx, { sendLocal }) => {
         await sendLocal(Work, { label: 'late' }, { delayMs: 300, partitionKey: 'k' })

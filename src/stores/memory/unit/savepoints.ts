@@ -12,7 +12,8 @@ export function memorySavepoints(database: DatabaseState): Savepoints<MemoryTran
       const written = new Map(state.view.written)
       const keyTokens = new Map(state.keyTokens)
       const tracked = new Set(state.tracked)
-      const rows = state.rows.length
+      const rows = [...state.rows]
+      const leaving = new Set(state.leaving)
       const { doomed } = state
       return {
         async release() {
@@ -33,7 +34,12 @@ export function memorySavepoints(database: DatabaseState): Savepoints<MemoryTran
           restore(state.view.written, written)
           restore(state.keyTokens, keyTokens)
           for (const record of state.tracked) if (!tracked.has(record)) state.tracked.delete(record)
-          state.rows.length = rows
+          state.rows.splice(0, Number.POSITIVE_INFINITY, ...rows)
+          for (const row of state.leaving) {
+            if (leaving.has(row)) continue
+            row.leaving = false
+            state.leaving.delete(row)
+          }
           state.doomed = doomed
         },
       }

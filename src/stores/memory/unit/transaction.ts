@@ -5,6 +5,7 @@ import { deepCopy } from '../../../lib/copy.ts'
 import { DELETED, type DataView } from './business-data.ts'
 import { type DatabaseState, wakeAll } from '../database.ts'
 import type { OnceRow } from '../once.ts'
+import type { OutboxRow } from '../outbox-table.ts'
 
 /**
  * The handle of a transaction: a small key-value table for business data. Values are copied on the
@@ -37,6 +38,8 @@ export interface TransactionState {
   readonly signal: AbortSignal | undefined
   readonly view: DataView
   readonly rows: PendingRow[]
+  /** Rows of cancelled messages: they go with the commit. */
+  readonly leaving: Set<OutboxRow>
   /**
    * Partition key → the token that all of its rows in this transaction were born claimed with;
    * undefined if one was not.
@@ -95,6 +98,7 @@ export function begin(
     signal,
     view: database.data.begin(),
     rows: [],
+    leaving: new Set(),
     keyTokens: new Map(),
     tracked: new Set(),
     sagas: new Map(),
@@ -157,7 +161,7 @@ export function tryLock(state: TransactionState, name: string): boolean {
 
 /** Everything becomes visible in one step, or nothing does and the error says why. */
 export async function commit(state: TransactionState): Promise<void> {
-  const { database, view, rows } = state
+  const { database, view, rows, leaving } = state
   state.open = false
   try {
     await database.pause('commit')
@@ -171,18 +175,19 @@ export async function commit(state: TransactionState): Promise<void> {
       )
     }
     const { tracked, sagas, once } = state
-    if (view.written.size + rows.length + tracked.size + sagas.size + once.size > 0)
+    if (view.written.size + rows.length + leaving.size + tracked.size + sagas.size + once.size > 0)
       database.data.validate(view)
     database.data.apply(view)
     const now = database.clock.now()
     for (const key of tracked) database.tracked.set(key, now)
     for (const row of rows) addRow(database, row, now)
+    for (const row of leaving) database.outbox.remove(row)
     for (const [name, saga] of sagas) keepSaga(database, name, saga, now)
     for (const [name, row] of once) database.once.set(name, row)
   } finally {
     end(state)
   }
-  if (rows.length > 0) wakeAll(database)
+  if (rows.length > 0 || leaving.size > 0) wakeAll(database)
 }
 
 function addRow(database: DatabaseState, row: PendingRow, now: number): void {
@@ -219,6 +224,7 @@ export async function rollback(state: TransactionState): Promise<void> {
 function end(state: TransactionState): void {
   const { database } = state
   database.data.end()
+  for (const row of state.leaving) row.leaving = false
   for (const name of state.held) database.locks.release(state, name)
   state.held.clear()
 }

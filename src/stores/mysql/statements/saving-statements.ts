@@ -42,6 +42,10 @@ const markOf = ({ sameTransaction }: Server): string => `concat(?, ${sameTransac
 const MARKS = `coalesce(@mersal_within, '')`
 const MARKS_LENGTH = 2000
 
+/** A condition: the transaction has this mark. */
+export const hasMark = (server: Server): string =>
+  `${server.inTransaction} and locate(${markOf(server)}, ${MARKS}) > 0`
+
 export function savingStatements(T: Tables, server: Server): SavingStatements {
   const { inTransaction } = server
   const insert = `insert into ${T.outbox} (${COLUMNS})`

@@ -2,6 +2,7 @@ import type { Tables } from '../../../sql/mysql/names.ts'
 import { whole } from '../../../sql/mysql/whole.ts'
 import { millisecondsOf, type Server } from '../../../sql/mysql/server.ts'
 import { NEVER } from '../../../sql/mysql/columns.ts'
+import { type CancelStatements, cancelStatements } from './cancel-statements.ts'
 import { placeholders, savingStatements, type SavingStatements } from './saving-statements.ts'
 
 /**
@@ -9,7 +10,7 @@ import { placeholders, savingStatements, type SavingStatements } from './saving-
  * stand for a list there. An index is forced wherever rows are locked: whatever the planner thinks
  * of a small table, rows that are not meant are not locked, and those that are, in their order.
  */
-export interface Statements extends SavingStatements {
+export interface Statements extends SavingStatements, CancelStatements {
   /** Positions, token. */
   readonly sent: string
   readonly keepSent: string
@@ -98,6 +99,7 @@ const HIT = 'on duplicate key update hits = hits + 1'
 export function statements(T: Tables, server: Server): Statements {
   return {
     ...savingStatements(T, server),
+    ...cancelStatements(T, server),
     sent: remove(T, owned),
     keepSent: keep(T, owned),
     sentMany: remove(T, ownedEach),
@@ -107,7 +109,7 @@ export function statements(T: Tables, server: Server): Statements {
     renew: `update ${T.outbox} o force index (primary) set o.visible_at = utc_timestamp(6) + interval ? microsecond where ${ownedEach}`,
     bury: bury(T),
     removeBuried: `delete o from ${T.outbox} o force index (primary) where o.position = ? and o.token = ? and (? = 1 or o.partition_key is null)`,
-    block: `update ${T.outbox} o force index (primary) set o.visible_at = ${NEVER}, o.token = null, o.error = ?, o.died_at = utc_timestamp(6) where o.position = ? and o.token = ?`,
+    block: `update ${T.outbox} o force index (primary) set o.visible_at = ${NEVER}, o.due_at = null, o.token = null, o.error = ?, o.died_at = utc_timestamp(6) where o.position = ? and o.token = ?`,
     pruneSent: `delete from ${T.sent} where sent_at <= utc_timestamp(6) - interval ? microsecond order by sent_at limit ?`,
     deadSizes: `select cast(d.letter as char) as letter, cast(d.bytes as char) as bytes from ${T.dead} d where d.letter > ? order by d.letter limit ?`,
     deadRows: `select cast(d.letter as char) as letter, ${shown('d')}, d.blocks, d.reason, d.error, d.maybe_published, d.attempts, ${millisecondsOf('d.died_at')} as died_at from ${T.dead} d where d.letter in (?) order by d.letter`,

@@ -1,5 +1,6 @@
 import { CLAIM_BYTES, LARGEST_ROW_BYTES } from '../../../core/messages/bytes.ts'
 import { quoteIdentifier } from '../../../sql/identifiers.ts'
+import { proof } from '../../../sql/postgres/unit/proof.ts'
 import { bytesOf, claim, columns, shown } from './claim-statement.ts'
 import { savingStatements, type SavingStatements } from './saving-statements.ts'
 
@@ -17,6 +18,8 @@ export interface Statements extends SavingStatements {
   readonly claimRows: string
   /** $1 most rows. */
   readonly upcoming: string
+  /** $1 id, $2 and $3 of the proof. Answers no row where that proves nothing. */
+  readonly cancel: string
   readonly sent: string
   readonly sentKept: string
   readonly sentMany: string
@@ -69,7 +72,7 @@ select g.position, ${columns('g')}, g.added_at, g.last_error, clock_timestamp(),
 const deadBlock = (S: string): string => `
 update ${S}.outbox o
 set key = case when u.skip then null else o.key end, dead_key = case when u.skip then o.key end,
-  visible_at = 'infinity', token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe
+  visible_at = 'infinity', due_at = null, token = null, error = u.error, died_at = clock_timestamp(), dead_reason = u.reason, maybe_published = u.maybe
 from unnest($1::bigint[], $3::text[], $4::text[], $5::boolean[], $6::boolean[]) as u(position, reason, error, maybe, skip)
 where o.position = u.position and o.token = $2::uuid
   and ((not u.skip and o.key is not null) or ${bytesOf('o')} > ${MOST_MOVED_BYTES})`
@@ -125,6 +128,25 @@ from ${S}.outbox o`
 const upcoming = (S: string): string => `
 select o.position::text, (extract(epoch from o.due_at - statement_timestamp()) * 1000)::float8::text as in_ms
 from ${S}.outbox o where o.due_at > statement_timestamp() order by o.due_at limit $1::integer`
+
+/**
+ * A row that was in the hands of a relay has a token, an attempt or an error. One that is just being
+ * claimed is waited for, and looked at again.
+ */
+const cancel = (S: string): string => `
+with ours as materialized (select ${proof('$2', '$3')} as proven),
+gone as (
+  delete from ${S}.outbox o using ours
+  where ours.proven and o.id = $1::text::uuid and o.due_at is not null
+    and o.attempts = 0 and o.token is null and o.error is null and o.died_at is null
+  returning 1
+)
+select case
+    when exists (select from gone) then 'cancelled'
+    when exists (select from ${S}.outbox o where o.id = $1::text::uuid and o.due_at is not null) then 'gone'
+    else 'unknown' end as answer,
+  case when exists (select from gone) then pg_catalog.pg_current_xact_id()::text end as xact
+from ours where proven`
 
 function settlingStatements(
   S: string,
@@ -229,6 +251,7 @@ export function statements(schema: string): Statements {
     claimKeys: claim(S, { except: true, keys: true }),
     claimRows: claim(S, { except: true, rows: true }),
     upcoming: upcoming(S),
+    cancel: cancel(S),
     ...settlingStatements(S),
     ...keptStatements(S),
     ...inboxStatements(S),

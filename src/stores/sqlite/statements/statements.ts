@@ -19,7 +19,9 @@ export const outboxSql: Readonly<
     | 'bury'
     | 'block'
     | 'prune'
-    | 'upcoming',
+    | 'upcoming'
+    | 'cancel'
+    | 'delayed',
     string
   >
 > = {
@@ -34,6 +36,12 @@ export const outboxSql: Readonly<
 
   upcoming:
     'SELECT position, due_at AS dueAt FROM mersal_outbox WHERE due_at > :now ORDER BY due_at LIMIT :limit',
+
+  /** What was in hand has attempts, also if it was given back. */
+  cancel:
+    'DELETE FROM mersal_outbox WHERE id = :id AND due_at IS NOT NULL AND attempts = 0 AND token IS NULL',
+
+  delayed: 'SELECT 1 AS found FROM mersal_outbox WHERE id = :id AND due_at IS NOT NULL LIMIT 1',
 
   claim,
   claimThese,

@@ -1,0 +1,63 @@
+import { describe, expect, test, vi } from 'vitest'
+import type { Cancellation } from '../../../src/core/outbox.ts'
+import type { Store } from '../../../src/index.ts'
+import { silentLogger } from '../../../src/core/telemetry.ts'
+import { mysql } from '../../../src/mysql.ts'
+import { serverAnswers, testDatabase } from '../../mysql/server.ts'
+import { message } from '../../postgres/messages.ts'
+
+const delayed = (label: string) => ({ ...message(label), delayMs: 600_000 })
+
+async function cancelIn<Tx>(
+  store: Store<Tx>,
+  tx: Tx,
+  id: string,
+): Promise<Cancellation | undefined> {
+  return await store.outbox.waiting?.cancel?.(tx, id)
+}
+
+describe.skipIf(!(await serverAnswers()))('a cancel on MySQL', () => {
+  test.each([
+    ['commits', 'commit', 'gone'],
+    ['is rolled back', 'rollback', 'cancelled'],
+  ])(
+    'P7: waits for a claim of its row that %s, and says what is true then',
+    async (_, end, answer) => {
+      await using database = await testDatabase()
+      await using store = mysql({ pool: database.newPool(), logger: silentLogger })
+      await store.open()
+      const row = delayed('row')
+      await store.unitOfWork((tx) => store.outbox.save(tx, [row]))
+      const relay = await database.pool.getConnection()
+      await relay.query('begin')
+      // As a claim does.
+      await relay.query('update mersal_outbox set token = uuid(), attempts = attempts + 1')
+      const cancelling = store.unitOfWork((tx) => cancelIn(store, tx, row.id))
+      await vi.waitFor(
+        async () => {
+          const [waits] = await database.query(`show status like 'Innodb_row_lock_current_waits'`)
+          expect(Number(waits?.['Value'])).toBeGreaterThan(0)
+        },
+        { timeout: 10_000 },
+      )
+      await relay.query(end)
+      relay.release()
+      expect(await cancelling).toBe(answer)
+    },
+  )
+
+  test('of an unknown message holds up nobody, at REPEATABLE READ', async () => {
+    await using database = await testDatabase()
+    await using store = mysql({ pool: database.newPool(), logger: silentLogger })
+    await store.open()
+    const other = await database.pool.getConnection()
+    await other.query('set session transaction isolation level repeatable read')
+    await other.query('begin')
+    expect(await cancelIn(store, other as never, message('none').id)).toBe('unknown')
+    const rows = [delayed('later'), message('now')]
+    await store.unitOfWork((tx) => store.outbox.save(tx, rows))
+    await other.query('commit')
+    other.release()
+    expect((await store.admin.stats()).pending).toBe(2)
+  })
+})
