@@ -54,6 +54,8 @@ interface Current<Connection> {
   readonly live: Live<Connection>
   readonly lose: (reason: unknown) => void
   blocked: boolean
+  /** When it was opened, by the monotonic clock. */
+  readonly since: number
 }
 
 const LONGEST_CLOSE_MS = 2000
@@ -176,13 +178,14 @@ export class Link<Connection> implements AsyncDisposable {
   }
 
   #adopt(connection: Connection): Live<Connection> {
-    const { broker, client, logger } = this.#options
+    const { broker, client, clock, logger } = this.#options
     const { signal } = this.#closing
     const lost = new AbortController()
     const current: Current<Connection> = {
       live: { connection, lost: lost.signal },
       lose: (reason) => lost.abort(reason),
       blocked: false,
+      since: clock.monotonic(),
     }
     client.watch(connection, {
       lost: (problem) => this.#lose(current, problem),
@@ -213,7 +216,7 @@ export class Link<Connection> implements AsyncDisposable {
   }
 
   #lose(current: Current<Connection>, problem: unknown): void {
-    const { broker, purpose, client, describe, logger, pace } = this.#options
+    const { broker, purpose, client, clock, describe, logger, pace } = this.#options
     client.destroy(current.live.connection)
     if (this.#current !== current) return
     const text = problem === undefined ? 'it was closed' : describe(problem)
@@ -221,7 +224,7 @@ export class Link<Connection> implements AsyncDisposable {
     this.#lastError = new MersalError('MERSAL_UNAVAILABLE', error)
     this.#current = undefined
     logger.warn(errorFields(this.#lastError), error)
-    pace.slowDown()
+    pace.lost(clock.monotonic() - current.since)
     current.lose(this.#lastError)
     void this.#restore()
   }

@@ -5,10 +5,12 @@ import { Mutex } from '../../lib/async/mutex.ts'
 /** Longest wait between two tries, so that work resumes within seconds of the broker's return. */
 const backoff = { firstMs: 1500, longestMs: 3000 }
 const SHORTEST_GAP_MS = 1000
+/** So that the processes of a broker which has ended do not all come in the same moment. */
+const LONGEST_FIRST_WAIT_MS = 100
 
 /**
  * Spaces the tries of all links of one transport: one at a time, at most one a second after a
- * failure.
+ * failure. The first one after the loss of a connection that has worked comes at once.
  */
 export class Pace {
   readonly #clock: Clock
@@ -31,19 +33,22 @@ export class Pace {
       try {
         const result = await attempt()
         this.#failures = 0
-        this.#notBefore = 0
         return result
       } catch (error) {
-        this.slowDown()
+        this.#failures++
+        this.#pause(Math.max(backoffMs(backoff, this.#failures, this.#random), SHORTEST_GAP_MS))
         throw error
       }
     })
   }
 
-  /** A try failed, or a connection was lost: the next one waits. */
-  slowDown(): void {
-    this.#failures++
-    const wait = Math.max(backoffMs(backoff, this.#failures, this.#random), SHORTEST_GAP_MS)
-    this.#notBefore = Math.max(this.#notBefore, this.#clock.monotonic() + wait)
+  /** A connection was lost that had lived so long. One that hangs up at once must not storm. */
+  lost(livedMs: number): void {
+    const missing = Math.max(SHORTEST_GAP_MS - livedMs, 0)
+    this.#pause(missing + LONGEST_FIRST_WAIT_MS * this.#random())
+  }
+
+  #pause(ms: number): void {
+    this.#notBefore = Math.max(this.#notBefore, this.#clock.monotonic() + ms)
   }
 }

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { MersalError } from '../../../src/core/errors/errors.ts'
-import { silentLogger } from '../../../src/core/telemetry.ts'
+import { type Logger, silentLogger } from '../../../src/core/telemetry.ts'
 import {
   type BrokerClient,
   type ConnectionEvents,
   Link,
+  type LinkOptions,
 } from '../../../src/transports/shared/link.ts'
 import { Pace } from '../../../src/transports/shared/pace.ts'
 import { manualClock } from '../../../src/testing/manual-clock.ts'
@@ -32,17 +33,22 @@ function broker(...tries: readonly (Error | Promise<number> | 'opens')[]) {
         ? new MersalError('MERSAL_INVALID_OPTIONS', 'wrong password')
         : undefined,
   }
-  const link = new Link({
+  const logger: Logger = {
+    ...silentLogger,
+    error: (fields) => void logged.push(String(fields['error'])),
+  }
+  const options: LinkOptions<number> = {
     broker: 'Broker',
     purpose: 'testing',
     client,
     pace: new Pace(clock, () => 1),
     timeoutMs: 5000,
     describe: (error) => (error as Error).message,
-    logger: { ...silentLogger, error: (fields) => void logged.push(String(fields['error'])) },
+    logger,
     clock,
-  })
-  return { clock, link, opened, openedAt, destroyed, logged }
+  }
+  const [link, other] = [new Link(options), new Link(options)]
+  return { clock, link, other, opened, openedAt, destroyed, logged }
 }
 
 describe('a link', () => {
@@ -54,11 +60,37 @@ describe('a link', () => {
     expect(one.lost.reason).toMatchObject({ code: 'MERSAL_UNAVAILABLE' })
     expect([link.down?.message.includes('cut'), destroyed]).toEqual([true, [0]])
     const { back } = link
-    await clock.advance(1499)
-    expect(link.live).toBeUndefined()
-    await clock.advance(1)
+    await clock.advance(2000)
     await back
     expect([link.live?.connection, link.down]).toEqual([1, undefined])
+  })
+
+  test('P10: tries at once when a connection is lost that has worked', async () => {
+    const { clock, link, opened, openedAt } = broker()
+    await link.connection()
+    await clock.advance(5000)
+    opened[0]?.lost(new Error('cut'))
+    await clock.advance(100)
+    expect([link.live?.connection, openedAt]).toEqual([1, [0, 5100]])
+  })
+
+  test('P10: tries at most once a second when each connection is lost as soon as it is open', async () => {
+    const { clock, link, opened, openedAt } = broker()
+    await link.connection()
+    for (let losses = 0; losses < 4; losses++) {
+      opened[losses]?.lost(new Error('hung up'))
+      await clock.advance(1100)
+    }
+    expect(openedAt).toEqual([0, 1100, 2200, 3300, 4400])
+  })
+
+  test('P10: the loss of two connections in one moment delays neither of them', async () => {
+    const { clock, link, other, opened } = broker()
+    await Promise.all([link.connection(), other.connection()])
+    await clock.advance(5000)
+    for (const events of opened.slice()) events.lost(new Error('cut'))
+    await clock.advance(100)
+    expect([link.live, other.live]).not.toContain(undefined)
   })
 
   test('P10: tries again by itself, at most once a second', async () => {

@@ -71,13 +71,16 @@ export function answered<Result>(ms: number, promise: Promise<Result>): Promise<
   return within(systemClock, ms, 'RabbitMQ', promise)
 }
 
-/** Closes a channel that the broker may have closed already. */
-export async function closeQuietly(channel: Channel): Promise<void> {
-  try {
-    await channel.close()
-  } catch {
-    // Closed already, which is what was wanted.
-  }
+/**
+ * Closes a channel that the broker may have closed already. Resolves also when its connection is
+ * lost meanwhile: the client's own promise then stays open for ever.
+ */
+export function closeQuietly(channel: Pick<Channel, 'close' | 'on'>): Promise<void> {
+  return new Promise((resolve) => {
+    channel.on('close', resolve)
+    // One that fails was closed already, which is what was wanted.
+    channel.close().then(resolve, () => resolve())
+  })
 }
 
 /**

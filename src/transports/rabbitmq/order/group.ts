@@ -4,6 +4,8 @@ import { isMersalError, MersalError } from '../../../core/errors/errors.ts'
 import type { Consumption } from '../../../core/transport.ts'
 import { toError } from '../../../lib/async/abort.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
+import { abortable } from '../../../lib/async/linked-abort.ts'
+import { rounds } from '../../../lib/async/rounds.ts'
 import { seldom } from '../../../lib/async/seldom.ts'
 import { slots } from '../../../lib/async/slots.ts'
 import type { OnDelivery } from '../../shared/deliver.ts'
@@ -49,6 +51,7 @@ export class Group implements AsyncDisposable {
   readonly #partitions: Holdings
   readonly #splitting: Holdings
   readonly #isNews = seldom(systemClock, 60_000)
+  readonly #rounds = rounds(systemClock, LOOK_EVERY_MS, Math.random)
   #model: ChannelModel | undefined
   #membership: Membership | undefined
   #prepared = false
@@ -60,8 +63,9 @@ export class Group implements AsyncDisposable {
     checkOrderedName(consumption.queue)
     this.#ports = ports
     this.#consumption = consumption
-    this.#partitions = new Holdings(ports.settings)
-    this.#splitting = new Holdings(ports.settings)
+    const onLost = (): void => this.#rounds.hurry()
+    this.#partitions = new Holdings(ports.settings, onLost)
+    this.#splitting = new Holdings(ports.settings, onLost)
     this.#parts = {
       ...ports,
       onDelivery,
@@ -114,11 +118,12 @@ export class Group implements AsyncDisposable {
   async #keepLooking(): Promise<void> {
     const { signal } = this.#stopping
     for (;;) {
-      await systemClock.sleep(LOOK_EVERY_MS * (0.75 + Math.random() / 2), signal)
+      await this.#rounds.next(signal)
       if (signal.aborted) return
       try {
         await this.#look()
       } catch (error) {
+        if (signal.aborted) return
         this.#prepared = false
         this.#report(error)
       }
@@ -135,20 +140,27 @@ export class Group implements AsyncDisposable {
 
   /** Waits for no handler: then what others hold would be held for too long. */
   async #look(): Promise<void> {
-    const { link, prepare, settings, longestHeldMs } = this.#ports
+    const { settings, longestHeldMs } = this.#ports
+    const { signal } = this.#stopping
     this.#partitions.leaveSpent(longestHeldMs)
     this.#splitting.leaveSpent(longestHeldMs)
+    // A stop does not wait for a broker that is away.
+    const connection = await abortable(signal, () => this.#connected())
+    const membership = await this.#join(connection)
+    const share = Math.ceil(settings.partitions / (await membership.members()))
+    for (const lock of this.#partitions.staying().slice(share)) void this.#partitions.leave(lock)
+    await this.#take(connection, membership, share)
+    if (!signal.aborted) await this.#split(connection, membership)
+  }
+
+  async #connected(): Promise<ChannelModel> {
+    const { link, prepare } = this.#ports
     if (!this.#prepared) {
       await prepare()
       await prepareLayout(this.#ports, this.queue)
       this.#prepared = true
     }
-    const { connection } = await link.connection()
-    const membership = await this.#join(connection)
-    const share = Math.ceil(settings.partitions / (await membership.members()))
-    for (const lock of this.#partitions.staying().slice(share)) void this.#partitions.leave(lock)
-    await this.#take(connection, membership, share)
-    await this.#split(connection, membership)
+    return (await link.connection()).connection
   }
 
   async #join(model: ChannelModel): Promise<Membership> {
@@ -167,7 +179,7 @@ export class Group implements AsyncDisposable {
     const opening: Promise<Error | undefined>[] = []
     try {
       for (const index of this.#notHeld()) {
-        if (opening.length >= room) break
+        if (opening.length >= room || this.#stopping.signal.aborted) break
         if (await this.#lock(model, membership, index)) opening.push(this.#open(model, index))
       }
     } finally {

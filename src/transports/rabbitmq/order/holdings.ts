@@ -17,10 +17,16 @@ interface Held {
  */
 export class Holdings {
   readonly #settings: Pick<RabbitSettings, 'connectTimeoutMs' | 'logger'>
+  readonly #onLost: () => void
   readonly #held = new Map<string, Held>()
 
-  constructor(settings: Pick<RabbitSettings, 'connectTimeoutMs' | 'logger'>) {
+  /** `onLost`: a reader reads no more that was not told to leave. */
+  constructor(
+    settings: Pick<RabbitSettings, 'connectTimeoutMs' | 'logger'>,
+    onLost: () => void = () => {},
+  ) {
     this.#settings = settings
+    this.#onLost = onLost
   }
 
   /** Also what is being left: its handlers have not ended yet, whose messages come again. */
@@ -54,7 +60,10 @@ export class Holdings {
     open: () => Promise<Reader>,
   ): Promise<Error | undefined> {
     try {
-      this.#held.set(lock, { model, reader: await open() })
+      const held: Held = { model, reader: await open() }
+      this.#held.set(lock, held)
+      const onLost = (): void => void (held.leaving ?? this.#onLost())
+      held.reader.lost.addEventListener('abort', onLost, { once: true })
       return undefined
     } catch (error) {
       await this.#release(model, lock)

@@ -193,7 +193,7 @@ export class ConfirmLane {
   }
 
   async close(): Promise<void> {
-    if (this.#open) await this.#channel.close()
+    if (this.#open) await closeQuietly(this.#channel)
   }
 
   #answer(tag: number, multiple: boolean, positive: boolean): void {

@@ -7,11 +7,12 @@ import type { Logger } from '../../../../src/core/telemetry.ts'
 import { rabbitmq, type RabbitOptions, type RabbitTransport } from '../../../../src/rabbitmq.ts'
 import type { Reader } from '../../../../src/transports/rabbitmq/order/channel.ts'
 import { Holdings } from '../../../../src/transports/rabbitmq/order/holdings.ts'
+import { closeQuietly } from '../../../../src/transports/rabbitmq/connection/client.ts'
 import { takeLock } from '../../../../src/transports/rabbitmq/order/lock.ts'
 import { join } from '../../../../src/transports/rabbitmq/order/membership.ts'
 import { rabbitIsHere } from '../../../rabbitmq/broker.ts'
 import { publishOne, toQueue } from '../../../rabbitmq/messages.ts'
-import { plainClient } from '../../../rabbitmq/plain-client.ts'
+import { cut, plainClient } from '../../../rabbitmq/plain-client.ts'
 import { withVhost } from '../../../rabbitmq/with-vhost.ts'
 
 const here = await rabbitIsHere()
@@ -106,6 +107,16 @@ describe.skipIf(!here)('locks of queues that are read in order', () => {
     expect(await opened).toMatchObject({ message: 'no queue' })
     expect(holdings.has(lock)).toBe(false)
     expect(await one.otherGets()).toBe(true)
+  })
+
+  test('are not waited for when their connection is lost while a channel closes', {
+    timeout: 20_000,
+  }, async () => {
+    const model = await connected()
+    const channel = await model.createChannel()
+    const closing = closeQuietly(channel)
+    cut(model)
+    await closing
   })
 
   test('of somebody else stay his', async () => {
