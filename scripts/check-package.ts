@@ -16,7 +16,7 @@ const withPeer = ['./rabbitmq', './nats', './kafka', './redis', './nestjs', './p
 const bare = Object.keys(subPaths)
   .filter((path) => !withPeer.includes(path))
   .map((path) => `mersal${path.slice(1)}`)
-const largestBytes = 1_500_000
+const largestBytes = 1_600_000
 
 function run(
   what: string,

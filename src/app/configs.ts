@@ -6,6 +6,7 @@ import type { RelayOptions } from '../outbox/options.ts'
 export interface OutboxConfig<Tx> {
   /** Default: the outbox of the store. */
   readonly storage?: OutboxStorage<Tx>
+  /** How the relay works. Default: as each of its fields says. */
   readonly relay?: RelayOptions
   /**
    * False: this app only writes rows, and a relay elsewhere publishes them. Default true.

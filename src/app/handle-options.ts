@@ -1,4 +1,46 @@
+import type { OnExpired } from '../core/messages/expiry.ts'
 import type { Backoff } from '../lib/async/backoff.ts'
+
+/** How an app receives. Every time is in milliseconds. */
+export interface ReceiveOptions {
+  /** Messages handled at one time. From 1 to 10,000. Default 10. */
+  readonly concurrency?: number
+  /**
+   * A handler that takes longer has failed, and its `signal` aborts. From 1 to a day. Default
+   * 30,000.
+   */
+  readonly handlerTimeoutMs?: number
+  /**
+   * Tries at once after the first one, each in a transaction of its own, before the message goes
+   * back to the queue. From 0 to 100. Default 1.
+   */
+  readonly immediateRetries?: number
+  /** Deliveries before the message becomes a dead letter. From 1 to 10,000. Default 5. */
+  readonly maxDeliveries?: number
+  /**
+   * Waiting time between deliveries, with jitter. Default: 1,000 after the first, doubled each
+   * time, at most 300,000.
+   */
+  readonly backoff?: Backoff
+  /**
+   * A message whose handler asks for it again with `retryLater` becomes a dead letter this long
+   * after the first such wish. From 0 to ten years. Default 7 days, or less if the inbox forgets
+   * earlier (`idempotency.retentionMs`).
+   */
+  readonly giveUpAfterMs?: number
+  /**
+   * True: of one partition key one message is handled at a time, in order, by all processes of the
+   * app together. A retry and `retryLater` hold their own key only; after a dead letter its key goes
+   * on. `start()` throws `MERSAL_INVALID_OPTIONS` on a transport that cannot. Default false.
+   */
+  readonly orderPerKey?: boolean
+  /**
+   * What becomes of a message that arrives after it has expired (`expiresInMs` of its sender). No
+   * handler is called. 'discard' removes it without a copy, also one that an operator has put back.
+   * Default 'dead-letter'.
+   */
+  readonly onExpired?: OnExpired
+}
 
 /** Options of `handle()`. */
 export interface HandleOptions {
@@ -40,6 +82,7 @@ export interface RetryOptions {
   /**
    * False makes the message a dead letter at once (`handler-failed`). It is asked about every
    * failure but those that decide by themselves: `reject`, `retryLater`, a database that is away.
+   * Default: every failure is tried again.
    */
   readonly retryIf?: (error: unknown) => boolean
 }

@@ -2,7 +2,7 @@ import { MersalError } from '../core/errors/errors.ts'
 import type { Given } from '../core/messages/given.ts'
 import type { CommandType, EventType, MessageType } from '../core/messages/message.ts'
 import type { Cancellation } from '../core/outbox.ts'
-import { checkNumber, checkOptions } from '../core/options.ts'
+import { checkBoolean, checkNumber, checkOptions, checkSignal } from '../core/options.ts'
 import { linkAbort } from '../lib/async/linked-abort.ts'
 import { type Assembly, assemble } from './assembly.ts'
 import type { AppState } from './lifecycle.ts'
@@ -49,10 +49,12 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     this.direct = this.#parts.senders.direct
   }
 
+  /** The name of the app, and of its input queue. */
   get name(): string {
     return this.#parts.settings.name
   }
 
+  /** How far the app has come: from 'idle' before `start()` to 'stopped'. */
   get state(): AppState {
     return this.#parts.lifecycle.state
   }
@@ -199,6 +201,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    */
   async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkOptions('start()', options, ['signal'])
+    checkSignal('start().signal', options.signal)
     // Called inside a unit, what runs for as long as the app does must not carry that unit along.
     const { attempts, lifecycle } = this.#parts
     return attempts.ambient.run(undefined, () => lifecycle.start(options.signal))
@@ -218,7 +221,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     options: { readonly graceMs?: number; readonly removeQueue?: boolean } = {},
   ): Promise<void> {
     checkOptions('stop()', options, ['graceMs', 'removeQueue'])
-    const { removeQueue = false } = options
+    const removeQueue = checkBoolean('stop().removeQueue', options.removeQueue) ?? false
     const { settings, attempts, lifecycle } = this.#parts
     const bounds = { default: settings.stopGraceMs, min: 0, max: 3_600_000 }
     if (removeQueue) checkRemoval(settings)
@@ -242,6 +245,8 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * called inside an open transaction that may hold the only writer, and the wait timed out.
    */
   async drain(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    checkOptions('drain()', options, ['signal'])
+    checkSignal('drain().signal', options.signal)
     const { settings, relay, transactions } = this.#parts
     if (settings.storage === undefined) return
     if (relay.state === 'idle') throw misuse('drain()', NO_RELAY)

@@ -6,7 +6,7 @@ import type { Cancellation } from '../core/outbox.ts'
 export interface SendOptions {
   /**
    * Messages with the same key leave in the order of their commits. 1 to 255 bytes of UTF-8,
-   * without control characters.
+   * without control characters. Default none: no order is promised.
    */
   readonly partitionKey?: string
   /**
@@ -17,7 +17,7 @@ export interface SendOptions {
   readonly delayMs?: number
   /**
    * The message is not published before this time, by the clock of this process; at most a year
-   * ahead. A time that has passed is now. In place of `delayMs`. Needs an outbox.
+   * ahead. A time that has passed is now. In place of `delayMs`. Needs an outbox. Default: at once.
    */
   readonly at?: Date
   /**
@@ -34,7 +34,7 @@ export interface SendOptions {
   readonly id?: string
   /**
    * At most 100 headers: 8 KiB of text each, 48 KiB together. Names that Mersal sets itself are
-   * refused.
+   * refused. Default none.
    */
   readonly headers?: Readonly<Record<string, string>>
 }

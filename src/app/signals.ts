@@ -1,15 +1,20 @@
 import { errorText } from '../core/errors/error-text.ts'
 import { MersalError, isMersalError } from '../core/errors/errors.ts'
+import { checkNumber, checkOptions, checkShape, invalidOption } from '../core/options.ts'
 import type { Mersal } from './mersal.ts'
 
 type StopSignal = 'SIGTERM' | 'SIGINT'
 
+/** Options of `runUntilSignal()` and `stopOnSignals()`. */
 export interface SignalOptions {
-  /** Default SIGTERM and SIGINT. */
+  /** Which signals stop the app. Default SIGTERM and SIGINT. */
   readonly signals?: readonly StopSignal[]
-  /** How long `stop()` may take, in milliseconds. Default: the option `stopGraceMs` of the app. */
+  /**
+   * How long `stop()` may take, in milliseconds. From 0 to an hour. Default: the option
+   * `stopGraceMs` of the app.
+   */
   readonly graceMs?: number
-  /** For tests: the process. */
+  /** For tests. Default: the process. */
   readonly host?: SignalHost
   /** Gets the error text of a stop that failed. Default: a line on standard error. */
   readonly report?: (text: string) => void
@@ -35,6 +40,22 @@ interface Ending {
 }
 
 const endingOf = ({ graceMs }: SignalOptions): Ending => (graceMs === undefined ? {} : { graceMs })
+
+/** Throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
+function checkSignalOptions(call: string, given: SignalOptions): void {
+  checkOptions(call, given, ['signals', 'graceMs', 'host', 'report'])
+  const {
+    signals = [],
+    host,
+    report,
+  } = given as { readonly [Name in keyof SignalOptions]: unknown }
+  if (!Array.isArray(signals) || signals.some((name) => !Object.hasOwn(numbers, name as string)))
+    throw invalidOption(`${call}.signals`, "expected an array of 'SIGTERM' and 'SIGINT'")
+  checkNumber(`${call}.graceMs`, given.graceMs, { default: 0, min: 0, max: 3_600_000 })
+  if (host !== undefined) checkShape(`${call}.host`, host, ['on', 'off', 'exit'])
+  if (report !== undefined && typeof report !== 'function')
+    throw invalidOption(`${call}.report`, 'expected a function')
+}
 
 type Stoppable = Pick<Mersal<never>, 'start' | 'stop'>
 
@@ -72,16 +93,17 @@ async function stopAll(
 }
 
 /**
- * Starts the app, or several, waits for a signal, then stops them gracefully, all at once. Sets the exit code and
- * resolves to it: 0 after a graceful stop, 1 if the grace period was not enough or stopping failed.
- * A second signal ends the process at once with 128 + its number. Throws the error of `start()`,
- * unless a signal came first; of several apps the others are stopped before that.
+ * Starts the app, or several, waits for a signal, then stops them gracefully, all at once. Sets the
+ * exit code and resolves to it: 0 after a graceful stop, 1 if the grace period was not enough or
+ * stopping failed. A second signal ends the process at once with 128 + its number. Throws the error
+ * of `start()`, unless a signal came first; of several apps the others are stopped before that.
  */
 export async function runUntilSignal(
   app: Stoppable | readonly Stoppable[],
   options: SignalOptions = {},
 ): Promise<number> {
   const apps = appsOf('runUntilSignal()', app)
+  checkSignalOptions('runUntilSignal()', options)
   using stopping = stopOnSignals(apps, options)
   try {
     await startAll(apps, endingOf(options), options.report ?? toStderr)
@@ -100,14 +122,15 @@ export interface SignalStop extends Disposable {
 }
 
 /**
- * Stops the app, or several, when a signal comes, as `runUntilSignal` does, but does not start it. Disposing
- * removes the listeners.
+ * Stops the app, or several, when a signal comes, as `runUntilSignal` does, but does not start it.
+ * Disposing removes the listeners.
  */
 export function stopOnSignals(
   app: Pick<Stoppable, 'stop'> | readonly Pick<Stoppable, 'stop'>[],
   options: SignalOptions = {},
 ): SignalStop {
   const apps = appsOf('stopOnSignals()', app)
+  checkSignalOptions('stopOnSignals()', options)
   const { signals = ['SIGTERM', 'SIGINT'], host = process, report = toStderr } = options
   const { promise, resolve } = Promise.withResolvers<number>()
   let asked = false

@@ -1,7 +1,5 @@
-import type { Backoff } from '../lib/async/backoff.ts'
 import type { Clock, Random } from '../lib/async/clock.ts'
 import type { Envelope } from '../core/messages/message.ts'
-import type { OnExpired } from '../core/messages/expiry.ts'
 import type { IncomingStep, OutgoingStep } from '../core/pipeline.ts'
 import type { BodyCodec } from '../core/messages/codec.ts'
 import type { TypeOf, WireFormat } from '../core/messages/wire-format.ts'
@@ -12,9 +10,10 @@ import type { Transport } from '../core/transport.ts'
 import type { HandlingStep } from './receive/handling-steps.ts'
 import type { CheckBodies } from './send/outgoing.ts'
 import type { IdempotencyConfig, LifecycleHook, OutboxConfig } from './configs.ts'
+import type { HandleOptions, ReceiveOptions, RetryOptions } from './handle-options.ts'
 import type { Sender, UnitSender } from './senders.ts'
 
-export type { HandleOptions, RetryOptions } from './handle-options.ts'
+export type { HandleOptions, ReceiveOptions, RetryOptions }
 export type { IdempotencyConfig, LifecycleHook, OutboxConfig }
 export type { SendOptions, TransactionSender } from './senders.ts'
 export type { Sender, UnitSender }
@@ -26,6 +25,7 @@ export interface HandlerContext<Tx> extends UnitSender {
    * no store.
    */
   readonly tx: Tx
+  /** The message as it came: id, type, headers, bytes. */
   readonly message: Envelope
   /**
    * Number of this try, from 1, over all deliveries of the message. A try does not count if its
@@ -47,7 +47,10 @@ export type Handler<Body, Tx> = (body: Body, context: HandlerContext<Tx>) => Pro
 
 /** Options of `transaction()`. */
 export interface TransactionOptions {
-  /** Gives the transaction up when it aborts: the transaction is rolled back. */
+  /**
+   * Gives the transaction up when it aborts: the transaction is rolled back. Default: nothing gives
+   * it up.
+   */
   readonly signal?: AbortSignal
   /**
    * The sender that the callback of an open `transaction()` was given, or the context of a handler:
@@ -55,47 +58,6 @@ export interface TransactionOptions {
    * transaction inside another one is meant to be separate. Default: always a separate transaction.
    */
   readonly join?: Sender | false | undefined
-}
-
-/** How an app receives. Every time is in milliseconds. */
-export interface ReceiveOptions {
-  /** Messages handled at one time. From 1 to 10,000. Default 10. */
-  readonly concurrency?: number
-  /**
-   * A handler that takes longer has failed, and its `signal` aborts. From 1 to a day. Default
-   * 30,000.
-   */
-  readonly handlerTimeoutMs?: number
-  /**
-   * Tries at once after the first one, each in a transaction of its own, before the message goes
-   * back to the queue. From 0 to 100. Default 1.
-   */
-  readonly immediateRetries?: number
-  /** Deliveries before the message becomes a dead letter. From 1 to 10,000. Default 5. */
-  readonly maxDeliveries?: number
-  /**
-   * Waiting time between deliveries, with jitter. Default: 1,000 after the first, doubled each
-   * time, at most 300,000.
-   */
-  readonly backoff?: Backoff
-  /**
-   * A message whose handler asks for it again with `retryLater` becomes a dead letter this long
-   * after the first such wish. Default 7 days, or less if the inbox forgets earlier
-   * (`idempotency.retentionMs`).
-   */
-  readonly giveUpAfterMs?: number
-  /**
-   * True: of one partition key one message is handled at a time, in order, by all processes of the
-   * app together. A retry and `retryLater` hold their own key only; after a dead letter its key goes
-   * on. `start()` throws `MERSAL_INVALID_OPTIONS` on a transport that cannot. Default false.
-   */
-  readonly orderPerKey?: boolean
-  /**
-   * What becomes of a message that arrives after it has expired (`expiresInMs` of its sender). No
-   * handler is called. 'discard' removes it without a copy, also one that an operator has put back.
-   * Default 'dead-letter'.
-   */
-  readonly onExpired?: OnExpired
 }
 
 /** Where a message type goes: the name of a queue, or a queue and a transport. */
@@ -112,16 +74,27 @@ export interface MersalOptions<Tx> {
   /**
    * The database: unit of work, outbox and message tracker. The app closes it when it stops.
    * Without a store, what a handler sends is published when the handler has succeeded, and other
-   * sends go out directly.
+   * sends go out directly. Default none.
    */
   readonly store?: Store<Tx>
-  /** Replaces the unit of work of the store, or stands alone beside `outbox.storage`. */
+  /**
+   * Replaces the unit of work of the store, or stands alone beside `outbox.storage`. Default: that
+   * of the store.
+   */
   readonly unitOfWork?: UnitOfWork<Tx>
+  /** The outbox and its relay. Default: the outbox of the store. */
   readonly outbox?: OutboxConfig<Tx>
+  /** The inbox. Default: that of the store. */
   readonly idempotency?: IdempotencyConfig<Tx>
-  /** Where message types go, by their names. A command without a route belongs to this app. */
+  /**
+   * Where message types go, by their names. A command without a route belongs to this app. Default
+   * none.
+   */
   readonly routes?: Readonly<Record<string, Route>>
-  /** Further transports by name. A route chooses one. The main one is called 'default'. */
+  /**
+   * Further transports by name. A route chooses one. The main one is called 'default'. Default
+   * none.
+   */
   readonly bridges?: Readonly<Record<string, Transport>>
   /**
    * False: `app.send`, `app.sendLocal` and `app.publish` never use the transaction that the current
@@ -132,6 +105,7 @@ export interface MersalOptions<Tx> {
   readonly ambientSends?: boolean
   /** True: the app has no input queue and no handlers. It only sends. Default false. */
   readonly sendOnly?: boolean
+  /** How the app receives: how much at a time, when again. Default: as each of its fields says. */
   readonly receive?: ReceiveOptions
   /**
    * How long `stop()` waits for handlers and the relay, in milliseconds. After that it waits up to
@@ -164,7 +138,7 @@ export interface MersalOptions<Tx> {
   readonly serializer?: Serializer
   /**
    * In place of `serializer`: the first one writes bodies of types without a `contentType` of their
-   * own, and each reads the bodies of its content type.
+   * own, and each reads the bodies of its content type. Default: `serializer` alone.
    */
   readonly serializers?: readonly Serializer[]
   /**
@@ -180,7 +154,8 @@ export interface MersalOptions<Tx> {
   /**
    * Names the type of a foreign message, which came without one; undefined if it does not know it.
    * With an id of the sender a repeated message is known for a duplicate. Without one it gets a new
-   * id with each delivery, and is handled at least once. It must not change the message.
+   * id with each delivery, and is handled at least once. It must not change the message. Default: a
+   * message without a type becomes a dead letter.
    */
   readonly typeOf?: TypeOf
   /**

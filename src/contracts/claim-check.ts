@@ -9,7 +9,9 @@ import { parseJson } from '../lib/json.ts'
 import { printable } from '../lib/text.ts'
 import type { BodyStore, StoredBody } from './bodies.ts'
 
+/** Options of `claimCheck()`. */
 export interface ClaimCheckOptions {
+  /** Where large bodies are kept: `fileBodies()`, `s3Bodies()` or one of your own. */
   readonly store: BodyStore
   /** A body with more bytes goes to the store. From 0 to 1 GiB. */
   readonly aboveBytes: number

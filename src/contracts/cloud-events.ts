@@ -7,6 +7,7 @@ import { checkOptions, invalidOption } from '../core/options.ts'
 import type { WireFormat } from '../core/messages/wire-format.ts'
 import { printable } from '../lib/text.ts'
 
+/** Options of `cloudEvents()`. */
 export interface CloudEventsOptions {
   /**
    * Attribute `source` of what this app sends: a URI reference that names it to others, such as

@@ -11,6 +11,7 @@ import { MersalError } from '../core/errors/errors.ts'
 import { checkOptions, invalidOption } from '../core/options.ts'
 import { printable } from '../lib/text.ts'
 
+/** Options of `encryption()`. */
 export interface EncryptionOptions {
   /**
    * Keys of 32 random bytes by their ids: 1 to 64 letters, digits, '.', '_' and '-'. Keep an old

@@ -5,6 +5,7 @@ import { checkBoolean, checkOptions, invalidOption } from '../core/options.ts'
 import type { BodyStore } from './bodies.ts'
 import { anotherFolder, makeMark, readMark, syncFolder } from './folder-mark.ts'
 
+/** Options of `fileBodies()`. */
 export interface FileBodiesOptions {
   /** A folder that all senders and receivers see. */
   readonly directory: string

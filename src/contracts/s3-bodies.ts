@@ -19,8 +19,11 @@ export interface S3Client {
   ): Promise<{ readonly Body?: { transformToByteArray(): Promise<Uint8Array> } | undefined }>
 }
 
+/** Options of `s3Bodies()`. */
 export interface S3BodiesOptions {
+  /** A client of S3 with `putObject` and `getObject`, such as `S3` of `@aws-sdk/client-s3`. */
   readonly client: S3Client
+  /** Name of the bucket. It must exist. */
   readonly bucket: string
   /** Before each key. Default none. */
   readonly prefix?: string

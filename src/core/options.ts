@@ -89,6 +89,16 @@ export function checkChoice<Choice extends string>(
   return given as Choice
 }
 
+/** The signal, undefined if none was given. Throws unless it can abort and tell of it. */
+export function checkSignal(field: string, given: unknown): AbortSignal | undefined {
+  if (given === undefined) return undefined
+  const { aborted } = Object(given) as { readonly aborted?: unknown }
+  if (typeof aborted !== 'boolean')
+    throw invalidOption(field, `expected an AbortSignal, got ${kindOf(given)}`)
+  checkShape(field, given, ['addEventListener', 'throwIfAborted'])
+  return given as AbortSignal
+}
+
 /** Throws unless every named member of the object is a function. */
 export function checkShape(field: string, given: unknown, methods: readonly string[]): void {
   if (typeof given !== 'object' || given === null)

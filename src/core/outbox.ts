@@ -132,11 +132,13 @@ export type WriteWithin = (
   messages: readonly OutgoingMessage[],
 ) => Promise<readonly SavedMessage[]>
 
+/** What a storage is asked for when it saves messages. */
 export interface SaveOptions {
   /**
    * Asks that the rows be *born claimed* with this token for `graceMs`, so that the writer itself
    * can publish them after its commit. The storage declines (per row) when an open row of the same
-   * key exists, when the message is delayed, or when the commit would not be durable.
+   * key exists, when the message is delayed, or when the commit would not be durable. Default: the
+   * rows are born free.
    */
   readonly express?: { readonly token: string; readonly graceMs: number }
 }

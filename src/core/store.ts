@@ -18,21 +18,22 @@ export type UnitOfWork<Tx> = <Result>(
   options?: UnitOptions,
 ) => Promise<Result>
 
+/** What a unit of work is told. */
 export interface UnitOptions {
   /**
    * Gives the unit up: it is rolled back. What its function does later must reach no other
-   * transaction.
+   * transaction. Default none.
    */
   readonly signal?: AbortSignal
   /**
    * Resolves when nothing of the function runs any more, which may be long after it was given up.
    * For a store that cannot take the handle away from it: until then nobody else may use that
-   * handle.
+   * handle. Default: when the function has ended.
    */
   readonly ended?: Promise<void>
   /**
-   * As `signal`, for a store that wants to spare most units a signal, which is made when it is first
-   * asked for.
+   * As `signal`, for a store that wants to spare most units a signal, which is made when it is
+   * first asked for. Default none.
    */
   readonly givingUp?: GivingUp
 }

@@ -46,6 +46,7 @@ export interface Events {
   }
   /** A unit of work with messages has committed. */
   'mersal:commit': { readonly app: string; readonly messages: number; readonly express: number }
+  /** A relay has asked the outbox for work. `messages`: how many it got, also none. */
   'mersal:claim': { readonly app: string; readonly messages: number }
   /**
    * The outbox could not be claimed from; it is tried again. `code` is that of the error, or
@@ -54,6 +55,7 @@ export interface Events {
   'mersal:claim-failed': { readonly app: string; readonly code: string }
   /** The relay was told that there may be rows: by a waker of the store, or a call of `wake()`. */
   'mersal:wake': { readonly app: string; readonly by: 'waker' | 'call' }
+  /** A broker has answered for one message, or its time was up: `outcome` says what. */
   'mersal:publish': {
     readonly app: string
     readonly id: string
@@ -61,7 +63,11 @@ export interface Events {
     readonly outcome: string
     readonly attempt: number
   }
+  /**
+   * What became of published messages was recorded. `stale`: rows that another relay had taken over.
+   */
   'mersal:settle': { readonly app: string; readonly messages: number; readonly stale: number }
+  /** A relay has given a message up; it is a dead letter. */
   'mersal:dead': {
     readonly app: string
     readonly id: string
@@ -77,6 +83,7 @@ export interface Events {
     readonly place: string
     readonly by: 'relay' | 'receiver'
   }
+  /** The breaker of a destination has changed: 'closed', 'open', 'half-open' or 'probing'. */
   'mersal:breaker': { readonly app: string; readonly destination: string; readonly state: string }
   /** Messages shared a transaction. `undone`: it failed, and they are handled again. */
   'mersal:batch': {

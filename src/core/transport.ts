@@ -32,12 +32,15 @@ export type PublishOutcome =
     }
   | { readonly kind: 'unknown'; readonly error: Error }
 
+/** When a publish is given up. */
 export interface PublishOptions {
-  /** Aborts the waiting, not the message: what was already written answers `unknown`. */
+  /**
+   * Aborts the waiting, not the message: what was already written answers `unknown`. Default none.
+   */
   readonly signal?: AbortSignal
   /**
    * What has not been written when it aborts is not written any more, and answers `unavailable`,
-   * `withdrawn`.
+   * `withdrawn`. Default none.
    */
   readonly withdraw?: AbortSignal
 }

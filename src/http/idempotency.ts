@@ -1,9 +1,16 @@
 import type { OnceRequest, OnceResult } from '../app/once/request.ts'
 import type { UnitSender } from '../app/types.ts'
-import { checkBoolean, checkOptions, checkShape, invalidOption } from '../core/options.ts'
+import {
+  checkBoolean,
+  checkNumber,
+  checkOptions,
+  checkShape,
+  invalidOption,
+} from '../core/options.ts'
 import { expressRoute, type ExpressRoute } from './express.ts'
 import { fastifyRoute, type FastifyRoute } from './fastify.ts'
 import { fetchRoute, type FetchRoute, honoRoute, type HonoRoute } from './fetch.ts'
+import { onceTimes } from '../core/records/once.ts'
 import { readKeyHeader } from './key-header.ts'
 import { malformedKey, missingKey, problemOf, problemReply } from './problems.ts'
 import { type KeptReply, keptReply, replayOf, type Reply, replyOf } from './reply.ts'
@@ -31,9 +38,9 @@ export interface IdempotencyOptions {
   readonly headers?: readonly string[]
   /** Address of a page for clients, which the answers to mistakes name. Default none. */
   readonly documentation?: string
-  /** As in `app.once`, in milliseconds. Default 5,000. */
+  /** As in `app.once`, in milliseconds. From 0 to an hour. Default 5,000. */
   readonly waitMs?: number
-  /** As in `app.once`, in milliseconds. Default 24 hours. */
+  /** As in `app.once`, in milliseconds. From a second to ten years. Default 24 hours. */
   readonly keepMs?: number
 }
 
@@ -68,10 +75,10 @@ export function idempotency<Tx>(
 ): Idempotency<Tx> {
   checkShape('idempotency().app', app, ['once', 'transaction'])
   checkOptions('idempotency()', options, known)
-  const { headers, documentation, waitMs, keepMs } = options
+  const { headers, documentation } = options
   if (headers !== undefined && !Array.isArray(headers))
     throw invalidOption('idempotency().headers', 'expected a list of names')
-  if (documentation !== undefined && !/^https?:\/\/[^\s<>"]+$/.test(documentation))
+  if (documentation !== undefined && !isAddress(documentation))
     throw invalidOption('idempotency().documentation', 'expected an address with http or https')
   const kept = headers && new Set(headers.map((name) => name.toLowerCase()))
   const serving: Serving<Tx> = {
@@ -81,8 +88,8 @@ export function idempotency<Tx>(
     keeps: (name) => kept?.has(name) ?? name !== 'set-cookie',
     documentation,
     times: {
-      ...(waitMs === undefined ? {} : { waitMs }),
-      ...(keepMs === undefined ? {} : { keepMs }),
+      waitMs: checkNumber('idempotency().waitMs', options.waitMs, onceTimes.waitMs),
+      keepMs: checkNumber('idempotency().keepMs', options.keepMs, onceTimes.keepMs),
     },
   }
   const serve: Serve<Tx> = (request, work) => serveOnce(serving, request, work)
@@ -93,6 +100,9 @@ export function idempotency<Tx>(
     fetch: fetchRoute(serve),
   }
 }
+
+const isAddress = (given: unknown): boolean =>
+  typeof given === 'string' && /^https?:\/\/[^\s<>"]+$/.test(given)
 
 interface Serving<Tx> {
   readonly app: OnceApp<Tx>

@@ -21,9 +21,14 @@ export interface MersalModuleOptions {
 
 /** Options of an app whose options come from providers. */
 export interface MersalModuleAsyncOptions<Tx> extends MersalModuleOptions {
-  /** Modules that the factory needs, such as the one of the database: it is closed after the app. */
+  /**
+   * Modules that the factory needs, such as the one of the database: it is closed after the app.
+   * Default none.
+   */
   readonly imports?: ModuleMetadata['imports']
+  /** Providers that `useFactory` is called with, in this order. Default none. */
   readonly inject?: readonly InjectionToken[]
+  /** Makes the options of the app. */
   readonly useFactory: (...given: never[]) => MersalOptions<Tx> | Promise<MersalOptions<Tx>>
 }
 

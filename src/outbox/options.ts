@@ -25,20 +25,29 @@ export interface GivingUpOptions {
 
 /** How the relay works. Every field has a default. Times are in milliseconds. */
 export interface RelayOptions extends GivingUpOptions {
-  /** Safety net: the relay looks at least this often. Default 1000. */
+  /** Safety net: the relay looks at least this often. From 1 to an hour. Default 1000. */
   readonly pollIntervalMs?: number
-  /** Rows taken by one claim. Default 500. */
+  /** Rows taken by one claim. From 1 to 10,000. Default 500. */
   readonly batchSize?: number
-  /** Most messages in the hands of this relay. Default 1000. */
+  /**
+   * Most messages in the hands of this relay. From `batchSize` to 100,000. Default 1000, or
+   * `batchSize` if that is more.
+   */
   readonly window?: number
   /**
-   * Most bytes in the hands of this relay, and one message more. Default 32 MiB; several stores in
-   * one process share it.
+   * Most bytes in the hands of this relay, and one message more. From 1 MiB to 1 GiB. Default 32
+   * MiB; several stores in one process share it.
    */
   readonly windowBytes?: number
-  /** How long a claim holds. A killed relay's work is taken over after it. Default 15000. */
+  /**
+   * How long a claim holds. A killed relay's work is taken over after it. From 100 to an hour.
+   * Default 15000.
+   */
   readonly claimMs?: number
-  /** A message that the broker refuses this often becomes a dead letter. Default 10. */
+  /**
+   * A message that the broker refuses this often becomes a dead letter. From 1 to 10,000. Default
+   * 10.
+   */
   readonly maxAttempts?: number
   /** Waiting time after a refusal. Default 1 s, doubling, at most 5 minutes, with jitter. */
   readonly retry?: Backoff
@@ -49,7 +58,10 @@ export interface RelayOptions extends GivingUpOptions {
   readonly breaker?: Backoff
   /** Whether the process that committed a message publishes it itself at once. Default true. */
   readonly express?: boolean
-  /** How long a message in the express lane is left alone by the other relays. Default 10000. */
+  /**
+   * How long a message in the express lane is left alone by the other relays. From 100 to an hour.
+   * Default 10000.
+   */
   readonly expressGraceMs?: number
 }
 

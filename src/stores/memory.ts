@@ -1,5 +1,5 @@
 import { MersalError } from '../core/errors/errors.ts'
-import { checkNumber, checkOptions } from '../core/options.ts'
+import { checkBoolean, checkNumber, checkOptions } from '../core/options.ts'
 import type { OutboxStorage, Waker } from '../core/outbox.ts'
 import type { Store, UnitOfWork } from '../core/store.ts'
 import { aborted } from '../lib/async/abort.ts'
@@ -33,6 +33,7 @@ export {
 } from './memory/database.ts'
 export type { MemoryTransaction } from './memory/unit/transaction.ts'
 
+/** Options of `memoryStore()`. */
 export interface MemoryStoreOptions extends MemoryDatabaseOptions {
   /**
    * Rows that another store of this process shares. Default: a database of its own, made with the
@@ -40,13 +41,13 @@ export interface MemoryStoreOptions extends MemoryDatabaseOptions {
    */
   readonly database?: MemoryDatabase
   /**
-   * Sent rows are kept this long, in milliseconds, until `prune` removes them. Default 0: they go
-   * at once.
+   * Sent rows are kept this long, in milliseconds, until `prune` removes them. 0 or more. Default
+   * 0: they go at once.
    */
   readonly keepSentMs?: number
   /**
    * Everything is lost when the process ends. Say here that you know it, to run with
-   * `NODE_ENV=production`.
+   * `NODE_ENV=production`. Default false.
    */
   readonly allowInProduction?: boolean
 }
@@ -124,7 +125,8 @@ function invalidDatabase(text: string): MersalError {
 }
 
 function refuseProduction(options: MemoryStoreOptions): void {
-  if (process.env['NODE_ENV'] !== 'production' || options.allowInProduction === true) return
+  const allowed = checkBoolean('memoryStore.allowInProduction', options.allowInProduction) ?? false
+  if (process.env['NODE_ENV'] !== 'production' || allowed) return
   throw new MersalError(
     'MERSAL_STORE_UNSAFE',
     'the memory store loses everything when the process ends: use a database in production, or set allowInProduction: true',

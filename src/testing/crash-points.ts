@@ -8,9 +8,13 @@ export { commitPoints } from './crash-points/commit.ts'
 export { type AtCrashPoint, type CrashPoint, crashPointList } from './crash-points/points.ts'
 export { storeWithPoints, transportWithPoints }
 
+/** Options of `crashPoints()`. */
 export interface CrashPointsOptions<Tx> {
+  /** The store of the app under test. */
   readonly store: Store<Tx>
+  /** The transport of the app under test. */
   readonly transport: Transport
+  /** Called at each point; it may wait, throw, or end the process. */
   readonly at: AtCrashPoint
 }
 

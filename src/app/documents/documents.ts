@@ -1,6 +1,7 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Envelope } from '../../core/messages/message.ts'
+import { checkNumber, checkOptions } from '../../core/options.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import { systemClock, systemRandom } from '../../lib/async/clock.ts'
 import { serializersOf } from '../contracts/serializers.ts'
@@ -17,13 +18,14 @@ import {
 import type { DocumentType } from './definition.ts'
 import { type DocumentsOptions, documentsSettings } from './options.ts'
 
+/** Options of `update()`. */
 export interface UpdateOptions {
   /**
    * The message that is being handled: its effect on this document happens once, however often it
-   * is delivered.
+   * is delivered. Default: no message is handled.
    */
   readonly handling?: Envelope
-  /** Tries while others change the same document. Default 20. */
+  /** Tries while others change the same document. From 1 to 10,000. Default 20. */
   readonly tries?: number
 }
 
@@ -84,7 +86,11 @@ export function documents(options: DocumentsOptions): Documents {
     async load<State>(type: DocumentType<State>, id: string) {
       return stateOf((await storage.load(keyOf(type, id))).state) as State | undefined
     },
-    async update(type, id, change, { handling, tries = 20 } = {}) {
+    async update(type, id, change, options = {}) {
+      checkOptions('update()', options, ['handling', 'tries'])
+      const { handling } = options
+      const bounds = { default: 20, min: 1, max: 10_000 }
+      const tries = checkNumber('update().tries', options.tries, bounds)
       const key = keyOf(type, id)
       const collect = (): Collected => collector(make, routing, key, handling)
       const inbox = handling === undefined ? undefined : { consumer: name, messageId: handling.id }

@@ -15,22 +15,28 @@ import { systemClock, systemRandom } from '../../lib/async/clock.ts'
 import type { RoutingFacts } from '../send/routing.ts'
 import { DocumentRelay } from './relay.ts'
 
+/** Options of `documents()`. */
 export interface DocumentsOptions {
   /** Names the sender in headers, and the consumer in the inbox. */
   readonly name: string
+  /** Where the documents are: `redisDocuments()`, or one of your own. */
   readonly storage: DocumentStorage
+  /** The broker. It stays yours. */
   readonly transport: Transport
-  /** Further transports by name. */
+  /** Further transports by name. Default none. */
   readonly bridges?: Readonly<Record<string, Transport>>
-  /** The queue of the app that owns a command, by the name of the command. */
+  /** The queue of the app that owns a command, by the name of the command. Default none. */
   readonly routes?: Readonly<Record<string, string>>
-  /** The relay looks at least this often, in milliseconds. Default 1000. */
+  /** The relay looks at least this often, in milliseconds. From 1 to an hour. Default 1000. */
   readonly pollIntervalMs?: number
-  /** Documents whose messages are published at the same time. Default 50. */
+  /** Documents whose messages are published at the same time. From 1 to 10,000. Default 50. */
   readonly concurrency?: number
-  /** A relay that has died gives its documents to others after this time. Default 15000. */
+  /**
+   * A relay that has died gives its documents to others after this time. From 100 to an hour.
+   * Default 15000.
+   */
   readonly holdMs?: number
-  /** A message that was refused so often becomes a dead letter. Default 10. */
+  /** A message that was refused so often becomes a dead letter. From 1 to 1,000,000. Default 10. */
   readonly maxAttempts?: number
   /** Waiting time after a refusal. Default 1 s, doubling, at most 5 minutes. */
   readonly retry?: Backoff

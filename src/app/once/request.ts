@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { MersalError } from '../../core/errors/errors.ts'
-import type { OnceKey } from '../../core/records/once.ts'
+import { type OnceKey, onceTimes } from '../../core/records/once.ts'
 import { checkPartitionKey } from '../../core/messages/validation.ts'
-import { checkNumber, checkOptions, invalidOption } from '../../core/options.ts'
+import { checkNumber, checkOptions, checkSignal, invalidOption } from '../../core/options.ts'
 
 /** What `app.once` is told of a request. Times are in milliseconds. */
 export interface OnceRequest {
@@ -30,7 +30,10 @@ export interface OnceRequest {
    * The response is kept for at least this time. From a second to ten years. Default 24 hours.
    */
   readonly keepMs?: number
-  /** Ends the waiting, and gives the transaction up: it is rolled back. */
+  /**
+   * Ends the waiting, and gives the transaction up: it is rolled back. Default: nothing gives it
+   * up.
+   */
   readonly signal?: AbortSignal
 }
 
@@ -51,7 +54,6 @@ export interface CheckedRequest {
   readonly signal: AbortSignal | undefined
 }
 
-const DAY_MS = 86_400_000
 const known = ['key', 'scope', 'fingerprint', 'waitMs', 'keepMs', 'signal']
 
 /** Throws `MERSAL_INVALID_OPTIONS`, or `MERSAL_ONCE_KEY`, which name the field. */
@@ -60,14 +62,12 @@ export function checkRequest(app: string, request: OnceRequest): CheckedRequest 
   const { key, scope, signal } = request
   checkKey('key', key)
   if (scope !== undefined) checkKey('scope', scope)
-  const wait = { default: 5000, min: 0, max: 3_600_000 }
-  const keep = { default: DAY_MS, min: 1000, max: 3650 * DAY_MS }
   return {
     key: { app, scope: scope ?? '', key },
     fingerprint: fingerprintOf(request.fingerprint),
-    waitMs: checkNumber('once().waitMs', request.waitMs, wait),
-    keepMs: checkNumber('once().keepMs', request.keepMs, keep),
-    signal,
+    waitMs: checkNumber('once().waitMs', request.waitMs, onceTimes.waitMs),
+    keepMs: checkNumber('once().keepMs', request.keepMs, onceTimes.keepMs),
+    signal: checkSignal('once().signal', signal),
   }
 }
 

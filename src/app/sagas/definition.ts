@@ -15,6 +15,7 @@ export interface SagaOptions<State> {
   readonly version?: number
   /**
    * Makes a state of the present version from one of an earlier version. Needed from version 2 on.
+   * Default none.
    */
   readonly upgrade?: (state: unknown, version: number) => unknown
 }

@@ -32,8 +32,12 @@ export interface SagaContext<Tx> extends HandlerContext<Tx> {
  */
 export type SagaMissing = 'ignore' | 'retry' | 'dead'
 
+/** Options of one reaction of a saga. */
 export interface SagaReactionOptions {
-  /** Default 'ignore'. */
+  /**
+   * What becomes of a message for which there is no instance. `ignore`: it counts as handled.
+   * `retry`: it is tried again. `dead`: it becomes a dead letter. Default 'ignore'.
+   */
   readonly missing?: SagaMissing
 }
 

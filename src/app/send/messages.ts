@@ -22,7 +22,8 @@ export interface ContractOptions {
   /**
    * Under each earlier version a function that makes the next one of its body: `upcast: { 1: (old:
    * { name: string }) => ({ fullName: old.name }) }`. Older messages take these steps before the
-   * schema and the handler see them. A step gets what the serializer read; it must not wait.
+   * schema and the handler see them. A step gets what the serializer read; it must not wait. Needed
+   * from version 2 on. Default: none, for version 1.
    */
   readonly upcast?: Readonly<Record<number, Upcaster>>
   /**

@@ -60,6 +60,9 @@ function checkStore<Tx>(store: Store<Tx>): void {
 function checkOutbox<Tx>(outbox: OutboxConfig<Tx>): void {
   checkOptions('outbox', outbox, ['storage', 'relay', 'runRelay', 'wakers'])
   if (outbox.storage !== undefined) checkShape('outbox.storage', outbox.storage, storageMethods)
+  const { wakers = [] } = outbox as { readonly wakers?: unknown }
+  if (!Array.isArray(wakers) || wakers.some((waker) => typeof waker !== 'function'))
+    throw invalidOption('outbox.wakers', 'expected an array of functions')
 }
 
 function checkWithoutStorage<Tx>({ unitOfWork, outbox = {} }: MersalOptions<Tx>): void {

@@ -1,5 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import { checkOptions } from '../../core/options.ts'
+import { checkOptions, checkSignal } from '../../core/options.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import { type AppState, appStopped } from '../lifecycle.ts'
 import type { TransactionOptions, UnitSender } from '../types.ts'
@@ -40,7 +40,7 @@ export class Transactions<Tx> {
     if (join === undefined || join === false || this.#ports.runUnit === undefined)
       return this.#runNew(work, options)
     try {
-      checkOptions('transaction()', options, ['signal', 'join'])
+      checkTransactionOptions(options)
       return this.#runJoined(this.#ports.unitSenders.unitOf(join), work, options.signal)
     } catch (error) {
       return Promise.reject(error)
@@ -79,7 +79,7 @@ export class Transactions<Tx> {
   }
 
   async #runNew<Result>(work: Work<Tx, Result>, options: TransactionOptions): Promise<Result> {
-    checkOptions('transaction()', options, ['signal', 'join'])
+    checkTransactionOptions(options)
     const { app, ambient, runUnit, unitSenders, open, lifecycle } = this.#ports
     const { state } = lifecycle
     if (state === 'stopping' || state === 'stopped') throw appStopped(app, 'transaction()')
@@ -105,6 +105,11 @@ export class Transactions<Tx> {
     this.#warnedOfNesting = true
     this.#ports.logger.warn({ app: this.#ports.app }, NESTED)
   }
+}
+
+function checkTransactionOptions(options: TransactionOptions): void {
+  checkOptions('transaction()', options, ['signal', 'join'])
+  checkSignal('transaction().signal', options.signal)
 }
 
 const COMMITTED =

@@ -17,27 +17,32 @@ export type ToolStore = RelayStore & Pick<Store<unknown>, 'admin' | 'sagas' | 'o
 
 /** What the program `mersal` works with: the same store and transports as the apps. */
 export interface MersalConfig<Tx = unknown> {
-  /** The database with the outbox. */
+  /** The database with the outbox. Default none: give this or `stores`. */
   readonly store?: Store<Tx>
   /**
    * In place of `store`: several databases by name, all served by one `mersal relay`; other verbs
-   * choose with `--store`.
+   * choose with `--store`. Default none.
    */
   readonly stores?: Stores<ToolStore>
-  /** The broker; `default` in destinations. Not needed by verbs that only look at the database. */
+  /**
+   * The broker; `default` in destinations. Not needed by verbs that only look at the database.
+   * Default none.
+   */
   readonly transport?: Transport
-  /** Further transports by name, as in the options of the apps. */
+  /** Further transports by name, as in the options of the apps. Default none. */
   readonly bridges?: Readonly<Record<string, Transport>>
   /**
    * Queues of consumers on `transport`, so that their dead letters are counted and named. A queue
-   * in a database, or one that the inbox of the store knows, need not be listed.
+   * in a database, or one that the inbox of the store knows, need not be listed. Default none.
    */
   readonly queues?: readonly string[]
-  /** Options of `mersal relay`. */
+  /** Options of `mersal relay`. Default: as each of its fields says. */
   readonly relay?: RelayOptions
   /** Shown in logs and metrics of `mersal relay`. Default 'relay'. */
   readonly name?: string
-  /** Called at the end, for what the store does not close itself, such as a pool. */
+  /**
+   * Called at the end, for what the store does not close itself, such as a pool. Default: nothing.
+   */
   readonly close?: () => Promise<unknown> | void
 }
 

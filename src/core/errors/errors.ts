@@ -71,7 +71,9 @@ const brand = Symbol.for('mersal.error')
  * The text says what is wrong, names the field, and says what to do.
  */
 export class MersalError extends Error {
+  /** Stable, one of those in `docs/errors.md`. */
   readonly code: ErrorCode
+  /** Facts for programs: the name of the field, the id of the message. Never a secret. */
   readonly details: Readonly<Record<string, unknown>>
 
   constructor(code: ErrorCode, message: string, options: MersalErrorOptions = {}) {

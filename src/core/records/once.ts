@@ -50,3 +50,16 @@ export type OnceClaimed =
       /** JSON. Undefined: the first transaction was ended by its own work, before the response. */
       readonly response: string | undefined
     }
+
+const DAY_MS = 86_400_000
+
+/** Bounds of the times of a request, in milliseconds. */
+export const onceTimes: Readonly<
+  Record<
+    'waitMs' | 'keepMs',
+    { readonly default: number; readonly min: number; readonly max: number }
+  >
+> = {
+  waitMs: { default: 5000, min: 0, max: 3_600_000 },
+  keepMs: { default: DAY_MS, min: 1000, max: 3650 * DAY_MS },
+}

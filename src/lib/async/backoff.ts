@@ -1,11 +1,12 @@
 import type { Random } from './clock.ts'
 
+/** Growing waiting times. Times are in milliseconds. */
 export interface Backoff {
-  /** Delay after the first failure, in milliseconds. */
+  /** Delay after the first failure, in milliseconds. At most a day. */
   readonly firstMs: number
-  /** No delay is longer than this, in milliseconds. */
+  /** No delay is longer than this, in milliseconds. From `firstMs` to a day. */
   readonly longestMs: number
-  /** Each delay is this many times the one before. Default 2. */
+  /** Each delay is this many times the one before. From 1 to 100. Default 2. */
   readonly factor?: number
 }
 

@@ -22,12 +22,13 @@ export interface RelayStore extends AsyncDisposable {
 
 /** One of several stores: a shard, a tenant, a region. */
 export interface StoreEntry<Kind extends RelayStore = RelayStore> {
+  /** The database. */
   readonly store: Kind
   /** Its broker. Default: that of all. */
   readonly transport?: Transport
   /** Further transports by name. Default: those of all. */
   readonly bridges?: Readonly<Record<string, Transport>>
-  /** What is different for this store. Not `window`, which all share. */
+  /** What is different for this store. Not `window`, which all share. Default: nothing. */
   readonly relay?: Omit<RelayOptions, 'window'>
 }
 
@@ -38,8 +39,11 @@ export type Stores<Kind extends RelayStore = RelayStore> = Readonly<
 
 /** What all stores share unless they say otherwise. */
 export interface SharedOptions {
+  /** The broker, `default` in destinations. Default: each store names its own. */
   readonly transport?: Transport | undefined
+  /** Further transports by name. Default none. */
   readonly bridges?: Readonly<Record<string, Transport>> | undefined
+  /** How the relays work. `window` is shared by all of them. Default: as each field says. */
   readonly relay?: RelayOptions | undefined
 }
 

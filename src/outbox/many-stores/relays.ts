@@ -1,4 +1,4 @@
-import { checkOptions, checkShape } from '../../core/options.ts'
+import { checkOptions, checkShape, invalidOption } from '../../core/options.ts'
 import { type Logger, stderrLogger } from '../../core/telemetry.ts'
 import { type Clock, type Random, systemClock, systemRandom } from '../../lib/async/clock.ts'
 import { shareCapacity } from '../limits/capacity.ts'
@@ -20,9 +20,9 @@ export interface RelaysOptions extends SharedOptions {
   readonly name?: string
   /** Default: warnings as JSON lines on standard error. */
   readonly logger?: Logger
-  /** For tests. */
+  /** For tests. Default: the clock of the system. */
   readonly clock?: Clock
-  /** For tests. */
+  /** For tests. Default `Math.random`. */
   readonly random?: Random
 }
 
@@ -58,6 +58,9 @@ export function createRelays(options: RelaysOptions): Relays {
   checkOptions('relays', options, known)
   if (options.logger !== undefined)
     checkShape('relays.logger', options.logger, ['debug', 'info', 'warn', 'error'])
+  const { name } = options as { readonly name?: unknown }
+  if (name !== undefined && (typeof name !== 'string' || name === ''))
+    throw invalidOption('relays.name', 'expected a text')
   const served = servedStores(options.stores, options, 'relays')
   return relaysOf(served, options, sharedWindow(served, options, 'relays'))
 }

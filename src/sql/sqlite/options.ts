@@ -23,7 +23,7 @@ export interface SqliteConnectionOptions {
   readonly flush?: 'before-answer' | 'before-visible'
   /**
    * How long to wait for other processes that write, in milliseconds. Then `MERSAL_STORE_BUSY`.
-   * Default 5000.
+   * From 0 to 600,000. Default 5000.
    */
   readonly busyTimeoutMs?: number
   /**
@@ -33,9 +33,9 @@ export interface SqliteConnectionOptions {
   readonly migrate?: MigrateMode
   /** Default: warnings as JSON lines on standard error. */
   readonly logger?: Logger
-  /** For tests. */
+  /** For tests. Default: the clock of the system. */
   readonly clock?: Clock
-  /** For tests. */
+  /** For tests. Default `Math.random`. */
   readonly random?: Random
 }
 

@@ -1,3 +1,4 @@
+import { checkNumber, checkOptions, invalidOption } from '../../core/options.ts'
 import type { Pause } from '../../core/operations.ts'
 import type { SagaRecord } from '../../core/records/sagas.ts'
 import { type Clock, systemClock } from '../../lib/async/clock.ts'
@@ -25,18 +26,19 @@ export type MemoryStep =
   | 'read'
   | 'retry'
 
+/** Options of `memoryDatabase()`. */
 export interface MemoryDatabaseOptions {
-  /** Time of the database. Default: that of the system. */
+  /** For tests. Default: the clock of the system. */
   readonly clock?: Clock
   /**
    * How long a transaction waits for another one that holds a partition key or an inbox record, in
-   * milliseconds. Then `MERSAL_STORE_BUSY`. Default 5000.
+   * milliseconds. Then `MERSAL_STORE_BUSY`. From 0 to an hour. Default 5000.
    */
   readonly lockWaitMs?: number
   /**
    * For simulations: awaited before every step, where a database on a network would take its time.
    * Each step itself is one atomic piece. An error thrown here fails the step before it did
-   * anything.
+   * anything. Default: no pause.
    */
   readonly pause?: (step: MemoryStep) => Promise<void>
 }
@@ -79,12 +81,21 @@ function pauseShortly(step: MemoryStep): Promise<void> {
   return step === 'claim' ? nextTurn() : Promise.resolve()
 }
 
+/**
+ * Rows that several memory stores share: give it to each as `database`. Throws
+ * `MERSAL_INVALID_OPTIONS`.
+ */
 export function memoryDatabase(options: MemoryDatabaseOptions = {}): MemoryDatabase {
+  checkOptions('memoryDatabase', options, ['clock', 'lockWaitMs', 'pause'])
+  const wait = { default: 5000, min: 0, max: 3_600_000 }
+  const lockWaitMs = checkNumber('memoryDatabase.lockWaitMs', options.lockWaitMs, wait)
+  if (options.pause !== undefined && typeof options.pause !== 'function')
+    throw invalidOption('memoryDatabase.pause', 'expected a function')
   const clock = options.clock ?? systemClock
   const database: MemoryDatabase = { name: 'memory' }
   states.set(database, {
     clock,
-    lockWaitMs: options.lockWaitMs ?? 5000,
+    lockWaitMs,
     pause: options.pause ?? pauseShortly,
     locks: new Locks(clock),
     data: new BusinessData(),

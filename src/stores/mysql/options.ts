@@ -12,6 +12,7 @@ import { checkOwnPool, checkPool, databaseFor } from '../../sql/mysql/options.ts
 import type { Session } from '../../sql/session.ts'
 import type { Isolation } from './unit/unit-of-work.ts'
 
+/** Options of `mysql()`. */
 export interface MysqlOptions<Tx = MysqlConnection> {
   /**
    * A pool of `mysql2/promise` 3. Units of work take their connections from it; it stays yours.
@@ -36,8 +37,8 @@ export interface MysqlOptions<Tx = MysqlConnection> {
    */
   readonly migrate?: MigrateMode
   /**
-   * Confirmed messages are kept this long, in milliseconds, in the table `mersal_sent`. Default 0:
-   * deleted at once.
+   * Confirmed messages are kept this long, in milliseconds, in the table `mersal_sent`. From 0 to
+   * ten years. Default 0: deleted at once.
    */
   readonly keepSentMs?: number
   /**
@@ -45,11 +46,13 @@ export interface MysqlOptions<Tx = MysqlConnection> {
    * locks no gaps between rows. With any other, keyed messages take no express lane.
    */
   readonly isolation?: Isolation
-  /** How often a unit of work is run again, as a whole, after a deadlock. Default 0. */
+  /**
+   * How often a unit of work is run again, as a whole, after a deadlock. From 0 to 100. Default 0.
+   */
   readonly retrySerialization?: number
   /** Default: warnings as JSON lines on standard error. */
   readonly logger?: Logger
-  /** For tests. */
+  /** For tests. Default: the clock of the system. */
   readonly clock?: Clock
 }
 

@@ -21,6 +21,7 @@ import {
   databaseSettings,
 } from '../../sql/shared/options.ts'
 
+/** Options of `postgres()`. */
 export interface PostgresOptions<Tx = PostgresClient> {
   /** A pool of `pg` 8. Units of work take their connections from it; it stays yours. */
   readonly pool: PostgresPool
@@ -34,7 +35,7 @@ export interface PostgresOptions<Tx = PostgresClient> {
   readonly relayPool?: PostgresPool
   /**
    * Bounds the connections of several stores together, in place of the 4 of each; from
-   * `connectionBudget({ most })`, the same for all. Not with `relayPool`.
+   * `connectionBudget({ most })`, the same for all. Not with `relayPool`. Default none.
    */
   readonly connections?: ConnectionBudget
   /**
@@ -51,12 +52,12 @@ export interface PostgresOptions<Tx = PostgresClient> {
   readonly migrate?: MigrateMode
   /**
    * Confirmed messages are kept this long, in milliseconds, in daily partitions of the table
-   * `sent`. Default 0: deleted at once.
+   * `sent`. From 0 to ten years. Default 0: deleted at once.
    */
   readonly keepSentMs?: number
   /**
    * The store vacuums the outbox after this many settled rows, and sooner when nothing is due. Its
-   * role must own the table. 0 leaves it to autovacuum. Default 20000.
+   * role must own the table. 0 leaves it to autovacuum. From 0 to 100,000,000. Default 20000.
    */
   readonly vacuumRows?: number
   /**
@@ -66,7 +67,7 @@ export interface PostgresOptions<Tx = PostgresClient> {
   readonly isolation?: Isolation
   /**
    * How often a unit of work is run again, as a whole, after a serialization failure or a deadlock.
-   * Default 0.
+   * From 0 to 100. Default 0.
    */
   readonly retrySerialization?: number
   /**
@@ -76,14 +77,15 @@ export interface PostgresOptions<Tx = PostgresClient> {
    */
   readonly prepare?: boolean
   /**
-   * The connection that listens is asked for an answer this often, in milliseconds. Default 5000.
+   * The connection that listens is asked for an answer this often, in milliseconds. From 100 to
+   * 60,000. Default 5000.
    */
   readonly heartbeatMs?: number
   /** Default: warnings as JSON lines on standard error. */
   readonly logger?: Logger
-  /** For tests. */
+  /** For tests. Default: the clock of the system. */
   readonly clock?: Clock
-  /** For tests. */
+  /** For tests. Default `Math.random`. */
   readonly random?: Random
 }
 

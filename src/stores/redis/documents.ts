@@ -20,13 +20,15 @@ export interface RedisCommands {
   ): Promise<unknown>
 }
 
+/** Options of `redisDocuments()`. */
 export interface RedisDocumentsOptions {
+  /** A client of `@redis/client` that is connected. */
   readonly client: RedisCommands
   /** Begins every key: `{mersal}:`. Default 'mersal'. */
   readonly prefix?: string
   /**
-   * How long a document knows which messages have changed it, in milliseconds. Default 7 days. Not
-   * shorter than the longest redelivery.
+   * How long a document knows which messages have changed it, in milliseconds. From 1,000 to a
+   * year. Default 7 days. Not shorter than the longest redelivery.
    */
   readonly handledForMs?: number
   /** `false` logs nothing. Default: warnings and errors as JSON lines to standard error. */

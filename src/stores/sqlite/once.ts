@@ -7,7 +7,7 @@ import { applyMigrations, isOutdated, type SqliteTables } from '../../sql/sqlite
 import { openTransaction } from '../../sql/sqlite/unit/transaction.ts'
 import { onceEnded } from '../../sql/shared/once-rows.ts'
 
-const onceTables: SqliteTables = {
+export const onceTables: SqliteTables = {
   component: 'once',
   name: 'sqlite',
   place: 'of requests',

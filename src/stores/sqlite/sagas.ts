@@ -7,7 +7,7 @@ import { applyMigrations, isOutdated, type SqliteTables } from '../../sql/sqlite
 import { openTransaction } from '../../sql/sqlite/unit/transaction.ts'
 import { readSaga, readSagas, type SagaRow } from '../../sql/shared/saga-rows.ts'
 
-const sagaTables: SqliteTables = {
+export const sagaTables: SqliteTables = {
   component: 'saga',
   name: 'sqlite',
   place: 'of sagas',

@@ -23,10 +23,11 @@ import { sqliteTracker } from './tracker.ts'
 import { unitHandleOf } from '../../sql/sqlite/unit/unit-handle.ts'
 import { watch } from '../../sql/sqlite/connection/watch.ts'
 
+/** Options of `sqlite()`, besides `path`, `open` or `database`. */
 export interface SqliteStoreOptions extends SqliteConnectionOptions {
   /**
-   * Confirmed messages are kept this long in `mersal_sent`, in milliseconds. Default 0: deleted at
-   * once.
+   * Confirmed messages are kept this long in `mersal_sent`, in milliseconds. From 0 to ten years.
+   * Default 0: deleted at once.
    */
   readonly keepSentMs?: number
 }

@@ -27,19 +27,24 @@ export type KafkaSasl =
       readonly token: string | (() => string | Promise<string>)
     }
 
+/** Options of `kafka()`. */
 export interface KafkaOptions {
-  /** `host:port` of some brokers of the cluster, with commas between them, or as a list. */
+  /**
+   * `host:port` of some brokers of the cluster, with commas between them, or as a list. Default
+   * none: give this or `url`.
+   */
   readonly bootstrapServers?: string | readonly string[]
   /**
    * In place of `bootstrapServers`, `tls` and `sasl`, for addresses from the environment:
    * `kafka://user:password@host:port,host:port`, or `kafkas://` with TLS. The mechanism is
-   * SCRAM-SHA-512, or `?sasl=PLAIN`.
+   * SCRAM-SHA-512, or `?sasl=PLAIN`. Default none.
    */
   readonly url?: string
   /** Names the program in the logs of the brokers. Default 'mersal'. */
   readonly clientId?: string
   /** `true`: certificates are checked against the authorities of Node. Default: no TLS. */
   readonly tls?: boolean | KafkaTls
+  /** How the program logs in. Default: it does not. */
   readonly sasl?: KafkaSasl
   /** Begins the name of every topic and group. Default 'mersal'. */
   readonly prefix?: string
@@ -57,16 +62,21 @@ export interface KafkaOptions {
    * `confirmed`. Default 'refuse'.
    */
   readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
-  /** Largest body plus headers, in bytes. Default 1032192 (1 MiB less 16 KiB). */
+  /**
+   * Largest body plus headers, in bytes. From 1 KiB to 64 MiB. Default 1032192 (1 MiB less 16 KiB).
+   */
   readonly maxMessageBytes?: number
   /**
    * Milliseconds after which the messages of a silent consumer go to another one. Brokers take no
-   * less than 45000 unless they are told to. Default 45000.
+   * less than 45000 unless they are told to. From 500 to an hour. Default 45000.
    */
   readonly sessionTimeoutMs?: number
-  /** Milliseconds after which a publish without an answer is `unknown`. Default 10000. */
+  /**
+   * Milliseconds after which a publish without an answer is `unknown`. From 10 to 600,000. Default
+   * 10000.
+   */
   readonly confirmTimeoutMs?: number
-  /** For a connection and every question to a broker. Default 10000. */
+  /** For a connection and every question to a broker. From 10 to 600,000. Default 10000. */
   readonly connectTimeoutMs?: number
   /** Default: warnings and errors as JSON lines on standard error. `false`: silence. */
   readonly logger?: Logger | false

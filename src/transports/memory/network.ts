@@ -7,15 +7,16 @@ import { confirmed, sizeOf, tooLarge, unroutable } from '../shared/outcomes.ts'
 import { type MemoryDeadLetters, memoryDeadLetters } from './dead-letters.ts'
 import { MemoryQueue } from './queue.ts'
 
+/** Options of `memoryTransport()` and `memoryNetwork()`. */
 export interface MemoryNetworkOptions {
-  /** Largest body plus headers, in bytes. Default 16 MiB. */
+  /** Largest body plus headers, in bytes. From 1. Default 16 MiB. */
   readonly maxMessageBytes?: number
   /**
    * An event to a topic without subscribers: refused as unroutable, or confirmed and thrown away.
    * Default 'refuse'.
    */
   readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
-  /** Time of the delayed retries. Default: that of the system. */
+  /** For tests. Default: the clock of the system. */
   readonly clock?: Clock
 }
 

@@ -7,6 +7,7 @@ import type { MigrateMode } from '../../sql/shared/migrations.ts'
 import { type DatabaseSettings, databaseSettings } from '../../sql/shared/options.ts'
 import { queueOptionNames, queueSettings, type QueueSettings } from '../shared/queue-settings.ts'
 
+/** Options of `mysqlQueue()`. */
 export interface MysqlQueueOptions {
   /**
    * A pool of `mysql2/promise` 3, whose settings the queue uses for a few connections of its own;
@@ -31,7 +32,7 @@ export interface MysqlQueueOptions {
   readonly migrate?: MigrateMode
   /**
    * Largest body plus headers, in bytes. Must fit into a packet of the server
-   * (`max_allowed_packet`), with 64 KiB to spare. Default 8 MiB.
+   * (`max_allowed_packet`), with 64 KiB to spare. From 1 to 1023 MiB. Default 8 MiB.
    */
   readonly maxMessageBytes?: number
   /**
@@ -41,19 +42,19 @@ export interface MysqlQueueOptions {
   readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
   /**
    * A message whose consumer has died is delivered again after this time, in milliseconds. Renewed
-   * while the consumer lives. Default 30000.
+   * while the consumer lives. From 30 to a day. Default 30000.
    */
   readonly visibilityMs?: number
   /**
    * Consumers look at least this often, in milliseconds, which is how they find messages of other
-   * processes. Default 250.
+   * processes. From 1 to an hour. Default 250.
    */
   readonly pollIntervalMs?: number
   /** Default: warnings as JSON lines on standard error. */
   readonly logger?: Logger
-  /** For tests. */
+  /** For tests. Default: the clock of the system. */
   readonly clock?: Clock
-  /** For tests. */
+  /** For tests. Default `Math.random`. */
   readonly random?: Random
 }
 

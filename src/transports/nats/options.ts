@@ -29,18 +29,19 @@ export interface NatsTls {
   readonly handshakeFirst?: boolean
 }
 
+/** Options of `nats()`. */
 export interface NatsOptions {
   /**
    * `nats://user:password@host:port`, `nats://token@host:port`, or `tls://`. Several servers of one
-   * cluster: with commas between them. Give this or `connect`.
+   * cluster: with commas between them. Give this or `connect`. Default none.
    */
   readonly url?: string
   /**
    * For connections that a URL cannot express, such as credentials files. Set `reconnect: false`:
-   * the transport connects again by itself.
+   * the transport connects again by itself. Default: Mersal connects to `url`.
    */
   readonly connect?: Connect
-  /** Certificates and the like. A server that wants TLS gets it without this. */
+  /** Certificates and the like. A server that wants TLS gets it without this. Default none. */
   readonly tls?: NatsTls
   /** Begins the name of every stream and subject. Default 'mersal'. */
   readonly prefix?: string
@@ -53,12 +54,12 @@ export interface NatsOptions {
   readonly replicas?: number
   /**
    * A queue with more bytes than this takes no message until others are handled; its senders wait.
-   * Default: no limit but that of the server.
+   * From 1 KiB to 1 PiB. Default: no limit but that of the server.
    */
   readonly maxQueueBytes?: number
   /**
-   * A message that is published again within this time is stored once, in milliseconds. Default
-   * 120000.
+   * A message that is published again within this time is stored once, in milliseconds. From 100 to
+   * a day. Default 120000.
    */
   readonly duplicateWindowMs?: number
   /**
@@ -68,19 +69,28 @@ export interface NatsOptions {
   readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
   /**
    * Largest body plus headers, in bytes. Not above `max_payload` of the server, which also counts
-   * some hundred bytes of ours. Default 1032192 (1 MiB less 16 KiB).
+   * some hundred bytes of ours. From 1 KiB to 64 MiB. Default 1032192 (1 MiB less 16 KiB).
    */
   readonly maxMessageBytes?: number
   /**
    * Milliseconds after which a message of a silent consumer goes to another one. A living consumer
-   * renews it. Default 15000.
+   * renews it. From 500 to an hour. Default 15000.
    */
   readonly ackWaitMs?: number
-  /** Milliseconds after which a publish without an answer is `unknown`. Default 10000. */
+  /**
+   * Milliseconds after which a publish without an answer is `unknown`. From 10 to 600,000. Default
+   * 10000.
+   */
   readonly confirmTimeoutMs?: number
-  /** For the connection, the handshake and every question to JetStream. Default 10000. */
+  /**
+   * For the connection, the handshake and every question to JetStream. From 10 to 600,000. Default
+   * 10000.
+   */
   readonly connectTimeoutMs?: number
-  /** A dead connection is noticed within three of these. Default 6. Not used with `connect`. */
+  /**
+   * A dead connection is noticed within three of these. From 1 to 60. Default 6. Not used with
+   * `connect`.
+   */
   readonly heartbeatSeconds?: number
   /** Default: warnings and errors as JSON lines on standard error. `false`: silence. */
   readonly logger?: Logger | false
@@ -132,6 +142,7 @@ export function invalid(field: string, text: string): MersalError {
 function checkSource({ url, connect, tls }: NatsOptions): NatsSettings['source'] {
   if ((url === undefined) === (connect === undefined))
     throw invalid('url', "give either 'url' or 'connect'")
+  if (tls !== undefined) checkShape('nats.tls', tls, [])
   if (connect === undefined) return { address: parseAddress(url), tls }
   if (typeof connect !== 'function')
     throw invalid('connect', 'expected a function that opens a connection to NATS')

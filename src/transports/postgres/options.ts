@@ -9,6 +9,7 @@ import { queueOptionNames, queueSettings, type QueueSettings } from '../shared/q
 import type { MigrateMode } from '../../sql/shared/migrations.ts'
 import { type DatabaseSettings, databaseSettings } from '../../sql/shared/options.ts'
 
+/** Options of `postgresQueue()`. */
 export interface PostgresQueueOptions {
   /**
    * A pool of `pg` 8, whose settings the queue uses for a few connections of its own; it stays
@@ -40,13 +41,17 @@ export interface PostgresQueueOptions {
   readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
   /**
    * A message whose consumer has died is delivered again after this time, in milliseconds. Renewed
-   * while the consumer lives. Default 30000.
+   * while the consumer lives. From 30 to a day. Default 30000.
    */
   readonly visibilityMs?: number
-  /** Safety net: consumers look at least this often, in milliseconds. Default 1000. */
+  /**
+   * Safety net: consumers look at least this often, in milliseconds. From 1 to an hour. Default
+   * 1000.
+   */
   readonly pollIntervalMs?: number
   /**
-   * The connection that listens is asked for an answer this often, in milliseconds. Default 5000.
+   * The connection that listens is asked for an answer this often, in milliseconds. From 100 to
+   * 60,000. Default 5000.
    */
   readonly heartbeatMs?: number
   /**
@@ -57,9 +62,9 @@ export interface PostgresQueueOptions {
   readonly straight?: boolean
   /** Default: warnings as JSON lines on standard error. */
   readonly logger?: Logger
-  /** For tests. */
+  /** For tests. Default: the clock of the system. */
   readonly clock?: Clock
-  /** For tests. */
+  /** For tests. Default `Math.random`. */
   readonly random?: Random
 }
 

@@ -11,29 +11,38 @@ import { type BundleOptions, type BundleSettings, checkBundles } from './bundles
 /** Opens a connection with amqplib; called again whenever one was lost, at most once a second. */
 export type Connect = () => Promise<ChannelModel>
 
+/** Options of `rabbitmq()`. */
 export interface RabbitOptions {
-  /** `amqp://user:password@host:port/vhost`, or `amqps://`. Give this or `connect`. */
+  /**
+   * `amqp://user:password@host:port/vhost`, or `amqps://`. Give this or `connect`. Default none.
+   */
   readonly url?: string
   /**
    * For connections that a URL cannot express. Set `noDelay`, a heartbeat and a timeout yourself.
+   * Default: Mersal connects to `url`.
    */
   readonly connect?: Connect
-  /** Certificates and the like, for `amqps://`. */
+  /** Certificates and the like, for `amqps://`. Default none. */
   readonly tls?: ConnectionOptions
   /**
    * `declare`: queues, exchanges and bindings are made when they are needed. `check`: they must
    * exist; a missing one is an error. Default 'declare'.
    */
   readonly topology?: 'declare' | 'check'
-  /** Default 'quorum'. */
+  /**
+   * Kind of the queues of the apps. `quorum`: kept on several nodes of a cluster. `classic`: on
+   * one. Default 'quorum'.
+   */
   readonly queueType?: 'quorum' | 'classic'
   /**
    * How long a quorum queue that was just made is left alone before it is relied on. RabbitMQ 3.10
-   * loses it, with what it has confirmed, when the node is killed within its first second. Default
-   * 1500.
+   * loses it, with what it has confirmed, when the node is killed within its first second. From 0
+   * to 60,000. Default 1500.
    */
   readonly newQueuePauseMs?: number
-  /** Further `x-` arguments of the app queues. Those that lose messages are refused. */
+  /**
+   * Further `x-` arguments of the app queues. Those that lose messages are refused. Default none.
+   */
   readonly queueArguments?: Readonly<Record<string, string | number | boolean>>
   /**
    * Only one consumer at a time gets messages of a queue; another takes over when it goes. Default
@@ -58,15 +67,18 @@ export interface RabbitOptions {
    */
   readonly bundles?: BundleOptions
   /**
-   * Largest body plus headers, in bytes. Not above `max_message_size` of the broker. Default 16
-   * MiB.
+   * Largest body plus headers, in bytes. Not above `max_message_size` of the broker. From 1 KiB to
+   * 512 MiB. Default 16 MiB.
    */
   readonly maxMessageBytes?: number
-  /** A publish that is not answered for so long is `unknown`. Default 10000. */
+  /** A publish that is not answered for so long is `unknown`. From 10 to 600,000. Default 10000. */
   readonly confirmTimeoutMs?: number
-  /** For the connection, the handshake and every declaration. Default 10000. */
+  /** For the connection, the handshake and every declaration. From 10 to 600,000. Default 10000. */
   readonly connectTimeoutMs?: number
-  /** A dead connection is noticed within three of these. Default 6. Not used with `connect`. */
+  /**
+   * A dead connection is noticed within three of these. From 1 to 60. Default 6. Not used with
+   * `connect`.
+   */
   readonly heartbeatSeconds?: number
   /** Default: warnings and errors as JSON lines on standard error. `false`: silence. */
   readonly logger?: Logger | false
@@ -121,6 +133,7 @@ function invalid(field: string, text: string): MersalError {
 function checkSource({ url, connect, tls = {} }: RabbitOptions): RabbitSettings['source'] {
   if ((url === undefined) === (connect === undefined))
     throw invalid('url', "give either 'url' or 'connect'")
+  checkShape('rabbitmq.tls', tls, [])
   if (connect === undefined) return { address: parseAddress(url), tls }
   if (typeof connect !== 'function')
     throw invalid('connect', 'expected a function that opens a connection with amqplib')

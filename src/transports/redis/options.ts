@@ -41,16 +41,25 @@ export interface RedisSentinels {
 /** What must be true before a publish counts as confirmed. */
 export type RedisConfirm = 'written' | 'synced' | { readonly replicas: number }
 
+/** Options of `redis()`. */
 export interface RedisOptions extends Partial<QueueSettings> {
-  /** `redis://user:password@host:port/database` or `rediss://`. Give this or `connect`. */
+  /**
+   * `redis://user:password@host:port/database` or `rediss://`. Give this or `connect`. Default
+   * none.
+   */
   readonly url?: string
   /**
    * Returns a client of `@redis/client` that is connected, with `RESP: 3` (its default) and without
    * reconnecting (`socket: { reconnectStrategy: false }`). Called again whenever one was lost.
+   * Default: Mersal connects to `url`.
    */
   readonly connect?: () => Promise<RedisClient>
+  /** Certificates, for `rediss://`. Default: the authorities of Node. */
   readonly tls?: RedisTls
-  /** Ask these which server is the master, each time. User and password still come from `url`. */
+  /**
+   * Ask these which server is the master, each time. User and password still come from `url`.
+   * Default none.
+   */
   readonly sentinels?: RedisSentinels
   /** Begins every key: `{mersal}:`. Default 'mersal'. */
   readonly prefix?: string
@@ -62,9 +71,12 @@ export interface RedisOptions extends Partial<QueueSettings> {
   readonly confirm?: RedisConfirm
   /** Works with a server that keeps nothing on a disk, or evicts keys. Default false. */
   readonly allowLoss?: boolean
-  /** Milliseconds after which a publish without an answer is `unknown`. Default 10000. */
+  /**
+   * Milliseconds after which a publish without an answer is `unknown`. From 10 to 600,000. Default
+   * 10000.
+   */
   readonly confirmTimeoutMs?: number
-  /** For the connection and every question. Default 10000. */
+  /** For the connection and every question. From 10 to 600,000. Default 10000. */
   readonly connectTimeoutMs?: number
   /** Default: warnings and errors as JSON lines on standard error. `false`: silence. */
   readonly logger?: Logger | false

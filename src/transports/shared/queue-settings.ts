@@ -3,9 +3,22 @@ import { isName, nameRule } from '../../core/messages/validation.ts'
 
 /** What all queues in databases can be told. */
 export interface QueueSettings {
+  /** Largest body plus headers, in bytes. Default 16 MiB. */
   readonly maxMessageBytes: number
+  /**
+   * What becomes of an event that no queue takes: `refuse` answers `unroutable`, `discard` answers
+   * `confirmed`. Default 'refuse'.
+   */
   readonly eventsWithoutSubscribers: 'refuse' | 'discard'
+  /**
+   * A message whose consumer has died is delivered again after this time, in milliseconds. Renewed
+   * while the consumer lives. From 30 to a day. Default 30000.
+   */
   readonly visibilityMs: number
+  /**
+   * Safety net: consumers look at least this often, in milliseconds. From 1 to an hour. Default
+   * 1000.
+   */
   readonly pollIntervalMs: number
 }
 

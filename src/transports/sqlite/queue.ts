@@ -29,8 +29,9 @@ import { QueueRows, type TakenRow } from './queue-rows.ts'
 import { removeQueue } from './remove-queue.ts'
 import { queueTables, queueSql } from './statements.ts'
 
+/** Options of `sqliteQueue()`, besides `path`, `open` or `database`. */
 export interface SqliteQueueOptions extends SqliteConnectionOptions {
-  /** Largest body plus headers, in bytes. Default 16 MiB. */
+  /** Largest body plus headers, in bytes. From 1 to 500,000,000. Default 16 MiB. */
   readonly maxMessageBytes?: number
   /**
    * `refuse`: an event that no queue is subscribed to is unroutable. `discard`: it is confirmed and
@@ -39,10 +40,13 @@ export interface SqliteQueueOptions extends SqliteConnectionOptions {
   readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
   /**
    * A message whose consumer has died is delivered again after this time, in milliseconds. Renewed
-   * while the consumer lives. Default 30000.
+   * while the consumer lives. From 30 to a day. Default 30000.
    */
   readonly visibilityMs?: number
-  /** Safety net: consumers look at least this often, in milliseconds. Default 1000. */
+  /**
+   * Safety net: consumers look at least this often, in milliseconds. From 1 to an hour. Default
+   * 1000.
+   */
   readonly pollIntervalMs?: number
 }
 

@@ -19,11 +19,11 @@ export interface ConnectionBudget {
 }
 
 export interface ConnectionBudgetOptions {
-  /** At least 4. */
+  /** Most connections of all its stores together. From 4 to 100,000. */
   readonly most: number
-  /** At most `most` − 4. Default: half of `most`, or what that bound leaves. */
+  /** How many may only listen. From 0 to `most` − 4. Default: half, or what that bound leaves. */
   readonly listeners?: number
-  /** For tests. */
+  /** For tests. Default: the clock of the system. */
   readonly clock?: Clock
 }
 
