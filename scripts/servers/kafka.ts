@@ -58,6 +58,8 @@ async function fetched(): Promise<string> {
 export interface PrivateKafka extends AsyncDisposable {
   /** `host:port` */
   readonly server: string
+  /** The same, for whoever goes past `advertised`; empty unless asked for. */
+  readonly inside: string
   readonly port: number
   start(): Promise<void>
   /** Sends a signal to the broker process. With SIGKILL it resolves when the process is gone. */
@@ -73,6 +75,8 @@ export interface KafkaServerOptions {
   readonly port?: number
   /** Where clients are told to connect. Default: where the broker listens. */
   readonly advertised?: number
+  /** It also listens for plain clients that go past `advertised`. Default false. */
+  readonly hasInside?: boolean
   /** `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`. Default `PLAINTEXT`. */
   readonly protocol?: string
   /** Credentials for SCRAM that exist from the beginning. */
@@ -91,20 +95,27 @@ async function answers(port: number): Promise<boolean> {
   }
 }
 
+interface Ports {
+  readonly clients: number
+  readonly controller: number
+  /** 0: none. */
+  readonly inside: number
+}
+
 function configOf(
   folder: string,
-  port: number,
-  controller: number,
-  { config = [], advertised = port, protocol = 'PLAINTEXT' }: KafkaServerOptions,
+  { clients, controller, inside }: Ports,
+  { config = [], advertised = clients, protocol = 'PLAINTEXT' }: KafkaServerOptions,
 ): string {
+  const own = inside === 0 ? '' : `,INSIDE://127.0.0.1:${inside}`
   return [
     'process.roles=broker,controller',
     'node.id=1',
     `controller.quorum.voters=1@127.0.0.1:${controller}`,
     'controller.listener.names=CONTROLLER',
-    `listeners=CLIENTS://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controller}`,
-    `advertised.listeners=CLIENTS://127.0.0.1:${advertised}`,
-    `listener.security.protocol.map=CONTROLLER:PLAINTEXT,CLIENTS:${protocol}`,
+    `listeners=CLIENTS://127.0.0.1:${clients},CONTROLLER://127.0.0.1:${controller}${own}`,
+    `advertised.listeners=CLIENTS://127.0.0.1:${advertised}${own}`,
+    `listener.security.protocol.map=CONTROLLER:PLAINTEXT,INSIDE:PLAINTEXT,CLIENTS:${protocol}`,
     'inter.broker.listener.name=CLIENTS',
     `log.dirs=${join(folder, 'data')}`,
     'auto.create.topics.enable=false',
@@ -130,8 +141,9 @@ export async function openPrivateKafka(options: KafkaServerOptions = {}): Promis
   const folder = mkdtempSync(join(tmpdir(), 'mersal-kafka-'))
   const port = options.port ?? (await freePort())
   const controller = await freePort()
+  const inside = options.hasInside === true ? await freePort() : 0
   const file = join(folder, 'server.properties')
-  writeFileSync(file, `${configOf(folder, port, controller, options)}\n`)
+  writeFileSync(file, `${configOf(folder, { clients: port, controller, inside }, options)}\n`)
   const guard = watchdog({ pidFiles: [], signal: 'KILL', folders: [folder] })
   const java = [
     '-Xmx256m',
@@ -193,6 +205,7 @@ export async function openPrivateKafka(options: KafkaServerOptions = {}): Promis
   }
   return {
     server: `127.0.0.1:${port}`,
+    inside: inside === 0 ? '' : `127.0.0.1:${inside}`,
     port,
     start,
     async signal(name) {

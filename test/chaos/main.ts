@@ -1,13 +1,14 @@
 /**
- * `npm run chaos [-- --minutes 10 --seed N --nemesis a,b --store postgres|nats|sqlite|mysql --keep
- * --json]`
+ * `npm run chaos [-- --minutes 10 --seed N --nemesis a,b --store postgres|nats|redis|kafka|…
+ * --keep --json]`
  */
 import { parseArgs } from 'node:util'
 import { nemeses, nemesesFor } from './nemeses/all.ts'
+import { storeKinds } from './plan.ts'
 import { report } from './report.ts'
 import { run } from './run.ts'
 
-const usage = `usage: npm run chaos -- [--store postgres|nats|sqlite|mysql] [--minutes N] [--seed N] [--nemesis a,b] [--keep] [--json]
+const usage = `usage: npm run chaos -- [--store ${storeKinds.join('|')}] [--minutes N] [--seed N] [--nemesis a,b] [--keep] [--json]
 ${nemeses.map(({ name, says, on }) => `  ${name.padEnd(18)} ${says} (${on.join(', ')})`).join('\n')}\n`
 
 function complain(code = 2): number {
@@ -27,9 +28,7 @@ async function main(): Promise<number> {
       help: { type: 'boolean', default: false },
     },
   })
-  const store = (['postgres', 'nats', 'sqlite', 'mysql'] as const).find(
-    (kind) => kind === values.store,
-  )
+  const store = storeKinds.find((kind) => kind === values.store)
   if (store === undefined) return complain()
   const seed = Number(values.seed ?? Math.floor(Math.random() * 1e6))
   const seconds = Number(values.minutes) * 60

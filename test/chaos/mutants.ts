@@ -3,6 +3,7 @@
  * notice.
  */
 
+import { brokerMutants } from './broker-mutants.ts'
 import type { StoreKind } from './plan.ts'
 import type { Change } from './planted.ts'
 
@@ -350,4 +351,5 @@ export const mutants: readonly Mutant[] = [
     ],
     under: { store: 'mysql', nemeses: ['kill'], seconds: 8 },
   },
+  ...brokerMutants,
 ]

@@ -35,6 +35,8 @@ export const stores = {
   sqlite: 'SQLite and its queue',
   mysql: 'MariaDB and the queue of SQLite',
   nats: 'PostgreSQL and NATS',
+  redis: 'PostgreSQL and Redis',
+  kafka: 'PostgreSQL and Kafka',
 } as const
 export type Store = keyof typeof stores
 
@@ -44,7 +46,7 @@ export const read = (name: string): unknown => JSON.parse(readFileSync(join(fold
 /** The results of the runs, which are called after their store and seed. */
 export function results(): readonly Result[] {
   const files = readdirSync(folder).filter((name) =>
-    /^(postgres|sqlite|mysql|nats)-\d+\.json$/.test(name),
+    new RegExp(`^(${Object.keys(stores).join('|')})-\\d+\\.json$`).test(name),
   )
   return files.sort().map((name) => read(name) as Result)
 }

@@ -28,6 +28,8 @@ const matrices = [
   { file: 'crash-matrix.json', title: 'Killed at every point' },
   { file: 'crash-matrix-mysql.json', title: 'Killed at every point, with the outbox in MariaDB' },
   { file: 'crash-matrix-nats.json', title: 'Killed at every point, with NATS as the broker' },
+  { file: 'crash-matrix-redis.json', title: 'Killed at every point, with Redis as the broker' },
+  { file: 'crash-matrix-kafka.json', title: 'Killed at every point, with Kafka as the broker' },
 ] as const
 
 const matrixPart = (file: string, title: string): string =>
@@ -45,8 +47,8 @@ const never: readonly string[] = [
   'A full disk under MariaDB, and rows there that are larger than what a program may have: its server takes none.',
   'The wall clock of the database server. Only those of the processes of Mersal are wrong, and on SQLite, where they are all one clock, none.',
   'A leak of less than 2 MiB in the last three fifths of the life of a process, which is some hundred bytes for each message of a run of ten minutes.',
-  'NATS in a cluster: a stream with several copies, and the loss of its leader.',
-  'The order of handling: on RabbitMQ it has a storm of its own (`orderPerKey`), on NATS it is not promised; and PostgreSQL as the queue, which has tests of its own.',
+  'NATS or Kafka in a cluster: several copies of a stream or topic, and the loss of a leader. The failover of Redis, which has a scenario of its own.',
+  'The order of handling: on RabbitMQ it has a storm of its own (`orderPerKey`), on NATS and Redis it is not promised; and PostgreSQL as the queue, which has tests of its own.',
   'P3 and P8 have tests of their own, and days of running have not been tried.',
 ]
 

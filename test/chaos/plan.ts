@@ -2,11 +2,20 @@
 import type { CrashPoint } from '../../src/testing/crash-points.ts'
 
 export type Role = 'producer' | 'relay' | 'consumer'
-/** The servers of a run: `postgres` has RabbitMQ as its broker, `nats` is PostgreSQL with NATS. */
-export type StoreKind = 'postgres' | 'nats' | 'sqlite' | 'mysql'
+/** PostgreSQL and a broker that is a server: RabbitMQ (`postgres`), or the one that is named. */
+export const clusterKinds = ['postgres', 'nats', 'redis', 'kafka'] as const
+export type ClusterKind = (typeof clusterKinds)[number]
+/** Whose database is a server. */
+export const serverKinds = [...clusterKinds, 'mysql'] as const
+/** The servers of a run. */
+export const storeKinds = [...serverKinds, 'sqlite'] as const
+export type StoreKind = (typeof storeKinds)[number]
+
+export const isCluster = (kind: StoreKind): kind is ClusterKind =>
+  clusterKinds.some((each) => each === kind)
 
 export interface PostgresAddress {
-  readonly kind: 'postgres' | 'nats'
+  readonly kind: ClusterKind
   readonly database: string
   readonly schema: string
   readonly broker: string
@@ -65,7 +74,11 @@ export type Report =
 
 export const CLAIM_MS = 2500
 export const GRACE_MS = 2000
+/** After it a message of a silent consumer goes to another one, on brokers where that has a time. */
+export const HOLD_MS = 4000
 export const KEYS = 12
+/** Of every queue, on brokers that have partitions. */
+export const PARTITIONS = 4
 export const topics = { booked: 'chaos.booked', billed: 'chaos.billed' } as const
 /** Name of the consuming app and of its queue. */
 export const CONSUMER = 'ledger'

@@ -22,10 +22,12 @@ import { presentBuild, previousBuild } from './builds.ts'
 import { errorText, historyFile, openHistory, readHistory } from './history.ts'
 import { nemesesFor } from './nemeses/all.ts'
 import type { AnyPlace, Builds, Nemesis, Scene } from './nemeses/nemesis.ts'
-import type { StoreKind } from './plan.ts'
+import { isCluster, type StoreKind } from './plan.ts'
+import { openKafkaPlace } from './places/kafka.ts'
 import { openMysqlPlace } from './places/mysql.ts'
 import { openNatsPlace } from './places/nats.ts'
 import { openPostgresPlace } from './places/postgres.ts'
+import { openRedisPlace } from './places/redis.ts'
 import { openSqlitePlace } from './places/sqlite.ts'
 import { Program, type ProgramPlan } from './programs.ts'
 import { rage } from './schedule.ts'
@@ -137,6 +139,8 @@ async function openPlace(
   const options = { ownDisks: planned.some(({ needs }) => needs === 'own disks') }
   if (store === 'mysql') return { kind: store, ...stack.use(await openMysqlPlace()) }
   if (store === 'nats') return { kind: store, ...stack.use(await openNatsPlace(options)) }
+  if (store === 'kafka') return { kind: store, ...stack.use(await openKafkaPlace(options)) }
+  if (store === 'redis') return { kind: store, ...stack.use(await openRedisPlace(options)) }
   return store === 'postgres'
     ? { kind: store, ...stack.use(await openPostgresPlace(options)) }
     : { kind: store, ...stack.use(await openSqlitePlace(options)) }
@@ -163,9 +167,6 @@ async function openBuilds(
   }
 }
 
-/** PostgreSQL, and a broker that is a server. */
-const hasNetwork = (store: StoreKind): boolean => store === 'postgres' || store === 'nats'
-
 function plans({ seed }: Settings, { address }: AnyPlace): ProgramPlan[] {
   const common = { address, asyncCommit: false, express: false, batch: 1 }
   return [
@@ -175,7 +176,7 @@ function plans({ seed }: Settings, { address }: AnyPlace): ProgramPlan[] {
       name: 'producer-2',
       role: 'producer',
       seed: seed * 10 + 2,
-      asyncCommit: hasNetwork(address.kind),
+      asyncCommit: isCluster(address.kind),
     },
     { ...common, name: 'relay-1', role: 'relay', seed },
     { ...common, name: 'relay-2', role: 'relay', seed },
@@ -299,7 +300,7 @@ function judge(
   const least = settings.least ?? (settings.seconds >= 300 ? 10 : 1)
   // A file has no network on which answers are lost: only a process that dies between a publish and
   // its answer leaves one.
-  const leastUnknown = hasNetwork(settings.store) ? least : Math.min(least, 1)
+  const leastUnknown = isCluster(settings.store) ? least : Math.min(least, 1)
   const vacuous = [
     ...missing.map((name) => `'${name}' never landed`),
     ...(unknown + commitsUnknown < leastUnknown

@@ -4,10 +4,12 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type * as Metrics from '../../src/cli/relay/relay-metrics.ts'
 import type * as Core from '../../src/index.ts'
+import type * as Kafka from '../../src/kafka.ts'
 import type * as Mysql from '../../src/mysql.ts'
 import type * as Nats from '../../src/nats.ts'
 import type * as Postgres from '../../src/postgres.ts'
 import type * as Rabbit from '../../src/rabbitmq.ts'
+import type * as Redis from '../../src/redis.ts'
 import type * as Sqlite from '../../src/sqlite.ts'
 
 /** What any build has, wherever its other files lie. */
@@ -19,6 +21,9 @@ export interface Adapters {
   readonly mysql?: typeof Mysql
   /** Undefined in a build that is older than the transport. */
   readonly nats?: typeof Nats
+  /** The same. */
+  readonly redis?: typeof Redis
+  readonly kafka?: typeof Kafka
 }
 
 export interface Source extends Required<Adapters> {
@@ -33,7 +38,7 @@ const load = async (folder: string, file: string): Promise<unknown> =>
 
 /** Of a build of any age. */
 export async function loadAdapters(folder: string): Promise<Adapters> {
-  const names = ['postgres', 'rabbitmq', 'sqlite', 'mysql', 'nats'] as const
+  const names = ['postgres', 'rabbitmq', 'sqlite', 'mysql', 'nats', 'redis', 'kafka'] as const
   const there = names.filter((name) => existsSync(join(folder, `${name}.ts`)))
   const loaded = there.map(async (name) => [name, await load(folder, `${name}.ts`)])
   return Object.fromEntries(await Promise.all(loaded)) as Adapters
@@ -43,15 +48,17 @@ export async function loadAdapters(folder: string): Promise<Adapters> {
 export async function loadSource(folder: string): Promise<Source> {
   const files = [
     'index.ts',
+    'kafka.ts',
     'mysql.ts',
     'nats.ts',
     'postgres.ts',
     'rabbitmq.ts',
+    'redis.ts',
     'sqlite.ts',
     'cli/relay/relay-metrics.ts',
   ]
-  const [core, mysql, nats, postgres, rabbitmq, sqlite, metrics] = await Promise.all(
+  const [core, kafka, mysql, nats, postgres, rabbitmq, redis, sqlite, metrics] = await Promise.all(
     files.map((file) => load(folder, file)),
   )
-  return { core, mysql, nats, postgres, rabbitmq, sqlite, metrics } as Source
+  return { core, kafka, mysql, nats, postgres, rabbitmq, redis, sqlite, metrics } as Source
 }

@@ -5,8 +5,10 @@
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { mariadbProblem } from '../../scripts/servers/mariadb.ts'
 import { brokerProblem } from '../../scripts/servers/rabbitmq.ts'
+import { kafkaIsHere } from '../kafka/server.ts'
 import { natsIsHere } from '../nats/server.ts'
 import { clusterAvailable } from '../postgres/cluster.ts'
+import { redisIsHere } from '../redis/server.ts'
 import { type Outcome, runCell } from './cell.ts'
 import { laterIn } from './matrix.ts'
 import { openPlace, type Place } from './place.ts'
@@ -28,7 +30,12 @@ function available(problem: string | undefined): boolean {
 }
 
 const databases = { postgres: clusterAvailable(), mysql: available(mariadbProblem()) }
-const brokers = { rabbitmq: available(brokerProblem()), nats: natsIsHere() }
+const brokers = {
+  rabbitmq: available(brokerProblem()),
+  nats: natsIsHere(),
+  redis: redisIsHere(),
+  kafka: kafkaIsHere(),
+}
 const isHere = ({ database, broker }: Pick<RelayKind, 'database' | 'broker'>): boolean =>
   databases[database] && brokers[broker ?? 'rabbitmq']
 const kinds = relayKinds.filter(isHere)
@@ -89,6 +96,18 @@ const roads = [
     broker: 'nats',
     express: 'NATS, express lane',
     relay: 'NATS, relay program',
+  },
+  {
+    database: 'postgres',
+    broker: 'redis',
+    express: 'Redis, express lane',
+    relay: 'Redis, relay program',
+  },
+  {
+    database: 'postgres',
+    broker: 'kafka',
+    express: 'Kafka, express lane',
+    relay: 'Kafka, relay program',
   },
 ] as const
 

@@ -3,8 +3,10 @@ import { join } from 'node:path'
 import { buildPrograms } from '../../scripts/programs.ts'
 import type { CellBroker } from './brokers/broker.ts'
 import { postgresQueueCells } from './brokers/postgres-queue.ts'
+import { openKafkaCells } from './brokers/kafka.ts'
 import { openNatsCells } from './brokers/nats.ts'
 import { openRabbitCells } from './brokers/rabbitmq.ts'
+import { openRedisCells } from './brokers/redis.ts'
 import type { CellDatabase } from './databases/database.ts'
 import { openMysqlCells } from './databases/mysql.ts'
 import { openPostgresCells } from './databases/postgres.ts'
@@ -29,12 +31,20 @@ async function openPrograms(stack: AsyncDisposableStack): Promise<string> {
   return stack.use(await buildPrograms('crash-matrix', [...own, program])).folder
 }
 
+const openers = {
+  rabbitmq: openRabbitCells,
+  nats: openNatsCells,
+  redis: openRedisCells,
+  kafka: openKafkaCells,
+} as const
+type BrokerName = keyof typeof openers | 'queue'
+
 interface Servers {
   readonly databases: Readonly<Record<'postgres' | 'mysql', CellDatabase | undefined>>
-  readonly brokers: Readonly<Record<'rabbitmq' | 'nats' | 'queue', CellBroker | undefined>>
+  readonly brokers: ReadonlyMap<BrokerName, CellBroker>
 }
 
-const brokerName = ({ road, broker }: RelayKind): 'rabbitmq' | 'nats' | 'queue' =>
+const brokerName = ({ road, broker }: RelayKind): BrokerName =>
   road === 'straight' ? 'queue' : (broker ?? 'rabbitmq')
 
 async function openServers(
@@ -42,16 +52,17 @@ async function openServers(
   kinds: readonly RelayKind[],
 ): Promise<Servers> {
   const databases = new Set(kinds.map(({ database }) => database))
-  const brokers = new Set(kinds.map(brokerName))
-  const [postgres, mysql, rabbitmq, nats] = await Promise.all([
+  const names = [...new Set(kinds.map(brokerName))].filter((name) => name !== 'queue')
+  const opening = names.map(async (name) => [name, stack.use(await openers[name]())] as const)
+  const [postgres, mysql, ...opened] = await Promise.all([
     databases.has('postgres') ? openPostgresCells() : undefined,
     databases.has('mysql') ? openMysqlCells() : undefined,
-    brokers.has('rabbitmq') ? openRabbitCells() : undefined,
-    brokers.has('nats') ? openNatsCells() : undefined,
+    ...opening,
   ])
-  for (const each of [postgres, mysql, rabbitmq, nats]) stack.use(each)
-  const queue = postgres === undefined ? undefined : postgresQueueCells(postgres)
-  return { databases: { postgres, mysql }, brokers: { rabbitmq, nats, queue } }
+  for (const each of [postgres, mysql]) stack.use(each)
+  const brokers = new Map<BrokerName, CellBroker>(opened)
+  if (postgres !== undefined) brokers.set('queue', postgresQueueCells(postgres))
+  return { databases: { postgres, mysql }, brokers }
 }
 
 /** With the servers that these kinds of roads need. */
@@ -66,14 +77,13 @@ export async function openPlace(kinds: readonly RelayKind[]): Promise<Place> {
     }
     return {
       databaseOf: ({ database }) => there(databases[database]),
-      brokerOf: (kind) => there(brokers[brokerName(kind)]),
+      brokerOf: (kind) => there(brokers.get(brokerName(kind))),
       programs,
       versions: {
         'Node.js': process.versions.node,
         ...databases.postgres?.versions,
         ...databases.mysql?.versions,
-        ...brokers.rabbitmq?.versions,
-        ...brokers.nats?.versions,
+        ...Object.assign({}, ...[...brokers.values()].map(({ versions }) => versions)),
       },
       [Symbol.asyncDispose]: () => stack.disposeAsync(),
     }

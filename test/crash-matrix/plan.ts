@@ -6,7 +6,7 @@ export interface RelayKind {
   /** Where the outbox lies. */
   readonly database: 'postgres' | 'mysql'
   /** Undefined: RabbitMQ, and on the road `straight` none. */
-  readonly broker?: 'nats'
+  readonly broker?: 'nats' | 'redis' | 'kafka'
   /**
    * `express`: the writer publishes from memory. `relay`: the program `mersal relay`. `straight`:
    * into the queue of the same database.
@@ -61,6 +61,8 @@ export interface CellOptions {
 
 /** A last step that another database has in place of the one of PostgreSQL. */
 export interface Instead extends Step {
+  /** What has to come before it, in place of what comes first elsewhere. */
+  readonly first?: Step
   readonly options?: CellOptions
 }
 

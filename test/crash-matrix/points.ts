@@ -3,7 +3,7 @@
  * no place here.
  */
 import type { Bug, CellOptions, Instead, RelayKind, Role, Step } from './plan.ts'
-import { onMysql } from './points-on-mysql.ts'
+import { absentElsewhere, elsewhere } from './points-elsewhere.ts'
 
 type Road = RelayKind['road']
 
@@ -45,25 +45,28 @@ function point(
   absent?: string,
 ): CrashPoint {
   const listed = /^[PRCMDS]\d+$/.test(name) && name !== 'M4'
-  const other = onMysql[name]
-  const missing = typeof other === 'string' ? [other] : []
   return {
     name,
     listed,
     meaning,
     trap(kind) {
       const found = trap(kind)
-      if (kind.database !== 'mysql' || other === undefined || found === undefined) return found
+      const other = elsewhere(name, kind)
+      if (other === undefined || found === undefined) return found
       return typeof other === 'string' ? undefined : insteadOf(found, other)
     },
-    absent: [...(absent === undefined ? [] : [absent]), ...missing],
+    absent: [...(absent === undefined ? [] : [absent]), ...absentElsewhere(name)],
   }
 }
 
 /** The same death at the last moment, which has another name. */
-function insteadOf(trap: Trap, { options, ...last }: Instead): Trap {
-  const steps = [...trap.steps.slice(0, -1), { nth: 1, ...last }]
-  return { ...trap, steps, options: { ...trap.options, ...options } }
+function insteadOf(trap: Trap, { options, first, ...last }: Instead): Trap {
+  const before = first === undefined ? trap.steps.slice(0, -1) : [first]
+  return {
+    ...trap,
+    steps: [...before, { nth: 1, ...last }],
+    options: { ...trap.options, ...options },
+  }
 }
 
 const one = (victim: Role, moment: string, nth = 1): Trap => ({ victim, steps: [{ moment, nth }] })
@@ -268,12 +271,7 @@ const relayPoints: readonly CrashPoint[] = [
           },
     noBroker,
   ),
-  point(
-    'R12b',
-    'the exchange is being declared',
-    (kind) => (kind.broker === 'nats' ? undefined : published('declare:written')(kind)),
-    `${noBroker}; on NATS a publisher declares nothing`,
-  ),
+  point('R12b', 'the exchange is being declared', published('declare:written'), noBroker),
   point('R13', 'the row is settled, the position in the log is not', () => undefined, noWal),
   point('R14', 'in the middle of a transaction that is streamed', () => undefined, noWal),
   point(
@@ -502,6 +500,34 @@ export const relayKinds: readonly RelayKind[] = [
     road: 'relay',
     pipeline: true,
   },
+  {
+    name: 'Redis, express lane',
+    database: 'postgres',
+    broker: 'redis',
+    road: 'express',
+    pipeline: true,
+  },
+  {
+    name: 'Redis, relay program',
+    database: 'postgres',
+    broker: 'redis',
+    road: 'relay',
+    pipeline: true,
+  },
+  {
+    name: 'Kafka, express lane',
+    database: 'postgres',
+    broker: 'kafka',
+    road: 'express',
+    pipeline: true,
+  },
+  {
+    name: 'Kafka, relay program',
+    database: 'postgres',
+    broker: 'kafka',
+    road: 'relay',
+    pipeline: true,
+  },
 ]
 
 export interface Cell {
@@ -511,14 +537,18 @@ export interface Cell {
 }
 
 /** On the way from the outbox to a handler, where it meets the broker. */
-const atTheBroker = new Set('R3 R4 R5 R6 R7 R12 C1 C7 C8 C9 C10 D2 S1 S2'.split(' '))
+const atTheBroker: Readonly<Record<NonNullable<RelayKind['broker']>, ReadonlySet<string>>> = {
+  nats: new Set('R3 R4 R5 R6 R7 R12 C1 C7 C8 C9 C10 D2 S1 S2'.split(' ')),
+  redis: new Set('R5 R12 C7 C9 C10 D2'.split(' ')),
+  kafka: new Set('R5 R12 C7 C9 C10 D2'.split(' ')),
+}
 
 /**
- * What CI runs of the list. On NATS that is where the broker takes part: elsewhere a road on
- * PostgreSQL is the same code with every broker.
+ * What CI runs of the list. With another broker than RabbitMQ that is where the broker takes part:
+ * elsewhere a road on PostgreSQL is the same code with every broker.
  */
 export const isListed = ({ point, kind }: Cell): boolean =>
-  point.listed && (kind.broker === undefined || atTheBroker.has(point.name))
+  point.listed && (kind.broker === undefined || atTheBroker[kind.broker].has(point.name))
 
 export interface CellRun extends Cell {
   /** Added to the number of times that the last moment has to come. */

@@ -17,7 +17,10 @@ export interface PlainMessage {
 export interface PlainClient extends AsyncDisposable {
   readonly admin: Admin
   /** Adds a message to a topic. */
-  write(topic: string, message: Pick<PlainMessage, 'headers' | 'body'>): Promise<void>
+  write(
+    topic: string,
+    message: Pick<PlainMessage, 'headers' | 'body'> & { readonly key?: string },
+  ): Promise<void>
   /** Reads everything that a topic holds, and leaves it there. */
   read(topic: string, count: number): Promise<readonly PlainMessage[]>
   /** Everything that a topic holds now; nothing if there is none. */
@@ -56,9 +59,12 @@ export async function plainClient(server: string): Promise<PlainClient> {
       const count = await endsOf(topic)
       return count === 0 ? [] : client.read(topic, count)
     },
-    async write(topic, { headers, body }) {
+    async write(topic, { key, headers, body }) {
       const producer = new Producer(options)
-      const value = body === null ? {} : { value: Buffer.from(body) }
+      const value = {
+        ...(key === undefined ? {} : { key: Buffer.from(key) }),
+        ...(body === null ? {} : { value: Buffer.from(body) }),
+      }
       const named = Object.entries(headers).map(
         ([name, text]) => [Buffer.from(name), Buffer.from(text)] as const,
       )

@@ -1,4 +1,5 @@
 /** Checkers of how often, and in which order. */
+import { isCluster } from '../plan.ts'
 import type { Committed } from '../places/place.ts'
 import type { Evidence, Publish } from './evidence.ts'
 import { settlementsIn } from './evidence.ts'
@@ -115,7 +116,7 @@ const reorderEffect: Checker = {
   check: 'reorderEffect',
   says: 'messages of one key were handled otherwise than they were committed',
   skipped: ({ store }) =>
-    store === 'postgres' || store === 'nats'
+    isCluster(store) && store !== 'kafka'
       ? 'several consumers of one queue of a broker handle messages of a key at the same time; no order is promised'
       : undefined,
   find: ({ truth }) => inversions(truth.committed, new Set(truth.effects.map(({ id }) => id))),

@@ -1,6 +1,6 @@
 /** Checkers of how the processes behave. */
 import type { Evidence, FaultLine } from './evidence.ts'
-import { CLAIM_MS, GRACE_MS } from '../plan.ts'
+import { CLAIM_MS, GRACE_MS, isCluster } from '../plan.ts'
 import { lifeOf, settlementsIn } from './evidence.ts'
 import type { Checker } from './finding.ts'
 
@@ -113,9 +113,7 @@ const growth: Checker = {
   says: 'the outbox did not shrink after the drain',
   find: ({ truth, store }) => {
     const size = truth.sizes['outbox'] ?? 0
-    return size > (store === 'postgres' || store === 'nats' ? SIZE_LIMIT : 0)
-      ? [`outbox: ${size}`]
-      : []
+    return size > (isCluster(store) ? SIZE_LIMIT : 0) ? [`outbox: ${size}`] : []
   },
 }
 

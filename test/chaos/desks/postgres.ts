@@ -5,7 +5,7 @@ import type { Logger } from '../../../src/index.ts'
 import type { PostgresClient } from '../../../src/postgres.ts'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 import { SAID } from '../../scenarios/postgres-relays/witness.ts'
-import type { PostgresAddress, WorkerPlan } from '../plan.ts'
+import { HOLD_MS, PARTITIONS, type PostgresAddress, type WorkerPlan } from '../plan.ts'
 import type { Source } from '../source.ts'
 import type { Desk } from './desk.ts'
 
@@ -41,14 +41,24 @@ function commitPoint(client: PoolClient, reached: () => void): void {
 
 function transportOf(source: Source, { kind, broker }: PostgresAddress, logger: Logger): Transport {
   const common = { url: broker, confirmTimeoutMs: 1500, connectTimeoutMs: 5000, logger }
-  if (kind === 'postgres') return source.rabbitmq.rabbitmq({ ...common, heartbeatSeconds: 2 })
-  return source.nats.nats({
-    ...common,
-    heartbeatSeconds: 1,
-    ackWaitMs: 4000,
-    // So short that it hides no copy.
-    duplicateWindowMs: 100,
-  })
+  switch (kind) {
+    case 'postgres':
+      return source.rabbitmq.rabbitmq({ ...common, heartbeatSeconds: 2 })
+    case 'nats':
+      return source.nats.nats({
+        ...common,
+        heartbeatSeconds: 1,
+        ackWaitMs: HOLD_MS,
+        // So short that it hides no copy.
+        duplicateWindowMs: 100,
+      })
+    case 'redis':
+      return source.redis.redis({ ...common, visibilityMs: HOLD_MS })
+    case 'kafka':
+      return source.kafka.kafka({ ...common, partitions: PARTITIONS, sessionTimeoutMs: HOLD_MS })
+    default:
+      return kind satisfies never
+  }
 }
 
 export function openPostgres(

@@ -1,15 +1,18 @@
 import type { StoreKind } from '../plan.ts'
 import { brokerFaults } from './broker.ts'
+import { brokerServerFaults } from './broker-server.ts'
 import { clockFaults } from './clocks.ts'
 import { databaseFaults } from './database.ts'
 import { diskFaults } from './disk.ts'
 import type { Nemesis } from './nemesis.ts'
 import { mysqlFaults } from './mysql.ts'
+import { kafkaFaults } from './kafka.ts'
 import { natsFaults } from './nats.ts'
 import { linkFaults } from './link.ts'
 import { networkFaults } from './network.ts'
 import { outageFaults } from './outages.ts'
 import { processFaults } from './processes.ts'
+import { redisFaults } from './redis.ts'
 import { rowFaults } from './rows.ts'
 import { versionFaults } from './versions.ts'
 
@@ -20,8 +23,11 @@ export const nemeses: readonly Nemesis[] = [
   ...databaseFaults,
   ...mysqlFaults,
   ...diskFaults,
+  ...brokerServerFaults,
   ...brokerFaults,
   ...natsFaults,
+  ...redisFaults,
+  ...kafkaFaults,
   ...networkFaults,
   ...linkFaults,
   ...outageFaults,

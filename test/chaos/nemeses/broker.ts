@@ -9,43 +9,6 @@ import { type Nemesis, onPostgres, type PostgresScene, upTo } from './nemesis.ts
 
 const EXCHANGE = 'mersal.events'
 
-const brokerRestart = onPostgres({
-  name: 'broker-restart',
-  says: 'RabbitMQ is stopped in good order and started again',
-  touches: 'broker',
-  async inject({ place, random }) {
-    await place.broker.stop()
-    await sleep(upTo(random, 0, 1500))
-    await place.broker.start()
-    return 'restarted'
-  },
-})
-
-const brokerCrash = onPostgres({
-  name: 'broker-crash',
-  says: 'SIGKILL to RabbitMQ',
-  touches: 'broker',
-  async inject({ place, random }) {
-    await place.broker.signal('SIGKILL')
-    await sleep(upTo(random, 0, 1500))
-    await place.broker.start()
-    return 'killed'
-  },
-})
-
-const brokerPause = onPostgres({
-  name: 'broker-pause',
-  says: 'RabbitMQ stands still (SIGSTOP) for longer than a confirm may take, and goes on',
-  touches: 'broker',
-  async inject({ place, random }) {
-    const ms = upTo(random, 2500, 5000)
-    await place.broker.signal('SIGSTOP')
-    await sleep(ms)
-    await place.broker.signal('SIGCONT')
-    return `${Math.round(ms)} ms`
-  },
-})
-
 /** A connection that publishes learns of the alarm; this one is not ours. */
 async function blocked(url: string): Promise<boolean> {
   const model = await connect(url)
@@ -167,12 +130,4 @@ const exchangeGone = onPostgres({
   },
 })
 
-export const brokerFaults: readonly Nemesis[] = [
-  brokerRestart,
-  brokerCrash,
-  brokerPause,
-  alarm,
-  nack,
-  queueGone,
-  exchangeGone,
-]
+export const brokerFaults: readonly Nemesis[] = [alarm, nack, queueGone, exchangeGone]

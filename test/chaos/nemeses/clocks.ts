@@ -7,11 +7,12 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findLibfaketime, noLibfaketime, onlyTheWall } from '../../../scripts/servers/faketime.ts'
 import { historyFile, linesOf, now } from '../history.ts'
+import { serverKinds } from '../plan.ts'
 import type { Program } from '../programs.ts'
 import { type Nemesis, pick, type Scene, upTo } from './nemesis.ts'
 
 /** On SQLite the clocks of the processes are one with that of the database. */
-const on = ['postgres', 'nats', 'mysql'] as const
+const on = serverKinds
 const PATIENCE_MS = 10_000
 const STOP_MS = 15_000
 

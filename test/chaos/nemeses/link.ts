@@ -1,5 +1,6 @@
 /** Links that are slow without a fault: nothing is lost, so nothing may be sent twice. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { serverKinds } from '../plan.ts'
 import { type Nemesis, onCluster, pick, type ClusterScene, upTo } from './nemesis.ts'
 import { linesOf } from './network.ts'
 
@@ -7,7 +8,7 @@ const thin: Nemesis = {
   name: 'thin',
   says: 'the link to one server carries 30 to 300 KB/s in each direction, for all processes together',
   touches: 'network',
-  on: ['postgres', 'nats', 'mysql'],
+  on: serverKinds,
   async inject(scene) {
     const { random } = scene
     const [name, proxy] = pick(random, linesOf(scene))

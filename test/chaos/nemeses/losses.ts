@@ -1,6 +1,7 @@
 /** Faults by which an operator loses messages: what was in the queue, or should have come to it. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ClusterScene } from './nemesis.ts'
+import { readHistory } from '../history.ts'
+import type { ClusterScene, Scene } from './nemesis.ts'
 
 /** Promised is a quarter of a minute. */
 const PATIENCE_MS = 30_000
@@ -49,5 +50,34 @@ async function written({ place, wiped, history }: Where): Promise<number> {
     } catch (error) {
       if (performance.now() > late) throw error
     }
+  }
+}
+
+/**
+ * Says how many publishes since then were answered otherwise than with a confirm; throws if none
+ * was.
+ */
+export function refusedSince({ folder }: Pick<Scene, 'folder'>, since: number): string {
+  const { length } = readHistory(folder).filter(
+    (line) =>
+      line.t > since &&
+      line.op === 'publish' &&
+      line.phase !== 'invoke' &&
+      line.kind !== 'confirmed',
+  )
+  if (length === 0) throw new Error('every publish was confirmed')
+  return `${length} not confirmed`
+}
+
+/** A server that is busy may not answer: that is no reason to call something gone, or there. */
+export async function comesBack(
+  isThere: () => Promise<boolean>,
+  what: string,
+  withinMs = PATIENCE_MS,
+): Promise<void> {
+  const late = performance.now() + withinMs
+  while (!(await isThere().catch(() => false))) {
+    if (performance.now() > late) throw new Error(`${what} did not come back`)
+    await sleep(100)
   }
 }

@@ -1,73 +1,10 @@
 /** Faults of NATS. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { now, readHistory } from '../history.ts'
+import { now } from '../history.ts'
 import { streams, subscriptionOf } from '../places/nats.ts'
 import { CONSUMER, topics } from '../plan.ts'
-import { losing } from './losses.ts'
+import { comesBack, losing, refusedSince } from './losses.ts'
 import { type NatsScene, type Nemesis, onNats, upTo } from './nemesis.ts'
-
-const PATIENCE_MS = 30_000
-
-const restart = onNats({
-  name: 'broker-restart',
-  says: 'NATS is stopped in good order and started again',
-  touches: 'broker',
-  async inject({ place, random }) {
-    await place.nats.server.stop()
-    await sleep(upTo(random, 0, 1500))
-    await place.nats.server.start()
-    return 'restarted'
-  },
-})
-
-const crash = onNats({
-  name: 'broker-crash',
-  says: 'SIGKILL to NATS',
-  touches: 'broker',
-  async inject({ place, random }) {
-    await place.nats.server.signal('SIGKILL')
-    await sleep(upTo(random, 0, 1500))
-    await place.nats.server.start()
-    return 'killed'
-  },
-})
-
-const pause = onNats({
-  name: 'broker-pause',
-  says: 'NATS stands still (SIGSTOP) for longer than a confirm may take, at times for longer than a hold, and goes on',
-  touches: 'broker',
-  async inject({ place, random }) {
-    const ms = upTo(random, 2500, 6500)
-    await place.nats.server.signal('SIGSTOP')
-    await sleep(ms)
-    await place.nats.server.signal('SIGCONT')
-    return `${Math.round(ms)} ms`
-  },
-})
-
-const away = onNats({
-  name: 'broker-away',
-  says: 'NATS is killed and stays away for seconds',
-  touches: 'broker',
-  async inject({ place, random }) {
-    const ms = upTo(random, 3000, 8000)
-    await place.nats.server.signal('SIGKILL')
-    await sleep(ms)
-    await place.nats.server.start()
-    return `${Math.round(ms)} ms`
-  },
-})
-
-/** How many publishes since then were answered otherwise than with a confirm. */
-function unconfirmed({ folder }: NatsScene, since: number): number {
-  return readHistory(folder).filter(
-    (line) =>
-      line.t > since &&
-      line.op === 'publish' &&
-      line.phase !== 'invoke' &&
-      line.kind !== 'confirmed',
-  ).length
-}
 
 const full = onNats({
   name: 'stream-full',
@@ -84,9 +21,7 @@ const full = onNats({
     await limit(Math.max(1, bytes))
     await sleep(upTo(random, 1500, 4000))
     await limit(-1)
-    const refused = unconfirmed(scene, since)
-    if (refused === 0) throw new Error('every publish was confirmed')
-    return `${refused} not confirmed`
+    return refusedSince(scene, since)
   },
 })
 
@@ -101,15 +36,6 @@ async function isThere({ place }: NatsScene): Promise<boolean> {
   })
 }
 
-async function comesBack(scene: NatsScene, what: string, withinMs = PATIENCE_MS): Promise<void> {
-  const late = performance.now() + withinMs
-  // A server that is busy may not answer: that is no reason to call it gone, or there.
-  while (!(await isThere(scene).catch(() => false))) {
-    if (performance.now() > late) throw new Error(`${what} did not come back`)
-    await sleep(100)
-  }
-}
-
 const queueGone = onNats({
   name: 'queue-removed',
   says: 'an operator deletes the stream of a queue; it has to come back, with its consumer',
@@ -118,7 +44,7 @@ const queueGone = onNats({
     const lost = await losing(scene, {
       remove: () =>
         scene.place.nats.plainly(({ manager }) => manager.streams.delete(streams.consumer)),
-      back: (withinMs) => comesBack(scene, 'the queue', withinMs),
+      back: (withinMs) => comesBack(() => isThere(scene), 'the queue', withinMs),
     })
     return `${lost} messages may have been in it`
   },
@@ -135,7 +61,7 @@ const subscriptionGone = onNats({
         scene.place.nats.plainly(({ manager }) =>
           manager.streams.purge(streams.topics, { filter }),
         ),
-      back: (withinMs) => comesBack(scene, 'the subscription', withinMs),
+      back: (withinMs) => comesBack(() => isThere(scene), 'the subscription', withinMs),
     })
     return `${lost} messages may have missed the queue`
   },
@@ -149,7 +75,7 @@ const consumerGone = onNats({
     await scene.place.nats.plainly(({ manager }) =>
       manager.consumers.delete(streams.consumer, 'mersal'),
     )
-    await comesBack(scene, 'the consumer')
+    await comesBack(() => isThere(scene), 'the consumer')
     return 'came back'
   },
 })
@@ -165,10 +91,6 @@ const stateGone = onNats({
 })
 
 export const natsFaults: readonly Nemesis[] = [
-  restart,
-  crash,
-  pause,
-  away,
   full,
   queueGone,
   subscriptionGone,

@@ -1,15 +1,19 @@
 import type { Build, PreviousBuild } from '../builds.ts'
 import type { History } from '../history.ts'
-import type { StoreKind } from '../plan.ts'
+import { type ClusterKind, clusterKinds, type StoreKind } from '../plan.ts'
+import type { KafkaPlace } from '../places/kafka.ts'
 import type { MysqlPlace } from '../places/mysql.ts'
 import type { NatsPlace } from '../places/nats.ts'
 import type { PostgresPlace } from '../places/postgres.ts'
+import type { RedisPlace } from '../places/redis.ts'
 import type { SqlitePlace } from '../places/sqlite.ts'
 import type { Program } from '../programs.ts'
 
 export type AnyPlace =
   | ({ readonly kind: 'postgres' } & PostgresPlace)
   | ({ readonly kind: 'nats' } & NatsPlace)
+  | ({ readonly kind: 'redis' } & RedisPlace)
+  | ({ readonly kind: 'kafka' } & KafkaPlace)
   | ({ readonly kind: 'sqlite' } & SqlitePlace)
   | ({ readonly kind: 'mysql' } & MysqlPlace)
 
@@ -37,9 +41,11 @@ export type PostgresScene = Scene & {
 }
 /** With PostgreSQL, whatever the broker. */
 export type ClusterScene = Scene & {
-  readonly place: Extract<AnyPlace, { readonly kind: 'postgres' | 'nats' }>
+  readonly place: Extract<AnyPlace, { readonly kind: ClusterKind }>
 }
 export type NatsScene = Scene & { readonly place: { readonly kind: 'nats' } & NatsPlace }
+export type RedisScene = Scene & { readonly place: { readonly kind: 'redis' } & RedisPlace }
+export type KafkaScene = Scene & { readonly place: { readonly kind: 'kafka' } & KafkaPlace }
 export type SqliteScene = Scene & { readonly place: { readonly kind: 'sqlite' } & SqlitePlace }
 
 /**
@@ -68,13 +74,21 @@ export function onPostgres(fault: Omit<Fault<PostgresScene>, 'on'>): Nemesis {
 export function onCluster(fault: Omit<Fault<ClusterScene>, 'on'>): Nemesis {
   return {
     ...fault,
-    on: ['postgres', 'nats'],
+    on: clusterKinds,
     inject: (scene) => fault.inject(scene as ClusterScene),
   }
 }
 
 export function onNats(fault: Omit<Fault<NatsScene>, 'on'>): Nemesis {
   return { ...fault, on: ['nats'], inject: (scene) => fault.inject(scene as NatsScene) }
+}
+
+export function onRedis(fault: Omit<Fault<RedisScene>, 'on'>): Nemesis {
+  return { ...fault, on: ['redis'], inject: (scene) => fault.inject(scene as RedisScene) }
+}
+
+export function onKafka(fault: Omit<Fault<KafkaScene>, 'on'>): Nemesis {
+  return { ...fault, on: ['kafka'], inject: (scene) => fault.inject(scene as KafkaScene) }
 }
 
 export function onSqlite(fault: Omit<Fault<SqliteScene>, 'on'>): Nemesis {

@@ -1,5 +1,6 @@
 /** Faults of the network, in the proxies between the processes and the servers. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { serverKinds } from '../plan.ts'
 import type { Proxy } from '../proxy.ts'
 import { type Nemesis, pick, type Scene, upTo } from './nemesis.ts'
 
@@ -8,6 +9,8 @@ export function linesOf({ place }: Scene): readonly (readonly [string, Proxy])[]
   switch (place.kind) {
     case 'postgres':
     case 'nats':
+    case 'redis':
+    case 'kafka':
       return [
         ['database', place.databaseProxy],
         ['broker', place.brokerProxy],
@@ -22,7 +25,7 @@ export function linesOf({ place }: Scene): readonly (readonly [string, Proxy])[]
 }
 
 const someLine = (scene: Scene): readonly [string, Proxy] => pick(scene.random, linesOf(scene))
-const on = ['postgres', 'nats', 'mysql'] as const
+const on = serverKinds
 
 const reset: Nemesis = {
   name: 'reset',

@@ -3,11 +3,11 @@ import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 import { historyFile, linesOf, now } from '../history.ts'
-import { CLAIM_MS, type Role } from '../plan.ts'
+import { CLAIM_MS, type Role, serverKinds, storeKinds } from '../plan.ts'
 import type { Program } from '../programs.ts'
 import { type Nemesis, pick, type Scene, upTo } from './nemesis.ts'
 
-const everywhere = ['postgres', 'nats', 'sqlite', 'mysql'] as const
+const everywhere = storeKinds
 const PATIENCE_MS = 10_000
 const STOP_MS = 15_000
 /** So long a relay may take to have messages in its hands. */
@@ -161,7 +161,7 @@ const stolen: Nemesis = {
   name: 'stolen',
   says: 'a relay stops until another one has its rows, and goes on while that one holds them',
   touches: 'process',
-  on: ['postgres', 'nats', 'mysql'],
+  on: serverKinds,
   async inject({ programs, random, folder }) {
     const relays = programs.filter(({ role }) => role === 'relay')
     const former = pick(random, relays)

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { bodyDigest, type Letter } from '../places/letters.ts'
 import { bodyOf, type ForeignRow } from '../places/sqlite.ts'
+import { storeKinds } from '../plan.ts'
 import { loadSource } from '../source.ts'
 import { write } from './foreign-rows.ts'
 import { type AnyPlace, type Nemesis, type Scene, upTo } from './nemesis.ts'
@@ -114,28 +115,26 @@ async function unburied(scene: Scene): Promise<string> {
   return `${rows.length} rows were set aside, and buried later`
 }
 
-const everywhere = ['postgres', 'nats', 'sqlite', 'mysql'] as const
-
 export const rowFaults: readonly Nemesis[] = [
   {
     name: 'huge-row',
     says: 'rows of 80 MiB, which nobody can read or publish',
     touches: 'database',
-    on: ['postgres', 'nats', 'sqlite'],
+    on: storeKinds.filter((kind) => kind !== 'mysql'),
     inject: huge,
   },
   {
     name: 'jam',
     says: 'hundreds of due rows behind a head that is due in an hour',
     touches: 'database',
-    on: everywhere,
+    on: storeKinds,
     inject: jam,
   },
   {
     name: 'unburied',
     says: 'the database refuses dead letters for seconds, and some rows have to become one',
     touches: 'database',
-    on: everywhere,
+    on: storeKinds,
     inject: unburied,
   },
 ]

@@ -24,12 +24,23 @@ const SLOT = 'oracle'
 /** Name of the connections past the proxy. */
 const HARNESS = 'harness'
 
+/** The process of a broker, or several that are treated alike. */
+export interface BrokerServer {
+  start(): Promise<void>
+  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void>
+  /** Ends it in good order. */
+  stop(): Promise<void>
+}
+
 /** The broker of a place, as the harness alone sees it: through a plain client. */
 export interface BrokerSide extends AsyncDisposable {
+  readonly server: BrokerServer
   /** Without the proxy. */
   readonly url: string
   readonly login: { readonly name: string; readonly password: string }
   readonly versions: Readonly<Record<string, string>>
+  /** Where it tells its clients to connect; by default one is opened before it. */
+  readonly proxy?: Proxy
   /** The queue of the consumers, and the tap. */
   prepare(adapters: Adapters): Promise<void>
   /** What the tap holds. */
@@ -48,6 +59,7 @@ export interface ClusterPlace extends Place {
   readonly cluster: PrivateCluster
   readonly databaseProxy: Proxy
   readonly brokerProxy: Proxy
+  readonly brokerServer: BrokerServer
   /** Of the database; undefined unless asked for. */
   readonly disks: Disks | undefined
   /** Past the proxy; repeats what fails because the server is coming back. */
@@ -109,7 +121,7 @@ export async function openClusterPlace<Side extends BrokerSide>(
     )
     const broker = stack.use(await openBroker(`${password}-mq`))
     const databaseProxy = stack.use(await openProxy(cluster.port))
-    const brokerProxy = stack.use(await openProxy(Number(new URL(broker.url).port)))
+    const brokerProxy = broker.proxy ?? stack.use(await openProxy(Number(new URL(broker.url).port)))
     const pool = new Pool({
       connectionString: cluster.url,
       max: 2,
@@ -126,6 +138,7 @@ export async function openClusterPlace<Side extends BrokerSide>(
       cluster,
       databaseProxy,
       brokerProxy,
+      brokerServer: broker.server,
       disks,
       secrets: [`${password}-db`, broker.login.password],
       query: <Row extends object>(text: string, values: readonly unknown[] = []) =>

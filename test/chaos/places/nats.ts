@@ -1,6 +1,6 @@
 import { type PlainClient, plainClient } from '../../nats/plain-client.ts'
 import { openPrivateNats, type PrivateNats } from '../../nats/server.ts'
-import { CONSUMER, headers, TAP, topics } from '../plan.ts'
+import { CONSUMER, HOLD_MS, headers, TAP, topics } from '../plan.ts'
 import { digestOf } from '../producer.ts'
 import {
   type BrokerSide,
@@ -55,7 +55,7 @@ async function openNats(password: string): Promise<NatsSide> {
     plainly,
     async prepare({ nats }) {
       if (nats === undefined) throw new Error('this build has no transport for NATS')
-      await using transport = nats.nats({ url, duplicateWindowMs: 100, ackWaitMs: 4000 })
+      await using transport = nats.nats({ url, duplicateWindowMs: 100, ackWaitMs: HOLD_MS })
       await transport.subscribe(CONSUMER, [topics.booked])
       await plainly(async ({ manager }) => {
         await manager.streams.add({

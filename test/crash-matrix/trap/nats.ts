@@ -5,7 +5,8 @@
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { at, awaited, connections } from './steps.ts'
+import { acknowledging, answered, here, type Line, lost, publishing } from './line.ts'
+import { at } from './steps.ts'
 
 interface Protocol {
   readonly transport: { readonly socket: { destroy(error: Error): void } }
@@ -45,18 +46,6 @@ const { NatsConnectionImpl } = require(join(library, 'nats.js')) as {
   NatsConnectionImpl: { connect: Connect }
 }
 
-/**
- * The client writes a little later: here and now instead, so that the server has it if the process
- * dies.
- */
-function here(protocol: Protocol, moment: string): void {
-  if (awaited(moment)) protocol.flushPending()
-  at(moment)
-}
-
-/** Where confirms of messages come that have none yet. */
-const open = new Set<string>()
-let confirms = 0
 /** Deliveries whose dead letters have been written, by what names them in both places. */
 const buried = new Set<string>()
 
@@ -79,41 +68,26 @@ function sortOf(subject: string, payload: string | Uint8Array): Sort | undefined
 const { publish, subscribe } = ProtocolHandler.prototype
 const { connect } = NatsConnectionImpl
 
-function publishOne(protocol: Protocol, write: () => void, ticket: string): void {
-  if (open.size > 0) here(protocol, 'publish next:before')
-  at('publish:before')
-  write()
-  connections.add({ stream: protocol.transport.socket })
-  if (open.size === 0) {
-    confirms = 0
-    setImmediate(() => {
-      if (confirms === 0 && open.size > 0) here(protocol, 'publish all:written')
-    })
-  }
-  open.add(ticket)
-}
-
-function acknowledge(protocol: Protocol, write: () => void, name: string): void {
-  at(`${name}:before`)
-  write()
-  at(`${name}:buffered`)
-  here(protocol, `${name}:written`)
-}
+const lineOf = (protocol: Protocol): Line => ({
+  flush: () => protocol.flushPending(),
+  socket: protocol.transport.socket,
+})
 
 const watchedPublish: Protocol['publish'] = function (subject, payload = '', options = {}) {
+  const line = lineOf(this)
   const write = (): void => publish.call(this, subject, payload, options)
   const sort = sortOf(subject, payload)
   if (sort === undefined) write()
-  else if (sort === 'publish') publishOne(this, write, options.reply ?? '')
+  else if (sort === 'publish') publishing(line, options.reply ?? '', write)
   else if (sort === 'move(dead)') {
     buried.add(options.headers?.get('Nats-Msg-Id').split('.').at(-1) ?? '')
     write()
-    here(this, 'move(dead):written')
+    here(line, 'move(dead):written')
   } else if (sort === 'retry') {
     at('ack(retry):before')
     write()
-    here(this, 'move(retry):written')
-  } else acknowledge(this, write, sort)
+    here(line, 'move(retry):written')
+  } else acknowledging(line, sort, write)
 }
 
 const watchedSubscribe: Protocol['subscribe'] = function (subscription) {
@@ -122,9 +96,7 @@ const watchedSubscribe: Protocol['subscribe'] = function (subscription) {
     subscription.callback = (error, message) => {
       if (message.reply?.startsWith('$JS.ACK.') === true) at('deliver')
       callback(error, message)
-      if (!open.delete(message.subject)) return
-      confirms += 1
-      if (open.size > 0) at('confirm some')
+      answered(message.subject)
     }
   return subscribe.call(this, subscription)
 }
@@ -133,11 +105,7 @@ const watchedConnect: Connect = (options) => {
   at('connect')
   const opened = connect(options)
   void opened.then(
-    (connection) =>
-      connection.closed().then(() => {
-        open.clear()
-        at('broker lost')
-      }),
+    (connection) => connection.closed().then(lost),
     () => {}, // whoever connects hears of it
   )
   return opened

@@ -9,4 +9,6 @@ const { kind } = JSON.parse(process.env['CRASH_MATRIX_PLAN'] ?? '') as WorkerPla
 if (kind.database === 'mysql') (await import('./mysql.ts')).watchDatabase()
 else (await import('./postgres.ts')).watchDatabase()
 if (kind.broker === 'nats') (await import('./nats.ts')).watchNats()
+else if (kind.broker === 'redis') (await import('./redis.ts')).watchRedis()
+else if (kind.broker === 'kafka') (await import('./kafka.ts')).watchKafka()
 else (await import('./broker.ts')).watchBroker()
