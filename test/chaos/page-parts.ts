@@ -1,4 +1,4 @@
-/** What the page and the table in the README are made from. */
+/** What the page and the table in docs/evidence.md are made from. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Result } from './report.ts'

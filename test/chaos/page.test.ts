@@ -3,20 +3,20 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { guards } from '../user-code/guards.ts'
 import { faultMutants } from './fault-mutants.ts'
+import { evidence, evidencePath } from './evidence-table.ts'
 import { mutants } from './mutants.ts'
 import { page, pagePath } from './page.ts'
 import { results } from './page-parts.ts'
 import { planted } from './planted.ts'
-import { readme, readmePath } from './readme-table.ts'
 
 test('docs/reliability.md is what test/chaos/page.ts makes of the results', () => {
   expect(readFileSync(pagePath, 'utf8')).toBe(page())
 })
 
-test('the table of the README is what test/chaos/page.ts makes of the results', () => {
-  const text = readFileSync(readmePath, 'utf8')
-  expect(text).toBe(readme(text, results()))
-  expect(() => readme('no place', results())).toThrow(/no place for the table/)
+test('the table of docs/evidence.md is what test/chaos/page.ts makes of the results', () => {
+  const text = readFileSync(evidencePath, 'utf8')
+  expect(text).toBe(evidence(text, results()))
+  expect(() => evidence('no place', results())).toThrow(/no place for the table/)
 })
 
 const source = join(import.meta.dirname, '../../src')

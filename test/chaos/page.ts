@@ -1,5 +1,5 @@
 /**
- * Makes docs/reliability.md, and the table in the README, from the results in docs/reliability:
+ * Makes docs/reliability.md, and the table in docs/evidence.md, from the results in docs/reliability:
  * `node test/chaos/page.ts`.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -18,7 +18,7 @@ import {
   table,
   whole,
 } from './page-parts.ts'
-import { readme, readmePath } from './readme-table.ts'
+import { evidence, evidencePath } from './evidence-table.ts'
 import type { Result } from './report.ts'
 
 export const pagePath = join(root, 'docs/reliability.md')
@@ -171,5 +171,5 @@ ${never.map((text) => `- ${text}`).join('\n')}
 
 if (import.meta.main) {
   writeFileSync(pagePath, page())
-  writeFileSync(readmePath, readme(readFileSync(readmePath, 'utf8'), results()))
+  writeFileSync(evidencePath, evidence(readFileSync(evidencePath, 'utf8'), results()))
 }

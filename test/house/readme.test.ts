@@ -13,7 +13,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { examplesOf, onSources, sourcePaths } from './examples.ts'
 import { root } from './sources.ts'
 
-const pages = ['README.md', ...globSync('docs/*.md', { cwd: root }).toSorted()]
+// The reference is made from sources that are compiled anyway.
+const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md'], {
+  cwd: root,
+  exclude: (path) => path.includes('node_modules') || path.startsWith('docs/reference'),
+}).toSorted((a, b) => Number(b === 'README.md') - Number(a === 'README.md') || (a < b ? -1 : 1))
 const examples = pages.flatMap(examplesOf)
 const first = examples[0]!
 

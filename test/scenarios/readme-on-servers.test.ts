@@ -16,17 +16,17 @@ const here = (await serverAnswers()) && (await rabbitIsHere())
 function writeProgram(): { readonly file: string } & Disposable {
   mkdirSync(join(root, '.tmp'), { recursive: true })
   const folder = mkdtempSync(join(root, '.tmp/readme-'))
-  const example = examplesOf('README.md').find(({ code }) =>
+  const example = examplesOf('docs/send-and-handle.md').find(({ code }) =>
     code.includes("from 'mersal/rabbitmq'"),
   )
-  if (example === undefined) throw new Error('the README has no example for RabbitMQ')
+  if (example === undefined) throw new Error('the page has no example for RabbitMQ')
   const file = join(folder, 'program.ts')
   writeFileSync(file, onSources(example.code, folder))
   return { file, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) }
 }
 
 test.skipIf(!here)(
-  'the example of the README for PostgreSQL and RabbitMQ runs as it stands there, to the end of its event, again and again',
+  'the example of the pages for PostgreSQL and RabbitMQ runs as it stands there, to the end of its event, again and again',
   { timeout: 240_000 },
   async ({ onTestFinished }) => {
     await using database = await ownDatabase()

@@ -1,9 +1,9 @@
-/** The table of the README: what became of each promise in the runs of docs/reliability. */
+/** The table of docs/evidence.md: what became of each promise in the runs of docs/reliability. */
 import { join } from 'node:path'
 import { promises, root, type Store, stores, sum, table, whole } from './page-parts.ts'
 import type { Result } from './report.ts'
 
-export const readmePath: string = join(root, 'README.md')
+export const evidencePath: string = join(root, 'docs/evidence.md')
 
 const begins = '<!-- Made by test/chaos/page.ts from docs/reliability/*.json. -->'
 const ends = '<!-- The end of what was made. -->'
@@ -44,10 +44,12 @@ ${runs.join('\n')}
 ${ends}`
 }
 
-/** The README with its table as it should be; throws where it has no place for one. */
-export function readme(text: string, results: readonly Result[]): string {
+/** The page with its table as it should be; throws where it has no place for one. */
+export function evidence(text: string, results: readonly Result[]): string {
   const [from, to] = [text.indexOf(begins), text.indexOf(ends)]
   if (from < 0 || to < from)
-    throw new Error(`README.md has no place for the table, between '${begins}' and '${ends}'`)
+    throw new Error(
+      `docs/evidence.md has no place for the table, between '${begins}' and '${ends}'`,
+    )
   return text.slice(0, from) + made(results) + text.slice(to + ends.length)
 }
