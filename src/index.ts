@@ -22,6 +22,7 @@ export {
 } from './app/signals.ts'
 export type { AppState } from './app/lifecycle.ts'
 export type {
+  Address,
   HandleOptions,
   Handler,
   HandlerContext,
@@ -38,6 +39,7 @@ export type {
   TransactionSender,
   UnitSender,
 } from './app/types.ts'
+export type { OutcomeOptions } from './app/requests/outcome.ts'
 
 // For everyone who writes a store, a transport, a step or a serializer.
 export { MersalError, isMersalError, type ErrorCode } from './core/errors/errors.ts'
@@ -62,6 +64,7 @@ export type {
   Settlement,
   Waker,
 } from './core/outbox.ts'
+export type { MessageState } from './core/operations.ts'
 export type {
   DeadLetter,
   DeadLetterBox,

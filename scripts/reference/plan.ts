@@ -25,7 +25,7 @@ export const typePages: readonly PagePlan[] = [
     title: 'The app',
     intro: 'An app is one instance of `Mersal`: a name, an input queue, handlers, ways to send.',
     parts: main(`Mersal MersalOptions OutboxConfig IdempotencyConfig TransactionOptions OnceRequest
-      OnceResult runUntilSignal stopOnSignals SignalOptions SignalStop LifecycleHook AppState Logger
+      OnceResult OutcomeOptions MessageState runUntilSignal stopOnSignals SignalOptions SignalStop LifecycleHook AppState Logger
       stderrLogger silentLogger`),
   },
   {
@@ -33,7 +33,7 @@ export const typePages: readonly PagePlan[] = [
     title: 'Sending',
     intro: 'Message types, the ways to send, and the options of one send.',
     parts:
-      main(`command event ContractOptions Upcaster Sender TransactionSender UnitSender SendOptions Cancellation Route
+      main(`command event ContractOptions Upcaster Sender TransactionSender UnitSender SendOptions Address Cancellation Route
       CheckBodies CommandType EventType MessageType Envelope Destination destinationKey headerNames
       StandardSchema SchemaResult SchemaIssue Serializer jsonSerializer`),
   },

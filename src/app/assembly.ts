@@ -1,3 +1,4 @@
+import type { MessageState } from '../core/operations.ts'
 import { wakeHints } from '../lib/async/wake-hints.ts'
 import { type AppRelay, appRelay } from './app-relay.ts'
 import { Lifecycle } from './lifecycle.ts'
@@ -7,6 +8,7 @@ import { Handlers } from './receive/handlers.ts'
 import { Receiver } from './receive/receiver.ts'
 import { storeGate } from './receive/store-away/probe.ts'
 import { Subscriptions } from './receive/subscriptions.ts'
+import { type OutcomeOptions, outcome } from './requests/outcome.ts'
 import { Runtime } from './runtime.ts'
 import { type AppSenders, appSenders } from './send/app-senders.ts'
 import { outgoingPipeline } from './send/outgoing.ts'
@@ -33,6 +35,7 @@ export interface Assembly<Tx> {
   readonly attempts: AttemptPorts<Tx>
   readonly transactions: Transactions<Tx>
   readonly once: Once<Tx>
+  readonly outcome: (id: string, options: OutcomeOptions) => Promise<MessageState>
   readonly senders: AppSenders<Tx>
   readonly relay: AppRelay
   readonly lifecycle: Lifecycle
@@ -93,6 +96,8 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
     attempts,
     transactions,
     once,
+    outcome: (id, options) =>
+      outcome({ settings, lifecycle, open, outer: () => transactions.outer() }, id, options),
     senders: appSenders({ sending, ambientSends, units, ...inUnits }),
     relay,
     lifecycle,
@@ -105,6 +110,7 @@ function routingOf<Tx>(settings: Settings<Tx>, handlers: Handlers<Tx>): RoutingF
     ownQueue: settings.sendOnly ? undefined : settings.name,
     routes: settings.routes,
     handles: (type) => handlers.get(type) !== undefined,
+    transports: settings.transports,
   }
 }
 

@@ -1,7 +1,7 @@
-import { MersalError } from '../core/errors/errors.ts'
 import type { Given } from '../core/messages/given.ts'
 import type { CommandType, EventType, MessageType } from '../core/messages/message.ts'
 import type { Cancellation } from '../core/outbox.ts'
+import type { MessageState } from '../core/operations.ts'
 import { checkBoolean, checkNumber, checkOptions, checkSignal } from '../core/options.ts'
 import { linkAbort } from '../lib/async/linked-abort.ts'
 import { type Assembly, assemble } from './assembly.ts'
@@ -9,7 +9,9 @@ import type { AppState } from './lifecycle.ts'
 import type { OnceRequest, OnceResult } from './once/request.ts'
 import type { SagaType } from './sagas/definition.ts'
 import type { SagaReactions } from './sagas/types.ts'
-import { type Settings, appSettings } from './settings/settings.ts'
+import { checkRemoval, misuse } from './misuse.ts'
+import type { OutcomeOptions } from './requests/outcome.ts'
+import { appSettings } from './settings/settings.ts'
 import type {
   HandleOptions,
   Handler,
@@ -231,6 +233,18 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
     return lifecycle.stop({ graceMs, removeQueue })
   }
 
+  /**
+   * What became of a message, by the id that its send resolved to: `waiting`, `sending`, `dead`,
+   * `handled` or `left` (see `MessageState`). With `waitMs` it waits for `handled` or `dead`.
+   *
+   * `handled` is known of consumers whose inbox is in the database of this app. Each look may read
+   * the whole outbox. Throws `MERSAL_INVALID_MESSAGE` for what is no UUID, and
+   * `MERSAL_INVALID_OPTIONS` without a store that can tell.
+   */
+  outcome(id: string, options: OutcomeOptions = {}): Promise<MessageState> {
+    return this.#parts.outcome(id, options)
+  }
+
   /** Says that there may be rows in the outbox. The relay looks soon. */
   wake(): void {
     this.#parts.relay.wake()
@@ -280,17 +294,3 @@ const NO_RELAY = 'no relay runs in this app: start() it, without outbox.runRelay
 
 const WAITS_FOR_ITSELF =
   'stop() was called inside a handler or a transaction of this app and waits for it: do not await it there'
-
-function checkRemoval({
-  sendOnly,
-  transports,
-}: Pick<Settings<never>, 'sendOnly' | 'transports'>): void {
-  if (sendOnly) throw misuse('stop().removeQueue', 'this app only sends and has no input queue')
-  const without = [...transports.values()].find((transport) => transport.removeQueue === undefined)
-  if (without !== undefined)
-    throw misuse('stop().removeQueue', `the transport '${without.name}' cannot remove queues`)
-}
-
-function misuse(call: string, text: string): MersalError {
-  return new MersalError('MERSAL_INVALID_OPTIONS', `${call}: ${text}`)
-}

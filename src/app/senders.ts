@@ -2,8 +2,17 @@ import type { Given } from '../core/messages/given.ts'
 import type { CommandType, EventType } from '../core/messages/message.ts'
 import type { Cancellation } from '../core/outbox.ts'
 
+/** Where a command goes: the name of a queue, or a queue and a transport of this app. */
+export type Address = string | { readonly queue: string; readonly transport?: string }
+
 /** Options of one send. */
 export interface SendOptions {
+  /**
+   * Only `send`: the queue that it goes to, in place of its route. For addresses that are known at
+   * run time alone. The name of an app is that of its queue. An object names a transport of this app
+   * as well; default: that of the route, or the main one.
+   */
+  readonly to?: Address
   /**
    * Messages with the same key leave in the order of their commits. 1 to 255 bytes of UTF-8,
    * without control characters. Default none: no order is promised.

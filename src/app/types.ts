@@ -15,7 +15,7 @@ import type { Sender, UnitSender } from './senders.ts'
 
 export type { HandleOptions, ReceiveOptions, RetryOptions }
 export type { IdempotencyConfig, LifecycleHook, OutboxConfig }
-export type { SendOptions, TransactionSender } from './senders.ts'
+export type { Address, SendOptions, TransactionSender } from './senders.ts'
 export type { Sender, UnitSender }
 
 /** The second argument of a handler. Its functions need no `this`. */

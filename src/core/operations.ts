@@ -1,4 +1,5 @@
 import type { DeadLetterBox } from './dead-letter.ts'
+import type { TrackerKey } from './tracker.ts'
 
 /**
  * What tools for operators ask of a store, beyond counting and dead letters. Each part is optional:
@@ -18,7 +19,24 @@ export interface StoreOperations {
    * Names of at most `limit` consumers that the inbox knows. They are the names of their queues.
    */
   readonly consumers?: (options: { readonly limit: number }) => Promise<readonly string[]>
+  /**
+   * What became of a message, as far as this database knows. One look at one moment. May read the
+   * outbox and the dead letters as a whole.
+   */
+  readonly trace?: (message: TrackerKey) => Promise<MessageState>
 }
+
+/**
+ * What became of a message.
+ *
+ * - `waiting`: in the outbox, for its delay, its turn or another try.
+ * - `sending`: a relay, or its writer, has it in hand.
+ * - `dead`: given up before it was published; a dead letter of the outbox.
+ * - `handled`: the consumer has handled it, in a transaction of this database.
+ * - `left`: none of these. It was published, cancelled or discarded, or there never was one; and no
+ *   handler on this database has handled it, or so long ago that the inbox has forgotten it.
+ */
+export type MessageState = 'waiting' | 'sending' | 'dead' | 'handled' | 'left'
 
 /**
  * What tools for operators ask of a transport. Each part is optional: a tool says clearly when a

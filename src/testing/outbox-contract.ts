@@ -12,6 +12,7 @@ import { keptCases } from './operations/kept-cases.ts'
 import { overviewCases } from './operations/overview-cases.ts'
 import { pauseCases } from './operations/pause-cases.ts'
 import { retentionCases } from './outbox/retention-cases.ts'
+import { traceCases } from './operations/trace-cases.ts'
 import { savepointCases } from './outbox/savepoint-cases.ts'
 import { saveCases } from './outbox/save-cases.ts'
 import { settleCases } from './outbox/settle-cases.ts'
@@ -39,7 +40,7 @@ export const outboxContract: readonly ContractCase<OutboxHarness>[] = [
 
 /**
  * What the operations of a store must do. The name of each case begins with the part that it is
- * about: `pauses`, `overview`, `kept`, `examine` or `schema`. A store that leaves a part out leaves
+ * about: `pauses`, `overview`, `kept`, `examine`, `schema` or `trace`. A store that leaves a part out leaves
  * out its cases.
  */
 export const operationsContract: readonly ContractCase<RetentionHarness>[] = [
@@ -47,6 +48,7 @@ export const operationsContract: readonly ContractCase<RetentionHarness>[] = [
   ...overviewCases,
   ...keptCases,
   ...examineCases,
+  ...traceCases,
 ]
 
 /** What a store must do that offers savepoints. */

@@ -81,7 +81,7 @@ export function documentsSettings(options: DocumentsOptions): DocumentsSettings 
     name: checkName(options.name),
     storage,
     transports,
-    routing: routingOf(options.routes),
+    routing: routingOf(options.routes, transports),
     relay: relayFor(options, transports, logger),
     logger,
   }
@@ -123,10 +123,13 @@ function relayFor(
   })
 }
 
-function routingOf(routes: DocumentsOptions['routes']): RoutingFacts {
+function routingOf(
+  routes: DocumentsOptions['routes'],
+  transports: RoutingFacts['transports'],
+): RoutingFacts {
   if (routes !== undefined) checkOptions('documents.routes', routes, Object.keys(routes))
   const entries = Object.entries(routes ?? {}).map(
     ([type, queue]) => [type, { queue, transport: undefined }] as const,
   )
-  return { ownQueue: undefined, routes: new Map(entries), handles: () => false }
+  return { ownQueue: undefined, routes: new Map(entries), handles: () => false, transports }
 }

@@ -1,4 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
+import { invalidField, isQueueName, queueNameRule } from '../../core/messages/validation.ts'
+import { checkOptions } from '../../core/options.ts'
+import { suggest } from '../../lib/suggest.ts'
 import { type Destination, mainTransport, type MessageType } from '../../core/messages/message.ts'
 
 export interface RouteEntry {
@@ -11,6 +14,8 @@ export interface RoutingFacts {
   readonly ownQueue: string | undefined
   readonly routes: ReadonlyMap<string, RouteEntry>
   readonly handles: (type: string) => boolean
+  /** By name. */
+  readonly transports: { has(name: string): boolean; keys(): Iterable<string> }
 }
 
 function noRoute(type: MessageType, text: string): MersalError {
@@ -47,4 +52,32 @@ export function topicOf(facts: RoutingFacts, type: MessageType): Destination {
       'is an event and goes to its topic: its route may name a transport, but no queue',
     )
   return { transport: route?.transport ?? mainTransport, kind: 'topic', name: type.name }
+}
+
+/**
+ * The queue that the sender has named. Throws `MERSAL_INVALID_MESSAGE` for what no queue can be
+ * called, and for a transport that this app has not got.
+ */
+export function addressed(facts: RoutingFacts, type: MessageType, given: unknown): Destination {
+  const { queue, transport } = parts(given)
+  if (!isQueueName(queue))
+    throw invalidField(typeof given === 'string' ? 'to' : 'to.queue', `expected ${queueNameRule}`)
+  const named = transport ?? facts.routes.get(type.name)?.transport ?? mainTransport
+  if (typeof named === 'string' && facts.transports.has(named))
+    return { transport: named, kind: 'queue', name: queue }
+  const known = [...facts.transports.keys()]
+  const near = typeof named === 'string' ? suggest(named, known) : undefined
+  const remedy =
+    near === undefined
+      ? `it has ${known.map((name) => `'${name}'`).join(', ')}`
+      : `did you mean '${near}'?`
+  throw invalidField('to.transport', `this app has no such transport; ${remedy}`)
+}
+
+function parts(given: unknown): { readonly queue: unknown; readonly transport?: unknown } {
+  if (typeof given === 'string') return { queue: given }
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    throw invalidField('to', 'expected the name of a queue, or { queue, transport }')
+  checkOptions('to', given, ['queue', 'transport'])
+  return given as { readonly queue: unknown }
 }

@@ -6,6 +6,7 @@ import {
   type OutgoingMessage,
   destinationKey,
 } from '../../core/messages/message.ts'
+import { invalidField } from '../../core/messages/validation.ts'
 import { checkOptions } from '../../core/options.ts'
 import type { SavedMessage } from '../../core/outbox.ts'
 import { emit, type Logger } from '../../core/telemetry.ts'
@@ -18,7 +19,7 @@ import { printable } from '../../lib/text.ts'
 import { isPromise } from './body.ts'
 import type { OutgoingRequest } from './outgoing.ts'
 import { checkMessageType } from './messages.ts'
-import { type RoutingFacts, ownQueueOf, ownerOf, topicOf } from './routing.ts'
+import { type RoutingFacts, addressed, ownQueueOf, ownerOf, topicOf } from './routing.ts'
 import type { SendCall, Verb } from './sender.ts'
 import type { SendOptions } from '../types.ts'
 import type { AppStorage } from '../unit/queue-beside-outbox.ts'
@@ -91,7 +92,10 @@ function make<Tx>(
 ): OutgoingMessage | Promise<OutgoingMessage> {
   checkCall(call)
   const [verb, type, body, options = {}] = call
-  const to = destinations[verb](ports.routing, type)
+  const to =
+    options.to === undefined
+      ? destinations[verb](ports.routing, type)
+      : addressed(ports.routing, type, options.to)
   const { partitionKey, delayMs, at, expiresInMs, id, headers } = options
   const { direct, ...from } = origin
   const about = { type, body, to, partitionKey, delayMs, at, expiresInMs, id, headers, ...from }
@@ -106,6 +110,7 @@ function make<Tx>(
 }
 
 const knownOptions = [
+  'to',
   'partitionKey',
   'delayMs',
   'at',
@@ -114,10 +119,16 @@ const knownOptions = [
   'headers',
 ] satisfies (keyof SendOptions)[]
 
+const NO_ADDRESS = {
+  publish: 'an event goes to its subscribers; send a command instead',
+  sendLocal: 'sendLocal() goes to the queue of this app; use send()',
+} as const
+
 function checkCall([verb, type, , options = {}]: Parameters<SendCall>): void {
   checkMessageType(`${verb}()`, type, verb === 'publish' ? 'event' : 'command')
   checkOptions(callName(verb, type), options, knownOptions)
-  const { headers } = options
+  const { headers, to } = options
+  if (to !== undefined && verb !== 'send') throw invalidField('to', NO_ADDRESS[verb])
   if (headers !== undefined) checkOptions('headers', headers, Object.keys(headers ?? {}))
 }
 

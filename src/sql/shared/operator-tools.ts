@@ -3,6 +3,7 @@ import type {
   Finding,
   KeptFilter,
   KeyOverview,
+  MessageState,
   OutboxOverview,
   Pause,
   PauseTarget,
@@ -10,7 +11,8 @@ import type {
   StoreOperations,
 } from '../../core/operations.ts'
 import type { OutboxStats } from '../../core/store.ts'
-import type { Flag, Whole } from './rows.ts'
+import type { TrackerKey } from '../../core/tracker.ts'
+import { type Flag, isTrue, type Whole } from './rows.ts'
 
 /** Null: there is none. Ages are in milliseconds. */
 export interface CountsRow {
@@ -74,8 +76,23 @@ export interface OperatorPorts {
     filter: KeptFilter,
     options: { readonly limit: number; readonly newIds: boolean },
   ) => Promise<number>
+  readonly trace: (message: TrackerKey) => Promise<TraceRow>
   /** Called after something was changed that relays wait for. */
   readonly changed: () => void
+}
+
+/** Where a message is, at one moment. */
+export interface TraceRow {
+  /** Null: not in the outbox. */
+  readonly place: 'waiting' | 'sending' | 'dead' | null
+  readonly dead: Flag
+  readonly handled: Flag
+}
+
+/** What was handled may still be in the outbox, and a dead letter may keep its place there. */
+function stateOf({ place, dead, handled }: TraceRow): MessageState {
+  if (isTrue(handled)) return 'handled'
+  return isTrue(dead) ? 'dead' : (place ?? 'left')
 }
 
 export function storeOperations(ports: OperatorPorts): StoreOperations {
@@ -85,6 +102,7 @@ export function storeOperations(ports: OperatorPorts): StoreOperations {
     examine: ports.examine,
     consumers: async ({ limit }) => (await ports.consumers(limit)).map(({ name }) => name),
     overview: async ({ keys }) => overviewOf(await ports.overview(keys)),
+    trace: async (message) => stateOf(await ports.trace(message)),
     pauses: {
       list: async () => (await ports.pauses()).map(pauseOf),
       async pause({ kind, name }, reason) {
@@ -139,7 +157,7 @@ function overviewOf({ counts, destinations, keys }: OverviewRows): OutboxOvervie
       return { destination, ...countsOf(row), ...(lastError === null ? {} : { lastError }) }
     }),
     keys: keys.map((row): KeyOverview => {
-      const blocked = row.blocked === true || row.blocked === 1
+      const blocked = isTrue(row.blocked)
       return {
         key: row.key,
         pending: number(row.pending),

@@ -44,7 +44,7 @@ export interface DeadRow extends MessageRow {
   readonly attempts: Whole
 }
 
-const isTrue = (flag: Flag): boolean => flag === true || flag === 1
+export const isTrue = (flag: Flag): boolean => flag === true || flag === 1
 
 /** Drivers hand out bytes as they like, some as a `Buffer`. */
 export function bytes(body: Uint8Array): Uint8Array {

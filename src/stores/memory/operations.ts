@@ -29,6 +29,17 @@ export function memoryOperations(database: DatabaseState): StoreOperations {
       )
       return [...new Set(names)].sort().slice(0, limit)
     },
+    trace: async ({ messageId, consumer }) => {
+      await database.pause('read')
+      if (database.tracked.has(JSON.stringify([consumer, messageId]))) return 'handled'
+      for (const { letter } of database.dead.values()) if (letter.id === messageId) return 'dead'
+      for (const row of database.outbox.rows.from(0)) {
+        if (row.message.id !== messageId) continue
+        const held = row.token !== undefined && row.visibleAt > database.clock.now()
+        return held ? 'sending' : 'waiting'
+      }
+      return 'left'
+    },
   }
 }
 

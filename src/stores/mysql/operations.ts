@@ -1,7 +1,7 @@
 import type { StoreOperations } from '../../core/operations.ts'
 import type { Clock } from '../../lib/async/clock.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
-import { bytesOf, textOf } from '../../sql/mysql/bytes.ts'
+import { bytesOf, textOf, textOrNull } from '../../sql/mysql/bytes.ts'
 import { errorNumber } from '../../sql/mysql/failure.ts'
 import { slotsOf } from '../../sql/mysql/key-slots.ts'
 import { mysqlSchemaControl } from '../../sql/mysql/migrate.ts'
@@ -13,8 +13,10 @@ import {
   type OverviewRows,
   type PauseRow,
   storeOperations,
+  type TraceRow,
 } from '../../sql/shared/operator-tools.ts'
 import type { Whole } from '../../sql/shared/rows.ts'
+import { trackedId } from './encode.ts'
 import { examine } from './examine/examine.ts'
 import type { Place } from './place.ts'
 import { storeTables } from './schema.ts'
@@ -43,6 +45,16 @@ export function mysqlOperations(ports: OperationsPorts): StoreOperations {
       const doing = 'reading the consumers of the inbox'
       const { rows } = await own.run<{ consumer: unknown }>(doing, sql.consumers, [limit])
       return rows.map(({ consumer }) => ({ name: textOf(consumer) }))
+    },
+    async trace({ messageId, consumer }) {
+      const values = [messageId, messageId, bytesOf(consumer), trackedId(messageId)]
+      const answer = await own.run<Raw<TraceRow>>('looking for a message', sql.trace, values)
+      const { place: found, dead, handled } = onlyRow(answer)
+      return {
+        place: textOrNull(found) as TraceRow['place'],
+        dead: Number(dead),
+        handled: Number(handled),
+      }
     },
     overview: (keys) =>
       own.transaction('counting messages', (query) =>

@@ -6,6 +6,7 @@ import {
   type OverviewRows,
   type PauseRow,
   storeOperations,
+  type TraceRow,
 } from '../../sql/shared/operator-tools.ts'
 import { examine } from './examine/examine.ts'
 import { storeTables } from './schema.ts'
@@ -34,6 +35,11 @@ export function postgresOperations(ports: OperationsPorts): StoreOperations {
       ).rows,
     overview: (keys) =>
       reading(own, 'counting messages', (query) => overviewRows(query, sql, keys)),
+    async trace({ messageId, consumer }) {
+      const values = [messageId, consumer]
+      const { rows } = await own.run<TraceRow>('looking for a message', sql.trace, values)
+      return rows[0] as TraceRow
+    },
     ...pausing(own, sql),
     countKept: (filter) => countKept(own, sql, filter),
     replay: (filter, options) =>

@@ -5,6 +5,7 @@ import {
   type OverviewRows,
   type PauseRow,
   storeOperations,
+  type TraceRow,
 } from '../../sql/shared/operator-tools.ts'
 import type { Connection } from '../../sql/sqlite/connection/connection.ts'
 import type { Handle } from '../../sql/sqlite/connection/database.ts'
@@ -23,6 +24,14 @@ export function sqliteOperations(connection: Connection): StoreOperations {
       connection.write((handle) => handle.all(operatorSql.consumers, { limit })),
     overview: (keys) =>
       connection.write((handle): OverviewRows => overviewRows(handle, clock.now(), keys)),
+    async trace({ messageId, consumer }) {
+      await connection.open()
+      const read = (handle: Handle): TraceRow => {
+        const values = { messageId, consumer, now: clock.now() }
+        return handle.get<TraceRow>(operatorSql.trace, values) as TraceRow
+      }
+      return connection.peek(read) ?? (await connection.write(read))
+    },
     ...pausing(connection),
     countKept: (filter) =>
       connection.write((handle) => {

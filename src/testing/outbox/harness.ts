@@ -7,7 +7,8 @@ import type { HarnessTime } from '../contract.ts'
 
 /** The parts of a store that the outbox suite works with. A `Store` has them. */
 export type OutboxParts<Tx = unknown> = AsyncDisposable &
-  Pick<Store<Tx>, 'unitOfWork' | 'outbox' | 'admin' | 'open' | 'operations' | 'savepoints'>
+  Pick<Store<Tx>, 'unitOfWork' | 'outbox' | 'admin' | 'open' | 'operations' | 'savepoints'> &
+  Partial<Pick<Store<Tx>, 'tracker'>>
 
 /**
  * What an adapter supplies to run the outbox suite. Disposing it removes its database; the cases

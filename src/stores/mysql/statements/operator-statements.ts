@@ -28,6 +28,8 @@ export interface OperatorStatements {
   readonly removeKept: string
   /** Most names. */
   readonly consumers: string
+  /** Id, id, consumer, id. */
+  readonly trace: string
 }
 
 /** A statement that depends on a filter, with its values. */
@@ -112,6 +114,11 @@ order by max(o.died_at is not null) desc, min(o.added_at) limit ?`,
 insert into ${T.outbox} (visible_at, added_at, ${messageColumns('s').replaceAll('s.', '')})
 select utc_timestamp(6), s.added_at, ${messageColumns('s').replace('s.id', 'coalesce(?, s.id)')} from ${T.sent} s where s.number = ?`,
     removeKept: `delete from ${T.sent} where number = ?`,
+    trace: `
+select (select if(o.died_at is not null, 'dead', if(o.token is not null and o.visible_at > utc_timestamp(6), 'sending', 'waiting'))
+    from ${T.outbox} o where o.id = ? order by o.position limit 1) as place,
+  exists (select 1 from ${T.dead} d where d.id = ?) as dead,
+  exists (select 1 from ${T.inbox} i where i.consumer = ? and i.message_id = ?) as handled`,
     consumers: `select distinct i.consumer from ${T.inbox} i limit ?`,
   }
 }

@@ -26,6 +26,8 @@ export interface OperatorStatements {
   readonly moveKept: string
   /** $1 most names. */
   readonly consumers: string
+  /** $1 id, $2 consumer. */
+  readonly trace: string
   readonly server: string
   /** $1 schema. */
   readonly privileges: string
@@ -92,6 +94,13 @@ const conditions: KeptConditions = {
 const where = (filter: KeptFilter): KeptWhere =>
   keptWhere(filter, conditions, (number) => `$${number}`)
 
+const trace = (S: string): string => `
+select (select case when o.died_at is not null then 'dead'
+      when o.token is not null and o.visible_at > statement_timestamp() then 'sending' else 'waiting' end
+    from ${S}.outbox o where o.id = $1::text::uuid order by o.position limit 1) as place,
+  exists (select from ${S}.dead d where d.id = $1::text::uuid) as dead,
+  exists (select from ${S}.inbox i where i.consumer = $2::text and i.message_id = $1::text) as handled`
+
 export function operatorStatements(schema: string): OperatorStatements {
   const S = quoteIdentifier(schema)
   return {
@@ -129,6 +138,7 @@ with recursive c(name) as (
   select (select i.consumer from ${S}.inbox i where i.consumer > c.name order by i.consumer limit 1) from c where c.name is not null
 )
 select c.name from c where c.name is not null limit $1::integer`,
+    trace: trace(S),
     server: `
 select current_setting('server_version_num')::text as version, current_setting('server_version') as version_name,
   pg_is_in_recovery() as standby, current_setting('synchronous_commit') as synchronous_commit, current_setting('fsync') as fsync,

@@ -66,6 +66,7 @@ export const pickKept = (filter: KeptFilter): Filtered =>
 
 type Purpose =
   | 'consumers'
+  | 'trace'
   | 'counts'
   | 'destinations'
   | 'keys'
@@ -84,6 +85,12 @@ export const operatorSql: Readonly<Record<Purpose, string>> = {
       UNION ALL
       SELECT (SELECT min(i.consumer) FROM mersal_inbox i WHERE i.consumer > c.name) FROM c WHERE c.name IS NOT NULL)
     SELECT name FROM c WHERE name IS NOT NULL LIMIT :limit`,
+
+  trace: `
+    SELECT (SELECT iif(o.token IS NOT NULL AND o.visible_at > :now, 'sending', 'waiting')
+        FROM mersal_outbox o WHERE o.id = :messageId ORDER BY o.position LIMIT 1) AS place,
+      EXISTS (SELECT 1 FROM mersal_dead_letters d WHERE d.id = :messageId) AS dead,
+      EXISTS (SELECT 1 FROM mersal_inbox i WHERE i.consumer = :consumer AND i.message_id = :messageId) AS handled`,
 
   counts: `
     SELECT ${numbers}, (SELECT count(*) FROM mersal_dead_letters) AS dead, (SELECT count(*) FROM mersal_sent) AS kept,

@@ -1,0 +1,18 @@
+import { MersalError } from '../core/errors/errors.ts'
+import type { Settings } from './settings/settings.ts'
+
+/** Throws unless the queue of the app can be removed. */
+export function checkRemoval({
+  sendOnly,
+  transports,
+}: Pick<Settings<never>, 'sendOnly' | 'transports'>): void {
+  if (sendOnly) throw misuse('stop().removeQueue', 'this app only sends and has no input queue')
+  const without = [...transports.values()].find((transport) => transport.removeQueue === undefined)
+  if (without !== undefined)
+    throw misuse('stop().removeQueue', `the transport '${without.name}' cannot remove queues`)
+}
+
+/** The error for a call that makes no sense in this app. */
+export function misuse(call: string, text: string): MersalError {
+  return new MersalError('MERSAL_INVALID_OPTIONS', `${call}: ${text}`)
+}
