@@ -1,4 +1,4 @@
-/** What the child processes of the demo have in common. */
+/** A program of the demo from within: what it is told, where it stops, how it ends. */
 import { readFileSync, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { type Mersal, runUntilSignal, type Transport } from '../src/index.ts'
@@ -6,10 +6,10 @@ import { nats } from '../src/nats.ts'
 import { rabbitmq } from '../src/rabbitmq.ts'
 import { sqliteQueue } from '../src/sqlite.ts'
 import type { CrashPoint } from '../src/testing/crash-points.ts'
-import type { AppDatabase } from './databases/database.ts'
-import { mysqlDatabase } from './databases/mysql.ts'
-import { postgresDatabase } from './databases/postgres.ts'
-import { sqliteDatabase } from './databases/sqlite.ts'
+import { mysqlDatabase } from './places/mysql.ts'
+import type { AppDatabase } from './places/place.ts'
+import { postgresDatabase } from './places/postgres.ts'
+import { sqliteDatabase } from './places/sqlite.ts'
 import {
   type AppName,
   type ChildPlan,

@@ -1,46 +1,25 @@
-/** The demo: `npm run demo -- --help`. */
+/**
+ * The demo: `npm run demo -- --help`. To read it: the programs of the students' registration are in
+ * `apps.ts`, the naive way first; `story.ts` says when they are killed and what else happens;
+ * `reconcile.ts` compares what is left. The rest serves these: `scene.ts` opens servers and waits,
+ * `processes.ts` and `child.ts` are the two ends of a program, `plan.ts` is what they agree upon, and
+ * `places/` has one file for each database and broker.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { seededRandom } from '../scripts/seeded-random.ts'
 import { type Input, readInput } from './input.ts'
-import { naivePart } from './naive/part.ts'
 import { type DemoOptions, help, readOptions } from './options.ts'
-import { outboxPart } from './outbox/part.ts'
-import { seededRandom } from './random.ts'
-import { type Reconciliation, brokenPromises } from './reconcile.ts'
-import { type Servers, openServers } from './servers.ts'
+import { type Reconciliation, brokenPromises, table } from './reconcile.ts'
+import { type Servers, openServers } from './scene.ts'
+import { naivePart, outboxPart } from './story.ts'
 import { type View, createView, reasonOf, shown } from './view.ts'
 
 /** The naive part shows enough with a few hundred. */
 const NAIVE_COMMANDS = 300
 /** With fewer, some faults find no place, and that breaks no promise. */
 const COMMANDS_FOR_ALL_FAULTS = 100
-
-const rows: readonly [keyof Reconciliation, string][] = [
-  ['commands', 'commands'],
-  ['students', 'students'],
-  ['events', 'events'],
-  ['financial', 'financial registrations'],
-  ['lost', 'lost events'],
-  ['phantom', 'phantom events'],
-  ['duplicateEffects', 'duplicate effects'],
-  ['unfinished', 'unfinished registrations'],
-  ['garbled', 'garbled names'],
-  ['repeatedEvents', 'events published again'],
-  ['deadLetters', 'dead letters'],
-  ['waiting', 'still waiting'],
-]
-
-function table(columns: readonly (readonly [string, Reconciliation])[]): string {
-  const lines = rows.map(
-    ([name, label]) =>
-      `  ${label.padEnd(26)}${columns.map(([, numbers]) => String(numbers[name]).padStart(10)).join('')}`,
-  )
-  return [
-    `  ${''.padEnd(26)}${columns.map(([title]) => title.padStart(10)).join('')}`,
-    ...lines,
-  ].join('\n')
-}
 
 function report(input: Input, view: View): void {
   view.say(`${input.registrations.length} commands, ${input.malformed.length} malformed lines`)

@@ -1,8 +1,8 @@
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 export interface DemoOptions {
-  readonly input: string
+  /** A file, or '-' for standard input. Undefined: the registrations of the demo itself. */
+  readonly input: string | undefined
   readonly seed: number
   readonly part: 'both' | 'naive' | 'outbox'
   readonly keep: boolean
@@ -24,7 +24,7 @@ both are being killed: first the naive way (write, then publish), then with the 
 SQLite, which needs no server.
 
   --input <file>   Commands as NDJSON, one {"name": "...", "programme": "..."} per line;
-                   '-' reads standard input. Default: demo/registrations.ndjson
+                   '-' reads standard input. Default: 2,000 of the demo's own
   --seed <number>  Decides where the processes are killed. Default: 1
   --part <part>    'naive', 'outbox' or 'both'. Default: both
   --postgres       Rows are in PostgreSQL: a private server is started, killed and started again
@@ -72,7 +72,7 @@ export function readOptions(args: readonly string[]): DemoOptions | undefined {
   if (part !== 'both' && part !== 'naive' && part !== 'outbox')
     throw new Error("--part expects 'naive', 'outbox' or 'both'")
   return {
-    input: values.input ?? fileURLToPath(new URL('registrations.ndjson', import.meta.url)),
+    input: values.input,
     seed: Number(values.seed),
     part,
     keep: values.keep,

@@ -1,5 +1,26 @@
+/** What the programs of the demo agree upon: their messages, and what the parent tells a program. */
 import { command, event } from '../src/index.ts'
 import type { CrashPoint } from '../src/testing/crash-points.ts'
+
+export type AppName = 'registrar' | 'finance' | 'desk'
+export type QueueName = 'registrar' | 'finance' | 'audit'
+export const queues: readonly QueueName[] = ['registrar', 'finance', 'audit']
+
+/** One line of the input. `line` is its number there, and so the identity of the command. */
+export interface Registration {
+  readonly line: number
+  readonly name: string
+  readonly programme: string
+}
+
+export interface Registered {
+  readonly studentId: string
+  readonly line: number
+  readonly name: string
+}
+
+export const RegisterStudent = command<Registration>('students.register')
+export const StudentRegistered = event<Registered>('students.registered')
 
 /**
  * Where an app keeps its rows: a file of SQLite, a schema of PostgreSQL or a database of MariaDB,
@@ -7,7 +28,11 @@ import type { CrashPoint } from '../src/testing/crash-points.ts'
  */
 export type DatabasePlace =
   | { readonly kind: 'sqlite'; readonly folder: string }
-  | { readonly kind: 'postgres' | 'mysql'; readonly url: string; readonly prefix: string }
+  | { readonly kind: 'postgres'; readonly url: string; readonly prefix: string }
+  | { readonly kind: 'mysql'; readonly url: string; readonly prefix: string }
+
+/** A place of this kind. */
+export type PlaceOf<Kind extends DatabasePlace['kind']> = DatabasePlace & { readonly kind: Kind }
 
 /** Where messages go. The names of apps and queues begin with the prefix. */
 export type BrokerPlace =
@@ -22,6 +47,7 @@ export type BrokerPlace =
  */
 export interface ChildPlan {
   readonly app: AppName
+  readonly way: 'naive' | 'outbox'
   /** File with the commands. */
   readonly commands: string
   readonly database: DatabasePlace
@@ -42,25 +68,6 @@ export const REPORT_FD = 3
  */
 export const HOLD_MS = 1200
 
-export type AppName = 'registrar' | 'finance' | 'desk'
-export type QueueName = 'registrar' | 'finance' | 'audit'
-
 export function eventsExchange(prefix: string): string {
   return `${prefix}events`
 }
-
-/** One line of the input. `line` is its number there, and so the identity of the command. */
-export interface Registration {
-  readonly line: number
-  readonly name: string
-  readonly programme: string
-}
-
-export interface Registered {
-  readonly studentId: string
-  readonly line: number
-  readonly name: string
-}
-
-export const RegisterStudent = command<Registration>('students.register')
-export const StudentRegistered = event<Registered>('students.registered')

@@ -1,3 +1,4 @@
+/** A program of the demo as its parent sees it: started, killed as planned, started again. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { extname, join } from 'node:path'
@@ -13,8 +14,6 @@ export interface Stop {
 
 export interface ProgramOptions {
   readonly name: AppName
-  /** File of the program, relative to this folder, without its ending. */
-  readonly file: string
   readonly plan: Omit<ChildPlan, 'app'>
   /** One per life; the last life has none. */
   readonly stops: readonly Stop[]
@@ -63,14 +62,14 @@ export class Program {
 
   start(): void {
     this.#ending = false
-    const { file, name: app, plan, stops } = this.#options
+    const { name: app, plan, stops } = this.#options
     const stop = stops[this.#life]
     const given: ChildPlan = {
       ...plan,
       app,
       ...(stop === undefined ? {} : { stop: { point: stop.point, nth: stop.nth } }),
     }
-    const program = join(import.meta.dirname, `${file}${extname(import.meta.filename)}`)
+    const program = join(import.meta.dirname, `apps${extname(import.meta.filename)}`)
     const child = spawn(process.execPath, ['--no-warnings', program], {
       env: { ...process.env, [PLAN_VARIABLE]: JSON.stringify(given) },
       stdio: ['pipe', 'ignore', 'inherit', 'pipe'],

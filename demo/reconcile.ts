@@ -1,6 +1,5 @@
 /** Compares what the databases and the broker hold at the end, read with nothing of the bus. */
-import type { BrokerMessage } from './brokers/broker.ts'
-import type { FinancialRow, StudentRow } from './databases/database.ts'
+import type { BrokerMessage, FinancialRow, StudentRow } from './places/place.ts'
 
 export interface Reconciliation {
   readonly commands: number
@@ -93,4 +92,31 @@ export function brokenPromises(numbers: Reconciliation, expectedDeadLetters: num
     ],
   ]
   return must.filter(([kept]) => !kept).map(([, text]) => text)
+}
+
+const labels: readonly [keyof Reconciliation, string][] = [
+  ['commands', 'commands'],
+  ['students', 'students'],
+  ['events', 'events'],
+  ['financial', 'financial registrations'],
+  ['lost', 'lost events'],
+  ['phantom', 'phantom events'],
+  ['duplicateEffects', 'duplicate effects'],
+  ['unfinished', 'unfinished registrations'],
+  ['garbled', 'garbled names'],
+  ['repeatedEvents', 'events published again'],
+  ['deadLetters', 'dead letters'],
+  ['waiting', 'still waiting'],
+]
+
+/** A row for each number, a column for each part of the demo. */
+export function table(columns: readonly (readonly [string, Reconciliation])[]): string {
+  const lines = labels.map(
+    ([name, label]) =>
+      `  ${label.padEnd(26)}${columns.map(([, numbers]) => String(numbers[name]).padStart(10)).join('')}`,
+  )
+  return [
+    `  ${''.padEnd(26)}${columns.map(([title]) => title.padStart(10)).join('')}`,
+    ...lines,
+  ].join('\n')
 }

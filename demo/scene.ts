@@ -1,22 +1,95 @@
 /**
- * What both parts of the demo need: places for rows and messages, the counts for the view, waiting
- * for a state.
+ * Where a part of the demo plays: its servers, databases and queues, what they hold at the moment,
+ * and the wait for what they shall hold.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { BrokerCounts, DemoBroker } from './brokers/broker.ts'
-import { openNats } from './brokers/nats.ts'
-import { openRabbitmq } from './brokers/rabbitmq.ts'
-import { openSqliteQueue } from './brokers/sqlite.ts'
-import type { DatabaseCounts, DemoDatabase } from './databases/database.ts'
-import { openMysql } from './databases/mysql.ts'
-import { openPostgres } from './databases/postgres.ts'
-import { openSqlite } from './databases/sqlite.ts'
+import type { DemoOptions, ServerChoice } from './options.ts'
+import { mysqlServer, openMysql } from './places/mysql.ts'
+import { natsServer, openNats } from './places/nats.ts'
+import type {
+  BrokerCounts,
+  DatabaseCounts,
+  DemoBroker,
+  DemoDatabase,
+  ServerKind,
+} from './places/place.ts'
+import { openPostgres, postgresServer } from './places/postgres.ts'
+import { openRabbitmq, rabbitmqServer } from './places/rabbitmq.ts'
+import { openSqlite, openSqliteQueue } from './places/sqlite.ts'
 import type { ChildPlan, Registration } from './plan.ts'
 import { type Reconciliation, reconcile } from './reconcile.ts'
-import type { Server, Servers } from './servers.ts'
-import type { View } from './view.ts'
+import { type View, reasonOf } from './view.ts'
+
+export interface Server {
+  readonly name: ServerKind['name']
+  readonly url: string
+  /** SIGKILL and start. Undefined for a server that others use as well. */
+  readonly restart?: () => Promise<void>
+}
+
+export interface Servers extends AsyncDisposable {
+  readonly database: Server | undefined
+  readonly broker: Server | undefined
+}
+
+/**
+ * Throws an `Error` with a text for the user when a server that was asked for can neither be
+ * started nor is given.
+ */
+export async function openServers(options: DemoOptions, view: View): Promise<Servers> {
+  await using opened = new AsyncDisposableStack()
+  const one = async (
+    kind: ServerKind,
+    choice: ServerChoice | undefined,
+  ): Promise<Server | undefined> => {
+    if (choice === undefined) return undefined
+    const url = givenUrl(kind, choice)
+    if (url !== undefined) {
+      await checkAnswers(kind, url, choice.url === undefined ? kind.variable : kind.option)
+      view.say(
+        `${kind.name}: a given server. It is not restarted, since others may use it; what the demo makes there is removed at the end.`,
+      )
+      return { name: kind.name, url }
+    }
+    view.say(`${kind.name}: starting a private server`)
+    const server = opened.use(await kind.open())
+    const restart = (): Promise<void> => server.kill().then(() => server.start())
+    return { name: kind.name, url: server.url, restart }
+  }
+  // Settled first, so that whichever was opened is closed when the other failed.
+  const both = await Promise.allSettled([
+    one(options.database?.kind === 'mysql' ? mysqlServer : postgresServer, options.database),
+    one(options.broker?.kind === 'nats' ? natsServer : rabbitmqServer, options.broker),
+  ])
+  const [first, second] = both.map((result) => {
+    if (result.status === 'rejected') throw result.reason
+    return result.value
+  })
+  const all = opened.move()
+  return { database: first, broker: second, [Symbol.asyncDispose]: () => all.disposeAsync() }
+}
+
+/** The address is not shown: it may have a password. */
+async function checkAnswers({ name, greet }: ServerKind, url: string, from: string): Promise<void> {
+  try {
+    await greet(url)
+  } catch (error) {
+    throw new Error(`${name}: the server of ${from} cannot be used: ${reasonOf(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+function givenUrl(kind: ServerKind, { url }: ServerChoice): string | undefined {
+  const problem = kind.problem()
+  if (url !== undefined || problem === undefined) return url
+  const fallback = process.env[kind.variable]
+  if (fallback === undefined)
+    throw new Error(`${problem}. Give a server with ${kind.option}, or set ${kind.variable}.`)
+  return fallback
+}
 
 export interface Part {
   readonly folder: string
@@ -39,24 +112,27 @@ export async function prepare(part: Part, withOutbox: boolean): Promise<Scene> {
   mkdirSync(folder, { recursive: true })
   const file = join(folder, 'commands.json')
   writeFileSync(file, JSON.stringify(commands))
-  const { database: rows, broker: server } = servers
-  const database = opened.use(
-    rows === undefined ? await openSqlite(folder, withOutbox) : await openRows(rows, withOutbox),
-  )
-  const broker = opened.use(
-    server === undefined ? await openSqliteQueue(folder) : await openBroker(server),
-  )
+  const database = opened.use(await openDatabase(servers.database, folder, withOutbox))
+  const broker = opened.use(await openBroker(servers.broker, folder))
   const all = opened.move()
   const plan = { commands: file, database: database.place, broker: broker.place }
   return { ...part, database, broker, plan, [Symbol.asyncDispose]: () => all.disposeAsync() }
 }
 
-function openRows({ name, url }: Server, withOutbox: boolean): Promise<DemoDatabase> {
-  return name === 'MariaDB' ? openMysql(url, withOutbox) : openPostgres(url, withOutbox)
+function openDatabase(
+  server: Server | undefined,
+  folder: string,
+  withOutbox: boolean,
+): Promise<DemoDatabase> {
+  if (server === undefined) return openSqlite(folder, withOutbox)
+  return server.name === 'MariaDB'
+    ? openMysql(server.url, withOutbox)
+    : openPostgres(server.url, withOutbox)
 }
 
-function openBroker({ name, url }: Server): Promise<DemoBroker> {
-  return name === 'NATS' ? openNats(url) : openRabbitmq(url)
+function openBroker(server: Server | undefined, folder: string): Promise<DemoBroker> {
+  if (server === undefined) return openSqliteQueue(folder)
+  return server.name === 'NATS' ? openNats(server.url) : openRabbitmq(server.url)
 }
 
 export type Counts = Omit<DatabaseCounts, 'waiting'> &

@@ -1,4 +1,5 @@
 import { type Capacity, shareCapacity } from '../../src/outbox/limits/capacity.ts'
+import { seededRandom } from '../../scripts/seeded-random.ts'
 
 /** Many relays and databases in virtual time. Messages are amounts, not things: a step is 10 ms. */
 export interface Scene {
@@ -75,17 +76,6 @@ const STEP = 0.01
 const ROUND_TRIPS = 3
 const QUIET_MS = 100
 
-/** Pseudo-random numbers from a seed (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
 interface Database {
   readonly rate: number
   readonly came: Float64Array
@@ -117,7 +107,7 @@ interface Relay {
 
 export function simulate(scene: Scene): Outcome {
   const steps = Math.round(scene.seconds / STEP)
-  const random = seeded(scene.seed)
+  const random = seededRandom(scene.seed)
   const databases = makeDatabases(scene, steps)
   const relays = makeRelays(scene, databases)
   const waits = new Map<number, number>()

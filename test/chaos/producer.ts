@@ -6,10 +6,10 @@ import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventType, Mersal } from '../../src/index.ts'
 import type { Sender } from '../../src/app/types.ts'
-import { seeded } from '../postgres/race.ts'
 import type { BusinessRow, Desk } from './desks/desk.ts'
 import { errorText, type History } from './history.ts'
 import { type Body, headers, KEYS, topics } from './plan.ts'
+import { seededRandom } from '../../scripts/seeded-random.ts'
 
 const LANES = 2
 /** Between two transactions of a lane. */
@@ -135,7 +135,7 @@ export async function produce<Tx>(production: Production<Tx>): Promise<void> {
   let number = 0
   const numbers = (): number => ++number
   const lanes = Array.from({ length: LANES }, (_, index) =>
-    runLane({ ...production, numbers, random: seeded(production.seed * 7 + index) }),
+    runLane({ ...production, numbers, random: seededRandom(production.seed * 7 + index) }),
   )
   await Promise.all(lanes)
 }

@@ -3,7 +3,6 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { seeded } from '../postgres/race.ts'
 import { copyCheckers, duplicates } from './checkers/copies.ts'
 import {
   type Evidence,
@@ -32,6 +31,7 @@ import { openSqlitePlace } from './places/sqlite.ts'
 import { Program, type ProgramPlan } from './programs.ts'
 import { rage } from './schedule.ts'
 import { loadAdapters, loadSource, ownSource } from './source.ts'
+import { seededRandom } from '../../scripts/seeded-random.ts'
 
 export interface Settings {
   readonly store: StoreKind
@@ -103,7 +103,7 @@ export async function run(settings: Settings): Promise<Outcome> {
     programs,
     history,
     folder,
-    random: seeded(settings.seed),
+    random: seededRandom(settings.seed),
     wiped: new Set(),
     doomed: new Set(),
     builds,

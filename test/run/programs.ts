@@ -10,7 +10,7 @@ const ours = ['cli/main.ts', 'cli/index.ts', ...faces].map((path) => ({
   in: join(sources, path),
   out: path.slice(0, -'.ts'.length),
 }))
-const demo = ['main', 'naive/apps', 'outbox/apps'].map((name) => ({
+const demo = ['main', 'apps'].map((name) => ({
   in: join(import.meta.dirname, `../../demo/${name}.ts`),
   out: `demo/${name}`,
 }))

@@ -1,4 +1,5 @@
 import type { Clock, Random } from '../../src/lib/async/clock.ts'
+import { seededRandom } from '../../scripts/seeded-random.ts'
 
 /**
  * A process that can stop acting for ever, or for a while. What belongs to no process is the
@@ -38,21 +39,10 @@ export interface Scheduler {
   waitingFor(owner: Owner): number
 }
 
-/** A small generator of random numbers with good behaviour (mulberry32). */
-export function seeded(seed: number): Random {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
-  }
-}
-
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 export function createScheduler(seed: number): Scheduler {
-  const random = seeded(seed)
+  const random = seededRandom(seed)
   const events: Event[] = []
   let now = 0
 

@@ -6,8 +6,9 @@ import type { Library } from './here.ts'
 import { perform } from './interpreter.ts'
 import { type Found, judge } from './judge.ts'
 import { type Outcome, outcomeOf } from './outcome.ts'
-import { type Abilities, type Program, randomOf, randomProgram } from './program.ts'
+import { type Abilities, type Program, randomProgram } from './program.ts'
 import { newTrace, type Trace } from './trace.ts'
+import { seededRandom } from '../../scripts/seeded-random.ts'
 
 export interface UserPlace<Tx> {
   readonly store: Store<Tx>
@@ -41,7 +42,7 @@ export async function runPrograms<Tx>(
   count: number,
 ): Promise<readonly Result[]> {
   const programs = Array.from({ length: count }, (_, index) =>
-    randomProgram(`p${seed}-${index}`, randomOf(seed * 7919 + index), place.abilities),
+    randomProgram(`p${seed}-${index}`, seededRandom(seed * 7919 + index), place.abilities),
   )
   return await perhapsTwice(place, programs)
 }

@@ -13,7 +13,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 import { type Findings, audit, pending, students } from './audit.ts'
-import { seeded } from '../../postgres/race.ts'
 import { keeping, losePower } from './power.ts'
 import {
   type Bug,
@@ -24,6 +23,7 @@ import {
   isRolledBack,
   queues,
 } from './plan.ts'
+import { seededRandom } from '../../../scripts/seeded-random.ts'
 
 export interface CrashRun {
   readonly lane: 'express' | 'relay'
@@ -129,7 +129,7 @@ class Processes {
   async #losePower(seed: number, roles: readonly Role[]): Promise<void> {
     this.killed.push(...[...this.#alive].flatMap(({ pid }) => pid ?? []))
     await this.end()
-    const random = seeded(seed)
+    const random = seededRandom(seed)
     const all = [files.registrar, files.broker, files.finance]
     losePower(this.#folder, all, this.#flushes, keeping(random))
     const kept = students(this.#folder)

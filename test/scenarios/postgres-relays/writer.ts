@@ -8,8 +8,8 @@ import { event, type EventType, Mersal } from '../../../src/index.ts'
 import type { Sender } from '../../../src/app/types.ts'
 import { postgres, type PostgresClient } from '../../../src/postgres.ts'
 import { memoryTransport } from '../../../src/memory.ts'
-import { seeded } from '../../postgres/race.ts'
 import { KEYS, LANES, LATE_MS, type Order, type WriterPlan, type Written } from './plan.ts'
+import { seededRandom } from '../../../scripts/seeded-random.ts'
 
 class Undo extends Error {}
 
@@ -147,7 +147,7 @@ export async function writer(plan: WriterPlan): Promise<Written> {
       pool,
       count,
       enough: enough.signal,
-      random: seeded(plan.seed * LANES + index),
+      random: seededRandom(plan.seed * LANES + index),
       lateWithKey: index === 0,
     }),
   )

@@ -3,7 +3,8 @@ import type { Isolation } from '../../../src/mysql.ts'
 import { serverAnswers } from '../../mysql/server.ts'
 import { storeHarness } from '../../mysql/store-harness.ts'
 import { claim, labelOf, message } from '../../postgres/messages.ts'
-import { claimer, inversions, newLedger, seeded, writer } from '../../postgres/race.ts'
+import { claimer, inversions, newLedger, writer } from '../../postgres/race.ts'
+import { seededRandom } from '../../../scripts/seeded-random.ts'
 
 const present = await serverAnswers()
 
@@ -16,7 +17,7 @@ interface Race {
 
 async function race({ keys, limit, express, isolation }: Race): Promise<void> {
   await using harness = await storeHarness()
-  const random = seeded(7 * keys + limit)
+  const random = seededRandom(7 * keys + limit)
   const ledger = newLedger()
   let ended = false
   await using stack = new AsyncDisposableStack()

@@ -2,8 +2,9 @@ import { describe, expect, test } from 'vitest'
 import { clusterAvailable, privateCluster } from '../../postgres/cluster.ts'
 import { testDatabase } from '../../postgres/database.ts'
 import { message, newToken } from '../../postgres/messages.ts'
-import { seeded, writer } from '../../postgres/race.ts'
+import { writer } from '../../postgres/race.ts'
 import { postgres } from '../../../src/postgres.ts'
+import { seededRandom } from '../../../scripts/seeded-random.ts'
 
 const present = clusterAvailable()
 
@@ -55,7 +56,7 @@ describe.skipIf(!present)('a PostgreSQL server that loses its power', () => {
       await using database = await testDatabase(cluster.url)
       const { schema } = database
       await using stack = new AsyncDisposableStack()
-      const random = seeded(11)
+      const random = seededRandom(11)
       const writers = []
       for (let index = 0; index < 4; index++) {
         const store = stack.use(

@@ -3,8 +3,9 @@ import type { Isolation } from '../../../src/postgres.ts'
 import { own } from '../../../src/sql/postgres/pool/pool.ts'
 import { serverAnswers, type TestDatabase } from '../../postgres/database.ts'
 import { claim, labels, message, sent } from '../../postgres/messages.ts'
-import { claimer, inversions, newLedger, seeded, writer } from '../../postgres/race.ts'
+import { claimer, inversions, newLedger, writer } from '../../postgres/race.ts'
 import { storeHarness } from '../../postgres/store-harness.ts'
+import { seededRandom } from '../../../scripts/seeded-random.ts'
 
 const present = await serverAnswers()
 
@@ -19,7 +20,7 @@ interface Race {
 
 async function race({ keys, limit, express, isolation, pipeline = false }: Race): Promise<void> {
   await using harness = await storeHarness()
-  const random = seeded(7 * keys + limit)
+  const random = seededRandom(7 * keys + limit)
   const ledger = newLedger()
   let ended = false
   await using stack = new AsyncDisposableStack()

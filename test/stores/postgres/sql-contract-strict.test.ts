@@ -6,7 +6,7 @@ import { memoryStore, memoryTransport } from '../../../src/memory.ts'
 import { LONGEST_DELAY_MS } from '../../../src/core/messages/validation.ts'
 import { serverAnswers } from '../../postgres/database.ts'
 import { storeHarness } from '../../postgres/store-harness.ts'
-import { seeded } from '../../postgres/race.ts'
+import { seededRandom } from '../../../scripts/seeded-random.ts'
 
 const present = await serverAnswers()
 const E = event('strict.test')
@@ -47,7 +47,7 @@ const texts: readonly string[] = [
 
 /** Of a few characters each, mostly those that a name may have. */
 function random(count: number): string[] {
-  const next = seeded(28)
+  const next = seededRandom(28)
   const usual = 'abcXYZ019._:/-amq.'.split('')
   const pick = <Item>(items: readonly Item[]): Item =>
     items[Math.floor(next() * items.length)] as Item

@@ -6,8 +6,8 @@ import { describe, expect, test } from 'vitest'
 import { event, Mersal } from '../../../src/index.ts'
 import { sqlite, sqliteQueue } from '../../../src/sqlite.ts'
 import { temporaryFolder } from '../../contract/sqlite-harness.ts'
-import { seeded } from '../../postgres/race.ts'
 import { copyAfterPowerLoss, watchDisk, type WatchedDisk } from './disk.ts'
+import { seededRandom } from '../../../scripts/seeded-random.ts'
 
 /** `POWER_LOSS_SEEDS=200` for a thorough look. */
 const SEEDS = Number(process.env['POWER_LOSS_SEEDS'] ?? 12)
@@ -74,7 +74,7 @@ interface Found {
  * it.
  */
 async function loseThePower(seed: number, { lies = false } = {}): Promise<Found> {
-  const random = seeded(seed)
+  const random = seededRandom(seed)
   using folder = temporaryFolder()
   const [before, after] = [join(folder.path, 'before'), join(folder.path, 'after')]
   for (const each of [before, after]) mkdirSync(each)

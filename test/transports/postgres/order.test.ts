@@ -3,7 +3,8 @@ import type { Delivery } from '../../../src/core/transport.ts'
 import type { Isolation } from '../../../src/postgres.ts'
 import { serverAnswers } from '../../postgres/database.ts'
 import { type QueueHarness, queueHarness, Work } from '../../postgres/queue-harness.ts'
-import { nextTurn, seeded } from '../../postgres/race.ts'
+import { nextTurn } from '../../postgres/race.ts'
+import { seededRandom } from '../../../scripts/seeded-random.ts'
 
 const present = await serverAnswers()
 
@@ -88,7 +89,7 @@ async function race(
 ): Promise<void> {
   await using harness = await queueHarness()
   const { schema } = harness.database
-  const random = seeded(keys * 31 + writers.length)
+  const random = seededRandom(keys * 31 + writers.length)
   await harness.database.query(
     `create table ${schema}.counter (key text primary key, number integer not null)`,
   )

@@ -1,7 +1,10 @@
-/** The apps of the demo with the outbox. */
+/**
+ * The programs of the demo, first the naive way, then with the outbox. The parent starts each as a
+ * process of its own and kills it at planned places (`stopHere`, and the points of `crashPoints`).
+ */
 import { randomUUID } from 'node:crypto'
-import { Mersal, type MersalOptions, type ReceiveOptions, stopOnSignals } from '../../src/index.ts'
-import { crashPoints } from '../../src/testing/crash-points.ts'
+import { Mersal, type MersalOptions, type ReceiveOptions, stopOnSignals } from '../src/index.ts'
+import { crashPoints, transportWithPoints } from '../src/testing/crash-points.ts'
 import {
   appName,
   endBecause,
@@ -12,9 +15,69 @@ import {
   plan,
   readCommands,
   stopHere,
-} from '../child.ts'
-import type { AppDatabase } from '../databases/database.ts'
-import { HOLD_MS, RegisterStudent, StudentRegistered } from '../plan.ts'
+} from './child.ts'
+import type { AppDatabase } from './places/place.ts'
+import { HOLD_MS, RegisterStudent, type Registration, StudentRegistered } from './plan.ts'
+
+/**
+ * How it is often written: without an outbox. The registrar has two habits: the first half of the
+ * input is written to the database and then published, the second half is published within the
+ * transaction.
+ */
+async function naiveRegistrar<Tx>(database: AppDatabase<Tx>): Promise<void> {
+  const connection = await database.connect()
+  const bus = new Mersal({
+    name: appName('registrar'),
+    transport: transportWithPoints(openTransport(), stopHere),
+    sendOnly: true,
+  })
+  await bus.start()
+
+  async function writeThenPublish({ line, name, programme }: Registration): Promise<void> {
+    const studentId = randomUUID()
+    await database.insert(connection, 'students', { id: studentId, line, name, programme })
+    await bus.publish(StudentRegistered, { studentId, line, name })
+  }
+
+  async function publishInTransaction({ line, name, programme }: Registration): Promise<void> {
+    const studentId = randomUUID()
+    await database.execute(connection, 'BEGIN')
+    await database.insert(connection, 'students', { id: studentId, line, name, programme })
+    await bus.publish(StudentRegistered, { studentId, line, name })
+    await database.execute(connection, 'COMMIT')
+  }
+
+  const commands = readCommands()
+  const middle = commands[Math.floor(commands.length / 2)]?.line ?? 0
+  // After a crash, go on behind the last student that was stored.
+  const last = Math.max(0, ...(await database.lines('students')))
+  for (const command of commands.filter(({ line }) => line > last)) {
+    await (command.line < middle ? writeThenPublish(command) : publishInTransaction(command))
+  }
+  await bus.stop()
+  process.exit(0)
+}
+
+/** Does its work, then acknowledges; nobody remembers what has been done. */
+async function naiveFinance<Tx>(database: AppDatabase<Tx>): Promise<void> {
+  const connection = await database.connect()
+  const app = new Mersal({
+    name: appName('finance'),
+    transport: transportWithPoints(openTransport(), stopHere),
+    logger: false,
+  })
+
+  app.handle(StudentRegistered, async ({ studentId, line, name }, { attempt }) => {
+    await database.insert(connection, 'financial_registrations', {
+      student_id: studentId,
+      line,
+      name,
+    })
+    if (line === plan.failsTwice && attempt <= 2) throw new Error('the bank does not answer')
+  })
+
+  await live(app)
+}
 
 /**
  * On a server that is killed and started again, the deliveries have to last longer than it is away.
@@ -105,5 +168,8 @@ endWithParent((line) => {
   permission.changed.resolve()
   permission.changed = Promise.withResolvers()
 })
-const apps = { desk, registrar, finance }
+const apps =
+  plan.way === 'naive'
+    ? { desk, registrar: naiveRegistrar, finance: naiveFinance }
+    : { desk, registrar, finance }
 await onDatabase(apps[plan.app])

@@ -1,10 +1,26 @@
+/** RabbitMQ: queues and an exchange whose names begin alike. They are deleted at the end. */
 import { randomBytes } from 'node:crypto'
 import { type ChannelModel, type ConfirmChannel, type GetMessage, connect } from 'amqplib'
 import { rabbitmq } from '../../src/rabbitmq.ts'
-import { type QueueName, StudentRegistered, eventsExchange } from '../plan.ts'
-import { type DemoBroker, messageOf, poison } from './broker.ts'
+import { brokerProblem, openPrivateBroker } from '../../scripts/servers/rabbitmq.ts'
+import { type QueueName, StudentRegistered, eventsExchange, queues } from '../plan.ts'
+import { type DemoBroker, GREET_MS, type ServerKind, messageOf, poison } from './place.ts'
 
-const queues: readonly QueueName[] = ['registrar', 'finance', 'audit']
+export const rabbitmqServer: ServerKind = {
+  name: 'RabbitMQ',
+  problem: brokerProblem,
+  variable: 'MERSAL_TEST_RABBITMQ_URL',
+  option: '--rabbitmq-url',
+  open: async () => {
+    const broker = await openPrivateBroker()
+    return { ...broker, kill: () => broker.signal('SIGKILL') }
+  },
+  greet: async (url) => {
+    await using transport = rabbitmq({ url, connectTimeoutMs: GREET_MS, logger: false })
+    await transport.operations.examine({ queues: [] })
+  },
+}
+
 /** More than the longest backoff of the demo. */
 const retryDelaysMs = [100, 200, 300, 450, 700, 1000, 1500, 2000, 3000, 4000]
 

@@ -1,26 +1,43 @@
+/** PostgreSQL: a schema for each app, in one database. They are dropped at the end. */
 import { randomBytes } from 'node:crypto'
-import { Pool } from 'pg'
+import { Client, Pool } from 'pg'
 import { type PostgresClient, postgres } from '../../src/postgres.ts'
-import type { AppName } from '../plan.ts'
+import { clusterProblem, privateCluster } from '../../scripts/servers/postgres.ts'
+import type { AppName, PlaceOf } from '../plan.ts'
 import {
   type AppDatabase,
   type DemoDatabase,
-  type FinancialRow,
+  GREET_MS,
   type Lost,
-  type PlaceOf,
-  type Raw,
-  type StudentRow,
+  type ServerKind,
   apps,
-  stored,
+  insertion,
+  reader,
   tableOf,
-  withText,
-} from './database.ts'
+} from './place.ts'
 
-/** A schema for each app, in one database. They are dropped at the end. */
+export const postgresServer: ServerKind = {
+  name: 'PostgreSQL',
+  problem: clusterProblem,
+  variable: 'MERSAL_TEST_POSTGRES_URL',
+  option: '--postgres-url',
+  open: () => privateCluster({ max_connections: '100' }),
+  greet: async (url) => {
+    const client = new Client({ connectionString: url, connectionTimeoutMillis: GREET_MS })
+    client.on('error', () => {}) // the call that fails tells of it
+    try {
+      await client.connect()
+      await client.query('SELECT 1')
+    } finally {
+      await client.end().catch(() => {})
+    }
+  },
+}
+
 export async function openPostgres(url: string, withOutbox: boolean): Promise<DemoDatabase> {
   const prefix = `mersal_demo_${randomBytes(4).toString('hex')}_`
   const schema = (app: AppName): string => `${prefix}${app}`
-  const pool = new Pool({ connectionString: url, max: 2 })
+  const pool = new Pool({ connectionString: url, max: 3 })
   pool.on('error', () => {}) // the server is killed as a part of the demo
   for (const app of apps) {
     const { name, columns } = tableOf(app, 'BYTEA')
@@ -30,30 +47,13 @@ export async function openPostgres(url: string, withOutbox: boolean): Promise<De
     await using store = postgres({ pool, schema: schema(app) })
     await store.open()
   }
-  const read = async <Row extends object>(sql: string): Promise<Row[]> =>
-    (await pool.query<Row>(sql)).rows
-  const waiting = apps
-    .map(
-      (app) =>
-        `(SELECT count(*) FROM ${schema(app)}.outbox) + (SELECT count(*) FROM ${schema(app)}.dead)`,
-    )
-    .join(' + ')
-  const registrar = `${schema('registrar')}.students`
-  const finance = `${schema('finance')}.financial_registrations`
-  const counts = `SELECT (SELECT count(*) FROM ${registrar})::int AS students, (SELECT count(*) FROM ${finance})::int AS financial,
-    (${withOutbox ? waiting : '0'})::int AS waiting`
   return {
     place: { kind: 'postgres', url, prefix },
-    counts: async () =>
-      (await read<{ students: number; financial: number; waiting: number }>(counts))[0]!,
-    students: async () =>
-      (await read<Raw<StudentRow>>(`SELECT id, line, name FROM ${registrar}`)).map(
-        withText<StudentRow>,
-      ),
-    financial: async () =>
-      (await read<Raw<FinancialRow>>(`SELECT student_id AS "studentId", name FROM ${finance}`)).map(
-        withText<FinancialRow>,
-      ),
+    ...reader({
+      query: async <Found>(_: AppName, sql: string) => (await pool.query(sql)).rows as Found[],
+      table: (app, name) => `${schema(app)}.${name}`,
+      outbox: withOutbox ? ['outbox', 'dead'] : [],
+    }),
     [Symbol.asyncDispose]: async () => {
       for (const app of apps) await pool.query(`DROP SCHEMA IF EXISTS ${schema(app)} CASCADE`)
       await pool.end()
@@ -61,9 +61,9 @@ export async function openPostgres(url: string, withOutbox: boolean): Promise<De
   }
 }
 
-/** The side of the child. */
+/** As a program uses it. */
 export function postgresDatabase(
-  { url, prefix }: PlaceOf<'postgres' | 'mysql'>,
+  { url, prefix }: PlaceOf<'postgres'>,
   name: AppName,
   lost: Lost,
 ): AppDatabase<PostgresClient> {
@@ -80,12 +80,8 @@ export function postgresDatabase(
     },
     execute: async (tx, sql) => void (await tx.query(sql)),
     insert: async (tx, table, row) => {
-      const names = Object.keys(row)
-      const places = names.map((_, index) => `$${index + 1}`)
-      await tx.query(
-        `INSERT INTO ${schema}.${table} (${names.join()}) VALUES (${places.join()})`,
-        Object.entries(row).map(stored),
-      )
+      const { sql, values } = insertion(`${schema}.${table}`, row, (n) => `$${n}`)
+      await tx.query(sql, values)
     },
     lines: async (table) =>
       (await pool.query<{ line: number }>(`SELECT line FROM ${schema}.${table}`)).rows.map(

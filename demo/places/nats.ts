@@ -1,3 +1,4 @@
+/** NATS JetStream: streams whose names begin alike. They are deleted at the end. */
 import { randomBytes } from 'node:crypto'
 import {
   jetstreamManager,
@@ -8,10 +9,31 @@ import {
 } from '@nats-io/jetstream'
 import { connect, headers, type NatsConnection } from '@nats-io/transport-node'
 import { nats } from '../../src/nats.ts'
-import { type QueueName, StudentRegistered } from '../plan.ts'
-import { type BrokerMessage, type DemoBroker, messageOf, poison } from './broker.ts'
+import { natsProblem, openPrivateNats } from '../../scripts/servers/nats.ts'
+import { type QueueName, StudentRegistered, queues } from '../plan.ts'
+import {
+  type BrokerMessage,
+  type DemoBroker,
+  GREET_MS,
+  type ServerKind,
+  messageOf,
+  poison,
+} from './place.ts'
 
-const queues: readonly QueueName[] = ['registrar', 'finance', 'audit']
+export const natsServer: ServerKind = {
+  name: 'NATS',
+  problem: natsProblem,
+  variable: 'MERSAL_TEST_NATS_URL',
+  option: '--nats-url',
+  open: async () => {
+    const server = await openPrivateNats()
+    return { ...server, kill: () => server.signal('SIGKILL') }
+  },
+  greet: async (url) => {
+    await using transport = nats({ url, connectTimeoutMs: GREET_MS, logger: false })
+    await transport.operations.examine({ queues: [] })
+  },
+}
 
 export async function openNats(url: string): Promise<DemoBroker> {
   const streams = `mersal-demo-${randomBytes(4).toString('hex')}`
