@@ -23,23 +23,10 @@ export interface Arguments {
 }
 
 /** Throws `UsageError` with a suggestion for an option that does not exist. */
-export function parseArguments(
-  given: readonly string[],
-  specs: Readonly<Record<string, OptionSpec>>,
-  now: number,
-): Arguments {
-  const options = Object.fromEntries(
-    Object.entries(specs).map(([name, { kind, short }]) => [
-      name,
-      {
-        type: kind === 'flag' ? ('boolean' as const) : ('string' as const),
-        ...(short === undefined ? {} : { short }),
-      },
-    ]),
-  )
+export function parseArguments(given: readonly string[], specs: Specs, now: number): Arguments {
   const { values, positionals, tokens } = parseArgs({
     args: [...given],
-    options,
+    options: parserOptions(specs),
     strict: false,
     tokens: true,
     allowPositionals: true,
@@ -47,20 +34,7 @@ export function parseArguments(
   const seen = new Set<string>()
   for (const token of tokens) {
     if (token.kind !== 'option') continue
-    const spec = Object.hasOwn(specs, token.name) ? specs[token.name] : undefined
-    if (spec === undefined) throw unknownOption(token.rawName, specs)
-    if (spec.kind === 'flag' && token.value !== undefined)
-      throw new UsageError(`--${token.name} takes no value`)
-    if (spec.kind !== 'flag' && (token.value === undefined || token.value === '')) {
-      throw new UsageError(
-        `--${token.name} needs a value: --${token.name} ${spec.value ?? 'VALUE'}`,
-      )
-    }
-    if (spec.kind !== 'flag' && !token.inlineValue && token.value?.startsWith('-') === true) {
-      throw new UsageError(
-        `--${token.name} needs a value; one that begins with '-' is written --${token.name}=VALUE`,
-      )
-    }
+    checkOption(token, specs)
     if (seen.has(token.name)) throw new UsageError(`--${token.name} is given twice`)
     seen.add(token.name)
   }
@@ -80,7 +54,49 @@ export function parseArguments(
   return checked
 }
 
-function unknownOption(raw: string, specs: Readonly<Record<string, OptionSpec>>): UsageError {
+type Specs = Readonly<Record<string, OptionSpec>>
+
+interface ParserOption {
+  type: 'boolean' | 'string'
+  short?: string
+}
+
+/** The same options in the form of `parseArgs`. */
+function parserOptions(specs: Specs): Record<string, ParserOption> {
+  return Object.fromEntries(
+    Object.entries(specs).map(([name, { kind, short }]) => [
+      name,
+      { type: kind === 'flag' ? 'boolean' : 'string', ...(short === undefined ? {} : { short }) },
+    ]),
+  )
+}
+
+interface OptionToken {
+  readonly name: string
+  readonly rawName: string
+  readonly value?: string | undefined
+  /** Written `--name=value`. */
+  readonly inlineValue?: boolean | undefined
+}
+
+/** It exists, and has a value if it takes one. */
+function checkOption({ name, rawName, value, inlineValue }: OptionToken, specs: Specs): void {
+  const spec = Object.hasOwn(specs, name) ? specs[name] : undefined
+  if (spec === undefined) throw unknownOption(rawName, specs)
+  if (spec.kind === 'flag') {
+    if (value !== undefined) throw new UsageError(`--${name} takes no value`)
+    return
+  }
+  if (value === undefined || value === '')
+    throw new UsageError(`--${name} needs a value: --${name} ${spec.value ?? 'VALUE'}`)
+  if (inlineValue !== true && value.startsWith('-')) {
+    throw new UsageError(
+      `--${name} needs a value; one that begins with '-' is written --${name}=VALUE`,
+    )
+  }
+}
+
+function unknownOption(raw: string, specs: Specs): UsageError {
   const near = suggest(raw.replace(/^-+/, ''), Object.keys(specs))
   return new UsageError(
     `there is no option ${raw.slice(0, 60)}; ${near === undefined ? 'see --help' : `did you mean --${near}?`}`,

@@ -3,6 +3,7 @@ import { suggest } from '../lib/suggest.ts'
 import { MersalError } from './errors/errors.ts'
 import { mainTransport } from './messages/message.ts'
 import { isName, nameRule } from './messages/validation.ts'
+import { type Logger, silentLogger, stderrLogger } from './telemetry.ts'
 import type { Transport } from './transport.ts'
 
 /** The error for an option that is not as documented. */
@@ -186,4 +187,12 @@ function checkTransport(field: string, transport: Transport): Transport {
 export function checkDisposable(field: string, given: AsyncDisposable): void {
   if (typeof given[Symbol.asyncDispose] !== 'function')
     throw invalidOption(field, 'has no method [Symbol.asyncDispose]')
+}
+
+/** `false`: silence. Undefined: warnings and errors as JSON lines on standard error. */
+export function checkLogger(field: string, given: Logger | false | undefined): Logger {
+  if (given === false) return silentLogger
+  if (given === undefined) return stderrLogger
+  checkShape(field, given, ['debug', 'info', 'warn', 'error'])
+  return given
 }

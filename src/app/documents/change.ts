@@ -103,11 +103,7 @@ export async function tryOnce<State>(
   const before = stateOf(bytes) as State | undefined
   if (handled) return { kind: 'handled', state: before, version }
   const next = await change(before, sender)
-  const body = type.schema === undefined ? {} : { schema: type.schema }
-  const checked =
-    next === undefined
-      ? undefined
-      : await validateBody({ kind: 'event', name: type.name, ...body }, next)
+  const checked = await checkState(type, next)
   const state = checked === undefined ? undefined : jsonSerializer.encode(checked)
   const outgoing = await messages()
   const nothing = state === undefined && bytes === undefined && outgoing.length === 0
@@ -123,4 +119,11 @@ export async function tryOnce<State>(
     default:
       return saved satisfies never
   }
+}
+
+/** As the schema has it; undefined: the document is to have no state. */
+async function checkState({ name, schema }: DocumentType, state: unknown): Promise<unknown> {
+  if (state === undefined) return undefined
+  const type = { kind: 'event', name, ...(schema === undefined ? {} : { schema }) } as const
+  return await validateBody(type, state)
 }

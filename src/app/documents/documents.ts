@@ -1,20 +1,13 @@
 import type { DeadLetterBox } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors/errors.ts'
+import type { DocumentKey } from '../../core/records/documents.ts'
 import type { Envelope } from '../../core/messages/message.ts'
 import { checkNumber, checkOptions } from '../../core/options.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import { systemClock, systemRandom } from '../../lib/async/clock.ts'
 import { serializersOf } from '../contracts/serializers.ts'
 import { outgoingPipeline } from '../send/outgoing.ts'
-import {
-  type ChangeDocument,
-  type Collected,
-  collector,
-  keyOf,
-  stateOf,
-  tryOnce,
-  type Updated,
-} from './change.ts'
+import { type ChangeDocument, collector, keyOf, stateOf, tryOnce, type Updated } from './change.ts'
 import type { DocumentType } from './definition.ts'
 import { type DocumentsOptions, documentsSettings } from './options.ts'
 
@@ -92,20 +85,12 @@ export function documents(options: DocumentsOptions): Documents {
       const bounds = { default: 20, min: 1, max: 10_000 }
       const tries = checkNumber('update().tries', options.tries, bounds)
       const key = keyOf(type, id)
-      const collect = (): Collected => collector(make, routing, key, handling)
       const inbox = handling === undefined ? undefined : { consumer: name, messageId: handling.id }
-      for (let tried = 1; tried <= tries; tried++) {
-        const updated = await tryOnce(storage, type, key, change, collect(), inbox)
-        if (updated !== 'conflict') {
-          relay.ring()
-          return updated
-        }
-        await systemClock.sleep(backoffMs(MEETING, tried, systemRandom))
-      }
-      throw new MersalError(
-        'MERSAL_STORE_CONFLICT',
-        `the document ${key.collection}/${key.id} was changed by others ${tries} times: try again later`,
+      const updated = await withoutConflict(key, tries, () =>
+        tryOnce(storage, type, key, change, collector(make, routing, key, handling), inbox),
       )
+      relay.ring()
+      return updated
     },
     start() {
       if (running !== undefined) return
@@ -116,4 +101,21 @@ export function documents(options: DocumentsOptions): Documents {
     drain: () => relay.drain(),
     [Symbol.asyncDispose]: stop,
   }
+}
+
+/** Tries until nobody else has changed the document meanwhile, at most this many times. */
+async function withoutConflict<State>(
+  { collection, id }: DocumentKey,
+  tries: number,
+  attempt: () => Promise<Updated<State> | 'conflict'>,
+): Promise<Updated<State>> {
+  for (let tried = 1; tried <= tries; tried++) {
+    const updated = await attempt()
+    if (updated !== 'conflict') return updated
+    await systemClock.sleep(backoffMs(MEETING, tried, systemRandom))
+  }
+  throw new MersalError(
+    'MERSAL_STORE_CONFLICT',
+    `the document ${collection}/${id} was changed by others ${tries} times: try again later`,
+  )
 }

@@ -1,6 +1,7 @@
 import type { DocumentStorage } from '../../core/records/documents.ts'
 import { isQueueName, queueNameRule } from '../../core/messages/validation.ts'
 import {
+  checkLogger,
   checkBackoff,
   checkNumber,
   checkOptions,
@@ -8,7 +9,7 @@ import {
   checkTransports,
   invalidOption,
 } from '../../core/options.ts'
-import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
+import type { Logger } from '../../core/telemetry.ts'
 import type { Transport } from '../../core/transport.ts'
 import type { Backoff } from '../../lib/async/backoff.ts'
 import { systemClock, systemRandom } from '../../lib/async/clock.ts'
@@ -76,7 +77,7 @@ export function documentsSettings(options: DocumentsOptions): DocumentsSettings 
   checkShape('documents.storage', storage, methods)
   const transports = checkTransports('documents.', options)
   if (options.transport === undefined) throw invalidOption('documents.transport', 'is missing')
-  const logger = checkLogger(options.logger)
+  const logger = checkLogger('documents.logger', options.logger)
   return {
     name: checkName(options.name),
     storage,
@@ -90,13 +91,6 @@ export function documentsSettings(options: DocumentsOptions): DocumentsSettings 
 function checkName(name: unknown): string {
   if (!isQueueName(name)) throw invalidOption('documents.name', `expected ${queueNameRule}`)
   return name
-}
-
-function checkLogger(given: Logger | false | undefined): Logger {
-  if (given === false) return silentLogger
-  if (given === undefined) return stderrLogger
-  checkShape('documents.logger', given, ['debug', 'info', 'warn', 'error'])
-  return given
 }
 
 function relayFor(

@@ -1,6 +1,12 @@
 import { isQueueName, queueNameRule } from '../../core/messages/validation.ts'
-import { checkNumber, checkOptions, checkShape, invalidOption } from '../../core/options.ts'
-import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
+import {
+  checkLogger,
+  checkNumber,
+  checkOptions,
+  checkShape,
+  invalidOption,
+} from '../../core/options.ts'
+import type { Logger } from '../../core/telemetry.ts'
 import { type Clock, type Random, systemClock, systemRandom } from '../../lib/async/clock.ts'
 import type { LifecycleHook, MersalOptions } from '../types.ts'
 import { checkHooks } from './checks.ts'
@@ -76,13 +82,11 @@ export function appSettings<Tx>(options: MersalOptions<Tx>): Settings<Tx> {
 }
 
 function toolsOf<Tx>({ logger, clock, random }: MersalOptions<Tx>): Tools {
-  if (logger !== undefined && logger !== false)
-    checkShape('logger', logger, ['debug', 'info', 'warn', 'error'])
   if (clock !== undefined) checkShape('clock', clock, ['now', 'monotonic', 'sleep'])
   if (random !== undefined && typeof random !== 'function')
     throw invalidOption('random', 'expected a function')
   return {
-    logger: logger === false ? silentLogger : (logger ?? stderrLogger),
+    logger: checkLogger('logger', logger),
     clock: clock ?? systemClock,
     random: random ?? systemRandom,
   }

@@ -90,20 +90,7 @@ export interface CheckedConfig {
 export function checkConfig(given: unknown): CheckedConfig {
   checkOptions('config', given, known)
   const config = given as MersalConfig
-  const { store, stores } = config
-  if (store !== undefined && stores !== undefined)
-    throw invalidOption(
-      'config.stores',
-      "give either 'store', for one database, or 'stores', for several",
-    )
-  if (store !== undefined) {
-    checkShape('config.store', store, ['unitOfWork', 'open'])
-    checkStore('config.store', store)
-  } else if (stores === undefined)
-    throw invalidOption(
-      'config.store',
-      'is missing: give postgres() of mersal/postgres, mysql() of mersal/mysql or sqlite() of mersal/sqlite',
-    )
+  const stores = storesOf(config)
   if (config.name !== undefined && typeof config.name !== 'string')
     throw invalidOption('config.name', 'expected text')
   const { queues = [] } = config
@@ -114,11 +101,25 @@ export function checkConfig(given: unknown): CheckedConfig {
     )
   if (config.close !== undefined && typeof config.close !== 'function')
     throw invalidOption('config.close', 'expected a function')
-  const served = servedStores<ToolStore>(
-    stores ?? { default: store as ToolStore },
-    config,
-    'config',
-  )
+  const served = servedStores(stores, config, 'config')
   sharedWindow(served, config, 'config')
   return { config, served }
+}
+
+/** The stores by name; a single one is called 'default'. */
+function storesOf({ store, stores }: MersalConfig): Stores<ToolStore> {
+  if (store !== undefined && stores !== undefined)
+    throw invalidOption(
+      'config.stores',
+      "give either 'store', for one database, or 'stores', for several",
+    )
+  if (stores !== undefined) return stores
+  if (store === undefined)
+    throw invalidOption(
+      'config.store',
+      'is missing: give postgres() of mersal/postgres, mysql() of mersal/mysql or sqlite() of mersal/sqlite',
+    )
+  checkShape('config.store', store, ['unitOfWork', 'open'])
+  checkStore('config.store', store)
+  return { default: store }
 }

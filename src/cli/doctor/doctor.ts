@@ -72,43 +72,36 @@ async function examineStore(
   const { store, transports } = served
   const label = labelOf(loaded, served)
   const found = await attempt(store.name, async () => (await store.operations?.examine?.()) ?? [])
-  const findings: Finding[] = found.map((finding) => ({
-    ...finding,
-    subject: `${label}${finding.subject}`,
-  }))
   const overview = await overviewOf(served)
-  if (overview !== undefined)
-    findings.push(
-      ...examineOutbox(overview).map((finding) => ({
-        ...finding,
-        subject: `${label}${finding.subject}`,
-      })),
-    )
   const places = placesOf(overview)
   for (const [name, transport] of transports) {
     const known = waiting.get(transport) ?? { name, places: [] }
     known.places.push(...places)
     waiting.set(transport, known)
   }
-  if (transports.size === 0)
-    findings.push({
-      level: 'warning',
-      subject: `${label}broker`,
-      text: 'the configuration has none',
-      remedy: `give 'transport', or set ${brokerVariables}`,
-    })
-  for (const place of places.filter((one) => !transports.has(one.transport))) {
-    findings.push({
+  const findings = [
+    ...found,
+    ...(overview === undefined ? [] : examineOutbox(overview)),
+    ...missingTransports(served, places),
+  ]
+  return findings.map((finding) => ({ ...finding, subject: `${label}${finding.subject}` }))
+}
+
+/** Transports that the configuration does not have, although messages wait for them. */
+function missingTransports({ transports }: Served, places: readonly Place[]): readonly Finding[] {
+  const remedy = `give 'transport', or set ${brokerVariables}`
+  const unknown = places.filter(({ transport }) => !transports.has(transport))
+  const findings = unknown.map(
+    ({ transport }): Finding => ({
       level: 'fault',
-      subject: `${label}transport '${place.transport}'`,
+      subject: `transport '${transport}'`,
       text: 'messages wait for it, and the configuration does not know it',
-      remedy:
-        place.transport === 'default'
-          ? `give 'transport', or set ${brokerVariables}`
-          : "give it in 'bridges'",
-    })
-  }
-  return findings
+      remedy: transport === 'default' ? remedy : "give it in 'bridges'",
+    }),
+  )
+  if (transports.size > 0) return findings
+  const text = 'the configuration has none'
+  return [{ level: 'warning', subject: 'broker', text, remedy }, ...findings]
 }
 
 /** What an examination answers; one that throws is a fault itself. */

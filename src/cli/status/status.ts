@@ -90,15 +90,13 @@ async function run(context: Context): Promise<number> {
     at: systemClock.monotonic(),
     overview: await overview({ keys: args.number('keys') ?? 10 }),
   })
-  const stop = new AbortController()
-  const onSignal = (): void => stop.abort()
-  process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
+  const stop = untilSignal()
   const watch = args.flag('watch')
   const intervalMs = watch ? (args.number('interval') ?? 2) * 1000 : 1000
   let before: Look | undefined
   if (!args.flag('quick') && !watch) {
     before = await look()
-    await systemClock.sleep(intervalMs, stop.signal)
+    await systemClock.sleep(intervalMs, stop)
   }
   for (;;) {
     const now = await look()
@@ -112,9 +110,17 @@ async function run(context: Context): Promise<number> {
     }
     show(report, out, { json: args.flag('json'), watch })
     before = now
-    if (watch) await systemClock.sleep(intervalMs, stop.signal)
-    if (!watch || stop.signal.aborted) return exitCodes.ok
+    if (watch) await systemClock.sleep(intervalMs, stop)
+    if (!watch || stop.aborted) return exitCodes.ok
   }
+}
+
+/** Aborts at Ctrl-C, or when the program is asked to end. */
+function untilSignal(): AbortSignal {
+  const stop = new AbortController()
+  const onSignal = (): void => stop.abort()
+  process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
+  return stop.signal
 }
 
 async function pausesOf(operations: StoreOperations | undefined): Promise<readonly Pause[]> {

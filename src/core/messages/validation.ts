@@ -97,17 +97,7 @@ export function checkHeaders(headers: Readonly<Record<string, unknown>>): Record
   for (const given of names) {
     const name = given.toLowerCase()
     const field = `headers['${printable(given, 60)}']`
-    if (!HEADER.test(given))
-      throw invalidField(
-        field,
-        "a name has 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit",
-      )
-    if (name === headerNames.expiresAt)
-      throw invalidField(field, 'this header is set by Mersal itself; give expiresInMs instead')
-    if (reservedHeaders.has(name))
-      throw invalidField(field, 'this header is set by Mersal itself; choose another name')
-    if (OF_TRANSPORTS.test(name))
-      throw invalidField(field, 'this header belongs to the transports; choose another name')
+    checkHeaderName(field, given)
     if (name in checked) throw invalidField(field, 'the name is given twice, in different case')
     const value = headers[given]
     checked[name] = checkHeaderValue(field, value)
@@ -119,6 +109,21 @@ export function checkHeaders(headers: Readonly<Record<string, unknown>>): Record
       `all of them together must stay below ${MAX_HEADERS_BYTES} bytes; put large values into the body`,
     )
   return checked
+}
+
+function checkHeaderName(field: string, given: string): void {
+  if (!HEADER.test(given))
+    throw invalidField(
+      field,
+      "a name has 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or a digit",
+    )
+  const name = given.toLowerCase()
+  if (name === headerNames.expiresAt)
+    throw invalidField(field, 'this header is set by Mersal itself; give expiresInMs instead')
+  if (reservedHeaders.has(name))
+    throw invalidField(field, 'this header is set by Mersal itself; choose another name')
+  if (OF_TRANSPORTS.test(name))
+    throw invalidField(field, 'this header belongs to the transports; choose another name')
 }
 
 function checkHeaderValue(field: string, value: unknown): string {

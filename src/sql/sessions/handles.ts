@@ -3,7 +3,7 @@ import { MersalError } from '../../core/errors/errors.ts'
 import type { UnitOfWork } from '../../core/store.ts'
 import type { Opening, Session, SqlValue } from '../session.ts'
 import type { End, Lent } from './lent/lent.ts'
-import { LibraryUnit, rememberUnit } from '../units/library-unit.ts'
+import { LibraryUnit, type OpenedUnit, rememberUnit } from '../units/library-unit.ts'
 
 /** The refusal of a handle that is not an open transaction. `how` says how to get one. */
 export function notATransaction(library: string, how: string): MersalError {
@@ -64,11 +64,31 @@ export function unitOfWork<Tx>(
   open: <Result>(work: (tx: Tx) => Promise<Result>) => Promise<Result>,
   lend: (tx: Tx) => Lent<Tx> | Promise<Lent<Tx>> = (tx) => ({ tx, revoke: () => {} }),
 ): UnitOfWork<Tx> {
+  return openedUnits({ open, lend, unitOn: (tx) => new LibraryUnit(library, executor(tx)) })
+}
+
+/** A unit that knows how to look whether its transaction can still be committed. */
+export interface CheckedUnit extends OpenedUnit {
+  begin(): Promise<void>
+  /** The statements that `assertWhole` sends. */
+  readonly questions: readonly string[]
+  /** Throws unless this is the transaction of the unit, and can be committed. */
+  assertWhole(): Promise<void>
+}
+
+export interface UnitMaker<Tx> {
+  readonly open: <Result>(work: (tx: Tx) => Promise<Result>) => Promise<Result>
+  readonly lend: (tx: Tx) => Lent<Tx> | Promise<Lent<Tx>>
+  readonly unitOn: (tx: Tx) => CheckedUnit
+}
+
+/** The same on any database: it is looked at just before the library sends its COMMIT. */
+export function openedUnits<Tx>({ open, lend, unitOn }: UnitMaker<Tx>): UnitOfWork<Tx> {
   return async (work, options) => {
     options?.signal?.throwIfAborted()
     using ended = new DisposableStack()
     return await open(async (handle) => {
-      const unit = new LibraryUnit(library, executor(handle))
+      const unit = unitOn(handle)
       await unit.begin()
       const lent = await lend(handle)
       ended.defer(() => lent.release?.())
@@ -79,7 +99,7 @@ export function unitOfWork<Tx>(
 
 async function inUnit<Tx, Result>(
   { tx, revoke }: Lent<Tx>,
-  unit: LibraryUnit,
+  unit: CheckedUnit,
   work: (tx: Tx) => Promise<Result>,
 ): Promise<Result> {
   rememberUnit(tx, unit)

@@ -89,18 +89,12 @@ async function changeEach(
       partition_key: unknown
     }>(sql.deadFind, [some])
     // The keys before the positions, as for every other writer.
-    const keys = rows.flatMap((row) =>
-      row.partition_key === null ? [] : textOf(row.partition_key),
-    )
-    const slots = slotsOf(keys)
-    for (const list of listsOf(slots)) await query(sql.lock(list.length), list)
+    const keys = rows.flatMap(({ partition_key: key }) => (key === null ? [] : textOf(key)))
+    for (const slots of listsOf(slotsOf(keys))) await query(sql.lock(slots.length), slots)
     for (const row of rows) {
       const letter = BigInt(row.letter)
-      await work(query, {
-        letter,
-        position: BigInt(row.position),
-        blocks: Number(row.blocks) === 1,
-      })
+      const blocks = Number(row.blocks) === 1
+      await work(query, { letter, position: BigInt(row.position), blocks })
       await query(sql.deadRemove, [letter])
       count++
     }

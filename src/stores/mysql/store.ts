@@ -7,6 +7,7 @@ import { onlyRow, type Own, ownOn } from '../../sql/mysql/own.ts'
 import { addressOf, ownPool } from '../../sql/mysql/own-pool.ts'
 import { readServer, unfitness, worries } from '../../sql/mysql/server.ts'
 import { unburied } from '../../sql/shared/claims.ts'
+import { ringing, type UnitRows } from '../../sql/shared/ringing.ts'
 import { mysqlAdmin } from './admin.ts'
 import { bellOf } from '../../sql/mysql/bell.ts'
 import { KEY_SLOTS } from '../../sql/mysql/key-slots.ts'
@@ -152,13 +153,9 @@ async function checkLocks({ tables, database }: Place, own: Own): Promise<void> 
 }
 
 /** What is known of transactions in which messages were saved. */
-interface UnitNotes<Tx> {
-  /** This transaction is a unit of ours, whose end we shall see. */
-  begin(tx: Tx): void
+interface UnitNotes<Tx> extends UnitRows<Tx> {
   /** Rows were written that no express lane takes, so that a relay has to look. */
   saved(this: void, tx: Tx): void
-  /** Whether a relay has to look after the commit; forgets the unit. */
-  end(tx: Tx | undefined): boolean
 }
 
 /** `unseen` is called for rows in transactions of somebody else, whose commit we shall not see. */
@@ -177,25 +174,5 @@ function unitNotes(unseen: () => void): UnitNotes<unknown> {
       units.delete(tx as object)
       return waiting
     },
-  }
-}
-
-function ringing<Tx>(unit: UnitOfWork<Tx>, notes: UnitNotes<Tx>, ring: () => void): UnitOfWork<Tx> {
-  return async (work, options) => {
-    let handle: Tx | undefined
-    let committed = false
-    try {
-      const result = await unit((tx, repeat) => {
-        // Run again, perhaps on another connection: what was noted of the first one is over.
-        notes.end(handle)
-        handle = tx
-        notes.begin(tx)
-        return work(tx, repeat)
-      }, options)
-      committed = true
-      return result
-    } finally {
-      if (notes.end(handle) && committed) ring()
-    }
   }
 }

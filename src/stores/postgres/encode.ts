@@ -78,26 +78,13 @@ export function encodeMessages(
   graceMs: number,
 ): SqlValue[] {
   const rows = messages.map(textsOf)
-  const keys = new Set<string>()
-  const delayed = new Set<string>()
-  let next = 1
-  const starts: number[] = []
-  const born: boolean[] = []
-  for (const [index, { key, delay }] of rows.entries()) {
-    if (key !== null) keys.add(key)
-    // A delayed message holds back the later ones of its key.
-    if (delay !== 0 && key !== null) delayed.add(key)
-    born.push(delay === 0 && (key === null || !delayed.has(key)))
-    starts.push(next)
-    next += (messages[index] as OutgoingMessage).body.byteLength
-  }
   const texts = (column: 'type' | 'transport' | 'name' | 'key'): string =>
     textArray(rows.map((row) => row[column]))
   const plain = (values: readonly (string | number | boolean)[]): string => `{${values.join(',')}}`
-  const lane = [token, graceMs, plain(rows.map(({ delay }) => delay)), plain(born)]
+  const lane = [token, graceMs, plain(rows.map(({ delay }) => delay)), plain(mayBeBorn(rows))]
   const destinations = [texts('transport'), plain(rows.map(({ kind }) => kind)), texts('name')]
   const bodies = [
-    plain(starts),
+    plain(startsOf(messages)),
     plain(messages.map(({ body }) => body.byteLength)),
     Buffer.concat(messages.map(({ body }) => body)),
   ]
@@ -109,7 +96,28 @@ export function encodeMessages(
     jsonArray(rows.map(({ headers }) => headers)),
     ...bodies,
   ]
+  const keys = new Set<string>()
+  for (const { key } of rows) if (key !== null) keys.add(key)
   return keys.size === 0 ? values : [...values, texts('key'), textArray([...keys])]
+}
+
+/** Which rows may be born claimed: a delayed message holds back the later ones of its key. */
+export function mayBeBorn(rows: readonly Pick<Texts, 'key' | 'delay'>[]): boolean[] {
+  const delayed = new Set<string>()
+  return rows.map(({ key, delay }) => {
+    if (delay !== 0 && key !== null) delayed.add(key)
+    return delay === 0 && (key === null || !delayed.has(key))
+  })
+}
+
+/** Where each body begins in the one piece, counted from 1 as PostgreSQL does. */
+function startsOf(messages: readonly OutgoingMessage[]): number[] {
+  let next = 1
+  return messages.map(({ body }) => {
+    const start = next
+    next += body.byteLength
+    return start
+  })
 }
 
 const SPECIAL = /["\\]/

@@ -9,6 +9,7 @@ import { sharesConnections } from '../../sql/postgres/pool/pooler.ts'
 import { quoteIdentifier } from '../../sql/identifiers.ts'
 import type { Session } from '../../sql/session.ts'
 import { unburied } from '../../sql/shared/claims.ts'
+import { ringing } from '../../sql/shared/ringing.ts'
 import { librarySavepoints } from '../../sql/units/library-savepoints.ts'
 import { postgresAdmin } from './admin.ts'
 import type { PostgresClient, PostgresPool } from '../../sql/postgres/client.ts'
@@ -33,7 +34,7 @@ import { postgresSagas } from './saga/sagas.ts'
 import { postgresTracker } from './tracker.ts'
 import { capacityOf } from '../../sql/postgres/unit/unit-capacity.ts'
 import { unitHandleOf } from '../../sql/postgres/unit/unit-handle.ts'
-import { unitNotes, type UnitNotes } from '../../sql/postgres/unit/unit-notes.ts'
+import { unitNotes } from '../../sql/postgres/unit/unit-notes.ts'
 import { vacuum as vacuumOf } from './vacuum.ts'
 
 /**
@@ -165,7 +166,10 @@ function handlesOf({ pool, session }: PostgresOptions<unknown>): Handles {
 
 const channelOf = (schema: string): string => `${schema}_outbox`
 
-/** Notifies the relays of all processes. */
+/**
+ * Notifies the relays of all processes, after the commit: inside the transaction it would take a lock
+ * of the whole cluster.
+ */
 function bellOf(own: Own, schema: string, clock: Clock): Notifier {
   const notify = 'select pg_catalog.pg_notify($1::text, $2::text)'
   const values = [channelOf(schema), '']
@@ -225,30 +229,6 @@ async function isDirect(own: Own, answerMs: number): Promise<boolean> {
     return !(await sharesConnections(own, answerMs))
   } catch {
     return false
-  }
-}
-
-/**
- * Notifies the relays after the commit: inside the transaction it would take a lock of the whole
- * cluster.
- */
-function ringing<Tx>(unit: UnitOfWork<Tx>, notes: UnitNotes, ring: () => void): UnitOfWork<Tx> {
-  return async (work, options) => {
-    let handle: Tx | undefined
-    let committed = false
-    try {
-      const result = await unit((tx, repeat) => {
-        // Run again, perhaps on another connection: what was noted of the first one is over.
-        notes.end(handle)
-        handle = tx
-        notes.begin(tx)
-        return work(tx, repeat)
-      }, options)
-      committed = true
-      return result
-    } finally {
-      if (notes.end(handle) && committed) ring()
-    }
   }
 }
 

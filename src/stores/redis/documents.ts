@@ -2,8 +2,14 @@ import type { DocumentKey, DocumentStorage, HeldDocument } from '../../core/reco
 import { MersalError } from '../../core/errors/errors.ts'
 import { CLAIM_BYTES } from '../../core/messages/bytes.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import { checkNumber, checkOptions, checkShape, invalidOption } from '../../core/options.ts'
-import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
+import {
+  checkLogger,
+  checkNumber,
+  checkOptions,
+  checkShape,
+  invalidOption,
+} from '../../core/options.ts'
+import type { Logger } from '../../core/telemetry.ts'
 import { encoded, isPrefix, prefixOf, prefixRule, runScript } from '../../lib/redis-script.ts'
 import { toError } from '../../lib/async/abort.ts'
 import { systemClock } from '../../lib/async/clock.ts'
@@ -66,7 +72,7 @@ export function redisDocuments(options: RedisDocumentsOptions): DocumentStorage 
   if (!isPrefix(given)) throw invalidOption('redisDocuments.prefix', prefixRule)
   const week = { default: 604_800_000, min: 1000, max: 31_536_000_000 }
   const handledForMs = checkNumber('redisDocuments.handledForMs', options.handledForMs, week)
-  const logger = checkLogger(options.logger)
+  const logger = checkLogger('redisDocuments.logger', options.logger)
   const prefix = prefixOf(given)
   const send: Commands['send'] = (args) => client.sendCommand(args.map(encoded), asBytes)
   const run: Commands['run'] = (name, args) => runScript(send, documentScripts[name], prefix, args)
@@ -76,13 +82,6 @@ export function redisDocuments(options: RedisDocumentsOptions): DocumentStorage 
     ...relaying(run, { prefix, logger }),
     deadLetters: documentDeadLetters({ run, send }, prefix),
   }
-}
-
-function checkLogger(given: Logger | false | undefined): Logger {
-  if (given === false) return silentLogger
-  if (given === undefined) return stderrLogger
-  checkShape('redisDocuments.logger', given, ['debug', 'info', 'warn', 'error'])
-  return given
 }
 
 const inboxName = (handling?: { readonly consumer: string; readonly messageId: string }): string =>

@@ -1,6 +1,7 @@
-import { MersalError } from '../../core/errors/errors.ts'
-import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
-import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
+import type { MersalError } from '../../core/errors/errors.ts'
+import { checkNumber, checkOptions, invalidOption } from '../../core/options.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import { type BrokerSettings, brokerSettings } from '../shared/settings.ts'
 import { optionsFromUrl, parseServers, type Server } from './connection/address.ts'
 
 /** Certificates as text or as paths of files, each in PEM. */
@@ -82,22 +83,17 @@ export interface KafkaOptions {
   readonly logger?: Logger | false
 }
 
-export interface KafkaSettings {
+export interface KafkaSettings extends BrokerSettings {
   readonly servers: readonly Server[]
   readonly clientId: string
   readonly tls: KafkaTls | undefined
   readonly sasl: KafkaSasl | undefined
   readonly prefix: string
-  readonly topology: 'declare' | 'check'
   readonly partitions: number
   /** -1: what the cluster is set to. */
   readonly replicationFactor: number
-  readonly discardUnroutedEvents: boolean
   readonly maxMessageBytes: number
   readonly sessionTimeoutMs: number
-  readonly confirmTimeoutMs: number
-  readonly connectTimeoutMs: number
-  readonly logger: Logger
 }
 
 const known = [
@@ -123,9 +119,7 @@ export function invalid(
   field: keyof KafkaOptions | `sasl.${string}` | `tls.${string}`,
   text: string,
 ): MersalError {
-  return new MersalError('MERSAL_INVALID_OPTIONS', `kafka.${field}: ${text}`, {
-    details: { field: `kafka.${field}` },
-  })
+  return invalidOption(`kafka.${field}`, text)
 }
 
 function checkTls(given: unknown): KafkaTls | undefined {
@@ -168,13 +162,6 @@ function checkText(field: 'clientId' | 'prefix', given: unknown, preset: string)
   return given
 }
 
-function checkLogger(given: Logger | false | undefined): Logger {
-  if (given === false) return silentLogger
-  if (given === undefined) return stderrLogger
-  checkShape('kafka.logger', given, ['debug', 'info', 'warn', 'error'])
-  return given
-}
-
 function withAddress(options: KafkaOptions): KafkaOptions {
   const { url, bootstrapServers } = options
   if ((url === undefined) === (bootstrapServers === undefined))
@@ -189,29 +176,16 @@ export function kafkaSettings(options: KafkaOptions): KafkaSettings {
   type Bounds = Parameters<typeof checkNumber>[2]
   const number = (field: keyof KafkaOptions, bounds: Bounds): number =>
     checkNumber(`kafka.${field}`, given[field], bounds)
-  const time = { default: 10_000, min: 10, max: 600_000 }
-  const choices = ['refuse', 'discard'] as const
-  const unrouted = given.eventsWithoutSubscribers
   return {
     servers: parseServers(given.bootstrapServers),
     clientId: checkText('clientId', given.clientId, 'mersal'),
     tls: checkTls(given.tls),
     sasl: checkSasl(given.sasl),
     prefix: checkText('prefix', given.prefix, 'mersal'),
-    topology: checkChoice(
-      'kafka.topology',
-      given.topology,
-      ['declare', 'check'] as const,
-      'declare',
-    ),
     partitions: number('partitions', { default: 8, min: 1, max: 1000 }),
     replicationFactor: number('replicationFactor', { default: -1, min: 1, max: 9 }),
-    discardUnroutedEvents:
-      checkChoice('kafka.eventsWithoutSubscribers', unrouted, choices, 'refuse') === 'discard',
     maxMessageBytes: number('maxMessageBytes', { default: 1_032_192, min: 1024, max: 64 << 20 }),
     sessionTimeoutMs: number('sessionTimeoutMs', { default: 45_000, min: 500, max: 3_600_000 }),
-    confirmTimeoutMs: number('confirmTimeoutMs', time),
-    connectTimeoutMs: number('connectTimeoutMs', time),
-    logger: checkLogger(given.logger),
+    ...brokerSettings('kafka', given),
   }
 }

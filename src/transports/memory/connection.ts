@@ -3,10 +3,17 @@ import { MersalError } from '../../core/errors/errors.ts'
 import type { TransportOperations } from '../../core/operations.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { checkNumber } from '../../core/options.ts'
-import type { PublishOptions, PublishOutcome, Transport } from '../../core/transport.ts'
-import { consumers } from '../shared/consumers.ts'
+import type {
+  Consumption,
+  PublishOptions,
+  PublishOutcome,
+  Transport,
+} from '../../core/transport.ts'
+import { type Breakable, consumers } from '../shared/consumers.ts'
+import type { OnDelivery } from '../shared/deliver.ts'
 import { startConsumer } from './consumer.ts'
 import { keyOrder, unavailable } from '../shared/outcomes.ts'
+import type { Rejection } from './queue.ts'
 import { bindTopics, type NetworkState, queueOverviews, route } from './network.ts'
 
 /** A transport of a memory network. */
@@ -52,25 +59,29 @@ export function connect(network: NetworkState): MemoryTransport {
       })
       await Promise.resolve()
       assertOpen()
-      const queue = network.queues.get(consumption.queue)
-      if (queue === undefined)
-        throw new MersalError(
-          'MERSAL_UNROUTABLE',
-          `no queue '${consumption.queue}' has been declared: call subscribe first`,
-        )
-      if (consumption.orderPerKey === true) queue.keepOrder()
-      const consumer = startConsumer(
-        { queue, clock: network.clock, onRejected: (rejection) => network.dead.add(rejection) },
-        { ...consumption, concurrency },
-        onDelivery,
-      )
-      return running.add(consumer)
+      return running.add(consume(network, { ...consumption, concurrency }, onDelivery))
     },
     async [Symbol.asyncDispose]() {
       closed = true
       await running.breakOff(hasBeenClosed())
     },
   }
+}
+
+function consume(
+  { queues, clock, dead }: NetworkState,
+  consumption: Consumption & { readonly concurrency: number },
+  onDelivery: OnDelivery,
+): Breakable {
+  const queue = queues.get(consumption.queue)
+  if (queue === undefined)
+    throw new MersalError(
+      'MERSAL_UNROUTABLE',
+      `no queue '${consumption.queue}' has been declared: call subscribe first`,
+    )
+  if (consumption.orderPerKey === true) queue.keepOrder()
+  const ports = { queue, clock, onRejected: (rejection: Rejection) => dead.add(rejection) }
+  return startConsumer(ports, consumption, onDelivery)
 }
 
 function hasBeenClosed(): MersalError {

@@ -5,7 +5,7 @@ import type { MysqlPool } from '../../sql/mysql/client.ts'
 import { checkOwnPool, checkPool, databaseFor } from '../../sql/mysql/options.ts'
 import type { MigrateMode } from '../../sql/shared/migrations.ts'
 import { type DatabaseSettings, databaseSettings } from '../../sql/shared/options.ts'
-import { queueOptionNames, queueSettings, type QueueSettings } from '../shared/queue-settings.ts'
+import { queueOptionNames, queueSettings, type QueueSettings } from '../shared/settings.ts'
 
 /** Options of `mysqlQueue()`. */
 export interface MysqlQueueOptions {

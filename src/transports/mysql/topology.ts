@@ -3,7 +3,7 @@ import type { QueueRemoval } from '../../core/transport.ts'
 import { bytesOf, textOf } from '../../sql/mysql/bytes.ts'
 import { isOutOfReach } from '../../sql/mysql/failure.ts'
 import { onlyRow, type Query } from '../../sql/mysql/own.ts'
-import { checkNames } from '../shared/queue-settings.ts'
+import { checkNames } from '../shared/settings.ts'
 import type { Connection } from './connection.ts'
 
 /** Returns the number of the queue. */

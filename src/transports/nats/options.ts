@@ -1,6 +1,7 @@
-import { MersalError } from '../../core/errors/errors.ts'
-import { checkChoice, checkNumber, checkOptions, checkShape } from '../../core/options.ts'
-import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
+import type { MersalError } from '../../core/errors/errors.ts'
+import { checkNumber, checkOptions, checkShape, invalidOption } from '../../core/options.ts'
+import type { Logger } from '../../core/telemetry.ts'
+import { type BrokerSettings, brokerSettings } from '../shared/settings.ts'
 import { type Address, parseAddress } from './connection/address.ts'
 
 /**
@@ -96,22 +97,17 @@ export interface NatsOptions {
   readonly logger?: Logger | false
 }
 
-export interface NatsSettings {
+export interface NatsSettings extends BrokerSettings {
   readonly source:
     | { readonly address: Address; readonly tls: NatsTls | undefined }
     | { readonly connect: Connect }
   readonly prefix: string
-  readonly topology: 'declare' | 'check'
   readonly replicas: number
   readonly maxQueueBytes: number
   readonly duplicateWindowMs: number
-  readonly discardUnroutedEvents: boolean
   readonly maxMessageBytes: number
   readonly ackWaitMs: number
-  readonly confirmTimeoutMs: number
-  readonly connectTimeoutMs: number
   readonly heartbeatSeconds: number
-  readonly logger: Logger
 }
 
 const known = [
@@ -134,9 +130,7 @@ const known = [
 
 /** A mistake of configuration: waiting does not help. */
 export function invalid(field: string, text: string): MersalError {
-  return new MersalError('MERSAL_INVALID_OPTIONS', `nats.${field}: ${text}`, {
-    details: { field: `nats.${field}` },
-  })
+  return invalidOption(`nats.${field}`, text)
 }
 
 function checkSource({ url, connect, tls }: NatsOptions): NatsSettings['source'] {
@@ -155,38 +149,21 @@ function checkPrefix(given: unknown = 'mersal'): string {
   return given
 }
 
-function checkLogger(given: Logger | false | undefined): Logger {
-  if (given === false) return silentLogger
-  if (given === undefined) return stderrLogger
-  checkShape('nats.logger', given, ['debug', 'info', 'warn', 'error'])
-  return given
-}
-
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
 export function natsSettings(given: NatsOptions): NatsSettings {
   checkOptions('nats', given, known)
   type Bounds = Parameters<typeof checkNumber>[2]
   const number = (field: keyof NatsOptions & keyof NatsSettings, bounds: Bounds): number =>
     checkNumber(`nats.${field}`, given[field], bounds)
-  const time = { default: 10_000, min: 10, max: 600_000 }
-  const unrouted = ['refuse', 'discard'] as const
-  const topologies = ['declare', 'check'] as const
-  const { eventsWithoutSubscribers } = given
   return {
     source: checkSource(given),
     prefix: checkPrefix(given.prefix),
-    topology: checkChoice('nats.topology', given.topology, topologies, 'declare'),
     replicas: number('replicas', { default: 1, min: 1, max: 5 }),
     maxQueueBytes: number('maxQueueBytes', { default: -1, min: 1024, max: 2 ** 50 }),
     duplicateWindowMs: number('duplicateWindowMs', { default: 120_000, min: 100, max: 86_400_000 }),
-    discardUnroutedEvents:
-      checkChoice('nats.eventsWithoutSubscribers', eventsWithoutSubscribers, unrouted, 'refuse') ===
-      'discard',
     maxMessageBytes: number('maxMessageBytes', { default: 1_032_192, min: 1024, max: 64 << 20 }),
     ackWaitMs: number('ackWaitMs', { default: 15_000, min: 500, max: 3_600_000 }),
-    confirmTimeoutMs: number('confirmTimeoutMs', time),
-    connectTimeoutMs: number('connectTimeoutMs', time),
     heartbeatSeconds: number('heartbeatSeconds', { default: 6, min: 1, max: 60 }),
-    logger: checkLogger(given.logger),
+    ...brokerSettings('nats', given),
   }
 }

@@ -5,7 +5,7 @@ import { checkAddress } from '../../sql/postgres/pool/pool-address.ts'
 import { checkIdentifier } from '../../sql/identifiers.ts'
 import { MOST_FETCHED_BYTES } from '../../sql/postgres/fetched-bytes.ts'
 import type { PostgresPool } from '../../sql/postgres/client.ts'
-import { queueOptionNames, queueSettings, type QueueSettings } from '../shared/queue-settings.ts'
+import { queueOptionNames, queueSettings, type QueueSettings } from '../shared/settings.ts'
 import type { MigrateMode } from '../../sql/shared/migrations.ts'
 import { type DatabaseSettings, databaseSettings } from '../../sql/shared/options.ts'
 

@@ -14,7 +14,7 @@ import { queueTables } from './schema.ts'
 import { queueBesideOutbox } from './straight.ts'
 import { consumers } from '../shared/consumers.ts'
 import { HeldQueue } from '../shared/held-queue.ts'
-import { checkNames } from '../shared/queue-settings.ts'
+import { checkNames } from '../shared/settings.ts'
 import { QueueRows } from './queue-rows.ts'
 import type { TakenRow } from './taken.ts'
 

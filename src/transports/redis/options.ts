@@ -1,14 +1,14 @@
-import {
-  checkBoolean,
-  checkNumber,
-  checkOptions,
-  checkShape,
-  invalidOption,
-} from '../../core/options.ts'
-import { type Logger, silentLogger, stderrLogger } from '../../core/telemetry.ts'
+import { checkBoolean, checkNumber, checkOptions, invalidOption } from '../../core/options.ts'
+import type { Logger } from '../../core/telemetry.ts'
 import { isPrefix, prefixRule } from '../../lib/redis-script.ts'
 import { ambiguousUrl, isAmbiguousUrl } from '../../lib/ambiguous-url.ts'
-import { queueOptionNames, type QueueSettings, queueSettings } from '../shared/queue-settings.ts'
+import {
+  type ConnectionSettings,
+  connectionSettings,
+  queueOptionNames,
+  type QueueSettings,
+  queueSettings,
+} from '../shared/settings.ts'
 
 /**
  * By these members a client of `@redis/client` is known. The package itself is not named here, so
@@ -92,7 +92,7 @@ export interface Address {
   readonly database: number
 }
 
-export interface RedisSettings extends QueueSettings {
+export interface RedisSettings extends ConnectionSettings, QueueSettings {
   readonly source:
     | {
         readonly address: Address
@@ -105,9 +105,6 @@ export interface RedisSettings extends QueueSettings {
   /** Whoever says `confirm` himself needs no warning. */
   readonly confirmIsChosen: boolean
   readonly allowLoss: boolean
-  readonly confirmTimeoutMs: number
-  readonly connectTimeoutMs: number
-  readonly logger: Logger
 }
 
 const known = [
@@ -220,20 +217,12 @@ function checkPrefix(given: unknown = 'mersal'): string {
   return given
 }
 
-function checkLogger(given: Logger | false | undefined): Logger {
-  if (given === false) return silentLogger
-  if (given === undefined) return stderrLogger
-  checkShape('redis.logger', given, ['debug', 'info', 'warn', 'error'])
-  return given
-}
-
 /** Redis takes no text of more than 512 MB. */
 const LARGEST_BYTES = 400_000_000
 
 /** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
 export function redisSettings(given: RedisOptions): RedisSettings {
   checkOptions('redis', given, known)
-  const time = { default: 10_000, min: 10, max: 600_000 }
   return {
     ...queueSettings('redis', given, { largestBytes: LARGEST_BYTES }),
     source: checkSource(given),
@@ -241,8 +230,6 @@ export function redisSettings(given: RedisOptions): RedisSettings {
     confirm: checkConfirm(given.confirm),
     confirmIsChosen: given.confirm !== undefined,
     allowLoss: checkBoolean('redis.allowLoss', given.allowLoss) ?? false,
-    confirmTimeoutMs: checkNumber('redis.confirmTimeoutMs', given.confirmTimeoutMs, time),
-    connectTimeoutMs: checkNumber('redis.connectTimeoutMs', given.connectTimeoutMs, time),
-    logger: checkLogger(given.logger),
+    ...connectionSettings('redis', given),
   }
 }

@@ -24,7 +24,7 @@ import {
   queueOptionNames,
   type QueueSettings,
   queueSettings,
-} from '../shared/queue-settings.ts'
+} from '../shared/settings.ts'
 import { QueueRows, type TakenRow } from './queue-rows.ts'
 import { removeQueue } from './remove-queue.ts'
 import { queueTables, queueSql } from './statements.ts'

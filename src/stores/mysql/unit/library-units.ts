@@ -6,8 +6,7 @@ import { textOf } from '../../../sql/mysql/bytes.ts'
 import type { Answer } from '../../../sql/mysql/own.ts'
 import { whole, wholeIn } from '../../../sql/mysql/whole.ts'
 import type { Session, SqlExecutor, SqlValue } from '../../../sql/session.ts'
-import type { End, Lent } from '../../../sql/sessions/lent/lent.ts'
-import { type OpenedUnit, rememberUnit } from '../../../sql/units/library-unit.ts'
+import { type CheckedUnit, openedUnits } from '../../../sql/sessions/handles.ts'
 import { mysqlDialect } from '../../../sql/units/mysql-dialect.ts'
 import { transactionEnded } from '../../../sql/units/transaction-words.ts'
 import type { Place } from '../place.ts'
@@ -79,39 +78,15 @@ export function sessionLane<Tx>(session: Session<Tx>, place: Place): (tx: Tx) =>
 export function libraryUnits<Tx>(session: Session<Tx>, place: Place): UnitOfWork<Tx> {
   const { name, opening } = session
   const laneOf = sessionLane(session, place)
-  return async (work, options) => {
-    options?.signal?.throwIfAborted()
-    if (opening === undefined) throw noUnits(name)
-    using ended = new DisposableStack()
-    return await opening.open(async (handle) => {
-      const unit = new LibraryUnit(name, place, {
-        executor: session.executor(handle),
-        run: laneOf(handle).run,
-      })
-      await unit.begin()
-      const lent = await opening.lend(handle, mysqlDialect)
-      ended.defer(() => lent.release?.())
-      return await inUnit(lent, unit, work)
-    })
-  }
-}
-
-async function inUnit<Tx, Result>(
-  { tx, revoke }: Lent<Tx>,
-  unit: LibraryUnit,
-  work: (tx: Tx) => Promise<Result>,
-): Promise<Result> {
-  rememberUnit(tx, unit)
-  let end: End = 'rollback'
-  try {
-    const result = await work(tx)
-    revoke(unit.questions)
-    await unit.assertWhole()
-    end = 'commit'
-    return result
-  } finally {
-    revoke([end])
-  }
+  if (opening === undefined) return () => Promise.reject(noUnits(name))
+  return openedUnits({
+    open: opening.open,
+    lend: (tx) => opening.lend(tx, mysqlDialect),
+    unitOn: (tx) => {
+      const executor = session.executor(tx)
+      return new LibraryUnit(name, place, { executor, run: laneOf(tx).run })
+    },
+  })
 }
 
 function noUnits(library: string): MersalError {
@@ -132,7 +107,7 @@ interface Statements {
  * takes along. The rows go before the commit. Whether this is still the transaction of the unit is
  * told by what the server has counted.
  */
-class LibraryUnit implements OpenedUnit {
+class LibraryUnit implements CheckedUnit {
   readonly executor: SqlExecutor
   readonly #library: string
   readonly #place: Place

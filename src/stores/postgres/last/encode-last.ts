@@ -6,7 +6,7 @@ import {
   type Statement,
   types,
 } from '../../../sql/postgres/unit/flight/wire.ts'
-import { type Texts, textsOf } from '../encode.ts'
+import { mayBeBorn, type Texts, textsOf } from '../encode.ts'
 import type { LastStatements } from './last-statements.ts'
 
 /** The token is a UUID. */
@@ -120,15 +120,6 @@ function encodeMany(
   if (express === undefined) return parameters.end()
   parameters.array(types.boolean, mayBeBorn(given), (may) => parameters.boolean(may))
   return parameters.float(express.graceMs).uuid(express.token).end()
-}
-
-/** A delayed message holds back the later ones of its key. */
-function mayBeBorn(given: readonly Given[]): boolean[] {
-  const delayed = new Set<string>()
-  return given.map(({ key, delay }) => {
-    if (delay !== 0 && key !== null) delayed.add(key)
-    return delay === 0 && (key === null || !delayed.has(key))
-  })
 }
 
 function contents(parameters: Parameters, given: readonly Given[]): Parameters {

@@ -75,33 +75,42 @@ export async function readFrom(
   const end = await endOf(cluster, place, 'latest')
   let next = from
   while (next < end) {
-    const topics = await cluster.topics([place.topic])
-    const topicId = topics.get(place.topic)?.id
-    // Half of what a topic holds is no answer.
-    if (topicId === undefined) throw awayNow(place)
-    const partition = {
-      partition: place.partition,
-      currentLeaderEpoch: -1,
-      fetchOffset: BigInt(next),
-      lastFetchedEpoch: -1,
-      partitionMaxBytes: MOST_BYTES,
-    }
-    const answer = await cluster.askLeader(
-      place,
-      fetchV17.api,
-      100,
-      1,
-      MOST_BYTES,
-      0,
-      0,
-      -1,
-      [{ topicId, partitions: [partition] }],
-      [],
-      '',
-    )
-    const found = recordsOf(answer.responses[0]?.partitions[0]?.records ?? [], next)
+    const found = recordsOf(await fetchFrom(cluster, place, next), next)
     for (const record of found.records) if (visit(record) === 'stop') return record.offset
     next = found.next
   }
   return next
+}
+
+async function fetchFrom(
+  cluster: Cluster,
+  place: Place,
+  offset: number,
+): Promise<readonly RecordsBatch[]> {
+  const topics = await cluster.topics([place.topic])
+  const topicId = topics.get(place.topic)?.id
+  // Half of what a topic holds is no answer.
+  if (topicId === undefined) throw awayNow(place)
+  const partition = {
+    partition: place.partition,
+    currentLeaderEpoch: -1,
+    fetchOffset: BigInt(offset),
+    lastFetchedEpoch: -1,
+    partitionMaxBytes: MOST_BYTES,
+  }
+  const asked = [{ topicId, partitions: [partition] }]
+  const answer = await cluster.askLeader(
+    place,
+    fetchV17.api,
+    100,
+    1,
+    MOST_BYTES,
+    0,
+    0,
+    -1,
+    asked,
+    [],
+    '',
+  )
+  return answer.responses[0]?.partitions[0]?.records ?? []
 }

@@ -61,33 +61,21 @@ export class Pull {
 
   /**
    * Asks for at most this many, and for fewer if they may be large. Resolves when all have come, or
-   * none comes any more. Rejects when
-   * the stream or its consumer is gone, or the connection.
+   * none comes any more. Rejects when the stream or its consumer is gone, or the connection.
    */
   async take(most: number, stop: AbortSignal): Promise<void> {
     const { connection, lost } = this.#live
-    const { stream, heartbeatMs } = this.#options
     const { max_payload: largest = 1 } = connection.client.info ?? {}
     this.#left = Math.max(1, Math.min(most, Math.floor(CLAIM_BYTES / largest)))
     this.#heardAt = systemClock.monotonic()
     this.#ended = Promise.withResolvers()
-    const request = {
-      batch: this.#left,
-      expires: nanos(EXPIRES_MS),
-      idle_heartbeat: nanos(heartbeatMs),
-    }
     const broken = (): void => this.#ended.resolve({ kind: 'done', text: 'stopped' })
     lost.addEventListener('abort', broken)
     stop.addEventListener('abort', broken)
-    const watch = setInterval(() => this.#watch(), heartbeatMs)
+    const watch = setInterval(() => this.#watch(), this.#options.heartbeatMs)
     try {
-      if (!lost.aborted && !stop.aborted)
-        connection.client.publish(
-          `$JS.API.CONSUMER.MSG.NEXT.${stream}.${CONSUMER}`,
-          JSON.stringify(request),
-          { reply: `${this.#inbox}.${++this.#requests}` },
-        )
-      else broken()
+      if (lost.aborted || stop.aborted) broken()
+      else this.#ask(this.#left)
       const end = await this.#ended.promise
       lost.throwIfAborted()
       if (end.kind === 'gone')
@@ -98,6 +86,20 @@ export class Pull {
       lost.removeEventListener('abort', broken)
       stop.removeEventListener('abort', broken)
     }
+  }
+
+  #ask(batch: number): void {
+    const { stream, heartbeatMs } = this.#options
+    const request = {
+      batch,
+      expires: nanos(EXPIRES_MS),
+      idle_heartbeat: nanos(heartbeatMs),
+    }
+    this.#live.connection.client.publish(
+      `$JS.API.CONSUMER.MSG.NEXT.${stream}.${CONSUMER}`,
+      JSON.stringify(request),
+      { reply: `${this.#inbox}.${++this.#requests}` },
+    )
   }
 
   /**

@@ -1,5 +1,56 @@
-import { checkChoice, checkNumber, invalidOption } from '../../core/options.ts'
+import { checkChoice, checkLogger, checkNumber, invalidOption } from '../../core/options.ts'
 import { isName, nameRule } from '../../core/messages/validation.ts'
+import type { Logger } from '../../core/telemetry.ts'
+
+/** What all transports with a connection to a server can be told. */
+export interface ConnectionSettings {
+  readonly confirmTimeoutMs: number
+  readonly connectTimeoutMs: number
+  readonly logger: Logger
+}
+
+/** What all brokers whose queues the transport makes can be told. */
+export interface BrokerSettings extends ConnectionSettings {
+  readonly topology: 'declare' | 'check'
+  readonly discardUnroutedEvents: boolean
+}
+
+interface ConnectionOptions {
+  readonly confirmTimeoutMs?: number
+  readonly connectTimeoutMs?: number
+  readonly logger?: Logger | false
+}
+
+interface BrokerOptions extends ConnectionOptions {
+  readonly topology?: 'declare' | 'check'
+  readonly eventsWithoutSubscribers?: 'refuse' | 'discard'
+}
+
+/** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
+export function connectionSettings(where: string, given: ConnectionOptions): ConnectionSettings {
+  const time = { default: 10_000, min: 10, max: 600_000 }
+  return {
+    confirmTimeoutMs: checkNumber(`${where}.confirmTimeoutMs`, given.confirmTimeoutMs, time),
+    connectTimeoutMs: checkNumber(`${where}.connectTimeoutMs`, given.connectTimeoutMs, time),
+    logger: checkLogger(`${where}.logger`, given.logger),
+  }
+}
+
+/** Fills in the defaults; throws `MERSAL_INVALID_OPTIONS` on anything else than documented. */
+export function brokerSettings(where: string, given: BrokerOptions): BrokerSettings {
+  const unrouted = checkChoice(
+    `${where}.eventsWithoutSubscribers`,
+    given.eventsWithoutSubscribers,
+    ['refuse', 'discard'] as const,
+    'refuse',
+  )
+  const topologies = ['declare', 'check'] as const
+  return {
+    ...connectionSettings(where, given),
+    topology: checkChoice(`${where}.topology`, given.topology, topologies, 'declare'),
+    discardUnroutedEvents: unrouted === 'discard',
+  }
+}
 
 /** What all queues in databases can be told. */
 export interface QueueSettings {
