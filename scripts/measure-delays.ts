@@ -9,8 +9,6 @@ import { Pool } from 'pg'
 import type { OutgoingMessage } from '../src/core/messages/message.ts'
 import type { Store } from '../src/core/store.ts'
 import { silentLogger } from '../src/core/telemetry.ts'
-import type { Transport } from '../src/core/transport.ts'
-import { systemClock } from '../src/lib/async/clock.ts'
 import { uuidv7 } from '../src/lib/uuid.ts'
 import { memoryStore } from '../src/memory.ts'
 import { mysql } from '../src/mysql.ts'
@@ -18,6 +16,7 @@ import { createRelay } from '../src/outbox/relay.ts'
 import { relaySettings } from '../src/outbox/options.ts'
 import { postgres } from '../src/postgres.ts'
 import { sqlite } from '../src/sqlite.ts'
+import { confirming, environment, percentile } from './measuring.ts'
 
 // How long after its time a delayed message is handed to the broker.
 // node scripts/measure-delays.ts --stores sqlite,postgres,mysql --messages 1000
@@ -86,24 +85,6 @@ const places: Readonly<Record<string, () => Promise<Opened>>> = {
   mysql: onMysql,
 }
 
-function transportTo(arrived: (id: string) => void): Transport {
-  return {
-    name: 'measure',
-    features: { ordering: 'per-key', maxMessageBytes: 1_000_000 },
-    publish: (messages) =>
-      messages.map(({ id }) => {
-        arrived(id)
-        return Promise.resolve({ kind: 'confirmed' })
-      }),
-    subscribe: () => Promise.resolve(),
-    consume: () => Promise.reject(new Error('nobody consumes here')),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  }
-}
-
-const percentile = (sorted: readonly number[], part: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN
-
 async function measure(place: string): Promise<void> {
   await using open = await (places[place] as () => Promise<Opened>)()
   const { store } = open
@@ -113,14 +94,11 @@ async function measure(place: string): Promise<void> {
   let questions = 0
   let claims = 0
   const { outbox } = store
+  const transport = confirming('per-key', ({ id }) =>
+    late.push(Date.now() - (dueAt.get(id) ?? Number.NaN)),
+  )
   const relay = createRelay({
-    environment: {
-      app: 'measure',
-      logger: silentLogger,
-      clock: systemClock,
-      random: Math.random,
-      newToken: randomUUID,
-    },
+    environment,
     storage: {
       claim(request) {
         claims++
@@ -134,9 +112,7 @@ async function measure(place: string): Promise<void> {
         },
       },
     },
-    transports: new Map([
-      ['default', transportTo((id) => late.push(Date.now() - (dueAt.get(id) ?? Number.NaN)))],
-    ]),
+    transports: new Map([['default', transport]]),
     wakers: store.wakers,
     settings: relaySettings(),
   })

@@ -12,8 +12,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { Pool } from 'pg'
-import { Mersal, type Transport } from '../src/index.ts'
+import { Mersal } from '../src/index.ts'
 import { postgres } from '../src/postgres.ts'
+import { confirming } from './measuring.ts'
 
 const { values } = parseArgs({
   options: {
@@ -43,20 +44,11 @@ async function relay(schema: string): Promise<void> {
   const pool = new Pool({ connectionString: values.url, max: 5 })
   let [arrived, seconds] = [0, 0]
   let began = 0
-  const transport: Transport = {
-    name: 'counting',
-    features: { ordering: 'none', maxMessageBytes: 1_000_000 },
-    publish: (messages) =>
-      messages.map(async () => {
-        await Promise.resolve()
-        arrived += 1
-        if (arrived === small) seconds = (performance.now() - began) / 1000
-        return { kind: 'confirmed' as const }
-      }),
-    subscribe: async () => {},
-    consume: async () => ({ [Symbol.asyncDispose]: async () => {} }),
-    [Symbol.asyncDispose]: async () => {},
-  }
+  const transport = confirming('none', async () => {
+    await Promise.resolve()
+    arrived += 1
+    if (arrived === small) seconds = (performance.now() - began) / 1000
+  })
   const store = postgres({ pool, schema })
   const app = new Mersal({ name: 'measure', store, transport, sendOnly: true, logger: false })
   began = performance.now()

@@ -9,8 +9,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
-import { Mersal, type Transport } from '../src/index.ts'
+import { Mersal } from '../src/index.ts'
 import { sqlite } from '../src/sqlite.ts'
+import { confirming } from './measuring.ts'
 
 const BODY = JSON.stringify({ studentId: 'a'.repeat(200) })
 
@@ -32,17 +33,7 @@ async function fill(path: string, rows: number): Promise<void> {
 /** In the process that is measured. */
 async function relay(path: string): Promise<void> {
   let published = 0
-  const transport: Transport = {
-    name: 'counting',
-    features: { ordering: 'per-key', maxMessageBytes: 1_000_000 },
-    publish: (messages) => {
-      published += messages.length
-      return messages.map(() => Promise.resolve({ kind: 'confirmed' as const }))
-    },
-    subscribe: async () => {},
-    consume: async () => ({ [Symbol.asyncDispose]: async () => {} }),
-    [Symbol.asyncDispose]: async () => {},
-  }
+  const transport = confirming('per-key', () => (published += 1))
   const app = new Mersal({ name: 'relay', store: sqlite({ path }), transport, sendOnly: true })
   let peak = 0
   const look = (): void => void (peak = Math.max(peak, process.memoryUsage.rss()))

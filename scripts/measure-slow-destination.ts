@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { command, Mersal, type Transport } from '../src/index.ts'
 import { sqlite } from '../src/sqlite.ts'
+import { confirming } from './measuring.ts'
 
 const { values } = parseArgs({
   options: {
@@ -39,22 +40,11 @@ interface Arrived {
 function destinations(): { readonly transport: Transport; readonly arrived: Arrived } {
   const at = new Map<number, number>()
   let count = 0
-  const transport: Transport = {
-    name: 'two-speeds',
-    features: { ordering: 'none', maxMessageBytes: 1_000_000 },
-    publish: (messages) =>
-      messages.map(async ({ to, body }) => {
-        if (to.name !== 'fast') await sleep(SLOW_MS)
-        else {
-          count += 1
-          at.set((JSON.parse(Buffer.from(body).toString()) as { n: number }).n, performance.now())
-        }
-        return { kind: 'confirmed' as const }
-      }),
-    subscribe: async () => {},
-    consume: async () => ({ [Symbol.asyncDispose]: async () => {} }),
-    [Symbol.asyncDispose]: async () => {},
-  }
+  const transport = confirming('none', async ({ to, body }) => {
+    if (to.name !== 'fast') return await sleep(SLOW_MS)
+    count += 1
+    at.set((JSON.parse(Buffer.from(body).toString()) as { n: number }).n, performance.now())
+  })
   return { transport, arrived: { count: () => count, at } }
 }
 

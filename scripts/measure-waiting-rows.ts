@@ -4,12 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Pool } from 'pg'
 import { silentLogger } from '../src/core/telemetry.ts'
-import type { Transport } from '../src/core/transport.ts'
-import { systemClock } from '../src/lib/async/clock.ts'
 import { uuidv7 } from '../src/lib/uuid.ts'
 import { createRelay } from '../src/outbox/relay.ts'
 import { relaySettings } from '../src/outbox/options.ts'
 import { postgres } from '../src/postgres.ts'
+import { confirming, environment, percentile } from './measuring.ts'
 
 // How long a message waits, and what PostgreSQL and the relay need, while very many rows wait that
 // cannot go. node scripts/measure-waiting-rows.ts --shapes dead,delayed,key,pause --rows
@@ -68,28 +67,16 @@ async function serverTicks(): Promise<number> {
   }, 0)
 }
 
-const percentile = (sorted: readonly number[], share: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN
-
 async function measure(shape: Shape, rows: number): Promise<void> {
   await using store = postgres({ pool, schema, logger: silentLogger })
   await store.open()
   const sentAt = new Map<string, number>()
   const waits: number[] = []
-  const transport: Transport = {
-    name: 'measure',
-    features: { ordering: 'none', maxMessageBytes: 1_000_000 },
-    subscribe: () => Promise.resolve(),
-    consume: () => Promise.reject(new Error('nothing is consumed')),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-    publish: (messages) =>
-      messages.map(async ({ id }) => {
-        await Promise.resolve()
-        const at = sentAt.get(id)
-        if (at !== undefined) waits.push(performance.now() - at)
-        return { kind: 'confirmed' } as const
-      }),
-  }
+  const transport = confirming('none', async ({ id }) => {
+    await Promise.resolve()
+    const at = sentAt.get(id)
+    if (at !== undefined) waits.push(performance.now() - at)
+  })
   const claims: number[] = []
   const claim: typeof store.outbox.claim = async (request) => {
     const begun = performance.now()
@@ -100,13 +87,7 @@ async function measure(shape: Shape, rows: number): Promise<void> {
     }
   }
   const relay = createRelay({
-    environment: {
-      app: 'measure',
-      logger: silentLogger,
-      clock: systemClock,
-      random: Math.random,
-      newToken: randomUUID,
-    },
+    environment,
     storage: { claim, settle: (list) => store.outbox.settle(list) },
     transports: new Map([['default', transport]]),
     wakers: store.wakers,

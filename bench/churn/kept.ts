@@ -1,9 +1,9 @@
-import { Client } from 'pg'
 import { moveBacklog } from '../backlog-run.ts'
 import { amount, type Effort } from '../effort.ts'
 import { type Candidate, interleave, type Sample } from '../measure.ts'
 import { type Table, tableOf } from '../report.ts'
 import type { BenchServer } from '../server.ts'
+import { withClient } from '../with-client.ts'
 
 const KEPT = { keepSentMs: 86_400_000 }
 
@@ -38,21 +38,8 @@ export async function keeping(effort: Effort, postgres: BenchServer): Promise<Ta
   )
 }
 
-async function withClient<Result>(
-  { url }: BenchServer,
-  work: (client: Client) => Promise<Result>,
-): Promise<Result> {
-  const client = new Client({ connectionString: url })
-  await client.connect()
-  try {
-    return await work(client)
-  } finally {
-    await client.end()
-  }
-}
-
 function fillKept(server: BenchServer, count: number): Promise<unknown> {
-  return withClient(server, async (client) => {
+  return withClient(server.url, async (client) => {
     await client.query('select bench.sent_partitions()')
     await client.query('truncate bench.sent')
     await client.query(`
@@ -63,7 +50,7 @@ function fillKept(server: BenchServer, count: number): Promise<unknown> {
 }
 
 async function countKept(server: BenchServer): Promise<number> {
-  const { rows } = await withClient(server, (client) =>
+  const { rows } = await withClient(server.url, (client) =>
     client.query<{ count: string }>('select count(*)::text as count from bench.sent'),
   )
   return Number(rows[0]?.count)

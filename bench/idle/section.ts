@@ -1,14 +1,14 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
-import { Client, Pool } from 'pg'
+import { Pool } from 'pg'
 import { postgres as postgresStore } from '../../src/postgres.ts'
+import { bundled } from '../bundle.ts'
 import type { Effort } from '../effort.ts'
 import { cpuSeconds } from '../measure.ts'
 import type { Table } from '../report.ts'
 import type { BenchServer } from '../server.ts'
+import { withClient } from '../with-client.ts'
 import type { IdleJob } from './job.ts'
 
 /** More than enough for each to keep its own. */
@@ -88,12 +88,12 @@ export async function idle({ servers, size, seconds }: Effort): Promise<Table[]>
 }
 
 async function makeDatabases({ url }: BenchServer, count: number): Promise<string[]> {
-  const client = new Client({ connectionString: url })
-  await client.connect()
   const urls: string[] = []
   for (let n = 0; n < count; n++) {
-    await client.query(`drop database if exists idle_${n}`)
-    await client.query(`create database idle_${n}`)
+    await withClient(url, async (client) => {
+      await client.query(`drop database if exists idle_${n}`)
+      await client.query(`create database idle_${n}`)
+    })
     const own = new URL(url)
     own.pathname = `/idle_${n}`
     const pool = new Pool({ connectionString: own.href })
@@ -103,7 +103,6 @@ async function makeDatabases({ url }: BenchServer, count: number): Promise<strin
     await pool.end()
     urls.push(own.href)
   }
-  await client.end()
   return urls
 }
 
@@ -112,7 +111,9 @@ async function look(
   { name, ...job }: Case & IdleJob,
   { span, settleMs }: { readonly span: number; readonly settleMs: number },
 ): Promise<Seen> {
-  const child = fork(await bundle(), [JSON.stringify(job)])
+  const child = fork(await bundled(new URL('relay.ts', import.meta.url), 'idle'), [
+    JSON.stringify(job),
+  ])
   const exited = once(child, 'exit')
   await once(child, 'message')
   await sleep(settleMs)
@@ -131,27 +132,7 @@ async function look(
 }
 
 async function countConnections(url: string): Promise<number> {
-  const client = new Client({ connectionString: url })
-  await client.connect()
-  const { rows } = await client.query<{ count: number }>(
-    `select count(*)::int as count from pg_stat_activity where application_name = 'bench-idle'`,
-  )
-  await client.end()
+  const text = `select count(*)::int as count from pg_stat_activity where application_name = 'bench-idle'`
+  const { rows } = await withClient(url, (client) => client.query<{ count: number }>(text))
   return rows[0]?.count ?? 0
-}
-
-/** As plain JavaScript, as the package is published. */
-async function bundle(): Promise<string> {
-  const outfile = fileURLToPath(new URL('../results/idle.mjs', import.meta.url))
-  const entry = fileURLToPath(new URL('relay.ts', import.meta.url))
-  await build({
-    entryPoints: [entry],
-    outfile,
-    bundle: true,
-    packages: 'external',
-    platform: 'node',
-    format: 'esm',
-    sourcemap: 'inline',
-  })
-  return outfile
 }

@@ -1,4 +1,4 @@
-import { connect, type ConsumeMessage } from 'amqplib'
+import type { ConsumeMessage } from 'amqplib'
 import type { Pool, PoolConnection, ResultSetHeader } from 'mysql2/promise'
 import { Mersal } from '../../src/index.ts'
 import { mysql } from '../../src/mysql.ts'
@@ -7,7 +7,7 @@ import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
 import { numberOf } from '../messages.ts'
 import { CONCURRENCY, handleAll, measured } from '../receive/handled.ts'
-import { declareFilled } from '../receive/rabbitmq.ts'
+import { consumeByHand, declareFilled } from '../receive/rabbitmq.ts'
 import type { BenchServer } from '../server.ts'
 import { makeTables, openPool, wrongNumbers } from './tables.ts'
 
@@ -68,28 +68,14 @@ const inboxed: Write = async (connection, message) => {
 
 /** Begin, write, commit, acknowledge. */
 function byHand(write: Write): Receive {
-  return async ({ pool, rabbit, queue, count }, stack) => {
-    const model = stack.adopt(await connect(rabbit.url, { noDelay: true }), (opened) =>
-      opened.close(),
-    )
-    const channel = await model.createChannel()
-    await channel.prefetch(CONCURRENCY)
-    const all = Promise.withResolvers<void>()
-    let done = 0
-    const onMessage = async (message: ConsumeMessage): Promise<void> => {
+  return ({ pool, ...scene }, stack) =>
+    consumeByHand(scene, stack, async (message) => {
       const connection = await pool.getConnection()
       await connection.query('start transaction')
       await write(connection, message)
       await connection.query('commit')
       connection.release()
-      channel.ack(message)
-      if (++done === count) all.resolve()
-    }
-    await channel.consume(queue, (message) => {
-      if (message !== null) onMessage(message).catch(all.reject)
     })
-    await all.promise
-  }
 }
 
 const mersal: Receive = async ({ pool, rabbit, queue, count }, stack) => {

@@ -2,9 +2,10 @@ import type { Pool, PoolConnection } from 'mysql2/promise'
 import { event, Mersal } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { type MysqlConnection, mysql } from '../../src/mysql.ts'
-import { type Candidate, cpuSeconds, type Sample } from '../measure.ts'
+import type { Candidate, Sample } from '../measure.ts'
 import { type Body, bodyOf, jsonOf } from '../messages.ts'
 import type { BenchServer } from '../server.ts'
+import { writeFor } from '../write/transactions.ts'
 import { numberSql, openPool, wrongNumbers } from './tables.ts'
 
 const Placed = event<Body>('orders.placed')
@@ -110,23 +111,9 @@ function mersal(app: Mersal<MysqlConnection>, messages: number, keyed: boolean):
 /** All connections at once for this number of seconds, then a look at what the database holds. */
 async function run(scene: Scene, pool: Pool, { messages, table, transact }: Work): Promise<Sample> {
   for (const name of ['business', 'plain', 'mersal_outbox']) await pool.query(`truncate ${name}`)
-  const { server } = scene
-  const before = cpuSeconds(server.pid)
-  const own = process.cpuUsage()
-  const started = performance.now()
-  const until = started + scene.seconds * 1000
-  let done = 0
-  const connection = async (): Promise<void> => {
-    while (performance.now() < until) await transact((done += 1))
-  }
-  await Promise.all(Array.from({ length: scene.connections }, connection))
-  const seconds = (performance.now() - started) / 1000
-  const { user, system } = process.cpuUsage(own)
-  const per100k = 100_000 / done
-  const cpu = {
-    node: ((user + system) / 1e6) * per100k,
-    mariadb: (cpuSeconds(server.pid) - before) * per100k,
-  }
+  const { connections, seconds, server } = scene
+  const writing = { connections, seconds, database: 'mariadb', pid: server.pid }
+  const { rate, cpu, done } = await writeFor(writing, transact)
   const business = await wrongNumbers(pool, {
     numbers: 'select number as n from business',
     last: done,
@@ -139,5 +126,5 @@ async function run(scene: Scene, pool: Pool, { messages, table, transact }: Work
     ...business.map((text) => `business rows: ${text}`),
     ...sent.map((text) => `messages: ${text}`),
   ]
-  return { rate: done / seconds, cpu, faults }
+  return { rate, cpu, faults }
 }

@@ -1,20 +1,19 @@
 import { jetstreamManager, type JsMsg } from '@nats-io/jetstream'
 import { connect } from '@nats-io/transport-node'
-import { Pool, type PoolClient } from 'pg'
+import type { Pool } from 'pg'
 import { Mersal } from '../../src/index.ts'
 import { nats } from '../../src/nats.ts'
 import { postgres as postgresStore } from '../../src/postgres.ts'
-import { makeTables } from '../backlog.ts'
 import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
 import { bodyOf, numberOf } from '../messages.ts'
 import {
   CONCURRENCY,
-  CONNECTIONS,
   handleAll,
   handled,
   INSERT,
-  makeReceived,
+  openTables,
+  writeByHand,
 } from '../receive/handled.ts'
 import type { BenchServer } from '../server.ts'
 import { declare, HASTY, idOf, type NatsQueue } from './queue.ts'
@@ -35,8 +34,8 @@ export function receiving(effort: Effort, postgres: BenchServer, server: BenchSe
     run: () => run({ postgres, server, count }, receive),
   })
   return [
-    candidate('consumer with a business row', bareConsumer(business)),
-    candidate('consumer with an inbox row and a business row', bareConsumer(inboxed)),
+    candidate('consumer with a business row', bareConsumer(false)),
+    candidate('consumer with an inbox row and a business row', bareConsumer(true)),
     candidate('Mersal', mersalConsumer),
   ]
 }
@@ -45,13 +44,8 @@ async function run(
   { postgres, server, count }: { postgres: BenchServer; server: BenchServer; count: number },
   receive: Receive,
 ): Promise<Sample> {
-  await makeTables(postgres.url)
   await using stack = new AsyncDisposableStack()
-  const pool = stack.adopt(
-    new Pool({ connectionString: postgres.url, max: CONNECTIONS }),
-    (opened) => opened.end(),
-  )
-  await makeReceived(pool)
+  const pool = await openTables(postgres.url, stack)
   const queue = await declare(server.url)
   await fill(queue, count)
   return await handled({
@@ -75,18 +69,8 @@ async function fill({ url, prefix, name }: NatsQueue, count: number): Promise<vo
   if (outcomes.some(({ kind }) => kind !== 'confirmed')) throw new Error('the queue was not filled')
 }
 
-type Write = (client: PoolClient, message: JsMsg) => Promise<unknown>
-
-const business: Write = (client, { data }) => client.query(INSERT, [numberOf(data)])
-const inboxed: Write = async (client, message) => {
-  const text =
-    'insert into bench.plain_inbox (consumer, message_id) values ($1, $2) on conflict do nothing'
-  await client.query(text, ['bench', message.headers?.get('Mersal-Id')])
-  await business(client, message)
-}
-
 /** Begin, write, commit, acknowledge without waiting for an answer. */
-function bareConsumer(write: Write): Receive {
+function bareConsumer(inbox: boolean): Receive {
   return async ({ pool, queue: { url, stream }, count }, stack) => {
     const client = stack.adopt(await connect({ servers: url }), (opened) => opened.close())
     const manager = await jetstreamManager(client)
@@ -96,11 +80,8 @@ function bareConsumer(write: Write): Receive {
     const all = Promise.withResolvers<void>()
     let done = 0
     const onMessage = async (message: JsMsg): Promise<void> => {
-      const connection = await pool.connect()
-      await connection.query('begin')
-      await write(connection, message)
-      await connection.query('commit')
-      connection.release()
+      const { data, headers } = message
+      await writeByHand(pool, numberOf(data), inbox ? headers?.get('Mersal-Id') : undefined)
       message.ack()
       if (++done === count) all.resolve()
     }

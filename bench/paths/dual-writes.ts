@@ -3,7 +3,7 @@ import { Pool } from 'pg'
 import { type Body, bodyOf } from '../messages.ts'
 import { openBull } from '../peers/bullmq.ts'
 import { openBus } from '../peers/bus-core.ts'
-import { INSERT } from './business.ts'
+import { commitRow } from './business.ts'
 import type { OpenPath, Path, Scene } from './path.ts'
 
 /**
@@ -42,11 +42,7 @@ function dualWrite(
       async send(number) {
         while (open.count >= MOST_OPEN) await sleep(1)
         open.count++
-        const client = await pool.connect()
-        await client.query('begin')
-        await client.query(INSERT, ['a business row'])
-        await client.query('commit')
-        client.release()
+        await commitRow(pool)
         const committed = performance.now()
         await other.send(number)
         return committed

@@ -1,10 +1,11 @@
-import { Client, Pool, type PoolClient } from 'pg'
+import { Pool, type PoolClient } from 'pg'
 import { leftOver } from '../backlog-run.ts'
 import { fillGraphile, sendGraphile } from '../peers/graphile-worker.ts'
 import { fillBoss, openBoss, sendBoss } from '../peers/pg-boss.ts'
 import { fillTransactional, sendTransactional } from '../peers/pg-transactional-outbox.ts'
 import { startRelay } from '../relays/process.ts'
-import { INSERT } from './business.ts'
+import { withClient } from '../with-client.ts'
+import { commitRow } from './business.ts'
 import { bullPath, busPath } from './dual-writes.ts'
 import type { OpenPath, Scene } from './path.ts'
 
@@ -42,30 +43,12 @@ function peer(
     return {
       relay,
       async send(number) {
-        const client = await pool.connect()
-        await client.query('begin')
-        await client.query(INSERT, ['a business row'])
-        await enqueue(client, number)
-        await client.query('commit')
-        client.release()
+        await commitRow(pool, (client) => enqueue(client, number))
         return performance.now()
       },
       leftOver: () => withClient(postgres.url, (client) => leftOver(client, kind)),
       [Symbol.asyncDispose]: () => opened.disposeAsync(),
     }
-  }
-}
-
-async function withClient<Result>(
-  url: string,
-  work: (client: Client) => Promise<Result>,
-): Promise<Result> {
-  const client = new Client({ connectionString: url })
-  await client.connect()
-  try {
-    return await work(client)
-  } finally {
-    await client.end()
   }
 }
 

@@ -1,7 +1,7 @@
 import { connect } from 'amqplib'
 import { Pool } from 'pg'
 import { bodyOf } from '../messages.ts'
-import { INSERT } from './business.ts'
+import { commitRow } from './business.ts'
 import type { OpenPath } from './path.ts'
 
 const persistent = { persistent: true }
@@ -35,11 +35,7 @@ export const commitThenPublish: OpenPath = async ({ postgres, rabbit, queue, con
   const channel = await model.createChannel()
   return {
     async send(number) {
-      const client = await pool.connect()
-      await client.query('begin')
-      await client.query(INSERT, ['a business row'])
-      await client.query('commit')
-      client.release()
+      await commitRow(pool)
       const committed = performance.now()
       channel.publish('', queue, bodyOf(number), persistent)
       return committed

@@ -1,24 +1,17 @@
-import { Client, Pool } from 'pg'
+import type { Pool } from 'pg'
 import { Mersal } from '../../src/index.ts'
 import {
   postgres as postgresStore,
   type PostgresClient,
   postgresQueue,
 } from '../../src/postgres.ts'
-import { fillPlain, Happened, makeTables } from '../backlog.ts'
+import { fillPlain, Happened } from '../backlog.ts'
 import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
 import { jsonOf, numberOf, thousandKeys } from '../messages.ts'
 import type { BenchServer } from '../server.ts'
-import {
-  CONCURRENCY,
-  CONNECTIONS,
-  handleAll,
-  handled,
-  INSERT,
-  makeReceived,
-  TOGETHER,
-} from './handled.ts'
+import { withClient } from '../with-client.ts'
+import { CONCURRENCY, handleAll, handled, INSERT, openTables, TOGETHER } from './handled.ts'
 
 interface Scene {
   readonly postgres: BenchServer
@@ -51,23 +44,15 @@ export function fromPostgres(
 }
 
 async function run(postgres: BenchServer, count: number, prepare: Prepare): Promise<Sample> {
-  await makeTables(postgres.url)
   await using stack = new AsyncDisposableStack()
-  const pool = stack.adopt(
-    new Pool({ connectionString: postgres.url, max: CONNECTIONS }),
-    (opened) => opened.end(),
-  )
-  await makeReceived(pool)
+  const pool = await openTables(postgres.url, stack)
   const work = await prepare({ postgres, pool, count, stack })
   return await handled({ pool, count, servers: { postgres }, work })
 }
 
 /** One row after the other, each in the transaction of its business row, on ten connections. */
 const bare: Prepare = async ({ postgres, pool, count }) => {
-  const client = new Client({ connectionString: postgres.url })
-  await client.connect()
-  await fillPlain(client, count)
-  await client.end()
+  await withClient(postgres.url, (client) => fillPlain(client, count))
   const take =
     'delete from bench.plain where id = (select id from bench.plain order by id limit 1 for update skip locked) returning body'
   const worker = async (): Promise<void> => {

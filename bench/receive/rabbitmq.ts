@@ -1,9 +1,8 @@
-import { type Channel, connect, type ConsumeMessage } from 'amqplib'
-import { Pool, type PoolClient } from 'pg'
+import { connect, type ConsumeMessage } from 'amqplib'
+import type { Pool } from 'pg'
 import { Mersal } from '../../src/index.ts'
 import { postgres as postgresStore } from '../../src/postgres.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
-import { makeTables } from '../backlog.ts'
 import { amount, type Effort } from '../effort.ts'
 import type { Candidate, Sample } from '../measure.ts'
 import { bodyOf, numberOf } from '../messages.ts'
@@ -11,12 +10,12 @@ import { mersalProperties } from '../relays/bare.ts'
 import type { BenchServer } from '../server.ts'
 import {
   CONCURRENCY,
-  CONNECTIONS,
   handleAll,
   handled,
   INSERT,
-  makeReceived,
+  openTables,
   TOGETHER,
+  writeByHand,
 } from './handled.ts'
 
 interface Scene {
@@ -41,8 +40,8 @@ export function fromRabbit(
     run: () => run({ postgres, rabbit, count }, receive),
   })
   return [
-    candidate('consumer with a business row', bareConsumer(business)),
-    candidate('consumer with an inbox row and a business row', bareConsumer(inboxed)),
+    candidate('consumer with a business row', bareConsumer(false)),
+    candidate('consumer with an inbox row and a business row', bareConsumer(true)),
     candidate('Mersal', mersalConsumer({ concurrency: CONCURRENCY, batch: 1 })),
     ...(together
       ? [candidate('Mersal, up to 25 in each of 4 transactions', mersalConsumer(TOGETHER))]
@@ -56,13 +55,8 @@ async function run(
   { postgres, rabbit, count }: { postgres: BenchServer; rabbit: BenchServer; count: number },
   receive: Receive,
 ): Promise<Sample> {
-  await makeTables(postgres.url)
   await using stack = new AsyncDisposableStack()
-  const pool = stack.adopt(
-    new Pool({ connectionString: postgres.url, max: CONNECTIONS }),
-    (opened) => opened.end(),
-  )
-  await makeReceived(pool)
+  const pool = await openTables(postgres.url, stack)
   const queue = await declareFilled(rabbit.url, count)
   const scene = { pool, rabbit, queue, count }
   return await handled({
@@ -91,40 +85,35 @@ async function fill(url: string, queue: string, count: number): Promise<void> {
   await model.close()
 }
 
-type Write = (client: PoolClient, message: ConsumeMessage) => Promise<unknown>
-
-const business: Write = (client, { content }) => client.query(INSERT, [numberOf(content)])
-const inboxed: Write = async (client, message) => {
-  const text =
-    'insert into bench.plain_inbox (consumer, message_id) values ($1, $2) on conflict do nothing'
-  await client.query(text, ['bench', message.properties.messageId])
-  await business(client, message)
+/** Hand-written: handles each message, then acknowledges it, until all have been. */
+export async function consumeByHand(
+  { rabbit, queue, count }: Pick<Scene, 'rabbit' | 'queue' | 'count'>,
+  stack: AsyncDisposableStack,
+  handle: (message: ConsumeMessage) => Promise<void>,
+): Promise<void> {
+  const model = stack.adopt(await connect(rabbit.url, { noDelay: true }), (opened) =>
+    opened.close(),
+  )
+  const channel = await model.createChannel()
+  await channel.prefetch(CONCURRENCY)
+  const all = Promise.withResolvers<void>()
+  let done = 0
+  const onMessage = async (message: ConsumeMessage): Promise<void> => {
+    await handle(message)
+    channel.ack(message)
+    if (++done === count) all.resolve()
+  }
+  await channel.consume(queue, (message) => {
+    if (message !== null) onMessage(message).catch(all.reject)
+  })
+  await all.promise
 }
 
-/** Begin, write, commit, acknowledge. */
-function bareConsumer(write: Write): Receive {
-  return async ({ pool, rabbit, queue, count }, stack) => {
-    const model = stack.adopt(await connect(rabbit.url, { noDelay: true }), (opened) =>
-      opened.close(),
+function bareConsumer(inbox: boolean): Receive {
+  return ({ pool, ...scene }, stack) =>
+    consumeByHand(scene, stack, ({ content, properties }) =>
+      writeByHand(pool, numberOf(content), inbox ? properties.messageId : undefined),
     )
-    const channel: Channel = await model.createChannel()
-    await channel.prefetch(CONCURRENCY)
-    const all = Promise.withResolvers<void>()
-    let done = 0
-    const onMessage = async (message: ConsumeMessage): Promise<void> => {
-      const client = await pool.connect()
-      await client.query('begin')
-      await write(client, message)
-      await client.query('commit')
-      client.release()
-      channel.ack(message)
-      if (++done === count) all.resolve()
-    }
-    await channel.consume(queue, (message) => {
-      if (message !== null) onMessage(message).catch(all.reject)
-    })
-    await all.promise
-  }
 }
 
 function mersalConsumer({ concurrency, batch }: { concurrency: number; batch: number }): Receive {

@@ -1,7 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
+import { bundled } from '../bundle.ts'
 import { peakMegabytes } from '../measure.ts'
 import type { Done, Progress, RelayJob } from './job.ts'
 
@@ -28,34 +27,19 @@ function nodeOptions(): string[] {
   return folder === undefined ? [MEMORY] : [MEMORY, '--cpu-prof', `--cpu-prof-dir=${folder}`]
 }
 
-/**
- * As plain JavaScript, as the package is published: reading TypeScript would cost each process 40
- * MB and half a second.
- */
-async function bundle(): Promise<string> {
-  const outfile = fileURLToPath(new URL('../results/relay.mjs', import.meta.url))
-  const entry = fileURLToPath(new URL('main.ts', import.meta.url))
-  await build({
-    entryPoints: [entry],
-    outfile,
-    bundle: true,
-    packages: 'external',
-    platform: 'node',
-    format: 'esm',
-    sourcemap: 'inline',
-  })
-  return outfile
-}
-
 /** A relay that neither finishes nor fails ends the run as well. */
 const LONGEST_SILENCE_MS = 300_000
 
-let bundled: Promise<string> | undefined
+let program: Promise<string> | undefined
 
 export async function startRelay(job: RelayJob): Promise<RelayProcess> {
-  const child = fork(await (bundled ??= bundle()), [JSON.stringify(job)], {
-    execArgv: nodeOptions(),
-  })
+  const child = fork(
+    await (program ??= bundled(new URL('main.ts', import.meta.url), 'relay')),
+    [JSON.stringify(job)],
+    {
+      execArgv: nodeOptions(),
+    },
+  )
   const exited = once(child, 'exit')
   let moved = 0
   child.on('message', (message) => {

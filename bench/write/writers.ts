@@ -2,7 +2,8 @@ import type { Pool, PoolClient, PoolConfig } from 'pg'
 import { Mersal, event } from '../../src/index.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { postgres, type PostgresClient } from '../../src/postgres.ts'
-import { type Candidate, cpuSeconds, type Sample } from '../measure.ts'
+import type { Candidate, Sample } from '../measure.ts'
+import { writeFor } from './transactions.ts'
 
 export interface Scene {
   readonly newPool: (options?: PoolConfig) => Pool
@@ -155,22 +156,9 @@ interface Work {
 /** All connections at once for this number of seconds, then a look at what the database holds. */
 async function run(scene: Scene, pool: Pool, { messages, table, transact }: Work): Promise<Sample> {
   await pool.query(`truncate bench.business, bench.plain, bench.outbox`)
-  const server = cpuSeconds(scene.serverPid)
-  const own = process.cpuUsage()
-  const started = performance.now()
-  const until = started + scene.seconds * 1000
-  let done = 0
-  const connection = async (): Promise<void> => {
-    while (performance.now() < until) await transact((done += 1))
-  }
-  await Promise.all(Array.from({ length: scene.connections }, connection))
-  const seconds = (performance.now() - started) / 1000
-  const { user, system } = process.cpuUsage(own)
-  const per100k = 100_000 / done
-  const cpu = {
-    node: ((user + system) / 1e6) * per100k,
-    postgres: (cpuSeconds(scene.serverPid) - server) * per100k,
-  }
+  const { connections, seconds, serverPid: pid } = scene
+  const writing = { connections, seconds, database: 'postgres', pid }
+  const { rate, cpu, done } = await writeFor(writing, transact)
   const { rows } = await pool.query<{ business: string; messages: string }>(
     `select (select count(*) from bench.business)::text as business, (select count(*) from ${table})::text as messages`,
   )
@@ -179,7 +167,7 @@ async function run(scene: Scene, pool: Pool, { messages, table, transact }: Work
     faults.push(`${rows[0]?.business} business rows of ${done}`)
   if (rows[0]?.messages !== String(done * messages))
     faults.push(`${rows[0]?.messages} messages of ${done * messages}`)
-  return { rate: done / seconds, cpu, faults }
+  return { rate, cpu, faults }
 }
 
 /** A pool for the relay on which nobody is woken: what is left is the price of writing alone. */
