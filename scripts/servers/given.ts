@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { Client } from 'pg'
 import { canaryPassword } from './password.ts'
 import { clusterProblem } from './postgres.ts'
+import { isPresent } from './present.ts'
 
 /**
  * The server that the tests use; each test has a schema of its own on it. Its password may never be
@@ -34,11 +35,10 @@ async function reach(): Promise<string | undefined> {
  */
 export async function serverAnswers(): Promise<boolean> {
   const problem = await reach()
-  if (problem === undefined) return true
-  const text = `NO POSTGRESQL SERVER: ${problem}. Start one on 127.0.0.1:5432 or set MERSAL_TEST_POSTGRES_URL.`
-  if (process.env['CI'] === 'true') throw new Error(text)
-  process.stderr.write(`\n*** ${text} These tests are SKIPPED. ***\n`)
-  return false
+  return isPresent(
+    problem &&
+      `NO POSTGRESQL SERVER: ${problem}. Start one on 127.0.0.1:5432 or set MERSAL_TEST_POSTGRES_URL`,
+  )
 }
 
 function canConnect(port: number): Promise<boolean> {
@@ -55,20 +55,12 @@ function hasTools(): boolean {
 }
 
 export async function rabbitIsHere(): Promise<boolean> {
-  if (hasTools() && (await canConnect(5672))) return true
-  const text =
-    'RabbitMQ at 127.0.0.1:5672 and rabbitmqctl are needed for these tests, and are not here'
-  if (process.env['CI'] === 'true') throw new Error(text)
-  process.stderr.write(`\nSKIPPED: ${text}\n`)
-  return false
+  const isHere = hasTools() && (await canConnect(5672))
+  const problem = 'NO RABBITMQ SERVER at 127.0.0.1:5672, or no rabbitmqctl in PATH'
+  return isPresent(isHere ? undefined : problem)
 }
 
 /** Whether the server's programs are on this machine; if not, says so loudly, and fails in CI. */
 export function clusterAvailable(): boolean {
-  const problem = clusterProblem()
-  if (problem === undefined) return true
-  const text = problem.toUpperCase()
-  if (process.env['CI'] === 'true') throw new Error(text)
-  process.stderr.write(`\n*** ${text}: tests with a server of their own are SKIPPED. ***\n`)
-  return false
+  return isPresent(clusterProblem()?.toUpperCase())
 }

@@ -5,9 +5,8 @@ import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync }
 import { connect } from 'node:net'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as wait } from 'node:timers/promises'
 import { freePort } from './postgres.ts'
-import { watchdog } from './watchdog.ts'
+import { type ServerProgram, startServer } from './program.ts'
 
 const VERSION = '4.4.0'
 const LONGEST_START_MS = 90_000
@@ -55,17 +54,12 @@ async function fetched(): Promise<string> {
 }
 
 /** A whole broker of its own, that may be killed, stopped, cut off and started again. */
-export interface PrivateKafka extends AsyncDisposable {
+export interface PrivateKafka extends ServerProgram {
   /** `host:port` */
   readonly server: string
   /** The same, for whoever goes past `advertised`; empty unless asked for. */
   readonly inside: string
   readonly port: number
-  start(): Promise<void>
-  /** Sends a signal to the broker process. With SIGKILL it resolves when the process is gone. */
-  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void>
-  /** Ends the broker in good order. */
-  stop(): Promise<void>
 }
 
 export interface KafkaServerOptions {
@@ -144,7 +138,6 @@ export async function openPrivateKafka(options: KafkaServerOptions = {}): Promis
   const inside = options.hasInside === true ? await freePort() : 0
   const file = join(folder, 'server.properties')
   writeFileSync(file, `${configOf(folder, { clients: port, controller, inside }, options)}\n`)
-  const guard = watchdog({ pidFiles: [], signal: 'KILL', folders: [folder] })
   const java = [
     '-Xmx256m',
     '-Xms64m',
@@ -153,7 +146,7 @@ export async function openPrivateKafka(options: KafkaServerOptions = {}): Promis
     '-cp',
     classes,
   ]
-  const format = async (): Promise<void> => {
+  const prepare = async (): Promise<void> => {
     const { scram } = options
     const users =
       scram === undefined
@@ -165,54 +158,15 @@ export async function openPrivateKafka(options: KafkaServerOptions = {}): Promis
     await once(child, 'exit')
     if (child.exitCode !== 0) throw new Error('the storage of a private Kafka cannot be made')
   }
-  let server: { readonly pid: number; readonly ended: Promise<unknown> } | undefined
-  const start = async (): Promise<void> => {
-    // A group of its own: Ctrl+C at the terminal is for the program that started it.
-    const child = spawn('java', [...java, 'kafka.Kafka', file], {
-      cwd: folder,
-      stdio: 'ignore',
-      detached: true,
-    })
-    await once(child, 'spawn')
-    const pid = child.pid as number
-    guard.watch(pid)
-    server = { pid, ended: once(child, 'exit') }
-    const until = performance.now() + LONGEST_START_MS
-    while (!(await answers(port))) {
-      if (child.exitCode !== null || performance.now() > until)
-        throw new Error(`Kafka does not start (exit code ${child.exitCode})`)
-      await wait(50)
-    }
-  }
-  const end = async (name: 'SIGKILL' | 'SIGTERM'): Promise<void> => {
-    const current = server
-    if (current === undefined) return
-    server = undefined
-    process.kill(current.pid, name)
-    await current.ended
-  }
-  const dispose = async (): Promise<void> => {
-    await end('SIGKILL').catch(() => {}) // it may have ended by itself
-    rmSync(folder, { recursive: true, force: true })
-    await guard[Symbol.asyncDispose]()
-  }
-  try {
-    await format()
-    await start()
-  } catch (error) {
-    await dispose()
-    throw error
-  }
-  return {
-    server: `127.0.0.1:${port}`,
-    inside: inside === 0 ? '' : `127.0.0.1:${inside}`,
-    port,
-    start,
-    async signal(name) {
-      if (name === 'SIGKILL') await end(name)
-      else if (server !== undefined) process.kill(server.pid, name)
-    },
-    stop: () => end('SIGTERM'),
-    [Symbol.asyncDispose]: dispose,
-  }
+  const server = await startServer({
+    name: 'Kafka',
+    program: 'java',
+    args: [...java, 'kafka.Kafka', file],
+    folder,
+    answers: () => answers(port),
+    longestStartMs: LONGEST_START_MS,
+    prepare,
+  })
+  const at = (number: number): string => `127.0.0.1:${number}`
+  return { ...server, server: at(port), inside: inside === 0 ? '' : at(inside), port }
 }

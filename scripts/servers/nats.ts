@@ -1,21 +1,14 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as wait } from 'node:timers/promises'
 import { freePort } from './postgres.ts'
-import { watchdog } from './watchdog.ts'
+import { findProgram, type ServerProgram, startServer } from './program.ts'
 
-const LONGEST_START_MS = 30_000
-
-/** Where the server program is, or undefined. */
-function serverProgram(environment: NodeJS.ProcessEnv): string | undefined {
-  // Debian puts it where only root looks.
-  const folders = [...(environment['PATH'] ?? '').split(':'), '/usr/sbin', '/usr/local/sbin']
-  return folders.map((folder) => join(folder, 'nats-server')).find((path) => existsSync(path))
-}
+/** Where the server program is, or undefined. Debian puts it where only root looks. */
+const serverProgram = (environment: NodeJS.ProcessEnv): string | undefined =>
+  findProgram('nats-server', environment, ['/usr/sbin', '/usr/local/sbin'])
 
 /** What keeps a private NATS server from running on this machine, or undefined. */
 export function natsProblem(environment: NodeJS.ProcessEnv = process.env): string | undefined {
@@ -25,16 +18,11 @@ export function natsProblem(environment: NodeJS.ProcessEnv = process.env): strin
 }
 
 /** A whole server of its own, that may be killed, stopped, cut off and started again. */
-export interface PrivateNats extends AsyncDisposable {
+export interface PrivateNats extends ServerProgram {
   readonly url: string
   readonly port: number
   /** Where JetStream keeps its streams. */
   readonly store: string
-  start(): Promise<void>
-  /** Sends a signal to the server process. With SIGKILL it resolves when the process is gone. */
-  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void>
-  /** Ends the server in good order. */
-  stop(): Promise<void>
 }
 
 export interface NatsOptions {
@@ -77,55 +65,13 @@ export async function openPrivateNats(options: NatsOptions = {}): Promise<Privat
     ...config,
   ]
   writeFileSync(join(folder, 'nats.conf'), `${lines.join('\n')}\n`)
-  const guard = watchdog({ pidFiles: [], signal: 'KILL', folders: [folder] })
-  let server: { readonly pid: number; readonly ended: Promise<unknown> } | undefined
-  const start = async (): Promise<void> => {
-    // A group of its own: Ctrl+C at the terminal is for the program that started it.
-    const child = spawn(program, ['-c', join(folder, 'nats.conf')], {
-      cwd: folder,
-      stdio: 'ignore',
-      detached: true,
-    })
-    await once(child, 'spawn')
-    const pid = child.pid as number
-    guard.watch(pid)
-    server = { pid, ended: once(child, 'exit') }
-    const until = performance.now() + LONGEST_START_MS
-    while (!(await answers(port))) {
-      if (child.exitCode !== null || performance.now() > until)
-        throw new Error(`nats-server does not start (exit code ${child.exitCode})`)
-      await wait(20)
-    }
-  }
-  const end = async (name: 'SIGKILL' | 'SIGTERM'): Promise<void> => {
-    const current = server
-    if (current === undefined) return
-    server = undefined
-    process.kill(current.pid, name)
-    await current.ended
-  }
-  const dispose = async (): Promise<void> => {
-    await end('SIGKILL').catch(() => {}) // it may have ended by itself
-    rmSync(folder, { recursive: true, force: true })
-    await guard[Symbol.asyncDispose]()
-  }
-  try {
-    await start()
-  } catch (error) {
-    await dispose()
-    throw error
-  }
+  const server = await startServer({
+    name: 'nats-server',
+    program,
+    args: ['-c', join(folder, 'nats.conf')],
+    folder,
+    answers: () => answers(port),
+  })
   const login = user === undefined ? '' : `${user.name}:${encodeURIComponent(user.password)}@`
-  return {
-    url: `nats://${login}127.0.0.1:${port}`,
-    port,
-    store,
-    start,
-    async signal(name) {
-      if (name === 'SIGKILL') await end(name)
-      else if (server !== undefined) process.kill(server.pid, name)
-    },
-    stop: () => end('SIGTERM'),
-    [Symbol.asyncDispose]: dispose,
-  }
+  return { ...server, url: `nats://${login}127.0.0.1:${port}`, port, store }
 }

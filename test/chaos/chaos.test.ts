@@ -9,19 +9,10 @@ import { clusterAvailable } from '../postgres/cluster.ts'
 import { previousBuild } from './builds.ts'
 import { errorText } from './history.ts'
 import { mariadbProblem } from '../../scripts/servers/mariadb.ts'
+import { isPresent } from '../../scripts/servers/present.ts'
 import { openDisk } from './places/disk.ts'
 import plansThatFailed from './plans-that-failed.json' with { type: 'json' }
 import { run, type Settings } from './run.ts'
-
-function brokerAvailable(): boolean {
-  const problem = brokerProblem()
-  if (problem === undefined) return true
-  if (process.env['CI'] === 'true') throw new Error(problem)
-  process.stderr.write(
-    `\n*** ${problem.toUpperCase()}: the chaos run with a broker of its own is SKIPPED. ***\n`,
-  )
-  return false
-}
 
 async function small(settings: Pick<Settings, 'store' | 'seed' | 'nemeses'>): Promise<void> {
   const { verdict, reasons, findings, kept } = await run({ seconds: 3, least: 0, ...settings })
@@ -49,17 +40,9 @@ async function available(what: string, open: () => Promise<AsyncDisposable>): Pr
   }
 }
 
-const present = clusterAvailable() && brokerAvailable()
+const present = clusterAvailable() && isPresent(brokerProblem())
 
-/** Whether MariaDB can be started here; if not, says so, or fails in CI. */
-function mariadbAvailable(): boolean {
-  const problem = mariadbProblem()
-  if (problem === undefined) return true
-  if (process.env['CI'] === 'true') throw new Error(problem)
-  process.stderr.write(`\n*** ${problem.toUpperCase()}: A RUN ON MARIADB IS SKIPPED. ***\n`)
-  return false
-}
-const mariadb = mariadbAvailable()
+const mariadb = isPresent(mariadbProblem())
 const nats = natsIsHere()
 const disks = await available('THE PLANS WITH FULL DISKS', () => openDisk('try', 1))
 const builds = await available('TWO BUILDS IN ONE RUN', previousBuild)

@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import { mariadbProblem } from '../../scripts/servers/mariadb.ts'
+import { isPresent } from '../../scripts/servers/present.ts'
 import { brokerProblem } from '../../scripts/servers/rabbitmq.ts'
 import { kafkaIsHere } from '../kafka/server.ts'
 import { natsIsHere } from '../nats/server.ts'
@@ -20,18 +21,9 @@ const ROUNDS = Number(process.env['CRASH_ROUNDS'] ?? 1)
 /** Most of a cell is waiting for claims and for processes to start. */
 const AT_ONCE = 3
 
-function available(problem: string | undefined): boolean {
-  if (problem === undefined) return true
-  if (process.env['CI'] === 'true') throw new Error(problem)
-  process.stderr.write(
-    `\n*** ${problem.toUpperCase()}: the crash matrix on servers is SKIPPED. ***\n`,
-  )
-  return false
-}
-
-const databases = { postgres: clusterAvailable(), mysql: available(mariadbProblem()) }
+const databases = { postgres: clusterAvailable(), mysql: isPresent(mariadbProblem()) }
 const brokers = {
-  rabbitmq: available(brokerProblem()),
+  rabbitmq: isPresent(brokerProblem()),
   nats: natsIsHere(),
   redis: redisIsHere(),
   kafka: kafkaIsHere(),

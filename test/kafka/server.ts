@@ -1,4 +1,5 @@
 import { kafkaProblem, openPrivateKafka, type PrivateKafka } from '../../scripts/servers/kafka.ts'
+import { isPresent } from '../../scripts/servers/present.ts'
 
 export { openPrivateKafka, type PrivateKafka } from '../../scripts/servers/kafka.ts'
 
@@ -8,11 +9,7 @@ export { openPrivateKafka, type PrivateKafka } from '../../scripts/servers/kafka
  */
 export function kafkaIsHere(which: 'any' | 'private' = 'private'): boolean {
   const isGiven = which === 'any' && process.env['MERSAL_TEST_KAFKA_URL'] !== undefined
-  const problem = isGiven ? undefined : kafkaProblem()
-  if (problem === undefined) return true
-  if (process.env['CI'] === 'true') throw new Error(problem)
-  process.stderr.write(`\nSKIPPED: ${problem}\n`)
-  return false
+  return isGiven || isPresent(kafkaProblem())
 }
 
 /** A broker for tests that end nothing: the one of `MERSAL_TEST_KAFKA_URL`, or a private one. */

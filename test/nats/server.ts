@@ -1,4 +1,5 @@
 import { natsProblem, openPrivateNats, type PrivateNats } from '../../scripts/servers/nats.ts'
+import { isPresent } from '../../scripts/servers/present.ts'
 
 export { openPrivateNats, type PrivateNats } from '../../scripts/servers/nats.ts'
 
@@ -8,11 +9,7 @@ export { openPrivateNats, type PrivateNats } from '../../scripts/servers/nats.ts
  */
 export function natsIsHere(which: 'any' | 'private' = 'private'): boolean {
   const isGiven = which === 'any' && process.env['MERSAL_TEST_NATS_URL'] !== undefined
-  const problem = isGiven ? undefined : natsProblem()
-  if (problem === undefined) return true
-  if (process.env['CI'] === 'true') throw new Error(problem)
-  process.stderr.write(`\nSKIPPED: ${problem}\n`)
-  return false
+  return isGiven || isPresent(natsProblem())
 }
 
 /** A server for tests that end nothing: the one of `MERSAL_TEST_NATS_URL`, or a private one. */

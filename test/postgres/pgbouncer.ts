@@ -4,6 +4,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
+import { isPresent } from '../../scripts/servers/present.ts'
 import { watchdog } from '../../scripts/servers/watchdog.ts'
 import { freePort } from './cluster.ts'
 
@@ -14,11 +15,9 @@ const BINARY = process.env['MERSAL_TEST_PGBOUNCER'] ?? '/usr/sbin/pgbouncer'
  * everything asks for it with MERSAL_TEST_REQUIRE_PGBOUNCER=true.
  */
 export function pgbouncerAvailable(): boolean {
-  if (existsSync(BINARY)) return true
-  const text = `NO PGBOUNCER in ${BINARY} (apt-get install pgbouncer, or set MERSAL_TEST_PGBOUNCER)`
-  if (process.env['MERSAL_TEST_REQUIRE_PGBOUNCER'] === 'true') throw new Error(text)
-  process.stderr.write(`\n*** ${text}: tests behind a pooler are SKIPPED. ***\n`)
-  return false
+  const problem = `NO PGBOUNCER in ${BINARY} (apt-get install pgbouncer, or set MERSAL_TEST_PGBOUNCER)`
+  const required = process.env['MERSAL_TEST_REQUIRE_PGBOUNCER'] === 'true'
+  return isPresent(existsSync(BINARY) ? undefined : problem, required)
 }
 
 /** pgbouncer in front of a server, in transaction mode. */
