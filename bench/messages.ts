@@ -42,7 +42,7 @@ export interface Keys {
 
 export const noKeys: Keys = { of: () => undefined, sql: 'null::text' }
 
-/** So many keys, each as often as the others. */
+/** This number of keys, each as often as the others. */
 export function evenKeys(count: number): Keys {
   return { of: (number) => `key ${number % count}`, sql: `'key ' || n % ${count}` }
 }

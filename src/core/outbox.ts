@@ -71,7 +71,7 @@ export interface OutboxStorage<Tx> {
   renew?(claims: readonly Claim[], options: { readonly claimMs: number }): Promise<void>
   /**
    * Removes kept rows whose retention is over, at most `limit` of them; returns how many.
-   * `longerMs`: they are kept for so much longer, because the clock has been set forward.
+   * `longerMs`: they are kept longer by this, because the clock has been set forward.
    */
   prune(options: { readonly limit: number; readonly longerMs?: number }): Promise<number>
   /** Optional; without it a clock that is set back holds up messages until it has caught up. */

@@ -138,8 +138,8 @@ async function loop(ports: JanitorPorts, tasks: readonly Task[], rounds: Rounds)
 }
 
 /**
- * How far the clock of the rows has been set forward while this process ran, at least. Rows are
- * kept for so much longer: they are younger than that clock makes them.
+ * How far the clock of the rows has been set forward while this process ran, at least, in
+ * milliseconds. Rows are kept longer by it: they are younger than that clock makes them.
  */
 function forwardOf(clock: Clock, read: (() => Promise<number>) | undefined): () => Promise<number> {
   let lowest = Infinity

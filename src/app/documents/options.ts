@@ -37,7 +37,7 @@ export interface DocumentsOptions {
    * Default 15000.
    */
   readonly holdMs?: number
-  /** A message that was refused so often becomes a dead letter. From 1 to 1,000,000. Default 10. */
+  /** Refusals after which a message becomes a dead letter. From 1 to 1,000,000. Default 10. */
   readonly maxAttempts?: number
   /** Waiting time after a refusal. Default 1 s, doubling, at most 5 minutes. */
   readonly retry?: Backoff

@@ -62,7 +62,7 @@ export class DocumentPublisher {
   async #publish({ document, until, waiting }: InHand): Promise<Ended> {
     const { clock, maxAttempts, outages } = this.#ports
     const { messages, attempts } = document
-    // It is alone, and nobody has refused it so often.
+    // It is alone, and has been tried more often than it was refused.
     if (attempts > maxAttempts + EXTRA_ATTEMPTS) return this.#killsRelay(document)
     let confirmed = 0
     // What was not tried, or failed through no fault of its own, is not charged.

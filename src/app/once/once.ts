@@ -24,7 +24,7 @@ type Kept = Extract<OnceClaimed, { readonly kind: 'kept' }>
 /** Looks again after this time while another process runs the request, then ever later. */
 const FIRST_PAUSE_MS = 10
 const LONGEST_PAUSE_MS = 200
-/** A database that cannot tell at once that a key is taken has at least so long, in milliseconds. */
+/** Shortest time to claim a key, for databases that cannot tell at once that it is taken. */
 const LEAST_CLAIM_MS = 1000
 
 /** The requests of one app that take effect once. */

@@ -58,7 +58,7 @@ export interface DocumentHold {
 export interface DocumentSettlement {
   readonly key: DocumentKey
   readonly token: string
-  /** So many messages, counted from the first, are confirmed: they are removed. */
+  /** How many messages, counted from the first, are confirmed: they are removed. */
   readonly confirmed: number
   /** The one behind them is given up: it becomes a dead letter. */
   readonly dead?:

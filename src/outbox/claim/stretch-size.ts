@@ -9,7 +9,7 @@ export interface StretchSize {
   readonly sweep: number
   /** Rows of any other look. */
   readonly look: number
-  /** A stretch took so long; `cut`: there were more rows than it walked over. */
+  /** A stretch took this time; `cut`: there were more rows than it walked over. */
   took(ms: number, cut: boolean): void
   /** It did not end in time. */
   failed(): void

@@ -57,7 +57,7 @@ function looks(
   const claimMs = Math.max(settings.claimMs, settings.expressGraceMs)
   const retryMs = Math.max(settings.retry.longestMs, settings.breaker.longestMs, SET_ASIDE_MS)
   let known: Offset | undefined
-  /** Set back by so much, and rows may still have to be put right. */
+  /** The clock was set back by this, and rows may still have to be corrected. */
   let pending: LawfulWaits | undefined
   let wasAhead = false
 

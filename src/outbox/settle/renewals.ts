@@ -19,8 +19,8 @@ export interface RenewalPorts {
 }
 
 /**
- * When so much of the time of a claim is over, it is renewed. Well before its last part, in which
- * nothing is handed over any more.
+ * The part of a claim's time after which it is renewed: well before its last part, in which nothing
+ * is handed over any more.
  */
 const RENEW_AFTER = 0.4
 

@@ -3,7 +3,7 @@ import { type MysqlHeader, type MysqlPool, type MysqlPoolConnection, plainRows }
 import { isConflict, storeFailure } from './failure.ts'
 import { lentBy, resetsOnRelease } from './own-pool.ts'
 
-/** A statement that is not answered for so long fails, and its connection is closed. */
+/** A statement without an answer after this time fails, and its connection is closed. */
 const ANSWER_MS = 15_000
 /** A deadlock has undone the whole transaction, so that it may be run again. */
 const REPEATS = 3
@@ -51,9 +51,10 @@ export interface Own {
 
 /**
  * A snapshot per statement and no locks on gaps; a lock is waited for no longer than others should
- * have to wait for us; texts, times and errors do not depend on the settings of the server. It ends
- * a transaction of ours that says nothing for so long: our process is frozen then, and nobody else
- * can claim the rows that it has locked. (MySQL has no such setting, and ends the connection.)
+ * have to wait for us; texts, times and errors do not depend on the settings of the server. The
+ * server ends a transaction of ours that sends nothing for the time below: our process is frozen
+ * then, and nobody else can claim the rows that it has locked. (MySQL has no such setting, and ends
+ * the connection.)
  */
 const SETTINGS = [
   `set names utf8mb4`,

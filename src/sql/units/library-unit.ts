@@ -27,7 +27,7 @@ select pg_catalog.set_config('${SETTING}', case
 from (select ${now} as v) s`
 
 /**
- * A send waits so long for its mark. It must not wait for ever: a cursor that is open on the
+ * The longest wait of a send for its mark. It must not wait for ever: a cursor that is open on the
  * connection may wait for the send.
  */
 const PATIENCE_MS = 200

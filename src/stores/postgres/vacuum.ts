@@ -36,7 +36,7 @@ const SHORTEST_REST_MS = 1000
 const LONGEST_REST_MS = 600_000
 /** After a vacuum that failed, or that we may not do. */
 const FAILED_REST_MS = 60_000
-/** The client waits so long; the server may go on. */
+/** The longest wait of the client for an answer; the server may go on. */
 const ANSWER_MS = 3_600_000
 
 /**

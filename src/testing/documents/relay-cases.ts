@@ -92,7 +92,7 @@ export const relayCases: readonly ContractCase<DocumentsHarness>[] = [
     },
   },
   {
-    name: 'at most so many documents are held as are asked for, those that have waited longest first',
+    name: 'no more documents are held than are asked for, those that have waited longest first',
     async run(harness) {
       const storage = await harness.open()
       for (const id of ['c', 'b', 'a']) {

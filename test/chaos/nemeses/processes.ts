@@ -10,7 +10,7 @@ import { type Nemesis, pick, type Scene, upTo } from './nemesis.ts'
 const everywhere = storeKinds
 const PATIENCE_MS = 10_000
 const STOP_MS = 15_000
-/** So long a relay may take to have messages in its hands. */
+/** Longest time until a relay has messages in its hands. */
 const BUSY_MS = 2000
 
 /** Whoever relays passes the points of a relay. */

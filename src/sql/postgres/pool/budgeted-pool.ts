@@ -12,7 +12,7 @@ export interface BudgetedPool extends PostgresPool {
   readonly listening: PostgresPool
 }
 
-/** A connection that nobody has used for so long is closed. */
+/** A connection that has been idle for this time is closed. */
 const IDLE_MS = 10_000
 /** A server that does not answer cannot say that it has let a connection go. */
 const LONGEST_CLOSE_MS = 2000

@@ -1,5 +1,5 @@
 import { handleRevoked } from '../../units/transaction-words.ts'
-import { type Gate, type Lent, gate } from './lent.ts'
+import { type Gate, type Lent, checked, gate } from './lent.ts'
 
 /** A transaction of postgres.js, or a savepoint of it. */
 export type Sql = ((...given: unknown[]) => unknown) & Record<string, unknown>
@@ -21,19 +21,21 @@ export function lendPostgresJs<Tx>(tx: Tx): Lent<Tx> {
 
 /** Statements, also of savepoints inside of it, go through the gate. */
 export function guardedSql(sql: Sql, passing: Gate): Sql {
+  const sending = (text: unknown, make: () => unknown): unknown =>
+    checked(passing, text, () => held(make(), passing))
   const lent = ((...given: unknown[]): unknown => {
     const [first] = given
     const text = Array.isArray(first) && 'raw' in first ? first.join('?') : undefined
-    return text === undefined ? sql(...given) : checked(() => sql(...given), text, passing)
+    return text === undefined ? sql(...given) : sending(text, () => sql(...given))
   }) as Sql
   Object.defineProperties(lent, Object.getOwnPropertyDescriptors(sql))
   const own = (name: string, value: unknown): unknown =>
     Object.defineProperty(lent, name, { value, configurable: true })
   const { unsafe, file, savepoint } = sql as Record<string, (...given: unknown[]) => unknown>
   if (unsafe !== undefined)
-    own('unsafe', (...given: unknown[]) => checked(() => unsafe(...given), given[0], passing))
+    own('unsafe', (...given: unknown[]) => sending(given[0], () => unsafe(...given)))
   if (file !== undefined)
-    own('file', (...given: unknown[]) => checked(() => file(...given), undefined, passing))
+    own('file', (...given: unknown[]) => sending(undefined, () => file(...given)))
   if (savepoint !== undefined) own('savepoint', lentSavepoint(savepoint, passing))
   return lent
 }
@@ -70,13 +72,9 @@ async function allOf(work: (inner: Sql) => unknown, inner: Sql): Promise<unknown
   return Array.isArray(made) ? await Promise.all(made) : made
 }
 
-function checked(make: () => unknown, text: unknown, passing: Gate): unknown {
-  try {
-    passing.admit(text)
-  } catch (error) {
-    return Promise.reject(error)
-  }
-  const query = make() as Query
+/** The answer of a statement that is sent too late is the refusal. */
+function held(made: unknown, passing: Gate): unknown {
+  const query = made as Query
   const { handler } = query
   query.handler = (sent) =>
     passing.revoked ? sent.reject(handleRevoked('postgres.js')) : handler(sent)

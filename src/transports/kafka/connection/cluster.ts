@@ -15,7 +15,7 @@ export type KafkaLink = Link<Cluster>
 export type Purpose = 'ask' | 'publish' | 'group' | `fetch ${string}`
 
 const HEARTBEAT_MS = 3000
-/** A broker that starts on a busy machine may be so long without all of its topics. */
+/** A broker that starts on a busy machine may need this time until it has all of its topics. */
 const SETTLING_MS = 30_000
 const GROUP = 0
 const COORDINATOR_TRIES = 6

@@ -21,7 +21,7 @@ import { chosenFrom, type Entry, giveBack, type Partition, take } from './partit
 import type { Settler } from './settle.ts'
 
 const backoff = { firstMs: 100, longestMs: 3000 }
-/** So long a consumer that has begun may be without a partition before it says that it has begun. */
+/** Longest wait of a consumer for its first partition before it says that it has begun. */
 const LONGEST_START_MS = 3000
 const LONGEST_TIMER_MS = 60_000
 /** A stop does not wait for brokers that are away. */

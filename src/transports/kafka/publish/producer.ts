@@ -8,7 +8,7 @@ import type { KafkaSettings } from '../options.ts'
 import { type Answer, Lane, type LanePorts, type Parcel } from './lane.ts'
 
 const TOPIC = 2 as const
-/** So many messages without a key go to one partition, then to the next one. */
+/** Messages without a key that go to one partition before the next one has its turn. */
 const SPREAD = 16
 
 /** As the clients of Kafka choose it for the same key. */

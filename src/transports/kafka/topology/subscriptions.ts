@@ -5,7 +5,7 @@ import type { Cluster } from '../connection/cluster.ts'
 import { endOf, type Place, readFrom } from '../connection/records.ts'
 import { checkAbsent } from './existence.ts'
 
-/** A broker that starts may be so long without the end of a topic. */
+/** A broker that starts may need this time until it knows the end of a topic. */
 const LONGEST_START_MS = 10_000
 
 /** One record of the topic of subscriptions. `null` in place of the value takes it back. */

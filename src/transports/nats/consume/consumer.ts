@@ -23,7 +23,7 @@ const backoff = { firstMs: 500, longestMs: 3000 }
 const PAUSE_MS = 250
 const LONGEST_HEARTBEAT_MS = 3000
 const MOST_LOSSES = 10_000
-/** So often in the time after which JetStream gives a message to somebody else it is renewed. */
+/** Renewals of a hold within the time after which JetStream gives the message to somebody else. */
 const RENEWALS = 4
 
 export interface ConsumerParts {

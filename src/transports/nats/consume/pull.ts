@@ -32,7 +32,7 @@ function endOf({ headers }: Msg): End | undefined {
 
 export interface PullOptions {
   readonly stream: string
-  /** So often the server says that it still knows the request, and looks who still waits. */
+  /** How often the server says that it still knows the request, and looks who still waits. */
   readonly heartbeatMs: number
 }
 

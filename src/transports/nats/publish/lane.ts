@@ -12,7 +12,7 @@ import { refused, unavailable, unknown, withdrawn } from '../../shared/outcomes.
 import { answeredOrStopped, type Stop, type TakeBack } from '../../shared/stop.ts'
 import type { NatsLive } from '../connection/client.ts'
 
-/** So much may be on its way without an answer; what comes then waits its turn. */
+/** Most that may be on its way without an answer; what comes then waits its turn. */
 const MOST_BYTES = 8 * 1024 * 1024
 const MOST_MESSAGES = 4096
 
