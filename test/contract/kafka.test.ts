@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Destination } from '../../src/core/messages/message.ts'
-import { transportContract } from '../../src/testing/index.ts'
 import { kafkaHarness } from '../kafka/contract-harness.ts'
 import { plainClient } from '../kafka/plain-client.ts'
 import { kafkaIsHere, openKafka } from '../kafka/server.ts'
+import { transportSuite } from './transport-suite.ts'
 
 const here = kafkaIsHere('any')
 let server: Awaited<ReturnType<typeof openKafka>>
@@ -16,14 +16,7 @@ afterAll(async () => {
   if (here) await server[Symbol.asyncDispose]()
 })
 
-describe.skipIf(!here)('Kafka transport', () => {
-  for (const item of transportContract) {
-    test(item.name, async () => {
-      await using harness = kafkaHarness(server.server)
-      await item.run(harness)
-    })
-  }
-})
+transportSuite('Kafka transport', () => kafkaHarness(server.server), here)
 
 const toQueue = (name: string): Destination => ({ transport: 'default', kind: 'queue', name })
 const toTopic = (name: string): Destination => ({ transport: 'default', kind: 'topic', name })

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Destination } from '../../src/core/messages/message.ts'
-import { transportContract } from '../../src/testing/index.ts'
 import { natsHarness } from '../nats/contract-harness.ts'
 import { plainClient } from '../nats/plain-client.ts'
 import { natsIsHere, openNats } from '../nats/server.ts'
+import { transportSuite } from './transport-suite.ts'
 
 const here = natsIsHere('any')
 let server: Awaited<ReturnType<typeof openNats>>
@@ -19,14 +19,7 @@ afterAll(async () => {
 const toQueue = (name: string): Destination => ({ transport: 'default', kind: 'queue', name })
 const toTopic = (name: string): Destination => ({ transport: 'default', kind: 'topic', name })
 
-describe.skipIf(!here)('NATS transport', () => {
-  for (const item of transportContract) {
-    test(item.name, async () => {
-      await using harness = natsHarness(server.url)
-      await item.run(harness)
-    })
-  }
-})
+transportSuite('NATS transport', () => natsHarness(server.url), here)
 
 describe.skipIf(!here)('NATS transport, seen by a plain client', () => {
   test('every confirmed message is in its stream, with the same bytes and headers', async () => {

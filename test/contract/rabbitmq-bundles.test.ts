@@ -3,10 +3,10 @@ import { describe, expect, test } from 'vitest'
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { Transport } from '../../src/core/transport.ts'
 import type { RabbitTransport } from '../../src/rabbitmq.ts'
-import { transportContract } from '../../src/testing/index.ts'
 import { rabbitIsHere } from '../rabbitmq/broker.ts'
 import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { rabbitHarness } from '../rabbitmq/contract-harness.ts'
+import { transportSuite } from './transport-suite.ts'
 
 const here = await rabbitIsHere()
 const place = withVhost(here)
@@ -48,27 +48,19 @@ function accompanied(transport: RabbitTransport): Transport {
   }
 }
 
-describe.skipIf(!here)('RabbitMQ transport with bundles', () => {
-  for (const item of transportContract) {
-    test(item.name, async () => {
-      await using opened = rabbitHarness(place.url, { bundles: { events: true } })
-      await item.run(opened)
-    })
-  }
-})
+transportSuite(
+  'RabbitMQ transport with bundles',
+  () => rabbitHarness(place.url, { bundles: { events: true } }),
+  here,
+)
+
+transportSuite(
+  'RabbitMQ transport on classic queues, every message in a bundle',
+  () => rabbitHarness(place.url, { queueType: 'classic', bundles: { events: true } }, accompanied),
+  here,
+)
 
 describe.skipIf(!here)('RabbitMQ transport on classic queues, every message in a bundle', () => {
-  for (const item of transportContract) {
-    test(item.name, async () => {
-      await using opened = rabbitHarness(
-        place.url,
-        { queueType: 'classic', bundles: { events: true } },
-        accompanied,
-      )
-      await item.run(opened)
-    })
-  }
-
   test('in which companions came, so there were bundles', () => {
     expect(bundled).toBeGreaterThan(1000)
   })

@@ -1,25 +1,21 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { RabbitOptions } from '../../src/rabbitmq.ts'
-import { type TransportHarness, transportContract } from '../../src/testing/index.ts'
+import type { TransportHarness } from '../../src/testing/index.ts'
 import { rabbitIsHere } from '../rabbitmq/broker.ts'
 import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { rabbitHarness } from '../rabbitmq/contract-harness.ts'
 import { plainClient } from '../rabbitmq/plain-client.ts'
+import { transportSuite } from './transport-suite.ts'
 
 const here = await rabbitIsHere()
 const place = withVhost(here)
 
 const harness = (options: RabbitOptions = {}): TransportHarness => rabbitHarness(place.url, options)
 
-describe.skipIf(!here)('RabbitMQ transport', () => {
-  for (const item of transportContract) {
-    test(item.name, async () => {
-      await using opened = harness()
-      await item.run(opened)
-    })
-  }
+transportSuite('RabbitMQ transport', () => harness(), here)
 
+describe.skipIf(!here)('RabbitMQ transport', () => {
   test('a plain client finds every confirmed message, with the same bytes, headers and properties', async () => {
     await using opened = harness()
     await using plain = await plainClient(place.url)
@@ -80,11 +76,8 @@ describe.skipIf(!here)('RabbitMQ transport', () => {
   })
 })
 
-describe.skipIf(!here)('RabbitMQ transport on classic queues', () => {
-  for (const item of transportContract) {
-    test(item.name, async () => {
-      await using opened = harness({ queueType: 'classic' })
-      await item.run(opened)
-    })
-  }
-})
+transportSuite(
+  'RabbitMQ transport on classic queues',
+  () => harness({ queueType: 'classic' }),
+  here,
+)

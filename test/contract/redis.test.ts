@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Destination } from '../../src/core/messages/message.ts'
-import { transportContract } from '../../src/testing/index.ts'
 import { redisHarness } from '../redis/contract-harness.ts'
 import { redisCli, streamOf } from '../redis/plain-client.ts'
 import { openPrivateRedis, type PrivateRedis, redisIsHere } from '../redis/server.ts'
+import { transportSuite } from './transport-suite.ts'
 
 const here = redisIsHere()
 let server: PrivateRedis
@@ -22,14 +22,7 @@ const to = (kind: 'queue' | 'topic', name: string): Destination => ({
   name,
 })
 
-describe.skipIf(!here)('Redis transport', () => {
-  for (const item of transportContract) {
-    test(item.name, async () => {
-      await using harness = redisHarness(server.url)
-      await item.run(harness)
-    })
-  }
-})
+transportSuite('Redis transport', () => redisHarness(server.url), here)
 
 describe.skipIf(!here)('Redis transport, seen by redis-cli', () => {
   test('every confirmed message is in its stream, with the same fields, in the order of publishing', async () => {

@@ -1,8 +1,7 @@
-import { describe, test } from 'vitest'
 import { silentLogger } from '../../src/core/telemetry.ts'
 import type { Transport } from '../../src/core/transport.ts'
 import { sqliteQueue, type SqliteQueue } from '../../src/sqlite.ts'
-import { manualClock, type TransportHarness, transportContract } from '../../src/testing/index.ts'
+import { manualClock, type TransportHarness } from '../../src/testing/index.ts'
 import {
   libraries,
   type Library,
@@ -10,6 +9,7 @@ import {
   temporaryFolder,
   type TestDatabase,
 } from './sqlite-harness.ts'
+import { transportSuite } from './transport-suite.ts'
 
 type Way = 'a path' | `a handle of ${Library}`
 const ways: readonly Way[] = [
@@ -55,13 +55,4 @@ function harness(way: Way): TransportHarness {
   }
 }
 
-for (const way of ways) {
-  describe(`SQLite queue on ${way}`, () => {
-    for (const item of transportContract) {
-      test(item.name, async () => {
-        await using own = harness(way)
-        await item.run(own)
-      })
-    }
-  })
-}
+for (const way of ways) transportSuite(`SQLite queue on ${way}`, () => harness(way))

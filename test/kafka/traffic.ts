@@ -1,8 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
-import type { Delivery, Disposition, PublishOutcome } from '../../src/core/transport.ts'
+import type { Delivery, Disposition } from '../../src/core/transport.ts'
 import { kafka, type KafkaOptions, type KafkaTransport } from '../../src/kafka.ts'
 import { uuidv7 } from '../../src/lib/uuid.ts'
+import { destinationOf, sendBeside, type Sent } from '../scenarios/sending.ts'
 
 /** Short times, so that a fault of seconds is long. */
 export const hasty: Partial<KafkaOptions> = {
@@ -13,13 +14,9 @@ export const hasty: Partial<KafkaOptions> = {
   logger: false,
 }
 
-export interface Traffic {
-  readonly confirmed: ReadonlySet<string>
-  /** Times at which it was not known what became of a message. */
-  readonly unknown: number
+export interface Traffic extends Sent {
   /** How often each id was handled to its end. */
   readonly handled: ReadonlyMap<string, number>
-  readonly refused: readonly PublishOutcome[]
   /** Messages of a key that were handled for the first time before an earlier one of it was. */
   readonly overtaken: readonly string[]
   /** Of how many messages of one key a handler had two at the same time. */
@@ -47,26 +44,9 @@ export interface TrafficPlan {
   readonly fault: (running: Running) => Promise<void>
 }
 
-const BATCH = 25
 const KEYS = 7
 const queue = 'traffic.queue'
 const topic = 'traffic.topic'
-
-/** As a relay does: publishes each message until it is confirmed, with the same id. */
-async function sendUntilConfirmed(
-  sender: KafkaTransport,
-  messages: readonly OutgoingMessage[],
-  note: (message: OutgoingMessage, outcome: PublishOutcome) => void,
-): Promise<void> {
-  let open = messages
-  while (open.length > 0) {
-    const outcomes = await Promise.all(sender.publish(open))
-    outcomes.forEach((outcome, index) => note(open[index] as OutgoingMessage, outcome))
-    open = open.filter((_, index) => outcomes[index]?.kind !== 'confirmed')
-    const away = outcomes.find((outcome) => outcome.kind === 'unavailable')
-    if (open.length > 0) await Promise.race([wait(200), away?.back ?? wait(200)])
-  }
-}
 
 /** Every second message has a key; of a key they are numbered. */
 function messagesOf(count: number): readonly OutgoingMessage[] {
@@ -76,12 +56,7 @@ function messagesOf(count: number): readonly OutgoingMessage[] {
     headers: { number: String(index), key: index % 2 === 0 ? `k${index % KEYS}` : '' },
     body: Buffer.from(`{"number":${index}}`),
     ...(index % 2 === 0 ? { partitionKey: `k${index % KEYS}` } : {}),
-    to: {
-      transport: 'default',
-      ...(index % 3 === 0
-        ? { kind: 'topic' as const, name: topic }
-        : { kind: 'queue' as const, name: queue }),
-    },
+    to: destinationOf(index, { queue, topic }),
   }))
 }
 
@@ -119,9 +94,6 @@ export async function traffic(plan: TrafficPlan): Promise<Traffic> {
   await using receiver = open()
   await receiver.subscribe(queue, [topic])
   const { handled, seen, handle } = witness()
-  const confirmed = new Set<string>()
-  const refused: PublishOutcome[] = []
-  let unknown = 0
   const join = async (): Promise<AsyncDisposable> => {
     const stack = new AsyncDisposableStack()
     const other = stack.use(open())
@@ -130,22 +102,14 @@ export async function traffic(plan: TrafficPlan): Promise<Traffic> {
   }
   await using _consumption = await receiver.consume({ queue, concurrency }, handle)
   const messages = messagesOf(plan.messages)
-  const note = ({ id }: OutgoingMessage, outcome: PublishOutcome): void => {
-    if (outcome.kind === 'confirmed') confirmed.add(id)
-    if (outcome.kind === 'unknown') unknown++
-    if (outcome.kind === 'refused') refused.push(outcome)
-  }
-  let over = false
-  const running = fault({ sent: () => confirmed.size, queue, join }).finally(() => (over = true))
-  for (let next = 0; next < messages.length; next += BATCH) {
-    await sendUntilConfirmed(sender, messages.slice(next, next + BATCH), note)
-    // So that the fault meets traffic: the second half waits for its end.
-    if (next >= messages.length / 2) await running
-    else await wait(over ? 0 : paceMs)
-  }
-  await running
+  const sent = await sendBeside(
+    (count) => fault({ sent: count, queue, join }),
+    sender,
+    messages,
+    paceMs,
+  )
   await settled(receiver)
-  return { confirmed, unknown, handled, refused, ...seen }
+  return { ...sent, handled, ...seen }
 }
 
 /** Nothing is left in the queue. */
@@ -155,14 +119,4 @@ async function settled(receiver: KafkaTransport): Promise<void> {
     if (overviews.find((one) => one.queue === queue)?.waiting === 0) return
     await wait(100)
   }
-}
-
-/** Ids that were confirmed and never handled. */
-export function missing({ confirmed, handled }: Traffic): readonly string[] {
-  return [...confirmed].filter((id) => !handled.has(id))
-}
-
-/** How often something was handled again. */
-export function again({ handled }: Traffic): number {
-  return [...handled.values()].reduce((sum, count) => sum + count - 1, 0)
 }

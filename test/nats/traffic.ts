@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import type { OutgoingMessage } from '../../src/core/messages/message.ts'
-import type { Delivery, Disposition, PublishOutcome } from '../../src/core/transport.ts'
+import type { Delivery, Disposition } from '../../src/core/transport.ts'
 import { uuidv7 } from '../../src/lib/uuid.ts'
+import { destinationOf, sendBeside, type Sent } from '../scenarios/sending.ts'
 import { plainClient } from './plain-client.ts'
 import { nats, type NatsOptions, type NatsTransport } from '../../src/nats.ts'
 
@@ -16,13 +16,9 @@ export const hasty: NatsOptions = {
   logger: false,
 }
 
-export interface Traffic {
-  readonly confirmed: ReadonlySet<string>
-  /** Times at which it was not known what became of a message. */
-  readonly unknown: number
+export interface Traffic extends Sent {
   /** How often each id was handled to its end. */
   readonly handled: ReadonlyMap<string, number>
-  readonly refused: readonly PublishOutcome[]
   /** Messages that the stream has taken since it was made. */
   readonly stored: number
   /** Deliveries whose hold was lost while a handler had them. */
@@ -38,24 +34,6 @@ export interface TrafficPlan {
   readonly fault: (running: { readonly sent: () => number; queue: string }) => Promise<void>
 }
 
-const BATCH = 25
-
-/** As a relay does: publishes each message until it is confirmed, with the same id. */
-async function sendUntilConfirmed(
-  sender: NatsTransport,
-  messages: readonly OutgoingMessage[],
-  note: (message: OutgoingMessage, outcome: PublishOutcome) => void,
-): Promise<void> {
-  let open = messages
-  while (open.length > 0) {
-    const outcomes = await Promise.all(sender.publish(open))
-    outcomes.forEach((outcome, index) => note(open[index] as OutgoingMessage, outcome))
-    open = open.filter((_, index) => outcomes[index]?.kind !== 'confirmed')
-    const away = outcomes.find((outcome) => outcome.kind === 'unavailable')
-    if (open.length > 0) await Promise.race([wait(200), away?.back ?? wait(200)])
-  }
-}
-
 /** Commands and events between two transports while something goes wrong. */
 export async function traffic(plan: TrafficPlan): Promise<Traffic> {
   const { url, options = {}, concurrency = 20, fault } = plan
@@ -64,9 +42,6 @@ export async function traffic(plan: TrafficPlan): Promise<Traffic> {
   const [queue, topic] = ['traffic.queue', 'traffic.topic']
   await receiver.subscribe(queue, [topic])
   const handled = new Map<string, number>()
-  const confirmed = new Set<string>()
-  const refused: PublishOutcome[] = []
-  let unknown = 0
   let lost = 0
 
   async function handle({ message, attempt, signal }: Delivery): Promise<Disposition> {
@@ -85,31 +60,13 @@ export async function traffic(plan: TrafficPlan): Promise<Traffic> {
     type: 'traffic.message',
     headers: { number: String(index) },
     body: Buffer.from(`{"number":${index}}`),
-    to: {
-      transport: 'default',
-      ...(index % 3 === 0
-        ? { kind: 'topic' as const, name: topic }
-        : { kind: 'queue' as const, name: queue }),
-    },
+    to: destinationOf(index, { queue, topic }),
   }))
-  const note = ({ id }: OutgoingMessage, outcome: PublishOutcome): void => {
-    if (outcome.kind === 'confirmed') confirmed.add(id)
-    if (outcome.kind === 'unknown') unknown++
-    if (outcome.kind === 'refused') refused.push(outcome)
-  }
-  let over = false
-  const running = fault({ sent: () => confirmed.size, queue }).finally(() => (over = true))
-  for (let next = 0; next < messages.length; next += BATCH) {
-    await sendUntilConfirmed(sender, messages.slice(next, next + BATCH), note)
-    // So that the fault meets traffic: the second half waits for its end.
-    if (next >= messages.length / 2) await running
-    else await wait(over ? 0 : 20)
-  }
-  await running
+  const sent = await sendBeside((count) => fault({ sent: count, queue }), sender, messages)
   await settled(url, receiver, queue)
   await using plain = await plainClient(url)
   const { state } = await plain.manager.streams.info('mersal-queue-traffic~queue')
-  return { stored: state.last_seq, confirmed, unknown, handled, refused, lost }
+  return { ...sent, stored: state.last_seq, handled, lost }
 }
 
 /** Nothing is left, neither to be handed out nor in the stream. */
@@ -121,14 +78,4 @@ async function settled(url: string, receiver: NatsTransport, queue: string): Pro
     if (overview?.waiting === 0 && state.messages === 0) return
     await wait(100)
   }
-}
-
-/** Ids that were confirmed and never handled. */
-export function missing({ confirmed, handled }: Traffic): readonly string[] {
-  return [...confirmed].filter((id) => !handled.has(id))
-}
-
-/** How often something was handled again. */
-export function again({ handled }: Traffic): number {
-  return [...handled.values()].reduce((sum, count) => sum + count - 1, 0)
 }

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../../scripts/servers/postgres.ts'
 import { openProxy } from '../chaos/proxy.ts'
 import { kafkaIsHere, openPrivateKafka, type PrivateKafka } from '../kafka/server.ts'
-import { again, missing, traffic } from '../kafka/traffic.ts'
+import { traffic } from '../kafka/traffic.ts'
+import { again, missing, until } from './sending.ts'
 
 const here = kafkaIsHere()
 const CONCURRENCY = 20
@@ -24,10 +25,6 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]()
   await proxy[Symbol.asyncDispose]()
 })
-
-async function until(isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await wait(10)
-}
 
 const place = (): { readonly server: string; readonly options: { readonly prefix: string } } => ({
   server: `127.0.0.1:${proxy.port}`,
@@ -53,7 +50,7 @@ describe.skipIf(!here)('Kafka under faults (P2, P5, P6)', () => {
         },
       })
       expect(result.refused).toEqual([])
-      expect(result.confirmed.size).toBe(1200)
+      expect(result.confirmedAt.size).toBe(1200)
       expect(missing(result)).toEqual([])
       expect(result.overtaken).toEqual([])
     },

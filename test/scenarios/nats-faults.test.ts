@@ -4,14 +4,11 @@ import { nats } from '../../src/nats.ts'
 import { openProxy } from '../chaos/proxy.ts'
 import { plainClient } from '../nats/plain-client.ts'
 import { natsIsHere, openPrivateNats } from '../nats/server.ts'
-import { again, hasty, missing, traffic } from '../nats/traffic.ts'
+import { hasty, traffic } from '../nats/traffic.ts'
+import { again, missing, until } from './sending.ts'
 
 const here = natsIsHere()
 const CONCURRENCY = 20
-
-async function until(isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await wait(10)
-}
 
 describe.skipIf(!here)('NATS under faults (P2, P6)', () => {
   test('a server that is killed three times loses nothing, and stores twice only what was unknown', async () => {
@@ -32,7 +29,7 @@ describe.skipIf(!here)('NATS under faults (P2, P6)', () => {
       },
     })
     expect(result.refused).toEqual([])
-    expect(result.confirmed.size).toBe(1500)
+    expect(result.confirmedAt.size).toBe(1500)
     expect(missing(result)).toEqual([])
     expect(result.stored).toBeLessThanOrEqual(1500 + result.unknown)
   }, 60_000)
@@ -111,7 +108,7 @@ describe.skipIf(!here)('NATS under faults (P2, P6)', () => {
     // What was in the stream went with it.
     expect(missing(result).length).toBeLessThan(200)
     expect(result.handled.size).toBeGreaterThan(400)
-    expect(result.confirmed.size).toBe(600)
+    expect(result.confirmedAt.size).toBe(600)
   }, 60_000)
 })
 

@@ -1,70 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import { event, Mersal, type Store, type Transport } from '../../src/index.ts'
-import { memoryDatabase, memoryStore } from '../../src/memory.ts'
-import { mysql } from '../../src/mysql.ts'
-import { postgres } from '../../src/postgres.ts'
-import { sqlite } from '../../src/sqlite.ts'
 import { memoryNetwork } from '../../src/transports/memory.ts'
-import { temporaryFolder } from '../contract/sqlite-harness.ts'
-import { serverAnswers as mysqlAnswers, testDatabase as mysqlDatabase } from '../mysql/server.ts'
-import { serverAnswers, testDatabase } from '../postgres/database.ts'
+import { embeddedPlaces, mysqlPlaces, type OpenPlace, postgresPlaces } from './stores.ts'
 
 const Ordered = event<{ order: string }>('orders.ordered')
 
-interface Place extends AsyncDisposable {
-  readonly store: () => Store<unknown>
-}
-
-const places: Readonly<Record<string, () => Promise<Place>>> = {
-  memory: () => {
-    const database = memoryDatabase()
-    const store = (): Store<unknown> => memoryStore({ database })
-    return Promise.resolve({ store, [Symbol.asyncDispose]: () => Promise.resolve() })
-  },
-  sqlite: () => {
-    const folder = temporaryFolder()
-    const path = folder.file('shop.db')
-    return Promise.resolve({
-      store: () => sqlite({ path }) as Store<unknown>,
-      [Symbol.asyncDispose]: async () => folder[Symbol.dispose](),
-    })
-  },
-  ...((await serverAnswers())
-    ? {
-        postgres: async () => {
-          const { pool, schema, ...database } = await testDatabase()
-          return {
-            store: () => postgres({ pool, schema }),
-            [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
-          }
-        },
-        'postgres, serializable': async () => {
-          const { pool, schema, ...database } = await testDatabase()
-          return {
-            store: () => postgres({ pool, schema, isolation: 'serializable' }),
-            [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
-          }
-        },
-      }
-    : {}),
-  ...((await mysqlAnswers())
-    ? {
-        mysql: async () => {
-          const database = await mysqlDatabase()
-          return {
-            store: () => mysql({ pool: database.pool }),
-            [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
-          }
-        },
-        'mysql, repeatable read': async () => {
-          const database = await mysqlDatabase()
-          return {
-            store: () => mysql({ pool: database.pool, isolation: 'repeatable read' }),
-            [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
-          }
-        },
-      }
-    : {}),
+const places: Readonly<Record<string, OpenPlace>> = {
+  ...embeddedPlaces,
+  ...(await postgresPlaces({
+    postgres: {},
+    'postgres, serializable': { isolation: 'serializable' },
+  })),
+  ...(await mysqlPlaces({ mysql: {}, 'mysql, repeatable read': { isolation: 'repeatable read' } })),
 }
 
 const openApp = (store: Store<unknown>, transport: Transport) =>

@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { redis } from '../../src/redis.ts'
 import { streamOf } from '../redis/plain-client.ts'
 import { openPrivateRedis, type PrivateRedis, redisIsHere } from '../redis/server.ts'
-import { hasty, numbered, type Sent, sendUntilConfirmed } from '../redis/traffic.ts'
+import { hasty, numbered } from '../redis/traffic.ts'
+import { nothingSent, type Sent, sendUntilConfirmed } from './sending.ts'
 
 const here = redisIsHere()
 
@@ -12,7 +13,7 @@ async function flood(
   server: PrivateRedis,
   kills: number,
 ): Promise<{ sent: Sent; lost: readonly string[]; copies: number; killedAt: number }> {
-  const sent: Sent = { confirmedAt: new Map(), unknown: 0, refused: [] }
+  const sent = nothingSent()
   await using sender = redis({ url: server.url, ...hasty })
   await sender.subscribe('flood', ['flood.event'])
   const over = new AbortController()
@@ -74,7 +75,7 @@ describe.skipIf(!here)('a Redis that is killed', () => {
     }
     await using sender = redis({ url: server.url, ...hasty, allowLoss: true, logger })
     await sender.subscribe('flood', ['flood.event'])
-    const sent: Sent = { confirmedAt: new Map(), unknown: 0, refused: [] }
+    const sent = nothingSent()
     await sendUntilConfirmed(sender, numbered(20, 'flood', 'flood.event'), sent)
     expect(warnings).toContainEqual(expect.stringMatching(/keeps nothing on its disk/))
     await server.signal('SIGKILL')

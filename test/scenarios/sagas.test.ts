@@ -1,14 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { command, event, Mersal, saga, type Store, type Transport } from '../../src/index.ts'
-import { memoryDatabase, memoryStore } from '../../src/memory.ts'
-import { mysql } from '../../src/mysql.ts'
-import { postgres } from '../../src/postgres.ts'
-import { sqlite } from '../../src/sqlite.ts'
 import { memoryNetwork } from '../../src/transports/memory.ts'
-import { temporaryFolder } from '../contract/sqlite-harness.ts'
-import { serverAnswers as mysqlAnswers, testDatabase as mysqlDatabase } from '../mysql/server.ts'
-import { serverAnswers, testDatabase } from '../postgres/database.ts'
+import { embeddedPlaces, mysqlPlaces, type OpenPlace, postgresPlaces } from './stores.ts'
 
 const Place = command<{ order: string }>('orders.place')
 const Placed = event<{ order: string }>('orders.placed')
@@ -26,46 +20,10 @@ const PRICE = 5
 const ORDERS = 12
 const PAYMENTS = 5
 
-interface Place extends AsyncDisposable {
-  readonly store: () => Store<unknown>
-}
-
-const places: Readonly<Record<string, () => Promise<Place>>> = {
-  memory: () => {
-    const database = memoryDatabase()
-    const store = (): Store<unknown> => memoryStore({ database })
-    return Promise.resolve({ store, [Symbol.asyncDispose]: () => Promise.resolve() })
-  },
-  sqlite: () => {
-    const folder = temporaryFolder()
-    const path = folder.file('shop.db')
-    return Promise.resolve({
-      store: () => sqlite({ path }) as Store<unknown>,
-      [Symbol.asyncDispose]: async () => folder[Symbol.dispose](),
-    })
-  },
-  ...((await serverAnswers())
-    ? {
-        postgres: async () => {
-          const { pool, schema, ...database } = await testDatabase()
-          return {
-            store: () => postgres({ pool, schema }),
-            [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
-          }
-        },
-      }
-    : {}),
-  ...((await mysqlAnswers())
-    ? {
-        mysql: async () => {
-          const database = await mysqlDatabase()
-          return {
-            store: () => mysql({ pool: database.pool }),
-            [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
-          }
-        },
-      }
-    : {}),
+const places: Readonly<Record<string, OpenPlace>> = {
+  ...embeddedPlaces,
+  ...(await postgresPlaces({ postgres: {} })),
+  ...(await mysqlPlaces({ mysql: {} })),
 }
 
 function openApp(store: Store<unknown>, transport: Transport) {

@@ -1,12 +1,12 @@
-import { describe, test } from 'vitest'
 import type { OutgoingMessage } from '../../src/core/messages/message.ts'
 import type { Transport } from '../../src/core/transport.ts'
-import { manualClock, type TransportHarness, transportContract } from '../../src/testing/index.ts'
+import { manualClock, type TransportHarness } from '../../src/testing/index.ts'
 import { makeNetwork, route } from '../../src/transports/memory/network.ts'
 import { connect } from '../../src/transports/memory/connection.ts'
 import { createBroker } from './broker.ts'
 import { createLedger, type Ledger } from './ledger.ts'
 import { createScheduler, type Owner, type Scheduler } from './scheduler.ts'
+import { transportSuite } from '../contract/transport-suite.ts'
 
 /**
  * The broker of the simulation, without faults, as an adapter like all others, so that it cannot
@@ -85,11 +85,5 @@ async function keepGoing(scheduler: Scheduler, signal: AbortSignal): Promise<voi
   }
 }
 
-describe.each(['none', 'per-key'] as const)('the simulated broker, ordering %s', (ordering) => {
-  for (const item of transportContract) {
-    test(item.name, async () => {
-      await using place = harness(ordering)
-      await item.run(place)
-    })
-  }
-})
+for (const ordering of ['none', 'per-key'] as const)
+  transportSuite(`the simulated broker, ordering ${ordering}`, () => harness(ordering))
