@@ -1,9 +1,11 @@
+import { expect } from 'vitest'
+import { seededRandom } from '../../scripts/seeded-random.ts'
 import type { ClaimedMessage, WrittenRow } from '../../src/core/outbox.ts'
 import type { Store } from '../../src/core/store.ts'
 import { message, newToken } from './messages.ts'
 
 /** Where a race writes down what left, in which order, and what its rules say. */
-export interface Ledger {
+interface Ledger {
   /** What left, in this order. */
   readonly left: { readonly key: string; readonly position: bigint }[]
   /** Keys in hands at this moment. */
@@ -11,7 +13,7 @@ export interface Ledger {
   overlaps: number
 }
 
-export const newLedger = (): Ledger => ({ left: [], held: new Map(), overlaps: 0 })
+const newLedger = (): Ledger => ({ left: [], held: new Map(), overlaps: 0 })
 
 const keyOf = (row: ClaimedMessage): string => row.message.partitionKey ?? row.message.id
 
@@ -19,7 +21,7 @@ const keyOf = (row: ClaimedMessage): string => row.message.partitionKey ?? row.m
  * Takes rows into the ledger as a publisher would: one after the other, noting keys that two hold
  * at once.
  */
-export async function publishAll(
+async function publishAll(
   ledger: Ledger,
   rows: readonly ClaimedMessage[],
   pause: () => Promise<unknown>,
@@ -39,7 +41,7 @@ export async function publishAll(
  * Claims, publishes and settles until told to stop and nothing is left. Some rows are given back or
  * refused.
  */
-export async function claimer<Tx>(
+async function claimer<Tx>(
   store: Store<Tx>,
   ledger: Ledger,
   options: { readonly limit: number; readonly ended: () => boolean; readonly random: () => number },
@@ -75,7 +77,7 @@ interface Pausing {
   query(text: string): Promise<unknown>
 }
 
-export interface WriterOptions {
+interface WriterOptions {
   /** The function of the database that waits. Default 'pg_sleep'. */
   readonly sleep?: string
   readonly keys: number
@@ -137,7 +139,7 @@ export async function writer<Tx extends Pausing>(
 class Rollback extends Error {}
 
 /** Messages that left after a later one of their key. */
-export function inversions(left: Ledger['left']): number {
+function inversions(left: Ledger['left']): number {
   const last = new Map<string, bigint>()
   let count = 0
   for (const { key, position } of left) {
@@ -146,4 +148,41 @@ export function inversions(left: Ledger['left']): number {
     else last.set(key, position)
   }
   return count
+}
+
+interface RaceTerms {
+  readonly keys: number
+  /** Rows of a claim. */
+  readonly limit: number
+  /** Units of each writer. */
+  readonly units: number
+  /** Writers publish what was born claimed. */
+  readonly express: boolean
+  /** As in `WriterOptions`. */
+  readonly sleep?: string
+}
+
+/** Three writers and four claimers, each on a store of its own: keys keep their order (P5). */
+export async function race<Tx extends Pausing>(
+  open: () => Promise<Store<Tx>>,
+  { keys, limit, express, ...terms }: RaceTerms,
+): Promise<void> {
+  const random = seededRandom(7 * keys + limit)
+  const ledger = newLedger()
+  let ended = false
+  const claimers = []
+  for (let index = 0; index < 4; index++)
+    claimers.push(claimer(await open(), ledger, { limit, random, ended: () => ended }))
+  const writers = []
+  const writing = { ...terms, keys, random, ...(express ? { express: ledger } : {}) }
+  for (let index = 0; index < 3; index++) writers.push(writer(await open(), writing))
+  const written = (await Promise.all(writers)).reduce((sum, count) => sum + count, 0)
+  ended = true
+  await Promise.all(claimers)
+  const distinct = new Set(ledger.left.map(({ position }) => position)).size
+  expect({ left: ledger.left.length, distinct }).toEqual({ left: written, distinct: written })
+  expect({ overlaps: ledger.overlaps, inversions: inversions(ledger.left) }).toEqual({
+    overlaps: 0,
+    inversions: 0,
+  })
 }

@@ -3,9 +3,8 @@ import type { Isolation } from '../../../src/postgres.ts'
 import { own } from '../../../src/sql/postgres/pool/pool.ts'
 import { serverAnswers, type TestDatabase } from '../../postgres/database.ts'
 import { claim, labels, message, sent } from '../../postgres/messages.ts'
-import { claimer, inversions, newLedger, writer } from '../../postgres/race.ts'
+import { race } from '../../postgres/race.ts'
 import { storeHarness } from '../../postgres/store-harness.ts'
-import { seededRandom } from '../../../scripts/seeded-random.ts'
 
 const present = await serverAnswers()
 
@@ -18,11 +17,8 @@ interface Race {
   readonly pipeline?: boolean
 }
 
-async function race({ keys, limit, express, isolation, pipeline = false }: Race): Promise<void> {
+async function raceAt({ isolation, pipeline = false, ...terms }: Race): Promise<void> {
   await using harness = await storeHarness()
-  const random = seededRandom(7 * keys + limit)
-  const ledger = newLedger()
-  let ended = false
   await using stack = new AsyncDisposableStack()
   const open = async () => {
     const pool = harness.database.newPool({ pipeline })
@@ -33,43 +29,26 @@ async function race({ keys, limit, express, isolation, pipeline = false }: Race)
       }),
     )
   }
-  const claimers = []
-  for (let index = 0; index < 4; index++)
-    claimers.push(claimer(await open(), ledger, { limit, random, ended: () => ended }))
-  const writers = []
-  for (let index = 0; index < 3; index++) {
-    writers.push(
-      writer(await open(), { keys, units: 150, random, ...(express ? { express: ledger } : {}) }),
-    )
-  }
-  const written = (await Promise.all(writers)).reduce((sum, count) => sum + count, 0)
-  ended = true
-  await Promise.all(claimers)
-  const distinct = new Set(ledger.left.map(({ position }) => position)).size
-  expect({ left: ledger.left.length, distinct }).toEqual({ left: written, distinct: written })
-  expect({ overlaps: ledger.overlaps, inversions: inversions(ledger.left) }).toEqual({
-    overlaps: 0,
-    inversions: 0,
-  })
+  await race(open, { ...terms, units: 150 })
 }
 
 describe.skipIf(!present)('order per key on PostgreSQL', () => {
   test('gap race: 4 claimers of small batches, 4 hot keys, writers with rollbacks and late commits', () =>
-    race({ keys: 4, limit: 3, express: false }))
+    raceAt({ keys: 4, limit: 3, express: false }))
 
   test('gap race: 4 claimers of large batches, 12 keys', () =>
-    race({ keys: 12, limit: 50, express: false }))
+    raceAt({ keys: 12, limit: 50, express: false }))
 
   test('express race: writers publish what was born claimed, next to 4 claimers, 4 hot keys', () =>
-    race({ keys: 4, limit: 5, express: true }))
+    raceAt({ keys: 4, limit: 5, express: true }))
 
   test('P5: express race: messages are written in one flight with the commit', () =>
-    race({ keys: 4, limit: 5, express: true, pipeline: true }))
+    raceAt({ keys: 4, limit: 5, express: true, pipeline: true }))
 
-  test('express race: 12 keys', () => race({ keys: 12, limit: 20, express: true }))
+  test('express race: 12 keys', () => raceAt({ keys: 12, limit: 20, express: true }))
 
   test('the order of positions is the order of commits also when units are SERIALIZABLE', () =>
-    race({ keys: 6, limit: 10, express: true, isolation: 'serializable' }))
+    raceAt({ keys: 6, limit: 10, express: true, isolation: 'serializable' }))
 
   test('at REPEATABLE READ and with an asynchronous commit, keyed messages are born free', async () => {
     await using harness = await storeHarness()
