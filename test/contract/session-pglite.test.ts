@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { PGlite, type Transaction } from '@electric-sql/pglite'
 import { afterAll, beforeAll, describe, test, vi } from 'vitest'
 import { command, Mersal } from '../../src/index.ts'
-import { uuidv7 } from '../../src/lib/uuid.ts'
 import { memoryTransport } from '../../src/memory.ts'
 import { pglite, pglitePool } from '../../src/pglite.ts'
 import {
@@ -22,12 +21,12 @@ import {
   type RetentionHarness,
   savepointContract,
   trackerContract,
-  wakerContract,
 } from '../../src/testing/index.ts'
 import { unnamedBound } from '../../src/testing/outbox/byte-cases.ts'
 import { plainSavepoint } from '../postgres/plain-savepoint.ts'
 import { pgliteSchema } from '../postgres/pglite.ts'
 import { sessionScenarios } from '../postgres/session-suite.ts'
+import { wakerCases } from './store-suite.ts'
 
 // A MiB takes PGlite a second, in and out. The statements are those of PostgreSQL, where 32 MiB are
 // claimed.
@@ -137,28 +136,7 @@ test('the only fault of PGlite is that it does not wait for the disk', async () 
 run('savepoints', savepointContract)
 run('tracker', trackerContract)
 
-describe('postgres store on PGlite: waker', () => {
-  for (const item of wakerContract) {
-    test(item.name, async () => {
-      await using here = await harness()
-      await using store = await here.open()
-      const [waker] = store.wakers
-      assert.ok(waker)
-      const cause = async (): Promise<void> => {
-        const to = { transport: 'default', kind: 'queue', name: 'q' } as const
-        const message = {
-          id: uuidv7(Date.now()),
-          type: 'hint',
-          headers: {},
-          body: new Uint8Array(),
-          to,
-        }
-        await store.unitOfWork((tx) => store.outbox.save(tx, [message]))
-      }
-      await item.run({ waker, cause, [Symbol.asyncDispose]: () => Promise.resolve() })
-    })
-  }
-})
+run('waker', wakerCases)
 
 test('an app on PGlite relays what a transaction sent, and handles it in the transactions of the library', async () => {
   await using database = await pgliteSchema(db)
