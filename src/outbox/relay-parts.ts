@@ -11,7 +11,8 @@ import { createSlowDestinations } from './limits/slow-destinations.ts'
 import { createPublisher, type Publisher } from './publish/publisher.ts'
 import { createReports, type Reports } from './reports.ts'
 import { createRenewals } from './settle/renewals.ts'
-import { createSettler, type Entry, type Settler } from './settle/settler.ts'
+import type { Entry } from './settle/entry.ts'
+import { createSettler, type Settler } from './settle/settler.ts'
 import type { RelayPorts } from './types.ts'
 
 /** What a relay is made of. */

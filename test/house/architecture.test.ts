@@ -1,5 +1,6 @@
 import { dirname } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { circlesOf } from './circles.ts'
 import { forbiddenImports, foreignPackages, hiddenWorld, portedFolders } from './rules.ts'
 import { places, sourceOf, sourcesIn } from './sources.ts'
 
@@ -7,6 +8,12 @@ const sources = sourcesIn('src')
 
 /** Longer than 300 lines since lines have at most 100 characters. */
 const stillTooLong: readonly string[] = []
+
+/** Circles of types that are to be untied. */
+const stillTied: readonly (readonly string[])[] = [
+  ['src/app/receive/handling-steps.ts', 'src/app/types.ts'],
+  ['src/transports/rabbitmq/consume/mover.ts', 'src/transports/rabbitmq/consume/settle.ts'],
+]
 
 describe('the sources', () => {
   test('are found at all', () => {
@@ -16,6 +23,10 @@ describe('the sources', () => {
 
   test('import only what their folder may import', () => {
     expect(sources.flatMap(forbiddenImports)).toEqual([])
+  })
+
+  test('import each other in no circle, not even their types', () => {
+    expect(circlesOf(sources)).toEqual(stillTied)
   })
 
   test('name a package only in the folder of its adapter', () => {
@@ -89,6 +100,17 @@ describe('the sources', () => {
 
 /** The checks above pass on good sources; these show that they do not pass on bad ones. */
 describe('the checks', () => {
+  test('find a circle of three files, and no line of them', () => {
+    const file = (path: string, target?: string) => ({
+      path,
+      imports: [{ specifier: '', typeOnly: true, target }],
+    })
+    expect(circlesOf([file('a', 'b'), file('b', 'c'), file('c', 'a'), file('d', 'a')])).toEqual([
+      ['a', 'b', 'c'],
+    ])
+    expect(circlesOf([file('a', 'b'), file('b', 'c'), file('c')])).toEqual([])
+  })
+
   const forbidden: readonly (readonly [string, string])[] = [
     ['src/lib/a.ts', "import { MersalError } from '../core/errors.ts'"],
     ['src/core/a.ts', "import type { Relay } from '../outbox/types.ts'"],

@@ -10,7 +10,7 @@ import type { TimeLimit } from '../unit/time-limit.ts'
 import type { UnitSenders } from '../unit/unit-senders.ts'
 import type { Settings } from '../settings/settings.ts'
 import type { Registration } from './handlers.ts'
-import type { Repeat, Sharing } from './shared/verdicts.ts'
+import type { Repeat, Sharing } from './shared/sharing.ts'
 import type { Stage } from './store-away/excuse.ts'
 
 /** How far one try has come, and what came of it. */

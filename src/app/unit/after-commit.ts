@@ -2,17 +2,17 @@ import { errorFields } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import { invalidOption } from '../../core/options.ts'
 import type { Logger } from '../../core/telemetry.ts'
-import type { Ambient } from './ambient.ts'
-import type { OpenUnits } from './open-units.ts'
 
 /** What is to run once a commit is certain. */
 export type AfterCommit = () => unknown
 
-export interface AfterCommitPorts<Tx> {
+export interface AfterCommitPorts {
   readonly app: string
   readonly logger: Logger
-  readonly ambient: Ambient<Tx>
-  readonly units: Pick<OpenUnits<Tx>, 'run'>
+  /** The context of units; none runs them. */
+  readonly ambient: { run(unit: undefined, work: () => Promise<void>): Promise<void> }
+  /** Counts them as a unit in progress. */
+  readonly units: { run(unit: undefined, work: () => Promise<void>): Promise<void> }
 }
 
 export function checkAfterCommit(work: unknown): asserts work is AfterCommit {
@@ -30,8 +30,8 @@ export function afterCommitNowhere(): never {
  * Begins all of them at once, outside of any unit. Nobody waits for them but a stop, which counts
  * them as a unit in progress.
  */
-export function runAfterCommit<Tx>(
-  { app, logger, ambient, units }: AfterCommitPorts<Tx>,
+export function runAfterCommit(
+  { app, logger, ambient, units }: AfterCommitPorts,
   works: readonly AfterCommit[],
 ): void {
   if (works.length === 0) return
@@ -43,7 +43,7 @@ export function runAfterCommit<Tx>(
     }
   }
   const all = async (): Promise<void> => {
-    await Promise.all(works.map((work) => ambient.run(undefined, begin, work)))
+    await Promise.all(works.map((work) => ambient.run(undefined, () => begin(work))))
   }
   void units.run(undefined, all)
 }

@@ -7,7 +7,8 @@ import type { Terms } from '../publish/batch.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import type { Reports } from '../reports.ts'
 import { killsRelay } from '../settle/settle-policy.ts'
-import type { Entry, Settler } from '../settle/settler.ts'
+import type { Entry } from '../settle/entry.ts'
+import type { Settler } from '../settle/settler.ts'
 import type { InHand } from './in-hand.ts'
 
 export interface DispatchPorts {

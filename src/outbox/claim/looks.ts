@@ -1,6 +1,6 @@
 import type { ClaimRequest, Stretch } from '../../core/outbox.ts'
 import type { Grant } from '../limits/shares.ts'
-import type { Entry } from '../settle/settler.ts'
+import type { Entry } from '../settle/entry.ts'
 import { createDueRows, type DueRows, type RowsLook } from './due-rows.ts'
 import { createScan, type Look, type Scan } from './scan.ts'
 import type { StretchSizes } from './stretch-size.ts'

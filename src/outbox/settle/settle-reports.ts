@@ -2,7 +2,7 @@ import { errorFields } from '../../core/errors/error-text.ts'
 import type { Settlement } from '../../core/outbox.ts'
 import { seldom } from '../../lib/async/seldom.ts'
 import type { Environment } from '../environment.ts'
-import type { Entry } from './settler.ts'
+import type { Entry } from './entry.ts'
 
 /** What the log says about settling. */
 export interface SettleReports {

@@ -1,24 +1,12 @@
-import type { ClaimedMessage, OutboxStorage, Settlement } from '../../core/outbox.ts'
+import type { OutboxStorage, Settlement } from '../../core/outbox.ts'
 import { emit } from '../../core/telemetry.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import type { Environment } from '../environment.ts'
 import { insteadOf, isOutage, isRefusal } from './settle-fallback.ts'
 import { createPause, type Pause } from './pause.ts'
 import { createSettleReports, type SettleReports } from './settle-reports.ts'
+import type { Entry } from './entry.ts'
 import { createUnsettled } from './unsettled.ts'
-
-export interface Entry {
-  readonly row: ClaimedMessage
-  readonly settlement: Settlement
-  /** End of the claim (monotonic). */
-  readonly keepUntil: number
-  /** Later rows of its key may have waited for this one. */
-  readonly unblocks: boolean
-  /** May wait this many milliseconds for others to go along. Default 0. */
-  readonly lingerMs?: number | undefined
-  /** Called once the storage has recorded it. */
-  readonly done?: (() => void) | undefined
-}
 
 /**
  * Records what became of messages: one `settle` at a time; what arrives meanwhile goes with the

@@ -3,11 +3,18 @@ import type { Pause } from '../../core/operations.ts'
 import type { SagaRecord } from '../../core/records/sagas.ts'
 import { type Clock, systemClock } from '../../lib/async/clock.ts'
 import { nextTurn } from '../../lib/async/turn.ts'
-import type { OnceRow } from './once.ts'
 import { BusinessData } from './unit/business-data.ts'
 import type { DeadRows } from './dead-letters.ts'
 import { Locks } from './unit/locks.ts'
 import { OutboxTable } from './outbox-table.ts'
+
+/** What is kept of one request. */
+export interface OnceRow {
+  readonly fingerprint: string
+  readonly response: string | undefined
+  /** Milliseconds since the Unix epoch. */
+  readonly expiresAt: number
+}
 
 /** What the store is about to do when it calls `pause`. */
 export type MemoryStep =

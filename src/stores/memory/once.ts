@@ -2,14 +2,6 @@ import type { OnceKey, OnceStore } from '../../core/records/once.ts'
 import type { DatabaseState } from './database.ts'
 import { assertOpen, type MemoryTransaction, openTransaction, tryLock } from './unit/transaction.ts'
 
-/** What is kept of one request. */
-export interface OnceRow {
-  readonly fingerprint: string
-  readonly response: string | undefined
-  /** Milliseconds since the Unix epoch. */
-  readonly expiresAt: number
-}
-
 export function memoryOnce(database: DatabaseState): OnceStore<MemoryTransaction> {
   return {
     open: () => Promise.resolve(),

@@ -5,7 +5,8 @@ import { nextTurn } from '../../lib/async/turn.ts'
 import type { Breakable } from '../shared/consumers.ts'
 import { type OnDelivery, postponedField } from '../shared/deliver.ts'
 import { type HeldMessages, HeldQueue, type Taken } from '../shared/held-queue.ts'
-import type { MemoryQueue, QueueEntry, Rejection } from './queue.ts'
+import type { MemoryQueue, Rejection } from './queue.ts'
+import type { QueueEntry } from './queue-entry.ts'
 
 /**
  * After this many deliveries in a row the event loop gets a turn, so that a long queue starves

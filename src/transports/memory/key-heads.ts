@@ -1,4 +1,4 @@
-import type { QueueEntry } from './queue.ts'
+import type { QueueEntry } from './queue-entry.ts'
 
 interface Line {
   head: QueueEntry

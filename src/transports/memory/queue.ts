@@ -1,18 +1,8 @@
 import type { DeadReason } from '../../core/dead-letter.ts'
-import type { Envelope } from '../../core/messages/message.ts'
 import { aborted } from '../../lib/async/abort.ts'
 import type { Clock } from '../../lib/async/clock.ts'
 import { KeyHeads } from './key-heads.ts'
-
-/** One message in one queue. */
-export interface QueueEntry {
-  readonly message: Envelope
-  readonly partitionKey: string | undefined
-  /** Deliveries so far. */
-  attempts: number
-  /** Since when its handler has been asking for it again later. */
-  postponedSince?: number
-}
+import type { QueueEntry } from './queue-entry.ts'
 
 /** What became of an entry that was given up. */
 export interface Rejection {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import { byteLength } from '../../lib/text.ts'
 import type { Handle } from '../../sql/sqlite/connection/database.ts'
-import type { TakenRow } from './queue-rows.ts'
+import type { TakenRow } from './taken.ts'
 import { queueSql } from './statements.ts'
 
 /** A consumer of this process. */

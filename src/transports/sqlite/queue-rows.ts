@@ -7,27 +7,15 @@ import { watch } from '../../sql/sqlite/connection/watch.ts'
 import type { HeldMessages, HeldQueueState, Reject, Taken } from '../shared/held-queue.ts'
 import { storedDelivery, type StoredRow } from '../queues/stored-delivery.ts'
 import { type Hands, offerHands } from './hand-over.ts'
-import { type Hold, putAside, settleDelivery } from './settle.ts'
+import { putAside, settleDelivery } from './settle.ts'
 import { queueSql } from './statements.ts'
+import type { TakenRow } from './taken.ts'
 
 export interface QueueRowsOptions {
   readonly connection: Connection
   readonly queue: string
   readonly visibilityMs: number
   readonly maxMessageBytes: number
-}
-
-export interface TakenRow extends Hold {
-  readonly attempts: number
-  readonly id: string
-  readonly type: string
-  readonly bytes: number
-  readonly headers: string
-  readonly body: Uint8Array
-  readonly postponed_since: number | null
-  /** It was set aside, since it could not be stored as a dead letter. */
-  readonly dead_reason: string | null
-  readonly dead_error: string | null
 }
 
 /** A loss of power ends all consumers of the file, so that nobody holds anything any more. */

@@ -25,9 +25,10 @@ import {
   type QueueSettings,
   queueSettings,
 } from '../shared/settings.ts'
-import { QueueRows, type TakenRow } from './queue-rows.ts'
+import { QueueRows } from './queue-rows.ts'
 import { removeQueue } from './remove-queue.ts'
 import { queueTables, queueSql } from './statements.ts'
+import type { TakenRow } from './taken.ts'
 
 /** Options of `sqliteQueue()`, besides `path`, `open` or `database`. */
 export interface SqliteQueueOptions extends SqliteConnectionOptions {

@@ -6,7 +6,8 @@ import type { Reception } from '../attempt.ts'
 import type { Registration } from '../handlers.ts'
 import { type Member, type SharedPorts, SharedTransaction } from './shared-transaction.ts'
 import { reportFailure } from './shared-reports.ts'
-import { type Verdict, verdicts } from './verdicts.ts'
+import type { Verdict } from './sharing.ts'
+import { verdicts } from './verdicts.ts'
 
 interface Waiting<Tx> extends Member<Tx> {
   readonly verdict: PromiseWithResolvers<Verdict>

@@ -1,6 +1,6 @@
 import type { Controls } from '../../units/transaction-words.ts'
 import type { SqliteDatabase } from './database.ts'
-import type { Gate } from '../unit/unit-handle.ts'
+import type { Gate } from '../unit/gate.ts'
 
 const RUNS = new Set<PropertyKey>(['run', 'get', 'all', 'iterate'])
 

@@ -1,5 +1,5 @@
 import type { SqliteDatabase } from '../connection/database.ts'
-import type { Gate } from './unit-handle.ts'
+import type { Gate } from './gate.ts'
 
 type Work = (this: unknown, ...given: unknown[]) => unknown
 

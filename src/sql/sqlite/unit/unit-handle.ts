@@ -10,6 +10,7 @@ import {
 } from '../../units/transaction-words.ts'
 import { type Handle, lendAs, type SqliteDatabase } from '../connection/database.ts'
 import { guardedStatement, guardedTags } from '../connection/guarded-statement.ts'
+import type { Gate } from './gate.ts'
 import { savepointFunction } from './savepoint-function.ts'
 
 /** What a unit lends to its work in place of the handle itself. */
@@ -22,23 +23,6 @@ export interface UnitHandle {
   assertWhole(): void
   /** From now on `tx` and the statements that it has prepared do nothing. */
   revoke(): void
-}
-
-/** How the statements of a unit are let through. */
-export interface Gate {
-  readonly tx: SqliteDatabase
-  /**
-   * Each ends a statement that still gives rows: a connection that is in the midst of one can be
-   * neither closed nor committed.
-   */
-  readonly iterations: Set<() => unknown>
-  /**
-   * Throws for a statement that would end the transaction; undefined if it leaves savepoints alone
-   * as well.
-   */
-  admit(sql: string): Controls | undefined
-  /** Runs a statement that was let in before. Throws when the unit has ended meanwhile. */
-  run<Result>(controls: Controls | undefined, statement: () => Result): Result
 }
 
 const MARK = 'mersal_unit'

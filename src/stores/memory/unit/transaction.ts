@@ -3,8 +3,7 @@ import type { OutgoingMessage } from '../../../core/messages/message.ts'
 import type { SagaInstance, SagaKey } from '../../../core/records/sagas.ts'
 import { deepCopy } from '../../../lib/copy.ts'
 import { DELETED, type DataView } from './business-data.ts'
-import { type DatabaseState, wakeAll } from '../database.ts'
-import type { OnceRow } from '../once.ts'
+import { type DatabaseState, type OnceRow, wakeAll } from '../database.ts'
 import type { OutboxRow } from '../outbox-table.ts'
 
 /**

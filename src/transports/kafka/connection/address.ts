@@ -1,11 +1,21 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import { ambiguousUrl, isAmbiguousUrl } from '../../../lib/ambiguous-url.ts'
-import type { KafkaOptions } from '../options.ts'
 
 /** Where a broker listens. */
 export interface Server {
   readonly host: string
   readonly port: number
+}
+
+/** What an address says. */
+interface AddressOptions {
+  readonly bootstrapServers: string
+  readonly tls: boolean
+  readonly sasl?: {
+    readonly mechanism: 'PLAIN'
+    readonly username: string
+    readonly password: string
+  }
 }
 
 const FORM = 'host:port,host:port'
@@ -35,9 +45,7 @@ export function parseServers(given: unknown): readonly Server[] {
  * Options from an address such as `kafka://user:password@host:port,host:port?sasl=PLAIN`, for
  * tools. `kafkas://` asks for TLS. Throws without showing any of it.
  */
-export function optionsFromUrl(
-  url: unknown,
-): Pick<KafkaOptions, 'bootstrapServers' | 'tls' | 'sasl'> {
+export function optionsFromUrl(url: unknown): AddressOptions {
   const field = 'kafka.url'
   const form = 'kafka://user:password@host:port'
   const text = typeof url === 'string' ? url : ''

@@ -7,7 +7,7 @@ import { createSlowDestinations } from '../../../../src/outbox/limits/slow-desti
 import { createSlowMode } from '../../../../src/outbox/limits/slow-mode.ts'
 import { relaySettings } from '../../../../src/outbox/options.ts'
 import type { Terms } from '../../../../src/outbox/publish/batch.ts'
-import type { Entry } from '../../../../src/outbox/settle/settler.ts'
+import type { Entry } from '../../../../src/outbox/settle/entry.ts'
 import { manualClock } from '../../../../src/testing/manual-clock.ts'
 import { ids, type LogLine, message, recorder } from '../support.ts'
 

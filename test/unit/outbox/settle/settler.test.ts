@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Settlement } from '../../../../src/core/outbox.ts'
-import { createSettler, type Entry, type Settler } from '../../../../src/outbox/settle/settler.ts'
+import type { Entry } from '../../../../src/outbox/settle/entry.ts'
+import { createSettler, type Settler } from '../../../../src/outbox/settle/settler.ts'
 import { type ManualClock, manualClock } from '../../../../src/testing/manual-clock.ts'
 import { calm, type LogLine, message, pass, recorder } from '../support.ts'
 
