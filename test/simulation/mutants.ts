@@ -11,6 +11,8 @@ export interface Mutant extends Change {
   readonly name: string
   /** Names of the checks that may see it. */
   readonly seenBy: readonly string[]
+  /** A seed that has shown it, to be tried before the others. Default: none is known. */
+  readonly seed?: number
 }
 
 export const mutants: readonly Mutant[] = [
@@ -20,6 +22,7 @@ export const mutants: readonly Mutant[] = [
     from: 'row === undefined || row.token !== settlement.token',
     to: 'row === undefined',
     seenBy: ['lost', 'duplicates', 'inversion', 'budget'],
+    seed: 135,
   },
   {
     name: 'a keyed message takes the express lane past an open row of its key',
@@ -62,6 +65,7 @@ export const mutants: readonly Mutant[] = [
     from: "return {\n        kind: 'release',\n        position,\n        token,\n        delayMs: backoffMs(circumstances.settings.breaker, 1, circumstances.random),\n      }",
     to: "return { kind: 'retry', position, token, delayMs: 50, error: outcome.error }",
     seenBy: ['innocent', 'budget', 'stuck'],
+    seed: 50,
   },
   {
     name: 'no slow mode: suspects are published in batches for ever',
@@ -90,6 +94,7 @@ export const mutants: readonly Mutant[] = [
     from: 'this.#sweepAt = stopped.next',
     to: 'this.#sweepAt = 0n',
     seenBy: ['stuck', 'lost'],
+    seed: 637,
   },
   {
     name: 'a slow destination may take all of the window',
@@ -97,6 +102,7 @@ export const mutants: readonly Mutant[] = [
     from: 'if (list.length === 0) {',
     to: 'if (list.length >= 0) {',
     seenBy: ['latency'],
+    seed: 24,
   },
 ]
 
@@ -134,13 +140,23 @@ export async function withMutant<Result>(
 
 const MOST_SEEDS = 2000
 
+interface Found {
+  readonly seed: number
+  readonly violations: readonly string[]
+}
+
 /** The first seed that shows the bug, and what the checks say. */
-export async function hunt(
-  subject: Subject,
-): Promise<{ readonly seed: number; readonly violations: readonly string[] } | undefined> {
+export async function hunt(subject: Subject): Promise<Found | undefined> {
   for (let seed = 1; seed <= MOST_SEEDS; seed++) {
     const { violations } = await simulate(seed, subject)
     if (violations.length > 0) return { seed, violations }
   }
   return undefined
+}
+
+/** Tries the seed that is known to show the bug; if it shows nothing any more, all of them. */
+export async function find({ seed }: Mutant, subject: Subject): Promise<Found | undefined> {
+  if (seed === undefined) return hunt(subject)
+  const { violations } = await simulate(seed, subject)
+  return violations.length > 0 ? { seed, violations } : hunt(subject)
 }
