@@ -3,7 +3,7 @@ import { subscribe } from 'node:diagnostics_channel'
 import type { Metric } from '../../src/cli/relay/exposition.ts'
 import type { Events } from '../../src/core/telemetry.ts'
 import { now } from './history.ts'
-import type { Source } from './source.ts'
+import type { SourceOfProcess } from './source.ts'
 
 /** By name, such as `published confirmed`. */
 export type Readings = Readonly<Record<string, number>>
@@ -19,7 +19,7 @@ const total = (metrics: readonly Metric[], name: string, outcome?: string): numb
     )
 
 /** Starts counting; the function that it returns reads what has been counted. */
-export function openMeters({ metrics }: Source): () => Readings {
+export function openMeters({ metrics }: SourceOfProcess): () => Readings {
   const relay = metrics.createRelayMetrics(now)
   let delivered = 0
   let givenBack = 0

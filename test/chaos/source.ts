@@ -26,9 +26,16 @@ export interface Adapters {
   readonly kafka?: typeof Kafka
 }
 
+type AdapterName = keyof Adapters
+
 export interface Source extends Required<Adapters> {
   readonly core: typeof Core
   readonly metrics: typeof Metrics
+}
+
+/** For a process that uses two adapters of all: the clients of the others take a while to load. */
+export interface SourceOfProcess extends Pick<Source, 'core' | 'metrics'> {
+  readonly adapter: <Name extends AdapterName>(name: Name) => Promise<Source[Name]>
 }
 
 export const ownSource: string = join(import.meta.dirname, '../../src')
@@ -42,6 +49,16 @@ export async function loadAdapters(folder: string): Promise<Adapters> {
   const there = names.filter((name) => existsSync(join(folder, `${name}.ts`)))
   const loaded = there.map(async (name) => [name, await load(folder, `${name}.ts`)])
   return Object.fromEntries(await Promise.all(loaded)) as Adapters
+}
+
+/** The same as `loadSource`, with the adapters when they are asked for. */
+export async function loadSourceOfProcess(folder: string): Promise<SourceOfProcess> {
+  const [core, metrics] = await Promise.all([
+    load(folder, 'index.ts'),
+    load(folder, 'cli/relay/relay-metrics.ts'),
+  ])
+  const adapter = (name: AdapterName): Promise<unknown> => load(folder, `${name}.ts`)
+  return { core, metrics, adapter } as SourceOfProcess
 }
 
 /** Of a build whose files lie where those of this one lie. */

@@ -6,9 +6,6 @@ import { readFileSync } from 'node:fs'
 import type { Logger, Mersal } from '../../src/index.ts'
 import { crashPoints, type CrashPoint } from '../../src/testing/crash-points.ts'
 import type { Desk } from './desks/desk.ts'
-import { openMysql } from './desks/mysql.ts'
-import { openPostgres } from './desks/postgres.ts'
-import { openSqlite } from './desks/sqlite.ts'
 import { errorText, openHistory } from './history.ts'
 import { watchMemory } from './memory.ts'
 import { openMeters } from './meters.ts'
@@ -24,11 +21,11 @@ import {
   type WorkerPlan,
 } from './plan.ts'
 import { digestOf, produce } from './producer.ts'
-import { loadSource } from './source.ts'
+import { loadSourceOfProcess } from './source.ts'
 
 const plan = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as WorkerPlan
 const history = openHistory(plan.history, plan.name, plan.life)
-const source = await loadSource(plan.source)
+const source = await loadSourceOfProcess(plan.source)
 const meters = openMeters(source)
 const enough = new AbortController()
 let trap: Extract<Order, { kind: 'at' }> | undefined
@@ -145,6 +142,13 @@ process.on('message', (order: Order) => {
 watchMemory(history)
 
 const { address } = plan
-if (address.kind === 'sqlite') await run(openSqlite(source, { ...plan, address }, at, logger))
-else if (address.kind === 'mysql') await run(openMysql(source, { ...plan, address }, at, logger))
-else await run(openPostgres(source, { ...plan, address }, at, logger))
+if (address.kind === 'sqlite') {
+  const { openSqlite } = await import('./desks/sqlite.ts')
+  await run(await openSqlite(source, { ...plan, address }, at, logger))
+} else if (address.kind === 'mysql') {
+  const { openMysql } = await import('./desks/mysql.ts')
+  await run(await openMysql(source, { ...plan, address }, at, logger))
+} else {
+  const { openPostgres } = await import('./desks/postgres.ts')
+  await run(await openPostgres(source, { ...plan, address }, at, logger))
+}

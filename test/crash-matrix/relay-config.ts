@@ -5,11 +5,11 @@ import { openDesk } from './desks/open.ts'
 import { relay, type WorkerPlan } from './plan.ts'
 import { notingUnknowns } from './unknowns.ts'
 
-export default defineConfig(() => {
+export default defineConfig(async () => {
   const plan = JSON.parse(process.env['CRASH_MATRIX_PLAN'] ?? '') as WorkerPlan
   const { kind, options } = plan
-  const desk = openDesk(plan, { migrate: 'check', program: true })
-  const transport = kind.road === 'straight' ? desk.queue() : openBroker(plan)
+  const desk = await openDesk(plan, { migrate: 'check', program: true })
+  const transport = kind.road === 'straight' ? desk.queue() : await openBroker(plan)
   return {
     name: plan.name,
     store: desk.store,

@@ -34,13 +34,13 @@ const Nowhere = command<Part>(topics.nowhere)
 const at = (moment: string): void =>
   (globalThis as { crashMatrixAt?: (moment: string) => void }).crashMatrixAt?.(moment)
 
-const desk = openDesk(plan, { migrate: role === 'migrator' ? 'auto' : 'check', program: false })
+const desk = await openDesk(plan, {
+  migrate: role === 'migrator' ? 'auto' : 'check',
+  program: false,
+})
 const { store } = desk
 
-function openTransport(): Transport {
-  if (kind.road === 'straight') return desk.queue()
-  return openBroker(plan)
-}
+const opened = kind.road === 'straight' ? desk.queue() : await openBroker(plan)
 
 /** A bug: the answer comes before the broker's. */
 function hasty(transport: Transport): Transport {
@@ -70,9 +70,7 @@ function trackerOf(): MessageTracker<unknown> {
 
 const relays = kind.road !== 'relay' && !(role === 'finance' && plan.options.oneRelay === true)
 const transport =
-  plan.bug === 'settle before confirm'
-    ? hasty(openTransport())
-    : notingUnknowns(openTransport(), process.cwd())
+  plan.bug === 'settle before confirm' ? hasty(opened) : notingUnknowns(opened, process.cwd())
 const app = new Mersal<unknown>({
   name: role === 'finance' ? plan.queue : 'registrar',
   store,

@@ -5,7 +5,7 @@ import { systemClock } from '../../../src/lib/async/clock.ts'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 import { now } from '../history.ts'
 import { CLAIM_MS, type MysqlAddress, type WorkerPlan } from '../plan.ts'
-import type { Source } from '../source.ts'
+import type { SourceOfProcess } from '../source.ts'
 import type { Desk } from './desk.ts'
 
 /** Reaches the point when the server has executed a COMMIT and nobody has been told. */
@@ -25,12 +25,13 @@ function commitPoint(connection: object, reached: () => void): void {
   Object.assign(connection, { query: watched })
 }
 
-export function openMysql(
-  source: Source,
+export async function openMysql(
+  { adapter }: SourceOfProcess,
   plan: WorkerPlan & { readonly address: MysqlAddress },
   at: (point: CrashPoint) => void,
   logger: Logger,
-): Desk<MysqlConnection> {
+): Promise<Desk<MysqlConnection>> {
+  const [{ mysql }, { sqliteQueue }] = await Promise.all([adapter('mysql'), adapter('sqlite')])
   const { database, broker, epoch } = plan.address
   const address = new URL(database)
   address.username = plan.name
@@ -39,8 +40,8 @@ export function openMysql(
     connection.on('error', () => {}) // the call that fails tells of it
     commitPoint(connection, () => at(plan.role === 'consumer' ? 'C6' : 'P5'))
   })
-  const store = source.mysql.mysql({ pool, migrate: 'check', logger })
-  const transport = source.sqlite.sqliteQueue({
+  const store = mysql({ pool, migrate: 'check', logger })
+  const transport = sqliteQueue({
     path: broker,
     visibilityMs: CLAIM_MS,
     pollIntervalMs: 100,

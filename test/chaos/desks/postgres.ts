@@ -6,7 +6,7 @@ import type { PostgresClient } from '../../../src/postgres.ts'
 import type { CrashPoint } from '../../../src/testing/crash-points.ts'
 import { SAID } from '../../scenarios/postgres-relays/witness.ts'
 import { HOLD_MS, PARTITIONS, type PostgresAddress, type WorkerPlan } from '../plan.ts'
-import type { Source } from '../source.ts'
+import type { SourceOfProcess } from '../source.ts'
 import type { Desk } from './desk.ts'
 
 interface Statement {
@@ -39,13 +39,17 @@ function commitPoint(client: PoolClient, reached: () => void): void {
   })
 }
 
-function transportOf(source: Source, { kind, broker }: PostgresAddress, logger: Logger): Transport {
+async function transportOf(
+  { adapter }: SourceOfProcess,
+  { kind, broker }: PostgresAddress,
+  logger: Logger,
+): Promise<Transport> {
   const common = { url: broker, confirmTimeoutMs: 1500, connectTimeoutMs: 5000, logger }
   switch (kind) {
     case 'postgres':
-      return source.rabbitmq.rabbitmq({ ...common, heartbeatSeconds: 2 })
+      return (await adapter('rabbitmq')).rabbitmq({ ...common, heartbeatSeconds: 2 })
     case 'nats':
-      return source.nats.nats({
+      return (await adapter('nats')).nats({
         ...common,
         heartbeatSeconds: 1,
         ackWaitMs: HOLD_MS,
@@ -53,20 +57,24 @@ function transportOf(source: Source, { kind, broker }: PostgresAddress, logger: 
         duplicateWindowMs: 100,
       })
     case 'redis':
-      return source.redis.redis({ ...common, visibilityMs: HOLD_MS })
+      return (await adapter('redis')).redis({ ...common, visibilityMs: HOLD_MS })
     case 'kafka':
-      return source.kafka.kafka({ ...common, partitions: PARTITIONS, sessionTimeoutMs: HOLD_MS })
+      return (await adapter('kafka')).kafka({
+        ...common,
+        partitions: PARTITIONS,
+        sessionTimeoutMs: HOLD_MS,
+      })
     default:
       return kind satisfies never
   }
 }
 
-export function openPostgres(
-  source: Source,
+export async function openPostgres(
+  source: SourceOfProcess,
   plan: WorkerPlan & { readonly address: PostgresAddress },
   at: (point: CrashPoint) => void,
   logger: Logger,
-): Desk<PostgresClient> {
+): Promise<Desk<PostgresClient>> {
   const { database, schema } = plan.address
   const common = {
     connectionString: database,
@@ -82,7 +90,8 @@ export function openPostgres(
     commitPoint(client, () => at(plan.role === 'consumer' ? 'C6' : 'P5')),
   )
   relayPool.on('connect', sayToken)
-  const store = source.postgres.postgres({
+  const { postgres } = await source.adapter('postgres')
+  const store = postgres({
     pool,
     relayPool,
     schema,
@@ -90,7 +99,7 @@ export function openPostgres(
     prepare: true,
     logger,
   })
-  const transport = transportOf(source, plan.address, logger)
+  const transport = await transportOf(source, plan.address, logger)
   return {
     store,
     transport,

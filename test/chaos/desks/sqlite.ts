@@ -2,18 +2,19 @@ import { DatabaseSync } from 'node:sqlite'
 import type { Logger } from '../../../src/index.ts'
 import { commitPoints, type CrashPoint } from '../../../src/testing/crash-points.ts'
 import { CLAIM_MS, type SqliteAddress, type WorkerPlan } from '../plan.ts'
-import type { Source } from '../source.ts'
+import type { SourceOfProcess } from '../source.ts'
 import type { Desk } from './desk.ts'
 
-export function openSqlite(
-  source: Source,
+export async function openSqlite(
+  { adapter }: SourceOfProcess,
   plan: WorkerPlan & { readonly address: SqliteAddress },
   at: (point: CrashPoint) => void,
   logger: Logger,
-): Desk<DatabaseSync> {
+): Promise<Desk<DatabaseSync>> {
+  const { sqlite, sqliteQueue } = await adapter('sqlite')
   const open = (): DatabaseSync => commitPoints(new DatabaseSync(plan.address.store), at)
-  const store = source.sqlite.sqlite({ open, migrate: 'check' })
-  const transport = source.sqlite.sqliteQueue({
+  const store = sqlite({ open, migrate: 'check' })
+  const transport = sqliteQueue({
     path: plan.address.broker,
     visibilityMs: CLAIM_MS,
     pollIntervalMs: 100,

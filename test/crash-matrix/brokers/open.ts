@@ -1,12 +1,11 @@
 import type { Transport } from '../../../src/core/transport.ts'
-import { kafka } from '../../../src/kafka.ts'
-import { nats } from '../../../src/nats.ts'
-import { rabbitmq } from '../../../src/rabbitmq.ts'
-import { redis } from '../../../src/redis.ts'
 import { HOLD_MS, type WorkerPlan } from '../plan.ts'
 
+// A process loads the client that it uses, and no other: each start of hundreds would pay for all.
+
 /** `prefix`: each cell has its own. */
-export function openNats(url: string, prefix: string): Transport {
+export async function openNats(url: string, prefix: string): Promise<Transport> {
+  const { nats } = await import('../../../src/nats.ts')
   return nats({
     url,
     prefix,
@@ -18,7 +17,8 @@ export function openNats(url: string, prefix: string): Transport {
 }
 
 /** `prefix`: each cell has its own. */
-export function openRedis(url: string, prefix: string): Transport {
+export async function openRedis(url: string, prefix: string): Promise<Transport> {
+  const { redis } = await import('../../../src/redis.ts')
   return redis({ url, prefix, visibilityMs: HOLD_MS, pollIntervalMs: 100, logger: false })
 }
 
@@ -26,7 +26,8 @@ export function openRedis(url: string, prefix: string): Transport {
 export const kafkaPrefix = (prefix: string): string => prefix.replaceAll('_', '-')
 
 /** `prefix`: each cell has its own. */
-export function openKafka(server: string, prefix: string): Transport {
+export async function openKafka(server: string, prefix: string): Promise<Transport> {
+  const { kafka } = await import('../../../src/kafka.ts')
   return kafka({
     bootstrapServers: server,
     prefix: kafkaPrefix(prefix),
@@ -37,9 +38,11 @@ export function openKafka(server: string, prefix: string): Transport {
 }
 
 /** The broker of a process, as Mersal reaches it. */
-export function openBroker({ kind, broker, exchange, queue }: WorkerPlan): Transport {
+export async function openBroker(plan: WorkerPlan): Promise<Transport> {
+  const { kind, broker, exchange, queue } = plan
   if (kind.broker === 'nats') return openNats(broker, queue)
   if (kind.broker === 'kafka') return openKafka(broker, queue)
   if (kind.broker === 'redis') return openRedis(broker, queue)
+  const { rabbitmq } = await import('../../../src/rabbitmq.ts')
   return rabbitmq({ url: broker, eventsExchange: exchange, newQueuePauseMs: 0, logger: false })
 }

@@ -15,7 +15,7 @@ export interface Streams extends AsyncDisposable {
   readonly url: string
   readonly versions: CellBroker['versions']
   /** As programs reach it. */
-  readonly open: (names: Names) => Transport
+  readonly open: (names: Names) => Promise<Transport>
   /** What is there; nothing if there is no such queue. */
   readonly read: (names: Names, kind: 'queue' | 'dead', queue: string) => Promise<readonly Seen[]>
   /** How much waits for the consumer. */
@@ -34,7 +34,7 @@ export function streamCells(streams: Streams): CellBroker {
     names: Names,
     queues: Readonly<Record<string, readonly string[]>>,
   ): Promise<void> => {
-    await using transport = open(names)
+    await using transport = await open(names)
     for (const [queue, topics] of Object.entries(queues)) await transport.subscribe(queue, topics)
   }
   return {
