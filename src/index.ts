@@ -142,6 +142,7 @@ export {
   type Events,
   type Logger,
 } from './core/telemetry.ts'
+export type { OperationName, Operations } from './core/traced.ts'
 export type { SchemaIssue, SchemaResult, StandardSchema } from './core/messages/schema.ts'
 export type { RelayOptions } from './outbox/options.ts'
 export {

@@ -101,6 +101,7 @@ function relayFor(
   const number = (field: keyof DocumentsOptions, preset: number, max: number, min = 1): number =>
     checkNumber(`documents.${field}`, options[field], { default: preset, min, max })
   return new DocumentRelay({
+    name: checkName(options.name),
     storage: options.storage,
     transports,
     pollIntervalMs: number('pollIntervalMs', 1000, 3_600_000),

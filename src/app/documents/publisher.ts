@@ -3,6 +3,7 @@ import { errorFields, errorText } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { DocumentSettlement, HeldDocument } from '../../core/records/documents.ts'
+import { publishTraced } from '../../core/traced.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { PublishOutcome, Transport } from '../../core/transport.ts'
 import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
@@ -12,6 +13,8 @@ import { brokenAnswer, isOutcome, noAnswer, noSuchTransport } from '../../outbox
 import type { Outages } from './outages.ts'
 
 export interface DocumentPublisherPorts {
+  /** Name of the documents. */
+  readonly name: string
   readonly transports: ReadonlyMap<string, Transport>
   readonly outages: Outages
   readonly maxAttempts: number
@@ -142,16 +145,18 @@ export class DocumentPublisher {
     part: readonly OutgoingMessage[],
     ms: number,
   ): Promise<readonly PublishOutcome[]> {
-    const name = (part[0] as OutgoingMessage).to.transport
-    const transport = this.#ports.transports.get(name)
-    if (transport === undefined) return part.map(() => noSuchTransport(name))
-    const { clock } = this.#ports
+    const to = (part[0] as OutgoingMessage).to.transport
+    const transport = this.#ports.transports.get(to)
+    if (transport === undefined) return part.map(() => noSuchTransport(to))
+    const { clock, name: app } = this.#ports
     const [late, done] = [new AbortController(), new AbortController()]
     void clock.sleep(ms, done.signal).then(() => late.abort())
     // The hold ends soon after that.
     const over = clock.sleep(ms * 1.1, done.signal).then(() => undefined)
     try {
-      const answering = Promise.allSettled(transport.publish(part, { signal: late.signal }))
+      const options = { signal: late.signal }
+      const about = { app, by: 'documents' } as const
+      const answering = Promise.allSettled(publishTraced(about, transport, part, options))
       const answers = await Promise.race([answering, over])
       if (answers === undefined) return part.map(noAnswer)
       return part.map((_, at) => {

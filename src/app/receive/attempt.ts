@@ -1,6 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { expired, isExpired } from '../../core/messages/expiry.ts'
 import type { IncomingContext } from '../../core/pipeline.ts'
+import { traced } from '../../core/traced.ts'
 import type { GivingUp } from '../../lib/async/linked-abort.ts'
 import type { UnitSender } from '../types.ts'
 import type { Ambient } from '../unit/ambient.ts'
@@ -54,6 +55,8 @@ export interface AttemptUnit<Tx> {
   readonly call: (handler: (withSender: WithSender) => Promise<void>) => Promise<void>
 }
 
+type AttemptSettings<Tx> = Pick<Settings<Tx>, 'name' | 'onDuplicate' | 'clock' | 'tracker'>
+
 /**
  * One attempt in an open unit: the inbox first, then whether the message has expired, then the
  * handler. The same for a message alone, for one that shares its transaction, for a rehearsal, and
@@ -63,7 +66,7 @@ export async function attempt<Tx>(
   { registration, delivery, body, attempt: number, progress }: Reception<Tx>,
   { tx, signal, call }: AttemptUnit<Tx>,
   isDuplicate: () => Promise<boolean>,
-  { onDuplicate, clock, tracker }: Pick<Settings<Tx>, 'onDuplicate' | 'clock' | 'tracker'>,
+  { name: app, onDuplicate, clock, tracker }: AttemptSettings<Tx>,
 ): Promise<void> {
   const { message } = delivery
   const isOver = (): boolean => isExpired(message, clock.now())
@@ -78,7 +81,11 @@ export async function attempt<Tx>(
   await call(async (withSender) => {
     // The last moment: the store, the steps of the user and other handlers may have taken long.
     if (isOver()) throw expired(message, tracker === undefined ? UNKNOWN : '')
-    await registration.handler(body, withSender(fields))
+    await traced(
+      'handle',
+      () => ({ app, queue: delivery.queue, message, attempt: number }),
+      () => registration.handler(body, withSender(fields)),
+    )
   })
   progress.stage = 'committing'
 }

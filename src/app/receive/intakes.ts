@@ -8,7 +8,8 @@ import type { Subscriptions } from './subscriptions.ts'
 export interface IntakesPorts<Tx> {
   readonly settings: Settings<Tx>
   readonly subscriptions: Subscriptions
-  readonly deliver: (delivery: Delivery) => Promise<Disposition>
+  /** `system`: name of the transport. */
+  readonly deliver: (delivery: Delivery, system: string) => Promise<Disposition>
 }
 
 /** One intake for each transport on which the app declares something. */
@@ -20,7 +21,8 @@ export function createIntakes<Tx>(ports: IntakesPorts<Tx>): readonly Intake[] {
     const from = transports.get(transport) as Transport
     const order = read && orderPerKey ? inOrder(transport, from) : {}
     const consumption = { queue: app, concurrency, ...order }
-    const consume = (): Promise<AsyncDisposable> => from.consume(consumption, deliver)
+    const consume = (): Promise<AsyncDisposable> =>
+      from.consume(consumption, (delivery) => deliver(delivery, from.name))
     return new Intake({
       app,
       transport,

@@ -1,6 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { isDelay } from '../../core/messages/validation.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
+import { type Operations, traced } from '../../core/traced.ts'
 import { type InFlight, inFlight } from '../../lib/async/in-flight.ts'
 import {
   abortable,
@@ -42,6 +43,8 @@ interface InHand {
   attempt: number
   /** Of the present try. */
   progress: Progress
+  /** For those who listen. */
+  readonly facts: Operations['receive'] | undefined
 }
 
 /** One try, and the count of what runs inside its steps. */
@@ -95,29 +98,43 @@ export class Receiver<Tx> {
     this.#ports.gate?.stop()
   }
 
-  /** Never throws. Runs outside of whatever transaction the caller is in. */
-  deliver(delivery: Delivery): Promise<Disposition> {
+  /**
+   * Never throws. Runs outside of whatever transaction the caller is in. `system`: name of the
+   * transport.
+   */
+  deliver(delivery: Delivery, system: string): Promise<Disposition> {
     return this.#inFlight.run(async () => {
       try {
-        return await this.#ports.ambient.run(undefined, () => this.#handle(delivery))
+        return await this.#ports.ambient.run(undefined, () => this.#receive(delivery, system))
       } finally {
         this.#handled++
       }
     })
   }
 
-  async #handle(given: Delivery): Promise<Disposition> {
-    const known = identified(this.#ports.settings, given)
-    if (known.kind === 'reject') {
-      const facts = { attempt: given.attempt, skipped: false, duration: 0 }
-      reportDelivery(this.#ports.settings, given, known, facts)
-      return known
-    }
-    const { delivery } = known
+  #receive(given: Delivery, system: string): Promise<Disposition> {
+    const { settings } = this.#ports
+    const known = identified(settings, given)
+    const delivery = known.kind === 'reject' ? given : known.delivery
+    const { queue, message, attempt } = delivery
+    return traced(
+      'receive',
+      () => ({ app: settings.name, system, queue, message, delivery: attempt }),
+      (facts) => {
+        if (known.kind !== 'reject') return this.#handle(delivery, facts)
+        const nothing = { attempt, skipped: false, duration: 0 }
+        const outcome = reportDelivery(settings, given, known, nothing)
+        return Promise.resolve(note(facts, outcome, known))
+      },
+    )
+  }
+
+  async #handle(delivery: Delivery, facts: InHand['facts']): Promise<Disposition> {
     const link = linkAbort(delivery.givingUp ?? delivery.signal, this.#forced)
     const inside = inFlight()
     try {
-      return await this.#decide({ delivery, link, inside, attempt: 0, progress: newProgress() })
+      const progress = newProgress()
+      return await this.#decide({ delivery, link, inside, attempt: 0, progress, facts })
     } finally {
       void inside.idle().then(() => link[Symbol.dispose]())
     }
@@ -129,17 +146,18 @@ export class Receiver<Tx> {
     const began = settings.clock.monotonic()
     const over = withoutAsking(settings, delivery)
     const mayWait = over === undefined && gate?.open === false
-    if (mayWait && !(await gate.passes(link.signal, LONGEST_HOLD_MS))) return { kind: 'release' }
+    if (mayWait && !(await gate.passes(link.signal, LONGEST_HOLD_MS)))
+      return note(inHand.facts, 'release', { kind: 'release' })
     const found = over ?? (await this.#withRetries(inHand))
     const expired = hasExpired(found)
     const disposition = expired ? settleExpired(settings, delivery, found) : found
-    reportDelivery(settings, delivery, disposition, {
+    const outcome = reportDelivery(settings, delivery, disposition, {
       attempt: over === undefined ? inHand.attempt : delivery.attempt,
       skipped: inHand.progress.skipped,
       expired,
       duration: settings.clock.monotonic() - began,
     })
-    return disposition
+    return note(inHand.facts, outcome, disposition)
   }
 
   #withRetries(inHand: InHand): Promise<Disposition> {
@@ -229,6 +247,13 @@ export class Receiver<Tx> {
       return obey(await this.#shared.handle(reception), reception.progress)
     await handleAlone(this.#ports, runUnit, reception)
   }
+}
+
+function note(facts: InHand['facts'], outcome: string, disposition: Disposition): Disposition {
+  if (facts === undefined) return disposition
+  facts.outcome = outcome
+  if ('error' in disposition) facts.failure = disposition.error
+  return disposition
 }
 
 function obey(verdict: Verdict, progress: Progress): void {

@@ -21,17 +21,30 @@ export interface DeliveryFacts {
   readonly duration: number
 }
 
-/** Says in an event, and where it failed in the log, what became of a delivery. */
+/**
+ * Says in an event, and where it failed in the log, what became of a delivery. Returns the outcome
+ * of the event.
+ */
 export function reportDelivery(
   { name: app, logger }: ReportPorts,
   delivery: Delivery,
   disposition: Disposition,
   { attempt, skipped, expired = false, duration }: DeliveryFacts,
-): void {
+): string {
   const { id, type } = delivery.message
   const outcome = expired ? 'expired' : outcomeOf(disposition, skipped)
   emit('mersal:handle', () => ({ app, id, type, attempt, outcome, duration }))
-  if (disposition.kind !== 'retry' && disposition.kind !== 'reject') return
+  if (disposition.kind === 'retry' || disposition.kind === 'reject')
+    logFailure({ name: app, logger }, delivery, disposition)
+  return outcome
+}
+
+function logFailure(
+  { name: app, logger }: ReportPorts,
+  delivery: Delivery,
+  disposition: Extract<Disposition, { kind: 'retry' | 'reject' }>,
+): void {
+  const { id, type } = delivery.message
   const { error } = disposition
   const fields = {
     app,

@@ -27,7 +27,7 @@ export async function handleWithoutDatabase<Tx>(
   ports: AttemptPorts<Tx>,
   reception: Reception<Tx>,
 ): Promise<void> {
-  const { storage, transports, name: app, logger } = ports.settings
+  const { storage, name: app, logger } = ports.settings
   const cause = reception.delivery.message
   const unit = storage === undefined ? new Unit<Tx>(undefined as Tx, { cause }) : undefined
   using link = linkAbort(reception.givingUp)
@@ -36,7 +36,7 @@ export async function handleWithoutDatabase<Tx>(
   try {
     await withTimeLimit(limit, link, work, (error) => logLate(ports, reception, error))
     const held = unit?.close().map(({ message }) => message) ?? []
-    await publishHeld(transports, held, reception.signal)
+    await publishHeld(ports.settings, held, reception.signal)
     if (unit !== undefined) runAfterCommit({ app, logger, ...ports }, unit.works)
   } finally {
     unit?.end()

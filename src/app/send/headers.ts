@@ -5,7 +5,9 @@ import {
   checkHeaders,
   contentTypeRule,
   isContentType,
+  isHeaderName,
   isHeaderValue,
+  isSetByOthers,
   reservedHeaders,
 } from '../../core/messages/validation.ts'
 
@@ -21,6 +23,8 @@ export interface HeaderFacts {
   readonly expiresInMs: number | undefined
   /** Names of headers that are carried on from the message that is being handled. */
   readonly inherit: readonly string[]
+  /** Headers of whoever listens to sends; their names in lower case. */
+  readonly carrier: Readonly<Record<string, string>> | undefined
   /** The message that is being handled. */
   readonly cause: Envelope | undefined
 }
@@ -44,18 +48,34 @@ export function outgoingHeaders(
   if (facts.partitionKey !== undefined) headers[headerNames.partitionKey] = facts.partitionKey
   if (facts.expiresInMs !== undefined)
     headers[headerNames.expiresAt] = new Date(facts.now + facts.expiresInMs).toISOString()
+  if (facts.carrier !== undefined) carry(headers, facts.carrier)
   if (cause !== undefined) inherit(headers, cause, facts.inherit)
   return headers
 }
 
 /** Carries headers on, unless the sender has set them. */
 function inherit(headers: Record<string, string>, cause: Envelope, names: readonly string[]): void {
-  const ownTrace = Object.hasOwn(headers, headerNames.traceparent)
+  const missing = missingIn(headers)
   for (const name of names) {
-    if (Object.hasOwn(headers, name) || (ownTrace && name === headerNames.tracestate)) continue
+    if (!missing(name)) continue
     const value = inherited(cause, name)
     if (value !== undefined) headers[name] = value
   }
+}
+
+/** As `inherit`. A listener must not fail a send, so what cannot travel is left out. */
+function carry(headers: Record<string, string>, carrier: Readonly<Record<string, string>>): void {
+  const missing = missingIn(headers)
+  for (const [name, value] of Object.entries(carrier)) {
+    const travels = isHeaderName(name) && name === name.toLowerCase() && isHeaderValue(value)
+    if (travels && !isSetByOthers(name) && missing(name)) headers[name] = value
+  }
+}
+
+/** Whether a header has yet to be set. The state of one trace says nothing of another. */
+function missingIn(headers: Readonly<Record<string, string>>): (name: string) => boolean {
+  const ownTrace = Object.hasOwn(headers, headerNames.traceparent)
+  return (name) => !Object.hasOwn(headers, name) && !(ownTrace && name === headerNames.tracestate)
 }
 
 let lastMs = Number.NaN

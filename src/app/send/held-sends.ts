@@ -1,9 +1,16 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome, Transport } from '../../core/transport.ts'
+import { publishTraced } from '../../core/traced.ts'
 import { throwUnlessConfirmed } from './send-calls.ts'
 
 type Transports = ReadonlyMap<string, Transport>
+
+interface HeldPorts {
+  /** Name of the app. */
+  readonly name: string
+  readonly transports: Transports
+}
 
 /**
  * Publishes what a handler of an app without an outbox has sent. Of one key, a message goes only
@@ -11,13 +18,13 @@ type Transports = ReadonlyMap<string, Transport>
  * the messages may have been published then, and no publish of this call is still in progress.
  */
 export async function publishHeld(
-  transports: Transports,
+  ports: HeldPorts,
   messages: readonly OutgoingMessage[],
   signal: AbortSignal,
 ): Promise<void> {
-  for (const wave of waves(transports, messages)) {
+  for (const wave of waves(ports.transports, messages)) {
     signal.throwIfAborted()
-    const answers = publishAll(transports, wave, signal)
+    const answers = publishAll(ports, wave, signal)
     for (const [message, answer] of await Promise.all(answers))
       throwUnlessConfirmed(message, answer)
   }
@@ -46,14 +53,15 @@ function waves(transports: Transports, messages: readonly OutgoingMessage[]): Ou
 type Answered = readonly [message: OutgoingMessage, outcome: PublishOutcome]
 
 function publishAll(
-  transports: Transports,
+  { name: app, transports }: HeldPorts,
   messages: readonly OutgoingMessage[],
   signal: AbortSignal,
 ): Promise<Answered>[] {
   const names = [...new Set(messages.map(({ to }) => to.transport))]
   return names.flatMap((name) => {
     const here = messages.filter(({ to }) => to.transport === name)
-    const answers = (transports.get(name) as Transport).publish(here, { signal })
+    const transport = transports.get(name) as Transport
+    const answers = publishTraced({ app, by: 'app' }, transport, here, { signal })
     return here.map(
       async (message, index): Promise<Answered> => [message, (await answers[index]) ?? noAnswer()],
     )

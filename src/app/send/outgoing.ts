@@ -17,6 +17,7 @@ import {
 } from '../../core/messages/validation.ts'
 import type { Clock } from '../../lib/async/clock.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
+import { type Operations, traced } from '../../core/traced.ts'
 import { encodeBody, isPromise, validateBody } from './body.ts'
 import { compose } from '../compose.ts'
 import type { Serializers } from '../contracts/serializers.ts'
@@ -49,9 +50,13 @@ export interface OutgoingRequest {
   readonly expiresInMs?: number | undefined
   readonly id?: string | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Headers of whoever listens to sends. */
+  readonly carrier?: Readonly<Record<string, string>>
   readonly cause: Envelope | undefined
   readonly transaction: TransactionContext<unknown> | undefined
 }
+
+type Made = OutgoingMessage | Promise<OutgoingMessage>
 
 /**
  * Makes the message that is stored or sent: id, headers, steps of the user, validation, encoding,
@@ -59,14 +64,29 @@ export interface OutgoingRequest {
  * later change of the object does not reach the message. Returns a promise only if there are steps
  * or if a schema or a codec waits.
  */
-export function outgoingPipeline(
-  ports: OutgoingPorts,
-): (request: OutgoingRequest) => OutgoingMessage | Promise<OutgoingMessage> {
+export function outgoingPipeline(ports: OutgoingPorts): (request: OutgoingRequest) => Made {
+  const make = maker(ports)
+  return (request) =>
+    traced(
+      'send',
+      () => factsOf(ports.app, request),
+      (facts) => make(facts === undefined ? request : { ...request, carrier: facts.headers }),
+      (facts, message) => (facts.message = message),
+    )
+}
+
+function factsOf(app: string, request: OutgoingRequest): Operations['send'] {
+  const { type, to, cause, transaction } = request
+  const transactional = transaction !== undefined
+  return { app, type: type.name, to, transactional, cause, headers: {} }
+}
+
+function maker(ports: OutgoingPorts): (request: OutgoingRequest) => Made {
   const checked = new WeakSet<MessageType>()
   const checks = (type: MessageType): boolean =>
     ports.checkBodies === 'always' || (ports.checkBodies === 'first' && !checked.has(type))
   const packing = { ...ports, stepped: ports.steps.length > 0 }
-  const end = (context: OutgoingContext): OutgoingMessage | Promise<OutgoingMessage> =>
+  const end = (context: OutgoingContext): Made =>
     finish(
       packing,
       context,
@@ -105,6 +125,7 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
     headers: outgoingHeaders(given, {
       ...facts,
       inherit: ports.inherit,
+      carrier: request.carrier,
       partitionKey: request.partitionKey,
       expiresInMs,
       cause: request.cause,
@@ -140,13 +161,13 @@ function finish(
   ports: OutgoingPorts & PackingPorts,
   context: OutgoingContext,
   onSound?: () => void,
-): OutgoingMessage | Promise<OutgoingMessage> {
+): Made {
   const { type } = context
   const serializer = ports.serializers.of(type)
-  const encoded = (valid: unknown): OutgoingMessage | Promise<OutgoingMessage> => {
+  const encoded = (valid: unknown): Made => {
     const bytes = encodeBody(serializer, type, valid)
     if (onSound === undefined) return pack(ports, context, bytes)
-    const sound = (): OutgoingMessage | Promise<OutgoingMessage> => {
+    const sound = (): Made => {
       onSound()
       return pack(ports, context, bytes)
     }

@@ -12,6 +12,7 @@ import type { SavedMessage } from '../../core/outbox.ts'
 import { emit, type Logger } from '../../core/telemetry.ts'
 import type { TransactionContext } from '../../core/transaction.ts'
 import type { PublishOutcome, Transport } from '../../core/transport.ts'
+import { publishTraced, traced } from '../../core/traced.ts'
 import { errorText } from '../../core/errors/error-text.ts'
 import { Mutex } from '../../lib/async/mutex.ts'
 import { observe } from '../../lib/async/observed.ts'
@@ -175,7 +176,11 @@ export function foreignCall<Tx>(
     const made = make(ports, origin, call)
     const messages = isPromise(made) ? made.then((message) => [message]) : [made]
     if (isPromise(messages)) messages.catch(() => {}) // looked at below, after the calls before this one
-    const saved = await saveWithin(tx, messages)
+    const saved = await traced(
+      'save',
+      () => ({ app: ports.app, messages: 1, into: 'foreign' }),
+      () => saveWithin(tx, messages),
+    )
     const [message] = await messages
     ports.onForeignRows([message as OutgoingMessage], saved)
     return (message as OutgoingMessage).id
@@ -220,7 +225,8 @@ export function directCall<Tx>(ports: SendPorts<Tx>, cause: Envelope | undefined
   const origin = { cause, transaction: undefined, direct: true }
   return async (...call) => {
     const message = await makeUndelayed(ports, origin, call)
-    const [answer] = (ports.transports.get(message.to.transport) as Transport).publish([message])
+    const transport = ports.transports.get(message.to.transport) as Transport
+    const [answer] = publishTraced({ app: ports.app, by: 'app' }, transport, [message])
     if (answer === undefined)
       throw new MersalError('MERSAL_UNKNOWN_OUTCOME', 'the transport gave no answer')
     throwUnlessConfirmed(message, await answer)

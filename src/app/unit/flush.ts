@@ -2,6 +2,7 @@ import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { ClaimedMessage, SavedMessage, SaveOptions, WrittenRow } from '../../core/outbox.ts'
 import type { Savepoints } from '../../core/store.ts'
 import { emit } from '../../core/telemetry.ts'
+import { traced } from '../../core/traced.ts'
 import type { LinkedAbort } from '../../lib/async/linked-abort.ts'
 import type { ExpressOffer, Relay } from '../../outbox/types.ts'
 import type { AppOutbox } from './queue-beside-outbox.ts'
@@ -29,7 +30,7 @@ export const nothing: Flushed = { messages: [], saved: [], offer: undefined }
 
 /** Writes the messages of a unit, as the last statement of its transaction. */
 export async function flush<Tx>(
-  { savepoints, outbox, relay }: FlushPorts<Tx>,
+  { app, savepoints, outbox, relay }: FlushPorts<Tx>,
   tx: Tx,
   captured: readonly Captured[],
   link: LinkedAbort,
@@ -41,8 +42,15 @@ export async function flush<Tx>(
   const { storage } = outbox
   try {
     const options = optionsOf(offer)
-    const later = storage.saveLast?.(tx, messages, options)
-    const saved = later === undefined ? await storage.save(tx, messages, options) : later.saved
+    const { saved } = await traced(
+      'save',
+      () => ({ app, messages: messages.length, into: 'unit' }),
+      (facts) => {
+        const later = storage.saveLast?.(tx, messages, options)
+        if (later !== undefined && facts !== undefined) facts.into = 'commit'
+        return later ?? storage.save(tx, messages, options).then((rows) => ({ saved: rows }))
+      },
+    )
     link.throwIfAborted()
     return { messages, saved, offer }
   } catch (error) {

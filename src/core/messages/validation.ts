@@ -26,6 +26,11 @@ export const reservedHeaders: ReadonlySet<string> = new Set<string>(
   Object.values(headerNames).filter((name) => !traceHeaders.includes(name)),
 )
 
+/** Whether Mersal, or a transport, sets the header of this name, in lower case. */
+export function isSetByOthers(name: string): boolean {
+  return reservedHeaders.has(name) || OF_TRANSPORTS.test(name)
+}
+
 /** The error for a field of a message that is not as documented. */
 export function invalidField(field: string, text: string): MersalError {
   return new MersalError('MERSAL_INVALID_MESSAGE', `${field}: ${text}`, { details: { field } })

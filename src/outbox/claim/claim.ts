@@ -1,5 +1,6 @@
 import type { ClaimedMessage, OutboxStorage } from '../../core/outbox.ts'
 import { emit } from '../../core/telemetry.ts'
+import { traced } from '../../core/traced.ts'
 import type { Environment } from '../environment.ts'
 import type { ClaimGate } from '../limits/hold-backs.ts'
 import type { Grant } from '../limits/shares.ts'
@@ -112,20 +113,27 @@ async function send(
   maxBytes: number,
 ): Promise<Answer> {
   const buried: ClaimedMessage[] = []
+  const request = {
+    limit: grant.limit,
+    maxBytes,
+    claimMs: settings.claimMs,
+    token: environment.newToken(),
+    largestBytes,
+    buried(row: ClaimedMessage, settlement: Parameters<Reports['dead']>[1]) {
+      buried.push(row)
+      reports.dead(row, settlement)
+    },
+    ...looking.request,
+    ...holdBacks.leftAlone(grant),
+  }
+  const about = { app: environment.app, limit: grant.limit }
   try {
-    const rows = await storage.claim({
-      limit: grant.limit,
-      maxBytes,
-      claimMs: settings.claimMs,
-      token: environment.newToken(),
-      largestBytes,
-      buried(row, settlement) {
-        buried.push(row)
-        reports.dead(row, settlement)
-      },
-      ...looking.request,
-      ...holdBacks.leftAlone(grant),
-    })
+    const rows = await traced(
+      'claim',
+      () => ({ ...about }),
+      () => storage.claim(request),
+      (facts, found) => (facts.messages = found.length),
+    )
     return { rows, buried }
   } catch (thrown) {
     // Nobody knows what it took.

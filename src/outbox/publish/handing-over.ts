@@ -1,5 +1,6 @@
 import { destinationKey, type OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome, Transport } from '../../core/transport.ts'
+import { publishTraced } from '../../core/traced.ts'
 import type { MessageGate } from '../limits/hold-backs.ts'
 import { brokenAnswer, brokenTransport, isOutcome, noSuchTransport } from './answers.ts'
 import type { Batch, Ending } from './batch.ts'
@@ -7,6 +8,8 @@ import type { Collected } from './collector.ts'
 import { handedOver, type Run, rowAt } from './runs.ts'
 
 export interface HandingOverPorts {
+  /** Name of the relay. */
+  readonly app: string
   readonly transports: ReadonlyMap<string, Transport>
   readonly gate: MessageGate
   readonly ending: Readonly<Ending>
@@ -87,7 +90,7 @@ export class HandingOver {
     let answers: readonly Promise<PublishOutcome>[] = []
     let fault: unknown
     try {
-      answers = ask(batch, transport, collected)
+      answers = ask(this.#ports.app, batch, transport, collected)
     } catch (thrown) {
       fault = thrown
     }
@@ -108,12 +111,13 @@ export class HandingOver {
 
 /** A transport that breaks its contract may return anything. */
 function ask(
+  app: string,
   { controller, withdrawal }: Batch,
   transport: Transport,
   { messages }: Collected,
 ): readonly Promise<PublishOutcome>[] {
   const options = { signal: controller.signal, withdraw: withdrawal.signal }
-  const answers: unknown = transport.publish(messages, options)
+  const answers: unknown = publishTraced({ app, by: 'relay' }, transport, messages, options)
   if (!Array.isArray(answers)) throw new TypeError('publish() returned no array of answers')
   return answers as readonly Promise<PublishOutcome>[]
 }

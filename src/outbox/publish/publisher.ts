@@ -52,6 +52,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     onFinished: (batch) => batches.delete(batch),
   })
   const handingOver = new HandingOver({
+    app: ports.environment.app,
     transports,
     gate,
     ending,

@@ -1,5 +1,6 @@
 import type { OutboxStorage, Settlement } from '../../core/outbox.ts'
 import { emit } from '../../core/telemetry.ts'
+import { traced } from '../../core/traced.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import type { Environment } from '../environment.ts'
 import { insteadOf, isOutage, isRefusal } from './settle-fallback.ts'
@@ -127,8 +128,13 @@ class SettlingLoop implements Settler {
     { instead, alone = false }: { readonly instead?: Settlement; readonly alone?: boolean } = {},
   ): Promise<{ readonly thrown: unknown } | undefined> {
     try {
-      const { stale } = await this.#ports.storage.settle(
-        instead === undefined ? part.map(({ settlement }) => settlement) : [instead],
+      const settlements =
+        instead === undefined ? part.map(({ settlement }) => settlement) : [instead]
+      const { stale } = await traced(
+        'settle',
+        () => ({ app: this.#environment.app, messages: part.length }),
+        () => this.#ports.storage.settle(settlements),
+        (facts, result) => (facts.stale = result.stale),
       )
       if (!this.#halted.signal.aborted) this.#succeeded(part, stale, instead)
       return undefined
