@@ -12,7 +12,15 @@ const { exports: subPaths } = JSON.parse(readFileSync(join(root, 'package.json')
   exports: Record<string, unknown>
 }
 /** Only these need a package besides; everything else must work without any. */
-const withPeer = ['./rabbitmq', './nats', './kafka', './redis', './nestjs', './package.json']
+const withPeer = [
+  './rabbitmq',
+  './nats',
+  './kafka',
+  './redis',
+  './nestjs',
+  './otel',
+  './package.json',
+]
 const bare = Object.keys(subPaths)
   .filter((path) => !withPeer.includes(path))
   .map((path) => `mersal${path.slice(1)}`)

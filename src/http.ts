@@ -8,3 +8,11 @@ export {
   type OnceApp,
 } from './http/idempotency.ts'
 export type { RouteOptions } from './http/route.ts'
+export {
+  type MonitoredApp,
+  monitoring,
+  type Monitoring,
+  type MonitorRoute,
+  type NodeRequest,
+  type NodeResponse,
+} from './http/monitoring.ts'

@@ -20,6 +20,7 @@ export {
   type SignalOptions,
   type SignalStop,
 } from './app/signals.ts'
+export type { AppHealth, HealthPart, HealthStatus } from './app/health/health.ts'
 export type { AppState } from './app/lifecycle.ts'
 export type {
   Address,

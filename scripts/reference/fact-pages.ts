@@ -78,7 +78,8 @@ export async function metricsPage(): Promise<string> {
     prose(
       '`/metrics` of `mersal relay --health PORT`, in the text format of Prometheus. With several ' +
         'stores each metric of a relay has the label `store` besides. Of destinations only the ' +
-        'most important have names of their own; the others share the label `other`.',
+        'most important have names of their own; the others share the label `other`. Apps have these ' +
+        'and more: see [telemetry](../telemetry.md#health-and-metrics-of-apps).',
     ),
     table(['Metric', 'Kind', 'Labels', 'Meaning'], rows),
   ].join('\n\n')

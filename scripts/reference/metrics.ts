@@ -1,5 +1,5 @@
 import { monitorParts } from '../../src/cli/relay/relay-health.ts'
-import { createRelayMetrics } from '../../src/cli/relay/relay-metrics.ts'
+import { createRelayMetrics } from '../../src/metrics/relay-metrics.ts'
 import { emit } from '../../src/core/telemetry.ts'
 import type { OutboxOverview } from '../../src/core/operations.ts'
 

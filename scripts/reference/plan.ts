@@ -25,7 +25,8 @@ export const typePages: readonly PagePlan[] = [
     title: 'The app',
     intro: 'An app is one instance of `Mersal`: a name, an input queue, handlers, ways to send.',
     parts: main(`Mersal MersalOptions OutboxConfig IdempotencyConfig TransactionOptions OnceRequest
-      OnceResult OutcomeOptions MessageState runUntilSignal stopOnSignals SignalOptions SignalStop LifecycleHook AppState Logger
+      OnceResult OutcomeOptions MessageState runUntilSignal stopOnSignals SignalOptions SignalStop
+      LifecycleHook AppState AppHealth HealthPart HealthStatus Logger
       stderrLogger silentLogger`),
   },
   {
@@ -97,7 +98,9 @@ export const typePages: readonly PagePlan[] = [
   {
     file: 'http',
     title: 'HTTP',
-    intro: 'Requests that take effect once. See [once for a whole request](../once.md).',
+    intro:
+      'Requests that take effect once, and pages about the health of apps. See ' +
+      '[once for a whole request](../once.md) and [telemetry](../telemetry.md).',
     parts: whole('./http'),
   },
   {
@@ -105,6 +108,12 @@ export const typePages: readonly PagePlan[] = [
     title: 'NestJS',
     intro: 'An app in a program of Nest. See [NestJS](../nestjs.md).',
     parts: whole('./nestjs'),
+  },
+  {
+    file: 'otel',
+    title: 'OpenTelemetry',
+    intro: 'Spans, metrics and traces that travel. See [telemetry](../telemetry.md).',
+    parts: whole('./otel'),
   },
   {
     file: 'contracts',

@@ -11,6 +11,7 @@ import { documents } from '../../src/documents.ts'
 import { idempotency } from '../../src/http.ts'
 import { command, createRelays, event, Mersal, saga, stopOnSignals } from '../../src/index.ts'
 import { memoryDatabase, memoryStore, memoryTransport } from '../../src/memory.ts'
+import { instrument } from '../../src/otel.ts'
 import { connectionBudget } from '../../src/postgres.ts'
 import { sqlite, sqliteQueue } from '../../src/sqlite.ts'
 import { mysqlSettings } from '../../src/stores/mysql/options.ts'
@@ -81,6 +82,7 @@ const asked: Readonly<Record<string, Ask>> = {
   RedisOptions: untyped(redisSettings, broker('redis')),
   RedisDocumentsOptions: untyped(redisDocuments, { client: shaped('sendCommand') }),
   KafkaOptions: untyped(kafkaSettings, { bootstrapServers: 'localhost:9092' }),
+  InstrumentOptions: (given) => instrument(undefined, given)[Symbol.dispose](),
   IdempotencyOptions: (given) => idempotency(app(), given),
   DocumentsOptions: untyped(documents, { ...base, storage: shaped(...documentMethods) }),
   UpdateOptions: async (given) =>

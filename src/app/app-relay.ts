@@ -1,10 +1,14 @@
 import { uuidv7 } from '../lib/uuid.ts'
+import { newClaimCondition } from '../outbox/claim/claim-loop.ts'
 import { createRelay } from '../outbox/relay.ts'
 import type { Relay } from '../outbox/types.ts'
 import type { Settings } from './settings/settings.ts'
 
 /** What an app asks of its relay. */
-export type AppRelay = Pick<Relay, 'state' | 'start' | 'wake' | 'express' | 'drain' | 'stop'>
+export type AppRelay = Pick<
+  Relay,
+  'state' | 'condition' | 'start' | 'wake' | 'express' | 'drain' | 'stop'
+>
 
 /** The relay of an app, not started. It stays idle if no relay is to run here. */
 export function appRelay<Tx>(settings: Settings<Tx>): AppRelay {
@@ -24,6 +28,7 @@ export function appRelay<Tx>(settings: Settings<Tx>): AppRelay {
 /** For an app without an outbox, and for one whose relay runs elsewhere. */
 const idleRelay: AppRelay = {
   state: 'idle',
+  condition: { claims: newClaimCondition(), settleFailures: 0, away: new Set() },
   start: () => {},
   wake: () => {},
   express: () => undefined,

@@ -1,6 +1,7 @@
 import type { MessageState } from '../core/operations.ts'
 import { wakeHints } from '../lib/async/wake-hints.ts'
 import { type AppRelay, appRelay } from './app-relay.ts'
+import { Health } from './health/health.ts'
 import { Lifecycle } from './lifecycle.ts'
 import type { AttemptPorts } from './receive/attempt.ts'
 import { Once } from './once/once.ts'
@@ -39,6 +40,7 @@ export interface Assembly<Tx> {
   readonly senders: AppSenders<Tx>
   readonly relay: AppRelay
   readonly lifecycle: Lifecycle
+  readonly health: Health<Tx>
   /** Opens the store, once. */
   readonly open: () => Promise<void>
 }
@@ -72,17 +74,13 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
   const gate = storeGate(settings)
   const receiver = new Receiver({ ...attempts, handlers, gate, forced: forced.signal })
   const sagas = new Sagas<Tx>(settings, handlers)
-  const openStore = onlyOnce(async () => {
-    await settings.store?.open()
-    await outbox?.link()
-  })
-  const open = async (): Promise<void> => {
-    await openStore()
-    await sagas.open()
-  }
+  const open = opening(settings, outbox, sagas)
   const prune: Once<Tx>['prune'] = (limit, longerMs) => once.prune(limit, longerMs)
   const running = { settings, subscriptions, receiver, units, relay, open, once: { prune } }
-  const lifecycle = new Lifecycle(settings, new Runtime({ ...running, forced, closing }))
+  const runtime = new Runtime({ ...running, forced, closing })
+  const lifecycle = new Lifecycle(settings, runtime)
+  const receptions = (): Runtime<Tx>['receptions'] => runtime.receptions
+  const health = new Health({ settings, lifecycle, relay, gate, receptions })
   const inUnits = { ambient, unitSenders: makers, lifecycle }
   const { name: app, logger, ambientSends } = settings
   const transactions = new Transactions({ app, logger, runUnit, open, ...inUnits })
@@ -101,7 +99,24 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
     senders: appSenders({ sending, ambientSends, units, ...inUnits }),
     relay,
     lifecycle,
+    health,
     open,
+  }
+}
+
+/** Opens the store once, and what sagas keep there. */
+function opening<Tx>(
+  { store }: Settings<Tx>,
+  outbox: AppOutbox<Tx> | undefined,
+  sagas: Sagas<Tx>,
+): () => Promise<void> {
+  const openStore = onlyOnce(async () => {
+    await store?.open()
+    await outbox?.link()
+  })
+  return async () => {
+    await openStore()
+    await sagas.open()
   }
 }
 
@@ -124,6 +139,7 @@ function sendPorts<Tx>(
   const { name: app, logger, transports, clock, serializers, checkBodies } = settings
   const limitOf = (transport: string): number =>
     transports.get(transport)?.features.maxMessageBytes ?? 0
+  const systemOf = (transport: string): string => transports.get(transport)?.name ?? transport
   const wake = (): void => {
     relay.wake()
     outbox?.remind()
@@ -150,6 +166,7 @@ function sendPorts<Tx>(
       logger,
       steps: settings.outgoing,
       limitOf,
+      systemOf,
       checkBodies,
     }),
   }

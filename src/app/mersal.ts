@@ -5,6 +5,7 @@ import type { MessageState } from '../core/operations.ts'
 import { checkBoolean, checkNumber, checkOptions, checkSignal } from '../core/options.ts'
 import { linkAbort } from '../lib/async/linked-abort.ts'
 import { type Assembly, assemble } from './assembly.ts'
+import type { AppHealth } from './health/health.ts'
 import type { AppState } from './lifecycle.ts'
 import type { OnceRequest, OnceResult } from './once/request.ts'
 import type { SagaType } from './sagas/definition.ts'
@@ -40,6 +41,8 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * `MERSAL_UNAVAILABLE` (not sent) or `MERSAL_UNKNOWN_OUTCOME` (perhaps sent).
    */
   readonly direct: Sender
+  /** How the app is, with reasons. Waits for an answer at most 5 seconds. Never rejects. */
+  readonly health: () => Promise<AppHealth>
   readonly #parts: Assembly<Tx>
 
   /**
@@ -49,6 +52,7 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   constructor(options: MersalOptions<Tx>) {
     this.#parts = assemble(appSettings(options))
     this.direct = this.#parts.senders.direct
+    this.health = () => this.#parts.health.look()
   }
 
   /** The name of the app, and of its input queue. */

@@ -9,7 +9,7 @@ import type { AppRelay } from './app-relay.ts'
 import { runStartHooks, runStopHooks } from './hooks.ts'
 import type { Ending, Startable } from './lifecycle.ts'
 import type { Once } from './once/once.ts'
-import type { Intake } from './receive/intake.ts'
+import type { Intake, Reception } from './receive/intake.ts'
 import { createIntakes } from './receive/intakes.ts'
 import type { Receiver } from './receive/receiver.ts'
 import type { Subscriptions } from './receive/subscriptions.ts'
@@ -71,6 +71,11 @@ export class Runtime<Tx> implements Startable {
     for (const intake of this.#intakes) await abortable(signal, () => intake.declare())
     this.#startRelay()
     for (const intake of this.#intakes) await abortable(signal, () => intake.consume())
+  }
+
+  /** What it receives; empty before it has begun. */
+  get receptions(): readonly Reception[] {
+    return this.#intakes
   }
 
   #warn(): void {

@@ -1,4 +1,5 @@
-import { oneLine, redactor, safeJson, safeLines, secretsIn } from './safe.ts'
+import { oneLine } from '../lib/one-line.ts'
+import { redactor, safeJson, safeLines, secretsIn } from './safe.ts'
 
 export interface OutputStream {
   write(text: string, done?: (error?: Error | null) => void): unknown

@@ -98,6 +98,17 @@ export interface UnitCapacity {
   readonly most: number | undefined
   /** Why units may wait for ever, in words: they hold every connection, and more are asked for. */
   shortage(): string | undefined
+  /** How the pool is used at this moment, where that is known. */
+  use?(): PoolUse | undefined
+}
+
+/** Connections of a pool. */
+export interface PoolUse {
+  readonly open: number
+  /** Of these, those that nobody uses. */
+  readonly idle: number
+  /** Callers that wait for one. */
+  readonly waiting: number
 }
 
 /**

@@ -2,7 +2,7 @@ import { MersalError } from '../core/errors/errors.ts'
 import { checkOptions } from '../core/options.ts'
 import type { ClaimedMessage } from '../core/outbox.ts'
 import { emit } from '../core/telemetry.ts'
-import { runClaimLoop } from './claim/claim-loop.ts'
+import { type ClaimCondition, newClaimCondition, runClaimLoop } from './claim/claim-loop.ts'
 import { watchClock } from './clock/clock-watch.ts'
 import { createExpressLane } from './publish/express-lane.ts'
 import { largestBytes } from './publish/largest-bytes.ts'
@@ -19,6 +19,7 @@ interface Life {
   readonly stopping: AbortController
   /** Resolves when the loop, the wakers and the reading of pauses have ended. */
   work: Promise<unknown>
+  readonly claims: ClaimCondition
 }
 
 /**
@@ -31,6 +32,7 @@ export function createRelay(ports: RelayPorts): Relay {
     state: 'idle',
     stopping: new AbortController(),
     work: Promise.resolve(),
+    claims: newClaimCondition(),
   }
   let stopped: Promise<boolean> | undefined
   const relay: Relay = {
@@ -39,6 +41,13 @@ export function createRelay(ports: RelayPorts): Relay {
     },
     get held() {
       return parts.inHand.rows
+    },
+    condition: {
+      claims: life.claims,
+      away: parts.reports.away,
+      get settleFailures() {
+        return parts.settler.failures
+      },
     },
     start: () => start(ports, parts, life),
     wake: () => hint(ports, parts, 'call'),
@@ -66,7 +75,7 @@ function start(ports: RelayPorts, parts: RelayParts, life: Life): void {
   life.state = 'running'
   const { signal } = stopping
   life.work = Promise.all([
-    claims(ports, parts, signal),
+    claims(ports, parts, life),
     runWakers(ports, parts, signal),
     parts.due.run(signal),
     parts.holdBacks.claims.pauses.watch(signal),
@@ -86,7 +95,7 @@ function start(ports: RelayPorts, parts: RelayParts, life: Life): void {
   )
 }
 
-function claims(ports: RelayPorts, parts: RelayParts, signal: AbortSignal): Promise<void> {
+function claims(ports: RelayPorts, parts: RelayParts, life: Life): Promise<void> {
   const { bell, dispatch, drains, holdBacks, inHand, looks, reports, settler } = parts
   const { environment, settings, storage, transports } = ports
   const claims = {
@@ -101,7 +110,8 @@ function claims(ports: RelayPorts, parts: RelayParts, signal: AbortSignal): Prom
     largestBytes: largestBytes(transports.values()),
     reports,
   }
-  return runClaimLoop({ claims, bell, dispatch, settler }, signal)
+  const loop = { claims, bell, dispatch, settler, condition: life.claims }
+  return runClaimLoop(loop, life.stopping.signal)
 }
 
 async function runWakers(ports: RelayPorts, parts: RelayParts, signal: AbortSignal): Promise<void> {

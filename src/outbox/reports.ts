@@ -8,6 +8,8 @@ import { createLineLimit, type LineLimit } from './line-limit.ts'
 
 /** What the relay tells people and programs about its changes of state. */
 export interface Reports {
+  /** Destinations that do not answer, and have not since that was reported. */
+  readonly away: ReadonlySet<string>
   readonly breaker: (destination: string, state: BreakerState, error: Error | undefined) => void
   readonly slowMode: (on: boolean) => void
   /**
@@ -49,6 +51,7 @@ export function createReports(voice: Voice): Reports {
     refused: limit('destinations that refused a message'),
   }
   return {
+    away,
     breaker: breakerReport(voice, away, lines),
     slowMode: slowModeReport(voice),
     refused: refusalReport(voice, lines.refused),

@@ -2,6 +2,7 @@ import type { PauseBoard } from '../core/operations.ts'
 import type { ClaimedMessage, OutboxStorage, Waker } from '../core/outbox.ts'
 import type { Transport } from '../core/transport.ts'
 import type { Environment } from './environment.ts'
+import type { ClaimCondition } from './claim/claim-loop.ts'
 import type { RelaySettings } from './options.ts'
 import type { SharedCapacity } from './limits/capacity.ts'
 import type { StretchSizes } from './claim/stretch-size.ts'
@@ -25,11 +26,21 @@ export interface RelayPorts {
   readonly stretch?: StretchSizes | undefined
 }
 
+/** What a relay has seen of the storage and of the destinations. */
+export interface RelayCondition {
+  readonly claims: Readonly<ClaimCondition>
+  /** Calls of `settle` that failed in a row. Nothing is claimed meanwhile. */
+  readonly settleFailures: number
+  /** Destinations that do not answer. */
+  readonly away: ReadonlySet<string>
+}
+
 /** Moves outbox rows to the broker. */
 export interface Relay extends AsyncDisposable {
   readonly state: 'idle' | 'running' | 'stopping' | 'stopped'
   /** Messages in its hands. */
   readonly held: number
+  readonly condition: RelayCondition
   start(): void
   /** There may be rows: look soon. Cheap, may be called at any time and as often as one likes. */
   wake(): void

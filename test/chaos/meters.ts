@@ -1,6 +1,6 @@
 /** What a process says about itself: the counters of `/metrics`, and the events of its handlers. */
 import { subscribe } from 'node:diagnostics_channel'
-import type { Metric } from '../../src/cli/relay/exposition.ts'
+import type { Metric } from '../../src/metrics/exposition.ts'
 import type { Events } from '../../src/core/telemetry.ts'
 import { now } from './history.ts'
 import type { SourceOfProcess } from './source.ts'

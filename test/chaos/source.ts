@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type * as Metrics from '../../src/cli/relay/relay-metrics.ts'
+import type * as Metrics from '../../src/metrics/relay-metrics.ts'
 import type * as Core from '../../src/index.ts'
 import type * as Kafka from '../../src/kafka.ts'
 import type * as Mysql from '../../src/mysql.ts'
@@ -55,7 +55,7 @@ export async function loadAdapters(folder: string): Promise<Adapters> {
 export async function loadSourceOfProcess(folder: string): Promise<SourceOfProcess> {
   const [core, metrics] = await Promise.all([
     load(folder, 'index.ts'),
-    load(folder, 'cli/relay/relay-metrics.ts'),
+    load(folder, 'metrics/relay-metrics.ts'),
   ])
   const adapter = (name: AdapterName): Promise<unknown> => load(folder, `${name}.ts`)
   return { core, metrics, adapter } as SourceOfProcess
@@ -72,7 +72,7 @@ export async function loadSource(folder: string): Promise<Source> {
     'rabbitmq.ts',
     'redis.ts',
     'sqlite.ts',
-    'cli/relay/relay-metrics.ts',
+    'metrics/relay-metrics.ts',
   ]
   const [core, kafka, mysql, nats, postgres, rabbitmq, redis, sqlite, metrics] = await Promise.all(
     files.map((file) => load(folder, file)),

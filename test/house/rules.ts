@@ -21,7 +21,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/transports/shared': ['src/core', 'src/lib'],
   'src/transports/queues': ['src/core', 'src/lib', 'src/sql', 'src/transports/shared'],
   'src/app': ['src/core', 'src/lib', 'src/outbox', 'src/sql'],
-  'src/http': ['src/core', 'src/lib', 'src/app'],
+  'src/http': ['src/core', 'src/lib', 'src/app', 'src/metrics'],
   'src/testing': [
     'src/core',
     'src/lib',
@@ -31,11 +31,14 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/transports/memory',
   ],
   'src/nestjs': ['src/core', 'src/lib', 'src/app'],
+  'src/metrics': ['src/core', 'src/lib', 'src/app'],
+  'src/otel': ['src/core', 'src/lib', 'src/app', 'src/metrics'],
   'src/cli': [
     'src/core',
     'src/lib',
     'src/app',
     'src/outbox',
+    'src/metrics',
     'src/sql',
     'src/stores',
     'src/transports',
@@ -47,6 +50,7 @@ const faces: Readonly<Record<string, readonly string[]>> = {
   'src/index.ts': ['src/core', 'src/lib', 'src/app', 'src/outbox', 'src/sql'],
   'src/http.ts': ['src/http'],
   'src/nestjs.ts': ['src/nestjs'],
+  'src/otel.ts': ['src/otel'],
   'src/documents.ts': ['src/core', 'src/lib', 'src/app'],
 }
 const adapterFaces = ['src/core', 'src/lib', 'src/sql', 'src/stores', 'src/transports']
@@ -54,6 +58,7 @@ const adapterFaces = ['src/core', 'src/lib', 'src/sql', 'src/stores', 'src/trans
 /** Packages that an adapter may load, in its own folder only. */
 const clients: Readonly<Record<string, readonly string[]>> = {
   'src/nestjs': ['@nestjs/common', '@nestjs/core'],
+  'src/otel': ['@opentelemetry/api'],
   'src/stores/sqlite': ['better-sqlite3'],
   'src/stores/postgres': ['pg', 'pg-logical-replication'],
   'src/transports/kafka': ['@platformatic/kafka'],

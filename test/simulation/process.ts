@@ -206,6 +206,7 @@ function watched(relay: Relay, hold: (rows: readonly ClaimedMessage[]) => void):
     get held() {
       return relay.held
     },
+    condition: relay.condition,
     start: () => relay.start(),
     wake: () => relay.wake(),
     drain: (options) => relay.drain(options),

@@ -64,6 +64,7 @@ export function documents(options: DocumentsOptions): Documents {
     steps: [],
     checkBodies: 'first',
     limitOf: (transport) => transports.get(transport)?.features.maxMessageBytes ?? Infinity,
+    systemOf: (transport) => transports.get(transport)?.name ?? transport,
   })
   let stopping = new AbortController()
   let running: Promise<void> | undefined

@@ -18,6 +18,14 @@ export interface IntakePorts {
   readonly consume: (() => Promise<AsyncDisposable>) | undefined
 }
 
+/** Whether an app receives over a transport. */
+export interface Reception {
+  /** Name of the transport in the app. */
+  readonly transport: string
+  /** Why it does not receive yet. */
+  readonly trouble: Error | undefined
+}
+
 const PAUSE: Backoff = { firstMs: 500, longestMs: 4000 }
 
 /**
@@ -25,16 +33,24 @@ const PAUSE: Backoff = { firstMs: 500, longestMs: 4000 }
  * does not fail the start. The intake tries again until the broker is there, and everything else in
  * the app works meanwhile.
  */
-export class Intake implements AsyncDisposable {
+export class Intake implements Reception, AsyncDisposable {
   readonly #ports: IntakePorts
   readonly #closing = new AbortController()
   #consumer: AsyncDisposable | undefined
-  #away = false
+  #trouble: Error | undefined
   /** Message of the last error that was logged. */
   #logged = ''
 
   constructor(ports: IntakePorts) {
     this.#ports = ports
+  }
+
+  get transport(): string {
+    return this.#ports.transport
+  }
+
+  get trouble(): Error | undefined {
+    return this.#trouble
   }
 
   /**
@@ -47,8 +63,8 @@ export class Intake implements AsyncDisposable {
 
   /** Begins to receive, now or as soon as the broker is there. Call it after `declare`. */
   async consume(): Promise<void> {
-    if (!this.#away) await this.#unlessAway(() => this.#receive())
-    if (this.#away) void this.#catchUp()
+    if (this.#trouble === undefined) await this.#unlessAway(() => this.#receive())
+    if (this.#trouble !== undefined) void this.#catchUp()
   }
 
   /** Ends receiving, and waits for deliveries that are being handled. */
@@ -64,7 +80,7 @@ export class Intake implements AsyncDisposable {
       await work()
     } catch (error) {
       if (!isMersalError(error, 'MERSAL_UNAVAILABLE')) throw error
-      this.#away = true
+      this.#trouble = error
       this.#logged = error.message
       this.#ports.logger.warn(
         this.#fields(error),
@@ -88,6 +104,7 @@ export class Intake implements AsyncDisposable {
       try {
         await declare()
         await this.#receive()
+        this.#trouble = undefined
         logger.info(
           { app: this.#ports.app, transport: this.#ports.transport },
           'the broker is there; the app receives',
@@ -105,6 +122,7 @@ export class Intake implements AsyncDisposable {
    */
   #report(error: Error): void {
     const { logger } = this.#ports
+    this.#trouble = error
     const news = error.message !== this.#logged && !this.#closing.signal.aborted
     this.#logged = error.message
     if (!news || isMersalError(error, 'MERSAL_UNAVAILABLE'))

@@ -31,6 +31,8 @@ export type CheckBodies = 'always' | 'first' | 'never'
 export interface OutgoingPorts extends Omit<PackingPorts, 'stepped'> {
   readonly app: string
   readonly clock: Clock
+  /** What the transport with this name in the app calls itself. */
+  readonly systemOf: (transport: string) => string
   readonly serializers: Serializers
   /** Names of headers that are carried on from the message that is being handled. */
   readonly inherit: readonly string[]
@@ -69,16 +71,19 @@ export function outgoingPipeline(ports: OutgoingPorts): (request: OutgoingReques
   return (request) =>
     traced(
       'send',
-      () => factsOf(ports.app, request),
+      () => factsOf(ports, request),
       (facts) => make(facts === undefined ? request : { ...request, carrier: facts.headers }),
       (facts, message) => (facts.message = message),
     )
 }
 
-function factsOf(app: string, request: OutgoingRequest): Operations['send'] {
-  const { type, to, cause, transaction } = request
+function factsOf(
+  { app, systemOf }: Pick<OutgoingPorts, 'app' | 'systemOf'>,
+  { type, to, cause, transaction }: OutgoingRequest,
+): Operations['send'] {
+  const system = systemOf(to.transport)
   const transactional = transaction !== undefined
-  return { app, type: type.name, to, transactional, cause, headers: {} }
+  return { app, system, type: type.name, to, transactional, cause, headers: {} }
 }
 
 function maker(ports: OutgoingPorts): (request: OutgoingRequest) => Made {

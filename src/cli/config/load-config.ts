@@ -7,7 +7,7 @@ import { systemClock } from '../../lib/async/clock.ts'
 import { type CheckedConfig, checkConfig, type ConfigSource } from './config.ts'
 import { configOfEnv, envHasStore } from './env-config.ts'
 import { CommandError } from '../exit.ts'
-import { oneLine } from '../safe.ts'
+import { oneLine } from '../../lib/one-line.ts'
 import { distrust } from './trusted-file.ts'
 
 /** The configuration of this call, and what is made of it. */

@@ -1,10 +1,16 @@
 import { systemClock } from '../../lib/async/clock.ts'
 import type { RelayStore } from '../../outbox/many-stores/relays-options.ts'
 import type { ServedRelay } from '../../outbox/many-stores/store-relay.ts'
-import { exposition, type Metric, type Sample } from './exposition.ts'
+import { exposition, type Metric, type Sample } from '../../metrics/exposition.ts'
 import type { MonitorParts, Readiness } from './monitor.ts'
 import type { TransportQueues } from '../status/queues.ts'
-import { mergedMetrics, outboxMetrics, queueMetrics, type RelayMetrics } from './relay-metrics.ts'
+import { nowAndThen } from '../../metrics/now-and-then.ts'
+import {
+  mergedMetrics,
+  outboxMetrics,
+  queueMetrics,
+  type RelayMetrics,
+} from '../../metrics/relay-metrics.ts'
 
 /** One relay, and what tells how it is. */
 export interface Watched {
@@ -24,11 +30,6 @@ export interface HealthPorts {
   readonly queues: () => Promise<readonly TransportQueues[]>
 }
 
-/** The whole table is counted at most this often, and at most a tenth of the time. */
-const SHORTEST_MS = 5000
-const REST_FACTOR = 10
-/** Whoever collects metrics does not wait for ever. */
-const LONGEST_WAIT_MS = 3000
 /** Most names of destinations in trouble in the answer about all of them. */
 const MOST_NAMED = 20
 
@@ -138,35 +139,4 @@ function countedNowAndThen({
   })
   // A store that cannot be opened has nothing to count.
   return () => (relay.state === 'opening' ? Promise.resolve([]) : count())
-}
-
-/**
- * Remembers the last answer, so that frequent questions cost the database and the broker nothing.
- */
-function nowAndThen(count: () => Promise<readonly Metric[]>): () => Promise<readonly Metric[]> {
-  let known: readonly Metric[] = []
-  let notBefore = 0
-  let counting: Promise<void> | undefined
-
-  async function look(): Promise<void> {
-    const begun = systemClock.monotonic()
-    known = await count()
-    const took = systemClock.monotonic() - begun
-    notBefore = systemClock.monotonic() + Math.max(SHORTEST_MS, took * REST_FACTOR)
-  }
-
-  return async () => {
-    if (systemClock.monotonic() < notBefore) return known
-    counting ??= look().finally(() => {
-      counting = undefined
-    })
-    const counted = counting.then(
-      () => true,
-      () => false,
-    )
-    // Without an answer the figures of the relay itself are still worth telling; old ones are not.
-    if (!(await Promise.race([counted, systemClock.sleep(LONGEST_WAIT_MS).then(() => false)])))
-      known = []
-    return known
-  }
 }

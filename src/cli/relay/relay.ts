@@ -12,7 +12,7 @@ import { type Once, type OnceOptions, runOnce } from './once.ts'
 import { watchParent } from './parent.ts'
 import { monitorParts, type Watched } from './relay-health.ts'
 import { queuesOf } from '../status/queues.ts'
-import { createRelayMetrics } from './relay-metrics.ts'
+import { createRelayMetrics } from '../../metrics/relay-metrics.ts'
 
 /** The port that Prometheus exporters of OpenTelemetry use. */
 const PORT = 9464

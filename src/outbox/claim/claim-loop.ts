@@ -9,7 +9,23 @@ import type { Bell } from './bell.ts'
 import { claim, type Claim, type ClaimPorts } from './claim.ts'
 import type { Dispatch } from './dispatch.ts'
 
+/** What the outbox storage has answered to the claims of a relay. */
+export interface ClaimCondition {
+  /** Since when a claim has been waiting for its answer, in monotonic milliseconds. */
+  askedAt: number | undefined
+  /** At least one was answered. */
+  answered: boolean
+  /** Claims that failed in a row, and the code of the last error. */
+  failures: number
+  code: string | undefined
+}
+
+export function newClaimCondition(): ClaimCondition {
+  return { askedAt: undefined, answered: false, failures: 0, code: undefined }
+}
+
 export interface ClaimLoopPorts {
+  readonly condition: ClaimCondition
   readonly claims: ClaimPorts
   readonly bell: Bell
   readonly dispatch: Pick<Dispatch, 'claimed'>
@@ -22,13 +38,15 @@ export interface ClaimLoopPorts {
  */
 export async function runClaimLoop(ports: ClaimLoopPorts, stopping: AbortSignal): Promise<void> {
   const { inHand, drains, environment } = ports.claims
-  const failures = countFailures(environment)
+  const failures = countFailures(environment, ports.condition)
   for (;;) {
     const grant = await waitForLimit(ports, stopping)
     if (grant === undefined) return
     // A look at delayed rows follows no hint.
     if (grant.rows === undefined) ports.bell.clear()
+    ports.condition.askedAt = environment.clock.monotonic()
     const claimed = await tryToClaim(ports.claims, grant, failures)
+    ports.condition.askedAt = undefined
     if (claimed !== undefined) {
       ports.dispatch.claimed(claimed.rows, claimed.terms)
       drains.answered(claimed.answered, inHand.rows)
@@ -135,12 +153,12 @@ interface Failures {
 
 const ERROR_BACKOFF = { firstMs: 100, longestMs: 5000 }
 
-function countFailures({ app, logger, random }: Environment): Failures {
-  let failures = 0
+function countFailures({ app, logger, random }: Environment, condition: ClaimCondition): Failures {
   return {
     another(thrown) {
-      failures++
+      const failures = ++condition.failures
       const fields = { app, ...errorFields(thrown) }
+      condition.code = fields.code
       emit('mersal:claim-failed', () => ({ app, code: fields.code }))
       if (failures > 1)
         logger.debug({ ...fields, failures }, 'claiming from the outbox storage still fails')
@@ -148,9 +166,10 @@ function countFailures({ app, logger, random }: Environment): Failures {
         logger.error(fields, 'claiming from the outbox storage failed; trying again with backoff')
     },
     ended() {
-      if (failures > 0) logger.info({ app }, 'the outbox storage can be claimed from again')
-      failures = 0
+      if (condition.failures > 0)
+        logger.info({ app }, 'the outbox storage can be claimed from again')
+      Object.assign(condition, { answered: true, failures: 0, code: undefined })
     },
-    pauseMs: () => backoffMs(ERROR_BACKOFF, failures, random),
+    pauseMs: () => backoffMs(ERROR_BACKOFF, condition.failures, random),
   }
 }

@@ -17,10 +17,11 @@ import { createUnsettled } from './unsettled.ts'
 export interface Settler {
   add(entry: Entry): void
   /**
-   * A call failed and none has succeeded since: nobody should claim and publish more. A refusal
-   * counts only while a published message is left with its row.
+   * A call failed and none has succeeded since: nobody should claim and publish more. `failures`
+   * counts them. A refusal counts only while a published message is left with its row.
    */
   readonly troubled: boolean
+  readonly failures: number
   /**
    * Whether this message was confirmed and its row could not be settled. It must not be published
    * again.
@@ -79,7 +80,6 @@ class SettlingLoop implements Settler {
   #working = false
   /** Calls that failed in a row, but for failures that hold up nobody else. */
   #failures = 0
-  /** Counts the calls that were recorded. */
   #recorded = 0
 
   constructor(ports: SettlerPorts) {
@@ -91,6 +91,10 @@ class SettlingLoop implements Settler {
 
   get troubled(): boolean {
     return this.#failures > 0
+  }
+
+  get failures(): number {
+    return this.#failures
   }
 
   get halted(): boolean {

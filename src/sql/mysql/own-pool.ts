@@ -1,4 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
+import type { PoolUse } from '../../core/store.ts'
 import type { MysqlPool, MysqlPoolConnection } from './client.ts'
 
 /** utf8mb4_general_ci: of a connection whose texts are all ours. */
@@ -9,6 +10,8 @@ const LONGEST_END_MS = 400
 /** What a pool of `mysql2` knows of itself; its promise face is a thin wrapper. */
 interface CorePool {
   readonly config: CorePoolConfig
+  readonly _freeConnections?: { readonly length: number }
+  readonly _connectionQueue?: { readonly length: number }
   readonly _allConnections?: { readonly length: number; get(index: number): { destroy(): void } }
   promise(): MysqlPool
 }
@@ -44,6 +47,17 @@ export function databaseOf(pool: MysqlPool): string | undefined {
 export function limitOf(pool: MysqlPool): number | undefined {
   const limit = coreOf(pool)?.config.connectionLimit
   return typeof limit === 'number' && limit > 0 ? limit : undefined
+}
+
+/** How the pool is used; undefined if that is not known. */
+export function useOf(pool: MysqlPool): PoolUse | undefined {
+  const {
+    _allConnections: all,
+    _freeConnections: free,
+    _connectionQueue: queue,
+  } = coreOf(pool) ?? {}
+  if (all === undefined || free === undefined || queue === undefined) return undefined
+  return { open: all.length, idle: free.length, waiting: queue.length }
 }
 
 /** Whether the pool takes back what was set on a connection as soon as it is released. */

@@ -1,4 +1,4 @@
-import type { UnitCapacity } from '../../../core/store.ts'
+import type { PoolUse, UnitCapacity } from '../../../core/store.ts'
 import type { PostgresPool } from '../client.ts'
 
 /** What a pool of `pg` tells of itself. */
@@ -31,6 +31,11 @@ export function capacityOf(pool: PostgresPool): UnitCapacity {
     get most() {
       const max = counted.options?.max
       return typeof max === 'number' && Number.isInteger(max) && max > 0 ? max : undefined
+    },
+    use() {
+      const { totalCount: open, idleCount: idle, waitingCount: waiting } = counted
+      const known = [open, idle, waiting].every((count) => typeof count === 'number')
+      return known ? ({ open, idle, waiting } as PoolUse) : undefined
     },
     shortage() {
       const { totalCount, idleCount, waitingCount } = counted

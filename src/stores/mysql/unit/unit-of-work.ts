@@ -9,7 +9,7 @@ import {
   saysOpen,
 } from '../../../sql/mysql/client.ts'
 import { errorNumber, isConflict } from '../../../sql/mysql/failure.ts'
-import { lentBy, limitOf } from '../../../sql/mysql/own-pool.ts'
+import { lentBy, limitOf, useOf } from '../../../sql/mysql/own-pool.ts'
 import { type UnitHandle, unitHandle } from './unit-handle.ts'
 
 export type Isolation = 'read committed' | 'repeatable read' | 'serializable' | 'server'
@@ -184,6 +184,7 @@ export function capacityOf(pool: MysqlPool): UnitCapacity {
     get most() {
       return limitOf(pool)
     },
+    use: () => useOf(pool),
     shortage() {
       const most = limitOf(pool)
       const units = held.get(pool) ?? 0

@@ -1,4 +1,4 @@
-import { oneLine } from '../safe.ts'
+import { oneLine } from '../lib/one-line.ts'
 
 /** One value with its labels. */
 export interface Sample {

@@ -4,7 +4,7 @@ import type { Metric, Sample } from './exposition.ts'
 export type Labels = Readonly<Record<string, string>>
 
 /** Counters by their labels. */
-class Counter {
+export class Counter {
   readonly #values = new Map<string, { readonly labels: Labels; value: number }>()
   readonly #destinations = new Set<string>()
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { exposition } from '../../../../src/cli/relay/exposition.ts'
-import { createRelayMetrics, outboxMetrics } from '../../../../src/cli/relay/relay-metrics.ts'
-import { emit } from '../../../../src/core/telemetry.ts'
+import { exposition } from '../../../src/metrics/exposition.ts'
+import { createRelayMetrics, outboxMetrics } from '../../../src/metrics/relay-metrics.ts'
+import { emit } from '../../../src/core/telemetry.ts'
 
 const many = 10_000
 const place = (n: number): string => `default/queue/tenant-${n}`

@@ -1,11 +1,9 @@
-import { channel } from 'node:diagnostics_channel'
-import type { OutboxOverview, Pause } from '../../core/operations.ts'
-import type { EventName, Events } from '../../core/telemetry.ts'
+import type { OutboxOverview, Pause, QueueOverview } from '../core/operations.ts'
 import { boundedSamples, heaviest, largest, OTHER, sum } from './bounded-labels.ts'
 import { BreakerMetrics } from './breaker-metrics.ts'
+import { eventListeners, type On } from './event-listeners.ts'
 import type { Metric, Sample } from './exposition.ts'
 import { counterMetrics, type Labels, type RelayCounters, relayCounters } from './relay-counters.ts'
-import type { TransportQueues } from '../status/queues.ts'
 
 /** Counts what the relay of this process does, from its events. */
 export interface RelayMetrics extends Disposable {
@@ -15,8 +13,8 @@ export interface RelayMetrics extends Disposable {
 }
 
 /**
- * `labels`: by the name of each app whose relay runs here, such as that of its store. Default:
- * none.
+ * `labels`: by the name of each app whose relay is looked at, such as that of its store. Default:
+ * all, without labels.
  */
 export function createRelayMetrics(
   monotonic: () => number,
@@ -27,33 +25,20 @@ export function createRelayMetrics(
   const claimedAt = new Map<string, number>()
   const listeners = eventListeners()
   const of = (app: string): Labels => labels.get(app) ?? {}
+  const on: On = (name, listener) =>
+    listeners.on(name, (event) => {
+      if (labels.size === 0 || labels.has(event.app)) listener(event)
+    })
 
-  count(listeners.on, counters, of)
-  listeners.on('mersal:claim', ({ app }) => void claimedAt.set(app, monotonic()))
-  listeners.on('mersal:breaker', ({ app, destination, state }) =>
+  count(on, counters, of)
+  on('mersal:claim', ({ app }) => void claimedAt.set(app, monotonic()))
+  on('mersal:breaker', ({ app, destination, state }) =>
     breakers.changed(app, of(app), destination, state),
   )
   return {
     claimedAt: (app) => claimedAt.get(app),
     metrics: () => [...counterMetrics(counters), breakers.metric()],
     [Symbol.dispose]: () => listeners[Symbol.dispose](),
-  }
-}
-
-type On = <Name extends EventName>(name: Name, listener: (event: Events[Name]) => void) => void
-
-function eventListeners(): { readonly on: On } & Disposable {
-  const undo: (() => void)[] = []
-  return {
-    on(name, listener) {
-      const target = channel(name)
-      const subscriber = (event: unknown): void => listener(event as Events[typeof name])
-      target.subscribe(subscriber)
-      undo.push(() => target.unsubscribe(subscriber))
-    },
-    [Symbol.dispose]: () => {
-      for (const one of undo) one()
-    },
   }
 }
 
@@ -176,8 +161,14 @@ function pausedSamples(pauses: readonly Pause[]): readonly Sample[] {
   )
 }
 
+/** The queues of one transport. */
+export interface QueuesOfTransport {
+  readonly transport: string
+  readonly queues: readonly QueueOverview[]
+}
+
 /** Gauges of the queues of consumers, the same from every relay. */
-export function queueMetrics(found: readonly TransportQueues[]): readonly Metric[] {
+export function queueMetrics(found: readonly QueuesOfTransport[]): readonly Metric[] {
   const all = found.flatMap(({ transport, queues }) =>
     queues.map((queue) => ({ transport, ...queue })),
   )
