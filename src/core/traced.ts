@@ -23,6 +23,8 @@ interface Traced {
 export interface Operations {
   /** A message is made, on its way into a transaction or to the broker. */
   send: Traced & {
+    /** Name of the transport, such as `rabbitmq`. */
+    readonly system: string
     readonly type: string
     readonly to: OutgoingMessage['to']
     /** In a transaction of the app, or of somebody else. */
@@ -188,7 +190,7 @@ export function publishTraced(
     answers = transport.publish(messages, options)
     return answers
   } catch (thrown) {
-    for (const facts of all) failed(target, facts, thrown)
+    for (const facts of all) facts.error = thrown
     throw thrown
   } finally {
     for (const [index, facts] of all.entries()) {

@@ -29,3 +29,10 @@ export interface HarnessTime {
    */
   elapse(ms: number): Promise<void>
 }
+
+/** Headers that carry a trace and its baggage, as W3C writes them. */
+export const traceOfSender = {
+  traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+  tracestate: 'vendor=a:b,other@place=t61rcWkgMzE',
+  baggage: 'tenant=acme;private,user=%C3%BC%2C7',
+} as const

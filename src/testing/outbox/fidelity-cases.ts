@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { TextDecoder, TextEncoder } from 'node:util'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
-import type { ContractCase } from '../contract.ts'
+import { type ContractCase, traceOfSender } from '../contract.ts'
 import { claim, commit, message, only, type OutboxHarness } from './harness.ts'
 
 /** Commits one message and returns what a claim gives for it. */
@@ -68,6 +68,7 @@ export const fidelityCases: readonly ContractCase<OutboxHarness>[] = [
         'x-emoji': '👩‍👩‍👧‍👦 𝕏',
         'x-right-to-left': 'שלום مرحبا',
         constructor: 'a header, not a function',
+        ...traceOfSender,
         'a.b_c-d': '1',
       }
       const to = { transport: 'other', kind: 'topic', name: 'orders/placed:v1.2' } as const

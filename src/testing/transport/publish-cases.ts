@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { TextDecoder, TextEncoder } from 'node:util'
-import type { ContractCase } from '../contract.ts'
+import { type ContractCase, traceOfSender } from '../contract.ts'
 import {
   listen,
   message,
@@ -54,6 +54,7 @@ export const publishCases: readonly ContractCase<TransportHarness>[] = [
           'x-quotes': `"'\\ %s`,
           'x-number': '007',
           constructor: 'a header',
+          ...traceOfSender,
         },
       }),
   },

@@ -1,0 +1,1 @@
+export { instrument, type InstrumentOptions, type Watched } from './otel/instrument.ts'
