@@ -4,24 +4,39 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
+/** A node of Erlang. */
+export interface Node {
+  /** Arguments of `erl_call` that say which one it is. */
+  readonly address: readonly string[]
+  /** The folder with its cookie. Default the one of this user. */
+  readonly home?: string
+  /** Runs rabbitmqctl against it. */
+  ctl(...args: readonly string[]): Promise<string>
+}
+
+const serverOfThisMachine: Node = {
+  address: ['-sname', 'rabbit'],
+  ...(userInfo().uid === 0 ? { home: '/var/lib/rabbitmq' } : {}),
+  ctl: async (...args) => (await run('rabbitmqctl', ['-q', ...args])).stdout,
+}
+
 /**
- * Evaluates an Erlang expression in the RabbitMQ server of this machine and returns its value as
- * Erlang writes it. `erl_call` takes milliseconds; `rabbitmqctl`, which stands in for it where its
- * cookie does not fit, starts a whole virtual machine.
+ * Evaluates an Erlang expression in a RabbitMQ server, by default that of this machine, and returns
+ * its value as Erlang writes it. `erl_call` takes milliseconds; `rabbitmqctl`, which stands in for
+ * it where its cookie does not fit, starts a whole virtual machine.
  */
-export async function evaluate(expression: string): Promise<string> {
-  const answer = await quickly(expression).catch(() => undefined)
-  if (answer === undefined)
-    return (await run('rabbitmqctl', ['-q', 'eval', `${expression}.`])).stdout
+export async function evaluate(expression: string, node = serverOfThisMachine): Promise<string> {
+  const answer = await quickly(expression, node).catch(() => undefined)
+  if (answer === undefined) return await node.ctl('eval', `${expression}.`)
   const value = /^\{ok, ([^]*)\}\s*$/.exec(answer)?.[1]
   if (value === undefined) throw new Error(`RabbitMQ: ${expression} failed: ${answer}`)
   return value
 }
 
-async function quickly(expression: string): Promise<string> {
-  const home = userInfo().uid === 0 ? { HOME: '/var/lib/rabbitmq' } : {}
-  const asked = run('erl_call', ['-r', '-sname', 'rabbit', '-e'], {
-    env: { ...process.env, ...home },
+async function quickly(expression: string, { address, home }: Node): Promise<string> {
+  const environment = home === undefined ? {} : { HOME: home }
+  const asked = run('erl_call', ['-r', ...address, '-e'], {
+    env: { ...process.env, ...environment },
   })
   asked.child.stdin?.on('error', () => {}) // the call fails with its exit code
   asked.child.stdin?.end(`${expression}.\n`)

@@ -6,6 +6,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { evaluate } from './erlang.ts'
 import { freePort } from './postgres.ts'
 import { reasonOf } from './reason.ts'
 import { stoodStill } from './stopped.ts'
@@ -51,6 +52,8 @@ export function brokerProblem({ environment, isRoot, exists } = thisMachine): st
 
 /** A whole broker of its own, that may be killed, stopped, starved and started again. */
 export interface PrivateBroker extends Place, AsyncDisposable {
+  /** Evaluates an Erlang expression in the node: milliseconds, where `ctl` takes seconds. */
+  evaluate(expression: string): Promise<string>
   start(): Promise<void>
   /**
    * Sends a signal to the server process. With SIGKILL it resolves when the process is gone, with
@@ -110,6 +113,7 @@ export async function openPrivateBroker(
   writeFileSync(join(folder, 'plugins'), '[].\n')
   chmodSync(folder, 0o777)
   const guard = watchdog({ pidFiles: [join(folder, 'pid')], signal: 'KILL', folders: [folder] })
+  const home = userInfo().uid === 0 ? '/var/lib/rabbitmq' : folder
   const environment = {
     PATH: process.env['PATH'] ?? '',
     RABBITMQ_NODENAME: node,
@@ -121,7 +125,7 @@ export async function openPrivateBroker(
     RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'plugins'),
     RABBITMQ_PID_FILE: join(folder, 'pid'),
     // There Erlang keeps its cookie. The one of the package belongs to its user.
-    HOME: userInfo().uid === 0 ? '/var/lib/rabbitmq' : folder,
+    HOME: home,
   }
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
   const asRabbit = (command: readonly string[]): readonly [string, string[]] =>
@@ -164,8 +168,10 @@ export async function openPrivateBroker(
     running = false
     await ended
   }
+  const asked = (expression: string): Promise<string> =>
+    evaluate(expression, { address: ['-address', `localhost:${distribution}`], home, ctl })
   const stop = async (): Promise<void> => {
-    await ctl('stop', join(folder, 'pid'))
+    await asked('spawn(fun rabbit:stop_and_halt/0)')
     running = false
     await ended
   }
@@ -184,6 +190,7 @@ export async function openPrivateBroker(
     url: `amqp://${user.name}:${user.password}@127.0.0.1:${port}/`,
     vhost: '/',
     ctl,
+    evaluate: asked,
     start,
     signal,
     stop,

@@ -23,6 +23,9 @@ export interface Row {
 /** Name of a file that collects the rows as JSON lines; `scripts/fault-table.ts` sets it. */
 const FILE = process.env['MERSAL_FAULT_TABLE']
 
+/** Then the figures are those of an app with default options. Else its longest pauses are short. */
+export const makesTable: boolean = FILE !== undefined
+
 /** Prints the row, and keeps it for the table in docs/rabbitmq.md when that is being made. */
 export function addRow(row: Row): void {
   process.stdout.write(`${JSON.stringify(row)}\n`)

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { OutgoingMessage } from '../../../src/core/messages/message.ts'
 import { rabbitmq, type RabbitOptions, type RabbitTransport } from '../../../src/rabbitmq.ts'
 import { openPrivateBroker, type PrivateBroker, rabbitIsHere } from '../../rabbitmq/broker.ts'
+import { ordersTo } from '../../rabbitmq/broker-orders.ts'
 import { publishOne, publishUntilConfirmed, toQueue } from '../../rabbitmq/messages.ts'
 import { plainClient } from '../../rabbitmq/plain-client.ts'
 
@@ -146,7 +147,7 @@ describe.skipIf(!here)('a RabbitMQ that fails', () => {
     await transport.subscribe(queue, [])
     const held = toQueue(queue)
     expect(await publishOne(transport, held)).toEqual({ kind: 'confirmed' })
-    await broker.ctl('set_vm_memory_high_watermark', 'absolute', '1MB')
+    await ordersTo(broker).memoryAlarm(true)
     // The broker blocks a connection when it next publishes, and keeps what it has not read.
     const waiting = publishOne(transport, toQueue(queue))
     await alarmed
@@ -163,7 +164,7 @@ describe.skipIf(!here)('a RabbitMQ that fails', () => {
     })
     expect(await handled).toBe(held.id)
     await consumption[Symbol.asyncDispose]()
-    await broker.ctl('set_vm_memory_high_watermark', '0.4')
+    await ordersTo(broker).memoryAlarm(false)
     const healed = performance.now()
     // Each of them told when it is worth trying again.
     const back = blocked.flatMap((outcome) =>

@@ -65,7 +65,7 @@ async function openRetrying(queue: string) {
  * nothing.
  */
 async function silence(queue: string): Promise<void> {
-  await broker.ctl('eval', `sys:suspend(list_to_atom("%2F_${queue}")).`)
+  await broker.evaluate(`sys:suspend(list_to_atom("%2F_${queue}"))`)
 }
 
 describe.skipIf(!here)('a retry queue that takes nothing any more', { timeout: 240_000 }, () => {

@@ -74,11 +74,11 @@ describe.skipIf(!here)('the broker goes away while an app writes without a pause
   test('the broker is stopped inside its machine: stop_app and start_app', async () => {
     await trial.run({
       name: '`rabbitmqctl stop_app`, `start_app`',
-      inject: () => broker.ctl('stop_app'),
+      inject: () => broker.evaluate('rabbit:stop()'),
       landed: ({ record, since }) => record.count('unavailable', since) > 0,
       heal: async () => {
         const [, healed] = await Promise.all([
-          broker.ctl('start_app'),
+          broker.evaluate('rabbit:start()'),
           accepts(broker.url).then(() => performance.now()),
         ])
         return healed

@@ -1,12 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { event, type IncomingStep } from '../../../../src/index.ts'
-import {
-  canary,
-  openPrivateBroker,
-  type PrivateBroker,
-  rabbitIsHere,
-} from '../../../rabbitmq/broker.ts'
+import { canary, openPrivateBroker, rabbitIsHere } from '../../../rabbitmq/broker.ts'
+import { ordersTo } from '../../../rabbitmq/broker-orders.ts'
+import { makesTable } from '../../../rabbitmq/outage/fault-table.ts'
 import { ordeal } from '../../../rabbitmq/outage/run.ts'
 import { Book, Noted, openShop, Placed, type Shop } from '../../../rabbitmq/outage/shop.ts'
 import { drainQueue, openTap, plainly, type Tap } from '../../../rabbitmq/outage/tap.ts'
@@ -20,7 +17,7 @@ const Large = event<{ readonly text: string }>('orders.large')
 
 describe.skipIf(!here)('the broker says no while an app writes without a pause', () => {
   const opened = new AsyncDisposableStack()
-  let broker: PrivateBroker
+  let orders: ReturnType<typeof ordersTo>
   let url: string
   let shop: Shop
   let tap: Tap
@@ -29,15 +26,16 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
   let slowness = 0
 
   beforeAll(async () => {
-    broker = opened.use(
+    const broker = opened.use(
       await openPrivateBroker(
         [`max_message_size = ${BROKER_LIMIT}`, `consumer_timeout = ${HANDLER_LIMIT_MS}`],
         { user: canary },
       ),
     )
+    orders = ordersTo(broker)
     // RabbitMQ looks once a minute for handlers that take too long; no line of its configuration
     // changes that.
-    await broker.ctl('eval', 'application:set_env(rabbit, channel_tick_interval, 300).')
+    await broker.evaluate('application:set_env(rabbit, channel_tick_interval, 300)')
     await makeVhost()
     url = `${broker.url}${VHOST}`
     const slow: IncomingStep = {
@@ -49,7 +47,11 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
         return next()
       },
     }
-    shop = opened.use(openShop('shop-no', url, {}, { incoming: [slow] }))
+    // A queue of this broker may be used at once, as nobody kills it. And the pauses of a breaker
+    // double, to half a minute: what took long would take far longer on a busy machine.
+    const quick = { outbox: { relay: { breaker: { firstMs: 200, longestMs: 1000 } } } }
+    const [transport, more] = makesTable ? [{}, {}] : [{ newQueuePauseMs: 0 }, quick]
+    shop = opened.use(openShop('shop-no', url, transport, { incoming: [slow], ...more }))
     tap = openTap(url, 'tap', EXCHANGE)
     await shop.app.start()
     await tap.bind([Placed.name])
@@ -58,42 +60,29 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
   afterAll(() => opened.disposeAsync())
 
   async function makeVhost(): Promise<void> {
-    await broker.ctl('add_vhost', VHOST)
+    await orders.addVhost(VHOST)
     await permit('.*')
   }
 
-  async function permit(pattern: string): Promise<void> {
-    await broker.ctl('set_permissions', '-p', VHOST, canary.name, pattern, pattern, pattern)
-  }
+  const permit = (pattern: string): Promise<string> => orders.permit(canary.name, VHOST, pattern)
 
-  /**
-   * The fault ends at the latest some tenths of a second later, when the tool has done its work.
-   */
+  /** The fault ends at the latest some milliseconds later. */
   async function endsWith(heal: () => Promise<unknown>): Promise<number> {
     const began = performance.now()
     await heal()
     return began
   }
 
-  const closeConnections = (why: string): Promise<string> =>
-    broker.ctl('close_all_connections', '-p', VHOST, why)
-
-  test.each([
-    [
-      'memory alarm',
-      ['set_vm_memory_high_watermark', 'absolute', '1MB'],
-      ['set_vm_memory_high_watermark', '0.4'],
-    ],
-    ['disk alarm', ['set_disk_free_limit', '900GB'], ['set_disk_free_limit', '50MB']],
-  ])(
-    '%s: publishing pauses, commits go on',
-    async (name, on, off) => {
+  test.each(['memory', 'disk'] as const)(
+    '%s alarm: publishing pauses, commits go on',
+    async (what) => {
+      const alarm = (on: boolean) => orders[`${what}Alarm`](on)
       await trial.run({
-        name,
-        inject: () => broker.ctl(...on),
+        name: `${what} alarm`,
+        inject: () => alarm(true),
         landed: ({ record, log, since }) =>
           log.includes('has an alarm') && record.count('unavailable', since) > 0,
-        heal: () => endsWith(() => broker.ctl(...off)),
+        heal: () => endsWith(() => alarm(false)),
       })
     },
     60_000,
@@ -102,7 +91,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
   test('an operator closes the connections', async () => {
     await trial.run({
       name: 'an operator closes the connections',
-      inject: () => closeConnections('maintenance'),
+      inject: () => orders.closeConnections('maintenance'),
       landed: ({ log }) => log.includes('was lost') && log.includes('maintenance'),
     })
   })
@@ -143,7 +132,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
     await trial.run({
       name: 'vhost deleted, and made again',
       wipes: true,
-      inject: () => broker.ctl('delete_vhost', VHOST),
+      inject: () => orders.deleteVhost(VHOST),
       landed: ({ log }) =>
         log.includes(`error RabbitMQ refuses the connection`) &&
         log.includes(`the vhost '${VHOST}'`),
@@ -160,7 +149,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
       inject: async () => {
         await permit('^$')
         // RabbitMQ keeps what it has found out about permissions as long as a channel lives.
-        await closeConnections('new permissions')
+        await orders.closeConnections('new permissions')
       },
       // Each further answer takes a probe, and the pauses between probes double.
       landed: ({ record, log, since }) =>
@@ -217,17 +206,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
     let mates = 0
     await trial.run({
       name: 'a full queue refuses (`reject-publish`)',
-      inject: () =>
-        broker.ctl(
-          'set_policy',
-          '-p',
-          VHOST,
-          'full',
-          '^tap$',
-          '{"max-length":1}',
-          '--apply-to',
-          'queues',
-        ),
+      inject: () => orders.limitQueues(VHOST, '^tap$', 1),
       landed: ({ record, since }) => {
         const others = record.all.filter(
           (each) => each.at > since && !each.to.endsWith(Placed.name),
@@ -236,7 +215,7 @@ describe.skipIf(!here)('the broker says no while an app writes without a pause',
         expect(others.filter((each) => each.outcome === 'refused')).toEqual([])
         return record.count('refused', since) > 3 && mates > 10
       },
-      heal: () => endsWith(() => broker.ctl('clear_policy', '-p', VHOST, 'full')),
+      heal: () => endsWith(() => orders.unlimitQueues(VHOST)),
     })
   })
 
