@@ -3,11 +3,16 @@ import type { TransportHarness } from '../../src/testing/index.ts'
 import { filled, listen, only, receive } from '../../src/testing/transport/harness.ts'
 import { natsHarness } from '../nats/contract-harness.ts'
 import { natsIsHere, openNats } from '../nats/server.ts'
+import { rabbitIsHere } from '../rabbitmq/broker.ts'
+import { rabbitHarness } from '../rabbitmq/contract-harness.ts'
+import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { redisHarness } from '../redis/contract-harness.ts'
 import { openPrivateRedis, type PrivateRedis, redisIsHere } from '../redis/server.ts'
 
 const hasRedis = redisIsHere()
 const hasNats = natsIsHere('any')
+const hasRabbit = await rabbitIsHere()
+const vhost = withVhost(hasRabbit)
 let server: PrivateRedis
 let jetStream: Awaited<ReturnType<typeof openNats>>
 
@@ -55,6 +60,11 @@ describe('a dead letter that is put back is not lost in a crash, whoever gave it
 
   test.skipIf(!hasNats)('NATS', { timeout: 60_000 }, async () => {
     await using harness = natsHarness(jetStream.url)
+    await putBackAndCrash(harness)
+  })
+
+  test.skipIf(!hasRabbit)('RabbitMQ', { timeout: 60_000 }, async () => {
+    await using harness = rabbitHarness(vhost.url)
     await putBackAndCrash(harness)
   })
 })
