@@ -56,6 +56,10 @@ export interface Hold {
   readonly givingUp: GivingUp
   /** Aborts when the consumer stops: then nothing is tried a second time. */
   readonly stopping: AbortSignal
+  /** Of a delivery whose other parts go elsewhere, so that it cannot be passed on alone. */
+  readonly isPart?: boolean
+  /** Called when it can go nowhere for now, and stays in its queue. */
+  readonly onStay?: () => void
 }
 
 type Kind<Name extends Disposition['kind']> = Extract<Disposition, { kind: Name }>
@@ -273,8 +277,9 @@ export class Settler {
    */
   async #lastResort(hold: Hold, { dead, target }: CopyTo): Promise<void> {
     const { topology, logger } = this.#settings
-    if (dead && topology === 'declare') return hold.answer('pass-on')
-    const { queue, message, lost, stopping } = hold
+    const { queue, message, lost, stopping, isPart = false, onStay = () => {} } = hold
+    if (dead && topology === 'declare' && !isPart) return hold.answer('pass-on')
+    onStay()
     if (this.#isNews(`${queue} stays`))
       logger.error(
         { queue, target, id: String(message.properties.messageId), bytes: message.content.length },

@@ -1,4 +1,4 @@
-import type { ChannelModel, ConsumeMessage } from 'amqplib'
+import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib'
 import { errorFields } from '../../../core/errors/error-text.ts'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { systemClock } from '../../../lib/async/clock.ts'
@@ -17,11 +17,18 @@ import type { Arrived } from './entry.ts'
 export interface OrderedChannel {
   /** Aborts when it is closed, by whomever. */
   readonly lost: AbortSignal
+  /** RabbitMQ has ended it: a queue that it reads was deleted. */
+  readonly cancelled: boolean
   /**
    * Reads a queue, at most `ahead` messages without an answer at a time (0: all). Each is answered
-   * once; `requeue` leaves it where it is.
+   * once; `requeue` leaves it where it is. Resolves to what makes room: what has no answer by then
+   * counts no more.
    */
-  consume(queue: string, ahead: number, onDelivery: (arrived: Arrived) => void): Promise<void>
+  consume(
+    queue: string,
+    ahead: number,
+    onDelivery: (arrived: Arrived) => void,
+  ): Promise<() => Promise<void>>
   /** How long the oldest delivery has been without an answer, in milliseconds. */
   heldMs(): number
   /**
@@ -46,6 +53,8 @@ export interface ChannelPorts {
 export interface Reader {
   /** Aborts when it reads no more. */
   readonly lost: AbortSignal
+  /** Its queue was deleted. */
+  readonly cancelled: boolean
   /** How long the oldest message has been without an answer, in milliseconds. */
   heldMs(): number
   /** Begins nothing more, waits for what has been begun, and gives the rest back in order. */
@@ -92,6 +101,9 @@ export async function openReader(
   }
   return {
     lost: channel.lost,
+    get cancelled() {
+      return channel.cancelled
+    },
     heldMs: () => channel.heldMs(),
     async stop() {
       leaving.abort()
@@ -109,6 +121,7 @@ async function openChannel(
   const channel = await answered(timeoutMs, model.createChannel())
   const lost = new AbortController()
   let problem: unknown
+  let cancelled = false
   channel.on('error', (error) => {
     problem = error
   })
@@ -120,14 +133,16 @@ async function openChannel(
   const notes = createNotes(answers)
   return {
     lost: lost.signal,
+    get cancelled() {
+      return cancelled
+    },
     async consume(queue, ahead, onDelivery) {
-      await answered(timeoutMs, channel.prefetch(ahead))
       const receive = (message: ConsumeMessage | null): void => {
-        // The broker cancelled: the queue was deleted or moved.
-        if (message === null) void closeQuietly(channel)
-        else onDelivery(notes.arrived(message))
+        if (message !== null) return onDelivery(notes.arrived(message))
+        cancelled = true
+        void closeQuietly(channel)
       }
-      await answered(timeoutMs, channel.consume(queue, receive))
+      return await consumer(channel, timeoutMs, { queue, ahead, receive })
     },
     heldMs: () => notes.heldMs(),
     async assured(queue) {
@@ -151,23 +166,49 @@ async function openChannel(
   }
 }
 
+/** Resolves to what begins anew, since the broker counts for each consumer by itself. */
+async function consumer(
+  channel: Channel,
+  timeoutMs: number,
+  {
+    queue,
+    ahead,
+    receive,
+  }: {
+    readonly queue: string
+    readonly ahead: number
+    readonly receive: (message: ConsumeMessage | null) => void
+  },
+): Promise<() => Promise<void>> {
+  const begin = async (): Promise<string> => {
+    await answered(timeoutMs, channel.prefetch(ahead))
+    return (await answered(timeoutMs, channel.consume(queue, receive))).consumerTag
+  }
+  let consumerTag = await begin()
+  return async () => {
+    await answered(timeoutMs, channel.cancel(consumerTag))
+    consumerTag = await begin()
+  }
+}
+
 interface Notes extends Pick<OrderedChannel, 'heldMs'> {
   /** At the moment when it comes: an answer to a later one covers those that are not noted. */
   arrived(message: ConsumeMessage): Arrived
 }
 
-/** Since when each delivery has been without an answer. */
+/** Since when each delivery has been without an answer. Keeps no more of it than its number. */
 function createNotes(answers: Answers): Notes {
-  const since = new Map<ConsumeMessage, number>()
+  const since = new Map<number, number>()
   return {
     arrived(message) {
+      const { deliveryTag } = message.fields
       const answer = answers.to(message)
-      since.set(message, systemClock.monotonic())
+      since.set(deliveryTag, systemClock.monotonic())
       return {
         message,
         answer(how: Answer) {
           if (how === 'requeue') return
-          since.delete(message)
+          since.delete(deliveryTag)
           answer(how)
         },
       }

@@ -20,7 +20,8 @@ import {
   partitionQueueOf,
 } from './names.ts'
 import { openPartition, type PartitionPorts } from './partition.ts'
-import { openSplitter } from './splitter.ts'
+import { Vacancies } from './vacancies.ts'
+import { openSplitter } from './split/splitter.ts'
 
 export interface GroupPorts
   extends Omit<PartitionPorts, 'onDelivery' | 'slots' | 'alone' | 'stopping' | 'forced'> {
@@ -52,6 +53,7 @@ export class Group implements AsyncDisposable {
   readonly #splitting: Holdings
   readonly #isNews = seldom(systemClock, 60_000)
   readonly #rounds = rounds(systemClock, LOOK_EVERY_MS, Math.random)
+  readonly #vacancies = new Vacancies(systemClock)
   #model: ChannelModel | undefined
   #membership: Membership | undefined
   #prepared = false
@@ -63,7 +65,10 @@ export class Group implements AsyncDisposable {
     checkOrderedName(consumption.queue)
     this.#ports = ports
     this.#consumption = consumption
-    const onLost = (): void => this.#rounds.hurry()
+    const onLost = (lock: string): void => {
+      this.#vacancies.lost(lock)
+      this.#rounds.hurry()
+    }
     this.#partitions = new Holdings(ports.settings, onLost)
     this.#splitting = new Holdings(ports.settings, onLost)
     this.#parts = {
@@ -150,6 +155,7 @@ export class Group implements AsyncDisposable {
     const share = Math.ceil(settings.partitions / (await membership.members()))
     for (const lock of this.#partitions.staying().slice(share)) void this.#partitions.leave(lock)
     await this.#take(connection, membership, share)
+    this.#vacancies.looked()
     if (!signal.aborted) await this.#split(connection, membership)
   }
 
@@ -170,6 +176,7 @@ export class Group implements AsyncDisposable {
     await former?.leave()
     const { connectTimeoutMs } = this.#ports.settings
     this.#membership = await join(model, membersQueueOf(this.queue), connectTimeoutMs)
+    if (model !== this.#model) this.#vacancies.connected()
     this.#model = model
     return this.#membership
   }
@@ -190,11 +197,15 @@ export class Group implements AsyncDisposable {
     if (failure !== undefined) throw failure
   }
 
-  /** In any order, so that processes which begin together do not ask for the same ones. */
+  /**
+   * What this process had before comes first. The others in any order, so that processes which
+   * begin together do not ask for the same ones.
+   */
   #notHeld(): readonly number[] {
+    const rank = (lock: string): number => (this.#vacancies.isMine(lock) ? 0 : 1 + Math.random())
     return Array.from({ length: this.#ports.settings.partitions }, (_, index) => index)
       .filter((index) => !this.#partitions.has(lockOfPartition(this.queue, index)))
-      .map((index) => ({ index, rank: Math.random() }))
+      .map((index) => ({ index, rank: rank(lockOfPartition(this.queue, index)) }))
       .toSorted((one, other) => one.rank - other.rank)
       .map(({ index }) => index)
   }
@@ -203,13 +214,24 @@ export class Group implements AsyncDisposable {
   async #lock(model: ChannelModel, membership: Membership, index: number): Promise<boolean> {
     const queue = partitionQueueOf(this.queue, index)
     const isFree = async (): Promise<boolean> => (await membership.consumersOf(queue)) === 0
-    if (!(await isFree())) return false
-    return await this.#partitions.lock(model, lockOfPartition(this.queue, index), isFree)
+    const lock = lockOfPartition(this.queue, index)
+    if (!(await isFree())) {
+      this.#vacancies.taken(lock)
+      return false
+    }
+    if (!this.#vacancies.mayTake(lock)) {
+      this.#rounds.hurry()
+      return false
+    }
+    return await this.#partitions.lock(model, lock, isFree)
   }
 
-  #open(model: ChannelModel, index: number): Promise<Error | undefined> {
+  async #open(model: ChannelModel, index: number): Promise<Error | undefined> {
+    const lock = lockOfPartition(this.queue, index)
     const open = () => openPartition(this.#parts, model, this.queue, index)
-    return this.#partitions.read(model, lockOfPartition(this.queue, index), open)
+    const failure = await this.#partitions.read(model, lock, open)
+    if (failure === undefined) this.#vacancies.took(lock)
+    return failure
   }
 
   /** Begins when nobody else reads the queue. */

@@ -17,13 +17,16 @@ interface Held {
  */
 export class Holdings {
   readonly #settings: Pick<RabbitSettings, 'connectTimeoutMs' | 'logger'>
-  readonly #onLost: () => void
+  readonly #onLost: (lock: string) => void
   readonly #held = new Map<string, Held>()
 
-  /** `onLost`: a reader reads no more that was not told to leave. */
+  /**
+   * `onLost`: a reader reads no more that no other process is to have. Not when its queue was
+   * deleted: one that is made again in the same moment keeps consumers that are told nothing.
+   */
   constructor(
     settings: Pick<RabbitSettings, 'connectTimeoutMs' | 'logger'>,
-    onLost: () => void = () => {},
+    onLost: (lock: string) => void = () => {},
   ) {
     this.#settings = settings
     this.#onLost = onLost
@@ -62,7 +65,9 @@ export class Holdings {
     try {
       const held: Held = { model, reader: await open() }
       this.#held.set(lock, held)
-      const onLost = (): void => void (held.leaving ?? this.#onLost())
+      const onLost = (): void => {
+        if (held.leaving === undefined && !held.reader.cancelled) this.#onLost(lock)
+      }
       held.reader.lost.addEventListener('abort', onLost, { once: true })
       return undefined
     } catch (error) {
@@ -86,8 +91,12 @@ export class Holdings {
    * order, and comes again.
    */
   leaveSpent(longestHeldMs: number): void {
-    for (const [lock, { reader }] of this.#held)
-      if (reader.lost.aborted || reader.heldMs() >= longestHeldMs) void this.leave(lock)
+    for (const [lock, { reader, leaving }] of this.#held) {
+      const spent = reader.lost.aborted || reader.heldMs() >= longestHeldMs
+      if (!spent || leaving !== undefined) continue
+      if (!reader.lost.aborted) this.#onLost(lock)
+      void this.leave(lock)
+    }
   }
 
   async #leave(lock: string, { model, reader }: Held): Promise<void> {

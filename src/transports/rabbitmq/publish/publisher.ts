@@ -1,3 +1,4 @@
+import type { ChannelModel } from 'amqplib'
 import { MersalError } from '../../../core/errors/errors.ts'
 import { destinationKey, type OutgoingMessage } from '../../../core/messages/message.ts'
 import type { PublishOptions, PublishOutcome } from '../../../core/transport.ts'
@@ -52,7 +53,8 @@ export class Publisher {
   #opening: Promise<ConfirmLane> | undefined
   readonly #exchange: EventsExchange
   /** Of the broker, learned from its refusal. */
-  #brokerLimit = Number.POSITIVE_INFINITY
+  /** What has been found out on a connection. On the next one somebody may have raised it. */
+  #limit: { readonly bytes: number; readonly model: ChannelModel } | undefined
 
   constructor(
     link: RabbitLink,
@@ -73,7 +75,10 @@ export class Publisher {
 
   /** Largest body that the broker takes, as far as it is known. */
   get brokerLimit(): number {
-    return this.#brokerLimit
+    const limit = this.#limit
+    return limit !== undefined && limit.model === this.#link.live?.connection
+      ? limit.bytes
+      : Number.POSITIVE_INFINITY
   }
 
   publish(
@@ -94,7 +99,7 @@ export class Publisher {
    * another outcome of it.
    */
   send(parcel: Parcel, stop?: Stop, judge: Judge = asItIs): Promise<PublishOutcome> {
-    const ready = parcel.content.length <= this.#brokerLimit ? this.#ready(stop?.signal) : undefined
+    const ready = parcel.content.length <= this.brokerLimit ? this.#ready(stop?.signal) : undefined
     if (ready === undefined) return this.#sendLater(parcel, stop, judge)
     // One promise for each message, and none in between: at full speed they are what a message
     // costs here.
@@ -109,8 +114,8 @@ export class Publisher {
   async #sendLater(parcel: Parcel, stop: Stop | undefined, judge: Judge): Promise<PublishOutcome> {
     for (;;) {
       if (stop?.withdraw?.signal.aborted === true) return judge(withdrawn())
-      if (parcel.content.length > this.#brokerLimit)
-        return judge(tooLarge(parcel.content.length, this.#brokerLimit))
+      if (parcel.content.length > this.brokerLimit)
+        return judge(tooLarge(parcel.content.length, this.brokerLimit))
       const lane = await this.#open(stop?.signal)
       if (!(lane instanceof ConfirmLane)) return judge(lane)
       const answer = await new Promise<Answer>((resolve) =>
@@ -252,7 +257,7 @@ export class Publisher {
           void closeQuietly(asking)
           // It may have been closed because the exchange is gone.
           this.#exchange.forget()
-          if (limit !== undefined) this.#brokerLimit = limit
+          if (limit !== undefined) this.#limit = { bytes: limit, model }
         },
       })
       this.#lane = lane

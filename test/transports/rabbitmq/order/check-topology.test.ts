@@ -1,63 +1,117 @@
 import { randomUUID } from 'node:crypto'
+import { type ChannelModel, connect as open } from 'amqplib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { silentLogger } from '../../../../src/core/telemetry.ts'
 import { rabbitmq } from '../../../../src/rabbitmq.ts'
 import { brokerProblem } from '../../../../scripts/servers/rabbitmq.ts'
 import { openPrivateBroker, type PrivateBroker } from '../../../rabbitmq/broker.ts'
+import { ordersTo } from '../../../rabbitmq/broker-orders.ts'
 import { toQueue } from '../../../rabbitmq/messages.ts'
-import { plainClient } from '../../../rabbitmq/plain-client.ts'
+import { cut, plainClient } from '../../../rabbitmq/plain-client.ts'
 
 const here = brokerProblem() === undefined
 const LIMIT = 4000
+
+/** `cutPublishing`: a new connection tries again what was above the limit. */
+function watched() {
+  const models: ChannelModel[] = []
+  const connecting = async (): Promise<ChannelModel> => {
+    const model = await open(broker.url, { noDelay: true })
+    models.push(model)
+    return model
+  }
+  // The first one receives.
+  return { connect: connecting, cutPublishing: () => cut(models[1]!) }
+}
+
 let broker: PrivateBroker
+const limit = (bytes: number) => ordersTo(broker).maxMessageSize(bytes)
 beforeAll(async () => {
   if (here) broker = await openPrivateBroker()
 })
 afterAll(() => broker?.[Symbol.asyncDispose]())
 
-describe.skipIf(!here)("RabbitMQ in order, with topology 'check'", { timeout: 60_000 }, () => {
-  test('what can go nowhere stays in its queue, holds its key and no other, and says so', async () => {
-    const queue = `q-${randomUUID()}`
-    await using plain = await plainClient(broker.url)
-    const { channel } = plain
-    // Without dead lettering: what the broker is told to pass on is gone.
-    for (const name of ['', '.dead', '.members', '.partition.0', '.partition.0.retry'])
-      await channel.assertQueue(`${queue}${name}`, {
-        durable: true,
-        arguments: name.startsWith('.partition') ? { 'x-single-active-consumer': true } : {},
+describe.skipIf(!here)(
+  'RabbitMQ in order, messages above the limit of the broker',
+  { timeout: 120_000 },
+  () => {
+    test('what can go nowhere stays in its queue, holds its key and no other, and says so', async () => {
+      const queue = `q-${randomUUID()}`
+      await using plain = await plainClient(broker.url)
+      const { channel } = plain
+      // Without dead lettering: what the broker is told to pass on is gone.
+      for (const name of ['', '.dead', '.members', '.partition.0', '.partition.0.retry'])
+        await channel.assertQueue(`${queue}${name}`, {
+          durable: true,
+          arguments: name.startsWith('.partition') ? { 'x-single-active-consumer': true } : {},
+        })
+      const put = (key: string, bytes: number) => {
+        const { id, type } = toQueue(queue)
+        const headers = { 'partition-key': key }
+        channel.sendToQueue(queue, Buffer.alloc(bytes), { messageId: id, type, headers })
+        return id
+      }
+      const held = [put('a', LIMIT + 1)]
+      // More than a process takes ahead.
+      for (let count = 0; count < 520; count++) held.push(put('a', 1))
+      const other = put('b', 1)
+      await channel.checkQueue(queue)
+      await limit(LIMIT)
+      const errors: unknown[] = []
+      const { connect, cutPublishing } = watched()
+      await using transport = rabbitmq({
+        connect,
+        topology: 'check',
+        queueType: 'classic',
+        partitions: 1,
+        logger: { ...silentLogger, error: (fields) => errors.push(fields) },
       })
-    const put = (key: string, bytes: number) => {
-      const { id, type } = toQueue(queue)
-      const headers = { 'partition-key': key }
-      channel.sendToQueue(queue, Buffer.alloc(bytes), { messageId: id, type, headers })
-      return id
-    }
-    const large = put('a', LIMIT + 1)
-    put('a', 1)
-    const other = put('b', 1)
-    await channel.checkQueue(queue)
-    await broker.ctl('eval', `application:set_env(rabbit, max_message_size, ${LIMIT}).`)
-    const errors: unknown[] = []
-    const quiet = () => {}
-    await using transport = rabbitmq({
-      url: broker.url,
-      topology: 'check',
-      queueType: 'classic',
-      partitions: 1,
-      logger: { debug: quiet, info: quiet, warn: quiet, error: (fields) => errors.push(fields) },
-    })
-    const seen: string[] = []
-    const consumer = await transport.consume(
-      { queue, concurrency: 10, orderPerKey: true },
-      async ({ message }) => {
+      const seen: string[] = []
+      const consumption = { queue, concurrency: 10, orderPerKey: true }
+      await using _ = await transport.consume(consumption, async ({ message }) => {
         seen.push(message.id)
         return { kind: 'ack' }
-      },
-    )
-    await expect.poll(() => errors, { timeout: 20_000 }).toMatchObject([{ queue, id: large }])
-    await expect.poll(() => seen, { timeout: 10_000 }).toEqual([other])
-    await consumer[Symbol.asyncDispose]()
-    await expect
-      .poll(async () => (await channel.checkQueue(queue)).messageCount, { timeout: 10_000 })
-      .toBe(2)
-  })
-})
+      })
+      await expect.poll(() => errors, { timeout: 40_000 }).toMatchObject([{ queue, id: held[0] }])
+      await expect.poll(() => seen, { timeout: 40_000 }).toEqual([other])
+      await limit(1_000_000)
+      cutPublishing()
+      await expect.poll(() => seen.length, { timeout: 40_000 }).toBe(held.length + 1)
+      expect(seen.slice(1)).toEqual(held)
+    })
+
+    test('each message of a bundle has its own end, also beside one that can go nowhere', async () => {
+      const queue = `q-${randomUUID()}`
+      const errors: unknown[] = []
+      const { connect, cutPublishing } = watched()
+      await using transport = rabbitmq({
+        connect,
+        queueType: 'classic',
+        partitions: 1,
+        bundles: {},
+        logger: { ...silentLogger, error: (fields) => errors.push(fields) },
+      })
+      await transport.subscribe(queue, [])
+      const of = (key: string, bytes: number) => {
+        const headers = { 'partition-key': key }
+        return toQueue(queue, { body: Buffer.alloc(bytes), headers, partitionKey: key })
+      }
+      const messages = [of('a', 1), of('b', LIMIT + 1), of('b', 1), of('c', 1)]
+      await Promise.all(transport.publish(messages))
+      await limit(LIMIT)
+      const seen: string[] = []
+      const consumption = { queue, concurrency: 10, orderPerKey: true }
+      await using _ = await transport.consume(consumption, async ({ message }) => {
+        seen.push(message.id)
+        return { kind: 'ack' }
+      })
+      const [first, large, behind, last] = messages.map(({ id }) => id)
+      await expect.poll(() => errors, { timeout: 40_000 }).toMatchObject([{ queue, id: large }])
+      await expect.poll(() => seen, { timeout: 40_000 }).toEqual([first, last])
+      expect(await transport.deadLettersOf(queue).list()).toEqual([])
+      await limit(1_000_000)
+      cutPublishing()
+      await expect.poll(() => seen, { timeout: 40_000 }).toEqual([first, last, large, behind])
+    })
+  },
+)

@@ -43,6 +43,7 @@ function reader(): FakeReader {
   const stops = Promise.withResolvers<void>()
   return {
     lost: lost.signal,
+    cancelled: false,
     lose: () => lost.abort(),
     stops,
     held: 0,
@@ -163,6 +164,18 @@ describe.skipIf(!here)('locks of queues that are read in order', () => {
       await expect.poll(() => seen, { timeout: 10_000 }).toEqual([message.id])
     },
   )
+})
+
+test('what is lost is looked for at once, unless its queue was deleted', async () => {
+  const lost: string[] = []
+  const holdings = new Holdings(settings, (lock) => lost.push(lock))
+  const model = {} as unknown as ChannelModel
+  for (const cancelled of [false, true]) {
+    const fake = { ...reader(), cancelled }
+    await holdings.read(model, cancelled ? 'deleted' : 'cut', async () => fake)
+    fake.lose()
+  }
+  expect(lost).toEqual(['cut'])
 })
 
 test('a process that gets no answer when it joins is no member, so that no share waits for it', async () => {

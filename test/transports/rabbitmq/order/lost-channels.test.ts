@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Channel, type ChannelModel, type ConsumeMessage, connect } from 'amqplib'
 import { describe, expect, test } from 'vitest'
 import type { Disposition } from '../../../../src/core/transport.ts'
@@ -11,9 +12,19 @@ import { withVhost } from '../../../rabbitmq/with-vhost.ts'
 const here = await rabbitIsHere()
 const place = withVhost(here)
 
-function open(watch: (model: ChannelModel) => void, connectTimeoutMs = 10_000): RabbitTransport {
+interface More {
+  readonly connectTimeoutMs?: number
+  /** So long each further connection takes, in milliseconds. */
+  readonly lateMs?: () => number
+}
+
+function open(
+  watch: (model: ChannelModel) => void,
+  { connectTimeoutMs = 10_000, lateMs = () => 0 }: More = {},
+): RabbitTransport {
   return rabbitmq({
     connect: async () => {
+      await sleep(lateMs())
       const model = await connect(place.url, { noDelay: true })
       watch(model)
       return model
@@ -60,7 +71,8 @@ describe.skipIf(!here)('RabbitMQ in order, channels that are lost', { timeout: 6
     const queue = `q-${randomUUID()}`
     await transport.subscribe(queue, [])
     const attempts: number[] = []
-    await using _ = await transport.consume(
+    // Its handlers end with the transport, also if something below fails.
+    await transport.consume(
       { queue, concurrency: 2, orderPerKey: true },
       async ({ attempt, signal }) => {
         attempts.push(attempt)
@@ -79,11 +91,39 @@ describe.skipIf(!here)('RabbitMQ in order, channels that are lost', { timeout: 6
     await expect.poll(() => attempts, { timeout: 15_000 }).toEqual([1, 1, 1, 1, 1, 1])
   })
 
+  test('charge nothing in an outage of the broker from which another process is back first', async () => {
+    const models: ChannelModel[] = []
+    let lateMs = 0
+    await using transport = open((model) => models.push(model), { lateMs: () => lateMs })
+    await using standby = open((model) => models.push(model))
+    const queue = `q-${randomUUID()}`
+    await transport.subscribe(queue, [])
+    const begun: string[] = []
+    const read = (reader: RabbitTransport, name: string) =>
+      reader.consume({ queue, concurrency: 2, orderPerKey: true }, async ({ attempt, signal }) => {
+        begun.push(`${name} ${attempt}`)
+        if (begun.length === 3) return ack
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+        return { kind: 'release' }
+      })
+    const outage = (): void => models.splice(0).forEach(cut)
+    await read(transport, 'first')
+    await publishOne(transport, keyed(queue))
+    await expect.poll(() => begun.length, { timeout: 15_000 }).toBe(1)
+    outage()
+    // From now on it is written down that it has begun.
+    await expect.poll(() => begun.length, { timeout: 15_000 }).toBe(2)
+    await read(standby, 'second')
+    lateMs = 800
+    outage()
+    await expect.poll(() => begun, { timeout: 15_000 }).toEqual(['first 1', 'first 1', 'first 1'])
+  })
+
   test('end the wait for a copy that never comes, and the order stays', async () => {
     let lost = 0
     await using transport = open(
       losing(() => ++lost === 1),
-      5000,
+      { connectTimeoutMs: 5000 },
     )
     const queue = `q-${randomUUID()}`
     await transport.subscribe(queue, [])
@@ -106,7 +146,7 @@ describe.skipIf(!here)('RabbitMQ in order, channels that are lost', { timeout: 6
   test('let a consumer stop that waits for a copy', async () => {
     await using transport = open(
       losing(() => true),
-      5000,
+      { connectTimeoutMs: 5000 },
     )
     const queue = `q-${randomUUID()}`
     await transport.subscribe(queue, [])
