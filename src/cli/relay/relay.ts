@@ -84,9 +84,7 @@ a destination has not confirmed a message, or if the time of --within-ms was up 
 
 async function run({ args, out, load, env }: Context): Promise<number> {
   const began = performance.now()
-  noMore(args.positionals, 0)
-  if (!args.flag('once') && args.number('within-ms') !== undefined)
-    throw new CommandError('--within-ms belongs to --once: give both, or leave it out')
+  checkArguments(args)
   const loaded = await load()
   const served = chosenStores(loaded, args)
   checkBrokers(loaded, served)
@@ -110,33 +108,28 @@ async function run({ args, out, load, env }: Context): Promise<number> {
   using once = args.flag('once') ? onceFor(args, { name, logger }, began) : undefined
   // A database that does not answer keeps no signal waiting.
   await Promise.race([relays.start(), stop, ...(once === undefined ? [] : [once.late])])
+  const parts = { name, metrics, watched, queues: () => queuesOf(loaded.config, served) }
   const monitor =
     args.flag('no-http') || once !== undefined
       ? undefined
-      : await openMonitor(
-          monitorParts({ name, metrics, watched, queues: () => queuesOf(loaded.config, served) }),
-          placeOf(args),
-        )
-  logger.info(
-    {
-      app: name,
-      pid: process.pid,
-      ...(monitor === undefined ? {} : { metrics: `${monitor.address}/metrics` }),
-    },
-    `relay '${name}' runs: ${describe(loaded, served)}`,
-  )
+      : await openMonitor(monitorParts(parts), placeOf(args))
+  const place = monitor && { metrics: `${monitor.address}/metrics` }
+  const text = `relay '${name}' runs: ${describe(loaded, served)}`
+  logger.info({ app: name, pid: process.pid, ...place }, text)
   const drained = (await once?.drain(watched, stop)) ?? true
   const signal = once === undefined ? await stop : 'the end of the work'
   logger.info({ app: name, signal }, 'stopping')
   const settled = await relays.stop({ graceMs: args.number('grace-ms') ?? GRACE_MS })
   await monitor?.[Symbol.asyncDispose]()
-  logger.info(
-    { app: name },
-    settled
-      ? 'relay stopped; everything was settled'
-      : 'relay stopped; what was not settled falls due by itself',
-  )
+  const left = settled ? 'everything was settled' : 'what was not settled falls due by itself'
+  logger.info({ app: name }, `relay stopped; ${left}`)
   return settled && drained ? exitCodes.ok : exitCodes.failed
+}
+
+function checkArguments(args: Context['args']): void {
+  noMore(args.positionals, 0)
+  if (!args.flag('once') && args.number('within-ms') !== undefined)
+    throw new CommandError('--within-ms belongs to --once: give both, or leave it out')
 }
 
 /** `began`: when the program did, by `performance.now()`. */

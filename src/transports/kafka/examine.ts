@@ -4,6 +4,7 @@ import type { QueueRemoval } from '../../core/transport.ts'
 import { partly } from './connection/faults.ts'
 import type { Cluster } from './connection/cluster.ts'
 import { endOf } from './connection/records.ts'
+import type { TopicInfo } from './connection/topic-info.ts'
 import { decodeLedger } from './consume/ledger.ts'
 import type { KafkaDeadLetters } from './consume/dead-letters.ts'
 import type { KafkaSettings } from './options.ts'
@@ -14,7 +15,7 @@ import type { Topology } from './topology/topology.ts'
 /** Looks at the cluster without making anything. Throws when it cannot be reached. */
 export function examine(
   topology: Topology,
-  { partitions }: KafkaSettings,
+  settings: KafkaSettings,
   queues: readonly string[],
 ): Promise<readonly Finding[]> {
   return topology.ask('examining the cluster', async (cluster) => {
@@ -26,33 +27,54 @@ export function examine(
         true,
       )
       const configs = await topology.configs(cluster, [...found.keys()])
-      for (const { name, kind, partitions: count } of wanted) {
-        const info = found.get(name)
-        const config = configs.get(name) ?? new Map()
-        const subject = `topic ${name}`
-        const loss = info && loses(kind, config)
-        const risk = info && risks(config, info.partitions[0]?.copies ?? 1)[0]
-        if (info === undefined)
-          findings.push({
-            level: 'fault',
-            subject,
-            text: 'it does not exist',
-            remedy: `start the app of queue '${queue}' once, or make it as docs/kafka.md says`,
-          })
-        else if (info.partitions.length !== count)
-          findings.push({
-            level: 'fault',
-            subject,
-            text: `it has ${info.partitions.length} partitions, and the option says ${partitions}`,
-            remedy: `set kafka.partitions to ${info.partitions.length}`,
-          })
-        else if (loss !== undefined) findings.push({ level: 'fault', subject, text: loss })
-        else if (risk !== undefined) findings.push({ level: 'warning', subject, text: risk })
-        else findings.push({ level: 'ok', subject, text: `${count} partitions` })
+      for (const topic of wanted) {
+        const config = configs.get(topic.name) ?? new Map<string, string>()
+        const finding =
+          faultOf(topic, found.get(topic.name), queue, settings) ??
+          dangerOf(topic, found.get(topic.name), config)
+        const fine = { level: 'ok', text: `${topic.partitions} partitions` } as const
+        findings.push({ subject: `topic ${topic.name}`, ...(finding ?? fine) })
       }
     }
     return findings
   })
+}
+
+type Wanted = ReturnType<Topology['wanted']>[number]
+type Found = Omit<Finding, 'subject'> | undefined
+
+/** It is not there, or not as the options say. */
+function faultOf(
+  { partitions: count }: Wanted,
+  info: TopicInfo | undefined,
+  queue: string,
+  { partitions }: KafkaSettings,
+): Found {
+  if (info === undefined)
+    return {
+      level: 'fault',
+      text: 'it does not exist',
+      remedy: `start the app of queue '${queue}' once, or make it as docs/kafka.md says`,
+    }
+  const there = info.partitions.length
+  if (there === count) return undefined
+  return {
+    level: 'fault',
+    text: `it has ${there} partitions, and the option says ${partitions}`,
+    remedy: `set kafka.partitions to ${there}`,
+  }
+}
+
+/** Its settings lose messages, or may. */
+function dangerOf(
+  { kind }: Wanted,
+  info: TopicInfo | undefined,
+  config: ReadonlyMap<string, string>,
+): Found {
+  const loss = loses(kind, config)
+  if (loss !== undefined) return { level: 'fault', text: loss }
+  const [risk] = risks(config, info?.partitions[0]?.copies ?? 1)
+  return risk === undefined ? undefined : { level: 'warning', text: risk }
 }
 
 /** Messages that no consumer has handled yet, and members of the group. */
@@ -63,14 +85,35 @@ async function loadOf(
 ): Promise<{ readonly waiting: number; readonly consumers: number }> {
   const { names } = topology
   const group = names.groupOf(queue)
-  const topics = [names.queueTopic(queue), names.retryTopic(queue)]
-  const known = await cluster.topics(topics)
-  const places = [...known].flatMap(([topic, { partitions }]) =>
-    partitions.map((_, partition) => ({ topic, partition })),
+  const topics = await cluster.topics([names.queueTopic(queue), names.retryTopic(queue)])
+  const known = new Map([...topics].map(([name, { partitions }]) => [name, partitions.length]))
+  const counts = await waitingIn(cluster, known, await committedBy(cluster, group, known))
+  const described = await partly(
+    cluster.askGroup(group, consumerGroupDescribeV0.api, [group], false),
   )
-  const asked = [...known].map(([name, { partitions }]) => ({
+  return {
+    waiting: counts.reduce((sum, count) => sum + count, 0),
+    consumers: described.groups[0]?.members.length ?? 0,
+  }
+}
+
+interface Committed {
+  readonly committedOffset: bigint
+  readonly metadata?: string | null | undefined
+}
+
+/** How many partitions each topic has. */
+type Partitions = ReadonlyMap<string, number>
+
+/** What a group has committed, by topic and partition. */
+async function committedBy(
+  cluster: Cluster,
+  group: string,
+  topics: Partitions,
+): Promise<ReadonlyMap<string, Committed>> {
+  const asked = [...topics].map(([name, count]) => ({
     name,
-    partitionIndexes: partitions.map((_, index) => index),
+    partitionIndexes: Array.from({ length: count }, (_, index) => index),
   }))
   const { groups } = await partly(
     cluster.askGroup(
@@ -80,12 +123,23 @@ async function loadOf(
       true,
     ),
   )
-  const committed = new Map(
+  return new Map(
     (groups[0]?.topics ?? []).flatMap(({ name, partitions }) =>
       partitions.map((one) => [`${name} ${one.partitionIndex}`, one] as const),
     ),
   )
-  const counts = await Promise.all(
+}
+
+/** Messages behind what was committed, of each partition. */
+function waitingIn(
+  cluster: Cluster,
+  topics: Partitions,
+  committed: ReadonlyMap<string, Committed>,
+): Promise<number[]> {
+  const places = [...topics].flatMap(([topic, count]) =>
+    Array.from({ length: count }, (_, partition) => ({ topic, partition })),
+  )
+  return Promise.all(
     places.map(async (place) => {
       const { committedOffset = -1n, metadata = '' } =
         committed.get(`${place.topic} ${place.partition}`) ?? {}
@@ -95,13 +149,6 @@ async function loadOf(
       return Math.max(0, end - first - decodeLedger(first, metadata).done.size)
     }),
   )
-  const described = await partly(
-    cluster.askGroup(group, consumerGroupDescribeV0.api, [group], false),
-  )
-  return {
-    waiting: counts.reduce((sum, count) => sum + count, 0),
-    consumers: described.groups[0]?.members.length ?? 0,
-  }
 }
 
 /** Every queue with the prefix, and those of `names` that exist. */

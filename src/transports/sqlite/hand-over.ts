@@ -69,27 +69,16 @@ export class HandOver {
     const token = randomUUID()
     const headers = JSON.stringify(message.headers)
     const content = { id, type, headers, body }
+    const times = { until: visibleAt, dueAt: Math.trunc(now) }
     const { position } = handle.run(queueSql.insertTaken, {
       ...content,
+      ...times,
       queue,
       partitionKey,
       token,
-      until: visibleAt,
-      dueAt: Math.trunc(now),
     })
-    const row = {
-      ...content,
-      position: Number(position),
-      token,
-      attempts: 1,
-      bytes: body.length + byteLength(headers) + byteLength(type),
-      // Whoever publishes keeps his own, and may publish it again.
-      body: body.slice(),
-      postponed_since: null,
-      dead_reason: null,
-      dead_error: null,
-    }
     to.promised += 1
+    const row = { ...firstTaken(content), position: Number(position), token }
     this.#given.push({ to, row, until })
     return true
   }
@@ -109,5 +98,22 @@ export class HandOver {
       if (free > most) [best, most] = [each, free]
     }
     return best
+  }
+}
+
+/** As a consumer takes it for the first time. */
+function firstTaken(
+  content: Pick<TakenRow, 'id' | 'type' | 'headers' | 'body'>,
+): Omit<TakenRow, 'position' | 'token'> {
+  const { type, headers, body } = content
+  return {
+    ...content,
+    attempts: 1,
+    bytes: body.length + byteLength(headers) + byteLength(type),
+    // Whoever publishes keeps his own, and may publish it again.
+    body: body.slice(),
+    postponed_since: null,
+    dead_reason: null,
+    dead_error: null,
   }
 }

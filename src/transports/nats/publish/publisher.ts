@@ -88,10 +88,8 @@ export class Publisher {
       const { client } = (await this.#link.connection()).connection
       const headers = toHeaders(message, message.id)
       const limit = client.info?.max_payload ?? maxMessageBytes
-      if (bytes + OWN_BYTES > limit) {
-        const whole = headerBytes(headers) + message.body.byteLength
-        if (whole > limit) return tooLarge(whole, limit)
-      }
+      const whole = bytes + OWN_BYTES > limit ? headerBytes(headers) + message.body.byteLength : 0
+      if (whole > limit) return tooLarge(whole, limit)
       const { to } = message
       const queues = to.kind === 'queue' ? [to.name] : await this.#queuesOf(to.name, lookups)
       if (queues.length === 0) return this.#nobody(message)
