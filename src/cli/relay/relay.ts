@@ -114,8 +114,10 @@ async function run({ args, out, load, env }: Context): Promise<number> {
       ? undefined
       : await openMonitor(monitorParts(parts), placeOf(args))
   const place = monitor && { metrics: `${monitor.address}/metrics` }
-  const text = `relay '${name}' runs: ${describe(loaded, served)}`
-  logger.info({ app: name, pid: process.pid, ...place }, text)
+  logger.info(
+    { app: name, pid: process.pid, ...place },
+    `relay '${name}' runs: ${describe(loaded, served)}`,
+  )
   const drained = (await once?.drain(watched, stop)) ?? true
   const signal = once === undefined ? await stop : 'the end of the work'
   logger.info({ app: name, signal }, 'stopping')
