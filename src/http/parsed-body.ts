@@ -1,4 +1,5 @@
 import { invalidOption } from '../core/options.ts'
+import { type Facts, fingerprintOf, type RouteOptions } from './route.ts'
 
 type Headers = Readonly<Record<string, string | readonly string[] | undefined>>
 
@@ -6,7 +7,7 @@ type Headers = Readonly<Record<string, string | readonly string[] | undefined>>
  * A body that a framework has parsed, as text or bytes. Throws `MERSAL_INVALID_OPTIONS` if the
  * request has one that nobody has read: two requests could not be told apart.
  */
-export function parsedBody(body: unknown, headers: Headers): string | Uint8Array {
+function parsedBody(body: unknown, headers: Headers): string | Uint8Array {
   if (body instanceof Uint8Array || typeof body === 'string') return body
   if (body !== undefined && body !== null) return JSON.stringify(body)
   const length = headers['content-length']
@@ -16,4 +17,27 @@ export function parsedBody(body: unknown, headers: Headers): string | Uint8Array
     'idempotency()',
     'the request has a body that was not parsed, so that it cannot be compared: put a parser such as express.json() before the handler, or give fingerprint',
   )
+}
+
+/** The parts of a request that Express and Fastify have in common. */
+interface ParsedRequest {
+  readonly method: string
+  readonly originalUrl: string
+  readonly headers: Headers
+  readonly body?: unknown
+}
+
+/** What is read of a request whose body a framework has parsed. */
+export function factsOf<Request extends ParsedRequest>(
+  request: Request,
+  { scope, fingerprint }: RouteOptions<Request> = {},
+): Facts {
+  const { method, originalUrl, headers } = request
+  return {
+    keyHeader: headers['idempotency-key'],
+    scope: scope?.(request),
+    fingerprint: () =>
+      fingerprint?.(request) ??
+      fingerprintOf(method, originalUrl, parsedBody(request.body, headers)),
+  }
 }

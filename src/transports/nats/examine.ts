@@ -4,6 +4,7 @@ import type { NatsLink } from './connection/client.ts'
 import { CONSUMER } from './topology/names.ts'
 import type { NatsSettings } from './options.ts'
 import type { Topology } from './topology/topology.ts'
+import { notMadeYet } from '../shared/own-queues.ts'
 
 /** Room for headers of ours beside the largest message. */
 const OWN_BYTES = 512
@@ -68,12 +69,7 @@ async function streamFinding(
     const remedy = "make it, or use topology: 'declare'"
     return { level: 'fault', subject, text: 'does not exist', remedy }
   }
-  return {
-    level: 'warning',
-    subject,
-    text: 'does not exist yet',
-    remedy: 'start the app that owns it once; until then what is sent there is unroutable',
-  }
+  return notMadeYet(subject)
 }
 
 /** Every queue of this prefix, and those of `more` that exist. */

@@ -3,6 +3,7 @@ import { ask, command, type RedisLink } from './connection.ts'
 import { declaredQueues } from './dead-letters.ts'
 import type { RedisSettings } from './options.ts'
 import { evicts, factsOf, type ServerFacts } from './server.ts'
+import { notMadeYet } from '../shared/own-queues.ts'
 
 /** Looks at the server without making anything. Throws when it cannot be reached. */
 export async function examine(
@@ -55,12 +56,7 @@ function memory(facts: ServerFacts): Finding {
 function queueFinding(queue: string, exists: boolean): Finding {
   const subject = `queue '${queue}'`
   if (exists) return { level: 'ok', subject, text: 'declared' }
-  return {
-    level: 'warning',
-    subject,
-    text: 'does not exist yet',
-    remedy: 'start the app that owns it once; until then what is sent there is unroutable',
-  }
+  return notMadeYet(subject)
 }
 
 /** Every queue of this prefix. What consumers hold is among what waits. */

@@ -1,6 +1,7 @@
 import { errorFields } from '../../core/errors/error-text.ts'
 import { isMersalError } from '../../core/errors/errors.ts'
 import type { OutgoingMessage } from '../../core/messages/message.ts'
+import type { Finding } from '../../core/operations.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
 import type { Clock, Random } from '../../lib/async/clock.ts'
@@ -221,3 +222,11 @@ export class OwnQueues {
     return topics
   }
 }
+
+/** For `examine`: a queue or stream that the next start of its app will make. */
+export const notMadeYet = (subject: string): Finding => ({
+  level: 'warning',
+  subject,
+  text: 'does not exist yet',
+  remedy: 'start the app that owns it once; until then what is sent there is unroutable',
+})
