@@ -3,12 +3,12 @@ import { boundedSamples, heaviest, largest, OTHER, sum } from './bounded-labels.
 import { BreakerMetrics } from './breaker-metrics.ts'
 import { eventListeners, type On } from './event-listeners.ts'
 import type { Metric, Sample } from './exposition.ts'
+import { type Silence, watchSilence } from './silence.ts'
 import { counterMetrics, type Labels, type RelayCounters, relayCounters } from './relay-counters.ts'
 
 /** Counts what the relay of this process does, from its events. */
 export interface RelayMetrics extends Disposable {
-  /** Monotonic milliseconds of the last claim of this app that was answered, or undefined. */
-  claimedAt(app: string): number | undefined
+  readonly silence: Pick<Silence, 'silentMs'>
   metrics(): readonly Metric[]
 }
 
@@ -22,7 +22,7 @@ export function createRelayMetrics(
 ): RelayMetrics {
   const counters = relayCounters(labels.size === 0 ? [{}] : [...labels.values()])
   const breakers = new BreakerMetrics()
-  const claimedAt = new Map<string, number>()
+  const silence = watchSilence(monotonic)
   const listeners = eventListeners()
   const of = (app: string): Labels => labels.get(app) ?? {}
   const on: On = (name, listener) =>
@@ -31,14 +31,16 @@ export function createRelayMetrics(
     })
 
   count(on, counters, of)
-  on('mersal:claim', ({ app }) => void claimedAt.set(app, monotonic()))
   on('mersal:breaker', ({ app, destination, state }) =>
     breakers.changed(app, of(app), destination, state),
   )
   return {
-    claimedAt: (app) => claimedAt.get(app),
+    silence,
     metrics: () => [...counterMetrics(counters), breakers.metric()],
-    [Symbol.dispose]: () => listeners[Symbol.dispose](),
+    [Symbol.dispose]() {
+      listeners[Symbol.dispose]()
+      silence[Symbol.dispose]()
+    },
   }
 }
 

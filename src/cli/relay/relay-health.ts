@@ -1,4 +1,3 @@
-import { systemClock } from '../../lib/async/clock.ts'
 import type { RelayStore } from '../../outbox/many-stores/relays-options.ts'
 import type { ServedRelay } from '../../outbox/many-stores/store-relay.ts'
 import { exposition, type Metric, type Sample } from '../../metrics/exposition.ts'
@@ -18,7 +17,7 @@ export interface Watched {
   /** Of its metrics: the name of its store, where there are several. */
   readonly labels: Readonly<Record<string, string>>
   readonly store: Pick<RelayStore, 'operations' | 'outbox'>
-  /** The database must have answered a claim within this time. */
+  /** How long the database may owe the relay an answer. */
   readonly patienceMs: number
 }
 
@@ -81,9 +80,8 @@ const verdict = (reason: string | undefined): Readiness => ({
 function trouble({ relay, patienceMs }: Watched, metrics: RelayMetrics): string | undefined {
   if (relay.state === 'opening') return 'the store cannot be opened'
   if (relay.state !== 'running') return `the relay is ${relay.state}`
-  const claimedAt = metrics.claimedAt(relay.app)
-  if (claimedAt === undefined) return 'the database has not answered yet'
-  const silentMs = systemClock.monotonic() - claimedAt
+  const silentMs = metrics.silence.silentMs(relay.app)
+  if (silentMs === undefined) return 'the database has not answered yet'
   return silentMs > patienceMs
     ? `the database has not answered for ${Math.round(silentMs / 1000)} s`
     : undefined
