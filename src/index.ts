@@ -41,6 +41,7 @@ export type {
   UnitSender,
 } from './app/types.ts'
 export type { OutcomeOptions } from './app/requests/outcome.ts'
+export type { RequestOptions } from './app/requests/requests.ts'
 
 // For everyone who writes a store, a transport, a step or a serializer.
 export { MersalError, isMersalError, type ErrorCode } from './core/errors/errors.ts'

@@ -1,4 +1,3 @@
-import type { MessageState } from '../core/operations.ts'
 import { wakeHints } from '../lib/async/wake-hints.ts'
 import { type AppRelay, appRelay } from './app-relay.ts'
 import { Health } from './health/health.ts'
@@ -9,7 +8,9 @@ import { Handlers } from './receive/handlers.ts'
 import { Receiver } from './receive/receiver.ts'
 import { storeGate } from './receive/store-away/probe.ts'
 import { Subscriptions } from './receive/subscriptions.ts'
-import { type OutcomeOptions, outcome } from './requests/outcome.ts'
+import { type Outcomes, outcomes } from './requests/outcome.ts'
+import { refusing } from './requests/replying.ts'
+import { Requests } from './requests/requests.ts'
 import { Runtime } from './runtime.ts'
 import { type AppSenders, appSenders } from './send/app-senders.ts'
 import { outgoingPipeline } from './send/outgoing.ts'
@@ -36,7 +37,8 @@ export interface Assembly<Tx> {
   readonly attempts: AttemptPorts<Tx>
   readonly transactions: Transactions<Tx>
   readonly once: Once<Tx>
-  readonly outcome: (id: string, options: OutcomeOptions) => Promise<MessageState>
+  readonly requests: Pick<Requests<Tx>, 'request'>
+  readonly outcome: Outcomes
   readonly senders: AppSenders<Tx>
   readonly relay: AppRelay
   readonly lifecycle: Lifecycle
@@ -71,16 +73,18 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
     runUnit: runUnit && handlerUnits(runUnit, mostHandlerUnits(settings.units)),
     senders: makers,
   }
-  const gate = storeGate(settings)
-  const receiver = new Receiver({ ...attempts, handlers, gate, forced: forced.signal })
+  const receiving = { handlers, gate: storeGate(settings), refuse: refusing(sending) }
+  const receiver = new Receiver({ ...attempts, ...receiving, forced: forced.signal })
   const sagas = new Sagas<Tx>(settings, handlers)
   const open = opening(settings, outbox, sagas)
+  const place = () => ({ state: lifecycle.state, outer: transactions.outer() })
+  const requests = new Requests<Tx>({ settings, sending, place })
   const prune: Once<Tx>['prune'] = (limit, longerMs) => once.prune(limit, longerMs)
-  const running = { settings, subscriptions, receiver, units, relay, open, once: { prune } }
-  const runtime = new Runtime({ ...running, forced, closing })
+  const parts = { settings, subscriptions, receiver, units, relay, open, requests }
+  const runtime = new Runtime({ ...parts, once: { prune }, forced, closing })
   const lifecycle = new Lifecycle(settings, runtime)
   const receptions = (): Runtime<Tx>['receptions'] => runtime.receptions
-  const health = new Health({ settings, lifecycle, relay, gate, receptions })
+  const health = new Health({ settings, lifecycle, relay, gate: receiving.gate, receptions })
   const inUnits = { ambient, unitSenders: makers, lifecycle }
   const { name: app, logger, ambientSends } = settings
   const transactions = new Transactions({ app, logger, runUnit, open, ...inUnits })
@@ -94,8 +98,8 @@ export function assemble<Tx>(settings: Settings<Tx>): Assembly<Tx> {
     attempts,
     transactions,
     once,
-    outcome: (id, options) =>
-      outcome({ settings, lifecycle, open, outer: () => transactions.outer() }, id, options),
+    requests,
+    outcome: outcomes({ settings, lifecycle, open, transactions }),
     senders: appSenders({ sending, ambientSends, units, ...inUnits }),
     relay,
     lifecycle,

@@ -3,8 +3,8 @@ import type { CommandType, EventType, MessageType } from '../core/messages/messa
 import type { Cancellation } from '../core/outbox.ts'
 import type { MessageState } from '../core/operations.ts'
 import { checkBoolean, checkNumber, checkOptions, checkSignal } from '../core/options.ts'
-import { linkAbort } from '../lib/async/linked-abort.ts'
 import { type Assembly, assemble } from './assembly.ts'
+import { drained } from './app-relay.ts'
 import type { AppHealth } from './health/health.ts'
 import type { AppState } from './lifecycle.ts'
 import type { OnceRequest, OnceResult } from './once/request.ts'
@@ -12,6 +12,7 @@ import type { SagaType } from './sagas/definition.ts'
 import type { SagaReactions } from './sagas/types.ts'
 import { checkRemoval, misuse } from './misuse.ts'
 import type { OutcomeOptions } from './requests/outcome.ts'
+import type { RequestOptions } from './requests/requests.ts'
 import { appSettings } from './settings/settings.ts'
 import type {
   HandleOptions,
@@ -23,7 +24,6 @@ import type {
   TransactionSender,
   UnitSender,
 } from './types.ts'
-import { boundedInside } from './unit/joining.ts'
 
 let partsOf: <Tx>(app: Mersal<Tx>) => Assembly<Tx> | undefined
 
@@ -71,9 +71,9 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * (one transaction, retried together), or give each an app of its own (its own queue,
    * transactions and retries). Throws `MERSAL_DUPLICATE_HANDLER` or `MERSAL_INVALID_OPTIONS`.
    */
-  handle<Body>(
-    type: MessageType<'command' | 'event', Body>,
-    handler: Handler<Given<Body>, Tx>,
+  handle<Body, Reply = unknown>(
+    type: MessageType<'command' | 'event', Body, Reply>,
+    handler: Handler<Given<Body>, Tx, Reply>,
     options: HandleOptions = {},
   ): void {
     this.#checkReceiving('handle()')
@@ -238,6 +238,20 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
   }
 
   /**
+   * Sends a command at once, past the outbox, and resolves to what its handler answers with
+   * `reply`. Not inside a transaction (`MERSAL_INVALID_OPTIONS`). Throws as `direct.send`, or:
+   * - `MERSAL_NO_REPLY`: none came in time. The request may have been handled, or may still be.
+   * - `MERSAL_REQUEST_FAILED`: the other side gave it up. `MERSAL_APP_STOPPED`: this one stopped.
+   */
+  request<Body, Reply>(
+    type: CommandType<Body, Reply>,
+    body: Given<Body>,
+    options: RequestOptions = {},
+  ): Promise<Reply> {
+    return this.#parts.requests.request(type, body, options) as Promise<Reply>
+  }
+
+  /**
    * What became of a message, by the id that its send resolved to: `waiting`, `sending`, `dead`,
    * `handled` or `left` (see `MessageState`). With `waitMs` it waits for `handled` or `dead`.
    *
@@ -262,20 +276,8 @@ export class Mersal<Tx = undefined> implements AsyncDisposable, Sender {
    * Throws `MERSAL_INVALID_OPTIONS` if no relay runs in this app, and `MERSAL_STORE_BUSY` if it was
    * called inside an open transaction that may hold the only writer, and the wait timed out.
    */
-  async drain(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    checkOptions('drain()', options, ['signal'])
-    checkSignal('drain().signal', options.signal)
-    const { settings, relay, transactions } = this.#parts
-    if (settings.storage === undefined) return
-    if (relay.state === 'idle') throw misuse('drain()', NO_RELAY)
-    using link = linkAbort(options.signal)
-    const inside = {
-      what: 'drain()',
-      clock: settings.clock,
-      outer: transactions.outer(),
-      abort: (reason: Error) => link.abort(reason),
-    }
-    await boundedInside(inside, () => relay.drain({ signal: link.signal }))
+  drain(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    return drained(this.#parts, options)
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -293,8 +295,6 @@ export function assemblyOf<Tx>(app: Mersal<Tx>): Assembly<Tx> {
   if (parts === undefined) throw new TypeError('expected an app made by new Mersal()')
   return parts
 }
-
-const NO_RELAY = 'no relay runs in this app: start() it, without outbox.runRelay: false'
 
 const WAITS_FOR_ITSELF =
   'stop() was called inside a handler or a transaction of this app and waits for it: do not await it there'

@@ -1,5 +1,10 @@
 import { MersalError } from '../core/errors/errors.ts'
-import { type MessageType, type OutgoingMessage, headerNames } from '../core/messages/message.ts'
+import {
+  type MessageType,
+  type OutgoingMessage,
+  headerNames,
+  mainTransport,
+} from '../core/messages/message.ts'
 import type { Delivery } from '../core/transport.ts'
 import { type GivingUp, linkAbort } from '../lib/async/linked-abort.ts'
 import { uuidv7 } from '../lib/uuid.ts'
@@ -81,6 +86,7 @@ export async function rehearseHandler<Tx>(
     throw new MersalError('MERSAL_UNKNOWN_TYPE', `no handler for '${type.name}'`)
   const reception: Reception<Tx> = {
     delivery,
+    transport: mainTransport,
     body: decoded.body,
     registration,
     attempt: 1,

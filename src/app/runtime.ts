@@ -25,6 +25,8 @@ export interface RuntimePorts<Tx> {
   readonly relay: AppRelay
   /** Removes answers of requests that were kept long enough. */
   readonly once: Pick<Once<Tx>, 'prune'>
+  /** Ends the requests that wait for replies. */
+  readonly requests: { readonly close: () => Promise<void> }
   /** Opens the store, once. */
   readonly open: () => Promise<void>
   /** Aborted when the grace period is over: gives up handlers and units in progress. */
@@ -110,6 +112,7 @@ export class Runtime<Tx> implements Startable {
     const finished = await this.#finish(leftMs(), timeout)
     const settled = await relay.stop({ graceMs: leftMs() })
     const kept = removeQueue && finished && settled ? await this.#removeQueue(leftMs()) : undefined
+    await this.#within(leftMs(), this.#ports.requests.close())
     closing.abort()
     await this.#close()
     const hooksMs = Math.max(0, deadline + AFTER_GRACE_MS - clock.monotonic())

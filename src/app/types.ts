@@ -1,4 +1,5 @@
 import type { Clock, Random } from '../lib/async/clock.ts'
+import type { Given } from '../core/messages/given.ts'
 import type { Envelope } from '../core/messages/message.ts'
 import type { IncomingStep, OutgoingStep } from '../core/pipeline.ts'
 import type { BodyCodec } from '../core/messages/codec.ts'
@@ -19,7 +20,13 @@ export type { Address, SendOptions, TransactionSender } from './senders.ts'
 export type { Sender, UnitSender }
 
 /** The second argument of a handler. Its functions need no `this`. */
-export interface HandlerContext<Tx> extends UnitSender {
+export interface HandlerContext<Tx, Reply = unknown> extends UnitSender {
+  /**
+   * Answers a request (`app.request`). The reply is a message of the transaction, so it leaves if
+   * that commits. The asker takes the first one. Resolves to its id. Throws `MERSAL_NO_ROUTE` if
+   * nobody asked: then the message has no header `reply-to`.
+   */
+  reply(this: void, body: Given<Reply>): Promise<string>
   /**
    * The transaction of this attempt: the handle of the database library. Undefined when the app has
    * no store.
@@ -43,7 +50,10 @@ export interface HandlerContext<Tx> extends UnitSender {
  * Handles one message. What it writes through `tx` and what it sends is committed together after it
  * has resolved. If it throws, everything is rolled back and the message is tried again.
  */
-export type Handler<Body, Tx> = (body: Body, context: HandlerContext<Tx>) => Promise<void> | void
+export type Handler<Body, Tx, Reply = unknown> = (
+  body: Body,
+  context: HandlerContext<Tx, Reply>,
+) => Promise<void> | void
 
 /** Options of `transaction()`. */
 export interface TransactionOptions {

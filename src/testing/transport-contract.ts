@@ -5,6 +5,7 @@ import type { TransportHarness } from './transport/harness.ts'
 import { orderCases } from './transport/order-cases.ts'
 import { operationsCases } from './transport/operations-cases.ts'
 import { publishCases } from './transport/publish-cases.ts'
+import { replyCases } from './transport/reply-cases.ts'
 import { topicCases } from './transport/topic-cases.ts'
 import { wishCases } from './transport/wish-cases.ts'
 
@@ -22,4 +23,5 @@ export const transportContract: readonly ContractCase<TransportHarness>[] = [
   ...wishCases,
   ...orderCases,
   ...operationsCases,
+  ...replyCases,
 ]

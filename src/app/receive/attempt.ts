@@ -1,8 +1,11 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { expired, isExpired } from '../../core/messages/expiry.ts'
 import type { IncomingContext } from '../../core/pipeline.ts'
-import { traced } from '../../core/traced.ts'
-import type { GivingUp } from '../../lib/async/linked-abort.ts'
+import { type Operations, traced } from '../../core/traced.ts'
+import type { Delivery } from '../../core/transport.ts'
+import type { InFlight } from '../../lib/async/in-flight.ts'
+import type { GivingUp, LinkedAbort } from '../../lib/async/linked-abort.ts'
+import { withReply } from '../requests/replying.ts'
 import type { UnitSender } from '../types.ts'
 import type { Ambient } from '../unit/ambient.ts'
 import type { OpenUnits } from '../unit/open-units.ts'
@@ -23,8 +26,37 @@ export interface Progress {
   repeat: Repeat | undefined
 }
 
+export const newProgress = (): Progress => ({ stage: 'before', skipped: false, repeat: undefined })
+
+/** Where a delivery came from. */
+export interface Origin {
+  /** Name of the transport in this app. */
+  readonly transport: string
+  /** Name of the broker. */
+  readonly system: string
+}
+
+/** A delivery in hand. */
+export interface InHand {
+  readonly delivery: Delivery
+  /** Name of the transport that it came by. */
+  readonly transport: string
+  /** Aborts when the transport has lost the delivery, and when the app is stopped by force. */
+  readonly link: LinkedAbort
+  /** What runs inside the steps of the user, which may end before it does. */
+  readonly inside: InFlight
+  /** Number of the present try. */
+  attempt: number
+  /** Of the present try. */
+  progress: Progress
+  /** For those who listen. */
+  readonly facts: Operations['receive'] | undefined
+}
+
 /** One try to handle one delivery. */
 export interface Reception<Tx> extends IncomingContext {
+  /** Name of the transport that it came by. */
+  readonly transport: string
   readonly registration: Registration<Tx>
   /** Counts tries over all deliveries of the message, from 1. */
   readonly attempt: number
@@ -63,7 +95,7 @@ type AttemptSettings<Tx> = Pick<Settings<Tx>, 'name' | 'onDuplicate' | 'clock' |
  * for an app without a database.
  */
 export async function attempt<Tx>(
-  { registration, delivery, body, attempt: number, progress }: Reception<Tx>,
+  { registration, delivery, transport, body, attempt: number, progress }: Reception<Tx>,
   { tx, signal, call }: AttemptUnit<Tx>,
   isDuplicate: () => Promise<boolean>,
   { name: app, onDuplicate, clock, tracker }: AttemptSettings<Tx>,
@@ -84,7 +116,7 @@ export async function attempt<Tx>(
     await traced(
       'handle',
       () => ({ app, queue: delivery.queue, message, attempt: number }),
-      () => registration.handler(body, withSender(fields)),
+      () => registration.handler(body, withReply(withSender(fields), transport)),
     )
   })
   progress.stage = 'committing'

@@ -3,13 +3,13 @@ import { invalidOption } from '../../core/options.ts'
 import type { Consumption, Delivery, Disposition, Transport } from '../../core/transport.ts'
 import type { Settings } from '../settings/settings.ts'
 import { Intake } from './intake.ts'
+import type { Origin } from './attempt.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
 export interface IntakesPorts<Tx> {
   readonly settings: Settings<Tx>
   readonly subscriptions: Subscriptions
-  /** `system`: name of the transport. */
-  readonly deliver: (delivery: Delivery, system: string) => Promise<Disposition>
+  readonly deliver: (delivery: Delivery, from: Origin) => Promise<Disposition>
 }
 
 /** One intake for each transport on which the app declares something. */
@@ -22,7 +22,7 @@ export function createIntakes<Tx>(ports: IntakesPorts<Tx>): readonly Intake[] {
     const order = read && orderPerKey ? inOrder(transport, from) : {}
     const consumption = { queue: app, concurrency, ...order }
     const consume = (): Promise<AsyncDisposable> =>
-      from.consume(consumption, (delivery) => deliver(delivery, from.name))
+      from.consume(consumption, (delivery) => deliver(delivery, { transport, system: from.name }))
     return new Intake({
       app,
       transport,

@@ -1,18 +1,20 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { isDelay } from '../../core/messages/validation.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
-import { type Operations, traced } from '../../core/traced.ts'
+import { traced } from '../../core/traced.ts'
 import { type InFlight, inFlight } from '../../lib/async/in-flight.ts'
-import {
-  abortable,
-  type GivingUp,
-  type LinkedAbort,
-  linkAbort,
-} from '../../lib/async/linked-abort.ts'
+import { abortable, type GivingUp, linkAbort } from '../../lib/async/linked-abort.ts'
 import { compose } from '../compose.ts'
 import { identified } from '../contracts/foreign.ts'
 import { handleAlone } from './alone.ts'
-import type { AttemptPorts, Progress, Reception } from './attempt.ts'
+import {
+  type AttemptPorts,
+  type InHand,
+  newProgress,
+  type Origin,
+  type Progress,
+  type Reception,
+} from './attempt.ts'
 import { decode } from './decode.ts'
 import type { Handlers } from './handlers.ts'
 import { reportDelivery } from './reports.ts'
@@ -22,6 +24,7 @@ import { type Repeat, type Sharing, type Verdict, newSharing, undone } from './s
 import { hasExpired, settleExpired, withoutAsking } from './retries/expiry.ts'
 import { LONGEST_HOLD_MS, excuses } from './store-away/excuse.ts'
 import type { StoreGate } from './store-away/store-gate.ts'
+import type { Refuse } from '../requests/replying.ts'
 import { handleWithoutDatabase } from './without-database.ts'
 
 export interface ReceiverPorts<Tx> extends AttemptPorts<Tx> {
@@ -30,21 +33,8 @@ export interface ReceiverPorts<Tx> extends AttemptPorts<Tx> {
   readonly gate: StoreGate | undefined
   /** Aborts when the app gives up everything in progress. */
   readonly forced: AbortSignal
-}
-
-/** A delivery in hand. */
-interface InHand {
-  readonly delivery: Delivery
-  /** Aborts when the transport has lost the delivery, and when the app is stopped by force. */
-  readonly link: LinkedAbort
-  /** What runs inside the steps of the user, which may end before it does. */
-  readonly inside: InFlight
-  /** Number of the present try. */
-  attempt: number
-  /** Of the present try. */
-  progress: Progress
-  /** For those who listen. */
-  readonly facts: Operations['receive'] | undefined
+  /** Tells the asker, if there is one, that the message was given up. Never rejects. */
+  readonly refuse: Refuse
 }
 
 /** One try, and the count of what runs inside its steps. */
@@ -54,8 +44,6 @@ interface Try<Tx> extends Reception<Tx> {
 
 /** What one try has come to. */
 type Tried = { readonly kind: 'ended'; readonly disposition: Disposition } | Repeat
-
-const newProgress = (): Progress => ({ stage: 'before', skipped: false, repeat: undefined })
 
 /**
  * Handles deliveries: retries around decoding, the steps of the user, the unit of work and the
@@ -98,21 +86,18 @@ export class Receiver<Tx> {
     this.#ports.gate?.stop()
   }
 
-  /**
-   * Never throws. Runs outside of whatever transaction the caller is in. `system`: name of the
-   * transport.
-   */
-  deliver(delivery: Delivery, system: string): Promise<Disposition> {
+  /** Never throws. Runs outside of whatever transaction the caller is in. */
+  deliver(delivery: Delivery, from: Origin): Promise<Disposition> {
     return this.#inFlight.run(async () => {
       try {
-        return await this.#ports.ambient.run(undefined, () => this.#receive(delivery, system))
+        return await this.#ports.ambient.run(undefined, () => this.#receive(delivery, from))
       } finally {
         this.#handled++
       }
     })
   }
 
-  #receive(given: Delivery, system: string): Promise<Disposition> {
+  #receive(given: Delivery, { transport, system }: Origin): Promise<Disposition> {
     const { settings } = this.#ports
     const known = identified(settings, given)
     const delivery = known.kind === 'reject' ? given : known.delivery
@@ -121,7 +106,7 @@ export class Receiver<Tx> {
       'receive',
       () => ({ app: settings.name, system, queue, message, delivery: attempt }),
       (facts) => {
-        if (known.kind !== 'reject') return this.#handle(delivery, facts)
+        if (known.kind !== 'reject') return this.#handle(delivery, transport, facts)
         const nothing = { attempt, skipped: false, duration: 0 }
         const outcome = reportDelivery(settings, given, known, nothing)
         return Promise.resolve(note(facts, outcome, known))
@@ -129,12 +114,16 @@ export class Receiver<Tx> {
     )
   }
 
-  async #handle(delivery: Delivery, facts: InHand['facts']): Promise<Disposition> {
+  async #handle(
+    delivery: Delivery,
+    transport: string,
+    facts: InHand['facts'],
+  ): Promise<Disposition> {
     const link = linkAbort(delivery.givingUp ?? delivery.signal, this.#forced)
     const inside = inFlight()
     try {
-      const progress = newProgress()
-      return await this.#decide({ delivery, link, inside, attempt: 0, progress, facts })
+      const state = { attempt: 0, progress: newProgress(), facts }
+      return await this.#decide({ delivery, transport, link, inside, ...state })
     } finally {
       void inside.idle().then(() => link[Symbol.dispose]())
     }
@@ -157,6 +146,8 @@ export class Receiver<Tx> {
       expired,
       duration: settings.clock.monotonic() - began,
     })
+    if (disposition.kind === 'reject')
+      void this.#inFlight.run(() => this.#ports.refuse(delivery, inHand.transport, disposition))
     return note(inHand.facts, outcome, disposition)
   }
 
@@ -213,7 +204,7 @@ export class Receiver<Tx> {
 
   /** With a body of its own, since a handler may have changed the one before. */
   async #handleOnce(
-    { delivery, link, inside, attempt, progress }: InHand,
+    { delivery, transport, link, inside, attempt, progress }: InHand,
     sharing: Sharing,
   ): Promise<Disposition> {
     link.throwIfAborted()
@@ -225,6 +216,7 @@ export class Receiver<Tx> {
     const { body } = decoded
     const reception: Try<Tx> = {
       delivery,
+      transport,
       body,
       registration,
       attempt,

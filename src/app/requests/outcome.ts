@@ -28,22 +28,28 @@ export interface OutcomePorts {
   }
   readonly lifecycle: { readonly state: AppState }
   readonly open: () => Promise<void>
-  /** The unit that is open where the call was made. */
-  readonly outer: () => { readonly open: boolean } | undefined
+  /** Knows the unit that is open where the call was made. */
+  readonly transactions: { outer(): { readonly open: boolean } | undefined }
 }
+
+export type Outcomes = (id: string, options: OutcomeOptions) => Promise<MessageState>
 
 /** Pauses between two looks, in milliseconds: each is twice the one before. */
 const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [20, 1000]
 const CALL = 'outcome()'
 
-/** What became of a message, by its id. */
-export async function outcome(
+/** Tells what became of a message, by its id. */
+export function outcomes(ports: OutcomePorts): Outcomes {
+  return (id, options) => outcome(ports, id, options)
+}
+
+async function outcome(
   ports: OutcomePorts,
   id: string,
   options: OutcomeOptions,
 ): Promise<MessageState> {
   checkOptions(CALL, options, ['consumer', 'waitMs', 'signal'])
-  const { settings, lifecycle, outer } = ports
+  const { settings, lifecycle, transactions } = ports
   const { consumer = settings.name, signal } = options
   checkSignal(`${CALL}.signal`, signal)
   if (!isName(consumer)) throw invalidOption(`${CALL}.consumer`, `expected ${nameRule}`)
@@ -55,7 +61,7 @@ export async function outcome(
   if (lifecycle.state === 'stopped') throw appStopped(settings.name, CALL)
   using link = linkAbort(signal)
   const abort = (reason: Error): void => link.abort(reason)
-  const inside = { what: CALL, clock: settings.clock, outer: outer(), abort }
+  const inside = { what: CALL, clock: settings.clock, outer: transactions.outer(), abort }
   return await boundedInside(inside, async () => {
     await ports.open()
     return await settled(settings.clock, link.signal, waitMs, () => trace(message))

@@ -21,6 +21,8 @@ export interface HeaderFacts {
   readonly version: number | undefined
   readonly partitionKey: string | undefined
   readonly expiresInMs: number | undefined
+  /** The queue that the reply is to go to. */
+  readonly replyTo: string | undefined
   /** Names of headers that are carried on from the message that is being handled. */
   readonly inherit: readonly string[]
   /** Headers of whoever listens to sends; their names in lower case. */
@@ -49,6 +51,7 @@ export function outgoingHeaders(
   if (facts.expiresInMs !== undefined)
     headers[headerNames.expiresAt] = new Date(facts.now + facts.expiresInMs).toISOString()
   if (facts.carrier !== undefined) carry(headers, facts.carrier)
+  if (facts.replyTo !== undefined) headers[headerNames.replyTo] = facts.replyTo
   if (cause !== undefined) inherit(headers, cause, facts.inherit)
   return headers
 }

@@ -1,5 +1,5 @@
 import { MersalError } from '../../core/errors/errors.ts'
-import type { OutgoingMessage } from '../../core/messages/message.ts'
+import { isReply, type OutgoingMessage } from '../../core/messages/message.ts'
 import type { PublishOutcome, Transport } from '../../core/transport.ts'
 import { publishTraced } from '../../core/traced.ts'
 import { throwUnlessConfirmed } from './send-calls.ts'
@@ -26,9 +26,13 @@ export async function publishHeld(
     signal.throwIfAborted()
     const answers = publishAll(ports, wave, signal)
     for (const [message, answer] of await Promise.all(answers))
-      throwUnlessConfirmed(message, answer)
+      if (!isUnwanted(message, answer)) throwUnlessConfirmed(message, answer)
   }
 }
+
+/** A reply whose asker has gone must not fail the handler. */
+const isUnwanted = (message: OutgoingMessage, answer: PublishOutcome): boolean =>
+  isReply(message) && answer.kind === 'refused' && answer.reason === 'unroutable'
 
 /**
  * Groups of messages that may be published at the same time: at most one of each key, or all of a

@@ -34,7 +34,8 @@ export interface ContractOptions {
 }
 
 /**
- * Defines a command: it is sent to the one app that owns it.
+ * Defines a command: it is sent to the one app that owns it. `Reply` is the type of what it is
+ * answered with, if it is requested.
  *
  * The body's type is given (`command<{ name: string }>('students.register')`) or comes from a
  * Standard Schema, which then checks every body before it is stored and when it arrives. What
@@ -42,11 +43,11 @@ export interface ContractOptions {
  * Throws `MERSAL_INVALID_MESSAGE` for a name that cannot travel, and for a version without a step
  * to the next one.
  */
-export function command<Body = unknown>(
+export function command<Body = unknown, Reply = unknown>(
   name: string,
   schema?: StandardSchema<unknown, Body>,
   options?: ContractOptions,
-): CommandType<Body> {
+): CommandType<Body, Reply> {
   return define('command', name, schema, options)
 }
 
@@ -59,12 +60,12 @@ export function event<Body = unknown>(
   return define('event', name, schema, options)
 }
 
-function define<Kind extends 'command' | 'event', Body>(
+function define<Kind extends 'command' | 'event', Body, Reply = unknown>(
   kind: Kind,
   name: string,
   schema: StandardSchema<unknown, Body> | undefined,
   options: ContractOptions | undefined,
-): MessageType<Kind, Body> {
+): MessageType<Kind, Body, Reply> {
   if (!isName(name)) {
     const given =
       typeof name === 'string' ? `'${printable(name)}'` : `a value of type ${typeof name}`

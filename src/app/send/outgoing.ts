@@ -54,6 +54,8 @@ export interface OutgoingRequest {
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Headers of whoever listens to sends. */
   readonly carrier?: Readonly<Record<string, string>>
+  /** The queue that the reply is to go to. */
+  readonly replyTo?: string | undefined
   readonly cause: Envelope | undefined
   readonly transaction: TransactionContext<unknown> | undefined
 }
@@ -133,6 +135,7 @@ function begin(ports: OutgoingPorts, request: OutgoingRequest): OutgoingContext 
       carrier: request.carrier,
       partitionKey: request.partitionKey,
       expiresInMs,
+      replyTo: request.replyTo,
       cause: request.cause,
     }),
     transaction: request.transaction,

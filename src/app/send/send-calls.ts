@@ -46,6 +46,8 @@ interface Origin {
   readonly cause: Envelope | undefined
   readonly transaction: TransactionContext<unknown> | undefined
   readonly direct: boolean
+  /** The queue that the reply is to go to. */
+  readonly replyTo?: string
 }
 
 export const noTransaction: SendCall = (verb, type) => {
@@ -85,6 +87,16 @@ const destinations: Readonly<
   publish: topicOf,
 }
 
+/** Where a message goes. Throws as a send does. */
+export function destinationOf(
+  routing: RoutingFacts,
+  verb: Verb,
+  type: MessageType,
+  to: SendOptions['to'],
+): Destination {
+  return to === undefined ? destinations[verb](routing, type) : addressed(routing, type, to)
+}
+
 /** Makes the message in this very tick, unless a step or a schema waits. */
 function make<Tx>(
   ports: SendPorts<Tx>,
@@ -93,10 +105,7 @@ function make<Tx>(
 ): OutgoingMessage | Promise<OutgoingMessage> {
   checkCall(call)
   const [verb, type, body, options = {}] = call
-  const to =
-    options.to === undefined
-      ? destinations[verb](ports.routing, type)
-      : addressed(ports.routing, type, options.to)
+  const to = destinationOf(ports.routing, verb, type, options.to)
   const { partitionKey, delayMs, at, expiresInMs, id, headers } = options
   const { direct, ...from } = origin
   const about = { type, body, to, partitionKey, delayMs, at, expiresInMs, id, headers, ...from }
@@ -221,8 +230,13 @@ function inTurn<Tx>(storage: AppStorage<Tx>): NonNullable<AppStorage<Tx>['saveWi
 }
 
 /** Sends to the broker at once, past any outbox. Resolves when the broker holds the message. */
-export function directCall<Tx>(ports: SendPorts<Tx>, cause: Envelope | undefined): SendCall {
-  const origin = { cause, transaction: undefined, direct: true }
+export function directCall<Tx>(
+  ports: SendPorts<Tx>,
+  cause: Envelope | undefined,
+  replyTo?: string,
+): SendCall {
+  const asked = replyTo === undefined ? {} : { replyTo }
+  const origin = { cause, transaction: undefined, direct: true, ...asked }
   return async (...call) => {
     const message = await makeUndelayed(ports, origin, call)
     const transport = ports.transports.get(message.to.transport) as Transport

@@ -7,6 +7,7 @@ import type { StandardSchema } from './schema.ts'
 export interface MessageType<
   Kind extends 'command' | 'event' = 'command' | 'event',
   Body = unknown,
+  Reply = unknown,
 > {
   readonly kind: Kind
   readonly name: string
@@ -19,10 +20,12 @@ export interface MessageType<
   readonly contentType?: string
   /** Only for the compiler: the type of the body. Never set. */
   readonly _body?: Body
+  /** Only for the compiler: the type of the reply. Never set. */
+  readonly _reply?: Reply
 }
 
 /** A command has one owner: it is sent to that owner's queue. */
-export type CommandType<Body> = MessageType<'command', Body>
+export type CommandType<Body, Reply = unknown> = MessageType<'command', Body, Reply>
 /** An event has subscribers: it is published to the topic that carries its name. */
 export type EventType<Body> = MessageType<'event', Body>
 
@@ -60,6 +63,14 @@ export interface OutgoingMessage extends Envelope {
 /** The name in destinations of the transport that an app or a relay has by default. */
 export const mainTransport = 'default'
 
+/** The types of the messages that answer a request. */
+export const replyTypes = { reply: 'mersal.reply', failed: 'mersal.request-failed' } as const
+
+/** Whether this answers a request. If its queue is gone, so is whoever has asked. */
+export function isReply({ type }: Pick<Envelope, 'type'>): boolean {
+  return type === replyTypes.reply || type === replyTypes.failed
+}
+
 /** One text per destination, for breakers, pauses and metrics: `transport/kind/name`. */
 export function destinationKey(destination: Destination): string {
   return `${destination.transport}/${destination.kind}/${destination.name}`
@@ -81,4 +92,5 @@ export const headerNames = {
   version: 'message-version',
   encoding: 'body-encoding',
   expiresAt: 'expires-at',
+  replyTo: 'reply-to',
 } as const

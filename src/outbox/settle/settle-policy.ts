@@ -2,6 +2,7 @@ import type { DeadReason } from '../../core/dead-letter.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { ClaimedMessage, Settlement } from '../../core/outbox.ts'
 import { expired } from '../../core/messages/expiry.ts'
+import { isReply } from '../../core/messages/message.ts'
 import type { PublishOutcome } from '../../core/transport.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import type { Random } from '../../lib/async/clock.ts'
@@ -61,6 +62,9 @@ function refused(
   { settings, random, unansweredForMs }: Circumstances,
 ): Settlement {
   const { position, token } = row
+  // The asker has gone, and its queue with it: nobody wants the reply any more.
+  if (outcome.reason === 'unroutable' && isReply(row.message))
+    return { kind: 'sent', position, token, keep: false }
   if (!outcome.permanent && row.attempt < settings.maxAttempts) {
     return {
       kind: 'retry',

@@ -170,8 +170,8 @@ describe('a definition', () => {
     [{ contentType: 'a\nb' }, 'contentType'],
     [{ contentType: 7 }, 'contentType'],
   ])('with %o is refused, naming %s', (options, field) => {
-    for (const define of [command, event])
-      expect(() => define('x', undefined, options as never)).toThrow(
+    for (const define of [command, event] as ((...given: unknown[]) => unknown)[])
+      expect(() => define('x', undefined, options)).toThrow(
         expect.objectContaining({ code: 'MERSAL_INVALID_MESSAGE', details: { field } }),
       )
   })

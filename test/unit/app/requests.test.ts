@@ -1,0 +1,275 @@
+import { describe, expect, test, vi } from 'vitest'
+import { command, event, Mersal, type MersalOptions, reject } from '../../../src/index.ts'
+import { memoryNetwork, memoryStore, type MemoryTransaction } from '../../../src/memory.ts'
+import { manualClock } from '../../../src/testing/index.ts'
+import { replyTypes } from '../../../src/core/messages/message.ts'
+
+const Quote = command<{ sku: string }, { cents: number }>('prices.quote')
+const routes = { [Quote.name]: 'prices' }
+
+function openShop(options: Partial<MersalOptions<MemoryTransaction>> = {}) {
+  const network = memoryNetwork()
+  const app = (name: string, more: object = {}) =>
+    new Mersal<MemoryTransaction>({
+      name,
+      transport: network.transport(),
+      logger: false,
+      receive: { immediateRetries: 0, backoff: { firstMs: 1, longestMs: 1 } },
+      ...more,
+    })
+  const store = memoryStore()
+  const prices = app('prices', { store, ...options })
+  const shop = app('shop', { routes })
+  const start = () => Promise.all([prices.start(), shop.start()])
+  const stop = () => Promise.all([shop.stop(), prices.stop()])
+  return { network, app, store, prices, shop, start, stop }
+}
+
+describe('a request', () => {
+  test('resolves to the reply of the handler, many at a time, each to its own', async () => {
+    const { prices, shop, start, stop } = openShop()
+    prices.handle(Quote, async ({ sku }, { reply }) => void (await reply({ cents: Number(sku) })))
+    await start()
+    const given = Array.from({ length: 50 }, (_, index) => index)
+    const replies = await Promise.all(
+      given.map((index) => shop.request(Quote, { sku: String(index) })),
+    )
+    expect(replies.map(({ cents }) => cents)).toEqual(given)
+    await stop()
+  })
+
+  test('P1: gets the reply of the try that commits, and none of one that is rolled back', async () => {
+    const { prices, shop, start, stop } = openShop()
+    prices.handle(Quote, async (_, { reply, attempt }) => {
+      await reply({ cents: attempt })
+      if (attempt < 3) throw new Error('not yet')
+    })
+    await start()
+    expect(await shop.request(Quote, { sku: 'tea' })).toEqual({ cents: 3 })
+    await stop()
+  })
+
+  test('goes to an address, from an app that only sends', async () => {
+    const { prices, app, stop, start } = openShop()
+    prices.handle(Quote, async (_, { reply }) => void (await reply({ cents: 5 })))
+    await start()
+    const desk = app('desk', { sendOnly: true })
+    await desk.start()
+    expect(await desk.request(Quote, { sku: 'tea' }, { to: 'prices' })).toEqual({ cents: 5 })
+    await desk.stop()
+    await stop()
+  })
+
+  test('comes back over the transport that brought it', async () => {
+    const [east, west] = [memoryNetwork(), memoryNetwork()]
+    const prices = new Mersal({
+      name: 'prices',
+      transport: east.transport(),
+      bridges: { west: west.transport() },
+      routes: { ping: { transport: 'west' } },
+      logger: false,
+    })
+    prices.handle(Quote, async (_, { reply }) => void (await reply({ cents: 5 })))
+    // So its queue is on that transport, too.
+    prices.handle(event('ping'), () => {})
+    const shop = new Mersal({ name: 'shop', transport: west.transport(), routes, logger: false })
+    await Promise.all([prices.start(), shop.start()])
+    expect(await shop.request(Quote, { sku: 'tea' }, { timeoutMs: 5000 })).toEqual({ cents: 5 })
+    await Promise.all([shop.stop(), prices.stop()])
+  })
+
+  test('fails at once when its message becomes a dead letter', async () => {
+    const { prices, shop, start, stop } = openShop()
+    prices.handle(Quote, async (_, { reply }) => {
+      await reply({ cents: 1 })
+      reject('no such thing')
+    })
+    await start()
+    await expect(shop.request(Quote, { sku: 'tea' })).rejects.toMatchObject({
+      code: 'MERSAL_REQUEST_FAILED',
+      details: { reason: 'rejected' },
+    })
+    const Unknown = command<object>('prices.unknown')
+    await expect(shop.request(Unknown, {}, { to: 'prices' })).rejects.toMatchObject({
+      code: 'MERSAL_REQUEST_FAILED',
+      details: { reason: 'unknown-type' },
+    })
+    await stop()
+  })
+
+  test('takes the first of two replies, and drops what comes twice or late', async () => {
+    const { prices, shop, start, stop, network } = openShop()
+    const late = Promise.withResolvers<void>()
+    prices.handle(Quote, async ({ sku }, { reply }) => {
+      if (sku === 'late') await late.promise
+      await reply({ cents: 1 })
+      await reply({ cents: 2 })
+    })
+    await start()
+    expect(await shop.request(Quote, { sku: 'tea' })).toEqual({ cents: 1 })
+    const slow = shop.request(Quote, { sku: 'late' }, { timeoutMs: 20 })
+    await expect(slow).rejects.toMatchObject({ code: 'MERSAL_NO_REPLY' })
+    late.resolve()
+    expect(await shop.request(Quote, { sku: 'tea' })).toEqual({ cents: 1 })
+    await prices.drain()
+    await stop()
+    expect(await network.deadLetters.list()).toEqual([])
+  })
+
+  test('P8: whose asker has gone fails no handler of an app without a store', async () => {
+    const { app, shop, network, prices } = openShop()
+    const quotes = app('quotes')
+    const late = Promise.withResolvers<void>()
+    const began = Promise.withResolvers<void>()
+    const handled = vi.fn()
+    quotes.handle(Quote, async (_, { reply }) => {
+      handled()
+      began.resolve()
+      await late.promise
+      await reply({ cents: 1 })
+    })
+    await Promise.all([quotes.start(), shop.start()])
+    const asked = shop.request(Quote, { sku: 'tea' }, { to: 'quotes' })
+    const stopped = expect(asked).rejects.toMatchObject({ code: 'MERSAL_APP_STOPPED' })
+    await began.promise
+    await shop.stop()
+    await stopped
+    late.resolve()
+    await quotes.stop()
+    expect(handled).toHaveBeenCalledTimes(1)
+    expect(await network.deadLetters.list()).toEqual([])
+    await prices.stop()
+  })
+
+  test('P8: whose asker has gone leaves no dead letter: the reply has nowhere to go', async () => {
+    const { prices, shop, start, store } = openShop()
+    const late = Promise.withResolvers<void>()
+    const began = Promise.withResolvers<void>()
+    prices.handle(Quote, async (_, { reply }) => {
+      began.resolve()
+      await late.promise
+      await reply({ cents: 1 })
+    })
+    await start()
+    const asked = shop.request(Quote, { sku: 'tea' })
+    const stopped = expect(asked).rejects.toMatchObject({ code: 'MERSAL_APP_STOPPED' })
+    await began.promise
+    await shop.stop()
+    await stopped
+    late.resolve()
+    const stats = () => store.admin.stats()
+    await vi.waitFor(async () => expect(await stats()).toMatchObject({ pending: 0, dead: 0 }))
+    await prices.stop()
+  })
+
+  test('without a reply in time fails by the clock, and tells the id', async () => {
+    const clock = manualClock()
+    const { prices, app, network } = openShop()
+    prices.handle(Quote, () => {})
+    await prices.start()
+    const shop = app('shop', { routes, clock, transport: network.transport() })
+    await shop.start()
+    const asked = shop.request(Quote, { sku: 'tea' }, { timeoutMs: 1000 })
+    const failed = expect(asked).rejects.toMatchObject({
+      code: 'MERSAL_NO_REPLY',
+      details: { id: expect.any(String) as string },
+    })
+    await clock.advance(1000)
+    await failed
+    await Promise.all([shop.stop(), prices.stop()])
+  })
+
+  test('ends with its signal, and is not sent if that has aborted before', async () => {
+    const { prices, shop, start, stop } = openShop()
+    const handled = vi.fn()
+    prices.handle(Quote, handled)
+    await start()
+    const signal = AbortSignal.timeout(5)
+    await expect(shop.request(Quote, { sku: 'tea' }, { signal })).rejects.toThrow(/timeout/)
+    await vi.waitFor(() => expect(handled).toHaveBeenCalledTimes(1))
+    const gone = shop.request(Quote, { sku: 'tea' }, { signal: AbortSignal.abort(new Error('no')) })
+    await expect(gone).rejects.toThrow('no')
+    await stop()
+    expect(handled).toHaveBeenCalledTimes(1)
+  })
+
+  test('to a queue that is not there fails as a direct send does', async () => {
+    const { shop, stop } = openShop()
+    await shop.start()
+    const lost = shop.request(Quote, { sku: 'tea' }, { to: 'nobody' })
+    await expect(lost).rejects.toMatchObject({ code: 'MERSAL_UNROUTABLE' })
+    await stop()
+  })
+
+  test('P3: inside a transaction is refused', async () => {
+    const { prices, stop } = openShop()
+    prices.handle(Quote, () => {})
+    await prices.start()
+    const unit = prices.transaction(async () => {
+      await prices.request(Quote, { sku: 'tea' })
+    })
+    await expect(unit).rejects.toThrow('inside an open transaction')
+    await stop()
+  })
+
+  test.each([
+    ['an event', event('happened'), {}, 'MERSAL_INVALID_MESSAGE'],
+    ['no time', Quote, { timeoutMs: 0 }, 'MERSAL_INVALID_OPTIONS'],
+    ['an unknown option', Quote, { delayMs: 5 }, 'MERSAL_INVALID_OPTIONS'],
+    ['no signal', Quote, { signal: 'now' }, 'MERSAL_INVALID_OPTIONS'],
+    ['a header of ours', Quote, { headers: { 'reply-to': 'me' } }, 'MERSAL_INVALID_MESSAGE'],
+  ])('with %s is refused', async (_what, type, options: object, code) => {
+    const { shop, stop } = openShop()
+    await shop.start()
+    await expect(shop.request(type as typeof Quote, { sku: 'tea' }, options)).rejects.toMatchObject(
+      {
+        code,
+      },
+    )
+    await stop()
+  })
+
+  test('of an app that has stopped is refused', async () => {
+    const { shop, prices } = openShop()
+    await shop.stop()
+    const refused = { code: 'MERSAL_APP_STOPPED' }
+    await expect(shop.request(Quote, { sku: 'tea' })).rejects.toMatchObject(refused)
+    await prices.stop()
+  })
+})
+
+describe('a reply', () => {
+  test('to a message that asked for none is refused, and says what to do', async () => {
+    const { prices, shop, start, stop } = openShop()
+    const { promise, resolve } = Promise.withResolvers<unknown>()
+    prices.handle(Quote, async (_, { reply }) => {
+      resolve(await reply({ cents: 1 }).catch((error: unknown) => error))
+    })
+    await start()
+    await shop.send(Quote, { sku: 'tea' })
+    expect(await promise).toMatchObject({ code: 'MERSAL_NO_ROUTE' })
+    await stop()
+  })
+
+  test('is a message of its own type, and names the request', async () => {
+    const { prices, network, store } = openShop({ outbox: { runRelay: false } })
+    prices.handle(Quote, async (_, { reply }) => void (await reply({ cents: 1 })))
+    await prices.start()
+    const transport = network.transport()
+    await transport.subscribe('asker', [])
+    const id = crypto.randomUUID()
+    const to = { transport: 'default', kind: 'queue', name: 'prices' } as const
+    const headers = { 'reply-to': 'asker', 'content-type': 'application/json' }
+    const body = Buffer.from('{"sku":"tea"}')
+    await Promise.all(transport.publish([{ id, type: Quote.name, headers, body, to }]))
+    await vi.waitFor(async () => expect((await store.admin.stats()).pending).toBe(1))
+    const claim = { limit: 1, claimMs: 1000, token: 'test' }
+    const [row] = await store.outbox.claim(claim)
+    expect(row?.message).toMatchObject({
+      type: replyTypes.reply,
+      to: { name: 'asker', transport: 'default' },
+      headers: { 'causation-id': id },
+    })
+    await Promise.all([prices.stop(), transport[Symbol.asyncDispose]()])
+  })
+})
