@@ -5,7 +5,7 @@ import { root } from './sources.ts'
 
 const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md'], {
   cwd: root,
-  exclude: (path) => path.includes('node_modules'),
+  exclude: (path) => path.includes('node_modules') || path.startsWith('docs/site'),
 }).toSorted()
 
 /** Links and headings stand outside of blocks of code, and links outside of code in a line. */

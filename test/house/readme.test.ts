@@ -16,7 +16,7 @@ import { root } from './sources.ts'
 // The reference is made from sources that are compiled anyway.
 const pages = globSync(['*.md', 'docs/**/*.md', 'examples/**/*.md'], {
   cwd: root,
-  exclude: (path) => path.includes('node_modules') || path.startsWith('docs/reference'),
+  exclude: (path) => path.includes('node_modules') || /^docs\/(?:reference|site)/.test(path),
 }).toSorted((a, b) => Number(b === 'README.md') - Number(a === 'README.md') || (a < b ? -1 : 1))
 const examples = pages.flatMap(examplesOf)
 const first = examples[0]!
