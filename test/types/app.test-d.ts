@@ -132,3 +132,21 @@ void app.transaction(async () => 1, { join: false })
 void app.transaction(async () => 1, { join: true })
 // @ts-expect-error a handle is no sender
 void app.transaction((tx) => app.transaction(async () => 1, { join: tx }))
+
+// What a request resolves to is what its handler may reply.
+const Quote = command<{ sku: string }, { cents: number }>('prices.quote')
+app.handle(Quote, async (_body, { reply }) => {
+  await reply({ cents: 1 })
+  // @ts-expect-error a wrong reply
+  await reply({ cents: 'one' })
+})
+void app.request(Quote, { sku: 'tea' }).then(({ cents }) => cents.toFixed(2))
+// @ts-expect-error a wrong body
+void app.request(Quote, { sku: 5 })
+// @ts-expect-error an event has no reply
+void app.request(event('happened'), {})
+
+// Only a transaction takes messages back.
+void app.transaction((_tx, { cancel }) => cancel('id'))
+// @ts-expect-error what went to the broker is gone
+void app.direct.cancel('id')

@@ -52,6 +52,34 @@ describe.skipIf(!(await serverAnswers()))('a cancel on PostgreSQL', () => {
     },
   )
 
+  test.each([
+    ['that has written', 'create temp table written (n integer)'],
+    ['that has written nothing', 'select 1'],
+  ])(
+    'P1: that is forgotten in a transaction %s removes nothing once that has been rolled back',
+    async (_, first) => {
+      await using database = await testDatabase()
+      await using store = postgres({
+        pool: database.newPool(),
+        schema: database.schema,
+        logger: silentLogger,
+      })
+      await store.open()
+      const row = delayed('row')
+      await store.unitOfWork((tx) => store.outbox.save(tx, [row]))
+      const client = await database.pool.connect()
+      await client.query('begin')
+      await client.query(first)
+      const forgotten = cancelIn(store, client, row.id).catch(
+        (error: { code: string }) => error.code,
+      )
+      await client.query('rollback')
+      expect(['cancelled', 'MERSAL_NOT_A_TRANSACTION']).toContain(await forgotten)
+      client.release()
+      expect((await store.admin.stats()).pending).toBe(1)
+    },
+  )
+
   test('P13: above READ COMMITTED, fails if a relay has claimed the row since the transaction began', async () => {
     await using database = await testDatabase()
     await using store = postgres({
