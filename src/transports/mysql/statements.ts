@@ -125,7 +125,9 @@ function messageStatements(
     // Nobody removes a queue whose row is locked.
     queuesOf: `select q.name, q.id from ${T.queue} q where q.name in (?) lock in share mode`,
     subscribersOf: `select s.topic as name, q.id from ${T.subscription} s join ${T.queue} q on q.id = s.queue where s.topic in (?) order by q.id lock in share mode`,
-    lockKeys: `select k.slot from ${T.keyLock} k force index (primary) where k.slot in (?) order by k.slot for update`,
+    // As in the store: whoever has locked keys never waits for the table of the messages.
+    lockKeys: `select k.slot from ${T.keyLock} k force index (primary) left join ${T.message} m on m.position = null
+      where k.slot in (?) order by k.slot for update`,
     heads: (pairs: number) => heads(T, pairs),
     /** Each: queue, whether another one of its key is before it, id, type, key, headers, body. */
     insert: (rows: number) =>

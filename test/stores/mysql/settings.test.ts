@@ -101,7 +101,7 @@ async function allRoads<Tx>(
   expect(await operations?.kept?.count({ partitionKey: key })).toBe(2)
   expect(await operations?.kept?.replay({ partitionKey: key }, { limit: 9, newIds: true })).toBe(2)
   expect(await admin.stats()).toMatchObject({ pending: 5, claimed: 0, dead: 0 })
-  expect(await operations?.schema?.version()).toMatchObject({ current: 2 })
+  expect(await operations?.schema?.version()).toMatchObject({ current: 3 })
   expect(await operations?.consumers?.({ limit: 9 })).toEqual(['c'])
   for (const finding of (await operations?.examine?.()) ?? [])
     expect(finding.level).not.toBe('fault')

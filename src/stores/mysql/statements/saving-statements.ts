@@ -65,8 +65,11 @@ export function savingStatements(T: Tables, server: Server): SavingStatements {
     markedOneKeyed: oneKeyed(marked),
     many: (count) =>
       `${insert} values ${[proven, ...Array<string>(count - 1).fill(plain)].join(', ')}`,
+    // The outbox is named so that its table is held before a key is: a writer that has locked keys
+    // never waits for somebody who wants the whole table. No row of it is read or locked.
     lock: (count) =>
-      `select k.slot from ${T.keyLock} k force index (primary) where k.slot in (${placeholders(count)}) order by k.slot for update`,
+      `select k.slot from ${T.keyLock} k force index (primary) left join ${T.outbox} o on o.position = null
+      where k.slot in (${placeholders(count)}) order by k.slot for update`,
     open: (count) =>
       `select distinct o.partition_key from ${T.outbox} o where o.partition_key in (${placeholders(count)})`,
     mark: `set @mersal_within = left(concat(${markOf(server)}, ${MARKS}), ${MARKS_LENGTH})`,
