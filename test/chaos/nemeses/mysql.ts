@@ -111,6 +111,25 @@ const frozen = onMysql({
   },
 })
 
+const LOCK_WAIT_TIMEOUT = 1205
+
+/**
+ * The server waits for writers that are in a statement, and lets nobody begin another one
+ * meanwhile. Writers of one key would wait for each other until innodb_lock_wait_timeout, as the
+ * page on MySQL says; so an operator gives up after two seconds, and tries again.
+ */
+async function stopWrites(connection: Connection): Promise<void> {
+  await connection.query('set lock_wait_timeout = 2')
+  for (let tries = 1; ; tries++) {
+    try {
+      return void (await connection.query('set global read_only = 1'))
+    } catch (error) {
+      if ((error as { errno?: unknown }).errno !== LOCK_WAIT_TIMEOUT || tries === 10) throw error
+      await sleep(500)
+    }
+  }
+}
+
 const readOnly = onMysql({
   name: 'read-only',
   says: 'MariaDB takes no writes for seconds, as a replica does',
@@ -118,7 +137,7 @@ const readOnly = onMysql({
   inject: (scene) =>
     guest(scene, async (connection) => {
       const ms = upTo(scene.random, 4000, 9000)
-      await connection.query('set global read_only = 1')
+      await stopWrites(connection)
       try {
         await sleep(ms)
       } finally {

@@ -23,7 +23,7 @@ describe.skipIf(!present)('while somebody wants the whole outbox for himself, on
       await using store = mysql({ pool: database.pool })
       await store.open?.()
       const { sql } = placeIn(database.name)
-      const insert = [sql.many(1), storedMessage(message(), 1000).values(null, 0)] as const
+      const values = [...storedMessage(message('a'), 1000).values(null, 0)]
       await using stack = new AsyncDisposableStack()
       const connect = async () => {
         const connection = await database.pool.getConnection()
@@ -34,12 +34,12 @@ describe.skipIf(!present)('while somebody wants the whole outbox for himself, on
       const [writer, other, guest] = [await connect(), await connect(), await connect()]
       for (const each of [writer, other]) await each.query('begin')
       await writer.query(sql.lock(2), [1, 2])
-      await other.query(...insert)
+      await other.query(sql.many(1), values)
       await other.query('commit')
       const locked = guest.query('lock tables mersal_outbox write').then(() => 'locked')
       const waits = `select count(*) as count from information_schema.processlist where db = database() and info like 'lock tables%' and state like '%metadata lock%'`
       await expect.poll(() => database.query(waits)).toMatchObject([{ count: 1 }])
-      await writer.query(...insert)
+      await writer.query(sql.many(1), values)
       await writer.query('commit')
       expect(await locked).toBe('locked')
     },
