@@ -24,7 +24,7 @@ const SLOT = 'oracle'
 /** Name of the connections past the proxy. */
 const HARNESS = 'harness'
 
-/** The process of a broker, or several that are treated alike. */
+/** The process of a broker. */
 export interface BrokerServer {
   start(): Promise<void>
   signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void>
