@@ -4,6 +4,8 @@ import type { TransportQueues } from '../status/queues.ts'
 
 /** Most messages that are named of each kind. */
 const MOST = 10
+/** A relay takes a message up sooner, also after the death of another one. */
+const NOBODY_CAME_MS = 30_000
 
 function bounded(findings: readonly Finding[], subject: string): readonly Finding[] {
   const further = findings.length - MOST
@@ -34,10 +36,20 @@ export function examineOutbox(overview: OutboxOverview): readonly Finding[] {
     )
   const blocked = keys.filter((row) => row.blocked).map(blockedKey)
   return [
+    ...untaken(overview),
     ...bounded(refused, 'destinations'),
     ...bounded(dead, 'destinations'),
     ...bounded(blocked, 'keys'),
   ]
+}
+
+/** Delayed messages need a relay even where all others go straight into a queue. */
+function untaken({ claimed, waitingMs = 0 }: OutboxOverview): readonly Finding[] {
+  if (claimed > 0 || waitingMs < NOBODY_CAME_MS) return []
+  const text = `a message has been due for ${Math.round(waitingMs / 1000)} s, and no relay has any in hand`
+  const remedy =
+    "let a relay run: 'mersal relay', or an app that is started without outbox.runRelay: false; if one runs, its log names the destination that is away"
+  return [{ level: 'warning', subject: 'outbox', text, remedy }]
 }
 
 function refusal({
