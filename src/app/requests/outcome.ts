@@ -36,6 +36,8 @@ export type Outcomes = (id: string, options: OutcomeOptions) => Promise<MessageS
 
 /** Pauses between two looks, in milliseconds: each is twice the one before. */
 const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [20, 1000]
+/** The pauses are this many times as long as the looks before them. */
+const LOOKS_SHARE = 9
 const CALL = 'outcome()'
 
 /** Tells what became of a message, by its id. */
@@ -78,8 +80,12 @@ async function settled(
   const until = clock.monotonic() + waitMs
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
     signal.throwIfAborted()
+    const began = clock.monotonic()
     const state = await look()
-    const leftMs = until - clock.monotonic()
+    const now = clock.monotonic()
+    const leftMs = until - now
+    // A look at a long outbox is dear, and many may ask.
+    pauseMs = Math.max(pauseMs, LOOKS_SHARE * (now - began))
     if (state === 'handled' || state === 'dead' || leftMs <= 0) return state
     await clock.sleep(Math.min(pauseMs, leftMs), signal)
   }

@@ -39,6 +39,12 @@ interface Desk {
   readonly queue: string
   readonly transport: Transport
   readonly consumer: AsyncDisposable
+  readonly hearing: Hearing
+}
+
+interface Hearing {
+  /** A reply has not come in time, and no other one since. */
+  silent: boolean
 }
 
 const OPTIONS = ['timeoutMs', 'signal', 'to', 'partitionKey', 'expiresInMs', 'headers']
@@ -53,6 +59,8 @@ export class Requests<Tx> {
   readonly #queue: string
   /** By transport. */
   readonly #desks = new Map<string, Promise<Desk>>()
+  /** Those that are open. */
+  readonly #opened = new Map<string, Desk>()
   /** By the id of the request. */
   readonly #waiting = new Map<string, Answer>()
   #closed = false
@@ -87,7 +95,9 @@ export class Requests<Tx> {
     using link = linkAbort(signal)
     link.follow(() => reject(link.reason))
     void settings.clock.sleep(timeoutMs, over.signal).then(() => {
-      if (!over.signal.aborted) reject(noReply(type.name, id, timeoutMs))
+      if (over.signal.aborted) return
+      for (const { hearing } of this.#opened.values()) hearing.silent = true
+      reject(noReply(type.name, id, timeoutMs))
     })
     this.#send(type, body, { ...sending, id }).catch(reject)
     try {
@@ -98,11 +108,17 @@ export class Requests<Tx> {
     }
   }
 
-  async #send<Body>(type: CommandType<Body>, body: Body, options: SendOptions): Promise<void> {
+  async #send<Body>(
+    type: CommandType<Body>,
+    body: Body,
+    options: SendOptions & { readonly id: string },
+  ): Promise<void> {
     const { sending } = this.#ports
     const { transport } = destinationOf(sending.routing, 'send', type, options.to)
     const { queue } = await this.#desk(transport)
     this.#assertOpen()
+    // The desk may have waited for the broker for longer than the asker.
+    if (!this.#waiting.has(options.id)) return
     await directCall(sending, undefined, queue)('send', type, body, options)
   }
 
@@ -113,22 +129,34 @@ export class Requests<Tx> {
       throw appStopped(settings.name, 'request()')
   }
 
-  /** Opened once for each transport. A failure is tried again by the next request. */
-  #desk(transport: string): Promise<Desk> {
-    const known = this.#desks.get(transport)
-    if (known !== undefined) return known
-    const opening = this.#open(this.#ports.settings.transports.get(transport) as Transport)
-    this.#desks.set(transport, opening)
-    opening.catch(() => this.#desks.delete(transport))
+  /**
+   * Opened once for each transport, and again when it hears nothing: somebody may have removed its
+   * queue. A failure is tried again by the next request.
+   */
+  #desk(name: string): Promise<Desk> {
+    const known = this.#desks.get(name)
+    const open = this.#opened.get(name)
+    if (known !== undefined && open?.hearing.silent !== true) return known
+    this.#opened.delete(name)
+    const opening = this.#open(this.#ports.settings.transports.get(name) as Transport, open)
+    this.#desks.set(name, opening)
+    const opened = (desk: Desk): void => void this.#opened.set(name, desk)
+    opening.then(opened, () => this.#desks.delete(name))
     return opening
   }
 
-  async #open(transport: Transport): Promise<Desk> {
+  async #open(transport: Transport, before: Desk | undefined): Promise<Desk> {
+    // It may read a queue that is gone, although another one has the name now.
+    await before?.consumer[Symbol.asyncDispose]()
     const queue = this.#queue
+    const hearing = { silent: false }
     await transport.subscribe(queue, [])
     const consumption = { queue, concurrency: CONCURRENCY }
-    const consumer = await transport.consume(consumption, (reply) => this.#arrived(reply))
-    return { queue, transport, consumer }
+    const consumer = await transport.consume(consumption, (reply) => {
+      hearing.silent = false
+      return this.#arrived(reply)
+    })
+    return { queue, transport, consumer, hearing }
   }
 
   /** What nobody waits for any more goes without a word: it is late, or came before. */

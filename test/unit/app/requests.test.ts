@@ -3,6 +3,7 @@ import { command, event, Mersal, type MersalOptions, reject } from '../../../src
 import { memoryNetwork, memoryStore, type MemoryTransaction } from '../../../src/memory.ts'
 import { manualClock } from '../../../src/testing/index.ts'
 import { replyTypes } from '../../../src/core/messages/message.ts'
+import { fakeTransport } from '../support/fake-transport.ts'
 
 const Quote = command<{ sku: string }, { cents: number }>('prices.quote')
 const routes = { [Quote.name]: 'prices' }
@@ -177,6 +178,52 @@ describe('a request', () => {
     await clock.advance(1000)
     await failed
     await Promise.all([shop.stop(), prices.stop()])
+  })
+
+  test('that nobody waits for any more when its queue is made at last is not sent', async () => {
+    const clock = manualClock()
+    const transport = fakeTransport()
+    const shop = new Mersal({ name: 'shop', transport, routes, clock, logger: false })
+    await shop.start()
+    const { promise: there, resolve } = Promise.withResolvers<void>()
+    transport.onCall = () => there
+    const asked = shop.request(Quote, { sku: 'tea' }, { timeoutMs: 1000 })
+    const failed = expect(asked).rejects.toMatchObject({ code: 'MERSAL_NO_REPLY' })
+    await clock.advance(1000)
+    await failed
+    resolve()
+    const next = shop.request(Quote, { sku: 'ink' }, { timeoutMs: 1000 })
+    next.catch(() => {})
+    const sent = () => transport.published.map(({ body }) => Buffer.from(body).toString())
+    await vi.waitFor(() => expect(sent()).not.toEqual([]))
+    expect(sent()).toEqual(['{"sku":"ink"}'])
+    await clock.advance(1000)
+    await shop.stop()
+  })
+
+  test('P10: after one that got no reply the queue is made again, since somebody may have removed it', async () => {
+    const clock = manualClock()
+    const transport = fakeTransport()
+    const shop = new Mersal({ name: 'shop', transport, routes, clock, logger: false })
+    await shop.start()
+    const ask = async () => {
+      const asked = shop.request(Quote, { sku: 'tea' }, { timeoutMs: 1000 })
+      const failed = expect(asked).rejects.toMatchObject({ code: 'MERSAL_NO_REPLY' })
+      const sent = transport.published.length + 1
+      await vi.waitFor(() => expect(transport.published).toHaveLength(sent))
+      return async () => {
+        await clock.advance(1000)
+        await failed
+      }
+    }
+    const queues = () => transport.subscriptions.filter((queue) => queue.includes('.replies.'))
+    const both = [await ask(), await ask()]
+    expect(queues()).toHaveLength(1)
+    for (const end of both) await end()
+    await (await ask())()
+    expect(queues()).toHaveLength(2)
+    expect(new Set(queues()).size).toBe(1)
+    await shop.stop()
   })
 
   test('ends with its signal, and is not sent if that has aborted before', async () => {
