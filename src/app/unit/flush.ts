@@ -7,7 +7,7 @@ import type { LinkedAbort } from '../../lib/async/linked-abort.ts'
 import type { ExpressOffer, Relay } from '../../outbox/types.ts'
 import type { AppOutbox } from './queue-beside-outbox.ts'
 import { keptMessages } from './savepoints.ts'
-import type { Captured } from './unit.ts'
+import type { Captured } from './held/slots.ts'
 
 export interface FlushPorts<Tx> {
   readonly app: string

@@ -3,7 +3,8 @@ import type { Savepoint, Savepoints } from '../../core/store.ts'
 import type { Ambient } from './ambient.ts'
 import type { UnitSender } from '../types.ts'
 import { unitEnded } from '../send/unit-errors.ts'
-import type { Captured, Level, Unit } from './unit.ts'
+import type { Captured } from './held/slots.ts'
+import type { Level, Unit } from './unit.ts'
 
 export interface SavepointPorts<Tx> {
   readonly ambient: Ambient<Tx>

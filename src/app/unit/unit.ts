@@ -6,6 +6,7 @@ import { type ObservedPromise, observe, observeNow } from '../../lib/async/obser
 import { isPromise } from '../send/body.ts'
 import { notAwaited, parallel, unitEnded } from '../send/unit-errors.ts'
 import { type AfterCommit, checkAfterCommit } from './after-commit.ts'
+import { type Captured, type Slot, captured, delayedOf, restore } from './held/slots.ts'
 
 /** A call of the user in a unit: a send, a savepoint, a joined part. */
 interface Call {
@@ -16,24 +17,6 @@ interface Call {
   readonly level: Level | undefined
   /** The error of the call, which fails the unit. */
   failure?: { readonly error: unknown }
-}
-
-interface Slot {
-  readonly number: number
-  message: OutgoingMessage | undefined
-  dropped: boolean
-  /** Numbers of the calls that have taken it back. */
-  cancels: readonly number[]
-}
-
-/**
- * A message of a unit, its number in the transaction, from 1, and those of calls that have taken it
- * back.
- */
-export interface Captured {
-  readonly number: number
-  readonly message: OutgoingMessage
-  readonly cancels: readonly number[]
 }
 
 /** An open savepoint: how many messages, calls and works the unit had when it was made. */
@@ -117,19 +100,29 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     })
   }
 
-  /** Takes a message back: one of this unit, or as `inStore` does. Fails as `add` does. */
+  /**
+   * Takes a message back: where it is not written yet, also of an earlier part of its transaction,
+   * and where `inStore` does. Fails as `add` does.
+   */
   cancel(id: string, inStore: () => Promise<Cancellation>): Promise<Cancellation> {
     const what = 'cancel()'
     if (!this.open) return Promise.reject(unitEnded(what))
     if (!this.#inPlace()) return this.#follow(what, () => Promise.reject(parallel(what)))
-    const slot = this.#slots.find(
-      ({ message, dropped }) => !dropped && message?.id === id && message.delayMs !== undefined,
-    )
-    if (slot === undefined) return this.#follow(what, inStore)
+    const slots = this.#slotsOf(id)
+    if (slots.length === 0) return this.#follow(what, inStore)
     const number = this.#draw()
-    slot.cancels = [...slot.cancels, number]
+    for (const slot of slots) slot.cancels = [...slot.cancels, number]
     const tied = this.#tie(number) ?? Promise.resolve()
-    return this.#follow(what, () => tied.then(() => 'cancelled' as const))
+    return this.#follow(what, async () => {
+      await tied
+      // An earlier transaction may have written a message with this id, too.
+      return (await inStore()) === 'gone' ? 'gone' : 'cancelled'
+    })
+  }
+
+  #slotsOf(id: string): readonly Slot[] {
+    const { whole } = this.#facts
+    return [...(whole === undefined ? [] : whole.#slotsOf(id)), ...delayedOf(this.#slots, id)]
   }
 
   /** Notes what is to run once the commit is certain. Throws as `add` rejects. */
@@ -203,11 +196,17 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     this.#levels.splice(this.#levels.indexOf(level))
     if (how === 'released') return
     for (const slot of this.#slots.slice(level.slots)) slot.dropped = true
-    for (const slot of this.#slots)
-      slot.cancels = slot.cancels.filter((number) => number <= level.number)
+    this.#restore(level.number)
     this.#afterCommit.length = level.works
     for (const call of this.#calls.slice(level.calls))
       if (isInside(call.level, level)) delete call.failure
+  }
+
+  /** Undoes what was taken back after this number. */
+  #restore(last: number): void {
+    restore(this.#slots, last)
+    const { whole } = this.#facts
+    if (whole !== undefined) whole.#restore(last)
   }
 
   /**
@@ -230,9 +229,7 @@ export class Unit<Tx> implements TransactionContext<Tx> {
     }
     const loose = this.#calls.find(isLoose)
     if (loose !== undefined) throw notAwaited(loose.what, 'its unit')
-    return this.#slots.flatMap(({ number, message, dropped, cancels }) =>
-      message === undefined || dropped ? [] : [{ number, message, cancels }],
-    )
+    return captured(this.#slots)
   }
 
   /** Ends the unit without a look at what it has taken. */

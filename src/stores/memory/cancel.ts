@@ -16,17 +16,17 @@ export async function cancel(
   assertOpen(state)
   await lock(state, `message ${id}`)
   assertOpen(state)
-  const own = state.rows.findIndex((row) => row.message.id === id && row.dueAt !== undefined)
-  if (own >= 0) {
-    state.rows.splice(own, 1)
-    return 'cancelled'
-  }
+  const isOwn = (row: (typeof state.rows)[number]): boolean =>
+    row.message.id === id && row.dueAt !== undefined
+  const kept = state.rows.filter((row) => !isOwn(row))
+  const removed = state.rows.splice(0, Number.POSITIVE_INFINITY, ...kept).length - kept.length
   const rows = database.outbox.delayedOf(id).filter((row) => !state.leaving.has(row))
   const free = rows.filter((row) => !row.taken)
   for (const row of free) {
     row.leaving = true
     state.leaving.add(row)
   }
-  if (free.length > 0) return 'cancelled'
-  return rows.length > 0 ? 'gone' : 'unknown'
+  // Of two rows with one id a relay may have taken one.
+  if (free.length < rows.length) return 'gone'
+  return removed + free.length > 0 ? 'cancelled' : 'unknown'
 }

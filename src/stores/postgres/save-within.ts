@@ -112,8 +112,14 @@ export async function saveProving<Tx>(
 /** Takes a delayed message back, in a transaction that may end unseen. */
 export async function cancel<Tx>(ports: SavePorts<Tx>, tx: Tx, id: string): Promise<Cancellation> {
   const { run: query } = proving(ports, tx, { mark: newMark(), only: false })
-  const [row] = (await query(ports.sql.cancel, [id])).rows
-  if (row === undefined) throw ended(ports.session.name, 'cancelled')
+  const look = async (): Promise<Readonly<Record<string, unknown>>> => {
+    const [row] = (await query(ports.sql.cancel, [id])).rows
+    if (row === undefined) throw ended(ports.session.name, 'cancelled')
+    return row
+  }
+  let row = await look()
+  // Its row may have been taken back by another transaction that was waited for: look once more.
+  if (row['answer'] === 'gone' && row['xact'] === null) row = await look()
   // Later messages of its key may go.
   if (row['answer'] === 'cancelled') ports.notes.saved(tx, undefined, true)
   return row['answer'] as Cancellation

@@ -30,12 +30,12 @@ export async function cancel(
 
 function cancelNow(connection: Connection, handle: Handle, id: string): Cancellation {
   try {
-    if (handle.run(outboxSql.cancel, { id }).changes > 0) {
-      // Later messages of its key may go.
-      connection.announceAfterCommit(handle, 'outbox')
-      return 'cancelled'
-    }
-    return handle.get(outboxSql.delayed, { id }) === undefined ? 'unknown' : 'gone'
+    const removed = handle.run(outboxSql.cancel, { id }).changes > 0
+    // Later messages of its key may go.
+    if (removed) connection.announceAfterCommit(handle, 'outbox')
+    // Of two rows with one id a relay may have taken one.
+    if (handle.get(outboxSql.delayed, { id }) !== undefined) return 'gone'
+    return removed ? 'cancelled' : 'unknown'
   } catch (error) {
     throw storeError('cancelling a message', error)
   }

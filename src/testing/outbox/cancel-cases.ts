@@ -151,6 +151,39 @@ export const cancelCases: readonly ContractCase<OutboxHarness>[] = [
     },
   },
   {
+    name: 'cancel: P1: of two messages with one id both are taken back, and if a relay has taken one, that is gone',
+    async run(harness) {
+      await using store = await harness.open()
+      const twin = delayed('twin')
+      for (const _ of [1, 2]) await commit(store, [twin])
+      assert.equal(await cancel(store, twin), 'cancelled')
+      assert.equal((await store.admin.stats()).pending, 0)
+      const due = delayed('due', { delayMs: SOON_MS })
+      for (const _ of [1, 2]) await commit(store, [due])
+      await harness.elapse(LATER_MS)
+      const taken = only(await claim(store, { limit: 1 }))
+      assert.equal(await cancel(store, due), 'gone')
+      assert.deepEqual(await claim(store), [])
+      assert.deepEqual(await store.outbox.settle([sent(taken)]), { stale: 0 })
+    },
+  },
+  {
+    name: 'cancel: of two transactions that take back the same message one does, and the other finds nothing',
+    async run(harness) {
+      await using store = await harness.open()
+      await using other = await harness.open()
+      const unwanted = delayed('unwanted')
+      await commit(store, [unwanted])
+      let second: Promise<Cancellation> | undefined
+      await store.unitOfWork(async (tx) => {
+        assert.equal(await cancelWithin(store, tx, unwanted.id), 'cancelled')
+        second = cancel(other, unwanted)
+        await headStart(second)
+      })
+      assert.equal(await second, 'unknown')
+    },
+  },
+  {
     name: 'cancel: P5: later messages of its key wait until the commit, and go then',
     async run(harness) {
       await using store = await harness.open()

@@ -46,6 +46,28 @@ describe.skipIf(!(await serverAnswers()))('a cancel on MySQL', () => {
     },
   )
 
+  test('P7: of what a relay has taken does not hold up its settlement, while the transaction stays open', async () => {
+    await using database = await testDatabase()
+    await using store = mysql({ pool: database.newPool(), logger: silentLogger })
+    await store.open()
+    const row = delayed('row')
+    await store.unitOfWork((tx) => store.outbox.save(tx, [row]))
+    await database.query(
+      'update mersal_outbox set visible_at = utc_timestamp(6), due_at = visible_at',
+    )
+    const token = crypto.randomUUID()
+    const [claimed] = await store.outbox.claim({ limit: 1, claimMs: 60_000, token })
+    const position = claimed?.position ?? 0n
+    const other = await database.pool.getConnection()
+    await other.query('set session transaction isolation level repeatable read')
+    await other.query('begin')
+    expect(await cancelIn(store, other as never, row.id)).toBe('gone')
+    const settled = store.outbox.settle([{ kind: 'sent', position, token, keep: false }])
+    await expect(settled).resolves.toEqual({ stale: 0 })
+    await other.query('commit')
+    other.release()
+  })
+
   test('of an unknown message holds up nobody, at REPEATABLE READ', async () => {
     await using database = await testDatabase()
     await using store = mysql({ pool: database.newPool(), logger: silentLogger })

@@ -142,8 +142,8 @@ gone as (
   returning 1
 )
 select case
+    when (select count(*) from ${S}.outbox o where o.id = $1::text::uuid and o.due_at is not null) > (select count(*) from gone) then 'gone'
     when exists (select from gone) then 'cancelled'
-    when exists (select from ${S}.outbox o where o.id = $1::text::uuid and o.due_at is not null) then 'gone'
     else 'unknown' end as answer,
   case when exists (select from gone) then pg_catalog.pg_current_xact_id()::text end as xact
 from ours where proven`

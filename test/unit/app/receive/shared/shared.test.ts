@@ -52,6 +52,32 @@ describe('messages that are in hand at one time share a transaction', () => {
     await shop.app.stop()
   })
 
+  test('P1: one takes back what an earlier one sent, and a savepoint that is rolled back undoes that', async () => {
+    const ids = [crypto.randomUUID(), crypto.randomUUID()] as const
+    const answers: string[] = []
+    const shop = await batchShop({}, async (id, { publish, cancel, savepoint }) => {
+      const at = { delayMs: 3_600_000 }
+      if (id === 1)
+        for (const one of ids) await publish(Placed, { id: ids.indexOf(one) }, { ...at, id: one })
+      if (id !== 2) return
+      answers.push(await cancel(ids[0]))
+      const undone = savepoint(async () => {
+        answers.push(await cancel(ids[1]))
+        throw new Error('no')
+      })
+      await undone.catch(() => {})
+    })
+    expect(await shop.placeAll([1, 2, 3])).toEqual(acks(3))
+    expect(answers).toEqual(['cancelled', 'cancelled'])
+    const { outbox } = shop.store
+    expect(await outbox.waiting?.upcoming({ limit: 10 })).toHaveLength(1)
+    await shop.store.unitOfWork(async (tx) => {
+      expect(await outbox.waiting?.cancel?.(tx, ids[0])).toBe('unknown')
+      expect(await outbox.waiting?.cancel?.(tx, ids[1])).toBe('cancelled')
+    })
+    await shop.app.stop()
+  })
+
   test('what each of them sends has its own message as the cause, and leaves in the order of the handlers', async () => {
     const shop = await batchShop({}, async (id, context) => {
       await context.publish(Placed, { id })
