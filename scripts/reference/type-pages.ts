@@ -11,6 +11,10 @@ export const isOptions = ({ kind, name }: Pick<Exported, 'kind' | 'name'>): bool
 
 /** Every page of types by its file. */
 export function pagesOfTypes(model: Model, refusals: Refusals): ReadonlyMap<string, string> {
+  const planned = new Set(typePages.flatMap(({ parts }) => parts.map(({ path }) => path)))
+  const missing = [...model.keys()].filter((path) => !planned.has(path))
+  if (missing.length > 0)
+    throw new Error(`scripts/reference/plan.ts has no page for ${missing.join(', ')}`)
   return new Map(typePages.map((plan) => [plan.file, pageOf(plan, model, refusals)]))
 }
 

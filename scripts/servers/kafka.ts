@@ -60,6 +60,7 @@ export interface PrivateKafka extends ServerProgram {
   /** The same, for whoever goes past `advertised`; empty unless asked for. */
   readonly inside: string
   readonly port: number
+  readonly version: string
 }
 
 export interface KafkaServerOptions {
@@ -168,5 +169,11 @@ export async function openPrivateKafka(options: KafkaServerOptions = {}): Promis
     prepare,
   })
   const at = (number: number): string => `127.0.0.1:${number}`
-  return { ...server, server: at(port), inside: inside === 0 ? '' : at(inside), port }
+  return {
+    ...server,
+    server: at(port),
+    inside: inside === 0 ? '' : at(inside),
+    port,
+    version: VERSION,
+  }
 }

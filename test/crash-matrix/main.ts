@@ -14,7 +14,7 @@ const { values } = parseArgs({
     'at-once': { type: 'string', default: '3' },
     /** Of the 37 points of the list those that CI runs, without those that we added. */
     listed: { type: 'boolean', default: false },
-    /** `1/3`: of three shares that make up all cells, the one with this number, from 0. */
+    /** `1/3`: of three shares that make up these cells, the one with this number, from 0. */
     share: { type: 'string', default: '0/1' },
     point: { type: 'string' },
     kind: { type: 'string' },
@@ -22,10 +22,10 @@ const { values } = parseArgs({
   },
 })
 const [share = 0, shares = 1] = values.share.split('/').map(Number)
-const chosen = cells.filter(
+const among = values.listed ? cells.filter(isListed) : cells
+const chosen = among.filter(
   (cell, index) =>
     index % shares === share &&
-    (!values.listed || isListed(cell)) &&
     (values.point === undefined || values.point.split(',').includes(cell.point.name)) &&
     (values.kind === undefined || values.kind.split(';').includes(cell.kind.name)),
 )

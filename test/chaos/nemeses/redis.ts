@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { now } from '../history.ts'
 import { keys } from '../places/redis.ts'
-import { CONSUMER } from '../plan.ts'
+import { CONSUMER, topics } from '../plan.ts'
 import { comesBack, losing, refusedSince } from './losses.ts'
 import { type Nemesis, onRedis, type RedisScene, upTo } from './nemesis.ts'
 
@@ -75,7 +75,7 @@ async function isThere({ place: { redis } }: RedisScene): Promise<boolean> {
   const members = await Promise.all([
     redis.cli('SISMEMBER', keys.queues, CONSUMER),
     redis.cli('SISMEMBER', keys.subscribers, CONSUMER),
-    redis.cli('SISMEMBER', keys.subscriptions, 'chaos.booked'),
+    redis.cli('SISMEMBER', keys.subscriptions, topics.booked),
   ])
   const groups = (await redis.cli('XINFO', 'GROUPS', keys.stream)) as readonly unknown[]
   return members.every((member) => member === 1) && groups.length === 1

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Pool } from 'pg'
+import type { ServerProgram } from '../../../scripts/servers/program.ts'
 import { privateCluster, type PrivateCluster } from '../../postgres/cluster.ts'
 import { earlyClaims, witnessTables } from '../../scenarios/postgres-relays/witness.ts'
 import { now } from '../history.ts'
@@ -24,13 +25,8 @@ const SLOT = 'oracle'
 /** Name of the connections past the proxy. */
 const HARNESS = 'harness'
 
-/** The process of a broker, or several that are treated alike. */
-export interface BrokerServer {
-  start(): Promise<void>
-  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void>
-  /** Ends it in good order. */
-  stop(): Promise<void>
-}
+/** The process of a broker. */
+export type BrokerServer = Pick<ServerProgram, 'start' | 'signal' | 'stop'>
 
 /** The broker of a place, as the harness alone sees it: through a plain client. */
 export interface BrokerSide extends AsyncDisposable {

@@ -61,7 +61,7 @@ async function openKafka(password: string): Promise<KafkaSide> {
       proxy,
       url: `kafka://127.0.0.1:${server.port}`,
       login,
-      versions: { Kafka: '4.4.0' },
+      versions: { Kafka: server.version },
       plainly,
       async prepare({ kafka }) {
         if (kafka === undefined) throw new Error('this build has no transport for Kafka')

@@ -43,11 +43,11 @@ async function behind({ admin }: PlainClient, names: Names): Promise<readonly st
 export async function openKafkaCells(): Promise<CellBroker> {
   const stack = new AsyncDisposableStack()
   const config = ['group.initial.rebalance.delay.ms=0']
-  const { server } = stack.use(await openPrivateKafka({ config }))
+  const { server, version } = stack.use(await openPrivateKafka({ config }))
   const client = stack.use(await plainClient(server))
   return streamCells({
     url: server,
-    versions: { Kafka: '4.4.0' },
+    versions: { Kafka: version },
     open: ({ queue }) => openKafka(server, queue),
     async read(names, kind, queue) {
       const records = await client.all(topicOf(names, kind, queue))
