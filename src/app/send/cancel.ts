@@ -1,7 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Cancellation, WaitingRows } from '../../core/outbox.ts'
 import { checkedId } from './outgoing.ts'
-import type { SendPorts } from './send-calls.ts'
+import { type SendPorts, watched } from './send-calls.ts'
 import type { Unit } from '../unit/unit.ts'
 
 /** Takes a delayed message back, by its id. */
@@ -34,12 +34,13 @@ export function cancelIn<Tx>(ports: SendPorts<Tx>, unit: Unit<Tx>): CancelCall {
 
 /** In a transaction that other code owns, whose end we do not see. */
 export function cancelWithin<Tx>(ports: SendPorts<Tx>, tx: Tx): CancelCall {
-  return async (id) => {
+  const cancel: CancelCall = async (id) => {
     const given = checkedId(id)
     const answer = await cancelOf(ports.storage?.waiting)(tx, given)
     if (answer === 'cancelled') ports.onForeignRows([], [])
     return answer
   }
+  return (id) => watched(ports, CANCEL, cancel(id))
 }
 
 function cancelOf<Tx>(

@@ -197,23 +197,24 @@ export function foreignCall<Tx>(
   return (...call) => watched(ports, callName(call[0], call[1]), save(call))
 }
 
-function watched<Tx>(
-  { app, logger }: SendPorts<Tx>,
+/** A call in a transaction that other code owns. If it fails and nobody awaits it, it is logged. */
+export function watched<Result>(
+  { app, logger }: Pick<SendPorts<never>, 'app' | 'logger'>,
   call: string,
-  saving: Promise<string>,
-): Promise<string> {
-  const promise = observe(saving)
+  doing: Promise<Result>,
+): Promise<Result> {
+  const promise = observe(doing)
   const onFailure = (error: unknown): void => {
     if (promise.observed) return
     promise.quieten()
     logger.error({ app, call, code: 'MERSAL_NOT_AWAITED', error: errorText(error) }, FORGOTTEN)
   }
-  saving.catch(onFailure)
+  doing.catch(onFailure)
   return promise
 }
 
 const FORGOTTEN =
-  'a call of within() failed, and nobody awaited it: if its transaction was committed, this message is missing. Await every call before the transaction ends'
+  'a call of within() failed, and nobody awaited it: if its transaction was committed, what it was to do was not done. Await every call before the transaction ends'
 
 const turns = new WeakMap<object, Mutex>()
 

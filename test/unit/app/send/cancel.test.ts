@@ -169,6 +169,27 @@ describe('a cancel', () => {
     expect(await left()).toEqual([{ id: 1 }])
   })
 
+  test('P3: of within() that fails and is not awaited is logged, and does not end the process', async () => {
+    const error = vi.fn()
+    const silent = () => {}
+    const logger = { debug: silent, info: silent, warn: silent, error }
+    const unhandled = vi.fn()
+    process.once('unhandledRejection', unhandled)
+    const store = memoryStore()
+    const app = new Mersal({ name: 'plain', store, transport: fakeTransport(), logger })
+    const ended = await store.unitOfWork(async (tx) => tx)
+    void app.within(ended).cancel(NOBODY)
+    const facts = { code: 'MERSAL_NOT_AWAITED', call: 'cancel()' }
+    await vi.waitFor(() =>
+      expect(error).toHaveBeenCalledWith(
+        expect.objectContaining(facts),
+        expect.stringContaining('nobody awaited it'),
+      ),
+    )
+    process.removeListener('unhandledRejection', unhandled)
+    expect(unhandled).not.toHaveBeenCalled()
+  })
+
   test('is refused where the outbox cannot take anything back', async () => {
     const { app } = setUp({
       change: (store) => {
