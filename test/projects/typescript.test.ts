@@ -62,7 +62,7 @@ describe.skipIf(tools === undefined)('a project in TypeScript', () => {
   let place: Project
   beforeAll(() => {
     place = project(tools)
-    lend(place, 'amqplib')
+    for (const peer of ['amqplib', '@opentelemetry/api']) lend(place, peer)
     for (const ending of ['ts', 'mts', 'cts']) {
       place.write(`everything.${ending}`, everything)
       place.write(`use.${ending}`, use)
