@@ -153,11 +153,15 @@ export async function openPrivateKafka(options: KafkaServerOptions = {}): Promis
       scram === undefined
         ? []
         : ['--add-scram', `SCRAM-SHA-512=[name=${scram.name},password=${scram.password}]`]
-    const id = randomBytes(16).toString('base64url')
+    // Behind a dash the tool would take it for an option.
+    const id = `M${randomBytes(16).toString('base64url').slice(1)}`
     const tool = ['kafka.tools.StorageTool', 'format', '-t', id, '-c', file, ...users]
-    const child = spawn('java', [...java, ...tool], { stdio: 'ignore' })
-    await once(child, 'exit')
-    if (child.exitCode !== 0) throw new Error('the storage of a private Kafka cannot be made')
+    const child = spawn('java', [...java, ...tool], { stdio: ['ignore', 'ignore', 'pipe'] })
+    const said: string[] = []
+    child.stderr.setEncoding('utf8').on('data', (text: string) => void said.push(text))
+    await once(child, 'close')
+    if (child.exitCode !== 0)
+      throw new Error(`the storage of a private Kafka cannot be made: ${said.join('').trim()}`)
   }
   const server = await startServer({
     name: 'Kafka',

@@ -47,6 +47,7 @@ describe('a CommonJS program', () => {
       '@redis/client',
       '@nestjs/common',
       '@nestjs/core',
+      '@opentelemetry/api',
     ])
       lend(place, client)
   })
