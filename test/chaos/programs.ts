@@ -97,7 +97,7 @@ export class Program {
     }
     writeFileSync(file, JSON.stringify(given satisfies WorkerPlan))
     const child = fork(worker, [file], {
-      execArgv: ['--disable-warning=ExperimentalWarning', '--expose-gc'],
+      execArgv: ['--disable-warning=ExperimentalWarning', '--expose-gc', '--no-flush-bytecode'],
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env: { ...process.env, ...this.#environment },
     })
