@@ -32,7 +32,12 @@ export function appRelay<Tx>(settings: Settings<Tx>): AppRelay {
 /** For an app without an outbox, and for one whose relay runs elsewhere. */
 const idleRelay: AppRelay = {
   state: 'idle',
-  condition: { claims: newClaimCondition(), settleFailures: 0, away: new Set() },
+  condition: {
+    claims: newClaimCondition(),
+    settleFailures: 0,
+    settleAskedAt: undefined,
+    away: new Set(),
+  },
   start: () => {},
   wake: () => {},
   express: () => undefined,

@@ -138,7 +138,7 @@ function observed<Facts extends Traced, Result>(
   return target.start.runStores(facts, () => {
     let result: Result
     try {
-      result = facts.around === undefined ? work(facts) : facts.around(() => work(facts))
+      result = within(facts, () => work(facts))
     } catch (thrown) {
       failed(target, facts, thrown)
       target.end.publish(facts)
@@ -147,7 +147,7 @@ function observed<Facts extends Traced, Result>(
     }
     target.end.publish(facts)
     const succeeded = (value: Awaited<Result>): Awaited<Result> => {
-      note(facts, value)
+      write(() => note(facts, value))
       over(target, facts)
       return value
     }
@@ -161,8 +161,57 @@ function observed<Facts extends Traced, Result>(
   })
 }
 
+/**
+ * Does the work once, inside `around`, and gives its result, whatever `around` makes of both. What
+ * that throws of its own is an uncaught exception, as if a listener had thrown it.
+ */
+function within<Result>(facts: Traced, work: () => Result): Result {
+  if (typeof facts.around !== 'function') return work()
+  let done: (() => Result) | undefined
+  let thrownByWork: unknown
+  const once = (): Result => {
+    if (done !== undefined) return done()
+    done = doneAlready
+    try {
+      const result = work()
+      done = () => result
+    } catch (thrown) {
+      thrownByWork = thrown
+      done = () => {
+        throw thrown
+      }
+    }
+    return done()
+  }
+  try {
+    facts.around(once)
+  } catch (thrown) {
+    if (thrown !== thrownByWork)
+      process.nextTick(() => {
+        throw thrown
+      })
+  }
+  return once()
+}
+
+function doneAlready(): never {
+  throw new Error('around() was called inside of the work that it calls')
+}
+
+/**
+ * Notes something in the facts. A listener that has frozen them, or a store that breaks its
+ * contract, makes that fail: those who wait for the result judge it themselves.
+ */
+function write(note: () => void): void {
+  try {
+    note()
+  } catch {
+    // The listeners go without it.
+  }
+}
+
 function failed(target: Channels, facts: Traced, thrown: unknown): void {
-  facts.error = thrown
+  write(() => (facts.error = thrown))
   target.error.publish(facts)
 }
 
@@ -190,7 +239,7 @@ export function publishTraced(
     answers = transport.publish(messages, options)
     return answers
   } catch (thrown) {
-    for (const facts of all) facts.error = thrown
+    for (const facts of all) write(() => (facts.error = thrown))
     throw thrown
   } finally {
     for (const [index, facts] of all.entries()) {
@@ -213,10 +262,12 @@ async function answered(
 ): Promise<void> {
   try {
     const outcome = await answer
-    if (outcome !== undefined) facts.outcome = outcome.kind
-    if (outcome !== undefined && outcome.kind !== 'confirmed') facts.error = outcome.error
+    write(() => {
+      if (outcome !== undefined) facts.outcome = outcome.kind
+      if (outcome !== undefined && outcome.kind !== 'confirmed') facts.error = outcome.error
+    })
   } catch (thrown) {
-    facts.error = thrown
+    write(() => (facts.error = thrown))
   }
   if (facts.error !== undefined) target.error.publish(facts)
   over(target, facts)

@@ -14,6 +14,7 @@ export interface NodeRequest {
 /** The part of a response of `node:http` that is written. */
 export interface NodeResponse {
   statusCode: number
+  readonly headersSent?: boolean
   setHeader(name: string, value: string): unknown
   end(text?: string): unknown
 }
@@ -99,6 +100,8 @@ function route(page: () => Promise<Page>): MonitorRoute {
   return {
     async node({ method }, response) {
       const found = await answer(method)
+      // Somebody did not wait for it, such as a limit of time of the framework.
+      if (response.headersSent === true) return
       response.statusCode = found.status
       for (const [name, value] of Object.entries(headersOf(found))) response.setHeader(name, value)
       if (found.head) response.end()

@@ -47,16 +47,16 @@ export function deliveryFailure({
   return errorType(thrown, outcome)
 }
 
-/** Most destinations that metrics name one by one: whoever collects them pays for each. */
-const MOST_DESTINATIONS = 100
+/** Most values that metrics name one by one: whoever collects them pays for each. */
+const MOST_NAMED = 100
 
-/** Names the first destinations one by one, and all later ones `other`. */
-export function boundedNames(): (destination: string) => string {
+/** Names the first ones one by one, such as destinations, and all later ones `other`. */
+export function boundedNames(): (name: string) => string {
   const known = new Set<string>()
-  return (destination) => {
-    if (known.has(destination)) return destination
-    if (known.size >= MOST_DESTINATIONS) return 'other'
-    known.add(destination)
-    return destination
+  return (name) => {
+    if (known.has(name)) return name
+    if (known.size >= MOST_NAMED) return 'other'
+    known.add(name)
+    return name
   }
 }

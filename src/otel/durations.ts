@@ -21,6 +21,7 @@ interface Instruments {
 export function createDurations({ meter, isWatched }: DurationPorts): Disposable {
   const { publish, process, others } = instruments(meter)
   const named = boundedNames()
+  const classed = boundedNames()
   const listeners: Disposable[] = []
   const time = <Name extends OperationName>(
     name: Name,
@@ -33,15 +34,15 @@ export function createDurations({ meter, isWatched }: DurationPorts): Disposable
   time('publish', (seconds, { system, message, error, outcome }) =>
     publish(seconds, {
       ...common(system, 'send', named(message.to.name)),
-      ...(error === undefined ? {} : { 'error.type': errorType(error, outcome) }),
+      ...(error === undefined ? {} : { 'error.type': classed(errorType(error, outcome)) }),
     }),
   )
   time('receive', (seconds, facts) => {
     const failure = deliveryFailure(facts)
     process(seconds, {
       ...common(facts.system, 'process', named(facts.queue)),
-      'mersal.outcome': facts.outcome ?? 'none',
-      ...(failure === undefined ? {} : { 'error.type': failure }),
+      'mersal.outcome': classed(facts.outcome ?? 'none'),
+      ...(failure === undefined ? {} : { 'error.type': classed(failure) }),
     })
   })
   for (const name of ['save', 'claim', 'settle', 'handle'] as const)
@@ -49,7 +50,7 @@ export function createDurations({ meter, isWatched }: DurationPorts): Disposable
       others(seconds, {
         'mersal.operation': name,
         'mersal.app': app,
-        ...(error === undefined ? {} : { 'error.type': errorType(error) }),
+        ...(error === undefined ? {} : { 'error.type': classed(errorType(error)) }),
       }),
     )
   return together(listeners)

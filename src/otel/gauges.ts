@@ -36,9 +36,12 @@ function instrumentFor(
     : meter.createObservableCounter(dotted, options)
 }
 
-/** `mersal_outbox_behind_seconds` is `mersal.outbox.behind`; exporters add the units again. */
+/**
+ * `mersal_outbox_behind_seconds` is `mersal.outbox.behind`; exporters add the units again. Of
+ * counters the unit stays in the name: there is one without it for the number.
+ */
 function dottedName(name: string): string {
   const [, first = '', second = '', rest = ''] =
-    /^([^_]+)_([^_]+)_(.+?)(?:_seconds)?(?:_total)?$/.exec(name) ?? []
+    /^([^_]+)_([^_]+)_(.+?)(?:_seconds|_total)?$/.exec(name) ?? []
   return `${first}.${second}.${rest}`
 }

@@ -7,6 +7,7 @@ import {
   SpanStatusCode,
   type Tracer,
   context,
+  diag,
   propagation,
   trace,
 } from '@opentelemetry/api'
@@ -68,8 +69,13 @@ function beginSend(tracer: Tracer, facts: Operations['send']): Span {
     active,
   )
   const within = trace.setSpan(active, span)
-  propagation.inject(within, facts.headers)
   around(facts, within)
+  try {
+    propagation.inject(within, facts.headers)
+  } catch (thrown) {
+    // The span has begun, and is to end.
+    diag.error('mersal/otel: the propagator failed', thrown)
+  }
   return span
 }
 

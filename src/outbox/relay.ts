@@ -48,6 +48,9 @@ export function createRelay(ports: RelayPorts): Relay {
       get settleFailures() {
         return parts.settler.failures
       },
+      get settleAskedAt() {
+        return parts.settler.askedAt
+      },
     },
     start: () => start(ports, parts, life),
     wake: () => hint(ports, parts, 'call'),

@@ -31,6 +31,8 @@ export interface RelayCondition {
   readonly claims: Readonly<ClaimCondition>
   /** Calls of `settle` that failed in a row. Nothing is claimed meanwhile. */
   readonly settleFailures: number
+  /** Since when a call of `settle` has been waiting for its answer, in monotonic milliseconds. */
+  readonly settleAskedAt: number | undefined
   /** Destinations that do not answer. */
   readonly away: ReadonlySet<string>
 }

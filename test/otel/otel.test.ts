@@ -1,5 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { context, metrics, propagation, ROOT_CONTEXT, SpanKind, trace } from '@opentelemetry/api'
+import {
+  type Meter,
+  context,
+  diag,
+  metrics,
+  propagation,
+  ROOT_CONTEXT,
+  SpanKind,
+  trace,
+} from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import {
   CompositePropagator,
@@ -298,6 +307,60 @@ test('only what is watched is told of, and nothing after the end', async () => {
   const { length } = collector.spans
   await request(all)
   expect(collector.spans.slice(length).map(({ name }) => name)).toEqual(['POST /students'])
+})
+
+test('what the SDK throws fails nothing and ends no process; it goes to its diagnostics', async () => {
+  const found: unknown[] = []
+  const error = (_: string, thrown: unknown): void => void found.push(thrown)
+  const nothing = (): void => {}
+  diag.setLogger({ error, warn: nothing, info: nothing, debug: nothing, verbose: nothing })
+  const broken = new Error('no memory for spans')
+  const fail = (): never => {
+    throw broken
+  }
+  const settled = (): Promise<void> => Promise.resolve()
+  const processor = { onStart: nothing, onEnd: fail, forceFlush: settled, shutdown: settled }
+  const tracerProvider = new TracerProvider({ spanProcessors: [processor] })
+  await using all = await services()
+  using _watching = instrument(undefined, { tracerProvider })
+  await request(all)
+  diag.disable()
+  expect(found.length).toBeGreaterThanOrEqual(6)
+  expect(new Set(found)).toEqual(new Set([broken]))
+})
+
+test('a span that has begun ends, also after the end of watching', async () => {
+  const handling = Promise.withResolvers<void>()
+  const begun = Promise.withResolvers<void>()
+  await using all = await services(async () => {
+    begun.resolve()
+    await handling.promise
+  })
+  const watching = instrument(all.finance)
+  const handle = request(all)
+  await begun.promise
+  watching[Symbol.dispose]()
+  handling.resolve()
+  await handle
+  expect(named('process finance').attributes['mersal.outcome']).toBe('handled')
+  expect(named('handle students.registered')).toBeDefined()
+})
+
+test('no two metrics of an app have one name', async () => {
+  await using all = await services()
+  const names: string[] = []
+  const meter = metering.getMeter('names')
+  const note = (name: string) => {
+    names.push(name)
+    return meter.createObservableGauge(name)
+  }
+  const noting = Object.assign(Object.create(meter) as Meter, {
+    createObservableGauge: note,
+    createObservableCounter: note,
+  })
+  using _watching = instrument(all.finance, { meterProvider: { getMeter: () => noting } })
+  expect(names.length).toBeGreaterThan(20)
+  expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([])
 })
 
 test.each([

@@ -50,7 +50,7 @@ export interface HealthPorts<Tx> {
 const PROBE_EVERY_MS = 5000
 /** One call that fails may have met another one; a second one in a row tells. */
 const FAILURES_THAT_TELL = 2
-/** How long the answer to a claim may take, in milliseconds. */
+/** How long the answer to a claim or a settlement may take, in milliseconds. */
 const PATIENCE_MS = 10_000
 /** Most destinations that are named. */
 const MOST_NAMED = 20
@@ -107,14 +107,17 @@ export class Health<Tx> {
   /** Claims and settlements ask the database again and again, so nothing else has to. */
   #whyNoAnswers(): string | undefined {
     const { settings, relay } = this.#ports
-    const { claims, settleFailures } = relay.condition
+    const { claims, settleFailures, settleAskedAt } = relay.condition
     const { askedAt, answered, failures, code } = claims
     if (failures >= FAILURES_THAT_TELL) return `claims from the outbox fail (${code})`
     if (settleFailures >= FAILURES_THAT_TELL) return 'settling published messages fails'
     if (!answered) return 'it has not answered to a claim yet'
-    const silentMs = askedAt === undefined ? 0 : settings.clock.monotonic() - askedAt
-    if (silentMs <= PATIENCE_MS) return undefined
-    return `it has not answered to a claim for ${Math.round(silentMs / 1000)} s`
+    const now = settings.clock.monotonic()
+    return (
+      silence('to a claim', now - (askedAt ?? now)) ??
+      // With full hands nothing is claimed, and this is all that it is asked.
+      silence('to a settlement', now - (settleAskedAt ?? now))
+    )
   }
 
   async #whyNoProbe(): Promise<string | undefined> {
@@ -151,6 +154,11 @@ export class Health<Tx> {
 }
 
 const AWAY = 'the database is away: receiving pauses until it is back'
+
+function silence(what: string, ms: number): string | undefined {
+  if (ms <= PATIENCE_MS) return undefined
+  return `it has not answered ${what} for ${Math.round(ms / 1000)} s`
+}
 
 function receiving({ transport, trouble }: Reception): HealthPart {
   const reason = trouble && `it cannot receive yet (${errorCode(trouble)})`

@@ -70,13 +70,20 @@ type Made = OutgoingMessage | Promise<OutgoingMessage>
  */
 export function outgoingPipeline(ports: OutgoingPorts): (request: OutgoingRequest) => Made {
   const make = maker(ports)
-  return (request) =>
-    traced(
+  return (request) => {
+    // Of its own: what a listener puts in the place of the headers is none.
+    let carrier: Operations['send']['headers'] | undefined
+    return traced(
       'send',
-      () => factsOf(ports, request),
-      (facts) => make(facts === undefined ? request : { ...request, carrier: facts.headers }),
+      () => {
+        const facts = factsOf(ports, request)
+        carrier = facts.headers
+        return facts
+      },
+      () => make(carrier === undefined ? request : { ...request, carrier }),
       (facts, message) => (facts.message = message),
     )
+  }
 }
 
 function factsOf(

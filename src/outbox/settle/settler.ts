@@ -1,4 +1,4 @@
-import type { OutboxStorage, Settlement } from '../../core/outbox.ts'
+import type { OutboxStorage, Settlement, SettleResult } from '../../core/outbox.ts'
 import { emit } from '../../core/telemetry.ts'
 import { traced } from '../../core/traced.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
@@ -22,6 +22,8 @@ export interface Settler {
    */
   readonly troubled: boolean
   readonly failures: number
+  /** Since when a call has been waiting for its answer, in monotonic milliseconds. */
+  readonly askedAt: number | undefined
   /**
    * Whether this message was confirmed and its row could not be settled. It must not be published
    * again.
@@ -80,6 +82,7 @@ class SettlingLoop implements Settler {
   #working = false
   /** Calls that failed in a row, but for failures that hold up nobody else. */
   #failures = 0
+  #askedAt: number | undefined
   #recorded = 0
 
   constructor(ports: SettlerPorts) {
@@ -95,6 +98,10 @@ class SettlingLoop implements Settler {
 
   get failures(): number {
     return this.#failures
+  }
+
+  get askedAt(): number | undefined {
+    return this.#askedAt
   }
 
   get halted(): boolean {
@@ -134,12 +141,7 @@ class SettlingLoop implements Settler {
     try {
       const settlements =
         instead === undefined ? part.map(({ settlement }) => settlement) : [instead]
-      const { stale } = await traced(
-        'settle',
-        () => ({ app: this.#environment.app, messages: part.length }),
-        () => this.#ports.storage.settle(settlements),
-        (facts, result) => (facts.stale = result.stale),
-      )
+      const { stale } = await this.#record(settlements, part.length)
       if (!this.#halted.signal.aborted) this.#succeeded(part, stale, instead)
       return undefined
     } catch (thrown) {
@@ -150,6 +152,21 @@ class SettlingLoop implements Settler {
           thrown,
         )
       return { thrown }
+    }
+  }
+
+  async #record(settlements: readonly Settlement[], messages: number): Promise<SettleResult> {
+    const { app, clock } = this.#environment
+    this.#askedAt = clock.monotonic()
+    try {
+      return await traced(
+        'settle',
+        () => ({ app, messages }),
+        () => this.#ports.storage.settle(settlements),
+        (facts, result) => (facts.stale = result.stale),
+      )
+    } finally {
+      this.#askedAt = undefined
     }
   }
 

@@ -110,6 +110,33 @@ describe('app.health()', () => {
     await stopped.catch(() => {})
   })
 
+  test('is not ready when the database never answers to a settlement, and no claim is due', async () => {
+    const clock = manualClock()
+    const { app, transport } = openShop({
+      clock,
+      outbox: { relay: { batchSize: 1, window: 1, express: false, claimMs: 3_600_000 } },
+      change: (store) => ({
+        ...store,
+        outbox: { ...store.outbox, settle: () => new Promise<never>(() => {}) },
+      }),
+    })
+    await app.start()
+    await until(async () => (await app.health()).ready)
+    await app.transaction((_, { publish }) => publish(Placed, { id: 1 }))
+    await clock.advance(1000)
+    expect(transport.published).toHaveLength(1)
+    expect((await app.health()).ready).toBe(true)
+    await clock.advance(11_000)
+    const found = await app.health()
+    expect(found).toMatchObject({ live: true, ready: false })
+    expect(troubles(found)).toMatchObject([
+      { part: 'store', reason: expect.stringMatching(/^it has not answered to a settlement for/) },
+    ])
+    const stopped = app.stop({ graceMs: 0 }).catch(() => {})
+    await clock.advance(5000)
+    await stopped
+  })
+
   test('is ready while a broker that says nothing holds all that the relay may have in hand', async () => {
     const clock = manualClock()
     const { app, transport } = openShop({
@@ -349,6 +376,43 @@ describe('the pages', () => {
     expect(text).toContain('mersal_queue_dead{transport="near",queue="shop"} 3\n')
     expect(text).toContain('mersal_queue_waiting{transport="near",queue="shop"} 4\n')
     for (const hidden of ['of-others', secret]) expect(text).not.toContain(hidden)
+    await app.stop()
+  })
+
+  test('count all reasons that steps of users have made up as one', async () => {
+    const { app, transport } = openShop({
+      incoming: [
+        {
+          name: 'room',
+          run: async ({ delivery: { message } }) => ({
+            kind: 'reject',
+            reason: `no room for ${message.id}` as never,
+            error: new Error('no'),
+          }),
+        },
+      ],
+    })
+    app.handle(Placed, () => {})
+    using pages = monitoring(app)
+    await app.start()
+    for (const id of ['a', 'b', 'c'])
+      await transport.deliver('shop', { id, type: Placed.name, body: json({ id: 1 }) })
+    const found = (await get(pages.metrics)).text
+      .split('\n')
+      .filter((line) => line.startsWith('mersal_app_deliveries_total'))
+    expect(found).toEqual(['mersal_app_deliveries_total{app="shop",outcome="other"} 3'])
+    await app.stop()
+  })
+
+  test('write nothing over an answer that somebody else has given meanwhile', async () => {
+    const { app } = openShop()
+    using pages = monitoring(app)
+    const fail = (): never => {
+      throw new Error('Cannot set headers after they are sent to the client')
+    }
+    const response = { statusCode: 503, headersSent: true, setHeader: fail, end: fail }
+    await pages.live.node({ method: 'GET' }, response)
+    expect(response.statusCode).toBe(503)
     await app.stop()
   })
 
