@@ -126,7 +126,16 @@ export interface Consumption {
   readonly concurrency: number
   /** Asked only of transports whose features say that they can. Default false. */
   readonly orderPerKey?: boolean
+  /**
+   * Called with why nothing can be received, when that begins or its reason changes, and with
+   * undefined when receiving works again. It may be told the same again, and must not throw. A
+   * transport that never calls it is taken to receive.
+   */
+  readonly onTrouble?: OnTrouble
 }
+
+/** Undefined: receiving works. */
+export type OnTrouble = (error: Error | undefined) => void
 
 /**
  * A broker. Everything that it keeps is durable, unless its documentation warns that it is not.

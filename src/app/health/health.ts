@@ -160,8 +160,9 @@ function silence(what: string, ms: number): string | undefined {
   return `it has not answered ${what} for ${Math.round(ms / 1000)} s`
 }
 
-function receiving({ transport, trouble }: Reception): HealthPart {
-  const reason = trouble && `it cannot receive yet (${errorCode(trouble)})`
+function receiving({ transport, trouble, begun }: Reception): HealthPart {
+  const when = begun ? 'now' : 'yet'
+  const reason = trouble && `it cannot receive ${when} (${errorCode(trouble)})`
   return verdict({ part: 'receiving', name: transport }, 'degraded', reason)
 }
 

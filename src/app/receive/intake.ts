@@ -1,6 +1,7 @@
 import { errorFields } from '../../core/errors/error-text.ts'
 import { MersalError, isMersalError } from '../../core/errors/errors.ts'
 import type { Logger } from '../../core/telemetry.ts'
+import type { OnTrouble } from '../../core/transport.ts'
 import { toError } from '../../lib/async/abort.ts'
 import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
 import type { Clock, Random } from '../../lib/async/clock.ts'
@@ -15,15 +16,17 @@ export interface IntakePorts {
   /** Declares the input queue and its subscriptions. */
   readonly declare: () => Promise<void>
   /** Begins to receive. Undefined where nothing is received. */
-  readonly consume: (() => Promise<AsyncDisposable>) | undefined
+  readonly consume: ((onTrouble: OnTrouble) => Promise<AsyncDisposable>) | undefined
 }
 
 /** Whether an app receives over a transport. */
 export interface Reception {
   /** Name of the transport in the app. */
   readonly transport: string
-  /** Why it does not receive yet. */
+  /** Why it does not receive. */
   readonly trouble: Error | undefined
+  /** It has begun, so that the trouble came later. */
+  readonly begun: boolean
 }
 
 const PAUSE: Backoff = { firstMs: 500, longestMs: 4000 }
@@ -37,7 +40,10 @@ export class Intake implements Reception, AsyncDisposable {
   readonly #ports: IntakePorts
   readonly #closing = new AbortController()
   #consumer: AsyncDisposable | undefined
+  /** Why it has not begun. */
   #trouble: Error | undefined
+  /** What its consumer has told. */
+  #lost: Error | undefined
   /** Message of the last error that was logged. */
   #logged = ''
 
@@ -50,7 +56,11 @@ export class Intake implements Reception, AsyncDisposable {
   }
 
   get trouble(): Error | undefined {
-    return this.#trouble
+    return this.#trouble ?? this.#lost
+  }
+
+  get begun(): boolean {
+    return this.#trouble === undefined
   }
 
   /**
@@ -90,7 +100,7 @@ export class Intake implements Reception, AsyncDisposable {
   }
 
   async #receive(): Promise<void> {
-    const consumer = await this.#ports.consume?.()
+    const consumer = await this.#ports.consume?.((error) => (this.#lost = error))
     if (this.#closing.signal.aborted) await consumer?.[Symbol.asyncDispose]()
     else this.#consumer = consumer
   }

@@ -1,6 +1,12 @@
 import { errorFields } from '../../core/errors/error-text.ts'
 import { invalidOption } from '../../core/options.ts'
-import type { Consumption, Delivery, Disposition, Transport } from '../../core/transport.ts'
+import type {
+  Consumption,
+  Delivery,
+  Disposition,
+  OnTrouble,
+  Transport,
+} from '../../core/transport.ts'
 import type { Settings } from '../settings/settings.ts'
 import { Intake } from './intake.ts'
 import type { Origin } from './attempt.ts'
@@ -21,8 +27,10 @@ export function createIntakes<Tx>(ports: IntakesPorts<Tx>): readonly Intake[] {
     const from = transports.get(transport) as Transport
     const order = read && orderPerKey ? inOrder(transport, from) : {}
     const consumption = { queue: app, concurrency, ...order }
-    const consume = (): Promise<AsyncDisposable> =>
-      from.consume(consumption, (delivery) => deliver(delivery, { transport, system: from.name }))
+    const consume = (onTrouble: OnTrouble): Promise<AsyncDisposable> =>
+      from.consume({ ...consumption, onTrouble }, (delivery) =>
+        deliver(delivery, { transport, system: from.name }),
+      )
     return new Intake({
       app,
       transport,

@@ -1,9 +1,9 @@
-import type { OutboxStorage, Settlement, SettleResult } from '../../core/outbox.ts'
+import type { OutboxStorage, Settlement } from '../../core/outbox.ts'
 import { emit } from '../../core/telemetry.ts'
-import { traced } from '../../core/traced.ts'
 import { backoffMs } from '../../lib/async/backoff.ts'
 import type { Environment } from '../environment.ts'
 import { insteadOf, isOutage, isRefusal } from './settle-fallback.ts'
+import { createRecorder, type Recorder } from './recorder.ts'
 import { createPause, type Pause } from './pause.ts'
 import { createSettleReports, type SettleReports } from './settle-reports.ts'
 import type { Entry } from './entry.ts'
@@ -74,6 +74,7 @@ class SettlingLoop implements Settler {
   readonly #ports: SettlerPorts
   readonly #environment: Environment
   readonly #reports: SettleReports
+  readonly #recorder: Recorder
   readonly #unsettled = createUnsettled()
   readonly #halted = new AbortController()
   readonly #pause: Pause
@@ -82,12 +83,12 @@ class SettlingLoop implements Settler {
   #working = false
   /** Calls that failed in a row, but for failures that hold up nobody else. */
   #failures = 0
-  #askedAt: number | undefined
   #recorded = 0
 
   constructor(ports: SettlerPorts) {
     this.#ports = ports
     this.#environment = ports.environment
+    this.#recorder = createRecorder(ports.environment, ports.storage)
     this.#pause = createPause(ports.environment.clock)
     this.#reports = createSettleReports(ports.environment)
   }
@@ -101,7 +102,7 @@ class SettlingLoop implements Settler {
   }
 
   get askedAt(): number | undefined {
-    return this.#askedAt
+    return this.#recorder.askedAt
   }
 
   get halted(): boolean {
@@ -141,7 +142,7 @@ class SettlingLoop implements Settler {
     try {
       const settlements =
         instead === undefined ? part.map(({ settlement }) => settlement) : [instead]
-      const { stale } = await this.#record(settlements, part.length)
+      const { stale } = await this.#recorder.record(settlements, part.length)
       if (!this.#halted.signal.aborted) this.#succeeded(part, stale, instead)
       return undefined
     } catch (thrown) {
@@ -152,21 +153,6 @@ class SettlingLoop implements Settler {
           thrown,
         )
       return { thrown }
-    }
-  }
-
-  async #record(settlements: readonly Settlement[], messages: number): Promise<SettleResult> {
-    const { app, clock } = this.#environment
-    this.#askedAt = clock.monotonic()
-    try {
-      return await traced(
-        'settle',
-        () => ({ app, messages }),
-        () => this.#ports.storage.settle(settlements),
-        (facts, result) => (facts.stale = result.stale),
-      )
-    } finally {
-      this.#askedAt = undefined
     }
   }
 

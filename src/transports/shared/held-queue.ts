@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { errorFields } from '../../core/errors/error-text.ts'
 import type { Logger } from '../../core/telemetry.ts'
 import type { Consumption, Delivery, Disposition } from '../../core/transport.ts'
-import { aborted } from '../../lib/async/abort.ts'
+import { aborted, toError } from '../../lib/async/abort.ts'
 import { type Backoff, backoffMs } from '../../lib/async/backoff.ts'
 import type { Clock, Random } from '../../lib/async/clock.ts'
 import { seldom } from '../../lib/async/seldom.ts'
@@ -105,6 +105,8 @@ export class HeldQueue<Message> implements AsyncDisposable {
   #rung = Promise.withResolvers<void>()
   #idle = false
   #failures = 0
+  /** The last fetch has failed. */
+  #isTroubled = false
 
   constructor(
     options: HeldQueueOptions,
@@ -171,6 +173,8 @@ export class HeldQueue<Message> implements AsyncDisposable {
         const more = free > 0 && (await this.#take(free))
         if (!more) await this.#rest(free > 0)
       } catch (error) {
+        this.#isTroubled = true
+        if (!signal.aborted) this.#options.consumption.onTrouble?.(toError(error))
         await this.#failed('fetching messages', error, signal)
       }
     }
@@ -180,6 +184,8 @@ export class HeldQueue<Message> implements AsyncDisposable {
     const until = this.#options.clock.monotonic() + this.#options.visibilityMs
     const { messages, more } = await this.#messages.take(limit)
     this.#failures = 0
+    if (this.#isTroubled) this.#options.consumption.onTrouble?.(undefined)
+    this.#isTroubled = false
     for (const message of messages) this.#hold(message, until)
     return more
   }

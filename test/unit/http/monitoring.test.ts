@@ -253,6 +253,27 @@ describe('app.health()', () => {
   })
 })
 
+test('app.health() is degraded, live and ready while a consumer has lost its broker, and says so without its secrets', async () => {
+  const { app, transport } = openShop()
+  app.handle(Placed, () => {})
+  await app.start()
+  expect((await app.health()).status).toBe('ok')
+  transport.trouble('shop', new MersalError('MERSAL_UNAVAILABLE', `no route to amqp://${secret}@b`))
+  const found = await app.health()
+  expect(found).toMatchObject({ status: 'degraded', live: true, ready: true })
+  expect(troubles(found)).toEqual([
+    {
+      part: 'receiving',
+      name: 'default',
+      status: 'degraded',
+      reason: 'it cannot receive now (MERSAL_UNAVAILABLE)',
+    },
+  ])
+  transport.trouble('shop', undefined)
+  expect((await app.health()).status).toBe('ok')
+  await app.stop()
+})
+
 describe('the pages', () => {
   test('answer over node:http, to GET and HEAD only', async () => {
     const { app } = openShop()

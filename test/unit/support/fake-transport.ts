@@ -3,6 +3,7 @@ import type {
   Consumption,
   Delivery,
   Disposition,
+  OnTrouble,
   PublishOutcome,
   Transport,
 } from '../../../src/core/transport.ts'
@@ -23,6 +24,8 @@ export interface FakeTransport extends Transport {
     message: Partial<Envelope>,
     options?: Partial<Omit<Delivery, 'message' | 'queue'>>,
   ): Promise<Disposition>
+  /** Tells the consumer of the queue that nothing can be received, or that it works again. */
+  trouble(queue: string, error: Error | undefined): void
   /** Called by `subscribe` and `consume`; may wait or throw. */
   onCall: (call: 'subscribe' | 'consume') => Promise<void> | void
 }
@@ -32,6 +35,7 @@ let ids = 0
 /** A broker in the hands of the test: keeps what is published, delivers what the test says. */
 export function fakeTransport(options: { maxMessageBytes?: number } = {}): FakeTransport {
   const consumers = new Map<string, (delivery: Delivery) => Promise<Disposition>>()
+  const troubles = new Map<string, OnTrouble>()
   const running = new Set<Promise<Disposition>>()
   const transport = {
     name: 'fake',
@@ -56,17 +60,21 @@ export function fakeTransport(options: { maxMessageBytes?: number } = {}): FakeT
         transport.subscriptions.push(`${queue}${remove ? '-' : '+'}${topic}`)
     },
     async consume(
-      { queue }: Consumption,
+      { queue, onTrouble }: Consumption,
       onDelivery: (delivery: Delivery) => Promise<Disposition>,
     ): Promise<AsyncDisposable> {
       await (transport as FakeTransport).onCall('consume')
       consumers.set(queue, onDelivery)
+      if (onTrouble !== undefined) troubles.set(queue, onTrouble)
       return {
         [Symbol.asyncDispose]: async () => {
           consumers.delete(queue)
           await Promise.all(running)
         },
       }
+    },
+    trouble(queue: string, error: Error | undefined): void {
+      troubles.get(queue)?.(error)
     },
     deliver(
       queue: string,

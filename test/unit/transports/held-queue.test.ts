@@ -16,6 +16,7 @@ function open({ concurrency = 2, waiting = [] as string[] } = {}) {
   const clock = manualClock()
   const settled: string[] = []
   const warnings: string[] = []
+  const troubles: (string | undefined)[] = []
   const asked = new Map<string, { delivery: Delivery; answer: (given: Disposition) => void }>()
   const fails: { take: number; renew?: Error } = { take: 0 }
   const lost = new Set<string>()
@@ -54,7 +55,7 @@ function open({ concurrency = 2, waiting = [] as string[] } = {}) {
   const queue = new HeldQueue<Message>(
     {
       name: 'test queue',
-      consumption: { queue: 'q', concurrency },
+      consumption: { queue: 'q', concurrency, onTrouble: (error) => troubles.push(error?.message) },
       onDelivery: (delivery) =>
         new Promise((answer) => asked.set(delivery.message.id, { delivery, answer })),
       visibilityMs: VISIBILITY_MS,
@@ -68,6 +69,7 @@ function open({ concurrency = 2, waiting = [] as string[] } = {}) {
   )
   return {
     clock,
+    troubles,
     queue,
     settled,
     warnings,
@@ -169,6 +171,22 @@ describe('a held queue', () => {
     expect(inHand()).toEqual(['1'])
     answer('1')
     await queue[Symbol.asyncDispose]()
+  })
+
+  test('tells that it cannot receive, once it can again, and nothing of a stop', async () => {
+    const { clock, queue, fails, troubles, ring } = open()
+    await turn()
+    expect(troubles).toEqual([])
+    fails.take = 2
+    ring()
+    await clock.advance(100)
+    expect(troubles).toEqual(['the place is away', 'the place is away'])
+    await clock.advance(200)
+    expect(troubles.slice(2)).toEqual([undefined])
+    ring()
+    await turn()
+    await queue[Symbol.asyncDispose]()
+    expect(troubles).toHaveLength(3)
   })
 
   test('P11: a stop waits for the callbacks, takes nothing more, and keeps hold meanwhile', async () => {

@@ -17,6 +17,7 @@ import { Committer } from './committer.ts'
 import { Fetcher } from './fetcher.ts'
 import { Membership, REBALANCE_MS } from './membership.ts'
 import { openPartition } from './open-partition.ts'
+import { remaker } from './remake.ts'
 import { chosenFrom, type Entry, giveBack, type Partition, take } from './partition.ts'
 import type { Settler } from './settle.ts'
 
@@ -50,7 +51,7 @@ export class Consumer implements AsyncDisposable {
   readonly #stopping = new AbortController()
   readonly #closing = new AbortController()
   #dispatching: Promise<void> | undefined
-  #isMakingAgain = false
+  readonly #makeAgain: () => Promise<void>
   #again = false
   #timer: NodeJS.Timeout | undefined
   #loops: readonly Promise<void>[] = []
@@ -61,7 +62,8 @@ export class Consumer implements AsyncDisposable {
     this.#consumption = consumption
     this.#onDelivery = onDelivery
     const { topology, settings } = parts
-    this.#told = trouble(settings.logger, consumption.queue)
+    this.#told = trouble(settings.logger, consumption)
+    this.#makeAgain = remaker(parts.prepare, this.#told)
     this.#membership = new Membership({
       topology,
       settings,
@@ -71,6 +73,7 @@ export class Consumer implements AsyncDisposable {
       },
       leaving: (places) => this.#letGo(places),
       lost: (reason) => this.#loseAll(reason),
+      answered: (failure) => this.#groupAnswered(failure),
     })
     const own = { topology, settings, queue: consumption.queue, partitions: this.#partitions }
     const failed = (error: unknown): void => this.#failed(error)
@@ -195,9 +198,16 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
+  /** One without partitions fetches nothing, so that nothing else tells of its trouble. */
+  #groupAnswered(failure: unknown): void {
+    if (failure !== undefined) this.#told.note(failure)
+    else if (this.#partitions.size + this.#gaining.size === 0) this.#told.over()
+  }
+
   #loseAll(reason: Error): void {
-    const held = [...this.#partitions.values()].some(({ inHand: count }) => count > 0)
-    if (held && !this.#closing.signal.aborted)
+    const isOpen = !this.#closing.signal.aborted
+    if (isOpen) this.#told.note(reason)
+    if (isOpen && [...this.#partitions.values()].some(({ inHand: count }) => count > 0))
       this.#parts.settings.logger.warn(
         { queue: this.queue, ...errorFields(reason) },
         'lost the hold on messages',
@@ -218,19 +228,6 @@ export class Consumer implements AsyncDisposable {
     if (this.#stopping.signal.aborted) return
     this.#told.tell(error)
     if (mayBeMissing(error)) void this.#makeAgain()
-  }
-
-  async #makeAgain(): Promise<void> {
-    // Each partition of a topic that is gone tells of it.
-    if (this.#isMakingAgain) return
-    this.#isMakingAgain = true
-    try {
-      await this.#parts.prepare()
-    } catch (error) {
-      this.#told.tell(error)
-    } finally {
-      this.#isMakingAgain = false
-    }
   }
 
   /** Hands out what may be, one round at a time. */

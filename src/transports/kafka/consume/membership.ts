@@ -27,6 +27,8 @@ export interface MembershipPorts {
   readonly leaving: (places: readonly Place[]) => Promise<void>
   /** Somebody else may have all of them. */
   readonly lost: (reason: Error) => void
+  /** `failure`: the coordinator was silent for longer than the session, and still is. */
+  readonly answered: (failure?: unknown) => void
 }
 
 /**
@@ -113,8 +115,10 @@ export class Membership {
   async #tryBeat(): Promise<void> {
     try {
       await this.#beat()
+      this.#ports.answered()
     } catch (error) {
       if (this.epoch === LEAVE) return
+      if (this.isStale) this.#ports.answered(error)
       const found = codesIn(error)
       if (found.includes(codes.unknownMember) || found.includes(codes.fencedMember))
         return this.fenced()

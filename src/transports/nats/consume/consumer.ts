@@ -65,7 +65,7 @@ export class Consumer implements AsyncDisposable {
     this.#consumption = consumption
     this.#onDelivery = onDelivery
     this.#places = slots(consumption.concurrency)
-    this.#told = trouble(parts.settings.logger, consumption.queue)
+    this.#told = trouble(parts.settings.logger, consumption)
   }
 
   get queue(): string {
@@ -121,7 +121,8 @@ export class Consumer implements AsyncDisposable {
     const { signal } = this.#stopping
     const { stream, settings } = this.#parts
     const heartbeatMs = Math.min(settings.ackWaitMs / RENEWALS, LONGEST_HEARTBEAT_MS)
-    const pull = new Pull(live, { stream, heartbeatMs }, (message) => {
+    const heard = (): void => this.#told.over()
+    const pull = new Pull(live, { stream, heartbeatMs, heard }, (message) => {
       works()
       this.#receive(message)
     })
@@ -130,7 +131,11 @@ export class Consumer implements AsyncDisposable {
         this.#freed = Promise.withResolvers()
         const free = this.#consumption.concurrency - this.#work.count
         if (free > 0) await pull.take(free, signal)
-        else await this.#freed.promise
+        else {
+          // Nothing is asked for, so that nothing is heard.
+          this.#told.over()
+          await this.#freed.promise
+        }
       }
     } finally {
       await pull.close()
@@ -138,7 +143,6 @@ export class Consumer implements AsyncDisposable {
   }
 
   #receive(message: Msg): void {
-    this.#told.over()
     const arrival = arrivalOf(message)
     if (arrival === undefined) return
     const controller = new AbortController()

@@ -34,6 +34,8 @@ export interface PullOptions {
   readonly stream: string
   /** How often the server says that it still knows the request, and looks who still waits. */
   readonly heartbeatMs: number
+  /** The server knows the request: a heartbeat or a message has come. */
+  readonly heard: () => void
 }
 
 /** Asks for messages over one connection, as many at a time as somebody wants. */
@@ -129,11 +131,13 @@ export class Pull {
     // What comes from the stream says where it is acknowledged.
     if (message.reply === undefined || message.reply === '') {
       const end = endOf(message)
+      if (end?.kind !== 'gone') this.#options.heard()
       // The end of an earlier request says nothing about this one.
       if (end !== undefined && message.subject === `${this.#inbox}.${this.#requests}`)
         this.#ended.resolve(end)
       return
     }
+    this.#options.heard()
     if (--this.#left <= 0) this.#ended.resolve({ kind: 'done', text: 'all have come' })
     this.#receive(message)
   }

@@ -251,12 +251,13 @@ export class Consumer implements AsyncDisposable {
       { queue: this.#consumption.queue, ...errorFields(error) },
       'lost the hold on a queue; beginning again',
     )
+    this.#consumption.onTrouble?.(error)
     this.#resuming ??= this.#resume()
   }
 
   async #resume(): Promise<void> {
     const { signal } = this.#stopping
-    const told = trouble(this.#parts.settings.logger, this.queue)
+    const told = trouble(this.#parts.settings.logger, this.#consumption)
     for (let failures = 1; !signal.aborted; failures++) {
       // The first try comes soon, too: a queue that vanishes at once again must not make a busy
       // loop.
@@ -264,6 +265,7 @@ export class Consumer implements AsyncDisposable {
       if (signal.aborted) break
       try {
         await this.start()
+        this.#consumption.onTrouble?.(undefined)
         break
       } catch (error) {
         told.tell(error)

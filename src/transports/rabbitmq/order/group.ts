@@ -68,6 +68,7 @@ export class Group implements AsyncDisposable {
     const onLost = (lock: string): void => {
       this.#vacancies.lost(lock)
       this.#rounds.hurry()
+      this.#lost()
     }
     this.#partitions = new Holdings(ports.settings, onLost)
     this.#splitting = new Holdings(ports.settings, onLost)
@@ -127,12 +128,21 @@ export class Group implements AsyncDisposable {
       if (signal.aborted) return
       try {
         await this.#look()
+        this.#consumption.onTrouble?.(undefined)
       } catch (error) {
         if (signal.aborted) return
         this.#prepared = false
+        this.#consumption.onTrouble?.(toError(error))
         this.#report(error)
       }
     }
+  }
+
+  /** Until the next look, which may have to wait for a connection. */
+  #lost(): void {
+    if (this.#stopping.signal.aborted) return
+    const text = `queue '${this.queue}': the hold on a part of it was lost`
+    this.#consumption.onTrouble?.(new MersalError('MERSAL_UNAVAILABLE', text))
   }
 
   #report(error: unknown): void {

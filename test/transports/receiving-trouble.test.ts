@@ -1,0 +1,94 @@
+import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Consumption } from '../../src/core/transport.ts'
+import type { TransportHarness } from '../../src/testing/index.ts'
+import { openProxy } from '../chaos/proxy.ts'
+import { natsHarness } from '../nats/contract-harness.ts'
+import { natsIsHere, openNats } from '../nats/server.ts'
+import { rabbitIsHere } from '../rabbitmq/broker.ts'
+import { rabbitHarness } from '../rabbitmq/contract-harness.ts'
+import { withVhost } from '../rabbitmq/with-vhost.ts'
+import { redisHarness } from '../redis/contract-harness.ts'
+import { openPrivateRedis, type PrivateRedis, redisIsHere } from '../redis/server.ts'
+
+const hasRedis = redisIsHere()
+const hasNats = natsIsHere('any')
+const hasRabbit = await rabbitIsHere()
+const vhost = withVhost(hasRabbit)
+let server: PrivateRedis
+let jetStream: Awaited<ReturnType<typeof openNats>>
+
+beforeAll(async () => {
+  if (hasRedis) server = await openPrivateRedis()
+  if (hasNats) jetStream = await openNats()
+})
+afterAll(async () => {
+  if (hasRedis) await server[Symbol.asyncDispose]()
+  if (hasNats) await jetStream[Symbol.asyncDispose]()
+})
+
+/** A port on which nobody listens. */
+async function nobody(): Promise<number> {
+  const nowhere = createServer().listen(0, '127.0.0.1')
+  await once(nowhere, 'listening')
+  const { port } = nowhere.address() as { readonly port: number }
+  nowhere.close()
+  await once(nowhere, 'close')
+  return port
+}
+
+/** The broker goes away without traffic, stays away for a while, and comes back without traffic. */
+async function loseAndFind(
+  url: string,
+  open: (url: string) => TransportHarness,
+  more: Partial<Consumption> = {},
+): Promise<void> {
+  const through = new URL(url)
+  const port = Number(through.port)
+  await using proxy = await openProxy(port)
+  through.host = `127.0.0.1:${proxy.port}`
+  await using harness = open(through.href)
+  await using transport = await harness.open()
+  const queue = harness.name('troubled')
+  await transport.subscribe(queue, [])
+  let changed = Promise.withResolvers<Error | undefined>()
+  const told: (Error | undefined)[] = []
+  const onTrouble = (error: Error | undefined): void => {
+    if (told.length > 0 && (told.at(-1) === undefined) === (error === undefined)) return
+    if (told.length === 0 && error === undefined) return
+    told.push(error)
+    changed.resolve(error)
+  }
+  const next = async (): Promise<Error | undefined> => {
+    const found = await changed.promise
+    changed = Promise.withResolvers()
+    return found
+  }
+  await using _consumer = await transport.consume(
+    { queue, concurrency: 1, onTrouble, ...more },
+    () => Promise.resolve({ kind: 'ack' }),
+  )
+  for (let outage = 0; outage < 2; outage++) {
+    proxy.leadTo(await nobody())
+    proxy.reset()
+    expect(await next()).toBeInstanceOf(Error)
+    proxy.leadTo(port)
+    expect(await next()).toBeUndefined()
+  }
+}
+
+describe.concurrent('a consumer tells when it loses its broker, and when it has found it again', () => {
+  test.skipIf(!hasRedis)('Redis', { timeout: 30_000 }, () =>
+    loseAndFind(server.url, (url) => redisHarness(url)),
+  )
+  test.skipIf(!hasNats)('NATS', { timeout: 30_000 }, () =>
+    loseAndFind(jetStream.url, (url) => natsHarness(url)),
+  )
+  test.skipIf(!hasRabbit)('RabbitMQ', { timeout: 30_000 }, () =>
+    loseAndFind(vhost.url, (url) => rabbitHarness(url)),
+  )
+  test.skipIf(!hasRabbit)('RabbitMQ, in order', { timeout: 30_000 }, () =>
+    loseAndFind(vhost.url, (url) => rabbitHarness(url), { orderPerKey: true }),
+  )
+})
