@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { errorFields } from '../core/errors/error-text.ts'
 import { MersalError } from '../core/errors/errors.ts'
 import type { Transport } from '../core/transport.ts'
@@ -54,6 +55,8 @@ export class Runtime<Tx> implements Startable {
   #intakes: readonly Intake[] = []
   #janitor: Promise<void> = Promise.resolve()
   #closed = false
+  /** That of the request that happens to start the app must not reach the handlers. */
+  readonly #inOwnContext = AsyncLocalStorage.snapshot()
 
   constructor(ports: RuntimePorts<Tx>) {
     this.#ports = ports
@@ -71,8 +74,9 @@ export class Runtime<Tx> implements Startable {
     const deliver = receiver.deliver.bind(receiver)
     this.#intakes = createIntakes({ settings, subscriptions, deliver })
     for (const intake of this.#intakes) await abortable(signal, () => intake.declare())
-    this.#startRelay()
-    for (const intake of this.#intakes) await abortable(signal, () => intake.consume())
+    this.#inOwnContext(() => this.#startRelay())
+    for (const intake of this.#intakes)
+      await abortable(signal, () => this.#inOwnContext(() => intake.consume()))
   }
 
   /** What it receives; empty before it has begun. */

@@ -1,8 +1,10 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Consumption } from '../../src/core/transport.ts'
 import type { TransportHarness } from '../../src/testing/index.ts'
+import { message, publish, toQueue } from '../../src/testing/transport/harness.ts'
 import { openProxy } from '../chaos/proxy.ts'
 import { natsHarness } from '../nats/contract-harness.ts'
 import { natsIsHere, openNats } from '../nats/server.ts'
@@ -77,6 +79,36 @@ async function loseAndFind(
     expect(await next()).toBeUndefined()
   }
 }
+
+/** A request uses the transport first; then somebody consumes. */
+async function contextOfDelivery(harness: TransportHarness): Promise<string | undefined> {
+  const request = new AsyncLocalStorage<string>()
+  await using transport = await harness.open()
+  const queue = harness.name('context')
+  await request.run('of a request', () => transport.subscribe(queue, []))
+  const seen = Promise.withResolvers<string | undefined>()
+  await using _consumer = await transport.consume({ queue, concurrency: 1 }, () => {
+    seen.resolve(request.getStore())
+    return Promise.resolve({ kind: 'ack' })
+  })
+  await publish(transport, message('x', toQueue(queue)))
+  return await seen.promise
+}
+
+describe.concurrent('what a request keeps for itself does not reach the deliveries of others', () => {
+  test.skipIf(!hasRedis)('Redis', async () => {
+    await using harness = redisHarness(server.url)
+    expect(await contextOfDelivery(harness)).toBeUndefined()
+  })
+  test.skipIf(!hasNats)('NATS', async () => {
+    await using harness = natsHarness(jetStream.url)
+    expect(await contextOfDelivery(harness)).toBeUndefined()
+  })
+  test.skipIf(!hasRabbit)('RabbitMQ', async () => {
+    await using harness = rabbitHarness(vhost.url)
+    expect(await contextOfDelivery(harness)).toBeUndefined()
+  })
+})
 
 describe.concurrent('a consumer tells when it loses its broker, and when it has found it again', () => {
   test.skipIf(!hasRedis)('Redis', { timeout: 30_000 }, () =>

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { errorFields } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import type { Logger } from '../../core/telemetry.ts'
@@ -66,6 +67,11 @@ const LONGEST_CLOSE_MS = 2000
 export class Link<Connection> implements AsyncDisposable {
   readonly #options: LinkOptions<Connection>
   readonly #closing = new AbortController()
+  /**
+   * A connection calls back in the context in which it was opened. That of the request that happens
+   * to need it first must not reach the deliveries of all others.
+   */
+  readonly #inOwnContext = AsyncLocalStorage.snapshot()
   #current: Current<Connection> | undefined
   #connecting: Promise<Live<Connection>> | undefined
   #lastError: MersalError | undefined
@@ -110,7 +116,7 @@ export class Link<Connection> implements AsyncDisposable {
    * `MERSAL_UNAVAILABLE`.
    */
   async connection(): Promise<Live<Connection>> {
-    return this.live ?? (await (this.#connecting ??= this.#connect()))
+    return this.live ?? (await (this.#connecting ??= this.#inOwnContext(() => this.#connect())))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
