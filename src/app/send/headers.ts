@@ -9,6 +9,7 @@ import {
   isHeaderValue,
   isSetByOthers,
   reservedHeaders,
+  traceHeaders,
 } from '../../core/messages/validation.ts'
 
 export interface HeaderFacts {
@@ -108,6 +109,8 @@ export function travelling(headers: Readonly<Record<string, string>>): Record<st
   const kept: Record<string, string> = {}
   for (const [name, value] of Object.entries(headers)) {
     if (reservedHeaders.has(name)) kept[name] = replaced(name, value)
+    // They come beside the headers of the sender, whose number and size were checked before.
+    else if (traceHeaders.includes(name) && isHeaderValue(value)) kept[name] = value
     else others[name] = value
   }
   return { ...checkHeaders(others), ...kept }

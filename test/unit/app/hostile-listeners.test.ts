@@ -108,3 +108,15 @@ test('a listener that takes the headers of a send away fails no send', async () 
   expect(await rows()).toHaveLength(1)
   await app.stop()
 })
+
+test('a trace does not count among the headers of the sender, also behind a step', async () => {
+  const trace = { traceparent: '00-a-b-01', tracestate: 'x=1', baggage: 'tenant=acme' }
+  using _send = listenTo('send', 'shop', (facts) => Object.assign(facts.headers, trace))
+  const { app, rows } = openShop({
+    outgoing: [{ name: 'nothing', run: async (_, next) => await next() }],
+  })
+  const headers = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`h${index}`, '']))
+  await app.transaction((_, { publish }) => publish(Placed, { id: 1 }, { headers }))
+  expect((await rows())[0]?.headers).toMatchObject({ ...headers, ...trace })
+  await app.stop()
+})
