@@ -1,3 +1,4 @@
+import { lastingName } from '../core/messages/reply-queues.ts'
 import { MOST_DESTINATIONS, OTHER } from './bounded-labels.ts'
 import type { Metric, Sample } from './exposition.ts'
 
@@ -25,11 +26,12 @@ export class Counter {
    * share one.
    */
   #bounded(labels: Labels): Labels {
-    const { destination } = labels
-    if (destination === undefined || this.#destinations.has(destination)) return labels
+    if (labels['destination'] === undefined) return labels
+    const destination = lastingName(labels['destination'])
+    if (this.#destinations.has(destination)) return { ...labels, destination }
     if (this.#destinations.size >= MOST_DESTINATIONS) return { ...labels, destination: OTHER }
     this.#destinations.add(destination)
-    return labels
+    return { ...labels, destination }
   }
 }
 

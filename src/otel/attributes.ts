@@ -1,6 +1,7 @@
 import type { Attributes } from '@opentelemetry/api'
 import { errorCode } from '../core/errors/error-text.ts'
 import { type Envelope, headerNames } from '../core/messages/message.ts'
+import { lastingName } from '../core/messages/reply-queues.ts'
 import type { Operations } from '../core/traced.ts'
 
 /** `name` and `type` of an operation in the words of the conventions for messaging. */
@@ -53,7 +54,8 @@ const MOST_NAMED = 100
 /** Names the first ones one by one, such as destinations, and all later ones `other`. */
 export function boundedNames(): (name: string) => string {
   const known = new Set<string>()
-  return (name) => {
+  return (given) => {
+    const name = lastingName(given)
     if (known.has(name)) return name
     if (known.size >= MOST_NAMED) return 'other'
     known.add(name)

@@ -13,6 +13,7 @@ import {
 } from '@opentelemetry/api'
 import { errorText, stackOf } from '../core/errors/error-text.ts'
 import type { Envelope } from '../core/messages/message.ts'
+import { lastingName } from '../core/messages/reply-queues.ts'
 import type { Operations } from '../core/traced.ts'
 import { common, deliveryFailure, errorType, ofMessage } from './attributes.ts'
 import { listen, together } from './listen.ts'
@@ -64,7 +65,7 @@ function beginSend(tracer: Tracer, facts: Operations['send']): Span {
     'mersal.transactional': transactional,
   }
   const span = tracer.startSpan(
-    `create ${to.name}`,
+    `create ${lastingName(to.name)}`,
     { kind: SpanKind.PRODUCER, attributes },
     active,
   )
@@ -94,7 +95,7 @@ function beginPublish(tracer: Tracer, { app, system, message, by }: Operations['
   }
   const created = contextOf(message)
   const options = { kind: SpanKind.CLIENT, attributes, links: linksTo(created) }
-  return tracer.startSpan(`send ${to.name}`, options, created)
+  return tracer.startSpan(`send ${lastingName(to.name)}`, options, created)
 }
 
 function beginReceive(tracer: Tracer, facts: Operations['receive'], linked: boolean): Span {

@@ -1,6 +1,7 @@
 import { errorFields } from '../../core/errors/error-text.ts'
 import { MersalError } from '../../core/errors/errors.ts'
 import { type CommandType, headerNames, replyTypes } from '../../core/messages/message.ts'
+import { replyQueue } from '../../core/messages/reply-queues.ts'
 import { checkNumber, checkOptions, checkSignal } from '../../core/options.ts'
 import type { Delivery, Disposition, Transport } from '../../core/transport.ts'
 import { linkAbort } from '../../lib/async/linked-abort.ts'
@@ -50,8 +51,6 @@ interface Hearing {
 const OPTIONS = ['timeoutMs', 'signal', 'to', 'partitionKey', 'expiresInMs', 'headers']
 /** Replies in hand at one time. */
 const CONCURRENCY = 100
-/** Of the name of an app, so that the name of its queue is none too long. */
-const LONGEST_NAME = 150
 
 /** Requests of this process that wait for their replies. */
 export class Requests<Tx> {
@@ -68,7 +67,7 @@ export class Requests<Tx> {
   constructor(ports: RequestPorts<Tx>) {
     this.#ports = ports
     const { name, clock } = ports.settings
-    this.#queue = `${name.slice(0, LONGEST_NAME)}.replies.${uuidv7(clock.now())}`
+    this.#queue = replyQueue(name, uuidv7(clock.now()))
   }
 
   /** Sends the command at once, and resolves to the reply. */

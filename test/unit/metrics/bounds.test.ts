@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { exposition } from '../../../src/metrics/exposition.ts'
 import { createRelayMetrics, outboxMetrics } from '../../../src/metrics/relay-metrics.ts'
+import { replyQueue } from '../../../src/core/messages/reply-queues.ts'
 import { emit } from '../../../src/core/telemetry.ts'
 
 const many = 10_000
@@ -78,4 +79,23 @@ test('a destination in trouble is named before ones that are well', () => {
   expect(exposition(metrics.metrics())).not.toContain(
     `{destination="${place(900)}",state="open"} 1`,
   )
+})
+
+test('queues for replies of processes that have gone take no place from other destinations', () => {
+  using metrics = createRelayMetrics(() => 0)
+  const publish = (name: string): void =>
+    emit('mersal:publish', () => ({
+      app: 'a',
+      id: '1',
+      to: `default/queue/${name}`,
+      outcome: 'confirmed',
+      attempt: 1,
+    }))
+  for (let n = 0; n < 200; n++) publish(replyQueue('shop', crypto.randomUUID()))
+  publish('warehouse')
+  const published = metrics.metrics().find(({ name }) => name === 'mersal_relay_published_total')
+  expect(published?.samples.map(({ labels, value }) => [labels['destination'], value])).toEqual([
+    ['default/queue/shop.replies', 200],
+    ['default/queue/warehouse', 1],
+  ])
 })
