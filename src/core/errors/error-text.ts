@@ -49,9 +49,17 @@ export function stackOf(error: unknown): string | undefined {
 export function errorCode(error: unknown): string {
   for (const one of causesOf(error)) {
     const code = readProperty(one, 'code')
-    if (typeof code === 'string') return code.slice(0, 100)
+    if (typeof code === 'string') return codeText(code)
   }
   return 'none'
+}
+
+/** Codes are shown where no text of an error is. Whoever throws may put anything there. */
+function codeText(code: string): string {
+  // Hidden before it is cut, since half a secret is not known for one.
+  return storable(withoutSecrets(code.slice(0, LONGEST)))
+    .slice(0, 100)
+    .toWellFormed()
 }
 
 /** The fields of a log line for an error: its code, and its text with every cause. */
@@ -131,7 +139,7 @@ export function codesOf(error: unknown): readonly string[] {
   const given = ['code', 'sqlState', 'errcode'].map((name) => readProperty(error, name))
   const texts = given.flatMap((code) =>
     typeof code === 'string' || typeof code === 'number'
-      ? [storable(String(code)).slice(0, 60)]
+      ? [codeText(String(code)).slice(0, 60).toWellFormed()]
       : [],
   )
   return [...new Set(texts)].filter((code) => code !== '')

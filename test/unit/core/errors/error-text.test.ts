@@ -170,3 +170,17 @@ describe('the default logger', () => {
     )
   })
 })
+
+it('P14: the code of an error has no secret in it either, wherever it is cut, and is well-formed', () => {
+  const secret = 'geheim-7'
+  for (const code of [
+    `connect postgres://app:${secret}@db:5432/shop`,
+    `${'x'.repeat(75)} postgres://app:${secret}@db`,
+  ]) {
+    const error = Object.assign(new Error('no'), { code })
+    expect(errorCode(error)).not.toContain('geheim')
+    expect(errorText(error)).not.toContain('geheim')
+  }
+  const cut = errorCode(Object.assign(new Error('no'), { code: `${'x'.repeat(99)}😀` }))
+  expect([cut.length, cut.isWellFormed()]).toEqual([100, true])
+})
