@@ -128,6 +128,7 @@ export type {
   Consumption,
   Delivery,
   Disposition,
+  OnTrouble,
   PublishOptions,
   PublishOutcome,
   QueueRemoval,

@@ -71,13 +71,23 @@ test('an outage with two causes by turns is two warnings, until messages come ag
     warn: note('warn'),
     error: note('error'),
   }
-  const told = trouble(logger, 'q')
+  const troubles: (string | undefined)[] = []
+  const onTrouble = (error: Error | undefined): void => void troubles.push(error?.message)
+  const told = trouble(logger, { queue: 'q', onTrouble })
+  told.over()
+  expect(troubles).toEqual([])
   for (let turn = 0; turn < 3; turn++) {
     told.tell(new Error('one'))
     told.tell(new Error('the other'))
   }
   expect(levels).toEqual(['warn', 'warn', 'debug', 'debug', 'debug', 'debug'])
+  expect(new Set(troubles)).toEqual(new Set(['one', 'the other']))
   told.over()
+  told.over()
+  told.note(new Error('without a line'))
+  told.over()
+  expect(troubles.slice(-3)).toEqual([undefined, 'without a line', undefined])
+  expect(levels).toHaveLength(6)
   told.tell(new Error('one'))
   expect(levels.at(-1)).toBe('warn')
 })
