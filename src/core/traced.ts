@@ -210,6 +210,14 @@ function write(note: () => void): void {
   }
 }
 
+/** Notes these while the work runs. Fails nothing, whatever a listener has made of the facts. */
+export function noteFacts<Facts extends object>(
+  facts: Facts | undefined,
+  found: Partial<Facts>,
+): void {
+  if (facts !== undefined) write(() => Object.assign(facts, found))
+}
+
 function failed(target: Channels, facts: Traced, thrown: unknown): void {
   write(() => (facts.error = thrown))
   target.error.publish(facts)

@@ -1,7 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { isDelay } from '../../core/messages/validation.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
-import { traced } from '../../core/traced.ts'
+import { noteFacts, traced } from '../../core/traced.ts'
 import { type InFlight, inFlight } from '../../lib/async/in-flight.ts'
 import { abortable, type GivingUp, linkAbort } from '../../lib/async/linked-abort.ts'
 import { compose } from '../compose.ts'
@@ -242,9 +242,11 @@ export class Receiver<Tx> {
 }
 
 function note(facts: InHand['facts'], outcome: string, disposition: Disposition): Disposition {
-  if (facts === undefined) return disposition
-  facts.outcome = outcome
-  if ('error' in disposition) facts.failure = disposition.error
+  if (facts !== undefined)
+    noteFacts(facts, {
+      outcome,
+      ...('error' in disposition ? { failure: disposition.error } : {}),
+    })
   return disposition
 }
 

@@ -2,7 +2,7 @@ import type { OutgoingMessage } from '../../core/messages/message.ts'
 import type { ClaimedMessage, SavedMessage, SaveOptions, WrittenRow } from '../../core/outbox.ts'
 import type { Savepoints } from '../../core/store.ts'
 import { emit } from '../../core/telemetry.ts'
-import { traced } from '../../core/traced.ts'
+import { noteFacts, traced } from '../../core/traced.ts'
 import type { LinkedAbort } from '../../lib/async/linked-abort.ts'
 import type { ExpressOffer, Relay } from '../../outbox/types.ts'
 import type { AppOutbox } from './queue-beside-outbox.ts'
@@ -47,7 +47,7 @@ export async function flush<Tx>(
       () => ({ app, messages: messages.length, into: 'unit' }),
       (facts) => {
         const later = storage.saveLast?.(tx, messages, options)
-        if (later !== undefined && facts !== undefined) facts.into = 'commit'
+        if (later !== undefined) noteFacts(facts, { into: 'commit' })
         return later ?? storage.save(tx, messages, options).then((rows) => ({ saved: rows }))
       },
     )

@@ -91,6 +91,7 @@ test('frozen facts fail and repeat nothing: each message is published, settled a
   for (const name of names) all.use(listenTo(name, 'frozen', (facts) => void Object.freeze(facts)))
   using settle = listenTo('settle', 'frozen')
   using publish = listenTo('publish', 'frozen')
+  using receive = listenTo('receive', 'frozen')
   const handled: number[] = []
   app.handle(Placed, async ({ id }) => void handled.push(id))
   await app.start()
@@ -98,7 +99,24 @@ test('frozen facts fail and repeat nothing: each message is published, settled a
   while (handled.length === 0) await turn()
   await app.drain()
   await app.stop()
-  expect([handled.length, ended(publish.told).length, ended(settle.told).length]).toEqual([1, 1, 1])
+  const counts = [publish, settle, receive].map(({ told }) => ended<never>(told as never).length)
+  expect([handled.length, ...counts]).toEqual([1, 1, 1, 1])
+})
+
+test('frozen facts fail no save that goes in one flight with its commit', async () => {
+  using _save = listenTo('save', 'shop', (facts) => void Object.freeze(facts))
+  const { app, rows } = openShop({
+    change: (store) => ({
+      ...store,
+      outbox: {
+        ...store.outbox,
+        saveLast: (...given) => ({ saved: store.outbox.save(...given) }) as never,
+      },
+    }),
+  })
+  await app.transaction((_, { publish }) => publish(Placed, { id: 1 }))
+  expect(await rows()).toHaveLength(1)
+  await app.stop()
 })
 
 test('a listener that takes the headers of a send away fails no send', async () => {
