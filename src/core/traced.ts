@@ -210,6 +210,14 @@ function write(note: () => void): void {
   }
 }
 
+/** A message as listeners see it: what they write into it changes no message. The bytes are its own. */
+export function shown<Message extends Envelope & Partial<Pick<OutgoingMessage, 'to'>>>(
+  message: Message,
+): Message {
+  const { headers, to } = message
+  return { ...message, headers: { ...headers }, ...(to === undefined ? {} : { to: { ...to } }) }
+}
+
 /** Notes these while the work runs. Fails nothing, whatever a listener has made of the facts. */
 export function noteFacts<Facts extends object>(
   facts: Facts | undefined,
@@ -238,7 +246,7 @@ export function publishTraced(
   const target = channels.publish
   if (!target.hasSubscribers) return transport.publish(messages, options)
   const all = messages.map((message): Operations['publish'] => {
-    const facts = { ...about, system: transport.name, message }
+    const facts = { ...about, system: transport.name, message: shown(message) }
     target.start.publish(facts)
     return facts
   })

@@ -1,7 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { expired, isExpired } from '../../core/messages/expiry.ts'
 import type { IncomingContext } from '../../core/pipeline.ts'
-import { type Operations, traced } from '../../core/traced.ts'
+import { type Operations, shown, traced } from '../../core/traced.ts'
 import type { Delivery } from '../../core/transport.ts'
 import type { InFlight } from '../../lib/async/in-flight.ts'
 import type { GivingUp, LinkedAbort } from '../../lib/async/linked-abort.ts'
@@ -115,7 +115,7 @@ export async function attempt<Tx>(
     if (isOver()) throw expired(message, tracker === undefined ? UNKNOWN : '')
     await traced(
       'handle',
-      () => ({ app, queue: delivery.queue, message, attempt: number }),
+      () => ({ app, queue: delivery.queue, message: shown(message), attempt: number }),
       () => registration.handler(body, withReply(withSender(fields), transport)),
     )
   })

@@ -1,7 +1,7 @@
 import { MersalError } from '../../core/errors/errors.ts'
 import { isDelay } from '../../core/messages/validation.ts'
 import type { Delivery, Disposition } from '../../core/transport.ts'
-import { noteFacts, traced } from '../../core/traced.ts'
+import { noteFacts, shown, traced } from '../../core/traced.ts'
 import { type InFlight, inFlight } from '../../lib/async/in-flight.ts'
 import { abortable, type GivingUp, linkAbort } from '../../lib/async/linked-abort.ts'
 import { compose } from '../compose.ts'
@@ -104,7 +104,7 @@ export class Receiver<Tx> {
     const { queue, message, attempt } = delivery
     return traced(
       'receive',
-      () => ({ app: settings.name, system, queue, message, delivery: attempt }),
+      () => ({ app: settings.name, system, queue, message: shown(message), delivery: attempt }),
       (facts) => {
         if (known.kind !== 'reject') return this.#handle(delivery, transport, facts)
         const nothing = { attempt, skipped: false, duration: 0 }

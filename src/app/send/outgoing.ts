@@ -17,7 +17,7 @@ import {
 } from '../../core/messages/validation.ts'
 import type { Clock } from '../../lib/async/clock.ts'
 import { uuidv7 } from '../../lib/uuid.ts'
-import { type Operations, traced } from '../../core/traced.ts'
+import { type Operations, shown, traced } from '../../core/traced.ts'
 import { encodeBody, isPromise, validateBody } from './body.ts'
 import { compose } from '../compose.ts'
 import type { Serializers } from '../contracts/serializers.ts'
@@ -81,7 +81,7 @@ export function outgoingPipeline(ports: OutgoingPorts): (request: OutgoingReques
         return facts
       },
       () => make(carrier === undefined ? request : { ...request, carrier }),
-      (facts, message) => (facts.message = message),
+      (facts, message) => (facts.message = shown(message)),
     )
   }
 }
@@ -92,7 +92,15 @@ function factsOf(
 ): Operations['send'] {
   const system = systemOf(to.transport)
   const transactional = transaction !== undefined
-  return { app, system, type: type.name, to, transactional, cause, headers: {} }
+  return {
+    app,
+    system,
+    type: type.name,
+    to: { ...to },
+    transactional,
+    cause: cause && shown(cause),
+    headers: {},
+  }
 }
 
 function maker(ports: OutgoingPorts): (request: OutgoingRequest) => Made {

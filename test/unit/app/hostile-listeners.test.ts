@@ -1,8 +1,15 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { Mersal, type OperationName, event } from '../../../src/index.ts'
+import {
+  type Envelope,
+  Mersal,
+  type OperationName,
+  type OutgoingMessage,
+  event,
+} from '../../../src/index.ts'
 import { memoryStore, memoryTransport } from '../../../src/memory.ts'
 import { traced } from '../../../src/core/traced.ts'
+import { fakeTransport, json } from '../support/fake-transport.ts'
 import { ended, listenTo } from '../support/operations.ts'
 import { openShop } from '../support/shop.ts'
 
@@ -110,13 +117,61 @@ test('frozen facts fail no save that goes in one flight with its commit', async 
       ...store,
       outbox: {
         ...store.outbox,
-        saveLast: (...given) => ({ saved: store.outbox.save(...given) }) as never,
+        saveLast: (...given) => ({ saved: store.outbox.save(...given) }),
       },
     }),
   })
   await app.transaction((_, { publish }) => publish(Placed, { id: 1 }))
   expect(await rows()).toHaveLength(1)
   await app.stop()
+})
+
+test('P12: what listeners write into a message that they are shown changes no message', async () => {
+  const transport = fakeTransport()
+  const app = new Mersal({
+    name: 'writing',
+    store: memoryStore(),
+    transport,
+    logger: false,
+    outbox: { relay: { express: false } },
+  })
+  const write = (message: Envelope | undefined): void => {
+    if (message === undefined) return
+    Object.assign(message.headers, { x: '1' })
+    Object.assign((message as Partial<OutgoingMessage>).to ?? {}, { name: 'elsewhere' })
+    Object.assign(message, { type: 'other' })
+  }
+  using send = listenTo('send', 'writing')
+  using _publish = listenTo('publish', 'writing', ({ message }) => write(message))
+  using _receive = listenTo('receive', 'writing', ({ message }) => write(message))
+  using _handle = listenTo('handle', 'writing', ({ message }) => write(message))
+  using _cause = listenTo('send', 'writing', ({ cause, to }) => {
+    write(cause)
+    Object.assign(to, { name: 'elsewhere' })
+  })
+  const seen: unknown[] = []
+  app.handle(Placed, async (_, { message, publish }) => {
+    await publish(Placed, { id: 2 })
+    seen.push(message.type, message.headers['x'])
+  })
+  await app.start()
+  await app.transaction(async (_, { publish }) => {
+    await publish(Placed, { id: 1 })
+    write(ended(send.told)[0]?.message)
+  })
+  const headers = { 'content-type': 'application/json' }
+  const body = json({ id: 1 })
+  expect(await transport.deliver('writing', { type: Placed.name, headers, body })).toEqual({
+    kind: 'ack',
+  })
+  await app.drain()
+  await app.stop()
+  expect(seen).toEqual([Placed.name, undefined])
+  const sent = [Placed.name, undefined, Placed.name]
+  expect(transport.published.map(({ type, headers: { x }, to }) => [type, x, to.name])).toEqual([
+    sent,
+    sent,
+  ])
 })
 
 test('a listener that takes the headers of a send away fails no send', async () => {
