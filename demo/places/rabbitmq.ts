@@ -36,7 +36,7 @@ export async function openRabbitmq(url: string): Promise<DemoBroker> {
     counts: async () => ({
       events: await look.depth([name('audit')]),
       deadLetters: await look.depth(dead),
-      waiting: await look.depth([name('registrar'), name('finance')]),
+      waiting: await look.waiting([name('registrar'), name('finance')]),
     }),
     events: async () => (await look.take(name('audit'))).map(toMessage),
     deadLetters: async () =>
@@ -71,6 +71,20 @@ async function subscribeAll(url: string, prefix: string, exchange: string): Prom
 const toMessage = ({ properties, content }: GetMessage): ReturnType<typeof messageOf> =>
   messageOf(String(properties.messageId), content)
 
+/** On a channel of its own, which the broker closes if there is no such queue. */
+async function depthIfThere(model: ChannelModel, name: string): Promise<number> {
+  const channel = await model.createChannel()
+  channel.on('error', () => {}) // the call that fails tells of it
+  try {
+    const { messageCount } = await channel.checkQueue(name)
+    await channel.close()
+    return messageCount
+  } catch (error) {
+    if ((error as { code?: unknown }).code === 404) return 0
+    throw error
+  }
+}
+
 /** A plain AMQP client, which makes its connection again after the broker was away. */
 class Look {
   readonly #url: string
@@ -100,6 +114,17 @@ class Look {
     let total = 0
     for (const name of names) total += (await channel.checkQueue(name)).messageCount
     return total
+  }
+
+  /** Also what comes again later. It lies in queues that are made when they are needed. */
+  async waiting(names: readonly string[]): Promise<number> {
+    const now = await this.depth(names)
+    if (now > 0 || this.#model === undefined) return now
+    let later = 0
+    for (const name of names)
+      for (const ms of retryDelaysMs)
+        later += await depthIfThere(this.#model, `${name}.retry.${ms}`)
+    return later
   }
 
   /** Everything in a queue, out of it. */

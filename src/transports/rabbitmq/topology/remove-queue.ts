@@ -1,5 +1,6 @@
 import { MersalError } from '../../../core/errors/errors.ts'
 import type { QueueRemoval } from '../../../core/transport.ts'
+import { systemClock } from '../../../lib/async/clock.ts'
 import { type Describe, replyCode } from '../connection/address.ts'
 import { type RabbitLink, withChannel } from '../connection/client.ts'
 import type { RabbitSettings } from '../options.ts'
@@ -33,7 +34,7 @@ export async function removeQueue(
   ]
   const there: string[] = []
   for (const name of names) {
-    const found = await counts(ports.link, name, ports.describe)
+    const found = await countsAtRest(ports, name)
     if (found === undefined) continue
     if (found.messageCount > 0) return { kind: 'kept', why: `messages are in '${name}'` }
     if (found.consumerCount > 0) return { kind: 'kept', why: `somebody reads '${name}'` }
@@ -44,6 +45,21 @@ export async function removeQueue(
       return { kind: 'kept', why: `messages or a consumer have come to '${name}'` }
   }
   return { kind: 'removed' }
+}
+
+/** A reader that has left is counted for a moment: by a quorum queue until its answers are written. */
+const LEAVING_MS = 1000
+const LOOK_EVERY_MS = 50
+
+/** Looks again while somebody reads the queue, who may have left just now. */
+async function countsAtRest({ link, describe }: RemovePorts, name: string) {
+  const until = systemClock.monotonic() + LEAVING_MS
+  for (;;) {
+    const found = await counts(link, name, describe)
+    if (found === undefined || found.consumerCount === 0 || found.messageCount > 0) return found
+    if (systemClock.monotonic() >= until) return found
+    await systemClock.sleep(LOOK_EVERY_MS)
+  }
 }
 
 /** False: the broker kept it, because it is in use. */
