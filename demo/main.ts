@@ -2,8 +2,8 @@
  * The demo: `npm run demo -- --help`. To read it: the programs of the students' registration are in
  * `apps.ts`, the naive way first; `story.ts` says when they are killed and what else happens;
  * `reconcile.ts` compares what is left. The rest serves these: `scene.ts` opens servers and waits,
- * `processes.ts` and `child.ts` are the two ends of a program, `plan.ts` is what they agree upon, and
- * `places/` has one file for each database and broker.
+ * `processes.ts` and `child.ts` are the two ends of a program, `plan.ts` is what they agree upon,
+ * and `places/` has one file for each database and broker.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

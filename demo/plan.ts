@@ -1,4 +1,6 @@
-/** What the programs of the demo agree upon: their messages, and what the parent tells a program. */
+/**
+ * What the programs of the demo agree upon: their messages, and what the parent tells a program.
+ */
 import { command, event } from '../src/index.ts'
 import type { CrashPoint } from '../src/testing/crash-points.ts'
 

@@ -1,7 +1,7 @@
 /**
- * `npm run check`: everything that must hold besides the tests. Builds the package first, which also
- * checks the types of `src`; then two lanes of steps go side by side, since half of them use one
- * core. All steps run, whatever fails.
+ * `npm run check`: everything that must hold besides the tests. Builds the package first, which
+ * also checks the types of `src`; then two lanes of steps go side by side, since half of them use
+ * one core. All steps run, whatever fails.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -2,9 +2,9 @@
  * What 10,000 messages for a destination that confirms after 500 ms cost another destination: `node
  * scripts/measure-slow-destination.ts [--rounds 3] [--slow 1] [--messages 20000]`. Rate and latency
  * of the other one, alone and beside them, in turns, so that both see the same machine; which comes
- * first changes from round to round. The last line has the medians of the ratios of the rounds, which
- * should be at least 0.95 for the rate and at most 2 for the latency. `--slow 3`: as many slow
- * destinations share the 10,000. `--json`: the same as an object.
+ * first changes from round to round. The last line has the medians of the ratios of the rounds,
+ * which should be at least 0.95 for the rate and at most 2 for the latency. `--slow 3`: as many
+ * slow destinations share the 10,000. `--json`: the same as an object.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -47,7 +47,9 @@ function textOf(expression: string, code: string): string | undefined {
 /** A text that is put together from others says nothing here. */
 const saysSomething = /[a-z]{3}/
 
-/** The lines of the sources that a program with the default logger prints, or asks for with info. */
+/**
+ * The lines of the sources that a program with the default logger prints, or asks for with info.
+ */
 export function logLines(): LogLine[] {
   const lines = globSync('src/**/*.ts', { cwd: root }).flatMap((path) => {
     const code = readFileSync(join(root, path), 'utf8')

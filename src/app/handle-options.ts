@@ -30,8 +30,8 @@ export interface ReceiveOptions {
   readonly giveUpAfterMs?: number
   /**
    * True: of one partition key one message is handled at a time, in order, by all processes of the
-   * app together. A retry and `retryLater` hold their own key only; after a dead letter its key goes
-   * on. `start()` throws `MERSAL_INVALID_OPTIONS` on a transport that cannot. Default false.
+   * app together. A retry and `retryLater` hold their own key only; after a dead letter its key
+   * goes on. `start()` throws `MERSAL_INVALID_OPTIONS` on a transport that cannot. Default false.
    */
   readonly orderPerKey?: boolean
   /**
@@ -75,8 +75,8 @@ export interface RetryOptions {
   readonly maxAttempts?: number
   /**
    * Waiting time between deliveries: a backoff with jitter, or a function that answers in
-   * milliseconds, at most an hour. It gets the number of the try that failed, from 1, and its error.
-   * Default: `receive.backoff`.
+   * milliseconds, at most an hour. It gets the number of the try that failed, from 1, and its
+   * error. Default: `receive.backoff`.
    */
   readonly backoff?: Backoff | ((attempt: number, error: unknown) => number)
   /**

@@ -9,8 +9,8 @@ export type Address = string | { readonly queue: string; readonly transport?: st
 export interface SendOptions {
   /**
    * Only `send`: the queue that it goes to, in place of its route. For addresses that are known at
-   * run time alone. The name of an app is that of its queue. An object names a transport of this app
-   * as well; default: that of the route, or the main one.
+   * run time alone. The name of an app is that of its queue. An object names a transport of this
+   * app as well; default: that of the route, or the main one.
    */
   readonly to?: Address
   /**

@@ -22,7 +22,9 @@ export interface ClaimCheckOptions {
   readonly keepDays?: number
   /** A larger body is not fetched. From 1 byte to 1 GiB. Default 256 MiB. */
   readonly largestBytes?: number
-  /** How long one call of the store may take, in milliseconds. Default 30,000, at most 10 minutes. */
+  /**
+   * How long one call of the store may take, in milliseconds. Default 30,000, at most 10 minutes.
+   */
   readonly timeoutMs?: number
 }
 
@@ -48,8 +50,8 @@ const SHA256 = /^[0-9a-f]{64}$/
  * A body is stored before its message is. So a message that is committed has its body, and one that
  * is rolled back leaves a body that nobody needs. Bodies are removed by their age. A store that is
  * away fails the send (`MERSAL_UNAVAILABLE`); a message that is handled meanwhile waits without
- * being charged. A body that is missing, or another one, makes a dead letter (`undecodable`). Throws
- * `MERSAL_INVALID_OPTIONS`.
+ * being charged. A body that is missing, or another one, makes a dead letter (`undecodable`).
+ * Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function claimCheck(options: ClaimCheckOptions): BodyCodec {
   const field = 'claimCheck'

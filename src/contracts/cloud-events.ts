@@ -27,8 +27,8 @@ const mapped: readonly (readonly [attribute: string, header: string])[] = [
 ]
 
 /**
- * Messages as CloudEvents 1.0 in binary mode: the attributes are headers, the body stays what it is.
- * Attributes are written beside the headers of Mersal, so apps without this format read the
+ * Messages as CloudEvents 1.0 in binary mode: the attributes are headers, the body stays what it
+ * is. Attributes are written beside the headers of Mersal, so apps without this format read the
  * messages as well. A foreign CloudEvent needs no header of ours. Throws `MERSAL_INVALID_OPTIONS`.
  */
 export function cloudEvents(options: CloudEventsOptions): WireFormat {

@@ -99,14 +99,14 @@ export interface WaitingRows<Tx> {
    */
   upcoming(options: { readonly limit: number }): Promise<readonly Upcoming[]>
   /**
-   * Removes the delayed row of this message inside the caller's transaction, unless a relay has ever
-   * taken it. Until the transaction ends no claim takes the row, and no claim is held up by it.
-   * After a rollback it waits as before. A row that is just being claimed is waited for. Must cost
-   * little, however many rows wait.
+   * Removes the delayed row of this message inside the caller's transaction, unless a relay has
+   * ever taken it. Until the transaction ends no claim takes the row, and no claim is held up by
+   * it. After a rollback it waits as before. A row that is just being claimed is waited for. Must
+   * cost little, however many rows wait.
    *
    * Called in the tick of the wish, as `saveWithin`: a handle that is no open transaction throws
-   * `MERSAL_NOT_A_TRANSACTION`, and nothing is removed alone. Optional; without it no message can be
-   * cancelled.
+   * `MERSAL_NOT_A_TRANSACTION`, and nothing is removed alone. Optional; without it no message can
+   * be cancelled.
    */
   cancel?(tx: Tx, id: string): Promise<Cancellation>
 }
@@ -190,8 +190,8 @@ export interface ClaimRequest {
    */
   readonly keys?: readonly string[]
   /**
-   * Only rows at these positions, at most 500. A saving as well. Of a key they come as ever: together
-   * with every earlier open row, or not at all.
+   * Only rows at these positions, at most 500. A saving as well. Of a key they come as ever:
+   * together with every earlier open row, or not at all.
    */
   readonly positions?: readonly bigint[]
   /**

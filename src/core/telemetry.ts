@@ -64,7 +64,8 @@ export interface Events {
     readonly attempt: number
   }
   /**
-   * What became of published messages was recorded. `stale`: rows that another relay had taken over.
+   * What became of published messages was recorded. `stale`: rows that another relay had taken
+   * over.
    */
   'mersal:settle': { readonly app: string; readonly messages: number; readonly stale: number }
   /** A relay has given a message up; it is a dead letter. */

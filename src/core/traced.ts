@@ -210,7 +210,9 @@ function write(note: () => void): void {
   }
 }
 
-/** A message as listeners see it: what they write into it changes no message. The bytes are its own. */
+/**
+ * A message as listeners see it: what they write into it changes no message. The bytes are its own.
+ */
 export function shown<Message extends Envelope & Partial<Pick<OutgoingMessage, 'to'>>>(
   message: Message,
 ): Message {

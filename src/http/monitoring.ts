@@ -31,7 +31,9 @@ export interface MonitorRoute {
 export interface Monitoring extends Disposable {
   /** 200 as long as no app has stopped, else 503. Asks neither database nor broker. */
   readonly live: MonitorRoute
-  /** 200 when every app is ready, else 503; as JSON, with the parts of each app and their reasons. */
+  /**
+   * 200 when every app is ready, else 503; as JSON, with the parts of each app and their reasons.
+   */
   readonly ready: MonitorRoute
   /** Metrics in the text format of Prometheus, version 0.0.4. */
   readonly metrics: MonitorRoute

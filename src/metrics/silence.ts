@@ -7,8 +7,8 @@ export interface Silence extends Disposable {
    * Milliseconds since the first call without an answer, or with a failure, after the last claim
    * that was answered; 0 if there is none. Undefined: no claim was ever answered.
    *
-   * The time since the last claim says nothing: a relay whose hands are full of what a broker has not
-   * answered claims nothing, and its database is well.
+   * The time since the last claim says nothing: a relay whose hands are full of what a broker has
+   * not answered claims nothing, and its database is well.
    */
   silentMs(app: string): number | undefined
 }

@@ -40,8 +40,8 @@ export const outboxContract: readonly ContractCase<OutboxHarness>[] = [
 
 /**
  * What the operations of a store must do. The name of each case begins with the part that it is
- * about: `pauses`, `overview`, `kept`, `examine`, `schema` or `trace`. A store that leaves a part out leaves
- * out its cases.
+ * about: `pauses`, `overview`, `kept`, `examine`, `schema` or `trace`. A store that leaves a part
+ * out leaves out its cases.
  */
 export const operationsContract: readonly ContractCase<RetentionHarness>[] = [
   ...pauseCases,

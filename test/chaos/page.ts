@@ -1,6 +1,6 @@
 /**
- * Makes docs/reliability.md, and the table in docs/evidence.md, from the results in docs/reliability:
- * `node test/chaos/page.ts`.
+ * Makes docs/reliability.md, and the table in docs/evidence.md, from the results in
+ * docs/reliability: `node test/chaos/page.ts`.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

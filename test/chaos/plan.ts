@@ -74,7 +74,9 @@ export type Report =
 
 export const CLAIM_MS = 2500
 export const GRACE_MS = 2000
-/** After it a message of a silent consumer goes to another one, on brokers where that has a time. */
+/**
+ * After it a message of a silent consumer goes to another one, on brokers where that has a time.
+ */
 export const HOLD_MS = 4000
 export const KEYS = 12
 /** Of every queue, on brokers that have partitions. */

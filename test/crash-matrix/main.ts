@@ -1,5 +1,6 @@
 /**
- * `npm run crash-matrix [-- --rounds N --at-once N --listed --share 0/3 --point P1,R4 --kind straight
+ * `npm run crash-matrix [-- --rounds N --at-once N --listed --share 0/3 --point P1,R4 --kind
+ * straight
  * --json]`
  */
 import { parseArgs } from 'node:util'

@@ -2,32 +2,15 @@ import { randomUUID } from 'node:crypto'
 import { createClient } from '@redis/client'
 import { connect } from 'amqplib'
 import { connect as connectNats } from '@nats-io/transport-node'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Transport } from '../../src/core/transport.ts'
 import { nats } from '../../src/nats.ts'
 import { rabbitmq } from '../../src/rabbitmq.ts'
 import { redis } from '../../src/redis.ts'
 import { consumers } from '../../src/transports/shared/consumers.ts'
-import { natsIsHere, openNats } from '../nats/server.ts'
-import { rabbitIsHere } from '../rabbitmq/broker.ts'
-import { withVhost } from '../rabbitmq/with-vhost.ts'
-import { openPrivateRedis, type PrivateRedis, redisIsHere } from '../redis/server.ts'
+import { brokers } from './brokers.ts'
 
-const hasRedis = redisIsHere()
-const hasNats = natsIsHere('any')
-const hasRabbit = await rabbitIsHere()
-const place = withVhost(hasRabbit)
-let server: PrivateRedis
-let jetStream: Awaited<ReturnType<typeof openNats>>
-
-beforeAll(async () => {
-  if (hasRedis) server = await openPrivateRedis({ fsync: 'off' })
-  if (hasNats) jetStream = await openNats()
-})
-afterAll(async () => {
-  if (hasRedis) await server[Symbol.asyncDispose]()
-  if (hasNats) await jetStream[Symbol.asyncDispose]()
-})
+const { here, url } = await brokers({ fsync: 'off' })
 
 const ack = () => Promise.resolve({ kind: 'ack' as const })
 
@@ -59,11 +42,11 @@ async function closedWhileBeginning(open: (close: () => void) => Transport): Pro
 }
 
 describe('a consumer that begins while its transport is closed is refused, and ended', () => {
-  test.skipIf(!hasRedis)('Redis', async () => {
+  test.skipIf(!here.redis)('Redis', async () => {
     const answer = await closedWhileBeginning((close) => {
       let declared = 0
       const open = async () => {
-        const client = createClient({ url: server.url, socket: { reconnectStrategy: false } })
+        const client = createClient({ url: url.redis, socket: { reconnectStrategy: false } })
         client.on('error', () => {})
         await client.connect()
         const send = client.sendCommand.bind(client)
@@ -80,7 +63,7 @@ describe('a consumer that begins while its transport is closed is refused, and e
     expect(answer).toBe('MERSAL_APP_STOPPED')
   })
 
-  test.skipIf(!hasNats)('NATS', async () => {
+  test.skipIf(!here.nats)('NATS', async () => {
     const answers = new Set<string>()
     // Which answer is the last one is up to the client: each of them is tried.
     for (let number = 1; !answers.has('nothing'); number++) {
@@ -88,7 +71,7 @@ describe('a consumer that begins while its transport is closed is refused, and e
       answers.add(
         await closedWhileBeginning((close) => {
           const open = async () => {
-            const connection = await connectNats({ servers: jetStream.url, reconnect: false })
+            const connection = await connectNats({ servers: url.nats, reconnect: false })
             const request = connection.request.bind(connection)
             connection.request = async (...args) => {
               const reply = await request(...args)
@@ -104,10 +87,10 @@ describe('a consumer that begins while its transport is closed is refused, and e
     expect([...answers]).toEqual(['MERSAL_APP_STOPPED', 'nothing'])
   })
 
-  test.skipIf(!hasRabbit)('RabbitMQ', async () => {
+  test.skipIf(!here.rabbit)('RabbitMQ', async () => {
     const answer = await closedWhileBeginning((close) => {
       const open = async () => {
-        const model = await connect(place.url)
+        const model = await connect(url.rabbit)
         const createChannel = model.createChannel.bind(model)
         model.createChannel = async () => {
           const channel = await createChannel()
@@ -139,11 +122,11 @@ describe('a consumer that begins while its transport is closed is refused, and e
   })
 })
 
-describe.skipIf(!hasRabbit)('two consumers of one queue that begin at the same time', () => {
+describe.skipIf(!here.rabbit)('two consumers of one queue that begin at the same time', () => {
   test.each([true, false])(
     'in order and in order (%s) in one transport: one of them is refused',
     async (orderPerKey) => {
-      await using transport = rabbitmq({ url: place.url, logger: false })
+      await using transport = rabbitmq({ url: url.rabbit, logger: false })
       const queue = `twice-${randomUUID().slice(0, 8)}`
       await transport.subscribe(queue, [])
       const begin = async (ordered: boolean): Promise<string> => {

@@ -1,29 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { TransportHarness } from '../../src/testing/index.ts'
 import { filled, listen, only, receive } from '../../src/testing/transport/harness.ts'
 import { natsHarness } from '../nats/contract-harness.ts'
-import { natsIsHere, openNats } from '../nats/server.ts'
-import { rabbitIsHere } from '../rabbitmq/broker.ts'
 import { rabbitHarness } from '../rabbitmq/contract-harness.ts'
-import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { redisHarness } from '../redis/contract-harness.ts'
-import { openPrivateRedis, type PrivateRedis, redisIsHere } from '../redis/server.ts'
+import { brokers } from './brokers.ts'
 
-const hasRedis = redisIsHere()
-const hasNats = natsIsHere('any')
-const hasRabbit = await rabbitIsHere()
-const vhost = withVhost(hasRabbit)
-let server: PrivateRedis
-let jetStream: Awaited<ReturnType<typeof openNats>>
-
-beforeAll(async () => {
-  if (hasRedis) server = await openPrivateRedis()
-  if (hasNats) jetStream = await openNats()
-})
-afterAll(async () => {
-  if (hasRedis) await server[Symbol.asyncDispose]()
-  if (hasNats) await jetStream[Symbol.asyncDispose]()
-})
+const { here, url } = await brokers()
 
 /** The process that had given it up gets it again from one that has crashed. */
 async function putBackAndCrash(harness: TransportHarness): Promise<void> {
@@ -53,18 +36,18 @@ async function putBackAndCrash(harness: TransportHarness): Promise<void> {
 }
 
 describe('a dead letter that is put back is not lost in a crash, whoever gave it up before', () => {
-  test.skipIf(!hasRedis)('Redis', { timeout: 60_000 }, async () => {
-    await using harness = redisHarness(server.url)
+  test.skipIf(!here.redis)('Redis', { timeout: 60_000 }, async () => {
+    await using harness = redisHarness(url.redis)
     await putBackAndCrash(harness)
   })
 
-  test.skipIf(!hasNats)('NATS', { timeout: 60_000 }, async () => {
-    await using harness = natsHarness(jetStream.url)
+  test.skipIf(!here.nats)('NATS', { timeout: 60_000 }, async () => {
+    await using harness = natsHarness(url.nats)
     await putBackAndCrash(harness)
   })
 
-  test.skipIf(!hasRabbit)('RabbitMQ', { timeout: 60_000 }, async () => {
-    await using harness = rabbitHarness(vhost.url)
+  test.skipIf(!here.rabbit)('RabbitMQ', { timeout: 60_000 }, async () => {
+    await using harness = rabbitHarness(url.rabbit)
     await putBackAndCrash(harness)
   })
 })

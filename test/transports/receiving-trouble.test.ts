@@ -1,34 +1,17 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Consumption } from '../../src/core/transport.ts'
 import type { TransportHarness } from '../../src/testing/index.ts'
 import { message, publish, toQueue } from '../../src/testing/transport/harness.ts'
 import { openProxy } from '../chaos/proxy.ts'
 import { natsHarness } from '../nats/contract-harness.ts'
-import { natsIsHere, openNats } from '../nats/server.ts'
-import { rabbitIsHere } from '../rabbitmq/broker.ts'
 import { rabbitHarness } from '../rabbitmq/contract-harness.ts'
-import { withVhost } from '../rabbitmq/with-vhost.ts'
 import { redisHarness } from '../redis/contract-harness.ts'
-import { openPrivateRedis, type PrivateRedis, redisIsHere } from '../redis/server.ts'
+import { brokers } from './brokers.ts'
 
-const hasRedis = redisIsHere()
-const hasNats = natsIsHere('any')
-const hasRabbit = await rabbitIsHere()
-const vhost = withVhost(hasRabbit)
-let server: PrivateRedis
-let jetStream: Awaited<ReturnType<typeof openNats>>
-
-beforeAll(async () => {
-  if (hasRedis) server = await openPrivateRedis()
-  if (hasNats) jetStream = await openNats()
-})
-afterAll(async () => {
-  if (hasRedis) await server[Symbol.asyncDispose]()
-  if (hasNats) await jetStream[Symbol.asyncDispose]()
-})
+const { here, url } = await brokers()
 
 /** A port on which nobody listens. */
 async function nobody(): Promise<number> {
@@ -96,31 +79,27 @@ async function contextOfDelivery(harness: TransportHarness): Promise<string | un
 }
 
 describe.concurrent('what a request keeps for itself does not reach the deliveries of others', () => {
-  test.skipIf(!hasRedis)('Redis', async () => {
-    await using harness = redisHarness(server.url)
+  test.skipIf(!here.redis)('Redis', async () => {
+    await using harness = redisHarness(url.redis)
     expect(await contextOfDelivery(harness)).toBeUndefined()
   })
-  test.skipIf(!hasNats)('NATS', async () => {
-    await using harness = natsHarness(jetStream.url)
+  test.skipIf(!here.nats)('NATS', async () => {
+    await using harness = natsHarness(url.nats)
     expect(await contextOfDelivery(harness)).toBeUndefined()
   })
-  test.skipIf(!hasRabbit)('RabbitMQ', async () => {
-    await using harness = rabbitHarness(vhost.url)
+  test.skipIf(!here.rabbit)('RabbitMQ', async () => {
+    await using harness = rabbitHarness(url.rabbit)
     expect(await contextOfDelivery(harness)).toBeUndefined()
   })
 })
 
 describe.concurrent('a consumer tells when it loses its broker, and when it has found it again', () => {
-  test.skipIf(!hasRedis)('Redis', { timeout: 30_000 }, () =>
-    loseAndFind(server.url, (url) => redisHarness(url)),
+  test.skipIf(!here.redis)('Redis', { timeout: 30_000 }, () => loseAndFind(url.redis, redisHarness))
+  test.skipIf(!here.nats)('NATS', { timeout: 30_000 }, () => loseAndFind(url.nats, natsHarness))
+  test.skipIf(!here.rabbit)('RabbitMQ', { timeout: 30_000 }, () =>
+    loseAndFind(url.rabbit, rabbitHarness),
   )
-  test.skipIf(!hasNats)('NATS', { timeout: 30_000 }, () =>
-    loseAndFind(jetStream.url, (url) => natsHarness(url)),
-  )
-  test.skipIf(!hasRabbit)('RabbitMQ', { timeout: 30_000 }, () =>
-    loseAndFind(vhost.url, (url) => rabbitHarness(url)),
-  )
-  test.skipIf(!hasRabbit)('RabbitMQ, in order', { timeout: 30_000 }, () =>
-    loseAndFind(vhost.url, (url) => rabbitHarness(url), { orderPerKey: true }),
+  test.skipIf(!here.rabbit)('RabbitMQ, in order', { timeout: 30_000 }, () =>
+    loseAndFind(url.rabbit, rabbitHarness, { orderPerKey: true }),
   )
 })

@@ -100,8 +100,8 @@ export interface Abilities {
   /** Has errors with which the database rolls back all of the transaction. */
   readonly undone?: boolean
   /**
-   * A statement that fails fails the transaction, and the library can tell those of the work from its
-   * own until the COMMIT.
+   * A statement that fails fails the transaction, and the library can tell those of the work from
+   * its own until the COMMIT.
    */
   readonly slips?: boolean
 }

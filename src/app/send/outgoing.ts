@@ -64,9 +64,9 @@ type Made = OutgoingMessage | Promise<OutgoingMessage>
 
 /**
  * Makes the message that is stored or sent: id, headers, steps of the user, validation, encoding,
- * codecs, size check. Unless a step or a schema waits, the body is encoded in the same tick, so that a
- * later change of the object does not reach the message. Returns a promise only if there are steps
- * or if a schema or a codec waits.
+ * codecs, size check. Unless a step or a schema waits, the body is encoded in the same tick, so
+ * that a later change of the object does not reach the message. Returns a promise only if there are
+ * steps or if a schema or a codec waits.
  */
 export function outgoingPipeline(ports: OutgoingPorts): (request: OutgoingRequest) => Made {
   const make = maker(ports)

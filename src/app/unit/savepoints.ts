@@ -88,8 +88,8 @@ export const savepointNowhere: UnitSender['savepoint'] = () =>
   )
 
 /**
- * The messages of a unit, without those that a rollback to a savepoint has undone, and without those
- * that were taken back, unless that was undone.
+ * The messages of a unit, without those that a rollback to a savepoint has undone, and without
+ * those that were taken back, unless that was undone.
  */
 export async function keptMessages<Tx>(
   savepoints: Savepoints<Tx> | undefined,

@@ -86,8 +86,8 @@ export function addressOf(pool: MysqlPool): string {
  * A small pool of Mersal's own with the settings of the given one, so that its work goes on when
  * the application has used up its connections. How values are read does not come along. Throws
  * `MERSAL_INVALID_OPTIONS` unless the given pool is a promise pool of `mysql2`: what a class of
- * somebody else does with its settings is not known. `most`: connections; `where` begins the name of
- * the option in errors, and `instead` is the one to give then.
+ * somebody else does with its settings is not known. `most`: connections; `where` begins the name
+ * of the option in errors, and `instead` is the one to give then.
  */
 export function ownPool(
   given: MysqlPool,

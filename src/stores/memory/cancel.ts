@@ -3,8 +3,8 @@ import type { DatabaseState } from './database.ts'
 import { assertOpen, lock, openTransaction } from './unit/transaction.ts'
 
 /**
- * Takes a delayed message back inside the transaction: one that this transaction has saved, or a row
- * that no relay has taken. The lock makes two that cancel the same message wait for each other.
+ * Takes a delayed message back inside the transaction: one that this transaction has saved, or a
+ * row that no relay has taken. The lock makes two that cancel the same message wait for each other.
  */
 export async function cancel(
   database: DatabaseState,

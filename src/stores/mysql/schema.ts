@@ -102,8 +102,8 @@ create table if not exists ${T.unitMark} (
 /**
  * When the delay of its sender ends; null without one. It never changes while a relay works on the
  * row. Two statements: a column alone is added at once, however many rows there are, and the server
- * builds the index while others write. MySQL has no `if not exists` for them, so a step that was cut
- * off asks.
+ * builds the index while others write. MySQL has no `if not exists` for them, so a step that was
+ * cut off asks.
  */
 const dueTimes = (T: Tables, database: string): readonly string[] => {
   const found = (table: string, column: string, name: string): string =>

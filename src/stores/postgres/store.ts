@@ -167,8 +167,8 @@ function handlesOf({ pool, session }: PostgresOptions<unknown>): Handles {
 const channelOf = (schema: string): string => `${schema}_outbox`
 
 /**
- * Notifies the relays of all processes, after the commit: inside the transaction it would take a lock
- * of the whole cluster.
+ * Notifies the relays of all processes, after the commit: inside the transaction it would take a
+ * lock of the whole cluster.
  */
 function bellOf(own: Own, schema: string, clock: Clock): Notifier {
   const notify = 'select pg_catalog.pg_notify($1::text, $2::text)'

@@ -8,7 +8,9 @@ import { loadSource } from '../source.ts'
 import { write } from './foreign-rows.ts'
 import { type AnyPlace, type Nemesis, type Scene, upTo } from './nemesis.ts'
 
-/** SQLite writes a huge row several times until it is a dead letter, which takes a busy disk long. */
+/**
+ * SQLite writes a huge row several times until it is a dead letter, which takes a busy disk long.
+ */
 const patienceMs = ({ kind }: AnyPlace): number => (kind === 'sqlite' ? 120_000 : 30_000)
 /** Above what any transport takes. */
 const HUGE_BYTES = 80 << 20

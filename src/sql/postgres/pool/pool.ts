@@ -17,8 +17,8 @@ const ANSWER_MS = 15_000
 export const UNLIMITED_MS: number = 2 ** 31 - 1
 /**
  * The server ends a transaction of ours that sends nothing for this time, in milliseconds. Our
- * statements follow each other at once, so our process is frozen then, and nobody else can claim the
- * rows that it has locked.
+ * statements follow each other at once, so our process is frozen then, and nobody else can claim
+ * the rows that it has locked.
  */
 const SILENCE_MS = 5000
 

@@ -21,8 +21,8 @@ const free = 'o.attempts = 0 and o.token is null and o.error is null'
 
 /**
  * The row is found without a lock. A search for what is not there would lock the gap in which it
- * would be, above READ COMMITTED, and hold up everybody who adds a row there. What a relay has taken
- * is never free again, so it needs no lock, which its settlement would have to wait for.
+ * would be, above READ COMMITTED, and hold up everybody who adds a row there. What a relay has
+ * taken is never free again, so it needs no lock, which its settlement would have to wait for.
  */
 export function cancelStatements(T: Tables, server: Server): CancelStatements {
   const delayed = (what: string): string =>

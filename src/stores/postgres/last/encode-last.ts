@@ -20,8 +20,8 @@ interface Given extends Texts {
 }
 
 /**
- * The statements that write these messages. Throws what is wrong with a message, so that nothing can
- * fail once they are sent, but by the server.
+ * The statements that write these messages. Throws what is wrong with a message, so that nothing
+ * can fail once they are sent, but by the server.
  */
 export function encodeLast(
   sql: LastStatements,

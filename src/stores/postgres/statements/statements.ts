@@ -130,8 +130,8 @@ select o.position::text, (extract(epoch from o.due_at - statement_timestamp()) *
 from ${S}.outbox o where o.due_at > statement_timestamp() order by o.due_at limit $1::integer`
 
 /**
- * A row that was in the hands of a relay has a token, an attempt or an error. One that is just being
- * claimed is waited for, and looked at again.
+ * A row that was in the hands of a relay has a token, an attempt or an error. One that is just
+ * being claimed is waited for, and looked at again.
  */
 const cancel = (S: string): string => `
 with ours as materialized (select ${proof('$2', '$3')} as proven),

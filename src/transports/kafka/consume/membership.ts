@@ -33,7 +33,8 @@ export interface MembershipPorts {
 
 /**
  * Being a member of the group of a queue, by the protocol of KIP-848: the coordinator says in its
- * answers to heartbeats which partitions are whose, and gives none away before its owner has let go.
+ * answers to heartbeats which partitions are whose, and gives none away before its owner has let
+ * go.
  */
 export class Membership {
   readonly #ports: MembershipPorts

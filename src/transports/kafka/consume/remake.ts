@@ -1,8 +1,8 @@
 import type { Trouble } from '../../shared/receiving/trouble.ts'
 
 /**
- * Makes again what is missing: once at a time, since each partition of a topic that is gone tells of
- * it. What is returned never rejects.
+ * Makes again what is missing: once at a time, since each partition of a topic that is gone tells
+ * of it. What is returned never rejects.
  */
 export function remaker(
   prepare: () => Promise<void>,

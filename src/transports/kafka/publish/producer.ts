@@ -40,8 +40,8 @@ export class Producer {
   }
 
   /**
-   * Partitions for messages without a key: neighbours go to halves of the partitions by turns, since
-   * two consumers have one half each. Those without a leader are passed by.
+   * Partitions for messages without a key: neighbours go to halves of the partitions by turns,
+   * since two consumers have one half each. Those without a leader are passed by.
    */
   turns(topic: string, info: TopicInfo): () => number {
     const led = ledPartitions(info)

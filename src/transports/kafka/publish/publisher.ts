@@ -230,8 +230,8 @@ export class Publisher {
   }
 
   /**
-   * What becomes of an event when the topic of a queue that wants it is missing: it waits if that is
-   * ours, or may exist. Undefined if the queue is gone for certain.
+   * What becomes of an event when the topic of a queue that wants it is missing: it waits if that
+   * is ours, or may exist. Undefined if the queue is gone for certain.
    */
   async #without(
     queue: string,

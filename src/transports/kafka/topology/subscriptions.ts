@@ -76,8 +76,8 @@ export class Subscriptions {
 
   /**
    * A topic may end before what was read. A broker that has just started may not know its end yet,
-   * and nobody knows meanwhile who is subscribed; one that goes on so has lost it, and everything is
-   * read again.
+   * and nobody knows meanwhile who is subscribed; one that goes on so has lost it, and everything
+   * is read again.
    */
   async #checkEnd(cluster: Cluster, place: Place): Promise<void> {
     const isShorter = (await endOf(cluster, place, 'latest')) < this.#next

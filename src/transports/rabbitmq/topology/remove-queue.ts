@@ -47,7 +47,9 @@ export async function removeQueue(
   return { kind: 'removed' }
 }
 
-/** A reader that has left is counted for a moment: by a quorum queue until its answers are written. */
+/**
+ * A reader that has left is counted for a moment: by a quorum queue until its answers are written.
+ */
 const LEAVING_MS = 1000
 const LOOK_EVERY_MS = 50
 

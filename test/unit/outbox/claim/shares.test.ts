@@ -107,8 +107,8 @@ describe('a slow destination', () => {
     expect(sent()).toBe(true)
   })
 
-  // Of the due rows those of slow destinations have their turn, when these hold all that they may: a
-  // loop that waited for room then would hold up the rows of the others behind them.
+  // Of the due rows those of slow destinations have their turn, when these hold all that they may:
+  // a loop that waited for room then would hold up the rows of the others behind them.
   test('that has no room left makes no delayed message of another one late', async () => {
     const made = startWith({ batchSize: 20, window: 40, pollIntervalMs: 60_000 }, 2000)
     await made.add(...many(400, 'slow'))
