@@ -84,7 +84,7 @@ async function settled(
     const state = await look()
     const now = clock.monotonic()
     const leftMs = until - now
-    // A look at a long outbox is dear, and many may ask.
+    // A look at a long outbox is expensive, and many may ask.
     pauseMs = Math.max(pauseMs, LOOKS_SHARE * (now - began))
     if (state === 'handled' || state === 'dead' || leftMs <= 0) return state
     await clock.sleep(Math.min(pauseMs, leftMs), signal)
